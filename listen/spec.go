@@ -1,0 +1,285 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+const (
+	schemeTCP   = "tcp"
+	schemeTLS   = "tls"
+	schemeUnix  = "unix"
+	schemeStdin = "stdin"
+
+	known = "known are tcp://host:port, tls://host:port, unix:///path, unix://@name and stdin:"
+)
+
+// maxPath is how long a socket's path can be: the kernel's room for it, less the zero that ends it (Linux: 107 bytes).
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// unset stands for a mode, uid or gid that was not given.
+const unset = -1
+
+// Spec is a parsed -listen value. Specs of equal values compare equal with ==. The zero Spec names nothing.
+type Spec struct {
+	scheme  string
+	address string // host:port, path or @name
+	mode    int    // permissions of the socket file; unset: what the umask leaves
+	uid     int    // owner of the socket file; unset: this process's
+	gid     int    // likewise its group
+}
+
+// Parse reads a -listen value. Errors say what would be right.
+func Parse(value string) (Spec, error) {
+	s, err := parse(value)
+	if err != nil {
+		return Spec{}, fmt.Errorf("%q: %w", value, err)
+	}
+	return s, nil
+}
+
+func parse(value string) (Spec, error) {
+	scheme, rest, found := strings.Cut(value, ":")
+	s := Spec{scheme: scheme, mode: unset, uid: unset, gid: unset}
+	if scheme == schemeStdin && found {
+		if rest != "" {
+			return s, errors.New("stdin: takes nothing behind the colon")
+		}
+		return s, nil
+	}
+	rest, found = strings.CutPrefix(rest, "//")
+	switch {
+	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUnix}, scheme):
+		return s, fmt.Errorf("no // behind the scheme: %s", known)
+	case !found:
+		return s, fmt.Errorf("no scheme: %s", known)
+	case scheme == schemeTCP || scheme == schemeTLS:
+		s.address = rest
+		return s, checkHostPort(scheme, rest)
+	case scheme == schemeUnix:
+		return parseUnix(s, rest)
+	default:
+		return s, fmt.Errorf("unknown scheme %q: %s", scheme, known)
+	}
+}
+
+// checkHostPort accepts an address with a numeric port.
+func checkHostPort(scheme, address string) error {
+	if strings.Contains(address, "?") {
+		return fmt.Errorf("%s:// takes no options", scheme)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		if addrErr, ok := errors.AsType[*net.AddrError](err); ok {
+			err = errors.New(addrErr.Err)
+		}
+		return fmt.Errorf("%w: want %s://host:port, such as %s://0.0.0.0:9000 or %s://[::1]:9000", err, scheme, scheme, scheme)
+	}
+	if strings.ContainsAny(host, "/@ \t") {
+		return fmt.Errorf("host %q: want a name or an address", host)
+	}
+	if n, err := strconv.ParseUint(port, 10, 64); err != nil || n > 65535 {
+		return fmt.Errorf("port %q: want a number from 1 to 65535, or 0 for any free one", port)
+	}
+	return nil
+}
+
+// parseUnix takes the path as it stands up to the first question mark: no %-escapes, as file names hold none.
+func parseUnix(s Spec, rest string) (Spec, error) {
+	var query string
+	s.address, query, _ = strings.Cut(rest, "?")
+	options, err := url.ParseQuery(query)
+	if err != nil {
+		return s, fmt.Errorf("options: %w", err)
+	}
+	return s, errors.Join(checkUnixAddress(s.address), s.setOptions(options))
+}
+
+func checkUnixAddress(address string) error {
+	switch {
+	case address == "" || address == "@":
+		return errors.New("no path: want unix:///run/linesplit.sock or unix://@name")
+	case len(address) > maxPath:
+		return fmt.Errorf("path of %d bytes: a socket's may have at most %d", len(address), maxPath)
+	case strings.HasPrefix(address, "@"):
+		if runtime.GOOS != "linux" {
+			return errors.New("abstract sockets exist on Linux only: want unix:///path")
+		}
+		return nil
+	case !filepath.IsAbs(address):
+		return fmt.Errorf("path %q does not begin with a slash: want three of them, unix:///%s", address, address)
+	case strings.HasSuffix(address, "/"):
+		return fmt.Errorf("path %q names a directory: want that of a socket in it", address)
+	default:
+		return nil
+	}
+}
+
+func (s *Spec) setOptions(options url.Values) error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		values := options[key]
+		value := values[0]
+		var err error
+		switch {
+		case !slices.Contains([]string{"mode", "uid", "gid"}, key):
+			err = fmt.Errorf("unknown option %q: known are mode, uid and gid", key)
+		case len(values) > 1:
+			err = fmt.Errorf("option %s is given %d times", key, len(values))
+		case s.abstract():
+			err = fmt.Errorf("option %s: an abstract socket has no file to have it", key)
+		case key == "mode":
+			s.mode, err = parseMode(value)
+		case key == "uid":
+			s.uid, err = parseID("user", value, lookupUser)
+		case key == "gid":
+			s.gid, err = parseID("group", value, lookupGroup)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func parseMode(value string) (int, error) {
+	n, err := strconv.ParseUint(value, 8, 32)
+	if err != nil || n > 0o777 {
+		return unset, fmt.Errorf("mode %q: want octal permissions such as 0660", value)
+	}
+	return int(n), nil
+}
+
+func parseID(kind, value string, lookup func(string) (string, error)) (int, error) {
+	digits := value
+	if _, err := strconv.ParseUint(value, 10, 64); err != nil {
+		if digits, err = lookup(value); err != nil {
+			return unset, fmt.Errorf("no %s %q on this machine: want a name that it knows, or a number", kind, value)
+		}
+	}
+	// 2³²−1 is −1 to the kernel, "leave as it is".
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n == 1<<32-1 {
+		return unset, fmt.Errorf("%s %q: want a name, or a number from 0 to %d", kind, value, uint32(1<<32-2))
+	}
+	return int(n), nil
+}
+
+func lookupUser(name string) (string, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return "", err
+	}
+	return u.Uid, nil
+}
+
+func lookupGroup(name string) (string, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return "", err
+	}
+	return g.Gid, nil
+}
+
+// String returns the value in canonical form: Parse of it gives the same Spec.
+func (s Spec) String() string {
+	if s.scheme == schemeStdin {
+		return "stdin:"
+	}
+	var options []string
+	if s.mode != unset {
+		options = append(options, fmt.Sprintf("mode=%04o", s.mode))
+	}
+	if s.uid != unset {
+		options = append(options, fmt.Sprintf("uid=%d", s.uid))
+	}
+	if s.gid != unset {
+		options = append(options, fmt.Sprintf("gid=%d", s.gid))
+	}
+	if s.scheme != schemeUnix || len(options) == 0 {
+		return s.scheme + "://" + s.address
+	}
+	return s.scheme + "://" + s.address + "?" + strings.Join(options, "&")
+}
+
+// TLS reports whether the listener speaks TLS, and Open needs a configuration for it.
+func (s Spec) TLS() bool { return s.scheme == schemeTLS }
+
+// Stdin reports whether it is standard input, which ends by itself.
+func (s Spec) Stdin() bool { return s.scheme == schemeStdin }
+
+func (s Spec) abstract() bool { return s.scheme == schemeUnix && strings.HasPrefix(s.address, "@") }
+
+// Check finds what can be known before listening: whether a socket file's directory exists and can be written to,
+// whether something that is no socket lies in its place, whether standard input is open. It changes nothing. Whether an
+// address is in use only Open can tell.
+func (s Spec) Check() error {
+	var err error
+	switch {
+	case s.scheme == schemeStdin:
+		_, err = os.Stdin.Stat()
+	case s.scheme == schemeUnix && !s.abstract():
+		err = checkSocketFile(s.address)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+func checkSocketFile(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("directory %s: %w", dir, reason(err))
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is no directory", dir)
+	}
+	if err := writable(dir); err != nil {
+		return fmt.Errorf("directory %s is not writable: %w", dir, err)
+	}
+	if info, err = os.Lstat(path); err == nil {
+		return checkIsSocket(path, info)
+	}
+	return nil
+}
+
+// checkIsSocket complains of anything but a socket. Symbolic links are not followed: bind does not follow them either.
+func checkIsSocket(path string, info fs.FileInfo) error {
+	if info.Mode().Type() == fs.ModeSocket {
+		return nil
+	}
+	return fmt.Errorf("%s is there already and is %s, not a socket: it is left alone", path, kind(info.Mode()))
+}
+
+func kind(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0:
+		return "a file"
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	default:
+		return "something else"
+	}
+}
+
+// reason takes the path out of an error whose message names it already.
+func reason(err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}

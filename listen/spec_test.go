@@ -1,0 +1,180 @@
+package listen
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestParse(t *testing.T) {
+	longest := "/" + strings.Repeat("x", maxPath-1)
+	tests := []struct {
+		in   string
+		want Spec
+		out  string // canonical form, if it differs
+	}{
+		{"tcp://0.0.0.0:9000", Spec{"tcp", "0.0.0.0:9000", unset, unset, unset}, ""},
+		{"tcp://:9000", Spec{"tcp", ":9000", unset, unset, unset}, ""},
+		{"tcp://[::1]:0", Spec{"tcp", "[::1]:0", unset, unset, unset}, ""},
+		{"tcp://[fe80::1%eth0]:65535", Spec{"tcp", "[fe80::1%eth0]:65535", unset, unset, unset}, ""},
+		{"tls://localhost:6514", Spec{"tls", "localhost:6514", unset, unset, unset}, ""},
+		{"unix:///run/a.sock", Spec{"unix", "/run/a.sock", unset, unset, unset}, ""},
+		{"unix:///run/a.sock?", Spec{"unix", "/run/a.sock", unset, unset, unset}, "unix:///run/a.sock"},
+		{"unix:///run/a%20b", Spec{"unix", "/run/a%20b", unset, unset, unset}, ""},
+		{"unix:///run/a.sock?gid=20&mode=660&uid=root", Spec{"unix", "/run/a.sock", 0o660, 0, 20}, "unix:///run/a.sock?mode=0660&uid=0&gid=20"},
+		{"unix:///run/a.sock?mode=0", Spec{"unix", "/run/a.sock", 0, unset, unset}, "unix:///run/a.sock?mode=0000"},
+		{"unix://" + longest, Spec{"unix", longest, unset, unset, unset}, ""},
+		{"stdin:", Spec{"stdin", "", unset, unset, unset}, ""},
+	}
+	if runtime.GOOS == "linux" {
+		tests = append(tests, tests[0])
+		tests[len(tests)-1].in, tests[len(tests)-1].want = "unix://@linesplit", Spec{"unix", "@linesplit", unset, unset, unset}
+	}
+	for _, tt := range tests {
+		t.Run(tt.in, func(t *testing.T) {
+			got, err := Parse(tt.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(Spec{})); diff != "" {
+				t.Error(diff)
+			}
+			if tt.out == "" {
+				tt.out = tt.in
+			}
+			if got.String() != tt.out {
+				t.Errorf("String() = %q, want %q", got.String(), tt.out)
+			}
+			if again, err := Parse(got.String()); err != nil || again != got {
+				t.Errorf("Parse(String()) = %v, %v", again, err)
+			}
+			if got.TLS() != strings.HasPrefix(tt.in, "tls") || got.Stdin() != (tt.in == "stdin:") {
+				t.Errorf("TLS %v, Stdin %v", got.TLS(), got.Stdin())
+			}
+		})
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"", "known are tcp://host:port, tls://host:port, unix:///path, unix://@name and stdin:"},
+		{":9000", "no scheme: known are"},
+		{"localhost:9000", "no scheme: known are"},
+		{"stdin", "no scheme: known are"},
+		{"udp://:514", `unknown scheme "udp": known are`},
+		{"TCP://:514", `unknown scheme "TCP": known are`},
+		{"tcp:1.2.3.4:9000", "no // behind the scheme"},
+		{"unix:/run/x", "no // behind the scheme"},
+		{"stdin://", "nothing behind the colon"},
+		{"tcp://0.0.0.0", "missing port in address: want tcp://host:port"},
+		{"tls://[::1]", "missing port in address: want tls://host:port"},
+		{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://0.0.0.0:9000 or tcp://[::1]:9000"},
+		{"tcp://:", `port "": want a number`},
+		{"tcp://:65536", `port "65536": want a number from 1 to 65535, or 0`},
+		{"tcp://:-1", `port "-1": want a number`},
+		{"tcp://:http", `port "http": want a number`},
+		{"tcp://:9000/", `port "9000/": want a number`},
+		{"tcp://me@host:9000", `host "me@host": want`},
+		{"tcp://:9000?mode=0660", "tcp:// takes no options"},
+		{"unix://", "no path: want unix:///run/linesplit.sock"},
+		{"unix://@", "no path"},
+		{"unix://run/x", "want three of them, unix:///run/x"},
+		{"unix:///run/", "names a directory"},
+		{"unix:///" + strings.Repeat("x", maxPath), "a socket's may have at most"},
+		{"unix:///run/x?mode=0999", `mode "0999": want octal permissions such as 0660`},
+		{"unix:///run/x?mode=1777", `mode "1777": want octal`},
+		{"unix:///run/x?mode=rw", `mode "rw": want octal`},
+		{"unix:///run/x?mode", `mode "": want octal`},
+		{"unix:///run/x?mode=600&mode=660", "option mode is given 2 times"},
+		{"unix:///run/x?perm=0600", `unknown option "perm": known are mode, uid and gid`},
+		{"unix:///run/x?uid=nobody-has-this", `no user "nobody-has-this" on this machine`},
+		{"unix:///run/x?gid=nobody-has-this", `no group "nobody-has-this" on this machine`},
+		{"unix:///run/x?uid=4294967295", `user "4294967295": want a name, or a number from 0 to 4294967294`},
+		{"unix:///run/x?gid=99999999999", `group "99999999999": want`},
+		{"unix:///run/x?mode=%zz", "options: invalid URL escape"},
+	}
+	if runtime.GOOS == "linux" {
+		tests = append(tests, struct{ in, want string }{"unix://@x?mode=0600", "option mode: an abstract socket has no file"})
+	} else {
+		tests = append(tests, struct{ in, want string }{"unix://@x", "Linux only"})
+	}
+	for _, tt := range tests {
+		t.Run(tt.in, func(t *testing.T) {
+			got, err := Parse(tt.in)
+			if err == nil {
+				t.Fatalf("accepted: %+v", got)
+			}
+			if !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), `"`) {
+				t.Errorf("error %q, want the value and %q", err, tt.want)
+			}
+			if got != (Spec{}) {
+				t.Errorf("a Spec beside the error: %+v", got)
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	must(t, os.Symlink(file, filepath.Join(dir, "link")))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o755))
+	live := mustOpen(t, "unix://"+filepath.Join(dir, "live"))
+	defer live.Close()
+	makeStale(t, filepath.Join(dir, "stale"))
+	tests := []struct{ value, want string }{
+		{"tcp://127.0.0.1:1", ""},
+		{"stdin:", ""},
+		{"unix://" + dir + "/new", ""},
+		{"unix://" + dir + "/stale", ""},
+		{"unix://" + dir + "/live", ""}, // only Open can tell
+		{"unix://" + dir + "/none/x", "directory " + dir + "/none: no such file"},
+		{"unix://" + file + "/x", file + " is no directory"},
+		{"unix://" + file, "is a file, not a socket"},
+		{"unix://" + dir + "/link", "is a symbolic link, not a socket"},
+		{"unix://" + dir + "/dir", "is a directory, not a socket"},
+	}
+	if runtime.GOOS == "linux" {
+		tests = append(tests, struct{ value, want string }{"unix://@linesplit-check", ""})
+	}
+	for _, tt := range tests {
+		t.Run(tt.value, func(t *testing.T) {
+			s := mustParse(t, tt.value)
+			err := s.Check()
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), s.String()) {
+				t.Errorf("error %v, want the value and %q", err, tt.want)
+			}
+		})
+	}
+	if data, err := os.ReadFile(file); err != nil || len(data) != 0 {
+		t.Errorf("the file that was in the way: %q, %v", data, err)
+	}
+}
+
+func mustParse(t *testing.T, value string) Spec {
+	t.Helper()
+	s, err := Parse(value)
+	must(t, err)
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

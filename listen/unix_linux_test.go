@@ -1,0 +1,229 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOptions reads back what a sender's connection has got.
+func TestOptions(t *testing.T) {
+	ln := mustOpen(t, "tcp://127.0.0.1:0")
+	defer ln.Close()
+	_, far := connect(t, ln)
+	options := []struct {
+		name          string
+		level, option int
+		want          int
+	}{
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAliveIdle.Seconds())},
+		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAliveInterval.Seconds())},
+		{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
+		{"SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP}, // not MPTCP
+	}
+	for _, o := range options {
+		if got := getsockopt(t, far.(*net.TCPConn), o.level, o.option); got != o.want {
+			t.Errorf("%s is %d, want %d", o.name, got, o.want)
+		}
+	}
+	if got := getsockopt(t, ln.(*tcpListener), unix.SOL_SOCKET, unix.SO_PROTOCOL); got != unix.IPPROTO_TCP {
+		t.Errorf("the listener's protocol is %d, want %d", got, unix.IPPROTO_TCP)
+	}
+}
+
+func getsockopt(t *testing.T, c syscall.Conn, level, option int) (value int) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	must(t, err)
+	var optErr error
+	must(t, raw.Control(func(fd uintptr) { value, optErr = unix.GetsockoptInt(int(fd), level, option) }))
+	must(t, optErr)
+	return value
+}
+
+func TestAbstract(t *testing.T) {
+	value := "unix://@linesplit-test-" + filepath.Base(t.TempDir()) + "-" + t.Name()
+	ln := mustOpen(t, value)
+	if Name(ln) != value {
+		t.Errorf("name %s, want %s", Name(ln), value)
+	}
+	meet(t, ln)
+	if _, err := Open(t.Context(), mustParse(t, value), nil); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want that it is in use", err)
+	}
+	must(t, ln.Close())
+	must(t, mustOpen(t, value).Close())
+}
+
+// TestFullBacklogIsLive: a program that is slow to accept is not a dead one.
+func TestFullBacklogIsLive(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	must(t, err)
+	defer syscall.Close(fd)
+	must(t, syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}))
+	must(t, syscall.Listen(fd, 0))
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		cancel()
+		if err != nil {
+			break
+		}
+		defer conn.Close()
+	}
+	_, err = Open(t.Context(), mustParse(t, "unix://"+path), nil)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want that it is in use", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBoundClosed: at the moment at which a socket file appears nobody may connect.
+func TestBoundClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := bind(t.Context(), mustParse(t, "unix://"+path+"?mode=0666"))
+	must(t, err)
+	defer ln.Close()
+	if got := mode(t, path); got != 0 {
+		t.Errorf("mode %o before the file has its owner, want none", got)
+	}
+}
+
+func TestOwner(t *testing.T) {
+	needRoot(t)
+	path := filepath.Join(t.TempDir(), "s")
+	ln := mustOpen(t, "unix://"+path+"?mode=0660&uid=12345&gid=23456")
+	defer ln.Close()
+	info, err := os.Lstat(path)
+	must(t, err)
+	stat := info.Sys().(*syscall.Stat_t)
+	if stat.Uid != 12345 || stat.Gid != 23456 || info.Mode().Perm() != 0o660 {
+		t.Errorf("uid %d, gid %d, mode %v", stat.Uid, stat.Gid, info.Mode())
+	}
+}
+
+// TestWhoMayConnect asks the kernel what modes and owners are worth.
+func TestWhoMayConnect(t *testing.T) {
+	needRoot(t)
+	tests := []struct {
+		options string
+		want    error
+	}{
+		{"?mode=0600", unix.EACCES},
+		{"?mode=0666", nil},
+		{"?mode=0600&uid=54321", nil},
+		{"?mode=0660&gid=54321", nil},
+		{"?mode=0640&gid=54321", unix.EACCES},
+	}
+	for _, tt := range tests {
+		t.Run(tt.options, func(t *testing.T) {
+			path := filepath.Join(openDir(t), "s")
+			ln := mustOpen(t, "unix://"+path+tt.options)
+			defer ln.Close()
+			var err error
+			asStranger(t, func() { err = rawConnect(path) })
+			if err != tt.want {
+				t.Errorf("connect: %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestUnwritableDirectory(t *testing.T) {
+	needRoot(t)
+	s := mustParse(t, "unix://"+openDir(t)+"/s")
+	var err error
+	asStranger(t, func() { err = s.Check() })
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "is not writable") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestForbiddenOwner: who is not root cannot give a file away, hears of it, and leaves no file behind.
+func TestForbiddenOwner(t *testing.T) {
+	needRoot(t)
+	dir := openDir(t)
+	must(t, os.Chmod(dir, 0o777))
+	s := mustParse(t, "unix://"+dir+"/s?mode=0600&uid=12345")
+	var err error
+	asStranger(t, func() { _, err = Open(t.Context(), s, nil) })
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "set owner uid=12345") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(dir + "/s"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file stayed: %v", err)
+	}
+}
+
+// TestForeignSocket: a socket file that we may not even ask about is left alone.
+func TestForeignSocket(t *testing.T) {
+	needRoot(t)
+	dir := openDir(t)
+	must(t, os.Chmod(dir, 0o777))
+	live := mustOpen(t, "unix://"+dir+"/s?mode=0600")
+	defer live.Close()
+	var err error
+	asStranger(t, func() { _, err = Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil) })
+	if !errors.Is(err, syscall.EADDRINUSE) || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %v", err)
+	}
+	meet(t, live)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+}
+
+// openDir is a directory that every user may enter; those of t.TempDir lie in one that only its owner may.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	must(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
+// asStranger runs f as user and group 54321, on a thread of its own that ends with it.
+func asStranger(t *testing.T, f func()) {
+	t.Helper()
+	const id = 54321
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		for _, call := range [][4]uintptr{{unix.SYS_SETGROUPS}, {unix.SYS_SETRESGID, id, id, id}, {unix.SYS_SETRESUID, id, id, id}} {
+			if _, _, errno := unix.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
+				t.Errorf("become another user: %v", errno)
+				return
+			}
+		}
+		f()
+	}()
+	<-done
+}
+
+func rawConnect(path string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+}

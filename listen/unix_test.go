@@ -1,0 +1,199 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln := mustOpen(t, "unix://"+path+"?mode=0620")
+	if ln.Addr().String() != path || Name(ln) != "unix://"+path {
+		t.Errorf("address %v, name %s", ln.Addr(), Name(ln))
+	}
+	if got := mode(t, path); got != 0o620 {
+		t.Errorf("mode %o, want 0620", got)
+	}
+	near, far := connect(t, ln)
+	if _, ok := far.(*net.UnixConn); !ok {
+		t.Errorf("Accept returned a %T", far)
+	}
+	exchange(t, near, far)
+	must(t, ln.Close())
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Close the file is still there: %v", err)
+	}
+	exchange(t, near, far)
+	if err := ln.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
+// TestStale: what a killed process left behind is replaced, with the mode that is asked for now.
+func TestStale(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	makeStale(t, path)
+	ln := mustOpen(t, "unix://"+path+"?mode=0600")
+	defer ln.Close()
+	meet(t, ln)
+	if got := mode(t, path); got != 0o600 {
+		t.Errorf("mode %o, want 0600", got)
+	}
+}
+
+func TestLiveIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	live := mustOpen(t, "unix://"+path+"?mode=0640")
+	defer live.Close()
+	before, err := os.Lstat(path)
+	must(t, err)
+
+	_, err = Open(t.Context(), mustParse(t, "unix://"+path+"?mode=0666"), nil)
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "unix://"+path) {
+		t.Errorf("got %v, want that it is in use", err)
+	}
+	after, err := os.Lstat(path)
+	must(t, err)
+	if !os.SameFile(before, after) || mode(t, path) != 0o640 {
+		t.Errorf("the live socket was touched: %v", after.Mode())
+	}
+	probe, err := live.Accept() // the question whether anybody is there arrives as an empty connection
+	must(t, err)
+	must(t, probe.Close())
+	meet(t, live)
+}
+
+func TestOtherTypeIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	conn, err := net.ListenPacket("unixgram", path)
+	must(t, err)
+	defer conn.Close()
+	_, err = Open(t.Context(), mustParse(t, "unix://"+path), nil)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want that it is in use", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFileIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	makeStale(t, filepath.Join(dir, "stale"))
+	must(t, os.Symlink("stale", link))
+	for _, path := range []string{file, link, dir} {
+		_, err := Open(t.Context(), mustParse(t, "unix://"+path), nil)
+		if err == nil || !strings.Contains(err.Error(), "not a socket: it is left alone") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	if data, err := os.ReadFile(file); string(data) != "precious" {
+		t.Errorf("the file holds %q, %v", data, err)
+	}
+	if _, err := os.Readlink(link); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMissingDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	_, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "directory "+dir) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCloseRemovesOnlyItsOwn: somebody has put another file in our socket's place.
+func TestCloseRemovesOnlyItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first := mustOpen(t, "unix://"+path)
+	must(t, os.Remove(path))
+	second := mustOpen(t, "unix://"+path)
+	defer second.Close()
+	must(t, first.Close())
+	meet(t, second)
+}
+
+// TestOneOfManyTakesStale: of several that find the same stale file at once, one gets the path and keeps it. Without
+// the lock the slower ones took the fresh socket of the fastest for the stale one, and removed it.
+func TestOneOfManyTakesStale(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s := mustParse(t, "unix://"+path+"?mode=0600")
+	for range 20 {
+		makeStale(t, path)
+		var winner atomic.Pointer[net.Listener]
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				ln, err := Open(t.Context(), s, nil)
+				switch {
+				case err == nil && !winner.CompareAndSwap(nil, &ln):
+					t.Error("two have the same path")
+					ln.Close()
+				case err != nil && !errors.Is(err, syscall.EADDRINUSE):
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if winner.Load() == nil {
+			t.Fatal("nobody got the path")
+		}
+		ln := *winner.Load()
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Errorf("the winner does not have the path: %v", err)
+		} else {
+			conn.Close()
+		}
+		must(t, ln.Close())
+	}
+}
+
+func TestLockIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lockDir(t.Context(), dir)
+	must(t, err)
+	opened := make(chan error, 1)
+	go func() {
+		ln, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil)
+		if err == nil {
+			err = ln.Close()
+		}
+		opened <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Open(ctx, mustParse(t, "unix://"+dir+"/t"), nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock directory "+dir) {
+		t.Errorf("got %v, want that the lock is held", err)
+	}
+	unlock()
+	must(t, <-opened)
+}
+
+func makeStale(t *testing.T, path string) {
+	t.Helper()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	must(t, err)
+	ln.SetUnlinkOnClose(false)
+	must(t, ln.Close())
+}
+
+func mode(t *testing.T, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Lstat(path)
+	must(t, err)
+	return info.Mode().Perm()
+}

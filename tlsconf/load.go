@@ -1,0 +1,159 @@
+package tlsconf
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// loadPair reads the certificate and the key of one side ("server", "target") and sees that they belong together.
+func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
+	if err := checkPair(side, certFile, keyFile); err != nil {
+		return tls.Certificate{}, err
+	}
+	certs, certErr := readCertificates(side+" certificate", certFile)
+	key, keyErr := readKey(side+" key", keyFile)
+	if err := errors.Join(certErr, keyErr); err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := tls.X509KeyPair(encode(certs), key)
+	if err == nil {
+		return pair, nil
+	}
+	for i := 1; i < len(certs); i++ {
+		if _, err := tls.X509KeyPair(encode(certs[i:i+1]), key); err == nil {
+			return tls.Certificate{}, fmt.Errorf("tls %s certificate %s: the key %s belongs to certificate %d of the file: put that one first, its issuers behind it",
+				side, certFile, keyFile, i+1)
+		}
+	}
+	return tls.Certificate{}, fmt.Errorf("tls %s key %s: not usable with the certificate %s: %w", side, keyFile, certFile, err)
+}
+
+// loadPool reads a file of authorities. last is the one that is valid longest.
+func loadPool(role, file string) (pool *x509.CertPool, last *x509.Certificate, err error) {
+	certs, err := readCertificates(role, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool = x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
+		if last == nil || c.NotAfter.After(last.NotAfter) {
+			last = c
+		}
+	}
+	return pool, last, nil
+}
+
+// readCertificates returns the certificates of a file, at least one, and passes over other PEM blocks.
+func readCertificates(role, file string) ([]*x509.Certificate, error) {
+	blocks, err := readPEM(role, file)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for _, b := range blocks {
+		if b.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(b.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("tls %s %s: certificate %d of the file: %w", role, file, len(certs)+1, err)
+		}
+		certs = append(certs, c)
+	}
+	if len(certs) == 0 {
+		return nil, fmt.Errorf("tls %s %s: holds %s, not a certificate", role, file, describe(blocks[0]))
+	}
+	return certs, nil
+}
+
+// readKey returns the first private key of a file, in PEM.
+func readKey(role, file string) ([]byte, error) {
+	blocks, err := readPEM(role, file)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range blocks {
+		if !isKey(b) {
+			continue
+		}
+		if isEncrypted(b) {
+			return nil, fmt.Errorf("tls %s %s: the key is encrypted, which is not supported: decrypt it with openssl pkey -in FILE -out NEWFILE", role, file)
+		}
+		return pem.EncodeToMemory(b), nil
+	}
+	return nil, fmt.Errorf("tls %s %s: holds %s, not a private key", role, file, describe(blocks[0]))
+}
+
+// readPEM returns the PEM blocks of a file, at least one.
+func readPEM(role, file string) ([]*pem.Block, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err // the path stands in front already
+		}
+		return nil, fmt.Errorf("tls %s %s: %w", role, file, err)
+	}
+	var blocks []*pem.Block
+	for rest := data; ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		blocks = append(blocks, b)
+	}
+	if len(blocks) == 0 {
+		return nil, fmt.Errorf("tls %s %s: %s", role, file, notPEM(data))
+	}
+	return blocks, nil
+}
+
+func notPEM(data []byte) string {
+	const asn1Sequence = 0x30 // what every DER certificate and key begins with
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return "the file is empty"
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		return "not PEM: it begins like it, but no block is complete"
+	case data[0] == asn1Sequence:
+		return "not PEM: looks like DER: convert it with openssl"
+	default:
+		return "not PEM: no line begins with -----BEGIN"
+	}
+}
+
+func describe(b *pem.Block) string {
+	switch {
+	case b.Type == "CERTIFICATE":
+		return "a certificate"
+	case b.Type == "CERTIFICATE REQUEST":
+		return "a certificate request"
+	case isKey(b):
+		return "a private key"
+	default:
+		return fmt.Sprintf("a PEM block of type %q", b.Type)
+	}
+}
+
+func isKey(b *pem.Block) bool {
+	return b.Type == "PRIVATE KEY" || strings.HasSuffix(b.Type, " PRIVATE KEY")
+}
+
+func isEncrypted(b *pem.Block) bool {
+	return b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED")
+}
+
+func encode(certs []*x509.Certificate) []byte {
+	var out []byte
+	for _, c := range certs {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return out
+}
