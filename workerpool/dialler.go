@@ -1,0 +1,188 @@
+package workerpool
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+const (
+	firstDelay = 50 * time.Millisecond
+	lastDelay  = 2 * time.Second // an operator who restarts a target should not wait for linesplit
+)
+
+// dialler makes one attempt at a time beside its worker, which owns it and takes the results.
+type dialler struct {
+	dial    Dial
+	results chan result
+	attempt sync.WaitGroup
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	busy    bool
+	backoff *backoff.ExponentialBackOff
+	timer   *time.Timer
+	armed   bool
+	avoid   *place // the one that failed last
+	prefer  *place // the one to try first, once
+	turn    int    // while all are down
+}
+
+type result struct {
+	conn  Conn
+	place *place
+	err   error
+}
+
+func (d *dialler) start(ctx context.Context, dial Dial) {
+	d.dial = dial
+	d.ctx, d.cancel = context.WithCancel(ctx)
+	d.results = make(chan result, 1)
+	d.timer = time.NewTimer(0)
+	d.backoff = backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(firstDelay),
+		backoff.WithMaxInterval(lastDelay),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxElapsedTime(0), // for ever
+	)
+}
+
+// end waits for a running attempt and throws its result away.
+func (d *dialler) end() {
+	d.cancel()
+	d.timer.Stop()
+	d.attempt.Wait()
+	select {
+	case r := <-d.results:
+		if r.conn != nil {
+			r.conn.Close()
+		}
+	default:
+	}
+}
+
+func (d *dialler) to(p *place) {
+	if d.busy {
+		return
+	}
+	d.busy, d.armed = true, false
+	d.attempt.Go(func() {
+		c, err := d.dial(d.ctx, p.target.Address)
+		d.results <- result{c, p, err}
+	})
+}
+
+// reset forgets past failures: the last connection was of use.
+func (d *dialler) reset() { d.backoff.Reset() }
+
+// later asks for an attempt after a delay that grows with each failure.
+func (d *dialler) later() {
+	d.armed = true
+	d.timer.Reset(d.backoff.NextBackOff())
+}
+
+// retry fires when the next attempt is due.
+func (d *dialler) retry() <-chan time.Time {
+	if !d.armed || d.busy {
+		return nil
+	}
+	return d.timer.C
+}
+
+// dial starts the next attempt.
+func (w *worker) dial() { w.dialler.to(w.candidate()) }
+
+// redial is dial for when the time for it has come; at the end of all lines it may not be needed any more.
+func (w *worker) redial() {
+	w.dialler.armed = false
+	if w.flight == nil && (w.lines != nil || !w.again.empty()) {
+		w.dial()
+	}
+}
+
+// candidate chooses where to go: where the worker was sent, else home unless that failed last, else a random other target
+// that is not known to be down; while all are down, home and the others in turn.
+func (w *worker) candidate() *place {
+	d := &w.dialler
+	if p := d.prefer; p != nil {
+		d.prefer = nil
+		return p
+	}
+	if d.avoid == nil {
+		return w.home
+	}
+	if t := w.pool.set.Other(d.avoid.target); t != nil {
+		return w.pool.placeOf(t)
+	}
+	d.turn++
+	if d.turn%2 == 1 {
+		return w.home
+	}
+	return w.pool.places[d.turn/2%len(w.pool.places)]
+}
+
+// arrive takes the outcome of an attempt.
+func (w *worker) arrive(r result) {
+	w.dialler.busy = false
+	if r.err != nil {
+		w.missed(r)
+		return
+	}
+	r.place.target.DialSucceeded()
+	w.settle(r)
+}
+
+// missed goes on with the connection there is, or tries another.
+func (w *worker) missed(r result) {
+	r.place.target.DialFailed(r.err)
+	w.dialler.avoid = r.place
+	if w.flight != nil && w.flight.ending {
+		w.retire()
+	}
+	if w.flight == nil {
+		w.dialler.later()
+	}
+}
+
+// settle moves to a fresh connection, between two lines, and begins to leave the one there was.
+func (w *worker) settle(r result) {
+	now := time.Now()
+	if w.flight != nil {
+		w.retire()
+	}
+	w.flight = newFlight(r.conn, r.place, now)
+	w.dialler.avoid = nil
+	w.nextHome = now.Add(w.pool.o.FailbackInterval)
+	w.announce(r.place)
+	w.last = r.place
+}
+
+// announce logs and counts where the worker has come to.
+func (w *worker) announce(to *place) {
+	from := w.last
+	if from == nil {
+		from = w.home
+	}
+	switch {
+	case from == to:
+		to.words.log(w.logger, slog.LevelInfo, "connected", "target", to.target)
+	case to == w.home:
+		to.failbacks.Add(1)
+		to.words.log(w.logger, slog.LevelInfo, "failed back", "target", to.target, "from", from.target)
+	default:
+		from.failovers.Add(1)
+		from.words.log(w.logger, slog.LevelInfo, "failed over", "target", to.target, "from", from.target)
+	}
+}
+
+// goHome lets a displaced worker dial its home beside its live connection.
+func (w *worker) goHome(now time.Time) {
+	if w.flight == nil || w.flight.place == w.home || w.flight.ending || now.Before(w.nextHome) || w.lines == nil {
+		return
+	}
+	w.nextHome = now.Add(w.pool.o.FailbackInterval)
+	w.dialler.to(w.home)
+}

@@ -1,0 +1,149 @@
+package workerpool
+
+import (
+	"time"
+
+	"linesplit/target"
+)
+
+// stuckAfter is after how long without an acknowledgement a connection with something outstanding counts as stuck, and its
+// target as no refuge for others.
+const stuckAfter = time.Second
+
+// flight is one connection in use, with its window and what the last look at it showed. Its worker owns it.
+type flight struct {
+	conn   Conn
+	place  *place
+	since  time.Time
+	window window
+	next   uint64 // position behind the last segment given to conn
+
+	seen      target.Progress
+	ackedAt   time.Time // when Acked last moved, or nothing was outstanding
+	marks     marks
+	confirmed bool // something of it was
+	stuck     bool
+	stalled   bool // counted as a stall
+	ending    bool // its FIN has been dealt with
+	stay      bool // a half-closer: its FIN means nothing
+	closing   bool // we have half-closed it
+}
+
+func newFlight(c Conn, p *place, now time.Time) *flight {
+	p.target.Joined()
+	return &flight{conn: c, place: p, since: now, ackedAt: now}
+}
+
+// write gives s to the connection; from here on the window owns it, whatever the outcome.
+func (f *flight) write(s segment, waiting func() error) error {
+	f.next += uint64(s.len())
+	s.end = f.next
+	f.window.push(s)
+	_, err := f.conn.Write(s.bytes(), waiting)
+	return err
+}
+
+// look asks the connection how it stands.
+func (f *flight) look(now time.Time) {
+	p := f.conn.Progress()
+	if p.Acked > f.seen.Acked || p.Acked == p.Written {
+		f.ackedAt = now
+	}
+	f.seen = p
+	f.setStuck(now.Sub(f.ackedAt) >= stuckAfter)
+}
+
+func (f *flight) setStuck(stuck bool) {
+	if stuck == f.stuck {
+		return
+	}
+	f.stuck = stuck
+	if stuck {
+		f.place.target.Stuck(1)
+	} else {
+		f.stalled = false
+		f.place.target.Stuck(-1)
+	}
+}
+
+// arrived returns the position up to which the peer has everything for all that can be known.
+func (f *flight) arrived() uint64 {
+	if f.seen.Blind {
+		return f.seen.Written
+	}
+	return f.seen.Acked
+}
+
+// surelyRead returns the position before which nothing lies unread by the estimate, without a safety distance: the cap of
+// the window may cut off what lies before, and nothing else.
+func (f *flight) surelyRead() uint64 {
+	arrived := f.arrived()
+	return arrived - min(f.seen.Unread, arrived)
+}
+
+// confirmable returns the position before which everything counts as read now.
+func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
+	f.marks.note(now, f.arrived(), age)
+	if f.seen.Unread > 0 {
+		return f.seen.Read
+	}
+	return max(f.seen.Read, f.marks.before(now.Add(-age)))
+}
+
+// delivered says that a half-closed connection has come to a clean end with everything confirmed.
+func (f *flight) delivered() bool {
+	return f.closing && f.seen.Err == nil && f.seen.Proven && f.arrived() == f.next
+}
+
+// full says that nothing more must be written until something is confirmed.
+func (f *flight) full(limit int64) bool {
+	outstanding := int64(f.seen.Written-min(f.arrived(), f.seen.Written)) + int64(f.seen.Unread)
+	return outstanding >= limit || f.window.mem > limit
+}
+
+// leave ends the flight's part in its target's counts.
+func (f *flight) leave() {
+	f.setStuck(false)
+	f.place.target.Left()
+}
+
+// markCount is how many marks are kept: one per markEvery-th of the age, and one to spare at either end.
+const (
+	markEvery = 8
+	markCount = markEvery + 2
+)
+
+// marks remember where a connection stood at some moments of the recent past. The zero value is empty.
+type marks struct {
+	ring  [markCount]mark
+	n     int
+	first int
+}
+
+type mark struct {
+	at  time.Time
+	pos uint64
+}
+
+// note remembers a position, at most once per markEvery-th of age.
+func (m *marks) note(now time.Time, pos uint64, age time.Duration) {
+	if m.n > 0 && now.Sub(m.ring[(m.first+m.n-1)%markCount].at) < age/markEvery {
+		return
+	}
+	if m.n == markCount {
+		m.first, m.n = (m.first+1)%markCount, m.n-1
+	}
+	m.ring[(m.first+m.n)%markCount] = mark{now, pos}
+	m.n++
+}
+
+// before returns the last position noted at t or earlier, 0 where there is none, and forgets those before it.
+func (m *marks) before(t time.Time) uint64 {
+	for m.n > 1 && !m.ring[(m.first+1)%markCount].at.After(t) {
+		m.first, m.n = (m.first+1)%markCount, m.n-1
+	}
+	if m.n == 0 || m.ring[m.first].at.After(t) {
+		return 0
+	}
+	return m.ring[m.first].pos
+}

@@ -1,0 +1,122 @@
+package workerpool
+
+import (
+	"bytes"
+
+	"linesplit/linebuf"
+)
+
+// segment is a run of whole lines that is kept until it is confirmed: what stands in buf from off on. Its owner owns buf.
+type segment struct {
+	buf   *linebuf.Buffer
+	off   int
+	lines int
+	end   uint64 // position behind its last byte, on the connection that it was last given to
+}
+
+func (s *segment) bytes() []byte { return s.buf.B[s.off:] }
+func (s *segment) len() int      { return len(s.buf.B) - s.off }
+func (s *segment) start() uint64 { return s.end - uint64(s.len()) }
+
+// tally counts lines and their bytes.
+type tally struct{ lines, bytes uint64 }
+
+func (t *tally) add(o tally) {
+	t.lines += o.lines
+	t.bytes += o.bytes
+}
+
+func (s *segment) tally() tally { return tally{uint64(s.lines), uint64(s.len())} }
+
+// window holds what was written to one connection and is not confirmed yet, oldest first. The zero value is empty. It
+// allocates only while it grows beyond its greatest length so far.
+type window struct {
+	list []segment // list[head:] are held
+	head int
+	mem  int64 // capacity of all buffers held, bytes
+}
+
+func (w *window) empty() bool { return w.head == len(w.list) }
+
+func (w *window) oldest() *segment { return &w.list[w.head] }
+
+func (w *window) push(s segment) {
+	if w.head > 0 && len(w.list) == cap(w.list) {
+		n := copy(w.list, w.list[w.head:])
+		clear(w.list[n:])
+		w.list, w.head = w.list[:n], 0
+	}
+	w.list = append(w.list, s)
+	w.mem += int64(cap(s.buf.B))
+}
+
+func (w *window) pop() segment {
+	s := w.list[w.head]
+	w.list[w.head] = segment{}
+	w.head++
+	w.mem -= int64(cap(s.buf.B))
+	if w.empty() {
+		w.list, w.head = w.list[:0], 0
+	}
+	return s
+}
+
+// mergeMax is the greatest segment, in bytes, that is copied behind its predecessor so that a trickle of lines does not hold
+// a read buffer for each.
+const mergeMax = 4 << 10
+
+// mergeNewest copies the newest segment behind the one before it where it is small and fits, and returns the buffer that
+// became free, nil where there is none.
+func (w *window) mergeNewest() *linebuf.Buffer {
+	if len(w.list)-w.head < 2 {
+		return nil
+	}
+	last, prev := &w.list[len(w.list)-1], &w.list[len(w.list)-2]
+	if last.len() > mergeMax || last.len() > cap(prev.buf.B)-len(prev.buf.B) {
+		return nil
+	}
+	prev.buf.B = append(prev.buf.B, last.bytes()...)
+	prev.lines += last.lines
+	prev.end = last.end
+	buf := last.buf
+	w.mem -= int64(cap(buf.B))
+	*last = segment{}
+	w.list = w.list[:len(w.list)-1]
+	return buf
+}
+
+// lineStart returns the position at which the line starts that holds the byte at pos, a position within the segment.
+func (s *segment) lineStart(pos uint64) uint64 {
+	begun := s.bytes()[:pos-s.start()]
+	return s.start() + uint64(bytes.LastIndexByte(begun, '\n')+1)
+}
+
+// trim takes the lines before pos, the start of a line within the segment, off it and returns how many they were.
+func (s *segment) trim(pos uint64) tally {
+	n := int(pos - s.start())
+	off := tally{uint64(bytes.Count(s.bytes()[:n], newline)), uint64(n)}
+	s.off += n
+	s.lines -= int(off.lines)
+	return off
+}
+
+var newline = []byte{'\n'}
+
+// begun returns the lines of which at least one byte lies before pos and none before from; both may lie outside the segment.
+func (s *segment) begun(from, pos uint64) tally {
+	lo, hi := s.clip(from), s.clip(pos)
+	if lo >= hi {
+		return tally{}
+	}
+	b := s.bytes()
+	if hi > 0 && b[hi-1] != '\n' {
+		hi += bytes.IndexByte(b[hi:], '\n') + 1
+	}
+	return tally{uint64(bytes.Count(b[lo:hi], newline)), uint64(hi - lo)}
+}
+
+// clip returns pos as an offset into the segment's bytes, at its start or end where it lies outside.
+func (s *segment) clip(pos uint64) int {
+	start := s.start()
+	return int(min(max(pos, start), s.end) - start)
+}

@@ -1,0 +1,476 @@
+package workerpool
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"linesplit/linebuf"
+	"linesplit/target"
+)
+
+const (
+	// lookBytes and lookWrites are after how much a worker asks its connection how it stands: seldom enough to cost little,
+	// often enough for small windows.
+	lookBytes  = 256 << 10
+	lookWrites = 32
+	// attendEvery is after how many buffers a busy worker looks at what else has happened.
+	attendEvery = 8
+	// recheckAfter is how soon a full window is looked at again.
+	recheckAfter = 5 * time.Millisecond
+	// observeEvery is how many buffers one sample of the confirmation histogram stands for.
+	observeEvery = 16
+	// halfCloserWithin is how soon after its start a FIN means that the target never writes, and not that it wants to go.
+	halfCloserWithin = time.Second
+	// maxLeaving bounds the connections that a worker has left and still waits for; the oldest is given up beyond it.
+	maxLeaving = 8
+)
+
+// Why a worker gives up a connection that has not failed by itself.
+var (
+	errSilent  = errors.New("peer answers neither retransmissions nor probes")
+	errStalled = errors.New("peer has taken nothing for the stall timeout, others do")
+	errCrowded = errors.New("too many connections are waiting for their last confirmation")
+	errStopped = errors.New("stopped")
+)
+
+// worker drains the channel over one connection at a time.
+type worker struct {
+	pool   *Pool
+	id     int
+	home   *place
+	logger *slog.Logger
+
+	lines    <-chan *linebuf.Buffer // nil once it is closed
+	stop     <-chan struct{}
+	again    backlog   // before anything new
+	flight   *flight   // nil while there is none
+	last     *place    // where flight is or was
+	leaving  []*flight // half-closed or about to be; their windows wait for confirmation
+	full     bool      // flight must not be written to until the next look
+	moved    bool      // the window has moved in the present stall
+	stopped  bool
+	dialler  dialler
+	nextHome time.Time
+
+	ticker    *time.Ticker
+	recheck   *time.Timer
+	waitingFn func() error // waiting, as a value that need not be made for every write
+
+	unlookedBytes, unlookedWrites int
+	unattended                    int
+	unobserved                    int
+}
+
+// backlog is what failed flights leave, oldest first. The zero value is empty.
+type backlog struct {
+	list []segment
+	head int
+}
+
+func (b *backlog) empty() bool { return b.head == len(b.list) }
+
+func (b *backlog) push(s segment) { b.list = append(b.list, s) }
+
+func (b *backlog) pop() segment {
+	s := b.list[b.head]
+	b.list[b.head] = segment{}
+	if b.head++; b.empty() {
+		b.list, b.head = b.list[:0], 0
+	}
+	return s
+}
+
+func newWorker(p *Pool, id int, home *place, lines <-chan *linebuf.Buffer) *worker {
+	w := &worker{pool: p, id: id, home: home, lines: lines, logger: p.o.Logger.With("worker", id)}
+	w.waitingFn = w.waiting
+	return w
+}
+
+// run works until the channel is closed and everything is confirmed, or until hard ends.
+func (w *worker) run(hard context.Context) {
+	w.stop = hard.Done()
+	w.ticker = time.NewTicker(target.Tick)
+	defer w.ticker.Stop()
+	w.recheck = time.NewTimer(0)
+	defer w.recheck.Stop()
+	w.dialler.start(hard, w.pool.o.Dial)
+	defer w.dialler.end()
+	w.dial()
+	for !w.done() {
+		if w.writable() && !w.again.empty() {
+			w.write(w.again.pop())
+			continue
+		}
+		w.next()
+	}
+	w.end()
+}
+
+// done also brings a worker that has nothing more to write to its last act.
+func (w *worker) done() bool {
+	if w.stopped {
+		return true
+	}
+	if w.lines != nil || !w.again.empty() {
+		return false
+	}
+	if w.flight != nil {
+		w.retire()
+	}
+	return len(w.leaving) == 0
+}
+
+// end gives up what is still open. What was not confirmed stays counted as retained.
+func (w *worker) end() {
+	for _, f := range w.leaving {
+		w.abandon(f)
+	}
+	if w.flight != nil {
+		w.abandon(w.flight)
+	}
+}
+
+func (w *worker) abandon(f *flight) {
+	w.look(f, time.Now())
+	f.leave()
+	f.conn.Abort()
+}
+
+// writable says whether the connection may be given more.
+func (w *worker) writable() bool {
+	return w.flight != nil && !w.full && !w.flight.ending
+}
+
+// intake is the channel when there is room for what comes from it.
+func (w *worker) intake() <-chan *linebuf.Buffer {
+	if !w.writable() || !w.again.empty() {
+		return nil
+	}
+	return w.lines
+}
+
+// next takes the next buffer, or sees to what has happened meanwhile.
+func (w *worker) next() {
+	in := w.intake()
+	if in != nil && w.unattended < attendEvery {
+		select {
+		case b, ok := <-in:
+			w.unattended++
+			w.take(b, ok)
+			return
+		default:
+		}
+	}
+	w.unattended = 0
+	select {
+	case b, ok := <-in:
+		w.take(b, ok)
+	case <-w.events():
+		w.attend(time.Now())
+	case now := <-w.ticker.C:
+		w.tick(now)
+	case now := <-w.rechecks():
+		w.attend(now)
+	case r := <-w.dialler.results:
+		w.arrive(r)
+	case <-w.dialler.retry():
+		w.redial()
+	case <-w.stop:
+		w.stopped = true
+	}
+}
+
+func (w *worker) take(b *linebuf.Buffer, ok bool) {
+	if !ok {
+		w.lines = nil
+		return
+	}
+	s := segment{buf: b, lines: b.Lines}
+	w.pool.retain(s.tally())
+	w.write(s)
+}
+
+// events are those of the present connection, or of the last that is being left.
+func (w *worker) events() <-chan struct{} {
+	switch {
+	case w.flight != nil:
+		return w.flight.conn.Events()
+	case len(w.leaving) > 0:
+		return w.leaving[len(w.leaving)-1].conn.Events()
+	}
+	return nil
+}
+
+func (w *worker) rechecks() <-chan time.Time {
+	if !w.full {
+		return nil
+	}
+	return w.recheck.C
+}
+
+// write gives a segment to the present connection.
+func (w *worker) write(s segment) {
+	f := w.flight
+	n := s.len()
+	if err := f.write(s, w.waitingFn); err != nil {
+		w.fail(f, err)
+		return
+	}
+	w.pool.buffers.Put(f.window.mergeNewest())
+	w.unlookedBytes += n
+	w.unlookedWrites++
+	if w.unlookedBytes >= lookBytes || w.unlookedWrites >= lookWrites {
+		w.look(f, time.Now())
+	}
+}
+
+// waiting is called from within a write that makes no headway. It may end that write, and it looks after the connections
+// that are being left; the present flight is the business of whoever called write.
+func (w *worker) waiting() error {
+	now := time.Now()
+	select {
+	case <-w.stop:
+		w.stopped = true
+		return errStopped
+	default:
+	}
+	w.seeOff(now)
+	w.look(w.flight, now)
+	return w.verdict(w.flight, now)
+}
+
+// tick is what happens at regular intervals.
+func (w *worker) tick(now time.Time) {
+	w.attend(now)
+	w.goHome(now)
+}
+
+// attend looks at every connection and acts on what it sees.
+func (w *worker) attend(now time.Time) {
+	w.seeOff(now)
+	f := w.flight
+	if f == nil {
+		return
+	}
+	w.look(f, now)
+	if err := w.verdict(f, now); err != nil {
+		w.fail(f, err)
+		return
+	}
+	if f.seen.FIN && !f.ending && !f.stay {
+		w.ending(f, now)
+	}
+}
+
+// look asks a connection how it stands and lets go of what it confirms.
+func (w *worker) look(f *flight, now time.Time) {
+	f.look(now)
+	w.release(f, f.confirmable(now, w.pool.o.ResendAge))
+	w.cap(f)
+	if f == w.flight {
+		w.unlookedBytes, w.unlookedWrites = 0, 0
+		w.setFull(f.full(w.pool.windowMax))
+	}
+}
+
+func (w *worker) setFull(full bool) {
+	if full {
+		w.recheck.Reset(recheckAfter)
+	}
+	w.full = full
+}
+
+// release confirms all segments that end at pos or before.
+func (w *worker) release(f *flight, pos uint64) {
+	var t tally
+	for !f.window.empty() && f.window.oldest().end <= pos {
+		s := f.window.pop()
+		t.add(s.tally())
+		w.confirmed(s.buf)
+	}
+	if t.lines == 0 {
+		return
+	}
+	f.confirmed = true
+	w.moved = w.moved && f != w.flight
+	w.pool.confirm(f.place, t)
+}
+
+// cap lets the oldest segments go where the window holds more than its share, but none that seem unread.
+func (w *worker) cap(f *flight) {
+	limit := f.surelyRead()
+	for f.window.mem > w.pool.windowMax && f.window.oldest().end <= limit {
+		w.release(f, f.window.oldest().end)
+	}
+}
+
+func (w *worker) confirmed(b *linebuf.Buffer) {
+	if w.unobserved++; w.unobserved >= observeEvery {
+		w.unobserved = 0
+		w.pool.o.ConfirmSeconds.Observe(time.Since(b.Read).Seconds())
+	}
+	w.pool.buffers.Put(b)
+}
+
+// verdict says why a connection must be given up, nil while it need not.
+func (w *worker) verdict(f *flight, now time.Time) error {
+	switch {
+	case f.seen.Err != nil:
+		return f.seen.Err
+	case f.seen.Silent >= w.pool.o.DeadTimeout:
+		return errSilent
+	case now.Sub(f.ackedAt) >= w.pool.o.StallTimeout:
+		return w.stallVerdict(f)
+	}
+	return nil
+}
+
+// stallVerdict is about a peer that is alive and takes nothing. That is backpressure and no failure: the window moves once, and
+// only to a target that does confirm.
+func (w *worker) stallVerdict(f *flight) error {
+	if !f.stalled {
+		f.stalled = true
+		f.place.stalls.Add(1)
+		f.place.words.log(w.logger, slog.LevelWarn, "target takes nothing", "target", f.place.target, "since", time.Since(f.ackedAt).Round(time.Millisecond))
+	}
+	refuge := w.pool.set.OtherConfirming(f.place.target)
+	if w.moved || refuge == nil {
+		return nil
+	}
+	w.moved = true
+	w.dialler.prefer = w.pool.placeOf(refuge)
+	return errStalled
+}
+
+// ending acts on the peer's FIN: dial beside, and leave once that has come to an end, well or not.
+func (w *worker) ending(f *flight, now time.Time) {
+	if now.Sub(f.since) < halfCloserWithin {
+		f.stay = true
+		w.logger.Debug("target has closed its own direction at once: served all the same", "target", f.place.target)
+		return
+	}
+	f.ending = true
+	if w.home.target.Down() {
+		w.dialler.avoid = f.place
+	}
+	w.dial()
+}
+
+// retire begins to leave the present flight.
+func (w *worker) retire() {
+	f := w.flight
+	w.flight, w.full = nil, false
+	w.leaving = append(w.leaving, f)
+	w.seeOff(time.Now())
+	if len(w.leaving) > maxLeaving {
+		oldest := w.leaving[0]
+		w.leaving = append(w.leaving[:0], w.leaving[1:]...)
+		w.salvage(oldest, errCrowded)
+	}
+}
+
+// seeOff brings the flights that are being left to their end.
+func (w *worker) seeOff(now time.Time) {
+	kept := w.leaving[:0]
+	for _, f := range w.leaving {
+		if !w.gone(f, now) {
+			kept = append(kept, f)
+		}
+	}
+	clear(w.leaving[len(kept):])
+	w.leaving = kept
+}
+
+// gone says that a flight being left has come to its end, and takes care of what it leaves.
+func (w *worker) gone(f *flight, now time.Time) bool {
+	w.look(f, now)
+	if f.delivered() {
+		w.release(f, f.next)
+	}
+	if f.window.empty() {
+		f.leave()
+		f.conn.Close()
+		return true
+	}
+	if err := w.verdict(f, now); err != nil {
+		w.salvage(f, err)
+		return true
+	}
+	if w.mayHalfClose(f) {
+		f.closing = true
+		if err := f.conn.CloseWrite(); err != nil {
+			w.logger.Debug("half-close failed", "target", f.place.target, "err", err)
+		}
+	}
+	return false
+}
+
+// mayHalfClose waits, after the peer's FIN, until it seems to have read everything: once both sides have ended, the reset of
+// a peer that dies with data unread would not be seen any more.
+func (w *worker) mayHalfClose(f *flight) bool {
+	return !f.closing && (!f.seen.FIN || (f.seen.Unread == 0 && f.arrived() == f.next))
+}
+
+// fail takes what the present flight leaves and looks for another connection.
+func (w *worker) fail(f *flight, err error) {
+	w.flight, w.full = nil, false
+	w.salvage(f, err)
+	if w.stopped {
+		return
+	}
+	w.dialler.avoid = f.place
+	if w.dialler.busy {
+		return // its result decides
+	}
+	if !f.confirmed && err != errStalled {
+		w.dialler.later()
+		return
+	}
+	w.dialler.reset()
+	w.dial()
+}
+
+// salvage closes a failed flight and takes over all that may not have been read.
+func (w *worker) salvage(f *flight, err error) {
+	w.look(f, time.Now())
+	f.leave()
+	f.conn.Abort()
+	if f.seen.Proven {
+		w.confirmUpTo(f, f.arrived())
+	}
+	unacknowledged, unread := w.reclaim(f)
+	if w.stopped {
+		return
+	}
+	f.place.unacknowledged.add(unacknowledged)
+	f.place.unread.add(unread)
+	f.place.words.log(w.logger, slog.LevelWarn, "connection failed", "target", f.place.target, "err", err,
+		"resend_unacknowledged_lines", unacknowledged.lines, "resend_unread_lines", unread.lines)
+}
+
+// confirmUpTo confirms the whole lines before pos.
+func (w *worker) confirmUpTo(f *flight, pos uint64) {
+	w.release(f, pos)
+	if f.window.empty() || pos <= f.window.oldest().start() {
+		return
+	}
+	s := f.window.oldest()
+	w.pool.confirm(f.place, s.trim(s.lineStart(pos)))
+}
+
+// reclaim moves the window to the backlog and counts what of it had been given to the connection.
+func (w *worker) reclaim(f *flight) (unacknowledged, unread tally) {
+	for !f.window.empty() {
+		s := f.window.pop()
+		border := f.seen.Acked
+		if border > s.start() && border < s.end {
+			border = s.lineStart(border)
+		}
+		unread.add(s.begun(0, border))
+		unacknowledged.add(s.begun(border, f.seen.Written))
+		w.again.push(s)
+	}
+	return unacknowledged, unread
+}
