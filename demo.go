@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"os"
+
+	"linesplit/admin"
+	"linesplit/simulate"
+)
+
+// demo shows linesplit at work, with itself as the pipeline, and returns the exit code.
+func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		fmt.Fprintf(stderr, "linesplit demo: unexpected argument %q: it takes none\n", args[0])
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := simulate.Demo(ctx, stdout, demoPipeline, simulate.DemoOptions{}); err != nil {
+		fmt.Fprintf(stderr, "linesplit demo: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// demoPipeline is line mode with the flags that anyone could give, and no log.
+func demoPipeline(ctx context.Context, targets []string, running func(simulate.Running)) (simulate.Ledger, error) {
+	cfg, err := parseConfig([]string{"-listen", "tcp://127.0.0.1:0", "-target", strings.Join(targets, ","), "-failback-interval", "1s"})
+	if err != nil {
+		return simulate.Ledger{}, err
+	}
+	logger := slog.New(slog.DiscardHandler)
+	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
+	defer stop()
+	p, err := newPipeline(cfg, logger)
+	if err != nil {
+		return simulate.Ledger{}, err
+	}
+	if err := p.open(soft); err != nil {
+		return simulate.Ledger{}, err
+	}
+	ledger := func() simulate.Ledger { return demoLedger(p.snapshot()) }
+	running(simulate.Running{Addr: p.listeners[0].Addr().String(), Ledger: ledger})
+	err = p.serve(soft, hard)
+	return ledger(), err
+}
+
+func demoLedger(s admin.Snapshot) simulate.Ledger {
+	l := simulate.Ledger{
+		Received: simulate.Count{Lines: s.ReceivedLines, Bytes: s.ReceivedBytes},
+		Retained: simulate.Count{Lines: uint64(s.RetainedLines), Bytes: uint64(s.RetainedBytes)},
+		Queued:   simulate.Count{Lines: uint64(s.QueuedLines), Bytes: uint64(s.QueuedBytes)},
+	}
+	for _, d := range s.Dropped {
+		add(&l.Dropped, d.Lines, d.Bytes)
+	}
+	for _, t := range s.Targets {
+		part := simulate.TargetLedger{Confirmed: simulate.Count{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes}}
+		for _, r := range t.Resent {
+			add(&part.Resent, r.Lines, r.Bytes)
+		}
+		add(&l.Confirmed, t.ConfirmedLines, t.ConfirmedBytes)
+		add(&l.Resent, part.Resent.Lines, part.Resent.Bytes)
+		l.Targets = append(l.Targets, part)
+	}
+	return l
+}
+
+func add(c *simulate.Count, lines, bytes uint64) {
+	c.Lines += lines
+	c.Bytes += bytes
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"linesplit/admin"
+	"linesplit/workerpool"
+)
+
+// snapshot puts together what the parts have counted. The receiving side is asked last, so that lines which move on meanwhile
+// never seem to be more than were received.
+func (p *pipeline) snapshot() admin.Snapshot {
+	out := p.pool.Stats()
+	in := p.split.Stats()
+	s := admin.Snapshot{
+		ReceivedLines:   in.ReceivedLines,
+		ReceivedBytes:   in.ReceivedBytes,
+		TruncatedLines:  in.TruncatedLines,
+		QueuedLines:     int64(in.QueuedLines - out.TakenLines),
+		QueuedBytes:     int64(in.QueuedBytes - out.TakenBytes),
+		QueueBuffers:    len(p.lines),
+		QueueCapacity:   cap(p.lines),
+		RetainedLines:   out.RetainedLines,
+		RetainedBytes:   out.RetainedBytes,
+		Connections:     in.Connections,
+		Accepted:        in.Accepted,
+		CutOff:          in.CutOff,
+		AcceptErrors:    in.AcceptErrors,
+		HandshakeErrors: in.HandshakeErrors,
+		MemoryBytes:     p.buffers.InUse(),
+		MemoryLimit:     p.buffers.Limit(),
+	}
+	for _, d := range in.Dropped {
+		s.Dropped = append(s.Dropped, admin.Dropped(d))
+	}
+	for _, t := range out.Targets {
+		s.Targets = append(s.Targets, adminTarget(t))
+	}
+	return s
+}
+
+func adminTarget(t workerpool.TargetStats) admin.Target {
+	a := admin.Target{
+		Name:           t.Name,
+		Up:             t.Up,
+		Connections:    t.Connections,
+		ConfirmedLines: t.ConfirmedLines,
+		ConfirmedBytes: t.ConfirmedBytes,
+		DialErrors:     t.DialErrors,
+		Failovers:      t.Failovers,
+		Failbacks:      t.Failbacks,
+		Stalls:         t.Stalls,
+	}
+	for _, r := range t.Resent {
+		a.Resent = append(a.Resent, admin.Resent(r))
+	}
+	return a
+}

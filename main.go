@@ -1,0 +1,130 @@
+// Linesplit is a lossless load balancer for line streams: it takes newline-delimited records from any number of
+// connections and spreads them over many targets.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"linesplit/admin"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0 // everything confirmed
+	exitFailed = 1 // could not start, or not everything was confirmed
+	exitUsage  = 2 // the configuration is wrong; nothing was opened
+)
+
+func main() {
+	os.Exit(dispatch(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// dispatch runs the subcommand that the first argument names, linesplit itself where it names none.
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "demo":
+			return demo(ctx, args[1:], stdout, stderr)
+		case "healthcheck":
+			return healthcheck(ctx, args[1:], stdout, stderr)
+		}
+	}
+	cfg, err := parseConfig(args)
+	if err != nil {
+		return explain(err, stdout, stderr)
+	}
+	return run(ctx, cfg, stderr)
+}
+
+// run works until a signal or the end of ctx, drains, and returns the exit code. The first signal ends soft: no new senders,
+// and those there are get notice. The drain timeout or a second signal ends hard: what is not confirmed by then is reported.
+func run(ctx context.Context, cfg config, stderr io.Writer) int {
+	logger := newLogger(cfg, stderr)
+	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
+	defer stop()
+
+	p, err := newPipeline(cfg, logger)
+	if err == nil {
+		err = p.open(soft)
+	}
+	if err == nil {
+		err = p.serve(soft, hard)
+	}
+	if err != nil {
+		logger.Error("linesplit failed", "err", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func newLogger(cfg config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// lifetimes returns the two contexts that a run ends by; see run. stop releases what stands behind them.
+func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (soft, hard context.Context, stop func()) {
+	soft, endSoft := context.WithCancel(ctx)
+	hard, endHard := context.WithCancel(context.WithoutCancel(ctx))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	stopped := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		defer endHard()
+		select {
+		case s := <-signals:
+			logger.Info("drain began", "cause", s, "drain_timeout", drain)
+		case <-soft.Done():
+		case <-stopped:
+			return
+		}
+		endSoft()
+		select {
+		case s := <-signals:
+			logger.Warn("stopping at once", "cause", s)
+		case <-time.After(drain):
+			logger.Warn("drain timeout has passed", "drain_timeout", drain)
+		case <-stopped:
+		}
+	})
+	return soft, hard, func() {
+		signal.Stop(signals)
+		close(stopped)
+		watcher.Wait()
+		endSoft()
+	}
+}
+
+// serveAdmin starts the admin listener, if one is configured, and returns what ends it.
+func serveAdmin(ctx context.Context, p *pipeline) (stop func(), err error) {
+	if p.cfg.Admin == "" {
+		return func() {}, nil
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", p.cfg.Admin)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the admin address: %w", err)
+	}
+	p.logger.Info("admin listening", "address", ln.Addr())
+	server := admin.New(admin.Options{Source: p.snapshot, Ready: p.ready, Confirmation: p.confirmation, Version: buildVersion(), Logger: p.logger})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(ctx, ln); err != nil {
+			p.logger.Error("admin listener failed", "err", err)
+		}
+	})
+	return func() { cancel(); serving.Wait() }, nil
+}

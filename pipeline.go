@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linesplit/admin"
+	"linesplit/linebuf"
+	"linesplit/listen"
+	"linesplit/splitter"
+	"linesplit/tlsconf"
+	"linesplit/workerpool"
+)
+
+// pipeline is line mode, wired:
+//
+//	senders ─▶ listener ─┐                                ┌─▶ worker ─▶ target
+//	senders ─▶ listener ─┼─▶ splitter ─▶ chan *Buffer ─▶ pool ─▶ worker ─▶ target
+//	                     ┘   (a goroutine each)           └─▶ worker ─▶ target
+//
+// Consumers start first and end last: senders end, the channel closes, the workers drain.
+type pipeline struct {
+	cfg          config
+	logger       *slog.Logger
+	buffers      *linebuf.Pool
+	lines        chan *linebuf.Buffer
+	split        *splitter.Splitter
+	pool         *workerpool.Pool
+	confirmation prometheus.Histogram
+	listeners    []net.Listener
+	draining     atomic.Bool
+}
+
+// newPipeline opens nothing yet.
+func newPipeline(cfg config, logger *slog.Logger) (*pipeline, error) {
+	p := &pipeline{
+		cfg:          cfg,
+		logger:       logger,
+		buffers:      linebuf.NewPool(cfg.Memory),
+		lines:        make(chan *linebuf.Buffer, cfg.Queue),
+		confirmation: admin.NewConfirmation(),
+	}
+	p.split = splitter.New(p.buffers, p.lines, splitter.Options{
+		ReadSize:       int(cfg.Buffer),
+		MaxLine:        int(cfg.MaxLine),
+		Oversize:       cfg.Oversize,
+		MaxConnections: maxConnections(cfg),
+		Drain:          cfg.DrainTimeout / 2, // the other half is the targets'
+		Logger:         logger,
+	})
+	o := workerpool.Options{
+		Targets:          cfg.Targets,
+		Connections:      cfg.Connections,
+		StallTimeout:     cfg.StallTimeout,
+		DeadTimeout:      cfg.DeadTimeout,
+		FailbackInterval: cfg.FailbackInterval,
+		ResendMargin:     cfg.ResendMargin,
+		ResendMax:        cfg.ResendMax,
+		ResendAge:        cfg.ResendAge,
+		ConfirmSeconds:   p.confirmation,
+		Logger:           logger,
+	}
+	o.DialOptions.Timeout = cfg.DialTimeout
+	if cfg.dialsTLS() {
+		files := cfg.TargetTLS
+		files.Logger = logger
+		client, err := tlsconf.NewClient(files)
+		if err != nil {
+			return nil, fmt.Errorf("TLS towards targets: %w", err)
+		}
+		o.DialOptions.TLS = client.Config
+	}
+	p.pool = workerpool.New(p.buffers, o)
+	return p, nil
+}
+
+// spareDescriptors are for listeners, the admin listener's clients, files, and connections that workers are leaving.
+const spareDescriptors = 64
+
+// maxConnections leaves enough descriptors for the connections to targets: two for each worker, while it moves.
+func maxConnections(cfg config) int {
+	limit := descriptorLimit()
+	if cfg.MaxConnections > 0 || limit == 0 {
+		return cfg.MaxConnections
+	}
+	needed := 2*len(cfg.Targets)*cfg.Connections + spareDescriptors
+	return max(1, limit-needed)
+}
+
+// open opens all listeners, or none.
+func (p *pipeline) open(ctx context.Context) error {
+	config, err := p.serverTLS()
+	if err != nil {
+		return err
+	}
+	for _, spec := range p.cfg.Listen {
+		ln, err := listen.Open(ctx, spec, config)
+		if err != nil {
+			p.close()
+			return err
+		}
+		p.listeners = append(p.listeners, ln)
+	}
+	return nil
+}
+
+func (p *pipeline) serverTLS() (*tls.Config, error) {
+	if !p.cfg.listensTLS() {
+		return nil, nil
+	}
+	files := p.cfg.ServerTLS
+	files.Logger = p.logger
+	server, err := tlsconf.NewServer(files)
+	if err != nil {
+		return nil, fmt.Errorf("TLS towards senders: %w", err)
+	}
+	return server.Config(), nil
+}
+
+func (p *pipeline) close() {
+	for _, ln := range p.listeners {
+		ln.Close()
+	}
+}
+
+// serve carries lines until soft ends, or until the last of finite listeners has ended, and returns when everything is
+// confirmed or hard has ended. The error says what was not.
+func (p *pipeline) serve(soft, hard context.Context) error {
+	stopAdmin, err := serveAdmin(soft, p)
+	if err != nil {
+		p.close()
+		return err
+	}
+	defer stopAdmin()
+	stopMark := context.AfterFunc(soft, func() { p.draining.Store(true) })
+	defer stopMark()
+	for _, ln := range p.listeners {
+		p.logger.Info("listening", "listener", listen.Name(ln))
+	}
+
+	inboundErrs := make([]error, len(p.listeners))
+	var workers, inbound sync.WaitGroup
+	workers.Go(func() { p.pool.Run(hard, p.lines) }) // what it leaves unconfirmed stands in the report
+	for i, ln := range p.listeners {
+		inbound.Go(func() { inboundErrs[i] = p.split.Serve(soft, hard, ln) })
+	}
+	inbound.Wait()
+	p.draining.Store(true)
+	close(p.lines)
+	workers.Wait()
+	return errors.Join(errors.Join(inboundErrs...), p.report())
+}
+
+// report logs how the run ended and returns an error if anything was not confirmed.
+func (p *pipeline) report() error {
+	s := p.snapshot()
+	lines, bytes := s.QueuedLines+s.RetainedLines, s.QueuedBytes+s.RetainedBytes
+	for _, d := range s.Dropped {
+		if d.Reason == "shutdown" {
+			lines += int64(d.Lines)
+			bytes += int64(d.Bytes)
+		}
+	}
+	level := slog.LevelInfo
+	if lines > 0 || s.CutOff > 0 {
+		level = slog.LevelWarn
+	}
+	p.logger.Log(context.Background(), level, "drain ended", "received_lines", s.ReceivedLines, "confirmed_lines", confirmedLines(s),
+		"unconfirmed_lines", lines, "unconfirmed_bytes", bytes, "senders_cut_off", s.CutOff)
+	if lines == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off", lines, bytes, s.CutOff)
+}
+
+func confirmedLines(s admin.Snapshot) (n uint64) {
+	for _, t := range s.Targets {
+		n += t.ConfirmedLines
+	}
+	return n
+}
+
+// ready says whether lines can come in and go out, and why not.
+func (p *pipeline) ready() (bool, string) {
+	if p.draining.Load() {
+		return false, "draining"
+	}
+	for _, t := range p.pool.Stats().Targets {
+		if t.Connections > 0 {
+			return true, ""
+		}
+	}
+	return false, "no target is connected"
+}
