@@ -127,11 +127,11 @@ func TestCloseRemovesOnlyItsOwn(t *testing.T) {
 }
 
 // TestOneOfManyTakesStale: of several that find the same stale file at once, one gets the path and keeps it. Without
-// the lock the slower ones took the fresh socket of the fastest for the stale one, and removed it.
+// the lock a slower one now and then removed the fresh socket of a faster one.
 func TestOneOfManyTakesStale(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	s := mustParse(t, "unix://"+path+"?mode=0600")
-	for range 20 {
+	for range 200 {
 		makeStale(t, path)
 		var winner atomic.Pointer[net.Listener]
 		var wg sync.WaitGroup

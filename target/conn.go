@@ -225,6 +225,7 @@ func (c *Conn) Progress() Progress {
 		Silent:  c.silent,
 		FIN:     c.end.fin || c.end.goodbye,
 		Err:     c.end.err,
+		Over:    c.end.closed,
 		Proven:  c.provenLocked(),
 	}
 }
@@ -317,7 +318,7 @@ func (c *Conn) provenLocked() bool {
 	case !e.fin || !e.finCounted:
 		return false
 	case c.halfClosed && e.afterOurs && e.err == nil:
-		return c.ackedWire >= c.sent.Load() && (e.finUnread == 0 || c.viaProxy)
+		return c.ackedWire >= c.sent.Load() // it answers our FIN: everything before that was read
 	case c.viaProxy:
 		return false
 	case e.err == nil:

@@ -20,6 +20,8 @@ type Progress struct {
 	Silent time.Duration
 	// FIN says that the peer has ended its direction, or, with TLS, has said that it will.
 	FIN bool
+	// Over says that both directions have ended without an error: nothing more will be known.
+	Over bool
 	// Err is why the connection has failed, nil while it has not.
 	Err error
 	// Proven says that every acknowledged byte was read before the connection ended: there is nothing to send again but

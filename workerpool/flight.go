@@ -24,7 +24,8 @@ type flight struct {
 	confirmed bool // something of it was
 	stuck     bool
 	stalled   bool // counted as a stall
-	ending    bool // its FIN has been dealt with
+	ending    bool // it is to be left
+	endingAt  time.Time
 	stay      bool // a half-closer: its FIN means nothing
 	closing   bool // we have half-closed it
 }
@@ -88,6 +89,22 @@ func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
 		return f.seen.Read
 	}
 	return max(f.seen.Read, f.marks.before(now.Add(-age)))
+}
+
+// endWith notes that the flight is to be left.
+func (f *flight) endWith(now time.Time) {
+	if !f.ending {
+		f.ending, f.endingAt = true, now
+	}
+}
+
+// mayHalfClose waits, after the peer's FIN, until it seems to have read everything: once both sides have ended, the reset of
+// a peer that dies with data unread would not be seen any more.
+func (f *flight) mayHalfClose(now time.Time) bool {
+	if f.closing || !f.seen.FIN {
+		return !f.closing
+	}
+	return f.seen.Unread == 0 && f.arrived() == f.next || now.Sub(f.endingAt) >= patience
 }
 
 // delivered says that a half-closed connection has come to a clean end with everything confirmed.

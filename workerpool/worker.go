@@ -23,16 +23,20 @@ const (
 	observeEvery = 16
 	// halfCloserWithin is how soon after its start a FIN means that the target never writes, and not that it wants to go.
 	halfCloserWithin = time.Second
+	// patience is how long, after the peer's FIN, a worker waits for signs that everything was read before it half-closes.
+	// Keepalives bring them within two seconds.
+	patience = 5 * time.Second
 	// maxLeaving bounds the connections that a worker has left and still waits for; the oldest is given up beyond it.
 	maxLeaving = 8
 )
 
 // Why a worker gives up a connection that has not failed by itself.
 var (
-	errSilent  = errors.New("peer answers neither retransmissions nor probes")
-	errStalled = errors.New("peer has taken nothing for the stall timeout, others do")
-	errCrowded = errors.New("too many connections are waiting for their last confirmation")
-	errStopped = errors.New("stopped")
+	errSilent   = errors.New("peer answers neither retransmissions nor probes")
+	errStalled  = errors.New("peer has taken nothing for the stall timeout, others do")
+	errUnproven = errors.New("target has closed, perhaps without reading everything")
+	errCrowded  = errors.New("too many connections are waiting for their last confirmation")
+	errStopped  = errors.New("stopped")
 )
 
 // worker drains the channel over one connection at a time.
@@ -351,7 +355,7 @@ func (w *worker) ending(f *flight, now time.Time) {
 		w.logger.Debug("target has closed its own direction at once: served all the same", "target", f.place.target)
 		return
 	}
-	f.ending = true
+	f.endWith(now)
 	if w.home.target.Down() {
 		w.dialler.avoid = f.place
 	}
@@ -362,6 +366,7 @@ func (w *worker) ending(f *flight, now time.Time) {
 func (w *worker) retire() {
 	f := w.flight
 	w.flight, w.full = nil, false
+	f.endWith(time.Now())
 	w.leaving = append(w.leaving, f)
 	w.seeOff(time.Now())
 	if len(w.leaving) > maxLeaving {
@@ -394,23 +399,21 @@ func (w *worker) gone(f *flight, now time.Time) bool {
 		f.conn.Close()
 		return true
 	}
-	if err := w.verdict(f, now); err != nil {
+	err := w.verdict(f, now)
+	if err == nil && f.seen.Over && f.closing {
+		err = errUnproven
+	}
+	if err != nil {
 		w.salvage(f, err)
 		return true
 	}
-	if w.mayHalfClose(f) {
+	if f.mayHalfClose(now) {
 		f.closing = true
 		if err := f.conn.CloseWrite(); err != nil {
 			w.logger.Debug("half-close failed", "target", f.place.target, "err", err)
 		}
 	}
 	return false
-}
-
-// mayHalfClose waits, after the peer's FIN, until it seems to have read everything: once both sides have ended, the reset of
-// a peer that dies with data unread would not be seen any more.
-func (w *worker) mayHalfClose(f *flight) bool {
-	return !f.closing && (!f.seen.FIN || (f.seen.Unread == 0 && f.arrived() == f.next))
 }
 
 // fail takes what the present flight leaves and looks for another connection.
