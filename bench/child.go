@@ -1,0 +1,93 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// A role is what this program does as its own child. It is told what to do line by line on its standard input, answers line by
+// line on its standard output, and ends with its input.
+type role func(args []string, in *bufio.Scanner, say func(format string, args ...any)) error
+
+var roles map[string]role
+
+func init() {
+	roles = map[string]role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole}
+}
+
+func runRole(r role, args []string) {
+	say := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+	if err := r(args, bufio.NewScanner(os.Stdin), say); err != nil {
+		say("error %v", err)
+		os.Exit(1)
+	}
+}
+
+// child is a process in one of the roles. It dies with its context, and with this process.
+type child struct {
+	role string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Scanner
+}
+
+// spawn starts a child. The caller ends it with stop.
+func spawn(ctx context.Context, role string, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{role}, args...)...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	return &child{role, cmd, in, bufio.NewScanner(out)}, nil
+}
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+// ask writes one line and waits for the answer. See await.
+func (c *child) ask(command, word string) ([]string, error) {
+	if _, err := io.WriteString(c.in, command+"\n"); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", c.role, command, err)
+	}
+	return c.await(word)
+}
+
+// await waits for a line that begins with word, and returns its other fields.
+func (c *child) await(word string) ([]string, error) {
+	if !c.out.Scan() {
+		return nil, fmt.Errorf("%s: ended while we waited for %q: %w", c.role, word, errors.Join(c.out.Err(), io.ErrUnexpectedEOF))
+	}
+	fields := strings.Fields(c.out.Text())
+	if len(fields) == 0 || fields[0] != word {
+		return nil, fmt.Errorf("%s: %s", c.role, c.out.Text())
+	}
+	return fields[1:], nil
+}
+
+// stop ends the child and waits for it.
+func (c *child) stop() {
+	c.in.Close()
+	c.cmd.Process.Kill()
+	c.cmd.Wait()
+}

@@ -1,0 +1,267 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// warmup is how much of a latency run is not counted.
+const warmup = 500 * time.Millisecond
+
+func (b *bench) latency(ctx context.Context) (section, error) {
+	names := b.contenders(true)
+	fmt.Fprintf(b.log, "latency: %d lines/s for %d s per run\n", b.size.rate, b.size.seconds)
+	t := newTable(names, "p50 µs", "p99 µs", "p99.9 µs")
+	err := b.turns(names, func(i int) (string, error) {
+		p, err := b.latencyRun(ctx, names[i])
+		if err != nil {
+			return "", err
+		}
+		t.add(i, p[:]...)
+		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
+	})
+	t.addRatio(linesplit, haproxy)
+	return section{
+		title: "Latency",
+		about: fmt.Sprintf("Single lines of %d bytes, %d per second, evenly spaced on one connection, %d s per run. One process holds "+
+			"both ends: from just before the write until the whole line has been read.", b.size.line, b.size.rate, b.size.seconds),
+		table: t,
+	}, err
+}
+
+// latencyRun returns p50, p99 and p99.9 in microseconds.
+func (b *bench) latencyRun(ctx context.Context, name string) (p [3]float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*time.Duration(b.size.seconds)*time.Second)
+	defer cancel()
+	ends, err := spawn(ctx, "latency", "-line", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
+		"-lines", strconv.Itoa(b.size.rate*b.size.seconds))
+	if err != nil {
+		return p, err
+	}
+	defer ends.stop()
+	targets, err := ends.await("listening")
+	if err != nil {
+		return p, err
+	}
+	px, err := b.startProxy(ctx, name, targets)
+	if err != nil {
+		return p, err
+	}
+	defer px.stop()
+	fields, err := ends.ask("go "+px.senderAddresses(targets)[0], "latency")
+	if err != nil {
+		return p, err
+	}
+	if _, err := fmt.Sscan(strings.Join(fields, " "), &p[0], &p[1], &p[2]); err != nil {
+		return p, err
+	}
+	return p, px.stop()
+}
+
+// latencyRole listens on two addresses, says "listening" with them, on "go ADDRESS" sends lines there, and says "latency" with p50, p99 and
+// p99.9 in microseconds when all have come in.
+//
+// Sender and receivers block in system calls on threads of their own: no scheduler but the kernel's is in what they measure.
+func latencyRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
+	flags := flag.NewFlagSet("latency", flag.ContinueOnError)
+	line := flags.Int("line", 600, "bytes per line")
+	rate := flags.Int("rate", 4000, "lines per second")
+	lines := flags.Int("lines", 40000, "lines to send")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	s := &stopwatch{line: *line, begin: time.Now(), delays: make(chan []time.Duration, 1024), failed: make(chan error, 16)}
+	var addrs []string
+	for range 2 {
+		ln, err := listenLoopback()
+		if err != nil {
+			return err
+		}
+		addrs = append(addrs, ln.Addr().String())
+		go s.accept(ln)
+	}
+	say("listening %s", strings.Join(addrs, " "))
+	in.Scan()
+	delays, err := s.run(strings.TrimPrefix(in.Text(), "go "), *rate, *lines)
+	if err != nil {
+		return err
+	}
+	slices.Sort(delays)
+	say("latency %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
+	in.Scan()
+	return nil
+}
+
+// micros returns a quantile of sorted delays in microseconds.
+func micros(sorted []time.Duration, q float64) float64 {
+	i := min(int(q*float64(len(sorted))), len(sorted)-1)
+	return float64(sorted[i]) / 1e3
+}
+
+// stopwatch sends lines that say when they were sent. Its goroutines end with the process.
+type stopwatch struct {
+	line   int
+	begin  time.Time
+	delays chan []time.Duration
+	failed chan error
+}
+
+// A line begins with the time when it was sent, in nanoseconds and 19 digits.
+const (
+	stampFormat = `{"sent":"%019d","note":"`
+	stampAt     = len(`{"sent":"`)
+)
+
+// stampedLine returns a line of so many bytes whose stamp is still to be written.
+func stampedLine(size int) []byte {
+	line := fmt.Appendf(nil, stampFormat, 0)
+	line = append(line, bytes.Repeat([]byte{'x'}, size-len(line)-3)...)
+	return append(line, "\"}\n"...)
+}
+
+// run sends and returns the delays of all lines but those of the warm-up.
+func (s *stopwatch) run(to string, rate, lines int) ([]time.Duration, error) {
+	conn, err := net.Dial("tcp", to)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		if err := s.send(conn.(*net.TCPConn), rate, lines); err != nil {
+			s.failed <- err
+		}
+	}()
+	skip := int(warmup.Seconds() * float64(rate))
+	var all []time.Duration
+	for seen := 0; seen < lines; {
+		select {
+		case err := <-s.failed:
+			return nil, err
+		case some := <-s.delays:
+			for _, d := range some {
+				if seen++; seen > skip {
+					all = append(all, d)
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// send writes one line at a time, at times that follow from the start alone, so that nothing drifts.
+func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
+	runtime.LockOSThread()
+	fd, err := blocking(c)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	line := stampedLine(s.line)
+	var head []byte
+	var start unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &start); err != nil {
+		return err
+	}
+	for n := range lines {
+		due := unix.NsecToTimespec(start.Nano() + int64(n)*int64(time.Second)/int64(rate))
+		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &due, nil) == unix.EINTR {
+		}
+		head = fmt.Appendf(head[:0], stampFormat, time.Since(s.begin))
+		copy(line, head)
+		if err := writeAll(fd, line); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		b = b[max(n, 0):]
+	}
+	return nil
+}
+
+func (s *stopwatch) accept(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			if err := s.receive(c.(*net.TCPConn)); err != nil {
+				s.failed <- err
+			}
+		}()
+	}
+}
+
+func (s *stopwatch) receive(c *net.TCPConn) error {
+	runtime.LockOSThread()
+	fd, err := blocking(c)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 64<<10)
+	have := 0
+	for {
+		n, err := unix.Read(fd, buf[have:])
+		now := time.Since(s.begin)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return nil // the proxy goes down, or was only tried
+		}
+		have += n
+		var some []time.Duration
+		for ; have >= s.line; have = copy(buf, buf[s.line:have]) {
+			sent, err := stamp(buf[:s.line])
+			if err != nil {
+				return err
+			}
+			some = append(some, now-sent)
+		}
+		s.delays <- some
+	}
+}
+
+func stamp(line []byte) (time.Duration, error) {
+	if line[len(line)-1] != '\n' || line[0] != '{' {
+		return 0, fmt.Errorf("a line arrived torn: %.80q", line)
+	}
+	ns, err := strconv.ParseInt(string(line[stampAt:stampAt+19]), 10, 64)
+	return time.Duration(ns), err
+}
+
+// blocking takes a connection's descriptor out of Go's hands and makes it a blocking one, which the caller closes.
+func blocking(c *net.TCPConn) (int, error) {
+	f, err := c.File() // another descriptor for the same socket
+	if err != nil {
+		return 0, err
+	}
+	fd, err := unix.Dup(int(f.Fd()))
+	f.Close()
+	c.Close()
+	if err != nil {
+		return 0, err
+	}
+	return fd, unix.SetNonblock(fd, false)
+}

@@ -1,0 +1,168 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// userHZ is the unit of processor time in /proc: 1/100 s on all of Linux's architectures that Go runs on.
+const userHZ = 100
+
+// cpuSeconds returns the processor time, user and system, that a process has used. Resolution: 10 ms.
+func cpuSeconds(pid int) (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold spaces; the fields behind it begin with the third
+	fields := strings.Fields(string(after))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("unexpected /proc/%d/stat: %s", pid, stat)
+	}
+	user, err1 := strconv.ParseFloat(fields[11], 64)
+	system, err2 := strconv.ParseFloat(fields[12], 64)
+	if err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("unexpected /proc/%d/stat: %s", pid, stat)
+	}
+	return (user + system) / userHZ, nil
+}
+
+// peakRSS returns the most resident memory that a process has had, in bytes.
+func peakRSS(pid int) (int64, error) {
+	return procKB(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:")
+}
+
+// rss returns the resident memory of a process, in bytes, from its page tables: the cheaper VmRSS may be off by some hundred KB.
+func rss(pid int) (int64, error) {
+	return procKB(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Rss:")
+}
+
+func procKB(path, key string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == key {
+			kb, err := strconv.ParseInt(fields[1], 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no %s in %s", key, path)
+}
+
+// Settling: memory counts as settled once it has stayed within a per cent for so long.
+const (
+	settleQuiet = 3 * time.Second
+	settleLimit = 20 * time.Second
+)
+
+// settledRSS waits until the resident memory of a process stays as it is, but not for ever, and returns it.
+func settledRSS(ctx context.Context, pid int) (int64, error) {
+	var base int64
+	since, limit := time.Now(), time.Now().Add(settleLimit)
+	for {
+		now, err := rss(pid)
+		if err != nil {
+			return 0, err
+		}
+		if diff := now - base; max(diff, -diff) > base/100 {
+			base, since = now, time.Now()
+		}
+		if time.Since(since) >= settleQuiet || time.Now().After(limit) {
+			return now, nil
+		}
+		if err := pause(ctx, 250*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// descriptors returns how many a process has open.
+func descriptors(pid int) (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return len(entries), err
+}
+
+// awaitDescriptors waits until a process has n descriptors open.
+func awaitDescriptors(ctx context.Context, pid, n int) error {
+	for {
+		have, err := descriptors(pid)
+		if err != nil || have >= n {
+			return err
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("%d of %d descriptors open: %w", have, n, err)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// machineTime is processor time of the whole machine, in units of its own.
+type machineTime struct{ all, stolen float64 }
+
+// machineCPU reads it. A virtual machine whose host gave its time to others has stolen time, and noisy figures.
+func machineCPU() (m machineTime) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return m
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	for i, field := range strings.Fields(line) {
+		v, _ := strconv.ParseFloat(field, 64)
+		if i >= 1 && i <= 8 { // user nice system idle iowait irq softirq steal
+			m.all += v
+		}
+		if i == 8 {
+			m.stolen = v
+		}
+	}
+	return m
+}
+
+// load returns the load average over the last minute.
+func load() float64 {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	v, _ := strconv.ParseFloat(first, 64)
+	return v
+}
+
+// cpuModel returns the processor's name.
+func cpuModel() string {
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+// kernel returns system and release, such as "Linux 6.18.1".
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "Linux"
+	}
+	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}

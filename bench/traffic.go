@@ -1,0 +1,240 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// blockLines is how many lines go into one write: 300 KB at 600 bytes each.
+const blockLines = 512
+
+// receiveSize is the most that a sink takes from a socket at once.
+const receiveSize = 1 << 20
+
+// compose returns n lines of exactly size bytes, each a JSON object with its newline.
+func compose(n, size int) []byte {
+	var block []byte
+	for i := range n {
+		start := len(block)
+		block = fmt.Appendf(block, `{"ts":1718040000.%06d,"uid":"C%012x","id.orig_h":"10.1.%d.%d","proto":"tcp","service":"ssl","note":"`,
+			i, i*7919, i/256%256, i%256)
+		for len(block)-start < size-3 {
+			block = append(block, "abcdefghijklmnopqrstuvwxyz0123456789 "[len(block)%37])
+		}
+		block = append(block, "\"}\n"...)
+	}
+	return block
+}
+
+// sendRole connects, says "connected", and on "go" writes its bytes at full speed, closes, and says "sent".
+func sendRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
+	flags := flag.NewFlagSet("send", flag.ContinueOnError)
+	to := flags.String("to", "", "comma-separated addresses, used in turn")
+	conns := flags.Int("conns", 1, "connections")
+	total := flags.Int64("bytes", 0, "bytes over all connections, in whole lines")
+	line := flags.Int("line", 600, "bytes per line")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	all, err := connect(strings.Split(*to, ","), *conns)
+	if err != nil {
+		return err
+	}
+	say("connected")
+	in.Scan()
+	if err := sendAll(all, *total/int64(*line), *line); err != nil {
+		return err
+	}
+	say("sent")
+	in.Scan()
+	return nil
+}
+
+// connect opens n connections, to the addresses in turn.
+func connect(to []string, n int) ([]net.Conn, error) {
+	var all []net.Conn
+	for i := range n {
+		c, err := net.Dial("tcp", to[i%len(to)])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// sendAll spreads lines evenly over connections, all at once, and closes them.
+func sendAll(conns []net.Conn, lines int64, size int) error {
+	block := compose(blockLines, size)
+	var wg sync.WaitGroup
+	errs := make(chan error, len(conns))
+	for i, c := range conns {
+		share := lines / int64(len(conns))
+		if int64(i) < lines%int64(len(conns)) {
+			share++
+		}
+		wg.Go(func() { errs <- send(c, block, share*int64(size)) })
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func send(c net.Conn, block []byte, bytes int64) error {
+	for bytes > 0 {
+		n, err := c.Write(block[:min(int64(len(block)), bytes)])
+		if err != nil {
+			return err
+		}
+		bytes -= int64(n)
+	}
+	return c.Close()
+}
+
+// sinkRole listens, says "listening" with its addresses, and discards what comes. It answers "expect N" with "expecting" at once
+// and "reached" when N bytes are there, and "total" with "total BYTES LINES ODD": lines and odd ones are counted with -verify only.
+func sinkRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
+	flags := flag.NewFlagSet("sink", flag.ContinueOnError)
+	ports := flags.Int("ports", 2, "addresses to listen on")
+	line := flags.Int("line", 600, "bytes per line")
+	verify := flags.Bool("verify", false, "look at every line")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	s := &sink{line: *line, verify: *verify}
+	var addrs []string
+	for range *ports {
+		ln, err := listenLoopback()
+		if err != nil {
+			return err
+		}
+		addrs = append(addrs, ln.Addr().String())
+		go s.accept(ln)
+	}
+	say("listening %s", strings.Join(addrs, " "))
+	return s.obey(in, say)
+}
+
+// listenLoopback listens without MPTCP, as the proxies do.
+func listenLoopback() (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+}
+
+// sink counts what its connections receive. Its goroutines end with the process.
+type sink struct {
+	line   int
+	verify bool
+
+	bytes, lines, odd atomic.Int64
+	goal              atomic.Pointer[goal]
+}
+
+// goal is a number of bytes that somebody waits for.
+type goal struct {
+	bytes   int64
+	reached chan struct{}
+}
+
+func (s *sink) obey(in *bufio.Scanner, say func(string, ...any)) error {
+	for in.Scan() {
+		var n int64
+		switch _, err := fmt.Sscanf(in.Text(), "expect %d", &n); {
+		case err == nil:
+			g := &goal{n, make(chan struct{})}
+			s.goal.Store(g)
+			say("expecting")
+			if s.bytes.Load() < n { // nothing is on its way yet: see add
+				<-g.reached
+			}
+			say("reached")
+		case in.Text() == "total":
+			say("total %d %d %d", s.bytes.Load(), s.lines.Load(), s.odd.Load())
+		default:
+			return fmt.Errorf("unknown command %q", in.Text())
+		}
+	}
+	return nil
+}
+
+func (s *sink) accept(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go s.receive(c.(*net.TCPConn))
+	}
+}
+
+func (s *sink) receive(c *net.TCPConn) {
+	defer c.Close()
+	if s.verify {
+		s.look(c)
+	} else {
+		s.discard(c)
+	}
+}
+
+// discard lets the kernel throw away what it would otherwise copy: MSG_TRUNC does so on TCP sockets.
+func (s *sink) discard(c *net.TCPConn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, receiveSize) // its length counts, nothing is written to it
+	for {
+		var n int
+		var failed error
+		err := raw.Read(func(fd uintptr) bool {
+			n, _, failed = unix.Recvfrom(int(fd), buf, unix.MSG_TRUNC)
+			return failed != unix.EAGAIN && failed != unix.EINTR
+		})
+		if err != nil || failed != nil || n == 0 {
+			return
+		}
+		s.add(int64(n))
+	}
+}
+
+// look counts lines, and among them those that are not as they were composed.
+func (s *sink) look(c *net.TCPConn) {
+	r := bufio.NewReaderSize(c, receiveSize)
+	for {
+		line, err := r.ReadSlice('\n')
+		if len(line) > 0 {
+			s.lines.Add(1)
+			if len(line) != s.line || line[0] != '{' || !bytes.HasSuffix(line, []byte("\"}\n")) {
+				s.odd.Add(1)
+			}
+			s.add(int64(len(line)))
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *sink) add(n int64) {
+	now := s.bytes.Add(n)
+	if g := s.goal.Load(); g != nil && now >= g.bytes && now-n < g.bytes {
+		close(g.reached)
+	}
+}

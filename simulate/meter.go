@@ -1,0 +1,75 @@
+package simulate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// window is over how much time rates and shares are taken: long enough to be read, short enough to show a failover.
+const window = time.Second
+
+// barWidth is in characters. Three targets fit into a terminal of 80.
+const barWidth = 6
+
+// meter turns counters into rates. The zero value is ready; it belongs to one goroutine.
+type meter struct{ past []sample }
+
+// sample is what the sinks' applications had read at a time.
+type sample struct {
+	at    time.Time
+	lines []uint64 // by sink
+	bytes uint64
+}
+
+// line returns the progress line: what arrived so far, how fast, and who got which share of it.
+func (m *meter) line(now time.Time, sinks []*sink, victimDown bool) string {
+	cur := sample{at: now}
+	var total uint64
+	for _, s := range sinks {
+		n := s.lines.Load()
+		cur.lines = append(cur.lines, n)
+		cur.bytes += s.bytes.Load()
+		total += n
+	}
+	old := m.advance(cur)
+	seconds := max(cur.at.Sub(old.at).Seconds(), 1e-3)
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "%9s lines %5.1f MB/s", humanize.Comma(int64(total)), float64(cur.bytes-old.bytes)/1e6/seconds)
+	var all uint64
+	for i, n := range cur.lines {
+		all += n - old.lines[i]
+	}
+	for i, n := range cur.lines {
+		if victimDown && i == victim {
+			fmt.Fprintf(&b, "  %d %-*s", i+1, barWidth+4, "down")
+			continue
+		}
+		b.WriteString("  " + bar(i+1, n-old.lines[i], all))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// advance adds a sample and returns the one that is about a window older, or the oldest there is.
+func (m *meter) advance(cur sample) sample {
+	if len(m.past) == 0 {
+		m.past = append(m.past, sample{at: cur.at.Add(-liveInterval), lines: make([]uint64, len(cur.lines))})
+	}
+	m.past = append(m.past, cur)
+	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= window-liveInterval/4 {
+		m.past = m.past[1:]
+	}
+	return m.past[0]
+}
+
+// bar shows a target's share of what arrived.
+func bar(number int, part, all uint64) string {
+	if all == 0 {
+		all = 1
+	}
+	filled := int((part*barWidth + all/2) / all)
+	return fmt.Sprintf("%d %s%s%3d%%", number, strings.Repeat("█", filled), strings.Repeat("░", barWidth-filled), (part*100+all/2)/all)
+}

@@ -1,0 +1,48 @@
+package simulate
+
+import "context"
+
+// Pipeline is linesplit as main wires it. It connects to targets ("host:port", TCP), listens on a loopback port of its
+// own choice, and calls running once, as soon as senders can connect. It then works until ctx ends, drains, and
+// returns its last ledger when everything it started has ended. The error says that it could not start, or that it could not
+// confirm every line; the ledger is valid either way.
+//
+// For a demonstration that fits in 15 seconds a displaced connection should try to go home about once per second.
+type Pipeline func(ctx context.Context, targets []string, running func(Running)) (Ledger, error)
+
+// Running is what a pipeline tells once it accepts connections.
+type Running struct {
+	// Addr is where senders connect, as "host:port".
+	Addr string
+	// Ledger returns a snapshot. It is cheap and may be called from any goroutine until the pipeline has returned.
+	// May be nil.
+	Ledger func() Ledger
+}
+
+// Count is a number of lines and of the bytes in them, newlines included.
+type Count struct{ Lines, Bytes uint64 }
+
+// Ledger is a pipeline's account of itself. At quiet moments Received = Confirmed + Retained + Queued + Dropped.
+type Ledger struct {
+	Received  Count // whole lines read from senders, later drops included
+	Confirmed Count // left a window: known to have been handed to a target
+	Retained  Count // written to a target, kept until confirmed
+	Queued    Count // read, not yet taken by a worker
+	Dropped   Count // refused, for any reason
+	Resent    Count // sent again since the first copy may not have been read; stands beside the sum
+	// Targets has one entry for each target, in the order in which they were handed in. May be empty.
+	Targets []TargetLedger
+}
+
+// TargetLedger is the part of a ledger that belongs to one target.
+type TargetLedger struct {
+	Confirmed Count
+	Resent    Count // lines that were sent again on account of this target
+}
+
+// balanced says whether the ledger adds up, in lines and in bytes.
+func (l Ledger) balanced() bool {
+	return l.Received == l.Confirmed.plus(l.Retained).plus(l.Queued).plus(l.Dropped)
+}
+
+func (c Count) plus(d Count) Count { return Count{c.Lines + d.Lines, c.Bytes + d.Bytes} }

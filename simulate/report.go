@@ -1,0 +1,85 @@
+package simulate
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+)
+
+// account returns the table: what was sent, what the pipeline says of itself, what the targets saw.
+func (d *demo) account(l Ledger) string {
+	arrived, again, torn := d.tally.counts()
+	var b strings.Builder
+	row := func(name string, c Count, note string) {
+		line := fmt.Sprintf("  %-20s %12s %15s   %s", name, humanize.Comma(int64(c.Lines)), humanize.Comma(int64(c.Bytes)), note)
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	fmt.Fprintf(&b, "\n  %-20s %12s %15s\n", "", "lines", "bytes")
+	row("sent", d.sent(), "by the senders")
+	row("received", l.Received, "by linesplit")
+	row("confirmed", l.Confirmed, "")
+	for i, t := range l.Targets {
+		row(fmt.Sprintf("  by target %d", i+1), t.Confirmed, "")
+	}
+	row("still in windows", l.Retained, "")
+	row("still queued", l.Queued, "")
+	row("dropped", l.Dropped, "")
+	row("resent", l.Resent, "may have been unread")
+	row("arrived", arrived, "whole, at the targets")
+	row("  of these, again", again, "never more than resent")
+	fmt.Fprintf(&b, "  %-20s %12s\n", "torn", humanize.Comma(int64(torn)))
+	fmt.Fprintf(&b, "  %-20s %12s\n\n", "lost", humanize.Comma(int64(d.lost())))
+	return b.String()
+}
+
+// verdict says it in one line, and what is wrong as an error.
+func (d *demo) verdict(l Ledger, problem error, interrupted bool) error {
+	if err := errors.Join(d.faults(l), problem); err != nil {
+		return err
+	}
+	_, again, _ := d.tally.counts()
+	when := ""
+	if interrupted {
+		when = "interrupted: "
+	}
+	d.con.print(fmt.Sprintf("%sall %s lines arrived whole: 0 lost, 0 torn, %s twice.\n", when,
+		humanize.Comma(int64(d.sent().Lines)), humanize.Comma(int64(again.Lines))))
+	return nil
+}
+
+// faults lists all that went wrong, or returns nil.
+func (d *demo) faults(l Ledger) error {
+	_, again, torn := d.tally.counts()
+	sent, lost := d.sent(), d.lost()
+	var wrong []string
+	note := func(bad bool, format string, args ...any) {
+		if bad {
+			wrong = append(wrong, fmt.Sprintf(format, args...))
+		}
+	}
+	note(lost > 0, "%d of %d lines lost", lost, sent.Lines)
+	note(torn > 0, "%d torn", torn)
+	note(again.Lines > l.Resent.Lines, "%d arrived again, but only %d are known as resent", again.Lines, l.Resent.Lines)
+	note(sent != l.Received, "%d lines (%d bytes) sent, but %d (%d) received", sent.Lines, sent.Bytes, l.Received.Lines, l.Received.Bytes)
+	note(!l.balanced(), "the ledger does not add up")
+	if wrong == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrNotDelivered, strings.Join(wrong, "; "))
+}
+
+func (d *demo) sent() (all Count) {
+	for _, s := range d.senders {
+		all = all.plus(s.sent())
+	}
+	return all
+}
+
+func (d *demo) lost() (n uint64) {
+	for i, s := range d.senders {
+		n += d.tally.missing(i, s.sent().Lines)
+	}
+	return n
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package simulate
+
+import "net"
+
+func unreadBytes(*net.TCPConn) int { return 0 }
