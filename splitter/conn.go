@@ -1,0 +1,220 @@
+package splitter
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// conn is one inbound connection. Its goroutine alone touches it, but for the fields that say otherwise.
+//
+// While it waits for bytes it has no buffer, or one that just holds the line it has the beginning of, and few and
+// small stack frames: thousands of idle connections cost a few kilobytes each.
+type conn struct {
+	v     *serving
+	nc    net.Conn
+	raw   net.Conn // nc, or what lies below its TLS; closed in place of nc, so that nothing is written
+	read  func() (int, error)
+	lines lineRules
+
+	buf    *linebuf.Buffer // begins with the line that is unfinished; nil where there is none
+	size   int             // of the next buffer
+	filled bool            // by the last read
+
+	viaFD fdReader
+	held  heldReader
+
+	lapsed  bool      // the last read ended at its deadline
+	readOut time.Time // when reading what is left ends; zero until the connection is cut off
+
+	attention atomic.Bool // something below wants to be looked at before the next read
+
+	mu         sync.Mutex
+	cut        bool   // Options.Drain has passed
+	halfClosed bool   // the sender has been told
+	shaking    bool   // the TLS handshake goes on
+	cancel     func() // ends the wait for a buffer; nil where none is waited for
+
+	charge  atomic.Int64 // what the unfinished line takes, as registry counts it
+	evictAt atomic.Int64 // the charge at which registry asked to drop it; 0: it did not
+
+	prev, next *conn // guarded by registry.mu
+}
+
+var (
+	errCutOff  = errors.New("cut off: the drain ended")
+	errTooLong = errors.New("closed: a line is too long")
+)
+
+func newConn(v *serving, nc net.Conn) *conn {
+	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize}
+	c.lines = lineRules{max: v.o.MaxLine, policy: v.o.Oversize}
+	for {
+		below, ok := c.raw.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c.raw = below.NetConn()
+	}
+	_, c.shaking = nc.(*tls.Conn)
+	if !c.viaFD.init(c) {
+		c.read = c.readHeld
+		c.held.on = true
+	}
+	return c
+}
+
+// serve is the goroutine of the connection.
+func (c *conn) serve() {
+	err := c.handshake()
+	if err == nil {
+		err = c.run()
+	}
+	c.finish(err)
+}
+
+// run reads until the connection ends, and returns why it did: io.EOF for the one clean end.
+func (c *conn) run() error {
+	for {
+		if c.lapsed || c.attention.Load() {
+			if err := c.attend(); err != nil {
+				return err
+			}
+		}
+		n, err := c.read()
+		if n > 0 { // whatever the error: what came with it counts
+			if err := c.take(n); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.lapsed = true
+		default:
+			return err
+		}
+	}
+}
+
+// take deals with n bytes that have been read behind what c.buf held.
+func (c *conn) take(n int) error {
+	now := time.Now()
+	b := c.buf
+	from := len(b.B)
+	c.adapt(n, cap(b.B)-from)
+	b.B = b.B[:from+n]
+
+	r := c.lines.cut(b.B, from)
+	c.v.counters.cut(&r)
+	b.B = b.B[:r.whole+r.rest]
+	if r.whole > 0 {
+		whole := c.separate(r.whole)
+		c.discharge()
+		if err := c.send(whole, r.lines, now); err != nil {
+			return err
+		}
+	}
+	if r.close {
+		return errTooLong
+	}
+	c.account()
+	return nil
+}
+
+// separate returns a buffer with the first whole bytes of c.buf and leaves the rest to the connection.
+// Few bytes in a large buffer are copied instead, since on their way they would keep all of it from others.
+func (c *conn) separate(whole int) *linebuf.Buffer {
+	full, pool := c.buf, c.v.pool
+	rest := full.B[whole:]
+	if whole < len(rest) || 4*linebuf.ClassSize(whole) <= cap(full.B) {
+		part := pool.TryGet(whole)
+		if part == nil && whole < len(rest) {
+			part = pool.MustGet(whole) // one of the two has to be copied
+		}
+		if part != nil {
+			part.B = append(part.B, full.B[:whole]...)
+			full.B = full.B[:copy(full.B, rest)]
+			return part
+		}
+	}
+	c.buf = nil
+	if len(rest) > 0 {
+		c.buf = c.bufferFor(rest)
+		c.buf.B = append(c.buf.B, rest...)
+	}
+	full.B = full.B[:whole]
+	return full
+}
+
+// bufferFor returns a buffer to carry rest in: one for the next read if there will be more to read at once.
+func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
+	pool := c.v.pool
+	if c.filled {
+		if b := pool.TryGet(c.want(len(rest))); b != nil {
+			return b
+		}
+	}
+	return pool.MustGet(len(rest))
+}
+
+// send hands b over. Where the channel is full it waits, and with it the sender.
+func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
+	b.Lines, b.Read = lines, read
+	size := len(b.B) // b is somebody else's once it is sent
+	select {
+	case c.v.out <- b:
+	default:
+		select {
+		case c.v.out <- b:
+		case <-c.v.hard.Done():
+			c.v.counters.drop(shutdown, uint64(lines), uint64(size))
+			c.v.pool.Put(b)
+			return net.ErrClosed
+		}
+	}
+	c.v.counters.queue(lines, size)
+	return nil
+}
+
+// finish ends the connection. What is left is a line without its newline: at a clean end it gets one, and where the
+// connection broke it is torn.
+func (c *conn) finish(err error) {
+	if rest := c.carried(); rest > 0 {
+		if err == io.EOF {
+			c.completeLast(rest)
+		} else {
+			c.v.counters.drop(torn, 1, uint64(rest))
+		}
+	}
+	c.v.pool.Put(c.buf)
+	c.buf = nil
+	c.v.registry.reserve(c, 0)
+	if err == errCutOff || err != io.EOF && c.v.hard.Err() != nil {
+		c.v.counters.cutOff.Add(1)
+	}
+	c.raw.Close()
+	c.v.registry.remove(c)
+	c.v.counters.connections.Add(-1)
+	if l := c.v.o.Logger; l.Enabled(c.v.hard, slog.LevelDebug) {
+		l.Debug("connection ended", "listener", c.v.ln.Addr().String(), "peer", c.raw.RemoteAddr().String(), "reason", err)
+	}
+}
+
+func (c *conn) completeLast(rest int) {
+	if rest == cap(c.buf.B) { // data that came together with the end of the stream may have filled it
+		c.adopt(c.v.pool.MustGet(rest + 1))
+	}
+	b := c.buf
+	c.buf = nil
+	b.B = append(b.B, '\n')
+	c.send(b, 1, time.Now())
+}

@@ -1,0 +1,158 @@
+package splitter
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Senders notice our FIN, write what they have, and close: nothing is lost, and Drain need not pass.
+func TestDrainWaitsForSenders(t *testing.T) {
+	r := newRig(t, listenTCP(t), plenty, Options{Drain: wait})
+	c := dial(t, r.addr)
+	write(t, c, "before\n")
+	r.wants("before\n")
+	r.soft()
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the sender reads %v, want a clean end", err)
+	}
+	write(t, c, "after\nlast")
+	c.Close()
+	if st := r.end(); st.CutOff != 0 {
+		t.Errorf("%d cut off", st.CutOff)
+	}
+	r.wants("before\nafter\nlast\n")
+}
+
+// A sender that does not end is read until nothing has come for a moment, and cut off. Its unfinished line is torn.
+func TestDrainCutsOff(t *testing.T) {
+	r := newRig(t, listenTCP(t), plenty, Options{Drain: 100 * time.Millisecond})
+	idle, busy := dial(t, r.addr), dial(t, r.addr)
+	in := numbered(0, 100, 600)
+	write(t, busy, in)
+	r.wants(in)
+	began := time.Now()
+	r.soft()
+	time.Sleep(20 * time.Millisecond)
+	write(t, busy, "more\nunfini")
+	st := r.end()
+	if took := time.Since(began); took < 100*time.Millisecond || took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if d := dropped(st, torn); st.CutOff != 2 || d.Lines != 1 || d.Bytes != 6 {
+		t.Errorf("%+v", st)
+	}
+	r.wants(in + "more\n")
+	for _, c := range []net.Conn{idle, busy} { // what had been read is not reset
+		if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+			t.Errorf("the sender reads %q, %v", b, err)
+		}
+	}
+}
+
+// What has arrived by the end of the drain is read, although the channel was full till then.
+func TestReadOut(t *testing.T) {
+	r := newRigOn(t, listenTCP(t), plenty, 1, Options{Drain: 100 * time.Millisecond})
+	r.gate.Lock()
+	c := dial(t, r.addr)
+	in := numbered(0, 100_000, 600) // more than we take, and all that the kernel does
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	n, _ := io.WriteString(c, in)
+	r.soft()
+	time.Sleep(200 * time.Millisecond)
+	r.gate.Unlock()
+	st := r.end()
+	if got := st.ReceivedBytes; got != uint64(n) {
+		t.Errorf("received %d bytes of %d that were written", got, n)
+	}
+	whole := in[:strings.LastIndexByte(in[:n], '\n')+1]
+	r.wants(whole)
+	if st.CutOff != 1 {
+		t.Errorf("%d cut off", st.CutOff)
+	}
+}
+
+// A sender that never stops does not hold up the end.
+func TestReadOutIsBounded(t *testing.T) {
+	r := newRig(t, listenTCP(t), plenty, Options{})
+	c := dial(t, r.addr)
+	go func() {
+		for in := numbered(0, 100, 600); ; {
+			if _, err := io.WriteString(c, in); err != nil {
+				return
+			}
+		}
+	}()
+	r.until("lines", func() bool { return r.Stats().QueuedLines > 0 })
+	began := time.Now()
+	st := r.end()
+	if took := time.Since(began); took > 5*readOutMost {
+		t.Errorf("it took %v", took)
+	}
+	if st.CutOff != 1 {
+		t.Errorf("%d cut off", st.CutOff)
+	}
+}
+
+// The hard end waits for nobody: not for senders, not for the channel, not for the budget.
+func TestHardEnd(t *testing.T) {
+	r := newRigOn(t, listenTCP(t), 512<<10, 1, Options{Drain: wait})
+	r.gate.Lock()
+	in := numbered(0, 20_000, 600)
+	for range 20 {
+		c := dial(t, r.addr)
+		go io.WriteString(c, in)
+	}
+	dial(t, r.addr)
+	r.until("a full channel", func() bool { return r.Stats().QueuedLines > 0 && r.Stats().Accepted == 21 })
+	time.Sleep(50 * time.Millisecond)
+	r.soft()
+	r.hard()
+	select {
+	case <-r.served:
+	case <-time.After(wait):
+		t.Error("Serve did not return")
+	}
+	r.gate.Unlock()
+	st := r.ledger()
+	if d := dropped(st, shutdown); d.Lines == 0 {
+		t.Errorf("nothing was dropped: %+v", st)
+	}
+	if st.CutOff != 21 {
+		t.Errorf("%d cut off", st.CutOff)
+	}
+}
+
+// Hard alone is enough.
+func TestHardWithoutSoft(t *testing.T) {
+	r := newRig(t, listenTCP(t), plenty, Options{Drain: wait})
+	c := dial(t, r.addr)
+	write(t, c, "a\nb")
+	r.wants("a\n")
+	r.hard()
+	r.ended()
+	if d := dropped(r.ledger(), torn); d.Lines != 1 {
+		t.Errorf("dropped %+v", d)
+	}
+}
+
+func TestUnixDrain(t *testing.T) {
+	ln, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, ln, plenty, Options{Drain: wait})
+	c := dial(t, r.addr)
+	write(t, c, "a\n")
+	r.wants("a\n")
+	r.soft()
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the sender reads %v", err)
+	}
+	write(t, c, "b\n")
+	c.Close()
+	r.end()
+	r.wants("a\nb\n")
+}

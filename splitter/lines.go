@@ -1,0 +1,139 @@
+package splitter
+
+import "bytes"
+
+// lineRules decides what of the bytes of one connection is delivered. It remembers nothing of a line but
+// whether the rest of it is to be skipped.
+type lineRules struct {
+	max      int // of a line with its newline, in bytes
+	policy   Oversize
+	skipping bool   // up to the next newline
+	why      reason // of the skipping
+}
+
+// cut is what lineRules made of the content of a buffer: b[:whole] is to be delivered, b[whole:whole+rest] is the
+// start of a line, and what lay behind that is of no use any more.
+type cut struct {
+	whole, lines, rest int
+	dropped            [numReasons]count
+	lossy              bool // anything in dropped
+	truncated          uint64
+	close              bool // nothing more is wanted from this connection
+}
+
+func (r *cut) drop(why reason, lines, bytes int) {
+	r.dropped[why].lines += uint64(lines)
+	r.dropped[why].bytes += uint64(bytes)
+	r.lossy = true
+}
+
+// cut applies the rules to b, where b[:from] is the start of a line that had been carried over (no newline in it)
+// and b[from:] is new. It moves bytes within b where lines fall out.
+//
+// An unfinished line as long as max is too long already, whatever follows. So the rest is always shorter than max,
+// and a newline added to it at the end of the stream never makes it too long.
+func (l *lineRules) cut(b []byte, from int) (r cut) {
+	if l.skipping {
+		b, from = l.skip(b, &r), 0
+	}
+	r.whole = from + bytes.LastIndexByte(b[from:], '\n') + 1
+	if r.whole == from { // no newline in what is new, and none in what is old
+		r.whole = 0
+	}
+	r.rest = len(b) - r.whole
+	if r.whole <= l.max {
+		r.lines = bytes.Count(b[min(from, r.whole):r.whole], newline)
+	} else {
+		l.screen(b, &r)
+	}
+	if r.rest >= l.max {
+		l.cutRest(b, &r)
+	}
+	return r
+}
+
+var newline = []byte{'\n'}
+
+// skip removes from the front of b what belongs to a line that is being skipped.
+func (l *lineRules) skip(b []byte, r *cut) []byte {
+	end := bytes.IndexByte(b, '\n') + 1
+	n := end
+	switch {
+	case end == 0:
+		end, n = len(b), len(b)
+	case l.why == truncated:
+		n-- // the newline was delivered, and counted, where the line was truncated
+		fallthrough
+	default:
+		l.skipping = false
+	}
+	r.drop(l.why, 0, n)
+	return b[:copy(b, b[end:])]
+}
+
+// screen looks at each of the whole lines, since one of them may be too long, and closes the gaps.
+func (l *lineRules) screen(b []byte, r *cut) {
+	whole, kept := r.whole, 0
+	for at := 0; at < whole; {
+		n := bytes.IndexByte(b[at:whole], '\n') + 1
+		switch {
+		case n <= l.max:
+			kept += copy(b[kept:], b[at:at+n])
+			r.lines++
+		case l.policy == Truncate:
+			kept = l.truncate(b, kept, at, r)
+			r.drop(truncated, 0, n-l.max)
+		case l.policy == Close:
+			l.refuse(b[at:whole+r.rest], r)
+			r.whole, r.rest = kept, 0
+			return
+		default:
+			r.drop(oversize, 1, n)
+		}
+		at += n
+	}
+	r.rest = copy(b[kept:], b[whole:whole+r.rest])
+	r.whole = kept
+}
+
+// cutRest deals with an unfinished line that is too long already.
+func (l *lineRules) cutRest(b []byte, r *cut) {
+	switch l.policy {
+	case Truncate:
+		r.drop(truncated, 0, r.rest-(l.max-1))
+		r.whole = l.truncate(b, r.whole, r.whole, r)
+		l.skipping, l.why = true, truncated
+	case Close:
+		l.refuse(b[r.whole:r.whole+r.rest], r)
+	default:
+		r.drop(oversize, 1, r.rest)
+		l.skipping, l.why = true, oversize
+	}
+	r.rest = 0
+}
+
+// truncate moves the first max-1 bytes of the line at b[at:] to b[to:] and ends them with a newline.
+func (l *lineRules) truncate(b []byte, to, at int, r *cut) int {
+	to += copy(b[to:], b[at:at+l.max-1])
+	b[to] = '\n'
+	r.lines++
+	r.truncated++
+	return to + 1
+}
+
+// refuse counts all that had been read when the connection was given up for a line that is too long.
+func (l *lineRules) refuse(b []byte, r *cut) {
+	lines := bytes.Count(b, newline)
+	if b[len(b)-1] != '\n' {
+		lines++
+	}
+	r.drop(oversize, lines, len(b))
+	r.close = true
+}
+
+// abandon begins to skip a line of which n bytes had been carried.
+func (l *lineRules) abandon(why reason, n int) (r cut) {
+	r.drop(why, 1, n)
+	l.skipping, l.why = true, why
+	return r
+}

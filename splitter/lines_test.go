@@ -1,0 +1,217 @@
+package splitter
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// result is what became of a stream.
+type result struct {
+	out       string
+	lines     int
+	dropped   [numReasons]count
+	truncated uint64
+	closed    bool
+}
+
+// model is the rules in the plainest words: the whole stream at hand, one line after the other.
+func model(in []byte, max int, policy Oversize) (r result) {
+	for len(in) > 0 {
+		line, rest, found := bytes.Cut(in, newline)
+		if !found {
+			if len(line) < max {
+				r.out += string(line) + "\n"
+				r.lines++
+				return r
+			}
+		} else if len(line)+1 <= max {
+			r.out += string(line) + "\n"
+			r.lines++
+			in = rest
+			continue
+		}
+		switch policy {
+		case Drop:
+			r.dropped[oversize].lines++
+			r.dropped[oversize].bytes += uint64(len(in) - len(rest))
+		case Truncate:
+			r.out += string(line[:max-1]) + "\n"
+			r.lines++
+			r.truncated++
+			r.dropped[truncated].bytes += uint64(len(line) + 1 - max)
+		case Close:
+			r.closed = true
+			return r
+		}
+		in = rest
+	}
+	return r
+}
+
+// feed has the rules cut in as reads of step bytes (0: all at once) bring it, and ends the stream cleanly.
+func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r result) {
+	t.Helper()
+	l := lineRules{max: max, policy: policy}
+	var carried []byte
+	for len(in) > 0 && !r.closed {
+		n := min(step(), len(in))
+		b := append(carried, in[:n]...)
+		c := l.cut(b, len(carried))
+		in = in[n:]
+		whole, rest := b[:c.whole], b[c.whole:c.whole+c.rest]
+		if len(whole) > 0 && whole[len(whole)-1] != '\n' {
+			t.Fatalf("whole lines end in %q", whole[len(whole)-1])
+		}
+		if got := bytes.Count(whole, newline); got != c.lines {
+			t.Fatalf("%d lines said, %d are there", c.lines, got)
+		}
+		if bytes.Contains(rest, newline) || len(rest) >= max {
+			t.Fatalf("a rest of %d bytes with max %d: %q", len(rest), max, rest)
+		}
+		r.out += string(whole)
+		r.lines += c.lines
+		r.truncated += c.truncated
+		r.closed = c.close
+		for why, n := range c.dropped {
+			r.dropped[why].lines += n.lines
+			r.dropped[why].bytes += n.bytes
+		}
+		carried = bytes.Clone(rest)
+	}
+	if len(carried) > 0 {
+		r.out += string(carried) + "\n"
+		r.lines++
+	}
+	return r
+}
+
+// check compares what came out. What a closed connection had read beyond its last line depends on the reads.
+func check(t *testing.T, got, want result) {
+	t.Helper()
+	if got.closed && want.closed {
+		got.dropped, want.dropped = [numReasons]count{}, [numReasons]count{}
+	}
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestCutBoundaries(t *testing.T) {
+	const max = 16
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, policy := range []Oversize{Drop, Truncate, Close} {
+		for _, size := range []int{0, 1, max - 2, max - 1, max, max + 1, 2*max - 1, 2 * max, 2*max + 1} { // without its newline
+			for _, frame := range []string{"%s", "%s\n", "a\n%s\nb\n", "a\n%s\nb", "\n\r\n%s\n\n\n", "%[1]s\n%[1]s\n%[1]s", "a\n%s\n" + x(max)} {
+				in := fmt.Sprintf(frame, x(size))
+				for _, step := range []int{1, 7, max - 1, max, max + 1, 1 << 20} {
+					t.Run(fmt.Sprintf("%v/%d/%q/%d", policy, size, frame, step), func(t *testing.T) {
+						got := feed(t, []byte(in), max, policy, func() int { return step })
+						check(t, got, model([]byte(in), max, policy))
+					})
+				}
+			}
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, tc := range []struct {
+		name, carried, new string
+		want               cut
+		b                  string // what is left of the buffer
+	}{
+		{"a line", "", "abc\n", cut{whole: 4, lines: 1}, "abc\n"},
+		{"two and a bit", "", "a\nb\nc", cut{whole: 4, lines: 2, rest: 1}, "a\nb\nc"},
+		{"a bit", "", "abc", cut{rest: 3}, "abc"},
+		{"a bit more", "abc", "de", cut{rest: 5}, "abcde"},
+		{"the end of a line", "abc", "\n", cut{whole: 4, lines: 1}, "abc\n"},
+		{"empty lines", "", "\n\n\n", cut{whole: 3, lines: 3}, "\n\n\n"},
+		{"any bytes", "", "\x00\xff\r\n\xc3", cut{whole: 4, lines: 1, rest: 1}, "\x00\xff\r\n\xc3"},
+		{"too long, between others", "ab", "\n0123456789\nc\nd", cut{whole: 5, lines: 2, rest: 1, lossy: true,
+			dropped: [numReasons]count{oversize: {1, 11}}}, "ab\nc\nd"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := lineRules{max: 10}
+			b := []byte(tc.carried + tc.new)
+			got := l.cut(b, len(tc.carried))
+			if got != tc.want {
+				t.Errorf("got  %+v\nwant %+v", got, tc.want)
+			}
+			if left := string(b[:got.whole+got.rest]); left != tc.b {
+				t.Errorf("left %q, want %q", left, tc.b)
+			}
+		})
+	}
+}
+
+// An abandoned line is skipped up to its newline, and the next one is whole.
+func TestAbandon(t *testing.T) {
+	l := lineRules{max: 100}
+	if r := l.abandon(memory, 5); r.dropped[memory] != (count{1, 5}) {
+		t.Errorf("abandoned: %+v", r.dropped)
+	}
+	b := []byte("xxx")
+	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[memory] != (count{0, 3}) {
+		t.Errorf("skipped: %+v", r)
+	}
+	b = []byte("x\nab\nc")
+	r := l.cut(b, 0)
+	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[memory] != (count{0, 2}) || string(b[:4]) != "ab\nc" {
+		t.Errorf("after it: %+v, %q", r, b)
+	}
+}
+
+func FuzzCut(f *testing.F) {
+	f.Add([]byte("a\nbb\r\n\nccc"), uint16(4), uint8(0), uint64(1))
+	f.Add([]byte("0123456789\n\n0123456789"), uint16(3), uint8(1), uint64(0x0701))
+	f.Add([]byte("\x00\xff\n0123456789\nab\n"), uint16(8), uint8(2), uint64(3))
+	f.Fuzz(func(t *testing.T, in []byte, max uint16, policy uint8, steps uint64) {
+		if max == 0 {
+			return
+		}
+		p := Oversize(policy % 3)
+		step := func() int { // the eight bytes of steps in turn
+			n := int(steps & 0xff)
+			steps = steps>>8 | steps<<56
+			return n + 1
+		}
+		got := feed(t, in, int(max), p, step)
+		want := model(in, int(max), p)
+		check(t, got, want)
+		if !got.closed {
+			received := len(in)
+			if n := len(in); n > 0 && in[n-1] != '\n' && !endsSkipped(in, int(max), p) {
+				received++
+			}
+			sum := uint64(len(got.out))
+			for _, d := range got.dropped {
+				sum += d.bytes
+			}
+			if sum != uint64(received) {
+				t.Errorf("%d bytes in the ledger, %d received", sum, received)
+			}
+		}
+	})
+}
+
+// endsSkipped says whether the last, unfinished line was dropped, so that no newline is added to it.
+func endsSkipped(in []byte, max int, p Oversize) bool {
+	last := in[bytes.LastIndexByte(in, '\n')+1:]
+	return p == Drop && len(last) >= max
+}
+
+func TestOversizeNames(t *testing.T) {
+	for _, o := range []Oversize{Drop, Truncate, Close} {
+		if got, err := ParseOversize(o.String()); err != nil || got != o {
+			t.Errorf("%v: got %v, %v", o, got, err)
+		}
+	}
+	if _, err := ParseOversize("keep"); err == nil || !strings.Contains(err.Error(), `"keep"`) {
+		t.Errorf("a policy that does not exist: %v", err)
+	}
+	if got := Oversize(7).String(); got != "Oversize(7)" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,270 @@
+package splitter
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"linesplit/linebuf"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a Splitter that serves one listener, and somebody who takes its buffers, looks at them and puts them back.
+type rig struct {
+	*Splitter
+	t    *testing.T
+	pool *linebuf.Pool
+	addr net.Addr
+	soft context.CancelFunc
+	hard context.CancelFunc
+
+	served chan struct{} // closed when Serve has returned
+	err    error         // what it returned
+
+	mu   sync.Mutex
+	gate sync.Mutex // held: nobody takes buffers
+	got  []byte
+	bufs int
+}
+
+const (
+	wait   = 20 * time.Second // for what must happen
+	plenty = 64 << 20
+)
+
+func newRig(t *testing.T, ln net.Listener, budget int64, o Options) *rig {
+	return newRigOn(t, ln, budget, 4, o)
+}
+
+func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options) *rig {
+	t.Helper()
+	r := &rig{t: t, pool: linebuf.NewPool(budget), addr: ln.Addr(), served: make(chan struct{})}
+	soft, softCancel := context.WithCancel(context.Background())
+	hard, hardCancel := context.WithCancel(context.Background())
+	r.soft, r.hard = softCancel, hardCancel
+	out := make(chan *linebuf.Buffer, queue)
+	r.Splitter = New(r.pool, out, o)
+	taken := make(chan struct{})
+	go func() { defer close(taken); r.take(out) }()
+	go func() {
+		defer close(r.served)
+		r.err = r.Serve(soft, hard, ln)
+		close(out)
+	}()
+	t.Cleanup(func() {
+		softCancel()
+		hardCancel()
+		<-r.served
+		<-taken
+		if n := r.pool.InUse(); n != 0 {
+			t.Errorf("%d bytes were never put back", n)
+		}
+		r.ledger()
+		if n := r.charged(); n != 0 {
+			t.Errorf("%d bytes are still charged", n)
+		}
+		if n := r.Stats().Connections; n != 0 {
+			t.Errorf("%d connections at the end", n)
+		}
+	})
+	return r
+}
+
+func (r *rig) charged() int64 { return r.registry.charged.Load() }
+
+func (r *rig) take(out <-chan *linebuf.Buffer) {
+	for b := range out {
+		r.gate.Lock()
+		r.gate.Unlock()
+		if len(b.B) == 0 || b.B[len(b.B)-1] != '\n' {
+			r.t.Errorf("a buffer of %d bytes does not end in a newline", len(b.B))
+		}
+		if n := bytes.Count(b.B, newline); n != b.Lines {
+			r.t.Errorf("a buffer says %d lines and has %d", b.Lines, n)
+		}
+		if since := time.Since(b.Read); since < 0 || since > time.Minute {
+			r.t.Errorf("a buffer was read %v ago", since)
+		}
+		r.mu.Lock()
+		r.got = append(r.got, b.B...)
+		r.bufs++
+		r.mu.Unlock()
+		r.pool.Put(b)
+	}
+}
+
+func (r *rig) output() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return string(r.got)
+}
+
+// ledger holds at quiet moments.
+func (r *rig) ledger() Stats {
+	r.t.Helper()
+	st := r.Stats()
+	lines, n := st.QueuedLines, st.QueuedBytes
+	for _, d := range st.Dropped {
+		lines += d.Lines
+		n += d.Bytes
+	}
+	if lines != st.ReceivedLines || n != st.ReceivedBytes {
+		r.t.Errorf("the ledger is off: %+v", st)
+	}
+	return st
+}
+
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(wait); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited in vain: %s; %+v, %d bytes in use, %d charged", what, r.Stats(), r.pool.InUse(), r.charged())
+		}
+	}
+}
+
+// end asks for the end and waits for it.
+func (r *rig) end() Stats {
+	r.t.Helper()
+	r.soft()
+	r.ended()
+	if r.err != nil {
+		r.t.Errorf("Serve: %v", r.err)
+	}
+	return r.ledger()
+}
+
+func (r *rig) ended() {
+	r.t.Helper()
+	select {
+	case <-r.served:
+	case <-time.After(wait):
+		r.t.Fatal("Serve did not return")
+	}
+}
+
+func (r *rig) wants(want string) {
+	r.t.Helper()
+	r.until("the output", func() bool { return len(r.output()) >= len(want) })
+	if got := r.output(); got != want {
+		r.t.Errorf("got %d bytes %.200q\nwant %d bytes %.200q", len(got), got, len(want), want)
+	}
+}
+
+func dropped(st Stats, why reason) Dropped { return st.Dropped[why] }
+
+func listenTCP(t testing.TB) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+func dial(t testing.TB, addr net.Addr) net.Conn {
+	t.Helper()
+	c, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func write(t testing.TB, c net.Conn, s string) {
+	t.Helper()
+	if _, err := io.WriteString(c, s); err != nil {
+		t.Error(err)
+	}
+}
+
+// fakeListener accepts what a test sends: connections and errors. Its end is io.EOF, its Close the usual error.
+type fakeListener struct {
+	next   chan any
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newFakeListener(items ...any) *fakeListener {
+	l := &fakeListener{next: make(chan any, len(items)+16), closed: make(chan struct{})}
+	for _, x := range items {
+		l.next <- x
+	}
+	return l
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	select {
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case x := <-l.next:
+		if err, ok := x.(error); ok {
+			return nil, err
+		}
+		return x.(net.Conn), nil
+	}
+}
+
+func (l *fakeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *fakeListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "@fake"} }
+
+// scripted is a connection whose reads are as hostile as a test wants them.
+type scripted struct {
+	net.Conn        // nil: only what is defined here is used
+	data     []byte // what it brings
+	step     int    // how much of it at once
+	err      error  // at the end
+	together bool   // the error comes with the last bytes
+	empty    bool   // each read is followed by one that brings nothing
+	hold     bool   // of empty
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (s *scripted) Read(b []byte) (int, error) {
+	if s.empty {
+		if s.hold = !s.hold; s.hold {
+			return 0, nil
+		}
+	}
+	n := copy(b[:min(len(b), s.step)], s.data)
+	s.data = s.data[n:]
+	if len(s.data) > 0 {
+		return n, nil
+	}
+	if n > 0 && !s.together {
+		return n, nil
+	}
+	return n, s.err
+}
+
+func (s *scripted) Close() error                    { s.once.Do(func() { close(s.closed) }); return nil }
+func (s *scripted) RemoteAddr() net.Addr            { return &net.UnixAddr{Net: "unix", Name: "@scripted"} }
+func (s *scripted) SetReadDeadline(time.Time) error { return nil }
+
+// numbered returns n lines of about size bytes, each its own.
+func numbered(sender, n, size int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%d %d %s\n", sender, i, strings.Repeat("x", max(0, size-12+i%7)))
+	}
+	return b.String()
+}
+
+// sorted is for what came from several connections: lines in an order that does not depend on it.
+func sorted(s string) string {
+	lines := strings.SplitAfter(s, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
