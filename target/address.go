@@ -74,7 +74,7 @@ func checkHostPort(hostport string) error {
 	if host == "" {
 		return fmt.Errorf("%q names no host: write it before the colon, such as 127.0.0.1%s", hostport, hostport)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < 1 {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
 	}
 	return nil

@@ -68,7 +68,7 @@ type ending struct {
 	finSent    uint64 // on the wire, when the FIN came
 	finAcked   uint64
 	finUnread  uint64
-	ourUnread  uint64 // the estimate when we half-closed
+	allRead    bool // by the estimate, when we half-closed
 	finCounted bool
 }
 
@@ -219,13 +219,14 @@ func (c *Conn) Progress() Progress {
 	return Progress{
 		Written: c.written,
 		Acked:   acked,
-		Read:    min(c.readLocked(now), acked),
+		Read:    min(c.readLocked(), acked),
 		Unread:  c.estimate.unread,
+		Rested:  c.estimate.rest.reached(),
 		Blind:   !countsKept,
 		Silent:  c.silent,
 		FIN:     c.end.fin || c.end.goodbye,
 		Err:     c.end.err,
-		Over:    c.end.closed,
+		Over:    c.end.closed && c.end.err == nil,
 		Proven:  c.provenLocked(),
 	}
 }
@@ -235,33 +236,31 @@ func (c *Conn) countLocked(now time.Time) {
 	if !countsKept {
 		return
 	}
+	sent := c.sent.Load() // before the look: what a write adds after it would seem acknowledged
 	if err := c.sys.Control(c.look); err != nil || c.countErr != nil {
 		return
 	}
 	if c.unix {
-		c.judgeUnixLocked()
+		c.judgeUnixLocked(sent)
 	} else {
-		c.judgeTCPLocked(now)
+		c.judgeTCPLocked(sent, now)
 	}
 }
 
-func (c *Conn) judgeTCPLocked(now time.Time) {
-	c.ackedLocked(less(c.sent.Load(), c.counts.unacked))
+func (c *Conn) judgeTCPLocked(sent uint64, now time.Time) {
+	c.ackedLocked(less(sent, c.counts.unacked))
 	if c.counts.hasWindow {
-		c.estimate.see(c.counts.window, now)
+		c.estimate.see(c.counts.window, c.ackedWire, now.Add(-c.counts.lastAckSeen), now)
 	}
 	c.silent = c.silence.see(c.counts, now)
 }
 
-// judgeUnixLocked takes the count while the connection stands. After the peer has closed, the reading goroutine knows: end of
-// file without an error means that everything was read.
-func (c *Conn) judgeUnixLocked() {
-	sent := c.sent.Load()
-	switch {
-	case !c.counts.closed:
+// judgeUnixLocked takes the count while it is true. After a hang-up that is so unless the peer closed with data unread, which
+// leaves an error on the socket; but before the reading goroutine has seen the end of file it may have taken that error away.
+func (c *Conn) judgeUnixLocked(sent uint64) {
+	sawEOF := c.end.fin && c.end.err == nil
+	if !c.counts.closed || sawEOF && !c.counts.reset {
 		c.ackedLocked(less(sent, c.counts.unacked))
-	case c.end.fin && c.end.err == nil:
-		c.ackedLocked(sent)
 	}
 	c.estimate.unread = sent - c.ackedWire
 }
@@ -286,14 +285,14 @@ func (c *Conn) ackedLinesLocked() uint64 {
 
 // readLocked returns how far the peer's application has read for all that is known. Behind a proxy nothing is known, on a
 // Unix socket it is exact.
-func (c *Conn) readLocked(now time.Time) uint64 {
+func (c *Conn) readLocked() uint64 {
 	switch {
 	case c.unix:
 		return c.ackedWire
 	case c.viaProxy || !c.estimate.known:
 		return c.readAtLocked(less(c.ackedWire, c.retain))
 	}
-	distance := min(c.estimate.distance(c.margin, now), max(c.retain, c.margin))
+	distance := min(c.estimate.distance(c.margin), max(c.retain, c.margin))
 	return c.readAtLocked(less(c.ackedWire, distance))
 }
 
@@ -322,7 +321,7 @@ func (c *Conn) provenLocked() bool {
 	case c.viaProxy:
 		return false
 	case e.err == nil:
-		return c.halfClosed && e.closed && e.ourUnread == 0 && c.ackedWire >= c.sent.Load()
+		return c.halfClosed && e.closed && e.allRead && c.ackedWire >= c.sent.Load()
 	}
 	provoked := c.halfClosed || c.sent.Load() > e.finSent // a RST answers what we sent to a closed socket
 	return e.finUnread == 0 && c.ackedWire == e.finAcked && provoked
@@ -333,12 +332,14 @@ func (c *Conn) provenLocked() bool {
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
-	c.end.ourUnread = c.estimate.unread
-	c.halfClosed = true
+	c.end.allRead = c.estimate.unread == 0 || c.estimate.rest.reached()
 	c.mu.Unlock()
 	if c.secure != nil {
 		c.sayGoodbye()
 	}
+	c.mu.Lock()
+	c.halfClosed = true // not before the goodbye: nothing that comes while it waits answers our FIN, least of all the reset that fails it
+	c.mu.Unlock()
 	hc, ok := c.raw.(interface{ CloseWrite() error })
 	if !ok {
 		return errors.ErrUnsupported

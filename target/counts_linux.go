@@ -2,6 +2,7 @@ package target
 
 import (
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,24 +20,37 @@ func countTCP(fd int) (kernelCounts, error) {
 	if err != nil {
 		return kernelCounts{}, err
 	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	var info unix.TCPInfo
+	known, err := tcpInfo(fd, &info)
 	if err != nil {
 		return kernelCounts{}, err
 	}
 	return kernelCounts{
 		unacked:     uint64(unacked),
 		window:      uint64(info.Snd_wnd),
-		hasWindow:   true,
+		hasWindow:   known >= unsafe.Offsetof(info.Snd_wnd)+unsafe.Sizeof(info.Snd_wnd),
 		closed:      info.State == stateClose,
 		unanswered:  info.Retransmits > 0 || info.Probes > 0,
 		lastAckSeen: time.Duration(info.Last_ack_recv) * time.Millisecond,
 	}, nil
 }
 
+// tcpInfo is unix.GetsockoptTCPInfo without its allocation. It returns how many bytes of info the kernel knows: old ones know
+// fewer.
+func tcpInfo(fd int, info *unix.TCPInfo) (uintptr, error) {
+	size := uint32(unix.SizeofTCPInfo)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return uintptr(size), nil
+}
+
 // countUnix asks about a Unix socket. SIOCOUTQ there counts the memory of what the peer's application has not read, which is
 // never less than its bytes, so that written − SIOCOUTQ has been read for certain. It also falls to 0 when the peer closes
-// with data unread, but the kernel marks the hang-up before it frees the data: asked in this order, a count without closed
-// is true.
+// with data unread, but the kernel marks the hang-up and the error before it frees the data: asked in this order, a count
+// without closed is true, and so is one without reset for as long as nobody has taken the error from the socket.
 func countUnix(fd int) (kernelCounts, error) {
 	unread, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
@@ -46,7 +60,8 @@ func countUnix(fd int) (kernelCounts, error) {
 	if _, err := unix.Poll(poll[:], 0); err != nil {
 		return kernelCounts{}, err
 	}
-	return kernelCounts{unacked: uint64(unread), closed: poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0}, nil
+	events := poll[0].Revents
+	return kernelCounts{unacked: uint64(unread), closed: events&(unix.POLLHUP|unix.POLLERR) != 0, reset: events&unix.POLLERR != 0}, nil
 }
 
 // socketError takes the pending error of a socket, which the kernel then forgets.

@@ -14,6 +14,10 @@ type Progress struct {
 	Read uint64
 	// Unread estimates how many bytes of those that arrived the peer's application has not read yet, counted on the wire.
 	Unread uint64
+	// Rested says that the peer's window has come to rest, with nothing on the way, at the greatest width that it had of late.
+	// Windows may become narrower for good (Linux adapts them to how well packets fill its memory), and then Unread
+	// stays above 0.
+	Rested bool
 	// Blind says that this system counts nothing: Acked, Read and Unread stay 0.
 	Blind bool
 	// Silent is for how long retransmissions or probes have gone unanswered. A peer under backpressure answers them.
@@ -29,44 +33,105 @@ type Progress struct {
 	Proven bool
 }
 
+// AllRead says that nothing of what was acknowledged seems unread.
+func (p Progress) AllRead() bool { return p.Unread == 0 || p.Rested }
+
 // kernelCounts is one look at what the kernel knows about a socket.
 type kernelCounts struct {
 	unacked     uint64        // bytes written that the peer has not acknowledged (Unix: not read)
 	window      uint64        // the peer's receive window, bytes (TCP only)
 	hasWindow   bool          // the kernel tells the window (Linux 5.4)
 	closed      bool          // TCP: the socket is in state CLOSE; Unix: both directions have ended
+	reset       bool          // Unix: the peer has closed with data unread
 	unanswered  bool          // a retransmission or a probe is waiting for its answer
 	lastAckSeen time.Duration // how long ago the last acknowledgement came
 }
 
-// riseTime is for how long after the peak of the window rose the estimate is not trusted: while a window grows, unread
-// bytes hide in the growth. Receivers that read every 100 ms were short by up to 1.4 MB.
-const riseTime = time.Second
+const (
+	// riseTime is for how long at least a rise of the window's peak makes the estimate uncertain: while a window grows, unread
+	// bytes hide in the growth. Receivers that read every 100 ms were short by up to 1.4 MB.
+	riseTime = time.Second
+	// riseFactor is how many times more than it was seen to rise the window may have grown unseen. A window that is still
+	// growing rises by more than a sixteenth of itself in riseTime, which puts all of it in doubt; one that has found its size
+	// moves by a kilobyte now and then.
+	riseFactor = 16
+)
 
 // estimator derives how much the peer holds unread from its receive window: the window shrinks by what is unread, so the
 // peak seen less the present one is the estimate. The zero value is ready.
 type estimator struct {
 	peak   uint64
-	roseAt time.Time
 	unread uint64
 	known  bool
+
+	before [2]uint64 // the peak when the riseTime before the present one, and when the present one, began
+	turned time.Time // when the present one began
+
+	rest rest
 }
 
-// see takes one look at the window.
-func (e *estimator) see(window uint64, now time.Time) {
-	if window > e.peak {
-		e.peak, e.roseAt = window, now
-	}
+// see takes one look: the window, the acknowledged byte, and when the last acknowledgement came.
+func (e *estimator) see(window, acked uint64, lastAck, now time.Time) {
+	e.turn(now)
+	e.peak = max(e.peak, window)
 	e.unread, e.known = e.peak-window, true
+	e.rest.see(window, acked, lastAck)
+}
+
+// turn begins another riseTime when it is due.
+func (e *estimator) turn(now time.Time) {
+	switch elapsed := now.Sub(e.turned); {
+	case elapsed < riseTime:
+		return
+	case elapsed < 2*riseTime:
+		e.before = [2]uint64{e.before[1], e.peak}
+	default:
+		e.before = [2]uint64{e.peak, e.peak}
+	}
+	e.turned = now
 }
 
 // distance returns how far behind the acknowledged byte the peer's application may be, in bytes, margin included.
-func (e *estimator) distance(margin uint64, now time.Time) uint64 {
-	d := margin + 2*e.unread
-	if now.Sub(e.roseAt) < riseTime {
-		d += e.peak
+func (e *estimator) distance(margin uint64) uint64 {
+	rise := e.peak - e.before[0]
+	return margin + 2*e.unread + min(e.peak, riseFactor*rise)
+}
+
+const (
+	// restStretch is over how many acknowledged bytes at least the greatest window is remembered. A receiver that hangs takes
+	// them without reading, so its window never comes back to what it was before them.
+	restStretch = 64 << 10
+	// restAnswers is how many answers to keepalives must agree. A receiver that is still reading widens its window between them.
+	restAnswers = 2
+)
+
+// rest recognises a receiver that has read everything although its window is narrower than it once was: while it read, the
+// window came back to one width again and again, and there it stays. The zero value is ready.
+type rest struct {
+	window  uint64
+	acked   uint64
+	lastAck time.Time
+	answers int       // that came since window or acked moved
+	widest  [2]uint64 // in the restStretch before the present one, and in the present one
+	from    uint64    // where the present one began
+}
+
+func (r *rest) see(window, acked uint64, lastAck time.Time) {
+	if acked-r.from >= restStretch {
+		r.widest, r.from = [2]uint64{r.widest[1], 0}, acked
 	}
-	return d
+	r.widest[1] = max(r.widest[1], window)
+	switch {
+	case window != r.window || acked != r.acked:
+		r.window, r.acked, r.lastAck, r.answers = window, acked, lastAck, 0
+	case lastAck.Sub(r.lastAck) > ackJitter:
+		r.lastAck = lastAck
+		r.answers++
+	}
+}
+
+func (r *rest) reached() bool {
+	return r.answers >= restAnswers && r.window >= max(r.widest[0], r.widest[1])
 }
 
 // silence measures for how long a peer has left probes unanswered. The zero value is ready.

@@ -90,7 +90,7 @@ func (c *Conn) watch() {
 // sawClosed notes that the socket has reached the state CLOSE, with or without an error.
 func (c *Conn) sawClosed(fd int) bool {
 	if c.unix {
-		return true // the end of file has said it all: see judgeUnixLocked
+		return c.sawUnixClosed(fd)
 	}
 	counts, err := countTCP(fd)
 	if err != nil || !counts.closed {
@@ -102,6 +102,25 @@ func (c *Conn) sawClosed(fd int) bool {
 		c.failLocked(err)
 	}
 	c.countLocked(time.Now())
+	c.end.closed = true
+	return true
+}
+
+// sawUnixClosed is sawClosed for a Unix socket. A hang-up with data still held unread means that both sides have half-closed
+// and the peer lives. The error of a peer that closed with data unread stays on the socket, for judgeUnixLocked.
+func (c *Conn) sawUnixClosed(fd int) bool {
+	counts, err := countUnix(fd)
+	if err != nil {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case counts.reset:
+		c.failLocked(syscall.ECONNRESET)
+	case !counts.closed || counts.unacked > 0:
+		return false
+	}
 	c.end.closed = true
 	return true
 }

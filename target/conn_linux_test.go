@@ -1,0 +1,480 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// writing is a Write under way.
+type writing struct {
+	done sync.WaitGroup
+	n    int
+	err  error
+}
+
+func startWrite(c *Conn, p []byte, waiting func() error) *writing {
+	w := new(writing)
+	w.done.Go(func() { w.n, w.err = c.Write(p, waiting) })
+	return w
+}
+
+// failed waits until the connection has failed and returns what is known then.
+func failed(t *testing.T, c *Conn) Progress {
+	t.Helper()
+	eventually(t, "the connection to fail", func() bool { return c.Progress().Err != nil })
+	return c.Progress()
+}
+
+// sawFIN waits for the peer's FIN.
+func sawFIN(t *testing.T, c *Conn) Progress {
+	t.Helper()
+	eventually(t, "the peer's FIN", func() bool { return c.Progress().FIN })
+	return c.Progress()
+}
+
+func allAcked(t *testing.T, c *Conn) {
+	t.Helper()
+	eventually(t, "everything to be acknowledged", func() bool { p := c.Progress(); return p.Acked == p.Written })
+}
+
+// event waits for Events to deliver, as a worker does.
+func event(t *testing.T, c *Conn) {
+	t.Helper()
+	select {
+	case <-c.Events():
+	case <-time.After(wait):
+		t.Fatal("no event")
+	}
+}
+
+// A peer dies in the middle of the stream: what it had, read or not, is known to the byte.
+func TestAckedIsExactAfterReset(t *testing.T) {
+	data := pattern(32 << 20)
+	for _, read := range []int{0, 1, 1000, 65537, 1 << 20, 5<<20 + 12345} {
+		t.Run(fmt.Sprint(read), func(t *testing.T) {
+			t.Parallel()
+			c, peer := connectPlain(t, SchemeTCP, Options{})
+			w := startWrite(c, data, patient())
+			readN(t, peer, read)
+			want := uint64(read + settled(t, peer))
+			before := c.Progress()
+			reset(t, peer)
+			w.done.Wait()
+			if w.err == nil {
+				t.Fatalf("Write = %d, nil to a peer that died", w.n)
+			}
+			if before.Acked != want {
+				t.Errorf("before the end: Acked = %d, want %d", before.Acked, want)
+			}
+			p := failed(t, c)
+			if p.Acked != want || p.Written != uint64(w.n) {
+				t.Errorf("Acked = %d, Written = %d; want %d, %d", p.Acked, p.Written, want, w.n)
+			}
+			if p.Err != w.err || p.Proven || p.FIN {
+				t.Errorf("%+v; want the error of Write, %v, no FIN and nothing proven", p, w.err)
+			}
+			again := c.Progress()
+			c.Close()
+			closed := c.Progress()
+			if again.Acked != want || closed.Acked != want {
+				t.Errorf("Acked = %d on the second look and %d after Close, want %d", again.Acked, closed.Acked, want)
+			}
+		})
+	}
+}
+
+// The count must not be of an older number of bytes sent, nor the other way round: a write may end between the two.
+func TestAckedIsNeverTooMuchBesideAWrite(t *testing.T) {
+	for _, scheme := range []string{SchemeTCP, SchemeUnix} {
+		c, _ := connectPlain(t, scheme, Options{})
+		mustWrite(t, c, pattern(1000))
+		if scheme == SchemeTCP {
+			allAcked(t, c)
+		}
+		look := c.look
+		c.mu.Lock()
+		c.look = func(fd uintptr) {
+			look(fd)
+			c.sent.Add(5000) // as if another goroutine wrote right after the look
+		}
+		c.countLocked(time.Now())
+		acked := c.ackedWire
+		c.mu.Unlock()
+		if acked > 1000 {
+			t.Errorf("%s: %d bytes acknowledged of 1000 that the kernel had when it was asked", scheme, acked)
+		}
+	}
+}
+
+// lookWhileWriting asks c how it stands as often as a worker does while it writes p.
+func lookWhileWriting(c *Conn, p []byte, waiting func() error) (err error) {
+	const every = 256 << 10
+	for len(p) > 0 && err == nil {
+		n := min(every, len(p))
+		_, err = c.Write(p[:n], func() error { c.Progress(); return waiting() })
+		c.Progress()
+		p = p[n:]
+	}
+	return err
+}
+
+func writeLooking(t *testing.T, c *Conn, p []byte) {
+	t.Helper()
+	if err := lookWhileWriting(c, p, patient()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A peer that has read fast stops. The worst moment is while its window still grows.
+func TestUnreadRises(t *testing.T) {
+	c, peer := connectPlain(t, SchemeTCP, Options{Margin: 64 << 10, Retain: 8 << 20})
+	data := pattern(32 << 20)
+	var w sync.WaitGroup
+	w.Go(func() { lookWhileWriting(c, data, patient()) })
+	const read = 4 << 20
+	readN(t, peer, read)
+	unread := settled(t, peer)
+	p := c.Progress()
+	t.Logf("the peer holds %d, Unread = %d, distance %d", unread, p.Unread, p.Acked-p.Read)
+	if p.Unread < uint64(unread)/2 {
+		t.Errorf("Unread = %d, the peer holds %d", p.Unread, unread)
+	}
+	if p.Read > read {
+		t.Errorf("Read = %d, the peer has read %d", p.Read, read)
+	}
+	if p.Silent > 0 {
+		t.Errorf("Silent = %v though the peer answers", p.Silent)
+	}
+	reset(t, peer)
+	w.Wait()
+}
+
+// A receiver that reads in bursts leaves its last kilobytes unannounced; the keepalive's answer tells that it has read them.
+func TestUnreadFallsWhenQuiet(t *testing.T) {
+	const margin = 1 << 10
+	for _, size := range []int{100, 4 << 10, 128 << 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			c, peer := connectPlain(t, SchemeTCP, Options{Margin: margin, Retain: 8 << 20})
+			data := pattern(min(6<<20, 20000*size))
+			var w sync.WaitGroup
+			w.Go(func() {
+				for p := data; len(p) > 0; p = p[min(size, len(p)):] {
+					if err := lookWhileWriting(c, p[:min(size, len(p))], patient()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			for left := len(data); left > 0; {
+				time.Sleep(100 * time.Millisecond) // the burst
+				n := min(left, max(len(data)/8, held(t, peer)))
+				readN(t, peer, n)
+				left -= n
+			}
+			w.Wait()
+			start := time.Now()
+			eventually(t, "Unread to fall to 0", func() bool { return c.Progress().Unread == 0 })
+			if d := time.Since(start); d > 3500*time.Millisecond {
+				t.Errorf("Unread fell to 0 after %v", d)
+			}
+			eventually(t, "Read to come up to the margin", func() bool {
+				p := c.Progress()
+				return p.Read == p.Acked-margin
+			})
+			if d := time.Since(start); d > 6*time.Second {
+				t.Errorf("Read came up after %v", d)
+			}
+			if p := c.Progress(); p.Acked != uint64(len(data)) {
+				t.Errorf("Acked = %d of %d", p.Acked, len(data))
+			}
+		})
+	}
+}
+
+// A receiver that small segments have filled up to the brim shrinks its window, and has to find its size again.
+func TestUnreadFallsAfterAnOverflow(t *testing.T) {
+	t.Parallel()
+	c, peer := connectPlain(t, SchemeTCP, Options{})
+	enough := errors.New("enough")
+	var err error
+	for blocked := 0; err == nil; {
+		err = lookWhileWriting(c, []byte("a short line\n"), func() error {
+			if blocked++; blocked == 3 {
+				return enough
+			}
+			return nil
+		})
+	}
+	if err != enough {
+		t.Fatal(err)
+	}
+	if p := c.Progress(); p.Unread == 0 {
+		t.Errorf("%+v though the peer's buffer is full", p)
+	}
+	got := collect(peer)
+	start := time.Now()
+	eventually(t, "everything to be read", func() bool { p := c.Progress(); return p.Unread == 0 && p.Acked == p.Written })
+	if d := time.Since(start); d > 3500*time.Millisecond {
+		t.Errorf("Unread fell to 0 after %v", d)
+	}
+	c.Close()
+	got.done.Wait()
+}
+
+// The rules of the end. See provenLocked.
+func TestFIN(t *testing.T) {
+	const size = 300_000
+	data := pattern(size)
+	tests := []struct {
+		name     string
+		viaProxy bool
+		narrow   bool // the peer's window is what it is at first
+		act      func(t *testing.T, c *Conn, peer net.Conn)
+		proven   bool
+		over     bool
+		err      bool
+		acked    uint64
+	}{
+		{
+			name: "closes with everything read, later writes draw a RST",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size)
+				peer.Close()
+				if p := sawFIN(t, c); p.Err != nil || p.Over || p.Acked != size {
+					t.Errorf("after the FIN: %+v", p)
+				}
+				mustWrite(t, c, data[:1000])
+				event(t, c)
+				failed(t, c)
+			},
+			proven: true, err: true, acked: size,
+		},
+		{
+			name: "closes with everything read, and nothing is written after", // not known to be more than a half-close
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size)
+				peer.Close()
+				sawFIN(t, c)
+			},
+			acked: size,
+		},
+		{
+			name: "closes with everything read, we half-close after it",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size)
+				peer.Close()
+				sawFIN(t, c)
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				eventually(t, "the end", func() bool { return c.Progress().Over })
+			},
+			proven: true, over: true, acked: size,
+		},
+		{
+			name: "closes with data unread",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size/2)
+				arrived(t, peer, size/2)
+				allAcked(t, c)
+				peer.Close()
+				event(t, c)
+				failed(t, c)
+			},
+			err: true, acked: size,
+		},
+		{
+			name: "closes with one byte unread",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size-1)
+				arrived(t, peer, 1)
+				allAcked(t, c)
+				peer.Close()
+				failed(t, c)
+			},
+			err: true, acked: size,
+		},
+		{
+			name: "half-closes, reads on, dies with data unread",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size)
+				closeWrite(t, peer)
+				sawFIN(t, c)
+				writeLooking(t, c, data)
+				readN(t, peer, 1000)
+				arrived(t, peer, size-1000)
+				allAcked(t, c)
+				reset(t, peer)
+				event(t, c)
+				failed(t, c)
+			},
+			err: true, acked: 2 * size,
+		},
+		{
+			name: "half-closes with data unread and dies",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				arrived(t, peer, size)
+				allAcked(t, c)
+				closeWrite(t, peer)
+				sawFIN(t, c)
+				reset(t, peer)
+				failed(t, c)
+			},
+			err: true, acked: size,
+		},
+		{
+			name: "half-closes with data unread, reads on, dies with everything read", // cannot be told from the one before
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				closeWrite(t, peer)
+				sawFIN(t, c)
+				readN(t, peer, size)
+				reset(t, peer)
+				failed(t, c)
+			},
+			err: true, acked: size,
+		},
+		{
+			name: "we half-close, it reads to our FIN and closes",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				got := collect(peer)
+				writeLooking(t, c, data)
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				got.all(t, data)
+				peer.Close()
+				event(t, c)
+				sawFIN(t, c)
+				eventually(t, "the end", func() bool { return c.Progress().Over })
+			},
+			proven: true, over: true, acked: size,
+		},
+		{
+			name: "we half-close, it closes with data unread",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				arrived(t, peer, size)
+				allAcked(t, c)
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				peer.Close()
+				event(t, c)
+				failed(t, c)
+			},
+			err: true, acked: size,
+		},
+		{
+			name: "it half-closes, reads to our FIN and closes",
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				closeWrite(t, peer)
+				sawFIN(t, c)
+				got := collect(peer)
+				writeLooking(t, c, data)
+				allAcked(t, c)
+				eventually(t, "everything to be read", func() bool { return c.Progress().Unread == 0 })
+				<-c.Events() // that of the FIN
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				got.all(t, data)
+				peer.Close()
+				event(t, c)
+				eventually(t, "the end", func() bool { return c.Progress().Over })
+			},
+			proven: true, over: true, acked: size,
+		},
+		{
+			name: "it half-closes, we half-close while it has not read everything", // it may be killed now, and no one would know
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				closeWrite(t, peer)
+				sawFIN(t, c)
+				writeLooking(t, c, data[:60_000])
+				arrived(t, peer, 60_000)
+				allAcked(t, c)
+				if p := c.Progress(); p.Unread == 0 {
+					t.Errorf("%+v though the peer has read nothing", p)
+				}
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				eventually(t, "the end", func() bool { return c.Progress().Over })
+			},
+			narrow: true, over: true, acked: 60_000,
+		},
+		{
+			name: "via a proxy: closes with everything read, later writes draw a RST", viaProxy: true,
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				writeLooking(t, c, data)
+				readN(t, peer, size)
+				peer.Close()
+				sawFIN(t, c)
+				mustWrite(t, c, data[:1000])
+				failed(t, c)
+			},
+			err: true, acked: size,
+		},
+		{
+			name: "via a proxy: it half-closes, reads to our FIN and closes", viaProxy: true,
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				closeWrite(t, peer)
+				sawFIN(t, c)
+				got := collect(peer)
+				writeLooking(t, c, data)
+				allAcked(t, c)
+				eventually(t, "everything to be read", func() bool { return c.Progress().Unread == 0 })
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				got.all(t, data)
+				peer.Close()
+				eventually(t, "the end", func() bool { return c.Progress().Over })
+			},
+			over: true, acked: size,
+		},
+		{
+			name: "via a proxy: we half-close, it reads to our FIN and closes", viaProxy: true,
+			act: func(t *testing.T, c *Conn, peer net.Conn) {
+				got := collect(peer)
+				writeLooking(t, c, data)
+				if err := c.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				got.all(t, data)
+				peer.Close()
+				sawFIN(t, c)
+				eventually(t, "the end", func() bool { return c.Progress().Over })
+			},
+			proven: true, over: true, acked: size,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ln, a := listen(t, SchemeTCP)
+			a.ViaProxy = test.viaProxy
+			c, peer := connect(t, ln, a, Options{Margin: 64 << 10, Retain: 8 << 20})
+			if !test.narrow {
+				setReceiveBuffer(t, peer, 4<<20)
+			}
+			test.act(t, c, peer)
+			p := c.Progress()
+			if p.Proven != test.proven || p.Over != test.over || (p.Err != nil) != test.err || p.Acked != test.acked {
+				t.Errorf("%+v\nend %+v\nwant Proven %v, Over %v, an error %v, Acked %d", p, c.end, test.proven, test.over, test.err, test.acked)
+			}
+		})
+	}
+}

@@ -1,0 +1,97 @@
+package target
+
+import (
+	"testing"
+	"time"
+)
+
+func TestEstimatorDistance(t *testing.T) {
+	type look struct {
+		at     time.Duration
+		window uint64
+	}
+	const ms = time.Millisecond
+	tests := []struct {
+		name     string
+		looks    []look
+		margin   uint64
+		unread   uint64
+		distance uint64
+	}{
+		{"nothing seen", nil, 64, 0, 64},
+		{"the first window counts as risen", []look{{0, 1000}}, 64, 0, 64 + 1000},
+		{"for a second", []look{{0, 1000}, {999 * ms, 1000}}, 64, 0, 64 + 1000},
+		{"and while that was the second before", []look{{0, 1000}, {1000 * ms, 1000}, {1999 * ms, 1000}}, 64, 0, 64 + 1000},
+		{"and no longer", []look{{0, 1000}, {1000 * ms, 1000}, {2000 * ms, 1000}}, 64, 0, 64},
+		{"nothing was seen to rise for two seconds", []look{{0, 1000}, {2000 * ms, 1000}}, 64, 0, 64},
+		{"no margin", []look{{0, 1000}, {2000 * ms, 1000}}, 0, 0, 0},
+		{"a byte more after a pause", []look{{0, 1000}, {5000 * ms, 1001}}, 64, 0, 64 + 16},
+		{"a sixteenth of it", []look{{0, 1000}, {5000 * ms, 1062}}, 64, 0, 64 + 62*16},
+		{"more than a sixteenth: all of it", []look{{0, 1000}, {5000 * ms, 1100}}, 64, 0, 64 + 1100},
+		{"a rise in one second counts in the next", []look{{0, 1000}, {3000 * ms, 1010}, {4000 * ms, 1010}, {4999 * ms, 1010}}, 64, 0, 64 + 160},
+		{"and not in the one after that", []look{{0, 1000}, {3000 * ms, 1010}, {4000 * ms, 1010}, {5000 * ms, 1010}}, 64, 0, 64},
+		{"rises of two seconds add up", []look{{0, 1000}, {3000 * ms, 1010}, {4000 * ms, 1020}}, 64, 0, 64 + 320},
+		{"shrunk by one", []look{{0, 1000}, {2000 * ms, 999}}, 64, 1, 64 + 2},
+		{"shrunk to zero", []look{{0, 1000}, {2000 * ms, 0}}, 64, 1000, 64 + 2000},
+		{"shrunk while it is new", []look{{0, 1000}, {500 * ms, 400}}, 64, 600, 64 + 1200 + 1000},
+		{"back at the peak", []look{{0, 1000}, {1000 * ms, 0}, {2000 * ms, 1000}}, 64, 0, 64},
+		{"the greatest peak counts", []look{{0, 1000}, {10 * ms, 5000}, {20 * ms, 2000}, {3000 * ms, 2000}}, 0, 3000, 6000},
+	}
+	for _, test := range tests {
+		start := time.Now()
+		var e estimator
+		for _, l := range test.looks {
+			e.see(l.window, start.Add(l.at))
+		}
+		if e.known != (len(test.looks) > 0) {
+			t.Errorf("%s: known = %v", test.name, e.known)
+		}
+		if e.unread != test.unread {
+			t.Errorf("%s: unread = %d, want %d", test.name, e.unread, test.unread)
+		}
+		if got := e.distance(test.margin); got != test.distance {
+			t.Errorf("%s: distance = %d, want %d", test.name, got, test.distance)
+		}
+	}
+}
+
+func TestSilence(t *testing.T) {
+	type look struct {
+		at         time.Duration
+		unanswered bool
+		lastAck    time.Duration // before the look
+		want       time.Duration
+	}
+	const s, min, ms = time.Second, time.Minute, time.Millisecond
+	tests := []struct {
+		name  string
+		looks []look
+	}{
+		{"idle", []look{{0, false, 0, 0}, {10 * min, false, 10 * min, 0}}},
+		{"a retransmission that is answered", []look{{0, false, 0, 0}, {s, true, s, 0}, {2 * s, false, 0, 0}}},
+		{"unanswered retransmissions", []look{{0, false, 0, 0}, {s, true, s, 0}, {2 * s, true, 2 * s, s}, {31 * s, true, 31 * s, 30 * s}}},
+		{"unanswered from the first look", []look{{0, true, 5 * s, 0}, {s, true, 6 * s, s}}},
+		{"answered in between", []look{{s, true, s, 0}, {2 * s, true, 2 * s, s}, {3 * s, true, 500 * ms, 0}, {4 * s, true, 1500 * ms, s}}},
+		{"silent, answered, silent again", []look{{s, true, s, 0}, {9 * s, true, 9 * s, 8 * s}, {10 * s, false, 0, 0}, {20 * s, true, 10 * s, 0}, {21 * s, true, 11 * s, s}}},
+		// Each look happens to fall between a zero window probe and its answer; the probes are two minutes apart.
+		{"zero window probes minutes apart, each answered", []look{
+			{0, true, 0, 0}, {2 * min, true, 2 * min, 2 * min}, {2*min + s, false, s, 0},
+			{4 * min, true, 2 * min, 0}, {4*min + s, false, s, 0}, {6 * min, true, 2 * min, 0}}},
+		{"zero window probes, no look between the answers", []look{
+			{0, true, 1 * min, 0}, {2 * min, true, 2*min - s, 0}, {4 * min, true, 2*min - s, 0}, {6 * min, true, 2*min - s, 0}}},
+		{"zero window probes, none answered", []look{
+			{0, false, 0, 0}, {1 * s, true, s, 0}, {2 * min, true, 2 * min, 2*min - s}, {4 * min, true, 4 * min, 4*min - s}}},
+		{"the kernel's clock is coarse", []look{{s, true, s, 0}, {2 * s, true, 2*s - 100*ms, s}, {3 * s, true, 3*s - 100*ms, 2 * s}}},
+		{"but not that coarse", []look{{s, true, s, 0}, {2 * s, true, 2*s - 101*ms, 0}}},
+	}
+	for _, test := range tests {
+		start := time.Now()
+		var quiet silence
+		for i, l := range test.looks {
+			got := quiet.see(kernelCounts{unanswered: l.unanswered, lastAckSeen: l.lastAck}, start.Add(l.at))
+			if got != l.want {
+				t.Errorf("%s: look %d after %v: silent for %v, want %v", test.name, i, l.at, got, l.want)
+			}
+		}
+	}
+}

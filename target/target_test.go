@@ -1,0 +1,198 @@
+package target
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func named(names ...string) Set {
+	var s Set
+	for _, name := range names {
+		s = append(s, New(Address{Scheme: SchemeTCP, Host: name + ":1"}, nil))
+	}
+	return s
+}
+
+func TestOther(t *testing.T) {
+	const (
+		idle       = iota // nothing known
+		confirming        // connected, all in motion
+		stuck             // connected, one of two stuck
+		down              // the last dial failed
+	)
+	tests := []struct {
+		name       string
+		states     []int
+		than       int
+		other      []int // which may be chosen, nil: none
+		confirming []int
+	}{
+		{"alone", []int{confirming}, 0, nil, nil},
+		{"never the given one", []int{confirming, idle}, 0, []int{1}, nil},
+		{"all idle", []int{idle, idle, idle}, 1, []int{0, 2}, nil},
+		{"never one that is down", []int{idle, down, idle}, 0, []int{2}, nil},
+		{"all others down", []int{confirming, down, down}, 0, nil, nil},
+		{"confirming ones first", []int{idle, idle, confirming, stuck}, 0, []int{2}, []int{2}},
+		{"stuck beats nothing", []int{confirming, stuck, down}, 0, []int{1}, nil},
+		{"stuck as good as idle", []int{confirming, stuck, idle}, 0, []int{1, 2}, nil},
+		{"the given one may be down", []int{down, confirming, confirming}, 0, []int{1, 2}, []int{1, 2}},
+		{"many", []int{confirming, confirming, confirming, confirming, confirming, down, idle}, 2, []int{0, 1, 3, 4}, []int{0, 1, 3, 4}},
+	}
+	for _, test := range tests {
+		s := named("a", "b", "c", "d", "e", "f", "g")[:len(test.states)]
+		for i, state := range test.states {
+			switch state {
+			case confirming:
+				s[i].Joined()
+			case stuck:
+				s[i].Joined()
+				s[i].Joined()
+				s[i].Stuck(1)
+			case down:
+				s[i].Joined() // a connection from before may live on
+				s[i].DialFailed(errors.New("refused"))
+			}
+		}
+		checkChoice(t, test.name+": Other", s, test.other, func() *Target { return s.Other(s[test.than]) })
+		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target { return s.OtherConfirming(s[test.than]) })
+	}
+}
+
+// checkChoice draws often and wants each of those allowed about equally often, and nothing else. The bounds are eight
+// standard deviations wide.
+func checkChoice(t *testing.T, name string, s Set, allowed []int, draw func() *Target) {
+	t.Helper()
+	const draws = 4000
+	count := make(map[*Target]int)
+	for range draws {
+		count[draw()]++
+	}
+	if len(allowed) == 0 {
+		if count[nil] != draws {
+			t.Errorf("%s: drew %v, want none", name, count)
+		}
+		return
+	}
+	for _, i := range allowed {
+		want := draws / len(allowed)
+		if n := count[s[i]]; n < want-250 || n > want+250 {
+			t.Errorf("%s: %v was drawn %d times of %d, want about %d", name, s[i], n, draws, want)
+		}
+		delete(count, s[i])
+	}
+	for other, n := range count {
+		t.Errorf("%s: %v was drawn %d times", name, other, n)
+	}
+}
+
+func TestOtherThanNone(t *testing.T) {
+	s := named("a")
+	if got := s.Other(nil); got != s[0] {
+		t.Errorf("Other(nil) = %v", got)
+	}
+	if got := Set(nil).Other(nil); got != nil {
+		t.Errorf("of no targets: %v", got)
+	}
+}
+
+func TestConfirming(t *testing.T) {
+	x := named("a")[0]
+	check := func(want bool) {
+		t.Helper()
+		if got := x.Confirming(); got != want {
+			t.Errorf("Confirming() = %v with %d connections", got, x.Connections())
+		}
+	}
+	check(false)
+	x.Joined()
+	check(true)
+	x.Joined()
+	x.Stuck(1)
+	check(false)
+	x.Stuck(-1)
+	check(true)
+	x.Left()
+	check(true)
+	x.Left()
+	check(false)
+}
+
+// A change is one line at once; what repeats is summed up every 30 s.
+func TestTargetLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		x := New(Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true}, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			},
+		})))
+		refused := errors.New("refused")
+		const common = ` target="tcp://h:1?via-proxy=true"`
+		step := func(what string, act func(), want string) {
+			t.Helper()
+			out.Reset()
+			act()
+			if got := strings.TrimSuffix(out.String(), "\n"); got != want {
+				t.Errorf("%s: logged\n\t%s\nwant\n\t%s", what, got, want)
+			}
+		}
+		fail := func() { x.DialFailed(refused) }
+
+		step("first success", x.DialSucceeded, `level=INFO msg="target up"`+common)
+		step("more of it", x.DialSucceeded, "")
+		step("first failure", fail, `level=WARN msg="target down"`+common+` err=refused`)
+		if !x.Down() {
+			t.Error("not down after a failed dial")
+		}
+		step("repeated failures", func() {
+			for range 29 {
+				time.Sleep(time.Second)
+				fail()
+			}
+			time.Sleep(time.Second - 1)
+			fail()
+		}, "")
+		time.Sleep(1)
+		step("after 30 s", fail, `level=WARN msg="target still down"`+common+` err=refused down_for=30s failed_dials=32`)
+		step("right after", fail, "")
+		time.Sleep(45 * time.Second)
+		step("the next attempt after 30 s more", fail, `level=WARN msg="target still down"`+common+` err=refused down_for=1m15s failed_dials=34`)
+		time.Sleep(29 * time.Second)
+		step("29 s after that", fail, "")
+		time.Sleep(1500 * time.Millisecond)
+		step("success", x.DialSucceeded, `level=INFO msg="target up again"`+common+` down_for=1m45.5s failed_dials=35`)
+		if x.Down() {
+			t.Error("down after a dial that succeeded")
+		}
+		step("more success", x.DialSucceeded, "")
+		step("a new failure starts anew", fail, `level=WARN msg="target down"`+common+` err=refused`)
+		step("and ends", x.DialSucceeded, `level=INFO msg="target up again"`+common+` down_for=0s failed_dials=1`)
+		if got := x.DialErrors(); got != 36 {
+			t.Errorf("DialErrors() = %d, want 36", got)
+		}
+	})
+}
+
+func TestTargetFirstFails(t *testing.T) {
+	var out bytes.Buffer
+	x := New(Address{Scheme: SchemeUnix, Host: "@x"}, slog.New(slog.NewTextHandler(&out, nil)))
+	if x.Down() {
+		t.Error("down before anything is known")
+	}
+	x.DialFailed(errors.New("no such file"))
+	x.DialSucceeded()
+	if got := strings.Count(out.String(), "\n"); got != 2 {
+		t.Errorf("%d lines logged, want one for down and one for up:\n%s", got, &out)
+	}
+	if x.String() != "unix://@x" {
+		t.Errorf("String() = %q", x)
+	}
+}

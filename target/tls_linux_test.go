@@ -1,0 +1,384 @@
+package target
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// tlsPair is connect through TLS. The server's end is the tls.Conn; its NetConn is the socket.
+func tlsPair(t testing.TB, version uint16, change func(server *tls.Config)) (*Conn, *tls.Conn) {
+	t.Helper()
+	files := certs(t)
+	server := files.ServerTLS()
+	server.MinVersion, server.MaxVersion = version, version
+	if change != nil {
+		change(server)
+	}
+	ln, a := listen(t, SchemeTLS)
+	c, peer := connect(t, tls.NewListener(ln, server), a, Options{TLS: files.ClientTLS})
+	return c, peer.(*tls.Conn)
+}
+
+// All arrives, whatever sort of server it is, and its answer to our close proves it.
+func TestTLSDelivers(t *testing.T) {
+	for name, version := range tlsVersions {
+		for _, tickets := range []bool{false, true} {
+			for _, mutual := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s tickets %v client certificate %v", name, tickets, mutual), func(t *testing.T) {
+					t.Parallel()
+					c, peer := tlsPair(t, version, func(server *tls.Config) {
+						server.SessionTicketsDisabled = !tickets
+						if mutual {
+							server.ClientAuth = tls.RequireAnyClientCert
+						}
+					})
+					got := collect(peer)
+					var all []byte
+					for _, size := range []int{1, maxRecord - 1, maxRecord, maxRecord + 1, maxBatch, maxBatch + 1, 0, 300_000} {
+						p := pattern(size)
+						all = append(all, p...)
+						mustWrite(t, c, p)
+						if p := c.Progress(); p.Written != uint64(len(all)) || p.Acked > p.Written {
+							t.Errorf("%+v after %d bytes", p, len(all))
+						}
+					}
+					if err := c.CloseWrite(); err != nil {
+						t.Fatal(err)
+					}
+					if !bytes.Equal(got.all(t, all), all) || got.err != nil {
+						t.Errorf("the server read %d of %d bytes, %v", got.got.Len(), len(all), got.err)
+					}
+					peer.Close()
+					eventually(t, "the end", func() bool { return c.Progress().Over })
+					if p := c.Progress(); !p.Proven || p.Acked != uint64(len(all)) || p.Err != nil || !p.FIN {
+						t.Errorf("%+v, want all of %d proven", p, len(all))
+					}
+				})
+			}
+		}
+	}
+}
+
+// relayHandshake is a proxy between c's side and a TLS server for the time of the handshake. After it, front is at the test's
+// disposal: it stands for a receiver of which the test decides what arrives.
+func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
+	t.Helper()
+	files := certs(t)
+	server := files.ServerTLS()
+	server.MinVersion, server.MaxVersion = version, version
+	ln, a := listen(t, SchemeTLS)
+	var relay sync.WaitGroup
+	back, inner := net.Pipe()
+	relay.Go(func() {
+		var err error
+		if front, err = ln.Accept(); err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { front.Close() })
+		var up, down sync.WaitGroup
+		up.Go(func() { io.Copy(back, front) })
+		down.Go(func() { io.Copy(front, back) })
+		if err := tls.Server(inner, server).Handshake(); err != nil {
+			t.Error(err)
+		}
+		// With TLS 1.2 the server has the last word: let it through before the relay ends.
+		inner.Close()
+		down.Wait()
+		front.SetReadDeadline(time.Now())
+		up.Wait()
+		front.SetReadDeadline(time.Time{})
+	})
+	c, err := Dial(t.Context(), a, &Options{TLS: files.ClientTLS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	relay.Wait()
+	return c, front
+}
+
+// wholeRecords returns how many of the records, given by their plaintext lengths, are whole in the bytes.
+func wholeRecords(stream []byte, plain []int) (acked uint64) {
+	for i := 0; len(stream) >= 5; i++ {
+		size := 5 + int(stream[3])<<8 + int(stream[4])
+		if len(stream) < size {
+			break
+		}
+		acked += uint64(plain[i])
+		stream = stream[size:]
+	}
+	return acked
+}
+
+// A receiver dies in the middle of a record: only those that it has whole count, for it can make nothing of the rest.
+func TestTLSAckedCountsWholeRecords(t *testing.T) {
+	for name, version := range tlsVersions {
+		for _, size := range []int{700, 5000, maxRecord, maxRecord + 1, 3 * maxRecord} {
+			t.Run(fmt.Sprintf("%s in writes of %d", name, size), func(t *testing.T) {
+				t.Parallel()
+				c, front := relayHandshake(t, version)
+				var plain []int // of each record
+				var w sync.WaitGroup
+				w.Go(func() {
+					p := pattern(size)
+					for {
+						for left := size; left > 0; left -= maxRecord {
+							plain = append(plain, min(left, maxRecord))
+						}
+						if _, err := c.Write(p, func() error { c.Progress(); return nil }); err != nil {
+							return
+						}
+						c.Progress()
+					}
+				})
+				const read = 12345
+				stream := readN(t, front, read)
+				unread := settled(t, front)
+				stream = append(stream, peek(t, front, unread)...)
+				reset(t, front)
+				w.Wait()
+				want := wholeRecords(stream, plain)
+				p := c.Progress()
+				if p.Acked != want || p.Proven || p.Err == nil {
+					t.Errorf("%+v; want %d acknowledged: %d bytes on the wire", p, want, len(stream))
+				}
+				if c.ackedWire-uint64(len(stream)) > 10_000 {
+					t.Errorf("%d bytes acknowledged on the wire, of which %d after the handshake", c.ackedWire, len(stream))
+				}
+			})
+		}
+	}
+}
+
+// A TLS peer that closes with data unread says close_notify all the same, and TLS takes that for a clean end.
+func TestTLSCloseNotifyProvesNothing(t *testing.T) {
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, peer := tlsPair(t, version, nil)
+			mustWrite(t, c, pattern(5000))
+			arrived(t, peer.NetConn(), 5000)
+			allAcked(t, c)
+			peer.Close()
+			event(t, c)
+			p := failed(t, c)
+			if p.Proven || p.Over || p.Acked != 5000 {
+				t.Errorf("%+v; want a failure that proves nothing", p)
+			}
+		})
+	}
+}
+
+// A close_notify without a FIN is a reason to go, and no failure.
+func TestTLSCloseNotifyAlone(t *testing.T) {
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, peer := tlsPair(t, version, nil)
+			if err := peer.CloseWrite(); err != nil { // sends a FIN after it
+				t.Fatal(err)
+			}
+			event(t, c)
+			if p := sawFIN(t, c); p.Err != nil || p.Proven || p.Over {
+				t.Errorf("%+v", p)
+			}
+			got := collect(peer)
+			data := pattern(100_000)
+			mustWrite(t, c, data)
+			eventually(t, "all to be acknowledged", func() bool { p := c.Progress(); return p.Acked == p.Written && p.Unread == 0 })
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.all(t, data), data) || got.err != nil {
+				t.Errorf("the server read %d bytes, %v", got.got.Len(), got.err)
+			}
+		})
+	}
+}
+
+// A write that the peer holds up for longer than its deadline goes on in the middle of a record.
+func TestTLSWriteGoesOn(t *testing.T) {
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, peer := tlsPair(t, version, nil)
+			data := pattern(12 << 20)
+			goOn := patient()
+			var got *collector
+			asked := 0
+			n, err := c.Write(data, func() error {
+				if asked++; asked == 3 {
+					got = collect(peer)
+				}
+				return goOn()
+			})
+			if err != nil || n != len(data) || asked < 3 {
+				t.Fatalf("Write = %d, %v, having asked %d times", n, err, asked)
+			}
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.all(t, data), data) || got.err != nil {
+				t.Errorf("the server read %d of %d bytes, %v", got.got.Len(), len(data), got.err)
+			}
+		})
+	}
+}
+
+// A write that is called off says so, and the goodbye of a connection that takes no more does not wait for it.
+func TestTLSCloseWriteDoesNotWait(t *testing.T) {
+	c, peer := tlsPair(t, tls.VersionTLS13, nil)
+	enough := context.Canceled
+	n, err := c.Write(pattern(32<<20), func() error { return enough })
+	if err != enough || n == 0 {
+		t.Fatalf("Write = %d, %v", n, err)
+	}
+	start := time.Now()
+	c.CloseWrite()
+	c.Abort()
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("CloseWrite and Abort took %v beside a peer that takes nothing", d)
+	}
+	peer.Close()
+}
+
+// hurried is a socket whose failed write is seen by the reading goroutine before the writing one can tell.
+type hurried struct {
+	*net.TCPConn
+	failed func()
+}
+
+func (h hurried) Write(p []byte) (int, error) {
+	n, err := h.TCPConn.Write(p)
+	if err != nil {
+		h.failed()
+	}
+	return n, err
+}
+
+// A reset that the goodbye's write takes from the socket leaves the reading goroutine with an end of file, which must not pass for
+// the answer to a FIN that was never sent.
+func TestTLSResetAtTheGoodbye(t *testing.T) {
+	files := certs(t)
+	ln, a := listen(t, SchemeTLS)
+	var peer net.Conn
+	var accepted sync.WaitGroup
+	accepted.Go(func() { peer = accept(t, tls.NewListener(ln, files.ServerTLS())) })
+	c, err := dial(t.Context(), a, &Options{TLS: files.ClientTLS})
+	accepted.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	mustWrite(t, c, pattern(5000))
+	socket := peer.(*tls.Conn).NetConn()
+	arrived(t, socket, 5000)
+	allAcked(t, c)
+	reset(t, socket)
+	eventually(t, "the RST", func() (closed bool) {
+		control(t, c.raw, func(fd int) error {
+			counts, err := countTCP(fd)
+			closed = counts.closed
+			return err
+		})
+		return closed
+	})
+	c.raw = hurried{c.raw.(*net.TCPConn), func() {
+		c.reader.Go(c.read)
+		event(t, c)
+	}}
+	c.CloseWrite()
+	if p := c.Progress(); p.Proven || p.Err == nil || p.Over {
+		t.Errorf("%+v after a reset with data unread", p)
+	}
+}
+
+// A peer's key update, with a request for ours, comes in the middle of the lines. Go's server cannot send one.
+func TestTLSKeyUpdate(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("no openssl here")
+	}
+	files := certs(t)
+	server := exec.Command(openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", files.ServerCert, "-key", files.ServerKey, "-tls1_3")
+	commands, err := server.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Wait()
+	defer server.Process.Kill()
+	said := make(chan string, 10_000)
+	go func() {
+		defer close(said)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			said <- lines.Text()
+		}
+	}()
+	next := func(what string) string {
+		t.Helper()
+		for {
+			select {
+			case line, ok := <-said:
+				if !ok {
+					t.Fatalf("openssl ended before it said %q", what)
+				}
+				if strings.Contains(line, what) {
+					return line
+				}
+			case <-time.After(wait):
+				t.Fatalf("openssl did not say %q", what)
+			}
+		}
+	}
+	_, host, found := strings.Cut(next("ACCEPT"), "ACCEPT ")
+	if !found {
+		t.Skip("this openssl does not tell where it listens")
+	}
+	c, err := Dial(t.Context(), Address{Scheme: SchemeTLS, Host: strings.TrimSpace(host)}, &Options{TLS: files.ClientTLS, Timeout: wait})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for round := range 5 {
+		for i := range 100 {
+			mustWrite(t, c, fmt.Appendf(nil, "round %d line %d\n", round, i))
+		}
+		for i := range 100 {
+			want := fmt.Sprintf("round %d line %d", round, i)
+			if got := next("round"); got != want {
+				t.Fatalf("openssl read %q, want %q", got, want)
+			}
+		}
+		through := c.wire.position()
+		if _, err := io.WriteString(commands, "K\n"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "our key update", func() bool { return c.wire.position() > through })
+	}
+	mustWrite(t, c, []byte("round and out\n"))
+	next("round and out")
+	allAcked(t, c)
+	if p := c.Progress(); p.Err != nil || p.FIN {
+		t.Errorf("%+v after key updates", p)
+	}
+}
