@@ -29,6 +29,7 @@ type dialler struct {
 	avoid   *place // the one that failed last
 	prefer  *place // the one to try first, once
 	turn    int    // while all are down
+	inVain  bool   // the last attempt failed, or brought a connection of no use
 }
 
 type result struct {
@@ -75,8 +76,13 @@ func (d *dialler) to(p *place) {
 	})
 }
 
-// reset forgets past failures: the last connection was of use.
-func (d *dialler) reset() { d.backoff.Reset() }
+// learn takes note of how a connection has failed. One that was of use lets past failures be forgotten.
+func (d *dialler) learn(f *flight, err error) {
+	d.inVain = !f.confirmed && err != errStalled
+	if !d.inVain {
+		d.backoff.Reset()
+	}
+}
 
 // later asks for an attempt after a delay that grows with each failure.
 func (d *dialler) later() {
@@ -92,13 +98,29 @@ func (d *dialler) retry() <-chan time.Time {
 	return d.timer.C
 }
 
-// dial starts the next attempt.
-func (w *worker) dial() { w.dialler.to(w.candidate()) }
+// seek sees to it that a worker with something to write and no connection is on its way to one.
+func (w *worker) seek() {
+	d := &w.dialler
+	switch {
+	case w.flight != nil || d.busy || d.armed || !w.unfinished():
+	case d.inVain:
+		d.later()
+	default:
+		w.dial()
+	}
+}
+
+// dial starts the next attempt, unless one is running: then its result decides.
+func (w *worker) dial() {
+	if !w.dialler.busy {
+		w.dialler.to(w.candidate())
+	}
+}
 
 // redial is dial for when the time for it has come; at the end of all lines it may not be needed any more.
 func (w *worker) redial() {
 	w.dialler.armed = false
-	if w.flight == nil && (w.lines != nil || !w.again.empty()) {
+	if w.flight == nil && w.unfinished() {
 		w.dial()
 	}
 }
@@ -138,13 +160,10 @@ func (w *worker) arrive(r result) {
 // missed goes on with the connection there is, or tries another.
 func (w *worker) missed(r result) {
 	r.place.target.DialFailed(r.err)
-	w.dialler.avoid = r.place
 	if w.flight != nil && w.flight.ending {
 		w.retire()
 	}
-	if w.flight == nil {
-		w.dialler.later()
-	}
+	w.dialler.avoid, w.dialler.inVain = r.place, true
 }
 
 // settle moves to a fresh connection, between two lines, and begins to leave the one there was.
@@ -153,8 +172,8 @@ func (w *worker) settle(r result) {
 	if w.flight != nil {
 		w.retire()
 	}
-	w.flight = newFlight(r.conn, r.place, now)
-	w.dialler.avoid = nil
+	w.flight = newFlight(r.conn, r.place, w.pool.o.StallTimeout, now)
+	w.dialler.avoid, w.dialler.prefer = nil, nil
 	w.nextHome = now.Add(w.pool.o.FailbackInterval)
 	w.announce(r.place)
 	w.last = r.place

@@ -6,9 +6,13 @@ import (
 	"linesplit/target"
 )
 
-// stuckAfter is after how long without an acknowledgement a connection with something outstanding counts as stuck, and its
-// target as no refuge for others.
+// stuckAfter is after how long without an acknowledgement, at most, a connection with something outstanding counts as stuck, and
+// its target as no refuge for others. It is half of the stall timeout where that is shorter: when all targets stop at once, none
+// must seem to be of help to the others.
 const stuckAfter = time.Second
+
+// halfCloserWithin is how soon after its start a FIN means that the target never writes, and not that it wants to go.
+const halfCloserWithin = time.Second
 
 // flight is one connection in use, with its window and what the last look at it showed. Its worker owns it.
 type flight struct {
@@ -16,10 +20,12 @@ type flight struct {
 	place  *place
 	since  time.Time
 	window window
-	next   uint64 // position behind the last segment given to conn
+
+	stuckAfter time.Duration
+	next       uint64 // position behind the last segment given to conn
 
 	seen      target.Progress
-	ackedAt   time.Time // when Acked last moved, or nothing was outstanding
+	ackedAt   time.Time // when something last arrived, or nothing was outstanding
 	marks     marks
 	confirmed bool // something of it was
 	stuck     bool
@@ -30,9 +36,9 @@ type flight struct {
 	closing   bool // we have half-closed it
 }
 
-func newFlight(c Conn, p *place, now time.Time) *flight {
+func newFlight(c Conn, p *place, stall time.Duration, now time.Time) *flight {
 	p.target.Joined()
-	return &flight{conn: c, place: p, since: now, ackedAt: now}
+	return &flight{conn: c, place: p, since: now, ackedAt: now, stuckAfter: min(stuckAfter, stall/2)}
 }
 
 // write gives s to the connection; from here on the window owns it, whatever the outcome.
@@ -46,12 +52,15 @@ func (f *flight) write(s segment, waiting func() error) error {
 
 // look asks the connection how it stands.
 func (f *flight) look(now time.Time) {
-	p := f.conn.Progress()
-	if p.Acked > f.seen.Acked || p.Acked == p.Written {
+	before := f.arrived()
+	f.seen = f.conn.Progress()
+	if f.arrived() > before || f.arrived() == f.next {
 		f.ackedAt = now
 	}
-	f.seen = p
-	f.setStuck(now.Sub(f.ackedAt) >= stuckAfter)
+	if f.seen.FIN && now.Sub(f.since) < halfCloserWithin {
+		f.stay = true
+	}
+	f.setStuck(now.Sub(f.ackedAt) >= f.stuckAfter)
 }
 
 func (f *flight) setStuck(stuck bool) {
@@ -85,7 +94,7 @@ func (f *flight) surelyRead() uint64 {
 // confirmable returns the position before which everything counts as read now.
 func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
 	f.marks.note(now, f.arrived(), age)
-	if f.seen.Unread > 0 {
+	if !f.seen.AllRead() {
 		return f.seen.Read
 	}
 	return max(f.seen.Read, f.marks.before(now.Add(-age)))
@@ -104,7 +113,7 @@ func (f *flight) mayHalfClose(now time.Time) bool {
 	if f.closing || !f.seen.FIN {
 		return !f.closing
 	}
-	return f.seen.Unread == 0 && f.arrived() == f.next || now.Sub(f.endingAt) >= patience
+	return f.seen.AllRead() && f.arrived() == f.next || now.Sub(f.endingAt) >= patience
 }
 
 // delivered says that a half-closed connection has come to a clean end with everything confirmed.

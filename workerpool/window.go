@@ -2,6 +2,7 @@ package workerpool
 
 import (
 	"bytes"
+	"time"
 
 	"linesplit/linebuf"
 )
@@ -29,7 +30,7 @@ func (t *tally) add(o tally) {
 func (s *segment) tally() tally { return tally{uint64(s.lines), uint64(s.len())} }
 
 // window holds what was written to one connection and is not confirmed yet, oldest first. The zero value is empty. It
-// allocates only while it grows beyond its greatest length so far.
+// allocates only while it grows beyond twice its greatest length so far.
 type window struct {
 	list []segment // list[head:] are held
 	head int
@@ -41,13 +42,19 @@ func (w *window) empty() bool { return w.head == len(w.list) }
 func (w *window) oldest() *segment { return &w.list[w.head] }
 
 func (w *window) push(s segment) {
-	if w.head > 0 && len(w.list) == cap(w.list) {
-		n := copy(w.list, w.list[w.head:])
-		clear(w.list[n:])
-		w.list, w.head = w.list[:n], 0
-	}
+	w.list, w.head = compact(w.list, w.head)
 	w.list = append(w.list, s)
 	w.mem += int64(cap(s.buf.B))
+}
+
+// compact moves what a list holds from head on to its front, where there is no room behind and enough before.
+func compact(list []segment, head int) ([]segment, int) {
+	if len(list) < cap(list) || head < len(list)/2 {
+		return list, head
+	}
+	n := copy(list, list[head:])
+	clear(list[n:])
+	return list[:n], 0
 }
 
 func (w *window) pop() segment {
@@ -65,6 +72,10 @@ func (w *window) pop() segment {
 // a read buffer for each.
 const mergeMax = 4 << 10
 
+// mergeWithin is how far apart in time what shares a buffer may have been read: a buffer that goes on growing never comes of
+// age.
+const mergeWithin = time.Second
+
 // mergeNewest copies the newest segment behind the one before it where it is small and fits, and returns the buffer that
 // became free, nil where there is none.
 func (w *window) mergeNewest() *linebuf.Buffer {
@@ -72,7 +83,7 @@ func (w *window) mergeNewest() *linebuf.Buffer {
 		return nil
 	}
 	last, prev := &w.list[len(w.list)-1], &w.list[len(w.list)-2]
-	if last.len() > mergeMax || last.len() > cap(prev.buf.B)-len(prev.buf.B) {
+	if last.len() > mergeMax || last.len() > cap(prev.buf.B)-len(prev.buf.B) || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
 		return nil
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)
@@ -102,7 +113,8 @@ func (s *segment) trim(pos uint64) tally {
 
 var newline = []byte{'\n'}
 
-// begun returns the lines of which at least one byte lies before pos and none before from; both may lie outside the segment.
+// begun returns the lines of which at least one byte lies before pos and none before from; both may lie outside the
+// segment, and from is the start of a line where it lies within.
 func (s *segment) begun(from, pos uint64) tally {
 	lo, hi := s.clip(from), s.clip(pos)
 	if lo >= hi {

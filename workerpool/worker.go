@@ -13,6 +13,7 @@ import (
 const (
 	// lookBytes and lookWrites are after how much a worker asks its connection how it stands: seldom enough to cost little,
 	// often enough for small windows.
+	// A worker whose window is small looks sooner.
 	lookBytes  = 256 << 10
 	lookWrites = 32
 	// attendEvery is after how many buffers a busy worker looks at what else has happened.
@@ -21,8 +22,6 @@ const (
 	recheckAfter = 5 * time.Millisecond
 	// observeEvery is how many buffers one sample of the confirmation histogram stands for.
 	observeEvery = 16
-	// halfCloserWithin is how soon after its start a FIN means that the target never writes, and not that it wants to go.
-	halfCloserWithin = time.Second
 	// patience is how long, after the peer's FIN, a worker waits for signs that everything was read before it half-closes.
 	// Keepalives bring them within two seconds.
 	patience = 5 * time.Second
@@ -62,6 +61,8 @@ type worker struct {
 	recheck   *time.Timer
 	waitingFn func() error // waiting, as a value that need not be made for every write
 
+	lookAfter                     int           // bytes
+	always                        chan struct{} // closed: a case of a select that is ready
 	unlookedBytes, unlookedWrites int
 	unattended                    int
 	unobserved                    int
@@ -75,7 +76,10 @@ type backlog struct {
 
 func (b *backlog) empty() bool { return b.head == len(b.list) }
 
-func (b *backlog) push(s segment) { b.list = append(b.list, s) }
+func (b *backlog) push(s segment) {
+	b.list, b.head = compact(b.list, b.head)
+	b.list = append(b.list, s)
+}
 
 func (b *backlog) pop() segment {
 	s := b.list[b.head]
@@ -89,6 +93,9 @@ func (b *backlog) pop() segment {
 func newWorker(p *Pool, id int, home *place, lines <-chan *linebuf.Buffer) *worker {
 	w := &worker{pool: p, id: id, home: home, lines: lines, logger: p.o.Logger.With("worker", id)}
 	w.waitingFn = w.waiting
+	w.lookAfter = int(min(lookBytes, p.windowMax/4))
+	w.always = make(chan struct{})
+	close(w.always)
 	return w
 }
 
@@ -101,12 +108,8 @@ func (w *worker) run(hard context.Context) {
 	defer w.recheck.Stop()
 	w.dialler.start(hard, w.pool.o.Dial)
 	defer w.dialler.end()
-	w.dial()
 	for !w.done() {
-		if w.writable() && !w.again.empty() {
-			w.write(w.again.pop())
-			continue
-		}
+		w.seek()
 		w.next()
 	}
 	w.end()
@@ -117,14 +120,17 @@ func (w *worker) done() bool {
 	if w.stopped {
 		return true
 	}
-	if w.lines != nil || !w.again.empty() {
+	if w.unfinished() {
 		return false
 	}
 	if w.flight != nil {
 		w.retire()
 	}
-	return len(w.leaving) == 0
+	return len(w.leaving) == 0 && w.again.empty() // what is left may have failed just now
 }
+
+// unfinished says that there is something to write, or may yet be.
+func (w *worker) unfinished() bool { return w.lines != nil || !w.again.empty() }
 
 // end gives up what is still open. What was not confirmed stays counted as retained.
 func (w *worker) end() {
@@ -171,6 +177,8 @@ func (w *worker) next() {
 	select {
 	case b, ok := <-in:
 		w.take(b, ok)
+	case <-w.backlogged():
+		w.write(w.again.pop())
 	case <-w.events():
 		w.attend(time.Now())
 	case now := <-w.ticker.C:
@@ -191,9 +199,40 @@ func (w *worker) take(b *linebuf.Buffer, ok bool) {
 		w.lines = nil
 		return
 	}
+	w.write(w.own(b))
+}
+
+// own counts a buffer as taken.
+func (w *worker) own(b *linebuf.Buffer) segment {
 	s := segment{buf: b, lines: b.Lines}
 	w.pool.retain(s.tally())
-	w.write(s)
+	return s
+}
+
+// glance looks for the end of all lines while nothing can be taken: a worker that has nothing to deliver needs no connection
+// to end.
+func (w *worker) glance() {
+	if w.lines == nil || len(w.lines) > 0 || w.intake() != nil || !w.again.empty() {
+		return
+	}
+	select {
+	case b, ok := <-w.lines:
+		if ok { // came in between
+			w.again.push(w.own(b))
+			return
+		}
+		w.lines = nil
+	default:
+	}
+}
+
+// backlogged is ready when the backlog can be worked off. It takes its turn with all else that may happen: a backlog is long,
+// and its target may be slow.
+func (w *worker) backlogged() <-chan struct{} {
+	if !w.writable() || w.again.empty() {
+		return nil
+	}
+	return w.always
 }
 
 // events are those of the present connection, or of the last that is being left.
@@ -225,7 +264,7 @@ func (w *worker) write(s segment) {
 	w.pool.buffers.Put(f.window.mergeNewest())
 	w.unlookedBytes += n
 	w.unlookedWrites++
-	if w.unlookedBytes >= lookBytes || w.unlookedWrites >= lookWrites {
+	if w.unlookedBytes >= w.lookAfter || w.unlookedWrites >= lookWrites {
 		w.look(f, time.Now())
 	}
 }
@@ -242,13 +281,38 @@ func (w *worker) waiting() error {
 	}
 	w.seeOff(now)
 	w.look(w.flight, now)
-	return w.verdict(w.flight, now)
+	if err := w.verdict(w.flight, now); err != nil {
+		return err
+	}
+	return w.homeward(now)
+}
+
+// homeward lets a displaced worker dial home while a write blocks. A connection that this brings waits for the end of the
+// write, but not for that of a stall: with all workers blocked at one target, nobody else would find out that home is back.
+func (w *worker) homeward(now time.Time) error {
+	w.goHome(now)
+	select {
+	case r := <-w.dialler.results:
+		if r.err != nil {
+			w.arrive(r)
+			return nil
+		}
+		w.dialler.results <- r // there is room: nobody else sends while it is not taken
+	default:
+		return nil
+	}
+	if !w.flight.stalled || w.moved {
+		return nil
+	}
+	w.moved = true
+	return errStalled
 }
 
 // tick is what happens at regular intervals.
 func (w *worker) tick(now time.Time) {
 	w.attend(now)
 	w.goHome(now)
+	w.glance()
 }
 
 // attend looks at every connection and acts on what it sees.
@@ -339,22 +403,30 @@ func (w *worker) stallVerdict(f *flight) error {
 		f.place.stalls.Add(1)
 		f.place.words.log(w.logger, slog.LevelWarn, "target takes nothing", "target", f.place.target, "since", time.Since(f.ackedAt).Round(time.Millisecond))
 	}
-	refuge := w.pool.set.OtherConfirming(f.place.target)
-	if w.moved || refuge == nil {
+	if w.moved || !w.hasRefuge(f) {
 		return nil
 	}
 	w.moved = true
-	w.dialler.prefer = w.pool.placeOf(refuge)
 	return errStalled
+}
+
+// hasRefuge says whether there is where the window of a stalled connection can go: with one that is being left, to the
+// present connection or nowhere.
+func (w *worker) hasRefuge(f *flight) bool {
+	if w.flight != nil && w.flight != f {
+		at := w.flight.place
+		return at != f.place && at.target.Confirming()
+	}
+	t := w.pool.set.OtherConfirming(f.place.target)
+	if t == nil {
+		return false
+	}
+	w.dialler.prefer = w.pool.placeOf(t)
+	return true
 }
 
 // ending acts on the peer's FIN: dial beside, and leave once that has come to an end, well or not.
 func (w *worker) ending(f *flight, now time.Time) {
-	if now.Sub(f.since) < halfCloserWithin {
-		f.stay = true
-		w.logger.Debug("target has closed its own direction at once: served all the same", "target", f.place.target)
-		return
-	}
 	f.endWith(now)
 	if w.home.target.Down() {
 		w.dialler.avoid = f.place
@@ -416,23 +488,11 @@ func (w *worker) gone(f *flight, now time.Time) bool {
 	return false
 }
 
-// fail takes what the present flight leaves and looks for another connection.
+// fail gives up the present flight.
 func (w *worker) fail(f *flight, err error) {
 	w.flight, w.full = nil, false
+	w.moved = w.moved && err == errStalled
 	w.salvage(f, err)
-	if w.stopped {
-		return
-	}
-	w.dialler.avoid = f.place
-	if w.dialler.busy {
-		return // its result decides
-	}
-	if !f.confirmed && err != errStalled {
-		w.dialler.later()
-		return
-	}
-	w.dialler.reset()
-	w.dial()
 }
 
 // salvage closes a failed flight and takes over all that may not have been read.
@@ -440,6 +500,10 @@ func (w *worker) salvage(f *flight, err error) {
 	w.look(f, time.Now())
 	f.leave()
 	f.conn.Abort()
+	w.dialler.learn(f, err)
+	if w.flight == nil {
+		w.dialler.avoid = f.place
+	}
 	if f.seen.Proven {
 		w.confirmUpTo(f, f.arrived())
 	}

@@ -1,0 +1,315 @@
+package workerpool
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/target"
+)
+
+func TestDrain(t *testing.T) {
+	settled(t, "nothing was ever sent", func(t *testing.T) {
+		r := newRig(t, Options{}, []*peer{newPeer("a"), newPeer("b")})
+		r.finish(2 * target.Tick)
+	})
+	settled(t, "what is still in the channel", func(t *testing.T) {
+		a := newPeer("a")
+		a.delay = time.Second
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.wantResent(r.finish(2*time.Second), 0, 0)
+	})
+	settled(t, "a failure that is seen only when the connection is to be left", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		a.set(func() { a.holdAcks = true })
+		r.bigLines()
+		r.pass(time.Second)
+		c := a.conn(0)
+		c.do(func() { c.err = errReset; a.holdAcks = false }) // no event: the worker is to find out by itself
+		close(r.lines)
+		r.ended(t, 5*time.Second)
+		r.wantResent(r.quiet(), 100, 0)
+	})
+	settled(t, "a failure after our FIN, and another", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) {
+			if c.id < 3 {
+				c.readLimit = 5000
+			}
+		}
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Second)
+		close(r.lines)
+		for i := range 3 {
+			time.Sleep(4 * time.Second)
+			synctest.Wait()
+			c := a.conn(i)
+			if c == nil {
+				t.Fatalf("%d connections", i)
+			}
+			if s := c.state(); !s.halfClosed || s.read != 5000 {
+				t.Fatalf("connection %d: half-closed %v, %d read", i, s.halfClosed, s.read)
+			}
+			c.reset()
+		}
+		r.ended(t, 4*time.Second)
+		r.wantResent(r.quiet(), 0, 300)
+	})
+	settled(t, "resets for ever: delays grow", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		a.set(func() { a.holdReads = true })
+		r.bigLines()
+		r.pass(time.Second)
+		close(r.lines)
+		r.pass(time.Second)
+		a.set(func() { a.fresh = func(c *peerConn) { c.failLocked(errReset) } })
+		a.conn(0).reset()
+		r.pass(time.Minute)
+		if n := a.dialled(); n < 15 || n > 80 {
+			t.Errorf("%d dials in a minute", n)
+		}
+		a.set(func() { a.fresh, a.holdReads = nil, false })
+		r.ended(t, 2*lastDelay)
+	})
+	settled(t, "elsewhere", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		a.set(func() { a.holdReads = true })
+		r.bigLines()
+		r.pass(time.Second)
+		close(r.lines)
+		r.pass(time.Second)
+		a.set(func() { a.refuse = true })
+		a.conn(0).reset()
+		r.ended(t, time.Second)
+		if n := b.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at the other", n)
+		}
+	})
+	settled(t, "stalled after our FIN", func(t *testing.T) {
+		r, a, _ := stalledPair(t, Options{})
+		close(r.lines)
+		r.pass(10 * time.Second)
+		a.set(func() { a.holdReads = false })
+		r.ended(t, time.Second)
+		r.wantResent(r.quiet(), 0, 0)
+	})
+	settled(t, "never answers our FIN: age", func(t *testing.T) {
+		a := newPeer("a")
+		a.deaf = true
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		start := time.Now()
+		r.finish(12 * time.Second)
+		if took := time.Since(start); took < 10*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+	settled(t, "never answers our FIN, and reads nothing: hard", func(t *testing.T) {
+		a := newPeer("a")
+		a.deaf, a.holdReads = true, true
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r.bigLines()
+		close(r.lines)
+		r.pass(time.Hour)
+		r.stop(2 * target.Tick)
+		r.wantError(100)
+	})
+	settled(t, "all down and nothing to deliver", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse, b.refuse = true, true
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.pass(time.Minute)
+		r.finish(3 * target.Tick)
+	})
+	settled(t, "nothing to deliver, and a dial hangs", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.hang = true
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.bigLines()
+		r.pass(time.Second)
+		r.finish(3 * target.Tick)
+	})
+	settled(t, "full when the channel closes", func(t *testing.T) {
+		a := newPeer("a")
+		a.holdReads = true
+		r := newRig(t, Options{ResendMax: 5000, StallTimeout: time.Hour}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Second)
+		close(r.lines)
+		r.pass(time.Minute)
+		a.set(func() { a.holdReads = false })
+		r.ended(t, time.Second)
+		r.wantResent(r.quiet(), 0, 0)
+	})
+	settled(t, "a dial beside in flight at the end", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{FailbackInterval: time.Minute}, []*peer{a, b}, 0)
+		a.set(func() { a.refuse, a.hang, a.late = false, true, true })
+		r.bigLines()
+		r.pass(2 * time.Minute)
+		r.wantDials(a, 2)
+		r.finish(3 * target.Tick) // also checks that the late connection is closed
+		if a.conn(0) == nil {
+			t.Error("no late connection: the test is of no use")
+		}
+	})
+	settled(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour}, []*peer{a, b}, 0)
+		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
+		b.set(func() { b.holdReads = true })
+		r.bigLines()
+		r.pass(65 * time.Second)
+		close(r.lines)
+		r.pass(time.Minute)
+		b.set(func() { b.holdReads = false })
+		r.ended(t, time.Second)
+		r.wantResent(r.quiet(), 0, 0)
+	})
+	settled(t, "the peer's FIN and the end at once", func(t *testing.T) {
+		for _, finFirst := range []bool{false, true} {
+			for _, read := range []int{0, 5050, noLimit} {
+				a := newPeer("a")
+				a.fresh = func(c *peerConn) {
+					if c.id == 0 {
+						c.readLimit = read
+					}
+				}
+				r := newRig(t, Options{}, []*peer{a})
+				r.bigLines()
+				r.pass(2 * time.Second)
+				if finFirst {
+					a.conn(0).sendFIN()
+					close(r.lines)
+				} else {
+					close(r.lines)
+					a.conn(0).sendFIN()
+				}
+				r.pass(time.Second)
+				a.conn(0).exit()
+				r.ended(t, 20*time.Second)
+			}
+		}
+	})
+}
+
+// ended is finish after the channel was closed.
+func (r *rig) ended(t *testing.T, limit time.Duration) {
+	t.Helper()
+	r.ends(limit)
+	if r.err != nil {
+		t.Fatalf("Run: %v", r.err)
+	}
+	s := r.quiet()
+	if s.RetainedLines != 0 {
+		t.Fatalf("%d lines retained at the end", s.RetainedLines)
+	}
+	r.delivered(s)
+	r.closed(s)
+	if n := r.buffers.InUse(); n != 0 {
+		t.Fatalf("%d bytes of buffers were not given back", n)
+	}
+}
+
+// wantError demands that Run said how many lines were not confirmed, and that it is the truth.
+func (r *rig) wantError(lines int) {
+	r.t.Helper()
+	s := r.pool.Stats()
+	if s.RetainedLines != int64(lines) {
+		r.t.Errorf("%d lines retained, want %d", s.RetainedLines, lines)
+	}
+	if r.err == nil || !strings.HasPrefix(r.err.Error(), fmt.Sprintf("%d lines (%d bytes)", s.RetainedLines, s.RetainedBytes)) {
+		r.t.Errorf("Run: %v; retained %d lines, %d bytes", r.err, s.RetainedLines, s.RetainedBytes)
+	}
+}
+
+func TestHardEnd(t *testing.T) {
+	settled(t, "idle", func(t *testing.T) {
+		r := newRig(t, Options{}, []*peer{newPeer("a")})
+		r.pass(time.Second)
+		r.stop(2 * target.Tick)
+		if r.err != nil {
+			t.Errorf("Run: %v", r.err)
+		}
+	})
+	settled(t, "in the middle of a write", func(t *testing.T) {
+		a := newPeer("a")
+		a.sendBuf, a.holdAcks = 550, true
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Second)
+		s := r.stop(2 * target.Tick)
+		r.wantError(10) // the others were never taken
+		r.wantResent(s, 0, 0)
+	})
+	settled(t, "all down", func(t *testing.T) {
+		a := newPeer("a")
+		a.refuse = true
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Minute)
+		close(r.lines)
+		r.pass(time.Minute)
+		r.stop(2 * target.Tick)
+	})
+	settled(t, "down after it had something", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Second)
+		a.set(func() { a.refuse = true })
+		a.conn(0).reset()
+		r.pass(time.Second)
+		close(r.lines)
+		r.pass(time.Minute)
+		r.stop(2 * target.Tick)
+		r.wantError(100)
+	})
+	settled(t, "while a dial hangs", func(t *testing.T) {
+		a := newPeer("a")
+		a.hang, a.late = true, true
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Minute)
+		r.stop(2 * target.Tick)
+	})
+	settled(t, "with a long backlog to a slow target", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 4<<20, 4<<20 })
+		for range 200 {
+			r.send(40, 100)
+		}
+		r.pass(time.Second)
+		// Each write takes less than a tick, so that none is ever said to be waiting.
+		a.set(func() {
+			a.holdReads = false
+			a.fresh = func(c *peerConn) { c.slow = target.Tick / 2 }
+		})
+		a.conn(0).reset()
+		r.pass(time.Second)
+		r.stop(10 * target.Tick)
+	})
+	settled(t, "more than one connection", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) { c.readLimit = 0 }
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		for range 3 {
+			r.bigLines()
+			r.pass(2 * time.Second)
+			a.conn(-1).sendFIN()
+		}
+		r.pass(time.Second)
+		r.stop(2 * target.Tick)
+		r.wantError(300)
+	})
+}

@@ -1,0 +1,587 @@
+package workerpool
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/target"
+)
+
+func TestPeerFIN(t *testing.T) {
+	settled(t, "moves and sends nothing twice", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.pass(2 * time.Second)
+		r.bigLines()
+		r.pass(time.Second)
+		a.conn(0).sendFIN()
+		synctest.Wait()
+		if c := a.conn(0).state(); !c.halfClosed || c.aborted {
+			t.Errorf("old connection: half-closed %v, aborted %v", c.halfClosed, c.aborted)
+		}
+		r.pass(2 * target.Tick)
+		if c := a.conn(0).state(); !c.closed || c.aborted {
+			t.Errorf("old connection: closed %v, aborted %v", c.closed, c.aborted)
+		}
+		r.wantDials(a, 2)
+		r.wantConfirmed(r.quiet(), 100)
+		r.bigLines()
+		r.pass(time.Second)
+		if n := a.conn(1).state().read; n != 10_000 {
+			t.Errorf("%d bytes over the new connection", n)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "nothing is written to it any more, and it stays open until all is read", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) {
+			if c.id == 0 {
+				c.readLimit = 5000
+			}
+		}
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.conn(0).sendFIN()
+		r.bigLines()
+		r.pass(patience - time.Second)
+		if c := a.conn(0).state(); c.halfClosed || c.closed || len(c.sent) != 10_000 {
+			t.Errorf("old connection: half-closed %v, closed %v, %d bytes sent", c.halfClosed, c.closed, len(c.sent))
+		}
+		if n := a.conn(1).state().read; n != 10_000 {
+			t.Errorf("%d bytes over the new connection", n)
+		}
+		a.conn(0).ackTo(noLimit, noLimit)
+		r.pass(2 * target.Tick)
+		if c := a.conn(0).state(); !c.halfClosed || !c.closed || c.aborted {
+			t.Errorf("old connection: half-closed %v, closed %v, aborted %v", c.halfClosed, c.closed, c.aborted)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "patience ends", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) {
+			if c.id == 0 {
+				c.readLimit = 5000
+			}
+		}
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.conn(0).sendFIN()
+		r.pass(patience + 2*target.Tick)
+		if c := a.conn(0).state(); !c.halfClosed || c.closed {
+			t.Errorf("old connection: half-closed %v, closed %v", c.halfClosed, c.closed)
+		}
+		a.conn(0).ackTo(noLimit, noLimit)
+		// It came to its end with something unread when we half-closed: that proves nothing.
+		r.wantResent(r.pass(time.Second), 0, 100)
+		r.finish(time.Second)
+	})
+	settled(t, "a reset after the FIN", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) {
+			if c.id == 0 {
+				c.ackLimit, c.readLimit = 7550, 5000
+			}
+		}
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		a.conn(0).reset()
+		r.wantResent(r.pass(time.Second), 25, 75)
+		r.wantInOrder(a.conn(1))
+		r.finish(time.Second)
+	})
+	settled(t, "within a second: a half-closer", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = (*peerConn).finLocked
+		r := newRig(t, Options{}, []*peer{a})
+		for range 100 {
+			r.send(10, 100)
+			r.pass(time.Second)
+		}
+		r.wantDials(a, 1)
+		r.wantResent(r.finish(time.Second), 0, 0)
+		if n := r.log.count("connected"); n != 1 {
+			t.Errorf("logged %d connections", n)
+		}
+	})
+	settled(t, "a half-closer is known although a write blocks", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = (*peerConn).finLocked
+		a.holdAcks, a.sendBuf = true, 500
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(3 * time.Second)
+		a.set(func() { a.holdAcks = false })
+		r.pass(3 * time.Second)
+		r.wantDials(a, 1)
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "no replacement to be had", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.set(func() { a.refuse = true })
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		if c := a.conn(0).state(); !c.halfClosed || !c.closed {
+			t.Errorf("old connection: half-closed %v, closed %v", c.halfClosed, c.closed)
+		}
+		r.bigLines()
+		r.pass(20 * time.Second)
+		a.set(func() { a.refuse = false })
+		r.wantResent(r.pass(4*time.Second), 0, 0)
+		r.finish(time.Second)
+	})
+	settled(t, "goes elsewhere where home is down", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.set(func() { a.refuse = true })
+		a.conn(0).exit()
+		r.bigLines()
+		s := r.pass(time.Second)
+		if n := b.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at the other", n)
+		}
+		if s.Targets[0].Failovers != 1 || s.Targets[0].Up || s.Targets[0].DialErrors != 1 {
+			t.Errorf("%+v", s.Targets[0])
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "while the replacement is being dialled, the old one fails", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		a.set(func() { a.holdAcks = true })
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.set(func() { a.delay = 2 * time.Second })
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		a.conn(0).reset()
+		a.set(func() { a.holdAcks = false })
+		r.wantResent(r.pass(2*time.Second), 100, 0)
+		r.wantDials(a, 2)
+		r.finish(time.Second)
+	})
+}
+
+func TestFailover(t *testing.T) {
+	settled(t, "to another that is not down", func(t *testing.T) {
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		c.refuse = true
+		r := newRig(t, Options{}, []*peer{a, b, c}, 0, 2) // the worker of c finds out that it is down
+		r.pass(5 * time.Second)
+		before := c.dialled()
+		for range 20 {
+			r.bigLines()
+			r.pass(time.Second)
+			for _, p := range []*peer{a, b} {
+				if conn := p.conn(-1); conn != nil {
+					conn.reset()
+				}
+			}
+		}
+		r.pass(5 * time.Second)
+		if n := c.dialled() - before; n != 0 {
+			t.Errorf("a target that is known to be down was dialled %d times while another was up", n)
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "at random", func(t *testing.T) {
+		went := map[string]int{}
+		for range 40 {
+			a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+			r := newRig(t, Options{}, []*peer{a, b, c}, 0)
+			r.bigLines()
+			r.pass(time.Second)
+			a.conn(0).reset()
+			r.pass(time.Second)
+			for _, p := range r.peers {
+				if p.conn(0) != nil {
+					went[p.name]++
+				}
+			}
+			r.finish(time.Second)
+		}
+		if went["b"] < 5 || went["c"] < 5 || went["b"]+went["c"] != 40 {
+			t.Errorf("of 40 failovers: %v", went)
+		}
+	})
+	settled(t, "all down: keeps trying, home among them", func(t *testing.T) {
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		for _, p := range []*peer{a, b, c} {
+			p.refuse = true
+		}
+		r := newRig(t, Options{}, []*peer{a, b, c}, 0)
+		r.bigLines()
+		r.pass(10 * time.Minute)
+		total := a.dialled() + b.dialled() + c.dialled()
+		if total < 10*60/3 || total > 10*60 {
+			t.Errorf("%d dials in ten minutes", total)
+		}
+		if a.dialled() < total/3 || b.dialled() < 10 || c.dialled() < 10 {
+			t.Errorf("dials: home %d, others %d, %d", a.dialled(), b.dialled(), c.dialled())
+		}
+		dials := append(append(append([]time.Time{}, a.dials...), b.dials...), c.dials...)
+		checkDelays(t, dials)
+		if n := r.log.count("target down") + r.log.count("target still down"); n > 70 {
+			t.Errorf("%d messages in ten minutes", n)
+		}
+		a.set(func() { a.refuse = false })
+		r.pass(2 * lastDelay * 2)
+		if n := a.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes read after home came back", n)
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "the others go on", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.pass(time.Second)
+		b.set(func() { b.hang = true }) // b is up, and takes no new connections
+		a.set(func() { a.refuse = true })
+		a.conn(0).reset()
+		r.pass(time.Second)
+		for range 100 {
+			r.send(10, 100)
+		}
+		r.pass(time.Second)
+		if n := b.conn(0).state().read; n != 100_000 {
+			t.Errorf("%d bytes read", n)
+		}
+		b.set(func() { b.hang = false })
+		r.finish(time.Second)
+	})
+	settled(t, "a dial in progress when the connection fails", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{FailbackInterval: 10 * time.Second}, []*peer{a, b}, 0)
+		r.pass(5 * time.Second)
+		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
+		r.bigLines()
+		r.pass(8 * time.Second) // home is being dialled
+		b.conn(0).reset()
+		s := r.pass(10 * time.Second)
+		r.wantResent(s, 0, 100)
+		if n := a.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at home", n)
+		}
+		if n := b.dialled(); n != 1 {
+			t.Errorf("the other was dialled %d times", n)
+		}
+		r.finish(time.Second)
+	})
+}
+
+// checkDelays demands that delays grow to the bound and not beyond it.
+func checkDelays(t *testing.T, dials []time.Time) {
+	t.Helper()
+	slices.SortFunc(dials, time.Time.Compare)
+	var longest time.Duration
+	for i := 1; i < len(dials); i++ {
+		longest = max(longest, dials[i].Sub(dials[i-1]))
+	}
+	if longest > lastDelay*3/2 || longest < lastDelay {
+		t.Errorf("the longest delay was %v", longest)
+	}
+	if first := dials[1].Sub(dials[0]); first > firstDelay*3/2 {
+		t.Errorf("the first delay was %v", first)
+	}
+}
+
+// A target that accepts and resets is as bad as one that refuses: delays grow, the log stays readable.
+func TestFlapping(t *testing.T) {
+	settled(t, "reset at once", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(5 * time.Minute)
+		if n := a.dialled(); n < 100 || n > 300 {
+			t.Errorf("%d dials in five minutes", n)
+		}
+		checkDelays(t, a.dials)
+		if n := r.log.count("connection failed") + r.log.count("connected"); n > 5*60/10*limiterBurst+limiterBurst {
+			t.Errorf("%d messages in five minutes", n)
+		}
+		a.set(func() { a.fresh = nil })
+		r.pass(2 * lastDelay)
+		r.finish(time.Second)
+	})
+	settled(t, "many workers", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
+		r := newRig(t, Options{Connections: 50}, []*peer{a})
+		r.pass(time.Minute)
+		if n := r.log.count("connection failed") + r.log.count("connected"); n > 7*limiterBurst {
+			t.Errorf("%d messages in a minute", n)
+		}
+		a.set(func() { a.fresh = nil })
+		r.pass(2 * lastDelay)
+		r.finish(time.Second)
+	})
+	settled(t, "reset by the first bytes", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) { c.finLocked(); c.gone = true }
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(5 * time.Minute)
+		if n := a.dialled(); n > 300 {
+			t.Errorf("%d dials in five minutes", n)
+		}
+		a.set(func() { a.fresh = nil })
+		r.pass(2 * lastDelay)
+		r.finish(time.Second)
+	})
+	settled(t, "to one that works", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		r.bigLines()
+		r.pass(time.Minute)
+		if n := a.dialled(); n > 2 {
+			t.Errorf("%d dials of the one that flaps", n)
+		}
+		r.finish(time.Second)
+	})
+}
+
+func TestFailback(t *testing.T) {
+	o := Options{FailbackInterval: time.Minute}
+	displaced := func(t *testing.T, o Options) (r *rig, home, other *peer) {
+		home, other = newPeer("a"), newPeer("b")
+		home.refuse = true
+		r = newRig(t, o, []*peer{home, other}, 0)
+		r.pass(5 * time.Second)
+		if other.conn(0) == nil {
+			t.Fatal("no failover")
+		}
+		return r, home, other
+	}
+	settled(t, "moves home when that is back", func(t *testing.T) {
+		r, a, b := displaced(t, o)
+		r.bigLines()
+		r.pass(30 * time.Second)
+		a.set(func() { a.refuse = false })
+		r.wantDials(a, 1)
+		s := r.pass(30 * time.Second)
+		if s.Targets[0].Failbacks != 1 || s.Targets[0].Connections != 1 || s.Targets[1].Connections != 0 {
+			t.Errorf("%+v", s.Targets)
+		}
+		if c := b.conn(0).state(); !c.closed || c.aborted {
+			t.Errorf("old connection: closed %v, aborted %v", c.closed, c.aborted)
+		}
+		r.pass(5 * time.Minute)
+		r.wantDials(a, 2)
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "a failed attempt costs nothing", func(t *testing.T) {
+		r, a, b := displaced(t, o)
+		for range 100 {
+			r.send(10, 100)
+			r.pass(6 * time.Second)
+		}
+		if n := a.dialled(); n < 9 || n > 12 {
+			t.Errorf("home was dialled %d times in ten minutes, the interval is a minute", n)
+		}
+		r.wantDials(b, 1)
+		if n := b.conn(0).state().read; n != 100_000 {
+			t.Errorf("%d bytes read", n)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "an attempt that hangs costs nothing", func(t *testing.T) {
+		r, a, b := displaced(t, o)
+		a.set(func() { a.hang = true })
+		for range 100 {
+			r.send(10, 100)
+			r.pass(6 * time.Second)
+		}
+		if n := b.conn(0).state().read; n != 100_000 {
+			t.Errorf("%d bytes read", n)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "the old window is waited for", func(t *testing.T) {
+		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		b.set(func() { b.holdReads = true })
+		r.bigLines()
+		r.pass(10 * time.Second)
+		a.set(func() { a.refuse = false })
+		r.pass(time.Minute)
+		r.bigLines()
+		r.wantConfirmed(r.pass(time.Second), 0)
+		if n := a.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at home", n)
+		}
+		b.set(func() { b.holdReads = false })
+		r.wantConfirmed(r.pass(time.Second), 100)
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "the old window comes again if it fails", func(t *testing.T) {
+		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		b.set(func() { b.holdReads = true })
+		r.bigLines()
+		r.pass(10 * time.Second)
+		a.set(func() { a.refuse = false })
+		r.pass(time.Minute)
+		b.conn(0).reset()
+		s := r.pass(time.Second)
+		r.wantResent(s, 0, 100)
+		if n := a.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at home", n)
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "at the boundary of a line", func(t *testing.T) {
+		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
+		r.pass(time.Minute)                                 // home is being dialled
+		b.set(func() { b.holdAcks, b.sendBuf = true, 550 }) // a write blocks in the middle of a line
+		r.bigLines()
+		r.pass(2 * time.Minute)
+		if n := a.conn(0).state().read; n != 0 {
+			t.Errorf("%d bytes at home while a write is under way elsewhere", n)
+		}
+		b.set(func() { b.holdAcks = false })
+		if s := r.pass(time.Second); s.Targets[0].Failbacks != 1 {
+			t.Error("did not go home")
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "a blocked write fails while home has answered", func(t *testing.T) {
+		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
+		r.pass(time.Minute)
+		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
+		r.bigLines()
+		r.pass(2 * time.Minute)
+		b.conn(0).reset()
+		r.wantResent(r.pass(time.Second), 6, 0)
+		r.wantDials(b, 1)
+		if n := a.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at home", n)
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "a write that blocks for ever does not keep from home", func(t *testing.T) {
+		r, a, b := displaced(t, Options{FailbackInterval: 2 * time.Minute})
+		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
+		r.bigLines()
+		r.pass(3 * time.Minute) // in vain
+		a.set(func() { a.refuse = false })
+		r.pass(3 * time.Minute)
+		if c := a.conn(0); c == nil || c.state().read != 10_000 {
+			t.Fatal("home is up and idle, and gets nothing")
+		}
+		r.wantResent(r.finish(time.Second), 6, 0)
+	})
+}
+
+// A write blocks on the present connection while the one that is being left fails: what that leaves comes next, and nothing
+// of it is lost or written in between.
+func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) {
+			switch c.id {
+			case 0:
+				c.readLimit = 0
+			case 1:
+				c.ackLimit = 0
+			}
+		}
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r.bigLines()
+		r.pass(2 * time.Second)
+		a.set(func() { a.sendBuf = 550 })
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		r.bigLines() // the first of them blocks
+		r.pass(time.Second)
+		a.conn(0).reset()
+		s := r.pass(time.Second)
+		r.wantResent(s, 0, 100)
+		if !a.conn(0).state().closed {
+			t.Error("the failed connection is open")
+		}
+		a.conn(1).ackTo(noLimit, noLimit)
+		r.wantResent(r.pass(time.Second), 0, 100)
+		r.wantDials(a, 2)
+		r.finish(time.Second)
+	})
+}
+
+// A target that ends each connection politely and reads nothing collects no connections without bound.
+func TestLeavingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) { c.readLimit = 0 }
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		most := 0
+		for range 50 {
+			r.send(10, 100)
+			r.pass(2 * time.Second)
+			most = max(most, r.quiet().Targets[0].Connections)
+			a.conn(-1).sendFIN()
+		}
+		if most > maxLeaving+2 || most < maxLeaving {
+			t.Errorf("%d connections at a time", most)
+		}
+		a.set(func() {
+			a.fresh = nil
+			for _, c := range a.conns {
+				c.readLimit = noLimit
+			}
+		})
+		r.finish(10 * time.Second)
+	})
+}
+
+func TestSilence(t *testing.T) {
+	settled(t, "fails after the dead timeout", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b}, 0)
+		r.bigLines()
+		r.pass(time.Second)
+		a.conn(0).vanish()
+		r.bigLines()
+		r.wantResent(r.pass(29*time.Second), 0, 0)
+		r.wantResent(r.pass(2*time.Second), 100, 0) // the first hundred came of age
+		if n := b.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes at the other", n)
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "in the middle of a write", func(t *testing.T) {
+		a := newPeer("a")
+		a.sendBuf = 550
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		a.conn(0).vanish()
+		r.bigLines()
+		r.wantResent(r.pass(31*time.Second), 6, 0)
+		r.finish(time.Second)
+	})
+	settled(t, "of a connection that is being left", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r.pass(2 * time.Second)
+		a.conn(0).do(func() { a.conns[0].readLimit = 0 })
+		r.bigLines()
+		r.pass(time.Second)
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		a.conn(0).vanish()
+		r.wantResent(r.pass(31*time.Second), 0, 100)
+		r.finish(time.Second)
+	})
+}

@@ -1,0 +1,154 @@
+package workerpool
+
+import (
+	"testing"
+	"time"
+
+	"linesplit/linebuf"
+	"linesplit/target"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestMarks(t *testing.T) {
+	const age = 8 * time.Second // a mark a second
+	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
+	type step struct {
+		ms   int
+		pos  uint64
+		want uint64 // before(now-age), after the note
+	}
+	for name, steps := range map[string][]step{
+		"nothing is old enough":                         {{0, 5, 0}, {1000, 6, 0}, {7999, 7, 0}},
+		"exactly old enough":                            {{0, 5, 0}, {8000, 9, 5}},
+		"positions between two marks wait for the next": {{0, 0, 0}, {1, 7, 0}, {999, 7, 0}, {1000, 7, 0}, {8000, 7, 0}, {8999, 7, 0}, {9000, 7, 7}},
+		"after a long pause":                            {{0, 5, 0}, {1000, 7, 0}, {100_000, 9, 7}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m marks
+			for _, s := range steps {
+				m.note(at(s.ms), s.pos, age)
+				if got := m.before(at(s.ms).Add(-age)); got != s.want {
+					t.Errorf("at %d ms: %d, want %d", s.ms, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+// However irregular the looks: what is returned was there when it should have been, and what was there long enough is
+// returned, give or take a mark and a look.
+func TestMarksOverTime(t *testing.T) {
+	const age = 10 * time.Second
+	for _, step := range []time.Duration{time.Millisecond, 125 * time.Millisecond, time.Second, 1300 * time.Millisecond, 7 * time.Second} {
+		for _, idle := range []bool{false, true} { // idle: before is not asked for half of the time
+			var m marks
+			for d := time.Duration(0); d < time.Minute; d += step {
+				m.note(epoch.Add(d), uint64(d), age)
+				if idle && d < 30*time.Second {
+					continue
+				}
+				got := time.Duration(m.before(epoch.Add(d - age)))
+				if got > max(0, d-age) {
+					t.Fatalf("step %v, at %v: %v", step, d, got)
+				}
+				if least := d - age - age/markEvery - 2*step; got < least {
+					t.Fatalf("step %v, at %v: only %v", step, d, got)
+				}
+			}
+		}
+	}
+}
+
+func TestConfirmable(t *testing.T) {
+	const age = 10 * time.Second
+	for name, c := range map[string]struct {
+		seen target.Progress
+		past uint64 // acknowledged for long
+		want uint64
+	}{
+		"nothing is old":           {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 20},
+		"old and nothing unread":   {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 60},
+		"old, but something lies":  {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 20},
+		"read is ahead of the age": {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 80},
+		"blind":                    {target.Progress{Written: 100, Blind: true}, 60, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := flight{seen: c.seen}
+			f.marks.note(epoch, c.past, age)
+			if got := f.confirmable(epoch.Add(age), age); got != c.want {
+				t.Errorf("%d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestFull(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen target.Progress
+		mem  int64
+		want bool
+	}{
+		"empty":                   {},
+		"just below":              {target.Progress{Written: 199, Acked: 100}, 100, false},
+		"unacknowledged":          {target.Progress{Written: 200, Acked: 100}, 100, true},
+		"unread":                  {target.Progress{Written: 200, Acked: 200, Unread: 100}, 100, true},
+		"both together":           {target.Progress{Written: 200, Acked: 150, Unread: 50}, 100, true},
+		"memory at the limit":     {target.Progress{Written: 200, Acked: 200}, 100, false},
+		"memory above":            {target.Progress{Written: 200, Acked: 200}, 101, true},
+		"blind: all has arrived":  {target.Progress{Written: 1000, Blind: true}, 100, false},
+		"acknowledged beyond all": {target.Progress{Written: 100, Acked: 101}, 100, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := flight{seen: c.seen, window: window{mem: c.mem}}
+			if got := f.full(100); got != c.want {
+				t.Errorf("full: %v", got)
+			}
+		})
+	}
+}
+
+func TestMayHalfClose(t *testing.T) {
+	for name, c := range map[string]struct {
+		f     flight
+		after time.Duration
+		want  bool
+	}{
+		"no FIN":               {flight{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
+		"already done":         {flight{closing: true}, time.Hour, false},
+		"FIN, all read":        {flight{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
+		"FIN, something lies":  {flight{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, patience - 1, false},
+		"FIN, not all arrived": {flight{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, patience - 1, false},
+		"patience has passed":  {flight{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, patience, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.f.endWith(epoch)
+			c.f.endWith(epoch.Add(time.Hour)) // it is the first time that counts
+			if got := c.f.mayHalfClose(epoch.Add(c.after)); got != c.want {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+func TestWindowMaxSharesMemory(t *testing.T) {
+	targets := func(n int) []target.Address { return make([]target.Address, n) }
+	for name, c := range map[string]struct {
+		o      Options
+		memory int64
+		want   int64
+	}{
+		"enough for all":   {Options{Targets: targets(2), Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
+		"just enough":      {Options{Targets: targets(4), Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
+		"shared by many":   {Options{Targets: targets(16), Connections: 4, ResendMax: 8 << 20}, 256 << 20, 2 << 20},
+		"no bound at all":  {Options{Targets: targets(100), Connections: 100, ResendMax: 8 << 20}, linebuf.NewPool(0).Limit(), 8 << 20},
+		"the default size": {Options{Targets: targets(1)}, 256 << 20, 8 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.o.setDefaults()
+			if got := windowMax(c.o, c.memory); got != c.want {
+				t.Errorf("%d, want %d", got, c.want)
+			}
+		})
+	}
+}

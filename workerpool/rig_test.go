@@ -1,0 +1,337 @@
+package workerpool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// rig is a pool over models, inside a synctest bubble, with what was sent and the checks that must always hold.
+type rig struct {
+	t       *testing.T
+	o       Options
+	peers   []*peer
+	buffers *linebuf.Pool
+	pool    *Pool
+	lines   chan *linebuf.Buffer
+	hard    context.CancelFunc
+	done    chan struct{}
+	err     error // of Run; read it after done
+	workers []*worker
+
+	seq    int
+	source map[string]int // line → the buffer it was sent in
+	bytes  int
+	nBufs  int
+	log    *logCounter
+}
+
+type logCounter struct {
+	slog.Handler
+	mu   sync.Mutex
+	said map[string]int
+}
+
+func (l *logCounter) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
+func (l *logCounter) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *logCounter) WithGroup(string) slog.Handler      { return l }
+
+func (l *logCounter) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.said[r.Message]++
+	return nil
+}
+
+func (l *logCounter) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said[message]
+}
+
+// newRig runs the workers of the given homes, or all where none is given.
+func newRig(t *testing.T, o Options, peers []*peer, homes ...int) *rig {
+	t.Helper()
+	for _, p := range peers {
+		o.Targets = append(o.Targets, p.addr)
+	}
+	if o.Connections == 0 {
+		o.Connections = 1
+	}
+	o.Dial = dialPeers(peers)
+	log := &logCounter{Handler: slog.DiscardHandler, said: map[string]int{}}
+	o.Logger = slog.New(log)
+	r := &rig{t: t, o: o, peers: peers, buffers: linebuf.NewPool(256 << 20), lines: make(chan *linebuf.Buffer, 4096),
+		done: make(chan struct{}), source: map[string]int{}, log: log}
+	r.pool = New(r.buffers, o)
+	hard, cancel := context.WithCancel(t.Context())
+	r.hard = cancel
+	t.Cleanup(func() {
+		cancel()
+		<-r.done
+	})
+	go func() {
+		defer close(r.done)
+		r.err = r.runHomes(hard, homes)
+	}()
+	synctest.Wait()
+	return r
+}
+
+func (r *rig) runHomes(hard context.Context, homes []int) error {
+	if len(homes) == 0 {
+		return r.pool.Run(hard, r.lines)
+	}
+	var workers sync.WaitGroup
+	for i, home := range homes {
+		w := newWorker(r.pool, i, r.pool.places[home], r.lines)
+		r.workers = append(r.workers, w)
+		workers.Go(func() { w.run(hard) })
+	}
+	workers.Wait()
+	return nil
+}
+
+// send puts a buffer of n lines of size bytes each on the channel.
+func (r *rig) send(n, size int) {
+	r.t.Helper()
+	r.sendIn(n, size, 0)
+}
+
+// sendIn is send with a buffer of at least that capacity.
+func (r *rig) sendIn(n, size, capacity int) {
+	r.t.Helper()
+	b := r.buffers.MustGet(max(n*size, capacity))
+	for range n {
+		line := fmt.Sprintf("%06d:%06d ", r.nBufs, r.seq)
+		line += strings.Repeat("x", max(0, size-1-len(line)))
+		r.seq++
+		r.source[line] = r.nBufs
+		b.B = append(append(b.B, line...), '\n')
+	}
+	b.Lines, b.Read = n, time.Now()
+	r.nBufs++
+	r.bytes += len(b.B)
+	select {
+	case r.lines <- b:
+	default:
+		r.t.Fatal("the channel is full")
+	}
+}
+
+// pass lets time pass and checks what must hold at every quiet moment.
+func (r *rig) pass(d time.Duration) Stats {
+	r.t.Helper()
+	time.Sleep(d)
+	return r.quiet()
+}
+
+func (r *rig) quiet() Stats {
+	r.t.Helper()
+	s := r.ledger()
+	confirmed := s.confirmed()
+	if got, _ := r.received(); uint64(len(got)) < confirmed.lines {
+		r.t.Fatalf("%d lines confirmed, %d received", confirmed.lines, len(got))
+	}
+	r.faults()
+	return s
+}
+
+// ledger is the part of quiet that costs little.
+func (r *rig) ledger() Stats {
+	r.t.Helper()
+	synctest.Wait()
+	s := r.pool.Stats()
+	confirmed := s.confirmed()
+	if int64(s.TakenLines) != int64(confirmed.lines)+s.RetainedLines || int64(s.TakenBytes) != int64(confirmed.bytes)+s.RetainedBytes {
+		r.t.Fatalf("taken %d lines, %d bytes; confirmed %+v; retained %d lines, %d bytes", s.TakenLines, s.TakenBytes, confirmed, s.RetainedLines, s.RetainedBytes)
+	}
+	return s
+}
+
+func (s Stats) confirmed() (sum tally) {
+	for _, t := range s.Targets {
+		sum.add(tally{t.ConfirmedLines, t.ConfirmedBytes})
+	}
+	return sum
+}
+
+func (s Stats) resent() (unacknowledged, unread tally) {
+	for _, t := range s.Targets {
+		for _, r := range t.Resent {
+			switch r.Cause {
+			case CauseUnacknowledged:
+				unacknowledged.add(tally{r.Lines, r.Bytes})
+			case CauseUnread:
+				unread.add(tally{r.Lines, r.Bytes})
+			}
+		}
+	}
+	return unacknowledged, unread
+}
+
+// received returns how often each line was read by an application, and checks that lines are whole, that none comes twice
+// over one connection, and that the lines of one buffer keep their order.
+func (r *rig) received() (times map[string]int, total int) {
+	r.t.Helper()
+	times = map[string]int{}
+	for _, p := range r.peers {
+		p.mu.Lock()
+		for _, c := range p.conns {
+			total += r.receive(times, c)
+		}
+		p.mu.Unlock()
+	}
+	return times, total
+}
+
+func (r *rig) receive(times map[string]int, c *peerConn) int {
+	r.t.Helper()
+	whole := c.sent[:bytes.LastIndexByte(c.sent[:c.read], '\n')+1]
+	if c.over && len(whole) != len(c.sent) {
+		r.t.Fatalf("%s[%d]: ended cleanly in the middle of a line", c.peer.name, c.id)
+	}
+	n, last := 0, map[int]string{}
+	for line := range bytes.Lines(whole) {
+		s := string(line[:len(line)-1])
+		from, ok := r.source[s]
+		if !ok {
+			r.t.Fatalf("%s[%d]: a line that nobody sent: %q", c.peer.name, c.id, s)
+		}
+		if s <= last[from] {
+			r.t.Fatalf("%s[%d]: %q after %q", c.peer.name, c.id, s, last[from])
+		}
+		last[from] = s
+		times[s]++
+		n++
+	}
+	return n
+}
+
+// sequence yields the numbers of the lines that the application has read, sequenceSent of those that were written.
+func (c *peerConn) sequence() iter.Seq[int] {
+	s := c.state()
+	return sequenceOf(s.sent[:s.read])
+}
+
+func (c *peerConn) sequenceSent() iter.Seq[int] { return sequenceOf(c.state().sent) }
+
+func sequenceOf(text []byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for line := range bytes.Lines(text) {
+			var from, seq int
+			if n, _ := fmt.Sscanf(string(line), "%d:%d", &from, &seq); n == 2 && !yield(seq) {
+				return
+			}
+		}
+	}
+}
+
+func (r *rig) faults() {
+	r.t.Helper()
+	for _, p := range r.peers {
+		p.mu.Lock()
+		for _, f := range p.fault {
+			r.t.Error(f)
+		}
+		p.fault = nil
+		p.mu.Unlock()
+	}
+}
+
+// finish closes the channel and demands that everything was delivered within limit.
+func (r *rig) finish(limit time.Duration) Stats {
+	r.t.Helper()
+	close(r.lines)
+	r.ends(limit)
+	if r.err != nil {
+		r.t.Fatalf("Run: %v", r.err)
+	}
+	s := r.quiet()
+	if s.RetainedLines != 0 || s.RetainedBytes != 0 {
+		r.t.Fatalf("retained at the end: %d lines, %d bytes", s.RetainedLines, s.RetainedBytes)
+	}
+	if s.TakenLines != uint64(r.seq) || s.TakenBytes != uint64(r.bytes) {
+		r.t.Fatalf("taken %d lines, %d bytes of %d, %d", s.TakenLines, s.TakenBytes, r.seq, r.bytes)
+	}
+	r.delivered(s)
+	r.closed(s)
+	if n := r.buffers.InUse(); n != 0 {
+		r.t.Fatalf("%d bytes of buffers were not given back", n)
+	}
+	return s
+}
+
+func (r *rig) ends(limit time.Duration) {
+	r.t.Helper()
+	select {
+	case <-r.done:
+	case <-time.After(limit):
+		r.hard()
+		<-r.done
+		r.t.Fatalf("not at its end after %v: %+v", limit, r.pool.Stats())
+	}
+}
+
+func (r *rig) delivered(s Stats) {
+	r.t.Helper()
+	times, total := r.received()
+	if len(times) != r.seq {
+		r.t.Fatalf("%d of %d lines received", len(times), r.seq)
+	}
+	unacknowledged, unread := s.resent()
+	if twice := uint64(total - len(times)); twice > unacknowledged.lines+unread.lines {
+		r.t.Fatalf("%d duplicates, %d + %d counted as resent", twice, unacknowledged.lines, unread.lines)
+	}
+}
+
+func (r *rig) closed(s Stats) {
+	r.t.Helper()
+	for i, p := range r.peers {
+		for _, c := range p.conns {
+			if !c.closed {
+				r.t.Errorf("%s[%d] was left open", p.name, c.id)
+			}
+		}
+		place := r.pool.places[i].target
+		if n := s.Targets[i].Connections; n != 0 {
+			r.t.Errorf("%s: %d connections counted at the end", p.name, n)
+		}
+		place.Joined() // a stuck connection that was never taken back shows in Confirming
+		if !place.Confirming() {
+			r.t.Errorf("%s: counted as stuck at the end", p.name)
+		}
+		place.Left()
+	}
+}
+
+// stop ends hard and demands that Run returns within limit.
+func (r *rig) stop(limit time.Duration) Stats {
+	r.t.Helper()
+	r.hard()
+	start := time.Now()
+	<-r.done
+	if took := time.Since(start); took > limit {
+		r.t.Fatalf("ended %v after hard", took)
+	}
+	s := r.quiet()
+	r.closed(s)
+	return s
+}
+
+// settled runs a test in a bubble.
+func settled(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}

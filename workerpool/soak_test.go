@@ -1,0 +1,142 @@
+package workerpool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// soakSeeds are as many as take about two seconds.
+const soakSeeds = 30
+
+// Anything may happen to targets, in any order. Then all is well again, and everything must have arrived.
+func TestAnythingMayHappen(t *testing.T) {
+	seeds := soakSeeds
+	if testing.Short() {
+		seeds = 5
+	}
+	for seed := range seeds {
+		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { soak(t, rand.New(rand.NewPCG(uint64(seed), 7))) })
+		})
+		if !ok {
+			return // one is enough to look into
+		}
+	}
+}
+
+func soak(t *testing.T, rnd *rand.Rand) {
+	var peers []*peer
+	for i := range 1 + rnd.IntN(3) {
+		p := newPeer(string(rune('a' + i)))
+		p.margin = []uint64{0, 1500, 1 << 40}[rnd.IntN(3)]
+		p.sendBuf, p.recvBuf = 1000+rnd.IntN(20_000), 1000+rnd.IntN(20_000)
+		p.delay = time.Duration(rnd.IntN(3)) * 10 * time.Millisecond
+		peers = append(peers, p)
+	}
+	r := newRig(t, Options{
+		Connections:      1 + rnd.IntN(3),
+		StallTimeout:     5 * time.Second,
+		DeadTimeout:      5 * time.Second,
+		FailbackInterval: 7 * time.Second,
+		ResendAge:        []time.Duration{time.Second, 10 * time.Second}[rnd.IntN(2)],
+		ResendMax:        []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
+	}, peers)
+	for i := range 150 {
+		for range rnd.IntN(4) {
+			if len(r.lines) < cap(r.lines)/2 {
+				r.sendIn(1+rnd.IntN(20), 20+rnd.IntN(200), 1<<rnd.IntN(14))
+			}
+		}
+		mishap(rnd, peers[rnd.IntN(len(peers))])
+		time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
+		r.ledger()
+		if i%25 == 0 {
+			r.quiet()
+		}
+	}
+	drainEarly := rnd.IntN(2) == 0
+	if drainEarly {
+		close(r.lines)
+		for range 10 {
+			mishap(rnd, peers[rnd.IntN(len(peers))])
+			r.pass(time.Duration(rnd.IntN(500)) * time.Millisecond)
+		}
+	}
+	for _, p := range peers {
+		p.set(func() { heal(p) })
+	}
+	if !drainEarly {
+		r.pass(20 * time.Second)
+		if n := len(r.lines); n > 0 {
+			t.Fatalf("%d buffers are still not taken", n)
+		}
+		if s := r.pass(13 * time.Second); s.RetainedLines != 0 {
+			t.Errorf("%d lines retained after quiet seconds", s.RetainedLines)
+		}
+		close(r.lines)
+	}
+	r.ended(t, 2*time.Minute)
+}
+
+// mishap changes one thing about a target.
+func mishap(rnd *rand.Rand, p *peer) {
+	p.mu.Lock()
+	open := make([]*peerConn, 0, 8)
+	for _, c := range p.conns {
+		if !c.closed {
+			open = append(open, c)
+		}
+	}
+	p.mu.Unlock()
+	yes := rnd.IntN(2) == 0
+	switch rnd.IntN(12) {
+	case 0:
+		p.set(func() { p.refuse = yes })
+	case 1:
+		p.set(func() { p.holdAcks = yes })
+	case 2:
+		p.set(func() { p.holdReads = yes })
+	case 3:
+		p.set(func() { heal(p) })
+	case 4:
+		p.set(func() {
+			p.fresh = []func(*peerConn){nil, nil, (*peerConn).finLocked, func(c *peerConn) { c.failLocked(errReset) }}[rnd.IntN(4)]
+		})
+	case 5:
+		p.set(func() { p.deaf = yes })
+	}
+	if len(open) == 0 {
+		return
+	}
+	c := open[rnd.IntN(len(open))]
+	switch rnd.IntN(12) {
+	case 0:
+		c.reset()
+	case 1:
+		c.sendFIN()
+	case 2:
+		c.exit()
+	case 3:
+		c.vanish()
+	case 4:
+		s := c.state()
+		c.ackTo(s.acked+rnd.IntN(3000), s.read+rnd.IntN(3000))
+	case 5:
+		c.ackTo(noLimit, noLimit)
+	case 6: // the whole process
+		for _, c := range open {
+			c.exit()
+		}
+	}
+}
+
+// heal makes a target do what it should. What has vanished or ended has.
+func heal(p *peer) {
+	p.refuse, p.holdAcks, p.holdReads, p.deaf, p.fresh = false, false, false, false, nil
+	for _, c := range p.conns {
+		c.ackLimit, c.readLimit = noLimit, noLimit
+	}
+}

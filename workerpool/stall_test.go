@@ -1,0 +1,237 @@
+package workerpool
+
+import (
+	"testing"
+	"time"
+)
+
+// stalledPair is two targets with a worker each, of which the first takes nothing.
+func stalledPair(t *testing.T, o Options) (r *rig, a, b *peer) {
+	a, b = newPeer("a"), newPeer("b")
+	r = newRig(t, o, []*peer{a, b})
+	r.pass(time.Second)
+	a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
+	for range 40 {
+		r.send(10, 100)
+	}
+	r.pass(time.Second)
+	if a.conn(0).state().acked == 0 {
+		t.Fatal("the one that stalls has nothing: the test is of no use")
+	}
+	return r, a, b
+}
+
+func TestStall(t *testing.T) {
+	settled(t, "moves to the one that confirms", func(t *testing.T) {
+		r, a, b := stalledPair(t, Options{})
+		r.wantResent(r.pass(28*time.Second), 0, 0)
+		s := r.pass(3 * time.Second)
+		if s.Targets[0].Stalls != 1 || s.Targets[1].Stalls != 0 || s.Targets[0].Failovers != 1 {
+			t.Errorf("%+v", s.Targets)
+		}
+		r.wantDials(a, 1)
+		r.wantDials(b, 2)
+		r.pass(2 * time.Minute)
+		r.wantDials(a, 1)
+		r.wantDials(b, 2)
+		r.finish(time.Second)
+	})
+	settled(t, "with nothing outstanding nobody stalls", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		s := r.pass(10 * time.Minute)
+		if s.Targets[0].Stalls+s.Targets[1].Stalls != 0 {
+			t.Errorf("%+v", s.Targets)
+		}
+		r.wantDials(a, 1)
+		r.finish(time.Second)
+	})
+	settled(t, "slow is not stalled", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.pass(time.Second)
+		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
+		for range 40 {
+			r.send(10, 100)
+		}
+		for range 10 {
+			r.pass(25 * time.Second)
+			a.conn(0).do(func() { a.holdReads, a.conns[0].readLimit = false, a.conns[0].read+100 })
+		}
+		r.wantDials(a, 1)
+		a.conn(0).ackTo(noLimit, noLimit)
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "once per stall", func(t *testing.T) {
+		r, a, b := stalledPair(t, Options{})
+		b.set(func() { // connections to come take nothing; the one there is goes on, so that b counts as confirming
+			b.fresh = func(c *peerConn) { c.ackLimit = 0 }
+		})
+		for range 300 {
+			r.send(1, 100)
+			r.pass(time.Second)
+		}
+		r.wantDials(a, 1)
+		r.wantDials(b, 2)
+		b.set(func() {
+			for _, c := range b.conns {
+				c.ackLimit = noLimit
+			}
+		})
+		r.pass(time.Second)
+		r.finish(time.Second)
+	})
+	settled(t, "a new stall may move again", func(t *testing.T) {
+		r, a, b := stalledPair(t, Options{})
+		r.pass(31 * time.Second)
+		r.wantDials(b, 2)
+		r.pass(15 * time.Second) // what has moved is confirmed by age: the stall is over
+		a.set(func() { a.holdReads = false })
+		b.conn(1).ackTo(b.conn(1).state().acked, noLimit)
+		for range 20 {
+			r.send(10, 100)
+			r.pass(100 * time.Millisecond)
+		}
+		r.pass(31 * time.Second)
+		if s := r.quiet(); s.Targets[1].Stalls != 1 {
+			t.Errorf("%+v", s.Targets)
+		}
+		b.conn(1).ackTo(noLimit, noLimit)
+		r.finish(time.Second)
+	})
+	settled(t, "all stalled: wait", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.pass(time.Second)
+		for _, p := range []*peer{a, b} {
+			p.set(func() { p.holdReads, p.recvBuf, p.sendBuf = true, 2000, 2000 })
+		}
+		for range 100 {
+			r.send(10, 100)
+		}
+		s := r.pass(100 * time.Second)
+		if s.Targets[0].Stalls != 1 || s.Targets[1].Stalls != 1 {
+			t.Errorf("%+v", s.Targets)
+		}
+		r.wantResent(s, 0, 0)
+		for _, p := range []*peer{a, b} {
+			p.set(func() { p.holdReads = false })
+		}
+		s = r.pass(time.Second)
+		if s.TakenLines != 1000 {
+			t.Errorf("%d of 1000 lines taken when they went on", s.TakenLines)
+		}
+		r.wantDials(a, 1)
+		r.wantDials(b, 1)
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "one that has nobody connected is no refuge", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
+		r.bigLines()
+		r.wantResent(r.pass(100*time.Second), 0, 0)
+		r.wantDials(a, 1)
+		r.wantDials(b, 0)
+		a.set(func() { a.holdReads = false })
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "a real failure begins anew", func(t *testing.T) {
+		// Moved from a to b in a stall, then b dies: back at a, which still takes nothing, the window may move to c.
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b, c}, 0, 1)
+		r.pass(time.Second)
+		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
+		b.set(func() { b.fresh = func(c *peerConn) { c.ackLimit = 0 } })
+		for range 40 {
+			r.send(10, 100)
+		}
+		r.pass(32 * time.Second)
+		r.wantDials(b, 2)
+		c.set(func() { c.refuse = true })
+		a.set(func() { a.fresh = func(conn *peerConn) { conn.ackLimit = 0 } })
+		b.set(func() { b.fresh = nil })
+		b.conn(1).reset()
+		r.pass(2 * time.Minute)
+		c.set(func() { c.refuse = false })
+		r.pass(time.Minute)
+		if n := r.quiet(); n.TakenLines != 400 {
+			t.Errorf("%+v", n)
+		}
+		a.set(func() {
+			a.holdReads = false
+			for _, c := range a.conns {
+				c.ackLimit = noLimit
+			}
+		})
+		r.finish(10 * time.Second)
+	})
+}
+
+// The window of a connection that is being left stalls as well. It goes to where the worker is; the refuge that was chosen
+// then was remembered, and dialled long afterwards, down or not.
+func TestStallOfOneBeingLeft(t *testing.T) {
+	settled(t, "the choice is not remembered", func(t *testing.T) {
+		for range 20 {
+			a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+			a.fresh = func(conn *peerConn) { conn.ackLimit = 500 }
+			r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b, c}, 0, 1, 2)
+			for range 100 {
+				r.send(10, 100)
+			}
+			r.pass(2 * time.Second)
+			a.set(func() { a.refuse = true })
+			a.conn(0).sendFIN()
+			r.pass(time.Second)
+			at, other := b, c
+			if b.conn(1) == nil {
+				at, other = c, b
+			}
+			r.pass(31 * time.Second)
+			if !a.conn(0).state().closed {
+				t.Fatal("the stalled connection is still waited for")
+			}
+			dials, others := at.dialled(), other.dialled()
+			at.conn(1).reset()
+			r.pass(2 * firstDelay)
+			if at.dialled() != dials || other.dialled() != others+1 {
+				t.Errorf("after a failure: %d dials of the same target, %d of the other", at.dialled()-dials, other.dialled()-others)
+			}
+			r.finish(time.Second)
+		}
+	})
+	settled(t, "not to the same stalled target", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0, 1)
+		r.pass(2 * time.Second)
+		a.set(func() { a.holdReads, a.recvBuf = true, 500 })
+		for range 40 {
+			r.send(10, 100)
+		}
+		r.pass(time.Second)
+		if len(a.conn(0).state().sent) == 0 {
+			t.Fatal("a has nothing")
+		}
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		for range 40 {
+			r.send(10, 100) // the connection beside stalls as well
+		}
+		r.pass(3 * time.Minute)
+		// The window of either may go to b, once; from one connection of a to the other it must not.
+		first, second := map[int]bool{}, 0
+		for seq := range a.conn(0).sequenceSent() {
+			first[seq] = true
+		}
+		for seq := range a.conn(1).sequenceSent() {
+			if first[seq] {
+				second++
+			}
+		}
+		if second > 0 {
+			t.Errorf("%d lines went from one stalled connection to another at the same target", second)
+		}
+		a.set(func() { a.holdReads = false })
+		r.finish(10 * time.Second)
+	})
+}

@@ -1,0 +1,353 @@
+package workerpool
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"linesplit/linebuf"
+)
+
+// segmentOf returns a segment with these lines that ends at end.
+func segmentOf(pool *linebuf.Pool, text string, capacity int, end uint64) segment {
+	b := pool.MustGet(max(len(text), capacity))
+	b.B = append(b.B, text...)
+	b.Lines = strings.Count(text, "\n")
+	return segment{buf: b, lines: b.Lines, end: end}
+}
+
+func TestLineStart(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	const text = "ab\n\ncde\n" // lines at 0, 3, 4
+	for _, start := range []uint64{0, 1000} {
+		s := segmentOf(pool, text, 0, start+uint64(len(text)))
+		for pos, want := range []uint64{0, 0, 0, 3, 4, 4, 4, 4, 8} {
+			if got := s.lineStart(start + uint64(pos)); got != start+want {
+				t.Errorf("start %d: lineStart(%d) = %d, want %d", start, pos, got-start, want)
+			}
+		}
+	}
+}
+
+func TestTrim(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	for _, c := range []struct {
+		pos  uint64
+		off  tally
+		left string
+	}{
+		{100, tally{0, 0}, "ab\n\ncde\n"},
+		{103, tally{1, 3}, "\ncde\n"},
+		{104, tally{2, 4}, "cde\n"},
+		{108, tally{3, 8}, ""},
+	} {
+		s := segmentOf(pool, "ab\n\ncde\n", 0, 108)
+		if got := s.trim(c.pos); got != c.off {
+			t.Errorf("trim(%d) = %v, want %v", c.pos, got, c.off)
+		}
+		want := tally{3 - c.off.lines, 8 - c.off.bytes}
+		if string(s.bytes()) != c.left || s.tally() != want || s.start() != c.pos {
+			t.Errorf("trim(%d) leaves %q from %d, %v", c.pos, s.bytes(), s.start(), s.tally())
+		}
+	}
+}
+
+func TestBegun(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	s := segmentOf(pool, "ab\n\ncde\n", 0, 108) // lines at 100, 103, 104
+	for _, c := range []struct {
+		from, pos uint64
+		want      tally
+	}{
+		{0, 0, tally{}},
+		{0, 100, tally{}},
+		{0, 101, tally{1, 3}},
+		{0, 102, tally{1, 3}},
+		{0, 103, tally{1, 3}},
+		{0, 104, tally{2, 4}},
+		{0, 105, tally{3, 8}},
+		{0, 107, tally{3, 8}},
+		{0, 108, tally{3, 8}},
+		{0, 1000, tally{3, 8}},
+		{100, 101, tally{1, 3}},
+		{103, 1000, tally{2, 5}},
+		{104, 105, tally{1, 4}},
+		{104, 104, tally{}},
+		{104, 103, tally{}},
+		{108, 1000, tally{}},
+		{2000, 1000, tally{}},
+	} {
+		if got := s.begun(c.from, c.pos); got != c.want {
+			t.Errorf("begun(%d, %d) = %v, want %v", c.from, c.pos, got, c.want)
+		}
+	}
+}
+
+func TestMergeNewest(t *testing.T) {
+	line := func(n int) string { return strings.Repeat("x", n-1) + "\n" }
+	for name, c := range map[string]struct {
+		prev, last   int
+		prevCapacity int
+		merged       bool
+	}{
+		"fits exactly":       {512 - 10, 10, 512, true},
+		"one byte too many":  {512 - 10, 11, 512, false},
+		"the greatest":       {10, mergeMax, 8192, true},
+		"one more":           {10, mergeMax + 1, 8192, false},
+		"no room at all":     {512, 1, 512, false},
+		"an empty line":      {1, 1, 512, true},
+		"greater than first": {1, 500, 512, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := linebuf.NewPool(0)
+			var w window
+			w.push(segmentOf(pool, line(c.prev), c.prevCapacity, uint64(c.prev)))
+			if w.mergeNewest() != nil {
+				t.Fatal("merged with nothing before it")
+			}
+			w.push(segmentOf(pool, line(c.last), 0, uint64(c.prev+c.last)))
+			mem := w.mem
+			freed := w.mergeNewest()
+			if (freed != nil) != c.merged {
+				t.Fatalf("merged: %v", freed != nil)
+			}
+			if c.merged {
+				mem -= int64(cap(freed.B))
+			}
+			if w.mem != mem {
+				t.Errorf("mem %d, want %d", w.mem, mem)
+			}
+			var got bytes.Buffer
+			var sum tally
+			for end := uint64(0); !w.empty(); {
+				s := w.pop()
+				if s.start() != end {
+					t.Errorf("starts at %d, want %d", s.start(), end)
+				}
+				end = s.end
+				got.Write(s.bytes())
+				sum.add(s.tally())
+			}
+			if got.String() != line(c.prev)+line(c.last) || sum != (tally{2, uint64(c.prev + c.last)}) || w.mem != 0 {
+				t.Errorf("%d bytes, %v, mem %d", got.Len(), sum, w.mem)
+			}
+		})
+	}
+}
+
+// A segment that was popped and pushed again must not be merged into: only what is in the window can be.
+func TestMergeAfterPop(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var w window
+	w.push(segmentOf(pool, "a\n", 0, 2))
+	w.push(segmentOf(pool, "b\n", 0, 4))
+	w.pop()
+	if w.mergeNewest() != nil {
+		t.Fatal("merged into a segment that has left the window")
+	}
+}
+
+// A segment of which the first lines were confirmed is merged behind the rest.
+func TestMergeBehindTrimmed(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var w window
+	w.push(segmentOf(pool, "aa\nbb\n", 0, 6))
+	w.oldest().trim(3)
+	w.push(segmentOf(pool, "cc\n", 0, 9))
+	if w.mergeNewest() == nil {
+		t.Fatal("not merged")
+	}
+	if s := w.pop(); string(s.bytes()) != "bb\ncc\n" || s.start() != 3 || s.end != 9 || s.tally() != (tally{2, 6}) {
+		t.Fatalf("%q from %d to %d, %v", s.bytes(), s.start(), s.end, s.tally())
+	}
+}
+
+// naiveWindow is a window as one would write it without thinking of speed: the text, and where its segments end.
+type naiveWindow struct {
+	ends []uint64
+	text []string
+	caps []int64
+	room []int64 // behind what is or was in the buffer
+}
+
+func (n *naiveWindow) mem() (sum int64) {
+	for _, c := range n.caps {
+		sum += c
+	}
+	return sum
+}
+
+func (n *naiveWindow) merge() bool {
+	i := len(n.text) - 1
+	if i < 1 || len(n.text[i]) > mergeMax || int64(len(n.text[i])) > n.room[i-1] {
+		return false
+	}
+	n.room[i-1] -= int64(len(n.text[i]))
+	n.text[i-1] += n.text[i]
+	n.ends[i-1] = n.ends[i]
+	n.text, n.ends, n.caps, n.room = n.text[:i], n.ends[:i], n.caps[:i], n.room[:i]
+	return true
+}
+
+func FuzzWindow(f *testing.F) {
+	f.Add([]byte{0, 10, 0, 10, 2, 1, 0, 200, 2, 3, 7})
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		seed := make([]byte, 400)
+		for i := range seed {
+			seed[i] = byte(r.IntN(256))
+		}
+		f.Add(seed)
+	}
+	f.Fuzz(checkWindow)
+}
+
+func checkWindow(t *testing.T, ops []byte) {
+	pool := linebuf.NewPool(0)
+	var w window
+	var n naiveWindow
+	var next uint64
+	for len(ops) >= 2 {
+		op, arg := ops[0]%4, int(ops[1])
+		ops = ops[2:]
+		switch {
+		case op == 0:
+			text := textOf(arg)
+			next += uint64(len(text))
+			s := segmentOf(pool, text, arg*4, next)
+			w.push(s)
+			n.ends, n.text, n.caps = append(n.ends, next), append(n.text, text), append(n.caps, int64(cap(s.buf.B)))
+			n.room = append(n.room, int64(cap(s.buf.B)-len(text)))
+		case op == 1 && !w.empty():
+			s := w.pop()
+			if string(s.bytes()) != n.text[0] || s.end != n.ends[0] || s.lines != strings.Count(n.text[0], "\n") {
+				t.Fatalf("popped %q, %d; want %q, %d", s.bytes(), s.end, n.text[0], n.ends[0])
+			}
+			n.text, n.ends, n.caps, n.room = n.text[1:], n.ends[1:], n.caps[1:], n.room[1:]
+			pool.Put(s.buf)
+		case op == 2:
+			freed := w.mergeNewest()
+			if merged := n.merge(); merged != (freed != nil) {
+				t.Fatalf("merged: %v, want %v", freed != nil, merged)
+			}
+			pool.Put(freed)
+		case op == 3 && !w.empty():
+			checkOldest(t, &w, &n, arg)
+		}
+		if w.mem != n.mem() || pool.InUse() != w.mem || w.empty() != (len(n.text) == 0) {
+			t.Fatalf("mem %d, want %d; in use %d", w.mem, n.mem(), pool.InUse())
+		}
+	}
+}
+
+// textOf returns between 1 and about 2000 bytes of lines of various lengths.
+func textOf(n int) string {
+	var b strings.Builder
+	for i := range n%7 + 1 {
+		b.WriteString(strings.Repeat("x", (n*(i+1))%300))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// checkOldest compares what is asked about the oldest segment with the same found line by line, and trims it.
+func checkOldest(t *testing.T, w *window, n *naiveWindow, arg int) {
+	s := w.oldest()
+	text := n.text[0]
+	start := n.ends[0] - uint64(len(text))
+	pos := start + uint64(arg%len(text))
+	lineStart, begun := start, tally{}
+	for at := start; at < n.ends[0]; {
+		l := uint64(strings.IndexByte(text[at-start:], '\n') + 1)
+		if at <= pos {
+			lineStart = at
+		}
+		if at < pos {
+			begun.add(tally{1, l})
+		}
+		at += l
+	}
+	if got := s.lineStart(pos); got != lineStart {
+		t.Fatalf("lineStart(%d) = %d, want %d in %q", pos-start, got-start, lineStart-start, text)
+	}
+	if got := s.begun(0, pos); got != begun {
+		t.Fatalf("begun(0, %d) = %v, want %v in %q", pos-start, got, begun, text)
+	}
+	all := s.begun(0, lineStart)
+	all.add(s.begun(lineStart, s.end))
+	if diff := cmp.Diff(s.tally(), all, cmp.AllowUnexported(tally{})); diff != "" {
+		t.Fatalf("two parts are not the whole: %s", diff)
+	}
+	s.trim(lineStart)
+	n.text[0] = text[lineStart-start:]
+}
+
+// The list of a window in steady state neither grows nor is it made anew.
+func TestWindowKeepsItsList(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var w window
+	b := segmentOf(pool, strings.Repeat("x", 511)+"\n", 0, 0)
+	cycle := func() {
+		for len(w.list)-w.head < 100 {
+			w.push(b)
+		}
+		for range 30 {
+			w.pop()
+		}
+	}
+	for range 100 {
+		cycle()
+	}
+	if n := testing.AllocsPerRun(1000, cycle); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if cap(w.list) > 512 {
+		t.Errorf("the list has grown to %d for 100 segments", cap(w.list))
+	}
+}
+
+func TestBacklogKeepsItsOrder(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var b backlog
+	in, out := uint64(0), uint64(0)
+	for range 1000 {
+		for range 3 {
+			in++
+			b.push(segmentOf(pool, "x\n", 0, in))
+		}
+		for range 2 {
+			out++
+			if s := b.pop(); s.end != out {
+				t.Fatalf("popped %d, want %d", s.end, out)
+			}
+		}
+	}
+	for !b.empty() {
+		out++
+		if s := b.pop(); s.end != out {
+			t.Fatalf("popped %d, want %d", s.end, out)
+		}
+	}
+	if in != out {
+		t.Fatalf("%d in, %d out", in, out)
+	}
+}
+
+// A target that fails after each first write takes one segment from the backlog and puts it back behind: for ever, where it
+// flaps for ever.
+func TestBacklogDoesNotGrow(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var b backlog
+	for range 10 {
+		b.push(segmentOf(pool, "x\n", 0, 0))
+	}
+	for range 10_000 {
+		b.push(b.pop())
+	}
+	if cap(b.list) > 1000 {
+		t.Errorf("a list of %d for 10 segments", cap(b.list))
+	}
+}
