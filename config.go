@@ -96,6 +96,20 @@ func parseConfig(args []string) (config, error) {
 	if err != nil {
 		return config{}, err
 	}
+	return s.config()
+}
+
+// parseFlags is parseConfig without the environment and the file, for a run that is not to depend on where it happens.
+func parseFlags(args []string) (config, error) {
+	s, err := gatherFlags(args)
+	if err != nil {
+		return config{}, err
+	}
+	return s.config()
+}
+
+// config judges all values, each for itself and then together.
+func (s *settings) config() (config, error) {
 	c := config{
 		MaxConnections:   s.number("max-connections", 0, 1<<24),
 		Connections:      s.number("connections", 1, 1024),
@@ -133,13 +147,13 @@ func explain(err error, stdout, stderr io.Writer) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		printHelp(stdout)
-		return 0
+		return exitOK
 	case errors.Is(err, errVersion):
 		printVersion(stdout)
-		return 0
+		return exitOK
 	}
 	fmt.Fprintf(stderr, "linesplit: %v\nrun linesplit -help for all flags\n", err)
-	return 2
+	return exitUsage
 }
 
 // crossCheck looks at values that must fit each other.
@@ -352,7 +366,9 @@ func parseSize(text string) (int64, error) {
 	return int64(n), nil
 }
 
-func sizeText(n int64) string { return strings.NewReplacer(" ", "", ".0", "").Replace(humanize.IBytes(uint64(n))) }
+func sizeText(n int64) string {
+	return strings.NewReplacer(" ", "", ".0", "").Replace(humanize.IBytes(uint64(n)))
+}
 
 // Bounds of every duration. The upper one keeps sums of times and durations from overflowing.
 const (

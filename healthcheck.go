@@ -28,19 +28,19 @@ func healthcheck(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	address, err := healthAddress(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, healthUsage)
-		return 0
+		return exitOK
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "linesplit healthcheck: %v\n", err)
-		return 2
+		return exitUsage
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	if err := askHealth(ctx, address); err != nil {
 		fmt.Fprintf(stderr, "linesplit healthcheck: %v\n", err)
-		return 1
+		return exitFailed
 	}
-	return 0
+	return exitOK
 }
 
 // healthAddress returns the address to ask, from the flag, the environment or the file.

@@ -46,7 +46,7 @@ func options() []option {
 		{"failback-interval", "DURATION", "5m", groupTargets, "how often a connection that had to move tries to go home"},
 
 		{"buffer", "SIZE", "16KiB", groupDelivery, "bytes of the first read from a sender; busy ones get more"},
-		{"queue", "N", "128", groupDelivery, "buffers between senders and targets"},
+		{"queue", "N", "32", groupDelivery, "buffers between senders and targets"},
 		{"stall-timeout", "DURATION", "30s", groupDelivery, "a live target that takes nothing for this long loses its lines to another one"},
 		{"write-timeout", "DURATION", "", groupDelivery, "older name of -stall-timeout, which wins over it"},
 		{"dead-timeout", "DURATION", "30s", groupDelivery, "a target that answers nothing at all for this long has failed"},

@@ -15,8 +15,11 @@ import (
 
 const envPrefix = "LINESPLIT"
 
-// maxFileLine is the longest line that ff's parser reads; it takes a longer one for the end of the file.
-const maxFileLine = 64<<10 - 1
+// Bounds of the -config file, in bytes.
+const (
+	maxFile     = 1 << 20
+	maxFileLine = 64<<10 - 1 // ff's parser takes a longer one for the end of the file
+)
 
 // errVersion is returned when -version was asked for; flag.ErrHelp is its counterpart for -help.
 var errVersion = errors.New("version requested")
@@ -71,6 +74,23 @@ type settings struct {
 // gather reads the command line, the environment and the file, in this order of precedence. What is wrong goes to errs;
 // the error it returns is flag.ErrHelp or errVersion.
 func gather(args []string) (*settings, error) {
+	s, err := gatherFlags(args)
+	if err != nil {
+		return nil, err
+	}
+	s.now = fromEnv
+	err = ff.Parse(s.flags, nil,
+		ff.WithEnvVarPrefix(envPrefix),
+		ff.WithConfigFileFlag("config"),
+		ff.WithConfigFileParser(s.readFile))
+	if err != nil {
+		s.fail("config", err)
+	}
+	return s, nil
+}
+
+// gatherFlags is gather for the command line alone.
+func gatherFlags(args []string) (*settings, error) {
 	s := newSettings()
 	s.now = fromFlag
 	if err := s.readArgs(args); err != nil {
@@ -78,15 +98,6 @@ func gather(args []string) (*settings, error) {
 	}
 	if s.byName["version"].explicit() && s.bool("version") {
 		return nil, errVersion
-	}
-
-	s.now = fromEnv
-	err := ff.Parse(s.flags, nil,
-		ff.WithEnvVarPrefix(envPrefix),
-		ff.WithConfigFileFlag("config"),
-		ff.WithConfigFileParser(s.readFile))
-	if err != nil {
-		s.fail("config", err)
 	}
 	return s, nil
 }
@@ -155,9 +166,12 @@ func (s *settings) failFlag(arg string, rest []string) []string {
 // readFile is a parser for ff: ff's plain one, except that unknown keys, and what that parser lets pass, go to errs.
 func (s *settings) readFile(r io.Reader, set func(name, value string) error) error {
 	s.now = fromFile
-	data, err := io.ReadAll(r)
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
 		return err
+	}
+	if len(data) > maxFile {
+		return fmt.Errorf("more than %d bytes: surely no file of settings", maxFile)
 	}
 	for i, line := range bytes.Split(data, []byte("\n")) {
 		if len(line) > maxFileLine {

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// What each scenario lasts, with a scrape and an evaluation every minute. Longer than any range and any "for".
+const minutes = 60
+
+// series maps a metric, as expressions select it, to its value at a minute.
+type series map[string]func(minute float64) float64
+
+func constant(v float64) func(float64) float64 { return func(float64) float64 { return v } }
+func rising(v float64) func(float64) float64 {
+	return func(minute float64) float64 { return v * minute }
+}
+
+// lately rises in the last five minutes only.
+func lately(v float64) func(float64) float64 {
+	return func(minute float64) float64 { return v * max(0, minute-(minutes-5)) }
+}
+
+// healthy is a linesplit with two targets and all its load under way.
+func healthy() series {
+	return series{
+		`linesplit_build_info{version="v1"}`:                      constant(1),
+		`linesplit_queued_lines`:                                  constant(10),
+		`linesplit_queued_bytes`:                                  constant(6e3),
+		`linesplit_queue_buffers`:                                 constant(3),
+		`linesplit_queue_capacity_buffers`:                        constant(128),
+		`linesplit_retained_lines`:                                constant(1e4),
+		`linesplit_retained_bytes`:                                constant(6e6),
+		`linesplit_memory_bytes`:                                  constant(8e6),
+		`linesplit_memory_limit_bytes`:                            constant(256 << 20),
+		`linesplit_confirmed_lines_total{target="a"}`:             rising(1e6),
+		`linesplit_confirmed_lines_total{target="b"}`:             rising(1e6),
+		`linesplit_target_up{target="a"}`:                         constant(1),
+		`linesplit_target_up{target="b"}`:                         constant(1),
+		`linesplit_target_stalls_total{target="a"}`:               constant(2),
+		`linesplit_dropped_lines_total{reason="oversize"}`:        constant(5),
+		`linesplit_dropped_lines_total{reason="memory"}`:          constant(5),
+		`linesplit_truncated_lines_total`:                         constant(0),
+		`linesplit_resent_lines_total{target="a",cause="unread"}`: constant(7),
+		`linesplit_connections_cut_off_total`:                     constant(0),
+		`linesplit_accept_errors_total`:                           constant(1),
+		`linesplit_tls_handshake_errors_total`:                    rising(1),
+	}
+}
+
+type scenario struct {
+	name  string
+	apart series // from healthy; nil functions take a series away
+	want  []string
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"all is well", nil, nil},
+		{"not scraped", series{`linesplit_build_info{version="v1"}`: nil}, []string{"LinesplitAbsent"}},
+		{"one target down", series{`linesplit_target_up{target="a"}`: constant(0)}, []string{"LinesplitTargetDown"}},
+		{"all targets down, and nothing to deliver", series{
+			`linesplit_target_up{target="a"}`: constant(0), `linesplit_target_up{target="b"}`: constant(0),
+			`linesplit_confirmed_lines_total{target="a"}`: constant(9), `linesplit_confirmed_lines_total{target="b"}`: constant(9),
+			`linesplit_queued_lines`: constant(0), `linesplit_retained_lines`: constant(0),
+		}, []string{"LinesplitAllTargetsDown", "LinesplitTargetDown"}},
+		{"nothing delivered", series{
+			`linesplit_confirmed_lines_total{target="a"}`: constant(9), `linesplit_confirmed_lines_total{target="b"}`: constant(9),
+		}, []string{"LinesplitDeliversNothing"}},
+		{"quiet", series{
+			`linesplit_confirmed_lines_total{target="a"}`: constant(9), `linesplit_confirmed_lines_total{target="b"}`: constant(9),
+			`linesplit_queued_lines`: constant(0), `linesplit_retained_lines`: constant(0),
+		}, nil},
+		{"stalls", series{`linesplit_target_stalls_total{target="a"}`: lately(1)}, []string{"LinesplitTargetStalls"}},
+		{"backlog grows", series{`linesplit_retained_bytes`: rising(2 << 20)}, []string{"LinesplitBacklogGrowing"}},
+		{"backlog high and steady", series{`linesplit_retained_bytes`: constant(64 << 20)}, nil},
+		{"backlog small and growing", series{`linesplit_retained_bytes`: rising(100 << 10)}, nil},
+		{"queue full", series{`linesplit_queue_buffers`: constant(128)}, []string{"LinesplitQueueFull"}},
+		{"memory", series{`linesplit_memory_bytes`: constant(250 << 20)}, []string{"LinesplitMemoryNearlyUsed"}},
+		{"dropped for memory", series{`linesplit_dropped_lines_total{reason="memory"}`: lately(1)}, []string{"LinesplitDropsForMemory"}},
+		{"dropped", series{`linesplit_dropped_lines_total{reason="oversize"}`: lately(1)}, []string{"LinesplitLinesDropped"}},
+		{"truncated", series{`linesplit_truncated_lines_total`: lately(1)}, []string{"LinesplitLinesTruncated"}},
+		{"cut off", series{`linesplit_connections_cut_off_total`: constant(3)}, []string{"LinesplitSendersCutOff"}},
+		{"resent", series{`linesplit_resent_lines_total{target="a",cause="unread"}`: lately(100)}, []string{"LinesplitResends"}},
+		{"accept errors", series{`linesplit_accept_errors_total`: lately(1)}, []string{"LinesplitAcceptErrors"}},
+		{"handshake errors", series{`linesplit_tls_handshake_errors_total`: rising(60)}, []string{"LinesplitHandshakeErrors"}},
+	}
+}
+
+func TestAlertsFire(t *testing.T) {
+	for _, test := range scenarios() {
+		t.Run(test.name, func(t *testing.T) {
+			if got := firing(t, storageOf(t, test.apart)); !slices.Equal(got, test.want) {
+				t.Errorf("fire: %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// Every alert must be seen to fire, also one that is added later.
+func TestEveryAlertHasAScenario(t *testing.T) {
+	groups, err := readRules(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range groups {
+		for _, rule := range group.Rules {
+			if !slices.ContainsFunc(scenarios(), func(s scenario) bool { return slices.Contains(s.want, rule.Alert) }) {
+				t.Errorf("no scenario in which %s fires", rule.Alert)
+			}
+		}
+	}
+}
+
+// firing returns the names of the alerts that fire at the end, in the order of the file.
+func firing(t *testing.T, data storage.Queryable) (names []string) {
+	t.Helper()
+	groups, err := readRules(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := promql.NewEngine(promql.EngineOpts{
+		MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{}),
+	})
+	t.Cleanup(func() { engine.Close() })
+	for _, group := range groups {
+		for _, rule := range group.Rules {
+			if fires(t, engine, data, rule) {
+				names = append(names, rule.Alert)
+			}
+		}
+	}
+	return names
+}
+
+// fires says whether one and the same series was in the result for as long as the rule wants, up to the end.
+func fires(t *testing.T, engine *promql.Engine, data storage.Queryable, rule rulefmt.Rule) bool {
+	t.Helper()
+	end := time.Unix(minutes*60, 0)
+	query, err := engine.NewRangeQuery(t.Context(), data, nil, rule.Expr, end.Add(-time.Duration(rule.For)), end, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer query.Close()
+	matrix, err := query.Exec(t.Context()).Matrix()
+	if err != nil {
+		t.Fatalf("%s: %v", rule.Alert, err)
+	}
+	evaluations := int(time.Duration(rule.For)/time.Minute) + 1
+	return slices.ContainsFunc(matrix, func(s promql.Series) bool { return len(s.Floats) == evaluations })
+}
+
+// memory is what Prometheus would have scraped.
+type memory []storage.Series
+
+func storageOf(t *testing.T, apart series) memory {
+	t.Helper()
+	all := healthy()
+	for name, value := range apart {
+		if _, exists := all[name]; !exists {
+			t.Fatalf("%s is not in healthy", name)
+		}
+		all[name] = value
+	}
+	var m memory
+	for name, value := range all {
+		if value == nil {
+			continue
+		}
+		set, err := parser.NewParser(parser.Options{}).ParseMetric(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set = labels.NewBuilder(set).Set("job", "linesplit").Set("instance", "host:9091").Labels()
+		var samples []chunks.Sample
+		for minute := range minutes + 1 {
+			samples = append(samples, sample{int64(minute) * 60_000, value(float64(minute))})
+		}
+		m = append(m, storage.NewListSeries(set, samples))
+	}
+	return m
+}
+
+// Querier implements storage.Queryable.
+func (m memory) Querier(int64, int64) (storage.Querier, error) { return querier{m}, nil }
+
+type querier struct{ all memory }
+
+func (q querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	var found []storage.Series
+	for _, s := range q.all {
+		set := s.Labels()
+		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(set.Get(m.Name)) }) {
+			found = append(found, s)
+		}
+	}
+	return &seriesSet{rest: found}
+}
+
+func (querier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
+func (querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
+func (querier) Close() error { return nil }
+
+type seriesSet struct {
+	at   storage.Series
+	rest []storage.Series
+}
+
+func (s *seriesSet) Next() bool {
+	if len(s.rest) == 0 {
+		return false
+	}
+	s.at, s.rest = s.rest[0], s.rest[1:]
+	return true
+}
+
+func (s *seriesSet) At() storage.Series                { return s.at }
+func (s *seriesSet) Err() error                        { return nil }
+func (s *seriesSet) Warnings() annotations.Annotations { return nil }
+
+type sample struct {
+	t int64
+	f float64
+}
+
+func (s sample) T() int64                      { return s.t }
+func (s sample) ST() int64                     { return 0 }
+func (s sample) F() float64                    { return s.f }
+func (s sample) H() *histogram.Histogram       { return nil }
+func (s sample) FH() *histogram.FloatHistogram { return nil }
+func (s sample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
+func (s sample) Copy() chunks.Sample           { return s }
