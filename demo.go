@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-
-	"os"
 
 	"linesplit/admin"
 	"linesplit/simulate"
@@ -23,6 +22,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := simulate.Demo(ctx, stdout, demoPipeline, simulate.DemoOptions{}); err != nil {
 		fmt.Fprintf(stderr, "linesplit demo: %v\n", err)
 		return exitFailed

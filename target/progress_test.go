@@ -41,7 +41,7 @@ func TestEstimatorDistance(t *testing.T) {
 		start := time.Now()
 		var e estimator
 		for _, l := range test.looks {
-			e.see(l.window, start.Add(l.at))
+			e.see(l.window, 0, start, start.Add(l.at))
 		}
 		if e.known != (len(test.looks) > 0) {
 			t.Errorf("%s: known = %v", test.name, e.known)
@@ -51,6 +51,49 @@ func TestEstimatorDistance(t *testing.T) {
 		}
 		if got := e.distance(test.margin); got != test.distance {
 			t.Errorf("%s: distance = %d, want %d", test.name, got, test.distance)
+		}
+	}
+}
+
+func TestRest(t *testing.T) {
+	type look struct {
+		window, acked uint64
+		lastAck       time.Duration
+		want          bool
+	}
+	const s, ms, kib = time.Second, time.Millisecond, 1 << 10
+	tests := []struct {
+		name  string
+		looks []look
+	}{
+		{"two answers that agree", []look{{900, 10, 0, false}, {900, 10, s, false}, {900, 10, 2 * s, true}, {900, 10, 3 * s, true}}},
+		{"looks between them are no answers", []look{{900, 10, 0, false}, {900, 10, 0, false}, {900, 10, 100 * ms, false}, {900, 10, 50 * ms, false}}},
+		{"an answer that differs", []look{{900, 10, 0, false}, {900, 10, s, false}, {901, 10, 2 * s, false}, {901, 10, 3 * s, false}, {901, 10, 4 * s, true}}},
+		{"more is acknowledged", []look{{900, 10, 0, false}, {900, 10, s, false}, {900, 10, 2 * s, true}, {900, 11, 3 * s, false}, {900, 11, 4 * s, false}, {900, 11, 5 * s, true}}},
+		{"narrower than within the stretch", []look{{900, 0, 0, false}, {899, 10, s, false}, {899, 10, 2 * s, false}, {899, 10, 9 * s, false}, {899, 10, 20 * s, false}}},
+		{"or the one before", []look{{900, 0, 0, false}, {800, 64 * kib, s, false}, {800, 128*kib - 1, 2 * s, false}, {800, 128*kib - 1, 3 * s, false}, {800, 128*kib - 1, 4 * s, false}}},
+		{"but not than two before", []look{{900, 0, 0, false}, {800, 64 * kib, s, false}, {800, 128 * kib, 2 * s, false}, {800, 128 * kib, 3 * s, false}, {800, 128 * kib, 4 * s, true}}},
+		{"a receiver that hangs", []look{{900 * kib, 0, 0, false}, {800 * kib, 100 * kib, s, false}, {700 * kib, 200 * kib, 2 * s, false}, {700 * kib, 200 * kib, 3 * s, false}, {700 * kib, 200 * kib, 9 * s, false}}},
+	}
+	for _, test := range tests {
+		start := time.Now()
+		var r rest
+		for i, l := range test.looks {
+			if r.see(l.window, l.acked, start.Add(l.lastAck)); r.reached() != l.want {
+				t.Errorf("%s: look %d: reached = %v", test.name, i, !l.want)
+			}
+		}
+	}
+}
+
+func TestAllRead(t *testing.T) {
+	for p, want := range map[Progress]bool{
+		{}:                        true,
+		{Unread: 1}:               false,
+		{Unread: 1, Rested: true}: true,
+	} {
+		if p.AllRead() != want {
+			t.Errorf("%+v: AllRead() = %v", p, !want)
 		}
 	}
 }

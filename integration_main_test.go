@@ -1,0 +1,55 @@
+//go:build linux
+
+package main_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"linesplit/internal/rig"
+	"linesplit/internal/testcert"
+)
+
+// What all integration tests share. TestMain sets it once, before any of them runs.
+var (
+	binary string         // the program under test
+	certs  testcert.Files // an authority and what it signed
+)
+
+// inParallel is how many tests run at once. Most of them wait most of the time, so more than there are processors.
+const inParallel = "6"
+
+func TestMain(m *testing.M) {
+	rig.RunChild()
+	dir, err := prepare()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// prepare builds the program and makes certificates, in a directory that it returns.
+func prepare() (dir string, err error) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		flag.Set("test.parallel", inParallel)
+	}
+	if dir, err = os.MkdirTemp("", "linesplit"); err != nil {
+		return "", err
+	}
+	if certs, err = testcert.Write(dir); err != nil {
+		return "", err
+	}
+	binary, err = rig.Build(dir)
+	return dir, err
+}

@@ -1,0 +1,927 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"linesplit/internal/rig"
+)
+
+// The claims, one test each. All run the built program between real sockets, with every line numbered and counted where
+// the receiving application has read it. Each ends with the ledger balanced and nothing left behind (see stage.finish).
+
+// What a splitter is for: nothing goes missing, comes twice or is cut, on any kind of connection.
+func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
+	t.Parallel()
+	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
+	tests := []struct {
+		name   string
+		sink   rig.SinkOptions
+		sender rig.SenderOptions
+		args   []string
+	}{
+		{name: "plain/plain"},
+		{name: "tls/plain", sender: rig.SenderOptions{TLS: clientTLS()}, args: inboundTLS()},
+		{name: "plain/tls", sink: rig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, args: outboundTLS()},
+		{name: "tls/tls", sink: rig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, sender: rig.SenderOptions{TLS: clientTLS()},
+			args: append(inboundTLS(), outboundTLS()...)},
+		{name: "unix/unix", sink: rig.SinkOptions{Network: "unix"}, sender: rig.SenderOptions{Network: "unix"},
+			args: []string{"-listen", unixIn}},
+		{name: "abstract unix/plain", sender: rig.SenderOptions{Network: "unix"},
+			args: []string{"-listen", fmt.Sprintf("unix://@linesplit-test-%d", os.Getpid())}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.run([]target{s.sink(test.sink), s.sink(test.sink)}, test.args...)
+			test.sender.Lines = 10_000
+			s.load(8, test.sender)
+			s.waitLoad()
+			s.finish(none)
+		})
+	}
+}
+
+// A shipper on the same machine pipes into linesplit; at the end of its output linesplit is done.
+func TestStandardInputEndsWithDrainAndExit(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	o := processOptions([]target{a, b}, "-listen", "stdin:")
+	o.Stdin = bytes.NewReader(s.numbered(20_000, 300))
+	o.Listeners = 0 // it may have ended before anyone looks
+	s.p = rig.StartProcess(t, o)
+	if code := s.p.Wait(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	s.judge(nil, none)
+}
+
+// The same with no receiver there: a pipeline in a shell script must not hang for ever.
+func TestStandardInputEndsAlsoWithAllTargetsDown(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	o := processOptions([]target{newPlace(t)}, "-listen", "stdin:", "-drain-timeout", "2s")
+	o.Stdin = bytes.NewReader(s.numbered(500, 300))
+	s.p = rig.StartProcess(t, o)
+	if code := s.p.Wait(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	contains(t, s.report(), "unconfirmed_lines=500 ")
+}
+
+// A receiver is upgraded: it stops accepting, says FIN, reads to the end and goes. A proxy that takes a write for
+// delivery loses what it writes between that FIN and its next look.
+func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
+	t.Parallel()
+	for _, r := range rates {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			a, b := s.twoSinks()
+			s.run([]target{a, b})
+			s.load(2, rig.SenderOptions{Rate: r.perSender})
+			s.inTurn(6, s.sinks, orderly)
+			s.endLoad()
+			s.finish(none)
+		})
+	}
+}
+
+// orderly ends a target in order, once its connections are old enough that their FIN is not taken for a half-closer's.
+func orderly(sink *rig.Sink) {
+	time.Sleep(pastHalfCloser)
+	sink.Shutdown()
+}
+
+// pastHalfCloser is how old a connection must be for its FIN to mean that the target wants to go.
+const pastHalfCloser = 1200 * time.Millisecond
+
+// The same with TLS, whose end of stream proves nothing.
+func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
+	t.Parallel()
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			o := rig.SinkOptions{TLS: serverTLS(version)}
+			s.run([]target{s.sink(o), s.sink(o)}, outboundTLS()...)
+			s.load(2, steady())
+			s.inTurn(6, s.sinks, orderly)
+			s.endLoad()
+			s.finish(resent)
+		})
+	}
+}
+
+// Linesplits stand behind one another, and the inner one is upgraded. It must not wait for its drain timeout: the outer
+// one answers its FIN.
+func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sink := s.sink(rig.SinkOptions{})
+	inner := newPlace(t)
+	const drain = 20 * time.Second
+	args := []string{"-listen", inner.Target(), "-drain-timeout", drain.String()}
+	down := s.start([]target{sink}, args...)
+	s.run([]target{inner})
+	s.load(2, steady())
+	for range 2 {
+		s.flow(sink, 400)
+		time.Sleep(pastHalfCloser)
+		began := time.Now()
+		if code := down.Terminate(); code != 0 {
+			t.Errorf("the inner linesplit ended with exit code %d, want 0\n%s", code, down.Tail(30))
+		}
+		// At half of the timeout it cuts senders off.
+		if took := time.Since(began); took > drain/4 {
+			t.Errorf("the inner linesplit took %v to end, with a drain timeout of %v\n%s", took, drain, down.Tail(30))
+		}
+		down = s.start([]target{sink}, args...)
+	}
+	s.flow(sink, 400)
+	s.endLoad()
+	s.arrived()
+	s.leftNothing()
+	m := s.ledger()
+	s.terminate(0)
+	if code := down.Terminate(); code != 0 {
+		t.Errorf("the last inner linesplit ended with exit code %d, want 0\n%s", code, down.Tail(30))
+	}
+	s.judge(m, resent)
+}
+
+// A receiver's process is gone from one moment to the next: FIN or RST, as its sockets happen to be.
+func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
+	t.Parallel()
+	for _, r := range rates {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			a, b := s.twoSinks()
+			s.run([]target{a, b})
+			s.load(2, rig.SenderOptions{Rate: r.perSender})
+			s.inTurn(6, s.sinks, (*rig.Sink).Exit)
+			s.endLoad()
+			s.finish(resent)
+		})
+	}
+}
+
+// A receiver hangs for a moment and is killed: what its kernel had acknowledged and it had not read is gone. The
+// patterns are how it read before: the window, and so the estimate of what is unread, moves with it.
+func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
+	t.Parallel()
+	kill := func(sink *rig.Sink) { sink.Crash(50 * time.Millisecond) }
+	closeUnread := func(sink *rig.Sink) { sink.CloseUnread(50 * time.Millisecond) }
+	tls12, tls13 := rig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, rig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}
+	tests := []struct {
+		name string
+		sink rig.SinkOptions
+		end  func(*rig.Sink)
+	}{
+		{"plain", rig.SinkOptions{}, kill},
+		{"TLS 1.2 closes", tls12, closeUnread}, // close_notify, then RST
+		{"TLS 1.3 closes", tls13, closeUnread},
+		{"TLS 1.3 killed", tls13, kill},
+		{"half closed", rig.SinkOptions{HalfClose: true}, kill},
+		{"drip", rig.SinkOptions{Pattern: rig.Drip}, kill},
+		{"bursts", rig.SinkOptions{Pattern: rig.Bursts}, kill},
+		{"unix", rig.SinkOptions{Network: "unix"}, kill},
+	}
+	for _, test := range tests {
+		for _, r := range rates {
+			t.Run(test.name+"/"+r.name, func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t)
+				s.run([]target{s.sink(test.sink), s.sink(test.sink)}, outboundFor(test.sink)...)
+				s.load(2, rig.SenderOptions{Rate: r.perSender})
+				s.inTurn(6, s.sinks, test.end)
+				for _, sink := range s.sinks {
+					sink.SetPattern(rig.Steady) // or what they hold now takes minutes
+				}
+				s.endLoad()
+				s.finish(resent)
+			})
+		}
+	}
+}
+
+// The real thing: a process with SIGKILL, hanging or at work.
+func TestTargetProcessesKilledLoseNothing(t *testing.T) {
+	t.Parallel()
+	for _, hang := range []time.Duration{0, 50 * time.Millisecond} {
+		t.Run(fmt.Sprintf("hanging %v", hang), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			targets := []*rig.Child{rig.StartChild(t, s.tally), rig.StartChild(t, s.tally)}
+			s.run([]target{targets[0], targets[1]})
+			s.load(2, steady())
+			for i := range 4 {
+				child := targets[i%2]
+				s.flow(child, 400)
+				if hang > 0 {
+					child.Stop()
+					time.Sleep(hang)
+				}
+				child.Kill()
+				child.Start()
+			}
+			s.endLoad()
+			s.finish(resent)
+		})
+	}
+}
+
+// A receiver that has long read everything restarts in the night: whatever it looks like, there is nothing to repeat.
+func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		sink   rig.SinkOptions
+		sender rig.SenderOptions
+	}{
+		{"after a flood", rig.SinkOptions{}, rig.SenderOptions{Lines: 20_000}},
+		{"after a steady flow", rig.SinkOptions{}, rig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"after bursts", rig.SinkOptions{Pattern: rig.Bursts}, rig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"TLS", rig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, rig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			sink := s.sink(test.sink)
+			s.run([]target{sink}, append(outboundFor(test.sink), "-resend-age", "2s")...)
+			s.load(2, test.sender)
+			s.waitLoad()
+			s.arrived()
+			began := time.Now()
+			s.confirmed()
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("windows were empty %v after the last line had been read, with a resend age of 2s", took)
+			}
+			before := sink.Accepted()
+			sink.ResetConnections()
+			rig.WaitFor(t, "the workers connect again", func() bool { return sink.Accepted() == before+4 })
+			s.load(1, rig.SenderOptions{Lines: 1_000})
+			s.waitLoad()
+			s.finish(none)
+		})
+	}
+}
+
+// A backend behind all receivers stops for minutes. That is backpressure: moving lines about would only repeat them.
+func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
+	t.Parallel()
+	const stall = time.Second
+	s := newStage(t)
+	o := rig.SinkOptions{Buffer: smallBuffer}
+	a, b := s.sink(o), s.sink(o)
+	s.run([]target{a, b}, "-stall-timeout", stall.String())
+	s.load(2, rig.SenderOptions{Rate: 10_000})
+	s.flow(s.tally, 2_000)
+	a.Pause()
+	b.Pause()
+	s.heldBack()
+	time.Sleep(3 * stall)
+	a.Resume()
+	b.Resume()
+	s.flow(s.tally, 2_000)
+	s.endLoad()
+	s.finish(none)
+	if a.Accepted() != 4 || b.Accepted() != 4 {
+		t.Errorf("%d and %d connections accepted, want 4 each: stalls are no reason to connect again", a.Accepted(), b.Accepted())
+	}
+}
+
+// One receiver hangs, the others work: nobody waits for it, not even the lines that it has been sent.
+func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	o := rig.SinkOptions{Buffer: smallBuffer}
+	a, b := s.sink(o), s.sink(o)
+	s.run([]target{a, b}, "-stall-timeout", "1s")
+	s.load(2, steady())
+	s.flow(a, 400)
+	a.Pause()
+	began := time.Now()
+	const lines = 12_000 // of three seconds
+	s.flow(b, lines)
+	took := time.Since(began)
+	t.Logf("with one of two targets stalled, %d lines arrived at the other in %v; they were sent in 3s", lines, took)
+	if took > 15*time.Second {
+		t.Errorf("%d lines took %v: the stalled target holds the others up", lines, took)
+	}
+	s.endLoad()
+	s.arrived()
+	a.Resume()
+	s.finish(resent)
+}
+
+// The network to all receivers is down for the night.
+func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b}, "-memory", "16MiB")
+	s.load(2, rig.SenderOptions{Rate: 15_000})
+	s.flow(s.tally, 2_000)
+	a.Exit()
+	b.Exit()
+	s.heldBack()
+	before := s.p.Memory("RssAnon")
+	time.Sleep(2 * time.Second)
+	after := s.p.Memory("RssAnon")
+	s.below(8<<20, after-before, "growth of memory while senders were held back")
+	s.below(64<<20, s.p.Memory("VmHWM"), "peak memory with a budget of 16 MiB")
+	a.Listen()
+	b.Listen()
+	s.flow(s.tally, 2_000)
+	s.endLoad()
+	s.finish(resent)
+}
+
+// `ncat -l` and `nc -N` with nothing to say send FIN at once and read on.
+func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sink := s.sink(rig.SinkOptions{HalfClose: true})
+	s.run([]target{sink})
+	s.load(2, steady())
+	s.flow(sink, 12_000)
+	s.endLoad()
+	s.finish(none)
+	// Four, and at most one look each at whether a fresh connection fares better.
+	if n := sink.Accepted(); n > 8 {
+		t.Errorf("%d connections in three seconds: a reconnect loop", n)
+	}
+}
+
+// A proxy between linesplit and a receiver acknowledges for itself. What that costs is measured here, not bounded: what
+// lies in the proxy when the receiver dies is beyond what TCP tells.
+func TestProxyInBetweenMeasured(t *testing.T) {
+	haproxy := rig.FindHAProxy(t)
+	t.Parallel()
+	loss := func(query string) (lost int) {
+		s := newStage(t)
+		a, b := s.twoSinks()
+		proxies := rig.StartHAProxy(t, haproxy, a.Addr(), b.Addr())
+		s.run([]target{place(proxies[0] + query), place(proxies[1] + query)})
+		s.load(2, steady())
+		s.inTurn(4, s.sinks, func(sink *rig.Sink) { sink.Crash(50 * time.Millisecond) })
+		s.endLoad()
+		s.ledger()
+		m := s.p.Metrics()
+		s.terminate(0)
+		for _, sink := range s.sinks {
+			rig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Conns() == 0 })
+		}
+		r := s.tally.Report(s.sent)
+		t.Logf("behind HAProxy, %q: four crashes: %s, resent by the metric %.0f", query, r, m.Sum("linesplit_resent_lines_total"))
+		if r.Corrupt+r.NeverSent > 0 {
+			t.Errorf("lines that nobody sent:\n%s", r.Details())
+		}
+		return r.Lost
+	}
+	plain, aware := loss(""), loss("?via-proxy=true")
+	if aware > plain+200 {
+		t.Errorf("lost %d lines without via-proxy and %d with it", plain, aware)
+	}
+}
+
+// docker stop while agents are writing.
+func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		sender rig.SenderOptions
+		args   []string
+	}{
+		{"plain", rig.SenderOptions{Rate: 5_000}, nil},
+		{"tls", rig.SenderOptions{Rate: 5_000, TLS: clientTLS()}, inboundTLS()},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			a, b := s.twoSinks()
+			s.run([]target{a, b}, test.args...)
+			s.load(4, test.sender)
+			s.flow(s.tally, 2_000)
+			m := s.p.Metrics()
+			s.p.Signal(syscall.SIGTERM)
+			time.Sleep(300 * time.Millisecond)
+			s.endLoad()
+			if code := s.p.Wait(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+			contains(t, s.p.Stderr(), "drain began", "drain ended")
+			s.judge(m, none)
+		})
+	}
+}
+
+// A TLS sender that never reads resets the connection at its close if anything was written to it, and what it had in
+// flight is gone.
+func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
+	t.Parallel()
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			a, b := s.twoSinks()
+			s.run([]target{a, b}, inboundTLS()...)
+			config := clientTLS()
+			config.MinVersion, config.MaxVersion = version, version
+			s.load(4, rig.SenderOptions{TLS: config, Lines: 20_000})
+			s.waitLoad()
+			s.finish(none)
+		})
+	}
+}
+
+// docker stop while no receiver is there: it must end in time, and say what was not delivered.
+func TestTerminationWithAllTargetsDownReportsTrueCount(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sink := s.sink(rig.SinkOptions{})
+	s.run([]target{sink}, "-drain-timeout", "2s")
+	sink.Exit()
+	const lines, size = 3_217, 200
+	s.load(1, rig.SenderOptions{Lines: lines, Size: size})
+	s.waitLoad()
+	s.metric(lines, "linesplit_received_lines_total")
+	holdout := s.dial() // does not close, whatever linesplit says
+	s.write(holdout, []byte("an unfinished line"))
+	s.metric(1, "linesplit_connections")
+	began := time.Now()
+	s.terminate(1)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("took %v to end, with a drain timeout of 2s", took)
+	}
+	contains(t, s.report(), fmt.Sprintf("unconfirmed_lines=%d ", lines), fmt.Sprintf("unconfirmed_bytes=%d ", lines*size), "senders_cut_off=1")
+	if s.tally.Lines() != 0 {
+		t.Errorf("%d lines arrived at a target that was not there", s.tally.Lines())
+	}
+}
+
+// Someone presses Ctrl-C again.
+func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sink := s.sink(rig.SinkOptions{})
+	s.run([]target{sink}, "-drain-timeout", "1h")
+	sink.Exit()
+	s.load(1, rig.SenderOptions{Lines: 1_234})
+	s.waitLoad()
+	s.metric(1_234, "linesplit_received_lines_total")
+	s.p.Signal(syscall.SIGTERM)
+	rig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
+	s.terminate(1)
+	contains(t, s.report(), "unconfirmed_lines=1234 ")
+}
+
+// A sender that is broken, or hostile, never sends a newline.
+func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b})
+	s.load(2, steady())
+	hog := s.dial()
+	chunk := bytes.Repeat([]byte("x"), 1<<20)
+	for range 256 {
+		s.write(hog, chunk)
+	}
+	s.write(hog, []byte("\n"))
+	s.write(hog, s.numbered(100, 200)) // its next lines are as good as any
+	hog.Close()
+	s.others = 1
+	s.flow(s.tally, 2_000)
+	s.below(64<<20, s.p.Memory("VmHWM"), "peak memory")
+	s.metric(256<<20, "linesplit_dropped_bytes_total", rig.Label("reason", "oversize"))
+	s.endLoad()
+	s.finish(none)
+}
+
+// A thousand of them, each within the limit for a line.
+func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
+	t.Parallel()
+	const senders, budget = 1_000, 64 << 20
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b}, "-memory", fmt.Sprint(budget))
+	good := s.dial()
+	s.write(good, s.numbered(100, 600)) // before the crowd: it holds nothing while it is idle
+	hogs := s.crowd(senders)
+	unfinished := bytes.Repeat([]byte("x"), 1_000_000)
+	var writing sync.WaitGroup
+	for _, hog := range hogs {
+		writing.Go(func() { hog.Write(unfinished) })
+	}
+	s.metric(1, "linesplit_dropped_lines_total", rig.Label("reason", "memory"))
+	for range 20 {
+		s.write(good, s.numbered(500, 600))
+		s.arrived()
+	}
+	s.load(2, steady()) // senders that come later are served too
+	s.flow(s.tally, 4_000)
+	writing.Wait() // linesplit reads on: a full budget is relieved by dropping
+	m := s.p.Metrics()
+	if used, limit := m.Sum("linesplit_memory_bytes"), m.Sum("linesplit_memory_limit_bytes"); used > limit*1.1 || limit != budget {
+		t.Errorf("%.0f bytes held, with a budget of %.0f", used, limit)
+	}
+	s.below(2*budget, s.p.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
+	s.endLoad()
+	good.Close()
+	for _, hog := range hogs {
+		hog.SetLinger(0)
+		hog.Close()
+	}
+	s.others = senders // each of them loses its line: torn, or dropped for memory
+	s.finish(none)
+}
+
+// `printf '{…}' | nc` ends without a newline: the line must neither be lost nor be glued to someone else's.
+func TestLastLinesWithoutNewlineArriveOnTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b})
+	s.load(2, steady())
+	for i, conn := range s.crowd(200) {
+		s.write(conn, bytes.TrimSuffix(s.numbered(1+i%3, 150), []byte("\n")))
+		conn.Close()
+	}
+	s.endLoad()
+	s.finish(none)
+}
+
+// A sender's host dies in the middle of a line. Half a record is worse than none.
+func TestResetInMidLineDropsThatLineOnly(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b})
+	s.load(2, steady())
+	torn := []byte(`{"sender":1,"seq":1,"sum":"`)
+	for i := range 20 {
+		conn := s.dial()
+		s.write(conn, s.numbered(10, 150))
+		s.arrivedBy(s.nextID) // a reset may overtake what the other side has not read
+		s.write(conn, torn)
+		time.Sleep(time.Duration(i) * time.Millisecond) // some are read before the reset, some are not
+		conn.SetLinger(0)
+		conn.Close()
+	}
+	s.endLoad()
+	s.arrived()
+	s.leftNothing()
+	m := s.ledger()
+	dropped := m.Sum("linesplit_dropped_lines_total", rig.Label("reason", "torn"))
+	if dropped == 0 || dropped > 20 || m.Sum("linesplit_dropped_lines_total") != dropped {
+		t.Errorf("%v lines dropped as torn, want 1 to 20 and no others:\n%s", dropped, m.Dump())
+	}
+	s.terminate(0)
+	s.judge(m, none)
+}
+
+// What is between newlines is nobody's business: it passes byte for byte.
+func TestLinesPassByteForByte(t *testing.T) {
+	t.Parallel()
+	random := rand.NewChaCha8([32]byte{1})
+	garbage := make([]byte, 1<<20)
+	random.Read(garbage)
+	tests := []struct {
+		name  string
+		bytes []byte
+		step  int // bytes per write; 0: all at once
+	}{
+		{"garbage", append(garbage, '\n'), 0},
+		{"one byte at a time", []byte("a\nbc\n\n{\"k\":1}\r\n\x00\x00\n\xff\xfe\n"), 1},
+		{"empty lines", bytes.Repeat([]byte("\n"), 50_000), 0},
+		{"CRLF", bytes.Repeat([]byte("GET / HTTP/1.1\r\n\r\n"), 10_000), 0},
+		{"split CRLF", bytes.Repeat([]byte("x\r\n"), 100), 2},
+		{"NUL", append(make([]byte, 100_000), "\n"...), 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.tally.KeepRaw()
+			a, b := s.twoSinks()
+			s.run([]target{a, b})
+			conn := s.dial()
+			conn.SetNoDelay(true)
+			for rest := test.bytes; len(rest) > 0; {
+				n := len(rest)
+				if test.step > 0 {
+					n = min(n, test.step)
+				}
+				s.write(conn, rest[:n])
+				rest = rest[n:]
+			}
+			conn.Close()
+			want := make(map[string]int)
+			for line := range bytes.Lines(test.bytes) {
+				want[strings.TrimSuffix(string(line), "\n")]++
+				s.others++
+			}
+			rig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.others })
+			if diff := cmp.Diff(want, s.tally.Raw()); diff != "" {
+				t.Errorf("lines differ (-sent +received):\n%.2000s", diff)
+			}
+			s.finish(none)
+		})
+	}
+}
+
+// Buffers have a size, reads have a size, and lines have a limit: what is just as long, and one byte longer.
+func TestLinesAtTheLimits(t *testing.T) {
+	t.Parallel()
+	const buffer, limit = 16 << 10, 1 << 20
+	tests := []struct {
+		name     string
+		oversize string
+		sizes    []int
+		dropped  float64
+	}{
+		{"around the buffer", "drop", []int{buffer - 1, buffer, buffer + 1, 2 * buffer, 2*buffer + 1, 8*buffer - 1, 8 * buffer, 8*buffer + 1}, 0},
+		{"below the limit", "close", []int{limit - 1, limit}, 0},
+		{"above the limit", "drop", []int{limit + 1, limit + buffer, 3*limit + 1}, 1},
+	}
+	for _, test := range tests {
+		for _, size := range test.sizes {
+			t.Run(fmt.Sprintf("%s/%d", test.name, size), func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t)
+				sink := s.sink(rig.SinkOptions{})
+				s.run([]target{sink}, "-oversize", test.oversize)
+				conn := s.dial()
+				s.write(conn, s.numbered(10, 150))
+				if test.dropped > 0 {
+					s.others++
+					s.write(conn, rig.AppendLine(nil, 0, 0, size))
+				} else {
+					s.write(conn, s.numbered(3, size))
+				}
+				s.write(conn, s.numbered(10, 150))
+				conn.Close()
+				s.finish(none)
+			})
+		}
+	}
+}
+
+// The two other things to do with a line that is too long.
+func TestOversizePolicies(t *testing.T) {
+	t.Parallel()
+	const limit = 64 << 10
+	long := append(bytes.Repeat([]byte("0123456789"), 10_000), '\n')
+	t.Run("truncate", func(t *testing.T) {
+		t.Parallel()
+		s := newStage(t)
+		s.tally.KeepRaw()
+		s.run([]target{s.sink(rig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
+		conn := s.dial()
+		s.write(conn, s.numbered(10, 150))
+		s.write(conn, long)
+		s.write(conn, s.numbered(10, 150))
+		conn.Close()
+		s.others = 1
+		s.arrived()
+		want := map[string]int{string(long[:limit-1]): 1}
+		if diff := cmp.Diff(want, s.tally.Raw()); diff != "" {
+			t.Errorf("lines differ (-want +received):\n%.2000s", diff)
+		}
+		s.metric(1, "linesplit_truncated_lines_total")
+		s.finish(none)
+	})
+	t.Run("close", func(t *testing.T) {
+		t.Parallel()
+		s := newStage(t)
+		s.run([]target{s.sink(rig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
+		conn := s.dial()
+		s.write(conn, s.numbered(10, 150))
+		s.arrived()
+		conn.Write(long)
+		conn.SetReadDeadline(time.Now().Add(rig.Patience))
+		if n, err := conn.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
+			t.Errorf("the connection lives on: read %d bytes, %v", n, err)
+		}
+		s.others = 1
+		s.load(1, rig.SenderOptions{Lines: 100})
+		s.waitLoad()
+		s.finish(none)
+	})
+}
+
+// Five thousand agents that say something once an hour.
+func TestIdleConnectionsAreCarried(t *testing.T) {
+	t.Parallel()
+	const idle = 5_000
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b})
+	conns := s.crowd(idle)
+	s.metric(idle, "linesplit_connections")
+	s.load(2, rig.SenderOptions{Lines: 5_000})
+	s.waitLoad()
+	for _, conn := range conns {
+		s.write(conn, s.numbered(1, 150))
+	}
+	s.arrived()
+	t.Logf("%d idle connections: %d KiB of anonymous memory", idle, s.p.Memory("RssAnon")>>10)
+	for _, conn := range conns {
+		conn.Close()
+	}
+	s.finish(none)
+}
+
+// An operator forgot `ulimit -n`: accept fails until somebody goes.
+func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
+	t.Parallel()
+	const files = 64
+	s := newStage(t)
+	sink := s.sink(rig.SinkOptions{})
+	o := processOptions([]target{sink}, "-max-connections", "1000")
+	o.Files = files
+	s.p = rig.StartProcess(t, o)
+	s.base = settledUsage(t, s.p, 4)
+	s.load(1, steady())
+	s.flow(sink, 400)
+	conns := s.crowd(2 * files)
+	rig.WaitFor(t, "the descriptors are used up", func() bool { return descriptors(s.p.PID()) >= files })
+	s.flow(sink, 2_000) // who is in is served
+	for _, conn := range conns {
+		conn.Close()
+	}
+	late := s.sender(rig.SenderOptions{Lines: 1_000}) // who comes now, too
+	late.Wait()
+	s.endLoad()
+	if m := s.p.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
+		t.Errorf("no accept errors counted:\n%s", m.Dump())
+	}
+	s.finish(none)
+}
+
+// Scanners and misconfigured agents knock at a TLS port in plain text.
+func TestPlainTextOnATLSListenerHarmsNobody(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b}, inboundTLS()...)
+	s.load(2, rig.SenderOptions{Rate: 2_000, TLS: clientTLS()})
+	for range 20 {
+		conn := s.dial()
+		conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+		conn.Close()
+	}
+	s.metric(20, "linesplit_tls_handshake_errors_total")
+	s.flow(s.tally, 400)
+	s.endLoad()
+	s.finish(none)
+}
+
+// A target comes back after an hour: its workers go home, and nobody notices.
+func TestWorkersGoHomeWithoutAPause(t *testing.T) {
+	t.Parallel()
+	const interval = time.Second
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b}, "-failback-interval", interval.String())
+	s.load(2, steady())
+	s.flow(a, 400)
+	orderly(a)
+	rig.WaitFor(t, "all workers are at the other target", func() bool { return b.Conns() == 8 })
+	moved := b.Accepted()
+	for range 3 { // attempts to go home fail, and cost nothing
+		time.Sleep(interval)
+		s.flow(b, 400)
+	}
+	if b.Accepted() != moved {
+		t.Errorf("%d more connections while home was down", b.Accepted()-moved)
+	}
+	a.Listen()
+	began := time.Now()
+	rig.WaitFor(t, "the workers are home", func() bool { return a.Conns() == 4 && b.Conns() == 4 })
+	t.Logf("home %v after the target's return, with an interval of %v", time.Since(began).Round(time.Millisecond), interval)
+	s.flow(a, 400)
+	s.metric(4, "linesplit_target_failbacks_total")
+	s.endLoad()
+	s.finish(none)
+}
+
+// A configuration error is found before anything listens, and tells a person what to write instead.
+func TestBadInputIsRefusedWithAClearError(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	missing := filepath.Join(dir, "missing.pem")
+	notPEM := file("not.pem", "this is no certificate\n")
+	badKey := file("bad.conf", "connections 2\nnonsense-key 1\n")
+	unixIn := filepath.Join(dir, "no", "such", "directory", "in.sock")
+	tests := []struct {
+		name string
+		args []string
+		want []string // parts of stderr: the flag, the value, what is right
+	}{
+		{"unknown flag", []string{"-nonsense", "1"}, []string{"-nonsense", "unknown"}},
+		{"bad size", []string{"-buffer", "16XB"}, []string{"-buffer", "16XB", "16KiB"}},
+		{"bad duration", []string{"-dial-timeout", "soon"}, []string{"-dial-timeout", "soon", "30s"}},
+		{"duration without unit", []string{"-stall-timeout", "30"}, []string{"-stall-timeout", "30", "30s"}},
+		{"port out of range", []string{"-port", "70000"}, []string{"-port", "70000", "65535"}},
+		{"listener's port out of range", []string{"-listen", "tcp://127.0.0.1:70000"}, []string{"-listen", "70000", "65535"}},
+		{"target's port out of range", []string{"-target", "10.0.0.1:70000"}, []string{"-target", "70000", "65535"}},
+		{"target without port", []string{"-target", "10.0.0.1"}, []string{"-target", "10.0.0.1", "port"}},
+		{"duplicate target", []string{"-target", "10.0.0.1:9999,tcp://10.0.0.1:9999"}, []string{"-target", "10.0.0.1:9999", "twice"}},
+		{"empty target list", []string{"-target", ""}, []string{"-target", "10.0.0.1:9999"}},
+		{"list of commas", []string{"-target", ","}, []string{"-target", "10.0.0.1:9999"}},
+		{"cert without key", []string{"-tls-cert", certs.ServerCert}, []string{"-tls-cert", "-tls-key"}},
+		{"key without cert", []string{"-tls-key", certs.ServerKey}, []string{"-tls-cert", "-tls-key"}},
+		{"missing cert", []string{"-tls-cert", missing, "-tls-key", certs.ServerKey}, []string{"-tls-cert", missing}},
+		{"cert that is no PEM", []string{"-tls-cert", notPEM, "-tls-key", certs.ServerKey}, []string{"-tls-cert", notPEM, "PEM"}},
+		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.MismatchedKey},
+			[]string{"-tls-key", certs.MismatchedKey, "match"}},
+		{"mismatched pair for targets", []string{"-tls-target", "-tls-target-cert", certs.ClientCert, "-tls-target-key", certs.MismatchedKey},
+			[]string{"-tls-target-key", certs.MismatchedKey, "match"}},
+		{"missing authority", []string{"-tls-target", "-tls-target-ca", missing}, []string{"-tls-target-ca", missing}},
+		{"unknown scheme of a listener", []string{"-listen", "udp://127.0.0.1:9000"}, []string{"-listen", "udp://127.0.0.1:9000", "tcp://"}},
+		{"unknown scheme of a target", []string{"-target", "http://10.0.0.1:80"}, []string{"-target", "http://10.0.0.1:80", "tcp"}},
+		{"unwritable Unix path", []string{"-listen", "unix://" + unixIn}, []string{"-listen", unixIn}},
+		{"unknown key in the file", []string{"-config", badKey}, []string{"nonsense-key", badKey}},
+		{"missing file", []string{"-config", missing}, []string{"-config", missing}},
+		{"unknown policy", []string{"-oversize", "split"}, []string{"-oversize", "split", "drop", "truncate", "close"}},
+		{"old TLS", []string{"-tls-min-version", "1.1"}, []string{"-tls-min-version", "1.1", "1.2"}},
+		{"several at once", []string{"-buffer", "16XB", "-dial-timeout", "soon", "-target", "10.0.0.1", "-nonsense"},
+			[]string{"-buffer", "16XB", "-dial-timeout", "soon", "-target", "10.0.0.1", "-nonsense"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			port := newPlace(t)
+			args := test.args
+			if !strings.Contains(strings.Join(args, " "), "-listen") && args[0] != "-port" {
+				args = append([]string{"-addr", "127.0.0.1", "-port", port.port()}, args...)
+			}
+			p := rig.StartProcess(t, rig.ProcessOptions{Binary: binary, Args: args})
+			listened := false
+			rig.WaitFor(t, "linesplit refuses to start", func() bool {
+				listened = listened || port.taken()
+				return p.Ended()
+			})
+			if code := p.Wait(); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			if listened || strings.Contains(p.Stderr(), "listening") {
+				t.Error("something listened")
+			}
+			contains(t, p.Stderr(), test.want...)
+		})
+	}
+}
+
+// Someone else has the port: not the configuration's fault, and worth a restart later.
+func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
+	ln, err := rig.ListenLow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	busy := ln.Addr().String()
+	_, port, _ := net.SplitHostPort(busy)
+	for name, args := range map[string][]string{
+		"addr and port":   {"-addr", "127.0.0.1", "-port", port},
+		"second listener": {"-listen", "tcp://127.0.0.1:0", "-listen", "tcp://" + busy},
+		"admin":           {"-listen", "tcp://127.0.0.1:0", "-admin", busy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := rig.StartProcess(t, rig.ProcessOptions{Binary: binary, Args: args})
+			if code := p.Wait(); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			contains(t, p.Stderr(), busy, "in use")
+		})
+	}
+}
