@@ -4,9 +4,10 @@ import "time"
 
 const (
 	// A sender that is cut off is read until nothing has come for readOutWait, since closing a socket with unread
-	// data resets it. What has arrived is read at once: the wait is there for what is under way, and for a busy
-	// machine. A sender that just goes on writing is read for readOutMost.
-	readOutWait = 50 * time.Millisecond
+	// data resets it. What has arrived is read at once; the wait is for what its kernel still holds because we had
+	// not been reading: that may have to be retransmitted first, which takes Linux 200 ms. A sender that just goes on
+	// writing is read for readOutMost.
+	readOutWait = 250 * time.Millisecond
 	readOutMost = time.Second
 )
 

@@ -153,12 +153,14 @@ func TestUnreadRises(t *testing.T) {
 	w.Wait()
 }
 
-// A receiver that reads in bursts leaves its last kilobytes unannounced; the keepalive's answer tells that it has read them.
+// A receiver that reads in bursts leaves its last kilobytes unannounced; the keepalive's answer tells that it has read them. Its
+// window may not come back to the width that it once had; then it is enough that it stays.
 func TestUnreadFallsWhenQuiet(t *testing.T) {
 	const margin = 1 << 10
 	for _, size := range []int{100, 4 << 10, 128 << 10} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
+			const quiet = 4500 * time.Millisecond // two answers to keepalives, a second apart, after what was read last
 			c, peer := connectPlain(t, SchemeTCP, Options{Margin: margin, Retain: 8 << 20})
 			data := pattern(min(6<<20, 20000*size))
 			var w sync.WaitGroup
@@ -178,16 +180,18 @@ func TestUnreadFallsWhenQuiet(t *testing.T) {
 			}
 			w.Wait()
 			start := time.Now()
-			eventually(t, "Unread to fall to 0", func() bool { return c.Progress().Unread == 0 })
-			if d := time.Since(start); d > 3500*time.Millisecond {
-				t.Errorf("Unread fell to 0 after %v", d)
+			eventually(t, "everything to count as read", func() bool { return c.Progress().AllRead() })
+			took := time.Since(start)
+			p := c.Progress()
+			t.Logf("%v until nothing seemed unread: %+v", took, p)
+			if took > quiet {
+				t.Errorf("it took %v", took)
 			}
-			eventually(t, "Read to come up to the margin", func() bool {
-				p := c.Progress()
-				return p.Read == p.Acked-margin
-			})
-			if d := time.Since(start); d > 6*time.Second {
-				t.Errorf("Read came up after %v", d)
+			if p.Unread == 0 {
+				eventually(t, "Read to come up to the margin", func() bool {
+					p := c.Progress()
+					return p.Read == p.Acked-margin
+				})
 			}
 			if p := c.Progress(); p.Acked != uint64(len(data)) {
 				t.Errorf("Acked = %d of %d", p.Acked, len(data))
@@ -218,9 +222,9 @@ func TestUnreadFallsAfterAnOverflow(t *testing.T) {
 	}
 	got := collect(peer)
 	start := time.Now()
-	eventually(t, "everything to be read", func() bool { p := c.Progress(); return p.Unread == 0 && p.Acked == p.Written })
-	if d := time.Since(start); d > 3500*time.Millisecond {
-		t.Errorf("Unread fell to 0 after %v", d)
+	eventually(t, "everything to count as read", func() bool { p := c.Progress(); return p.AllRead() && p.Acked == p.Written })
+	if d := time.Since(start); d > 4500*time.Millisecond {
+		t.Errorf("it took %v", d)
 	}
 	c.Close()
 	got.done.Wait()
@@ -385,7 +389,7 @@ func TestFIN(t *testing.T) {
 				got := collect(peer)
 				writeLooking(t, c, data)
 				allAcked(t, c)
-				eventually(t, "everything to be read", func() bool { return c.Progress().Unread == 0 })
+				eventually(t, "everything to be read", func() bool { return c.Progress().AllRead() })
 				<-c.Events() // that of the FIN
 				if err := c.CloseWrite(); err != nil {
 					t.Error(err)
@@ -435,7 +439,7 @@ func TestFIN(t *testing.T) {
 				got := collect(peer)
 				writeLooking(t, c, data)
 				allAcked(t, c)
-				eventually(t, "everything to be read", func() bool { return c.Progress().Unread == 0 })
+				eventually(t, "everything to be read", func() bool { return c.Progress().AllRead() })
 				if err := c.CloseWrite(); err != nil {
 					t.Error(err)
 				}

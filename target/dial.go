@@ -72,7 +72,7 @@ func keepalive(dead time.Duration) net.KeepAliveConfig {
 	if dead <= 0 {
 		dead = 30 * time.Second
 	}
-	interval := max(keepalivePeriod, dead/100)
+	interval := max(keepalivePeriod, (dead/100 + time.Second - 1).Truncate(time.Second)) // the kernel counts whole seconds
 	return net.KeepAliveConfig{Enable: true, Idle: keepalivePeriod, Interval: interval, Count: max(1, int(dead/interval)-1)}
 }
 

@@ -14,7 +14,7 @@ type Progress struct {
 	Read uint64
 	// Unread estimates how many bytes of those that arrived the peer's application has not read yet, counted on the wire.
 	Unread uint64
-	// Rested says that the peer's window has come to rest, with nothing on the way, at the greatest width that it had of late.
+	// Rested says that the peer's window has come to rest, with nothing on the way, about as wide as it was of late at most.
 	// Windows may become narrower for good (Linux adapts them to how well packets fill its memory), and then Unread
 	// stays above 0.
 	Rested bool
@@ -101,6 +101,11 @@ const (
 	// restStretch is over how many acknowledged bytes at least the greatest window is remembered. A receiver that hangs takes
 	// them without reading, so its window never comes back to what it was before them.
 	restStretch = 64 << 10
+	// restSlack is how much narrower than that the window may be, in bytes and at most restPart of it: Linux adapts windows of
+	// a hundred kilobytes by some per cent with every other size of packet. What a hanging receiver holds unread is not
+	// noticed below that, once it has been quiet.
+	restSlack = 16 << 10
+	restPart  = 8
 	// restAnswers is how many answers to keepalives must agree. A receiver that is still reading widens its window between them.
 	restAnswers = 2
 )
@@ -131,7 +136,8 @@ func (r *rest) see(window, acked uint64, lastAck time.Time) {
 }
 
 func (r *rest) reached() bool {
-	return r.answers >= restAnswers && r.window >= max(r.widest[0], r.widest[1])
+	widest := max(r.widest[0], r.widest[1])
+	return r.answers >= restAnswers && r.window+min(restSlack, widest/restPart) >= widest
 }
 
 // silence measures for how long a peer has left probes unanswered. The zero value is ready.

@@ -367,9 +367,7 @@ func TestBlind(t *testing.T) {
 		a.blind, b.blind = true, true
 		r := newRig(t, Options{StallTimeout: 5 * time.Second}, []*peer{a, b})
 		a.set(func() { a.holdAcks, a.sendBuf = true, 500 })
-		for range 20 {
-			r.send(10, 100)
-		}
+		r.block(a.conn(0))
 		s := r.pass(20 * time.Second)
 		if s.Targets[0].Stalls != 1 {
 			t.Errorf("%d stalls", s.Targets[0].Stalls)

@@ -231,8 +231,7 @@ func TestFailover(t *testing.T) {
 		if a.dialled() < total/3 || b.dialled() < 10 || c.dialled() < 10 {
 			t.Errorf("dials: home %d, others %d, %d", a.dialled(), b.dialled(), c.dialled())
 		}
-		dials := append(append(append([]time.Time{}, a.dials...), b.dials...), c.dials...)
-		checkDelays(t, dials)
+		checkDelays(t, slices.Concat(a.dialTimes(), b.dialTimes(), c.dialTimes()))
 		if n := r.log.count("target down") + r.log.count("target still down"); n > 70 {
 			t.Errorf("%d messages in ten minutes", n)
 		}
@@ -309,7 +308,7 @@ func TestFlapping(t *testing.T) {
 		if n := a.dialled(); n < 100 || n > 300 {
 			t.Errorf("%d dials in five minutes", n)
 		}
-		checkDelays(t, a.dials)
+		checkDelays(t, a.dialTimes())
 		if n := r.log.count("connection failed") + r.log.count("connected"); n > 5*60/10*limiterBurst+limiterBurst {
 			t.Errorf("%d messages in five minutes", n)
 		}

@@ -14,6 +14,10 @@ const stuckAfter = time.Second
 // halfCloserWithin is how soon after its start a FIN means that the target never writes, and not that it wants to go.
 const halfCloserWithin = time.Second
 
+// lastedWithin is for how long a connection that lasted proves that its target is no half-closer. A target that has become one is
+// connected to again and again for so long.
+const lastedWithin = 3 * time.Second
+
 // flight is one connection in use, with its window and what the last look at it showed. Its worker owns it.
 type flight struct {
 	conn   Conn
@@ -57,10 +61,20 @@ func (f *flight) look(now time.Time) {
 	if f.arrived() > before || f.arrived() == f.next {
 		f.ackedAt = now
 	}
-	if f.seen.FIN && now.Sub(f.since) < halfCloserWithin {
+	f.judgeFIN(now)
+	f.setStuck(now.Sub(f.ackedAt) >= f.stuckAfter)
+}
+
+// judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away. If connections to the same target have
+// lasted until just now, it is going away.
+func (f *flight) judgeFIN(now time.Time) {
+	switch young := now.Sub(f.since) < halfCloserWithin; {
+	case f.stay:
+	case !young:
+		f.place.lasted.Store(now.UnixNano())
+	case f.seen.FIN && now.Sub(time.Unix(0, f.place.lasted.Load())) > lastedWithin:
 		f.stay = true
 	}
-	f.setStuck(now.Sub(f.ackedAt) >= f.stuckAfter)
 }
 
 func (f *flight) setStuck(stuck bool) {

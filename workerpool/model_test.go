@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -97,10 +98,12 @@ func (p *peer) accept() *peerConn {
 	return c
 }
 
-func (p *peer) dialled() int {
+func (p *peer) dialled() int { return len(p.dialTimes()) }
+
+func (p *peer) dialTimes() []time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.dials)
+	return slices.Clone(p.dials)
 }
 
 // conn returns the i-th connection, from the end where i is negative, nil where there is none.
@@ -141,7 +144,6 @@ type peerConn struct {
 	err         error
 	closed      bool
 	aborted     bool
-	writing     bool
 
 	events chan struct{}
 	wake   chan struct{}

@@ -50,6 +50,7 @@ type place struct {
 	confirmed                    counter
 	unacknowledged, unread       counter
 	words                        limiter
+	lasted                       atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
 }
 
 // counter is a tally that many goroutines add to.
