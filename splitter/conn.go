@@ -28,6 +28,7 @@ type conn struct {
 	buf    *linebuf.Buffer // begins with the line that is unfinished; nil where there is none
 	size   int             // of the next buffer
 	filled bool            // by the last read
+	inGate bool            // between a read and its hand-over
 
 	viaFD fdReader
 	held  heldReader
@@ -95,6 +96,7 @@ func (c *conn) run() error {
 				return err
 			}
 		}
+		c.leaveGate()
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -188,6 +190,7 @@ func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 // finish ends the connection. What is left is a line without its newline: at a clean end it gets one, and where the
 // connection broke it is torn.
 func (c *conn) finish(err error) {
+	c.leaveGate()
 	if rest := c.carried(); rest > 0 {
 		if err == io.EOF {
 			c.completeLast(rest)

@@ -15,6 +15,7 @@ type fdReader struct {
 	n        int
 	err      error
 	starved  bool // the budget had no room for a buffer
+	shut     bool // the gate did not let it in
 }
 
 // init makes c read at its descriptor, if it has one.
@@ -35,23 +36,35 @@ func (r *fdReader) init(c *conn) bool {
 func (c *conn) readFD() (int, error) {
 	r := &c.viaFD
 	for {
-		r.n, r.err, r.starved = 0, nil, false
+		r.n, r.err, r.starved, r.shut = 0, nil, false, false
 		if err := r.rc.Read(r.readable); err != nil {
 			return 0, err
 		}
-		if !r.starved {
+		if !r.starved && !r.shut {
 			return r.n, r.err
 		}
-		// Not within the callback: that would hold up Close.
-		if err := c.makeRoom(); err != nil {
+		if err := c.waitForTurn(); err != nil {
 			return 0, err
 		}
 	}
 }
 
+// waitForTurn waits for what readable found wanting; not within the callback, for that would hold up Close.
+func (c *conn) waitForTurn() error {
+	if c.viaFD.shut {
+		return c.waitAtGate()
+	}
+	c.leaveGate() // memory may take long to come, and others need less
+	return c.makeRoom()
+}
+
 // readable is called when there may be something to read, and returns false to wait until there is.
 func (c *conn) readable(fd uintptr) bool {
 	r := &c.viaFD
+	if !c.enterGate() {
+		r.shut = true
+		return true
+	}
 	if !c.fit() {
 		r.starved = true
 		return true
@@ -63,6 +76,7 @@ func (c *conn) readable(fd uintptr) bool {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			c.park()
+			c.leaveGate()
 			return false
 		case err != nil:
 			r.err = os.NewSyscallError("read", err)

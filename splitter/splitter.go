@@ -68,6 +68,7 @@ type Splitter struct {
 	out     chan<- *linebuf.Buffer
 	o       Options
 	maxRead int
+	gate    chan struct{} // see gateWidth
 
 	counters         counters
 	registry         registry
@@ -79,7 +80,7 @@ type Splitter struct {
 // and puts it back. Unfinished lines may take half of the pool's budget; beyond that the longest of them is dropped.
 // So the budget should be at least four times MaxLine and ReadSize.
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
-	s := &Splitter{pool: pool, out: out, o: o.withDefaults()}
+	s := &Splitter{pool: pool, out: out, o: o.withDefaults(), gate: make(chan struct{}, gateWidth)}
 	s.maxRead = max(s.o.ReadSize, largestRead)
 	s.registry.init(pool.Limit() / 2)
 	return s
