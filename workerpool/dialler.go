@@ -120,7 +120,7 @@ func (w *worker) dial() {
 // redial is dial for when the time for it has come; at the end of all lines it may not be needed any more.
 func (w *worker) redial() {
 	w.dialler.armed = false
-	if w.flight == nil && w.unfinished() {
+	if (w.flight == nil || w.flight.ending) && w.unfinished() {
 		w.dial()
 	}
 }

@@ -123,6 +123,42 @@ func TestPeerFIN(t *testing.T) {
 		r.wantDials(a, 1)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
+	settled(t, "becomes a half-closer: connected to a few times, not in a loop", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(5 * time.Second)
+		a.set(func() { a.fresh = (*peerConn).finLocked })
+		a.conn(0).sendFIN()
+		r.bigLines()
+		r.pass(lastedWithin + 2*lastDelay)
+		if n := a.dialled(); n < 2 || n > 12 {
+			t.Errorf("%d dials", n)
+		}
+		dials := a.dialled()
+		r.bigLines()
+		r.pass(time.Minute)
+		r.wantDials(a, dials)
+		if n := a.conn(-1).state().read; n != 10_000 {
+			t.Errorf("%d bytes read over the last connection", n)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	settled(t, "a target that ends some connections at once is not dialled in a loop", func(t *testing.T) {
+		a := newPeer("a")
+		a.fresh = func(c *peerConn) {
+			if c.id > 0 {
+				c.finLocked()
+			}
+		}
+		r := newRig(t, Options{Connections: 2}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Minute)
+		if n := a.dialled(); n > 60 {
+			t.Errorf("%d dials in a minute", n)
+		}
+		r.finish(2 * lastDelay)
+	})
 	settled(t, "no replacement to be had", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})

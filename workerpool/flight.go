@@ -68,14 +68,18 @@ func (f *flight) look(now time.Time) {
 // judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away. If connections to the same target have
 // lasted until just now, it is going away.
 func (f *flight) judgeFIN(now time.Time) {
-	switch young := now.Sub(f.since) < halfCloserWithin; {
+	switch {
 	case f.stay:
-	case !young:
-		f.place.lasted.Store(now.UnixNano())
-	case f.seen.FIN && now.Sub(time.Unix(0, f.place.lasted.Load())) > lastedWithin:
+	case !f.seen.FIN:
+		if !f.young(now) {
+			f.place.lasted.Store(now.UnixNano())
+		}
+	case f.young(now) && now.Sub(time.Unix(0, f.place.lasted.Load())) > lastedWithin:
 		f.stay = true
 	}
 }
+
+func (f *flight) young(now time.Time) bool { return now.Sub(f.since) < halfCloserWithin }
 
 func (f *flight) setStuck(stuck bool) {
 	if stuck == f.stuck {

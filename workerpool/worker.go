@@ -431,6 +431,11 @@ func (w *worker) ending(f *flight, now time.Time) {
 	if w.home.target.Down() {
 		w.dialler.avoid = f.place
 	}
+	if f.young(now) { // the next one may end as soon
+		w.dialler.later()
+		return
+	}
+	w.dialler.backoff.Reset()
 	w.dial()
 }
 
