@@ -221,6 +221,7 @@ func (c *Conn) Progress() Progress {
 		Acked:   acked,
 		Read:    min(c.readLocked(), acked),
 		Unread:  c.estimate.unread,
+		Rising:  c.estimate.rise() > 0,
 		Rested:  c.estimate.rest.reached(),
 		Blind:   !countsKept,
 		Silent:  c.silent,
@@ -332,7 +333,7 @@ func (c *Conn) provenLocked() bool {
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
-	c.end.allRead = c.estimate.unread == 0 || c.estimate.rest.reached()
+	c.end.allRead = c.estimate.allRead()
 	c.mu.Unlock()
 	if c.secure != nil {
 		c.sayGoodbye()

@@ -31,6 +31,7 @@ func TestDialRefused(t *testing.T) {
 
 // A failed handshake says with whom.
 func TestDialTLSErrors(t *testing.T) {
+	t.Parallel()
 	files := certs(t)
 	wrongName := func() *tls.Config {
 		config := files.ClientTLS()
@@ -67,6 +68,7 @@ func TestDialTLSErrors(t *testing.T) {
 
 // The server's name is that of the address where none is configured, and the caller's configuration stays as it is.
 func TestDialServerName(t *testing.T) {
+	t.Parallel()
 	files := certs(t)
 	ln, a := listen(t, SchemeTLS)
 	config := files.ClientTLS()
@@ -81,6 +83,7 @@ func TestDialServerName(t *testing.T) {
 
 // The time limit covers the handshake of a server that says nothing, and the context ends a dial.
 func TestDialEnds(t *testing.T) {
+	t.Parallel()
 	files := certs(t)
 	_, a := listen(t, SchemeTLS) // accepted by the kernel, never answered
 	start := time.Now()

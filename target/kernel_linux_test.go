@@ -77,8 +77,8 @@ func getOption(t testing.TB, conn any, level, option int) (value int) {
 	return value
 }
 
-// setReceiveBuffer makes room at a peer for what it is not to read.
+// setReceiveBuffer fixes how much a peer holds; the kernel grants up to twice net.core.rmem_max.
 func setReceiveBuffer(t testing.TB, peer net.Conn, size int) {
 	t.Helper()
-	setOption(t, peer, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
+	setOption(t, peer, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
 }

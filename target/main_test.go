@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -16,7 +17,10 @@ import (
 	"linesplit/internal/testcert"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "16") // the tests wait for kernels, not for processors; the command line wins
+	goleak.VerifyTestMain(m)
+}
 
 // wait bounds what must happen.
 const wait = 20 * time.Second
@@ -103,13 +107,15 @@ func certs(t testing.TB) testcert.Files {
 	return testcert.New(t, t.TempDir())
 }
 
-// pattern returns n bytes in which a shift, a repetition or a hole would show.
-func pattern(n int) []byte {
-	var seed [32]byte
-	p := make([]byte, n)
-	rand.NewChaCha8(seed).Read(p)
+// pattern returns n bytes in which a shift, a repetition or a hole would show. They are the same for every caller: not to be
+// changed.
+func pattern(n int) []byte { return patternOnce()[:n:n] }
+
+var patternOnce = sync.OnceValue(func() []byte {
+	p := make([]byte, 32<<20)
+	rand.NewChaCha8([32]byte{}).Read(p)
 	return p
-}
+})
 
 // readN reads exactly n bytes.
 func readN(t testing.TB, r io.Reader, n int) []byte {

@@ -14,6 +14,8 @@ type Progress struct {
 	Read uint64
 	// Unread estimates how many bytes of those that arrived the peer's application has not read yet, counted on the wire.
 	Unread uint64
+	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth little.
+	Rising bool
 	// Rested says that the peer's window has come to rest, with nothing on the way, about as wide as it was of late at most.
 	// Windows may become narrower for good (Linux adapts them to how well packets fill its memory), and then Unread
 	// stays above 0.
@@ -34,7 +36,7 @@ type Progress struct {
 }
 
 // AllRead says that nothing of what was acknowledged seems unread.
-func (p Progress) AllRead() bool { return p.Unread == 0 || p.Rested }
+func (p Progress) AllRead() bool { return p.Unread == 0 && !p.Rising || p.Rested }
 
 // kernelCounts is one look at what the kernel knows about a socket.
 type kernelCounts struct {
@@ -91,10 +93,15 @@ func (e *estimator) turn(now time.Time) {
 	e.turned = now
 }
 
+// rise is by how much the peak has risen of late.
+func (e *estimator) rise() uint64 { return e.peak - e.before[0] }
+
+// allRead is Progress.AllRead.
+func (e *estimator) allRead() bool { return e.unread == 0 && e.rise() == 0 || e.rest.reached() }
+
 // distance returns how far behind the acknowledged byte the peer's application may be, in bytes, margin included.
 func (e *estimator) distance(margin uint64) uint64 {
-	rise := e.peak - e.before[0]
-	return margin + 2*e.unread + min(e.peak, riseFactor*rise)
+	return margin + 2*e.unread + min(e.peak, riseFactor*e.rise())
 }
 
 const (

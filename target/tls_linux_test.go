@@ -33,6 +33,7 @@ func tlsPair(t testing.TB, version uint16, change func(server *tls.Config)) (*Co
 
 // All arrives, whatever sort of server it is, and its answer to our close proves it.
 func TestTLSDelivers(t *testing.T) {
+	t.Parallel()
 	for name, version := range tlsVersions {
 		for _, tickets := range []bool{false, true} {
 			for _, mutual := range []bool{false, true} {
@@ -125,6 +126,7 @@ func wholeRecords(stream []byte, plain []int) (acked uint64) {
 
 // A receiver dies in the middle of a record: only those that it has whole count, for it can make nothing of the rest.
 func TestTLSAckedCountsWholeRecords(t *testing.T) {
+	t.Parallel()
 	for name, version := range tlsVersions {
 		for _, size := range []int{700, 5000, maxRecord, maxRecord + 1, 3 * maxRecord} {
 			t.Run(fmt.Sprintf("%s in writes of %d", name, size), func(t *testing.T) {
@@ -165,6 +167,7 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 
 // A TLS peer that closes with data unread says close_notify all the same, and TLS takes that for a clean end.
 func TestTLSCloseNotifyProvesNothing(t *testing.T) {
+	t.Parallel()
 	for name, version := range tlsVersions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,6 +187,7 @@ func TestTLSCloseNotifyProvesNothing(t *testing.T) {
 
 // A close_notify without a FIN is a reason to go, and no failure.
 func TestTLSCloseNotifyAlone(t *testing.T) {
+	t.Parallel()
 	for name, version := range tlsVersions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,6 +215,7 @@ func TestTLSCloseNotifyAlone(t *testing.T) {
 
 // A write that the peer holds up for longer than its deadline goes on in the middle of a record.
 func TestTLSWriteGoesOn(t *testing.T) {
+	t.Parallel()
 	for name, version := range tlsVersions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -240,6 +245,7 @@ func TestTLSWriteGoesOn(t *testing.T) {
 
 // A write that is called off says so, and the goodbye of a connection that takes no more does not wait for it.
 func TestTLSCloseWriteDoesNotWait(t *testing.T) {
+	t.Parallel()
 	c, peer := tlsPair(t, tls.VersionTLS13, nil)
 	enough := context.Canceled
 	n, err := c.Write(pattern(32<<20), func() error { return enough })
@@ -272,6 +278,7 @@ func (h hurried) Write(p []byte) (int, error) {
 // A reset that the goodbye's write takes from the socket leaves the reading goroutine with an end of file, which must not pass for
 // the answer to a FIN that was never sent.
 func TestTLSResetAtTheGoodbye(t *testing.T) {
+	t.Parallel()
 	files := certs(t)
 	ln, a := listen(t, SchemeTLS)
 	var peer net.Conn
@@ -308,6 +315,7 @@ func TestTLSResetAtTheGoodbye(t *testing.T) {
 
 // A peer's key update, with a request for ours, comes in the middle of the lines. Go's server cannot send one.
 func TestTLSKeyUpdate(t *testing.T) {
+	t.Parallel()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
 		t.Skip("no openssl here")

@@ -9,6 +9,7 @@ import (
 
 // Over a Unix socket, acknowledged means read by the application: never more, and all of it in the end.
 func TestUnixAckedIsRead(t *testing.T) {
+	t.Parallel()
 	c, peer := connectPlain(t, SchemeUnix, Options{Margin: 1 << 20, Retain: 8 << 20})
 	data := pattern(3 << 20)
 	w := startWrite(c, data, patient())
@@ -79,6 +80,7 @@ func TestUnixAnswersOurHalfClose(t *testing.T) {
 // A peer that has only half-closed goes on reading, and what it reads goes on being counted, also once we have half-closed
 // too: for the socket that looks as if the peer had gone.
 func TestUnixHalfClosedPeerIsCounted(t *testing.T) {
+	t.Parallel()
 	c, peer := connectPlain(t, SchemeUnix, Options{})
 	closeWrite(t, peer)
 	event(t, c)
@@ -109,6 +111,7 @@ func TestUnixHalfClosedPeerIsCounted(t *testing.T) {
 
 // A peer that has half-closed dies with data unread.
 func TestUnixHalfClosedPeerDies(t *testing.T) {
+	t.Parallel()
 	for name, closeFirst := range map[string]bool{"we write on": false, "we have half-closed": true} {
 		t.Run(name, func(t *testing.T) {
 			c, peer := connectPlain(t, SchemeUnix, Options{})

@@ -3,6 +3,7 @@ package target
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -12,6 +13,7 @@ var schemes = []string{SchemeTCP, SchemeUnix}
 
 // A write that makes no headway asks again and again whether to go on, and ends with the answer.
 func TestWriteAsksWhileItWaits(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
@@ -46,6 +48,7 @@ func TestWriteAsksWhileItWaits(t *testing.T) {
 
 // A write goes on where it stopped when the peer reads again.
 func TestWriteGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
@@ -73,6 +76,7 @@ func TestWriteGoesOn(t *testing.T) {
 
 // Writes of any size, one after the other, are one stream; nothing is asked while the peer reads.
 func TestWriteSizes(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +84,7 @@ func TestWriteSizes(t *testing.T) {
 			got := collect(peer)
 			var all []byte
 			for i := range 200 {
-				p := pattern(i * i)
+				p := slices.Clone(pattern(i * i))
 				all = append(all, p...)
 				mustWrite(t, c, p)
 				clear(p) // p belongs to the caller again
@@ -100,6 +104,7 @@ func TestWriteSizes(t *testing.T) {
 
 // Write fails at once on a connection that has ended, however often it is called.
 func TestWriteAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range schemes {
 		c, peer := connectPlain(t, scheme, Options{})
 		peer.Close()
@@ -116,6 +121,7 @@ func TestWriteAfterTheEnd(t *testing.T) {
 
 // What Abort cuts off, and a Close in the middle of a write, leave the peer with a prefix.
 func TestAbortAndCloseDuringAWrite(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range schemes {
 		for name, end := range map[string]func(*Conn){"Abort": (*Conn).Abort, "Close": (*Conn).Close} {
 			t.Run(scheme+" "+name, func(t *testing.T) {
