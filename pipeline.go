@@ -174,7 +174,7 @@ func (p *pipeline) report() error {
 		level = slog.LevelWarn
 	}
 	p.logger.Log(context.Background(), level, "drain ended", "received_lines", s.ReceivedLines, "confirmed_lines", confirmedLines(s),
-		"unconfirmed_lines", lines, "unconfirmed_bytes", bytes, "senders_cut_off", s.CutOff)
+		"resent_lines", resentLines(s), "unconfirmed_lines", lines, "unconfirmed_bytes", bytes, "senders_cut_off", s.CutOff)
 	if lines == 0 {
 		return nil
 	}
@@ -184,6 +184,15 @@ func (p *pipeline) report() error {
 func confirmedLines(s admin.Snapshot) (n uint64) {
 	for _, t := range s.Targets {
 		n += t.ConfirmedLines
+	}
+	return n
+}
+
+func resentLines(s admin.Snapshot) (n uint64) {
+	for _, t := range s.Targets {
+		for _, r := range t.Resent {
+			n += r.Lines
+		}
 	}
 	return n
 }

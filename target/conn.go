@@ -67,7 +67,7 @@ type ending struct {
 	afterOurs  bool   // the FIN came after our own
 	finSent    uint64 // on the wire, when the FIN came
 	finAcked   uint64
-	finUnread  uint64
+	finAtRest  bool
 	allRead    bool // by the estimate, when we half-closed
 	finCounted bool
 }
@@ -325,7 +325,7 @@ func (c *Conn) provenLocked() bool {
 		return c.halfClosed && e.closed && e.allRead && c.ackedWire >= c.sent.Load()
 	}
 	provoked := c.halfClosed || c.sent.Load() > e.finSent // a RST answers what we sent to a closed socket
-	return e.finUnread == 0 && c.ackedWire == e.finAcked && provoked
+	return e.finAtRest && c.ackedWire == e.finAcked && provoked
 }
 
 // CloseWrite ends our direction after all that was written: close_notify, if it can go out without waiting, and a FIN. The

@@ -70,13 +70,13 @@ func TestRest(t *testing.T) {
 		{"looks between them are no answers", []look{{900, 10, 0, false}, {900, 10, 0, false}, {900, 10, 100 * ms, false}, {900, 10, 50 * ms, false}}},
 		{"an answer that differs", []look{{900, 10, 0, false}, {900, 10, s, false}, {901, 10, 2 * s, false}, {901, 10, 3 * s, false}, {901, 10, 4 * s, true}}},
 		{"more is acknowledged", []look{{900, 10, 0, false}, {900, 10, s, false}, {900, 10, 2 * s, true}, {900, 11, 3 * s, false}, {900, 11, 4 * s, false}, {900, 11, 5 * s, true}}},
-		{"narrower than within the stretch", []look{{800, 0, 0, false}, {699, 10, s, false}, {699, 10, 2 * s, false}, {699, 10, 9 * s, false}, {699, 10, 20 * s, false}}},
-		{"by no more than an eighth", []look{{800, 0, 0, false}, {700, 10, s, false}, {700, 10, 2 * s, false}, {700, 10, 3 * s, true}}},
-		{"by more than 16 KiB", []look{{kib * kib, 0, 0, false}, {1008*kib - 1, 10, s, false}, {1008*kib - 1, 10, 2 * s, false}, {1008*kib - 1, 10, 3 * s, false}}},
-		{"by no more than 16 KiB", []look{{kib * kib, 0, 0, false}, {1008 * kib, 10, s, false}, {1008 * kib, 10, 2 * s, false}, {1008 * kib, 10, 3 * s, true}}},
-		{"narrower than in the stretch before", []look{{800, 0, 0, false}, {600, 64 * kib, s, false}, {600, 128*kib - 1, 2 * s, false}, {600, 128*kib - 1, 3 * s, false}, {600, 128*kib - 1, 4 * s, false}}},
-		{"but not than two before", []look{{800, 0, 0, false}, {600, 64 * kib, s, false}, {600, 128 * kib, 2 * s, false}, {600, 128 * kib, 3 * s, false}, {600, 128 * kib, 4 * s, true}}},
-		{"a receiver that hangs", []look{{900 * kib, 0, 0, false}, {800 * kib, 100 * kib, s, false}, {700 * kib, 200 * kib, 2 * s, false}, {700 * kib, 200 * kib, 3 * s, false}, {700 * kib, 200 * kib, 9 * s, false}}},
+		{"narrower than within the stretch", []look{{800, 0, 0, false}, {599, 10, s, false}, {599, 10, 2 * s, false}, {599, 10, 9 * s, false}, {599, 10, 20 * s, false}}},
+		{"by no more than a quarter", []look{{800, 0, 0, false}, {600, 10, s, false}, {600, 10, 2 * s, false}, {600, 10, 3 * s, true}}},
+		{"by more than 512 KiB", []look{{4 * kib * kib, 0, 0, false}, {3584*kib - 1, 10, s, false}, {3584*kib - 1, 10, 2 * s, false}, {3584*kib - 1, 10, 3 * s, false}}},
+		{"by no more than 512 KiB", []look{{4 * kib * kib, 0, 0, false}, {3584 * kib, 10, s, false}, {3584 * kib, 10, 2 * s, false}, {3584 * kib, 10, 3 * s, true}}},
+		{"narrower than in the stretch before", []look{{800, 0, 0, false}, {500, kib * kib, s, false}, {500, 2*kib*kib - 1, 2 * s, false}, {500, 2*kib*kib - 1, 3 * s, false}, {500, 2*kib*kib - 1, 4 * s, false}}},
+		{"but not than two before", []look{{800, 0, 0, false}, {500, kib * kib, s, false}, {500, 2 * kib * kib, 2 * s, false}, {500, 2 * kib * kib, 3 * s, false}, {500, 2 * kib * kib, 4 * s, true}}},
+		{"a receiver that hangs", []look{{3000 * kib, 0, 0, false}, {2000 * kib, kib * kib, s, false}, {1000 * kib, 2 * kib * kib, 2 * s, false}, {100 * kib, 3 * kib * kib, 3 * s, false}, {100 * kib, 3 * kib * kib, 4 * s, false}, {100 * kib, 3 * kib * kib, 9 * s, false}}},
 	}
 	for _, test := range tests {
 		start := time.Now()
@@ -91,9 +91,11 @@ func TestRest(t *testing.T) {
 
 func TestAllRead(t *testing.T) {
 	for p, want := range map[Progress]bool{
-		{}:                        true,
-		{Unread: 1}:               false,
-		{Unread: 1, Rested: true}: true,
+		{}:                           true,
+		{Unread: 1}:                  false,
+		{Unread: 1, Rested: true}:    true,
+		{Rising: true}:               false,
+		{Rising: true, Rested: true}: true,
 	} {
 		if p.AllRead() != want {
 			t.Errorf("%+v: AllRead() = %v", p, !want)

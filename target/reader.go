@@ -63,7 +63,7 @@ func (c *Conn) countFINLocked() {
 	if !c.unix {
 		e.finSent = c.sent.Load()
 		c.countLocked(time.Now())
-		e.finAcked, e.finUnread, e.finCounted = c.ackedWire, c.estimate.unread, c.estimate.known
+		e.finAcked, e.finAtRest, e.finCounted = c.ackedWire, c.estimate.atRest(), c.estimate.known
 		if c.counts.closed && !c.halfClosed {
 			c.failLocked(syscall.ECONNRESET)
 			return
