@@ -67,7 +67,7 @@ func TestDefaults(t *testing.T) {
 	c.Listen, c.Targets = nil, nil
 	want := config{
 		Connections: 4, DialTimeout: 5 * time.Second, FailbackInterval: 5 * time.Minute,
-		Buffer: 16 << 10, MaxLine: 1 << 20, Oversize: splitter.Drop, Queue: 128, Memory: 256 << 20,
+		Buffer: 16 << 10, MaxLine: 1 << 20, Oversize: splitter.Drop, Queue: 32, Memory: 256 << 20,
 		StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second,
 		ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second, DrainTimeout: 8 * time.Second,
 		LogLevel: slog.LevelInfo, LogFormat: "text",

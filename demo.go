@@ -37,6 +37,8 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 		return simulate.Ledger{}, err
 	}
 	logger := slog.New(slog.DiscardHandler)
+	ctx, endInput := context.WithCancel(ctx)
+	defer endInput()
 	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
 	defer stop()
 	p, err := newPipeline(cfg, logger)
@@ -48,7 +50,7 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 	}
 	ledger := func() simulate.Ledger { return demoLedger(p.snapshot()) }
 	running(simulate.Running{Addr: p.listeners[0].Addr().String(), Ledger: ledger})
-	err = p.serve(soft, hard)
+	err = p.serve(soft, hard, endInput)
 	return ledger(), err
 }
 

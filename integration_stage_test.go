@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,13 +31,13 @@ var fastLane = make(chan struct{}, 1)
 // target is where a linesplit sends to: a sink, a child process, another linesplit or a proxy.
 type target interface{ Target() string }
 
-// place is host:port of 127.0.0.1, with a target's query if there is one.
+// place is host:port, with a target's query if there is one.
 type place string
 
 // newPlace returns a free one where a program of the test can listen, go, and listen again.
 func newPlace(t *testing.T) place {
 	t.Helper()
-	ln, err := rig.ListenLow()
+	ln, err := rig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +48,11 @@ func newPlace(t *testing.T) place {
 // Target is the place as -target and -listen take it.
 func (p place) Target() string { return "tcp://" + string(p) }
 
-func (p place) port() string { return string(p[strings.LastIndexByte(string(p), ':')+1:]) }
+// flags are the same for -addr and -port.
+func (p place) flags() []string {
+	host, port, _ := net.SplitHostPort(string(p))
+	return []string{"-addr", host, "-port", port}
+}
 
 // taken says whether something listens there.
 func (p place) taken() bool {
@@ -305,7 +308,9 @@ func inboundTLS() []string {
 	return []string{"-listen", "tls://127.0.0.1:0", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}
 }
 
-func outboundTLS() []string { return []string{"-tls-target-ca", certs.CA} }
+func outboundTLS() []string {
+	return []string{"-tls-target-ca", certs.CA, "-tls-target-server-name", "localhost"}
+}
 
 // smallBuffer is a receive buffer that a stalled receiver has full at once.
 const smallBuffer = 64 << 10

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,6 +142,7 @@ func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 	s.load(2, steady())
 	for range 2 {
 		s.flow(sink, 400)
+		s.metric(4, "linesplit_target_connections")
 		time.Sleep(pastHalfCloser)
 		began := time.Now()
 		if code := down.Terminate(); code != 0 {
@@ -879,15 +879,15 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			port := newPlace(t)
+			free := newPlace(t)
 			args := test.args
 			if !strings.Contains(strings.Join(args, " "), "-listen") && args[0] != "-port" {
-				args = append([]string{"-addr", "127.0.0.1", "-port", port.port()}, args...)
+				args = append(free.flags(), args...)
 			}
 			p := rig.StartProcess(t, rig.ProcessOptions{Binary: binary, Args: args})
 			listened := false
 			rig.WaitFor(t, "linesplit refuses to start", func() bool {
-				listened = listened || port.taken()
+				listened = listened || free.taken()
 				return p.Ended()
 			})
 			if code := p.Wait(); code != 2 {
@@ -904,15 +904,14 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 // Someone else has the port: not the configuration's fault, and worth a restart later.
 func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
-	ln, err := rig.ListenLow()
+	ln, err := rig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
 	busy := ln.Addr().String()
-	_, port, _ := net.SplitHostPort(busy)
 	for name, args := range map[string][]string{
-		"addr and port":   {"-addr", "127.0.0.1", "-port", port},
+		"addr and port":   place(busy).flags(),
 		"second listener": {"-listen", "tcp://127.0.0.1:0", "-listen", "tcp://" + busy},
 		"admin":           {"-listen", "tcp://127.0.0.1:0", "-admin", busy},
 	} {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -24,7 +25,14 @@ const (
 	exitUsage  = 2 // the configuration is wrong; nothing was opened
 )
 
+// gcPercent is how much garbage the heap may gather beside what lives, in percent. In steady state nothing is allocated, so a
+// low value costs nothing, and the process stays close to -memory when buffers of many sizes come and go. GOGC overrides it.
+const gcPercent = 30
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(dispatch(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -45,10 +53,12 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return run(ctx, cfg, stderr)
 }
 
-// run works until a signal or the end of ctx, drains, and returns the exit code. The first signal ends soft: no new senders,
+// run works until a signal, the end of ctx, or that of the last finite listener, drains, and returns the exit code. The first signal ends soft: no new senders,
 // and those there are get notice. The drain timeout or a second signal ends hard: what is not confirmed by then is reported.
 func run(ctx context.Context, cfg config, stderr io.Writer) int {
 	logger := newLogger(cfg, stderr)
+	ctx, endInput := context.WithCancel(ctx)
+	defer endInput()
 	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
 	defer stop()
 
@@ -57,7 +67,7 @@ func run(ctx context.Context, cfg config, stderr io.Writer) int {
 		err = p.open(soft)
 	}
 	if err == nil {
-		err = p.serve(soft, hard)
+		err = p.serve(soft, hard, endInput)
 	}
 	if err != nil {
 		logger.Error("linesplit failed", "err", err)
@@ -88,6 +98,7 @@ func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (s
 		case s := <-signals:
 			logger.Info("drain began", "cause", s, "drain_timeout", drain)
 		case <-soft.Done():
+			logger.Info("drain began", "cause", "end of input", "drain_timeout", drain)
 		case <-stopped:
 			return
 		}

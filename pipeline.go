@@ -131,9 +131,9 @@ func (p *pipeline) close() {
 	}
 }
 
-// serve carries lines until soft ends, or until the last of finite listeners has ended, and returns when everything is
-// confirmed or hard has ended. The error says what was not.
-func (p *pipeline) serve(soft, hard context.Context) error {
+// serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
+// returns when everything is confirmed or hard has ended. The error says what was not.
+func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
 	stopAdmin, err := serveAdmin(soft, p)
 	if err != nil {
 		p.close()
@@ -153,7 +153,7 @@ func (p *pipeline) serve(soft, hard context.Context) error {
 		inbound.Go(func() { inboundErrs[i] = p.split.Serve(soft, hard, ln) })
 	}
 	inbound.Wait()
-	p.draining.Store(true)
+	endInput() // has an effect only after finite listeners
 	close(p.lines)
 	workers.Wait()
 	return errors.Join(errors.Join(inboundErrs...), p.report())

@@ -220,6 +220,7 @@ func (c *Conn) Progress() Progress {
 		Written: c.written,
 		Acked:   acked,
 		Read:    min(c.readLocked(), acked),
+		Exact:   c.unix && countsKept,
 		Unread:  c.estimate.unread,
 		Rising:  c.estimate.rise() > 0,
 		Rested:  c.estimate.rest.reached(),

@@ -12,6 +12,8 @@ type Progress struct {
 	// Read bytes have been read by the peer's application as far as the acknowledgements and windows that came back can
 	// tell, with the safety distance of Options.Margin.
 	Read uint64
+	// Exact says that Read is known and not estimated, as it is over a Unix socket.
+	Exact bool
 	// Unread estimates how many bytes of those that arrived the peer's application has not read yet, counted on the wire.
 	Unread uint64
 	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth little.

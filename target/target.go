@@ -20,6 +20,7 @@ type Target struct {
 	dialErrors  atomic.Uint64
 	connections atomic.Int64
 	stuck       atomic.Int64
+	freedAt     atomic.Int64 // when stuck last fell to 0, Unix nanoseconds
 
 	mu           sync.Mutex // guards what follows
 	known        bool       // a dial has ended, well or not
@@ -91,10 +92,17 @@ func (t *Target) Left() { t.connections.Add(-1) }
 func (t *Target) Connections() int { return int(t.connections.Load()) }
 
 // Stuck adds n to the count of connections that make no progress though they have something to deliver.
-func (t *Target) Stuck(n int) { t.stuck.Add(int64(n)) }
+func (t *Target) Stuck(n int) {
+	if t.stuck.Add(int64(n)) == 0 {
+		t.freedAt.Store(time.Now().UnixNano())
+	}
+}
 
-// Confirming says that the target has connections and that all of them make progress.
-func (t *Target) Confirming() bool { return t.Connections() > 0 && t.stuck.Load() == 0 }
+// Confirming says that the target has connections and that all of them have made progress for the time given. A target that has
+// just begun to take again is no proof that another one does not: that one may begin in the same moment.
+func (t *Target) Confirming(since time.Duration) bool {
+	return t.Connections() > 0 && t.stuck.Load() == 0 && time.Since(time.Unix(0, t.freedAt.Load())) >= since
+}
 
 // Set is all targets, in the order of the configuration.
 type Set []*Target
@@ -102,15 +110,15 @@ type Set []*Target
 // Other returns a random target other than the given one that is not known to be down, one that confirms where there is one;
 // nil if all others are down.
 func (s Set) Other(than *Target) *Target {
-	if t := s.pick(than, (*Target).Confirming); t != nil {
+	if t := s.OtherConfirming(than, 0); t != nil {
 		return t
 	}
 	return s.pick(than, func(*Target) bool { return true })
 }
 
 // OtherConfirming is Other for a caller that would rather have none than one that does not confirm.
-func (s Set) OtherConfirming(than *Target) *Target {
-	return s.pick(than, (*Target).Confirming)
+func (s Set) OtherConfirming(than *Target, since time.Duration) *Target {
+	return s.pick(than, func(t *Target) bool { return t.Confirming(since) })
 }
 
 // pick chooses with equal chances in one pass.

@@ -59,7 +59,7 @@ func TestOther(t *testing.T) {
 			}
 		}
 		checkChoice(t, test.name+": Other", s, test.other, func() *Target { return s.Other(s[test.than]) })
-		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target { return s.OtherConfirming(s[test.than]) })
+		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target { return s.OtherConfirming(s[test.than], 0) })
 	}
 }
 
@@ -104,7 +104,7 @@ func TestConfirming(t *testing.T) {
 	x := named("a")[0]
 	check := func(want bool) {
 		t.Helper()
-		if got := x.Confirming(); got != want {
+		if got := x.Confirming(0); got != want {
 			t.Errorf("Confirming() = %v with %d connections", got, x.Connections())
 		}
 	}

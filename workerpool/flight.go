@@ -30,8 +30,9 @@ type flight struct {
 
 	seen      target.Progress
 	ackedAt   time.Time // when something last arrived, or nothing was outstanding
-	marks     marks
-	confirmed bool // something of it was
+	marks     marks     // of resend-age
+	fresh     marks     // of freshFor
+	confirmed bool      // something of it was
 	stuck     bool
 	stalled   bool // counted as a stall
 	ending    bool // it is to be left
@@ -109,13 +110,22 @@ func (f *flight) surelyRead() uint64 {
 	return arrived - min(f.seen.Unread, arrived)
 }
 
+// freshFor is for how long what was acknowledged is retained whatever the estimate says. A receiver that is slower than it seems has
+// its backlog there: with 1500-byte packets Linux hides up to a megabyte of it behind a window that does not shrink.
+const freshFor = 250 * time.Millisecond
+
 // confirmable returns the position before which everything counts as read now.
 func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
 	f.marks.note(now, f.arrived(), age)
-	if !f.seen.AllRead() {
-		return f.seen.Read
+	f.fresh.note(now, f.arrived(), freshFor)
+	pos := f.seen.Read
+	if !f.seen.Exact {
+		pos = min(pos, f.fresh.before(now.Add(-freshFor)))
 	}
-	return max(f.seen.Read, f.marks.before(now.Add(-age)))
+	if !f.seen.AllRead() {
+		return pos
+	}
+	return max(pos, f.marks.before(now.Add(-age)))
 }
 
 // endWith notes that the flight is to be left.

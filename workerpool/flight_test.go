@@ -65,17 +65,23 @@ func TestConfirmable(t *testing.T) {
 	for name, c := range map[string]struct {
 		seen target.Progress
 		past uint64 // acknowledged for long
+		late uint64 // acknowledged for longer than freshFor
 		want uint64
 	}{
-		"nothing is old":           {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 20},
-		"old and nothing unread":   {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 60},
-		"old, but something lies":  {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 20},
-		"read is ahead of the age": {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 80},
-		"blind":                    {target.Progress{Written: 100, Blind: true}, 60, 60},
+		"nothing is old":           {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
+		"old and nothing unread":   {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
+		"old, but something lies":  {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
+		"old and at rest":          {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, Rested: true}, 60, 90, 60},
+		"old, but the window rose": {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
+		"read is ahead of the age": {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
+		"read too fresh to trust":  {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 70},
+		"fresh, but exact":         {target.Progress{Written: 100, Acked: 90, Read: 80, Exact: true}, 60, 70, 80},
+		"blind":                    {target.Progress{Written: 100, Blind: true}, 60, 100, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := flight{seen: c.seen}
 			f.marks.note(epoch, c.past, age)
+			f.fresh.note(epoch.Add(age-freshFor), c.late, freshFor)
 			if got := f.confirmable(epoch.Add(age), age); got != c.want {
 				t.Errorf("%d, want %d", got, c.want)
 			}

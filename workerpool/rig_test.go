@@ -309,7 +309,7 @@ func (r *rig) closed(s Stats) {
 			r.t.Errorf("%s: %d connections counted at the end", p.name, n)
 		}
 		place.Joined() // a stuck connection that was never taken back shows in Confirming
-		if !place.Confirming() {
+		if !place.Confirming(0) {
 			r.t.Errorf("%s: counted as stuck at the end", p.name)
 		}
 		place.Left()

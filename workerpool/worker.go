@@ -23,8 +23,8 @@ const (
 	// observeEvery is how many buffers one sample of the confirmation histogram stands for.
 	observeEvery = 16
 	// patience is how long, after the peer's FIN, a worker waits for signs that everything was read before it half-closes.
-	// Keepalives bring them within two seconds.
-	patience = 5 * time.Second
+	// Keepalives bring them within three. linesplit itself goes on reading for four after its FIN (half of -drain-timeout).
+	patience = 3500 * time.Millisecond
 	// maxLeaving bounds the connections that a worker has left and still waits for; the oldest is given up beyond it.
 	maxLeaving = 8
 )
@@ -415,9 +415,9 @@ func (w *worker) stallVerdict(f *flight) error {
 func (w *worker) hasRefuge(f *flight) bool {
 	if w.flight != nil && w.flight != f {
 		at := w.flight.place
-		return at != f.place && at.target.Confirming()
+		return at != f.place && at.target.Confirming(f.stuckAfter)
 	}
-	t := w.pool.set.OtherConfirming(f.place.target)
+	t := w.pool.set.OtherConfirming(f.place.target, f.stuckAfter)
 	if t == nil {
 		return false
 	}

@@ -102,7 +102,7 @@ type Child struct {
 // StartChild starts this test binary again as a target (see RunChild).
 func StartChild(tb testing.TB, tally *Tally) *Child {
 	tb.Helper()
-	ln, err := ListenLow()
+	ln, err := ListenAlone()
 	if err != nil {
 		tb.Fatalf("target process: %v", err)
 	}

@@ -31,7 +31,7 @@ func StartHAProxy(tb testing.TB, haproxy string, backends ...string) []string {
 	config.WriteString("defaults\n mode tcp\n retries 0\n timeout connect 1s\n timeout client 1m\n timeout server 1m\n")
 	var addrs []string
 	for i, backend := range backends {
-		ln, err := ListenLow()
+		ln, err := ListenAlone()
 		if err != nil {
 			tb.Fatalf("haproxy: %v", err)
 		}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -57,7 +56,7 @@ type Sink struct {
 	paused chan struct{} // closed by Resume; nil: reading
 }
 
-// NewSink listens on a port of its own (or a socket in a directory of its own)
+// NewSink listens on an address of its own (or a socket in a directory of its own)
 // and counts into tally what it reads.
 func NewSink(tb testing.TB, tally *Tally, o SinkOptions) *Sink {
 	tb.Helper()
@@ -126,25 +125,17 @@ func (s *Sink) listen() (net.Listener, error) {
 		s.tb.Cleanup(func() { os.RemoveAll(dir) })
 		return net.Listen("unix", filepath.Join(dir, "target.sock"))
 	case s.addr == "":
-		return ListenLow()
+		return ListenAlone()
 	}
 	return net.Listen(s.o.Network, s.addr)
 }
 
-// ListenLow listens on a free port of 127.0.0.1 below those that the kernel gives
-// to outgoing connections. Such a port can be closed and taken again: no
-// connection of this or another program is given it in between.
-func ListenLow() (net.Listener, error) {
-	const lowest, beyond, attempts = 10_000, 32_000, 100
-	var err error
-	for range attempts {
-		port := lowest + rand.IntN(beyond-lowest)
-		var ln net.Listener
-		if ln, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return ln, nil
-		}
-	}
-	return nil, err
+// ListenAlone listens on a free port of a loopback address that nobody else uses: all of 127.0.0.0/8 is this machine.
+// Such a port can be closed and taken again. On 127.0.0.1 another listener or an outgoing connection, of this or of
+// another program, may be given it in between.
+func ListenAlone() (net.Listener, error) {
+	addr := net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
+	return net.Listen("tcp", net.JoinHostPort(addr.String(), "0"))
 }
 
 func (s *Sink) accept(ln net.Listener) {
