@@ -117,20 +117,50 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	if p.windowMax < p.o.ResendMax {
 		p.o.Logger.Warn("memory is shared by many connections: each retains less than -resend-max", "retained_bytes", p.windowMax, "resend_max", p.o.ResendMax)
 	}
-	var workers sync.WaitGroup
-	id := 0
+	var workers []*worker
 	for _, home := range p.places {
 		for range p.o.Connections {
-			w := newWorker(p, id, home, lines)
-			workers.Go(func() { w.run(hard) })
-			id++
+			workers = append(workers, newWorker(p, len(workers), home, lines))
 		}
 	}
-	workers.Wait()
+	runAll(hard, workers)
 	if n := p.retained.lines.Load(); n > 0 {
 		return fmt.Errorf("%d lines (%d bytes) were sent or taken to be sent, and not confirmed", n, p.retained.bytes.Load())
 	}
 	return nil
+}
+
+// runAll runs the workers until all have ended. One ticker serves them all: a ticker of its own in each worker's select would enter
+// and leave the runtime's timers with every buffer.
+func runAll(hard context.Context, workers []*worker) {
+	var running, clock sync.WaitGroup
+	ended := make(chan struct{})
+	clock.Go(func() { tick(workers, ended) })
+	for _, w := range workers {
+		running.Go(func() { w.run(hard) })
+	}
+	running.Wait()
+	close(ended)
+	clock.Wait()
+}
+
+// tick tells every worker the time at regular intervals. One that has not taken the last tick yet misses this one.
+func tick(workers []*worker, ended <-chan struct{}) {
+	ticker := time.NewTicker(target.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			for _, w := range workers {
+				select {
+				case w.ticks <- now:
+				default:
+				}
+			}
+		case <-ended:
+			return
+		}
+	}
 }
 
 // Stats returns the present counts.

@@ -93,13 +93,10 @@ func (r *rig) runHomes(hard context.Context, homes []int) error {
 	if len(homes) == 0 {
 		return r.pool.Run(hard, r.lines)
 	}
-	var workers sync.WaitGroup
 	for i, home := range homes {
-		w := newWorker(r.pool, i, r.pool.places[home], r.lines)
-		r.workers = append(r.workers, w)
-		workers.Go(func() { w.run(hard) })
+		r.workers = append(r.workers, newWorker(r.pool, i, r.pool.places[home], r.lines))
 	}
-	workers.Wait()
+	runAll(hard, r.workers)
 	return nil
 }
 

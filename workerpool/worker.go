@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"linesplit/linebuf"
-	"linesplit/target"
 )
 
 const (
@@ -57,7 +56,7 @@ type worker struct {
 	dialler  dialler
 	nextHome time.Time
 
-	ticker    *time.Ticker
+	ticks     chan time.Time // from the pool
 	recheck   *time.Timer
 	waitingFn func() error // waiting, as a value that need not be made for every write
 
@@ -93,6 +92,7 @@ func (b *backlog) pop() segment {
 func newWorker(p *Pool, id int, home *place, lines <-chan *linebuf.Buffer) *worker {
 	w := &worker{pool: p, id: id, home: home, lines: lines, logger: p.o.Logger.With("worker", id)}
 	w.waitingFn = w.waiting
+	w.ticks = make(chan time.Time, 1)
 	w.lookAfter = int(min(lookBytes, p.windowMax/4))
 	w.always = make(chan struct{})
 	close(w.always)
@@ -102,8 +102,6 @@ func newWorker(p *Pool, id int, home *place, lines <-chan *linebuf.Buffer) *work
 // run works until the channel is closed and everything is confirmed, or until hard ends.
 func (w *worker) run(hard context.Context) {
 	w.stop = hard.Done()
-	w.ticker = time.NewTicker(target.Tick)
-	defer w.ticker.Stop()
 	w.recheck = time.NewTimer(0)
 	defer w.recheck.Stop()
 	w.dialler.start(hard, w.pool.o.Dial)
@@ -181,7 +179,7 @@ func (w *worker) next() {
 		w.write(w.again.pop())
 	case <-w.events():
 		w.attend(time.Now())
-	case now := <-w.ticker.C:
+	case now := <-w.ticks:
 		w.tick(now)
 	case now := <-w.rechecks():
 		w.attend(now)
