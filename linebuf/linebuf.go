@@ -50,5 +50,6 @@ func sizeOf(class uint8) int {
 
 func newBuffer(class uint8) *Buffer {
 	store := make([]byte, sizeOf(class))
+	adviseHuge(store)
 	return &Buffer{B: store[:0], store: store, class: class}
 }

@@ -84,12 +84,13 @@ func (r *rig) charged() int64 { return r.registry.charged.Load() }
 
 func (r *rig) take(out <-chan *linebuf.Buffer) {
 	for b := range out {
-		r.gate.Lock()
+		r.gate.Lock() // while it is held elsewhere
+		n := bytes.Count(b.B, newline)
 		r.gate.Unlock()
 		if len(b.B) == 0 || b.B[len(b.B)-1] != '\n' {
 			r.t.Errorf("a buffer of %d bytes does not end in a newline", len(b.B))
 		}
-		if n := bytes.Count(b.B, newline); n != b.Lines {
+		if n != b.Lines {
 			r.t.Errorf("a buffer says %d lines and has %d", b.Lines, n)
 		}
 		if since := time.Since(b.Read); since < 0 || since > time.Minute {

@@ -160,7 +160,7 @@ func TestTargetLogs(t *testing.T) {
 			time.Sleep(time.Second - 1)
 			fail()
 		}, "")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		step("after 30 s", fail, `level=WARN msg="target still down"`+common+` err=refused down_for=30s failed_dials=32`)
 		step("right after", fail, "")
 		time.Sleep(45 * time.Second)

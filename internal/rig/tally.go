@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -58,10 +59,8 @@ func (t *Tally) HasAll(sent Sent) bool {
 		if len(seen) < n {
 			return false
 		}
-		for _, times := range seen[:n] {
-			if times == 0 {
-				return false
-			}
+		if slices.Contains(seen[:n], 0) {
+			return false
 		}
 	}
 	return true

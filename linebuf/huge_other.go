@@ -1,0 +1,5 @@
+//go:build !linux
+
+package linebuf
+
+func adviseHuge([]byte) {}
