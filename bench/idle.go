@@ -99,7 +99,7 @@ func (b *bench) idleMemory(ctx context.Context, pid int, idlers, sink *child) (s
 
 // openIdle opens n connections more, and waits until the proxy has accepted them.
 func openIdle(ctx context.Context, pid int, idlers *child, n int) error {
-	before, err := descriptors(pid)
+	before, err := settledDescriptors(ctx, pid)
 	if err != nil {
 		return err
 	}

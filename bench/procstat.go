@@ -95,6 +95,22 @@ func descriptors(pid int) (int, error) {
 	return len(entries), err
 }
 
+// settledDescriptors returns how many descriptors a process has open once that has not changed for a while: the connection that
+// found the process ready may still be closing.
+func settledDescriptors(ctx context.Context, pid int) (int, error) {
+	before := -1
+	for {
+		have, err := descriptors(pid)
+		if err != nil || have == before {
+			return have, err
+		}
+		before = have
+		if err := pause(ctx, 300*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // awaitDescriptors waits until a process has n descriptors open.
 func awaitDescriptors(ctx context.Context, pid, n int) error {
 	for {
