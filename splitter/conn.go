@@ -157,10 +157,14 @@ func (c *conn) separate(whole int) *linebuf.Buffer {
 	return full
 }
 
-// bufferFor returns a buffer to carry rest in: one for the next read if there will be more to read at once.
+// smallRest is up to what size, in bytes, the start of a line is carried in a buffer of its own size: copying it once more costs
+// nothing, and a thousand busy senders that wait for their turn do not hold a read buffer each.
+const smallRest = 4 << 10
+
+// bufferFor returns a buffer to carry rest in: one for the next read if rest is long and there will be more to read at once.
 func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
 	pool := c.v.pool
-	if c.filled {
+	if c.filled && len(rest) > smallRest {
 		if b := pool.TryGet(c.want(len(rest))); b != nil {
 			return b
 		}

@@ -4,7 +4,7 @@ import "net"
 
 // gateWidth is how many connections may be between a read and its hand-over at one time. Where the channel is full, the others
 // wait before they read, without a buffer: a thousand busy senders would otherwise each hold one, all of them cold by the time
-// their turn comes. (Measured with 1,000 senders: half of the CPU time per byte and a tenth of the memory.)
+// their turn comes. (With 1,000 senders peak memory fell from 390 to 273 MiB, and to 170 with smallRest.)
 const gateWidth = 16
 
 // enterGate lets the connection in if that needs no waiting. It may be in already.
