@@ -98,9 +98,6 @@ func (e *estimator) turn(now time.Time) {
 // rise is by how much the peak has risen of late.
 func (e *estimator) rise() uint64 { return e.peak - e.before[0] }
 
-// atRest says that the window is as wide as it was, or has come to rest.
-func (e *estimator) atRest() bool { return e.unread == 0 || e.rest.reached() }
-
 // allRead is Progress.AllRead.
 func (e *estimator) allRead() bool { return e.unread == 0 && e.rise() == 0 || e.rest.reached() }
 

@@ -56,20 +56,15 @@ func (c *Conn) sawEnd(err error) {
 	c.notify()
 }
 
-// countFINLocked keeps the state of things at the peer's FIN, which later decides what may have been left unread. A socket
-// that is closed although we have not half-closed it was reset, and a write has taken the error from under this read.
+// countFINLocked notes the peer's FIN. A socket that is closed although we have not half-closed it was reset, and a write has taken
+// the error from under this read.
 func (c *Conn) countFINLocked() {
-	e := &c.end
-	if !c.unix {
-		e.finSent = c.sent.Load()
-		c.countLocked(time.Now())
-		e.finAcked, e.finAtRest, e.finCounted = c.ackedWire, c.estimate.atRest(), c.estimate.known
-		if c.counts.closed && !c.halfClosed {
-			c.failLocked(syscall.ECONNRESET)
-			return
-		}
+	c.countLocked(time.Now())
+	if !c.unix && c.counts.closed && !c.halfClosed {
+		c.failLocked(syscall.ECONNRESET)
+		return
 	}
-	e.fin, e.afterOurs = true, c.halfClosed
+	c.end.fin, c.end.afterOurs = true, c.halfClosed
 }
 
 func (c *Conn) failed() error {
