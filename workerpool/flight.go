@@ -112,8 +112,8 @@ func (f *flight) surelyRead() uint64 {
 
 const (
 	// freshFor is for how long what was acknowledged is retained whatever the estimate says. A receiver that is slower than it
-	// seems has its backlog there.
-	freshFor = 250 * time.Millisecond
+	// seems has its backlog there, and a starved one may be seconds behind.
+	freshFor = 2 * time.Second
 	// freshMax bounds that, in bytes: with 1500-byte packets Linux was seen to hide up to a megabyte behind a window that does not
 	// shrink. More would cost a busy worker its cache: a window of 8 MiB took a sixth more CPU time per byte than one of 1 MiB.
 	freshMax = 1 << 20
