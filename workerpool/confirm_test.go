@@ -63,7 +63,7 @@ func TestConfirmation(t *testing.T) {
 		a.margin = 2500
 		r := newRig(t, Options{}, []*peer{a})
 		r.bigLines()
-		r.wantConfirmed(r.pass(time.Second), 70) // the buffer that holds byte 7500 stays
+		r.wantConfirmed(r.pass(3*time.Second), 70) // the buffer that holds byte 7500 stays
 		r.send(5, 100)
 		r.wantConfirmed(r.pass(time.Second), 80)
 		r.finish(time.Second)
@@ -73,7 +73,7 @@ func TestConfirmation(t *testing.T) {
 		a.margin = 0
 		r := newRig(t, Options{}, []*peer{a})
 		r.bigLines()
-		r.wantConfirmed(r.pass(time.Second), 100)
+		r.wantConfirmed(r.pass(3*time.Second), 100)
 		r.finish(time.Second)
 	})
 	settled(t, "age", func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestResend(t *testing.T) {
 			a.margin, a.fresh = c.margin, first(c.acked, c.read)
 			r := newRig(t, Options{}, []*peer{a})
 			r.bigLines()
-			r.wantConfirmed(r.pass(time.Second), c.confirmed)
+			r.wantConfirmed(r.pass(3*time.Second), c.confirmed)
 			a.conn(0).reset()
 			r.wantResent(r.pass(time.Second), c.unacknowledged, c.unread)
 			r.wantDials(a, 2)
