@@ -202,7 +202,11 @@ func (s *stage) waitLoad() {
 func (s *stage) flow(to interface{ Lines() int }, n int) {
 	s.Helper()
 	enough := to.Lines() + n
-	rig.WaitFor(s.T, "lines reach the target", func() bool { return to.Lines() >= enough })
+	if rig.Poll(rig.Patience, func() bool { return to.Lines() >= enough }) {
+		return
+	}
+	m, _ := s.p.Scrape() // without it there is still something to tell
+	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", rig.Patience, n, to.Lines(), enough, m.Dump(), s.p.Goroutines())
 }
 
 // inTurn ends one target after the other, while traffic reaches it, and brings it back a moment later.
@@ -311,6 +315,10 @@ func inboundTLS() []string {
 func outboundTLS() []string {
 	return []string{"-tls-target-ca", certs.CA, "-tls-target-server-name", "localhost"}
 }
+
+// homeSoon is for tests that wait for lines at a target which is back: with all workers gone to another it gets none until they
+// think of home.
+var homeSoon = []string{"-failback-interval", "1s"}
 
 // smallBuffer is a receive buffer that a stalled receiver has full at once.
 const smallBuffer = 64 << 10

@@ -174,7 +174,7 @@ func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			a, b := s.twoSinks()
-			s.run([]target{a, b})
+			s.run([]target{a, b}, homeSoon...)
 			s.load(2, rig.SenderOptions{Rate: r.perSender})
 			s.inTurn(6, s.sinks, (*rig.Sink).Exit)
 			s.endLoad()
@@ -196,6 +196,7 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 		end  func(*rig.Sink)
 	}{
 		{"plain", rig.SinkOptions{}, kill},
+		{"small segments", rig.SinkOptions{Segment: 1448}, kill},
 		{"TLS 1.2 closes", tls12, closeUnread}, // close_notify, then RST
 		{"TLS 1.3 closes", tls13, closeUnread},
 		{"TLS 1.3 killed", tls13, kill},
@@ -209,7 +210,7 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 			t.Run(test.name+"/"+r.name, func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t)
-				s.run([]target{s.sink(test.sink), s.sink(test.sink)}, outboundFor(test.sink)...)
+				s.run([]target{s.sink(test.sink), s.sink(test.sink)}, append(outboundFor(test.sink), homeSoon...)...)
 				s.load(2, rig.SenderOptions{Rate: r.perSender})
 				s.inTurn(6, s.sinks, test.end)
 				for _, sink := range s.sinks {
@@ -230,7 +231,7 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			targets := []*rig.Child{rig.StartChild(t, s.tally), rig.StartChild(t, s.tally)}
-			s.run([]target{targets[0], targets[1]})
+			s.run([]target{targets[0], targets[1]}, homeSoon...)
 			s.load(2, steady())
 			for i := range 4 {
 				child := targets[i%2]

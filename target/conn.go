@@ -216,8 +216,8 @@ func (c *Conn) Progress() Progress {
 		Written: c.written,
 		Acked:   acked,
 		Read:    min(c.readLocked(), acked),
-		Exact:   c.unix && countsKept,
 		Unread:  c.estimate.unread,
+		Hidden:  c.hiddenLocked(),
 		Rising:  c.estimate.rise() > 0,
 		Rested:  c.estimate.rest.reached(),
 		Blind:   !countsKept,
@@ -292,6 +292,13 @@ func (c *Conn) readLocked() uint64 {
 	}
 	distance := min(c.estimate.distance(c.margin), max(c.retain, c.margin))
 	return c.readAtLocked(less(c.ackedWire, distance))
+}
+
+func (c *Conn) hiddenLocked() uint64 {
+	if c.unix && countsKept {
+		return 0
+	}
+	return hidden(c.counts.segment)
 }
 
 func (c *Conn) readAtLocked(wire uint64) uint64 {

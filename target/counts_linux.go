@@ -29,6 +29,7 @@ func countTCP(fd int) (kernelCounts, error) {
 		unacked:     uint64(unacked),
 		window:      uint64(info.Snd_wnd),
 		hasWindow:   known >= unsafe.Offsetof(info.Snd_wnd)+unsafe.Sizeof(info.Snd_wnd),
+		segment:     int(info.Snd_mss),
 		closed:      info.State == stateClose,
 		unanswered:  info.Retransmits > 0 || info.Probes > 0,
 		lastAckSeen: time.Duration(info.Last_ack_recv) * time.Millisecond,

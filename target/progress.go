@@ -1,6 +1,9 @@
 package target
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Progress is what a [Conn] knows about the bytes it was given. Positions count bytes of lines (plaintext, with TLS) from
 // the start of the connection; Read ≤ Acked ≤ Written.
@@ -12,10 +15,11 @@ type Progress struct {
 	// Read bytes have been read by the peer's application as far as the acknowledgements and windows that came back can
 	// tell, with the safety distance of Options.Margin.
 	Read uint64
-	// Exact says that Read is known and not estimated, as it is over a Unix socket.
-	Exact bool
 	// Unread estimates how many bytes of those that arrived the peer's application has not read yet, counted on the wire.
 	Unread uint64
+	// Hidden is how many bytes more than Unread may lie unread without the peer's window showing it. It is 0 over a Unix socket, where
+	// Read is known, and beyond all bounds where nothing is known.
+	Hidden uint64
 	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth little.
 	Rising bool
 	// Rested says that the peer's window has come to rest, with nothing on the way, about as wide as it was of late at most.
@@ -45,6 +49,7 @@ type kernelCounts struct {
 	unacked     uint64        // bytes written that the peer has not acknowledged (Unix: not read)
 	window      uint64        // the peer's receive window, bytes (TCP only)
 	hasWindow   bool          // the kernel tells the window (Linux 5.4)
+	segment     int           // most bytes of one TCP segment
 	closed      bool          // TCP: the socket is in state CLOSE; Unix: both directions have ended
 	reset       bool          // Unix: the peer has closed with data unread
 	unanswered  bool          // a retransmission or a probe is waiting for its answer
@@ -60,6 +65,25 @@ const (
 	// moves by a kilobyte now and then.
 	riseFactor = 16
 )
+
+const (
+	// largeSegment tells the segments of a loopback device from those of networks, in bytes.
+	largeSegment = 16 << 10
+	// hiddenLarge is how much a Linux receiver that was starved of CPU time was seen to hide with large segments, in bytes: some
+	// 64 KiB, and a good deal for safety.
+	hiddenLarge = 1 << 20
+)
+
+// hidden returns [Progress.Hidden] for TCP. A Linux receiver never offers more than a limit that grows by two segments for each
+// packet it takes (rcv_ssthresh), while its buffer may have grown to tens of megabytes: what is unread shows once it fills
+// what the buffer holds beyond that limit. With 1500-byte packets more than a megabyte was hidden there; large segments
+// let the limit catch up with the buffer in a few packets.
+func hidden(segment int) uint64 {
+	if segment < largeSegment {
+		return math.MaxUint64
+	}
+	return hiddenLarge
+}
 
 // estimator derives how much the peer holds unread from its receive window: the window shrinks by what is unread, so the
 // peak seen less the present one is the estimate. The zero value is ready.

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -51,6 +52,14 @@ func TestEstimatorDistance(t *testing.T) {
 		}
 		if got := e.distance(test.margin); got != test.distance {
 			t.Errorf("%s: distance = %d, want %d", test.name, got, test.distance)
+		}
+	}
+}
+
+func TestHidden(t *testing.T) {
+	for segment, want := range map[int]uint64{0: math.MaxUint64, 536: math.MaxUint64, 1448: math.MaxUint64, 8948: math.MaxUint64, 32768: hiddenLarge, 65483: hiddenLarge} {
+		if got := hidden(segment); got != want {
+			t.Errorf("segments of %d bytes: %d, want %d", segment, got, want)
 		}
 	}
 }

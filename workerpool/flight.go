@@ -110,23 +110,16 @@ func (f *flight) surelyRead() uint64 {
 	return arrived - min(f.seen.Unread, arrived)
 }
 
-const (
-	// freshFor is for how long what was acknowledged is retained whatever the estimate says. A receiver that is slower than it
-	// seems has its backlog there, and a starved one may be seconds behind.
-	freshFor = 2 * time.Second
-	// freshMax bounds that, in bytes: with 1500-byte packets Linux was seen to hide up to a megabyte behind a window that does not
-	// shrink. More would cost a busy worker its cache: a window of 8 MiB took a sixth more CPU time per byte than one of 1 MiB.
-	freshMax = 1 << 20
-)
+// freshFor is for how long what was acknowledged is retained whatever the estimate says, as far as it may be hidden from the estimate
+// and the window has room. A receiver that is slower than it seems has its backlog there, and a starved one may be seconds behind.
+const freshFor = 2 * time.Second
 
 // confirmable returns the position before which everything counts as read now.
 func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
 	f.marks.note(now, f.arrived(), age)
 	f.fresh.note(now, f.arrived(), freshFor)
-	pos := f.seen.Read
-	if !f.seen.Exact {
-		pos = min(pos, max(f.fresh.before(now.Add(-freshFor)), f.arrived()-min(f.arrived(), freshMax)))
-	}
+	shown := f.arrived() - min(f.arrived(), f.seen.Hidden)
+	pos := min(f.seen.Read, max(f.fresh.before(now.Add(-freshFor)), shown))
 	if !f.seen.AllRead() {
 		return pos
 	}

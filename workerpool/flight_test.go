@@ -1,6 +1,7 @@
 package workerpool
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -74,8 +75,10 @@ func TestConfirmable(t *testing.T) {
 		"old and at rest":          {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, Rested: true}, 60, 90, 60},
 		"old, but the window rose": {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
 		"read is ahead of the age": {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
-		"read too fresh to trust":  {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 70},
-		"fresh, but exact":         {target.Progress{Written: 100, Acked: 90, Read: 80, Exact: true}, 60, 70, 80},
+		"read too fresh to trust":  {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
+		"beyond what can hide":     {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
+		"fresh, but exact":         {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
+		"anything can hide":        {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
 		"blind":                    {target.Progress{Written: 100, Blind: true}, 60, 100, 60},
 	} {
 		t.Run(name, func(t *testing.T) {

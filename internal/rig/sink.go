@@ -33,6 +33,7 @@ type SinkOptions struct {
 	HalfClose bool        // send FIN at once and read on, as `ncat -l` and `nc -N` do
 	Pattern   Pattern
 	Buffer    int // bytes of the kernel's receive buffers, so that a stall is felt soon; 0: as the kernel likes
+	Segment   int // most bytes of a TCP segment, as if behind a network; 0: as the device likes
 }
 
 // Sink is a target in this process. Its methods are safe for concurrent use,
@@ -108,7 +109,10 @@ func (s *Sink) Listen() {
 		s.tb.Fatalf("target: %v", err)
 	}
 	if s.o.Buffer > 0 {
-		setReceiveBuffer(ln, s.o.Buffer)
+		inherit(ln, syscall.SOL_SOCKET, syscall.SO_RCVBUF, s.o.Buffer)
+	}
+	if s.o.Segment > 0 {
+		inherit(ln, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, s.o.Segment)
 	}
 	s.ln = ln
 	s.addr = ln.Addr().String()
@@ -364,10 +368,10 @@ func (c *sinkConn) reset() {
 	c.close()
 }
 
-// setReceiveBuffer sets what accepted connections inherit: set on them, it would come after the first window.
-func setReceiveBuffer(ln net.Listener, size int) {
+// inherit sets an option that accepted connections take over: set on them, it would come after the first window.
+func inherit(ln net.Listener, level, option, value int) {
 	rawConn(ln).Control(func(fd uintptr) {
-		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, size)
+		syscall.SetsockoptInt(int(fd), level, option, value)
 	})
 }
 
