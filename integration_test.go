@@ -249,6 +249,23 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 	}
 }
 
+// Receivers whose kernel runs short of memory offer narrow windows from then on, however much they read: that must not pass for lines
+// unread, of which there may be only so many.
+func TestWindowsThatNarrowForGoodHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b}, "-connections", "2", "-resend-max", "1MiB")
+	s.load(2, rig.SenderOptions{})
+	s.flow(s.tally, 200_000)
+	a.Narrow(smallBuffer)
+	b.Narrow(smallBuffer)
+	s.flow(a, 20_000)
+	s.flow(b, 20_000)
+	s.endLoad()
+	s.finish(none)
+}
+
 // A receiver that has long read everything restarts in the night: whatever it looks like, there is nothing to repeat.
 func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 	t.Parallel()

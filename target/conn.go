@@ -79,6 +79,7 @@ func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
 	}
 	_, isUnix := raw.(*net.UnixConn)
 	c := &Conn{raw: raw, sys: sys, unix: isUnix, viaProxy: viaProxy, margin: uint64(o.Margin), retain: uint64(o.Retain), events: make(chan struct{}, 1)}
+	c.estimate.rest.stretch = min(restStretch, c.retain/restShare)
 	c.look = c.lookAt
 	return c, nil
 }
@@ -220,6 +221,7 @@ func (c *Conn) Progress() Progress {
 		Hidden:  c.hiddenLocked(),
 		Rising:  c.estimate.rise() > 0,
 		Rested:  c.estimate.rest.reached(),
+		Still:   c.estimate.rest.still(),
 		Blind:   !countsKept,
 		Silent:  c.silent,
 		FIN:     c.end.fin || c.end.goodbye,

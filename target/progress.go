@@ -26,6 +26,9 @@ type Progress struct {
 	// Windows may become narrower for good (Linux adapts them to how well packets fill its memory), and then Unread
 	// stays above 0.
 	Rested bool
+	// Still says that nothing is on its way and the window does not move any more: the peer has read everything, or it hangs. A quarter
+	// of Options.Retain more tells: if the window comes back, it is Rested.
+	Still bool
 	// Blind says that this system counts nothing: Acked, Read and Unread stay 0.
 	Blind bool
 	// Silent is for how long retransmissions or probes have gone unanswered. A peer under backpressure answers them.
@@ -91,6 +94,7 @@ type estimator struct {
 	peak   uint64
 	unread uint64
 	known  bool
+	doubt  uint64 // what settle may have taken for read
 
 	before [2]uint64 // the peak when the riseTime before the present one, and when the present one, began
 	turned time.Time // when the present one began
@@ -104,6 +108,16 @@ func (e *estimator) see(window, acked uint64, lastAck, now time.Time) {
 	e.peak = max(e.peak, window)
 	e.unread, e.known = e.peak-window, true
 	e.rest.see(window, acked, lastAck)
+	if e.rest.reached() && window < e.peak {
+		e.settle(window)
+	}
+}
+
+// settle begins anew with a window that has become narrower for good, as it does where the peer's kernel is short of memory. By as
+// much as rest allows for, that may be wrong.
+func (e *estimator) settle(window uint64) {
+	e.doubt = min(e.peak-window, e.rest.slack())
+	e.peak, e.unread, e.before = window, 0, [2]uint64{window, window}
 }
 
 // turn begins another riseTime when it is due.
@@ -127,13 +141,15 @@ func (e *estimator) allRead() bool { return e.unread == 0 && e.rise() == 0 || e.
 
 // distance returns how far behind the acknowledged byte the peer's application may be, in bytes, margin included.
 func (e *estimator) distance(margin uint64) uint64 {
-	return margin + 2*e.unread + min(e.peak, riseFactor*e.rise())
+	return margin + e.doubt + 2*e.unread + min(e.peak, riseFactor*e.rise())
 }
 
 const (
-	// restStretch is over how many acknowledged bytes at least the greatest window is remembered. A receiver that hangs takes
-	// them without reading, so its window is narrower by as much than it was before them: more than restSlack.
+	// restStretch is over how many acknowledged bytes, at least, the greatest window is remembered, and restShare which part of what is
+	// retained that is at most. A receiver that hangs takes them without reading, so its window is narrower by as much
+	// than it was before them: more than restSlack.
 	restStretch = 1 << 20
+	restShare   = 8
 	// restSlack is how much narrower than that the window may be, in bytes and at most restPart of it: Linux 6 adapts windows to how
 	// well packets fill its memory. Receivers that had read everything were seen 18 KB narrower out of 124, and 176 KB
 	// out of 1,060. What a receiver holds unread that hangs is not noticed below that, once nothing more is sent to it.
@@ -146,6 +162,7 @@ const (
 // rest recognises a receiver that has read everything although its window is narrower than it once was: while it read, the
 // window came back to one width again and again, and there it stays. The zero value is ready.
 type rest struct {
+	stretch uint64 // 0: restStretch
 	window  uint64
 	acked   uint64
 	lastAck time.Time
@@ -155,7 +172,7 @@ type rest struct {
 }
 
 func (r *rest) see(window, acked uint64, lastAck time.Time) {
-	if acked-r.from >= restStretch {
+	if acked-r.from >= r.length() {
 		r.widest, r.from = [2]uint64{r.widest[1], 0}, acked
 	}
 	r.widest[1] = max(r.widest[1], window)
@@ -168,9 +185,23 @@ func (r *rest) see(window, acked uint64, lastAck time.Time) {
 	}
 }
 
+func (r *rest) length() uint64 {
+	if r.stretch == 0 {
+		return restStretch
+	}
+	return r.stretch
+}
+
+// slack is how much narrower than of late a window may be that has come to rest.
+func (r *rest) slack() uint64 {
+	return min(restSlack, r.length()/2, max(r.widest[0], r.widest[1])/restPart)
+}
+
+// still is Progress.Still.
+func (r *rest) still() bool { return r.answers >= restAnswers }
+
 func (r *rest) reached() bool {
-	widest := max(r.widest[0], r.widest[1])
-	return r.answers >= restAnswers && r.window+min(restSlack, widest/restPart) >= widest
+	return r.still() && r.window+r.slack() >= max(r.widest[0], r.widest[1])
 }
 
 // silence measures for how long a peer has left probes unanswered. The zero value is ready.

@@ -64,6 +64,33 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+func TestEstimatorSettlesForANarrowWindow(t *testing.T) {
+	start := time.Now()
+	const s = time.Second
+	e := estimator{rest: rest{stretch: 100}}
+	look := func(at time.Duration, window, acked uint64) {
+		e.see(window, acked, start.Add(at), start.Add(at))
+	}
+	look(0, 10_000, 0)
+	look(3*s, 3000, 8000) // narrower by all that came: unread, for all that can be known
+	look(4*s, 3000, 8000)
+	look(5*s, 3000, 8000)
+	if e.unread != 7000 || e.allRead() {
+		t.Fatalf("unread %d, all read: %v", e.unread, e.allRead())
+	}
+	look(6*s, 3010, 8100) // twice the stretch more, and it comes back
+	look(7*s, 2990, 8200)
+	look(8*s, 2990, 8200)
+	look(9*s, 2990, 8200)
+	if e.unread != 0 || !e.allRead() || e.distance(64) != 64+50 {
+		t.Errorf("unread %d, all read: %v, distance %d; want 0, true, the margin and half of the stretch", e.unread, e.allRead(), e.distance(64))
+	}
+	look(10*s, 2000, 9300)
+	if e.unread != 990 {
+		t.Errorf("unread %d, want what the window is narrower by than it was at rest", e.unread)
+	}
+}
+
 func TestRest(t *testing.T) {
 	type look struct {
 		window, acked uint64

@@ -27,6 +27,7 @@ type flight struct {
 
 	stuckAfter time.Duration
 	next       uint64 // position behind the last segment given to conn
+	probe      uint64 // up to where it may be written to though it is full
 
 	seen      target.Progress
 	ackedAt   time.Time // when something last arrived, or nothing was outstanding
@@ -147,10 +148,25 @@ func (f *flight) delivered() bool {
 	return f.closing && f.seen.Err == nil && f.seen.Proven && f.arrived() == f.next
 }
 
-// full says that nothing more must be written until something is confirmed.
+// full says that nothing more must be written until something is confirmed: the window holds its share, and cap could let nothing go.
 func (f *flight) full(limit int64) bool {
-	outstanding := int64(f.seen.Written-min(f.arrived(), f.seen.Written)) + int64(f.seen.Unread)
-	return outstanding >= limit || f.window.mem > limit
+	if f.window.mem <= limit {
+		return false
+	}
+	f.allowProbe(limit)
+	return f.next >= f.probe
+}
+
+// leastProbe is how far above its limit a window may go for the sake of a probe, where the limit is small: some of the largest buffers.
+const leastProbe = 1 << 20
+
+// allowProbe lets a flight that is full of what only seems unread write a little more. A receiver that has read everything may offer
+// less than it once did, for good, and nothing but more bytes tells it from one that hangs: without them both would stand
+// still for ever. One that hangs is asked again until the window has twice its share.
+func (f *flight) allowProbe(limit int64) {
+	if f.seen.Still && f.arrived() == f.next && f.window.mem < limit+max(limit, leastProbe) {
+		f.probe = f.next + uint64(limit/4)
+	}
 }
 
 // leave ends the flight's part in its target's counts.

@@ -93,25 +93,32 @@ func TestConfirmable(t *testing.T) {
 }
 
 func TestFull(t *testing.T) {
+	const limit = 4 << 20
+	still := target.Progress{Written: 1000, Acked: 1000, Unread: 500, Still: true}
 	for name, c := range map[string]struct {
 		seen target.Progress
 		mem  int64
 		want bool
 	}{
-		"empty":                   {},
-		"just below":              {target.Progress{Written: 199, Acked: 100}, 100, false},
-		"unacknowledged":          {target.Progress{Written: 200, Acked: 100}, 100, true},
-		"unread":                  {target.Progress{Written: 200, Acked: 200, Unread: 100}, 100, true},
-		"both together":           {target.Progress{Written: 200, Acked: 150, Unread: 50}, 100, true},
-		"memory at the limit":     {target.Progress{Written: 200, Acked: 200}, 100, false},
-		"memory above":            {target.Progress{Written: 200, Acked: 200}, 101, true},
-		"blind: all has arrived":  {target.Progress{Written: 1000, Blind: true}, 100, false},
-		"acknowledged beyond all": {target.Progress{Written: 100, Acked: 101}, 100, false},
+		"empty":                           {},
+		"at the limit":                    {target.Progress{Written: 1000, Acked: 100, Unread: 100}, limit, false},
+		"above":                           {target.Progress{Written: 1000, Acked: 1000}, limit + 1, true},
+		"above and still: it may be told": {still, limit + 1, false},
+		"something on its way":            {target.Progress{Written: 1000, Acked: 999, Still: true}, limit + 1, true},
+		"asked often enough":              {still, 2 * limit, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := flight{seen: c.seen, window: window{mem: c.mem}}
-			if got := f.full(100); got != c.want {
+			f := flight{seen: c.seen, next: 1000, window: window{mem: c.mem}}
+			if got := f.full(limit); got != c.want {
 				t.Errorf("full: %v", got)
+			}
+			f.seen.Still = false
+			if got := f.full(limit); got != c.want {
+				t.Errorf("full once it is told something: %v", got)
+			}
+			f.next += limit / 4
+			if got := f.full(limit); got != (c.mem > limit) {
+				t.Errorf("full behind a quarter more: %v", got)
 			}
 		})
 	}

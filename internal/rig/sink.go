@@ -222,6 +222,16 @@ func (s *Sink) CloseUnread(stall time.Duration) {
 	s.Resume()
 }
 
+// Narrow lowers the receive buffers of the connections there are, as a kernel does that is short of memory: they offer narrower
+// windows for good.
+func (s *Sink) Narrow(size int) {
+	s.each(func(c *sinkConn) {
+		rawConn(c.raw).Control(func(fd uintptr) {
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, size)
+		})
+	})
+}
+
 // ResetConnections resets every connection, and goes on listening.
 func (s *Sink) ResetConnections() { s.each((*sinkConn).reset) }
 
