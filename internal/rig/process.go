@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -35,6 +36,22 @@ func Build(dir string) (string, error) {
 	return binary, nil
 }
 
+// noticeSources opens the files that the program is made of, below the current directory: go test repeats an old result where the test
+// binary and the files that a test opened are the same. What the program is made of is hardly in the test binary, so
+// without this a change to it would pass untested.
+func noticeSources() error {
+	return filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+}
+
 // Process is a running linesplit. Its methods belong to the test's goroutine.
 type Process struct {
 	Listeners []string // actual addresses of its listeners, host:port or path, in the order of the flags
@@ -61,6 +78,9 @@ type ProcessOptions struct {
 // kills it at the latest.
 func StartProcess(tb testing.TB, o ProcessOptions) *Process {
 	tb.Helper()
+	if err := noticeSources(); err != nil {
+		tb.Fatalf("look at the source files: %v", err)
+	}
 	p := &Process{
 		tb:     tb,
 		cmd:    command(o),
