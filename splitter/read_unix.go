@@ -52,6 +52,7 @@ func (c *conn) readFD() (int, error) {
 // waitForTurn waits for what readable found wanting; not within the callback, for that would hold up Close.
 func (c *conn) waitForTurn() error {
 	if c.viaFD.shut {
+		c.park() // a thousand that wait must not hold a buffer each
 		return c.waitAtGate()
 	}
 	c.leaveGate() // memory may take long to come, and others need less
