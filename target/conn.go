@@ -55,6 +55,7 @@ type Conn struct {
 	ackedWire  uint64
 	written    uint64 // lines' position that sent corresponds to
 	halfClosed bool   // by us
+	saying     bool   // close_notify is going out: a peer that has read it may answer before we have sent our FIN
 	end        ending
 }
 
@@ -337,12 +338,14 @@ func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
 	c.end.allRead = c.estimate.allRead()
+	c.saying = c.secure != nil
 	c.mu.Unlock()
-	if c.secure != nil {
-		c.sayGoodbye()
-	}
+	said := c.secure == nil || c.sayGoodbye()
 	c.mu.Lock()
-	c.halfClosed = true // not before the goodbye: nothing that comes while it waits answers our FIN, least of all the reset that fails it
+	if !said { // what came meanwhile was no answer
+		c.end.afterOurs = false
+	}
+	c.saying, c.halfClosed = false, true
 	c.mu.Unlock()
 	hc, ok := c.raw.(interface{ CloseWrite() error })
 	if !ok {
@@ -354,10 +357,9 @@ func (c *Conn) CloseWrite() error {
 // errNoRoom is what the goodbye says to a socket that takes no more.
 var errNoRoom = errors.New("no room in the send buffer")
 
-func (c *Conn) sayGoodbye() {
-	if c.secure.CloseWrite() == nil {
-		c.flush(func() error { return errNoRoom }) // what does not go out at once is not worth waiting for: the FIN follows
-	}
+// sayGoodbye says whether close_notify has gone out. What does not go out at once is not worth waiting for: the FIN follows.
+func (c *Conn) sayGoodbye() bool {
+	return c.secure.CloseWrite() == nil && c.flush(func() error { return errNoRoom }) == nil
 }
 
 // Abort closes the connection with a RST and throws away what the kernel has not sent: it is being sent elsewhere.

@@ -64,7 +64,7 @@ func (c *Conn) countFINLocked() {
 		c.failLocked(syscall.ECONNRESET)
 		return
 	}
-	c.end.fin, c.end.afterOurs = true, c.halfClosed
+	c.end.fin, c.end.afterOurs = true, c.halfClosed || c.saying
 }
 
 func (c *Conn) failed() error {

@@ -313,6 +313,44 @@ func TestTLSResetAtTheGoodbye(t *testing.T) {
 	}
 }
 
+// slow lets the peer's answer to a write come before the write returns.
+type slow struct {
+	*net.TCPConn
+	answered func()
+}
+
+func (s slow) Write(p []byte) (int, error) {
+	n, err := s.TCPConn.Write(p)
+	s.answered()
+	return n, err
+}
+
+// A peer that has read our close_notify, and so all before it, may have closed before we get as far as our FIN.
+func TestTLSAnswerToTheGoodbyeComesBeforeOurFIN(t *testing.T) {
+	t.Parallel()
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, peer := tlsPair(t, version, nil)
+			data := pattern(100_000)
+			got := collect(peer)
+			mustWrite(t, c, data)
+			var closing sync.WaitGroup
+			closing.Go(func() {
+				got.done.Wait()
+				peer.Close()
+			})
+			c.raw = slow{c.raw.(*net.TCPConn), func() { sawFIN(t, c) }}
+			c.CloseWrite()
+			closing.Wait()
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+			if p := c.Progress(); !p.Proven || p.Err != nil || p.Acked != uint64(len(data)) {
+				t.Errorf("%+v", p)
+			}
+		})
+	}
+}
+
 // A peer's key update, with a request for ours, comes in the middle of the lines. Go's server cannot send one.
 func TestTLSKeyUpdate(t *testing.T) {
 	t.Parallel()
