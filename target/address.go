@@ -1,9 +1,12 @@
 package target
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,21 +16,39 @@ const (
 	SchemeTCP  = "tcp"
 	SchemeTLS  = "tls"
 	SchemeUnix = "unix"
+	SchemeUDP  = "udp" // connection mode only
 )
+
+// maxWeight is far beyond any need and leaves room for sums of weights.
+const maxWeight = 1_000_000
 
 // Address says where a target is and how to reach it. It is an immutable value; equal addresses are the same target.
 type Address struct {
-	// Scheme is SchemeTCP, SchemeTLS or SchemeUnix.
+	// Scheme is SchemeTCP, SchemeTLS, SchemeUnix or SchemeUDP.
 	Scheme string
 	// Host is "host:port", or for SchemeUnix the path of the socket; a leading @ names a Linux abstract socket (unix(7)).
 	Host string
 	// ViaProxy says that something between linesplit and the receiver acknowledges for itself (HAProxy, docker-proxy, a
 	// sidecar), so that neither an acknowledgement nor a FIN proves anything about the receiver.
 	ViaProxy bool
+
+	// What follows is for connection mode, and no part of the target's name.
+
+	// Weight is the target's share of the connections, compared with those of others, at most 1,000,000; 0 is 1, see Share.
+	Weight int
+	// Backup says that the target serves only while none that is not a backup is up.
+	Backup bool
+	// MaxConnections is how many connections the target gets at most at a time; 0 is no limit.
+	MaxConnections int
+	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that each connection begins with; 0 is none.
+	ProxyProtocol int
 }
 
-// ParseAddress reads one -target value: host:port, tcp://host:port, tls://host:port, unix:///path or unix://@name, each
-// with an optional ?via-proxy=true. A value without a scheme is TLS when tlsByDefault, else TCP.
+// Share returns the weight as a number of at least 1.
+func (a Address) Share() int { return max(1, a.Weight) }
+
+// ParseAddress reads one -target value: host:port, tcp://host:port, tls://host:port, udp://host:port, unix:///path or
+// unix://@name, each with options such as ?weight=3&backup=true. A value without a scheme is TLS when tlsByDefault, else TCP.
 func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -47,7 +68,8 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	return a, nil
 }
 
-// String returns the address in the form that ParseAddress reads. It names the target in logs and metrics.
+// String returns the address in the form that ParseAddress reads, without the options of connection mode. It names the target
+// in logs and metrics.
 func (a Address) String() string {
 	s := a.Scheme + "://" + a.Host
 	if a.ViaProxy {
@@ -58,12 +80,12 @@ func (a Address) String() string {
 
 func (a Address) check() error {
 	switch a.Scheme {
-	case SchemeTCP, SchemeTLS:
+	case SchemeTCP, SchemeTLS, SchemeUDP:
 		return checkHostPort(a.Host)
 	case SchemeUnix:
 		return checkPath(a.Host)
 	}
-	return fmt.Errorf("unknown scheme %q: use tcp, tls or unix", a.Scheme)
+	return fmt.Errorf("unknown scheme %q: use tcp, tls, unix or udp", a.Scheme)
 }
 
 func checkHostPort(hostport string) error {
@@ -100,13 +122,58 @@ func (a *Address) setOptions(query string) error {
 	if err != nil {
 		return fmt.Errorf("options %q: %w", query, err)
 	}
-	for key, values := range options {
-		if key != "via-proxy" {
-			return fmt.Errorf("unknown option %q: the only one is via-proxy=true", key)
-		}
-		if a.ViaProxy, err = strconv.ParseBool(values[len(values)-1]); err != nil {
-			return fmt.Errorf("via-proxy=%q is neither true nor false", values[len(values)-1])
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		values := options[key]
+		if err := a.setOption(key, values[len(values)-1]); err != nil {
+			return err
 		}
 	}
+	if a.Scheme == SchemeUDP && a.ProxyProtocol > 0 {
+		return errors.New("proxy-protocol needs a stream: a udp target takes none")
+	}
 	return nil
+}
+
+func (a *Address) setOption(key, value string) (err error) {
+	switch key {
+	case "via-proxy":
+		a.ViaProxy, err = parseBool(key, value)
+	case "weight":
+		a.Weight, err = parseNumber(key, value, maxWeight)
+	case "backup":
+		a.Backup, err = parseBool(key, value)
+	case "max-connections":
+		a.MaxConnections, err = parseNumber(key, value, 1<<30)
+	case "proxy-protocol":
+		a.ProxyProtocol, err = parseProxyProtocol(value)
+	default:
+		return fmt.Errorf("unknown option %q: there are via-proxy=true, weight=3, backup=true, max-connections=100 and proxy-protocol=v2", key)
+	}
+	return err
+}
+
+func parseBool(key, value string) (bool, error) {
+	b, err := strconv.ParseBool(value)
+	if err != nil {
+		return false, fmt.Errorf("%s=%q is neither true nor false", key, value)
+	}
+	return b, nil
+}
+
+func parseNumber(key, value string, most int) (int, error) {
+	n, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || n < 1 || n > uint64(most) {
+		return 0, fmt.Errorf("%s=%q is not a number from 1 to %d", key, value, most)
+	}
+	return int(n), nil
+}
+
+func parseProxyProtocol(value string) (int, error) {
+	switch value {
+	case "v1":
+		return 1, nil
+	case "v2":
+		return 2, nil
+	}
+	return 0, fmt.Errorf("proxy-protocol=%q is neither v1 nor v2", value)
 }

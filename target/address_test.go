@@ -11,40 +11,61 @@ func TestParseAddress(t *testing.T) {
 		byTLS bool
 		want  Address
 	}{
-		{"10.0.0.1:9999", false, Address{SchemeTCP, "10.0.0.1:9999", false}},
-		{"10.0.0.1:9999", true, Address{SchemeTLS, "10.0.0.1:9999", false}},
-		{"tcp://10.0.0.1:9999", true, Address{SchemeTCP, "10.0.0.1:9999", false}},
-		{"tls://logs.example.com:6514", false, Address{SchemeTLS, "logs.example.com:6514", false}},
-		{"[2001:db8::1]:1", false, Address{SchemeTCP, "[2001:db8::1]:1", false}},
-		{"[fe80::1%eth0]:65535", false, Address{SchemeTCP, "[fe80::1%eth0]:65535", false}},
-		{"unix:///run/x.sock", false, Address{SchemeUnix, "/run/x.sock", false}},
-		{"unix://@x", true, Address{SchemeUnix, "@x", false}},
-		{"unix:///a%20b://c", false, Address{SchemeUnix, "/a%20b://c", false}},
-		{"unix:///" + strings.Repeat("p", 106), false, Address{SchemeUnix, "/" + strings.Repeat("p", 106), false}},
-		{"h:1?via-proxy=true", false, Address{SchemeTCP, "h:1", true}},
-		{"h:1?via-proxy=1", false, Address{SchemeTCP, "h:1", true}},
-		{"h:1?via-proxy=false", false, Address{SchemeTCP, "h:1", false}},
-		{"h:1?", false, Address{SchemeTCP, "h:1", false}},
-		{"tls://h:1?via-proxy=true", false, Address{SchemeTLS, "h:1", true}},
-		{"unix:///x?via-proxy=true", false, Address{SchemeUnix, "/x", true}},
+		{"10.0.0.1:9999", false, Address{Scheme: SchemeTCP, Host: "10.0.0.1:9999"}},
+		{"10.0.0.1:9999", true, Address{Scheme: SchemeTLS, Host: "10.0.0.1:9999"}},
+		{"tcp://10.0.0.1:9999", true, Address{Scheme: SchemeTCP, Host: "10.0.0.1:9999"}},
+		{"tls://logs.example.com:6514", false, Address{Scheme: SchemeTLS, Host: "logs.example.com:6514"}},
+		{"[2001:db8::1]:1", false, Address{Scheme: SchemeTCP, Host: "[2001:db8::1]:1"}},
+		{"[fe80::1%eth0]:65535", false, Address{Scheme: SchemeTCP, Host: "[fe80::1%eth0]:65535"}},
+		{"unix:///run/x.sock", false, Address{Scheme: SchemeUnix, Host: "/run/x.sock"}},
+		{"unix://@x", true, Address{Scheme: SchemeUnix, Host: "@x"}},
+		{"unix:///a%20b://c", false, Address{Scheme: SchemeUnix, Host: "/a%20b://c"}},
+		{"unix:///" + strings.Repeat("p", 106), false, Address{Scheme: SchemeUnix, Host: "/" + strings.Repeat("p", 106)}},
+		{"h:1?via-proxy=true", false, Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true}},
+		{"h:1?via-proxy=1", false, Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true}},
+		{"h:1?via-proxy=false", false, Address{Scheme: SchemeTCP, Host: "h:1"}},
+		{"h:1?", false, Address{Scheme: SchemeTCP, Host: "h:1"}},
+		{"tls://h:1?via-proxy=true", false, Address{Scheme: SchemeTLS, Host: "h:1", ViaProxy: true}},
+		{"unix:///x?via-proxy=true", false, Address{Scheme: SchemeUnix, Host: "/x", ViaProxy: true}},
+		{"udp://10.0.0.1:514", true, Address{Scheme: SchemeUDP, Host: "10.0.0.1:514"}},
+		{"udp://h:1?weight=2&backup=true&max-connections=9", false, Address{Scheme: SchemeUDP, Host: "h:1", Weight: 2, Backup: true, MaxConnections: 9}},
+		{"h:1?weight=1", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1}},
+		{"h:1?weight=1000000", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1_000_000}},
+		{"h:1?weight=1&weight=2", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 2}},
+		{"h:1?backup=false", false, Address{Scheme: SchemeTCP, Host: "h:1"}},
+		{"tls://h:1?proxy-protocol=v1", false, Address{Scheme: SchemeTLS, Host: "h:1", ProxyProtocol: 1}},
+		{"unix:///x?proxy-protocol=v2", false, Address{Scheme: SchemeUnix, Host: "/x", ProxyProtocol: 2}},
+		{"h:1?max-connections=1", false, Address{Scheme: SchemeTCP, Host: "h:1", MaxConnections: 1}},
+		{"h:1?via-proxy=true&backup=true&weight=3", false, Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true, Backup: true, Weight: 3}},
 	}
 	for _, test := range tests {
 		got, err := ParseAddress(test.in, test.byTLS)
 		if err != nil || got != test.want {
 			t.Errorf("ParseAddress(%q, %v) = %+v, %v; want %+v", test.in, test.byTLS, got, err, test.want)
 		}
-		if again, err := ParseAddress(got.String(), !test.byTLS); err != nil || again != got {
+		if again, err := ParseAddress(got.String(), !test.byTLS); err != nil || again != inName(got) {
 			t.Errorf("ParseAddress(%q) = %+v, %v; want what its String came from, %+v", got.String(), again, err, got)
+		}
+	}
+}
+
+// inName returns what of a its name tells.
+func inName(a Address) Address { return Address{Scheme: a.Scheme, Host: a.Host, ViaProxy: a.ViaProxy} }
+
+func TestAddressShare(t *testing.T) {
+	for weight, want := range map[int]int{0: 1, 1: 1, 7: 7, 1_000_000: 1_000_000} {
+		if got := (Address{Weight: weight}).Share(); got != want {
+			t.Errorf("Share() with weight %d = %d, want %d", weight, got, want)
 		}
 	}
 }
 
 func TestAddressString(t *testing.T) {
 	for a, want := range map[Address]string{
-		{SchemeTCP, "10.0.0.1:9999", false}: "tcp://10.0.0.1:9999",
-		{SchemeTLS, "h:1", true}:            "tls://h:1?via-proxy=true",
-		{SchemeUnix, "/run/x", false}:       "unix:///run/x",
-		{SchemeUnix, "@x", false}:           "unix://@x",
+		{Scheme: SchemeTCP, Host: "10.0.0.1:9999"}:       "tcp://10.0.0.1:9999",
+		{Scheme: SchemeTLS, Host: "h:1", ViaProxy: true}: "tls://h:1?via-proxy=true",
+		{Scheme: SchemeUnix, Host: "/run/x"}:             "unix:///run/x",
+		{Scheme: SchemeUnix, Host: "@x"}:                 "unix://@x",
 	} {
 		if got := a.String(); got != want {
 			t.Errorf("%+v.String() = %q, want %q", a, got, want)
@@ -67,9 +88,10 @@ func TestParseAddressErrors(t *testing.T) {
 		"h:+80":                     "1 to 65535",
 		"h:http":                    "1 to 65535",
 		"tcp://h:1/path":            "1 to 65535",
-		"udp://h:1":                 "tcp, tls or unix",
-		"http://h:1":                "tcp, tls or unix",
-		"://h:1":                    "tcp, tls or unix",
+		"udp://h":                   "host:port",
+		"udp://:514":                "names no host",
+		"http://h:1":                "tcp, tls, unix or udp",
+		"://h:1":                    "tcp, tls, unix or udp",
 		"unix://run/x.sock":         "absolute path",
 		"unix://":                   "absolute path",
 		"unix:///":                  "absolute path",
@@ -83,6 +105,23 @@ func TestParseAddressErrors(t *testing.T) {
 		"unix:///" + pathOf(107):    "107",
 		"unix://@" + pathOf(107):    "107",
 		"tls://h:1?via-proxy=true&": "",
+
+		"h:1?weight":                    "1 to 1000000",
+		"h:1?weight=":                   "1 to 1000000",
+		"h:1?weight=0":                  "1 to 1000000",
+		"h:1?weight=-3":                 "1 to 1000000",
+		"h:1?weight=2.5":                "1 to 1000000",
+		"h:1?weight=1000001":            "1 to 1000000",
+		"h:1?weight=99999999999999":     "1 to 1000000",
+		"h:1?backup=maybe":              "neither true nor false",
+		"h:1?max-connections=0":         "max-connections",
+		"h:1?max-connections=many":      "not a number from 1",
+		"h:1?proxy-protocol=2":          "neither v1 nor v2",
+		"h:1?proxy-protocol=V1":         "neither v1 nor v2",
+		"h:1?proxy-protocol=":           "neither v1 nor v2",
+		"udp://h:1?proxy-protocol=v2":   "needs a stream",
+		"h:1?wieght=3":                  "weight=3",
+		"h:1?a=1&backup=x&weight=0&z=1": `unknown option "a"`,
 	} {
 		a, err := ParseAddress(in, false)
 		if hint == "" {
@@ -104,7 +143,7 @@ func TestParseAddressErrors(t *testing.T) {
 func pathOf(n int) string { return strings.Repeat("p", n) }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"h:1", "tls://[::1%lo]:1?via-proxy=1", "unix://@x", "unix:///a?b?c", "://", "?", "h:1?via-proxy=0&via-proxy=1"} {
+	for _, s := range []string{"h:1", "tls://[::1%lo]:1?via-proxy=1", "unix://@x", "unix:///a?b?c", "://", "?", "h:1?via-proxy=0&via-proxy=1", "udp://h:1?weight=3&backup=t&max-connections=7", "h:1?proxy-protocol=v2"} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
@@ -116,7 +155,10 @@ func FuzzParseAddress(f *testing.F) {
 			}
 			return
 		}
-		if again, err := ParseAddress(a.String(), !byTLS); err != nil || again != a {
+		if a.Weight < 0 || a.Weight > maxWeight || a.Share() < 1 || a.MaxConnections < 0 || a.ProxyProtocol < 0 || a.ProxyProtocol > 2 {
+			t.Fatalf("%q gives %+v, which is out of bounds", s, a)
+		}
+		if again, err := ParseAddress(a.String(), !byTLS); err != nil || again != inName(a) {
 			t.Fatalf("%q gives %+v, whose String %q gives %+v, %v", s, a, a.String(), again, err)
 		}
 	})

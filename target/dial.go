@@ -96,16 +96,9 @@ func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, e
 }
 
 func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
-	if o.TLS == nil {
-		return fmt.Errorf("no TLS configuration for %s", a)
-	}
-	config := o.TLS().Clone()
-	if config.ServerName == "" {
-		host, _, err := net.SplitHostPort(a.Host)
-		if err != nil {
-			return err
-		}
-		config.ServerName = host
+	config, err := clientConfig(a, o)
+	if err != nil {
+		return err
 	}
 	config.DynamicRecordSizingDisabled = true // one Write, one record: see writeRecords
 	c.wire = &wire{Conn: c.raw, c: c}
@@ -115,4 +108,20 @@ func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
 	}
 	c.wire.store()
 	return nil
+}
+
+// clientConfig returns a configuration of the caller's own for one handshake with a.
+func clientConfig(a Address, o *Options) (*tls.Config, error) {
+	if o.TLS == nil {
+		return nil, fmt.Errorf("no TLS configuration for %s", a)
+	}
+	config := o.TLS().Clone()
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(a.Host)
+		if err != nil {
+			return nil, err
+		}
+		config.ServerName = host
+	}
+	return config, nil
 }

@@ -13,19 +13,28 @@ const reminderPeriod = 30 * time.Second
 
 // Target is one receiver's address with its state: whether it is known to be down, and how its connections fare. All
 // methods are safe for concurrent use.
+//
+// There are two kinds of evidence that it is down. Dials are the passive one: enough failures in a row, and the next success
+// ends it. Active checks, where there are any, are the stronger one: what they say holds until they say otherwise.
 type Target struct {
 	Address Address // not to be changed
 
 	logger      *slog.Logger
+	fall        int // failed dials in a row that mark it down; 0 is 1
+	failed      chan struct{}
 	dialErrors  atomic.Uint64
 	connections atomic.Int64
 	stuck       atomic.Int64
 	freedAt     atomic.Int64 // when stuck last fell to 0, Unix nanoseconds
 
 	mu           sync.Mutex // guards what follows
-	known        bool       // a dial has ended, well or not
-	downSince    time.Time  // zero while up
-	attempts     int        // failed dials since downSince
+	known        bool       // a dial or a check has ended, well or not
+	byDials      bool       // down: the last dials failed
+	byChecks     bool       // down: a check says so
+	row          int        // failed dials since the last that succeeded
+	downSince    time.Time  // zero while up by both
+	attempts     int        // failed dials since downSince, and those in a row that led to it
+	checks       int        // failed checks since downSince
 	nextReminder time.Time
 }
 
@@ -34,24 +43,23 @@ func New(a Address, logger *slog.Logger) *Target {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Target{Address: a, logger: logger.With("target", a.String())}
+	return &Target{Address: a, logger: logger.With("target", a.String()), failed: make(chan struct{}, 1)}
 }
 
 // String returns the target's name in logs and metrics.
 func (t *Target) String() string { return t.Address.String() }
+
+// SetFall says how many dials in a row must fail before the target counts as down; it is 1 at first. To be called before any
+// use.
+func (t *Target) SetFall(n int) { t.fall = n }
 
 // DialSucceeded and DialFailed tell the outcome of a dial. A change of state is logged at once, a repeated failure is counted
 // and summed up every 30 s.
 func (t *Target) DialSucceeded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case !t.downSince.IsZero():
-		t.logger.Info("target up again", "down_for", time.Since(t.downSince).Round(time.Millisecond), "failed_dials", t.attempts)
-	case !t.known:
-		t.logger.Info("target up")
-	}
-	t.known, t.downSince, t.attempts = true, time.Time{}, 0
+	t.row, t.byDials = 0, false
+	t.riseLocked()
 }
 
 // DialFailed is described at DialSucceeded.
@@ -59,27 +67,104 @@ func (t *Target) DialFailed(err error) {
 	t.dialErrors.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.row++
+	t.attempts++
+	if t.row >= t.fall && !t.byDials {
+		t.byDials = true
+		t.announceLocked()
+	}
+	t.fallLocked(err)
+}
+
+// announceLocked wakes whoever tries targets that nothing but dials has marked down.
+func (t *Target) announceLocked() {
+	if t.byChecks {
+		return
+	}
+	select {
+	case t.failed <- struct{}{}:
+	default:
+	}
+}
+
+// Failed returns a channel that receives when dials, and no check, have marked the target down. It holds one such message, is
+// never closed, and is for one receiver. A message may be older than the target's recovery.
+func (t *Target) Failed() <-chan struct{} { return t.failed }
+
+// CheckedUp says that by the active checks the target is up, whatever dials said before. It may be repeated.
+func (t *Target) CheckedUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.row, t.byDials, t.byChecks = 0, false, false
+	t.riseLocked()
+}
+
+// CheckedDown says that by the active checks the target is down, because of err. Only CheckedUp ends that. Each further check that
+// fails may be told in the same way.
+func (t *Target) CheckedDown(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byChecks = true
+	t.checks++
+	t.fallLocked(err)
+}
+
+// riseLocked logs that the target is up, if it is and was not, or was not known to be.
+func (t *Target) riseLocked() {
+	if t.byChecks {
+		return
+	}
+	switch {
+	case !t.downSince.IsZero():
+		log := t.logger.With("down_for", time.Since(t.downSince).Round(time.Millisecond), "failed_dials", t.attempts)
+		t.withChecksLocked(log).Info("target up again")
+	case !t.known:
+		t.logger.Info("target up")
+	}
+	t.known, t.downSince, t.attempts, t.checks = true, time.Time{}, 0, 0
+}
+
+// fallLocked logs that the target is down, if it is, at once and then as a reminder.
+func (t *Target) fallLocked(err error) {
+	if !t.byDials && !t.byChecks {
+		return
+	}
 	now := time.Now()
 	t.known = true
-	t.attempts++
 	switch {
 	case t.downSince.IsZero():
 		t.downSince, t.nextReminder = now, now.Add(reminderPeriod)
 		t.logger.Warn("target down", "err", err)
 	case !now.Before(t.nextReminder):
 		t.nextReminder = now.Add(reminderPeriod)
-		t.logger.Warn("target still down", "err", err, "down_for", now.Sub(t.downSince).Round(time.Second), "failed_dials", t.attempts)
+		log := t.logger.With("err", err, "down_for", now.Sub(t.downSince).Round(time.Second), "failed_dials", t.attempts)
+		t.withChecksLocked(log).Warn("target still down")
 	}
+}
+
+func (t *Target) withChecksLocked(log *slog.Logger) *slog.Logger {
+	if t.checks == 0 {
+		return log
+	}
+	return log.With("failed_checks", t.checks)
 }
 
 // DialErrors returns how many dials have failed.
 func (t *Target) DialErrors() uint64 { return t.dialErrors.Load() }
 
-// Down says that the last dial failed.
+// Down says that the last dials failed, or that the checks do.
 func (t *Target) Down() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.downSince.IsZero()
+	return t.byDials || t.byChecks
+}
+
+// Ejected says that the checks have found the target down: it is not to be used even as the last one. One that is down and not
+// ejected has nothing but failed dials against it.
+func (t *Target) Ejected() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byChecks
 }
 
 // Joined and Left count the connections that are in use.

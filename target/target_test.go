@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,5 +195,148 @@ func TestTargetFirstFails(t *testing.T) {
 	}
 	if x.String() != "unix://@x" {
 		t.Errorf("String() = %q", x)
+	}
+}
+
+// Isolated failures of dials are none; a row of them is, and wakes whoever makes trials, once.
+func TestTargetFall(t *testing.T) {
+	x := named("a")[0]
+	x.SetFall(3)
+	fail := func(times int) {
+		for range times {
+			x.DialFailed(errors.New("refused"))
+		}
+	}
+	for range 10 {
+		fail(2)
+		x.DialSucceeded()
+	}
+	fail(2)
+	if x.Down() || len(x.Failed()) > 0 {
+		t.Error("down without three failures in a row")
+	}
+	fail(1)
+	if !x.Down() || x.Ejected() || len(x.Failed()) != 1 {
+		t.Errorf("after three failures: down %v, ejected %v, %d messages", x.Down(), x.Ejected(), len(x.Failed()))
+	}
+	<-x.Failed()
+	fail(5)
+	if len(x.Failed()) > 0 {
+		t.Error("told again of a target that was down already")
+	}
+	x.DialSucceeded()
+	if x.Down() {
+		t.Error("down after a dial that succeeded")
+	}
+	if fail(3); !x.Down() || len(x.Failed()) != 1 {
+		t.Error("the second time is not as the first")
+	}
+	if got := x.DialErrors(); got != 31 {
+		t.Errorf("DialErrors() = %d, want 31", got)
+	}
+}
+
+// What a check says holds whatever dials say, and replaces what they said.
+func TestTargetChecks(t *testing.T) {
+	bad := errors.New("bad")
+	tests := []struct {
+		name          string
+		steps         string // d, D: dial failed, succeeded; c, C: check says down, up
+		down, ejected bool
+		message       bool // for those who make trials
+	}{
+		{"nothing known", "", false, false, false},
+		{"check says up", "C", false, false, false},
+		{"check says down", "c", true, true, false},
+		{"no dial ends that", "cDD", true, true, false},
+		{"a check does", "cDC", false, false, false},
+		{"also what dials said before", "dC", false, false, true},
+		{"also what dials said meanwhile", "cddC", false, false, false},
+		{"dials, then the check", "dc", true, true, true},
+		{"a dial ends only its own part", "dcD", true, true, true},
+		{"checks of a target that is up", "CCCd", true, false, true},
+		{"after all that", "dcDCcCd", true, false, true},
+	}
+	for _, test := range tests {
+		x := named("a")[0]
+		for _, step := range test.steps {
+			switch step {
+			case 'd':
+				x.DialFailed(bad)
+			case 'D':
+				x.DialSucceeded()
+			case 'c':
+				x.CheckedDown(bad)
+			case 'C':
+				x.CheckedUp()
+			}
+		}
+		if x.Down() != test.down || x.Ejected() != test.ejected || len(x.Failed()) == 1 != test.message {
+			t.Errorf("%s: down %v, ejected %v, %d messages; want %v, %v, %v", test.name, x.Down(), x.Ejected(), len(x.Failed()), test.down, test.ejected, test.message)
+		}
+	}
+}
+
+// Checks log their changes as dials do, and no change that is none.
+func TestTargetCheckLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		x := New(Address{Scheme: SchemeTCP, Host: "h:1"}, slog.New(slog.NewTextHandler(&out, nil)))
+		step := func(what string, act func(), wants ...string) {
+			t.Helper()
+			out.Reset()
+			act()
+			got := out.String()
+			if len(wants) == 0 && got != "" {
+				t.Errorf("%s: logged %s", what, got)
+			}
+			for _, want := range wants {
+				if strings.Count(got, "\n") != 1 || !strings.Contains(got, want) {
+					t.Errorf("%s: logged %q, want one line with %q", what, got, want)
+				}
+			}
+		}
+		refused := func() { x.DialFailed(errors.New("refused")) }
+		timedOut := func() { x.CheckedDown(errors.New("timeout")) }
+		step("first check", x.CheckedUp, `msg="target up"`)
+		step("first dial after it", x.DialSucceeded)
+		step("failed dial", refused, `msg="target down"`, "err=refused")
+		step("the check agrees", timedOut)
+		time.Sleep(10 * time.Second)
+		step("a dial succeeds meanwhile", x.DialSucceeded)
+		step("and fails", refused)
+		time.Sleep(20 * time.Second)
+		step("after 30 s", timedOut, `msg="target still down"`, "err=timeout", "down_for=30s", "failed_dials=2", "failed_checks=2")
+		step("the check says up", x.CheckedUp, `msg="target up again"`, "down_for=30s", "failed_checks=2")
+		step("again", x.CheckedUp)
+		step("down by the check", timedOut, `msg="target down"`, "err=timeout")
+		step("up by the check", x.CheckedUp, `msg="target up again"`, "failed_dials=0", "failed_checks=1")
+	})
+}
+
+// All methods at once, for the race detector.
+func TestTargetConcurrently(t *testing.T) {
+	x := named("a")[0]
+	x.SetFall(2)
+	var all sync.WaitGroup
+	for _, act := range []func(){
+		x.DialSucceeded, x.CheckedUp, func() { x.Down() }, func() { x.Ejected() }, func() { x.DialErrors() },
+		func() { x.DialFailed(errors.New("refused")) }, func() { x.CheckedDown(errors.New("timeout")) },
+		func() {
+			select {
+			case <-x.Failed():
+			default:
+			}
+		},
+	} {
+		all.Go(func() {
+			for range 500 {
+				act()
+			}
+		})
+	}
+	all.Wait()
+	if x.CheckedUp(); x.Down() || x.Ejected() {
+		t.Error("down after a check said up")
 	}
 }

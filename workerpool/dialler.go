@@ -110,10 +110,15 @@ func (w *worker) seek() {
 	}
 }
 
-// dial starts the next attempt, unless one is running: then its result decides.
+// dial starts the next attempt, unless one is running: then its result decides. Where there is nobody to go to, the attempt has failed.
 func (w *worker) dial() {
-	if !w.dialler.busy {
-		w.dialler.to(w.candidate())
+	if w.dialler.busy {
+		return
+	}
+	if p := w.candidate(); p != nil {
+		w.dialler.to(p)
+	} else {
+		w.inVain()
 	}
 }
 
@@ -125,25 +130,41 @@ func (w *worker) redial() {
 	}
 }
 
-// candidate chooses where to go: where the worker was sent, else home unless that failed last, else a random other target
-// that is not known to be down; while all are down, home and the others in turn.
+// candidate chooses where to go: where the worker was sent, else home unless that failed last, else a random other target that
+// is not known to be down; while all are down, home and the others in turn. What a check has found to be down is left out; if
+// that is all of them, it returns nil.
 func (w *worker) candidate() *place {
 	d := &w.dialler
 	if p := d.prefer; p != nil {
 		d.prefer = nil
 		return p
 	}
-	if d.avoid == nil {
+	avoid := d.avoid
+	switch {
+	case avoid == nil && !w.home.target.Ejected():
 		return w.home
+	case avoid == nil:
+		avoid = w.home
 	}
-	if t := w.pool.set.Other(d.avoid.target); t != nil {
+	if t := w.pool.set.Other(avoid.target); t != nil {
 		return w.pool.placeOf(t)
 	}
-	d.turn++
-	if d.turn%2 == 1 {
-		return w.home
+	return w.inTurn()
+}
+
+func (w *worker) inTurn() *place {
+	d, places := &w.dialler, w.pool.places
+	for range 2 * len(places) {
+		d.turn++
+		p := w.home
+		if d.turn%2 == 0 {
+			p = places[d.turn/2%len(places)]
+		}
+		if !p.target.Ejected() {
+			return p
+		}
 	}
-	return w.pool.places[d.turn/2%len(w.pool.places)]
+	return nil
 }
 
 // arrive takes the outcome of an attempt.
@@ -160,10 +181,15 @@ func (w *worker) arrive(r result) {
 // missed goes on with the connection there is, or tries another.
 func (w *worker) missed(r result) {
 	r.place.target.DialFailed(r.err)
+	w.dialler.avoid = r.place
+	w.inVain()
+}
+
+func (w *worker) inVain() {
 	if w.flight != nil && w.flight.ending {
 		w.retire()
 	}
-	w.dialler.avoid, w.dialler.inVain = r.place, true
+	w.dialler.inVain = true
 }
 
 // settle moves to a fresh connection, between two lines, and begins to leave the one there was.
@@ -199,7 +225,7 @@ func (w *worker) announce(to *place) {
 
 // goHome lets a displaced worker dial its home beside its live connection.
 func (w *worker) goHome(now time.Time) {
-	if w.flight == nil || w.flight.place == w.home || w.flight.ending || now.Before(w.nextHome) || w.lines == nil {
+	if w.flight == nil || w.flight.place == w.home || w.flight.ending || now.Before(w.nextHome) || w.lines == nil || w.home.target.Ejected() {
 		return
 	}
 	w.nextHome = now.Add(w.pool.o.FailbackInterval)

@@ -163,6 +163,9 @@ func tick(workers []*worker, ended <-chan struct{}) {
 	}
 }
 
+// Targets returns the targets with their state, in the order of the configuration. What else learns of that state may tell them.
+func (p *Pool) Targets() []*target.Target { return p.set }
+
 // Stats returns the present counts.
 func (p *Pool) Stats() Stats {
 	s := Stats{

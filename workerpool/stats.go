@@ -19,7 +19,7 @@ type Stats struct {
 // TargetStats is one target's part of Stats.
 type TargetStats struct {
 	Name           string // as target.Address.String gives it
-	Up             bool   // connected, or at least not known to be down
+	Up             bool   // no check says that it is down, and it is connected or at least not known to be down
 	Connections    int
 	DialErrors     uint64
 	Failovers      uint64 // workers that left this target because it failed
@@ -67,7 +67,7 @@ func (c *counter) add(t tally) {
 func (p *place) stats() TargetStats {
 	return TargetStats{
 		Name:           p.target.String(),
-		Up:             p.target.Connections() > 0 || !p.target.Down(),
+		Up:             !p.target.Ejected() && (p.target.Connections() > 0 || !p.target.Down()),
 		Connections:    p.target.Connections(),
 		DialErrors:     p.target.DialErrors(),
 		Failovers:      p.failovers.Load(),

@@ -58,6 +58,7 @@ func healthy() series {
 		`linesplit_connections_cut_off_total`:                     constant(0),
 		`linesplit_accept_errors_total`:                           constant(1),
 		`linesplit_tls_handshake_errors_total`:                    rising(1),
+		`linesplit_connections_refused_total{reason="denied"}`:    constant(4),
 	}
 }
 
@@ -96,6 +97,7 @@ func scenarios() []scenario {
 		{"cut off", series{`linesplit_connections_cut_off_total`: constant(3)}, []string{"LinesplitSendersCutOff"}},
 		{"resent", series{`linesplit_resent_lines_total{target="a",cause="unread"}`: lately(100)}, []string{"LinesplitResends"}},
 		{"accept errors", series{`linesplit_accept_errors_total`: lately(1)}, []string{"LinesplitAcceptErrors"}},
+		{"refused", series{`linesplit_connections_refused_total{reason="denied"}`: lately(1)}, []string{"LinesplitConnectionsRefused"}},
 		{"handshake errors", series{`linesplit_tls_handshake_errors_total`: rising(60)}, []string{"LinesplitHandshakeErrors"}},
 	}
 }

@@ -1,0 +1,104 @@
+//go:build unix
+
+package health
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"linesplit/target"
+)
+
+// script writes a program.
+func script(t *testing.T, body string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "check")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExec(t *testing.T) {
+	for _, test := range []struct{ name, body, err string }{
+		{"well", `exit 0`, ""},
+		{"not well", `exit 3`, "exit status 3"},
+		{"its argument", `test "$#" = 1 && test "$1" = "h:1"`, ""},
+		{"no input", `read x && exit 1; exit 0`, ""},
+		{"much output", `yes | head -c 1000000; yes | head -c 1000000 >&2`, ""},
+		{"killed", `kill -9 $$`, "signal: killed"},
+		{"hangs", `sleep 1000`, "killed: context deadline exceeded"},
+		{"heeds no signal", `trap "" TERM INT HUP; while :; do sleep 1; done`, "deadline exceeded"},
+		{"keeps writing", `yes`, "deadline exceeded"},
+		{"leaves one behind with its output", `sleep 1000 & exit 0`, ""},
+		{"waits for its child", `sleep 1000 & wait`, "deadline exceeded"},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		if strings.Contains(test.err, "deadline") {
+			ctx, cancel = context.WithTimeout(t.Context(), limit)
+		}
+		start := time.Now()
+		err := mustCheck(t, Settings{Kind: "exec", Command: script(t, test.body)}).run(ctx, target.Address{Scheme: target.SchemeTCP, Host: "h:1"}, target.Options{})
+		cancel()
+		if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+			t.Errorf("%s: %v; want %q", test.name, err, test.err)
+		}
+		if took := time.Since(start); took > wait/2 {
+			t.Errorf("%s: took %v", test.name, took)
+		}
+	}
+}
+
+// Nothing that the program has started outlives the check, whether it ends or is killed.
+func TestExecLeavesNothing(t *testing.T) {
+	for name, end := range map[string]string{"ends": "exit 0", "hangs": "wait"} {
+		pids := filepath.Join(t.TempDir(), "pids")
+		command := script(t, `(trap "" TERM HUP; echo $$ >>`+pids+`; sleep 1000) & echo $! >>`+pids+`
+sleep 1000 & echo $! >>`+pids+`
+sleep 0.1; `+end)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		mustCheck(t, Settings{Kind: "exec", Command: command}).run(ctx, target.Address{Host: "h:1"}, target.Options{})
+		cancel()
+		b, err := os.ReadFile(pids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Fields(string(b)); len(lines) != 3 {
+			t.Fatalf("%s: started %q", name, lines)
+		}
+		for line := range strings.FieldsSeq(string(b)) {
+			pid, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, func() bool { return gone(pid) })
+		}
+	}
+}
+
+// gone says that there is no such process, or only what its parent has not yet asked for.
+func gone(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return true
+	}
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err == nil && strings.Contains(string(stat), ") Z ")
+}
+
+// A program that is gone by now is the target's fault, as the operator would notice; one that cannot be started for want of resources
+// is not (see ours).
+func TestExecGone(t *testing.T) {
+	path := script(t, "exit 0")
+	c := mustCheck(t, Settings{Kind: "exec", Command: path})
+	os.Remove(path)
+	if err := c.run(t.Context(), target.Address{Host: "h:1"}, target.Options{}); !errors.Is(err, os.ErrNotExist) || ours(err) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,46 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+)
+
+// sendExpect writes, and reads until what has come matches.
+func (c Check) sendExpect(conn *conversation) error {
+	if len(c.send) > 0 {
+		if _, err := conn.Write(c.send); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+	return expect(conn, c.expect)
+}
+
+// expect reads until pattern matches what has come so far. It returns an error when r ends first.
+func expect(r io.Reader, pattern *regexp.Regexp) error {
+	var got []byte
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		got = append(got, buf[:n]...)
+		if n > 0 && pattern.Match(got) {
+			return nil
+		}
+		if err != nil {
+			return unmatched(got, pattern, err)
+		}
+	}
+}
+
+func unmatched(got []byte, pattern *regexp.Regexp, err error) error {
+	switch {
+	case len(got) >= maxAnswer:
+		return fmt.Errorf("no match for %q in the first %d bytes, which begin with %.60q", pattern, maxAnswer, got)
+	case len(got) > 0 && errors.Is(err, io.EOF):
+		return fmt.Errorf("no match for %q in all that came, which begins with %.60q", pattern, got)
+	case len(got) > 0:
+		return fmt.Errorf("no match for %q in what came, which begins with %.60q: %w", pattern, got, err)
+	}
+	return fmt.Errorf("nothing came where %q was expected: %w", pattern, err)
+}

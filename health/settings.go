@@ -1,0 +1,178 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Settings are a check as an operator writes it. All empty: no check.
+type Settings struct {
+	Kind    string // one of the kinds
+	Path    string // http: path, and perhaps query, to ask for; empty is /
+	Status  string // http: status that is good, such as 200, or range, such as 200-399, which is what empty means
+	Send    string // send-expect: what to send, with Go's escapes (\r\n, \x00); empty where the target speaks first
+	Expect  string // send-expect: RE2 expression that what has come so far must match
+	Command string // exec: program; gets the target's host:port or path as its one argument
+}
+
+// The default range of good statuses: what says neither that the client nor that the server is at fault.
+const lowStatus, highStatus = 200, 399
+
+// redisAnswers: one that asks for a password is alive. One that loads its data (-LOADING) is not ready.
+const redisAnswers = `^(\+PONG|-NOAUTH)`
+
+// NewCheck judges s. Its errors name the flag at fault (-health-path and so on) and say what would be right.
+func NewCheck(s Settings) (Check, error) {
+	if err := s.refuseOthers(); err != nil {
+		return Check{}, err
+	}
+	c := Check{kind: Kind(s.Kind)}
+	var err error
+	switch c.kind {
+	case None, TCP, TLS, MySQL:
+	case HTTP:
+		err = errors.Join(c.setPath(s.Path), c.setStatus(s.Status))
+	case SendExpect:
+		err = errors.Join(c.setSend(s.Send), c.setExpect(s.Expect))
+	case Redis:
+		c.send, c.expect = []byte("PING\r\n"), regexp.MustCompile(redisAnswers)
+	case Exec:
+		err = c.setCommand(s.Command)
+	default:
+		err = fmt.Errorf("-health %q: there are tcp, tls, http, send-expect, redis, mysql and exec", s.Kind)
+	}
+	if err != nil {
+		return Check{}, err
+	}
+	return c, nil
+}
+
+// refuseOthers finds options that another kind of check has.
+func (s Settings) refuseOthers() error {
+	var errs []error
+	for _, o := range []struct {
+		flag, value string
+		kind        Kind
+	}{
+		{"-health-path", s.Path, HTTP},
+		{"-health-status", s.Status, HTTP},
+		{"-health-send", s.Send, SendExpect},
+		{"-health-expect", s.Expect, SendExpect},
+		{"-health-command", s.Command, Exec},
+	} {
+		if o.value != "" && Kind(s.Kind) != o.kind {
+			errs = append(errs, fmt.Errorf("%s is of use only with -health %s", o.flag, o.kind))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Check) setPath(text string) error {
+	if text == "" {
+		text = "/"
+	}
+	u, err := url.ParseRequestURI(text)
+	if err != nil || !strings.HasPrefix(text, "/") {
+		return fmt.Errorf("-health-path %q is no path: write one such as /healthz", text)
+	}
+	c.path = u
+	return nil
+}
+
+func (c *Check) setStatus(text string) (err error) {
+	c.low, c.high, err = parseStatus(text)
+	if err != nil {
+		return fmt.Errorf("-health-status %q: %w", text, err)
+	}
+	return nil
+}
+
+// parseStatus reads 200 or 200-399.
+func parseStatus(text string) (low, high int, err error) {
+	if text == "" {
+		return lowStatus, highStatus, nil
+	}
+	from, to, isRange := strings.Cut(text, "-")
+	if !isRange {
+		to = from
+	}
+	low, errLow := strconv.Atoi(from)
+	high, errHigh := strconv.Atoi(to)
+	if errLow != nil || errHigh != nil || len(from) != 3 || len(to) != 3 || low < 200 || high > 599 {
+		return 0, 0, errors.New("write a status from 200 to 599 such as 200, or a range such as 200-399")
+	}
+	if low > high {
+		return 0, 0, fmt.Errorf("the range is empty: write %d-%d", high, low)
+	}
+	return low, high, nil
+}
+
+func (c *Check) setSend(text string) (err error) {
+	c.send, err = unescape(text)
+	if err != nil {
+		return fmt.Errorf("-health-send %q: %w", text, err)
+	}
+	return nil
+}
+
+// unescape resolves Go's escapes. A quotation mark may be written with or without a backslash.
+func unescape(text string) ([]byte, error) {
+	var out []byte
+	for rest := text; rest != ""; {
+		var quote byte
+		if strings.HasPrefix(rest, `\"`) || strings.HasPrefix(rest, `\'`) {
+			quote = rest[1]
+		}
+		char, wide, tail, err := strconv.UnquoteChar(rest, quote)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf(`%.8q is no escape: there are \r, \n, \t, \x00 and those of Go; a backslash is \\`, rest)
+		case char < utf8.RuneSelf, !wide && rest[0] == '\\':
+			out = append(out, byte(char))
+		default: // as it was, also where it is no UTF-8
+			out = appendRune(out, rest[:len(rest)-len(tail)], char)
+		}
+		rest = tail
+	}
+	return out, nil
+}
+
+func appendRune(out []byte, source string, char rune) []byte {
+	if source[0] != '\\' {
+		return append(out, source...)
+	}
+	return utf8.AppendRune(out, char)
+}
+
+func (c *Check) setExpect(text string) (err error) {
+	if text == "" {
+		return errors.New("-health-expect is missing: write a regular expression that a good answer matches, such as ^220")
+	}
+	c.expect, err = regexp.Compile(text)
+	if err != nil {
+		return fmt.Errorf("-health-expect %q is no regular expression: %w", text, err)
+	}
+	return nil
+}
+
+func (c *Check) setCommand(text string) error {
+	if text == "" {
+		return errors.New("-health-command is missing: write the path of a program")
+	}
+	path, err := exec.LookPath(text)
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return fmt.Errorf("-health-command %q: %w; write the path of a program, without arguments", text, err)
+	}
+	c.command, err = filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("-health-command %q: %w", text, err)
+	}
+	return nil
+}

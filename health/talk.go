@@ -1,0 +1,92 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"linesplit/target"
+)
+
+// maxAnswer is how much of an answer is looked at, in bytes.
+const maxAnswer = 64 << 10
+
+// partingTime is how long at most a target that has given its answer may take to end the connection in its own way.
+const partingTime = 100 * time.Millisecond
+
+// conversation is a connection on which reading and writing end when the check's time is up, and on which no more than maxAnswer
+// bytes are read.
+type conversation struct {
+	net.Conn
+	limited io.Reader
+}
+
+func (c *conversation) Read(p []byte) (int, error) { return c.limited.Read(p) }
+
+func converse(conn net.Conn) *conversation {
+	return &conversation{conn, io.LimitReader(conn, maxAnswer)}
+}
+
+// talk connects to a, says what has to be said and ends the connection.
+func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, say func(*conversation) error) error {
+	header, err := localHeader(a)
+	if err != nil {
+		return err
+	}
+	conn, err := target.Connect(ctx, a, o, header)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	talk := converse(conn)
+	if err := say(talk); err != nil {
+		return err
+	}
+	part(talk)
+	return nil
+}
+
+// nothing is what is said where the connection itself is the answer.
+func nothing(*conversation) error { return nil }
+
+// part ends a conversation that went well without a reset, which a server might log: our FIN goes first, then what is still on its
+// way is read.
+func part(conn *conversation) {
+	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+	drain(conn)
+}
+
+// drain reads to the end, or for partingTime.
+func drain(conn *conversation) {
+	conn.SetReadDeadline(time.Now().Add(partingTime))
+	io.Copy(io.Discard, conn)
+}
+
+// localHeader is what a target that expects PROXY protocol headers gets from us: that we speak for nobody.
+func localHeader(a target.Address) ([]byte, error) {
+	if a.ProxyProtocol == 0 {
+		return nil, nil
+	}
+	h := proxyproto.Header{Version: byte(a.ProxyProtocol), Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}
+	b, err := h.Format()
+	if err != nil {
+		return nil, fmt.Errorf("PROXY protocol header: %w", err)
+	}
+	return b, nil
+}
+
+// plain is a without TLS.
+func plain(a target.Address) target.Address {
+	if a.Scheme == target.SchemeTLS {
+		a.Scheme = target.SchemeTCP
+	}
+	return a
+}

@@ -1,0 +1,31 @@
+package health
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"linesplit/target"
+)
+
+// shakeHands checks a with a TLS handshake. A target that linesplit itself speaks TLS to must have a certificate that is good for
+// that. Of others, whose TLS passes through linesplit, nothing is verified: that is the matter of those who speak it, who may
+// trust other authorities and know the target by other names.
+func (c Check) shakeHands(ctx context.Context, a target.Address, o *target.Options) error {
+	if a.Scheme == target.SchemeTLS {
+		return c.talk(ctx, a, o, nothing)
+	}
+	return c.talk(ctx, a, o, func(conn *conversation) error {
+		config := &tls.Config{InsecureSkipVerify: true} // see above
+		if host, _, err := net.SplitHostPort(a.Host); err == nil && a.Scheme == target.SchemeTCP {
+			config.ServerName = host
+		}
+		secure := tls.Client(conn.Conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		part(converse(secure))
+		return nil
+	})
+}

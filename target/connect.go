@@ -1,0 +1,87 @@
+package target
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	"linesplit/tlsconf"
+)
+
+// Connect dials a, trying all its addresses in turn, writes header, if any, and then completes the TLS handshake. It returns a
+// connection without the bookkeeping of [Dial]'s: a *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which
+// the caller must close. Names are resolved at every call. Of o, Timeout and TLS count; Timeout bounds all of it. An idle peer
+// that does not answer keepalives is given up after about 150 s.
+func Connect(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
+	conn, err := connectTo(ctx, a, o, header)
+	if err != nil {
+		return nil, fmt.Errorf("dial target %s: %w", a, err)
+	}
+	return conn, nil
+}
+
+func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
+	conn, err := dialPlain(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeHeader(ctx, conn, header); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("PROXY protocol header: %w", err)
+	}
+	if a.Scheme != SchemeTLS {
+		return conn, nil
+	}
+	secure, err := handshake(ctx, conn, a, o)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secure, nil
+}
+
+// dialPlain leaves MPTCP off: the kernel cannot splice its sockets.
+func dialPlain(ctx context.Context, a Address) (net.Conn, error) {
+	network := "tcp"
+	switch a.Scheme {
+	case SchemeUnix:
+		network = "unix"
+	case SchemeUDP:
+		network = "udp"
+	}
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true}} // every 15 s, nine times
+	d.SetMultipathTCP(false)
+	return d.DialContext(ctx, network, a.Host)
+}
+
+// writeHeader hardly ever waits, because a header fits into any socket's empty buffer.
+func writeHeader(ctx context.Context, conn net.Conn, header []byte) error {
+	if len(header) == 0 {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Unix(1, 0)) })
+	_, err := conn.Write(header)
+	if !stop() { // the deadline is, or will be, in the past
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (*tls.Conn, error) {
+	config, err := clientConfig(a, o)
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Client(tlsconf.Watch(conn), config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return secure, nil
+}

@@ -1,0 +1,33 @@
+package tlsconf
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+)
+
+// Watched is a connection below a *tls.Conn that remembers whether its stream has ended. crypto/tls says io.EOF both when the peer has
+// announced its end, by close_notify, and when the stream ends between two records, which anybody on the way can bring about
+// (RFC 8446, 6.1).
+type Watched struct {
+	net.Conn
+	ended atomic.Bool
+}
+
+// Watch returns c, watched. Nothing else may read from c.
+func Watch(c net.Conn) *Watched { return &Watched{Conn: c} }
+
+// Read reads from the connection.
+func (w *Watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err == io.EOF {
+		w.ended.Store(true)
+	}
+	return n, err
+}
+
+// Ended says whether a Read has met the end of the stream. Any goroutine may ask.
+func (w *Watched) Ended() bool { return w.ended.Load() }
+
+// NetConn returns what is watched.
+func (w *Watched) NetConn() net.Conn { return w.Conn }

@@ -1,0 +1,63 @@
+package workerpool
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// What a check has found to be down is not dialled, not even as the last one.
+func TestEjected(t *testing.T) {
+	unwell := errors.New("unwell")
+	settled(t, "the other one is dialled, also again", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		r.pass(2 * time.Second)
+		r.pool.Targets()[0].CheckedDown(unwell)
+		a.conn(0).sendFIN()
+		r.pass(2 * time.Second)
+		b.conn(0).sendFIN()
+		r.pass(2 * time.Second)
+		r.bigLines()
+		r.pass(2 * time.Second)
+		r.wantDials(a, 1)
+		r.wantDials(b, 2)
+		r.finish(time.Second)
+	})
+	settled(t, "all of them: lines wait", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		r.pass(2 * time.Second)
+		for _, x := range r.pool.Targets() {
+			x.CheckedDown(unwell)
+		}
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		r.bigLines()
+		r.pass(time.Minute)
+		r.wantDials(a, 1)
+		r.wantDials(b, 0)
+		if c := a.conn(0).state(); !c.closed || c.aborted {
+			t.Errorf("old connection: closed %v, aborted %v", c.closed, c.aborted)
+		}
+		r.pool.Targets()[1].CheckedUp()
+		r.pass(2 * lastDelay)
+		r.wantDials(a, 1)
+		r.wantDials(b, 1)
+		r.finish(time.Second)
+	})
+	settled(t, "a target that dials have marked down comes first", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		r.pass(2 * time.Second)
+		r.pool.Targets()[0].CheckedDown(unwell)
+		r.pool.Targets()[1].DialFailed(unwell)
+		a.conn(0).sendFIN()
+		r.pass(time.Second)
+		r.bigLines()
+		r.pass(time.Second)
+		r.wantDials(a, 1)
+		r.wantDials(b, 1)
+		r.finish(time.Second)
+	})
+}
