@@ -2,6 +2,7 @@
 //
 //	tcp://host:port                       plain TCP; an empty host is every address, port 0 one that the kernel chooses
 //	tls://host:port                       TLS over TCP
+//	udp://host:port                       UDP, for whole lines or, with OpenPacket, datagrams as they are
 //	unix:///path?mode=0660&uid=…&gid=…    a socket file; the options are optional
 //	unix://@name                          an abstract Unix socket (Linux); it has no file, so anybody on the machine may connect
 //	stdin:                                standard input, as a listener with one connection
@@ -19,6 +20,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"linesplit/tlsconf"
 )
 
 // Keepalive finds senders that vanished without a word: after 15 s of silence a probe every 15 s, and the fourth that
@@ -30,23 +33,34 @@ const (
 )
 
 // Open opens the listener that s names. config is the server side's configuration for tls:// and is not used for
-// anything else. ctx bounds the opening only, not the listener's life.
+// anything else. guard says who may connect; nil is everybody. ctx bounds the opening only, not the listener's life.
 //
 // The listener is a fmt.Stringer that gives its actual address in the form of a -listen value, with the port that the
 // kernel chose; see Name. Except for stdin it has SetDeadline, for Accept. What Accept returns is a *net.TCPConn, a
 // *net.UnixConn, or for tls:// a *tls.Conn that has not shaken hands yet: that is left to the caller, who can put a
-// deadline on it. The caller closes the listener and, each on its own, the connections.
-func Open(ctx context.Context, s Spec, config *tls.Config) (net.Listener, error) {
+// deadline on it. Where a proxy spoke for a client, there is in place of the *net.TCPConn one that embeds it, gives the
+// addresses that the proxy named, and returns the *net.TCPConn from its NetConn method. Below a *tls.Conn is a
+// *tlsconf.Watched.
+//
+// For stdin: see [Stdin]. A udp:// listener has one connection at a time, from which the lines of all datagrams are read,
+// whoever sent them: a newline is added where the last line of a datagram has none, and an empty datagram is nothing.
+// The connection has no end of its own. Its CloseWrite method, or closing the listener, ends it softly: Read returns what
+// is in the socket's buffer at that time, and then io.EOF. If it is closed otherwise, Accept returns another one.
+//
+// The caller closes the listener and, each on its own, the connections.
+func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
 	var ln net.Listener
 	var err error
 	switch s.scheme {
 	case schemeTCP:
-		ln, err = openTCP(ctx, s, nil)
+		ln, err = openTCP(ctx, s, nil, guard)
 	case schemeTLS:
 		if config == nil {
 			return nil, fmt.Errorf("listen on %s: no certificate", s)
 		}
-		ln, err = openTCP(ctx, s, config)
+		ln, err = openTCP(ctx, s, config, guard)
+	case schemeUDP:
+		ln, err = openLines(ctx, s, guard)
 	case schemeUnix:
 		ln, err = openUnix(ctx, s)
 	case schemeStdin:
@@ -69,13 +83,39 @@ func Name(ln net.Listener) string {
 	return ln.Addr().Network() + "://" + ln.Addr().String()
 }
 
-// tcpListener is a TCP listener, with or without TLS.
+// tcpListener accepts TCP connections whom guard lets in.
 type tcpListener struct {
 	*net.TCPListener
+	guard *Guard
+}
+
+// Accept waits for the next connection that is let in. The others are reset.
+func (l *tcpListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		if !l.guard.restricts() || l.guard.admits(peerOf(conn)) {
+			return conn, nil
+		}
+		reset(conn)
+	}
+}
+
+// deadlineListener is what Accept's callers may expect of a listener on a network.
+type deadlineListener interface {
+	net.Listener
+	SetDeadline(time.Time) error
+}
+
+// namedListener is a TCP listener, with or without TLS and PROXY headers, that knows what it is called.
+type namedListener struct {
+	deadlineListener
 	config *tls.Config // nil: plain
 }
 
-func openTCP(ctx context.Context, s Spec, config *tls.Config) (net.Listener, error) {
+func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
 		Enable:   true,
 		Idle:     keepAliveIdle,
@@ -89,23 +129,24 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config) (net.Listener, err
 	if err != nil {
 		return nil, plainer(err)
 	}
-	return &tcpListener{TCPListener: ln.(*net.TCPListener), config: config}, nil
+	tcp := ln.(*net.TCPListener)
+	if guard.hasProxies() {
+		return &namedListener{newProxyListener(tcp, guard), config}, nil
+	}
+	return &namedListener{&tcpListener{tcp, guard}, config}, nil
 }
 
 // Accept waits for the next connection. It does not shake hands.
-func (l *tcpListener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
+func (l *namedListener) Accept() (net.Conn, error) {
+	conn, err := l.deadlineListener.Accept()
+	if err != nil || l.config == nil {
+		return conn, err
 	}
-	if l.config == nil {
-		return conn, nil
-	}
-	return tls.Server(conn, l.config), nil
+	return tls.Server(tlsconf.Watch(conn), l.config), nil
 }
 
 // String returns the actual address as a -listen value.
-func (l *tcpListener) String() string {
+func (l *namedListener) String() string {
 	scheme := schemeTCP
 	if l.config != nil {
 		scheme = schemeTLS

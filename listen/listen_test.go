@@ -17,7 +17,7 @@ import (
 func TestTCP(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
 		t.Run(host, func(t *testing.T) {
-			ln, err := Open(t.Context(), mustParse(t, "tcp://"+host+":0"), nil)
+			ln, err := Open(t.Context(), mustParse(t, "tcp://"+host+":0"), nil, nil)
 			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 				t.Skip("no such address here")
 			}
@@ -39,10 +39,10 @@ func TestTCP(t *testing.T) {
 func TestTLS(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	s := mustParse(t, "tls://127.0.0.1:0")
-	if _, err := Open(t.Context(), s, nil); err == nil {
+	if _, err := Open(t.Context(), s, nil, nil); err == nil {
 		t.Error("TLS without a certificate")
 	}
-	ln, err := Open(t.Context(), s, f.ServerTLS())
+	ln, err := Open(t.Context(), s, f.ServerTLS(), nil)
 	must(t, err)
 	defer ln.Close()
 	if !strings.HasPrefix(Name(ln), "tls://127.0.0.1:") {
@@ -59,10 +59,34 @@ func TestTLS(t *testing.T) {
 	exchange(t, tls.Client(near, f.ClientTLS()), far)
 }
 
+// TestTLSEnds: it can be told whether TLS has ended or just the stream.
+func TestTLSEnds(t *testing.T) {
+	f := testcert.New(t, t.TempDir())
+	ln, err := Open(t.Context(), mustParse(t, "tls://127.0.0.1:0"), f.ServerTLS(), nil)
+	must(t, err)
+	defer ln.Close()
+	for _, announced := range []bool{true, false} {
+		near, far := connect(t, ln)
+		client := tls.Client(near, f.ClientTLS())
+		exchange(t, client, far)
+		if announced {
+			must(t, client.CloseWrite())
+		} else {
+			must(t, near.(*net.TCPConn).CloseWrite())
+		}
+		if n, err := far.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("read %d, %v", n, err)
+		}
+		if ended := far.(*tls.Conn).NetConn().(interface{ Ended() bool }).Ended(); ended == announced {
+			t.Errorf("end announced: %v, the stream's: %v", announced, ended)
+		}
+	}
+}
+
 func TestBusyPort(t *testing.T) {
 	ln := mustOpen(t, "tcp://127.0.0.1:0")
 	defer ln.Close()
-	_, err := Open(t.Context(), mustParse(t, Name(ln)), nil)
+	_, err := Open(t.Context(), mustParse(t, Name(ln)), nil, nil)
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen on "+Name(ln)+": ") {
 		t.Errorf("got %v, want that %s is in use", err, Name(ln))
 	}
@@ -72,7 +96,7 @@ func TestBusyPort(t *testing.T) {
 }
 
 func TestForeignAddress(t *testing.T) {
-	_, err := Open(t.Context(), mustParse(t, "tcp://192.0.2.1:9000"), nil)
+	_, err := Open(t.Context(), mustParse(t, "tcp://192.0.2.1:9000"), nil, nil)
 	if !errors.Is(err, syscall.EADDRNOTAVAIL) || !strings.Contains(err.Error(), "no interface") {
 		t.Errorf("got %v", err)
 	}
@@ -110,7 +134,7 @@ func TestCloseEndsAccept(t *testing.T) {
 func TestLifeBeyondContext(t *testing.T) {
 	for _, value := range []string{"tcp://127.0.0.1:0", "unix://" + t.TempDir() + "/s"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		ln, err := Open(ctx, mustParse(t, value), nil)
+		ln, err := Open(ctx, mustParse(t, value), nil, nil)
 		must(t, err)
 		cancel()
 		connect(t, ln)
@@ -120,7 +144,7 @@ func TestLifeBeyondContext(t *testing.T) {
 
 func mustOpen(t *testing.T, value string) net.Listener {
 	t.Helper()
-	ln, err := Open(t.Context(), mustParse(t, value), nil)
+	ln, err := Open(t.Context(), mustParse(t, value), nil, nil)
 	must(t, err)
 	return ln
 }

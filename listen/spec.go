@@ -20,10 +20,11 @@ import (
 const (
 	schemeTCP   = "tcp"
 	schemeTLS   = "tls"
+	schemeUDP   = "udp"
 	schemeUnix  = "unix"
 	schemeStdin = "stdin"
 
-	known = "known are tcp://host:port, tls://host:port, unix:///path, unix://@name and stdin:"
+	known = "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name and stdin:"
 )
 
 // maxPath is how long a socket's path can be: the kernel's room for it, less the zero that ends it (Linux: 107 bytes).
@@ -61,11 +62,11 @@ func parse(value string) (Spec, error) {
 	}
 	rest, found = strings.CutPrefix(rest, "//")
 	switch {
-	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUnix}, scheme):
+	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeUnix}, scheme):
 		return s, fmt.Errorf("no // behind the scheme: %s", known)
 	case !found:
 		return s, fmt.Errorf("no scheme: %s", known)
-	case scheme == schemeTCP || scheme == schemeTLS:
+	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
 		s.address = rest
 		return s, checkHostPort(scheme, rest)
 	case scheme == schemeUnix:
@@ -214,6 +215,9 @@ func (s Spec) String() string {
 
 // TLS reports whether the listener speaks TLS, and Open needs a configuration for it.
 func (s Spec) TLS() bool { return s.scheme == schemeTLS }
+
+// UDP reports whether it takes datagrams: then OpenPacket opens it as well as Open.
+func (s Spec) UDP() bool { return s.scheme == schemeUDP }
 
 // Stdin reports whether it is standard input, which ends by itself.
 func (s Spec) Stdin() bool { return s.scheme == schemeStdin }

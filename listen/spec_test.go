@@ -25,6 +25,7 @@ func TestParse(t *testing.T) {
 		{"tcp://[::1]:0", Spec{"tcp", "[::1]:0", unset, unset, unset}, ""},
 		{"tcp://[fe80::1%eth0]:65535", Spec{"tcp", "[fe80::1%eth0]:65535", unset, unset, unset}, ""},
 		{"tls://localhost:6514", Spec{"tls", "localhost:6514", unset, unset, unset}, ""},
+		{"udp://0.0.0.0:514", Spec{"udp", "0.0.0.0:514", unset, unset, unset}, ""},
 		{"unix:///run/a.sock", Spec{"unix", "/run/a.sock", unset, unset, unset}, ""},
 		{"unix:///run/a.sock?", Spec{"unix", "/run/a.sock", unset, unset, unset}, "unix:///run/a.sock"},
 		{"unix:///run/a%20b", Spec{"unix", "/run/a%20b", unset, unset, unset}, ""},
@@ -55,8 +56,8 @@ func TestParse(t *testing.T) {
 			if again, err := Parse(got.String()); err != nil || again != got {
 				t.Errorf("Parse(String()) = %v, %v", again, err)
 			}
-			if got.TLS() != strings.HasPrefix(tt.in, "tls") || got.Stdin() != (tt.in == "stdin:") {
-				t.Errorf("TLS %v, Stdin %v", got.TLS(), got.Stdin())
+			if got.TLS() != strings.HasPrefix(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") || got.Stdin() != (tt.in == "stdin:") {
+				t.Errorf("TLS %v, UDP %v, Stdin %v", got.TLS(), got.UDP(), got.Stdin())
 			}
 		})
 	}
@@ -64,16 +65,19 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ in, want string }{
-		{"", "known are tcp://host:port, tls://host:port, unix:///path, unix://@name and stdin:"},
+		{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name and stdin:"},
 		{":9000", "no scheme: known are"},
 		{"localhost:9000", "no scheme: known are"},
 		{"stdin", "no scheme: known are"},
-		{"udp://:514", `unknown scheme "udp": known are`},
+		{"dccp://:514", `unknown scheme "dccp": known are`},
 		{"TCP://:514", `unknown scheme "TCP": known are`},
 		{"tcp:1.2.3.4:9000", "no // behind the scheme"},
 		{"unix:/run/x", "no // behind the scheme"},
 		{"stdin://", "nothing behind the colon"},
 		{"tcp://0.0.0.0", "missing port in address: want tcp://host:port"},
+		{"udp://:", `port "": want a number`},
+		{"udp:514", "no // behind the scheme"},
+		{"udp://:514?mode=0600", "udp:// takes no options"},
 		{"tls://[::1]", "missing port in address: want tls://host:port"},
 		{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://0.0.0.0:9000 or tcp://[::1]:9000"},
 		{"tcp://:", `port "": want a number`},

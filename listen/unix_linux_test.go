@@ -37,7 +37,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s is %d, want %d", o.name, got, o.want)
 		}
 	}
-	if got := getsockopt(t, ln.(*tcpListener), unix.SOL_SOCKET, unix.SO_PROTOCOL); got != unix.IPPROTO_TCP {
+	if got := getsockopt(t, ln.(*namedListener).deadlineListener.(*tcpListener), unix.SOL_SOCKET, unix.SO_PROTOCOL); got != unix.IPPROTO_TCP {
 		t.Errorf("the listener's protocol is %d, want %d", got, unix.IPPROTO_TCP)
 	}
 }
@@ -59,7 +59,7 @@ func TestAbstract(t *testing.T) {
 		t.Errorf("name %s, want %s", Name(ln), value)
 	}
 	meet(t, ln)
-	if _, err := Open(t.Context(), mustParse(t, value), nil); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := Open(t.Context(), mustParse(t, value), nil, nil); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v, want that it is in use", err)
 	}
 	must(t, ln.Close())
@@ -83,7 +83,7 @@ func TestFullBacklogIsLive(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	_, err = Open(t.Context(), mustParse(t, "unix://"+path), nil)
+	_, err = Open(t.Context(), mustParse(t, "unix://"+path), nil, nil)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v, want that it is in use", err)
 	}
@@ -160,7 +160,7 @@ func TestForbiddenOwner(t *testing.T) {
 	must(t, os.Chmod(dir, 0o777))
 	s := mustParse(t, "unix://"+dir+"/s?mode=0600&uid=12345")
 	var err error
-	asStranger(t, func() { _, err = Open(t.Context(), s, nil) })
+	asStranger(t, func() { _, err = Open(t.Context(), s, nil, nil) })
 	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "set owner uid=12345") {
 		t.Errorf("got %v", err)
 	}
@@ -177,7 +177,7 @@ func TestForeignSocket(t *testing.T) {
 	live := mustOpen(t, "unix://"+dir+"/s?mode=0600")
 	defer live.Close()
 	var err error
-	asStranger(t, func() { _, err = Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil) })
+	asStranger(t, func() { _, err = Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil, nil) })
 	if !errors.Is(err, syscall.EADDRINUSE) || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got %v", err)
 	}

@@ -58,7 +58,7 @@ func TestLiveIsLeftAlone(t *testing.T) {
 	before, err := os.Lstat(path)
 	must(t, err)
 
-	_, err = Open(t.Context(), mustParse(t, "unix://"+path+"?mode=0666"), nil)
+	_, err = Open(t.Context(), mustParse(t, "unix://"+path+"?mode=0666"), nil, nil)
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "unix://"+path) {
 		t.Errorf("got %v, want that it is in use", err)
 	}
@@ -78,7 +78,7 @@ func TestOtherTypeIsLeftAlone(t *testing.T) {
 	conn, err := net.ListenPacket("unixgram", path)
 	must(t, err)
 	defer conn.Close()
-	_, err = Open(t.Context(), mustParse(t, "unix://"+path), nil)
+	_, err = Open(t.Context(), mustParse(t, "unix://"+path), nil, nil)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v, want that it is in use", err)
 	}
@@ -94,7 +94,7 @@ func TestFileIsLeftAlone(t *testing.T) {
 	makeStale(t, filepath.Join(dir, "stale"))
 	must(t, os.Symlink("stale", link))
 	for _, path := range []string{file, link, dir} {
-		_, err := Open(t.Context(), mustParse(t, "unix://"+path), nil)
+		_, err := Open(t.Context(), mustParse(t, "unix://"+path), nil, nil)
 		if err == nil || !strings.Contains(err.Error(), "not a socket: it is left alone") {
 			t.Errorf("%s: got %v", path, err)
 		}
@@ -109,7 +109,7 @@ func TestFileIsLeftAlone(t *testing.T) {
 
 func TestMissingDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
-	_, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil)
+	_, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil, nil)
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "directory "+dir) {
 		t.Errorf("got %v", err)
 	}
@@ -137,7 +137,7 @@ func TestOneOfManyTakesStale(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				ln, err := Open(t.Context(), s, nil)
+				ln, err := Open(t.Context(), s, nil, nil)
 				switch {
 				case err == nil && !winner.CompareAndSwap(nil, &ln):
 					t.Error("two have the same path")
@@ -168,7 +168,7 @@ func TestLockIsWaitedFor(t *testing.T) {
 	must(t, err)
 	opened := make(chan error, 1)
 	go func() {
-		ln, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil)
+		ln, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil, nil)
 		if err == nil {
 			err = ln.Close()
 		}
@@ -176,7 +176,7 @@ func TestLockIsWaitedFor(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, mustParse(t, "unix://"+dir+"/t"), nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock directory "+dir) {
+	if _, err := Open(ctx, mustParse(t, "unix://"+dir+"/t"), nil, nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock directory "+dir) {
 		t.Errorf("got %v, want that the lock is held", err)
 	}
 	unlock()

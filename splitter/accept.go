@@ -147,7 +147,7 @@ func (c *conn) afterHandshake(err error) error {
 	case c.v.hard.Err() == nil:
 		c.v.counters.handshakeErrors.Add(1)
 		c.v.handshakesFailed.warn(c.v.o.Logger, "TLS handshake failed",
-			slog.String("peer", c.raw.RemoteAddr().String()), slog.Any("error", err))
+			slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("error", err))
 	}
 	return err
 }

@@ -1,0 +1,169 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Guard says who may connect over TCP and UDP, and who speaks for others. The zero value lets everybody in. One Guard
+// may serve any number of listeners; its exported fields are not to be changed once it does. Its methods are safe for
+// concurrent use. It has no say over Unix sockets and standard input.
+type Guard struct {
+	// Deny is looked at first: an address in one of its networks is refused. Then Allow: if it is not empty, an
+	// address in none of its networks is refused. That is before anything is read; TCP connections are reset,
+	// datagrams dropped. Both hold IPv4 networks as such, not mapped to IPv6; see ParsePrefix.
+	Allow, Deny []netip.Prefix
+	// ProxyFrom is where proxies are. They may connect whatever Allow and Deny say, and each of their TCP connections
+	// has to begin with a PROXY protocol header, version 1 or 2. The address in it is the connection's from then on,
+	// also for Allow and Deny. A header that names none (LOCAL, UNKNOWN, a Unix socket) leaves the proxy's own. Where
+	// the header is wrong or missing the connection is reset. What others send is never taken for a header.
+	ProxyFrom []netip.Prefix
+	// HeaderTimeout is how long a proxy may take for its header: 5 s if it is 0.
+	HeaderTimeout time.Duration
+	// Logger gets refusals in sum. nil discards.
+	Logger *slog.Logger
+
+	denied, proxyErrors       atomic.Uint64
+	deniedLog, proxyErrorsLog summary
+}
+
+// GuardStats are counts since the beginning.
+type GuardStats struct {
+	Denied      uint64 // connections and datagrams that Allow or Deny refused
+	ProxyErrors uint64 // connections from proxies without a proper header
+}
+
+// Stats returns what has been counted so far.
+func (g *Guard) Stats() GuardStats {
+	return GuardStats{Denied: g.denied.Load(), ProxyErrors: g.proxyErrors.Load()}
+}
+
+const defaultHeaderTimeout = 5 * time.Second
+
+func (g *Guard) headerTimeout() time.Duration {
+	if g.HeaderTimeout <= 0 {
+		return defaultHeaderTimeout
+	}
+	return g.HeaderTimeout
+}
+
+// restricts says whether there is anybody who may not connect. A nil Guard restricts nobody.
+func (g *Guard) restricts() bool { return g != nil && len(g.Allow)+len(g.Deny) > 0 }
+
+// hasProxies says whether some connections have headers.
+func (g *Guard) hasProxies() bool { return g != nil && len(g.ProxyFrom) > 0 }
+
+// admits judges an address, and counts and logs if it is refused.
+func (g *Guard) admits(from netip.AddrPort) bool {
+	if !g.restricts() {
+		return true
+	}
+	a := plain(from.Addr())
+	if !contain(g.Deny, a) && (len(g.Allow) == 0 || contain(g.Allow, a)) {
+		return true
+	}
+	g.denied.Add(1)
+	g.deniedLog.warn(g.Logger, "connection denied", "peer", from)
+	return false
+}
+
+// isProxy says whether a connection from this address begins with a header.
+func (g *Guard) isProxy(from netip.AddrPort) bool { return contain(g.ProxyFrom, plain(from.Addr())) }
+
+func (g *Guard) headerFailed(from netip.AddrPort, err error) {
+	g.proxyErrors.Add(1)
+	g.proxyErrorsLog.warn(g.Logger, "no PROXY protocol header from a proxy", "peer", from, "err", err)
+}
+
+func contain(networks []netip.Prefix, a netip.Addr) bool {
+	for _, p := range networks {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// plain returns the address as networks have it: what arrives by IPv4 on an IPv6 socket is IPv4, and no zone.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// peerOf returns the far end's address.
+func peerOf(conn *net.TCPConn) netip.AddrPort {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// reset closes a connection so that its peer does not take it for served.
+func reset(conn *net.TCPConn) {
+	conn.SetLinger(0)
+	conn.Close()
+}
+
+// ParsePrefix reads a network, such as 10.0.0.0/8 or 2001:db8::/32, or an address alone, which is a network of one.
+// IPv4 addresses that are written as IPv6 (::ffff:10.0.0.0/104) become IPv4. A network with bits of a host in it is an
+// error, since it might mean either; the error names the network that has them cleared.
+func ParsePrefix(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network: write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32", text)
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is not a network: write 10.0.0.0/8 or 2001:db8::/32", text)
+	}
+	if masked := p.Masked(); masked != p {
+		return netip.Prefix{}, fmt.Errorf("%q names a host within a network: write %s, or the address alone", text, unmapped(masked))
+	}
+	return unmapped(p), nil
+}
+
+// unmapped returns an IPv4 network that is written as IPv6 as IPv4.
+func unmapped(p netip.Prefix) netip.Prefix {
+	const mapping = 96 // bits before the IPv4 address
+	if p.Addr().Is4In6() && p.Bits() >= mapping {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapping)
+	}
+	return p
+}
+
+// summaryInterval is the least time between two log lines about the same kind of refusal.
+const summaryInterval = 30 * time.Second
+
+// summary keeps repeated refusals from flooding the log: the first is logged, and then at most one in each interval,
+// with the number of those since the last line.
+type summary struct {
+	mu    sync.Mutex
+	last  time.Time
+	count int // since last
+}
+
+func (s *summary) warn(l *slog.Logger, msg string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	now := time.Now()
+	if !s.last.IsZero() && now.Sub(s.last) < summaryInterval {
+		return
+	}
+	if l != nil {
+		l.Log(context.Background(), slog.LevelWarn, msg, append(args, "count", s.count)...)
+	}
+	s.last, s.count = now, 0
+}
+
+// errNoHeader says that what came is not the beginning of a header.
+var errNoHeader = errors.New("what it sent does not begin with one")

@@ -1,0 +1,42 @@
+//go:build unix
+
+package listen
+
+import (
+	"bytes"
+	"io"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// peekLine waits until there is something to read and returns how many bytes of it belong to the line: up to its end,
+// or all that is there, but no more than most. They are left to be read.
+func peekLine(conn *net.TCPConn, most int) (n int, err error) {
+	var room [longestV1]byte
+	p := room[:min(most, len(room))]
+	rc, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peekErr error
+	err = rc.Read(func(fd uintptr) bool {
+		n, _, peekErr = unix.Recvfrom(int(fd), p, unix.MSG_PEEK)
+		for peekErr == unix.EINTR {
+			n, _, peekErr = unix.Recvfrom(int(fd), p, unix.MSG_PEEK)
+		}
+		return peekErr != unix.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case peekErr != nil:
+		return 0, peekErr
+	case n == 0:
+		return 0, io.EOF
+	}
+	if i := bytes.IndexByte(p[:n], '\n'); i >= 0 {
+		n = i + 1
+	}
+	return n, nil
+}
