@@ -1,0 +1,174 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"linesplit/target"
+)
+
+// TestReplyBeforeTheEndOfTheRequest: a target that ends before it has read all has still said something, and a client that is busy
+// sending gets the whole of it, however slowly it reads.
+func TestReplyBeforeTheEndOfTheRequest(t *testing.T) {
+	reply := bytes.Repeat([]byte("no "), 1<<18)
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = socketPath(t)
+			}
+			s := serveAt(t, listenAt(t, network, address), func(c net.Conn) {
+				io.ReadFull(c, make([]byte, 100))
+				c.Write(reply)
+				c.(interface{ CloseWrite() error }).CloseWrite()
+				c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+				swallow(c) // a reset because of something unread would be another thing
+			})
+			r := start(t, Options{}, s.name())
+			c := r.dial()
+			c.(*net.TCPConn).SetReadBuffer(64 << 10)
+			var sending sync.WaitGroup
+			sending.Go(func() {
+				for b := make([]byte, 1000); ; time.Sleep(time.Millisecond) {
+					if _, err := c.Write(b); err != nil {
+						return
+					}
+				}
+			})
+			var got bytes.Buffer
+			for n := int64(32 << 10); ; {
+				m, err := io.CopyN(&got, c, n)
+				if m < n || err != nil {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if !bytes.Equal(got.Bytes(), reply) {
+				t.Errorf("got %d of %d bytes", got.Len(), len(reply))
+			}
+			c.Close()
+			sending.Wait()
+			if rec := r.log.one(t); rec.End != "target-closed" {
+				t.Errorf("%+v", rec)
+			}
+		})
+	}
+}
+
+// unanswering listens where connecting takes for ever: its backlog is full.
+func unanswering(t *testing.T) string {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { syscall.Close(fd) })
+	must(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, syscall.Listen(fd, 0))
+	sa, err := syscall.Getsockname(fd)
+	must(t, err)
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: sa.(*syscall.SockaddrInet4).Port}
+	dialTo(t, addr)
+	return "tcp://" + addr.String()
+}
+
+// TestTargetThatDoesNotAnswer does not use up the time that there is for the others.
+func TestTargetThatDoesNotAnswer(t *testing.T) {
+	s := serve(t, echo)
+	r := start(t, Options{DialBudget: time.Second}, unanswering(t), s.name())
+	for range 2 {
+		c := r.dial()
+		exchange(t, c, "hello")
+		c.Close()
+	}
+	if n := r.Stats().Targets[0].DialErrors; n == 0 {
+		t.Error("the other one was never tried")
+	}
+}
+
+// TestQueueLeavesTheBudgetAlone: who has waited for a place has as long to connect as before.
+func TestQueueLeavesTheBudgetAlone(t *testing.T) {
+	dead := serve(t, echo)
+	dead.Close()
+	s := serve(t, echo)
+	o := Options{DialBudget: 200 * time.Millisecond, QueueTimeout: time.Minute}
+	r := start(t, o, dead.name(), s.name()+"?max-connections=1")
+	first := r.dial()
+	exchange(t, first, "hello")
+	second := r.dial()
+	eventually(t, "in the queue", func() bool { return r.Stats().Waiting == 1 })
+	time.Sleep(2 * o.DialBudget)
+	s.Listener.(*net.TCPListener).SetDeadline(time.Now()) // nobody accepts any more, but connecting works
+	first.Close()
+	eventually(t, "connected", func() bool { return r.Stats().Targets[1].Total == 2 })
+	second.Close()
+	if n := r.Stats().Targets[1].DialErrors; n != 0 {
+		t.Errorf("%d errors", n)
+	}
+}
+
+// TestHurriedDial: that a target did not answer within no time at all says nothing about it.
+func TestHurriedDial(t *testing.T) {
+	r := New(Options{Targets: []*target.Target{newTarget(t, unanswering(t))}})
+	p := r.streams.places[0]
+	if _, err := r.dial(t.Context(), p, nil, time.Millisecond); err == nil || p.t.Down() {
+		t.Errorf("%v, down: %v", err, p.t.Down())
+	}
+}
+
+// TestUnreachableOncePerKind: that datagrams have a target is no news for those who want to connect.
+func TestUnreachableOncePerKind(t *testing.T) {
+	dead := serve(t, echo)
+	dead.Close()
+	var log bytes.Buffer
+	o := Options{DialBudget: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
+	for range 3 {
+		r.refusal()
+		nc, err := r.Relay.dial(context.Background(), r.datagrams.places[0], nil, time.Second)
+		must(t, err)
+		nc.Close()
+	}
+	eventually(t, "all refused", func() bool { return len(r.log.get()) == 3 })
+	if n := strings.Count(log.String(), "reached"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, log.String())
+	}
+}
+
+// TestLeastBandwidthAfterAbsence: what a target carried while it was no candidate was spread over all that time.
+func TestLeastBandwidthAfterAbsence(t *testing.T) {
+	a, b := newPlace(newTarget(t, "tcp://10.0.0.1:80")), newPlace(newTarget(t, "tcp://10.0.0.2:80"))
+	l, now := leastBandwidth{}, time.Now()
+	l.sample([]*place{a, b}, now)
+	for range 100 {
+		now = now.Add(time.Second)
+		a.bytesIn.Add(1000)
+		b.bytesIn.Add(2000)
+		l.sample([]*place{b}, now)
+	}
+	now = now.Add(100 * time.Millisecond)
+	if l.sample([]*place{a, b}, now); a.rate > b.rate {
+		t.Errorf("%.0f and %.0f bytes per second", a.rate, b.rate)
+	}
+}
+
+// BenchmarkLongQueue: one release does not look at all places again for each of those who wait in vain.
+func BenchmarkLongQueue(b *testing.B) {
+	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
+	down := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
+	down.CheckedDown(io.EOF)
+	g := New(Options{Targets: []*target.Target{full, down}}).streams
+	g.tryAcquire(netip.Addr{}, nil)
+	for range 10_000 {
+		g.enter(netip.Addr{}, nil)
+	}
+	for b.Loop() {
+		g.serveQueue()
+	}
+}

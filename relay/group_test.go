@@ -1,0 +1,88 @@
+package relay
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/target"
+)
+
+// newFullGroup has one target with one place, which is taken.
+func newFullGroup(patience time.Duration) (*group, *place) {
+	a := target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}
+	g := New(Options{Targets: []*target.Target{target.New(a, nil)}, QueueTimeout: patience}).streams
+	return g, g.tryAcquire(netip.Addr{}, nil)
+}
+
+// TestQueueOrder: who waits longest comes first, whoever leaves the queue meanwhile.
+func TestQueueOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, p := newFullGroup(time.Minute)
+		var got []int
+		var all sync.WaitGroup
+		leave, cancel := context.WithCancel(t.Context())
+		for i := range 6 {
+			ctx := t.Context()
+			if i%3 == 1 {
+				ctx = leave
+			}
+			all.Go(func() {
+				_, w := g.enter(netip.Addr{}, nil)
+				p, why := g.wait(ctx, w)
+				if p == nil {
+					if why != shutdown {
+						t.Errorf("%d: %v", i, why)
+					}
+					return
+				}
+				got = append(got, i) // one at a time: there is one place
+				time.Sleep(time.Second)
+				g.release(p)
+			})
+			synctest.Wait()
+		}
+		cancel()
+		synctest.Wait()
+		g.release(p)
+		all.Wait()
+		if !slices.Equal(got, []int{0, 2, 3, 5}) || g.waiting() != 0 || p.active.Load() != 0 {
+			t.Errorf("served %v, %d wait, %d active", got, g.waiting(), p.active.Load())
+		}
+	})
+}
+
+// TestQueuePatience: a client waits exactly as long as it may.
+func TestQueuePatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, p := newFullGroup(5 * time.Second)
+		begin := time.Now()
+		_, w := g.enter(netip.Addr{}, nil)
+		if _, why := g.wait(t.Context(), w); why != queueTimeout || time.Since(begin) != 5*time.Second {
+			t.Errorf("%v after %v", why, time.Since(begin))
+		}
+		g.release(p)
+		if p, _ := g.enter(netip.Addr{}, nil); p == nil {
+			t.Error("nobody waits, and there is no room")
+		}
+	})
+}
+
+// TestQueueReturn: a target that comes back has room for those who wait, though it does not tell.
+func TestQueueReturn(t *testing.T) {
+	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
+	other := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
+	other.CheckedDown(errTruncated)
+	g := New(Options{Targets: []*target.Target{full, other}}).streams
+	g.tryAcquire(netip.Addr{}, nil)
+	_, w := g.enter(netip.Addr{}, nil)
+	other.CheckedUp()
+	g.serveQueue()
+	if p, why := g.wait(t.Context(), w); p == nil || p.t != other {
+		t.Errorf("%v", why)
+	}
+}

@@ -1,0 +1,231 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"linesplit/target"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for what happens on its own time.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+// records is an access log.
+type records struct {
+	mu  sync.Mutex
+	all []Record
+}
+
+func (r *records) Log(rec Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, rec)
+}
+
+func (r *records) get() []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Record(nil), r.all...)
+}
+
+// one waits for the first record.
+func (r *records) one(t testing.TB) Record {
+	t.Helper()
+	eventually(t, "a record", func() bool { return len(r.get()) > 0 })
+	return r.get()[0]
+}
+
+// rig is a relay that serves one listener.
+type rig struct {
+	*Relay
+	t          testing.TB
+	ln         net.Listener
+	log        *records
+	soft, hard context.CancelFunc
+	ended      chan error
+}
+
+func listenAt(t testing.TB, network, address string) net.Listener {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	must(t, err)
+	return ln
+}
+
+// start serves at a loopback port, and ends with the test.
+func start(t testing.TB, o Options, addresses ...string) *rig {
+	t.Helper()
+	return startAt(t, listenAt(t, "tcp", "127.0.0.1:0"), o, addresses...)
+}
+
+func startAt(t testing.TB, ln net.Listener, o Options, addresses ...string) *rig {
+	t.Helper()
+	for _, a := range addresses {
+		o.Targets = append(o.Targets, newTarget(t, a))
+	}
+	r := &rig{t: t, ln: ln, log: &records{}, ended: make(chan error, 1)}
+	if o.AccessLog == nil {
+		o.AccessLog = r.log
+	}
+	r.Relay = New(o)
+	soft, endSoft := context.WithCancel(context.Background())
+	hard, endHard := context.WithCancel(context.Background())
+	r.soft, r.hard = endSoft, endHard
+	go func() { r.ended <- r.Serve(soft, hard, ln) }()
+	t.Cleanup(func() {
+		endHard()
+		if err := <-r.ended; err != nil {
+			t.Error(err)
+		}
+		r.ended <- nil
+		r.check()
+		endSoft()
+	})
+	return r
+}
+
+// check looks at the books of a relay that has ended.
+func (r *rig) check() {
+	s := r.Stats()
+	if s.Active != 0 || s.Waiting != 0 {
+		r.t.Errorf("ended with %d active, %d waiting", s.Active, s.Waiting)
+	}
+	for _, p := range s.Targets {
+		if p.Active != 0 {
+			r.t.Errorf("%s: ended with %d active", p.Name, p.Active)
+		}
+	}
+}
+
+func newTarget(t testing.TB, address string) *target.Target {
+	t.Helper()
+	a, err := target.ParseAddress(address, false)
+	must(t, err)
+	return target.New(a, nil)
+}
+
+// dial connects to the relay.
+func (r *rig) dial() net.Conn {
+	r.t.Helper()
+	return dialTo(r.t, r.ln.Addr())
+}
+
+// refusal connects and returns the error that the client gets. It may come before the client has even noticed that it was connected.
+func (r *rig) refusal() error {
+	c, err := net.Dial(r.ln.Addr().Network(), r.ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = io.ReadAll(c)
+	return err
+}
+
+func dialTo(t testing.TB, a net.Addr) net.Conn {
+	t.Helper()
+	c, err := net.Dial(a.Network(), a.String())
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (r *rig) refused(reason string) uint64 {
+	for _, c := range r.Stats().Refused {
+		if c.Reason == reason {
+			return c.N
+		}
+	}
+	r.t.Fatalf("no such reason: %s", reason)
+	return 0
+}
+
+// server is a target: it hands each connection to serve, in a goroutine of its own, and closes it after that.
+type server struct {
+	net.Listener
+	accepted atomic.Int64
+	conns    sync.WaitGroup
+}
+
+func serveAt(t testing.TB, ln net.Listener, serve func(net.Conn)) *server {
+	s := &server{Listener: ln}
+	s.conns.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			s.accepted.Add(1)
+			s.conns.Go(func() { defer c.Close(); serve(c) })
+		}
+	})
+	t.Cleanup(func() { ln.Close(); s.conns.Wait() })
+	return s
+}
+
+func serve(t testing.TB, handle func(net.Conn)) *server {
+	return serveAt(t, listenAt(t, "tcp", "127.0.0.1:0"), handle)
+}
+
+// name is the target's address.
+func (s *server) name() string { return s.Addr().Network() + "://" + s.Addr().String() }
+
+// echoAtEnd replies only once the client has half-closed.
+func echoAtEnd(c net.Conn) {
+	if b, err := io.ReadAll(c); err == nil {
+		c.Write(b)
+	}
+}
+
+// echo replies at once.
+func echo(c net.Conn) { io.Copy(c, c) }
+
+// swallow reads until the end.
+func swallow(c net.Conn) { io.Copy(io.Discard, c) }
+
+func socketPath(t testing.TB) string {
+	if p := filepath.Join(t.TempDir(), "s"); len(p) < 100 {
+		return p
+	}
+	return "@relay-" + strings.ReplaceAll(t.Name(), "/", "-")
+}
+
+func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
+
+func exchange(t testing.TB, c net.Conn, text string) {
+	t.Helper()
+	_, err := c.Write([]byte(text))
+	must(t, err)
+	b := make([]byte, len(text))
+	_, err = io.ReadFull(c, b)
+	must(t, err)
+	if string(b) != text {
+		t.Fatalf("got %q back for %q", b, text)
+	}
+}

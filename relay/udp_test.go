@@ -1,0 +1,507 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// packetRig is a relay that serves one UDP socket.
+type packetRig struct {
+	*Relay
+	t          testing.TB
+	at         string
+	pc         net.PacketConn
+	log        *records
+	soft, hard context.CancelFunc
+	ended      chan error
+}
+
+func startPackets(t testing.TB, at string, o Options, addresses ...string) *packetRig {
+	t.Helper()
+	for _, a := range addresses {
+		o.Targets = append(o.Targets, newTarget(t, a))
+	}
+	pc, err := net.ListenPacket("udp", at)
+	must(t, err)
+	r := &packetRig{t: t, at: pc.LocalAddr().String(), pc: pc, log: &records{}, ended: make(chan error, 1)}
+	o.AccessLog = r.log
+	r.Relay = New(o)
+	soft, endSoft := context.WithCancel(context.Background())
+	hard, endHard := context.WithCancel(context.Background())
+	r.soft, r.hard = endSoft, endHard
+	go func() { r.ended <- r.ServePackets(soft, hard, pc) }()
+	t.Cleanup(func() {
+		endHard()
+		r.wait()
+		endSoft()
+	})
+	return r
+}
+
+// wait waits for the end, and looks at the books.
+func (r *packetRig) wait() {
+	r.t.Helper()
+	select {
+	case err := <-r.ended:
+		if err != nil {
+			r.t.Error(err)
+		}
+		r.ended <- nil
+	case <-time.After(30 * time.Second):
+		r.t.Fatal("ServePackets does not return")
+	}
+	s := r.Stats()
+	if s.Active != 0 {
+		r.t.Errorf("ended with %d active", s.Active)
+	}
+	for _, p := range s.Targets {
+		if p.Active != 0 {
+			r.t.Errorf("ended with %d at %s", p.Active, p.Name)
+		}
+	}
+	if _, err := r.pc.WriteTo([]byte("x"), r.pc.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		r.t.Errorf("the socket is open: %v", err)
+	}
+}
+
+func (r *packetRig) client() *net.UDPConn { return dialUDP(r.t, r.at) }
+
+func dialUDP(t testing.TB, to string) *net.UDPConn {
+	t.Helper()
+	conn, err := net.Dial("udp", to)
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return conn.(*net.UDPConn)
+}
+
+// packetEcho replies to each datagram with the same until the test ends.
+func packetEcho(t testing.TB) (address string, socket *net.UDPConn) {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	socket = pc.(*net.UDPConn)
+	socket.SetReadBuffer(4 << 20)
+	var running sync.WaitGroup
+	running.Go(func() {
+		b := make([]byte, maxDatagram)
+		for {
+			n, from, err := socket.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			socket.WriteToUDPAddrPort(b[:n], from)
+		}
+	})
+	t.Cleanup(func() { socket.Close(); running.Wait() })
+	return "udp://" + socket.LocalAddr().String(), socket
+}
+
+// ask sends a datagram and returns the reply, nil if there is none for a while.
+func ask(t testing.TB, conn net.Conn, question []byte, patience time.Duration) []byte {
+	t.Helper()
+	_, err := conn.Write(question)
+	must(t, err)
+	b := make([]byte, maxDatagram)
+	must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	n, err := conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	must(t, err)
+	return b[:n]
+}
+
+const replyPatience = 20 * time.Second
+
+func wantEcho(t testing.TB, conn net.Conn, question string) {
+	t.Helper()
+	if got := ask(t, conn, []byte(question), replyPatience); got == nil || string(got) != question {
+		t.Fatalf("asked %.20q, got %.20q", question, got)
+	}
+}
+
+// TestPackets: 500 clients have their own datagrams back, byte for byte, and leave nothing behind.
+func TestPackets(t *testing.T) {
+	one, _ := packetEcho(t)
+	two, _ := packetEcho(t)
+	const idleAfter = 2 * time.Second // a starved machine must not take a session for idle while its reply is on the way
+	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: idleAfter}, one, two)
+	const clients = 500
+	conns := make([]*net.UDPConn, clients) // all open to the end: a port that is used again would be the same client
+	for i := range conns {
+		conns[i] = r.client()
+	}
+	before := descriptors(t)
+	sizes := []int{1, 100, 0, 1472}
+	var running sync.WaitGroup
+	gate := make(chan struct{}, 32)
+	for _, conn := range conns {
+		running.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			for _, size := range sizes {
+				question := make([]byte, size)
+				rand.Read(question)
+				if err := compare(conn, question); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	eventually(t, "the sessions' end", func() bool { return r.Stats().Active == 0 })
+	eventually(t, "the sessions' records", func() bool { return len(r.log.get()) >= clients })
+	eventually(t, "the descriptors' return", func() bool { return descriptors(t) <= before+1 })
+
+	const bytesEach = 1573
+	s := r.Stats()
+	if s.Accepted != clients || s.CutOff != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, p := range s.Targets {
+		if p.Total != clients/2 || p.BytesIn != bytesEach*clients/2 || p.BytesOut != bytesEach*clients/2 {
+			t.Errorf("%+v", p)
+		}
+	}
+	for _, rec := range r.log.get() {
+		if rec.End != "idle" || rec.BytesIn != bytesEach || rec.BytesOut != bytesEach || rec.Dials != 1 || rec.Listener != "udp://"+r.at ||
+			rec.Target != one && rec.Target != two || rec.Duration < idleAfter {
+			t.Errorf("%+v", rec)
+		}
+	}
+}
+
+func compare(conn net.Conn, question []byte) error {
+	if _, err := conn.Write(question); err != nil {
+		return err
+	}
+	b := make([]byte, maxDatagram)
+	conn.SetReadDeadline(time.Now().Add(replyPatience))
+	n, err := conn.Read(b)
+	if err == nil && !bytes.Equal(b[:n], question) {
+		err = fmt.Errorf("sent %d bytes, got %d others", len(question), n)
+	}
+	return err
+}
+
+func descriptors(t testing.TB) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("no /proc here")
+	}
+	return len(entries)
+}
+
+func TestLongestPacket(t *testing.T) {
+	address, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{}, address)
+	question := make([]byte, 65507)
+	rand.Read(question)
+	if got := ask(t, r.client(), question, replyPatience); !bytes.Equal(got, question) {
+		t.Errorf("got %d bytes", len(got))
+	}
+}
+
+// TestPacketsIdle: whoever only listens, or only talks, is not idle.
+func TestPacketsIdle(t *testing.T) {
+	const timeout = time.Second // four times what the test sleeps: a starved machine sleeps longer
+	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	defer sink.Close()
+	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: timeout}, "udp://"+sink.LocalAddr().String())
+	conn := r.client()
+	for range 6 { // talks
+		_, err := conn.Write([]byte("x"))
+		must(t, err)
+		time.Sleep(timeout / 4)
+	}
+	b := make([]byte, 10)
+	_, session, err := sink.ReadFrom(b)
+	must(t, err)
+	for range 6 { // listens
+		_, err := sink.WriteTo([]byte("y"), session)
+		must(t, err)
+		must(t, conn.SetReadDeadline(time.Now().Add(replyPatience)))
+		_, err = conn.Read(b)
+		must(t, err)
+		time.Sleep(timeout / 4)
+	}
+	if all := r.log.get(); len(all) != 0 {
+		t.Fatalf("ended while busy: %+v", all)
+	}
+	rec := r.log.one(t)
+	if rec.End != "idle" || rec.BytesIn != 6 || rec.BytesOut != 6 {
+		t.Errorf("%+v", rec)
+	}
+	_, err = conn.Write([]byte("again"))
+	must(t, err)
+	eventually(t, "a new session", func() bool { return r.Stats().Accepted == 2 })
+}
+
+// TestPacketsLimits: a datagram that would need a session too many is dropped and counted; those who have one go on.
+func TestPacketsLimits(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		o            Options
+		query        string
+	}{
+		{"sessions", "limit", Options{UDPSessions: 2}, ""},
+		{"connections", "limit", Options{MaxConnections: 2}, ""},
+		{"per client", "client-limit", Options{MaxConnectionsPerClient: 2}, ""},
+		{"rate", "rate", Options{RatePerClient: 1.01}, ""}, // two at once, and the next after a second
+		{"per target", "limit", Options{}, "?max-connections=2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			address, _ := packetEcho(t)
+			r := startPackets(t, "127.0.0.1:0", tt.o, address+tt.query)
+			first, second := r.client(), r.client()
+			wantEcho(t, first, "1")
+			wantEcho(t, second, "2")
+			_, err := r.client().Write([]byte("3"))
+			must(t, err)
+			eventually(t, "a refusal", func() bool { return refusalsFor(r.Stats(), tt.reason) == 1 })
+			wantEcho(t, first, "4")
+			wantEcho(t, second, "5")
+			if n := r.Stats().Active; n != 2 {
+				t.Errorf("%d active", n)
+			}
+		})
+	}
+}
+
+func refusalsFor(s Stats, reason string) uint64 {
+	for _, c := range s.Refused {
+		if c.Reason == reason {
+			return c.N
+		}
+	}
+	return 0
+}
+
+func TestPacketsNoTarget(t *testing.T) {
+	r := startPackets(t, "127.0.0.1:0", Options{})
+	_, err := r.client().Write([]byte("x"))
+	must(t, err)
+	eventually(t, "a refusal", func() bool { return refusalsFor(r.Stats(), "no-target") == 1 })
+}
+
+// TestPacketsDialFails: a target whose name leads nowhere is passed over, and where there is no other, the session ends.
+func TestPacketsDialFails(t *testing.T) {
+	address, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{}, "udp://name.invalid:1", address)
+	wantEcho(t, r.client(), "1") // the datagram has waited
+	wantEcho(t, r.client(), "2")
+
+	r = startPackets(t, "127.0.0.1:0", Options{}, "udp://name.invalid:1")
+	_, err := r.client().Write([]byte("x"))
+	must(t, err)
+	if rec := r.log.one(t); rec.End != "dial-failed" || rec.Target != "" || rec.Dials != 1 {
+		t.Errorf("%+v", rec)
+	}
+	if n := refusalsFor(r.Stats(), "no-target"); n != 1 {
+		t.Errorf("%d refused", n)
+	}
+}
+
+// TestPacketsDrain: in the soft end sessions go on until they are idle, and there are no new ones.
+func TestPacketsDrain(t *testing.T) {
+	address, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: 2 * time.Second, Drain: time.Minute}, address)
+	conn := r.client()
+	wantEcho(t, conn, "before")
+	r.soft()
+	wantEcho(t, conn, "after")
+	_, err := r.client().Write([]byte("new"))
+	must(t, err)
+	eventually(t, "a refusal", func() bool { return refusalsFor(r.Stats(), "shutdown") == 1 })
+	wantEcho(t, conn, "still")
+	r.wait()
+	if rec := r.log.one(t); rec.End != "idle" || r.Stats().CutOff != 0 {
+		t.Errorf("%+v, %d cut off", rec, r.Stats().CutOff)
+	}
+}
+
+// TestPacketsSoftEndIdle: without sessions there is nothing to wait for.
+func TestPacketsSoftEndIdle(t *testing.T) {
+	address, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{Drain: time.Minute}, address)
+	r.soft()
+	r.wait()
+}
+
+// TestPacketsCutOff: the hard end, or the drain's, ends what goes on.
+func TestPacketsCutOff(t *testing.T) {
+	ways := map[string]struct {
+		o   Options
+		end func(*packetRig)
+	}{
+		"hard":       {Options{Drain: time.Minute}, func(r *packetRig) { r.hard() }},
+		"drain":      {Options{Drain: time.Millisecond}, func(r *packetRig) { r.soft() }},
+		"soft, hard": {Options{Drain: time.Minute}, func(r *packetRig) { r.soft(); r.hard() }},
+	}
+	for name, tt := range ways {
+		t.Run(name, func(t *testing.T) {
+			address, _ := packetEcho(t)
+			r := startPackets(t, "127.0.0.1:0", tt.o, address)
+			wantEcho(t, r.client(), "1")
+			wantEcho(t, r.client(), "2")
+			tt.end(r)
+			r.wait()
+			for _, rec := range r.log.get() {
+				if rec.End != "shutdown" {
+					t.Errorf("%+v", rec)
+				}
+			}
+			if n := r.Stats().CutOff; n != 2 || len(r.log.get()) != 2 {
+				t.Errorf("%d cut off, %d records", n, len(r.log.get()))
+			}
+		})
+	}
+}
+
+// TestPacketsSocketClosed: it is an error if the socket was not ours to close.
+func TestPacketsSocketClosed(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	r := New(Options{})
+	ended := make(chan error)
+	go func() { ended <- r.ServePackets(t.Context(), t.Context(), pc) }()
+	must(t, pc.Close())
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPacketsTargetGone: a client whose target has gone gets another one, and new clients do not get the one that is gone.
+func TestPacketsTargetGone(t *testing.T) {
+	one, gone := packetEcho(t)
+	two, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{}, one, two)
+	conns := []*net.UDPConn{r.client(), r.client(), r.client(), r.client()}
+	for _, conn := range conns {
+		wantEcho(t, conn, "before")
+	}
+	must(t, gone.Close())
+	for _, conn := range conns {
+		eventually(t, "an answer", func() bool { return ask(t, conn, []byte("after"), 100*time.Millisecond) != nil })
+	}
+	for range 4 {
+		wantEcho(t, r.client(), "new")
+	}
+	resets := 0
+	for _, rec := range r.log.get() {
+		if rec.End == "target-reset" && rec.Target == one {
+			resets++
+		}
+	}
+	if resets != 2 {
+		t.Errorf("%d sessions ended for their target, want 2: %+v", resets, r.log.get())
+	}
+}
+
+// TestOnlyTargetComesBack: a session outlives the absence of the only target there is.
+func TestOnlyTargetComesBack(t *testing.T) {
+	address, socket := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{}, address)
+	conn := r.client()
+	wantEcho(t, conn, "before")
+	at := socket.LocalAddr().String()
+	must(t, socket.Close())
+	for range 5 {
+		if got := ask(t, conn, []byte("lost"), 10*time.Millisecond); got != nil {
+			t.Errorf("got %q", got)
+		}
+	}
+	back, err := net.ListenPacket("udp", at)
+	must(t, err)
+	defer back.Close()
+	_, err = conn.Write([]byte("after"))
+	must(t, err)
+	must(t, back.SetReadDeadline(time.Now().Add(replyPatience)))
+	b := make([]byte, 10)
+	n, _, err := back.ReadFrom(b)
+	if string(b[:n]) != "after" || err != nil {
+		t.Errorf("got %q, %v", b[:n], err)
+	}
+	if all := r.log.get(); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestReplySource: replies come from the address that the client has sent to, whichever of the machine's it is.
+func TestReplySource(t *testing.T) {
+	address, _ := packetEcho(t)
+	for _, at := range []string{"0.0.0.0:0", "[::]:0"} {
+		r := startPackets(t, at, Options{}, address)
+		port := netip.MustParseAddrPort(r.at).Port()
+		for _, host := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
+			if host == "::1" && at == "0.0.0.0:0" {
+				continue
+			}
+			conn, err := net.Dial("udp", net.JoinHostPort(host, fmt.Sprint(port)))
+			if err != nil {
+				t.Logf("no %s here: %v", host, err)
+				continue
+			}
+			if got := ask(t, conn, []byte("x"), replyPatience); string(got) != "x" {
+				t.Errorf("%s by %s: got %q", at, host, got)
+			}
+			conn.Close()
+		}
+	}
+}
+
+// TestReplySourceStays: a reply that is too long for the client's kind of socket is lost, and does not change where the others come from.
+func TestReplySourceStays(t *testing.T) {
+	server, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	defer server.Close()
+	r := startPackets(t, "0.0.0.0:0", Options{}, "udp://"+server.LocalAddr().String())
+	client := dialUDP(t, fmt.Sprintf("127.0.0.2:%d", netip.MustParseAddrPort(r.at).Port()))
+	_, err = client.Write([]byte("x"))
+	must(t, err)
+	b := make([]byte, maxDatagram)
+	_, session, err := server.ReadFrom(b)
+	must(t, err)
+	for _, size := range []int{65527, 5} { // IPv4 carries 65,507 bytes
+		_, err := server.WriteTo(b[:size], session)
+		must(t, err)
+	}
+	must(t, client.SetReadDeadline(time.Now().Add(replyPatience)))
+	if n, err := client.Read(b); n != 5 || err != nil {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+// TestPacketAllocations: a session that is there takes no memory for a datagram.
+func TestPacketAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	address, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{}, address)
+	conn := r.client()
+	question, b := []byte("question"), make([]byte, 100)
+	must(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+	n := testing.AllocsPerRun(2000, func() {
+		conn.Write(question)
+		if _, err := conn.Read(b); err != nil {
+			t.Error(err)
+		}
+	})
+	if n >= 1 {
+		t.Errorf("%v allocations per datagram and its reply", n)
+	}
+}
