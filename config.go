@@ -22,13 +22,17 @@ import (
 
 // config is a whole, valid configuration. Sizes are bytes.
 type config struct {
+	Mode           mode
 	Listen         []listen.Spec // at least one, no two alike
 	MaxConnections int           // 0: as many as the descriptor limit allows, less what the targets need
+	Access         access
 
 	Targets          []target.Address // at least one, no two alike
 	Connections      int              // to each target
 	DialTimeout      time.Duration
 	FailbackInterval time.Duration
+	Health           checking
+	Forward          forwarding // of use in connection mode
 
 	Buffer   int64
 	MaxLine  int64
@@ -111,6 +115,10 @@ func parseFlags(args []string) (config, error) {
 // config judges all values, each for itself and then together.
 func (s *settings) config() (config, error) {
 	c := config{
+		Mode:             parsed(s, "mode", parseMode),
+		Access:           s.access(),
+		Health:           s.checking(),
+		Forward:          s.forwarding(),
 		MaxConnections:   s.number("max-connections", 0, 1<<24),
 		Connections:      s.number("connections", 1, 1024),
 		DialTimeout:      s.duration("dial-timeout"),
@@ -133,6 +141,10 @@ func (s *settings) config() (config, error) {
 	s.crossCheck(c)
 	c.Listen = s.listeners()
 	c.Targets = s.targets()
+	if s.ok("mode") {
+		s.refuseOtherMode(c.Mode)
+		s.checkPlaces(c)
+	}
 	minVersion := parsed(s, "tls-min-version", tlsconf.ParseVersion)
 	c.ServerTLS = s.serverTLS(c, minVersion)
 	c.TargetTLS = s.targetTLS(c, minVersion)
@@ -260,8 +272,11 @@ func (s *settings) targets() []target.Address {
 func place(address string) string {
 	scheme, rest, _ := strings.Cut(address, "://")
 	rest, _, _ = strings.Cut(rest, "?")
-	if scheme == target.SchemeUnix {
+	switch scheme {
+	case target.SchemeUnix:
 		return rest
+	case target.SchemeUDP: // its ports are others
+		return "udp " + strings.ToLower(rest)
 	}
 	return strings.ToLower(rest)
 }

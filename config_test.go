@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"linesplit/health"
 	"linesplit/internal/testcert"
 	"linesplit/splitter"
 )
@@ -71,9 +73,18 @@ func TestDefaults(t *testing.T) {
 		StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second,
 		ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second, DrainTimeout: 8 * time.Second,
 		LogLevel: slog.LevelInfo, LogFormat: "text",
+		Mode:   lineMode,
+		Health: checking{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3},
+		Forward: forwarding{
+			Balance: "round-robin", DialBudget: 5 * time.Second, LingerTimeout: time.Minute, QueueTimeout: 5 * time.Second,
+			UDPIdleTimeout: 30 * time.Second, UDPSessions: 4096, AccessLog: "off",
+		},
 	}
 	want.ServerTLS.MinVersion, want.TargetTLS.MinVersion = 0x0303, 0x0303
-	if diff := cmp.Diff(want, c); diff != "" {
+	if c.Health.Check.Enabled() {
+		t.Error("targets are checked")
+	}
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(health.Check{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -131,14 +142,14 @@ func TestBadInput(t *testing.T) {
 
 		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": "10.0.0.1" is not host:port`}},
 		{"target port out of range", []string{"-target", "10.0.0.1:70000"}, []string{`-target "10.0.0.1:70000": `}},
-		{"target scheme", []string{"-target", "udp://10.0.0.1:1"}, []string{`-target "udp://10.0.0.1:1": unknown scheme "udp"`}},
+		{"target scheme", []string{"-target", "sctp://10.0.0.1:1"}, []string{`-target "sctp://10.0.0.1:1": unknown scheme "sctp"`}},
 		{"duplicate target", []string{"-target", "a:1,b:1", "-target", "tcp://A:1?via-proxy=true"}, []string{`-target "tcp://A:1?via-proxy=true": given twice`}},
 		{"no target", []string{"-target", ""}, []string{`-target "": no target`}},
 		{"only commas", []string{"-target", " , "}, []string{`no target`}},
 		{"stray comma", []string{"-target", "a:1,"}, []string{`-target "a:1,": an empty entry: one comma too many?`}},
 		{"two bad targets", []string{"-target", "a,b"}, []string{`-target "a": `, `-target "b": `}},
 
-		{"listen scheme", []string{"-listen", "udp://:1"}, []string{`-listen "udp://:1": unknown scheme "udp"`}},
+		{"listen scheme", []string{"-listen", "sctp://:1"}, []string{`-listen "sctp://:1": unknown scheme "sctp"`}},
 		{"listen without scheme", []string{"-listen", ":9000"}, []string{`-listen ":9000": `}},
 		{"listen twice", []string{"-listen", "tcp://:9000,tls://:9000", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`-listen "tls://:9000": given twice`}},
 		{"stdin twice", []string{"-listen", "stdin:", "-listen", "stdin:"}, []string{`-listen "stdin:": given twice`}},

@@ -49,7 +49,7 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 		return simulate.Ledger{}, err
 	}
 	ledger := func() simulate.Ledger { return demoLedger(p.snapshot()) }
-	running(simulate.Running{Addr: p.listeners[0].Addr().String(), Ledger: ledger})
+	running(simulate.Running{Addr: p.in.listeners[0].Addr().String(), Ledger: ledger})
 	err = p.serve(soft, hard, endInput)
 	return ledger(), err
 }

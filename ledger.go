@@ -27,6 +27,8 @@ func (p *pipeline) snapshot() admin.Snapshot {
 		HandshakeErrors: in.HandshakeErrors,
 		MemoryBytes:     p.buffers.InUse(),
 		MemoryLimit:     p.buffers.Limit(),
+		Refused:         refusals(p.in.guard.Stats()),
+		Checks:          p.checks.counts(),
 	}
 	for _, d := range in.Dropped {
 		s.Dropped = append(s.Dropped, admin.Dropped(d))

@@ -50,24 +50,39 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	if err != nil {
 		return explain(err, stdout, stderr)
 	}
-	return run(ctx, cfg, stderr)
+	return run(ctx, cfg, stdout, stderr)
+}
+
+// service is one of the two modes.
+type service interface {
+	// open opens all listeners, or none.
+	open(ctx context.Context) error
+	// serve closes them. See run for the two contexts; endInput ends soft.
+	serve(soft, hard context.Context, endInput func()) error
+}
+
+func newService(cfg config, stdout io.Writer, logger *slog.Logger) (service, error) {
+	if cfg.Mode == connectionMode {
+		return newForwarder(cfg, stdout, logger)
+	}
+	return newPipeline(cfg, logger)
 }
 
 // run works until a signal, the end of ctx, or that of the last finite listener, drains, and returns the exit code. The first signal ends soft: no new senders,
 // and those there are get notice. The drain timeout or a second signal ends hard: what is not confirmed by then is reported.
-func run(ctx context.Context, cfg config, stderr io.Writer) int {
+func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
 	logger := newLogger(cfg, stderr)
 	ctx, endInput := context.WithCancel(ctx)
 	defer endInput()
 	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
 	defer stop()
 
-	p, err := newPipeline(cfg, logger)
+	s, err := newService(cfg, stdout, logger)
 	if err == nil {
-		err = p.open(soft)
+		err = s.open(soft)
 	}
 	if err == nil {
-		err = p.serve(soft, hard, endInput)
+		err = s.serve(soft, hard, endInput)
 	}
 	if err != nil {
 		logger.Error("linesplit failed", "err", err)
@@ -120,21 +135,22 @@ func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (s
 }
 
 // serveAdmin starts the admin listener, if one is configured, and returns what ends it.
-func serveAdmin(ctx context.Context, p *pipeline) (stop func(), err error) {
-	if p.cfg.Admin == "" {
+func serveAdmin(ctx context.Context, cfg config, logger *slog.Logger, o admin.Options) (stop func(), err error) {
+	if cfg.Admin == "" {
 		return func() {}, nil
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", p.cfg.Admin)
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Admin)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the admin address: %w", err)
 	}
-	p.logger.Info("admin listening", "address", ln.Addr())
-	server := admin.New(admin.Options{Source: p.snapshot, Ready: p.ready, Confirmation: p.confirmation, Version: buildVersion(), Logger: p.logger})
+	logger.Info("admin listening", "address", ln.Addr())
+	o.Version, o.Logger = buildVersion(), logger
+	server := admin.New(o)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(ctx, ln); err != nil {
-			p.logger.Error("admin listener failed", "err", err)
+			logger.Error("admin listener failed", "err", err)
 		}
 	})
 	return func() { cancel(); serving.Wait() }, nil

@@ -2,21 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linesplit/admin"
+	"linesplit/health"
 	"linesplit/linebuf"
 	"linesplit/listen"
 	"linesplit/splitter"
-	"linesplit/tlsconf"
 	"linesplit/workerpool"
 )
 
@@ -35,7 +33,9 @@ type pipeline struct {
 	split        *splitter.Splitter
 	pool         *workerpool.Pool
 	confirmation prometheus.Histogram
-	listeners    []net.Listener
+	in           *inbound
+	checks       checkCounts
+	checker      *health.Checker // nil where targets are not checked
 	draining     atomic.Bool
 }
 
@@ -68,17 +68,15 @@ func newPipeline(cfg config, logger *slog.Logger) (*pipeline, error) {
 		ConfirmSeconds:   p.confirmation,
 		Logger:           logger,
 	}
-	o.DialOptions.Timeout = cfg.DialTimeout
-	if cfg.dialsTLS() {
-		files := cfg.TargetTLS
-		files.Logger = logger
-		client, err := tlsconf.NewClient(files)
-		if err != nil {
-			return nil, fmt.Errorf("TLS towards targets: %w", err)
-		}
-		o.DialOptions.TLS = client.Config
+	dial, err := dialOptions(cfg, logger)
+	if err != nil {
+		return nil, err
 	}
+	o.DialOptions = dial
 	p.pool = workerpool.New(p.buffers, o)
+	if cfg.Health.Check.Enabled() { // without checks the workers find out by themselves
+		p.checker = newChecker(p.pool.Targets(), cfg, dial, &p.checks, logger)
+	}
 	return p, nil
 }
 
@@ -91,65 +89,41 @@ func maxConnections(cfg config) int {
 	if cfg.MaxConnections > 0 || limit == 0 {
 		return cfg.MaxConnections
 	}
-	needed := 2*len(cfg.Targets)*cfg.Connections + spareDescriptors
+	needed := 2*len(cfg.Targets)*cfg.Connections + spareDescriptors + awaited(cfg)
 	return max(1, limit-needed)
 }
 
-// open opens all listeners, or none.
-func (p *pipeline) open(ctx context.Context) error {
-	config, err := p.serverTLS()
-	if err != nil {
-		return err
+// awaited is how many connections there may be whose PROXY header has not come yet.
+func awaited(cfg config) int {
+	if len(cfg.Access.ProxyFrom) == 0 {
+		return 0
 	}
-	for _, spec := range p.cfg.Listen {
-		ln, err := listen.Open(ctx, spec, config)
-		if err != nil {
-			p.close()
-			return err
-		}
-		p.listeners = append(p.listeners, ln)
-	}
-	return nil
+	return listen.MaxAwaited
 }
 
-func (p *pipeline) serverTLS() (*tls.Config, error) {
-	if !p.cfg.listensTLS() {
-		return nil, nil
-	}
-	files := p.cfg.ServerTLS
-	files.Logger = p.logger
-	server, err := tlsconf.NewServer(files)
-	if err != nil {
-		return nil, fmt.Errorf("TLS towards senders: %w", err)
-	}
-	return server.Config(), nil
-}
-
-func (p *pipeline) close() {
-	for _, ln := range p.listeners {
-		ln.Close()
-	}
+func (p *pipeline) open(ctx context.Context) (err error) {
+	p.in, err = openInbound(ctx, p.cfg, p.logger)
+	return err
 }
 
 // serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
 // returns when everything is confirmed or hard has ended. The error says what was not.
 func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
-	stopAdmin, err := serveAdmin(soft, p)
+	stopAdmin, err := serveAdmin(soft, p.cfg, p.logger, admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
 	if err != nil {
-		p.close()
-		return err
+		return errors.Join(err, p.in.close())
 	}
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { p.draining.Store(true) })
 	defer stopMark()
-	for _, ln := range p.listeners {
-		p.logger.Info("listening", "listener", listen.Name(ln))
-	}
+	p.in.announce(p.logger)
 
-	inboundErrs := make([]error, len(p.listeners))
+	stopChecks := p.check(soft)
+	defer stopChecks()
+	inboundErrs := make([]error, len(p.in.listeners))
 	var workers, inbound sync.WaitGroup
 	workers.Go(func() { p.pool.Run(hard, p.lines) }) // what it leaves unconfirmed stands in the report
-	for i, ln := range p.listeners {
+	for i, ln := range p.in.listeners {
 		inbound.Go(func() { inboundErrs[i] = p.split.Serve(soft, hard, ln) })
 	}
 	inbound.Wait()
@@ -157,6 +131,17 @@ func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
 	close(p.lines)
 	workers.Wait()
 	return errors.Join(errors.Join(inboundErrs...), p.report())
+}
+
+// check checks targets, if that is wanted, until the function that it returns is called.
+func (p *pipeline) check(soft context.Context) (stop func()) {
+	if p.checker == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(soft)) // workers that drain still want to know
+	var running sync.WaitGroup
+	running.Go(func() { p.checker.Run(ctx) })
+	return func() { cancel(); running.Wait() }
 }
 
 // report logs how the run ended and returns an error if anything was not confirmed.

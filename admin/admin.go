@@ -29,10 +29,12 @@ const (
 type Options struct {
 	// Source returns the figures of now. It is called once for each scrape, from any goroutine; nil: no figures.
 	Source func() Snapshot
+	// Forwarded is Source for connection mode: one of the two is given.
+	Forwarded func() Forwarded
 	// Ready says whether lines can come in and go out, and if not, why. Called from any goroutine; nil: always.
 	Ready func() (ok bool, reason string)
-	// Confirmation, if any, is served beside the figures of Source. See NewConfirmation.
-	Confirmation prometheus.Histogram
+	// Histogram, if any, is served beside those figures. See NewConfirmation and NewConnect.
+	Histogram prometheus.Histogram
 	// Version is linesplit's own.
 	Version string
 	// Logger is told what goes wrong in serving; nil discards.
@@ -48,7 +50,7 @@ type Server struct {
 
 // New returns a server that serves nothing yet.
 func New(o Options) *Server {
-	if o.Source == nil {
+	if o.Source == nil && o.Forwarded == nil {
 		o.Source = func() Snapshot { return Snapshot{} }
 	}
 	if o.Ready == nil {

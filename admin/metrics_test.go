@@ -33,30 +33,52 @@ func full() Snapshot {
 		}},
 		Connections: 28, Accepted: 29, CutOff: 30, AcceptErrors: 31, HandshakeErrors: 32,
 		MemoryBytes: 33, MemoryLimit: 34,
+		Refused: []Count{{Label: "denied", N: 35}},
+		Checks:  []Checks{{Target: "tcp://10.0.0.1:9999", Passed: 36, Failed: 37}},
 	}
+}
+
+// fullForwarded is the same for connection mode.
+func fullForwarded() Forwarded {
+	return Forwarded{
+		Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6,
+		Refused: []Count{{Label: "limit", N: 7}, {Label: "no-target", N: 8}},
+		Checks:  []Checks{{Target: "tcp://10.0.0.1:9999", Passed: 9, Failed: 10}},
+		Targets: []ForwardTarget{
+			{Name: "tcp://10.0.0.1:9999", Up: true, Connections: 11, Total: 12, Received: 13, Sent: 14, DialErrors: 15},
+			{Name: "udp://10.0.0.2:514", Total: 16},
+		},
+	}
+}
+
+func forwardOptions() Options {
+	connect := NewConnect()
+	connect.Observe(0.002)
+	return Options{Forwarded: fullForwarded, Histogram: connect, Version: "v1.2.3"}
 }
 
 func fullOptions() Options {
 	confirmation := NewConfirmation()
 	confirmation.Observe(0.002)
-	return Options{Source: full, Confirmation: confirmation, Version: "v1.2.3"}
+	return Options{Source: full, Histogram: confirmation, Version: "v1.2.3"}
 }
 
-// The golden file is what the check of the alert rules believes in, too.
+// The golden files are what the check of the alert rules believes in, too.
 func TestMetrics(t *testing.T) {
-	got := ownLines(body(t, get(t, New(fullOptions()), "GET", "/metrics")))
-	const golden = "testdata/metrics.txt"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+	for golden, o := range map[string]Options{"testdata/metrics.txt": fullOptions(), "testdata/forwarded.txt": forwardOptions()} {
+		got := ownLines(body(t, get(t, New(o), "GET", "/metrics")))
+		if *update {
+			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("metrics changed; if that is meant, run go test ./admin -update (-want +got):\n%s", diff)
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s: metrics changed; if that is meant, run go test ./admin -update (-want +got):\n%s", golden, diff)
+		}
 	}
 }
 
@@ -91,12 +113,14 @@ func TestGoAndProcessMetricsAreThere(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	problems, err := testutil.GatherAndLint(newRegistry(fullOptions()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
+	for _, o := range []Options{fullOptions(), forwardOptions()} {
+		problems, err := testutil.GatherAndLint(newRegistry(o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
 	}
 }
 

@@ -22,6 +22,21 @@ type Snapshot struct {
 	HandshakeErrors uint64 // of senders' TLS
 
 	MemoryBytes, MemoryLimit int64 // gauges: bytes held by lines, and the budget for it
+
+	Refused []Count
+	Checks  []Checks
+}
+
+// Count is a number of connections with what sets it apart from others.
+type Count struct {
+	Label string // of a small, fixed set
+	N     uint64
+}
+
+// Checks counts the health checks of one target by how they ended.
+type Checks struct {
+	Target         string
+	Passed, Failed uint64
 }
 
 // Dropped counts what was dropped for one reason.

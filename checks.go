@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"linesplit/admin"
+	"linesplit/health"
+	"linesplit/listen"
+	"linesplit/target"
+	"linesplit/tlsconf"
+)
+
+// trialEvery is how often a target that failed dials alone have marked down is tried again, at first.
+const trialEvery = time.Second
+
+// dialOptions is how either mode reaches targets.
+func dialOptions(cfg config, logger *slog.Logger) (target.Options, error) {
+	o := target.Options{Timeout: cfg.DialTimeout}
+	if !cfg.dialsTLS() {
+		return o, nil
+	}
+	files := cfg.TargetTLS
+	files.Logger = logger
+	client, err := tlsconf.NewClient(files)
+	if err != nil {
+		return o, fmt.Errorf("TLS towards targets: %w", err)
+	}
+	o.TLS = client.Config
+	return o, nil
+}
+
+func newChecker(targets []*target.Target, cfg config, dial target.Options, counts *checkCounts, logger *slog.Logger) *health.Checker {
+	h := cfg.Health
+	return health.New(targets, health.Options{
+		Check: h.Check, Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, Trial: trialEvery,
+		DialOptions: dial, Observe: counts.observe, Logger: logger,
+	})
+}
+
+// checkCounts counts how checks have ended. The zero value is ready; its methods are safe for concurrent use.
+type checkCounts struct {
+	mu sync.Mutex
+	by map[string]*[2]uint64 // target → failed, passed
+}
+
+func (c *checkCounts) observe(t *target.Target, ok bool, _ time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by == nil {
+		c.by = make(map[string]*[2]uint64)
+	}
+	n := c.by[t.String()]
+	if n == nil {
+		n = new([2]uint64)
+		c.by[t.String()] = n
+	}
+	if ok {
+		n[1]++
+	} else {
+		n[0]++
+	}
+}
+
+func (c *checkCounts) counts() (all []admin.Checks) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, n := range c.by {
+		all = append(all, admin.Checks{Target: name, Failed: n[0], Passed: n[1]})
+	}
+	return all
+}
+
+// refusals are the connections that never came as far as the splitter or the relay.
+func refusals(s listen.GuardStats) []admin.Count {
+	return []admin.Count{{Label: "denied", N: s.Denied}, {Label: "proxy-protocol", N: s.ProxyErrors}}
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linesplit/admin"
+	"linesplit/health"
+	"linesplit/relay"
+	"linesplit/target"
+)
+
+// forwarder is connection mode, wired:
+//
+//	clients ─▶ listener ─┐           ┌─▶ target
+//	clients ─▶ listener ─┼─▶ relay ──┼─▶ target
+//	                     ┘     ▲     └─▶ target
+//	                        checker
+type forwarder struct {
+	cfg      config
+	logger   *slog.Logger
+	targets  []*target.Target
+	checks   checkCounts
+	checker  *health.Checker
+	connect  prometheus.Histogram
+	relay    *relay.Relay
+	in       *inbound
+	draining atomic.Bool
+}
+
+// newForwarder opens nothing yet. The access log, if any, goes to stdout.
+func newForwarder(cfg config, stdout io.Writer, logger *slog.Logger) (*forwarder, error) {
+	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect()}
+	for _, a := range cfg.Targets {
+		t := target.New(a, logger)
+		t.SetFall(cfg.Health.Fall)
+		f.targets = append(f.targets, t)
+	}
+	dial, err := dialOptions(cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	f.checker = newChecker(f.targets, cfg, dial, &f.checks, logger)
+	o := cfg.Forward
+	f.relay = relay.New(relay.Options{
+		Targets:                 f.targets,
+		Balance:                 o.Balance,
+		DialOptions:             dial,
+		DialBudget:              o.DialBudget,
+		LingerTimeout:           o.LingerTimeout,
+		IdleTimeout:             o.IdleTimeout,
+		QueueTimeout:            o.QueueTimeout,
+		Drain:                   cfg.DrainTimeout,
+		MaxConnections:          maxClients(cfg),
+		MaxConnectionsPerClient: o.MaxPerClient,
+		RatePerClient:           o.RatePerClient,
+		ResetOnDown:             o.ResetOnDown,
+		AccessLog:               accessLog(o.AccessLog, stdout),
+		ConnectSeconds:          f.connect,
+		UDPIdleTimeout:          o.UDPIdleTimeout,
+		UDPSessions:             o.UDPSessions,
+		Logger:                  logger,
+	})
+	return f, nil
+}
+
+// maxClients leaves descriptors for what else needs them: each client takes two, and a sixteenth of all may be pipes.
+func maxClients(cfg config) int {
+	limit := descriptorLimit()
+	if cfg.MaxConnections > 0 || limit == 0 {
+		return cfg.MaxConnections
+	}
+	return max(1, (limit-limit/16-spareDescriptors-awaited(cfg))/2)
+}
+
+func (f *forwarder) open(ctx context.Context) (err error) {
+	f.in, err = openInbound(ctx, f.cfg, f.logger)
+	return err
+}
+
+// serve carries connections until soft ends, lets those there are finish, and returns when the last has, or soon after hard has ended. The
+// error says how many did not finish.
+func (f *forwarder) serve(soft, hard context.Context, _ func()) error {
+	stopAdmin, err := serveAdmin(soft, f.cfg, f.logger, admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
+	if err != nil {
+		return errors.Join(err, f.in.close())
+	}
+	defer stopAdmin()
+	stopMark := context.AfterFunc(soft, func() { f.draining.Store(true) })
+	defer stopMark()
+	f.in.announce(f.logger)
+
+	checking, endChecks := context.WithCancel(context.WithoutCancel(soft)) // those that drain still want to know
+	errs := make([]error, len(f.in.listeners)+len(f.in.packets))
+	var checks, carrying sync.WaitGroup
+	checks.Go(func() { f.checker.Run(checking) })
+	for i, ln := range f.in.listeners {
+		carrying.Go(func() { errs[i] = f.relay.Serve(soft, hard, ln) })
+	}
+	for i, pc := range f.in.packets {
+		carrying.Go(func() { errs[len(f.in.listeners)+i] = f.relay.ServePackets(soft, hard, pc) })
+	}
+	carrying.Wait()
+	endChecks()
+	checks.Wait()
+	return errors.Join(errors.Join(errs...), f.report())
+}
+
+// report logs how the run ended and returns an error if connections had to be cut off.
+func (f *forwarder) report() error {
+	s := f.relay.Stats()
+	level := slog.LevelInfo
+	if s.CutOff > 0 {
+		level = slog.LevelWarn
+	}
+	f.logger.Log(context.Background(), level, "drain ended", "connections", s.Accepted, "connections_cut_off", s.CutOff)
+	if s.CutOff == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d connections had not ended when the drain timeout passed, and were reset", s.CutOff)
+}
+
+func (f *forwarder) ready() (bool, string) {
+	if f.draining.Load() {
+		return false, "draining"
+	}
+	for _, t := range f.targets {
+		if !t.Down() {
+			return true, ""
+		}
+	}
+	return false, "all targets are down"
+}
+
+// snapshot puts together what the parts have counted.
+func (f *forwarder) snapshot() admin.Forwarded {
+	s := f.relay.Stats()
+	guard := f.in.guard.Stats()
+	out := admin.Forwarded{
+		Accepted:        s.Accepted,
+		AcceptErrors:    s.AcceptErrors,
+		HandshakeErrors: s.HandshakeErrors,
+		Connections:     s.Active,
+		Waiting:         s.Waiting,
+		CutOff:          s.CutOff,
+		Refused:         refusals(guard),
+		Checks:          f.checks.counts(),
+	}
+	for _, r := range s.Refused {
+		out.Refused = append(out.Refused, admin.Count{Label: r.Reason, N: r.N})
+	}
+	for _, t := range s.Targets {
+		out.Targets = append(out.Targets, admin.ForwardTarget{
+			Name: t.Name, Up: t.Up, Connections: t.Active, Total: t.Total,
+			Received: t.BytesOut, Sent: t.BytesIn, DialErrors: t.DialErrors,
+		})
+	}
+	return out
+}
+
+// accessLog returns what writes a line for each connection, nil for none.
+func accessLog(format string, w io.Writer) relay.AccessLog {
+	switch format {
+	case "text":
+		return recorder{slog.New(slog.NewTextHandler(w, accessOptions()))}
+	case "json":
+		return recorder{slog.New(slog.NewJSONHandler(w, accessOptions()))}
+	}
+	return nil
+}
+
+// accessOptions leaves out what is the same in every line.
+func accessOptions() *slog.HandlerOptions {
+	return &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.LevelKey || a.Key == slog.MessageKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+}
+
+// recorder is an access log.
+type recorder struct{ out *slog.Logger }
+
+func (r recorder) Log(c relay.Record) {
+	r.out.Info("", "client", c.Client, "listener", c.Listener, "target", c.Target, "bytes_in", c.BytesIn, "bytes_out", c.BytesOut,
+		"seconds", c.Duration.Round(time.Microsecond).Seconds(), "dials", c.Dials, "end", c.End)
+}

@@ -1,0 +1,335 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"linesplit/internal/rig"
+)
+
+// The claims about who may connect and who speaks for whom, in both modes.
+
+// A client far away, as a proxy before linesplit tells of it.
+const (
+	farClient = "192.0.2.7:4321"
+	farServer = "198.51.100.1:443"
+	v1Header  = "PROXY TCP4 192.0.2.7 198.51.100.1 4321 443\r\n"
+)
+
+// header is a PROXY header from farClient, or one that names nobody.
+func header(t *testing.T, version byte, command proxyproto.ProtocolVersionAndCommand) []byte {
+	t.Helper()
+	h := proxyproto.Header{Version: version, Command: command, TransportProtocol: proxyproto.TCPv4,
+		SourceAddr: tcpAddr(farClient), DestinationAddr: tcpAddr(farServer)}
+	if command == proxyproto.LOCAL {
+		h.TransportProtocol, h.SourceAddr, h.DestinationAddr = proxyproto.UNSPEC, nil, nil
+	}
+	b, err := h.Format()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func tcpAddr(text string) *net.TCPAddr {
+	addr, err := net.ResolveTCPAddr("tcp", text)
+	if err != nil {
+		panic(err) // a literal of a test
+	}
+	return addr
+}
+
+// tellsHeader answers with the client that a PROXY header names, and its version, and then with what comes behind it.
+func tellsHeader(conn net.Conn) {
+	r := bufio.NewReader(conn)
+	h, err := proxyproto.Read(r)
+	rest, _ := io.ReadAll(r)
+	if err != nil {
+		fmt.Fprintf(conn, "no header (%v), %s", err, rest)
+		return
+	}
+	fmt.Fprintf(conn, "v%d %v, %s", h.Version, h.SourceAddr, rest)
+}
+
+var trusting = []string{"-proxy-protocol-from", "127.0.0.0/8"}
+
+// A proxy before linesplit says who the client is, and linesplit tells the target.
+func TestProxyHeadersInAndOut(t *testing.T) {
+	t.Parallel()
+	v2 := header(t, 2, proxyproto.PROXY)
+	withTLV := slicesOf(v2[:14], []byte{0, byte(len(v2) - 16 + 5)}, v2[16:], []byte{0x04, 0, 2, 0, 0})
+	ins := []struct {
+		name   string
+		header []byte
+		client string // as the target hears it; empty: the peer itself
+	}{
+		{"v1", []byte(v1Header), farClient},
+		{"v1 IPv6", []byte("PROXY TCP6 2001:db8::7 2001:db8::1 4321 443\r\n"), "[2001:db8::7]:4321"},
+		{"v1 unknown", []byte("PROXY UNKNOWN\r\n"), ""},
+		{"v2", v2, farClient},
+		{"v2 with an extension", withTLV, farClient},
+		{"v2 local", header(t, 2, proxyproto.LOCAL), ""},
+	}
+	for _, version := range []string{"v1", "v2"} {
+		t.Run("to "+version, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			server := rig.NewServer(t, rig.ServerOptions{Handler: tellsHeader})
+			s.forward([]target{with{server, "proxy-protocol=" + version}}, append(trusting, "-access-log", "text")...)
+			for _, in := range ins {
+				for _, step := range []int{1000, 1} { // at once, and one byte at a time
+					conn := s.plain()
+					conn.SetNoDelay(true)
+					for _, part := range append(inSteps(in.header, step), []byte("hello")) {
+						if _, err := conn.Write(part); err != nil {
+							t.Fatalf("%s in steps of %d: linesplit broke the connection: %v", in.name, step, err)
+						}
+					}
+					conn.CloseWrite()
+					peer := in.client
+					if peer == "" {
+						peer = conn.LocalAddr().String()
+					}
+					reply, err := io.ReadAll(conn)
+					if want := version + " " + peer + ", hello"; err != nil || string(reply) != want {
+						t.Errorf("%s in steps of %d: the target heard %q (%v), want %q", in.name, step, reply, err, want)
+					}
+					s.accessLine("client="+peer, "bytes_in=5")
+				}
+			}
+			if n := s.p.Metrics().Sum("linesplit_connections_refused_total"); n > 0 {
+				t.Errorf("%.0f of them were refused", n)
+			}
+			s.finishForward()
+		})
+	}
+}
+
+func slicesOf(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// inSteps cuts b into parts of some bytes each.
+func inSteps(b []byte, step int) (parts [][]byte) {
+	for len(b) > step {
+		parts, b = append(parts, b[:step]), b[step:]
+	}
+	return append(parts, b)
+}
+
+// The header comes before TLS, on either side: one linesplit encrypts towards the next, which trusts it.
+func TestProxyHeadersComeBeforeTLS(t *testing.T) {
+	t.Parallel()
+	inner, outer := newStage(t), newStage(t)
+	server := rig.NewServer(t, rig.ServerOptions{Handler: tellsHeader})
+	inner.forward([]target{with{server, "proxy-protocol=v1"}}, append(inboundTLS(), trusting...)...)
+	next := literal("tls://" + inner.p.Listeners[0] + "?proxy-protocol=v2")
+	outer.forward([]target{next}, append(outboundTLS(), trusting...)...)
+	reply, err := client{}.ask(t, outer.p.Listeners[0], []byte(v1Header+"hello"))
+	if want := "v1 " + farClient + ", hello"; err != nil || string(reply) != want {
+		t.Errorf("the target heard %q (%v), want %q", reply, err, want)
+	}
+	outer.finishForward()
+	inner.finishForward()
+}
+
+// What is no header, from a peer that must send one, gets nothing but a reset, and is counted.
+func TestBadProxyHeadersAreRefused(t *testing.T) {
+	t.Parallel()
+	v2 := header(t, 2, proxyproto.PROXY)
+	badVersion, badLength := bytes.Clone(v2), bytes.Clone(v2)
+	badVersion[12] = 0x31
+	badLength[15] = 3 // less than two addresses take
+	tests := []struct {
+		name  string
+		sent  []byte
+		ended bool // the client ends its side behind it
+	}{
+		{"bad address", []byte("PROXY TCP4 everybody 198.51.100.1 4321 443\r\n"), false},
+		{"bad port", []byte("PROXY TCP4 192.0.2.7 198.51.100.1 70000 443\r\n"), false},
+		{"bad protocol", []byte("PROXY SCTP 192.0.2.7 198.51.100.1 4321 443\r\n"), false},
+		{"line without end", []byte("PROXY TCP4 " + strings.Repeat("1", 200)), false},
+		{"bad version", badVersion, false},
+		{"bad length", badLength, false},
+		{"truncated v1", []byte(v1Header[:20]), true},
+		{"truncated v2", v2[:20], true},
+		{"truncated signature", v2[:5], true},
+		{"absent", []byte("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"), false},
+		{"nothing at all", nil, true},
+		{"too late", []byte("PRO"), false},
+		{"silence", nil, false},
+	}
+	s := newStage(t)
+	server := rig.NewServer(t, rig.ServerOptions{})
+	s.forward([]target{server}, trusting...)
+	s.each(len(tests), len(tests), func(i int) error {
+		conn, err := client{}.dial(t, s.p.Listeners[0])
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := conn.Write(tests[i].sent); err != nil {
+			return fmt.Errorf("%s: %w", tests[i].name, err)
+		}
+		if tests[i].ended {
+			rig.CloseWrite(conn)
+		}
+		b, err := io.ReadAll(conn)
+		if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), endName(err))
+		}
+		return nil
+	})
+	s.refused("proxy-protocol", len(tests))
+	if n := server.Accepted(); n > 0 {
+		t.Errorf("%d of them came to the target", n)
+	}
+	s.finishForward()
+}
+
+// From anybody else a header is bytes like others: it must not make a client somebody else.
+func TestProxyHeaderFromAnUntrustedPeerIsData(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.forward([]target{rig.NewServer(t, rig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
+	conn := s.plain()
+	s.write(conn, []byte(v1Header+"hello"))
+	conn.CloseWrite()
+	if reply, err := io.ReadAll(conn); string(reply) != v1Header+"hello" || err != nil {
+		t.Errorf("got %q back (%v), want every byte of it", reply, err)
+	}
+	s.accessLine("client=" + conn.LocalAddr().String())
+	s.finishForward()
+}
+
+// In line mode too: the header is no line, and a bad one brings none.
+func TestProxyHeadersInLineMode(t *testing.T) {
+	t.Parallel()
+	for _, in := range []struct {
+		name string
+		args []string
+	}{{"plain", nil}, {"TLS", inboundTLS()}} {
+		t.Run(in.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			a, b := s.twoSinks()
+			s.run([]target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
+			for i, h := range [][]byte{[]byte(v1Header), header(t, 2, proxyproto.PROXY), header(t, 2, proxyproto.LOCAL)} {
+				conn := s.dial()
+				s.write(conn, h)
+				sending := net.Conn(conn)
+				if in.args != nil {
+					sending = tls.Client(conn, clientTLS())
+				}
+				s.write(sending, s.numbered(100+i, 150))
+				sending.Close()
+			}
+			for _, bad := range []string{"{\"no\":\"header\"}\n{\"and\":\"more\"}\n", "PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n{\"denied\":1}\n"} {
+				conn := s.dial()
+				s.write(conn, []byte(bad))
+				conn.SetReadDeadline(time.Now().Add(rig.Patience))
+				s.over(conn, "a bad header")
+			}
+			s.refused("proxy-protocol", 1)
+			s.refused("denied", 1)
+			s.finish(none)
+		})
+	}
+}
+
+// Access lists are asked before anything is read, and in both modes.
+func TestAllowAndDeny(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		args     []string
+		in, out  []string // addresses that may and may not connect
+		listener string
+	}{
+		{name: "deny", args: []string{"-deny", "127.0.1.0/24,127.0.2.9"}, in: []string{"127.0.0.1", "127.0.2.8"}, out: []string{"127.0.1.1", "127.0.2.9"}},
+		{name: "allow", args: []string{"-allow", "127.0.1.0/24", "-allow", "127.0.2.9"}, in: []string{"127.0.1.1", "127.0.2.9"}, out: []string{"127.0.0.1", "127.0.2.8"}},
+		{name: "both", args: []string{"-allow", "127.0.0.0/8", "-deny", "127.0.1.0/24"}, in: []string{"127.0.0.1"}, out: []string{"127.0.1.1"}},
+		{name: "IPv4 on an IPv6 listener", args: []string{"-listen", "tcp://[::]:0", "-deny", "127.0.1.0/24"}, in: []string{"127.0.0.1"}, out: []string{"127.0.1.1"}},
+	}
+	const each = 3
+	refuse := func(s *stage, addresses []string) {
+		_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+		for _, from := range addresses {
+			for range each {
+				conn, err := client{from: from}.dial(s.T, net.JoinHostPort("127.0.0.1", port))
+				if err == nil {
+					conn.Write([]byte("hello\n")) // which nobody may hear
+					s.over(conn, from+" is denied")
+					conn.Close()
+				}
+			}
+		}
+		s.refused("denied", each*len(addresses))
+	}
+	for _, test := range tests {
+		t.Run(test.name+"/connections", func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			server := rig.NewServer(t, rig.ServerOptions{})
+			s.forward([]target{server}, test.args...)
+			refuse(s, test.out)
+			_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			for _, from := range test.in {
+				if err := (client{from: from}).echo(t, net.JoinHostPort("127.0.0.1", port), payload(1000)); err != nil {
+					t.Errorf("%s is not served: %v", from, err)
+				}
+			}
+			if got := server.Accepted(); got != len(test.in) {
+				t.Errorf("%d connections to the target, want %d", got, len(test.in))
+			}
+			s.finishForward()
+		})
+		t.Run(test.name+"/lines", func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			a, b := s.twoSinks()
+			s.run([]target{a, b}, test.args...)
+			refuse(s, test.out)
+			_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			for _, from := range test.in {
+				conn, err := client{from: from}.dial(t, net.JoinHostPort("127.0.0.1", port))
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.write(conn, s.numbered(100, 150))
+				conn.Close()
+			}
+			s.finish(none)
+		})
+	}
+}
+
+// A denied client behind a trusted proxy is denied, and the proxy itself is not judged.
+func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.forward([]target{rig.NewServer(t, rig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
+	ask := func(source string) ([]byte, error) {
+		request := fmt.Sprintf("PROXY TCP4 %s 198.51.100.1 4321 443\r\nhello", source)
+		return client{from: address(1)}.ask(t, s.p.Listeners[0], []byte(request))
+	}
+	if reply, err := ask("192.0.2.7"); string(reply) != "hello" || err != nil {
+		t.Errorf("an allowed client behind a proxy got %q, %v", reply, err)
+	}
+	if reply, _ := ask("203.0.113.7"); len(reply) > 0 {
+		t.Errorf("a client that is not allowed got %q", reply)
+	}
+	s.refused("denied", 1)
+	s.finishForward()
+}

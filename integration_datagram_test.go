@@ -1,0 +1,192 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"linesplit/internal/rig"
+)
+
+// The claims about datagrams. They may be lost where buffers are full, so tests have few of them under way at once.
+
+// udpIn is a listener for them.
+var udpIn = []string{"-listen", "udp://127.0.0.1:0"}
+
+// packets opens a socket whose datagrams go to the first listener.
+func (s *stage) packets(from string) net.Conn {
+	s.Helper()
+	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.DialContext(s.Context(), "udp", s.p.Listeners[0])
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(rig.Patience))
+	return conn
+}
+
+// echoed sends a datagram and waits for it to come back.
+func echoed(conn net.Conn, packet []byte) error {
+	if _, err := conn.Write(packet); err != nil {
+		return err
+	}
+	got := make([]byte, 64<<10)
+	n, err := conn.Read(got)
+	if err == nil && !bytes.Equal(got[:n], packet) {
+		err = fmt.Errorf("sent %d bytes and got %d back, which differ", len(packet), n)
+	}
+	return err
+}
+
+// Each client has a session of its own, its replies come to it alone, and silent ones are forgotten.
+func TestDatagramsOfManyClientsComeBack(t *testing.T) {
+	t.Parallel()
+	const clients, each = 500, 5
+	s := newStage(t)
+	a, b := rig.NewPacketEcho(t), rig.NewPacketEcho(t)
+	s.forward([]target{a, b}, append(udpIn, "-udp-idle-timeout", "2s", "-access-log", "text")...)
+	conns := make([]net.Conn, clients)
+	for i := range conns {
+		conns[i] = s.packets("127.0.0.1")
+	}
+	s.each(clients, 16, func(i int) error {
+		for range each {
+			if err := echoed(conns[i], payload(1+i*40)); err != nil {
+				return fmt.Errorf("client %d: %w", i, err)
+			}
+		}
+		return nil
+	})
+	if got := a.Packets() + b.Packets(); got != clients*each {
+		t.Errorf("%d datagrams came to the targets, want %d", got, clients*each)
+	}
+	if a.Peers()+b.Peers() != clients || a.Peers() < clients/3 || b.Peers() < clients/3 {
+		t.Errorf("%d and %d sessions at the targets, want half of %d each", a.Peers(), b.Peers(), clients)
+	}
+	s.metric(clients, "linesplit_connections_accepted_total")
+	s.connected(0) // all have been silent for long
+	rig.WaitFor(t, "a line of access log for each session", func() bool { return s.logged("end=idle", "dials") == clients })
+	if err := echoed(conns[0], []byte("again")); err != nil {
+		t.Errorf("a client that was forgotten comes again: %v", err)
+	}
+	s.finishForward()
+}
+
+// Datagrams of all sizes pass whole, and empty ones too.
+func TestDatagramsPassWhole(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.forward([]target{rig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "1s")...)
+	conn := s.packets("127.0.0.1")
+	for _, size := range []int{1, 0, 1472, 1473, 9_000, 65_507} {
+		if err := echoed(conn, payload(size)); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	s.finishForward()
+}
+
+// A flood from many addresses takes no more than there is for it, and those who are in are served.
+func TestDatagramSessionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const limit, flood = 20, 100
+	s := newStage(t)
+	echo := rig.NewPacketEcho(t)
+	s.forward([]target{echo}, append(udpIn, "-udp-sessions", fmt.Sprint(limit), "-udp-idle-timeout", "2s")...)
+	var in []net.Conn
+	for range limit {
+		conn := s.packets("127.0.0.1")
+		if err := echoed(conn, []byte("first")); err != nil {
+			t.Fatal(err)
+		}
+		in = append(in, conn)
+	}
+	for range flood {
+		s.write(s.packets("127.0.0.1"), []byte("me too"))
+	}
+	s.refused("limit", flood)
+	s.each(len(in), 4, func(i int) error { return echoed(in[i], []byte("second")) })
+	if got := echo.Peers(); got != limit {
+		t.Errorf("%d sessions at the target, want %d", got, limit)
+	}
+	s.finishForward()
+}
+
+// Access lists hold for datagrams too.
+func TestDeniedDatagramsAreDropped(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	echo := rig.NewPacketEcho(t)
+	s.forward([]target{echo}, append(udpIn, "-deny", "127.0.1.0/24", "-udp-idle-timeout", "1s")...)
+	for range 3 {
+		s.write(s.packets(address(1)), []byte("let me in"))
+	}
+	s.refused("denied", 3)
+	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
+		t.Error(err)
+	}
+	if echo.Packets() != 1 {
+		t.Errorf("%d datagrams came to the target, want 1", echo.Packets())
+	}
+	s.finishForward()
+}
+
+// Nobody says goodbye with datagrams: SIGTERM does not wait for clients that are merely there.
+func TestTerminationWithDatagramSessions(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.forward([]target{rig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "20s")...)
+	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s.terminate(0)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v to end", took)
+	}
+}
+
+// Syslog over UDP in line mode: each datagram is lines, with or without a newline at the end.
+func TestDatagramsAreLines(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	s.run([]target{a, b}, append(udpIn, "-deny", "127.0.1.0/24")...)
+	var senders sync.WaitGroup
+	var conns []net.Conn
+	for range 4 {
+		conns = append(conns, s.packets("127.0.0.1"))
+	}
+	s.write(s.packets(address(1)), []byte("{\"denied\":1}\n"))
+	for round := range 10 {
+		for _, conn := range conns {
+			packet := s.numbered(1+round%3, 200) // one to three lines
+			if round%2 == 0 {
+				packet = bytes.TrimSuffix(packet, []byte("\n"))
+			}
+			senders.Go(func() { s.write(conn, packet) })
+		}
+		senders.Wait()
+		s.arrived()
+	}
+	conns[0].Write(nil) // nothing at all
+	s.write(conns[0], s.numbered(1, 60_000))
+	s.refused("denied", 1)
+	s.arrived()
+	s.leftNothing()
+	m := s.ledger()
+	last := s.numbered(5, 200)
+	s.write(conns[1], bytes.TrimSuffix(last, []byte("\n")))
+	s.terminate(0) // what lies in the socket is read first
+	s.judge(m, none)
+	if strings.Contains(s.p.Stderr(), "panic") {
+		t.Error(s.p.Tail(50))
+	}
+}

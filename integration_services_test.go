@@ -1,0 +1,233 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"linesplit/internal/rig"
+)
+
+// Real servers behind linesplit, used by their own clients. `make test-services` starts them.
+
+// service returns the targets of a real server from the environment, or skips the test.
+func service(t *testing.T, variable string, clients ...string) []target {
+	t.Helper()
+	list := os.Getenv(variable)
+	if list == "" {
+		t.Skipf("needs a real server, and %s is empty: `make test-services` starts one", variable)
+	}
+	for _, client := range clients {
+		if _, err := exec.LookPath(client); err != nil {
+			t.Skipf("needs the client %s: `make test-services` installs it", client)
+		}
+	}
+	var targets []target
+	for text := range strings.SplitSeq(list, ",") {
+		targets = append(targets, literal(text))
+	}
+	return targets
+}
+
+// scheme is what a target's address begins with.
+func scheme(t target) string {
+	name, _, _ := strings.Cut(t.Target(), "://")
+	return name
+}
+
+// says runs a program and returns what it writes.
+func says(t *testing.T, stdin []byte, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, out, &stderr)
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}
+
+// socketDir is a directory for sockets, whose paths must be short.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// A web server: pages, uploads and downloads of megabytes, many requests on one connection, TLS on either side.
+func TestRealHTTPServer(t *testing.T) {
+	t.Parallel()
+	targets := service(t, "LINESPLIT_TEST_HTTP", "curl")
+	for _, test := range targets {
+		for _, in := range []string{"http", "https"} {
+			t.Run(in+" to "+scheme(test), func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t)
+				args := []string{"-health", "http", "-health-path", "/health", "-health-status", "200", "-health-interval", "100ms"}
+				if in == "https" {
+					args = append(args, inboundTLS()...)
+				}
+				if scheme(test) == "tls" {
+					args = append(args, "-tls-target-skip-verify")
+				}
+				s.forward([]target{test}, args...)
+				_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+				base := in + "://localhost:" + port
+				curl := func(args ...string) string {
+					return says(t, nil, "curl", append([]string{"-fsS", "-4", "--cacert", certs.CA, "--max-time", "60"}, args...)...)
+				}
+				if got := curl(base + "/health"); got != "all is well" {
+					t.Errorf("got %q", got)
+				}
+				dir := t.TempDir()
+				up, down := filepath.Join(dir, "up"), filepath.Join(dir, "down")
+				content := payload(most)
+				if err := os.WriteFile(up, content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				there := fmt.Sprintf("%s/%s-%s", base, in, scheme(test))
+				curl("-T", up, there)
+				curl("-o", down, there)
+				if got, err := os.ReadFile(down); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("a file of %d bytes came back as %d bytes that differ (%v)", len(content), len(got), err)
+				}
+				curl("-X", "DELETE", there)
+				if got := curl("--parallel", "--parallel-max", "20", base+"/health?[1-200]"); strings.Count(got, "all is well") != 200 {
+					t.Errorf("200 requests at once were answered %d times", strings.Count(got, "all is well"))
+				}
+				s.metric(2, "linesplit_target_checks_total", rig.Label("result", "passed"))
+				s.up(test, true)
+				s.connected(0)
+				s.terminate(0)
+			})
+		}
+	}
+}
+
+// Redis: its client, 10,000 commands in one go, megabytes, and the check that was made for it.
+func TestRealRedis(t *testing.T) {
+	t.Parallel()
+	targets := service(t, "LINESPLIT_TEST_REDIS", "redis-cli")
+	for _, test := range targets { // one after the other: they share what they set
+		t.Run(scheme(test), func(t *testing.T) {
+			s := newStage(t)
+			in := filepath.Join(socketDir(t), "redis.sock")
+			s.forward([]target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
+			host, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			overTCP, overUnix := []string{"-h", host, "-p", port}, []string{"-s", in}
+			for _, way := range [][]string{overTCP, overUnix} {
+				redis := func(stdin []byte, args ...string) string {
+					return says(t, stdin, "redis-cli", append(way, args...)...)
+				}
+				if got := redis(nil, "PING"); got != "PONG" {
+					t.Errorf("PING is answered with %q", got)
+				}
+				content := bytes.ReplaceAll(payload(4<<20), []byte("\n"), []byte(" "))
+				redis(content, "-x", "SET", "blob")
+				if got := redis(nil, "--raw", "GET", "blob"); got != string(content) {
+					t.Errorf("a value of %d bytes came back with %d bytes that differ", len(content), len(got))
+				}
+				redis(nil, "SET", "n", "0")
+				if got := redis(bytes.Repeat([]byte("INCR n\r\n"), 10_000), "--pipe"); !strings.Contains(got, "errors: 0, replies: 10000") {
+					t.Errorf("10,000 commands: %s", got)
+				}
+				if got := redis(nil, "GET", "n"); got != "10000" {
+					t.Errorf("10,000 increments make %q", got)
+				}
+			}
+			s.metric(2, "linesplit_target_checks_total", rig.Label("result", "passed"))
+			// With a password the answer to PING is another one, and Redis is as well as before.
+			says(t, nil, "redis-cli", append(overTCP, "CONFIG", "SET", "requirepass", "secret")...)
+			passed := s.p.Metrics().Sum("linesplit_target_checks_total", rig.Label("result", "passed"))
+			s.metric(passed+3, "linesplit_target_checks_total", rig.Label("result", "passed"))
+			says(t, nil, "redis-cli", append(overTCP, "--no-auth-warning", "-a", "secret", "CONFIG", "SET", "requirepass", "")...)
+			s.exactly(0, "linesplit_target_checks_total", rig.Label("result", "failed"))
+			s.up(test, true)
+			s.connected(0)
+			s.terminate(0)
+		})
+	}
+	t.Run("the check knows what is none", func(t *testing.T) {
+		web := service(t, "LINESPLIT_TEST_HTTP")[0]
+		s := newStage(t)
+		s.forward([]target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
+		s.up(web, false)
+		s.up(targets[0], true)
+		s.terminate(0)
+	})
+}
+
+// PostgreSQL: plain and TLS, which begins in mid-stream there, sockets on either side, bulk both ways and transactions at once.
+func TestRealPostgreSQL(t *testing.T) {
+	t.Parallel()
+	targets := service(t, "LINESPLIT_TEST_POSTGRES", "psql")
+	for _, test := range targets {
+		t.Run(scheme(test), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			dir := socketDir(t)
+			s.forward([]target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
+			host, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			ways := map[string]string{
+				"plain": fmt.Sprintf("host=%s port=%s sslmode=disable", host, port),
+				"TLS":   fmt.Sprintf("host=%s port=%s sslmode=require", host, port),
+				"Unix":  fmt.Sprintf("host=%s port=5432", dir),
+			}
+			if scheme(test) == "unix" {
+				delete(ways, "TLS") // PostgreSQL has none on its socket
+			}
+			for name, way := range ways {
+				t.Run(name, func(t *testing.T) { usePostgres(t, way+" user=postgres dbname=postgres", name == "TLS") })
+			}
+			s.connected(0)
+			s.terminate(0)
+		})
+	}
+}
+
+// usePostgres asks small and large questions of the database that conninfo names.
+func usePostgres(t *testing.T, conninfo string, encrypted bool) {
+	sql := func(stdin []byte, commands ...string) string {
+		args := []string{"-X", "-v", "ON_ERROR_STOP=1", "-Atq", conninfo}
+		for _, command := range commands {
+			args = append(args, "-c", command)
+		}
+		return says(t, stdin, "psql", args...)
+	}
+	want := "f"
+	if encrypted {
+		want = "t"
+	}
+	if got := sql(nil, "select ssl from pg_stat_ssl where pid = pg_backend_pid()"); got != want {
+		t.Errorf("encrypted: %q, want %q", got, want)
+	}
+	// 3 MB in, and the same out again.
+	var rows strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&rows, "%d\t%x\n", i, payload(24))
+	}
+	got := sql([]byte(rows.String()), "create temporary table t (i int, x text)", "copy t from stdin", "copy (select * from t order by i) to stdout")
+	if got+"\n" != rows.String() {
+		t.Errorf("%d bytes copied in came out as %d bytes that differ", rows.Len(), len(got))
+	}
+	var clients []string
+	for i := range 8 {
+		clients = append(clients, fmt.Sprintf("select %d", i))
+	}
+	if got := sql(nil, clients...); got != "0\n1\n2\n3\n4\n5\n6\n7" {
+		t.Errorf("eight questions are answered with %q", got)
+	}
+}
