@@ -3,16 +3,19 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 30s
 
-.PHONY: help build test race lint vuln rules fuzz bench demo docker ci clean
+.PHONY: help build test test-services race lint vuln rules fuzz bench demo docker ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 build: ## bin/linesplit, static, with its version
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/linesplit .
 
 test: ## all tests
 	go test ./...
+
+test-services: ## all tests, with a real web server, Redis and PostgreSQL; as root on Debian it installs them
+	@.ci/services go test ./...
 
 race: ## all tests with the race detector
 	go test -race ./...
@@ -29,7 +32,7 @@ rules: ## alert rules and Dockerfile
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
-bench: ## whole processes beside HAProxy, about ten minutes; BENCH=-quick for one
+bench: ## whole processes beside HAProxy and nginx, about a quarter of an hour; BENCH=-quick for a minute
 	go run ./bench $(BENCH)
 
 demo: ## see it at work, 15 seconds

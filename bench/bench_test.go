@@ -5,10 +5,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +31,17 @@ func TestMain(m *testing.M) {
 func testBench(t *testing.T) *bench {
 	runtime.LockOSThread() // children die with the thread that started them
 	t.Cleanup(runtime.UnlockOSThread)
-	return &bench{options: options{reps: 1, threads: 1, size: sizes{line: 600, rate: 2000, seconds: 1}}, dir: t.TempDir(), log: io.Discard}
+	return &bench{options: options{reps: 1, threads: 1, size: sizes{line: 600, rate: 2000, seconds: 1,
+		check: 1e6, bulk: 5e6, calls: 200, trips: 500, idle: 40, settle: 100 * time.Millisecond}}, dir: t.TempDir(), log: io.Discard}
+}
+
+// testForwarders gives a bench the proxies that are here: io.Copy always is, linesplit itself has tests of its own.
+func testForwarders(t *testing.T) (b *bench, names []string) {
+	b = testBench(t)
+	b.haproxy, _ = exec.LookPath("haproxy")
+	b.nginx, _ = findNginx(t.Context())
+	names = b.forwarders(true)
+	return b, names[:len(names)-1]
 }
 
 func TestTransferWithoutProxy(t *testing.T) {
@@ -78,6 +91,83 @@ func TestLatencyWithoutProxy(t *testing.T) {
 	p, err := testBench(t).latencyRun(t.Context(), direct)
 	if err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
 		t.Errorf("p50, p99, p99.9 = %v, %v", p, err)
+	}
+}
+
+func TestForwarders(t *testing.T) {
+	b, names := testForwarders(t)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			spec := transferSpec{senders: 3, targets: 2, line: 600, bytes: wholeLines(5e6, 600), verify: true}
+			if r, err := b.transfer(t.Context(), name, spec); err != nil || r.seconds <= 0 {
+				t.Errorf("transfer: %+v, %v", r, err)
+			}
+			if seconds, cpu, err := b.connectionsRun(t.Context(), name); err != nil || seconds <= 0 || cpu < 0 {
+				t.Errorf("connections: %v s, %v CPU s, %v", seconds, cpu, err)
+			}
+			if p, err := b.roundtripRun(t.Context(), name); err != nil || p[0] <= 0 || p[0] > p[1] {
+				t.Errorf("round trip: p50, p99 = %v, %v", p, err)
+			}
+			if name == direct {
+				return
+			}
+			if grown, err := b.idleRun(t.Context(), name, b.size.idle, false); err != nil || len(grown) != 1 {
+				t.Errorf("idle pairs: %v KB, %v", grown, err)
+			}
+		})
+	}
+}
+
+func TestProxyEndsWithItsChildren(t *testing.T) {
+	b, names := testForwarders(t)
+	for _, name := range names[1:] {
+		p, err := b.startProxy(t.Context(), name, []string{"127.0.0.1:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := family(p.cmd.Process.Pid)
+		for end := time.Now().Add(startLimit); name == nginx && len(all) < 2 && time.Now().Before(end); { // it listens before it has workers
+			time.Sleep(time.Millisecond)
+			all, err = family(p.cmd.Process.Pid)
+		}
+		if err != nil || name == nginx && len(all) < 2 {
+			t.Errorf("%s: processes %v, %v", name, all, err)
+		}
+		if err := p.stop(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, pid := range all {
+			if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
+				t.Errorf("%s: process %d of %v is still there", name, pid, all)
+			}
+		}
+	}
+}
+
+func TestCallerTellsWhatCameBack(t *testing.T) {
+	ln, err := listen(anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for _, reply := range []string{"short", strings.Repeat("x", messageSize)} {
+			if c, err := ln.Accept(); err == nil {
+				io.ReadFull(c, make([]byte, messageSize))
+				c.Write([]byte(reply))
+				c.Close()
+			}
+		}
+	}()
+	for _, want := range []string{"read: unexpected EOF", "came back as \"xxx"} {
+		caller, err := spawn(t.Context(), "call", "-to", ln.Addr().String(), "-size", strconv.Itoa(messageSize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := caller.ask("call 1", "called"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error = %v, want %s", err, want)
+		}
+		caller.stop()
 	}
 }
 

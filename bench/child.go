@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,17 +17,52 @@ import (
 
 // A role is what this program does as its own child. It is told what to do line by line on its standard input, answers line by
 // line on its standard output, and ends with its input.
-type role func(args []string, in *bufio.Scanner, say func(format string, args ...any)) error
+type role func(o roleOptions, in *bufio.Scanner, say func(format string, args ...any)) error
 
 var roles map[string]role
 
 func init() {
-	roles = map[string]role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole}
+	roles = map[string]role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole,
+		"echo": echoRole, "call": callRole, "roundtrip": roundtripRole, "copy": copyRole}
+}
+
+// roleOptions are what roles are told on their command lines. Each looks at those that concern it.
+type roleOptions struct {
+	listen string
+	to     []string
+	ports  int
+	conns  int
+	bytes  int64
+	size   int
+	count  int
+	rate   int
+	verify bool
+}
+
+func parseRole(args []string) (o roleOptions, err error) {
+	flags := flag.NewFlagSet("role", flag.ContinueOnError)
+	flags.StringVar(&o.listen, "listen", "", "address to listen on")
+	flags.Func("to", "comma-separated addresses to connect to, used in turn", func(list string) error {
+		o.to = strings.Split(list, ",")
+		return nil
+	})
+	flags.IntVar(&o.ports, "ports", 2, "addresses to listen on")
+	flags.IntVar(&o.conns, "conns", 1, "connections")
+	flags.Int64Var(&o.bytes, "bytes", 0, "bytes over all connections, in whole lines")
+	flags.IntVar(&o.size, "size", 600, "bytes per line or message")
+	flags.IntVar(&o.count, "count", 40000, "lines or messages to send")
+	flags.IntVar(&o.rate, "rate", 4000, "lines per second")
+	flags.BoolVar(&o.verify, "verify", false, "look at every line")
+	return o, flags.Parse(args)
 }
 
 func runRole(r role, args []string) {
 	say := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-	if err := r(args, bufio.NewScanner(os.Stdin), say); err != nil {
+	o, err := parseRole(args)
+	if err == nil {
+		err = r(o, bufio.NewScanner(os.Stdin), say)
+	}
+	if err != nil {
 		say("error %v", err)
 		os.Exit(1)
 	}

@@ -5,10 +5,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,13 +19,13 @@ func (b *bench) idle(ctx context.Context) (section, error) {
 	names := b.contenders(false)
 	fmt.Fprintf(b.log, "idle: %d connections\n", b.size.idle)
 	t := newTable(names, "KB each, never wrote", "KB each, after a line")
-	err := b.turns(names, func(i int) (string, error) {
-		silent, spoke, err := b.idleRun(ctx, names[i])
+	err := b.turns(b.reps, names, func(i int) (string, error) {
+		grown, err := b.idleRun(ctx, names[i], b.size.idle, true)
 		if err != nil {
 			return "", err
 		}
-		t.add(i, silent/1e3, spoke/1e3)
-		return fmt.Sprintf("%.1f %.1f KB", silent/1e3, spoke/1e3), nil
+		t.add(i, grown...)
+		return fmt.Sprintf("%.1f %.1f KB", grown[0], grown[1]), nil
 	})
 	t.addRatio(linesplit, haproxy)
 	return section{
@@ -36,65 +36,94 @@ func (b *bench) idle(ctx context.Context) (section, error) {
 	}, err
 }
 
-// idleRun returns the bytes of resident memory for each connection that has not written yet, and that has written one line.
-func (b *bench) idleRun(ctx context.Context, name string) (silent, spoke float64, err error) {
+// pairReps bounds the repetitions of idle-pairs: memory hardly differs between runs, and waiting for it to settle takes long.
+const pairReps = 3
+
+func (b *bench) idlePairs(ctx context.Context) (section, error) {
+	names := b.forwarders(false)
+	fmt.Fprintf(b.log, "idle-pairs: %d connections\n", b.size.idle)
+	t := newTable(names, "KB per pair")
+	reps := min(b.reps, pairReps)
+	err := b.turns(reps, names, func(i int) (string, error) {
+		grown, err := b.idleRun(ctx, names[i], b.pairs(names[i]), false)
+		if err != nil {
+			return "", err
+		}
+		t.add(i, grown...)
+		return fmt.Sprintf("%.1f KB", grown[0]), nil
+	})
+	addForwarderRatios(t)
+	return section{
+		title: "Connection mode: memory of an idle pair",
+		about: fmt.Sprintf("%d connections and as many to the targets (%s: %d, since a pair holds six descriptors there), of which each has passed on %d bytes: "+
+			"resident memory with them less without them, divided by their number; %s. The kernel's own memory is not in it.",
+			b.size.idle, copier, b.pairs(copier), b.size.line, count(reps, "repetition")),
+		table: t,
+	}, err
+}
+
+// pairs is how many pairs a contender holds: io.Copy holds two pipes for each, and with all of them ran into a limit of 20,000 descriptors.
+func (b *bench) pairs(name string) int {
+	if name == copier {
+		return b.size.idle * 3 / 4
+	}
+	return b.size.idle
+}
+
+// idleRun returns the KB of resident memory for each of n connections: with silent first before they have written, and then when
+// each has written one line.
+func (b *bench) idleRun(ctx context.Context, name string, n int, silent bool) (grown []float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	sink, err := spawn(ctx, "sink")
+	st, err := b.raise(ctx, name, "sink")
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	defer sink.stop()
-	targets, err := sink.await("listening")
+	defer st.stop()
+	idlers, err := spawn(ctx, "idle", "-to", strings.Join(st.to, ","), "-size", strconv.Itoa(b.size.line))
 	if err != nil {
-		return 0, 0, err
-	}
-	p, err := b.startProxy(ctx, name, targets)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer p.stop()
-	idlers, err := spawn(ctx, "idle", "-to", p.addr, "-line", strconv.Itoa(b.size.line))
-	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer idlers.stop()
 
-	silent, spoke, err = b.idleMemory(ctx, p.cmd.Process.Pid, idlers, sink)
+	grown, err = b.idleMemory(ctx, st, idlers, n, silent)
 	idlers.stop()
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	return silent, spoke, p.stop()
+	return grown, st.proxy.stop()
 }
 
-func (b *bench) idleMemory(ctx context.Context, pid int, idlers, sink *child) (silent, spoke float64, err error) {
+func (b *bench) idleMemory(ctx context.Context, st *stage, idlers *child, n int, silent bool) (grown []float64, err error) {
+	pid := st.proxy.cmd.Process.Pid
 	if err := openIdle(ctx, pid, idlers, idleWarm); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	if err := b.oneLineEach(idlers, sink, idleWarm); err != nil {
-		return 0, 0, err
+	if err := b.oneLineEach(idlers, st.target, idleWarm); err != nil {
+		return nil, err
 	}
-	before, err := settledRSS(ctx, pid)
+	before, err := settledRSS(ctx, pid, b.size.settle)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	if err := openIdle(ctx, pid, idlers, b.size.idle); err != nil {
-		return 0, 0, err
+	measure := func() error {
+		now, err := settledRSS(ctx, pid, b.size.settle)
+		grown = append(grown, float64(now-before)/float64(n)/1e3)
+		return err
 	}
-	open, err := settledRSS(ctx, pid)
-	if err != nil {
-		return 0, 0, err
+	if err := openIdle(ctx, pid, idlers, n); err != nil {
+		return nil, err
 	}
-	if err := b.oneLineEach(idlers, sink, idleWarm+idleWarm+b.size.idle); err != nil {
-		return 0, 0, err
+	if silent {
+		if err := measure(); err != nil {
+			return nil, err
+		}
 	}
-	after, err := settledRSS(ctx, pid)
-	if err != nil {
-		return 0, 0, err
+	if err := b.oneLineEach(idlers, st.target, idleWarm+idleWarm+n); err != nil {
+		return nil, err
 	}
-	n := float64(b.size.idle)
-	return float64(open-before) / n, float64(after-before) / n, nil
+	err = measure()
+	return grown, err
 }
 
 // openIdle opens n connections more, and waits until the proxy has accepted them.
@@ -122,19 +151,13 @@ func (b *bench) oneLineEach(idlers, sink *child, lines int) error {
 }
 
 // idleRole opens connections on "open N", writes a line on each of all on "write", and holds them.
-func idleRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
-	flags := flag.NewFlagSet("idle", flag.ContinueOnError)
-	to := flags.String("to", "", "address")
-	line := flags.Int("line", 600, "bytes per line")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
+func idleRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
 	var conns []net.Conn
-	text := compose(1, *line)
+	text := compose(1, o.size)
 	for in.Scan() {
 		var n int
 		if _, err := fmt.Sscanf(in.Text(), "open %d", &n); err == nil {
-			more, err := connect([]string{*to}, n)
+			more, err := connect(o.to, n)
 			if err != nil {
 				return err
 			}

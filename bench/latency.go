@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"runtime"
@@ -25,7 +24,7 @@ func (b *bench) latency(ctx context.Context) (section, error) {
 	names := b.contenders(true)
 	fmt.Fprintf(b.log, "latency: %d lines/s for %d s per run\n", b.size.rate, b.size.seconds)
 	t := newTable(names, "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.turns(names, func(i int) (string, error) {
+	err := b.turns(b.reps, names, func(i int) (string, error) {
 		p, err := b.latencyRun(ctx, names[i])
 		if err != nil {
 			return "", err
@@ -46,47 +45,31 @@ func (b *bench) latency(ctx context.Context) (section, error) {
 func (b *bench) latencyRun(ctx context.Context, name string) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*time.Duration(b.size.seconds)*time.Second)
 	defer cancel()
-	ends, err := spawn(ctx, "latency", "-line", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
-		"-lines", strconv.Itoa(b.size.rate*b.size.seconds))
+	st, err := b.raise(ctx, name, "latency", "-size", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
+		"-count", strconv.Itoa(b.size.rate*b.size.seconds))
 	if err != nil {
 		return p, err
 	}
-	defer ends.stop()
-	targets, err := ends.await("listening")
-	if err != nil {
-		return p, err
-	}
-	px, err := b.startProxy(ctx, name, targets)
-	if err != nil {
-		return p, err
-	}
-	defer px.stop()
-	fields, err := ends.ask("go "+px.senderAddresses(targets)[0], "latency")
+	defer st.stop()
+	fields, err := st.target.ask("go "+st.to[0], "latency")
 	if err != nil {
 		return p, err
 	}
 	if _, err := fmt.Sscan(strings.Join(fields, " "), &p[0], &p[1], &p[2]); err != nil {
 		return p, err
 	}
-	return p, px.stop()
+	return p, st.proxy.stop()
 }
 
 // latencyRole listens on two addresses, says "listening" with them, on "go ADDRESS" sends lines there, and says "latency" with p50, p99 and
 // p99.9 in microseconds when all have come in.
 //
 // Sender and receivers block in system calls on threads of their own: no scheduler but the kernel's is in what they measure.
-func latencyRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
-	flags := flag.NewFlagSet("latency", flag.ContinueOnError)
-	line := flags.Int("line", 600, "bytes per line")
-	rate := flags.Int("rate", 4000, "lines per second")
-	lines := flags.Int("lines", 40000, "lines to send")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	s := &stopwatch{line: *line, begin: time.Now(), delays: make(chan []time.Duration, 1024), failed: make(chan error, 16)}
+func latencyRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
+	s := &stopwatch{line: o.size, begin: time.Now(), delays: make(chan []time.Duration, 1024), failed: make(chan error, 16)}
 	var addrs []string
-	for range 2 {
-		ln, err := listenLoopback()
+	for range o.ports {
+		ln, err := listen(anyPort)
 		if err != nil {
 			return err
 		}
@@ -95,7 +78,7 @@ func latencyRole(args []string, in *bufio.Scanner, say func(string, ...any)) err
 	}
 	say("listening %s", strings.Join(addrs, " "))
 	in.Scan()
-	delays, err := s.run(strings.TrimPrefix(in.Text(), "go "), *rate, *lines)
+	delays, err := s.run(strings.TrimPrefix(in.Text(), "go "), o.rate, o.count)
 	if err != nil {
 		return err
 	}
@@ -160,7 +143,7 @@ func (s *stopwatch) run(to string, rate, lines int) ([]time.Duration, error) {
 	return all, nil
 }
 
-// send writes one line at a time, at times that follow from the start alone, so that nothing drifts.
+// send writes one line at a time.
 func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
 	runtime.LockOSThread()
 	fd, err := blocking(c)
@@ -170,14 +153,12 @@ func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
 	defer unix.Close(fd)
 	line := stampedLine(s.line)
 	var head []byte
-	var start unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &start); err != nil {
+	beat, err := newMetronome(rate)
+	if err != nil {
 		return err
 	}
 	for n := range lines {
-		due := unix.NsecToTimespec(start.Nano() + int64(n)*int64(time.Second)/int64(rate))
-		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &due, nil) == unix.EINTR {
-		}
+		beat.await(n)
 		head = fmt.Appendf(head[:0], stampFormat, time.Since(s.begin))
 		copy(line, head)
 		if err := writeAll(fd, line); err != nil {
@@ -185,6 +166,24 @@ func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
 		}
 	}
 	return nil
+}
+
+// metronome beats at times that follow from its start alone, so that nothing drifts.
+type metronome struct {
+	start unix.Timespec
+	rate  int // per second
+}
+
+func newMetronome(rate int) (m metronome, err error) {
+	m.rate = rate
+	return m, unix.ClockGettime(unix.CLOCK_MONOTONIC, &m.start)
+}
+
+// await sleeps until the beat n, in the kernel: the thread blocks.
+func (m metronome) await(n int) {
+	due := unix.NsecToTimespec(m.start.Nano() + int64(n)*int64(time.Second)/int64(m.rate))
+	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &due, nil) == unix.EINTR {
+	}
 }
 
 func writeAll(fd int, b []byte) error {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The kernel kills our children when the thread that started them ends. The main goroutine starts them all, on a thread that
@@ -46,14 +47,34 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// sections are the values of -only, in the order in which they run.
-var sections = []string{"throughput", "latency", "idle", "scale"}
+// sections are the values of -only, in the order in which they run: line mode's, then connection mode's.
+var sections = []struct {
+	name string
+	run  func(*bench, context.Context) (section, error)
+}{
+	{"throughput", (*bench).throughput},
+	{"latency", (*bench).latency},
+	{"idle", (*bench).idle},
+	{"scale", (*bench).scale},
+	{"bulk", (*bench).bulk},
+	{"connections", (*bench).connections},
+	{"roundtrip", (*bench).roundtrip},
+	{"idle-pairs", (*bench).idlePairs},
+}
+
+func sectionNames() (names []string) {
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
+	return names
+}
 
 // options say what to measure and how much of it.
 type options struct {
 	linesplit string // path of the binary; built if empty
 	flags     string // more of linesplit's, separated by spaces
 	haproxy   string // path; empty if there is none
+	nginx     nginxBinary
 	only      []string
 	reps      int
 	threads   int // of each proxy
@@ -70,24 +91,29 @@ type sizes struct {
 	check      int64 // bytes of the run whose lines are looked at
 	scale      int64 // bytes
 	seconds    int   // of latency
-	rate       int   // lines per second of latency
+	rate       int   // lines per second of latency, and round trips
 	idle       int   // connections
 	senders    []int // of scale, with two targets
 	targets    []int // of scale, with two senders
+
+	bulk   int64         // bytes
+	calls  int           // connections one after the other
+	trips  int           // round trips
+	settle time.Duration // for which memory must stay as it is before it counts
 }
 
 var (
 	fullSizes = sizes{line: 600, throughput: 8e9, check: 1e9, scale: 4e9, seconds: 10, rate: 4000, idle: 4000,
-		senders: []int{1, 10, 100, 1000}, targets: []int{1, 8, 32}}
+		senders: []int{1, 10, 100, 1000}, targets: []int{1, 8, 32}, bulk: 3e9, calls: 15000, trips: 6000, settle: 3 * time.Second}
 	quickSizes = sizes{line: 600, throughput: 1e9, check: 1e8, scale: 5e8, seconds: 2, rate: 4000, idle: 500,
-		senders: []int{1, 10, 100, 1000}, targets: []int{1, 8, 32}}
+		senders: []int{1, 10, 100, 1000}, targets: []int{1, 8, 32}, bulk: 1e9, calls: 3000, trips: 5000, settle: time.Second}
 )
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", strings.Join(sections, ","), "comma-separated `sections` to run")
+	only := flags.String("only", strings.Join(sectionNames(), ","), "comma-separated `sections` to run")
 	flags.StringVar(&o.linesplit, "linesplit", "", "`path` of the binary to measure (built from this module if empty)")
 	flags.StringVar(&o.flags, "linesplit-flags", "", "more `flags` for linesplit, separated by spaces")
 	flags.IntVar(&o.reps, "reps", 5, "repetitions; figures are their medians")
@@ -108,8 +134,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 func (o options) check(rest []string) error {
 	var errs []error
 	for _, s := range o.only {
-		if !slices.Contains(sections, s) {
-			errs = append(errs, fmt.Errorf("-only %s: no such section: there are %s", s, strings.Join(sections, ", ")))
+		if names := sectionNames(); !slices.Contains(names, s) {
+			errs = append(errs, fmt.Errorf("-only %s: no such section: there are %s", s, strings.Join(names, ", ")))
 		}
 	}
 	if o.reps < 1 {
@@ -140,6 +166,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.haproxy, err = exec.LookPath("haproxy"); err != nil {
 		fmt.Fprintln(stderr, "bench: haproxy is not on PATH: measuring without it")
 	}
+	if o.nginx, err = findNginx(ctx); err != nil {
+		fmt.Fprintf(stderr, "bench: %v: measuring without nginx\n", err)
+	}
 
 	b := &bench{options: o, dir: dir, log: stderr}
 	r := newReport(ctx, b)
@@ -164,19 +193,11 @@ type bench struct {
 }
 
 func (b *bench) measure(ctx context.Context, r *report) error {
-	for _, s := range []struct {
-		name string
-		run  func(context.Context) (section, error)
-	}{
-		{"throughput", b.throughput},
-		{"latency", b.latency},
-		{"idle", b.idle},
-		{"scale", b.scale},
-	} {
+	for _, s := range sections {
 		if !slices.Contains(b.only, s.name) {
 			continue
 		}
-		sec, err := s.run(ctx)
+		sec, err := s.run(b, ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -186,8 +207,8 @@ func (b *bench) measure(ctx context.Context, r *report) error {
 }
 
 // turns calls run for each contender in each repetition, every other time in reverse order.
-func (b *bench) turns(contenders []string, run func(contender int) (string, error)) error {
-	for rep := range b.reps {
+func (b *bench) turns(reps int, contenders []string, run func(contender int) (string, error)) error {
+	for rep := range reps {
 		for i := range contenders {
 			if rep%2 == 1 {
 				i = len(contenders) - 1 - i
@@ -196,7 +217,7 @@ func (b *bench) turns(contenders []string, run func(contender int) (string, erro
 			if err != nil {
 				return fmt.Errorf("%s: %w", contenders[i], err)
 			}
-			fmt.Fprintf(b.log, "  %d/%d  %-32s %s\n", rep+1, b.reps, contenders[i], found)
+			fmt.Fprintf(b.log, "  %d/%d  %-32s %s\n", rep+1, reps, contenders[i], found)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,45 @@ import (
 
 // userHZ is the unit of processor time in /proc: 1/100 s on all of Linux's architectures that Go runs on.
 const userHZ = 100
+
+// family returns a process and its children: nginx does its work in some.
+func family(pid int) ([]int, error) {
+	all := []int{pid}
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // of each thread
+	if len(tasks) == 0 {
+		return all, fmt.Errorf("no /proc/%d/task/*/children: the process has ended, or the kernel was built without CONFIG_PROC_CHILDREN", pid)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for field := range strings.FieldsSeq(string(text)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				return nil, fmt.Errorf("unexpected %s: %s", task, text)
+			}
+			all = append(all, child)
+		}
+	}
+	return all, err
+}
+
+// total sums up what a meter shows for a process and its children.
+func total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (sum N, err error) {
+	all, err := family(pid)
+	if err != nil {
+		return sum, err
+	}
+	for _, one := range all {
+		n, err := meter(one)
+		if err != nil {
+			return sum, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
 
 // cpuSeconds returns the processor time, user and system, that a process has used. Resolution: 10 ms.
 func cpuSeconds(pid int) (float64, error) {
@@ -62,25 +102,22 @@ func procKB(path, key string) (int64, error) {
 	return 0, fmt.Errorf("no %s in %s", key, path)
 }
 
-// Settling: memory counts as settled once it has stayed within a per cent for so long.
-const (
-	settleQuiet = 3 * time.Second
-	settleLimit = 20 * time.Second
-)
+// settleLimit is how long memory may take to settle, which it has once it stayed within a per cent for a while.
+const settleLimit = 20 * time.Second
 
-// settledRSS waits until the resident memory of a process stays as it is, but not for ever, and returns it.
-func settledRSS(ctx context.Context, pid int) (int64, error) {
+// settledRSS waits until the resident memory of a process and its children stays as it is, but not for ever, and returns it.
+func settledRSS(ctx context.Context, pid int, quiet time.Duration) (int64, error) {
 	var base int64
 	since, limit := time.Now(), time.Now().Add(settleLimit)
 	for {
-		now, err := rss(pid)
+		now, err := total(pid, rss)
 		if err != nil {
 			return 0, err
 		}
 		if diff := now - base; max(diff, -diff) > base/100 {
 			base, since = now, time.Now()
 		}
-		if time.Since(since) >= settleQuiet || time.Now().After(limit) {
+		if time.Since(since) >= quiet || time.Now().After(limit) {
 			return now, nil
 		}
 		if err := pause(ctx, 250*time.Millisecond); err != nil {
@@ -95,12 +132,12 @@ func descriptors(pid int) (int, error) {
 	return len(entries), err
 }
 
-// settledDescriptors returns how many descriptors a process has open once that has not changed for a while: the connection that
+// settledDescriptors returns how many descriptors a process and its children have open once that has not changed for a while: the connection that
 // found the process ready may still be closing.
 func settledDescriptors(ctx context.Context, pid int) (int, error) {
 	before := -1
 	for {
-		have, err := descriptors(pid)
+		have, err := total(pid, descriptors)
 		if err != nil || have == before {
 			return have, err
 		}
@@ -111,10 +148,10 @@ func settledDescriptors(ctx context.Context, pid int) (int, error) {
 	}
 }
 
-// awaitDescriptors waits until a process has n descriptors open.
+// awaitDescriptors waits until a process and its children have n descriptors open.
 func awaitDescriptors(ctx context.Context, pid, n int) error {
 	for {
-		have, err := descriptors(pid)
+		have, err := total(pid, descriptors)
 		if err != nil || have >= n {
 			return err
 		}

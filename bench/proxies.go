@@ -22,7 +22,10 @@ import (
 const (
 	direct    = "direct"
 	haproxy   = "HAProxy"
-	linesplit = "linesplit"
+	linesplit = "linesplit" // in line mode
+	relaying  = "linesplit -mode connection"
+	nginx     = "nginx stream"
+	copier    = "io.Copy"
 )
 
 const (
@@ -30,7 +33,7 @@ const (
 	stopLimit  = 15 * time.Second
 )
 
-// contenders returns who takes part: with first those that are no proxy, if wanted.
+// contenders returns who takes part in line mode's sections: with first those that are no proxy, if wanted.
 func (b *bench) contenders(withDirect bool) (names []string) {
 	if withDirect {
 		names = append(names, direct)
@@ -39,6 +42,23 @@ func (b *bench) contenders(withDirect bool) (names []string) {
 		names = append(names, haproxy)
 	}
 	return append(names, linesplit)
+}
+
+// forwarders returns who takes part in connection mode's sections: with first those that are no proxy, if wanted.
+func (b *bench) forwarders(withDirect bool) (names []string) {
+	all := b.contenders(withDirect)
+	names = all[:len(all)-1] // all but line mode
+	if b.nginx.path != "" {
+		names = append(names, nginx)
+	}
+	return append(names, copier, relaying)
+}
+
+// addForwarderRatios adds a row for each that connection mode is held against.
+func addForwarderRatios(t *table) {
+	for _, other := range []string{haproxy, nginx, copier} {
+		t.addRatio(relaying, other)
+	}
 }
 
 // proxy is a running contender. The zero value stands for none.
@@ -60,17 +80,16 @@ func (b *bench) startProxy(ctx context.Context, name string, targets []string) (
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{addr: addr, stderr: new(bytes.Buffer), ended: make(chan struct{}), mustEnd: name == linesplit}
-	if name == haproxy {
-		p.cmd, err = b.haproxyCommand(ctx, addr, targets)
-	} else {
-		p.cmd, err = b.linesplitCommand(ctx, addr, targets)
-	}
-	if err != nil {
+	p := &proxy{addr: addr, stderr: new(bytes.Buffer), ended: make(chan struct{}), mustEnd: name == linesplit || name == relaying}
+	if p.cmd, err = b.command(ctx, name, addr, targets); err != nil {
 		return nil, err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if name == nginx { // killed, it would leave its workers behind
+		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+		p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -86,7 +105,7 @@ func (b *bench) startProxy(ctx context.Context, name string, targets []string) (
 }
 
 func freeAddress() (string, error) {
-	ln, err := listenLoopback()
+	ln, err := listen(anyPort)
 	if err != nil {
 		return "", err
 	}
@@ -94,20 +113,37 @@ func freeAddress() (string, error) {
 	return ln.Addr().String(), nil
 }
 
-func (b *bench) linesplitCommand(ctx context.Context, addr string, targets []string) (*exec.Cmd, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
+// command returns what starts a contender, which has not been started.
+func (b *bench) command(ctx context.Context, name, addr string, targets []string) (*exec.Cmd, error) {
+	to := strings.Join(targets, ",")
+	switch name {
+	case haproxy:
+		return b.haproxyCommand(ctx, addr, targets)
+	case nginx:
+		return b.nginxCommand(ctx, addr, targets)
+	case copier:
+		self, err := os.Executable()
+		return b.goCommand(ctx, self, "copy", "-listen", addr, "-to", to), err
 	}
-	args := []string{"-addr", host, "-port", port, "-connections", "4", "-target", strings.Join(targets, ",")}
-	cmd := exec.CommandContext(ctx, b.linesplit, append(args, strings.Fields(b.flags)...)...)
+	args := []string{"-listen", "tcp://" + addr, "-target", to}
+	if name == relaying {
+		args = append(args, "-mode", "connection")
+	} else {
+		args = append(args, "-connections", "4")
+	}
+	return b.goCommand(ctx, b.linesplit, append(args, strings.Fields(b.flags)...)...), nil
+}
+
+// goCommand gives a program in Go as many processors as the others.
+func (b *bench) goCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
 	for _, v := range os.Environ() { // a user's own configuration has no place here
 		if !strings.HasPrefix(v, "LINESPLIT_") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
 	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(b.threads))
-	return cmd, nil
+	return cmd
 }
 
 var haproxyConfig = template.Must(template.New("").Parse(`global
@@ -127,19 +163,22 @@ listen bench
 `))
 
 func (b *bench) haproxyCommand(ctx context.Context, addr string, targets []string) (*exec.Cmd, error) {
-	var text bytes.Buffer
-	err := haproxyConfig.Execute(&text, map[string]any{"Threads": b.threads, "Addr": addr, "Targets": targets})
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(b.dir, "haproxy.cfg")
-	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
-		return nil, err
-	}
-	return exec.CommandContext(ctx, b.haproxy, "-db", "-f", path), nil
+	path, err := b.configure(haproxyConfig, addr, targets)
+	return exec.CommandContext(ctx, b.haproxy, "-db", "-f", path), err
 }
 
-// awaitReady connects until that works. HAProxy passes the first connection on to a sink, which sees it end at once.
+// configure writes a configuration to a file of ours and returns its path.
+func (b *bench) configure(config *template.Template, addr string, targets []string) (string, error) {
+	var text bytes.Buffer
+	err := config.Execute(&text, map[string]any{"Threads": b.threads, "Addr": addr, "Targets": targets, "Module": b.nginx.module})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(b.dir, "proxy.conf")
+	return path, os.WriteFile(path, text.Bytes(), 0o600)
+}
+
+// awaitReady connects until that works. Most pass this first connection on to a target, which sees it end at once.
 func (p *proxy) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -171,7 +210,7 @@ func (p *proxy) cpu() (float64, error) {
 	if p.cmd == nil {
 		return 0, nil
 	}
-	return cpuSeconds(p.cmd.Process.Pid)
+	return total(p.cmd.Process.Pid, cpuSeconds)
 }
 
 // peak returns its peak resident memory in bytes.
@@ -179,7 +218,7 @@ func (p *proxy) peak() (int64, error) {
 	if p.cmd == nil {
 		return 0, nil
 	}
-	return peakRSS(p.cmd.Process.Pid)
+	return total(p.cmd.Process.Pid, peakRSS)
 }
 
 // stop ends the proxy in order and says whether that worked. More than one call is fine.
@@ -200,9 +239,14 @@ func (p *proxy) stop() error {
 	return nil
 }
 
+// kill ends the proxy and its children.
 func (p *proxy) kill() {
+	all, _ := family(p.cmd.Process.Pid)
 	p.cmd.Process.Kill()
 	<-p.ended
+	for _, child := range all[1:] {
+		syscall.Kill(child, syscall.SIGKILL)
+	}
 }
 
 // version returns how a proxy calls itself, in one line.

@@ -56,10 +56,16 @@ func newReport(ctx context.Context, b *bench) *report {
 		strings.TrimSpace(fmt.Sprintf("%s, GOMAXPROCS=%d %s", version(ctx, b.linesplit, "-version"), b.threads, b.flags)),
 	}
 	if b.haproxy != "" {
-		r.facts = append(r.facts, fmt.Sprintf("%s, mode tcp, one listen section, nbthread %d", version(ctx, b.haproxy, "-v"), b.threads))
+		r.facts = append(r.facts, fmt.Sprintf("%s, mode tcp, one listen section, no splice, nbthread %d", version(ctx, b.haproxy, "-v"), b.threads))
 	} else {
 		r.facts = append(r.facts, "HAProxy: not on PATH, so not measured")
 	}
+	if b.nginx.path != "" {
+		r.facts = append(r.facts, fmt.Sprintf("%s, stream module, worker_processes %d", version(ctx, b.nginx.path, "-v"), b.threads))
+	} else {
+		r.facts = append(r.facts, "nginx stream: not there, so not measured")
+	}
+	r.facts = append(r.facts, fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", copier, b.threads))
 	r.facts = append(r.facts, fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback", count(b.reps, "repetition")))
 	return r
 }

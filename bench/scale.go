@@ -22,7 +22,7 @@ func (b *bench) scale(ctx context.Context) (section, error) {
 	}
 	fmt.Fprintf(b.log, "scale: %.1f GB per run\n", float64(b.size.scale)/1e9)
 	t := newTable(names, "MB/s", "CPU s/GB", "peak MiB")
-	err := b.turns(names, func(i int) (string, error) {
+	err := b.turns(b.reps, names, func(i int) (string, error) {
 		r, err := b.transfer(ctx, linesplit, specs[i])
 		if err != nil {
 			return "", err

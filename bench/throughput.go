@@ -33,11 +33,42 @@ func (b *bench) throughput(ctx context.Context) (section, error) {
 	spec := transferSpec{senders: 2, targets: 2, line: b.size.line, bytes: wholeLines(b.size.throughput, b.size.line)}
 	names := b.contenders(true)
 	fmt.Fprintf(b.log, "throughput: %.1f GB per run\n", float64(spec.bytes)/1e9)
-	if err := b.verify(ctx, names); err != nil {
+	t, err := b.transfers(ctx, names, spec)
+	if err != nil {
 		return section{}, err
 	}
+	t.addRatio(linesplit, haproxy)
+	return section{
+		title: "Throughput",
+		about: fmt.Sprintf("Two senders, two targets (linesplit: four connections to each), lines of %d bytes, %.1f GB per run; every byte arrived. "+
+			"In a run before, every line was looked at.", spec.line, float64(spec.bytes)/1e9),
+		table: t,
+	}, nil
+}
+
+func (b *bench) bulk(ctx context.Context) (section, error) {
+	spec := transferSpec{senders: 4, targets: 2, line: b.size.line, bytes: wholeLines(b.size.bulk, b.size.line)}
+	fmt.Fprintf(b.log, "bulk: %.1f GB per run\n", float64(spec.bytes)/1e9)
+	t, err := b.transfers(ctx, b.forwarders(true), spec)
+	if err != nil {
+		return section{}, err
+	}
+	addForwarderRatios(t)
+	return section{
+		title: "Connection mode: bulk",
+		about: fmt.Sprintf("Four connections from clients to two targets, %.1f GB per run over all; every byte arrived. "+
+			"In a run before, its lines were looked at one by one. HAProxy does not splice.", float64(spec.bytes)/1e9),
+		table: t,
+	}, nil
+}
+
+// transfers looks at every line once for each contender, and then lets them take turns.
+func (b *bench) transfers(ctx context.Context, names []string, spec transferSpec) (*table, error) {
+	if err := b.verify(ctx, names, spec); err != nil {
+		return nil, err
+	}
 	t := newTable(names, "MB/s", "proxy CPU s/GB", "proxy peak MiB", "both ends CPU s/GB")
-	err := b.turns(names, func(i int) (string, error) {
+	err := b.turns(b.reps, names, func(i int) (string, error) {
 		r, err := b.transfer(ctx, names[i], spec)
 		if err != nil {
 			return "", err
@@ -47,19 +78,13 @@ func (b *bench) throughput(ctx context.Context) (section, error) {
 		return fmt.Sprintf("%6.0f MB/s  %.3f CPU s/GB  %.1f MiB", gb*1e3/r.seconds, r.cpu/gb, float64(r.peak)/(1<<20)), nil
 	})
 	t.hide(direct, 1, 2)
-	t.addRatio(linesplit, haproxy)
-	return section{
-		title: "Throughput",
-		about: fmt.Sprintf("Two senders, two targets (linesplit: four connections to each), lines of %d bytes, %.1f GB per run; every byte arrived. "+
-			"In a run before, every line was looked at.", spec.line, float64(spec.bytes)/1e9),
-		table: t,
-	}, err
+	return t, err
 }
 
 // verify moves less, and looks at every line.
-func (b *bench) verify(ctx context.Context, names []string) error {
+func (b *bench) verify(ctx context.Context, names []string, spec transferSpec) error {
+	spec.bytes, spec.verify = wholeLines(b.size.check, spec.line), true
 	for _, name := range names {
-		spec := transferSpec{senders: 2, targets: 2, line: b.size.line, bytes: wholeLines(b.size.check, b.size.line), verify: true}
 		if _, err := b.transfer(ctx, name, spec); err != nil {
 			return fmt.Errorf("%s, looking at every line: %w", name, err)
 		}
@@ -72,22 +97,13 @@ func (b *bench) transfer(ctx context.Context, name string, spec transferSpec) (r
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+time.Duration(float64(spec.bytes)/slowest*float64(time.Second)))
 	defer cancel()
 
-	sink, err := spawn(ctx, "sink", "-ports", strconv.Itoa(spec.targets), "-line", strconv.Itoa(spec.line), "-verify="+strconv.FormatBool(spec.verify))
+	st, err := b.raise(ctx, name, "sink", "-ports", strconv.Itoa(spec.targets), "-size", strconv.Itoa(spec.line), "-verify="+strconv.FormatBool(spec.verify))
 	if err != nil {
 		return r, err
 	}
-	defer sink.stop()
-	targets, err := sink.await("listening")
-	if err != nil {
-		return r, err
-	}
-	p, err := b.startProxy(ctx, name, targets)
-	if err != nil {
-		return r, err
-	}
-	defer p.stop()
-	sender, err := spawn(ctx, "send", "-to", strings.Join(p.senderAddresses(targets), ","), "-conns", strconv.Itoa(spec.senders),
-		"-bytes", strconv.FormatInt(spec.bytes, 10), "-line", strconv.Itoa(spec.line))
+	defer st.stop()
+	sender, err := spawn(ctx, "send", "-to", strings.Join(st.to, ","), "-conns", strconv.Itoa(spec.senders),
+		"-bytes", strconv.FormatInt(spec.bytes, 10), "-size", strconv.Itoa(spec.line))
 	if err != nil {
 		return r, err
 	}
@@ -95,16 +111,16 @@ func (b *bench) transfer(ctx context.Context, name string, spec transferSpec) (r
 	if _, err := sender.await("connected"); err != nil {
 		return r, err
 	}
-	if _, err := sink.ask(fmt.Sprintf("expect %d", spec.bytes), "expecting"); err != nil {
+	if _, err := st.target.ask(fmt.Sprintf("expect %d", spec.bytes), "expecting"); err != nil {
 		return r, err
 	}
-	if r, err = timed(p, sender, sink); err != nil {
+	if r, err = timed(st.proxy, sender, st.target); err != nil {
 		return r, err
 	}
-	if err := p.stop(); err != nil {
+	if err := st.proxy.stop(); err != nil {
 		return r, err
 	}
-	return r, checkTotal(sink, spec)
+	return r, checkTotal(st.target, spec)
 }
 
 // timed lets the sender go and reads the meters before that and when all has arrived.

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"strings"
@@ -38,22 +37,14 @@ func compose(n, size int) []byte {
 }
 
 // sendRole connects, says "connected", and on "go" writes its bytes at full speed, closes, and says "sent".
-func sendRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
-	flags := flag.NewFlagSet("send", flag.ContinueOnError)
-	to := flags.String("to", "", "comma-separated addresses, used in turn")
-	conns := flags.Int("conns", 1, "connections")
-	total := flags.Int64("bytes", 0, "bytes over all connections, in whole lines")
-	line := flags.Int("line", 600, "bytes per line")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	all, err := connect(strings.Split(*to, ","), *conns)
+func sendRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
+	all, err := connect(o.to, o.conns)
 	if err != nil {
 		return err
 	}
 	say("connected")
 	in.Scan()
-	if err := sendAll(all, *total/int64(*line), *line); err != nil {
+	if err := sendAll(all, o.bytes/int64(o.size), o.size); err != nil {
 		return err
 	}
 	say("sent")
@@ -109,18 +100,11 @@ func send(c net.Conn, block []byte, bytes int64) error {
 
 // sinkRole listens, says "listening" with its addresses, and discards what comes. It answers "expect N" with "expecting" at once
 // and "reached" when N bytes are there, and "total" with "total BYTES LINES ODD": lines and odd ones are counted with -verify only.
-func sinkRole(args []string, in *bufio.Scanner, say func(string, ...any)) error {
-	flags := flag.NewFlagSet("sink", flag.ContinueOnError)
-	ports := flags.Int("ports", 2, "addresses to listen on")
-	line := flags.Int("line", 600, "bytes per line")
-	verify := flags.Bool("verify", false, "look at every line")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	s := &sink{line: *line, verify: *verify}
+func sinkRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
+	s := &sink{line: o.size, verify: o.verify}
 	var addrs []string
-	for range *ports {
-		ln, err := listenLoopback()
+	for range o.ports {
+		ln, err := listen(anyPort)
 		if err != nil {
 			return err
 		}
@@ -131,11 +115,14 @@ func sinkRole(args []string, in *bufio.Scanner, say func(string, ...any)) error 
 	return s.obey(in, say)
 }
 
-// listenLoopback listens without MPTCP, as the proxies do.
-func listenLoopback() (net.Listener, error) {
+// anyPort is an address on the loopback whose port the kernel chooses.
+const anyPort = "127.0.0.1:0"
+
+// listen listens without MPTCP, as the proxies do.
+func listen(addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	return lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	return lc.Listen(context.Background(), "tcp", addr)
 }
 
 // sink counts what its connections receive. Its goroutines end with the process.
