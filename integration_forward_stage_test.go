@@ -27,6 +27,8 @@ func (s *stage) forward(targets []target, args ...string) {
 	// Pipes that nobody needs any more are closed after an eighth of the linger timeout.
 	s.p = s.start(targets, append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)...)
 	s.base = settledUsage(s.T, s.p, 0)
+	const resting = 32 // goroutines for each listener that wait for the next client, at most
+	s.base.goroutines += float64(resting * len(s.p.Listeners))
 }
 
 // with is a target with options behind its address.
