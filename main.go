@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -25,14 +24,11 @@ const (
 	exitUsage  = 2 // the configuration is wrong; nothing was opened
 )
 
-// gcPercent is how much garbage the heap may gather beside what lives, in percent. In steady state nothing is allocated, so a
-// low value costs nothing, and the process stays close to -memory when buffers of many sizes come and go. GOGC overrides it.
+// gcPercent is how much garbage the heap may gather beside what lives in line mode, in percent. In steady state nothing is allocated, so
+// a low value costs nothing, and the process stays close to -memory when buffers of many sizes come and go. GOGC overrides it.
 const gcPercent = 30
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	os.Exit(dispatch(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -41,6 +43,9 @@ type pipeline struct {
 
 // newPipeline opens nothing yet.
 func newPipeline(cfg config, logger *slog.Logger) (*pipeline, error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	p := &pipeline{
 		cfg:          cfg,
 		logger:       logger,
