@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -38,6 +39,14 @@ func newChecker(targets []*target.Target, cfg config, dial target.Options, count
 		Check: h.Check, Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, Trial: trialEvery,
 		DialOptions: dial, Observe: counts.observe, Logger: logger,
 	})
+}
+
+// runChecks runs checker until the function that it returns is called: those that drain still want to know.
+func runChecks(soft context.Context, checker *health.Checker) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(soft))
+	var running sync.WaitGroup
+	running.Go(func() { checker.Run(ctx) })
+	return func() { cancel(); running.Wait() }
 }
 
 // checkCounts counts how checks have ended. The zero value is ready; its methods are safe for concurrent use.

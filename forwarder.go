@@ -98,10 +98,10 @@ func (f *forwarder) serve(soft, hard context.Context, _ func()) error {
 	defer stopMark()
 	f.in.announce(f.logger)
 
-	checking, endChecks := context.WithCancel(context.WithoutCancel(soft)) // those that drain still want to know
+	stopChecks := runChecks(soft, f.checker)
+	defer stopChecks()
 	errs := make([]error, len(f.in.listeners)+len(f.in.packets))
-	var checks, carrying sync.WaitGroup
-	checks.Go(func() { f.checker.Run(checking) })
+	var carrying sync.WaitGroup
 	for i, ln := range f.in.listeners {
 		carrying.Go(func() { errs[i] = f.relay.Serve(soft, hard, ln) })
 	}
@@ -109,8 +109,6 @@ func (f *forwarder) serve(soft, hard context.Context, _ func()) error {
 		carrying.Go(func() { errs[len(f.in.listeners)+i] = f.relay.ServePackets(soft, hard, pc) })
 	}
 	carrying.Wait()
-	endChecks()
-	checks.Wait()
 	return errors.Join(errors.Join(errs...), f.report())
 }
 

@@ -123,8 +123,10 @@ func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
 	defer stopMark()
 	p.in.announce(p.logger)
 
-	stopChecks := p.check(soft)
-	defer stopChecks()
+	if p.checker != nil {
+		stopChecks := runChecks(soft, p.checker)
+		defer stopChecks()
+	}
 	inboundErrs := make([]error, len(p.in.listeners))
 	var workers, inbound sync.WaitGroup
 	workers.Go(func() { p.pool.Run(hard, p.lines) }) // what it leaves unconfirmed stands in the report
@@ -136,17 +138,6 @@ func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
 	close(p.lines)
 	workers.Wait()
 	return errors.Join(errors.Join(inboundErrs...), p.report())
-}
-
-// check checks targets, if that is wanted, until the function that it returns is called.
-func (p *pipeline) check(soft context.Context) (stop func()) {
-	if p.checker == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(soft)) // workers that drain still want to know
-	var running sync.WaitGroup
-	running.Go(func() { p.checker.Run(ctx) })
-	return func() { cancel(); running.Wait() }
 }
 
 // report logs how the run ended and returns an error if anything was not confirmed.

@@ -228,14 +228,8 @@ func (v *verdict) add(ok bool) {
 // turning says that there are results against the present state.
 func (v *verdict) turning() bool { return v.against > 0 }
 
-// ours says that err is a lack of resources on this machine, which says nothing about the target. Without this, running out of
-// descriptors or, with many connections to one target, of local ports would take targets down that are well.
+// ours says that err is a lack of resources on this machine, which says nothing about the target.
 func ours(err error) bool {
-	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, cause) {
-			return true
-		}
-	}
 	var start *startError // elsewhere EAGAIN comes from a Unix socket whose backlog is full
-	return errors.As(err, &start) && errors.Is(err, syscall.EAGAIN)
+	return target.OwnFault(err) || errors.As(err, &start) && errors.Is(err, syscall.EAGAIN)
 }

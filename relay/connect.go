@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"linesplit/internal/accept"
 )
 
 const (
@@ -106,13 +108,13 @@ func (d *dialling) left() time.Duration { return time.Until(d.until) }
 // nextRound waits before all are tried again. It returns false if that would be too late.
 func (d *dialling) nextRound(ctx context.Context) bool {
 	if d.retry == nil {
-		d.retry = newBackOff(firstRetry, longestRetry, 0)
+		d.retry = accept.NewBackOff(firstRetry, longestRetry)
 	}
 	wait := d.retry.NextBackOff()
 	if wait >= d.left() {
 		return false
 	}
-	pause(ctx, wait)
+	accept.Pause(ctx, wait)
 	d.tried, d.waited = d.tried[:0], true
 	return true
 }

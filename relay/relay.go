@@ -29,9 +29,9 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/target"
 )
 
@@ -101,7 +101,7 @@ type Relay struct {
 	carrier            carrier // buffers, and pipes where there are any
 	counters           counters
 
-	acceptFailed, handshakesFailed, dialsFailed summary
+	acceptFailed, handshakesFailed, dialsFailed accept.Summary
 
 	mu       sync.Mutex
 	servings int // calls of Serve that run
@@ -149,8 +149,8 @@ func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Dur
 	case err == nil:
 	case ctx.Err() != nil:
 		return nil, err
-	case ownFault(err):
-		r.dialsFailed.warn(r.o.Logger, "cannot dial for want of resources", slog.Any("error", err))
+	case target.OwnFault(err):
+		r.dialsFailed.Warn(r.o.Logger, "cannot dial for want of resources", slog.Any("error", err))
 		return nil, err
 	case o.Timeout == most && most < min(hurried, r.o.DialBudget/4) && timedOut(err):
 		return nil, err
@@ -177,14 +177,4 @@ func (r *Relay) groupOf(p *place) *group {
 func timedOut(err error) bool {
 	e, ok := errors.AsType[net.Error](err)
 	return ok && e.Timeout()
-}
-
-// ownFault says that this process or system has run out of something, local ports included, which says nothing about a target.
-func ownFault(err error) bool {
-	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, cause) {
-			return true
-		}
-	}
-	return false
 }

@@ -2,15 +2,13 @@ package relay
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
+	"linesplit/internal/accept"
 )
 
 // serving is one call of Serve.
@@ -27,13 +25,6 @@ type serving struct {
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 }
-
-const (
-	// After the end was asked for, accepting goes on until the backlog has been empty for this long: a client whose connect succeeded
-	// counts on being served.
-	backlogWait = 10 * time.Millisecond
-	backlogMost = 250 * time.Millisecond // however many come
-)
 
 // Serve accepts clients from ln and carries their connections until soft ends. Then it drains: it accepts those that wait in the
 // backlog, closes ln, and lets connections go on until they end or Options.Drain has passed, when it resets them. When hard ends, it
@@ -56,13 +47,14 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	r.enter()
 	defer r.leave()
 
-	abort := after(v.cut, func() { cancel(); v.abortAll() })
+	loop := v.loop()
+	abort := accept.After(v.cut, func() { cancel(); v.abortAll() })
 	defer abort()
-	lastCall := after(soft, v.lastCall)
+	lastCall := accept.After(soft, loop.LastCall)
 	var keeping sync.WaitGroup
 	kept, endKeeping := context.WithCancel(context.Background())
 	keeping.Go(func() { v.keepHouse(kept) })
-	err := v.accept()
+	err := loop.Run()
 	lastCall()
 	close(v.arrivals)
 
@@ -80,17 +72,6 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	return err
 }
 
-// after runs f once ctx has ended. The function it returns calls that off or, where it is too late, waits for f.
-func after(ctx context.Context, f func()) (stop func()) {
-	done := make(chan struct{})
-	callOff := context.AfterFunc(ctx, func() { defer close(done); f() })
-	return func() {
-		if !callOff() {
-			<-done
-		}
-	}
-}
-
 func (r *Relay) enter() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,72 +87,15 @@ func (r *Relay) leave() {
 	}
 }
 
-// accept starts connections until the listener ends.
-func (v *serving) accept() error {
-	retry := newBackOff(5*time.Millisecond, time.Second, 0)
-	var last time.Time // no accepting beyond it
-	for {
-		nc, err := v.ln.Accept()
-		stopping := v.soft.Err() != nil
-		switch {
-		case err == nil:
-			retry.Reset()
-			v.start(nc)
-			if stopping && !v.another(&last) {
-				return nil
-			}
-		case stopping:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("accept on %s: %w", v.ln.Addr(), err)
-		default:
-			v.counters.acceptErrors.Add(1)
-			v.acceptFailed.warn(v.o.Logger, "accept failed, trying again",
-				slog.String("listener", listenerName(v.ln)), slog.Any("error", err))
-			pause(v.soft, retry.NextBackOff())
-		}
-	}
+// loop accepts connections.
+func (v *serving) loop() accept.Loop {
+	return accept.Loop{Listener: v.ln, Soft: v.soft, Hard: v.hard, Start: v.start, Failed: v.failed}
 }
 
-func newBackOff(first, longest, most time.Duration) *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(first),
-		backoff.WithMaxInterval(longest),
-		backoff.WithMaxElapsedTime(most), // 0: for ever
-	)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// lastCall lets accept empty the backlog and end. A deadline in the past would not do: Accept fails on it before it looks. Where the
-// listener has no deadline, it is closed after the same while.
-func (v *serving) lastCall() {
-	if !v.acceptUntil(time.Now().Add(backlogWait)) {
-		pause(v.hard, backlogWait)
-		v.ln.Close()
-	}
-}
-
-// another says whether one more may be accepted now that the end was asked for.
-func (v *serving) another(last *time.Time) bool {
-	now := time.Now()
-	if last.IsZero() {
-		*last = now.Add(backlogMost)
-	}
-	v.acceptUntil(now.Add(backlogWait))
-	return now.Before(*last)
-}
-
-func (v *serving) acceptUntil(t time.Time) bool {
-	d, ok := v.ln.(interface{ SetDeadline(time.Time) error })
-	return ok && d.SetDeadline(t) == nil
+func (v *serving) failed(err error) {
+	v.counters.acceptErrors.Add(1)
+	v.acceptFailed.Warn(v.o.Logger, "accept failed, trying again",
+		slog.String("listener", listenerName(v.ln)), slog.Any("error", err))
 }
 
 // mostResting is how many preparers are kept. Dialling makes a stack grow, and one that has grown is worth keeping.

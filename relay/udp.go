@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 // Datagrams have no connections, so a session stands for one: what one client address sends goes to one target from a socket
@@ -80,11 +82,11 @@ func (r *Relay) ServePackets(soft, hard context.Context, pc net.PacketConn) erro
 		return err
 	}
 	defer v.cutOff()
-	abort := after(v.cut, func() { cancel(); v.close(true) })
+	abort := accept.After(v.cut, func() { cancel(); v.close(true) })
 	defer abort()
 
 	ended := make(chan struct{})
-	stopDrain := after(soft, func() { v.drain(ended) })
+	stopDrain := accept.After(soft, func() { v.drain(ended) })
 	err = v.read()
 	close(ended)
 	stopDrain()
@@ -117,7 +119,7 @@ func newPacketServing(r *Relay, soft, hard context.Context, pc net.PacketConn) (
 // read forwards what clients send until there are no sessions any more, nor will be.
 func (v *packetServing) read() error {
 	b, oob := make([]byte, maxDatagram), make([]byte, controlSize)
-	retry := newBackOff(5*time.Millisecond, time.Second, 0)
+	retry := accept.NewBackOff(5*time.Millisecond, time.Second)
 	for {
 		n, oobn, _, from, err := v.pc.ReadMsgUDPAddrPort(b, oob)
 		switch {
@@ -130,8 +132,8 @@ func (v *packetServing) read() error {
 			return fmt.Errorf("read from %s: %w", v.name, err)
 		default:
 			v.counters.acceptErrors.Add(1)
-			v.acceptFailed.warn(v.o.Logger, "receiving failed, trying again", slog.String("listener", v.name), slog.Any("err", err))
-			pause(v.soft, retry.NextBackOff())
+			v.acceptFailed.Warn(v.o.Logger, "receiving failed, trying again", slog.String("listener", v.name), slog.Any("err", err))
+			accept.Pause(v.soft, retry.NextBackOff())
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/linebuf"
 )
 
@@ -72,8 +73,8 @@ type Splitter struct {
 
 	counters         counters
 	registry         registry
-	acceptFailed     summary
-	handshakesFailed summary
+	acceptFailed     accept.Summary
+	handshakesFailed accept.Summary
 }
 
 // New returns a Splitter that takes its buffers from pool and hands them over to out: who receives a buffer owns it
@@ -105,10 +106,11 @@ func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := &serving{Splitter: s, soft: soft, hard: hard, ln: ln}
 	defer ln.Close()
 
-	abort := after(hard, func() { cancel(); v.abort() })
+	loop := v.loop()
+	abort := accept.After(hard, func() { cancel(); v.abort() })
 	defer abort()
-	lastCall := after(soft, v.lastCall)
-	err := v.accept()
+	lastCall := accept.After(soft, func() { v.registry.wake(); loop.LastCall() })
+	err := loop.Run()
 	lastCall()
 
 	ended := make(chan struct{})
@@ -121,15 +123,4 @@ func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 		<-ended
 	}
 	return err
-}
-
-// after runs f once ctx has ended. The function it returns calls that off or, where it is too late, waits for f.
-func after(ctx context.Context, f func()) (stop func()) {
-	done := make(chan struct{})
-	callOff := context.AfterFunc(ctx, func() { defer close(done); f() })
-	return func() {
-		if !callOff() {
-			<-done
-		}
-	}
 }

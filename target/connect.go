@@ -3,8 +3,10 @@ package target
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"linesplit/tlsconf"
@@ -84,4 +86,15 @@ func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (*tls.
 		return nil, err
 	}
 	return secure, nil
+}
+
+// OwnFault says that a dial failed because this machine has run out of something: descriptors, memory or, with many connections to one
+// target, local ports. That says nothing about the target, which must not be taken for down.
+func OwnFault(err error) bool {
+	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,4 +1,4 @@
-package splitter
+package accept
 
 import (
 	"context"
@@ -10,15 +10,16 @@ import (
 // summaryInterval is the least time between two log lines about the same kind of failure.
 const summaryInterval = 30 * time.Second
 
-// summary keeps a repeated failure from flooding the log: the first is logged, and then at most one in each
-// interval, with the number of those since the last line.
-type summary struct {
+// Summary keeps a repeated failure from flooding the log: the first is logged, and then at most one in 30 s, with the number of those
+// since the last line. The zero value is ready, and safe for concurrent use.
+type Summary struct {
 	mu    sync.Mutex
 	last  time.Time
 	count int // since last
 }
 
-func (s *summary) warn(l *slog.Logger, msg string, attrs ...slog.Attr) {
+// Warn logs msg, or counts it.
+func (s *Summary) Warn(l *slog.Logger, msg string, attrs ...slog.Attr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
