@@ -169,15 +169,19 @@ const (
 
 func printHelp(w io.Writer) {
 	fmt.Fprint(w, helpHead)
+	printOptions(w, options())
+	fmt.Fprint(w, helpExamples)
+}
+
+func printOptions(w io.Writer, all []option) {
 	group := ""
-	for _, o := range options() {
+	for _, o := range all {
 		if o.group != group {
 			group = o.group
 			fmt.Fprintf(w, "\n%s:\n", group)
 		}
 		printOption(w, o)
 	}
-	fmt.Fprint(w, helpExamples)
 }
 
 func printOption(w io.Writer, o option) {

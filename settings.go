@@ -65,6 +65,8 @@ func (s *setting) explicit() bool { return s.source != fromDefault }
 
 // settings are all options with their values, and everything that was found wrong with them so far.
 type settings struct {
+	known  []option
+	stray  string // what an argument that is no flag may have been meant for
 	flags  *flag.FlagSet
 	byName map[string]*setting
 	now    source // what is being read at the moment
@@ -91,7 +93,8 @@ func gather(args []string) (*settings, error) {
 
 // gatherFlags is gather for the command line alone.
 func gatherFlags(args []string) (*settings, error) {
-	s := newSettings()
+	s := newSettings(options())
+	s.stray = "settings are flags, such as -target 10.0.0.1:9999, and a command (demo, healthcheck) comes first"
 	s.now = fromFlag
 	if err := s.readArgs(args); err != nil {
 		return nil, err
@@ -102,11 +105,11 @@ func gatherFlags(args []string) (*settings, error) {
 	return s, nil
 }
 
-func newSettings() *settings {
-	s := &settings{flags: flag.NewFlagSet("linesplit", flag.ContinueOnError), byName: map[string]*setting{}}
+func newSettings(known []option) *settings {
+	s := &settings{known: known, flags: flag.NewFlagSet("linesplit", flag.ContinueOnError), byName: map[string]*setting{}}
 	s.flags.SetOutput(io.Discard)
 	s.flags.Usage = func() {}
-	for _, o := range options() {
+	for _, o := range known {
 		if o.name == "help" { // package flag answers -help and -h itself while they are not defined
 			continue
 		}
@@ -140,11 +143,19 @@ func (s *settings) readArgs(args []string) error {
 }
 
 func (s *settings) failArgument(arg string) {
-	err := fmt.Errorf("unexpected argument %q: settings are flags, such as -target 10.0.0.1:9999, and a command (demo, healthcheck) comes first", arg)
+	err := fmt.Errorf("unexpected argument %q: %s", arg, s.stray)
 	if _, isBool := strconv.ParseBool(arg); isBool == nil {
-		err = fmt.Errorf("unexpected argument %q: a flag that is true or false takes its value with =, such as -tls-target=%s", arg, arg)
+		err = fmt.Errorf("unexpected argument %q: a flag that is true or false takes its value with =, such as -%s=%s", arg, s.aBool(), arg)
 	}
 	s.errs = append(s.errs, err)
+}
+
+// aBool is the name of an option that is true or false.
+func (s *settings) aBool() string {
+	if i := slices.IndexFunc(s.known, option.isBool); i >= 0 {
+		return s.known[i].name
+	}
+	return "name"
 }
 
 // failFlag reports a flag that is unknown or lacks its value. It returns the arguments to go on with: behind an unknown
@@ -214,7 +225,7 @@ func (s *settings) keyed(key string) *setting {
 // suggest returns ": did you mean …?" with the nearest option, or nothing where none is near.
 func (s *settings) suggest(name, prefix string) string {
 	best, bestDistance := "", 3
-	for _, o := range options() {
+	for _, o := range s.known {
 		if d := distance(name, o.name); d < bestDistance {
 			best, bestDistance = o.name, d
 		}
