@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"linesplit/simulate/record"
 )
 
 // ErrNotDelivered is what Demo returns, wrapped with the numbers, where a line was lost or torn or the pipeline's
@@ -114,7 +116,7 @@ func newDemo(con *console, o DemoOptions) *demo {
 		d.sinks = append(d.sinks, &sink{tally: d.tally})
 	}
 	for i, share := range shares {
-		d.senders = append(d.senders, &sender{rate: max(1, o.Rate*share/100), gen: newGenerator(uint8(i))})
+		d.senders = append(d.senders, &sender{id: i + 1, rate: max(1, o.Rate*share/100), gen: record.NewGenerator(uint32(i), record.Length{})})
 	}
 	d.steps = []step{
 		{o.Duration / 4, d.kill},

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"linesplit/simulate/record"
 )
 
 // short is a demonstration that still does everything.
@@ -96,7 +98,7 @@ func TestSinkHalfLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn := dialAny([]string{s.addr}, 0)
-		line := newGenerator(0).appendRecord(nil, time.Now())
+		line := record.NewGenerator(0, record.Length{}).Append(nil, time.Now())
 		conn.Write(append(line, "half"...))
 		for s.lines.Load() == 0 {
 			time.Sleep(time.Millisecond)

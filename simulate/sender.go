@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"linesplit/simulate/record"
 )
 
 const (
@@ -18,8 +20,9 @@ const (
 
 // sender writes records at a steady rate over one connection.
 type sender struct {
+	id   int // from 1 on
 	rate int // lines per second
-	gen  *generator
+	gen  *record.Generator
 
 	lines, bytes atomic.Uint64 // of whole lines that the kernel has taken
 }
@@ -28,14 +31,14 @@ type sender struct {
 func (s *sender) run(ctx context.Context, addr string) error {
 	conn, err := net.DialTimeout("tcp", addr, dialLimit)
 	if err != nil {
-		return fmt.Errorf("sender %d: %w", s.gen.sender+1, err)
+		return fmt.Errorf("sender %d: %w", s.id, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(giveUp)) })
 	defer stop()
 
 	if err := s.send(ctx, conn); err != nil {
-		return fmt.Errorf("sender %d: %w", s.gen.sender+1, err)
+		return fmt.Errorf("sender %d: %w", s.id, err)
 	}
 	return conn.Close()
 }
@@ -58,7 +61,7 @@ func (s *sender) send(ctx context.Context, conn net.Conn) error {
 			paid = paid.Add(time.Duration(int64(due) * int64(time.Second) / int64(s.rate)))
 			batch = batch[:0]
 			for range due {
-				batch = s.gen.appendRecord(batch, now)
+				batch = s.gen.Append(batch, now)
 			}
 			if err := s.write(conn, batch); err != nil {
 				return err

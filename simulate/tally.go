@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"math/bits"
 	"sync"
+
+	"linesplit/simulate/record"
 )
 
 // maxSeq bounds the memory of a tally: 32 MiB for each sender.
@@ -40,21 +42,21 @@ func (t *tally) add(lines []byte) (whole uint64) {
 }
 
 func (t *tally) addLineLocked(line []byte) bool {
-	sender, seq, ok := identify(bytes.TrimSuffix(line, []byte{'\n'}))
-	if !ok || int(sender) >= len(t.seen) || seq >= maxSeq {
+	id, ok := record.Parse(bytes.TrimSuffix(line, []byte{'\n'}))
+	if !ok || int(id.Sender) >= len(t.seen) || id.Seq >= maxSeq {
 		t.torn++
 		return false
 	}
 	size := Count{Lines: 1, Bytes: uint64(len(line))}
 	t.arrived = t.arrived.plus(size)
-	if t.markLocked(sender, seq) {
+	if t.markLocked(id.Sender, id.Seq) {
 		t.again = t.again.plus(size)
 	}
 	return true
 }
 
 // markLocked notes that a line is here and says whether it had been here before.
-func (t *tally) markLocked(sender uint8, seq uint32) bool {
+func (t *tally) markLocked(sender uint32, seq uint64) bool {
 	word, bit := int(seq/64), uint64(1)<<(seq%64)
 	set := t.seen[sender]
 	if word >= len(set) {

@@ -4,16 +4,18 @@ import (
 	"bytes"
 	"testing"
 	"time"
+
+	"linesplit/simulate/record"
 )
 
 func TestTally(t *testing.T) {
-	g := newGenerator(0)
+	g := record.NewGenerator(0, record.Length{})
 	var lines [][]byte
 	for range 200 {
-		lines = append(lines, g.appendRecord(nil, time.Now()))
+		lines = append(lines, g.Append(nil, time.Now()))
 	}
 	all := bytes.Join(lines, nil)
-	stranger := newGenerator(9).appendRecord(nil, time.Now())
+	stranger := record.NewGenerator(9, record.Length{}).Append(nil, time.Now())
 
 	for _, tt := range []struct {
 		name    string
@@ -48,5 +50,19 @@ func TestTally(t *testing.T) {
 				t.Errorf("missing %d, again %d, torn %d, want %d, %d, %d", got, again.Lines, torn, tt.missing, tt.again, tt.torn)
 			}
 		})
+	}
+}
+
+func BenchmarkTally(b *testing.B) {
+	g := record.NewGenerator(0, record.Length{})
+	var lines []byte
+	for range 200 {
+		lines = g.Append(lines, time.Now())
+	}
+	t := newTally(1)
+	b.SetBytes(int64(len(lines)))
+	b.ReportAllocs()
+	for b.Loop() {
+		t.add(lines)
 	}
 }

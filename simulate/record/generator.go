@@ -1,98 +1,116 @@
-package simulate
+// Package record makes numbered records, each one line, and knows them again: who sent a line, as which number, when, and whether it
+// is whole.
+package record
 
 import (
-	"bytes"
-	"hash/crc32"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
-// Every record ends in its identity, `"event_id":"SS-NNNNNNNN-CCCCCCCC"}`: sender, sequence number and a CRC-32C of
-// all that stands before the last dash, in hex. The width is fixed, so that a receiver finds it from the end of the line without
-// parsing, and the checksum tells a whole line from one that was torn, or glued together from two halves that look well.
+// Length says how long records are, in bytes with their newlines: any number from Min to Max, each as often as the others. The zero value
+// stands for records of the lengths that logs have, some 300 to 700 bytes.
+type Length struct{ Min, Max int }
+
+// Bounds of a Length, in bytes.
 const (
-	identityKey  = `,"event_id":"`
-	identityTail = `"}`
-	identityLen  = len(identityKey) + len("SS-NNNNNNNN-CCCCCCCC") + len(identityTail)
+	MinLength = len(bodyHead) + len(bodyTail) + identityLen + 1
+	MaxLength = 16 << 20
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli) // read-only
+// ParseLength reads "600", "16KiB", or a range: "100-64KiB". Empty text is the zero value.
+func ParseLength(text string) (Length, error) {
+	if text == "" {
+		return Length{}, nil
+	}
+	least, most, isRange := strings.Cut(text, "-")
+	if !isRange {
+		most = least
+	}
+	l := Length{}
+	var errs [2]error
+	l.Min, errs[0] = parseBytes(least)
+	l.Max, errs[1] = parseBytes(most)
+	if err := errors.Join(errs[:]...); err != nil {
+		return Length{}, fmt.Errorf("write a number of bytes or a range, such as 600 or 100-64KiB: %w", err)
+	}
+	if l.Min < MinLength || l.Max > MaxLength || l.Min > l.Max {
+		return Length{}, fmt.Errorf("must be from %d bytes to %s, the smaller number first", MinLength, humanize.IBytes(MaxLength))
+	}
+	return l, nil
+}
 
-// generator composes records like those of Zeek and Suricata. It belongs to one sender's goroutine.
-type generator struct {
-	sender uint8
-	seq    uint32 // of the next record
+func parseBytes(text string) (int, error) {
+	n, err := humanize.ParseBytes(text)
+	return int(min(n, MaxLength+1)), err
+}
+
+// Generator composes records like those of Zeek and Suricata. It belongs to one goroutine.
+type Generator struct {
+	sender uint32
+	length Length
+	seq    uint64 // of the next record
 	rng    *rand.Rand
 }
 
-func newGenerator(sender uint8) *generator {
-	return &generator{sender: sender, rng: rand.New(rand.NewPCG(uint64(sender), 0x6c696e6573))}
+// NewGenerator returns a generator of a sender's records, from number 0 on. The same sender's are the same at every call, but for times.
+func NewGenerator(sender uint32, length Length) *Generator {
+	return &Generator{sender: sender, length: length, rng: rand.New(rand.NewPCG(uint64(sender), 0x6c696e6573))}
 }
 
-// appendRecord appends one record with its newline to b.
-func (g *generator) appendRecord(b []byte, now time.Time) []byte {
+// Next returns the number of the next record, which is also how many there were.
+func (g *Generator) Next() uint64 { return g.seq }
+
+// Append appends one record with its newline to b.
+func (g *Generator) Append(b []byte, now time.Time) []byte {
 	start := len(b)
-	switch n := g.rng.IntN(100); {
-	case n < 45:
-		b = g.conn(b, now)
-	case n < 75:
-		b = g.dns(b, now)
-	case n < 92:
-		b = g.http(b, now)
-	default:
-		b = g.alert(b, now)
+	if g.length.Max > 0 {
+		b = g.message(b)
+	} else {
+		b = g.event(b, now)
 	}
-	b = append(b, identityKey...)
-	b = appendHex(b, uint32(g.sender), 2)
-	b = append(b, '-')
-	b = appendHex(b, g.seq, 8)
-	sum := crc32.Checksum(b[start:], castagnoli)
-	b = append(b, '-')
-	b = appendHex(b, sum, 8)
-	b = append(b, identityTail...)
+	b = appendIdentity(b, start, ID{Sender: g.sender, Seq: g.seq, Sent: now})
 	g.seq++
 	return append(b, '\n')
 }
 
-// identify returns who sent a line, without its newline, and as which number. It is false for anything but a whole record.
-func identify(line []byte) (sender uint8, seq uint32, ok bool) {
-	if len(line) <= identityLen || line[0] != '{' {
-		return 0, 0, false
+// What stands before and behind the text of a record whose length is given.
+const (
+	bodyHead = `{"message":"`
+	bodyTail = `"`
+)
+
+// message appends the body of a record whose length is given.
+func (g *Generator) message(b []byte) []byte {
+	n := g.length.Min + g.rng.IntN(g.length.Max-g.length.Min+1) - MinLength
+	b = append(b, bodyHead...)
+	for n > 0 {
+		from := g.rng.IntN(len(text) / 2)
+		part := text[from:min(len(text), from+n)]
+		b = append(b, part...)
+		n -= len(part)
 	}
-	id := line[len(line)-identityLen:]
-	key, id := id[:len(identityKey)], id[len(identityKey):]
-	if string(key) != identityKey || string(id[20:]) != identityTail || id[2] != '-' || id[11] != '-' {
-		return 0, 0, false
-	}
-	from, ok1 := parseHex(id[:2])
-	seq, ok2 := parseHex(id[3:11])
-	sum, ok3 := parseHex(id[12:20])
-	if !ok1 || !ok2 || !ok3 {
-		return 0, 0, false
-	}
-	covered := line[:len(line)-len("-CCCCCCCC")-len(identityTail)]
-	return uint8(from), seq, crc32.Checksum(covered, castagnoli) == sum
+	return append(b, bodyTail...)
 }
 
-const hexDigits = "0123456789abcdef"
+var text = strings.Repeat("connection closed by peer while reading response header from upstream, client: 10.20.30.40, request: GET /index.html; ", 40) // read-only
 
-func appendHex(b []byte, v uint32, width int) []byte {
-	for shift := 4 * (width - 1); shift >= 0; shift -= 4 {
-		b = append(b, hexDigits[v>>shift&15])
+// event appends the body of a record as logs have it.
+func (g *Generator) event(b []byte, now time.Time) []byte {
+	switch n := g.rng.IntN(100); {
+	case n < 45:
+		return g.conn(b, now)
+	case n < 75:
+		return g.dns(b, now)
+	case n < 92:
+		return g.http(b, now)
 	}
-	return b
-}
-
-func parseHex(digits []byte) (v uint32, ok bool) {
-	for _, c := range digits {
-		i := bytes.IndexByte([]byte(hexDigits), c)
-		if i < 0 {
-			return 0, false
-		}
-		v = v<<4 | uint32(i)
-	}
-	return v, true
+	return g.alert(b, now)
 }
 
 // The records: what a sensor at a company's edge sees all day.
@@ -111,7 +129,7 @@ var (
 	signatures = []string{"ET SCAN Suspicious inbound to mySQL port 3306", "ET POLICY Dropbox.com offsite file backup in use", "SURICATA STREAM ESTABLISHED packet out of window", `ET MALWARE \"Quoted\" beacon, possible C2 activity`}
 )
 
-func (g *generator) conn(b []byte, now time.Time) []byte {
+func (g *Generator) conn(b []byte, now time.Time) []byte {
 	i := g.rng.IntN(len(services))
 	b = g.zeek(b, "conn", now, ports[i])
 	b = appendString(b, "service", services[i])
@@ -128,7 +146,7 @@ func (g *generator) conn(b []byte, now time.Time) []byte {
 	return appendInt(b, "resp_pkts", g.rng.Int64N(90))
 }
 
-func (g *generator) dns(b []byte, now time.Time) []byte {
+func (g *Generator) dns(b []byte, now time.Time) []byte {
 	b = g.zeek(b, "dns", now, 53)
 	b = appendInt(b, "trans_id", g.rng.Int64N(65536))
 	b = appendKey(b, "query")
@@ -147,7 +165,7 @@ func (g *generator) dns(b []byte, now time.Time) []byte {
 	return append(b, `],"AA":false,"RD":true,"RA":true,"rejected":false`...)
 }
 
-func (g *generator) http(b []byte, now time.Time) []byte {
+func (g *Generator) http(b []byte, now time.Time) []byte {
 	b = g.zeek(b, "http", now, 80)
 	b = appendString(b, "method", pick(g, methods))
 	b = appendKey(b, "host")
@@ -163,7 +181,7 @@ func (g *generator) http(b []byte, now time.Time) []byte {
 }
 
 // alert is Suricata's, with an object in the object.
-func (g *generator) alert(b []byte, now time.Time) []byte {
+func (g *Generator) alert(b []byte, now time.Time) []byte {
 	b = append(b, `{"timestamp":"`...)
 	b = now.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000-0700")
 	b = append(b, `","event_type":"alert"`...)
@@ -182,7 +200,7 @@ func (g *generator) alert(b []byte, now time.Time) []byte {
 }
 
 // zeek appends what all of Zeek's records begin with.
-func (g *generator) zeek(b []byte, path string, now time.Time, port int64) []byte {
+func (g *Generator) zeek(b []byte, path string, now time.Time, port int64) []byte {
 	b = append(b, `{"_path":"`...)
 	b = append(b, path...)
 	b = append(b, `","ts":`...)
@@ -200,7 +218,7 @@ func (g *generator) zeek(b []byte, path string, now time.Time, port int64) []byt
 	return append(b, `,"proto":"tcp"`...)
 }
 
-func (g *generator) address(b []byte, network int64) []byte {
+func (g *Generator) address(b []byte, network int64) []byte {
 	b = strconv.AppendInt(b, network, 10)
 	for range 3 {
 		b = append(b, '.')
@@ -209,13 +227,13 @@ func (g *generator) address(b []byte, network int64) []byte {
 	return b
 }
 
-func (g *generator) hostname(b []byte) []byte {
+func (g *Generator) hostname(b []byte) []byte {
 	b = append(b, pick(g, names)...)
 	b = append(b, '.')
 	return append(b, pick(g, domains)...)
 }
 
-func pick(g *generator, from []string) string { return from[g.rng.IntN(len(from))] }
+func pick(g *Generator, from []string) string { return from[g.rng.IntN(len(from))] }
 
 func appendKey(b []byte, key string) []byte {
 	b = append(b, ',', '"')
