@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -36,10 +35,10 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 	if err != nil {
 		return simulate.Ledger{}, err
 	}
-	logger := slog.New(slog.DiscardHandler)
+	logger := silence()
 	ctx, endInput := context.WithCancel(ctx)
 	defer endInput()
-	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
+	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger.Logger)
 	defer stop()
 	p, err := newPipeline(cfg, logger)
 	if err != nil {

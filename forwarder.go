@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,7 +24,7 @@ import (
 //	                        checker
 type forwarder struct {
 	cfg      config
-	logger   *slog.Logger
+	logger   *logs
 	targets  []*target.Target
 	checks   checkCounts
 	checker  *health.Checker
@@ -36,19 +34,19 @@ type forwarder struct {
 	draining atomic.Bool
 }
 
-// newForwarder opens nothing yet. The access log, if any, goes to stdout.
-func newForwarder(cfg config, stdout io.Writer, logger *slog.Logger) (*forwarder, error) {
+// newForwarder opens nothing yet.
+func newForwarder(cfg config, logger *logs) (*forwarder, error) {
 	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect()}
 	for _, a := range cfg.Targets {
-		t := target.New(a, logger)
+		t := target.New(a, logger.Logger)
 		t.SetFall(cfg.Health.Fall)
 		f.targets = append(f.targets, t)
 	}
-	dial, err := dialOptions(cfg, logger)
+	dial, err := dialOptions(cfg, logger.Logger)
 	if err != nil {
 		return nil, err
 	}
-	f.checker = newChecker(f.targets, cfg, dial, &f.checks, logger)
+	f.checker = newChecker(f.targets, cfg, dial, &f.checks, logger.Logger)
 	o := cfg.Forward
 	f.relay = relay.New(relay.Options{
 		Targets:                 f.targets,
@@ -63,11 +61,11 @@ func newForwarder(cfg config, stdout io.Writer, logger *slog.Logger) (*forwarder
 		MaxConnectionsPerClient: o.MaxPerClient,
 		RatePerClient:           o.RatePerClient,
 		ResetOnDown:             o.ResetOnDown,
-		AccessLog:               accessLog(o.AccessLog, stdout),
+		AccessLog:               logger.access,
 		ConnectSeconds:          f.connect,
 		UDPIdleTimeout:          o.UDPIdleTimeout,
 		UDPSessions:             o.UDPSessions,
-		Logger:                  logger,
+		Logger:                  logger.Logger,
 	})
 	return f, nil
 }
@@ -82,7 +80,7 @@ func maxClients(cfg config) int {
 }
 
 func (f *forwarder) open(ctx context.Context) (err error) {
-	f.in, err = openInbound(ctx, f.cfg, f.logger)
+	f.in, err = openInbound(ctx, f.cfg, f.logger.Logger)
 	return err
 }
 
@@ -96,7 +94,7 @@ func (f *forwarder) serve(soft, hard context.Context, _ func()) error {
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { f.draining.Store(true) })
 	defer stopMark()
-	f.in.announce(f.logger)
+	f.in.announce(f.logger.Logger)
 
 	stopChecks := runChecks(soft, f.checker)
 	defer stopChecks()
@@ -162,33 +160,4 @@ func (f *forwarder) snapshot() admin.Forwarded {
 		})
 	}
 	return out
-}
-
-// accessLog returns what writes a line for each connection, nil for none.
-func accessLog(format string, w io.Writer) relay.AccessLog {
-	switch format {
-	case "text":
-		return recorder{slog.New(slog.NewTextHandler(w, accessOptions()))}
-	case "json":
-		return recorder{slog.New(slog.NewJSONHandler(w, accessOptions()))}
-	}
-	return nil
-}
-
-// accessOptions leaves out what is the same in every line.
-func accessOptions() *slog.HandlerOptions {
-	return &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.LevelKey || a.Key == slog.MessageKey {
-			return slog.Attr{}
-		}
-		return a
-	}}
-}
-
-// recorder is an access log.
-type recorder struct{ out *slog.Logger }
-
-func (r recorder) Log(c relay.Record) {
-	r.out.Info("", "client", c.Client, "listener", c.Listener, "target", c.Target, "bytes_in", c.BytesIn, "bytes_out", c.BytesOut,
-		"seconds", c.Duration.Round(time.Microsecond).Seconds(), "dials", c.Dials, "end", c.End)
 }

@@ -40,6 +40,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 			return demo(ctx, args[1:], stdout, stderr)
 		case "healthcheck":
 			return healthcheck(ctx, args[1:], stdout, stderr)
+		case "proof":
+			return proofTool(ctx, args[1:], stdout, stderr)
 		}
 	}
 	cfg, err := parseConfig(args)
@@ -57,9 +59,9 @@ type service interface {
 	serve(soft, hard context.Context, endInput func()) error
 }
 
-func newService(cfg config, stdout io.Writer, logger *slog.Logger) (service, error) {
+func newService(cfg config, logger *logs) (service, error) {
 	if cfg.Mode == connectionMode {
-		return newForwarder(cfg, stdout, logger)
+		return newForwarder(cfg, logger)
 	}
 	return newPipeline(cfg, logger)
 }
@@ -67,13 +69,15 @@ func newService(cfg config, stdout io.Writer, logger *slog.Logger) (service, err
 // run works until a signal, the end of ctx, or that of the last finite listener, drains, and returns the exit code. The first signal ends soft: no new senders,
 // and those there are get notice. The drain timeout or a second signal ends hard: what is not confirmed by then is reported.
 func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
-	logger := newLogger(cfg, stderr)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log without a reader is no reason to end; ignored, it would be so for -health exec's programs too
+	logger := newLogs(cfg, stdout, stderr)
+	defer logger.close()
 	ctx, endInput := context.WithCancel(ctx)
 	defer endInput()
-	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger)
+	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger.Logger)
 	defer stop()
 
-	s, err := newService(cfg, stdout, logger)
+	s, err := newService(cfg, logger)
 	if err == nil {
 		err = s.open(soft)
 	}
@@ -85,14 +89,6 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
-}
-
-func newLogger(cfg config, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }
 
 // lifetimes returns the two contexts that a run ends by; see run. stop releases what stands behind them.
@@ -131,7 +127,7 @@ func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (s
 }
 
 // serveAdmin starts the admin listener, if one is configured, and returns what ends it.
-func serveAdmin(ctx context.Context, cfg config, logger *slog.Logger, o admin.Options) (stop func(), err error) {
+func serveAdmin(ctx context.Context, cfg config, logger *logs, o admin.Options) (stop func(), err error) {
 	if cfg.Admin == "" {
 		return func() {}, nil
 	}
@@ -140,7 +136,7 @@ func serveAdmin(ctx context.Context, cfg config, logger *slog.Logger, o admin.Op
 		return nil, fmt.Errorf("listen on the admin address: %w", err)
 	}
 	logger.Info("admin listening", "address", ln.Addr())
-	o.Version, o.Logger = buildVersion(), logger
+	o.Version, o.Logger, o.LogDropped = buildVersion(), logger.Logger, logger.dropped
 	server := admin.New(o)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup

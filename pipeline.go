@@ -29,7 +29,7 @@ import (
 // Consumers start first and end last: senders end, the channel closes, the workers drain.
 type pipeline struct {
 	cfg          config
-	logger       *slog.Logger
+	logger       *logs
 	buffers      *linebuf.Pool
 	lines        chan *linebuf.Buffer
 	split        *splitter.Splitter
@@ -42,7 +42,7 @@ type pipeline struct {
 }
 
 // newPipeline opens nothing yet.
-func newPipeline(cfg config, logger *slog.Logger) (*pipeline, error) {
+func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -59,7 +59,7 @@ func newPipeline(cfg config, logger *slog.Logger) (*pipeline, error) {
 		Oversize:       cfg.Oversize,
 		MaxConnections: maxConnections(cfg),
 		Drain:          cfg.DrainTimeout / 2, // the other half is the targets'
-		Logger:         logger,
+		Logger:         logger.Logger,
 	})
 	o := workerpool.Options{
 		Targets:          cfg.Targets,
@@ -71,16 +71,16 @@ func newPipeline(cfg config, logger *slog.Logger) (*pipeline, error) {
 		ResendMax:        cfg.ResendMax,
 		ResendAge:        cfg.ResendAge,
 		ConfirmSeconds:   p.confirmation,
-		Logger:           logger,
+		Logger:           logger.Logger,
 	}
-	dial, err := dialOptions(cfg, logger)
+	dial, err := dialOptions(cfg, logger.Logger)
 	if err != nil {
 		return nil, err
 	}
 	o.DialOptions = dial
 	p.pool = workerpool.New(p.buffers, o)
 	if cfg.Health.Check.Enabled() { // without checks the workers find out by themselves
-		p.checker = newChecker(p.pool.Targets(), cfg, dial, &p.checks, logger)
+		p.checker = newChecker(p.pool.Targets(), cfg, dial, &p.checks, logger.Logger)
 	}
 	return p, nil
 }
@@ -107,7 +107,7 @@ func awaited(cfg config) int {
 }
 
 func (p *pipeline) open(ctx context.Context) (err error) {
-	p.in, err = openInbound(ctx, p.cfg, p.logger)
+	p.in, err = openInbound(ctx, p.cfg, p.logger.Logger)
 	return err
 }
 
@@ -121,7 +121,7 @@ func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { p.draining.Store(true) })
 	defer stopMark()
-	p.in.announce(p.logger)
+	p.in.announce(p.logger.Logger)
 
 	if p.checker != nil {
 		stopChecks := runChecks(soft, p.checker)

@@ -35,6 +35,8 @@ type Options struct {
 	Ready func() (ok bool, reason string)
 	// Histogram, if any, is served beside those figures. See NewConfirmation and NewConnect.
 	Histogram prometheus.Histogram
+	// LogDropped returns how many lines of each log nobody has read in time. Called once for each scrape, from any goroutine; nil: none.
+	LogDropped func() []Count
 	// Version is linesplit's own.
 	Version string
 	// Logger is told what goes wrong in serving; nil discards.

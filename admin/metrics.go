@@ -29,6 +29,9 @@ func newRegistry(o Options) *prometheus.Registry {
 	if o.Forwarded != nil {
 		registry.MustRegister(newForwardCollector(o.Forwarded))
 	}
+	if o.LogDropped != nil {
+		registry.MustRegister(newLogCollector(o.LogDropped))
+	}
 	registry.MustRegister(
 		buildInfo(o.Version),
 		collectors.NewGoCollector(),
@@ -47,6 +50,17 @@ func buildInfo(version string) prometheus.Collector {
 	}, []string{"version", "goversion"})
 	info.WithLabelValues(version, runtime.Version()).Set(1)
 	return info
+}
+
+func newLogCollector(dropped func() []Count) prometheus.Collector {
+	c := &collector[[]Count]{source: dropped}
+	c.add("log_dropped_lines_total", "Lines of linesplit's own logs that were dropped, since nobody read them in time.", []string{"log"},
+		prometheus.CounterValue, func(all *[]Count, emit emitter) {
+			for _, n := range *all {
+				emit(float64(n.N), n.Label)
+			}
+		})
+	return c
 }
 
 // family is one metric: how it is described, and how it is read from a snapshot, by calling emit for each label value.

@@ -54,13 +54,14 @@ func fullForwarded() Forwarded {
 func forwardOptions() Options {
 	connect := NewConnect()
 	connect.Observe(0.002)
-	return Options{Forwarded: fullForwarded, Histogram: connect, Version: "v1.2.3"}
+	return Options{Forwarded: fullForwarded, Histogram: connect, Version: "v1.2.3",
+		LogDropped: func() []Count { return []Count{{Label: "log", N: 38}, {Label: "access", N: 39}} }}
 }
 
 func fullOptions() Options {
 	confirmation := NewConfirmation()
 	confirmation.Observe(0.002)
-	return Options{Source: full, Histogram: confirmation, Version: "v1.2.3"}
+	return Options{Source: full, Histogram: confirmation, Version: "v1.2.3", LogDropped: func() []Count { return []Count{{Label: "log", N: 38}} }}
 }
 
 // The golden files are what the check of the alert rules believes in, too.

@@ -71,6 +71,9 @@ func (c *conn) prepare() {
 		c.giveUp(why)
 		return
 	}
+	if c.v.o.ResetOnDown && c.place.t.Down() { // since it was chosen: the others have been reset by now
+		c.abort(targetDown)
+	}
 	c.v.running.Add(2)
 	go c.in.run()
 	go c.out.run()

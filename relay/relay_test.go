@@ -330,6 +330,31 @@ func TestResetOnDown(t *testing.T) {
 	}
 }
 
+// The news may come while a client is being connected to the target: after it was chosen, before there is a connection to reset.
+func TestResetOnDownWhileDialling(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	release := make(chan struct{})
+	s := serve(t, func(c net.Conn) {
+		<-release
+		echo(tls.Server(c, certs.ServerTLS()))
+	})
+	o := Options{ResetOnDown: true}
+	o.DialOptions.TLS = func() *tls.Config { return certs.ClientTLS() }
+	r := start(t, o, "tls://"+s.Addr().String())
+	c := r.dial()
+	eventually(t, "a dial", func() bool { return s.accepted.Load() == 1 })
+	r.o.Targets[0].CheckedDown(io.EOF)
+	time.Sleep(3 * watchInterval) // it has been noticed, and there was nothing to reset
+	close(release)
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.ReadAll(c); !isReset(err) {
+		t.Errorf("got %v", err)
+	}
+	if rec := r.log.one(t); rec.End != "target-down" {
+		t.Errorf("%+v", rec)
+	}
+}
+
 func TestIdleAndLinger(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		r := start(t, Options{IdleTimeout: 200 * time.Millisecond}, serve(t, echo).name())

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"linesplit/admin"
+	"linesplit/internal/journal"
+	"linesplit/relay"
+)
+
+// logPatience is how long the end waits for whoever reads the logs.
+const logPatience = time.Second
+
+// logs are what a run says: its log on standard error and, in connection mode and if asked for, the access log on standard output.
+// Nobody waits for their readers.
+type logs struct {
+	*slog.Logger
+	access relay.AccessLog // nil for none
+
+	err, out *journal.Writer // out is nil where access is
+}
+
+// newLogs starts what writes to both. The caller closes it.
+func newLogs(cfg config, stdout, stderr io.Writer) *logs {
+	l := &logs{err: journal.New(stderr)}
+	l.Logger = newLogger(cfg, l.err)
+	if cfg.Mode == connectionMode && cfg.Forward.AccessLog != "off" {
+		l.out = journal.New(stdout)
+		l.access = accessLog(cfg.Forward.AccessLog, l.out)
+	}
+	return l
+}
+
+// silence is for a run that says nothing.
+func silence() *logs { return &logs{Logger: slog.New(slog.DiscardHandler)} }
+
+// dropped counts the lines that nobody has read.
+func (l *logs) dropped() []admin.Count {
+	var all []admin.Count
+	if l.err != nil {
+		all = append(all, admin.Count{Label: "log", N: l.err.Dropped()})
+	}
+	if l.out != nil {
+		all = append(all, admin.Count{Label: "access", N: l.out.Dropped()})
+	}
+	return all
+}
+
+// close says how many lines were dropped and lets the readers take the rest.
+func (l *logs) close() {
+	if l.out != nil {
+		l.out.Close(logPatience)
+	}
+	for _, d := range l.dropped() {
+		if d.N > 0 {
+			l.Warn("lines of a log were dropped, since nobody read them in time", "log", d.Label, "lines", d.N)
+		}
+	}
+	l.err.Close(logPatience)
+}
+
+func newLogger(cfg config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// accessLog returns what writes a line for each connection.
+func accessLog(format string, w io.Writer) relay.AccessLog {
+	// What is the same in every line is left out.
+	o := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.LevelKey || a.Key == slog.MessageKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+	if format == "json" {
+		return recorder{slog.New(slog.NewJSONHandler(w, o))}
+	}
+	return recorder{slog.New(slog.NewTextHandler(w, o))}
+}
+
+// recorder is an access log.
+type recorder struct{ out *slog.Logger }
+
+func (r recorder) Log(c relay.Record) {
+	r.out.Info("", "client", c.Client, "listener", c.Listener, "target", c.Target, "bytes_in", c.BytesIn, "bytes_out", c.BytesOut,
+		"seconds", c.Duration.Round(time.Microsecond).Seconds(), "dials", c.Dials, "end", c.End)
+}
