@@ -40,6 +40,10 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 			return demo(ctx, args[1:], stdout, stderr)
 		case "healthcheck":
 			return healthcheck(ctx, args[1:], stdout, stderr)
+		case "send":
+			return sendTool(ctx, args[1:], stdout, stderr)
+		case "sink":
+			return sinkTool(ctx, args[1:], stdout, stderr)
 		case "proof":
 			return proofTool(ctx, args[1:], stdout, stderr)
 		}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"linesplit/simulate/record"
+	"linesplit/simulate/console"
+	"linesplit/simulate/sink"
+	"linesplit/simulate/tally"
 )
 
 // ErrNotDelivered is what Demo returns, wrapped with the numbers, where a line was lost or torn or the pipeline's
@@ -56,7 +58,7 @@ const patience = 3 * time.Second
 //
 // It returns nil only if every line that was sent arrived whole, and the pipeline's ledger agrees with that.
 func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) error {
-	d := newDemo(newConsole(stdout), o.withDefaults())
+	d := newDemo(console.New(stdout), o.withDefaults())
 	if err := d.listen(); err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) erro
 	end := <-done
 	d.stop()
 
-	d.con.print(d.account(end.ledger))
+	d.con.Print(d.account(end.ledger))
 	return d.verdict(end.ledger, errors.Join(problem, end.err), ctx.Err() != nil)
 }
 
@@ -86,10 +88,10 @@ func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) erro
 // the lines go.
 type demo struct {
 	DemoOptions
-	con     *console
-	tally   *tally
+	con     *console.Console
+	tally   *tally.Tally
 	senders []*sender
-	sinks   []*sink
+	sinks   []*sink.Sink
 	meter   meter
 
 	endPipeline context.CancelFunc
@@ -110,13 +112,10 @@ type step struct {
 	try   func() (done bool)
 }
 
-func newDemo(con *console, o DemoOptions) *demo {
-	d := &demo{DemoOptions: o, con: con, tally: newTally(len(shares))}
-	for range o.Targets {
-		d.sinks = append(d.sinks, &sink{tally: d.tally})
-	}
+func newDemo(con *console.Console, o DemoOptions) *demo {
+	d := &demo{DemoOptions: o, con: con, tally: tally.New(tally.Options{Strict: true})}
 	for i, share := range shares {
-		d.senders = append(d.senders, &sender{id: i + 1, rate: max(1, o.Rate*share/100), gen: record.NewGenerator(uint32(i), record.Length{})})
+		d.senders = append(d.senders, &sender{id: i + 1, rate: max(1, o.Rate*share/100)})
 	}
 	d.steps = []step{
 		{o.Duration / 4, d.kill},
@@ -128,13 +127,13 @@ func newDemo(con *console, o DemoOptions) *demo {
 }
 
 func (d *demo) listen() error {
-	for i, s := range d.sinks {
-		if err := s.listen(); err != nil {
-			for _, s := range d.sinks[:i] {
-				s.stop(0)
-			}
+	for range d.Targets {
+		s, err := sink.Start(sink.Options{Tally: d.tally})
+		if err != nil {
+			d.stop()
 			return err
 		}
+		d.sinks = append(d.sinks, s)
 	}
 	return nil
 }
@@ -167,16 +166,16 @@ func (d *demo) start(ctx context.Context, p Pipeline) (Running, <-chan outcome, 
 
 func (d *demo) addresses() (all []string) {
 	for _, s := range d.sinks {
-		all = append(all, s.addr)
+		all = append(all, s.Addr())
 	}
 	return all
 }
 
 func (d *demo) introduce(r Running) {
-	d.con.print(fmt.Sprintf("linesplit demo, all in this process: %d senders ─▶ %s ─▶ %d targets\n"+
+	d.con.Print(fmt.Sprintf("linesplit demo, all in this process: %d senders ─▶ %s ─▶ %d targets\n"+
 		"One connection carries %d %% of the lines; the targets share them all the same.\n\n",
 		len(d.senders), r.Addr, len(d.sinks), shares[0]))
-	d.con.say("sending %s log lines per second", humanize.Comma(int64(d.Rate)))
+	d.con.Say("sending %s log lines per second", humanize.Comma(int64(d.Rate)))
 }
 
 // send lets the senders write for the duration, or until ctx ends or something fails, and tells what happens meanwhile. All
@@ -203,7 +202,7 @@ func (d *demo) send(ctx context.Context, r Running, done <-chan outcome) error {
 
 // watch shows progress and takes the steps until ctx or the pipeline ends. It leaves the pipeline's outcome in done.
 func (d *demo) watch(ctx context.Context, done <-chan outcome) {
-	tick := time.NewTicker(min(liveInterval/4, d.Duration/20))
+	tick := time.NewTicker(min(console.LiveInterval/4, d.Duration/20))
 	defer tick.Stop()
 	begin := time.Now()
 	for {
@@ -218,20 +217,20 @@ func (d *demo) watch(ctx context.Context, done <-chan outcome) {
 		for len(d.steps) > 0 && time.Since(begin) >= d.steps[0].after && d.steps[0].try() {
 			d.steps = d.steps[1:]
 		}
-		if d.con.due() {
-			d.con.progress(d.meter.line(time.Now(), d.sinks, d.down))
+		if d.con.Due() {
+			d.con.Progress(d.meter.line(time.Now(), d.read(), d.down))
 		}
 	}
 }
 
 func (d *demo) kill() bool {
-	unread := d.sinks[victim].kill(d.Stall)
+	unread := d.sinks[victim].Crash(d.Stall)
 	d.down = true
 	what := "its connections are reset"
 	if unread > 0 {
 		what += fmt.Sprintf(", %s in them unread", humanize.Bytes(uint64(unread)))
 	}
-	d.con.say("killed target %d: %s", victim+1, what)
+	d.con.Say("killed target %d: %s", victim+1, what)
 	return true
 }
 
@@ -241,7 +240,7 @@ func (d *demo) tellResent() bool {
 		return true
 	}
 	if resent := d.ledger().Resent; resent.Lines > 0 {
-		d.con.say("linesplit sent %s lines again that target %d may not have read",
+		d.con.Say("linesplit sent %s lines again that target %d may not have read",
 			humanize.Comma(int64(resent.Lines)), victim+1)
 	}
 	return true
@@ -249,20 +248,20 @@ func (d *demo) tellResent() bool {
 
 // restart takes the old port again. Another program may hold it for a while: the kernel hands out such ports to whoever asks.
 func (d *demo) restart() bool {
-	if err := d.sinks[victim].listen(); err != nil {
+	if err := d.sinks[victim].Restart(); err != nil {
 		return false
 	}
 	d.down = false
-	d.con.say("target %d is back, on the same port", victim+1)
+	d.con.Say("target %d is back, on the same port", victim+1)
 	return true
 }
 
 // welcome waits for the victim's connections.
 func (d *demo) welcome() bool {
-	if d.sinks[victim].open.Load() == 0 {
+	if d.sinks[victim].Open() == 0 {
 		return false
 	}
-	d.con.say("connections go home to target %d", victim+1)
+	d.con.Say("connections go home to target %d", victim+1)
 	return true
 }
 
@@ -272,12 +271,22 @@ func (d *demo) drain(interrupted bool) {
 	if interrupted {
 		why = "interrupted: "
 	}
-	d.con.say("%ssenders have stopped and closed, linesplit drains", why)
+	d.con.Say("%ssenders have stopped and closed, linesplit drains", why)
 	d.endPipeline()
 }
 
 func (d *demo) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	for _, s := range d.sinks {
-		s.stop(patience)
+		s.Shutdown(ctx) // what it cuts off is missing in the account
 	}
+}
+
+// read returns what each target's application has read.
+func (d *demo) read() (all []Count) {
+	for _, s := range d.sinks {
+		all = append(all, Count{s.Lines(), s.Bytes()})
+	}
+	return all
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"linesplit/simulate/record"
+	"linesplit/simulate/console"
 )
 
 // short is a demonstration that still does everything.
@@ -89,47 +89,19 @@ func TestDemoKillsAndRestarts(t *testing.T) {
 	}
 }
 
-// A sink that dies must not let its last, half line pass for torn; one that ends in order must.
-func TestSinkHalfLines(t *testing.T) {
-	for _, kill := range []bool{true, false} {
-		tally := newTally(1)
-		s := &sink{tally: tally}
-		if err := s.listen(); err != nil {
-			t.Fatal(err)
-		}
-		conn := dialAny([]string{s.addr}, 0)
-		line := record.NewGenerator(0, record.Length{}).Append(nil, time.Now())
-		conn.Write(append(line, "half"...))
-		for s.lines.Load() == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		if kill {
-			s.kill(0)
-		}
-		conn.Close()
-		s.stop(time.Second)
-		_, _, torn := tally.counts()
-		if want := map[bool]uint64{true: 0, false: 1}[kill]; torn != want {
-			t.Errorf("kill %v: %d torn, want %d", kill, torn, want)
-		}
-	}
-}
-
 func TestLiveProgressFitsATerminal(t *testing.T) {
 	var out bytes.Buffer
-	con := newConsole(&out)
-	con.live = true
-	sinks := []*sink{{}, {}, {}}
+	con := console.NewLive(&out)
+	read := make([]Count, 3)
 	var m meter
 	now := time.Now()
 	for i, down := range []bool{false, true, false} {
-		for n, s := range sinks {
-			s.lines.Add(uint64(400_000 * n))
-			s.bytes.Add(uint64(160_000_000 * n))
+		for n := range read {
+			read[n] = read[n].plus(Count{uint64(400_000 * n), uint64(160_000_000 * n)})
 		}
-		con.progress(m.line(now.Add(time.Duration(i+1)*time.Second), sinks, down))
+		con.Progress(m.line(now.Add(time.Duration(i+1)*time.Second), read, down))
 	}
-	con.say("and now")
+	con.Say("and now")
 	for line := range strings.SplitSeq(out.String(), "\r\x1b[K") {
 		if n := utf8.RuneCountInString(line); n > 80 {
 			t.Errorf("%d columns: %q", n, line)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"linesplit/simulate/console"
 )
 
 // window is over how much time rates and shares are taken: long enough to be read, short enough to show a failover.
@@ -17,22 +19,21 @@ const barWidth = 6
 // meter turns counters into rates. The zero value is ready; it belongs to one goroutine.
 type meter struct{ past []sample }
 
-// sample is what the sinks' applications had read at a time.
+// sample is what the targets' applications had read at a time.
 type sample struct {
 	at    time.Time
-	lines []uint64 // by sink
+	lines []uint64 // by target
 	bytes uint64
 }
 
 // line returns the progress line: what arrived so far, how fast, and who got which share of it.
-func (m *meter) line(now time.Time, sinks []*sink, victimDown bool) string {
+func (m *meter) line(now time.Time, read []Count, victimDown bool) string {
 	cur := sample{at: now}
 	var total uint64
-	for _, s := range sinks {
-		n := s.lines.Load()
-		cur.lines = append(cur.lines, n)
-		cur.bytes += s.bytes.Load()
-		total += n
+	for _, target := range read {
+		cur.lines = append(cur.lines, target.Lines)
+		cur.bytes += target.Bytes
+		total += target.Lines
 	}
 	old := m.advance(cur)
 	seconds := max(cur.at.Sub(old.at).Seconds(), 1e-3)
@@ -56,10 +57,10 @@ func (m *meter) line(now time.Time, sinks []*sink, victimDown bool) string {
 // advance adds a sample and returns the one that is about a window older, or the oldest there is.
 func (m *meter) advance(cur sample) sample {
 	if len(m.past) == 0 {
-		m.past = append(m.past, sample{at: cur.at.Add(-liveInterval), lines: make([]uint64, len(cur.lines))})
+		m.past = append(m.past, sample{at: cur.at.Add(-console.LiveInterval), lines: make([]uint64, len(cur.lines))})
 	}
 	m.past = append(m.past, cur)
-	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= window-liveInterval/4 {
+	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= window-console.LiveInterval/4 {
 		m.past = m.past[1:]
 	}
 	return m.past[0]
@@ -70,6 +71,5 @@ func bar(number int, part, all uint64) string {
 	if all == 0 {
 		all = 1
 	}
-	filled := int((part*barWidth + all/2) / all)
-	return fmt.Sprintf("%d %s%s%3d%%", number, strings.Repeat("█", filled), strings.Repeat("░", barWidth-filled), (part*100+all/2)/all)
+	return fmt.Sprintf("%d %s%3d%%", number, console.Bar(float64(part)/float64(all), barWidth), (part*100+all/2)/all)
 }

@@ -10,7 +10,7 @@ import (
 
 // account returns the table: what was sent, what the pipeline says of itself, what the targets saw.
 func (d *demo) account(l Ledger) string {
-	arrived, again, torn := d.tally.counts()
+	r := d.tally.Report(d.sentBySender())
 	var b strings.Builder
 	row := func(name string, c Count, note string) {
 		line := fmt.Sprintf("  %-20s %12s %15s   %s", name, humanize.Comma(int64(c.Lines)), humanize.Comma(int64(c.Bytes)), note)
@@ -27,10 +27,10 @@ func (d *demo) account(l Ledger) string {
 	row("still queued", l.Queued, "")
 	row("dropped", l.Dropped, "")
 	row("resent", l.Resent, "may have been unread")
-	row("arrived", arrived, "whole, at the targets")
-	row("  of these, again", again, "never more than resent")
-	fmt.Fprintf(&b, "  %-20s %12s\n", "torn", humanize.Comma(int64(torn)))
-	fmt.Fprintf(&b, "  %-20s %12s\n\n", "lost", humanize.Comma(int64(d.lost())))
+	row("arrived", Count{r.Received, r.Bytes}, "whole, at the targets")
+	row("  of these, again", Count{r.Duplicated, r.DuplicatedBytes}, "never more than resent")
+	fmt.Fprintf(&b, "  %-20s %12s\n", "torn", humanize.Comma(int64(r.Corrupt+r.Torn)))
+	fmt.Fprintf(&b, "  %-20s %12s\n\n", "lost", humanize.Comma(int64(r.Lost)))
 	return b.String()
 }
 
@@ -39,29 +39,29 @@ func (d *demo) verdict(l Ledger, problem error, interrupted bool) error {
 	if err := errors.Join(d.faults(l), problem); err != nil {
 		return err
 	}
-	_, again, _ := d.tally.counts()
+	again := d.tally.Report(d.sentBySender()).Duplicated
 	when := ""
 	if interrupted {
 		when = "interrupted: "
 	}
-	d.con.print(fmt.Sprintf("%sall %s lines arrived whole: 0 lost, 0 torn, %s twice.\n", when,
-		humanize.Comma(int64(d.sent().Lines)), humanize.Comma(int64(again.Lines))))
+	d.con.Print(fmt.Sprintf("%sall %s lines arrived whole: 0 lost, 0 torn, %s twice.\n", when,
+		humanize.Comma(int64(d.sent().Lines)), humanize.Comma(int64(again))))
 	return nil
 }
 
 // faults lists all that went wrong, or returns nil.
 func (d *demo) faults(l Ledger) error {
-	_, again, torn := d.tally.counts()
-	sent, lost := d.sent(), d.lost()
+	sent, r := d.sent(), d.tally.Report(d.sentBySender())
 	var wrong []string
 	note := func(bad bool, format string, args ...any) {
 		if bad {
 			wrong = append(wrong, fmt.Sprintf(format, args...))
 		}
 	}
-	note(lost > 0, "%d of %d lines lost", lost, sent.Lines)
-	note(torn > 0, "%d torn", torn)
-	note(again.Lines > l.Resent.Lines, "%d arrived again, but only %d are known as resent", again.Lines, l.Resent.Lines)
+	note(r.Lost > 0, "%d of %d lines lost", r.Lost, sent.Lines)
+	note(r.Corrupt+r.Torn > 0, "%d torn", r.Corrupt+r.Torn)
+	note(r.NeverSent > 0, "%d never sent", r.NeverSent)
+	note(r.Duplicated > l.Resent.Lines, "%d arrived again, but only %d are known as resent", r.Duplicated, l.Resent.Lines)
 	note(sent != l.Received, "%d lines (%d bytes) sent, but %d (%d) received", sent.Lines, sent.Bytes, l.Received.Lines, l.Received.Bytes)
 	note(!l.balanced(), "the ledger does not add up")
 	if wrong == nil {
@@ -72,14 +72,15 @@ func (d *demo) faults(l Ledger) error {
 
 func (d *demo) sent() (all Count) {
 	for _, s := range d.senders {
-		all = all.plus(s.sent())
+		all = all.plus(s.sent)
 	}
 	return all
 }
 
-func (d *demo) lost() (n uint64) {
+func (d *demo) sentBySender() map[uint32]uint64 {
+	all := make(map[uint32]uint64)
 	for i, s := range d.senders {
-		n += d.tally.missing(i, s.sent().Lines)
+		all[uint32(i)] = s.sent.Lines
 	}
-	return n
+	return all
 }

@@ -1,14 +1,15 @@
-package simulate
+package sink
 
 import (
 	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // unreadBytes returns what lies in the receive buffer of c.
-func unreadBytes(c *net.TCPConn) (n int) {
-	raw, err := c.SyscallConn()
+func unreadBytes(c net.Conn) (n int) {
+	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return 0
 	}

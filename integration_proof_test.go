@@ -1,0 +1,119 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"linesplit/internal/rig"
+	"linesplit/simulate/proof"
+)
+
+// proofRun is what `linesplit proof -json` prints, as far as it matters here.
+type proofRun struct {
+	Passed  bool
+	Results []proof.Result
+}
+
+// runProof runs the built program.
+func runProof(t *testing.T, args ...string) (code int, run proofRun, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"proof", "-json"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Run()
+	if err := json.Unmarshal(out.Bytes(), &run); err != nil {
+		t.Fatalf("%v: %v\n%s%s", cmd.Args, err, &out, &errs)
+	}
+	return cmd.ProcessState.ExitCode(), run, errs.String()
+}
+
+// A part of what .ci/run proves in full: two ways to lose lines that others fall for.
+func TestProofOfLinesplit(t *testing.T) {
+	t.Parallel()
+	names := []string{"crashes-unread", "proxy-sigterm", "black-hole"}
+	code, run, stderr := runProof(t, "-short", "-only", strings.Join(names, ","))
+	if code != 0 || !run.Passed || len(run.Results) != len(names) {
+		t.Fatalf("exit code %d: %+v\n%s", code, run, stderr)
+	}
+	for i, r := range run.Results {
+		t.Logf("%+v", r)
+		if r.Verdict == proof.Skipped && r.Scenario == "black-hole" {
+			continue
+		}
+		if r.Scenario != names[i] || r.Verdict != proof.OK || r.Sent == 0 || r.Sent != r.ReceivedOnce || r.Lost > 0 || r.PeakMemory == nil || r.Recovery == nil {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// Whatever takes lines can be tried.
+func TestProofTakesAnyCommand(t *testing.T) {
+	t.Parallel()
+	haproxy := rig.FindHAProxy(t)
+	config := filepath.Join(t.TempDir(), "haproxy.cfg")
+	text := "defaults\n mode tcp\n option redispatch\n timeout connect 1s\n timeout client 1m\n timeout server 1m\n" +
+		"listen l\n bind {{.Listen}}\n{{range $i, $t := .Targets}} server s{{$i}} {{$t}}\n{{end}}"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-short", "-only", "connection-churn,crashes-unread", "-proxy", haproxy + " -db -f {config}", "-config", config}
+	code, run, stderr := runProof(t, args...)
+	if code != 1 || run.Passed || len(run.Results) != 1 || run.Results[0].Verdict != proof.Lost || !strings.Contains(stderr, "not passed: crashes-unread (lost)") {
+		t.Errorf("exit code %d: %+v\n%s", code, run, stderr)
+	}
+	code, run, stderr = runProof(t, append(args, "-report-only")...)
+	if code != 0 || run.Passed || len(run.Results) != 2 || run.Results[1].Verdict != proof.OK {
+		t.Errorf("with -report-only: exit code %d: %+v\n%s", code, run, stderr)
+	}
+}
+
+// Somebody presses Ctrl-C.
+func TestProofEndsInOrderWhenInterrupted(t *testing.T) {
+	t.Parallel()
+	temp := t.TempDir()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), binary, "proof", "-only", "black-hole,all-stalled")
+	cmd.Env = append(cmd.Environ(), "TMPDIR="+temp)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	rig.WaitFor(t, "it has started a proxy", func() bool { return len(childrenOf(cmd.Process.Pid)) > 0 })
+	proxies := childrenOf(cmd.Process.Pid)
+	began := time.Now()
+	cmd.Process.Signal(syscall.SIGINT)
+	cmd.Wait()
+	if code, took := cmd.ProcessState.ExitCode(), time.Since(began); code != 1 || took > 20*time.Second {
+		t.Errorf("exit code %d after %v\n%s%s", code, took, &out, &errs)
+	}
+	contains(t, errs.String(), "interrupted")
+	for _, pid := range proxies {
+		if err := syscall.Kill(pid, 0); err == nil {
+			t.Errorf("process %d lives on", pid)
+		}
+	}
+	if left, err := os.ReadDir(temp); len(left) > 0 || err != nil {
+		t.Errorf("left behind in the directory for temporary files: %v, %v", left, err)
+	}
+}
+
+// childrenOf returns the processes that a process has started and that run.
+func childrenOf(pid int) (all []int) {
+	out, _ := exec.Command("sh", "-c", fmt.Sprintf("cat /proc/%d/task/*/children", pid)).Output()
+	for field := range strings.FieldsSeq(string(out)) {
+		var child int
+		fmt.Sscan(field, &child)
+		all = append(all, child)
+	}
+	return all
+}

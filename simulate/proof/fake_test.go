@@ -1,0 +1,132 @@
+package proof
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fake is a proxy for lines with one fault. Without any it forwards each connection's lines to a target, and where writing to that one fails, to
+// another one: what it has written before is gone then, as far as nobody had read it.
+type fake struct {
+	targets []string
+	next    atomic.Uint64
+	lines   atomic.Uint64
+	fault   string
+}
+
+// The faults. A number in the comments is of lines, over all connections.
+const (
+	drops   = "drops"   // each 100th
+	alters  = "alters"  // each 100th
+	repeats = "repeats" // each 10th
+	invents = "invents" // a half after each 100th
+	tears   = "tears"   // none, but it passes on what stands behind the last newline when a connection is reset
+	dies    = "dies"    // behind the 500th
+	lingers = "lingers" // has a child that outlives it
+	fails   = "fails"   // exits with code 1 at SIGTERM
+)
+
+// fakeProxy takes the listening address, the targets, and a fault.
+func fakeProxy(args []string) int {
+	f := fake{targets: strings.Split(args[1], ",")}
+	if len(args) > 2 {
+		f.fault = args[2]
+	}
+	ln, err := net.Listen("tcp", args[0])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if f.fault == lingers {
+		exec.Command("sleep", "300").Start()
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go f.accept(ln)
+	<-stop
+	if f.fault == fails {
+		return 1
+	}
+	return 0
+}
+
+func (f *fake) accept(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go f.serve(conn)
+	}
+}
+
+func (f *fake) serve(conn net.Conn) {
+	defer conn.Close()
+	var out net.Conn
+	defer func() {
+		if out != nil {
+			out.Close()
+		}
+	}()
+	in := bufio.NewReaderSize(conn, 64<<10)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil && err != io.EOF && f.fault != tears {
+			return
+		}
+		for len(line) > 0 && !f.forward(out, line) {
+			if out != nil {
+				out.Close()
+			}
+			if out, _ = net.Dial("tcp", f.targets[f.next.Add(1)%uint64(len(f.targets))]); out == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// forward writes a line as the fault has it. It is false if that failed.
+func (f *fake) forward(out net.Conn, line []byte) bool {
+	if out == nil {
+		return false
+	}
+	n := f.lines.Add(1)
+	switch {
+	case f.fault == drops && n%100 == 0:
+		return true
+	case f.fault == alters && n%100 == 0:
+		line[rand.IntN(20)] ^= 1
+	case f.fault == repeats && n%10 == 0:
+		out.Write(line)
+	case f.fault == invents && n%100 == 0:
+		line = append(line, line[len(line)/2:]...)
+	case f.fault == dies && n == 500:
+		os.Exit(7)
+	}
+	_, err := out.Write(line)
+	return err == nil
+}
+
+// fakeTemplate starts the fake with a fault.
+func fakeTemplate(t *testing.T, fault string) Template {
+	t.Helper()
+	tmpl, err := ParseTemplate("{self} fake-proxy {listen} {targets} "+fault, "", os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tmpl
+}

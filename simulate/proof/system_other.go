@@ -1,0 +1,18 @@
+//go:build !linux
+
+package proof
+
+import (
+	"os"
+	"syscall"
+)
+
+func ownGroup() *syscall.SysProcAttr { return nil }
+
+func killGroup(p *os.Process) { p.Kill() }
+
+// familyPeak is 0: not known here.
+func familyPeak(int) int64 { return 0 }
+
+// freshHost is the one loopback address that there is everywhere.
+func freshHost() string { return "127.0.0.1" }

@@ -1,0 +1,117 @@
+package send
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Kind is what a client does.
+type Kind string
+
+// The kinds of clients. Those that are told how many lines to send close when they have sent them; all others stay to the end.
+const (
+	Stream        Kind = "stream"          // a log shipper: lines as fast as it is told
+	Request       Kind = "request"         // sends a line, waits for a line that acknowledges it, and so on
+	FireAndForget Kind = "fire-and-forget" // sends one line and is gone
+	Idle          Kind = "idle"            // connects, sends nothing, and holds the connection to the end
+	Slow          Kind = "slow"            // sends lines a byte at a time
+)
+
+// Kinds returns all kinds there are.
+func Kinds() []Kind { return []Kind{Stream, Request, FireAndForget, Idle, Slow} }
+
+// maxWeight leaves room for sums of weights.
+const maxWeight = 1_000_000
+
+// Mix says how many of the clients are of which kind: as many as the weights, compared with each other, say. An empty one is Stream alone.
+type Mix []Share
+
+// Share is one kind of a Mix.
+type Share struct {
+	Kind   Kind
+	Weight int // from 1 to 1,000,000
+}
+
+// ParseMix reads "stream=15,request=50"; a kind alone has the weight 1. Its error names all that is wrong.
+func ParseMix(text string) (Mix, error) {
+	var m Mix
+	var errs []error
+	for entry := range strings.SplitSeq(text, ",") {
+		share, err := parseShare(strings.TrimSpace(entry))
+		if err == nil && m.has(share.Kind) {
+			err = fmt.Errorf("%s is there twice", share.Kind)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		m = append(m, share)
+	}
+	return m, errors.Join(errs...)
+}
+
+func parseShare(entry string) (Share, error) {
+	name, weight, hasWeight := strings.Cut(entry, "=")
+	s := Share{Kind: Kind(name), Weight: 1}
+	if !slices.Contains(Kinds(), s.Kind) {
+		return Share{}, fmt.Errorf("no kind %q: there are stream, request, fire-and-forget, idle and slow", name)
+	}
+	if hasWeight {
+		n, err := strconv.Atoi(weight)
+		if err != nil || n < 1 || n > maxWeight {
+			return Share{}, fmt.Errorf("weight %q of %s: write a number from 1 to %d", weight, name, maxWeight)
+		}
+		s.Weight = n
+	}
+	return s, nil
+}
+
+func (m Mix) has(k Kind) bool {
+	return slices.ContainsFunc(m, func(s Share) bool { return s.Kind == k })
+}
+
+// onlyIdle says whether no client would ever have anything to do.
+func (m Mix) onlyIdle() bool {
+	return !slices.ContainsFunc(m, func(s Share) bool { return s.Kind != Idle })
+}
+
+// of returns a kind's share of n, rounded up.
+func (m Mix) of(k Kind, n int) int {
+	weight, total := 0, 0
+	for _, s := range m {
+		total += s.Weight
+		if s.Kind == k {
+			weight = s.Weight
+		}
+	}
+	return (weight*n + total - 1) / total
+}
+
+// picker deals out kinds, in the smoothest order that keeps to the weights: of any number of clients in a row, each kind has its
+// share, give or take one. It belongs to one goroutine.
+type picker struct {
+	mix    Mix
+	credit []int
+}
+
+func newPicker(m Mix) *picker { return &picker{mix: m, credit: make([]int, len(m))} }
+
+// next returns one of the kinds for which there is room; one there must be.
+func (p *picker) next(room func(Kind) bool) Kind {
+	best, total := -1, 0
+	for i, s := range p.mix {
+		if !room(s.Kind) {
+			continue
+		}
+		p.credit[i] += s.Weight
+		total += s.Weight
+		if best < 0 || p.credit[i] > p.credit[best] {
+			best = i
+		}
+	}
+	p.credit[best] -= total
+	return p.mix[best].Kind
+}

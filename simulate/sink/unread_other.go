@@ -1,0 +1,7 @@
+//go:build !linux
+
+package sink
+
+import "net"
+
+func unreadBytes(net.Conn) int { return 0 }
