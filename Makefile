@@ -2,8 +2,10 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 30s
+MICRO ?= .
+NEW ?= bin/bench.txt
 
-.PHONY: help build test test-services race lint vuln rules fuzz bench demo docker ci clean
+.PHONY: help build test test-services race lint vuln rules fuzz bench bench-quick microbench demo docker ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,8 +34,17 @@ rules: ## alert rules and Dockerfile
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
-bench: ## whole processes beside HAProxy and nginx, about a quarter of an hour; BENCH=-quick for a minute
-	go run ./bench $(BENCH)
+bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, 20 minutes, into docs/performance.md; BENCH=FLAGS
+	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json $(BENCH)
+	go -C tools run ./charts ../docs/charts/bench.json
+
+bench-quick: ## the same in 2 minutes, to see that all works; writes nothing
+	go run ./bench -quick $(BENCH)
+
+microbench: ## the hot paths, ten times over, into NEW (bin/bench.txt); OLD=FILE compares with what another state wrote
+	@mkdir -p $(dir $(NEW))
+	go test -run '^$$' -bench '$(MICRO)' -benchmem -count 10 ./linebuf ./splitter ./target ./workerpool ./relay >$(NEW) || { cat $(NEW); exit 1; }
+	go tool -modfile=tools/go.mod benchstat $(OLD) $(NEW)
 
 demo: ## see it at work, 15 seconds
 	go run . demo

@@ -354,7 +354,8 @@ func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	a, b := s.twoSinks()
+	// With so little memory each connection retains 1 MiB at most: a starved receiver must not be able to hold more than that unread.
+	a, b := s.sink(rig.SinkOptions{Buffer: 256 << 10}), s.sink(rig.SinkOptions{Buffer: 256 << 10})
 	s.run([]target{a, b}, "-memory", "16MiB")
 	s.load(2, rig.SenderOptions{Rate: 15_000})
 	s.flow(s.tally, 2_000)

@@ -4,13 +4,17 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,24 +35,32 @@ func TestMain(m *testing.M) {
 func testBench(t *testing.T) *bench {
 	runtime.LockOSThread() // children die with the thread that started them
 	t.Cleanup(runtime.UnlockOSThread)
-	return &bench{options: options{reps: 1, threads: 1, size: sizes{line: 600, rate: 2000, seconds: 1,
+	b := &bench{options: options{reps: 1, threads: 1, size: sizes{line: 600, rate: 2000, seconds: 1,
 		check: 1e6, bulk: 5e6, calls: 200, trips: 500, idle: 40, settle: 100 * time.Millisecond}}, dir: t.TempDir(), log: io.Discard}
+	var err error
+	if b.certs, err = makeCertificates(b.dir); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
-// testForwarders gives a bench the proxies that are here: io.Copy always is, linesplit itself has tests of its own.
-func testForwarders(t *testing.T) (b *bench, names []string) {
-	b = testBench(t)
-	b.haproxy, _ = exec.LookPath("haproxy")
-	b.nginx, _ = findNginx(t.Context())
-	names = b.forwarders(true)
-	return b, names[:len(names)-1]
+// testProxies gives a bench the proxies that are here. io.Copy always is; linesplit itself has tests of its own.
+func testProxies(t *testing.T) *bench {
+	b := testBench(t)
+	b.programs = findPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
+	return b
+}
+
+// without returns names without one.
+func without(names []string, name string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return n == name })
 }
 
 func TestTransferWithoutProxy(t *testing.T) {
 	b := testBench(t)
 	for _, verify := range []bool{true, false} {
 		spec := transferSpec{senders: 5, targets: 2, line: 600, bytes: wholeLines(20e6, 600), verify: verify}
-		r, err := b.transfer(t.Context(), direct, spec)
+		r, err := b.transfer(t.Context(), setup{name: direct}, spec)
 		if err != nil || r.seconds <= 0 {
 			t.Errorf("verify %v: %+v, %v", verify, r, err)
 		}
@@ -68,7 +80,7 @@ func TestSinkFindsOddLines(t *testing.T) {
 	if _, err := sink.ask("expect 1200", "expecting"); err != nil {
 		t.Fatal(err)
 	}
-	conns, err := connect(targets[:1], 1)
+	conns, err := connect(targets[:1], 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,58 +100,132 @@ func TestSinkFindsOddLines(t *testing.T) {
 }
 
 func TestLatencyWithoutProxy(t *testing.T) {
-	p, err := testBench(t).latencyRun(t.Context(), direct)
+	p, err := testBench(t).latencyRun(t.Context(), setup{name: direct})
 	if err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
 		t.Errorf("p50, p99, p99.9 = %v, %v", p, err)
 	}
 }
 
 func TestForwarders(t *testing.T) {
-	b, names := testForwarders(t)
-	for _, name := range names {
+	b := testProxies(t)
+	for _, name := range append(without(b.forwarders(), relaying), b.present(splicing)...) {
 		t.Run(name, func(t *testing.T) {
-			spec := transferSpec{senders: 3, targets: 2, line: 600, bytes: wholeLines(5e6, 600), verify: true}
-			if r, err := b.transfer(t.Context(), name, spec); err != nil || r.seconds <= 0 {
-				t.Errorf("transfer: %+v, %v", r, err)
-			}
-			if seconds, cpu, err := b.connectionsRun(t.Context(), name); err != nil || seconds <= 0 || cpu < 0 {
+			s := setup{name: name}
+			testTransfer(t, b, s, 600)
+			if seconds, cpu, err := b.connectionsRun(t.Context(), s, b.callsOf(name)); err != nil || seconds <= 0 || cpu < 0 {
 				t.Errorf("connections: %v s, %v CPU s, %v", seconds, cpu, err)
 			}
-			if p, err := b.roundtripRun(t.Context(), name); err != nil || p[0] <= 0 || p[0] > p[1] {
-				t.Errorf("round trip: p50, p99 = %v, %v", p, err)
+			if p, err := b.roundtripRun(t.Context(), s); err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
+				t.Errorf("round trip: p50, p99, p99.9 = %v, %v", p, err)
 			}
 			if name == direct {
 				return
 			}
-			if grown, err := b.idleRun(t.Context(), name, b.size.idle, false); err != nil || len(grown) != 1 {
+			if grown, err := b.idleRun(t.Context(), s, b.held(name), false); err != nil || len(grown) != 1 {
 				t.Errorf("idle pairs: %v KB, %v", grown, err)
 			}
 		})
 	}
 }
 
+// rsyslog carries lines alone; the others have been tested as forwarders.
+func TestRsyslog(t *testing.T) {
+	b := testProxies(t)
+	if !b.here(rsyslog) {
+		t.Skip("rsyslogd is not here")
+	}
+	s := setup{name: rsyslog}
+	testTransfer(t, b, s, 100, 600, 64<<10)
+	if p, err := b.latencyRun(t.Context(), s); err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
+		t.Errorf("p50, p99, p99.9 = %v, %v", p, err)
+	}
+	if grown, err := b.idleRun(t.Context(), s, b.held(rsyslog), true); err != nil || len(grown) != 2 {
+		t.Errorf("idle: %v KB, %v", grown, err)
+	}
+}
+
+// testTransfer moves some bytes, every line looked at.
+func testTransfer(t *testing.T, b *bench, s setup, lines ...int) {
+	t.Helper()
+	for _, line := range lines {
+		spec := transferSpec{senders: 3, targets: 2, line: line, verify: true}.lessen(5e6)
+		r, err := b.transfer(t.Context(), s, spec)
+		if err != nil || r.seconds <= 0 || s.name != direct && r.peak < 100<<10 {
+			t.Errorf("%s, lines of %d bytes, %v: %+v, %v", s.name, line, s.tls, r, err)
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	b := testProxies(t)
+	testTransfer(t, b, setup{name: direct, tls: legs{in: true, out: true}}, 100, 600, 64<<10)
+	for _, way := range tlsWays {
+		for _, name := range b.present(haproxy, nginx) {
+			testTransfer(t, b, setup{name: name, tls: way}, 600)
+		}
+	}
+}
+
+// What speaks something else than all others would be measured unfairly.
+func TestOtherSuiteIsRefused(t *testing.T) {
+	b := testBench(t)
+	sink, err := spawn(t.Context(), "sink", "-certs", b.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.stop()
+	targets, err := sink.await("listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := b.certs.ClientTLS()
+	config.MaxVersion = tls.VersionTLS12
+	if _, err := connect(targets[:1], 1, config); err == nil || !strings.Contains(err.Error(), "instead of TLS 1.3") {
+		t.Errorf("sender: error = %v", err)
+	}
+	if _, err := sink.await("nothing"); err == nil || !strings.Contains(err.Error(), "instead of TLS 1.3") {
+		t.Errorf("target: error = %v", err)
+	}
+}
+
 func TestProxyEndsWithItsChildren(t *testing.T) {
-	b, names := testForwarders(t)
-	for _, name := range names[1:] {
-		p, err := b.startProxy(t.Context(), name, []string{"127.0.0.1:1"})
+	b := testProxies(t)
+	for _, name := range append(without(b.forwarders(), relaying)[1:], b.present(rsyslog)...) {
+		sink, err := spawn(t.Context(), "sink")
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer sink.stop()
+		targets, err := sink.await("listening")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := b.startProxy(t.Context(), setup{name: name}, targets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns, err := connect([]string{p.addr}, 2, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		most := map[string]int{nginx: 2, socat: 3}[name] // processes that it has in the end: nginx listens before it has workers
 		all, err := family(p.cmd.Process.Pid)
-		for end := time.Now().Add(startLimit); name == nginx && len(all) < 2 && time.Now().Before(end); { // it listens before it has workers
-			time.Sleep(time.Millisecond)
+		for end := time.Now().Add(startLimit); len(all) < most && time.Now().Before(end); time.Sleep(time.Millisecond) {
 			all, err = family(p.cmd.Process.Pid)
 		}
-		if err != nil || name == nginx && len(all) < 2 {
+		if err != nil || len(all) < most {
 			t.Errorf("%s: processes %v, %v", name, all, err)
 		}
 		if err := p.stop(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, pid := range all {
-			if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
-				t.Errorf("%s: process %d of %v is still there", name, pid, all)
+			if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
+				t.Errorf("%s: process %d of %v is still there: %s", name, pid, all, state)
 			}
+		}
+		for _, c := range conns {
+			c.Close()
 		}
 	}
 }
@@ -172,8 +258,8 @@ func TestCallerTellsWhatCameBack(t *testing.T) {
 }
 
 func TestComposedLines(t *testing.T) {
-	for size := range map[int]bool{200: true, 600: true, 1000: true} {
-		for name, text := range map[string][]byte{"block": compose(blockLines, size), "stamped": stampedLine(size)} {
+	for _, size := range []int{100, 199, 200, 600, 1000, 4 << 10, 64 << 10} {
+		for name, text := range map[string][]byte{"block": compose(blockLines(size), size), "stamped": stampedLine(size)} {
 			for line := range bytes.Lines(text) {
 				if len(line) != size || !json.Valid(line) {
 					t.Fatalf("%s: %d bytes instead of %d, or no JSON: %s", name, len(line), size, line)
@@ -194,9 +280,9 @@ func TestProcessMeters(t *testing.T) {
 	if after, err := cpuSeconds(pid); err != nil || after <= before {
 		t.Errorf("processor time went from %v to %v, %v", before, after, err)
 	}
-	now, err := rss(pid)
+	now, err := resident(pid)
 	if err != nil || now < 1<<20 {
-		t.Errorf("rss = %d, %v", now, err)
+		t.Errorf("resident = %d, %v", now, err)
 	}
 	if peak, err := peakRSS(pid); err != nil || peak < now/2 {
 		t.Errorf("peak %d, now %d, %v", peak, now, err)
@@ -220,7 +306,7 @@ func TestTable(t *testing.T) {
 	want := `
                                 MB/s              CPU s/GB
   HAProxy           1001 (1000–1002)   0.600 (0.600–0.600)
-  linesplit         1501 (1501–1501)   0.400 (0.300–0.500)
+  linesplit         1501 (1501–1501)   0.400 (0.300–0.500) ?
   direct            8000 (8000–8000)                     –
   linesplit / HAProxy         1.50 ×                0.67 ×
   dearest / cheapest                                1.50 ×
@@ -229,9 +315,244 @@ func TestTable(t *testing.T) {
 	if got := tab.text(); squeeze(got) != squeeze(want) {
 		t.Errorf("got\n%s", got)
 	}
-	if noise := tab.noise(); len(noise) != 1 || noise[0] != "linesplit CPU s/GB ±25 %" {
+	if noise := tab.noise(); noise != "1 of 5 figures" {
 		t.Errorf("noise = %q", noise)
 	}
+}
+
+// sampleReport is what a run might have found.
+func sampleReport() *report {
+	rows := []string{direct, haproxy, linesplit}
+	speed, delay := newTable(rows, "MB/s", "CPU s/GB"), newTable(rows, "p50 µs", "p99 µs")
+	for i := range 3 {
+		for row := range rows {
+			speed.add(row, float64(1000*(3-row)+10*i), 0.5+0.1*float64(i*row))
+			delay.add(row, float64(20*(row+1)+i), float64(200*(row+1)*(i+1)))
+		}
+	}
+	speed.hide(direct, 1)
+	speed.addRatio(linesplit, haproxy)
+	e := newExperiment(factor{name: "senders", title: "number of senders", axis: "senders", who: rows[1:], all: []int{1, 10, 100}, base: 10,
+		label: func(n int) string { return count(n, "sender") }})
+	for row := range e.table.rows[:5] { // the last was not measured
+		e.table.add(row, float64(900-100*row), 1, 0.8, 20, 0.5)
+	}
+	r := &report{facts: []string{"a fact"}, warnings: []string{"a warning"}}
+	k := &kind{name: "throughput"}
+	r.add(k, []section{
+		{title: "Speed", about: "How fast.", table: speed, figures: []figure{bars(speed, "speed", "Speed", "MB/s", "MB/s"), bars(speed, "cpu", "Effort", "CPU s/GB", "CPU s/GB")}},
+		{title: "Delay", about: "How late.", table: delay, figures: []figure{dots(delay, "delay", "Delay", "µs", delay.columns...)}},
+		{title: "Factor", about: "What if.", table: e.table, figures: []figure{e.lines("MB/s", "throughput", "")}},
+		{title: "Nobody", about: "None was here.", table: newTable(rows, "MB/s"), figures: []figure{bars(newTable(rows, "MB/s"), "none", "None", "MB/s", "MB/s")}},
+	}, machineTime{}, machineTime{all: 100, stolen: 7})
+	return r
+}
+
+var update = flag.Bool("update", false, "write the sample that tools/charts is tested with")
+
+// What bench writes is what tools/charts reads.
+func TestJSONIsWhatChartsAreDrawnFrom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "bench.json")
+	if err := sampleReport().write(options{json: path}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sample = "../tools/charts/testdata/bench.json"
+	if *update {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(sample), 0o755), os.WriteFile(sample, got, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(sample); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("go test ./bench -update writes %s anew: %v\n%s", sample, err, got)
+	}
+}
+
+func TestMarkdownShowsChartsInWords(t *testing.T) {
+	dir := t.TempDir()
+	o := options{markdown: filepath.Join(dir, "docs", "performance.md"), json: filepath.Join(dir, "docs", "charts", "bench.json")}
+	r := sampleReport()
+	if err := r.write(o); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(o.markdown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`<picture><source media="(prefers-color-scheme: dark)" srcset="charts/speed-dark.svg"><img src="charts/speed.svg" width="49%" ` +
+			`alt="Speed, MB/s. direct = 3010, HAProxy = 2010, linesplit = 1010."></picture>`,
+		`p99 µs: direct = 400 (noisy), HAProxy = 800 (noisy), linesplit = 1200 (noisy)."`,
+		`alt="Throughput, by number of senders, MB/s. HAProxy: 1 = 900, 10 = 800, 100 = 700; linesplit: 1 = 600, 10 = 500."`,
+		"| linesplit | 1010 (1000–1020) | 0.700 (0.500–0.900) ? |\n| linesplit / HAProxy | 0.50 × | 1.17 × |",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("not there: %s", want)
+		}
+	}
+	if strings.Contains(string(text), "none.svg") {
+		t.Error("a chart of nothing is shown")
+	}
+	r.pictures = ""
+	if strings.Contains(r.markdown(), "<picture>") {
+		t.Error("charts are shown that nobody draws")
+	}
+}
+
+func TestReportSaysWhatToDistrust(t *testing.T) {
+	r, b := sampleReport(), &bench{notes: []string{"socat failed."}}
+	r.loadBefore = 2.5
+	r.finish(b)
+	var text strings.Builder
+	if err := r.text(&text); err != nil {
+		t.Fatal(err)
+	}
+	squeezed := strings.Join(strings.Fields(text.String()), " ")
+	for _, want := range []string{"note: socat failed.", "was busy before the run: load 2.5.", "time away: throughput 7 %.",
+		"too noisy to rely on what has a ?. Speed: 2 of 5 figures; Delay: 3 of 6 figures."} {
+		if !strings.Contains(squeezed, want) {
+			t.Errorf("not there: %s\n%s", want, text.String())
+		}
+	}
+}
+
+func TestGlances(t *testing.T) {
+	rows := []string{direct, linesplit}
+	speed, delay := newTable(rows, transferColumns...), newTable(rows, "p50 µs", "p99 µs", "p99.9 µs")
+	speed.add(1, 1000, 2, 0.5, 90, 1)
+	speed.add(1, 2000, 2, 0.5, 90, 1)
+	delay.add(0, 1, 2, 3)
+	b := &bench{}
+	found := []section{{title: "Line mode: throughput", table: speed}, {title: "Line mode: latency", table: delay}}
+	if glances := b.glances(found[:1]); len(glances) != 0 {
+		t.Errorf("%d glances of one section", len(glances))
+	}
+	glances := b.glances(found)
+	if len(glances) != 1 {
+		t.Fatalf("%d glances", len(glances))
+	}
+	cells := glances[0].table.cells()
+	if got := strings.Join(cells[1], " "); got != "direct – – – 1.00 2.00 3.00 – –" {
+		t.Errorf("%s", got)
+	}
+	if got := strings.Join(cells[len(cells)-1], " "); got != "linesplit 1500 ? 2.00 0.500 – – – 90.0 –" {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestOthersMayFail(t *testing.T) {
+	b := testBench(t)
+	broken := errors.New("broken")
+	trials := func(names ...string) (all []*trial) {
+		for _, name := range names {
+			all = append(all, &trial{setup: setup{name: name}, label: name})
+		}
+		return all
+	}
+	calls := map[string]int{}
+	err := b.turns(t.Context(), 3, trials(socat, linesplit), func(t *trial) (string, error) {
+		if calls[t.name]++; t.name == socat {
+			return "", broken
+		}
+		return "", nil
+	})
+	if err != nil || calls[socat] != 1 || calls[linesplit] != 3 || len(b.notes) != 1 || !strings.Contains(b.notes[0], "socat failed, and took no more part: broken.") {
+		t.Errorf("error %v, calls %v, notes %q", err, calls, b.notes)
+	}
+	for _, name := range []string{linesplit, relaying, direct} {
+		if err := b.turns(t.Context(), 1, trials(name), func(*trial) (string, error) { return "", broken }); !errors.Is(err, broken) {
+			t.Errorf("%s: error = %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.turns(ctx, 1, trials(socat), func(*trial) (string, error) { return "", broken }); !errors.Is(err, broken) {
+		t.Errorf("interrupted: error = %v", err)
+	}
+}
+
+func TestAbsentProgramsAreNamed(t *testing.T) {
+	b := &bench{}
+	if names := b.present(append(b.lineContenders(), b.bulkContenders()...)...); !slices.Equal(names, []string{direct, linesplit, direct, copier, relaying}) {
+		t.Errorf("%q take part", names)
+	}
+	facts := strings.Join(b.programs.facts(t.Context(), 2), "\n")
+	for _, name := range []string{haproxy, nginx, socat, rsyslog} {
+		if !strings.Contains(facts, name+": not here, so not measured") {
+			t.Errorf("nothing about %s:\n%s", name, facts)
+		}
+	}
+	if _, err := look("linesplit-is-not-called-this"); err == nil || err.Error() != "linesplit-is-not-called-this is not on PATH" {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestFactorsShareTheBasePoint(t *testing.T) {
+	b := testBench(t)
+	b.size = fullSizes
+	all := b.experiments()
+	trials := b.trials(all)
+	seen := map[string]bool{}
+	for _, t1 := range trials {
+		key := fmt.Sprint(t1.setup, t1.spec)
+		if seen[key] {
+			t.Errorf("%s is run twice", t1.label)
+		}
+		seen[key] = true
+		t1.add(1, 1, 1, 1, 1)
+	}
+	for _, e := range all {
+		for row, name := range e.table.rows {
+			if len(e.table.values[row][0]) != 1 {
+				t.Errorf("%s: %s has %d figures", e.name, name, len(e.table.values[row][0]))
+			}
+		}
+	}
+	if points := 3 + 4 + 3; len(trials) != 1+points+4+1+points { // line mode with its workers, and connection mode: nobody else is here
+		t.Errorf("%d trials", len(trials))
+	}
+}
+
+func TestProgress(t *testing.T) {
+	for _, c := range []struct {
+		done, elapsed float64
+		want          time.Duration
+	}{
+		{0, 0, 600 * time.Second},
+		{300, 300, 300 * time.Second},
+		{300, 660, 600 * time.Second}, // twice as slow
+		{600, 1000, 0},
+	} {
+		p := progress{planned: 600, done: c.done}
+		if got := p.left(time.Duration(c.elapsed * float64(time.Second))); got != c.want {
+			t.Errorf("%v of 600 s after %v s: %v left", c.done, c.elapsed, got)
+		}
+	}
+	p := progress{planned: 600, done: 60, begun: time.Now()}
+	if got := p.String(); got != " 10 %, 5 min left" { // so far, twice as fast as planned: the first minute weighs little
+		t.Errorf("%q", got)
+	}
+}
+
+// The plan is what the progress is told from, and what a full run takes: about 20 minutes with all proxies.
+func TestPlan(t *testing.T) {
+	b := &bench{options: options{reps: 3, size: fullSizes}, programs: programs{haproxy: "x", socat: "x", rsyslog: "x", nginx: nginxBinary{path: "x"}}}
+	full := 0.0
+	for _, k := range kinds() {
+		full += k.seconds(b)
+	}
+	b.reps, b.size = 1, quickSizes
+	quick := 0.0
+	for _, k := range kinds() {
+		quick += k.seconds(b)
+	}
+	if full < 600 || full > 1500 || quick < 30 || quick > 180 {
+		t.Errorf("%.0f s, quick %.0f s", full, quick)
+	}
+	t.Logf("%.0f s, quick %.0f s", full, quick)
 }
 
 func TestMarkdownKeepsWhatStandsAround(t *testing.T) {

@@ -5,12 +5,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -37,6 +39,23 @@ type roleOptions struct {
 	count  int
 	rate   int
 	verify bool
+	certs  string
+}
+
+// serverTLS returns what a target shows, nil if it speaks no TLS.
+func (o roleOptions) serverTLS() *tls.Config {
+	if o.certs == "" {
+		return nil
+	}
+	return certsIn(o.certs).ServerTLS()
+}
+
+// clientTLS returns what a sender trusts, nil if it speaks no TLS.
+func (o roleOptions) clientTLS() *tls.Config {
+	if o.certs == "" {
+		return nil
+	}
+	return certsIn(o.certs).ClientTLS()
 }
 
 func parseRole(args []string) (o roleOptions, err error) {
@@ -53,6 +72,7 @@ func parseRole(args []string) (o roleOptions, err error) {
 	flags.IntVar(&o.count, "count", 40000, "lines or messages to send")
 	flags.IntVar(&o.rate, "rate", 4000, "lines per second")
 	flags.BoolVar(&o.verify, "verify", false, "look at every line")
+	flags.StringVar(&o.certs, "certs", "", "folder of certificates; with it, speak TLS")
 	return o, flags.Parse(args)
 }
 
@@ -119,6 +139,20 @@ func (c *child) await(word string) ([]string, error) {
 		return nil, fmt.Errorf("%s: %s", c.role, c.out.Text())
 	}
 	return fields[1:], nil
+}
+
+// scan reads as many figures as there is room for.
+func scan(fields []string, to []float64) error {
+	if len(fields) != len(to) {
+		return fmt.Errorf("%q: %d figures expected", fields, len(to))
+	}
+	for i, field := range fields {
+		var err error
+		if to[i], err = strconv.ParseFloat(field, 64); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stop ends the child and waits for it.

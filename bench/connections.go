@@ -22,34 +22,48 @@ const (
 	callsWarm   = 500 // connections that come first and are not counted
 )
 
-func (b *bench) connections(ctx context.Context) (section, error) {
-	names := b.forwarders(true)
-	fmt.Fprintf(b.log, "connections: %d per run\n", b.size.calls)
-	t := newTable(names, "connections/s", "proxy CPU s per 10,000")
-	err := b.turns(b.reps, names, func(i int) (string, error) {
-		seconds, cpu, err := b.connectionsRun(ctx, names[i])
+func (b *bench) connectionsTime() float64 {
+	return float64(b.reps*len(b.forwarders())) * (0.3 + float64(b.size.calls)/9000)
+}
+
+func (b *bench) connections(ctx context.Context) ([]section, error) {
+	t, trials := oneTable(b.forwarders(), "connections/s", "CPU s per 10,000")
+	err := b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+		n := b.callsOf(t.name)
+		seconds, cpu, err := b.connectionsRun(ctx, t.setup, n)
 		if err != nil {
 			return "", err
 		}
-		n := float64(b.size.calls)
-		t.add(i, n/seconds, cpu/n*1e4)
-		return fmt.Sprintf("%6.0f/s  %.3f CPU s per 10,000", n/seconds, cpu/n*1e4), nil
+		t.add(float64(n)/seconds, cpu/float64(n)*1e4)
+		return fmt.Sprintf("%6.0f/s  %.3f CPU s per 10,000", float64(n)/seconds, cpu/float64(n)*1e4), nil
 	})
 	t.hide(direct, 1)
-	addForwarderRatios(t)
-	return section{
+	addRatios(t, relaying)
+	return []section{{
 		title: "Connection mode: connections",
-		about: fmt.Sprintf("%d connections per run to two targets, %d at a time: connect, %d bytes there, the same %d back, close.",
-			b.size.calls, callsAtOnce, messageSize, messageSize),
+		about: fmt.Sprintf("%d connections per run (socat: %d) to two targets, %d at a time: connect, %d bytes there, the same %d back, close.",
+			b.size.calls, b.callsOf(socat), callsAtOnce, messageSize, messageSize),
 		table: t,
-	}, err
+		figures: []figure{
+			bars(t, "connections", "Connection mode: short connections", "connections/s", "connections/s"),
+			dots(t, "connections-cpu", "Connection mode: processor time", "CPU s per 10,000 connections", "CPU s per 10,000"),
+		},
+	}}, err
+}
+
+// callsOf is how many connections a contender is given: socat forks for each.
+func (b *bench) callsOf(name string) int {
+	if name == socat {
+		return b.size.calls / 10
+	}
+	return b.size.calls
 }
 
 // connectionsRun returns how long the connections took, and the processor time of the proxy until the targets had seen all of them end.
-func (b *bench) connectionsRun(ctx context.Context, name string) (seconds, cpu float64, err error) {
+func (b *bench) connectionsRun(ctx context.Context, s setup, n int) (seconds, cpu float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	st, err := b.raise(ctx, name, "echo")
+	st, err := b.raise(ctx, s, "echo")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -66,7 +80,7 @@ func (b *bench) connectionsRun(ctx context.Context, name string) (seconds, cpu f
 	if err != nil {
 		return 0, 0, err
 	}
-	if seconds, err = call(caller, st.target, b.size.calls, callsWarm+b.size.calls); err != nil {
+	if seconds, err = call(caller, st.target, n, callsWarm+n); err != nil {
 		return 0, 0, err
 	}
 	after, err := st.proxy.cpu()

@@ -15,67 +15,78 @@ import (
 // idleWarm connections come first, so that what a proxy needs only once is not counted.
 const idleWarm = 16
 
-func (b *bench) idle(ctx context.Context) (section, error) {
-	names := b.contenders(false)
-	fmt.Fprintf(b.log, "idle: %d connections\n", b.size.idle)
-	t := newTable(names, "KB each, never wrote", "KB each, after a line")
-	err := b.turns(b.reps, names, func(i int) (string, error) {
-		grown, err := b.idleRun(ctx, names[i], b.size.idle, true)
+// idleReps bounds the repetitions: memory hardly differs between runs, and waiting for it to settle takes long.
+const idleReps = 3
+
+// An idle run takes as long as memory takes to settle, some times over, and a few milliseconds for each connection.
+func (b *bench) idleTime() float64 {
+	return float64(min(b.reps, idleReps)*len(b.lineContenders())) * (3*b.size.settle.Seconds() + 1 + float64(b.size.idle)/4000)
+}
+
+func (b *bench) pairsTime() float64 {
+	return float64(min(b.reps, idleReps)*len(b.forwarders())) * (2*b.size.settle.Seconds() + 1 + float64(b.size.idle)/4000)
+}
+
+func (b *bench) idle(ctx context.Context) ([]section, error) {
+	t, trials := oneTable(b.lineContenders()[1:], "KB each, never wrote", "KB each, after a line")
+	err := b.turns(ctx, min(b.reps, idleReps), trials, func(t *trial) (string, error) {
+		grown, err := b.idleRun(ctx, t.setup, b.held(t.name), true)
 		if err != nil {
 			return "", err
 		}
-		t.add(i, grown...)
+		t.add(grown...)
 		return fmt.Sprintf("%.1f %.1f KB", grown[0], grown[1]), nil
 	})
-	t.addRatio(linesplit, haproxy)
-	return section{
-		title: "Memory of an idle connection",
-		about: fmt.Sprintf("%d plain connections: resident memory with them less without them, divided by their number. First none of them "+
-			"has written anything, then each has sent one line. The kernel's own memory is not in it; HAProxy opens a connection to a target for each.", b.size.idle),
-		table: t,
-	}, err
+	addRatios(t, linesplit)
+	return []section{{
+		title: "Line mode: memory of an idle connection",
+		about: fmt.Sprintf("%d plain connections (socat: %d, a process for each): resident memory with them less without them, divided by their number. First none of them "+
+			"has written anything, then each has sent one line. The kernel's own memory is not in it; HAProxy, nginx and socat open a connection to a target for each.",
+			b.size.idle, b.held(socat)),
+		table:   t,
+		figures: []figure{dots(t, "idle", "Line mode: memory of an idle connection", "KB", t.columns...)},
+	}}, err
 }
 
-// pairReps bounds the repetitions of idle-pairs: memory hardly differs between runs, and waiting for it to settle takes long.
-const pairReps = 3
-
-func (b *bench) idlePairs(ctx context.Context) (section, error) {
-	names := b.forwarders(false)
-	fmt.Fprintf(b.log, "idle-pairs: %d connections\n", b.size.idle)
-	t := newTable(names, "KB per pair")
-	reps := min(b.reps, pairReps)
-	err := b.turns(reps, names, func(i int) (string, error) {
-		grown, err := b.idleRun(ctx, names[i], b.pairs(names[i]), false)
+func (b *bench) idlePairs(ctx context.Context) ([]section, error) {
+	t, trials := oneTable(b.forwarders()[1:], "KB per pair")
+	err := b.turns(ctx, min(b.reps, idleReps), trials, func(t *trial) (string, error) {
+		grown, err := b.idleRun(ctx, t.setup, b.held(t.name), false)
 		if err != nil {
 			return "", err
 		}
-		t.add(i, grown...)
+		t.add(grown...)
 		return fmt.Sprintf("%.1f KB", grown[0]), nil
 	})
-	addForwarderRatios(t)
-	return section{
+	addRatios(t, relaying)
+	return []section{{
 		title: "Connection mode: memory of an idle pair",
-		about: fmt.Sprintf("%d connections and as many to the targets (%s: %d, since a pair holds six descriptors there), of which each has passed on %d bytes: "+
-			"resident memory with them less without them, divided by their number; %s. The kernel's own memory is not in it.",
-			b.size.idle, copier, b.pairs(copier), b.size.line, count(reps, "repetition")),
-		table: t,
-	}, err
+		about: fmt.Sprintf("%d connections and as many to the targets (io.Copy: %d, since a pair holds six descriptors there; socat: %d, a process for each), of which each has "+
+			"passed on %d bytes: resident memory with them less without them, divided by their number. The kernel's own memory is not in it.",
+			b.size.idle, b.held(copier), b.held(socat), b.size.line),
+		table:   t,
+		figures: []figure{dots(t, "idle-pairs", "Connection mode: memory of an idle pair", "KB", t.columns...)},
+	}}, err
 }
 
-// pairs is how many pairs a contender holds: io.Copy holds two pipes for each, and with all of them ran into a limit of 20,000 descriptors.
-func (b *bench) pairs(name string) int {
-	if name == copier {
+// held is how many connections a contender holds: io.Copy has two pipes for each, and with all of them ran into a limit of 20,000
+// descriptors; socat has a process for each.
+func (b *bench) held(name string) int {
+	switch name {
+	case copier:
 		return b.size.idle * 3 / 4
+	case socat:
+		return min(b.size.idle, 200)
 	}
 	return b.size.idle
 }
 
 // idleRun returns the KB of resident memory for each of n connections: with silent first before they have written, and then when
 // each has written one line.
-func (b *bench) idleRun(ctx context.Context, name string, n int, silent bool) (grown []float64, err error) {
+func (b *bench) idleRun(ctx context.Context, s setup, n int, silent bool) (grown []float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	st, err := b.raise(ctx, name, "sink")
+	st, err := b.raise(ctx, s, "sink")
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +113,12 @@ func (b *bench) idleMemory(ctx context.Context, st *stage, idlers *child, n int,
 	if err := b.oneLineEach(idlers, st.target, idleWarm); err != nil {
 		return nil, err
 	}
-	before, err := settledRSS(ctx, pid, b.size.settle)
+	before, err := settledMemory(ctx, pid, b.size.settle)
 	if err != nil {
 		return nil, err
 	}
 	measure := func() error {
-		now, err := settledRSS(ctx, pid, b.size.settle)
+		now, err := settledMemory(ctx, pid, b.size.settle)
 		grown = append(grown, float64(now-before)/float64(n)/1e3)
 		return err
 	}
@@ -157,7 +168,7 @@ func idleRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error 
 	for in.Scan() {
 		var n int
 		if _, err := fmt.Sscanf(in.Text(), "open %d", &n); err == nil {
-			more, err := connect(o.to, n)
+			more, err := connect(o.to, n, nil)
 			if err != nil {
 				return err
 			}

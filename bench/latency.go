@@ -20,32 +20,35 @@ import (
 // warmup is how much of a latency run is not counted.
 const warmup = 500 * time.Millisecond
 
-func (b *bench) latency(ctx context.Context) (section, error) {
-	names := b.contenders(true)
-	fmt.Fprintf(b.log, "latency: %d lines/s for %d s per run\n", b.size.rate, b.size.seconds)
-	t := newTable(names, "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.turns(b.reps, names, func(i int) (string, error) {
-		p, err := b.latencyRun(ctx, names[i])
+func (b *bench) latencyTime() float64 {
+	return float64(b.reps*len(b.lineContenders())) * (0.2 + float64(b.size.seconds))
+}
+
+func (b *bench) latency(ctx context.Context) ([]section, error) {
+	t, trials := oneTable(b.lineContenders(), "p50 µs", "p99 µs", "p99.9 µs")
+	err := b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+		p, err := b.latencyRun(ctx, t.setup)
 		if err != nil {
 			return "", err
 		}
-		t.add(i, p[:]...)
+		t.add(p[:]...)
 		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
 	})
-	t.addRatio(linesplit, haproxy)
-	return section{
-		title: "Latency",
+	addRatios(t, linesplit)
+	return []section{{
+		title: "Line mode: latency",
 		about: fmt.Sprintf("Single lines of %d bytes, %d per second, evenly spaced on one connection, %d s per run. One process holds "+
 			"both ends: from just before the write until the whole line has been read.", b.size.line, b.size.rate, b.size.seconds),
-		table: t,
-	}, err
+		table:   t,
+		figures: []figure{dots(t, "latency", "Line mode: latency of single lines", "µs", t.columns...)},
+	}}, err
 }
 
 // latencyRun returns p50, p99 and p99.9 in microseconds.
-func (b *bench) latencyRun(ctx context.Context, name string) (p [3]float64, err error) {
+func (b *bench) latencyRun(ctx context.Context, s setup) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*time.Duration(b.size.seconds)*time.Second)
 	defer cancel()
-	st, err := b.raise(ctx, name, "latency", "-size", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
+	st, err := b.raise(ctx, s, "latency", "-size", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
 		"-count", strconv.Itoa(b.size.rate*b.size.seconds))
 	if err != nil {
 		return p, err
@@ -55,7 +58,7 @@ func (b *bench) latencyRun(ctx context.Context, name string) (p [3]float64, err 
 	if err != nil {
 		return p, err
 	}
-	if _, err := fmt.Sscan(strings.Join(fields, " "), &p[0], &p[1], &p[2]); err != nil {
+	if err := scan(fields, p[:]); err != nil {
 		return p, err
 	}
 	return p, st.proxy.stop()

@@ -42,7 +42,7 @@ func family(pid int) ([]int, error) {
 	return all, err
 }
 
-// total sums up what a meter shows for a process and its children.
+// total sums up what a meter shows for a process and its children. A child that ends meanwhile counts no more: its processor time does in its parent's.
 func total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (sum N, err error) {
 	all, err := family(pid)
 	if err != nil {
@@ -50,7 +50,7 @@ func total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (su
 	}
 	for _, one := range all {
 		n, err := meter(one)
-		if err != nil {
+		if err != nil && one == pid {
 			return sum, err
 		}
 		sum += n
@@ -58,7 +58,7 @@ func total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (su
 	return sum, nil
 }
 
-// cpuSeconds returns the processor time, user and system, that a process has used. Resolution: 10 ms.
+// cpuSeconds returns the processor time, user and system, that a process and those of its children that have ended have used. Resolution: 10 ms.
 func cpuSeconds(pid int) (float64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -66,15 +66,18 @@ func cpuSeconds(pid int) (float64, error) {
 	}
 	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold spaces; the fields behind it begin with the third
 	fields := strings.Fields(string(after))
-	if len(fields) < 13 {
+	if len(fields) < 15 {
 		return 0, fmt.Errorf("unexpected /proc/%d/stat: %s", pid, stat)
 	}
-	user, err1 := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("unexpected /proc/%d/stat: %s", pid, stat)
+	var ticks float64
+	for _, field := range fields[11:15] { // utime stime cutime cstime
+		v, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, fmt.Errorf("unexpected /proc/%d/stat: %s", pid, stat)
+		}
+		ticks += v
 	}
-	return (user + system) / userHZ, nil
+	return ticks / userHZ, nil
 }
 
 // peakRSS returns the most resident memory that a process has had, in bytes.
@@ -82,9 +85,10 @@ func peakRSS(pid int) (int64, error) {
 	return procKB(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:")
 }
 
-// rss returns the resident memory of a process, in bytes, from its page tables: the cheaper VmRSS may be off by some hundred KB.
-func rss(pid int) (int64, error) {
-	return procKB(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Rss:")
+// resident returns the resident memory of a process, in bytes, from its page tables: the cheaper VmRSS may be off by some hundred KB. What
+// it shares with others, as a socat does with its children, counts in part.
+func resident(pid int) (int64, error) {
+	return procKB(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
 }
 
 func procKB(path, key string) (int64, error) {
@@ -105,12 +109,12 @@ func procKB(path, key string) (int64, error) {
 // settleLimit is how long memory may take to settle, which it has once it stayed within a per cent for a while.
 const settleLimit = 20 * time.Second
 
-// settledRSS waits until the resident memory of a process and its children stays as it is, but not for ever, and returns it.
-func settledRSS(ctx context.Context, pid int, quiet time.Duration) (int64, error) {
+// settledMemory waits until the resident memory of a process and its children stays as it is, but not for ever, and returns it.
+func settledMemory(ctx context.Context, pid int, quiet time.Duration) (int64, error) {
 	var base int64
 	since, limit := time.Now(), time.Now().Add(settleLimit)
 	for {
-		now, err := total(pid, rss)
+		now, err := total(pid, resident)
 		if err != nil {
 			return 0, err
 		}
@@ -158,6 +162,33 @@ func awaitDescriptors(ctx context.Context, pid, n int) error {
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("%d of %d descriptors open: %w", have, n, err)
 		}
+	}
+}
+
+// peakSampling is how often the peak memory of a family is looked at: children may have ended before the end.
+const peakSampling = 100 * time.Millisecond
+
+// watchPeak looks at the peak memory of a process and its children until it is stopped, which returns the highest that it saw, in bytes.
+func watchPeak(pid int) (stop func() int64) {
+	done, highest := make(chan struct{}), make(chan int64, 1)
+	go func() {
+		var most int64
+		for ticker := time.NewTicker(peakSampling); ; {
+			now, _ := total(pid, peakRSS) // an error shows in the other meters
+			most = max(most, now)
+			select {
+			case <-ticker.C:
+			case <-done:
+				now, _ = total(pid, peakRSS)
+				ticker.Stop()
+				highest <- max(most, now)
+				return
+			}
+		}
+	}()
+	return func() int64 {
+		close(done)
+		return <-highest
 	}
 }
 

@@ -14,18 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"text/template"
 	"time"
-)
-
-// The contenders.
-const (
-	direct    = "direct"
-	haproxy   = "HAProxy"
-	linesplit = "linesplit" // in line mode
-	relaying  = "linesplit -mode connection"
-	nginx     = "nginx stream"
-	copier    = "io.Copy"
 )
 
 const (
@@ -33,75 +22,52 @@ const (
 	stopLimit  = 15 * time.Second
 )
 
-// contenders returns who takes part in line mode's sections: with first those that are no proxy, if wanted.
-func (b *bench) contenders(withDirect bool) (names []string) {
-	if withDirect {
-		names = append(names, direct)
-	}
-	if b.haproxy != "" {
-		names = append(names, haproxy)
-	}
-	return append(names, linesplit)
-}
-
-// forwarders returns who takes part in connection mode's sections: with first those that are no proxy, if wanted.
-func (b *bench) forwarders(withDirect bool) (names []string) {
-	all := b.contenders(withDirect)
-	names = all[:len(all)-1] // all but line mode
-	if b.nginx.path != "" {
-		names = append(names, nginx)
-	}
-	return append(names, copier, relaying)
-}
-
-// addForwarderRatios adds a row for each that connection mode is held against.
-func addForwarderRatios(t *table) {
-	for _, other := range []string{haproxy, nginx, copier} {
-		t.addRatio(relaying, other)
-	}
-}
-
 // proxy is a running contender. The zero value stands for none.
 type proxy struct {
 	addr    string // where senders connect
 	cmd     *exec.Cmd
 	stderr  *bytes.Buffer
+	name    string
 	mustEnd bool // its exit code says whether it has delivered everything
 	ended   chan struct{}
 }
 
 // startProxy starts a contender before targets and waits until it accepts connections. With direct it starts nothing. The caller
 // stops it.
-func (b *bench) startProxy(ctx context.Context, name string, targets []string) (*proxy, error) {
-	if name == direct {
+func (b *bench) startProxy(ctx context.Context, s setup, targets []string) (*proxy, error) {
+	if s.name == direct {
 		return &proxy{}, nil
 	}
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{addr: addr, stderr: new(bytes.Buffer), ended: make(chan struct{}), mustEnd: name == linesplit || name == relaying}
-	if p.cmd, err = b.command(ctx, name, addr, targets); err != nil {
+	p := &proxy{name: s.name, addr: addr, stderr: new(bytes.Buffer), ended: make(chan struct{}), mustEnd: s.name == linesplit || s.name == relaying}
+	if p.cmd, err = b.command(ctx, s, addr, targets); err != nil {
 		return nil, err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if name == nginx { // killed, it would leave its workers behind
+	p.cmd.WaitDelay = time.Second // what a child of it may hold our end of its output open for
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if s.name == nginx { // killed, it would leave its workers behind
 		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
-		p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() {
-		p.cmd.Wait()
-		close(p.ended)
-	}()
+	go p.wait()
 	if err := p.awaitReady(ctx); err != nil {
 		p.kill()
 		return nil, fmt.Errorf("%w\n%s", err, p.stderr)
 	}
 	return p, nil
+}
+
+// wait waits for the end, and ends the children that outlive it.
+func (p *proxy) wait() {
+	p.cmd.Wait()
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // its process group
+	close(p.ended)
 }
 
 func freeAddress() (string, error) {
@@ -114,24 +80,50 @@ func freeAddress() (string, error) {
 }
 
 // command returns what starts a contender, which has not been started.
-func (b *bench) command(ctx context.Context, name, addr string, targets []string) (*exec.Cmd, error) {
-	to := strings.Join(targets, ",")
-	switch name {
-	case haproxy:
-		return b.haproxyCommand(ctx, addr, targets)
-	case nginx:
-		return b.nginxCommand(ctx, addr, targets)
+func (b *bench) command(ctx context.Context, s setup, addr string, targets []string) (*exec.Cmd, error) {
+	switch s.name {
 	case copier:
 		self, err := os.Executable()
-		return b.goCommand(ctx, self, "copy", "-listen", addr, "-to", to), err
+		return b.goCommand(ctx, self, "copy", "-listen", addr, "-to", strings.Join(targets, ",")), err
+	case linesplit, relaying:
+		return b.goCommand(ctx, b.linesplit, append(b.linesplitArgs(s, addr, targets), strings.Fields(b.flags)...)...), nil
 	}
-	args := []string{"-listen", "tcp://" + addr, "-target", to}
-	if name == relaying {
-		args = append(args, "-mode", "connection")
-	} else {
-		args = append(args, "-connections", "4")
+	return b.otherCommand(ctx, s.name, b.configData(s, addr, targets))
+}
+
+// otherCommand is command for the proxies that are configured by a file of theirs.
+func (b *bench) otherCommand(ctx context.Context, name string, d configData) (*exec.Cmd, error) {
+	switch name {
+	case nginx:
+		path, err := b.configure("nginx.conf", d)
+		return exec.CommandContext(ctx, b.programs.nginx.path, "-p", b.dir, "-e", "stderr", "-c", path), err
+	case socat:
+		args, err := arguments("socat.args", d)
+		return exec.CommandContext(ctx, b.programs.socat, args...), err
+	case rsyslog:
+		path, err := b.configure("rsyslog.conf", d)
+		return exec.CommandContext(ctx, b.programs.rsyslog, "-n", "-f", path, "-i", filepath.Join(b.dir, "rsyslog.pid")), err
 	}
-	return b.goCommand(ctx, b.linesplit, append(args, strings.Fields(b.flags)...)...), nil
+	path, err := b.configure("haproxy.cfg", d)
+	return exec.CommandContext(ctx, b.programs.haproxy, "-db", "-f", path), err
+}
+
+func (b *bench) linesplitArgs(s setup, addr string, targets []string) []string {
+	listen, scheme := "tcp://", "tcp://"
+	var args []string
+	if s.tls.in {
+		listen = "tls://"
+		args = append(args, "-tls-cert", b.certs.ServerCert, "-tls-key", b.certs.ServerKey)
+	}
+	if s.tls.out {
+		scheme = "tls://"
+		args = append(args, "-tls-target-ca", b.certs.CA, "-tls-target-server-name", "localhost")
+	}
+	args = append(args, "-listen", listen+addr, "-target", scheme+strings.Join(targets, ","+scheme))
+	if s.name == relaying {
+		return append(args, "-mode", "connection")
+	}
+	return append(args, "-connections", strconv.Itoa(s.workers()))
 }
 
 // goCommand gives a program in Go as many processors as the others.
@@ -144,38 +136,6 @@ func (b *bench) goCommand(ctx context.Context, path string, args ...string) *exe
 	}
 	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(b.threads))
 	return cmd
-}
-
-var haproxyConfig = template.Must(template.New("").Parse(`global
-    nbthread {{.Threads}}
-    maxconn 5000
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 10m
-    timeout server 10m
-listen bench
-    bind {{.Addr}}
-    balance roundrobin
-{{- range $i, $t := .Targets}}
-    server t{{$i}} {{$t}}
-{{- end}}
-`))
-
-func (b *bench) haproxyCommand(ctx context.Context, addr string, targets []string) (*exec.Cmd, error) {
-	path, err := b.configure(haproxyConfig, addr, targets)
-	return exec.CommandContext(ctx, b.haproxy, "-db", "-f", path), err
-}
-
-// configure writes a configuration to a file of ours and returns its path.
-func (b *bench) configure(config *template.Template, addr string, targets []string) (string, error) {
-	var text bytes.Buffer
-	err := config.Execute(&text, map[string]any{"Threads": b.threads, "Addr": addr, "Targets": targets, "Module": b.nginx.module})
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(b.dir, "proxy.conf")
-	return path, os.WriteFile(path, text.Bytes(), 0o600)
 }
 
 // awaitReady connects until that works. Most pass this first connection on to a target, which sees it end at once.
@@ -213,18 +173,21 @@ func (p *proxy) cpu() (float64, error) {
 	return total(p.cmd.Process.Pid, cpuSeconds)
 }
 
-// peak returns its peak resident memory in bytes.
-func (p *proxy) peak() (int64, error) {
+// watchPeak notes its peak resident memory until it is stopped, which returns that, in bytes.
+func (p *proxy) watchPeak() (stop func() int64) {
 	if p.cmd == nil {
-		return 0, nil
+		return func() int64 { return 0 }
 	}
-	return total(p.cmd.Process.Pid, peakRSS)
+	return watchPeak(p.cmd.Process.Pid)
 }
 
 // stop ends the proxy in order and says whether that worked. More than one call is fine.
 func (p *proxy) stop() error {
 	if p.cmd == nil {
 		return nil
+	}
+	if p.name == socat {
+		p.endChildren()
 	}
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -239,19 +202,21 @@ func (p *proxy) stop() error {
 	return nil
 }
 
-// kill ends the proxy and its children.
-func (p *proxy) kill() {
-	all, _ := family(p.cmd.Process.Pid)
-	p.cmd.Process.Kill()
-	<-p.ended
-	for _, child := range all[1:] {
-		syscall.Kill(child, syscall.SIGKILL)
+// endChildren ends those of a socat while it still is there to wait for them.
+func (p *proxy) endChildren() {
+	for end := time.Now().Add(stopLimit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		all, _ := family(p.cmd.Process.Pid)
+		if len(all) == 1 {
+			return
+		}
+		for _, child := range all[1:] {
+			syscall.Kill(child, syscall.SIGTERM)
+		}
 	}
 }
 
-// version returns how a proxy calls itself, in one line.
-func version(ctx context.Context, path, flag string) string {
-	out, _ := exec.CommandContext(ctx, path, flag).CombinedOutput()
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
+// kill ends the proxy and its children.
+func (p *proxy) kill() {
+	p.cmd.Process.Kill()
+	<-p.ended
 }

@@ -10,7 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,10 +33,11 @@ const (
 // textWidth is where prose wraps on a terminal.
 const textWidth = 96
 
-// section is one kind of measurement.
+// section is one table of figures, with what it shows.
 type section struct {
 	title, about string
 	table        *table
+	figures      []figure
 }
 
 // report is what comes out.
@@ -42,47 +45,59 @@ type report struct {
 	facts    []string
 	sections []section
 	warnings []string
+	pictures string // folder of the charts, as the Markdown file names it, with a slash behind it; empty: show none
 
 	loadBefore float64
-	cpuBefore  machineTime
+	stolen     []string // kinds of measurement during which the host took much time away
 }
 
 // newReport begins a report: it notes the machine's state.
 func newReport(ctx context.Context, b *bench) *report {
-	r := &report{loadBefore: load(), cpuBefore: machineCPU()}
+	r := &report{loadBefore: load()}
 	r.facts = []string{
 		time.Now().UTC().Format(time.DateOnly),
 		fmt.Sprintf("%s, %s, %s %s", cpuModel(), count(runtime.NumCPU(), "processor"), kernel(), runtime.GOARCH),
 		strings.TrimSpace(fmt.Sprintf("%s, GOMAXPROCS=%d %s", version(ctx, b.linesplit, "-version"), b.threads, b.flags)),
 	}
-	if b.haproxy != "" {
-		r.facts = append(r.facts, fmt.Sprintf("%s, mode tcp, one listen section, no splice, nbthread %d", version(ctx, b.haproxy, "-v"), b.threads))
-	} else {
-		r.facts = append(r.facts, "HAProxy: not on PATH, so not measured")
+	r.facts = append(r.facts, b.programs.facts(ctx, b.threads)...)
+	r.facts = append(r.facts,
+		fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback", count(b.reps, "repetition")),
+		fmt.Sprintf("a figure with a ? (hollow in charts) has a range wider than %.0f %% of it: the machine was too noisy to rely on it", noisy*100))
+	if b.quick {
+		r.facts = append(r.facts, "a quick run, to see that all works: these figures are worth nothing")
 	}
-	if b.nginx.path != "" {
-		r.facts = append(r.facts, fmt.Sprintf("%s, stream module, worker_processes %d", version(ctx, b.nginx.path, "-v"), b.threads))
-	} else {
-		r.facts = append(r.facts, "nginx stream: not there, so not measured")
-	}
-	r.facts = append(r.facts, fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", copier, b.threads))
-	r.facts = append(r.facts, fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback", count(b.reps, "repetition")))
 	return r
 }
 
-// finish adds what must be said about the figures.
-func (r *report) finish() {
+// add adds what one kind of measurement found, and what the host did meanwhile.
+func (r *report) add(k *kind, found []section, before, after machineTime) {
+	for _, s := range found {
+		s.figures = slices.DeleteFunc(s.figures, figure.empty)
+		r.sections = append(r.sections, s)
+	}
+	if stolen := (after.stolen - before.stolen) / max(after.all-before.all, 1); stolen > busySteal {
+		r.stolen = append(r.stolen, fmt.Sprintf("%s %.0f %%", k.name, stolen*100))
+	}
+}
+
+// finish puts the glances in front, and adds what must be said about the figures.
+func (r *report) finish(b *bench) {
+	r.sections = append(b.glances(r.sections), r.sections...)
+	r.warnings = append(r.warnings, b.notes...)
 	if r.loadBefore > busyLoad {
 		r.warnings = append(r.warnings, fmt.Sprintf("The machine was busy before the run: load %.1f.", r.loadBefore))
 	}
-	now := machineCPU()
-	if stolen := (now.stolen - r.cpuBefore.stolen) / max(now.all-r.cpuBefore.all, 1); stolen > busySteal {
-		r.warnings = append(r.warnings, fmt.Sprintf("The host took %.0f %% of the machine's time away.", stolen*100))
+	if len(r.stolen) > 0 {
+		r.warnings = append(r.warnings, fmt.Sprintf("The host took a part of the machine's time away: %s.", strings.Join(r.stolen, ", ")))
 	}
+	var wide []string
 	for _, s := range r.sections {
-		if noise := s.table.noise(); len(noise) > 0 {
-			r.warnings = append(r.warnings, fmt.Sprintf("%s: a wide range, too noisy to rely on: %s.", s.title, strings.Join(noise, "; ")))
+		if noise := s.table.noise(); noise != "" {
+			wide = append(wide, fmt.Sprintf("%s: %s", s.title, noise))
 		}
+	}
+	if len(wide) > 0 {
+		r.warnings = append(r.warnings, fmt.Sprintf("The machine was too noisy to rely on what has a ?. %s.", strings.Join(wide, "; ")))
 	}
 }
 
@@ -132,7 +147,14 @@ func (r *report) markdown() string {
 		fmt.Fprintln(&b, "-", f)
 	}
 	for _, s := range r.sections {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s", s.title, s.about, s.table.markdown())
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", s.title, s.about)
+		if r.pictures != "" && len(s.figures) > 0 {
+			for _, f := range s.figures {
+				fmt.Fprintln(&b, f.markdown(r.pictures))
+			}
+			fmt.Fprintln(&b)
+		}
+		b.WriteString(s.table.markdown())
 	}
 	for _, warning := range r.warnings {
 		fmt.Fprintf(&b, "\n> %s\n", warning)
@@ -140,10 +162,33 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
+// write writes the files that are wanted.
+func (r *report) write(o options) error {
+	if o.json != "" {
+		if err := r.writeJSON(o.json); err != nil {
+			return err
+		}
+	}
+	if o.markdown == "" {
+		return nil
+	}
+	if o.json != "" {
+		folder, err := filepath.Rel(filepath.Dir(o.markdown), filepath.Dir(o.json))
+		if err != nil {
+			return fmt.Errorf("the charts beside %s as %s sees them: %w", o.json, o.markdown, err)
+		}
+		r.pictures = filepath.ToSlash(folder) + "/"
+	}
+	return r.writeMarkdown(o.markdown)
+}
+
 // writeMarkdown writes a new file, or replaces what lies between the marks in one that is there.
 func (r *report) writeMarkdown(path string) error {
 	old, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
 		return os.WriteFile(path, []byte("# Performance\n\n"+markBegin+"\n"+r.markdown()+markEnd+"\n"), 0o644)
 	}
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,34 +20,37 @@ import (
 // tripsWarm round trips come first and are not counted.
 const tripsWarm = 1000
 
+func (b *bench) roundtripTime() float64 {
+	return float64(b.reps*len(b.forwarders())) * (0.2 + float64(tripsWarm+b.size.trips)/float64(b.size.rate))
+}
+
 // Trips are paced: back to back, they show little but on which processors the kernel happened to put the three processes. The same
 // proxy's p50 was then 28 µs in one run and 170 µs in the next.
-func (b *bench) roundtrip(ctx context.Context) (section, error) {
-	names := b.forwarders(true)
-	fmt.Fprintf(b.log, "roundtrip: %d per run, %d per second\n", b.size.trips, b.size.rate)
-	t := newTable(names, "p50 µs", "p99 µs")
-	err := b.turns(b.reps, names, func(i int) (string, error) {
-		p, err := b.roundtripRun(ctx, names[i])
+func (b *bench) roundtrip(ctx context.Context) ([]section, error) {
+	t, trials := oneTable(b.forwarders(), "p50 µs", "p99 µs", "p99.9 µs")
+	err := b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+		p, err := b.roundtripRun(ctx, t.setup)
 		if err != nil {
 			return "", err
 		}
-		t.add(i, p[:]...)
-		return fmt.Sprintf("%.0f %.0f µs", p[0], p[1]), nil
+		t.add(p[:]...)
+		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
 	})
-	addForwarderRatios(t)
-	return section{
+	addRatios(t, relaying)
+	return []section{{
 		title: "Connection mode: round trip",
 		about: fmt.Sprintf("%d round trips of %d bytes per run, %d per second, evenly spaced on one connection: from just before the write until all has come back.",
 			b.size.trips, messageSize, b.size.rate),
-		table: t,
-	}, err
+		table:   t,
+		figures: []figure{dots(t, "roundtrip", "Connection mode: round trip", "µs", t.columns...)},
+	}}, err
 }
 
-// roundtripRun returns p50 and p99 in microseconds.
-func (b *bench) roundtripRun(ctx context.Context, name string) (p [2]float64, err error) {
+// roundtripRun returns p50, p99 and p99.9 in microseconds.
+func (b *bench) roundtripRun(ctx context.Context, s setup) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	st, err := b.raise(ctx, name, "echo")
+	st, err := b.raise(ctx, s, "echo")
 	if err != nil {
 		return p, err
 	}
@@ -62,14 +64,14 @@ func (b *bench) roundtripRun(ctx context.Context, name string) (p [2]float64, er
 	if err != nil {
 		return p, err
 	}
-	if _, err := fmt.Sscan(strings.Join(fields, " "), &p[0], &p[1]); err != nil {
+	if err := scan(fields, p[:]); err != nil {
 		return p, err
 	}
 	client.stop()
 	return p, st.proxy.stop()
 }
 
-// roundtripRole sends a message at each beat and waits until it is back, and says "roundtrip" with p50 and p99 in microseconds.
+// roundtripRole sends a message at each beat and waits until it is back, and says "roundtrip" with p50, p99 and p99.9 in microseconds.
 // It blocks in system calls on a thread of its own, so that no scheduler but the kernel's is in what it measures.
 func roundtripRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
 	runtime.LockOSThread()
@@ -104,7 +106,7 @@ func roundtripRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) e
 	}
 	delays = delays[tripsWarm:]
 	slices.Sort(delays)
-	say("roundtrip %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99))
+	say("roundtrip %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
 	in.Scan()
 	return nil
 }

@@ -12,7 +12,10 @@ type stage struct {
 }
 
 // raise starts a target in a role that says where it is "listening", and a contender before it. The caller stops them.
-func (b *bench) raise(ctx context.Context, name, role string, args ...string) (*stage, error) {
+func (b *bench) raise(ctx context.Context, s setup, role string, args ...string) (*stage, error) {
+	if s.tls.out {
+		args = append(args, "-certs", b.dir)
+	}
 	target, err := spawn(ctx, role, args...)
 	if err != nil {
 		return nil, err
@@ -22,7 +25,7 @@ func (b *bench) raise(ctx context.Context, name, role string, args ...string) (*
 		target.stop()
 		return nil, err
 	}
-	p, err := b.startProxy(ctx, name, addrs)
+	p, err := b.startProxy(ctx, s, addrs)
 	if err != nil {
 		target.stop()
 		return nil, err

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// noisy is the spread, (max − min) / median, above which a figure carries a warning.
+// noisy is the spread, (max − min) / median, above which a figure carries a question mark.
 const noisy = 0.25
 
 // table collects repetitions and shows their medians, with the range beside them.
@@ -18,6 +18,7 @@ type table struct {
 	columns []string
 	values  [][][]float64 // by row, column, repetition
 	hidden  map[[2]int]bool
+	brief   bool       // show no ranges: they stand elsewhere
 	extra   [][]string // rows that were computed, with their names
 }
 
@@ -43,6 +44,42 @@ func (t *table) hide(row string, columns ...int) {
 	}
 }
 
+// borrow takes over a column from another table, for the rows that both have.
+func (t *table) borrow(col int, from *table, column string) {
+	theirs := slices.Index(from.columns, column)
+	for row, name := range t.rows {
+		if r := slices.Index(from.rows, name); r >= 0 && !from.hidden[[2]int{r, theirs}] {
+			t.values[row][col] = from.values[r][theirs]
+		}
+	}
+}
+
+// point returns what repetitions gave for a row, nil if there is nothing to show.
+func (t *table) point(row int, column string) *point {
+	col := slices.Index(t.columns, column)
+	if row < 0 || t.empty(row, col) {
+		return nil
+	}
+	v := t.values[row][col]
+	return &point{median(v), slices.Min(v), slices.Max(v), spread(v) > noisy}
+}
+
+// shown returns the values of a row by column, none where there is nothing to show.
+func (t *table) shown(row int) (values [][]float64) {
+	for col, v := range t.values[row] {
+		if t.empty(row, col) {
+			v = []float64{}
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// empty says that there is nothing to show.
+func (t *table) empty(row, col int) bool {
+	return t.hidden[[2]int{row, col}] || len(t.values[row][col]) == 0
+}
+
 // addRatio adds a row with the quotient of two rows' medians, if both are there.
 func (t *table) addRatio(row, base string) {
 	a, b := slices.Index(t.rows, row), slices.Index(t.rows, base)
@@ -51,7 +88,11 @@ func (t *table) addRatio(row, base string) {
 	}
 	cells := []string{row + " / " + base}
 	for col := range t.columns {
-		cells = append(cells, fmt.Sprintf("%.2f ×", median(t.values[a][col])/median(t.values[b][col])))
+		cell := "–"
+		if !t.empty(a, col) && !t.empty(b, col) {
+			cell = fmt.Sprintf("%.2f ×", median(t.values[a][col])/median(t.values[b][col]))
+		}
+		cells = append(cells, cell)
 	}
 	t.extra = append(t.extra, cells)
 }
@@ -60,8 +101,9 @@ func (t *table) addRatio(row, base string) {
 func (t *table) addFlatness(name string, column, from, to int) {
 	lowest, highest := math.Inf(1), 0.0
 	for _, row := range t.values[from:to] {
-		m := median(row[column])
-		lowest, highest = min(lowest, m), max(highest, m)
+		if m := median(row[column]); !math.IsNaN(m) {
+			lowest, highest = min(lowest, m), max(highest, m)
+		}
 	}
 	cells := make([]string, len(t.columns)+1)
 	cells[0], cells[column+1] = name, fmt.Sprintf("%.2f ×", highest/lowest)
@@ -81,32 +123,46 @@ func (t *table) cells() [][]string {
 	return append(all, t.extra...)
 }
 
+// cell shows a figure, and a question mark where its range is wide.
 func (t *table) cell(row, col int) string {
-	v := t.values[row][col]
-	if t.hidden[[2]int{row, col}] || len(v) == 0 {
+	if t.empty(row, col) {
 		return "–"
 	}
-	if len(v) == 1 {
-		return number(v[0])
+	v := t.values[row][col]
+	text := number(median(v))
+	if len(v) > 1 && !t.brief {
+		text += fmt.Sprintf(" (%s–%s)", number(slices.Min(v)), number(slices.Max(v)))
 	}
-	return fmt.Sprintf("%s (%s–%s)", number(median(v)), number(slices.Min(v)), number(slices.Max(v)))
+	if spread(v) > noisy {
+		text += " ?"
+	}
+	return text
 }
 
-// noise lists the figures whose range is wide.
-func (t *table) noise() (warnings []string) {
-	for r, name := range t.rows {
-		for c, column := range t.columns {
-			v := t.values[r][c]
-			if t.hidden[[2]int{r, c}] || len(v) < 2 {
+// noise says which part of the figures has a wide range, empty if none has.
+func (t *table) noise() string {
+	if t.brief {
+		return ""
+	}
+	all, wide := 0, 0
+	for row := range t.rows {
+		for col := range t.columns {
+			if t.empty(row, col) {
 				continue
 			}
-			if spread := (slices.Max(v) - slices.Min(v)) / median(v); spread > noisy {
-				warnings = append(warnings, fmt.Sprintf("%s %s ±%.0f %%", name, column, spread*50))
+			if all++; spread(t.values[row][col]) > noisy {
+				wide++
 			}
 		}
 	}
-	return warnings
+	if wide == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d figures", wide, all)
 }
+
+// spread is the range of values as a part of their median.
+func spread(v []float64) float64 { return (slices.Max(v) - slices.Min(v)) / median(v) }
 
 // number shows three digits or more.
 func number(v float64) string {

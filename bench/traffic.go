@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -15,19 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blockLines is how many lines go into one write: 300 KB at 600 bytes each.
-const blockLines = 512
+// blockSize is how many bytes go into one write, rounded down to whole lines.
+const blockSize = 300 << 10
+
+// blockLines is how many lines of so many bytes go into one write.
+func blockLines(size int) int { return max(blockSize/size, 1) }
 
 // receiveSize is the most that a sink takes from a socket at once.
 const receiveSize = 1 << 20
 
 // compose returns n lines of exactly size bytes, each a JSON object with its newline.
 func compose(n, size int) []byte {
-	var block []byte
+	block := make([]byte, 0, n*size)
 	for i := range n {
 		start := len(block)
-		block = fmt.Appendf(block, `{"ts":1718040000.%06d,"uid":"C%012x","id.orig_h":"10.1.%d.%d","proto":"tcp","service":"ssl","note":"`,
-			i, i*7919, i/256%256, i%256)
+		block = fmt.Appendf(block, `{"ts":1718040000.%06d,"uid":"C%012x",`, i, i*7919)
+		if size >= 200 {
+			block = fmt.Appendf(block, `"id.orig_h":"10.1.%d.%d","proto":"tcp","service":"ssl",`, i/256%256, i%256)
+		}
+		block = append(block, `"note":"`...)
 		for len(block)-start < size-3 {
 			block = append(block, "abcdefghijklmnopqrstuvwxyz0123456789 "[len(block)%37])
 		}
@@ -38,7 +45,7 @@ func compose(n, size int) []byte {
 
 // sendRole connects, says "connected", and on "go" writes its bytes at full speed, closes, and says "sent".
 func sendRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
-	all, err := connect(o.to, o.conns)
+	all, err := connect(o.to, o.conns, o.clientTLS())
 	if err != nil {
 		return err
 	}
@@ -52,11 +59,11 @@ func sendRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error 
 	return nil
 }
 
-// connect opens n connections, to the addresses in turn.
-func connect(to []string, n int) ([]net.Conn, error) {
+// connect opens n connections, to the addresses in turn, through TLS if there is a config.
+func connect(to []string, n int, config *tls.Config) ([]net.Conn, error) {
 	var all []net.Conn
 	for i := range n {
-		c, err := net.Dial("tcp", to[i%len(to)])
+		c, err := dialSender(to[i%len(to)], config)
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +74,7 @@ func connect(to []string, n int) ([]net.Conn, error) {
 
 // sendAll spreads lines evenly over connections, all at once, and closes them.
 func sendAll(conns []net.Conn, lines int64, size int) error {
-	block := compose(blockLines, size)
+	block := compose(blockLines(size), size)
 	var wg sync.WaitGroup
 	errs := make(chan error, len(conns))
 	for i, c := range conns {
@@ -101,7 +108,7 @@ func send(c net.Conn, block []byte, bytes int64) error {
 // sinkRole listens, says "listening" with its addresses, and discards what comes. It answers "expect N" with "expecting" at once
 // and "reached" when N bytes are there, and "total" with "total BYTES LINES ODD": lines and odd ones are counted with -verify only.
 func sinkRole(o roleOptions, in *bufio.Scanner, say func(string, ...any)) error {
-	s := &sink{line: o.size, verify: o.verify}
+	s := &sink{line: o.size, verify: o.verify, tls: o.serverTLS(), say: say}
 	var addrs []string
 	for range o.ports {
 		ln, err := listen(anyPort)
@@ -129,6 +136,8 @@ func listen(addr string) (net.Listener, error) {
 type sink struct {
 	line   int
 	verify bool
+	tls    *tls.Config // nil: plain
+	say    func(format string, args ...any)
 
 	bytes, lines, odd atomic.Int64
 	goal              atomic.Pointer[goal]
@@ -173,10 +182,36 @@ func (s *sink) accept(ln net.Listener) {
 
 func (s *sink) receive(c *net.TCPConn) {
 	defer c.Close()
-	if s.verify {
+	switch {
+	case s.tls != nil:
+		s.receiveTLS(c)
+	case s.verify:
 		s.look(c)
-	} else {
+	default:
 		s.discard(c)
+	}
+}
+
+func (s *sink) receiveTLS(c *net.TCPConn) {
+	secure := tls.Server(c, s.tls)
+	defer secure.Close()
+	if err := secure.Handshake(); err != nil {
+		return // the proxy was only tried
+	}
+	if err := agreed(secure.ConnectionState()); err != nil {
+		s.say("error %v", err)
+		return
+	}
+	if s.verify {
+		s.look(secure)
+		return
+	}
+	for buf := make([]byte, 64<<10); ; {
+		n, err := secure.Read(buf)
+		s.add(int64(n))
+		if err != nil {
+			return
+		}
 	}
 }
 
@@ -202,7 +237,7 @@ func (s *sink) discard(c *net.TCPConn) {
 }
 
 // look counts lines, and among them those that are not as they were composed.
-func (s *sink) look(c *net.TCPConn) {
+func (s *sink) look(c net.Conn) {
 	r := bufio.NewReaderSize(c, receiveSize)
 	for {
 		line, err := r.ReadSlice('\n')

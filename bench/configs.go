@@ -1,0 +1,73 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"embed"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"linesplit/internal/testcert"
+)
+
+// The other proxies' configurations. What each is tuned for, and what it does not do, stands in them.
+//
+//go:embed haproxy.cfg nginx.conf rsyslog.conf socat.args
+var configFiles embed.FS
+
+var configs = template.Must(template.ParseFS(configFiles, "*"))
+
+// configData is what configurations are made of.
+type configData struct {
+	Threads       int
+	Listen        address
+	Targets       []address
+	TLSIn, TLSOut bool
+	Suite         string         // the only one to use, as OpenSSL calls it
+	Certs         testcert.Files // with TLS
+	Pair          string         // the server's certificate and key in one file
+	Splice        bool           // HAProxy
+	Module        string         // nginx's stream module, empty where it is built in
+	Dir           string         // to work in
+}
+
+// address is HOST:PORT, and both halves of it.
+type address struct{ Host, Port string }
+
+func (a address) String() string { return net.JoinHostPort(a.Host, a.Port) }
+
+// splitAddress takes apart what a listener calls its address.
+func splitAddress(s string) (a address) {
+	a.Host, a.Port, _ = net.SplitHostPort(s)
+	return a
+}
+
+func (b *bench) configData(s setup, listen string, targets []string) configData {
+	d := configData{Threads: b.threads, Listen: splitAddress(listen), TLSIn: s.tls.in, TLSOut: s.tls.out, Suite: suiteName,
+		Certs: b.certs.Files, Pair: b.certs.pair, Splice: s.name == splicing, Module: b.programs.nginx.module, Dir: b.dir}
+	for _, t := range targets {
+		d.Targets = append(d.Targets, splitAddress(t))
+	}
+	return d
+}
+
+// configure writes a configuration to a file of ours and returns its path.
+func (b *bench) configure(name string, d configData) (string, error) {
+	var text bytes.Buffer
+	if err := configs.ExecuteTemplate(&text, name, d); err != nil {
+		return "", err
+	}
+	path := filepath.Join(b.dir, name)
+	return path, os.WriteFile(path, text.Bytes(), 0o600)
+}
+
+// arguments returns a configuration that is a command line, one argument to a line.
+func arguments(name string, d configData) ([]string, error) {
+	var text bytes.Buffer
+	err := configs.ExecuteTemplate(&text, name, d)
+	return strings.Split(strings.TrimSpace(text.String()), "\n"), err
+}

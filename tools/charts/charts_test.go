@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// testdata/bench.json is what a test of bench writes (go test ./bench -update), so that both agree on what is in it.
+const sample = "testdata/bench.json"
+
+func sampleFigures(t *testing.T) []figure {
+	t.Helper()
+	figures, err := read(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return figures
+}
+
+func TestAllIsDrawnBesideTheFile(t *testing.T) {
+	text, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "bench.json")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(path); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{}
+	for _, f := range sampleFigures(t) {
+		kinds[f.Kind] = true
+		for _, suffix := range []string{".svg", "-dark.svg"} {
+			svg, err := os.ReadFile(filepath.Join(filepath.Dir(path), f.Name+suffix))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			checkSVG(t, f, svg)
+		}
+	}
+	if len(kinds) != 3 {
+		t.Errorf("the sample has %v alone", kinds)
+	}
+}
+
+// checkSVG looks for well-formed XML that says all that the figure names.
+func checkSVG(t *testing.T, f figure, svg []byte) {
+	t.Helper()
+	texts := map[string]string{} // by element
+	element := ""
+	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", f.Name, err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			element = token.Name.Local
+		case xml.CharData:
+			texts[element] += string(token) + "\n"
+		}
+	}
+	words := append([]string{f.Title, f.Unit, f.Axis}, f.Labels...)
+	for _, s := range f.Series {
+		if len(f.Series) > 1 && slices.ContainsFunc(s.Points, func(p *point) bool { return p != nil }) {
+			words = append(words, s.Name)
+		}
+	}
+	for _, word := range words {
+		if !strings.Contains(texts["text"], word) {
+			t.Errorf("%s: %q is not shown", f.Name, word)
+		}
+	}
+	if !strings.Contains(texts["title"], f.Title) || !strings.Contains(texts["desc"], f.Text) {
+		t.Errorf("%s: title %q, description %q", f.Name, texts["title"], texts["desc"])
+	}
+}
+
+func TestSameFigureSameDrawing(t *testing.T) {
+	for _, f := range sampleFigures(t) {
+		before, _ := json.Marshal(f)
+		one, err1 := render(f, light)
+		two, err2 := render(f, light)
+		other, err3 := render(f, dark)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(one, two) || bytes.Equal(one, other) {
+			t.Errorf("%s: same %v, light as dark %v", f.Name, bytes.Equal(one, two), bytes.Equal(one, other))
+		}
+		if after, _ := json.Marshal(f); !bytes.Equal(before, after) {
+			t.Errorf("%s: drawing it has changed it", f.Name)
+		}
+	}
+}
+
+// What a run may leave out, or measure as 0, is no reason to stop.
+func TestOddPoints(t *testing.T) {
+	for _, kind := range []string{"bars", "dots", "lines"} {
+		for name, points := range map[string][]*point{
+			"missing":     {nil, {2, 1, 3, false}},
+			"all missing": {nil, nil},
+			"zero":        {{0, 0, 0, false}, {2, 0, 3, true}},
+			"all zero":    {{0, 0, 0, false}, {0, 0, 0, false}},
+			"huge":        {{1e9, 1, 1e12, true}, {0.001, 0.001, 0.001, false}},
+		} {
+			f := figure{Name: "odd", Title: "a < b & c", Kind: kind, Labels: []string{"one", "two"}, Text: "<&>", Series: []series{{"s", points}, {"t", points}}}
+			svg, err := render(f, light)
+			if err != nil {
+				t.Errorf("%s, %s: %v", kind, name, err)
+				continue
+			}
+			checkSVG(t, f, svg)
+		}
+	}
+}
+
+func TestBadFilesAreRefused(t *testing.T) {
+	const good = `{"sections":[{"figures":[{"name":"a","kind":"bars","labels":["x"],"series":[{"name":"s","points":[null]}]}]}]}`
+	path := filepath.Join(t.TempDir(), "bench.json")
+	for _, c := range []struct{ old, new, want string }{
+		{"", "", ""},
+		{`"kind":"bars"`, `"kind":"pie"`, `no such kind of figure: "pie"`},
+		{`"name":"a"`, `"name":"../a"`, "its name is no file's"},
+		{`"name":"a"`, `"name":""`, "its name is no file's"},
+		{`["x"]`, `[]`, "nothing to show"},
+		{`["x"]`, `["x","y"]`, "s has 1 points for 2 labels"},
+		{`{"sec`, `{sec`, "invalid character"},
+	} {
+		if err := os.WriteFile(path, []byte(strings.Replace(good, c.old, c.new, 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := run(path)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: error = %v, want %q", c.new, err, c.want)
+		}
+	}
+	if err := run("testdata/nowhere.json"); err == nil {
+		t.Error("a file that is not there: no error")
+	}
+}

@@ -1,0 +1,373 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Sizes of a drawing, in points.
+const (
+	width      vg.Length = 460
+	lineHeight vg.Length = 300 // of a chart of lines
+	frame      vg.Length = 76  // title, axis and its name, above and below bars
+	legendRow  vg.Length = 16
+	margin     vg.Length = 8
+	barHeight  vg.Length = 13
+	barGap     vg.Length = 9 // between groups of bars
+	dotRadius  vg.Length = 3.2
+)
+
+// groupPart is the part of a group's room that its bars fill.
+const groupPart = 0.76
+
+// labelRoom is by how much the axis of bars is longer than the longest, for the figure behind it.
+const labelRoom = 1.22
+
+// drawing is a figure on its way.
+type drawing struct {
+	figure
+	palette
+	plot    *plot.Plot
+	height  vg.Length
+	legends [2]plot.Legend // side by side below the plot
+	entries int
+}
+
+// render returns a figure as SVG.
+func render(f figure, p palette) ([]byte, error) {
+	d := &drawing{figure: f, palette: p, plot: plot.New(), height: lineHeight}
+	d.style()
+	var err error
+	switch f.Kind {
+	case "bars":
+		err = d.bars()
+	case "dots":
+		err = d.dots()
+	case "lines":
+		err = d.lines()
+	default:
+		err = fmt.Errorf("no such kind of figure: %q", f.Kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.svg()
+}
+
+// bars draws from 0 to the right, one group for each label.
+func (d *drawing) bars() error {
+	d.grouped()
+	d.plot.X.Tick.Marker = plain{}
+	d.plot.X.Min, d.plot.X.Max = 0, max(d.highest()*labelRoom, 1e-3)
+	for k, s := range d.Series {
+		for i, p := range s.Points {
+			if p == nil {
+				continue
+			}
+			y, half := d.place(i, k), groupPart/2/float64(len(d.Series))
+			bar, err := plotter.NewPolygon(plotter.XYs{{X: 0, Y: y - half}, {X: p.Median, Y: y - half}, {X: p.Median, Y: y + half}, {X: 0, Y: y + half}})
+			if err != nil {
+				return err
+			}
+			bar.Color, bar.LineStyle.Width = d.color(i, k), 0
+			d.plot.Add(bar)
+		}
+		if err := d.ranges(k, true); err != nil {
+			return err
+		}
+		if err := d.figures(k); err != nil {
+			return err
+		}
+		d.name(k, &plotter.Polygon{Color: d.color(0, k)})
+	}
+	return nil
+}
+
+// figures writes each median behind its bar, and a question mark where it is noisy.
+func (d *drawing) figures(k int) error {
+	var at plotter.XYLabels
+	for i, p := range d.Series[k].Points {
+		if p == nil {
+			continue
+		}
+		text := number(p.Median)
+		if p.Noisy {
+			text += " ?"
+		}
+		at.XYs = append(at.XYs, plotter.XY{X: max(p.Median, p.High), Y: d.place(i, k)})
+		at.Labels = append(at.Labels, text)
+	}
+	if len(at.XYs) == 0 {
+		return nil
+	}
+	labels, err := plotter.NewLabels(at)
+	if err != nil {
+		return err
+	}
+	labels.Offset = vg.Point{X: 4}
+	for i := range labels.TextStyle {
+		labels.TextStyle[i].Color, labels.TextStyle[i].Font = d.text, sans(9)
+		labels.TextStyle[i].YAlign = draw.YCenter
+	}
+	d.plot.Add(labels)
+	return nil
+}
+
+// dots draws on a logarithmic scale, from one power of ten to another.
+func (d *drawing) dots() error {
+	d.positive()
+	d.grouped()
+	d.plot.X.Scale, d.plot.X.Tick.Marker = plot.LogScale{}, decades{}
+	d.plot.X.Min, d.plot.X.Max = decadesAround(d.lowest(), d.highest())
+	for k := range d.Series {
+		if err := d.ranges(k, true); err != nil {
+			return err
+		}
+		if err := d.marks(k, func(i int, p *point) plotter.XY { return plotter.XY{X: p.Median, Y: d.place(i, k)} }); err != nil {
+			return err
+		}
+		if len(d.Series) > 1 {
+			continue
+		}
+		if err := d.figures(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// positive leaves out what a logarithmic scale cannot show: medians of 0, and ranges from there.
+func (d *drawing) positive() {
+	d.Series = slices.Clone(d.Series) // the figure itself stays as it is
+	for k, s := range d.Series {
+		points := make([]*point, len(s.Points))
+		for i, p := range s.Points {
+			if p == nil || p.Median <= 0 {
+				continue
+			}
+			points[i] = &point{p.Median, p.Low, p.High, p.Noisy}
+			if p.Low <= 0 {
+				points[i].Low = p.Median
+			}
+		}
+		d.Series[k].Points = points
+	}
+}
+
+// decadesAround returns the powers of ten between which values lie, with some room for a figure behind the highest.
+func decadesAround(lowest, highest float64) (from, to float64) {
+	if highest == 0 {
+		return 1, 10
+	}
+	return math.Pow(10, math.Floor(math.Log10(lowest))), math.Pow(10, math.Ceil(math.Log10(highest*1.3)))
+}
+
+// lines draws each series over evenly spaced labels.
+func (d *drawing) lines() error {
+	d.plot.NominalX(d.Labels...)
+	d.plot.X.Label.Text, d.plot.Y.Label.Text = d.Axis, d.Unit
+	d.plot.X.Min, d.plot.X.Max = -0.3, float64(len(d.Labels))-0.7
+	d.plot.Y.Tick.Marker = plain{}
+	d.plot.Y.Min, d.plot.Y.Max = 0, max(d.highest()*1.05, 1e-3)
+	d.grid(false, true)
+	for k, s := range d.Series {
+		var path plotter.XYs
+		for i, p := range s.Points {
+			if p != nil {
+				path = append(path, plotter.XY{X: float64(i), Y: p.Median})
+			}
+		}
+		if len(path) == 0 {
+			continue
+		}
+		line, err := plotter.NewLine(path)
+		if err != nil {
+			return err
+		}
+		line.Color, line.Width = d.color(-1, k), 1.6
+		d.plot.Add(line)
+		if err := d.ranges(k, false); err != nil {
+			return err
+		}
+		if err := d.marks(k, func(i int, p *point) plotter.XY { return plotter.XY{X: float64(i), Y: p.Median} }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grouped prepares the plot for a group of values per label, the first on top.
+func (d *drawing) grouped() {
+	n := len(d.Labels)
+	names := make([]string, n)
+	for i, label := range d.Labels {
+		names[n-1-i] = label
+	}
+	d.plot.NominalY(names...)
+	d.plot.Y.Min, d.plot.Y.Max = -0.5, float64(n)-0.5
+	d.plot.X.Label.Text = d.Unit
+	d.height = frame + vg.Length(n)*(vg.Length(len(d.Series))*barHeight+barGap)
+	d.grid(true, false)
+}
+
+// place is where a series has its value for a label, on the axis of groups.
+func (d *drawing) place(label, k int) float64 {
+	share := groupPart / float64(len(d.Series))
+	return float64(len(d.Labels)-1-label) + groupPart/2 - (float64(k)+0.5)*share
+}
+
+// ranges draws from the lowest to the highest of each point of a series.
+func (d *drawing) ranges(k int, across bool) error {
+	var at plotter.XYs
+	var from []struct{ Low, High float64 }
+	for i, p := range d.Series[k].Points {
+		if p == nil || p.High <= p.Low {
+			continue
+		}
+		xy := plotter.XY{X: float64(i), Y: p.Median}
+		if across {
+			xy = plotter.XY{X: p.Median, Y: d.place(i, k)}
+		}
+		at = append(at, xy)
+		from = append(from, struct{ Low, High float64 }{p.Median - p.Low, p.High - p.Median})
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	style := draw.LineStyle{Color: d.text, Width: 1}
+	if across {
+		bars, err := plotter.NewXErrorBars(struct {
+			plotter.XYs
+			plotter.XErrors
+		}{at, from})
+		if err != nil {
+			return err
+		}
+		bars.LineStyle, bars.CapWidth = style, 5
+		d.plot.Add(bars)
+		return nil
+	}
+	bars, err := plotter.NewYErrorBars(struct {
+		plotter.XYs
+		plotter.YErrors
+	}{at, from})
+	if err != nil {
+		return err
+	}
+	style.Color = d.color(-1, k)
+	bars.LineStyle, bars.CapWidth = style, 5
+	d.plot.Add(bars)
+	return nil
+}
+
+// marks draws a mark for each point of a series, a hollow one where it is noisy, and names the series.
+func (d *drawing) marks(k int, at func(int, *point) plotter.XY) error {
+	var sure, noisy plotter.XYs
+	for i, p := range d.Series[k].Points {
+		switch {
+		case p == nil:
+		case p.Noisy:
+			noisy = append(noisy, at(i, p))
+		default:
+			sure = append(sure, at(i, p))
+		}
+	}
+	for _, m := range []struct {
+		points plotter.XYs
+		hollow bool
+	}{{sure, false}, {noisy, true}} {
+		if len(m.points) == 0 {
+			continue
+		}
+		marks, err := plotter.NewScatter(m.points)
+		if err != nil {
+			return err
+		}
+		marks.GlyphStyle = d.mark(k, m.hollow)
+		if len(d.Series) == 1 && d.Kind == "dots" {
+			marks.GlyphStyleFunc = d.ownColors(marks.XYs, marks.GlyphStyle)
+		}
+		d.plot.Add(marks)
+	}
+	d.name(k, &plotter.Scatter{GlyphStyle: d.mark(k, false)})
+	return nil
+}
+
+// ownColors gives each mark the color of its label.
+func (d *drawing) ownColors(at plotter.XYs, style draw.GlyphStyle) func(int) draw.GlyphStyle {
+	return func(n int) draw.GlyphStyle {
+		style.Color = d.color(len(d.Labels)-1-int(math.Round(at[n].Y)), 0)
+		return style
+	}
+}
+
+// lowest and highest look at all ranges.
+func (d *drawing) lowest() float64 {
+	lowest := math.Inf(1)
+	d.each(func(p *point) { lowest = min(lowest, p.Low) })
+	return lowest
+}
+
+func (d *drawing) highest() float64 {
+	highest := 0.0
+	d.each(func(p *point) { highest = max(highest, p.High) })
+	return highest
+}
+
+func (d *drawing) each(f func(*point)) {
+	for _, s := range d.Series {
+		for _, p := range s.Points {
+			if p != nil {
+				f(p)
+			}
+		}
+	}
+}
+
+// number shows three digits or more.
+func number(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 1:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
+
+// plain are the usual ticks, their names without zeros behind the point.
+type plain struct{}
+
+// Ticks returns those between two values.
+func (plain) Ticks(from, to float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(from, to)
+	for i, t := range ticks {
+		if !t.IsMinor() {
+			ticks[i].Label = strconv.FormatFloat(math.Round(t.Value*1e6)/1e6, 'f', -1, 64)
+		}
+	}
+	return ticks
+}
+
+// decades are the ticks of a logarithmic scale: powers of ten with their names, the others without.
+type decades struct{}
+
+// Ticks returns those between two powers of ten.
+func (decades) Ticks(from, to float64) (ticks []plot.Tick) {
+	for v := from; v <= to*1.001; v *= 10 {
+		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+		for n := 2.0; n < 10 && v*n < to; n++ {
+			ticks = append(ticks, plot.Tick{Value: v * n})
+		}
+	}
+	return ticks
+}
