@@ -58,7 +58,9 @@ func (l *logs) close() {
 			l.Warn("lines of a log were dropped, since nobody read them in time", "log", d.Label, "lines", d.N)
 		}
 	}
-	l.err.Close(logPatience)
+	if l.err != nil {
+		l.err.Close(logPatience)
+	}
 }
 
 func newLogger(cfg config, w io.Writer) *slog.Logger {

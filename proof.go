@@ -40,7 +40,7 @@ could not be staged; 2: a flag is wrong; 3: the proxy does not start.
 				"made of -config, {self} is linesplit, {flags} what a scenario has it wait for, {ca} the file with the certificate of targets that speak TLS"},
 			{"config", "FILE", "", groupProxy, anyMode, "configuration of the proxy, a template: {{.Listen}}, {{range .Targets}}, {{.TLS}}, {{.CA}}, {{.Dir}}; {{host .Listen}}, {{port .Listen}}"},
 			{"only", "NAMES", "", groupScenarios, anyMode, "these scenarios alone; repeatable or comma separated; see -list"},
-			{"short", "", "", groupScenarios, anyMode, "fewer rounds and less data: all scenarios within a minute"},
+			{"short", "", "", groupScenarios, anyMode, "fewer rounds and less data: all scenarios within a minute, if the proxy is linesplit"},
 			{"keep-going", "", "", groupScenarios, anyMode, "go on after a scenario that the proxy did not pass"},
 			{"list", "", "", groupScenarios, anyMode, "print the scenarios and exit"},
 			{"json", "", "", groupResult, anyMode, "print the result as JSON"},
@@ -129,7 +129,7 @@ func proofTool(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	follow(&p.Options, console.New(stderr))
 
 	results, err := proof.Run(ctx, p.Options)
-	if writeErr := p.write(stdout, results); err == nil {
+	if writeErr := p.write(stdout, results, err == nil && proof.Passed(results)); err == nil {
 		err = writeErr
 	}
 	return p.exitCode(results, err, stderr)
@@ -166,11 +166,11 @@ type proofReport struct {
 	Proxy   string         `json:"proxy"`
 	Version string         `json:"version"` // of this linesplit
 	Short   bool           `json:"short"`
-	Passed  bool           `json:"passed"`
+	Passed  bool           `json:"passed"` // the run came to its end, and nothing speaks against the proxy
 	Results []proof.Result `json:"results"`
 }
 
-func (p proofSettings) write(w io.Writer, results []proof.Result) error {
+func (p proofSettings) write(w io.Writer, results []proof.Result, passed bool) error {
 	if !p.json {
 		if len(results) == 0 {
 			return nil
@@ -180,7 +180,7 @@ func (p proofSettings) write(w io.Writer, results []proof.Result) error {
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(proofReport{p.command, buildVersion(), p.Short, proof.Passed(results), append([]proof.Result{}, results...)})
+	return e.Encode(proofReport{p.command, buildVersion(), p.Short, passed, append([]proof.Result{}, results...)})
 }
 
 // exitCode says what was not well.

@@ -90,7 +90,8 @@ func TestProofOfAProxyThatDoesNotStart(t *testing.T) {
 	if code != exitCannotRun || stdout != "" || !strings.Contains(stderr, "the proxy does not start") || !strings.Contains(stderr, "/no/such/proxy") {
 		t.Errorf("exit code %d, want %d\n%s%s", code, exitCannotRun, stdout, stderr)
 	}
-	if code, stdout, _ = runProof(t, "-json", "-proxy", "false {listen} {targets}"); code != exitCannotRun || !strings.Contains(stdout, `"results": []`) {
+	if code, stdout, _ = runProof(t, "-json", "-proxy", "false {listen} {targets}"); code != exitCannotRun || !strings.Contains(stdout, `"results": []`) ||
+		!strings.Contains(stdout, `"passed": false`) { // as if nothing tried were nothing lost
 		t.Errorf("exit code %d, want %d\n%s", code, exitCannotRun, stdout)
 	}
 }

@@ -60,9 +60,9 @@ With -control it takes orders over HTTP, for all listeners, or with ?sink=2 for 
 			{"control-anywhere", "", "", groupBehaviour, anyMode, "let -control be any address"},
 
 			{"verify", "", "", groupAccount, anyMode, "check each numbered record, and report what is missing, repeated, altered, torn or out of order, and how long they took"},
-			{"strict", "", "", groupAccount, anyMode, "with -verify: nothing but numbered records is expected"},
+			{"strict", "", "", groupAccount, anyMode, "with -verify: nothing but numbered records is expected, and any other line is a fault"},
 			{"expect", "FILE", "", groupAccount, anyMode, "with -verify: what linesplit send said on its standard output that it has sent, read at the end; repeatable or comma separated. " +
-				"Without it a lost tail cannot be known"},
+				"Without it a lost tail cannot be known. Implies -strict"},
 			{"output", "FILE", "", groupAccount, anyMode, "write all lines to this file, - for standard output; the account is then on standard error"},
 			{"json", "", "", groupAccount, anyMode, "print the account as JSON"},
 
@@ -107,7 +107,7 @@ func parseSink(t tool, args []string) (sinkSettings, error) {
 	}
 	o := sinkSettings{
 		verify:     s.bool("verify"),
-		strict:     s.bool("strict"),
+		strict:     s.bool("strict") || len(s.list("expect")) > 0, // who knows what was sent knows that it was nothing else
 		expect:     s.list("expect"),
 		output:     s.text("output"),
 		json:       s.bool("json"),

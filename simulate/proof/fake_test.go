@@ -32,6 +32,8 @@ const (
 	repeats = "repeats" // each 10th
 	invents = "invents" // a half after each 100th
 	tears   = "tears"   // none, but it passes on what stands behind the last newline when a connection is reset
+	ends    = "ends"    // none, but what stands behind the last newline when a connection is reset gets one, and is passed on
+	buffers = "buffers" // none, but it takes all that senders have, and holds it for as long as it takes
 	dies    = "dies"    // behind the 500th
 	lingers = "lingers" // has a child that outlives it
 	fails   = "fails"   // exits with code 1 at SIGTERM
@@ -80,10 +82,16 @@ func (f *fake) serve(conn net.Conn) {
 		}
 	}()
 	in := bufio.NewReaderSize(conn, 64<<10)
+	if f.fault == buffers {
+		in = bufio.NewReader(buffered(conn))
+	}
 	for {
 		line, err := in.ReadBytes('\n')
-		if err != nil && err != io.EOF && f.fault != tears {
+		if err != nil && err != io.EOF && f.fault != tears && f.fault != ends {
 			return
+		}
+		if f.fault == ends && err != nil && len(line) > 0 {
+			line = append(line, '\n')
 		}
 		for len(line) > 0 && !f.forward(out, line) {
 			if out != nil {
@@ -119,6 +127,30 @@ func (f *fake) forward(out net.Conn, line []byte) bool {
 	}
 	_, err := out.Write(line)
 	return err == nil
+}
+
+// buffered reads all there is, whoever reads on.
+func buffered(conn net.Conn) io.Reader {
+	r, w := io.Pipe()
+	pieces := make(chan []byte, 1<<20)
+	go func() {
+		defer close(pieces)
+		for {
+			b := make([]byte, 32<<10)
+			n, err := conn.Read(b)
+			pieces <- b[:n]
+			if err != nil {
+				return
+			}
+		}
+	}()
+	go func() {
+		defer w.Close()
+		for b := range pieces {
+			w.Write(b)
+		}
+	}()
+	return r
 }
 
 // fakeTemplate starts the fake with a fault.

@@ -15,6 +15,7 @@ func (s *stage) finish() Result {
 			s.endProxy(p)
 		}
 	}
+	s.restore()
 	s.endSenders()
 	for _, conn := range s.byHand {
 		conn.Close()
@@ -25,6 +26,17 @@ func (s *stage) finish() Result {
 	}
 	s.endTargets()
 	return s.account()
+}
+
+// restore gives a proxy its targets back where a scenario broke off, or all that it still has would seem lost.
+func (s *stage) restore() {
+	if !s.failed() || s.ctx.Err() != nil || s.island != nil {
+		return
+	}
+	for _, t := range s.targets {
+		t.Resume()
+		t.Restart() // where that fails, there is an error already
+	}
 }
 
 // settle waits until every line has been read, or no more come.
@@ -53,8 +65,13 @@ func (s *stage) endProxy(p *proxy) {
 	if p == nil {
 		return
 	}
-	if s.ctx.Err() != nil || p.ended() {
+	if s.ctx.Err() != nil {
 		p.kill()
+		return
+	}
+	if p.ended() { // nobody has told it to
+		p.kill()
+		s.fail(Failed, "the proxy has ended: %s", p.said)
 		return
 	}
 	p.terminate()

@@ -131,7 +131,9 @@ func runScenario(ctx context.Context, o Options, s scenario, id identity, dir st
 	}
 	st.setUp()
 	fatal := st.err
-	s.play(st)
+	if !st.failed() { // else there may be no targets to play with
+		s.play(st)
+	}
 	r := st.finish()
 	r.Seconds = time.Since(begin).Seconds()
 	if errors.Is(fatal, ErrCannotStart) && ctx.Err() == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"linesplit/simulate/record"
+	"linesplit/simulate/sink"
 )
 
 // testQuiet is enough where everything is on this machine, and nothing is stalled when it ends.
@@ -50,6 +51,7 @@ func TestVerdicts(t *testing.T) {
 		{fault: repeats, scenario: "connection-churn", want: OK,
 			exact: func(r Result) bool { return r.Duplicated == r.Sent/10 && r.Corrupt+r.Lost == 0 }},
 		{fault: tears, scenario: "unterminated-lines", want: Corrupt, note: "half a li"},
+		{fault: ends, scenario: "unterminated-lines", want: Corrupt, note: "half a li"},
 		{fault: dies, scenario: "connection-churn", want: Lost, note: "the proxy has ended"},
 		{fault: fails, scenario: "connection-churn", want: OK},
 		{fault: fails, scenario: "connection-churn", own: true, want: Failed, note: "exit code 1"},
@@ -131,6 +133,57 @@ func TestProxyThatDoesNotStart(t *testing.T) {
 		if !errors.Is(err, ErrCannotStart) || len(results) > 0 {
 			t.Errorf("%s: %v, %v", name, results, err)
 		}
+	}
+}
+
+// Without root there is no island, and so no target: that is no reason to play.
+func TestScenarioIsNotPlayedWithoutATarget(t *testing.T) {
+	played := false
+	s := scenario{name: "played", cast: cast{tls: true}, play: func(*stage) { played = true }}
+	r, err := runScenario(t.Context(), Options{}, s, identity{}, t.TempDir(), Progress{})
+	if err != nil || r.Verdict != Skipped || played {
+		t.Errorf("%+v, %v; played: %v", r, err, played)
+	}
+}
+
+// A proxy that ends when all lines have gone through, but before anybody has told it to, has crashed all the same.
+func TestProxyThatEndsUnaskedIsNoticed(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		s := newStage(t.Context(), Options{Own: own, Proxy: fakeTemplate(t, "")}.withDefaults(), scenario{}, identity{}, Progress{})
+		s.dir = t.TempDir()
+		s.setUp()
+		p := s.proxies[0]
+		p.terminate()
+		<-p.done
+		if r := s.finish(); r.Verdict != Failed || !strings.Contains(r.Note, "the proxy has ended") {
+			t.Errorf("own %v: %+v", own, r)
+		}
+	}
+}
+
+// A proxy with room for all that senders have need not hold them back.
+func TestProxyThatBuffersPasses(t *testing.T) {
+	t.Parallel()
+	o := Options{Proxy: fakeTemplate(t, buffers), Short: true, Only: []string{"all-stalled"}, quiet: patience} // it does not drain when it is told to end
+	results, err := Run(t.Context(), o)
+	if err != nil || len(results) != 1 || results[0].Verdict != OK {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+// Targets that a scenario has left paused when it broke off are no fault of the proxy's.
+func TestScenarioThatBreaksOffLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := scenario{name: "breaks-off", play: func(s *stage) {
+		s.load(1, steady)
+		s.flow(100)
+		s.each((*sink.Sink).Pause)
+		s.sleep(lastGulp)
+		s.stages(false, "nothing")
+	}}
+	r, err := runScenario(t.Context(), Options{Proxy: fakeTemplate(t, buffers), quiet: patience}, s, identity{}, t.TempDir(), Progress{})
+	if err != nil || r.Verdict != Unproven || r.Lost > 0 || r.Sent < 100 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

@@ -153,7 +153,7 @@ func (t *tail) String() string {
 	return strings.TrimSpace(string(t.b))
 }
 
-// peak is the most memory that the proxies of a scenario have held together. Safe for concurrent use.
+// peak is the most memory that any of the proxies of a scenario has held. Safe for concurrent use.
 type peak struct {
 	mu    sync.Mutex
 	bytes map[int]int64 // by process that was started: of it and its children

@@ -74,8 +74,9 @@ type mark struct {
 
 func newStage(ctx context.Context, o Options, s scenario, id identity, at Progress) *stage {
 	return &stage{ctx: ctx, o: o, scenario: s, id: id, at: at, verdict: OK,
-		// A proxy that forwards bytes passes an unfinished last line on with the end of its connection, as it came.
-		tally: tally.New(tally.Options{EndEndsLine: !o.Own}),
+		// A proxy that forwards bytes passes an unfinished last line on with the end of its connection, as it came. Strict, since the first
+		// half of a record is none, and with a newline it looks like any line.
+		tally: tally.New(tally.Options{EndEndsLine: !o.Own, Strict: true}),
 		sent:  make(map[uint32]uint64)}
 }
 

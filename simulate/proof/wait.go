@@ -140,13 +140,21 @@ func (s *stage) flowTo(t *sink.Sink, n uint64) {
 	s.until("lines reach the target "+t.Addr(), func() bool { return t.Lines() >= enough && t.Open() > 0 })
 }
 
-// heldBack waits until senders have not got rid of anything for a while.
-func (s *stage) heldBack() {
+// heldBack waits until senders have not got rid of anything for a while, and says in words until when that was. Only linesplit must come to hold
+// them back: others may have more memory, or a disk.
+func (s *stage) heldBack() string {
 	last, since := uint64(0), time.Now()
+	enough := since.Add(s.o.patience / 4)
+	held := false
 	s.until("senders are held back", func() bool {
 		if now := sum(s.allSent()); now != last {
 			last, since = now, time.Now()
 		}
-		return time.Since(since) > 500*time.Millisecond
+		held = time.Since(since) > 500*time.Millisecond
+		return held || !s.o.Own && time.Now().After(enough)
 	})
+	if held {
+		return "until senders were held back"
+	}
+	return "while the proxy took whatever senders had"
 }

@@ -47,8 +47,8 @@ func (s *source) read(ctx context.Context, r io.Reader, repeat int) error {
 		if err != nil {
 			return err
 		}
-		any, err := s.pass(ctx, from)
-		if err != nil || !any || ctx.Err() != nil || repeat >= 0 && n+1 >= repeat {
+		some, err := s.pass(ctx, from)
+		if err != nil || !some || ctx.Err() != nil || repeat >= 0 && n+1 >= repeat {
 			return err
 		}
 	}
@@ -95,12 +95,12 @@ func (k *keeper) Read(b []byte) (int, error) {
 }
 
 // pass hands out all lines of r, and says whether there were any.
-func (s *source) pass(ctx context.Context, r io.Reader) (any bool, err error) {
+func (s *source) pass(ctx context.Context, r io.Reader) (some bool, err error) {
 	buf := s.buffer()
 	for {
 		if len(buf) == cap(buf) {
 			if len(buf) >= longestLine {
-				return any, fmt.Errorf("a line of more than %d bytes", longestLine)
+				return some, fmt.Errorf("a line of more than %d bytes", longestLine)
 			}
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
 		}
@@ -114,10 +114,10 @@ func (s *source) pass(ctx context.Context, r io.Reader) (any bool, err error) {
 			if !s.give(ctx, buf[:end]) {
 				return true, nil
 			}
-			any, buf = true, next
+			some, buf = true, next
 		}
 		if err != nil {
-			return any, unless(err, io.EOF)
+			return some, unless(err, io.EOF)
 		}
 	}
 }

@@ -135,7 +135,7 @@ func (c *conn) read() error {
 func (c *conn) fetch(room []byte, m *mood) (int, error) {
 	m.reads.RLock()
 	defer m.reads.RUnlock()
-	if !c.arm(m) {
+	if m.silent() || !c.arm(m) { // it may have become silent since serve was last awake
 		return 0, nil
 	}
 	if m.ResetUnread && c.bytes > 0 {

@@ -116,10 +116,10 @@ var orders = map[string]order{ // read-only
 	},
 	"/close-unread": func(s *Sink, r *http.Request) (any, error) {
 		stall, err := duration(r, "stall", defaultStall)
-		if err == nil {
-			s.CloseUnread(stall)
+		if err != nil {
+			return nil, err
 		}
-		return nil, err
+		return map[string]int{"unread_bytes": s.CloseUnread(stall)}, nil
 	},
 	"/shutdown": func(s *Sink, r *http.Request) (any, error) {
 		patience, err := duration(r, "patience", defaultPatience)

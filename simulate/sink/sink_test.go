@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -210,6 +211,21 @@ func TestPauseAndResume(t *testing.T) {
 			waitFor(t, "a line", func() bool { return s.Lines() == i+2 })
 		}
 	})
+}
+
+// A connection that was awake when it looked, and then finds a sink that is paused, once read what came next all the same.
+func TestNothingIsReadOfAPausedMood(t *testing.T) {
+	s := start(t, Options{})
+	p := dial(t, s)
+	p.send(t, []byte("line\n"))
+	waitFor(t, "a line", func() bool { return s.Lines() == 1 })
+	s.Pause()
+	p.send(t, []byte("line\n"))
+	c := s.all()[0]
+	waitFor(t, "it to arrive", func() bool { return unreadBytes(c.raw) > 0 || runtime.GOOS != "linux" })
+	if n, err := c.fetch(make([]byte, 10), s.mood.Load()); n != 0 || err != nil {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
 }
 
 func TestRestartOfWhatRuns(t *testing.T) {
