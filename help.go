@@ -146,7 +146,7 @@ Usage:
   linesplit [flags]                   run until SIGTERM
   linesplit demo                      see it at work for 15 seconds; needs nothing else
   linesplit send, linesplit sink      senders and test targets that account for every line (-help)
-  linesplit proof                     stage faults against linesplit, or any proxy, and count what is lost
+  linesplit proof                     stage faults against it, or any proxy, and count what is lost
   linesplit healthcheck [-admin A]    exit 0 if the linesplit with the admin address A is alive
 
 Each flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as
