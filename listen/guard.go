@@ -13,23 +13,35 @@ import (
 	"time"
 )
 
-// Guard says who may connect over TCP and UDP, and who speaks for others. The zero value lets everybody in. One Guard
-// may serve any number of listeners; its exported fields are not to be changed once it does. Its methods are safe for
-// concurrent use. It has no say over Unix sockets and standard input.
-type Guard struct {
+// Lists are networks by what those may who are in them. They hold IPv4 networks as such, not mapped to IPv6; see
+// ParsePrefix.
+type Lists struct {
 	// Deny is looked at first: an address in one of its networks is refused. Then Allow: if it is not empty, an
 	// address in none of its networks is refused. That is before anything is read; TCP connections are reset,
-	// datagrams dropped. Both hold IPv4 networks as such, not mapped to IPv6; see ParsePrefix.
+	// datagrams dropped.
 	Allow, Deny []netip.Prefix
 	// ProxyFrom is where proxies are. They may connect whatever Allow and Deny say, and each of their TCP connections
 	// has to begin with a PROXY protocol header, version 1 or 2. The address in it is the connection's from then on,
 	// also for Allow and Deny. A header that names none (LOCAL, UNKNOWN, a Unix socket) leaves the proxy's own. Where
 	// the header is wrong or missing the connection is reset. What others send is never taken for a header.
 	ProxyFrom []netip.Prefix
+}
+
+// Guard says who may connect over TCP and UDP, and who speaks for others. The zero value lets everybody in. One Guard
+// may serve any number of listeners; its exported fields are not to be changed once it does, but see Set. Its methods are
+// safe for concurrent use. It has no say over Unix sockets and standard input.
+type Guard struct {
+	// Allow, Deny and ProxyFrom are what Lists say, until Set says otherwise.
+	Allow, Deny, ProxyFrom []netip.Prefix
 	// HeaderTimeout is how long a proxy may take for its header: 5 s if it is 0.
 	HeaderTimeout time.Duration
 	// Logger gets refusals in sum. nil discards.
 	Logger *slog.Logger
+
+	lists atomic.Pointer[Lists] // changes under mu; nil: those above
+
+	mu       sync.Mutex
+	headless bool // a listener was opened that reads no headers
 
 	denied, proxyErrors       atomic.Uint64
 	deniedLog, proxyErrorsLog summary
@@ -55,19 +67,54 @@ func (g *Guard) headerTimeout() time.Duration {
 	return g.HeaderTimeout
 }
 
-// restricts says whether there is anybody who may not connect. A nil Guard restricts nobody.
-func (g *Guard) restricts() bool { return g != nil && len(g.Allow)+len(g.Deny) > 0 }
+// ErrHeadless is why Set cannot have proxies begin to speak for others.
+var ErrHeadless = errors.New("some listeners were opened without proxies and would take PROXY protocol headers for data: restart")
 
-// hasProxies says whether some connections have headers.
-func (g *Guard) hasProxies() bool { return g != nil && len(g.ProxyFrom) > 0 }
+// Set replaces all lists at once, for connections and datagrams that come from now on. Those that are there stay, and a proxy
+// whose header is being read has time for it. It keeps l, which is not to be changed any more. Where ProxyFrom was empty when a
+// TCP listener was opened it has to remain so: else the error is ErrHeadless, and nothing has changed.
+func (g *Guard) Set(l Lists) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(l.ProxyFrom) > 0 && g.headless {
+		return ErrHeadless
+	}
+	g.lists.Store(&l)
+	return nil
+}
+
+// now returns the lists that hold.
+func (g *Guard) now() Lists {
+	if l := g.lists.Load(); l != nil {
+		return *l
+	}
+	return Lists{g.Allow, g.Deny, g.ProxyFrom}
+}
+
+// restricts says whether there is anybody who may not connect. A nil Guard restricts nobody.
+func (g *Guard) restricts() bool { return g != nil && g.now().restrict() }
+
+func (l Lists) restrict() bool { return len(l.Allow)+len(l.Deny) > 0 }
+
+// hasProxies says whether a listener that is being opened has to read headers. If not, there never will be any.
+func (g *Guard) hasProxies() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	has := len(g.now().ProxyFrom) > 0
+	g.headless = g.headless || !has
+	return has
+}
 
 // admits judges an address, and counts and logs if it is refused.
 func (g *Guard) admits(from netip.AddrPort) bool {
-	if !g.restricts() {
+	if g == nil {
 		return true
 	}
-	a := plain(from.Addr())
-	if !contain(g.Deny, a) && (len(g.Allow) == 0 || contain(g.Allow, a)) {
+	l := g.now()
+	if !l.restrict() || l.admit(plain(from.Addr())) {
 		return true
 	}
 	g.denied.Add(1)
@@ -75,8 +122,14 @@ func (g *Guard) admits(from netip.AddrPort) bool {
 	return false
 }
 
+func (l Lists) admit(a netip.Addr) bool {
+	return !contain(l.Deny, a) && (len(l.Allow) == 0 || contain(l.Allow, a))
+}
+
 // isProxy says whether a connection from this address begins with a header.
-func (g *Guard) isProxy(from netip.AddrPort) bool { return contain(g.ProxyFrom, plain(from.Addr())) }
+func (g *Guard) isProxy(from netip.AddrPort) bool {
+	return contain(g.now().ProxyFrom, plain(from.Addr()))
+}
 
 func (g *Guard) headerFailed(from netip.AddrPort, err error) {
 	g.proxyErrors.Add(1)

@@ -5,6 +5,7 @@
 //	udp://host:port                       UDP, for whole lines or, with OpenPacket, datagrams as they are
 //	unix:///path?mode=0660&uid=…&gid=…    a socket file; the options are optional
 //	unix://@name                          an abstract Unix socket (Linux); it has no file, so anybody on the machine may connect
+//	systemd:name                          sockets that systemd has opened, see Inherited; ?tls=true for TLS
 //	stdin:                                standard input, as a listener with one connection
 //
 // Parse finds what is wrong with a value itself, Spec.Check what can be known of the world without listening, and Open
@@ -112,7 +113,8 @@ type deadlineListener interface {
 // namedListener is a TCP listener, with or without TLS and PROXY headers, that knows what it is called.
 type namedListener struct {
 	deadlineListener
-	config *tls.Config // nil: plain
+	socket *net.TCPListener // below it
+	config *tls.Config      // nil: plain
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
@@ -125,15 +127,28 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 	// Go listens with Multipath TCP where it can, and such sockets lack some of the options and counts that plain ones
 	// have. No sender of lines has a second path to gain by it.
 	lc.SetMultipathTCP(false)
+	if s.reuse {
+		lc.Control = sharePort
+	}
 	ln, err := lc.Listen(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, plainer(err)
 	}
 	tcp := ln.(*net.TCPListener)
-	if guard.hasProxies() {
-		return &namedListener{newProxyListener(tcp, guard), config}, nil
+	if s.reuse {
+		if err := stepForward(tcp); err != nil {
+			ln.Close()
+			return nil, err
+		}
 	}
-	return &namedListener{&tcpListener{tcp, guard}, config}, nil
+	return serveTCP(tcp, config, guard), nil
+}
+
+func serveTCP(ln *net.TCPListener, config *tls.Config, guard *Guard) *namedListener {
+	if guard.hasProxies() {
+		return &namedListener{newProxyListener(ln, guard), ln, config}
+	}
+	return &namedListener{&tcpListener{ln, guard}, ln, config}
 }
 
 // Accept waits for the next connection. It does not shake hands.
@@ -144,6 +159,10 @@ func (l *namedListener) Accept() (net.Conn, error) {
 	}
 	return tls.Server(tlsconf.Watch(conn), l.config), nil
 }
+
+// StepAside has the kernel give new connections to the process that has opened the same place after this one, if there is
+// one; see [Spec.ReusePort]. Those on their way here still arrive here.
+func (l *namedListener) StepAside() error { return stepAside(l.socket) }
 
 // String returns the actual address as a -listen value.
 func (l *namedListener) String() string {

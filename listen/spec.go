@@ -23,8 +23,10 @@ const (
 	schemeUDP   = "udp"
 	schemeUnix  = "unix"
 	schemeStdin = "stdin"
+	// schemeInherited names sockets that systemd opens; see Inherited.
+	schemeInherited = "systemd"
 
-	known = "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name and stdin:"
+	known = "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, systemd:name and stdin:"
 )
 
 // maxPath is how long a socket's path can be: the kernel's room for it, less the zero that ends it (Linux: 107 bytes).
@@ -36,10 +38,12 @@ const unset = -1
 // Spec is a parsed -listen value. Specs of equal values compare equal with ==. The zero Spec names nothing.
 type Spec struct {
 	scheme  string
-	address string // host:port, path or @name
+	address string // host:port, path, @name, or of inherited sockets their name, which may be empty
 	mode    int    // permissions of the socket file; unset: what the umask leaves
 	uid     int    // owner of the socket file; unset: this process's
 	gid     int    // likewise its group
+	secure  bool   // inherited sockets: TLS
+	reuse   bool   // see ReusePort
 }
 
 // Parse reads a -listen value. Errors say what would be right.
@@ -60,6 +64,9 @@ func parse(value string) (Spec, error) {
 		}
 		return s, nil
 	}
+	if scheme == schemeInherited && found {
+		return parseInherited(s, rest)
+	}
 	rest, found = strings.CutPrefix(rest, "//")
 	switch {
 	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeUnix}, scheme):
@@ -74,6 +81,22 @@ func parse(value string) (Spec, error) {
 	default:
 		return s, fmt.Errorf("unknown scheme %q: %s", scheme, known)
 	}
+}
+
+func parseInherited(s Spec, rest string) (Spec, error) {
+	name, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(name, "/") {
+		return s, fmt.Errorf("name %q holds a slash: want systemd:name, with the FileDescriptorName of the socket unit, or systemd: for all", name)
+	}
+	s.address = name
+	switch query {
+	case "":
+	case "tls=true":
+		s.secure = true
+	default:
+		return s, fmt.Errorf("option %q: want ?tls=true or none", query)
+	}
+	return s, nil
 }
 
 // checkHostPort accepts an address with a numeric port.
@@ -194,8 +217,13 @@ func lookupGroup(name string) (string, error) {
 
 // String returns the value in canonical form: Parse of it gives the same Spec.
 func (s Spec) String() string {
-	if s.scheme == schemeStdin {
+	switch {
+	case s.scheme == schemeStdin:
 		return "stdin:"
+	case s.Inherited() && s.secure:
+		return "systemd:" + s.address + "?tls=true"
+	case s.Inherited():
+		return "systemd:" + s.address
 	}
 	var options []string
 	if s.mode != unset {
@@ -214,13 +242,23 @@ func (s Spec) String() string {
 }
 
 // TLS reports whether the listener speaks TLS, and Open needs a configuration for it.
-func (s Spec) TLS() bool { return s.scheme == schemeTLS }
+func (s Spec) TLS() bool { return s.scheme == schemeTLS || s.secure }
 
 // UDP reports whether it takes datagrams: then OpenPacket opens it as well as Open.
 func (s Spec) UDP() bool { return s.scheme == schemeUDP }
 
 // Stdin reports whether it is standard input, which ends by itself.
 func (s Spec) Stdin() bool { return s.scheme == schemeStdin }
+
+// Inherited reports whether it stands for sockets that systemd has opened: then [Inherited] opens it in place of Open.
+func (s Spec) Inherited() bool { return s.scheme == schemeInherited }
+
+// ReusePort returns the same place, opened so that a new process can listen there while an old one still does. TCP and UDP
+// sockets share the port (SO_REUSEPORT, socket(7)), and a socket file is replaced.
+func (s Spec) ReusePort() Spec {
+	s.reuse = true
+	return s
+}
 
 func (s Spec) abstract() bool { return s.scheme == schemeUnix && strings.HasPrefix(s.address, "@") }
 

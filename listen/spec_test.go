@@ -20,23 +20,25 @@ func TestParse(t *testing.T) {
 		want Spec
 		out  string // canonical form, if it differs
 	}{
-		{"tcp://0.0.0.0:9000", Spec{"tcp", "0.0.0.0:9000", unset, unset, unset}, ""},
-		{"tcp://:9000", Spec{"tcp", ":9000", unset, unset, unset}, ""},
-		{"tcp://[::1]:0", Spec{"tcp", "[::1]:0", unset, unset, unset}, ""},
-		{"tcp://[fe80::1%eth0]:65535", Spec{"tcp", "[fe80::1%eth0]:65535", unset, unset, unset}, ""},
-		{"tls://localhost:6514", Spec{"tls", "localhost:6514", unset, unset, unset}, ""},
-		{"udp://0.0.0.0:514", Spec{"udp", "0.0.0.0:514", unset, unset, unset}, ""},
-		{"unix:///run/a.sock", Spec{"unix", "/run/a.sock", unset, unset, unset}, ""},
-		{"unix:///run/a.sock?", Spec{"unix", "/run/a.sock", unset, unset, unset}, "unix:///run/a.sock"},
-		{"unix:///run/a%20b", Spec{"unix", "/run/a%20b", unset, unset, unset}, ""},
-		{"unix:///run/a.sock?gid=20&mode=660&uid=root", Spec{"unix", "/run/a.sock", 0o660, 0, 20}, "unix:///run/a.sock?mode=0660&uid=0&gid=20"},
-		{"unix:///run/a.sock?mode=0", Spec{"unix", "/run/a.sock", 0, unset, unset}, "unix:///run/a.sock?mode=0000"},
-		{"unix://" + longest, Spec{"unix", longest, unset, unset, unset}, ""},
-		{"stdin:", Spec{"stdin", "", unset, unset, unset}, ""},
+		{"tcp://0.0.0.0:9000", Spec{scheme: "tcp", address: "0.0.0.0:9000", mode: unset, uid: unset, gid: unset}, ""},
+		{"tcp://:9000", Spec{scheme: "tcp", address: ":9000", mode: unset, uid: unset, gid: unset}, ""},
+		{"tcp://[::1]:0", Spec{scheme: "tcp", address: "[::1]:0", mode: unset, uid: unset, gid: unset}, ""},
+		{"tcp://[fe80::1%eth0]:65535", Spec{scheme: "tcp", address: "[fe80::1%eth0]:65535", mode: unset, uid: unset, gid: unset}, ""},
+		{"tls://localhost:6514", Spec{scheme: "tls", address: "localhost:6514", mode: unset, uid: unset, gid: unset}, ""},
+		{"udp://0.0.0.0:514", Spec{scheme: "udp", address: "0.0.0.0:514", mode: unset, uid: unset, gid: unset}, ""},
+		{"unix:///run/a.sock", Spec{scheme: "unix", address: "/run/a.sock", mode: unset, uid: unset, gid: unset}, ""},
+		{"unix:///run/a.sock?", Spec{scheme: "unix", address: "/run/a.sock", mode: unset, uid: unset, gid: unset}, "unix:///run/a.sock"},
+		{"unix:///run/a%20b", Spec{scheme: "unix", address: "/run/a%20b", mode: unset, uid: unset, gid: unset}, ""},
+		{"unix:///run/a.sock?gid=20&mode=660&uid=root", Spec{scheme: "unix", address: "/run/a.sock", mode: 0o660, uid: 0, gid: 20}, "unix:///run/a.sock?mode=0660&uid=0&gid=20"},
+		{"unix:///run/a.sock?mode=0", Spec{scheme: "unix", address: "/run/a.sock", mode: 0, uid: unset, gid: unset}, "unix:///run/a.sock?mode=0000"},
+		{"unix://" + longest, Spec{scheme: "unix", address: longest, mode: unset, uid: unset, gid: unset}, ""},
+		{"systemd:", Spec{scheme: "systemd", mode: unset, uid: unset, gid: unset}, ""},
+		{"systemd:linesplit.socket?tls=true", Spec{scheme: "systemd", address: "linesplit.socket", mode: unset, uid: unset, gid: unset, secure: true}, ""},
+		{"stdin:", Spec{scheme: "stdin", address: "", mode: unset, uid: unset, gid: unset}, ""},
 	}
 	if runtime.GOOS == "linux" {
 		tests = append(tests, tests[0])
-		tests[len(tests)-1].in, tests[len(tests)-1].want = "unix://@linesplit", Spec{"unix", "@linesplit", unset, unset, unset}
+		tests[len(tests)-1].in, tests[len(tests)-1].want = "unix://@linesplit", Spec{scheme: "unix", address: "@linesplit", mode: unset, uid: unset, gid: unset}
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
@@ -56,7 +58,7 @@ func TestParse(t *testing.T) {
 			if again, err := Parse(got.String()); err != nil || again != got {
 				t.Errorf("Parse(String()) = %v, %v", again, err)
 			}
-			if got.TLS() != strings.HasPrefix(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") || got.Stdin() != (tt.in == "stdin:") {
+			if got.TLS() != strings.Contains(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") || got.Stdin() != (tt.in == "stdin:") {
 				t.Errorf("TLS %v, UDP %v, Stdin %v", got.TLS(), got.UDP(), got.Stdin())
 			}
 		})
@@ -65,7 +67,7 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ in, want string }{
-		{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name and stdin:"},
+		{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, systemd:name and stdin:"},
 		{":9000", "no scheme: known are"},
 		{"localhost:9000", "no scheme: known are"},
 		{"stdin", "no scheme: known are"},

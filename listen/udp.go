@@ -27,14 +27,21 @@ func OpenPacket(ctx context.Context, s Spec, guard *Guard) (net.PacketConn, erro
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s, err)
 	}
-	if !guard.restricts() {
-		return socket, nil
+	return guarded(socket, guard), nil
+}
+
+func guarded(socket *net.UDPConn, guard *Guard) net.PacketConn {
+	if guard == nil { // one that restricts nobody now may do so later
+		return socket
 	}
-	return &guardedPackets{packets: socket, guard: guard}, nil
+	return &guardedPackets{packets: socket, guard: guard}
 }
 
 func openUDP(ctx context.Context, s Spec) (*net.UDPConn, error) {
 	var lc net.ListenConfig
+	if s.reuse {
+		lc.Control = sharePort
+	}
 	pc, err := lc.ListenPacket(ctx, "udp", s.address)
 	if err != nil {
 		return nil, plainer(err)

@@ -38,6 +38,11 @@ func openLines(ctx context.Context, s Spec, guard *Guard) (net.Listener, error) 
 	if err != nil {
 		return nil, err
 	}
+	return linesOf(socket, guard)
+}
+
+// linesOf takes over the socket.
+func linesOf(socket *net.UDPConn, guard *Guard) (net.Listener, error) {
 	rc, err := socket.SyscallConn()
 	if err != nil {
 		socket.Close()

@@ -49,9 +49,16 @@ func openUnix(ctx context.Context, s Spec) (net.Listener, error) {
 		return nil, err
 	}
 	defer unlock()
+	if s.reuse {
+		return replaceUnix(ctx, s)
+	}
 	if err := makeRoom(ctx, s.address); err != nil {
 		return nil, err
 	}
+	return bindFile(ctx, s)
+}
+
+func bindFile(ctx context.Context, s Spec) (*unixListener, error) {
 	ln, err := bind(ctx, s)
 	if err != nil {
 		return nil, err
@@ -64,6 +71,33 @@ func openUnix(ctx context.Context, s Spec) (net.Listener, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	return l, nil
+}
+
+// replaceUnix puts a new socket file in the place of one that may be in use: there is always one to connect to. Who has the
+// old one goes on serving those that have connected to it.
+func replaceUnix(ctx context.Context, s Spec) (net.Listener, error) {
+	beside := s
+	beside.address += ".new"
+	for _, path := range []string{s.address, beside.address} {
+		if info, err := os.Lstat(path); err == nil {
+			if err := checkIsSocket(path, info); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(beside.address) > maxPath {
+		return nil, fmt.Errorf("path of %d bytes: to replace a socket, %d are the most", len(s.address), maxPath-len(".new"))
+	}
+	os.Remove(beside.address) // of one that died at this point; bind tells if that did not work
+	l, err := bindFile(ctx, beside)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(beside.address, s.address); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	l.path = s.address
 	return l, nil
 }
 
@@ -161,6 +195,9 @@ func (l *unixListener) Close() error {
 	})
 	return l.err
 }
+
+// Addr returns where the socket is now: the kernel knows it by the name that it was bound to.
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 // String returns the address as a -listen value, without options.
 func (l *unixListener) String() string { return schemeUnix + "://" + l.path }

@@ -1,0 +1,53 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// sharePort lets others listen at the same port.
+func sharePort(_, _ string, c syscall.RawConn) error {
+	var err error
+	if failed := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); failed != nil {
+		return failed
+	}
+	return os.NewSyscallError("share the port", err)
+}
+
+// stepAside attaches a filter to the group of sockets that share a port: it answers 1, the place of the second oldest of them.
+// Where there is none, the kernel chooses as if there were no filter. (SO_ATTACH_REUSEPORT_CBPF, socket(7); Linux 4.5.)
+func stepAside(ln *net.TCPListener) error {
+	program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 1}}
+	return onGroup(ln, func(fd int) error {
+		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
+			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	})
+}
+
+// stepForward takes away the filter of a predecessor, which stays when its process ends.
+func stepForward(ln *net.TCPListener) error {
+	err := onGroup(ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0) })
+	if errors.Is(err, unix.ENOENT) { // there is none
+		return nil
+	}
+	return err
+}
+
+func onGroup(ln *net.TCPListener, do func(fd int) error) error {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := raw.Control(func(fd uintptr) { err = do(int(fd)) })
+	if err = errors.Join(failed, err); err != nil {
+		return fmt.Errorf("set who shares %s: %w", ln.Addr(), err)
+	}
+	return nil
+}

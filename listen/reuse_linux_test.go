@@ -1,0 +1,121 @@
+package listen
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// One listener takes over from another while clients keep coming: none is refused, none is reset.
+func TestTakingOverAPort(t *testing.T) {
+	s := mustParse(t, "tcp://127.0.0.1:0").ReusePort()
+	first, err := Open(t.Context(), s, nil, nil)
+	must(t, err)
+	addr := first.Addr().String()
+	if _, err := Open(t.Context(), mustParse(t, "tcp://"+addr), nil, nil); err == nil {
+		t.Fatal("another listens there without having been told to share")
+	}
+
+	var clients sync.WaitGroup
+	var served, failed atomic.Int64
+	done := make(chan struct{})
+	for range 8 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := ask(addr); err != nil {
+					failed.Add(1)
+					t.Errorf("after %d clients: %v", served.Load(), err)
+					return
+				}
+				served.Add(1)
+			}
+		})
+	}
+	more := func(n int64) {
+		t.Helper()
+		enough := served.Load() + n
+		for deadline := time.Now().Add(20 * time.Second); served.Load() < enough && failed.Load() == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d clients served", served.Load(), enough)
+			}
+		}
+	}
+
+	var serving sync.WaitGroup
+	var by [4]atomic.Int64
+	serving.Go(func() { answerAll(first, &by[0]) })
+	more(100)
+	for i := 1; i < len(by); i++ {
+		next, err := Open(t.Context(), mustParse(t, "tcp://"+addr).ReusePort(), nil, nil)
+		must(t, err)
+		serving.Go(func() { answerAll(next, &by[i]) })
+		more(100)
+		must(t, first.(interface{ StepAside() error }).StepAside())
+		// What was on its way arrives, and then nobody comes any more, though clients keep coming.
+		before := by[i].Load()
+		for quiet := int64(0); quiet < 100; quiet = by[i].Load() - before {
+			had := by[i-1].Load()
+			more(50)
+			if by[i-1].Load() != had {
+				before = by[i].Load()
+			}
+		}
+		first.Close()
+		first = next
+		more(100)
+	}
+	close(done)
+	clients.Wait()
+	first.Close()
+	serving.Wait()
+}
+
+func ask(addr string) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Read(make([]byte, 1))
+	return err
+}
+
+func answerAll(ln net.Listener, n *atomic.Int64) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		n.Add(1)
+		c.Write([]byte("!"))
+		c.Close()
+	}
+}
+
+func TestTakingOverASocketFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.sock")
+	s := mustParse(t, "unix://"+path+"?mode=0600").ReusePort()
+	first, err := Open(t.Context(), s, nil, nil)
+	must(t, err)
+	second, err := Open(t.Context(), s, nil, nil)
+	must(t, err)
+	must(t, first.Close())
+	near, far := connect(t, second)
+	exchange(t, near, far)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	must(t, second.Close())
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file is left behind")
+	}
+}
