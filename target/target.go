@@ -11,6 +11,24 @@ import (
 // reminderPeriod is how often a target that stays down is logged again.
 const reminderPeriod = 30 * time.Second
 
+// The states of a target. StateDraining and StateDrained are words for those who share out work: they say that a target gets
+// none by their own decision, and [Target.Status] never names them.
+const (
+	StateUnknown  = "unknown" // no dial and no check has told anything yet
+	StateUp       = "up"
+	StateDown     = "down"     // the last dials failed, or the checks do; connections from before may live on
+	StateDraining = "draining" // gets nothing new, and what it has is waited for
+	StateDrained  = "drained"  // gets nothing new, and has nothing
+)
+
+// Status is a snapshot of how a target stands.
+type Status struct {
+	State       string // StateUnknown, StateUp or StateDown
+	Since       time.Time
+	LastError   string // of a dial, a check or a connection, whatever came after it; empty: there was none
+	LastErrorAt time.Time
+}
+
 // Target is one receiver's address with its state: whether it is known to be down, and how its connections fare. All
 // methods are safe for concurrent use.
 //
@@ -36,6 +54,9 @@ type Target struct {
 	attempts     int        // failed dials since downSince, and those in a row that led to it
 	checks       int        // failed checks since downSince
 	nextReminder time.Time
+	since        time.Time // the present state began
+	lastErr      error
+	lastErrAt    time.Time
 }
 
 // New returns a target of which nothing is known yet. A nil logger discards.
@@ -43,7 +64,7 @@ func New(a Address, logger *slog.Logger) *Target {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Target{Address: a, logger: logger.With("target", a.String()), failed: make(chan struct{}, 1)}
+	return &Target{Address: a, logger: logger.With("target", a.String()), failed: make(chan struct{}, 1), since: time.Now()}
 }
 
 // String returns the target's name in logs and metrics.
@@ -67,6 +88,7 @@ func (t *Target) DialFailed(err error) {
 	t.dialErrors.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.noteLocked(err)
 	t.row++
 	t.attempts++
 	if t.row >= t.fall && !t.byDials {
@@ -104,21 +126,34 @@ func (t *Target) CheckedUp() {
 func (t *Target) CheckedDown(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.noteLocked(err)
 	t.byChecks = true
 	t.checks++
 	t.fallLocked(err)
 }
+
+// ConnectionFailed tells why a connection has failed. That is for people to read: it does not make the target count as down, the
+// next dial will tell.
+func (t *Target) ConnectionFailed(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.noteLocked(err)
+}
+
+func (t *Target) noteLocked(err error) { t.lastErr, t.lastErrAt = err, time.Now() }
 
 // riseLocked logs that the target is up, if it is and was not, or was not known to be.
 func (t *Target) riseLocked() {
 	if t.byChecks {
 		return
 	}
-	switch {
+	switch now := time.Now(); {
 	case !t.downSince.IsZero():
-		log := t.logger.With("down_for", time.Since(t.downSince).Round(time.Millisecond), "failed_dials", t.attempts)
+		t.since = now
+		log := t.logger.With("down_for", now.Sub(t.downSince).Round(time.Millisecond), "failed_dials", t.attempts)
 		t.withChecksLocked(log).Info("target up again")
 	case !t.known:
+		t.since = now
 		t.logger.Info("target up")
 	}
 	t.known, t.downSince, t.attempts, t.checks = true, time.Time{}, 0, 0
@@ -133,7 +168,7 @@ func (t *Target) fallLocked(err error) {
 	t.known = true
 	switch {
 	case t.downSince.IsZero():
-		t.downSince, t.nextReminder = now, now.Add(reminderPeriod)
+		t.since, t.downSince, t.nextReminder = now, now, now.Add(reminderPeriod)
 		t.logger.Warn("target down", "err", err)
 	case !now.Before(t.nextReminder):
 		t.nextReminder = now.Add(reminderPeriod)
@@ -157,6 +192,23 @@ func (t *Target) Down() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byDials || t.byChecks
+}
+
+// Status returns how the target stands now.
+func (t *Target) Status() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Status{State: StateUnknown, Since: t.since, LastErrorAt: t.lastErrAt}
+	switch {
+	case t.byDials || t.byChecks:
+		s.State = StateDown
+	case t.known:
+		s.State = StateUp
+	}
+	if t.lastErr != nil {
+		s.LastError = t.lastErr.Error()
+	}
+	return s
 }
 
 // Ejected says that the checks have found the target down: it is not to be used even as the last one. One that is down and not
@@ -189,7 +241,8 @@ func (t *Target) Confirming(since time.Duration) bool {
 	return t.Connections() > 0 && t.stuck.Load() == 0 && time.Since(time.Unix(0, t.freedAt.Load())) >= since
 }
 
-// Set is all targets, in the order of the configuration.
+// Set is targets to choose from, in the order of the configuration. One that is in use by several goroutines is not changed:
+// whoever adds a target or takes one away makes another Set.
 type Set []*Target
 
 // Other returns a random target other than the given one that is not known to be down, one that confirms where there is one;

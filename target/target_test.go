@@ -320,7 +320,8 @@ func TestTargetConcurrently(t *testing.T) {
 	x.SetFall(2)
 	var all sync.WaitGroup
 	for _, act := range []func(){
-		x.DialSucceeded, x.CheckedUp, func() { x.Down() }, func() { x.Ejected() }, func() { x.DialErrors() },
+		x.DialSucceeded, x.CheckedUp, func() { x.Down() }, func() { x.Ejected() }, func() { x.DialErrors() }, func() { x.Status() },
+		func() { x.ConnectionFailed(errors.New("reset")) },
 		func() { x.DialFailed(errors.New("refused")) }, func() { x.CheckedDown(errors.New("timeout")) },
 		func() {
 			select {
@@ -339,4 +340,44 @@ func TestTargetConcurrently(t *testing.T) {
 	if x.CheckedUp(); x.Down() || x.Ejected() {
 		t.Error("down after a check said up")
 	}
+}
+
+// A state's time is when it began, however often it is confirmed, and the last error stays after it is over.
+func TestTargetStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := named("a")[0]
+		x.SetFall(2)
+		made := time.Now()
+		check := func(what, state string, since time.Time, err string, at time.Time) {
+			t.Helper()
+			if got, want := x.Status(), (Status{state, since, err, at}); got != want {
+				t.Errorf("%s:\n%+v, want\n%+v", what, got, want)
+			}
+			time.Sleep(time.Second)
+		}
+		check("new", StateUnknown, made, "", time.Time{})
+		x.DialFailed(errors.New("refused"))
+		first := time.Now()
+		check("one failure of two", StateUnknown, made, "refused", first)
+		x.DialSucceeded()
+		up := time.Now()
+		check("up", StateUp, up, "refused", first)
+		x.DialSucceeded()
+		check("still up", StateUp, up, "refused", first)
+		x.ConnectionFailed(errors.New("reset"))
+		reset := time.Now()
+		check("a connection failed", StateUp, up, "reset", reset)
+		x.DialFailed(errors.New("refused"))
+		time.Sleep(time.Second)
+		x.DialFailed(errors.New("refused again"))
+		down := time.Now()
+		check("down", StateDown, down, "refused again", down)
+		x.CheckedDown(errors.New("timeout"))
+		checked := time.Now()
+		check("down by a check too", StateDown, down, "timeout", checked)
+		x.DialSucceeded()
+		check("down by the check alone", StateDown, down, "timeout", checked)
+		x.CheckedUp()
+		check("up again", StateUp, time.Now(), "timeout", checked)
+	})
 }

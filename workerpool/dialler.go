@@ -78,10 +78,16 @@ func (d *dialler) to(p *place) {
 
 // learn takes note of how a connection has failed. One that was of use lets past failures be forgotten.
 func (d *dialler) learn(f *flight, err error) {
-	d.inVain = !f.confirmed && err != errStalled
+	d.inVain = !f.confirmed && err != errStalled && err != errLingers
 	if !d.inVain {
 		d.backoff.Reset()
 	}
+}
+
+// begin forgets past failures.
+func (d *dialler) begin() {
+	d.avoid, d.prefer, d.inVain, d.armed = nil, nil, false, false
+	d.backoff.Reset()
 }
 
 // later asks for an attempt after a delay that grows with each failure.
@@ -131,8 +137,8 @@ func (w *worker) redial() {
 }
 
 // candidate chooses where to go: where the worker was sent, else home unless that failed last, else a random other target that
-// is not known to be down; while all are down, home and the others in turn. What a check has found to be down is left out; if
-// that is all of them, it returns nil.
+// is not known to be down; while all are down, home and the others in turn. What a check has found to be down is left out, and
+// so is what takes no lines; if that is all of them, it returns nil.
 func (w *worker) candidate() *place {
 	d := &w.dialler
 	if p := d.prefer; p != nil {
@@ -141,26 +147,27 @@ func (w *worker) candidate() *place {
 	}
 	avoid := d.avoid
 	switch {
-	case avoid == nil && !w.home.target.Ejected():
+	case avoid == nil && w.home.useful():
 		return w.home
 	case avoid == nil:
 		avoid = w.home
 	}
-	if t := w.pool.set.Other(avoid.target); t != nil {
-		return w.pool.placeOf(t)
+	roster := w.pool.roster.Load()
+	if t := roster.open.Other(avoid.target); t != nil {
+		return roster.placeOf(t)
 	}
-	return w.inTurn()
+	return w.inTurn(roster.places)
 }
 
-func (w *worker) inTurn() *place {
-	d, places := &w.dialler, w.pool.places
+func (w *worker) inTurn(places []*place) *place {
+	d := &w.dialler
 	for range 2 * len(places) {
 		d.turn++
 		p := w.home
 		if d.turn%2 == 0 {
 			p = places[d.turn/2%len(places)]
 		}
-		if !p.target.Ejected() {
+		if p.useful() {
 			return p
 		}
 	}
@@ -175,7 +182,15 @@ func (w *worker) arrive(r result) {
 		return
 	}
 	r.place.target.DialSucceeded()
-	w.settle(r)
+	switch {
+	case !w.unfinished(): // it is not needed any more
+		r.conn.Close()
+	case !r.place.join():
+		r.conn.Close()
+		w.inVain()
+	default:
+		w.settle(r)
+	}
 }
 
 // missed goes on with the connection there is, or tries another.
@@ -198,9 +213,9 @@ func (w *worker) settle(r result) {
 	if w.flight != nil {
 		w.retire()
 	}
-	w.flight = newFlight(r.conn, r.place, w.pool.o.StallTimeout, now)
+	w.flight = newFlight(r.conn, r.place, now)
 	w.dialler.avoid, w.dialler.prefer = nil, nil
-	w.nextHome = now.Add(w.pool.o.FailbackInterval)
+	w.triedHome = now
 	w.announce(r.place)
 	w.last = r.place
 }
@@ -217,6 +232,8 @@ func (w *worker) announce(to *place) {
 	case to == w.home:
 		to.failbacks.Add(1)
 		to.words.log(w.logger, slog.LevelInfo, "failed back", "target", to.target, "from", from.target)
+	case !from.takes():
+		to.words.log(w.logger, slog.LevelInfo, "moved on", "target", to.target, "from", from.target)
 	default:
 		from.failovers.Add(1)
 		from.words.log(w.logger, slog.LevelInfo, "failed over", "target", to.target, "from", from.target)
@@ -225,9 +242,12 @@ func (w *worker) announce(to *place) {
 
 // goHome lets a displaced worker dial its home beside its live connection.
 func (w *worker) goHome(now time.Time) {
-	if w.flight == nil || w.flight.place == w.home || w.flight.ending || now.Before(w.nextHome) || w.lines == nil || w.home.target.Ejected() {
+	if w.flight == nil || w.flight.place == w.home || w.flight.ending || w.lines == nil || !w.home.useful() {
 		return
 	}
-	w.nextHome = now.Add(w.pool.o.FailbackInterval)
+	if now.Sub(w.triedHome) < w.pool.settings.Load().FailbackInterval {
+		return
+	}
+	w.triedHome = now
 	w.dialler.to(w.home)
 }

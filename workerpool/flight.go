@@ -24,6 +24,7 @@ type flight struct {
 	place  *place
 	since  time.Time
 	window window
+	shown  tally // what the place's windows hold of it
 
 	stuckAfter time.Duration
 	next       uint64 // position behind the last segment given to conn
@@ -31,6 +32,8 @@ type flight struct {
 
 	seen      target.Progress
 	ackedAt   time.Time // when something last arrived, or nothing was outstanding
+	readTo    uint64    // the greatest surelyRead
+	headway   time.Time // when it became so
 	marks     marks     // of resend-age
 	fresh     marks     // of freshFor
 	confirmed bool      // something of it was
@@ -42,9 +45,9 @@ type flight struct {
 	closing   bool // we have half-closed it
 }
 
-func newFlight(c Conn, p *place, stall time.Duration, now time.Time) *flight {
-	p.target.Joined()
-	return &flight{conn: c, place: p, since: now, ackedAt: now, stuckAfter: min(stuckAfter, stall/2)}
+// newFlight is for a connection that has joined its place.
+func newFlight(c Conn, p *place, now time.Time) *flight {
+	return &flight{conn: c, place: p, since: now, ackedAt: now}
 }
 
 // write gives s to the connection; from here on the window owns it, whatever the outcome.
@@ -56,13 +59,17 @@ func (f *flight) write(s segment, waiting func() error) error {
 	return err
 }
 
-// look asks the connection how it stands.
-func (f *flight) look(now time.Time) {
+// look asks the connection how it stands. It counts as stuck after as long without an acknowledgement as stuckAfter says.
+func (f *flight) look(now time.Time, stuckAfter time.Duration) {
 	before := f.arrived()
 	f.seen = f.conn.Progress()
 	if f.arrived() > before || f.arrived() == f.next {
 		f.ackedAt = now
 	}
+	if read := f.surelyRead(); read > f.readTo {
+		f.readTo, f.headway = read, now
+	}
+	f.stuckAfter = stuckAfter
 	f.judgeFIN(now)
 	f.setStuck(now.Sub(f.ackedAt) >= f.stuckAfter)
 }
@@ -169,8 +176,25 @@ func (f *flight) allowProbe(limit int64) {
 	}
 }
 
-// leave ends the flight's part in its target's counts.
+// idleFor is for how long a flight that is being left has shown no headway.
+func (f *flight) idleFor(now time.Time) time.Duration {
+	return min(now.Sub(f.endingAt), now.Sub(f.headway))
+}
+
+// show brings the place's count of what its windows hold up to date: not with every buffer, but with every look.
+func (f *flight) show() {
+	if f.window.held == f.shown {
+		return
+	}
+	f.place.windows.sub(f.shown)
+	f.shown = f.window.held
+	f.place.windows.add(f.shown)
+}
+
+// leave ends the flight's part in its target's counts, when all that it had is accounted for: a target to be removed may be gone
+// right then.
 func (f *flight) leave() {
+	f.show()
 	f.setStuck(false)
 	f.place.target.Left()
 }

@@ -148,21 +148,22 @@ func TestMayHalfClose(t *testing.T) {
 }
 
 func TestWindowMaxSharesMemory(t *testing.T) {
-	targets := func(n int) []target.Address { return make([]target.Address, n) }
 	for name, c := range map[string]struct {
-		o      Options
-		memory int64
-		want   int64
+		targets int
+		o       Options
+		memory  int64
+		want    int64
 	}{
-		"enough for all":   {Options{Targets: targets(2), Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
-		"just enough":      {Options{Targets: targets(4), Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
-		"shared by many":   {Options{Targets: targets(16), Connections: 4, ResendMax: 8 << 20}, 256 << 20, 2 << 20},
-		"no bound at all":  {Options{Targets: targets(100), Connections: 100, ResendMax: 8 << 20}, linebuf.NewPool(0).Limit(), 8 << 20},
-		"the default size": {Options{Targets: targets(1)}, 256 << 20, 8 << 20},
+		"enough for all":   {2, Options{Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
+		"just enough":      {4, Options{Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
+		"shared by many":   {16, Options{Connections: 4, ResendMax: 8 << 20}, 256 << 20, 2 << 20},
+		"no bound at all":  {100, Options{Connections: 100, ResendMax: 8 << 20}, 0, 8 << 20},
+		"the default size": {1, Options{}, 256 << 20, 8 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.o.setDefaults()
-			if got := windowMax(c.o, c.memory); got != c.want {
+			c.o.Targets = make([]target.Address, c.targets)
+			p := New(linebuf.NewPool(c.memory), c.o)
+			if got := p.settings.Load().windowMax; got != c.want {
 				t.Errorf("%d, want %d", got, c.want)
 			}
 		})

@@ -8,12 +8,16 @@
 //
 // A worker is one goroutine and owns all it uses: its present flight, those that it is leaving, and their windows. Beside it
 // runs at most one goroutine that dials.
+//
+// Targets come and go while the pool runs. Its workers look at what was decided on each tick, and on a nudge between ticks; no
+// lock stands in the way of a buffer.
 package workerpool
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,39 +54,57 @@ func (noObserver) Observe(float64) {}
 
 // Pool is the workers of all targets. Its methods are safe for concurrent use; Run is called once.
 type Pool struct {
-	o         Options
-	buffers   *linebuf.Pool
-	places    []*place
-	set       target.Set
-	windowMax int64
+	o        Options // of what Tuning names, settings are what counts
+	buffers  *linebuf.Pool
+	roster   atomic.Pointer[roster]   // replaced under mu
+	settings atomic.Pointer[settings] // replaced under mu
 
 	taken    counter
-	retained struct{ lines, bytes atomic.Int64 }
+	retained amount
+	ended    atomic.Bool // all lines are taken, or Run was told to stop
+
+	mu      sync.Mutex // guards what follows; held for no longer than it takes to read or change it
+	tuning  Tuning
+	lines   <-chan *linebuf.Buffer
+	launch  func(*worker) // starts a worker; nil until Run runs
+	crew    []*worker     // those that run and were not dismissed
+	hired   int           // ever
+	removed TargetStats   // what targets that were removed had counted
+}
+
+// amount is a tally that goes up and down.
+type amount struct{ lines, bytes atomic.Int64 }
+
+func (a *amount) add(t tally) {
+	a.lines.Add(int64(t.lines))
+	a.bytes.Add(int64(t.bytes))
+}
+
+func (a *amount) sub(t tally) {
+	a.lines.Add(-int64(t.lines))
+	a.bytes.Add(-int64(t.bytes))
 }
 
 // New returns a pool that gives confirmed buffers back to buffers.
 func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
-	p := &Pool{o: o, buffers: buffers}
-	p.windowMax = windowMax(o, buffers.Limit())
+	p := &Pool{o: o, buffers: buffers, tuning: o.tuning(), removed: noStats()}
+	var places []*place
 	for _, a := range o.Targets {
-		t := target.New(a, o.Logger)
-		p.set = append(p.set, t)
-		p.places = append(p.places, &place{target: t})
+		places = append(places, p.newPlace(a))
 	}
-	if p.o.Dial == nil {
-		p.o.Dial = dialWith(p.dialOptions())
-	}
+	p.listLocked(places) // nobody else knows of p yet
 	return p
+}
+
+func (p *Pool) newPlace(a target.Address) *place {
+	place := &place{target: target.New(a, p.o.Logger), staff: p.o.Connections}
+	place.taking.Store(true)
+	return place
 }
 
 func (o *Options) setDefaults() {
 	setDefault(&o.Connections, 4)
-	setDefault(&o.StallTimeout, 30*time.Second)
-	setDefault(&o.DeadTimeout, 30*time.Second)
-	setDefault(&o.FailbackInterval, 5*time.Minute)
-	setDefault(&o.ResendMax, 8<<20)
-	setDefault(&o.ResendAge, 10*time.Second)
 	if o.ConfirmSeconds == nil {
 		o.ConfirmSeconds = noObserver{}
 	}
@@ -97,93 +119,140 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// windowMax shares half of the memory among the workers: windows that filled all of it would leave nothing to read into, and
-// nothing would confirm them but time.
-func windowMax(o Options, memory int64) int64 {
-	return min(o.ResendMax, memory/2/int64(max(1, len(o.Targets)*o.Connections)))
-}
-
-func (p *Pool) dialOptions() target.Options {
-	d := p.o.DialOptions
-	d.DeadTimeout = p.o.DeadTimeout
-	d.Margin = p.o.ResendMargin
-	d.Retain = p.windowMax
-	return d
-}
-
 // Run takes buffers from lines, which become its own, and returns when the channel is closed and everything is confirmed, or
 // soon after hard has ended. The error says how much was left unconfirmed then.
 func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
-	if p.windowMax < p.o.ResendMax {
-		p.o.Logger.Warn("memory is shared by many connections: each retains less than -resend-max", "retained_bytes", p.windowMax, "resend_max", p.o.ResendMax)
-	}
-	var workers []*worker
-	for _, home := range p.places {
-		for range p.o.Connections {
-			workers = append(workers, newWorker(p, len(workers), home, lines))
-		}
-	}
-	runAll(hard, workers)
+	var running, clock sync.WaitGroup
+	p.begin(lines, func(w *worker) {
+		running.Go(func() {
+			w.run(hard)
+			p.discharge(w)
+		})
+	})
+	over := make(chan struct{})
+	clock.Go(func() { p.tick(over) })
+	running.Wait() // Add starts workers only while there are others that have not seen the end
+	p.ended.Store(true)
+	close(over)
+	clock.Wait()
 	if n := p.retained.lines.Load(); n > 0 {
 		return fmt.Errorf("%d lines (%d bytes) were sent or taken to be sent, and not confirmed", n, p.retained.bytes.Load())
 	}
 	return nil
 }
 
-// runAll runs the workers until all have ended. One ticker serves them all: a ticker of its own in each worker's select would enter
-// and leave the runtime's timers with every buffer.
-func runAll(hard context.Context, workers []*worker) {
-	var running, clock sync.WaitGroup
-	ended := make(chan struct{})
-	clock.Go(func() { tick(workers, ended) })
-	for _, w := range workers {
-		running.Go(func() { w.run(hard) })
+// begin starts the workers of all targets there are.
+func (p *Pool) begin(lines <-chan *linebuf.Buffer, launch func(*worker)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lines, p.launch = lines, launch
+	p.warnOfShareLocked()
+	for _, place := range p.roster.Load().places {
+		p.staffLocked(place)
 	}
-	running.Wait()
-	close(ended)
-	clock.Wait()
 }
 
-// tick tells every worker the time at regular intervals. One that has not taken the last tick yet misses this one.
-func tick(workers []*worker, ended <-chan struct{}) {
+// staffLocked starts, while Run has lines to come, the workers that a place lacks.
+func (p *Pool) staffLocked(home *place) {
+	for p.launch != nil && !p.ended.Load() && home.workers < home.staff {
+		w := newWorker(p, p.hired, home, p.lines)
+		p.hired++
+		home.workers++
+		p.crew = append(p.crew, w)
+		p.launch(w)
+	}
+}
+
+// dismiss says that a worker that rests and has nothing left is to end, since its home is to be removed.
+func (p *Pool) dismiss(w *worker) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !w.home.removing {
+		return false
+	}
+	p.strikeLocked(w)
+	return true
+}
+
+// discharge sees a worker off that has ended. One that was not dismissed has seen the end of all.
+func (p *Pool) discharge(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.strikeLocked(w) {
+		p.ended.Store(true)
+	}
+	p.settleLocked(time.Now())
+}
+
+func (p *Pool) strikeLocked(w *worker) bool {
+	i := slices.Index(p.crew, w)
+	if i < 0 {
+		return false
+	}
+	p.crew = slices.Delete(p.crew, i, i+1)
+	w.home.workers--
+	return true
+}
+
+// tick tells every worker the time at regular intervals. One ticker serves them all: a ticker of its own in each worker's select
+// would enter and leave the runtime's timers with every buffer.
+func (p *Pool) tick(over <-chan struct{}) {
 	ticker := time.NewTicker(target.Tick)
 	defer ticker.Stop()
 	for {
 		select {
 		case now := <-ticker.C:
-			for _, w := range workers {
-				select {
-				case w.ticks <- now:
-				default:
-				}
-			}
-		case <-ended:
+			p.mu.Lock()
+			p.nudgeLocked(now)
+			p.settleLocked(now)
+			p.mu.Unlock()
+		case <-over:
 			return
 		}
 	}
 }
 
-// Targets returns the targets with their state, in the order of the configuration. What else learns of that state may tell them.
-func (p *Pool) Targets() []*target.Target { return p.set }
+// nudgeLocked lets every worker look around. One that has not taken the last tick yet misses this one.
+func (p *Pool) nudgeLocked(now time.Time) {
+	for _, w := range p.crew {
+		select {
+		case w.ticks <- now:
+		default:
+		}
+	}
+}
+
+// Targets returns the targets that are listed now with their state, in the order of the configuration, added ones behind. What
+// else learns of that state may tell them.
+func (p *Pool) Targets() []*target.Target {
+	var all []*target.Target
+	for _, place := range p.roster.Load().places {
+		all = append(all, place.target)
+	}
+	return all
+}
 
 // Stats returns the present counts.
 func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := Stats{
 		RetainedLines: p.retained.lines.Load(),
 		RetainedBytes: p.retained.bytes.Load(),
 		TakenLines:    p.taken.lines.Load(),
 		TakenBytes:    p.taken.bytes.Load(),
 	}
-	for _, place := range p.places {
+	for _, place := range p.roster.Load().places {
 		s.Targets = append(s.Targets, place.stats())
 	}
+	s.Removed = p.removed
+	s.Removed.Resent = slices.Clone(p.removed.Resent)
 	return s
 }
 
 func (p *Pool) retain(t tally) {
 	p.taken.add(t)
-	p.retained.lines.Add(int64(t.lines))
-	p.retained.bytes.Add(int64(t.bytes))
+	p.retained.add(t)
 }
 
 // confirm counts lines that have left a window for good.
@@ -192,15 +261,5 @@ func (p *Pool) confirm(at *place, t tally) {
 		return
 	}
 	at.confirmed.add(t)
-	p.retained.lines.Add(-int64(t.lines))
-	p.retained.bytes.Add(-int64(t.bytes))
-}
-
-func (p *Pool) placeOf(t *target.Target) *place {
-	for _, place := range p.places {
-		if place.target == t {
-			return place
-		}
-	}
-	return nil
+	p.retained.sub(t)
 }

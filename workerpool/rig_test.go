@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,12 +14,14 @@ import (
 	"time"
 
 	"linesplit/linebuf"
+	"linesplit/target"
 )
 
 // rig is a pool over models, inside a synctest bubble, with what was sent and the checks that must always hold.
 type rig struct {
 	t       *testing.T
 	o       Options
+	net     sync.Mutex // for peers, where others than the test look at them
 	peers   []*peer
 	buffers *linebuf.Pool
 	pool    *Pool
@@ -26,7 +29,6 @@ type rig struct {
 	hard    context.CancelFunc
 	done    chan struct{}
 	err     error // of Run; read it after done
-	workers []*worker
 
 	seq    int
 	source map[string]int // line → the buffer it was sent in
@@ -63,18 +65,30 @@ func (l *logCounter) count(message string) int {
 // newRig runs the workers of the given homes, or all where none is given.
 func newRig(t *testing.T, o Options, peers []*peer, homes ...int) *rig {
 	t.Helper()
+	return startRig(t, o, peers, 4096, homes)
+}
+
+// newUnbufferedRig's senders wait until somebody takes what they send.
+func newUnbufferedRig(t *testing.T, o Options, peers []*peer) *rig {
+	t.Helper()
+	return startRig(t, o, peers, 0, nil)
+}
+
+func startRig(t *testing.T, o Options, peers []*peer, queue int, homes []int) *rig {
+	t.Helper()
 	for _, p := range peers {
 		o.Targets = append(o.Targets, p.addr)
 	}
 	if o.Connections == 0 {
 		o.Connections = 1
 	}
-	o.Dial = dialPeers(peers)
 	log := &logCounter{Handler: slog.DiscardHandler, said: map[string]int{}}
 	o.Logger = slog.New(log)
-	r := &rig{t: t, o: o, peers: peers, buffers: linebuf.NewPool(256 << 20), lines: make(chan *linebuf.Buffer, 4096),
+	r := &rig{t: t, peers: peers, buffers: linebuf.NewPool(256 << 20), lines: make(chan *linebuf.Buffer, queue),
 		done: make(chan struct{}), source: map[string]int{}, log: log}
-	r.pool = New(r.buffers, o)
+	o.Dial = r.dial
+	r.o, r.pool = o, New(r.buffers, o)
+	r.staff(homes)
 	hard, cancel := context.WithCancel(t.Context())
 	r.hard = cancel
 	t.Cleanup(func() {
@@ -83,21 +97,35 @@ func newRig(t *testing.T, o Options, peers []*peer, homes ...int) *rig {
 	})
 	go func() {
 		defer close(r.done)
-		r.err = r.runHomes(hard, homes)
+		r.err = r.pool.Run(hard, r.lines)
 	}()
 	synctest.Wait()
 	return r
 }
 
-func (r *rig) runHomes(hard context.Context, homes []int) error {
-	if len(homes) == 0 {
-		return r.pool.Run(hard, r.lines)
+func (r *rig) dial(ctx context.Context, a target.Address) (Conn, error) {
+	r.net.Lock()
+	peers := r.peers
+	r.net.Unlock()
+	return dialPeers(peers)(ctx, a)
+}
+
+// addPeer brings a target into the world. The pool does not know of it yet.
+func (r *rig) addPeer(name string) *peer {
+	r.net.Lock()
+	defer r.net.Unlock()
+	p := newPeer(name)
+	r.peers = append(slices.Clone(r.peers), p)
+	return p
+}
+
+// staff leaves all but the given homes without a worker of their own.
+func (r *rig) staff(homes []int) {
+	for i, place := range r.pool.roster.Load().places {
+		if len(homes) > 0 && !slices.Contains(homes, i) {
+			place.staff = 0
+		}
 	}
-	for i, home := range homes {
-		r.workers = append(r.workers, newWorker(r.pool, i, r.pool.places[home], r.lines))
-	}
-	runAll(hard, r.workers)
-	return nil
 }
 
 // send puts a buffer of n lines of size bytes each on the channel.
@@ -120,11 +148,10 @@ func (r *rig) sendIn(n, size, capacity int) {
 	b.Lines, b.Read = n, time.Now()
 	r.nBufs++
 	r.bytes += len(b.B)
-	select {
-	case r.lines <- b:
-	default:
+	if cap(r.lines) > 0 && len(r.lines) == cap(r.lines) {
 		r.t.Fatal("the channel is full")
 	}
+	r.lines <- b
 }
 
 // pass lets time pass and checks what must hold at every quiet moment.
@@ -158,14 +185,14 @@ func (r *rig) ledger() Stats {
 }
 
 func (s Stats) confirmed() (sum tally) {
-	for _, t := range s.Targets {
+	for _, t := range append(s.Targets, s.Removed) {
 		sum.add(tally{t.ConfirmedLines, t.ConfirmedBytes})
 	}
 	return sum
 }
 
 func (s Stats) resent() (unacknowledged, unread tally) {
-	for _, t := range s.Targets {
+	for _, t := range append(s.Targets, s.Removed) {
 		for _, r := range t.Resent {
 			switch r.Cause {
 			case CauseUnacknowledged:
@@ -295,21 +322,22 @@ func (r *rig) delivered(s Stats) {
 
 func (r *rig) closed(s Stats) {
 	r.t.Helper()
-	for i, p := range r.peers {
+	for _, p := range r.peers {
 		for _, c := range p.conns {
 			if !c.closed {
 				r.t.Errorf("%s[%d] was left open", p.name, c.id)
 			}
 		}
-		place := r.pool.places[i].target
+	}
+	for i, x := range r.pool.Targets() {
 		if n := s.Targets[i].Connections; n != 0 {
-			r.t.Errorf("%s: %d connections counted at the end", p.name, n)
+			r.t.Errorf("%s: %d connections counted at the end", x, n)
 		}
-		place.Joined() // a stuck connection that was never taken back shows in Confirming
-		if !place.Confirming(0) {
-			r.t.Errorf("%s: counted as stuck at the end", p.name)
+		x.Joined() // a stuck connection that was never taken back shows in Confirming
+		if !x.Confirming(0) {
+			r.t.Errorf("%s: counted as stuck at the end", x)
 		}
-		place.Left()
+		x.Left()
 	}
 }
 

@@ -1,6 +1,7 @@
 package workerpool
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -50,7 +51,8 @@ func soak(t *testing.T, rnd *rand.Rand) {
 				r.sendIn(1+rnd.IntN(20), 20+rnd.IntN(200), 1<<rnd.IntN(14))
 			}
 		}
-		mishap(rnd, peers[rnd.IntN(len(peers))])
+		mishap(rnd, r.peers[rnd.IntN(len(r.peers))])
+		r.change(rnd)
 		time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
 		r.ledger()
 		if i%25 == 0 {
@@ -61,13 +63,15 @@ func soak(t *testing.T, rnd *rand.Rand) {
 	if drainEarly {
 		close(r.lines)
 		for range 10 {
-			mishap(rnd, peers[rnd.IntN(len(peers))])
+			mishap(rnd, r.peers[rnd.IntN(len(r.peers))])
+			r.change(rnd)
 			r.pass(time.Duration(rnd.IntN(500)) * time.Millisecond)
 		}
 	}
-	for _, p := range peers {
+	for _, p := range r.peers {
 		p.set(func() { heal(p) })
 	}
+	r.pool.Resume(r.pool.Targets()[0].String()) // the others may rest
 	if !drainEarly {
 		r.pass(20 * time.Second)
 		if n := len(r.lines); n > 0 {
@@ -79,6 +83,165 @@ func soak(t *testing.T, rnd *rand.Rand) {
 		close(r.lines)
 	}
 	r.ended(t, 2*time.Minute)
+}
+
+// change does, now and then, what an operator may do to targets. What must be refused is refused, and nothing else.
+func (r *rig) change(rnd *rand.Rand) {
+	p := r.peers[rnd.IntN(len(r.peers))]
+	_, listed := r.stats(p)
+	want := func(err error, allowed ...error) {
+		r.t.Helper()
+		if err == nil || errors.Is(err, ErrEnding) {
+			return
+		}
+		for _, a := range allowed {
+			if errors.Is(err, a) {
+				return
+			}
+		}
+		r.t.Errorf("%v; listed: %v", err, listed)
+	}
+	known := []error{ErrUnknown}
+	if listed {
+		known = nil
+	}
+	switch rnd.IntN(30) {
+	case 0:
+		if len(r.peers) < 5 {
+			p, listed = r.addPeer(string(rune('a'+len(r.peers)))), false
+		}
+		if listed {
+			known = []error{ErrExists}
+		} else {
+			known = nil
+		}
+		want(r.pool.Add(p.addr), known...)
+	case 1:
+		want(r.pool.Drain(p.target()), known...)
+	case 2, 3:
+		want(r.pool.Resume(p.target()), known...)
+	case 4, 5:
+		want(r.pool.Remove(p.target()), append(known, ErrLast)...)
+	case 6:
+		r.pool.Tune(Tuning{
+			StallTimeout:     time.Duration(1+rnd.IntN(10)) * time.Second,
+			DeadTimeout:      time.Duration(1+rnd.IntN(10)) * time.Second,
+			FailbackInterval: time.Duration(1+rnd.IntN(10)) * time.Second,
+			ResendAge:        time.Duration(1+rnd.IntN(10)) * time.Second,
+			ResendMax:        int64(4000 + rnd.IntN(20_000)),
+		})
+	}
+}
+
+// Targets that are well, if slow, come and go as an operator likes. That costs not one line, and not one comes twice.
+func TestChangesAreOrderly(t *testing.T) {
+	seeds := soakSeeds / 2
+	if testing.Short() {
+		seeds = 5
+	}
+	for seed := range seeds {
+		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { orderly(t, rand.New(rand.NewPCG(uint64(seed), 8))) })
+		})
+		if !ok {
+			return
+		}
+	}
+}
+
+func orderly(t *testing.T, rnd *rand.Rand) {
+	var peers []*peer
+	for i := range 1 + rnd.IntN(3) {
+		peers = append(peers, slowPeer(rnd, string(rune('a'+i))))
+	}
+	r := newRig(t, Options{
+		Connections:  1 + rnd.IntN(3),
+		StallTimeout: 10 * time.Hour, // slow is not stalled: windows that move would come twice
+		DeadTimeout:  10 * time.Hour,
+		ResendMax:    []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
+	}, peers)
+	for i := range 200 {
+		for range rnd.IntN(4) {
+			if len(r.lines) < cap(r.lines)/2 {
+				r.sendIn(1+rnd.IntN(20), 20+rnd.IntN(200), 1<<rnd.IntN(14))
+			}
+		}
+		r.manage(rnd)
+		for _, p := range r.peers {
+			p.readSome(rnd)
+		}
+		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
+		r.ledger()
+		if i%50 == 0 {
+			r.quiet()
+		}
+	}
+	if rnd.IntN(2) == 0 {
+		r.pool.Resume(r.pool.Targets()[0].String())
+		close(r.lines)
+		r.pass(time.Second)
+		r.finishSlowly(rnd)
+	} else {
+		for _, x := range r.pool.Targets() {
+			r.must(r.pool.Resume(x.String()))
+		}
+		r.finishSlowly(rnd)
+		r.pass(20 * time.Second)
+		close(r.lines)
+	}
+	r.ended(t, time.Minute)
+	r.once()
+}
+
+// manage is change without what must be refused, and more of it.
+func (r *rig) manage(rnd *rand.Rand) {
+	p := r.peers[rnd.IntN(len(r.peers))]
+	switch rnd.IntN(8) {
+	case 0:
+		if len(r.peers) < 6 {
+			p = r.addPeer(string(rune('a' + len(r.peers))))
+			p.recvBuf = 1000 + rnd.IntN(20_000)
+		}
+		r.pool.Add(p.addr)
+	case 1:
+		r.pool.Drain(p.target())
+	case 2, 3:
+		r.pool.Resume(p.target())
+	case 4:
+		r.pool.Remove(p.target())
+	}
+}
+
+func slowPeer(rnd *rand.Rand, name string) *peer {
+	p := newPeer(name)
+	p.margin = []uint64{0, 1500, 1 << 40}[rnd.IntN(3)]
+	p.sendBuf, p.recvBuf = 1000+rnd.IntN(20_000), 1000+rnd.IntN(20_000)
+	p.delay = time.Duration(rnd.IntN(3)) * 10 * time.Millisecond
+	return p
+}
+
+// readSome lets the application of a slow target read on, by so much that it takes a while.
+func (p *peer) readSome(rnd *rand.Rand) {
+	p.set(func() {
+		p.fresh = func(c *peerConn) { c.readLimit = 0 }
+		for _, c := range p.conns {
+			if !c.closed {
+				c.readLimit = c.read + rnd.IntN(2000)
+			}
+		}
+	})
+}
+
+func (r *rig) finishSlowly(rnd *rand.Rand) {
+	for range 20 {
+		for _, p := range r.peers {
+			p.readSome(rnd)
+		}
+		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
+	}
+	for _, p := range r.peers {
+		p.set(func() { heal(p) })
+	}
 }
 
 // mishap changes one thing about a target.

@@ -14,13 +14,21 @@ type Stats struct {
 	TakenLines, TakenBytes       uint64 // ever taken from the channel
 	RetainedLines, RetainedBytes int64  // taken and not confirmed: in windows, or waiting to be sent again
 	Targets                      []TargetStats
+	Removed                      TargetStats // sums of what targets that are gone have counted; nothing else of it is set
 }
 
 // TargetStats is one target's part of Stats.
 type TargetStats struct {
 	Name           string // as target.Address.String gives it
 	Up             bool   // no check says that it is down, and it is connected or at least not known to be down
+	State          string // target.StateUnknown, StateUp, StateDown, StateDraining or StateDrained: what it is for those who may go there
+	Since          time.Time
+	Removing       bool   // it is being drained to be removed
+	LastError      string // of a dial, a check or a connection, whatever came after it; empty: there was none
+	LastErrorAt    time.Time
 	Connections    int
+	RetainedLines  int64 // in the windows of its connections, as of the last look at each, a moment ago
+	RetainedBytes  int64
 	DialErrors     uint64
 	Failovers      uint64 // workers that left this target because it failed
 	Failbacks      uint64 // workers that came home to it
@@ -45,10 +53,19 @@ const (
 // place is a target with the counters of the workers that use it.
 type place struct {
 	target *target.Target
+	taking atomic.Bool // it takes lines; changed under Pool.mu
+
+	// Pool.mu guards these.
+	staff         int // how many workers belong here
+	workers       int // how many there are
+	removing      bool
+	drainingSince time.Time // the last time
+	drainedSince  time.Time // zero: not yet
 
 	failovers, failbacks, stalls atomic.Uint64
 	confirmed                    counter
 	unacknowledged, unread       counter
+	windows                      amount
 	words                        limiter
 	lasted                       atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
 }
@@ -64,11 +81,45 @@ func (c *counter) add(t tally) {
 	c.bytes.Add(t.bytes)
 }
 
+func (p *place) takes() bool { return p.taking.Load() }
+
+// useful says that it is worth dialling.
+func (p *place) useful() bool { return p.takes() && !p.target.Ejected() }
+
+// join counts a connection that is about to be used, unless the place takes no lines. It counts first and looks then: so a place
+// that takes no lines and has no connections will have none until it takes lines again.
+func (p *place) join() bool {
+	p.target.Joined()
+	if p.takes() {
+		return true
+	}
+	p.target.Left()
+	return false
+}
+
+// stats needs Pool.mu.
 func (p *place) stats() TargetStats {
+	s := p.counts()
+	s.Name = p.target.String()
+	s.Up = !p.target.Ejected() && (p.target.Connections() > 0 || !p.target.Down())
+	s.Connections = p.target.Connections()
+	s.RetainedLines, s.RetainedBytes = p.windows.lines.Load(), p.windows.bytes.Load()
+	status := p.target.Status()
+	s.LastError, s.LastErrorAt = status.LastError, status.LastErrorAt
+	s.State, s.Since, s.Removing = status.State, status.Since, p.removing
+	switch {
+	case p.takes():
+	case p.drainedSince.IsZero():
+		s.State, s.Since = target.StateDraining, p.drainingSince
+	default:
+		s.State, s.Since = target.StateDrained, p.drainedSince
+	}
+	return s
+}
+
+// counts returns what only ever grows.
+func (p *place) counts() TargetStats {
 	return TargetStats{
-		Name:           p.target.String(),
-		Up:             !p.target.Ejected() && (p.target.Connections() > 0 || !p.target.Down()),
-		Connections:    p.target.Connections(),
 		DialErrors:     p.target.DialErrors(),
 		Failovers:      p.failovers.Load(),
 		Failbacks:      p.failbacks.Load(),
@@ -79,6 +130,24 @@ func (p *place) stats() TargetStats {
 			{CauseUnacknowledged, p.unacknowledged.lines.Load(), p.unacknowledged.bytes.Load()},
 			{CauseUnread, p.unread.lines.Load(), p.unread.bytes.Load()},
 		},
+	}
+}
+
+func noStats() TargetStats {
+	return TargetStats{Resent: []Resent{{Cause: CauseUnacknowledged}, {Cause: CauseUnread}}}
+}
+
+// add adds what place.counts returns for another target.
+func (s *TargetStats) add(o TargetStats) {
+	s.DialErrors += o.DialErrors
+	s.Failovers += o.Failovers
+	s.Failbacks += o.Failbacks
+	s.Stalls += o.Stalls
+	s.ConfirmedLines += o.ConfirmedLines
+	s.ConfirmedBytes += o.ConfirmedBytes
+	for i, r := range o.Resent {
+		s.Resent[i].Lines += r.Lines
+		s.Resent[i].Bytes += r.Bytes
 	}
 }
 

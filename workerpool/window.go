@@ -27,6 +27,11 @@ func (t *tally) add(o tally) {
 	t.bytes += o.bytes
 }
 
+func (t *tally) sub(o tally) {
+	t.lines -= o.lines
+	t.bytes -= o.bytes
+}
+
 func (s *segment) tally() tally { return tally{uint64(s.lines), uint64(s.len())} }
 
 // window holds what was written to one connection and is not confirmed yet, oldest first. The zero value is empty. It
@@ -35,6 +40,7 @@ type window struct {
 	list []segment // list[head:] are held
 	head int
 	mem  int64 // capacity of all buffers held, bytes
+	held tally
 }
 
 func (w *window) empty() bool { return w.head == len(w.list) }
@@ -45,6 +51,7 @@ func (w *window) push(s segment) {
 	w.list, w.head = compact(w.list, w.head)
 	w.list = append(w.list, s)
 	w.mem += int64(cap(s.buf.B))
+	w.held.add(s.tally())
 }
 
 // compact moves what a list holds from head on to its front, where there is no room behind and enough before.
@@ -62,10 +69,18 @@ func (w *window) pop() segment {
 	w.list[w.head] = segment{}
 	w.head++
 	w.mem -= int64(cap(s.buf.B))
+	w.held.sub(s.tally())
 	if w.empty() {
 		w.list, w.head = w.list[:0], 0
 	}
 	return s
+}
+
+// trim takes the lines before pos, the start of a line within the oldest segment, off it and returns how many they were.
+func (w *window) trim(pos uint64) tally {
+	off := w.oldest().trim(pos)
+	w.held.sub(off)
+	return off
 }
 
 // mergeMax is the greatest segment, in bytes, that is copied behind its predecessor so that a trickle of lines does not hold

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"linesplit/linebuf"
+	"linesplit/target"
 )
 
 const (
@@ -34,6 +35,7 @@ var (
 	errStalled  = errors.New("peer has taken nothing for the stall timeout, others do")
 	errUnproven = errors.New("target has closed, perhaps without reading everything")
 	errCrowded  = errors.New("too many connections are waiting for their last confirmation")
+	errLingers  = errors.New("target is to be drained and shows no headway")
 	errStopped  = errors.New("stopped")
 )
 
@@ -44,17 +46,19 @@ type worker struct {
 	home   *place
 	logger *slog.Logger
 
-	lines    <-chan *linebuf.Buffer // nil once it is closed
-	stop     <-chan struct{}
-	again    backlog   // before anything new
-	flight   *flight   // nil while there is none
-	last     *place    // where flight is or was
-	leaving  []*flight // half-closed or about to be; their windows wait for confirmation
-	full     bool      // flight must not be written to until the next look
-	moved    bool      // the window has moved in the present stall
-	stopped  bool
-	dialler  dialler
-	nextHome time.Time
+	lines   <-chan *linebuf.Buffer // nil once it is closed
+	stop    <-chan struct{}
+	again   backlog   // before anything new
+	flight  *flight   // nil while there is none
+	last    *place    // where flight is or was
+	leaving []*flight // half-closed or about to be; their windows wait for confirmation
+	full    bool      // flight must not be written to until the next look
+	moved   bool      // the window has moved in the present stall
+	stopped bool
+	resting bool // home takes no lines: nothing new is begun
+	dialler dialler
+
+	triedHome time.Time
 
 	ticks     chan time.Time // from the pool
 	recheck   *time.Timer
@@ -93,19 +97,21 @@ func newWorker(p *Pool, id int, home *place, lines <-chan *linebuf.Buffer) *work
 	w := &worker{pool: p, id: id, home: home, lines: lines, logger: p.o.Logger.With("worker", id)}
 	w.waitingFn = w.waiting
 	w.ticks = make(chan time.Time, 1)
-	w.lookAfter = int(min(lookBytes, p.windowMax/4))
 	w.always = make(chan struct{})
 	close(w.always)
 	return w
 }
 
-// run works until the channel is closed and everything is confirmed, or until hard ends.
+// run works until the channel is closed and everything is confirmed, until the worker is dismissed, or until hard ends.
 func (w *worker) run(hard context.Context) {
 	w.stop = hard.Done()
 	w.recheck = time.NewTimer(0)
 	defer w.recheck.Stop()
-	w.dialler.start(hard, w.pool.o.Dial)
+	w.dialler.start(hard, func(ctx context.Context, a target.Address) (Conn, error) {
+		return w.pool.settings.Load().dial(ctx, a)
+	})
 	defer w.dialler.end()
+	w.heed(time.Now())
 	for !w.done() {
 		w.seek()
 		w.next()
@@ -124,11 +130,14 @@ func (w *worker) done() bool {
 	if w.flight != nil {
 		w.retire()
 	}
-	return len(w.leaving) == 0 && w.again.empty() // what is left may have failed just now
+	if len(w.leaving) > 0 || !w.again.empty() { // what is left may have failed just now
+		return false
+	}
+	return w.lines == nil || w.pool.dismiss(w)
 }
 
 // unfinished says that there is something to write, or may yet be.
-func (w *worker) unfinished() bool { return w.lines != nil || !w.again.empty() }
+func (w *worker) unfinished() bool { return w.lines != nil && !w.resting || !w.again.empty() }
 
 // end gives up what is still open. What was not confirmed stays counted as retained.
 func (w *worker) end() {
@@ -142,8 +151,8 @@ func (w *worker) end() {
 
 func (w *worker) abandon(f *flight) {
 	w.look(f, time.Now())
-	f.leave()
 	f.conn.Abort()
+	f.leave()
 }
 
 // writable says whether the connection may be given more.
@@ -194,10 +203,16 @@ func (w *worker) next() {
 
 func (w *worker) take(b *linebuf.Buffer, ok bool) {
 	if !ok {
-		w.lines = nil
+		w.sawEnd()
 		return
 	}
 	w.write(w.own(b))
+}
+
+// sawEnd also tells those who rest, and do not look.
+func (w *worker) sawEnd() {
+	w.lines = nil
+	w.pool.ended.Store(true)
 }
 
 // own counts a buffer as taken.
@@ -208,9 +223,16 @@ func (w *worker) own(b *linebuf.Buffer) segment {
 }
 
 // glance looks for the end of all lines while nothing can be taken: a worker that has nothing to deliver needs no connection
-// to end.
+// to end. To look is to risk taking a buffer, so a worker that rests leaves that to others, where there are any.
 func (w *worker) glance() {
-	if w.lines == nil || len(w.lines) > 0 || w.intake() != nil || !w.again.empty() {
+	if w.lines == nil || w.intake() != nil || !w.again.empty() {
+		return
+	}
+	if w.pool.ended.Load() {
+		w.lines = nil
+		return
+	}
+	if len(w.lines) > 0 || w.resting && len(w.pool.roster.Load().open) > 0 {
 		return
 	}
 	select {
@@ -219,7 +241,7 @@ func (w *worker) glance() {
 			w.again.push(w.own(b))
 			return
 		}
-		w.lines = nil
+		w.sawEnd()
 	default:
 	}
 }
@@ -277,6 +299,7 @@ func (w *worker) waiting() error {
 		return errStopped
 	default:
 	}
+	w.heed(now)
 	w.seeOff(now)
 	w.look(w.flight, now)
 	if err := w.verdict(w.flight, now); err != nil {
@@ -308,9 +331,42 @@ func (w *worker) homeward(now time.Time) error {
 
 // tick is what happens at regular intervals.
 func (w *worker) tick(now time.Time) {
+	w.heed(now)
 	w.attend(now)
 	w.goHome(now)
+	w.moveOn()
 	w.glance()
+}
+
+// heed follows what has been decided about the worker's home, the target it is connected to, and the settings. It is called from
+// within a blocked write too, so that nothing is begun after it. Draining and resuming a slow target again and again does not bring
+// its connections beyond maxLeaving.
+func (w *worker) heed(now time.Time) {
+	w.lookAfter = int(min(lookBytes, w.pool.settings.Load().windowMax/4))
+	rested := w.resting
+	w.resting = !w.home.takes() || rested && len(w.leaving) >= maxLeaving
+	if rested && !w.resting {
+		w.dialler.begin()
+	}
+	if f := w.flight; f != nil && !f.place.takes() {
+		f.endWith(now)
+	}
+}
+
+// moveOn dials beside a connection that is to be left because its target takes no more. One that the peer has ended has its dial
+// behind it or before it.
+func (w *worker) moveOn() {
+	if d := &w.dialler; w.flight != nil && w.flight.ending && !d.busy && !d.armed && w.unfinished() {
+		w.shun(w.flight.place)
+		w.dial()
+	}
+}
+
+// shun keeps a worker that is to leave a place from trying home first, where that is down.
+func (w *worker) shun(p *place) {
+	if w.home.target.Down() {
+		w.dialler.avoid = p
+	}
 }
 
 // attend looks at every connection and acts on what it sees.
@@ -332,12 +388,14 @@ func (w *worker) attend(now time.Time) {
 
 // look asks a connection how it stands and lets go of what it confirms.
 func (w *worker) look(f *flight, now time.Time) {
-	f.look(now)
-	w.release(f, f.confirmable(now, w.pool.o.ResendAge))
-	w.cap(f)
+	s := w.pool.settings.Load()
+	f.look(now, s.stuckAfter)
+	w.release(f, f.confirmable(now, s.ResendAge))
+	w.cap(f, s.windowMax)
+	f.show()
 	if f == w.flight {
 		w.unlookedBytes, w.unlookedWrites = 0, 0
-		w.setFull(f.full(w.pool.windowMax))
+		w.setFull(f.full(s.windowMax))
 	}
 }
 
@@ -365,9 +423,9 @@ func (w *worker) release(f *flight, pos uint64) {
 }
 
 // cap lets the oldest segments go where the window holds more than its share, but none that seem unread.
-func (w *worker) cap(f *flight) {
+func (w *worker) cap(f *flight, windowMax int64) {
 	limit := f.surelyRead()
-	for f.window.mem > w.pool.windowMax && f.window.oldest().end <= limit {
+	for f.window.mem > windowMax && f.window.oldest().end <= limit {
 		w.release(f, f.window.oldest().end)
 	}
 }
@@ -382,15 +440,27 @@ func (w *worker) confirmed(b *linebuf.Buffer) {
 
 // verdict says why a connection must be given up, nil while it need not.
 func (w *worker) verdict(f *flight, now time.Time) error {
+	s := w.pool.settings.Load()
 	switch {
 	case f.seen.Err != nil:
 		return f.seen.Err
-	case f.seen.Silent >= w.pool.o.DeadTimeout:
+	case f.seen.Silent >= s.DeadTimeout:
 		return errSilent
-	case now.Sub(f.ackedAt) >= w.pool.o.StallTimeout:
+	case w.lingers(f, now, s.StallTimeout+s.ResendAge):
+		return errLingers
+	case now.Sub(f.ackedAt) >= s.StallTimeout:
 		return w.stallVerdict(f)
 	}
 	return nil
+}
+
+// lingers says that a target that is to be drained has shown no headway for so long that what it holds had better go elsewhere, if
+// there is a target that confirms. Without that bound one that hangs could never be removed.
+func (w *worker) lingers(f *flight, now time.Time, patience time.Duration) bool {
+	if f.place.takes() || !f.ending || f.window.empty() || f.idleFor(now) < patience {
+		return false
+	}
+	return w.pool.roster.Load().open.OtherConfirming(f.place.target, f.stuckAfter) != nil
 }
 
 // stallVerdict is about a peer that is alive and takes nothing. That is backpressure and no failure: the window moves once, and
@@ -415,20 +485,19 @@ func (w *worker) hasRefuge(f *flight) bool {
 		at := w.flight.place
 		return at != f.place && at.target.Confirming(f.stuckAfter)
 	}
-	t := w.pool.set.OtherConfirming(f.place.target, f.stuckAfter)
+	roster := w.pool.roster.Load()
+	t := roster.open.OtherConfirming(f.place.target, f.stuckAfter)
 	if t == nil {
 		return false
 	}
-	w.dialler.prefer = w.pool.placeOf(t)
+	w.dialler.prefer = roster.placeOf(t)
 	return true
 }
 
 // ending acts on the peer's FIN: dial beside, and leave once that has come to an end, well or not.
 func (w *worker) ending(f *flight, now time.Time) {
 	f.endWith(now)
-	if w.home.target.Down() {
-		w.dialler.avoid = f.place
-	}
+	w.shun(f.place)
 	if f.young(now) { // the next one may end as soon
 		w.dialler.later()
 		return
@@ -470,8 +539,8 @@ func (w *worker) gone(f *flight, now time.Time) bool {
 		w.release(f, f.next)
 	}
 	if f.window.empty() {
-		f.leave()
 		f.conn.Close()
+		f.leave()
 		return true
 	}
 	err := w.verdict(f, now)
@@ -501,7 +570,7 @@ func (w *worker) fail(f *flight, err error) {
 // salvage closes a failed flight and takes over all that may not have been read.
 func (w *worker) salvage(f *flight, err error) {
 	w.look(f, time.Now())
-	f.leave()
+	defer f.leave()
 	f.conn.Abort()
 	w.dialler.learn(f, err)
 	if w.flight == nil {
@@ -514,6 +583,7 @@ func (w *worker) salvage(f *flight, err error) {
 	if w.stopped {
 		return
 	}
+	f.place.target.ConnectionFailed(err)
 	f.place.unacknowledged.add(unacknowledged)
 	f.place.unread.add(unread)
 	f.place.words.log(w.logger, slog.LevelWarn, "connection failed", "target", f.place.target, "err", err,
@@ -526,8 +596,7 @@ func (w *worker) confirmUpTo(f *flight, pos uint64) {
 	if f.window.empty() || pos <= f.window.oldest().start() {
 		return
 	}
-	s := f.window.oldest()
-	w.pool.confirm(f.place, s.trim(s.lineStart(pos)))
+	w.pool.confirm(f.place, f.window.trim(f.window.oldest().lineStart(pos)))
 }
 
 // reclaim moves the window to the backlog and counts what of it had been given to the connection.

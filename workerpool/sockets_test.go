@@ -1,0 +1,230 @@
+package workerpool
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"linesplit/internal/testcert"
+	"linesplit/linebuf"
+	"linesplit/target"
+)
+
+// socketSink is a target over real sockets: it reads each connection to its end and remembers how often each line came.
+type socketSink struct {
+	ln    net.Listener
+	addr  target.Address
+	slow  time.Duration // between two reads
+	conns sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows
+	times map[int]int
+	torn  int
+}
+
+func newSocketSink(t *testing.T, scheme string, server *tls.Config, slow time.Duration) *socketSink {
+	t.Helper()
+	network, where := "tcp", "127.0.0.1:0"
+	if scheme == target.SchemeUnix {
+		network, where = "unix", t.TempDir()+"/s"
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(t.Context(), network, where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &socketSink{addr: target.Address{Scheme: scheme, Host: ln.Addr().String()}, ln: ln, slow: slow, times: map[int]int{}}
+	if scheme == target.SchemeTLS {
+		s.ln = tls.NewListener(ln, server)
+	}
+	s.conns.Go(s.accept)
+	return s
+}
+
+func (s *socketSink) accept() {
+	for {
+		c, err := s.ln.Accept()
+		if err != nil {
+			return
+		}
+		s.conns.Go(func() { s.read(c) })
+	}
+}
+
+func (s *socketSink) read(c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReaderSize(c, 16<<10)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			s.note(-1, line != "")
+			return
+		}
+		seq, err := strconv.Atoi(line[:8])
+		s.note(seq, err != nil)
+		if s.slow > 0 && seq%256 == 0 {
+			time.Sleep(s.slow)
+		}
+	}
+}
+
+func (s *socketSink) note(seq int, torn bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if torn {
+		s.torn++
+	}
+	if seq >= 0 && !torn {
+		s.times[seq]++
+	}
+}
+
+func (s *socketSink) lines() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.times)
+}
+
+// Healthy targets of every kind are drained, resumed, removed and added again under load, over real sockets: each line arrives
+// once, and the ledger holds.
+func TestTargetsChangeOverSockets(t *testing.T) {
+	files := testcert.New(t, t.TempDir())
+	sinks := []*socketSink{
+		newSocketSink(t, target.SchemeTCP, nil, 0),
+		newSocketSink(t, target.SchemeTCP, nil, 2*time.Millisecond),
+		newSocketSink(t, target.SchemeTLS, files.ServerTLS(), 0),
+		newSocketSink(t, target.SchemeUnix, nil, time.Millisecond),
+	}
+	o := Options{Connections: 2, ResendMargin: 64 << 10, DialOptions: target.Options{TLS: files.ClientTLS, Timeout: 10 * time.Second}}
+	for _, s := range sinks {
+		o.Targets = append(o.Targets, s.addr)
+	}
+	buffers := linebuf.NewPool(16 << 20)
+	pool := New(buffers, o)
+	lines := make(chan *linebuf.Buffer, 16)
+	var run, sender sync.WaitGroup
+	run.Go(func() {
+		if err := pool.Run(t.Context(), lines); err != nil {
+			t.Error(err)
+		}
+	})
+	stop := make(chan struct{})
+	sent := 0
+	sender.Go(func() { sent = sendNumbered(t, buffers, lines, stop) })
+
+	for _, s := range sinks {
+		change(t, pool, s, pool.Drain, target.StateDrained)
+		before := s.lines()
+		time.Sleep(20 * time.Millisecond) // others go on, this one gets nothing
+		if n := s.lines() - before; n != 0 {
+			t.Errorf("%s: %d lines after it was drained", s.addr, n)
+		}
+		change(t, pool, s, pool.Resume, target.StateUp)
+		change(t, pool, s, pool.Remove, "")
+		if err := pool.Add(s.addr); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	sender.Wait()
+	close(lines)
+	run.Wait()
+	for _, s := range sinks {
+		s.ln.Close()
+		s.conns.Wait()
+	}
+	checkOnce(t, sinks, sent)
+	st := pool.Stats()
+	if c := st.confirmed(); c.lines != uint64(sent) || st.TakenLines != uint64(sent) || st.RetainedLines != 0 || st.Removed.ConfirmedLines == 0 {
+		t.Errorf("%d lines sent: %+v", sent, st)
+	}
+	if a, u := st.resent(); a.lines+u.lines != 0 {
+		t.Errorf("resent: %+v, %+v", a, u)
+	}
+	if n := buffers.InUse(); n != 0 {
+		t.Errorf("%d bytes of buffers were not given back", n)
+	}
+}
+
+// sendNumbered sends lines until stop and returns how many.
+func sendNumbered(t *testing.T, buffers *linebuf.Pool, lines chan<- *linebuf.Buffer, stop <-chan struct{}) (seq int) {
+	for {
+		b, err := buffers.Get(t.Context(), 16<<10)
+		if err != nil {
+			t.Error(err)
+			return seq
+		}
+		for range 100 {
+			b.B = fmt.Appendf(b.B, "%08d some words to make it a line of a common length, 80 bytes or so\n", seq)
+			seq++
+		}
+		b.Lines, b.Read = 100, time.Now()
+		lines <- b
+		select {
+		case <-stop:
+			return seq
+		default:
+		}
+	}
+}
+
+// change lets the target have some lines, does something to it, and waits until it is in a state, or gone where that is empty.
+func change(t *testing.T, pool *Pool, s *socketSink, act func(string) error, want string) {
+	t.Helper()
+	before := s.lines()
+	busy := func() bool { return want == target.StateUp || s.lines() > before }
+	within(t, s.addr.String()+" has lines", busy)
+	if err := act(s.addr.String()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, fmt.Sprintf("%s is %q", s.addr, want), func() bool { return stateOf(pool, s.addr.String()) == want })
+}
+
+func stateOf(pool *Pool, name string) string {
+	for _, x := range pool.Stats().Targets {
+		if x.Name == name {
+			return x.State
+		}
+	}
+	return ""
+}
+
+func within(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func checkOnce(t *testing.T, sinks []*socketSink, sent int) {
+	t.Helper()
+	times := make([]int, sent)
+	for _, s := range sinks {
+		for seq, n := range s.times {
+			times[seq] += n
+		}
+		if s.torn > 0 {
+			t.Errorf("%s: %d lines torn", s.addr, s.torn)
+		}
+	}
+	lost, twice := 0, 0
+	for _, n := range times {
+		switch {
+		case n == 0:
+			lost++
+		case n > 1:
+			twice++
+		}
+	}
+	if lost+twice > 0 {
+		t.Errorf("of %d lines %d were lost and %d came more than once", sent, lost, twice)
+	}
+}

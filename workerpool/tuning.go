@@ -1,0 +1,88 @@
+package workerpool
+
+import (
+	"time"
+
+	"linesplit/target"
+)
+
+// Tuning is what [Pool.Tune] changes. The fields mean what those of Options mean that have the same name, zeros included.
+type Tuning struct {
+	StallTimeout     time.Duration
+	DeadTimeout      time.Duration
+	FailbackInterval time.Duration
+	ResendMargin     int64
+	ResendMax        int64
+	ResendAge        time.Duration
+	DialOptions      target.Options
+}
+
+func (o *Options) tuning() Tuning {
+	return Tuning{o.StallTimeout, o.DeadTimeout, o.FailbackInterval, o.ResendMargin, o.ResendMax, o.ResendAge, o.DialOptions}
+}
+
+func (t *Tuning) setDefaults() {
+	setDefault(&t.StallTimeout, 30*time.Second)
+	setDefault(&t.DeadTimeout, 30*time.Second)
+	setDefault(&t.FailbackInterval, 5*time.Minute)
+	setDefault(&t.ResendMax, 8<<20)
+	setDefault(&t.ResendAge, 10*time.Second)
+}
+
+// settings are what workers go by. They are replaced as a whole, so that workers look at them without a lock.
+type settings struct {
+	Tuning
+	stuckAfter time.Duration
+	windowMax  int64
+	dial       Dial
+}
+
+// Tune changes how lines are delivered, all at once, and interrupts nothing. What is measured in time counts from when it began:
+// a stall that has lasted for longer than a new stall timeout is over it. A connection that is open keeps what it was dialled
+// with: DialOptions, ResendMargin, how much it retains at most in the eyes of its target (ResendMax), and after how long without
+// an answer the kernel gives it up when idle (DeadTimeout). ResendMax as a bound on memory counts for it at once. With
+// Options.Dial, DialOptions mean nothing.
+func (p *Pool) Tune(t Tuning) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tuning = t
+	p.adjustLocked()
+	p.nudgeLocked(time.Now())
+}
+
+// adjustLocked makes settings of the tuning and of how many workers there are.
+func (p *Pool) adjustLocked() {
+	before := p.settings.Load()
+	s := &settings{Tuning: p.tuning}
+	s.setDefaults()
+	s.stuckAfter = min(stuckAfter, s.StallTimeout/2)
+	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.roster.Load().places)*p.o.Connections)
+	s.dial = p.o.Dial
+	if s.dial == nil {
+		s.dial = dialWith(s.dialOptions())
+	}
+	p.settings.Store(s)
+	if p.launch != nil && s.windowMax < before.windowMax {
+		p.warnOfShareLocked()
+	}
+}
+
+// windowMax shares half of the memory among the workers: windows that filled all of it would leave nothing to read into, and
+// nothing would confirm them but time.
+func windowMax(resendMax, memory int64, workers int) int64 {
+	return min(resendMax, memory/2/int64(max(1, workers)))
+}
+
+func (s *settings) dialOptions() target.Options {
+	d := s.DialOptions
+	d.DeadTimeout = s.DeadTimeout
+	d.Margin = s.ResendMargin
+	d.Retain = s.windowMax
+	return d
+}
+
+func (p *Pool) warnOfShareLocked() {
+	if s := p.settings.Load(); s.windowMax < s.ResendMax {
+		p.o.Logger.Warn("memory is shared by many connections: each retains less than -resend-max", "retained_bytes", s.windowMax, "resend_max", s.ResendMax)
+	}
+}

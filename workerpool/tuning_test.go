@@ -1,0 +1,118 @@
+package workerpool
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"linesplit/linebuf"
+	"linesplit/target"
+)
+
+// Each setting takes effect on connections that are open, and costs none of them.
+func TestTune(t *testing.T) {
+	settled(t, "resend age", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{ResendAge: time.Hour}, []*peer{a})
+		r.bigLines()
+		r.wantConfirmed(r.pass(time.Minute), 0)
+		r.pool.Tune(Tuning{ResendAge: 20 * time.Second})
+		r.wantConfirmed(r.pass(time.Second), 100) // it was acknowledged a minute ago
+		r.pool.Tune(Tuning{ResendAge: time.Minute})
+		r.bigLines()
+		r.wantConfirmed(r.pass(50*time.Second), 100)
+		r.wantConfirmed(r.pass(20*time.Second), 200)
+		r.wantDials(a, 1)
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "stall timeout", func(t *testing.T) {
+		r, a, _ := stalledPair(t, Options{StallTimeout: time.Hour})
+		r.wantResent(r.pass(10*time.Minute), 0, 0)
+		r.pool.Tune(Tuning{StallTimeout: time.Minute})
+		if s := r.pass(time.Second); s.Targets[0].Stalls != 1 || s.Targets[0].Failovers != 1 {
+			t.Errorf("%+v", s.Targets[0])
+		}
+		r.wantDials(a, 1)
+		r.finish(time.Second)
+	})
+	settled(t, "stall timeout, longer", func(t *testing.T) {
+		r, _, _ := stalledPair(t, Options{})
+		r.pool.Tune(Tuning{StallTimeout: time.Hour})
+		r.wantResent(r.pass(10*time.Minute), 0, 0)
+		r.pool.Tune(Tuning{}) // the default
+		if s := r.pass(time.Second); s.Targets[0].Stalls != 1 {
+			t.Errorf("%+v", s.Targets[0])
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "dead timeout", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{StallTimeout: time.Hour, DeadTimeout: time.Hour}, []*peer{a, b}, 0)
+		a.conn(0).vanish()
+		r.bigLines()
+		r.wantResent(r.pass(time.Minute), 0, 0)
+		r.pool.Tune(Tuning{StallTimeout: time.Hour, DeadTimeout: 10 * time.Second})
+		r.wantResent(r.pass(time.Second), 100, 0)
+		r.finish(time.Second)
+	})
+	settled(t, "failback interval", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b}, 0)
+		r.bigLines()
+		r.pass(5 * time.Minute)
+		a.set(func() { a.refuse = false })
+		r.pool.Tune(Tuning{FailbackInterval: time.Minute})
+		if s := r.pass(time.Second); s.Targets[0].Failbacks != 1 {
+			t.Errorf("%+v", s.Targets[0])
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "resend max", func(t *testing.T) {
+		a := newPeer("a")
+		a.recvBuf, a.holdReads = 1<<20, true
+		r := newRig(t, Options{ResendMax: 20_000, StallTimeout: time.Hour}, []*peer{a})
+		for range 100 {
+			r.send(80, 100)
+		}
+		r.pass(time.Second)
+		before := a.bytes()
+		r.pool.Tune(Tuning{ResendMax: 100_000, StallTimeout: time.Hour})
+		r.pass(time.Second)
+		if n := a.bytes(); before > 40_000 || n < 90_000 || n > 130_000 {
+			t.Errorf("%d bytes written first, %d then", before, n)
+		}
+		r.pool.Tune(Tuning{ResendMax: 20_000, StallTimeout: time.Hour}) // what is held remains
+		s := r.pass(time.Second)
+		if s.RetainedLines != int64(s.TakenLines) {
+			t.Errorf("%+v", s)
+		}
+		a.set(func() { a.holdReads = false })
+		r.finish(time.Second)
+		r.once()
+	})
+}
+
+// What only a dial can set is right from the next dial on, and follows from the other settings.
+func TestTuneDials(t *testing.T) {
+	a := target.Address{Scheme: target.SchemeTCP, Host: "a:1"}
+	p := New(linebuf.NewPool(256<<20), Options{Targets: []target.Address{a}, ResendMargin: 5})
+	check := func(dead, timeout time.Duration, margin, retain int64) {
+		t.Helper()
+		d := p.settings.Load().dialOptions()
+		if d.DeadTimeout != dead || d.Timeout != timeout || d.Margin != margin || d.Retain != retain {
+			t.Errorf("%+v", d)
+		}
+	}
+	check(30*time.Second, 0, 5, 8<<20)
+	p.Tune(Tuning{DeadTimeout: time.Second, ResendMargin: 7, ResendMax: 1 << 20, DialOptions: target.Options{Timeout: time.Nanosecond}})
+	check(time.Second, time.Nanosecond, 7, 1<<20)
+	if c, err := p.settings.Load().dial(context.Background(), a); err == nil {
+		c.Close()
+		t.Error("dialled within a nanosecond")
+	}
+	p.Tune(Tuning{})
+	check(30*time.Second, 0, 0, 8<<20)
+}
