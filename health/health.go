@@ -7,7 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -78,59 +80,170 @@ func orDefault[T int | time.Duration](value *T, or T) {
 	}
 }
 
-// Checker keeps the state of targets up to date.
+// settings are Options, defaults filled in. They are replaced as a whole.
+type settings struct {
+	Options
+	replaced chan struct{} // closed when they no longer hold
+}
+
+// Checker keeps the state of targets up to date. Its methods are safe for concurrent use; Run is called once.
 type Checker struct {
-	targets []*target.Target
-	options Options
-	check   func(context.Context, target.Address) error
-	dial    func(context.Context, target.Address) error // a trial
+	settings atomic.Pointer[settings]
+	check    func(context.Context, target.Address) error
+	dial     func(context.Context, target.Address) error // a trial
+
+	mu       sync.Mutex // guards what follows
+	watchers []*watcher
+	running  context.Context // Run's; nil while it does not run
+	all      sync.WaitGroup  // of watchers; grows under mu and while running is not nil
 }
 
 // New returns a checker of targets, which are shared with whoever uses them.
 func New(targets []*target.Target, o Options) *Checker {
-	o = o.withDefaults()
-	return &Checker{
-		targets: targets,
-		options: o,
-		check:   func(ctx context.Context, a target.Address) error { return o.Check.run(ctx, a, o.DialOptions) },
-		dial:    func(ctx context.Context, a target.Address) error { return try(ctx, a, o.DialOptions) },
+	c := &Checker{}
+	c.settings.Store(newSettings(o))
+	c.check = func(ctx context.Context, a target.Address) error {
+		s := c.settings.Load()
+		return s.Check.run(ctx, a, s.DialOptions)
 	}
+	c.dial = func(ctx context.Context, a target.Address) error { return try(ctx, a, c.settings.Load().DialOptions) }
+	for _, t := range targets {
+		c.Add(t)
+	}
+	return c
+}
+
+func newSettings(o Options) *settings {
+	return &settings{Options: o.withDefaults(), replaced: make(chan struct{})}
 }
 
 // Run checks until ctx ends, in one goroutine per target, and returns when all of them have ended.
 func (c *Checker) Run(ctx context.Context) {
-	var running sync.WaitGroup
-	for _, t := range c.targets {
-		if c.options.Check.suits(t.Address) {
-			running.Go(func() { c.watch(ctx, t) })
-		} else { // of a UDP target a trial proves no more than that it has an address and a way to it, but no dial that failed has denied more
-			running.Go(func() { c.tryAgain(ctx, t) })
-		}
+	c.mu.Lock()
+	c.running = ctx
+	for _, w := range c.watchers {
+		c.startLocked(w)
 	}
-	running.Wait()
+	c.mu.Unlock()
+	<-ctx.Done()
+	c.mu.Lock()
+	c.running = nil
+	c.mu.Unlock()
+	c.all.Wait()
 }
 
-// watch checks t for as long as ctx lasts.
-func (c *Checker) watch(ctx context.Context, t *target.Target) {
-	w := watcher{Checker: c, target: t, verdict: verdict{up: true, rise: c.options.Rise, fall: c.options.Fall}}
-	first := time.Duration(rand.Float64() * float64(w.fast()))
-	for w.wait(ctx, first); ctx.Err() == nil; w.wait(ctx, w.interval()) {
-		w.once(ctx)
+// Add has t checked, too. To add one that is there does nothing.
+func (c *Checker) Add(t *target.Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.indexLocked(t) >= 0 {
+		return
+	}
+	w := &watcher{Checker: c, target: t, verdict: verdict{up: !t.Ejected()}}
+	c.watchers = append(c.watchers, w)
+	if c.running != nil {
+		c.startLocked(w)
 	}
 }
 
-// watcher is the state of one target's active checks.
+// Remove ends the checks of t, and leaves its state as it is. It waits for the check that is being made, which is called off and
+// has no consequences. To remove one that is not there does nothing.
+func (c *Checker) Remove(t *target.Target) {
+	if w := c.takeOut(t); w != nil && w.ended != nil {
+		w.stop()
+		<-w.ended
+	}
+}
+
+func (c *Checker) takeOut(t *target.Target) *watcher {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.indexLocked(t)
+	if i < 0 {
+		return nil
+	}
+	w := c.watchers[i]
+	c.watchers = slices.Delete(c.watchers, i, i+1)
+	return w
+}
+
+func (c *Checker) indexLocked(t *target.Target) int {
+	return slices.IndexFunc(c.watchers, func(w *watcher) bool { return w.target == t })
+}
+
+func (c *Checker) startLocked(w *watcher) {
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(c.running)
+	w.ended = make(chan struct{})
+	c.all.Go(func() {
+		defer close(w.ended)
+		defer w.stop()
+		w.run(ctx)
+	})
+}
+
+// Reconfigure replaces all options. What is known of targets stays: one that is down is up after Rise good checks, and one that is up
+// is down after Fall bad ones, whichever Check has made them. The next check comes when it is due by the new Interval; one that is being
+// made ends as it began. A target that is not checked any more is no longer down because of checks: from then on dials tell.
+func (c *Checker) Reconfigure(o Options) {
+	close(c.settings.Swap(newSettings(o)).replaced)
+}
+
+// watcher looks after one target. Its goroutine alone touches it, but for the fields that say otherwise.
 type watcher struct {
 	*Checker
-	target  *target.Target
+	target *target.Target
+	stop   context.CancelFunc // ends run; as ended, set under Checker.mu before it starts, nil if it never did
+	ended  chan struct{}      // closed after run
+
+	set     *settings // in force
 	verdict verdict
-	known   bool // a check has ended
-	blind   bool // the last check could not be made, by no fault of the target's
+	last    time.Time // when a check last ended; zero: none has
+	known   bool      // a check has told something
+	blind   bool      // the last check could not be made, by no fault of the target's
+}
+
+// run goes on until ctx ends, each round with the settings of its time.
+func (w *watcher) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.set = w.Checker.settings.Load()
+		if w.set.Check.suits(w.target.Address) {
+			w.watch(ctx)
+		} else { // of a UDP target a trial proves no more than that it has an address and a way to it, but no dial that failed has denied more
+			w.forget()
+			w.tryAgain(ctx)
+		}
+	}
+}
+
+// forget takes back what checks have said: nobody else would.
+func (w *watcher) forget() {
+	if w.target.Ejected() {
+		w.target.CheckedUp()
+	}
+	w.verdict, w.last, w.known, w.blind = verdict{up: true}, time.Time{}, false, false
+}
+
+// watch checks the target until ctx ends or the settings are replaced.
+func (w *watcher) watch(ctx context.Context) {
+	w.verdict.rise, w.verdict.fall = w.set.Rise, w.set.Fall
+	for w.wait(ctx, w.due()) {
+		w.once(ctx)
+		w.last = time.Now()
+	}
+}
+
+// due is how long it is to the next check.
+func (w *watcher) due() time.Duration {
+	if w.last.IsZero() {
+		return time.Duration(rand.Float64() * float64(w.fast()))
+	}
+	return time.Until(w.last.Add(w.interval()))
 }
 
 // once makes one check and tells its result.
 func (w *watcher) once(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, w.options.Timeout)
+	limited, cancel := context.WithTimeout(ctx, w.set.Timeout)
 	defer cancel()
 	start := time.Now()
 	err := w.check(limited, w.target.Address)
@@ -140,7 +253,7 @@ func (w *watcher) once(ctx context.Context) {
 		w.skipped(err)
 	default:
 		w.blind = false
-		w.options.Observe(w.target, err == nil, time.Since(start))
+		w.set.Observe(w.target, err == nil, time.Since(start))
 		w.judge(err)
 	}
 }
@@ -149,7 +262,7 @@ func (w *watcher) judge(err error) {
 	w.known = true
 	w.verdict.add(err == nil)
 	if err != nil {
-		w.options.Logger.Debug("check failed", "target", w.target.String(), "err", err)
+		w.set.Logger.Debug("check failed", "target", w.target.String(), "err", err)
 	}
 	switch {
 	case err == nil && w.verdict.up:
@@ -161,22 +274,24 @@ func (w *watcher) judge(err error) {
 
 func (w *watcher) skipped(err error) {
 	if !w.blind {
-		w.options.Logger.Warn("cannot check targets", "target", w.target.String(), "err", err)
+		w.set.Logger.Warn("cannot check targets", "target", w.target.String(), "err", err)
 	}
 	w.blind = true
 }
 
-// wait returns after d, sooner if failed dials suggest another look at the target.
-func (w *watcher) wait(ctx context.Context, d time.Duration) {
+// wait returns true after d, sooner if failed dials suggest another look at the target; and false if there is to be no look.
+func (w *watcher) wait(ctx context.Context, d time.Duration) bool {
 	due := time.Now().Add(d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
+		case <-w.set.replaced:
+			return false
 		case <-timer.C:
-			return
+			return ctx.Err() == nil
 		case <-w.target.Failed():
 			due = earlier(due, time.Now().Add(w.fast()))
 			timer.Reset(time.Until(due))
@@ -193,7 +308,7 @@ func earlier(a, b time.Time) time.Time {
 
 // interval is how long to wait for the next check.
 func (w *watcher) interval() time.Duration {
-	d := w.options.Interval
+	d := w.set.Interval
 	if !w.known || w.verdict.turning() || w.verdict.up && w.target.Down() {
 		d = w.fast()
 	}
@@ -201,7 +316,7 @@ func (w *watcher) interval() time.Duration {
 }
 
 func (w *watcher) fast() time.Duration {
-	return min(w.options.Interval, max(minInterval, w.options.Interval/hurry))
+	return min(w.set.Interval, max(minInterval, w.set.Interval/hurry))
 }
 
 // verdict is a state that changes after a number of results in a row.

@@ -172,7 +172,7 @@ func TestJitter(t *testing.T) {
 		50 * time.Millisecond:  50 * time.Millisecond,
 	} {
 		c := New(nil, Options{Interval: interval})
-		w := watcher{Checker: c, target: target.New(target.Address{}, nil), verdict: verdict{up: true}, known: true}
+		w := watcher{Checker: c, target: target.New(target.Address{}, nil), set: c.settings.Load(), verdict: verdict{up: true}, known: true}
 		seen := make(map[time.Duration]bool)
 		for range 100 {
 			d := w.interval()

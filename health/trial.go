@@ -12,43 +12,52 @@ import (
 // maxTrial is how many times Trial lies between trials at most.
 const maxTrial = 8
 
-// tryAgain dials t whenever dials alone have marked it down, until one succeeds.
-func (c *Checker) tryAgain(ctx context.Context, t *target.Target) {
+// tryAgain dials the target whenever dials alone have marked it down, until one succeeds. It returns when ctx ends or the settings are
+// replaced.
+func (w *watcher) tryAgain(ctx context.Context) {
+	w.tryUntilUp(ctx) // its failure may have been told to those before
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.Failed():
+		case <-w.set.replaced:
+			return
+		case <-w.target.Failed():
 		}
-		c.tryUntilUp(ctx, t)
+		w.tryUntilUp(ctx)
 	}
 }
 
-func (c *Checker) tryUntilUp(ctx context.Context, t *target.Target) {
-	waits := c.backoff()
-	for sleep(ctx, waits.NextBackOff()) && t.Down() && !t.Ejected() {
-		err := c.dial(ctx, t.Address)
+func (w *watcher) tryUntilUp(ctx context.Context) {
+	waits := w.backoff()
+	for w.downByDials() && w.sleep(ctx, waits.NextBackOff()) && w.downByDials() {
+		err := w.dial(ctx, w.target.Address)
 		switch {
 		case err == nil:
-			t.DialSucceeded()
+			w.target.DialSucceeded()
 		case ctx.Err() != nil, ours(err):
 		default:
-			t.DialFailed(err)
+			w.target.DialFailed(err)
 		}
 	}
 }
 
-func (c *Checker) backoff() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.options.Trial), backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(maxTrial*c.options.Trial), backoff.WithRandomizationFactor(jitter), backoff.WithMaxElapsedTime(0))
+func (w *watcher) downByDials() bool { return w.target.Down() && !w.target.Ejected() }
+
+func (w *watcher) backoff() *backoff.ExponentialBackOff {
+	first := w.set.Trial
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(maxTrial*first), backoff.WithRandomizationFactor(jitter), backoff.WithMaxElapsedTime(0))
 }
 
-// sleep returns false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep returns false if ctx ended first, or the settings were replaced.
+func (w *watcher) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		return false
+	case <-w.set.replaced:
 		return false
 	case <-timer.C:
 		return true

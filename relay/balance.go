@@ -62,8 +62,9 @@ func (roundRobin) pick(candidates []*place, _ netip.Addr) *place {
 	var best *place
 	var sum int64
 	for _, p := range candidates {
-		p.current += p.weight
-		sum += p.weight
+		w := p.weight.Load()
+		p.current += w
+		sum += w
 		if best == nil || p.current > best.current {
 			best = p
 		}
@@ -79,7 +80,9 @@ func (leastConnections) pick(candidates []*place, client netip.Addr) *place {
 	return roundRobin{}.pick(even, client)
 }
 
-func connectionsPerWeight(p *place) float64 { return float64(p.active.Load()) / float64(p.weight) }
+func connectionsPerWeight(p *place) float64 {
+	return float64(p.active.Load()) / float64(p.weight.Load())
+}
 
 // least keeps those of candidates with the lowest load.
 func least(candidates []*place, load func(*place) float64) []*place {
@@ -104,13 +107,13 @@ type twoChoices struct{}
 func (twoChoices) pick(candidates []*place, _ netip.Addr) *place {
 	var sum int64
 	for _, p := range candidates {
-		sum += p.weight
+		sum += p.weight.Load()
 	}
 	a := draw(candidates, nil, sum)
 	if len(candidates) == 1 {
 		return a
 	}
-	b := draw(candidates, a, sum-a.weight)
+	b := draw(candidates, a, sum-a.weight.Load())
 	if connectionsPerWeight(b) < connectionsPerWeight(a) {
 		return b
 	}
@@ -124,7 +127,7 @@ func draw(candidates []*place, not *place, sum int64) *place {
 		if p == not {
 			continue
 		}
-		if at -= p.weight; at < 0 {
+		if at -= p.weight.Load(); at < 0 {
 			return p
 		}
 	}
@@ -153,7 +156,7 @@ func (sourceHash) pick(candidates []*place, client netip.Addr) *place {
 // score is -weight/ln(u) with u from (0, 1): the chance to be the highest is in proportion to the weight.
 func score(client uint64, p *place) float64 {
 	u := (float64(mix(client^p.key)>>11) + 0.5) / (1 << 53)
-	return -float64(p.weight) / math.Log(u)
+	return -float64(p.weight.Load()) / math.Log(u)
 }
 
 func hashAddr(a netip.Addr) uint64 {
@@ -185,7 +188,7 @@ type leastBandwidth struct{}
 
 func (l leastBandwidth) pick(candidates []*place, client netip.Addr) *place {
 	l.sample(candidates, time.Now())
-	even := least(candidates, func(p *place) float64 { return p.rate / float64(p.weight) })
+	even := least(candidates, func(p *place) float64 { return p.rate / float64(p.weight.Load()) })
 	return leastConnections{}.pick(even, client)
 }
 

@@ -178,7 +178,7 @@ func TestCandidates(t *testing.T) {
 		for range 20 {
 			var out tried
 			for _, i := range c.tried {
-				out.add(g.places[i-'0'])
+				out.add(g.all()[i-'0'])
 			}
 			if p := g.tryAcquire(netip.Addr{}, &out); p != nil {
 				got[p.t.Address.Host[7]-1] = true
@@ -197,8 +197,7 @@ func TestCandidates(t *testing.T) {
 
 // TestRates: a second's worth at once, then as the rate says; and memory stays bounded whoever comes.
 func TestRates(t *testing.T) {
-	var r rates
-	r.init(5)
+	r := newRates(5)
 	now := time.Now()
 	allowed := 0
 	for i := range 1000 { // for 10 s

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 // handshakeTimeout bounds the TLS handshake with a client.
@@ -23,6 +25,7 @@ const settleTime = 2 * time.Second
 // Anybody may abort; then the sockets are closed under the goroutines, which find out.
 type conn struct {
 	v      *serving
+	id     uint64
 	start  time.Time
 	client side
 	from   net.Addr   // the client's address
@@ -54,7 +57,7 @@ type progress struct {
 }
 
 func newConn(v *serving, nc net.Conn) *conn {
-	c := &conn{v: v, start: time.Now(), client: newSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
+	c := &conn{v: v, id: v.ids.Add(1), start: time.Now(), client: newSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -71,7 +74,10 @@ func (c *conn) prepare() {
 		c.giveUp(why)
 		return
 	}
-	if c.v.o.ResetOnDown && c.place.t.Down() { // since it was chosen: the others have been reset by now
+	switch p := c.place; { // since it was chosen: the others have been reset by now
+	case p.expelled.Load():
+		c.abort(targetRemoved)
+	case c.v.tuned().ResetOnDown && p.t.Down():
 		c.abort(targetDown)
 	}
 	c.v.running.Add(2)
@@ -133,9 +139,7 @@ func (c *conn) abort(why end) bool {
 	if !c.why.CompareAndSwap(uint32(notEnded), uint32(why)) {
 		return false
 	}
-	if why == shutdown {
-		c.v.counters.cutOff.Add(1)
-	}
+	c.v.counters.cut(why)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.client.reset()
@@ -144,9 +148,9 @@ func (c *conn) abort(why end) bool {
 }
 
 // abortAt aborts if the target is the one of p.
-func (c *conn) abortAt(p *place) {
+func (c *conn) abortAt(p *place, why end) {
 	if c.carrying.Load() && c.place == p {
-		c.abort(targetDown)
+		c.abort(why)
 	}
 }
 
@@ -198,7 +202,7 @@ func (c *conn) settle() {
 // cleanUp takes the connection out of all books. The sockets have been closed.
 func (c *conn) cleanUp(why end) {
 	if c.place != nil {
-		c.v.streams.release(c.place)
+		c.v.release(c.place)
 	}
 	c.v.remove(c)
 	c.v.dismiss(c.addr)
@@ -212,7 +216,7 @@ func (c *conn) report(why end) {
 	rec := Record{
 		Start:    c.start,
 		Client:   c.from.String(),
-		Listener: listenerName(c.v.ln),
+		Listener: accept.Name(c.v.ln),
 		BytesIn:  c.in.moved.Load(),
 		BytesOut: c.out.moved.Load(),
 		Duration: time.Since(c.start),
@@ -226,7 +230,7 @@ func (c *conn) report(why end) {
 }
 
 // checkSilence aborts a connection that has looked the same for too long.
-func (c *conn) checkSilence(now time.Time) {
+func (c *conn) checkSilence(now time.Time, set *Tuning) {
 	if !c.carrying.Load() {
 		return
 	}
@@ -236,10 +240,10 @@ func (c *conn) checkSilence(now time.Time) {
 		return
 	}
 	silent := now.Sub(c.since)
-	switch o := &c.v.o; {
-	case o.IdleTimeout > 0 && silent >= o.IdleTimeout:
+	switch {
+	case set.IdleTimeout > 0 && silent >= set.IdleTimeout:
 		c.abort(idle)
-	case seen.ended == 1 && silent >= o.LingerTimeout:
+	case seen.ended == 1 && silent >= set.LingerTimeout:
 		c.abort(linger)
 	}
 }

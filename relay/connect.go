@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -74,30 +75,43 @@ func (d *dialling) acquire(ctx context.Context) (*place, end) {
 func (d *dialling) try(ctx context.Context, p *place) end {
 	c := d.c
 	if d.waited && gone(c.client.raw) {
-		c.v.streams.release(p)
+		c.v.release(p)
 		return clientReset
 	}
 	if d.until.IsZero() {
-		d.until = time.Now().Add(c.v.o.DialBudget)
+		d.until = time.Now().Add(c.v.tuned().DialBudget)
 	}
 	c.dials++
-	nc, err := c.v.dial(ctx, p, d.header(p), d.share())
-	if err != nil {
-		c.v.streams.release(p)
+	nc := d.dial(ctx, p)
+	if nc == nil {
+		c.v.release(p)
 		d.tried.add(p)
 		return dialFailed
 	}
 	if !c.join(p, nc) {
-		c.v.streams.release(p)
+		c.v.release(p)
 		return end(c.why.Load())
 	}
 	return notEnded
 }
 
+// dial returns nil if another place has to be tried.
+func (d *dialling) dial(ctx context.Context, p *place) net.Conn {
+	nc, err := d.c.v.dial(ctx, p, d.header(p), d.share())
+	switch {
+	case err != nil:
+		return nil
+	case p.expelled.Load(): // meanwhile
+		nc.Close()
+		return nil
+	}
+	return nc
+}
+
 // share is how long one dial may take. One that does not answer must not use up the time that there is for the others.
 func (d *dialling) share() time.Duration {
 	left := max(d.left(), time.Millisecond)
-	if len(d.tried)+1 < len(d.c.v.streams.places) {
+	if len(d.tried)+1 < d.c.v.streams.open(nil) {
 		return left / 2
 	}
 	return left

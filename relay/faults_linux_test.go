@@ -116,7 +116,7 @@ func TestQueueLeavesTheBudgetAlone(t *testing.T) {
 // TestHurriedDial: that a target did not answer within no time at all says nothing about it.
 func TestHurriedDial(t *testing.T) {
 	r := New(Options{Targets: []*target.Target{newTarget(t, unanswering(t))}})
-	p := r.streams.places[0]
+	p := r.streams.all()[0]
 	if _, err := r.dial(t.Context(), p, nil, time.Millisecond); err == nil || p.t.Down() {
 		t.Errorf("%v, down: %v", err, p.t.Down())
 	}
@@ -131,7 +131,7 @@ func TestUnreachableOncePerKind(t *testing.T) {
 	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
 	for range 3 {
 		r.refusal()
-		nc, err := r.Relay.dial(context.Background(), r.datagrams.places[0], nil, time.Second)
+		nc, err := r.Relay.dial(context.Background(), r.datagrams.all()[0], nil, time.Second)
 		must(t, err)
 		nc.Close()
 	}

@@ -15,14 +15,24 @@ import (
 
 // place is a target with what goes on there.
 type place struct {
-	t      *target.Target
-	weight int64 // at least 1
-	most   int64 // connections; 0 for any number
-	key    uint64
+	t    *target.Target
+	most int64 // connections; 0 for any number
+	key  uint64
 
-	active            atomic.Int64 // changes under group.mu only
 	total             atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64
+
+	// Anybody may look at these; they change under group.mu only.
+	active   atomic.Int64
+	weight   atomic.Int64 // at least 1
+	draining atomic.Bool  // gets no more clients
+	quiet    atomic.Int64 // since when it drains or, without connections, is drained; Unix nanoseconds
+
+	// These change under Relay.mu only; see Relay.Remove.
+	leaving  atomic.Bool // goes once it has no connections
+	expelled atomic.Bool // its connections are to end now
+	until    time.Time   // when they are to
+	expiry   *time.Timer // calls expel then; nil if that is not to be
 
 	// What balancers keep, under group.mu.
 	current int64   // see roundRobin
@@ -32,7 +42,9 @@ type place struct {
 }
 
 func newPlace(t *target.Target) *place {
-	return &place{t: t, weight: int64(t.Address.Share()), most: int64(t.Address.MaxConnections), key: hashString(t.String())}
+	p := &place{t: t, most: int64(t.Address.MaxConnections), key: hashString(t.String())}
+	p.weight.Store(int64(t.Address.Share()))
+	return p
 }
 
 func (p *place) full() bool { return p.most > 0 && p.active.Load() >= p.most }
@@ -48,13 +60,13 @@ func (s *tried) has(p *place) bool { return s != nil && slices.Contains(*s, p) }
 //
 // A place is handed to the first in the queue who has use for it. So whoever comes anew and finds one free takes it from nobody.
 type group struct {
-	places   []*place
-	patience time.Duration
-	logger   *slog.Logger
+	places atomic.Pointer[[]*place] // replaced, never changed, under mu; see all
+	tuned  func() *Tuning
+	logger *slog.Logger
 
 	cutOff atomic.Bool // no target could be reached when last tried
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards what follows
 	balancer   balancer
 	queue      list.List // of *waiter, the first to come in front
 	candidates []*place  // scratch
@@ -66,24 +78,14 @@ type waiter struct {
 	ready  chan *place // gets one, already counted
 }
 
-func newGroup(o Options, fits func(target.Address) bool) *group {
-	g := &group{patience: o.QueueTimeout, logger: o.Logger, balancer: newBalancer(o.Balance)}
-	for _, t := range o.Targets {
-		if fits(t.Address) {
-			g.places = append(g.places, newPlace(t))
-		}
-	}
+func newGroup(r *Relay) *group {
+	g := &group{tuned: r.tuned, logger: r.o.Logger, balancer: newBalancer(r.balance)}
+	g.places.Store(new([]*place))
 	return g
 }
 
-func (g *group) placeOf(t *target.Target) *place {
-	for _, p := range g.places {
-		if p.t == t {
-			return p
-		}
-	}
-	return nil
-}
+// all returns the places as they are now. Nobody changes the slice.
+func (g *group) all() []*place { return *g.places.Load() }
 
 // unreachable keeps a log line for each client that finds no target from flooding the log: it logs the first, and the end of it.
 func (g *group) unreachable(now bool) {
@@ -103,6 +105,81 @@ func (g *group) setBalancer(b balancer) {
 	g.balancer = b
 }
 
+// add puts p behind the others, and gives it to those who wait.
+func (g *group) add(p *place) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.replaceLocked(append(slices.Clone(g.all()), p))
+	g.serveLocked()
+}
+
+// remove returns false if p still has connections.
+func (g *group) remove(p *place) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p.active.Load() > 0 {
+		return false
+	}
+	g.replaceLocked(without(g.all(), p))
+	return true
+}
+
+func (g *group) replaceLocked(places []*place) {
+	g.places.Store(&places)
+	g.evenLocked()
+}
+
+// evenLocked forgets whose turn it is. What a place owes to others that have gone since, or to a weight that it had, it would make good
+// by getting nothing for as long.
+func (g *group) evenLocked() {
+	for _, p := range g.all() {
+		p.current = 0
+	}
+}
+
+// drain lets p have no more clients. It returns false if it had none before.
+func (g *group) drain(p *place) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p.draining.Load() {
+		return false
+	}
+	p.quiet.Store(time.Now().UnixNano())
+	p.draining.Store(true)
+	g.evenLocked()
+	return true
+}
+
+// resume undoes drain. It returns false if there is nothing to be undone.
+func (g *group) resume(p *place) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !p.draining.Load() {
+		return false
+	}
+	p.draining.Store(false)
+	g.evenLocked()
+	g.serveLocked()
+	return true
+}
+
+func (g *group) setWeight(p *place, weight int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p.weight.Store(weight)
+	g.evenLocked()
+}
+
+// open returns how many places take clients, except where not is one of them.
+func (g *group) open(not *place) (n int) {
+	for _, p := range g.all() {
+		if p != not && !p.draining.Load() {
+			n++
+		}
+	}
+	return n
+}
+
 // enter returns a place for client, one not tried yet, with a connection counted there. Or, where all that would do are full, the client's
 // position in the queue; then wait has to be called. Or nothing, if there is nothing to wait for.
 func (g *group) enter(client netip.Addr, tried *tried) (*place, *list.Element) {
@@ -118,7 +195,7 @@ func (g *group) enter(client netip.Addr, tried *tried) (*place, *list.Element) {
 
 // wait returns a place as enter does, or why there was none: queueTimeout, or shutdown because ctx has ended.
 func (g *group) wait(ctx context.Context, e *list.Element) (p *place, why end) {
-	t := time.NewTimer(g.patience)
+	t := time.NewTimer(g.tuned().QueueTimeout)
 	defer t.Stop()
 	select {
 	case p := <-e.Value.(*waiter).ready:
@@ -160,7 +237,9 @@ func (g *group) tryAcquire(client netip.Addr, tried *tried) *place {
 func (g *group) release(p *place) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p.active.Add(-1)
+	if p.active.Add(-1) == 0 {
+		p.quiet.Store(time.Now().UnixNano())
+	}
 	g.serveLocked()
 }
 
@@ -195,8 +274,8 @@ func (g *group) chooseUnless(inVain bool, w *waiter) *place {
 }
 
 func (g *group) fullLocked() bool {
-	for _, p := range g.places {
-		if !p.full() {
+	for _, p := range g.all() {
+		if !p.full() && !p.draining.Load() {
 			return false
 		}
 	}
@@ -217,9 +296,9 @@ var suits = [...]func(*target.Target) bool{
 func (g *group) chooseLocked(client netip.Addr, tried *tried) (p *place, full bool) {
 	for _, suit := range suits {
 		g.candidates = g.candidates[:0]
-		for _, p := range g.places {
+		for _, p := range g.all() {
 			switch {
-			case tried.has(p) || !suit(p.t):
+			case p.draining.Load() || tried.has(p) || !suit(p.t):
 			case p.full():
 				full = true
 			default:
@@ -246,5 +325,5 @@ func (g *group) waiting() int64 {
 
 // limited says whether clients may have to wait.
 func (g *group) limited() bool {
-	return slices.ContainsFunc(g.places, func(p *place) bool { return p.most > 0 })
+	return slices.ContainsFunc(g.all(), func(p *place) bool { return p.most > 0 })
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -19,25 +20,25 @@ const (
 // keepHouse ends connections that have been silent for too long, or whose target is down, until ctx ends. It also wakes those who wait
 // in the queue when a target has come back, and gives back pipes that nobody has used for a while.
 func (v *serving) keepHouse(ctx context.Context) {
-	step := v.step()
-	interval := step
-	watching := v.o.ResetOnDown || v.streams.limited()
-	if watching {
-		interval = min(interval, watchInterval)
-	}
-	t := time.NewTicker(interval)
+	h := v.habits()
+	t := time.NewTicker(h.interval)
 	defer t.Stop()
-	down := make(map[*place]bool)
+	var down []*place
 	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-t.C:
-			if watching {
-				v.watchTargets(down)
+		case <-v.news:
+			if now := v.habits(); now != h { // else frequent news would put off the next round for ever
+				h = now
+				t.Reset(h.interval)
 			}
-			if now.Sub(swept) >= step-interval/2 {
+		case now := <-t.C:
+			if h.watching {
+				down = v.watchTargets(down)
+			}
+			if now.Sub(swept) >= h.step-h.interval/2 {
 				swept = now
 				v.sweep(now)
 			}
@@ -45,30 +46,48 @@ func (v *serving) keepHouse(ctx context.Context) {
 	}
 }
 
-func (v *serving) step() time.Duration {
-	shortest := v.o.LingerTimeout
-	if v.o.IdleTimeout > 0 {
-		shortest = min(shortest, v.o.IdleTimeout)
+// habits say how often what is looked after.
+type habits struct {
+	step     time.Duration // the limits of time
+	interval time.Duration // anything
+	watching bool          // the targets, each time
+}
+
+func (v *serving) habits() habits {
+	set := v.tuned()
+	shortest := set.LingerTimeout
+	if set.IdleTimeout > 0 {
+		shortest = min(shortest, set.IdleTimeout)
 	}
-	return min(max(shortest/stepsPerLimit, shortestStep), longestStep)
+	step := min(max(shortest/stepsPerLimit, shortestStep), longestStep)
+	h := habits{step: step, interval: step, watching: set.ResetOnDown || v.streams.limited()}
+	if h.watching {
+		h.interval = min(step, watchInterval)
+	}
+	return h
 }
 
 func (v *serving) sweep(now time.Time) {
-	v.each(func(c *conn) { c.checkSilence(now) })
+	set := v.tuned()
+	v.each(func(c *conn) { c.checkSilence(now, set) })
 	v.carrier.trim(false)
 }
 
-// watchTargets resets the connections of targets that have gone down since it looked last, and serves the queue.
-func (v *serving) watchTargets(down map[*place]bool) {
+// watchTargets resets the connections of targets that are down and were not when it looked last, and serves the queue. It returns
+// those that are down.
+func (v *serving) watchTargets(before []*place) (down []*place) {
 	v.streams.serveQueue()
-	if !v.o.ResetOnDown {
-		return
+	if !v.tuned().ResetOnDown {
+		return nil
 	}
-	for _, p := range v.streams.places {
-		was, is := down[p], p.t.Down()
-		down[p] = is
-		if is && !was {
-			v.each(func(c *conn) { c.abortAt(p) })
+	for _, p := range v.streams.all() {
+		if !p.t.Down() {
+			continue
+		}
+		down = append(down, p)
+		if !slices.Contains(before, p) {
+			v.each(func(c *conn) { c.abortAt(p, targetDown) })
 		}
 	}
+	return down
 }

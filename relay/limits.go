@@ -11,20 +11,21 @@ import (
 
 // clients knows how many connections each client address has, and how fast it makes them.
 type clients struct {
-	most  int
-	perIP int
-
 	mu     sync.Mutex
-	counts map[netip.Addr]int // only of those who are there, and only with perIP
+	perIP  int                // 0 for any number
+	counts map[netip.Addr]int // of those who are there, also without perIP: it may change
 	rates  rates
 }
 
-func (c *clients) init(o Options) {
-	c.most, c.perIP = o.MaxConnections, o.MaxConnectionsPerClient
-	if c.perIP > 0 {
-		c.counts = make(map[netip.Addr]int)
+func (c *clients) init() { c.counts = make(map[netip.Addr]int) }
+
+func (c *clients) tune(t *Tuning) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.perIP = t.MaxConnectionsPerClient
+	if t.RatePerClient != c.rates.per {
+		c.rates = newRates(t.RatePerClient)
 	}
-	c.rates.init(o.RatePerClient)
 }
 
 // admit counts a client. Unless it returns notEnded the client has been refused, which is counted, too. Clients without an IP address
@@ -33,10 +34,10 @@ func (r *Relay) admit(client netip.Addr) end {
 	r.counters.accepted.Add(1)
 	active := r.counters.active.Add(1)
 	why := notEnded
-	if c := &r.clients; c.most > 0 && active > int64(c.most) {
+	if most := r.tuned().MaxConnections; most > 0 && active > int64(most) {
 		why = limit
-	} else if client.IsValid() && (c.perIP > 0 || c.rates.per > 0) {
-		why = c.admit(client, time.Now())
+	} else if client.IsValid() {
+		why = r.clients.admit(client, time.Now())
 	}
 	if why != notEnded {
 		r.counters.active.Add(-1)
@@ -48,7 +49,7 @@ func (r *Relay) admit(client netip.Addr) end {
 // dismiss is for each client that was admitted, at its end.
 func (r *Relay) dismiss(client netip.Addr) {
 	r.counters.active.Add(-1)
-	if r.clients.perIP > 0 && client.IsValid() {
+	if client.IsValid() {
 		r.clients.dismiss(client)
 	}
 }
@@ -59,10 +60,7 @@ func (c *clients) admit(client netip.Addr, now time.Time) end {
 	if !c.rates.allow(client, now) {
 		return rateLimit
 	}
-	if c.perIP == 0 {
-		return notEnded
-	}
-	if c.counts[client] >= c.perIP {
+	if c.perIP > 0 && c.counts[client] >= c.perIP {
 		return clientLimit
 	}
 	c.counts[client]++
@@ -93,14 +91,17 @@ type rates struct {
 	since    time.Time // when now began
 }
 
-func (r *rates) init(per float64) {
+func newRates(per float64) rates {
 	if per <= 0 {
-		return
+		return rates{}
 	}
-	r.per = per
-	r.burst = max(1, int(math.Ceil(min(per, 1<<30))))
-	r.refill = time.Duration(float64(r.burst) / per * float64(time.Second))
-	r.now = make(map[netip.Addr]*rate.Limiter)
+	burst := max(1, int(math.Ceil(min(per, 1<<30))))
+	return rates{
+		per:    per,
+		burst:  burst,
+		refill: time.Duration(float64(burst) / per * float64(time.Second)),
+		now:    make(map[netip.Addr]*rate.Limiter),
+	}
 }
 
 func (r *rates) allow(client netip.Addr, now time.Time) bool {

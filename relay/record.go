@@ -29,6 +29,7 @@ const (
 	idle
 	linger     // one side had ended, and the other said nothing any more
 	targetDown // and Options.ResetOnDown
+	targetRemoved
 	dialFailed // targets were tried in vain
 	limit
 	clientLimit
@@ -41,7 +42,7 @@ const (
 )
 
 var endNames = [numEnds]string{"", "client-closed", "target-closed", "client-reset", "target-reset", "idle", "linger", "target-down",
-	"dial-failed", "limit", "client-limit", "rate", "queue-timeout", "no-target", "handshake", "shutdown"}
+	"target-removed", "dial-failed", "limit", "client-limit", "rate", "queue-timeout", "no-target", "handshake", "shutdown"}
 
 // String returns the name, empty for notEnded.
 func (e end) String() string { return endNames[e] }

@@ -8,12 +8,12 @@
 //
 // What serves datagrams (udp.go) uses of the rest:
 //
-//	r.o                                the options, defaults filled in
+//	r.o, r.tuned()                     the options that never change, and those that do, defaults filled in
 //	r.datagrams                        the group of the targets with SchemeUDP; may be empty
 //	r.admit(addr) end                  counts one more client, or says why not (then it is counted as refused, and nothing is to be undone)
 //	r.dismiss(addr)                    undoes admit at the client's end
 //	g.tryAcquire(addr, tried) *place   a place's next connection, never waiting; nil if there is none to be had; *tried (nil at first) is left out
-//	g.release(p)                       gives it back
+//	r.release(p)                       gives it back
 //	r.dial(ctx, p, header, most)       dials once within most, and tells target and metrics how it went; tried.add(p) is up to the caller
 //	p.t, p.bytesIn, p.bytesOut         bytesIn is what went to the target
 //	proxyHeader(version, from, to)     what p.t.Address.ProxyProtocol asks for; nil for 0
@@ -21,6 +21,7 @@
 //	r.unreachable(true or false)       logs once when no target can be reached, and once when one can again
 //	r.record(Record)                   writes to the access log, if there is one
 //	r.counters.cutOff, .accepted       what has been cut off; admit has counted accepted
+//	r.enter(v), r.leave(v)             so that v, a service, is told of changes
 package relay
 
 import (
@@ -29,15 +30,16 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"linesplit/internal/accept"
 	"linesplit/target"
 )
 
-// Options are the settings of a Relay. Zero values mean the default that each field names.
+// Options are the settings of a Relay. Zero values mean the default that each field names. What may change later is in Tuning.
 type Options struct {
-	// Targets in the order of the configuration. Those with target.SchemeUDP get datagrams, the others connections.
+	// Targets in the order of the configuration, each name once. Those with target.SchemeUDP get datagrams, the others connections.
 	Targets []*target.Target
 	// Balance is a name that ParseBalance knows: round-robin.
 	Balance string
@@ -72,60 +74,54 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o Options) withDefaults() Options {
-	o.DialBudget = orDefault(o.DialBudget, 5*time.Second)
-	o.LingerTimeout = orDefault(o.LingerTimeout, time.Minute)
-	o.QueueTimeout = orDefault(o.QueueTimeout, 5*time.Second)
-	o.UDPIdleTimeout = orDefault(o.UDPIdleTimeout, 30*time.Second)
-	if o.UDPSessions < 1 {
-		o.UDPSessions = 4096
-	}
+// fixed is what of the Options never changes; see Options.
+type fixed struct {
+	AccessLog      AccessLog
+	ConnectSeconds interface{ Observe(seconds float64) }
+	Logger         *slog.Logger
+}
+
+func (o Options) fixed() fixed {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return o
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d <= 0 {
-		return otherwise
-	}
-	return d
+	return fixed{o.AccessLog, o.ConnectSeconds, o.Logger}
 }
 
 // Relay carries connections from any number of listeners to its targets. All its methods are safe for concurrent use.
 type Relay struct {
-	o                  Options
+	o                  fixed
+	tuning             atomic.Pointer[Tuning] // see tuned
 	streams, datagrams *group
 	clients            clients
 	carrier            carrier // buffers, and pipes where there are any
 	counters           counters
+	ids                atomic.Uint64 // of connections
 
 	acceptFailed, handshakesFailed, dialsFailed accept.Summary
 
-	mu       sync.Mutex
-	servings int // calls of Serve that run
+	mu       sync.Mutex // guards what follows, and is held where targets change
+	places   []*place   // of both groups, in the order of the configuration, those added later behind
+	balance  string
+	removed  RemovedStats
+	services []service // those that run
 }
 
 // New returns a Relay that forwards to o.Targets. It starts nothing yet. A Balance that ParseBalance does not know is round-robin.
 func New(o Options) *Relay {
-	o = o.withDefaults()
-	r := &Relay{o: o}
-	r.streams = newGroup(o, func(a target.Address) bool { return a.Scheme != target.SchemeUDP })
-	r.datagrams = newGroup(o, func(a target.Address) bool { return a.Scheme == target.SchemeUDP })
-	r.clients.init(o)
+	name, err := ParseBalance(o.Balance)
+	if err != nil {
+		name = RoundRobin
+	}
+	r := &Relay{o: o.fixed(), balance: name}
+	r.streams, r.datagrams = newGroup(r), newGroup(r)
+	for _, t := range o.Targets {
+		r.placeInLocked(newPlace(t)) // nobody else knows r yet
+	}
+	r.clients.init()
+	r.Tune(o.Tuning())
 	r.carrier.init()
 	return r
-}
-
-// SetBalance changes how targets are chosen, from the next client on. The error is ParseBalance's.
-func (r *Relay) SetBalance(name string) error {
-	if _, err := ParseBalance(name); err != nil {
-		return err
-	}
-	r.streams.setBalancer(newBalancer(name))
-	r.datagrams.setBalancer(newBalancer(name))
-	return nil
 }
 
 // unreachable is the datagrams' group's.
@@ -137,7 +133,8 @@ const hurried = time.Second
 // dial connects once to p, within most, and tells everybody how it went. The caller closes the connection. A dial that was called
 // off says nothing about the target.
 func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Duration) (net.Conn, error) {
-	o := &r.o.DialOptions
+	set := r.tuned()
+	o := &set.DialOptions
 	if o.Timeout <= 0 || most < o.Timeout {
 		shorter := *o
 		shorter.Timeout = most
@@ -152,7 +149,7 @@ func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Dur
 	case target.OwnFault(err):
 		r.dialsFailed.Warn(r.o.Logger, "cannot dial for want of resources", slog.Any("error", err))
 		return nil, err
-	case o.Timeout == most && most < min(hurried, r.o.DialBudget/4) && timedOut(err):
+	case o.Timeout == most && most < min(hurried, set.DialBudget/4) && timedOut(err):
 		return nil, err
 	default:
 		p.t.DialFailed(err)

@@ -20,6 +20,7 @@ type serving struct {
 	ln         net.Listener
 	running    sync.WaitGroup // the goroutines of all conns
 	arrivals   chan *conn     // to those preparers that have nothing to do
+	news       chan struct{}  // to keepHouse: settings or targets have changed; holds one
 	resting    atomic.Int64   // how many these are, at least
 
 	mu    sync.Mutex
@@ -40,12 +41,12 @@ type serving struct {
 func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	soft, cancel := context.WithCancel(soft)
 	defer cancel()
-	v := &serving{Relay: r, soft: soft, hard: hard, ln: ln, conns: make(map[*conn]struct{}), arrivals: make(chan *conn)}
+	v := &serving{Relay: r, soft: soft, hard: hard, ln: ln, conns: make(map[*conn]struct{}), arrivals: make(chan *conn), news: make(chan struct{}, 1)}
 	v.cut, v.cutOff = context.WithCancel(hard)
 	defer v.cutOff()
 	defer ln.Close()
-	r.enter()
-	defer r.leave()
+	r.enter(v)
+	defer r.leave(v)
 
 	loop := v.loop()
 	abort := accept.After(v.cut, func() { cancel(); v.abortAll() })
@@ -72,21 +73,6 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	return err
 }
 
-func (r *Relay) enter() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.servings++
-}
-
-// leave gives back what is kept for the next connection, once there will be none.
-func (r *Relay) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.servings--; r.servings == 0 {
-		r.carrier.trim(true)
-	}
-}
-
 // loop accepts connections.
 func (v *serving) loop() accept.Loop {
 	return accept.Loop{Listener: v.ln, Soft: v.soft, Hard: v.hard, Start: v.start, Failed: v.failed}
@@ -95,7 +81,7 @@ func (v *serving) loop() accept.Loop {
 func (v *serving) failed(err error) {
 	v.counters.acceptErrors.Add(1)
 	v.acceptFailed.Warn(v.o.Logger, "accept failed, trying again",
-		slog.String("listener", listenerName(v.ln)), slog.Any("error", err))
+		slog.String("listener", accept.Name(v.ln)), slog.Any("error", err))
 }
 
 // mostResting is how many preparers are kept. Dialling makes a stack grow, and one that has grown is worth keeping.
@@ -148,6 +134,19 @@ func (v *serving) remove(c *conn) {
 	delete(v.conns, c)
 }
 
+// wake has the house kept by what holds now.
+func (v *serving) wake() {
+	select {
+	case v.news <- struct{}{}:
+	default:
+	}
+}
+
+// expel resets the connections at p.
+func (v *serving) expel(p *place) {
+	v.each(func(c *conn) { c.abortAt(p, targetRemoved) })
+}
+
 // each calls f, which must not wait for anything, for each connection.
 func (v *serving) each(f func(*conn)) {
 	v.mu.Lock()
@@ -159,7 +158,7 @@ func (v *serving) each(f func(*conn)) {
 
 // drain lets connections end, and resets those that do not.
 func (v *serving) drain(ended <-chan struct{}) {
-	t := time.NewTimer(v.o.Drain)
+	t := time.NewTimer(v.tuned().Drain)
 	defer t.Stop()
 	select {
 	case <-ended:
@@ -173,12 +172,4 @@ func (v *serving) drain(ended <-chan struct{}) {
 func (v *serving) abortAll() {
 	v.ln.Close()
 	v.each(func(c *conn) { c.abort(shutdown) })
-}
-
-// listenerName is the address as the configuration has it, where the listener knows it.
-func listenerName(ln net.Listener) string {
-	if s, ok := ln.(interface{ String() string }); ok {
-		return s.String()
-	}
-	return ln.Addr().Network() + "://" + ln.Addr().String()
 }

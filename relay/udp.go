@@ -82,6 +82,8 @@ func (r *Relay) ServePackets(soft, hard context.Context, pc net.PacketConn) erro
 		return err
 	}
 	defer v.cutOff()
+	r.enter(v)
+	defer r.leave(v)
 	abort := accept.After(v.cut, func() { cancel(); v.close(true) })
 	defer abort()
 
@@ -179,7 +181,7 @@ func (v *packetServing) openLocked(oob []byte, from netip.AddrPort) *session {
 	case v.draining:
 		v.refuse(shutdown)
 		return nil
-	case v.datagrams.connections() >= int64(v.o.UDPSessions):
+	case v.datagrams.connections() >= int64(v.tuned().UDPSessions):
 		v.refuse(limit)
 		return nil
 	case v.admit(client) != notEnded:
@@ -191,7 +193,7 @@ func (v *packetServing) openLocked(oob []byte, from netip.AddrPort) *session {
 		v.refuseNoPlace()
 		return nil
 	}
-	s := &session{v: v, client: from, source: replySource(oob), start: time.Now(), place: p}
+	s := &session{v: v, id: v.ids.Add(1), client: from, source: replySource(oob), start: time.Now(), place: p}
 	v.sessions[from] = s
 	v.running.Go(s.run)
 	return s
@@ -217,8 +219,8 @@ func (v *packetServing) placeForLocked(client netip.Addr) *place {
 
 // refuseNoPlace counts a client for whom there was none: all are full, or down.
 func (v *packetServing) refuseNoPlace() {
-	for _, p := range v.datagrams.places {
-		if p.full() && !p.t.Down() {
+	for _, p := range v.datagrams.all() {
+		if p.full() && !p.draining.Load() && !p.t.Down() {
 			v.refuse(limit)
 			return
 		}
@@ -229,7 +231,7 @@ func (v *packetServing) refuseNoPlace() {
 
 // connections returns how many there are to all targets of the group.
 func (g *group) connections() (n int64) {
-	for _, p := range g.places {
+	for _, p := range g.all() {
 		n += p.active.Load()
 	}
 	return n
@@ -238,7 +240,7 @@ func (g *group) connections() (n int64) {
 // drain lets sessions end, and cuts off those that do not.
 func (v *packetServing) drain(ended <-chan struct{}) {
 	v.close(false)
-	t := time.NewTimer(v.o.Drain)
+	t := time.NewTimer(v.tuned().Drain)
 	defer t.Stop()
 	select {
 	case <-ended:
@@ -254,11 +256,26 @@ func (v *packetServing) close(now bool) {
 	defer v.mu.Unlock()
 	v.draining = true
 	v.cutNow = v.cutNow || now
+	v.wakeLocked()
+	v.wakeReaderLocked()
+}
+
+// wakeLocked has all sessions look whether they end.
+func (v *packetServing) wakeLocked() {
 	for _, s := range v.sessions {
 		s.wakeLocked()
 	}
-	v.wakeReaderLocked()
 }
+
+// wake has the sessions wait for as long as they may now.
+func (v *packetServing) wake() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wakeLocked()
+}
+
+// expel has the sessions look; those at the place end.
+func (v *packetServing) expel(*place) { v.wake() }
 
 // wakeReaderLocked ends the waiting read once nothing is to be read any more.
 func (v *packetServing) wakeReaderLocked() {
@@ -272,10 +289,11 @@ var longAgo = time.Unix(1, 0)
 // session is one client address. Its goroutine connects, and carries replies; the one that reads from the listening socket sends.
 type session struct {
 	v      *packetServing
+	id     uint64
 	client netip.AddrPort
 	source []byte // a control message that lets replies come from where the client has sent to; its goroutine's
 	start  time.Time
-	place  *place // nil while there is none; its goroutine's
+	place  *place // nil while there is none; its goroutine's, and from ready on anybody's
 	dials  int    // its goroutine's
 	socket packetSocket
 
@@ -332,7 +350,7 @@ func (s *session) run() {
 
 // connect tries targets, each at most once, until there is a socket.
 func (s *session) connect() end {
-	ctx, cancel := context.WithTimeout(s.v.cut, s.v.o.DialBudget)
+	ctx, cancel := context.WithTimeout(s.v.cut, s.v.tuned().DialBudget)
 	defer cancel()
 	var failed tried
 	for deadline, _ := ctx.Deadline(); ; {
@@ -342,7 +360,7 @@ func (s *session) connect() end {
 			return s.socketOf(nc)
 		}
 		failed.add(s.place)
-		s.v.datagrams.release(s.place)
+		s.v.release(s.place)
 		s.place = nil
 		switch {
 		case s.v.cut.Err() != nil:
@@ -402,7 +420,7 @@ func (s *session) carry() end {
 func (s *session) look() end {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
-	patience := s.v.o.UDPIdleTimeout
+	patience := s.v.tuned().UDPIdleTimeout
 	if s.v.draining {
 		patience = min(patience, drainIdle)
 	}
@@ -410,6 +428,8 @@ func (s *session) look() end {
 	switch {
 	case s.v.cutNow:
 		return shutdown
+	case s.place.expelled.Load():
+		return targetRemoved
 	case s.lost:
 		return targetReset
 	case left <= 0:
@@ -449,7 +469,7 @@ func (s *session) refusedByTarget() bool {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
 	s.v.refused[s.place] = time.Now()
-	s.lost = len(s.v.datagrams.places) > 1 && time.Since(s.start) >= refusedAge
+	s.lost = s.v.datagrams.open(s.place) > 0 && time.Since(s.start) >= refusedAge
 	return s.lost
 }
 
@@ -470,13 +490,11 @@ func (s *session) finish(why end) {
 	target := ""
 	if s.place != nil {
 		target = s.place.t.String()
-		v.datagrams.release(s.place)
+		v.release(s.place)
 	}
 	v.dismiss(s.client.Addr().WithZone(""))
-	switch why {
-	case shutdown:
-		v.counters.cutOff.Add(1)
-	case dialFailed:
+	v.counters.cut(why)
+	if why == dialFailed {
 		v.refuse(why)
 	}
 	v.record(Record{

@@ -44,10 +44,14 @@ type conn struct {
 	shaking    bool   // the TLS handshake goes on
 	cancel     func() // ends the wait for a buffer; nil where none is waited for
 
+	since   time.Time
+	brought atomicCount // what Connections says; its goroutine counts
+
 	charge  atomic.Int64 // what the unfinished line takes, as registry counts it
 	evictAt atomic.Int64 // the charge at which registry asked to drop it; 0: it did not
 
-	prev, next *conn // guarded by registry.mu
+	id         uint64 // registry sets it, once
+	prev, next *conn  // guarded by registry.mu
 }
 
 var (
@@ -56,8 +60,9 @@ var (
 )
 
 func newConn(v *serving, nc net.Conn) *conn {
-	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize}
-	c.lines = lineRules{max: v.o.MaxLine, policy: v.o.Oversize}
+	set := v.tuned()
+	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now()}
+	c.lines = lineRules{max: set.MaxLine, policy: set.Oversize}
 	for {
 		below, ok := c.raw.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -115,8 +120,9 @@ func (c *conn) take(n int) error {
 	c.adapt(n, cap(b.B)-from)
 	b.B = b.B[:from+n]
 
-	r := c.lines.cut(b.B, from)
+	r := c.applyRules(b.B, from)
 	c.v.counters.cut(&r)
+	c.brought.add(r.allLines(), uint64(n))
 	b.B = b.B[:r.whole+r.rest]
 	if r.whole > 0 {
 		whole := c.separate(r.whole)
@@ -130,6 +136,14 @@ func (c *conn) take(n int) error {
 	}
 	c.account()
 	return nil
+}
+
+// applyRules cuts b, and has new rules begin where there are any.
+func (c *conn) applyRules(b []byte, from int) cut {
+	if set := c.v.tuned(); set.MaxLine != c.lines.max || set.Oversize != c.lines.policy {
+		return c.lines.change(set.MaxLine, set.Oversize, b, from)
+	}
+	return c.lines.cut(b, from)
 }
 
 // separate returns a buffer with the first whole bytes of c.buf and leaves the rest to the connection.

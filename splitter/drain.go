@@ -14,7 +14,7 @@ const (
 // drain asks all senders to end, and cuts off those that do not.
 func (v *serving) drain(ended <-chan struct{}) {
 	v.registry.each(v, (*conn).halfClose)
-	t := time.NewTimer(v.o.Drain)
+	t := time.NewTimer(v.tuned().Drain)
 	defer t.Stop()
 	select {
 	case <-ended:

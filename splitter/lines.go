@@ -52,6 +52,51 @@ func (l *lineRules) cut(b []byte, from int) (r cut) {
 	return r
 }
 
+// change is cut for when there are to be other rules. They hold for the lines that begin in b; the one that had begun before, carried or
+// skipped, keeps those it has begun with, and as long as b does not end it, so do the rules.
+func (l *lineRules) change(max int, policy Oversize, b []byte, from int) (r cut) {
+	end := 0
+	if from > 0 || l.skipping {
+		end = from + bytes.IndexByte(b[from:], '\n') + 1
+		if end == from {
+			return l.cut(b, from)
+		}
+		if r = l.cut(b[:end], from); r.close {
+			l.refuse(b[end:], &r)
+			return r
+		}
+	}
+	l.max, l.policy = max, policy
+	r.add(l.cut(b[end:], 0), b, end)
+	return r
+}
+
+// add appends to what r has made of the front of b what was made of b[at:].
+func (r *cut) add(more cut, b []byte, at int) {
+	copy(b[r.whole:], b[at:at+more.whole+more.rest])
+	r.whole += more.whole
+	r.lines += more.lines
+	r.rest = more.rest
+	if more.lossy {
+		for why, n := range more.dropped {
+			r.drop(reason(why), int(n.lines), int(n.bytes))
+		}
+	}
+	r.truncated += more.truncated
+	r.close = more.close
+}
+
+// allLines returns how many lines were whole, those dropped included.
+func (r *cut) allLines() uint64 {
+	n := uint64(r.lines)
+	if r.lossy {
+		for _, d := range r.dropped {
+			n += d.lines
+		}
+	}
+	return n
+}
+
 var newline = []byte{'\n'}
 
 // skip removes from the front of b what belongs to a line that is being skipped.
@@ -124,7 +169,7 @@ func (l *lineRules) truncate(b []byte, to, at int, r *cut) int {
 // refuse counts all that had been read when the connection was given up for a line that is too long.
 func (l *lineRules) refuse(b []byte, r *cut) {
 	lines := bytes.Count(b, newline)
-	if b[len(b)-1] != '\n' {
+	if len(b) > 0 && b[len(b)-1] != '\n' {
 		lines++
 	}
 	r.drop(oversize, lines, len(b))

@@ -20,8 +20,9 @@ type registry struct {
 	mu    sync.Mutex
 	conns *conn // the newest
 	n     int
+	added uint64     // ever
 	full  bool       // accepting pauses, and the log says so
-	room  *sync.Cond // on mu: while full, a connection ended; or a soft end came
+	room  *sync.Cond // on mu: while full, a connection ended; or a soft end or another limit came
 }
 
 func (r *registry) init(limit int64) {
@@ -37,6 +38,18 @@ func (r *registry) add(c *conn) {
 	}
 	r.conns = c
 	r.n++
+	r.added++
+	c.id = r.added
+}
+
+// youngest returns at most so many connections, the newest first.
+func (r *registry) youngest(most int) (conns []*conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := r.conns; c != nil && len(conns) < most; c = c.next {
+		conns = append(conns, c)
+	}
+	return conns
 }
 
 func (r *registry) remove(c *conn) {
@@ -77,13 +90,12 @@ func (r *registry) wake() {
 
 // waitForRoom returns true once a connection more is within the limit, and false if v's soft end comes first.
 func (r *registry) waitForRoom(v *serving) bool {
-	most := v.o.MaxConnections
-	if most <= 0 {
+	if v.tuned().MaxConnections <= 0 {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.n >= most {
+	for r.isFullLocked(v.tuned().MaxConnections) {
 		if v.soft.Err() != nil {
 			return false
 		}
@@ -100,6 +112,8 @@ func (r *registry) waitForRoom(v *serving) bool {
 	}
 	return true
 }
+
+func (r *registry) isFullLocked(most int) bool { return most > 0 && r.n >= most }
 
 // reserve charges c's unfinished line with charge bytes in place of what it was charged with. It returns false if the
 // line is to be dropped instead. It never waits, and charging less always succeeds.

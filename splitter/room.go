@@ -34,7 +34,7 @@ func (c *conn) want(n int) int {
 		return c.size
 	}
 	grown := linebuf.ClassSize(n + c.size/4)
-	return max(c.size, min(grown, linebuf.ClassSize(c.v.o.MaxLine)))
+	return max(c.size, min(grown, linebuf.ClassSize(c.lines.max)))
 }
 
 // fit provides a buffer to read into, without waiting. If it returns false, makeRoom is needed.
@@ -161,6 +161,7 @@ func (c *conn) dropCarried() {
 	if n := c.carried(); n > 0 {
 		r := c.lines.abandon(memory, n)
 		c.v.counters.cut(&r)
+		c.brought.add(r.allLines(), 0)
 		c.v.pool.Put(c.buf)
 		c.buf = nil
 	}

@@ -12,13 +12,14 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"linesplit/internal/accept"
 	"linesplit/linebuf"
 )
 
-// Options are the settings of a Splitter. The zero value of each field means its default.
+// Options are the settings of a Splitter. The zero value of each field means its default. What may change later is in Tuning.
 type Options struct {
 	// ReadSize is how much is read at once to begin with, in bytes, rounded up to a power of two: 16 KiB. It doubles
 	// where reads keep filling the buffer, up to 128 KiB, and falls back as a connection goes quiet.
@@ -46,28 +47,33 @@ const (
 	largestRead = 128 << 10 // bigger ones saved nothing more when measured
 )
 
-func (o Options) withDefaults() Options {
+// fixed is what of the Options never changes; see Options.
+type fixed struct {
+	ReadSize         int
+	HandshakeTimeout time.Duration
+	Logger           *slog.Logger
+}
+
+func (o Options) fixed() fixed {
 	if o.ReadSize < 1 {
 		o.ReadSize = defaultReadSize
 	}
 	o.ReadSize = linebuf.ClassSize(o.ReadSize)
-	if o.MaxLine < 1 {
-		o.MaxLine = defaultMaxLine
-	}
 	if o.HandshakeTimeout <= 0 {
 		o.HandshakeTimeout = defaultHandshake
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return o
+	return fixed{o.ReadSize, o.HandshakeTimeout, o.Logger}
 }
 
 // Splitter reads lines from the connections of any number of listeners. All its methods are safe for concurrent use.
 type Splitter struct {
 	pool    *linebuf.Pool
 	out     chan<- *linebuf.Buffer
-	o       Options
+	o       fixed
+	tuning  atomic.Pointer[Tuning] // see tuned
 	maxRead int
 	gate    chan struct{} // see gateWidth
 
@@ -81,9 +87,10 @@ type Splitter struct {
 // and puts it back. Unfinished lines may take half of the pool's budget; beyond that the longest of them is dropped.
 // So the budget should be at least four times MaxLine and ReadSize.
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
-	s := &Splitter{pool: pool, out: out, o: o.withDefaults(), gate: make(chan struct{}, gateWidth)}
+	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
 	s.maxRead = max(s.o.ReadSize, largestRead)
 	s.registry.init(pool.Limit() / 2)
+	s.Tune(o.Tuning())
 	return s
 }
 

@@ -1,0 +1,500 @@
+package relay
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/internal/testcert"
+	"linesplit/target"
+)
+
+// targetStats returns what Stats says of a target; nothing if it is not there.
+func (r *Relay) targetStats(name string) TargetStats {
+	for _, t := range r.Stats().Targets {
+		if t.Name == name {
+			return t
+		}
+	}
+	return TargetStats{}
+}
+
+func (r *Relay) names() (names []string) {
+	for _, t := range r.Stats().Targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// met connects, and waits until it has been echoed to.
+func (r *rig) met() net.Conn {
+	r.t.Helper()
+	c := r.dial()
+	exchange(r.t, c, "hello")
+	return c
+}
+
+// wantReset waits for a client to be reset.
+func wantReset(t testing.TB, c net.Conn) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.ReadAll(c); !isReset(err) {
+		t.Errorf("got %v, want a reset", err)
+	}
+}
+
+func TestUnknownTarget(t *testing.T) {
+	r := New(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
+	for what, err := range map[string]error{
+		"drain":  r.Drain("tcp://10.0.0.2:80"),
+		"resume": r.Resume("tcp://10.0.0.2:80"),
+		"remove": r.Remove("tcp://10.0.0.2:80", 0),
+		"weight": r.SetWeight("tcp://10.0.0.2:80", 2),
+	} {
+		if !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, weight := range []int{-1, 0, mostWeight + 1} {
+		if err := r.SetWeight("tcp://10.0.0.1:80", weight); err == nil || errors.Is(err, ErrUnknown) {
+			t.Errorf("weight %d: %v", weight, err)
+		}
+	}
+}
+
+// TestAdd: a target that comes later has its share, and comes behind the others.
+func TestAdd(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{}, a.name())
+	must(t, r.Add(newTarget(t, b.name()+"?weight=3&backup=false")))
+	if err := r.Add(newTarget(t, b.name())); !errors.Is(err, ErrExists) {
+		t.Errorf("again: %v", err)
+	}
+	for range 8 {
+		r.met()
+	}
+	if a.accepted.Load() != 2 || b.accepted.Load() != 6 {
+		t.Errorf("%d and %d clients", a.accepted.Load(), b.accepted.Load())
+	}
+	if got := r.names(); !slices.Equal(got, []string{a.name(), b.name()}) {
+		t.Errorf("%v", got)
+	}
+	if s := r.targetStats(b.name()); s.Weight != 3 || s.Backup || s.State != target.StateUp || s.Active != 6 || s.Total != 6 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestAddServesQueue: who waits because all targets are full gets the new one at once.
+func TestAddServesQueue(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{QueueTimeout: time.Minute}, a.name()+"?max-connections=1")
+	r.met()
+	waiting := r.dial()
+	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
+	must(t, r.Add(newTarget(t, b.name())))
+	exchange(t, waiting, "hello")
+}
+
+// TestDrainTarget: no more clients, and those who are there stay until they end.
+func TestDrainTarget(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{}, a.name(), b.name())
+	first, _ := r.met(), r.met()
+	before := time.Now().Truncate(time.Millisecond)
+	must(t, r.Drain(a.name()))
+	must(t, r.Drain(a.name()))
+	for range 4 {
+		r.met()
+	}
+	exchange(t, first, "still there")
+	if a.accepted.Load() != 1 || b.accepted.Load() != 5 {
+		t.Errorf("%d and %d clients", a.accepted.Load(), b.accepted.Load())
+	}
+	if s := r.targetStats(a.name()); s.State != target.StateDraining || s.Since.Before(before) || s.Active != 1 || s.Removing {
+		t.Errorf("%+v", s)
+	}
+	first.Close()
+	eventually(t, "it is drained", func() bool { return r.targetStats(a.name()).State == target.StateDrained })
+	must(t, r.Resume(a.name()))
+	for range 4 {
+		r.met()
+	}
+	if s := r.targetStats(a.name()); s.State != target.StateUp || s.Total != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestDrainLastTarget: clients are refused, and not kept waiting for it; Resume ends that.
+func TestDrainLastTarget(t *testing.T) {
+	s := serve(t, echo)
+	r := start(t, Options{QueueTimeout: time.Minute}, s.name()+"?max-connections=1")
+	there := r.met()
+	must(t, r.Drain(s.name()))
+	if err := r.refusal(); !isReset(err) {
+		t.Errorf("got %v", err)
+	}
+	if rec := r.log.one(t); rec.End != "no-target" || rec.Dials != 0 {
+		t.Errorf("%+v", rec)
+	}
+	there.Close()
+	eventually(t, "it is drained", func() bool { return r.targetStats(s.name()).State == target.StateDrained })
+	must(t, r.Resume(s.name()))
+	r.met()
+}
+
+// TestResumeServesQueue: who waits for another target gets the one that takes again.
+func TestResumeServesQueue(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{QueueTimeout: time.Minute}, a.name()+"?max-connections=1", b.name())
+	must(t, r.Drain(b.name()))
+	r.met()
+	waiting := r.dial()
+	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
+	must(t, r.Resume(b.name()))
+	exchange(t, waiting, "hello")
+}
+
+// TestRemove: who ends in time is left alone, who does not is reset and counted; the sums go on.
+func TestRemove(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{}, a.name(), b.name())
+	first, other, second := r.met(), r.met(), r.met()
+	must(t, r.Remove(a.name(), time.Hour))
+	exchange(t, first, "still there")
+	if s := r.targetStats(a.name()); s.State != target.StateDraining || !s.Removing || s.Active != 2 {
+		t.Errorf("%+v", s)
+	}
+	if err := r.Add(newTarget(t, a.name())); !errors.Is(err, ErrExists) {
+		t.Errorf("added before it is gone: %v", err)
+	}
+	first.Close()
+	eventually(t, "one is left", func() bool { return r.targetStats(a.name()).Active == 1 && len(r.log.get()) == 1 })
+	must(t, r.Remove(a.name(), 0))
+	wantReset(t, second)
+	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{b.name()}) && len(r.log.get()) == 2 })
+	exchange(t, other, "still there")
+	s := r.Stats()
+	if want := (RemovedStats{Targets: 1, Total: 2, BytesIn: 21, BytesOut: 21}); s.Removed != want || s.Expelled != 1 || s.CutOff != 0 {
+		t.Errorf("%+v, %d expelled, %d cut off", s.Removed, s.Expelled, s.CutOff)
+	}
+	for i, want := range []string{"client-closed", "target-removed"} {
+		if rec := r.log.get()[i]; rec.End != want || rec.Target != a.name() {
+			t.Errorf("%+v", rec)
+		}
+	}
+	must(t, r.Add(newTarget(t, a.name())))
+	r.met()
+	r.met()
+	if s := r.targetStats(a.name()); s.Total != 1 {
+		t.Errorf("it came again with %+v", s)
+	}
+}
+
+// TestRemoveLast: a target that takes clients stays unless another does, and one target of a kind stays in any case.
+func TestRemoveLast(t *testing.T) {
+	const a, b, u = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80", "udp://10.0.0.1:80"
+	newRelay := func() *Relay {
+		return New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}})
+	}
+	r := newRelay()
+	if err := r.Remove(u, 0); !errors.Is(err, ErrLast) {
+		t.Errorf("the only one for datagrams: %v", err)
+	}
+	must(t, r.Remove(a, 0))
+	if err := r.Remove(b, 0); !errors.Is(err, ErrLast) {
+		t.Errorf("the only one for streams: %v", err)
+	}
+	r = newRelay()
+	must(t, r.Drain(a))
+	if err := r.Remove(b, 0); !errors.Is(err, ErrLast) {
+		t.Errorf("the only one that takes: %v", err)
+	}
+	must(t, r.Drain(b))
+	must(t, r.Remove(b, 0))
+	if err := r.Remove(a, 0); !errors.Is(err, ErrLast) {
+		t.Errorf("the only one: %v", err)
+	}
+	if got := r.names(); !slices.Equal(got, []string{a, u}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestRemoveAfter: connections have all the time they were given, and no more; Resume and another Remove change it.
+func TestRemoveAfter(t *testing.T) {
+	const a, b = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80"
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
+		p := r.streams.tryAcquire(netip.Addr{}, nil)
+		expelledAfter := func(d time.Duration, want bool) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if p.expelled.Load() != want {
+				t.Errorf("after %v: expelled %v", d, !want)
+			}
+		}
+		must(t, r.Remove(a, time.Hour))
+		expelledAfter(time.Hour-1, false)
+		must(t, r.Resume(a))
+		expelledAfter(time.Hour, false)
+		must(t, r.Remove(a, time.Minute))
+		expelledAfter(time.Minute-1, false)
+		must(t, r.Remove(a, time.Hour))
+		r.expel(p) // as the minute's timer does that could not be stopped any more
+		expelledAfter(time.Hour-1, false)
+		expelledAfter(1, true)
+		r.release(p)
+		if got := r.names(); !slices.Equal(got, []string{b}) || p.expiry != nil {
+			t.Errorf("%v", got)
+		}
+		if err := r.Resume(a); !errors.Is(err, ErrUnknown) {
+			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+// TestRemoveWhileDialling: whoever was about to be connected to the target is given another.
+func TestRemoveWhileDialling(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	release := make(chan struct{})
+	slow := serve(t, func(c net.Conn) {
+		<-release
+		echo(tls.Server(c, certs.ServerTLS()))
+	})
+	other := serve(t, echo)
+	o := Options{DialBudget: time.Minute}
+	o.DialOptions.TLS = func() *tls.Config { return certs.ClientTLS() }
+	name := "tls://" + slow.Addr().String()
+	r := start(t, o, name, other.name()+"?backup=true")
+	c := r.dial()
+	eventually(t, "a dial", func() bool { return slow.accepted.Load() == 1 })
+	must(t, r.Remove(name, 0))
+	eventually(t, "the time is up", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.places[0].expelled.Load()
+	})
+	close(release)
+	exchange(t, c, "hello")
+	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{other.name()}) })
+	if s := r.Stats(); s.Expelled != 0 {
+		t.Errorf("%d expelled", s.Expelled)
+	}
+}
+
+// TestSetWeight: shares change at once, also after a light target has had the one turn in thousands that it had saved up for.
+func TestSetWeight(t *testing.T) {
+	const a, b = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80"
+	for _, balance := range []string{RoundRobin, LeastConnections, SourceHash} {
+		r := New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
+		must(t, r.SetBalance(balance))
+		must(t, r.SetWeight(a, 10000))
+		for i := 0; r.targetStats(b).Active == 0; i++ {
+			r.streams.tryAcquire(addr(i), nil)
+		}
+		for _, p := range r.places {
+			p.active.Store(0)
+		}
+		must(t, r.SetWeight(a, 3))
+		n := 0
+		const clients = 2000
+		for i := range clients {
+			if p := r.streams.tryAcquire(addr(i), nil); p.t.String() == a {
+				n++
+			}
+		}
+		if share := float64(n) / clients; share < 0.70 || share > 0.80 {
+			t.Errorf("%s: %.2f of the clients, want three quarters", balance, share)
+		}
+		if s := r.targetStats(a); s.Weight != 3 || r.Stats().Balance != balance {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// TestLastError: what a target has failed with is to be seen, also when it is up again.
+func TestLastError(t *testing.T) {
+	r := New(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
+	if s := r.Stats().Targets[0]; s.State != target.StateUnknown || s.LastError != "" || !s.LastErrorAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+	r.places[0].t.DialFailed(io.EOF)
+	r.places[0].t.DialSucceeded()
+	if s := r.Stats().Targets[0]; s.State != target.StateUp || s.LastError != "EOF" || s.LastErrorAt.IsZero() || s.Since.Before(s.LastErrorAt) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestConnections: what is there can be listed, and the list is no longer than it may be.
+func TestConnections(t *testing.T) {
+	s := serve(t, echo)
+	r := start(t, Options{QueueTimeout: time.Minute}, s.name()+"?max-connections=3")
+	before := time.Now()
+	var clients []net.Conn
+	for range 3 {
+		clients = append(clients, r.met())
+	}
+	waiting := r.dial()
+	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
+	exchange(t, clients[1], "and more")
+	eventually(t, "all is counted", func() bool {
+		p := r.targetStats(s.name())
+		return p.BytesIn == 23 && p.BytesOut == 23
+	})
+	all := r.Connections(10)
+	if len(all) != 4 {
+		t.Fatalf("%+v", all)
+	}
+	for i, c := range append(clients, waiting) {
+		want := Connection{ID: all[0].ID + uint64(i), Client: c.LocalAddr().String(), Listener: r.ln.Addr().Network() + "://" + r.ln.Addr().String(),
+			Target: s.name(), BytesIn: 5, BytesOut: 5, Since: all[i].Since}
+		switch i {
+		case 1:
+			want.BytesIn, want.BytesOut = 13, 13
+		case 3:
+			want.Target, want.BytesIn, want.BytesOut = "", 0, 0
+		}
+		if all[i] != want {
+			t.Errorf("%+v, want %+v", all[i], want)
+		}
+		if all[i].Since.Before(before) || all[i].Since.After(time.Now()) {
+			t.Errorf("since %v", all[i].Since)
+		}
+	}
+	for limit, want := range map[int]int{-1: 0, 0: 0, 1: 1, 3: 3, 4: 4, 5: 4} {
+		if n := len(r.Connections(limit)); n != want {
+			t.Errorf("%d listed where %d may be", n, limit)
+		}
+	}
+	for _, c := range append(clients, waiting) {
+		c.Close()
+	}
+	eventually(t, "all are gone", func() bool { return len(r.Connections(10)) == 0 })
+}
+
+// TestPacketTargets: what holds for connections holds for sessions.
+func TestPacketTargets(t *testing.T) {
+	a, _ := packetEcho(t)
+	b, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{}, a)
+	there := r.client()
+	wantEcho(t, there, "one")
+	must(t, r.Add(newTarget(t, b)))
+	must(t, r.Drain(a))
+	wantEcho(t, there, "two")
+	other := r.client()
+	wantEcho(t, other, "three")
+	want := []Connection{
+		{Client: there.LocalAddr().String(), Target: a, BytesIn: 6, BytesOut: 6},
+		{Client: other.LocalAddr().String(), Target: b, BytesIn: 5, BytesOut: 5},
+	}
+	eventually(t, "all is counted", func() bool {
+		p, q := r.targetStats(a), r.targetStats(b)
+		return p.BytesIn == 6 && p.BytesOut == 6 && q.BytesIn == 5 && q.BytesOut == 5
+	})
+	got := r.Connections(10)
+	for i := range want {
+		want[i].ID, want[i].Since, want[i].Listener = uint64(i)+1, got[i].Since, "udp://"+r.at
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if n := len(r.Connections(1)); n != 1 {
+		t.Errorf("%d listed", n)
+	}
+	must(t, r.Remove(a, 0))
+	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{b}) })
+	if rec := r.log.one(t); rec.End != "target-removed" || rec.Target != a || r.Stats().Expelled != 1 {
+		t.Errorf("%+v", rec)
+	}
+	if s := r.Stats().Removed; s != (RemovedStats{Targets: 1, Total: 1, BytesIn: 6, BytesOut: 6}) {
+		t.Errorf("%+v", s)
+	}
+	wantEcho(t, there, "four")
+	if s := r.targetStats(b); s.Total != 2 || s.Active != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestChangesUnderLoad: targets come, go, drain and change while clients come and go. Whoever is connected has everything echoed, as long
+// as connections may take their time; no count ever falls, and at the end it is as if nothing had been changed.
+func TestChangesUnderLoad(t *testing.T) {
+	steady, a, b := serve(t, echoAtEnd), serve(t, echoAtEnd), serve(t, echoAtEnd)
+	r := start(t, Options{}, steady.name(), a.name())
+	const clients, rounds = 8, 40
+	stop := make(chan struct{})
+	var changing, load sync.WaitGroup
+	again := func(f func(i int)) {
+		changing.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					f(i)
+				}
+			}
+		})
+	}
+	allowed := func(err error) {
+		if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrExists) {
+			t.Error(err)
+		}
+	}
+	again(func(int) { allowed(r.Add(newTarget(t, b.name()))); allowed(r.Remove(b.name(), time.Hour)) })
+	again(func(int) { allowed(r.Drain(a.name())); allowed(r.Resume(a.name())) })
+	again(func(int) {
+		allowed(r.Remove(a.name(), time.Hour))
+		allowed(r.Resume(a.name()))
+		allowed(r.Add(newTarget(t, a.name())))
+	})
+	again(func(i int) {
+		allowed(r.SetWeight(a.name(), 1+i%5))
+		allowed(r.SetBalance(balancerNames[i%len(balancerNames)]))
+	})
+	again(func(i int) {
+		r.Tune(Tuning{IdleTimeout: time.Hour, MaxConnections: 1000 + i, RatePerClient: 1e6 + float64(i%3)})
+	})
+	again(func(int) { r.Connections(5) })
+	var last uint64
+	again(func(int) {
+		s := r.Stats()
+		sum := s.Removed.Total
+		for _, t := range s.Targets {
+			sum += t.Total
+		}
+		if sum < last {
+			t.Errorf("%d connections, and then %d", last, sum)
+		}
+		last = sum
+	})
+	for range clients {
+		load.Go(func() {
+			for i := range rounds {
+				roundTrip(t, r.dial(), 100*i)
+			}
+		})
+	}
+	load.Wait()
+	close(stop)
+	changing.Wait()
+	eventually(t, "all are gone", func() bool { return r.Stats().Active == 0 })
+	s := r.Stats()
+	sum := s.Removed
+	for _, p := range s.Targets {
+		sum.Total += p.Total
+		sum.BytesIn += p.BytesIn
+		sum.BytesOut += p.BytesOut
+	}
+	const bytes = clients * 100 * rounds * (rounds - 1) / 2
+	if sum.Total != clients*rounds || sum.BytesIn != bytes || sum.BytesOut != bytes || s.Expelled != 0 {
+		t.Errorf("%+v, %d expelled, want %d connections with %d bytes", sum, s.Expelled, clients*rounds, bytes)
+	}
+}

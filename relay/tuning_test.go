@@ -1,0 +1,95 @@
+package relay
+
+import (
+	"io"
+	"reflect"
+	"testing"
+	"time"
+
+	"linesplit/target"
+)
+
+// TestTuningHasAll: each field of Tuning is one of Options, and comes from there.
+func TestTuningHasAll(t *testing.T) {
+	o := Options{
+		DialOptions: target.Options{Timeout: 1}, DialBudget: 2, LingerTimeout: 3, IdleTimeout: 4, QueueTimeout: 5, Drain: 6, MaxConnections: 7,
+		MaxConnectionsPerClient: 8, RatePerClient: 9, ResetOnDown: true, UDPIdleTimeout: 10, UDPSessions: 11,
+	}
+	from, to := reflect.ValueOf(o), reflect.ValueOf(o.Tuning())
+	for i := range to.NumField() {
+		name := to.Type().Field(i).Name
+		if got := to.Field(i).Interface(); to.Field(i).IsZero() || !reflect.DeepEqual(got, from.FieldByName(name).Interface()) {
+			t.Errorf("%s is %v", name, got)
+		}
+	}
+}
+
+// TestTuneIdleTimeout: a shorter one holds for those who are there, and needs no waiting for the old one.
+func TestTuneIdleTimeout(t *testing.T) {
+	r := start(t, Options{}, serve(t, echo).name())
+	c := r.met()
+	begin := time.Now()
+	r.Tune(Tuning{IdleTimeout: 50 * time.Millisecond})
+	wantReset(t, c)
+	if took := time.Since(begin); took > longestStep {
+		t.Errorf("it took %v", took)
+	}
+	r.Tune(Tuning{})
+	c = r.met()
+	time.Sleep(200 * time.Millisecond)
+	exchange(t, c, "still there")
+}
+
+// TestTuneLimits: a limit counts those who came before there was one, and ends nobody.
+func TestTuneLimits(t *testing.T) {
+	r := start(t, Options{}, serve(t, echo).name())
+	there := r.met()
+	second := r.met()
+	for reason, set := range map[string]Tuning{"limit": {MaxConnections: 2}, "client-limit": {MaxConnectionsPerClient: 2}} {
+		r.Tune(set)
+		if err := r.refusal(); !isReset(err) || r.refused(reason) != 1 {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
+	exchange(t, there, "still there")
+	second.Close()
+	eventually(t, "one is left", func() bool { return r.Stats().Active == 1 })
+	r.met()
+	r.Tune(Tuning{RatePerClient: 0.001})
+	r.met()
+	if err := r.refusal(); !isReset(err) || r.refused("rate") != 1 {
+		t.Errorf("rate: %v", err)
+	}
+	r.Tune(Tuning{})
+	r.met()
+}
+
+// TestTuneResetOnDown: the targets' state matters from then on.
+func TestTuneResetOnDown(t *testing.T) {
+	r := start(t, Options{}, serve(t, echo).name())
+	c := r.met()
+	r.places[0].t.CheckedDown(io.EOF)
+	r.Tune(Tuning{ResetOnDown: true})
+	wantReset(t, c)
+	if rec := r.log.one(t); rec.End != "target-down" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+// TestTuneSessions: the same for datagrams.
+func TestTuneSessions(t *testing.T) {
+	address, _ := packetEcho(t)
+	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: time.Hour}, address)
+	first := r.client()
+	wantEcho(t, first, "one")
+	r.Tune(Tuning{UDPIdleTimeout: time.Hour, UDPSessions: 1})
+	if got := ask(t, r.client(), []byte("two"), 100*time.Millisecond); got != nil {
+		t.Errorf("got %q: one session more than there may be", got)
+	}
+	wantEcho(t, first, "three")
+	r.Tune(Tuning{UDPIdleTimeout: 50 * time.Millisecond})
+	if rec := r.log.one(t); rec.End != "idle" {
+		t.Errorf("%+v", rec)
+	}
+	wantEcho(t, r.client(), "four")
+}

@@ -1,0 +1,244 @@
+package splitter
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestTuningHasAll(t *testing.T) {
+	o := Options{MaxLine: 1, Oversize: Close, MaxConnections: 2, Drain: 3}
+	from, to := reflect.ValueOf(o), reflect.ValueOf(o.Tuning())
+	for i := range to.NumField() {
+		name := to.Type().Field(i).Name
+		if got := to.Field(i).Interface(); to.Field(i).IsZero() || got != from.FieldByName(name).Interface() {
+			t.Errorf("%s is %v", name, got)
+		}
+	}
+}
+
+// add puts together what became of two parts of a stream.
+func (r *result) add(more result) {
+	r.out += more.out
+	r.lines += more.lines
+	r.truncated += more.truncated
+	r.closed = more.closed
+	for why, n := range more.dropped {
+		r.dropped[why].lines += n.lines
+		r.dropped[why].bytes += n.bytes
+	}
+}
+
+// rules are those that hold in one read.
+type rules struct {
+	n      int // bytes that the read brings
+	max    int
+	policy Oversize
+}
+
+// TestRulesChange: however reads fall, and however often the rules change, each line is judged by those it began with.
+func TestRulesChange(t *testing.T) {
+	for seed := range uint64(20000) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		in := make([]byte, rnd.IntN(80))
+		for i := range in {
+			in[i] = "abc\n"[rnd.IntN(4)]
+			if rnd.IntN(3) > 0 {
+				in[i] = 'x'
+			}
+		}
+		var ruleOf []rules // by offset: those of the read that brings it
+		var reads []rules
+		now := rules{max: 1 + rnd.IntN(12), policy: Oversize(rnd.IntN(3))}
+		first := now
+		for left := len(in); left > 0; {
+			if rnd.IntN(3) == 0 {
+				now.max, now.policy = 1+rnd.IntN(12), Oversize(rnd.IntN(3))
+			}
+			now.n = min(left, 1+rnd.IntN(20))
+			left -= now.n
+			reads = append(reads, now)
+			ruleOf = append(ruleOf, slices.Repeat([]rules{now}, now.n)...)
+		}
+		var want result
+		for at := 0; at < len(in) && !want.closed; {
+			n := bytes.IndexByte(in[at:], '\n') + 1
+			if n == 0 {
+				n = len(in) - at
+			}
+			want.add(model(in[at:at+n], ruleOf[at].max, ruleOf[at].policy))
+			at += n
+		}
+		got := feedChanging(t, in, first, reads)
+		if got.closed && want.closed {
+			got.dropped, want.dropped = [numReasons]count{}, [numReasons]count{}
+		}
+		if got != want {
+			t.Fatalf("seed %d: %q with %v\ngot  %+v\nwant %+v", seed, in, reads, got, want)
+		}
+	}
+}
+
+// feedChanging is feed with rules that change.
+func feedChanging(t *testing.T, in []byte, first rules, reads []rules) (r result) {
+	l := lineRules{max: first.max, policy: first.policy}
+	var carried []byte
+	for _, read := range reads {
+		b := append(carried, in[:read.n]...)
+		in = in[read.n:]
+		c := l.change(read.max, read.policy, b, len(carried))
+		whole, rest := b[:c.whole], b[c.whole:c.whole+c.rest]
+		if bytes.Count(whole, newline) != c.lines || bytes.Contains(rest, newline) || len(rest) >= l.max {
+			t.Fatalf("whole lines %q (%d), rest %q", whole, c.lines, rest)
+		}
+		r.add(result{string(whole), c.lines, c.dropped, c.truncated, c.close})
+		if r.closed {
+			return r
+		}
+		carried = bytes.Clone(rest)
+	}
+	if len(carried) > 0 {
+		r.add(result{out: string(carried) + "\n", lines: 1})
+	}
+	return r
+}
+
+// TestTuneMaxLine: the line that has begun is delivered as it was to be, those after it are judged anew; also where the buffer has to be
+// larger than it had to be before.
+func TestTuneMaxLine(t *testing.T) {
+	long := strings.Repeat("x", 100<<10)
+	r := newRig(t, listenTCP(t), plenty, Options{MaxLine: 1 << 20})
+	c := dial(t, r.addr)
+	write(t, c, long)
+	r.until("it is read", func() bool { return r.Connections(1)[0].Bytes == uint64(len(long)) })
+	r.Tune(Tuning{MaxLine: 1000, Oversize: Truncate})
+	write(t, c, "y\n"+long+"\n")
+	r.wants(long + "y\n" + long[:999] + "\n")
+	r.Tune(Tuning{MaxLine: 1 << 20})
+	write(t, c, long+long+"\n")
+	r.wants(long + "y\n" + long[:999] + "\n" + long + long + "\n")
+	c.Close()
+	r.end()
+}
+
+// TestTuneMaxConnections: who waits for room gets it when there may be more.
+func TestTuneMaxConnections(t *testing.T) {
+	for _, most := range []int{0, 2} {
+		r := newRig(t, listenTCP(t), plenty, Options{MaxConnections: 1})
+		a := dial(t, r.addr)
+		write(t, a, "a\n")
+		r.wants("a\n")
+		b := dial(t, r.addr)
+		write(t, b, "b\n")
+		r.until("the pause", func() bool {
+			r.registry.mu.Lock()
+			defer r.registry.mu.Unlock()
+			return r.registry.full
+		})
+		r.Tune(Tuning{MaxConnections: most})
+		r.wants("a\nb\n")
+		r.Tune(Tuning{MaxConnections: 1}) // ends nobody
+		write(t, a, "c\n")
+		r.wants("a\nb\nc\n")
+		a.Close()
+		b.Close()
+		r.end()
+	}
+}
+
+// TestTuneDrain: the drain that begins is as long as it is to be then.
+func TestTuneDrain(t *testing.T) {
+	r := newRig(t, listenTCP(t), plenty, Options{Drain: time.Hour})
+	c := dial(t, r.addr)
+	write(t, c, "a\n")
+	r.wants("a\n")
+	r.Tune(Tuning{})
+	if st := r.end(); st.CutOff != 1 {
+		t.Errorf("%d cut off", st.CutOff)
+	}
+}
+
+// TestConnections: what is there can be listed, and the list is no longer than it may be.
+func TestConnections(t *testing.T) {
+	before := time.Now()
+	ln := listenTCP(t)
+	r := newRig(t, ln, plenty, Options{MaxLine: 10})
+	var conns []net.Conn
+	for i := range 3 {
+		c := dial(t, r.addr)
+		write(t, c, strings.Repeat("line\n", i+1))
+		r.until("it is read", func() bool { return r.Stats().QueuedLines == uint64((i+1)*(i+2)/2) })
+		conns = append(conns, c)
+	}
+	write(t, conns[2], "a line that is too long\nrest")
+	r.until("it is read", func() bool { return r.Connections(1)[0].Bytes == 15+24+4 })
+	all := r.Connections(10)
+	for i, c := range conns {
+		want := Connection{ID: uint64(i) + 1, Peer: c.LocalAddr().String(), Listener: "tcp://" + r.addr.String(),
+			Lines: uint64(i) + 1, Bytes: uint64(i+1) * 5, Since: all[i].Since}
+		if i == 2 {
+			want.Lines, want.Bytes = 4, 15+24+4
+		}
+		if all[i] != want || want.Since.Before(before) || want.Since.After(time.Now()) {
+			t.Errorf("%+v, want %+v", all[i], want)
+		}
+	}
+	for limit, want := range map[int][]Connection{-1: {}, 0: {}, 1: all[2:], 2: all[1:], 3: all, 4: all} {
+		if got := r.Connections(limit); !slices.Equal(got, want) {
+			t.Errorf("%d may be listed: %+v", limit, got)
+		}
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	r.until("all are gone", func() bool { return len(r.Connections(10)) == 0 })
+}
+
+// TestTuneUnderLoad: whatever is changed while lines come, those that no rule drops all come through.
+func TestTuneUnderLoad(t *testing.T) {
+	const senders, lines = 8, 3000
+	r := newRig(t, listenTCP(t), plenty, Options{})
+	stop := make(chan struct{})
+	var changing, sending sync.WaitGroup
+	for i := range 2 {
+		changing.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					r.Tune(Tuning{MaxLine: 200 + n%1000, Oversize: Oversize(n % 3), MaxConnections: n % 5, Drain: time.Duration(n)})
+					r.Connections(i * 5)
+				}
+			}
+		})
+	}
+	var want strings.Builder
+	for i := range senders {
+		text := numbered(i, lines, 100)
+		want.WriteString(text)
+		sending.Go(func() {
+			c := dial(t, r.addr)
+			defer c.Close()
+			if _, err := io.WriteString(c, text); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sending.Wait()
+	r.until("all lines", func() bool { return r.Stats().ReceivedLines == senders*lines })
+	close(stop)
+	changing.Wait()
+	r.until("the output", func() bool { return len(r.output()) >= want.Len() })
+	if sorted(r.output()) != sorted(want.String()) {
+		t.Error("not the lines that were sent")
+	}
+	r.end()
+}
