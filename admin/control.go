@@ -1,0 +1,229 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// The errors that a Control wraps, so that clients are told which of these it was. Any other error is a fault of
+// linesplit's own, a 500.
+var (
+	// ErrUnknown: there is no target of that name. 404.
+	ErrUnknown = errors.New("no such target")
+	// ErrExists: there is a target with that address already. 409.
+	ErrExists = errors.New("the target is there already")
+	// ErrLast: it is the last target that takes anything, and cannot go. 409.
+	ErrLast = errors.New("the last target cannot be removed")
+	// ErrNotInMode: the present -mode has nothing of the kind. 409.
+	ErrNotInMode = errors.New("not in this mode")
+	// ErrInvalid: an address, weight, rule or configuration is not valid. Nothing has changed. 422.
+	ErrInvalid = errors.New("not valid")
+)
+
+// Control is what the API shows and changes. All its methods may be called from many goroutines at once. Targets are
+// called by their names as Status gives them.
+type Control interface {
+	// Status returns everything there is to see at the moment. It is called at least once a second: it has to be cheap,
+	// and not to wait for anything. The caller owns what it returns. Rates and Now are left to the caller.
+	Status() Status
+	// Connections returns at most limit of the clients that are connected now, the oldest first.
+	Connections(limit int) []Connection
+	// Config returns the effective configuration in the order of -help, secrets masked.
+	Config() []Setting
+
+	// Add adds a target that is written as -target takes it. Errors: ErrExists, ErrInvalid.
+	Add(ctx context.Context, address string) error
+	// Remove drains a target and then forgets it. It may return before that has happened. Errors: ErrUnknown, ErrLast.
+	Remove(ctx context.Context, name string) error
+	// Drain sees to it that a target gets nothing new, and that what it has ends in order. It may return before that has
+	// happened. Draining what drains is no error. Errors: ErrUnknown.
+	Drain(ctx context.Context, name string) error
+	// Resume undoes Drain at any stage. Resuming what was not drained is no error. Errors: ErrUnknown.
+	Resume(ctx context.Context, name string) error
+	// SetWeight changes a target's share. Errors: ErrUnknown, ErrInvalid, ErrNotInMode.
+	SetWeight(ctx context.Context, name string, weight int) error
+	// SetBalance changes the rule by which targets are chosen. Errors: ErrInvalid, ErrNotInMode.
+	SetBalance(ctx context.Context, rule string) error
+	// Reload reads the configuration file again. It returns the names of the settings that it has changed, and of those
+	// that differ and need a restart. If err is not nil, which is ErrInvalid where the configuration is at fault, nothing
+	// has changed.
+	Reload(ctx context.Context) (changed, needRestart []string, err error)
+}
+
+// The values of Status.Mode.
+const (
+	ModeLine       = "line"
+	ModeConnection = "connection"
+)
+
+// Status is everything about a run at one moment. Counts only ever grow, also when targets are removed, unless they
+// are said to be gauges. Bytes of lines include newlines.
+type Status struct {
+	Mode     string    `json:"mode"` // ModeLine or ModeConnection
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Now      time.Time `json:"now"` // filled in by Server
+	Ready    bool      `json:"ready"`
+	Reason   string    `json:"reason,omitempty"`  // why it is not ready
+	Balance  string    `json:"balance,omitempty"` // connection mode: the rule in force
+	Draining bool      `json:"draining"`          // it has been told to end
+
+	Listeners []string       `json:"listeners"` // actual addresses, as -listen takes them
+	Ledger    *Ledger        `json:"ledger,omitempty"`
+	Totals    Totals         `json:"totals"`
+	Rates     Rates          `json:"rates"` // filled in by Server
+	Limits    Limits         `json:"limits"`
+	Targets   []TargetStatus `json:"targets"` // as configured, added ones behind
+}
+
+// Amount is a number of lines and their bytes.
+type Amount struct {
+	Lines uint64 `json:"lines"`
+	Bytes uint64 `json:"bytes"`
+}
+
+// Ledger says where all lines are, in line mode. At quiet moments
+//
+//	Received = Confirmed + Retained + Queued + Dropped
+type Ledger struct {
+	Received  Amount      `json:"received"`  // read from senders, dropped lines included
+	Confirmed Amount      `json:"confirmed"` // each line once, those at targets that have been removed since included
+	Retained  Amount      `json:"retained"`  // gauge: written to targets and not yet confirmed, or waiting to be sent again
+	Queued    Amount      `json:"queued"`    // gauge: read and not yet taken by a worker
+	Dropped   Amount      `json:"dropped"`
+	DroppedBy []DroppedBy `json:"dropped_by"` // the same by reason, reasons without any included
+	Resent    Amount      `json:"resent"`     // sent a second time, and so perhaps arrived twice
+	Truncated uint64      `json:"truncated_lines"`
+}
+
+// DroppedBy is what was dropped for one reason.
+type DroppedBy struct {
+	Reason string `json:"reason"` // of a small, fixed set
+	Amount
+}
+
+// Totals are the sums over all clients, those that have left included.
+type Totals struct {
+	Connections     uint64 `json:"connections"` // gauge: clients connected now
+	Waiting         uint64 `json:"waiting"`     // gauge: those of them that wait for a place at a target
+	Accepted        uint64 `json:"accepted"`
+	AcceptErrors    uint64 `json:"accept_errors"`
+	HandshakeErrors uint64 `json:"handshake_errors"` // of clients' TLS
+	CutOff          uint64 `json:"cut_off"`
+	ReceivedBytes   uint64 `json:"received_bytes"` // from clients
+	SentBytes       uint64 `json:"sent_bytes"`     // to clients; connection mode
+	// Refused has the connections that were not served, by reason, reasons without any included.
+	Refused []RefusedBy `json:"refused"`
+}
+
+// RefusedBy is how many connections were refused for one reason.
+type RefusedBy struct {
+	Reason string `json:"reason"` // of a small, fixed set
+	Count  uint64 `json:"count"`
+}
+
+// Rates are per second, over the last ten seconds or what there has been of them.
+type Rates struct {
+	ReceivedLines  float64 `json:"received_lines"`
+	ReceivedBytes  float64 `json:"received_bytes"`
+	ConfirmedLines float64 `json:"confirmed_lines"`
+	ConfirmedBytes float64 `json:"confirmed_bytes"`
+	SentBytes      float64 `json:"sent_bytes"` // to clients; connection mode
+	Accepted       float64 `json:"accepted"`   // connections
+}
+
+// Limits are what is used of what there is. All are gauges.
+type Limits struct {
+	MemoryBytes    uint64 `json:"memory_bytes"` // held by lines
+	MemoryLimit    uint64 `json:"memory_limit_bytes"`
+	QueueBuffers   uint64 `json:"queue_buffers"`
+	QueueCapacity  uint64 `json:"queue_capacity_buffers"` // when it is full, senders wait
+	MaxConnections uint64 `json:"max_connections"`        // of clients; 0: no limit
+}
+
+// The values of TargetStatus.State.
+const (
+	StateUp       = "up"
+	StateDown     = "down"
+	StateDraining = "draining" // gets nothing new; what it has is on its way
+	StateDrained  = "drained"  // gets nothing new and has nothing
+	StateUnknown  = "unknown"  // nobody has tried yet
+)
+
+// TargetStatus is everything about one target.
+type TargetStatus struct {
+	Name        string    `json:"name"`
+	State       string    `json:"state"`          // StateUp and so on
+	Since       time.Time `json:"since,omitzero"` // of State
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	Connections uint64    `json:"connections"` // gauge: open ones to it
+	DialErrors  uint64    `json:"dial_errors"`
+	// LatencySeconds is what the last successful connect or check took; 0: not known.
+	LatencySeconds float64     `json:"latency_seconds,omitempty"`
+	ChecksPassed   uint64      `json:"checks_passed"`
+	ChecksFailed   uint64      `json:"checks_failed"`
+	Rates          TargetRates `json:"rates"` // filled in by Server
+
+	Lines   *TargetLines   `json:"lines,omitempty"`   // line mode
+	Forward *TargetForward `json:"forward,omitempty"` // connection mode
+}
+
+// TargetRates are per second, over the same time as Rates.
+type TargetRates struct {
+	Lines         float64 `json:"lines"`          // confirmed
+	Bytes         float64 `json:"bytes"`          // confirmed, or in connection mode sent to the target
+	ReceivedBytes float64 `json:"received_bytes"` // from the target; connection mode
+	Connections   float64 `json:"connections"`    // made; connection mode
+	Share         float64 `json:"share"`          // of Bytes among all targets, 0 to 1
+}
+
+// TargetLines is what only line mode has of a target.
+type TargetLines struct {
+	Confirmed Amount `json:"confirmed"`
+	Retained  Amount `json:"retained"` // gauge: its window
+	Resent    Amount `json:"resent"`   // given to it and sent again, to it or to another
+	Failovers uint64 `json:"failovers"`
+	Failbacks uint64 `json:"failbacks"`
+	Stalls    uint64 `json:"stalls"`
+}
+
+// TargetForward is what only connection mode has of a target.
+type TargetForward struct {
+	Weight         int    `json:"weight"`
+	Backup         bool   `json:"backup"`
+	MaxConnections uint64 `json:"max_connections"` // 0: no limit
+	Total          uint64 `json:"total"`           // connections ever made to it for clients
+	SentBytes      uint64 `json:"sent_bytes"`      // to the target
+	ReceivedBytes  uint64 `json:"received_bytes"`  // from the target
+}
+
+// Connection is one client that is connected.
+type Connection struct {
+	ID            uint64    `json:"id"` // never given twice within a run
+	Client        string    `json:"client"`
+	Listener      string    `json:"listener"`
+	Target        string    `json:"target,omitempty"` // connection mode, once there is one
+	Since         time.Time `json:"since"`
+	ReceivedBytes uint64    `json:"received_bytes"` // from the client
+	ReceivedLines uint64    `json:"received_lines"` // line mode
+	SentBytes     uint64    `json:"sent_bytes"`     // to the client; connection mode
+}
+
+// The values of Setting.Source.
+const (
+	SourceDefault     = "default"
+	SourceFlag        = "flag"
+	SourceEnvironment = "environment"
+	SourceFile        = "file"
+	SourceAPI         = "api" // changed while running
+)
+
+// Setting is one setting with the value that is in force.
+type Setting struct {
+	Name       string `json:"name"`  // of the flag
+	Value      string `json:"value"` // as the flag takes it; masked where it is a secret
+	Source     string `json:"source"`
+	Reloadable bool   `json:"reloadable"` // a change takes effect without a restart
+}

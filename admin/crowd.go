@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxConns is how many connections the admin listener has at one time.
+const maxConns = 128
+
+// crowd bounds the connections of a server. Where one too many comes, the one goes that has been idle for the longest;
+// if none is, the newcomer. So clients that keep their connections do not keep out a probe.
+type crowd struct {
+	max int
+
+	mu    sync.Mutex             // protects the field below
+	conns map[net.Conn]time.Time // since when it is idle; zero: it is not
+}
+
+func newCrowd(max int) *crowd { return &crowd{max: max, conns: map[net.Conn]time.Time{}} }
+
+// track is for http.Server.ConnState.
+func (c *crowd) track(conn net.Conn, state http.ConnState) {
+	if superfluous := c.update(conn, state, time.Now()); superfluous != nil {
+		cut(superfluous)
+	}
+}
+
+// update returns a connection to close, or nil.
+func (c *crowd) update(conn net.Conn, state http.ConnState, now time.Time) net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		var superfluous net.Conn
+		if len(c.conns) >= c.max {
+			superfluous = c.idlestLocked(conn)
+			delete(c.conns, superfluous)
+		}
+		if superfluous != conn {
+			c.conns[conn] = time.Time{}
+		}
+		return superfluous
+	case http.StateClosed, http.StateHijacked:
+		delete(c.conns, conn)
+		return nil
+	}
+	if _, known := c.conns[conn]; !known { // it was closed a moment ago
+		return nil
+	}
+	c.conns[conn] = time.Time{}
+	if state == http.StateIdle {
+		c.conns[conn] = now
+	}
+	return nil
+}
+
+// idlestLocked returns the connection that has been idle for the longest, or fallback if none is.
+func (c *crowd) idlestLocked(fallback net.Conn) net.Conn {
+	idlest, since := fallback, time.Time{}
+	for conn, idle := range c.conns {
+		if !idle.IsZero() && (since.IsZero() || idle.Before(since)) {
+			idlest, since = conn, idle
+		}
+	}
+	return idlest
+}
+
+// cut closes without TLS's farewell, which might have to wait for the peer.
+func cut(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	conn.Close()
+}

@@ -1,0 +1,182 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/tlsconf"
+)
+
+// nextStatus reads up to the next event.
+func nextStatus(t *testing.T, in *bufio.Scanner) (s Status) {
+	t.Helper()
+	named := false
+	for in.Scan() {
+		line := in.Text()
+		if line == "event: status" {
+			named = true
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok && named {
+			if err := json.Unmarshal([]byte(data), &s); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	}
+	t.Fatalf("no event: %v", in.Err())
+	return s
+}
+
+// A stream lives on when the time for reading a request is over, and its rates are right.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
+	r, err := (&http.Client{Transport: s.client.Transport}).Get(s.url + "/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%s %v", r.Status, r.Header)
+	}
+	in := bufio.NewScanner(r.Body)
+	opened, last := time.Now(), nextStatus(t, in)
+	for time.Since(opened) < 2*testReading {
+		next := nextStatus(t, in)
+		if !next.Now.After(last.Now) || next.Ledger.Received.Lines <= last.Ledger.Received.Lines {
+			t.Errorf("%v after %v", next, last)
+		}
+		last = next
+	}
+	if last.Rates.ReceivedLines < 80 || last.Rates.ReceivedLines > 200 { // 100 with each look, one a second and two besides
+		t.Errorf("rates: %+v", last.Rates)
+	}
+	if share := last.Targets[0].Rates.Share; share != 1 {
+		t.Errorf("share %v", share)
+	}
+}
+
+// Open streams do not hold up the end, and take no slot of a request.
+func TestStreamsAreBoundAndEnd(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	server, ended := New(Options{Control: &fake{}}), make(chan error, 1)
+	go func() { ended <- server.Serve(ctx, ln) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	var streams []*http.Response
+	for i := range maxStreams + 1 {
+		r, err := client.Get("http://" + ln.Addr().String() + "/api/v1/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		if i < maxStreams {
+			streams = append(streams, r)
+			continue
+		}
+		if p := problemIn(t, r); p.Status != 503 || p.Type != problemPrefix+"too-many-streams" || r.Header.Get("Retry-After") == "" {
+			t.Errorf("%+v", p)
+		}
+	}
+	if got := len(server.api.slots); got != 0 {
+		t.Errorf("%d slots are taken", got)
+	}
+
+	streams[0].Body.Close() // and there is room for another
+	for {
+		r, err := client.Get("http://" + ln.Addr().String() + "/api/v1/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		if r.StatusCode == 200 {
+			streams[0] = r
+			break
+		}
+	}
+
+	cancel()
+	began := time.Now()
+	for _, r := range streams {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Errorf("a stream ended with %v", err)
+		}
+	}
+	if err := <-ended; err != nil || time.Since(began) > endTimeout {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	if r := ask(server, "GET", "/api/v1/events", "", ""); r.StatusCode != 503 {
+		t.Errorf("after the end: %s", r.Status)
+	}
+}
+
+func TestHeadOfEventsEnds(t *testing.T) {
+	r := ask(New(Options{Control: &fake{}}), "HEAD", "/api/v1/events", "", "")
+	if r.StatusCode != 200 || body(t, r) != "" {
+		t.Errorf("%s", r.Status)
+	}
+}
+
+// Without events a stream carries heartbeats, and it ends with its client.
+func TestHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Control: &fake{}}) // nobody runs its pulse
+		ctx, cancel := context.WithTimeout(withTrust(t.Context(), fromOwner), 2*heartbeat+time.Second)
+		defer cancel()
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/api/v1/events", nil))
+		if text := w.Body.String(); strings.Count(text, "\n:\n") != 2 || strings.Count(text, "event: status") != 1 {
+			t.Errorf("%q", text)
+		}
+		if left := len(s.api.pulse.streams); left != 0 {
+			t.Errorf("%d streams are left", left)
+		}
+	})
+}
+
+// One Status a second is enough for any number of streams, and a stream that nobody reads holds up none.
+func TestPulse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		control := &fake{}
+		p := newAPI(Options{Control: control}, nil).pulse
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { p.run(ctx); close(ended) }()
+		slow, quick := p.subscribe(), p.subscribe()
+		for range 5 {
+			<-quick
+		}
+		synctest.Wait()
+		looks := control.lines / 100
+		if looks < 5 || looks > 6 {
+			t.Errorf("%d looks", looks)
+		}
+		if event := string(<-slow); !strings.Contains(event, `"received":{"lines":`+lastLines(looks)) {
+			t.Errorf("not the newest: %s", event)
+		}
+		cancel()
+		<-ended
+		if _, open := <-slow; open || p.subscribe() != nil {
+			t.Error("not ended")
+		}
+		p.unsubscribe(slow)
+	})
+}
+
+func lastLines(looks uint64) string {
+	text, _ := json.Marshal(looks * 100)
+	return string(text)
+}

@@ -1,0 +1,222 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// The bodies that are not types of their own.
+type (
+	targetList struct {
+		Targets []TargetStatus `json:"targets"`
+	}
+	connectionList struct {
+		Connections []Connection `json:"connections"`
+	}
+	settingList struct {
+		Settings []Setting `json:"settings"`
+	}
+	newTarget struct {
+		Address string `json:"address"`
+	}
+	newWeight struct {
+		Weight *int `json:"weight"`
+	}
+	newBalance struct {
+		Rule string `json:"rule"`
+	}
+	reloaded struct {
+		Changed     []string `json:"changed"`
+		NeedRestart []string `json:"need_restart"`
+	}
+)
+
+// Bounds of ?limit=.
+const (
+	defaultConnections = 100
+	maxConnections     = 10_000
+)
+
+// status returns Control's with what is left to us.
+func (a *api) status() Status {
+	s := a.control.Status()
+	s.Now = time.Now()
+	a.pulse.history.fill(&s)
+	return notNil(s)
+}
+
+// notNil makes lists of what would be null in JSON.
+func notNil(s Status) Status {
+	s.Listeners = orEmpty(s.Listeners)
+	s.Targets = orEmpty(s.Targets)
+	s.Totals.Refused = orEmpty(s.Totals.Refused)
+	if s.Ledger != nil {
+		ledger := *s.Ledger
+		ledger.DroppedBy = orEmpty(ledger.DroppedBy)
+		s.Ledger = &ledger
+	}
+	return s
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func respond(w http.ResponseWriter, value any) error {
+	writeJSON(w, http.StatusOK, "application/json", value)
+	return nil
+}
+
+func (a *api) getStatus(w http.ResponseWriter, _ *http.Request) error { return respond(w, a.status()) }
+
+func (a *api) getLedger(w http.ResponseWriter, _ *http.Request) error {
+	s := a.status()
+	if s.Ledger == nil {
+		return fmt.Errorf("%w: %s mode has no ledger of lines", ErrNotInMode, s.Mode)
+	}
+	return respond(w, s.Ledger)
+}
+
+func (a *api) getTargets(w http.ResponseWriter, _ *http.Request) error {
+	return respond(w, targetList{a.status().Targets})
+}
+
+func (a *api) getTarget(w http.ResponseWriter, r *http.Request) error {
+	t, err := a.find(r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return respond(w, t)
+}
+
+func (a *api) find(name string) (TargetStatus, error) {
+	targets := a.status().Targets
+	if i := slices.IndexFunc(targets, func(t TargetStatus) bool { return t.Name == name }); i >= 0 {
+		return targets[i], nil
+	}
+	return TargetStatus{}, fmt.Errorf("%w: %q", ErrUnknown, name)
+}
+
+func (a *api) getConnections(w http.ResponseWriter, r *http.Request) error {
+	limit := defaultConnections
+	if text := r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxConnections {
+			return newProblem(http.StatusBadRequest, "limit", "limit %q: want a number from 1 to %d", text, maxConnections)
+		}
+		limit = n
+	}
+	return respond(w, connectionList{orEmpty(a.control.Connections(limit))})
+}
+
+func (a *api) getConfig(w http.ResponseWriter, _ *http.Request) error {
+	return respond(w, settingList{orEmpty(a.control.Config())})
+}
+
+// addTarget answers with all targets: what the new one is called is for Control to know.
+func (a *api) addTarget(w http.ResponseWriter, r *http.Request) error {
+	var body newTarget
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if body.Address == "" {
+		return newProblem(http.StatusBadRequest, "body", "address is missing: write it as -target takes it")
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	if err := a.control.Add(ctx, body.Address); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusCreated, "application/json", targetList{a.status().Targets})
+	return nil
+}
+
+// removeTarget answers 202 with the target while it is still there, else 204.
+func (a *api) removeTarget(w http.ResponseWriter, r *http.Request) error {
+	if err := a.change(r, a.control.Remove); err != nil {
+		return err
+	}
+	t, err := a.find(r.PathValue("name"))
+	if err != nil {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	writeJSON(w, http.StatusAccepted, "application/json", t)
+	return nil
+}
+
+func (a *api) drainTarget(w http.ResponseWriter, r *http.Request) error {
+	if err := a.change(r, a.control.Drain); err != nil {
+		return err
+	}
+	return a.getTarget(w, r)
+}
+
+func (a *api) resumeTarget(w http.ResponseWriter, r *http.Request) error {
+	if err := a.change(r, a.control.Resume); err != nil {
+		return err
+	}
+	return a.getTarget(w, r)
+}
+
+// change does to the target in the path what needs no more than its name.
+func (a *api) change(r *http.Request, do func(context.Context, string) error) error {
+	if err := noBody(r); err != nil {
+		return err
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	return do(ctx, r.PathValue("name"))
+}
+
+func (a *api) setWeight(w http.ResponseWriter, r *http.Request) error {
+	var body newWeight
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if body.Weight == nil {
+		return newProblem(http.StatusBadRequest, "body", "weight is missing")
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	if err := a.control.SetWeight(ctx, r.PathValue("name"), *body.Weight); err != nil {
+		return err
+	}
+	return a.getTarget(w, r)
+}
+
+func (a *api) setBalance(w http.ResponseWriter, r *http.Request) error {
+	var body newBalance
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if body.Rule == "" {
+		return newProblem(http.StatusBadRequest, "body", "rule is missing: write it as -balance takes it")
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	if err := a.control.SetBalance(ctx, body.Rule); err != nil {
+		return err
+	}
+	return respond(w, body)
+}
+
+func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
+	if err := noBody(r); err != nil {
+		return err
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	changed, needRestart, err := a.control.Reload(ctx)
+	if err != nil {
+		return err
+	}
+	return respond(w, reloaded{orEmpty(changed), orEmpty(needRestart)})
+}

@@ -1,0 +1,40 @@
+package admin
+
+import (
+	"net/http"
+	"net/http/pprof"
+)
+
+// maxProfiles is how many may be taken at one time: each of them slows everything down.
+const maxProfiles = 2
+
+// registerProfiling serves profiles to whom may change things. What pprof has on the command line is left out: the
+// configuration masks its secrets.
+func registerProfiling(mux *http.ServeMux, g *gate) {
+	slots := make(chan struct{}, maxProfiles)
+	handle := func(path string, h http.HandlerFunc) { mux.Handle("GET /debug/pprof/"+path, profiled(g, slots, h)) }
+	handle("{$}", pprof.Index)
+	handle("profile", pprof.Profile)
+	handle("trace", pprof.Trace)
+	handle("symbol", pprof.Symbol)
+	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
+		handle(name, pprof.Handler(name).ServeHTTP)
+	}
+}
+
+func profiled(g *gate, slots chan struct{}, h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := g.check(r, toChange); p != nil {
+			refuse(w, r, p)
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		default:
+			refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy", "%d profiles are being taken: try again later", maxProfiles))
+			return
+		}
+		h(w, r) // puts off the server's limit for writing
+	})
+}

@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func statusAt(second int, lines uint64, targets ...TargetStatus) Status {
+	return Status{
+		Now:     began.Add(time.Duration(second) * time.Second),
+		Totals:  Totals{Accepted: lines / 100, SentBytes: lines, ReceivedBytes: 3 * lines},
+		Ledger:  &Ledger{Received: Amount{lines, lines * 10}, Confirmed: Amount{lines / 2, lines * 5}},
+		Targets: targets,
+	}
+}
+
+func lineTarget(name string, bytes uint64) TargetStatus {
+	return TargetStatus{Name: name, Lines: &TargetLines{Confirmed: Amount{bytes / 10, bytes}}}
+}
+
+func TestRates(t *testing.T) {
+	var h history
+	first := statusAt(0, 1000, lineTarget("a", 100), lineTarget("b", 700), lineTarget("c", 50))
+	h.fill(&first)
+	if diff := cmp.Diff(Rates{}, first.Rates); diff != "" {
+		t.Errorf("without a past: %s", diff)
+	}
+	h.add(&first)
+	same := first
+	h.fill(&same)
+	if diff := cmp.Diff(Rates{}, same.Rates); diff != "" {
+		t.Errorf("at the same time: %s", diff)
+	}
+
+	// b has lost its counts: it went and came back. d has come since.
+	now := statusAt(4, 5000, lineTarget("a", 300), lineTarget("b", 0), lineTarget("d", 600))
+	h.fill(&now)
+	want := Rates{ReceivedLines: 1000, ReceivedBytes: 10000, ConfirmedLines: 500, ConfirmedBytes: 5000, SentBytes: 1000, Accepted: 10}
+	if diff := cmp.Diff(want, now.Rates); diff != "" {
+		t.Error(diff)
+	}
+	targets := []TargetRates{now.Targets[0].Rates, now.Targets[1].Rates, now.Targets[2].Rates}
+	if diff := cmp.Diff([]TargetRates{{Lines: 5, Bytes: 50, Share: 0.25}, {}, {Lines: 15, Bytes: 150, Share: 0.75}}, targets); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRatesOfConnections(t *testing.T) {
+	var h history
+	target := func(n uint64) TargetStatus {
+		return TargetStatus{Name: "a", Forward: &TargetForward{SentBytes: n, ReceivedBytes: 2 * n, Total: n / 10}}
+	}
+	first, now := statusAt(0, 0, target(0)), statusAt(2, 200, target(100))
+	first.Ledger, now.Ledger = nil, nil
+	h.add(&first)
+	h.fill(&now)
+	if diff := cmp.Diff(Rates{ReceivedBytes: 300, SentBytes: 100, Accepted: 1}, now.Rates); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(TargetRates{Bytes: 50, ReceivedBytes: 100, Connections: 5, Share: 1}, now.Targets[0].Rates); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	var h history
+	for i := range 100 {
+		s := statusAt(i, uint64(i))
+		h.add(&s)
+	}
+	if oldest, _ := h.oldest(); len(h.samples) != rateSamples || oldest.received.Lines != 100-rateSamples {
+		t.Errorf("%d samples from %d on", len(h.samples), oldest.received.Lines)
+	}
+}
