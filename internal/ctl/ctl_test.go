@@ -1,0 +1,262 @@
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"linesplit/admin"
+	"linesplit/tlsconf"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a linesplit with two targets that notes what is asked of it.
+type fake struct {
+	mu    sync.Mutex
+	calls []string
+	err   error
+}
+
+func (f *fake) note(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+	return f.err
+}
+
+func (f *fake) taken() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.calls
+	f.calls = nil
+	return all
+}
+
+func (f *fake) Status() admin.Status {
+	return admin.Status{
+		Mode: admin.ModeLine, Version: "v1.2.3", Started: time.Now().Add(-3*time.Hour - 4*time.Minute), Ready: true, Listeners: []string{"tcp://0.0.0.0:9000"},
+		Ledger: &admin.Ledger{
+			Received: admin.Amount{Lines: 1234567, Bytes: 9}, Confirmed: admin.Amount{Lines: 1234560}, Dropped: admin.Amount{Lines: 7, Bytes: 5},
+			DroppedBy: []admin.DroppedBy{{Reason: "torn", Amount: admin.Amount{Lines: 7, Bytes: 5}}, {Reason: "oversize"}},
+		},
+		Targets: []admin.TargetStatus{
+			{Name: "tcp://10.0.0.1:9999", State: admin.StateUp, Connections: 4, Lines: &admin.TargetLines{Retained: admin.Amount{Bytes: 1 << 20}}},
+			{Name: "unix:///run/b c.sock", State: admin.StateDown, LastError: "connection refused\x1b[31m\n", LastErrorAt: time.Now()},
+		},
+	}
+}
+
+func (f *fake) Connections(limit int) []admin.Connection {
+	f.note("connections %d", limit)
+	return []admin.Connection{{ID: 7, Client: "10.9.8.7:1234", Listener: "tcp://0.0.0.0:9000", ReceivedLines: 5000, Since: time.Now()}}
+}
+
+func (f *fake) Config() []admin.Setting {
+	return []admin.Setting{{Name: "max-line", Value: "1MiB", Source: admin.SourceFile, Reloadable: true}}
+}
+
+func (f *fake) Add(_ context.Context, address string) error { return f.note("add %s", address) }
+func (f *fake) Remove(_ context.Context, name string) error { return f.note("remove %s", name) }
+func (f *fake) Drain(_ context.Context, name string) error  { return f.note("drain %s", name) }
+func (f *fake) Resume(_ context.Context, name string) error { return f.note("resume %s", name) }
+func (f *fake) SetWeight(_ context.Context, name string, n int) error {
+	return f.note("weight %s %d", name, n)
+}
+func (f *fake) SetBalance(_ context.Context, rule string) error { return f.note("balance %s", rule) }
+func (f *fake) Reload(context.Context) (changed, needRestart []string, err error) {
+	return []string{"target"}, []string{"listen"}, f.note("reload")
+}
+
+// serve serves f on a Unix socket, where everything is allowed, and returns a client.
+func serve(t *testing.T, f *fake) *Client {
+	t.Helper()
+	address := "unix://" + filepath.Join(t.TempDir(), "a.sock") + "?mode=0600"
+	ln, err := admin.Listen(t.Context(), address, tlsconf.ServerFiles{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveAt(t, f, ln, address)
+}
+
+func serveAt(t *testing.T, f *fake, ln net.Listener, address string) *Client {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- admin.New(admin.Options{Control: f}).Serve(ctx, ln) }()
+	c, err := NewClient(Options{Address: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func run(t *testing.T, c *Client, asJSON bool, words ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := Run(t.Context(), c, &out, asJSON, words)
+	return out.String(), err
+}
+
+func TestCommands(t *testing.T) {
+	f := &fake{}
+	c := serve(t, f)
+	for _, tt := range []struct {
+		words string
+		want  string // a pattern in the answer
+		calls string
+	}{
+		{"status", `linesplit v1.2.3, line mode, up for 3h4m, ready\nlistening on +tcp://0.0.0.0:9000\n(?s:.*)received +1,234,567 +9\n(?s:.*)\+ dropped +7 +5\n +torn +7 +5\nresent`, ""},
+		{"targets", `TARGET +STATE .*\ntcp://10.0.0.1:9999 +up .* 4 .*1.0 MiB.*\nunix:///run/b c.sock +down .*connection refused\x{fffd}\[31m  \(0s ago\)`, ""},
+		{"ledger", `= confirmed +1,234,560 +0\n`, ""},
+		{"connections", `7 +10.9.8.7:1234 +tcp://0.0.0.0:9000 +0s +5,000`, "connections 100"},
+		{"connections 3", `7 +10.9.8.7:1234`, "connections 3"},
+		{"config", `max-line +1MiB +file +yes`, ""},
+		{"add 10.0.0.3:9999?weight=3", `TARGET`, "add 10.0.0.3:9999?weight=3"},
+		{"drain tcp://10.0.0.1:9999", `10.0.0.1`, "drain tcp://10.0.0.1:9999"},
+		{"resume tcp://10.0.0.1:9999", `10.0.0.1`, "resume tcp://10.0.0.1:9999"},
+		{"remove tcp://10.0.0.1:9999", `10.0.0.1`, "remove tcp://10.0.0.1:9999"},
+		{"remove tcp://10.0.0.9:9999", `tcp://10.0.0.9:9999 is gone`, "remove tcp://10.0.0.9:9999"},
+		{"weight tcp://10.0.0.1:9999 5", `10.0.0.1`, "weight tcp://10.0.0.1:9999 5"},
+		{"balance random", `random`, "balance random"},
+		{"reload", `changed: target\nonly a restart changes: listen`, "reload"},
+	} {
+		got, err := run(t, c, false, strings.Fields(tt.words)...)
+		if err != nil || !regexp.MustCompile(tt.want).MatchString(got) {
+			t.Errorf("%s: %v, want %q in\n%s", tt.words, err, tt.want, got)
+		}
+		if calls := strings.Join(f.taken(), ";"); calls != tt.calls {
+			t.Errorf("%s: linesplit was told %q, want %q", tt.words, calls, tt.calls)
+		}
+		if got, err := run(t, c, true, strings.Fields(tt.words)...); err != nil || got != "" && !json.Valid([]byte(got)) {
+			t.Errorf("%s as JSON: %v\n%s", tt.words, err, got)
+		}
+		f.taken()
+	}
+	if _, err := run(t, c, false, "drain", "unix:///run/b c.sock"); err != nil || f.taken()[0] != "drain unix:///run/b c.sock" {
+		t.Errorf("a name with slashes and a space: %v", err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	f := &fake{err: fmt.Errorf("%w: %w", admin.ErrInvalid, errors.Join(errors.New("one"), errors.New("two")))}
+	c := serve(t, f)
+	_, err := run(t, c, false, "reload")
+	refused, ok := errors.AsType[*RefusedError](err)
+	if !ok || refused.Status != 422 || !strings.Contains(err.Error(), "\n  one\n  two") {
+		t.Errorf("got %v", err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loopback := serveAt(t, &fake{}, ln, ln.Addr().String())
+	if _, err := run(t, loopback, false, "targets"); err != nil {
+		t.Error(err)
+	}
+	if _, err := run(t, loopback, false, "reload"); err == nil || !strings.Contains(err.Error(), "token") {
+		t.Errorf("a change without a token: %v", err)
+	}
+}
+
+func TestWordsAreChecked(t *testing.T) {
+	for words, want := range map[string]string{
+		"":            "no command: there are status, targets",
+		"targts":      `no command "targts": there are`,
+		"drain":       "0 words behind drain: write drain NAME",
+		"drain a b":   "2 words",
+		"targets all": "1 words behind targets: write targets",
+	} {
+		if err := Check(strings.Fields(words)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", words, err, want)
+		}
+	}
+	if _, err := run(t, &Client{}, false, "weight", "a", "many"); err == nil || !strings.Contains(err.Error(), "write a number") {
+		t.Error(err)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	for _, address := range []string{"unix://" + filepath.Join(t.TempDir(), "none"), "127.0.0.1:1"} {
+		c, err := NewClient(Options{Address: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = run(t, c, false, "top")
+		if _, ok := errors.AsType[*UnreachableError](err); !ok {
+			t.Errorf("%s: %v", address, err)
+		}
+		c.Close()
+	}
+	for _, address := range []string{"", "9091", "http://127.0.0.1:9091", "127.0.0.1"} {
+		if _, err := NewClient(Options{Address: address}); err == nil {
+			t.Errorf("%q passes for an address", address)
+		}
+	}
+}
+
+func TestAnotherProgram(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- admin.New(admin.Options{}).Serve(ctx, ln) }() // figures and probes alone
+	defer func() { cancel(); <-ended }()
+	c, err := NewClient(Options{Address: ln.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := run(t, c, false, "targets"); err == nil || !strings.Contains(err.Error(), "not linesplit's API") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// page is what top writes; it ends top after some.
+type page struct {
+	bytes.Buffer
+	left int
+	stop context.CancelFunc
+}
+
+func (p *page) Write(b []byte) (int, error) {
+	if p.left--; p.left == 0 {
+		p.stop()
+	}
+	return p.Buffer.Write(b)
+}
+
+func TestTop(t *testing.T) {
+	c := serve(t, &fake{})
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &page{left: 2, stop: cancel}
+	if err := Run(ctx, c, out, false, []string{"top"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), home); n != 2 {
+		t.Errorf("%d screens", n)
+	}
+	if !strings.Contains(out.String(), "tcp://10.0.0.1:9999") || strings.Contains(out.String(), "\x1b[31m") {
+		t.Errorf("got %q", out.String())
+	}
+}

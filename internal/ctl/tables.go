@@ -1,0 +1,182 @@
+package ctl
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"linesplit/admin"
+)
+
+// table writes rows of cells that a tab separates.
+func table(w io.Writer, rows func(row func(cells ...string))) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	rows(func(cells ...string) { fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t ")) })
+	t.Flush()
+}
+
+func writeStatus(w io.Writer, s admin.Status) {
+	ready := "ready"
+	switch {
+	case s.Draining:
+		ready = "draining"
+	case !s.Ready:
+		ready = "not ready: " + s.Reason
+	}
+	fmt.Fprintf(w, "linesplit %s, %s mode, up for %s, %s\n", s.Version, s.Mode, age(s.Now.Sub(s.Started)), ready)
+	table(w, func(row func(...string)) {
+		for _, l := range s.Listeners {
+			row("listening on", l)
+		}
+		if s.Balance != "" {
+			row("balance", s.Balance)
+		}
+		row("connections", number(s.Totals.Connections)+" now, "+number(s.Totals.Accepted)+" in all, "+number(refused(s))+" refused")
+		if s.Mode == admin.ModeLine {
+			row("received", rate(s.Rates.ReceivedLines, s.Rates.ReceivedBytes))
+			row("confirmed", rate(s.Rates.ConfirmedLines, s.Rates.ConfirmedBytes))
+			row("queue", fmt.Sprintf("%d of %d buffers", s.Limits.QueueBuffers, s.Limits.QueueCapacity))
+			row("memory", size(s.Limits.MemoryBytes)+" of "+size(s.Limits.MemoryLimit))
+			return
+		}
+		row("from clients", size(uint64(s.Rates.ReceivedBytes))+"/s")
+		row("to clients", size(uint64(s.Rates.SentBytes))+"/s")
+	})
+	if s.Ledger != nil {
+		writeLedger(w, *s.Ledger)
+	}
+}
+
+func refused(s admin.Status) (n uint64) {
+	for _, r := range s.Totals.Refused {
+		n += r.Count
+	}
+	return n
+}
+
+func writeLedger(w io.Writer, l admin.Ledger) {
+	table(w, func(row func(...string)) {
+		row("", "LINES", "BYTES")
+		amount := func(name string, a admin.Amount) { row(name, number(a.Lines), number(a.Bytes)) }
+		amount("received", l.Received)
+		amount("= confirmed", l.Confirmed)
+		amount("+ retained", l.Retained)
+		amount("+ queued", l.Queued)
+		amount("+ dropped", l.Dropped)
+		for _, d := range l.DroppedBy {
+			if d.Amount != (admin.Amount{}) {
+				amount("    "+d.Reason, d.Amount)
+			}
+		}
+		amount("resent", l.Resent)
+	})
+}
+
+func writeTargets(w io.Writer, all []admin.TargetStatus) {
+	table(w, func(row func(...string)) {
+		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "WINDOW", "WEIGHT", "LAST ERROR")
+		for _, t := range all {
+			row(t.Name, t.State, since(t.Since), number(t.Connections), rate(t.Rates.Lines, t.Rates.Bytes),
+				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", window(t), weightOf(t), lastError(t))
+		}
+	})
+}
+
+func window(t admin.TargetStatus) string {
+	if t.Lines == nil {
+		return "-"
+	}
+	return size(t.Lines.Retained.Bytes)
+}
+
+func weightOf(t admin.TargetStatus) string {
+	switch {
+	case t.Forward == nil:
+		return "-"
+	case t.Forward.Backup:
+		return strconv.Itoa(t.Forward.Weight) + " (backup)"
+	}
+	return strconv.Itoa(t.Forward.Weight)
+}
+
+func lastError(t admin.TargetStatus) string {
+	if t.LastError == "" {
+		return ""
+	}
+	return printable(t.LastError) + " (" + since(t.LastErrorAt) + " ago)"
+}
+
+func writeConnections(w io.Writer, l connectionList) {
+	table(w, func(row func(...string)) {
+		row("ID", "CLIENT", "LISTENER", "TARGET", "FOR", "LINES IN", "BYTES IN", "BYTES OUT")
+		for _, c := range l.Connections {
+			row(number(c.ID), printable(c.Client), c.Listener, c.Target, since(c.Since), number(c.ReceivedLines), size(c.ReceivedBytes), size(c.SentBytes))
+		}
+	})
+}
+
+func writeConfig(w io.Writer, l settingList) {
+	table(w, func(row func(...string)) {
+		row("SETTING", "VALUE", "FROM", "RELOADABLE")
+		for _, c := range l.Settings {
+			row(c.Name, printable(c.Value), c.Source, yes(c.Reloadable))
+		}
+	})
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// printable keeps what others have chosen from changing how a terminal works, or the table.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' {
+			return ' '
+		}
+		if !strconv.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+}
+
+func number(n uint64) string { return humanize.Comma(int64(n)) }
+func size(n uint64) string   { return humanize.IBytes(n) }
+
+func rate(lines, bytes float64) string {
+	text := size(uint64(bytes)) + "/s"
+	if lines > 0 {
+		text = humanize.Comma(int64(lines)) + " lines/s, " + text
+	}
+	return text
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return age(time.Since(t))
+}
+
+// age is a duration to two places: 3d4h, 5m10s, 2s.
+func age(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}

@@ -1,0 +1,71 @@
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"linesplit/admin"
+)
+
+const topInterval = time.Second
+
+// What a terminal understands (ECMA-48): to the upper left corner; empty the rest of the line, of the screen.
+const (
+	home      = "\x1b[H"
+	clearLine = "\x1b[K"
+	clearRest = "\x1b[J"
+)
+
+// top shows status and targets again and again. It goes on while linesplit cannot be reached, and says so, since it may be
+// restarting; but not if it has never been. With JSON each answer is a line.
+func top(ctx context.Context, s *session, _ []string) error {
+	ticks := time.NewTicker(topInterval)
+	defer ticks.Stop()
+	for first := true; ; first = false {
+		answer, err := s.do(ctx, http.MethodGet, "/status", nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && (first || !unreachable(err)):
+			return err
+		}
+		if _, err := s.out.Write(s.screen(answer, err)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
+		}
+	}
+}
+
+func unreachable(err error) bool {
+	_, is := errors.AsType[*UnreachableError](err)
+	return is
+}
+
+// screen is all of it in one write, so that it does not flicker.
+func (s *session) screen(answer []byte, err error) []byte {
+	if s.json {
+		return answer
+	}
+	var text bytes.Buffer
+	var status admin.Status
+	if err == nil {
+		err = json.Unmarshal(answer, &status)
+	}
+	if err != nil {
+		fmt.Fprintf(&text, "%s  %v\n", time.Now().Format(time.TimeOnly), err)
+	} else {
+		writeStatus(&text, status)
+		fmt.Fprintln(&text)
+		writeTargets(&text, status.Targets)
+	}
+	return append([]byte(home), append(bytes.ReplaceAll(text.Bytes(), []byte("\n"), []byte(clearLine+"\n")), clearRest...)...)
+}
