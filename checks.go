@@ -20,9 +20,6 @@ const trialEvery = time.Second
 // dialOptions is how either mode reaches targets.
 func dialOptions(cfg config, logger *slog.Logger) (target.Options, error) {
 	o := target.Options{Timeout: cfg.DialTimeout}
-	if !cfg.dialsTLS() {
-		return o, nil
-	}
 	files := cfg.TargetTLS
 	files.Logger = logger
 	client, err := tlsconf.NewClient(files)
@@ -34,11 +31,15 @@ func dialOptions(cfg config, logger *slog.Logger) (target.Options, error) {
 }
 
 func newChecker(targets []*target.Target, cfg config, dial target.Options, counts *checkCounts, logger *slog.Logger) *health.Checker {
+	return health.New(targets, checkOptions(cfg, dial, counts, logger))
+}
+
+func checkOptions(cfg config, dial target.Options, counts *checkCounts, logger *slog.Logger) health.Options {
 	h := cfg.Health
-	return health.New(targets, health.Options{
+	return health.Options{
 		Check: h.Check, Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, Trial: trialEvery,
 		DialOptions: dial, Observe: counts.observe, Logger: logger,
-	})
+	}
 }
 
 // runChecks runs checker until the function that it returns is called: those that drain still want to know.
@@ -52,24 +53,39 @@ func runChecks(soft context.Context, checker *health.Checker) (stop func()) {
 // checkCounts counts how checks have ended. The zero value is ready; its methods are safe for concurrent use.
 type checkCounts struct {
 	mu sync.Mutex
-	by map[string]*[2]uint64 // target → failed, passed
+	by map[string]*checkCount // by target
 }
 
-func (c *checkCounts) observe(t *target.Target, ok bool, _ time.Duration) {
+type checkCount struct {
+	passed, failed uint64
+	took           time.Duration // the last that passed
+}
+
+func (c *checkCounts) observe(t *target.Target, ok bool, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.by == nil {
-		c.by = make(map[string]*[2]uint64)
+		c.by = make(map[string]*checkCount)
 	}
 	n := c.by[t.String()]
 	if n == nil {
-		n = new([2]uint64)
+		n = new(checkCount)
 		c.by[t.String()] = n
 	}
 	if ok {
-		n[1]++
+		n.passed++
+		n.took = took
 	} else {
-		n[0]++
+		n.failed++
+	}
+}
+
+// describe fills in what the checks of a target have shown.
+func (c *checkCounts) describe(s *admin.TargetStatus) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.by[s.Name]; n != nil {
+		s.ChecksPassed, s.ChecksFailed, s.LatencySeconds = n.passed, n.failed, n.took.Seconds()
 	}
 }
 
@@ -77,7 +93,7 @@ func (c *checkCounts) counts() (all []admin.Checks) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, n := range c.by {
-		all = append(all, admin.Checks{Target: name, Failed: n[0], Passed: n[1]})
+		all = append(all, admin.Checks{Target: name, Failed: n.failed, Passed: n.passed})
 	}
 	return all
 }

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
+	"linesplit/admin"
 	"linesplit/listen"
 	"linesplit/splitter"
 	"linesplit/target"
@@ -24,6 +26,7 @@ import (
 type config struct {
 	Mode           mode
 	Listen         []listen.Spec // at least one, no two alike
+	ReusePort      bool          // the places may be another process's that is about to end
 	MaxConnections int           // 0: as many as the descriptor limit allows, less what the targets need
 	Access         access
 
@@ -50,7 +53,16 @@ type config struct {
 	ServerTLS tlsconf.ServerFiles // of use where listensTLS; its files were readable and valid; no Logger yet
 	TargetTLS tlsconf.ClientFiles // of use where dialsTLS; as above
 
-	Admin     string // host:port; empty: no admin listener
+	Admin      string // as admin.ParseSpec reads it; empty: no admin listener
+	AdminToken string // file; empty: none
+	AdminTLS   tlsconf.ServerFiles
+	Profiling  bool
+
+	Shown      []admin.Setting        // all settings of the mode, as they were written
+	compared   []pair                 // the same, with secrets
+	tlsTargets bool                   // targets without a scheme speak TLS
+	again      func() (config, error) // parses the same flags, and what environment and file say by then
+
 	LogLevel  slog.Level
 	LogFormat string // text or json
 }
@@ -100,7 +112,9 @@ func parseConfig(args []string) (config, error) {
 	if err != nil {
 		return config{}, err
 	}
-	return s.config()
+	c, err := s.config()
+	c.again = func() (config, error) { return parseConfig(args) }
+	return c, err
 }
 
 // parseFlags is parseConfig without the environment and the file, for a run that is not to depend on where it happens.
@@ -119,6 +133,7 @@ func (s *settings) config() (config, error) {
 		Access:           s.access(),
 		Health:           s.checking(),
 		Forward:          s.forwarding(),
+		ReusePort:        s.reusePort(),
 		MaxConnections:   s.number("max-connections", 0, 1<<24),
 		Connections:      s.number("connections", 1, 1024),
 		DialTimeout:      s.duration("dial-timeout"),
@@ -135,6 +150,9 @@ func (s *settings) config() (config, error) {
 		ResendAge:        s.duration("resend-age"),
 		DrainTimeout:     s.duration("drain-timeout"),
 		Admin:            parsed(s, "admin", parseAdmin),
+		AdminToken:       s.text("admin-token-file"),
+		Profiling:        s.bool("profiling"),
+		tlsTargets:       s.bool("tls-target"),
 		LogLevel:         parsed(s, "log-level", parseLogLevel),
 		LogFormat:        parsed(s, "log-format", parseLogFormat),
 	}
@@ -148,6 +166,8 @@ func (s *settings) config() (config, error) {
 	minVersion := parsed(s, "tls-min-version", tlsconf.ParseVersion)
 	c.ServerTLS = s.serverTLS(c, minVersion)
 	c.TargetTLS = s.targetTLS(c, minVersion)
+	c.AdminTLS = s.adminTLS(c, minVersion)
+	c.Shown, c.compared = s.shown(c.Mode), s.compared(c.Mode)
 	if len(s.errs) > 0 {
 		return config{}, configErrors(s.errs)
 	}
@@ -179,6 +199,14 @@ func (s *settings) crossCheck(c config) {
 	if s.ok("resend-margin", "resend-max") && c.ResendMargin > c.ResendMax {
 		s.fail("resend-margin", fmt.Errorf("must be at most -resend-max, which is %s", s.text("resend-max")))
 	}
+}
+
+func (s *settings) reusePort() bool {
+	reuse := s.bool("reuse-port")
+	if reuse && runtime.GOOS != "linux" {
+		s.fail("reuse-port", errors.New("works on Linux only"))
+	}
+	return reuse
 }
 
 // stallTimeout reads -stall-timeout, or its older name if only that was given, from wherever.
@@ -267,6 +295,18 @@ func (s *settings) targets() []target.Address {
 	return targets
 }
 
+// parseTarget reads a target that is to be added.
+func (c config) parseTarget(address string) (target.Address, error) {
+	a, err := target.ParseAddress(address, c.tlsTargets)
+	if err != nil {
+		return a, err
+	}
+	if err := targetFits(a, c.Mode); err != nil {
+		return a, fmt.Errorf("%q: %w", address, err)
+	}
+	return a, nil
+}
+
 // place is what no two listeners and no two targets can share, however they use it: an address without its scheme and
 // options. Host names know no case, paths do.
 func place(address string) string {
@@ -303,6 +343,46 @@ func (s *settings) serverTLS(c config, minVersion uint16) tlsconf.ServerFiles {
 		}
 	}
 	return files
+}
+
+// adminTLS reads what a tls:// admin listener needs, and tries the files, the token's too.
+func (s *settings) adminTLS(c config, minVersion uint16) tlsconf.ServerFiles {
+	files := tlsconf.ServerFiles{
+		Cert: s.text("admin-tls-cert"), Key: s.text("admin-tls-key"), ClientCA: s.text("admin-tls-client-ca"),
+		MinVersion: minVersion,
+	}
+	s.needPair("admin-tls-cert", "admin-tls-key")
+	s.needAdmin(c)
+	speaks := strings.HasPrefix(c.Admin, "tls://")
+	switch {
+	case !s.ok("admin", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca"):
+	case speaks && files.Cert == "":
+		s.fail("admin", errors.New("a tls:// listener needs -admin-tls-cert and -admin-tls-key"))
+	case !speaks && files.Cert+files.ClientCA != "":
+		s.fail("admin", errors.New("-admin-tls-cert, -admin-tls-key and -admin-tls-client-ca are for tls://HOST:PORT"))
+	case speaks:
+		if _, err := tlsconf.NewServer(files); err != nil {
+			s.failFlat("-admin-tls-cert, -admin-tls-key, -admin-tls-client-ca", err)
+		}
+	}
+	if c.AdminToken != "" {
+		if _, err := admin.LoadToken(c.AdminToken, nil); err != nil {
+			s.errs = append(s.errs, fmt.Errorf("-admin-token-file: %w", err))
+		}
+	}
+	return files
+}
+
+// needAdmin reports what was said about an admin listener where there is none.
+func (s *settings) needAdmin(c config) {
+	if c.Admin != "" || !s.ok("admin") {
+		return
+	}
+	for _, name := range []string{"admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling"} {
+		if s.byName[name].explicit() {
+			s.fail(name, errors.New("of use only with -admin"))
+		}
+	}
 }
 
 // targetTLS reads what TLS targets need, and tries the files.
@@ -431,18 +511,13 @@ func (s *settings) parsePort(text string) (int, error) {
 	return 0, errors.New("no port: write a number from 0 to 65535, 0 to let the kernel choose")
 }
 
+// parseAdmin takes what admin.ParseSpec does, and nothing at all.
 func parseAdmin(text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	_, port, err := net.SplitHostPort(text)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return "", errors.New("not host:port: write 127.0.0.1:9091, for example")
-	}
-	return text, nil
+	_, err := admin.ParseSpec(text)
+	return text, err
 }
 
 func parseLogLevel(text string) (slog.Level, error) {

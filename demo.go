@@ -36,9 +36,10 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 		return simulate.Ledger{}, err
 	}
 	logger := silence()
+	logger.drain.Store(int64(cfg.DrainTimeout))
 	ctx, endInput := context.WithCancel(ctx)
 	defer endInput()
-	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger.Logger)
+	soft, hard, stop := lifetimes(ctx, logger)
 	defer stop()
 	p, err := newPipeline(cfg, logger)
 	if err != nil {

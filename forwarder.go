@@ -25,31 +25,43 @@ import (
 type forwarder struct {
 	cfg      config
 	logger   *logs
-	targets  []*target.Target
+	limit    atomic.Int64 // of clients; 0 for none
+	fall     atomic.Int64 // failed dials that mark a target down
 	checks   checkCounts
 	checker  *health.Checker
 	connect  prometheus.Histogram
 	relay    *relay.Relay
 	in       *inbound
 	draining atomic.Bool
+
+	mu      sync.Mutex // guards what follows
+	targets map[string]*target.Target
 }
 
 // newForwarder opens nothing yet.
 func newForwarder(cfg config, logger *logs) (*forwarder, error) {
-	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect()}
-	for _, a := range cfg.Targets {
-		t := target.New(a, logger.Logger)
-		t.SetFall(cfg.Health.Fall)
-		f.targets = append(f.targets, t)
-	}
+	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect(), targets: map[string]*target.Target{}}
+	f.limit.Store(int64(maxClients(cfg)))
+	f.fall.Store(int64(cfg.Health.Fall))
 	dial, err := dialOptions(cfg, logger.Logger)
 	if err != nil {
 		return nil, err
 	}
-	f.checker = newChecker(f.targets, cfg, dial, &f.checks, logger.Logger)
+	o := f.relayOptions(cfg, dial)
+	for _, a := range cfg.Targets {
+		t := f.newTarget(a)
+		f.targets[t.String()] = t
+		o.Targets = append(o.Targets, t)
+	}
+	f.checker = newChecker(o.Targets, cfg, dial, &f.checks, logger.Logger)
+	f.relay = relay.New(o)
+	return f, nil
+}
+
+// relayOptions returns what the relay is to do, without targets.
+func (f *forwarder) relayOptions(cfg config, dial target.Options) relay.Options {
 	o := cfg.Forward
-	f.relay = relay.New(relay.Options{
-		Targets:                 f.targets,
+	return relay.Options{
 		Balance:                 o.Balance,
 		DialOptions:             dial,
 		DialBudget:              o.DialBudget,
@@ -61,13 +73,12 @@ func newForwarder(cfg config, logger *logs) (*forwarder, error) {
 		MaxConnectionsPerClient: o.MaxPerClient,
 		RatePerClient:           o.RatePerClient,
 		ResetOnDown:             o.ResetOnDown,
-		AccessLog:               logger.access,
+		AccessLog:               f.logger.access,
 		ConnectSeconds:          f.connect,
 		UDPIdleTimeout:          o.UDPIdleTimeout,
 		UDPSessions:             o.UDPSessions,
-		Logger:                  logger.Logger,
-	})
-	return f, nil
+		Logger:                  f.logger.Logger,
+	}
 }
 
 // maxClients leaves descriptors for what else needs them: each client takes two, and a sixteenth of all may be pipes.
@@ -87,7 +98,7 @@ func (f *forwarder) open(ctx context.Context) (err error) {
 // serve carries connections until soft ends, lets those there are finish, and returns when the last has, or soon after hard has ended. The
 // error says how many did not finish.
 func (f *forwarder) serve(soft, hard context.Context, _ func()) error {
-	stopAdmin, err := serveAdmin(soft, f.cfg, f.logger, admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
+	stopAdmin, err := serveAdmin(soft, newController(f.cfg, f, f.in, f.ready, f.logger), admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
 	if err != nil {
 		return errors.Join(err, f.in.close())
 	}
@@ -98,13 +109,15 @@ func (f *forwarder) serve(soft, hard context.Context, _ func()) error {
 
 	stopChecks := runChecks(soft, f.checker)
 	defer stopChecks()
+	accepting, stopHandOver := f.in.handOver(soft, hard, f.logger.Logger)
+	defer stopHandOver()
 	errs := make([]error, len(f.in.listeners)+len(f.in.packets))
 	var carrying sync.WaitGroup
 	for i, ln := range f.in.listeners {
-		carrying.Go(func() { errs[i] = f.relay.Serve(soft, hard, ln) })
+		carrying.Go(func() { errs[i] = f.relay.Serve(accepting, hard, ln) })
 	}
 	for i, pc := range f.in.packets {
-		carrying.Go(func() { errs[len(f.in.listeners)+i] = f.relay.ServePackets(soft, hard, pc) })
+		carrying.Go(func() { errs[len(f.in.listeners)+i] = f.relay.ServePackets(accepting, hard, pc) })
 	}
 	carrying.Wait()
 	return errors.Join(errors.Join(errs...), f.report())
@@ -128,12 +141,12 @@ func (f *forwarder) ready() (bool, string) {
 	if f.draining.Load() {
 		return false, "draining"
 	}
-	for _, t := range f.targets {
-		if !t.Down() {
+	for _, t := range f.relay.Stats().Targets {
+		if t.State == target.StateUp || t.State == target.StateUnknown {
 			return true, ""
 		}
 	}
-	return false, "all targets are down"
+	return false, "all targets are down or drained"
 }
 
 // snapshot puts together what the parts have counted.
@@ -159,5 +172,11 @@ func (f *forwarder) snapshot() admin.Forwarded {
 			Received: t.BytesOut, Sent: t.BytesIn, DialErrors: t.DialErrors,
 		})
 	}
+	if r := s.Removed; r.Targets > 0 {
+		out.Targets = append(out.Targets, admin.ForwardTarget{Name: removedTargets, Total: r.Total, Received: r.BytesOut, Sent: r.BytesIn, DialErrors: r.DialErrors})
+	}
 	return out
 }
+
+// removedTargets is the name under which metrics have what removed targets have counted, so that sums over all never fall.
+const removedTargets = "removed"

@@ -57,9 +57,11 @@ func options() []option {
 	return []option{
 		{"mode", "MODE", "line", groupInbound, anyMode, "line: spread lines over targets; connection (or l4): forward whole connections and datagrams"},
 		{"listen", "ADDRESS", "", groupInbound, anyMode, "where to accept senders, in place of -addr and -port; repeatable or comma separated: " +
-			"tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME (abstract), udp://HOST:PORT, stdin: (line mode)"},
+			"tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME (abstract), udp://HOST:PORT, systemd:NAME?tls=true (socket activation; both parts optional), stdin: (line mode)"},
 		{"addr", "HOST", "0.0.0.0", groupInbound, anyMode, "address to listen on"},
 		{"port", "PORT", "9000", groupInbound, anyMode, "port to listen on; 0 lets the kernel choose"},
+
+		{"reuse-port", "", "", groupInbound, anyMode, "listen where another linesplit with this flag does; at its SIGTERM that one steps aside: a restart that refuses nobody (Linux)"},
 
 		{"target", "ADDRESS", "127.0.0.1:9999", groupTargets, anyMode, "where it goes; repeatable or comma separated: HOST:PORT, tcp://HOST:PORT, " +
 			"tls://HOST:PORT, unix:///PATH, udp://HOST:PORT (connection mode). Line mode: ?via-proxy=true if a proxy stands before the receiver. " +
@@ -123,7 +125,13 @@ func options() []option {
 		{"drain-timeout", "DURATION", "8s", groupEnd, anyMode, "after SIGTERM: in line mode senders get half of it to finish, then targets the rest; in connection mode connections get all of it"},
 
 		{"access-log", "FORMAT", "off", groupObserve, connectionMode, "a line on standard output for each connection at its end: text, json or off"},
-		{"admin", "HOST:PORT", "", groupObserve, anyMode, "serve /metrics, /healthz and /readyz here, over HTTP; off when empty"},
+		{"admin", "ADDRESS", "", groupObserve, anyMode, "serve the status page, the API, /metrics, /healthz and /readyz here, over HTTP: HOST:PORT, tls://HOST:PORT or unix:///PATH?mode=0660; " +
+			"off when empty. An address that is not of this machine alone gets metrics and probes only, unless there is a token"},
+		{"admin-token-file", "FILE", "", groupObserve, anyMode, "who shows the word in this file may change things; read again when it changes"},
+		{"admin-tls-cert", "FILE", "", groupObserve, anyMode, "certificate of a tls:// admin listener, PEM"},
+		{"admin-tls-key", "FILE", "", groupObserve, anyMode, "its key, PEM"},
+		{"admin-tls-client-ca", "FILE", "", groupObserve, anyMode, "admin clients must show a certificate of these authorities, and may change things"},
+		{"profiling", "", "", groupObserve, anyMode, "serve /debug/pprof on the admin listener, to those who may change things"},
 		{"log-level", "LEVEL", "info", groupObserve, anyMode, "debug, info, warn or error"},
 		{"log-format", "FORMAT", "text", groupObserve, anyMode, "text or json"},
 
@@ -145,8 +153,10 @@ With -mode connection it forwards whole connections and datagrams instead.
 Usage:
   linesplit [flags]                   run until SIGTERM
   linesplit demo                      see it at work for 15 seconds; needs nothing else
-  linesplit send, linesplit sink      senders and test targets that account for every line (-help)
+  linesplit send                      senders of lines that can be accounted for (-help)
+  linesplit sink                      test targets that account for them (-help)
   linesplit proof                     stage faults against it, or any proxy, and count what is lost
+  linesplit ctl COMMAND               show and change a running linesplit (-help)
   linesplit healthcheck [-admin A]    exit 0 if the linesplit with the admin address A is alive
 
 Each flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as

@@ -7,13 +7,23 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"linesplit/internal/accept"
 	"linesplit/listen"
 	"linesplit/tlsconf"
 )
 
+// handOverTime is how long a process goes on accepting after it has stepped aside: what is on its way to it arrives within some round
+// trips.
+const handOverTime = time.Second
+
 // inbound is where senders and clients arrive, in either mode: what listens, and who may pass.
 type inbound struct {
+	reuse     bool // the places may have passed to a new process
+	inherited *listen.Inherited
 	guard     *listen.Guard
 	listeners []net.Listener
 	packets   []net.PacketConn // udp:// in connection mode
@@ -25,16 +35,29 @@ func openInbound(ctx context.Context, cfg config, logger *slog.Logger) (*inbound
 	if err != nil {
 		return nil, err
 	}
-	in := &inbound{guard: &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger}}
+	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(activation.Files(true))}
+	in.guard = &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger}
 	for _, spec := range cfg.Listen {
 		if err := in.add(ctx, spec, config, cfg.Mode); err != nil {
 			return nil, errors.Join(err, in.close())
 		}
 	}
+	if err := in.inherited.Close(); err != nil {
+		return nil, errors.Join(err, in.close())
+	}
 	return in, nil
 }
 
 func (in *inbound) add(ctx context.Context, spec listen.Spec, config *tls.Config, m mode) error {
+	if spec.Inherited() {
+		listeners, packets, err := in.inherited.Open(spec, config, in.guard, m == connectionMode)
+		in.listeners = append(in.listeners, listeners...)
+		in.packets = append(in.packets, packets...)
+		return err
+	}
+	if in.reuse {
+		spec = spec.ReusePort()
+	}
 	if m == connectionMode && spec.UDP() {
 		pc, err := listen.OpenPacket(ctx, spec, in.guard)
 		if err == nil {
@@ -65,15 +88,45 @@ func serverTLS(cfg config, logger *slog.Logger) (*tls.Config, error) {
 
 // announce logs what listens, and where.
 func (in *inbound) announce(logger *slog.Logger) {
-	for _, ln := range in.listeners {
-		logger.Info("listening", "listener", listen.Name(ln))
-	}
-	for _, pc := range in.packets {
-		logger.Info("listening", "listener", "udp://"+pc.LocalAddr().String())
+	for _, name := range in.names() {
+		logger.Info("listening", "listener", name)
 	}
 }
 
+// names are the actual addresses, as -listen takes them.
+func (in *inbound) names() (all []string) {
+	for _, ln := range in.listeners {
+		all = append(all, listen.Name(ln))
+	}
+	for _, pc := range in.packets {
+		all = append(all, "udp://"+pc.LocalAddr().String())
+	}
+	return all
+}
+
+// handOver returns a context that ends when accepting is to end: with soft or, where a new process may have taken over the ports, a while
+// after that, with new connections going there meanwhile.
+func (in *inbound) handOver(soft, hard context.Context, logger *slog.Logger) (accepting context.Context, stop func()) {
+	if !in.reuse {
+		return soft, func() {}
+	}
+	accepting, cancel := context.WithCancel(context.WithoutCancel(soft))
+	callOff := accept.After(soft, func() {
+		defer cancel()
+		for _, ln := range in.listeners {
+			if l, ok := ln.(interface{ StepAside() error }); ok {
+				if err := l.StepAside(); err != nil {
+					logger.Warn("cannot step aside for another process", "listener", listen.Name(ln), "err", err)
+				}
+			}
+		}
+		accept.Pause(hard, handOverTime)
+	})
+	return accepting, func() { callOff(); cancel() }
+}
+
 func (in *inbound) close() error {
+	in.inherited.Close() // it says what nobody wanted, which is no matter now
 	var errs []error
 	for _, ln := range in.listeners {
 		errs = append(errs, ln.Close())

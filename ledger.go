@@ -36,6 +36,10 @@ func (p *pipeline) snapshot() admin.Snapshot {
 	for _, t := range out.Targets {
 		s.Targets = append(s.Targets, adminTarget(t))
 	}
+	if removed := adminTarget(out.Removed); removed.ConfirmedLines > 0 || removed.DialErrors > 0 {
+		removed.Name = removedTargets
+		s.Targets = append(s.Targets, removed)
+	}
 	return s
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"linesplit/admin"
@@ -18,6 +19,8 @@ const logPatience = time.Second
 type logs struct {
 	*slog.Logger
 	access relay.AccessLog // nil for none
+	level  slog.LevelVar
+	drain  atomic.Int64 // -drain-timeout, nanoseconds; read when it is needed
 
 	err, out *journal.Writer // out is nil where access is
 }
@@ -25,7 +28,9 @@ type logs struct {
 // newLogs starts what writes to both. The caller closes it.
 func newLogs(cfg config, stdout, stderr io.Writer) *logs {
 	l := &logs{err: journal.New(stderr)}
-	l.Logger = newLogger(cfg, l.err)
+	l.level.Set(cfg.LogLevel)
+	l.drain.Store(int64(cfg.DrainTimeout))
+	l.Logger = newLogger(cfg.LogFormat, &l.level, l.err)
 	if cfg.Mode == connectionMode && cfg.Forward.AccessLog != "off" {
 		l.out = journal.New(stdout)
 		l.access = accessLog(cfg.Forward.AccessLog, l.out)
@@ -35,6 +40,9 @@ func newLogs(cfg config, stdout, stderr io.Writer) *logs {
 
 // silence is for a run that says nothing.
 func silence() *logs { return &logs{Logger: slog.New(slog.DiscardHandler)} }
+
+// drainTimeout is -drain-timeout as it is now.
+func (l *logs) drainTimeout() time.Duration { return time.Duration(l.drain.Load()) }
 
 // dropped counts the lines that nobody has read.
 func (l *logs) dropped() []admin.Count {
@@ -63,9 +71,9 @@ func (l *logs) close() {
 	}
 }
 
-func newLogger(cfg config, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == "json" {
+func newLogger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))

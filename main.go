@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -38,6 +35,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		switch args[0] {
 		case "demo":
 			return demo(ctx, args[1:], stdout, stderr)
+		case "ctl":
+			return control(ctx, args[1:], stdout, stderr)
 		case "healthcheck":
 			return healthcheck(ctx, args[1:], stdout, stderr)
 		case "send":
@@ -46,6 +45,10 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 			return sinkTool(ctx, args[1:], stdout, stderr)
 		case "proof":
 			return proofTool(ctx, args[1:], stdout, stderr)
+		case "completion":
+			return completionTool(ctx, args[1:], stdout, stderr)
+		case "man":
+			return manTool(ctx, args[1:], stdout, stderr)
 		}
 	}
 	cfg, err := parseConfig(args)
@@ -59,6 +62,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 type service interface {
 	// open opens all listeners, or none.
 	open(ctx context.Context) error
+	// ready says whether work can come in and go out, and if not, why. Safe for concurrent use once open has returned.
+	ready() (bool, string)
 	// serve closes them. See run for the two contexts; endInput ends soft.
 	serve(soft, hard context.Context, endInput func()) error
 }
@@ -73,12 +78,12 @@ func newService(cfg config, logger *logs) (service, error) {
 // run works until a signal, the end of ctx, or that of the last finite listener, drains, and returns the exit code. The first signal ends soft: no new senders,
 // and those there are get notice. The drain timeout or a second signal ends hard: what is not confirmed by then is reported.
 func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log without a reader is no reason to end; ignored, it would be so for -health exec's programs too
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP) // a log without a reader is no reason to end; ignored, it would be so for -health exec's programs too
 	logger := newLogs(cfg, stdout, stderr)
 	defer logger.close()
 	ctx, endInput := context.WithCancel(ctx)
 	defer endInput()
-	soft, hard, stop := lifetimes(ctx, cfg.DrainTimeout, logger.Logger)
+	soft, hard, stop := lifetimes(ctx, logger)
 	defer stop()
 
 	s, err := newService(cfg, logger)
@@ -86,6 +91,8 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
 		err = s.open(soft)
 	}
 	if err == nil {
+		stopTelling := tellManager(soft, hard, func() { s.ready() }, logger.Logger)
+		defer stopTelling()
 		err = s.serve(soft, hard, endInput)
 	}
 	if err != nil {
@@ -96,7 +103,7 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
 }
 
 // lifetimes returns the two contexts that a run ends by; see run. stop releases what stands behind them.
-func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (soft, hard context.Context, stop func()) {
+func lifetimes(ctx context.Context, logger *logs) (soft, hard context.Context, stop func()) {
 	soft, endSoft := context.WithCancel(ctx)
 	hard, endHard := context.WithCancel(context.WithoutCancel(ctx))
 	signals := make(chan os.Signal, 2)
@@ -105,10 +112,13 @@ func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (s
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		defer endHard()
+		var drain time.Duration
 		select {
 		case s := <-signals:
+			drain = logger.drainTimeout()
 			logger.Info("drain began", "cause", s, "drain_timeout", drain)
 		case <-soft.Done():
+			drain = logger.drainTimeout()
 			logger.Info("drain began", "cause", "end of input", "drain_timeout", drain)
 		case <-stopped:
 			return
@@ -130,24 +140,37 @@ func lifetimes(ctx context.Context, drain time.Duration, logger *slog.Logger) (s
 	}
 }
 
-// serveAdmin starts the admin listener, if one is configured, and returns what ends it.
-func serveAdmin(ctx context.Context, cfg config, logger *logs, o admin.Options) (stop func(), err error) {
-	if cfg.Admin == "" {
-		return func() {}, nil
-	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Admin)
-	if err != nil {
-		return nil, fmt.Errorf("listen on the admin address: %w", err)
-	}
-	logger.Info("admin listening", "address", ln.Addr())
-	o.Version, o.Logger, o.LogDropped = buildVersion(), logger.Logger, logger.dropped
-	server := admin.New(o)
+// serveAdmin starts the admin listener, if one is configured, and reloading on SIGHUP, and returns what ends both.
+func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func(), err error) {
+	cfg, logger := c.cfg, c.logger
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
+	stop = func() { cancel(); serving.Wait() }
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	serving.Go(func() { defer signal.Stop(hangups); c.reloadOn(ctx, hangups) })
+	if cfg.Admin == "" {
+		return stop, nil
+	}
+	files := cfg.AdminTLS
+	files.Logger = logger.Logger
+	ln, err := admin.Listen(ctx, cfg.Admin, files)
+	if err == nil && cfg.AdminToken != "" {
+		if o.Token, err = admin.LoadToken(cfg.AdminToken, logger.Logger); err != nil {
+			ln.Close()
+		}
+	}
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	logger.Info("admin listening", "address", ln.Addr())
+	o.Version, o.Logger, o.LogDropped, o.Control, o.Profiling = buildVersion(), logger.Logger, logger.dropped, c, cfg.Profiling
+	server := admin.New(o)
 	serving.Go(func() {
 		if err := server.Serve(ctx, ln); err != nil {
 			logger.Error("admin listener failed", "err", err)
 		}
 	})
-	return func() { cancel(); serving.Wait() }, nil
+	return stop, nil
 }

@@ -39,6 +39,7 @@ type pipeline struct {
 	checks       checkCounts
 	checker      *health.Checker // nil where targets are not checked
 	draining     atomic.Bool
+	limit        atomic.Int64 // of senders; 0 for none
 }
 
 // newPipeline opens nothing yet.
@@ -53,6 +54,7 @@ func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 		lines:        make(chan *linebuf.Buffer, cfg.Queue),
 		confirmation: admin.NewConfirmation(),
 	}
+	p.limit.Store(int64(maxConnections(cfg)))
 	p.split = splitter.New(p.buffers, p.lines, splitter.Options{
 		ReadSize:       int(cfg.Buffer),
 		MaxLine:        int(cfg.MaxLine),
@@ -114,7 +116,7 @@ func (p *pipeline) open(ctx context.Context) (err error) {
 // serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
 // returns when everything is confirmed or hard has ended. The error says what was not.
 func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
-	stopAdmin, err := serveAdmin(soft, p.cfg, p.logger, admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
+	stopAdmin, err := serveAdmin(soft, newController(p.cfg, p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
 	if err != nil {
 		return errors.Join(err, p.in.close())
 	}
@@ -127,11 +129,13 @@ func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
 		stopChecks := runChecks(soft, p.checker)
 		defer stopChecks()
 	}
+	accepting, stopHandOver := p.in.handOver(soft, hard, p.logger.Logger)
+	defer stopHandOver()
 	inboundErrs := make([]error, len(p.in.listeners))
 	var workers, inbound sync.WaitGroup
 	workers.Go(func() { p.pool.Run(hard, p.lines) }) // what it leaves unconfirmed stands in the report
 	for i, ln := range p.in.listeners {
-		inbound.Go(func() { inboundErrs[i] = p.split.Serve(soft, hard, ln) })
+		inbound.Go(func() { inboundErrs[i] = p.split.Serve(accepting, hard, ln) })
 	}
 	inbound.Wait()
 	endInput() // has an effect only after finite listeners

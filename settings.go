@@ -66,7 +66,8 @@ func (s *setting) explicit() bool { return s.source != fromDefault }
 // settings are all options with their values, and everything that was found wrong with them so far.
 type settings struct {
 	known  []option
-	stray  string // what an argument that is no flag may have been meant for
+	stray  string    // what an argument that is no flag may have been meant for
+	words  *[]string // takes arguments that are no flags; nil: there may be none
 	flags  *flag.FlagSet
 	byName map[string]*setting
 	now    source // what is being read at the moment
@@ -128,7 +129,10 @@ func (s *settings) readArgs(args []string) error {
 		}
 		rest := s.flags.Args()
 		switch {
-		case err == nil && len(rest) > 0: // stopped before it
+		case err == nil && len(rest) > 0 && s.words != nil: // stopped before it
+			*s.words = append(*s.words, rest[0])
+			rest = rest[1:]
+		case err == nil && len(rest) > 0:
 			s.failArgument(rest[0])
 			rest = rest[1:]
 		case err != nil && strings.HasPrefix(err.Error(), "bad flag syntax"): // stopped before it

@@ -179,7 +179,7 @@ func (s *settings) optionalSize(name string, high int64) int64 {
 
 // sinkControl reads where orders are taken.
 func (s *settings) sinkControl() string {
-	address := parsed(s, "control", parseAdmin)
+	address := parsed(s, "control", parseControl)
 	if address == "" || s.bool("control-anywhere") {
 		return address
 	}
@@ -267,4 +267,19 @@ func (s *settings) sinkTLS(sinks []sink.Options) {
 			}
 		}
 	}
+}
+
+// parseControl takes an address with a port, and nothing at all.
+func parseControl(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return "", errors.New("not host:port: write 127.0.0.1:9091, for example")
+	}
+	return text, nil
 }

@@ -18,6 +18,7 @@ type tool struct {
 	head     string // of its help: what it does, and its usage
 	options  []option
 	examples string // of its help
+	words    bool   // there are arguments beside flags
 }
 
 // read returns what the command line says. All that is wrong with it is in the errs of what it returns, which the caller adds to before it
@@ -26,6 +27,9 @@ func (t tool) read(args []string) (*settings, error) {
 	s := newSettings(append(t.options[:len(t.options):len(t.options)], option{name: "help"}))
 	s.stray = "linesplit " + t.name + " takes flags alone"
 	s.now = fromFlag
+	if t.words {
+		s.words = new([]string)
+	}
 	return s, s.readArgs(args)
 }
 

@@ -11,14 +11,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
-	"strings"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"linesplit/tools/known"
 )
 
 func main() {
@@ -34,7 +32,7 @@ func main() {
 
 // check returns everything that is wrong with the rules.
 func check(metricsFile, rulesFile string) error {
-	known, err := readMetrics(metricsFile)
+	metrics, err := known.Read(metricsFile)
 	if err != nil {
 		return err
 	}
@@ -45,7 +43,7 @@ func check(metricsFile, rulesFile string) error {
 	var errs []error
 	for _, group := range groups {
 		for _, rule := range group.Rules {
-			err := errors.Join(checkAlert(rule), checkExpr(rule.Expr, known))
+			err := errors.Join(checkAlert(rule), metrics.Check(rule.Expr))
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: alert %q:\n%w", rulesFile, rule.Alert, err))
 			}
@@ -66,43 +64,6 @@ func readRules(file string) ([]rulefmt.RuleGroup, error) {
 	return groups.Groups, nil
 }
 
-// metrics are the labels of each metric by its name, as expressions write it.
-type metrics map[string][]string
-
-// scraped labels come from Prometheus itself.
-var scraped = []string{"job", "instance", model.MetricNameLabel}
-
-func readMetrics(file string) (metrics, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	decoder := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := decoder.TextToMetricFamilies(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	known := metrics{}
-	for name, family := range families {
-		known.add(name, family)
-	}
-	return known, nil
-}
-
-func (m metrics) add(name string, family *dto.MetricFamily) {
-	names := slices.Clone(scraped)
-	for _, pair := range family.GetMetric()[0].GetLabel() {
-		names = append(names, pair.GetName())
-	}
-	if family.GetType() != dto.MetricType_HISTOGRAM {
-		m[name] = names
-		return
-	}
-	m[name+"_sum"], m[name+"_count"] = names, names
-	m[name+"_bucket"] = append(slices.Clone(names), model.BucketLabel)
-}
-
 // checkAlert wants what an operator needs: how urgent it is, what happens, and what to do.
 func checkAlert(rule rulefmt.Rule) error {
 	var errs []error
@@ -117,56 +78,5 @@ func checkAlert(rule rulefmt.Rule) error {
 			errs = append(errs, fmt.Errorf("  has no %s", name))
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// checkExpr wants every metric of an expression to exist, with every label that is asked for.
-func checkExpr(expr string, known metrics) error {
-	root, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {
-		switch n := node.(type) {
-		case *parser.VectorSelector:
-			errs = append(errs, known.checkSelector(n))
-		case *parser.AggregateExpr:
-			errs = append(errs, known.checkGrouping(n))
-		}
-		return nil
-	})
-	return errors.Join(errs...)
-}
-
-func (m metrics) checkSelector(selector *parser.VectorSelector) error {
-	names, exists := m[selector.Name]
-	if !exists {
-		return fmt.Errorf("  metric %q does not exist", selector.Name)
-	}
-	for _, matcher := range selector.LabelMatchers {
-		if !slices.Contains(names, matcher.Name) {
-			return fmt.Errorf("  metric %s has no label %q: it has %s", selector.Name, matcher.Name, strings.Join(names, ", "))
-		}
-	}
-	return nil
-}
-
-// checkGrouping wants the labels of "by" on every metric below it.
-func (m metrics) checkGrouping(aggregate *parser.AggregateExpr) error {
-	var errs []error
-	parser.Inspect(aggregate.Expr, func(node parser.Node, _ []parser.Node) error {
-		selector, ok := node.(*parser.VectorSelector)
-		if !ok {
-			return nil
-		}
-		for _, name := range aggregate.Grouping {
-			// What does not exist at all is reported by checkSelector.
-			if names, exists := m[selector.Name]; exists && !slices.Contains(names, name) {
-				errs = append(errs, fmt.Errorf("  grouped by %q, which %s does not have", name, selector.Name))
-			}
-		}
-		return nil
-	})
 	return errors.Join(errs...)
 }

@@ -1,0 +1,303 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"linesplit/admin"
+	"linesplit/internal/ctl"
+	"linesplit/internal/rig"
+)
+
+// operator has a token, and uses it.
+type operator struct {
+	*stage
+	client *ctl.Client
+	token  string // file
+}
+
+func (s *stage) operator() *operator {
+	s.Helper()
+	o := &operator{stage: s, token: filepath.Join(s.TempDir(), "token")}
+	if err := os.WriteFile(o.token, []byte("opensesame\n"), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	return o
+}
+
+// connect is for when the process runs.
+func (o *operator) connect() {
+	o.Helper()
+	c, err := ctl.NewClient(ctl.Options{Address: o.p.Admin, Token: "opensesame"})
+	if err != nil {
+		o.Fatal(err)
+	}
+	o.client = c
+	o.Cleanup(c.Close)
+}
+
+// do is a command of linesplit ctl that works.
+func (o *operator) do(words ...string) []byte {
+	o.Helper()
+	answer, err := o.try(words...)
+	if err != nil {
+		o.Fatalf("ctl %s: %v", strings.Join(words, " "), err)
+	}
+	return answer
+}
+
+func (o *operator) try(words ...string) ([]byte, error) {
+	var out bytes.Buffer
+	err := ctl.Run(o.Context(), o.client, &out, true, words)
+	return out.Bytes(), err
+}
+
+// state returns the state of a target, empty if there is none of that name.
+func (o *operator) state(target string) string {
+	o.Helper()
+	var status admin.Status
+	if err := json.Unmarshal(o.do("status"), &status); err != nil {
+		o.Fatal(err)
+	}
+	for _, t := range status.Targets {
+		if t.Name == target {
+			return t.State
+		}
+	}
+	return ""
+}
+
+func (o *operator) await(target, state string) {
+	o.Helper()
+	rig.WaitFor(o.T, fmt.Sprintf("%s is %q", target, state), func() bool { return o.state(target) == state })
+}
+
+// Targets come and go while lines flow: none is lost, and none arrives twice.
+func TestTargetsComeAndGoUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	c := s.sink(rig.SinkOptions{})
+	o := s.operator()
+	s.run([]target{a, b}, "-admin-token-file", o.token)
+	o.connect()
+	s.load(2, steady())
+	s.flow(a, 400)
+	for range 3 {
+		o.do("add", c.Target())
+		o.await(c.Target(), admin.StateUp)
+		s.flow(c, 400)
+
+		o.do("drain", a.Target())
+		o.await(a.Target(), admin.StateDrained)
+		before := a.Lines()
+		s.flow(s.tally, 1000)
+		if n := a.Lines() - before; n > 0 {
+			t.Errorf("a drained target got %d lines", n)
+		}
+		o.do("resume", a.Target())
+		s.flow(a, 400)
+
+		o.do("remove", c.Target())
+		o.await(c.Target(), "")
+		s.flow(b, 400)
+	}
+	if _, err := o.try("remove", "tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no such target") {
+		t.Errorf("removing nobody: %v", err)
+	}
+	if _, err := o.try("weight", a.Target(), "2"); err == nil || !strings.Contains(err.Error(), "not in this mode") {
+		t.Errorf("a weight for lines: %v", err)
+	}
+	s.endLoad()
+	o.client.Close()
+	s.finish(none)
+}
+
+// Many operators at once: whatever they are answered, no line is lost, and none arrives twice.
+func TestManyChangesAtOnceUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	others := []*rig.Sink{s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{})}
+	o := s.operator()
+	s.run([]target{a, b}, "-admin-token-file", o.token)
+	o.connect()
+	s.load(2, steady())
+	s.flow(a, 400)
+	var operators sync.WaitGroup
+	for i := range 6 {
+		operators.Go(func() {
+			other := others[i%2].Target()
+			for range 15 {
+				for _, words := range [][]string{{"add", other}, {"status"}, {"drain", other}, {"connections"}, {"resume", other}, {"reload"}, {"remove", other}, {"config"}} {
+					if _, err := o.try(words...); err != nil && !refused(err) {
+						t.Errorf("ctl %s: %v", strings.Join(words, " "), err)
+					}
+				}
+			}
+		})
+	}
+	operators.Wait()
+	for _, other := range others {
+		o.try("remove", other.Target()) // the last word may have been another
+		o.await(other.Target(), "")
+	}
+	s.flow(b, 400)
+	s.endLoad()
+	o.client.Close()
+	s.finish(none)
+}
+
+// refused says that an error is an answer: somebody else was faster.
+func refused(err error) bool {
+	answer, ok := errors.AsType[*ctl.RefusedError](err)
+	return ok && (answer.Status == 404 || answer.Status == 409)
+}
+
+// settingsFile is a configuration file that a test writes again and again.
+type settingsFile struct {
+	*stage
+	path string
+	seen int // reloads in the log
+}
+
+func (f *settingsFile) write(lines ...string) {
+	f.Helper()
+	if err := os.WriteFile(f.path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// run starts linesplit with the file, whose targets get so many connections in all.
+func (f *settingsFile) run(connections int, args ...string) {
+	f.Helper()
+	f.p = f.start(nil, append([]string{"-config", f.path}, args...)...)
+	f.base = settledUsage(f.T, f.p, connections)
+}
+
+// reload sends SIGHUP and returns the log line that answers.
+func (f *settingsFile) reload() string {
+	f.Helper()
+	f.p.Signal(syscall.SIGHUP)
+	f.seen++
+	var line string
+	rig.WaitFor(f.T, "a word about the reload", func() bool {
+		var words []string
+		for text := range strings.Lines(f.p.Stderr()) {
+			if strings.Contains(text, "msg=reloaded") || strings.Contains(text, "reload failed") {
+				words = append(words, text)
+			}
+		}
+		if len(words) < f.seen {
+			return false
+		}
+		line = words[f.seen-1]
+		return true
+	})
+	return line
+}
+
+func TestReloadsUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sinks := []*rig.Sink{s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{})}
+	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	pair := func(i int) string { return "target " + sinks[i%3].Target() + "," + sinks[(i+1)%3].Target() }
+	f.write(pair(0))
+	f.run(8)
+	s.load(2, steady())
+	for i := range 20 {
+		f.write(pair(i+1), fmt.Sprintf("stall-timeout %ds", 20+i), fmt.Sprintf("max-connections %d", 100+i))
+		if line := f.reload(); !strings.Contains(line, `changed="target stall-timeout max-connections"`) {
+			t.Fatalf("reload %d: %s", i, line)
+		}
+		s.flow(sinks[(i+2)%3], 200)
+	}
+	s.endLoad()
+	s.finish(none)
+}
+
+func TestBrokenReloadChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := s.twoSinks()
+	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	f.write("target " + a.Target())
+	o := s.operator()
+	f.run(4, "-admin-token-file", o.token)
+	o.connect()
+	before := string(o.do("config"))
+	for text, want := range map[string]string{
+		"target " + b.Target() + "\nstall-timeout soon": "stall-timeout",
+		"target 10.0.0.1:9999?weight=3":                 "weight is of use only with -mode connection",
+		"tarket " + b.Target():                          "unknown key",
+	} {
+		f.write(text)
+		if line := f.reload(); !strings.Contains(line, "reload failed, nothing has changed") || !strings.Contains(line, want) {
+			t.Errorf("%q: %s", text, line)
+		}
+		if _, err := o.try("reload"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q by the API: %v", text, err)
+		}
+	}
+	if after := string(o.do("config")); after != before || o.state(b.Target()) != "" {
+		t.Errorf("the configuration was\n%s\nand is\n%s", before, after)
+	}
+	f.write("target "+a.Target(), "queue 7", "log-level debug")
+	if line := f.reload(); !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
+		t.Errorf("what needs a restart: %s", line)
+	}
+	s.load(1, steady())
+	s.flow(a, 200)
+	s.endLoad()
+	o.client.Close()
+	s.finish(none)
+}
+
+// In connection mode a reload leaves the connections alone.
+func TestReloadKeepsConnections(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo}), rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})
+	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	f.write("target " + a.Target())
+	s.forward(nil, "-config", f.path)
+	conn := s.plain()
+	say := func(text string) {
+		t.Helper()
+		if _, err := conn.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(text))
+		if _, err := conn.Read(got); err != nil || string(got) != text {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	say("one")
+	f.write("target "+a.Target()+"?weight=3,"+b.Target(), "balance least-connections", "idle-timeout 1m", "deny 10.0.0.0/8", "rate-per-client 1000/s")
+	if line := f.reload(); !strings.Contains(line, "balance") || !strings.Contains(line, `need_restart=""`) {
+		t.Errorf("reload: %s", line)
+	}
+	say("two")
+	rig.WaitFor(t, "the new target gets clients", func() bool {
+		if err := (client{}).echo(t, s.p.Listeners[0], payload(10)); err != nil {
+			t.Error(err)
+		}
+		return b.Accepted() > 0 || t.Failed()
+	})
+	f.write("target " + b.Target())
+	f.reload()
+	say("three") // it drains, and goes on
+	conn.Close()
+	s.finishForward()
+}

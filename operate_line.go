@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"linesplit/admin"
+	"linesplit/health"
+	"linesplit/splitter"
+	"linesplit/target"
+	"linesplit/workerpool"
+)
+
+func (p *pipeline) describe(s *admin.Status) {
+	now := p.snapshot()
+	pool := p.pool.Stats()
+	s.Draining = p.draining.Load()
+	s.Ledger = ledgerOf(now)
+	s.Totals = admin.Totals{
+		Connections: uint64(now.Connections), Accepted: now.Accepted, AcceptErrors: now.AcceptErrors, HandshakeErrors: now.HandshakeErrors,
+		CutOff: now.CutOff, ReceivedBytes: now.ReceivedBytes, Refused: refusedBy(now.Refused),
+	}
+	s.Limits = admin.Limits{
+		MemoryBytes: uint64(now.MemoryBytes), MemoryLimit: uint64(now.MemoryLimit),
+		QueueBuffers: uint64(now.QueueBuffers), QueueCapacity: uint64(now.QueueCapacity), MaxConnections: uint64(p.limit.Load()),
+	}
+	for _, t := range pool.Targets {
+		s.Targets = append(s.Targets, p.targetStatus(t))
+	}
+}
+
+func ledgerOf(s admin.Snapshot) *admin.Ledger {
+	l := &admin.Ledger{
+		Received:  admin.Amount{Lines: s.ReceivedLines, Bytes: s.ReceivedBytes},
+		Retained:  amountOf(s.RetainedLines, s.RetainedBytes),
+		Queued:    amountOf(s.QueuedLines, s.QueuedBytes),
+		Truncated: s.TruncatedLines,
+	}
+	for _, d := range s.Dropped {
+		l.Dropped = plus(l.Dropped, d.Lines, d.Bytes)
+		l.DroppedBy = append(l.DroppedBy, admin.DroppedBy{Reason: d.Reason, Amount: admin.Amount{Lines: d.Lines, Bytes: d.Bytes}})
+	}
+	for _, t := range s.Targets {
+		l.Confirmed = plus(l.Confirmed, t.ConfirmedLines, t.ConfirmedBytes)
+		for _, r := range t.Resent {
+			l.Resent = plus(l.Resent, r.Lines, r.Bytes)
+		}
+	}
+	return l
+}
+
+// amountOf takes gauges, which for a moment may seem to be below 0.
+func amountOf(lines, bytes int64) admin.Amount {
+	return admin.Amount{Lines: uint64(max(0, lines)), Bytes: uint64(max(0, bytes))}
+}
+
+func plus(a admin.Amount, lines, bytes uint64) admin.Amount {
+	return admin.Amount{Lines: a.Lines + lines, Bytes: a.Bytes + bytes}
+}
+
+func refusedBy(counts []admin.Count) (all []admin.RefusedBy) {
+	for _, c := range counts {
+		all = append(all, admin.RefusedBy{Reason: c.Label, Count: c.N})
+	}
+	return all
+}
+
+func (p *pipeline) targetStatus(t workerpool.TargetStats) admin.TargetStatus {
+	s := admin.TargetStatus{
+		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
+		Connections: uint64(t.Connections), DialErrors: t.DialErrors,
+		Lines: &admin.TargetLines{
+			Confirmed: admin.Amount{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes},
+			Retained:  amountOf(t.RetainedLines, t.RetainedBytes),
+			Failovers: t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
+		},
+	}
+	for _, r := range t.Resent {
+		s.Lines.Resent = plus(s.Lines.Resent, r.Lines, r.Bytes)
+	}
+	p.checks.describe(&s)
+	return s
+}
+
+func (p *pipeline) connections(limit int) (all []admin.Connection) {
+	for _, c := range p.split.Connections(limit) {
+		all = append(all, admin.Connection{ID: c.ID, Client: c.Peer, Listener: c.Listener, Since: c.Since, ReceivedBytes: c.Bytes, ReceivedLines: c.Lines})
+	}
+	return all
+}
+
+func (p *pipeline) addTarget(a target.Address) error {
+	if err := p.pool.Add(a); err != nil {
+		return err
+	}
+	p.check(a.String(), (*health.Checker).Add)
+	return nil
+}
+
+// check tells the checker, if there is one, of a target.
+func (p *pipeline) check(name string, tell func(*health.Checker, *target.Target)) {
+	if p.checker == nil {
+		return
+	}
+	for _, t := range p.pool.Targets() {
+		if t.String() == name {
+			tell(p.checker, t)
+		}
+	}
+}
+
+// removeTarget leaves the checks to the end of the target: until then it may be resumed.
+func (p *pipeline) removeTarget(name string) error {
+	if err := p.pool.Remove(name); err != nil {
+		return err
+	}
+	p.check(name, (*health.Checker).Remove)
+	return nil
+}
+
+func (p *pipeline) drainTarget(name string) error { return p.pool.Drain(name) }
+
+func (p *pipeline) resumeTarget(name string) error {
+	if err := p.pool.Resume(name); err != nil {
+		return err
+	}
+	p.check(name, (*health.Checker).Add)
+	return nil
+}
+
+func (p *pipeline) setWeight(string, int) error {
+	return fmt.Errorf("%w: weights are for connections; of lines, who is faster gets more", admin.ErrNotInMode)
+}
+
+func (p *pipeline) setBalance(string) error {
+	return fmt.Errorf("%w: lines go to whoever is free, there is no rule to choose", admin.ErrNotInMode)
+}
+
+func (p *pipeline) adopt(old, next config) error {
+	dial, err := dialOptions(next, p.logger.Logger)
+	if err != nil {
+		return err
+	}
+	p.limit.Store(int64(maxConnections(next)))
+	p.split.Tune(splitter.Tuning{MaxLine: int(next.MaxLine), Oversize: next.Oversize, MaxConnections: maxConnections(next), Drain: next.DrainTimeout / 2})
+	p.pool.Tune(workerpool.Tuning{
+		StallTimeout: next.StallTimeout, DeadTimeout: next.DeadTimeout, FailbackInterval: next.FailbackInterval,
+		ResendMargin: next.ResendMargin, ResendMax: next.ResendMax, ResendAge: next.ResendAge, DialOptions: dial,
+	})
+	if p.checker != nil && old.canFollow("health", next) {
+		p.checker.Reconfigure(checkOptions(next, dial, &p.checks, p.logger.Logger))
+	}
+	return changeTargets(p, changesBetween(old.Targets, next.Targets))
+}
+
+// changeTargets adds before it removes, so that there is always one. What has been done by hand already is no error.
+func changeTargets(m operated, c targetChanges) error {
+	var errs []error
+	ignore := func(err error, known ...error) {
+		for _, k := range known {
+			if errors.Is(asAdmin(err), k) {
+				return
+			}
+		}
+		errs = append(errs, err)
+	}
+	for _, a := range c.add {
+		if err := m.addTarget(a); err != nil {
+			ignore(err, admin.ErrExists)
+		}
+	}
+	for _, a := range c.reweight {
+		if err := m.setWeight(a.String(), a.Share()); err != nil {
+			ignore(err, admin.ErrUnknown)
+		}
+	}
+	for _, name := range c.remove {
+		if err := m.removeTarget(name); err != nil {
+			ignore(err, admin.ErrUnknown)
+		}
+	}
+	return errors.Join(errs...)
+}

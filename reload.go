@@ -1,0 +1,149 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"linesplit/admin"
+	"linesplit/listen"
+	"linesplit/target"
+)
+
+// restartOnly are the settings that hold from the start to the end: sockets that are open, and sizes that all else is built on.
+func restartOnly() []string {
+	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "buffer", "queue", "memory", "access-log", "log-format",
+		"tls-cert", "tls-key", "tls-client-ca", "tls-min-version", "tls-target", "tls-target-ca", "tls-target-cert", "tls-target-key",
+		"tls-target-server-name", "tls-target-skip-verify", // the files' contents are looked after all the time
+		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling", "config", "help", "version"}
+}
+
+func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }
+
+// shown returns all settings that are of use in a mode, with their values and where those came from.
+func (s *settings) shown(m mode) []admin.Setting {
+	sources := [...]string{fromDefault: admin.SourceDefault, fromFlag: admin.SourceFlag, fromEnv: admin.SourceEnvironment, fromFile: admin.SourceFile}
+	var all []admin.Setting
+	for _, o := range s.known {
+		set := s.byName[o.name]
+		if set == nil || o.name == "version" || o.mode != anyMode && o.mode != m {
+			continue
+		}
+		value := set.String()
+		if len(set.values) > 1 {
+			value = strings.Join(set.values, ",")
+		}
+		if o.name == "health-send" && value != "" { // it may hold a password
+			value = "***"
+		}
+		all = append(all, admin.Setting{Name: o.name, Value: value, Source: sources[set.source], Reloadable: reloadable(o.name)})
+	}
+	return all
+}
+
+// differences returns the settings that differ between two configurations: those that can change at once, and those that cannot.
+func differences(old, next config) (changed, needRestart []string) {
+	for i, was := range old.compared {
+		is := next.compared[i]
+		switch {
+		case was == is:
+		case old.canFollow(was.Name, next):
+			changed = append(changed, was.Name)
+		default:
+			needRestart = append(needRestart, was.Name)
+		}
+	}
+	if len(stubborn(old, next)) > 0 {
+		needRestart = append(needRestart, "target "+strings.Join(stubborn(old, next), ", ")+" (backup, max-connections, proxy-protocol)")
+	}
+	return changed, needRestart
+}
+
+// canFollow says whether a setting can go over from c to next without a restart.
+func (c config) canFollow(name string, next config) bool {
+	switch {
+	case !reloadable(name):
+		return false
+	case name == "proxy-protocol-from": // listeners that were opened without proxies do not look for headers
+		return len(c.Access.ProxyFrom) > 0 || len(next.Access.ProxyFrom) == 0
+	case strings.HasPrefix(name, "health") && c.Mode == lineMode: // workers that find out by themselves go on doing so
+		return c.Health.Check.Enabled() == next.Health.Check.Enabled()
+	}
+	return true
+}
+
+// keeping returns c with the values that old had of some settings, in what is shown and compared: in force are still the old ones.
+func (c config) keeping(old config, names []string) config {
+	for i, was := range old.Shown {
+		if slices.Contains(names, was.Name) {
+			c.Shown[i], c.compared[i] = was, old.compared[i]
+		}
+	}
+	if len(old.Access.ProxyFrom) == 0 {
+		c.Access.ProxyFrom = nil
+	}
+	if slices.Contains(names, "health") {
+		c.Health = old.Health
+	}
+	return c
+}
+
+// pair is a setting with all that was written for it.
+type pair struct{ Name, Value string }
+
+func (s *settings) compared(m mode) []pair {
+	all := make([]pair, 0, len(s.known))
+	for _, shown := range s.shown(m) {
+		set := s.byName[shown.Name]
+		value := set.String()
+		if len(set.values) > 1 {
+			value = strings.Join(set.values, ",")
+		}
+		all = append(all, pair{shown.Name, value})
+	}
+	return all
+}
+
+// lists are what the guard goes by.
+func (a access) lists() listen.Lists {
+	return listen.Lists{Allow: a.Allow, Deny: a.Deny, ProxyFrom: a.ProxyFrom}
+}
+
+// targetChanges are what has to be done so that the targets of one configuration become those of another.
+type targetChanges struct {
+	add      []target.Address
+	remove   []string
+	reweight []target.Address
+}
+
+func changesBetween(old, next []target.Address) (c targetChanges) {
+	find := func(list []target.Address, name string) int {
+		return slices.IndexFunc(list, func(a target.Address) bool { return a.String() == name })
+	}
+	for _, a := range next {
+		switch i := find(old, a.String()); {
+		case i < 0:
+			c.add = append(c.add, a)
+		case old[i].Share() != a.Share():
+			c.reweight = append(c.reweight, a)
+		}
+	}
+	for _, a := range old {
+		if find(next, a.String()) < 0 {
+			c.remove = append(c.remove, a.String())
+		}
+	}
+	return c
+}
+
+// stubborn are the names of targets whose options differ in more than the weight.
+func stubborn(old, next config) (names []string) {
+	for _, was := range old.Targets {
+		for _, is := range next.Targets {
+			was.Weight, is.Weight = 0, 0
+			if was.String() == is.String() && was != is {
+				names = append(names, was.String())
+			}
+		}
+	}
+	return names
+}

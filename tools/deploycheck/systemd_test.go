@@ -1,0 +1,150 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mostExposure is what "systemd-analyze security" may find at most, in tenths: from 0, locked up, to 100, as root.
+const mostExposure = "15"
+
+func TestUnits(t *testing.T) {
+	needSystemd(t)
+	service, socket := installedUnits(t)
+	analyze(t, "verify", "--man=no", service, socket)
+	analyze(t, "security", "--offline=yes", "--threshold="+mostExposure, service)
+}
+
+// A unit that systemd does not take is noticed.
+func TestBrokenUnitIsFound(t *testing.T) {
+	needSystemd(t)
+	service, _ := installedUnits(t)
+	data, err := os.ReadFile(service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := strings.Replace(string(data), "ProtectSystem=strict", "ProtectSistem=strict", 1)
+	if err := os.WriteFile(service, []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", service).CombinedOutput()
+	if err == nil && !strings.Contains(string(out), "ProtectSistem") {
+		t.Errorf("systemd-analyze took it: %s", out)
+	}
+	if err := exec.Command("systemd-analyze", "security", "--offline=yes", "--threshold=5", service).Run(); err == nil {
+		t.Error("no threshold is too low")
+	}
+}
+
+// What strace has shown linesplit and the program of an exec check to call, in both modes, and what Go's runtime and package net call now
+// and then.
+func systemCalls() []string {
+	return []string{
+		"accept4", "access", "bind", "brk", "clone", "clone3", "close", "connect", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait",
+		"eventfd2", "execve", "faccessat2", "fcntl", "flock", "fstat", "futex", "getpeername", "getpid", "getrandom", "getrlimit", "getsockname",
+		"getsockopt", "gettid", "ioctl", "kill", "listen", "madvise", "mmap", "mprotect", "munmap", "nanosleep", "newfstatat", "openat",
+		"pidfd_open", "pidfd_send_signal", "pipe2", "pread64", "prlimit64", "read", "readlinkat", "recvfrom", "recvmsg", "renameat", "fchmodat", "rt_sigaction",
+		"rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield", "sendmsg", "sendto", "set_robust_list", "setsockopt", "shutdown", "sigaltstack", "socket", "splice",
+		"statfs", "tgkill", "timer_create", "timer_delete", "timer_settime", "uname", "unlinkat", "wait4", "waitid", "write", "writev", "poll",
+		"ppoll", "tee",
+	}
+}
+
+func TestSystemCallFilterLetsLinesplitWork(t *testing.T) {
+	needSystemd(t)
+	allowed := systemCallSet(t, "@system-service")
+	for name := range systemCallSet(t, "@default") {
+		allowed[name] = true
+	}
+	for _, set := range []string{"@privileged", "@resources"} {
+		for name := range systemCallSet(t, set) {
+			delete(allowed, name)
+		}
+	}
+	for _, name := range systemCalls() {
+		if !allowed[name] {
+			t.Errorf("the service may not call %s", name)
+		}
+	}
+}
+
+// The filter that is tested above is the unit's.
+func TestSystemCallFilterIsTheUnits(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(repository, "deploy/systemd/linesplit.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "SystemCallFilter=") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	if want := []string{"SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources"}; !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q, or another test", lines, want)
+	}
+}
+
+func needSystemd(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("SKIPPED: no systemd-analyze here; on Debian it is in the package systemd")
+	}
+}
+
+// installedUnits are copies that start a program which is there.
+func installedUnits(t *testing.T) (service, socket string) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	service, socket = filepath.Join(dir, "linesplit.service"), filepath.Join(dir, "linesplit.socket")
+	for _, file := range []string{service, socket} {
+		data, err := os.ReadFile(filepath.Join(repository, "deploy/systemd", filepath.Base(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(data), "ExecStart=/usr/bin/linesplit ", "ExecStart="+program+" ")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return service, socket
+}
+
+// analyze wants nothing to be said of our units.
+func analyze(t *testing.T, args ...string) {
+	t.Helper()
+	out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
+	if err != nil || args[0] == "verify" && strings.Contains(string(out), "linesplit.") {
+		t.Errorf("systemd-analyze %s: %v\n%s", args[0], err, out)
+	}
+}
+
+// systemCallSet is what systemd means by a set, with the sets in it.
+func systemCallSet(t *testing.T, set string) map[string]bool {
+	t.Helper()
+	out, err := exec.Command("systemd-analyze", "syscall-filter", set).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		switch name := strings.TrimSpace(line); {
+		case name == "" || strings.HasPrefix(name, "#") || name == set:
+		case strings.HasPrefix(name, "@"):
+			for inner := range systemCallSet(t, name) {
+				calls[inner] = true
+			}
+		default:
+			calls[name] = true
+		}
+	}
+	return calls
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// entry is a file of an archive.
+type entry struct {
+	name string // in the archive
+	file string
+	mode int64
+}
+
+// archive packs the program with what belongs to it.
+func (r *release) archive(system, program, name string) error {
+	top := filepath.Base(name) + "/"
+	entries := []entry{{top + filepath.Base(program), program, 0o755}}
+	for _, file := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
+		entries = append(entries, entry{top + file, filepath.Join(r.repository, file), 0o644})
+	}
+	for _, file := range []string{"linesplit.1", "linesplit.bash", "_linesplit", "linesplit.fish"} {
+		entries = append(entries, entry{top + file, r.staged(file), 0o644})
+	}
+	if system == "windows" {
+		return create(name+".zip", func(w io.Writer) error { return r.zip(w, entries) })
+	}
+	return create(name+".tar.gz", func(w io.Writer) error { return r.tarball(w, entries) })
+}
+
+// create writes a file, all of it or none.
+func create(file string, write func(io.Writer) error) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(file))
+	}
+	return nil
+}
+
+func (r *release) tarball(w io.Writer, entries []entry) error {
+	return zipped(w, func(w io.Writer) error {
+		tw := tar.NewWriter(w)
+		for _, e := range entries {
+			data, err := os.ReadFile(e.file)
+			if err != nil {
+				return err
+			}
+			header := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(data)), ModTime: r.time, Format: tar.FormatPAX}
+			if err := tw.WriteHeader(header); err != nil {
+				return err
+			}
+			if _, err := tw.Write(data); err != nil {
+				return err
+			}
+		}
+		return tw.Close()
+	})
+}
+
+func (r *release) zip(w io.Writer, entries []entry) error {
+	zw := zip.NewWriter(w)
+	for _, e := range entries {
+		data, err := os.ReadFile(e.file)
+		if err != nil {
+			return err
+		}
+		header := &zip.FileHeader{Name: e.name, Method: zip.Deflate, Modified: r.time}
+		header.SetMode(os.FileMode(e.mode))
+		part, err := zw.CreateHeader(header)
+		if err != nil {
+			return err
+		}
+		if _, err := part.Write(data); err != nil {
+			return err
+		}
+	}
+	return zw.Close()
+}
+
+// zipped writes through gzip, without a time.
+func zipped(w io.Writer, write func(io.Writer) error) error {
+	zw, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(zw), zw.Close())
+}
+
+// checksums lists all that is in out, as sha256sum -c reads it.
+func (r *release) checksums() error {
+	files, err := filepath.Glob(filepath.Join(r.out, "linesplit_*"))
+	if err != nil {
+		return err
+	}
+	var list strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&list, "%x  %s\n", sha256.Sum256(data), filepath.Base(file))
+	}
+	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(list.String()), 0o644)
+}

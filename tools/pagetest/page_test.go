@@ -1,0 +1,411 @@
+package pagetest
+
+import (
+	"bytes"
+	"flag"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+var (
+	pictures = flag.String("pictures", "", "a directory to put pictures of the page into")
+	readme   = flag.String("readme", "", "a file to put the picture for the README into, which takes two minutes")
+)
+
+// A target dies, comes back, is drained and resumed, and linesplit itself is killed and started again.
+func TestLineMode(t *testing.T) {
+	t.Parallel()
+	first, second := newReceiver(t, "127.0.0.1:0", discard), newReceiver(t, "127.0.0.1:0", discard)
+	args := []string{"-target", first.addr + "," + second.addr, "-connections", "2", "-failback-interval", "500ms",
+		"-resend-age", "1s", "-admin-token-file", tokenFile(t)}
+	p := start(t, append(args, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")...)
+	startLoad(t, p.input, 2000)
+	b := open(t, p.page())
+	step := func(name string, f func(*testing.T)) {
+		if ok := t.Run(name, func(t *testing.T) { b.t = t; f(t) }); !ok {
+			t.FailNow()
+		}
+	}
+
+	step("works", func(t *testing.T) {
+		b.shows("#readiness", "ready")
+		b.shows("#link", "live")
+		b.shows("#about", "mode\nline")
+		b.shows("#about", p.input)
+		b.shows(cell(first.name(), "state"), "up")
+		b.shows(cell(second.name(), "state"), "up")
+		b.shows(cell(first.name(), "connections"), "2")
+		b.shows(cell(first.name(), "rate"), "lines/s")
+		b.wait(`parseInt(document.querySelector(%s).innerText) > 0`, cell(second.name(), "share"))
+		for _, label := range []string{"Received", "Confirmed", "In flight", "Queued", "Dropped", "Resent"} {
+			b.shows("#ledger", label)
+		}
+		for _, tile := range []int{1, 2} { // received and confirmed grow
+			before := b.ledger(tile)
+			b.wait(`Number(document.querySelectorAll("#ledger .value")[`+strconv.Itoa(tile-1)+`].textContent.replaceAll(",", "")) > %s`, before)
+		}
+		b.wait(`[...document.querySelectorAll(".chart path.first")].every((path) => path.getAttribute("d").length > 40)`)
+		b.quiet()
+	})
+
+	step("a target dies", func(t *testing.T) {
+		second.die()
+		b.shows(cell(second.name(), "state"), "down")
+		b.shows(cell(second.name(), "error"), "refused")
+		b.shows(cell(second.name(), "error"), "ago")
+		b.shows("#targets-sum", "1 up, 1 down")
+		b.shows("#changes", second.name()+" is down")
+		b.wait(`document.title.startsWith("1 down")`)
+		b.wait(`parseInt(document.querySelector(%s).innerText) > 60`, cell(first.name(), "share")) // of the last ten seconds
+		b.shows("#readiness", "ready")
+	})
+
+	step("and comes back", func(t *testing.T) {
+		second.revive(t)
+		b.shows(cell(second.name(), "state"), "up")
+		b.shows("#changes", second.name()+" is up")
+		b.shows("#targets-sum", "2 up")
+		b.wait(`parseInt(document.querySelector(%s).innerText) > 0`, cell(second.name(), "share"))
+		b.wait(`document.title === "linesplit"`)
+		b.quiet()
+	})
+
+	step("no token, wrong token", func(t *testing.T) {
+		b.click(cell(first.name(), "act") + " button")
+		b.shows("#message-alert", "this needs the token")
+		b.keep("line-token-needed")
+		b.wait(`document.activeElement.id === "token"`)
+		b.write("#token", "wrong")
+		b.press(kb.Enter)
+		b.shows("#message-alert", "the token is not the one")
+		b.wait(`!document.querySelector("#token-form").hidden`)
+		if got := b.text(cell(first.name(), "state")); !strings.HasPrefix(got, "up") {
+			t.Errorf("the target is %q", got)
+		}
+		b.quiet("401 (Unauthorized)")
+	})
+
+	step("drain and resume", func(t *testing.T) {
+		b.write("#token", token)
+		b.click("#token-form button")
+		b.shows("#message-status", "The token is right")
+		b.wait(`document.querySelector("#token").value === "" && document.querySelector("#token-form").hidden`)
+		act := cell(first.name(), "act") + " button"
+		b.shows(act, "Drain")
+		b.click(act)
+		b.shows("#message-status", "gets nothing new")
+		b.shows(cell(first.name(), "state"), "drained")
+		b.shows(act, "Resume")
+		b.shows(cell(first.name(), "connections"), "0")
+		b.wait(`parseInt(document.querySelector(%s).innerText) > 60`, cell(second.name(), "share"))
+		b.press(kb.Enter) // the button has kept the focus through all updates
+		b.shows("#message-status", "in use again")
+		b.shows(cell(first.name(), "state"), "up")
+		b.shows(act, "Drain")
+		b.quiet()
+	})
+
+	step("the last target is asked for", func(t *testing.T) {
+		second.die()
+		b.shows(cell(second.name(), "state"), "down")
+		b.click(cell(first.name(), "act") + " button")
+		b.shows("#confirm", "No other target is up")
+		b.keep("line-confirm")
+		b.wait(`document.activeElement.id === "confirm-no"`)
+		b.press(kb.Escape)
+		b.wait(`!document.querySelector("#confirm").open`)
+		b.click(cell(first.name(), "act") + " button")
+		b.click("#confirm-yes")
+		b.shows(cell(first.name(), "state"), "drain")
+		b.shows("#readiness", "not ready")
+		b.click(cell(first.name(), "act") + " button")
+		b.shows(cell(first.name(), "state"), "up")
+		second.revive(t)
+		b.shows(cell(second.name(), "state"), "up")
+		b.shows("#readiness", "ready")
+		b.quiet()
+	})
+
+	step("everything by keyboard", func(t *testing.T) { b.checkKeyboard(first.name()) })
+	step("every size and scheme", func(t *testing.T) { b.checkLooks("line") })
+
+	step("linesplit goes and comes", func(t *testing.T) {
+		p.stop()
+		b.shows("#link", "no data")
+		b.keep("line-stale")
+		b.shows("#stale", "What is shown is from")
+		b.wait(`document.title.startsWith("no data")`)
+		p = start(t, append(args, "-listen", "tcp://"+p.input, "-admin", p.admin)...)
+		b.shows("#link", "live")
+		b.wait(`document.querySelector("#stale").hidden`)
+		b.shows("#changes", "started anew")
+		b.shows(cell(first.name(), "state"), "up")
+		b.quiet("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+	})
+}
+
+func TestConnectionMode(t *testing.T) {
+	t.Parallel()
+	first, second := newReceiver(t, "127.0.0.1:0", echo), newReceiver(t, "127.0.0.1:0", echo)
+	p := start(t, "-mode", "connection", "-target", first.addr+","+second.addr+"?weight=2", "-balance", "least-connections",
+		"-health", "tcp", "-health-interval", "200ms", "-health-fall", "1", "-health-rise", "1",
+		"-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
+	for range 6 {
+		startLoad(t, p.input, 100)
+	}
+	b := open(t, p.page())
+	b.shows("#about", "connection, least-connections")
+	b.shows(cell(first.name(), "state"), "up")
+	b.shows(cell(second.name(), "name"), "weight 2")
+	b.shows(cell(second.name(), "rate"), "from ")
+	b.wait(`/[1-9]/.test(document.querySelector(%s).innerText)`, cell(second.name(), "connections"))
+	b.shows(".chart:nth-child(2) .legend", "open")
+	b.wait(`document.querySelectorAll(".legend b")[2].innerText === "6"`)
+	b.wait(`/[1-9].* [KM]iB/.test(document.querySelectorAll(".legend b")[1].innerText)`)
+	if eval[bool](b, `!document.querySelector("#ledger-section").hidden`) {
+		t.Error("a ledger is shown: there is none in this mode")
+	}
+	b.checkLooks("connection")
+
+	second.die()
+	b.shows(cell(second.name(), "state"), "down")
+	b.shows(cell(second.name(), "error"), "refused")
+	second.revive(t)
+	b.shows(cell(second.name(), "state"), "up")
+	b.quiet()
+
+	b.click(cell(first.name(), "act") + " button") // on loopback without a token file everybody may look, and nobody change
+	b.shows("#message-alert", "there is no token: set -admin-token-file")
+	b.quiet("403 (Forbidden)")
+}
+
+// Text from elsewhere stays text: here in a target's name, as its address may hold it.
+func TestMarkupInNames(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), `<img src=x onerror=document.title=1>`)
+	p := start(t, "-target", "unix://"+socket, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
+	b := open(t, p.page())
+	b.shows("#table", "<img src=x")
+	if eval[int](b, `document.querySelectorAll("img").length`) > 0 {
+		t.Error("a name has become an element")
+	}
+	b.quiet()
+}
+
+// Where no more streams of events are to be had the page asks again and again.
+func TestManyStreams(t *testing.T) {
+	t.Parallel()
+	target := newReceiver(t, "127.0.0.1:0", discard)
+	p := start(t, "-target", target.addr, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
+	for open := true; open; {
+		r, err := http.Get(p.page() + "api/v1/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Body.Close() })
+		open = r.StatusCode == http.StatusOK
+	}
+	startLoad(t, p.input, 200)
+	b := open(t, p.page())
+	b.shows("#link", "every 2 s")
+	before := b.ledger(1)
+	b.wait(`Number(document.querySelector("#ledger .value").textContent.replaceAll(",", "")) > %s`, before)
+	b.quiet("503 (Service Unavailable)")
+}
+
+// TestReadme makes the picture for the README: a run in which things happen.
+func TestReadme(t *testing.T) {
+	if *readme == "" {
+		t.Skip("makes a picture when it is asked to, by -readme FILE")
+	}
+	var (
+		targets   []*receiver
+		addresses []string
+	)
+	for _, host := range []string{"127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"} {
+		r := newReceiver(t, host+":9999", discard)
+		targets, addresses = append(targets, r), append(addresses, r.addr)
+	}
+	p := start(t, "-target", strings.Join(addresses, ","), "-failback-interval", "1s", "-admin-token-file", tokenFile(t),
+		"-listen", "tcp://127.0.0.1:9000", "-admin", "127.0.0.1:0")
+	var loads []*load
+	for range 5 {
+		loads = append(loads, startLoad(t, p.input, 4000))
+	}
+	b := open(t, p.page())
+	b.write("#token", token)
+	b.press(kb.Enter)
+	at := func(seconds int) { // or a second later: one may be passed over
+		b.wait(`[%s, %s].some((time) => document.querySelector("#about").innerText.includes(time))`, clockTime(seconds), clockTime(seconds+1))
+	}
+	for _, step := range []struct {
+		seconds int
+		do      func()
+	}{
+		{15, func() { loads[0].perSecond.Store(9000) }},
+		{30, func() { loads[1].perSecond.Store(1000) }},
+		{45, targets[2].die},
+		{60, func() { loads[2].perSecond.Store(7000) }},
+		{70, func() { targets[2].revive(t) }},
+		{80, func() { b.click(cell(targets[3].name(), "act") + " button") }},
+		{90, func() { loads[0].perSecond.Store(5000) }},
+		{100, targets[1].die},
+		{110, func() { loads[1].perSecond.Store(6000) }},
+	} {
+		at(step.seconds)
+		step.do()
+	}
+	at(118)
+	b.click("#token-forget")
+	b.do(chromedp.Blur(chromedp.CSS("#token")))
+	b.prefer("prefers-color-scheme", "light", "prefers-reduced-motion", "reduce")
+	b.must(os.WriteFile(*readme, packed(t, b.picture()), 0o644))
+	b.quiet()
+}
+
+// packed makes a PNG half as large with the 256 colours that are most frequent, which are all but some shades at the edges of letters.
+func packed(t *testing.T, picture []byte) []byte {
+	t.Helper()
+	img, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := image.NewPaletted(img.Bounds(), frequentColors(img, 256))
+	draw.Draw(few, few.Bounds(), img, img.Bounds().Min, draw.Src)
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, few); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func frequentColors(img image.Image, most int) color.Palette {
+	counts := map[color.Color]int{}
+	for y := img.Bounds().Min.Y; y < img.Bounds().Max.Y; y++ {
+		for x := img.Bounds().Min.X; x < img.Bounds().Max.X; x++ {
+			counts[img.At(x, y)]++
+		}
+	}
+	all := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int { return counts[b] - counts[a] })
+	return all[:min(most, len(all))]
+}
+
+// clockTime is how the page writes for how long linesplit is up.
+func clockTime(seconds int) string {
+	if seconds < 60 {
+		return strconv.Itoa(seconds) + " s"
+	}
+	return strconv.Itoa(seconds/60) + " min " + strconv.Itoa(seconds%60) + " s"
+}
+
+// ledger returns the number that the tile of the ledger shows.
+func (b *tab) ledger(tile int) int {
+	b.t.Helper()
+	text := b.text("#ledger > :nth-child(" + strconv.Itoa(tile) + ") .value")
+	n, err := strconv.Atoi(strings.ReplaceAll(text, ",", ""))
+	b.must(err)
+	return n
+}
+
+// keep puts a picture where -pictures says, if it says anything.
+func (b *tab) keep(name string) {
+	b.t.Helper()
+	if *pictures != "" {
+		b.must(os.WriteFile(filepath.Join(*pictures, name+".png"), b.picture(), 0o644))
+	}
+}
+
+// checkKeyboard goes through the page by Tab: everything can be reached, in an order, and shows that it has been.
+func (b *tab) checkKeyboard(target string) {
+	b.t.Helper()
+	eval[bool](b, `(document.activeElement.blur(), scrollTo(0, 0), true)`)
+	b.click("h1")
+	var order []string
+	for range 40 {
+		b.press(kb.Tab)
+		at := eval[string](b, `(() => {
+			const e = document.activeElement;
+			return e === document.body ? "" : e.id || e.getAttribute("aria-label") || e.textContent || e.tagName;
+		})()`)
+		if at == "" || len(order) > 0 && at == order[0] {
+			break
+		}
+		order = append(order, at)
+		if !eval[bool](b, `(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2; })()`) {
+			b.t.Errorf("no visible focus on %q", at)
+		}
+	}
+	list := strings.Join(order, " | ")
+	from := 0
+	for _, want := range []string{"Lines per second over the last", "Bytes per second over the last", "token-forget", "Drain " + target, "Metrics"} {
+		i := strings.Index(list[from:], want)
+		if i < 0 {
+			b.t.Fatalf("no %q in its place in %s", want, list)
+		}
+		from += i
+	}
+
+	eval[bool](b, `(document.querySelector(".chart > svg").focus(), true)`)
+	b.press(kb.ArrowLeft)
+	b.press(kb.ArrowLeft)
+	b.shows("#said", "received")
+	b.shows(".chart-when", "at ")
+	b.press(kb.Escape)
+	b.wait(`document.querySelector(".chart-when").innerText === ""`)
+}
+
+// checkLooks looks at the page in each size and scheme: nothing is to be scrolled sideways or cut off, and all can be read.
+func (b *tab) checkLooks(name string) {
+	b.t.Helper()
+	for _, width := range []int64{320, 390, 800, 1280} {
+		for _, scheme := range []string{"dark", "light"} {
+			b.size(width, 844)
+			b.prefer("prefers-color-scheme", scheme, "prefers-reduced-motion", "reduce")
+			if over := eval[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+				b.t.Errorf("%d wide: %d pixels to scroll sideways", width, over)
+			}
+			for _, faint := range eval[[]string](b, faintTexts) {
+				b.t.Errorf("%d wide, %s: hard to read: %s", width, scheme, faint)
+			}
+			b.keep(name + "-" + strconv.FormatInt(width, 10) + "-" + scheme)
+		}
+	}
+	b.size(1280, 900)
+	b.prefer()
+}
+
+// faintTexts lists texts whose contrast with what is behind them is less than 4.5, which is what WCAG wants.
+const faintTexts = `(() => {
+	const channels = (color) => color.match(/[\d.]+/g).map(Number);
+	const light = (color) => {
+		const [r, g, b] = channels(color).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+		return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+	};
+	const ground = (e) => {
+		const color = getComputedStyle(e).backgroundColor;
+		return e.parentElement && channels(color)[3] === 0 ? ground(e.parentElement) : color;
+	};
+	const faint = new Set();
+	for (const e of document.querySelectorAll("body *")) {
+		const own = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
+		if (!own || !e.checkVisibility() || e.closest(".unseen")) continue;
+		const style = getComputedStyle(e);
+		const text = e.namespaceURI.endsWith("svg") ? style.fill : style.color;
+		const [a, b] = [light(text), light(ground(e))].sort((x, y) => y - x);
+		if ((a + 0.05) / (b + 0.05) < 4.5) faint.add(e.textContent.trim().slice(0, 40) + " " + text);
+	}
+	return [...faint];
+})()`
