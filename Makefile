@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 MICRO ?= .
 NEW ?= bin/bench.txt
 
-.PHONY: help build test test-services race lint vuln rules fuzz bench bench-quick microbench demo docker ci clean
+.PHONY: help build test test-services test-long race lint vuln rules deploy-check fuzz bench bench-quick microbench demo docker dist ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ test: ## all tests
 test-services: ## all tests, with a real web server, Redis and PostgreSQL; as root on Debian it installs them
 	@.ci/services go test ./...
 
+test-long: ## the status page in headless Chromium, with a real linesplit behind it
+	go -C tools test -count=1 ./pagetest
+
 race: ## all tests with the race detector
 	go test -race ./...
 
@@ -30,6 +33,9 @@ vuln: ## known vulnerabilities, if their database can be reached
 
 rules: ## alert rules and Dockerfile
 	@.ci/run tools
+
+deploy-check: ## what stands in deploy/: units, compose file, Kubernetes, dashboards
+	go -C tools test ./deploycheck
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
@@ -52,8 +58,11 @@ demo: ## see it at work, 15 seconds
 docker: ## the image linesplit, if there is an engine
 	docker build --build-arg VERSION=$(VERSION) -t linesplit .
 
+dist: ## dist/: archives, Debian packages, lists of materials, checksums
+	go -C tools/dist run . -version "$(VERSION)"
+
 ci: ## everything that must hold before a change goes in
 	@.ci/run
 
-clean: ## remove what make build made
-	rm -rf bin
+clean: ## remove what make build and make dist made
+	rm -rf bin dist
