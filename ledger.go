@@ -36,7 +36,7 @@ func (p *pipeline) snapshot() admin.Snapshot {
 	for _, t := range out.Targets {
 		s.Targets = append(s.Targets, adminTarget(t))
 	}
-	if removed := adminTarget(out.Removed); removed.ConfirmedLines > 0 || removed.DialErrors > 0 {
+	if removed := adminTarget(out.Removed); anything(removed) {
 		removed.Name = removedTargets
 		s.Targets = append(s.Targets, removed)
 	}
@@ -59,4 +59,13 @@ func adminTarget(t workerpool.TargetStats) admin.Target {
 		a.Resent = append(a.Resent, admin.Resent(r))
 	}
 	return a
+}
+
+// anything says whether a target has counted something.
+func anything(t admin.Target) bool {
+	n := t.ConfirmedLines + t.DialErrors + t.Failovers + t.Failbacks + t.Stalls
+	for _, r := range t.Resent {
+		n += r.Lines
+	}
+	return n > 0
 }

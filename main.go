@@ -142,7 +142,7 @@ func lifetimes(ctx context.Context, logger *logs) (soft, hard context.Context, s
 
 // serveAdmin starts the admin listener, if one is configured, and reloading on SIGHUP, and returns what ends both.
 func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func(), err error) {
-	cfg, logger := c.cfg, c.logger
+	cfg, logger := *c.cfg.Load(), c.logger
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	stop = func() { cancel(); serving.Wait() }
@@ -164,7 +164,7 @@ func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func(
 		stop()
 		return nil, err
 	}
-	logger.Info("admin listening", "address", ln.Addr())
+	logger.Info("admin listening", "address", ln.Addr().String())
 	o.Version, o.Logger, o.LogDropped, o.Control, o.Profiling = buildVersion(), logger.Logger, logger.dropped, c, cfg.Profiling
 	server := admin.New(o)
 	serving.Go(func() {

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"linesplit/admin"
 	"linesplit/relay"
@@ -41,39 +45,35 @@ type controller struct {
 	started time.Time
 	again   func() (config, error) // reads the configuration anew
 
-	mu  sync.Mutex // one change at a time
-	cfg config     // what is in force, but for what the API has changed
+	mu  sync.Mutex             // held by whoever changes something
+	cfg atomic.Pointer[config] // what is in force, but for what the API has changed; replaced as a whole, under mu
 }
 
 func newController(cfg config, mode operated, in *inbound, ready func() (bool, string), logger *logs) *controller {
-	return &controller{mode: mode, in: in, ready: ready, logger: logger, started: time.Now(), again: cfg.again, cfg: cfg}
+	c := &controller{mode: mode, in: in, ready: ready, logger: logger, started: time.Now(), again: cfg.again}
+	c.cfg.Store(&cfg)
+	return c
 }
 
 // Status implements admin.Control.
 func (c *controller) Status() admin.Status {
-	s := admin.Status{Mode: c.config().Mode.String(), Version: buildVersion(), Started: c.started, Listeners: c.in.names()}
+	s := admin.Status{Mode: c.cfg.Load().Mode.String(), Version: buildVersion(), Started: c.started, Listeners: c.in.names()}
 	s.Ready, s.Reason = c.ready()
 	c.mode.describe(&s)
 	return s
-}
-
-func (c *controller) config() config {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cfg
 }
 
 // Connections implements admin.Control.
 func (c *controller) Connections(limit int) []admin.Connection { return c.mode.connections(limit) }
 
 // Config implements admin.Control.
-func (c *controller) Config() []admin.Setting { return c.config().Shown }
+func (c *controller) Config() []admin.Setting { return slices.Clone(c.cfg.Load().Shown) }
 
 // Add implements admin.Control.
 func (c *controller) Add(_ context.Context, address string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a, err := c.cfg.parseTarget(address)
+	a, err := c.cfg.Load().parseTarget(address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
@@ -140,24 +140,30 @@ func (c *controller) Reload(context.Context) (changed, needRestart []string, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
-	changed, needRestart = differences(c.cfg, next)
+	old := *c.cfg.Load()
+	if next.Mode != old.Mode { // nothing of the one is of use in the other
+		return nil, []string{"mode"}, nil
+	}
+	changed, needRestart = differences(old, next)
+	next = next.keeping(old, needRestart)
+	if next.MaxLine > next.Memory/4 {
+		return nil, nil, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart", admin.ErrInvalid, humanize.IBytes(uint64(next.Memory)))
+	}
 	if len(changed) > 0 {
-		if err := c.adoptLocked(next); err != nil {
+		if err := c.adoptLocked(old, next); err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 		}
 	}
-	c.cfg = next.keeping(c.cfg, needRestart)
+	c.cfg.Store(&next)
 	return changed, needRestart, nil
 }
 
-func (c *controller) adoptLocked(next config) error {
-	if err := c.mode.adopt(c.cfg, next); err != nil {
+func (c *controller) adoptLocked(old, next config) error {
+	if err := c.mode.adopt(old, next); err != nil {
 		return err
 	}
-	if c.cfg.canFollow("proxy-protocol-from", next) {
-		if err := c.in.guard.Set(next.Access.lists()); err != nil {
-			return err // it was said to be possible: a fault of ours, and one that leaves the lists as they were
-		}
+	if err := c.in.guard.Set(next.Access.lists()); err != nil { // keeping saw to it that this is possible
+		return err
 	}
 	c.logger.level.Set(next.LogLevel)
 	c.logger.drain.Store(int64(next.DrainTimeout))

@@ -12,8 +12,7 @@ import (
 // restartOnly are the settings that hold from the start to the end: sockets that are open, and sizes that all else is built on.
 func restartOnly() []string {
 	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "buffer", "queue", "memory", "access-log", "log-format",
-		"tls-cert", "tls-key", "tls-client-ca", "tls-min-version", "tls-target", "tls-target-ca", "tls-target-cert", "tls-target-key",
-		"tls-target-server-name", "tls-target-skip-verify", // the files' contents are looked after all the time
+		"tls-cert", "tls-key", "tls-client-ca", "tls-min-version", // the files' contents are looked after all the time
 		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling", "config", "help", "version"}
 }
 
@@ -71,7 +70,8 @@ func (c config) canFollow(name string, next config) bool {
 	return true
 }
 
-// keeping returns c with the values that old had of some settings, in what is shown and compared: in force are still the old ones.
+// keeping returns c with the values that old had of some settings, in what is shown and compared, and where a mode would heed the new one: in
+// force are still the old ones.
 func (c config) keeping(old config, names []string) config {
 	for i, was := range old.Shown {
 		if slices.Contains(names, was.Name) {
@@ -81,9 +81,10 @@ func (c config) keeping(old config, names []string) config {
 	if len(old.Access.ProxyFrom) == 0 {
 		c.Access.ProxyFrom = nil
 	}
-	if slices.Contains(names, "health") {
+	if !old.canFollow("health", c) {
 		c.Health = old.Health
 	}
+	c.TargetTLS.MinVersion, c.Connections, c.Memory = old.TargetTLS.MinVersion, old.Connections, old.Memory
 	return c
 }
 

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"linesplit/admin"
+	"linesplit/listen"
+	"linesplit/target"
+)
+
+// adopter is a mode that notes what it is to become.
+type adopter struct {
+	operated
+	adopted []config
+	err     error
+}
+
+func (a *adopter) adopt(_, next config) error {
+	if a.err == nil {
+		a.adopted = append(a.adopted, next)
+	}
+	return a.err
+}
+
+// reloader is a controller with a configuration, and what it reads at the next reload.
+func reloader(t *testing.T, args ...string) (c *controller, mode *adopter, next *[]string) {
+	t.Helper()
+	cfg := mustParse(t, args...)
+	next = new([]string)
+	cfg.again = func() (config, error) { return parseFlags(*next) }
+	mode = &adopter{}
+	in := &inbound{guard: &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom}}
+	return newController(cfg, mode, in, nil, silence()), mode, next
+}
+
+func TestReload(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		old, next   string
+		changed     string
+		needRestart string
+		fault       string
+	}{
+		{name: "nothing"},
+		{name: "another mode", next: "-mode connection -balance random -target 10.0.0.1:1", needRestart: "mode"},
+		{name: "back from connection mode", old: "-mode connection", next: "-queue 5", needRestart: "mode"},
+		{name: "targets and times", next: "-target 10.0.0.1:1,10.0.0.2:1 -stall-timeout 1m", changed: "target stall-timeout"},
+		{name: "sizes", next: "-queue 5 -memory 64MiB -connections 2", needRestart: "connections queue memory"},
+		{name: "a longer line", next: "-max-line 2MiB", changed: "max-line"},
+		{name: "lines too long for the memory there is", old: "-memory 8MiB", next: "-memory 64MiB -max-line 16MiB", fault: "stays at 8.0 MiB until a restart"},
+		{name: "proxies where there were none", next: "-proxy-protocol-from 10.0.0.0/8 -deny 10.9.0.0/16", changed: "deny", needRestart: "proxy-protocol-from"},
+		{name: "other proxies", old: "-proxy-protocol-from 10.0.0.0/8", next: "-proxy-protocol-from 10.1.0.0/16", changed: "proxy-protocol-from"},
+		{name: "checks where there were none", next: "-health tcp -health-fall 5", needRestart: "health health-fall"},
+		{name: "other checks", old: "-health tcp", next: "-health tcp -health-fall 5", changed: "health-fall"},
+		{name: "checks of connections", old: "-mode connection", next: "-mode connection -health tcp", changed: "health"},
+		{name: "a weight", old: "-mode connection -target 10.0.0.1:1", next: "-mode connection -target 10.0.0.1:1?weight=3", changed: "target"},
+		{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1", next: "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
+			changed: "target", needRestart: "target tcp://10.0.0.2:1 (backup, max-connections, proxy-protocol)"},
+		{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, mode, next := reloader(t, strings.Fields(tt.old)...)
+			*next = strings.Fields(tt.next)
+			before := c.Config()
+			changed, needRestart, err := c.Reload(t.Context())
+			if got := strings.Join(changed, " "); got != tt.changed {
+				t.Errorf("changed %q, want %q", got, tt.changed)
+			}
+			if got := strings.Join(needRestart, " "); got != tt.needRestart {
+				t.Errorf("a restart is needed for %q, want %q", got, tt.needRestart)
+			}
+			if tt.fault != "" && (!errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), tt.fault)) || tt.fault == "" && err != nil {
+				t.Errorf("error %v, want %q", err, tt.fault)
+			}
+			if adopted := len(mode.adopted) > 0; adopted != (tt.changed != "") {
+				t.Errorf("adopted: %v", mode.adopted)
+			}
+			if tt.changed == "" && !slices.Equal(before, c.Config()) {
+				t.Errorf("what is shown has changed from\n%v to\n%v", before, c.Config())
+			}
+			again, _, err := c.Reload(t.Context()) // what has been done is not done again
+			if len(again) > 0 {
+				t.Errorf("a second reload changes %v, %v", again, err)
+			}
+		})
+	}
+}
+
+func TestReloadThatTheModeRefuses(t *testing.T) {
+	c, mode, next := reloader(t)
+	*next = []string{"-deny", "10.0.0.0/8"}
+	mode.err = errors.New("no")
+	before := c.Config()
+	if _, _, err := c.Reload(t.Context()); err == nil || !slices.Equal(before, c.Config()) {
+		t.Errorf("error %v, shown %v", err, c.Config())
+	}
+}
+
+func TestChangesBetweenTargets(t *testing.T) {
+	parse := func(text string) (all []target.Address) {
+		for _, entry := range strings.Fields(text) {
+			a, err := target.ParseAddress(entry, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, a)
+		}
+		return all
+	}
+	c := changesBetween(parse("a:1 b:1 c:1?weight=2"), parse("b:1?weight=3 c:1?weight=2 d:1"))
+	if len(c.add) != 1 || c.add[0].String() != "tcp://d:1" || !slices.Equal(c.remove, []string{"tcp://a:1"}) ||
+		len(c.reweight) != 1 || c.reweight[0].String() != "tcp://b:1" || c.reweight[0].Share() != 3 {
+		t.Errorf("%+v", c)
+	}
+}
