@@ -101,7 +101,7 @@ func TestReloadThatTheModeRefuses(t *testing.T) {
 
 func TestChangesBetweenTargets(t *testing.T) {
 	parse := func(text string) (all []target.Address) {
-		for _, entry := range strings.Fields(text) {
+		for entry := range strings.FieldsSeq(text) {
 			a, err := target.ParseAddress(entry, false)
 			if err != nil {
 				t.Fatal(err)
