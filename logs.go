@@ -30,7 +30,7 @@ func newLogs(cfg config, stdout, stderr io.Writer) *logs {
 	l := &logs{err: journal.New(stderr)}
 	l.level.Set(cfg.LogLevel)
 	l.drain.Store(int64(cfg.DrainTimeout))
-	l.Logger = newLogger(cfg.LogFormat, &l.level, l.err)
+	l.Logger = newLogger(cfg.LogFormat, l.err, &slog.HandlerOptions{Level: &l.level})
 	if cfg.Mode == connectionMode && cfg.Forward.AccessLog != "off" {
 		l.out = journal.New(stdout)
 		l.access = accessLog(cfg.Forward.AccessLog, l.out)
@@ -71,8 +71,8 @@ func (l *logs) close() {
 	}
 }
 
-func newLogger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level}
+// newLogger writes text or json.
+func newLogger(format string, w io.Writer, o *slog.HandlerOptions) *slog.Logger {
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
@@ -88,10 +88,7 @@ func accessLog(format string, w io.Writer) relay.AccessLog {
 		}
 		return a
 	}}
-	if format == "json" {
-		return recorder{slog.New(slog.NewJSONHandler(w, o))}
-	}
-	return recorder{slog.New(slog.NewTextHandler(w, o))}
+	return recorder{newLogger(format, w, o)}
 }
 
 // recorder is an access log.

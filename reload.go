@@ -27,10 +27,7 @@ func (s *settings) shown(m mode) []admin.Setting {
 		if set == nil || o.name == "version" || o.mode != anyMode && o.mode != m {
 			continue
 		}
-		value := set.String()
-		if len(set.values) > 1 {
-			value = strings.Join(set.values, ",")
-		}
+		value := set.written()
 		if o.name == "health-send" && value != "" { // it may hold a password
 			value = "***"
 		}
@@ -51,8 +48,8 @@ func differences(old, next config) (changed, needRestart []string) {
 			needRestart = append(needRestart, was.Name)
 		}
 	}
-	if len(stubborn(old, next)) > 0 {
-		needRestart = append(needRestart, "target "+strings.Join(stubborn(old, next), ", ")+" (backup, max-connections, proxy-protocol)")
+	if names := stubborn(old, next); len(names) > 0 {
+		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol)")
 	}
 	return changed, needRestart
 }
@@ -94,12 +91,7 @@ type pair struct{ Name, Value string }
 func (s *settings) compared(m mode) []pair {
 	all := make([]pair, 0, len(s.known))
 	for _, shown := range s.shown(m) {
-		set := s.byName[shown.Name]
-		value := set.String()
-		if len(set.values) > 1 {
-			value = strings.Join(set.values, ",")
-		}
-		all = append(all, pair{shown.Name, value})
+		all = append(all, pair{shown.Name, s.byName[shown.Name].written()})
 	}
 	return all
 }

@@ -58,6 +58,14 @@ func (s *setting) String() string {
 	return s.value
 }
 
+// written returns all that was written, or the default.
+func (s *setting) written() string {
+	if len(s.values) > 1 {
+		return strings.Join(s.values, ",")
+	}
+	return s.String()
+}
+
 // IsBoolFlag lets -tls-target stand without a value.
 func (s *setting) IsBoolFlag() bool { return s.isBool() }
 
