@@ -33,14 +33,11 @@ type forwarder struct {
 	relay    *relay.Relay
 	in       *inbound
 	draining atomic.Bool
-
-	mu      sync.Mutex // guards what follows
-	targets map[string]*target.Target
 }
 
 // newForwarder opens nothing yet.
 func newForwarder(cfg config, logger *logs) (*forwarder, error) {
-	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect(), targets: map[string]*target.Target{}}
+	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect()}
 	f.limit.Store(int64(maxClients(cfg)))
 	f.fall.Store(int64(cfg.Health.Fall))
 	dial, err := dialOptions(cfg, logger.Logger)
@@ -49,9 +46,7 @@ func newForwarder(cfg config, logger *logs) (*forwarder, error) {
 	}
 	o := f.relayOptions(cfg, dial)
 	for _, a := range cfg.Targets {
-		t := f.newTarget(a)
-		f.targets[t.String()] = t
-		o.Targets = append(o.Targets, t)
+		o.Targets = append(o.Targets, f.newTarget(a, cfg.Health.Fall))
 	}
 	f.checker = newChecker(o.Targets, cfg, dial, &f.checks, logger.Logger)
 	f.relay = relay.New(o)

@@ -15,7 +15,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"linesplit/admin"
-	"linesplit/relay"
 	"linesplit/target"
 	"linesplit/workerpool"
 )
@@ -120,9 +119,10 @@ func asAdmin(err error) error {
 		return err
 	}
 	for _, known := range []struct{ is, means error }{
-		{workerpool.ErrUnknown, admin.ErrUnknown}, {relay.ErrUnknown, admin.ErrUnknown},
-		{workerpool.ErrExists, admin.ErrExists}, {relay.ErrExists, admin.ErrExists},
-		{workerpool.ErrLast, admin.ErrLast}, {relay.ErrLast, admin.ErrLast},
+		{target.ErrUnknown, admin.ErrUnknown},
+		{target.ErrExists, admin.ErrExists},
+		{target.ErrLast, admin.ErrLast},
+		{workerpool.ErrEnding, admin.ErrDraining},
 	} {
 		if errors.Is(err, known.is) {
 			return fmt.Errorf("%w: %w", known.means, err)
@@ -151,7 +151,7 @@ func (c *controller) Reload(context.Context) (changed, needRestart []string, err
 	}
 	if len(changed) > 0 {
 		if err := c.adoptLocked(old, next); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+			return nil, nil, asAdmin(err)
 		}
 	}
 	c.cfg.Store(&next)

@@ -27,10 +27,9 @@ func (f *forwarder) targetStatus(t relay.TargetStats) admin.TargetStatus {
 	s := admin.TargetStatus{
 		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
 		Connections: uint64(max(0, t.Active)), DialErrors: t.DialErrors,
-		Forward: &admin.TargetForward{Weight: t.Weight, Backup: t.Backup, Total: t.Total, SentBytes: t.BytesIn, ReceivedBytes: t.BytesOut},
-	}
-	if known := f.target(t.Name); known != nil {
-		s.Forward.MaxConnections = uint64(known.Address.MaxConnections)
+		Forward: &admin.TargetForward{
+			Weight: t.Weight, Backup: t.Backup, MaxConnections: uint64(t.Most), Total: t.Total, SentBytes: t.BytesIn, ReceivedBytes: t.BytesOut,
+		},
 	}
 	f.checks.describe(&s)
 	return s
@@ -44,55 +43,30 @@ func (f *forwarder) connections(limit int) (all []admin.Connection) {
 	return all
 }
 
-// target returns nil for one that is not known.
-func (f *forwarder) target(name string) *target.Target {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.targets[name]
-}
-
 func (f *forwarder) addTarget(a target.Address) error {
-	t := f.newTarget(a)
-	if err := f.relay.Add(t); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	f.targets[t.String()] = t
-	f.mu.Unlock()
-	f.checker.Add(t)
-	return nil
+	return f.watched(f.relay.Add(f.newTarget(a, int(f.fall.Load()))))
 }
 
-func (f *forwarder) newTarget(a target.Address) *target.Target {
+// watched passes on err, after it has seen to it that those targets are checked that stay.
+func (f *forwarder) watched(err error) error {
+	f.checker.Watch(f.relay.Targets())
+	return err
+}
+
+func (f *forwarder) newTarget(a target.Address, fall int) *target.Target {
 	t := target.New(a, f.logger.Logger)
-	t.SetFall(int(f.fall.Load()))
+	t.SetFall(fall)
 	return t
 }
 
 // removeTarget gives connections as much time as a drain of linesplit itself.
 func (f *forwarder) removeTarget(name string) error {
-	if err := f.relay.Remove(name, f.logger.drainTimeout()); err != nil {
-		return err
-	}
-	f.check(name, f.checker.Remove)
-	return nil
-}
-
-func (f *forwarder) check(name string, tell func(*target.Target)) {
-	if t := f.target(name); t != nil {
-		tell(t)
-	}
+	return f.watched(f.relay.Remove(name, f.logger.drainTimeout()))
 }
 
 func (f *forwarder) drainTarget(name string) error { return f.relay.Drain(name) }
 
-func (f *forwarder) resumeTarget(name string) error {
-	if err := f.relay.Resume(name); err != nil {
-		return err
-	}
-	f.check(name, f.checker.Add)
-	return nil
-}
+func (f *forwarder) resumeTarget(name string) error { return f.watched(f.relay.Resume(name)) }
 
 func (f *forwarder) setWeight(name string, weight int) error { return f.relay.SetWeight(name, weight) }
 
@@ -103,14 +77,23 @@ func (f *forwarder) adopt(old, next config) error {
 	if err != nil {
 		return err
 	}
+	if err := f.relay.Reconfigure(f.changeBetween(old, next, dial)); err != nil {
+		return err
+	}
 	f.limit.Store(int64(maxClients(next)))
 	f.fall.Store(int64(next.Health.Fall))
-	f.relay.Tune(f.relayOptions(next, dial).Tuning())
-	if old.Forward.Balance != next.Forward.Balance {
-		if err := f.relay.SetBalance(next.Forward.Balance); err != nil {
-			return err
-		}
-	}
 	f.checker.Reconfigure(checkOptions(next, dial, &f.checks, f.logger.Logger))
-	return changeTargets(f, changesBetween(old.Targets, next.Targets))
+	return f.watched(nil)
+}
+
+func (f *forwarder) changeBetween(old, next config, dial target.Options) relay.Change {
+	add, remove := changesBetween(old.Targets, next.Targets)
+	c := relay.Change{Tuning: f.relayOptions(next, dial).Tuning(), Remove: remove, Within: next.DrainTimeout, Weights: reweighted(old.Targets, next.Targets)}
+	if old.Forward.Balance != next.Forward.Balance {
+		c.Balance = next.Forward.Balance
+	}
+	for _, a := range add {
+		c.Add = append(c.Add, f.newTarget(a, next.Health.Fall))
+	}
+	return c
 }

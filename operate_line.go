@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"linesplit/admin"
-	"linesplit/health"
-	"linesplit/splitter"
 	"linesplit/target"
 	"linesplit/workerpool"
 )
@@ -89,44 +86,23 @@ func (p *pipeline) connections(limit int) (all []admin.Connection) {
 	return all
 }
 
-func (p *pipeline) addTarget(a target.Address) error {
-	if err := p.pool.Add(a); err != nil {
-		return err
+func (p *pipeline) addTarget(a target.Address) error { return p.settled(p.pool.Add(a)) }
+
+// settled passes on err, after it has drawn the consequences from which targets there are: those that stay are checked, and senders leave
+// them the descriptors that they need.
+func (p *pipeline) settled(err error) error {
+	p.tuneSplitter()
+	if p.checker != nil {
+		p.checker.Watch(p.pool.Targets())
 	}
-	p.check(a.String(), (*health.Checker).Add)
-	return nil
+	return err
 }
 
-// check tells the checker, if there is one, of a target.
-func (p *pipeline) check(name string, tell func(*health.Checker, *target.Target)) {
-	if p.checker == nil {
-		return
-	}
-	for _, t := range p.pool.Targets() {
-		if t.String() == name {
-			tell(p.checker, t)
-		}
-	}
-}
-
-// removeTarget leaves the checks to the end of the target: until then it may be resumed.
-func (p *pipeline) removeTarget(name string) error {
-	if err := p.pool.Remove(name); err != nil {
-		return err
-	}
-	p.check(name, (*health.Checker).Remove)
-	return nil
-}
+func (p *pipeline) removeTarget(name string) error { return p.settled(p.pool.Remove(name)) }
 
 func (p *pipeline) drainTarget(name string) error { return p.pool.Drain(name) }
 
-func (p *pipeline) resumeTarget(name string) error {
-	if err := p.pool.Resume(name); err != nil {
-		return err
-	}
-	p.check(name, (*health.Checker).Add)
-	return nil
-}
+func (p *pipeline) resumeTarget(name string) error { return p.settled(p.pool.Resume(name)) }
 
 func (p *pipeline) setWeight(string, int) error {
 	return fmt.Errorf("%w: weights are for connections; of lines, who is faster gets more", admin.ErrNotInMode)
@@ -141,43 +117,13 @@ func (p *pipeline) adopt(old, next config) error {
 	if err != nil {
 		return err
 	}
-	p.limit.Store(int64(maxConnections(next)))
-	p.split.Tune(splitter.Tuning{MaxLine: int(next.MaxLine), Oversize: next.Oversize, MaxConnections: maxConnections(next), Drain: next.DrainTimeout / 2})
-	p.pool.Tune(workerpool.Tuning{
-		StallTimeout: next.StallTimeout, DeadTimeout: next.DeadTimeout, FailbackInterval: next.FailbackInterval,
-		ResendMargin: next.ResendMargin, ResendMax: next.ResendMax, ResendAge: next.ResendAge, DialOptions: dial,
-	})
+	add, remove := changesBetween(old.Targets, next.Targets)
+	if err := p.pool.Reconfigure(poolTuning(next, dial), add, remove); err != nil {
+		return err
+	}
+	p.inForce.Store(&next)
 	if p.checker != nil && old.canFollow("health", next) {
 		p.checker.Reconfigure(checkOptions(next, dial, &p.checks, p.logger.Logger))
 	}
-	return changeTargets(p, changesBetween(old.Targets, next.Targets))
-}
-
-// changeTargets adds before it removes, so that there is always one. What has been done by hand already is no error.
-func changeTargets(m operated, c targetChanges) error {
-	var errs []error
-	ignore := func(err error, known ...error) {
-		for _, k := range known {
-			if errors.Is(asAdmin(err), k) {
-				return
-			}
-		}
-		errs = append(errs, err)
-	}
-	for _, a := range c.add {
-		if err := m.addTarget(a); err != nil {
-			ignore(err, admin.ErrExists)
-		}
-	}
-	for _, a := range c.reweight {
-		if err := m.setWeight(a.String(), a.Share()); err != nil {
-			ignore(err, admin.ErrUnknown)
-		}
-	}
-	for _, name := range c.remove {
-		if err := m.removeTarget(name); err != nil {
-			ignore(err, admin.ErrUnknown)
-		}
-	}
-	return errors.Join(errs...)
+	return p.settled(nil)
 }

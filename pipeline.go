@@ -17,6 +17,7 @@ import (
 	"linesplit/linebuf"
 	"linesplit/listen"
 	"linesplit/splitter"
+	"linesplit/target"
 	"linesplit/workerpool"
 )
 
@@ -28,7 +29,7 @@ import (
 //
 // Consumers start first and end last: senders end, the channel closes, the workers drain.
 type pipeline struct {
-	cfg          config
+	inForce      atomic.Pointer[config] // as at the start, but for what a reload has changed
 	logger       *logs
 	buffers      *linebuf.Pool
 	lines        chan *linebuf.Buffer
@@ -48,55 +49,66 @@ func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 		debug.SetGCPercent(gcPercent)
 	}
 	p := &pipeline{
-		cfg:          cfg,
 		logger:       logger,
 		buffers:      linebuf.NewPool(cfg.Memory),
 		lines:        make(chan *linebuf.Buffer, cfg.Queue),
 		confirmation: admin.NewConfirmation(),
 	}
-	p.limit.Store(int64(maxConnections(cfg)))
-	p.split = splitter.New(p.buffers, p.lines, splitter.Options{
-		ReadSize:       int(cfg.Buffer),
-		MaxLine:        int(cfg.MaxLine),
-		Oversize:       cfg.Oversize,
-		MaxConnections: maxConnections(cfg),
-		Drain:          cfg.DrainTimeout / 2, // the other half is the targets'
-		Logger:         logger.Logger,
-	})
-	o := workerpool.Options{
-		Targets:          cfg.Targets,
-		Connections:      cfg.Connections,
-		StallTimeout:     cfg.StallTimeout,
-		DeadTimeout:      cfg.DeadTimeout,
-		FailbackInterval: cfg.FailbackInterval,
-		ResendMargin:     cfg.ResendMargin,
-		ResendMax:        cfg.ResendMax,
-		ResendAge:        cfg.ResendAge,
-		ConfirmSeconds:   p.confirmation,
-		Logger:           logger.Logger,
-	}
+	p.split = splitter.New(p.buffers, p.lines, splitter.Options{ReadSize: int(cfg.Buffer), Logger: logger.Logger})
 	dial, err := dialOptions(cfg, logger.Logger)
 	if err != nil {
 		return nil, err
 	}
-	o.DialOptions = dial
-	p.pool = workerpool.New(p.buffers, o)
+	p.pool = workerpool.New(p.buffers, workerpool.Options{
+		Targets:        cfg.Targets,
+		Connections:    cfg.Connections,
+		ConfirmSeconds: p.confirmation,
+		Logger:         logger.Logger,
+	})
+	p.pool.Tune(poolTuning(cfg, dial))
+	p.inForce.Store(&cfg)
+	p.tuneSplitter()
 	if cfg.Health.Check.Enabled() { // without checks the workers find out by themselves
 		p.checker = newChecker(p.pool.Targets(), cfg, dial, &p.checks, logger.Logger)
 	}
 	return p, nil
 }
 
+// tuneSplitter has the splitter go by what is in force, and by how many targets there are.
+func (p *pipeline) tuneSplitter() {
+	cfg := p.inForce.Load()
+	most := maxConnections(*cfg, len(p.pool.Targets()))
+	p.limit.Store(int64(most))
+	p.split.Tune(splitter.Tuning{
+		MaxLine:        int(cfg.MaxLine),
+		Oversize:       cfg.Oversize,
+		MaxConnections: most,
+		Drain:          cfg.DrainTimeout / 2, // the other half is the targets'
+	})
+}
+
+func poolTuning(cfg config, dial target.Options) workerpool.Tuning {
+	return workerpool.Tuning{
+		StallTimeout:     cfg.StallTimeout,
+		DeadTimeout:      cfg.DeadTimeout,
+		FailbackInterval: cfg.FailbackInterval,
+		ResendMargin:     cfg.ResendMargin,
+		ResendMax:        cfg.ResendMax,
+		ResendAge:        cfg.ResendAge,
+		DialOptions:      dial,
+	}
+}
+
 // spareDescriptors are for listeners, the admin listener's clients, files, and connections that workers are leaving.
 const spareDescriptors = 64
 
 // maxConnections leaves enough descriptors for the connections to targets: two for each worker, while it moves.
-func maxConnections(cfg config) int {
+func maxConnections(cfg config, targets int) int {
 	limit := descriptorLimit()
 	if cfg.MaxConnections > 0 || limit == 0 {
 		return cfg.MaxConnections
 	}
-	needed := 2*len(cfg.Targets)*cfg.Connections + spareDescriptors + awaited(cfg)
+	needed := 2*targets*cfg.Connections + spareDescriptors + awaited(cfg)
 	return max(1, limit-needed)
 }
 
@@ -109,14 +121,14 @@ func awaited(cfg config) int {
 }
 
 func (p *pipeline) open(ctx context.Context) (err error) {
-	p.in, err = openInbound(ctx, p.cfg, p.logger.Logger)
+	p.in, err = openInbound(ctx, *p.inForce.Load(), p.logger.Logger)
 	return err
 }
 
 // serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
 // returns when everything is confirmed or hard has ended. The error says what was not.
 func (p *pipeline) serve(soft, hard context.Context, endInput func()) error {
-	stopAdmin, err := serveAdmin(soft, newController(p.cfg, p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
+	stopAdmin, err := serveAdmin(soft, newController(*p.inForce.Load(), p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
 	if err != nil {
 		return errors.Join(err, p.in.close())
 	}

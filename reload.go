@@ -101,31 +101,35 @@ func (a access) lists() listen.Lists {
 	return listen.Lists{Allow: a.Allow, Deny: a.Deny, ProxyFrom: a.ProxyFrom}
 }
 
-// targetChanges are what has to be done so that the targets of one configuration become those of another.
-type targetChanges struct {
-	add      []target.Address
-	remove   []string
-	reweight []target.Address
-}
-
-func changesBetween(old, next []target.Address) (c targetChanges) {
-	find := func(list []target.Address, name string) int {
-		return slices.IndexFunc(list, func(a target.Address) bool { return a.String() == name })
-	}
+// changesBetween returns what has to come and to go so that the targets of one configuration become those of another.
+func changesBetween(old, next []target.Address) (add []target.Address, remove []string) {
 	for _, a := range next {
-		switch i := find(old, a.String()); {
-		case i < 0:
-			c.add = append(c.add, a)
-		case old[i].Share() != a.Share():
-			c.reweight = append(c.reweight, a)
+		if find(old, a) < 0 {
+			add = append(add, a)
 		}
 	}
 	for _, a := range old {
-		if find(next, a.String()) < 0 {
-			c.remove = append(c.remove, a.String())
+		if find(next, a) < 0 {
+			remove = append(remove, a.String())
 		}
 	}
-	return c
+	return add, remove
+}
+
+// reweighted returns the weights that differ, by the names of their targets.
+func reweighted(old, next []target.Address) map[string]int {
+	weights := make(map[string]int)
+	for _, a := range next {
+		if i := find(old, a); i >= 0 && old[i].Share() != a.Share() {
+			weights[a.String()] = a.Share()
+		}
+	}
+	return weights
+}
+
+// find returns the index of the target with the name of a, or -1.
+func find(list []target.Address, a target.Address) int {
+	return slices.IndexFunc(list, func(b target.Address) bool { return b.String() == a.String() })
 }
 
 // stubborn are the names of targets whose options differ in more than the weight.

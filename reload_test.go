@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,83 @@ func TestReloadThatTheModeRefuses(t *testing.T) {
 	}
 }
 
+// What the targets refuse changes nothing else either.
+func TestReloadThatTheTargetsRefuse(t *testing.T) {
+	for _, m := range []string{"line", "connection"} {
+		t.Run(m, func(t *testing.T) {
+			fixed := []string{"-mode", m, "-listen", "tcp://127.0.0.1:0"}
+			cfg := mustParse(t, append(fixed, "-target", "127.0.0.1:1", "-target", "127.0.0.1:2", "-max-connections", "7")...)
+			cfg.again = func() (config, error) {
+				return parseFlags(append(fixed, "-target", "127.0.0.1:1", "-target", "127.0.0.1:3", "-max-connections", "8"))
+			}
+			mode := modeOf(t, cfg)
+			c := newController(cfg, mode, &inbound{guard: &listen.Guard{}}, nil, silence())
+			state := func() (s admin.Status) { mode.describe(&s); return s }
+			if err := c.Drain(t.Context(), "tcp://127.0.0.1:1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Add(t.Context(), "127.0.0.1:3"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Drain(t.Context(), "tcp://127.0.0.1:3"); err != nil {
+				t.Fatal(err)
+			}
+			changed, _, err := c.Reload(t.Context())
+			if s := state(); !errors.Is(err, admin.ErrLast) || len(changed) > 0 || s.Limits.MaxConnections != 7 || len(s.Targets) != 3 {
+				t.Fatalf("changed %v, error %v, %d connections, targets %+v", changed, err, s.Limits.MaxConnections, s.Targets)
+			}
+			if err := c.Resume(t.Context(), "tcp://127.0.0.1:1"); err != nil {
+				t.Fatal(err)
+			}
+			changed, _, err = c.Reload(t.Context())
+			if s := state(); err != nil || len(changed) != 2 || s.Limits.MaxConnections != 8 {
+				t.Fatalf("changed %v, error %v, %d connections, targets %+v", changed, err, s.Limits.MaxConnections, s.Targets)
+			}
+		})
+	}
+}
+
+func TestSendersLeaveDescriptorsToTargets(t *testing.T) {
+	p := modeOf(t, mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-connections", "5"))
+	most := func() uint64 {
+		var s admin.Status
+		p.describe(&s)
+		return s.Limits.MaxConnections
+	}
+	before := most()
+	if before == 0 {
+		t.Skip("the number of descriptors is not limited here")
+	}
+	a, err := target.ParseAddress("127.0.0.1:2", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.addTarget(a); err != nil || most() != before-10 {
+		t.Errorf("%d senders with one target, %d with two; error %v", before, most(), err)
+	}
+	if err := p.removeTarget(a.String()); err != nil || most() != before {
+		t.Errorf("%d senders with one target, %d with one again; error %v", before, most(), err)
+	}
+}
+
+func modeOf(t *testing.T, cfg config) operated {
+	t.Helper()
+	if cfg.Mode == connectionMode {
+		f, err := newForwarder(cfg, silence())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.in = &inbound{guard: &listen.Guard{}}
+		return f
+	}
+	p, err := newPipeline(cfg, silence())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.in = &inbound{guard: &listen.Guard{}}
+	return p
+}
+
 func TestChangesBetweenTargets(t *testing.T) {
 	parse := func(text string) (all []target.Address) {
 		for entry := range strings.FieldsSeq(text) {
@@ -110,9 +188,12 @@ func TestChangesBetweenTargets(t *testing.T) {
 		}
 		return all
 	}
-	c := changesBetween(parse("a:1 b:1 c:1?weight=2"), parse("b:1?weight=3 c:1?weight=2 d:1"))
-	if len(c.add) != 1 || c.add[0].String() != "tcp://d:1" || !slices.Equal(c.remove, []string{"tcp://a:1"}) ||
-		len(c.reweight) != 1 || c.reweight[0].String() != "tcp://b:1" || c.reweight[0].Share() != 3 {
-		t.Errorf("%+v", c)
+	old, next := parse("a:1 b:1 c:1?weight=2"), parse("b:1?weight=3 c:1?weight=2 d:1")
+	add, remove := changesBetween(old, next)
+	if len(add) != 1 || add[0].String() != "tcp://d:1" || !slices.Equal(remove, []string{"tcp://a:1"}) {
+		t.Errorf("add %v, remove %v", add, remove)
+	}
+	if weights := reweighted(old, next); !maps.Equal(weights, map[string]int{"tcp://b:1": 3}) {
+		t.Errorf("weights %v", weights)
 	}
 }

@@ -55,6 +55,7 @@ func TestControlErrorsAreProblems(t *testing.T) {
 		{fmt.Errorf("%w: %q", ErrUnknown, "x"), 404, "unknown-target", nil},
 		{fmt.Errorf("%w: x", ErrExists), 409, "target-exists", nil},
 		{ErrLast, 409, "last-target", nil},
+		{ErrDraining, 409, "draining", nil},
 		{fmt.Errorf("weight: %w", ErrNotInMode), 409, "not-in-mode", nil},
 		{fmt.Errorf("%w: bad", ErrInvalid), 422, "invalid", nil},
 		{fmt.Errorf("%w: %w", ErrInvalid, errors.Join(errors.New("one"), errors.New("two"))), 422, "invalid", []string{"one", "two"}},

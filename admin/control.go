@@ -17,6 +17,8 @@ var (
 	ErrLast = errors.New("the last target cannot be removed")
 	// ErrNotInMode: the present -mode has nothing of the kind. 409.
 	ErrNotInMode = errors.New("not in this mode")
+	// ErrDraining: linesplit itself drains, and its targets do not change any more. 409.
+	ErrDraining = errors.New("linesplit is draining")
 	// ErrInvalid: an address, weight, rule or configuration is not valid. Nothing has changed. 422.
 	ErrInvalid = errors.New("not valid")
 )
@@ -32,12 +34,13 @@ type Control interface {
 	// Config returns the effective configuration in the order of -help, secrets masked.
 	Config() []Setting
 
-	// Add adds a target that is written as -target takes it. Errors: ErrExists, ErrInvalid.
+	// Add adds a target that is written as -target takes it. Errors: ErrExists, ErrInvalid, ErrDraining.
 	Add(ctx context.Context, address string) error
-	// Remove drains a target and then forgets it. It may return before that has happened. Errors: ErrUnknown, ErrLast.
+	// Remove drains a target and then forgets it. It may return before that has happened. Errors: ErrUnknown, ErrLast,
+	// ErrDraining.
 	Remove(ctx context.Context, name string) error
 	// Drain sees to it that a target gets nothing new, and that what it has ends in order. It may return before that has
-	// happened. Draining what drains is no error. Errors: ErrUnknown.
+	// happened. Draining what drains is no error. Errors: ErrUnknown, ErrDraining.
 	Drain(ctx context.Context, name string) error
 	// Resume undoes Drain at any stage. Resuming what was not drained is no error. Errors: ErrUnknown.
 	Resume(ctx context.Context, name string) error
@@ -46,8 +49,8 @@ type Control interface {
 	// SetBalance changes the rule by which targets are chosen. Errors: ErrInvalid, ErrNotInMode.
 	SetBalance(ctx context.Context, rule string) error
 	// Reload reads the configuration file again. It returns the names of the settings that it has changed, and of those
-	// that differ and need a restart. If err is not nil, which is ErrInvalid where the configuration is at fault, nothing
-	// has changed.
+	// that differ and need a restart. If err is not nil, which is ErrInvalid where the configuration is at fault, and
+	// may be ErrLast or ErrDraining, nothing has changed.
 	Reload(ctx context.Context) (changed, needRestart []string, err error)
 }
 

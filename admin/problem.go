@@ -39,6 +39,7 @@ var controlErrors = []struct {
 	{ErrUnknown, http.StatusNotFound, "unknown-target"},
 	{ErrExists, http.StatusConflict, "target-exists"},
 	{ErrLast, http.StatusConflict, "last-target"},
+	{ErrDraining, http.StatusConflict, "draining"},
 	{ErrNotInMode, http.StatusConflict, "not-in-mode"},
 	{ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 }

@@ -41,29 +41,55 @@ func TestAddAndRemove(t *testing.T) {
 			r.run(t, time.Hour, func() {
 				pass(time.Minute)
 				later.DialFailed(errBad)
-				r.Add(later)
-				r.Add(later)
+				r.add(later)
+				r.add(later)
 				pass(time.Minute)
 				if n := checks.Load(); n < 5 || !later.Down() {
 					t.Errorf("%q: %d checks in a minute, down %v", kind, n, later.Down())
 				}
-				r.Remove(later)
-				r.Remove(later)
+				r.remove(later)
+				r.remove(later)
 				n := checks.Load()
 				pass(time.Minute)
 				if checks.Load() != n || !later.Down() {
 					t.Errorf("%q: %d checks after its end, down %v", kind, checks.Load()-n, later.Down())
 				}
-				r.Add(later)
+				r.add(later)
 				pass(time.Minute)
 				if checks.Load() == n {
 					t.Errorf("%q: not checked when it came again", kind)
 				}
 			})
-			r.Remove(later)
-			r.Add(later)
+			r.remove(later)
+			r.add(later)
 		})
 	}
+}
+
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		later := newTarget(2)
+		later.Address.Host = "later:1"
+		checks := make(map[target.Address]int)
+		var mu sync.Mutex
+		r := newRig(Options{Check: Check{kind: TCP}}, nil)
+		r.check = func(_ context.Context, a target.Address) error {
+			mu.Lock()
+			defer mu.Unlock()
+			checks[a]++
+			return nil
+		}
+		r.run(t, time.Hour, func() {
+			for _, list := range [][]*target.Target{{r.target, later}, {later}, {later, r.target}, {}} {
+				r.Watch(list)
+				clear(checks)
+				pass(time.Minute)
+				if len(checks) != len(list) || len(list) == 1 && checks[later.Address] == 0 {
+					t.Errorf("checks of %v for %v", checks, list)
+				}
+			}
+		})
+	})
 }
 
 // A check that is being made when its target is removed has no consequences, and is over when Remove returns.
@@ -79,7 +105,7 @@ func TestRemoveDuringACheck(t *testing.T) {
 			})
 		r.run(t, time.Minute, func() {
 			pass(10 * time.Second)
-			if r.Remove(r.target); !ended {
+			if r.remove(r.target); !ended {
 				t.Error("it goes on")
 			}
 		})
@@ -221,18 +247,18 @@ func TestChangesAtOnce(t *testing.T) {
 		changing.Go(func() {
 			for range 200 {
 				x := targets[rand.IntN(len(targets))]
-				c.Add(x)
+				c.add(x)
 				c.Reconfigure(Options{Check: Check{kind: []Kind{TCP, None}[rand.IntN(2)]}, Interval: time.Millisecond})
 				x.DialFailed(errBad)
-				c.Remove(x)
+				c.remove(x)
 			}
 		})
 	}
 	changing.Wait()
 	for _, x := range targets {
-		c.Add(x)
+		c.add(x)
 	}
 	cancel()
 	running.Wait()
-	c.Add(newTarget(3)) // after the end: nothing happens
+	c.add(newTarget(3)) // after the end: nothing happens
 }

@@ -107,9 +107,7 @@ func New(targets []*target.Target, o Options) *Checker {
 		return s.Check.run(ctx, a, s.DialOptions)
 	}
 	c.dial = func(ctx context.Context, a target.Address) error { return try(ctx, a, c.settings.Load().DialOptions) }
-	for _, t := range targets {
-		c.Add(t)
-	}
+	c.Watch(targets)
 	return c
 }
 
@@ -132,8 +130,31 @@ func (c *Checker) Run(ctx context.Context) {
 	c.all.Wait()
 }
 
-// Add has t checked, too. To add one that is there does nothing.
-func (c *Checker) Add(t *target.Target) {
+// Watch has these targets checked, and no others. It waits for the checks that are being made of those that are no longer to be: they are
+// called off and have no consequences, and what is known of those targets stays.
+func (c *Checker) Watch(targets []*target.Target) {
+	for _, t := range c.others(targets) {
+		c.remove(t)
+	}
+	for _, t := range targets {
+		c.add(t)
+	}
+}
+
+// others returns who is checked but for these.
+func (c *Checker) others(targets []*target.Target) (all []*target.Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.watchers {
+		if !slices.Contains(targets, w.target) {
+			all = append(all, w.target)
+		}
+	}
+	return all
+}
+
+// add does nothing where t is checked already.
+func (c *Checker) add(t *target.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.indexLocked(t) >= 0 {
@@ -146,9 +167,8 @@ func (c *Checker) Add(t *target.Target) {
 	}
 }
 
-// Remove ends the checks of t, and leaves its state as it is. It waits for the check that is being made, which is called off and
-// has no consequences. To remove one that is not there does nothing.
-func (c *Checker) Remove(t *target.Target) {
+// remove does nothing where t is not checked.
+func (c *Checker) remove(t *target.Target) {
 	if w := c.takeOut(t); w != nil && w.ended != nil {
 		w.stop()
 		<-w.ended

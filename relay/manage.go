@@ -1,20 +1,13 @@
 package relay
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"linesplit/target"
-)
-
-// Errors that changes of the targets wrap.
-var (
-	ErrUnknown = errors.New("there is no such target")
-	ErrExists  = errors.New("there is such a target already")
-	ErrLast    = errors.New("it is the last one that takes connections")
 )
 
 // mostWeight is as in a target's address.
@@ -30,26 +23,35 @@ type service interface {
 	connections(most int) []Connection
 }
 
-// Add gives t its share of the connections from the next client on. It comes behind the others in Stats. The error wraps ErrExists if
-// there is a target of that name. One that is about to be removed stays if Resume is called.
+// Add gives t its share of the connections from the next client on. It comes behind the others in Stats. One of that name that is being
+// removed is resumed instead, with what it has counted. The error wraps target.ErrExists if there is one that is not.
 func (r *Relay) Add(t *target.Target) error {
-	if err := r.add(t); err != nil {
-		return fmt.Errorf("add target %s: %w", t, err)
+	if !r.add(t) {
+		return fmt.Errorf("add target %s: %w", t, target.ErrExists)
 	}
 	r.wakeServices()
 	return nil
 }
 
-func (r *Relay) add(t *target.Target) error {
+func (r *Relay) add(t *target.Target) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, err := r.placeLocked(t.String()); err == nil {
-		return ErrExists
+	return r.addLocked(t)
+}
+
+// addLocked returns false if the target is there.
+func (r *Relay) addLocked(t *target.Target) bool {
+	if p := r.namedLocked(t.String()); p != nil {
+		if !p.leaving.Load() {
+			return false
+		}
+		r.resumeLocked(p)
+		return true
 	}
 	p := newPlace(t)
 	r.log(p, "target added")
 	r.placeInLocked(p)
-	return nil
+	return true
 }
 
 // placeInLocked puts p behind those that are there.
@@ -59,7 +61,7 @@ func (r *Relay) placeInLocked(p *place) {
 }
 
 // Drain gives the target no more clients. The connections that it has go on until they end by themselves; then it is drained, and stays
-// so until Resume. The last target may be drained, too: clients are refused then. The error wraps ErrUnknown.
+// so until Resume. The last target may be drained, too: clients are refused then. The error wraps target.ErrUnknown.
 func (r *Relay) Drain(name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +79,7 @@ func (r *Relay) drainLocked(p *place) {
 	}
 }
 
-// Resume undoes Drain, and Remove where the target is not gone yet. The error wraps ErrUnknown.
+// Resume undoes Drain, and Remove where the target is not gone yet. The error wraps target.ErrUnknown.
 func (r *Relay) Resume(name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,19 +87,23 @@ func (r *Relay) Resume(name string) error {
 	if err != nil {
 		return fmt.Errorf("resume target %s: %w", name, err)
 	}
+	r.resumeLocked(p)
+	return nil
+}
+
+func (r *Relay) resumeLocked(p *place) {
 	p.stay()
 	if r.groupOf(p).resume(p) {
 		r.log(p, "target resumed")
 	}
-	return nil
 }
 
 // Remove drains the target, and takes it out of the list once it has no connections any more. Those that have not ended within the
 // given time are reset, and counted in Stats.Expelled; clients that it is being dialled for get another. To call it again sets another
 // time, from now. What the target has had is part of Stats.Removed from then on.
 //
-// The error wraps ErrUnknown; or ErrLast where of its kind, for streams or for datagrams, no target would be left, or none that
-// takes clients though this one did.
+// The error wraps target.ErrUnknown; or target.ErrLast where of its kind, for streams or for datagrams, no target would be left, or none
+// that takes clients though this one did.
 func (r *Relay) Remove(name string, within time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,9 +111,14 @@ func (r *Relay) Remove(name string, within time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("remove target %s: %w", name, err)
 	}
-	if r.lastLocked(p) {
-		return fmt.Errorf("remove target %s: %w", name, ErrLast)
+	if !r.canSpareLocked(r.groupOf(p), nil, name) {
+		return fmt.Errorf("remove target %s: %w", name, target.ErrLast)
 	}
+	r.removeLocked(p, within)
+	return nil
+}
+
+func (r *Relay) removeLocked(p *place, within time.Duration) {
 	r.drainLocked(p)
 	p.stay()
 	p.leaving.Store(true)
@@ -115,11 +126,62 @@ func (r *Relay) Remove(name string, within time.Duration) error {
 		p.until = time.Now().Add(within)
 		p.expiry = time.AfterFunc(within, func() { r.expel(p) })
 	}
+}
+
+// Change is several changes at once. What is there already is not added, and what is not there neither removed nor weighted anew.
+type Change struct {
+	Tuning
+	Balance string // "" leaves it as it is
+	Add     []*target.Target
+	Remove  []string
+	Within  time.Duration  // as in Remove
+	Weights map[string]int // by name, from 1 to 1,000,000
+}
+
+// Reconfigure makes all of a change or, if there is an error, nothing of it. The error wraps target.ErrLast, or is ParseBalance's.
+func (r *Relay) Reconfigure(c Change) error {
+	if err := r.reconfigure(c); err != nil {
+		return err
+	}
+	r.wakeServices()
+	return nil
+}
+
+func (r *Relay) reconfigure(c Change) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.Balance != "" {
+		if _, err := ParseBalance(c.Balance); err != nil {
+			return err
+		}
+	}
+	for _, g := range []*group{r.streams, r.datagrams} {
+		if !r.canSpareLocked(g, c.Add, c.Remove...) {
+			return fmt.Errorf("remove target %s: %w", strings.Join(c.Remove, ", "), target.ErrLast)
+		}
+	}
+	r.tuneLocked(c.Tuning)
+	if c.Balance != "" {
+		r.setBalanceLocked(c.Balance)
+	}
+	for _, t := range c.Add {
+		r.addLocked(t)
+	}
+	for _, name := range c.Remove {
+		if p := r.namedLocked(name); p != nil {
+			r.removeLocked(p, c.Within)
+		}
+	}
+	for name, weight := range c.Weights {
+		if p := r.namedLocked(name); p != nil {
+			r.groupOf(p).setWeight(p, int64(weight))
+		}
+	}
 	return nil
 }
 
 // SetWeight changes the target's share of the clients to come; weights are from 1 to 1,000,000. Connections stay where they are. The
-// error wraps ErrUnknown, or says what would be right.
+// error wraps target.ErrUnknown, or says what would be right.
 func (r *Relay) SetWeight(name string, weight int) error {
 	if weight < 1 || weight > mostWeight {
 		return fmt.Errorf("weight %d of target %s: use a number from 1 to %d", weight, name, mostWeight)
@@ -141,29 +203,61 @@ func (r *Relay) SetBalance(name string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.balance = name
-	r.streams.setBalancer(newBalancer(name))
-	r.datagrams.setBalancer(newBalancer(name))
+	r.setBalanceLocked(name)
 	return nil
 }
 
-func (r *Relay) placeLocked(name string) (*place, error) {
-	for _, p := range r.places {
-		if p.t.String() == name {
-			return p, nil
-		}
-	}
-	return nil, ErrUnknown
+func (r *Relay) setBalanceLocked(name string) {
+	r.balance = name
+	r.streams.setBalancer(newBalancer(name))
+	r.datagrams.setBalancer(newBalancer(name))
 }
 
-// lastLocked says whether p cannot be spared: another has to stay, and to take clients if p does.
-func (r *Relay) lastLocked(p *place) bool {
-	for _, q := range r.groupOf(p).all() {
-		if q != p && !q.leaving.Load() && (!q.draining.Load() || p.draining.Load()) {
-			return false
+// Targets returns the targets that are there to stay, in the order of Stats.
+func (r *Relay) Targets() (all []*target.Target) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.places {
+		if !p.leaving.Load() {
+			all = append(all, p.t)
 		}
 	}
-	return true
+	return all
+}
+
+func (r *Relay) placeLocked(name string) (*place, error) {
+	if p := r.namedLocked(name); p != nil {
+		return p, nil
+	}
+	return nil, target.ErrUnknown
+}
+
+func (r *Relay) namedLocked(name string) *place {
+	for _, p := range r.places {
+		if p.t.String() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// canSpareLocked says that of a kind some target stays, and takes clients if one does now, when some come and others go. A kind that
+// has no targets needs none.
+func (r *Relay) canSpareLocked(g *group, come []*target.Target, gone ...string) bool {
+	var take, left, leftTake bool
+	for _, p := range g.all() {
+		take = take || !p.draining.Load()
+		if !p.leaving.Load() && !slices.Contains(gone, p.t.String()) {
+			left = true
+			leftTake = leftTake || !p.draining.Load()
+		}
+	}
+	for _, t := range come {
+		if p := r.namedLocked(t.String()); r.groupFor(t) == g && (p == nil || p.leaving.Load()) {
+			left, leftTake = true, true
+		}
+	}
+	return len(g.all()) == 0 || left && (leftTake || !take)
 }
 
 // release gives back a place that was acquired for one connection.

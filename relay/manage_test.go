@@ -58,12 +58,12 @@ func TestUnknownTarget(t *testing.T) {
 		"remove": r.Remove("tcp://10.0.0.2:80", 0),
 		"weight": r.SetWeight("tcp://10.0.0.2:80", 2),
 	} {
-		if !errors.Is(err, ErrUnknown) {
+		if !errors.Is(err, target.ErrUnknown) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	for _, weight := range []int{-1, 0, mostWeight + 1} {
-		if err := r.SetWeight("tcp://10.0.0.1:80", weight); err == nil || errors.Is(err, ErrUnknown) {
+		if err := r.SetWeight("tcp://10.0.0.1:80", weight); err == nil || errors.Is(err, target.ErrUnknown) {
 			t.Errorf("weight %d: %v", weight, err)
 		}
 	}
@@ -74,7 +74,7 @@ func TestAdd(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, a.name())
 	must(t, r.Add(newTarget(t, b.name()+"?weight=3&backup=false")))
-	if err := r.Add(newTarget(t, b.name())); !errors.Is(err, ErrExists) {
+	if err := r.Add(newTarget(t, b.name())); !errors.Is(err, target.ErrExists) {
 		t.Errorf("again: %v", err)
 	}
 	for range 8 {
@@ -171,8 +171,13 @@ func TestRemove(t *testing.T) {
 	if s := r.targetStats(a.name()); s.State != target.StateDraining || !s.Removing || s.Active != 2 {
 		t.Errorf("%+v", s)
 	}
-	if err := r.Add(newTarget(t, a.name())); !errors.Is(err, ErrExists) {
-		t.Errorf("added before it is gone: %v", err)
+	must(t, r.Add(newTarget(t, a.name()))) // before it is gone: taken back
+	if s := r.targetStats(a.name()); s.State == target.StateDraining || s.Removing || s.Active != 2 || len(r.Targets()) != 2 {
+		t.Errorf("%+v", s)
+	}
+	must(t, r.Remove(a.name(), time.Hour))
+	if len(r.Targets()) != 1 {
+		t.Error("one that is to go is there to stay")
 	}
 	first.Close()
 	eventually(t, "one is left", func() bool { return r.targetStats(a.name()).Active == 1 && len(r.log.get()) == 1 })
@@ -204,25 +209,71 @@ func TestRemoveLast(t *testing.T) {
 		return New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}})
 	}
 	r := newRelay()
-	if err := r.Remove(u, 0); !errors.Is(err, ErrLast) {
+	if err := r.Remove(u, 0); !errors.Is(err, target.ErrLast) {
 		t.Errorf("the only one for datagrams: %v", err)
 	}
 	must(t, r.Remove(a, 0))
-	if err := r.Remove(b, 0); !errors.Is(err, ErrLast) {
+	if err := r.Remove(b, 0); !errors.Is(err, target.ErrLast) {
 		t.Errorf("the only one for streams: %v", err)
 	}
 	r = newRelay()
 	must(t, r.Drain(a))
-	if err := r.Remove(b, 0); !errors.Is(err, ErrLast) {
+	if err := r.Remove(b, 0); !errors.Is(err, target.ErrLast) {
 		t.Errorf("the only one that takes: %v", err)
 	}
 	must(t, r.Drain(b))
 	must(t, r.Remove(b, 0))
-	if err := r.Remove(a, 0); !errors.Is(err, ErrLast) {
+	if err := r.Remove(a, 0); !errors.Is(err, target.ErrLast) {
 		t.Errorf("the only one: %v", err)
 	}
 	if got := r.names(); !slices.Equal(got, []string{a, u}) {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestReconfigure: all of a change is made, or nothing.
+func TestReconfigure(t *testing.T) {
+	const a, b, c, u = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80", "tcp://10.0.0.3:80", "udp://10.0.0.1:80"
+	for _, tt := range []struct {
+		name   string
+		before func(*Relay) error
+		change Change
+		err    error
+		want   []string
+	}{
+		{name: "one for another", change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{a, b}, Balance: Random}, want: []string{u, c}},
+		{name: "what is so already", change: Change{Add: []*target.Target{newTarget(t, b)}, Remove: []string{a, c}, Weights: map[string]int{b: 3, c: 2}}, want: []string{b, u}},
+		{name: "the last for streams", change: Change{Remove: []string{a, b}, Balance: Random, Tuning: Tuning{MaxConnections: 7}}, err: target.ErrLast},
+		{name: "the last for datagrams", change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{u}}, err: target.ErrLast},
+		{name: "the last that takes any", before: func(r *Relay) error { return r.Drain(a) },
+			change: Change{Add: []*target.Target{newTarget(t, a)}, Remove: []string{b}}, err: target.ErrLast},
+		{name: "no such balance", change: Change{Remove: []string{a}, Balance: "?"}, err: errors.New("any")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}, Balance: LeastConnections})
+			if tt.before != nil {
+				must(t, tt.before(r))
+			}
+			err := r.Reconfigure(tt.change)
+			if tt.err == nil && err != nil || tt.err != nil && err == nil || tt.err == target.ErrLast && !errors.Is(err, tt.err) {
+				t.Fatalf("error %v, want %v", err, tt.err)
+			}
+			if err != nil {
+				if got := r.names(); !slices.Equal(got, []string{a, b, u}) || r.Stats().Balance != LeastConnections || r.tuned().MaxConnections != 0 {
+					t.Errorf("%v, %v after an error", got, r.Stats().Balance)
+				}
+				return
+			}
+			if got := r.names(); !slices.Equal(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+			if w, ok := tt.change.Weights[b]; ok && r.Stats().Targets[0].Weight != w {
+				t.Errorf("%+v", r.Stats().Targets[0])
+			}
+			if tt.change.Balance != "" && r.Stats().Balance != tt.change.Balance {
+				t.Errorf("balance %s", r.Stats().Balance)
+			}
+		})
 	}
 }
 
@@ -254,7 +305,7 @@ func TestRemoveAfter(t *testing.T) {
 		if got := r.names(); !slices.Equal(got, []string{b}) || p.expiry != nil {
 			t.Errorf("%v", got)
 		}
-		if err := r.Resume(a); !errors.Is(err, ErrUnknown) {
+		if err := r.Resume(a); !errors.Is(err, target.ErrUnknown) {
 			t.Errorf("after its end: %v", err)
 		}
 	})
@@ -444,7 +495,7 @@ func TestChangesUnderLoad(t *testing.T) {
 		})
 	}
 	allowed := func(err error) {
-		if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrExists) {
+		if err != nil && !errors.Is(err, target.ErrUnknown) && !errors.Is(err, target.ErrExists) {
 			t.Error(err)
 		}
 	}

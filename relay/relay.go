@@ -164,8 +164,10 @@ func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Dur
 	return nc, nil
 }
 
-func (r *Relay) groupOf(p *place) *group {
-	if p.t.Address.Scheme == target.SchemeUDP {
+func (r *Relay) groupOf(p *place) *group { return r.groupFor(p.t) }
+
+func (r *Relay) groupFor(t *target.Target) *group {
+	if t.Address.Scheme == target.SchemeUDP {
 		return r.datagrams
 	}
 	return r.streams

@@ -45,6 +45,7 @@ type TargetStats struct {
 	Removing   bool      // it will go
 	Weight     int
 	Backup     bool
+	Most       int    // connections that it may have; 0 for any number
 	Active     int64  // connections now, those being dialled included
 	Total      uint64 // connections made
 	BytesIn    uint64 // to the target
@@ -129,6 +130,7 @@ func (p *place) stats() TargetStats {
 		Removing:    p.leaving.Load(),
 		Weight:      int(p.weight.Load()),
 		Backup:      p.t.Address.Backup,
+		Most:        int(p.most),
 		Active:      p.active.Load(),
 		Total:       p.total.Load(),
 		BytesIn:     p.bytesIn.Load(),

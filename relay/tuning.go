@@ -59,12 +59,20 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 // its patience, a drain its end. A lower limit of connections or sessions refuses those who come from now on, and a new RatePerClient
 // begins with what it allows at once.
 func (r *Relay) Tune(t Tuning) {
-	t = t.withDefaults()
+	r.tune(t)
+	r.wakeServices()
+}
+
+func (r *Relay) tune(t Tuning) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tuneLocked(t)
+}
+
+func (r *Relay) tuneLocked(t Tuning) {
+	t = t.withDefaults()
 	r.tuning.Store(&t)
 	r.clients.tune(&t)
-	r.mu.Unlock()
-	r.wakeServices()
 }
 
 // tuned returns the settings that hold now; nobody changes them.

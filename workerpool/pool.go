@@ -222,12 +222,15 @@ func (p *Pool) nudgeLocked(now time.Time) {
 	}
 }
 
-// Targets returns the targets that are listed now with their state, in the order of the configuration, added ones behind. What
+// Targets returns the targets that are there to stay with their state, in the order of the configuration, added ones behind. What
 // else learns of that state may tell them.
-func (p *Pool) Targets() []*target.Target {
-	var all []*target.Target
+func (p *Pool) Targets() (all []*target.Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, place := range p.roster.Load().places {
-		all = append(all, place.target)
+		if !place.removing {
+			all = append(all, place.target)
+		}
 	}
 	return all
 }

@@ -4,18 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"linesplit/target"
 )
 
-// What [Pool.Add], [Pool.Drain], [Pool.Resume] and [Pool.Remove] refuse with: the errors that they return wrap one of these.
-var (
-	ErrUnknown = errors.New("there is no such target")
-	ErrExists  = errors.New("there is such a target already")
-	ErrLast    = errors.New("it is the last target that takes lines: add or resume another one first")
-	ErrEnding  = errors.New("the last lines are being delivered: targets do not change any more")
-)
+// ErrEnding is what changes of the targets are refused with from when [Pool.Run] has seen the end of its lines.
+var ErrEnding = errors.New("the last lines are being delivered: targets do not change any more")
 
 // roster is which targets there are. A Pool replaces it as a whole, so that workers look at it without a lock; a target that
 // is drained in the meantime refuses those who come too late (place.join).
@@ -54,25 +50,33 @@ func (r *roster) named(name string) *place {
 }
 
 // Add lists another target and, while Run runs, starts its workers. One that is being removed is resumed instead. The error
-// wraps ErrExists where the target is there, draining or not, and ErrEnding from when Run has seen the end of its lines.
+// wraps target.ErrExists where the target is there, draining or not, and ErrEnding from when Run has seen the end of its lines.
 func (p *Pool) Add(a target.Address) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended.Load() {
 		return fmt.Errorf("add target %s: %w", a, ErrEnding)
 	}
+	if !p.addLocked(a) {
+		return fmt.Errorf("add target %s: %w", a, target.ErrExists)
+	}
+	return nil
+}
+
+// addLocked returns false if the target is there.
+func (p *Pool) addLocked(a target.Address) bool {
 	if there := p.roster.Load().named(a.String()); there != nil {
 		if !there.removing {
-			return fmt.Errorf("add target %s: %w", a, ErrExists)
+			return false
 		}
 		p.resumeLocked(there)
-		return nil
+		return true
 	}
 	place := p.newPlace(a)
 	p.listLocked(append(slices.Clone(p.roster.Load().places), place))
 	p.o.Logger.Info("target added", "target", place.target)
 	p.staffLocked(place)
-	return nil
+	return true
 }
 
 // Drain gives the target of that name nothing more: workers that belong to it finish what they write, half-close, wait until all
@@ -83,7 +87,7 @@ func (p *Pool) Add(a target.Address) error {
 // reads on after all, it has those lines too, which are counted as resent.
 //
 // The last target may be drained: then lines wait, and senders feel backpressure, also at the end of all lines. Draining twice is no
-// error. The error wraps ErrUnknown, or ErrEnding from when Run has seen the end of its lines.
+// error. The error wraps target.ErrUnknown, or ErrEnding from when Run has seen the end of its lines.
 func (p *Pool) Drain(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,31 +100,67 @@ func (p *Pool) Drain(name string) error {
 }
 
 // Remove drains the target of that name and then lets go of it and its workers; what it has counted stays in Stats.Removed. It
-// returns at once. Until it is gone the target is listed, and Resume or Add take it back. The error wraps ErrUnknown, ErrLast
-// where no target would be left to take lines, or ErrEnding.
+// returns at once. Until it is gone the target is listed, and Resume or Add take it back. The error wraps target.ErrUnknown,
+// target.ErrLast where no target would be left to take lines, or ErrEnding.
 func (p *Pool) Remove(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	place, err := p.drainable(name)
-	if err == nil && p.lastLocked(place) {
-		err = ErrLast
+	if err == nil && !p.canSpareLocked(name) {
+		err = target.ErrLast
 	}
 	if err != nil {
 		return fmt.Errorf("remove target %s: %w", name, err)
 	}
-	place.removing = true
-	p.drainLocked(place)
+	p.removeLocked(place)
 	return nil
 }
 
+func (p *Pool) removeLocked(place *place) {
+	place.removing = true
+	p.drainLocked(place)
+}
+
+// Reconfigure is Tune, Add and Remove at once, or, if there is an error, nothing of it. What is there already is not added, and
+// what is not there not removed; neither is an error. The error wraps target.ErrLast or ErrEnding.
+func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(add)+len(remove) == 0:
+	case p.ended.Load():
+		return ErrEnding
+	case !p.canSpareLocked(remove...) && !p.anyNewLocked(add):
+		return fmt.Errorf("remove target %s: %w", strings.Join(remove, ", "), target.ErrLast)
+	}
+	p.tuneLocked(t)
+	for _, a := range add {
+		p.addLocked(a)
+	}
+	for _, name := range remove {
+		if place := p.roster.Load().named(name); place != nil {
+			p.removeLocked(place)
+		}
+	}
+	return nil
+}
+
+// anyNewLocked says that one of the targets would take lines if it were added, and takes none now.
+func (p *Pool) anyNewLocked(add []target.Address) bool {
+	return slices.ContainsFunc(add, func(a target.Address) bool {
+		there := p.roster.Load().named(a.String())
+		return there == nil || there.removing
+	})
+}
+
 // Resume undoes Drain and Remove, however far they have come. To resume a target that takes lines is no error. The error wraps
-// ErrUnknown, also where Remove has come to its end.
+// target.ErrUnknown, also where Remove has come to its end.
 func (p *Pool) Resume(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	place := p.roster.Load().named(name)
 	if place == nil {
-		return fmt.Errorf("resume target %s: %w", name, ErrUnknown)
+		return fmt.Errorf("resume target %s: %w", name, target.ErrUnknown)
 	}
 	p.resumeLocked(place) // also at the end: the last lines may be waiting for it
 	return nil
@@ -133,17 +173,20 @@ func (p *Pool) drainable(name string) (*place, error) {
 	if place := p.roster.Load().named(name); place != nil {
 		return place, nil
 	}
-	return nil, ErrUnknown
+	return nil, target.ErrUnknown
 }
 
-// lastLocked says that without the place nobody would take lines, or, where nobody does, that nobody would be left to be resumed.
-func (p *Pool) lastLocked(place *place) bool {
-	for _, other := range p.roster.Load().places {
-		if other != place && !other.removing && (other.takes() || !place.takes()) {
-			return false
+// canSpareLocked says that without these somebody would still take lines or, where nobody does, be left to be resumed.
+func (p *Pool) canSpareLocked(names ...string) bool {
+	var take, left, leftTake bool
+	for _, place := range p.roster.Load().places {
+		take = take || place.takes()
+		if !place.removing && !slices.Contains(names, place.target.String()) {
+			left = true
+			leftTake = leftTake || place.takes()
 		}
 	}
-	return true
+	return left && (leftTake || !take)
 }
 
 func (p *Pool) drainLocked(place *place) {

@@ -443,7 +443,7 @@ func TestDrainTarget(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		r.must(p.Remove(a.target()))
-		r.wantErr(p.Remove(b.target()), ErrLast)
+		r.wantErr(p.Remove(b.target()), target.ErrLast)
 		r.must(p.Add(a.addr))
 		if s := p.Stats().Targets; len(s) != 2 || s[0].Name != b.target() || s[1].State != target.StateUnknown {
 			t.Errorf("%+v", s)
@@ -589,9 +589,9 @@ func TestRemoveTarget(t *testing.T) {
 		if s.Removed.ConfirmedLines == 0 || s.Removed.ConfirmedLines < before.ConfirmedLines || !slices.Equal(s.Removed.Resent, before.Resent) {
 			t.Errorf("removed: %+v, before that: %+v", s.Removed, before)
 		}
-		r.wantErr(r.pool.Resume(a.target()), ErrUnknown)
-		r.wantErr(r.pool.Drain(a.target()), ErrUnknown)
-		r.wantErr(r.pool.Remove(a.target()), ErrUnknown)
+		r.wantErr(r.pool.Resume(a.target()), target.ErrUnknown)
+		r.wantErr(r.pool.Drain(a.target()), target.ErrUnknown)
+		r.wantErr(r.pool.Remove(a.target()), target.ErrUnknown)
 
 		r.must(r.pool.Add(a.addr))
 		for range 30 {
@@ -789,13 +789,13 @@ func TestLastTarget(t *testing.T) {
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
 		r.pass(time.Second)
-		r.wantErr(r.pool.Remove(a.target()), ErrLast) // the other takes no lines
+		r.wantErr(r.pool.Remove(a.target()), target.ErrLast) // the other takes no lines
 		r.must(r.pool.Remove(b.target()))
 		r.pass(time.Second)
-		r.wantErr(r.pool.Remove(a.target()), ErrLast)
+		r.wantErr(r.pool.Remove(a.target()), target.ErrLast)
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
-		r.wantErr(r.pool.Remove(a.target()), ErrLast) // nobody would be left
+		r.wantErr(r.pool.Remove(a.target()), target.ErrLast) // nobody would be left
 		r.must(r.pool.Add(b.addr))
 		r.pass(time.Second)
 		r.must(r.pool.Remove(a.target()))
@@ -810,12 +810,57 @@ func TestLastTarget(t *testing.T) {
 		r.takenBy(a)
 		r.must(r.pool.Remove(a.target()))
 		r.must(r.pool.Drain(b.target()))
-		r.wantErr(r.pool.Remove(b.target()), ErrLast)
+		r.wantErr(r.pool.Remove(b.target()), target.ErrLast)
 		r.must(r.pool.Remove(a.target())) // as ever
 		r.must(r.pool.Resume(b.target()))
 		a.set(func() { a.holdReads = false })
 		r.pass(time.Second)
 		r.wantGone(a)
+		r.finish(time.Second)
+	})
+}
+
+func TestReconfigure(t *testing.T) {
+	settled(t, "all at once", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		b := r.addPeer("b")
+		r.pass(time.Second)
+		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr, a.addr}, []string{a.target(), "tcp://nobody:1"}))
+		r.pass(time.Second)
+		r.wantGone(a)
+		r.takenBy(b)
+		if s := r.pool.settings.Load(); s.StallTimeout != time.Minute {
+			t.Errorf("stall timeout %v", s.StallTimeout)
+		}
+		r.finish(time.Second)
+	})
+	settled(t, "or not at all", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r.pass(time.Second)
+		r.must(r.pool.Drain(b.target()))
+		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr}, []string{a.target()}), target.ErrLast)
+		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, nil, []string{a.target(), b.target()}), target.ErrLast)
+		r.takenBy(a)
+		if s := r.pool.settings.Load(); s.StallTimeout != time.Hour {
+			t.Errorf("stall timeout %v", s.StallTimeout)
+		}
+		r.finish(time.Second)
+		r.wantErr(r.pool.Reconfigure(Tuning{}, nil, []string{a.target()}), ErrEnding)
+		r.must(r.pool.Reconfigure(Tuning{}, nil, nil))
+	})
+	settled(t, "takes back one that is being removed", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		a.set(func() { a.holdReads = true })
+		r.takenBy(a)
+		r.must(r.pool.Remove(a.target()))
+		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Hour}, []target.Address{a.addr}, []string{b.target()}))
+		a.set(func() { a.holdReads = false })
+		r.pass(time.Second)
+		r.wantGone(b)
+		r.takenBy(a)
 		r.finish(time.Second)
 	})
 }
@@ -827,8 +872,8 @@ func TestAddTarget(t *testing.T) {
 		r.pass(time.Second)
 		b := r.addPeer("b")
 		r.must(r.pool.Add(b.addr))
-		r.wantErr(r.pool.Add(b.addr), ErrExists)
-		r.wantErr(r.pool.Add(a.addr), ErrExists)
+		r.wantErr(r.pool.Add(b.addr), target.ErrExists)
+		r.wantErr(r.pool.Add(a.addr), target.ErrExists)
 		synctest.Wait()
 		r.wantDials(b, 2)
 		for range 100 {
@@ -902,7 +947,7 @@ func TestUnknownTarget(t *testing.T) {
 	settled(t, "has no say", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		for _, err := range []error{r.pool.Drain("tcp://x:1"), r.pool.Resume("tcp://x:1"), r.pool.Remove("tcp://x:1")} {
-			r.wantErr(err, ErrUnknown)
+			r.wantErr(err, target.ErrUnknown)
 		}
 		r.finish(time.Second)
 	})
@@ -996,7 +1041,7 @@ func TestTargetsConcurrently(t *testing.T) {
 			all.Go(func() {
 				for k := range 200 {
 					err := act(names[(i+k)%len(names)])
-					if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrExists) && !errors.Is(err, ErrLast) {
+					if err != nil && !errors.Is(err, target.ErrUnknown) && !errors.Is(err, target.ErrExists) && !errors.Is(err, target.ErrLast) {
 						t.Error(err)
 					}
 					time.Sleep(time.Duration(1+(i*k)%50) * time.Millisecond)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"linesplit/target"
 )
 
 // soakSeeds are as many as take about two seconds.
@@ -101,7 +103,7 @@ func (r *rig) change(rnd *rand.Rand) {
 		}
 		r.t.Errorf("%v; listed: %v", err, listed)
 	}
-	known := []error{ErrUnknown}
+	known := []error{target.ErrUnknown}
 	if listed {
 		known = nil
 	}
@@ -111,7 +113,7 @@ func (r *rig) change(rnd *rand.Rand) {
 			p, listed = r.addPeer(string(rune('a'+len(r.peers)))), false
 		}
 		if listed {
-			known = []error{ErrExists}
+			known = []error{target.ErrExists}
 		} else {
 			known = nil
 		}
@@ -121,15 +123,23 @@ func (r *rig) change(rnd *rand.Rand) {
 	case 2, 3:
 		want(r.pool.Resume(p.target()), known...)
 	case 4, 5:
-		want(r.pool.Remove(p.target()), append(known, ErrLast)...)
+		want(r.pool.Remove(p.target()), append(known, target.ErrLast)...)
 	case 6:
-		r.pool.Tune(Tuning{
-			StallTimeout:     time.Duration(1+rnd.IntN(10)) * time.Second,
-			DeadTimeout:      time.Duration(1+rnd.IntN(10)) * time.Second,
-			FailbackInterval: time.Duration(1+rnd.IntN(10)) * time.Second,
-			ResendAge:        time.Duration(1+rnd.IntN(10)) * time.Second,
-			ResendMax:        int64(4000 + rnd.IntN(20_000)),
-		})
+		if other := r.peers[rnd.IntN(len(r.peers))]; other != p {
+			want(r.pool.Reconfigure(anyTuning(rnd), []target.Address{p.addr}, []string{other.target()}), target.ErrLast)
+		}
+	case 7:
+		r.pool.Tune(anyTuning(rnd))
+	}
+}
+
+func anyTuning(rnd *rand.Rand) Tuning {
+	return Tuning{
+		StallTimeout:     time.Duration(1+rnd.IntN(10)) * time.Second,
+		DeadTimeout:      time.Duration(1+rnd.IntN(10)) * time.Second,
+		FailbackInterval: time.Duration(1+rnd.IntN(10)) * time.Second,
+		ResendAge:        time.Duration(1+rnd.IntN(10)) * time.Second,
+		ResendMax:        int64(4000 + rnd.IntN(20_000)),
 	}
 }
 

@@ -45,6 +45,10 @@ type settings struct {
 func (p *Pool) Tune(t Tuning) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.tuneLocked(t)
+}
+
+func (p *Pool) tuneLocked(t Tuning) {
 	p.tuning = t
 	p.adjustLocked()
 	p.nudgeLocked(time.Now())
