@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -85,7 +86,8 @@ func (c *checkCounts) describe(s *admin.TargetStatus) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := c.by[s.Name]; n != nil {
-		s.ChecksPassed, s.ChecksFailed, s.LatencySeconds = n.passed, n.failed, n.took.Seconds()
+		s.ChecksPassed, s.ChecksFailed = n.passed, n.failed
+		s.LatencySeconds = cmp.Or(s.LatencySeconds, n.took.Seconds())
 	}
 }
 

@@ -26,7 +26,7 @@ func (f *forwarder) describe(s *admin.Status) {
 func (f *forwarder) targetStatus(t relay.TargetStats) admin.TargetStatus {
 	s := admin.TargetStatus{
 		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
-		Connections: uint64(max(0, t.Active)), DialErrors: t.DialErrors,
+		Connections: uint64(max(0, t.Active)), DialErrors: t.DialErrors, LatencySeconds: t.Latency.Seconds(),
 		Forward: &admin.TargetForward{
 			Weight: t.Weight, Backup: t.Backup, MaxConnections: uint64(t.Most), Total: t.Total, SentBytes: t.BytesIn, ReceivedBytes: t.BytesOut,
 		},

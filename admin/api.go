@@ -52,6 +52,7 @@ type route struct {
 func (a *api) routes() []route {
 	return []route{
 		{method: "GET", path: "/status", level: toRead, handle: a.getStatus},
+		{method: "GET", path: "/history", level: toRead, handle: a.getHistory},
 		{method: "GET", path: "/ledger", level: toRead, handle: a.getLedger},
 		{method: "GET", path: "/targets", level: toRead, handle: a.getTargets},
 		{method: "GET", path: "/targets/{name}", level: toRead, handle: a.getTarget},

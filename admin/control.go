@@ -163,7 +163,8 @@ type TargetStatus struct {
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	Connections uint64    `json:"connections"` // gauge: open ones to it
 	DialErrors  uint64    `json:"dial_errors"`
-	// LatencySeconds is what the last successful connect or check took; 0: not known.
+	// LatencySeconds is in line mode how long it has lately taken from when lines were read until they were confirmed here; in
+	// connection mode, or where nothing was confirmed yet, what the last successful connect or check took. 0: not known.
 	LatencySeconds float64     `json:"latency_seconds,omitempty"`
 	ChecksPassed   uint64      `json:"checks_passed"`
 	ChecksFailed   uint64      `json:"checks_failed"`
@@ -200,6 +201,23 @@ type TargetForward struct {
 	Total          uint64 `json:"total"`           // connections ever made to it for clients
 	SentBytes      uint64 `json:"sent_bytes"`      // to the target
 	ReceivedBytes  uint64 `json:"received_bytes"`  // from the target
+}
+
+// History is what has been counted in the last five minutes, once a second.
+type History struct {
+	Mode    string    `json:"mode"`    // as in Status
+	Started time.Time `json:"started"` // as in Status
+	Samples []Sample  `json:"samples"` // oldest first
+}
+
+// Sample is a few of a Status's counts.
+type Sample struct {
+	At          time.Time `json:"at"`
+	Received    Amount    `json:"received"`    // from clients; lines in line mode only
+	Confirmed   Amount    `json:"confirmed"`   // line mode
+	SentBytes   uint64    `json:"sent_bytes"`  // to clients; connection mode
+	Connections uint64    `json:"connections"` // gauge: clients connected
+	Waiting     uint64    `json:"waiting"`     // gauge: those that wait for a place at a target
 }
 
 // Connection is one client that is connected.

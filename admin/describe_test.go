@@ -85,7 +85,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 		"Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "TargetRates": TargetRates{}, "TargetLines": TargetLines{},
 		"TargetForward": TargetForward{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
 		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{}, "NewBalance": newBalance{},
-		"Reloaded": reloaded{}, "Problem": problem{},
+		"Reloaded": reloaded{}, "Problem": problem{}, "History": History{}, "Sample": Sample{},
 	} {
 		types[name] = reflect.TypeOf(value)
 	}

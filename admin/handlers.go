@@ -76,6 +76,11 @@ func respond(w http.ResponseWriter, value any) error {
 
 func (a *api) getStatus(w http.ResponseWriter, _ *http.Request) error { return respond(w, a.status()) }
 
+func (a *api) getHistory(w http.ResponseWriter, _ *http.Request) error {
+	s := a.status()
+	return respond(w, History{s.Mode, s.Started, orEmpty(a.pulse.history.all())})
+}
+
 func (a *api) getLedger(w http.ResponseWriter, _ *http.Request) error {
 	s := a.status()
 	if s.Ledger == nil {

@@ -1,36 +1,40 @@
 package admin
 
 import (
+	"slices"
 	"sync"
-	"time"
 )
 
-// rateSamples is over how many samples, and so seconds, rates are taken.
-const rateSamples = 10
+const (
+	rateSamples = 10  // over how many samples, and so seconds, rates are taken
+	pastSamples = 300 // how many History has
+)
 
-// history keeps the counts of the last seconds, so that rates can be taken. Its methods are safe for concurrent use.
+// history keeps the counts of the last seconds. Its methods are safe for concurrent use.
 type history struct {
-	mu      sync.Mutex // protects the field below
+	mu      sync.Mutex // protects the fields below
 	samples []sample   // oldest first, at most rateSamples
+	past    []Sample   // the same for longer, at most pastSamples
 }
 
 // sample is what a Status said at one time.
 type sample struct {
-	at        time.Time
-	received  Amount
-	confirmed Amount
-	sent      uint64
-	accepted  uint64
-	targets   map[string]targetCounts
+	Sample
+	accepted uint64
+	targets  map[string]targetCounts
 }
 
 type targetCounts struct{ lines, bytes, received, connections uint64 }
 
 func sampleOf(s *Status) sample {
-	out := sample{at: s.Now, sent: s.Totals.SentBytes, accepted: s.Totals.Accepted, targets: make(map[string]targetCounts, len(s.Targets))}
-	out.received.Bytes = s.Totals.ReceivedBytes
+	out := sample{
+		Sample:   Sample{At: s.Now, SentBytes: s.Totals.SentBytes, Connections: s.Totals.Connections, Waiting: s.Totals.Waiting},
+		accepted: s.Totals.Accepted,
+		targets:  make(map[string]targetCounts, len(s.Targets)),
+	}
+	out.Received.Bytes = s.Totals.ReceivedBytes
 	if s.Ledger != nil {
-		out.received, out.confirmed = s.Ledger.Received, s.Ledger.Confirmed
+		out.Received, out.Confirmed = s.Ledger.Received, s.Ledger.Confirmed
 	}
 	for i := range s.Targets {
 		out.targets[s.Targets[i].Name] = countsOf(&s.Targets[i])
@@ -53,10 +57,23 @@ func (h *history) add(s *Status) {
 	now := sampleOf(s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.samples) == rateSamples {
-		h.samples = append(h.samples[:0], h.samples[1:]...)
+	h.samples = appendLast(h.samples, now, rateSamples)
+	h.past = appendLast(h.past, now.Sample, pastSamples)
+}
+
+// appendLast appends to a list of at most so many, which loses its first for that.
+func appendLast[T any](list []T, value T, most int) []T {
+	if len(list) == most {
+		list = append(list[:0], list[1:]...)
 	}
-	h.samples = append(h.samples, now)
+	return append(list, value)
+}
+
+// all returns what is remembered, oldest first.
+func (h *history) all() []Sample {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.past)
 }
 
 func (h *history) oldest() (s sample, ok bool) {
@@ -71,7 +88,7 @@ func (h *history) oldest() (s sample, ok bool) {
 // fill sets the rates of a Status. Without a past they stay 0.
 func (h *history) fill(s *Status) {
 	old, ok := h.oldest()
-	seconds := s.Now.Sub(old.at).Seconds()
+	seconds := s.Now.Sub(old.At).Seconds()
 	if !ok || seconds <= 0 {
 		return
 	}
@@ -83,11 +100,11 @@ func (h *history) fill(s *Status) {
 		return float64(after-before) / seconds
 	}
 	s.Rates = Rates{
-		ReceivedLines:  per(old.received.Lines, now.received.Lines),
-		ReceivedBytes:  per(old.received.Bytes, now.received.Bytes),
-		ConfirmedLines: per(old.confirmed.Lines, now.confirmed.Lines),
-		ConfirmedBytes: per(old.confirmed.Bytes, now.confirmed.Bytes),
-		SentBytes:      per(old.sent, now.sent),
+		ReceivedLines:  per(old.Received.Lines, now.Received.Lines),
+		ReceivedBytes:  per(old.Received.Bytes, now.Received.Bytes),
+		ConfirmedLines: per(old.Confirmed.Lines, now.Confirmed.Lines),
+		ConfirmedBytes: per(old.Confirmed.Bytes, now.Confirmed.Bytes),
+		SentBytes:      per(old.SentBytes, now.SentBytes),
 		Accepted:       per(old.accepted, now.accepted),
 	}
 	var sum float64

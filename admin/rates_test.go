@@ -66,11 +66,17 @@ func TestRatesOfConnections(t *testing.T) {
 
 func TestHistoryIsBounded(t *testing.T) {
 	var h history
-	for i := range 100 {
+	const seconds = 2 * pastSamples
+	for i := range seconds {
 		s := statusAt(i, uint64(i))
 		h.add(&s)
 	}
-	if oldest, _ := h.oldest(); len(h.samples) != rateSamples || oldest.received.Lines != 100-rateSamples {
-		t.Errorf("%d samples from %d on", len(h.samples), oldest.received.Lines)
+	if oldest, _ := h.oldest(); len(h.samples) != rateSamples || oldest.Received.Lines != seconds-rateSamples {
+		t.Errorf("%d samples from %d on", len(h.samples), oldest.Received.Lines)
+	}
+	past := h.all()
+	want := Sample{At: began.Add((seconds - 1) * time.Second), Received: Amount{seconds - 1, 10 * (seconds - 1)}, Confirmed: Amount{(seconds - 1) / 2, 5 * (seconds - 1)}, SentBytes: seconds - 1}
+	if diff := cmp.Diff(want, past[len(past)-1]); diff != "" || len(past) != pastSamples || past[0].Received.Lines != seconds-pastSamples {
+		t.Errorf("%d samples from %d on; the last: %s", len(past), past[0].Received.Lines, diff)
 	}
 }

@@ -21,6 +21,7 @@ type place struct {
 
 	total             atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64
+	connect           atomic.Int64 // nanoseconds that the last connect took
 
 	// Anybody may look at these; they change under group.mu only.
 	active   atomic.Int64

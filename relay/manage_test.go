@@ -197,7 +197,7 @@ func TestRemove(t *testing.T) {
 	must(t, r.Add(newTarget(t, a.name())))
 	r.met()
 	r.met()
-	if s := r.targetStats(a.name()); s.Total != 1 {
+	if s := r.targetStats(a.name()); s.Total != 1 || s.Latency <= 0 {
 		t.Errorf("it came again with %+v", s)
 	}
 }

@@ -155,11 +155,13 @@ func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Dur
 		p.t.DialFailed(err)
 		return nil, err
 	}
+	took := time.Since(start)
 	p.t.DialSucceeded()
 	p.total.Add(1)
+	p.connect.Store(int64(took))
 	r.groupOf(p).unreachable(false)
 	if r.o.ConnectSeconds != nil {
-		r.o.ConnectSeconds.Observe(time.Since(start).Seconds())
+		r.o.ConnectSeconds.Observe(took.Seconds())
 	}
 	return nc, nil
 }

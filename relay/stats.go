@@ -51,6 +51,7 @@ type TargetStats struct {
 	BytesIn    uint64 // to the target
 	BytesOut   uint64 // from the target
 	DialErrors uint64
+	Latency    time.Duration // of the last connect that succeeded, TLS handshake included; 0: none has
 	// LastError is what a dial or a check has failed with last, however it went after that; empty for never.
 	LastError   string
 	LastErrorAt time.Time
@@ -136,6 +137,7 @@ func (p *place) stats() TargetStats {
 		BytesIn:     p.bytesIn.Load(),
 		BytesOut:    p.bytesOut.Load(),
 		DialErrors:  p.t.DialErrors(),
+		Latency:     time.Duration(p.connect.Load()),
 		LastError:   own.LastError,
 		LastErrorAt: own.LastErrorAt,
 	}

@@ -154,8 +154,7 @@ const plans = {
 };
 
 // Samples are what the charts are drawn from: at is ms by the server's clock, run says of which run of linesplit, counts has what
-// each series reads, a list for each chart, and values what it shows, null where there is no figure. Oldest first. They are
-// kept over a reload of the page, so that a chart need not begin anew.
+// each series reads, a list for each chart, and values what it shows, null where there is no figure. Oldest first.
 let samples = [];
 
 const closest = 500; // ms between two samples: the first two statuses of a stream may come at once
@@ -189,24 +188,21 @@ function rate(from, to, i, j) {
   return ((to.counts[i][j] - from.counts[i][j]) / (to.at - from.at)) * 1000;
 }
 
-const kept = 'linesplit-samples';
-
-function keepSamples() {
+// recall takes the last minutes of this run from linesplit: the page may not have seen them.
+async function recall() {
+  let history;
   try {
-    if (shown) sessionStorage.setItem(kept, JSON.stringify({ mode: shown.mode, samples }));
+    history = await ask('GET', 'history');
   } catch {
-    // no room, or not allowed: then the charts begin anew
+    return; // then the charts go on as they are
   }
-}
-
-// recallSamples takes what a page before has left, if it was of the same run.
-function recallSamples(status) {
-  try {
-    const old = JSON.parse(sessionStorage.getItem(kept));
-    if (old?.mode === status.mode && old.samples.at(-1)?.run === status.started) samples = old.samples;
-  } catch {
-    // as above
+  const { mode, started } = history;
+  samples = samples.filter((old) => old.run !== started);
+  for (const { at, received, confirmed, sent_bytes, connections, waiting } of history.samples) {
+    const totals = { received_bytes: received.bytes, sent_bytes, connections, waiting };
+    remember({ mode, started, now: at, ledger: { received, confirmed }, totals });
   }
+  drawCharts();
 }
 
 // ---- charts --------------------------------------------------------------------------------------------------------
@@ -855,7 +851,6 @@ let polling = 0; // a timer
 function take(s, how) {
   takenAt = performance.now();
   trouble = '';
-  if (!shown) recallSamples(s);
   remember(s);
   noteChanges(shown, s);
   shown = s;
@@ -874,6 +869,7 @@ function connect() {
   source?.close();
   openedAt = performance.now();
   source = new EventSource(`${api}events`);
+  source.addEventListener('open', recall);
   source.addEventListener('status', (event) => take(JSON.parse(event.data), 'live'));
   source.addEventListener('error', () => {
     if (source.readyState === EventSource.CLOSED) poll(); // else the browser tries again by itself
@@ -927,6 +923,5 @@ byId('token-forget').addEventListener('click', forgetToken);
 byId('message-close').addEventListener('click', closeMessage);
 byId('confirm-yes').addEventListener('click', () => byId('confirm').close('yes'));
 byId('confirm-no').addEventListener('click', () => byId('confirm').close('no'));
-window.addEventListener('pagehide', keepSamples);
 connect();
 setInterval(watch, 1000);

@@ -79,12 +79,19 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 
 func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	table(w, func(row func(...string)) {
-		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "WINDOW", "WEIGHT", "LAST ERROR")
+		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "LATENCY", "WINDOW", "WEIGHT", "LAST ERROR")
 		for _, t := range all {
 			row(t.Name, t.State, since(t.Since), number(t.Connections), rate(t.Rates.Lines, t.Rates.Bytes),
-				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", window(t), weightOf(t), lastError(t))
+				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", latency(t), window(t), weightOf(t), lastError(t))
 		}
 	})
+}
+
+func latency(t admin.TargetStatus) string {
+	if t.LatencySeconds == 0 {
+		return "-"
+	}
+	return humanize.SIWithDigits(t.LatencySeconds, 1, "s")
 }
 
 func window(t admin.TargetStatus) string {

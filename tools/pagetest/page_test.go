@@ -49,6 +49,7 @@ func TestLineMode(t *testing.T) {
 		b.shows(cell(second.name(), "state"), "up")
 		b.shows(cell(first.name(), "connections"), "2")
 		b.shows(cell(first.name(), "rate"), "lines/s")
+		b.wait(`/[1-9].* (ms|s)$/.test(document.querySelector(%s).innerText)`, cell(first.name(), "latency"))
 		b.wait(`parseInt(document.querySelector(%s).innerText) > 0`, cell(second.name(), "share"))
 		for _, label := range []string{"Received", "Confirmed", "In flight", "Queued", "Dropped", "Resent"} {
 			b.shows("#ledger", label)
@@ -81,6 +82,16 @@ func TestLineMode(t *testing.T) {
 		b.wait(`parseInt(document.querySelector(%s).innerText) > 0`, cell(second.name(), "share"))
 		b.wait(`document.title === "linesplit"`)
 		b.quiet()
+	})
+
+	step("a page that is opened later shows what was before", func(t *testing.T) {
+		later := open(t, p.page())
+		later.wait(`(() => {
+			const curve = document.querySelector(".chart path.first");
+			const at = (curve?.getAttribute("d").match(/[ML][\d.]+/g) ?? []).map((step) => Number(step.slice(1)));
+			const seconds = ((at.at(-1) - at[0]) / curve?.closest("svg").viewBox.baseVal.width) * 60;
+			return seconds > performance.now() / 1000 + 2; // more than the page has seen
+		})()`)
 	})
 
 	step("no token, wrong token", func(t *testing.T) {
