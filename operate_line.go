@@ -65,7 +65,7 @@ func refusedBy(counts []admin.Count) (all []admin.RefusedBy) {
 func (p *pipeline) targetStatus(t workerpool.TargetStats) admin.TargetStatus {
 	s := admin.TargetStatus{
 		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
-		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.Latency.Seconds(),
+		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.RoundTrip.Seconds(),
 		Lines: &admin.TargetLines{
 			Confirmed: admin.Amount{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes},
 			Retained:  amountOf(t.RetainedLines, t.RetainedBytes),

@@ -163,8 +163,8 @@ type TargetStatus struct {
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	Connections uint64    `json:"connections"` // gauge: open ones to it
 	DialErrors  uint64    `json:"dial_errors"`
-	// LatencySeconds is in line mode how long it has lately taken from when lines were read until they were confirmed here; in
-	// connection mode, or where nothing was confirmed yet, what the last successful connect or check took. 0: not known.
+	// LatencySeconds is in line mode the round-trip time that TCP measures on a connection to it (tcpi_rtt), and in connection mode
+	// what the last connect took; where there is none, what the last successful check took. 0: not known.
 	LatencySeconds float64     `json:"latency_seconds,omitempty"`
 	ChecksPassed   uint64      `json:"checks_passed"`
 	ChecksFailed   uint64      `json:"checks_failed"`

@@ -229,6 +229,8 @@ func (c *Conn) Progress() Progress {
 		Err:     c.end.err,
 		Over:    c.end.closed && c.end.err == nil,
 		Proven:  c.provenLocked(),
+
+		RoundTrip: c.counts.roundTrip,
 	}
 }
 

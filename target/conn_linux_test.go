@@ -150,6 +150,9 @@ func TestUnreadRises(t *testing.T) {
 	if p.Read > read {
 		t.Errorf("Read = %d, the peer has read %d", p.Read, read)
 	}
+	if p.RoundTrip <= 0 {
+		t.Errorf("RoundTrip = %v", p.RoundTrip)
+	}
 	if p.Silent > time.Second { // a probe may be under way
 		t.Errorf("Silent = %v though the peer answers", p.Silent)
 	}

@@ -33,6 +33,7 @@ func countTCP(fd int) (kernelCounts, error) {
 		closed:      info.State == stateClose,
 		unanswered:  info.Retransmits > 0 || info.Probes > 0,
 		lastAckSeen: time.Duration(info.Last_ack_recv) * time.Millisecond,
+		roundTrip:   time.Duration(info.Rtt) * time.Microsecond,
 	}, nil
 }
 

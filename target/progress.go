@@ -33,6 +33,8 @@ type Progress struct {
 	Blind bool
 	// Silent is for how long retransmissions or probes have gone unanswered. A peer under backpressure answers them.
 	Silent time.Duration
+	// RoundTrip is TCP's smoothed round-trip time (RFC 6298), 0 where there is none.
+	RoundTrip time.Duration
 	// FIN says that the peer has ended its direction, or, with TLS, has said that it will.
 	FIN bool
 	// Over says that both directions have ended without an error: nothing more will be known.
@@ -57,6 +59,7 @@ type kernelCounts struct {
 	reset       bool          // Unix: the peer has closed with data unread
 	unanswered  bool          // a retransmission or a probe is waiting for its answer
 	lastAckSeen time.Duration // how long ago the last acknowledgement came
+	roundTrip   time.Duration // smoothed
 }
 
 const (

@@ -63,6 +63,9 @@ func (f *flight) write(s segment, waiting func() error) error {
 func (f *flight) look(now time.Time, stuckAfter time.Duration) {
 	before := f.arrived()
 	f.seen = f.conn.Progress()
+	if f.seen.RoundTrip > 0 {
+		f.place.roundTrip.Store(int64(f.seen.RoundTrip))
+	}
 	if f.arrived() > before || f.arrived() == f.next {
 		f.ackedAt = now
 	}

@@ -26,7 +26,7 @@ type TargetStats struct {
 	Removing       bool   // it is being drained to be removed
 	LastError      string // of a dial, a check or a connection, whatever came after it; empty: there was none
 	LastErrorAt    time.Time
-	Latency        time.Duration // from when lines were read until they were confirmed here, a mean of the last few; 0: none were
+	RoundTrip      time.Duration // of TCP, as of the last look at any of its connections; 0: not known
 	Connections    int
 	RetainedLines  int64 // in the windows of its connections, as of the last look at each, a moment ago
 	RetainedBytes  int64
@@ -68,23 +68,9 @@ type place struct {
 	unacknowledged, unread       counter
 	windows                      amount
 	words                        limiter
-	latency                      mean
+	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	lasted                       atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
 }
-
-// mean is of the last few durations, the newest an eighth of it. Zero means that there were none. It is safe for concurrent use; of two
-// observations at the same moment one may not count.
-type mean struct{ ns atomic.Int64 }
-
-func (m *mean) observe(d time.Duration) {
-	was := m.ns.Load()
-	if was == 0 {
-		was = int64(d)
-	}
-	m.ns.Store(was + (int64(d)-was)/8)
-}
-
-func (m *mean) value() time.Duration { return time.Duration(m.ns.Load()) }
 
 // counter is a tally that many goroutines add to.
 type counter struct{ lines, bytes atomic.Uint64 }
@@ -118,7 +104,7 @@ func (p *place) stats() TargetStats {
 	s := p.counts()
 	s.Name = p.target.String()
 	s.Up = !p.target.Ejected() && (p.target.Connections() > 0 || !p.target.Down())
-	s.Connections, s.Latency = p.target.Connections(), p.latency.value()
+	s.Connections, s.RoundTrip = p.target.Connections(), time.Duration(p.roundTrip.Load())
 	s.RetainedLines, s.RetainedBytes = p.windows.lines.Load(), p.windows.bytes.Load()
 	status := p.target.Status()
 	s.LastError, s.LastErrorAt = status.LastError, status.LastErrorAt

@@ -412,7 +412,7 @@ func (w *worker) release(f *flight, pos uint64) {
 	for !f.window.empty() && f.window.oldest().end <= pos {
 		s := f.window.pop()
 		t.add(s.tally())
-		w.confirmed(f.place, s.buf)
+		w.confirmed(s.buf)
 	}
 	if t.lines == 0 {
 		return
@@ -430,11 +430,10 @@ func (w *worker) cap(f *flight, windowMax int64) {
 	}
 }
 
-func (w *worker) confirmed(at *place, b *linebuf.Buffer) {
-	if w.unobserved++; w.unobserved%observeEvery == 1 { // the first, too
-		took := time.Since(b.Read)
-		at.latency.observe(took)
-		w.pool.o.ConfirmSeconds.Observe(took.Seconds())
+func (w *worker) confirmed(b *linebuf.Buffer) {
+	if w.unobserved++; w.unobserved >= observeEvery {
+		w.unobserved = 0
+		w.pool.o.ConfirmSeconds.Observe(time.Since(b.Read).Seconds())
 	}
 	w.pool.buffers.Put(b)
 }
