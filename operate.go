@@ -44,12 +44,14 @@ type controller struct {
 	started time.Time
 	again   func() (config, error) // reads the configuration anew
 
+	reloading chan struct{} // holds one while a reload goes on; it is not held up by mu, nor does it hold up those who change something else
+
 	mu  sync.Mutex             // held by whoever changes something
 	cfg atomic.Pointer[config] // what is in force, but for what the API has changed; replaced as a whole, under mu
 }
 
 func newController(cfg config, mode operated, in *inbound, ready func() (bool, string), logger *logs) *controller {
-	c := &controller{mode: mode, in: in, ready: ready, logger: logger, started: time.Now(), again: cfg.again}
+	c := &controller{mode: mode, in: in, ready: ready, logger: logger, started: time.Now(), again: cfg.again, reloading: make(chan struct{}, 1)}
 	c.cfg.Store(&cfg)
 	return c
 }
@@ -133,13 +135,14 @@ func asAdmin(err error) error {
 
 // Reload implements admin.Control: what has changed in the file, or the environment, is changed here, and all else is left as it is; a
 // target that was drained or added by hand, for one.
-func (c *controller) Reload(context.Context) (changed, needRestart []string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	next, err := c.again()
+func (c *controller) Reload(ctx context.Context) (changed, needRestart []string, err error) {
+	next, err := c.read(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
+	defer c.readable()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	old := *c.cfg.Load()
 	if next.Mode != old.Mode { // nothing of the one is of use in the other
 		return nil, []string{"mode"}, nil
@@ -158,6 +161,41 @@ func (c *controller) Reload(context.Context) (changed, needRestart []string, err
 	return changed, needRestart, nil
 }
 
+// read returns the configuration as it is now, and keeps other reloads out until readable is called. It gives up when ctx ends: a file may
+// have become a pipe, or be on a disk that does not answer. The goroutine that waits for it is left behind then, and keeps others out until
+// that file has answered.
+func (c *controller) read(ctx context.Context) (config, error) {
+	select {
+	case c.reloading <- struct{}{}:
+	case <-ctx.Done():
+		return config{}, errors.New("another reload still waits for a file: is one of those that the configuration names a pipe, or on a disk that does not answer?")
+	}
+	type answer struct {
+		cfg config
+		err error
+	}
+	answers := make(chan answer)
+	go func() {
+		cfg, err := c.again()
+		select {
+		case answers <- answer{cfg, err}:
+		case <-ctx.Done():
+			c.readable()
+		}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			c.readable()
+		}
+		return a.cfg, a.err
+	case <-ctx.Done():
+		return config{}, errors.New("a file of the configuration cannot be read in time: is one of them a pipe, or on a disk that does not answer?")
+	}
+}
+
+func (c *controller) readable() { <-c.reloading }
+
 func (c *controller) adoptLocked(old, next config) error {
 	if err := c.mode.adopt(old, next); err != nil {
 		return err
@@ -170,6 +208,15 @@ func (c *controller) adoptLocked(old, next config) error {
 	return nil
 }
 
+// reloadPatience is how long a file of the configuration may take to be read.
+const reloadPatience = 20 * time.Second
+
+func (c *controller) reloadWithin(ctx context.Context, patience time.Duration) (changed, needRestart []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return c.Reload(ctx)
+}
+
 // reloadOn reloads whenever hangup brings something, until ctx ends.
 func (c *controller) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 	for {
@@ -179,7 +226,7 @@ func (c *controller) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 		case <-hangup:
 		}
 		tellReloading(c.logger.Logger)
-		changed, needRestart, err := c.Reload(ctx)
+		changed, needRestart, err := c.reloadWithin(ctx, reloadPatience)
 		level := slog.LevelInfo
 		switch {
 		case err != nil:

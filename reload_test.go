@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"linesplit/admin"
 	"linesplit/listen"
@@ -195,5 +196,26 @@ func TestChangesBetweenTargets(t *testing.T) {
 	}
 	if weights := reweighted(old, next); !maps.Equal(weights, map[string]int{"tcp://b:1": 3}) {
 		t.Errorf("weights %v", weights)
+	}
+}
+
+// A configuration that cannot be read, since a file of it has become a pipe for one, holds up nothing but reloads.
+func TestReloadThatNobodyAnswers(t *testing.T) {
+	c, mode, next := reloader(t, "-target", "10.0.0.1:1")
+	*next = []string{"-target", "10.0.0.2:1"}
+	hangs, read := make(chan struct{}), c.again
+	c.again = func() (config, error) { <-hangs; return read() }
+	for range 2 { // the second waits for the first
+		if _, _, err := c.reloadWithin(t.Context(), time.Millisecond); !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "a pipe") {
+			t.Errorf("Reload = %v, want to know what may be wrong", err)
+		}
+	}
+	if !c.mu.TryLock() {
+		t.Fatal("nothing else can be changed")
+	}
+	c.mu.Unlock()
+	close(hangs)
+	if changed, _, err := c.Reload(t.Context()); err != nil || len(changed) != 1 || len(mode.adopted) != 1 {
+		t.Errorf("Reload = %v, %v, adopted %d times; want the one of now", changed, err, len(mode.adopted))
 	}
 }
