@@ -168,7 +168,7 @@ func (f *forwarder) snapshot() admin.Forwarded {
 		})
 	}
 	if r := s.Removed; r.Targets > 0 {
-		out.Targets = append(out.Targets, admin.ForwardTarget{Name: removedTargets, Total: r.Total, Received: r.BytesOut, Sent: r.BytesIn, DialErrors: r.DialErrors})
+		out.Targets = append(out.Targets, admin.ForwardTarget{Name: removedTargets, Removed: true, Total: r.Total, Received: r.BytesOut, Sent: r.BytesIn, DialErrors: r.DialErrors})
 	}
 	return out
 }

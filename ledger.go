@@ -37,7 +37,7 @@ func (p *pipeline) snapshot() admin.Snapshot {
 		s.Targets = append(s.Targets, adminTarget(t))
 	}
 	if removed := adminTarget(out.Removed); anything(removed) {
-		removed.Name = removedTargets
+		removed.Name, removed.Removed = removedTargets, true
 		s.Targets = append(s.Targets, removed)
 	}
 	return s

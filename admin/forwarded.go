@@ -18,6 +18,7 @@ type Forwarded struct {
 // ForwardTarget is Target for connection mode. Received is what came from the target, Sent what went to it.
 type ForwardTarget struct {
 	Name           string // the address: it becomes a label
+	Removed        bool   // as in Target
 	Up             bool   // gauge: not known to be down
 	Connections    int64  // gauge
 	Total          uint64 // connections ever made for clients
@@ -63,7 +64,9 @@ func addForwardTargets(c *collector[Forwarded]) {
 	add := func(name, help string, kind prometheus.ValueType, value func(ForwardTarget) float64) {
 		c.add(name, help, []string{"target"}, kind, func(f *Forwarded, emit emitter) {
 			for _, t := range f.Targets {
-				emit(value(t), t.Name)
+				if !t.Removed || kind == prometheus.CounterValue {
+					emit(value(t), t.Name)
+				}
 			}
 		})
 	}

@@ -91,7 +91,9 @@ func (c lineCollector) dropped(name, help string, value func(Dropped) uint64) {
 func (c lineCollector) target(name, help string, kind prometheus.ValueType, value func(Target) float64) {
 	c.add(name, help, []string{"target"}, kind, func(s *Snapshot, emit emitter) {
 		for _, t := range s.Targets {
-			emit(value(t), t.Name)
+			if !t.Removed || kind == prometheus.CounterValue { // one that is gone is not down
+				emit(value(t), t.Name)
+			}
 		}
 	})
 }

@@ -144,3 +144,21 @@ func TestConfirmationDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations per Observe", n)
 	}
 }
+
+// What targets that were removed have counted stays in the sums; a state they do not have, and nobody is to be told that they are down.
+func TestRemovedTargetsAreCountsAlone(t *testing.T) {
+	for name, o := range map[string]Options{
+		"lines":       {Source: func() Snapshot { return Snapshot{Targets: []Target{{Name: "removed", Removed: true, ConfirmedLines: 3}}} }},
+		"connections": {Forwarded: func() Forwarded { return Forwarded{Targets: []ForwardTarget{{Name: "removed", Removed: true, Total: 3}}} }},
+	} {
+		text := body(t, get(t, New(o), "GET", "/metrics"))
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, `"removed"`) && !strings.Contains(line, "_total{") {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+		if !strings.Contains(text, `_total{target="removed"} 3`) {
+			t.Errorf("%s: the count is missing", name)
+		}
+	}
+}

@@ -48,6 +48,7 @@ type Dropped struct {
 // Target is what there is to know of one target.
 type Target struct {
 	Name        string // the address: it becomes a label
+	Removed     bool   // it is the sum over targets that are gone: it has counts alone, and no gauges
 	Up          bool   // gauge: not known to be down
 	Connections int    // gauge: open connections to it
 
