@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,8 +54,9 @@ func runChecks(soft context.Context, checker *health.Checker) (stop func()) {
 
 // checkCounts counts how checks have ended. The zero value is ready; its methods are safe for concurrent use.
 type checkCounts struct {
-	mu sync.Mutex
-	by map[string]*checkCount // by target
+	mu      sync.Mutex
+	by      map[string]*checkCount // by target
+	removed checkCount             // those of targets that were removed, in sum
 }
 
 type checkCount struct {
@@ -81,6 +83,19 @@ func (c *checkCounts) observe(t *target.Target, ok bool, took time.Duration) {
 	}
 }
 
+// keep adds what was counted for all but these targets to one sum: those that come and go are not remembered for ever.
+func (c *checkCounts) keep(targets []*target.Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, n := range c.by {
+		if !slices.ContainsFunc(targets, func(t *target.Target) bool { return t.String() == name }) {
+			c.removed.passed += n.passed
+			c.removed.failed += n.failed
+			delete(c.by, name)
+		}
+	}
+}
+
 // describe fills in what the checks of a target have shown.
 func (c *checkCounts) describe(s *admin.TargetStatus) {
 	c.mu.Lock()
@@ -96,6 +111,9 @@ func (c *checkCounts) counts() (all []admin.Checks) {
 	defer c.mu.Unlock()
 	for name, n := range c.by {
 		all = append(all, admin.Checks{Target: name, Failed: n.failed, Passed: n.passed})
+	}
+	if n := c.removed; n.passed+n.failed > 0 {
+		all = append(all, admin.Checks{Target: removedTargets, Failed: n.failed, Passed: n.passed})
 	}
 	return all
 }

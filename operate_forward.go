@@ -47,9 +47,11 @@ func (f *forwarder) addTarget(a target.Address) error {
 	return f.watched(f.relay.Add(f.newTarget(a, int(f.fall.Load()))))
 }
 
-// watched passes on err, after it has seen to it that those targets are checked that stay.
+// watched passes on err, after it has seen to it that those targets are checked, and remembered, that stay.
 func (f *forwarder) watched(err error) error {
-	f.checker.Watch(f.relay.Targets())
+	stay := f.relay.Targets()
+	f.checker.Watch(stay)
+	f.checks.keep(stay)
 	return err
 }
 

@@ -93,7 +93,9 @@ func (p *pipeline) addTarget(a target.Address) error { return p.settled(p.pool.A
 func (p *pipeline) settled(err error) error {
 	p.tuneSplitter()
 	if p.checker != nil {
-		p.checker.Watch(p.pool.Targets())
+		stay := p.pool.Targets()
+		p.checker.Watch(stay)
+		p.checks.keep(stay)
 	}
 	return err
 }

@@ -148,8 +148,12 @@ func TestConfirmationDoesNotAllocate(t *testing.T) {
 // What targets that were removed have counted stays in the sums; a state they do not have, and nobody is to be told that they are down.
 func TestRemovedTargetsAreCountsAlone(t *testing.T) {
 	for name, o := range map[string]Options{
-		"lines":       {Source: func() Snapshot { return Snapshot{Targets: []Target{{Name: "removed", Removed: true, ConfirmedLines: 3}}} }},
-		"connections": {Forwarded: func() Forwarded { return Forwarded{Targets: []ForwardTarget{{Name: "removed", Removed: true, Total: 3}}} }},
+		"lines": {Source: func() Snapshot {
+			return Snapshot{Targets: []Target{{Name: "removed", Removed: true, ConfirmedLines: 3}}}
+		}},
+		"connections": {Forwarded: func() Forwarded {
+			return Forwarded{Targets: []ForwardTarget{{Name: "removed", Removed: true, Total: 3}}}
+		}},
 	} {
 		text := body(t, get(t, New(o), "GET", "/metrics"))
 		for line := range strings.Lines(text) {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -9,6 +10,8 @@ import (
 
 	"linesplit/target"
 )
+
+var errLeaving = errors.New("it is about to be removed, and its options were others: add it again when it is gone")
 
 // mostWeight is as in a target's address.
 const mostWeight = 1_000_000
@@ -23,35 +26,55 @@ type service interface {
 	connections(most int) []Connection
 }
 
-// Add gives t its share of the connections from the next client on. It comes behind the others in Stats. One of that name that is being
-// removed is resumed instead, with what it has counted. The error wraps target.ErrExists if there is one that is not.
+// Add gives t its share of the connections from the next client on. It comes behind the others in Stats. The error wraps
+// target.ErrExists if there is a target of that name. One that is about to be removed is resumed instead, with t's weight and all else
+// as it was: t is not used then, and may differ in nothing else.
 func (r *Relay) Add(t *target.Target) error {
-	if !r.add(t) {
-		return fmt.Errorf("add target %s: %w", t, target.ErrExists)
+	if err := r.add(t); err != nil {
+		return fmt.Errorf("add target %s: %w", t, err)
 	}
 	r.wakeServices()
 	return nil
 }
 
-func (r *Relay) add(t *target.Target) bool {
+func (r *Relay) add(t *target.Target) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.addLocked(t)
+	if err := r.addableLocked(t); err != nil {
+		return err
+	}
+	r.addLocked(t)
+	return nil
 }
 
-// addLocked returns false if the target is there.
-func (r *Relay) addLocked(t *target.Target) bool {
+// addableLocked says what speaks against adding t. What else than its weight a target that is about to go had otherwise would need
+// another place, and the old one has connections.
+func (r *Relay) addableLocked(t *target.Target) error {
+	p := r.namedLocked(t.String())
+	if p == nil {
+		return nil
+	}
+	was, is := p.t.Address, t.Address
+	was.Weight, is.Weight = 0, 0
+	switch {
+	case !p.leaving.Load():
+		return target.ErrExists
+	case was != is:
+		return errLeaving
+	}
+	return nil
+}
+
+// addLocked is for a target that is addable.
+func (r *Relay) addLocked(t *target.Target) {
 	if p := r.namedLocked(t.String()); p != nil {
-		if !p.leaving.Load() {
-			return false
-		}
+		r.groupOf(p).setWeight(p, int64(t.Address.Share()))
 		r.resumeLocked(p)
-		return true
+		return
 	}
 	p := newPlace(t)
 	r.log(p, "target added")
 	r.placeInLocked(p)
-	return true
 }
 
 // placeInLocked puts p behind those that are there.
@@ -138,7 +161,8 @@ type Change struct {
 	Weights map[string]int // by name, from 1 to 1,000,000
 }
 
-// Reconfigure makes all of a change or, if there is an error, nothing of it. The error wraps target.ErrLast, or is ParseBalance's.
+// Reconfigure makes all of a change or, if there is an error, nothing of it. The error wraps target.ErrLast, or is ParseBalance's, or
+// that of Add for a target that is about to be removed.
 func (r *Relay) Reconfigure(c Change) error {
 	if err := r.reconfigure(c); err != nil {
 		return err
@@ -150,15 +174,8 @@ func (r *Relay) Reconfigure(c Change) error {
 func (r *Relay) reconfigure(c Change) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.Balance != "" {
-		if _, err := ParseBalance(c.Balance); err != nil {
-			return err
-		}
-	}
-	for _, g := range []*group{r.streams, r.datagrams} {
-		if !r.canSpareLocked(g, c.Add, c.Remove...) {
-			return fmt.Errorf("remove target %s: %w", strings.Join(c.Remove, ", "), target.ErrLast)
-		}
+	if err := r.judgeLocked(&c); err != nil {
+		return err
 	}
 	r.tuneLocked(c.Tuning)
 	if c.Balance != "" {
@@ -175,6 +192,32 @@ func (r *Relay) reconfigure(c Change) error {
 	for name, weight := range c.Weights {
 		if p := r.namedLocked(name); p != nil {
 			r.groupOf(p).setWeight(p, int64(weight))
+		}
+	}
+	return nil
+}
+
+// judgeLocked says what speaks against a change, and takes out of it what is there already.
+func (r *Relay) judgeLocked(c *Change) error {
+	if c.Balance != "" {
+		if _, err := ParseBalance(c.Balance); err != nil {
+			return err
+		}
+	}
+	var add []*target.Target
+	for _, t := range c.Add {
+		switch err := r.addableLocked(t); err {
+		case nil:
+			add = append(add, t)
+		case target.ErrExists:
+		default:
+			return fmt.Errorf("add target %s: %w", t, err)
+		}
+	}
+	c.Add = add
+	for _, g := range []*group{r.streams, r.datagrams} {
+		if !r.canSpareLocked(g, c.Add, c.Remove...) {
+			return fmt.Errorf("remove target %s: %w", strings.Join(c.Remove, ", "), target.ErrLast)
 		}
 	}
 	return nil
@@ -241,8 +284,8 @@ func (r *Relay) namedLocked(name string) *place {
 	return nil
 }
 
-// canSpareLocked says that of a kind some target stays, and takes clients if one does now, when some come and others go. A kind that
-// has no targets needs none.
+// canSpareLocked says that of a kind some target stays, and takes clients if one does now, when some are added and others go. A kind
+// that has no targets needs none.
 func (r *Relay) canSpareLocked(g *group, come []*target.Target, gone ...string) bool {
 	var take, left, leftTake bool
 	for _, p := range g.all() {
@@ -253,7 +296,7 @@ func (r *Relay) canSpareLocked(g *group, come []*target.Target, gone ...string) 
 		}
 	}
 	for _, t := range come {
-		if p := r.namedLocked(t.String()); r.groupFor(t) == g && (p == nil || p.leaving.Load()) {
+		if r.groupFor(t) == g {
 			left, leftTake = true, true
 		}
 	}

@@ -171,11 +171,6 @@ func TestRemove(t *testing.T) {
 	if s := r.targetStats(a.name()); s.State != target.StateDraining || !s.Removing || s.Active != 2 {
 		t.Errorf("%+v", s)
 	}
-	must(t, r.Add(newTarget(t, a.name()))) // before it is gone: taken back
-	if s := r.targetStats(a.name()); s.State == target.StateDraining || s.Removing || s.Active != 2 || len(r.Targets()) != 2 {
-		t.Errorf("%+v", s)
-	}
-	must(t, r.Remove(a.name(), time.Hour))
 	if len(r.Targets()) != 1 {
 		t.Error("one that is to go is there to stay")
 	}
@@ -199,6 +194,28 @@ func TestRemove(t *testing.T) {
 	r.met()
 	if s := r.targetStats(a.name()); s.Total != 1 || s.Latency <= 0 {
 		t.Errorf("it came again with %+v", s)
+	}
+}
+
+// TestAddTakesBack: who adds what is about to be removed wants it to stay.
+func TestAddTakesBack(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{}, a.name(), b.name())
+	c := r.met()
+	must(t, r.Remove(a.name(), time.Hour))
+	otherKind := newTarget(t, a.name()+"?backup=true")
+	if err := r.Add(otherKind); err == nil || errors.Is(err, target.ErrExists) {
+		t.Errorf("as another kind: %v", err)
+	}
+	if err := r.Reconfigure(Change{Add: []*target.Target{otherKind}, Balance: Random}); err == nil || r.Stats().Balance == Random {
+		t.Errorf("as another kind: %v, %s", err, r.Stats().Balance)
+	}
+	must(t, r.Add(newTarget(t, a.name()+"?weight=3")))
+	exchange(t, c, "still there")
+	c.Close()
+	eventually(t, "its connection has ended", func() bool { return len(r.log.get()) == 1 })
+	if s := r.targetStats(a.name()); s.State != target.StateUp || s.Removing || s.Weight != 3 || s.Total != 1 || len(r.Targets()) != 2 {
+		t.Errorf("%+v", s)
 	}
 }
 
