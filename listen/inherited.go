@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // Inherited are the sockets that systemd has opened and handed down, each under the FileDescriptorName of its socket unit
@@ -100,6 +101,9 @@ func adopt(f *os.File, config *tls.Config, guard *Guard, datagrams bool) (net.Li
 	defer f.Close()
 	if ln, err := net.FileListener(f); err == nil {
 		ln, err := adoptListener(ln, config, guard)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", f.Name(), err)
+		}
 		return ln, nil, err
 	}
 	pc, err := net.FilePacketConn(f)
@@ -119,6 +123,10 @@ func adopt(f *os.File, config *tls.Config, guard *Guard, datagrams bool) (net.Li
 }
 
 func adoptListener(ln net.Listener, config *tls.Config, guard *Guard) (net.Listener, error) {
+	if err := checkListener(ln); err != nil {
+		ln.Close()
+		return nil, err
+	}
 	switch ln := ln.(type) {
 	case *net.TCPListener:
 		return serveTCP(ln, config, guard), nil
@@ -132,4 +140,15 @@ func adoptListener(ln net.Listener, config *tls.Config, guard *Guard) (net.Liste
 	}
 	ln.Close()
 	return nil, fmt.Errorf("a listener on %s cannot be used", ln.Addr().Network())
+}
+
+// checkListener refuses what would lose lines, or never bring any.
+func checkListener(ln net.Listener) error {
+	if socket, ok := ln.(syscall.Conn); !ok || !listens(socket) {
+		return errors.New("not a listening socket: its unit wants Accept=no")
+	}
+	if ln.Addr().Network() == "unixpacket" { // what does not fit into the buffer that is read into is thrown away
+		return errors.New("a socket of packets, of which no more would be read than fits: want ListenStream=, not ListenSequentialPacket=")
+	}
+	return nil
 }
