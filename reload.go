@@ -81,6 +81,13 @@ func (c config) keeping(old config, names []string) config {
 	if !old.canFollow("health", c) {
 		c.Health = old.Health
 	}
+	c.Targets = slices.Clone(c.Targets)
+	for i, is := range c.Targets {
+		if j := find(old.Targets, is); j >= 0 { // and what it needs a restart for is named again the next time
+			c.Targets[i] = old.Targets[j]
+			c.Targets[i].Weight = is.Weight
+		}
+	}
 	c.TargetTLS.MinVersion, c.Connections, c.Memory = old.TargetTLS.MinVersion, old.Connections, old.Memory
 	return c
 }
@@ -116,11 +123,12 @@ func changesBetween(old, next []target.Address) (add []target.Address, remove []
 	return add, remove
 }
 
-// reweighted returns the weights that differ, by the names of their targets.
+// reweighted returns the weights that differ, by the names of their targets; those of new ones, too, which may have been added by hand
+// with another.
 func reweighted(old, next []target.Address) map[string]int {
 	weights := make(map[string]int)
 	for _, a := range next {
-		if i := find(old, a); i >= 0 && old[i].Share() != a.Share() {
+		if i := find(old, a); i < 0 || old[i].Share() != a.Share() {
 			weights[a.String()] = a.Share()
 		}
 	}

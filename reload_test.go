@@ -83,9 +83,9 @@ func TestReload(t *testing.T) {
 			if tt.changed == "" && !slices.Equal(before, c.Config()) {
 				t.Errorf("what is shown has changed from\n%v to\n%v", before, c.Config())
 			}
-			again, _, err := c.Reload(t.Context()) // what has been done is not done again
-			if len(again) > 0 {
-				t.Errorf("a second reload changes %v, %v", again, err)
+			again, stillNeeded, err := c.Reload(t.Context()) // what has been done is not done again, and what has not is not forgotten
+			if len(again) > 0 || strings.Join(stillNeeded, " ") != tt.needRestart {
+				t.Errorf("a second reload changes %v, and needs a restart for %v, %v", again, stillNeeded, err)
 			}
 		})
 	}
@@ -178,6 +178,25 @@ func modeOf(t *testing.T, cfg config) operated {
 	return p
 }
 
+// A target that has been added by hand before it is in the file gets the weight that the file says.
+func TestReloadOfWhatIsThere(t *testing.T) {
+	cfg := mustParse(t, "-mode", "connection", "-target", "10.0.0.1:1")
+	f, err := newForwarder(cfg, silence())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := mustParse(t, "-mode", "connection", "-target", "10.0.0.1:1,10.0.0.2:1?weight=5")
+	if err := f.relay.Add(target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:1"}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.adopt(cfg, next); err != nil {
+		t.Fatal(err)
+	}
+	if all := f.relay.Stats().Targets; len(all) != 2 || all[1].Weight != 5 {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestChangesBetweenTargets(t *testing.T) {
 	parse := func(text string) (all []target.Address) {
 		for entry := range strings.FieldsSeq(text) {
@@ -194,7 +213,7 @@ func TestChangesBetweenTargets(t *testing.T) {
 	if len(add) != 1 || add[0].String() != "tcp://d:1" || !slices.Equal(remove, []string{"tcp://a:1"}) {
 		t.Errorf("add %v, remove %v", add, remove)
 	}
-	if weights := reweighted(old, next); !maps.Equal(weights, map[string]int{"tcp://b:1": 3}) {
+	if weights := reweighted(old, next); !maps.Equal(weights, map[string]int{"tcp://b:1": 3, "tcp://d:1": 1}) {
 		t.Errorf("weights %v", weights)
 	}
 }
