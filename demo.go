@@ -50,7 +50,7 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 	}
 	ledger := func() simulate.Ledger { return demoLedger(p.snapshot()) }
 	running(simulate.Running{Addr: p.in.listeners[0].Addr().String(), Ledger: ledger})
-	err = p.serve(soft, hard, endInput)
+	err = p.serve(soft, hard, func() {}, endInput)
 	return ledger(), err
 }
 

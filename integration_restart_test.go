@@ -212,6 +212,26 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
+// Nobody is told that linesplit is ready before all is open: not where the admin listener's port is taken.
+func TestNotReadyWithoutTheAdminListener(t *testing.T) {
+	t.Parallel()
+	m := newStage(t).manager()
+	taken, err := rig.ListenAlone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cmd := exec.Command(binary, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", taken.Addr().String())
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	m.notices.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // what has been said is there
+	for notice := range m.heard {
+		t.Errorf("was told %q", notice)
+	}
+}
+
 func TestSocketThatNobodyNames(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -64,8 +64,9 @@ type service interface {
 	open(ctx context.Context) error
 	// ready says whether work can come in and go out, and if not, why. Safe for concurrent use once open has returned.
 	ready() (bool, string)
-	// serve closes them. See run for the two contexts; endInput ends soft.
-	serve(soft, hard context.Context, endInput func()) error
+	// serve closes them. See run for the two contexts; endInput ends soft. It calls began once all that is to be opened is open, and signals
+	// are heeded.
+	serve(soft, hard context.Context, began, endInput func()) error
 }
 
 func newService(cfg config, logger *logs) (service, error) {
@@ -91,9 +92,9 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
 		err = s.open(soft)
 	}
 	if err == nil {
-		stopTelling := tellManager(soft, hard, func() { s.ready() }, logger.Logger)
-		defer stopTelling()
-		err = s.serve(soft, hard, endInput)
+		stopTelling := func() {}
+		err = s.serve(soft, hard, func() { stopTelling = tellManager(soft, hard, func() { s.ready() }, logger.Logger) }, endInput)
+		stopTelling()
 	}
 	if err != nil {
 		logger.Error("linesplit failed", "err", err)

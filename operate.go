@@ -136,6 +136,19 @@ func asAdmin(err error) error {
 // Reload implements admin.Control: what has changed in the file, or the environment, is changed here, and all else is left as it is; a
 // target that was drained or added by hand, for one.
 func (c *controller) Reload(ctx context.Context) (changed, needRestart []string, err error) {
+	changed, needRestart, err = c.reload(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	level := slog.LevelInfo
+	if len(needRestart) > 0 {
+		level = slog.LevelWarn
+	}
+	c.logger.Log(ctx, level, "reloaded", "changed", strings.Join(changed, " "), "need_restart", strings.Join(needRestart, " "))
+	return changed, needRestart, nil
+}
+
+func (c *controller) reload(ctx context.Context) (changed, needRestart []string, err error) {
 	next, err := c.read(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
@@ -226,16 +239,8 @@ func (c *controller) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 		case <-hangup:
 		}
 		tellReloading(c.logger.Logger)
-		changed, needRestart, err := c.reloadWithin(ctx, reloadPatience)
-		level := slog.LevelInfo
-		switch {
-		case err != nil:
+		if _, _, err := c.reloadWithin(ctx, reloadPatience); err != nil {
 			c.logger.Error("reload failed, nothing has changed", "err", err)
-		case len(needRestart) > 0:
-			level = slog.LevelWarn
-			fallthrough
-		default:
-			c.logger.Log(ctx, level, "reloaded", "changed", strings.Join(changed, " "), "need_restart", strings.Join(needRestart, " "))
 		}
 		tellReady(c.logger.Logger)
 	}
