@@ -117,7 +117,7 @@ func parseStatus(text string) (low, high int, err error) {
 func (c *Check) setSend(text string) (err error) {
 	c.send, err = unescape(text)
 	if err != nil {
-		return fmt.Errorf("-health-send %q: %w", text, err)
+		return fmt.Errorf("-health-send: %w", err) // without the text, which may hold a password
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func unescape(text string) ([]byte, error) {
 		char, wide, tail, err := strconv.UnquoteChar(rest, quote)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf(`%.8q is no escape: there are \r, \n, \t, \x00 and those of Go; a backslash is \\`, rest)
+			return nil, fmt.Errorf(`%.2q is no escape: there are \r, \n, \t, \x00 and those of Go; a backslash is \\`, rest)
 		case char < utf8.RuneSelf, !wide && rest[0] == '\\':
 			out = append(out, byte(char))
 		default: // as it was, also where it is no UTF-8

@@ -83,6 +83,13 @@ func TestNewCheckErrors(t *testing.T) {
 	}
 }
 
+// An error goes to the log, and what is sent may hold a password.
+func TestErrorsDoNotTellWhatIsSent(t *testing.T) {
+	if _, err := NewCheck(Settings{Kind: "send-expect", Expect: "a", Send: `\qopen sesame`}); err == nil || strings.Contains(err.Error(), "open") {
+		t.Errorf("NewCheck = %v", err)
+	}
+}
+
 func TestUnescape(t *testing.T) {
 	for text, want := range map[string]string{
 		"":             "",

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,8 +118,10 @@ func show[T any](ctx context.Context, s *session, method, path string, body any,
 			return &UnreachableError{fmt.Errorf("the answer of %s is not what this version of linesplit knows: %w", s.base, err)}
 		}
 	}
-	text(s.out, value)
-	return nil
+	var page bytes.Buffer
+	text(&page, value)
+	_, err = s.out.Write(page.Bytes())
+	return err
 }
 
 func get[T any](ctx context.Context, s *session, path string, text func(io.Writer, T)) error {

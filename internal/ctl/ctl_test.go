@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -253,10 +255,35 @@ func TestTop(t *testing.T) {
 	if err := Run(ctx, c, out, false, []string{"top"}); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(out.String(), home); n != 2 {
-		t.Errorf("%d screens", n)
+	if n := strings.Count(out.String(), "line mode"); n != 2 || strings.Contains(out.String(), home) {
+		t.Errorf("%d screens, or what only a terminal understands, in %q", n, out.String())
 	}
 	if !strings.Contains(out.String(), "tcp://10.0.0.1:9999") || strings.Contains(out.String(), "\x1b[31m") {
 		t.Errorf("got %q", out.String())
+	}
+}
+
+// What was not written was not shown, and a script has to know.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	c := serve(t, &fake{})
+	for _, asJSON := range []bool{false, true} {
+		if err := Run(t.Context(), c, full{}, asJSON, []string{"targets"}); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("JSON %v: %v", asJSON, err)
+		}
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestTopOnATerminal(t *testing.T) {
+	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // is taken for one
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	if page := string((&session{out: terminal}).screen([]byte(`{"mode":"line"}`), nil)); !strings.HasPrefix(page, home) || !strings.HasSuffix(page, clearRest) {
+		t.Errorf("%q", page)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"linesplit/admin"
+	"linesplit/simulate/console"
 )
 
 const topInterval = time.Second
@@ -21,7 +22,7 @@ const (
 	clearRest = "\x1b[J"
 )
 
-// top shows status and targets again and again. It goes on while linesplit cannot be reached, and says so, since it may be
+// top shows status and targets again and again, on a terminal in the same place. It goes on while linesplit cannot be reached, and says so, since it may be
 // restarting; but not if it has never been. With JSON each answer is a line.
 func top(ctx context.Context, s *session, _ []string) error {
 	ticks := time.NewTicker(topInterval)
@@ -66,6 +67,9 @@ func (s *session) screen(answer []byte, err error) []byte {
 		writeStatus(&text, status)
 		fmt.Fprintln(&text)
 		writeTargets(&text, status.Targets)
+	}
+	if !console.IsTerminal(s.out) {
+		return append(text.Bytes(), '\n')
 	}
 	return append([]byte(home), append(bytes.ReplaceAll(text.Bytes(), []byte("\n"), []byte(clearLine+"\n")), clearRest...)...)
 }
