@@ -96,6 +96,9 @@ func checkHostPort(hostport string) error {
 	if host == "" {
 		return fmt.Errorf("%q names no host: write it before the colon, such as 127.0.0.1%s", hostport, hostport)
 	}
+	if strings.ContainsFunc(host, func(r rune) bool { return strings.ContainsRune(" ,/@", r) || !strconv.IsPrint(r) }) {
+		return fmt.Errorf("%q is neither a host name nor an IP address", host)
+	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < 1 {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
 	}
