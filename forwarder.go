@@ -93,10 +93,7 @@ func (f *forwarder) open(ctx context.Context) (err error) {
 // serve carries connections until soft ends, lets those there are finish, and returns when the last has, or soon after hard has ended. The
 // error says how many did not finish.
 func (f *forwarder) serve(soft, hard context.Context, began, _ func()) error {
-	stopAdmin, err := serveAdmin(soft, newController(f.cfg, f, f.in, f.ready, f.logger), admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
-	if err != nil {
-		return errors.Join(err, f.in.close())
-	}
+	stopAdmin := serveAdmin(soft, newController(f.cfg, f, f.in, f.ready, f.logger), admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { f.draining.Store(true) })
 	defer stopMark()

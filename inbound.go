@@ -11,6 +11,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"linesplit/admin"
 	"linesplit/internal/accept"
 	"linesplit/listen"
 	"linesplit/tlsconf"
@@ -22,14 +23,17 @@ const handOverTime = time.Second
 
 // inbound is where senders and clients arrive, in either mode: what listens, and who may pass.
 type inbound struct {
-	reuse     bool // the places may have passed to a new process
+	admin     net.Listener // nil for none
+	token     *admin.Token // of those who come there; nil for none
+	reuse     bool         // the places may have passed to a new process
 	inherited *listen.Inherited
 	guard     *listen.Guard
 	listeners []net.Listener
 	packets   []net.PacketConn // udp:// in connection mode
 }
 
-// openInbound opens everything that cfg names, or nothing.
+// openInbound opens everything that cfg names, or nothing. The admin listener comes first: with -reuse-port, whoever connects here while
+// something else cannot be opened would have been served by the older process, and is reset.
 func openInbound(ctx context.Context, cfg config, logger *slog.Logger) (*inbound, error) {
 	config, err := serverTLS(cfg, logger)
 	if err != nil {
@@ -37,6 +41,9 @@ func openInbound(ctx context.Context, cfg config, logger *slog.Logger) (*inbound
 	}
 	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(activation.Files(true))}
 	in.guard = &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger}
+	if err := in.openAdmin(ctx, cfg, logger); err != nil {
+		return nil, errors.Join(err, in.close())
+	}
 	for _, spec := range cfg.Listen {
 		if err := in.add(ctx, spec, config, cfg.Mode); err != nil {
 			return nil, errors.Join(err, in.close())
@@ -46,6 +53,24 @@ func openInbound(ctx context.Context, cfg config, logger *slog.Logger) (*inbound
 		return nil, errors.Join(err, in.close())
 	}
 	return in, nil
+}
+
+func (in *inbound) openAdmin(ctx context.Context, cfg config, logger *slog.Logger) (err error) {
+	if cfg.Admin == "" {
+		return nil
+	}
+	if cfg.AdminToken != "" {
+		if in.token, err = admin.LoadToken(cfg.AdminToken, logger); err != nil {
+			return err
+		}
+	}
+	files := cfg.AdminTLS
+	files.Logger = logger
+	ln, err := admin.Listen(ctx, cfg.Admin, files)
+	if err == nil {
+		in.admin = ln
+	}
+	return err
 }
 
 func (in *inbound) add(ctx context.Context, spec listen.Spec, config *tls.Config, m mode) error {
@@ -128,6 +153,9 @@ func (in *inbound) handOver(soft, hard context.Context, logger *slog.Logger) (ac
 func (in *inbound) close() error {
 	in.inherited.Close() // it says what nobody wanted, which is no matter now
 	var errs []error
+	if in.admin != nil {
+		errs = append(errs, in.admin.Close())
+	}
 	for _, ln := range in.listeners {
 		errs = append(errs, ln.Close())
 	}

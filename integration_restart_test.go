@@ -75,7 +75,8 @@ func (c *churn) stop() {
 	c.senders.Wait()
 }
 
-// A new process takes over the port from the old one while senders come and go: none is refused, and no line is lost.
+// A new process takes over the port from the old one while senders come and go: none is refused, and no line is lost. Nor is by one that
+// cannot start, since the old one has its -admin.
 func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -84,7 +85,13 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	addr := old.Listeners[0]
 	senders := s.churn(addr, 4, 50)
 	for range 3 {
-		senders.more(100)
+		for range 10 {
+			senders.more(10)
+			failing := exec.Command(binary, "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(), "-admin", old.Admin)
+			if out, err := failing.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		}
 		young := s.start([]target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
 		senders.more(100)
 		if code := old.Terminate(); code != 0 {

@@ -141,37 +141,25 @@ func lifetimes(ctx context.Context, logger *logs) (soft, hard context.Context, s
 	}
 }
 
-// serveAdmin starts the admin listener, if one is configured, and reloading on SIGHUP, and returns what ends both.
-func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func(), err error) {
-	cfg, logger := *c.cfg.Load(), c.logger
+// serveAdmin serves the admin listener, if there is one, and reloads on SIGHUP, until the function that it returns is called.
+func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func()) {
+	logger, ln := c.logger, c.in.admin
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	stop = func() { cancel(); serving.Wait() }
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	serving.Go(func() { defer signal.Stop(hangups); c.reloadOn(ctx, hangups) })
-	if cfg.Admin == "" {
-		return stop, nil
-	}
-	files := cfg.AdminTLS
-	files.Logger = logger.Logger
-	ln, err := admin.Listen(ctx, cfg.Admin, files)
-	if err == nil && cfg.AdminToken != "" {
-		if o.Token, err = admin.LoadToken(cfg.AdminToken, logger.Logger); err != nil {
-			ln.Close()
-		}
-	}
-	if err != nil {
-		stop()
-		return nil, err
+	if ln == nil {
+		return stop
 	}
 	logger.Info("admin listening", "address", ln.Addr().String())
-	o.Version, o.Logger, o.LogDropped, o.Control, o.Profiling = buildVersion(), logger.Logger, logger.dropped, c, cfg.Profiling
+	o.Version, o.Logger, o.LogDropped, o.Control, o.Token, o.Profiling = buildVersion(), logger.Logger, logger.dropped, c, c.in.token, c.cfg.Load().Profiling
 	server := admin.New(o)
 	serving.Go(func() {
 		if err := server.Serve(ctx, ln); err != nil {
 			logger.Error("admin listener failed", "err", err)
 		}
 	})
-	return stop, nil
+	return stop
 }

@@ -128,10 +128,7 @@ func (p *pipeline) open(ctx context.Context) (err error) {
 // serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
 // returns when everything is confirmed or hard has ended. The error says what was not.
 func (p *pipeline) serve(soft, hard context.Context, began, endInput func()) error {
-	stopAdmin, err := serveAdmin(soft, newController(*p.inForce.Load(), p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
-	if err != nil {
-		return errors.Join(err, p.in.close())
-	}
+	stopAdmin := serveAdmin(soft, newController(*p.inForce.Load(), p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { p.draining.Store(true) })
 	defer stopMark()
