@@ -11,13 +11,14 @@ import (
 // maxConns is how many connections the admin listener has at one time.
 const maxConns = 128
 
-// crowd bounds the connections of a server. Where one too many comes, the one goes that has been idle for the longest;
-// if none is, the newcomer. So clients that keep their connections do not keep out a probe.
+// crowd bounds the connections of a server. Where one too many comes, the one goes that has been silent for the longest, after its last
+// answer or from the start; if none is silent, the newcomer. So clients that only hold their connections do not keep out a probe: where a
+// probe decides whether the process lives, it would end for that, with all lines in it.
 type crowd struct {
 	max int
 
 	mu    sync.Mutex             // protects the field below
-	conns map[net.Conn]time.Time // since when it is idle; zero: it is not
+	conns map[net.Conn]time.Time // since when it is silent; zero: it is not
 }
 
 func newCrowd(max int) *crowd { return &crowd{max: max, conns: map[net.Conn]time.Time{}} }
@@ -37,11 +38,11 @@ func (c *crowd) update(conn net.Conn, state http.ConnState, now time.Time) net.C
 	case http.StateNew:
 		var superfluous net.Conn
 		if len(c.conns) >= c.max {
-			superfluous = c.idlestLocked(conn)
+			superfluous = c.quietestLocked(conn)
 			delete(c.conns, superfluous)
 		}
 		if superfluous != conn {
-			c.conns[conn] = time.Time{}
+			c.conns[conn] = now
 		}
 		return superfluous
 	case http.StateClosed, http.StateHijacked:
@@ -58,15 +59,15 @@ func (c *crowd) update(conn net.Conn, state http.ConnState, now time.Time) net.C
 	return nil
 }
 
-// idlestLocked returns the connection that has been idle for the longest, or fallback if none is.
-func (c *crowd) idlestLocked(fallback net.Conn) net.Conn {
-	idlest, since := fallback, time.Time{}
-	for conn, idle := range c.conns {
-		if !idle.IsZero() && (since.IsZero() || idle.Before(since)) {
-			idlest, since = conn, idle
+// quietestLocked returns the connection that has been silent for the longest, or fallback if none is.
+func (c *crowd) quietestLocked(fallback net.Conn) net.Conn {
+	quietest, since := fallback, time.Time{}
+	for conn, silent := range c.conns {
+		if !silent.IsZero() && (since.IsZero() || silent.Before(since)) {
+			quietest, since = conn, silent
 		}
 	}
-	return idlest
+	return quietest
 }
 
 // cut closes without TLS's farewell, which might have to wait for the peer.

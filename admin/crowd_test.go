@@ -28,17 +28,39 @@ func TestCrowd(t *testing.T) {
 		}
 	}
 	step(0, http.StateNew, nil)
+	step(0, http.StateActive, nil)
 	step(1, http.StateNew, nil)
-	step(2, http.StateNew, conns[2]) // nobody is idle
+	step(2, http.StateNew, conns[1]) // it has not said a word
+	step(2, http.StateClosed, nil)
+	step(1, http.StateClosed, nil)
+	step(1, http.StateNew, nil)
+	step(1, http.StateActive, nil)
+	step(2, http.StateNew, conns[2]) // nobody is silent
 	step(2, http.StateClosed, nil)
 	step(1, http.StateIdle, nil)
 	step(0, http.StateIdle, nil)
 	step(3, http.StateNew, conns[1]) // the longest
 	step(1, http.StateIdle, nil)     // comes too late
 	step(0, http.StateActive, nil)
+	step(3, http.StateActive, nil)
 	step(4, http.StateNew, conns[4])
 	step(0, http.StateClosed, nil)
 	step(5, http.StateNew, nil)
+}
+
+// Nor must those that never ask for anything.
+func TestManySilentConnections(t *testing.T) {
+	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
+	for range 3 * maxConns {
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if got := s.status(t, "GET", "/healthz"); got != 200 {
+		t.Errorf("a probe: %d", got)
+	}
 }
 
 // Any number of connections that are only held must not keep out a probe.
