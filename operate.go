@@ -24,6 +24,8 @@ type operated interface {
 	// describe fills in what the mode knows of a Status.
 	describe(*admin.Status)
 	connections(limit int) []admin.Connection
+	// inForce returns what the API may have changed: the targets, and in connection mode the rule.
+	inForce() (targets []target.Address, balance string)
 	addTarget(target.Address) error
 	removeTarget(name string) error
 	drainTarget(name string) error
@@ -68,7 +70,34 @@ func (c *controller) Status() admin.Status {
 func (c *controller) Connections(limit int) []admin.Connection { return c.mode.connections(limit) }
 
 // Config implements admin.Control.
-func (c *controller) Config() []admin.Setting { return slices.Clone(c.cfg.Load().Shown) }
+func (c *controller) Config() []admin.Setting {
+	cfg := c.cfg.Load()
+	all := slices.Clone(cfg.Shown)
+	targets, balance := c.mode.inForce()
+	for i, s := range all {
+		now, was := "", ""
+		switch s.Name {
+		case "balance":
+			now, was = balance, cfg.Forward.Balance
+		case "target":
+			now, was = written(targets), written(cfg.Targets)
+		}
+		if now != was {
+			all[i].Value, all[i].Source = now, admin.SourceAPI
+		}
+	}
+	return all
+}
+
+// written is a list as -target takes it, in an order of its own.
+func written(targets []target.Address) string {
+	var all []string
+	for _, a := range targets {
+		all = append(all, a.Written())
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}
 
 // Add implements admin.Control.
 func (c *controller) Add(_ context.Context, address string) error {

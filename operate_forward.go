@@ -43,6 +43,10 @@ func (f *forwarder) connections(limit int) (all []admin.Connection) {
 	return all
 }
 
+func (f *forwarder) inForce() (targets []target.Address, balance string) {
+	return f.relay.Addresses(), f.relay.Stats().Balance
+}
+
 func (f *forwarder) addTarget(a target.Address) error {
 	return f.watched(f.relay.Add(f.newTarget(a, int(f.fall.Load()))))
 }

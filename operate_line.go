@@ -86,6 +86,13 @@ func (p *pipeline) connections(limit int) (all []admin.Connection) {
 	return all
 }
 
+func (p *pipeline) inForce() (targets []target.Address, balance string) {
+	for _, t := range p.pool.Targets() {
+		targets = append(targets, t.Address)
+	}
+	return targets, ""
+}
+
 func (p *pipeline) addTarget(a target.Address) error { return p.settled(p.pool.Add(a)) }
 
 // settled passes on err, after it has drawn the consequences from which targets there are: those that stay are checked, and senders leave
@@ -123,7 +130,7 @@ func (p *pipeline) adopt(old, next config) error {
 	if err := p.pool.Reconfigure(poolTuning(next, dial), add, remove); err != nil {
 		return err
 	}
-	p.inForce.Store(&next)
+	p.cfg.Store(&next)
 	if p.checker != nil && old.canFollow("health", next) {
 		p.checker.Reconfigure(checkOptions(next, dial, &p.checks, p.logger.Logger))
 	}

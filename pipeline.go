@@ -29,7 +29,7 @@ import (
 //
 // Consumers start first and end last: senders end, the channel closes, the workers drain.
 type pipeline struct {
-	inForce      atomic.Pointer[config] // as at the start, but for what a reload has changed
+	cfg          atomic.Pointer[config] // as at the start, but for what a reload has changed
 	logger       *logs
 	buffers      *linebuf.Pool
 	lines        chan *linebuf.Buffer
@@ -66,7 +66,7 @@ func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 		Logger:         logger.Logger,
 	})
 	p.pool.Tune(poolTuning(cfg, dial))
-	p.inForce.Store(&cfg)
+	p.cfg.Store(&cfg)
 	p.tuneSplitter()
 	if cfg.Health.Check.Enabled() { // without checks the workers find out by themselves
 		p.checker = newChecker(p.pool.Targets(), cfg, dial, &p.checks, logger.Logger)
@@ -76,7 +76,7 @@ func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 
 // tuneSplitter has the splitter go by what is in force, and by how many targets there are.
 func (p *pipeline) tuneSplitter() {
-	cfg := p.inForce.Load()
+	cfg := p.cfg.Load()
 	most := maxConnections(*cfg, len(p.pool.Targets()))
 	p.limit.Store(int64(most))
 	p.split.Tune(splitter.Tuning{
@@ -121,14 +121,14 @@ func awaited(cfg config) int {
 }
 
 func (p *pipeline) open(ctx context.Context) (err error) {
-	p.in, err = openInbound(ctx, *p.inForce.Load(), p.logger.Logger)
+	p.in, err = openInbound(ctx, *p.cfg.Load(), p.logger.Logger)
 	return err
 }
 
 // serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
 // returns when everything is confirmed or hard has ended. The error says what was not.
 func (p *pipeline) serve(soft, hard context.Context, began, endInput func()) error {
-	stopAdmin := serveAdmin(soft, newController(*p.inForce.Load(), p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
+	stopAdmin := serveAdmin(soft, newController(*p.cfg.Load(), p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { p.draining.Store(true) })
 	defer stopMark()

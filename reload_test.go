@@ -16,8 +16,18 @@ import (
 // adopter is a mode that notes what it is to become.
 type adopter struct {
 	operated
+	first   config
 	adopted []config
 	err     error
+}
+
+// inForce is what was adopted last, or was there from the start: nobody but a reload changes anything.
+func (a *adopter) inForce() ([]target.Address, string) {
+	cfg := a.first
+	if n := len(a.adopted); n > 0 {
+		cfg = a.adopted[n-1]
+	}
+	return cfg.Targets, cfg.Forward.Balance
 }
 
 func (a *adopter) adopt(_, next config) error {
@@ -33,7 +43,7 @@ func reloader(t *testing.T, args ...string) (c *controller, mode *adopter, next 
 	cfg := mustParse(t, args...)
 	next = new([]string)
 	cfg.again = func() (config, error) { return parseFlags(*next) }
-	mode = &adopter{}
+	mode = &adopter{first: cfg}
 	in := &inbound{guard: &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom}}
 	return newController(cfg, mode, in, nil, silence()), mode, next
 }
@@ -194,6 +204,49 @@ func TestReloadOfWhatIsThere(t *testing.T) {
 	}
 	if all := f.relay.Stats().Targets; len(all) != 2 || all[1].Weight != 5 {
 		t.Errorf("%+v", all)
+	}
+}
+
+func TestConfigShowsWhatTheAPIHasChanged(t *testing.T) {
+	for mode, want := range map[string]string{
+		"line":       "tcp://10.0.0.1:1,tcp://10.0.0.3:1",
+		"connection": "tcp://10.0.0.1:1?weight=3&backup=true,tcp://10.0.0.3:1",
+	} {
+		text := "10.0.0.1:1,10.0.0.2:1"
+		if mode == "connection" {
+			text = "10.0.0.1:1?backup=true,10.0.0.2:1"
+		}
+		cfg := mustParse(t, "-mode", mode, "-target", text)
+		s, err := newService(cfg, silence())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newController(cfg, s.(operated), &inbound{}, nil, silence())
+		shown := func(name string) (found admin.Setting) {
+			for _, set := range c.Config() {
+				if set.Name == name {
+					found = set
+				}
+			}
+			return found
+		}
+		if got := shown("target"); got.Value != text || got.Source != admin.SourceFlag {
+			t.Errorf("at first: %+v", got)
+		}
+		if err := errors.Join(c.Add(t.Context(), "10.0.0.3:1"), c.Remove(t.Context(), "tcp://10.0.0.2:1")); err != nil {
+			t.Fatal(err)
+		}
+		if mode == "connection" {
+			if err := errors.Join(c.SetWeight(t.Context(), "tcp://10.0.0.1:1", 3), c.SetBalance(t.Context(), "random")); err != nil {
+				t.Fatal(err)
+			}
+			if got := shown("balance"); got.Value != "random" || got.Source != admin.SourceAPI {
+				t.Errorf("%+v", got)
+			}
+		}
+		if got := shown("target"); got.Value != want || got.Source != admin.SourceAPI {
+			t.Errorf("%+v, want %s", got, want)
+		}
 	}
 }
 

@@ -121,6 +121,19 @@ func (r *Relay) Stats() Stats {
 	return s
 }
 
+// Addresses are those of the targets that stay, with the weights that they have now.
+func (r *Relay) Addresses() (all []target.Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.places {
+		if a := p.t.Address; !p.leaving.Load() {
+			a.Weight = int(p.weight.Load())
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 func (p *place) stats() TargetStats {
 	own := p.t.Status()
 	s := TargetStats{

@@ -78,6 +78,25 @@ func (a Address) String() string {
 	return s
 }
 
+// Written returns all of it as ParseAddress reads it.
+func (a Address) Written() string {
+	var options []string
+	add := func(given bool, format string, value any) {
+		if given {
+			options = append(options, fmt.Sprintf(format, value))
+		}
+	}
+	add(a.ViaProxy, "via-proxy=%v", true)
+	add(a.Share() > 1, "weight=%d", a.Weight)
+	add(a.Backup, "backup=%v", true)
+	add(a.MaxConnections > 0, "max-connections=%d", a.MaxConnections)
+	add(a.ProxyProtocol > 0, "proxy-protocol=v%d", a.ProxyProtocol)
+	if options == nil {
+		return a.String()
+	}
+	return a.Scheme + "://" + a.Host + "?" + strings.Join(options, "&")
+}
+
 func (a Address) check() error {
 	switch a.Scheme {
 	case SchemeTCP, SchemeTLS, SchemeUDP:

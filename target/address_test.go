@@ -46,6 +46,10 @@ func TestParseAddress(t *testing.T) {
 		if again, err := ParseAddress(got.String(), !test.byTLS); err != nil || again != inName(got) {
 			t.Errorf("ParseAddress(%q) = %+v, %v; want what its String came from, %+v", got.String(), again, err, got)
 		}
+		whole, err := ParseAddress(got.Written(), !test.byTLS)
+		if whole.Weight, got.Weight = whole.Share(), got.Share(); err != nil || whole != got {
+			t.Errorf("ParseAddress(%q) = %+v, %v; want what its Written came from, %+v", got.Written(), whole, err, got)
+		}
 	}
 }
 
