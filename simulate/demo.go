@@ -92,7 +92,6 @@ type demo struct {
 	tally   *tally.Tally
 	senders []*sender
 	sinks   []*sink.Sink
-	meter   meter
 
 	endPipeline context.CancelFunc
 	ledger      func() Ledger // while the pipeline runs; may be nil
@@ -205,6 +204,7 @@ func (d *demo) watch(ctx context.Context, done <-chan outcome) {
 	tick := time.NewTicker(min(console.LiveInterval/4, d.Duration/20))
 	defer tick.Stop()
 	begin := time.Now()
+	meter := newMeter(begin, len(d.sinks))
 	for {
 		select {
 		case <-ctx.Done():
@@ -218,7 +218,7 @@ func (d *demo) watch(ctx context.Context, done <-chan outcome) {
 			d.steps = d.steps[1:]
 		}
 		if d.con.Due() {
-			d.con.Progress(d.meter.line(time.Now(), d.read(), d.down))
+			d.con.Progress(meter.line(time.Now(), d.read(), d.down))
 		}
 	}
 }

@@ -93,8 +93,8 @@ func TestLiveProgressFitsATerminal(t *testing.T) {
 	var out bytes.Buffer
 	con := console.NewLive(&out)
 	read := make([]Count, 3)
-	var m meter
 	now := time.Now()
+	m := newMeter(now, len(read))
 	for i, down := range []bool{false, true, false} {
 		for n := range read {
 			read[n] = read[n].plus(Count{uint64(400_000 * n), uint64(160_000_000 * n)})
@@ -111,6 +111,16 @@ func TestLiveProgressFitsATerminal(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in %q", want, out.String())
 		}
+	}
+}
+
+// Where progress shows now and then only, the first line is about all of the time since the beginning.
+func TestTheFirstProgressIsOfItsTime(t *testing.T) {
+	begin := time.Now()
+	m := newMeter(begin, 2)
+	got := m.line(begin.Add(2*time.Second), []Count{{Lines: 100, Bytes: 30_000_000}, {Lines: 100, Bytes: 30_000_000}}, false)
+	if want := " 30.0 MB/s "; !strings.Contains(got, want) {
+		t.Errorf("60 MB in two seconds: no %q in %q", want, got)
 	}
 }
 

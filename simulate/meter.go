@@ -16,8 +16,13 @@ const window = time.Second
 // barWidth is in characters. Three targets fit into a terminal of 80.
 const barWidth = 6
 
-// meter turns counters into rates. The zero value is ready; it belongs to one goroutine.
+// meter turns counters into rates. It belongs to one goroutine.
 type meter struct{ past []sample }
+
+// newMeter returns one for so many targets, which have read nothing yet.
+func newMeter(now time.Time, targets int) *meter {
+	return &meter{past: []sample{{at: now, lines: make([]uint64, targets)}}}
+}
 
 // sample is what the targets' applications had read at a time.
 type sample struct {
@@ -56,9 +61,6 @@ func (m *meter) line(now time.Time, read []Count, victimDown bool) string {
 
 // advance adds a sample and returns the one that is about a window older, or the oldest there is.
 func (m *meter) advance(cur sample) sample {
-	if len(m.past) == 0 {
-		m.past = append(m.past, sample{at: cur.at.Add(-console.LiveInterval), lines: make([]uint64, len(cur.lines))})
-	}
 	m.past = append(m.past, cur)
 	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= window-console.LiveInterval/4 {
 		m.past = m.past[1:]
