@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -30,7 +31,7 @@ func newLogs(cfg config, stdout, stderr io.Writer) *logs {
 	l := &logs{err: journal.New(stderr)}
 	l.level.Set(cfg.LogLevel)
 	l.drain.Store(int64(cfg.DrainTimeout))
-	l.Logger = newLogger(cfg.LogFormat, l.err, &slog.HandlerOptions{Level: &l.level})
+	l.Logger = newLogger(cfg.LogFormat, l.err, slog.HandlerOptions{Level: &l.level})
 	if cfg.Mode == connectionMode && cfg.Forward.AccessLog != "off" {
 		l.out = journal.New(stdout)
 		l.access = accessLog(cfg.Forward.AccessLog, l.out)
@@ -71,18 +72,43 @@ func (l *logs) close() {
 	}
 }
 
-// newLogger writes text or json.
-func newLogger(format string, w io.Writer, o *slog.HandlerOptions) *slog.Logger {
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+// newLogger writes text or json, with the same values in both.
+func newLogger(format string, w io.Writer, o slog.HandlerOptions) *slog.Logger {
+	if format != "json" {
+		return slog.New(slog.NewTextHandler(w, &o))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	replace := o.ReplaceAttr
+	o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+		if replace != nil {
+			a = replace(groups, a)
+		}
+		a.Value = legible(a.Value)
+		return a
+	}
+	return slog.New(slog.NewJSONHandler(w, &o))
+}
+
+// legible returns what JSON would have as a number, or as the fields of a struct, as the word that it is in text: a duration is "8s", a
+// signal "terminated", a target its address.
+func legible(v slog.Value) slog.Value {
+	switch v.Kind() {
+	case slog.KindDuration:
+		return slog.StringValue(v.Duration().String())
+	case slog.KindAny:
+		switch a := v.Any().(type) {
+		case error:
+			return slog.StringValue(a.Error())
+		case fmt.Stringer:
+			return slog.StringValue(a.String())
+		}
+	}
+	return v
 }
 
 // accessLog returns what writes a line for each connection.
 func accessLog(format string, w io.Writer) relay.AccessLog {
 	// What is the same in every line is left out.
-	o := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	o := slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.LevelKey || a.Key == slog.MessageKey {
 			return slog.Attr{}
 		}
