@@ -136,7 +136,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	grace, endGrace := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer endGrace()
 	if err := server.Shutdown(grace); err != nil {
-		s.log.Debug("admin requests cut off", "error", errors.Join(err, server.Close()))
+		s.log.Debug("admin requests cut off", "err", errors.Join(err, server.Close()))
 	}
 	<-ended
 	return nil

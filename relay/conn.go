@@ -112,7 +112,7 @@ func (c *conn) handshakeFailed(err error) end {
 	if c.why.Load() == uint32(notEnded) {
 		c.v.counters.handshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed",
-			slog.String("client", c.from.String()), slog.Any("error", err))
+			slog.String("client", c.from.String()), slog.Any("err", err))
 		c.client.raw.Close() // in an orderly way: the alert says what was wrong
 	}
 	return handshake

@@ -98,7 +98,7 @@ func (r *Relay) Drain(name string) error {
 
 func (r *Relay) drainLocked(p *place) {
 	if r.groupOf(p).drain(p) {
-		r.log(p, "target drains")
+		r.log(p, "target draining")
 	}
 }
 

@@ -147,7 +147,7 @@ func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Dur
 	case ctx.Err() != nil:
 		return nil, err
 	case target.OwnFault(err):
-		r.dialsFailed.Warn(r.o.Logger, "cannot dial for want of resources", slog.Any("error", err))
+		r.dialsFailed.Warn(r.o.Logger, "cannot dial for want of resources", slog.Any("err", err))
 		return nil, err
 	case o.Timeout == most && most < min(hurried, set.DialBudget/4) && timedOut(err):
 		return nil, err

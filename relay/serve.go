@@ -81,7 +81,7 @@ func (v *serving) loop() accept.Loop {
 func (v *serving) failed(err error) {
 	v.counters.acceptErrors.Add(1)
 	v.acceptFailed.Warn(v.o.Logger, "accept failed, trying again",
-		slog.String("listener", accept.Name(v.ln)), slog.Any("error", err))
+		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
 }
 
 // mostResting is how many preparers are kept. Dialling makes a stack grow, and one that has grown is worth keeping.

@@ -28,7 +28,7 @@ func (v *serving) loop() accept.Loop {
 func (v *serving) failed(err error) {
 	v.counters.acceptErrors.Add(1)
 	v.acceptFailed.Warn(v.o.Logger, "accept failed, trying again",
-		slog.String("listener", v.ln.Addr().String()), slog.Any("error", err))
+		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
 }
 
 // start serves nc in a goroutine of its own.
@@ -41,7 +41,7 @@ func (v *serving) start(nc net.Conn) {
 		c.raw.Close()
 	}
 	if l := v.o.Logger; l.Enabled(v.hard, slog.LevelDebug) {
-		l.Debug("connection accepted", "listener", v.ln.Addr().String(), "peer", nc.RemoteAddr().String())
+		l.Debug("connection accepted", "listener", accept.Name(v.ln), "peer", nc.RemoteAddr().String())
 	}
 	v.conns.Go(c.serve)
 }
@@ -79,7 +79,7 @@ func (c *conn) afterHandshake(err error) error {
 	case c.v.hard.Err() == nil:
 		c.v.counters.handshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed",
-			slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("error", err))
+			slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", err))
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/linebuf"
 )
 
@@ -226,7 +227,7 @@ func (c *conn) finish(err error) {
 	c.v.registry.remove(c)
 	c.v.counters.connections.Add(-1)
 	if l := c.v.o.Logger; l.Enabled(c.v.hard, slog.LevelDebug) {
-		l.Debug("connection ended", "listener", c.v.ln.Addr().String(), "peer", c.nc.RemoteAddr().String(), "reason", err)
+		l.Debug("connection ended", "listener", accept.Name(c.v.ln), "peer", c.nc.RemoteAddr().String(), "reason", err)
 	}
 }
 

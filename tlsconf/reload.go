@@ -78,7 +78,7 @@ func (r *reloader) checkLocked() {
 		r.current = m
 		r.log.Info("tls files reloaded", "side", r.side, "files", r.files)
 	case changed:
-		r.log.Warn("tls files have changed and cannot be used, keeping the old ones", "side", r.side, "error", err)
+		r.log.Warn("tls files have changed and cannot be used, keeping the old ones", "side", r.side, "err", err)
 	}
 }
 
