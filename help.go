@@ -158,19 +158,24 @@ Usage:
   linesplit proof                     stage faults against it, or any proxy, and count what is lost
   linesplit ctl COMMAND               show and change a running linesplit (-help)
   linesplit healthcheck [-admin A]    exit 0 if the linesplit with the admin address A is alive
+  linesplit man                       its manual page: linesplit man | man -l -
+  linesplit completion SHELL          what bash, zsh or fish needs to complete commands and flags
 
 Each flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as
 unset) and a key of the -config file. Flags win over the environment, the environment over the file.
 Sizes: 65536, 16KiB (1024s), 64KB (1000s). Durations: 500ms, 30s, 5m.
 `
 
+// commandNames are all that a first argument may be.
+const commandNames = "demo, send, sink, proof, ctl, healthcheck, man, completion"
+
 const helpExamples = `
 Examples:
   linesplit -port 9000 -target 10.0.0.1:9999,10.0.0.2:9999
-  linesplit -listen unix:///run/linesplit.sock?mode=0660 -target tls://logs.example.com:6514
+  linesplit -listen 'unix:///run/linesplit.sock?mode=0660' -target tls://logs.example.com:6514
   linesplit -tls-cert cert.pem -tls-key key.pem -target 10.0.0.1:9999 -admin 127.0.0.1:9091
   producer | linesplit -listen stdin: -target 10.0.0.1:9999
-  linesplit -mode connection -port 5432 -target 10.0.0.1:5432,10.0.0.2:5432?backup=true -health tcp
+  linesplit -mode connection -port 5432 -target 'db1:5432,db2:5432?backup=true' -health tcp
 `
 
 // Columns of -help: where the text of a flag begins, and where every line has ended.

@@ -93,7 +93,7 @@ func commands() []reference.Command {
 		ctlReference.Words = append(ctlReference.Words, strings.Fields(line)[0])
 	}
 	return []reference.Command{
-		{Name: "demo", Summary: "See it at work for 15 seconds; needs nothing else"},
+		toolReference(demoCommand(), "See it at work for 15 seconds; needs nothing else"),
 		toolReference(sendCommand(), "Play the clients of a proxy, and say what they sent"),
 		toolReference(sinkCommand(), "Play the receivers behind a proxy, and account for what came"),
 		toolReference(proofCommand(), "Stage faults against linesplit, or any proxy, and count what is lost"),
@@ -109,15 +109,12 @@ func toolReference(t tool, summary string) reference.Command {
 	return reference.Command{Name: t.name, Summary: summary, Text: t.head + t.examples, Flags: referenceFlags(t.options)}
 }
 
-// healthFlags are those of linesplit itself that linesplit healthcheck takes too.
+// healthFlags are those of linesplit healthcheck, which has no table.
 func healthFlags() []reference.Flag {
-	var flags []reference.Flag
-	for _, f := range referenceFlags(options()) {
-		if f.Name == "admin" || f.Name == "config" {
-			flags = append(flags, f)
-		}
+	return []reference.Flag{
+		{Name: "admin", Arg: "ADDRESS", Group: groupOther, Help: "where to ask: what the linesplit in question has as its -admin"},
+		{Name: "config", Arg: "FILE", Group: groupOther, Help: "the file that names it, if that is where it stands"},
 	}
-	return flags
 }
 
 func referenceFlags(table []option) []reference.Flag {

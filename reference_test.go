@@ -29,20 +29,28 @@ func TestReferenceHasEveryCommand(t *testing.T) {
 	for _, c := range commands() {
 		known = append(known, c.Name)
 	}
+	if got := strings.Split(commandNames, ", "); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(known))) {
+		t.Errorf("a word that is no command is answered with %q, but there are %q", got, known)
+	}
+	var shown []string
 	usage := helpHead[strings.Index(helpHead, "Usage:"):]
 	for line := range strings.Lines(usage[:strings.Index(usage, "\n\n")]) {
 		words := strings.Fields(line)
 		if len(words) < 2 || words[0] != "linesplit" || strings.HasPrefix(words[1], "[") {
 			continue
 		}
-		if !slices.Contains(known, words[1]) {
+		if shown = append(shown, words[1]); !slices.Contains(known, words[1]) {
 			t.Errorf("commands() lacks %s, which -help shows", words[1])
 		}
 	}
 	for _, name := range known {
+		if !slices.Contains(shown, name) {
+			t.Errorf("-help does not show %s", name)
+		}
 		var stdout, stderr bytes.Buffer
-		if dispatch(context.Background(), []string{name, "-help"}, &stdout, &stderr); strings.Contains(stderr.String(), "unexpected argument") && name != "demo" {
-			t.Errorf("%s: no such command: %s", name, &stderr)
+		code := dispatch(context.Background(), []string{name, "-help"}, &stdout, &stderr)
+		if code != exitOK || stderr.Len() > 0 || !strings.Contains(stdout.String(), "linesplit "+name) {
+			t.Errorf("%s -help: code %d, stdout %.100q, stderr %q", name, code, &stdout, &stderr)
 		}
 	}
 }
@@ -90,6 +98,7 @@ func TestReferenceCommands(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
+		{[]string{"demo", "x"}, exitUsage, "", `unexpected argument "x"`},
 		{[]string{"man"}, exitOK, ".TH ", ""},
 		{[]string{"man", "-help"}, exitOK, "Usage:", ""},
 		{[]string{"man", "x"}, exitUsage, "", `unexpected argument "x"`},

@@ -103,7 +103,7 @@ func gather(args []string) (*settings, error) {
 // gatherFlags is gather for the command line alone.
 func gatherFlags(args []string) (*settings, error) {
 	s := newSettings(options())
-	s.stray = "settings are flags, such as -target 10.0.0.1:9999, and a command (demo, send, sink, proof, healthcheck) comes first"
+	s.stray = "settings are flags, such as -target 10.0.0.1:9999, and a command (" + commandNames + ") comes first"
 	s.now = fromFlag
 	if err := s.readArgs(args); err != nil {
 		return nil, err

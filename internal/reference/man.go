@@ -9,6 +9,7 @@ import (
 func Man(w io.Writer, p Program) error {
 	out := new(page)
 	out.printf(".TH %s 1 \"\" %s \"User Commands\"\n", quote(strings.ToUpper(p.Name)), quote(strings.TrimSpace(p.Name+" "+p.Version)))
+	out.printf(".nh\n") // a flag or a variable broken at the end of a line is none
 	out.printf(".SH NAME\n%s \\- %s\n", roff(p.Name), roff(p.Summary))
 	out.synopsis(p)
 	out.printf(".SH DESCRIPTION\n")
