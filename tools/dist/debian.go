@@ -12,6 +12,9 @@ import (
 	"github.com/goreleaser/nfpm/v2/deb"
 )
 
+// maintainer is who Debian's package names, in its control file and its changelog. The address is a placeholder: put yours here.
+const maintainer = "The linesplit authors <linesplit@localhost>"
+
 // debian packs the program that is staged. What goes where stands in deploy/package/nfpm.yaml.
 func (r *release) debian(arch string) error {
 	if err := r.stageForDebian(); err != nil {
@@ -34,7 +37,7 @@ func (r *release) packageInfo(file, arch string) (*nfpm.Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{"ARCH": arch, "VERSION": packageVersion(r.version), "STAGE": r.stage, "REPOSITORY": r.repository}
+	values := map[string]string{"ARCH": arch, "VERSION": packageVersion(r.version), "STAGE": r.stage, "REPOSITORY": r.repository, "MAINTAINER": maintainer}
 	value := func(name string) string { return values[name] }
 	config, err := nfpm.ParseWithEnvMapping(strings.NewReader(os.Expand(string(data), value)), value)
 	if err != nil {
@@ -55,8 +58,8 @@ func (r *release) stageForDebian() error {
 	if err != nil {
 		return err
 	}
-	changelog := fmt.Sprintf("linesplit (%s) unstable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md of the source.\n\n -- The linesplit authors <linesplit@localhost>  %s\n",
-		strings.Replace(packageVersion(r.version), "-", "~", 1), r.time.Format(time.RFC1123Z))
+	changelog := fmt.Sprintf("linesplit (%s) unstable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md of the source.\n\n -- %s  %s\n",
+		strings.Replace(packageVersion(r.version), "-", "~", 1), maintainer, r.time.Format(time.RFC1123Z))
 	for name, data := range map[string][]byte{"linesplit.1.gz": page, "changelog.gz": []byte(changelog)} {
 		err := create(r.staged(name), func(w io.Writer) error {
 			return zipped(w, func(w io.Writer) error { _, err := w.Write(data); return err })

@@ -155,8 +155,11 @@ func lookAtPackage(t *testing.T, file string) {
 			t.Errorf("no %s, or empty; there are %q", name, slices.Sorted(maps.Keys(files)))
 		}
 	}
+	if changelog := gunzip(t, files["./usr/share/doc/linesplit/changelog.gz"]); !bytes.Contains(changelog, []byte("\n -- "+maintainer+"  ")) {
+		t.Errorf("the changelog is not by %s:\n%s", maintainer, changelog)
+	}
 	wantStatic(t, files["./usr/bin/linesplit"])
-	for _, want := range [][2]string{{"Version", "1.2.3"}, {"Architecture", "amd64"}, {"Package", "linesplit"}, {"Depends", ""}} {
+	for _, want := range [][2]string{{"Version", "1.2.3"}, {"Architecture", "amd64"}, {"Package", "linesplit"}, {"Depends", ""}, {"Maintainer", maintainer}} {
 		if got := strings.TrimSpace(string(output(t, "dpkg-deb", "--field", file, want[0]))); got != want[1] {
 			t.Errorf("%s is %q, want %q", want[0], got, want[1])
 		}
