@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -74,12 +75,8 @@ func TestSystemCallFilterLetsLinesplitWork(t *testing.T) {
 
 // The filter that is tested above is the unit's.
 func TestSystemCallFilterIsTheUnits(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(repository, "deploy/systemd/linesplit.service"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var lines []string
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(unit(t)) {
 		if strings.HasPrefix(line, "SystemCallFilter=") {
 			lines = append(lines, strings.TrimSpace(line))
 		}
@@ -87,6 +84,44 @@ func TestSystemCallFilterIsTheUnits(t *testing.T) {
 	if want := []string{"SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources"}; !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q, or another test", lines, want)
 	}
+}
+
+// The service is not started again after an exit code that a wrong configuration has, but a Go program that panics, or that the watchdog
+// stops, has the same unless the unit sees to it.
+func TestACrashIsNoWrongConfiguration(t *testing.T) {
+	const crashing = "LINESPLIT_DEPLOYCHECK_CRASHING"
+	if os.Getenv(crashing) != "" {
+		panic("as told")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), crashing+"=1")
+	prevented := ""
+	for line := range strings.Lines(unit(t)) {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key {
+		case "Environment":
+			cmd.Env = append(cmd.Env, value)
+		case "RestartPreventExitStatus":
+			prevented = value
+		}
+	}
+	cmd.Dir = t.TempDir() // for a dump, if there is one
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "as told") {
+		t.Fatalf("it did not crash: %v\n%s", err, out)
+	}
+	if code := cmd.ProcessState.ExitCode(); prevented == "" || strconv.Itoa(code) == prevented {
+		t.Errorf("exit code %d, with RestartPreventExitStatus=%s", code, prevented)
+	}
+}
+
+// unit is the text of linesplit.service.
+func unit(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(repository, "deploy/systemd/linesplit.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 func needSystemd(t *testing.T) {
