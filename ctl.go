@@ -29,7 +29,7 @@ Exit codes: 0 done; 1 linesplit refused, and said why; 2 wrong usage; 3 it could
 
 Examples:
   linesplit ctl targets
-  linesplit ctl drain tcp://10.0.0.1:9999
+  linesplit ctl -token-file token drain tcp://10.0.0.1:9999
   linesplit ctl -admin unix:///run/linesplit/admin.sock top
   linesplit ctl -json ledger | jq .confirmed
 `

@@ -47,7 +47,8 @@ is wrong; 3: an address is not reachable at the start, or the file cannot be ope
 
 Kinds of clients:
   stream           a log shipper: lines as fast as it is told
-  request          sends a line, waits for a line that acknowledges it, and so on
+  request          sends a line, waits for a line that acknowledges it, and so on: of a receiver such as linesplit sink -request,
+                   or through connection mode; in line mode nothing comes back
   fire-and-forget  sends one line and is gone
   idle             connects, sends nothing, and holds the connection to the end
   slow             sends lines a byte at a time
@@ -88,7 +89,7 @@ Examples:
   linesplit send -to 127.0.0.1:9000 -lines 1000000 > sent.json
   linesplit send -to 127.0.0.1:9000 -connections 100 -rate 50 -line-length 100-64KiB -duration 1m
   linesplit send -to tls://logs.example.com:6514 -file zeek.log -repeat 10
-  linesplit send -to 127.0.0.1:9000 -mix stream=15,request=50,idle=5 -clients-per-second 20 -lines 100 -duration 1m
+  linesplit send -to 127.0.0.1:9999 -mix stream=15,request=50,idle=5 -clients-per-second 20 -lines 100 -duration 1m
 `,
 	}
 }
