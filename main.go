@@ -132,6 +132,7 @@ func lifetimes(ctx context.Context, logger *logs) (soft, hard context.Context, s
 			logger.Warn("drain timeout has passed", "drain_timeout", drain)
 		case <-stopped:
 		}
+		signal.Stop(signals) // one more ends the process as it ends any: nothing can hold up its end for ever
 	})
 	return soft, hard, func() {
 		signal.Stop(signals)

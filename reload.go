@@ -92,6 +92,17 @@ func (c config) keeping(old config, names []string) config {
 	return c
 }
 
+// having returns c with these targets besides its own: those that were added by hand.
+func (c config) having(targets []target.Address) config {
+	c.Targets = slices.Clone(c.Targets)
+	for _, a := range targets {
+		if find(c.Targets, a) < 0 {
+			c.Targets = append(c.Targets, a)
+		}
+	}
+	return c
+}
+
 // pair is a setting with all that was written for it.
 type pair struct{ Name, Value string }
 

@@ -188,64 +188,30 @@ func modeOf(t *testing.T, cfg config) operated {
 	return p
 }
 
-// A target that has been added by hand before it is in the file gets the weight that the file says.
+// A target that has been added by hand before it is in the file gets the weight that the file says, and keeps its other options.
 func TestReloadOfWhatIsThere(t *testing.T) {
 	cfg := mustParse(t, "-mode", "connection", "-target", "10.0.0.1:1")
-	f, err := newForwarder(cfg, silence())
-	if err != nil {
-		t.Fatal(err)
+	cfg.again = func() (config, error) {
+		return parseFlags([]string{"-mode", "connection", "-target", "10.0.0.1:1,10.0.0.2:1?weight=5,10.0.0.3:1?weight=5&backup=true"})
 	}
-	next := mustParse(t, "-mode", "connection", "-target", "10.0.0.1:1,10.0.0.2:1?weight=5")
-	if err := f.relay.Add(target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:1"}, nil)); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.adopt(cfg, next); err != nil {
-		t.Fatal(err)
-	}
-	if all := f.relay.Stats().Targets; len(all) != 2 || all[1].Weight != 5 {
-		t.Errorf("%+v", all)
-	}
-}
-
-func TestConfigShowsWhatTheAPIHasChanged(t *testing.T) {
-	for mode, want := range map[string]string{
-		"line":       "tcp://10.0.0.1:1,tcp://10.0.0.3:1",
-		"connection": "tcp://10.0.0.1:1?weight=3&backup=true,tcp://10.0.0.3:1",
-	} {
-		text := "10.0.0.1:1,10.0.0.2:1"
-		if mode == "connection" {
-			text = "10.0.0.1:1?backup=true,10.0.0.2:1"
-		}
-		cfg := mustParse(t, "-mode", mode, "-target", text)
-		s, err := newService(cfg, silence())
-		if err != nil {
+	mode := modeOf(t, cfg)
+	c := newController(cfg, mode, &inbound{guard: &listen.Guard{}}, nil, silence())
+	for _, byHand := range []string{"10.0.0.2:1", "10.0.0.3:1"} {
+		if err := c.Add(t.Context(), byHand); err != nil {
 			t.Fatal(err)
 		}
-		c := newController(cfg, s.(operated), &inbound{}, nil, silence())
-		shown := func(name string) (found admin.Setting) {
-			for _, set := range c.Config() {
-				if set.Name == name {
-					found = set
-				}
+	}
+	for range 2 {
+		_, needRestart, err := c.Reload(t.Context())
+		if err != nil || len(needRestart) != 1 || !strings.HasPrefix(needRestart[0], "target tcp://10.0.0.3:1 (") {
+			t.Errorf("needs a restart for %v, %v", needRestart, err)
+		}
+		var s admin.Status
+		mode.describe(&s)
+		for _, x := range s.Targets[1:] {
+			if x.Forward.Weight != 5 || x.Forward.Backup {
+				t.Errorf("%s: %+v", x.Name, x.Forward)
 			}
-			return found
-		}
-		if got := shown("target"); got.Value != text || got.Source != admin.SourceFlag {
-			t.Errorf("at first: %+v", got)
-		}
-		if err := errors.Join(c.Add(t.Context(), "10.0.0.3:1"), c.Remove(t.Context(), "tcp://10.0.0.2:1")); err != nil {
-			t.Fatal(err)
-		}
-		if mode == "connection" {
-			if err := errors.Join(c.SetWeight(t.Context(), "tcp://10.0.0.1:1", 3), c.SetBalance(t.Context(), "random")); err != nil {
-				t.Fatal(err)
-			}
-			if got := shown("balance"); got.Value != "random" || got.Source != admin.SourceAPI {
-				t.Errorf("%+v", got)
-			}
-		}
-		if got := shown("target"); got.Value != want || got.Source != admin.SourceAPI {
-			t.Errorf("%+v, want %s", got, want)
 		}
 	}
 }

@@ -143,14 +143,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 }
 
 func (s *Server) server(from trust) *http.Server {
+	guests := newCrowd(maxConns)
 	return &http.Server{
-		Handler:           s.handler,
+		Handler:           guests.attend(s.handler),
 		ReadHeaderTimeout: s.reading,
 		ReadTimeout:       s.reading,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         newCrowd(maxConns).track,
+		ConnState:         guests.track,
+		ConnContext:       guests.remember,
 		BaseContext:       func(net.Listener) context.Context { return withTrust(context.Background(), from) },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // anyone who connects can cause these
 	}

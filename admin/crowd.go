@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -11,63 +12,96 @@ import (
 // maxConns is how many connections the admin listener has at one time.
 const maxConns = 128
 
-// crowd bounds the connections of a server. Where one too many comes, the one goes that has been silent for the longest, after its last
-// answer or from the start; if none is silent, the newcomer. So clients that only hold their connections do not keep out a probe: where a
-// probe decides whether the process lives, it would end for that, with all lines in it.
+// crowd bounds the connections of a server. Where one too many comes, the one goes whose last answer, or beginning, is the longest ago; if
+// all are being answered, the newcomer. So clients that only hold their connections, or are slow to say what they want, do not keep out a
+// probe: where a probe decides whether the process lives, it would end for that, with all lines in it.
 type crowd struct {
 	max int
 
-	mu    sync.Mutex             // protects the field below
-	conns map[net.Conn]time.Time // since when it is silent; zero: it is not
+	mu    sync.Mutex          // protects the field below
+	conns map[net.Conn]*guest // those that are open
 }
 
-func newCrowd(max int) *crowd { return &crowd{max: max, conns: map[net.Conn]time.Time{}} }
+// guest is one connection.
+type guest struct {
+	requests int       // being answered
+	since    time.Time // when the last answer was given, or it came
+}
+
+func newCrowd(max int) *crowd { return &crowd{max: max, conns: map[net.Conn]*guest{}} }
 
 // track is for http.Server.ConnState.
 func (c *crowd) track(conn net.Conn, state http.ConnState) {
-	if superfluous := c.update(conn, state, time.Now()); superfluous != nil {
-		cut(superfluous)
+	switch state {
+	case http.StateNew:
+		if superfluous := c.enter(conn, time.Now()); superfluous != nil {
+			cut(superfluous)
+		}
+	case http.StateClosed, http.StateHijacked:
+		c.leave(conn)
 	}
 }
 
-// update returns a connection to close, or nil.
-func (c *crowd) update(conn net.Conn, state http.ConnState, now time.Time) net.Conn {
+// enter returns a connection to close, or nil.
+func (c *crowd) enter(conn net.Conn, now time.Time) (superfluous net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		var superfluous net.Conn
-		if len(c.conns) >= c.max {
-			superfluous = c.quietestLocked(conn)
-			delete(c.conns, superfluous)
-		}
-		if superfluous != conn {
-			c.conns[conn] = now
-		}
-		return superfluous
-	case http.StateClosed, http.StateHijacked:
-		delete(c.conns, conn)
-		return nil
+	if len(c.conns) >= c.max {
+		superfluous = c.quietestLocked(conn)
+		delete(c.conns, superfluous)
 	}
-	if _, known := c.conns[conn]; !known { // it was closed a moment ago
-		return nil
+	if superfluous != conn {
+		c.conns[conn] = &guest{since: now}
 	}
-	c.conns[conn] = time.Time{}
-	if state == http.StateIdle {
-		c.conns[conn] = now
-	}
-	return nil
+	return superfluous
+}
+
+func (c *crowd) leave(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.conns, conn)
 }
 
 // quietestLocked returns the connection that has been silent for the longest, or fallback if none is.
 func (c *crowd) quietestLocked(fallback net.Conn) net.Conn {
 	quietest, since := fallback, time.Time{}
-	for conn, silent := range c.conns {
-		if !silent.IsZero() && (since.IsZero() || silent.Before(since)) {
-			quietest, since = conn, silent
+	for conn, g := range c.conns {
+		if g.requests == 0 && (since.IsZero() || g.since.Before(since)) {
+			quietest, since = conn, g.since
 		}
 	}
 	return quietest
+}
+
+// answering counts a request whose headers have come, until the function that it returns is called.
+func (c *crowd) answering(conn net.Conn) (answered func()) {
+	c.count(conn, 1)
+	return func() { c.count(conn, -1) }
+}
+
+func (c *crowd) count(conn net.Conn, requests int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.conns[conn]; g != nil { // else it was closed a moment ago
+		g.requests += requests
+		g.since = time.Now()
+	}
+}
+
+type crowdKey struct{}
+
+// remember is for http.Server.ConnContext.
+func (c *crowd) remember(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, crowdKey{}, conn)
+}
+
+// attend wraps the handler of all requests.
+func (c *crowd) attend(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _ := r.Context().Value(crowdKey{}).(net.Conn)
+		defer c.answering(conn)()
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // cut closes without TLS's farewell, which might have to wait for the peer.

@@ -17,35 +17,51 @@ func TestCrowd(t *testing.T) {
 	for i := range conns {
 		conns[i] = &net.TCPConn{}
 	}
-	step := func(i int, state http.ConnState, want net.Conn) {
+	enter := func(i int, want net.Conn) {
 		t.Helper()
 		now = now.Add(time.Second)
-		if got := c.update(conns[i], state, now); got != want {
-			t.Errorf("%d %v: %p, want %p", i, state, got, want)
+		if got := c.enter(conns[i], now); got != want {
+			t.Errorf("%d came: %p goes, want %p", i, got, want)
 		}
 		if len(c.conns) > 2 {
 			t.Errorf("%d connections", len(c.conns))
 		}
 	}
-	step(0, http.StateNew, nil)
-	step(0, http.StateActive, nil)
-	step(1, http.StateNew, nil)
-	step(2, http.StateNew, conns[1]) // it has not said a word
-	step(2, http.StateClosed, nil)
-	step(1, http.StateClosed, nil)
-	step(1, http.StateNew, nil)
-	step(1, http.StateActive, nil)
-	step(2, http.StateNew, conns[2]) // nobody is silent
-	step(2, http.StateClosed, nil)
-	step(1, http.StateIdle, nil)
-	step(0, http.StateIdle, nil)
-	step(3, http.StateNew, conns[1]) // the longest
-	step(1, http.StateIdle, nil)     // comes too late
-	step(0, http.StateActive, nil)
-	step(3, http.StateActive, nil)
-	step(4, http.StateNew, conns[4])
-	step(0, http.StateClosed, nil)
-	step(5, http.StateNew, nil)
+	enter(0, nil)
+	answered0 := c.answering(conns[0])
+	enter(1, nil)
+	enter(2, conns[1]) // it has not asked for anything
+	c.leave(conns[2])
+	enter(1, nil)
+	answered1, again1 := c.answering(conns[1]), c.answering(conns[1])
+	enter(2, conns[2]) // all are being answered
+	answered1()
+	enter(2, conns[2])
+	again1()
+	answered0()
+	enter(3, conns[1]) // its answer is the older one
+	answered1()        // comes too late
+	c.leave(conns[0])
+	enter(4, nil)
+	enter(5, conns[3])
+}
+
+// Nor must those that are slow to say what they want.
+func TestManySlowRequests(t *testing.T) {
+	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
+	for range 3 * maxConns {
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("GET /healthz HTTP/1.1\r\nHost: loc")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.status(t, "GET", "/healthz"); got != 200 {
+		t.Errorf("a probe: %d", got)
+	}
 }
 
 // Nor must those that never ask for anything.
