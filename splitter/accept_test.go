@@ -86,7 +86,7 @@ func TestMaxConnections(t *testing.T) {
 	r.wants("a\nb\n")
 	c := dial(t, r.addr) // the backlog has it
 	write(t, c, "c\n")
-	time.Sleep(50 * time.Millisecond)
+	r.untilFull()
 	if st := r.Stats(); st.Connections != 2 || st.Accepted != 2 {
 		t.Errorf("at the limit: %+v", st)
 	}
@@ -107,11 +107,7 @@ func TestMaxConnectionsAtTheEnd(t *testing.T) {
 	write(t, c, "a\n")
 	r.wants("a\n")
 	dial(t, r.addr)
-	r.until("the pause", func() bool {
-		r.registry.mu.Lock()
-		defer r.registry.mu.Unlock()
-		return r.registry.full
-	})
+	r.untilFull()
 	if st := r.end(); st.CutOff != 1 {
 		t.Errorf("%d cut off", st.CutOff)
 	}

@@ -134,6 +134,25 @@ func (r *rig) until(what string, ok func() bool) {
 	}
 }
 
+// untilRead waits until the youngest connection has brought n bytes.
+func (r *rig) untilRead(n int) {
+	r.t.Helper()
+	r.until("it is read", func() bool {
+		youngest := r.Connections(1)
+		return len(youngest) == 1 && youngest[0].Bytes == uint64(n)
+	})
+}
+
+// untilFull waits until there is no room for one more connection, and who comes waits in the backlog.
+func (r *rig) untilFull() {
+	r.t.Helper()
+	r.until("the pause", func() bool {
+		r.registry.mu.Lock()
+		defer r.registry.mu.Unlock()
+		return r.registry.full
+	})
+}
+
 // end asks for the end and waits for it.
 func (r *rig) end() Stats {
 	r.t.Helper()

@@ -117,7 +117,7 @@ func TestTuneMaxLine(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{MaxLine: 1 << 20})
 	c := dial(t, r.addr)
 	write(t, c, long)
-	r.until("it is read", func() bool { return r.Connections(1)[0].Bytes == uint64(len(long)) })
+	r.untilRead(len(long))
 	r.Tune(Tuning{MaxLine: 1000, Oversize: Truncate})
 	write(t, c, "y\n"+long+"\n")
 	r.wants(long + "y\n" + long[:999] + "\n")
@@ -137,11 +137,7 @@ func TestTuneMaxConnections(t *testing.T) {
 		r.wants("a\n")
 		b := dial(t, r.addr)
 		write(t, b, "b\n")
-		r.until("the pause", func() bool {
-			r.registry.mu.Lock()
-			defer r.registry.mu.Unlock()
-			return r.registry.full
-		})
+		r.untilFull()
 		r.Tune(Tuning{MaxConnections: most})
 		r.wants("a\nb\n")
 		r.Tune(Tuning{MaxConnections: 1}) // ends nobody
@@ -178,7 +174,7 @@ func TestConnections(t *testing.T) {
 		conns = append(conns, c)
 	}
 	write(t, conns[2], "a line that is too long\nrest")
-	r.until("it is read", func() bool { return r.Connections(1)[0].Bytes == 15+24+4 })
+	r.untilRead(15 + 24 + 4)
 	all := r.Connections(10)
 	for i, c := range conns {
 		want := Connection{ID: uint64(i) + 1, Peer: c.LocalAddr().String(), Listener: "tcp://" + r.addr.String(),
