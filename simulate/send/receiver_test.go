@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,13 @@ type receiver struct {
 	serve func(*receiver, net.Conn) // the connection is closed when it returns
 
 	accepting, running sync.WaitGroup
+	stopped, opened    sync.Once
 	cut                chan struct{} // closed by stop, for who does not read to the end
-	once               sync.Once     // closes it
+	ready              chan struct{} // closed by allOpen, for who waits until clients know that they are connected
+	begun              atomic.Int32  // connections that have brought something
 
 	mu       sync.Mutex // guards the fields below
+	last     string     // the address of the connection behind which nobody is accepted
 	accepted int
 	open     int
 	most     int                        // open at one time
@@ -46,7 +50,8 @@ func receive(tb testing.TB, network string, config *tls.Config, serve func(*rece
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := &receiver{tb: tb, ln: ln, tls: config, serve: serve, records: map[uint32]map[uint64]bool{}, conns: map[net.Conn]bool{}, cut: make(chan struct{})}
+	r := &receiver{tb: tb, ln: ln, tls: config, serve: serve, records: map[uint32]map[uint64]bool{}, conns: map[net.Conn]bool{},
+		cut: make(chan struct{}), ready: make(chan struct{})}
 	r.accepting.Go(r.accept)
 	tb.Cleanup(r.stop)
 	return r
@@ -56,22 +61,51 @@ func (r *receiver) dial() Dial {
 	return Dial{Network: r.ln.Addr().Network(), Address: r.ln.Addr().String()}
 }
 
-// stop takes what is in the backlog, lets connections end for a while, and cuts them off.
+// stop takes what is in the backlog, waits for connections to end, and cuts off those that do not.
 func (r *receiver) stop() {
-	r.ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(20 * time.Millisecond))
-	r.accepting.Wait()
-	r.ln.Close()
-	r.once.Do(func() { close(r.cut) })
-	for deadline := time.Now().Add(time.Second); r.present() > 0 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-	r.mu.Lock()
-	for c := range r.conns {
-		c.Close()
-	}
-	r.mu.Unlock()
-	r.running.Wait()
+	r.stopped.Do(func() {
+		r.lastCall()
+		r.accepting.Wait()
+		r.ln.Close()
+		close(r.cut)
+		for deadline := time.Now().Add(patience); r.present() > 0 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		r.mu.Lock()
+		for c := range r.conns {
+			c.Close()
+		}
+		r.mu.Unlock()
+		r.running.Wait()
+	})
 }
+
+// lastCall is the last in the backlog: who has connected before it has been accepted when it is.
+func (r *receiver) lastCall() {
+	var d net.Dialer
+	if r.ln.Addr().Network() == "unix" { // where addresses of clients are empty otherwise
+		d.LocalAddr = &net.UnixAddr{Net: "unix", Name: r.ln.Addr().String() + ".last"}
+	}
+	r.mu.Lock() // it is not to be accepted before its address is known
+	defer r.mu.Unlock()
+	c, err := d.Dial(r.ln.Addr().Network(), r.ln.Addr().String())
+	if err != nil {
+		r.tb.Error(err)
+		r.ln.Close()
+		return
+	}
+	r.last = c.LocalAddr().String()
+	c.Close()
+}
+
+func (r *receiver) isLast(c net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last != "" && r.last == c.RemoteAddr().String()
+}
+
+// allOpen says that clients know by now that they are connected.
+func (r *receiver) allOpen() { r.opened.Do(func() { close(r.ready) }) }
 
 func (r *receiver) present() int {
 	r.mu.Lock()
@@ -83,6 +117,10 @@ func (r *receiver) accept() {
 	for {
 		raw, err := r.ln.Accept()
 		if err != nil {
+			return
+		}
+		if r.isLast(raw) {
+			raw.Close()
 			return
 		}
 		c := raw
@@ -167,6 +205,9 @@ func readAll(r *receiver, c net.Conn) { readLines(r, c, -1) }
 // readLines takes n lines, or all if n is below 0.
 func readLines(r *receiver, c io.Reader, n int) {
 	in := bufio.NewReaderSize(c, 64<<10)
+	if _, err := in.Peek(1); err == nil {
+		r.begun.Add(1)
+	}
 	for ; n != 0; n-- {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
@@ -192,8 +233,11 @@ func answer(r *receiver, c net.Conn) {
 	}
 }
 
-// silent reads nothing and says nothing until the receiver stops.
+// silent reads no more than a byte and says nothing until the receiver stops.
 func silent(r *receiver, c net.Conn) {
+	if n, _ := c.Read(make([]byte, 1)); n > 0 {
+		r.begun.Add(1)
+	}
 	<-r.cut
 }
 
@@ -207,9 +251,12 @@ func resetAfter(n int) func(*receiver, net.Conn) {
 	}
 }
 
-// resetLater resets when whoever connects has surely noticed that it has a connection.
+// resetLater resets when whoever connects has noticed that it has a connection.
 func resetLater(r *receiver, c net.Conn) {
-	time.Sleep(20 * time.Millisecond)
+	select {
+	case <-r.ready:
+	case <-r.cut:
+	}
 	c.(*net.TCPConn).SetLinger(0)
 }
 

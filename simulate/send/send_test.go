@@ -20,13 +20,31 @@ import (
 )
 
 // patience is for what takes no time unless something hangs.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // runAll runs and fails the test on an error.
-func runAll(t *testing.T, o Options) (s Summary) {
+func runAll(t *testing.T, o Options) Summary {
 	t.Helper()
+	return runUntil(t, o, func(Progress) bool { return false })
+}
+
+// runUntil is runAll that ends the run when done says so. Limits that a test does not set do not pass.
+func runUntil(t *testing.T, o Options, done func(Progress) bool) (s Summary) {
+	t.Helper()
+	for _, d := range []*time.Duration{&o.DialTimeout, &o.Timeout, &o.Grace} {
+		set(d, patience)
+	}
+	set(&o.Interval, 5*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var err error
-	within(t, patience, func() { s, err = Run(t.Context(), o, nil) })
+	within(t, patience, func() {
+		s, err = Run(ctx, o, func(p Progress) {
+			if done(p) {
+				cancel()
+			}
+		})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +63,8 @@ func TestKinds(t *testing.T) {
 		{kind: Request, serve: answer, o: Options{Lines: 50}, lines: 50},
 		{kind: FireAndForget, serve: readAll, lines: 1},
 		{kind: FireAndForget, serve: readAll, o: Options{Lines: 7}, lines: 1},
-		{kind: Idle, serve: readAll, o: Options{Lines: 7, Duration: 20 * time.Millisecond, Clients: 3}},
+		{kind: Idle, serve: readAll, o: Options{Lines: 7, Duration: 3 * time.Second, Clients: 3}}, // enough for three to connect
+
 		{kind: Slow, serve: readAll, o: Options{Lines: 2, Pause: time.Microsecond, Length: record.Length{Min: 100, Max: 100}}, lines: 2},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
@@ -77,30 +96,11 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// A slow client's line takes its time on the wire, byte by byte.
-func TestSlowIsSlow(t *testing.T) {
-	var longest int
-	r := receive(t, "tcp", nil, func(r *receiver, c net.Conn) {
-		buf := make([]byte, 1000)
-		for {
-			n, err := c.Read(buf)
-			longest = max(longest, n)
-			if err != nil {
-				return
-			}
-		}
-	})
-	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: Mix{{Slow, 1}}, Lines: 1, Pause: 2 * time.Millisecond, Length: record.Length{Min: 100, Max: 100}})
-	r.stop()
-	if s.Seconds < 0.2 || longest > 50 {
-		t.Errorf("100 bytes in %v s, up to %d at once", s.Seconds, longest)
-	}
-}
-
 // A run that ends in a slow client's line sends the rest of it: half a line would be no record.
 func TestSlowEndsItsLine(t *testing.T) {
 	r := receive(t, "tcp", nil, readAll)
-	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: Mix{{Slow, 1}}, Pause: 20 * time.Millisecond, Duration: 100 * time.Millisecond})
+	o := Options{To: []Dial{r.dial()}, Mix: Mix{{Slow, 1}}, Pause: 20 * time.Millisecond, Length: record.Length{Min: 60_000, Max: 60_000}}
+	s := runUntil(t, o, func(Progress) bool { return r.begun.Load() == 1 })
 	r.stop()
 	if _, _, torn, lines := r.counts(); s.Lines != 1 || r.received() != 1 || torn != 0 || len(lines) != 0 {
 		t.Errorf("%d sent, %d received, %d torn, %q", s.Lines, r.received(), torn, lines)
@@ -178,13 +178,15 @@ func TestRate(t *testing.T) {
 
 // A duration ends clients of every kind in order, and has those that end before it replaced.
 func TestDuration(t *testing.T) {
+	t.Parallel()
+	const duration = 2 * time.Second // a slow machine connects ten times within it
 	r := receive(t, "tcp", nil, answer)
 	mix, err := ParseMix("stream=1,request=1,fire-and-forget=1,idle=1,slow=1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: mix, Connections: 10, Lines: 5, Duration: 300 * time.Millisecond, Pause: time.Millisecond})
-	if s.Seconds < 0.3 || s.Failed() != 0 || s.Clients[Request].Started <= 2 || s.Clients[Idle].Succeeded != 2 {
+	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: mix, Connections: 10, Lines: 5, Duration: duration, Pause: time.Millisecond})
+	if s.Seconds < duration.Seconds() || s.Failed() != 0 || s.Clients[Request].Started <= 2 || s.Clients[Idle].Succeeded != 2 {
 		t.Errorf("after %v s: %s", s.Seconds, text(s))
 	}
 	if _, most, _, _ := r.counts(); most < 10 {
@@ -194,16 +196,8 @@ func TestDuration(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	r := receive(t, "tcp", nil, readAll)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	var s Summary
-	within(t, patience, func() {
-		var err error
-		s, err = Run(ctx, Options{To: []Dial{r.dial()}, Mix: Mix{{Stream, 2}, {Idle, 1}}, Connections: 3}, nil)
-		if err != nil {
-			t.Error(err)
-		}
-	})
+	o := Options{To: []Dial{r.dial()}, Mix: Mix{{Stream, 2}, {Idle, 1}}, Connections: 3}
+	s := runUntil(t, o, func(p Progress) bool { return p.Open == 3 && p.Lines > 0 })
 	r.stop()
 	if s.Lines == 0 || r.missing(s) != 0 || r.received() != s.Lines || s.InDoubt != 0 || s.Failed() != 0 {
 		t.Errorf("%d received, %d missing of %s", r.received(), r.missing(s), text(s))
@@ -220,12 +214,12 @@ func TestIdleGoLast(t *testing.T) {
 }
 
 func TestPeersThatFail(t *testing.T) {
-	soon := Options{Duration: 300 * time.Millisecond, Timeout: 50 * time.Millisecond, Pause: time.Microsecond}
+	const soon = 50 * time.Millisecond // of limits that are to pass
 	for _, tt := range []struct {
 		name    string
 		kind    Kind
 		serve   func(*receiver, net.Conn)
-		length  int    // of lines; 0: as they come
+		o       Options
 		reasons string // that clients may fail with
 	}{
 		{name: "resets a stream", kind: Stream, serve: resetAfter(10), reasons: "reset"},
@@ -236,10 +230,14 @@ func TestPeersThatFail(t *testing.T) {
 		{name: "closes a request", kind: Request, serve: closeAfter(1), reasons: "closed"},
 		{name: "closes an idle one", kind: Idle, serve: closeAfter(0), reasons: "closed"},
 		{name: "closes a slow one", kind: Slow, serve: closeAfter(1), reasons: "closed"},
-		{name: "stalls a stream", kind: Stream, serve: silent, reasons: "stalled", length: 12 << 20}, // more than kernels hold
-		{name: "never answers", kind: Request, serve: silent, reasons: "no_answer"},
-		{name: "answers half", kind: Request, serve: func(r *receiver, c net.Conn) { io.WriteString(c, "ok"); silent(r, c) }, reasons: "no_answer"},
-		{name: "answers without end", kind: Request, reasons: "no_answer", serve: func(r *receiver, c net.Conn) {
+		{name: "stalls a stream", kind: Stream, serve: silent, reasons: "stalled",
+			o: Options{Length: record.Length{Min: 12 << 20, Max: 12 << 20}, Grace: soon}}, // more than kernels hold
+		{name: "never answers", kind: Request, serve: silent, reasons: "no_answer", o: Options{Timeout: soon}},
+		{name: "answers half", kind: Request, reasons: "no_answer", o: Options{Timeout: soon}, serve: func(r *receiver, c net.Conn) {
+			io.WriteString(c, "ok")
+			silent(r, c)
+		}},
+		{name: "answers without end", kind: Request, reasons: "no_answer", o: Options{Timeout: soon}, serve: func(r *receiver, c net.Conn) {
 			for { // no newline, ever
 				if _, err := c.Write(make([]byte, 4096)); err != nil {
 					return
@@ -250,12 +248,14 @@ func TestPeersThatFail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := receive(t, "tcp", nil, tt.serve)
-			o := soon
-			if tt.length > 0 {
-				o.Length, o.Duration, o.Grace = record.Length{Min: tt.length, Max: tt.length}, time.Second, 50*time.Millisecond
-			}
-			o.To, o.Mix, o.Connections = []Dial{r.dial()}, Mix{{tt.kind, 1}}, 2
-			s := runAll(t, o)
+			o := tt.o
+			o.To, o.Mix, o.Connections, o.Clients, o.Pause = []Dial{r.dial()}, Mix{{tt.kind, 1}}, 2, 8, time.Microsecond
+			s := runUntil(t, o, func(p Progress) bool {
+				if p.Open == 2 {
+					r.allOpen()
+				}
+				return tt.reasons == "stalled" && r.begun.Load() == 2
+			})
 			r.stop()
 			if s.Failed() == 0 || len(s.Clients[tt.kind].Lost) != 0 {
 				t.Errorf("no failure, or connections made good: %s", text(s))
@@ -320,15 +320,19 @@ func TestReconnect(t *testing.T) {
 func TestReconnectToNobody(t *testing.T) {
 	r := receive(t, "tcp", nil, closeAfter(1))
 	var gone bool
-	s, err := Run(t.Context(), Options{To: []Dial{r.dial()}, Rate: 1000, Reconnect: true, Duration: 500 * time.Millisecond}, func(p Progress) {
-		if !gone {
-			gone = true
+	var lost uint64 // soon after
+	s := runUntil(t, Options{To: []Dial{r.dial()}, Rate: 1000, Reconnect: true}, func(p Progress) bool {
+		switch {
+		case !gone:
 			r.stop()
+			gone = true
+		case lost == 0:
+			lost = p.Lost
 		}
+		return lost > 0 && p.Lost > lost+1
 	})
-	count := s.Clients[Stream]
-	if err != nil || count.Failed != 1 || count.Reasons["refused"] != 1 || count.Lost["refused"] == 0 {
-		t.Errorf("error %v, %s", err, text(s))
+	if count := s.Clients[Stream]; count.Failed != 1 || count.Reasons["refused"] != 1 || count.Lost["refused"] == 0 {
+		t.Error(text(s))
 	}
 }
 
@@ -510,24 +514,28 @@ func TestInputThatHangs(t *testing.T) {
 	defer w.Close()
 	io.WriteString(w, "one\ntwo\nthr")
 	r := receive(t, "tcp", nil, readAll)
-	s := runAll(t, Options{To: []Dial{r.dial()}, Connections: 3, Input: in, Duration: 200 * time.Millisecond})
+	o := Options{To: []Dial{r.dial()}, Connections: 3, Input: in}
+	s := runUntil(t, o, func(p Progress) bool { return p.Lines == 2 })
 	if s.Lines != 2 || s.Failed() != 0 {
 		t.Error(text(s))
 	}
 }
 
 func TestProgress(t *testing.T) {
-	r := receive(t, "tcp", nil, readAll)
+	// Nobody is answered before there has been progress to see.
+	r := receive(t, "tcp", nil, func(r *receiver, c net.Conn) { <-r.ready; answer(r, c) })
 	var all []Progress
-	s, err := Run(t.Context(), Options{To: []Dial{r.dial()}, Connections: 2, Lines: 300, Rate: 1000, Interval: 20 * time.Millisecond}, func(p Progress) { all = append(all, p) })
-	if err != nil || len(all) < 3 {
-		t.Fatal(err, all)
-	}
+	s := runUntil(t, Options{To: []Dial{r.dial()}, Mix: Mix{{Request, 1}}, Connections: 2, Lines: 100}, func(p Progress) bool {
+		if all = append(all, p); p.Lines == 2 {
+			r.allOpen()
+		}
+		return false
+	})
 	first, last := all[0], all[len(all)-1]
-	if first.Done >= 1 || first.Open > 2 || first.Started != 2 {
-		t.Errorf("first %+v", first)
+	if len(all) < 2 || first.Done >= 1 || first.Open > 2 || first.Started > 2 || first.Lines > 2 {
+		t.Errorf("first of %d: %+v", len(all), first)
 	}
-	if last.Done != 1 || last.Lines != s.Lines || last.Bytes != s.Bytes || last.Open != 0 || last.Failed != 0 {
+	if last.Done != 1 || last.Lines != s.Lines || last.Bytes != s.Bytes || last.Open != 0 || last.Failed != 0 || last.Started != 2 {
 		t.Errorf("last %+v", last)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"linesplit/simulate/record"
@@ -229,6 +230,33 @@ func round(c *client, l *link) error {
 func streamClient() (*client, *link) {
 	r := newRun(Options{To: []Dial{{Network: "tcp"}}}.withDefaults())
 	return newClient(r, Stream, 0, newSender(1, record.Length{}, nil)), &link{Conn: discard{}}
+}
+
+// pieces counts what it is given.
+type pieces struct {
+	net.Conn
+	n, longest int
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	p.n++
+	p.longest = max(p.longest, len(b))
+	return len(b), nil
+}
+
+// A slow client's line takes its time on the wire, byte by byte.
+func TestSlowIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pause = 2 * time.Millisecond
+		r := newRun(Options{To: []Dial{{Network: "tcp"}}, Pause: pause}.withDefaults())
+		c := newClient(r, Slow, 0, newSender(1, record.Length{Min: 100, Max: 100}, nil))
+		c.s.fill(t.Context(), 1)
+		began, wire := time.Now(), &pieces{}
+		err := c.dribble(t.Context(), &link{Conn: wire}, c.s.next(1))
+		if took := time.Since(began); err != nil || wire.n != 100 || wire.longest != 1 || took != 100*pause {
+			t.Errorf("%d pieces of up to %d bytes in %v, %v", wire.n, wire.longest, took, err)
+		}
+	})
 }
 
 func TestStreamDoesNotAllocate(t *testing.T) {
