@@ -80,8 +80,9 @@ func unanswering(t *testing.T) string {
 
 // TestTargetThatDoesNotAnswer does not use up the time that there is for the others.
 func TestTargetThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	s := serve(t, echo)
-	r := start(t, Options{DialBudget: time.Second}, unanswering(t), s.name())
+	r := start(t, Options{DialBudget: 5 * time.Second}, unanswering(t), s.name())
 	for range 2 {
 		c := r.dial()
 		exchange(t, c, "hello")
@@ -94,16 +95,17 @@ func TestTargetThatDoesNotAnswer(t *testing.T) {
 
 // TestQueueLeavesTheBudgetAlone: who has waited for a place has as long to connect as before.
 func TestQueueLeavesTheBudgetAlone(t *testing.T) {
+	t.Parallel()
 	dead := serve(t, echo)
 	dead.Close()
 	s := serve(t, echo)
-	o := Options{DialBudget: 200 * time.Millisecond, QueueTimeout: time.Minute}
+	o := Options{DialBudget: 3 * time.Second, QueueTimeout: time.Minute} // a slow machine connects within it
 	r := start(t, o, dead.name(), s.name()+"?max-connections=1")
 	first := r.dial()
 	exchange(t, first, "hello")
 	second := r.dial()
 	eventually(t, "in the queue", func() bool { return r.Stats().Waiting == 1 })
-	time.Sleep(2 * o.DialBudget)
+	time.Sleep(o.DialBudget + o.DialBudget/10)
 	s.Listener.(*net.TCPListener).SetDeadline(time.Now()) // nobody accepts any more, but connecting works
 	first.Close()
 	eventually(t, "connected", func() bool { return r.Stats().Targets[1].Total == 2 })
@@ -127,7 +129,7 @@ func TestUnreachableOncePerKind(t *testing.T) {
 	dead := serve(t, echo)
 	dead.Close()
 	var log bytes.Buffer
-	o := Options{DialBudget: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	o := Options{DialBudget: 100 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
 	for range 3 {
 		r.refusal()

@@ -91,5 +91,6 @@ func TestTuneSessions(t *testing.T) {
 	if rec := r.log.one(t); rec.End != "idle" {
 		t.Errorf("%+v", rec)
 	}
+	r.Tune(Tuning{UDPIdleTimeout: time.Hour})
 	wantEcho(t, r.client(), "four")
 }

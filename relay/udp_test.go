@@ -133,8 +133,7 @@ func wantEcho(t testing.TB, conn net.Conn, question string) {
 func TestPackets(t *testing.T) {
 	one, _ := packetEcho(t)
 	two, _ := packetEcho(t)
-	const idleAfter = 2 * time.Second // a starved machine must not take a session for idle while its reply is on the way
-	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: idleAfter}, one, two)
+	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: time.Hour}, one, two)
 	const clients = 500
 	conns := make([]*net.UDPConn, clients) // all open to the end: a port that is used again would be the same client
 	for i := range conns {
@@ -158,6 +157,8 @@ func TestPackets(t *testing.T) {
 		})
 	}
 	running.Wait()
+	const idleAfter = 100 * time.Millisecond // only now: on a starved machine replies are on the way for longer
+	r.Tune(Tuning{UDPIdleTimeout: idleAfter})
 	eventually(t, "the sessions' end", func() bool { return r.Stats().Active == 0 })
 	eventually(t, "the sessions' records", func() bool { return len(r.log.get()) >= clients })
 	eventually(t, "the descriptors' return", func() bool { return descriptors(t) <= before+1 })
@@ -213,7 +214,8 @@ func TestLongestPacket(t *testing.T) {
 
 // TestPacketsIdle: whoever only listens, or only talks, is not idle.
 func TestPacketsIdle(t *testing.T) {
-	const timeout = time.Second // four times what the test sleeps: a starved machine sleeps longer
+	t.Parallel()
+	const timeout = 2 * time.Second // four times what the test sleeps: a starved machine sleeps longer
 	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
 	defer sink.Close()
@@ -253,26 +255,30 @@ func TestPacketsLimits(t *testing.T) {
 		name, reason string
 		o            Options
 		query        string
+		room         int
 	}{
-		{"sessions", "limit", Options{UDPSessions: 2}, ""},
-		{"connections", "limit", Options{MaxConnections: 2}, ""},
-		{"per client", "client-limit", Options{MaxConnectionsPerClient: 2}, ""},
-		{"rate", "rate", Options{RatePerClient: 1.01}, ""}, // two at once, and the next after a second
-		{"per target", "limit", Options{}, "?max-connections=2"},
+		{"sessions", "limit", Options{UDPSessions: 2}, "", 2},
+		{"connections", "limit", Options{MaxConnections: 2}, "", 2},
+		{"per client", "client-limit", Options{MaxConnectionsPerClient: 2}, "", 2},
+		{"rate", "rate", Options{RatePerClient: 0.001}, "", 1},
+		{"per target", "limit", Options{}, "?max-connections=2", 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			address, _ := packetEcho(t)
 			r := startPackets(t, "127.0.0.1:0", tt.o, address+tt.query)
-			first, second := r.client(), r.client()
-			wantEcho(t, first, "1")
-			wantEcho(t, second, "2")
+			var there []*net.UDPConn
+			for range tt.room {
+				there = append(there, r.client())
+				wantEcho(t, there[len(there)-1], "1")
+			}
 			_, err := r.client().Write([]byte("3"))
 			must(t, err)
 			eventually(t, "a refusal", func() bool { return refusalsFor(r.Stats(), tt.reason) == 1 })
-			wantEcho(t, first, "4")
-			wantEcho(t, second, "5")
-			if n := r.Stats().Active; n != 2 {
+			for _, conn := range there {
+				wantEcho(t, conn, "4")
+			}
+			if n := r.Stats().Active; n != int64(tt.room) {
 				t.Errorf("%d active", n)
 			}
 		})
@@ -316,7 +322,7 @@ func TestPacketsDialFails(t *testing.T) {
 // TestPacketsDrain: in the soft end sessions go on until they are idle, and there are no new ones.
 func TestPacketsDrain(t *testing.T) {
 	address, _ := packetEcho(t)
-	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: 2 * time.Second, Drain: time.Minute}, address)
+	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: time.Hour, Drain: time.Hour}, address)
 	conn := r.client()
 	wantEcho(t, conn, "before")
 	r.soft()
@@ -325,6 +331,7 @@ func TestPacketsDrain(t *testing.T) {
 	must(t, err)
 	eventually(t, "a refusal", func() bool { return refusalsFor(r.Stats(), "shutdown") == 1 })
 	wantEcho(t, conn, "still")
+	r.Tune(Tuning{UDPIdleTimeout: 50 * time.Millisecond, Drain: time.Hour})
 	r.wait()
 	if rec := r.log.one(t); rec.End != "idle" || r.Stats().CutOff != 0 {
 		t.Errorf("%+v, %d cut off", rec, r.Stats().CutOff)
