@@ -20,7 +20,7 @@ import (
 )
 
 // testReading is what a request to a served server may take to be read: less than is usual, so that tests can outlast it.
-const testReading = time.Second
+const testReading = 3 * time.Second
 
 // served is a server as others meet it: a client that reaches it, and the address to ask.
 type served struct {

@@ -24,7 +24,7 @@ import (
 // wait bounds what must happen, limit what a check must give up on.
 const (
 	wait  = 20 * time.Second
-	limit = time.Second
+	limit = 3 * time.Second
 )
 
 // server answers each connection with serve and closes it. It ends, with all that it started, when the test does. Its address is of

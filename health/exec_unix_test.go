@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func script(t *testing.T, body string) string {
 }
 
 func TestExec(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ name, body, err string }{
 		{"well", `exit 0`, ""},
 		{"not well", `exit 3`, "exit status 3"},
@@ -40,19 +42,23 @@ func TestExec(t *testing.T) {
 		{"leaves one behind with its output", `sleep 1000 & exit 0`, ""},
 		{"waits for its child", `sleep 1000 & wait`, "deadline exceeded"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), wait)
-		if strings.Contains(test.err, "deadline") {
-			ctx, cancel = context.WithTimeout(t.Context(), limit)
-		}
-		start := time.Now()
-		err := mustCheck(t, Settings{Kind: "exec", Command: script(t, test.body)}).run(ctx, target.Address{Scheme: target.SchemeTCP, Host: "h:1"}, target.Options{})
-		cancel()
-		if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
-			t.Errorf("%s: %v; want %q", test.name, err, test.err)
-		}
-		if took := time.Since(start); took > wait/2 {
-			t.Errorf("%s: took %v", test.name, took)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			d := wait
+			if strings.Contains(test.err, "deadline") {
+				d = limit
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			start := time.Now()
+			err := mustCheck(t, Settings{Kind: "exec", Command: script(t, test.body)}).run(ctx, target.Address{Scheme: target.SchemeTCP, Host: "h:1"}, target.Options{})
+			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+				t.Errorf("%v; want %q", err, test.err)
+			}
+			if took := time.Since(start); took > wait/2 {
+				t.Errorf("took %v", took)
+			}
+		})
 	}
 }
 
@@ -60,20 +66,25 @@ func TestExec(t *testing.T) {
 func TestExecLeavesNothing(t *testing.T) {
 	for name, end := range map[string]string{"ends": "exit 0", "hangs": "wait"} {
 		pids := filepath.Join(t.TempDir(), "pids")
+		started := func() []string {
+			b, _ := os.ReadFile(pids) // there is none at first
+			return strings.Fields(string(b))
+		}
 		command := script(t, `(trap "" TERM HUP; echo $$ >>`+pids+`; sleep 1000) & echo $! >>`+pids+`
 sleep 1000 & echo $! >>`+pids+`
-sleep 0.1; `+end)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		mustCheck(t, Settings{Kind: "exec", Command: command}).run(ctx, target.Address{Host: "h:1"}, target.Options{})
+until test $(wc -l <`+pids+`) = 3; do sleep 0.01; done; `+end)
+		ctx, cancel := context.WithCancel(t.Context())
+		var checking sync.WaitGroup
+		checking.Go(func() {
+			mustCheck(t, Settings{Kind: "exec", Command: command}).run(ctx, target.Address{Host: "h:1"}, target.Options{})
+		})
+		eventually(t, func() bool { return len(started()) == 3 })
+		if name == "hangs" {
+			cancel()
+		}
+		checking.Wait()
 		cancel()
-		b, err := os.ReadFile(pids)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if lines := strings.Fields(string(b)); len(lines) != 3 {
-			t.Fatalf("%s: started %q", name, lines)
-		}
-		for line := range strings.FieldsSeq(string(b)) {
+		for _, line := range started() {
 			pid, err := strconv.Atoi(line)
 			if err != nil {
 				t.Fatal(err)
