@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -204,13 +205,15 @@ func (p *proxy) stop() error {
 
 // endChildren ends those of a socat while it still is there to wait for them.
 func (p *proxy) endChildren() {
+	left := map[int]bool{} // while some end, the kernel's list of them may lack others
 	for end := time.Now().Add(stopLimit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		all, _ := family(p.cmd.Process.Pid)
-		if len(all) == 1 {
-			return
+		for _, pid := range all {
+			left[pid] = pid != p.cmd.Process.Pid
 		}
-		for _, child := range all[1:] {
-			syscall.Kill(child, syscall.SIGTERM)
+		maps.DeleteFunc(left, func(pid int, child bool) bool { return !child || syscall.Kill(pid, syscall.SIGTERM) != nil })
+		if len(left) == 0 {
+			return
 		}
 	}
 }
