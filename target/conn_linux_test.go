@@ -233,11 +233,7 @@ func TestUnreadFallsAfterAnOverflow(t *testing.T) {
 		t.Errorf("%+v though the peer's buffer is full", p)
 	}
 	got := collect(peer)
-	start := time.Now()
 	eventually(t, "everything to count as read", func() bool { p := c.Progress(); return p.AllRead() && p.Acked == p.Written })
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("it took %v", d)
-	}
 	c.Close()
 	got.done.Wait()
 }

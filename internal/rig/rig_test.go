@@ -140,12 +140,11 @@ func TestPausedSinkReadsNothing(t *testing.T) {
 	sender, _ := direct(t, tally, sink, SenderOptions{Rate: 5_000})
 	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
 	sink.Pause()
-	time.Sleep(50 * time.Millisecond) // the read that was under way may still end
-	before := tally.Lines()
-	time.Sleep(100 * time.Millisecond)
-	if after := tally.Lines(); after != before {
-		t.Errorf("%d lines read while paused", after-before)
-	}
+	WaitFor(t, "the read that was under way is the last", func() bool {
+		before := tally.Lines()
+		time.Sleep(200 * time.Millisecond) // of a thousand lines
+		return tally.Lines() == before
+	})
 	sink.Resume()
 	if err := sender.Stop(); err != nil {
 		t.Error(err)
@@ -157,8 +156,8 @@ func TestPausedSinkReadsNothing(t *testing.T) {
 // the rig must see that loss, or it proves nothing.
 func TestCrashLosesLinesOfADirectSender(t *testing.T) {
 	for name, end := range map[string]func(*Sink){
-		"crash":        func(s *Sink) { s.Crash(50 * time.Millisecond) },
-		"close unread": func(s *Sink) { s.CloseUnread(50 * time.Millisecond) },
+		"crash":        func(s *Sink) { s.Crash(500 * time.Millisecond) },
+		"close unread": func(s *Sink) { s.CloseUnread(500 * time.Millisecond) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			tally := NewTally()
@@ -221,7 +220,8 @@ func TestKilledChildHasCountedWhatItRead(t *testing.T) {
 	sender, _ = direct(t, tally, child, SenderOptions{ID: 1, Rate: 20_000})
 	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 2000 })
 	child.Stop()
-	time.Sleep(50 * time.Millisecond)
+	stopped := sender.Sent()
+	WaitFor(t, "it has something unread", func() bool { return sender.Sent() > stopped+1000 || isDone(sender) })
 	child.Kill()
 	WaitFor(t, "the sender notices", func() bool { return isDone(sender) })
 	sent[1] = sender.Sent()

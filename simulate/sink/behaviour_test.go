@@ -28,19 +28,13 @@ func TestDelay(t *testing.T) {
 	p := dial(t, s)
 	began := time.Now()
 	p.send(t, bytes.Repeat([]byte("line\n"), 1000))
-	waitFor(t, "the first lines", func() bool { return s.Lines() > 0 })
-	if n := s.Lines(); n > 300 {
-		t.Errorf("%d lines at once", n)
-	}
 	waitFor(t, "more lines", func() bool { return s.Lines() > 204 }) // two reads of 1 KiB, and the first two have been paid for
 	if took := time.Since(began); took < time.Second-2*catchUp {
 		t.Errorf("204 lines of 5 ms took %v", took)
 	}
+	mustAsk(t, "PUT", url, `{"delay":"100ms"}`) // more than anybody here waits for
 	mustAsk(t, "PUT", url, `{}`)
 	waitFor(t, "all lines", func() bool { return s.Lines() == 1000 })
-	if took := time.Since(began); took > 4500*time.Millisecond {
-		t.Errorf("went on with the delay: %v", took)
-	}
 }
 
 func TestReadRate(t *testing.T) {
@@ -54,14 +48,11 @@ func TestReadRate(t *testing.T) {
 	defer writing.Wait()
 	began := time.Now()
 	waitFor(t, "half a second's bytes", func() bool { return s.Bytes() >= 50_000 })
-	if took := time.Since(began).Seconds(); took < 0.4 || took > 5 {
+	if took := time.Since(began).Seconds(); took < 0.4 {
 		t.Errorf("50 kB at 100 kB/s took %.2f s", took)
 	}
 	mustAsk(t, "PUT", url, `{}`)
-	waitFor(t, "the rest", func() bool { return s.Bytes() == 4<<20 })
-	if took := time.Since(began).Seconds(); took > 20 {
-		t.Errorf("went on at that rate: %.2f s", took)
-	}
+	waitFor(t, "the rest, which at that rate would take longer", func() bool { return s.Bytes() == 4<<20 })
 }
 
 func TestMaxConnections(t *testing.T) {
@@ -94,12 +85,13 @@ func TestIdleTimeout(t *testing.T) {
 		p := dial(t, s)
 		p.send(t, []byte("line\n"))
 		waitFor(t, "the line", func() bool { return s.Lines() == 1 })
-		mustAsk(t, "PUT", url, `{"idle_timeout":"500ms"}`)
-		for range 7 { // longer than the timeout, and never as long as that without a line
+		const timeout = 2 * time.Second
+		mustAsk(t, "PUT", url, fmt.Sprintf(`{"idle_timeout":%q}`, timeout))
+		for range 5 { // longer than the timeout, and never as long as that without a line, even where sleep takes four times as long
 			p.send(t, []byte("line\n"))
-			time.Sleep(80 * time.Millisecond)
+			time.Sleep(timeout / 4)
 		}
-		waitFor(t, "all lines", func() bool { return s.Lines() == 8 })
+		waitFor(t, "all lines", func() bool { return s.Lines() == 6 })
 		if n := s.Counts().Idle; n != 0 {
 			t.Error("cut off while it sent")
 		}
@@ -108,7 +100,7 @@ func TestIdleTimeout(t *testing.T) {
 		}
 		waitFor(t, "its count", func() bool { return s.Counts().Idle == 1 && s.Open() == 0 })
 		mustAsk(t, "PUT", url, `{}`)
-		if how := dial(t, s).ends(t, 700*time.Millisecond); how != "open" && s.o.TLS == nil {
+		if how := dial(t, s).ends(t, timeout+timeout/4); how != "open" && s.o.TLS == nil {
 			t.Errorf("idle connection ends with %s, without a timeout", how)
 		}
 	})

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -408,8 +410,9 @@ func TestTargets(t *testing.T) {
 			t.Errorf("target %s, want %s", s.Target(), want)
 		}
 	}
-	s := start(t, Options{Network: "unix", Address: "@linesplit-sink-test"})
-	if s.Target() != "unix://@linesplit-sink-test" {
+	name := fmt.Sprint("@linesplit-sink-test-", os.Getpid()) // these tests may be running elsewhere
+	s := start(t, Options{Network: "unix", Address: name})
+	if s.Target() != "unix://"+name {
 		t.Errorf("target %s", s.Target())
 	}
 }
