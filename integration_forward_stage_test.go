@@ -326,7 +326,7 @@ func (s *stage) logged(parts ...string) int {
 func (s *stage) accessLine(parts ...string) {
 	s.Helper()
 	parts = append(parts, "dials")
-	if !rig.Poll(10*time.Second, func() bool { return s.logged(parts...) > 0 }) {
+	if !rig.Poll(rig.Patience, func() bool { return s.logged(parts...) > 0 }) {
 		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.p.Tail(10))
 	}
 }

@@ -317,7 +317,8 @@ func TestChecksCountInARow(t *testing.T) {
 			}
 			server := rig.NewServer(t, rig.ServerOptions{Handler: rig.Checked(next, rig.EchoAtEnd)})
 			other := rig.NewServer(t, rig.ServerOptions{Handler: rig.Checked(func() int { return 204 }, rig.EchoAtEnd)})
-			s.forward([]target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-rise", "2", "-health-fall", "3")
+			s.forward([]target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
+				"-health-rise", "2", "-health-fall", "3")
 			enough := int64(len(test.script) + 3)
 			rig.WaitFor(t, "the checks are made", func() bool {
 				s.served(client{})
@@ -360,7 +361,7 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 	a, b := rig.NewServer(t, rig.ServerOptions{Handler: answer}), rig.NewServer(t, rig.ServerOptions{})
 	// EchoAtEnd answers no check: b is down until nothing is asked that way.
 	s.forward([]target{a, with{b, "backup=true"}}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
-		"-health-interval", "200ms", "-health-timeout", "200ms")
+		"-health-interval", "200ms", "-health-timeout", "1s")
 	s.up(b, false)
 	before := b.Accepted()
 	s.echoes(client{}, 20, 4, always(100))
@@ -472,7 +473,7 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 		}
 		return nil
 	})
-	if took := time.Since(began); took > budget+10*time.Second {
+	if took := time.Since(began); took > budget+30*time.Second {
 		t.Errorf("took %v, with a budget of %v", took, budget)
 	}
 	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.p.PID())-before)
@@ -927,7 +928,7 @@ func TestSlowLorisesArePutOut(t *testing.T) {
 // Idle is what carries nothing either way: a stream in one direction is busy in both.
 func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 	t.Parallel()
-	const timeout = 500 * time.Millisecond
+	const timeout = 3 * time.Second // five times what the target sleeps: a starved machine sleeps longer
 	for _, test := range []struct {
 		name   string
 		client client
@@ -939,7 +940,7 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			const ticks = 15
+			const ticks = 8
 			server := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
 				for range ticks {
 					time.Sleep(timeout / 5)
@@ -1028,7 +1029,7 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	server := rig.NewServer(t, rig.ServerOptions{})
-	s.forward([]target{server}, "-drain-timeout", "30s")
+	s.forward([]target{server}, "-drain-timeout", "2m")
 	conns := make([]*net.TCPConn, 20)
 	part := payload(100_000)
 	for i := range conns {
@@ -1053,7 +1054,7 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	if code := s.p.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > rig.Patience {
 		t.Errorf("took %v to end", took)
 	}
 	contains(t, s.p.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
@@ -1090,7 +1091,7 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			if code := s.p.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
-			if took := time.Since(began); took > drain+10*time.Second {
+			if took := time.Since(began); took > drain+30*time.Second {
 				t.Errorf("took %v to end", took)
 			}
 			for _, conn := range conns {

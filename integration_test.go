@@ -135,7 +135,7 @@ func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 	s := newStage(t)
 	sink := s.sink(rig.SinkOptions{})
 	inner := newPlace(t)
-	const drain = 20 * time.Second
+	const drain = time.Minute
 	args := []string{"-listen", inner.Target(), "-drain-timeout", drain.String()}
 	down := s.start([]target{sink}, args...)
 	s.run([]target{inner})
@@ -289,7 +289,7 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 			s.arrived()
 			began := time.Now()
 			s.confirmed()
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("windows were empty %v after the last line had been read, with a resend age of 2s", took)
 			}
 			before := sink.Accepted()
@@ -341,7 +341,7 @@ func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	s.flow(b, lines)
 	took := time.Since(began)
 	t.Logf("with one of two targets stalled, %d lines arrived at the other in %v; they were sent in 3s", lines, took)
-	if took > 15*time.Second {
+	if took > 40*time.Second {
 		t.Errorf("%d lines took %v: the stalled target holds the others up", lines, took)
 	}
 	s.endLoad()

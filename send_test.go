@@ -123,8 +123,9 @@ type recordSink struct {
 	ln      net.Listener
 	running sync.WaitGroup
 
-	mu    sync.Mutex // guards the field below
+	mu    sync.Mutex // guards the fields below
 	lines map[string]int
+	got   func() // called when a line has come
 }
 
 func startRecordSink(t *testing.T, answer bool) *recordSink {
@@ -133,7 +134,7 @@ func startRecordSink(t *testing.T, answer bool) *recordSink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &recordSink{ln: ln, lines: map[string]int{}}
+	s := &recordSink{ln: ln, lines: map[string]int{}, got: func() {}}
 	s.running.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -154,6 +155,7 @@ func (s *recordSink) read(c net.Conn, answer bool) {
 	for in := bufio.NewScanner(c); in.Scan(); {
 		s.mu.Lock()
 		s.lines[in.Text()]++
+		s.got()
 		s.mu.Unlock()
 		if answer {
 			c.Write([]byte("ok 1\n"))
@@ -247,8 +249,11 @@ func TestSendToOneWhoNeverAnswers(t *testing.T) {
 // The end of the context is that of a signal: what was sent is accounted for.
 func TestSendInterrupted(t *testing.T) {
 	sink := startRecordSink(t, false)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	sink.mu.Lock()
+	sink.got = cancel
+	sink.mu.Unlock()
 	var stdout, stderr bytes.Buffer
 	code := sendTool(ctx, strings.Fields("-to "+sink.addr()+" -rate 1000"), &stdout, &stderr)
 	sink.stop()

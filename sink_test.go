@@ -276,9 +276,14 @@ func TestSinkVerifies(t *testing.T) {
 				test.streams = append(test.streams, nil)
 			}
 			r := startSink(t, 2, append(args, test.args...)...)
+			held, err := net.Dial("tcp", r.targets[0]) // else it may be quiet for long enough between two of them
+			if err != nil {
+				t.Fatal(err)
+			}
 			for i, stream := range test.streams {
 				deliver(t, r.targets[i], stream)
 			}
+			held.Close()
 			r.check(t, test.code, test.want)
 			var account struct {
 				Sinks  []struct{ Lines int }
