@@ -21,7 +21,7 @@ import (
 const (
 	repository = "../.."
 	token      = "a-token-for-this-test-only"
-	patience   = 30 * time.Second // for anything to happen
+	patience   = time.Minute // for anything to happen
 )
 
 // program is linesplit, built once.
