@@ -110,6 +110,13 @@ func (r *rig) output() string {
 	return string(r.got)
 }
 
+// size is that of the output, which may be long, and is looked at again and again.
+func (r *rig) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.got)
+}
+
 // ledger holds at quiet moments.
 func (r *rig) ledger() Stats {
 	r.t.Helper()
@@ -175,7 +182,7 @@ func (r *rig) ended() {
 
 func (r *rig) wants(want string) {
 	r.t.Helper()
-	r.until("the output", func() bool { return len(r.output()) >= len(want) })
+	r.until("the output", func() bool { return r.size() >= len(want) })
 	if got := r.output(); got != want {
 		r.t.Errorf("got %d bytes %.200q\nwant %d bytes %.200q", len(got), got, len(want), want)
 	}

@@ -232,7 +232,7 @@ func TestTuneUnderLoad(t *testing.T) {
 	r.until("all lines", func() bool { return r.Stats().ReceivedLines == senders*lines })
 	close(stop)
 	changing.Wait()
-	r.until("the output", func() bool { return len(r.output()) >= want.Len() })
+	r.until("the output", func() bool { return r.size() >= want.Len() })
 	if sorted(r.output()) != sorted(want.String()) {
 		t.Error("not the lines that were sent")
 	}
