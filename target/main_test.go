@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // wait bounds what must happen.
-const wait = 20 * time.Second
+const wait = time.Minute
 
 // eventually polls for cond.
 func eventually(t testing.TB, what string, cond func() bool) {

@@ -34,7 +34,7 @@ func TestWriteAsksWhileItWaits(t *testing.T) {
 			if p := c.Progress(); p.Err != nil || countsKept && p.Written != uint64(n) {
 				t.Errorf("%+v after a write of %d bytes that was called off", p, n)
 			}
-			if d := asked[5].Sub(asked[1]); d > 4*Tick*3/2+wait/10 || d < 4*Tick/4 {
+			if d := asked[5].Sub(asked[1]); d > wait/4 || d < 4*Tick/4 {
 				t.Errorf("asked four times in %v, want about once in %v", d, Tick)
 			}
 			got := collect(peer)
