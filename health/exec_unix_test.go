@@ -43,6 +43,7 @@ func TestExec(t *testing.T) {
 		{"waits for its child", `sleep 1000 & wait`, "deadline exceeded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			command := script(t, test.body) // while no other is started, whose process would have it open for writing for a moment
 			t.Parallel()
 			d := wait
 			if strings.Contains(test.err, "deadline") {
@@ -51,7 +52,7 @@ func TestExec(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
 			defer cancel()
 			start := time.Now()
-			err := mustCheck(t, Settings{Kind: "exec", Command: script(t, test.body)}).run(ctx, target.Address{Scheme: target.SchemeTCP, Host: "h:1"}, target.Options{})
+			err := mustCheck(t, Settings{Kind: "exec", Command: command}).run(ctx, target.Address{Scheme: target.SchemeTCP, Host: "h:1"}, target.Options{})
 			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
 				t.Errorf("%v; want %q", err, test.err)
 			}

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -17,7 +18,10 @@ import (
 	"linesplit/target"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	goleak.VerifyTestMain(m)
+}
 
 var errBad = errors.New("bad")
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"path/filepath"
@@ -18,7 +19,10 @@ import (
 	"linesplit/target"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	goleak.VerifyTestMain(m)
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()

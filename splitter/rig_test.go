@@ -3,6 +3,7 @@ package splitter
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +18,10 @@ import (
 	"linesplit/linebuf"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a Splitter that serves one listener, and somebody who takes its buffers, looks at them and puts them back.
 type rig struct {

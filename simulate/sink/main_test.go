@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"net/http"
@@ -25,7 +26,10 @@ import (
 	"linesplit/simulate/tally"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen sooner or later; one that passes never does.
 const patience = 30 * time.Second
