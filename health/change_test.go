@@ -71,7 +71,7 @@ func TestWatch(t *testing.T) {
 		later := newTarget(2)
 		later.Address.Host = "later:1"
 		checks := make(map[target.Address]int)
-		var mu sync.Mutex
+		var mu sync.Mutex // protects checks
 		r := newRig(Options{Check: Check{kind: TCP}}, nil)
 		r.check = func(_ context.Context, a target.Address) error {
 			mu.Lock()
@@ -82,11 +82,15 @@ func TestWatch(t *testing.T) {
 		r.run(t, time.Hour, func() {
 			for _, list := range [][]*target.Target{{r.target, later}, {later}, {later, r.target}, {}} {
 				r.Watch(list)
+				mu.Lock()
 				clear(checks)
+				mu.Unlock()
 				pass(time.Minute)
+				mu.Lock()
 				if len(checks) != len(list) || len(list) == 1 && checks[later.Address] == 0 {
 					t.Errorf("checks of %v for %v", checks, list)
 				}
+				mu.Unlock()
 			}
 		})
 	})

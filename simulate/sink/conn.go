@@ -340,12 +340,13 @@ func (c *conn) finish() {
 	c.raw.(interface{ CloseWrite() error }).CloseWrite()
 }
 
+// close and reset end the connection before anybody learns of it: whoever did might say goodbye first, with TLS.
 func (c *conn) close() {
-	c.once.Do(func() { close(c.gone) })
 	c.raw.Close()
+	c.once.Do(func() { close(c.gone) })
 }
 
 func (c *conn) reset() {
-	c.once.Do(func() { close(c.gone) })
 	resetConn(c.raw)
+	c.once.Do(func() { close(c.gone) })
 }
