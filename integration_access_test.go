@@ -146,6 +146,7 @@ func TestProxyHeadersComeBeforeTLS(t *testing.T) {
 
 // What is no header, from a peer that must send one, gets nothing but a reset, and is counted.
 func TestBadProxyHeadersAreRefused(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	v2 := header(t, 2, proxyproto.PROXY)
 	badVersion, badLength := bytes.Clone(v2), bytes.Clone(v2)

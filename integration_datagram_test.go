@@ -47,6 +47,7 @@ func echoed(conn net.Conn, packet []byte) error {
 
 // Each client has a session of its own, its replies come to it alone, and silent ones are forgotten.
 func TestDatagramsOfManyClientsComeBack(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const clients, each = 500, 5
 	s := newStage(t)
@@ -95,6 +96,7 @@ func TestDatagramsPassWhole(t *testing.T) {
 
 // A flood from many addresses takes no more than there is for it, and those who are in are served.
 func TestDatagramSessionsAreBounded(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const limit, flood = 20, 100
 	s := newStage(t)
@@ -140,6 +142,7 @@ func TestDeniedDatagramsAreDropped(t *testing.T) {
 
 // Nobody says goodbye with datagrams: SIGTERM does not wait for clients that are merely there.
 func TestTerminationWithDatagramSessions(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	s.forward([]target{rig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)

@@ -339,6 +339,7 @@ func TestChecksCountInARow(t *testing.T) {
 
 // A target that is checked down gets nothing, though its port is open; send-expect finds out what a connect does not.
 func TestTargetCheckedDownGetsNoClients(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	var ill atomic.Bool
@@ -409,6 +410,7 @@ func TestExecCheckDecides(t *testing.T) {
 
 // Without checks, failed dials are the evidence, and a trial connection finds out that a target is back.
 func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	a, b := rig.NewServer(t, rig.ServerOptions{}), rig.NewServer(t, rig.ServerOptions{})
@@ -577,6 +579,7 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 
 // The same for those that carry much.
 func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	var servers []target
@@ -607,6 +610,7 @@ func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
 
 // Sessions live at targets: a target's going moves its own clients, and its coming back brings them home.
 func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const clients = 300
 	s := newStage(t)
@@ -657,6 +661,7 @@ func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 
 // A standby takes over when nobody else is there, and gives back.
 func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	a := rig.NewServer(t, rig.ServerOptions{Handler: rig.Say("a")})
@@ -852,6 +857,7 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 
 // Four thousand clients that say something once an hour.
 func TestIdlePairsCostLittle(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const pairs, bytesPerPair = 4_000, 12 << 10
 	s := newStage(t)
@@ -886,6 +892,7 @@ func TestIdlePairsCostLittle(t *testing.T) {
 
 // Clients that connect and never come to the point keep nobody else out, and are put out themselves.
 func TestSlowLorisesArePutOut(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const lorises = 300
 	s := newStage(t)

@@ -36,6 +36,14 @@ func TestMain(m *testing.M) {
 	}))
 }
 
+// takesLong leaves a test out where -short asks for that.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
 // prepare builds the program and makes certificates, in a directory that it returns.
 func prepare() (dir string, err error) {
 	flag.Parse()

@@ -39,6 +39,7 @@ func runProof(t *testing.T, args ...string) (code int, run proofRun, stderr stri
 
 // A part of what .ci/run proves in full: two ways to lose lines that others fall for.
 func TestProofOfLinesplit(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	names := []string{"crashes-unread", "proxy-sigterm", "black-hole"}
 	code, run, stderr := runProof(t, "-short", "-only", strings.Join(names, ","))
@@ -58,6 +59,7 @@ func TestProofOfLinesplit(t *testing.T) {
 
 // Whatever takes lines can be tried.
 func TestProofTakesAnyCommand(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	haproxy := rig.FindHAProxy(t)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")

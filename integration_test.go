@@ -160,6 +160,7 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 // Linesplits stand behind one another, and the inner one is upgraded. It must not wait for its drain timeout: the outer
 // one answers its FIN.
 func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	sink := s.sink(rig.SinkOptions{})
@@ -281,6 +282,7 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 // Receivers whose kernel runs short of memory offer narrow windows from then on, however much they read: that must not pass for lines
 // unread, of which there may be only so many.
 func TestWindowsThatNarrowForGoodHoldNothingUp(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	a, b := s.twoSinks()
@@ -333,6 +335,7 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 
 // A backend behind all receivers stops for minutes. That is backpressure: moving lines about would only repeat them.
 func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const stall = 5 * time.Second // in which a slow machine fills both
 	s := newStage(t)
@@ -381,6 +384,7 @@ func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 
 // The network to all receivers is down for the night.
 func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	// With so little memory each connection retains 1 MiB at most: a starved receiver must not be able to hold more than that unread.
@@ -405,6 +409,7 @@ func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
 
 // `ncat -l` and `nc -N` with nothing to say send FIN at once and read on.
 func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	sink := s.sink(rig.SinkOptions{HalfClose: true})
@@ -422,6 +427,7 @@ func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
 // A proxy between linesplit and a receiver acknowledges for itself. What that costs is measured here, not bounded: what
 // lies in the proxy when the receiver dies is beyond what TCP tells.
 func TestProxyInBetweenMeasured(t *testing.T) {
+	takesLong(t)
 	haproxy := rig.FindHAProxy(t)
 	t.Parallel()
 	loss := func(query string) (lost int) {
@@ -545,6 +551,7 @@ func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 
 // A sender that is broken, or hostile, never sends a newline.
 func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
 	a, b := s.twoSinks()
@@ -568,6 +575,7 @@ func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
 
 // A thousand of them, each within the limit for a line.
 func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	const senders, budget = 1_000, 64 << 20
 	s := newStage(t)

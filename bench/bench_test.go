@@ -107,6 +107,9 @@ func TestLatencyWithoutProxy(t *testing.T) {
 }
 
 func TestForwarders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	b := testProxies(t)
 	for _, name := range append(without(b.forwarders(), relaying), b.present(splicing)...) {
 		t.Run(name, func(t *testing.T) {
@@ -130,6 +133,9 @@ func TestForwarders(t *testing.T) {
 
 // rsyslog carries lines alone; the others have been tested as forwarders.
 func TestRsyslog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	b := testProxies(t)
 	if !b.here(rsyslog) {
 		t.Skip("rsyslogd is not here")

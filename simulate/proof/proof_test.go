@@ -32,6 +32,9 @@ func try(t *testing.T, o Options, name string) Result {
 }
 
 func TestVerdicts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	for _, test := range []struct {
 		fault    string
 		scenario string
@@ -148,6 +151,9 @@ func TestScenarioIsNotPlayedWithoutATarget(t *testing.T) {
 
 // A proxy that ends when all lines have gone through, but before anybody has told it to, has crashed all the same.
 func TestProxyThatEndsUnaskedIsNoticed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	for _, own := range []bool{false, true} {
 		s := newStage(t.Context(), Options{Own: own, Proxy: fakeTemplate(t, "")}.withDefaults(), scenario{}, identity{}, Progress{})
 		s.dir = t.TempDir()
@@ -163,6 +169,9 @@ func TestProxyThatEndsUnaskedIsNoticed(t *testing.T) {
 
 // A proxy with room for all that senders have need not hold them back.
 func TestProxyThatBuffersPasses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	o := Options{Proxy: fakeTemplate(t, buffers), Short: true, Only: []string{"all-stalled"}, quiet: patience} // it does not drain when it is told to end
 	results, err := Run(t.Context(), o)
@@ -188,6 +197,9 @@ func TestScenarioThatBreaksOffLosesNothing(t *testing.T) {
 }
 
 func TestRunStopsAtTheFirstFailureUnlessToldToGoOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	o := Options{Proxy: fakeTemplate(t, drops), Short: true, Only: []string{"connection-churn", "proxy-between"}, quiet: testQuiet}
 	for _, goOn := range []bool{false, true} {
