@@ -44,6 +44,9 @@ func openInbound(ctx context.Context, cfg config, logger *slog.Logger) (*inbound
 	if err := in.openAdmin(ctx, cfg, logger); err != nil {
 		return nil, errors.Join(err, in.close())
 	}
+	if err := in.try(ctx, cfg.Listen); err != nil {
+		return nil, errors.Join(err, in.close())
+	}
 	for _, spec := range cfg.Listen {
 		if err := in.add(ctx, spec, config, cfg.Mode); err != nil {
 			return nil, errors.Join(err, in.close())
@@ -71,6 +74,18 @@ func (in *inbound) openAdmin(ctx context.Context, cfg config, logger *slog.Logge
 		in.admin = ln
 	}
 	return err
+}
+
+// try finds out, where places are shared, whether all can be opened before the first is; see openInbound.
+func (in *inbound) try(ctx context.Context, all []listen.Spec) error {
+	if !in.reuse {
+		return nil
+	}
+	var errs []error
+	for _, spec := range all {
+		errs = append(errs, spec.ReusePort().Try(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 func (in *inbound) add(ctx context.Context, spec listen.Spec, config *tls.Config, m mode) error {

@@ -1,9 +1,12 @@
 package listen
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -19,6 +22,43 @@ func sharePort(_, _ string, c syscall.RawConn) error {
 		return failed
 	}
 	return os.NewSyscallError("share the port", err)
+}
+
+// errTried ends an attempt to listen that was none.
+var errTried = errors.New("tried")
+
+// tryPort lets Go prepare a listener up to when it would bind it, does that, and goes no further.
+func tryPort(ctx context.Context, address string) error {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	lc.Control = func(network, address string, c syscall.RawConn) error {
+		return cmp.Or(sharePort(network, address, c), bindOnly(network, address, c), errTried)
+	}
+	if _, err := lc.Listen(ctx, "tcp", address); !errors.Is(err, errTried) {
+		return err
+	}
+	return nil
+}
+
+func bindOnly(network, address string, c syscall.RawConn) error {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil || addr.Addr().Zone() != "" {
+		return nil // it is found out when it is opened
+	}
+	port, ip := int(addr.Port()), addr.Addr()
+	var place unix.Sockaddr
+	switch {
+	case network == "tcp4":
+		place = &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
+	case ip.IsUnspecified(): // 0.0.0.0, too
+		place = &unix.SockaddrInet6{Port: port}
+	default:
+		place = &unix.SockaddrInet6{Port: port, Addr: ip.As16()}
+	}
+	if failed := c.Control(func(fd uintptr) { err = unix.Bind(int(fd), place) }); failed != nil {
+		return failed
+	}
+	return os.NewSyscallError("bind", err)
 }
 
 // stepAside attaches a filter to the group of sockets that share a port: it answers 1, the place of the second oldest of them.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -117,5 +118,37 @@ func TestTakingOverASocketFile(t *testing.T) {
 	must(t, second.Close())
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the file is left behind")
+	}
+}
+
+// Try tells whether Open would work, and takes no connection from those who listen.
+func TestTry(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::]:0", ":0", "localhost:0"} {
+		ln, err := Open(t.Context(), mustParse(t, "tcp://"+address).ReusePort(), nil, nil)
+		must(t, err)
+		defer ln.Close()
+		_, port, err := net.SplitHostPort(ln.Addr().String())
+		must(t, err)
+		host, _, err := net.SplitHostPort(address)
+		must(t, err)
+		place := "tcp://" + net.JoinHostPort(host, port)
+		must(t, mustParse(t, place).ReusePort().Try(t.Context()))
+		var serving sync.WaitGroup
+		var answered atomic.Int64
+		serving.Go(func() { answerAll(ln, &answered) })
+		for range 20 {
+			must(t, mustParse(t, place).ReusePort().Try(t.Context()))
+			must(t, ask(net.JoinHostPort("127.0.0.1", port)))
+		}
+		ln.Close()
+		serving.Wait()
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0") // by somebody who does not share
+	must(t, err)
+	defer taken.Close()
+	for _, address := range []string{taken.Addr().String(), "192.0.2.1:9"} { // the second is nobody's address, RFC 5737
+		if err := mustParse(t, "tcp://"+address).ReusePort().Try(t.Context()); err == nil || !strings.Contains(err.Error(), address) {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }

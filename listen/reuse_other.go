@@ -3,6 +3,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"net"
 	"syscall"
@@ -12,6 +13,8 @@ import (
 func sharePort(_, _ string, _ syscall.RawConn) error {
 	return errors.New("-reuse-port works on Linux only")
 }
+
+func tryPort(context.Context, string) error { return nil }
 
 func stepAside(*net.TCPListener) error { return nil }
 

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -260,11 +261,23 @@ func (s Spec) ReusePort() Spec {
 	return s
 }
 
+// Try finds out whether a TCP port that is shared can be opened, without listening there: that would take connections from those who share
+// it, and lose them if something else cannot be opened. Of other places it knows nothing.
+func (s Spec) Try(ctx context.Context) error {
+	if !s.reuse || s.scheme != schemeTCP && s.scheme != schemeTLS {
+		return nil
+	}
+	if err := tryPort(ctx, s.address); err != nil {
+		return fmt.Errorf("listen on %s: %w", s, err)
+	}
+	return nil
+}
+
 func (s Spec) abstract() bool { return s.scheme == schemeUnix && strings.HasPrefix(s.address, "@") }
 
 // Check finds what can be known before listening: whether a socket file's directory exists and can be written to,
 // whether something that is no socket lies in its place, whether standard input is open. It changes nothing. Whether an
-// address is in use only Open can tell.
+// address is in use only Open, or Try, can tell.
 func (s Spec) Check() error {
 	var err error
 	switch {
