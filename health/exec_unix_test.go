@@ -95,6 +95,43 @@ until test $(wc -l <`+pids+`) = 3; do sleep 0.01; done; `+end)
 	}
 }
 
+const leavesGroup = "LINESPLIT_TEST_LEAVES_GROUP"
+
+func init() {
+	if os.Getenv(leavesGroup) == "" {
+		return
+	}
+	group, err := syscall.Getpgid(os.Getppid())
+	if err == nil {
+		err = syscall.Setpgid(0, group)
+	}
+	if err == nil {
+		time.Sleep(2 * wait)
+	}
+	os.Exit(0)
+}
+
+// A program that has gone over to another process group is killed all the same: whoever removes its target waits for that, and so does
+// the end of linesplit.
+func TestExecLeavesItsGroup(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := script(t, leavesGroup+`=1 exec "`+self+`"`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	start := time.Now()
+	err = mustCheck(t, Settings{Kind: "exec", Command: command}).run(ctx, target.Address{Host: "h:1"}, target.Options{})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v; want that the time was over", err)
+	}
+	if took := time.Since(start); took > wait/2 {
+		t.Errorf("took %v", took)
+	}
+}
+
 // gone says that there is no such process, or only what its parent has not yet asked for.
 func gone(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
