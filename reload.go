@@ -81,6 +81,7 @@ func (c config) keeping(old config, names []string) config {
 	if !old.canFollow("health", c) {
 		c.Health = old.Health
 	}
+	written := written(c.Targets)
 	c.Targets = slices.Clone(c.Targets)
 	for i, is := range c.Targets {
 		if j := find(old.Targets, is); j >= 0 { // and what it needs a restart for is named again the next time
@@ -88,17 +89,31 @@ func (c config) keeping(old config, names []string) config {
 			c.Targets[i].Weight = is.Weight
 		}
 	}
+	c.showTargetsUnless(written)
 	c.TargetTLS.MinVersion, c.Connections, c.Memory = old.TargetTLS.MinVersion, old.Connections, old.Memory
 	return c
 }
 
-// having returns c with these targets besides its own: those that were added by hand.
+// showTargetsUnless has the targets shown as they are if they are not those that are written.
+func (c config) showTargetsUnless(as string) {
+	if is := written(c.Targets); is != as {
+		i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == "target" })
+		c.Shown[i].Value = is
+	}
+}
+
+// having returns c with these targets besides its own: those that were added by hand. One of its own may have been removed and added
+// again by hand, with other options: it has those then, and the weight that c has.
 func (c config) having(targets []target.Address) config {
 	c.Targets = slices.Clone(c.Targets)
 	for _, a := range targets {
-		if find(c.Targets, a) < 0 {
+		i := find(c.Targets, a)
+		if i < 0 {
 			c.Targets = append(c.Targets, a)
+			continue
 		}
+		a.Weight = c.Targets[i].Weight
+		c.Targets[i] = a
 	}
 	return c
 }

@@ -216,6 +216,32 @@ func TestReloadOfWhatIsThere(t *testing.T) {
 	}
 }
 
+// Options of a target that need a restart are neither shown before there was one, nor asked for once a target has them.
+func TestReloadOfOptions(t *testing.T) {
+	const plain, backup = "tcp://10.0.0.1:1,tcp://10.0.0.2:1", "tcp://10.0.0.1:1,tcp://10.0.0.2:1?backup=true"
+	cfg := mustParse(t, "-mode", "connection", "-target", plain)
+	cfg.again = func() (config, error) { return parseFlags([]string{"-mode", "connection", "-target", backup}) }
+	c := newController(cfg, modeOf(t, cfg), &inbound{guard: &listen.Guard{}}, nil, silence())
+	reload := func(restarts int, shown string) {
+		t.Helper()
+		_, needRestart, err := c.Reload(t.Context())
+		if err != nil || len(needRestart) != restarts {
+			t.Errorf("needs a restart for %q, %v", needRestart, err)
+		}
+		all := c.Config()
+		i := slices.IndexFunc(all, func(s admin.Setting) bool { return s.Name == "target" })
+		if all[i].Value != shown || all[i].Source == admin.SourceAPI {
+			t.Errorf("%+v, want %s", all[i], shown)
+		}
+	}
+	reload(1, plain)
+	reload(1, plain)
+	if err := errors.Join(c.Remove(t.Context(), "tcp://10.0.0.2:1"), c.Add(t.Context(), "10.0.0.2:1?backup=true")); err != nil {
+		t.Fatal(err)
+	}
+	reload(0, backup)
+}
+
 func TestChangesBetweenTargets(t *testing.T) {
 	parse := func(text string) (all []target.Address) {
 		for entry := range strings.FieldsSeq(text) {
