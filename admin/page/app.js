@@ -154,7 +154,8 @@ const plans = {
 };
 
 // Samples are what the charts are drawn from: at is ms by the server's clock, run says of which run of linesplit, counts has what
-// each series reads, a list for each chart, and values what it shows, null where there is no figure. Oldest first.
+// each series reads, a list for each chart, and values what it shows, null where there is no figure. Oldest first, all of one mode: in
+// another the charts show other things.
 let samples = [];
 
 const closest = 500; // ms between two samples: the first two statuses of a stream may come at once
@@ -166,8 +167,8 @@ function remember(status) {
   if (last && last.at >= at) samples = []; // the clock was set back
   else if (last && at - last.at < closest && last.run === status.started) return;
   const counts = plans[status.mode].map((plan) => plan.series.map((series) => series.read(status)));
-  const sample = { at, run: status.started, counts };
-  samples = samples.filter((old) => at - old.at <= shownSeconds * 1000);
+  const sample = { at, run: status.started, mode: status.mode, counts };
+  samples = samples.filter((old) => old.mode === sample.mode && at - old.at <= shownSeconds * 1000);
   const from = meanFrom(sample);
   sample.values = plans[status.mode].map((plan, i) => plan.series.map((series, j) => (series.counter ? rate(from, sample, i, j) : counts[i][j])));
   samples.push(sample);

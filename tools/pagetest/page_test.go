@@ -203,6 +203,24 @@ func TestConnectionMode(t *testing.T) {
 	b.quiet("403 (Forbidden)")
 }
 
+// What was in one mode is not drawn into the charts of the other, which show other things.
+func TestAnotherMode(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, "127.0.0.1:0", discard)
+	p := start(t, "-target", r.addr, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
+	startLoad(t, p.input, 2000)
+	b := open(t, p.page())
+	const label = `document.querySelector(".chart > svg").getAttribute("aria-label")`
+	b.wait(`/^Lines per second .* received [1-9].*confirmed [1-9]/.test(` + label + `)`)
+	p.stop()
+	start(t, "-mode", "connection", "-target", r.addr, "-listen", "tcp://127.0.0.1:0", "-admin", p.admin) // where nobody sends
+	b.shows("#about", "mode\nconnection")
+	b.wait(`/^Bytes per second .* from clients 0 B/.test(` + label + `)`)
+	if got := eval[string](b, label); !strings.Contains(got, "from clients 0 B/s, at most 0 B/s;") {
+		t.Errorf("%q, want nothing of the other mode", got)
+	}
+}
+
 // Text from elsewhere stays text: here in a target's name, as its address may hold it.
 func TestMarkupInNames(t *testing.T) {
 	t.Parallel()
