@@ -96,10 +96,8 @@ func legible(v slog.Value) slog.Value {
 		return slog.StringValue(v.Duration().String())
 	case slog.KindAny:
 		switch a := v.Any().(type) {
-		case error:
-			return slog.StringValue(a.Error())
-		case fmt.Stringer:
-			return slog.StringValue(a.String())
+		case error, fmt.Stringer:
+			return slog.StringValue(fmt.Sprint(a)) // which gets over a pointer that is nil, as text does
 		}
 	}
 	return v

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func TestJSONLogsAreLegible(t *testing.T) {
 		"cause", syscall.SIGTERM,
 		"err", errors.New("no route"),
 		"none", error(nil),
+		"nowhere", (*netip.AddrPort)(nil),
 		"address", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9091},
 		"target", to,
 		slog.Group("in", "took", time.Minute),
@@ -40,7 +42,7 @@ func TestJSONLogsAreLegible(t *testing.T) {
 	delete(got, "time")
 	want := map[string]any{
 		"level": "INFO", "msg": "drain began",
-		"down_for": "1.5s", "drain_timeout": "8s", "cause": "terminated", "err": "no route", "none": nil,
+		"down_for": "1.5s", "drain_timeout": "8s", "cause": "terminated", "err": "no route", "none": nil, "nowhere": "<nil>",
 		"address": "127.0.0.1:9091", "target": "tls://10.0.0.1:9999", "in": map[string]any{"took": "1m0s"},
 		"lines": 3.0, "seconds": 0.5, "remove": false, "files": []any{"a", "b"},
 	}
