@@ -136,7 +136,7 @@ func (in *inbound) announce(logger *slog.Logger) {
 // names are the actual addresses, as -listen takes them.
 func (in *inbound) names() (all []string) {
 	for _, ln := range in.listeners {
-		all = append(all, listen.Name(ln))
+		all = append(all, accept.Name(ln))
 	}
 	for _, pc := range in.packets {
 		all = append(all, "udp://"+pc.LocalAddr().String())
@@ -156,7 +156,7 @@ func (in *inbound) handOver(soft, hard context.Context, logger *slog.Logger) (ac
 		for _, ln := range in.listeners {
 			if l, ok := ln.(interface{ StepAside() error }); ok {
 				if err := l.StepAside(); err != nil {
-					logger.Warn("cannot step aside for another process", "listener", listen.Name(ln), "err", err)
+					logger.Warn("cannot step aside for another process", "listener", accept.Name(ln), "err", err)
 				}
 			}
 		}

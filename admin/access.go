@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
-	"time"
+
+	"linesplit/internal/accept"
 )
 
 // Who may do what:
@@ -78,8 +78,9 @@ func trustInFile(path string) trust {
 
 // gate judges requests.
 type gate struct {
-	token   *Token // nil: there is none
-	refused refusals
+	token *Token // nil: there is none
+	log   *slog.Logger
+	wrong accept.Summary // tokens: anybody can show some
 }
 
 // check returns nil for a request that may have what it asks for.
@@ -110,7 +111,7 @@ func (g *gate) checkAnonymous(r *http.Request, asked level, shown string) *probl
 	if shown == "" {
 		return newProblem(http.StatusUnauthorized, "token-needed", "this needs the token: send it as Authorization: Bearer TOKEN")
 	}
-	g.refused.note("wrong admin token", r)
+	g.wrong.Warn(g.log, "wrong admin token", slog.String("peer", r.RemoteAddr), slog.String("path", r.URL.Path))
 	return newProblem(http.StatusUnauthorized, "token-wrong", "the token is not the one in the file that -admin-token-file names")
 }
 
@@ -153,35 +154,4 @@ func bearer(r *http.Request) string {
 		return ""
 	}
 	return strings.TrimSpace(token)
-}
-
-// refusals go to the log in sum, since anybody can cause them.
-type refusals struct {
-	log *slog.Logger
-
-	mu    sync.Mutex // protects the fields below
-	last  time.Time  // when a line was written
-	count int        // since then
-}
-
-const refusalInterval = 30 * time.Second
-
-func (f *refusals) note(what string, r *http.Request) {
-	if n := f.due(); n > 0 {
-		f.log.Warn(what, "peer", r.RemoteAddr, "path", r.URL.Path, "count", n)
-	}
-}
-
-// due counts, and returns how many a line has to speak of; 0 if it is too early for one.
-func (f *refusals) due() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count++
-	now := time.Now()
-	if !f.last.IsZero() && now.Sub(f.last) < refusalInterval {
-		return 0
-	}
-	n := f.count
-	f.last, f.count = now, 0
-	return n
 }

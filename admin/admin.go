@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"linesplit/listen"
+	"linesplit/internal/accept"
 )
 
 // Bounds of what a client may cost. Nothing that is served here is long, and a scrape that takes longer is of no use.
@@ -91,7 +91,7 @@ func New(o Options) *Server {
 
 // guard adds to mux what not everybody may have.
 func (s *Server) guard(mux *http.ServeMux, o Options) http.Handler {
-	g := &gate{token: o.Token, refused: refusals{log: o.Logger}}
+	g := &gate{token: o.Token, log: o.Logger}
 	if o.Profiling {
 		registerProfiling(mux, g)
 	}
@@ -170,7 +170,7 @@ func (s *Server) warn(ln net.Listener, from trust) {
 }
 
 // speaksTLS asks by name, which listeners from Listen give as what they were opened by.
-func speaksTLS(ln net.Listener) bool { return strings.HasPrefix(listen.Name(ln), "tls://") }
+func speaksTLS(ln net.Listener) bool { return strings.HasPrefix(accept.Name(ln), "tls://") }
 
 func (s *Server) metrics(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{

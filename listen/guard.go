@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 // Lists are networks by what those may who are in them. They hold IPv4 networks as such, not mapped to IPv6; see
@@ -44,7 +45,7 @@ type Guard struct {
 	headless bool // a listener was opened that reads no headers
 
 	denied, proxyErrors       atomic.Uint64
-	deniedLog, proxyErrorsLog summary
+	deniedLog, proxyErrorsLog accept.Summary
 }
 
 // GuardStats are counts since the beginning.
@@ -118,7 +119,7 @@ func (g *Guard) admits(from netip.AddrPort) bool {
 		return true
 	}
 	g.denied.Add(1)
-	g.deniedLog.warn(g.Logger, "connection denied", "peer", from)
+	g.warn(&g.deniedLog, "connection denied", slog.Any("peer", from))
 	return false
 }
 
@@ -133,7 +134,7 @@ func (g *Guard) isProxy(from netip.AddrPort) bool {
 
 func (g *Guard) headerFailed(from netip.AddrPort, err error) {
 	g.proxyErrors.Add(1)
-	g.proxyErrorsLog.warn(g.Logger, "no PROXY protocol header from a proxy", "peer", from, "err", err)
+	g.warn(&g.proxyErrorsLog, "no PROXY protocol header from a proxy", slog.Any("peer", from), slog.Any("err", err))
 }
 
 func contain(networks []netip.Prefix, a netip.Addr) bool {
@@ -193,29 +194,11 @@ func unmapped(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// summaryInterval is the least time between two log lines about the same kind of refusal.
-const summaryInterval = 30 * time.Second
-
-// summary keeps repeated refusals from flooding the log: the first is logged, and then at most one in each interval,
-// with the number of those since the last line.
-type summary struct {
-	mu    sync.Mutex
-	last  time.Time
-	count int // since last
-}
-
-func (s *summary) warn(l *slog.Logger, msg string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.count++
-	now := time.Now()
-	if !s.last.IsZero() && now.Sub(s.last) < summaryInterval {
-		return
+// warn logs refusals in sum.
+func (g *Guard) warn(all *accept.Summary, msg string, attrs ...slog.Attr) {
+	if g.Logger != nil {
+		all.Warn(g.Logger, msg, attrs...)
 	}
-	if l != nil {
-		l.Log(context.Background(), slog.LevelWarn, msg, append(args, "count", s.count)...)
-	}
-	s.last, s.count = now, 0
 }
 
 // errNoHeader says that what came is not the beginning of a header.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"linesplit/internal/accept"
 	"linesplit/internal/testcert"
 )
 
@@ -56,7 +57,7 @@ func TestInherited(t *testing.T) {
 		t.Helper()
 		all, _, err := h.Open(mustParse(t, value), certs.ServerTLS(), nil, false)
 		must(t, err)
-		if len(all) != 1 || Name(all[0]) != name {
+		if len(all) != 1 || accept.Name(all[0]) != name {
 			t.Fatalf("%s: %v", value, all)
 		}
 		t.Cleanup(func() { all[0].Close() })

@@ -75,15 +75,6 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 	return ln, nil
 }
 
-// Name returns a listener's address for logs: of those from Open in the form of a -listen value such as
-// tcp://127.0.0.1:41234, of others in that of its network.
-func Name(ln net.Listener) string {
-	if s, ok := ln.(fmt.Stringer); ok {
-		return s.String()
-	}
-	return ln.Addr().Network() + "://" + ln.Addr().String()
-}
-
 // tcpListener accepts TCP connections whom guard lets in.
 type tcpListener struct {
 	*net.TCPListener

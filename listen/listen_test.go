@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/internal/testcert"
 )
 
@@ -24,8 +25,8 @@ func TestTCP(t *testing.T) {
 			must(t, err)
 			defer ln.Close()
 			port := ln.Addr().(*net.TCPAddr).Port
-			if port == 0 || !strings.HasPrefix(Name(ln), "tcp://"+host+":") || strings.HasSuffix(Name(ln), ":0") {
-				t.Errorf("address %v, name %s", ln.Addr(), Name(ln))
+			if port == 0 || !strings.HasPrefix(accept.Name(ln), "tcp://"+host+":") || strings.HasSuffix(accept.Name(ln), ":0") {
+				t.Errorf("address %v, name %s", ln.Addr(), accept.Name(ln))
 			}
 			near, far := connect(t, ln)
 			if _, ok := far.(*net.TCPConn); !ok {
@@ -45,8 +46,8 @@ func TestTLS(t *testing.T) {
 	ln, err := Open(t.Context(), s, f.ServerTLS(), nil)
 	must(t, err)
 	defer ln.Close()
-	if !strings.HasPrefix(Name(ln), "tls://127.0.0.1:") {
-		t.Errorf("name %s", Name(ln))
+	if !strings.HasPrefix(accept.Name(ln), "tls://127.0.0.1:") {
+		t.Errorf("name %s", accept.Name(ln))
 	}
 	near, far := connect(t, ln) // and the client says nothing: Accept does not wait for it
 	server, ok := far.(*tls.Conn)
@@ -86,9 +87,9 @@ func TestTLSEnds(t *testing.T) {
 func TestBusyPort(t *testing.T) {
 	ln := mustOpen(t, "tcp://127.0.0.1:0")
 	defer ln.Close()
-	_, err := Open(t.Context(), mustParse(t, Name(ln)), nil, nil)
-	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen on "+Name(ln)+": ") {
-		t.Errorf("got %v, want that %s is in use", err, Name(ln))
+	_, err := Open(t.Context(), mustParse(t, accept.Name(ln)), nil, nil)
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen on "+accept.Name(ln)+": ") {
+		t.Errorf("got %v, want that %s is in use", err, accept.Name(ln))
 	}
 	if err != nil && strings.Count(err.Error(), ln.Addr().String()) != 1 {
 		t.Errorf("%v: repeats itself", err)

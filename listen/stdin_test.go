@@ -11,12 +11,14 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 func TestStdinListener(t *testing.T) {
 	ln := Stdin(strings.NewReader("a\nb\n"))
-	if Name(ln) != "stdin:" || ln.Addr().String() != "stdin:" {
-		t.Errorf("name %s, address %v", Name(ln), ln.Addr())
+	if accept.Name(ln) != "stdin:" || ln.Addr().String() != "stdin:" {
+		t.Errorf("name %s, address %v", accept.Name(ln), ln.Addr())
 	}
 	conn, err := ln.Accept()
 	must(t, err)
@@ -80,7 +82,7 @@ func TestStdinReaders(t *testing.T) {
 			if name == "one byte" && size != 1000 {
 				continue
 			}
-			got, err := readAll(accept(t, tt.in), size)
+			got, err := readAll(acceptFrom(t, tt.in), size)
 			if !bytes.Equal(got, data) || !errors.Is(err, tt.want) {
 				t.Errorf("%s, reads of %d: %d bytes, %v; want %d, %v", name, size, len(got), err, len(data), tt.want)
 			}
@@ -97,7 +99,7 @@ func TestStdinReaders(t *testing.T) {
 func TestStdinDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		conn := accept(t, r)
+		conn := acceptFrom(t, r)
 		buf := make([]byte, 100)
 
 		begin := time.Now()
@@ -133,7 +135,7 @@ func TestStdinTakenBeforeDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 20 { // a select that is free to choose takes the wrong case every other time
 			r, w := io.Pipe()
-			conn := accept(t, r)
+			conn := acceptFrom(t, r)
 			must(t, conn.SetReadDeadline(time.Now().Add(time.Second)))
 			buf := make([]byte, 100)
 			if _, err := conn.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -166,7 +168,7 @@ func TestStdinDeadlineMoves(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, w := io.Pipe()
 				defer w.Close()
-				conn := accept(t, r)
+				conn := acceptFrom(t, r)
 				begin := time.Now()
 				if tt.first != 0 {
 					must(t, conn.SetReadDeadline(begin.Add(tt.first)))
@@ -185,7 +187,7 @@ func TestStdinDeadlineMoves(t *testing.T) {
 func TestStdinCloseEndsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		conn := accept(t, r)
+		conn := acceptFrom(t, r)
 		time.AfterFunc(time.Second, func() { conn.Close() })
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, net.ErrClosed) {
 			t.Errorf("read %d, %v, want net.ErrClosed", n, err)
@@ -197,7 +199,7 @@ func TestStdinCloseEndsRead(t *testing.T) {
 // TestStdinOnDemand: nothing is taken from the input that no Read has asked for.
 func TestStdinOnDemand(t *testing.T) {
 	in := bytes.NewReader(make([]byte, 3*readSize))
-	conn := accept(t, in)
+	conn := acceptFrom(t, in)
 	if in.Len() != 3*readSize {
 		t.Error("read before anybody asked")
 	}
@@ -222,7 +224,7 @@ func TestStdinPipe(t *testing.T) {
 	must(t, err)
 	defer r.Close()
 	r.Fd() // puts it into blocking mode: no deadlines of its own any more
-	conn := accept(t, r)
+	conn := acceptFrom(t, r)
 	want := bytes.Repeat([]byte("a line of text\n"), 50_000)
 	go func() {
 		defer w.Close()
@@ -248,7 +250,7 @@ func TestStdinPipe(t *testing.T) {
 	}
 }
 
-func accept(t *testing.T, in io.Reader) net.Conn {
+func acceptFrom(t *testing.T, in io.Reader) net.Conn {
 	t.Helper()
 	conn, err := Stdin(in).Accept()
 	must(t, err)

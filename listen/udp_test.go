@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/linebuf"
 	"linesplit/splitter"
 )
@@ -59,8 +60,8 @@ func TestUDPBatch(t *testing.T) {
 
 func TestUDPNames(t *testing.T) {
 	ln, conn, _ := udp(t, nil)
-	if want := "udp://" + ln.Addr().String(); Name(ln) != want || strings.HasSuffix(want, ":0") {
-		t.Errorf("name %s", Name(ln))
+	if want := "udp://" + ln.Addr().String(); accept.Name(ln) != want || strings.HasSuffix(want, ":0") {
+		t.Errorf("name %s", accept.Name(ln))
 	}
 	if conn.LocalAddr().String() != ln.Addr().String() || conn.RemoteAddr() == nil {
 		t.Errorf("%v → %v", conn.RemoteAddr(), conn.LocalAddr())
@@ -68,7 +69,7 @@ func TestUDPNames(t *testing.T) {
 	if _, err := conn.Write([]byte("x")); err == nil {
 		t.Error("Write works")
 	}
-	if _, err := Open(t.Context(), mustParse(t, Name(ln)), nil, nil); err == nil || !strings.Contains(err.Error(), "another program listens") {
+	if _, err := Open(t.Context(), mustParse(t, accept.Name(ln)), nil, nil); err == nil || !strings.Contains(err.Error(), "another program listens") {
 		t.Errorf("a second listener: %v", err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"linesplit/internal/accept"
 )
 
 // TestOptions reads back what a sender's connection has got.
@@ -55,8 +57,8 @@ func getsockopt(t *testing.T, c syscall.Conn, level, option int) (value int) {
 func TestAbstract(t *testing.T) {
 	value := "unix://@linesplit-test-" + filepath.Base(t.TempDir()) + "-" + t.Name()
 	ln := mustOpen(t, value)
-	if Name(ln) != value {
-		t.Errorf("name %s, want %s", Name(ln), value)
+	if accept.Name(ln) != value {
+		t.Errorf("name %s, want %s", accept.Name(ln), value)
 	}
 	meet(t, ln)
 	if _, err := Open(t.Context(), mustParse(t, value), nil, nil); !errors.Is(err, syscall.EADDRINUSE) {

@@ -13,13 +13,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 func TestUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	ln := mustOpen(t, "unix://"+path+"?mode=0620")
-	if ln.Addr().String() != path || Name(ln) != "unix://"+path {
-		t.Errorf("address %v, name %s", ln.Addr(), Name(ln))
+	if ln.Addr().String() != path || accept.Name(ln) != "unix://"+path {
+		t.Errorf("address %v, name %s", ln.Addr(), accept.Name(ln))
 	}
 	if got := mode(t, path); got != 0o620 {
 		t.Errorf("mode %o, want 0620", got)

@@ -5,7 +5,8 @@ import (
 	"net"
 )
 
-// Name returns a listener's address as the configuration has it, where the listener knows that.
+// Name returns a listener's address for logs: where the listener knows that, in the form of a -listen value such as
+// tcp://127.0.0.1:41234, else in that of its network.
 func Name(ln net.Listener) string {
 	if s, ok := ln.(fmt.Stringer); ok {
 		return s.String()
