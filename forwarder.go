@@ -23,10 +23,8 @@ import (
 //	                     ┘     ▲     └─▶ target
 //	                        checker
 type forwarder struct {
-	cfg      config
+	cfg      atomic.Pointer[config] // as at the start, but for what a reload has changed
 	logger   *logs
-	limit    atomic.Int64 // of clients; 0 for none
-	fall     atomic.Int64 // failed dials that mark a target down
 	checks   checkCounts
 	checker  *health.Checker
 	connect  prometheus.Histogram
@@ -37,9 +35,8 @@ type forwarder struct {
 
 // newForwarder opens nothing yet.
 func newForwarder(cfg config, logger *logs) (*forwarder, error) {
-	f := &forwarder{cfg: cfg, logger: logger, connect: admin.NewConnect()}
-	f.limit.Store(int64(maxClients(cfg)))
-	f.fall.Store(int64(cfg.Health.Fall))
+	f := &forwarder{logger: logger, connect: admin.NewConnect()}
+	f.cfg.Store(&cfg)
 	dial, err := dialOptions(cfg, logger.Logger)
 	if err != nil {
 		return nil, err
@@ -86,14 +83,14 @@ func maxClients(cfg config) int {
 }
 
 func (f *forwarder) open(ctx context.Context) (err error) {
-	f.in, err = openInbound(ctx, f.cfg, f.logger.Logger)
+	f.in, err = openInbound(ctx, *f.cfg.Load(), f.logger.Logger)
 	return err
 }
 
 // serve carries connections until soft ends, lets those there are finish, and returns when the last has, or soon after hard has ended. The
 // error says how many did not finish.
 func (f *forwarder) serve(soft, hard context.Context, began, _ func()) error {
-	stopAdmin := serveAdmin(soft, newController(f.cfg, f, f.in, f.ready, f.logger), admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
+	stopAdmin := serveAdmin(soft, newController(*f.cfg.Load(), f, f.in, f.ready, f.logger), admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { f.draining.Store(true) })
 	defer stopMark()

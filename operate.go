@@ -189,9 +189,10 @@ func (c *controller) reload(ctx context.Context) (changed, needRestart []string,
 	if next.Mode != old.Mode { // nothing of the one is of use in the other
 		return nil, []string{"mode"}, nil
 	}
-	there, _ := c.mode.inForce()
-	changed, needRestart = differences(old.having(there), next)
-	next = next.keeping(old.having(there), needRestart)
+	targets, _ := c.mode.inForce()
+	there := old.having(targets)
+	changed, needRestart = differences(there, next)
+	next = next.keeping(there, needRestart)
 	if next.MaxLine > next.Memory/4 {
 		return nil, nil, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart", admin.ErrInvalid, humanize.IBytes(uint64(next.Memory)))
 	}

@@ -15,7 +15,7 @@ func (f *forwarder) describe(s *admin.Status) {
 		HandshakeErrors: now.HandshakeErrors, CutOff: now.CutOff, ReceivedBytes: stats.Removed.BytesIn, SentBytes: stats.Removed.BytesOut,
 		Refused: refusedBy(now.Refused),
 	}
-	s.Limits.MaxConnections = uint64(f.limit.Load())
+	s.Limits.MaxConnections = uint64(maxClients(*f.cfg.Load()))
 	for _, t := range stats.Targets {
 		s.Totals.ReceivedBytes += t.BytesIn
 		s.Totals.SentBytes += t.BytesOut
@@ -48,7 +48,7 @@ func (f *forwarder) inForce() (targets []target.Address, balance string) {
 }
 
 func (f *forwarder) addTarget(a target.Address) error {
-	return f.watched(f.relay.Add(f.newTarget(a, int(f.fall.Load()))))
+	return f.watched(f.relay.Add(f.newTarget(a, f.cfg.Load().Health.Fall)))
 }
 
 // watched passes on err, after it has seen to it that those targets are checked, and remembered, that stay.
@@ -86,8 +86,7 @@ func (f *forwarder) adopt(old, next config) error {
 	if err := f.relay.Reconfigure(f.changeBetween(old, next, dial)); err != nil {
 		return err
 	}
-	f.limit.Store(int64(maxClients(next)))
-	f.fall.Store(int64(next.Health.Fall))
+	f.cfg.Store(&next)
 	f.checker.Reconfigure(checkOptions(next, dial, &f.checks, f.logger.Logger))
 	return f.watched(nil)
 }

@@ -19,7 +19,7 @@ func (p *pipeline) describe(s *admin.Status) {
 	}
 	s.Limits = admin.Limits{
 		MemoryBytes: uint64(now.MemoryBytes), MemoryLimit: uint64(now.MemoryLimit),
-		QueueBuffers: uint64(now.QueueBuffers), QueueCapacity: uint64(now.QueueCapacity), MaxConnections: uint64(p.limit.Load()),
+		QueueBuffers: uint64(now.QueueBuffers), QueueCapacity: uint64(now.QueueCapacity), MaxConnections: uint64(p.maxSenders()),
 	}
 	for _, t := range pool.Targets {
 		s.Targets = append(s.Targets, p.targetStatus(t))

@@ -40,7 +40,6 @@ type pipeline struct {
 	checks       checkCounts
 	checker      *health.Checker // nil where targets are not checked
 	draining     atomic.Bool
-	limit        atomic.Int64 // of senders; 0 for none
 }
 
 // newPipeline opens nothing yet.
@@ -77,15 +76,16 @@ func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 // tuneSplitter has the splitter go by what is in force, and by how many targets there are.
 func (p *pipeline) tuneSplitter() {
 	cfg := p.cfg.Load()
-	most := maxConnections(*cfg, len(p.pool.Targets()))
-	p.limit.Store(int64(most))
 	p.split.Tune(splitter.Tuning{
 		MaxLine:        int(cfg.MaxLine),
 		Oversize:       cfg.Oversize,
-		MaxConnections: most,
+		MaxConnections: p.maxSenders(),
 		Drain:          cfg.DrainTimeout / 2, // the other half is the targets'
 	})
 }
+
+// maxSenders is 0 for no limit.
+func (p *pipeline) maxSenders() int { return maxConnections(*p.cfg.Load(), len(p.pool.Targets())) }
 
 func poolTuning(cfg config, dial target.Options) workerpool.Tuning {
 	return workerpool.Tuning{
