@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"linesplit/admin"
-	"linesplit/simulate"
+	"linesplit/internal/simulate"
 )
 
 // demo shows linesplit at work, with itself as the pipeline, and returns the exit code.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // The claims about who may connect and who speaks for whom, in both modes.
@@ -87,7 +87,7 @@ func TestProxyHeadersInAndOut(t *testing.T) {
 		t.Run("to "+version, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			server := rig.NewServer(t, rig.ServerOptions{Handler: tellsHeader})
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
 			s.forward([]target{with{server, "proxy-protocol=" + version}}, append(trusting, "-access-log", "text")...)
 			for _, in := range ins {
 				for _, step := range []int{1000, 1} { // at once, and one byte at a time
@@ -132,7 +132,7 @@ func inSteps(b []byte, step int) (parts [][]byte) {
 func TestProxyHeadersComeBeforeTLS(t *testing.T) {
 	t.Parallel()
 	inner, outer := newStage(t), newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{Handler: tellsHeader})
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
 	inner.forward([]target{with{server, "proxy-protocol=v1"}}, append(inboundTLS(), trusting...)...)
 	next := literal("tls://" + inner.p.Listeners[0] + "?proxy-protocol=v2")
 	outer.forward([]target{next}, append(outboundTLS(), trusting...)...)
@@ -172,7 +172,7 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 		{"silence", nil, false},
 	}
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{})
+	server := testrig.NewServer(t, testrig.ServerOptions{})
 	s.forward([]target{server}, trusting...)
 	s.each(len(tests), len(tests), func(i int) error {
 		conn, err := client{}.dial(t, s.p.Listeners[0])
@@ -184,7 +184,7 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 			return fmt.Errorf("%s: %w", tests[i].name, err)
 		}
 		if tests[i].ended {
-			rig.CloseWrite(conn)
+			testrig.CloseWrite(conn)
 		}
 		b, err := io.ReadAll(conn)
 		if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -203,7 +203,7 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 func TestProxyHeaderFromAnUntrustedPeerIsData(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.forward([]target{rig.NewServer(t, rig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
+	s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
 	conn := s.plain()
 	s.write(conn, []byte(v1Header+"hello"))
 	conn.CloseWrite()
@@ -239,7 +239,7 @@ func TestProxyHeadersInLineMode(t *testing.T) {
 			for _, bad := range []string{"{\"no\":\"header\"}\n{\"and\":\"more\"}\n", "PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n{\"denied\":1}\n"} {
 				conn := s.dial()
 				s.write(conn, []byte(bad))
-				conn.SetReadDeadline(time.Now().Add(rig.Patience))
+				conn.SetReadDeadline(time.Now().Add(testrig.Patience))
 				s.over(conn, "a bad header")
 			}
 			s.refused("proxy-protocol", 1)
@@ -282,7 +282,7 @@ func TestAllowAndDeny(t *testing.T) {
 		t.Run(test.name+"/connections", func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			server := rig.NewServer(t, rig.ServerOptions{})
+			server := testrig.NewServer(t, testrig.ServerOptions{})
 			s.forward([]target{server}, test.args...)
 			refuse(s, test.out)
 			_, port, _ := net.SplitHostPort(s.p.Listeners[0])
@@ -320,7 +320,7 @@ func TestAllowAndDeny(t *testing.T) {
 func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.forward([]target{rig.NewServer(t, rig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
+	s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
 	ask := func(source string) ([]byte, error) {
 		request := fmt.Sprintf("PROXY TCP4 %s 198.51.100.1 4321 443\r\nhello", source)
 		return client{from: address(1)}.ask(t, s.p.Listeners[0], []byte(request))

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // The claims about datagrams. They may be lost where buffers are full, so tests have few of them under way at once.
@@ -28,7 +28,7 @@ func (s *stage) packets(from string) net.Conn {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(rig.Patience))
+	conn.SetDeadline(time.Now().Add(testrig.Patience))
 	return conn
 }
 
@@ -51,7 +51,7 @@ func TestDatagramsOfManyClientsComeBack(t *testing.T) {
 	t.Parallel()
 	const clients, each = 500, 5
 	s := newStage(t)
-	a, b := rig.NewPacketEcho(t), rig.NewPacketEcho(t)
+	a, b := testrig.NewPacketEcho(t), testrig.NewPacketEcho(t)
 	s.forward([]target{a, b}, append(udpIn, "-udp-idle-timeout", "5s", "-access-log", "text")...)
 	conns := make([]net.Conn, clients)
 	for i := range conns {
@@ -73,7 +73,7 @@ func TestDatagramsOfManyClientsComeBack(t *testing.T) {
 	}
 	s.metric(clients, "linesplit_connections_accepted_total")
 	s.connected(0) // all have been silent for long
-	rig.WaitFor(t, "a line of access log for each session", func() bool { return s.logged("end=idle", "dials") == clients })
+	testrig.WaitFor(t, "a line of access log for each session", func() bool { return s.logged("end=idle", "dials") == clients })
 	if err := echoed(conns[0], []byte("again")); err != nil {
 		t.Errorf("a client that was forgotten comes again: %v", err)
 	}
@@ -84,7 +84,7 @@ func TestDatagramsOfManyClientsComeBack(t *testing.T) {
 func TestDatagramsPassWhole(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.forward([]target{rig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "3s")...)
+	s.forward([]target{testrig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "3s")...)
 	conn := s.packets("127.0.0.1")
 	for _, size := range []int{1, 0, 1472, 1473, 9_000, 65_507} {
 		if err := echoed(conn, payload(size)); err != nil {
@@ -100,7 +100,7 @@ func TestDatagramSessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const limit, flood = 20, 100
 	s := newStage(t)
-	echo := rig.NewPacketEcho(t)
+	echo := testrig.NewPacketEcho(t)
 	s.forward([]target{echo}, append(udpIn, "-udp-sessions", fmt.Sprint(limit), "-udp-idle-timeout", "10s")...)
 	var in []net.Conn
 	for range limit {
@@ -125,7 +125,7 @@ func TestDatagramSessionsAreBounded(t *testing.T) {
 func TestDeniedDatagramsAreDropped(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	echo := rig.NewPacketEcho(t)
+	echo := testrig.NewPacketEcho(t)
 	s.forward([]target{echo}, append(udpIn, "-deny", "127.0.1.0/24", "-udp-idle-timeout", "1s")...)
 	for range 3 {
 		s.write(s.packets(address(1)), []byte("let me in"))
@@ -145,7 +145,7 @@ func TestTerminationWithDatagramSessions(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
-	s.forward([]target{rig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)
+	s.forward([]target{testrig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)
 	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
 		t.Fatal(err)
 	}

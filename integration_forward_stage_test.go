@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // forward starts the linesplit under test in connection mode, on a plain TCP port unless args have a -listen.
@@ -53,7 +53,7 @@ type client struct {
 
 // dial connects to an address. The test's end closes it at the latest.
 func (c client) dial(t testing.TB, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: rig.Patience}
+	d := net.Dialer{Timeout: testrig.Patience}
 	if c.from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.from)}
 	}
@@ -65,7 +65,7 @@ func (c client) dial(t testing.TB, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(rig.Patience))
+	conn.SetDeadline(time.Now().Add(testrig.Patience))
 	if c.tls == nil {
 		return conn, nil
 	}
@@ -105,7 +105,7 @@ func (c client) ask(t testing.TB, addr string, request []byte) ([]byte, error) {
 	var writeErr error
 	writing.Go(func() {
 		if _, writeErr = conn.Write(request); writeErr == nil {
-			writeErr = rig.CloseWrite(conn)
+			writeErr = testrig.CloseWrite(conn)
 		}
 	})
 	reply, err := io.ReadAll(conn)
@@ -263,8 +263,8 @@ func (s *stage) refuses(c client, why string) {
 func (s *stage) refused(reason string, n int) {
 	s.Helper()
 	const name = "linesplit_connections_refused_total"
-	s.metric(float64(n), name, rig.Label("reason", reason))
-	if got := s.p.Metrics().Sum(name, rig.Label("reason", reason)); got != float64(n) {
+	s.metric(float64(n), name, testrig.Label("reason", reason))
+	if got := s.p.Metrics().Sum(name, testrig.Label("reason", reason)); got != float64(n) {
 		s.Errorf("%.0f refused for %s, want %d", got, reason, n)
 	}
 }
@@ -276,8 +276,8 @@ func (s *stage) up(t target, want bool) {
 	if want {
 		value = 1
 	}
-	rig.WaitFor(s.T, fmt.Sprintf("linesplit_target_up of %s is %.0f", t.Target(), value), func() bool {
-		return s.p.Metrics().Sum("linesplit_target_up", rig.Label("target", t.Target())) == value
+	testrig.WaitFor(s.T, fmt.Sprintf("linesplit_target_up of %s is %.0f", t.Target(), value), func() bool {
+		return s.p.Metrics().Sum("linesplit_target_up", testrig.Label("target", t.Target())) == value
 	})
 }
 
@@ -297,7 +297,7 @@ func (s *stage) waiting(n int) {
 func (s *stage) exactly(value float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v is %v", name, labels, value)
-	rig.WaitFor(s.T, what, func() bool { return s.p.Metrics().Sum(name, labels...) == value })
+	testrig.WaitFor(s.T, what, func() bool { return s.p.Metrics().Sum(name, labels...) == value })
 }
 
 // finishForward ends a test in connection mode: nothing is carried and nothing is left, and SIGTERM is answered with exit code 0.
@@ -326,7 +326,7 @@ func (s *stage) logged(parts ...string) int {
 func (s *stage) accessLine(parts ...string) {
 	s.Helper()
 	parts = append(parts, "dials")
-	if !rig.Poll(rig.Patience, func() bool { return s.logged(parts...) > 0 }) {
+	if !testrig.Poll(testrig.Patience, func() bool { return s.logged(parts...) > 0 }) {
 		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.p.Tail(10))
 	}
 }
@@ -344,7 +344,7 @@ func holdsAll(line string, parts []string) bool {
 func settledAt(t *testing.T, what string, number func() int) (last int) {
 	t.Helper()
 	last, since := -1, time.Now()
-	rig.WaitFor(t, what+" settles", func() bool {
+	testrig.WaitFor(t, what+" settles", func() bool {
 		if now := number(); now != last {
 			last, since = now, time.Now()
 		}

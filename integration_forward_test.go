@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // The claims of connection mode, one test each, with the built program between real sockets. Nearly all end with nothing carried, nothing
@@ -29,31 +29,31 @@ import (
 func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
 	n, size := 1_000, manySizes
-	if rig.Race {
+	if testrig.Race {
 		n = 100
 	}
 	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
 	abstractIn := fmt.Sprintf("unix://@linesplit-forward-%d", os.Getpid())
-	plainOut, tlsOut := rig.ServerOptions{}, rig.ServerOptions{TLS: serverTLS(tls.VersionTLS13)}
+	plainOut, tlsOut := testrig.ServerOptions{}, testrig.ServerOptions{TLS: serverTLS(tls.VersionTLS13)}
 	tests := []struct {
 		name   string
-		server rig.ServerOptions
+		server testrig.ServerOptions
 		client client
 		args   []string
 	}{
 		{"plain to plain", plainOut, client{}, nil},
 		{"TLS to plain", plainOut, client{tls: clientTLS()}, inboundTLS()},
 		{"plain to TLS", tlsOut, client{}, outboundTLS()},
-		{"TLS to TLS", rig.ServerOptions{TLS: serverTLS(tls.VersionTLS12)}, client{tls: clientTLS()}, append(inboundTLS(), outboundTLS()...)},
-		{"Unix to Unix", rig.ServerOptions{Network: "unix"}, client{network: "unix"}, []string{"-listen", unixIn}},
-		{"plain to Unix", rig.ServerOptions{Network: "unix"}, client{}, nil},
-		{"abstract to abstract", rig.ServerOptions{Network: "abstract"}, client{network: "unix"}, []string{"-listen", abstractIn}},
+		{"TLS to TLS", testrig.ServerOptions{TLS: serverTLS(tls.VersionTLS12)}, client{tls: clientTLS()}, append(inboundTLS(), outboundTLS()...)},
+		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, client{network: "unix"}, []string{"-listen", unixIn}},
+		{"plain to Unix", testrig.ServerOptions{Network: "unix"}, client{}, nil},
+		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, client{network: "unix"}, []string{"-listen", abstractIn}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			server := rig.NewServer(t, test.server)
+			server := testrig.NewServer(t, test.server)
 			s.forward([]target{server}, test.args...)
 			s.echoes(test.client, n, 32, size)
 			s.finishForward()
@@ -69,9 +69,9 @@ func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	got := make(chan []byte, 1)
-	server := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		conn.Write([]byte("that is all"))
-		rig.CloseWrite(conn)
+		testrig.CloseWrite(conn)
 		all, _ := io.ReadAll(conn)
 		got <- all
 	}})
@@ -93,9 +93,9 @@ func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 func TestBothSidesTakeTurns(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		conn.Write([]byte("hello\n"))
-		rig.Echo(conn)
+		testrig.Echo(conn)
 	}})
 	s.forward([]target{server})
 	s.each(20, 4, func(int) error {
@@ -137,7 +137,7 @@ func expect(conn net.Conn, want []byte) error {
 func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	servers := []*rig.Server{rig.NewServer(t, rig.ServerOptions{}), rig.NewServer(t, rig.ServerOptions{})}
+	servers := []*testrig.Server{testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})}
 	s.forward([]target{servers[0], servers[1]})
 	var failures errorList
 	var clients sync.WaitGroup
@@ -157,7 +157,7 @@ func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 	}
 	more := func(n int64) {
 		enough := served.Load() + n
-		rig.WaitFor(t, "clients are served", func() bool { return served.Load() >= enough })
+		testrig.WaitFor(t, "clients are served", func() bool { return served.Load() >= enough })
 	}
 	for i := range 6 {
 		server := servers[i%2]
@@ -190,7 +190,7 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	breakOff := func(conn net.Conn) { // with some of the request unread, so that a Unix socket's peer sees it too
 		io.ReadFull(conn, make([]byte, 1))
 		conn.Write(payload(part))
-		rig.Reset(conn)
+		testrig.Reset(conn)
 	}
 	withoutNotify := func(conn net.Conn) { // TLS without its end, which anybody on the way can fake
 		io.ReadFull(conn, make([]byte, 3))
@@ -200,21 +200,21 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	secure := serverTLS(tls.VersionTLS13)
 	tests := []struct {
 		name   string
-		server rig.ServerOptions
+		server testrig.ServerOptions
 		client client
 		args   []string
 	}{
-		{"plain", rig.ServerOptions{Handler: breakOff}, client{}, nil},
-		{"Unix", rig.ServerOptions{Handler: breakOff, Network: "unix"}, client{}, nil},
-		{"TLS target", rig.ServerOptions{Handler: breakOff, TLS: secure}, client{}, outboundTLS()},
-		{"TLS client", rig.ServerOptions{Handler: breakOff}, client{tls: clientTLS()}, inboundTLS()},
-		{"TLS target without close_notify", rig.ServerOptions{Handler: withoutNotify, TLS: secure}, client{}, outboundTLS()},
+		{"plain", testrig.ServerOptions{Handler: breakOff}, client{}, nil},
+		{"Unix", testrig.ServerOptions{Handler: breakOff, Network: "unix"}, client{}, nil},
+		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, client{}, outboundTLS()},
+		{"TLS client", testrig.ServerOptions{Handler: breakOff}, client{tls: clientTLS()}, inboundTLS()},
+		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, client{}, outboundTLS()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			s.forward([]target{rig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			s.forward([]target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
 			conn := s.client(test.client)
 			s.write(conn, []byte("get"))
 			s.reset(conn, "the target broke off")
@@ -229,7 +229,7 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 func TestTargetProcessKilledInMidTransferIsAReset(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	child := rig.StartChild(t, s.tally)
+	child := testrig.StartChild(t, s.tally)
 	s.forward([]target{child})
 	conn := s.plain()
 	s.write(conn, payload(most))
@@ -255,12 +255,12 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		client client
-		server rig.ServerOptions
+		server testrig.ServerOptions
 		args   []string
 	}{
-		{"plain", client{}, rig.ServerOptions{}, nil},
-		{"TLS client", client{tls: clientTLS()}, rig.ServerOptions{}, inboundTLS()},
-		{"TLS target", client{}, rig.ServerOptions{TLS: serverTLS(tls.VersionTLS13)}, outboundTLS()},
+		{"plain", client{}, testrig.ServerOptions{}, nil},
+		{"TLS client", client{tls: clientTLS()}, testrig.ServerOptions{}, inboundTLS()},
+		{"TLS target", client{}, testrig.ServerOptions{TLS: serverTLS(tls.VersionTLS13)}, outboundTLS()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -275,11 +275,11 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				ended <- err
 			}
-			s.forward([]target{rig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			s.forward([]target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
 			conn := s.client(test.client)
 			s.write(conn, payload(10_000))
 			<-read
-			rig.Reset(conn)
+			testrig.Reset(conn)
 			if err := <-ended; !isReset(err) {
 				t.Errorf("the target reads %s, want a reset", endName(err))
 			}
@@ -315,12 +315,12 @@ func TestChecksCountInARow(t *testing.T) {
 				}
 				return 200
 			}
-			server := rig.NewServer(t, rig.ServerOptions{Handler: rig.Checked(next, rig.EchoAtEnd)})
-			other := rig.NewServer(t, rig.ServerOptions{Handler: rig.Checked(func() int { return 204 }, rig.EchoAtEnd)})
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(next, testrig.EchoAtEnd)})
+			other := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(func() int { return 204 }, testrig.EchoAtEnd)})
 			s.forward([]target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
 				"-health-rise", "2", "-health-fall", "3")
 			enough := int64(len(test.script) + 3)
-			rig.WaitFor(t, "the checks are made", func() bool {
+			testrig.WaitFor(t, "the checks are made", func() bool {
 				s.served(client{})
 				return checks.Load() >= enough
 			})
@@ -330,7 +330,7 @@ func TestChecksCountInARow(t *testing.T) {
 			if downs != test.downs || ups != test.ups {
 				t.Errorf("%d times down and %d times up again, want %d and %d", downs, ups, test.downs, test.ups)
 			}
-			s.metric(1, "linesplit_target_checks_total", rig.Label("target", other.Target()))
+			s.metric(1, "linesplit_target_checks_total", testrig.Label("target", other.Target()))
 			s.exactly(0, "linesplit_target_dial_errors_total")
 			s.finishForward()
 		})
@@ -359,7 +359,7 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 		rest, _ := io.ReadAll(conn)
 		conn.Write(append(head, rest...))
 	}
-	a, b := rig.NewServer(t, rig.ServerOptions{Handler: answer}), rig.NewServer(t, rig.ServerOptions{})
+	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: answer}), testrig.NewServer(t, testrig.ServerOptions{})
 	// EchoAtEnd answers no check: b is down until nothing is asked that way.
 	s.forward([]target{a, with{b, "backup=true"}}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
 		"-health-interval", "200ms", "-health-timeout", "1s")
@@ -374,7 +374,7 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 	s.echoes(client{}, 20, 4, always(100))
 	t.Logf("%d checks of the other target meanwhile", b.Accepted()-before)
 	m := s.p.Metrics()
-	if got := m.Sum("linesplit_target_connections_total", rig.Label("target", b.Target())); got != 0 {
+	if got := m.Sum("linesplit_target_connections_total", testrig.Label("target", b.Target())); got != 0 {
 		t.Errorf("%.0f clients came to the target that never passed a check", got)
 	}
 	s.connected(0)
@@ -385,7 +385,7 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 func TestExecCheckDecides(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{})
+	server := testrig.NewServer(t, testrig.ServerOptions{})
 	dir := t.TempDir()
 	ill, script := filepath.Join(dir, "ill"), filepath.Join(dir, "check")
 	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = %s ] && [ ! -e %s ]\n", server.Addr(), ill)
@@ -413,13 +413,13 @@ func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
-	a, b := rig.NewServer(t, rig.ServerOptions{}), rig.NewServer(t, rig.ServerOptions{})
+	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})
 	a.StopListening()
 	s.forward([]target{a, b}, "-health-fall", "3")
 	s.echoes(client{}, 40, 1, always(100))
 	s.up(a, false)
 	s.up(b, true)
-	errs := s.p.Metrics().Sum("linesplit_target_dial_errors_total", rig.Label("target", a.Target()))
+	errs := s.p.Metrics().Sum("linesplit_target_dial_errors_total", testrig.Label("target", a.Target()))
 	if errs < 3 || errs > 10 {
 		t.Errorf("%.0f dials of a target that is down after 3, for 40 clients", errs)
 	}
@@ -440,7 +440,7 @@ func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
 func TestClientsWaitForATargetWithinTheDialBudget(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{})
+	server := testrig.NewServer(t, testrig.ServerOptions{})
 	server.StopListening()
 	s.forward([]target{server}, "-dial-budget", "30s")
 	var clients sync.WaitGroup
@@ -480,7 +480,7 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	}
 	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.p.PID())-before)
 	s.accessLine(`"end":"dial-failed"`)
-	rig.WaitFor(t, "50 lines in the access log", func() bool { return s.logged(`"end":"dial-failed"`) == 50 })
+	testrig.WaitFor(t, "50 lines in the access log", func() bool { return s.logged(`"end":"dial-failed"`) == 50 })
 	if n := s.logged("target down"); n != 2 {
 		t.Errorf("the log says %d times that a target is down, want once for each of two", n)
 	}
@@ -509,7 +509,7 @@ func cpu(t *testing.T, pid int) time.Duration {
 func TestConnectionsFollowTheWeights(t *testing.T) {
 	t.Parallel()
 	n := 10_000
-	if rig.Race {
+	if testrig.Race {
 		n = 2_000
 	}
 	weights := []int{1, 2, 3}
@@ -525,14 +525,14 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
 			t.Parallel()
-			if rig.Race && test.rule != "round-robin" {
+			if testrig.Race && test.rule != "round-robin" {
 				t.Skip("too few connections for chance")
 			}
 			s := newStage(t)
-			var servers []*rig.Server
+			var servers []*testrig.Server
 			var targets []target
 			for _, weight := range weights {
-				servers = append(servers, rig.NewServer(t, rig.ServerOptions{}))
+				servers = append(servers, testrig.NewServer(t, testrig.ServerOptions{}))
 				targets = append(targets, with{servers[len(servers)-1], fmt.Sprint("weight=", weight)})
 			}
 			s.forward(targets, "-balance", test.rule)
@@ -559,15 +559,15 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	const n, atOnce = 200, 8
 	s := newStage(t)
 	over := make(chan struct{})
-	slow := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
+	slow := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		<-over
-		rig.EchoAtEnd(conn)
+		testrig.EchoAtEnd(conn)
 	}})
-	fast := rig.NewServer(t, rig.ServerOptions{})
+	fast := testrig.NewServer(t, testrig.ServerOptions{})
 	s.forward([]target{slow, fast}, "-balance", "least-connections")
 	var clients sync.WaitGroup
 	clients.Go(func() { s.echoes(client{}, n, atOnce, always(100)) })
-	rig.WaitFor(t, "all clients are at targets", func() bool { return slow.Accepted()+fast.Accepted() == n })
+	testrig.WaitFor(t, "all clients are at targets", func() bool { return slow.Accepted()+fast.Accepted() == n })
 	close(over)
 	clients.Wait()
 	t.Logf("the slow target got %d of %d connections", slow.Accepted(), n)
@@ -585,7 +585,7 @@ func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
 	var servers []target
 	var names []string
 	for range 2 {
-		server := rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})
+		server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 		servers, names = append(servers, server), append(names, server.Target())
 	}
 	s.forward(servers, "-balance", "least-bandwidth")
@@ -595,13 +595,13 @@ func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
 	busy.Go(func() { io.Copy(hog, endless{}) })
 	s.metric(10<<20, "linesplit_target_sent_bytes_total")
 	at := slices.IndexFunc(names, func(name string) bool {
-		return s.p.Metrics().Sum("linesplit_target_sent_bytes_total", rig.Label("target", name)) > 1<<20
+		return s.p.Metrics().Sum("linesplit_target_sent_bytes_total", testrig.Label("target", name)) > 1<<20
 	})
 	const n = 40
-	rig.WaitFor(t, "the busy target is known for it", func() bool {
-		before := s.p.Metrics().Sum("linesplit_target_connections_total", rig.Label("target", names[at]))
+	testrig.WaitFor(t, "the busy target is known for it", func() bool {
+		before := s.p.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))
 		s.each(n, 1, func(int) error { return client{}.echo(t, s.p.Listeners[0], payload(10)) })
-		return s.p.Metrics().Sum("linesplit_target_connections_total", rig.Label("target", names[at]))-before < n/10
+		return s.p.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))-before < n/10
 	})
 	hog.Close()
 	busy.Wait()
@@ -614,10 +614,10 @@ func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 	t.Parallel()
 	const clients = 300
 	s := newStage(t)
-	servers := make([]*rig.Server, 4)
+	servers := make([]*testrig.Server, 4)
 	targets := make([]target, len(servers))
 	for i := range servers {
-		servers[i] = rig.NewServer(t, rig.ServerOptions{Handler: rig.Say(fmt.Sprint(i))})
+		servers[i] = testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say(fmt.Sprint(i))})
 		targets[i] = servers[i]
 	}
 	s.forward(targets, "-balance", "source-hash")
@@ -664,9 +664,9 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
-	a := rig.NewServer(t, rig.ServerOptions{Handler: rig.Say("a")})
-	b := rig.NewServer(t, rig.ServerOptions{Handler: rig.Say("b")})
-	spare := rig.NewServer(t, rig.ServerOptions{Handler: rig.Say("spare")})
+	a := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("a")})
+	b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("b")})
+	spare := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("spare")})
 	s.forward([]target{with{spare, "backup=true"}, a, b})
 	who := func() string {
 		var seen []string
@@ -705,11 +705,11 @@ func TestClientsQueueInOrder(t *testing.T) {
 	const clients = 8
 	s := newStage(t)
 	order := make(chan byte, clients+1)
-	server := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		name := make([]byte, 1)
 		if _, err := io.ReadFull(conn, name); err == nil {
 			order <- name[0]
-			rig.EchoAtEnd(conn)
+			testrig.EchoAtEnd(conn)
 		}
 	}})
 	s.forward([]target{with{server, "max-connections=1"}}, "-queue-timeout", "30s")
@@ -746,7 +746,7 @@ func TestQueueTimeoutEndsTheWait(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 	s.forward([]target{with{server, "max-connections=1"}}, "-queue-timeout", timeout.String(), "-access-log", "text")
 	holder := s.plain()
 	s.write(holder, []byte("x"))
@@ -794,7 +794,7 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 	}
 	start := func(t *testing.T, args ...string) *stage {
 		s := newStage(t)
-		s.forward([]target{rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})}, append(args, "-access-log", "text")...)
+		s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
 		return s
 	}
 	release := func(s *stage, conns []net.Conn) {
@@ -848,7 +848,7 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 		s.served(other) // who has a bucket of its own
 		s.refused("rate", 50-served)
 		s.accessLine("end=rate", "client="+address(1))
-		rig.WaitFor(t, "the client is served again", func() bool {
+		testrig.WaitFor(t, "the client is served again", func() bool {
 			return one.echo(t, s.p.Listeners[0], []byte("hello")) == nil
 		})
 		s.finishForward()
@@ -861,7 +861,7 @@ func TestIdlePairsCostLittle(t *testing.T) {
 	t.Parallel()
 	const pairs, bytesPerPair = 4_000, 12 << 10
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 	s.forward([]target{server})
 	before := s.p.Memory("VmRSS")
 	conns := make([]*net.TCPConn, pairs)
@@ -896,7 +896,7 @@ func TestSlowLorisesArePutOut(t *testing.T) {
 	t.Parallel()
 	const lorises = 300
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{})
+	server := testrig.NewServer(t, testrig.ServerOptions{})
 	args := append(inboundTLS(), "-listen", "tcp://127.0.0.1:0", "-proxy-protocol-from", "127.0.1.0/24")
 	s.forward([]target{server}, args...)
 	before := s.p.Memory("VmRSS")
@@ -948,14 +948,14 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			const ticks = 8
-			server := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 				for range ticks {
 					time.Sleep(timeout / 5)
 					if _, err := conn.Write([]byte(".")); err != nil {
 						return
 					}
 				}
-				rig.Discard(conn)
+				testrig.Discard(conn)
 			}})
 			s.forward([]target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
 			conn := s.client(test.client)
@@ -978,8 +978,8 @@ func TestLingerTimeoutEndsHalfOpenConnections(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	over := make(chan struct{})
-	server := rig.NewServer(t, rig.ServerOptions{Handler: func(conn net.Conn) {
-		rig.Discard(conn)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
+		testrig.Discard(conn)
 		<-over
 	}})
 	s.forward([]target{server}, "-linger-timeout", "500ms", "-access-log", "text")
@@ -1007,7 +1007,7 @@ func TestOnTargetDown(t *testing.T) {
 				}
 				return 200
 			}
-			server := rig.NewServer(t, rig.ServerOptions{Handler: rig.Checked(next, rig.Echo)})
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(next, testrig.Echo)})
 			s.forward([]target{server}, "-on-target-down", action, "-health", "http", "-health-interval", "100ms", "-access-log", "text")
 			conn := s.plain()
 			s.write(conn, []byte("hello"))
@@ -1035,7 +1035,7 @@ func TestOnTargetDown(t *testing.T) {
 func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{})
+	server := testrig.NewServer(t, testrig.ServerOptions{})
 	s.forward([]target{server}, "-drain-timeout", "2m")
 	conns := make([]*net.TCPConn, 20)
 	part := payload(100_000)
@@ -1046,7 +1046,7 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	s.connected(len(conns))
 	began := time.Now()
 	s.p.Signal(syscall.SIGTERM)
-	rig.WaitFor(t, "nobody listens any more", func() bool { return !place(s.p.Listeners[0]).taken() })
+	testrig.WaitFor(t, "nobody listens any more", func() bool { return !place(s.p.Listeners[0]).taken() })
 	s.each(len(conns), len(conns), func(i int) error {
 		if _, err := conns[i].Write(part); err != nil {
 			return err
@@ -1061,7 +1061,7 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	if code := s.p.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if took := time.Since(began); took > rig.Patience {
+	if took := time.Since(began); took > testrig.Patience {
 		t.Errorf("took %v to end", took)
 	}
 	contains(t, s.p.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
@@ -1082,7 +1082,7 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			if name == "second signal" {
 				args[3] = "1h"
 			}
-			s.forward([]target{rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})}, args...)
+			s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
 			conns := make([]*net.TCPConn, holdouts)
 			for i := range conns {
 				conns[i] = s.plain()
@@ -1093,7 +1093,7 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			}
 			began := time.Now()
 			s.p.Signal(syscall.SIGTERM)
-			rig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
+			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
 			end(s)
 			if code := s.p.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
@@ -1119,12 +1119,12 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 	hangUp := func(conn net.Conn) { io.ReadFull(conn, make([]byte, 5)); conn.Write([]byte("bye")) }
 	tests := []struct {
 		name    string
-		handler rig.Handler
+		handler testrig.Handler
 		do      func(s *stage, conn *net.TCPConn)
 		end     string
 		in, out int
 	}{
-		{"client closes", rig.Discard, func(_ *stage, conn *net.TCPConn) { conn.Close() }, "client-closed", 5, 0},
+		{"client closes", testrig.Discard, func(_ *stage, conn *net.TCPConn) { conn.Close() }, "client-closed", 5, 0},
 		{"target closes", hangUp, func(s *stage, conn *net.TCPConn) {
 			if err := expect(conn, []byte("bye")); err != nil {
 				s.Error(err)
@@ -1132,7 +1132,7 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 			io.ReadAll(conn)
 			conn.Close()
 		}, "target-closed", 5, 3},
-		{"after half-close", rig.EchoAtEnd, func(_ *stage, conn *net.TCPConn) {
+		{"after half-close", testrig.EchoAtEnd, func(_ *stage, conn *net.TCPConn) {
 			conn.CloseWrite()
 			io.ReadAll(conn)
 		}, "client-closed", 5, 5},
@@ -1142,7 +1142,7 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t)
-				server := rig.NewServer(t, rig.ServerOptions{Handler: test.handler})
+				server := testrig.NewServer(t, testrig.ServerOptions{Handler: test.handler})
 				s.forward([]target{server}, "-access-log", format)
 				conn := s.plain()
 				s.write(conn, []byte("hello"))
@@ -1166,7 +1166,7 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 	t.Run("off", func(t *testing.T) {
 		t.Parallel()
 		s := newStage(t)
-		s.forward([]target{rig.NewServer(t, rig.ServerOptions{})})
+		s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{})})
 		s.served(client{})
 		s.finishForward()
 		if n := s.logged("dials"); n != 0 {
@@ -1179,7 +1179,7 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 func TestAccessLogCountsDials(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	server := rig.NewServer(t, rig.ServerOptions{})
+	server := testrig.NewServer(t, testrig.ServerOptions{})
 	s.forward([]target{newPlace(t), server}, "-access-log", "text")
 	s.served(client{})
 	s.served(client{})
@@ -1192,7 +1192,7 @@ func TestForwardMetricsBalance(t *testing.T) {
 	t.Parallel()
 	const n, size = 50, 12_345
 	s := newStage(t)
-	a, b := rig.NewServer(t, rig.ServerOptions{}), rig.NewServer(t, rig.ServerOptions{Network: "unix"})
+	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{Network: "unix"})
 	s.forward([]target{a, b})
 	s.echoes(client{}, n, 4, always(size))
 	s.connected(0)
@@ -1289,7 +1289,7 @@ func TestBadInputOfConnectionModeIsRefused(t *testing.T) {
 			if !slices.Contains(args, "-listen") {
 				args = append([]string{"-listen", "tcp://127.0.0.1:0"}, args...)
 			}
-			p := rig.StartProcess(t, rig.ProcessOptions{Binary: binary, Args: args})
+			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: binary, Args: args})
 			if code := p.Wait(); code != 2 {
 				t.Errorf("exit code %d, want 2", code)
 			}

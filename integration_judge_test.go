@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // arrived waits until every line sent has been read by a receiving application.
 func (s *stage) arrived() {
 	s.Helper()
-	if rig.Poll(rig.Patience, func() bool { return s.tally.HasAll(s.sent) }) {
+	if testrig.Poll(testrig.Patience, func() bool { return s.tally.HasAll(s.sent) }) {
 		return
 	}
 	r := s.tally.Report(s.sent)
@@ -44,12 +44,12 @@ func (s *stage) finish(duplicates bound) {
 }
 
 // ledger waits for a quiet moment in which the ledger holds, and returns the metrics of it.
-func (s *stage) ledger() (m rig.Metrics) {
+func (s *stage) ledger() (m testrig.Metrics) {
 	s.Helper()
-	var before, now [2]rig.Ledger
-	quiet := rig.Poll(rig.Patience, func() bool {
+	var before, now [2]testrig.Ledger
+	quiet := testrig.Poll(testrig.Patience, func() bool {
 		m = s.p.Metrics()
-		before, now = now, [2]rig.Ledger{m.Ledger("lines"), m.Ledger("bytes")}
+		before, now = now, [2]testrig.Ledger{m.Ledger("lines"), m.Ledger("bytes")}
 		return now == before && now[0].Holds() && now[1].Holds()
 	})
 	if !quiet {
@@ -62,7 +62,7 @@ func (s *stage) ledger() (m rig.Metrics) {
 func (s *stage) leftNothing() {
 	s.Helper()
 	var now usage
-	if rig.Poll(rig.Patience, func() bool { now = usageOf(s.p.Metrics()); return now.within(s.base) }) {
+	if testrig.Poll(testrig.Patience, func() bool { now = usageOf(s.p.Metrics()); return now.within(s.base) }) {
 		return
 	}
 	m := s.p.Metrics()
@@ -85,15 +85,15 @@ func (u usage) within(limit usage) bool {
 	return u.goroutines <= limit.goroutines && u.descriptors <= limit.descriptors
 }
 
-func usageOf(m rig.Metrics) usage {
+func usageOf(m testrig.Metrics) usage {
 	return usage{m.Sum("go_goroutines"), m.Sum("process_open_fds")}
 }
 
 // settledUsage waits until the workers are connected and the numbers stand still.
-func settledUsage(t *testing.T, p *rig.Process, conns int) usage {
+func settledUsage(t *testing.T, p *testrig.Process, conns int) usage {
 	t.Helper()
 	var now, before usage
-	rig.WaitFor(t, fmt.Sprintf("%d connections to targets", conns), func() bool {
+	testrig.WaitFor(t, fmt.Sprintf("%d connections to targets", conns), func() bool {
 		m := p.Metrics()
 		before, now = now, usageOf(m)
 		return m.Sum("linesplit_target_connections") == float64(conns) && now == before
@@ -120,10 +120,10 @@ func (s *stage) reported(key string) (n float64) {
 
 // judge compares what was sent with what the receivers have read, once linesplit is gone and they have nothing more to
 // read.
-func (s *stage) judge(m rig.Metrics, duplicates bound) {
+func (s *stage) judge(m testrig.Metrics, duplicates bound) {
 	s.Helper()
 	for _, sink := range s.sinks {
-		rig.WaitFor(s.T, "the targets read to the end", func() bool { return sink.Conns() == 0 })
+		testrig.WaitFor(s.T, "the targets read to the end", func() bool { return sink.Conns() == 0 })
 	}
 	r := s.tally.Report(s.sent)
 	counted := max(m.Sum("linesplit_resent_lines_total"), s.reported("resent_lines"))
@@ -142,8 +142,8 @@ func (s *stage) judge(m rig.Metrics, duplicates bound) {
 // below checks a bound on memory. The race detector keeps memory of its own, so with it there is nothing to check.
 func (s *stage) below(limit, got int64, what string) {
 	s.Helper()
-	s.Logf("%s: %d KiB, allowed are %d KiB (judged: %v)", what, got>>10, limit>>10, !rig.Race)
-	if got > limit && !rig.Race {
+	s.Logf("%s: %d KiB, allowed are %d KiB (judged: %v)", what, got>>10, limit>>10, !testrig.Race)
+	if got > limit && !testrig.Race {
 		s.Errorf("%s: %d KiB, want at most %d KiB", what, got>>10, limit>>10)
 	}
 }

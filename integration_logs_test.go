@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // Whoever reads the logs may go away or stop. That must neither end linesplit nor hold up a connection or the end.
@@ -24,8 +24,8 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 	}{{"gone", true}, {"stopped", false}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			server := rig.NewServer(t, rig.ServerOptions{})
-			free, err := rig.ListenAlone()
+			server := testrig.NewServer(t, testrig.ServerOptions{})
+			free, err := testrig.ListenAlone()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +48,7 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 			}
 			t.Cleanup(func() { p.Process.Kill(); p.Wait() })
 			writer.Close()
-			if !rig.Poll(rig.Patience, func() bool { return answers(addr) }) {
+			if !testrig.Poll(testrig.Patience, func() bool { return answers(addr) }) {
 				t.Fatal("linesplit does not accept")
 			}
 			if tt.gone {
@@ -60,7 +60,7 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 				}
 			}
 			p.Process.Signal(syscall.SIGTERM)
-			limit := time.AfterFunc(rig.Patience, func() { p.Process.Kill() })
+			limit := time.AfterFunc(testrig.Patience, func() { p.Process.Kill() })
 			defer limit.Stop()
 			if err := p.Wait(); err != nil {
 				t.Errorf("linesplit ended with %v, want exit code 0", err)

@@ -10,8 +10,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"linesplit/internal/rig"
 	"linesplit/internal/testcert"
+	"linesplit/internal/testrig"
 )
 
 // What all integration tests share. TestMain sets it once, before any of them runs.
@@ -24,7 +24,7 @@ var (
 const inParallel = "6"
 
 func TestMain(m *testing.M) {
-	rig.RunChild()
+	testrig.RunChild()
 	dir, err := prepare()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -58,6 +58,6 @@ func prepare() (dir string, err error) {
 	if certs, err = testcert.Write(dir); err != nil {
 		return "", err
 	}
-	binary, err = rig.Build(dir)
+	binary, err = testrig.Build(dir)
 	return dir, err
 }

@@ -16,7 +16,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/ctl"
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // operator has a token, and uses it.
@@ -79,7 +79,7 @@ func (o *operator) state(target string) string {
 
 func (o *operator) await(target, state string) {
 	o.Helper()
-	rig.WaitFor(o.T, fmt.Sprintf("%s is %q", target, state), func() bool { return o.state(target) == state })
+	testrig.WaitFor(o.T, fmt.Sprintf("%s is %q", target, state), func() bool { return o.state(target) == state })
 }
 
 // Targets come and go while lines flow: none is lost, and none arrives twice.
@@ -87,7 +87,7 @@ func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	a, b := s.twoSinks()
-	c := s.sink(rig.SinkOptions{})
+	c := s.sink(testrig.SinkOptions{})
 	o := s.operator()
 	s.run([]target{a, b}, "-admin-token-file", o.token)
 	o.connect()
@@ -128,7 +128,7 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	a, b := s.twoSinks()
-	others := []*rig.Sink{s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{})}
+	others := []*testrig.Sink{s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{})}
 	o := s.operator()
 	s.run([]target{a, b}, "-admin-token-file", o.token)
 	o.connect()
@@ -191,7 +191,7 @@ func (f *settingsFile) reload() string {
 	f.p.Signal(syscall.SIGHUP)
 	f.seen++
 	var line string
-	rig.WaitFor(f.T, "a word about the reload", func() bool {
+	testrig.WaitFor(f.T, "a word about the reload", func() bool {
 		var words []string
 		for text := range strings.Lines(f.p.Stderr()) {
 			if strings.Contains(text, "msg=reloaded") || strings.Contains(text, "reload failed") {
@@ -210,7 +210,7 @@ func (f *settingsFile) reload() string {
 func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	sinks := []*rig.Sink{s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{})}
+	sinks := []*testrig.Sink{s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{})}
 	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	pair := func(i int) string { return "target " + sinks[i%3].Target() + "," + sinks[(i+1)%3].Target() }
 	f.write(pair(0))
@@ -270,7 +270,7 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 func TestReloadKeepsConnections(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	a, b := rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo}), rig.NewServer(t, rig.ServerOptions{Handler: rig.Echo})
+	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo}), testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
 	s.forward(nil, "-config", f.path)
@@ -291,7 +291,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 		t.Errorf("reload: %s", line)
 	}
 	say("two")
-	rig.WaitFor(t, "the new target gets clients", func() bool {
+	testrig.WaitFor(t, "the new target gets clients", func() bool {
 		if err := (client{}).echo(t, s.p.Listeners[0], payload(10)); err != nil {
 			t.Error(err)
 		}

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/internal/rig"
-	"linesplit/simulate/proof"
+	"linesplit/internal/simulate/proof"
+	"linesplit/internal/testrig"
 )
 
 // proofRun is what `linesplit proof -json` prints, as far as it matters here.
@@ -61,7 +61,7 @@ func TestProofOfLinesplit(t *testing.T) {
 func TestProofTakesAnyCommand(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
-	haproxy := rig.FindHAProxy(t)
+	haproxy := testrig.FindHAProxy(t)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	text := "defaults\n mode tcp\n option redispatch\n timeout connect 1s\n timeout client 1m\n timeout server 1m\n" +
 		"listen l\n bind {{.Listen}}\n{{range $i, $t := .Targets}} server s{{$i}} {{$t}}\n{{end}}"
@@ -90,7 +90,7 @@ func TestProofEndsInOrderWhenInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	rig.WaitFor(t, "it has started a proxy", func() bool { return len(childrenOf(cmd.Process.Pid)) > 0 })
+	testrig.WaitFor(t, "it has started a proxy", func() bool { return len(childrenOf(cmd.Process.Pid)) > 0 })
 	proxies := childrenOf(cmd.Process.Pid)
 	began := time.Now()
 	cmd.Process.Signal(syscall.SIGINT)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // churn is senders that connect, write some lines and go, for ever.
@@ -40,14 +40,14 @@ func (s *stage) churn(addr string, senders, lines int) *churn {
 func (c *churn) run() {
 	for !closed(c.done) {
 		id := int(c.next.Add(1))
-		conn, err := rig.Dial("tcp", c.addr, nil)
+		conn, err := testrig.Dial("tcp", c.addr, nil)
 		if err != nil {
 			c.Errorf("sender %d was refused: %v", id, err)
 			return
 		}
 		var lines []byte
 		for seq := range c.lines {
-			lines = rig.AppendLine(lines, id, seq, 200)
+			lines = testrig.AppendLine(lines, id, seq, 200)
 		}
 		_, err = conn.Write(lines)
 		if err == nil {
@@ -67,7 +67,7 @@ func (c *churn) run() {
 func (c *churn) more(n int64) {
 	c.Helper()
 	enough := c.served.Load() + n
-	rig.WaitFor(c.T, "senders come and go", func() bool { return c.served.Load() >= enough || c.Failed() })
+	testrig.WaitFor(c.T, "senders come and go", func() bool { return c.served.Load() >= enough || c.Failed() })
 }
 
 func (c *churn) stop() {
@@ -101,7 +101,7 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	}
 	senders.more(100)
 	senders.stop()
-	rig.WaitFor(t, "all lines arrive", func() bool { return s.tally.HasAll(s.sent) })
+	testrig.WaitFor(t, "all lines arrive", func() bool { return s.tally.HasAll(s.sent) })
 	if code := old.Terminate(); code != 0 {
 		t.Errorf("the last process ended with %d\n%s", code, old.Tail(10))
 	}
@@ -121,7 +121,7 @@ type manager struct {
 }
 
 func (s *stage) manager() *manager {
-	ln, err := rig.ListenAlone()
+	ln, err := testrig.ListenAlone()
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func (m *manager) start(args ...string) *exec.Cmd {
 
 func (m *manager) await(want string) {
 	m.Helper()
-	limit := time.After(rig.Patience)
+	limit := time.After(testrig.Patience)
 	for {
 		select {
 		case got := <-m.heard:
@@ -212,7 +212,7 @@ func TestSocketActivation(t *testing.T) {
 	cmd := m.start(args...)
 	senders.more(100)
 	senders.stop()
-	rig.WaitFor(t, "all lines arrive", func() bool { return s.tally.HasAll(s.sent) })
+	testrig.WaitFor(t, "all lines arrive", func() bool { return s.tally.HasAll(s.sent) })
 	m.stop(cmd)
 	if r := s.tally.Report(s.sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
 		t.Errorf("%+v", r)
@@ -223,7 +223,7 @@ func TestSocketActivation(t *testing.T) {
 func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 	t.Parallel()
 	m := newStage(t).manager()
-	taken, err := rig.ListenAlone()
+	taken, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestNobodyReadsTheNotices(t *testing.T) {
 		filler.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, err = filler.Write([]byte("full"))
 	}
-	free, err := rig.ListenAlone()
+	free, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,9 +291,9 @@ func TestNobodyReadsTheNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	rig.WaitFor(t, "linesplit listens", func() bool { return answers(addr) })
+	testrig.WaitFor(t, "linesplit listens", func() bool { return answers(addr) })
 	cmd.Process.Signal(syscall.SIGTERM)
-	limit := time.AfterFunc(rig.Patience, func() { cmd.Process.Kill() })
+	limit := time.AfterFunc(testrig.Patience, func() { cmd.Process.Kill() })
 	defer limit.Stop()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("linesplit ended with %v", err)

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // swallow reads everything that any number of connections bring, and returns where, and how many lines it was so far.
@@ -53,7 +53,7 @@ func TestSendEndsInOrderOnSIGINT(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if !rig.Poll(rig.Patience, func() bool { return received() > 100 }) {
+	if !testrig.Poll(testrig.Patience, func() bool { return received() > 100 }) {
 		t.Error("nothing comes")
 	}
 	command.Process.Signal(os.Interrupt)
@@ -64,7 +64,7 @@ func TestSendEndsInOrderOnSIGINT(t *testing.T) {
 	if err := json.Unmarshal(stdout.Bytes(), &summary); err != nil || summary.Lines == 0 {
 		t.Fatalf("%v, %s", err, &stdout)
 	}
-	if !rig.Poll(rig.Patience, func() bool { return received() == summary.Lines }) {
+	if !testrig.Poll(testrig.Patience, func() bool { return received() == summary.Lines }) {
 		t.Errorf("%d received of %s", received(), &stdout)
 	}
 }
@@ -78,7 +78,7 @@ func TestSendStandardInput(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `"lines":6`) {
 		t.Errorf("%v, %s", err, text)
 	}
-	if !rig.Poll(rig.Patience, func() bool { return received() == 6 }) {
+	if !testrig.Poll(testrig.Patience, func() bool { return received() == 6 }) {
 		t.Errorf("%d received", received())
 	}
 }

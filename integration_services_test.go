@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // Real servers behind linesplit, used by their own clients. `make test-services` starts them.
@@ -108,7 +108,7 @@ func TestRealHTTPServer(t *testing.T) {
 				if got := curl("--parallel", "--parallel-max", "20", base+"/health?[1-200]"); strings.Count(got, "all is well") != 200 {
 					t.Errorf("200 requests at once were answered %d times", strings.Count(got, "all is well"))
 				}
-				s.metric(2, "linesplit_target_checks_total", rig.Label("result", "passed"))
+				s.metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 				s.up(test, true)
 				s.connected(0)
 				s.terminate(0)
@@ -148,13 +148,13 @@ func TestRealRedis(t *testing.T) {
 					t.Errorf("10,000 increments make %q", got)
 				}
 			}
-			s.metric(2, "linesplit_target_checks_total", rig.Label("result", "passed"))
+			s.metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 			// With a password the answer to PING is another one, and Redis is as well as before.
 			says(t, nil, "redis-cli", append(overTCP, "CONFIG", "SET", "requirepass", "secret")...)
-			passed := s.p.Metrics().Sum("linesplit_target_checks_total", rig.Label("result", "passed"))
-			s.metric(passed+3, "linesplit_target_checks_total", rig.Label("result", "passed"))
+			passed := s.p.Metrics().Sum("linesplit_target_checks_total", testrig.Label("result", "passed"))
+			s.metric(passed+3, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 			says(t, nil, "redis-cli", append(overTCP, "--no-auth-warning", "-a", "secret", "CONFIG", "SET", "requirepass", "")...)
-			s.exactly(0, "linesplit_target_checks_total", rig.Label("result", "failed"))
+			s.exactly(0, "linesplit_target_checks_total", testrig.Label("result", "failed"))
 			s.up(test, true)
 			s.connected(0)
 			s.terminate(0)

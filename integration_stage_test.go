@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // rate is how much the senders of a test write.
@@ -37,7 +37,7 @@ type place string
 // newPlace returns a free one where a program of the test can listen, go, and listen again.
 func newPlace(t *testing.T) place {
 	t.Helper()
-	ln, err := rig.ListenAlone()
+	ln, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,18 +66,18 @@ func (p place) taken() bool {
 // stage is one test's cast: a tally, targets, senders and a linesplit between them.
 type stage struct {
 	*testing.T
-	tally   *rig.Tally
-	sinks   []*rig.Sink
-	p       *rig.Process
+	tally   *testrig.Tally
+	sinks   []*testrig.Sink
+	p       *testrig.Process
 	base    usage
 	nextID  int
-	senders []*rig.Sender // running
-	sent    rig.Sent      // by those that have ended, and by hand
-	others  int           // lines that linesplit receives and that are not numbered, or do not arrive on purpose
+	senders []*testrig.Sender // running
+	sent    testrig.Sent      // by those that have ended, and by hand
+	others  int               // lines that linesplit receives and that are not numbered, or do not arrive on purpose
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{T: t, tally: rig.NewTally(), sent: make(rig.Sent)}
+	s := &stage{T: t, tally: testrig.NewTally(), sent: make(testrig.Sent)}
 	t.Cleanup(func() {
 		if t.Failed() && s.p != nil {
 			t.Logf("last lines of linesplit:\n%s", s.p.Tail(30))
@@ -87,16 +87,16 @@ func newStage(t *testing.T) *stage {
 }
 
 // sink starts a target.
-func (s *stage) sink(o rig.SinkOptions) *rig.Sink {
+func (s *stage) sink(o testrig.SinkOptions) *testrig.Sink {
 	s.Helper()
-	sink := rig.NewSink(s.T, s.tally, o)
+	sink := testrig.NewSink(s.T, s.tally, o)
 	s.sinks = append(s.sinks, sink)
 	return sink
 }
 
 // twoSinks starts two plain targets.
-func (s *stage) twoSinks() (a, b *rig.Sink) {
-	return s.sink(rig.SinkOptions{}), s.sink(rig.SinkOptions{})
+func (s *stage) twoSinks() (a, b *testrig.Sink) {
+	return s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{})
 }
 
 // run starts the linesplit under test before the targets, on a plain TCP port unless args have a -listen, and waits
@@ -108,12 +108,12 @@ func (s *stage) run(targets []target, args ...string) {
 }
 
 // start starts a linesplit.
-func (s *stage) start(targets []target, args ...string) *rig.Process {
+func (s *stage) start(targets []target, args ...string) *testrig.Process {
 	s.Helper()
-	return rig.StartProcess(s.T, processOptions(targets, args...))
+	return testrig.StartProcess(s.T, processOptions(targets, args...))
 }
 
-func processOptions(targets []target, args ...string) rig.ProcessOptions {
+func processOptions(targets []target, args ...string) testrig.ProcessOptions {
 	listeners := 0
 	for _, arg := range args {
 		if arg == "-listen" {
@@ -128,7 +128,7 @@ func processOptions(targets []target, args ...string) rig.ProcessOptions {
 	for _, t := range targets {
 		args = append(args, "-target", t.Target())
 	}
-	return rig.ProcessOptions{Binary: binary, Args: args, Listeners: listeners}
+	return testrig.ProcessOptions{Binary: binary, Args: args, Listeners: listeners}
 }
 
 // connections is the value of -connections.
@@ -143,7 +143,7 @@ func connections(args []string) int {
 }
 
 // load starts senders to the first listener.
-func (s *stage) load(n int, o rig.SenderOptions) {
+func (s *stage) load(n int, o testrig.SenderOptions) {
 	s.Helper()
 	if o.Rate >= fastRate {
 		fastLane <- struct{}{}
@@ -155,13 +155,13 @@ func (s *stage) load(n int, o rig.SenderOptions) {
 }
 
 // sender starts one sender, to the first listener unless the options name another.
-func (s *stage) sender(o rig.SenderOptions) *rig.Sender {
+func (s *stage) sender(o testrig.SenderOptions) *testrig.Sender {
 	s.Helper()
 	o.ID = s.id()
 	if o.Addr == "" {
 		o.Addr = s.p.Listeners[0]
 	}
-	sender := rig.StartSender(s.T, o)
+	sender := testrig.StartSender(s.T, o)
 	s.senders = append(s.senders, sender)
 	return sender
 }
@@ -173,7 +173,7 @@ func (s *stage) id() int {
 }
 
 // steady are the options of a sender that writes until it is stopped, at a rate that leaves a machine idle.
-func steady() rig.SenderOptions { return rig.SenderOptions{Rate: 2_000} }
+func steady() testrig.SenderOptions { return testrig.SenderOptions{Rate: 2_000} }
 
 // endLoad lets the running senders finish what they are writing, and close. None of them may have met an error.
 func (s *stage) endLoad() {
@@ -202,15 +202,15 @@ func (s *stage) waitLoad() {
 func (s *stage) flow(to interface{ Lines() int }, n int) {
 	s.Helper()
 	enough := to.Lines() + n
-	if rig.Poll(rig.Patience, func() bool { return to.Lines() >= enough }) {
+	if testrig.Poll(testrig.Patience, func() bool { return to.Lines() >= enough }) {
 		return
 	}
 	m, _ := s.p.Scrape() // without it there is still something to tell
-	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", rig.Patience, n, to.Lines(), enough, m.Dump(), s.p.Goroutines())
+	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", testrig.Patience, n, to.Lines(), enough, m.Dump(), s.p.Goroutines())
 }
 
 // inTurn ends one target after the other, while traffic reaches it, and brings it back a moment later.
-func (s *stage) inTurn(rounds int, sinks []*rig.Sink, end func(*rig.Sink)) {
+func (s *stage) inTurn(rounds int, sinks []*testrig.Sink, end func(*testrig.Sink)) {
 	s.Helper()
 	for i := range rounds {
 		sink := sinks[i%len(sinks)]
@@ -247,7 +247,7 @@ func (s *stage) numbered(n, size int) []byte {
 	s.sent[id] = n
 	var b []byte
 	for seq := range n {
-		b = rig.AppendLine(b, id, seq, size)
+		b = testrig.AppendLine(b, id, seq, size)
 	}
 	return b
 }
@@ -256,14 +256,14 @@ func (s *stage) numbered(n, size int) []byte {
 func (s *stage) metric(atLeast float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v reaches %v", name, labels, atLeast)
-	rig.WaitFor(s.T, what, func() bool { return s.p.Metrics().Sum(name, labels...) >= atLeast })
+	testrig.WaitFor(s.T, what, func() bool { return s.p.Metrics().Sum(name, labels...) >= atLeast })
 }
 
 // heldBack waits until linesplit has stopped reading from its senders.
 func (s *stage) heldBack() {
 	s.Helper()
 	last, since := -1.0, time.Now()
-	rig.WaitFor(s.T, "senders are held back", func() bool {
+	testrig.WaitFor(s.T, "senders are held back", func() bool {
 		now := s.p.Metrics().Sum("linesplit_received_bytes_total")
 		if now != last {
 			last, since = now, time.Now()
@@ -275,7 +275,7 @@ func (s *stage) heldBack() {
 // confirmed waits until windows and channel are empty: nothing more would be sent again.
 func (s *stage) confirmed() {
 	s.Helper()
-	rig.WaitFor(s.T, "everything is confirmed", func() bool {
+	testrig.WaitFor(s.T, "everything is confirmed", func() bool {
 		l := s.p.Metrics().Ledger("lines")
 		return l.Received > 0 && l.Retained == 0 && l.Queued == 0
 	})
@@ -294,7 +294,7 @@ func (s *stage) crowd(n int) []*net.TCPConn {
 // arrivedBy waits for all lines of one sender.
 func (s *stage) arrivedBy(id int) {
 	s.Helper()
-	rig.WaitFor(s.T, "a sender's lines arrive", func() bool { return s.tally.HasAll(rig.Sent{id: s.sent[id]}) })
+	testrig.WaitFor(s.T, "a sender's lines arrive", func() bool { return s.tally.HasAll(testrig.Sent{id: s.sent[id]}) })
 }
 
 // clientTLS and serverTLS are the senders' and the receivers' sides. Receivers send session tickets, as most do.
@@ -325,7 +325,7 @@ const smallBuffer = 64 << 10
 
 var tlsVersions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
 
-func outboundFor(o rig.SinkOptions) []string {
+func outboundFor(o testrig.SinkOptions) []string {
 	if o.TLS == nil {
 		return nil
 	}

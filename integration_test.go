@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"linesplit/internal/rig"
+	"linesplit/internal/testrig"
 )
 
 // The claims, one test each. All run the built program between real sockets, with every line numbered and counted where
@@ -29,18 +29,18 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
 	tests := []struct {
 		name   string
-		sink   rig.SinkOptions
-		sender rig.SenderOptions
+		sink   testrig.SinkOptions
+		sender testrig.SenderOptions
 		args   []string
 	}{
 		{name: "plain/plain"},
-		{name: "tls/plain", sender: rig.SenderOptions{TLS: clientTLS()}, args: inboundTLS()},
-		{name: "plain/tls", sink: rig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, args: outboundTLS()},
-		{name: "tls/tls", sink: rig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, sender: rig.SenderOptions{TLS: clientTLS()},
+		{name: "tls/plain", sender: testrig.SenderOptions{TLS: clientTLS()}, args: inboundTLS()},
+		{name: "plain/tls", sink: testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, args: outboundTLS()},
+		{name: "tls/tls", sink: testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, sender: testrig.SenderOptions{TLS: clientTLS()},
 			args: append(inboundTLS(), outboundTLS()...)},
-		{name: "unix/unix", sink: rig.SinkOptions{Network: "unix"}, sender: rig.SenderOptions{Network: "unix"},
+		{name: "unix/unix", sink: testrig.SinkOptions{Network: "unix"}, sender: testrig.SenderOptions{Network: "unix"},
 			args: []string{"-listen", unixIn}},
-		{name: "abstract unix/plain", sender: rig.SenderOptions{Network: "unix"},
+		{name: "abstract unix/plain", sender: testrig.SenderOptions{Network: "unix"},
 			args: []string{"-listen", fmt.Sprintf("unix://@linesplit-test-%d", os.Getpid())}},
 	}
 	for _, test := range tests {
@@ -64,7 +64,7 @@ func TestStandardInputEndsWithDrainAndExit(t *testing.T) {
 	o := processOptions([]target{a, b}, "-listen", "stdin:")
 	o.Stdin = bytes.NewReader(s.numbered(20_000, 300))
 	o.Listeners = 0 // it may have ended before anyone looks
-	s.p = rig.StartProcess(t, o)
+	s.p = testrig.StartProcess(t, o)
 	if code := s.p.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
@@ -77,7 +77,7 @@ func TestStandardInputEndsAlsoWithAllTargetsDown(t *testing.T) {
 	s := newStage(t)
 	o := processOptions([]target{newPlace(t)}, "-listen", "stdin:", "-drain-timeout", "2s")
 	o.Stdin = bytes.NewReader(s.numbered(500, 300))
-	s.p = rig.StartProcess(t, o)
+	s.p = testrig.StartProcess(t, o)
 	if code := s.p.Wait(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
@@ -94,9 +94,9 @@ func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
 			s := newStage(t)
 			a, b := s.twoSinks()
 			s.run([]target{a, b})
-			s.load(2, rig.SenderOptions{Rate: r.perSender})
+			s.load(2, testrig.SenderOptions{Rate: r.perSender})
 			var slowest time.Duration
-			s.inTurn(6, s.sinks, func(sink *rig.Sink) {
+			s.inTurn(6, s.sinks, func(sink *testrig.Sink) {
 				time.Sleep(pastHalfCloser)
 				slowest = max(slowest, shutdown(sink))
 			})
@@ -107,13 +107,13 @@ func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
 }
 
 // orderly ends a target in order, once its connections are old enough that their FIN is not taken for a half-closer's.
-func orderly(sink *rig.Sink) {
+func orderly(sink *testrig.Sink) {
 	time.Sleep(pastHalfCloser)
 	sink.Shutdown()
 }
 
 // shutdown ends a target in order and says for how long it went on to read.
-func shutdown(sink *rig.Sink) (read time.Duration) {
+func shutdown(sink *testrig.Sink) (read time.Duration) {
 	began, lines, ended := time.Now(), sink.Lines(), make(chan struct{})
 	go func() { defer close(ended); sink.Shutdown() }()
 	for {
@@ -147,7 +147,7 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			o := rig.SinkOptions{TLS: serverTLS(version)}
+			o := testrig.SinkOptions{TLS: serverTLS(version)}
 			s.run([]target{s.sink(o), s.sink(o)}, outboundTLS()...)
 			s.load(2, steady())
 			s.inTurn(6, s.sinks, orderly)
@@ -163,7 +163,7 @@ func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
-	sink := s.sink(rig.SinkOptions{})
+	sink := s.sink(testrig.SinkOptions{})
 	inner := newPlace(t)
 	const drain = time.Minute
 	args := []string{"-listen", inner.Target(), "-drain-timeout", drain.String()}
@@ -205,8 +205,8 @@ func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 			s := newStage(t)
 			a, b := s.twoSinks()
 			s.run([]target{a, b}, homeSoon...)
-			s.load(2, rig.SenderOptions{Rate: r.perSender})
-			s.inTurn(6, s.sinks, (*rig.Sink).Exit)
+			s.load(2, testrig.SenderOptions{Rate: r.perSender})
+			s.inTurn(6, s.sinks, (*testrig.Sink).Exit)
 			s.endLoad()
 			s.finish(resent)
 		})
@@ -217,23 +217,23 @@ func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 // patterns are how it read before: the window, and so the estimate of what is unread, moves with it.
 func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 	t.Parallel()
-	kill := func(sink *rig.Sink) { sink.Crash(50 * time.Millisecond) }
-	closeUnread := func(sink *rig.Sink) { sink.CloseUnread(50 * time.Millisecond) }
-	tls12, tls13 := rig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, rig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}
+	kill := func(sink *testrig.Sink) { sink.Crash(50 * time.Millisecond) }
+	closeUnread := func(sink *testrig.Sink) { sink.CloseUnread(50 * time.Millisecond) }
+	tls12, tls13 := testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}
 	tests := []struct {
 		name string
-		sink rig.SinkOptions
-		end  func(*rig.Sink)
+		sink testrig.SinkOptions
+		end  func(*testrig.Sink)
 	}{
-		{"plain", rig.SinkOptions{}, kill},
-		{"small segments", rig.SinkOptions{Segment: 1448}, kill},
+		{"plain", testrig.SinkOptions{}, kill},
+		{"small segments", testrig.SinkOptions{Segment: 1448}, kill},
 		{"TLS 1.2 closes", tls12, closeUnread}, // close_notify, then RST
 		{"TLS 1.3 closes", tls13, closeUnread},
 		{"TLS 1.3 killed", tls13, kill},
-		{"half closed", rig.SinkOptions{HalfClose: true}, kill},
-		{"drip", rig.SinkOptions{Pattern: rig.Drip}, kill},
-		{"bursts", rig.SinkOptions{Pattern: rig.Bursts}, kill},
-		{"unix", rig.SinkOptions{Network: "unix"}, kill},
+		{"half closed", testrig.SinkOptions{HalfClose: true}, kill},
+		{"drip", testrig.SinkOptions{Pattern: testrig.Drip}, kill},
+		{"bursts", testrig.SinkOptions{Pattern: testrig.Bursts}, kill},
+		{"unix", testrig.SinkOptions{Network: "unix"}, kill},
 	}
 	for _, test := range tests {
 		for _, r := range rates {
@@ -241,10 +241,10 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 				t.Parallel()
 				s := newStage(t)
 				s.run([]target{s.sink(test.sink), s.sink(test.sink)}, append(outboundFor(test.sink), homeSoon...)...)
-				s.load(2, rig.SenderOptions{Rate: r.perSender})
+				s.load(2, testrig.SenderOptions{Rate: r.perSender})
 				s.inTurn(6, s.sinks, test.end)
 				for _, sink := range s.sinks {
-					sink.SetPattern(rig.Steady) // or what they hold now takes minutes
+					sink.SetPattern(testrig.Steady) // or what they hold now takes minutes
 				}
 				s.endLoad()
 				s.finish(resent)
@@ -260,7 +260,7 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("hanging %v", hang), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			targets := []*rig.Child{rig.StartChild(t, s.tally), rig.StartChild(t, s.tally)}
+			targets := []*testrig.Child{testrig.StartChild(t, s.tally), testrig.StartChild(t, s.tally)}
 			s.run([]target{targets[0], targets[1]}, homeSoon...)
 			s.load(2, steady())
 			for i := range 4 {
@@ -287,7 +287,7 @@ func TestWindowsThatNarrowForGoodHoldNothingUp(t *testing.T) {
 	s := newStage(t)
 	a, b := s.twoSinks()
 	s.run([]target{a, b}, "-connections", "2", "-resend-max", "1MiB")
-	s.load(2, rig.SenderOptions{})
+	s.load(2, testrig.SenderOptions{})
 	s.flow(s.tally, 200_000)
 	a.Narrow(smallBuffer)
 	b.Narrow(smallBuffer)
@@ -302,13 +302,13 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		sink   rig.SinkOptions
-		sender rig.SenderOptions
+		sink   testrig.SinkOptions
+		sender testrig.SenderOptions
 	}{
-		{"after a flood", rig.SinkOptions{}, rig.SenderOptions{Lines: 20_000}},
-		{"after a steady flow", rig.SinkOptions{}, rig.SenderOptions{Lines: 4_000, Rate: 2_000}},
-		{"after bursts", rig.SinkOptions{Pattern: rig.Bursts}, rig.SenderOptions{Lines: 4_000, Rate: 2_000}},
-		{"TLS", rig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, rig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"after a flood", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 20_000}},
+		{"after a steady flow", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"after bursts", testrig.SinkOptions{Pattern: testrig.Bursts}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"TLS", testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -325,8 +325,8 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 			}
 			before := sink.Accepted()
 			sink.ResetConnections()
-			rig.WaitFor(t, "the workers connect again", func() bool { return sink.Accepted() == before+4 })
-			s.load(1, rig.SenderOptions{Lines: 1_000})
+			testrig.WaitFor(t, "the workers connect again", func() bool { return sink.Accepted() == before+4 })
+			s.load(1, testrig.SenderOptions{Lines: 1_000})
 			s.waitLoad()
 			s.finish(none)
 		})
@@ -339,10 +339,10 @@ func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
 	t.Parallel()
 	const stall = 5 * time.Second // in which a slow machine fills both
 	s := newStage(t)
-	o := rig.SinkOptions{Buffer: smallBuffer}
+	o := testrig.SinkOptions{Buffer: smallBuffer}
 	a, b := s.sink(o), s.sink(o)
 	s.run([]target{a, b}, "-stall-timeout", stall.String())
-	s.load(2, rig.SenderOptions{Rate: 10_000})
+	s.load(2, testrig.SenderOptions{Rate: 10_000})
 	s.flow(s.tally, 2_000)
 	a.Pause()
 	b.Pause()
@@ -362,7 +362,7 @@ func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
 func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	o := rig.SinkOptions{Buffer: smallBuffer}
+	o := testrig.SinkOptions{Buffer: smallBuffer}
 	a, b := s.sink(o), s.sink(o)
 	s.run([]target{a, b}, "-stall-timeout", "1s")
 	s.load(2, steady())
@@ -388,9 +388,9 @@ func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	// With so little memory each connection retains 1 MiB at most: a starved receiver must not be able to hold more than that unread.
-	a, b := s.sink(rig.SinkOptions{Buffer: 256 << 10}), s.sink(rig.SinkOptions{Buffer: 256 << 10})
+	a, b := s.sink(testrig.SinkOptions{Buffer: 256 << 10}), s.sink(testrig.SinkOptions{Buffer: 256 << 10})
 	s.run([]target{a, b}, "-memory", "16MiB")
-	s.load(2, rig.SenderOptions{Rate: 15_000})
+	s.load(2, testrig.SenderOptions{Rate: 15_000})
 	s.flow(s.tally, 2_000)
 	a.Exit()
 	b.Exit()
@@ -412,7 +412,7 @@ func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	s := newStage(t)
-	sink := s.sink(rig.SinkOptions{HalfClose: true})
+	sink := s.sink(testrig.SinkOptions{HalfClose: true})
 	s.run([]target{sink})
 	s.load(2, steady())
 	s.flow(sink, 12_000)
@@ -428,21 +428,21 @@ func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
 // lies in the proxy when the receiver dies is beyond what TCP tells.
 func TestProxyInBetweenMeasured(t *testing.T) {
 	takesLong(t)
-	haproxy := rig.FindHAProxy(t)
+	haproxy := testrig.FindHAProxy(t)
 	t.Parallel()
 	loss := func(query string) (lost int) {
 		s := newStage(t)
 		a, b := s.twoSinks()
-		proxies := rig.StartHAProxy(t, haproxy, a.Addr(), b.Addr())
+		proxies := testrig.StartHAProxy(t, haproxy, a.Addr(), b.Addr())
 		s.run([]target{place(proxies[0] + query), place(proxies[1] + query)})
 		s.load(2, steady())
-		s.inTurn(4, s.sinks, func(sink *rig.Sink) { sink.Crash(50 * time.Millisecond) })
+		s.inTurn(4, s.sinks, func(sink *testrig.Sink) { sink.Crash(50 * time.Millisecond) })
 		s.endLoad()
 		s.ledger()
 		m := s.p.Metrics()
 		s.terminate(0)
 		for _, sink := range s.sinks {
-			rig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Conns() == 0 })
+			testrig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Conns() == 0 })
 		}
 		r := s.tally.Report(s.sent)
 		t.Logf("behind HAProxy, %q: four crashes: %s, resent by the metric %.0f", query, r, m.Sum("linesplit_resent_lines_total"))
@@ -462,11 +462,11 @@ func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		sender rig.SenderOptions
+		sender testrig.SenderOptions
 		args   []string
 	}{
-		{"plain", rig.SenderOptions{Rate: 5_000}, nil},
-		{"tls", rig.SenderOptions{Rate: 5_000, TLS: clientTLS()}, inboundTLS()},
+		{"plain", testrig.SenderOptions{Rate: 5_000}, nil},
+		{"tls", testrig.SenderOptions{Rate: 5_000, TLS: clientTLS()}, inboundTLS()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -501,7 +501,7 @@ func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 			s.run([]target{a, b}, inboundTLS()...)
 			config := clientTLS()
 			config.MinVersion, config.MaxVersion = version, version
-			s.load(4, rig.SenderOptions{TLS: config, Lines: 20_000})
+			s.load(4, testrig.SenderOptions{TLS: config, Lines: 20_000})
 			s.waitLoad()
 			s.finish(none)
 		})
@@ -512,11 +512,11 @@ func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 func TestTerminationWithAllTargetsDownReportsTrueCount(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	sink := s.sink(rig.SinkOptions{})
+	sink := s.sink(testrig.SinkOptions{})
 	s.run([]target{sink}, "-drain-timeout", "2s")
 	sink.Exit()
 	const lines, size = 3_217, 200
-	s.load(1, rig.SenderOptions{Lines: lines, Size: size})
+	s.load(1, testrig.SenderOptions{Lines: lines, Size: size})
 	s.waitLoad()
 	s.metric(lines, "linesplit_received_lines_total")
 	holdout := s.dial() // does not close, whatever linesplit says
@@ -537,14 +537,14 @@ func TestTerminationWithAllTargetsDownReportsTrueCount(t *testing.T) {
 func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	sink := s.sink(rig.SinkOptions{})
+	sink := s.sink(testrig.SinkOptions{})
 	s.run([]target{sink}, "-drain-timeout", "1h")
 	sink.Exit()
-	s.load(1, rig.SenderOptions{Lines: 1_234})
+	s.load(1, testrig.SenderOptions{Lines: 1_234})
 	s.waitLoad()
 	s.metric(1_234, "linesplit_received_lines_total")
 	s.p.Signal(syscall.SIGTERM)
-	rig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
+	testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
 	s.terminate(1)
 	contains(t, s.report(), "unconfirmed_lines=1234 ")
 }
@@ -568,7 +568,7 @@ func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
 	s.others = 1
 	s.flow(s.tally, 2_000)
 	s.below(64<<20, s.p.Memory("VmHWM"), "peak memory")
-	s.metric(256<<20, "linesplit_dropped_bytes_total", rig.Label("reason", "oversize"))
+	s.metric(256<<20, "linesplit_dropped_bytes_total", testrig.Label("reason", "oversize"))
 	s.endLoad()
 	s.finish(none)
 }
@@ -589,7 +589,7 @@ func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
 	for _, hog := range hogs {
 		writing.Go(func() { hog.Write(unfinished) })
 	}
-	s.metric(1, "linesplit_dropped_lines_total", rig.Label("reason", "memory"))
+	s.metric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
 	for range 20 {
 		s.write(good, s.numbered(500, 600))
 		s.arrived()
@@ -649,7 +649,7 @@ func TestResetInMidLineDropsThatLineOnly(t *testing.T) {
 	s.arrived()
 	s.leftNothing()
 	m := s.ledger()
-	dropped := m.Sum("linesplit_dropped_lines_total", rig.Label("reason", "torn"))
+	dropped := m.Sum("linesplit_dropped_lines_total", testrig.Label("reason", "torn"))
 	if dropped == 0 || dropped > 20 || m.Sum("linesplit_dropped_lines_total") != dropped {
 		t.Errorf("%v lines dropped as torn, want 1 to 20 and no others:\n%s", dropped, m.Dump())
 	}
@@ -698,7 +698,7 @@ func TestLinesPassByteForByte(t *testing.T) {
 				want[strings.TrimSuffix(string(line), "\n")]++
 				s.others++
 			}
-			rig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.others })
+			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.others })
 			if diff := cmp.Diff(want, s.tally.Raw()); diff != "" {
 				t.Errorf("lines differ (-sent +received):\n%.2000s", diff)
 			}
@@ -726,13 +726,13 @@ func TestLinesAtTheLimits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", test.name, size), func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t)
-				sink := s.sink(rig.SinkOptions{})
+				sink := s.sink(testrig.SinkOptions{})
 				s.run([]target{sink}, "-oversize", test.oversize)
 				conn := s.dial()
 				s.write(conn, s.numbered(10, 150))
 				if test.dropped > 0 {
 					s.others++
-					s.write(conn, rig.AppendLine(nil, 0, 0, size))
+					s.write(conn, testrig.AppendLine(nil, 0, 0, size))
 				} else {
 					s.write(conn, s.numbered(3, size))
 				}
@@ -753,7 +753,7 @@ func TestOversizePolicies(t *testing.T) {
 		t.Parallel()
 		s := newStage(t)
 		s.tally.KeepRaw()
-		s.run([]target{s.sink(rig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
+		s.run([]target{s.sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
 		conn := s.dial()
 		s.write(conn, s.numbered(10, 150))
 		s.write(conn, long)
@@ -771,17 +771,17 @@ func TestOversizePolicies(t *testing.T) {
 	t.Run("close", func(t *testing.T) {
 		t.Parallel()
 		s := newStage(t)
-		s.run([]target{s.sink(rig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
+		s.run([]target{s.sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
 		conn := s.dial()
 		s.write(conn, s.numbered(10, 150))
 		s.arrived()
 		conn.Write(long)
-		conn.SetReadDeadline(time.Now().Add(rig.Patience))
+		conn.SetReadDeadline(time.Now().Add(testrig.Patience))
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
 			t.Errorf("the connection lives on: read %d bytes, %v", n, err)
 		}
 		s.others = 1
-		s.load(1, rig.SenderOptions{Lines: 100})
+		s.load(1, testrig.SenderOptions{Lines: 100})
 		s.waitLoad()
 		s.finish(none)
 	})
@@ -796,7 +796,7 @@ func TestIdleConnectionsAreCarried(t *testing.T) {
 	s.run([]target{a, b})
 	conns := s.crowd(idle)
 	s.metric(idle, "linesplit_connections")
-	s.load(2, rig.SenderOptions{Lines: 5_000})
+	s.load(2, testrig.SenderOptions{Lines: 5_000})
 	s.waitLoad()
 	for _, conn := range conns {
 		s.write(conn, s.numbered(1, 150))
@@ -814,20 +814,20 @@ func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
 	t.Parallel()
 	const files = 64
 	s := newStage(t)
-	sink := s.sink(rig.SinkOptions{})
+	sink := s.sink(testrig.SinkOptions{})
 	o := processOptions([]target{sink}, "-max-connections", "1000")
 	o.Files = files
-	s.p = rig.StartProcess(t, o)
+	s.p = testrig.StartProcess(t, o)
 	s.base = settledUsage(t, s.p, 4)
 	s.load(1, steady())
 	s.flow(sink, 400)
 	conns := s.crowd(2 * files)
-	rig.WaitFor(t, "the descriptors are used up", func() bool { return descriptors(s.p.PID()) >= files })
+	testrig.WaitFor(t, "the descriptors are used up", func() bool { return descriptors(s.p.PID()) >= files })
 	s.flow(sink, 2_000) // who is in is served
 	for _, conn := range conns {
 		conn.Close()
 	}
-	late := s.sender(rig.SenderOptions{Lines: 1_000}) // who comes now, too
+	late := s.sender(testrig.SenderOptions{Lines: 1_000}) // who comes now, too
 	late.Wait()
 	s.endLoad()
 	if m := s.p.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
@@ -842,7 +842,7 @@ func TestPlainTextOnATLSListenerHarmsNobody(t *testing.T) {
 	s := newStage(t)
 	a, b := s.twoSinks()
 	s.run([]target{a, b}, inboundTLS()...)
-	s.load(2, rig.SenderOptions{Rate: 2_000, TLS: clientTLS()})
+	s.load(2, testrig.SenderOptions{Rate: 2_000, TLS: clientTLS()})
 	for range 20 {
 		conn := s.dial()
 		conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
@@ -864,7 +864,7 @@ func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	s.load(2, steady())
 	s.flow(a, 400)
 	orderly(a)
-	rig.WaitFor(t, "all workers are at the other target", func() bool { return b.Conns() == 8 })
+	testrig.WaitFor(t, "all workers are at the other target", func() bool { return b.Conns() == 8 })
 	moved := b.Accepted()
 	for range 3 { // attempts to go home fail, and cost nothing
 		time.Sleep(interval)
@@ -875,7 +875,7 @@ func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	}
 	a.Listen()
 	began := time.Now()
-	rig.WaitFor(t, "the workers are home", func() bool { return a.Conns() == 4 && b.Conns() == 4 })
+	testrig.WaitFor(t, "the workers are home", func() bool { return a.Conns() == 4 && b.Conns() == 4 })
 	t.Logf("home %v after the target's return, with an interval of %v", time.Since(began).Round(time.Millisecond), interval)
 	s.flow(a, 400)
 	s.metric(4, "linesplit_target_failbacks_total")
@@ -941,9 +941,9 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 			if !strings.Contains(strings.Join(args, " "), "-listen") && args[0] != "-port" {
 				args = append(free.flags(), args...)
 			}
-			p := rig.StartProcess(t, rig.ProcessOptions{Binary: binary, Args: args})
+			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: binary, Args: args})
 			listened := false
-			rig.WaitFor(t, "linesplit refuses to start", func() bool {
+			testrig.WaitFor(t, "linesplit refuses to start", func() bool {
 				listened = listened || free.taken()
 				return p.Ended()
 			})
@@ -961,7 +961,7 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 // Someone else has the port: not the configuration's fault, and worth a restart later.
 func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
-	ln, err := rig.ListenAlone()
+	ln, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -973,7 +973,7 @@ func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 		"admin":           {"-listen", "tcp://127.0.0.1:0", "-admin", busy},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := rig.StartProcess(t, rig.ProcessOptions{Binary: binary, Args: args})
+			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: binary, Args: args})
 			if code := p.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"linesplit/admin"
-	"linesplit/internal/journal"
+	"linesplit/internal/asynclog"
 	"linesplit/relay"
 )
 
@@ -23,17 +23,17 @@ type logs struct {
 	level  slog.LevelVar
 	drain  atomic.Int64 // -drain-timeout, nanoseconds; read when it is needed
 
-	err, out *journal.Writer // out is nil where access is
+	err, out *asynclog.Writer // out is nil where access is
 }
 
 // newLogs starts what writes to both. The caller closes it.
 func newLogs(cfg config, stdout, stderr io.Writer) *logs {
-	l := &logs{err: journal.New(stderr)}
+	l := &logs{err: asynclog.New(stderr)}
 	l.level.Set(cfg.LogLevel)
 	l.drain.Store(int64(cfg.DrainTimeout))
 	l.Logger = newLogger(cfg.LogFormat, l.err, slog.HandlerOptions{Level: &l.level})
 	if cfg.Mode == connectionMode && cfg.Forward.AccessLog != "off" {
-		l.out = journal.New(stdout)
+		l.out = asynclog.New(stdout)
 		l.access = accessLog(cfg.Forward.AccessLog, l.out)
 	}
 	return l

@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"linesplit/simulate/console"
-	"linesplit/simulate/proof"
+	"linesplit/internal/simulate/console"
+	"linesplit/internal/simulate/proof"
 )
 
 const (

@@ -6,13 +6,13 @@ import (
 	"io"
 	"strings"
 
+	"linesplit/internal/clidoc"
 	"linesplit/internal/ctl"
-	"linesplit/internal/reference"
 )
 
 // manTool is the command that prints the manual page, made from the tables that the flags come from.
 func manTool(_ context.Context, args []string, stdout, stderr io.Writer) int {
-	return printReference(manCommand(), args, reference.Man, stdout, stderr)
+	return printReference(manCommand(), args, clidoc.Man, stdout, stderr)
 }
 
 func manCommand() tool {
@@ -25,7 +25,7 @@ Usage:
 
 // completionTool is the command that prints what a shell needs to complete linesplit's flags and commands.
 func completionTool(_ context.Context, args []string, stdout, stderr io.Writer) int {
-	var write func(io.Writer, reference.Program) error
+	var write func(io.Writer, clidoc.Program) error
 	if len(args) > 0 {
 		if write = shells()[args[0]]; write != nil {
 			args = args[1:]
@@ -49,14 +49,14 @@ Usage:
 }
 
 // shells are what writes the completions for each of them.
-func shells() map[string]func(io.Writer, reference.Program) error {
-	return map[string]func(io.Writer, reference.Program) error{"bash": reference.Bash, "zsh": reference.Zsh, "fish": reference.Fish}
+func shells() map[string]func(io.Writer, clidoc.Program) error {
+	return map[string]func(io.Writer, clidoc.Program) error{"bash": clidoc.Bash, "zsh": clidoc.Zsh, "fish": clidoc.Fish}
 }
 
 func shellNames() []string { return []string{"bash", "zsh", "fish"} }
 
 // printReference is a command without flags that prints something made from the tables, and returns the exit code.
-func printReference(t tool, args []string, write func(io.Writer, reference.Program) error, stdout, stderr io.Writer) int {
+func printReference(t tool, args []string, write func(io.Writer, clidoc.Program) error, stdout, stderr io.Writer) int {
 	s, err := t.read(args)
 	if err == nil {
 		err = s.fault()
@@ -72,8 +72,8 @@ func printReference(t tool, args []string, write func(io.Writer, reference.Progr
 }
 
 // program is everything there is to say about linesplit's command line.
-func program() reference.Program {
-	return reference.Program{
+func program() clidoc.Program {
+	return clidoc.Program{
 		Name:     "linesplit",
 		Version:  buildVersion(),
 		Summary:  "lossless load balancer for line streams",
@@ -85,14 +85,14 @@ func program() reference.Program {
 }
 
 // commands are all that dispatch knows, but for linesplit itself.
-func commands() []reference.Command {
+func commands() []clidoc.Command {
 	completion := toolReference(completionCommand(), "Print completions for a shell")
 	completion.Words = shellNames()
 	ctlReference := toolReference(ctlCommand(), "Show and change a running linesplit, by its admin listener")
 	for line := range strings.Lines(ctl.Usage()) {
 		ctlReference.Words = append(ctlReference.Words, strings.Fields(line)[0])
 	}
-	return []reference.Command{
+	return []clidoc.Command{
 		toolReference(demoCommand(), "See it at work for 15 seconds; needs nothing else"),
 		toolReference(sendCommand(), "Play the clients of a proxy, and say what they sent"),
 		toolReference(sinkCommand(), "Play the receivers behind a proxy, and account for what came"),
@@ -105,23 +105,23 @@ func commands() []reference.Command {
 }
 
 // toolReference is what a tool's own tables say.
-func toolReference(t tool, summary string) reference.Command {
-	return reference.Command{Name: t.name, Summary: summary, Text: t.head + t.examples, Flags: referenceFlags(t.options)}
+func toolReference(t tool, summary string) clidoc.Command {
+	return clidoc.Command{Name: t.name, Summary: summary, Text: t.head + t.examples, Flags: referenceFlags(t.options)}
 }
 
 // healthFlags are those of linesplit healthcheck, which has no table.
-func healthFlags() []reference.Flag {
-	return []reference.Flag{
+func healthFlags() []clidoc.Flag {
+	return []clidoc.Flag{
 		{Name: "admin", Arg: "ADDRESS", Group: groupOther, Help: "where to ask: what the linesplit in question has as its -admin"},
 		{Name: "config", Arg: "FILE", Group: groupOther, Help: "the file that names it, if that is where it stands"},
 	}
 }
 
-func referenceFlags(table []option) []reference.Flag {
+func referenceFlags(table []option) []clidoc.Flag {
 	choices := choices()
-	var flags []reference.Flag
+	var flags []clidoc.Flag
 	for _, o := range table {
-		f := reference.Flag{Name: o.name, Arg: o.arg, Default: o.value, Group: o.group, Help: o.help}
+		f := clidoc.Flag{Name: o.name, Arg: o.arg, Default: o.value, Group: o.group, Help: o.help}
 		if o.arg != "" {
 			f.Choices = choices[o.name]
 		}
@@ -154,23 +154,23 @@ names. Flags win over the environment, the environment over the file. Sizes are 
 durations as 500ms, 30s or 5m.`
 
 // manSections are what the manual page says beside flags and commands.
-func manSections() []reference.Section {
-	return []reference.Section{
-		{Title: "SIGNALS", Items: []reference.Item{
+func manSections() []clidoc.Section {
+	return []clidoc.Section{
+		{Title: "SIGNALS", Items: []clidoc.Item{
 			{Word: "SIGTERM, SIGINT", Meaning: "Drain and end: no new senders, what they still send is read, everything is confirmed. -drain-timeout bounds it; a second signal ends at once."},
 			{Word: "SIGHUP", Meaning: "Read the -config file again. If it is wrong as a whole or in part nothing changes, and the log says why; what cannot change without a restart is named there too."},
 		}},
-		{Title: "EXIT STATUS", Items: []reference.Item{
+		{Title: "EXIT STATUS", Items: []clidoc.Item{
 			{Word: "0", Meaning: "Everything was confirmed, or in connection mode every connection has ended."},
 			{Word: "1", Meaning: "It could not start, or not everything was confirmed; the last line of the log says how much."},
 			{Word: "2", Meaning: "The configuration is wrong; nothing was opened. All that is wrong is printed."},
 			{Word: "3", Meaning: "Commands that measure or serve: it could not be started or reached."},
 		}},
-		{Title: "ENVIRONMENT", Items: []reference.Item{
+		{Title: "ENVIRONMENT", Items: []clidoc.Item{
 			{Word: "LINESPLIT_*", Meaning: "Each flag, as said above."},
 			{Word: "GOGC, GOMAXPROCS, GOMEMLIMIT", Meaning: "The Go runtime's; linesplit chooses well without them."},
 		}},
-		{Title: "FILES", Items: []reference.Item{
+		{Title: "FILES", Items: []clidoc.Item{
 			{Word: "/etc/linesplit/linesplit.conf", Meaning: `What the packaged service reads: lines of a key and its value, such as "max-line 1MiB"; a key alone means true, # begins a comment.`},
 		}},
 		{Title: "EXAMPLES", Lines: strings.Split(strings.TrimPrefix(strings.TrimRight(helpExamples, "\n"), "\nExamples:\n"), "\n")},

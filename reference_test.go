@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"linesplit/internal/reference"
+	"linesplit/internal/clidoc"
 )
 
 // What the manual page and the completions do not know, people and packages do not know either.
@@ -121,13 +121,13 @@ func TestReferenceCommands(t *testing.T) {
 	}
 }
 
-func references() map[string]func(io.Writer, reference.Program) error {
+func references() map[string]func(io.Writer, clidoc.Program) error {
 	all := shells()
-	all["man"] = reference.Man
+	all["man"] = clidoc.Man
 	return all
 }
 
-func render(t *testing.T, write func(io.Writer, reference.Program) error) string {
+func render(t *testing.T, write func(io.Writer, clidoc.Program) error) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := write(&b, program()); err != nil {

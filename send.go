@@ -19,9 +19,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"linesplit/simulate/console"
-	"linesplit/simulate/record"
-	"linesplit/simulate/send"
+	"linesplit/internal/simulate/console"
+	"linesplit/internal/simulate/record"
+	"linesplit/internal/simulate/send"
 	"linesplit/target"
 	"linesplit/tlsconf"
 )

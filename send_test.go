@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/simulate/console"
+	"linesplit/internal/simulate/record"
+	"linesplit/internal/simulate/send"
 	"linesplit/internal/testcert"
-	"linesplit/simulate/console"
-	"linesplit/simulate/record"
-	"linesplit/simulate/send"
 )
 
 func TestSendFlags(t *testing.T) {

@@ -16,9 +16,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"linesplit/simulate/console"
-	"linesplit/simulate/sink"
-	"linesplit/simulate/tally"
+	"linesplit/internal/simulate/console"
+	"linesplit/internal/simulate/sink"
+	"linesplit/internal/simulate/tally"
 )
 
 // sinkTool is the command and returns the exit code.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"linesplit/internal/simulate/sink"
 	"linesplit/listen"
-	"linesplit/simulate/sink"
 	"linesplit/tlsconf"
 )
 

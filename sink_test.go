@@ -19,10 +19,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"linesplit/internal/simulate/record"
+	"linesplit/internal/simulate/sink"
+	"linesplit/internal/simulate/tally"
 	"linesplit/internal/testcert"
-	"linesplit/simulate/record"
-	"linesplit/simulate/sink"
-	"linesplit/simulate/tally"
 )
 
 func TestSinkFlags(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"linesplit/admin"
-	"linesplit/simulate/console"
+	"linesplit/internal/simulate/console"
 )
 
 const topInterval = time.Second

@@ -1,0 +1,116 @@
+package clidoc
+
+import (
+	"io"
+	"strings"
+)
+
+// Man writes the manual page, for section 1, in the man macros that groff and mandoc understand.
+func Man(w io.Writer, p Program) error {
+	out := new(page)
+	out.printf(".TH %s 1 \"\" %s \"User Commands\"\n", quote(strings.ToUpper(p.Name)), quote(strings.TrimSpace(p.Name+" "+p.Version)))
+	out.printf(".nh\n") // a flag or a variable broken at the end of a line is none
+	out.printf(".SH NAME\n%s \\- %s\n", roff(p.Name), roff(p.Summary))
+	out.synopsis(p)
+	out.printf(".SH DESCRIPTION\n")
+	out.paragraphs(p.Text)
+	out.printf(".SH OPTIONS\n")
+	out.flags(p.Flags)
+	out.commands(p)
+	for _, s := range p.Sections {
+		out.section(s)
+	}
+	return out.writeTo(w)
+}
+
+func (p *page) synopsis(of Program) {
+	p.printf(".SH SYNOPSIS\n.B %s\n[\\fIflags\\fR]\n", roff(of.Name))
+	for _, c := range of.Commands {
+		p.printf(".br\n.B %s %s\n", roff(of.Name), roff(c.Name))
+		if len(c.Words) > 0 {
+			p.printf("%s\n", roff(strings.Join(c.Words, " | ")))
+		}
+		if len(c.Flags) > 0 {
+			p.printf("[\\fIflags\\fR]\n")
+		}
+	}
+}
+
+// commands describes the commands one by one. Their text is laid out already and stays so.
+func (p *page) commands(of Program) {
+	if len(of.Commands) == 0 {
+		return
+	}
+	p.printf(".SH COMMANDS\n")
+	for _, c := range of.Commands {
+		p.printf(".SS %s\n%s.\n", quote(of.Name+" "+c.Name), roff(c.Summary))
+		if c.Text != "" {
+			p.printf(".PP\n")
+			p.verbatim(strings.Split(strings.Trim(c.Text, "\n"), "\n"))
+		}
+		p.flags(c.Flags)
+	}
+}
+
+// flags prints each group under its heading.
+func (p *page) flags(flags []Flag) {
+	group := ""
+	for _, f := range flags {
+		if f.Group != group {
+			group = f.Group
+			p.printf(".PP\n.B %s\n", roff(group))
+		}
+		p.printf(".TP\n\\fB\\-%s\\fR", roff(f.Name))
+		if f.Arg != "" {
+			p.printf(" \\fI%s\\fR", roff(f.Arg))
+		}
+		p.printf("\n%s\n", roff(f.Help))
+		if f.Default != "" {
+			p.printf("(default %s)\n", roff(f.Default))
+		}
+	}
+}
+
+func (p *page) section(s Section) {
+	p.printf(".SH %s\n", quote(s.Title))
+	p.paragraphs(s.Text)
+	for _, item := range s.Items {
+		p.printf(".TP\n\\fB%s\\fR\n%s\n", roff(item.Word), roff(item.Meaning))
+	}
+	p.verbatim(s.Lines)
+}
+
+func (p *page) paragraphs(text string) {
+	if text == "" {
+		return
+	}
+	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		if i > 0 {
+			p.printf(".PP\n")
+		}
+		p.printf("%s\n", roff(strings.Join(strings.Fields(paragraph), " ")))
+	}
+}
+
+func (p *page) verbatim(lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	p.printf(".nf\n")
+	for _, line := range lines {
+		p.printf("%s\n", roff(line))
+	}
+	p.printf(".fi\n")
+}
+
+// roff makes a text of one line that stands for itself: no request, no escape, and hyphens that can be searched for.
+func roff(text string) string {
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`, "…", "...").Replace(text)
+	if strings.HasPrefix(text, ".") {
+		text = `\&` + text
+	}
+	return text
+}
+
+// quote makes one argument of a request of text.
+func quote(text string) string { return `"` + strings.ReplaceAll(roff(text), `"`, `\(dq`) + `"` }

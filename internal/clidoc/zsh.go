@@ -1,0 +1,63 @@
+package clidoc
+
+import (
+	"io"
+	"strings"
+)
+
+// Zsh writes a completion for zsh, to be found as _NAME in $fpath.
+func Zsh(w io.Writer, p Program) error {
+	out := new(page)
+	name := shellName(p.Name)
+	out.printf("#compdef %s\n# Completion of %s for zsh.\n_%s() {\n", p.Name, p.Name, name)
+	out.printf("    local -a commands=(\n")
+	for _, c := range p.Commands {
+		out.printf("        %s\n", shellQuote(c.Name+":"+brief(c.Summary)))
+	}
+	out.printf("    )\n    if ((CURRENT == 2)) && [[ $PREFIX != -* ]]; then\n        _describe command commands\n        return\n    fi\n")
+	out.printf("    case $words[2] in\n")
+	for _, c := range p.Commands {
+		out.printf("    %s)\n        shift words\n        ((CURRENT--))\n", c.Name)
+		out.zshFlags(c.Flags, c.Words)
+		out.printf("        ;;\n")
+	}
+	out.printf("    *)\n")
+	out.zshFlags(p.Flags, nil)
+	out.printf("        ;;\n    esac\n}\n")
+	// Sourced, it registers itself; loaded from $fpath, its first call is a completion already.
+	out.printf("if [[ $funcstack[1] == _%s ]]; then\n    _%s \"$@\"\nelse\n    compdef _%s %s\nfi\n", name, name, name, p.Name)
+	return out.writeTo(w)
+}
+
+func (p *page) zshFlags(flags []Flag, words []string) {
+	if len(flags) == 0 && len(words) == 0 {
+		p.printf("        _message 'no more arguments'\n")
+		return
+	}
+	p.printf("        _arguments")
+	for _, f := range flags {
+		p.printf(" \\\n            %s", shellQuote(zshSpec(f)))
+	}
+	if len(words) > 0 {
+		p.printf(" \\\n            %s", shellQuote("1: :("+strings.Join(words, " ")+")"))
+	}
+	p.printf("\n")
+}
+
+// zshSpec is what _arguments takes for one flag, which may come again: some flags add up, and of the others the last one wins.
+func zshSpec(f Flag) string {
+	help := "[" + zshEscape(brief(f.Help)) + "]"
+	switch {
+	case f.Arg == "":
+		return "*-" + f.Name + help
+	case len(f.Choices) > 0:
+		return "*-" + f.Name + "=" + help + ":" + zshEscape(f.Arg) + ":(" + strings.Join(f.Choices, " ") + ")"
+	case f.takesFile():
+		return "*-" + f.Name + "=" + help + ":" + zshEscape(f.Arg) + ":_files"
+	}
+	return "*-" + f.Name + "=" + help + ":" + zshEscape(f.Arg) + ": "
+}
+
+func zshEscape(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, ":", `\:`).Replace(text)
+}

@@ -1,0 +1,77 @@
+package simulate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"linesplit/internal/simulate/console"
+)
+
+// window is over how much time rates and shares are taken: long enough to be read, short enough to show a failover.
+const window = time.Second
+
+// barWidth is in characters. Three targets fit into a terminal of 80.
+const barWidth = 6
+
+// meter turns counters into rates. It belongs to one goroutine.
+type meter struct{ past []sample }
+
+// newMeter returns one for so many targets, which have read nothing yet.
+func newMeter(now time.Time, targets int) *meter {
+	return &meter{past: []sample{{at: now, lines: make([]uint64, targets)}}}
+}
+
+// sample is what the targets' applications had read at a time.
+type sample struct {
+	at    time.Time
+	lines []uint64 // by target
+	bytes uint64
+}
+
+// line returns the progress line: what arrived so far, how fast, and who got which share of it.
+func (m *meter) line(now time.Time, read []Count, victimDown bool) string {
+	cur := sample{at: now}
+	var total uint64
+	for _, target := range read {
+		cur.lines = append(cur.lines, target.Lines)
+		cur.bytes += target.Bytes
+		total += target.Lines
+	}
+	old := m.advance(cur)
+	seconds := max(cur.at.Sub(old.at).Seconds(), 1e-3)
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "%9s lines %5.1f MB/s", humanize.Comma(int64(total)), float64(cur.bytes-old.bytes)/1e6/seconds)
+	var all uint64
+	for i, n := range cur.lines {
+		all += n - old.lines[i]
+	}
+	for i, n := range cur.lines {
+		if victimDown && i == victim {
+			fmt.Fprintf(&b, "  %d %-*s", i+1, barWidth+4, "down")
+			continue
+		}
+		b.WriteString("  " + bar(i+1, n-old.lines[i], all))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// advance adds a sample and returns the one that is about a window older, or the oldest there is.
+func (m *meter) advance(cur sample) sample {
+	m.past = append(m.past, cur)
+	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= window-console.LiveInterval/4 {
+		m.past = m.past[1:]
+	}
+	return m.past[0]
+}
+
+// bar shows a target's share of what arrived.
+func bar(number int, part, all uint64) string {
+	if all == 0 {
+		all = 1
+	}
+	return fmt.Sprintf("%d %s%3d%%", number, console.Bar(float64(part)/float64(all), barWidth), (part*100+all/2)/all)
+}

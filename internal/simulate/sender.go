@@ -1,0 +1,33 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+
+	"linesplit/internal/simulate/send"
+)
+
+// sender writes records at a steady rate over one connection.
+type sender struct {
+	id   int // from 1 on; its records say one less
+	rate int // lines per second
+
+	sent Count // valid once run has returned
+}
+
+// run sends until ctx ends and then closes the connection. What it sent before an error stays counted.
+func (s *sender) run(ctx context.Context, addr string) error {
+	summary, err := send.Run(ctx, send.Options{
+		To:          []send.Dial{{Network: "tcp", Address: addr}},
+		Rate:        float64(s.rate),
+		FirstSender: uint32(s.id - 1),
+	}, nil)
+	s.sent = Count{summary.Lines, summary.Bytes}
+	if err == nil && summary.Failed() > 0 {
+		err = fmt.Errorf("its connection failed: %v", summary.Clients[send.Stream].Reasons)
+	}
+	if err != nil {
+		return fmt.Errorf("sender %d: %w", s.id, err)
+	}
+	return nil
+}

@@ -1,0 +1,426 @@
+package tally
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"linesplit/internal/simulate/record"
+)
+
+// records returns a sender's first n records, each with its newline.
+func records(sender uint32, n int) [][]byte {
+	g := record.NewGenerator(sender, record.Length{})
+	lines := make([][]byte, n)
+	for i := range lines {
+		lines[i] = g.Append(nil, time.Now())
+	}
+	return lines
+}
+
+// join makes one stream of lines.
+func join(lines ...[]byte) []byte { return bytes.Join(lines, nil) }
+
+// altered returns a line with one byte changed.
+func altered(line []byte, at int) []byte {
+	line = bytes.Clone(line)
+	line[at] ^= 1
+	return line
+}
+
+func TestVerificationFindsWhatWasPlanted(t *testing.T) {
+	const n = 200
+	lines := records(0, n)
+	all := join(lines...)
+	without := func(skip ...int) []byte {
+		var rest [][]byte
+		for i, line := range lines {
+			if len(skip) == 0 || i != skip[0] {
+				rest = append(rest, line)
+				continue
+			}
+			skip = skip[1:]
+		}
+		return join(rest...)
+	}
+	bare := func(i int) []byte { return lines[i][:len(lines[i])-1] }
+	stranger := join(records(9, 1)...)
+
+	for _, tt := range []struct {
+		name   string
+		stream []byte
+		broken bool // the connection's end
+		strict bool
+		want   Report // of what is not 0
+		err    string
+	}{
+		{name: "all", stream: all, want: Report{Received: n, Distinct: n}},
+		{name: "nothing", want: Report{Lost: n}, err: "200 lost"},
+		{name: "one is lost", stream: without(17), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1}, err: "1 lost"},
+		{name: "the first is lost", stream: without(0), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1}, err: "1 lost"},
+		{name: "the last is lost", stream: without(n - 1), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1}, err: "1 lost"},
+		{name: "lost at a word's edges", stream: without(63, 64, 127, 128), want: Report{Received: n - 4, Distinct: n - 4, Lost: 4}, err: "4 lost"},
+		{name: "some come again", stream: join(all, lines[3], lines[199], lines[3]), want: Report{Received: n + 3, Distinct: n, Duplicated: 3}},
+		{name: "again does not make up for a loss", stream: join(without(0), lines[1]),
+			want: Report{Received: n, Distinct: n - 1, Lost: 1, Duplicated: 1}, err: "1 lost"},
+		{name: "a byte is altered", stream: join(join(lines[:7]...), altered(lines[7], 30), join(lines[8:]...)),
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
+		{name: "the number is altered", stream: join(join(lines[:7]...), altered(lines[7], len(lines[7])-35), join(lines[8:]...)),
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
+		{name: "glued", stream: join(bare(0), join(lines[1:]...)), want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
+		{name: "two halves", stream: join(lines[0][:50], lines[1][50:], join(lines[2:]...)),
+			want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
+		{name: "torn in two", stream: join(lines[0][:50], []byte("\n"), lines[0][50:], join(lines[1:]...)),
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1, Foreign: 1}, err: "1 lost, 1 corrupt"},
+		{name: "torn at the end", stream: join(join(lines[:n-1]...), lines[n-1][:50]),
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Torn: 1}, err: "1 lost, 1 torn"},
+		{name: "all but the newline", stream: all[:len(all)-1], want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Torn: 1}, err: "1 lost, 1 torn"},
+		{name: "cut off where it broke", stream: join(all, lines[0][:50]), broken: true, want: Report{Received: n, Distinct: n, Cut: 1}},
+		{name: "two change places", stream: join(join(lines[:5]...), lines[6], lines[5], join(lines[7:]...)),
+			want: Report{Received: n, Distinct: n, OutOfOrder: 1}},
+		{name: "the wrong way round", stream: join(join(lines[100:]...), join(lines[:100]...)), want: Report{Received: n, Distinct: n, OutOfOrder: 100}},
+		{name: "again, and late", stream: join(all, lines[0]), want: Report{Received: n + 1, Distinct: n, Duplicated: 1}},
+		{name: "nobody sent it", stream: join(all, stranger), want: Report{Received: n + 1, Distinct: n + 1, NeverSent: 1}, err: "1 never sent"},
+		{name: "foreign", stream: join(all, []byte("\n"), []byte("{\"a\":1}\n")), want: Report{Received: n, Distinct: n, Foreign: 2}},
+		{name: "foreign, and not expected", stream: join(all, []byte("\n")), strict: true, want: Report{Received: n, Distinct: n, Corrupt: 1}, err: "1 corrupt"},
+		{name: "carriage returns", stream: join(bare(0), []byte("\r\n"), join(lines[1:]...)), strict: true,
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tally := New(Options{Strict: tt.strict})
+			r := tally.Reader()
+			r.Feed(tt.stream)
+			r.End(!tt.broken)
+			got := tally.Report(map[uint32]uint64{0: n})
+			tt.want.Sent, tt.want.SentKnown = n, true
+			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency", "Samples")); diff != "" {
+				t.Error(diff)
+			}
+			if missing := tally.Missing(0, n); missing != got.Lost {
+				t.Errorf("%d missing, %d lost", missing, got.Lost)
+			}
+			checkFaults(t, got.Err(), tt.err)
+			if bad := got.Corrupt + got.Torn; int(bad) != len(got.Samples) {
+				t.Errorf("%d bad lines, samples %q", bad, got.Samples)
+			}
+		})
+	}
+}
+
+func checkFaults(t *testing.T, err error, want string) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if !errors.Is(err, ErrFaults) || !strings.HasSuffix(err.Error(), ": "+want) {
+		t.Errorf("error = %v, want %q", err, want)
+	}
+}
+
+// What a proxy does that loses, repeats and shifts lines at random, over many connections at once, is found to the line.
+func TestVerificationCountsToTheLine(t *testing.T) {
+	const senders, n = 5, 3000
+	tally := New(Options{})
+	sent := map[uint32]uint64{}
+	var lost, again uint64
+	rng := rand.New(rand.NewPCG(1, 2))
+	var connections sync.WaitGroup
+	for id := range uint32(senders) {
+		sent[id] = n
+		var stream []byte
+		for _, line := range records(id, n) {
+			switch rng.IntN(20) {
+			case 0:
+				lost++
+			case 1:
+				again++
+				stream = append(stream, line...)
+				fallthrough
+			default:
+				stream = append(stream, line...)
+			}
+		}
+		steps := rand.New(rand.NewPCG(uint64(id), 3))
+		connections.Go(func() {
+			r := tally.Reader()
+			for len(stream) > 0 {
+				step := min(len(stream), 1+steps.IntN(2000))
+				r.Feed(stream[:step])
+				stream = stream[step:]
+			}
+			r.End(true)
+		})
+	}
+	connections.Wait()
+	got := tally.Report(sent)
+	want := Report{SentKnown: true, Sent: senders * n, Received: senders*n - lost + again, Distinct: senders*n - lost, Lost: lost, Duplicated: again}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSendersOfAReport(t *testing.T) {
+	tally := New(Options{})
+	r := tally.Reader()
+	a, b := records(1, 5000), records(2, 10)
+	r.Feed(join(join(a[:1000]...), join(a[1010:4000]...), join(a[4001:]...), b[5], b[3], b[3]))
+	r.End(true)
+	want := []Sender{
+		{ID: 1, Sent: 5000, Distinct: 4989, Lost: 11, LostSpans: []Span{{1000, 1009}, {4000, 4000}}},
+		{ID: 2, Sent: 4, Distinct: 2, Lost: 3, LostSpans: []Span{{0, 2}}, Duplicated: 1, OutOfOrder: 1, NeverSent: 1},
+		{ID: 7, Sent: 6000, Lost: 6000, LostSpans: []Span{{0, 5999}}},
+	}
+	report := tally.Report(map[uint32]uint64{1: 5000, 2: 4, 7: 6000})
+	if diff := cmp.Diff(want, report.Senders); diff != "" {
+		t.Error(diff)
+	}
+	brief, leftOut := report.Brief(1)
+	if len(brief.Senders) != 1 || leftOut != 2 || brief.Lost != report.Lost {
+		t.Errorf("%d senders, %d left out", len(brief.Senders), leftOut)
+	}
+}
+
+// Where nobody says what was sent, gaps are found and a lost tail is not.
+func TestReportWithoutWhatWasSent(t *testing.T) {
+	tally := New(Options{})
+	r := tally.Reader()
+	lines := records(1, 100)
+	r.Feed(join(join(lines[:10]...), join(lines[20:90]...)))
+	r.End(true)
+	got := tally.Report(nil)
+	if got.SentKnown || got.Sent != 90 || got.Lost != 10 || got.NeverSent != 0 {
+		t.Errorf("report %+v", got)
+	}
+}
+
+func TestReportsSpansAreBounded(t *testing.T) {
+	tally := New(Options{})
+	r := tally.Reader()
+	var odd [][]byte
+	for i, line := range records(1, 1000) {
+		if i%2 == 1 {
+			odd = append(odd, line)
+		}
+	}
+	r.Feed(join(odd...))
+	r.End(true)
+	s := tally.Report(map[uint32]uint64{1: 1 << 50}).Senders[0]
+	if len(s.LostSpans) != maxSpans || s.Lost != 1<<50-500 {
+		t.Errorf("%d lost in %v", s.Lost, s.LostSpans)
+	}
+}
+
+func TestLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tally := New(Options{})
+		r := tally.Reader()
+		g := record.NewGenerator(1, record.Length{})
+		for i := range 1000 {
+			sent := time.Now()
+			line := g.Append(nil, sent)
+			time.Sleep(time.Duration(i+1) * time.Millisecond)
+			r.Feed(line)
+			r.Feed(line) // a second copy counts for nothing
+		}
+		early := g.Append(nil, time.Now().Add(time.Minute))
+		r.Feed(early)
+		r.End(true)
+		l := tally.Report(nil).Latency
+		if l.Count != 1001 || l.Early != 1 {
+			t.Errorf("latency of %d records, %d early", l.Count, l.Early)
+		}
+		for want, got := range map[float64]float64{0.5: l.P50, 0.9: l.P90, 0.99: l.P99, 0.999: l.P999, 1: l.Max} {
+			if math.Abs(got-want) > want/400 {
+				t.Errorf("quantile %v, want %v", got, want)
+			}
+		}
+	})
+}
+
+// However it is cut, a stream gives the same.
+func TestFeedInPieces(t *testing.T) {
+	stream := join(join(records(1, 50)...), []byte("foreign\n\n\n"), altered(records(2, 1)[0], 5), []byte("rest"))
+	whole := New(Options{})
+	r := whole.Reader()
+	r.Feed(stream)
+	r.End(true)
+	for _, step := range []int{1, 2, 3, 99, 100, 101, len(stream) - 1} {
+		tally := New(Options{})
+		var lines []byte
+		r := tally.Reader()
+		r.Line = func(line []byte) { lines = append(lines, line...) }
+		for rest := stream; len(rest) > 0; rest = rest[min(step, len(rest)):] {
+			r.Feed(rest[:min(step, len(rest))])
+		}
+		r.End(true)
+		if diff := cmp.Diff(whole.Report(nil), tally.Report(nil), cmpopts.IgnoreFields(Report{}, "Latency")); diff != "" {
+			t.Errorf("step %d: %s", step, diff)
+		}
+		if string(lines) != strings.TrimSuffix(string(stream), "rest") {
+			t.Errorf("step %d: Line got other lines", step)
+		}
+		if n := tally.partial.Load(); n != 0 {
+			t.Errorf("step %d: %d bytes still count as unfinished", step, n)
+		}
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	const most = 1000
+	fits, tooLong := bytes.Repeat([]byte("x"), most-1), bytes.Repeat([]byte("x"), most)
+	for _, step := range []int{1, 7, most - 1, most, most + 1, 1 << 20} {
+		t.Run(fmt.Sprint(step), func(t *testing.T) {
+			tally := New(Options{MaxLine: most})
+			r := tally.Reader()
+			stream := join(fits, []byte("\n"), tooLong, []byte("\n"), bytes.Repeat(tooLong, 50), []byte("\n"), records(1, 1)[0], tooLong, tooLong)
+			for rest := stream; len(rest) > 0; rest = rest[min(step, len(rest)):] {
+				r.Feed(rest[:min(step, len(rest))])
+			}
+			r.End(true)
+			got := tally.Report(nil)
+			want := Report{Sent: 1, Received: 1, Distinct: 1, Foreign: 1, Corrupt: 3} // the last one is no torn line as well
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Report{}, "Bytes", "Senders", "Latency", "Samples")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A thousand connections with an endless line each.
+func TestUnfinishedLinesAreBoundedInSum(t *testing.T) {
+	const most = 1 << 20
+	tally := New(Options{Partial: most})
+	piece := bytes.Repeat([]byte("x"), 4<<10)
+	readers := make([]*Reader, 1000)
+	for i := range readers {
+		readers[i] = tally.Reader()
+	}
+	for range 10 {
+		for _, r := range readers {
+			r.Feed(piece)
+			if n := tally.partial.Load(); n > most {
+				t.Fatalf("%d bytes of unfinished lines", n)
+			}
+		}
+	}
+	line := records(1, 1)[0]
+	for _, r := range readers {
+		r.Feed([]byte("\n"))
+		r.Feed(line)
+		r.End(true)
+	}
+	got := tally.Report(nil)
+	if n := tally.partial.Load(); n != 0 || got.Received != 1000 || got.Corrupt < 900 || got.Corrupt+got.Foreign != 1000 {
+		t.Errorf("%d bytes are left; %+v", n, got)
+	}
+}
+
+// Numbers that are spread over all there are, by more senders than anyone has, take no more memory than they may.
+func TestMemoryIsBounded(t *testing.T) {
+	const most = 1 << 20
+	tally := New(Options{Memory: most})
+	for i := range uint32(20_000) {
+		tally.addRecordLocked(time.Now(), arrival{record.ID{Sender: i / 2, Seq: uint64(i%2) << 39, Sent: time.Now()}, 100})
+	}
+	if tally.memory > most {
+		t.Errorf("%d bytes", tally.memory)
+	}
+	got := tally.Report(nil)
+	if got.Untracked == 0 || got.Distinct+got.Untracked != 20_000 {
+		t.Errorf("%d tracked, %d untracked", got.Distinct, got.Untracked)
+	}
+	if err := got.Err(); !errors.Is(err, ErrFaults) {
+		t.Errorf("error = %v for an account that is not complete", err)
+	}
+}
+
+func TestReportAsJSON(t *testing.T) {
+	data, err := json.Marshal(New(Options{}).Report(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{`"lost":0`, `"out_of_order":0`, `"senders":[]`, `"p99_9":0`} {
+		if !bytes.Contains(data, []byte(key)) {
+			t.Errorf("no %s in %s", key, data)
+		}
+	}
+}
+
+// FuzzReader compares a reader that is fed in pieces with the plainest one.
+func FuzzReader(f *testing.F) {
+	f.Add(join(records(1, 3)...), uint16(7), true)
+	f.Add([]byte("\n\n\x00\xff\r\n"), uint16(1), false)
+	f.Add(bytes.Repeat([]byte("long"), 300), uint16(100), true)
+	f.Fuzz(func(t *testing.T, stream []byte, step uint16, clean bool) {
+		const most = 700
+		tally := New(Options{MaxLine: most})
+		r := tally.Reader()
+		for rest := stream; len(rest) > 0; {
+			n := min(len(rest), 1+int(step))
+			r.Feed(rest[:n])
+			rest = rest[n:]
+		}
+		r.End(clean)
+		got := tally.Report(nil)
+
+		var want Report
+		lines := bytes.SplitAfter(stream, []byte("\n"))
+		for _, line := range lines[:len(lines)-1] {
+			bare := line[:len(line)-1]
+			_, whole := record.Parse(bare)
+			switch {
+			case len(line) > most:
+				want.Corrupt++
+			case whole:
+				want.Received++
+			case record.Numbered(bare):
+				want.Corrupt++
+			default:
+				want.Foreign++
+			}
+		}
+		switch rest := len(lines[len(lines)-1]); {
+		case rest == 0:
+		case rest > most:
+			want.Corrupt++
+		case clean:
+			want.Torn++
+		default:
+			want.Cut++
+		}
+		only := cmpopts.IgnoreFields(Report{}, "Sent", "Bytes", "Distinct", "Lost", "Duplicated", "DuplicatedBytes", "OutOfOrder", "Senders", "Latency", "Samples")
+		if diff := cmp.Diff(want, got, only); diff != "" {
+			t.Error(diff)
+		}
+		if n := tally.partial.Load(); n != 0 {
+			t.Errorf("%d bytes still count as unfinished", n)
+		}
+	})
+}
+
+func BenchmarkFeed(b *testing.B) {
+	var stream []byte
+	for _, line := range records(1, 200) {
+		stream = append(stream, line...)
+	}
+	r := New(Options{}).Reader()
+	b.SetBytes(int64(len(stream)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Feed(stream)
+	}
+}

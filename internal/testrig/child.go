@@ -1,0 +1,203 @@
+//go:build linux
+
+package testrig
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// childEnv makes a test binary run as a target, on the address it holds.
+const childEnv = "RIG_CHILD_LISTEN"
+
+// RunChild turns this process into a target if it was started as one, and does
+// not return then. A TestMain that uses StartChild calls it first.
+func RunChild() {
+	if addr := os.Getenv(childEnv); addr != "" {
+		fmt.Fprintln(os.Stderr, serveChild(addr, os.Stdout))
+		os.Exit(1)
+	}
+}
+
+// serveChild accepts for ever and writes what its connections bring as frames.
+func serveChild(addr string, out io.Writer) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	write := func(conn uint32, b []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Write(appendFrame(nil, conn, b))
+	}
+	write(0, []byte("listening"))
+	for id := uint32(1); ; id++ {
+		conn, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			if err := readChild(conn, func(b []byte) { write(id, b) }); err == io.EOF {
+				write(id, nil)
+			}
+		}()
+	}
+}
+
+// readChild reports bytes before it takes them out of the socket. A kill in
+// between makes the sender send again what is already counted, which is a
+// duplicate; the other order would lose what the application had read, through no
+// fault of the sender's. It returns io.EOF at the end of the stream.
+func readChild(conn net.Conn, report func([]byte)) error {
+	buf := make([]byte, 16<<10)
+	raw := rawConn(conn)
+	for {
+		n, err := 0, error(nil)
+		raw.Read(func(fd uintptr) bool {
+			n, _, err = syscall.Recvfrom(int(fd), buf, syscall.MSG_PEEK)
+			return err != syscall.EAGAIN
+		})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.EOF
+		}
+		report(buf[:n])
+		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
+			return err
+		}
+	}
+}
+
+func appendFrame(b []byte, conn uint32, data []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, conn)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
+	return append(b, data...)
+}
+
+// Child is a target in a process of its own, for deaths that only a process dies.
+// It belongs to the test's goroutine.
+type Child struct {
+	tb      testing.TB
+	tally   *Tally
+	addr    string
+	cmd     *exec.Cmd
+	lines   atomic.Int64
+	reading sync.WaitGroup
+	ready   chan struct{}
+}
+
+// StartChild starts this test binary again as a target (see RunChild).
+func StartChild(tb testing.TB, tally *Tally) *Child {
+	tb.Helper()
+	ln, err := ListenAlone()
+	if err != nil {
+		tb.Fatalf("target process: %v", err)
+	}
+	ln.Close()
+	c := &Child{tb: tb, tally: tally, addr: ln.Addr().String()}
+	c.Start()
+	tb.Cleanup(c.Kill)
+	return c
+}
+
+// Target is the child's address as the -target flag takes it.
+func (c *Child) Target() string { return "tcp://" + c.addr }
+
+// Lines is how many lines the child has read, duplicates included.
+func (c *Child) Lines() int { return int(c.lines.Load()) }
+
+// Start starts the process, also again after Kill, and returns when it listens.
+func (c *Child) Start() {
+	c.tb.Helper()
+	c.cmd = exec.Command(os.Args[0])
+	c.cmd.Env = append(os.Environ(), childEnv+"="+c.addr)
+	c.cmd.Stderr = os.Stderr
+	out, err := c.cmd.StdoutPipe()
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		c.tb.Fatalf("target process: %v", err)
+	}
+	c.ready = make(chan struct{})
+	ready := c.ready
+	c.reading.Go(func() { c.collect(out, ready) })
+	WaitFor(c.tb, "the target process listens", func() bool {
+		select {
+		case <-ready:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// Kill sends SIGKILL and returns when all that the process had reported is
+// counted. It may be called again.
+func (c *Child) Kill() {
+	c.cmd.Process.Kill()
+	c.reading.Wait()
+	c.cmd.Wait()
+}
+
+// Stop and Continue are SIGSTOP and SIGCONT: the process hangs with its sockets open.
+func (c *Child) Stop() { c.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue ends what Stop began.
+func (c *Child) Continue() { c.cmd.Process.Signal(syscall.SIGCONT) }
+
+// collect counts the child's frames until it is gone. A frame that the kill cut
+// short had not been taken out of the socket.
+func (c *Child) collect(out io.Reader, ready chan<- struct{}) {
+	scanners := make(map[uint32]*scanner)
+	in := bufio.NewReaderSize(out, 256<<10)
+	defer func() {
+		for _, s := range scanners {
+			s.end(false)
+		}
+	}()
+	for {
+		id, data, err := readFrame(in)
+		switch {
+		case err != nil:
+			return
+		case id == 0:
+			close(ready)
+			continue
+		case scanners[id] == nil:
+			scanners[id] = &scanner{tally: c.tally}
+		}
+		s := scanners[id]
+		if len(data) == 0 {
+			s.end(true)
+			delete(scanners, id)
+			continue
+		}
+		before := s.lines
+		s.feed(data)
+		c.lines.Add(int64(s.lines - before))
+	}
+}
+
+func readFrame(in io.Reader) (conn uint32, data []byte, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return 0, nil, err
+	}
+	data = make([]byte, binary.BigEndian.Uint32(head[4:]))
+	_, err = io.ReadFull(in, data)
+	return binary.BigEndian.Uint32(head[:4]), data, err
+}

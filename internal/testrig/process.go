@@ -1,0 +1,266 @@
+//go:build linux
+
+package testrig
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Build builds the program of the current directory into dir, with the race
+// detector if this binary has it, and returns its path.
+func Build(dir string) (string, error) {
+	binary := filepath.Join(dir, "linesplit")
+	args := []string{"build", "-buildvcs=false", "-o", binary}
+	if Race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// noticeSources opens the files that the program is made of, below the current directory: go test repeats an old result where the test
+// binary and the files that a test opened are the same. What the program is made of is hardly in the test binary, so
+// without this a change to it would pass untested.
+func noticeSources() error {
+	return filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+}
+
+// Process is a running linesplit. Its methods belong to the test's goroutine.
+type Process struct {
+	Listeners []string // actual addresses of its listeners, host:port or path, in the order of the flags
+	Admin     string   // host:port of the admin listener
+
+	tb     testing.TB
+	cmd    *exec.Cmd
+	stderr *output
+	client *http.Client
+	done   chan struct{} // closed when the process has ended
+	log    int           // bytes of stderr before a dump of goroutines; 0: there was none
+}
+
+// ProcessOptions say how to start one.
+type ProcessOptions struct {
+	Binary    string
+	Args      []string
+	Listeners int       // how many "listening" lines to wait for; 0: none, do not wait at all
+	Stdin     io.Reader // nil: /dev/null
+	Files     int       // limit of file descriptors; 0: as this process has it
+}
+
+// StartProcess starts a linesplit and returns when it listens. The test's end
+// kills it at the latest.
+func StartProcess(tb testing.TB, o ProcessOptions) *Process {
+	tb.Helper()
+	if err := noticeSources(); err != nil {
+		tb.Fatalf("look at the source files: %v", err)
+	}
+	p := &Process{
+		tb:     tb,
+		cmd:    command(o),
+		stderr: &output{},
+		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+		done:   make(chan struct{}),
+	}
+	p.cmd.Stdin = o.Stdin
+	p.cmd.Stderr = p.stderr
+	p.cmd.Stdout = p.stderr
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatalf("start linesplit: %v", err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.done)
+	}()
+	tb.Cleanup(p.kill)
+	if o.Listeners > 0 {
+		p.waitReady(o.Listeners)
+	}
+	return p
+}
+
+func command(o ProcessOptions) *exec.Cmd {
+	if o.Files == 0 {
+		return exec.Command(o.Binary, o.Args...)
+	}
+	script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.Files)
+	return exec.Command("sh", append([]string{"-c", script, o.Binary}, o.Args...)...)
+}
+
+var (
+	listening      = regexp.MustCompile(`(?m)msg=listening\b.*?listener="?([a-z]+:[^\s"]*)`)
+	adminListening = regexp.MustCompile(`(?m)msg="admin listening".*?address="?([^\s"]+)`)
+)
+
+func (p *Process) waitReady(listeners int) {
+	p.tb.Helper()
+	ready := func() bool {
+		return p.Ended() || len(listening.FindAllString(p.Stderr(), -1)) >= listeners && adminListening.MatchString(p.Stderr())
+	}
+	if !Poll(Patience, ready) || p.Ended() {
+		p.tb.Fatalf("linesplit did not come up: %v\n%s", p.cmd.Args, p.Tail(30))
+	}
+	for _, match := range listening.FindAllStringSubmatch(p.Stderr(), -1) {
+		_, addr, _ := strings.Cut(match[1], ":")
+		addr, _, _ = strings.Cut(strings.TrimPrefix(addr, "//"), "?")
+		p.Listeners = append(p.Listeners, addr)
+	}
+	p.Admin = adminListening.FindStringSubmatch(p.Stderr())[1]
+}
+
+// Ended says whether the process is gone.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Process) kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal.
+func (p *Process) Signal(sig os.Signal) {
+	p.tb.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.tb.Errorf("signal %v: %v", sig, err)
+	}
+}
+
+// Wait returns the exit code, or fails the test if the process does not end in time.
+func (p *Process) Wait() int {
+	p.tb.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(Patience):
+		p.tb.Fatalf("linesplit did not end within %v\n%s", Patience, p.Goroutines())
+		return -1
+	}
+}
+
+// Terminate is SIGTERM and Wait.
+func (p *Process) Terminate() int {
+	p.tb.Helper()
+	p.Signal(syscall.SIGTERM)
+	return p.Wait()
+}
+
+// Goroutines ends the process with a dump of its goroutines, for a failure's report.
+func (p *Process) Goroutines() string {
+	p.log = len(p.Stderr())
+	p.cmd.Process.Signal(syscall.SIGQUIT)
+	Poll(5*time.Second, p.Ended)
+	const most = 24 << 10
+	dump := p.Stderr()[p.log:]
+	return dump[:min(len(dump), most)]
+}
+
+// Stderr is all that the process has written so far.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
+// Tail is the last n lines of it, but for a dump of goroutines.
+func (p *Process) Tail(n int) string {
+	text := p.Stderr()
+	if p.log > 0 {
+		text = text[:p.log]
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Scrape reads the metrics. An error is for callers that poll: while descriptors
+// are used up, for one, there is no answer.
+func (p *Process) Scrape() (Metrics, error) {
+	resp, err := p.client.Get("http://" + p.Admin + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("metrics: %s", resp.Status)
+	}
+	return parseMetrics(resp.Body)
+}
+
+// Metrics reads the metrics, and tries again if they cannot be read.
+func (p *Process) Metrics() Metrics {
+	p.tb.Helper()
+	var m Metrics
+	var err error
+	if !Poll(Patience, func() bool { m, err = p.Scrape(); return err == nil || p.Ended() }) || err != nil {
+		p.tb.Fatalf("no metrics: %v\n%s", err, p.Tail(30))
+	}
+	return m
+}
+
+// Memory is a field of /proc/PID/status in bytes, such as VmHWM, the peak of the
+// resident memory, or RssAnon.
+func (p *Process) Memory(field string) int64 {
+	p.tb.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		p.tb.Fatalf("memory of linesplit: %v\n%s", err, p.Tail(30))
+	}
+	for line := range strings.Lines(string(status)) {
+		if name, value, _ := strings.Cut(line, ":"); name == field {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err == nil {
+				return kib << 10
+			}
+		}
+	}
+	p.tb.Fatalf("no %s in the status of linesplit", field)
+	return 0
+}
+
+// output keeps what a process writes.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}

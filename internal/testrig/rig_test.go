@@ -1,0 +1,261 @@
+//go:build linux
+
+package testrig
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"linesplit/internal/testcert"
+)
+
+func TestMain(m *testing.M) {
+	RunChild()
+	goleak.VerifyTestMain(m)
+}
+
+// direct is a sender with nothing between it and the target: what the rig counts
+// then is known.
+func direct(t *testing.T, tally *Tally, s interface{ Target() string }, o SenderOptions) (*Sender, Sent) {
+	t.Helper()
+	_, addr, _ := strings.Cut(s.Target(), "://")
+	o.Addr = addr
+	sender := StartSender(t, o)
+	return sender, Sent{o.ID: o.Lines}
+}
+
+func settled(t *testing.T, tally *Tally, sent Sent) Report {
+	t.Helper()
+	WaitFor(t, "all lines arrive", func() bool { return tally.HasAll(sent) })
+	r := tally.Report(sent)
+	t.Log(r)
+	return r
+}
+
+func TestLineIsReadAsItWasWritten(t *testing.T) {
+	for _, size := range []int{0, MinLine, 200, 600, 16384, 1 << 20} {
+		line := AppendLine(nil, 12345, 67890, size)
+		if want := max(size, MinLine); len(line) != want {
+			t.Errorf("size %d: %d bytes, want %d", size, len(line), want)
+		}
+		sender, seq, ok := parseLine(line[:len(line)-1])
+		if !ok || sender != 12345 || seq != 67890 {
+			t.Errorf("size %d: sender %d, seq %d, ok %v", size, sender, seq, ok)
+		}
+	}
+}
+
+func TestDamagedLineIsNotOK(t *testing.T) {
+	line := AppendLine(nil, 7, 9, 200)
+	line = line[:len(line)-1]
+	for i := range line {
+		if _, _, ok := parseLine(line[:i]); ok {
+			t.Errorf("cut at %d passes", i)
+		}
+		damaged := bytes.Clone(line)
+		damaged[i] ^= 1
+		if _, _, ok := parseLine(damaged); ok {
+			t.Errorf("byte %d changed passes", i)
+		}
+		other := AppendLine(nil, 7, 10, 200)
+		other = other[:len(other)-1]
+		glued := slices.Concat(line[:i], other[i:])
+		if _, _, ok := parseLine(glued); ok && !bytes.Equal(glued, other) && !bytes.Equal(glued, line) {
+			t.Errorf("glued at %d passes", i)
+		}
+	}
+}
+
+func TestTallyComparesWhatWasSentWithWhatCame(t *testing.T) {
+	tally := NewTally()
+	s := scanner{tally: tally}
+	for _, seq := range []int{0, 1, 2, 2, 2, 5, 9} {
+		s.feed(AppendLine(nil, 1, seq, 100))
+	}
+	s.feed([]byte("glued{\n"))
+	s.feed([]byte("half"))
+	s.end(true)
+	s.end(false)
+	r := tally.Report(Sent{1: 8, 2: 1})
+	got := r.String()
+	want := "sent 9, received 7, lost 5, duplicates 2, never sent 1, corrupt 1, torn 1, cut off by a break 1"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, part := range []string{"sender 1: lost: 4 lines: 3-4 6-7", "sender 2: lost: 1 lines: 0-0", "more than once: 1 lines: 2-2", "never sent: 1 lines: 9-9"} {
+		if !strings.Contains(r.Details(), part) {
+			t.Errorf("details lack %q:\n%s", part, r.Details())
+		}
+	}
+}
+
+func TestDirectConnectionCountsExactly(t *testing.T) {
+	files := testcert.New(t, t.TempDir())
+	server, client := files.ServerTLS(), files.ClientTLS()
+	tests := []struct {
+		name   string
+		sink   SinkOptions
+		sender SenderOptions
+	}{
+		{"plain", SinkOptions{}, SenderOptions{}},
+		{"paced", SinkOptions{}, SenderOptions{Rate: 20_000}},
+		{"tls", SinkOptions{TLS: server}, SenderOptions{TLS: client}},
+		{"unix", SinkOptions{Network: "unix"}, SenderOptions{Network: "unix"}},
+		{"drip", SinkOptions{Pattern: Drip}, SenderOptions{Lines: 100}},
+		{"bursts", SinkOptions{Pattern: Bursts}, SenderOptions{}},
+		{"half closed", SinkOptions{HalfClose: true}, SenderOptions{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			tally := NewTally()
+			if test.sender.Lines == 0 {
+				test.sender.Lines = 10_000
+			}
+			sink := NewSink(t, tally, test.sink)
+			sender, sent := direct(t, tally, sink, test.sender)
+			if err := sender.Wait(); err != nil {
+				t.Error(err)
+			}
+			r := settled(t, tally, sent)
+			if r.Received != r.Sent || r.Duplicates+r.Corrupt+r.Torn+r.Cut+r.NeverSent != 0 || sink.Lines() != r.Sent {
+				t.Errorf("%s\n%s", r, r.Details())
+			}
+			if sink.Accepted() != 1 {
+				t.Errorf("%d connections accepted, want 1", sink.Accepted())
+			}
+		})
+	}
+}
+
+func TestPausedSinkReadsNothing(t *testing.T) {
+	tally := NewTally()
+	sink := NewSink(t, tally, SinkOptions{})
+	sender, _ := direct(t, tally, sink, SenderOptions{Rate: 5_000})
+	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
+	sink.Pause()
+	WaitFor(t, "the read that was under way is the last", func() bool {
+		before := tally.Lines()
+		time.Sleep(200 * time.Millisecond) // of a thousand lines
+		return tally.Lines() == before
+	})
+	sink.Resume()
+	if err := sender.Stop(); err != nil {
+		t.Error(err)
+	}
+	settled(t, tally, Sent{0: sender.Sent()})
+}
+
+// A sender that takes a write for delivery loses what the target had not read:
+// the rig must see that loss, or it proves nothing.
+func TestCrashLosesLinesOfADirectSender(t *testing.T) {
+	for name, end := range map[string]func(*Sink){
+		"crash":        func(s *Sink) { s.Crash(500 * time.Millisecond) },
+		"close unread": func(s *Sink) { s.CloseUnread(500 * time.Millisecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tally := NewTally()
+			sink := NewSink(t, tally, SinkOptions{})
+			sender, _ := direct(t, tally, sink, SenderOptions{Rate: 20_000})
+			WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
+			end(sink)
+			WaitFor(t, "the sender notices", func() bool { return sender.Sent() > 0 && isDone(sender) })
+			r := tally.Report(Sent{0: sender.Sent()})
+			if t.Log(r); r.Lost == 0 || r.Torn+r.Corrupt != 0 {
+				t.Errorf("want lost lines and none torn: %s\n%s", r, r.Details())
+			}
+		})
+	}
+}
+
+func isDone(s *Sender) bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestShutdownReadsToTheEnd(t *testing.T) {
+	tally := NewTally()
+	sink := NewSink(t, tally, SinkOptions{})
+	sender, _ := direct(t, tally, sink, SenderOptions{Rate: 20_000})
+	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		sink.Shutdown()
+	}()
+	if err := sender.Stop(); err != nil {
+		t.Error(err)
+	}
+	<-ended
+	if r := settled(t, tally, Sent{0: sender.Sent()}); r.Lost+r.Duplicates+r.Torn != 0 {
+		t.Error(r)
+	}
+	sink.Listen()
+	if conn, err := net.Dial("tcp", sink.Addr()); err != nil {
+		t.Errorf("the sink is not back: %v", err)
+	} else {
+		conn.Close()
+	}
+}
+
+// Data that the killed process had read is counted, and what lay in its socket is not.
+func TestKilledChildHasCountedWhatItRead(t *testing.T) {
+	tally := NewTally()
+	child := StartChild(t, tally)
+	sender, sent := direct(t, tally, child, SenderOptions{Lines: 1000})
+	if err := sender.Wait(); err != nil {
+		t.Error(err)
+	}
+	settled(t, tally, sent)
+	sender, _ = direct(t, tally, child, SenderOptions{ID: 1, Rate: 20_000})
+	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 2000 })
+	child.Stop()
+	stopped := sender.Sent()
+	WaitFor(t, "it has something unread", func() bool { return sender.Sent() > stopped+1000 || isDone(sender) })
+	child.Kill()
+	WaitFor(t, "the sender notices", func() bool { return isDone(sender) })
+	sent[1] = sender.Sent()
+	r := tally.Report(sent)
+	if t.Log(r); r.Lost == 0 || r.Torn+r.Corrupt != 0 {
+		t.Errorf("want lost lines and none torn: %s\n%s", r, r.Details())
+	}
+	child.Start()
+	sender, _ = direct(t, tally, child, SenderOptions{ID: 2, Lines: 100})
+	if err := sender.Wait(); err != nil {
+		t.Error(err)
+	}
+	settled(t, tally, Sent{2: 100})
+}
+
+func TestMetricsAreRead(t *testing.T) {
+	m, err := parseMetrics(strings.NewReader(`# HELP x y
+linesplit_received_lines_total 10
+linesplit_confirmed_lines_total{target="tcp://a b:1"} 4
+linesplit_confirmed_lines_total{target="tcp://c:2"} 3
+linesplit_retained_lines 1
+linesplit_queued_lines 0
+linesplit_dropped_lines_total{reason="torn"} 2
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := m.Ledger("lines"); !l.Holds() || l.Confirmed != 7 {
+		t.Error(l)
+	}
+	if got := m.Sum("linesplit_confirmed_lines_total", Label("target", "tcp://c:2")); got != 3 {
+		t.Errorf("one target: %v", got)
+	}
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Errorf("this rig needs /proc: %v", err)
+	}
+}

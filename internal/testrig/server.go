@@ -1,0 +1,251 @@
+//go:build linux
+
+package testrig
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Handler is what a server does with a connection. The server closes it when the handler returns.
+type Handler func(net.Conn)
+
+// ServerOptions say what a server is.
+type ServerOptions struct {
+	Network string      // tcp, which is also the zero value's meaning, unix or abstract
+	TLS     *tls.Config // nil: plain
+	Handler Handler     // EchoAtEnd where it is nil
+}
+
+// Server is a target of whole connections in this process. Its methods are safe for concurrent use, except those that end or start it
+// (Close, StopListening, Listen): they belong to the test's goroutine.
+type Server struct {
+	tb       testing.TB
+	o        ServerOptions
+	addr     string // set once, by the first Listen
+	accepted atomic.Int64
+
+	ln        net.Listener
+	accepting sync.WaitGroup
+	serving   sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // as accepted, below TLS
+}
+
+// NewServer listens on an address of its own. The test's end closes it.
+func NewServer(tb testing.TB, o ServerOptions) *Server {
+	tb.Helper()
+	if o.Handler == nil {
+		o.Handler = EchoAtEnd
+	}
+	s := &Server{tb: tb, o: o, conns: make(map[net.Conn]struct{})}
+	s.Listen()
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Target is the server's address as the -target flag takes it.
+func (s *Server) Target() string {
+	switch {
+	case s.o.Network == "unix" || s.o.Network == "abstract":
+		return "unix://" + s.addr
+	case s.o.TLS != nil:
+		return "tls://" + s.addr
+	}
+	return "tcp://" + s.addr
+}
+
+// Addr is host:port, the socket's path, or its abstract name behind an @.
+func (s *Server) Addr() string { return s.addr }
+
+// Accepted is how many connections the server has ever accepted.
+func (s *Server) Accepted() int { return int(s.accepted.Load()) }
+
+// Conns is how many connections are open.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Listen makes the server reachable, also again where it was.
+func (s *Server) Listen() {
+	s.tb.Helper()
+	ln, err := s.listen()
+	if err != nil {
+		s.tb.Fatalf("server: %v", err)
+	}
+	s.ln = ln
+	s.addr = ln.Addr().String()
+	s.accepting.Go(func() { s.accept(ln) })
+}
+
+func (s *Server) listen() (net.Listener, error) {
+	switch {
+	case s.addr != "" && s.o.Network == "":
+		return net.Listen("tcp", s.addr)
+	case s.addr != "":
+		return net.Listen("unix", s.addr)
+	case s.o.Network == "unix":
+		return net.Listen("unix", filepath.Join(s.dir(), "server.sock"))
+	case s.o.Network == "abstract":
+		return net.Listen("unix", fmt.Sprintf("@rig-%x", rand.Uint64()))
+	}
+	return ListenAlone()
+}
+
+// dir is a short one: the path of a socket has at most 107 bytes.
+func (s *Server) dir() string {
+	dir, err := os.MkdirTemp("", "rig")
+	if err != nil {
+		s.tb.Fatalf("server: %v", err)
+	}
+	s.tb.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func (s *Server) accept(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return // the listener was closed: nothing else ends it here
+		}
+		s.accepted.Add(1)
+		s.mu.Lock()
+		s.conns[conn] = struct{}{}
+		s.mu.Unlock()
+		s.serving.Go(func() { s.serve(conn) })
+	}
+}
+
+func (s *Server) serve(conn net.Conn) {
+	app := conn
+	if s.o.TLS != nil {
+		app = tls.Server(conn, s.o.TLS)
+	}
+	s.o.Handler(app)
+	app.Close()
+	conn.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, conn)
+}
+
+// StopListening lets nobody in any more. Connections that are there stay.
+func (s *Server) StopListening() {
+	s.ln.Close()
+	s.accepting.Wait()
+}
+
+// Close is StopListening and the end of all connections, from which handlers return. It may be called again.
+func (s *Server) Close() {
+	s.StopListening()
+	s.each(func(conn net.Conn) { conn.Close() })
+	s.serving.Wait()
+}
+
+// ResetConnections resets what is there.
+func (s *Server) ResetConnections() { s.each(Reset) }
+
+func (s *Server) each(do func(net.Conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		do(conn)
+	}
+}
+
+// Reset closes with RST, what TLS may be above it too. A Unix socket's peer sees a reset only where something was left unread.
+func Reset(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// CloseWrite sends the end of the stream: FIN, or close_notify with TLS.
+func CloseWrite(conn net.Conn) error { return conn.(interface{ CloseWrite() error }).CloseWrite() }
+
+// EchoAtEnd reads to the end of the stream, and only then writes all of it back.
+func EchoAtEnd(conn net.Conn) {
+	all, err := io.ReadAll(conn)
+	if err == nil {
+		conn.Write(all)
+	}
+}
+
+// Echo writes back what it reads as it comes.
+func Echo(conn net.Conn) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := conn.Read(buf)
+		if n > 0 {
+			conn.Write(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Discard reads to the end, and says nothing.
+func Discard(conn net.Conn) { io.Copy(io.Discard, conn) }
+
+// Say writes a text at once and then reads to the end.
+func Say(text string) Handler {
+	return func(conn net.Conn) {
+		conn.Write([]byte(text))
+		CloseWrite(conn)
+		Discard(conn)
+	}
+}
+
+// Checked is a server that a check asks too: what begins with GET gets the next HTTP status of next, the rest goes to handler. A
+// connection that does not speak first is none for it.
+func Checked(next func() int, handler Handler) Handler {
+	return func(conn net.Conn) {
+		head := make([]byte, 4)
+		n, err := io.ReadFull(conn, head)
+		if err != nil || string(head) != "GET " {
+			handler(&prefixed{Conn: conn, r: io.MultiReader(bytes.NewReader(head[:n]), conn)})
+			return
+		}
+		readHead(conn)
+		status := next()
+		fmt.Fprintf(conn, "HTTP/1.1 %d Checked\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status)
+	}
+}
+
+// readHead reads to the empty line of a request.
+func readHead(conn net.Conn) {
+	var seen []byte
+	one := make([]byte, 1)
+	for !bytes.HasSuffix(seen, []byte("\r\n\r\n")) {
+		if _, err := conn.Read(one); err != nil {
+			return
+		}
+		seen = append(seen, one[0])
+	}
+}
+
+// prefixed is a connection of which something has been read already.
+type prefixed struct {
+	net.Conn
+	r io.Reader
+}
+
+func (p *prefixed) Read(b []byte) (int, error) { return p.r.Read(b) }
+func (p *prefixed) CloseWrite() error          { return CloseWrite(p.Conn) }
