@@ -172,7 +172,7 @@ func TestReconfigureKeepsStates(t *testing.T) {
 				r.Reconfigure(o)
 				pass(100 * time.Millisecond)
 			}
-			if s := r.target.Status(); !r.target.Ejected() || s.Since != since || checks.Load() > n+1 {
+			if s := r.target.Status(); !r.target.Unhealthy() || s.Since != since || checks.Load() > n+1 {
 				t.Errorf("%+v, %d checks within 2 s", s, checks.Load()-n)
 			}
 			good.Store(true)
@@ -206,7 +206,7 @@ func TestReconfigureToAndFromTrials(t *testing.T) {
 		r.run(t, time.Hour, func() {
 			r.target.DialFailed(errBad)
 			pass(time.Minute)
-			if !r.target.Ejected() {
+			if !r.target.Unhealthy() {
 				t.Fatal("not found down")
 			}
 			r.Reconfigure(without)
@@ -231,8 +231,8 @@ func TestReconfigureToAndFromTrials(t *testing.T) {
 			n = trials.Load()
 			r.Reconfigure(with)
 			pass(time.Minute)
-			if trials.Load() != n || !r.target.Ejected() {
-				t.Errorf("%d trials, ejected %v", trials.Load()-n, r.target.Ejected())
+			if trials.Load() != n || !r.target.Unhealthy() {
+				t.Errorf("%d trials, ejected %v", trials.Load()-n, r.target.Unhealthy())
 			}
 		})
 	})

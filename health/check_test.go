@@ -350,9 +350,9 @@ func TestCheckerOnSockets(t *testing.T) {
 		mu.Lock()
 		well = now
 		mu.Unlock()
-		for end := time.Now().Add(wait); x.Ejected() == now; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(wait); x.Unhealthy() == now; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("well %v, ejected %v", now, x.Ejected())
+				t.Fatalf("well %v, ejected %v", now, x.Unhealthy())
 			}
 		}
 	}

@@ -160,7 +160,7 @@ func (c *Checker) add(t *target.Target) {
 	if c.indexLocked(t) >= 0 {
 		return
 	}
-	w := &watcher{Checker: c, target: t, verdict: verdict{up: !t.Ejected()}}
+	w := &watcher{Checker: c, target: t, verdict: verdict{up: !t.Unhealthy()}}
 	c.watchers = append(c.watchers, w)
 	if c.running != nil {
 		c.startLocked(w)
@@ -238,7 +238,7 @@ func (w *watcher) run(ctx context.Context) {
 
 // forget takes back what checks have said: nobody else would.
 func (w *watcher) forget() {
-	if w.target.Ejected() {
+	if w.target.Unhealthy() {
 		w.target.CheckedUp()
 	}
 	w.verdict, w.last, w.known, w.blind = verdict{up: true}, time.Time{}, false, false
@@ -366,5 +366,5 @@ func (v *verdict) turning() bool { return v.against > 0 }
 // ours says that err is a lack of resources on this machine, which says nothing about the target.
 func ours(err error) bool {
 	var start *startError // elsewhere EAGAIN comes from a Unix socket whose backlog is full
-	return target.OwnFault(err) || errors.As(err, &start) && errors.Is(err, syscall.EAGAIN)
+	return target.IsLocalError(err) || errors.As(err, &start) && errors.Is(err, syscall.EAGAIN)
 }

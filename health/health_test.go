@@ -138,8 +138,8 @@ func TestIntervals(t *testing.T) {
 		down := map[int]bool{9: true, 10: true, 11: true, 12: true, 13: true} // before the n-th check
 		var r *rig
 		r = newRig(Options{Check: Check{kind: TCP}}, func(_ context.Context, n int) error {
-			if r.target.Down() != down[n] || r.target.Ejected() != down[n] {
-				t.Errorf("before check %d: down %v, ejected %v, want %v", n, r.target.Down(), r.target.Ejected(), down[n])
+			if r.target.Down() != down[n] || r.target.Unhealthy() != down[n] {
+				t.Errorf("before check %d: down %v, ejected %v, want %v", n, r.target.Down(), r.target.Unhealthy(), down[n])
 			}
 			if bad[n] {
 				return errBad
@@ -234,8 +234,8 @@ func TestCheckTimesOut(t *testing.T) {
 			return ctx.Err()
 		})
 		r.run(t, 7*time.Second, nil)
-		if !r.target.Ejected() || len(observed) != 2 || observed[0] || observed[1] {
-			t.Errorf("ejected %v after %v", r.target.Ejected(), observed)
+		if !r.target.Unhealthy() || len(observed) != 2 || observed[0] || observed[1] {
+			t.Errorf("ejected %v after %v", r.target.Unhealthy(), observed)
 		}
 		if !about(r.gap(2), 3*time.Second) {
 			t.Errorf("%v between checks that take 2 s", r.gap(2))
@@ -256,8 +256,8 @@ func TestRunEndsDuringACheck(t *testing.T) {
 				r.target.DialFailed(errBad)
 			}
 			r.run(t, 10*time.Second, nil)
-			if len(r.checked) != 1 || r.target.Ejected() || r.target.DialErrors() > 1 {
-				t.Errorf("%d checks, ejected %v, %d dial errors", len(r.checked), r.target.Ejected(), r.target.DialErrors())
+			if len(r.checked) != 1 || r.target.Unhealthy() || r.target.DialErrors() > 1 {
+				t.Errorf("%d checks, ejected %v, %d dial errors", len(r.checked), r.target.Unhealthy(), r.target.DialErrors())
 			}
 		})
 	}

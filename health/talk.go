@@ -37,7 +37,7 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 	if err != nil {
 		return err
 	}
-	conn, err := target.Connect(ctx, a, o, header)
+	conn, err := target.Dial(ctx, a, o, header)
 	if err != nil {
 		return err
 	}

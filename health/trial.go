@@ -42,7 +42,7 @@ func (w *watcher) tryUntilUp(ctx context.Context) {
 	}
 }
 
-func (w *watcher) downByDials() bool { return w.target.Down() && !w.target.Ejected() }
+func (w *watcher) downByDials() bool { return w.target.Down() && !w.target.Unhealthy() }
 
 func (w *watcher) backoff() *backoff.ExponentialBackOff {
 	first := w.set.Trial
@@ -70,7 +70,7 @@ func try(ctx context.Context, a target.Address, o target.Options) error {
 	if err != nil {
 		return err
 	}
-	conn, err := target.Connect(ctx, a, &o, header)
+	conn, err := target.Dial(ctx, a, &o, header)
 	if err != nil {
 		return err
 	}

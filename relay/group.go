@@ -289,8 +289,8 @@ func (g *group) fullLocked() bool {
 var suits = [...]func(*target.Target) bool{
 	func(t *target.Target) bool { return !t.Address.Backup && !t.Down() },
 	func(t *target.Target) bool { return t.Address.Backup && !t.Down() },
-	func(t *target.Target) bool { return !t.Address.Backup && !t.Ejected() },
-	func(t *target.Target) bool { return t.Address.Backup && !t.Ejected() },
+	func(t *target.Target) bool { return !t.Address.Backup && !t.Unhealthy() },
+	func(t *target.Target) bool { return t.Address.Backup && !t.Unhealthy() },
 }
 
 // chooseLocked returns a place and counts a connection there; or nil, and whether that is because places are full.

@@ -141,12 +141,12 @@ func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Dur
 		o = &shorter
 	}
 	start := time.Now()
-	nc, err := target.Connect(ctx, p.t.Address, o, header)
+	nc, err := target.Dial(ctx, p.t.Address, o, header)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		return nil, err
-	case target.OwnFault(err):
+	case target.IsLocalError(err):
 		r.dialsFailed.Warn(r.o.Logger, "cannot dial for want of resources", slog.Any("err", err))
 		return nil, err
 	case o.Timeout == most && most < min(hurried, set.DialBudget/4) && timedOut(err):

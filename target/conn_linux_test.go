@@ -77,7 +77,7 @@ func TestAckedIsExactAfterReset(t *testing.T) {
 			if p.Acked != want || p.Written != uint64(w.n) {
 				t.Errorf("Acked = %d, Written = %d; want %d, %d", p.Acked, p.Written, want, w.n)
 			}
-			if p.Err != w.err || p.Proven || p.FIN {
+			if p.Err != w.err || p.AllRead || p.FIN {
 				t.Errorf("%+v; want the error of Write, %v, no FIN and nothing proven", p, w.err)
 			}
 			again := c.Progress()
@@ -189,14 +189,14 @@ func TestUnreadFallsWhenQuiet(t *testing.T) {
 			w.Wait()
 			start := time.Now()
 			p := c.Progress()
-			for !p.AllRead() && time.Since(start) < quiet {
+			for !p.SeemsRead() && time.Since(start) < quiet {
 				time.Sleep(10 * time.Millisecond)
 				p = c.Progress()
 			}
 			t.Logf("after %v: %+v, %+v", time.Since(start), p, c.estimate)
 			// Linux may end with a window of megabytes some per cent narrower than it was a moment ago, and only more lines
 			// tell that from unread ones.
-			if tolerance := c.estimate.peak / 16; !p.AllRead() && p.Unread > tolerance {
+			if tolerance := c.estimate.peak / 16; !p.SeemsRead() && p.Unread > tolerance {
 				t.Errorf("%d bytes seem unread, more than %d, though everything was read", p.Unread, tolerance)
 			}
 			if p.Unread == 0 {
@@ -233,7 +233,7 @@ func TestUnreadFallsAfterAnOverflow(t *testing.T) {
 		t.Errorf("%+v though the peer's buffer is full", p)
 	}
 	got := collect(peer)
-	eventually(t, "everything to count as read", func() bool { p := c.Progress(); return p.AllRead() && p.Acked == p.Written })
+	eventually(t, "everything to count as read", func() bool { p := c.Progress(); return p.SeemsRead() && p.Acked == p.Written })
 	c.Close()
 	got.done.Wait()
 }
@@ -285,7 +285,7 @@ func TestFIN(t *testing.T) {
 				readN(t, peer, size)
 				peer.Close()
 				sawFIN(t, c)
-				eventually(t, "a window that no longer rises", func() bool { return c.Progress().AllRead() })
+				eventually(t, "a window that no longer rises", func() bool { return c.Progress().SeemsRead() })
 				if err := c.CloseWrite(); err != nil {
 					t.Error(err)
 				}
@@ -399,7 +399,7 @@ func TestFIN(t *testing.T) {
 				got := collect(peer)
 				writeLooking(t, c, data)
 				allAcked(t, c)
-				eventually(t, "everything to be read", func() bool { return c.Progress().AllRead() })
+				eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
 				<-c.Events() // that of the FIN
 				if err := c.CloseWrite(); err != nil {
 					t.Error(err)
@@ -449,7 +449,7 @@ func TestFIN(t *testing.T) {
 				got := collect(peer)
 				writeLooking(t, c, data)
 				allAcked(t, c)
-				eventually(t, "everything to be read", func() bool { return c.Progress().AllRead() })
+				eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
 				if err := c.CloseWrite(); err != nil {
 					t.Error(err)
 				}
@@ -486,8 +486,8 @@ func TestFIN(t *testing.T) {
 			}
 			test.act(t, c, peer)
 			p := c.Progress()
-			if p.Proven != test.proven || p.Over != test.over || (p.Err != nil) != test.err || p.Acked != test.acked {
-				t.Errorf("%+v\nend %+v\nwant Proven %v, Over %v, an error %v, Acked %d", p, c.end, test.proven, test.over, test.err, test.acked)
+			if p.AllRead != test.proven || p.Over != test.over || (p.Err != nil) != test.err || p.Acked != test.acked {
+				t.Errorf("%+v\nend %+v\nwant AllRead %v, Over %v, an error %v, Acked %d", p, c.end, test.proven, test.over, test.err, test.acked)
 			}
 		})
 	}

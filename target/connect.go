@@ -12,11 +12,11 @@ import (
 	"linesplit/tlsconf"
 )
 
-// Connect dials a, trying all its addresses in turn, writes header, if any, and then completes the TLS handshake. It returns a
-// connection without the bookkeeping of [Dial]'s: a *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which
+// Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes the TLS handshake. It returns a
+// connection without the bookkeeping of [DialTracked]'s: a *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which
 // the caller must close. Names are resolved at every call. Of o, Timeout and TLS count; Timeout bounds all of it. An idle peer
 // that does not answer keepalives is given up after about 150 s.
-func Connect(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
+func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
@@ -88,9 +88,9 @@ func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (*tls.
 	return secure, nil
 }
 
-// OwnFault says that a dial failed because this machine has run out of something: descriptors, memory or, with many connections to one
+// IsLocalError says that a dial failed because this machine has run out of something: descriptors, memory or, with many connections to one
 // target, local ports. That says nothing about the target, which must not be taken for down.
-func OwnFault(err error) bool {
+func IsLocalError(err error) bool {
 	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, cause) {
 			return true

@@ -40,7 +40,7 @@ func TestConnect(t *testing.T) {
 				t.Error(scheme, err)
 			}
 		})
-		c, err := Connect(t.Context(), a, &Options{TLS: files.ClientTLS, Timeout: wait}, header)
+		c, err := Dial(t.Context(), a, &Options{TLS: files.ClientTLS, Timeout: wait}, header)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestConnectOutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	ln, a := listen(t, SchemeTCP)
 	ctx, cancel := context.WithCancel(t.Context())
-	c, err := Connect(ctx, a, &Options{Timeout: wait}, []byte("x"))
+	c, err := Dial(ctx, a, &Options{Timeout: wait}, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestConnectUDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pc.Close()
-	c, err := Connect(t.Context(), Address{Scheme: SchemeUDP, Host: pc.LocalAddr().String()}, new(Options), nil)
+	c, err := Dial(t.Context(), Address{Scheme: SchemeUDP, Host: pc.LocalAddr().String()}, new(Options), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestConnectErrors(t *testing.T) {
 		"options not in name": {t.Context(), Address{Scheme: SchemeTCP, Host: gone.Host, Weight: 3}, Options{}, nil, "dial target tcp://" + gone.Host + ": "},
 	} {
 		start := time.Now()
-		c, err := Connect(test.ctx, test.a, &test.o, nil)
+		c, err := Dial(test.ctx, test.a, &test.o, nil)
 		if err == nil {
 			c.Close()
 			t.Errorf("%s: connected", name)
@@ -146,7 +146,7 @@ func TestConnectTriesAllAddresses(t *testing.T) {
 	defer func() { net.DefaultResolver = original }()
 	net.DefaultResolver = fakeDNS(t, netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1"))
 	a.Host = net.JoinHostPort("receiver.linesplit.test.", port)
-	c, err := Connect(t.Context(), a, &Options{Timeout: wait}, nil)
+	c, err := Dial(t.Context(), a, &Options{Timeout: wait}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,9 @@ type Options struct {
 // everything: a receiver sends no window update for the last few kilobytes it reads.
 const keepalivePeriod = time.Second
 
-// Dial connects to a, trying all its addresses in turn, and completes the TLS handshake. Names are resolved at every call.
+// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake. Names are resolved at every call.
 // The caller owns the connection and must Close or Abort it.
-func Dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
+func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)

@@ -55,7 +55,7 @@ func TestDialTimesOut(t *testing.T) {
 	for range 4 {
 		start := time.Now()
 		var c *Conn
-		if c, err = Dial(t.Context(), a, &Options{Timeout: 200 * time.Millisecond}); err == nil {
+		if c, err = DialTracked(t.Context(), a, &Options{Timeout: 200 * time.Millisecond}); err == nil {
 			defer c.Close() // one that filled the backlog
 			continue
 		}
@@ -92,7 +92,7 @@ func TestNoDescriptorsAreLeft(t *testing.T) {
 				}
 				accepted <- peer
 			}()
-			c, err := Dial(ctx, a, &Options{TLS: files.ClientTLS})
+			c, err := DialTracked(ctx, a, &Options{TLS: files.ClientTLS})
 			peer := <-accepted
 			cancel()
 			if (err == nil) == (scheme == SchemeTLS) {

@@ -18,7 +18,7 @@ func TestDialRefused(t *testing.T) {
 	for _, scheme := range []string{SchemeTCP, SchemeUnix} {
 		ln, a := listen(t, scheme)
 		ln.Close()
-		c, err := Dial(t.Context(), a, new(Options))
+		c, err := DialTracked(t.Context(), a, new(Options))
 		if err == nil {
 			c.Close()
 			t.Fatalf("%s: connected to nobody", a)
@@ -55,7 +55,7 @@ func TestDialTLSErrors(t *testing.T) {
 				conn.Close()
 			}
 		})
-		c, err := Dial(t.Context(), a, &Options{TLS: test.client, Timeout: wait})
+		c, err := DialTracked(t.Context(), a, &Options{TLS: test.client, Timeout: wait})
 		if err == nil {
 			c.Close()
 			t.Errorf("%s: connected", name)
@@ -87,7 +87,7 @@ func TestDialEnds(t *testing.T) {
 	files := certs(t)
 	_, a := listen(t, SchemeTLS) // accepted by the kernel, never answered
 	start := time.Now()
-	c, err := Dial(t.Context(), a, &Options{TLS: files.ClientTLS, Timeout: 150 * time.Millisecond})
+	c, err := DialTracked(t.Context(), a, &Options{TLS: files.ClientTLS, Timeout: 150 * time.Millisecond})
 	if err == nil {
 		c.Close()
 		t.Fatal("connected")
@@ -98,14 +98,14 @@ func TestDialEnds(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if c, err = Dial(ctx, a, &Options{TLS: files.ClientTLS, Timeout: wait}); err == nil {
+	if c, err = DialTracked(ctx, a, &Options{TLS: files.ClientTLS, Timeout: wait}); err == nil {
 		c.Close()
 		t.Fatal("connected")
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("after the context's end: %v", err)
 	}
-	if c, err = Dial(ctx, Address{Scheme: SchemeTCP, Host: a.Host}, new(Options)); err == nil {
+	if c, err = DialTracked(ctx, Address{Scheme: SchemeTCP, Host: a.Host}, new(Options)); err == nil {
 		c.Close()
 		t.Fatal("connected with a context that has ended")
 	}
@@ -173,7 +173,7 @@ func TestDialTriesAllAddresses(t *testing.T) {
 	defer func() { net.DefaultResolver = original }()
 
 	net.DefaultResolver = fakeDNS(t)
-	if c, err := Dial(t.Context(), a, &Options{Timeout: wait}); err == nil {
+	if c, err := DialTracked(t.Context(), a, &Options{Timeout: wait}); err == nil {
 		c.Close()
 		t.Fatal("connected to a name without an address")
 	} else if !strings.Contains(err.Error(), a.String()) {

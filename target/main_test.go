@@ -69,7 +69,7 @@ func connect(t testing.TB, ln net.Listener, a Address, o Options) (*Conn, net.Co
 	var peer net.Conn
 	var accepted sync.WaitGroup
 	accepted.Go(func() { peer = accept(t, ln) })
-	c, err := Dial(t.Context(), a, &o)
+	c, err := DialTracked(t.Context(), a, &o)
 	accepted.Wait()
 	if err != nil {
 		t.Fatal(err)

@@ -22,15 +22,15 @@ type Progress struct {
 	Hidden uint64
 	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth little.
 	Rising bool
-	// Rested says that the peer's window has come to rest, with nothing on the way, about as wide as it was of late at most.
+	// WindowRecovered says that the peer's window has come to rest, with nothing on the way, about as wide as it was of late at most.
 	// Windows may become narrower for good (Linux adapts them to how well packets fill its memory), and then Unread
 	// stays above 0.
-	Rested bool
-	// Still says that nothing is on its way and the window does not move any more: the peer has read everything, or it hangs. A quarter
-	// of Options.Retain more tells: if the window comes back, it is Rested.
-	Still bool
-	// Blind says that this system counts nothing: Acked, Read and Unread stay 0.
-	Blind bool
+	WindowRecovered bool
+	// WindowStable says that nothing is on its way and the window does not move any more: the peer has read everything, or it hangs. A quarter
+	// of Options.Retain more tells: if the window comes back, it is WindowRecovered.
+	WindowStable bool
+	// NoCounts says that this system counts nothing: Acked, Read and Unread stay 0.
+	NoCounts bool
 	// Silent is for how long retransmissions or probes have gone unanswered. A peer under backpressure answers them.
 	Silent time.Duration
 	// RoundTrip is TCP's smoothed round-trip time (RFC 6298), 0 where there is none.
@@ -41,13 +41,13 @@ type Progress struct {
 	Over bool
 	// Err is why the connection has failed, nil while it has not.
 	Err error
-	// Proven says that every acknowledged byte was read before the connection ended: there is nothing to send again but
+	// AllRead says that every acknowledged byte was read before the connection ended: there is nothing to send again but
 	// what was never acknowledged.
-	Proven bool
+	AllRead bool
 }
 
-// AllRead says that nothing of what was acknowledged seems unread.
-func (p Progress) AllRead() bool { return p.Unread == 0 && !p.Rising || p.Rested }
+// SeemsRead says that nothing of what was acknowledged seems unread.
+func (p Progress) SeemsRead() bool { return p.Unread == 0 && !p.Rising || p.WindowRecovered }
 
 // kernelCounts is one look at what the kernel knows about a socket.
 type kernelCounts struct {
@@ -139,7 +139,7 @@ func (e *estimator) turn(now time.Time) {
 // rise is by how much the peak has risen of late.
 func (e *estimator) rise() uint64 { return e.peak - e.before[0] }
 
-// allRead is Progress.AllRead.
+// allRead is Progress.SeemsRead.
 func (e *estimator) allRead() bool { return e.unread == 0 && e.rise() == 0 || e.rest.reached() }
 
 // distance returns how far behind the acknowledged byte the peer's application may be, in bytes, margin included.
@@ -200,7 +200,7 @@ func (r *rest) slack() uint64 {
 	return min(restSlack, r.length()/2, max(r.widest[0], r.widest[1])/restPart)
 }
 
-// still is Progress.Still.
+// still is Progress.WindowStable.
 func (r *rest) still() bool { return r.answers >= restAnswers }
 
 func (r *rest) reached() bool {

@@ -127,14 +127,14 @@ func TestRest(t *testing.T) {
 
 func TestAllRead(t *testing.T) {
 	for p, want := range map[Progress]bool{
-		{}:                           true,
-		{Unread: 1}:                  false,
-		{Unread: 1, Rested: true}:    true,
-		{Rising: true}:               false,
-		{Rising: true, Rested: true}: true,
+		{}:                                    true,
+		{Unread: 1}:                           false,
+		{Unread: 1, WindowRecovered: true}:    true,
+		{Rising: true}:                        false,
+		{Rising: true, WindowRecovered: true}: true,
 	} {
-		if p.AllRead() != want {
-			t.Errorf("%+v: AllRead() = %v", p, !want)
+		if p.SeemsRead() != want {
+			t.Errorf("%+v: SeemsRead() = %v", p, !want)
 		}
 	}
 }

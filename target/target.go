@@ -211,9 +211,9 @@ func (t *Target) Status() Status {
 	return s
 }
 
-// Ejected says that the checks have found the target down: it is not to be used even as the last one. One that is down and not
+// Unhealthy says that the checks have found the target down: it is not to be used even as the last one. One that is down and not
 // ejected has nothing but failed dials against it.
-func (t *Target) Ejected() bool {
+func (t *Target) Unhealthy() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byChecks

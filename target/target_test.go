@@ -216,8 +216,8 @@ func TestTargetFall(t *testing.T) {
 		t.Error("down without three failures in a row")
 	}
 	fail(1)
-	if !x.Down() || x.Ejected() || len(x.Failed()) != 1 {
-		t.Errorf("after three failures: down %v, ejected %v, %d messages", x.Down(), x.Ejected(), len(x.Failed()))
+	if !x.Down() || x.Unhealthy() || len(x.Failed()) != 1 {
+		t.Errorf("after three failures: down %v, ejected %v, %d messages", x.Down(), x.Unhealthy(), len(x.Failed()))
 	}
 	<-x.Failed()
 	fail(5)
@@ -271,8 +271,8 @@ func TestTargetChecks(t *testing.T) {
 				x.CheckedUp()
 			}
 		}
-		if x.Down() != test.down || x.Ejected() != test.ejected || len(x.Failed()) == 1 != test.message {
-			t.Errorf("%s: down %v, ejected %v, %d messages; want %v, %v, %v", test.name, x.Down(), x.Ejected(), len(x.Failed()), test.down, test.ejected, test.message)
+		if x.Down() != test.down || x.Unhealthy() != test.ejected || len(x.Failed()) == 1 != test.message {
+			t.Errorf("%s: down %v, ejected %v, %d messages; want %v, %v, %v", test.name, x.Down(), x.Unhealthy(), len(x.Failed()), test.down, test.ejected, test.message)
 		}
 	}
 }
@@ -320,7 +320,7 @@ func TestTargetConcurrently(t *testing.T) {
 	x.SetFall(2)
 	var all sync.WaitGroup
 	for _, act := range []func(){
-		x.DialSucceeded, x.CheckedUp, func() { x.Down() }, func() { x.Ejected() }, func() { x.DialErrors() }, func() { x.Status() },
+		x.DialSucceeded, x.CheckedUp, func() { x.Down() }, func() { x.Unhealthy() }, func() { x.DialErrors() }, func() { x.Status() },
 		func() { x.ConnectionFailed(errors.New("reset")) },
 		func() { x.DialFailed(errors.New("refused")) }, func() { x.CheckedDown(errors.New("timeout")) },
 		func() {
@@ -337,7 +337,7 @@ func TestTargetConcurrently(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if x.CheckedUp(); x.Down() || x.Ejected() {
+	if x.CheckedUp(); x.Down() || x.Unhealthy() {
 		t.Error("down after a check said up")
 	}
 }

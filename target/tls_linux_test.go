@@ -63,7 +63,7 @@ func TestTLSDelivers(t *testing.T) {
 					}
 					peer.Close()
 					eventually(t, "the end", func() bool { return c.Progress().Over })
-					if p := c.Progress(); !p.Proven || p.Acked != uint64(len(all)) || p.Err != nil || !p.FIN {
+					if p := c.Progress(); !p.AllRead || p.Acked != uint64(len(all)) || p.Err != nil || !p.FIN {
 						t.Errorf("%+v, want all of %d proven", p, len(all))
 					}
 				})
@@ -102,7 +102,7 @@ func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
 		up.Wait()
 		front.SetReadDeadline(time.Time{})
 	})
-	c, err := Dial(t.Context(), a, &Options{TLS: files.ClientTLS})
+	c, err := DialTracked(t.Context(), a, &Options{TLS: files.ClientTLS})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 				w.Wait()
 				want := wholeRecords(stream, plain)
 				p := c.Progress()
-				if p.Acked != want || p.Proven || p.Err == nil {
+				if p.Acked != want || p.AllRead || p.Err == nil {
 					t.Errorf("%+v; want %d acknowledged: %d bytes on the wire", p, want, len(stream))
 				}
 				if c.ackedWire-uint64(len(stream)) > 10_000 {
@@ -178,7 +178,7 @@ func TestTLSCloseNotifyProvesNothing(t *testing.T) {
 			peer.Close()
 			event(t, c)
 			p := failed(t, c)
-			if p.Proven || p.Over || p.Acked != 5000 {
+			if p.AllRead || p.Over || p.Acked != 5000 {
 				t.Errorf("%+v; want a failure that proves nothing", p)
 			}
 		})
@@ -196,7 +196,7 @@ func TestTLSCloseNotifyAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			event(t, c)
-			if p := sawFIN(t, c); p.Err != nil || p.Proven || p.Over {
+			if p := sawFIN(t, c); p.Err != nil || p.AllRead || p.Over {
 				t.Errorf("%+v", p)
 			}
 			got := collect(peer)
@@ -308,7 +308,7 @@ func TestTLSResetAtTheGoodbye(t *testing.T) {
 		event(t, c)
 	}}
 	c.CloseWrite()
-	if p := c.Progress(); p.Proven || p.Err == nil || p.Over {
+	if p := c.Progress(); p.AllRead || p.Err == nil || p.Over {
 		t.Errorf("%+v after a reset with data unread", p)
 	}
 }
@@ -344,7 +344,7 @@ func TestTLSAnswerToTheGoodbyeComesBeforeOurFIN(t *testing.T) {
 			c.CloseWrite()
 			closing.Wait()
 			eventually(t, "the end", func() bool { return c.Progress().Over })
-			if p := c.Progress(); !p.Proven || p.Err != nil || p.Acked != uint64(len(data)) {
+			if p := c.Progress(); !p.AllRead || p.Err != nil || p.Acked != uint64(len(data)) {
 				t.Errorf("%+v", p)
 			}
 		})
@@ -400,7 +400,7 @@ func TestTLSKeyUpdate(t *testing.T) {
 	if !found {
 		t.Skip("this openssl does not tell where it listens")
 	}
-	c, err := Dial(t.Context(), Address{Scheme: SchemeTLS, Host: strings.TrimSpace(host)}, &Options{TLS: files.ClientTLS, Timeout: wait})
+	c, err := DialTracked(t.Context(), Address{Scheme: SchemeTLS, Host: strings.TrimSpace(host)}, &Options{TLS: files.ClientTLS, Timeout: wait})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestUnixClosesWithDataUnread(t *testing.T) {
 	if !errors.Is(p.Err, syscall.ECONNRESET) || p.Acked > read || p.Acked < before.Acked || p.FIN || p.Over {
 		t.Errorf("%+v; want ECONNRESET and at most %d acknowledged", p, read)
 	}
-	if !p.Proven {
+	if !p.AllRead {
 		t.Error("what was acknowledged was also read, and that is not said")
 	}
 }
@@ -55,7 +55,7 @@ func TestUnixClosesWithEverythingRead(t *testing.T) {
 	peer.Close()
 	w.done.Wait()
 	event(t, c)
-	if p := sawFIN(t, c); p.Err != nil || p.Acked != uint64(len(data)) || !p.Proven {
+	if p := sawFIN(t, c); p.Err != nil || p.Acked != uint64(len(data)) || !p.AllRead {
 		t.Errorf("%+v; want all of %d acknowledged and proven", p, len(data))
 	}
 }
@@ -72,7 +72,7 @@ func TestUnixAnswersOurHalfClose(t *testing.T) {
 	eventually(t, "all to be read", func() bool { return c.Progress().Acked == uint64(len(data)) })
 	peer.Close()
 	event(t, c)
-	if p := sawFIN(t, c); p.Err != nil || p.Acked != uint64(len(data)) || !p.Proven {
+	if p := sawFIN(t, c); p.Err != nil || p.Acked != uint64(len(data)) || !p.AllRead {
 		t.Errorf("%+v; want all of %d acknowledged and proven", p, len(data))
 	}
 }

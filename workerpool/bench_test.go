@@ -25,7 +25,7 @@ func (c *sinkConn) Write(p []byte, _ func() error) (int, error) {
 }
 
 func (c *sinkConn) Progress() target.Progress {
-	return target.Progress{Written: c.written, Acked: c.written, Read: c.written - min(c.written, 64<<10), FIN: c.closed, Proven: c.closed}
+	return target.Progress{Written: c.written, Acked: c.written, Read: c.written - min(c.written, 64<<10), FIN: c.closed, AllRead: c.closed}
 }
 
 func (c *sinkConn) Events() <-chan struct{} { return c.events }

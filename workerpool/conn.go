@@ -22,7 +22,7 @@ type Dial func(ctx context.Context, a target.Address) (Conn, error)
 
 func dialWith(o target.Options) Dial {
 	return func(ctx context.Context, a target.Address) (Conn, error) {
-		c, err := target.Dial(ctx, a, &o)
+		c, err := target.DialTracked(ctx, a, &o)
 		if err != nil {
 			return nil, err // not a nil *target.Conn in a Conn
 		}

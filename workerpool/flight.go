@@ -108,7 +108,7 @@ func (f *flight) setStuck(stuck bool) {
 
 // arrived returns the position up to which the peer has everything for all that can be known.
 func (f *flight) arrived() uint64 {
-	if f.seen.Blind {
+	if f.seen.NoCounts {
 		return f.seen.Written
 	}
 	return f.seen.Acked
@@ -131,7 +131,7 @@ func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
 	f.fresh.note(now, f.arrived(), freshFor)
 	shown := f.arrived() - min(f.arrived(), f.seen.Hidden)
 	pos := min(f.seen.Read, max(f.fresh.before(now.Add(-freshFor)), shown))
-	if !f.seen.AllRead() {
+	if !f.seen.SeemsRead() {
 		return pos
 	}
 	return max(pos, f.marks.before(now.Add(-age)))
@@ -150,12 +150,12 @@ func (f *flight) mayHalfClose(now time.Time) bool {
 	if f.closing || !f.seen.FIN {
 		return !f.closing
 	}
-	return f.seen.AllRead() && f.arrived() == f.next || now.Sub(f.endingAt) >= patience
+	return f.seen.SeemsRead() && f.arrived() == f.next || now.Sub(f.endingAt) >= patience
 }
 
 // delivered says that a half-closed connection has come to a clean end with everything confirmed.
 func (f *flight) delivered() bool {
-	return f.closing && f.seen.Err == nil && f.seen.Proven && f.arrived() == f.next
+	return f.closing && f.seen.Err == nil && f.seen.AllRead && f.arrived() == f.next
 }
 
 // full says that nothing more must be written until something is confirmed: the window holds its share, and cap could let nothing go.
@@ -174,7 +174,7 @@ const leastProbe = 1 << 20
 // less than it once did, for good, and nothing but more bytes tells it from one that hangs: without them both would stand
 // still for ever. One that hangs is asked again until the window has twice its share.
 func (f *flight) allowProbe(limit int64) {
-	if f.seen.Still && f.arrived() == f.next && f.window.mem < limit+max(limit, leastProbe) {
+	if f.seen.WindowStable && f.arrived() == f.next && f.window.mem < limit+max(limit, leastProbe) {
 		f.probe = f.next + uint64(limit/4)
 	}
 }

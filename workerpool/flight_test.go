@@ -72,14 +72,14 @@ func TestConfirmable(t *testing.T) {
 		"nothing is old":           {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
 		"old and nothing unread":   {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
 		"old, but something lies":  {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
-		"old and at rest":          {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, Rested: true}, 60, 90, 60},
+		"old and at rest":          {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 90, 60},
 		"old, but the window rose": {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
 		"read is ahead of the age": {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
 		"read too fresh to trust":  {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
 		"beyond what can hide":     {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
 		"fresh, but exact":         {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
 		"anything can hide":        {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
-		"blind":                    {target.Progress{Written: 100, Blind: true}, 60, 100, 60},
+		"blind":                    {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := flight{seen: c.seen}
@@ -94,7 +94,7 @@ func TestConfirmable(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	const limit = 4 << 20
-	still := target.Progress{Written: 1000, Acked: 1000, Unread: 500, Still: true}
+	still := target.Progress{Written: 1000, Acked: 1000, Unread: 500, WindowStable: true}
 	for name, c := range map[string]struct {
 		seen target.Progress
 		mem  int64
@@ -104,7 +104,7 @@ func TestFull(t *testing.T) {
 		"at the limit":                    {target.Progress{Written: 1000, Acked: 100, Unread: 100}, limit, false},
 		"above":                           {target.Progress{Written: 1000, Acked: 1000}, limit + 1, true},
 		"above and still: it may be told": {still, limit + 1, false},
-		"something on its way":            {target.Progress{Written: 1000, Acked: 999, Still: true}, limit + 1, true},
+		"something on its way":            {target.Progress{Written: 1000, Acked: 999, WindowStable: true}, limit + 1, true},
 		"asked often enough":              {still, 2 * limit, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestFull(t *testing.T) {
 			if got := f.full(limit); got != c.want {
 				t.Errorf("full: %v", got)
 			}
-			f.seen.Still = false
+			f.seen.WindowStable = false
 			if got := f.full(limit); got != c.want {
 				t.Errorf("full once it is told something: %v", got)
 			}

@@ -240,12 +240,12 @@ func (c *peerConn) Progress() target.Progress {
 	defer c.peer.mu.Unlock()
 	unread := uint64(c.acked - c.read)
 	p := target.Progress{
-		Written: uint64(len(c.sent)),
-		FIN:     c.fin,
-		Over:    c.over,
-		Err:     c.err,
-		Proven:  c.proven(),
-		Blind:   c.peer.blind,
+		Written:  uint64(len(c.sent)),
+		FIN:      c.fin,
+		Over:     c.over,
+		Err:      c.err,
+		AllRead:  c.proven(),
+		NoCounts: c.peer.blind,
 	}
 	if !c.silentSince.IsZero() {
 		p.Silent = time.Since(c.silentSince)

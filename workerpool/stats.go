@@ -86,7 +86,7 @@ func (c *counter) add(t tally) {
 func (p *place) takes() bool { return p.taking.Load() }
 
 // useful says that it is worth dialling.
-func (p *place) useful() bool { return p.takes() && !p.target.Ejected() }
+func (p *place) useful() bool { return p.takes() && !p.target.Unhealthy() }
 
 // join counts a connection that is about to be used, unless the place takes no lines. It counts first and looks then: so a place
 // that takes no lines and has no connections will have none until it takes lines again.
@@ -103,7 +103,7 @@ func (p *place) join() bool {
 func (p *place) stats() TargetStats {
 	s := p.counts()
 	s.Name = p.target.String()
-	s.Up = !p.target.Ejected() && (p.target.Connections() > 0 || !p.target.Down())
+	s.Up = !p.target.Unhealthy() && (p.target.Connections() > 0 || !p.target.Down())
 	s.Connections, s.RoundTrip = p.target.Connections(), time.Duration(p.roundTrip.Load())
 	s.RetainedLines, s.RetainedBytes = p.windows.lines.Load(), p.windows.bytes.Load()
 	status := p.target.Status()

@@ -576,7 +576,7 @@ func (w *worker) salvage(f *flight, err error) {
 	if w.flight == nil {
 		w.dialler.avoid = f.place
 	}
-	if f.seen.Proven {
+	if f.seen.AllRead {
 		w.confirmUpTo(f, f.arrived())
 	}
 	unacknowledged, unread := w.reclaim(f)
