@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
 )
 
 // Who may do what:
@@ -80,7 +80,7 @@ func trustInFile(path string) trust {
 type gate struct {
 	token *Token // nil: there is none
 	log   *slog.Logger
-	wrong accept.Summary // tokens: anybody can show some
+	wrong loglimit.Limiter // tokens: anybody can show some
 }
 
 // check returns nil for a request that may have what it asks for.

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
 )
 
 // Lists are networks by what those may who are in them. They hold IPv4 networks as such, not mapped to IPv6; see
@@ -45,7 +45,7 @@ type Guard struct {
 	headless bool // a listener was opened that reads no headers
 
 	denied, proxyErrors       atomic.Uint64
-	deniedLog, proxyErrorsLog accept.Summary
+	deniedLog, proxyErrorsLog loglimit.Limiter
 }
 
 // GuardStats are counts since the beginning.
@@ -195,7 +195,7 @@ func unmapped(p netip.Prefix) netip.Prefix {
 }
 
 // warn logs refusals in sum.
-func (g *Guard) warn(all *accept.Summary, msg string, attrs ...slog.Attr) {
+func (g *Guard) warn(all *loglimit.Limiter, msg string, attrs ...slog.Attr) {
 	if g.Logger != nil {
 		all.Warn(g.Logger, msg, attrs...)
 	}

@@ -33,7 +33,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
 	"linesplit/target"
 )
 
@@ -98,7 +98,7 @@ type Relay struct {
 	counters           counters
 	ids                atomic.Uint64 // of connections
 
-	acceptFailed, handshakesFailed, dialsFailed accept.Summary
+	acceptFailed, handshakesFailed, dialsFailed loglimit.Limiter
 
 	mu       sync.Mutex // guards what follows, and is held where targets change
 	places   []*place   // of both groups, in the order of the configuration, those added later behind

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 )
 
@@ -79,8 +80,8 @@ type Splitter struct {
 
 	counters         counters
 	registry         registry
-	acceptFailed     accept.Summary
-	handshakesFailed accept.Summary
+	acceptFailed     loglimit.Limiter
+	handshakesFailed loglimit.Limiter
 }
 
 // New returns a Splitter that takes its buffers from pool and hands them over to out: who receives a buffer owns it

@@ -6,10 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// reminderPeriod is how often a target that stays down is logged again.
-const reminderPeriod = 30 * time.Second
+	"linesplit/internal/loglimit"
+)
 
 // The states of a target. StateDraining and StateDrained are words for those who share out work: they say that a target gets
 // none by their own decision, and [Target.Status] never names them.
@@ -45,18 +44,18 @@ type Target struct {
 	stuck       atomic.Int64
 	freedAt     atomic.Int64 // when stuck last fell to 0, Unix nanoseconds
 
-	mu           sync.Mutex // guards what follows
-	known        bool       // a dial or a check has ended, well or not
-	byDials      bool       // down: the last dials failed
-	byChecks     bool       // down: a check says so
-	row          int        // failed dials since the last that succeeded
-	downSince    time.Time  // zero while up by both
-	attempts     int        // failed dials since downSince, and those in a row that led to it
-	checks       int        // failed checks since downSince
-	nextReminder time.Time
-	since        time.Time // the present state began
-	lastErr      error
-	lastErrAt    time.Time
+	mu        sync.Mutex       // guards what follows
+	known     bool             // a dial or a check has ended, well or not
+	byDials   bool             // down: the last dials failed
+	byChecks  bool             // down: a check says so
+	row       int              // failed dials since the last that succeeded
+	downSince time.Time        // zero while up by both
+	attempts  int              // failed dials since downSince, and those in a row that led to it
+	checks    int              // failed checks since downSince
+	reminders loglimit.Limiter // "target still down", once in 30 s
+	since     time.Time        // the present state began
+	lastErr   error
+	lastErrAt time.Time
 }
 
 // New returns a target of which nothing is known yet. A nil logger discards.
@@ -168,10 +167,14 @@ func (t *Target) fallLocked(err error) {
 	t.known = true
 	switch {
 	case t.downSince.IsZero():
-		t.since, t.downSince, t.nextReminder = now, now, now.Add(reminderPeriod)
+		t.since, t.downSince = now, now
+		t.reminders.Reset()
+		t.reminders.Allow()
 		t.logger.Warn("target down", "err", err)
-	case !now.Before(t.nextReminder):
-		t.nextReminder = now.Add(reminderPeriod)
+	default:
+		if _, ok := t.reminders.Allow(); !ok {
+			return
+		}
 		log := t.logger.With("err", err, "down_for", now.Sub(t.downSince).Round(time.Second), "failed_dials", t.attempts)
 		t.withChecksLocked(log).Warn("target still down")
 	}

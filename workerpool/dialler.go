@@ -228,15 +228,15 @@ func (w *worker) announce(to *place) {
 	}
 	switch {
 	case from == to:
-		to.words.log(w.logger, slog.LevelInfo, "connected", "target", to.target)
+		to.log(w.logger, slog.LevelInfo, "connected", "target", to.target)
 	case to == w.home:
 		to.failbacks.Add(1)
-		to.words.log(w.logger, slog.LevelInfo, "failed back", "target", to.target, "from", from.target)
+		to.log(w.logger, slog.LevelInfo, "failed back", "target", to.target, "from", from.target)
 	case !from.takes():
-		to.words.log(w.logger, slog.LevelInfo, "moved on", "target", to.target, "from", from.target)
+		to.log(w.logger, slog.LevelInfo, "moved on", "target", to.target, "from", from.target)
 	default:
 		from.failovers.Add(1)
-		from.words.log(w.logger, slog.LevelInfo, "failed over", "target", to.target, "from", from.target)
+		from.log(w.logger, slog.LevelInfo, "failed over", "target", to.target, "from", from.target)
 	}
 }
 

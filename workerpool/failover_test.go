@@ -345,7 +345,7 @@ func TestFlapping(t *testing.T) {
 			t.Errorf("%d dials in five minutes", n)
 		}
 		checkDelays(t, a.dialTimes())
-		if n := r.log.count("connection failed") + r.log.count("connected"); n > 5*60/10*limiterBurst+limiterBurst {
+		if n := r.log.count("connection failed") + r.log.count("connected"); n > 5*60/10*logBurst+logBurst {
 			t.Errorf("%d messages in five minutes", n)
 		}
 		a.set(func() { a.fresh = nil })
@@ -357,7 +357,7 @@ func TestFlapping(t *testing.T) {
 		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
 		r := newRig(t, Options{Connections: 50}, []*peer{a})
 		r.pass(time.Minute)
-		if n := r.log.count("connection failed") + r.log.count("connected"); n > 7*limiterBurst {
+		if n := r.log.count("connection failed") + r.log.count("connected"); n > 7*logBurst {
 			t.Errorf("%d messages in a minute", n)
 		}
 		a.set(func() { a.fresh = nil })

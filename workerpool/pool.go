@@ -99,6 +99,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 
 func (p *Pool) newPlace(a target.Address) *place {
 	place := &place{target: target.New(a, p.o.Logger), staff: p.o.Connections}
+	place.logLimiter.Burst, place.logLimiter.Period = logBurst, logPeriod
 	place.taking.Store(true)
 	return place
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/loglimit"
 	"linesplit/target"
 )
 
@@ -67,7 +68,7 @@ type place struct {
 	confirmed                    counter
 	unacknowledged, unread       counter
 	windows                      amount
-	words                        limiter
+	logLimiter                   loglimit.Limiter
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	lasted                       atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
 }
@@ -153,30 +154,20 @@ func (s *TargetStats) add(o TargetStats) {
 	}
 }
 
+// Each target logs at most logBurst messages in logPeriod, so that one that flaps does not flood the log.
 const (
-	limiterBurst  = 16
-	limiterPeriod = 10 * time.Second
+	logBurst  = 16
+	logPeriod = 10 * time.Second
 )
 
-// limiter lets limiterBurst messages about a target through in limiterPeriod and counts the rest, so that a target that flaps
-// does not flood the log. The zero value is ready and safe for concurrent use.
-type limiter struct {
-	start      atomic.Int64 // of the present period, Unix nanoseconds
-	said       atomic.Int64
-	suppressed atomic.Int64
-}
-
-func (l *limiter) log(logger *slog.Logger, level slog.Level, msg string, args ...any) {
-	now := time.Now().UnixNano()
-	if start := l.start.Load(); now-start > int64(limiterPeriod) && l.start.CompareAndSwap(start, now) {
-		l.said.Store(0)
-	}
-	if l.said.Add(1) > limiterBurst {
-		l.suppressed.Add(1)
+// log logs a message about the target unless there have been too many.
+func (p *place) log(logger *slog.Logger, level slog.Level, msg string, args ...any) {
+	suppressed, ok := p.logLimiter.Allow()
+	if !ok {
 		return
 	}
-	if n := l.suppressed.Swap(0); n > 0 {
-		args = append(args, "messages_suppressed", n)
+	if suppressed > 0 {
+		args = append(args, "messages_suppressed", suppressed)
 	}
 	logger.Log(context.Background(), level, msg, args...)
 }

@@ -469,7 +469,7 @@ func (w *worker) stallVerdict(f *flight) error {
 	if !f.stalled {
 		f.stalled = true
 		f.place.stalls.Add(1)
-		f.place.words.log(w.logger, slog.LevelWarn, "target takes nothing", "target", f.place.target, "since", time.Since(f.ackedAt).Round(time.Millisecond))
+		f.place.log(w.logger, slog.LevelWarn, "target takes nothing", "target", f.place.target, "since", time.Since(f.ackedAt).Round(time.Millisecond))
 	}
 	if w.moved || !w.hasRefuge(f) {
 		return nil
@@ -586,7 +586,7 @@ func (w *worker) salvage(f *flight, err error) {
 	f.place.target.ConnectionFailed(err)
 	f.place.unacknowledged.add(unacknowledged)
 	f.place.unread.add(unread)
-	f.place.words.log(w.logger, slog.LevelWarn, "connection failed", "target", f.place.target, "err", err,
+	f.place.log(w.logger, slog.LevelWarn, "connection failed", "target", f.place.target, "err", err,
 		"resend_unacknowledged_lines", unacknowledged.lines, "resend_unread_lines", unread.lines)
 }
 
