@@ -1,0 +1,39 @@
+package linebuf
+
+import "sync/atomic"
+
+// Count is a number of lines and the bytes that they take, newlines included.
+type Count struct{ Lines, Bytes uint64 }
+
+// Add adds o to c.
+func (c *Count) Add(o Count) {
+	c.Lines += o.Lines
+	c.Bytes += o.Bytes
+}
+
+// Sub subtracts o, which must not be larger, from c.
+func (c *Count) Sub(o Count) {
+	c.Lines -= o.Lines
+	c.Bytes -= o.Bytes
+}
+
+// AtomicCount is a Count that any number of goroutines may change and read. Lines and bytes are changed one after the
+// other, so that a Load between the two sees one of them ahead. The zero value is ready.
+type AtomicCount struct{ lines, bytes atomic.Uint64 }
+
+// Add adds n to the count.
+func (c *AtomicCount) Add(n Count) {
+	c.lines.Add(n.Lines)
+	c.bytes.Add(n.Bytes)
+}
+
+// Sub subtracts n from the count.
+func (c *AtomicCount) Sub(n Count) {
+	c.lines.Add(-n.Lines)
+	c.bytes.Add(-n.Bytes)
+}
+
+// Load returns the count.
+func (c *AtomicCount) Load() Count {
+	return Count{Lines: c.lines.Load(), Bytes: c.bytes.Load()}
+}
