@@ -11,6 +11,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/simulate"
+	"linesplit/linebuf"
 )
 
 // demo shows linesplit at work, with itself as the pipeline, and returns the exit code.
@@ -69,15 +70,15 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 
 func demoLedger(s admin.Snapshot) simulate.Ledger {
 	l := simulate.Ledger{
-		Received: simulate.Count{Lines: s.ReceivedLines, Bytes: s.ReceivedBytes},
-		Retained: simulate.Count{Lines: uint64(s.RetainedLines), Bytes: uint64(s.RetainedBytes)},
-		Queued:   simulate.Count{Lines: uint64(s.QueuedLines), Bytes: uint64(s.QueuedBytes)},
+		Received: linebuf.Count{Lines: s.ReceivedLines, Bytes: s.ReceivedBytes},
+		Retained: linebuf.Count{Lines: uint64(s.RetainedLines), Bytes: uint64(s.RetainedBytes)},
+		Queued:   linebuf.Count{Lines: uint64(s.QueuedLines), Bytes: uint64(s.QueuedBytes)},
 	}
 	for _, d := range s.Dropped {
 		add(&l.Dropped, d.Lines, d.Bytes)
 	}
 	for _, t := range s.Targets {
-		part := simulate.TargetLedger{Confirmed: simulate.Count{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes}}
+		part := simulate.TargetLedger{Confirmed: linebuf.Count{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes}}
 		for _, r := range t.Resent {
 			add(&part.Resent, r.Lines, r.Bytes)
 		}
@@ -88,7 +89,7 @@ func demoLedger(s admin.Snapshot) simulate.Ledger {
 	return l
 }
 
-func add(c *simulate.Count, lines, bytes uint64) {
+func add(c *linebuf.Count, lines, bytes uint64) {
 	c.Lines += lines
 	c.Bytes += bytes
 }

@@ -13,6 +13,7 @@ import (
 	"linesplit/internal/simulate/console"
 	"linesplit/internal/simulate/sink"
 	"linesplit/internal/simulate/tally"
+	"linesplit/linebuf"
 )
 
 // ErrNotDelivered is what Demo returns, wrapped with the numbers, where a line was lost or torn or the pipeline's
@@ -284,9 +285,9 @@ func (d *demo) stop() {
 }
 
 // read returns what each target's application has read.
-func (d *demo) read() (all []Count) {
+func (d *demo) read() (all []linebuf.Count) {
 	for _, s := range d.sinks {
-		all = append(all, Count{s.Lines(), s.Bytes()})
+		all = append(all, linebuf.Count{Lines: s.Lines(), Bytes: s.Bytes()})
 	}
 	return all
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"linesplit/internal/simulate/console"
+	"linesplit/linebuf"
 )
 
 // short is a demonstration that still does everything.
@@ -92,12 +93,12 @@ func TestDemoKillsAndRestarts(t *testing.T) {
 func TestLiveProgressFitsATerminal(t *testing.T) {
 	var out bytes.Buffer
 	con := console.NewLive(&out)
-	read := make([]Count, 3)
+	read := make([]linebuf.Count, 3)
 	now := time.Now()
 	m := newMeter(now, len(read))
 	for i, down := range []bool{false, true, false} {
 		for n := range read {
-			read[n] = read[n].plus(Count{uint64(400_000 * n), uint64(160_000_000 * n)})
+			read[n].Add(linebuf.Count{Lines: uint64(400_000 * n), Bytes: uint64(160_000_000 * n)})
 		}
 		con.Progress(m.line(now.Add(time.Duration(i+1)*time.Second), read, down))
 	}
@@ -118,7 +119,7 @@ func TestLiveProgressFitsATerminal(t *testing.T) {
 func TestTheFirstProgressIsOfItsTime(t *testing.T) {
 	begin := time.Now()
 	m := newMeter(begin, 2)
-	got := m.line(begin.Add(2*time.Second), []Count{{Lines: 100, Bytes: 30_000_000}, {Lines: 100, Bytes: 30_000_000}}, false)
+	got := m.line(begin.Add(2*time.Second), []linebuf.Count{{Lines: 100, Bytes: 30_000_000}, {Lines: 100, Bytes: 30_000_000}}, false)
 	if want := " 30.0 MB/s "; !strings.Contains(got, want) {
 		t.Errorf("60 MB in two seconds: no %q in %q", want, got)
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"linesplit/linebuf"
 )
 
 // fakePipeline splits lines over targets in the plainest way that loses nothing: it keeps all it has ever sent on a
@@ -82,9 +84,9 @@ func (f *fakePipeline) read(c net.Conn, lines chan<- []byte) {
 func (f *fakePipeline) spoil(line []byte) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	size := Count{1, uint64(len(line))}
-	f.ledger.Received = f.ledger.Received.plus(size)
-	f.ledger.Confirmed = f.ledger.Confirmed.plus(size)
+	size := linebuf.Count{Lines: 1, Bytes: uint64(len(line))}
+	f.ledger.Received.Add(size)
+	f.ledger.Confirmed.Add(size)
 	f.count++
 	every := func(n int) bool { return n > 0 && f.count%n == 0 }
 	switch {
@@ -110,7 +112,7 @@ func (f *fakePipeline) work(lines <-chan []byte, targets []string, home int) {
 		gone = watchEnd(conn)
 		f.mu.Lock()
 		for _, line := range kept {
-			f.ledger.Resent = f.ledger.Resent.plus(Count{1, uint64(len(line))})
+			f.ledger.Resent.Add(linebuf.Count{Lines: 1, Bytes: uint64(len(line))})
 		}
 		f.mu.Unlock()
 		conn.Write(bytes.Join(kept, nil))

@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"linesplit/internal/simulate/console"
+	"linesplit/linebuf"
 )
 
 // window is over how much time rates and shares are taken: long enough to be read, short enough to show a failover.
@@ -32,7 +33,7 @@ type sample struct {
 }
 
 // line returns the progress line: what arrived so far, how fast, and who got which share of it.
-func (m *meter) line(now time.Time, read []Count, victimDown bool) string {
+func (m *meter) line(now time.Time, read []linebuf.Count, victimDown bool) string {
 	cur := sample{at: now}
 	var total uint64
 	for _, target := range read {

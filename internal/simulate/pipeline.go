@@ -1,6 +1,10 @@
 package simulate
 
-import "context"
+import (
+	"context"
+
+	"linesplit/linebuf"
+)
 
 // Pipeline is linesplit as main wires it. It connects to targets ("host:port", TCP), listens on a loopback port of its
 // own choice, and calls running once, as soon as senders can connect. It then works until ctx ends, drains, and
@@ -19,30 +23,29 @@ type Running struct {
 	Ledger func() Ledger
 }
 
-// Count is a number of lines and of the bytes in them, newlines included.
-type Count struct{ Lines, Bytes uint64 }
-
 // Ledger is a pipeline's account of itself. At quiet moments Received = Confirmed + Retained + Queued + Dropped.
 type Ledger struct {
-	Received  Count // whole lines read from senders, later drops included
-	Confirmed Count // left a window: known to have been handed to a target
-	Retained  Count // written to a target, kept until confirmed
-	Queued    Count // read, not yet taken by a worker
-	Dropped   Count // refused, for any reason
-	Resent    Count // sent again since the first copy may not have been read; stands beside the sum
+	Received  linebuf.Count // whole lines read from senders, later drops included
+	Confirmed linebuf.Count // left a window: known to have been handed to a target
+	Retained  linebuf.Count // written to a target, kept until confirmed
+	Queued    linebuf.Count // read, not yet taken by a worker
+	Dropped   linebuf.Count // refused, for any reason
+	Resent    linebuf.Count // sent again since the first copy may not have been read; stands beside the sum
 	// Targets has one entry for each target, in the order in which they were handed in. May be empty.
 	Targets []TargetLedger
 }
 
 // TargetLedger is the part of a ledger that belongs to one target.
 type TargetLedger struct {
-	Confirmed Count
-	Resent    Count // lines that were sent again on account of this target
+	Confirmed linebuf.Count
+	Resent    linebuf.Count // lines that were sent again on account of this target
 }
 
 // balanced says whether the ledger adds up, in lines and in bytes.
 func (l Ledger) balanced() bool {
-	return l.Received == l.Confirmed.plus(l.Retained).plus(l.Queued).plus(l.Dropped)
+	var sum linebuf.Count
+	for _, part := range []linebuf.Count{l.Confirmed, l.Retained, l.Queued, l.Dropped} {
+		sum.Add(part)
+	}
+	return l.Received == sum
 }
-
-func (c Count) plus(d Count) Count { return Count{c.Lines + d.Lines, c.Bytes + d.Bytes} }

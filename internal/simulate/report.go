@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"linesplit/linebuf"
 )
 
 // account returns the table: what was sent, what the pipeline says of itself, what the targets saw.
 func (d *demo) account(l Ledger) string {
 	r := d.tally.Report(d.sentBySender())
 	var b strings.Builder
-	row := func(name string, c Count, note string) {
+	row := func(name string, c linebuf.Count, note string) {
 		line := fmt.Sprintf("  %-20s %12s %15s   %s", name, humanize.Comma(int64(c.Lines)), humanize.Comma(int64(c.Bytes)), note)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
@@ -27,8 +29,8 @@ func (d *demo) account(l Ledger) string {
 	row("still queued", l.Queued, "")
 	row("dropped", l.Dropped, "")
 	row("resent", l.Resent, "may have been unread")
-	row("arrived", Count{r.Received, r.Bytes}, "whole, at the targets")
-	row("  of these, again", Count{r.Duplicated, r.DuplicatedBytes}, "never more than resent")
+	row("arrived", linebuf.Count{Lines: r.Received, Bytes: r.Bytes}, "whole, at the targets")
+	row("  of these, again", linebuf.Count{Lines: r.Duplicated, Bytes: r.DuplicatedBytes}, "never more than resent")
 	fmt.Fprintf(&b, "  %-20s %12s\n", "torn", humanize.Comma(int64(r.Corrupt+r.Torn)))
 	fmt.Fprintf(&b, "  %-20s %12s\n\n", "lost", humanize.Comma(int64(r.Lost)))
 	return b.String()
@@ -70,9 +72,9 @@ func (d *demo) faults(l Ledger) error {
 	return fmt.Errorf("%w: %s", ErrNotDelivered, strings.Join(wrong, "; "))
 }
 
-func (d *demo) sent() (all Count) {
+func (d *demo) sent() (all linebuf.Count) {
 	for _, s := range d.senders {
-		all = all.plus(s.sent)
+		all.Add(s.sent)
 	}
 	return all
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"linesplit/internal/simulate/send"
+	"linesplit/linebuf"
 )
 
 // sender writes records at a steady rate over one connection.
@@ -12,7 +13,7 @@ type sender struct {
 	id   int // from 1 on; its records say one less
 	rate int // lines per second
 
-	sent Count // valid once run has returned
+	sent linebuf.Count // valid once run has returned
 }
 
 // run sends until ctx ends and then closes the connection. What it sent before an error stays counted.
@@ -22,7 +23,7 @@ func (s *sender) run(ctx context.Context, addr string) error {
 		Rate:        float64(s.rate),
 		FirstSender: uint32(s.id - 1),
 	}, nil)
-	s.sent = Count{summary.Lines, summary.Bytes}
+	s.sent = linebuf.Count{Lines: summary.Lines, Bytes: summary.Bytes}
 	if err == nil && summary.Failed() > 0 {
 		err = fmt.Errorf("its connection failed: %v", summary.Clients[send.Stream].Reasons)
 	}
