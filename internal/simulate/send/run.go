@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
+	"linesplit/internal/simulate/latency"
 )
 
 // ErrUnreachable is what Run's error wraps where an address could not be reached at the start. Nothing was sent then.
@@ -75,10 +75,10 @@ type run struct {
 
 	mu       sync.Mutex // guards the fields below
 	clients  map[Kind]*ClientCount
-	ended    uint64                  // clients
-	failed   uint64                  // of these
-	lost     uint64                  // connections that were made good, or are being
-	requests *hdrhistogram.Histogram // of nanoseconds; nil: no acknowledgement yet
+	ended    uint64             // clients
+	failed   uint64             // of these
+	lost     uint64             // connections that were made good, or are being
+	requests *latency.Histogram // nil: no acknowledgement yet
 }
 
 func newRun(o Options) *run {
@@ -236,19 +236,16 @@ func (r *run) countLost(kind Kind, err error) {
 	r.clients[kind].Lost[reason(err)]++
 }
 
-// Bounds and digits of the latencies that are told apart.
-const (
-	longestLatency = int64(time.Hour)
-	latencyDigits  = 3
-)
+// maxLatency is the longest latency that is told from longer ones.
+const maxLatency = time.Hour
 
 func (r *run) countAnswer(took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.requests == nil {
-		r.requests = hdrhistogram.New(1, longestLatency, latencyDigits)
+		r.requests = latency.New(time.Nanosecond, maxLatency)
 	}
-	r.requests.RecordValue(min(int64(took), longestLatency))
+	r.requests.Record(took)
 }
 
 // report calls progress until ended is closed, and once behind that.
@@ -297,7 +294,7 @@ func (r *run) done(elapsed time.Duration, lines, ended uint64) float64 {
 func (r *run) summary() Summary {
 	s := Summary{
 		Seconds: time.Since(r.started).Seconds(), Lines: r.lines.Load(), Bytes: r.bytes.Load(), InDoubt: r.doubt.Load(),
-		Numbered: r.input == nil, Clients: r.clients, Senders: map[uint32]uint64{}, Requests: latency(r.requests),
+		Numbered: r.input == nil, Clients: r.clients, Senders: map[uint32]uint64{}, Requests: r.latencies(),
 	}
 	for _, sender := range r.senders {
 		if sender.sent > 0 {
@@ -307,12 +304,11 @@ func (r *run) summary() Summary {
 	return s
 }
 
-func latency(h *hdrhistogram.Histogram) *Latency {
-	if h == nil {
+func (r *run) latencies() *latency.Quantiles {
+	if r.requests == nil {
 		return nil
 	}
-	at := func(percent float64) float64 { return time.Duration(h.ValueAtPercentile(percent)).Seconds() }
-	return &Latency{Count: uint64(h.TotalCount()), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: at(100)}
+	return new(r.requests.Quantiles())
 }
 
 func (r *run) inputFailure() error {

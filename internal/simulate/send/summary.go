@@ -1,6 +1,10 @@
 package send
 
-import "time"
+import (
+	"time"
+
+	"linesplit/internal/simulate/latency"
+)
 
 // Summary is the account of a run.
 type Summary struct {
@@ -16,7 +20,7 @@ type Summary struct {
 	// Senders has for each number of a sender how many lines the kernel has taken: if they are numbered, records 0 to that many less one.
 	Senders map[uint32]uint64 `json:"senders"`
 	// Requests is how long the acknowledgements of Request clients took, from the write on; nil where there was none.
-	Requests *Latency `json:"requests,omitempty"`
+	Requests *latency.Quantiles `json:"requests,omitempty"`
 }
 
 // ClientCount is what became of the clients of one kind. A client fails once at most, however many connections it lost.
@@ -29,16 +33,6 @@ type ClientCount struct {
 }
 
 func (c *ClientCount) open() int { return int(c.Started - c.Succeeded - c.Failed) }
-
-// Latency holds quantiles, in seconds, with three digits.
-type Latency struct {
-	Count uint64  `json:"count"`
-	P50   float64 `json:"p50"`
-	P90   float64 `json:"p90"`
-	P99   float64 `json:"p99"`
-	P999  float64 `json:"p99_9"`
-	Max   float64 `json:"max"`
-}
 
 // Failed returns how many clients failed.
 func (s Summary) Failed() (n uint64) {

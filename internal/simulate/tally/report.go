@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"linesplit/internal/simulate/latency"
 )
 
 // ErrFaults is what Report.Err returns, wrapped with the numbers.
@@ -61,12 +63,7 @@ type Span struct {
 // Latency says how long records were on their way, from when they were made until the application had read them: in seconds, to three digits,
 // first copies only. It compares the sender's clock with the receiver's. On two machines these differ, often by more than a record takes.
 type Latency struct {
-	Count uint64  `json:"count"`
-	P50   float64 `json:"p50"`
-	P90   float64 `json:"p90"`
-	P99   float64 `json:"p99"`
-	P999  float64 `json:"p99_9"`
-	Max   float64 `json:"max"`
+	latency.Quantiles
 	Mean  float64 `json:"mean"`
 	Early uint64  `json:"early"` // came before they were sent, so the clocks differ; counted as 0
 }
@@ -138,19 +135,7 @@ func (t *Tally) reportLocked(id uint32, sent map[uint32]uint64) Sender {
 }
 
 func (t *Tally) latencyLocked() Latency {
-	h := t.latency
-	const unit = 1e-6 // seconds
-	at := func(percent float64) float64 { return float64(h.ValueAtPercentile(percent)) * unit }
-	return Latency{
-		Count: uint64(h.TotalCount()),
-		P50:   at(50),
-		P90:   at(90),
-		P99:   at(99),
-		P999:  at(99.9),
-		Max:   float64(h.Max()) * unit,
-		Mean:  h.Mean() * unit,
-		Early: t.totals.early,
-	}
+	return Latency{Quantiles: t.latency.Quantiles(), Mean: t.latency.Mean(), Early: t.totals.early}
 }
 
 // Err says what is wrong with the lines, wrapping ErrFaults, or is nil. Lines that came again, out of order, or were cut off where a

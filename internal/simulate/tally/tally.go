@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/dustin/go-humanize"
 
+	"linesplit/internal/simulate/latency"
 	"linesplit/internal/simulate/record"
 )
 
@@ -53,7 +53,7 @@ type Tally struct {
 	senders map[uint32]*sender
 	totals  counts
 	samples []string
-	latency *hdrhistogram.Histogram // in microseconds
+	latency *latency.Histogram
 }
 
 // counts are a report's, as far as they need no looking through records.
@@ -66,11 +66,8 @@ type counts struct {
 	early                 uint64
 }
 
-// Bounds of the histogram, in microseconds, and its precision: values that differ by less than a thousandth are as one.
-const (
-	longestLatency = int64(24 * time.Hour / time.Microsecond)
-	latencyDigits  = 3
-)
+// maxLatency is the longest latency that is told from longer ones.
+const maxLatency = 24 * time.Hour
 
 // maxSamples is how many bad lines a tally keeps to show.
 const maxSamples = 8
@@ -80,7 +77,7 @@ func New(o Options) *Tally {
 	return &Tally{
 		o:       o.withDefaults(),
 		senders: make(map[uint32]*sender),
-		latency: hdrhistogram.New(1, longestLatency, latencyDigits),
+		latency: latency.New(time.Microsecond, maxLatency),
 	}
 }
 
@@ -153,7 +150,7 @@ func (t *Tally) tookLocked(d time.Duration) {
 		t.totals.early++
 		d = 0
 	}
-	t.latency.RecordValue(min(d.Microseconds(), longestLatency))
+	t.latency.Record(d)
 }
 
 // Missing returns how many of a sender's records 0 to sent-1 have never come.
