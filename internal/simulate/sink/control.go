@@ -102,25 +102,13 @@ type order func(s *Sink, r *http.Request) (answer any, err error)
 
 // orders by path.
 var orders = map[string]order{ // read-only
-	"/pause":   func(s *Sink, _ *http.Request) (any, error) { s.Pause(); return nil, nil },
-	"/resume":  func(s *Sink, _ *http.Request) (any, error) { s.Resume(); return nil, nil },
-	"/reset":   func(s *Sink, _ *http.Request) (any, error) { s.ResetConnections(); return nil, nil },
-	"/exit":    func(s *Sink, _ *http.Request) (any, error) { s.Exit(); return nil, nil },
-	"/restart": func(s *Sink, _ *http.Request) (any, error) { return nil, s.Restart() },
-	"/crash": func(s *Sink, r *http.Request) (any, error) {
-		stall, err := duration(r, "stall", defaultStall)
-		if err != nil {
-			return nil, err
-		}
-		return map[string]int{"unread_bytes": s.Crash(stall)}, nil
-	},
-	"/close-unread": func(s *Sink, r *http.Request) (any, error) {
-		stall, err := duration(r, "stall", defaultStall)
-		if err != nil {
-			return nil, err
-		}
-		return map[string]int{"unread_bytes": s.CloseUnread(stall)}, nil
-	},
+	"/pause":        func(s *Sink, _ *http.Request) (any, error) { s.Pause(); return nil, nil },
+	"/resume":       func(s *Sink, _ *http.Request) (any, error) { s.Resume(); return nil, nil },
+	"/reset":        func(s *Sink, _ *http.Request) (any, error) { s.ResetConnections(); return nil, nil },
+	"/exit":         func(s *Sink, _ *http.Request) (any, error) { s.Exit(); return nil, nil },
+	"/restart":      func(s *Sink, _ *http.Request) (any, error) { return nil, s.Restart() },
+	"/crash":        endUnread((*Sink).Crash),
+	"/close-unread": endUnread((*Sink).CloseUnread),
 	"/shutdown": func(s *Sink, r *http.Request) (any, error) {
 		patience, err := duration(r, "patience", defaultPatience)
 		if err != nil {
@@ -130,6 +118,17 @@ var orders = map[string]order{ // read-only
 		defer cancel()
 		return nil, s.Shutdown(ctx)
 	},
+}
+
+// endUnread returns the order that ends a sink after a stall, with data unread.
+func endUnread(end func(*Sink, time.Duration) (unread int)) order {
+	return func(s *Sink, r *http.Request) (any, error) {
+		stall, err := duration(r, "stall", defaultStall)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]int{"unread_bytes": end(s, stall)}, nil
+	}
 }
 
 // order gives an order to all sinks at the same time, and answers when all have followed it.

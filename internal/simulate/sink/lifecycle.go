@@ -50,23 +50,22 @@ func (s *Sink) Exit() {
 // Crash is a process that stalls and is killed with data unread: it stops reading, and stall later every connection is reset. It returns how many
 // bytes the kernel had acknowledged and nobody had read, where the system tells.
 func (s *Sink) Crash(stall time.Duration) (unread int) {
-	s.life.Lock()
-	defer s.life.Unlock()
-	s.Pause()
-	time.Sleep(stall)
-	s.stopListening()
-	for _, c := range s.all() {
-		unread += unreadBytes(c.raw)
-		c.reset()
-	}
-	s.running.Wait()
-	s.Resume()
-	return unread
+	return s.stallAndEnd(stall, (*conn).reset)
 }
 
 // CloseUnread is a process that stalls and then closes in an orderly way with data unread. With TLS that is a close_notify with an RST behind it. It
 // returns what Crash does.
 func (s *Sink) CloseUnread(stall time.Duration) (unread int) {
+	return s.stallAndEnd(stall, func(c *conn) {
+		s.running.Go(func() {
+			c.app.Close()
+			c.close()
+		})
+	})
+}
+
+// stallAndEnd stops reading, waits, and ends the sink and each of its connections. It returns how many bytes were unread by then.
+func (s *Sink) stallAndEnd(stall time.Duration, end func(*conn)) (unread int) {
 	s.life.Lock()
 	defer s.life.Unlock()
 	s.Pause()
@@ -74,10 +73,7 @@ func (s *Sink) CloseUnread(stall time.Duration) (unread int) {
 	s.stopListening()
 	for _, c := range s.all() {
 		unread += unreadBytes(c.raw)
-		s.running.Go(func() {
-			c.app.Close()
-			c.close()
-		})
+		end(c)
 	}
 	s.running.Wait()
 	s.Resume()
