@@ -46,7 +46,6 @@ func (s *stage) startTarget(i int) {
 	}
 	o := s.cast.target
 	o.Network, o.Tally = "tcp", s.tally
-	o.Address = net.JoinHostPort(freshHost(), "0")
 	if s.cast.tls {
 		o.TLS = s.id.server([]uint16{tls.VersionTLS12, tls.VersionTLS13}[i%2])
 	}
@@ -161,7 +160,7 @@ func haproxyConfig(pairs [][2]string) []byte {
 
 // freeAddress is one that nobody listens on.
 func (s *stage) freeAddress() string {
-	ln, err := net.Listen("tcp", net.JoinHostPort(freshHost(), "0"))
+	ln, err := net.Listen("tcp", net.JoinHostPort(sink.FreshHost(), "0"))
 	if err != nil {
 		s.fail(Unproven, "%w", err)
 		return ""

@@ -2,8 +2,6 @@ package proof
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,10 +44,4 @@ func peakRSS(pid int) int64 {
 		}
 	}
 	return 0
-}
-
-// freshHost is a loopback address that nobody else uses: all of 127.0.0.0/8 is this machine. A port of it can be closed and taken again,
-// while on 127.0.0.1 anybody's outgoing connection may be given it in between.
-func freshHost() string {
-	return net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254))).String()
 }

@@ -192,18 +192,21 @@ func (s *Sink) listenLocked() error {
 	return nil
 }
 
-// listenAddress is where to listen. Where that is left to the sink it is a port of an address that nobody else uses, as all of 127.0.0.0/8 is
-// this machine on Linux: it can be given up and taken again. On 127.0.0.1 another listener or an outgoing connection, of any program, may be
-// given it in between.
+// listenAddress is where to listen.
 func (s *Sink) listenAddress() string {
-	switch {
-	case s.addr != "":
+	if s.addr != "" {
 		return s.addr
-	case runtime.GOOS != "linux":
-		return "127.0.0.1:0"
 	}
-	alone := net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
-	return net.JoinHostPort(alone.String(), "0")
+	return net.JoinHostPort(FreshHost(), "0")
+}
+
+// FreshHost returns a loopback address that no other program uses: on Linux all of 127.0.0.0/8 is this machine. A port of it can be closed and
+// taken again, while on 127.0.0.1, which it returns on other systems, another listener or an outgoing connection may be given it in between.
+func FreshHost() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	return net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254))).String()
 }
 
 func (s *Sink) closeLocked() {
