@@ -113,10 +113,7 @@ func (t *Tally) knownLocked(sent map[uint32]uint64) []uint32 {
 }
 
 func (t *Tally) reportLocked(id uint32, sent map[uint32]uint64) Sender {
-	s := t.senders[id]
-	if s == nil {
-		s = newSender()
-	}
+	s := t.viewLocked(id)
 	n := s.next
 	if sent != nil {
 		n = sent[id]

@@ -157,13 +157,13 @@ func (t *Tally) tookLocked(d time.Duration) {
 func (t *Tally) Missing(sender uint32, sent uint64) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.lostLocked(sender, sent).n
+	return t.viewLocked(sender).missing(sent).n
 }
 
-func (t *Tally) lostLocked(sender uint32, sent uint64) gaps {
-	s := t.senders[sender]
-	if s == nil {
-		s = newSender()
+// viewLocked returns what has come of a sender, to be read only; an empty one for a sender of whom nothing has.
+func (t *Tally) viewLocked(id uint32) *sender {
+	if s := t.senders[id]; s != nil {
+		return s
 	}
-	return s.missing(sent)
+	return newSender()
 }
