@@ -75,8 +75,9 @@ func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) erro
 	end := <-done
 	d.stop()
 
-	d.con.Print(d.account(end.ledger))
-	return d.verdict(end.ledger, errors.Join(problem, end.err), ctx.Err() != nil)
+	report := d.tally.Report(d.sentBySender())
+	d.con.Print(d.account(end.ledger, report))
+	return d.verdict(end.ledger, report, errors.Join(problem, end.err), ctx.Err() != nil)
 }
 
 // demo is one demonstration. It belongs to the goroutine that runs Demo:

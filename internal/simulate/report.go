@@ -7,12 +7,12 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"linesplit/internal/simulate/tally"
 	"linesplit/linebuf"
 )
 
 // account returns the table: what was sent, what the pipeline says of itself, what the targets saw.
-func (d *demo) account(l Ledger) string {
-	r := d.tally.Report(d.sentBySender())
+func (d *demo) account(l Ledger, r tally.Report) string {
 	var b strings.Builder
 	row := func(name string, c linebuf.Count, note string) {
 		line := fmt.Sprintf("  %-20s %12s %15s   %s", name, humanize.Comma(int64(c.Lines)), humanize.Comma(int64(c.Bytes)), note)
@@ -37,23 +37,22 @@ func (d *demo) account(l Ledger) string {
 }
 
 // verdict says it in one line, and what is wrong as an error.
-func (d *demo) verdict(l Ledger, problem error, interrupted bool) error {
-	if err := errors.Join(d.faults(l), problem); err != nil {
+func (d *demo) verdict(l Ledger, r tally.Report, problem error, interrupted bool) error {
+	if err := errors.Join(d.faults(l, r), problem); err != nil {
 		return err
 	}
-	again := d.tally.Report(d.sentBySender()).Duplicated
 	when := ""
 	if interrupted {
 		when = "interrupted: "
 	}
 	d.con.Print(fmt.Sprintf("%sall %s lines arrived whole: 0 lost, 0 torn, %s twice.\n", when,
-		humanize.Comma(int64(d.sent().Lines)), humanize.Comma(int64(again))))
+		humanize.Comma(int64(d.sent().Lines)), humanize.Comma(int64(r.Duplicated))))
 	return nil
 }
 
 // faults lists all that went wrong, or returns nil.
-func (d *demo) faults(l Ledger) error {
-	sent, r := d.sent(), d.tally.Report(d.sentBySender())
+func (d *demo) faults(l Ledger, r tally.Report) error {
+	sent := d.sent()
 	var wrong []string
 	note := func(bad bool, format string, args ...any) {
 		if bad {
