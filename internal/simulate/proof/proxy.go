@@ -103,9 +103,11 @@ func (p *proxy) watchMemory() {
 }
 
 // ended says whether the process is gone.
-func (p *proxy) ended() bool {
+func (p *proxy) ended() bool { return isClosed(p.done) }
+
+func isClosed(ch <-chan struct{}) bool {
 	select {
-	case <-p.done:
+	case <-ch:
 		return true
 	default:
 		return false

@@ -56,14 +56,7 @@ func (s *stage) client(o send.Options) *sender {
 
 // await waits until a run has sent all it had to.
 func (s *stage) await(c *sender) {
-	s.until("clients have sent all they had to", func() bool {
-		select {
-		case <-c.done:
-			return true
-		default:
-			return false
-		}
-	})
+	s.until("clients have sent all they had to", func() bool { return isClosed(c.done) })
 }
 
 // endSenders lets the senders finish the lines they are in, and close. What they have sent is counted.
@@ -138,10 +131,7 @@ func (b *blindSender) write(n int) uint64 {
 	if b.broken {
 		return 0
 	}
-	b.batch = b.batch[:0]
-	for range n {
-		b.batch = b.records.Append(b.batch, time.Now())
-	}
+	b.batch = appendRecords(b.batch[:0], b.records, n)
 	b.conn.SetWriteDeadline(time.Now().Add(handLimit))
 	taken, err := b.conn.Write(b.batch)
 	b.broken = err != nil

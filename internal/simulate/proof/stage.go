@@ -175,11 +175,7 @@ func (s *stage) dial() (conn *net.TCPConn, ok bool) {
 // records writes n records of a new sender, whose number it returns. The last one has no newline if it is unterminated.
 func (s *stage) records(conn net.Conn, n int, unterminated bool) (id uint32) {
 	id = s.newSender()
-	g := record.NewGenerator(id, record.Length{})
-	var b []byte
-	for range n {
-		b = g.Append(b, time.Now())
-	}
+	b := appendRecords(nil, record.NewGenerator(id, record.Length{}), n)
 	if !unterminated {
 		s.sent[id] = uint64(bytes.Count(b[:s.write(conn, b)], newline))
 		return id
@@ -190,6 +186,14 @@ func (s *stage) records(conn net.Conn, n int, unterminated bool) (id uint32) {
 	}
 	s.sent[id] = uint64(bytes.Count(b[:taken], newline))
 	return id
+}
+
+// appendRecords appends n records, each with its newline, to b.
+func appendRecords(b []byte, g *record.Generator, n int) []byte {
+	for range n {
+		b = g.Append(b, time.Now())
+	}
+	return b
 }
 
 var newline = []byte{'\n'} // read-only
