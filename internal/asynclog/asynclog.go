@@ -1,4 +1,5 @@
-// Package asynclog writes logs without ever waiting for whoever reads them.
+// Package asynclog writes logs through a bounded buffer, so that logging never blocks on a slow
+// or stopped reader.
 package asynclog
 
 import (
@@ -8,71 +9,74 @@ import (
 	"time"
 )
 
-// capacity is how many bytes wait for a reader that is slow: some 5,000 lines.
+// capacity is the size of the buffer in bytes: some 5,000 lines.
 const capacity = 1 << 20
 
-// Writer takes lines for a writer that may block for ever, such as a pipe whose reader has stopped. What does not fit is dropped and counted.
-// All methods are safe for concurrent use.
+// Writer buffers lines for an io.Writer that may block for ever, such as a pipe whose reader has
+// stopped. Lines that do not fit are dropped and counted. All methods are safe for concurrent
+// use.
 type Writer struct {
 	out   io.Writer
-	wake  chan struct{} // holds one: there is something to do
+	wake  chan struct{} // of capacity 1: tells run that there is work
 	ended chan struct{}
 
 	mu      sync.Mutex
-	waiting []byte
+	buffer  []byte
 	closing bool
 	dropped uint64 // lines
 }
 
-// New returns a Writer to out, which must not be used by anybody else until Close has returned.
+// New returns a Writer that writes to out. Nothing else may use out until Close has returned.
 func New(out io.Writer) *Writer {
 	w := &Writer{out: out, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// Write takes whole lines, and keeps a copy of them. It never fails and never waits.
+// Write buffers a copy of whole lines. It never fails and never waits.
 func (w *Writer) Write(lines []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closing || len(w.waiting)+len(lines) > capacity {
+	if w.closing || len(w.buffer)+len(lines) > capacity {
 		w.dropped += count(lines)
 		return len(lines), nil
 	}
-	w.waiting = append(w.waiting, lines...)
-	w.poke()
+	w.buffer = append(w.buffer, lines...)
+	w.signal()
 	return len(lines), nil
 }
 
-// Dropped is how many lines have been dropped, since nobody read them or there is nobody who could.
+// Dropped returns how many lines were dropped: because the buffer was full, because writing
+// failed, or because they came after Close.
 func (w *Writer) Dropped() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dropped
 }
 
-// Close writes what waits and returns when that is done, or after patience. A write that blocks for ever leaves a goroutine behind.
-func (w *Writer) Close(patience time.Duration) {
+// Close writes the buffered lines and returns when that is done, or after timeout. A write that
+// blocks for ever leaves a goroutine behind.
+func (w *Writer) Close(timeout time.Duration) {
 	w.mu.Lock()
 	w.closing = true
-	w.poke()
+	w.signal()
 	w.mu.Unlock()
-	t := time.NewTimer(patience)
-	defer t.Stop()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
 	select {
 	case <-w.ended:
-	case <-t.C:
+	case <-timer.C:
 	}
 }
 
-func (w *Writer) poke() {
+func (w *Writer) signal() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run writes all that waits at once: under load, that is many lines with one system call.
+// run writes all buffered lines at once: under load, many lines go out with one system call.
 func (w *Writer) run() {
 	defer close(w.ended)
 	var lines []byte
@@ -88,11 +92,11 @@ func (w *Writer) run() {
 	}
 }
 
-// take returns what waits, and gives a buffer for what comes.
+// take returns the buffered lines, and makes empty the buffer for further ones.
 func (w *Writer) take(empty []byte) (lines []byte, closing bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	lines, w.waiting = w.waiting, empty[:0]
+	lines, w.buffer = w.buffer, empty[:0]
 	return lines, w.closing
 }
 

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gate is a reader that reads nothing until it is opened.
+// gate is a writer that blocks until it is opened.
 type gate struct {
 	open chan struct{}
 	bytes.Buffer
@@ -27,7 +27,7 @@ func (g *gate) Write(p []byte) (int, error) {
 
 const line = "level=INFO msg=something 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789\n"
 
-func TestAllIsWrittenInOrder(t *testing.T) {
+func TestLinesAreWrittenInOrder(t *testing.T) {
 	var out bytes.Buffer
 	w := New(&out)
 	var want strings.Builder
@@ -42,7 +42,7 @@ func TestAllIsWrittenInOrder(t *testing.T) {
 	}
 }
 
-func TestReaderThatHasStoppedHoldsNobodyUp(t *testing.T) {
+func TestStoppedReaderBlocksNoWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{open: make(chan struct{})}
 		w := New(g)
@@ -70,7 +70,7 @@ func TestReaderThatHasStoppedHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// broken is a pipe that nobody reads any more.
+// broken is a pipe whose reader has ended.
 type broken struct{ takes int }
 
 func (b *broken) Write(p []byte) (int, error) {
@@ -79,7 +79,7 @@ func (b *broken) Write(p []byte) (int, error) {
 	return n, errors.New("broken pipe")
 }
 
-func TestWhatABrokenPipeRefusesIsCounted(t *testing.T) {
+func TestLinesThatABrokenPipeRefusesAreCounted(t *testing.T) {
 	w := New(&broken{takes: 3})
 	for range 10 {
 		w.Write([]byte("ab\n"))
@@ -90,7 +90,7 @@ func TestWhatABrokenPipeRefusesIsCounted(t *testing.T) {
 	}
 	w.Write([]byte("late\n"))
 	if n := w.Dropped(); n != 10 {
-		t.Errorf("%d lines dropped, want 10: Close was before the last", n)
+		t.Errorf("%d lines dropped, want 10: the last came after Close", n)
 	}
 }
 
