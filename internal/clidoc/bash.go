@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Bash writes a completion for bash 4 and later.
+// Bash writes a completion script for bash 4 and later.
 func Bash(w io.Writer, p Program) error {
 	out := new(page)
 	name := shellName(p.Name)
 	out.printf("# Completion of %s for bash.\n_%s() {\n", p.Name, name)
 	out.printf(`    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= flags=
     COMPREPLY=()
-    # -flag=value comes in three words
+    # readline splits -flag=value into three words
     if [[ $cur == = ]]; then
         cur=
     elif [[ $prev == = ]]; then
         prev=${COMP_WORDS[COMP_CWORD-2]}
     fi
-    # two dashes are as good as one
+    # a flag may have one dash or two
     cur=${cur/#--/-} prev=${prev/#--/-}
     ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]}
     case $command in
@@ -37,7 +37,8 @@ func Bash(w io.Writer, p Program) error {
 	return out.writeTo(w)
 }
 
-// bashFlags completes the value of the flag before the cursor, or else sets what flags there are.
+// bashFlags completes the value of the flag before the cursor, or else sets $flags to the flags
+// that may follow.
 func (p *page) bashFlags(flags []Flag) {
 	if len(flags) == 0 {
 		return
@@ -60,17 +61,18 @@ func (p *page) bashFlags(flags []Flag) {
 		p.printf("        %s)\n            compopt -o filenames 2>/dev/null\n            mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n            return\n            ;;\n", strings.Join(files, " | "))
 	}
 	if len(free) > 0 {
-		p.printf("        %s) return ;; # nobody can guess it\n", strings.Join(free, " | "))
+		p.printf("        %s) return ;; # takes any value\n", strings.Join(free, " | "))
 	}
 	p.printf("        *) ;;\n        esac\n        flags=%s\n", shellQuote(strings.Join(names, " ")))
 }
 
-// bashWords offers words as the argument of that number.
+// bashWords offers words as argument number place.
 func (p *page) bashWords(words []string, place int) {
 	if len(words) == 0 {
 		return
 	}
-	p.printf("        ((COMP_CWORD == %d)) && COMPREPLY=($(compgen -W %s -- \"$cur\"))\n", place, shellQuote(strings.Join(words, " ")))
+	p.printf("        ((COMP_CWORD == %d)) && COMPREPLY=($(compgen -W %s -- \"$cur\"))\n", place,
+		shellQuote(strings.Join(words, " ")))
 }
 
 func commandNames(p Program) []string {

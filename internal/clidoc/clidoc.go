@@ -1,5 +1,5 @@
-// Package clidoc writes the manual page and the shell completions of a program from the tables that its flags come
-// from, so that none of them can be forgotten there.
+// Package clidoc writes the manual page and the shell completions of a program. It makes them
+// from the tables that define the flags, so that no flag can be forgotten.
 package clidoc
 
 import (
@@ -9,51 +9,52 @@ import (
 	"strings"
 )
 
-// Program is what there is to say about a program.
+// Program describes a program.
 type Program struct {
 	Name     string
 	Version  string    // may be empty
-	Summary  string    // what it is, without a full stop
-	Text     string    // what it does, in paragraphs with an empty line between them
-	Flags    []Flag    // of the program without a command; those of a group stand together
-	Commands []Command // what may stand in the first place, in the order in which they are shown
-	Sections []Section // of the manual page, behind flags and commands
+	Summary  string    // one line, without a full stop
+	Text     string    // paragraphs, with an empty line between them
+	Flags    []Flag    // of the program without a command, in order of their groups
+	Commands []Command // the first arguments that are commands, in the order in which they are shown
+	Sections []Section // of the manual page, after flags and commands
 }
 
-// Command is a first argument with flags of its own.
+// Command is a first argument that has flags of its own.
 type Command struct {
 	Name    string
-	Summary string   // what it does, without a full stop
-	Text    string   // as it is to be printed, line by line; may be empty
-	Words   []string // one of which is its argument, where it takes one
+	Summary string   // one line, without a full stop
+	Text    string   // preformatted; may be empty
+	Words   []string // the values that its argument may take; nil if it takes none
 	Flags   []Flag
 }
 
-// Flag is one flag. It may be written with one dash or two.
+// Flag is one flag. Users may write it with one dash or two.
 type Flag struct {
-	Name    string   // without a dash
-	Arg     string   // what stands for its value; empty for a boolean, which may stand without one
-	Default string   // empty where there is none
-	Group   string   // the heading it stands under; may be empty
-	Help    string   // a sentence or more on one line
-	Choices []string // the values to offer; none where they cannot be told
+	Name    string   // without its dash
+	Arg     string   // placeholder of its value; empty for a boolean, which needs no value
+	Default string   // empty if there is none
+	Group   string   // the heading that it is listed under; may be empty
+	Help    string   // one or more sentences on one line
+	Choices []string // the values to offer; nil if they cannot be listed
 }
 
-// takesFile reports whether its value is the name of a file.
+// takesFile reports whether the value of f is the name of a file.
 func (f Flag) takesFile() bool { return f.Arg == "FILE" }
 
-// Section is a part of the manual page: first the text, in paragraphs, then the items.
+// Section is a part of the manual page. Its text, in paragraphs, comes first, then its items,
+// then its lines.
 type Section struct {
 	Title string // in capitals
 	Text  string // may be empty
 	Items []Item
-	Lines []string // printed as they are; examples
+	Lines []string // printed as they are, such as examples
 }
 
-// Item is a word with what it means.
+// Item is a word and its meaning.
 type Item struct{ Word, Meaning string }
 
-// page gathers text, so that writing it can fail in one place only.
+// page collects output in memory, so that only writeTo can fail.
 type page struct{ bytes.Buffer }
 
 func (p *page) printf(format string, args ...any) { fmt.Fprintf(&p.Buffer, format, args...) }
@@ -63,10 +64,10 @@ func (p *page) writeTo(w io.Writer) error {
 	return err
 }
 
-// briefWidth is about what a menu of completions has room for, in bytes.
+// briefWidth is about how many bytes of text a menu of completions has room for.
 const briefWidth = 72
 
-// brief shortens a help text for a menu, between two words.
+// brief shortens a help text for a menu, at the end of a word.
 func brief(help string) string {
 	if len(help) <= briefWidth {
 		return help
@@ -75,5 +76,5 @@ func brief(help string) string {
 	return strings.TrimRight(help[:cut], " ,;:.(") + " …"
 }
 
-// shellName is a program's name as part of the name of a shell function.
+// shellName returns name in the form that it has in the names of shell functions.
 func shellName(name string) string { return strings.ReplaceAll(name, "-", "_") }

@@ -12,20 +12,23 @@ import (
 	"testing"
 )
 
-// hostile has every character in its texts that means something to roff or to a shell.
+// hostile contains every character that has a meaning to roff or to a shell.
 const hostile = `'quoted' "twice" [in] a\b: $HOME $(exit 9) ` + "`exit 9`" + ` ~ ^ ; | & * ? # %d %`
 
 func sample() Program {
 	return Program{
-		Name: "pour", Version: "v1.2.3", Summary: "pours " + hostile, Text: "One.\n\n.Two starts with a dot.\n\n'Three " + hostile,
+		Name: "pour", Version: "v1.2.3", Summary: "pours " + hostile,
+		Text: "One.\n\n.Two starts with a dot.\n\n'Three " + hostile,
 		Flags: []Flag{
-			{Name: "mode", Arg: "MODE", Default: "slow", Group: "How", Help: ".help with a dot", Choices: []string{"slow", "fast", "fastest"}},
+			{Name: "mode", Arg: "MODE", Default: "slow", Group: "How", Help: ".help with a dot",
+				Choices: []string{"slow", "fast", "fastest"}},
 			{Name: "from", Arg: "FILE", Group: "What", Help: "'from' " + hostile},
 			{Name: "count", Arg: "N", Default: "3", Group: "What", Help: strings.Repeat("many words ", 20)},
 			{Name: "quiet", Group: "What", Help: "say nothing"},
 		},
 		Commands: []Command{
-			{Name: "serve", Summary: "Serves " + hostile, Text: "  laid out\n.  like this\n", Flags: []Flag{{Name: "mode", Arg: "MODE", Help: hostile, Choices: []string{"hot", "cold"}}}},
+			{Name: "serve", Summary: "Serves " + hostile, Text: "  laid out\n.  like this\n",
+				Flags: []Flag{{Name: "mode", Arg: "MODE", Help: hostile, Choices: []string{"hot", "cold"}}}},
 			{Name: "mix", Summary: "Mixes", Words: []string{"wine", "water"}},
 			{Name: "milk", Summary: "Milks"},
 		},
@@ -49,7 +52,7 @@ func writers() map[string]func(io.Writer, Program) error {
 	return map[string]func(io.Writer, Program) error{"man": Man, "bash": Bash, "zsh": Zsh, "fish": Fish}
 }
 
-func TestEverythingIsThere(t *testing.T) {
+func TestNothingIsLeftOut(t *testing.T) {
 	for name, write := range writers() {
 		text := render(t, write, sample())
 		for _, want := range []string{"mode", "from", "count", "quiet", "serve", "mix", "milk", "wine", "water"} {
@@ -60,7 +63,7 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 }
 
-func TestABrokenWriterIsReported(t *testing.T) {
+func TestWriteErrorsAreReturned(t *testing.T) {
 	for name, write := range writers() {
 		if err := write(brokenWriter{}, sample()); !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("%s: got %v", name, err)
@@ -72,7 +75,7 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
-func TestAnEmptyProgram(t *testing.T) {
+func TestProgramWithoutFlagsAndCommands(t *testing.T) {
 	for name, write := range writers() {
 		if text := render(t, write, Program{Name: "x", Summary: "y"}); !strings.Contains(text, "x") {
 			t.Errorf("%s: got %q", name, text)
@@ -90,8 +93,8 @@ func TestBrief(t *testing.T) {
 	}
 }
 
-// What comes out of the formatter is what went in, and nothing was taken for a request.
-func TestManIsFormattedWithoutAWarning(t *testing.T) {
+// The formatter prints every text as it was given, and takes none of it for a request.
+func TestManFormatsWithoutWarnings(t *testing.T) {
 	need(t, "man")
 	need(t, "groff")
 	file := filepath.Join(t.TempDir(), "pour.1")
@@ -105,10 +108,11 @@ func TestManIsFormattedWithoutAWarning(t *testing.T) {
 	if err := cmd.Run(); err != nil || stderr.Len() > 0 {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	page := strings.Join(strings.Fields(overstrike(stdout.String())), " ") // lines are filled and justified
+	page := strings.Join(strings.Fields(overstrike(stdout.String())), " ") // man fills and justifies lines
 	for _, want := range []string{
 		"pour - pours 'quoted'", ".Two starts with a dot.", "'Three 'quoted' \"twice\" [in] a\\b: $HOME $(exit 9) `exit 9` ~ ^ ; | & * ? # %d %",
-		"-mode MODE", ".help with a dot (default slow)", "'from' 'quoted'", "laid out . like this", ".0 'well'", "'quote 'quoted'", ".dot", "pour mix wine | water",
+		"-mode MODE", ".help with a dot (default slow)", "'from' 'quoted'", "laid out . like this", ".0 'well'",
+		"'quote 'quoted'", ".dot", "pour mix wine | water",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in\n%s", want, page)
@@ -116,7 +120,7 @@ func TestManIsFormattedWithoutAWarning(t *testing.T) {
 	}
 }
 
-// overstrike takes away what makes bold and underlined characters on a line printer.
+// overstrike removes the backspace sequences that print bold and underlined characters.
 func overstrike(text string) string {
 	var out []rune
 	for _, r := range text {
@@ -129,7 +133,7 @@ func overstrike(text string) string {
 	return string(out)
 }
 
-// completions are what shells must offer for a command line that ends at the cursor.
+// completions are what shells must offer at the end of a command line.
 var completions = []struct {
 	line string
 	want []string
@@ -159,7 +163,7 @@ func TestBashCompletes(t *testing.T) {
 	}{
 		{"pour --mo", []string{"-mode"}},
 		{"pour --mode fas", []string{"fast", "fastest"}},
-		{"pour -mode =", []string{"fast", "fastest", "slow"}}, // as readline splits -mode=
+		{"pour -mode =", []string{"fast", "fastest", "slow"}}, // the words into which readline splits -mode=
 		{"pour -mode = s", []string{"slow"}},
 	}
 	for _, test := range append(extra, completions...) {
@@ -185,8 +189,9 @@ func TestFishCompletes(t *testing.T) {
 	}
 }
 
-// zsh completes on a terminal only: here it says that it understands the script, and what _arguments is given.
-func TestZshUnderstands(t *testing.T) {
+// zsh completes only on a terminal. This test checks that zsh can parse the script, and what the
+// script passes to _arguments.
+func TestZshParsesTheScript(t *testing.T) {
 	need(t, "zsh")
 	script := scriptFile(t, Zsh)
 	const probe = `compdef() {}; _describe() { print -rl -- ${(P)2} }; _message() {}; _arguments() { print -rl -- "$@" }
@@ -219,7 +224,8 @@ func need(t *testing.T, program string) {
 	}
 }
 
-// scriptFile stands in a directory with a file alpha, which becomes the working directory.
+// scriptFile writes the script into a directory that also holds a file named alpha, and makes
+// that the working directory.
 func scriptFile(t *testing.T, write func(io.Writer, Program) error) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -232,7 +238,8 @@ func scriptFile(t *testing.T, write func(io.Writer, Program) error) string {
 	return filepath.Join(dir, "script")
 }
 
-// run returns the lines that a shell prints, sorted. It must say nothing else.
+// run returns the lines that a shell prints to stdout, sorted. The shell must print nothing to
+// stderr.
 func run(t *testing.T, name string, args ...string) []string {
 	t.Helper()
 	cmd := exec.Command(name, args...)

@@ -5,11 +5,13 @@ import (
 	"strings"
 )
 
-// Man writes the manual page, for section 1, in the man macros that groff and mandoc understand.
+// Man writes the manual page, for section 1, with the man macros that groff and mandoc
+// understand.
 func Man(w io.Writer, p Program) error {
 	out := new(page)
-	out.printf(".TH %s 1 \"\" %s \"User Commands\"\n", quote(strings.ToUpper(p.Name)), quote(strings.TrimSpace(p.Name+" "+p.Version)))
-	out.printf(".nh\n") // a flag or a variable broken at the end of a line is none
+	out.printf(".TH %s 1 \"\" %s \"User Commands\"\n", quote(strings.ToUpper(p.Name)),
+		quote(strings.TrimSpace(p.Name+" "+p.Version)))
+	out.printf(".nh\n") // no hyphenation: it would break the names of flags and variables
 	out.printf(".SH NAME\n%s \\- %s\n", roff(p.Name), roff(p.Summary))
 	out.synopsis(p)
 	out.printf(".SH DESCRIPTION\n")
@@ -36,7 +38,7 @@ func (p *page) synopsis(of Program) {
 	}
 }
 
-// commands describes the commands one by one. Their text is laid out already and stays so.
+// commands describes each command. Their texts are preformatted and printed as they are.
 func (p *page) commands(of Program) {
 	if len(of.Commands) == 0 {
 		return
@@ -52,7 +54,7 @@ func (p *page) commands(of Program) {
 	}
 }
 
-// flags prints each group under its heading.
+// flags prints each group of flags under its heading.
 func (p *page) flags(flags []Flag) {
 	group := ""
 	for _, f := range flags {
@@ -103,14 +105,16 @@ func (p *page) verbatim(lines []string) {
 	p.printf(".fi\n")
 }
 
-// roff makes a text of one line that stands for itself: no request, no escape, and hyphens that can be searched for.
+// roff escapes one line of text so that it contains no request and no escape sequence, and so
+// that its hyphens can be searched for.
 func roff(text string) string {
-	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`, "…", "...").Replace(text)
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`,
+		"…", "...").Replace(text)
 	if strings.HasPrefix(text, ".") {
 		text = `\&` + text
 	}
 	return text
 }
 
-// quote makes one argument of a request of text.
+// quote returns text as one argument of a roff request.
 func quote(text string) string { return `"` + strings.ReplaceAll(roff(text), `"`, `\(dq`) + `"` }

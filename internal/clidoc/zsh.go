@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Zsh writes a completion for zsh, to be found as _NAME in $fpath.
+// Zsh writes a completion script for zsh, to be installed as _NAME in $fpath.
 func Zsh(w io.Writer, p Program) error {
 	out := new(page)
 	name := shellName(p.Name)
@@ -24,8 +24,10 @@ func Zsh(w io.Writer, p Program) error {
 	out.printf("    *)\n")
 	out.zshFlags(p.Flags, nil)
 	out.printf("        ;;\n    esac\n}\n")
-	// Sourced, it registers itself; loaded from $fpath, its first call is a completion already.
-	out.printf("if [[ $funcstack[1] == _%s ]]; then\n    _%s \"$@\"\nelse\n    compdef _%s %s\nfi\n", name, name, name, p.Name)
+	// A sourced script registers itself. One that zsh loads from $fpath is called for a
+	// completion at once.
+	out.printf("if [[ $funcstack[1] == _%s ]]; then\n    _%s \"$@\"\nelse\n    compdef _%s %s\nfi\n",
+		name, name, name, p.Name)
 	return out.writeTo(w)
 }
 
@@ -44,7 +46,8 @@ func (p *page) zshFlags(flags []Flag, words []string) {
 	p.printf("\n")
 }
 
-// zshSpec is what _arguments takes for one flag, which may come again: some flags add up, and of the others the last one wins.
+// zshSpec returns the argument of _arguments for one flag. Each flag may be repeated: some flags
+// add up, and of the others the last one wins.
 func zshSpec(f Flag) string {
 	help := "[" + zshEscape(brief(f.Help)) + "]"
 	switch {
