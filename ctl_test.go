@@ -16,9 +16,9 @@ func TestCtlUsage(t *testing.T) {
 		want string // in what it says
 	}{
 		{[]string{"-help"}, exitOK, "drain NAME"},
-		{nil, exitUsage, "no command: there are"},
+		{nil, exitUsage, "no command: write one of"},
 		{[]string{"-jso", "targets"}, exitUsage, "unknown flag -jso: did you mean -json?"},
-		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `no command "nothing"`},
+		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `unknown command "nothing"`},
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `unknown scheme "http"`},
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, "no such file"},
 		{[]string{"targets", "-admin", "127.0.0.1:1"}, exitCannotRun, "connection refused"},

@@ -1,4 +1,5 @@
-// Package ctl talks to a running linesplit by its admin API, for a person at a shell or a script.
+// Package ctl is the client of the admin API: it carries out the commands of "linesplit ctl" and
+// prints the answers.
 package ctl
 
 import (
@@ -18,35 +19,37 @@ import (
 
 const (
 	prefix = "/api/v1"
-	// patience is for how long an answer may take: a change may take linesplit 20 s.
-	patience  = 30 * time.Second
-	maxAnswer = 64 << 20 // bytes: ten thousand connections take a twentieth of it
+	// requestTimeout is the limit for a request and its answer. A change may take linesplit 20 s.
+	requestTimeout = 30 * time.Second
+	maxAnswer      = 64 << 20 // bytes: ten thousand connections need a twentieth of it
 )
 
-// Options say whom to ask.
+// Options name the linesplit to talk to.
 type Options struct {
-	// Address is what linesplit has as -admin: host:port, tls://host:port, unix:///path or unix://@name.
+	// Address is the value of linesplit's -admin: host:port, tls://host:port, unix:///path or
+	// unix://@name.
 	Address string
-	// Token is shown with every request; empty for none.
+	// Token is sent with every request. If it is empty, none is sent.
 	Token string
-	// TLS is for tls:// addresses; nil is the system's authorities and no certificate.
+	// TLS is used for tls:// addresses. Nil trusts the system's authorities and shows no
+	// certificate.
 	TLS *tls.Config
 }
 
-// Client asks one linesplit. Its methods are safe for concurrent use.
+// Client sends requests to one linesplit. Its methods are safe for concurrent use.
 type Client struct {
 	http  http.Client
 	base  string
 	token string
 }
 
-// NewClient connects to nothing yet.
+// NewClient returns a client that connects with its first request. The caller closes it.
 func NewClient(o Options) (*Client, error) {
 	network, address, secure, err := parseAddress(o.Address)
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{ // and no proxy from the environment: it is the process beside us that is asked
+	transport := &http.Transport{ // no proxy from the environment: linesplit may be on this machine
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
@@ -69,40 +72,41 @@ func parseAddress(value string) (network, address string, secure bool, err error
 	}
 	switch scheme {
 	case "unix":
-		rest, _, _ = strings.Cut(rest, "?") // its mode is for linesplit
+		rest, _, _ = strings.Cut(rest, "?") // the mode of the socket file is for linesplit
 		return "unix", rest, false, nil
 	case "tcp", "tls":
 		if _, _, err := net.SplitHostPort(rest); err != nil {
-			return "", "", false, errors.New("write 127.0.0.1:9091, tls://host:port or unix:///path, as -admin has it")
+			return "", "", false, errors.New("write 127.0.0.1:9091, tls://host:port or unix:///path, as in -admin")
 		}
 		return "tcp", rest, scheme == "tls", nil
 	}
 	return "", "", false, fmt.Errorf("unknown scheme %q: write 127.0.0.1:9091, tls://host:port or unix:///path", scheme)
 }
 
-// Close lets go of connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// UnreachableError says that there was no answer, or none of linesplit's.
+// UnreachableError means that linesplit did not answer, or that the answer came from another
+// program.
 type UnreachableError struct{ Err error }
 
 // Error implements error.
 func (e *UnreachableError) Error() string { return e.Err.Error() }
 
-// Unwrap implements errors.
+// Unwrap returns the cause, for package errors.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// RefusedError is an answer that says why something was not done.
+// RefusedError is an answer of linesplit that says why it refused a request.
 type RefusedError struct {
-	Status int      `json:"status"` // of HTTP
+	Status int      `json:"status"` // HTTP status code
 	Detail string   `json:"detail"`
-	Errors []string `json:"errors"` // one each, where there are several
+	Errors []string `json:"errors"` // the single reasons, if there are several
 }
 
 // Error implements error.
 func (e *RefusedError) Error() string {
 	if e.Status == http.StatusUnauthorized {
-		return e.Detail + " (here: -token-file FILE)"
+		return e.Detail + " (ctl reads the token from -token-file FILE)"
 	}
 	if len(e.Errors) == 0 {
 		return e.Detail
@@ -110,9 +114,10 @@ func (e *RefusedError) Error() string {
 	return e.Detail + "\n  " + strings.Join(e.Errors, "\n  ")
 }
 
-// do sends body, if it is not nil, as JSON, and returns the body of the answer, which may be empty.
+// do sends a request, with body as JSON unless body is nil, and returns the body of the answer,
+// which may be empty.
 func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := c.request(ctx, method, path, body)
 	if err != nil {
@@ -120,7 +125,7 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return nil, &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.base, bare(err))}
+		return nil, &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.base, cause(err))}
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -137,15 +142,16 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 	return nil, &refused
 }
 
-// Alive asks whether the process lives: nil if so. Everybody may ask that. The error is an *UnreachableError.
+// Alive returns nil if the process answers /healthz, which needs no token. Its error is an
+// *UnreachableError.
 func (c *Client) Alive(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/healthz", nil)
 	if err != nil {
 		return fmt.Errorf("make a request: %w", err)
 	}
-	answer, err := c.http.Transport.RoundTrip(request) // a redirection would lead to somebody else
+	answer, err := c.http.Transport.RoundTrip(request) // follows no redirect, which could lead to another server
 	if err != nil {
-		return &UnreachableError{fmt.Errorf("ask %s: %w", request.URL, bare(err))}
+		return &UnreachableError{fmt.Errorf("ask %s: %w", request.URL, cause(err))}
 	}
 	answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -154,8 +160,8 @@ func (c *Client) Alive(ctx context.Context) error {
 	return nil
 }
 
-// bare takes method and address out of an error: they are said already.
-func bare(err error) error {
+// cause strips the method and the address from an error, because the message names them already.
+func cause(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
 	}

@@ -16,40 +16,41 @@ import (
 	"linesplit/admin"
 )
 
-// session is one command that is being carried out.
+// session is one run of a command.
 type session struct {
 	*Client
 	out  io.Writer
 	json bool
 }
 
-// command is what the first word names.
+// command is one entry of the table that the help, Check and Run read.
 type command struct {
 	name string
-	args string // as the help has them, one word each
+	args string // as in the help, one word each; in brackets if it may be left out
 	help string
 	run  func(ctx context.Context, s *session, args []string) error
 }
 
 func commands() []command {
 	return []command{
-		{"status", "", "what it is doing, in a few lines", status},
+		{"status", "", "mode, listeners, rates and memory", status},
 		{"targets", "", "all targets: state, connections, rates, windows, last errors", targets},
-		{"connections", "[LIMIT]", "who is connected, the oldest first (100)", connections},
-		{"ledger", "", "where all lines are (line mode)", ledger},
+		{"connections", "[LIMIT]", "inbound connections, the oldest first (100 of them)", connections},
+		{"ledger", "", "where every line is: confirmed, retained, queued, dropped (line mode)", ledger},
 		{"config", "", "the settings in force, and where each comes from", config},
-		{"top", "", "status and targets, live, until interrupted", top},
-		{"add", "ADDRESS", "add a target, written as -target takes it", add},
-		{"drain", "NAME", "give a target nothing new, and let what it has end in order", change(http.MethodPost, "/drain")},
-		{"resume", "NAME", "undo drain", change(http.MethodPost, "/resume")},
-		{"remove", "NAME", "drain a target and forget it", change(http.MethodDelete, "")},
+		{"top", "", "status and targets every second, until interrupted", top},
+		{"add", "ADDRESS", "add a target; ADDRESS is written as in -target", add},
+		{"drain", "NAME", "send a target nothing new, and let its connections finish",
+			targetCommand(http.MethodPost, "/drain")},
+		{"resume", "NAME", "undo drain", targetCommand(http.MethodPost, "/resume")},
+		{"remove", "NAME", "drain a target, then remove it", targetCommand(http.MethodDelete, "")},
 		{"weight", "NAME N", "change a target's share (connection mode)", weight},
 		{"balance", "RULE", "change how targets are chosen (connection mode)", balance},
 		{"reload", "", "read the configuration file again", reload},
 	}
 }
 
-// Usage is the part of a help that lists the commands.
+// Usage returns the list of commands for the help.
 func Usage() string {
 	var b strings.Builder
 	for _, c := range commands() {
@@ -58,14 +59,15 @@ func Usage() string {
 	return b.String()
 }
 
-// Check says what is wrong with the words of a command, before anybody is asked.
+// Check reports what is wrong with the words of a command. It sends no request.
 func Check(words []string) error {
 	_, err := find(words)
 	return err
 }
 
-// Run carries out the command that words are, and writes the answer to out, as JSON if asked. The error is a *RefusedError, an
-// *UnreachableError, one of Check's, or one of writing.
+// Run carries out the command given by words, and writes the answer to out: as JSON if asJSON is
+// set, otherwise as text. Its error is a *RefusedError, an *UnreachableError, one that Check
+// returns, or one from writing to out.
 func Run(ctx context.Context, c *Client, out io.Writer, asJSON bool, words []string) error {
 	command, err := find(words)
 	if err != nil {
@@ -77,19 +79,20 @@ func Run(ctx context.Context, c *Client, out io.Writer, asJSON bool, words []str
 func find(words []string) (command, error) {
 	all := commands()
 	if len(words) == 0 {
-		return command{}, errors.New("no command: there are " + names(all))
+		return command{}, errors.New("no command: write one of " + names(all))
 	}
 	i := slices.IndexFunc(all, func(c command) bool { return c.name == words[0] })
 	if i < 0 {
-		return command{}, fmt.Errorf("no command %q: there are %s", words[0], names(all))
+		return command{}, fmt.Errorf("unknown command %q: write one of %s", words[0], names(all))
 	}
 	wanted := strings.Fields(all[i].args)
-	least := len(wanted)
+	minArgs := len(wanted)
 	if strings.HasPrefix(all[i].args, "[") {
-		least = 0
+		minArgs = 0
 	}
-	if n := len(words) - 1; n < least || n > len(wanted) {
-		return command{}, fmt.Errorf("%d words behind %s: write %s", n, words[0], strings.TrimSpace(all[i].name+" "+all[i].args))
+	if n := len(words) - 1; n < minArgs || n > len(wanted) {
+		return command{}, fmt.Errorf("arguments given to %s: %d; write %s", words[0], n,
+			strings.TrimSpace(all[i].name+" "+all[i].args))
 	}
 	return all[i], nil
 }
@@ -102,7 +105,8 @@ func names(all []command) string {
 	return strings.Join(list, ", ")
 }
 
-// show asks, and writes the answer: as it came, or as text makes it of a T.
+// show sends a request and writes the answer: unchanged with -json, otherwise decoded and
+// formatted by text.
 func show[T any](ctx context.Context, s *session, method, path string, body any, text func(io.Writer, T)) error {
 	answer, err := s.do(ctx, method, path, body)
 	if err != nil {
@@ -115,7 +119,8 @@ func show[T any](ctx context.Context, s *session, method, path string, body any,
 	var value T
 	if len(answer) > 0 {
 		if err := json.Unmarshal(answer, &value); err != nil {
-			return &UnreachableError{fmt.Errorf("the answer of %s is not what this version of linesplit knows: %w", s.base, err)}
+			return &UnreachableError{fmt.Errorf("this version of linesplit does not understand the answer of %s: %w",
+				s.base, err)}
 		}
 	}
 	var page bytes.Buffer
@@ -152,7 +157,7 @@ func connections(ctx context.Context, s *session, args []string) error {
 	return get(ctx, s, path, writeConnections)
 }
 
-// The bodies of answers that are not types of package admin.
+// Bodies of answers that have no type in package admin.
 type (
 	targetList     struct{ Targets []admin.TargetStatus }
 	connectionList struct{ Connections []admin.Connection }
@@ -165,19 +170,22 @@ type (
 
 func add(ctx context.Context, s *session, args []string) error {
 	body := map[string]string{"address": args[0]}
-	return show(ctx, s, http.MethodPost, "/targets", body, func(w io.Writer, l targetList) { writeTargets(w, l.Targets) })
+	return show(ctx, s, http.MethodPost, "/targets", body,
+		func(w io.Writer, l targetList) { writeTargets(w, l.Targets) })
 }
 
-// change is for what takes a target's name and answers with the target, or with nothing once it is gone.
-func change(method, verb string) func(context.Context, *session, []string) error {
+// targetCommand returns a command that takes the name of a target. Its answer is the target, or
+// nothing once the target is removed.
+func targetCommand(method, verb string) func(context.Context, *session, []string) error {
 	return func(ctx context.Context, s *session, args []string) error {
-		return show(ctx, s, method, "/targets/"+url.PathEscape(args[0])+verb, nil, func(w io.Writer, t admin.TargetStatus) {
-			if t.Name == "" {
-				fmt.Fprintf(w, "%s is gone\n", args[0])
-				return
-			}
-			writeTargets(w, []admin.TargetStatus{t})
-		})
+		return show(ctx, s, method, "/targets/"+url.PathEscape(args[0])+verb, nil,
+			func(w io.Writer, t admin.TargetStatus) {
+				if t.Name == "" {
+					fmt.Fprintf(w, "%s is removed\n", args[0])
+					return
+				}
+				writeTargets(w, []admin.TargetStatus{t})
+			})
 	}
 }
 
@@ -194,7 +202,7 @@ func weight(ctx context.Context, s *session, args []string) error {
 func balance(ctx context.Context, s *session, args []string) error {
 	body := map[string]string{"rule": args[0]}
 	return show(ctx, s, http.MethodPut, "/balance", body, func(w io.Writer, b struct{ Rule string }) {
-		fmt.Fprintf(w, "new connections go by %s\n", b.Rule)
+		fmt.Fprintf(w, "new connections are balanced by %s\n", b.Rule)
 	})
 }
 
@@ -206,7 +214,7 @@ func reload(ctx context.Context, s *session, _ []string) error {
 			fmt.Fprintf(w, "changed: %s\n", strings.Join(r.Changed, ", "))
 		}
 		if len(r.NeedRestart) > 0 {
-			fmt.Fprintf(w, "only a restart changes: %s\n", strings.Join(r.NeedRestart, ", "))
+			fmt.Fprintf(w, "take effect only after a restart: %s\n", strings.Join(r.NeedRestart, ", "))
 		}
 	})
 }

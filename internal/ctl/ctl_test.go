@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a linesplit with two targets that notes what is asked of it.
+// fake is a linesplit with two targets. It records the calls that it gets.
 type fake struct {
 	mu    sync.Mutex
 	calls []string
@@ -38,7 +38,7 @@ func (f *fake) note(format string, args ...any) error {
 	return f.err
 }
 
-func (f *fake) taken() []string {
+func (f *fake) takeCalls() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := f.calls
@@ -48,21 +48,27 @@ func (f *fake) taken() []string {
 
 func (f *fake) Status() admin.Status {
 	return admin.Status{
-		Mode: admin.ModeLine, Version: "v1.2.3", Started: time.Now().Add(-3*time.Hour - 4*time.Minute), Ready: true, Listeners: []string{"tcp://0.0.0.0:9000"},
+		Mode: admin.ModeLine, Version: "v1.2.3", Started: time.Now().Add(-3*time.Hour - 4*time.Minute), Ready: true,
+		Listeners: []string{"tcp://0.0.0.0:9000"},
 		Ledger: &admin.Ledger{
-			Received: admin.Amount{Lines: 1234567, Bytes: 9}, Confirmed: admin.Amount{Lines: 1234560}, Dropped: admin.Amount{Lines: 7, Bytes: 5},
-			DroppedBy: []admin.DroppedBy{{Reason: "torn", Amount: admin.Amount{Lines: 7, Bytes: 5}}, {Reason: "oversize"}},
+			Received: admin.Amount{Lines: 1234567, Bytes: 9}, Confirmed: admin.Amount{Lines: 1234560},
+			Dropped: admin.Amount{Lines: 7, Bytes: 5},
+			DroppedBy: []admin.DroppedBy{{Reason: "torn", Amount: admin.Amount{Lines: 7, Bytes: 5}},
+				{Reason: "oversize"}},
 		},
 		Targets: []admin.TargetStatus{
-			{Name: "tcp://10.0.0.1:9999", State: admin.StateUp, Connections: 4, Lines: &admin.TargetLines{Retained: admin.Amount{Bytes: 1 << 20}}},
-			{Name: "unix:///run/b c.sock", State: admin.StateDown, LastError: "connection refused\x1b[31m\n", LastErrorAt: time.Now()},
+			{Name: "tcp://10.0.0.1:9999", State: admin.StateUp, Connections: 4,
+				Lines: &admin.TargetLines{Retained: admin.Amount{Bytes: 1 << 20}}},
+			{Name: "unix:///run/b c.sock", State: admin.StateDown, LastError: "connection refused\x1b[31m\n",
+				LastErrorAt: time.Now()},
 		},
 	}
 }
 
 func (f *fake) Connections(limit int) []admin.Connection {
 	f.note("connections %d", limit)
-	return []admin.Connection{{ID: 7, Client: "10.9.8.7:1234", Listener: "tcp://0.0.0.0:9000", ReceivedLines: 5000, Since: time.Now()}}
+	return []admin.Connection{{ID: 7, Client: "10.9.8.7:1234", Listener: "tcp://0.0.0.0:9000", ReceivedLines: 5000,
+		Since: time.Now()}}
 }
 
 func (f *fake) Config() []admin.Setting {
@@ -81,7 +87,7 @@ func (f *fake) Reload(context.Context) (changed, needRestart []string, err error
 	return []string{"target"}, []string{"listen"}, f.note("reload")
 }
 
-// serve serves f on a Unix socket, where everything is allowed, and returns a client.
+// serve serves f on a Unix socket, which allows everything, and returns a client.
 func serve(t *testing.T, f *fake) *Client {
 	t.Helper()
 	address := "unix://" + filepath.Join(t.TempDir(), "a.sock") + "?mode=0600"
@@ -123,7 +129,7 @@ func TestCommands(t *testing.T) {
 	c := serve(t, f)
 	for _, tt := range []struct {
 		words string
-		want  string // a pattern in the answer
+		want  string // pattern that must match the answer
 		calls string
 	}{
 		{"status", `linesplit v1.2.3, line mode, up for 3h4m, ready\nlistening on +tcp://0.0.0.0:9000\n(?s:.*)received +1,234,567 +9\n(?s:.*)\+ dropped +7 +5\n +torn +7 +5\nresent`, ""},
@@ -136,24 +142,26 @@ func TestCommands(t *testing.T) {
 		{"drain tcp://10.0.0.1:9999", `10.0.0.1`, "drain tcp://10.0.0.1:9999"},
 		{"resume tcp://10.0.0.1:9999", `10.0.0.1`, "resume tcp://10.0.0.1:9999"},
 		{"remove tcp://10.0.0.1:9999", `10.0.0.1`, "remove tcp://10.0.0.1:9999"},
-		{"remove tcp://10.0.0.9:9999", `tcp://10.0.0.9:9999 is gone`, "remove tcp://10.0.0.9:9999"},
+		{"remove tcp://10.0.0.9:9999", `tcp://10.0.0.9:9999 is removed`, "remove tcp://10.0.0.9:9999"},
 		{"weight tcp://10.0.0.1:9999 5", `10.0.0.1`, "weight tcp://10.0.0.1:9999 5"},
 		{"balance random", `random`, "balance random"},
-		{"reload", `changed: target\nonly a restart changes: listen`, "reload"},
+		{"reload", `changed: target\ntake effect only after a restart: listen`, "reload"},
 	} {
 		got, err := run(t, c, false, strings.Fields(tt.words)...)
 		if err != nil || !regexp.MustCompile(tt.want).MatchString(got) {
 			t.Errorf("%s: %v, want %q in\n%s", tt.words, err, tt.want, got)
 		}
-		if calls := strings.Join(f.taken(), ";"); calls != tt.calls {
+		if calls := strings.Join(f.takeCalls(), ";"); calls != tt.calls {
 			t.Errorf("%s: linesplit was told %q, want %q", tt.words, calls, tt.calls)
 		}
-		if got, err := run(t, c, true, strings.Fields(tt.words)...); err != nil || got != "" && !json.Valid([]byte(got)) {
+		got, err = run(t, c, true, strings.Fields(tt.words)...)
+		if err != nil || got != "" && !json.Valid([]byte(got)) {
 			t.Errorf("%s as JSON: %v\n%s", tt.words, err, got)
 		}
-		f.taken()
+		f.takeCalls()
 	}
-	if _, err := run(t, c, false, "drain", "unix:///run/b c.sock"); err != nil || f.taken()[0] != "drain unix:///run/b c.sock" {
+	if _, err := run(t, c, false, "drain", "unix:///run/b c.sock"); err != nil ||
+		f.takeCalls()[0] != "drain unix:///run/b c.sock" {
 		t.Errorf("a name with slashes and a space: %v", err)
 	}
 }
@@ -179,24 +187,25 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestWordsAreChecked(t *testing.T) {
+func TestCommandLinesAreChecked(t *testing.T) {
 	for words, want := range map[string]string{
-		"":            "no command: there are status, targets",
-		"targts":      `no command "targts": there are`,
-		"drain":       "0 words behind drain: write drain NAME",
-		"drain a b":   "2 words",
-		"targets all": "1 words behind targets: write targets",
+		"":            "no command: write one of status, targets",
+		"targts":      `unknown command "targts": write one of`,
+		"drain":       "arguments given to drain: 0; write drain NAME",
+		"drain a b":   "arguments given to drain: 2",
+		"targets all": "arguments given to targets: 1; write targets",
 	} {
 		if err := Check(strings.Fields(words)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", words, err, want)
 		}
 	}
-	if _, err := run(t, &Client{}, false, "weight", "a", "many"); err == nil || !strings.Contains(err.Error(), "write a number") {
+	if _, err := run(t, &Client{}, false, "weight", "a", "many"); err == nil ||
+		!strings.Contains(err.Error(), "write a number") {
 		t.Error(err)
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestUnreachable(t *testing.T) {
 	for _, address := range []string{"unix://" + filepath.Join(t.TempDir(), "none"), "127.0.0.1:1"} {
 		c, err := NewClient(Options{Address: address})
 		if err != nil {
@@ -215,14 +224,14 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestAnotherProgram(t *testing.T) {
+func TestAnotherProgramAnswers(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- admin.New(admin.Options{}).Serve(ctx, ln) }() // figures and probes alone
+	go func() { ended <- admin.New(admin.Options{}).Serve(ctx, ln) }() // metrics and probes, but no API
 	defer func() { cancel(); <-ended }()
 	c, err := NewClient(Options{Address: ln.Addr().String()})
 	if err != nil {
@@ -234,7 +243,7 @@ func TestAnotherProgram(t *testing.T) {
 	}
 }
 
-// page is what top writes; it ends top after some.
+// page collects what top writes, and ends top after a number of writes.
 type page struct {
 	bytes.Buffer
 	left int
@@ -256,15 +265,15 @@ func TestTop(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "line mode"); n != 2 || strings.Contains(out.String(), home) {
-		t.Errorf("%d screens, or what only a terminal understands, in %q", n, out.String())
+		t.Errorf("%d screens, or control sequences without a terminal, in %q", n, out.String())
 	}
 	if !strings.Contains(out.String(), "tcp://10.0.0.1:9999") || strings.Contains(out.String(), "\x1b[31m") {
 		t.Errorf("got %q", out.String())
 	}
 }
 
-// What was not written was not shown, and a script has to know.
-func TestOutputThatCannotBeWritten(t *testing.T) {
+// Output that could not be written is an error, so that scripts notice.
+func TestWriteErrorsAreReturned(t *testing.T) {
 	c := serve(t, &fake{})
 	for _, asJSON := range []bool{false, true} {
 		if err := Run(t.Context(), c, full{}, asJSON, []string{"targets"}); !errors.Is(err, syscall.ENOSPC) {
@@ -278,12 +287,13 @@ type full struct{}
 func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestTopOnATerminal(t *testing.T) {
-	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // is taken for one
+	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device passes for a terminal
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	if page := string((&session{out: terminal}).screen([]byte(`{"mode":"line"}`), nil)); !strings.HasPrefix(page, home) || !strings.HasSuffix(page, clearRest) {
+	page := string((&session{out: terminal}).screen([]byte(`{"mode":"line"}`), nil))
+	if !strings.HasPrefix(page, home) || !strings.HasSuffix(page, clearRest) {
 		t.Errorf("%q", page)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"linesplit/admin"
 )
 
-// table writes rows of cells that a tab separates.
-func table(w io.Writer, rows func(row func(cells ...string))) {
+// writeTable writes rows of cells in aligned columns.
+func writeTable(w io.Writer, rows func(row func(cells ...string))) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	rows(func(cells ...string) { fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t ")) })
 	t.Flush()
@@ -29,14 +29,15 @@ func writeStatus(w io.Writer, s admin.Status) {
 		ready = "not ready: " + s.Reason
 	}
 	fmt.Fprintf(w, "linesplit %s, %s mode, up for %s, %s\n", s.Version, s.Mode, age(s.Now.Sub(s.Started)), ready)
-	table(w, func(row func(...string)) {
+	writeTable(w, func(row func(...string)) {
 		for _, l := range s.Listeners {
 			row("listening on", l)
 		}
 		if s.Balance != "" {
 			row("balance", s.Balance)
 		}
-		row("connections", number(s.Totals.Connections)+" now, "+number(s.Totals.Accepted)+" in all, "+number(refused(s))+" refused")
+		row("connections", fmt.Sprintf("%s open, %s accepted, %s refused",
+			number(s.Totals.Connections), number(s.Totals.Accepted), number(refused(s))))
 		if s.Mode == admin.ModeLine {
 			row("received", rate(s.Rates.ReceivedLines, s.Rates.ReceivedBytes))
 			row("confirmed", rate(s.Rates.ConfirmedLines, s.Rates.ConfirmedBytes))
@@ -60,7 +61,7 @@ func refused(s admin.Status) (n uint64) {
 }
 
 func writeLedger(w io.Writer, l admin.Ledger) {
-	table(w, func(row func(...string)) {
+	writeTable(w, func(row func(...string)) {
 		row("", "LINES", "BYTES")
 		amount := func(name string, a admin.Amount) { row(name, number(a.Lines), number(a.Bytes)) }
 		amount("received", l.Received)
@@ -78,7 +79,7 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 }
 
 func writeTargets(w io.Writer, all []admin.TargetStatus) {
-	table(w, func(row func(...string)) {
+	writeTable(w, func(row func(...string)) {
 		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "LATENCY", "WINDOW", "WEIGHT", "LAST ERROR")
 		for _, t := range all {
 			row(t.Name, t.State, since(t.Since), number(t.Connections), rate(t.Rates.Lines, t.Rates.Bytes),
@@ -119,31 +120,33 @@ func lastError(t admin.TargetStatus) string {
 }
 
 func writeConnections(w io.Writer, l connectionList) {
-	table(w, func(row func(...string)) {
+	writeTable(w, func(row func(...string)) {
 		row("ID", "CLIENT", "LISTENER", "TARGET", "FOR", "LINES IN", "BYTES IN", "BYTES OUT")
 		for _, c := range l.Connections {
-			row(number(c.ID), printable(c.Client), c.Listener, c.Target, since(c.Since), number(c.ReceivedLines), size(c.ReceivedBytes), size(c.SentBytes))
+			row(number(c.ID), printable(c.Client), c.Listener, c.Target, since(c.Since), number(c.ReceivedLines),
+				size(c.ReceivedBytes), size(c.SentBytes))
 		}
 	})
 }
 
 func writeConfig(w io.Writer, l settingList) {
-	table(w, func(row func(...string)) {
+	writeTable(w, func(row func(...string)) {
 		row("SETTING", "VALUE", "FROM", "RELOADABLE")
 		for _, c := range l.Settings {
-			row(c.Name, printable(c.Value), c.Source, yes(c.Reloadable))
+			row(c.Name, printable(c.Value), c.Source, yesNo(c.Reloadable))
 		}
 	})
 }
 
-func yes(b bool) string {
+func yesNo(b bool) string {
 	if b {
 		return "yes"
 	}
 	return "no"
 }
 
-// printable keeps what others have chosen from changing how a terminal works, or the table.
+// printable replaces control characters in texts from outside, so that they can change neither
+// the terminal nor the table.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' {
@@ -174,7 +177,7 @@ func since(t time.Time) string {
 	return age(time.Since(t))
 }
 
-// age is a duration to two places: 3d4h, 5m10s, 2s.
+// age formats a duration with its two largest units: 3d4h, 5m10s, 2s.
 func age(d time.Duration) string {
 	d = max(d, 0)
 	switch {

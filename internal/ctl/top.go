@@ -15,15 +15,17 @@ import (
 
 const topInterval = time.Second
 
-// What a terminal understands (ECMA-48): to the upper left corner; empty the rest of the line, of the screen.
+// Control sequences of a terminal (ECMA-48): move to the upper left corner, clear the rest of the
+// line, clear the rest of the screen.
 const (
 	home      = "\x1b[H"
 	clearLine = "\x1b[K"
 	clearRest = "\x1b[J"
 )
 
-// top shows status and targets again and again, on a terminal in the same place. It goes on while linesplit cannot be reached, and says so, since it may be
-// restarting; but not if it has never been. With JSON each answer is a line.
+// top shows status and targets every second; on a terminal, each time in the same place. If
+// linesplit becomes unreachable, it may be restarting: top shows the error and goes on. But if it
+// cannot be reached at first, top returns the error. With JSON, each answer is a line.
 func top(ctx context.Context, s *session, _ []string) error {
 	ticks := time.NewTicker(topInterval)
 	defer ticks.Stop()
@@ -51,7 +53,7 @@ func unreachable(err error) bool {
 	return is
 }
 
-// screen is all of it in one write, so that it does not flicker.
+// screen returns one screenful, to be written at once so that it does not flicker.
 func (s *session) screen(answer []byte, err error) []byte {
 	if s.json {
 		return answer
@@ -71,5 +73,6 @@ func (s *session) screen(answer []byte, err error) []byte {
 	if !console.IsTerminal(s.out) {
 		return append(text.Bytes(), '\n')
 	}
-	return append([]byte(home), append(bytes.ReplaceAll(text.Bytes(), []byte("\n"), []byte(clearLine+"\n")), clearRest...)...)
+	return append([]byte(home), append(bytes.ReplaceAll(text.Bytes(), []byte("\n"), []byte(clearLine+"\n")),
+		clearRest...)...)
 }
