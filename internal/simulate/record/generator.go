@@ -1,5 +1,5 @@
-// Package record makes numbered records, each one line, and knows them again: who sent a line, as which number, when, and whether it
-// is whole.
+// Package record makes numbered records, each one line, and recognizes them: which sender made a
+// line, as which number and when, and whether it is whole.
 package record
 
 import (
@@ -13,8 +13,9 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Length says how long records are, in bytes with their newlines: any number from Min to Max, each as often as the others. The zero value
-// stands for records of the lengths that logs have, some 300 to 700 bytes.
+// Length is the range of record lengths in bytes, newline included. All lengths from Min to Max
+// are equally likely. The zero value gives records as long as those in logs, some 300 to
+// 700 bytes.
 type Length struct{ Min, Max int }
 
 // Bounds of a Length, in bytes.
@@ -23,24 +24,25 @@ const (
 	MaxLength = 16 << 20
 )
 
-// ParseLength reads "600", "16KiB", or a range: "100-64KiB". Empty text is the zero value.
+// ParseLength parses "600", "16KiB", or a range: "100-64KiB". Empty text gives the zero value.
 func ParseLength(text string) (Length, error) {
 	if text == "" {
 		return Length{}, nil
 	}
-	least, most, isRange := strings.Cut(text, "-")
+	minText, maxText, isRange := strings.Cut(text, "-")
 	if !isRange {
-		most = least
+		maxText = minText
 	}
 	l := Length{}
 	var errs [2]error
-	l.Min, errs[0] = parseBytes(least)
-	l.Max, errs[1] = parseBytes(most)
+	l.Min, errs[0] = parseBytes(minText)
+	l.Max, errs[1] = parseBytes(maxText)
 	if err := errors.Join(errs[:]...); err != nil {
 		return Length{}, fmt.Errorf("write a number of bytes or a range, such as 600 or 100-64KiB: %w", err)
 	}
 	if l.Min < MinLength || l.Max > MaxLength || l.Min > l.Max {
-		return Length{}, fmt.Errorf("must be from %d bytes to %s, the smaller number first", MinLength, humanize.IBytes(MaxLength))
+		return Length{}, fmt.Errorf("must be from %d bytes to %s, the smaller number first", MinLength,
+			humanize.IBytes(MaxLength))
 	}
 	return l, nil
 }
@@ -54,16 +56,17 @@ func parseBytes(text string) (int, error) {
 type Generator struct {
 	sender uint32
 	length Length
-	seq    uint64 // of the next record
+	seq    uint64 // number of the next record
 	rng    *rand.Rand
 }
 
-// NewGenerator returns a generator of a sender's records, from number 0 on. The same sender's are the same at every call, but for times.
+// NewGenerator returns a generator of a sender's records, starting with number 0. Generators of
+// the same sender make the same records, except for their times.
 func NewGenerator(sender uint32, length Length) *Generator {
 	return &Generator{sender: sender, length: length, rng: rand.New(rand.NewPCG(uint64(sender), 0x6c696e6573))}
 }
 
-// Next returns the number of the next record, which is also how many there were.
+// Next returns the number of the next record, which equals the number of records made so far.
 func (g *Generator) Next() uint64 { return g.seq }
 
 // Append appends one record with its newline to b.
@@ -79,13 +82,13 @@ func (g *Generator) Append(b []byte, now time.Time) []byte {
 	return append(b, '\n')
 }
 
-// What stands before and behind the text of a record whose length is given.
+// Start and end of the body of a record with a given length, around its text.
 const (
 	bodyHead = `{"message":"`
 	bodyTail = `"`
 )
 
-// message appends the body of a record whose length is given.
+// message appends the body of a record with a given length.
 func (g *Generator) message(b []byte) []byte {
 	n := g.length.Min + g.rng.IntN(g.length.Max-g.length.Min+1) - MinLength
 	b = append(b, bodyHead...)
@@ -98,9 +101,10 @@ func (g *Generator) message(b []byte) []byte {
 	return append(b, bodyTail...)
 }
 
-var text = strings.Repeat("connection closed by peer while reading response header from upstream, client: 10.20.30.40, request: GET /index.html; ", 40) // read-only
+var text = strings.Repeat("connection closed by peer while reading response header from upstream, "+
+	"client: 10.20.30.40, request: GET /index.html; ", 40) // read-only
 
-// event appends the body of a record as logs have it.
+// event appends the body of a record like those in logs.
 func (g *Generator) event(b []byte, now time.Time) []byte {
 	switch n := g.rng.IntN(100); {
 	case n < 45:
@@ -113,25 +117,38 @@ func (g *Generator) event(b []byte, now time.Time) []byte {
 	return g.alert(b, now)
 }
 
-// The records: what a sensor at a company's edge sees all day.
-
+// Record bodies as a network sensor at a company's edge writes them.
 var (
-	services   = []string{"ssl", "http", "dns", "ssh", "smtp", "ntp"}
-	ports      = []int64{443, 80, 53, 22, 25, 123}
-	states     = []string{"SF", "S0", "S1", "REJ", "RSTO", "RSTR", "OTH"}
-	histories  = []string{"ShADadFf", "ShADadfF", "Dd", "S", "ShADadR", "Sr", "ShADadtFfT"}
-	names      = []string{"www", "mail", "api", "cdn-eu-west-1", "login", "updates", "telemetry.eu", "static", "ocsp", "pool"}
-	domains    = []string{"example.com", "example.org", "example.net", "intranet.example", "cloud.test", "a-rather-long-name.example"}
+	services  = []string{"ssl", "http", "dns", "ssh", "smtp", "ntp"}
+	ports     = []int64{443, 80, 53, 22, 25, 123}
+	states    = []string{"SF", "S0", "S1", "REJ", "RSTO", "RSTR", "OTH"}
+	histories = []string{"ShADadFf", "ShADadfF", "Dd", "S", "ShADadR", "Sr", "ShADadtFfT"}
+	names     = []string{"www", "mail", "api", "cdn-eu-west-1", "login", "updates", "telemetry.eu", "static", "ocsp",
+		"pool"}
+	domains = []string{"example.com", "example.org", "example.net", "intranet.example", "cloud.test",
+		"a-rather-long-name.example"}
 	queryTypes = []string{"A", "AAAA", "CNAME", "HTTPS", "PTR", "TXT", "MX"}
 	methods    = []string{"GET", "GET", "GET", "POST", "HEAD", "PUT"}
-	paths      = []string{"/", "/index.html", "/api/v2/orders", "/assets/app.3f9c.js", "/login?next=%2Faccount%2Fsettings%2Fnotifications", "/search?q=split+lines&page=2"}
-	agents     = []string{"curl/8.5.0", "Go-http-client/2.0", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36", "kube-probe/1.30"}
-	signatures = []string{"ET SCAN Suspicious inbound to mySQL port 3306", "ET POLICY Dropbox.com offsite file backup in use", "SURICATA STREAM ESTABLISHED packet out of window", `ET MALWARE \"Quoted\" beacon, possible C2 activity`}
+	paths      = []string{"/", "/index.html", "/api/v2/orders", "/assets/app.3f9c.js",
+		"/login?next=%2Faccount%2Fsettings%2Fnotifications", "/search?q=split+lines&page=2"}
+	agents = []string{
+		"curl/8.5.0",
+		"Go-http-client/2.0",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+		"kube-probe/1.30",
+	}
+	signatures = []string{
+		"ET SCAN Suspicious inbound to mySQL port 3306",
+		"ET POLICY Dropbox.com offsite file backup in use",
+		"SURICATA STREAM ESTABLISHED packet out of window",
+		`ET MALWARE \"Quoted\" beacon, possible C2 activity`,
+	}
 )
 
 func (g *Generator) conn(b []byte, now time.Time) []byte {
 	i := g.rng.IntN(len(services))
-	b = g.zeek(b, "conn", now, ports[i])
+	b = g.zeekHeader(b, "conn", now, ports[i])
 	b = appendString(b, "service", services[i])
 	if g.rng.IntN(10) > 0 { // a connection that was never answered has neither duration nor bytes
 		b = appendKey(b, "duration")
@@ -147,7 +164,7 @@ func (g *Generator) conn(b []byte, now time.Time) []byte {
 }
 
 func (g *Generator) dns(b []byte, now time.Time) []byte {
-	b = g.zeek(b, "dns", now, 53)
+	b = g.zeekHeader(b, "dns", now, 53)
 	b = appendInt(b, "trans_id", g.rng.Int64N(65536))
 	b = appendKey(b, "query")
 	b = g.hostname(append(b, '"'))
@@ -166,7 +183,7 @@ func (g *Generator) dns(b []byte, now time.Time) []byte {
 }
 
 func (g *Generator) http(b []byte, now time.Time) []byte {
-	b = g.zeek(b, "http", now, 80)
+	b = g.zeekHeader(b, "http", now, 80)
 	b = appendString(b, "method", pick(g, methods))
 	b = appendKey(b, "host")
 	b = g.hostname(append(b, '"'))
@@ -180,7 +197,7 @@ func (g *Generator) http(b []byte, now time.Time) []byte {
 	return append(b, `,"tags":[],"resp_mime_types":["text/html"]`...)
 }
 
-// alert is Suricata's, with an object in the object.
+// alert appends a record of Suricata, which contains a nested object.
 func (g *Generator) alert(b []byte, now time.Time) []byte {
 	b = append(b, `{"timestamp":"`...)
 	b = now.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000-0700")
@@ -199,8 +216,8 @@ func (g *Generator) alert(b []byte, now time.Time) []byte {
 	return append(b, `},"app_proto":"tls"`...)
 }
 
-// zeek appends what all of Zeek's records begin with.
-func (g *Generator) zeek(b []byte, path string, now time.Time, port int64) []byte {
+// zeekHeader appends the fields that all of Zeek's records begin with.
+func (g *Generator) zeekHeader(b []byte, path string, now time.Time, port int64) []byte {
 	b = append(b, `{"_path":"`...)
 	b = append(b, path...)
 	b = append(b, `","ts":`...)

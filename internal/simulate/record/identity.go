@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// Every record ends in its identity, `"event_id":"SSSSSSSS-NNNNNNNNNN-TTTTTTTTTTTTTTTT-CCCCCCCC"}`, in hex: sender, number, when it was
-// sent in nanoseconds since 1970, and a CRC-32C of all that stands before the last dash. The width is fixed, so that a receiver finds it
-// from the end of the line without parsing, and the checksum tells a whole line from one that was torn, or glued together from two halves
-// that look well.
+// Every record ends in its identity,
+// `"event_id":"SSSSSSSS-NNNNNNNNNN-TTTTTTTTTTTTTTTT-CCCCCCCC"}`, in hex: sender, number, sending
+// time in nanoseconds since 1970, and a CRC-32C of everything before the last dash. The width is
+// fixed, so a receiver finds the identity from the end of the line without parsing. The checksum
+// distinguishes a whole line from one that was torn, or glued together from two halves that each
+// look intact.
 const (
 	identityKey  = `,"event_id":"`
 	identityTail = `"}`
@@ -20,20 +22,20 @@ const (
 	timeDigits   = 16
 	sumDigits    = 8
 
-	seqAt  = len(identityKey) + senderDigits + 1 // in the identity
+	seqAt  = len(identityKey) + senderDigits + 1 // offset in the identity
 	timeAt = seqAt + seqDigits + 1
 	sumAt  = timeAt + timeDigits + 1
 )
 
-// MaxSeq is above the highest number of a record.
+// MaxSeq is one more than the highest number of a record.
 const MaxSeq = 1 << (4 * seqDigits)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli) // read-only
 
-// ID says which record a line is.
+// ID identifies a record.
 type ID struct {
 	Sender uint32
-	Seq    uint64    // from 0 on; below MaxSeq
+	Seq    uint64    // starting at 0; below MaxSeq
 	Sent   time.Time // by the sender's clock, to the nanosecond
 }
 
@@ -51,7 +53,8 @@ func appendIdentity(b []byte, start int, id ID) []byte {
 	return append(b, identityTail...)
 }
 
-// Parse returns the identity of a line, without its newline. It is false for anything but a whole record.
+// Parse returns the identity of a line given without its newline. It returns false for anything
+// but a whole record.
 func Parse(line []byte) (ID, bool) {
 	if len(line) < MinLength-1 || line[0] != '{' {
 		return ID{}, false
@@ -72,7 +75,8 @@ func Parse(line []byte) (ID, bool) {
 	return ID{uint32(sender), seq, time.Unix(0, int64(sent))}, crc32.Checksum(covered, castagnoli) == uint32(sum)
 }
 
-// Numbered says whether a line, without its newline, ends as records do. One that does and that Parse refuses has been altered on its way.
+// Numbered reports whether a line, given without its newline, ends like a record. If Parse does
+// not accept such a line, the line was altered on its way.
 func Numbered(line []byte) bool {
 	return len(line) >= identityLen && string(line[len(line)-identityLen:][:len(identityKey)]) == identityKey
 }

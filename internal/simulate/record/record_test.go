@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestRecordsAreJSONAndKnowThemselves(t *testing.T) {
+func TestRecordsAreJSONAndParse(t *testing.T) {
 	g := NewGenerator(7, Length{})
 	lengths := map[int]bool{}
 	for seq := range uint64(5000) {
@@ -49,12 +49,12 @@ func TestParseRefusesEverythingElse(t *testing.T) {
 		}
 	}
 	for name, line := range map[string][]byte{
-		"empty":              nil,
-		"glued":              append(bytes.Clone(a), b...),
-		"two halves":         append(bytes.Clone(a[:60]), b[60:]...),
-		"carriage return":    append(bytes.Clone(a), '\r'),
-		"somebody else's":    []byte(`{"a":1}`),
-		"nothing but the id": a[len(a)-identityLen:],
+		"empty":             nil,
+		"glued":             append(bytes.Clone(a), b...),
+		"two halves":        append(bytes.Clone(a[:60]), b[60:]...),
+		"carriage return":   append(bytes.Clone(a), '\r'),
+		"foreign":           []byte(`{"a":1}`),
+		"only the identity": a[len(a)-identityLen:],
 	} {
 		if _, ok := Parse(line); ok {
 			t.Errorf("%s: passes for a record", name)
@@ -73,7 +73,7 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportAllocs()
 }
 
-func TestLengths(t *testing.T) {
+func TestParseLength(t *testing.T) {
 	for _, tt := range []struct {
 		text string
 		want Length
@@ -96,7 +96,7 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-func TestRecordsAreAsLongAsAsked(t *testing.T) {
+func TestRecordsHaveTheGivenLength(t *testing.T) {
 	for _, l := range []Length{{MinLength, MinLength}, {600, 600}, {100, 64 << 10}} {
 		g := NewGenerator(3, l)
 		for range 1000 {
@@ -105,7 +105,7 @@ func TestRecordsAreAsLongAsAsked(t *testing.T) {
 				t.Fatalf("%v: %d bytes: %s", l, len(line), line)
 			}
 			if _, ok := Parse(line[:len(line)-1]); !ok {
-				t.Fatalf("%v: not known again: %s", l, line)
+				t.Fatalf("%v: not recognized: %s", l, line)
 			}
 		}
 	}
