@@ -1,5 +1,6 @@
-// Package console tells people what a command is doing: a story, line by line, and below it one line of progress. On a terminal that line is
-// overwritten; elsewhere it is printed now and then.
+// Package console prints what a command is doing: timestamped messages, and below them one line
+// of progress. On a terminal the progress line is overwritten; elsewhere it is printed from time
+// to time.
 package console
 
 import (
@@ -10,33 +11,35 @@ import (
 	"time"
 )
 
-// How often progress shows: a line that is overwritten on a terminal, lines of their own elsewhere.
+// Time between two progress lines: on a terminal, where the line is overwritten, and elsewhere,
+// where each is a line of its own.
 const (
 	LiveInterval  = 200 * time.Millisecond
 	plainInterval = 2 * time.Second
 )
 
-// Console writes a story with a progress line below it. It belongs to one goroutine.
+// Console writes messages with a progress line below them. It belongs to one goroutine.
 type Console struct {
 	w     io.Writer
-	live  bool      // w is a terminal
-	start time.Time // of the story
-	shown time.Time // when progress showed last
+	live  bool      // overwrites the progress line, as on a terminal
+	start time.Time // when the console was made
+	shown time.Time // time of the last progress line
 }
 
-// New returns a console on w, whose clock begins now.
+// New returns a console that writes to w. Its clock starts now.
 func New(w io.Writer) *Console {
 	return &Console{w: w, live: IsTerminal(w), start: time.Now(), shown: time.Now()}
 }
 
-// NewLive returns a console that takes w for a terminal, whatever it is.
+// NewLive returns a console that treats w as a terminal, whatever it is.
 func NewLive(w io.Writer) *Console {
 	c := New(w)
 	c.live = true
 	return c
 }
 
-// IsTerminal takes any character device for a terminal: nobody reads what goes to the others.
+// IsTerminal reports whether w is a character device, which is taken for a terminal: the other
+// character devices discard what they are given.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
@@ -46,21 +49,21 @@ func IsTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// Live says whether the console writes to a terminal.
+// Live reports whether the console writes to a terminal.
 func (c *Console) Live() bool { return c.live }
 
-// Print writes text as it is.
+// Print writes text unchanged.
 func (c *Console) Print(text string) {
 	c.Clear()
 	io.WriteString(c.w, text)
 }
 
-// Say tells what happens now.
+// Say prints a message with the time since the start.
 func (c *Console) Say(format string, args ...any) {
 	c.Print(c.clock() + "  " + fmt.Sprintf(format, args...) + "\n")
 }
 
-// Due says whether progress would show again.
+// Due reports whether it is time for the next progress line.
 func (c *Console) Due() bool {
 	interval := plainInterval
 	if c.live {
@@ -69,7 +72,7 @@ func (c *Console) Due() bool {
 	return time.Since(c.shown) >= interval-LiveInterval/4
 }
 
-// Progress shows text, until the next progress or the next word.
+// Progress shows text until the next call of Progress, Say or Print.
 func (c *Console) Progress(text string) {
 	c.shown = time.Now()
 	c.Print(c.clock() + "  " + text)
@@ -78,14 +81,14 @@ func (c *Console) Progress(text string) {
 	}
 }
 
-// Clear takes the progress line away. \x1b[K empties the line from the cursor on.
+// Clear removes the progress line. \x1b[K clears the line from the cursor on.
 func (c *Console) Clear() {
 	if c.live {
 		io.WriteString(c.w, "\r\x1b[K")
 	}
 }
 
-// Bar shows a part of a whole, 0 to 1, in width characters.
+// Bar draws part, from 0 to 1, as a bar of width characters.
 func Bar(part float64, width int) string {
 	filled := int(min(max(part, 0), 1)*float64(width) + 0.5)
 	return strings.Repeat("█", filled) + strings.Repeat("░", width-filled)
