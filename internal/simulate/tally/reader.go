@@ -10,30 +10,31 @@ import (
 )
 
 const (
-	batchRecords = 256     // that are handed to the tally at once
-	keptCapacity = 4 << 10 // bytes of a finished line's room that are kept for the next one
+	batchRecords = 256     // records that are handed to the tally at once
+	maxKeptTail  = 4 << 10 // bytes of capacity that are kept for the next unfinished line
 )
 
-// Reader cuts the bytes of one connection into lines. It belongs to one goroutine. Feed and End are all it takes; End must be called.
+// Reader cuts the bytes of one connection into lines. It belongs to one goroutine, which calls
+// Feed with what it has read and, at the end, End.
 type Reader struct {
-	// Line, if it is not nil, is called with each line, its newline included, except for those that were too long. The bytes are the
-	// reader's again when it returns.
+	// Line, if not nil, is called with each line, newline included, except for lines that were
+	// too long. The reader reuses the bytes when it returns.
 	Line func(line []byte)
 
 	t        *Tally
-	tail     []byte // of an unfinished line
-	charged  int64  // bytes of the tally's Partial that tail takes
-	skipping bool   // the unfinished line was too long, and has been counted
+	tail     []byte // start of an unfinished line
+	reserved int64  // bytes reserved for tail, out of Options.Partial
+	skipping bool   // the unfinished line is too long and has been counted
 
-	batch []arrival // for the tally
-	rest  counts
-	bad   []string
+	batch   []arrival // records found and not handed to the tally yet
+	counts  counts
+	samples []string
 }
 
 // Reader returns a reader for one connection.
 func (t *Tally) Reader() *Reader { return &Reader{t: t} }
 
-// Feed takes what the application has read. It keeps nothing of b.
+// Feed takes bytes that the application has read. It keeps no reference to b.
 func (r *Reader) Feed(b []byte) {
 	now := time.Now()
 	for {
@@ -41,34 +42,35 @@ func (r *Reader) Feed(b []byte) {
 		if i < 0 {
 			break
 		}
-		r.finish(b[:i+1])
+		r.endLine(b[:i+1])
 		b = b[i+1:]
 		if len(r.batch) == batchRecords {
-			r.hand(now)
+			r.flush(now)
 		}
 	}
-	r.keep(b)
-	r.hand(now)
+	r.appendTail(b)
+	r.flush(now)
 }
 
-// End says how the connection ended. What stands behind its last newline is a torn line if the end was clean: many a receiver would take
-// it for a whole one. It is none, but cut off, where the connection broke, or where the receiver itself has ended it.
+// End ends the connection. An unfinished line counts as torn if the end was clean, because many
+// receivers would take it for a whole line. If the connection broke, or the receiver itself ended
+// it, the unfinished line counts as cut off.
 func (r *Reader) End(clean bool) {
 	switch {
 	case len(r.tail) == 0:
-	case clean && r.t.o.EndEndsLine && r.whole():
+	case clean && r.t.o.EndEndsLine && r.takeTail():
 	case clean:
-		r.rest.torn++
-		r.show("torn", r.tail)
+		r.counts.torn++
+		r.addSample("torn", r.tail)
 	default:
-		r.rest.cut++
+		r.counts.cut++
 	}
-	r.hand(time.Now())
-	r.release()
+	r.flush(time.Now())
+	r.releaseTail()
 }
 
-// whole takes the unfinished line for a record if it is one.
-func (r *Reader) whole() bool {
+// takeTail counts the unfinished line as a record, and reports whether it is one.
+func (r *Reader) takeTail() bool {
 	id, ok := record.Parse(r.tail)
 	if ok {
 		r.batch = append(r.batch, arrival{id, len(r.tail)})
@@ -76,11 +78,11 @@ func (r *Reader) whole() bool {
 	return ok
 }
 
-// finish takes the end of a line, with its newline.
-func (r *Reader) finish(end []byte) {
+// endLine takes the end of a line, newline included.
+func (r *Reader) endLine(end []byte) {
 	line := end
 	if len(r.tail) > 0 || r.skipping || len(end) > r.t.o.MaxLine {
-		r.keep(end)
+		r.appendTail(end)
 		line = r.tail
 	}
 	if !r.skipping {
@@ -88,8 +90,8 @@ func (r *Reader) finish(end []byte) {
 	}
 	r.skipping = false
 	r.tail = r.tail[:0]
-	if cap(r.tail) > keptCapacity {
-		r.release()
+	if cap(r.tail) > maxKeptTail {
+		r.releaseTail()
 	}
 }
 
@@ -100,75 +102,78 @@ func (r *Reader) line(line []byte) {
 	case ok:
 		r.batch = append(r.batch, arrival{id, len(line)})
 	case r.t.o.Strict || record.Numbered(bare):
-		r.rest.corrupt++
-		r.show("corrupt", bare)
+		r.counts.corrupt++
+		r.addSample("corrupt", bare)
 	default:
-		r.rest.foreign++
+		r.counts.foreign++
 	}
 	if r.Line != nil {
 		r.Line(line)
 	}
 }
 
-// show keeps a bad line for the report.
-func (r *Reader) show(what string, line []byte) {
-	if len(r.bad) < maxSamples {
-		r.bad = append(r.bad, what+": "+sample(line))
+// addSample keeps a bad line for the report.
+func (r *Reader) addSample(what string, line []byte) {
+	if len(r.samples) < maxSamples {
+		r.samples = append(r.samples, what+": "+sample(line))
 	}
 }
 
-// keep adds part to the unfinished line. One that is too long is counted now, and the rest of it passed over.
-func (r *Reader) keep(part []byte) {
+// appendTail adds part to the unfinished line. A line that is too long is counted now, and the
+// rest of it is skipped.
+func (r *Reader) appendTail(part []byte) {
 	if r.skipping || len(part) == 0 {
 		return
 	}
-	if len(r.tail)+len(part) > r.t.o.MaxLine || !r.grow(len(r.tail)+len(part)) {
-		r.rest.corrupt++
-		r.show("too long", slices.Concat(r.tail[:min(len(r.tail), sampled)], part[:min(len(part), sampled)]))
+	if len(r.tail)+len(part) > r.t.o.MaxLine || !r.reserve(len(r.tail)+len(part)) {
+		r.counts.corrupt++
+		r.addSample("too long", slices.Concat(r.tail[:min(len(r.tail), maxSampleBytes)],
+			part[:min(len(part), maxSampleBytes)]))
 		r.skipping = true
-		r.release()
+		r.releaseTail()
 		return
 	}
 	r.tail = append(r.tail, part...)
 }
 
-// grow makes room for a line of n bytes. It is false where all connections together hold too much.
-func (r *Reader) grow(n int) bool {
+// reserve makes room for an unfinished line of n bytes. It returns false if the unfinished lines
+// of all connections would take more than Options.Partial.
+func (r *Reader) reserve(n int) bool {
 	if n <= cap(r.tail) {
 		return true
 	}
 	room := int64(max(n, 2*cap(r.tail)))
-	more := room - r.charged
+	more := room - r.reserved
 	if r.t.partial.Add(more) > r.t.o.Partial {
 		r.t.partial.Add(-more)
 		return false
 	}
-	r.charged = room
+	r.reserved = room
 	r.tail = append(make([]byte, 0, room), r.tail...)
 	return true
 }
 
-// release gives the unfinished line's room back.
-func (r *Reader) release() {
-	r.t.partial.Add(-r.charged)
-	r.tail, r.charged = nil, 0
+// releaseTail frees the memory of the unfinished line.
+func (r *Reader) releaseTail() {
+	r.t.partial.Add(-r.reserved)
+	r.tail, r.reserved = nil, 0
 }
 
-// hand gives the tally what has been found so far.
-func (r *Reader) hand(now time.Time) {
-	if len(r.batch) == 0 && r.rest == (counts{}) {
+// flush hands the tally what has been found so far.
+func (r *Reader) flush(now time.Time) {
+	if len(r.batch) == 0 && r.counts == (counts{}) {
 		return
 	}
-	r.t.add(now, r.batch, r.rest, r.bad)
-	r.batch, r.rest, r.bad = r.batch[:0], counts{}, nil
+	r.t.add(now, r.batch, r.counts, r.samples)
+	r.batch, r.counts, r.samples = r.batch[:0], counts{}, nil
 }
 
-// sampled is how many bytes of a bad line are shown.
-const sampled = 160
+// maxSampleBytes is the number of bytes of a bad line that the report shows.
+const maxSampleBytes = 160
 
 func sample(b []byte) string {
-	if len(b) <= sampled {
+	if len(b) <= maxSampleBytes {
 		return fmt.Sprintf("%q", b)
 	}
-	return fmt.Sprintf("%q … %q (%d bytes)", b[:sampled/2], b[len(b)-sampled/2:], len(b))
+	return fmt.Sprintf("%q … %q (%d bytes)", b[:maxSampleBytes/2], b[len(b)-maxSampleBytes/2:], len(b))
 }

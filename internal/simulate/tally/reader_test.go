@@ -12,7 +12,7 @@ import (
 	"linesplit/internal/simulate/record"
 )
 
-// However it is cut, a stream gives the same.
+// A stream gives the same report however it is cut into pieces.
 func TestFeedInPieces(t *testing.T) {
 	stream := join(join(records(1, 50)...), []byte("foreign\n\n\n"), altered(records(2, 1)[0], 5), []byte("rest"))
 	whole := New(Options{})
@@ -28,7 +28,8 @@ func TestFeedInPieces(t *testing.T) {
 			r.Feed(rest[:min(step, len(rest))])
 		}
 		r.End(true)
-		if diff := cmp.Diff(whole.Report(nil), tally.Report(nil), cmpopts.IgnoreFields(Report{}, "Latency")); diff != "" {
+		ignored := cmpopts.IgnoreFields(Report{}, "Latency")
+		if diff := cmp.Diff(whole.Report(nil), tally.Report(nil), ignored); diff != "" {
 			t.Errorf("step %d: %s", step, diff)
 		}
 		if string(lines) != strings.TrimSuffix(string(stream), "rest") {
@@ -41,30 +42,33 @@ func TestFeedInPieces(t *testing.T) {
 }
 
 func TestLongLines(t *testing.T) {
-	const most = 1000
-	fits, tooLong := bytes.Repeat([]byte("x"), most-1), bytes.Repeat([]byte("x"), most)
-	for _, step := range []int{1, 7, most - 1, most, most + 1, 1 << 20} {
+	const maxLine = 1000
+	fits, tooLong := bytes.Repeat([]byte("x"), maxLine-1), bytes.Repeat([]byte("x"), maxLine)
+	for _, step := range []int{1, 7, maxLine - 1, maxLine, maxLine + 1, 1 << 20} {
 		t.Run(fmt.Sprint(step), func(t *testing.T) {
-			tally := New(Options{MaxLine: most})
+			tally := New(Options{MaxLine: maxLine})
 			r := tally.Reader()
-			stream := join(fits, []byte("\n"), tooLong, []byte("\n"), bytes.Repeat(tooLong, 50), []byte("\n"), records(1, 1)[0], tooLong, tooLong)
+			stream := join(fits, []byte("\n"), tooLong, []byte("\n"), bytes.Repeat(tooLong, 50), []byte("\n"),
+				records(1, 1)[0], tooLong, tooLong)
 			for rest := stream; len(rest) > 0; rest = rest[min(step, len(rest)):] {
 				r.Feed(rest[:min(step, len(rest))])
 			}
 			r.End(true)
 			got := tally.Report(nil)
-			want := Report{Sent: 1, Received: 1, Distinct: 1, Foreign: 1, Corrupt: 3} // the last one is no torn line as well
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Report{}, "Bytes", "Senders", "Latency", "Samples")); diff != "" {
+			// the last line counts only as corrupt, not also as torn
+			want := Report{Sent: 1, Received: 1, Distinct: 1, Foreign: 1, Corrupt: 3}
+			ignored := cmpopts.IgnoreFields(Report{}, "Bytes", "Senders", "Latency", "Samples")
+			if diff := cmp.Diff(want, got, ignored); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-// A thousand connections with an endless line each.
-func TestUnfinishedLinesAreBoundedInSum(t *testing.T) {
-	const most = 1 << 20
-	tally := New(Options{Partial: most})
+// A thousand connections each send an endless line.
+func TestUnfinishedLinesShareALimit(t *testing.T) {
+	const maxPartial = 1 << 20
+	tally := New(Options{Partial: maxPartial})
 	piece := bytes.Repeat([]byte("x"), 4<<10)
 	readers := make([]*Reader, 1000)
 	for i := range readers {
@@ -73,7 +77,7 @@ func TestUnfinishedLinesAreBoundedInSum(t *testing.T) {
 	for range 10 {
 		for _, r := range readers {
 			r.Feed(piece)
-			if n := tally.partial.Load(); n > most {
+			if n := tally.partial.Load(); n > maxPartial {
 				t.Fatalf("%d bytes of unfinished lines", n)
 			}
 		}
@@ -85,19 +89,20 @@ func TestUnfinishedLinesAreBoundedInSum(t *testing.T) {
 		r.End(true)
 	}
 	got := tally.Report(nil)
-	if n := tally.partial.Load(); n != 0 || got.Received != 1000 || got.Corrupt < 900 || got.Corrupt+got.Foreign != 1000 {
+	if n := tally.partial.Load(); n != 0 || got.Received != 1000 || got.Corrupt < 900 ||
+		got.Corrupt+got.Foreign != 1000 {
 		t.Errorf("%d bytes are left; %+v", n, got)
 	}
 }
 
-// FuzzReader compares a reader that is fed in pieces with the plainest one.
+// FuzzReader compares a reader that is fed in pieces with a naive model.
 func FuzzReader(f *testing.F) {
 	f.Add(join(records(1, 3)...), uint16(7), true)
 	f.Add([]byte("\n\n\x00\xff\r\n"), uint16(1), false)
 	f.Add(bytes.Repeat([]byte("long"), 300), uint16(100), true)
 	f.Fuzz(func(t *testing.T, stream []byte, step uint16, clean bool) {
-		const most = 700
-		tally := New(Options{MaxLine: most})
+		const maxLine = 700
+		tally := New(Options{MaxLine: maxLine})
 		r := tally.Reader()
 		for rest := stream; len(rest) > 0; {
 			n := min(len(rest), 1+int(step))
@@ -113,7 +118,7 @@ func FuzzReader(f *testing.F) {
 			bare := line[:len(line)-1]
 			_, whole := record.Parse(bare)
 			switch {
-			case len(line) > most:
+			case len(line) > maxLine:
 				want.Corrupt++
 			case whole:
 				want.Received++
@@ -125,15 +130,16 @@ func FuzzReader(f *testing.F) {
 		}
 		switch rest := len(lines[len(lines)-1]); {
 		case rest == 0:
-		case rest > most:
+		case rest > maxLine:
 			want.Corrupt++
 		case clean:
 			want.Torn++
 		default:
 			want.Cut++
 		}
-		only := cmpopts.IgnoreFields(Report{}, "Sent", "Bytes", "Distinct", "Lost", "Duplicated", "DuplicatedBytes", "OutOfOrder", "Senders", "Latency", "Samples")
-		if diff := cmp.Diff(want, got, only); diff != "" {
+		ignored := cmpopts.IgnoreFields(Report{}, "Sent", "Bytes", "Distinct", "Lost", "Duplicated", "DuplicatedBytes",
+			"OutOfOrder", "Senders", "Latency", "Samples")
+		if diff := cmp.Diff(want, got, ignored); diff != "" {
 			t.Error(diff)
 		}
 		if n := tally.partial.Load(); n != 0 {

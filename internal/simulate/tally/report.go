@@ -10,36 +10,39 @@ import (
 	"linesplit/internal/simulate/latency"
 )
 
-// ErrFaults is what Report.Err returns, wrapped with the numbers.
+// ErrFaults is wrapped by the error of Report.Err, which adds the numbers.
 var ErrFaults = errors.New("not every line arrived as it was sent")
 
-// Report compares what was sent with what has come. All counts are lines, but for those of bytes.
+// Report compares what was sent with what has arrived. It counts lines, except in the fields
+// named after bytes.
 type Report struct {
-	// SentKnown says whether the tally was told what was sent. If not, the highest number of each sender that has come counts as its last:
-	// a lost tail, and a sender of whom nothing came, cannot be known.
+	// SentKnown reports whether the tally was told what was sent. If not, the highest number that
+	// has arrived from a sender counts as its last: then neither a lost tail nor a sender from
+	// which nothing arrived can be noticed.
 	SentKnown bool   `json:"sent_known"`
 	Sent      uint64 `json:"sent"`
 
 	Received        uint64 `json:"received"`         // whole records, repeated ones included
-	Bytes           uint64 `json:"bytes"`            // of these, newlines included
+	Bytes           uint64 `json:"bytes"`            // in these, newlines included
 	Distinct        uint64 `json:"distinct"`         // different records
-	Lost            uint64 `json:"lost"`             // sent, and never came
-	Duplicated      uint64 `json:"duplicated"`       // came again
-	DuplicatedBytes uint64 `json:"duplicated_bytes"` // of these
-	OutOfOrder      uint64 `json:"out_of_order"`     // came for the first time after a record of the same sender with a higher number
-	NeverSent       uint64 `json:"never_sent"`       // different records that nobody says to have sent
-	Corrupt         uint64 `json:"corrupt"`          // end as records do and are not as they were sent, or are too long to be looked at
-	Torn            uint64 `json:"torn"`             // stood without a newline before a clean end of a connection
-	Cut             uint64 `json:"cut"`              // stood without a newline where a connection broke, which makes them no lines
-	Foreign         uint64 `json:"foreign"`          // never were numbered records
+	Lost            uint64 `json:"lost"`             // sent, but never arrived
+	Duplicated      uint64 `json:"duplicated"`       // copies after the first
+	DuplicatedBytes uint64 `json:"duplicated_bytes"` // in these
+	OutOfOrder      uint64 `json:"out_of_order"`     // first copies after a higher number of the same sender
+	NeverSent       uint64 `json:"never_sent"`       // different records that no sender reports as sent
+	Corrupt         uint64 `json:"corrupt"`          // altered records, and lines too long to be examined
+	Torn            uint64 `json:"torn"`             // had no newline before a clean end of their connection
+	Cut             uint64 `json:"cut"`              // had no newline when their connection broke: not lines
+	Foreign         uint64 `json:"foreign"`          // not numbered records
 	Untracked       uint64 `json:"untracked"`        // whole records for whose numbers there was no memory
 
-	Senders []Sender `json:"senders"` // by number
+	Senders []Sender `json:"senders"` // sorted by ID
 	Latency Latency  `json:"latency"`
 	Samples []string `json:"samples,omitempty"` // the first corrupt and torn lines, shortened and quoted
 }
 
-// Sender is a report's part for one sender. Lines that are corrupt or torn do not tell whose they were.
+// Sender is the part of a report about one sender. Corrupt and torn lines cannot be attributed to
+// a sender.
 type Sender struct {
 	ID         uint32 `json:"id"`
 	Sent       uint64 `json:"sent"`
@@ -51,24 +54,26 @@ type Sender struct {
 	NeverSent  uint64 `json:"never_sent"`
 }
 
-// faulty says whether something is wrong with what came of a sender.
+// faulty reports whether records of the sender are missing, or were never sent.
 func (s Sender) faulty() bool { return s.Lost > 0 || s.NeverSent > 0 }
 
-// Span are the numbers from First to Last, both included.
+// Span is a range of record numbers; First and Last are included.
 type Span struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 }
 
-// Latency says how long records were on their way, from when they were made until the application had read them: in seconds, to three digits,
-// first copies only. It compares the sender's clock with the receiver's. On two machines these differ, often by more than a record takes.
+// Latency measures the time from the making of a record until the application had read it, in
+// seconds with three digits. Only first copies count. It compares the clock of the sender with
+// that of the receiver: on two machines these often differ by more than the latency.
 type Latency struct {
 	latency.Quantiles
 	Mean  float64 `json:"mean"`
-	Early uint64  `json:"early"` // came before they were sent, so the clocks differ; counted as 0
+	Early uint64  `json:"early"` // arrived before they were sent, by clocks that differ; count as 0
 }
 
-// Report compares what was sent, by sender the records 0 to n-1, with what has come so far. Where nobody knows, sent is nil.
+// Report compares what was sent with what has arrived so far. For each sender, sent is the number
+// n of its records, which are 0 to n-1. If that is not known, sent is nil.
 func (t *Tally) Report(sent map[uint32]uint64) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,9 +82,9 @@ func (t *Tally) Report(sent map[uint32]uint64) Report {
 		SentKnown:       sent != nil,
 		Received:        c.records,
 		Bytes:           c.bytes,
-		Duplicated:      c.again,
-		DuplicatedBytes: c.againBytes,
-		OutOfOrder:      c.disordered,
+		Duplicated:      c.duplicated,
+		DuplicatedBytes: c.duplicatedBytes,
+		OutOfOrder:      c.outOfOrder,
 		Corrupt:         c.corrupt,
 		Torn:            c.torn,
 		Cut:             c.cut,
@@ -88,7 +93,7 @@ func (t *Tally) Report(sent map[uint32]uint64) Report {
 		Samples:         slices.Clone(t.samples),
 		Senders:         []Sender{},
 	}
-	for _, id := range t.knownLocked(sent) {
+	for _, id := range t.senderIDsLocked(sent) {
 		s := t.reportLocked(id, sent)
 		r.Senders = append(r.Senders, s)
 		r.Sent += s.Sent
@@ -100,8 +105,9 @@ func (t *Tally) Report(sent map[uint32]uint64) Report {
 	return r
 }
 
-// knownLocked lists who sent something, or is said to.
-func (t *Tally) knownLocked(sent map[uint32]uint64) []uint32 {
+// senderIDsLocked returns the IDs of all senders from which something arrived, and of those in
+// sent.
+func (t *Tally) senderIDsLocked(sent map[uint32]uint64) []uint32 {
 	ids := slices.Collect(maps.Keys(t.senders))
 	for id := range sent {
 		if t.senders[id] == nil {
@@ -125,8 +131,8 @@ func (t *Tally) reportLocked(id uint32, sent map[uint32]uint64) Sender {
 		Distinct:   s.distinct,
 		Lost:       lost.n,
 		LostSpans:  lost.spans,
-		Duplicated: s.again,
-		OutOfOrder: s.disordered,
+		Duplicated: s.duplicated,
+		OutOfOrder: s.outOfOrder,
 		NeverSent:  s.distinct - (n - lost.n),
 	}
 }
@@ -135,8 +141,9 @@ func (t *Tally) latencyLocked() Latency {
 	return Latency{Quantiles: t.latency.Quantiles(), Mean: t.latency.Mean(), Early: t.totals.early}
 }
 
-// Err says what is wrong with the lines, wrapping ErrFaults, or is nil. Lines that came again, out of order, or were cut off where a
-// connection broke are nothing wrong: delivery at least once is like that.
+// Err returns an error that wraps ErrFaults and lists what is wrong with the lines, or nil. Lines
+// that were duplicated, out of order, or cut off when a connection broke are no faults:
+// at-least-once delivery allows them.
 func (r Report) Err() error {
 	var wrong []string
 	note := func(n uint64, what string) {
@@ -148,14 +155,15 @@ func (r Report) Err() error {
 	note(r.Corrupt, "corrupt")
 	note(r.Torn, "torn")
 	note(r.NeverSent, "never sent")
-	note(r.Untracked, "not accounted for, since there was no memory left for their numbers")
+	note(r.Untracked, "not tracked, because there was no memory for their numbers")
 	if wrong == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrFaults, strings.Join(wrong, ", "))
 }
 
-// Brief returns the report with at most n senders, those with faults before the others, and in how many it leaves out.
+// Brief returns the report with at most n senders, faulty ones first, and the number of senders
+// left out.
 func (r Report) Brief(n int) (brief Report, leftOut int) {
 	if len(r.Senders) <= n {
 		return r, 0

@@ -6,14 +6,15 @@ import (
 	"slices"
 )
 
-// A page holds a bit for each of pageRecords records that follow each other. Pages are made for the numbers that come, so that a sender
-// with a few records costs little, and one high number no more than a low one.
+// A page holds one bit for each of pageRecords consecutive records. Pages are allocated for the
+// numbers that arrive, so a sender with a few records needs little memory, and a high number
+// needs no more than a low one.
 const (
 	pageWords   = 32
 	pageRecords = 64 * pageWords
 )
 
-// What a sender and a page take, in bytes, with what maps need.
+// Memory of a sender and of a page in bytes, including their map entries.
 const (
 	senderSize = 320
 	pageSize   = 8*pageWords + 64
@@ -21,22 +22,22 @@ const (
 
 type page [pageWords]uint64
 
-// sender is what has come of one sender. The tally's lock guards it.
+// sender records what has arrived from one sender. It is guarded by the tally's lock.
 type sender struct {
-	pages map[uint64]*page // by number of the first record, over pageRecords
-	next  uint64           // above the highest number that has come
+	pages map[uint64]*page // by the number of the first record, divided by pageRecords
+	next  uint64           // highest number that has arrived, plus 1
 
-	last   *page // that was used last; may be nil
+	last   *page // page that was used last; may be nil
 	lastNo uint64
 
-	distinct, again, disordered uint64
+	distinct, duplicated, outOfOrder uint64
 }
 
 func newSender() *sender { return &sender{pages: make(map[uint64]*page)} }
 
-func (s *sender) has(seq uint64) bool { return s.page(seq/pageRecords) != nil }
+func (s *sender) hasPage(seq uint64) bool { return s.page(seq/pageRecords) != nil }
 
-func (s *sender) add(seq uint64) { s.pages[seq/pageRecords] = new(page) }
+func (s *sender) addPage(seq uint64) { s.pages[seq/pageRecords] = new(page) }
 
 func (s *sender) page(no uint64) *page {
 	if s.last == nil || s.lastNo != no {
@@ -45,37 +46,37 @@ func (s *sender) page(no uint64) *page {
 	return s.last
 }
 
-// place says how a record came.
-type place int
+// kind classifies a record that arrives.
+type kind int
 
 const (
-	inOrder    place = iota
-	disordered       // for the first time, after one with a higher number
-	again
+	inOrder    kind = iota
+	outOfOrder      // first copy, after a record with a higher number
+	duplicate
 )
 
-// mark notes that a record has come, whose page there is.
-func (s *sender) mark(seq uint64) place {
+// add notes that a record has arrived. The caller has made sure that its page exists.
+func (s *sender) add(seq uint64) kind {
 	word := &s.page(seq / pageRecords)[seq%pageRecords/64]
 	bit := uint64(1) << (seq % 64)
 	if *word&bit != 0 {
-		s.again++
-		return again
+		s.duplicated++
+		return duplicate
 	}
 	*word |= bit
 	s.distinct++
 	if seq < s.next {
-		s.disordered++
-		return disordered
+		s.outOfOrder++
+		return outOfOrder
 	}
 	s.next = seq + 1
 	return inOrder
 }
 
-// missing returns which of the records 0 to sent-1 have not come.
+// missing returns which of the records 0 to sent-1 have not arrived.
 func (s *sender) missing(sent uint64) gaps {
 	g := gaps{end: sent}
-	looked := uint64(0) // all below has been looked at
+	looked := uint64(0) // all numbers below have been checked
 	for _, no := range slices.Sorted(maps.Keys(s.pages)) {
 		first := no * pageRecords
 		g.add(looked, first)
@@ -95,17 +96,17 @@ func (p *page) missing(first uint64, g *gaps) {
 	}
 }
 
-// maxSpans is how many spans a report lists of a sender.
+// maxSpans is the number of spans that a report lists for a sender.
 const maxSpans = 8
 
-// gaps gathers numbers in rising order.
+// gaps collects missing numbers in rising order.
 type gaps struct {
-	end   uint64 // numbers from here on do not count
+	end   uint64 // numbers from here on are ignored
 	n     uint64
 	spans []Span // the first maxSpans
 }
 
-// add adds the numbers from first to the one before end.
+// add adds the numbers from first to end-1.
 func (g *gaps) add(first, end uint64) {
 	end = min(end, g.end)
 	if first >= end {

@@ -28,7 +28,7 @@ func records(sender uint32, n int) [][]byte {
 	return lines
 }
 
-// join makes one stream of lines.
+// join concatenates lines to one stream.
 func join(lines ...[]byte) []byte { return bytes.Join(lines, nil) }
 
 // altered returns a line with one byte changed.
@@ -38,7 +38,7 @@ func altered(line []byte, at int) []byte {
 	return line
 }
 
-func TestVerificationFindsWhatWasPlanted(t *testing.T) {
+func TestReportFindsPlantedFaults(t *testing.T) {
 	const n = 200
 	lines := records(0, n)
 	all := join(lines...)
@@ -59,40 +59,54 @@ func TestVerificationFindsWhatWasPlanted(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		stream []byte
-		broken bool // the connection's end
+		broken bool // the connection breaks at the end
 		strict bool
-		want   Report // of what is not 0
+		want   Report // fields that are not 0
 		err    string
 	}{
 		{name: "all", stream: all, want: Report{Received: n, Distinct: n}},
 		{name: "nothing", want: Report{Lost: n}, err: "200 lost"},
-		{name: "one is lost", stream: without(17), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1}, err: "1 lost"},
-		{name: "the first is lost", stream: without(0), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1}, err: "1 lost"},
-		{name: "the last is lost", stream: without(n - 1), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1}, err: "1 lost"},
-		{name: "lost at a word's edges", stream: without(63, 64, 127, 128), want: Report{Received: n - 4, Distinct: n - 4, Lost: 4}, err: "4 lost"},
-		{name: "some come again", stream: join(all, lines[3], lines[199], lines[3]), want: Report{Received: n + 3, Distinct: n, Duplicated: 3}},
-		{name: "again does not make up for a loss", stream: join(without(0), lines[1]),
+		{name: "one is lost", stream: without(17), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
+			err: "1 lost"},
+		{name: "the first is lost", stream: without(0), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
+			err: "1 lost"},
+		{name: "the last is lost", stream: without(n - 1), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
+			err: "1 lost"},
+		{name: "lost at a word's edges", stream: without(63, 64, 127, 128),
+			want: Report{Received: n - 4, Distinct: n - 4, Lost: 4}, err: "4 lost"},
+		{name: "some are duplicated", stream: join(all, lines[3], lines[199], lines[3]),
+			want: Report{Received: n + 3, Distinct: n, Duplicated: 3}},
+		{name: "a duplicate does not make up for a loss", stream: join(without(0), lines[1]),
 			want: Report{Received: n, Distinct: n - 1, Lost: 1, Duplicated: 1}, err: "1 lost"},
 		{name: "a byte is altered", stream: join(join(lines[:7]...), altered(lines[7], 30), join(lines[8:]...)),
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
-		{name: "the number is altered", stream: join(join(lines[:7]...), altered(lines[7], len(lines[7])-35), join(lines[8:]...)),
+		{name: "the number is altered", stream: join(join(lines[:7]...), altered(lines[7], len(lines[7])-35),
+			join(lines[8:]...)),
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
-		{name: "glued", stream: join(bare(0), join(lines[1:]...)), want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
+		{name: "glued", stream: join(bare(0), join(lines[1:]...)),
+			want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
 		{name: "two halves", stream: join(lines[0][:50], lines[1][50:], join(lines[2:]...)),
 			want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
 		{name: "torn in two", stream: join(lines[0][:50], []byte("\n"), lines[0][50:], join(lines[1:]...)),
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1, Foreign: 1}, err: "1 lost, 1 corrupt"},
 		{name: "torn at the end", stream: join(join(lines[:n-1]...), lines[n-1][:50]),
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Torn: 1}, err: "1 lost, 1 torn"},
-		{name: "all but the newline", stream: all[:len(all)-1], want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Torn: 1}, err: "1 lost, 1 torn"},
-		{name: "cut off where it broke", stream: join(all, lines[0][:50]), broken: true, want: Report{Received: n, Distinct: n, Cut: 1}},
-		{name: "two change places", stream: join(join(lines[:5]...), lines[6], lines[5], join(lines[7:]...)),
+		{name: "all but the newline", stream: all[:len(all)-1],
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Torn: 1}, err: "1 lost, 1 torn"},
+		{name: "cut off by a break", stream: join(all, lines[0][:50]), broken: true,
+			want: Report{Received: n, Distinct: n, Cut: 1}},
+		{name: "two are swapped", stream: join(join(lines[:5]...), lines[6], lines[5], join(lines[7:]...)),
 			want: Report{Received: n, Distinct: n, OutOfOrder: 1}},
-		{name: "the wrong way round", stream: join(join(lines[100:]...), join(lines[:100]...)), want: Report{Received: n, Distinct: n, OutOfOrder: 100}},
-		{name: "again, and late", stream: join(all, lines[0]), want: Report{Received: n + 1, Distinct: n, Duplicated: 1}},
-		{name: "nobody sent it", stream: join(all, stranger), want: Report{Received: n + 1, Distinct: n + 1, NeverSent: 1}, err: "1 never sent"},
-		{name: "foreign", stream: join(all, []byte("\n"), []byte("{\"a\":1}\n")), want: Report{Received: n, Distinct: n, Foreign: 2}},
-		{name: "foreign, and not expected", stream: join(all, []byte("\n")), strict: true, want: Report{Received: n, Distinct: n, Corrupt: 1}, err: "1 corrupt"},
+		{name: "the halves are swapped", stream: join(join(lines[100:]...), join(lines[:100]...)),
+			want: Report{Received: n, Distinct: n, OutOfOrder: 100}},
+		{name: "a late duplicate", stream: join(all, lines[0]),
+			want: Report{Received: n + 1, Distinct: n, Duplicated: 1}},
+		{name: "never sent", stream: join(all, stranger),
+			want: Report{Received: n + 1, Distinct: n + 1, NeverSent: 1}, err: "1 never sent"},
+		{name: "foreign", stream: join(all, []byte("\n"), []byte("{\"a\":1}\n")),
+			want: Report{Received: n, Distinct: n, Foreign: 2}},
+		{name: "foreign, in strict mode", stream: join(all, []byte("\n")), strict: true,
+			want: Report{Received: n, Distinct: n, Corrupt: 1}, err: "1 corrupt"},
 		{name: "carriage returns", stream: join(bare(0), []byte("\r\n"), join(lines[1:]...)), strict: true,
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
 	} {
@@ -103,7 +117,8 @@ func TestVerificationFindsWhatWasPlanted(t *testing.T) {
 			r.End(!tt.broken)
 			got := tally.Report(map[uint32]uint64{0: n})
 			tt.want.Sent, tt.want.SentKnown = n, true
-			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency", "Samples")); diff != "" {
+			ignored := cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency", "Samples")
+			if diff := cmp.Diff(tt.want, got, ignored); diff != "" {
 				t.Error(diff)
 			}
 			if missing := tally.Missing(0, n); missing != got.Lost {
@@ -130,8 +145,9 @@ func checkFaults(t *testing.T, err error, want string) {
 	}
 }
 
-// What a proxy does that loses, repeats and shifts lines at random, over many connections at once, is found to the line.
-func TestVerificationCountsToTheLine(t *testing.T) {
+// The tally finds, to the line, what a proxy does that loses, repeats and reorders lines at
+// random over many connections at once.
+func TestReportIsExactToTheLine(t *testing.T) {
 	const senders, n = 5, 3000
 	tally := New(Options{})
 	sent := map[uint32]uint64{}
@@ -166,13 +182,15 @@ func TestVerificationCountsToTheLine(t *testing.T) {
 	}
 	connections.Wait()
 	got := tally.Report(sent)
-	want := Report{SentKnown: true, Sent: senders * n, Received: senders*n - lost + again, Distinct: senders*n - lost, Lost: lost, Duplicated: again}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency")); diff != "" {
+	want := Report{SentKnown: true, Sent: senders * n, Received: senders*n - lost + again, Distinct: senders*n - lost,
+		Lost: lost, Duplicated: again}
+	ignored := cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency")
+	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestSendersOfAReport(t *testing.T) {
+func TestReportListsSenders(t *testing.T) {
 	tally := New(Options{})
 	r := tally.Reader()
 	a, b := records(1, 5000), records(2, 10)
@@ -193,8 +211,8 @@ func TestSendersOfAReport(t *testing.T) {
 	}
 }
 
-// Where nobody says what was sent, gaps are found and a lost tail is not.
-func TestReportWithoutWhatWasSent(t *testing.T) {
+// Without knowing what was sent, the tally finds gaps but no lost tail.
+func TestReportWithoutSentCounts(t *testing.T) {
 	tally := New(Options{})
 	r := tally.Reader()
 	lines := records(1, 100)
@@ -206,7 +224,7 @@ func TestReportWithoutWhatWasSent(t *testing.T) {
 	}
 }
 
-func TestReportsSpansAreBounded(t *testing.T) {
+func TestLostSpansAreBounded(t *testing.T) {
 	tally := New(Options{})
 	r := tally.Reader()
 	var odd [][]byte
@@ -233,7 +251,7 @@ func TestLatency(t *testing.T) {
 			line := g.Append(nil, sent)
 			time.Sleep(time.Duration(i+1) * time.Millisecond)
 			r.Feed(line)
-			r.Feed(line) // a second copy counts for nothing
+			r.Feed(line) // a second copy does not count
 		}
 		early := g.Append(nil, time.Now().Add(time.Minute))
 		r.Feed(early)
@@ -250,14 +268,16 @@ func TestLatency(t *testing.T) {
 	})
 }
 
-// Numbers that are spread over all there are, by more senders than anyone has, take no more memory than they may.
+// Record numbers that are spread over the whole range, by very many senders, do not exceed the
+// memory limit.
 func TestMemoryIsBounded(t *testing.T) {
-	const most = 1 << 20
-	tally := New(Options{Memory: most})
+	const maxMemory = 1 << 20
+	tally := New(Options{Memory: maxMemory})
 	for i := range uint32(20_000) {
-		tally.addRecordLocked(time.Now(), arrival{record.ID{Sender: i / 2, Seq: uint64(i%2) << 39, Sent: time.Now()}, 100})
+		id := record.ID{Sender: i / 2, Seq: uint64(i%2) << 39, Sent: time.Now()}
+		tally.addRecordLocked(time.Now(), arrival{id, 100})
 	}
-	if tally.memory > most {
+	if tally.memory > maxMemory {
 		t.Errorf("%d bytes", tally.memory)
 	}
 	got := tally.Report(nil)
@@ -265,7 +285,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d tracked, %d untracked", got.Distinct, got.Untracked)
 	}
 	if err := got.Err(); !errors.Is(err, ErrFaults) {
-		t.Errorf("error = %v for an account that is not complete", err)
+		t.Errorf("error = %v for an incomplete account", err)
 	}
 }
 
