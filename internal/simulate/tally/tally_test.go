@@ -38,52 +38,64 @@ func altered(line []byte, at int) []byte {
 	return line
 }
 
-func TestReportFindsPlantedFaults(t *testing.T) {
-	const n = 200
-	lines := records(0, n)
-	all := join(lines...)
-	without := func(skip ...int) []byte {
-		var rest [][]byte
-		for i, line := range lines {
-			if len(skip) == 0 || i != skip[0] {
-				rest = append(rest, line)
-				continue
-			}
-			skip = skip[1:]
-		}
-		return join(rest...)
-	}
-	bare := func(i int) []byte { return lines[i][:len(lines[i])-1] }
-	stranger := join(records(9, 1)...)
+// planted is the number of lines that are sent in a plantedFault.
+const planted = 200
 
-	for _, tt := range []struct {
-		name   string
-		stream []byte
-		broken bool // the connection breaks at the end
-		strict bool
-		want   Report // fields that are not 0
-		err    string
-	}{
+// plantedFault is a stream of lines with a fault, and the report that is expected.
+type plantedFault struct {
+	name   string
+	stream []byte
+	broken bool // the connection breaks at the end
+	strict bool
+	want   Report // fields that are not 0
+	err    string
+}
+
+// wrongLines returns faults that leave each line as it is: some are lost, duplicated, swapped or
+// never sent.
+func wrongLines(lines [][]byte) []plantedFault {
+	const n = planted
+	all := join(lines...)
+	stranger := join(records(9, 1)...)
+	return []plantedFault{
 		{name: "all", stream: all, want: Report{Received: n, Distinct: n}},
 		{name: "nothing", want: Report{Lost: n}, err: "200 lost"},
-		{name: "one is lost", stream: without(17), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
+		{name: "one is lost", stream: without(lines, 17), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
 			err: "1 lost"},
-		{name: "the first is lost", stream: without(0), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
+		{name: "the first is lost", stream: without(lines, 0), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
 			err: "1 lost"},
-		{name: "the last is lost", stream: without(n - 1), want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
-			err: "1 lost"},
-		{name: "lost at a word's edges", stream: without(63, 64, 127, 128),
+		{name: "the last is lost", stream: without(lines, n-1),
+			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1},
+			err:  "1 lost"},
+		{name: "lost at a word's edges", stream: without(lines, 63, 64, 127, 128),
 			want: Report{Received: n - 4, Distinct: n - 4, Lost: 4}, err: "4 lost"},
 		{name: "some are duplicated", stream: join(all, lines[3], lines[199], lines[3]),
 			want: Report{Received: n + 3, Distinct: n, Duplicated: 3}},
-		{name: "a duplicate does not make up for a loss", stream: join(without(0), lines[1]),
+		{name: "a duplicate does not make up for a loss", stream: join(without(lines, 0), lines[1]),
 			want: Report{Received: n, Distinct: n - 1, Lost: 1, Duplicated: 1}, err: "1 lost"},
+		{name: "two are swapped", stream: join(join(lines[:5]...), lines[6], lines[5], join(lines[7:]...)),
+			want: Report{Received: n, Distinct: n, OutOfOrder: 1}},
+		{name: "the halves are swapped", stream: join(join(lines[100:]...), join(lines[:100]...)),
+			want: Report{Received: n, Distinct: n, OutOfOrder: 100}},
+		{name: "a late duplicate", stream: join(all, lines[0]),
+			want: Report{Received: n + 1, Distinct: n, Duplicated: 1}},
+		{name: "never sent", stream: join(all, stranger),
+			want: Report{Received: n + 1, Distinct: n + 1, NeverSent: 1}, err: "1 never sent"},
+	}
+}
+
+// damagedLines returns faults that change lines.
+func damagedLines(lines [][]byte) []plantedFault {
+	const n = planted
+	all := join(lines...)
+	bare := lines[0][:len(lines[0])-1]
+	return []plantedFault{
 		{name: "a byte is altered", stream: join(join(lines[:7]...), altered(lines[7], 30), join(lines[8:]...)),
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
 		{name: "the number is altered", stream: join(join(lines[:7]...), altered(lines[7], len(lines[7])-35),
 			join(lines[8:]...)),
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
-		{name: "glued", stream: join(bare(0), join(lines[1:]...)),
+		{name: "glued", stream: join(bare, join(lines[1:]...)),
 			want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
 		{name: "two halves", stream: join(lines[0][:50], lines[1][50:], join(lines[2:]...)),
 			want: Report{Received: n - 2, Distinct: n - 2, Lost: 2, Corrupt: 1}, err: "2 lost, 1 corrupt"},
@@ -95,33 +107,43 @@ func TestReportFindsPlantedFaults(t *testing.T) {
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Torn: 1}, err: "1 lost, 1 torn"},
 		{name: "cut off by a break", stream: join(all, lines[0][:50]), broken: true,
 			want: Report{Received: n, Distinct: n, Cut: 1}},
-		{name: "two are swapped", stream: join(join(lines[:5]...), lines[6], lines[5], join(lines[7:]...)),
-			want: Report{Received: n, Distinct: n, OutOfOrder: 1}},
-		{name: "the halves are swapped", stream: join(join(lines[100:]...), join(lines[:100]...)),
-			want: Report{Received: n, Distinct: n, OutOfOrder: 100}},
-		{name: "a late duplicate", stream: join(all, lines[0]),
-			want: Report{Received: n + 1, Distinct: n, Duplicated: 1}},
-		{name: "never sent", stream: join(all, stranger),
-			want: Report{Received: n + 1, Distinct: n + 1, NeverSent: 1}, err: "1 never sent"},
 		{name: "foreign", stream: join(all, []byte("\n"), []byte("{\"a\":1}\n")),
 			want: Report{Received: n, Distinct: n, Foreign: 2}},
 		{name: "foreign, in strict mode", stream: join(all, []byte("\n")), strict: true,
 			want: Report{Received: n, Distinct: n, Corrupt: 1}, err: "1 corrupt"},
-		{name: "carriage returns", stream: join(bare(0), []byte("\r\n"), join(lines[1:]...)), strict: true,
+		{name: "carriage returns", stream: join(bare, []byte("\r\n"), join(lines[1:]...)), strict: true,
 			want: Report{Received: n - 1, Distinct: n - 1, Lost: 1, Corrupt: 1}, err: "1 lost, 1 corrupt"},
-	} {
+	}
+}
+
+// without returns the stream of all lines but those at the indexes in skip, which are sorted.
+func without(lines [][]byte, skip ...int) []byte {
+	var rest [][]byte
+	for i, line := range lines {
+		if len(skip) == 0 || i != skip[0] {
+			rest = append(rest, line)
+			continue
+		}
+		skip = skip[1:]
+	}
+	return join(rest...)
+}
+
+func TestReportFindsPlantedFaults(t *testing.T) {
+	lines := records(0, planted)
+	for _, tt := range append(wrongLines(lines), damagedLines(lines)...) {
 		t.Run(tt.name, func(t *testing.T) {
 			tally := New(Options{Strict: tt.strict})
 			r := tally.Reader()
 			r.Feed(tt.stream)
 			r.End(!tt.broken)
-			got := tally.Report(map[uint32]uint64{0: n})
-			tt.want.Sent, tt.want.SentKnown = n, true
+			got := tally.Report(map[uint32]uint64{0: planted})
+			tt.want.Sent, tt.want.SentKnown = planted, true
 			ignored := cmpopts.IgnoreFields(Report{}, "Bytes", "DuplicatedBytes", "Senders", "Latency", "Samples")
 			if diff := cmp.Diff(tt.want, got, ignored); diff != "" {
 				t.Error(diff)
 			}
-			if missing := tally.Missing(0, n); missing != got.Lost {
+			if missing := tally.Missing(0, planted); missing != got.Lost {
 				t.Errorf("%d missing, %d lost", missing, got.Lost)
 			}
 			checkFaults(t, got.Err(), tt.err)
