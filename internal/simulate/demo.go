@@ -16,16 +16,17 @@ import (
 	"linesplit/linebuf"
 )
 
-// ErrNotDelivered is what Demo returns, wrapped with the numbers, where a line was lost or torn or the pipeline's
-// ledger does not agree with what the targets saw.
+// ErrNotDelivered is wrapped by Demo's error if a line was lost or torn, or if the pipeline's
+// ledger disagrees with what the targets read. The error adds the numbers.
 var ErrNotDelivered = errors.New("not every line arrived as it was sent")
 
-// DemoOptions say how long the demonstration takes and how much it sends. The zero value is the one to show.
+// DemoOptions set how long the demonstration takes and how much it sends. The zero value is the
+// demonstration that users see.
 type DemoOptions struct {
-	Duration time.Duration // how long senders write; the target dies after a quarter of it and is back after half. 13 s if 0
+	Duration time.Duration // time that senders write; the victim is down from 1/4 to 1/2 of it. 13 s if 0
 	Rate     int           // lines per second, all senders together. 80,000 if 0
 	Targets  int           // at least 2. 3 if 0
-	Stall    time.Duration // how long the target that dies has not read by then. 30 ms if 0
+	Stall    time.Duration // time that the target reads nothing before it is killed. 30 ms if 0
 }
 
 func (o DemoOptions) withDefaults() DemoOptions {
@@ -44,20 +45,23 @@ func (o DemoOptions) withDefaults() DemoOptions {
 	return o
 }
 
-// shares of the rate, in percent: the first sender alone outweighs the others.
+// shares of the rate, in percent. The first sender sends more than the others together.
 var shares = []int{70, 20, 10}
 
-// victim is the target that is killed.
+// victim is the index of the target that is killed.
 const victim = 1
 
-// patience is how long the targets wait at the end for connections that the pipeline did not close.
-const patience = 3 * time.Second
+// shutdownTimeout limits how long the targets wait at the end for connections that the pipeline
+// did not close.
+const shutdownTimeout = 3 * time.Second
 
-// Demo shows a pipeline at work: senders on one side, targets on the other, a target killed and restarted on the way, and in the
-// end an account of every line. It tells its story on stdout: with a live progress line if that is a terminal. It ends by
-// itself, or in order when ctx ends.
+// Demo shows a pipeline at work: senders on one side, targets on the other. It kills a target and
+// restarts it, and in the end prints an account of every line. What happens goes to stdout, with
+// a live progress line if that is a terminal. Demo ends by itself, or in an orderly way when ctx
+// ends.
 //
-// It returns nil only if every line that was sent arrived whole, and the pipeline's ledger agrees with that.
+// It returns nil only if every line that was sent arrived whole and the pipeline's ledger agrees
+// with that.
 func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) error {
 	d := newDemo(console.New(stdout), o.withDefaults())
 	if err := d.listen(); err != nil {
@@ -76,7 +80,7 @@ func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) erro
 	d.stop()
 
 	report := d.tally.Report(d.sentBySender())
-	d.con.Print(d.account(end.ledger, report))
+	d.con.Print(d.accountTable(end.ledger, report))
 	return d.verdict(end.ledger, report, errors.Join(problem, end.err), ctx.Err() != nil)
 }
 
@@ -86,8 +90,8 @@ func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) erro
 //	sender ─┼─▶ the pipeline ─┼─▶ sink ─┼─▶ tally
 //	sender ─┘                 └─▶ sink ─┘
 //
-// Senders, the pipeline and each sink's accept loop and readers are goroutines of their own. They end in the order in which
-// the lines go.
+// Senders, the pipeline, and each sink's accept loop and readers are goroutines of their own.
+// They end in the direction in which lines flow: senders first, sinks last.
 type demo struct {
 	DemoOptions
 	con     *console.Console
@@ -96,18 +100,18 @@ type demo struct {
 	sinks   []*sink.Sink
 
 	endPipeline context.CancelFunc
-	ledger      func() Ledger // while the pipeline runs; may be nil
-	steps       []step        // what is still to happen, in order
-	down        bool          // the victim is dead
+	ledger      func() Ledger // valid while the pipeline runs; may be nil
+	steps       []step        // steps that are still to come, in order
+	down        bool          // the victim is down
 }
 
-// outcome is what a pipeline left behind.
+// outcome is the result of a pipeline.
 type outcome struct {
 	ledger Ledger
 	err    error
 }
 
-// step is something that happens after a fraction of the duration. It is tried again until it says that it is done.
+// step is tried when a part of the duration has passed, and again until try returns true.
 type step struct {
 	after time.Duration
 	try   func() (done bool)
@@ -120,9 +124,9 @@ func newDemo(con *console.Console, o DemoOptions) *demo {
 	}
 	d.steps = []step{
 		{o.Duration / 4, d.kill},
-		{o.Duration / 3, d.tellResent},
+		{o.Duration / 3, d.reportResent},
 		{o.Duration / 2, d.restart},
-		{o.Duration / 2, d.welcome},
+		{o.Duration / 2, d.awaitFailback},
 	}
 	return d
 }
@@ -139,8 +143,8 @@ func (d *demo) listen() error {
 	return nil
 }
 
-// start runs the pipeline and waits until it can take connections. The pipeline does not end with ctx but when the senders
-// have stopped, so that an interrupted demonstration ends in order, too.
+// start runs the pipeline and waits until it accepts connections. The pipeline does not end with
+// ctx, but when the senders have stopped, so that an interrupted demonstration also drains.
 func (d *demo) start(ctx context.Context, p Pipeline) (Running, <-chan outcome, error) {
 	pipeline, end := context.WithCancel(context.WithoutCancel(ctx))
 	d.endPipeline = end
@@ -157,7 +161,7 @@ func (d *demo) start(ctx context.Context, p Pipeline) (Running, <-chan outcome, 
 		return r, done, nil
 	case o := <-done:
 		end()
-		return Running{}, nil, errors.Join(errors.New("the pipeline ended before it began"), o.err)
+		return Running{}, nil, errors.Join(errors.New("the pipeline ended before it was ready"), o.err)
 	case <-ctx.Done():
 		end()
 		<-done
@@ -173,14 +177,14 @@ func (d *demo) addresses() (all []string) {
 }
 
 func (d *demo) introduce(r Running) {
-	d.con.Print(fmt.Sprintf("linesplit demo, all in this process: %d senders ─▶ %s ─▶ %d targets\n"+
-		"One connection carries %d %% of the lines; the targets share them all the same.\n\n",
+	d.con.Print(fmt.Sprintf("linesplit demo, all in one process: %d senders ─▶ %s ─▶ %d targets\n"+
+		"One connection carries %d %% of the lines, yet the targets share them evenly.\n\n",
 		len(d.senders), r.Addr, len(d.sinks), shares[0]))
 	d.con.Say("sending %s log lines per second", humanize.Comma(int64(d.Rate)))
 }
 
-// send lets the senders write for the duration, or until ctx ends or something fails, and tells what happens meanwhile. All
-// senders have ended when it returns.
+// send runs the senders for the duration, or until ctx ends or something fails, and shows
+// progress meanwhile. All senders have ended when it returns.
 func (d *demo) send(ctx context.Context, r Running, done <-chan outcome) error {
 	sending, stop := context.WithTimeout(ctx, d.Duration)
 	defer stop()
@@ -198,10 +202,11 @@ func (d *demo) send(ctx context.Context, r Running, done <-chan outcome) error {
 	stop()
 	senders.Wait()
 	close(failed)
-	return <-failed // nil if none did
+	return <-failed // nil if no sender failed
 }
 
-// watch shows progress and takes the steps until ctx or the pipeline ends. It leaves the pipeline's outcome in done.
+// watch shows progress and takes the steps until ctx or the pipeline ends. It leaves the
+// pipeline's outcome in done.
 func (d *demo) watch(ctx context.Context, done <-chan outcome) {
 	tick := time.NewTicker(min(console.LiveInterval/4, d.Duration/20))
 	defer tick.Stop()
@@ -213,14 +218,14 @@ func (d *demo) watch(ctx context.Context, done <-chan outcome) {
 			return
 		case <-tick.C:
 		}
-		if len(done) > 0 { // it ended by itself: senders would only wait for it
+		if len(done) > 0 { // the pipeline ended by itself, and senders would only wait for it
 			return
 		}
 		for len(d.steps) > 0 && time.Since(begin) >= d.steps[0].after && d.steps[0].try() {
 			d.steps = d.steps[1:]
 		}
 		if d.con.Due() {
-			d.con.Progress(meter.line(time.Now(), d.read(), d.down))
+			d.con.Progress(meter.line(time.Now(), d.readCounts(), d.down))
 		}
 	}
 }
@@ -230,25 +235,26 @@ func (d *demo) kill() bool {
 	d.down = true
 	what := "its connections are reset"
 	if unread > 0 {
-		what += fmt.Sprintf(", %s in them unread", humanize.Bytes(uint64(unread)))
+		what += fmt.Sprintf(", with %s unread", humanize.Bytes(uint64(unread)))
 	}
 	d.con.Say("killed target %d: %s", victim+1, what)
 	return true
 }
 
-// tellResent says what the pipeline made of that.
-func (d *demo) tellResent() bool {
+// reportResent shows how many lines the pipeline resent after the kill.
+func (d *demo) reportResent() bool {
 	if d.ledger == nil {
 		return true
 	}
 	if resent := d.ledger().Resent; resent.Lines > 0 {
-		d.con.Say("linesplit sent %s lines again that target %d may not have read",
+		d.con.Say("linesplit resent %s lines that target %d may not have read",
 			humanize.Comma(int64(resent.Lines)), victim+1)
 	}
 	return true
 }
 
-// restart takes the old port again. Another program may hold it for a while: the kernel hands out such ports to whoever asks.
+// restart listens on the old port again. It fails while another program holds the port, which the
+// kernel may have given to an outgoing connection.
 func (d *demo) restart() bool {
 	if err := d.sinks[victim].Restart(); err != nil {
 		return false
@@ -258,35 +264,35 @@ func (d *demo) restart() bool {
 	return true
 }
 
-// welcome waits for the victim's connections.
-func (d *demo) welcome() bool {
+// awaitFailback waits until the victim has connections again.
+func (d *demo) awaitFailback() bool {
 	if d.sinks[victim].Open() == 0 {
 		return false
 	}
-	d.con.Say("connections go home to target %d", victim+1)
+	d.con.Say("linesplit fails back: target %d has connections again", victim+1)
 	return true
 }
 
-// drain tells the pipeline that this was all.
+// drain tells the pipeline that the senders have ended.
 func (d *demo) drain(interrupted bool) {
 	why := ""
 	if interrupted {
 		why = "interrupted: "
 	}
-	d.con.Say("%ssenders have stopped and closed, linesplit drains", why)
+	d.con.Say("%ssenders have stopped and closed; linesplit drains", why)
 	d.endPipeline()
 }
 
 func (d *demo) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	for _, s := range d.sinks {
-		s.Shutdown(ctx) // what it cuts off is missing in the account
+		s.Shutdown(ctx) // lines of connections that it cuts off are missing from the account
 	}
 }
 
-// read returns what each target's application has read.
-func (d *demo) read() (all []linebuf.Count) {
+// readCounts returns what the application of each target has read.
+func (d *demo) readCounts() (all []linebuf.Count) {
 	for _, s := range d.sinks {
 		all = append(all, linebuf.Count{Lines: s.Lines(), Bytes: s.Bytes()})
 	}

@@ -15,26 +15,30 @@ import (
 	"linesplit/linebuf"
 )
 
-// short is a demonstration that still does everything.
+// short is a demonstration that takes every step in little time.
 var short = DemoOptions{Duration: 600 * time.Millisecond, Rate: 10_000, Stall: 10 * time.Millisecond}
 
 func TestDemo(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		pipe *fakePipeline
-		want string // of the error; "" for none
+		want string // pattern of the error; "" for no error
 	}{
 		{name: "lossless", pipe: &fakePipeline{}},
-		{name: "loses", pipe: &fakePipeline{loseEvery: 100}, want: `^not every line arrived as it was sent: [1-9]\d* of \d+ lines lost$`},
+		{name: "loses", pipe: &fakePipeline{loseEvery: 100},
+			want: `^not every line arrived as it was sent: [1-9]\d* of \d+ lines lost$`},
 		{name: "tears", pipe: &fakePipeline{tearEvery: 100}, want: `[1-9]\d* of \d+ lines lost; [1-9]\d* torn`},
-		{name: "miscounts", pipe: &fakePipeline{misreport: 3}, want: `: \d+ lines \(\d+ bytes\) sent, but \d+ \(\d+\) received`},
-		{name: "does not start", pipe: &fakePipeline{fail: errFake}, want: `the pipeline ended before it began\nport 9000 is taken`},
+		{name: "miscounts", pipe: &fakePipeline{misreport: 3},
+			want: `: \d+ lines \(\d+ bytes\) sent, but \d+ \(\d+\) received`},
+		{name: "does not start", pipe: &fakePipeline{fail: errFake},
+			want: `the pipeline ended before it was ready\nport 9000 is taken`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			err := Demo(t.Context(), &out, tt.pipe.run, short)
-			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !regexp.MustCompile(tt.want).MatchString(err.Error())) {
+			if tt.want == "" && err != nil ||
+				tt.want != "" && (err == nil || !regexp.MustCompile(tt.want).MatchString(err.Error())) {
 				t.Errorf("error = %v, want %q\n%s", err, tt.want, out.String())
 			}
 			if tt.want == "" && !strings.Contains(out.String(), "lines arrived whole: 0 lost, 0 torn") {
@@ -45,16 +49,16 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func TestDemoTellsUnknownRepeats(t *testing.T) {
-	// A target that was killed makes the honest fake repeat thousands of lines: only a demonstration that is interrupted before
-	// the kill shows the few that it does not own up to.
+func TestDemoReportsUnknownDuplicates(t *testing.T) {
+	// After the kill the fake resends thousands of lines and reports them, which would hide the
+	// few that it repeats without reporting. So the demonstration is interrupted before the kill.
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	pipe := fakePipeline{repeatEvery: 100}
 	o := short
 	o.Duration = 10 * time.Second
 	err := Demo(ctx, &bytes.Buffer{}, pipe.run, o)
-	if !errors.Is(err, ErrNotDelivered) || !strings.Contains(err.Error(), "arrived again, but only 0 are known as resent") {
+	if !errors.Is(err, ErrNotDelivered) || !strings.Contains(err.Error(), "duplicated, but only 0 reported as resent") {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -69,7 +73,7 @@ func TestDemoInterrupted(t *testing.T) {
 		t.Error(err)
 	}
 	if !strings.Contains(out.String(), "interrupted: all ") {
-		t.Errorf("does not say that it was interrupted:\n%s", out.String())
+		t.Errorf("does not mention the interruption:\n%s", out.String())
 	}
 	checkWidth(t, out.String())
 }
@@ -79,14 +83,15 @@ func TestDemoKillsAndRestarts(t *testing.T) {
 	if err := Demo(t.Context(), &out, new(fakePipeline).run, short); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`killed target 2: its connections are reset`, `target 2 is back`, `senders have stopped`} {
+	for _, want := range []string{`killed target 2: its connections are reset`, `target 2 is back`,
+		`senders have stopped`} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
 	}
-	again := regexp.MustCompile(`again +([\d,]+)`).FindStringSubmatch(out.String())
+	again := regexp.MustCompile(`duplicates +([\d,]+)`).FindStringSubmatch(out.String())
 	if n, _ := strconv.Atoi(strings.ReplaceAll(again[1], ",", "")); n == 0 {
-		t.Errorf("the fake resends all it has sent, but nothing arrived again:\n%s", out.String())
+		t.Errorf("the fake resends all that it has sent, but there are no duplicates:\n%s", out.String())
 	}
 }
 
@@ -115,11 +120,12 @@ func TestLiveProgressFitsATerminal(t *testing.T) {
 	}
 }
 
-// Where progress shows now and then only, the first line is about all of the time since the beginning.
-func TestTheFirstProgressIsOfItsTime(t *testing.T) {
+// The first progress line covers all the time since the start, even if it comes late.
+func TestFirstProgressCoversItsTime(t *testing.T) {
 	begin := time.Now()
 	m := newMeter(begin, 2)
-	got := m.line(begin.Add(2*time.Second), []linebuf.Count{{Lines: 100, Bytes: 30_000_000}, {Lines: 100, Bytes: 30_000_000}}, false)
+	read := []linebuf.Count{{Lines: 100, Bytes: 30_000_000}, {Lines: 100, Bytes: 30_000_000}}
+	got := m.line(begin.Add(2*time.Second), read, false)
 	if want := " 30.0 MB/s "; !strings.Contains(got, want) {
 		t.Errorf("60 MB in two seconds: no %q in %q", want, got)
 	}

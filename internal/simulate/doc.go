@@ -1,6 +1,6 @@
-// Package simulate holds the other ends of a pipeline: senders of realistic log lines, receivers that account
-// for every one of them, and the demonstration that puts both around linesplit.
+// Package simulate demonstrates a pipeline: it runs senders of realistic log lines on one side of
+// it and, on the other, receivers that account for every line.
 //
-// It knows nothing of linesplit's own packages but linebuf.Count. The pipeline comes in as a function, so that what is shown is
-// what main wires, and so that the tests can put a pipeline in its place that loses, tears or repeats lines.
+// It knows nothing of linesplit's own packages but linebuf.Count. The caller passes the pipeline
+// as a function: main passes the real one, and tests pass one that loses, tears or repeats lines.
 package simulate

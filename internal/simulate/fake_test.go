@@ -13,14 +13,15 @@ import (
 	"linesplit/linebuf"
 )
 
-// fakePipeline splits lines over targets in the plainest way that loses nothing: it keeps all it has ever sent on a
-// connection, and sends all of it again elsewhere when the connection fails. Its faults make it worse on purpose.
+// fakePipeline is the simplest pipeline that loses nothing: it keeps everything that it has sent
+// on a connection, and resends all of it elsewhere when the connection fails. The fields set its
+// faults.
 type fakePipeline struct {
-	loseEvery   int    // swallows each n-th line
+	loseEvery   int    // drops each n-th line
 	tearEvery   int    // puts a newline in the middle of each n-th line
-	repeatEvery int    // sends each n-th line twice and does not say so
-	misreport   uint64 // lines that the ledger claims on top
-	fail        error  // ends at once with this
+	repeatEvery int    // sends each n-th line twice without reporting it
+	misreport   uint64 // lines that the ledger reports in excess
+	fail        error  // returned at once
 
 	mu     sync.Mutex // guards the fields below
 	ledger Ledger
@@ -74,14 +75,14 @@ func (f *fakePipeline) read(c net.Conn, lines chan<- []byte) {
 		if err != nil {
 			return
 		}
-		if line = f.spoil(line); line != nil {
+		if line = f.applyFault(line); line != nil {
 			lines <- line
 		}
 	}
 }
 
-// spoil counts a line, and does to it what faults say.
-func (f *fakePipeline) spoil(line []byte) []byte {
+// applyFault counts a line, and applies the fault that is due to it.
+func (f *fakePipeline) applyFault(line []byte) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	size := linebuf.Count{Lines: 1, Bytes: uint64(len(line))}

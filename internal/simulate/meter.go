@@ -11,28 +11,30 @@ import (
 	"linesplit/linebuf"
 )
 
-// window is over how much time rates and shares are taken: long enough to be read, short enough to show a failover.
-const window = time.Second
+// rateWindow is the time over which rates and shares are measured: long enough to be readable,
+// short enough to show a failover.
+const rateWindow = time.Second
 
-// barWidth is in characters. Three targets fit into a terminal of 80.
+// barWidth is in characters. Three bars fit on a terminal of 80 columns.
 const barWidth = 6
 
 // meter turns counters into rates. It belongs to one goroutine.
 type meter struct{ past []sample }
 
-// newMeter returns one for so many targets, which have read nothing yet.
+// newMeter returns a meter for the given number of targets, which have read nothing yet.
 func newMeter(now time.Time, targets int) *meter {
 	return &meter{past: []sample{{at: now, lines: make([]uint64, targets)}}}
 }
 
-// sample is what the targets' applications had read at a time.
+// sample is what the targets' applications had read at one time.
 type sample struct {
 	at    time.Time
 	lines []uint64 // by target
 	bytes uint64
 }
 
-// line returns the progress line: what arrived so far, how fast, and who got which share of it.
+// line returns the progress line: the lines that have arrived, the rate, and each target's share
+// of it.
 func (m *meter) line(now time.Time, read []linebuf.Count, victimDown bool) string {
 	cur := sample{at: now}
 	var total uint64
@@ -60,10 +62,10 @@ func (m *meter) line(now time.Time, read []linebuf.Count, victimDown bool) strin
 	return strings.TrimRight(b.String(), " ")
 }
 
-// advance adds a sample and returns the one that is about a window older, or the oldest there is.
+// advance adds a sample and returns the one about a rateWindow older, or the oldest.
 func (m *meter) advance(cur sample) sample {
 	m.past = append(m.past, cur)
-	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= window-console.LiveInterval/4 {
+	for len(m.past) > 2 && cur.at.Sub(m.past[1].at) >= rateWindow-console.LiveInterval/4 {
 		m.past = m.past[1:]
 	}
 	return m.past[0]

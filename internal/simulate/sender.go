@@ -10,13 +10,14 @@ import (
 
 // sender writes records at a steady rate over one connection.
 type sender struct {
-	id   int // from 1 on; its records say one less
+	id   int // starting at 1; its records have the number below
 	rate int // lines per second
 
 	sent linebuf.Count // valid once run has returned
 }
 
-// run sends until ctx ends and then closes the connection. What it sent before an error stays counted.
+// run sends until ctx ends and then closes the connection. Lines sent before an error are
+// counted.
 func (s *sender) run(ctx context.Context, addr string) error {
 	summary, err := send.Run(ctx, send.Options{
 		To:          []send.Dial{{Network: "tcp", Address: addr}},
