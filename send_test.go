@@ -80,7 +80,7 @@ func TestSendFaults(t *testing.T) {
 		{"", []string{`-to "": nowhere to send to`}},
 		{"-to 10.0.0.1", []string{`-to "10.0.0.1": "10.0.0.1" is not host:port`}},
 		{"-to udp://h:1,ftp://h:1,h:1?weight=3", []string{`-to "udp://h:1": clients send streams`, `-to "ftp://h:1": unknown scheme`, `-to "h:1?weight=3": no options here`}},
-		{"-to h:1 -mix stream=1,talk=3,request=0", []string{`no kind "talk"`, `weight "0" of request`}},
+		{"-to h:1 -mix stream=1,talk=3,request=0", []string{`unknown kind "talk"`, `weight "0" of request`}},
 		{"-to h:1 -connections 0 -clients -1 -lines x -clients-per-second 0 -rate NaN", []string{"-connections \"0\"", "-clients \"-1\"", "-lines \"x\"", "-clients-per-second \"0\"", "-rate \"NaN\""}},
 		{"-to h:1 -duration 10 -line-length 3 -first-sender -1 -repeat x", []string{"-duration \"10\": no unit", "-line-length \"3\"", "-first-sender \"-1\"", "-repeat \"x\""}},
 		{"-to h:1 -repeat 3", []string{"-repeat \"3\": of use only with -file"}},
@@ -88,7 +88,7 @@ func TestSendFaults(t *testing.T) {
 		{"-to h:1 -tls-ca x -tls-skip-verify", []string{"-tls-ca \"x\": no address speaks TLS", "-tls-skip-verify \"true\": no address speaks TLS"}},
 		{"-to tls://h:1 -tls-cert x", []string{"-tls-cert \"x\": needs -tls-key too"}},
 		{"-to tls://h:1 -tls-ca /nonexistent", []string{"/nonexistent"}},
-		{"-to h:1 -mix idle,stream -clients 2", []string{"idle clients would come to hold all connections"}},
+		{"-to h:1 -mix idle,stream -clients 2", []string{"idle clients would take all connections"}},
 		{"-to h:1 -rates 3 now", []string{"unknown flag -rates: did you mean -rate?", `unexpected argument "now": linesplit send takes flags alone`}},
 	} {
 		t.Run(test.args, func(t *testing.T) {

@@ -12,19 +12,19 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// Between attempts to connect again.
+// Time between attempts to reconnect.
 const (
-	firstRetry   = 10 * time.Millisecond
-	longestRetry = time.Second
+	initialRetry = 10 * time.Millisecond
+	maxRetry     = time.Second
 )
 
 // client is one client. It belongs to one goroutine.
 type client struct {
 	run  *run
 	kind Kind
-	to   int // of the run's addresses
+	to   int // index in Options.To
 	s    *sender
-	left uint64 // lines that it has still to send
+	left uint64 // lines still to send
 	pace pace
 }
 
@@ -39,11 +39,12 @@ func newClient(r *run, kind Kind, to int, s *sender) *client {
 	return c
 }
 
-// live does what the client is for, over as many connections as that takes. The error is why it did not come to its end; a run that ends
-// in the meantime is none.
-func (c *client) live(ctx context.Context) error {
+// workUntilDone does the client's work, over as many connections as that takes. Its error says
+// why the work was not completed. The end of the run is no error.
+func (c *client) workUntilDone(ctx context.Context) error {
 	var last error
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstRetry), backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(initialRetry),
+		backoff.WithMaxInterval(maxRetry), backoff.WithMaxElapsedTime(0))
 	for {
 		before := c.s.sent
 		done, err := c.attempt(ctx)
@@ -66,7 +67,8 @@ func (c *client) live(ctx context.Context) error {
 	}
 }
 
-// attempt connects and works until all is done, or the connection fails. done says that there is nothing left to do.
+// attempt connects and works until all is done or the connection fails. It returns done if
+// nothing is left to do.
 func (c *client) attempt(ctx context.Context) (done bool, err error) {
 	l, err := c.run.connect(ctx, c.to)
 	if err != nil && ctx.Err() != nil {
@@ -82,10 +84,11 @@ func (c *client) attempt(ctx context.Context) (done bool, err error) {
 
 	c.pace = newPace(c.run.o.Rate, time.Now())
 	err = c.work(ctx, l)
-	return err == nil, c.part(l, err)
+	return err == nil, c.disconnect(l, err)
 }
 
-// work returns nil when all is sent, or the run is over. At its end the connection is between two lines unless it failed.
+// work returns nil when all is sent or the run is over. The connection is then between two lines,
+// unless it failed.
 func (c *client) work(ctx context.Context, l *link) error {
 	switch c.kind {
 	case Request:
@@ -100,26 +103,26 @@ func (c *client) work(ctx context.Context, l *link) error {
 	return c.stream(ctx, l)
 }
 
-// part ends a connection that failed with err, or with nil did all it was for.
-func (c *client) part(l *link, err error) error {
+// disconnect ends a connection. err says why it failed; nil means that its work is done.
+func (c *client) disconnect(l *link, err error) error {
 	switch {
 	case err == nil && c.kind == FireAndForget:
 		return l.Close()
 	case err == nil:
 		err = l.finish(c.run.o.Grace)
 	case errors.Is(err, errClosed):
-		l.settle(c.run.o.Grace)
+		l.awaitAcks(c.run.o.Grace)
 	}
-	c.run.doubt.Add(l.inDoubt(err))
+	c.run.inDoubt.Add(l.inDoubt(err))
 	l.close(c.s.midLine())
 	c.s.rewind()
 	return err
 }
 
 func (c *client) stream(ctx context.Context, l *link) error {
-	l.watch()
+	l.watchPeer()
 	for c.left > 0 {
-		n, err := c.turn(ctx, l)
+		n, err := c.awaitDue(ctx, l)
 		if n == 0 || !c.s.fill(ctx, n) {
 			return err
 		}
@@ -133,7 +136,7 @@ func (c *client) stream(ctx context.Context, l *link) error {
 func (c *client) request(ctx context.Context, l *link) error {
 	answers := bufio.NewReaderSize(l, 512)
 	for c.left > 0 {
-		n, err := c.turn(ctx, l)
+		n, err := c.awaitDue(ctx, l)
 		if n == 0 || !c.s.fill(ctx, 1) {
 			return err
 		}
@@ -150,7 +153,7 @@ func (c *client) request(ctx context.Context, l *link) error {
 	return nil
 }
 
-// skipLine reads a line of any length. The error says how that failed in a client's terms.
+// skipLine reads a line of any length. It translates errors into those of a client.
 func skipLine(r *bufio.Reader) error {
 	for {
 		switch _, err := r.ReadSlice('\n'); {
@@ -175,32 +178,33 @@ func (c *client) fireAndForget(ctx context.Context, l *link) error {
 }
 
 func (c *client) idle(ctx context.Context, l *link) error {
-	l.watch()
+	l.watchPeer()
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-l.gone:
-		return l.end
+	case <-l.closed:
+		return l.closeErr
 	}
 }
 
 func (c *client) slow(ctx context.Context, l *link) error {
-	l.watch()
+	l.watchPeer()
 	for c.left > 0 && ctx.Err() == nil && c.s.fill(ctx, 1) {
-		if err := c.dribble(ctx, l, c.s.next(1)); err != nil {
+		if err := c.sendSlowly(ctx, l, c.s.next(1)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dribble sends a line a byte at a time, and what is left of it at once when the run is over: half a line would be no record.
-func (c *client) dribble(ctx context.Context, l *link, line []byte) error {
+// sendSlowly sends a line byte by byte. When the run is over it sends the rest at once, because
+// half a line would not be a record.
+func (c *client) sendSlowly(ctx context.Context, l *link, line []byte) error {
 	for len(line) > 0 {
 		n := 1
 		select {
-		case <-l.gone:
-			return l.end
+		case <-l.closed:
+			return l.closeErr
 		case <-ctx.Done():
 			n = len(line)
 		case <-time.After(c.run.o.Pause):
@@ -213,9 +217,9 @@ func (c *client) dribble(ctx context.Context, l *link, line []byte) error {
 	return nil
 }
 
-// turn waits until lines are due and returns how many; 0 when the run is over, or with an error when the peer has ended the
-// connection.
-func (c *client) turn(ctx context.Context, l *link) (int, error) {
+// awaitDue waits until lines are due and returns how many. It returns 0 when the run is over, and
+// 0 with an error when the peer has ended the connection.
+func (c *client) awaitDue(ctx context.Context, l *link) (int, error) {
 	for {
 		n, wait := c.pace.due(time.Now())
 		if n > 0 {
@@ -224,8 +228,8 @@ func (c *client) turn(ctx context.Context, l *link) (int, error) {
 		select {
 		case <-ctx.Done():
 			return 0, nil
-		case <-l.gone:
-			return 0, l.end
+		case <-l.closed:
+			return 0, l.closeErr
 		default:
 		}
 		if n > 0 {
@@ -233,17 +237,17 @@ func (c *client) turn(ctx context.Context, l *link) (int, error) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-l.gone:
+		case <-l.closed:
 		case <-time.After(wait):
 		}
 	}
 }
 
-// send writes a part of the sender's batch and counts what the kernel takes of it.
+// send writes a part of the sender's batch and counts what the kernel has accepted.
 func (c *client) send(l *link, part []byte) error {
 	n, err := l.Write(part)
-	lines, size := c.s.took(n)
-	l.marks.add(n, lines)
+	lines, size := c.s.advance(n)
+	l.history.add(n, lines)
 	c.pace.done(lines)
 	c.left -= uint64(lines)
 	c.run.lines.Add(uint64(lines))
@@ -251,7 +255,7 @@ func (c *client) send(l *link, part []byte) error {
 	return err
 }
 
-// sleep is false when ctx ends before.
+// sleep returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

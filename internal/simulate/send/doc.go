@@ -1,6 +1,7 @@
-// Package send plays the clients of a proxy or a receiver of lines: shippers of logs, requests that wait for an answer, connections that
-// carry one line, nothing at all, or a byte at a time. It keeps an account of what it sent that a receiver's can be held against.
+// Package send plays the clients of a proxy or of a receiver of lines: log shippers, requests
+// that wait for an answer, and connections that carry one line, nothing, or one byte at a time.
+// It counts what it has sent, so that the count can be compared with that of a receiver.
 //
-// Where it goes and what it writes is in the [Options]; [Run] does it. Lines are numbered records of package internal/simulate/record, or come from a
-// reader.
+// [Options] says where to connect and what to send; [Run] does it. Lines are numbered records of
+// package internal/simulate/record, or come from a reader.
 package send

@@ -15,13 +15,13 @@ import (
 )
 
 func TestPeersThatFail(t *testing.T) {
-	const soon = 50 * time.Millisecond // of limits that are to pass
+	const soon = 50 * time.Millisecond // for limits that are to be exceeded
 	for _, tt := range []struct {
 		name    string
 		kind    Kind
 		serve   func(*receiver, net.Conn)
 		o       Options
-		reasons string // that clients may fail with
+		reasons string // with which clients may fail
 	}{
 		{name: "resets a stream", kind: Stream, serve: resetAfter(10), reasons: "reset"},
 		{name: "resets a request", kind: Request, serve: resetAfter(1), reasons: "reset closed"},
@@ -32,19 +32,21 @@ func TestPeersThatFail(t *testing.T) {
 		{name: "closes an idle one", kind: Idle, serve: closeAfter(0), reasons: "closed"},
 		{name: "closes a slow one", kind: Slow, serve: closeAfter(1), reasons: "closed"},
 		{name: "stalls a stream", kind: Stream, serve: silent, reasons: "stalled",
-			o: Options{Length: record.Length{Min: 12 << 20, Max: 12 << 20}, Grace: soon}}, // more than kernels hold
+			o: Options{Length: record.Length{Min: 12 << 20, Max: 12 << 20}, Grace: soon}}, // more than kernels buffer
 		{name: "never answers", kind: Request, serve: silent, reasons: "no_answer", o: Options{Timeout: soon}},
-		{name: "answers half", kind: Request, reasons: "no_answer", o: Options{Timeout: soon}, serve: func(r *receiver, c net.Conn) {
-			io.WriteString(c, "ok")
-			silent(r, c)
-		}},
-		{name: "answers without end", kind: Request, reasons: "no_answer", o: Options{Timeout: soon}, serve: func(r *receiver, c net.Conn) {
-			for { // no newline, ever
-				if _, err := c.Write(make([]byte, 4096)); err != nil {
-					return
+		{name: "answers half", kind: Request, reasons: "no_answer", o: Options{Timeout: soon},
+			serve: func(r *receiver, c net.Conn) {
+				io.WriteString(c, "ok")
+				silent(r, c)
+			}},
+		{name: "answers without end", kind: Request, reasons: "no_answer", o: Options{Timeout: soon},
+			serve: func(r *receiver, c net.Conn) {
+				for { // never a newline
+					if _, err := c.Write(make([]byte, 4096)); err != nil {
+						return
+					}
 				}
-			}
-		}},
+			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -55,11 +57,11 @@ func TestPeersThatFail(t *testing.T) {
 				if p.Open == 2 {
 					r.allOpen()
 				}
-				return tt.reasons == "stalled" && r.begun.Load() == 2
+				return tt.reasons == "stalled" && r.started.Load() == 2
 			})
 			r.stop()
 			if s.Failed() == 0 || len(s.Clients[tt.kind].Lost) != 0 {
-				t.Errorf("no failure, or connections made good: %s", text(s))
+				t.Errorf("no failure, or replaced connections: %s", text(s))
 			}
 			for why := range s.Clients[tt.kind].Reasons {
 				if !strings.Contains(tt.reasons, why) {
@@ -70,13 +72,14 @@ func TestPeersThatFail(t *testing.T) {
 				t.Errorf("%d lines missing, though the peer took everything", r.missing(s))
 			}
 			if _, _, torn, _ := r.counts(); torn > 0 {
-				t.Errorf("%d torn lines at the end of connections that were closed in order", torn)
+				t.Errorf("%d torn lines at the end of connections that were closed cleanly", torn)
 			}
 		})
 	}
 }
 
-// A client that connects again goes on where it was: nothing is missing but what was in doubt, and after an end in order nothing is.
+// A client that reconnects continues where it was: only lines in doubt are missing, and none
+// after a clean end.
 func TestReconnect(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -89,7 +92,8 @@ func TestReconnect(t *testing.T) {
 		{name: "closed", kind: Stream, serve: closeAfter(100), lines: 3000, lost: "closed", whole: true},
 		{name: "closed while slow", kind: Slow, serve: closeAfter(1), lines: 20, lost: "closed", whole: true},
 		{name: "reset", kind: Stream, serve: resetAfter(100), lines: 3000, lost: "reset"},
-		{name: "reset requests", kind: Request, serve: func(r *receiver, c net.Conn) { // the line is read, and not answered
+		{name: "reset requests", kind: Request, serve: func(r *receiver,
+			c net.Conn) { // reads the line, but does not answer
 			readLines(r, c, 1)
 			c.(*net.TCPConn).SetLinger(0)
 		}, lines: 5, lost: "reset", whole: true},
@@ -117,11 +121,12 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// A receiver that is gone for a while is found again; one that stays away is a failure when the run ends.
-func TestReconnectToNobody(t *testing.T) {
+// A client reconnects to a receiver that is away for a while. If the receiver stays away, the
+// client fails at the end of the run.
+func TestReconnectToAReceiverThatIsAway(t *testing.T) {
 	r := receive(t, "tcp", nil, closeAfter(1))
 	var gone bool
-	var lost uint64 // soon after
+	var lost uint64 // count at the second call
 	s := runUntil(t, Options{To: []Dial{r.dial()}, Rate: 1000, Reconnect: true}, func(p Progress) bool {
 		switch {
 		case !gone:
@@ -137,14 +142,15 @@ func TestReconnectToNobody(t *testing.T) {
 	}
 }
 
-// What a stalled peer had not acknowledged when the run ended is in doubt.
+// Lines that a stalled peer had not acknowledged when the run ended are in doubt.
 func TestInDoubt(t *testing.T) {
 	r := receive(t, "tcp", nil, silent)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	o := Options{To: []Dial{r.dial()}, Length: record.Length{Min: 8000, Max: 8000}, Interval: 10 * time.Millisecond, Grace: 50 * time.Millisecond}
+	o := Options{To: []Dial{r.dial()}, Length: record.Length{Min: 8000, Max: 8000}, Interval: 10 * time.Millisecond,
+		Grace: 50 * time.Millisecond}
 	var before uint64
-	stalled := 0 // calls in a row
+	stalled := 0 // consecutive calls without progress
 	s, err := Run(ctx, o, func(p Progress) {
 		if stalled++; p.Lines != before || p.Lines == 0 {
 			before, stalled = p.Lines, 0
@@ -160,19 +166,20 @@ func TestInDoubt(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	r := receive(t, "tcp", nil, readAll)
-	nobody := receive(t, "tcp", nil, readAll)
-	nobody.stop()
+	stopped := receive(t, "tcp", nil, readAll)
+	stopped.stop()
 	certs := testcert.New(t, t.TempDir())
-	strange := r.dial()
-	strange.TLS = certs.ClientTLS() // to one who speaks no TLS
+	plain := r.dial()
+	plain.TLS = certs.ClientTLS() // of a receiver that does not speak TLS
 	for name, d := range map[string]Dial{
-		"refused":   nobody.dial(),
+		"refused":   stopped.dial(),
 		"no socket": {Network: "unix", Address: filepath.Join(t.TempDir(), "none")},
-		"no TLS":    strange,
+		"no TLS":    plain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			within(t, patience, func() {
-				s, err := Run(t.Context(), Options{To: []Dial{r.dial(), d}, Reconnect: true, DialTimeout: 100 * time.Millisecond}, nil)
+				s, err := Run(t.Context(), Options{To: []Dial{r.dial(), d}, Reconnect: true,
+					DialTimeout: 100 * time.Millisecond}, nil)
 				if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), d.String()) || s.Lines != 0 {
 					t.Errorf("%v, %s", err, text(s))
 				}

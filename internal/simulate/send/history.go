@@ -1,44 +1,47 @@
 package send
 
-// What the marks of a connection cover at least: twice what a Linux kernel keeps of unacknowledged bytes at most.
+// The history of a connection covers at least 8 MiB, twice the most unacknowledged bytes that a
+// Linux kernel keeps.
 const (
-	markSpan  = 64 << 10
-	markCount = 128
+	historyStep = 64 << 10
+	historySize = 128
 )
 
-// mark says how many bytes and whole lines a connection had been given at some point.
-type mark struct{ bytes, lines uint64 }
+// position is a number of bytes and whole lines that had been written to a connection at some
+// time.
+type position struct{ bytes, lines uint64 }
 
-// marks remembers roughly where the lines of a connection lie, back to some 8 MiB ago. The zero value is a connection that was given
-// nothing.
-type marks struct {
-	ring [markCount]mark
-	n    int  // marks set, ever
-	end  mark // of all that was given
+// lineHistory remembers roughly where the lines of a connection begin, some 8 MiB back. The zero
+// value is a connection to which nothing was written.
+type lineHistory struct {
+	ring [historySize]position
+	n    int      // positions ever recorded
+	end  position // all that was written
 }
 
-// add notes what was given to the connection.
-func (m *marks) add(bytes, lines int) {
-	if m.n == 0 || m.end.bytes-m.last().bytes >= markSpan {
-		m.ring[m.n%markCount] = m.end
-		m.n++
+// add records a write to the connection.
+func (h *lineHistory) add(bytes, lines int) {
+	if h.n == 0 || h.end.bytes-h.last().bytes >= historyStep {
+		h.ring[h.n%historySize] = h.end
+		h.n++
 	}
-	m.end.bytes += uint64(bytes)
-	m.end.lines += uint64(lines)
+	h.end.bytes += uint64(bytes)
+	h.end.lines += uint64(lines)
 }
 
-func (m *marks) last() mark { return m.ring[(m.n-1)%markCount] }
+func (h *lineHistory) last() position { return h.ring[(h.n-1)%historySize] }
 
-// beyond returns how many lines at most have bytes among the last n, but of those that lie before the marks none.
-func (m *marks) beyond(n uint64) uint64 {
-	if n == 0 || m.n == 0 {
+// linesInLast returns the highest number of lines that can have bytes among the last n. Lines
+// before the history are not counted.
+func (h *lineHistory) linesInLast(n uint64) uint64 {
+	if n == 0 || h.n == 0 {
 		return 0
 	}
-	oldest := max(0, m.n-markCount)
-	for i := m.n - 1; i > oldest; i-- {
-		if at := m.ring[i%markCount]; at.bytes+n <= m.end.bytes {
-			return m.end.lines - at.lines
+	oldest := max(0, h.n-historySize)
+	for i := h.n - 1; i > oldest; i-- {
+		if at := h.ring[i%historySize]; at.bytes+n <= h.end.bytes {
+			return h.end.lines - at.lines
 		}
 	}
-	return m.end.lines - m.ring[oldest%markCount].lines
+	return h.end.lines - h.ring[oldest%historySize].lines
 }

@@ -48,10 +48,12 @@ func TestInput(t *testing.T) {
 		want  []string
 	}{
 		{name: "file", input: opened, want: pass},
-		{name: "file three times", input: opened, o: Options{Repeat: 3}, want: append(append(pass[:4:4], pass...), pass...)},
+		{name: "file three times", input: opened, o: Options{Repeat: 3},
+			want: append(append(pass[:4:4], pass...), pass...)},
 		{name: "pipe", input: piped, want: pass},
 		{name: "pipe twice", input: piped, o: Options{Repeat: 2}, want: append(pass[:4:4], pass...)},
-		{name: "no more than lines", input: opened, o: Options{Repeat: -1, Lines: 6}, want: append(pass[:4:4], pass[:2]...)},
+		{name: "no more than lines", input: opened, o: Options{Repeat: -1, Lines: 6},
+			want: append(pass[:4:4], pass[:2]...)},
 		{name: "at a rate", input: opened, o: Options{Rate: 1000}, want: pass},
 		{name: "byte by byte", input: func(*testing.T) io.Reader { return iotest.OneByteReader(strings.NewReader(zeek)) }, want: pass},
 		{name: "data with the end", input: func(*testing.T) io.Reader { return iotest.DataErrReader(strings.NewReader(zeek)) }, want: pass},
@@ -67,7 +69,7 @@ func TestInput(t *testing.T) {
 			s := runAll(t, o)
 			r.stop()
 			_, _, torn, lines := r.counts()
-			if o.Clients > 0 { // they are on their way at once
+			if o.Clients > 0 { // concurrent clients send in any order
 				lines = append([]string(nil), lines...)
 				for i, want := range tt.want {
 					for j := i; j < len(lines); j++ {
@@ -84,7 +86,7 @@ func TestInput(t *testing.T) {
 	}
 }
 
-// Clients share the input: each line goes out once.
+// Clients share the input: each line is sent once.
 func TestInputIsShared(t *testing.T) {
 	g := record.NewGenerator(7, record.Length{})
 	var all []byte
@@ -103,8 +105,8 @@ func TestBadInput(t *testing.T) {
 	r := receive(t, "tcp", nil, readAll)
 	for name, input := range map[string]io.Reader{
 		"fails":            io.MultiReader(strings.NewReader("one\n"), iotest.ErrReader(errors.New("disk on fire"))),
-		"a long line":      io.MultiReader(strings.NewReader("one\n"), io.LimitReader(zeros{}, longestLine+1)),
-		"too much to keep": io.MultiReader(strings.NewReader("one\n"), io.LimitReader(newlines{}, mostKept)),
+		"a long line":      io.MultiReader(strings.NewReader("one\n"), io.LimitReader(zeros{}, maxLine+1)),
+		"too much to keep": io.MultiReader(strings.NewReader("one\n"), io.LimitReader(newlines{}, maxReplay)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := Run(t.Context(), Options{To: []Dial{r.dial()}, Input: input, Repeat: 2}, nil)
@@ -127,8 +129,8 @@ func (newlines) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A terminal on which nobody types must not keep a run from ending.
-func TestInputThatHangs(t *testing.T) {
+// A blocked read, as from an idle terminal, does not keep a run from ending.
+func TestBlockedInputDoesNotBlockTheEnd(t *testing.T) {
 	in, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -11,26 +11,28 @@ import (
 	"time"
 )
 
-// linger is how long a client that has sent all it had to waits for the peer to end the connection too.
-const linger = 2 * time.Second
+// closeTimeout limits how long a client that has sent everything waits for the peer to end the
+// connection.
+const closeTimeout = 2 * time.Second
 
-// errClosed says that the peer has ended the connection in order.
+// errClosed means that the peer ended the connection cleanly.
 var errClosed = errors.New("closed by the peer")
 
-// link is one connection of a client. It belongs to the client's goroutine, but for the goroutine that watch starts, which ends with it.
+// link is one connection of a client. It belongs to the client's goroutine. Only the goroutine
+// that watchPeer starts runs beside it, and ends with the link.
 type link struct {
-	net.Conn          // what lines are written to: raw, or TLS over it
-	raw      net.Conn // what the kernel knows of
+	net.Conn          // where lines are written: raw, or TLS over it
+	raw      net.Conn // TCP or Unix connection
 
-	marks    marks
+	history  lineHistory
 	finished bool // our FIN is sent
 
 	watching sync.WaitGroup
-	gone     chan struct{} // closed when the peer has ended the connection; nil: nobody watches it
-	end      error         // how; valid once gone is closed
+	closed   chan struct{} // closed when the peer has ended the connection; nil before watchPeer
+	closeErr error         // how the peer ended it; valid once closed is closed
 }
 
-// connect dials and shakes hands, within limit.
+// connect dials and completes the TLS handshake, within limit.
 func connect(ctx context.Context, d Dial, limit time.Duration) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -50,52 +52,57 @@ func connect(ctx context.Context, d Dial, limit time.Duration) (*link, error) {
 	return l, nil
 }
 
-// watch reads and discards what the peer sends, to see it end the connection.
-func (l *link) watch() {
-	l.gone = make(chan struct{})
+// watchPeer reads and discards what the peer sends, in order to notice that it ends the
+// connection.
+func (l *link) watchPeer() {
+	l.closed = make(chan struct{})
 	l.watching.Go(func() {
-		defer close(l.gone)
-		_, l.end = io.Copy(io.Discard, l.Conn)
-		if l.end == nil || errors.Is(l.end, io.ErrUnexpectedEOF) { // the latter is a FIN without TLS's word for it
-			l.end = errClosed
+		defer close(l.closed)
+		_, l.closeErr = io.Copy(io.Discard, l.Conn)
+		// ErrUnexpectedEOF means a FIN without close_notify.
+		if l.closeErr == nil || errors.Is(l.closeErr, io.ErrUnexpectedEOF) {
+			l.closeErr = errClosed
 		}
 	})
 }
 
-// finish says that this was all and waits until the peer has it, for as long as limit, and then says the same: closed with something unread,
-// a connection would be reset, and what is on its way be lost. It returns how the connection ended if that was not in order.
+// finish ends the connection after all is sent. It sends FIN, waits for at most limit until the
+// peer has acknowledged everything, and then waits for the peer's FIN: closing a connection with
+// unread data would reset it, and could lose data in flight. It returns an error if the
+// connection did not end cleanly.
 func (l *link) finish(limit time.Duration) error {
-	if l.gone == nil {
+	if l.closed == nil {
 		l.SetReadDeadline(time.Time{})
-		l.watch()
+		l.watchPeer()
 	}
 	l.closeWrite()
-	if !l.settle(limit) {
+	if !l.awaitAcks(limit) {
 		return errStalled
 	}
 	select {
-	case <-l.gone:
-		return unless(l.end, errClosed)
-	case <-time.After(linger):
+	case <-l.closed:
+		return ignore(l.closeErr, errClosed)
+	case <-time.After(closeTimeout):
 		return nil
 	}
 }
 
-// settle waits until the peer's kernel has acknowledged everything, or the connection has failed, and is false if that takes longer than
-// limit. Of what is acknowledged the kernel gives no notice, so that one has to look again and again.
-func (l *link) settle(limit time.Duration) bool {
+// awaitAcks waits until the peer's kernel has acknowledged everything or the connection has
+// failed. It returns false if that takes longer than limit. It has to poll, because the kernel
+// does not notify of acknowledgements.
+func (l *link) awaitAcks(limit time.Duration) bool {
 	deadline := time.After(limit)
-	gone := l.gone
-	for pause := beat / 64; ; pause = min(2*pause, beat) {
+	closed := l.closed
+	for pause := tick / 64; ; pause = min(2*pause, tick) {
 		if n, known := unacknowledged(l.raw); !known || n == 0 {
 			return true
 		}
 		select {
-		case <-gone:
-			if !errors.Is(l.end, errClosed) {
+		case <-closed:
+			if !errors.Is(l.closeErr, errClosed) {
 				return true
 			}
-			gone = nil
+			closed = nil
 		case <-time.After(pause):
 		case <-deadline:
 			return false
@@ -105,28 +112,30 @@ func (l *link) settle(limit time.Duration) bool {
 
 func (l *link) closeWrite() {
 	if secure, ok := l.Conn.(*tls.Conn); ok {
-		secure.CloseWrite() // waits 5 s at most
+		secure.CloseWrite() // takes 5 s at most
 	}
 	if c, ok := l.raw.(interface{ CloseWrite() error }); ok {
 		l.finished = c.CloseWrite() == nil
 	}
 }
 
-// inDoubt returns how many lines, at most, the peer may not have got, on a connection that ended with err.
+// inDoubt returns the highest number of lines that the peer may not have received, on a
+// connection that ended with err.
 func (l *link) inDoubt(err error) uint64 {
 	n, known := unacknowledged(l.raw)
 	switch {
 	case known && l.finished:
-		return l.marks.beyond(uint64(max(0, n-1)))
+		return l.history.linesInLast(uint64(max(0, n-1)))
 	case known:
-		return l.marks.beyond(uint64(n))
-	case err == nil, errors.Is(err, errClosed): // a Unix socket's peer has read everything then
+		return l.history.linesInLast(uint64(n))
+	case err == nil, errors.Is(err, errClosed): // the peer of a Unix socket has read everything
 		return 0
 	}
-	return l.marks.beyond(l.marks.end.bytes)
+	return l.history.linesInLast(l.history.end.bytes)
 }
 
-// close ends the connection: with a reset if the peer must not take the end of what it got for the end of a line.
+// close ends the connection. After half a line it resets the connection, so that the peer does
+// not take the half for a line.
 func (l *link) close(midLine bool) {
 	if tcp, ok := l.raw.(*net.TCPConn); ok && midLine {
 		tcp.SetLinger(0)

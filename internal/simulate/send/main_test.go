@@ -8,6 +8,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	// Parallel tests wait for time to pass, not for processors. The command line takes
+	// precedence.
+	flag.Set("test.parallel", "16")
 	goleak.VerifyTestMain(m)
 }

@@ -8,25 +8,27 @@ import (
 	"strings"
 )
 
-// Kind is what a client does.
+// Kind is a kind of client.
 type Kind string
 
-// The kinds of clients. Those that are told how many lines to send close when they have sent them; all others stay to the end.
+// The kinds of clients. Clients with a number of lines to send close when they have sent them;
+// all others stay until the end.
 const (
-	Stream        Kind = "stream"          // a log shipper: lines as fast as it is told
-	Request       Kind = "request"         // sends a line, waits for a line that acknowledges it, and so on
-	FireAndForget Kind = "fire-and-forget" // sends one line and is gone
-	Idle          Kind = "idle"            // connects, sends nothing, and holds the connection to the end
-	Slow          Kind = "slow"            // sends lines a byte at a time
+	Stream        Kind = "stream"          // a log shipper: sends lines as fast as Options.Rate allows
+	Request       Kind = "request"         // sends a line, waits for a line that acknowledges it, and repeats
+	FireAndForget Kind = "fire-and-forget" // sends one line and disconnects
+	Idle          Kind = "idle"            // connects, sends nothing, and holds the connection until the end
+	Slow          Kind = "slow"            // sends lines byte by byte
 )
 
-// Kinds returns all kinds there are.
+// Kinds returns all kinds.
 func Kinds() []Kind { return []Kind{Stream, Request, FireAndForget, Idle, Slow} }
 
-// maxWeight leaves room for sums of weights.
+// maxWeight keeps sums of weights far below overflow.
 const maxWeight = 1_000_000
 
-// Mix says how many of the clients are of which kind: as many as the weights, compared with each other, say. An empty one is Stream alone.
+// Mix is the share of each kind among the clients, in proportion to the weights. An empty Mix is
+// Stream alone.
 type Mix []Share
 
 // Share is one kind of a Mix.
@@ -35,14 +37,15 @@ type Share struct {
 	Weight int // from 1 to 1,000,000
 }
 
-// ParseMix reads "stream=15,request=50"; a kind alone has the weight 1. Its error names all that is wrong.
+// ParseMix parses a list such as "stream=15,request=50". A kind without a number has the weight
+// 1. The error lists all faults.
 func ParseMix(text string) (Mix, error) {
 	var m Mix
 	var errs []error
 	for entry := range strings.SplitSeq(text, ",") {
 		share, err := parseShare(strings.TrimSpace(entry))
 		if err == nil && m.has(share.Kind) {
-			err = fmt.Errorf("%s is there twice", share.Kind)
+			err = fmt.Errorf("%s is given twice", share.Kind)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -57,7 +60,7 @@ func parseShare(entry string) (Share, error) {
 	name, weight, hasWeight := strings.Cut(entry, "=")
 	s := Share{Kind: Kind(name), Weight: 1}
 	if !slices.Contains(Kinds(), s.Kind) {
-		return Share{}, fmt.Errorf("no kind %q: there are stream, request, fire-and-forget, idle and slow", name)
+		return Share{}, fmt.Errorf("unknown kind %q: known are stream, request, fire-and-forget, idle and slow", name)
 	}
 	if hasWeight {
 		n, err := strconv.Atoi(weight)
@@ -73,13 +76,13 @@ func (m Mix) has(k Kind) bool {
 	return slices.ContainsFunc(m, func(s Share) bool { return s.Kind == k })
 }
 
-// onlyIdle says whether no client would ever have anything to do.
+// onlyIdle reports whether all clients are idle.
 func (m Mix) onlyIdle() bool {
 	return !slices.ContainsFunc(m, func(s Share) bool { return s.Kind != Idle })
 }
 
-// of returns a kind's share of n, rounded up.
-func (m Mix) of(k Kind, n int) int {
+// shareOf returns a kind's share of n, rounded up.
+func (m Mix) shareOf(k Kind, n int) int {
 	weight, total := 0, 0
 	for _, s := range m {
 		total += s.Weight
@@ -90,8 +93,9 @@ func (m Mix) of(k Kind, n int) int {
 	return (weight*n + total - 1) / total
 }
 
-// picker deals out kinds, in the smoothest order that keeps to the weights: of any number of clients in a row, each kind has its
-// share, give or take one. It belongs to one goroutine.
+// picker chooses the kinds of clients one by one, as evenly as the weights allow: among any
+// number of clients in a row, each kind has its share, give or take one. It belongs to one
+// goroutine.
 type picker struct {
 	mix    Mix
 	credit []int
@@ -99,7 +103,7 @@ type picker struct {
 
 func newPicker(m Mix) *picker { return &picker{mix: m, credit: make([]int, len(m))} }
 
-// next returns one of the kinds for which there is room; one there must be.
+// next returns one of the kinds for which room returns true. There must be one.
 func (p *picker) next(room func(Kind) bool) Kind {
 	best, total := -1, 0
 	for i, s := range p.mix {

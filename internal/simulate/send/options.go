@@ -11,45 +11,50 @@ import (
 	"linesplit/internal/simulate/record"
 )
 
-// Options say who sends what, and where to. All but To may be left zero.
+// Options say which clients send what, and where to. Only To is required.
 type Options struct {
-	To  []Dial // where clients connect: those of one kind take them in turn
-	Mix Mix    // who they are
+	To  []Dial // addresses; the clients of each kind take them in turn
+	Mix Mix    // kinds of clients
 
-	// Connections is how many clients there are at one time, of each kind as many as the Mix says, rounded up at most: kinds that stay do
-	// not crowd out those that come and go. With ClientsPerSecond it is the most there may be: those for whom there is no room come
-	// late. 1, or with ClientsPerSecond 1000, if 0.
+	// Connections is the number of clients at one time. Each kind has its share by Mix, at most
+	// rounded up, so that clients that stay do not crowd out those that come and go. With
+	// ClientsPerSecond it is a limit: clients that exceed it start later. If 0, it is 1, or 1000
+	// with ClientsPerSecond.
 	Connections int
-	// ClientsPerSecond lets clients arrive at this rate, in place of all at once.
+	// ClientsPerSecond starts clients at this rate. If 0, they start at once.
 	ClientsPerSecond float64
-	// Clients is how many there are in all: a client that has ended, well or not, makes room for another. If 0 there is no limit, but
-	// with neither Duration nor ClientsPerSecond it is Connections.
+	// Clients is the total number of clients. When a client has ended, successfully or not,
+	// another one starts. If 0, there is no limit; but with neither Duration nor
+	// ClientsPerSecond, 0 means Connections.
 	Clients int
 
-	Lines  uint64        // of each client; 0 is no limit. FireAndForget has one, Idle none
-	Rate   float64       // lines per second of each Stream and Request client; 0 is as fast as it can
+	Lines  uint64        // per client; 0 is no limit. FireAndForget sends one, Idle none
+	Rate   float64       // lines per second of each Stream and Request client; 0 is no limit
 	Length record.Length // of numbered records
 	Pause  time.Duration // between two bytes of a Slow client. 10 ms if 0
-	// FirstSender is the first number of a sender in records. There are as many senders as there were clients at one time: a client goes on
-	// where another one ended that had the same number.
+	// FirstSender is the first sender number in records. There are as many senders as clients at
+	// one time: when a client ends, another one continues with its sender.
 	FirstSender uint32
 
-	// Input has the lines to send, newline-terminated, in place of numbered records; clients share them. Run ends when it has ended. The
-	// caller closes it. Run does not wait for a Read that hangs when all else has ended.
+	// Input is read for newline-terminated lines to send in place of numbered records. Clients
+	// share the lines. Run ends after the last of them. The caller closes Input. Run does not
+	// wait for a blocked Read when everything else has ended.
 	Input io.Reader
-	// Repeat is how often Input is sent; 0 is once, less than 0 without end. To be repeated it must be an io.Seeker, or fit into 64 MiB.
+	// Repeat is how often Input is sent. 0 means once, a negative number without end. To be
+	// repeated, Input must be an io.Seeker or fit into 64 MiB.
 	Repeat int
 
-	Duration time.Duration // after which all clients end; 0 is no limit
-	// Reconnect lets a client whose connection was lost connect again, with a growing pause, and go on with the line after the last one
-	// that the kernel took whole.
+	Duration time.Duration // after this time all clients end; 0 is no limit
+	// Reconnect makes a client whose connection was lost connect again, with growing pauses. It
+	// continues with the line after the last one that the kernel accepted whole.
 	Reconnect bool
 
 	Interval    time.Duration // between two calls of Run's progress. 100 ms if 0
-	DialTimeout time.Duration // of one attempt to connect, TLS handshake included. 5 s if 0
-	Timeout     time.Duration // how long a Request client waits for its acknowledgement. 5 s if 0
-	// Grace is how long a client may take to finish the write that it is in when the run ends, and how long its peer to acknowledge what
-	// was written when a client has sent all. Beyond that the peer counts as stalled. 5 s if 0.
+	DialTimeout time.Duration // for one attempt to connect, TLS handshake included. 5 s if 0
+	Timeout     time.Duration // for the acknowledgement of a Request client's line. 5 s if 0
+	// Grace limits how long a client may take to complete a write when the run ends, and how long
+	// its peer may take to acknowledge everything when a client has sent all. After that the peer
+	// counts as stalled. 5 s if 0.
 	Grace time.Duration
 }
 
@@ -57,7 +62,7 @@ type Options struct {
 type Dial struct {
 	Network string      // tcp or unix
 	Address string      // host:port, path, or @name
-	TLS     *tls.Config // nil: plain. Its ServerName, if empty, is the address's host. Not owned
+	TLS     *tls.Config // nil: no TLS. An empty ServerName means the host of the address. Not changed
 }
 
 // String returns the address with its scheme: tcp://, tls:// or unix://.
@@ -80,7 +85,7 @@ func (d Dial) withServerName() Dial {
 	return d
 }
 
-// Check returns all that is wrong with the options, or nil. Run calls it too.
+// Check returns an error that lists all faults of the options, or nil. Run calls it too.
 func (o Options) Check() error {
 	var errs []error
 	if len(o.To) == 0 {
@@ -88,15 +93,15 @@ func (o Options) Check() error {
 	}
 	for _, d := range o.To {
 		if d.Network != "tcp" && d.Network != "unix" {
-			errs = append(errs, fmt.Errorf("network %q of %s: only tcp and unix have streams", d.Network, d.Address))
+			errs = append(errs, fmt.Errorf("network %q of %s: known are tcp and unix", d.Network, d.Address))
 		}
 	}
 	if o.Connections < 0 || o.ClientsPerSecond < 0 || o.Clients < 0 || o.Rate < 0 {
-		errs = append(errs, errors.New("a number or rate below 0"))
+		errs = append(errs, errors.New("a number or rate is negative"))
 	}
 	d := o.withDefaults()
-	if !d.Mix.onlyIdle() && d.Clients > d.Connections && d.Duration == 0 && d.most(Idle) >= d.Connections {
-		errs = append(errs, errors.New("idle clients would come to hold all connections for ever: it takes a duration, or more connections"))
+	if !d.Mix.onlyIdle() && d.Clients > d.Connections && d.Duration == 0 && d.maxClients(Idle) >= d.Connections {
+		errs = append(errs, errors.New("idle clients would take all connections for ever: set a duration, or allow more connections"))
 	}
 	return errors.Join(errs...)
 }
@@ -122,10 +127,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// most is how many clients of a kind there may be at one time.
-func (o Options) most(k Kind) int { return o.Mix.of(k, o.Connections) }
+// maxClients returns how many clients of a kind there may be at one time.
+func (o Options) maxClients(k Kind) int { return o.Mix.shareOf(k, o.Connections) }
 
-// finite says whether every client ends by itself.
+// finite reports whether every client ends by itself.
 func (o Options) finite() bool {
 	for _, s := range o.Mix {
 		if s.Kind == Idle || s.Kind != FireAndForget && o.Lines == 0 {

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unacknowledged returns how many of the bytes written to a TCP connection its peer's kernel has not acknowledged. That stays known when the
-// connection has failed, until it is closed. Our FIN counts as a byte.
+// unacknowledged returns how many bytes written to a TCP connection the peer's kernel has not
+// acknowledged. The number remains available after the connection has failed, until it is closed.
+// Our FIN counts as one byte.
 func unacknowledged(conn net.Conn) (n int, known bool) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {

@@ -6,41 +6,42 @@ import (
 )
 
 const (
-	beat    = 5 * time.Millisecond   // how often a paced client writes at most
-	maxDebt = 250 * time.Millisecond // what somebody who was held back catches up at most: no flood behind a stall
+	tick       = 5 * time.Millisecond   // shortest time between two writes of a paced client
+	maxCatchUp = 250 * time.Millisecond // limit of what a delayed client catches up, so that no burst follows a stall
 )
 
-// pace says how many of something are due at a steady rate. The caller says what time it is.
+// pace computes how many events are due at a steady rate. The caller passes the time.
 type pace struct {
-	rate float64   // per second; 0 is no limit
-	paid time.Time // everything due until then has been done
+	rate      float64   // per second; 0 is no limit
+	doneUntil time.Time // all events due until then are done
 }
 
-// newPace returns a pace whose first one is due at once.
+// newPace returns a pace whose first event is due at once.
 func newPace(rate float64, now time.Time) pace {
-	p := pace{rate: rate, paid: now}
+	p := pace{rate: rate, doneUntil: now}
 	if rate > 0 {
-		p.paid = now.Add(-p.interval(1))
+		p.doneUntil = now.Add(-p.interval(1))
 	}
 	return p
 }
 
-// due returns how many are to be done by now, and where that is none, how long there will be none.
+// due returns how many events are due now. If there are none, it returns how long to wait for the
+// next one.
 func (p *pace) due(now time.Time) (n int, wait time.Duration) {
 	if p.rate == 0 {
 		return math.MaxInt, 0
 	}
-	p.paid = later(p.paid, now.Add(-maxDebt-p.interval(1)))
-	if n = int(now.Sub(p.paid).Seconds()*p.rate + 1e-6); n > 0 {
+	p.doneUntil = later(p.doneUntil, now.Add(-maxCatchUp-p.interval(1)))
+	if n = int(now.Sub(p.doneUntil).Seconds()*p.rate + 1e-6); n > 0 {
 		return n, 0
 	}
-	return 0, max(beat, p.paid.Add(p.interval(1)).Sub(now))
+	return 0, max(tick, p.doneUntil.Add(p.interval(1)).Sub(now))
 }
 
-// done notes that n have been done.
+// done records that n events are done.
 func (p *pace) done(n int) {
 	if p.rate > 0 {
-		p.paid = p.paid.Add(p.interval(n))
+		p.doneUntil = p.doneUntil.Add(p.interval(n))
 	}
 }
 

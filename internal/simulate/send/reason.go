@@ -7,15 +7,15 @@ import (
 	"syscall"
 )
 
-// Besides errClosed, what connections fail of that no error of another package says.
+// Why connections fail, in addition to errClosed and the errors of other packages.
 var (
 	errHandshake = errors.New("TLS handshake")
 	errNoAnswer  = errors.New("no acknowledgement in time")
-	errStalled   = errors.New("the peer does not take what was written")
+	errStalled   = errors.New("the peer stopped acknowledging")
 	errStopped   = errors.New("the run ended before there was a connection")
 )
 
-// reason returns the word that failures of a kind are counted by.
+// reason returns the word under which failures like err are counted.
 func reason(err error) string {
 	_, isName := errors.AsType[*net.DNSError](err)
 	network, isNetwork := errors.AsType[net.Error](err)
@@ -36,7 +36,7 @@ func reason(err error) string {
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return "reset"
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return "no_ports_or_files" // ours
+		return "no_ports_or_files" // at our end
 	case isNetwork && network.Timeout() && isDial && dial.Op == "dial":
 		return "dial_timeout"
 	case isNetwork && network.Timeout():

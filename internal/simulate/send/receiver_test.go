@@ -15,7 +15,7 @@ import (
 	"linesplit/internal/simulate/record"
 )
 
-// receiver takes connections and does with them what a test says.
+// receiver accepts connections and passes each to a function of the test.
 type receiver struct {
 	tb    testing.TB
 	ln    net.Listener
@@ -24,22 +24,23 @@ type receiver struct {
 
 	accepting, running sync.WaitGroup
 	stopped, opened    sync.Once
-	cut                chan struct{} // closed by stop, for who does not read to the end
-	ready              chan struct{} // closed by allOpen, for who waits until clients know that they are connected
-	begun              atomic.Int32  // connections that have brought something
+	cut                chan struct{} // closed by stop; ends functions that do not read to the end
+	// closed by allOpen; releases functions that wait until clients know that they are connected
+	ready   chan struct{}
+	started atomic.Int32 // connections that have sent something
 
 	mu       sync.Mutex // guards the fields below
-	last     string     // the address of the connection behind which nobody is accepted
+	last     string     // address of the last connection to accept
 	accepted int
 	open     int
-	most     int                        // open at one time
-	lines    []string                   // all of them, without newlines
-	records  map[uint32]map[uint64]bool // by sender, those that came whole
-	torn     int                        // what came last on a connection and is no whole line
+	maxOpen  int                        // most connections open at one time
+	lines    []string                   // lines that are no records, without newlines
+	records  map[uint32]map[uint64]bool // whole records, by sender
+	torn     int                        // connections that ended with an unterminated line
 	conns    map[net.Conn]bool
 }
 
-// receive starts a receiver that serves until the test ends, or stop.
+// receive starts a receiver that runs until the test ends or calls stop.
 func receive(tb testing.TB, network string, config *tls.Config, serve func(*receiver, net.Conn)) *receiver {
 	tb.Helper()
 	addr := "127.0.0.1:0"
@@ -50,8 +51,8 @@ func receive(tb testing.TB, network string, config *tls.Config, serve func(*rece
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := &receiver{tb: tb, ln: ln, tls: config, serve: serve, records: map[uint32]map[uint64]bool{}, conns: map[net.Conn]bool{},
-		cut: make(chan struct{}), ready: make(chan struct{})}
+	r := &receiver{tb: tb, ln: ln, tls: config, serve: serve, cut: make(chan struct{}), ready: make(chan struct{}),
+		records: map[uint32]map[uint64]bool{}, conns: map[net.Conn]bool{}}
 	r.accepting.Go(r.accept)
 	tb.Cleanup(r.stop)
 	return r
@@ -61,14 +62,15 @@ func (r *receiver) dial() Dial {
 	return Dial{Network: r.ln.Addr().Network(), Address: r.ln.Addr().String()}
 }
 
-// stop takes what is in the backlog, waits for connections to end, and cuts off those that do not.
+// stop accepts the connections in the backlog, waits for all connections to end, and closes those
+// that do not.
 func (r *receiver) stop() {
 	r.stopped.Do(func() {
 		r.lastCall()
 		r.accepting.Wait()
 		r.ln.Close()
 		close(r.cut)
-		for deadline := time.Now().Add(patience); r.present() > 0 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(patience); r.openConns() > 0 && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
 		r.mu.Lock()
@@ -80,13 +82,14 @@ func (r *receiver) stop() {
 	})
 }
 
-// lastCall is the last in the backlog: who has connected before it has been accepted when it is.
+// lastCall puts a last connection into the backlog: when it is accepted, all connections made
+// before it have been accepted.
 func (r *receiver) lastCall() {
 	var d net.Dialer
-	if r.ln.Addr().Network() == "unix" { // where addresses of clients are empty otherwise
+	if r.ln.Addr().Network() == "unix" { // clients have empty addresses otherwise
 		d.LocalAddr = &net.UnixAddr{Net: "unix", Name: r.ln.Addr().String() + ".last"}
 	}
-	r.mu.Lock() // it is not to be accepted before its address is known
+	r.mu.Lock() // keeps accept from looking at the connection before its address is known
 	defer r.mu.Unlock()
 	c, err := d.Dial(r.ln.Addr().Network(), r.ln.Addr().String())
 	if err != nil {
@@ -104,10 +107,10 @@ func (r *receiver) isLast(c net.Conn) bool {
 	return r.last != "" && r.last == c.RemoteAddr().String()
 }
 
-// allOpen says that clients know by now that they are connected.
+// allOpen tells the receiver that all clients know that they are connected.
 func (r *receiver) allOpen() { r.opened.Do(func() { close(r.ready) }) }
 
-func (r *receiver) present() int {
+func (r *receiver) openConns() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.open
@@ -131,7 +134,7 @@ func (r *receiver) accept() {
 		r.conns[raw] = true
 		r.accepted++
 		r.open++
-		r.most = max(r.most, r.open)
+		r.maxOpen = max(r.maxOpen, r.open)
 		r.mu.Unlock()
 		r.running.Go(func() {
 			defer r.ended(raw)
@@ -170,7 +173,7 @@ func (r *receiver) tear() {
 	r.torn++
 }
 
-// missing returns how many records of a summary did not come.
+// missing returns how many records of a summary did not arrive.
 func (r *receiver) missing(s Summary) (n uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,17 +199,17 @@ func (r *receiver) received() (n uint64) {
 func (r *receiver) counts() (accepted, most, torn int, lines []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.accepted, r.most, r.torn, r.lines
+	return r.accepted, r.maxOpen, r.torn, r.lines
 }
 
-// readAll takes lines to the end.
+// readAll reads lines to the end.
 func readAll(r *receiver, c net.Conn) { readLines(r, c, -1) }
 
-// readLines takes n lines, or all if n is below 0.
+// readLines reads n lines, or all if n is negative.
 func readLines(r *receiver, c io.Reader, n int) {
 	in := bufio.NewReaderSize(c, 64<<10)
 	if _, err := in.Peek(1); err == nil {
-		r.begun.Add(1)
+		r.started.Add(1)
 	}
 	for ; n != 0; n-- {
 		line, err := in.ReadBytes('\n')
@@ -220,7 +223,7 @@ func readLines(r *receiver, c io.Reader, n int) {
 	}
 }
 
-// answer acknowledges each line, and with the last of some bytes only.
+// answer acknowledges each line.
 func answer(r *receiver, c net.Conn) {
 	in := bufio.NewReader(c)
 	for {
@@ -233,15 +236,15 @@ func answer(r *receiver, c net.Conn) {
 	}
 }
 
-// silent reads no more than a byte and says nothing until the receiver stops.
+// silent reads at most a byte and sends nothing until the receiver stops.
 func silent(r *receiver, c net.Conn) {
 	if n, _ := c.Read(make([]byte, 1)); n > 0 {
-		r.begun.Add(1)
+		r.started.Add(1)
 	}
 	<-r.cut
 }
 
-// resetAfter takes n lines and resets, with data unread if there is any.
+// resetAfter reads n lines and resets the connection, possibly with data unread.
 func resetAfter(n int) func(*receiver, net.Conn) {
 	return func(r *receiver, c net.Conn) {
 		readLines(r, c, n)
@@ -251,7 +254,7 @@ func resetAfter(n int) func(*receiver, net.Conn) {
 	}
 }
 
-// resetLater resets when whoever connects has noticed that it has a connection.
+// resetLater resets the connection once the client has noticed that it is connected.
 func resetLater(r *receiver, c net.Conn) {
 	select {
 	case <-r.ready:
@@ -260,7 +263,7 @@ func resetLater(r *receiver, c net.Conn) {
 	c.(*net.TCPConn).SetLinger(0)
 }
 
-// closeAfter takes n lines, says FIN, and takes the rest.
+// closeAfter reads n lines, sends FIN, and reads the rest.
 func closeAfter(n int) func(*receiver, net.Conn) {
 	return func(r *receiver, c net.Conn) {
 		in := bufio.NewReader(c)
@@ -276,7 +279,7 @@ func closeAfter(n int) func(*receiver, net.Conn) {
 	}
 }
 
-// within fails a test that hangs, with a word, long before the test binary would.
+// within fails a test that hangs, with a message and long before the test binary's timeout.
 func within(tb testing.TB, d time.Duration, do func()) {
 	tb.Helper()
 	done := make(chan struct{})

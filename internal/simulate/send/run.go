@@ -12,31 +12,34 @@ import (
 	"linesplit/internal/simulate/latency"
 )
 
-// ErrUnreachable is what Run's error wraps where an address could not be reached at the start. Nothing was sent then.
+// ErrUnreachable is wrapped by Run's error if an address could not be reached at the start.
+// Nothing has been sent then.
 var ErrUnreachable = errors.New("not reachable")
 
 const (
 	reportInterval = 100 * time.Millisecond
-	failurePause   = 100 * time.Millisecond // before the place of a client that failed is taken by another one
+	failurePause   = 100 * time.Millisecond // before another client takes the place of one that failed
 )
 
-// Run starts clients and returns when all of them have ended: when they have sent all they had to, after o.Duration, or in order when ctx
-// ends. progress, if not nil, is called about ten times a second, or as o.Interval says, and at the end, by the goroutine that called Run.
+// Run starts clients and returns when all of them have ended: when they have sent everything,
+// after o.Duration, or in an orderly way when ctx ends. If progress is not nil, the calling
+// goroutine calls it about ten times a second, or as set by o.Interval, and once at the end.
 //
-// The error says that the options make no sense, that an address is not reachable (ErrUnreachable), or that o.Input could not be read; what
-// was sent before is in the summary. Clients that fail are no error: see Summary.Failed.
+// The error says that the options are invalid, that an address is not reachable (ErrUnreachable),
+// or that o.Input could not be read. The summary contains what was sent before. Clients that fail
+// are no error: see Summary.Failed.
 func Run(ctx context.Context, o Options, progress func(Progress)) (Summary, error) {
 	if err := o.Check(); err != nil {
 		return Summary{}, err
 	}
 	r := newRun(o.withDefaults())
-	defer r.closeSpare()
-	if err := r.reach(ctx); err != nil {
+	defer r.closeProbed()
+	if err := r.probeAll(ctx); err != nil {
 		return Summary{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if r.o.Duration > 0 { // no deadline: dials would see it come before ctx ends, and take it for a failure
+	if r.o.Duration > 0 { // not a deadline: dials would fail on it shortly before ctx ends
 		defer time.AfterFunc(r.o.Duration, cancel).Stop()
 	}
 	if o.Input != nil {
@@ -49,7 +52,7 @@ func Run(ctx context.Context, o Options, progress func(Progress)) (Summary, erro
 		defer close(ended)
 		r.serve(ctx)
 	}()
-	r.report(ended, progress)
+	r.reportProgress(ended, progress)
 	return r.summary(), r.inputFailure()
 }
 
@@ -61,32 +64,33 @@ func Run(ctx context.Context, o Options, progress func(Progress)) (Summary, erro
 type run struct {
 	o       Options
 	started time.Time
-	input   *source      // nil: lines are made up
-	spare   []chan *link // by address: the connection that proved it reachable, until a client takes it
+	input   *source      // nil: lines are numbered records
+	probed  []chan *link // by address: the connection of probeAll, until a client takes it
 
-	lines, bytes, doubt atomic.Uint64
-	open                atomic.Int64
+	lines, bytes, inDoubt atomic.Uint64
+	open                  atomic.Int64
 
-	// Of the goroutine in serve, until it has ended.
-	picker  *picker
-	turns   map[Kind]int // clients of a kind so far, which is whose turn among the addresses it is
-	senders []*sender
-	free    chan *sender // those without a client
+	// Owned by the goroutine in serve until it has ended.
+	picker        *picker
+	startedByKind map[Kind]int // clients so far, which determines whose turn among the addresses it is
+	senders       []*sender
+	freeSenders   chan *sender // senders without a client
 
 	mu       sync.Mutex // guards the fields below
 	clients  map[Kind]*ClientCount
 	ended    uint64             // clients
-	failed   uint64             // of these
-	lost     uint64             // connections that were made good, or are being
-	requests *latency.Histogram // nil: no acknowledgement yet
+	failed   uint64             // clients
+	lost     uint64             // lost connections that Reconnect replaces
+	requests *latency.Histogram // nil before the first acknowledgement
 }
 
 func newRun(o Options) *run {
-	r := &run{o: o, picker: newPicker(o.Mix), turns: map[Kind]int{}, free: make(chan *sender, o.Connections), clients: map[Kind]*ClientCount{}}
+	r := &run{o: o, picker: newPicker(o.Mix), startedByKind: map[Kind]int{},
+		freeSenders: make(chan *sender, o.Connections), clients: map[Kind]*ClientCount{}}
 	r.o.To = slices.Clone(o.To)
 	for i, d := range r.o.To {
 		r.o.To[i] = d.withServerName()
-		r.spare = append(r.spare, make(chan *link, 1))
+		r.probed = append(r.probed, make(chan *link, 1))
 	}
 	for _, s := range o.Mix {
 		r.clients[s.Kind] = &ClientCount{Reasons: map[string]uint64{}, Lost: map[string]uint64{}}
@@ -94,8 +98,8 @@ func newRun(o Options) *run {
 	return r
 }
 
-// reach connects to every address once.
-func (r *run) reach(ctx context.Context) error {
+// probeAll connects to every address once.
+func (r *run) probeAll(ctx context.Context) error {
 	errs := make([]error, len(r.o.To))
 	var dials sync.WaitGroup
 	for i, d := range r.o.To {
@@ -105,49 +109,50 @@ func (r *run) reach(ctx context.Context) error {
 				errs[i] = fmt.Errorf("%w: %w", ErrUnreachable, err)
 				return
 			}
-			r.spare[i] <- l
+			r.probed[i] <- l
 		})
 	}
 	dials.Wait()
 	return errors.Join(errs...)
 }
 
-// connect returns a connection to one of the addresses.
+// connect returns a connection to address number to.
 func (r *run) connect(ctx context.Context, to int) (*link, error) {
 	select {
-	case l := <-r.spare[to]:
+	case l := <-r.probed[to]:
 		return l, nil
 	default:
 		return connect(ctx, r.o.To[to], r.o.DialTimeout)
 	}
 }
 
-func (r *run) closeSpare() {
-	for _, spare := range r.spare {
+func (r *run) closeProbed() {
+	for _, probed := range r.probed {
 		select {
-		case l := <-spare:
+		case l := <-probed:
 			l.Close()
 		default:
 		}
 	}
 }
 
-// serve starts clients, and returns when they have ended. Idle ones stay until there is nobody else, nor will be.
+// serve starts clients, and returns when they have ended. Idle clients stay until all others have
+// ended and no more will start.
 func (r *run) serve(ctx context.Context) {
 	hold, release := context.WithCancel(ctx)
 	defer release()
 	var busy, idle sync.WaitGroup
 	arrivals := newPace(r.o.ClientsPerSecond, time.Now())
 	for n := 0; r.o.Clients == 0 || n < r.o.Clients; n++ {
-		s := r.place(ctx, &arrivals)
+		s := r.nextSender(ctx, &arrivals)
 		if s == nil {
 			break
 		}
-		switch c := r.client(s); c.kind {
+		switch c := r.startClient(s); c.kind {
 		case Idle:
-			idle.Go(func() { r.host(hold, c) })
+			idle.Go(func() { r.runClient(hold, c) })
 		default:
-			busy.Go(func() { r.host(ctx, c) })
+			busy.Go(func() { r.runClient(ctx, c) })
 		}
 	}
 	busy.Wait()
@@ -157,8 +162,9 @@ func (r *run) serve(ctx context.Context) {
 	idle.Wait()
 }
 
-// place waits until another client may come, and returns the sender that is to be its; nil when none may any more.
-func (r *run) place(ctx context.Context, arrivals *pace) *sender {
+// nextSender waits until another client may start, and returns its sender; nil if no more may
+// start.
+func (r *run) nextSender(ctx context.Context, arrivals *pace) *sender {
 	for {
 		n, wait := arrivals.due(time.Now())
 		if n > 0 {
@@ -178,7 +184,7 @@ func (r *run) place(ctx context.Context, arrivals *pace) *sender {
 
 func (r *run) freeSender(ctx context.Context) *sender {
 	select {
-	case s := <-r.free:
+	case s := <-r.freeSenders:
 		return s
 	default:
 	}
@@ -188,31 +194,31 @@ func (r *run) freeSender(ctx context.Context) *sender {
 		return s
 	}
 	select {
-	case s := <-r.free:
+	case s := <-r.freeSenders:
 		return s
 	case <-ctx.Done():
 		return nil
 	}
 }
 
-func (r *run) client(s *sender) *client {
+func (r *run) startClient(s *sender) *client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kind := r.picker.next(func(k Kind) bool { return r.clients[k].open() < r.o.most(k) })
-	to := r.turns[kind] % len(r.o.To)
-	r.turns[kind]++
+	kind := r.picker.next(func(k Kind) bool { return r.clients[k].open() < r.o.maxClients(k) })
+	to := r.startedByKind[kind] % len(r.o.To)
+	r.startedByKind[kind]++
 	r.clients[kind].Started++
 	return newClient(r, kind, to, s)
 }
 
-// host lets a client live and accounts for its end.
-func (r *run) host(ctx context.Context, c *client) {
-	err := c.live(ctx)
+// runClient runs a client and counts its end.
+func (r *run) runClient(ctx context.Context, c *client) {
+	err := c.workUntilDone(ctx)
 	r.countEnd(c.kind, err)
 	if err != nil {
 		sleep(ctx, failurePause)
 	}
-	r.free <- c.s
+	r.freeSenders <- c.s
 }
 
 func (r *run) countEnd(kind Kind, err error) {
@@ -236,7 +242,7 @@ func (r *run) countLost(kind Kind, err error) {
 	r.clients[kind].Lost[reason(err)]++
 }
 
-// maxLatency is the longest latency that is told from longer ones.
+// maxLatency is the highest latency that is measured; higher ones count as this.
 const maxLatency = time.Hour
 
 func (r *run) countAnswer(took time.Duration) {
@@ -248,8 +254,8 @@ func (r *run) countAnswer(took time.Duration) {
 	r.requests.Record(took)
 }
 
-// report calls progress until ended is closed, and once behind that.
-func (r *run) report(ended <-chan struct{}, progress func(Progress)) {
+// reportProgress calls progress until ended is closed, and once after that.
+func (r *run) reportProgress(ended <-chan struct{}, progress func(Progress)) {
 	if progress == nil {
 		<-ended
 		return
@@ -268,7 +274,8 @@ func (r *run) report(ended <-chan struct{}, progress func(Progress)) {
 }
 
 func (r *run) progress() Progress {
-	p := Progress{Elapsed: time.Since(r.started), Lines: r.lines.Load(), Bytes: r.bytes.Load(), Open: int(r.open.Load())}
+	p := Progress{Elapsed: time.Since(r.started), Lines: r.lines.Load(), Bytes: r.bytes.Load(),
+		Open: int(r.open.Load())}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.clients {
@@ -279,7 +286,7 @@ func (r *run) progress() Progress {
 	return p
 }
 
-// done returns how much of the run is over: by its time or by its work, whichever is ahead.
+// done returns the completed part of the run, by time or by work, whichever is larger.
 func (r *run) done(elapsed time.Duration, lines, ended uint64) float64 {
 	part := -1.0
 	if r.o.Duration > 0 {
@@ -293,7 +300,8 @@ func (r *run) done(elapsed time.Duration, lines, ended uint64) float64 {
 
 func (r *run) summary() Summary {
 	s := Summary{
-		Seconds: time.Since(r.started).Seconds(), Lines: r.lines.Load(), Bytes: r.bytes.Load(), InDoubt: r.doubt.Load(),
+		Seconds: time.Since(r.started).Seconds(), Lines: r.lines.Load(), Bytes: r.bytes.Load(),
+		InDoubt:  r.inDoubt.Load(),
 		Numbered: r.input == nil, Clients: r.clients, Senders: map[uint32]uint64{}, Requests: r.latencies(),
 	}
 	for _, sender := range r.senders {

@@ -13,16 +13,17 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// patience is for what takes no time unless something hangs.
+// patience limits operations that take no time unless something hangs.
 const patience = time.Minute
 
-// runAll runs and fails the test on an error.
+// runAll runs o and fails the test on an error.
 func runAll(t *testing.T, o Options) Summary {
 	t.Helper()
 	return runUntil(t, o, func(Progress) bool { return false })
 }
 
-// runUntil is runAll that ends the run when done says so. Limits that a test does not set do not pass.
+// runUntil is runAll that ends the run when done returns true. Limits that a test does not set
+// are not reached.
 func runUntil(t *testing.T, o Options, done func(Progress) bool) (s Summary) {
 	t.Helper()
 	for _, d := range []*time.Duration{&o.DialTimeout, &o.Timeout, &o.Grace} {
@@ -50,16 +51,19 @@ func TestKinds(t *testing.T) {
 		kind  Kind
 		serve func(*receiver, net.Conn)
 		o     Options
-		lines uint64 // that each of three clients sends
+		lines uint64 // sent by each of three clients
 	}{
 		{kind: Stream, serve: readAll, o: Options{Lines: 5000}, lines: 5000},
-		{kind: Stream, serve: readAll, o: Options{Lines: 60, Length: record.Length{Min: 100, Max: 300 << 10}}, lines: 60},
+		{kind: Stream, serve: readAll, o: Options{Lines: 60, Length: record.Length{Min: 100, Max: 300 << 10}},
+			lines: 60},
 		{kind: Request, serve: answer, o: Options{Lines: 50}, lines: 50},
 		{kind: FireAndForget, serve: readAll, lines: 1},
 		{kind: FireAndForget, serve: readAll, o: Options{Lines: 7}, lines: 1},
-		{kind: Idle, serve: readAll, o: Options{Lines: 7, Duration: 3 * time.Second, Clients: 3}}, // enough for three to connect
+		{kind: Idle, serve: readAll, o: Options{Lines: 7, Duration: 3 * time.Second,
+			Clients: 3}}, // enough for three to connect
 
-		{kind: Slow, serve: readAll, o: Options{Lines: 2, Pause: time.Microsecond, Length: record.Length{Min: 100, Max: 100}}, lines: 2},
+		{kind: Slow, serve: readAll, o: Options{Lines: 2, Pause: time.Microsecond,
+			Length: record.Length{Min: 100, Max: 100}}, lines: 2},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
 			t.Parallel()
@@ -76,25 +80,29 @@ func TestKinds(t *testing.T) {
 				t.Errorf("%d connections, %d torn", accepted, torn)
 			}
 			if s.Lines != 3*tt.lines || r.received() != s.Lines || r.missing(s) != 0 || s.InDoubt != 0 || !s.Numbered {
-				t.Errorf("%d sent, %d received, %d missing, %d in doubt", s.Lines, r.received(), r.missing(s), s.InDoubt)
+				t.Errorf("%d sent, %d received, %d missing, %d in doubt", s.Lines, r.received(), r.missing(s),
+					s.InDoubt)
 			}
 			for id := range s.Senders {
 				if id < 40 || id > 42 {
 					t.Errorf("sender %d", id)
 				}
 			}
-			if tt.kind == Request && (s.Requests == nil || s.Requests.Count != s.Lines || s.Requests.P50 <= 0 || s.Requests.Max < s.Requests.P99) {
+			if tt.kind == Request && (s.Requests == nil || s.Requests.Count != s.Lines || s.Requests.P50 <= 0 ||
+				s.Requests.Max < s.Requests.P99) {
 				t.Errorf("requests %+v", s.Requests)
 			}
 		})
 	}
 }
 
-// A run that ends in a slow client's line sends the rest of it: half a line would be no record.
-func TestSlowEndsItsLine(t *testing.T) {
+// When a run ends in the middle of a slow client's line, the client sends the rest, because half
+// a line would not be a record.
+func TestSlowClientCompletesItsLine(t *testing.T) {
 	r := receive(t, "tcp", nil, readAll)
-	o := Options{To: []Dial{r.dial()}, Mix: Mix{{Slow, 1}}, Pause: 20 * time.Millisecond, Length: record.Length{Min: 60_000, Max: 60_000}}
-	s := runUntil(t, o, func(Progress) bool { return r.begun.Load() == 1 })
+	o := Options{To: []Dial{r.dial()}, Mix: Mix{{Slow, 1}}, Pause: 20 * time.Millisecond,
+		Length: record.Length{Min: 60_000, Max: 60_000}}
+	s := runUntil(t, o, func(Progress) bool { return r.started.Load() == 1 })
 	r.stop()
 	if _, _, torn, lines := r.counts(); s.Lines != 1 || r.received() != 1 || torn != 0 || len(lines) != 0 {
 		t.Errorf("%d sent, %d received, %d torn, %q", s.Lines, r.received(), torn, lines)
@@ -105,9 +113,9 @@ func TestTransports(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	secure := certs.ServerTLS()
 	tickets := certs.ServerTLS()
-	tickets.SessionTicketsDisabled = false // what the server then writes must not turn our end into a reset
+	tickets.SessionTicketsDisabled = false // the tickets that the server writes must not cause a reset at our end
 	client := certs.ClientTLS()
-	client.ServerName = "" // it is the address's
+	client.ServerName = "" // to be taken from the address
 	for _, tt := range []struct {
 		name string
 		r    *receiver
@@ -123,9 +131,10 @@ func TestTransports(t *testing.T) {
 			if tt.tls {
 				d.TLS = client
 			}
-			s := runAll(t, Options{To: []Dial{d}, Mix: Mix{{Stream, 1}, {Request, 1}, {FireAndForget, 1}}, Connections: 3, Lines: 500})
+			s := runAll(t, Options{To: []Dial{d}, Mix: Mix{{Stream, 1}, {Request, 1}, {FireAndForget, 1}},
+				Connections: 3, Lines: 500})
 			tt.r.stop()
-			// Fire and forget is just that: its line meets an answer that nobody reads.
+			// A fire-and-forget client does not read the answer, which may cost its line.
 			if s.Lines != 1001 || tt.r.missing(s) > 1 || s.Failed() != 0 || s.InDoubt != 0 {
 				t.Errorf("%d sent, %d missing, %d in doubt, clients %s", s.Lines, tt.r.missing(s), s.InDoubt, text(s))
 			}
@@ -139,7 +148,8 @@ func TestTransports(t *testing.T) {
 // Clients of each kind take the addresses in turn.
 func TestAddressesInTurn(t *testing.T) {
 	a, b := receive(t, "tcp", nil, answer), receive(t, "tcp", nil, answer)
-	runAll(t, Options{To: []Dial{a.dial(), b.dial()}, Mix: Mix{{Request, 1}, {FireAndForget, 1}}, Connections: 4, Clients: 40, Lines: 1})
+	runAll(t, Options{To: []Dial{a.dial(), b.dial()}, Mix: Mix{{Request, 1}, {FireAndForget, 1}}, Connections: 4,
+		Clients: 40, Lines: 1})
 	for _, r := range []*receiver{a, b} {
 		r.stop()
 		if accepted, _, _, _ := r.counts(); accepted < 18 || accepted > 22 {
@@ -151,12 +161,12 @@ func TestAddressesInTurn(t *testing.T) {
 func TestClientsPerSecond(t *testing.T) {
 	r := receive(t, "tcp", nil, readAll)
 	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: Mix{{FireAndForget, 1}}, ClientsPerSecond: 200, Clients: 60})
-	if s.Seconds < 0.25 || s.Lines != 60 { // nothing but a slow machine makes it longer
+	if s.Seconds < 0.25 || s.Lines != 60 { // no upper bound: a slow machine takes longer
 		t.Errorf("%d lines in %v s", s.Lines, s.Seconds)
 	}
 }
 
-// Rates are kept from above whatever the machine does; that they are kept from below too is the pace's test.
+// A rate is never exceeded. That it is reached is tested with the pace.
 func TestRate(t *testing.T) {
 	for _, kind := range []Kind{Stream, Request} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -170,21 +180,23 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// A duration ends clients of every kind in order, and has those that end before it replaced.
+// After the duration, clients of every kind end cleanly. Clients that end earlier are replaced.
 func TestDuration(t *testing.T) {
 	t.Parallel()
-	const duration = 2 * time.Second // a slow machine connects ten times within it
+	const duration = 2 * time.Second // enough for a slow machine to connect ten times
 	r := receive(t, "tcp", nil, answer)
 	mix, err := ParseMix("stream=1,request=1,fire-and-forget=1,idle=1,slow=1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: mix, Connections: 10, Lines: 5, Duration: duration, Pause: time.Millisecond})
-	if s.Seconds < duration.Seconds() || s.Failed() != 0 || s.Clients[Request].Started <= 2 || s.Clients[Idle].Succeeded != 2 {
+	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: mix, Connections: 10, Lines: 5, Duration: duration,
+		Pause: time.Millisecond})
+	if s.Seconds < duration.Seconds() || s.Failed() != 0 || s.Clients[Request].Started <= 2 ||
+		s.Clients[Idle].Succeeded != 2 {
 		t.Errorf("after %v s: %s", s.Seconds, text(s))
 	}
-	if _, most, _, _ := r.counts(); most < 10 {
-		t.Errorf("%d connections at one time", most)
+	if _, maxOpen, _, _ := r.counts(); maxOpen < 10 {
+		t.Errorf("%d connections at one time", maxOpen)
 	}
 }
 
@@ -198,8 +210,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// Idle clients are not waited for when all others have ended.
-func TestIdleGoLast(t *testing.T) {
+// Idle clients end when all others have ended.
+func TestIdleClientsEndLast(t *testing.T) {
 	r := receive(t, "tcp", nil, answer)
 	s := runAll(t, Options{To: []Dial{r.dial()}, Mix: Mix{{Request, 1}, {Idle, 1}}, Connections: 4, Lines: 10})
 	if s.Lines != 20 || s.Clients[Idle].Succeeded != 2 {
@@ -208,20 +220,22 @@ func TestIdleGoLast(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	// Nobody is answered before there has been progress to see.
+	// No client is answered before the first progress was reported.
 	r := receive(t, "tcp", nil, func(r *receiver, c net.Conn) { <-r.ready; answer(r, c) })
 	var all []Progress
-	s := runUntil(t, Options{To: []Dial{r.dial()}, Mix: Mix{{Request, 1}}, Connections: 2, Lines: 100}, func(p Progress) bool {
-		if all = append(all, p); p.Lines == 2 {
-			r.allOpen()
-		}
-		return false
-	})
+	s := runUntil(t, Options{To: []Dial{r.dial()}, Mix: Mix{{Request, 1}}, Connections: 2, Lines: 100},
+		func(p Progress) bool {
+			if all = append(all, p); p.Lines == 2 {
+				r.allOpen()
+			}
+			return false
+		})
 	first, last := all[0], all[len(all)-1]
 	if len(all) < 2 || first.Done >= 1 || first.Open > 2 || first.Started > 2 || first.Lines > 2 {
 		t.Errorf("first of %d: %+v", len(all), first)
 	}
-	if last.Done != 1 || last.Lines != s.Lines || last.Bytes != s.Bytes || last.Open != 0 || last.Failed != 0 || last.Started != 2 {
+	if last.Done != 1 || last.Lines != s.Lines || last.Bytes != s.Bytes || last.Open != 0 || last.Failed != 0 ||
+		last.Started != 2 {
 		t.Errorf("last %+v", last)
 	}
 }
@@ -233,7 +247,8 @@ func TestSummaryIsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"lines":3`, `"senders":{"0":3}`, `"numbered":true`, `"request":{"started":1,"succeeded":1,"failed":0}`, `"p99_9":`} {
+	for _, want := range []string{`"lines":3`, `"senders":{"0":3}`, `"numbered":true`,
+		`"request":{"started":1,"succeeded":1,"failed":0}`, `"p99_9":`} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("no %s in %s", want, data)
 		}

@@ -11,51 +11,51 @@ import (
 	"linesplit/internal/simulate/record"
 )
 
-// Bounds of what a source holds, in bytes.
+// Limits of what a source holds, in bytes.
 const (
-	longestLine = record.MaxLength
-	mostKept    = 64 << 20 // of a reader that cannot go back, to send it again
+	maxLine   = record.MaxLength
+	maxReplay = 64 << 20 // of a reader that cannot seek, kept in order to repeat it
 )
 
-// source hands out the lines of a reader, each once for every time that it is sent. A goroutine of its own reads, since nothing could
-// interrupt that; clients take turns.
+// source hands out the lines of a reader, each once per pass. A goroutine of its own reads,
+// because a Read cannot be interrupted. Clients take lines one after another.
 type source struct {
-	fresh chan []byte // whole lines; closed at the end. A slice belongs to whoever received it
-	free  chan []byte // back to the reader
-	turn  chan []byte // holds what is left of the slice that was received last, while no client is taking lines
-	rest  []byte      // of that slice; belongs to who has the turn
+	batches chan []byte // whole lines; closed at the end. The receiver owns the slice
+	used    chan []byte // slices that return to the reading goroutine
+	token   chan []byte // holds the slice received last while no client is taking lines
+	rest    []byte      // what is left of that slice; owned by the client that has the token
 
 	ended atomic.Bool // no more lines will be handed out
-	err   error       // why that was too early; valid once fresh is closed
+	err   error       // why reading failed; valid once batches is closed
 }
 
-// startSource reads until the end, or until ctx ends.
+// startSource starts to read, until the end of r or until ctx ends.
 func startSource(ctx context.Context, r io.Reader, repeat int) *source {
-	s := &source{fresh: make(chan []byte, 1), free: make(chan []byte, 3), turn: make(chan []byte, 1)}
-	s.turn <- nil
-	go func() { // not waited for: a read of a terminal ends when a person wants it to
-		defer close(s.fresh)
+	s := &source{batches: make(chan []byte, 1), used: make(chan []byte, 3), token: make(chan []byte, 1)}
+	s.token <- nil
+	go func() { // Run does not wait for it: a read from a terminal may block for ever
+		defer close(s.batches)
 		s.err = s.read(ctx, r, repeat)
 	}()
 	return s
 }
 
 func (s *source) read(ctx context.Context, r io.Reader, repeat int) error {
-	again := rewinder(r, repeat)
+	again := passes(r, repeat)
 	for n := 0; ; n++ {
 		from, err := again(n)
 		if err != nil {
 			return err
 		}
-		some, err := s.pass(ctx, from)
+		some, err := s.readPass(ctx, from)
 		if err != nil || !some || ctx.Err() != nil || repeat >= 0 && n+1 >= repeat {
 			return err
 		}
 	}
 }
 
-// rewinder returns what gives the reader for each pass: r itself first.
-func rewinder(r io.Reader, repeat int) func(pass int) (io.Reader, error) {
+// passes returns a function that returns the reader for each pass. The first one is r itself.
+func passes(r io.Reader, repeat int) func(pass int) (io.Reader, error) {
 	if repeat == 0 || repeat == 1 {
 		return func(int) (io.Reader, error) { return r, nil }
 	}
@@ -70,7 +70,7 @@ func rewinder(r io.Reader, repeat int) func(pass int) (io.Reader, error) {
 			}
 		}
 	}
-	kept := &keeper{r: r}
+	kept := &replayReader{r: r}
 	return func(pass int) (io.Reader, error) {
 		if pass == 0 {
 			return kept, nil
@@ -79,51 +79,52 @@ func rewinder(r io.Reader, repeat int) func(pass int) (io.Reader, error) {
 	}
 }
 
-// keeper keeps what is read through it.
-type keeper struct {
+// replayReader keeps what is read through it.
+type replayReader struct {
 	r   io.Reader
 	all []byte
 }
 
-func (k *keeper) Read(b []byte) (int, error) {
+func (k *replayReader) Read(b []byte) (int, error) {
 	n, err := k.r.Read(b)
-	if len(k.all)+n > mostKept {
-		return 0, fmt.Errorf("more than %d bytes, to be repeated, from where one cannot go back: put them into a file", mostKept)
+	if len(k.all)+n > maxReplay {
+		return 0, fmt.Errorf("input of more than %d bytes that cannot be rewound: put it into a file to repeat it",
+			maxReplay)
 	}
 	k.all = append(k.all, b[:n]...)
 	return n, err
 }
 
-// pass hands out all lines of r, and says whether there were any.
-func (s *source) pass(ctx context.Context, r io.Reader) (some bool, err error) {
+// readPass hands out all lines of r, and reports whether there were any.
+func (s *source) readPass(ctx context.Context, r io.Reader) (some bool, err error) {
 	buf := s.buffer()
 	for {
 		if len(buf) == cap(buf) {
-			if len(buf) >= longestLine {
-				return some, fmt.Errorf("a line of more than %d bytes", longestLine)
+			if len(buf) >= maxLine {
+				return some, fmt.Errorf("a line of more than %d bytes", maxLine)
 			}
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		if err == io.EOF && len(buf) > 0 && buf[len(buf)-1] != '\n' {
-			buf = append(buf, '\n') // the last line may lack it
+			buf = append(buf, '\n') // the last line may have no newline
 		}
 		if end := bytes.LastIndexByte(buf, '\n') + 1; end > 0 {
 			next := append(s.buffer(), buf[end:]...)
-			if !s.give(ctx, buf[:end]) {
+			if !s.handOut(ctx, buf[:end]) {
 				return true, nil
 			}
 			some, buf = true, next
 		}
 		if err != nil {
-			return some, unless(err, io.EOF)
+			return some, ignore(err, io.EOF)
 		}
 	}
 }
 
-// unless returns err if it is not the expected one.
-func unless(err, expected error) error {
+// ignore returns err, or nil if it is the expected one.
+func ignore(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil
 	}
@@ -132,54 +133,55 @@ func unless(err, expected error) error {
 
 func (s *source) buffer() []byte {
 	select {
-	case b := <-s.free:
+	case b := <-s.used:
 		return b[:0]
 	default:
 		return make([]byte, 0, batchSize)
 	}
 }
 
-func (s *source) give(ctx context.Context, lines []byte) bool {
+func (s *source) handOut(ctx context.Context, lines []byte) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case s.fresh <- lines:
+	case s.batches <- lines:
 		return true
 	}
 }
 
-// take appends up to n lines and about 64 KiB to b, at least one. It returns none at the end, or when ctx ends.
+// take appends at least one line, up to n lines and about 64 KiB, to b. It returns 0 lines at the
+// end, or when ctx ends.
 func (s *source) take(ctx context.Context, b []byte, n int) (_ []byte, lines int) {
-	var all []byte // the slice that s.rest is the end of
+	var all []byte // the slice that s.rest belongs to
 	select {
 	case <-ctx.Done():
 		return b, 0
-	case all = <-s.turn:
+	case all = <-s.token:
 	}
-	defer func() { s.turn <- all }()
+	defer func() { s.token <- all }()
 	if len(s.rest) == 0 {
 		if all = s.receive(ctx, all); all == nil {
 			return b, 0
 		}
 	}
-	length, lines := s.share(n)
+	length, lines := s.portion(n)
 	b = append(b, s.rest[:length]...)
 	s.rest = s.rest[length:]
 	return b, lines
 }
 
-// receive gives back the slice that is used up and waits for the next one.
+// receive returns the used slice and waits for the next one.
 func (s *source) receive(ctx context.Context, used []byte) []byte {
 	if used != nil {
 		select {
-		case s.free <- used:
+		case s.used <- used:
 		default:
 		}
 	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case next, ok := <-s.fresh:
+	case next, ok := <-s.batches:
 		if !ok {
 			s.ended.Store(true)
 		}
@@ -188,9 +190,9 @@ func (s *source) receive(ctx context.Context, used []byte) []byte {
 	}
 }
 
-// share returns how much of what is left is for one who takes up to n lines.
-func (s *source) share(n int) (length, lines int) {
-	if n >= len(s.rest) && len(s.rest) <= batchSize { // all of it, since a line has a byte at least
+// portion returns how much of the rest a client gets that takes up to n lines.
+func (s *source) portion(n int) (length, lines int) {
+	if n >= len(s.rest) && len(s.rest) <= batchSize { // all of it, because a line has at least one byte
 		return len(s.rest), bytes.Count(s.rest, []byte{'\n'})
 	}
 	for lines < n && length < len(s.rest) {
@@ -204,7 +206,7 @@ func (s *source) share(n int) (length, lines int) {
 	return length, lines
 }
 
-// failure returns why the source ended too early, if it did.
+// failure returns why reading failed, or nil.
 func (s *source) failure() error {
 	if !s.ended.Load() || s.err == nil {
 		return nil

@@ -9,27 +9,32 @@ import (
 // Summary is the account of a run.
 type Summary struct {
 	Seconds float64 `json:"seconds"` // from the first dial to the end of the last client
-	Lines   uint64  `json:"lines"`   // whole lines that the kernel has taken
-	Bytes   uint64  `json:"bytes"`   // in them, newlines included
-	// InDoubt is how many of the lines, at most, may not have reached the peer: they were not acknowledged when their connection was
-	// lost. Where the system does not tell it is the last 8 MiB of a lost connection. What a peer acknowledged and did not read is not
-	// in it.
+	Lines   uint64  `json:"lines"`   // whole lines that the kernel has accepted
+	Bytes   uint64  `json:"bytes"`   // in these lines, newlines included
+	// InDoubt is the highest number of lines that may not have reached the peer, because they
+	// were not acknowledged when their connection was lost. If the system does not tell, it is
+	// the lines in the last 8 MiB of the connection. Lines that a peer acknowledged but did not
+	// read are not included.
 	InDoubt  uint64                `json:"in_doubt"`
-	Numbered bool                  `json:"numbered"` // lines are records: see Senders
+	Numbered bool                  `json:"numbered"` // lines are numbered records: see Senders
 	Clients  map[Kind]*ClientCount `json:"clients"`
-	// Senders has for each number of a sender how many lines the kernel has taken: if they are numbered, records 0 to that many less one.
+	// Senders holds, by sender number, how many lines the kernel has accepted. With numbered
+	// records, these are the records from 0 to that number minus 1.
 	Senders map[uint32]uint64 `json:"senders"`
-	// Requests is how long the acknowledgements of Request clients took, from the write on; nil where there was none.
+	// Requests holds the latencies from the writing of a line to its acknowledgement; nil if
+	// there was none.
 	Requests *latency.Quantiles `json:"requests,omitempty"`
 }
 
-// ClientCount is what became of the clients of one kind. A client fails once at most, however many connections it lost.
+// ClientCount counts the clients of one kind. A client fails at most once, however many
+// connections it lost.
 type ClientCount struct {
 	Started   uint64            `json:"started"`
-	Succeeded uint64            `json:"succeeded"` // sent all they had to, or ended in order with the run
+	Succeeded uint64            `json:"succeeded"` // sent everything, or ended cleanly with the run
 	Failed    uint64            `json:"failed"`
-	Reasons   map[string]uint64 `json:"reasons,omitempty"` // of failures: refused, reset, closed, timeout, ...
-	Lost      map[string]uint64 `json:"lost,omitempty"`    // connections that were not to be had or did not last, and that Options.Reconnect made good
+	Reasons   map[string]uint64 `json:"reasons,omitempty"` // of failures: refused, reset, closed, stalled, ...
+	// connections that failed and that Options.Reconnect replaced, by reason
+	Lost map[string]uint64 `json:"lost,omitempty"`
 }
 
 func (c *ClientCount) open() int { return int(c.Started - c.Succeeded - c.Failed) }
@@ -42,13 +47,13 @@ func (s Summary) Failed() (n uint64) {
 	return n
 }
 
-// Progress is where a run stands.
+// Progress is the state of a run.
 type Progress struct {
 	Elapsed      time.Duration
-	Lines, Bytes uint64  // taken by the kernel so far
+	Lines, Bytes uint64  // accepted by the kernel so far
 	Open         int     // connections
 	Started      uint64  // clients
-	Failed       uint64  // of these
-	Lost         uint64  // connections that were made good, or are being
-	Done         float64 // how much of the run is over, 0 to 1; below 0 if its end is not known
+	Failed       uint64  // clients
+	Lost         uint64  // lost connections that Reconnect replaces
+	Done         float64 // completed part of the run, 0 to 1; negative if the end is not known
 }

@@ -22,12 +22,12 @@ func TestParseMix(t *testing.T) {
 		"stream=15, request=50":        "[{stream 15} {request 50}]",
 		"fire-and-forget=1,idle,slow":  "[{fire-and-forget 1} {idle 1} {slow 1}]",
 		"stream=1000000":               "[{stream 1000000}]",
-		"":                             `no kind ""`,
+		"":                             `unknown kind ""`,
 		"stream=0":                     `weight "0" of stream`,
 		"stream=":                      `weight ""`,
 		"stream=1000001":               "from 1 to 1000000",
-		"stream,stream=2":              "stream is there twice",
-		"Stream=1,request=x,stream=1,": "no kind \"Stream\": there are stream, request, fire-and-forget, idle and slow\nweight \"x\" of request: write a number from 1 to 1000000\nno kind \"\"",
+		"stream,stream=2":              "stream is given twice",
+		"Stream=1,request=x,stream=1,": "unknown kind \"Stream\": known are stream, request, fire-and-forget, idle and slow\nweight \"x\" of request: write a number from 1 to 1000000\nunknown kind \"\"",
 	} {
 		m, err := ParseMix(text)
 		got := fmt.Sprint(m)
@@ -40,7 +40,7 @@ func TestParseMix(t *testing.T) {
 	}
 }
 
-// Of any number of clients in a row each kind has its share, give or take one.
+// Among any number of clients in a row, each kind has its share, give or take one.
 func TestMixKeepsToItsWeights(t *testing.T) {
 	m, err := ParseMix("stream=15,request=50,fire-and-forget=30,idle=4,slow=1")
 	if err != nil {
@@ -58,13 +58,13 @@ func TestMixKeepsToItsWeights(t *testing.T) {
 	}
 }
 
-// Kinds that stay take no more than their share of the room.
-func TestMixLeavesRoom(t *testing.T) {
+// Clients that stay take no more than their share of the connections.
+func TestMixLimitsClientsThatStay(t *testing.T) {
 	m := Mix{{Idle, 1}, {FireAndForget, 3}}
 	p := newPicker(m)
 	idle := 0
 	for range 1000 {
-		if p.next(func(k Kind) bool { return k != Idle || idle < m.of(Idle, 10) }) == Idle {
+		if p.next(func(k Kind) bool { return k != Idle || idle < m.shareOf(Idle, 10) }) == Idle {
 			idle++
 		}
 	}
@@ -73,45 +73,47 @@ func TestMixLeavesRoom(t *testing.T) {
 	}
 }
 
-// However late or early it is asked, a pace comes to its rate.
+// A pace reaches its rate, however late or early it is asked.
 func TestPace(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	for _, rate := range []float64{0.2, 1, 3, 100, 333, 80_000, 5e6} {
-		for name, step := range map[string]time.Duration{"often": time.Millisecond, "on the beat": beat, "late": maxDebt * 3 / 4} {
+		for name, step := range map[string]time.Duration{"often": time.Millisecond, "on the tick": tick,
+			"late": maxCatchUp * 3 / 4} {
 			p := newPace(rate, start)
 			const seconds = 60
 			var total int
 			for now := start; now.Sub(start) < seconds*time.Second; now = now.Add(step) {
 				n, wait := p.due(now)
-				if n == 0 && (wait < beat || wait > p.interval(1)+beat) {
+				if n == 0 && (wait < tick || wait > p.interval(1)+tick) {
 					t.Fatalf("rate %v, %s: nothing due, and for %v", rate, name, wait)
 				}
 				p.done(n)
 				total += n
 			}
 			want := rate*seconds + 1
-			if slack := max(1.5, rate*step.Seconds()+1, want*1e-3); float64(total) < want-slack || float64(total) > want+slack {
+			if slack := max(1.5, rate*step.Seconds()+1, want*1e-3); float64(total) < want-slack ||
+				float64(total) > want+slack {
 				t.Errorf("rate %v, %s: %d in a minute", rate, name, total)
 			}
 		}
 	}
 }
 
-// Who was held back does not flood.
+// A delayed client does not send a burst.
 func TestPaceAfterAStall(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	p := newPace(1000, start)
 	n, _ := p.due(start.Add(time.Hour))
-	if want := int(1000*maxDebt.Seconds()) + 1; n != want {
+	if want := int(1000*maxCatchUp.Seconds()) + 1; n != want {
 		t.Errorf("%d due after an hour, want %d", n, want)
 	}
 	p.done(n)
-	if n, wait := p.due(start.Add(time.Hour)); n != 0 || wait != beat {
+	if n, wait := p.due(start.Add(time.Hour)); n != 0 || wait != tick {
 		t.Errorf("then %d due, next in %v", n, wait)
 	}
 }
 
-func TestPaceWithoutARate(t *testing.T) {
+func TestPaceWithoutLimit(t *testing.T) {
 	p := newPace(0, time.Time{})
 	p.done(1 << 40)
 	if n, _ := p.due(time.Now()); n < 1<<40 {
@@ -119,28 +121,28 @@ func TestPaceWithoutARate(t *testing.T) {
 	}
 }
 
-// The marks of a connection never say that fewer lines are in doubt than are, and not many more.
-func TestMarks(t *testing.T) {
+// The history never reports too few lines in doubt, and not many too many.
+func TestHistory(t *testing.T) {
 	for _, tt := range []struct{ lines, size int }{{1, 60}, {3, 1000}, {100, 600}, {1, 300 << 10}} {
-		var m marks
-		if m.beyond(0) != 0 || m.beyond(100) != 0 {
+		var m lineHistory
+		if m.linesInLast(0) != 0 || m.linesInLast(100) != 0 {
 			t.Error("something in doubt on a connection that was given nothing")
 		}
 		const total = 20 << 20
 		for m.end.bytes < total {
 			m.add(tt.lines*tt.size, tt.lines)
 		}
-		for _, n := range []int{0, 1, tt.size - 1, tt.size, tt.size + 1, markSpan, 1 << 20, 4 << 20} {
+		for _, n := range []int{0, 1, tt.size - 1, tt.size, tt.size + 1, historyStep, 1 << 20, 4 << 20} {
 			exact := (n + tt.size - 1) / tt.size
-			slack := (markSpan+tt.lines*tt.size)/tt.size + 1
+			slack := (historyStep+tt.lines*tt.size)/tt.size + 1
 			if n == 0 {
 				slack = 0
 			}
-			if got := int(m.beyond(uint64(n))); got < exact || got > exact+slack {
+			if got := int(m.linesInLast(uint64(n))); got < exact || got > exact+slack {
 				t.Errorf("%d × %d bytes: the last %d bytes hold %d lines, got %d", tt.lines, tt.size, n, exact, got)
 			}
 		}
-		if m.beyond(m.end.bytes) > m.end.lines {
+		if m.linesInLast(m.end.bytes) > m.end.lines {
 			t.Error("more in doubt than was given")
 		}
 	}
@@ -159,7 +161,7 @@ func TestSenderCountsWholeLines(t *testing.T) {
 				part := s.next(2)
 				n := min(piece, len(part))
 				atEnd := strings.HasSuffix(string(part[:n]), "\n")
-				l, size := s.took(n)
+				l, size := s.advance(n)
 				if s.midLine() == atEnd {
 					t.Fatalf("in the midst of a line: %v, but the piece ends in a newline: %v", s.midLine(), atEnd)
 				}
@@ -172,11 +174,11 @@ func TestSenderCountsWholeLines(t *testing.T) {
 	}
 }
 
-// The next connection gets a line from its beginning.
+// The next connection gets the interrupted line from its beginning.
 func TestSenderRewinds(t *testing.T) {
 	s := newSender(1, record.Length{Min: 100, Max: 100}, nil)
 	s.fill(context.Background(), 3)
-	s.took(150)
+	s.advance(150)
 	s.rewind()
 	next := s.next(1)
 	if id, ok := record.Parse(next[:len(next)-1]); !ok || id.Seq != 1 || s.sent != 1 || s.lines != 2 {
@@ -213,14 +215,14 @@ func TestDialNames(t *testing.T) {
 	}
 }
 
-// discard takes everything at once.
+// discard accepts everything at once.
 type discard struct{ net.Conn }
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
-// One round of a stream is a batch of up to 64 KiB.
+// round sends one batch of a stream, up to 64 KiB.
 func round(c *client, l *link) error {
-	n, err := c.turn(context.Background(), l)
+	n, err := c.awaitDue(context.Background(), l)
 	if err != nil || !c.s.fill(context.Background(), n) {
 		return err
 	}
@@ -232,7 +234,7 @@ func streamClient() (*client, *link) {
 	return newClient(r, Stream, 0, newSender(1, record.Length{}, nil)), &link{Conn: discard{}}
 }
 
-// pieces counts what it is given.
+// pieces counts the writes that it gets.
 type pieces struct {
 	net.Conn
 	n, longest int
@@ -244,15 +246,15 @@ func (p *pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A slow client's line takes its time on the wire, byte by byte.
-func TestSlowIsSlow(t *testing.T) {
+// A slow client sends its line byte by byte.
+func TestSlowClientPausesAfterEachByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pause = 2 * time.Millisecond
 		r := newRun(Options{To: []Dial{{Network: "tcp"}}, Pause: pause}.withDefaults())
 		c := newClient(r, Slow, 0, newSender(1, record.Length{Min: 100, Max: 100}, nil))
 		c.s.fill(t.Context(), 1)
 		began, wire := time.Now(), &pieces{}
-		err := c.dribble(t.Context(), &link{Conn: wire}, c.s.next(1))
+		err := c.sendSlowly(t.Context(), &link{Conn: wire}, c.s.next(1))
 		if took := time.Since(began); err != nil || wire.n != 100 || wire.longest != 1 || took != 100*pause {
 			t.Errorf("%d pieces of up to %d bytes in %v, %v", wire.n, wire.longest, took, err)
 		}
