@@ -3,7 +3,6 @@ package send
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -34,19 +33,9 @@ func TestPeersThatFail(t *testing.T) {
 		{name: "stalls a stream", kind: Stream, serve: silent, reasons: "stalled",
 			o: Options{Length: record.Length{Min: 12 << 20, Max: 12 << 20}, Grace: soon}}, // more than kernels buffer
 		{name: "never answers", kind: Request, serve: silent, reasons: "no_answer", o: Options{Timeout: soon}},
-		{name: "answers half", kind: Request, reasons: "no_answer", o: Options{Timeout: soon},
-			serve: func(r *receiver, c net.Conn) {
-				io.WriteString(c, "ok")
-				silent(r, c)
-			}},
-		{name: "answers without end", kind: Request, reasons: "no_answer", o: Options{Timeout: soon},
-			serve: func(r *receiver, c net.Conn) {
-				for { // never a newline
-					if _, err := c.Write(make([]byte, 4096)); err != nil {
-						return
-					}
-				}
-			}},
+		{name: "answers half", kind: Request, serve: answerHalf, reasons: "no_answer", o: Options{Timeout: soon}},
+		{name: "answers without end", kind: Request, serve: answerEndlessly, reasons: "no_answer",
+			o: Options{Timeout: soon}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -92,11 +81,7 @@ func TestReconnect(t *testing.T) {
 		{name: "closed", kind: Stream, serve: closeAfter(100), lines: 3000, lost: "closed", whole: true},
 		{name: "closed while slow", kind: Slow, serve: closeAfter(1), lines: 20, lost: "closed", whole: true},
 		{name: "reset", kind: Stream, serve: resetAfter(100), lines: 3000, lost: "reset"},
-		{name: "reset requests", kind: Request, serve: func(r *receiver,
-			c net.Conn) { // reads the line, but does not answer
-			readLines(r, c, 1)
-			c.(*net.TCPConn).SetLinger(0)
-		}, lines: 5, lost: "reset", whole: true},
+		{name: "reset requests", kind: Request, serve: resetUnanswered, lines: 5, lost: "reset", whole: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

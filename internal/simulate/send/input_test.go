@@ -22,24 +22,7 @@ func TestInput(t *testing.T) {
 	if err := os.WriteFile(file, []byte(zeek), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opened := func(t *testing.T) io.Reader {
-		f, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.Close() })
-		return f
-	}
-	piped := func(t *testing.T) io.Reader {
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.WriteString(w, zeek)
-		w.Close()
-		t.Cleanup(func() { r.Close() })
-		return r
-	}
+	opened := func(t *testing.T) io.Reader { return openFile(t, file) }
 	pass := []string{`{"a":1}`, "\r", "\x00\xff", "last, without a newline"}
 	for _, tt := range []struct {
 		name  string
@@ -84,6 +67,29 @@ func TestInput(t *testing.T) {
 			}
 		})
 	}
+}
+
+func openFile(t *testing.T, file string) io.Reader {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// piped returns the reading end of a pipe that contains zeek.
+func piped(t *testing.T) io.Reader {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, zeek)
+	w.Close()
+	t.Cleanup(func() { r.Close() })
+	return r
 }
 
 // Clients share the input: each line is sent once.

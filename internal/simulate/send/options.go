@@ -101,7 +101,8 @@ func (o Options) Check() error {
 	}
 	d := o.withDefaults()
 	if !d.Mix.onlyIdle() && d.Clients > d.Connections && d.Duration == 0 && d.maxClients(Idle) >= d.Connections {
-		errs = append(errs, errors.New("idle clients would take all connections for ever: set a duration, or allow more connections"))
+		errs = append(errs, errors.New("idle clients would take all connections for ever: "+
+			"set a duration, or allow more connections"))
 	}
 	return errors.Join(errs...)
 }

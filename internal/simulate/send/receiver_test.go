@@ -236,6 +236,27 @@ func answer(r *receiver, c net.Conn) {
 	}
 }
 
+// answerHalf sends part of an answer.
+func answerHalf(r *receiver, c net.Conn) {
+	io.WriteString(c, "ok")
+	silent(r, c)
+}
+
+// answerEndlessly sends an answer that never ends in a newline.
+func answerEndlessly(_ *receiver, c net.Conn) {
+	for {
+		if _, err := c.Write(make([]byte, 4096)); err != nil {
+			return
+		}
+	}
+}
+
+// resetUnanswered reads a line, and resets the connection instead of answering.
+func resetUnanswered(r *receiver, c net.Conn) {
+	readLines(r, c, 1)
+	c.(*net.TCPConn).SetLinger(0)
+}
+
 // silent reads at most a byte and sends nothing until the receiver stops.
 func silent(r *receiver, c net.Conn) {
 	if n, _ := c.Read(make([]byte, 1)); n > 0 {
