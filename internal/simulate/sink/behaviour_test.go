@@ -17,8 +17,8 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// Each behaviour is seen from the other end of a real connection, after it has been ordered over HTTP while the sink ran; and seen to end when
-// that is ordered.
+// These tests set each behaviour over HTTP while the sink runs, and observe it from the other end
+// of a real connection. Then they unset it, and observe that it ends.
 
 func TestDelay(t *testing.T) {
 	t.Parallel()
@@ -28,11 +28,12 @@ func TestDelay(t *testing.T) {
 	p := dial(t, s)
 	began := time.Now()
 	p.send(t, bytes.Repeat([]byte("line\n"), 1000))
-	waitFor(t, "more lines", func() bool { return s.Lines() > 204 }) // two reads of 1 KiB, and the first two have been paid for
-	if took := time.Since(began); took < time.Second-2*catchUp {
+	// the second read of 1 KiB comes after the delay for the 204 lines of the first
+	waitFor(t, "more lines", func() bool { return s.Lines() > 204 })
+	if took := time.Since(began); took < time.Second-2*maxCatchUp {
 		t.Errorf("204 lines of 5 ms took %v", took)
 	}
-	mustAsk(t, "PUT", url, `{"delay":"100ms"}`) // more than anybody here waits for
+	mustAsk(t, "PUT", url, `{"delay":"100ms"}`) // longer than the test waits
 	mustAsk(t, "PUT", url, `{}`)
 	waitFor(t, "all lines", func() bool { return s.Lines() == 1000 })
 }
@@ -87,7 +88,9 @@ func TestIdleTimeout(t *testing.T) {
 		waitFor(t, "the line", func() bool { return s.Lines() == 1 })
 		const timeout = 2 * time.Second
 		mustAsk(t, "PUT", url, fmt.Sprintf(`{"idle_timeout":%q}`, timeout))
-		for range 5 { // longer than the timeout, and never as long as that without a line, even where sleep takes four times as long
+		// in total longer than the timeout, but never without a line for so long, even if a sleep
+		// takes four times as long
+		for range 5 {
 			p.send(t, []byte("line\n"))
 			time.Sleep(timeout / 4)
 		}
@@ -116,7 +119,8 @@ func TestRefuse(t *testing.T) {
 			if err == nil {
 				p.raw.Close()
 			}
-			return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) // of a Unix socket the file is gone
+			// the file of the Unix socket is removed
+			return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 		}
 		if !refused() {
 			t.Error("accepts from the start")
@@ -148,7 +152,7 @@ func TestHang(t *testing.T) {
 		before.send(t, []byte("line\n"))
 		p := dial(t, s)
 		var writing sync.WaitGroup
-		writing.Go(func() { p.Write([]byte("line\n")) }) // TLS waits for the handshake
+		writing.Go(func() { p.Write([]byte("line\n")) }) // waits for the TLS handshake
 		defer writing.Wait()
 		waitFor(t, "the connection", func() bool { return s.Open() == 2 })
 		if how := before.ends(t, 300*time.Millisecond); how != "open" || s.Lines() != 1 {
@@ -193,7 +197,7 @@ func TestResetUnread(t *testing.T) {
 			t.Errorf("with nothing unread it ends with %s", how)
 		}
 		for p.raw.SetDeadline(time.Now().Add(patience)); ; {
-			if _, err := p.Write([]byte("unread\n")); err != nil { // until the reset is here
+			if _, err := p.Write([]byte("unread\n")); err != nil { // until the reset arrives
 				break
 			}
 		}
@@ -201,7 +205,7 @@ func TestResetUnread(t *testing.T) {
 		if n := s.Lines(); n != 1 {
 			t.Errorf("%d lines read", n)
 		}
-		p = dial(t, s) // the sink waits for something unread, and is told to read it
+		p = dial(t, s) // the sink waits for unread data, and is then told to read it
 		p.send(t, []byte("line\n"))
 		waitFor(t, "a line", func() bool { return s.Lines() == 2 })
 		mustAsk(t, "PUT", url, `{}`)
@@ -236,7 +240,7 @@ func TestRequest(t *testing.T) {
 	})
 }
 
-// A client that reads no answers holds up nobody but itself.
+// A client that does not read its answers delays only itself.
 func TestRequestWithoutAReader(t *testing.T) {
 	s := start(t, Options{Behaviour: Behaviour{Request: true}})
 	p := dial(t, s)
@@ -265,7 +269,8 @@ func TestRequestWithoutAReader(t *testing.T) {
 	writing.Wait()
 }
 
-// checkRate says whether k of n events are what a probability gives, within 5 sigma: a right rate fails this once in two million runs.
+// checkRate checks that k of n events fit a probability, within 5 sigma. A correct rate fails
+// once in two million runs.
 func checkRate(t *testing.T, what string, k, n int, probability float64) {
 	t.Helper()
 	mean := float64(n) * probability
@@ -276,13 +281,14 @@ func checkRate(t *testing.T, what string, k, n int, probability float64) {
 
 func TestChaosRates(t *testing.T) {
 	const atOnce = 32
-	stream := numbered(1, 20) // more than a doomed connection reads
+	stream := numbered(1, 20) // more than a connection with chaos reads
 	for _, tt := range []struct {
 		percent float64
 		when    string
 		n       int // connections
 	}{
-		{0, AtOnce, 320}, {3, AtOnce, 1600}, {30, AtOnce, 1600}, {100, AtOnce, 320}, {30, MidStream, 1600}, {100, MidStream, 320},
+		{0, AtOnce, 320}, {3, AtOnce, 1600}, {30, AtOnce, 1600}, {100, AtOnce, 320}, {30, MidStream, 1600},
+		{100, MidStream, 320},
 	} {
 		t.Run(fmt.Sprintf("%v%% %s", tt.percent, tt.when), func(t *testing.T) {
 			tl := tally.New(tally.Options{})
@@ -304,7 +310,8 @@ func TestChaosRates(t *testing.T) {
 			waitFor(t, "their ends", func() bool { return s.Open() == 0 })
 			dropped := int(s.Counts().Dropped)
 			checkRate(t, "connections dropped", dropped, tt.n, tt.percent/100)
-			// Where a sink resets behind the peer's FIN, with all read, some kernels' peers may not notice.
+			// A reset after the peer's FIN, with everything read, is not noticed by the peers of
+			// some kernels.
 			if seen := int(resets.Load()); seen > dropped || seen < dropped*9/10 {
 				t.Errorf("%d dropped, but %d seen to be reset", dropped, seen)
 			}
@@ -316,15 +323,18 @@ func TestChaosRates(t *testing.T) {
 	}
 }
 
-// checkChaosTally checks that connections without chaos brought all of their 20 lines, and others whole ones and torn off ones.
+// checkChaosTally checks that connections without chaos delivered all of their 20 lines, and
+// others only whole lines and cut-off ones.
 func checkChaosTally(t *testing.T, r tally.Report, whole int, midStream bool) {
 	t.Helper()
-	least, most := uint64(whole*20), uint64(whole*20)
+	minRecords, maxRecords := uint64(whole*20), uint64(whole*20)
 	if midStream {
-		most += 1 << 20
+		maxRecords += 1 << 20
 	}
-	if r.Received < least || r.Received > most || r.Corrupt+r.Torn+r.Foreign > 0 || midStream != (r.Cut > 0) {
-		t.Errorf("%d connections without chaos brought %d records; %v; %d lines cut off", whole, r.Received, r.Err(), r.Cut)
+	if r.Received < minRecords || r.Received > maxRecords || r.Corrupt+r.Torn+r.Foreign > 0 ||
+		midStream != (r.Cut > 0) {
+		t.Errorf("%d connections without chaos brought %d records; %v; %d lines cut off", whole, r.Received, r.Err(),
+			r.Cut)
 	}
 }
 
@@ -334,7 +344,7 @@ func TestBehaviourIsChecked(t *testing.T) {
 		`{"delay":"-1s"}`:                       "delay -1s: want a duration from 0s",
 		`{"delay":"25h"}`:                       "delay 25h",
 		`{"delay":5}`:                           "behaviour",
-		`{"delay":"5"}`:                         `"5" is no duration: want 500ms`,
+		`{"delay":"5"}`:                         `"5" is not a duration: want 500ms`,
 		`{"idle_timeout":"48h"}`:                "idle timeout 48h",
 		`{"read_rate":-1}`:                      "read rate -1",
 		`{"read_rate":1.5}`:                     "read_rate",
@@ -350,14 +360,15 @@ func TestBehaviourIsChecked(t *testing.T) {
 		`[]`:                                    "want an object",
 		``:                                      "unexpected end of JSON",
 		strings.Repeat(" ", maxBody+1) + `{}`:   "too large",
-		`{"delay":"1ms","chaos":-1,"delay":""}`: "no duration",
+		`{"delay":"1ms","chaos":-1,"delay":""}`: "not a duration",
 	} {
 		t.Run(body[:min(len(body), 40)], func(t *testing.T) {
 			b := Behaviour{Delay: time.Millisecond}
 			s := start(t, Options{Behaviour: b})
 			url := control(t, nil, s).URL + "/behaviour"
 			for _, method := range []string{"PUT", "PATCH"} {
-				if code, answer := ask(t, method, url, body); code != 400 || !strings.Contains(strings.ReplaceAll(answer, `\"`, `"`), want) {
+				if code, answer := ask(t, method, url, body); code != 400 ||
+					!strings.Contains(strings.ReplaceAll(answer, `\"`, `"`), want) {
 					t.Errorf("%s: %d %s", method, code, answer)
 				}
 			}
@@ -369,8 +380,8 @@ func TestBehaviourIsChecked(t *testing.T) {
 }
 
 func TestBehaviourAsJSON(t *testing.T) {
-	want := Behaviour{Delay: 250 * time.Millisecond, ReadRate: 1 << 40, MaxConnections: 3, IdleTimeout: time.Hour, Refuse: true, Chaos: 2.5,
-		ChaosWhen: MidStream, Hang: true, ResetUnread: true, Request: true}
+	want := Behaviour{Delay: 250 * time.Millisecond, ReadRate: 1 << 40, MaxConnections: 3, IdleTimeout: time.Hour,
+		Refuse: true, Chaos: 2.5, ChaosWhen: MidStream, Hang: true, ResetUnread: true, Request: true}
 	data, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

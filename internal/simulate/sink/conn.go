@@ -16,48 +16,49 @@ import (
 )
 
 const (
-	leastBuffer = 4 << 10  // bytes of a connection's first read; doubled as long as reads fill it
-	mostBuffer  = 64 << 10 // bytes of a read at most, and of what goes to Output at once
-	sip         = 1 << 10  // bytes of a read where lines are delayed, so that they come one by one rather than in heaps
-	ratedReads  = 20       // in a second, where a read rate is given
-	catchUp     = 50 * time.Millisecond
-	maxDoom     = 4 << 10 // bytes behind which a connection is reset at the latest, if chaos wants that
+	initialBuffer  = 4 << 10  // bytes of a connection's first read; doubled while reads fill it
+	maxBuffer      = 64 << 10 // limit of bytes per read, and per write to Output
+	delayedRead    = 1 << 10  // bytes per read with a delay, so that lines come one by one
+	readsPerSecond = 20       // with a read rate
+	maxCatchUp     = 50 * time.Millisecond
+	maxResetAfter  = 4 << 10 // limit of bytes after which chaos resets a connection mid-stream
 
 	handshakeTimeout = 30 * time.Second
 )
 
-// Why a sink has ended a connection itself.
+// Reasons for which a sink ends a connection.
 var (
 	errIdle  = errors.New("idle for too long")
-	errDoom  = errors.New("chaos")
+	errChaos = errors.New("chaos")
 	errReset = errors.New("reset with data unread")
 )
 
-// conn is one connection. The goroutine in serve owns it. The other methods only poke it, so that serve ends or looks at the mood.
+// conn is one connection. The goroutine in serve owns it. The other methods only interrupt that
+// goroutine, so that it ends or applies a new state.
 type conn struct {
 	s   *Sink
 	raw net.Conn
 	app net.Conn // raw, or TLS over it
 
-	gone     chan struct{} // closed with the connection
-	once     sync.Once
-	finished atomic.Bool // FIN has been sent, or will be at once
-	shaken   bool        // past its handshake, which no deadline may end; guarded by the sink's mu
+	closed     chan struct{} // closed when the connection is closed
+	once       sync.Once
+	finished   atomic.Bool // FIN has been sent, or is about to be
+	handshaken bool        // the TLS handshake, which no deadline may interrupt, is over; guarded by the sink's mu
 
-	reader *tally.Reader // nil: lines are only counted
-	lines  uint64        // that have come
-	bytes  uint64        // likewise
-	doom   int           // bytes until it is reset; 0: it is not
-	buf    []byte
-	out    []byte // for Output
-	acks   []byte
-	armed  *mood     // for which the read deadline is set
-	quiet  time.Time // since when nothing came
-	due    time.Time // when it may read again
+	reader     *tally.Reader // nil: lines are only counted
+	lines      uint64        // read so far
+	bytes      uint64        // read so far
+	resetAfter int           // bytes until a reset by chaos; 0: none
+	buf        []byte
+	out        []byte // lines for Output
+	acks       []byte
+	armedFor   *state    // state that the read deadline is set for
+	lastData   time.Time // time of the last data
+	nextRead   time.Time // earliest time of the next read
 }
 
 func newConn(s *Sink, raw net.Conn) *conn {
-	c := &conn{s: s, raw: raw, app: raw, gone: make(chan struct{}), quiet: time.Now()}
+	c := &conn{s: s, raw: raw, app: raw, closed: make(chan struct{}), lastData: time.Now()}
 	if s.o.TLS != nil {
 		c.app = tls.Server(raw, s.o.TLS)
 	}
@@ -67,33 +68,34 @@ func newConn(s *Sink, raw net.Conn) *conn {
 func (c *conn) serve() {
 	defer c.s.remove(c)
 	defer c.close()
-	if !c.awake() {
+	if !c.awaitActive() {
 		return
 	}
 	if err := c.handshake(); err != nil {
 		c.s.count.handshakes.Add(1)
 		return
 	}
-	if c.s.mood.Load().HalfClose {
-		c.finish()
+	if c.s.state.Load().HalfClose {
+		c.closeWrite()
 	}
 	c.end(c.read())
 }
 
-// awake waits while the sink is silent. It is false when the connection was closed meanwhile.
-func (c *conn) awake() bool {
-	for m := c.s.mood.Load(); m.silent(); m = c.s.mood.Load() {
+// awaitActive waits while the sink is inactive. It returns false if the connection is closed
+// meanwhile.
+func (c *conn) awaitActive() bool {
+	for st := c.s.state.Load(); st.inactive(); st = c.s.state.Load() {
 		select {
-		case <-m.changed:
-			c.quiet = time.Now()
-		case <-c.gone:
+		case <-st.changed:
+			c.lastData = time.Now()
+		case <-c.closed:
 			return false
 		}
 	}
 	return true
 }
 
-// handshake is TLS's. From then on a deadline may interrupt reads.
+// handshake completes the TLS handshake. From then on a deadline may interrupt reads.
 func (c *conn) handshake() error {
 	if secure, ok := c.app.(*tls.Conn); ok {
 		c.raw.SetDeadline(time.Now().Add(handshakeTimeout))
@@ -104,26 +106,27 @@ func (c *conn) handshake() error {
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.shaken = true
+	c.handshaken = true
 	return nil
 }
 
-// read reads until the connection ends, and says why it did: io.EOF for a clean end by the peer.
+// read reads until the connection ends, and returns the reason: io.EOF for a clean end by the
+// peer.
 func (c *conn) read() error {
 	if c.s.o.Tally != nil {
 		c.reader = c.s.o.Tally.Reader()
 	}
 	if c.s.o.Output != nil {
-		c.reader.Line = c.output
+		c.reader.Line = c.addOutput
 	}
 	for {
-		if !c.awake() {
+		if !c.awaitActive() {
 			return net.ErrClosed
 		}
-		m := c.s.mood.Load()
-		err := c.step(m)
+		st := c.s.state.Load()
+		err := c.readOnce(st)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = c.lapsed(m)
+			err = c.deadlineCause(st)
 		}
 		if err != nil {
 			return err
@@ -131,14 +134,14 @@ func (c *conn) read() error {
 	}
 }
 
-// fetch reads what there is. It reads nothing if m does not hold any more.
-func (c *conn) fetch(room []byte, m *mood) (int, error) {
-	m.reads.RLock()
-	defer m.reads.RUnlock()
-	if m.silent() || !c.arm(m) { // it may have become silent since serve was last awake
+// fetch reads the available bytes. It reads nothing if st has been replaced.
+func (c *conn) fetch(room []byte, st *state) (int, error) {
+	st.reads.RLock()
+	defer st.reads.RUnlock()
+	if st.inactive() || !c.armDeadline(st) { // st may have become inactive since awaitActive
 		return 0, nil
 	}
-	if m.ResetUnread && c.bytes > 0 {
+	if st.ResetUnread && c.bytes > 0 {
 		if err := waitUnread(c.raw); err != nil {
 			return 0, err
 		}
@@ -147,99 +150,100 @@ func (c *conn) fetch(room []byte, m *mood) (int, error) {
 	return c.app.Read(room)
 }
 
-// arm sets the deadline of the next read, and is false if m does not hold any more. Whoever changes the mood sets a deadline in the past,
-// with mu held, so that none of the two can miss the other.
-func (c *conn) arm(m *mood) bool {
-	if m == c.armed && m.IdleTimeout == 0 {
-		return m == c.s.mood.Load()
+// armDeadline sets the deadline of the next read. It returns false if st has been replaced.
+// Replacing the state sets a deadline in the past, with mu held, so neither can overwrite the
+// other unnoticed.
+func (c *conn) armDeadline(st *state) bool {
+	if st == c.armedFor && st.IdleTimeout == 0 {
+		return st == c.s.state.Load()
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if m != c.s.mood.Load() {
+	if st != c.s.state.Load() {
 		return false
 	}
 	deadline := time.Time{}
-	if m.IdleTimeout > 0 {
-		deadline = c.quiet.Add(m.IdleTimeout)
+	if st.IdleTimeout > 0 {
+		deadline = c.lastData.Add(st.IdleTimeout)
 	}
 	c.raw.SetReadDeadline(deadline)
-	c.armed = m
+	c.armedFor = st
 	return true
 }
 
-// interruptLocked ends a read that waits, so that serve looks at the mood.
+// interruptLocked interrupts a blocked read, so that serve applies the new state.
 func (c *conn) interruptLocked() {
-	if c.shaken {
+	if c.handshaken {
 		c.raw.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// lapsed says why a deadline ended a read: nil for an interruption.
-func (c *conn) lapsed(m *mood) error {
-	if m.IdleTimeout > 0 && time.Since(c.quiet) >= m.IdleTimeout {
+// deadlineCause returns why a deadline ended a read: nil for an interruption.
+func (c *conn) deadlineCause(st *state) error {
+	if st.IdleTimeout > 0 && time.Since(c.lastData) >= st.IdleTimeout {
 		return errIdle
 	}
 	return nil
 }
 
-// step reads once, and treats what came as m says.
-func (c *conn) step(m *mood) error {
-	room := c.room(m)
-	n, err := c.fetch(room, m)
-	lines := c.take(room[:n])
+// readOnce reads once, and applies st to what was read.
+func (c *conn) readOnce(st *state) error {
+	room := c.readBuffer(st)
+	n, err := c.fetch(room, st)
+	lines := c.countRead(room[:n])
 	if n > 0 {
-		if err := c.treat(n, lines, m); err != nil {
+		if err := c.afterRead(n, lines, st); err != nil {
 			return err
 		}
 	}
-	if err == io.EOF && c.doom > 0 {
-		return errDoom
+	if err == io.EOF && c.resetAfter > 0 {
+		return errChaos
 	}
 	return err
 }
 
-// treat makes up for having read n bytes, among them the ends of some lines.
-func (c *conn) treat(n int, lines uint64, m *mood) error {
-	if n == len(c.buf) && n < mostBuffer {
+// afterRead applies st after n bytes were read, in which some lines ended.
+func (c *conn) afterRead(n int, lines uint64, st *state) error {
+	if n == len(c.buf) && n < maxBuffer {
 		c.buf = make([]byte, 2*n)
 	}
-	if c.doom > 0 {
-		if c.doom -= n; c.doom == 0 {
-			return errDoom
+	if c.resetAfter > 0 {
+		if c.resetAfter -= n; c.resetAfter == 0 {
+			return errChaos
 		}
 	}
-	if m.Delay > 0 || m.ReadRate > 0 {
-		c.pace(n, lines, m)
+	if st.Delay > 0 || st.ReadRate > 0 {
+		c.pace(n, lines, st)
 	}
-	if m.Request {
+	if st.Request {
 		if err := c.acknowledge(lines); err != nil {
 			return err
 		}
 	}
-	c.quiet = time.Now()
+	c.lastData = time.Now()
 	return nil
 }
 
-// room is what the next read may fill.
-func (c *conn) room(m *mood) []byte {
+// readBuffer returns the buffer for the next read.
+func (c *conn) readBuffer(st *state) []byte {
 	if c.buf == nil {
-		c.buf = make([]byte, leastBuffer)
+		c.buf = make([]byte, initialBuffer)
 	}
 	n := len(c.buf)
-	if m.Delay > 0 || m.ResetUnread {
-		n = sip
+	if st.Delay > 0 || st.ResetUnread {
+		n = delayedRead
 	}
-	if m.ReadRate > 0 {
-		n = int(min(int64(n), max(1, m.ReadRate/ratedReads)))
+	if st.ReadRate > 0 {
+		n = int(min(int64(n), max(1, st.ReadRate/readsPerSecond)))
 	}
-	if c.doom > 0 {
-		n = min(n, c.doom)
+	if c.resetAfter > 0 {
+		n = min(n, c.resetAfter)
 	}
 	return c.buf[:n]
 }
 
-// take counts what the application has read, and returns how many lines ended in it.
-func (c *conn) take(b []byte) uint64 {
+// countRead counts what the application has read, and returns how many lines ended in it.
+func (c *conn) countRead(b []byte) uint64 {
 	if len(b) == 0 {
 		return 0
 	}
@@ -247,7 +251,7 @@ func (c *conn) take(b []byte) uint64 {
 	if c.reader != nil {
 		c.reader.Feed(b)
 	}
-	c.flush()
+	c.flushOutput()
 	c.lines += lines
 	c.bytes += uint64(len(b))
 	c.s.count.lines.Add(lines)
@@ -255,28 +259,29 @@ func (c *conn) take(b []byte) uint64 {
 	return lines
 }
 
-// pace waits for as long as m wants n bytes with so many lines to take.
-func (c *conn) pace(n int, lines uint64, m *mood) {
-	cost := time.Duration(lines) * m.Delay
-	if m.ReadRate > 0 {
-		cost += time.Duration(float64(n) / float64(m.ReadRate) * float64(time.Second))
+// pace waits for the time that n bytes with so many lines take according to st.
+func (c *conn) pace(n int, lines uint64, st *state) {
+	cost := time.Duration(lines) * st.Delay
+	if st.ReadRate > 0 {
+		cost += time.Duration(float64(n) / float64(st.ReadRate) * float64(time.Second))
 	}
 	now := time.Now()
-	if earliest := now.Add(-catchUp); c.due.Before(earliest) {
-		c.due = earliest
+	if earliest := now.Add(-maxCatchUp); c.nextRead.Before(earliest) {
+		c.nextRead = earliest
 	}
-	c.due = c.due.Add(cost)
-	wait := time.NewTimer(c.due.Sub(now))
+	c.nextRead = c.nextRead.Add(cost)
+	wait := time.NewTimer(c.nextRead.Sub(now))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
-	case <-c.gone:
-	case <-m.changed:
-		c.due = time.Time{}
+	case <-c.closed:
+	case <-st.changed:
+		c.nextRead = time.Time{}
 	}
 }
 
-// acknowledge answers so many lines, the last that have come. Behind the sink's own FIN there is no answer.
+// acknowledge answers the last lines that were read. After the sink's own FIN it sends no
+// answers.
 func (c *conn) acknowledge(lines uint64) error {
 	c.acks = c.acks[:0]
 	for n := c.lines - lines + 1; n <= c.lines; n++ {
@@ -293,31 +298,31 @@ func (c *conn) acknowledge(lines uint64) error {
 	return nil
 }
 
-// output gathers lines for Output.
-func (c *conn) output(line []byte) {
+// addOutput collects lines for Output.
+func (c *conn) addOutput(line []byte) {
 	c.out = append(c.out, line...)
-	if len(c.out) >= mostBuffer {
-		c.flush()
+	if len(c.out) >= maxBuffer {
+		c.flushOutput()
 	}
 }
 
-func (c *conn) flush() {
+func (c *conn) flushOutput() {
 	if len(c.out) == 0 {
 		return
 	}
 	c.s.write(c.out)
-	if c.out = c.out[:0]; cap(c.out) > 2*mostBuffer {
+	if c.out = c.out[:0]; cap(c.out) > 2*maxBuffer {
 		c.out = nil
 	}
 }
 
-// end closes the connection in the way that fits the reason why it ends, and counts it.
+// end closes the connection in the way that fits the reason, and counts it.
 func (c *conn) end(why error) {
 	if c.reader != nil {
 		c.reader.End(errors.Is(why, io.EOF))
 	}
 	switch {
-	case errors.Is(why, errDoom):
+	case errors.Is(why, errChaos):
 		c.s.count.dropped.Add(1)
 		c.reset()
 	case errors.Is(why, errReset):
@@ -331,8 +336,8 @@ func (c *conn) end(why error) {
 	c.app.Close()
 }
 
-// finish says that this side will send nothing more.
-func (c *conn) finish() {
+// closeWrite ends this side of the connection with a FIN.
+func (c *conn) closeWrite() {
 	c.finished.Store(true)
 	if secure, ok := c.app.(*tls.Conn); ok {
 		secure.CloseWrite()
@@ -340,13 +345,14 @@ func (c *conn) finish() {
 	c.raw.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// close and reset end the connection before anybody learns of it: whoever did might say goodbye first, with TLS.
+// close and reset close the socket before they close the channel: a goroutine that waits for the
+// channel could otherwise still send TLS's close_notify.
 func (c *conn) close() {
 	c.raw.Close()
-	c.once.Do(func() { close(c.gone) })
+	c.once.Do(func() { close(c.closed) })
 }
 
 func (c *conn) reset() {
 	resetConn(c.raw)
-	c.once.Do(func() { close(c.gone) })
+	c.once.Do(func() { close(c.closed) })
 }

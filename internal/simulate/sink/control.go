@@ -16,7 +16,7 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// Limits of the control server. A request that crashes a sink takes as long as the stall that it asks for.
+// Limits of the control server. A request to crash a sink takes as long as its stall.
 const (
 	maxBody         = 64 << 10
 	maxHeader       = 16 << 10
@@ -31,27 +31,29 @@ const (
 	maxSenders = 100 // in the report of /status
 )
 
-// Control gives orders to sinks over HTTP.
+// Control controls sinks over HTTP.
 //
-//	GET   /status       what they have seen, as JSON, and what the tally makes of it
-//	GET   /behaviour    how they behave: a list
-//	PUT   /behaviour    behave like that from now on; what the JSON leaves out is as in the zero Behaviour
-//	PATCH /behaviour    the same; what the JSON leaves out stays as it is
-//	POST  /pause, /resume, /reset, /exit, /crash?stall=100ms, /close-unread?stall=100ms, /shutdown?patience=5s, /restart
+//	GET   /status       what the sinks have read, and the report of the tally
+//	GET   /behaviour    the behaviours, as a list
+//	PUT   /behaviour    replace the behaviour; fields left out are as in the zero Behaviour
+//	PATCH /behaviour    change the behaviour; fields left out stay as they are
+//	POST  /pause, /resume, /reset, /exit, /restart, /shutdown?patience=5s,
+//	      /crash?stall=100ms, /close-unread?stall=100ms
 //
-// With ?sink=2 an order is for the second of them alone. Answers are JSON; that of an order that fails holds an error, and nothing has changed
-// but what it says.
+// With ?sink=2 a request is only for the second sink. Answers are JSON. If a request fails, the
+// answer contains the error, and nothing has changed except what the error names.
 type Control struct {
 	sinks []*Sink      // not owned
 	tally *tally.Tally // may be nil
 
-	mu sync.Mutex // one change of behaviour at a time
+	mu sync.Mutex // serializes changes of behaviour
 }
 
-// NewControl returns a control of sinks. tally may be nil.
+// NewControl returns a control of sinks. t may be nil.
 func NewControl(t *tally.Tally, sinks ...*Sink) *Control { return &Control{sinks: sinks, tally: t} }
 
-// Serve answers requests until ctx ends, and closes ln. Whoever can connect to ln can give orders.
+// Serve answers requests until ctx ends, and closes ln. It does not authenticate: every program
+// that can connect to ln can control the sinks.
 func (c *Control) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
 		Handler:           c.Handler(),
@@ -60,7 +62,7 @@ func (c *Control) Serve(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          log.New(io.Discard, "", 0), // anyone who connects can cause these
+		ErrorLog:          log.New(io.Discard, "", 0), // every client can cause these errors
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
@@ -78,7 +80,7 @@ func (c *Control) Serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// Handler answers requests. Those that a browser sends for a page from elsewhere are refused.
+// Handler answers requests. It refuses cross-origin requests of browsers.
 func (c *Control) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", c.status)
@@ -86,21 +88,24 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("PUT /behaviour", func(w http.ResponseWriter, r *http.Request) {
 		c.behave(w, r, func(*Sink) Behaviour { return Behaviour{} })
 	})
-	mux.HandleFunc("PATCH /behaviour", func(w http.ResponseWriter, r *http.Request) { c.behave(w, r, (*Sink).Behaviour) })
+	mux.HandleFunc("PATCH /behaviour", func(w http.ResponseWriter, r *http.Request) {
+		c.behave(w, r, (*Sink).Behaviour)
+	})
 	for path, do := range orders {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { c.order(w, r, do) })
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Errorf("%s %s: known are GET /status, GET, PUT and PATCH /behaviour, and POST /pause, /resume, /reset, "+
-			"/exit, /crash, /close-unread, /shutdown and /restart", r.Method, r.URL.Path))
+		fail(w, http.StatusNotFound, fmt.Errorf("%s %s: known are GET /status, GET, PUT and PATCH /behaviour, "+
+			"and POST /pause, /resume, /reset, /exit, /crash, /close-unread, /shutdown and /restart",
+			r.Method, r.URL.Path))
 	})
 	return http.MaxBytesHandler(http.NewCrossOriginProtection().Handler(mux), maxBody)
 }
 
-// order is what is done to one sink. It returns what there is to say of it, if anything.
+// order is an action on one sink. Its answer may be nil.
 type order func(s *Sink, r *http.Request) (answer any, err error)
 
-// orders by path.
+// orders holds the actions by path.
 var orders = map[string]order{ // read-only
 	"/pause":        func(s *Sink, _ *http.Request) (any, error) { s.Pause(); return nil, nil },
 	"/resume":       func(s *Sink, _ *http.Request) (any, error) { s.Resume(); return nil, nil },
@@ -120,7 +125,7 @@ var orders = map[string]order{ // read-only
 	},
 }
 
-// endUnread returns the order that ends a sink after a stall, with data unread.
+// endUnread returns an order that ends a sink after a stall, with data unread.
 func endUnread(end func(*Sink, time.Duration) (unread int)) order {
 	return func(s *Sink, r *http.Request) (any, error) {
 		stall, err := duration(r, "stall", defaultStall)
@@ -131,9 +136,10 @@ func endUnread(end func(*Sink, time.Duration) (unread int)) order {
 	}
 }
 
-// order gives an order to all sinks at the same time, and answers when all have followed it.
+// order carries out an order on all selected sinks at the same time, and answers when all are
+// done.
 func (c *Control) order(w http.ResponseWriter, r *http.Request, do order) {
-	sinks, err := c.chosen(r)
+	sinks, err := c.selected(r)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
@@ -158,7 +164,7 @@ func (c *Control) order(w http.ResponseWriter, r *http.Request, do order) {
 	}{true, answers})
 }
 
-// badRequest is an error of who asks.
+// badRequest is an error in the request.
 type badRequest struct{ error }
 
 func codeOf(err error) int {
@@ -168,8 +174,8 @@ func codeOf(err error) int {
 	return http.StatusConflict
 }
 
-// chosen are the sinks that a request is for.
-func (c *Control) chosen(r *http.Request) ([]*Sink, error) {
+// selected returns the sinks that a request is for.
+func (c *Control) selected(r *http.Request) ([]*Sink, error) {
 	text := r.URL.Query().Get("sink")
 	if text == "" {
 		return c.sinks, nil
@@ -181,7 +187,7 @@ func (c *Control) chosen(r *http.Request) ([]*Sink, error) {
 	return c.sinks[n-1 : n], nil
 }
 
-// duration returns what a request says of one, or what holds where it says nothing.
+// duration returns the duration in a parameter of the request, or otherwise if it is missing.
 func duration(r *http.Request, name string, otherwise time.Duration) (time.Duration, error) {
 	text := r.URL.Query().Get(name)
 	if text == "" {
@@ -195,7 +201,7 @@ func duration(r *http.Request, name string, otherwise time.Duration) (time.Durat
 }
 
 func (c *Control) behaviour(w http.ResponseWriter, r *http.Request) {
-	sinks, err := c.chosen(r)
+	sinks, err := c.selected(r)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
@@ -211,9 +217,10 @@ func behaviours(sinks []*Sink) []Behaviour {
 	return all
 }
 
-// behave changes the behaviour of sinks, from what base says on. Nothing changes before all of it is known to be right.
+// behave changes the behaviours of sinks, starting from those that base returns. It checks all of
+// them before it changes any.
 func (c *Control) behave(w http.ResponseWriter, r *http.Request, base func(*Sink) Behaviour) {
-	sinks, err := c.chosen(r)
+	sinks, err := c.selected(r)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
@@ -244,7 +251,7 @@ func (c *Control) behave(w http.ResponseWriter, r *http.Request, base func(*Sink
 	reply(w, http.StatusOK, behaviours(sinks))
 }
 
-// parse changes b as JSON says, and checks the whole.
+// parse changes b by a JSON object, and checks the result.
 func (b *Behaviour) parse(body []byte) error {
 	if err := json.Unmarshal(body, b); err != nil {
 		return fmt.Errorf("read a behaviour: %w", err)
@@ -252,21 +259,22 @@ func (b *Behaviour) parse(body []byte) error {
 	return b.Check()
 }
 
-// Overview is what /status answers.
+// Overview is the answer to /status.
 type Overview struct {
 	Lines  uint64   `json:"lines"` // of all sinks
 	Bytes  uint64   `json:"bytes"`
 	Sinks  []Status `json:"sinks"`
-	Report *Report  `json:"report,omitempty"` // missing where nothing is verified
+	Report *Report  `json:"report,omitempty"` // missing without a tally
 }
 
-// Report is the tally's, with as many senders as can be looked at, those with faults first. While lines are on their way they may seem lost.
+// Report is the tally's report with a limited number of senders, faulty ones first. Lines in
+// flight may seem lost.
 type Report struct {
 	tally.Report
 	SendersLeftOut int `json:"senders_left_out"`
 }
 
-// Overview returns what holds now.
+// Overview returns the current state of all sinks.
 func (c *Control) Overview() Overview {
 	var o Overview
 	for _, s := range c.sinks {

@@ -17,7 +17,7 @@ func TestStatus(t *testing.T) {
 	s, other := start(t, Options{Tally: tl}), start(t, Options{Tally: tl, Behaviour: Behaviour{Refuse: true}})
 	url := control(t, tl, s, other).URL
 	p := dial(t, s)
-	p.send(t, numbered(1, 10)[1:]) // the first is not a record any more
+	p.send(t, numbered(1, 10)[1:]) // the rest of the first line is not a record
 	waitFor(t, "the lines", func() bool { return s.Lines() == 10 })
 	s.Pause()
 	var got Overview
@@ -25,10 +25,12 @@ func TestStatus(t *testing.T) {
 	if err := json.Unmarshal([]byte(answer), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Lines != 10 || len(got.Sinks) != 2 || got.Report.Corrupt != 1 || got.Report.Lost != 1 || got.Report.Distinct != 9 {
+	if got.Lines != 10 || len(got.Sinks) != 2 || got.Report.Corrupt != 1 || got.Report.Lost != 1 ||
+		got.Report.Distinct != 9 {
 		t.Errorf("%s", answer)
 	}
-	if a, b := got.Sinks[0], got.Sinks[1]; a.Target != s.Target() || !a.Listening || !a.Paused || a.Open != 1 || b.Listening || b.Paused || !b.Behaviour.Refuse {
+	if a, b := got.Sinks[0], got.Sinks[1]; a.Target != s.Target() || !a.Listening || !a.Paused || a.Open != 1 ||
+		b.Listening || b.Paused || !b.Behaviour.Refuse {
 		t.Errorf("%s", answer)
 	}
 	if !strings.Contains(answer, `"senders_left_out": 0`) || !strings.Contains(answer, `"delay": "0s"`) {
@@ -88,7 +90,8 @@ func TestOrders(t *testing.T) {
 
 	mustAsk(t, "POST", url+"/restart", "")
 	line()
-	if code, answer := ask(t, "POST", url+"/shutdown?patience=10ms", ""); code != http.StatusConflict || !strings.Contains(answer, "1 connections cut off") {
+	if code, answer := ask(t, "POST", url+"/shutdown?patience=10ms", ""); code != http.StatusConflict ||
+		!strings.Contains(answer, "1 connections did not end") {
 		t.Errorf("shutdown: %d %s", code, answer)
 	}
 	ln, err := net.Listen("tcp", s.Addr())
@@ -96,7 +99,8 @@ func TestOrders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if code, answer := ask(t, "POST", url+"/restart", ""); code != http.StatusConflict || !strings.Contains(answer, "address already in use") {
+	if code, answer := ask(t, "POST", url+"/restart", ""); code != http.StatusConflict ||
+		!strings.Contains(answer, "address already in use") {
 		t.Errorf("restart: %d %s", code, answer)
 	}
 }
@@ -106,25 +110,28 @@ func TestOrdersForOneSink(t *testing.T) {
 	url := control(t, nil, a, b).URL
 	mustAsk(t, "PUT", url+"/behaviour", `{"delay":"1ms","request":true}`)
 	mustAsk(t, "PATCH", url+"/behaviour?sink=2", `{"delay":"2ms"}`)
-	if a.Behaviour() != (Behaviour{Delay: time.Millisecond, Request: true}) || b.Behaviour() != (Behaviour{Delay: 2 * time.Millisecond, Request: true}) {
+	if a.Behaviour() != (Behaviour{Delay: time.Millisecond, Request: true}) ||
+		b.Behaviour() != (Behaviour{Delay: 2 * time.Millisecond, Request: true}) {
 		t.Errorf("behaviours %+v, %+v", a.Behaviour(), b.Behaviour())
 	}
 	var got []Behaviour
-	if err := json.Unmarshal([]byte(mustAsk(t, "GET", url+"/behaviour?sink=2", "")), &got); err != nil || len(got) != 1 || got[0] != b.Behaviour() {
+	if err := json.Unmarshal([]byte(mustAsk(t, "GET", url+"/behaviour?sink=2", "")), &got); err != nil ||
+		len(got) != 1 || got[0] != b.Behaviour() {
 		t.Errorf("%+v, %v", got, err)
 	}
 	mustAsk(t, "POST", url+"/exit?sink=1", "")
 	if a.Status().Listening || !b.Status().Listening {
-		t.Error("the wrong one")
+		t.Error("the wrong sink has ended")
 	}
-	// What is wrong for one changes none: half close and request exclude each other.
+	// An error for one sink changes no sink: half close and request exclude each other.
 	mustAsk(t, "PUT", url+"/behaviour?sink=1", `{}`)
-	if code, _ := ask(t, "PATCH", url+"/behaviour", `{"half_close":true}`); code != http.StatusBadRequest || a.Behaviour() != (Behaviour{}) {
+	if code, _ := ask(t, "PATCH", url+"/behaviour", `{"half_close":true}`); code != http.StatusBadRequest ||
+		a.Behaviour() != (Behaviour{}) {
 		t.Errorf("%d, behaviour %+v", code, a.Behaviour())
 	}
 }
 
-func TestOrdersThatAreWrong(t *testing.T) {
+func TestInvalidRequests(t *testing.T) {
 	s := start(t, Options{})
 	url := control(t, nil, s).URL
 	for _, tt := range []struct {
@@ -153,8 +160,8 @@ func TestOrdersThatAreWrong(t *testing.T) {
 	}
 }
 
-// A page from elsewhere that a browser shows must not crash targets on its machine.
-func TestControlRefusesPagesFromElsewhere(t *testing.T) {
+// A web page of another origin cannot crash targets on the machine of the browser.
+func TestControlRefusesCrossOriginRequests(t *testing.T) {
 	s := start(t, Options{})
 	request, _ := http.NewRequestWithContext(t.Context(), "POST", control(t, nil, s).URL+"/exit", nil)
 	request.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -179,7 +186,7 @@ func TestControlServes(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- NewControl(nil, s).Serve(ctx, ln) }()
 	mustAsk(t, "GET", "http://"+ln.Addr().String()+"/status", "")
-	idle, err := net.Dial("tcp", ln.Addr().String()) // asks nothing, and is not waited for long
+	idle, err := net.Dial("tcp", ln.Addr().String()) // sends no request, and does not delay the end for long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,45 +2,46 @@ package sink
 
 import "sync/atomic"
 
-// Counts are what a sink has seen since its start, over all its lives.
+// Counts are totals of a sink since Start, restarts included.
 type Counts struct {
-	Lines    uint64 `json:"lines"` // that its application has read
-	Bytes    uint64 `json:"bytes"` // likewise, with those of unfinished lines
-	Open     int    `json:"open"`  // connections that there are now
+	Lines    uint64 `json:"lines"` // that the application has read
+	Bytes    uint64 `json:"bytes"` // that the application has read, in unfinished lines too
+	Open     int    `json:"open"`  // connections open now
 	Accepted uint64 `json:"accepted"`
 
-	// How connections ended that are not open any more, as far as the sink did not end them all. The rest came to a clean end.
-	Refused    uint64 `json:"refused"`    // reset at once, since there were as many as are allowed
-	Dropped    uint64 `json:"dropped"`    // reset by chaos
-	Reset      uint64 `json:"reset"`      // reset with data unread, as ordered
-	Idle       uint64 `json:"idle"`       // closed, since they brought nothing for too long
-	Handshakes uint64 `json:"handshakes"` // did not come as far as TLS
-	Broken     uint64 `json:"broken"`     // broken off by the peer, or by what is between
+	// Closed connections, by how they ended. Clean ends, and those by which the sink itself
+	// ended, are not counted here.
+	Refused    uint64 `json:"refused"`    // reset at once because of MaxConnections
+	Dropped    uint64 `json:"dropped"`    // reset by Chaos
+	Reset      uint64 `json:"reset"`      // reset by ResetUnread
+	Idle       uint64 `json:"idle"`       // closed by IdleTimeout
+	Handshakes uint64 `json:"handshakes"` // failed in the TLS handshake
+	Broken     uint64 `json:"broken"`     // broken by the peer or by the network
 }
 
-// counters are the same while they count.
+// counters are the totals behind Counts.
 type counters struct {
 	lines, bytes, accepted                            atomic.Uint64
 	refused, dropped, reset, idle, handshakes, broken atomic.Uint64
 }
 
-// Lines is how many lines the application has read, duplicates included.
+// Lines returns how many lines the application has read, duplicates included.
 func (s *Sink) Lines() uint64 { return s.count.lines.Load() }
 
-// Bytes is how many bytes it has read.
+// Bytes returns how many bytes it has read.
 func (s *Sink) Bytes() uint64 { return s.count.bytes.Load() }
 
-// Accepted is how many connections it has ever accepted.
+// Accepted returns how many connections the sink has ever accepted.
 func (s *Sink) Accepted() uint64 { return s.count.accepted.Load() }
 
-// Open is how many connections there are.
+// Open returns how many connections are open.
 func (s *Sink) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// Counts returns all of them.
+// Counts returns all totals.
 func (s *Sink) Counts() Counts {
 	c := &s.count
 	return Counts{
@@ -57,7 +58,7 @@ func (s *Sink) Counts() Counts {
 	}
 }
 
-// Status is a sink as people look at it.
+// Status is the state of a sink in the answer to /status.
 type Status struct {
 	Target    string    `json:"target"`
 	Listening bool      `json:"listening"`
@@ -66,11 +67,11 @@ type Status struct {
 	Counts
 }
 
-// Status returns what holds now.
+// Status returns the current state.
 func (s *Sink) Status() Status {
 	s.mu.Lock()
 	listening := s.ln != nil
 	s.mu.Unlock()
-	m := s.mood.Load()
-	return Status{s.Target(), listening, m.paused, m.Behaviour, s.Counts()}
+	st := s.state.Load()
+	return Status{s.Target(), listening, st.paused, st.Behaviour, s.Counts()}
 }

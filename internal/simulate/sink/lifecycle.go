@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// Shutdown is an orderly end: no new connections, FIN on those that there are (behind close_notify with TLS), read to the peer's FIN, close. What
-// has not come to its end when ctx does is cut off, which the error says.
+// Shutdown ends the sink in an orderly way. It stops listening, sends FIN on each connection
+// (after close_notify with TLS), reads to the peer's FIN, and closes. When ctx ends, it cuts off
+// the remaining connections, and says so in its error.
 func (s *Sink) Shutdown(ctx context.Context) error {
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.lifecycle.Lock()
+	defer s.lifecycle.Unlock()
 	s.stopListening()
-	for _, c := range s.all() {
-		s.running.Go(c.finish)
+	for _, c := range s.connections() {
+		s.running.Go(c.closeWrite)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -25,36 +26,37 @@ func (s *Sink) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := s.all()
+	left := s.connections()
 	s.endAll((*conn).close)
 	<-done
 	if len(left) == 0 {
 		return nil
 	}
-	return fmt.Errorf("sink %s: %d connections cut off that did not end: %w", s.addr, len(left), ctx.Err())
+	return fmt.Errorf("sink %s: %d connections did not end and were cut off: %w", s.addr, len(left), ctx.Err())
 }
 
-// Exit is a process that is gone at once: everything is closed with traffic arriving, FIN or RST as it falls. A sink that has ended already has
-// nothing more to end.
+// Exit ends the sink like a process that exits at once. It closes everything while data may be
+// arriving, so that peers see FIN or RST. It does nothing if the sink has ended.
 func (s *Sink) Exit() {
 	s.stopListening()
 	s.endAll((*conn).close)
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.lifecycle.Lock()
+	defer s.lifecycle.Unlock()
 	s.stopListening()
 	s.endAll((*conn).close)
 	s.running.Wait()
 	s.Resume()
 }
 
-// Crash is a process that stalls and is killed with data unread: it stops reading, and stall later every connection is reset. It returns how many
-// bytes the kernel had acknowledged and nobody had read, where the system tells.
+// Crash ends the sink like a process that stalls and is killed with data unread: it stops
+// reading, waits for stall, and resets every connection. It returns how many bytes the kernel had
+// acknowledged but the application had not read, or 0 where the system does not tell.
 func (s *Sink) Crash(stall time.Duration) (unread int) {
 	return s.stallAndEnd(stall, (*conn).reset)
 }
 
-// CloseUnread is a process that stalls and then closes in an orderly way with data unread. With TLS that is a close_notify with an RST behind it. It
-// returns what Crash does.
+// CloseUnread ends the sink like a process that stalls and then closes its connections with data
+// unread. With TLS, the peer sees close_notify followed by RST. It returns what Crash returns.
 func (s *Sink) CloseUnread(stall time.Duration) (unread int) {
 	return s.stallAndEnd(stall, func(c *conn) {
 		s.running.Go(func() {
@@ -64,14 +66,15 @@ func (s *Sink) CloseUnread(stall time.Duration) (unread int) {
 	})
 }
 
-// stallAndEnd stops reading, waits, and ends the sink and each of its connections. It returns how many bytes were unread by then.
+// stallAndEnd stops reading, waits, and ends the sink and each of its connections. It returns how
+// many bytes were unread then.
 func (s *Sink) stallAndEnd(stall time.Duration, end func(*conn)) (unread int) {
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.lifecycle.Lock()
+	defer s.lifecycle.Unlock()
 	s.Pause()
 	time.Sleep(stall)
 	s.stopListening()
-	for _, c := range s.all() {
+	for _, c := range s.connections() {
 		unread += unreadBytes(c.raw)
 		end(c)
 	}
@@ -80,13 +83,14 @@ func (s *Sink) stallAndEnd(stall time.Duration, end func(*conn)) (unread int) {
 	return unread
 }
 
-// Restart makes a sink that has ended listen again, on the address that it had. It does nothing for one that has not.
+// Restart makes a sink that has ended listen again, on the same address. Otherwise it does
+// nothing.
 func (s *Sink) Restart() error {
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.lifecycle.Lock()
+	defer s.lifecycle.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.mood.Load().Refuse {
+	if !s.state.Load().Refuse {
 		if err := s.listenLocked(); err != nil {
 			return err
 		}
@@ -95,17 +99,17 @@ func (s *Sink) Restart() error {
 	return nil
 }
 
-// ResetConnections resets every connection, and goes on listening.
+// ResetConnections resets every connection. The sink keeps listening.
 func (s *Sink) ResetConnections() { s.endAll((*conn).reset) }
 
 func (s *Sink) endAll(end func(*conn)) {
-	for _, c := range s.all() {
+	for _, c := range s.connections() {
 		end(c)
 	}
 }
 
-// all returns the connections that there are.
-func (s *Sink) all() []*conn {
+// connections returns all open connections.
+func (s *Sink) connections() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conns := make([]*conn, 0, len(s.conns))

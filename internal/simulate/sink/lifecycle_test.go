@@ -33,7 +33,7 @@ func TestShutdown(t *testing.T) {
 		if _, err := tryDial(s); err == nil {
 			t.Error("accepts still")
 		}
-		p.send(t, numbered(2, 10)) // it reads to the end
+		p.send(t, numbered(2, 10)) // the sink reads to the end
 		p.closeWrite()
 		ending.Wait()
 		if s.Lines() != 20 || s.Open() != 0 {
@@ -47,19 +47,20 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-func TestShutdownCutsOff(t *testing.T) {
+func TestShutdownCutsOffAtItsDeadline(t *testing.T) {
 	s := start(t, Options{})
 	dial(t, s)
 	waitFor(t, "the connection", func() bool { return s.Open() == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := s.Shutdown(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 connections cut off") || s.Open() != 0 {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 connections did not end") ||
+		s.Open() != 0 {
 		t.Errorf("error = %v, %d open", err, s.Open())
 	}
 }
 
-// Exit ends also what waits for ever otherwise.
+// Exit also ends a Shutdown that would wait for ever.
 func TestExitDuringShutdown(t *testing.T) {
 	eachKind(t, func(t *testing.T, o Options) {
 		s := start(t, o)
@@ -104,7 +105,7 @@ func TestCrash(t *testing.T) {
 	})
 }
 
-// TLS says an orderly end, and the kernel a reset.
+// TLS reports an orderly end, the kernel a reset.
 func TestCloseUnread(t *testing.T) {
 	server, _ := testTLS()
 	s := start(t, Options{TLS: server})
@@ -145,22 +146,22 @@ func TestPauseAndResume(t *testing.T) {
 	})
 }
 
-// A connection that was awake when it looked, and then finds a sink that is paused, once read what came next all the same.
-func TestNothingIsReadOfAPausedMood(t *testing.T) {
+// Regression: a connection that had passed awaitActive still read once after the sink was paused.
+func TestPausedStateReadsNothing(t *testing.T) {
 	s := start(t, Options{})
 	p := dial(t, s)
 	p.send(t, []byte("line\n"))
 	waitFor(t, "a line", func() bool { return s.Lines() == 1 })
 	s.Pause()
 	p.send(t, []byte("line\n"))
-	c := s.all()[0]
+	c := s.connections()[0]
 	waitFor(t, "it to arrive", func() bool { return unreadBytes(c.raw) > 0 || runtime.GOOS != "linux" })
-	if n, err := c.fetch(make([]byte, 10), s.mood.Load()); n != 0 || err != nil {
+	if n, err := c.fetch(make([]byte, 10), s.state.Load()); n != 0 || err != nil {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
 }
 
-func TestRestartOfWhatRuns(t *testing.T) {
+func TestRestartWhileRunning(t *testing.T) {
 	s := start(t, Options{})
 	if err := s.Restart(); err != nil {
 		t.Error(err)
@@ -169,7 +170,7 @@ func TestRestartOfWhatRuns(t *testing.T) {
 	waitFor(t, "a line", func() bool { return s.Lines() == 1 })
 }
 
-func TestRestartWhereSomebodyElseListens(t *testing.T) {
+func TestRestartOnATakenPort(t *testing.T) {
 	s := start(t, Options{})
 	s.Exit()
 	ln, err := net.Listen("tcp", s.Addr())
@@ -180,7 +181,7 @@ func TestRestartWhereSomebodyElseListens(t *testing.T) {
 		t.Error("no error")
 	}
 	if s.Status().Listening {
-		t.Error("says that it listens")
+		t.Error("reports that it listens")
 	}
 	ln.Close()
 	if err := s.Restart(); err != nil {
@@ -188,8 +189,9 @@ func TestRestartWhereSomebodyElseListens(t *testing.T) {
 	}
 }
 
-// No order of a life's ends and beginnings, from many sides at once, blocks or leaves anything behind.
-func TestEndsFromManySides(t *testing.T) {
+// Ends and restarts, from many goroutines at once and in any order, neither block nor leave
+// anything behind.
+func TestConcurrentEndsAndRestarts(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{Behaviour: Behaviour{Request: true}})
 	ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)

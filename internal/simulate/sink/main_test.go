@@ -27,11 +27,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	// Parallel tests wait for time to pass, not for processors. The command line takes
+	// precedence.
+	flag.Set("test.parallel", "16")
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long a test waits for what must happen sooner or later; one that passes never does.
+// patience limits how long a test waits. A test that passes never reaches it.
 const patience = 30 * time.Second
 
 // start starts a sink that ends with the test.
@@ -45,7 +47,7 @@ func start(t testing.TB, o Options) *Sink {
 	return s
 }
 
-// testTLS returns both sides of TLS.
+// testTLS returns the configurations of both sides.
 var testTLS = sync.OnceValues(func() (server, client *tls.Config) {
 	dir, err := os.MkdirTemp("", "sink")
 	if err != nil {
@@ -59,7 +61,7 @@ var testTLS = sync.OnceValues(func() (server, client *tls.Config) {
 	return certs.ServerTLS(), certs.ClientTLS()
 })
 
-// kinds are the sinks that there are, by name.
+// kinds returns the kinds of sinks, by name.
 func kinds(t *testing.T) map[string]Options {
 	server, _ := testTLS()
 	return map[string]Options{
@@ -82,7 +84,7 @@ func eachKind(t *testing.T, test func(t *testing.T, o Options)) {
 // peer is a client of a sink.
 type peer struct {
 	net.Conn          // with TLS if the sink has it
-	raw      net.Conn // without
+	raw      net.Conn // without TLS
 }
 
 // dial connects until the test ends.
@@ -109,7 +111,8 @@ func tryDial(s *Sink) (peer, error) {
 	return peer{tls.Client(raw, client), raw}, nil
 }
 
-// visit connects, sends a stream and says how the connection ends: "eof" or "reset". A reset may come as early as while it connects.
+// visit connects, sends a stream and returns how the connection ended: "eof" or "reset". The
+// reset may arrive while it connects.
 func visit(t testing.TB, s *Sink, stream []byte) string {
 	t.Helper()
 	p, err := tryDial(s)
@@ -144,7 +147,7 @@ func (p peer) send(t testing.TB, b []byte) {
 	}
 }
 
-// ends says how the connection ends: "eof", "reset", or "open" if it does not for a while.
+// ends returns how the connection ends: "eof", "reset", or "open" if it does not end in time.
 func (p peer) ends(t testing.TB, within time.Duration) string {
 	t.Helper()
 	p.raw.SetReadDeadline(time.Now().Add(within))
@@ -180,7 +183,7 @@ func waitFor(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// control serves a sink's control until the test ends.
+// control serves the control of sinks until the test ends.
 func control(t *testing.T, tl *tally.Tally, sinks ...*Sink) *httptest.Server {
 	server := httptest.NewServer(NewControl(tl, sinks...).Handler())
 	t.Cleanup(server.Close)
@@ -206,7 +209,7 @@ func ask(t testing.TB, method, url, body string) (int, string) {
 	return answer.StatusCode, string(data)
 }
 
-// order is ask for what must work.
+// mustAsk is ask for requests that must succeed. It returns the body.
 func mustAsk(t testing.TB, method, url, body string) string {
 	t.Helper()
 	code, answer := ask(t, method, url, body)
@@ -216,7 +219,7 @@ func mustAsk(t testing.TB, method, url, body string) string {
 	return answer
 }
 
-// heap returns how much is in use, garbage excluded.
+// heap returns the bytes of heap in use, garbage excluded.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -224,13 +227,13 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// descriptors returns how many this process has open, where that can be told.
+// descriptors returns how many this process has open, or 0 where the system does not tell.
 func descriptors() int {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)
 }
 
-// safeBuffer is a buffer for many goroutines.
+// safeBuffer is a buffer that is safe for concurrent use.
 type safeBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

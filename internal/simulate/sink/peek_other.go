@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// waitUnread does not wait: what is unread cannot be told here.
+// waitUnread returns at once, because this system does not tell what is unread.
 func waitUnread(net.Conn) error { return nil }
 
 func receiveBuffer(int) func(network, address string, c syscall.RawConn) error { return nil }

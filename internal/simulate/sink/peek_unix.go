@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitUnread returns when something lies unread in the connection's receive buffer, or its end does. It waits as a read does, and ends like one
-// with its deadline.
+// waitUnread waits until the connection has unread data, or its end, in the receive buffer. The
+// read deadline applies to it as to a read.
 func waitUnread(c net.Conn) error {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
@@ -23,8 +23,8 @@ func waitUnread(c net.Conn) error {
 	})
 }
 
-// receiveBuffer sets the size of the receive buffers of a listener's connections, which take it over: set on them, it would come after the first
-// window.
+// receiveBuffer sets the size of a listener's receive buffer, which its connections inherit. On a
+// connection, the setting would come after the first window was offered.
 func receiveBuffer(size int) func(network, address string, c syscall.RawConn) error {
 	if size <= 0 {
 		return nil

@@ -1,6 +1,7 @@
-// Package sink is a test target. It reads lines from any number of connections, over TCP, TLS or a Unix socket, hands them to a tally, and
-// behaves as it is told: well, slowly, or badly, and otherwise from one moment to the next. It can end in all the ways in which a process
-// can, and begin again on the same address.
+// Package sink is a test target. It reads lines from any number of connections, over TCP, TLS or
+// a Unix socket, and hands them to a tally. It behaves well, slowly or badly as it is told, and
+// its behaviour can change at any time. It can end in all the ways in which a process can, and
+// restart on the same address.
 package sink
 
 import (
@@ -19,56 +20,59 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// Options say what a sink is. The zero value is a plain TCP one that only counts.
+// Options configure a sink. The zero value is a plain TCP sink that only counts.
 type Options struct {
-	Network string      // tcp, which is also what "" means, or unix
-	Address string      // host:port, the path of a socket, or @name; "": a free port of a loopback address that nobody else uses
-	TLS     *tls.Config // of the accepting side; nil: plain. Shared, and not changed
-	Buffer  int         // bytes of the kernel's receive buffers, so that a stall is felt soon; 0: as the kernel likes
+	Network string      // tcp, also if empty, or unix
+	Address string      // host:port, path of a socket, or @name; "": a free port of FreshHost
+	TLS     *tls.Config // server configuration; nil: no TLS. Shared, and not changed
+	Buffer  int         // bytes of receive buffer, small so that senders notice a stall soon; 0: the kernel's default
 
-	Tally  *tally.Tally // takes all that is read; shared; nil: lines are only counted
-	Output io.Writer    // gets all lines but those that are too long for a tally, some whole ones with each Write; must be safe for
-	// concurrent use. While it takes nothing, nothing is read, and no connection ends. nil: none
+	Tally *tally.Tally // accounts for what is read; shared; nil: lines are only counted
+	// Output gets all lines except those that are too long for a tally, in writes of whole lines.
+	// It must be safe for concurrent use. While a Write blocks, nothing more is read of that
+	// connection, and it cannot end. Nil: no output.
+	Output io.Writer
 
-	Behaviour Behaviour // to begin with
+	Behaviour Behaviour // at the start
 }
 
-// Sink is a test target. Its methods are safe for concurrent use. Those that end it (Shutdown, Exit, Crash, CloseUnread) and Restart wait for
-// each other, except that Exit ends what another of them waits for. When one that ends it has returned, no goroutine and no descriptor of the
-// sink is left.
+// Sink is a test target. Its methods are safe for concurrent use. The methods that end it
+// (Shutdown, Exit, Crash, CloseUnread) and Restart wait for each other, except that Exit
+// interrupts the other ones. When a method that ends the sink has returned, no goroutine and no
+// descriptor of the sink is left.
 type Sink struct {
 	o    Options
-	addr string // set once, by Start: as it listened first, and will again
+	addr string // set once, by Start; the address of each listener
 
-	mood  atomic.Pointer[mood] // replaced with mu held
-	count counters
-	fault atomic.Pointer[error] // that Output has returned
+	state     atomic.Pointer[state] // replaced with mu held
+	count     counters
+	outputErr atomic.Pointer[error] // error of Output
 
-	life    sync.Mutex     // held while the sink is ended or begun again
-	running sync.WaitGroup // the accept loops and all connections
+	lifecycle sync.Mutex     // held while the sink ends or restarts
+	running   sync.WaitGroup // accept loops and connections
 
 	mu    sync.Mutex // guards the fields below
 	ln    *listener  // nil: not listening
-	ended bool       // by one of the methods that do that: nothing but Restart may listen
+	ended bool       // only Restart may listen again
 	conns map[*conn]struct{}
 }
 
-// mood is what the connections go by. It is not changed, but replaced.
-type mood struct {
+// state tells connections what to do. To change it, a new state replaces it as a whole.
+type state struct {
 	Behaviour
 	paused  bool
-	changed chan struct{} // closed when another one has taken its place
-	reads   sync.RWMutex  // held for reading by each read that goes by it
+	changed chan struct{} // closed when another state has replaced this one
+	reads   sync.RWMutex  // read-locked by each read that uses this state
 }
 
-func newMood(b Behaviour, paused bool) *mood {
-	return &mood{Behaviour: b, paused: paused, changed: make(chan struct{})}
+func newState(b Behaviour, paused bool) *state {
+	return &state{Behaviour: b, paused: paused, changed: make(chan struct{})}
 }
 
-// silent says whether connections do nothing at all.
-func (m *mood) silent() bool { return m.paused || m.Hang }
+// inactive reports whether connections do nothing at all.
+func (st *state) inactive() bool { return st.paused || st.Hang }
 
-// Start begins to listen and to serve. The caller ends the sink.
+// Start listens and serves connections. The caller ends the sink.
 func Start(o Options) (*Sink, error) {
 	if o.Network == "" {
 		o.Network = "tcp"
@@ -77,17 +81,17 @@ func Start(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("start a sink: %w", err)
 	}
 	if o.Output != nil && o.Tally == nil {
-		o.Tally = tally.New(tally.Options{}) // something has to cut lines
+		o.Tally = tally.New(tally.Options{}) // Output gets its lines from the tally's reader
 	}
 	s := &Sink{o: o, addr: o.Address, conns: make(map[*conn]struct{})}
-	s.mood.Store(newMood(o.Behaviour, false))
+	s.state.Store(newState(o.Behaviour, false))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.listenLocked(); err != nil {
 		return nil, err
 	}
 	s.addr = s.ln.Addr().String()
-	if o.Behaviour.Refuse { // by now the address is known
+	if o.Behaviour.Refuse { // the address is known by now
 		s.closeLocked()
 	}
 	return s, nil
@@ -105,10 +109,10 @@ func (o Options) check() error {
 	return o.Behaviour.Check()
 }
 
-// Addr is host:port, the path of a socket, or @name. It stays the same.
+// Addr returns host:port, the path of a socket, or @name. It never changes.
 func (s *Sink) Addr() string { return s.addr }
 
-// Target is the address as linesplit's -target takes it.
+// Target returns the address in the form of linesplit's -target.
 func (s *Sink) Target() string {
 	switch {
 	case s.o.Network == "unix":
@@ -119,16 +123,16 @@ func (s *Sink) Target() string {
 	return "tcp://" + s.addr
 }
 
-// Behave changes how the sink behaves from now on, on connections that there are, too. Its error says what is wrong with b, of which nothing
-// holds then; or that the sink refused connections before and cannot listen again.
+// Behave changes the behaviour, also on open connections. Its error says what is wrong with b,
+// which is then not applied, or that the sink refused connections before and cannot listen again.
 func (s *Sink) Behave(b Behaviour) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
-	s.change(func(m *mood) { m.Behaviour = b })
+	s.change(func(st *state) { st.Behaviour = b })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch refuse := s.mood.Load().Refuse; {
+	switch refuse := s.state.Load().Refuse; {
 	case refuse:
 		s.closeLocked()
 	case !s.ended:
@@ -137,31 +141,31 @@ func (s *Sink) Behave(b Behaviour) error {
 	return nil
 }
 
-// Behaviour returns what holds now.
-func (s *Sink) Behaviour() Behaviour { return s.mood.Load().Behaviour }
+// Behaviour returns the current behaviour.
+func (s *Sink) Behaviour() Behaviour { return s.state.Load().Behaviour }
 
-// Pause makes the application stop reading: when it returns, nothing is read any more. Connections go on being accepted, as by the kernel for a
-// process that hangs.
-func (s *Sink) Pause() { s.change(func(m *mood) { m.paused = true }) }
+// Pause makes the application stop reading: when Pause returns, nothing more is read. Connections
+// are still accepted, as the kernel does for a process that hangs.
+func (s *Sink) Pause() { s.change(func(st *state) { st.paused = true }) }
 
-// Resume makes it read on.
-func (s *Sink) Resume() { s.change(func(m *mood) { m.paused = false }) }
+// Resume makes the application read again.
+func (s *Sink) Resume() { s.change(func(st *state) { st.paused = false }) }
 
-// change replaces the mood. When it returns, all reads have ended that went by the old one.
-func (s *Sink) change(change func(*mood)) {
-	old := s.replaceMood(change)
-	old.reads.Lock() // a read that was interrupted may still bring what came at the last moment
+// change replaces the state. When it returns, all reads that used the old state have ended.
+func (s *Sink) change(change func(*state)) {
+	old := s.replaceState(change)
+	old.reads.Lock() // an interrupted read may still return what arrived last
 	defer old.reads.Unlock()
 }
 
-// replaceMood replaces the mood, and wakes all connections so that they go by the new one.
-func (s *Sink) replaceMood(change func(*mood)) (old *mood) {
+// replaceState replaces the state, and wakes all connections so that they apply the new one.
+func (s *Sink) replaceState(change func(*state)) (old *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old = s.mood.Load()
-	next := newMood(old.Behaviour, old.paused)
+	old = s.state.Load()
+	next := newState(old.Behaviour, old.paused)
 	change(next)
-	s.mood.Store(next)
+	s.state.Store(next)
 	close(old.changed)
 	for c := range s.conns {
 		c.interruptLocked()
@@ -169,19 +173,19 @@ func (s *Sink) replaceMood(change func(*mood)) (old *mood) {
 	return old
 }
 
-// listener is one that has been opened. Closing it ends its accept loop.
+// listener is an open listener. Closing it ends its accept loop.
 type listener struct {
 	net.Listener
 	closed chan struct{}
 }
 
-// listenLocked listens and accepts, unless it does already.
+// listenLocked listens and starts the accept loop, unless the sink is listening already.
 func (s *Sink) listenLocked() error {
 	if s.ln != nil {
 		return nil
 	}
 	config := net.ListenConfig{Control: receiveBuffer(s.o.Buffer)}
-	config.SetMultipathTCP(false) // its sockets lack some of the options and counts
+	config.SetMultipathTCP(false) // MPTCP sockets lack some options and counters
 	opened, err := config.Listen(context.Background(), s.o.Network, s.listenAddress())
 	if err != nil {
 		return fmt.Errorf("start a sink: %w", err)
@@ -192,7 +196,7 @@ func (s *Sink) listenLocked() error {
 	return nil
 }
 
-// listenAddress is where to listen.
+// listenAddress returns the address to listen on.
 func (s *Sink) listenAddress() string {
 	if s.addr != "" {
 		return s.addr
@@ -200,8 +204,10 @@ func (s *Sink) listenAddress() string {
 	return net.JoinHostPort(FreshHost(), "0")
 }
 
-// FreshHost returns a loopback address that no other program uses: on Linux all of 127.0.0.0/8 is this machine. A port of it can be closed and
-// taken again, while on 127.0.0.1, which it returns on other systems, another listener or an outgoing connection may be given it in between.
+// FreshHost returns a loopback address that no other program uses, because on Linux all of
+// 127.0.0.0/8 is this machine. A port of it can be closed and opened again. Other systems have
+// only 127.0.0.1, where in between another listener or an outgoing connection may be given the
+// port.
 func FreshHost() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"
@@ -217,18 +223,19 @@ func (s *Sink) closeLocked() {
 	}
 }
 
-// Where accepting fails (no descriptor is left, mostly), it is tried again: after the first of these, doubled up to the last.
+// Delays of retries after Accept has failed, usually because no descriptor is left. Each is twice
+// the one before.
 const (
-	firstRetry = 5 * time.Millisecond
-	lastRetry  = time.Second
+	initialRetry = 5 * time.Millisecond
+	maxRetry     = time.Second
 )
 
 func (s *Sink) accept(ln *listener) {
-	retry := firstRetry
+	retry := initialRetry
 	for {
 		raw, err := ln.Accept()
 		if err == nil {
-			retry = firstRetry
+			retry = initialRetry
 			s.admit(ln, raw)
 			continue
 		}
@@ -236,32 +243,32 @@ func (s *Sink) accept(ln *listener) {
 		case <-ln.closed:
 			return
 		case <-time.After(retry):
-			retry = min(2*retry, lastRetry)
+			retry = min(2*retry, maxRetry)
 		}
 	}
 }
 
-// admit serves a connection, or turns it away.
+// admit serves a connection, or resets it.
 func (s *Sink) admit(ln *listener, raw net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count.accepted.Add(1)
-	m := s.mood.Load()
-	full := m.MaxConnections > 0 && len(s.conns) >= m.MaxConnections
-	drop := rand.Float64()*100 < m.Chaos
+	st := s.state.Load()
+	full := st.MaxConnections > 0 && len(s.conns) >= st.MaxConnections
+	drop := rand.Float64()*100 < st.Chaos
 	switch {
 	case s.ln != ln: // closed meanwhile
 		resetConn(raw)
 	case full:
 		s.count.refused.Add(1)
 		resetConn(raw)
-	case drop && m.ChaosWhen != MidStream:
+	case drop && st.ChaosWhen != MidStream:
 		s.count.dropped.Add(1)
 		resetConn(raw)
 	default:
 		c := newConn(s, raw)
 		if drop {
-			c.doom = 1 + rand.IntN(maxDoom)
+			c.resetAfter = 1 + rand.IntN(maxResetAfter)
 		}
 		s.conns[c] = struct{}{}
 		s.running.Go(c.serve)
@@ -274,26 +281,28 @@ func (s *Sink) remove(c *conn) {
 	delete(s.conns, c)
 }
 
-// OutputErr is the error that Output returned, after which nothing was written to it any more, or nil.
+// OutputErr returns the first error of Output, or nil. After an error, nothing more is written to
+// Output.
 func (s *Sink) OutputErr() error {
-	if err := s.fault.Load(); err != nil {
+	if err := s.outputErr.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// write gives Output whole lines.
+// write writes whole lines to Output.
 func (s *Sink) write(lines []byte) {
-	if s.fault.Load() != nil {
+	if s.outputErr.Load() != nil {
 		return
 	}
 	if _, err := s.o.Output.Write(lines); err != nil {
 		err = fmt.Errorf("write lines: %w", err)
-		s.fault.CompareAndSwap(nil, &err)
+		s.outputErr.CompareAndSwap(nil, &err)
 	}
 }
 
-// resetConn closes with an RST. A Unix socket has no such thing: with data unread its peer sees a reset anyway.
+// resetConn closes a connection with an RST. Unix sockets have no RST, but with data unread the
+// peer sees a reset anyway.
 func resetConn(raw net.Conn) {
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		tcp.SetLinger(0)

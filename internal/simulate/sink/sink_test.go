@@ -44,8 +44,8 @@ func TestReadsAndAccounts(t *testing.T) {
 	})
 }
 
-// What a proxy would do to lines is planted on real connections.
-func TestFindsWhatWasPlanted(t *testing.T) {
+// Faults as a proxy may cause them are planted on real connections.
+func TestFindsPlantedFaults(t *testing.T) {
 	eachKind(t, func(t *testing.T, o Options) {
 		o.Tally = tally.New(tally.Options{})
 		s := start(t, o)
@@ -64,23 +64,24 @@ func TestFindsWhatWasPlanted(t *testing.T) {
 		}
 		altered := bytes.Clone(lines[20])
 		altered[40] ^= 1
-		deliver(false, lines[60:99]...)          // before those with lower numbers: 0-59 are out of order
-		deliver(false, lines[:10]...)            // 10 is lost
-		deliver(false, lines[11:20]...)          //
-		deliver(false, altered, lines[21])       // 20 is lost, too
-		deliver(false, lines[21:60]...)          // 21 comes again
-		deliver(false, lines[99][:50])           // torn
-		deliver(s.o.Network == "tcp", lines[99]) //
-		deliver(true, lines[0], lines[1][:30])   // 0 comes again; the rest of the line is cut off, on TCP
+		deliver(false, lines[60:99]...) // before lower numbers: 0-59 are out of order
+		deliver(false, lines[:10]...)   // 10 is lost
+		deliver(false, lines[11:20]...)
+		deliver(false, altered, lines[21]) // 20 is lost, too
+		deliver(false, lines[21:60]...)    // 21 is a duplicate
+		deliver(false, lines[99][:50])     // torn
+		deliver(s.o.Network == "tcp", lines[99])
+		deliver(true, lines[0], lines[1][:30]) // 0 is a duplicate; the unfinished line is cut off on TCP
 		r := o.Tally.Report(map[uint32]uint64{1: 100})
 		torn := map[string]uint64{"tcp": 1, "unix": 2}[s.o.Network]
-		if r.Lost != 2 || r.Duplicated != 2 || r.Corrupt != 1 || r.Torn != torn || r.Cut != 2-torn || r.OutOfOrder != 58 {
+		if r.Lost != 2 || r.Duplicated != 2 || r.Corrupt != 1 || r.Torn != torn || r.Cut != 2-torn ||
+			r.OutOfOrder != 58 {
 			t.Errorf("%+v", r)
 		}
 	})
 }
 
-func TestStartSaysWhatIsWrong(t *testing.T) {
+func TestStartErrors(t *testing.T) {
 	server, _ := testTLS()
 	taken := start(t, Options{})
 	for want, o := range map[string]Options{
@@ -101,7 +102,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestOutputThatFails(t *testing.T) {
+func TestOutputErrors(t *testing.T) {
 	s := start(t, Options{Output: failing{}})
 	p := dial(t, s)
 	for range 3 {
@@ -119,7 +120,7 @@ var errFull = errors.New("no space left")
 
 func (failing) Write([]byte) (int, error) { return 0, errFull }
 
-// Lines of many connections do not mix.
+// Lines of different connections do not mix.
 func TestOutputKeepsLinesWhole(t *testing.T) {
 	var out safeBuffer
 	tl := tally.New(tally.Options{})
@@ -150,8 +151,8 @@ func TestOutputKeepsLinesWhole(t *testing.T) {
 	}
 }
 
-// A listener that fails now and then, as one does without descriptors, goes on.
-func TestAcceptGoesOn(t *testing.T) {
+// The accept loop survives errors, such as those of a process without free descriptors.
+func TestAcceptRetriesAfterErrors(t *testing.T) {
 	s := start(t, Options{})
 	ln := &listener{&flaky{Listener: s.ln.Listener, fails: 3}, make(chan struct{})}
 	s.mu.Lock()
@@ -190,7 +191,7 @@ func TestTargets(t *testing.T) {
 			t.Errorf("target %s, want %s", s.Target(), want)
 		}
 	}
-	name := fmt.Sprint("@linesplit-sink-test-", os.Getpid()) // these tests may be running elsewhere
+	name := fmt.Sprint("@linesplit-sink-test-", os.Getpid()) // unique among test runs on this machine
 	s := start(t, Options{Network: "unix", Address: name})
 	if s.Target() != "unix://"+name {
 		t.Errorf("target %s", s.Target())

@@ -11,18 +11,18 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// checkAlive checks that a sink serves like on its first day.
+// checkAlive checks that a sink still serves connections.
 func checkAlive(t *testing.T, s *Sink) {
 	t.Helper()
 	before := s.Lines()
 	dial(t, s).send(t, []byte("line\n"))
-	waitFor(t, "a line, after all that", func() bool { return s.Lines() == before+1 })
+	waitFor(t, "a line", func() bool { return s.Lines() == before+1 })
 }
 
-// Fifty senders that never write a newline take no more memory than is given to unfinished lines.
+// Fifty senders that never write a newline do not exceed the memory limit of unfinished lines.
 func TestSurvivesEndlessLines(t *testing.T) {
-	const most = 4 << 20
-	tl := tally.New(tally.Options{Partial: most})
+	const maxPartial = 4 << 20
+	tl := tally.New(tally.Options{Partial: maxPartial})
 	s := start(t, Options{Tally: tl, Output: &safeBuffer{}})
 	before := heap()
 	var clients sync.WaitGroup
@@ -38,7 +38,7 @@ func TestSurvivesEndlessLines(t *testing.T) {
 	}
 	clients.Wait()
 	waitFor(t, "all bytes", func() bool { return s.Bytes() == n*each })
-	if grown := heap() - before; grown > most+n*(mostBuffer+64<<10) {
+	if grown := heap() - before; grown > maxPartial+n*(maxBuffer+64<<10) {
 		t.Errorf("heap grew by %d bytes", grown)
 	}
 	if r := tl.Report(nil); r.Corrupt == 0 {
@@ -54,7 +54,7 @@ func TestSurvivesGarbageOnTLS(t *testing.T) {
 	garbage := [][]byte{
 		[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		numbered(1, 100),
-		{0x16, 0x03, 0x01, 0xff, 0xff}, // a handshake record that is too long
+		{0x16, 0x03, 0x01, 0xff, 0xff}, // the length of the handshake record is too large
 		{0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x00},
 		{},
 		bytes.Repeat([]byte{0}, 1<<20),
@@ -73,7 +73,7 @@ func TestSurvivesGarbageOnTLS(t *testing.T) {
 	}
 	waitFor(t, "their ends", func() bool { return int(s.Counts().Handshakes) == len(garbage) && s.Open() == 0 })
 
-	p := dial(t, s) // garbage behind a handshake
+	p := dial(t, s) // garbage after a handshake
 	p.send(t, []byte("line\n"))
 	p.raw.Write(garbage[1])
 	waitFor(t, "its end", func() bool { return s.Counts().Broken == 1 })
@@ -115,11 +115,11 @@ func TestSurvivesThousandsOfConnections(t *testing.T) {
 	}
 	checkAlive(t, s)
 	s.Exit()
-	http := 4 // of other tests' connections to a control, which end in their own time
+	http := 4 // connections of other tests to a control may still be open
 	waitFor(t, "the descriptors", func() bool { return descriptors() <= open+http })
 }
 
-// Connections that come and are reset at any moment, with TLS and without.
+// Connections are made and reset at random times, with and without TLS.
 func TestSurvivesResets(t *testing.T) {
 	eachKind(t, func(t *testing.T, o Options) {
 		o.Tally = tally.New(tally.Options{})

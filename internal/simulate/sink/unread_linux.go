@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unreadBytes returns what lies in the receive buffer of c.
+// unreadBytes returns the number of bytes in the receive buffer of c.
 func unreadBytes(c net.Conn) (n int) {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
