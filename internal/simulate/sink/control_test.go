@@ -38,18 +38,20 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// dialAndSend returns a connection of which the sink has read a line.
+func dialAndSend(t *testing.T, s *Sink) peer {
+	t.Helper()
+	before := s.Lines()
+	p := dial(t, s)
+	p.send(t, []byte("line\n"))
+	waitFor(t, "a line", func() bool { return s.Lines() == before+1 })
+	return p
+}
+
 func TestOrders(t *testing.T) {
 	s := start(t, Options{})
 	url := control(t, nil, s).URL
-	line := func() (p peer) {
-		before := s.Lines()
-		p = dial(t, s)
-		p.send(t, []byte("line\n"))
-		waitFor(t, "a line", func() bool { return s.Lines() == before+1 })
-		return p
-	}
-
-	p := line()
+	p := dialAndSend(t, s)
 	mustAsk(t, "POST", url+"/pause", "")
 	p.send(t, []byte("line\n"))
 	if how := p.ends(t, 50*time.Millisecond); how != "open" || s.Lines() != 1 {
@@ -62,8 +64,13 @@ func TestOrders(t *testing.T) {
 	if how := p.ends(t, patience); how != "reset" {
 		t.Errorf("reset: %s", how)
 	}
+}
 
-	p = line()
+func TestOrdersThatEndASink(t *testing.T) {
+	s := start(t, Options{})
+	url := control(t, nil, s).URL
+
+	p := dialAndSend(t, s)
 	mustAsk(t, "POST", url+"/pause", "")
 	p.send(t, []byte("unread\n"))
 	if answer := mustAsk(t, "POST", url+"/crash?stall=1ms", ""); !strings.Contains(answer, `"unread_bytes": 7`) {
@@ -78,7 +85,7 @@ func TestOrders(t *testing.T) {
 
 	for _, end := range []string{"/exit", "/close-unread?stall=1ms", "/shutdown?patience=10s"} {
 		mustAsk(t, "POST", url+"/restart", "")
-		p = line()
+		p = dialAndSend(t, s)
 		if end[1] == 's' {
 			p.closeWrite()
 		}
@@ -89,7 +96,7 @@ func TestOrders(t *testing.T) {
 	}
 
 	mustAsk(t, "POST", url+"/restart", "")
-	line()
+	dialAndSend(t, s)
 	if code, answer := ask(t, "POST", url+"/shutdown?patience=10ms", ""); code != http.StatusConflict ||
 		!strings.Contains(answer, "1 connections did not end") {
 		t.Errorf("shutdown: %d %s", code, answer)
