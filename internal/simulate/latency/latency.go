@@ -7,7 +7,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// digits is the precision of a Histogram: durations that differ by less than a thousandth count as equal.
+// digits is the precision of a Histogram: durations that differ by less than a thousandth count
+// as equal.
 const digits = 3
 
 // Quantiles are those of recorded durations, in seconds, with three digits.

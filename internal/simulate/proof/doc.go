@@ -1,9 +1,12 @@
-// Package proof runs named fault scenarios against a proxy for lines, and accounts for every line that was sent through it.
+// Package proof runs named fault scenarios against a proxy for lines, and accounts for every line
+// that was sent through it.
 //
-// Senders and targets run in this process; the proxy is a process of its own, started from a command template, so that any proxy can be
-// tried. A scenario starts what it needs, lets traffic flow, does what can go wrong (a target is killed with data unread, all of them stall,
-// the proxy gets SIGTERM), waits until nothing more is under way, ends the proxy, and compares what senders' kernels took with what
-// the applications behind the targets have read.
+// Senders and targets run in this process. The proxy is a process of its own, started from a
+// command template, so that any proxy can be tested. A scenario starts what it needs and lets
+// traffic flow. Then it causes a fault: a target is killed with data unread, all targets stall,
+// or the proxy gets SIGTERM. It waits until no lines are in flight, ends the proxy, and compares
+// what the senders' kernels accepted with what the applications behind the targets have read.
 //
-// A scenario that could not stage its fault proves nothing, and says so: a crash with nothing unread is none.
+// A scenario that could not stage its fault proves nothing, and reports that: for example, a
+// crash with nothing unread.
 package proof

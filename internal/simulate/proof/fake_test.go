@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// fake is a proxy for lines with one fault. Without any it forwards each connection's lines to a target, and where writing to that one fails, to
-// another one: what it has written before is gone then, as far as nobody had read it.
+// fake is a proxy for lines with one fault. Without a fault it forwards each connection's lines
+// to one target and, when writing to that target fails, to another one. Then lines that the first
+// target has not read are lost.
 type fake struct {
 	targets []string
 	next    atomic.Uint64
@@ -25,21 +26,21 @@ type fake struct {
 	fault   string
 }
 
-// The faults. A number in the comments is of lines, over all connections.
+// Faults. Numbers in the comments count lines over all connections.
 const (
 	drops   = "drops"   // each 100th
 	alters  = "alters"  // each 100th
 	repeats = "repeats" // each 10th
-	invents = "invents" // a half after each 100th
-	tears   = "tears"   // none, but it passes on what stands behind the last newline when a connection is reset
-	ends    = "ends"    // none, but what stands behind the last newline when a connection is reset gets one, and is passed on
-	buffers = "buffers" // none, but it takes all that senders have, and holds it for as long as it takes
-	dies    = "dies"    // behind the 500th
-	lingers = "lingers" // has a child that outlives it
+	invents = "invents" // adds half a line after each 100th
+	tears   = "tears"   // forwards the unfinished last line of a connection that is reset
+	ends    = "ends"    // forwards the unfinished last line of a connection that is reset, and adds a newline
+	buffers = "buffers" // accepts everything that senders send, and buffers it without limit
+	dies    = "dies"    // exits after the 500th
+	lingers = "lingers" // starts a child that outlives it
 	fails   = "fails"   // exits with code 1 at SIGTERM
 )
 
-// fakeProxy takes the listening address, the targets, and a fault.
+// fakeProxy takes the listening address, the targets and a fault as arguments.
 func fakeProxy(args []string) int {
 	f := fake{targets: strings.Split(args[1], ",")}
 	if len(args) > 2 {
@@ -107,7 +108,7 @@ func (f *fake) serve(conn net.Conn) {
 	}
 }
 
-// forward writes a line as the fault has it. It is false if that failed.
+// forward writes a line, with the fault that applies to it. It returns false if writing failed.
 func (f *fake) forward(out net.Conn, line []byte) bool {
 	if out == nil {
 		return false
@@ -129,7 +130,7 @@ func (f *fake) forward(out net.Conn, line []byte) bool {
 	return err == nil
 }
 
-// buffered reads all there is, whoever reads on.
+// buffered reads everything from conn at once, and returns a reader for it.
 func buffered(conn net.Conn) io.Reader {
 	r, w := io.Pipe()
 	pieces := make(chan []byte, 1<<20)
@@ -153,7 +154,7 @@ func buffered(conn net.Conn) io.Reader {
 	return r
 }
 
-// fakeTemplate starts the fake with a fault.
+// fakeTemplate returns a template that starts the fake with a fault.
 func fakeTemplate(t *testing.T, fault string) Template {
 	t.Helper()
 	tmpl, err := ParseTemplate("{self} fake-proxy {listen} {targets} "+fault, "", os.Args[0])

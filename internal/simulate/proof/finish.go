@@ -8,59 +8,61 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// finish ends everything in the order in which lines go, and returns the account.
+// finish ends everything in the direction in which lines flow, and returns the result.
 func (s *stage) finish() Result {
-	if s.ctx.Err() != nil { // nobody waits for anything
+	if s.ctx.Err() != nil { // interrupted: waits for nothing
 		for _, p := range s.proxies {
 			s.endProxy(p)
 		}
 	}
-	s.restore()
+	s.restoreTargets()
 	s.endSenders()
-	for _, conn := range s.byHand {
+	for _, conn := range s.manualConns {
 		conn.Close()
 	}
-	s.settle()
+	s.awaitQuiet()
 	for _, p := range s.proxies {
 		s.endProxy(p)
 	}
 	s.endTargets()
-	return s.account()
+	return s.result()
 }
 
-// restore gives a proxy its targets back where a scenario broke off, or all that it still has would seem lost.
-func (s *stage) restore() {
-	if !s.failed() || s.ctx.Err() != nil || s.island != nil {
+// restoreTargets makes the targets available again after a scenario that broke off. Otherwise the
+// lines that the proxy still holds would seem lost.
+func (s *stage) restoreTargets() {
+	if !s.failed() || s.ctx.Err() != nil || s.netns != nil {
 		return
 	}
 	for _, t := range s.targets {
 		t.Resume()
-		t.Restart() // where that fails, there is an error already
+		t.Restart() // after a failure there is an error already
 	}
 }
 
-// settle waits until every line has been read, or no more come.
-func (s *stage) settle() {
-	last, since := s.bytes(), time.Now()
-	for len(s.targets) > 0 && !s.has(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
-		time.Sleep(lookEvery)
-		s.look()
-		if now := s.bytes(); now != last {
+// awaitQuiet waits until every line has been read, or no more arrive.
+func (s *stage) awaitQuiet() {
+	last, since := s.bytesRead(), time.Now()
+	for len(s.targets) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
+		time.Sleep(pollEvery)
+		s.poll()
+		if now := s.bytesRead(); now != last {
 			last, since = now, time.Now()
 		}
 	}
-	s.look()
+	s.poll()
 }
 
-// bytes is how many all targets have read: a long line takes its time.
-func (s *stage) bytes() (n uint64) {
+// bytesRead returns how many bytes all targets have read. It grows during a long line, while the
+// number of lines does not.
+func (s *stage) bytesRead() (n uint64) {
 	for _, t := range s.targets {
 		n += t.Bytes()
 	}
 	return n
 }
 
-// endProxy lets a proxy end in order. What it still holds goes to the targets, or is lost.
+// endProxy ends a proxy in an orderly way. Lines that it still holds must reach the targets.
 func (s *stage) endProxy(p *proxy) {
 	if p == nil {
 		return
@@ -69,16 +71,16 @@ func (s *stage) endProxy(p *proxy) {
 		p.kill()
 		return
 	}
-	if p.ended() { // nobody has told it to
+	if p.ended() { // it ended on its own
 		p.kill()
-		s.fail(Failed, "the proxy has ended: %s", p.said)
+		s.fail(Failed, "the proxy ended unexpectedly: %s", p.output)
 		return
 	}
 	p.terminate()
-	s.judgeExit(p)
+	s.checkExit(p)
 }
 
-// terminate tells a proxy to end, and takes it from its place.
+// terminate sends SIGTERM to proxy number i, and removes it from its place.
 func (s *stage) terminate(i int) *proxy {
 	p := s.proxies[i]
 	s.proxies[i] = nil
@@ -86,40 +88,41 @@ func (s *stage) terminate(i int) *proxy {
 	return p
 }
 
-// judgeExit waits for the end of a proxy that was told to end. What its exit code says is for linesplit alone to be judged by.
-func (s *stage) judgeExit(p *proxy) {
-	for end := time.Now().Add(stopLimit); !p.ended() && s.ctx.Err() == nil && time.Now().Before(end); s.look() {
-		time.Sleep(lookEvery)
+// checkExit waits for the end of a proxy that was told to end. Only linesplit is held to its exit
+// code.
+func (s *stage) checkExit(p *proxy) {
+	for end := time.Now().Add(stopLimit); !p.ended() && s.ctx.Err() == nil && time.Now().Before(end); s.poll() {
+		time.Sleep(pollEvery)
 	}
 	code := p.end()
 	if s.o.Own && code != 0 {
-		s.fail(Failed, "linesplit ended with exit code %d: %s", code, p.said)
+		s.fail(Failed, "linesplit ended with exit code %d: %s", code, p.output)
 	}
 }
 
-// endTargets lets targets read to the end of what is in their connections.
+// endTargets lets targets read to the end of their connections, and then ends them.
 func (s *stage) endTargets() {
-	if s.between != nil { // it has nobody in front of it any more
+	if s.haproxy != nil { // the proxy in front of it has ended
 		s.awaitClosed()
-		s.between.kill()
+		s.haproxy.kill()
 	}
 	s.awaitClosed()
 	for _, t := range s.targets {
 		t.Exit()
 	}
-	if s.island != nil {
-		s.island.close()
+	if s.netns != nil {
+		s.netns.close()
 	}
 }
 
 func (s *stage) awaitClosed() {
-	for end := time.Now().Add(farewell); s.connected() && s.ctx.Err() == nil && time.Now().Before(end); {
-		time.Sleep(lookEvery)
+	for end := time.Now().Add(drainLimit); s.anyOpen() && s.ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(pollEvery)
 	}
 }
 
-// connected says whether a target has connections.
-func (s *stage) connected() bool {
+// anyOpen reports whether a target has open connections.
+func (s *stage) anyOpen() bool {
 	for _, t := range s.targets {
 		if t.Open() > 0 {
 			return true
@@ -128,8 +131,8 @@ func (s *stage) connected() bool {
 	return false
 }
 
-// account compares what was sent with what has been read.
-func (s *stage) account() Result {
+// result compares what was sent with what has been read.
+func (s *stage) result() Result {
 	r := Result{Scenario: s.name, Verdict: s.verdict, Staged: s.staged}
 	var notes []string
 	if s.err != nil {
@@ -147,7 +150,8 @@ func (s *stage) account() Result {
 	r.ReceivedOnce = report.Sent - report.Lost
 	r.Lost = report.Lost
 	r.Duplicated = report.Duplicated
-	r.Corrupt = report.Corrupt - min(report.Corrupt, s.strange) + report.Torn + report.NeverSent + report.Untracked
+	r.Corrupt = report.Corrupt - min(report.Corrupt, s.foreignAllowed) + report.Torn + report.NeverSent +
+		report.Untracked
 	switch {
 	case r.Lost > 0:
 		r.Verdict = Lost
@@ -162,9 +166,9 @@ func (s *stage) account() Result {
 	return r
 }
 
-// recoverySeconds is null where a mark was never reached.
+// recoverySeconds returns nil if some lines of the recovery were never read.
 func (s *stage) recoverySeconds() *float64 {
-	if !s.measured || len(s.marks) > 0 {
+	if !s.measured || len(s.checkpoints) > 0 {
 		return nil
 	}
 	seconds := s.recovery.Seconds()
@@ -172,14 +176,14 @@ func (s *stage) recoverySeconds() *float64 {
 }
 
 func (s *stage) peakMemory() *int64 {
-	bytes := s.peak.most()
+	bytes := s.peak.max()
 	if bytes == 0 {
 		return nil
 	}
 	return &bytes
 }
 
-// corruption says what is wrong with lines that came.
+// corruption describes what is wrong with lines that arrived.
 func corruption(r tally.Report) (notes []string) {
 	for _, kind := range []struct {
 		lines uint64
@@ -188,7 +192,7 @@ func corruption(r tally.Report) (notes []string) {
 		{r.Corrupt, "altered, glued, or too long"},
 		{r.Torn, "without a newline before the end of their connection"},
 		{r.NeverSent, "never sent"},
-		{r.Untracked, "too many to be accounted for"},
+		{r.Untracked, "too many to track"},
 	} {
 		if kind.lines > 0 {
 			notes = append(notes, fmt.Sprintf("lines %s: %d", kind.what, kind.lines))
@@ -197,5 +201,5 @@ func corruption(r tally.Report) (notes []string) {
 	return append(notes, r.Samples[:min(len(r.Samples), shownSamples)]...)
 }
 
-// shownSamples is how many bad lines a note shows.
+// shownSamples is the number of bad lines in a note.
 const shownSamples = 3

@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// serverName is what the certificate of targets that speak TLS is for.
+// serverName is the name in the certificate of TLS targets.
 const serverName = "localhost"
 
-// identity is what targets that speak TLS show, made for one run. Read-only.
+// identity is the certificate of TLS targets, made for one run. Read-only.
 type identity struct {
 	pair tls.Certificate
-	file string // of the certificate, which is its own authority
+	file string // path of the certificate, which is its own CA
 }
 
-// newIdentity writes the certificate into dir.
+// newIdentity makes an identity and writes its certificate into dir.
 func newIdentity(dir string) (identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -49,7 +49,8 @@ func newIdentity(dir string) (identity, error) {
 	return id, os.WriteFile(id.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
-// server returns what a target speaks, in one version of TLS. It sends session tickets, as most receivers do.
+// server returns the configuration of a target that speaks one version of TLS. It sends session
+// tickets, as most receivers do.
 func (id identity) server(version uint16) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{id.pair}, MinVersion: version, MaxVersion: version}
 }

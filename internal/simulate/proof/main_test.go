@@ -8,7 +8,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain lets the test binary be the proxy that is tried, and a process that is killed, too.
+// TestMain lets the test binary also act as the proxy under test, and as a process to be killed.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "fake-proxy" {
 		os.Exit(fakeProxy(os.Args[2:]))
@@ -21,5 +21,5 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// inParallel is how many tests run at once. They wait most of the time.
+// inParallel is the number of tests that run in parallel. They mostly wait.
 const inParallel = "8"

@@ -12,56 +12,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nowhere is a link-layer address that no device has: what is sent to it vanishes without a word.
-const nowhere = "02:00:5e:00:53:ff"
+// blackHoleMAC is a link-layer address that no device has: what is sent to it is silently
+// dropped.
+const blackHoleMAC = "02:00:5e:00:53:ff"
 
-// island is a network namespace with one address in it and a pair of virtual devices for a cable to this machine's network, which can be cut.
+// netns is a network namespace for a target. A pair of virtual devices links it to this machine's
+// network, and the link can be cut.
 //
-// The namespace has no name: it lives as long as the thread and the sockets in it, and the devices end with it. So the kernel itself cleans up when
-// this process is killed, within seconds.
-type island struct {
-	host    string // address of its end of the cable
-	near    string // address of ours
-	device  string // our end of the cable
-	run     chan func()
-	stopped chan struct{}
+// The namespace has no name: it lives as long as its thread and its sockets, and the devices end
+// with it. So if this process is killed, the kernel cleans up within seconds.
+type netns struct {
+	targetIP string // address in the namespace
+	localIP  string // address at our end of the link
+	device   string // our end of the link
+	calls    chan func()
+	stopped  chan struct{}
 }
 
-// islandDevice is the end of the cable on the island.
-const islandDevice = "eth0"
+// netnsDevice is the end of the link in the namespace.
+const netnsDevice = "eth0"
 
-// orphanRetries says how often a socket that nobody holds any more tries to get rid of its FIN. The usual 8 keep a namespace alive for minutes
-// where the cable is cut.
-const orphanRetries = "/proc/sys/net/ipv4/tcp_orphan_retries" // of the thread's namespace
+// orphanRetries is the setting that limits how often a socket without a process retransmits its
+// FIN. The default of 8 would keep a namespace alive for minutes while the link is cut.
+const orphanRetries = "/proc/sys/net/ipv4/tcp_orphan_retries" // in the namespace of the thread
 
-// newIsland needs root and the program ip. The caller closes the island.
-func newIsland() (*island, error) {
-	// 198.18.0.0/15 is set aside for tests of network devices.
-	net := fmt.Sprintf("198.%d.%d.", 18+rand.IntN(2), rand.IntN(256))
-	first := 4 * rand.IntN(64) // of four addresses, of which the two in the middle are for hosts
-	i := &island{
-		near: net + strconv.Itoa(first+1), host: net + strconv.Itoa(first+2),
+// newNetns needs root and the program ip. The caller closes the namespace.
+func newNetns() (*netns, error) {
+	// 198.18.0.0/15 is reserved for tests of network devices.
+	prefix := fmt.Sprintf("198.%d.%d.", 18+rand.IntN(2), rand.IntN(256))
+	first := 4 * rand.IntN(64) // a block of four addresses; the two in the middle are for hosts
+	n := &netns{
+		localIP: prefix + strconv.Itoa(first+1), targetIP: prefix + strconv.Itoa(first+2),
 		device: fmt.Sprintf("lsp%08x", rand.Uint32()),
-		run:    make(chan func()), stopped: make(chan struct{}),
+		calls:  make(chan func()), stopped: make(chan struct{}),
 	}
 	tid := make(chan int)
 	failed := make(chan error)
-	go i.live(tid, failed)
+	go n.runThread(tid, failed)
 	select {
 	case err := <-failed:
 		return nil, err
 	case id := <-tid:
-		if err := i.wire(id); err != nil {
-			i.close()
+		if err := n.connect(id); err != nil {
+			n.close()
 			return nil, err
 		}
 	}
-	return i, nil
+	return n, nil
 }
 
-// live is the thread on the island. It is not used for anything else afterwards: the runtime ends it with its goroutine.
-func (i *island) live(tid chan<- int, failed chan<- error) {
-	defer close(i.stopped)
+// runThread runs the calls of do on a thread in the namespace. The thread is locked to this
+// goroutine and never unlocked, so the runtime ends it with the goroutine.
+func (n *netns) runThread(tid chan<- int, failed chan<- error) {
+	defer close(n.stopped)
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		failed <- fmt.Errorf("make a network namespace: %w", err)
@@ -72,64 +75,67 @@ func (i *island) live(tid chan<- int, failed chan<- error) {
 		return
 	}
 	tid <- unix.Gettid()
-	for f := range i.run {
+	for f := range n.calls {
 		f()
 	}
 }
 
-// do runs f on the island: sockets that it opens, and processes that it starts, are there. It returns when f has.
-func (i *island) do(f func()) {
+// do runs f in the namespace, where the sockets that f opens and the processes that it starts
+// will be. It returns when f has returned.
+func (n *netns) do(f func()) {
 	done := make(chan struct{})
-	i.run <- func() { defer close(done); f() }
+	n.calls <- func() { defer close(done); f() }
 	<-done
 }
 
-// close ends the island once its sockets are closed.
-func (i *island) close() {
-	ip("link", "delete", i.device) // the namespace would take it with it, only later
-	close(i.run)
-	<-i.stopped
+// close ends the namespace once its sockets are closed.
+func (n *netns) close() {
+	ip("link", "delete", n.device) // the namespace would remove it too, but later
+	close(n.calls)
+	<-n.stopped
 }
 
-// wire lays the cable and gives both ends their addresses.
-func (i *island) wire(tid int) error {
-	if err := ip("link", "add", i.device, "type", "veth", "peer", "name", islandDevice, "netns", strconv.Itoa(tid)); err != nil {
+// connect makes the link and assigns the addresses of both ends.
+func (n *netns) connect(tid int) error {
+	if err := ip("link", "add", n.device, "type", "veth", "peer", "name", netnsDevice, "netns",
+		strconv.Itoa(tid)); err != nil {
 		return err
 	}
-	if err := ip("address", "add", i.near+"/30", "dev", i.device); err != nil {
+	if err := ip("address", "add", n.localIP+"/30", "dev", n.device); err != nil {
 		return err
 	}
-	if err := ip("link", "set", i.device, "up"); err != nil {
+	if err := ip("link", "set", n.device, "up"); err != nil {
 		return err
 	}
 	var err error
-	i.do(func() {
-		if err = ip("address", "add", i.host+"/30", "dev", islandDevice); err == nil {
-			err = ip("link", "set", islandDevice, "up")
+	n.do(func() {
+		if err = ip("address", "add", n.targetIP+"/30", "dev", netnsDevice); err == nil {
+			err = ip("link", "set", netnsDevice, "up")
 		}
 	})
 	return err
 }
 
-// cut makes all that goes either way vanish, as if behind a cable that is cut: both ends stay up, and nothing answers.
-func (i *island) cut() error {
-	err := ip("neighbour", "replace", i.host, "lladdr", nowhere, "dev", i.device, "nud", "permanent")
+// cut drops all packets in both directions, as if a cable were cut: both ends stay up, and
+// nothing answers.
+func (n *netns) cut() error {
+	err := ip("neighbour", "replace", n.targetIP, "lladdr", blackHoleMAC, "dev", n.device, "nud", "permanent")
 	if err != nil {
 		return err
 	}
-	i.do(func() {
-		err = ip("neighbour", "replace", i.near, "lladdr", nowhere, "dev", islandDevice, "nud", "permanent")
+	n.do(func() {
+		err = ip("neighbour", "replace", n.localIP, "lladdr", blackHoleMAC, "dev", netnsDevice, "nud", "permanent")
 	})
 	return err
 }
 
-// mend undoes cut: either end asks again where the other is.
-func (i *island) mend() error {
-	err := ip("neighbour", "delete", i.host, "dev", i.device)
+// restore undoes cut: each end resolves the other's address again.
+func (n *netns) restore() error {
+	err := ip("neighbour", "delete", n.targetIP, "dev", n.device)
 	if err != nil {
 		return err
 	}
-	i.do(func() { err = ip("neighbour", "delete", i.near, "dev", islandDevice) })
+	n.do(func() { err = ip("neighbour", "delete", n.localIP, "dev", netnsDevice) })
 	return err
 }
 

@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-func testIsland(t *testing.T) *island {
+func testNetns(t *testing.T) *netns {
 	t.Helper()
-	i, err := newIsland()
+	n, err := newNetns()
 	if err != nil {
 		t.Skip("needs a network namespace: ", err)
 	}
-	t.Cleanup(i.close)
-	return i
+	t.Cleanup(n.close)
+	return n
 }
 
-func TestIslandCanBeCutOffAndJoinedAgain(t *testing.T) {
-	i := testIsland(t)
+func TestNetnsCanBeCutOffAndRestored(t *testing.T) {
+	n := testNetns(t)
 	var ln net.Listener
 	var err error
-	i.do(func() { ln, err = net.Listen("tcp", net.JoinHostPort(i.host, "0")) })
+	n.do(func() { ln, err = net.Listen("tcp", net.JoinHostPort(n.targetIP, "0")) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,13 +40,13 @@ func TestIslandCanBeCutOffAndJoinedAgain(t *testing.T) {
 	if err := dial(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := i.cut(); err != nil {
+	if err := n.cut(); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(300 * time.Millisecond); !os.IsTimeout(err) {
-		t.Errorf("with the cable cut: %v, want a timeout", err)
+		t.Errorf("with the link cut: %v, want a timeout", err)
 	}
-	if err := i.mend(); err != nil {
+	if err := n.restore(); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(5 * time.Second); err != nil {
@@ -54,29 +54,30 @@ func TestIslandCanBeCutOffAndJoinedAgain(t *testing.T) {
 	}
 }
 
-func TestIslandLeavesNothingBehind(t *testing.T) {
-	i, err := newIsland()
+func TestNetnsLeavesNothingBehind(t *testing.T) {
+	n, err := newNetns()
 	if err != nil {
 		t.Skip("needs a network namespace: ", err)
 	}
-	if _, err := net.InterfaceByName(i.device); err != nil {
+	if _, err := net.InterfaceByName(n.device); err != nil {
 		t.Error(err)
 	}
-	i.close()
-	if _, err := net.InterfaceByName(i.device); err == nil {
-		t.Errorf("%s is still there", i.device)
+	n.close()
+	if _, err := net.InterfaceByName(n.device); err == nil {
+		t.Errorf("%s is still there", n.device)
 	}
 }
 
-// cutOff is a process that says the name of a cable and then waits to be killed, with traffic under way that gets nowhere.
+// cutOff is a process that prints the name of a link, with packets in flight that cannot arrive,
+// and waits to be killed.
 func cutOff() int {
-	i, err := newIsland()
+	n, err := newNetns()
 	if err != nil {
 		fmt.Println()
 		return 1
 	}
 	var ln net.Listener
-	i.do(func() { ln, err = net.Listen("tcp", net.JoinHostPort(i.host, "0")) })
+	n.do(func() { ln, err = net.Listen("tcp", net.JoinHostPort(n.targetIP, "0")) })
 	if err != nil {
 		return 1
 	}
@@ -88,14 +89,14 @@ func cutOff() int {
 	if err != nil {
 		return 1
 	}
-	i.cut()
-	conn.Write([]byte("nobody hears this"))
-	far.Write([]byte("nor that"))
-	fmt.Println(i.device)
+	n.cut()
+	conn.Write([]byte("this does not arrive"))
+	far.Write([]byte("nor does this"))
+	fmt.Println(n.device)
 	select {}
 }
 
-func TestKilledProcessLeavesNoCableBehind(t *testing.T) {
+func TestKilledProcessLeavesNoLinkBehind(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(os.Args[0], "cut-off")
 	out, err := cmd.StdoutPipe()

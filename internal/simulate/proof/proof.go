@@ -10,24 +10,26 @@ import (
 	"time"
 )
 
-// Options say what is tried, and how.
+// Options say which proxy is tested, and how.
 type Options struct {
 	Proxy Template // starts the proxy
-	// Own says that the proxy is linesplit, of which more is expected than of any proxy: it never breaks a sender's connection, and its exit
-	// code says whether it has delivered everything. Its targets behind another proxy get ?via-proxy=true.
+	// Own says that the proxy is linesplit, of which more is expected: it never breaks a sender's
+	// connection, and its exit code reports whether it has delivered everything. Behind another
+	// proxy, its targets get ?via-proxy=true.
 	Own bool
 
 	Only      []string // names of scenarios; empty: all
 	Short     bool     // fewer rounds, less data: all scenarios within a minute
-	KeepGoing bool     // go on after a scenario that the proxy did not pass
+	KeepGoing bool     // continue after a scenario that failed
 
-	HAProxy string // path of the program for proxy-between; empty: that scenario is skipped
+	HAProxy string // path of the program, for proxy-between; if empty, that scenario is skipped
 
-	// Progress, if not nil, is called some ten times a second, and Done after each scenario, both by the goroutine of Run.
+	// The goroutine of Run calls Progress, if not nil, about ten times a second, and Done, if not
+	// nil, after each scenario.
 	Progress func(Progress)
 	Done     func(Result)
 
-	patience, quiet time.Duration // for tests: in place of the usual ones
+	patience, quiet time.Duration // for tests; 0: the constants
 }
 
 func (o Options) withDefaults() Options {
@@ -40,13 +42,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Progress is where a run stands.
+// Progress is the state of a run.
 type Progress struct {
 	Scenario string
-	Number   int    // of the scenario, from 1 on
-	Of       int    // scenarios
-	Sent     uint64 // lines in this scenario so far
-	Received uint64 // of these, repeated ones included
+	Number   int    // of the scenario, starting at 1
+	Of       int    // number of scenarios
+	Sent     uint64 // lines sent in this scenario so far
+	Received uint64 // lines received, duplicates included
 }
 
 // Info describes a scenario.
@@ -55,7 +57,7 @@ type Info struct {
 	About string `json:"about"`
 }
 
-// Scenarios lists all there are, in the order in which they run.
+// Scenarios lists all scenarios, in the order in which they run.
 func Scenarios() (all []Info) {
 	for _, s := range scenarios() {
 		all = append(all, Info{s.name, s.about})
@@ -63,7 +65,8 @@ func Scenarios() (all []Info) {
 	return all
 }
 
-// choose returns the scenarios of these names, in their own order; all for no names.
+// choose returns the scenarios with the given names, in the order in which they run; all if there
+// are no names.
 func choose(names []string) ([]scenario, error) {
 	all := scenarios()
 	var unknown []error
@@ -78,15 +81,15 @@ func choose(names []string) ([]scenario, error) {
 	return all, errors.Join(unknown...)
 }
 
-// CheckNames returns an error for each name of no scenario, or nil.
+// CheckNames returns an error that lists the unknown names, or nil.
 func CheckNames(names []string) error {
 	_, err := choose(names)
 	return err
 }
 
-// Run runs scenarios one after the other, and returns what came of each. It ends early when ctx ends, when the proxy cannot be
-// started (its error wraps ErrCannotStart then), or, without KeepGoing, behind the first scenario that the proxy did not pass. Whatever it
-// started is gone when it returns.
+// Run runs scenarios one after the other, and returns their results. It ends early when ctx ends,
+// when the proxy cannot be started (its error then wraps ErrCannotStart), or, without KeepGoing,
+// after the first scenario that failed. When it returns, everything that it started has ended.
 func Run(ctx context.Context, o Options) ([]Result, error) {
 	chosen, err := choose(o.Only)
 	if err != nil {
@@ -121,7 +124,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	return results, nil
 }
 
-// runScenario runs one scenario. Its error is for what makes all further ones useless.
+// runScenario runs one scenario. It returns an error if further scenarios would be useless.
 func runScenario(ctx context.Context, o Options, s scenario, id identity, dir string, at Progress) (Result, error) {
 	begin := time.Now()
 	st := newStage(ctx, o.withDefaults(), s, id, at)
@@ -129,10 +132,10 @@ func runScenario(ctx context.Context, o Options, s scenario, id identity, dir st
 	if st.dir, err = os.MkdirTemp(dir, s.name+"-"); err != nil {
 		return Result{}, err
 	}
-	st.setUp()
+	st.start()
 	fatal := st.err
-	if !st.failed() { // else there may be no targets to play with
-		s.play(st)
+	if !st.failed() { // otherwise there may be no targets
+		s.run(st)
 	}
 	r := st.finish()
 	r.Seconds = time.Since(begin).Seconds()
@@ -142,10 +145,10 @@ func runScenario(ctx context.Context, o Options, s scenario, id identity, dir st
 	return r, nil
 }
 
-// Passed says whether nothing in any of the results speaks against the proxy.
+// Passed reports whether the proxy failed in none of the results.
 func Passed(results []Result) bool { return Failures(results) == "" }
 
-// Failures names the scenarios that were not passed, each with its verdict, comma separated.
+// Failures lists the scenarios that failed and their verdicts, separated by commas.
 func Failures(results []Result) string {
 	var all []string
 	for _, r := range results {

@@ -16,7 +16,8 @@ import (
 	"linesplit/internal/simulate/sink"
 )
 
-// testQuiet is enough where everything is on this machine, however busy that is, and nothing is stalled when it ends.
+// testQuiet is enough on one machine, however busy it is, as long as nothing is stalled at the
+// end.
 const testQuiet = 3 * time.Second
 
 // try runs one scenario in its short form.
@@ -40,12 +41,12 @@ func TestVerdicts(t *testing.T) {
 		scenario string
 		own      bool
 		want     Verdict
-		note     string            // part of it
-		exact    func(Result) bool // what else must hold; nil: nothing
+		note     string            // part of the note
+		exact    func(Result) bool // further condition; may be nil
 	}{
 		{fault: "", scenario: "unterminated-lines", want: OK},
 		{fault: "", scenario: "connection-churn", want: OK},
-		{fault: "", scenario: "crashes-unread", want: Lost, // a write is no delivery
+		{fault: "", scenario: "crashes-unread", want: Lost, // a written line is not a delivered one
 			exact: func(r Result) bool { return r.Recovery == nil }},
 		{fault: drops, scenario: "connection-churn", want: Lost,
 			exact: func(r Result) bool { return r.Lost == r.Sent/100 && r.Corrupt+r.Duplicated == 0 }},
@@ -55,10 +56,10 @@ func TestVerdicts(t *testing.T) {
 			exact: func(r Result) bool { return r.Duplicated == r.Sent/10 && r.Corrupt+r.Lost == 0 }},
 		{fault: tears, scenario: "unterminated-lines", want: Corrupt, note: "half a li"},
 		{fault: ends, scenario: "unterminated-lines", want: Corrupt, note: "half a li"},
-		{fault: dies, scenario: "connection-churn", want: Lost, note: "the proxy has ended"},
+		{fault: dies, scenario: "connection-churn", want: Lost, note: "the proxy ended unexpectedly"},
 		{fault: fails, scenario: "connection-churn", want: OK},
 		{fault: fails, scenario: "connection-churn", own: true, want: Failed, note: "exit code 1"},
-		{fault: "", scenario: "tls-close-unread", want: Skipped, note: "say nothing of TLS"},
+		{fault: "", scenario: "tls-close-unread", want: Skipped, note: "not configured for TLS"},
 		{fault: "", scenario: "proxy-between", want: Skipped, note: "needs HAProxy"},
 	} {
 		t.Run(test.scenario+"/"+test.fault, func(t *testing.T) {
@@ -68,37 +69,37 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("verdict %s, note %q; want %s, %q", r.Verdict, r.Note, test.want, test.note)
 			}
 			if r.Sent != r.ReceivedOnce+r.Lost || r.Verdict == OK && (r.Sent < 500 || r.Lost+r.Corrupt > 0) {
-				t.Errorf("the numbers do not fit: %+v", r)
+				t.Errorf("inconsistent numbers: %+v", r)
 			}
 			if test.exact != nil && !test.exact(r) {
-				t.Errorf("the numbers are not exact: %+v", r)
+				t.Errorf("wrong numbers: %+v", r)
 			}
 		})
 	}
 }
 
-func TestWhatWasNotStagedProvesNothing(t *testing.T) {
+func TestUnstagedFaultsProveNothing(t *testing.T) {
 	s := newStage(t.Context(), Options{}, scenario{}, identity{}, Progress{})
-	s.stages(0 > 1, "crashes: 3, with %d bytes unread", 0)
-	s.stages(true, "something else")
+	s.recordStaged(0 > 1, "crashes: 3, with %d bytes unread", 0)
+	s.recordStaged(true, "something else")
 	s.fail(Failed, "later")
-	r := s.account()
+	r := s.result()
 	if r.Verdict != Unproven || r.Staged != "" || !strings.Contains(r.Note, "with 0 bytes unread") || r.Passed() {
 		t.Errorf("%+v", r)
 	}
 }
 
-// Lines that were sent just behind a fault may fare worse than those before it.
-func TestRecoveryIsThatOfTheSlowestLines(t *testing.T) {
+// Lines sent just after a fault may take longer than lines sent before it.
+func TestRecoveryIsTheLongest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t.Context(), Options{}, scenario{}, identity{}, Progress{})
 		g, reader := record.NewGenerator(1, record.Length{}), s.tally.Reader()
 		send := func() { s.sent[1]++ }
 		read := func() { reader.Feed(g.Append(nil, time.Now())) }
-		after := func(d time.Duration) { time.Sleep(d); s.look() }
+		after := func(d time.Duration) { time.Sleep(d); s.poll() }
 
 		send()
-		s.recovers()
+		s.startRecovery()
 		read()
 		after(30 * time.Millisecond)
 		if got := s.recoverySeconds(); got == nil || *got != 0.03 {
@@ -115,7 +116,7 @@ func TestRecoveryIsThatOfTheSlowestLines(t *testing.T) {
 		after(time.Second)
 		read()
 		after(0)
-		send() // more than a second behind the fault: nobody looks at it
+		send() // too long after the fault to count
 		after(5 * time.Second)
 		if got := s.recoverySeconds(); got == nil || *got != 0.7 {
 			t.Errorf("in all: %v, want 0.7", got)
@@ -139,76 +140,81 @@ func TestProxyThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// Without root there is no island, and so no target: that is no reason to play.
-func TestScenarioIsNotPlayedWithoutATarget(t *testing.T) {
-	played := false
-	s := scenario{name: "played", cast: cast{tls: true}, play: func(*stage) { played = true }}
+// Without root there is no network namespace and so no target: the scenario must not run.
+func TestScenarioDoesNotRunWithoutTargets(t *testing.T) {
+	ran := false
+	s := scenario{name: "ran", setup: setup{tls: true}, run: func(*stage) { ran = true }}
 	r, err := runScenario(t.Context(), Options{}, s, identity{}, t.TempDir(), Progress{})
-	if err != nil || r.Verdict != Skipped || played {
-		t.Errorf("%+v, %v; played: %v", r, err, played)
+	if err != nil || r.Verdict != Skipped || ran {
+		t.Errorf("%+v, %v; ran: %v", r, err, ran)
 	}
 }
 
-// A proxy that ends when all lines have gone through, but before anybody has told it to, has crashed all the same.
-func TestProxyThatEndsUnaskedIsNoticed(t *testing.T) {
+// A proxy that ends before it is told to has crashed, even if all lines have gone through.
+func TestUnexpectedEndOfTheProxyFails(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
 	for _, own := range []bool{false, true} {
-		s := newStage(t.Context(), Options{Own: own, Proxy: fakeTemplate(t, "")}.withDefaults(), scenario{}, identity{}, Progress{})
+		s := newStage(t.Context(), Options{Own: own, Proxy: fakeTemplate(t, "")}.withDefaults(), scenario{},
+			identity{}, Progress{})
 		s.dir = t.TempDir()
-		s.setUp()
+		s.start()
 		p := s.proxies[0]
 		p.terminate()
 		<-p.done
-		if r := s.finish(); r.Verdict != Failed || !strings.Contains(r.Note, "the proxy has ended") {
+		if r := s.finish(); r.Verdict != Failed || !strings.Contains(r.Note, "the proxy ended unexpectedly") {
 			t.Errorf("own %v: %+v", own, r)
 		}
 	}
 }
 
-// A proxy with room for all that senders have need not hold them back.
+// A proxy that can buffer everything does not have to cause backpressure.
 func TestProxyThatBuffersPasses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
 	t.Parallel()
-	o := Options{Proxy: fakeTemplate(t, buffers), Short: true, Only: []string{"all-stalled"}, quiet: patience} // it does not drain when it is told to end
+	// the fake does not drain at SIGTERM
+	o := Options{Proxy: fakeTemplate(t, buffers), Short: true, Only: []string{"all-stalled"}, quiet: patience}
 	results, err := Run(t.Context(), o)
 	if err != nil || len(results) != 1 || results[0].Verdict != OK {
 		t.Errorf("%+v, %v", results, err)
 	}
 }
 
-// Targets that a scenario has left paused when it broke off are no fault of the proxy's.
-func TestScenarioThatBreaksOffLosesNothing(t *testing.T) {
+// Targets that are still paused when a scenario breaks off do not count against the proxy.
+func TestScenarioThatBreaksOffRestoresTargets(t *testing.T) {
 	t.Parallel()
-	s := scenario{name: "breaks-off", play: func(s *stage) {
-		s.load(1, steady)
-		s.flow(100)
+	s := scenario{name: "breaks-off", run: func(s *stage) {
+		s.startLoad(1, steadyRate)
+		s.awaitLines(100)
 		s.each((*sink.Sink).Pause)
-		s.sleep(lastGulp)
-		s.stages(false, "nothing")
+		s.sleep(afterPause)
+		s.recordStaged(false, "nothing")
 	}}
-	r, err := runScenario(t.Context(), Options{Proxy: fakeTemplate(t, buffers), quiet: patience}, s, identity{}, t.TempDir(), Progress{})
+	r, err := runScenario(t.Context(), Options{Proxy: fakeTemplate(t, buffers), quiet: patience}, s, identity{},
+		t.TempDir(), Progress{})
 	if err != nil || r.Verdict != Unproven || r.Lost > 0 || r.Sent < 100 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-func TestRunStopsAtTheFirstFailureUnlessToldToGoOn(t *testing.T) {
+func TestRunStopsAtTheFirstFailureWithoutKeepGoing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
 	t.Parallel()
-	o := Options{Proxy: fakeTemplate(t, drops), Short: true, Only: []string{"connection-churn", "proxy-between"}, quiet: testQuiet}
-	for _, goOn := range []bool{false, true} {
-		o.KeepGoing = goOn
+	o := Options{Proxy: fakeTemplate(t, drops), Short: true, Only: []string{"connection-churn", "proxy-between"},
+		quiet: testQuiet}
+	for _, keepGoing := range []bool{false, true} {
+		o.KeepGoing = keepGoing
 		done := 0
 		o.Done = func(Result) { done++ }
 		results, err := Run(t.Context(), o)
-		if want := map[bool]int{false: 1, true: 2}[goOn]; err != nil || len(results) != want || done != want || Passed(results) {
-			t.Errorf("keep going %v: %d results, %v", goOn, len(results), err)
+		if want := map[bool]int{false: 1, true: 2}[keepGoing]; err != nil || len(results) != want || done != want ||
+			Passed(results) {
+			t.Errorf("keep going %v: %d results, %v", keepGoing, len(results), err)
 		}
 	}
 }
@@ -240,13 +246,15 @@ func TestInterruptedRunLeavesNothingBehind(t *testing.T) {
 		t.Errorf("while it ran there were the processes %v, want the proxy and its child", family)
 	}
 	for _, pid := range family {
-		if status, err := os.ReadFile("/proc/" + pid + "/status"); err == nil && !strings.Contains(string(status), "State:\tZ") {
+		if status, err := os.ReadFile("/proc/" + pid + "/status"); err == nil &&
+			!strings.Contains(string(status), "State:\tZ") {
 			t.Errorf("process left behind:\n%s", status)
 		}
 	}
 }
 
-// familyOf returns the processes that a process has started, and what these have: all that is in the groups that its children lead.
+// familyOf returns the children of a process and their descendants: all processes in the process
+// groups that the children lead.
 func familyOf(t *testing.T, parent int) (all []string) {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -256,7 +264,7 @@ func familyOf(t *testing.T, parent int) (all []string) {
 	groups := map[string]string{} // by process
 	var ours []string
 	for _, stat := range stats {
-		text, _ := os.ReadFile(stat) // nothing if it has ended
+		text, _ := os.ReadFile(stat) // nothing if the process has ended
 		_, after, _ := strings.Cut(string(text), ") ")
 		fields := strings.Fields(after) // state, parent, group, ...
 		if len(fields) < 3 || fields[0] == "Z" {
@@ -287,7 +295,8 @@ func TestScenarioNames(t *testing.T) {
 	if err := CheckNames(names); err != nil {
 		t.Error(err)
 	}
-	if err := CheckNames([]string{"crashes-unread", "tornado", ""}); err == nil || strings.Count(err.Error(), "\n") != 1 {
+	if err := CheckNames([]string{"crashes-unread", "tornado", ""}); err == nil ||
+		strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("error = %v", err)
 	}
 	if _, err := Run(t.Context(), Options{Only: []string{"tornado"}}); err == nil {

@@ -13,37 +13,40 @@ import (
 	"time"
 )
 
-// How long proxies may take. A proxy that is told to end may first have to drain, which takes linesplit 8 s at most.
+// Time limits of a proxy. At its end it may first have to drain, which takes linesplit at most
+// 8 s.
 const (
 	startLimit = 10 * time.Second
 	stopLimit  = 15 * time.Second
 )
 
-// watchEvery is the time between two looks at a proxy's memory.
-const watchEvery = 100 * time.Millisecond
+// memoryPollEvery is the time between two measurements of a proxy's memory.
+const memoryPollEvery = 100 * time.Millisecond
 
-// ErrCannotStart is wrapped where the proxy cannot be started, or does not accept connections.
+// ErrCannotStart is wrapped by errors of a proxy that cannot be started or does not accept
+// connections.
 var ErrCannotStart = errors.New("the proxy does not start")
 
 // proxy is a running process. Its methods belong to one goroutine.
 type proxy struct {
-	addr string // where it listens, host:port
-	cmd  *exec.Cmd
-	said *tail
-	done chan struct{} // closed when the process has ended
-	peak *peak
+	addr   string // listening address, host:port
+	cmd    *exec.Cmd
+	output *tail
+	done   chan struct{} // closed when the process has ended
+	peak   *peak
 
 	watching sync.WaitGroup
 }
 
-// startProxy starts a process and waits until it accepts connections. The caller ends it with kill.
+// startProxy starts a process and waits until it accepts connections. The caller ends it with
+// kill.
 func startProxy(ctx context.Context, args []string, addr string, peak *peak) (*proxy, error) {
-	p := &proxy{addr: addr, said: &tail{}, done: make(chan struct{}), peak: peak}
+	p := &proxy{addr: addr, output: &tail{}, done: make(chan struct{}), peak: peak}
 	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Env = ownEnvironment()
-	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
-	p.cmd.WaitDelay = time.Second // a child that outlives it may hold on to its output
-	p.cmd.SysProcAttr = ownGroup()
+	p.cmd.Env = cleanEnvironment()
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.WaitDelay = time.Second // a child that outlives it may keep its output open
+	p.cmd.SysProcAttr = newProcessGroup()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCannotStart, err)
 	}
@@ -54,13 +57,13 @@ func startProxy(ctx context.Context, args []string, addr string, peak *peak) (*p
 	p.watching.Go(p.watchMemory)
 	if err := p.awaitReady(ctx); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%w: %s: %w\n%s", ErrCannotStart, strings.Join(args, " "), err, p.said)
+		return nil, fmt.Errorf("%w: %s: %w\n%s", ErrCannotStart, strings.Join(args, " "), err, p.output)
 	}
 	return p, nil
 }
 
-// ownEnvironment is ours without the variables that would configure linesplit.
-func ownEnvironment() (all []string) {
+// cleanEnvironment returns our environment without the variables that configure linesplit.
+func cleanEnvironment() (all []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "LINESPLIT_") {
 			all = append(all, v)
@@ -88,12 +91,13 @@ func (p *proxy) awaitReady(ctx context.Context) error {
 	}
 }
 
-// watchMemory notes the peak until the process has ended: then nothing tells it any more.
+// watchMemory measures the memory until the process ends, because it cannot be measured
+// afterwards.
 func (p *proxy) watchMemory() {
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(memoryPollEvery)
 	defer tick.Stop()
 	for {
-		p.peak.look(p.cmd.Process.Pid)
+		p.peak.update(p.cmd.Process.Pid)
 		select {
 		case <-tick.C:
 		case <-p.done:
@@ -102,7 +106,7 @@ func (p *proxy) watchMemory() {
 	}
 }
 
-// ended says whether the process is gone.
+// ended reports whether the process has ended.
 func (p *proxy) ended() bool { return isClosed(p.done) }
 
 func isClosed(ch <-chan struct{}) bool {
@@ -117,22 +121,23 @@ func isClosed(ch <-chan struct{}) bool {
 // terminate sends SIGTERM.
 func (p *proxy) terminate() { p.cmd.Process.Signal(syscall.SIGTERM) }
 
-// end kills the process unless it has ended, and what it may have left behind. It returns the exit code, -1 if it had to be killed.
+// end kills the process, if it has not ended, and the processes that it may have left behind. It
+// returns the exit code, or -1 if the process was killed.
 func (p *proxy) end() int {
 	p.kill()
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// kill ends the process and what it has started, at once. It may be called again.
+// kill kills the process and those that it has started. It may be called repeatedly.
 func (p *proxy) kill() {
 	killGroup(p.cmd.Process)
 	p.watching.Wait()
 }
 
-// maxTail is how much of a process's output is kept, in bytes.
+// maxTail is the limit of a process's output that is kept, in bytes.
 const maxTail = 4 << 10
 
-// tail keeps the end of what a process writes. Safe for concurrent use.
+// tail keeps the end of a process's output. It is safe for concurrent use.
 type tail struct {
 	mu sync.Mutex
 	b  []byte
@@ -148,21 +153,22 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String is the last lines of it.
+// String returns the last lines of the output.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.TrimSpace(string(t.b))
 }
 
-// peak is the most memory that any of the proxies of a scenario has held. Safe for concurrent use.
+// peak is the most memory that any of a scenario's proxies has used. It is safe for concurrent
+// use.
 type peak struct {
 	mu    sync.Mutex
-	bytes map[int]int64 // by process that was started: of it and its children
+	bytes map[int]int64 // by started process; includes its children
 }
 
-func (p *peak) look(pid int) {
-	n := familyPeak(pid)
+func (p *peak) update(pid int) {
+	n := peakTreeRSS(pid)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bytes == nil {
@@ -171,8 +177,9 @@ func (p *peak) look(pid int) {
 	p.bytes[pid] = max(p.bytes[pid], n)
 }
 
-// most is the largest peak of one process with its children, 0 where the system does not tell.
-func (p *peak) most() (n int64) {
+// max returns the largest peak of one process with its children, or 0 where the system does not
+// tell.
+func (p *peak) max() (n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, bytes := range p.bytes {

@@ -8,47 +8,49 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Verdict says in a word how a scenario ended.
+// Verdict is the outcome of a scenario in one word.
 type Verdict string
 
 const (
-	OK        Verdict = "ok"        // every line that was sent has been read, whole
+	OK        Verdict = "ok"        // every line that was sent was read, whole
 	Lost      Verdict = "lost"      // lines are missing
-	Corrupt   Verdict = "corrupt"   // none is missing, but some arrived torn, glued, altered or invented
-	Failed    Verdict = "failed"    // the lines are all there, but the proxy did something else that it must not; see Note
-	Unproven  Verdict = "unproven"  // what was to be staged did not happen; see Note
-	Skipped   Verdict = "skipped"   // it cannot be staged here; see Note
-	Cancelled Verdict = "cancelled" // the context ended on the way
+	Corrupt   Verdict = "corrupt"   // no line is missing, but some arrived torn, glued, altered or were never sent
+	Failed    Verdict = "failed"    // all lines arrived, but the proxy broke another rule; see Note
+	Unproven  Verdict = "unproven"  // the fault could not be staged as intended; see Note
+	Skipped   Verdict = "skipped"   // cannot be staged on this machine; see Note
+	Cancelled Verdict = "cancelled" // the context ended before the scenario
 )
 
-// Result is what came of one scenario.
+// Result is the outcome of one scenario.
 type Result struct {
 	Scenario     string  `json:"scenario"`
 	Verdict      Verdict `json:"verdict"`
-	Sent         uint64  `json:"sent_lines"`          // whole lines that senders' kernels have taken
-	ReceivedOnce uint64  `json:"received_once_lines"` // different ones that applications behind the targets have read
+	Sent         uint64  `json:"sent_lines"`          // whole lines that senders' kernels have accepted
+	ReceivedOnce uint64  `json:"received_once_lines"` // different lines that the targets' applications have read
 	Lost         uint64  `json:"lost_lines"`
-	Duplicated   uint64  `json:"duplicated_lines"` // read again: no fault where lines are delivered at least once
+	Duplicated   uint64  `json:"duplicated_lines"` // further copies; no fault with at-least-once delivery
 	Corrupt      uint64  `json:"corrupt_lines"`    // torn, glued, altered, or never sent
-	// Recovery is how long it took at worst until all lines had been read that were sent before a fault or within a second after it,
-	// counted from when they had been sent, but not from before the fault; where nothing can arrive during the fault, not from before its
-	// end. Null: never, or not looked at.
+	// Recovery is the longest time that it took until lines had been read, of all lines sent
+	// before a fault or within a second after it. It counts from the time when a line was sent,
+	// but not from before the fault; if nothing can arrive during the fault, not from before the
+	// end of the fault. Null: some lines were never read, or the scenario does not measure it.
 	Recovery   *float64 `json:"recovery_seconds"`
-	PeakMemory *int64   `json:"peak_memory_bytes"` // resident memory of the proxy with its children; null: not known
-	Seconds    float64  `json:"seconds"`           // that the scenario took
-	Staged     string   `json:"staged"`            // what happened, in words: "crashes: 4, with 1.2 MB unread"
+	PeakMemory *int64   `json:"peak_memory_bytes"` // resident memory of the proxy and its children; null: not known
+	Seconds    float64  `json:"seconds"`           // duration of the scenario
+	Staged     string   `json:"staged"`            // in words, such as "crashes: 4, with 1.2 MB unread"
 	Note       string   `json:"note,omitempty"`
 }
 
-// Passed says whether nothing speaks against the proxy.
+// Passed reports whether the proxy did not fail the scenario.
 func (r Result) Passed() bool { return r.Verdict == OK || r.Verdict == Skipped }
 
-// heads are those of Table.
-var heads = []string{"scenario", "sent", "received once", "lost", "duplicated", "corrupt", "recovered", "peak memory", "verdict"}
+// columns are the headings of Table.
+var columns = []string{"scenario", "sent", "received once", "lost", "duplicated", "corrupt", "recovered",
+	"peak memory", "verdict"}
 
-// Table returns results as one table, for people, and below it the notes.
+// Table formats results as a table for people, followed by the notes.
 func Table(results []Result) string {
-	rows := [][]string{heads}
+	rows := [][]string{columns}
 	for _, r := range results {
 		rows = append(rows, r.cells())
 	}
@@ -76,8 +78,8 @@ func (r Result) cells() []string {
 	if r.PeakMemory != nil {
 		memory = humanize.Bytes(uint64(*r.PeakMemory))
 	}
-	return []string{r.Scenario, comma(r.Sent), comma(r.ReceivedOnce), comma(r.Lost), comma(r.Duplicated), comma(r.Corrupt), recovered, memory,
-		string(r.Verdict)}
+	return []string{r.Scenario, comma(r.Sent), comma(r.ReceivedOnce), comma(r.Lost), comma(r.Duplicated),
+		comma(r.Corrupt), recovered, memory, string(r.Verdict)}
 }
 
 func comma(n uint64) string { return humanize.Comma(int64(n)) }
@@ -92,7 +94,8 @@ func columnWidths(rows [][]string) []int {
 	return widths
 }
 
-// formatRow puts words to the left, which are the first column and the last, and figures to the right.
+// formatRow aligns the first and the last column, which are words, to the left, and numbers to
+// the right.
 func formatRow(row []string, widths []int) string {
 	var b strings.Builder
 	for i, cell := range row {

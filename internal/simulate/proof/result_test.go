@@ -11,8 +11,10 @@ import (
 func TestTable(t *testing.T) {
 	seconds, bytes := 1.234, int64(22_400_000)
 	results := []Result{
-		{Scenario: "crashes-unread", Verdict: OK, Sent: 1_234_567, ReceivedOnce: 1_234_567, Duplicated: 5000, Recovery: &seconds, PeakMemory: &bytes},
-		{Scenario: "full-outage", Verdict: Lost, Sent: 100, ReceivedOnce: 93, Lost: 7, Corrupt: 1, Note: "lines never sent: 1"},
+		{Scenario: "crashes-unread", Verdict: OK, Sent: 1_234_567, ReceivedOnce: 1_234_567, Duplicated: 5000,
+			Recovery: &seconds, PeakMemory: &bytes},
+		{Scenario: "full-outage", Verdict: Lost, Sent: 100, ReceivedOnce: 93, Lost: 7, Corrupt: 1,
+			Note: "lines never sent: 1"},
 		{Scenario: "black-hole", Verdict: Skipped, Note: "needs root"},
 	}
 	const want = `
@@ -36,7 +38,7 @@ black-hole: needs root
 	}
 }
 
-// Scripts tell 0 from "not known".
+// The JSON distinguishes 0 from "not known".
 func TestResultsAsJSON(t *testing.T) {
 	text, err := json.Marshal(Result{Scenario: "x", Verdict: OK})
 	if err != nil {

@@ -12,145 +12,156 @@ import (
 	"linesplit/internal/simulate/sink"
 )
 
-// scenario is one fault, or one kind of load, and what is looked at.
+// scenario is a fault or a kind of load, and what is checked about it.
 type scenario struct {
 	name  string
 	about string
-	cast  cast
-	play  func(*stage) // leaves senders, proxies and targets to stage.finish
+	setup setup
+	run   func(*stage) // leaves senders, proxies and targets to stage.finish
 }
 
-// cast says who takes part. There are two targets and a proxy in any case.
-type cast struct {
-	flags     []string     // what makes linesplit wait seconds instead of minutes
-	target    sink.Options // of both; their addresses and certificates are the stage's matter
-	tls       bool         // targets speak TLS, one 1.2 and one 1.3
-	island    bool         // the first target is on an island
-	between   bool         // HAProxy stands between the proxy and the targets
-	chain     bool         // a second proxy of the same kind does
-	proxyEnds bool         // the one that senders connect to does, on purpose
+// setup describes the processes of a scenario. There are always a proxy and two targets.
+type setup struct {
+	flags     []string     // flags of linesplit, to wait for seconds instead of minutes
+	target    sink.Options // of both targets, without addresses and certificates
+	tls       bool         // targets speak TLS, one version 1.2 and one 1.3
+	netns     bool         // the first target is in a network namespace of its own
+	haproxy   bool         // HAProxy stands between the proxy and the targets
+	chain     bool         // a second proxy of the same kind stands between the proxy and the targets
+	proxyEnds bool         // the proxy that senders connect to ends during the scenario
 }
 
 const (
-	steady = 2000 // lines per second of a sender that leaves a machine idle
+	steadyRate = 2000 // lines per second of a sender that leaves the machine mostly idle
 
-	lastGulp = 100 * time.Millisecond // in which a target that has been paused deals with what it had already read
+	afterPause = 100 * time.Millisecond // after a pause, for what a target had read already
 
-	stall = 50 * time.Millisecond // for which a target has not read when it is killed
+	crashStall = 50 * time.Millisecond // time that a target reads nothing before it is killed
 
-	// pastHalfCloser is how old a connection must be for its FIN to mean that the target wants to go: some send one at once and read on.
-	pastHalfCloser = 1200 * time.Millisecond
+	// minConnAge is how old a connection must be for its FIN to mean that the target shuts down.
+	// A target that sends FIN earlier may be half-closing, and read on.
+	minConnAge = 1200 * time.Millisecond
 
-	stalledPatience = 10 * time.Second // with a proxy that leaves lines with a target that does not take them
+	recoveryLimit = 10 * time.Second // for proxies that leave lines with a target that does not read them
 
-	smallBuffer = 64 << 10 // bytes of a receive buffer that a stalled target has full at once
+	smallBuffer = 64 << 10 // receive buffer in bytes that fills at once when a target stalls
 )
 
-// homeSoon is for scenarios that wait for lines at a target which is back: with all connections gone to another it gets none until they think of
-// home.
-var homeSoon = []string{"-failback-interval", "1s"} // read-only
+// quickFailback is for scenarios that wait for lines at a restarted target. When all its
+// connections have moved to the other target, it gets lines only after failback.
+var quickFailback = []string{"-failback-interval", "1s"} // read-only
 
-// scenarios returns all there are.
+// scenarios returns all scenarios.
 func scenarios() []scenario {
 	return []scenario{
-		{"orderly-restarts", "targets end in order, one after the other, and come back", cast{flags: homeSoon}, orderlyRestarts},
-		{"crashes-unread", "targets hang for a moment and are killed with data unread", cast{flags: homeSoon}, crashes},
-		{"stalled-target", "one of two targets stops reading, and stays connected",
-			cast{flags: []string{"-stall-timeout", "1s"}, target: sink.Options{Buffer: smallBuffer}}, stalledTarget},
-		{"full-outage", "all targets are gone, and come back", cast{flags: []string{"-memory", "16MiB"}}, fullOutage},
-		{"proxy-sigterm", "the proxy gets SIGTERM while senders write", cast{proxyEnds: true}, proxySIGTERM},
-		{"unterminated-lines", "connections end in the middle of a line, in order or not", cast{}, unterminatedLines},
-		{"endless-line", "a sender writes and writes, and never a newline", cast{}, endlessLine},
-		{"slow-and-idle-clients", "many clients say nothing, or a byte at a time", cast{}, slowAndIdleClients},
-		{"connection-churn", "clients connect, send one line and are gone, hundreds a second", cast{}, connectionChurn},
-		{"tls-close-unread", "TLS targets say goodbye with data unread", cast{flags: homeSoon, tls: true}, tlsCloseUnread},
-		{"half-closed-killed", "targets that have half-closed and read on are killed with data unread",
-			cast{flags: homeSoon, target: sink.Options{Behaviour: sink.Behaviour{HalfClose: true}}}, crashes},
-		{"drip-and-burst", "targets that read drop by drop, and in bursts, are killed with data unread", cast{flags: homeSoon}, dripAndBurst},
-		{"all-stalled", "all targets stop reading, and go on later",
-			cast{flags: []string{"-stall-timeout", "1s"}, target: sink.Options{Buffer: smallBuffer}}, allStalled},
-		{"proxy-between", "targets behind another proxy, HAProxy, are killed with data unread", cast{flags: homeSoon, between: true}, crashes},
-		{"chain-of-two", "the second of two proxies in a row is replaced under load", cast{flags: homeSoon, chain: true}, chainOfTwo},
-		{"black-hole", "the network to a target swallows everything", cast{flags: []string{"-dead-timeout", "1s"}, island: true}, blackHole},
+		{"orderly-restarts", "targets shut down in an orderly way, one after the other, and come back",
+			setup{flags: quickFailback}, orderlyRestarts},
+		{"crashes-unread", "targets hang for a moment and are killed with data unread", setup{flags: quickFailback},
+			crashes},
+		{"stalled-target", "one of two targets stops reading, but stays connected",
+			setup{flags: []string{"-stall-timeout", "1s"}, target: sink.Options{Buffer: smallBuffer}}, stalledTarget},
+		{"full-outage", "all targets go down and come back", setup{flags: []string{"-memory", "16MiB"}}, fullOutage},
+		{"proxy-sigterm", "the proxy gets SIGTERM while senders write", setup{proxyEnds: true}, proxySIGTERM},
+		{"unterminated-lines", "connections end in the middle of a line, by a close or a reset", setup{},
+			unterminatedLines},
+		{"endless-line", "a sender writes megabytes without a newline", setup{}, endlessLine},
+		{"slow-and-idle-clients", "many clients send nothing, or one byte at a time", setup{}, slowAndIdleClients},
+		{"connection-churn", "hundreds of clients a second connect, send one line and disconnect", setup{},
+			connectionChurn},
+		{"tls-close-unread", "TLS targets send close_notify with data unread", setup{flags: quickFailback, tls: true},
+			tlsCloseUnread},
+		{"half-closed-killed", "targets that half-close and read on are killed with data unread",
+			setup{flags: quickFailback, target: sink.Options{Behaviour: sink.Behaviour{HalfClose: true}}}, crashes},
+		{"drip-and-burst", "targets that read slowly or in bursts are killed with data unread",
+			setup{flags: quickFailback}, dripAndBurst},
+		{"all-stalled", "all targets stop reading, and resume later",
+			setup{flags: []string{"-stall-timeout", "1s"}, target: sink.Options{Buffer: smallBuffer}}, allStalled},
+		{"proxy-between", "targets behind another proxy (HAProxy) are killed with data unread",
+			setup{flags: quickFailback, haproxy: true}, crashes},
+		{"chain-of-two", "the second of two chained proxies is restarted under load",
+			setup{flags: quickFailback, chain: true}, chainOfTwo},
+		{"black-hole", "the network to one target drops all packets",
+			setup{flags: []string{"-dead-timeout", "1s"}, netns: true}, blackHole},
 	}
 }
 
 func orderlyRestarts(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	n := s.size(6, 2)
-	s.inTurn(n, func(t *sink.Sink) {
-		s.sleep(pastHalfCloser)
+	s.eachInTurn(n, func(t *sink.Sink) {
+		s.sleep(minConnAge)
 		s.shutdown(t)
 	})
-	s.stages(true, "restarts: %d", n)
+	s.recordStaged(true, "restarts: %d", n)
 }
 
 func crashes(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	unread := 0
 	n := s.size(6, 3)
-	s.inTurn(n, func(t *sink.Sink) { unread += t.Crash(stall) })
-	s.stages(unread > 0, "crashes: %d, with %s unread", n, humanize.Bytes(uint64(unread)))
+	s.eachInTurn(n, func(t *sink.Sink) { unread += t.Crash(crashStall) })
+	s.recordStaged(unread > 0, "crashes: %d, with %s unread", n, humanize.Bytes(uint64(unread)))
 }
 
 func stalledTarget(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	stalled, other := s.targets[0], s.targets[1]
-	s.flowTo(stalled, 400)
+	s.awaitLinesAt(stalled, 400)
 	stalled.Pause()
-	s.recovers()
-	s.sleep(lastGulp)
+	s.startRecovery()
+	s.sleep(afterPause)
 	before := stalled.Lines()
-	s.flowTo(other, uint64(s.size(6, 3))*steady)
+	s.awaitLinesAt(other, uint64(s.size(6, 3))*steadyRate)
 	open, moved := stalled.Open(), stalled.Lines()-before
-	s.stages(open > 0 && moved == 0, "connections that stood still while the other target read on: %d", open)
-	s.recovered(stalledPatience)
+	s.recordStaged(open > 0 && moved == 0, "stalled connections, while the other target read on: %d", open)
+	s.awaitRecovery(recoveryLimit)
 	stalled.Resume()
-	s.flow(400)
+	s.awaitLines(400)
 }
 
 func fullOutage(s *stage) {
-	s.load(2, 15_000)
-	s.flow(2000)
+	s.startLoad(2, 15_000)
+	s.awaitLines(2000)
 	s.each((*sink.Sink).Exit)
-	before := s.received()
-	until := s.heldBack()
+	before := s.linesRead()
+	until := s.awaitBackpressure()
 	s.sleep(time.Duration(s.size(3, 1)) * time.Second)
-	s.stages(s.received() == before, "no target at all %s", until)
+	s.recordStaged(s.linesRead() == before, "all targets down %s", until)
 	s.each(s.restart)
-	s.recovers()
-	s.flow(2000)
+	s.startRecovery()
+	s.awaitLines(2000)
 }
 
-// proxySIGTERM has senders that notice a FIN and close, and such as never read, and write on.
+// proxySIGTERM uses senders that close when they notice a FIN, and blind ones that never read and
+// go on writing.
 func proxySIGTERM(s *stage) {
 	n := s.size(4, 2)
 	var after uint64
 	for i := range n {
-		s.load(2, steady)
-		blind := []*blindSender{s.blind(), s.blind()}
-		s.flow(2000)
+		s.startLoad(2, steadyRate)
+		blind := []*blindSender{s.dialBlind(), s.dialBlind()}
+		s.awaitLines(2000)
 		s.writeBlindly(blind, 100*time.Millisecond)
 		if s.failed() {
 			return
 		}
-		s.recovers()
+		s.startRecovery()
 		p := s.terminate(0)
 		after += s.writeBlindly(blind, 300*time.Millisecond)
 		s.endSenders()
 		for _, b := range blind {
 			b.conn.Close()
 		}
-		s.judgeExit(p)
+		s.checkExit(p)
 		if i < n-1 {
-			s.startProxy(0, s.addresses())
+			s.startProxy(0, s.targetAddresses())
 		}
 	}
-	s.stages(after > 0, "signals: %d, and lines written to the proxy after them: %s", n, comma(after))
+	s.recordStaged(after > 0, "signals: %d, and lines written to the proxy after them: %s", n, comma(after))
 }
 
 func unterminatedLines(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	whole, torn := s.size(200, 60), s.size(20, 10)
 	for i := range whole {
 		s.closeWithoutNewline(1 + i%3)
@@ -158,21 +169,23 @@ func unterminatedLines(s *stage) {
 	for i := range torn {
 		s.resetInMidLine(time.Duration(i) * time.Millisecond)
 	}
-	s.flow(400)
-	s.stages(true, "connections closed behind a line without a newline: %d, reset in the middle of one: %d", whole, torn)
+	s.awaitLines(400)
+	s.recordStaged(true, "connections closed after a line without a newline: %d, reset in the middle of a line: %d",
+		whole, torn)
 }
 
-// closeWithoutNewline is what `printf '{…}' | nc` does.
+// closeWithoutNewline does what `printf '{…}' | nc` does.
 func (s *stage) closeWithoutNewline(lines int) {
 	conn, ok := s.dial()
 	if !ok {
 		return
 	}
 	defer conn.Close()
-	s.records(conn, lines, true)
+	s.writeRecords(conn, lines, true)
 }
 
-// resetInMidLine is a sender whose host dies. What it had sent before must have been read: a reset may overtake it.
+// resetInMidLine is a sender whose host dies. It waits until its earlier lines have been read,
+// because a reset may overtake them.
 func (s *stage) resetInMidLine(delay time.Duration) {
 	conn, ok := s.dial()
 	if !ok {
@@ -180,14 +193,14 @@ func (s *stage) resetInMidLine(delay time.Duration) {
 	}
 	defer conn.Close()
 	conn.SetLinger(0)
-	id := s.records(conn, 3, false)
-	s.until("a sender's lines have been read", func() bool { return s.tally.Missing(id, s.sent[id]) == 0 })
+	id := s.writeRecords(conn, 3, false)
+	s.waitUntil("a sender's lines have been read", func() bool { return s.tally.Missing(id, s.sent[id]) == 0 })
 	s.write(conn, []byte(`{"message":"half a li`))
-	s.sleep(delay) // some are read before the reset, some are not
+	s.sleep(delay) // so that some are read before the reset and some are not
 }
 
 func endlessLine(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	conn, ok := s.dial()
 	if !ok {
 		return
@@ -198,68 +211,71 @@ func endlessLine(s *stage) {
 		s.write(conn, chunk)
 	}
 	s.write(conn, newline)
-	if !s.o.Own { // linesplit drops it. Others may pass it on, also in pieces, of no less than 1 KiB
-		s.strange += uint64(megabytes) << 10
+	if !s.o.Own { // linesplit drops it. Other proxies may forward it, also in pieces of at least 1 KiB
+		s.foreignAllowed += uint64(megabytes) << 10
 	}
-	s.records(conn, 100, false) // as good as any
-	s.flow(400)
-	s.stages(true, "%d MiB without a newline, and good lines behind it", megabytes)
+	s.writeRecords(conn, 100, false) // the connection still carries whole lines
+	s.awaitLines(400)
+	s.recordStaged(true, "%d MiB without a newline, followed by whole lines", megabytes)
 }
 
 func slowAndIdleClients(s *stage) {
 	idlers, dribblers := s.size(2000, 300), s.size(100, 30)
-	idle := s.client(send.Options{Mix: send.Mix{{Kind: send.Idle, Weight: 1}}, Connections: idlers})
-	s.load(2, steady)
-	slow := s.client(send.Options{Mix: send.Mix{{Kind: send.Slow, Weight: 1}}, Connections: dribblers, Lines: uint64(s.size(5, 2)),
-		Length: record.Length{Min: 200, Max: 400}, Pause: 2 * time.Millisecond})
+	idle := s.startClients(send.Options{Mix: send.Mix{{Kind: send.Idle, Weight: 1}}, Connections: idlers})
+	s.startLoad(2, steadyRate)
+	slow := s.startClients(send.Options{Mix: send.Mix{{Kind: send.Slow, Weight: 1}}, Connections: dribblers,
+		Lines: uint64(s.size(5, 2)), Length: record.Length{Min: 200, Max: 400}, Pause: 2 * time.Millisecond})
 	if s.failed() {
 		return
 	}
-	s.await(slow)
+	s.awaitClients(slow)
 	open := int(idle.open.Load())
-	s.flow(400)
-	s.stages(open == idlers, "connections with nothing to say: %d, with a byte at a time: %d", open, dribblers)
+	s.awaitLines(400)
+	s.recordStaged(open == idlers, "idle connections: %d, with one byte at a time: %d", open, dribblers)
 }
 
 func connectionChurn(s *stage) {
-	s.load(1, steady)
+	s.startLoad(1, steadyRate)
 	began := time.Now()
 	clients := s.size(5000, 800)
-	rush := s.client(send.Options{Mix: send.Mix{{Kind: send.FireAndForget, Weight: 1}}, ClientsPerSecond: 500, Connections: 200, Clients: clients})
+	rush := s.startClients(send.Options{Mix: send.Mix{{Kind: send.FireAndForget, Weight: 1}}, ClientsPerSecond: 500,
+		Connections: 200, Clients: clients})
 	if s.failed() {
 		return
 	}
-	s.await(rush)
-	s.stages(rush.lines.Load() == uint64(clients), "connections with one line each: %d, in %.1f s", clients, time.Since(began).Seconds())
+	s.awaitClients(rush)
+	s.recordStaged(rush.lines.Load() == uint64(clients), "connections with one line each: %d, in %.1f s", clients,
+		time.Since(began).Seconds())
 }
 
 func tlsCloseUnread(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	n := s.size(6, 3)
 	unread := 0
-	s.inTurn(n, func(t *sink.Sink) { unread += t.CloseUnread(stall) })
-	s.stages(unread > 0, "times that targets said close_notify: %d, with %s unread", n, humanize.Bytes(uint64(unread)))
+	s.eachInTurn(n, func(t *sink.Sink) { unread += t.CloseUnread(crashStall) })
+	s.recordStaged(unread > 0, "close_notify sent by targets: %d times, with %s unread", n,
+		humanize.Bytes(uint64(unread)))
 }
 
 func dripAndBurst(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	drip, burst := s.targets[0], s.targets[1]
 	drip.Behave(sink.Behaviour{ReadRate: 200 << 10})
 	unread := 0
 	n := s.size(3, 1)
 	for range n {
-		s.flowTo(drip, 100)
+		s.awaitLinesAt(drip, 100)
 		s.bursts(burst, 10)
 		for _, t := range s.targets {
 			unread += s.crash(t)
 		}
-		s.flow(400)
+		s.awaitLines(400)
 	}
-	drip.Behave(sink.Behaviour{}) // or what it holds takes minutes
-	s.stages(unread > 0, "crashes: %d, with %s unread", 2*n, humanize.Bytes(uint64(unread)))
+	drip.Behave(sink.Behaviour{}) // otherwise the lines that it holds would take minutes
+	s.recordStaged(unread > 0, "crashes: %d, with %s unread", 2*n, humanize.Bytes(uint64(unread)))
 }
 
-// bursts makes a target read all there is every 100 ms.
+// bursts makes a target read all it can every 100 ms.
 func (s *stage) bursts(t *sink.Sink, n int) {
 	for range n {
 		if s.failed() {
@@ -272,73 +288,73 @@ func (s *stage) bursts(t *sink.Sink, n int) {
 	}
 }
 
-// crash kills a target and brings it back.
+// crash kills a target and restarts it.
 func (s *stage) crash(t *sink.Sink) (unread int) {
 	if s.failed() {
 		return 0
 	}
-	unread = t.Crash(stall)
-	s.recovers()
+	unread = t.Crash(crashStall)
+	s.startRecovery()
 	s.sleep(100 * time.Millisecond)
 	s.restart(t)
 	return unread
 }
 
 func allStalled(s *stage) {
-	s.load(2, 10_000)
-	s.flow(2000)
+	s.startLoad(2, 10_000)
+	s.awaitLines(2000)
 	s.each((*sink.Sink).Pause)
-	s.sleep(lastGulp)
-	before := s.received()
-	until := s.heldBack()
+	s.sleep(afterPause)
+	before := s.linesRead()
+	until := s.awaitBackpressure()
 	s.sleep(time.Duration(s.size(4, 2)) * time.Second)
 	open := s.targets[0].Open() + s.targets[1].Open()
-	s.stages(open > 0 && s.received() == before, "connections that stood still %s, and for longer: %d", until, open)
+	s.recordStaged(open > 0 && s.linesRead() == before, "connections stalled %s, and longer: %d", until, open)
 	s.each((*sink.Sink).Resume)
-	s.recovers()
-	s.flow(2000)
+	s.startRecovery()
+	s.awaitLines(2000)
 }
 
 func chainOfTwo(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	n := s.size(3, 1)
 	for range n {
-		s.flow(400)
-		s.sleep(pastHalfCloser)
+		s.awaitLines(400)
+		s.sleep(minConnAge)
 		if s.failed() {
 			return
 		}
-		s.recovers()
-		s.judgeExit(s.terminate(1))
-		s.startProxy(1, s.addresses())
-		s.flow(400)
+		s.startRecovery()
+		s.checkExit(s.terminate(1))
+		s.startProxy(1, s.targetAddresses())
+		s.awaitLines(400)
 	}
-	s.stages(true, "times that the second proxy got SIGTERM, and another one took its place: %d", n)
+	s.recordStaged(true, "restarts of the second proxy: %d", n)
 }
 
 func blackHole(s *stage) {
-	s.load(2, steady)
+	s.startLoad(2, steadyRate)
 	lost, other := s.targets[0], s.targets[1]
-	s.flowTo(lost, 400)
+	s.awaitLinesAt(lost, 400)
 	if s.failed() {
 		return
 	}
-	if err := s.island.cut(); err != nil {
-		s.fail(Unproven, "cut the cable: %w", err)
+	if err := s.netns.cut(); err != nil {
+		s.fail(Unproven, "cut the link: %w", err)
 		return
 	}
-	s.recovers()
+	s.startRecovery()
 	open := lost.Open()
 	_, err := net.DialTimeout("tcp", lost.Addr(), 300*time.Millisecond)
-	before := lost.Lines() // with what it had in its buffers
-	s.stages(err != nil && open > 0, "connections to a target that nothing reaches any more: %d", open)
-	s.flowTo(other, uint64(s.size(4, 2))*steady)
-	s.recovered(stalledPatience)
-	s.stages(lost.Lines() == before, s.staged+", lines that got through: %d", lost.Lines()-before)
+	before := lost.Lines() // includes what the target had buffered
+	s.recordStaged(err != nil && open > 0, "connections to the unreachable target: %d", open)
+	s.awaitLinesAt(other, uint64(s.size(4, 2))*steadyRate)
+	s.awaitRecovery(recoveryLimit)
+	s.recordStaged(lost.Lines() == before, s.staged+", lines that got through: %d", lost.Lines()-before)
 	lost.Exit()
 }
 
-// each does the same to all targets.
+// each calls do for every target.
 func (s *stage) each(do func(*sink.Sink)) {
 	for _, t := range s.targets {
 		if !s.failed() {

@@ -12,37 +12,38 @@ import (
 	"linesplit/internal/simulate/send"
 )
 
-// sender is a run of package send, which goes on until it is told to end or has sent all it had to.
+// sender is a run of package send. It ends when it is told to, or has sent everything.
 type sender struct {
-	first  uint32 // number in its records: the first, if it has several
-	single bool   // it is one sender, so that lines is of that number
-	lines  atomic.Uint64
-	open   atomic.Int64 // connections
-	stop   context.CancelFunc
-	done   chan struct{}
+	firstID uint32 // number in its records; the first one if it has several clients
+	single  bool   // it has one client, so that lines counts the records of firstID
+	lines   atomic.Uint64
+	open    atomic.Int64 // connections
+	stop    context.CancelFunc
+	done    chan struct{}
 
 	summary send.Summary // valid once done is closed
-	err     error        // the same
+	err     error        // valid once done is closed
 }
 
-// load starts senders of one connection each, which write this many lines per second until the end.
-func (s *stage) load(n int, rate float64) {
+// startLoad starts n senders with one connection each, which send at this rate, in lines per
+// second, until they are told to end.
+func (s *stage) startLoad(n int, rate float64) {
 	for range n {
-		s.client(send.Options{Rate: rate})
+		s.startClients(send.Options{Rate: rate})
 	}
 }
 
-// client starts a run. It is told where to connect here. Nil if the stage has failed.
-func (s *stage) client(o send.Options) *sender {
+// startClients starts a run of package send to the proxy. It returns nil if the stage has failed.
+func (s *stage) startClients(o send.Options) *sender {
 	if s.failed() {
 		return nil
 	}
 	o.To = []send.Dial{{Network: "tcp", Address: s.listen[0]}}
-	o.FirstSender = s.newSender()
-	o.Interval = lookEvery // marks are as exact as that
-	o.Reconnect = !s.cast.proxyEnds
+	o.FirstSender = s.newSenderID()
+	o.Interval = pollEvery // which limits the precision of checkpoints
+	o.Reconnect = !s.setup.proxyEnds
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
-	c := &sender{first: o.FirstSender, single: o.Connections <= 1, stop: cancel, done: make(chan struct{})}
+	c := &sender{firstID: o.FirstSender, single: o.Connections <= 1, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		c.summary, c.err = send.Run(ctx, o, func(p send.Progress) {
@@ -54,12 +55,13 @@ func (s *stage) client(o send.Options) *sender {
 	return c
 }
 
-// await waits until a run has sent all it had to.
-func (s *stage) await(c *sender) {
-	s.until("clients have sent all they had to", func() bool { return isClosed(c.done) })
+// awaitClients waits until a run has sent everything.
+func (s *stage) awaitClients(c *sender) {
+	s.waitUntil("the clients have sent everything", func() bool { return isClosed(c.done) })
 }
 
-// endSenders lets the senders finish the lines they are in, and close. What they have sent is counted.
+// endSenders lets the senders complete their current lines and close, and counts what they have
+// sent.
 func (s *stage) endSenders() {
 	for _, c := range s.senders {
 		c.stop()
@@ -67,13 +69,14 @@ func (s *stage) endSenders() {
 	for _, c := range s.senders {
 		<-c.done
 		maps.Copy(s.sent, c.summary.Senders)
-		s.judgeSender(c)
+		s.checkSender(c)
 	}
 	s.senders = nil
 }
 
-// judgeSender says what was not well about a sender's connections. Most proxies break them where a target's breaks; linesplit never does.
-func (s *stage) judgeSender(c *sender) {
+// checkSender checks the connections of a sender. Most proxies break them when a target's
+// connection breaks; linesplit never does.
+func (s *stage) checkSender(c *sender) {
 	if c.err != nil {
 		s.fail(Failed, "senders: %w", c.err)
 	}
@@ -82,7 +85,7 @@ func (s *stage) judgeSender(c *sender) {
 	}
 	for kind, count := range c.summary.Clients {
 		for reason, n := range count.Reasons {
-			if s.cast.proxyEnds && reason == "closed" { // in order: it may say so
+			if s.setup.proxyEnds && reason == "closed" { // a proxy that shuts down may close connections
 				continue
 			}
 			s.fail(Failed, "%d %s clients failed: %s", n, kind, reason)
@@ -93,7 +96,7 @@ func (s *stage) judgeSender(c *sender) {
 	}
 }
 
-// blindSender writes and never reads, so that it takes no notice of a proxy that says goodbye.
+// blindSender writes and never reads, so it does not notice when the proxy closes.
 type blindSender struct {
 	id      uint32
 	conn    *net.TCPConn
@@ -102,23 +105,24 @@ type blindSender struct {
 	broken  bool // a write has failed
 }
 
-// blind connects one. Nil if the stage has failed.
-func (s *stage) blind() *blindSender {
+// dialBlind connects a blindSender. It returns nil if the stage has failed.
+func (s *stage) dialBlind() *blindSender {
 	conn, ok := s.dial()
 	if !ok {
 		return nil
 	}
-	b := &blindSender{id: s.newSender(), conn: conn}
+	b := &blindSender{id: s.newSenderID(), conn: conn}
 	b.records = record.NewGenerator(b.id, record.Length{})
 	return b
 }
 
-// writeBlindly lets senders write for a while, at the steady rate, and returns how many whole lines their kernels took.
+// writeBlindly makes senders write for a while, at the steady rate. It returns how many whole
+// lines their kernels have accepted.
 func (s *stage) writeBlindly(senders []*blindSender, d time.Duration) (lines uint64) {
-	const beat = 10 * time.Millisecond
-	for end := time.Now().Add(d); !s.failed() && time.Now().Before(end); s.pass(beat) {
+	const tick = 10 * time.Millisecond
+	for end := time.Now().Add(d); !s.failed() && time.Now().Before(end); s.wait(tick) {
 		for _, b := range senders {
-			n := b.write(steady * int(beat) / int(time.Second))
+			n := b.write(steadyRate * int(tick) / int(time.Second))
 			s.sent[b.id] += n
 			lines += n
 		}
@@ -126,13 +130,13 @@ func (s *stage) writeBlindly(senders []*blindSender, d time.Duration) (lines uin
 	return lines
 }
 
-// write writes n lines, unless it has failed before.
+// write writes n lines, unless an earlier write has failed.
 func (b *blindSender) write(n int) uint64 {
 	if b.broken {
 		return 0
 	}
 	b.batch = appendRecords(b.batch[:0], b.records, n)
-	b.conn.SetWriteDeadline(time.Now().Add(handLimit))
+	b.conn.SetWriteDeadline(time.Now().Add(writeLimit))
 	taken, err := b.conn.Write(b.batch)
 	b.broken = err != nil
 	return uint64(bytes.Count(b.batch[:taken], newline))

@@ -11,16 +11,17 @@ import (
 	"linesplit/internal/simulate/sink"
 )
 
-// setUp starts the targets and whatever stands before them.
-func (s *stage) setUp() {
-	if s.cast.tls && !s.o.Proxy.tls {
-		s.fail(Skipped, "the proxy's command and configuration say nothing of TLS: it takes {ca}, or .TLS in the configuration")
+// start starts the targets, and then the proxies in front of them.
+func (s *stage) start() {
+	if s.setup.tls && !s.o.Proxy.tls {
+		s.fail(Skipped, "the proxy is not configured for TLS targets: "+
+			"use {ca} in its command, or .TLS in its configuration")
 	}
-	if s.cast.between && s.o.HAProxy == "" {
+	if s.setup.haproxy && s.o.HAProxy == "" {
 		s.fail(Skipped, "needs HAProxy, which is not installed")
 	}
-	if s.cast.island && !s.failed() {
-		s.makeIsland()
+	if s.setup.netns && !s.failed() {
+		s.makeNetns()
 	}
 	for i := range targets {
 		s.startTarget(i)
@@ -28,25 +29,25 @@ func (s *stage) setUp() {
 	s.startProxies()
 }
 
-// targets is how many there are.
+// targets is the number of targets.
 const targets = 2
 
-func (s *stage) makeIsland() {
-	i, err := newIsland()
+func (s *stage) makeNetns() {
+	n, err := newNetns()
 	if err != nil {
-		s.fail(Skipped, "needs root and a network namespace: %w", err)
+		s.fail(Skipped, "needs root, to make a network namespace: %w", err)
 		return
 	}
-	s.island = i
+	s.netns = n
 }
 
 func (s *stage) startTarget(i int) {
 	if s.failed() {
 		return
 	}
-	o := s.cast.target
+	o := s.setup.target
 	o.Network, o.Tally = "tcp", s.tally
-	if s.cast.tls {
+	if s.setup.tls {
 		o.TLS = s.id.server([]uint16{tls.VersionTLS12, tls.VersionTLS13}[i%2])
 	}
 	start := func() {
@@ -57,22 +58,22 @@ func (s *stage) startTarget(i int) {
 		}
 		s.targets = append(s.targets, t)
 	}
-	if i == 0 && s.island != nil {
-		o.Address = net.JoinHostPort(s.island.host, "0")
-		s.island.do(start)
+	if i == 0 && s.netns != nil {
+		o.Address = net.JoinHostPort(s.netns.targetIP, "0")
+		s.netns.do(start)
 		return
 	}
 	start()
 }
 
-// startProxies starts them from the targets on.
+// startProxies starts the proxies, beginning with the one next to the targets.
 func (s *stage) startProxies() {
 	if s.failed() {
 		return
 	}
-	to := s.startBetween()
+	to := s.startHAProxy()
 	n := 1
-	if s.cast.chain {
+	if s.setup.chain {
 		n = 2
 	}
 	s.proxies = make([]*proxy, n)
@@ -85,7 +86,7 @@ func (s *stage) startProxies() {
 	}
 }
 
-// startProxy starts a proxy at its place, also again. Its targets are host:port.
+// startProxy starts or restarts proxy number i, with targets given as host:port.
 func (s *stage) startProxy(i int, to []string) {
 	if s.failed() {
 		return
@@ -95,9 +96,11 @@ func (s *stage) startProxy(i int, to []string) {
 		s.fail(Unproven, "%w", err)
 		return
 	}
-	v := values{Listen: s.listen[i], Targets: to, TLS: s.cast.tls && i == len(s.listen)-1, CA: s.id.file, Dir: dir, Flags: s.cast.flags}
+	v := values{Listen: s.listen[i], Targets: to, TLS: s.setup.tls && i == len(s.listen)-1, CA: s.id.file,
+		Dir: dir, Flags: s.setup.flags}
 	if v.TLS {
-		v.Flags = append(slices.Clone(v.Flags), "-tls-target", "-tls-target-ca", s.id.file, "-tls-target-server-name", serverName)
+		v.Flags = append(slices.Clone(v.Flags), "-tls-target", "-tls-target-ca", s.id.file, "-tls-target-server-name",
+			serverName)
 	}
 	args, err := s.o.Proxy.fill(v)
 	if err == nil {
@@ -108,18 +111,19 @@ func (s *stage) startProxy(i int, to []string) {
 	}
 }
 
-// addresses are those of the targets.
-func (s *stage) addresses() (all []string) {
+// targetAddresses returns the addresses of the targets.
+func (s *stage) targetAddresses() (all []string) {
 	for _, t := range s.targets {
 		all = append(all, t.Addr())
 	}
 	return all
 }
 
-// startBetween starts HAProxy in front of the targets, if the scenario wants that, and returns where to connect.
-func (s *stage) startBetween() []string {
-	if !s.cast.between {
-		return s.addresses()
+// startHAProxy starts HAProxy in front of the targets, if the scenario has it. It returns the
+// addresses for the proxy to connect to.
+func (s *stage) startHAProxy() []string {
+	if !s.setup.haproxy {
+		return s.targetAddresses()
 	}
 	var pairs [][2]string
 	var to []string
@@ -145,11 +149,12 @@ func (s *stage) startBetween() []string {
 		s.fail(Skipped, "HAProxy: %v", err)
 		return nil
 	}
-	s.between = p
+	s.haproxy = p
 	return to
 }
 
-// haproxyConfig forwards connections, one address to one target each.
+// haproxyConfig forwards each address to its target. A pair is an address and the address of its
+// target.
 func haproxyConfig(pairs [][2]string) []byte {
 	config := []byte("defaults\n mode tcp\n retries 0\n timeout connect 1s\n timeout client 1m\n timeout server 1m\n")
 	for i, p := range pairs {
@@ -158,7 +163,7 @@ func haproxyConfig(pairs [][2]string) []byte {
 	return config
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress returns an address on which no program listens.
 func (s *stage) freeAddress() string {
 	ln, err := net.Listen("tcp", net.JoinHostPort(sink.FreshHost(), "0"))
 	if err != nil {

@@ -12,70 +12,72 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// How long things may take that must happen sooner or later. A proxy that loses nothing never makes anybody wait for these.
+// Limits of what must happen sooner or later. A proxy that loses nothing never reaches them.
 const (
-	patience  = 20 * time.Second
-	quiet     = 2 * time.Second // without a new byte, when the senders have ended: no more will come by itself
-	farewell  = 3 * time.Second // for targets to read to the end once the proxy is gone
-	handLimit = 30 * time.Second
+	patience   = 20 * time.Second
+	quiet      = 2 * time.Second // without a new byte after the senders have ended: no more will arrive
+	drainLimit = 3 * time.Second // for targets to read to the end, after the proxy has ended
+	writeLimit = 30 * time.Second
 )
 
 const (
-	lookEvery     = 5 * time.Millisecond
-	markEvery     = 50 * time.Millisecond
-	aftermath     = time.Second
-	progressEvery = 100 * time.Millisecond
+	pollEvery        = 5 * time.Millisecond
+	checkpointEvery  = 50 * time.Millisecond
+	checkpointWindow = time.Second
+	progressEvery    = 100 * time.Millisecond
 )
 
-// stage is what a scenario plays on: targets, a proxy before them, senders before that, and an account of the lines.
+// stage runs a scenario: it has the targets, the proxies, the senders and the account of the
+// lines.
 //
-// Errors stick: the first thing that goes wrong is kept in err, and from then on whatever is asked of the stage does nothing. So scenarios read
-// as what happens. It belongs to the goroutine of Run.
+// The first error sticks: it is kept in err, and from then on the methods do nothing, so that
+// scenarios need no error handling. The stage belongs to the goroutine of Run.
 type stage struct {
 	ctx context.Context
 	o   Options
 	scenario
-	id  identity
-	dir string // for this scenario's files
-	at  Progress
+	id       identity
+	dir      string // for the files of this scenario
+	progress Progress
 
-	err     error   // nil while all is well
-	verdict Verdict // that goes with err
+	err     error   // first error
+	verdict Verdict // verdict for err
 
 	tally   *tally.Tally
 	targets []*sink.Sink
-	island  *island  // of the first target; nil: it is where all are
-	listen  []string // addresses for proxies, from the one that senders connect to towards the targets
-	proxies []*proxy // in this order; nil where one has been told to end
-	between *proxy   // in front of the targets; nil: nothing
-	peak    peak     // of proxies
+	netns   *netns   // namespace of the first target; may be nil
+	listen  []string // addresses of proxies, from the senders' end to the targets' end
+	proxies []*proxy // by address; nil if told to end
+	haproxy *proxy   // in front of the targets; may be nil
+	peak    peak     // of the proxies
 
-	senders []*sender
-	byHand  []net.Conn        // connections to the proxy that are not a sender's
-	sent    map[uint32]uint64 // by number of the sender, of those that have ended and by hand
-	strange uint64            // lines that are no records, and that a proxy may pass on
-	nextID  uint32
+	senders        []*sender
+	manualConns    []net.Conn        // connections to the proxy that belong to no sender
+	sent           map[uint32]uint64 // by sender number; of manual connections, and of senders that have ended
+	foreignAllowed uint64            // lines that are no records and that a proxy may forward
+	nextID         uint32
 
-	marks     []mark // not reached yet, in order
-	marked    time.Time
-	markUntil time.Time
-	recovery  time.Duration // the longest from a mark until it was reached
-	measured  bool          // recovery is of use
+	checkpoints      []checkpoint // not reached yet, in order
+	lastCheckpoint   time.Time
+	checkpointsUntil time.Time
+	recovery         time.Duration // longest time from a checkpoint until it was reached
+	measured         bool          // the scenario measures recovery
 
-	staged string
-	shown  time.Time // when progress was
+	staged  string
+	shownAt time.Time // time of the last progress
 }
 
-// mark is a moment, and what had been sent by then. It is reached when all of that has been read.
-type mark struct {
+// checkpoint is what had been sent at some time. It is reached when all of that has been read.
+type checkpoint struct {
 	since time.Time
 	sent  map[uint32]uint64
 }
 
 func newStage(ctx context.Context, o Options, s scenario, id identity, at Progress) *stage {
-	return &stage{ctx: ctx, o: o, scenario: s, id: id, at: at, verdict: OK,
-		// A proxy that forwards bytes passes an unfinished last line on with the end of its connection, as it came. Strict, since the first
-		// half of a record is none, and with a newline it looks like any line.
+	return &stage{ctx: ctx, o: o, scenario: s, id: id, progress: at, verdict: OK,
+		// A proxy that forwards bytes also forwards an unfinished last line, unchanged, with the
+		// end of its connection. The tally is strict, because half a record is not a record and,
+		// with a newline, looks like any other line.
 		tally: tally.New(tally.Options{EndEndsLine: !o.Own, Strict: true}),
 		sent:  make(map[uint32]uint64)}
 }
@@ -89,7 +91,7 @@ func (s *stage) fail(v Verdict, format string, args ...any) {
 
 func (s *stage) failed() bool { return s.err != nil }
 
-// size chooses between the full form of a scenario and the short one.
+// size returns the number for the full form of a scenario, or for the short one.
 func (s *stage) size(full, short int) int {
 	if s.o.Short {
 		return short
@@ -97,34 +99,35 @@ func (s *stage) size(full, short int) int {
 	return full
 }
 
-// stages says what was staged, and whether that really was so.
-func (s *stage) stages(really bool, format string, args ...any) {
+// recordStaged describes what was staged. The scenario proves nothing unless ok is true.
+func (s *stage) recordStaged(ok bool, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if !really {
-		s.fail(Unproven, "not as it was meant to be: %s", text)
+	if !ok {
+		s.fail(Unproven, "the fault was not staged as intended: %s", text)
 	}
 	if !s.failed() {
 		s.staged = text
 	}
 }
 
-// inTurn ends one target after the other, while lines reach it, and brings it back a moment later.
-func (s *stage) inTurn(rounds int, end func(*sink.Sink)) {
+// eachInTurn ends one target after the other while it receives lines, and restarts it a moment
+// later.
+func (s *stage) eachInTurn(rounds int, end func(*sink.Sink)) {
 	for i := range rounds {
 		if s.failed() {
 			return
 		}
 		t := s.targets[i%len(s.targets)]
-		s.flowTo(t, 400)
+		s.awaitLinesAt(t, 400)
 		if s.failed() {
 			return
 		}
 		end(t)
-		s.recovers()
+		s.startRecovery()
 		s.sleep(100 * time.Millisecond)
 		s.restart(t)
 	}
-	s.flow(400)
+	s.awaitLines(400)
 }
 
 func (s *stage) restart(t *sink.Sink) {
@@ -132,25 +135,25 @@ func (s *stage) restart(t *sink.Sink) {
 		return
 	}
 	if err := t.Restart(); err != nil {
-		s.fail(Unproven, "start a target again: %w", err)
+		s.fail(Unproven, "restart a target: %w", err)
 	}
 }
 
-// shutdown ends a target in order.
+// shutdown ends a target in an orderly way.
 func (s *stage) shutdown(t *sink.Sink) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.o.patience)
 	defer cancel()
 	if err := t.Shutdown(ctx); err != nil && s.o.Own {
-		s.fail(Failed, "a target that ended in order: %w", err)
+		s.fail(Failed, "shut down a target: %w", err)
 	}
 }
 
-// write writes to a connection made by hand, and returns how many bytes its kernel took.
+// write writes to a manual connection, and returns how many bytes its kernel has accepted.
 func (s *stage) write(conn net.Conn, b []byte) int {
 	if s.failed() {
 		return 0
 	}
-	conn.SetDeadline(time.Now().Add(handLimit))
+	conn.SetDeadline(time.Now().Add(writeLimit))
 	n, err := conn.Write(b)
 	if err != nil {
 		s.fail(Failed, "the proxy broke a sender's connection: %w", err)
@@ -165,16 +168,17 @@ func (s *stage) dial() (conn *net.TCPConn, ok bool) {
 	}
 	c, err := net.DialTimeout("tcp", s.listen[0], startLimit)
 	if err != nil {
-		s.fail(Failed, "the proxy takes no connection: %w", err)
+		s.fail(Failed, "connect to the proxy: %w", err)
 		return nil, false
 	}
-	s.byHand = append(s.byHand, c)
+	s.manualConns = append(s.manualConns, c)
 	return c.(*net.TCPConn), true
 }
 
-// records writes n records of a new sender, whose number it returns. The last one has no newline if it is unterminated.
-func (s *stage) records(conn net.Conn, n int, unterminated bool) (id uint32) {
-	id = s.newSender()
+// writeRecords writes n records of a new sender, and returns the sender's number. If unterminated
+// is set, the last one has no newline.
+func (s *stage) writeRecords(conn net.Conn, n int, unterminated bool) (id uint32) {
+	id = s.newSenderID()
 	b := appendRecords(nil, record.NewGenerator(id, record.Length{}), n)
 	if !unterminated {
 		s.sent[id] = uint64(bytes.Count(b[:s.write(conn, b)], newline))
@@ -198,8 +202,8 @@ func appendRecords(b []byte, g *record.Generator, n int) []byte {
 
 var newline = []byte{'\n'} // read-only
 
-// newSender returns a number that no sender has, nor any of the next thousands.
-func (s *stage) newSender() uint32 {
+// newSenderID returns an unused sender number that is followed by thousands of unused ones.
+func (s *stage) newSenderID() uint32 {
 	s.nextID += 1 << 16
 	return s.nextID
 }

@@ -9,9 +9,10 @@ import (
 	"syscall"
 )
 
-// ownGroup makes a child the head of a process group: an interrupt at the terminal is for us, who end it in order, and killGroup ends what it
-// has started. It gets SIGTERM if we are killed.
-func ownGroup() *syscall.SysProcAttr {
+// newProcessGroup makes a child the leader of a process group. An interrupt at the terminal then
+// reaches only us, and we end the child; killGroup ends what it has started. If we are killed, it
+// gets SIGTERM.
+func newProcessGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
@@ -20,15 +21,16 @@ func killGroup(p *os.Process) {
 	p.Kill()
 }
 
-// familyPeak is the most resident memory that a process and each of its present children have had, in bytes; 0 if it has ended.
-func familyPeak(pid int) int64 {
+// peakTreeRSS returns the sum of the peaks of resident memory of a process and its present
+// children, in bytes; 0 if the process has ended.
+func peakTreeRSS(pid int) int64 {
 	sum := peakRSS(pid)
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // of each thread
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // one per thread
 	for _, task := range tasks {
 		text, _ := os.ReadFile(task) // nothing if the thread has ended
 		for field := range strings.FieldsSeq(string(text)) {
 			if child, err := strconv.Atoi(field); err == nil {
-				sum += familyPeak(child)
+				sum += peakTreeRSS(child)
 			}
 		}
 	}

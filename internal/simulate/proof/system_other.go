@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-func ownGroup() *syscall.SysProcAttr { return nil }
+func newProcessGroup() *syscall.SysProcAttr { return nil }
 
 func killGroup(p *os.Process) { p.Kill() }
 
-// familyPeak is 0: not known here.
-func familyPeak(int) int64 { return 0 }
+// peakTreeRSS returns 0, because this system does not tell.
+func peakTreeRSS(int) int64 { return 0 }

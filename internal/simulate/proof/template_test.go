@@ -10,14 +10,17 @@ import (
 )
 
 func TestTemplates(t *testing.T) {
-	v := values{Listen: "127.0.0.1:9000", Targets: []string{"127.0.0.2:1", "127.0.0.3:2"}, CA: "/ca.pem", Flags: []string{"-a", "1 s"}}
+	v := values{Listen: "127.0.0.1:9000", Targets: []string{"127.0.0.2:1", "127.0.0.3:2"}, CA: "/ca.pem",
+		Flags: []string{"-a", "1 s"}}
 	for _, test := range []struct {
 		command, config string
 		want            []string // DIR stands for the directory
 		file            string
 	}{
-		{command: Own, want: []string{"/bin/self", "-listen", "tcp://127.0.0.1:9000", "-target", "127.0.0.2:1,127.0.0.3:2", "-a", "1 s"}},
-		{command: ` p  --in={listen} "{targets} x" 'a "b"' ''`, want: []string{"p", "--in=127.0.0.1:9000", "127.0.0.2:1,127.0.0.3:2 x", `a "b"`, ""}},
+		{command: Own, want: []string{"/bin/self", "-listen", "tcp://127.0.0.1:9000", "-target",
+			"127.0.0.2:1,127.0.0.3:2", "-a", "1 s"}},
+		{command: ` p  --in={listen} "{targets} x" 'a "b"' ''`,
+			want: []string{"p", "--in=127.0.0.1:9000", "127.0.0.2:1,127.0.0.3:2 x", `a "b"`, ""}},
 		{
 			command: "p -f {config} {ca}", config: "{{host .Listen}} {{port .Listen}}{{range .Targets}}\n{{.}}{{end}} {{.TLS}} {{.Dir}}",
 			want: []string{"p", "-f", "DIR/proxy.conf", "/ca.pem"},
@@ -44,7 +47,7 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-func TestTemplatesThatAreWrong(t *testing.T) {
+func TestInvalidTemplates(t *testing.T) {
 	for _, test := range []struct{ command, config, want string }{
 		{"", "", "no command"},
 		{"  ", "", "no command"},
@@ -53,7 +56,7 @@ func TestTemplatesThatAreWrong(t *testing.T) {
 		{"p {targets}", "", "needs {listen} and {targets}"},
 		{"p -f {config}", "", "there is no configuration"},
 		{"p {listen} {targets}", "x", "the command has no {config}"},
-		{"p {listen} {targets} {tagets}", "", "unknown word {tagets}: there are {self} {listen}"},
+		{"p {listen} {targets} {tagets}", "", "unknown placeholder {tagets}: known are {self} {listen}"},
 		{"p {config}", "{{.Listne}}", "Listne"},
 		{"p {config}", "{{host .Targets}}", "wrong type"},
 		{"p {config}", "{{range .Targets}}", "unexpected EOF"},
@@ -65,7 +68,7 @@ func TestTemplatesThatAreWrong(t *testing.T) {
 	}
 }
 
-// What is quoted as a shell would is the same behind it.
+// Fields that are quoted as for a shell come out unchanged.
 func FuzzSplitCommand(f *testing.F) {
 	f.Add("a b", "")
 	f.Add("{listen}", `"`)

@@ -7,19 +7,19 @@ import (
 	"linesplit/internal/simulate/sink"
 )
 
-// until looks until done says true, which is what the stage is waiting for.
-func (s *stage) until(what string, done func() bool) {
+// waitUntil polls until done returns true. what completes the error "timed out waiting until".
+func (s *stage) waitUntil(what string, done func() bool) {
 	deadline := time.Now().Add(s.o.patience)
 	for !s.failed() && !done() {
 		if time.Now().After(deadline) {
-			s.fail(Failed, "waited %v in vain: %s", s.o.patience, what)
+			s.fail(Failed, "timed out after %v waiting until %s", s.o.patience, what)
 		}
-		s.pass(lookEvery)
+		s.wait(pollEvery)
 	}
 }
 
-// pass lets time pass, and looks at what happens meanwhile.
-func (s *stage) pass(d time.Duration) {
+// wait waits for d, then polls once.
+func (s *stage) wait(d time.Duration) {
 	if s.failed() {
 		return
 	}
@@ -28,69 +28,70 @@ func (s *stage) pass(d time.Duration) {
 		s.fail(Cancelled, "%w", s.ctx.Err())
 	case <-time.After(d):
 	}
-	s.look()
+	s.poll()
 	for _, p := range s.proxies {
 		if p != nil && p.ended() {
-			s.fail(Failed, "the proxy has ended: %s", p.said)
+			s.fail(Failed, "the proxy ended unexpectedly: %s", p.output)
 		}
 	}
 }
 
-// sleep lets longer times pass.
+// sleep waits for d and polls meanwhile.
 func (s *stage) sleep(d time.Duration) {
 	for end := time.Now().Add(d); !s.failed() && time.Now().Before(end); {
-		s.pass(min(lookEvery, time.Until(end)))
+		s.wait(min(pollEvery, time.Until(end)))
 	}
 }
 
-// look crosses off the marks that have been reached, and shows progress.
-func (s *stage) look() {
+// poll removes the checkpoints that have been reached, and shows progress.
+func (s *stage) poll() {
 	now := time.Now()
-	if now.Before(s.markUntil) && now.Sub(s.marked) >= markEvery {
-		s.mark(now)
+	if now.Before(s.checkpointsUntil) && now.Sub(s.lastCheckpoint) >= checkpointEvery {
+		s.addCheckpoint(now)
 	}
-	for len(s.marks) > 0 && s.has(s.marks[0].sent) { // what reaches a later one has reached all before
-		s.recovery = max(s.recovery, now.Sub(s.marks[0].since))
-		s.marks = s.marks[1:]
+	for len(s.checkpoints) > 0 && s.allRead(s.checkpoints[0].sent) { // a later checkpoint includes all earlier ones
+		s.recovery = max(s.recovery, now.Sub(s.checkpoints[0].since))
+		s.checkpoints = s.checkpoints[1:]
 	}
-	if s.o.Progress != nil && now.Sub(s.shown) >= progressEvery {
-		s.shown = now
-		s.at.Sent, s.at.Received = sum(s.allSent()), s.received()
-		s.o.Progress(s.at)
+	if s.o.Progress != nil && now.Sub(s.shownAt) >= progressEvery {
+		s.shownAt = now
+		s.progress.Sent, s.progress.Received = sum(s.allSent()), s.linesRead()
+		s.o.Progress(s.progress)
 	}
 }
 
-// recovers says that it is measured how long lines take which are sent now, or were before, or will be within a second: some go wrong only behind
-// the fault.
-func (s *stage) recovers() {
+// startRecovery starts to measure how long lines take that were sent before, or will be sent
+// within a second: some lines are lost only after the fault.
+func (s *stage) startRecovery() {
 	if s.failed() {
 		return
 	}
 	now := time.Now()
-	s.markUntil = now.Add(aftermath)
-	s.mark(now)
+	s.checkpointsUntil = now.Add(checkpointWindow)
+	s.addCheckpoint(now)
 }
 
-func (s *stage) mark(now time.Time) {
-	s.measured, s.marked = true, now
-	s.marks = append(s.marks, mark{now, s.allSent()})
+func (s *stage) addCheckpoint(now time.Time) {
+	s.measured, s.lastCheckpoint = true, now
+	s.checkpoints = append(s.checkpoints, checkpoint{now, s.allSent()})
 }
 
-// recovered waits until all has been read that recovers looks at. Only linesplit must get there: other proxies leave lines where they have once
-// sent them, and how long that takes, or what becomes of them, is in the result.
-func (s *stage) recovered(limit time.Duration) {
-	for end := time.Now().Add(limit); !s.failed() && time.Now().Before(end); s.pass(lookEvery) {
-		if len(s.marks) == 0 && time.Now().After(s.markUntil) {
+// awaitRecovery waits until all lines of startRecovery have been read. Only linesplit must
+// achieve that. Other proxies leave lines with the target that they were first sent to; the
+// result tells how long that took, or what was lost.
+func (s *stage) awaitRecovery(limit time.Duration) {
+	for end := time.Now().Add(limit); !s.failed() && time.Now().Before(end); s.wait(pollEvery) {
+		if len(s.checkpoints) == 0 && time.Now().After(s.checkpointsUntil) {
 			return
 		}
 	}
 	if s.o.Own {
-		s.fail(Failed, "lines were not sent elsewhere within %v", limit)
+		s.fail(Failed, "lines were not delivered elsewhere within %v", limit)
 	}
 }
 
-// has says whether all of some records have been read.
-func (s *stage) has(sent map[uint32]uint64) bool {
+// allRead reports whether all of the given records have been read.
+func (s *stage) allRead(sent map[uint32]uint64) bool {
 	for id, n := range sent {
 		if s.tally.Missing(id, n) > 0 {
 			return false
@@ -99,12 +100,12 @@ func (s *stage) has(sent map[uint32]uint64) bool {
 	return true
 }
 
-// allSent is what has been sent so far.
+// allSent returns what has been sent so far.
 func (s *stage) allSent() map[uint32]uint64 {
 	all := maps.Clone(s.sent)
 	for _, c := range s.senders {
 		if c.single {
-			all[c.first] = c.lines.Load()
+			all[c.firstID] = c.lines.Load()
 		}
 	}
 	return all
@@ -117,36 +118,36 @@ func sum(sent map[uint32]uint64) (n uint64) {
 	return n
 }
 
-// received is how many lines all targets have read.
-func (s *stage) received() (n uint64) {
+// linesRead returns how many lines all targets have read.
+func (s *stage) linesRead() (n uint64) {
 	for _, t := range s.targets {
 		n += t.Lines()
 	}
 	return n
 }
 
-// flow waits until n more lines have been read.
-func (s *stage) flow(n uint64) {
-	enough := s.received() + n
-	s.until("lines reach targets", func() bool { return s.received() >= enough })
+// awaitLines waits until n more lines have been read.
+func (s *stage) awaitLines(n uint64) {
+	enough := s.linesRead() + n
+	s.waitUntil("lines reach the targets", func() bool { return s.linesRead() >= enough })
 }
 
-// flowTo waits until a target has read n more lines, and has connections still.
-func (s *stage) flowTo(t *sink.Sink, n uint64) {
+// awaitLinesAt waits until a target has read n more lines and still has connections.
+func (s *stage) awaitLinesAt(t *sink.Sink, n uint64) {
 	if s.failed() {
 		return
 	}
 	enough := t.Lines() + n
-	s.until("lines reach the target "+t.Addr(), func() bool { return t.Lines() >= enough && t.Open() > 0 })
+	s.waitUntil("lines reach the target "+t.Addr(), func() bool { return t.Lines() >= enough && t.Open() > 0 })
 }
 
-// heldBack waits until senders have not got rid of anything for a while, and says in words until when that was. Only linesplit must come to hold
-// them back: others may have more memory, or a disk.
-func (s *stage) heldBack() string {
+// awaitBackpressure waits until senders have made no progress for a while, and describes that in
+// words. Only linesplit must cause backpressure: other proxies may have more memory, or a disk.
+func (s *stage) awaitBackpressure() string {
 	last, since := uint64(0), time.Now()
 	enough := since.Add(s.o.patience / 4)
 	held := false
-	s.until("senders are held back", func() bool {
+	s.waitUntil("backpressure stops the senders", func() bool {
 		if now := sum(s.allSent()); now != last {
 			last, since = now, time.Now()
 		}
@@ -154,7 +155,7 @@ func (s *stage) heldBack() string {
 		return held || !s.o.Own && time.Now().After(enough)
 	})
 	if held {
-		return "until senders were held back"
+		return "until backpressure stopped the senders"
 	}
-	return "while the proxy took whatever senders had"
+	return "while the proxy accepted everything from the senders"
 }
