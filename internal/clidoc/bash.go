@@ -32,7 +32,8 @@ func Bash(w io.Writer, p Program) error {
 	out.printf("    *)\n")
 	out.bashFlags(p.Flags)
 	out.bashWords(commandNames(p), 1)
-	out.printf("        ;;\n    esac\n    if [[ $cur == -* ]]; then\n        COMPREPLY=($(compgen -W \"$flags\" -- \"$cur\"))\n    fi\n}\n")
+	out.printf("        ;;\n    esac\n    if [[ $cur == -* ]]; then\n" +
+		"        COMPREPLY=($(compgen -W \"$flags\" -- \"$cur\"))\n    fi\n}\n")
 	out.printf("complete -F _%s %s\n", name, p.Name)
 	return out.writeTo(w)
 }
@@ -50,7 +51,8 @@ func (p *page) bashFlags(flags []Flag) {
 		switch {
 		case f.Arg == "":
 		case len(f.Choices) > 0:
-			p.printf("        -%s)\n            COMPREPLY=($(compgen -W %s -- \"$cur\"))\n            return\n            ;;\n", f.Name, shellQuote(strings.Join(f.Choices, " ")))
+			p.printf("        -%s)\n            COMPREPLY=($(compgen -W %s -- \"$cur\"))\n"+
+				"            return\n            ;;\n", f.Name, shellQuote(strings.Join(f.Choices, " ")))
 		case f.takesFile():
 			files = append(files, "-"+f.Name)
 		default:
@@ -58,7 +60,8 @@ func (p *page) bashFlags(flags []Flag) {
 		}
 	}
 	if len(files) > 0 {
-		p.printf("        %s)\n            compopt -o filenames 2>/dev/null\n            mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n            return\n            ;;\n", strings.Join(files, " | "))
+		p.printf("        %s)\n            compopt -o filenames 2>/dev/null\n"+
+			"            mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n            return\n            ;;\n", strings.Join(files, " | "))
 	}
 	if len(free) > 0 {
 		p.printf("        %s) return ;; # takes any value\n", strings.Join(free, " | "))

@@ -10,7 +10,8 @@ func Fish(w io.Writer, p Program) error {
 	out := new(page)
 	out.printf("# Completion of %s for fish.\ncomplete -c %s -f\n", p.Name, p.Name)
 	// Only the first word can be a command.
-	out.printf("function __%s_runs\n    set -l words (commandline -opc)\n    test (count $words) -gt 1; and contains -- $words[2] $argv\nend\n", shellName(p.Name))
+	out.printf("function __%s_runs\n    set -l words (commandline -opc)\n"+
+		"    test (count $words) -gt 1; and contains -- $words[2] $argv\nend\n", shellName(p.Name))
 	runs := "__" + shellName(p.Name) + "_runs "
 	for _, c := range p.Commands {
 		out.printf("complete -c %s -n 'test (count (commandline -opc)) -eq 1' -a %s -d %s\n", p.Name, c.Name,

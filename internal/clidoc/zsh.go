@@ -14,7 +14,8 @@ func Zsh(w io.Writer, p Program) error {
 	for _, c := range p.Commands {
 		out.printf("        %s\n", shellQuote(c.Name+":"+brief(c.Summary)))
 	}
-	out.printf("    )\n    if ((CURRENT == 2)) && [[ $PREFIX != -* ]]; then\n        _describe command commands\n        return\n    fi\n")
+	out.printf("    )\n    if ((CURRENT == 2)) && [[ $PREFIX != -* ]]; then\n" +
+		"        _describe command commands\n        return\n    fi\n")
 	out.printf("    case $words[2] in\n")
 	for _, c := range p.Commands {
 		out.printf("    %s)\n        shift words\n        ((CURRENT--))\n", c.Name)
