@@ -137,7 +137,8 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 	}
 	refused := RefusedError{Status: answer.StatusCode}
 	if json.Unmarshal(text, &refused) != nil || refused.Detail == "" {
-		return nil, &UnreachableError{fmt.Errorf("%s answers %q: that is not linesplit's API; is it another program's address, or an older linesplit?", c.base, answer.Status)}
+		return nil, &UnreachableError{fmt.Errorf("%s answers %q: that is not linesplit's API; "+
+			"is it another program's address, or an older linesplit?", c.base, answer.Status)}
 	}
 	return nil, &refused
 }
