@@ -26,7 +26,7 @@ func newMeter(now time.Time, targets int) *meter {
 	return &meter{past: []sample{{at: now, lines: make([]uint64, targets)}}}
 }
 
-// sample is what the targets' applications had read at one time.
+// sample holds what the targets' applications had read at one time.
 type sample struct {
 	at    time.Time
 	lines []uint64 // by target

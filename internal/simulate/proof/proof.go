@@ -13,7 +13,7 @@ import (
 // Options say which proxy is tested, and how.
 type Options struct {
 	Proxy Template // starts the proxy
-	// Own says that the proxy is linesplit, of which more is expected: it never breaks a sender's
+	// Own is set if the proxy is linesplit, of which more is expected: it never breaks a sender's
 	// connection, and its exit code reports whether it has delivered everything. Behind another
 	// proxy, its targets get ?via-proxy=true.
 	Own bool

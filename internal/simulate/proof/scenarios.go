@@ -38,7 +38,7 @@ const (
 
 	crashStall = 50 * time.Millisecond // time that a target reads nothing before it is killed
 
-	// minConnAge is how old a connection must be for its FIN to mean that the target shuts down.
+	// minConnAge is the age from which the FIN of a connection means that the target shuts down.
 	// A target that sends FIN earlier may be half-closing, and read on.
 	minConnAge = 1200 * time.Millisecond
 
@@ -47,7 +47,7 @@ const (
 	smallBuffer = 64 << 10 // receive buffer in bytes that fills at once when a target stalls
 )
 
-// quickFailback is for scenarios that wait for lines at a restarted target. When all its
+// quickFailback serves scenarios that wait for lines at a restarted target. When all its
 // connections have moved to the other target, it gets lines only after failback.
 var quickFailback = []string{"-failback-interval", "1s"} // read-only
 

@@ -67,7 +67,8 @@ type stage struct {
 	shownAt time.Time // time of the last progress
 }
 
-// checkpoint is what had been sent at some time. It is reached when all of that has been read.
+// checkpoint records what had been sent at some time. It is reached when all of that has been
+// read.
 type checkpoint struct {
 	since time.Time
 	sent  map[uint32]uint64

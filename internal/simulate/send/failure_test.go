@@ -87,7 +87,8 @@ func TestReconnect(t *testing.T) {
 			t.Parallel()
 			r := receive(t, "tcp", nil, tt.serve)
 			s := runAll(t, Options{To: []Dial{r.dial()}, Mix: Mix{{tt.kind, 1}}, Lines: tt.lines, Reconnect: true,
-				Rate: map[Kind]float64{Stream: 5000}[tt.kind], Pause: 100 * time.Microsecond, Length: record.Length{Min: 100, Max: 100}})
+				Rate: map[Kind]float64{Stream: 5000}[tt.kind], Pause: 100 * time.Microsecond,
+				Length: record.Length{Min: 100, Max: 100}})
 			r.stop()
 			count := s.Clients[tt.kind]
 			if s.Lines != tt.lines || s.Senders[0] != tt.lines || count.Succeeded != 1 || count.Failed != 0 {

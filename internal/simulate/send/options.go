@@ -40,8 +40,8 @@ type Options struct {
 	// share the lines. Run ends after the last of them. The caller closes Input. Run does not
 	// wait for a blocked Read when everything else has ended.
 	Input io.Reader
-	// Repeat is how often Input is sent. 0 means once, a negative number without end. To be
-	// repeated, Input must be an io.Seeker or fit into 64 MiB.
+	// Repeat is the number of times that Input is sent; 0 means once, a negative number without
+	// end. To be repeated, Input must be an io.Seeker or fit into 64 MiB.
 	Repeat int
 
 	Duration time.Duration // after this time all clients end; 0 is no limit

@@ -18,16 +18,17 @@ import (
 
 func TestParseMix(t *testing.T) {
 	for text, want := range map[string]string{
-		"stream":                       "[{stream 1}]",
-		"stream=15, request=50":        "[{stream 15} {request 50}]",
-		"fire-and-forget=1,idle,slow":  "[{fire-and-forget 1} {idle 1} {slow 1}]",
-		"stream=1000000":               "[{stream 1000000}]",
-		"":                             `unknown kind ""`,
-		"stream=0":                     `weight "0" of stream`,
-		"stream=":                      `weight ""`,
-		"stream=1000001":               "from 1 to 1000000",
-		"stream,stream=2":              "stream is given twice",
-		"Stream=1,request=x,stream=1,": "unknown kind \"Stream\": known are stream, request, fire-and-forget, idle and slow\nweight \"x\" of request: write a number from 1 to 1000000\nunknown kind \"\"",
+		"stream":                      "[{stream 1}]",
+		"stream=15, request=50":       "[{stream 15} {request 50}]",
+		"fire-and-forget=1,idle,slow": "[{fire-and-forget 1} {idle 1} {slow 1}]",
+		"stream=1000000":              "[{stream 1000000}]",
+		"":                            `unknown kind ""`,
+		"stream=0":                    `weight "0" of stream`,
+		"stream=":                     `weight ""`,
+		"stream=1000001":              "from 1 to 1000000",
+		"stream,stream=2":             "stream is given twice",
+		"Stream=1,request=x,stream=1,": "unknown kind \"Stream\": known are stream, request, fire-and-forget, idle and slow\n" +
+			"weight \"x\" of request: write a number from 1 to 1000000\nunknown kind \"\"",
 	} {
 		m, err := ParseMix(text)
 		got := fmt.Sprint(m)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Behaviour says how the application behind a sink treats its connections. The zero value reads
-// as fast as possible. In JSON, durations are text, such as "250ms".
+// Behaviour determines how the application behind a sink treats its connections. The zero value
+// reads as fast as possible. In JSON, durations are text, such as "250ms".
 type Behaviour struct {
 	Delay          time.Duration `json:"delay"`           // after each line
 	ReadRate       int64         `json:"read_rate"`       // bytes per second and connection; 0: no limit

@@ -17,11 +17,11 @@ import (
 // Options bound the memory of a tally and say how strict it is. The zero value is the usual
 // choice.
 type Options struct {
-	// Memory is how many bytes the numbers of arrived records may take: one bit each, in pages of
+	// Memory limits the bytes that the numbers of arrived records take: one bit each, in pages of
 	// 2,048, plus some 500 bytes for each sender. Records beyond that count as Untracked. 256 MiB
 	// if 0.
 	Memory int64
-	// Partial is how many bytes the unfinished lines of all connections may take. A line beyond
+	// Partial limits the bytes that the unfinished lines of all connections take. A line beyond
 	// that counts as corrupt, as does one that is too long. 128 MiB if 0.
 	Partial int64
 	// MaxLine is the longest line in bytes, newline included. record.MaxLength, 16 MiB, if 0.
