@@ -1,0 +1,223 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"linesplit/internal/flags"
+	"linesplit/listen"
+	"linesplit/target"
+)
+
+func listeners(s *flags.Set) []listen.Spec {
+	if !s.Given("listen") {
+		return defaultListener(s)
+	}
+	for _, name := range []string{"addr", "port"} {
+		if s.Given(name) {
+			s.Fail(name, fmt.Errorf("-listen takes the place of -addr and -port: leave out either -listen or -%s", name))
+		}
+	}
+	var specs []listen.Spec
+	seen := map[string]bool{}
+	for _, entry := range s.List("listen") {
+		spec, err := listen.Parse(entry)
+		if err == nil {
+			err = spec.Check()
+		}
+		if err == nil && seen[AddressKey(spec.String())] {
+			err = errors.New("given twice")
+		}
+		if err != nil {
+			s.FailEntry("listen", entry, err)
+			continue
+		}
+		seen[AddressKey(spec.String())] = !strings.HasSuffix(spec.String(), ":0") // each gets a port of its own there
+		specs = append(specs, spec)
+	}
+	if len(specs) == 0 && s.OK("listen") {
+		s.Fail("listen", errors.New("no listener: write tcp://0.0.0.0:9000, for example"))
+	}
+	return specs
+}
+
+// defaultListener returns the listener of -addr and -port, with TLS if there is a certificate.
+func defaultListener(s *flags.Set) []listen.Spec {
+	host := flags.Parsed(s, "addr", parseHost)
+	port := flags.Parsed(s, "port", func(text string) (int, error) { return parsePort(text, s.Source("port")) })
+	if !s.OK("addr", "port") {
+		return nil
+	}
+	scheme := "tcp"
+	if s.Text("tls-cert") != "" || s.Text("tls-key") != "" {
+		scheme = "tls"
+	}
+	spec, err := listen.Parse(scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		s.Fail("addr", err)
+		return nil
+	}
+	return []listen.Spec{spec}
+}
+
+// parseHost reads -addr. Brackets around an IPv6 address are allowed.
+func parseHost(text string) (string, error) {
+	host := strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+	if strings.Contains(host, ":") && net.ParseIP(strings.SplitN(host, "%", 2)[0]) == nil {
+		return "", errors.New("neither a host name nor an IP address: the port has a flag of its own, -port")
+	}
+	if strings.ContainsAny(host, "/?#@ []") {
+		return "", errors.New("neither a host name nor an IP address")
+	}
+	return host, nil
+}
+
+func parsePort(text string, source flags.Source) (int, error) {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err == nil && n >= 0 && n <= 65535:
+		return n, nil
+	case strings.Contains(text, "://") && source == flags.FromEnv:
+		return 0, errors.New("no port. Kubernetes sets this variable for a Service named linesplit: " +
+			"set enableServiceLinks: false in the pod, or give -port")
+	}
+	return 0, errors.New("no port: write a number from 0 to 65535, 0 to let the kernel choose")
+}
+
+func targets(s *flags.Set) []target.Address {
+	tlsByDefault := s.Bool("tls-target")
+	var addresses []target.Address
+	seen := map[string]bool{}
+	for _, entry := range s.List("target") {
+		a, err := target.ParseAddress(entry, tlsByDefault)
+		if err == nil && seen[AddressKey(a.String())] {
+			err = errors.New("given twice")
+		}
+		if err != nil {
+			s.FailEntry("target", entry, err)
+			continue
+		}
+		seen[AddressKey(a.String())] = true
+		addresses = append(addresses, a)
+	}
+	if len(addresses) == 0 && s.OK("target") {
+		s.Fail("target", errors.New("no target: write 10.0.0.1:9999, for example"))
+	}
+	return addresses
+}
+
+// ParseTarget reads the address of a target to be added to c's.
+func (c Config) ParseTarget(address string) (target.Address, error) {
+	a, err := target.ParseAddress(address, c.tlsTargets)
+	if err != nil {
+		return a, err
+	}
+	if err := checkTarget(a, c.Mode); err != nil {
+		return a, fmt.Errorf("%q: %w", address, err)
+	}
+	return a, nil
+}
+
+// AddressKey returns the part of a listener's or a target's address that no two of them may share: the address without
+// its scheme and options. Host names are compared without case, paths with it.
+func AddressKey(address string) string {
+	scheme, rest, _ := strings.Cut(address, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	switch scheme {
+	case target.SchemeUnix:
+		return rest
+	case target.SchemeUDP: // UDP ports are not TCP ports
+		return "udp " + strings.ToLower(rest)
+	}
+	return strings.ToLower(rest)
+}
+
+// checkAddresses records listeners and targets that the mode does not have, and those that do not fit each other.
+func checkAddresses(s *flags.Set, c Config) {
+	for _, spec := range c.Listen {
+		if c.Mode == ConnectionMode && spec.Stdin() {
+			s.FailValue("listen", spec.String(), errors.New("standard input is lines: it needs -mode line"))
+		}
+	}
+	for _, a := range c.Targets {
+		if err := checkTarget(a, c.Mode); err != nil {
+			s.FailValue("target", a.String(), err)
+		}
+	}
+	if c.Mode == ConnectionMode && s.OK("listen", "addr", "port", "target") {
+		checkPairs(s, c)
+	}
+}
+
+// checkTarget returns an error for a target that the mode does not have, or with an option that has no effect in it.
+func checkTarget(a target.Address, m Mode) error {
+	onlyLines := "only valid with -mode line: connections are not sent again"
+	onlyConnections := "only valid with -mode connection"
+	switch {
+	case m == ConnectionMode && a.ViaProxy:
+		return errors.New("?via-proxy is " + onlyLines)
+	case m == ConnectionMode:
+		return nil
+	case a.Scheme == target.SchemeUDP:
+		return errors.New("a udp:// target is " + onlyConnections + ": a datagram's delivery cannot be confirmed")
+	case a.Weight > 0:
+		return errors.New("?weight is " + onlyConnections)
+	case a.Backup:
+		return errors.New("?backup is " + onlyConnections)
+	case a.MaxConnections > 0:
+		return errors.New("?max-connections is " + onlyConnections)
+	case a.ProxyProtocol > 0:
+		return errors.New("?proxy-protocol is " + onlyConnections)
+	}
+	return nil
+}
+
+// checkPairs records listeners without targets of their kind, datagrams or streams, and targets without listeners.
+func checkPairs(s *flags.Set, c Config) {
+	var listeners, targets [2]string // the last of each kind
+	for _, spec := range c.Listen {
+		listeners[kindOf(spec.UDP())] = spec.String()
+	}
+	for _, a := range c.Targets {
+		targets[kindOf(a.Scheme == target.SchemeUDP)] = a.String()
+	}
+	for kind, needed := range [2]string{"a tcp://, tls:// or unix://", "a udp://"} {
+		switch {
+		case listeners[kind] != "" && targets[kind] == "":
+			s.Fail("target", fmt.Errorf("the listener %s needs %s target", listeners[kind], needed))
+		case listeners[kind] == "" && targets[kind] != "":
+			s.FailValue("target", targets[kind], fmt.Errorf("no listener leads to it: it needs %s listener", needed))
+		}
+	}
+}
+
+func kindOf(datagrams bool) int {
+	if datagrams {
+		return 1
+	}
+	return 0
+}
+
+func accessLists(s *flags.Set) listen.Lists {
+	return listen.Lists{
+		Allow: prefixes(s, "allow"), Deny: prefixes(s, "deny"), ProxyFrom: prefixes(s, "proxy-protocol-from"),
+	}
+}
+
+// prefixes reads a list of networks and addresses.
+func prefixes(s *flags.Set, name string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, entry := range s.List(name) {
+		p, err := listen.ParsePrefix(entry)
+		if err != nil {
+			s.FailValue(name, entry, err)
+			continue
+		}
+		all = append(all, p)
+	}
+	return all
+}

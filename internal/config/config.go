@@ -1,0 +1,240 @@
+// Package config holds linesplit's settings: it reads them from flags, environment and file, judges them, and tells
+// which of them a reload can change. It reads files (certificates, tokens) and opens no socket.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"linesplit/admin"
+	"linesplit/health"
+	"linesplit/internal/flags"
+	"linesplit/listen"
+	"linesplit/relay"
+	"linesplit/splitter"
+	"linesplit/target"
+	"linesplit/tlsconf"
+	"linesplit/workerpool"
+)
+
+// EnvPrefix begins the name of every environment variable of linesplit's.
+const EnvPrefix = "LINESPLIT"
+
+// EnvName returns the environment variable that stands for a flag.
+func EnvName(flag string) string { return flags.EnvName(EnvPrefix, flag) }
+
+// ErrVersion is returned by Parse when -version is given; flag.ErrHelp is its counterpart for -help.
+var ErrVersion = errors.New("version requested")
+
+// Mode is what linesplit carries.
+type Mode int
+
+// The modes. The zero value is LineMode.
+const (
+	LineMode       Mode = iota // lines are spread over targets
+	ConnectionMode             // whole connections and datagrams are forwarded
+)
+
+// String returns the mode as -mode takes it.
+func (m Mode) String() string {
+	if m == ConnectionMode {
+		return scopeConnection
+	}
+	return scopeLine
+}
+
+// Config is a whole, valid configuration, as Parse returns it. Sizes are bytes.
+type Config struct {
+	Mode           Mode
+	Listen         []listen.Spec // at least one, no two of the same address
+	ReusePort      bool          // the ports may belong to another process that is about to end
+	MaxConnections int           // 0: as many as the descriptor limit allows, less what the targets need
+	Access         listen.Lists
+	DrainTimeout   time.Duration
+
+	Targets     []target.Address // at least one, no two of the same address
+	DialTimeout time.Duration
+	Health      health.Options // Check to Fall; the rest is the caller's
+
+	// Line mode.
+	Buffer      int64             // size of the first read from a sender
+	Queue       int               // buffers between senders and workers
+	Memory      int64             // budget for all lines held
+	Connections int               // to each target
+	Lines       splitter.Tuning   // MaxLine and Oversize; the rest is the caller's
+	Delivery    workerpool.Tuning // all but DialOptions
+
+	// Connection mode.
+	Balance   string
+	AccessLog string       // text, json or off
+	Forward   relay.Tuning // all but DialOptions, Drain and MaxConnections
+
+	ServerTLS tlsconf.ServerFiles // valid and readable where ListensTLS; no Logger yet
+	TargetTLS tlsconf.ClientFiles // valid and readable where a target speaks TLS; no Logger yet
+
+	Admin      string // as admin.ParseSpec reads it; empty: no admin listener
+	AdminToken string // file; empty: none
+	AdminTLS   tlsconf.ServerFiles
+	Profiling  bool
+
+	LogLevel  slog.Level
+	LogFormat string // text or json
+
+	Shown      []admin.Setting        // all settings of the mode, as they were written, without secrets
+	compared   []writtenSetting       // the same, with secrets
+	tlsTargets bool                   // targets without a scheme speak TLS
+	reread     func() (Config, error) // parses the same flags and the present environment and file
+}
+
+// Parse reads the configuration from a command line without its program name, the environment and the -config file.
+// The error is flag.ErrHelp, ErrVersion, or flags.Errors with everything that is wrong.
+func Parse(args []string) (Config, error) {
+	s, err := parseArgs(args)
+	if err != nil {
+		return Config{}, err
+	}
+	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config"})
+	c, err := judge(s)
+	c.reread = func() (Config, error) { return Parse(args) }
+	return c, err
+}
+
+// ParseFlags is Parse without the environment and the file, for runs that must not depend on where they happen.
+func ParseFlags(args []string) (Config, error) {
+	s, err := parseArgs(args)
+	if err != nil {
+		return Config{}, err
+	}
+	return judge(s)
+}
+
+// Reread parses the command line of c once more, with the environment and the file as they are now.
+func (c Config) Reread() (Config, error) { return c.reread() }
+
+func parseArgs(args []string) (*flags.Set, error) {
+	s := flags.New(Options())
+	s.ArgumentHint = "settings are flags, such as -target 10.0.0.1:9999, and a command comes before all flags"
+	if err := s.ParseArgs(args); err != nil {
+		return nil, err
+	}
+	if s.Given("version") && s.Bool("version") {
+		return nil, ErrVersion
+	}
+	return s, nil
+}
+
+// judge parses all values, each by itself and then together.
+func judge(s *flags.Set) (Config, error) {
+	c := Config{
+		Mode:           flags.Parsed(s, "mode", parseMode),
+		ReusePort:      reusePort(s),
+		MaxConnections: s.Number("max-connections", 0, 1<<24),
+		Access:         accessLists(s),
+		DrainTimeout:   s.Duration("drain-timeout"),
+		DialTimeout:    s.Duration("dial-timeout"),
+		Health:         checks(s),
+		Buffer:         s.Size("buffer", 512, humanize.MiByte),
+		Queue:          s.Number("queue", 1, 1<<20),
+		Memory:         s.Size("memory", humanize.MiByte, 16*humanize.TiByte),
+		Connections:    s.Number("connections", 1, 1024),
+		Lines:          lines(s),
+		Delivery:       delivery(s),
+		Balance:        flags.Parsed(s, "balance", relay.ParseBalance),
+		AccessLog:      flags.Parsed(s, "access-log", parseAccessLog),
+		Forward:        forward(s),
+		Admin:          flags.Parsed(s, "admin", parseAdmin),
+		AdminToken:     s.Text("admin-token-file"),
+		Profiling:      s.Bool("profiling"),
+		LogLevel:       flags.Parsed(s, "log-level", parseLogLevel),
+		LogFormat:      flags.Parsed(s, "log-format", parseLogFormat),
+		tlsTargets:     s.Bool("tls-target"),
+	}
+	checkSizes(s, c)
+	c.Listen = listeners(s)
+	c.Targets = targets(s)
+	if s.OK("mode") {
+		refuseOtherMode(s, c.Mode)
+		checkAddresses(s, c)
+	}
+	minVersion := flags.Parsed(s, "tls-min-version", tlsconf.ParseVersion)
+	c.ServerTLS = serverTLS(s, c, minVersion)
+	c.TargetTLS = targetTLS(s, c, minVersion)
+	c.AdminTLS = adminTLS(s, c, minVersion)
+	c.Shown, c.compared = shown(s, c.Mode), written(s, c.Mode)
+	if err := s.Err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// checkSizes looks at sizes that must fit each other.
+func checkSizes(s *flags.Set, c Config) {
+	if s.OK("max-line", "memory") && !c.fitsMemory(int64(c.Lines.MaxLine)) {
+		s.Fail("max-line", fmt.Errorf("must be at most a quarter of -memory, which is %s", s.Text("memory")))
+	}
+	if s.OK("buffer", "memory") && !c.fitsMemory(c.Buffer) {
+		s.Fail("buffer", fmt.Errorf("must be at most a quarter of -memory, which is %s", s.Text("memory")))
+	}
+	if s.OK("resend-margin", "resend-max") && c.Delivery.ResendMargin > c.Delivery.ResendMax {
+		s.Fail("resend-margin", fmt.Errorf("must be at most -resend-max, which is %s", s.Text("resend-max")))
+	}
+}
+
+// fitsMemory reports whether buffers of a size leave room for others in the memory budget.
+func (c Config) fitsMemory(size int64) bool { return size <= c.Memory/4 }
+
+// refuseOtherMode records a fault for every option that is given and has no effect in the mode.
+func refuseOtherMode(s *flags.Set, m Mode) {
+	for _, o := range s.Options() {
+		if s.Has(o.Name) && !inScope(o, m) && s.Given(o.Name) {
+			s.Fail(o.Name, fmt.Errorf("only valid with -mode %s, and this is -mode %s", o.Scope, m))
+		}
+	}
+}
+
+func inScope(o flags.Option, m Mode) bool { return o.Scope == "" || o.Scope == m.String() }
+
+func reusePort(s *flags.Set) bool {
+	reuse := s.Bool("reuse-port")
+	if reuse && runtime.GOOS != "linux" {
+		s.Fail("reuse-port", errors.New("works on Linux only"))
+	}
+	return reuse
+}
+
+func parseMode(text string) (Mode, error) {
+	switch text {
+	case "line":
+		return LineMode, nil
+	case "connection", "l4":
+		return ConnectionMode, nil
+	}
+	return 0, errors.New("write line, connection, or l4 for connection")
+}
+
+func parseLogLevel(text string) (slog.Level, error) {
+	switch strings.ToLower(text) {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, errors.New("write debug, info, warn or error")
+}
+
+func parseLogFormat(text string) (string, error) {
+	if text != "text" && text != "json" {
+		return "", errors.New("write text or json")
+	}
+	return text, nil
+}

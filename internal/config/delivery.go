@@ -1,0 +1,113 @@
+package config
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"linesplit/health"
+	"linesplit/internal/flags"
+	"linesplit/relay"
+	"linesplit/splitter"
+	"linesplit/workerpool"
+)
+
+// lines reads how senders' lines are cut.
+func lines(s *flags.Set) splitter.Tuning {
+	return splitter.Tuning{
+		MaxLine:  int(s.Size("max-line", 16, humanize.GiByte)),
+		Oversize: flags.Parsed(s, "oversize", splitter.ParseOversize),
+	}
+}
+
+// delivery reads how lines are delivered.
+func delivery(s *flags.Set) workerpool.Tuning {
+	return workerpool.Tuning{
+		StallTimeout:     stallTimeout(s),
+		DeadTimeout:      s.Duration("dead-timeout"),
+		FailbackInterval: s.Duration("failback-interval"),
+		ResendMargin:     s.Size("resend-margin", 0, humanize.GiByte),
+		ResendMax:        s.Size("resend-max", 512, humanize.GiByte),
+		ResendAge:        s.Duration("resend-age"),
+	}
+}
+
+// stallTimeout reads -stall-timeout, or its older name if only that is given.
+func stallTimeout(s *flags.Set) time.Duration {
+	if !s.Given("write-timeout") {
+		return s.Duration("stall-timeout")
+	}
+	stall := s.Duration("write-timeout") // a bad value is an error even where the other name wins
+	if s.Given("stall-timeout") {
+		stall = s.Duration("stall-timeout")
+	}
+	return stall
+}
+
+// forward reads how connections are forwarded.
+func forward(s *flags.Set) relay.Tuning {
+	return relay.Tuning{
+		DialBudget:              s.Duration("dial-budget"),
+		LingerTimeout:           s.Duration("linger-timeout"),
+		IdleTimeout:             s.DurationOrZero("idle-timeout"),
+		QueueTimeout:            s.Duration("queue-timeout"),
+		ResetOnDown:             flags.Parsed(s, "on-target-down", parseOnTargetDown),
+		UDPIdleTimeout:          s.Duration("udp-idle-timeout"),
+		UDPSessions:             s.Number("udp-sessions", 1, 1<<20),
+		MaxConnectionsPerClient: s.Number("max-connections-per-client", 0, 1<<24),
+		RatePerClient:           flags.Parsed(s, "rate-per-client", parseRate),
+	}
+}
+
+func parseOnTargetDown(text string) (reset bool, err error) {
+	switch text {
+	case "keep":
+		return false, nil
+	case "reset":
+		return true, nil
+	}
+	return false, errors.New("write keep or reset")
+}
+
+func parseAccessLog(text string) (string, error) {
+	switch text {
+	case "text", "json", "off":
+		return text, nil
+	}
+	return "", errors.New("write text, json or off")
+}
+
+// parseRate reads 5, 5/s or 300/m as a number per second.
+func parseRate(text string) (float64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	number, unit, _ := strings.Cut(text, "/")
+	n, err := strconv.ParseFloat(number, 64)
+	per := map[string]float64{"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+	if err != nil || per == 0 || !(n > 0 && n <= 1e9) {
+		return 0, errors.New("no rate: write 5/s, 300/m or 1000/h")
+	}
+	return n / per, nil
+}
+
+// checks reads how targets are checked. Flags that belong to another kind of check are refused.
+func checks(s *flags.Set) health.Options {
+	check, err := health.NewCheck(health.Settings{
+		Kind: s.Text("health"), Path: s.Text("health-path"), Status: s.Text("health-status"),
+		Send: s.Text("health-send"), Expect: s.Text("health-expect"), Command: s.Text("health-command"),
+	})
+	if err != nil {
+		s.Fail("health", err)
+	}
+	return health.Options{
+		Check:    check,
+		Interval: s.Duration("health-interval"),
+		Timeout:  s.Duration("health-timeout"),
+		Rise:     s.Number("health-rise", 1, 1000),
+		Fall:     s.Number("health-fall", 1, 1000),
+	}
+}

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"linesplit/admin"
+	"linesplit/internal/flags"
+	"linesplit/target"
+)
+
+// restartOnly returns the settings that hold from start to end: open sockets, and sizes that other parts are built on.
+func restartOnly() []string {
+	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "buffer", "queue", "memory",
+		"access-log", "log-format",
+		"tls-cert", "tls-key", "tls-client-ca", "tls-min-version", // the contents of the files are watched all the time
+		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling",
+		"config", "help", "version"}
+}
+
+func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }
+
+// shown returns all settings of a mode with their values and sources, secrets masked.
+func shown(s *flags.Set, m Mode) []admin.Setting {
+	sources := [...]string{
+		flags.FromDefault: admin.SourceDefault, flags.FromFlag: admin.SourceFlag,
+		flags.FromEnv: admin.SourceEnvironment, flags.FromFile: admin.SourceFile,
+	}
+	var all []admin.Setting
+	for _, o := range settingsOf(s, m) {
+		value := s.Written(o.Name)
+		if o.Name == "health-send" && value != "" { // it may hold a password
+			value = "***"
+		}
+		all = append(all, admin.Setting{
+			Name: o.Name, Value: value, Source: sources[s.Source(o.Name)], Reloadable: reloadable(o.Name),
+		})
+	}
+	return all
+}
+
+// settingsOf returns the options of a mode that configure something.
+func settingsOf(s *flags.Set, m Mode) (all []flags.Option) {
+	for _, o := range s.Options() {
+		if s.Has(o.Name) && o.Name != "version" && inScope(o, m) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// writtenSetting is a setting with everything that was written for it.
+type writtenSetting struct{ name, value string }
+
+func written(s *flags.Set, m Mode) []writtenSetting {
+	var all []writtenSetting
+	for _, o := range settingsOf(s, m) {
+		all = append(all, writtenSetting{o.Name, s.Written(o.Name)})
+	}
+	return all
+}
+
+// Diff returns the names of the settings that differ between two configurations of one mode: those that a reload
+// changes, and those that need a restart.
+func Diff(old, next Config) (changed, needRestart []string) {
+	for i, was := range old.compared {
+		is := next.compared[i]
+		switch {
+		case was == is:
+		case old.CanChange(was.name, next):
+			changed = append(changed, was.name)
+		default:
+			needRestart = append(needRestart, was.name)
+		}
+	}
+	if names := targetsThatNeedRestart(old, next); len(names) > 0 {
+		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol)")
+	}
+	return changed, needRestart
+}
+
+// CanChange reports whether a setting can change from c's value to that of next without a restart.
+func (c Config) CanChange(name string, next Config) bool {
+	switch {
+	case !reloadable(name):
+		return false
+	case name == "proxy-protocol-from": // listeners opened without trusted proxies do not read headers
+		return len(c.Access.ProxyFrom) > 0 || len(next.Access.ProxyFrom) == 0
+	case strings.HasPrefix(name, "health") && c.Mode == LineMode: // workers that probe by dialing go on doing so
+		return c.Health.Check.Enabled() == next.Health.Check.Enabled()
+	}
+	return true
+}
+
+// targetsThatNeedRestart returns the names of targets whose options differ in more than the weight.
+func targetsThatNeedRestart(old, next Config) (names []string) {
+	for _, was := range old.Targets {
+		for _, is := range next.Targets {
+			was.Weight, is.Weight = 0, 0
+			if was.String() == is.String() && was != is {
+				names = append(names, was.String())
+			}
+		}
+	}
+	return names
+}
+
+// Keeping returns c with old's values of the named settings, in what is shown and compared and in what the running
+// parts would otherwise change: these values stay in force until a restart.
+func (c Config) Keeping(old Config, names []string) Config {
+	for i, was := range old.Shown {
+		if slices.Contains(names, was.Name) {
+			c.Shown[i], c.compared[i] = was, old.compared[i]
+		}
+	}
+	if len(old.Access.ProxyFrom) == 0 {
+		c.Access.ProxyFrom = nil
+	}
+	if !old.CanChange("health", c) {
+		c.Health = old.Health
+	}
+	configured := WriteTargets(c.Targets)
+	c.Targets = slices.Clone(c.Targets)
+	for i, is := range c.Targets {
+		if j := find(old.Targets, is); j >= 0 { // options that need a restart are named again by the next Diff
+			c.Targets[i] = old.Targets[j]
+			c.Targets[i].Weight = is.Weight
+		}
+	}
+	if inForce := WriteTargets(c.Targets); inForce != configured {
+		i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == "target" })
+		c.Shown[i].Value = inForce
+	}
+	c.TargetTLS.MinVersion, c.Connections, c.Memory = old.TargetTLS.MinVersion, old.Connections, old.Memory
+	return c
+}
+
+// MaxLineFits reports whether the longest line still fits the memory budget.
+func (c Config) MaxLineFits() bool { return c.fitsMemory(int64(c.Lines.MaxLine)) }
+
+// WithTargets returns c with the targets of a running linesplit in place of its own, which some may have been added to
+// by hand. A target of c's that was removed and added again by hand, with other options, keeps c's weight.
+func (c Config) WithTargets(running []target.Address) Config {
+	c.Targets = slices.Clone(c.Targets)
+	for _, a := range running {
+		i := find(c.Targets, a)
+		if i < 0 {
+			c.Targets = append(c.Targets, a)
+			continue
+		}
+		a.Weight = c.Targets[i].Weight
+		c.Targets[i] = a
+	}
+	return c
+}
+
+// WriteTargets returns a list of targets as -target takes it, sorted.
+func WriteTargets(targets []target.Address) string {
+	var all []string
+	for _, a := range targets {
+		all = append(all, a.Written())
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}
+
+// DiffTargets returns the targets to add and the names of those to remove to get from one list to another.
+func DiffTargets(old, next []target.Address) (add []target.Address, remove []string) {
+	for _, a := range next {
+		if find(old, a) < 0 {
+			add = append(add, a)
+		}
+	}
+	for _, a := range old {
+		if find(next, a) < 0 {
+			remove = append(remove, a.String())
+		}
+	}
+	return add, remove
+}
+
+// DiffWeights returns the weights that differ, by the names of their targets. Those of targets that are new in next
+// are among them: such a target may have been added by hand with another weight.
+func DiffWeights(old, next []target.Address) map[string]int {
+	weights := make(map[string]int)
+	for _, a := range next {
+		if i := find(old, a); i < 0 || old[i].Share() != a.Share() {
+			weights[a.String()] = a.Share()
+		}
+	}
+	return weights
+}
+
+// find returns the index of the target with the name of a, or -1.
+func find(list []target.Address, a target.Address) int {
+	return slices.IndexFunc(list, func(b target.Address) bool { return b.String() == a.String() })
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"linesplit/admin"
+	"linesplit/internal/flags"
+	"linesplit/target"
+	"linesplit/tlsconf"
+)
+
+// ListensTLS reports whether any listener speaks TLS.
+func (c Config) ListensTLS() bool {
+	for _, spec := range c.Listen {
+		if spec.TLS() {
+			return true
+		}
+	}
+	return false
+}
+
+// dialsTLS reports whether any target speaks TLS.
+func (c Config) dialsTLS() bool {
+	for _, a := range c.Targets {
+		if a.Scheme == target.SchemeTLS {
+			return true
+		}
+	}
+	return false
+}
+
+// serverTLS reads the files of the listeners, and loads them once to find faults.
+func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
+	files := tlsconf.ServerFiles{
+		Cert: s.Text("tls-cert"), Key: s.Text("tls-key"), ClientCA: s.Text("tls-client-ca"),
+		MinVersion: minVersion,
+	}
+	s.RequirePair("tls-cert", "tls-key")
+	listenersKnown := s.OK("listen", "addr", "port")
+	switch {
+	case !s.OK("tls-cert", "tls-key"):
+	case listenersKnown && files.Cert == "" && c.ListensTLS():
+		s.Fail("listen", errors.New("a tls:// listener needs -tls-cert and -tls-key"))
+	case files.Cert == "" && files.ClientCA != "":
+		s.Fail("tls-client-ca", errors.New("only valid with -tls-cert and -tls-key"))
+	case listenersKnown && files.Cert != "" && !c.ListensTLS():
+		s.Fail("tls-cert", errors.New("no listener speaks TLS: write tls://HOST:PORT in -listen"))
+	case files.Cert != "":
+		if _, err := tlsconf.NewServer(files); err != nil {
+			s.FailEach("-tls-cert, -tls-key, -tls-client-ca", err)
+		}
+	}
+	return files
+}
+
+// adminTLS reads the files of a tls:// admin listener, and loads them and the token once to find faults.
+func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
+	files := tlsconf.ServerFiles{
+		Cert: s.Text("admin-tls-cert"), Key: s.Text("admin-tls-key"), ClientCA: s.Text("admin-tls-client-ca"),
+		MinVersion: minVersion,
+	}
+	s.RequirePair("admin-tls-cert", "admin-tls-key")
+	if c.Admin == "" && s.OK("admin") {
+		s.RefuseWithout("admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling")
+	}
+	speaks := strings.HasPrefix(c.Admin, "tls://")
+	switch {
+	case !s.OK("admin", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca"):
+	case speaks && files.Cert == "":
+		s.Fail("admin", errors.New("a tls:// listener needs -admin-tls-cert and -admin-tls-key"))
+	case !speaks && files.Cert+files.ClientCA != "":
+		s.Fail("admin", errors.New("-admin-tls-cert, -admin-tls-key and -admin-tls-client-ca are for tls://HOST:PORT"))
+	case speaks:
+		if _, err := tlsconf.NewServer(files); err != nil {
+			s.FailEach("-admin-tls-cert, -admin-tls-key, -admin-tls-client-ca", err)
+		}
+	}
+	if c.AdminToken != "" {
+		if _, err := admin.LoadToken(c.AdminToken, nil); err != nil {
+			s.AddError(fmt.Errorf("-admin-token-file: %w", err))
+		}
+	}
+	return files
+}
+
+// targetTLS reads the files for TLS targets, and loads them once to find faults.
+func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
+	files := tlsconf.ClientFiles{
+		CA: s.Text("tls-target-ca"), Cert: s.Text("tls-target-cert"), Key: s.Text("tls-target-key"),
+		ServerName: s.Text("tls-target-server-name"), SkipVerify: s.Bool("tls-target-skip-verify"),
+		MinVersion: minVersion,
+	}
+	s.RequirePair("tls-target-cert", "tls-target-key")
+	if s.OK("target", "tls-target") && !c.dialsTLS() {
+		refuseTargetTLS(s)
+		return files
+	}
+	if s.OK("tls-target-cert", "tls-target-key") {
+		if _, err := tlsconf.NewClient(files); err != nil {
+			s.FailEach("-tls-target-ca, -tls-target-cert, -tls-target-key", err)
+		}
+	}
+	return files
+}
+
+// refuseTargetTLS records options for TLS targets where there are none.
+func refuseTargetTLS(s *flags.Set) {
+	if s.Bool("tls-target") {
+		s.Fail("tls-target", errors.New("every target names another scheme: leave out the scheme, or write tls://"))
+	}
+	useless := errors.New("no target speaks TLS: write tls://HOST:PORT in -target, or give -tls-target")
+	for _, name := range []string{"tls-target-ca", "tls-target-cert", "tls-target-key", "tls-target-server-name"} {
+		if s.Text(name) != "" && s.OK(name) {
+			s.Fail(name, useless)
+		}
+	}
+	if s.Bool("tls-target-skip-verify") {
+		s.Fail("tls-target-skip-verify", useless)
+	}
+}
+
+// parseAdmin reads an address that admin.ParseSpec takes, or nothing.
+func parseAdmin(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	_, err := admin.ParseSpec(text)
+	return text, err
+}

@@ -1,0 +1,74 @@
+// Package flags reads a program's settings from its command line, the environment and a file, collects everything that
+// is wrong with them, and prints help. It knows nothing of the program: options come in as a table.
+package flags
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Option describes one flag.
+type Option struct {
+	Name    string   // without the dash; EnvName derives the environment variable from it
+	Arg     string   // stands for the value in help; empty for a boolean, which may stand without a value
+	Default string   // as a user would write it; empty for none
+	Group   string   // heading in help; options of one group stand together
+	Scope   string   // the mode that the flag is valid in, for the caller to enforce; empty for every mode
+	Help    string   // one or more sentences without a full stop
+	Choices []string // the values that the flag takes, where they are few; for shell completion
+}
+
+func (o Option) isBool() bool { return o.Arg == "" }
+
+// EnvName returns the environment variable that stands for a flag: EnvName("APP", "max-line") is "APP_MAX_LINE".
+func EnvName(prefix, flag string) string {
+	return prefix + "_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Columns of help: where the text of a flag begins, and where every line ends.
+const (
+	helpIndent = 33
+	helpWidth  = 98
+)
+
+// PrintOptions writes help for the options, each group under its heading. A failed write is ignored.
+func PrintOptions(w io.Writer, options []Option) {
+	group := ""
+	for _, o := range options {
+		if o.Group != group {
+			group = o.Group
+			fmt.Fprintf(w, "\n%s:\n", group)
+		}
+		printOption(w, o)
+	}
+}
+
+func printOption(w io.Writer, o Option) {
+	words := strings.Fields(o.Help)
+	if o.Default != "" {
+		words = append(words, "(default "+o.Default+")") // one word, so that it stays on one line
+	}
+	left := strings.TrimRight("  -"+o.Name+" "+o.Arg, " ")
+	for _, line := range wrap(words, helpWidth-helpIndent) {
+		fmt.Fprintf(w, "%-*s%s\n", helpIndent, left, line)
+		left = ""
+	}
+}
+
+// wrap joins words to lines of at most width bytes. A longer word gets a line of its own.
+func wrap(words []string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range words {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}

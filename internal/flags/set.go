@@ -1,0 +1,171 @@
+package flags
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/peterbourgon/ff/v3"
+)
+
+// Source tells where a value comes from.
+type Source int
+
+// The sources of a value. Flags win over the environment, the environment over the file.
+const (
+	FromDefault Source = iota
+	FromFlag
+	FromEnv
+	FromFile
+)
+
+// setting is one option with its values. It implements flag.Value with a Set that never fails: packages flag and ff
+// stop at the first error, and users want to see all errors at once, so values are stored first and parsed later.
+type setting struct {
+	Option
+	values  []string // as written, in order, all from the same source
+	source  Source
+	reading *Source // what the Set is reading now
+	bad     bool    // an error was reported for it; checks across options leave it out
+}
+
+func (s *setting) Set(value string) error {
+	s.values = append(s.values, strings.TrimSpace(value))
+	s.source = *s.reading
+	return nil
+}
+
+// String returns the value in force: the last one written, or the default.
+func (s *setting) String() string {
+	if n := len(s.values); n > 0 {
+		return s.values[n-1]
+	}
+	return s.Default
+}
+
+// IsBoolFlag lets a boolean stand without a value; see package flag.
+func (s *setting) IsBoolFlag() bool { return s.isBool() }
+
+// Set holds the values of a table of options, and every error found in them so far. Methods that take the name of an
+// option panic if the table has no such option. A Set is not safe for concurrent use.
+type Set struct {
+	// ArgumentHint ends the error about an argument that is not a flag: it says what is allowed instead.
+	ArgumentHint string
+	// TakesArguments collects arguments that are not flags; see Arguments.
+	TakesArguments bool
+
+	options   []Option
+	fileFlag  string // option that names the file; empty for none
+	ignore    bool   // skip unknown keys in the file
+	env       string // prefix of environment variables
+	arguments []string
+	flags     *flag.FlagSet
+	byName    map[string]*setting
+	now       Source // what is being read
+	errs      Errors
+}
+
+// New returns a Set in which every option has its default. An option named "help" is documentation only: ParseArgs
+// answers -help and -h itself.
+func New(options []Option) *Set {
+	s := &Set{options: options, flags: flag.NewFlagSet("", flag.ContinueOnError), byName: map[string]*setting{}}
+	s.flags.SetOutput(io.Discard)
+	s.flags.Usage = func() {}
+	for _, o := range options {
+		if o.Name == "help" {
+			continue
+		}
+		s.byName[o.Name] = &setting{Option: o, reading: &s.now}
+		s.flags.Var(s.byName[o.Name], o.Name, o.Help)
+	}
+	return s
+}
+
+// ParseArgs reads a command line without its program name. It records faults and reads on after each. The error is
+// flag.ErrHelp or nil.
+func (s *Set) ParseArgs(args []string) error {
+	s.now = FromFlag
+	for len(args) > 0 {
+		err := s.flags.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		rest := s.flags.Args()
+		switch {
+		case err == nil && len(rest) > 0 && s.TakesArguments: // Parse stopped before rest[0]
+			s.arguments = append(s.arguments, rest[0])
+			rest = rest[1:]
+		case err == nil && len(rest) > 0:
+			s.failArgument(rest[0])
+			rest = rest[1:]
+		case err != nil && strings.HasPrefix(err.Error(), "bad flag syntax"): // Parse stopped before rest[0]
+			s.AddError(fmt.Errorf("%q is no flag: write -name, -name value or -name=value", rest[0]))
+			rest = rest[1:]
+		case err != nil: // Parse stopped behind the flag
+			rest = s.failFlag(args[len(args)-len(rest)-1], rest)
+		}
+		args = rest
+	}
+	return nil
+}
+
+// FileOptions are the settings of ParseEnvAndFile.
+type FileOptions struct {
+	EnvPrefix     string // variables are EnvName(EnvPrefix, option); empty ones count as unset
+	FileFlag      string // option that names the file
+	IgnoreUnknown bool   // skip keys that the table does not have
+}
+
+// ParseEnvAndFile reads the environment, and the file that an option names, for all options that the command line left
+// unset. It records faults.
+func (s *Set) ParseEnvAndFile(o FileOptions) {
+	s.env, s.fileFlag, s.ignore = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown
+	s.now = FromEnv
+	err := ff.Parse(s.flags, nil,
+		ff.WithEnvVarPrefix(o.EnvPrefix),
+		ff.WithConfigFileFlag(o.FileFlag),
+		ff.WithConfigFileParser(s.readFile))
+	if err != nil {
+		s.Fail(o.FileFlag, err)
+	}
+}
+
+// Arguments returns the arguments that are not flags, in order. There are none unless TakesArguments is set.
+func (s *Set) Arguments() []string { return s.arguments }
+
+func (s *Set) failArgument(arg string) {
+	if _, err := strconv.ParseBool(arg); err == nil {
+		s.AddError(fmt.Errorf("unexpected argument %q: a flag that is true or false takes its value with =, such as -%s=%s",
+			arg, s.someBool(), arg))
+		return
+	}
+	s.AddError(fmt.Errorf("unexpected argument %q: %s", arg, s.ArgumentHint))
+}
+
+// someBool returns the name of an option that is true or false, as an example.
+func (s *Set) someBool() string {
+	if i := slices.IndexFunc(s.options, Option.isBool); i >= 0 {
+		return s.options[i].Name
+	}
+	return "name"
+}
+
+// failFlag records a flag that is unknown or lacks its value, and returns the arguments to go on with. What looks like
+// the value of an unknown flag is skipped: it would only cause a second error.
+func (s *Set) failFlag(arg string, rest []string) []string {
+	name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if known := s.byName[name]; known != nil {
+		s.AddError(fmt.Errorf("-%s needs a value", name))
+		known.bad = true
+		return rest
+	}
+	s.AddError(fmt.Errorf("unknown flag -%s%s", name, s.suggest(name, "-")))
+	if !hasValue && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		return rest[1:]
+	}
+	return rest
+}
