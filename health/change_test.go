@@ -24,7 +24,7 @@ func pass(d time.Duration) {
 }
 
 // Targets that come later are checked like the first, and those that go are not checked any more.
-func TestAddAndRemove(t *testing.T) {
+func TestWatchAddsAndRemoves(t *testing.T) {
 	for _, kind := range []Kind{TCP, None} {
 		synctest.Test(t, func(t *testing.T) {
 			later := newTarget(2)
@@ -38,30 +38,31 @@ func TestAddAndRemove(t *testing.T) {
 				return errBad
 			}
 			r.dial = r.check
+			without, with := []*target.Target{r.target}, []*target.Target{r.target, later, later}
 			r.run(t, time.Hour, func() {
 				pass(time.Minute)
 				later.DialFailed(errBad)
-				r.add(later)
-				r.add(later)
+				r.Watch(with)
+				r.Watch(with)
 				pass(time.Minute)
 				if n := checks.Load(); n < 5 || !later.Down() {
 					t.Errorf("%q: %d checks in a minute, down %v", kind, n, later.Down())
 				}
-				r.remove(later)
-				r.remove(later)
+				r.Watch(without)
+				r.Watch(without)
 				n := checks.Load()
 				pass(time.Minute)
 				if checks.Load() != n || !later.Down() {
 					t.Errorf("%q: %d checks after its end, down %v", kind, checks.Load()-n, later.Down())
 				}
-				r.add(later)
+				r.Watch(with)
 				pass(time.Minute)
 				if checks.Load() == n {
 					t.Errorf("%q: not checked when it came again", kind)
 				}
 			})
-			r.remove(later)
-			r.add(later)
+			r.Watch(without)
+			r.Watch(with)
 		})
 	}
 }
@@ -96,7 +97,7 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// A check that is being made when its target is removed has no consequences, and is over when Remove returns.
+// A check that is being made when its target is removed has no consequences, and is over when Watch returns.
 func TestRemoveDuringACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
@@ -109,13 +110,37 @@ func TestRemoveDuringACheck(t *testing.T) {
 			})
 		r.run(t, time.Minute, func() {
 			pass(10 * time.Second)
-			if r.remove(r.target); !ended {
+			if r.Watch(nil); !ended {
 				t.Error("it goes on")
 			}
 		})
 		if len(r.checked) != 1 || r.target.Down() {
 			t.Errorf("%d checks, down %v", len(r.checked), r.target.Down())
 		}
+	})
+}
+
+// Watch cancels the checks of all targets that leave at once, and so takes as long as the slowest.
+func TestWatchStopsSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Int32
+		r := newRig(Options{Check: Check{kind: TCP}, Timeout: time.Hour}, nil)
+		r.check = func(ctx context.Context, _ target.Address) error {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			ended.Add(1)
+			return ctx.Err()
+		}
+		r.run(t, time.Minute, func() {
+			r.Watch([]*target.Target{newTarget(0), newTarget(1), newTarget(2)})
+			pass(10 * time.Second)
+			ended.Store(0) // the check of r.target, which Watch has just removed, may have counted
+			start := time.Now()
+			r.Watch(nil)
+			if took := time.Since(start); took != time.Second || ended.Load() != 3 {
+				t.Errorf("%d checks had ended after %v, want 3 after 1s", ended.Load(), took)
+			}
+		})
 	})
 }
 
@@ -250,19 +275,17 @@ func TestChangesAtOnce(t *testing.T) {
 	for range 4 {
 		changing.Go(func() {
 			for range 200 {
-				x := targets[rand.IntN(len(targets))]
-				c.add(x)
+				i := rand.IntN(len(targets))
+				c.Watch(targets[i:])
 				c.Reconfigure(Options{Check: Check{kind: []Kind{TCP, None}[rand.IntN(2)]}, Interval: time.Millisecond})
-				x.DialFailed(errBad)
-				c.remove(x)
+				targets[i].DialFailed(errBad)
+				c.Watch(targets[:i])
 			}
 		})
 	}
 	changing.Wait()
-	for _, x := range targets {
-		c.add(x)
-	}
+	c.Watch(targets)
 	cancel()
 	running.Wait()
-	c.add(newTarget(3)) // after the end: nothing happens
+	c.Watch([]*target.Target{newTarget(3)}) // after the end: nothing happens
 }

@@ -93,14 +93,14 @@ type Checker struct {
 	dial     func(context.Context, target.Address) error // a trial
 
 	mu       sync.Mutex // guards what follows
-	watchers []*watcher
+	watchers map[*target.Target]*watcher
 	running  context.Context // Run's; nil while it does not run
 	all      sync.WaitGroup  // of watchers; grows under mu and while running is not nil
 }
 
 // New returns a checker of targets, which are shared with whoever uses them.
 func New(targets []*target.Target, o Options) *Checker {
-	c := &Checker{}
+	c := &Checker{watchers: make(map[*target.Target]*watcher)}
 	c.settings.Store(newSettings(o))
 	c.check = func(ctx context.Context, a target.Address) error {
 		s := c.settings.Load()
@@ -130,65 +130,40 @@ func (c *Checker) Run(ctx context.Context) {
 	c.all.Wait()
 }
 
-// Watch has these targets checked, and no others. It waits for the checks that are being made of those that are no longer to be: they are
-// called off and have no consequences, and what is known of those targets stays.
+// Watch replaces the list of targets that are checked. Checks of targets that are no longer in it are
+// cancelled, all at once, and change nothing about those targets. Watch returns when they have ended.
 func (c *Checker) Watch(targets []*target.Target) {
-	for _, t := range c.others(targets) {
-		c.remove(t)
-	}
-	for _, t := range targets {
-		c.add(t)
-	}
-}
-
-// others returns who is checked but for these.
-func (c *Checker) others(targets []*target.Target) (all []*target.Target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range c.watchers {
-		if !slices.Contains(targets, w.target) {
-			all = append(all, w.target)
-		}
-	}
-	return all
-}
-
-// add does nothing where t is checked already.
-func (c *Checker) add(t *target.Target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.indexLocked(t) >= 0 {
-		return
-	}
-	w := &watcher{Checker: c, target: t, verdict: verdict{up: !t.Unhealthy()}}
-	c.watchers = append(c.watchers, w)
-	if c.running != nil {
-		c.startLocked(w)
-	}
-}
-
-// remove does nothing where t is not checked.
-func (c *Checker) remove(t *target.Target) {
-	if w := c.takeOut(t); w != nil && w.ended != nil {
-		w.stop()
+	for _, w := range c.replace(targets) {
 		<-w.ended
 	}
 }
 
-func (c *Checker) takeOut(t *target.Target) *watcher {
+// replace starts watchers for new targets, stops those of targets that have left, and returns the
+// stopped ones, which may still be ending.
+func (c *Checker) replace(targets []*target.Target) (stopped []*watcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := c.indexLocked(t)
-	if i < 0 {
-		return nil
+	for _, t := range targets {
+		if c.watchers[t] != nil {
+			continue
+		}
+		w := &watcher{Checker: c, target: t, verdict: verdict{up: !t.Unhealthy()}}
+		c.watchers[t] = w
+		if c.running != nil {
+			c.startLocked(w)
+		}
 	}
-	w := c.watchers[i]
-	c.watchers = slices.Delete(c.watchers, i, i+1)
-	return w
-}
-
-func (c *Checker) indexLocked(t *target.Target) int {
-	return slices.IndexFunc(c.watchers, func(w *watcher) bool { return w.target == t })
+	for t, w := range c.watchers {
+		if slices.Contains(targets, t) {
+			continue
+		}
+		delete(c.watchers, t)
+		if w.ended != nil {
+			w.stop()
+			stopped = append(stopped, w)
+		}
+	}
+	return stopped
 }
 
 func (c *Checker) startLocked(w *watcher) {
