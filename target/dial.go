@@ -3,9 +3,13 @@ package target
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
+
+	"linesplit/tlsconf"
 )
 
 // Options say how to dial and what to assume about what a peer has read. The zero value dials without TLS, waits without
@@ -24,90 +28,80 @@ type Options struct {
 	Retain int64
 }
 
-// keepalivePeriod is short because a keepalive's answer is what tells, on a quiet connection, that the peer has read
-// everything: a receiver sends no window update for the last few kilobytes it reads.
-const keepalivePeriod = time.Second
-
-// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake. Names are resolved at every call.
-// The caller owns the connection and must Close or Abort it.
-func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
+// Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes the TLS handshake. It returns a
+// connection without the bookkeeping of [DialTracked]'s: a *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which
+// the caller must close. Names are resolved at every call. Of o, Timeout and TLS count; Timeout bounds all of it. An idle peer
+// that does not answer keepalives is given up after about 150 s.
+func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 	}
-	c, err := dial(ctx, a, o)
+	conn, err := connectTo(ctx, a, o, header)
 	if err != nil {
 		return nil, fmt.Errorf("dial target %s: %w", a, err)
 	}
-	c.reader.Go(c.read)
-	return c, nil
+	return conn, nil
 }
 
-func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
-	raw, err := dialRaw(ctx, a, o)
+func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
+	conn, err := dialPlain(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	c, err := prepare(ctx, raw, a, o)
-	if err != nil {
-		raw.Close()
-		return nil, err
+	if err := writeHeader(ctx, conn, header); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("PROXY protocol header: %w", err)
 	}
-	return c, nil
+	if a.Scheme != SchemeTLS {
+		return conn, nil
+	}
+	secure, err := handshake(ctx, conn, a, o)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secure, nil
 }
 
-// dialRaw leaves MPTCP off: its sockets lack some of the options and counts that delivery stands on.
-func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
-	if a.Scheme == SchemeUnix {
-		return new(net.Dialer).DialContext(ctx, "unix", a.Host)
+// dialPlain leaves MPTCP off: the kernel cannot splice its sockets.
+func dialPlain(ctx context.Context, a Address) (net.Conn, error) {
+	network := "tcp"
+	switch a.Scheme {
+	case SchemeUnix:
+		network = "unix"
+	case SchemeUDP:
+		network = "udp"
 	}
-	d := net.Dialer{KeepAliveConfig: keepalive(o.DeadTimeout)}
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true}} // every 15 s, nine times
 	d.SetMultipathTCP(false)
-	return d.DialContext(ctx, "tcp", a.Host)
+	return d.DialContext(ctx, network, a.Host)
 }
 
-// keepalive lets the kernel end an idle connection after dead without an answer. TCP_KEEPCNT is at most 127 (tcp(7)).
-func keepalive(dead time.Duration) net.KeepAliveConfig {
-	if dead <= 0 {
-		dead = 30 * time.Second
+// writeHeader hardly ever waits, because a header fits into any socket's empty buffer.
+func writeHeader(ctx context.Context, conn net.Conn, header []byte) error {
+	if len(header) == 0 {
+		return nil
 	}
-	interval := max(keepalivePeriod, (dead/100 + time.Second - 1).Truncate(time.Second)) // the kernel counts whole seconds
-	return net.KeepAliveConfig{Enable: true, Idle: keepalivePeriod, Interval: interval, Count: max(1, int(dead/interval)-1)}
+	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Unix(1, 0)) })
+	_, err := conn.Write(header)
+	if !stop() { // the deadline is, or will be, in the past
+		return context.Cause(ctx)
+	}
+	return err
 }
 
-func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, error) {
-	c, err := newConn(raw, o, a.ViaProxy)
-	if err != nil {
-		return nil, err
-	}
-	if !c.unix {
-		if err := setNotSentLowat(c.sys); err != nil {
-			return nil, err
-		}
-	}
-	if a.Scheme == SchemeTLS {
-		if err := c.handshake(ctx, a, o); err != nil {
-			return nil, fmt.Errorf("TLS handshake: %w", err)
-		}
-	}
-	c.Progress() // the first look at the window, before anything fills it
-	return c, nil
-}
-
-func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
+func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (*tls.Conn, error) {
 	config, err := clientConfig(a, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	config.DynamicRecordSizingDisabled = true // one Write, one record: see writeRecords
-	c.wire = &wire{Conn: c.raw, c: c}
-	c.secure = tls.Client(c.wire, config)
-	if err := c.secure.HandshakeContext(ctx); err != nil {
-		return err
+	secure := tls.Client(tlsconf.Watch(conn), config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
 	}
-	c.wire.store()
-	return nil
+	return secure, nil
 }
 
 // clientConfig returns a configuration of the caller's own for one handshake with a.
@@ -124,4 +118,15 @@ func clientConfig(a Address, o *Options) (*tls.Config, error) {
 		config.ServerName = host
 	}
 	return config, nil
+}
+
+// IsLocalError says that a dial failed because this machine has run out of something: descriptors, memory or, with many connections to one
+// target, local ports. That says nothing about the target, which must not be taken for down.
+func IsLocalError(err error) bool {
+	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,95 @@
+package target
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+)
+
+// keepalivePeriod is short because a keepalive's answer is what tells, on a quiet connection, that the peer has read
+// everything: a receiver sends no window update for the last few kilobytes it reads.
+const keepalivePeriod = time.Second
+
+// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake. Names are resolved at every call.
+// The caller owns the connection and must Close or Abort it.
+func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
+	c, err := dial(ctx, a, o)
+	if err != nil {
+		return nil, fmt.Errorf("dial target %s: %w", a, err)
+	}
+	c.reader.Go(c.read)
+	return c, nil
+}
+
+func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
+	raw, err := dialRaw(ctx, a, o)
+	if err != nil {
+		return nil, err
+	}
+	c, err := prepare(ctx, raw, a, o)
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// dialRaw leaves MPTCP off: its sockets lack some of the options and counts that delivery stands on.
+func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
+	if a.Scheme == SchemeUnix {
+		return new(net.Dialer).DialContext(ctx, "unix", a.Host)
+	}
+	d := net.Dialer{KeepAliveConfig: keepalive(o.DeadTimeout)}
+	d.SetMultipathTCP(false)
+	return d.DialContext(ctx, "tcp", a.Host)
+}
+
+// keepalive lets the kernel end an idle connection after dead without an answer. TCP_KEEPCNT is at most 127 (tcp(7)).
+func keepalive(dead time.Duration) net.KeepAliveConfig {
+	if dead <= 0 {
+		dead = 30 * time.Second
+	}
+	interval := max(keepalivePeriod, (dead/100 + time.Second - 1).Truncate(time.Second)) // the kernel counts whole seconds
+	return net.KeepAliveConfig{Enable: true, Idle: keepalivePeriod, Interval: interval, Count: max(1, int(dead/interval)-1)}
+}
+
+func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, error) {
+	c, err := newConn(raw, o, a.ViaProxy)
+	if err != nil {
+		return nil, err
+	}
+	if !c.unix {
+		if err := setNotSentLowat(c.sys); err != nil {
+			return nil, err
+		}
+	}
+	if a.Scheme == SchemeTLS {
+		if err := c.handshake(ctx, a, o); err != nil {
+			return nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+	}
+	c.Progress() // the first look at the window, before anything fills it
+	return c, nil
+}
+
+func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
+	config, err := clientConfig(a, o)
+	if err != nil {
+		return err
+	}
+	config.DynamicRecordSizingDisabled = true // one Write, one record: see writeRecords
+	c.wire = &wire{Conn: c.raw, c: c}
+	c.secure = tls.Client(c.wire, config)
+	if err := c.secure.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.wire.store()
+	return nil
+}
