@@ -2,8 +2,6 @@ package health
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -13,123 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"linesplit/target"
 )
-
-func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
-	goleak.VerifyTestMain(m)
-}
-
-var errBad = errors.New("bad")
-
-func TestVerdict(t *testing.T) {
-	tests := []struct {
-		name       string
-		rise, fall int
-		results    string // + good, - bad
-		states     string // after each: U, D; u, d while results are against it
-	}{
-		{"good", 2, 3, "++++", "UUUU"},
-		{"down after three in a row", 2, 3, "---", "uuD"},
-		{"isolated failures", 2, 3, "-+-+-+-+-+", "uUuUuUuUuU"},
-		{"two in a row, again and again", 2, 3, "--+--+--+", "uuUuuUuuU"},
-		{"up after two in a row", 2, 3, "---++", "uuDdU"},
-		{"isolated successes", 2, 3, "---+-+-+--++", "uuDdDdDdDDdU"},
-		{"at once", 1, 1, "-+-+", "DUDU"},
-		{"slow to rise", 4, 1, "-+++-++++", "DdddDdddU"},
-		{"flapping at its fastest", 2, 2, "--++--++", "uDdUuDdU"},
-	}
-	for _, test := range tests {
-		v := verdict{up: true, rise: test.rise, fall: test.fall}
-		var states []byte
-		for _, result := range test.results {
-			v.add(result == '+')
-			state := map[bool]byte{true: 'U', false: 'D'}[v.up]
-			if v.turning() {
-				state += 'a' - 'A'
-			}
-			states = append(states, state)
-		}
-		if string(states) != test.states {
-			t.Errorf("%s: %s gave %s, want %s", test.name, test.results, states, test.states)
-		}
-	}
-}
-
-// The verdict against a naive reading of the results.
-func FuzzVerdict(f *testing.F) {
-	f.Add([]byte{1, 0, 0, 0, 1, 1}, uint8(2), uint8(3))
-	f.Fuzz(func(t *testing.T, results []byte, rise, fall uint8) {
-		v := verdict{up: true, rise: max(1, int(rise)), fall: max(1, int(fall))}
-		up := true
-		for i := range results {
-			good := results[i]&1 == 1
-			v.add(good)
-			needed := v.fall
-			if good {
-				needed = v.rise
-			}
-			if row(results[:i+1]) >= needed {
-				up = good
-			}
-			if v.up != up {
-				t.Fatalf("up %v after %v, want %v", v.up, results[:i+1], up)
-			}
-		}
-	})
-}
-
-// row counts the equal results at the end.
-func row(results []byte) int {
-	n := 0
-	for n < len(results) && results[len(results)-1-n]&1 == results[len(results)-1]&1 {
-		n++
-	}
-	return n
-}
-
-// rig is a checker whose checks and trials are the test's.
-type rig struct {
-	*Checker
-	target  *target.Target
-	begun   time.Time
-	checked []time.Duration // when each began, since begun
-}
-
-func newRig(o Options, result func(ctx context.Context, n int) error) *rig {
-	r := &rig{target: target.New(target.Address{Scheme: target.SchemeTCP, Host: "h:1"}, nil), begun: time.Now()}
-	r.Checker = New([]*target.Target{r.target}, o)
-	r.check = func(ctx context.Context, _ target.Address) error {
-		r.checked = append(r.checked, time.Since(r.begun))
-		return result(ctx, len(r.checked))
-	}
-	r.dial = r.check
-	return r
-}
-
-// run runs the checker for d.
-func (r *rig) run(t *testing.T, d time.Duration, meanwhile func()) {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.Run(ctx)
-	}()
-	if meanwhile != nil {
-		meanwhile()
-	}
-	<-ended
-}
-
-// gap is how long the n-th check (from 1) came after the one before it.
-func (r *rig) gap(n int) time.Duration { return r.checked[n-1] - r.checked[n-2] }
-
-// about says whether d is want, give or take the jitter.
-func about(d, want time.Duration) bool { return d >= want*89/100 && d <= want*111/100 }
 
 func TestIntervals(t *testing.T) {
 	const usual, fast = 5 * time.Second, time.Second
@@ -305,69 +188,6 @@ func TestChecksThatCannotBeMade(t *testing.T) {
 			t.Errorf("ours(%v) = %v", err, got)
 		}
 	}
-}
-
-// Without active checks a target that dials have marked down is dialled, more and more rarely, until it answers.
-func TestTrials(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const failures = 6
-		r := newRig(Options{Trial: time.Second}, func(_ context.Context, n int) error {
-			if n <= failures {
-				return errBad
-			}
-			return nil
-		})
-		r.target.SetFall(3)
-		r.run(t, time.Hour, func() {
-			time.Sleep(10 * time.Minute)
-			r.target.DialFailed(errBad)
-			r.target.DialFailed(errBad)
-			time.Sleep(10 * time.Minute)
-			synctest.Wait()
-			if len(r.checked) > 0 {
-				t.Error("a trial of a target that is not down")
-			}
-			r.target.DialFailed(errBad)
-			if time.Sleep(30 * time.Second); !r.target.Down() {
-				t.Error("up after failed trials")
-			}
-			if time.Sleep(30 * time.Second); r.target.Down() {
-				t.Error("down after a trial that succeeded")
-			}
-		})
-		if len(r.checked) != failures+1 || r.target.DialErrors() != 3+failures {
-			t.Errorf("%d trials, %d dial errors", len(r.checked), r.target.DialErrors())
-		}
-		for n, want := range map[int]time.Duration{2: 2 * time.Second, 3: 4 * time.Second, 4: 8 * time.Second, 5: 8 * time.Second, 7: 8 * time.Second} {
-			if !about(r.gap(n), want) {
-				t.Errorf("%v before trial %d, want about %v", r.gap(n), n, want)
-			}
-		}
-	})
-}
-
-// A client's dial that succeeds ends the trials; the next failure begins them anew.
-func TestTrialsEndWithASuccess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(Options{}, func(context.Context, int) error { return errBad })
-		r.run(t, time.Hour, func() {
-			r.target.DialFailed(errBad)
-			time.Sleep(1500 * time.Millisecond)
-			r.target.DialSucceeded()
-			time.Sleep(10 * time.Minute)
-			synctest.Wait()
-			if len(r.checked) != 1 {
-				t.Errorf("%d trials, want 1", len(r.checked))
-			}
-			r.target.DialFailed(errBad)
-			time.Sleep(1500 * time.Millisecond)
-			synctest.Wait()
-			if len(r.checked) != 2 {
-				t.Errorf("%d trials, want 2", len(r.checked))
-			}
-			r.target.DialSucceeded()
-		})
-	})
 }
 
 // What there is to do depends on the check and on the target.

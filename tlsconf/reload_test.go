@@ -1,0 +1,244 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linesplit/internal/testcert"
+)
+
+// TestReload runs over real connections: the old one goes on, the new one sees the new certificate.
+func TestReload(t *testing.T) {
+	f := testcert.New(t, t.TempDir())
+	ways := map[string]func(cert, key []byte){
+		"rename": func(cert, key []byte) {
+			must(t, testcert.Replace(f.ServerCert, cert))
+			must(t, testcert.Replace(f.ServerKey, key))
+		},
+		"in place": func(cert, key []byte) {
+			must(t, os.WriteFile(f.ServerCert, cert, 0o600))
+			must(t, os.WriteFile(f.ServerKey, key, 0o600))
+		},
+	}
+	for name, replace := range ways {
+		t.Run(name, func(t *testing.T) {
+			log := new(logbook)
+			server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, Logger: log.logger()})
+			client := mustClient(t, ClientFiles{CA: f.CA}).Config()
+			config := server.Config()
+
+			oldNear, oldFar, err := shake(t, config, client)
+			must(t, err)
+			cert, key, err := f.Authority.Issue(testcert.Options{Name: "new " + name})
+			must(t, err)
+			replace(cert, key)
+			server.files.expire()
+			newNear, newFar, err := shake(t, config, client)
+			must(t, err)
+
+			if got := newNear.ConnectionState().PeerCertificates[0].Subject.CommonName; got != "new "+name {
+				t.Errorf("new connection sees the certificate of %q", got)
+			}
+			exchange(t, oldNear, oldFar)
+			exchange(t, newNear, newFar)
+			if n := log.count("tls files reloaded"); n != 1 {
+				t.Errorf("%d reloads logged, want 1\n%s", n, log)
+			}
+		})
+	}
+}
+
+// TestReloadThroughSymlink: Kubernetes mounts a secret as links through one link to a directory, and turns that one.
+func TestReloadThroughSymlink(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"v1", "v2"} {
+		must(t, os.Mkdir(filepath.Join(dir, name), 0o755))
+	}
+	one, two := testcert.New(t, filepath.Join(dir, "v1")), testcert.New(t, filepath.Join(dir, "v2"))
+	data, next := filepath.Join(dir, "..data"), filepath.Join(dir, "..next")
+	must(t, os.Symlink("v1", data))
+	ca := filepath.Join(dir, "ca.pem")
+	must(t, os.Symlink(filepath.Join("..data", "ca.pem"), ca))
+	client := mustClient(t, ClientFiles{CA: ca})
+	serve := func(f testcert.Files) *tls.Config {
+		return mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config()
+	}
+	if _, _, err := shake(t, serve(one), client.Config()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, os.Symlink("v2", next))
+	must(t, os.Rename(next, data))
+	client.files.expire()
+	if _, _, err := shake(t, serve(two), client.Config()); err != nil {
+		t.Errorf("new authority: %v", err)
+	}
+	if _, _, err := shake(t, serve(one), client.Config()); err == nil {
+		t.Error("the old authority is still trusted")
+	}
+}
+
+// TestBrokenReload: half of a change is kept away from handshakes, logged once, and healed by the other half.
+func TestBrokenReload(t *testing.T) {
+	f := testcert.New(t, t.TempDir())
+	log := new(logbook)
+	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, Logger: log.logger()})
+	client := mustClient(t, ClientFiles{CA: f.CA}).Config()
+	peer := func() string {
+		t.Helper()
+		server.files.expire()
+		near, _, err := shake(t, server.Config(), client)
+		must(t, err)
+		return near.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
+	const complaint = "cannot be used"
+
+	cert, key, err := f.Authority.Issue(testcert.Options{Name: "new"})
+	must(t, err)
+	must(t, testcert.Replace(f.ServerCert, cert))
+	for range 3 {
+		if got := peer(); got != "server" {
+			t.Errorf("half a change: certificate of %q, want the old one", got)
+		}
+	}
+	if n := log.count(complaint); n != 1 || log.count("does not match") != 1 || log.count(f.ServerKey) == 0 {
+		t.Errorf("%d complaints, want one that names the file and the reason\n%s", n, log)
+	}
+
+	must(t, os.Remove(f.ServerKey))
+	if got := peer(); got != "server" {
+		t.Errorf("missing key: certificate of %q, want the old one", got)
+	}
+	if n := log.count(complaint); n != 2 {
+		t.Errorf("%d complaints after another change, want 2\n%s", n, log)
+	}
+
+	must(t, testcert.Replace(f.ServerKey, key))
+	if got := peer(); got != "new" {
+		t.Errorf("whole change: certificate of %q, want the new one", got)
+	}
+	if n := log.count("tls files reloaded"); n != 1 {
+		t.Errorf("%d reloads logged, want 1\n%s", n, log)
+	}
+}
+
+// TestPassingFault: a reading that failed for want of a descriptor, say, is tried again though no file has changed.
+func TestPassingFault(t *testing.T) {
+	name := write(t, "file", []byte("1"))
+	var loads int
+	var fault error
+	log := new(logbook)
+	r, err := newReloader("server", log.logger(), []string{name}, func() (*material, error) {
+		loads++
+		return &material{config: new(tls.Config)}, fault
+	})
+	must(t, err)
+	fault = os.ErrInvalid
+	must(t, testcert.Replace(name, []byte("2")))
+	for range 3 {
+		r.expire()
+		r.config()
+	}
+	if loads != 4 || log.count("cannot be used") != 1 {
+		t.Errorf("%d readings, want 4, and one complaint\n%s", loads, log)
+	}
+	fault = nil
+	r.expire()
+	r.config()
+	r.expire()
+	r.config()
+	if loads != 5 || log.count("reloaded") != 1 {
+		t.Errorf("%d readings, want 5, and one reload\n%s", loads, log)
+	}
+}
+
+// TestOnceASecond: files are looked at lazily and at most once in checkInterval.
+func TestOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		name := write(t, "file", []byte("0"))
+		var loads int
+		r, err := newReloader("server", slog.New(slog.DiscardHandler), []string{name}, func() (*material, error) {
+			loads++
+			return &material{config: new(tls.Config)}, nil
+		})
+		must(t, err)
+		first := r.config()
+		must(t, testcert.Replace(name, []byte("1")))
+		time.Sleep(checkInterval - 1)
+		if r.config() != first || loads != 1 {
+			t.Error("files were looked at before their time")
+		}
+		time.Sleep(time.Nanosecond)
+		if loads != 1 {
+			t.Error("files were read though nobody asked")
+		}
+		second := r.config()
+		if second == first || loads != 2 {
+			t.Error("the change was not seen after a second")
+		}
+		must(t, testcert.Replace(name, []byte("2")))
+		if r.config() != second || loads != 2 {
+			t.Error("files were looked at twice within a second")
+		}
+		time.Sleep(time.Hour)
+		r.config()
+		time.Sleep(time.Hour)
+		r.config()
+		if loads != 3 {
+			t.Errorf("%d readings, want 3", loads)
+		}
+	})
+}
+
+// TestPipe: what is no regular file is read once and never again.
+func TestPipe(t *testing.T) {
+	var loads int
+	name := write(t, "file", nil)
+	r, err := newReloader("server", slog.New(slog.DiscardHandler), []string{name, os.DevNull}, func() (*material, error) {
+		loads++
+		return &material{config: new(tls.Config)}, nil
+	})
+	must(t, err)
+	must(t, testcert.Replace(name, []byte("1")))
+	r.expire()
+	r.config()
+	if loads != 1 {
+		t.Errorf("%d readings, want 1", loads)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	f := testcert.New(t, t.TempDir())
+	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				server.files.expire()
+				if c, err := server.Config().GetConfigForClient(nil); err != nil || c == nil {
+					t.Error(c, err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 20 {
+			if err := f.Authority.WritePair(f.ServerCert, f.ServerKey, testcert.Options{}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+}
+
+// expire makes the next look due.
+func (r *reloader) expire() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checked = time.Time{}
+}
