@@ -14,12 +14,12 @@ func (p *pipeline) snapshot() admin.Snapshot {
 		ReceivedLines:   in.ReceivedLines,
 		ReceivedBytes:   in.ReceivedBytes,
 		TruncatedLines:  in.TruncatedLines,
-		QueuedLines:     int64(in.QueuedLines - out.TakenLines),
-		QueuedBytes:     int64(in.QueuedBytes - out.TakenBytes),
+		QueuedLines:     int64(in.QueuedLines - out.Taken.Lines),
+		QueuedBytes:     int64(in.QueuedBytes - out.Taken.Bytes),
 		QueueBuffers:    len(p.lines),
 		QueueCapacity:   cap(p.lines),
-		RetainedLines:   out.RetainedLines,
-		RetainedBytes:   out.RetainedBytes,
+		RetainedLines:   int64(out.Retained.Lines),
+		RetainedBytes:   int64(out.Retained.Bytes),
 		Connections:     in.Connections,
 		Accepted:        in.Accepted,
 		CutOff:          in.CutOff,
@@ -48,15 +48,15 @@ func adminTarget(t workerpool.TargetStats) admin.Target {
 		Name:           t.Name,
 		Up:             t.Up,
 		Connections:    t.Connections,
-		ConfirmedLines: t.ConfirmedLines,
-		ConfirmedBytes: t.ConfirmedBytes,
+		ConfirmedLines: t.Confirmed.Lines,
+		ConfirmedBytes: t.Confirmed.Bytes,
 		DialErrors:     t.DialErrors,
 		Failovers:      t.Failovers,
 		Failbacks:      t.Failbacks,
 		Stalls:         t.Stalls,
 	}
 	for _, r := range t.Resent {
-		a.Resent = append(a.Resent, admin.Resent(r))
+		a.Resent = append(a.Resent, admin.Resent{Cause: r.Cause, Lines: r.Lines, Bytes: r.Bytes})
 	}
 	return a
 }

@@ -67,8 +67,8 @@ func (p *pipeline) targetStatus(t workerpool.TargetStats) admin.TargetStatus {
 		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
 		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.RoundTrip.Seconds(),
 		Lines: &admin.TargetLines{
-			Confirmed: admin.Amount{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes},
-			Retained:  amountOf(t.RetainedLines, t.RetainedBytes),
+			Confirmed: admin.Amount{Lines: t.Confirmed.Lines, Bytes: t.Confirmed.Bytes},
+			Retained:  amountOf(int64(t.Retained.Lines), int64(t.Retained.Bytes)),
 			Failovers: t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
 		},
 	}

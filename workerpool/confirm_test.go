@@ -16,18 +16,18 @@ func (r *rig) bigLines() {
 
 func (r *rig) wantConfirmed(s Stats, lines int) {
 	r.t.Helper()
-	if got := s.confirmed(); got.lines != uint64(lines) {
-		r.t.Fatalf("%d lines confirmed, want %d; retained %d", got.lines, lines, s.RetainedLines)
+	if got := s.confirmed(); got.Lines != uint64(lines) {
+		r.t.Fatalf("%d lines confirmed, want %d; retained %d", got.Lines, lines, s.Retained.Lines)
 	}
 }
 
 func (r *rig) wantResent(s Stats, unacknowledged, unread int) {
 	r.t.Helper()
 	a, u := s.resent()
-	if a.lines != uint64(unacknowledged) || u.lines != uint64(unread) {
-		r.t.Fatalf("resent %d unacknowledged, %d unread; want %d, %d", a.lines, u.lines, unacknowledged, unread)
+	if a.Lines != uint64(unacknowledged) || u.Lines != uint64(unread) {
+		r.t.Fatalf("resent %d unacknowledged, %d unread; want %d, %d", a.Lines, u.Lines, unacknowledged, unread)
 	}
-	if a.bytes != 100*a.lines || u.bytes != 100*u.lines {
+	if a.Bytes != 100*a.Lines || u.Bytes != 100*u.Lines {
 		r.t.Fatalf("resent %v unacknowledged, %v unread: bytes and lines disagree", a, u)
 	}
 }
@@ -129,8 +129,8 @@ func TestTrickleComesOfAge(t *testing.T) {
 			r.pass(time.Second)
 		}
 		s := r.quiet()
-		if s.RetainedLines > 14 {
-			t.Errorf("%d of 60 lines retained", s.RetainedLines)
+		if s.Retained.Lines > 14 {
+			t.Errorf("%d of 60 lines retained", s.Retained.Lines)
 		}
 		r.finish(time.Second)
 	})
@@ -304,15 +304,15 @@ func TestResendMax(t *testing.T) {
 			r.send(80, 100)
 		}
 		s := r.pass(time.Second)
-		if s.RetainedBytes > limit || s.RetainedBytes < limit-2*8192 {
-			t.Errorf("%d bytes retained", s.RetainedBytes)
+		if s.Retained.Bytes > limit || s.Retained.Bytes < limit-2*8192 {
+			t.Errorf("%d bytes retained", s.Retained.Bytes)
 		}
-		if s.TakenLines != 200*80 {
-			t.Errorf("%d lines taken", s.TakenLines)
+		if s.Taken.Lines != 200*80 {
+			t.Errorf("%d lines taken", s.Taken.Lines)
 		}
 		a.conn(0).reset()
 		s = r.pass(time.Second)
-		r.wantResent(s, 0, int(s.RetainedLines))
+		r.wantResent(s, 0, int(s.Retained.Lines))
 		r.finish(time.Second)
 	})
 	settled(t, "the window keeps what seems unread", func(t *testing.T) {

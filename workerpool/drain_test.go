@@ -210,8 +210,8 @@ func (r *rig) ended(t *testing.T, limit time.Duration) {
 		t.Fatalf("Run: %v", r.err)
 	}
 	s := r.quiet()
-	if s.RetainedLines != 0 {
-		t.Fatalf("%d lines retained at the end", s.RetainedLines)
+	if s.Retained.Lines != 0 {
+		t.Fatalf("%d lines retained at the end", s.Retained.Lines)
 	}
 	r.delivered(s)
 	r.closed(s)
@@ -224,11 +224,11 @@ func (r *rig) ended(t *testing.T, limit time.Duration) {
 func (r *rig) wantError(lines int) {
 	r.t.Helper()
 	s := r.pool.Stats()
-	if s.RetainedLines != int64(lines) {
-		r.t.Errorf("%d lines retained, want %d", s.RetainedLines, lines)
+	if s.Retained.Lines != uint64(lines) {
+		r.t.Errorf("%d lines retained, want %d", s.Retained.Lines, lines)
 	}
-	if r.err == nil || !strings.HasPrefix(r.err.Error(), fmt.Sprintf("%d lines (%d bytes)", s.RetainedLines, s.RetainedBytes)) {
-		r.t.Errorf("Run: %v; retained %d lines, %d bytes", r.err, s.RetainedLines, s.RetainedBytes)
+	if r.err == nil || !strings.HasPrefix(r.err.Error(), fmt.Sprintf("%d lines (%d bytes)", s.Retained.Lines, s.Retained.Bytes)) {
+		r.t.Errorf("Run: %v; retained %d lines, %d bytes", r.err, s.Retained.Lines, s.Retained.Bytes)
 	}
 }
 

@@ -3,6 +3,7 @@ package workerpool
 import (
 	"time"
 
+	"linesplit/linebuf"
 	"linesplit/target"
 )
 
@@ -24,7 +25,7 @@ type flight struct {
 	place  *place
 	since  time.Time
 	window window
-	shown  tally // what the place's windows hold of it
+	shown  linebuf.Count // what the place's windows hold of it
 
 	stuckAfter time.Duration
 	next       uint64 // position behind the last segment given to conn
@@ -189,9 +190,9 @@ func (f *flight) show() {
 	if f.window.held == f.shown {
 		return
 	}
-	f.place.windows.sub(f.shown)
+	f.place.windows.Sub(f.shown)
 	f.shown = f.window.held
-	f.place.windows.add(f.shown)
+	f.place.windows.Add(f.shown)
 }
 
 // leave ends the flight's part in its target's counts, when all that it had is accounted for: a target to be removed may be gone

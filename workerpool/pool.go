@@ -59,8 +59,8 @@ type Pool struct {
 	roster   atomic.Pointer[roster]   // replaced under mu
 	settings atomic.Pointer[settings] // replaced under mu
 
-	taken    counter
-	retained amount
+	taken    linebuf.AtomicCount
+	retained linebuf.AtomicCount
 	ended    atomic.Bool // all lines are taken, or Run was told to stop
 
 	mu      sync.Mutex // guards what follows; held for no longer than it takes to read or change it
@@ -70,19 +70,6 @@ type Pool struct {
 	crew    []*worker     // those that run and were not dismissed
 	hired   int           // ever
 	removed TargetStats   // what targets that were removed had counted
-}
-
-// amount is a tally that goes up and down.
-type amount struct{ lines, bytes atomic.Int64 }
-
-func (a *amount) add(t tally) {
-	a.lines.Add(int64(t.lines))
-	a.bytes.Add(int64(t.bytes))
-}
-
-func (a *amount) sub(t tally) {
-	a.lines.Add(-int64(t.lines))
-	a.bytes.Add(-int64(t.bytes))
 }
 
 // New returns a pool that gives confirmed buffers back to buffers.
@@ -136,8 +123,8 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	p.ended.Store(true)
 	close(over)
 	clock.Wait()
-	if n := p.retained.lines.Load(); n > 0 {
-		return fmt.Errorf("%d lines (%d bytes) were sent or taken to be sent, and not confirmed", n, p.retained.bytes.Load())
+	if left := p.retained.Load(); left.Lines > 0 {
+		return fmt.Errorf("%d lines (%d bytes) were sent or taken to be sent, and not confirmed", left.Lines, left.Bytes)
 	}
 	return nil
 }
@@ -240,12 +227,7 @@ func (p *Pool) Targets() (all []*target.Target) {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{
-		RetainedLines: p.retained.lines.Load(),
-		RetainedBytes: p.retained.bytes.Load(),
-		TakenLines:    p.taken.lines.Load(),
-		TakenBytes:    p.taken.bytes.Load(),
-	}
+	s := Stats{Retained: p.retained.Load(), Taken: p.taken.Load()}
 	for _, place := range p.roster.Load().places {
 		s.Targets = append(s.Targets, place.stats())
 	}
@@ -254,16 +236,16 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-func (p *Pool) retain(t tally) {
-	p.taken.add(t)
-	p.retained.add(t)
+func (p *Pool) retain(n linebuf.Count) {
+	p.taken.Add(n)
+	p.retained.Add(n)
 }
 
 // confirm counts lines that have left a window for good.
-func (p *Pool) confirm(at *place, t tally) {
-	if t.lines == 0 {
+func (p *Pool) confirm(at *place, n linebuf.Count) {
+	if n.Lines == 0 {
 		return
 	}
-	at.confirmed.add(t)
-	p.retained.sub(t)
+	at.confirmed.Add(n)
+	p.retained.Sub(n)
 }

@@ -165,8 +165,8 @@ func (r *rig) quiet() Stats {
 	r.t.Helper()
 	s := r.ledger()
 	confirmed := s.confirmed()
-	if got, _ := r.received(); uint64(len(got)) < confirmed.lines {
-		r.t.Fatalf("%d lines confirmed, %d received", confirmed.lines, len(got))
+	if got, _ := r.received(); uint64(len(got)) < confirmed.Lines {
+		r.t.Fatalf("%d lines confirmed, %d received", confirmed.Lines, len(got))
 	}
 	r.faults()
 	return s
@@ -177,28 +177,29 @@ func (r *rig) ledger() Stats {
 	r.t.Helper()
 	synctest.Wait()
 	s := r.pool.Stats()
-	confirmed := s.confirmed()
-	if int64(s.TakenLines) != int64(confirmed.lines)+s.RetainedLines || int64(s.TakenBytes) != int64(confirmed.bytes)+s.RetainedBytes {
-		r.t.Fatalf("taken %d lines, %d bytes; confirmed %+v; retained %d lines, %d bytes", s.TakenLines, s.TakenBytes, confirmed, s.RetainedLines, s.RetainedBytes)
+	accounted := s.confirmed()
+	accounted.Add(s.Retained)
+	if s.Taken != accounted {
+		r.t.Fatalf("taken %+v; confirmed %+v; retained %+v", s.Taken, s.confirmed(), s.Retained)
 	}
 	return s
 }
 
-func (s Stats) confirmed() (sum tally) {
+func (s Stats) confirmed() (sum linebuf.Count) {
 	for _, t := range append(s.Targets, s.Removed) {
-		sum.add(tally{t.ConfirmedLines, t.ConfirmedBytes})
+		sum.Add(t.Confirmed)
 	}
 	return sum
 }
 
-func (s Stats) resent() (unacknowledged, unread tally) {
+func (s Stats) resent() (unacknowledged, unread linebuf.Count) {
 	for _, t := range append(s.Targets, s.Removed) {
 		for _, r := range t.Resent {
 			switch r.Cause {
 			case CauseUnacknowledged:
-				unacknowledged.add(tally{r.Lines, r.Bytes})
+				unacknowledged.Add(r.Count)
 			case CauseUnread:
-				unread.add(tally{r.Lines, r.Bytes})
+				unread.Add(r.Count)
 			}
 		}
 	}
@@ -283,11 +284,11 @@ func (r *rig) finish(limit time.Duration) Stats {
 		r.t.Fatalf("Run: %v", r.err)
 	}
 	s := r.quiet()
-	if s.RetainedLines != 0 || s.RetainedBytes != 0 {
-		r.t.Fatalf("retained at the end: %d lines, %d bytes", s.RetainedLines, s.RetainedBytes)
+	if s.Retained != (linebuf.Count{}) {
+		r.t.Fatalf("retained at the end: %d lines, %d bytes", s.Retained.Lines, s.Retained.Bytes)
 	}
-	if s.TakenLines != uint64(r.seq) || s.TakenBytes != uint64(r.bytes) {
-		r.t.Fatalf("taken %d lines, %d bytes of %d, %d", s.TakenLines, s.TakenBytes, r.seq, r.bytes)
+	if s.Taken.Lines != uint64(r.seq) || s.Taken.Bytes != uint64(r.bytes) {
+		r.t.Fatalf("taken %d lines, %d bytes of %d, %d", s.Taken.Lines, s.Taken.Bytes, r.seq, r.bytes)
 	}
 	r.delivered(s)
 	r.closed(s)
@@ -315,8 +316,8 @@ func (r *rig) delivered(s Stats) {
 		r.t.Fatalf("%d of %d lines received", len(times), r.seq)
 	}
 	unacknowledged, unread := s.resent()
-	if twice := uint64(total - len(times)); twice > unacknowledged.lines+unread.lines {
-		r.t.Fatalf("%d duplicates, %d + %d counted as resent", twice, unacknowledged.lines, unread.lines)
+	if twice := uint64(total - len(times)); twice > unacknowledged.Lines+unread.Lines {
+		r.t.Fatalf("%d duplicates, %d + %d counted as resent", twice, unacknowledged.Lines, unread.Lines)
 	}
 }
 

@@ -137,7 +137,7 @@ func TestDrainTarget(t *testing.T) {
 		r.must(r.pool.Drain(a.target()))
 		s, _ := r.pass(10*time.Minute), 0
 		at := s.Targets[0]
-		if at.State != target.StateDraining || at.RetainedLines == 0 || at.Connections != 1 || time.Since(at.Since) != 10*time.Minute {
+		if at.State != target.StateDraining || at.Retained.Lines == 0 || at.Connections != 1 || time.Since(at.Since) != 10*time.Minute {
 			t.Errorf("%+v", at)
 		}
 		if c := a.conn(0).state(); !c.halfClosed || c.closed {
@@ -146,7 +146,7 @@ func TestDrainTarget(t *testing.T) {
 		a.set(func() { a.holdReads = false })
 		s = r.pass(time.Second)
 		at = s.Targets[0]
-		if at.State != target.StateDrained || at.RetainedLines != 0 || at.RetainedBytes != 0 || at.Connections != 0 || time.Since(at.Since) > time.Second {
+		if at.State != target.StateDrained || at.Retained.Lines != 0 || at.Retained.Bytes != 0 || at.Connections != 0 || time.Since(at.Since) > time.Second {
 			t.Errorf("%+v", at)
 		}
 		r.finish(time.Second)
@@ -216,8 +216,8 @@ func TestDrainTarget(t *testing.T) {
 		r.bigLines()
 		dials := a.dialled() + b.dialled() + c.dialled()
 		s := r.pass(time.Hour)
-		if s.TakenLines != 100 || a.dialled()+b.dialled()+c.dialled() != dials {
-			t.Errorf("%d lines taken, %d dials", s.TakenLines, a.dialled()+b.dialled()+c.dialled()-dials)
+		if s.Taken.Lines != 100 || a.dialled()+b.dialled()+c.dialled() != dials {
+			t.Errorf("%d lines taken, %d dials", s.Taken.Lines, a.dialled()+b.dialled()+c.dialled()-dials)
 		}
 		r.must(r.pool.Resume(a.target()))
 		r.pass(time.Second)
@@ -334,8 +334,8 @@ func TestDrainTarget(t *testing.T) {
 		r.pass(target.Tick)
 		r.bigLines()
 		s := r.pass(time.Hour)
-		if s.TakenLines != 100 || len(r.lines) != 10 {
-			t.Errorf("%d lines taken, %d buffers wait", s.TakenLines, len(r.lines))
+		if s.Taken.Lines != 100 || len(r.lines) != 10 {
+			t.Errorf("%d lines taken, %d buffers wait", s.Taken.Lines, len(r.lines))
 		}
 		r.wantState(a, target.StateDrained)
 		r.wantState(b, target.StateDrained)
@@ -408,8 +408,8 @@ func TestDrainTarget(t *testing.T) {
 		r.pass(time.Second)
 		var sender sync.WaitGroup
 		sender.Go(r.bigLines)
-		if s := r.pass(time.Minute); s.TakenLines != 10 {
-			t.Errorf("%d lines taken, want the buffer that b has begun", s.TakenLines)
+		if s := r.pass(time.Minute); s.Taken.Lines != 10 {
+			t.Errorf("%d lines taken, want the buffer that b has begun", s.Taken.Lines)
 		}
 		b.set(func() { b.holdAcks = false })
 		sender.Wait()
@@ -586,7 +586,7 @@ func TestRemoveTarget(t *testing.T) {
 		if len(s.Targets) != 2 || s.Targets[0].Name != b.target() || r.workers() != 4 {
 			t.Errorf("%d workers, %+v", r.workers(), s.Targets)
 		}
-		if s.Removed.ConfirmedLines == 0 || s.Removed.ConfirmedLines < before.ConfirmedLines || !slices.Equal(s.Removed.Resent, before.Resent) {
+		if s.Removed.Confirmed.Lines == 0 || s.Removed.Confirmed.Lines < before.Confirmed.Lines || !slices.Equal(s.Removed.Resent, before.Resent) {
 			t.Errorf("removed: %+v, before that: %+v", s.Removed, before)
 		}
 		r.wantErr(r.pool.Resume(a.target()), target.ErrUnknown)
@@ -692,8 +692,8 @@ func TestRemoveTarget(t *testing.T) {
 		r.pass(5 * time.Second)
 		r.must(r.pool.Remove(a.target()))
 		s := r.pass(10 * time.Minute)
-		if _, unread := s.resent(); unread.lines > uint64(r.seq)-uint64(a.bytes()/100) {
-			t.Errorf("%d of %d lines resent", unread.lines, r.seq)
+		if _, unread := s.resent(); unread.Lines > uint64(r.seq)-uint64(a.bytes()/100) {
+			t.Errorf("%d of %d lines resent", unread.Lines, r.seq)
 		}
 		r.wantState(a, target.StateDraining)
 		a.set(func() { a.holdReads = false })
@@ -908,7 +908,7 @@ func TestAddTarget(t *testing.T) {
 		b := r.addPeer("b")
 		r.must(r.pool.Add(b.addr))
 		r.pass(2 * time.Second)
-		if _, unread := r.quiet().resent(); unread.lines == 0 {
+		if _, unread := r.quiet().resent(); unread.Lines == 0 {
 			t.Error("the window has not moved")
 		}
 		r.finish(time.Second)
@@ -999,24 +999,24 @@ func TestTargetStats(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{a})
 		r.bigLines()
 		s := r.pass(target.Tick)
-		if at := s.Targets[0]; at.RetainedLines != 100 || at.RetainedBytes != 10_000 || s.RetainedLines != 100 {
+		if at := s.Targets[0]; at.Retained.Lines != 100 || at.Retained.Bytes != 10_000 || s.Retained.Lines != 100 {
 			t.Errorf("%+v", s)
 		}
 		a.set(func() { a.holdReads = false })
 		s = r.pass(time.Second)
-		if at := s.Targets[0]; at.RetainedLines != 30 || at.RetainedBytes != 3000 || s.RetainedLines != 30 {
+		if at := s.Targets[0]; at.Retained.Lines != 30 || at.Retained.Bytes != 3000 || s.Retained.Lines != 30 {
 			t.Errorf("%+v", s)
 		}
 		a.set(func() { a.refuse = true })
 		a.conn(0).reset()
 		s = r.pass(time.Second)
-		if at := s.Targets[0]; at.RetainedLines != 0 || at.RetainedBytes != 0 || s.RetainedLines != 30 {
+		if at := s.Targets[0]; at.Retained.Lines != 0 || at.Retained.Bytes != 0 || s.Retained.Lines != 30 {
 			t.Errorf("with the window waiting to be sent again: %+v", s)
 		}
 		a.set(func() { a.refuse = false })
 		r.pass(2 * lastDelay)
 		s = r.finish(time.Second)
-		if at := s.Targets[0]; at.RetainedLines != 0 || at.RetainedBytes != 0 {
+		if at := s.Targets[0]; at.Retained.Lines != 0 || at.Retained.Bytes != 0 {
 			t.Errorf("at the end: %+v", at)
 		}
 	})

@@ -79,8 +79,8 @@ func soak(t *testing.T, rnd *rand.Rand) {
 		if n := len(r.lines); n > 0 {
 			t.Fatalf("%d buffers are still not taken", n)
 		}
-		if s := r.pass(13 * time.Second); s.RetainedLines != 0 {
-			t.Errorf("%d lines retained after quiet seconds", s.RetainedLines)
+		if s := r.pass(13 * time.Second); s.Retained.Lines != 0 {
+			t.Errorf("%d lines retained after quiet seconds", s.Retained.Lines)
 		}
 		close(r.lines)
 	}

@@ -141,10 +141,10 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 	}
 	checkOnce(t, sinks, sent)
 	st := pool.Stats()
-	if c := st.confirmed(); c.lines != uint64(sent) || st.TakenLines != uint64(sent) || st.RetainedLines != 0 || st.Removed.ConfirmedLines == 0 {
+	if c := st.confirmed(); c.Lines != uint64(sent) || st.Taken.Lines != uint64(sent) || st.Retained.Lines != 0 || st.Removed.Confirmed.Lines == 0 {
 		t.Errorf("%d lines sent: %+v", sent, st)
 	}
-	if a, u := st.resent(); a.lines+u.lines != 0 {
+	if a, u := st.resent(); a.Lines+u.Lines != 0 {
 		t.Errorf("resent: %+v, %+v", a, u)
 	}
 	if n := buffers.InUse(); n != 0 {

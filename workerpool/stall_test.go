@@ -123,8 +123,8 @@ func TestStall(t *testing.T) {
 			p.set(func() { p.holdReads = false })
 		}
 		s = r.pass(time.Second)
-		if s.TakenLines != uint64(r.seq) {
-			t.Errorf("%d of %d lines taken when they went on", s.TakenLines, r.seq)
+		if s.Taken.Lines != uint64(r.seq) {
+			t.Errorf("%d of %d lines taken when they went on", s.Taken.Lines, r.seq)
 		}
 		r.wantDials(a, 1)
 		r.wantDials(b, 1)

@@ -7,43 +7,42 @@ import (
 	"time"
 
 	"linesplit/internal/loglimit"
+	"linesplit/linebuf"
 	"linesplit/target"
 )
 
 // Stats is a snapshot of a pool's counters. Lines and bytes count newlines and what stands before them, newline included.
 type Stats struct {
-	TakenLines, TakenBytes       uint64 // ever taken from the channel
-	RetainedLines, RetainedBytes int64  // taken and not confirmed: in windows, or waiting to be sent again
-	Targets                      []TargetStats
-	Removed                      TargetStats // sums of what targets that are gone have counted; nothing else of it is set
+	Taken    linebuf.Count // ever taken from the channel
+	Retained linebuf.Count // taken and not confirmed: in windows, or waiting to be sent again
+	Targets  []TargetStats
+	Removed  TargetStats // sums of what targets that are gone have counted; nothing else of it is set
 }
 
 // TargetStats is one target's part of Stats.
 type TargetStats struct {
-	Name           string // as target.Address.String gives it
-	Up             bool   // no check says that it is down, and it is connected or at least not known to be down
-	State          string // target.StateUnknown, StateUp, StateDown, StateDraining or StateDrained: what it is for those who may go there
-	Since          time.Time
-	Removing       bool   // it is being drained to be removed
-	LastError      string // of a dial, a check or a connection, whatever came after it; empty: there was none
-	LastErrorAt    time.Time
-	RoundTrip      time.Duration // of TCP, as of the last look at any of its connections; 0: not known
-	Connections    int
-	RetainedLines  int64 // in the windows of its connections, as of the last look at each, a moment ago
-	RetainedBytes  int64
-	DialErrors     uint64
-	Failovers      uint64 // workers that left this target because it failed
-	Failbacks      uint64 // workers that came home to it
-	Stalls         uint64 // connections that made no progress for the stall timeout
-	ConfirmedLines uint64 // each line once, at the target that it was confirmed at
-	ConfirmedBytes uint64
-	Resent         []Resent
+	Name        string // as target.Address.String gives it
+	Up          bool   // no check says that it is down, and it is connected or at least not known to be down
+	State       string // target.StateUnknown, StateUp, StateDown, StateDraining or StateDrained: what it is for those who may go there
+	Since       time.Time
+	Removing    bool   // it is being drained to be removed
+	LastError   string // of a dial, a check or a connection, whatever came after it; empty: there was none
+	LastErrorAt time.Time
+	RoundTrip   time.Duration // of TCP, as of the last look at any of its connections; 0: not known
+	Connections int
+	Retained    linebuf.Count // in the windows of its connections, as of the last look at each, a moment ago
+	DialErrors  uint64
+	Failovers   uint64        // workers that left this target because it failed
+	Failbacks   uint64        // workers that came home to it
+	Stalls      uint64        // connections that made no progress for the stall timeout
+	Confirmed   linebuf.Count // each line once, at the target that it was confirmed at
+	Resent      []Resent
 }
 
 // Resent counts what had been given to a target and was sent again, to it or to another, for one cause.
 type Resent struct {
-	Cause        string
-	Lines, Bytes uint64
+	Cause string
+	linebuf.Count
 }
 
 // The causes of Resent.
@@ -65,23 +64,12 @@ type place struct {
 	drainedSince  time.Time // zero: not yet
 
 	failovers, failbacks, stalls atomic.Uint64
-	confirmed                    counter
-	unacknowledged, unread       counter
-	windows                      amount
+	confirmed                    linebuf.AtomicCount
+	unacknowledged, unread       linebuf.AtomicCount
+	windows                      linebuf.AtomicCount
 	logLimiter                   loglimit.Limiter
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	lasted                       atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
-}
-
-// counter is a tally that many goroutines add to.
-type counter struct{ lines, bytes atomic.Uint64 }
-
-func (c *counter) add(t tally) {
-	if t.lines == 0 {
-		return
-	}
-	c.lines.Add(t.lines)
-	c.bytes.Add(t.bytes)
 }
 
 func (p *place) takes() bool { return p.taking.Load() }
@@ -106,7 +94,7 @@ func (p *place) stats() TargetStats {
 	s.Name = p.target.String()
 	s.Up = !p.target.Unhealthy() && (p.target.Connections() > 0 || !p.target.Down())
 	s.Connections, s.RoundTrip = p.target.Connections(), time.Duration(p.roundTrip.Load())
-	s.RetainedLines, s.RetainedBytes = p.windows.lines.Load(), p.windows.bytes.Load()
+	s.Retained = p.windows.Load()
 	status := p.target.Status()
 	s.LastError, s.LastErrorAt = status.LastError, status.LastErrorAt
 	s.State, s.Since, s.Removing = status.State, status.Since, p.removing
@@ -123,15 +111,14 @@ func (p *place) stats() TargetStats {
 // counts returns what only ever grows.
 func (p *place) counts() TargetStats {
 	return TargetStats{
-		DialErrors:     p.target.DialErrors(),
-		Failovers:      p.failovers.Load(),
-		Failbacks:      p.failbacks.Load(),
-		Stalls:         p.stalls.Load(),
-		ConfirmedLines: p.confirmed.lines.Load(),
-		ConfirmedBytes: p.confirmed.bytes.Load(),
+		DialErrors: p.target.DialErrors(),
+		Failovers:  p.failovers.Load(),
+		Failbacks:  p.failbacks.Load(),
+		Stalls:     p.stalls.Load(),
+		Confirmed:  p.confirmed.Load(),
 		Resent: []Resent{
-			{CauseUnacknowledged, p.unacknowledged.lines.Load(), p.unacknowledged.bytes.Load()},
-			{CauseUnread, p.unread.lines.Load(), p.unread.bytes.Load()},
+			{CauseUnacknowledged, p.unacknowledged.Load()},
+			{CauseUnread, p.unread.Load()},
 		},
 	}
 }
@@ -146,11 +133,9 @@ func (s *TargetStats) add(o TargetStats) {
 	s.Failovers += o.Failovers
 	s.Failbacks += o.Failbacks
 	s.Stalls += o.Stalls
-	s.ConfirmedLines += o.ConfirmedLines
-	s.ConfirmedBytes += o.ConfirmedBytes
+	s.Confirmed.Add(o.Confirmed)
 	for i, r := range o.Resent {
-		s.Resent[i].Lines += r.Lines
-		s.Resent[i].Bytes += r.Bytes
+		s.Resent[i].Add(r.Count)
 	}
 }
 

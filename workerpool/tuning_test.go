@@ -86,7 +86,7 @@ func TestTune(t *testing.T) {
 		}
 		r.pool.Tune(Tuning{ResendMax: 20_000, StallTimeout: time.Hour}) // what is held remains
 		s := r.pass(time.Second)
-		if s.RetainedLines != int64(s.TakenLines) {
+		if s.Retained.Lines != s.Taken.Lines {
 			t.Errorf("%+v", s)
 		}
 		a.set(func() { a.holdReads = false })

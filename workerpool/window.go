@@ -19,20 +19,9 @@ func (s *segment) bytes() []byte { return s.buf.B[s.off:] }
 func (s *segment) len() int      { return len(s.buf.B) - s.off }
 func (s *segment) start() uint64 { return s.end - uint64(s.len()) }
 
-// tally counts lines and their bytes.
-type tally struct{ lines, bytes uint64 }
-
-func (t *tally) add(o tally) {
-	t.lines += o.lines
-	t.bytes += o.bytes
+func (s *segment) count() linebuf.Count {
+	return linebuf.Count{Lines: uint64(s.lines), Bytes: uint64(s.len())}
 }
-
-func (t *tally) sub(o tally) {
-	t.lines -= o.lines
-	t.bytes -= o.bytes
-}
-
-func (s *segment) tally() tally { return tally{uint64(s.lines), uint64(s.len())} }
 
 // window holds what was written to one connection and is not confirmed yet, oldest first. The zero value is empty. It
 // allocates only while it grows beyond twice its greatest length so far.
@@ -40,7 +29,7 @@ type window struct {
 	list []segment // list[head:] are held
 	head int
 	mem  int64 // capacity of all buffers held, bytes
-	held tally
+	held linebuf.Count
 }
 
 func (w *window) empty() bool { return w.head == len(w.list) }
@@ -51,7 +40,7 @@ func (w *window) push(s segment) {
 	w.list, w.head = compact(w.list, w.head)
 	w.list = append(w.list, s)
 	w.mem += int64(cap(s.buf.B))
-	w.held.add(s.tally())
+	w.held.Add(s.count())
 }
 
 // compact moves what a list holds from head on to its front, where there is no room behind and enough before.
@@ -69,7 +58,7 @@ func (w *window) pop() segment {
 	w.list[w.head] = segment{}
 	w.head++
 	w.mem -= int64(cap(s.buf.B))
-	w.held.sub(s.tally())
+	w.held.Sub(s.count())
 	if w.empty() {
 		w.list, w.head = w.list[:0], 0
 	}
@@ -77,9 +66,9 @@ func (w *window) pop() segment {
 }
 
 // trim takes the lines before pos, the start of a line within the oldest segment, off it and returns how many they were.
-func (w *window) trim(pos uint64) tally {
+func (w *window) trim(pos uint64) linebuf.Count {
 	off := w.oldest().trim(pos)
-	w.held.sub(off)
+	w.held.Sub(off)
 	return off
 }
 
@@ -118,11 +107,11 @@ func (s *segment) lineStart(pos uint64) uint64 {
 }
 
 // trim takes the lines before pos, the start of a line within the segment, off it and returns how many they were.
-func (s *segment) trim(pos uint64) tally {
+func (s *segment) trim(pos uint64) linebuf.Count {
 	n := int(pos - s.start())
-	off := tally{uint64(bytes.Count(s.bytes()[:n], newline)), uint64(n)}
+	off := linebuf.Count{Lines: uint64(bytes.Count(s.bytes()[:n], newline)), Bytes: uint64(n)}
 	s.off += n
-	s.lines -= int(off.lines)
+	s.lines -= int(off.Lines)
 	return off
 }
 
@@ -130,16 +119,16 @@ var newline = []byte{'\n'}
 
 // begun returns the lines of which at least one byte lies before pos and none before from; both may lie outside the
 // segment, and from is the start of a line where it lies within.
-func (s *segment) begun(from, pos uint64) tally {
+func (s *segment) begun(from, pos uint64) linebuf.Count {
 	lo, hi := s.clip(from), s.clip(pos)
 	if lo >= hi {
-		return tally{}
+		return linebuf.Count{}
 	}
 	b := s.bytes()
 	if hi > 0 && b[hi-1] != '\n' {
 		hi += bytes.IndexByte(b[hi:], '\n') + 1
 	}
-	return tally{uint64(bytes.Count(b[lo:hi], newline)), uint64(hi - lo)}
+	return linebuf.Count{Lines: uint64(bytes.Count(b[lo:hi], newline)), Bytes: uint64(hi - lo)}
 }
 
 // clip returns pos as an offset into the segment's bytes, at its start or end where it lies outside.

@@ -45,8 +45,8 @@ func BenchmarkWindowResend(b *testing.B) {
 	for b.Loop() {
 		s := segment{buf: buffers[0], lines: 109, end: end}
 		middle := s.lineStart(s.start() + uint64(size/2))
-		if off := s.trim(middle); off.lines != 54 || s.begun(0, end).lines != 55 {
-			b.Fatal(off, s.tally())
+		if off := s.trim(middle); off.Lines != 54 || s.begun(0, end).Lines != 55 {
+			b.Fatal(off, s.count())
 		}
 	}
 }

@@ -19,6 +19,10 @@ func segmentOf(pool *linebuf.Pool, text string, capacity int, end uint64) segmen
 	return segment{buf: b, lines: b.Lines, end: end}
 }
 
+func count(lines, bytes uint64) linebuf.Count {
+	return linebuf.Count{Lines: lines, Bytes: bytes}
+}
+
 func TestLineStart(t *testing.T) {
 	pool := linebuf.NewPool(0)
 	const text = "ab\n\ncde\n" // lines at 0, 3, 4
@@ -36,21 +40,21 @@ func TestTrim(t *testing.T) {
 	pool := linebuf.NewPool(0)
 	for _, c := range []struct {
 		pos  uint64
-		off  tally
+		off  linebuf.Count
 		left string
 	}{
-		{100, tally{0, 0}, "ab\n\ncde\n"},
-		{103, tally{1, 3}, "\ncde\n"},
-		{104, tally{2, 4}, "cde\n"},
-		{108, tally{3, 8}, ""},
+		{100, count(0, 0), "ab\n\ncde\n"},
+		{103, count(1, 3), "\ncde\n"},
+		{104, count(2, 4), "cde\n"},
+		{108, count(3, 8), ""},
 	} {
 		s := segmentOf(pool, "ab\n\ncde\n", 0, 108)
 		if got := s.trim(c.pos); got != c.off {
 			t.Errorf("trim(%d) = %v, want %v", c.pos, got, c.off)
 		}
-		want := tally{3 - c.off.lines, 8 - c.off.bytes}
-		if string(s.bytes()) != c.left || s.tally() != want || s.start() != c.pos {
-			t.Errorf("trim(%d) leaves %q from %d, %v", c.pos, s.bytes(), s.start(), s.tally())
+		want := count(3-c.off.Lines, 8-c.off.Bytes)
+		if string(s.bytes()) != c.left || s.count() != want || s.start() != c.pos {
+			t.Errorf("trim(%d) leaves %q from %d, %v", c.pos, s.bytes(), s.start(), s.count())
 		}
 	}
 }
@@ -60,25 +64,25 @@ func TestBegun(t *testing.T) {
 	s := segmentOf(pool, "ab\n\ncde\n", 0, 108) // lines at 100, 103, 104
 	for _, c := range []struct {
 		from, pos uint64
-		want      tally
+		want      linebuf.Count
 	}{
-		{0, 0, tally{}},
-		{0, 100, tally{}},
-		{0, 101, tally{1, 3}},
-		{0, 102, tally{1, 3}},
-		{0, 103, tally{1, 3}},
-		{0, 104, tally{2, 4}},
-		{0, 105, tally{3, 8}},
-		{0, 107, tally{3, 8}},
-		{0, 108, tally{3, 8}},
-		{0, 1000, tally{3, 8}},
-		{100, 101, tally{1, 3}},
-		{103, 1000, tally{2, 5}},
-		{104, 105, tally{1, 4}},
-		{104, 104, tally{}},
-		{104, 103, tally{}},
-		{108, 1000, tally{}},
-		{2000, 1000, tally{}},
+		{0, 0, linebuf.Count{}},
+		{0, 100, linebuf.Count{}},
+		{0, 101, count(1, 3)},
+		{0, 102, count(1, 3)},
+		{0, 103, count(1, 3)},
+		{0, 104, count(2, 4)},
+		{0, 105, count(3, 8)},
+		{0, 107, count(3, 8)},
+		{0, 108, count(3, 8)},
+		{0, 1000, count(3, 8)},
+		{100, 101, count(1, 3)},
+		{103, 1000, count(2, 5)},
+		{104, 105, count(1, 4)},
+		{104, 104, linebuf.Count{}},
+		{104, 103, linebuf.Count{}},
+		{108, 1000, linebuf.Count{}},
+		{2000, 1000, linebuf.Count{}},
 	} {
 		if got := s.begun(c.from, c.pos); got != c.want {
 			t.Errorf("begun(%d, %d) = %v, want %v", c.from, c.pos, got, c.want)
@@ -121,7 +125,7 @@ func TestMergeNewest(t *testing.T) {
 				t.Errorf("mem %d, want %d", w.mem, mem)
 			}
 			var got bytes.Buffer
-			var sum tally
+			var sum linebuf.Count
 			for end := uint64(0); !w.empty(); {
 				s := w.pop()
 				if s.start() != end {
@@ -129,9 +133,9 @@ func TestMergeNewest(t *testing.T) {
 				}
 				end = s.end
 				got.Write(s.bytes())
-				sum.add(s.tally())
+				sum.Add(s.count())
 			}
-			if got.String() != line(c.prev)+line(c.last) || sum != (tally{2, uint64(c.prev + c.last)}) || w.mem != 0 {
+			if got.String() != line(c.prev)+line(c.last) || sum != count(2, uint64(c.prev+c.last)) || w.mem != 0 {
 				t.Errorf("%d bytes, %v, mem %d", got.Len(), sum, w.mem)
 			}
 		})
@@ -160,8 +164,8 @@ func TestMergeBehindTrimmed(t *testing.T) {
 	if w.mergeNewest() == nil {
 		t.Fatal("not merged")
 	}
-	if s := w.pop(); string(s.bytes()) != "bb\ncc\n" || s.start() != 3 || s.end != 9 || s.tally() != (tally{2, 6}) {
-		t.Fatalf("%q from %d to %d, %v", s.bytes(), s.start(), s.end, s.tally())
+	if s := w.pop(); string(s.bytes()) != "bb\ncc\n" || s.start() != 3 || s.end != 9 || s.count() != count(2, 6) {
+		t.Fatalf("%q from %d to %d, %v", s.bytes(), s.start(), s.end, s.count())
 	}
 }
 
@@ -259,14 +263,14 @@ func checkOldest(t *testing.T, w *window, n *naiveWindow, arg int) {
 	text := n.text[0]
 	start := n.ends[0] - uint64(len(text))
 	pos := start + uint64(arg%len(text))
-	lineStart, begun := start, tally{}
+	lineStart, begun := start, linebuf.Count{}
 	for at := start; at < n.ends[0]; {
 		l := uint64(strings.IndexByte(text[at-start:], '\n') + 1)
 		if at <= pos {
 			lineStart = at
 		}
 		if at < pos {
-			begun.add(tally{1, l})
+			begun.Add(count(1, l))
 		}
 		at += l
 	}
@@ -277,8 +281,8 @@ func checkOldest(t *testing.T, w *window, n *naiveWindow, arg int) {
 		t.Fatalf("begun(0, %d) = %v, want %v in %q", pos-start, got, begun, text)
 	}
 	all := s.begun(0, lineStart)
-	all.add(s.begun(lineStart, s.end))
-	if diff := cmp.Diff(s.tally(), all, cmp.AllowUnexported(tally{})); diff != "" {
+	all.Add(s.begun(lineStart, s.end))
+	if diff := cmp.Diff(s.count(), all); diff != "" {
 		t.Fatalf("two parts are not the whole: %s", diff)
 	}
 	s.trim(lineStart)

@@ -218,7 +218,7 @@ func (w *worker) sawEnd() {
 // own counts a buffer as taken.
 func (w *worker) own(b *linebuf.Buffer) segment {
 	s := segment{buf: b, lines: b.Lines}
-	w.pool.retain(s.tally())
+	w.pool.retain(s.count())
 	return s
 }
 
@@ -408,18 +408,18 @@ func (w *worker) setFull(full bool) {
 
 // release confirms all segments that end at pos or before.
 func (w *worker) release(f *flight, pos uint64) {
-	var t tally
+	var n linebuf.Count
 	for !f.window.empty() && f.window.oldest().end <= pos {
 		s := f.window.pop()
-		t.add(s.tally())
+		n.Add(s.count())
 		w.confirmed(s.buf)
 	}
-	if t.lines == 0 {
+	if n.Lines == 0 {
 		return
 	}
 	f.confirmed = true
 	w.moved = w.moved && f != w.flight
-	w.pool.confirm(f.place, t)
+	w.pool.confirm(f.place, n)
 }
 
 // cap lets the oldest segments go where the window holds more than its share, but none that seem unread.
@@ -584,10 +584,10 @@ func (w *worker) salvage(f *flight, err error) {
 		return
 	}
 	f.place.target.ConnectionFailed(err)
-	f.place.unacknowledged.add(unacknowledged)
-	f.place.unread.add(unread)
+	f.place.unacknowledged.Add(unacknowledged)
+	f.place.unread.Add(unread)
 	f.place.log(w.logger, slog.LevelWarn, "connection failed", "target", f.place.target, "err", err,
-		"resend_unacknowledged_lines", unacknowledged.lines, "resend_unread_lines", unread.lines)
+		"resend_unacknowledged_lines", unacknowledged.Lines, "resend_unread_lines", unread.Lines)
 }
 
 // confirmUpTo confirms the whole lines before pos.
@@ -600,15 +600,15 @@ func (w *worker) confirmUpTo(f *flight, pos uint64) {
 }
 
 // reclaim moves the window to the backlog and counts what of it had been given to the connection.
-func (w *worker) reclaim(f *flight) (unacknowledged, unread tally) {
+func (w *worker) reclaim(f *flight) (unacknowledged, unread linebuf.Count) {
 	for !f.window.empty() {
 		s := f.window.pop()
 		border := f.seen.Acked
 		if border > s.start() && border < s.end {
 			border = s.lineStart(border)
 		}
-		unread.add(s.begun(0, border))
-		unacknowledged.add(s.begun(border, f.seen.Written))
+		unread.Add(s.begun(0, border))
+		unacknowledged.Add(s.begun(border, f.seen.Written))
 		w.again.push(s)
 	}
 	return unacknowledged, unread
