@@ -61,10 +61,10 @@ func newPipeline(cfg config, logger *logs) (*pipeline, error) {
 	p.pool = workerpool.New(p.buffers, workerpool.Options{
 		Targets:        cfg.Targets,
 		Connections:    cfg.Connections,
+		Tuning:         poolTuning(cfg, dial),
 		ConfirmSeconds: p.confirmation,
 		Logger:         logger.Logger,
 	})
-	p.pool.Tune(poolTuning(cfg, dial))
 	p.cfg.Store(&cfg)
 	p.tuneSplitter()
 	if cfg.Health.Check.Enabled() { // without checks the workers find out by themselves

@@ -99,8 +99,8 @@ func BenchmarkLoopback(b *testing.B) {
 		}
 	}()
 	benchBuffers(b, Options{
-		Targets:      []target.Address{{Scheme: target.SchemeTCP, Host: ln.Addr().String()}},
-		ResendMargin: 64 << 10,
+		Targets: []target.Address{{Scheme: target.SchemeTCP, Host: ln.Addr().String()}},
+		Tuning:  Tuning{ResendMargin: 64 << 10},
 	})
 	ln.Close()
 	<-ended

@@ -101,7 +101,7 @@ func TestConfirmation(t *testing.T) {
 	settled(t, "age says nothing while something is unread", func(t *testing.T) {
 		a := newPeer("a")
 		a.fresh = func(c *peerConn) { c.readLimit = 9999 }
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.bigLines()
 		r.wantConfirmed(r.pass(time.Minute), 0)
 		a.conn(0).ackTo(noLimit, noLimit)
@@ -266,7 +266,7 @@ func TestResendMax(t *testing.T) {
 	settled(t, "unread bytes stop the writing", func(t *testing.T) {
 		a := newPeer("a")
 		a.recvBuf, a.holdReads = 1<<20, true
-		r := newRig(t, Options{ResendMax: limit, StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
 		for range 200 {
 			r.send(80, 100)
 		}
@@ -286,7 +286,7 @@ func TestResendMax(t *testing.T) {
 	settled(t, "unacknowledged bytes stop the writing", func(t *testing.T) {
 		a := newPeer("a")
 		a.sendBuf, a.holdAcks = 1<<20, true
-		r := newRig(t, Options{ResendMax: limit, StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
 		for range 200 {
 			r.send(80, 100)
 		}
@@ -299,7 +299,7 @@ func TestResendMax(t *testing.T) {
 	})
 	settled(t, "the window lets go of what was read", func(t *testing.T) {
 		a := newPeer("a")
-		r := newRig(t, Options{ResendMax: limit}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit}}, []*peer{a})
 		for range 200 {
 			r.send(80, 100)
 		}
@@ -322,7 +322,7 @@ func TestResendMax(t *testing.T) {
 				c.readLimit = 20_000
 			}
 		}
-		r := newRig(t, Options{ResendMax: limit, StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
 		for range 200 {
 			r.send(80, 100)
 		}
@@ -365,7 +365,7 @@ func TestBlind(t *testing.T) {
 	settled(t, "a write that blocks is a stall", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.blind, b.blind = true, true
-		r := newRig(t, Options{StallTimeout: 5 * time.Second}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: 5 * time.Second}}, []*peer{a, b})
 		a.set(func() { a.holdAcks, a.sendBuf = true, 500 })
 		r.block(a.conn(0))
 		s := r.pass(20 * time.Second)

@@ -114,7 +114,7 @@ func TestDrain(t *testing.T) {
 	settled(t, "never answers our FIN, and reads nothing: hard", func(t *testing.T) {
 		a := newPeer("a")
 		a.deaf, a.holdReads = true, true
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.bigLines()
 		close(r.lines)
 		r.pass(time.Hour)
@@ -139,7 +139,7 @@ func TestDrain(t *testing.T) {
 	settled(t, "full when the channel closes", func(t *testing.T) {
 		a := newPeer("a")
 		a.holdReads = true
-		r := newRig(t, Options{ResendMax: 5000, StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendMax: 5000, StallTimeout: time.Hour}}, []*peer{a})
 		r.bigLines()
 		r.pass(time.Second)
 		close(r.lines)
@@ -151,7 +151,7 @@ func TestDrain(t *testing.T) {
 	settled(t, "a dial beside in flight at the end", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Minute}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b}, 0)
 		a.set(func() { a.refuse, a.hang, a.late = false, true, true })
 		r.bigLines()
 		r.pass(2 * time.Minute)
@@ -164,7 +164,7 @@ func TestDrain(t *testing.T) {
 	settled(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}}, []*peer{a, b}, 0)
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		b.set(func() { b.holdReads = true })
 		r.bigLines()
@@ -284,7 +284,7 @@ func TestHardEnd(t *testing.T) {
 	})
 	settled(t, "with a long backlog to a slow target", func(t *testing.T) {
 		a := newPeer("a")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 4<<20, 4<<20 })
 		for range 200 {
 			r.send(40, 100)
@@ -302,7 +302,7 @@ func TestHardEnd(t *testing.T) {
 	settled(t, "more than one connection", func(t *testing.T) {
 		a := newPeer("a")
 		a.fresh = func(c *peerConn) { c.readLimit = 0 }
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		for range 3 {
 			r.bigLines()
 			r.pass(2 * time.Second)

@@ -41,7 +41,7 @@ func TestPeerFIN(t *testing.T) {
 				c.readLimit = 5000
 			}
 		}
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.bigLines()
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
@@ -67,7 +67,7 @@ func TestPeerFIN(t *testing.T) {
 				c.readLimit = 5000
 			}
 		}
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.bigLines()
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
@@ -299,7 +299,7 @@ func TestFailover(t *testing.T) {
 	settled(t, "a dial in progress when the connection fails", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: 10 * time.Second}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: 10 * time.Second}}, []*peer{a, b}, 0)
 		r.pass(5 * time.Second)
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		r.bigLines()
@@ -391,7 +391,7 @@ func TestFlapping(t *testing.T) {
 }
 
 func TestFailback(t *testing.T) {
-	o := Options{FailbackInterval: time.Minute}
+	o := Options{Tuning: Tuning{FailbackInterval: time.Minute}}
 	displaced := func(t *testing.T, o Options) (r *rig, home, other *peer) {
 		home, other = newPeer("a"), newPeer("b")
 		home.refuse = true
@@ -447,7 +447,7 @@ func TestFailback(t *testing.T) {
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
 	settled(t, "the old window is waited for", func(t *testing.T) {
-		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		b.set(func() { b.holdReads = true })
 		r.bigLines()
 		r.pass(10 * time.Second)
@@ -463,7 +463,7 @@ func TestFailback(t *testing.T) {
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
 	settled(t, "the old window comes again if it fails", func(t *testing.T) {
-		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		b.set(func() { b.holdReads = true })
 		r.bigLines()
 		r.pass(10 * time.Second)
@@ -478,7 +478,7 @@ func TestFailback(t *testing.T) {
 		r.finish(time.Second)
 	})
 	settled(t, "at the boundary of a line", func(t *testing.T) {
-		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		r.pass(time.Minute)                                 // home is being dialled
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 }) // a write blocks in the middle of a line
@@ -494,7 +494,7 @@ func TestFailback(t *testing.T) {
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
 	settled(t, "a blocked write fails while home has answered", func(t *testing.T) {
-		r, a, b := displaced(t, Options{FailbackInterval: time.Minute, StallTimeout: time.Hour})
+		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		r.pass(time.Minute)
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
@@ -509,7 +509,7 @@ func TestFailback(t *testing.T) {
 		r.finish(time.Second)
 	})
 	settled(t, "a write that blocks for ever does not keep from home", func(t *testing.T) {
-		r, a, b := displaced(t, Options{FailbackInterval: 2 * time.Minute})
+		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: 2 * time.Minute}})
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
 		r.bigLines()
 		r.pass(3 * time.Minute) // in vain
@@ -535,7 +535,7 @@ func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
 				c.ackLimit = 0
 			}
 		}
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.bigLines()
 		r.pass(2 * time.Second)
 		a.set(func() { a.sendBuf = 550 })
@@ -561,7 +561,7 @@ func TestLeavingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newPeer("a")
 		a.fresh = func(c *peerConn) { c.readLimit = 0 }
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		most := 0
 		for range 50 {
 			r.send(10, 100)
@@ -585,7 +585,7 @@ func TestLeavingIsBounded(t *testing.T) {
 func TestSilence(t *testing.T) {
 	settled(t, "fails after the dead timeout", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b}, 0)
 		r.bigLines()
 		r.pass(time.Second)
 		a.conn(0).vanish()
@@ -600,7 +600,7 @@ func TestSilence(t *testing.T) {
 	settled(t, "in the middle of a write", func(t *testing.T) {
 		a := newPeer("a")
 		a.sendBuf = 550
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		a.conn(0).vanish()
 		r.bigLines()
 		r.wantResent(r.pass(31*time.Second), 6, 0)
@@ -608,7 +608,7 @@ func TestSilence(t *testing.T) {
 	})
 	settled(t, "of a connection that is being left", func(t *testing.T) {
 		a := newPeer("a")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.pass(2 * time.Second)
 		a.conn(0).do(func() { a.conns[0].readLimit = 0 })
 		r.bigLines()

@@ -154,10 +154,10 @@ func TestWindowMaxSharesMemory(t *testing.T) {
 		memory  int64
 		want    int64
 	}{
-		"enough for all":   {2, Options{Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
-		"just enough":      {4, Options{Connections: 4, ResendMax: 8 << 20}, 256 << 20, 8 << 20},
-		"shared by many":   {16, Options{Connections: 4, ResendMax: 8 << 20}, 256 << 20, 2 << 20},
-		"no bound at all":  {100, Options{Connections: 100, ResendMax: 8 << 20}, 0, 8 << 20},
+		"enough for all":   {2, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 8 << 20},
+		"just enough":      {4, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 8 << 20},
+		"shared by many":   {16, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 2 << 20},
+		"no bound at all":  {100, Options{Connections: 100, Tuning: Tuning{ResendMax: 8 << 20}}, 0, 8 << 20},
 		"the default size": {1, Options{}, 256 << 20, 8 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,20 +26,13 @@ import (
 	"linesplit/target"
 )
 
-// Options say how to deliver. Zero durations and sizes mean the documented default.
+// Options say how to deliver. Zeros mean the documented default.
 type Options struct {
 	Targets     []target.Address // at least one
 	Connections int              // workers per target; 4
+	Tuning                       // what may change while Run runs
 
-	StallTimeout     time.Duration // without acknowledged progress, until a window moves to a target that confirms; 30 s
-	DeadTimeout      time.Duration // of unanswered retransmissions or probes, until a connection has failed; 30 s
-	FailbackInterval time.Duration // between a displaced worker's attempts to go home; 5 m
-	ResendMargin     int64         // bytes retained behind the acknowledged one at least; 0 is none
-	ResendMax        int64         // bytes retained per connection at most; 8 MiB, less where the memory is shared by many
-	ResendAge        time.Duration // after which an acknowledged line counts as read, if nothing seems unread; 10 s
-
-	DialOptions target.Options // TLS and Timeout are used; the rest follows from the fields above
-	Dial        Dial           // nil: over the network, with DialOptions
+	Dial Dial // nil: over the network, with DialOptions
 
 	ConfirmSeconds Observer // nil: nobody wants to know
 	Logger         *slog.Logger
@@ -54,7 +47,7 @@ func (noObserver) Observe(float64) {}
 
 // Pool is the workers of all targets. Its methods are safe for concurrent use; Run is called once.
 type Pool struct {
-	o        Options // of what Tuning names, settings are what counts
+	o        Options // its Tuning changes under mu; workers go by settings
 	buffers  *linebuf.Pool
 	roster   atomic.Pointer[roster]   // replaced under mu
 	settings atomic.Pointer[settings] // replaced under mu
@@ -64,7 +57,6 @@ type Pool struct {
 	ended    atomic.Bool // all lines are taken, or Run was told to stop
 
 	mu      sync.Mutex // guards what follows; held for no longer than it takes to read or change it
-	tuning  Tuning
 	lines   <-chan *linebuf.Buffer
 	launch  func(*worker) // starts a worker; nil until Run runs
 	crew    []*worker     // those that run and were not dismissed
@@ -75,7 +67,7 @@ type Pool struct {
 // New returns a pool that gives confirmed buffers back to buffers.
 func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
-	p := &Pool{o: o, buffers: buffers, tuning: o.tuning(), removed: noStats()}
+	p := &Pool{o: o, buffers: buffers, removed: noStats()}
 	var places []*place
 	for _, a := range o.Targets {
 		places = append(places, p.newPlace(a))

@@ -131,7 +131,7 @@ func TestDrainTarget(t *testing.T) {
 	})
 	settled(t, "its windows are waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		r.must(r.pool.Drain(a.target()))
@@ -155,7 +155,7 @@ func TestDrainTarget(t *testing.T) {
 	settled(t, "displaced workers move on, and that is no failover", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b, c}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
 		r.pass(time.Second)
 		at, other := b, c
 		if b.conn(0) == nil {
@@ -182,7 +182,7 @@ func TestDrainTarget(t *testing.T) {
 	settled(t, "displaced workers wait where there is nowhere to go", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b}, 0)
 		r.bigLines()
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
@@ -204,7 +204,7 @@ func TestDrainTarget(t *testing.T) {
 	settled(t, "its own workers rest, wherever they are", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Minute}, []*peer{a, b, c}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b, c}, 0)
 		r.bigLines()
 		r.pass(time.Second)
 		r.must(r.pool.Drain(a.target()))
@@ -229,7 +229,7 @@ func TestDrainTarget(t *testing.T) {
 	})
 	settled(t, "what fails there goes elsewhere, and the worker rests again", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		r.must(r.pool.Drain(a.target()))
@@ -248,7 +248,7 @@ func TestDrainTarget(t *testing.T) {
 	})
 	settled(t, "in the middle of a write", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		for _, p := range r.peers {
 			p.set(func() { p.sendBuf, p.holdAcks = 550, true })
 			r.block(p.conn(0))
@@ -269,7 +269,7 @@ func TestDrainTarget(t *testing.T) {
 	settled(t, "in the middle of a displaced worker's write", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse, c.refuse = true, true
-		r := newRig(t, Options{StallTimeout: time.Hour, FailbackInterval: time.Hour}, []*peer{a, b, c}, 0)
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
 		r.pass(5 * time.Second)
 		b.set(func() { b.sendBuf, b.holdAcks = 550, true })
 		c.set(func() { c.refuse = false })
@@ -376,7 +376,7 @@ func TestDrainTarget(t *testing.T) {
 	})
 	settled(t, "all, while the last lines wait to be sent again", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		for _, p := range r.peers {
@@ -403,7 +403,7 @@ func TestDrainTarget(t *testing.T) {
 	settled(t, "a worker that rests takes nothing, though a sender waits", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		b.sendBuf, b.holdAcks = 50, true
-		r := newUnbufferedRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newUnbufferedRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
 		var sender sync.WaitGroup
@@ -468,7 +468,7 @@ func (r *rig) takenBy(p *peer) {
 func TestResumeTarget(t *testing.T) {
 	settled(t, "while its windows are waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		r.must(r.pool.Drain(a.target()))
@@ -495,7 +495,7 @@ func TestResumeTarget(t *testing.T) {
 	})
 	settled(t, "again and again, while it is slow", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		most := 0
 		for range 3 * maxLeaving {
@@ -519,7 +519,7 @@ func TestResumeTarget(t *testing.T) {
 	settled(t, "while it is being removed", func(t *testing.T) {
 		for _, add := range []bool{false, true} {
 			a, b := newPeer("a"), newPeer("b")
-			r := newRig(t, Options{Connections: 3, StallTimeout: time.Hour}, []*peer{a, b})
+			r := newRig(t, Options{Connections: 3, Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 			a.set(func() { a.holdReads = true })
 			r.takenBy(a)
 			r.must(r.pool.Remove(a.target()))
@@ -549,7 +549,7 @@ func TestResumeTarget(t *testing.T) {
 	settled(t, "goes home at once, whatever failed before", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b})
 		r.pass(time.Minute)
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
@@ -715,7 +715,7 @@ func TestRemoveTarget(t *testing.T) {
 	})
 	settled(t, "one that does not answer at all", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour, DeadTimeout: 20 * time.Second}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, DeadTimeout: 20 * time.Second}}, []*peer{a, b})
 		a.set(func() { a.holdAcks = true })
 		r.takenBy(a)
 		a.conn(0).vanish()
@@ -727,7 +727,7 @@ func TestRemoveTarget(t *testing.T) {
 	settled(t, "with displaced workers at it and away from it", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
-		r := newRig(t, Options{Connections: 4, FailbackInterval: time.Hour}, []*peer{a, b, c})
+		r := newRig(t, Options{Connections: 4, Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c})
 		r.pass(time.Second)
 		r.bigLines()
 		r.pass(time.Second)
@@ -746,7 +746,7 @@ func TestRemoveTarget(t *testing.T) {
 	})
 	settled(t, "in the middle of the drain of all", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		r.must(r.pool.Remove(a.target()))
@@ -805,7 +805,7 @@ func TestLastTarget(t *testing.T) {
 	})
 	settled(t, "nor the last but one that is being removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		r.must(r.pool.Remove(a.target()))
@@ -837,7 +837,7 @@ func TestReconfigure(t *testing.T) {
 	})
 	settled(t, "or not at all", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
 		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr}, []string{a.target()}), target.ErrLast)
@@ -852,7 +852,7 @@ func TestReconfigure(t *testing.T) {
 	})
 	settled(t, "takes back one that is being removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour}, []*peer{a, b})
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		r.takenBy(a)
 		r.must(r.pool.Remove(a.target()))

@@ -40,12 +40,14 @@ func soak(t *testing.T, rnd *rand.Rand) {
 		peers = append(peers, p)
 	}
 	r := newRig(t, Options{
-		Connections:      1 + rnd.IntN(3),
-		StallTimeout:     5 * time.Second,
-		DeadTimeout:      5 * time.Second,
-		FailbackInterval: 7 * time.Second,
-		ResendAge:        []time.Duration{time.Second, 10 * time.Second}[rnd.IntN(2)],
-		ResendMax:        []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
+		Connections: 1 + rnd.IntN(3),
+		Tuning: Tuning{
+			StallTimeout:     5 * time.Second,
+			DeadTimeout:      5 * time.Second,
+			FailbackInterval: 7 * time.Second,
+			ResendAge:        []time.Duration{time.Second, 10 * time.Second}[rnd.IntN(2)],
+			ResendMax:        []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
+		},
 	}, peers)
 	for i := range 150 {
 		for range rnd.IntN(4) {
@@ -165,10 +167,12 @@ func orderly(t *testing.T, rnd *rand.Rand) {
 		peers = append(peers, slowPeer(rnd, string(rune('a'+i))))
 	}
 	r := newRig(t, Options{
-		Connections:  1 + rnd.IntN(3),
-		StallTimeout: 10 * time.Hour, // slow is not stalled: windows that move would come twice
-		DeadTimeout:  10 * time.Hour,
-		ResendMax:    []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
+		Connections: 1 + rnd.IntN(3),
+		Tuning: Tuning{
+			StallTimeout: 10 * time.Hour, // slow is not stalled: windows that move would come twice
+			DeadTimeout:  10 * time.Hour,
+			ResendMax:    []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
+		},
 	}, peers)
 	for i := range 200 {
 		for range rnd.IntN(4) {

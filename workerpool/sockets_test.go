@@ -101,7 +101,10 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 		newSocketSink(t, target.SchemeTLS, files.ServerTLS(), 0),
 		newSocketSink(t, target.SchemeUnix, nil, time.Millisecond),
 	}
-	o := Options{Connections: 2, ResendMargin: 64 << 10, DialOptions: target.Options{TLS: files.ClientTLS, Timeout: 10 * time.Second}}
+	o := Options{Connections: 2, Tuning: Tuning{
+		ResendMargin: 64 << 10,
+		DialOptions:  target.Options{TLS: files.ClientTLS, Timeout: 10 * time.Second},
+	}}
 	for _, s := range sinks {
 		o.Targets = append(o.Targets, s.addr)
 	}

@@ -144,7 +144,7 @@ func TestStall(t *testing.T) {
 	settled(t, "a real failure begins anew", func(t *testing.T) {
 		// Moved from a to b in a stall, then b dies: back at a, which still takes nothing, the window may move to c.
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
-		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b, c}, 0, 1)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0, 1)
 		r.pass(time.Second)
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
 		b.set(func() { b.fresh = func(c *peerConn) { c.ackLimit = 0 } })
@@ -175,7 +175,7 @@ func TestStallOfOneBeingLeft(t *testing.T) {
 		for range 20 {
 			a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 			a.fresh = func(conn *peerConn) { conn.ackLimit = 500 }
-			r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b, c}, 0, 1, 2)
+			r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0, 1, 2)
 			for a.conn(0).state().acked == len(a.conn(0).state().sent) {
 				r.send(10, 100)
 				r.pass(time.Millisecond)

@@ -6,19 +6,16 @@ import (
 	"linesplit/target"
 )
 
-// Tuning is what [Pool.Tune] changes. The fields mean what those of Options mean that have the same name, zeros included.
+// Tuning is the part of Options that [Pool.Tune] can change. Zeros mean the documented default.
 type Tuning struct {
-	StallTimeout     time.Duration
-	DeadTimeout      time.Duration
-	FailbackInterval time.Duration
-	ResendMargin     int64
-	ResendMax        int64
-	ResendAge        time.Duration
-	DialOptions      target.Options
-}
+	StallTimeout     time.Duration // without acknowledged progress, until a window moves to a target that confirms; 30 s
+	DeadTimeout      time.Duration // of unanswered retransmissions or probes, until a connection has failed; 30 s
+	FailbackInterval time.Duration // between a displaced worker's attempts to go home; 5 m
+	ResendMargin     int64         // bytes retained behind the acknowledged one at least; 0 is none
+	ResendMax        int64         // bytes retained per connection at most; 8 MiB, less where the memory is shared by many
+	ResendAge        time.Duration // after which an acknowledged line counts as read, if nothing seems unread; 10 s
 
-func (o *Options) tuning() Tuning {
-	return Tuning{o.StallTimeout, o.DeadTimeout, o.FailbackInterval, o.ResendMargin, o.ResendMax, o.ResendAge, o.DialOptions}
+	DialOptions target.Options // TLS and Timeout are used; the rest follows from the fields above
 }
 
 func (t *Tuning) setDefaults() {
@@ -49,7 +46,7 @@ func (p *Pool) Tune(t Tuning) {
 }
 
 func (p *Pool) tuneLocked(t Tuning) {
-	p.tuning = t
+	p.o.Tuning = t
 	p.adjustLocked()
 	p.nudgeLocked(time.Now())
 }
@@ -57,7 +54,7 @@ func (p *Pool) tuneLocked(t Tuning) {
 // adjustLocked makes settings of the tuning and of how many workers there are.
 func (p *Pool) adjustLocked() {
 	before := p.settings.Load()
-	s := &settings{Tuning: p.tuning}
+	s := &settings{Tuning: p.o.Tuning}
 	s.setDefaults()
 	s.stuckAfter = min(stuckAfter, s.StallTimeout/2)
 	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.roster.Load().places)*p.o.Connections)

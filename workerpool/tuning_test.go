@@ -13,7 +13,7 @@ import (
 func TestTune(t *testing.T) {
 	settled(t, "resend age", func(t *testing.T) {
 		a := newPeer("a")
-		r := newRig(t, Options{ResendAge: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendAge: time.Hour}}, []*peer{a})
 		r.bigLines()
 		r.wantConfirmed(r.pass(time.Minute), 0)
 		r.pool.Tune(Tuning{ResendAge: 20 * time.Second})
@@ -27,7 +27,7 @@ func TestTune(t *testing.T) {
 		r.once()
 	})
 	settled(t, "stall timeout", func(t *testing.T) {
-		r, a, _ := stalledPair(t, Options{StallTimeout: time.Hour})
+		r, a, _ := stalledPair(t, Options{Tuning: Tuning{StallTimeout: time.Hour}})
 		r.wantResent(r.pass(10*time.Minute), 0, 0)
 		r.pool.Tune(Tuning{StallTimeout: time.Minute})
 		if s := r.pass(time.Second); s.Targets[0].Stalls != 1 || s.Targets[0].Failovers != 1 {
@@ -48,7 +48,7 @@ func TestTune(t *testing.T) {
 	})
 	settled(t, "dead timeout", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{StallTimeout: time.Hour, DeadTimeout: time.Hour}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, DeadTimeout: time.Hour}}, []*peer{a, b}, 0)
 		a.conn(0).vanish()
 		r.bigLines()
 		r.wantResent(r.pass(time.Minute), 0, 0)
@@ -59,7 +59,7 @@ func TestTune(t *testing.T) {
 	settled(t, "failback interval", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{FailbackInterval: time.Hour}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b}, 0)
 		r.bigLines()
 		r.pass(5 * time.Minute)
 		a.set(func() { a.refuse = false })
@@ -73,7 +73,7 @@ func TestTune(t *testing.T) {
 	settled(t, "resend max", func(t *testing.T) {
 		a := newPeer("a")
 		a.recvBuf, a.holdReads = 1<<20, true
-		r := newRig(t, Options{ResendMax: 20_000, StallTimeout: time.Hour}, []*peer{a})
+		r := newRig(t, Options{Tuning: Tuning{ResendMax: 20_000, StallTimeout: time.Hour}}, []*peer{a})
 		for range 100 {
 			r.send(80, 100)
 		}
@@ -98,7 +98,7 @@ func TestTune(t *testing.T) {
 // What only a dial can set is right from the next dial on, and follows from the other settings.
 func TestTuneDials(t *testing.T) {
 	a := target.Address{Scheme: target.SchemeTCP, Host: "a:1"}
-	p := New(linebuf.NewPool(256<<20), Options{Targets: []target.Address{a}, ResendMargin: 5})
+	p := New(linebuf.NewPool(256<<20), Options{Targets: []target.Address{a}, Tuning: Tuning{ResendMargin: 5}})
 	check := func(dead, timeout time.Duration, margin, retain int64) {
 		t.Helper()
 		d := p.settings.Load().dialOptions()
