@@ -116,7 +116,7 @@ func (w *worker) run(hard context.Context) {
 		w.seek()
 		w.next()
 	}
-	w.end()
+	w.abortAll()
 }
 
 // done also brings a worker that has nothing more to write to its last act.
@@ -139,20 +139,17 @@ func (w *worker) done() bool {
 // unfinished says that there is something to write, or may yet be.
 func (w *worker) unfinished() bool { return w.lines != nil && !w.resting || !w.again.empty() }
 
-// end gives up what is still open. What was not confirmed stays counted as retained.
-func (w *worker) end() {
-	for _, f := range w.leaving {
-		w.abandon(f)
-	}
+// abortAll gives up what is still open. What was not confirmed stays counted as retained.
+func (w *worker) abortAll() {
+	open := w.leaving
 	if w.flight != nil {
-		w.abandon(w.flight)
+		open = append(open, w.flight)
 	}
-}
-
-func (w *worker) abandon(f *flight) {
-	w.look(f, time.Now())
-	f.conn.Abort()
-	f.leave()
+	for _, f := range open {
+		w.look(f, time.Now())
+		f.conn.Abort()
+		f.leave()
+	}
 }
 
 // writable says whether the connection may be given more.
@@ -393,17 +390,13 @@ func (w *worker) look(f *flight, now time.Time) {
 	w.release(f, f.confirmable(now, s.ResendAge))
 	w.cap(f, s.windowMax)
 	f.show()
-	if f == w.flight {
-		w.unlookedBytes, w.unlookedWrites = 0, 0
-		w.setFull(f.full(s.windowMax))
+	if f != w.flight {
+		return
 	}
-}
-
-func (w *worker) setFull(full bool) {
-	if full {
+	w.unlookedBytes, w.unlookedWrites = 0, 0
+	if w.full = f.full(s.windowMax); w.full {
 		w.recheck.Reset(recheckAfter)
 	}
-	w.full = full
 }
 
 // release confirms all segments that end at pos or before.
@@ -412,7 +405,11 @@ func (w *worker) release(f *flight, pos uint64) {
 	for !f.window.empty() && f.window.oldest().end <= pos {
 		s := f.window.pop()
 		n.Add(s.count())
-		w.confirmed(s.buf)
+		if w.unobserved++; w.unobserved >= observeEvery {
+			w.unobserved = 0
+			w.pool.o.ConfirmSeconds.Observe(time.Since(s.buf.Read).Seconds())
+		}
+		w.pool.buffers.Put(s.buf)
 	}
 	if n.Lines == 0 {
 		return
@@ -428,14 +425,6 @@ func (w *worker) cap(f *flight, windowMax int64) {
 	for f.window.mem > windowMax && f.window.oldest().end <= limit {
 		w.release(f, f.window.oldest().end)
 	}
-}
-
-func (w *worker) confirmed(b *linebuf.Buffer) {
-	if w.unobserved++; w.unobserved >= observeEvery {
-		w.unobserved = 0
-		w.pool.o.ConfirmSeconds.Observe(time.Since(b.Read).Seconds())
-	}
-	w.pool.buffers.Put(b)
 }
 
 // verdict says why a connection must be given up, nil while it need not.
