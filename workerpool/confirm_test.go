@@ -76,6 +76,18 @@ func TestConfirmation(t *testing.T) {
 		r.wantConfirmed(r.pass(3*time.Second), 100)
 		r.finish(time.Second)
 	})
+	settled(t, "the FIN that answers ours", func(t *testing.T) {
+		r := newRig(t, Options{}, []*peer{newPeer("a")})
+		r.bigLines()
+		start := time.Now()
+		r.wantResent(r.finish(time.Second), 0, 0)
+		if took := time.Since(start); took > target.Tick {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestAgeConfirms(t *testing.T) {
 	settled(t, "age", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		r.bigLines()
@@ -108,15 +120,6 @@ func TestConfirmation(t *testing.T) {
 		r.wantConfirmed(r.pass(time.Second), 100)
 		r.finish(time.Second)
 	})
-	settled(t, "the FIN that answers ours", func(t *testing.T) {
-		r := newRig(t, Options{}, []*peer{newPeer("a")})
-		r.bigLines()
-		start := time.Now()
-		r.wantResent(r.finish(time.Second), 0, 0)
-		if took := time.Since(start); took > target.Tick {
-			t.Errorf("took %v", took)
-		}
-	})
 }
 
 // A trickle of lines comes in buffers that have room for all of them. Merged into one buffer that never came of age, the
@@ -148,15 +151,16 @@ func TestTrickleComesOfAge(t *testing.T) {
 	})
 }
 
-// What comes again after a failure: the lines from the first unacknowledged byte on, and what may have been left unread.
-func TestResend(t *testing.T) {
-	first := func(acked, read int) func(c *peerConn) {
-		return func(c *peerConn) {
-			if c.id == 0 {
-				c.ackLimit, c.readLimit = acked, read
-			}
+func limitFirst(acked, read int) func(c *peerConn) {
+	return func(c *peerConn) {
+		if c.id == 0 {
+			c.ackLimit, c.readLimit = acked, read
 		}
 	}
+}
+
+// What comes again after a failure: the lines from the first unacknowledged byte on, and what may have been left unread.
+func TestResend(t *testing.T) {
 	for name, c := range map[string]struct {
 		acked, read            int
 		margin                 uint64
@@ -176,7 +180,7 @@ func TestResend(t *testing.T) {
 	} {
 		settled(t, name, func(t *testing.T) {
 			a := newPeer("a")
-			a.margin, a.fresh = c.margin, first(c.acked, c.read)
+			a.margin, a.fresh = c.margin, limitFirst(c.acked, c.read)
 			r := newRig(t, Options{}, []*peer{a})
 			r.bigLines()
 			r.wantConfirmed(r.pass(3*time.Second), c.confirmed)
@@ -189,9 +193,12 @@ func TestResend(t *testing.T) {
 			r.finish(time.Second)
 		})
 	}
+}
+
+func TestResendStartsWithLinesBegun(t *testing.T) {
 	settled(t, "only what was begun counts as resent", func(t *testing.T) {
 		a := newPeer("a")
-		a.sendBuf, a.fresh = 550, first(0, 0)
+		a.sendBuf, a.fresh = 550, limitFirst(0, 0)
 		r := newRig(t, Options{}, []*peer{a})
 		r.bigLines()
 		r.pass(time.Second)
@@ -261,7 +268,7 @@ func TestProven(t *testing.T) {
 	})
 }
 
-func TestResendMax(t *testing.T) {
+func TestFullWindowStopsWriting(t *testing.T) {
 	const limit = 64 << 10
 	settled(t, "unread bytes stop the writing", func(t *testing.T) {
 		a := newPeer("a")
@@ -297,6 +304,10 @@ func TestResendMax(t *testing.T) {
 		a.set(func() { a.holdAcks = false })
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
+}
+
+func TestFullWindowLetsGoOfWhatWasRead(t *testing.T) {
+	const limit = 64 << 10
 	settled(t, "the window lets go of what was read", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit}}, []*peer{a})

@@ -10,11 +10,59 @@ import (
 	"linesplit/target"
 )
 
-func TestDrain(t *testing.T) {
+func TestRunEndsAtOnceWithNothingToDeliver(t *testing.T) {
 	settled(t, "nothing was ever sent", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a"), newPeer("b")})
 		r.finish(2 * target.Tick)
 	})
+	settled(t, "all down and nothing to deliver", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse, b.refuse = true, true
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.pass(time.Minute)
+		r.finish(3 * target.Tick)
+	})
+	settled(t, "nothing to deliver, and a dial hangs", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.hang = true
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.bigLines()
+		r.pass(time.Second)
+		r.finish(3 * target.Tick)
+	})
+}
+
+func TestRunEndsWhileDialling(t *testing.T) {
+	settled(t, "a dial beside in flight at the end", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b}, 0)
+		a.set(func() { a.refuse, a.hang, a.late = false, true, true })
+		r.bigLines()
+		r.pass(2 * time.Minute)
+		r.wantDials(a, 2)
+		r.finish(3 * target.Tick) // also checks that the late connection is closed
+		if a.conn(0) == nil {
+			t.Error("no late connection: the test is of no use")
+		}
+	})
+	settled(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}}, []*peer{a, b}, 0)
+		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
+		b.set(func() { b.holdReads = true })
+		r.bigLines()
+		r.pass(65 * time.Second)
+		close(r.lines)
+		r.pass(time.Minute)
+		b.set(func() { b.holdReads = false })
+		r.ended(t, time.Second)
+		r.wantResent(r.quiet(), 0, 0)
+	})
+}
+
+func TestFailureAtTheEndIsResent(t *testing.T) {
 	settled(t, "what is still in the channel", func(t *testing.T) {
 		a := newPeer("a")
 		a.delay = time.Second
@@ -60,6 +108,9 @@ func TestDrain(t *testing.T) {
 		r.ended(t, 4*time.Second)
 		r.wantResent(r.quiet(), 0, 300)
 	})
+}
+
+func TestFailureAtTheEndIsRetried(t *testing.T) {
 	settled(t, "resets for ever: delays grow", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
@@ -92,6 +143,9 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%d bytes at the other", n)
 		}
 	})
+}
+
+func TestSlowTargetAtTheEnd(t *testing.T) {
 	settled(t, "stalled after our FIN", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{})
 		close(r.lines)
@@ -121,21 +175,6 @@ func TestDrain(t *testing.T) {
 		r.stop(2 * target.Tick)
 		r.wantError(100)
 	})
-	settled(t, "all down and nothing to deliver", func(t *testing.T) {
-		a, b := newPeer("a"), newPeer("b")
-		a.refuse, b.refuse = true, true
-		r := newRig(t, Options{}, []*peer{a, b})
-		r.pass(time.Minute)
-		r.finish(3 * target.Tick)
-	})
-	settled(t, "nothing to deliver, and a dial hangs", func(t *testing.T) {
-		a, b := newPeer("a"), newPeer("b")
-		a.hang = true
-		r := newRig(t, Options{}, []*peer{a, b})
-		r.bigLines()
-		r.pass(time.Second)
-		r.finish(3 * target.Tick)
-	})
 	settled(t, "full when the channel closes", func(t *testing.T) {
 		a := newPeer("a")
 		a.holdReads = true
@@ -148,33 +187,9 @@ func TestDrain(t *testing.T) {
 		r.ended(t, time.Second)
 		r.wantResent(r.quiet(), 0, 0)
 	})
-	settled(t, "a dial beside in flight at the end", func(t *testing.T) {
-		a, b := newPeer("a"), newPeer("b")
-		a.refuse = true
-		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b}, 0)
-		a.set(func() { a.refuse, a.hang, a.late = false, true, true })
-		r.bigLines()
-		r.pass(2 * time.Minute)
-		r.wantDials(a, 2)
-		r.finish(3 * target.Tick) // also checks that the late connection is closed
-		if a.conn(0) == nil {
-			t.Error("no late connection: the test is of no use")
-		}
-	})
-	settled(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
-		a, b := newPeer("a"), newPeer("b")
-		a.refuse = true
-		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}}, []*peer{a, b}, 0)
-		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
-		b.set(func() { b.holdReads = true })
-		r.bigLines()
-		r.pass(65 * time.Second)
-		close(r.lines)
-		r.pass(time.Minute)
-		b.set(func() { b.holdReads = false })
-		r.ended(t, time.Second)
-		r.wantResent(r.quiet(), 0, 0)
-	})
+}
+
+func TestPeerFINAtTheEnd(t *testing.T) {
 	settled(t, "the peer's FIN and the end at once", func(t *testing.T) {
 		for _, finFirst := range []bool{false, true} {
 			for _, read := range []int{0, 5050, noLimit} {
@@ -232,7 +247,7 @@ func (r *rig) wantError(lines int) {
 	}
 }
 
-func TestHardEnd(t *testing.T) {
+func TestHardEndIsPrompt(t *testing.T) {
 	settled(t, "idle", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		r.pass(time.Second)
@@ -240,16 +255,6 @@ func TestHardEnd(t *testing.T) {
 		if r.err != nil {
 			t.Errorf("Run: %v", r.err)
 		}
-	})
-	settled(t, "in the middle of a write", func(t *testing.T) {
-		a := newPeer("a")
-		a.sendBuf, a.holdAcks = 550, true
-		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
-		r.pass(time.Second)
-		s := r.stop(2 * target.Tick)
-		r.wantError(10) // the others were never taken
-		r.wantResent(s, 0, 0)
 	})
 	settled(t, "all down", func(t *testing.T) {
 		a := newPeer("a")
@@ -260,19 +265,6 @@ func TestHardEnd(t *testing.T) {
 		close(r.lines)
 		r.pass(time.Minute)
 		r.stop(2 * target.Tick)
-	})
-	settled(t, "down after it had something", func(t *testing.T) {
-		a := newPeer("a")
-		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
-		r.pass(time.Second)
-		a.set(func() { a.refuse = true })
-		a.conn(0).reset()
-		r.pass(time.Second)
-		close(r.lines)
-		r.pass(time.Minute)
-		r.stop(2 * target.Tick)
-		r.wantError(100)
 	})
 	settled(t, "while a dial hangs", func(t *testing.T) {
 		a := newPeer("a")
@@ -298,6 +290,32 @@ func TestHardEnd(t *testing.T) {
 		a.conn(0).reset()
 		r.pass(time.Second)
 		r.stop(10 * target.Tick)
+	})
+}
+
+func TestHardEndReportsUnconfirmedLines(t *testing.T) {
+	settled(t, "in the middle of a write", func(t *testing.T) {
+		a := newPeer("a")
+		a.sendBuf, a.holdAcks = 550, true
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Second)
+		s := r.stop(2 * target.Tick)
+		r.wantError(10) // the others were never taken
+		r.wantResent(s, 0, 0)
+	})
+	settled(t, "down after it had something", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.bigLines()
+		r.pass(time.Second)
+		a.set(func() { a.refuse = true })
+		a.conn(0).reset()
+		r.pass(time.Second)
+		close(r.lines)
+		r.pass(time.Minute)
+		r.stop(2 * target.Tick)
+		r.wantError(100)
 	})
 	settled(t, "more than one connection", func(t *testing.T) {
 		a := newPeer("a")

@@ -122,17 +122,7 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 	sender.Go(func() { sent = sendNumbered(t, buffers, lines, stop) })
 
 	for _, s := range sinks {
-		change(t, pool, s, pool.Drain, target.StateDrained)
-		before := s.lines()
-		time.Sleep(20 * time.Millisecond) // others go on, this one gets nothing
-		if n := s.lines() - before; n != 0 {
-			t.Errorf("%s: %d lines after it was drained", s.addr, n)
-		}
-		change(t, pool, s, pool.Resume, target.StateUp)
-		change(t, pool, s, pool.Remove, "")
-		if err := pool.Add(s.addr); err != nil {
-			t.Error(err)
-		}
+		changeAll(t, pool, s)
 	}
 	close(stop)
 	sender.Wait()
@@ -152,6 +142,21 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 	}
 	if n := buffers.InUse(); n != 0 {
 		t.Errorf("%d bytes of buffers were not given back", n)
+	}
+}
+
+func changeAll(t *testing.T, pool *Pool, s *socketSink) {
+	t.Helper()
+	change(t, pool, s, pool.Drain, target.StateDrained)
+	before := s.lines()
+	time.Sleep(20 * time.Millisecond) // others go on, this one gets nothing
+	if n := s.lines() - before; n != 0 {
+		t.Errorf("%s: %d lines after it was drained", s.addr, n)
+	}
+	change(t, pool, s, pool.Resume, target.StateUp)
+	change(t, pool, s, pool.Remove, "")
+	if err := pool.Add(s.addr); err != nil {
+		t.Error(err)
 	}
 }
 

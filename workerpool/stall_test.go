@@ -29,7 +29,7 @@ func (r *rig) block(c *peerConn) {
 	r.t.Fatal("the one that is to stall gets nothing: the test is of no use")
 }
 
-func TestStall(t *testing.T) {
+func TestStalledWindowMoves(t *testing.T) {
 	settled(t, "moves to the one that confirms", func(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
 		r.wantResent(r.pass(28*time.Second), 0, 0)
@@ -43,30 +43,6 @@ func TestStall(t *testing.T) {
 		r.wantDials(a, 1)
 		r.wantDials(b, 2)
 		r.finish(time.Second)
-	})
-	settled(t, "with nothing outstanding nobody stalls", func(t *testing.T) {
-		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{}, []*peer{a, b})
-		s := r.pass(10 * time.Minute)
-		if s.Targets[0].Stalls+s.Targets[1].Stalls != 0 {
-			t.Errorf("%+v", s.Targets)
-		}
-		r.wantDials(a, 1)
-		r.finish(time.Second)
-	})
-	settled(t, "slow is not stalled", func(t *testing.T) {
-		a, b := newPeer("a"), newPeer("b")
-		r := newRig(t, Options{}, []*peer{a, b})
-		r.pass(time.Second)
-		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
-		r.block(a.conn(0))
-		for range 10 {
-			r.pass(25 * time.Second)
-			a.conn(0).do(func() { a.holdReads, a.conns[0].readLimit = false, a.conns[0].read+100 })
-		}
-		r.wantDials(a, 1)
-		a.conn(0).ackTo(noLimit, noLimit)
-		r.wantResent(r.finish(time.Second), 0, 0)
 	})
 	settled(t, "once per stall", func(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
@@ -105,6 +81,36 @@ func TestStall(t *testing.T) {
 		b.conn(1).ackTo(noLimit, noLimit)
 		r.finish(time.Second)
 	})
+}
+
+func TestBackpressureIsNoStall(t *testing.T) {
+	settled(t, "with nothing outstanding nobody stalls", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		s := r.pass(10 * time.Minute)
+		if s.Targets[0].Stalls+s.Targets[1].Stalls != 0 {
+			t.Errorf("%+v", s.Targets)
+		}
+		r.wantDials(a, 1)
+		r.finish(time.Second)
+	})
+	settled(t, "slow is not stalled", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.pass(time.Second)
+		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
+		r.block(a.conn(0))
+		for range 10 {
+			r.pass(25 * time.Second)
+			a.conn(0).do(func() { a.holdReads, a.conns[0].readLimit = false, a.conns[0].read+100 })
+		}
+		r.wantDials(a, 1)
+		a.conn(0).ackTo(noLimit, noLimit)
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+}
+
+func TestStallWithNowhereToGo(t *testing.T) {
 	settled(t, "all stalled: wait", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
@@ -141,6 +147,9 @@ func TestStall(t *testing.T) {
 		a.set(func() { a.holdReads = false })
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
+}
+
+func TestFailureAfterStallMovesAgain(t *testing.T) {
 	settled(t, "a real failure begins anew", func(t *testing.T) {
 		// Moved from a to b in a stall, then b dies: back at a, which still takes nothing, the window may move to c.
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
@@ -170,7 +179,7 @@ func TestStall(t *testing.T) {
 
 // The window of a connection that is being left stalls as well. It goes to where the worker is; the refuge that was chosen
 // then was remembered, and dialled long afterwards, down or not.
-func TestStallOfOneBeingLeft(t *testing.T) {
+func TestStallTargetIsNotRemembered(t *testing.T) {
 	settled(t, "the choice is not remembered", func(t *testing.T) {
 		for range 20 {
 			a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
@@ -201,6 +210,9 @@ func TestStallOfOneBeingLeft(t *testing.T) {
 			r.finish(time.Second)
 		}
 	})
+}
+
+func TestLeftWindowDoesNotMoveToSameTarget(t *testing.T) {
 	settled(t, "not to the same stalled target", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0, 1)

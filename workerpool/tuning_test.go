@@ -10,22 +10,7 @@ import (
 )
 
 // Each setting takes effect on connections that are open, and costs none of them.
-func TestTune(t *testing.T) {
-	settled(t, "resend age", func(t *testing.T) {
-		a := newPeer("a")
-		r := newRig(t, Options{Tuning: Tuning{ResendAge: time.Hour}}, []*peer{a})
-		r.bigLines()
-		r.wantConfirmed(r.pass(time.Minute), 0)
-		r.pool.Tune(Tuning{ResendAge: 20 * time.Second})
-		r.wantConfirmed(r.pass(time.Second), 100) // it was acknowledged a minute ago
-		r.pool.Tune(Tuning{ResendAge: time.Minute})
-		r.bigLines()
-		r.wantConfirmed(r.pass(50*time.Second), 100)
-		r.wantConfirmed(r.pass(20*time.Second), 200)
-		r.wantDials(a, 1)
-		r.finish(time.Second)
-		r.once()
-	})
+func TestTuneTimeouts(t *testing.T) {
 	settled(t, "stall timeout", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{Tuning: Tuning{StallTimeout: time.Hour}})
 		r.wantResent(r.pass(10*time.Minute), 0, 0)
@@ -67,6 +52,24 @@ func TestTune(t *testing.T) {
 		if s := r.pass(time.Second); s.Targets[0].Failbacks != 1 {
 			t.Errorf("%+v", s.Targets[0])
 		}
+		r.finish(time.Second)
+		r.once()
+	})
+}
+
+func TestTuneResend(t *testing.T) {
+	settled(t, "resend age", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{Tuning: Tuning{ResendAge: time.Hour}}, []*peer{a})
+		r.bigLines()
+		r.wantConfirmed(r.pass(time.Minute), 0)
+		r.pool.Tune(Tuning{ResendAge: 20 * time.Second})
+		r.wantConfirmed(r.pass(time.Second), 100) // it was acknowledged a minute ago
+		r.pool.Tune(Tuning{ResendAge: time.Minute})
+		r.bigLines()
+		r.wantConfirmed(r.pass(50*time.Second), 100)
+		r.wantConfirmed(r.pass(20*time.Second), 200)
+		r.wantDials(a, 1)
 		r.finish(time.Second)
 		r.once()
 	})
@@ -115,4 +118,27 @@ func TestTuneDials(t *testing.T) {
 	}
 	p.Tune(Tuning{})
 	check(30*time.Second, 0, 0, 8<<20)
+}
+
+func TestWindowMaxSharesMemory(t *testing.T) {
+	for name, c := range map[string]struct {
+		targets int
+		o       Options
+		memory  int64
+		want    int64
+	}{
+		"enough for all":   {2, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 8 << 20},
+		"just enough":      {4, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 8 << 20},
+		"shared by many":   {16, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 2 << 20},
+		"no bound at all":  {100, Options{Connections: 100, Tuning: Tuning{ResendMax: 8 << 20}}, 0, 8 << 20},
+		"the default size": {1, Options{}, 256 << 20, 8 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.o.Targets = make([]target.Address, c.targets)
+			p := New(linebuf.NewPool(c.memory), c.o)
+			if got := p.settings.Load().windowMax; got != c.want {
+				t.Errorf("%d, want %d", got, c.want)
+			}
+		})
+	}
 }

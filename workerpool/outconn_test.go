@@ -5,61 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/linebuf"
 	"linesplit/target"
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func TestMarks(t *testing.T) {
-	const age = 8 * time.Second // a mark a second
-	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
-	type step struct {
-		ms   int
-		pos  uint64
-		want uint64 // before(now-age), after the note
-	}
-	for name, steps := range map[string][]step{
-		"nothing is old enough":                         {{0, 5, 0}, {1000, 6, 0}, {7999, 7, 0}},
-		"exactly old enough":                            {{0, 5, 0}, {8000, 9, 5}},
-		"positions between two marks wait for the next": {{0, 0, 0}, {1, 7, 0}, {999, 7, 0}, {1000, 7, 0}, {8000, 7, 0}, {8999, 7, 0}, {9000, 7, 7}},
-		"after a long pause":                            {{0, 5, 0}, {1000, 7, 0}, {100_000, 9, 7}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var m marks
-			for _, s := range steps {
-				m.note(at(s.ms), s.pos, age)
-				if got := m.before(at(s.ms).Add(-age)); got != s.want {
-					t.Errorf("at %d ms: %d, want %d", s.ms, got, s.want)
-				}
-			}
-		})
-	}
-}
-
-// However irregular the looks: what is returned was there when it should have been, and what was there long enough is
-// returned, give or take a mark and a look.
-func TestMarksOverTime(t *testing.T) {
-	const age = 10 * time.Second
-	for _, step := range []time.Duration{time.Millisecond, 125 * time.Millisecond, time.Second, 1300 * time.Millisecond, 7 * time.Second} {
-		for _, idle := range []bool{false, true} { // idle: before is not asked for half of the time
-			var m marks
-			for d := time.Duration(0); d < time.Minute; d += step {
-				m.note(epoch.Add(d), uint64(d), age)
-				if idle && d < 30*time.Second {
-					continue
-				}
-				got := time.Duration(m.before(epoch.Add(d - age)))
-				if got > max(0, d-age) {
-					t.Fatalf("step %v, at %v: %v", step, d, got)
-				}
-				if least := d - age - age/markEvery - 2*step; got < least {
-					t.Fatalf("step %v, at %v: only %v", step, d, got)
-				}
-			}
-		}
-	}
-}
 
 func TestConfirmable(t *testing.T) {
 	const age = 10 * time.Second
@@ -142,29 +91,6 @@ func TestMayHalfClose(t *testing.T) {
 			c.f.endWith(epoch.Add(time.Hour)) // it is the first time that counts
 			if got := c.f.mayHalfClose(epoch.Add(c.after)); got != c.want {
 				t.Errorf("%v", got)
-			}
-		})
-	}
-}
-
-func TestWindowMaxSharesMemory(t *testing.T) {
-	for name, c := range map[string]struct {
-		targets int
-		o       Options
-		memory  int64
-		want    int64
-	}{
-		"enough for all":   {2, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 8 << 20},
-		"just enough":      {4, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 8 << 20},
-		"shared by many":   {16, Options{Connections: 4, Tuning: Tuning{ResendMax: 8 << 20}}, 256 << 20, 2 << 20},
-		"no bound at all":  {100, Options{Connections: 100, Tuning: Tuning{ResendMax: 8 << 20}}, 0, 8 << 20},
-		"the default size": {1, Options{}, 256 << 20, 8 << 20},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.o.Targets = make([]target.Address, c.targets)
-			p := New(linebuf.NewPool(c.memory), c.o)
-			if got := p.settings.Load().windowMax; got != c.want {
-				t.Errorf("%d, want %d", got, c.want)
 			}
 		})
 	}

@@ -1,0 +1,388 @@
+package workerpool
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"linesplit/target"
+)
+
+func TestDrainedTargetGetsNothingNew(t *testing.T) {
+	settled(t, "under load: nothing lost, nothing twice, nothing new", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Connections: 3}, []*peer{a, b})
+		a.set(func() { a.recvBuf, a.sendBuf, a.holdReads = 3000, 3000, true })
+		for range 30 {
+			r.bigLines()
+			r.pass(10 * time.Millisecond)
+		}
+		r.must(r.pool.Drain(a.target()))
+		for range 30 {
+			r.bigLines()
+			r.pass(10 * time.Millisecond)
+		}
+		r.wantState(a, target.StateDraining)
+		a.set(func() { a.holdReads = false })
+		r.pass(3 * target.Tick)
+		r.wantState(a, target.StateDrained)
+		r.wantLeft(a)
+		before := a.bytes()
+		if before == 0 {
+			t.Fatal("a got nothing: the test is of no use")
+		}
+		for range 10 {
+			r.bigLines()
+			r.pass(time.Second)
+		}
+		r.wantState(a, target.StateDrained)
+		if n := a.bytes() - before; n != 0 {
+			t.Errorf("%d bytes after it was drained", n)
+		}
+		r.wantDials(a, 3)
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "before Run", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		p := New(r.buffers, r.o)
+		r.must(p.Drain(a.target()))
+		if s := p.Stats().Targets; s[0].State != target.StateDrained || s[1].State != target.StateUnknown {
+			t.Errorf("%+v", s)
+		}
+		r.must(p.Remove(a.target()))
+		r.wantErr(p.Remove(b.target()), target.ErrLast)
+		r.must(p.Add(a.addr))
+		if s := p.Stats().Targets; len(s) != 2 || s[0].Name != b.target() || s[1].State != target.StateUnknown {
+			t.Errorf("%+v", s)
+		}
+		r.finish(time.Second)
+	})
+}
+
+func TestDrainWaitsForWindows(t *testing.T) {
+	settled(t, "its windows are waited for", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
+		a.set(func() { a.holdReads = true })
+		r.takenBy(a)
+		r.must(r.pool.Drain(a.target()))
+		s, _ := r.pass(10*time.Minute), 0
+		at := s.Targets[0]
+		if at.State != target.StateDraining || at.Retained.Lines == 0 || at.Connections != 1 || time.Since(at.Since) != 10*time.Minute {
+			t.Errorf("%+v", at)
+		}
+		if c := a.conn(0).state(); !c.halfClosed || c.closed {
+			t.Errorf("half-closed %v, closed %v", c.halfClosed, c.closed)
+		}
+		a.set(func() { a.holdReads = false })
+		s = r.pass(time.Second)
+		at = s.Targets[0]
+		if at.State != target.StateDrained || at.Retained.Lines != 0 || at.Retained.Bytes != 0 || at.Connections != 0 || time.Since(at.Since) > time.Second {
+			t.Errorf("%+v", at)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "what fails there goes elsewhere, and the worker rests again", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
+		a.set(func() { a.holdReads = true })
+		r.takenBy(a)
+		r.must(r.pool.Drain(a.target()))
+		r.pass(time.Second)
+		lost := a.bytes()
+		a.conn(0).reset()
+		r.pass(time.Second)
+		r.wantDials(a, 1)
+		r.wantDials(b, 2)
+		r.wantResent(r.quiet(), 0, lost/100)
+		if c := b.conn(1).state(); len(c.sent) != lost || !c.closed || c.aborted {
+			t.Errorf("%d of %d bytes elsewhere, closed %v, aborted %v", len(c.sent), lost, c.closed, c.aborted)
+		}
+		r.wantState(a, target.StateDrained)
+		r.finish(time.Second)
+	})
+}
+
+func TestDrainMovesDisplacedWorkers(t *testing.T) {
+	settled(t, "displaced workers move on, and that is no failover", func(t *testing.T) {
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		a.refuse = true
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
+		r.pass(time.Second)
+		at, other := b, c
+		if b.conn(0) == nil {
+			at, other = c, b
+		}
+		r.bigLines()
+		r.pass(time.Second)
+		r.must(r.pool.Drain(at.target()))
+		r.pass(time.Second)
+		r.wantState(at, target.StateDrained)
+		r.wantLeft(at)
+		r.bigLines()
+		s := r.pass(time.Second)
+		if n := other.bytes(); n != 10_000 {
+			t.Errorf("%d bytes at the other", n)
+		}
+		r.wantDials(a, 1)
+		if n := s.Targets[1].Failovers + s.Targets[2].Failovers; n != 0 {
+			t.Errorf("%d failovers counted", n)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "displaced workers wait where there is nowhere to go", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b}, 0)
+		r.bigLines()
+		r.pass(time.Second)
+		r.must(r.pool.Drain(b.target()))
+		r.pass(time.Second)
+		r.wantState(b, target.StateDrained)
+		r.bigLines()
+		r.pass(time.Minute)
+		if n := b.bytes(); n != 10_000 {
+			t.Errorf("%d bytes at the one that is drained", n)
+		}
+		a.set(func() { a.refuse = false })
+		r.pass(2 * lastDelay)
+		if n := a.bytes(); n != 10_000 {
+			t.Errorf("%d bytes at home", n)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+}
+
+func TestWorkersOfDrainedTargetRest(t *testing.T) {
+	settled(t, "its own workers rest, wherever they are", func(t *testing.T) {
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		a.refuse = true
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b, c}, 0)
+		r.bigLines()
+		r.pass(time.Second)
+		r.must(r.pool.Drain(a.target()))
+		r.pass(target.Tick)
+		r.wantState(a, target.StateDrained)
+		r.wantLeft(b)
+		r.wantLeft(c)
+		a.set(func() { a.refuse = false })
+		r.bigLines()
+		dials := a.dialled() + b.dialled() + c.dialled()
+		s := r.pass(time.Hour)
+		if s.Taken.Lines != 100 || a.dialled()+b.dialled()+c.dialled() != dials {
+			t.Errorf("%d lines taken, %d dials", s.Taken.Lines, a.dialled()+b.dialled()+c.dialled()-dials)
+		}
+		r.must(r.pool.Resume(a.target()))
+		r.pass(time.Second)
+		if n := a.bytes(); n != 10_000 {
+			t.Errorf("%d bytes at home when resumed", n)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "a worker that rests takes nothing, though a sender waits", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		b.sendBuf, b.holdAcks = 50, true
+		r := newUnbufferedRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
+		r.must(r.pool.Drain(a.target()))
+		r.pass(time.Second)
+		var sender sync.WaitGroup
+		sender.Go(r.bigLines)
+		if s := r.pass(time.Minute); s.Taken.Lines != 10 {
+			t.Errorf("%d lines taken, want the buffer that b has begun", s.Taken.Lines)
+		}
+		b.set(func() { b.holdAcks = false })
+		sender.Wait()
+		r.wantDials(b, 1)
+		r.finish(3 * target.Tick)
+		r.once()
+	})
+	settled(t, "one rests when the end comes", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Connections: 4}, []*peer{a, b})
+		r.must(r.pool.Drain(a.target()))
+		r.bigLines()
+		r.pass(time.Second)
+		r.finish(3 * target.Tick)
+		r.once()
+	})
+}
+
+func TestDrainDuringWrite(t *testing.T) {
+	settled(t, "in the middle of a write", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
+		for _, p := range r.peers {
+			p.set(func() { p.sendBuf, p.holdAcks = 550, true })
+			r.block(p.conn(0))
+		}
+		r.must(r.pool.Drain(a.target()))
+		r.bigLines()
+		r.pass(time.Minute)
+		a.set(func() { a.holdAcks = false })
+		r.pass(time.Second)
+		r.wantLeft(a)
+		if n := a.bytes(); n != 1000 {
+			t.Errorf("%d bytes there, want the buffer that was begun", n)
+		}
+		b.set(func() { b.holdAcks = false })
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "in the middle of a displaced worker's write", func(t *testing.T) {
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		a.refuse, c.refuse = true, true
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
+		r.pass(5 * time.Second)
+		b.set(func() { b.sendBuf, b.holdAcks = 550, true })
+		c.set(func() { c.refuse = false })
+		r.bigLines()
+		r.pass(time.Second)
+		r.must(r.pool.Drain(b.target()))
+		r.pass(time.Minute)
+		r.must(r.pool.Resume(b.target())) // the worker may stay or come again, but must go on
+		b.set(func() { b.holdAcks = false })
+		r.pass(2 * lastDelay)
+		if n := len(r.lines); n > 0 {
+			t.Errorf("%d buffers are still not taken", n)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+}
+
+func TestDrainDuringDial(t *testing.T) {
+	settled(t, "while it is being dialled", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.delay = 10 * time.Second
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.must(r.pool.Drain(a.target()))
+		r.wantState(a, target.StateDrained)
+		r.bigLines()
+		r.pass(20 * time.Second)
+		if c := a.conn(0).state(); !c.closed || len(c.sent) > 0 {
+			t.Errorf("the late connection: closed %v, %d bytes", c.closed, len(c.sent))
+		}
+		r.wantState(a, target.StateDrained)
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "a displaced worker's dial comes too late", func(t *testing.T) {
+		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
+		a.refuse, c.refuse = true, true
+		b.delay = 10 * time.Second
+		r := newRig(t, Options{}, []*peer{a, b, c}, 0)
+		r.pass(time.Second)
+		if b.dialled() == 0 {
+			r.pass(time.Second)
+		}
+		c.set(func() { c.refuse = false })
+		r.must(r.pool.Drain(b.target()))
+		r.bigLines()
+		r.pass(20 * time.Second)
+		if n := b.bytes(); n != 0 {
+			t.Errorf("%d bytes at the one that is drained", n)
+		}
+		if n := c.bytes(); n != 10_000 {
+			t.Errorf("%d bytes at the other", n)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "a dial that is not needed any more counts for nothing", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse, b.delay = true, 10*time.Second
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		r.pass(5 * time.Second)
+		r.must(r.pool.Drain(a.target()))
+		r.pass(20 * time.Second)
+		if c := b.conn(0); c == nil || !c.state().closed {
+			t.Error("no late connection, or an open one")
+		}
+		if n := r.log.count("moved on") + r.log.count("failed over"); n != 0 {
+			t.Error("the worker says that it has moved, and it rests")
+		}
+		r.must(r.pool.Resume(a.target()))
+		r.pass(time.Second)
+		r.finish(time.Second)
+	})
+}
+
+func TestLinesWaitWhileAllTargetsAreDrained(t *testing.T) {
+	settled(t, "the last one: lines wait", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Connections: 2}, []*peer{a, b})
+		r.bigLines()
+		r.pass(time.Second)
+		for _, p := range r.peers {
+			r.must(r.pool.Drain(p.target()))
+		}
+		r.pass(target.Tick)
+		r.bigLines()
+		s := r.pass(time.Hour)
+		if s.Taken.Lines != 100 || len(r.lines) != 10 {
+			t.Errorf("%d lines taken, %d buffers wait", s.Taken.Lines, len(r.lines))
+		}
+		r.wantState(a, target.StateDrained)
+		r.wantState(b, target.StateDrained)
+		r.must(r.pool.Resume(b.target()))
+		r.pass(target.Tick)
+		if n := len(r.lines); n > 0 {
+			t.Errorf("%d buffers wait after Resume", n)
+		}
+		r.finish(time.Second)
+		r.once()
+	})
+	settled(t, "all, and the end", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{}, []*peer{a, b})
+		r.bigLines()
+		r.pass(time.Second)
+		for _, p := range r.peers {
+			r.must(r.pool.Drain(p.target()))
+		}
+		r.pass(time.Second)
+		r.finish(3 * target.Tick)
+		r.once()
+	})
+}
+
+func TestLastLinesWaitForResume(t *testing.T) {
+	settled(t, "all, and the end with lines left", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.must(r.pool.Drain(a.target()))
+		r.bigLines()
+		r.pass(time.Second)
+		close(r.lines)
+		r.pass(time.Hour)
+		if n := len(r.lines); n != 10 {
+			t.Errorf("%d buffers left", n)
+		}
+		r.must(r.pool.Resume(a.target()))
+		r.ended(t, time.Second)
+		r.once()
+	})
+	settled(t, "all, while the last lines wait to be sent again", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
+		a.set(func() { a.holdReads = true })
+		r.takenBy(a)
+		for _, p := range r.peers {
+			r.must(r.pool.Drain(p.target()))
+		}
+		r.pass(time.Second)
+		a.conn(0).reset()
+		close(r.lines)
+		r.pass(time.Minute)
+		r.wantState(a, target.StateDrained)
+		r.wantErr(r.pool.Drain(b.target()), ErrEnding)
+		r.must(r.pool.Resume(b.target()))
+		r.ended(t, 2*lastDelay)
+	})
+}

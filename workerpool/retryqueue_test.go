@@ -1,0 +1,50 @@
+package workerpool
+
+import (
+	"testing"
+
+	"linesplit/linebuf"
+)
+
+func TestBacklogKeepsItsOrder(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var b backlog
+	in, out := uint64(0), uint64(0)
+	for range 1000 {
+		for range 3 {
+			in++
+			b.push(segmentOf(pool, "x\n", 0, in))
+		}
+		for range 2 {
+			out++
+			if s := b.pop(); s.end != out {
+				t.Fatalf("popped %d, want %d", s.end, out)
+			}
+		}
+	}
+	for !b.empty() {
+		out++
+		if s := b.pop(); s.end != out {
+			t.Fatalf("popped %d, want %d", s.end, out)
+		}
+	}
+	if in != out {
+		t.Fatalf("%d in, %d out", in, out)
+	}
+}
+
+// A target that fails after each first write takes one segment from the backlog and puts it back behind: for ever, where it
+// flaps for ever.
+func TestBacklogDoesNotGrow(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	var b backlog
+	for range 10 {
+		b.push(segmentOf(pool, "x\n", 0, 0))
+	}
+	for range 10_000 {
+		b.push(b.pop())
+	}
+	if cap(b.list) > 1000 {
+		t.Errorf("a list of %d for 10 segments", cap(b.list))
+	}
+}
