@@ -6,41 +6,41 @@ import (
 
 // markCount is how many marks are kept: one per markEvery-th of the age, and one to spare at either end.
 const (
-	markEvery = 8
-	markCount = markEvery + 2
+	historyParts = 8
+	historyLen   = historyParts + 2
 )
 
 // marks remember where a connection stood at some moments of the recent past. The zero value is empty.
-type marks struct {
-	ring  [markCount]mark
+type ackHistory struct {
+	ring  [historyLen]ackPoint
 	n     int
 	first int
 }
 
-type mark struct {
+type ackPoint struct {
 	at  time.Time
 	pos uint64
 }
 
 // note remembers a position, at most once per markEvery-th of age.
-func (m *marks) note(now time.Time, pos uint64, age time.Duration) {
-	if m.n > 0 && now.Sub(m.ring[(m.first+m.n-1)%markCount].at) < age/markEvery {
+func (h *ackHistory) note(now time.Time, pos uint64, age time.Duration) {
+	if h.n > 0 && now.Sub(h.ring[(h.first+h.n-1)%historyLen].at) < age/historyParts {
 		return
 	}
-	if m.n == markCount {
-		m.first, m.n = (m.first+1)%markCount, m.n-1
+	if h.n == historyLen {
+		h.first, h.n = (h.first+1)%historyLen, h.n-1
 	}
-	m.ring[(m.first+m.n)%markCount] = mark{now, pos}
-	m.n++
+	h.ring[(h.first+h.n)%historyLen] = ackPoint{now, pos}
+	h.n++
 }
 
 // before returns the last position noted at t or earlier, 0 where there is none, and forgets those before it.
-func (m *marks) before(t time.Time) uint64 {
-	for m.n > 1 && !m.ring[(m.first+1)%markCount].at.After(t) {
-		m.first, m.n = (m.first+1)%markCount, m.n-1
+func (h *ackHistory) before(t time.Time) uint64 {
+	for h.n > 1 && !h.ring[(h.first+1)%historyLen].at.After(t) {
+		h.first, h.n = (h.first+1)%historyLen, h.n-1
 	}
-	if m.n == 0 || m.ring[m.first].at.After(t) {
+	if h.n == 0 || h.ring[h.first].at.After(t) {
 		return 0
 	}
-	return m.ring[m.first].pos
+	return h.ring[h.first].pos
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestMarks(t *testing.T) {
+func TestAckHistory(t *testing.T) {
 	const age = 8 * time.Second // a mark a second
 	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
 	type step struct {
@@ -20,10 +20,10 @@ func TestMarks(t *testing.T) {
 		"after a long pause":                            {{0, 5, 0}, {1000, 7, 0}, {100_000, 9, 7}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var m marks
+			var h ackHistory
 			for _, s := range steps {
-				m.note(at(s.ms), s.pos, age)
-				if got := m.before(at(s.ms).Add(-age)); got != s.want {
+				h.note(at(s.ms), s.pos, age)
+				if got := h.before(at(s.ms).Add(-age)); got != s.want {
 					t.Errorf("at %d ms: %d, want %d", s.ms, got, s.want)
 				}
 			}
@@ -33,21 +33,21 @@ func TestMarks(t *testing.T) {
 
 // However irregular the looks: what is returned was there when it should have been, and what was there long enough is
 // returned, give or take a mark and a look.
-func TestMarksOverTime(t *testing.T) {
+func TestAckHistoryOverTime(t *testing.T) {
 	const age = 10 * time.Second
 	for _, step := range []time.Duration{time.Millisecond, 125 * time.Millisecond, time.Second, 1300 * time.Millisecond, 7 * time.Second} {
 		for _, idle := range []bool{false, true} { // idle: before is not asked for half of the time
-			var m marks
+			var h ackHistory
 			for d := time.Duration(0); d < time.Minute; d += step {
-				m.note(epoch.Add(d), uint64(d), age)
+				h.note(epoch.Add(d), uint64(d), age)
 				if idle && d < 30*time.Second {
 					continue
 				}
-				got := time.Duration(m.before(epoch.Add(d - age)))
+				got := time.Duration(h.before(epoch.Add(d - age)))
 				if got > max(0, d-age) {
 					t.Fatalf("step %v, at %v: %v", step, d, got)
 				}
-				if least := d - age - age/markEvery - 2*step; got < least {
+				if least := d - age - age/historyParts - 2*step; got < least {
 					t.Fatalf("step %v, at %v: only %v", step, d, got)
 				}
 			}

@@ -12,12 +12,12 @@ import (
 )
 
 // place is a target with the counters of the workers that use it.
-type place struct {
-	target *target.Target
-	taking atomic.Bool // it takes lines; changed under Pool.mu
+type backend struct {
+	target    *target.Target
+	accepting atomic.Bool // it takes lines; changed under Pool.mu
 
 	// Pool.mu guards these.
-	staff         int // how many workers belong here
+	wantWorkers   int // how many workers belong here
 	workers       int // how many there are
 	removing      bool
 	drainingSince time.Time // the last time
@@ -26,59 +26,59 @@ type place struct {
 	failovers, failbacks, stalls atomic.Uint64
 	confirmed                    linebuf.AtomicCount
 	unacknowledged, unread       linebuf.AtomicCount
-	windows                      linebuf.AtomicCount
+	retained                     linebuf.AtomicCount
 	logLimiter                   loglimit.Limiter
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
-	lasted                       atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
+	notHalfCloserAt              atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
 }
 
-func (p *place) takes() bool { return p.taking.Load() }
+func (b *backend) accepts() bool { return b.accepting.Load() }
 
 // useful says that it is worth dialling.
-func (p *place) useful() bool { return p.takes() && !p.target.Unhealthy() }
+func (b *backend) dialable() bool { return b.accepts() && !b.target.Unhealthy() }
 
 // join counts a connection that is about to be used, unless the place takes no lines. It counts first and looks then: so a place
 // that takes no lines and has no connections will have none until it takes lines again.
-func (p *place) join() bool {
-	p.target.Joined()
-	if p.takes() {
+func (b *backend) join() bool {
+	b.target.Joined()
+	if b.accepts() {
 		return true
 	}
-	p.target.Left()
+	b.target.Left()
 	return false
 }
 
 // stats needs Pool.mu.
-func (p *place) stats() TargetStats {
-	s := p.counts()
-	s.Name = p.target.String()
-	s.Up = !p.target.Unhealthy() && (p.target.Connections() > 0 || !p.target.Down())
-	s.Connections, s.RoundTrip = p.target.Connections(), time.Duration(p.roundTrip.Load())
-	s.Retained = p.windows.Load()
-	status := p.target.Status()
+func (b *backend) stats() TargetStats {
+	s := b.counts()
+	s.Name = b.target.String()
+	s.Up = !b.target.Unhealthy() && (b.target.Connections() > 0 || !b.target.Down())
+	s.Connections, s.RoundTrip = b.target.Connections(), time.Duration(b.roundTrip.Load())
+	s.Retained = b.retained.Load()
+	status := b.target.Status()
 	s.LastError, s.LastErrorAt = status.LastError, status.LastErrorAt
-	s.State, s.Since, s.Removing = status.State, status.Since, p.removing
+	s.State, s.Since, s.Removing = status.State, status.Since, b.removing
 	switch {
-	case p.takes():
-	case p.drainedSince.IsZero():
-		s.State, s.Since = target.StateDraining, p.drainingSince
+	case b.accepts():
+	case b.drainedSince.IsZero():
+		s.State, s.Since = target.StateDraining, b.drainingSince
 	default:
-		s.State, s.Since = target.StateDrained, p.drainedSince
+		s.State, s.Since = target.StateDrained, b.drainedSince
 	}
 	return s
 }
 
 // counts returns what only ever grows.
-func (p *place) counts() TargetStats {
+func (b *backend) counts() TargetStats {
 	return TargetStats{
-		DialErrors: p.target.DialErrors(),
-		Failovers:  p.failovers.Load(),
-		Failbacks:  p.failbacks.Load(),
-		Stalls:     p.stalls.Load(),
-		Confirmed:  p.confirmed.Load(),
+		DialErrors: b.target.DialErrors(),
+		Failovers:  b.failovers.Load(),
+		Failbacks:  b.failbacks.Load(),
+		Stalls:     b.stalls.Load(),
+		Confirmed:  b.confirmed.Load(),
 		Resent: []Resent{
-			{CauseUnacknowledged, p.unacknowledged.Load()},
-			{CauseUnread, p.unread.Load()},
+			{CauseUnacknowledged, b.unacknowledged.Load()},
+			{CauseUnread, b.unread.Load()},
 		},
 	}
 }
@@ -90,8 +90,8 @@ const (
 )
 
 // log logs a message about the target unless there have been too many.
-func (p *place) log(logger *slog.Logger, level slog.Level, msg string, args ...any) {
-	suppressed, ok := p.logLimiter.Allow()
+func (b *backend) log(logger *slog.Logger, level slog.Level, msg string, args ...any) {
+	suppressed, ok := b.logLimiter.Allow()
 	if !ok {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // bigLines are ten buffers of 1000 bytes in 10 lines: too full for the next to be merged behind.
-func (r *rig) bigLines() {
+func (r *rig) sendFullBuffers() {
 	for range 10 {
 		r.send(10, 100)
 	}
@@ -51,34 +51,34 @@ func (r *rig) wantInOrder(c *peerConn) {
 	}
 }
 
-func TestConfirmation(t *testing.T) {
-	settled(t, "nothing is confirmed without a sign", func(t *testing.T) {
+func TestConfirmationNeedsASign(t *testing.T) {
+	inBubble(t, "nothing is confirmed without a sign", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(9*time.Second), 0)
 		r.finish(time.Second)
 	})
-	settled(t, "margin", func(t *testing.T) {
+	inBubble(t, "margin", func(t *testing.T) {
 		a := newPeer("a")
 		a.margin = 2500
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(3*time.Second), 70) // the buffer that holds byte 7500 stays
 		r.send(5, 100)
 		r.wantConfirmed(r.pass(time.Second), 80)
 		r.finish(time.Second)
 	})
-	settled(t, "no margin", func(t *testing.T) {
+	inBubble(t, "no margin", func(t *testing.T) {
 		a := newPeer("a")
 		a.margin = 0
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(3*time.Second), 100)
 		r.finish(time.Second)
 	})
-	settled(t, "the FIN that answers ours", func(t *testing.T) {
+	inBubble(t, "the FIN that answers ours", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
-		r.bigLines()
+		r.sendFullBuffers()
 		start := time.Now()
 		r.wantResent(r.finish(time.Second), 0, 0)
 		if took := time.Since(start); took > target.Tick {
@@ -88,33 +88,33 @@ func TestConfirmation(t *testing.T) {
 }
 
 func TestAgeConfirms(t *testing.T) {
-	settled(t, "age", func(t *testing.T) {
+	inBubble(t, "age", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(5 * time.Second)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(4900*time.Millisecond), 0)
 		r.wantConfirmed(r.pass(1600*time.Millisecond), 100)
 		r.wantConfirmed(r.pass(3*time.Second), 100)
 		r.wantConfirmed(r.pass(2*time.Second), 200)
 		r.finish(time.Second)
 	})
-	settled(t, "age counts from the acknowledgement", func(t *testing.T) {
+	inBubble(t, "age counts from the acknowledgement", func(t *testing.T) {
 		a := newPeer("a")
 		a.holdAcks = true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(20 * time.Second)
 		a.set(func() { a.holdAcks = false })
 		r.wantConfirmed(r.pass(9900*time.Millisecond), 0)
 		r.wantConfirmed(r.pass(1600*time.Millisecond), 100)
 		r.finish(time.Second)
 	})
-	settled(t, "age says nothing while something is unread", func(t *testing.T) {
+	inBubble(t, "age says nothing while something is unread", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) { c.readLimit = 9999 }
+		a.onAccept = func(c *peerConn) { c.readLimit = 9999 }
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(time.Minute), 0)
 		a.conn(0).ackTo(noLimit, noLimit)
 		r.wantConfirmed(r.pass(time.Second), 100)
@@ -125,25 +125,25 @@ func TestAgeConfirms(t *testing.T) {
 // A trickle of lines comes in buffers that have room for all of them. Merged into one buffer that never came of age, the
 // first line was retained until the buffer was full.
 func TestTrickleComesOfAge(t *testing.T) {
-	settled(t, "a line a second", func(t *testing.T) {
+	inBubble(t, "a line a second", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		for range 60 {
 			r.sendIn(1, 100, 16<<10)
 			r.pass(time.Second)
 		}
-		s := r.quiet()
+		s := r.checkedStats()
 		if s.Retained.Lines > 14 {
 			t.Errorf("%d of 60 lines retained", s.Retained.Lines)
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "many at once share a buffer", func(t *testing.T) {
+	inBubble(t, "many at once share a buffer", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		for range 100 {
 			r.sendIn(1, 100, 16<<10)
 			r.pass(time.Millisecond)
 		}
-		r.quiet()
+		r.checkedStats()
 		if n := r.buffers.InUse(); n > 32<<10 {
 			t.Errorf("%d bytes are held for 100 lines of 100 bytes", n)
 		}
@@ -160,7 +160,7 @@ func limitFirst(acked, read int) func(c *peerConn) {
 }
 
 // What comes again after a failure: the lines from the first unacknowledged byte on, and what may have been left unread.
-func TestResend(t *testing.T) {
+func TestFailureResendsWhatMayBeUnread(t *testing.T) {
 	for name, c := range map[string]struct {
 		acked, read            int
 		margin                 uint64
@@ -178,16 +178,16 @@ func TestResend(t *testing.T) {
 		"some was confirmed":                    {5550, 5550, 2000, 30, 45, 25},
 		"no margin":                             {5550, 5550, 0, 50, 45, 5},
 	} {
-		settled(t, name, func(t *testing.T) {
+		inBubble(t, name, func(t *testing.T) {
 			a := newPeer("a")
-			a.margin, a.fresh = c.margin, limitFirst(c.acked, c.read)
+			a.margin, a.onAccept = c.margin, limitFirst(c.acked, c.read)
 			r := newRig(t, Options{}, []*peer{a})
-			r.bigLines()
+			r.sendFullBuffers()
 			r.wantConfirmed(r.pass(3*time.Second), c.confirmed)
 			a.conn(0).reset()
 			r.wantResent(r.pass(time.Second), c.unacknowledged, c.unread)
 			r.wantDials(a, 2)
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Second)
 			r.wantInOrder(a.conn(1))
 			r.finish(time.Second)
@@ -196,22 +196,22 @@ func TestResend(t *testing.T) {
 }
 
 func TestResendStartsWithLinesBegun(t *testing.T) {
-	settled(t, "only what was begun counts as resent", func(t *testing.T) {
+	inBubble(t, "only what was begun counts as resent", func(t *testing.T) {
 		a := newPeer("a")
-		a.sendBuf, a.fresh = 550, limitFirst(0, 0)
+		a.sendBuf, a.onAccept = 550, limitFirst(0, 0)
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		a.conn(0).reset()
 		r.wantResent(r.pass(time.Second), 6, 0)
 		r.wantInOrder(a.conn(1))
 		r.finish(time.Second)
 	})
-	settled(t, "silent loss of the last lines before a quiet spell", func(t *testing.T) {
+	inBubble(t, "silent loss of the last lines before a quiet spell", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(5 * time.Second)
 		a.conn(0).exit()
 		a.set(func() { a.holdReads = false })
@@ -221,7 +221,7 @@ func TestResendStartsWithLinesBegun(t *testing.T) {
 }
 
 // A FIN, nothing acknowledged after it, and a RST that answers our own write: all that was acknowledged was read.
-func TestProven(t *testing.T) {
+func TestResetAfterFINConfirmsAcknowledged(t *testing.T) {
 	for name, c := range map[string]struct {
 		acked                             int
 		confirmed, unacknowledged, unread int
@@ -231,15 +231,15 @@ func TestProven(t *testing.T) {
 		"at the end of a buffer":  {2000, 20, 90, 0},
 		"nothing acknowledged":    {0, 0, 110, 0},
 	} {
-		settled(t, name, func(t *testing.T) {
+		inBubble(t, name, func(t *testing.T) {
 			a := newPeer("a")
-			a.fresh = func(conn *peerConn) {
+			a.onAccept = func(conn *peerConn) {
 				if conn.id == 0 {
 					conn.ackLimit = c.acked
 				}
 			}
 			r := newRig(t, Options{}, []*peer{a})
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(500 * time.Millisecond)
 			a.conn(0).do(func() { a.conns[0].finLocked(); a.conns[0].gone = true })
 			r.pass(5 * time.Second)
@@ -251,15 +251,15 @@ func TestProven(t *testing.T) {
 			r.finish(time.Second)
 		})
 	}
-	settled(t, "not where something lay unread", func(t *testing.T) {
+	inBubble(t, "not where something lay unread", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(conn *peerConn) {
+		a.onAccept = func(conn *peerConn) {
 			if conn.id == 0 {
 				conn.readLimit = 9900
 			}
 		}
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(500 * time.Millisecond)
 		a.conn(0).do(func() { a.conns[0].finLocked(); a.conns[0].gone = true })
 		r.send(10, 100)
@@ -270,7 +270,7 @@ func TestProven(t *testing.T) {
 
 func TestFullWindowStopsWriting(t *testing.T) {
 	const limit = 64 << 10
-	settled(t, "unread bytes stop the writing", func(t *testing.T) {
+	inBubble(t, "unread bytes stop the writing", func(t *testing.T) {
 		a := newPeer("a")
 		a.recvBuf, a.holdReads = 1<<20, true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
@@ -290,7 +290,7 @@ func TestFullWindowStopsWriting(t *testing.T) {
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "unacknowledged bytes stop the writing", func(t *testing.T) {
+	inBubble(t, "unacknowledged bytes stop the writing", func(t *testing.T) {
 		a := newPeer("a")
 		a.sendBuf, a.holdAcks = 1<<20, true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
@@ -308,7 +308,7 @@ func TestFullWindowStopsWriting(t *testing.T) {
 
 func TestFullWindowLetsGoOfWhatWasRead(t *testing.T) {
 	const limit = 64 << 10
-	settled(t, "the window lets go of what was read", func(t *testing.T) {
+	inBubble(t, "the window lets go of what was read", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit}}, []*peer{a})
 		for range 200 {
@@ -326,9 +326,9 @@ func TestFullWindowLetsGoOfWhatWasRead(t *testing.T) {
 		r.wantResent(s, 0, int(s.Retained.Lines))
 		r.finish(time.Second)
 	})
-	settled(t, "the window keeps what seems unread", func(t *testing.T) {
+	inBubble(t, "the window keeps what seems unread", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
 				c.readLimit = 20_000
 			}
@@ -345,16 +345,16 @@ func TestFullWindowLetsGoOfWhatWasRead(t *testing.T) {
 
 // A system that tells nothing about acknowledgements: age confirms, a failure sends the whole window again, and a connection
 // without acknowledgements is not a stalled one.
-func TestBlind(t *testing.T) {
-	settled(t, "not stalled", func(t *testing.T) {
+func TestSystemWithoutCounts(t *testing.T) {
+	inBubble(t, "not stalled", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		a.blind, b.blind = true, true
+		a.noCounts, b.noCounts = true, true
 		r := newRig(t, Options{}, []*peer{a, b})
 		for range 100 {
 			r.send(10, 100)
 			r.pass(time.Second)
 		}
-		s := r.quiet()
+		s := r.checkedStats()
 		r.wantResent(s, 0, 0)
 		if s.Targets[0].Stalls+s.Targets[1].Stalls != 0 {
 			t.Errorf("stalls: %d, %d", s.Targets[0].Stalls, s.Targets[1].Stalls)
@@ -362,23 +362,23 @@ func TestBlind(t *testing.T) {
 		r.wantDials(a, 1)
 		r.finish(time.Second)
 	})
-	settled(t, "the window goes again whole", func(t *testing.T) {
+	inBubble(t, "the window goes again whole", func(t *testing.T) {
 		a := newPeer("a")
-		a.blind = true
+		a.noCounts = true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(time.Second), 0)
 		a.conn(0).reset()
 		r.wantResent(r.pass(time.Second), 100, 0)
 		r.wantConfirmed(r.pass(12*time.Second), 100)
 		r.finish(time.Second)
 	})
-	settled(t, "a write that blocks is a stall", func(t *testing.T) {
+	inBubble(t, "a write that blocks is a stall", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		a.blind, b.blind = true, true
+		a.noCounts, b.noCounts = true, true
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: 5 * time.Second}}, []*peer{a, b})
 		a.set(func() { a.holdAcks, a.sendBuf = true, 500 })
-		r.block(a.conn(0))
+		r.blockWrite(a.conn(0))
 		s := r.pass(20 * time.Second)
 		if s.Targets[0].Stalls != 1 {
 			t.Errorf("%d stalls", s.Targets[0].Stalls)

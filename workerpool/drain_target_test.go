@@ -9,17 +9,17 @@ import (
 )
 
 func TestDrainedTargetGetsNothingNew(t *testing.T) {
-	settled(t, "under load: nothing lost, nothing twice, nothing new", func(t *testing.T) {
+	inBubble(t, "under load: nothing lost, nothing twice, nothing new", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Connections: 3}, []*peer{a, b})
 		a.set(func() { a.recvBuf, a.sendBuf, a.holdReads = 3000, 3000, true })
 		for range 30 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(10 * time.Millisecond)
 		}
 		r.must(r.pool.Drain(a.target()))
 		for range 30 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(10 * time.Millisecond)
 		}
 		r.wantState(a, target.StateDraining)
@@ -32,7 +32,7 @@ func TestDrainedTargetGetsNothingNew(t *testing.T) {
 			t.Fatal("a got nothing: the test is of no use")
 		}
 		for range 10 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Second)
 		}
 		r.wantState(a, target.StateDrained)
@@ -41,9 +41,9 @@ func TestDrainedTargetGetsNothingNew(t *testing.T) {
 		}
 		r.wantDials(a, 3)
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "before Run", func(t *testing.T) {
+	inBubble(t, "before Run", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		p := New(r.buffers, r.o)
@@ -62,11 +62,11 @@ func TestDrainedTargetGetsNothingNew(t *testing.T) {
 }
 
 func TestDrainWaitsForWindows(t *testing.T) {
-	settled(t, "its windows are waited for", func(t *testing.T) {
+	inBubble(t, "its windows are waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Drain(a.target()))
 		s, _ := r.pass(10*time.Minute), 0
 		at := s.Targets[0]
@@ -83,13 +83,13 @@ func TestDrainWaitsForWindows(t *testing.T) {
 			t.Errorf("%+v", at)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "what fails there goes elsewhere, and the worker rests again", func(t *testing.T) {
+	inBubble(t, "what fails there goes elsewhere, and the worker rests again", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
 		lost := a.bytes()
@@ -97,7 +97,7 @@ func TestDrainWaitsForWindows(t *testing.T) {
 		r.pass(time.Second)
 		r.wantDials(a, 1)
 		r.wantDials(b, 2)
-		r.wantResent(r.quiet(), 0, lost/100)
+		r.wantResent(r.checkedStats(), 0, lost/100)
 		if c := b.conn(1).state(); len(c.sent) != lost || !c.closed || c.aborted {
 			t.Errorf("%d of %d bytes elsewhere, closed %v, aborted %v", len(c.sent), lost, c.closed, c.aborted)
 		}
@@ -107,7 +107,7 @@ func TestDrainWaitsForWindows(t *testing.T) {
 }
 
 func TestDrainMovesDisplacedWorkers(t *testing.T) {
-	settled(t, "displaced workers move on, and that is no failover", func(t *testing.T) {
+	inBubble(t, "displaced workers move on, and that is no failover", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
@@ -116,13 +116,13 @@ func TestDrainMovesDisplacedWorkers(t *testing.T) {
 		if b.conn(0) == nil {
 			at, other = c, b
 		}
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.must(r.pool.Drain(at.target()))
 		r.pass(time.Second)
 		r.wantState(at, target.StateDrained)
 		r.wantLeft(at)
-		r.bigLines()
+		r.sendFullBuffers()
 		s := r.pass(time.Second)
 		if n := other.bytes(); n != 10_000 {
 			t.Errorf("%d bytes at the other", n)
@@ -132,38 +132,38 @@ func TestDrainMovesDisplacedWorkers(t *testing.T) {
 			t.Errorf("%d failovers counted", n)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "displaced workers wait where there is nowhere to go", func(t *testing.T) {
+	inBubble(t, "displaced workers wait where there is nowhere to go", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
 		r.pass(time.Second)
 		r.wantState(b, target.StateDrained)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		if n := b.bytes(); n != 10_000 {
 			t.Errorf("%d bytes at the one that is drained", n)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		if n := a.bytes(); n != 10_000 {
 			t.Errorf("%d bytes at home", n)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestWorkersOfDrainedTargetRest(t *testing.T) {
-	settled(t, "its own workers rest, wherever they are", func(t *testing.T) {
+	inBubble(t, "its own workers rest, wherever they are", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b, c}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.must(r.pool.Drain(a.target()))
 		r.pass(target.Tick)
@@ -171,7 +171,7 @@ func TestWorkersOfDrainedTargetRest(t *testing.T) {
 		r.wantLeft(b)
 		r.wantLeft(c)
 		a.set(func() { a.refuse = false })
-		r.bigLines()
+		r.sendFullBuffers()
 		dials := a.dialled() + b.dialled() + c.dialled()
 		s := r.pass(time.Hour)
 		if s.Taken.Lines != 100 || a.dialled()+b.dialled()+c.dialled() != dials {
@@ -183,16 +183,16 @@ func TestWorkersOfDrainedTargetRest(t *testing.T) {
 			t.Errorf("%d bytes at home when resumed", n)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "a worker that rests takes nothing, though a sender waits", func(t *testing.T) {
+	inBubble(t, "a worker that rests takes nothing, though a sender waits", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		b.sendBuf, b.holdAcks = 50, true
 		r := newUnbufferedRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
 		var sender sync.WaitGroup
-		sender.Go(r.bigLines)
+		sender.Go(r.sendFullBuffers)
 		if s := r.pass(time.Minute); s.Taken.Lines != 10 {
 			t.Errorf("%d lines taken, want the buffer that b has begun", s.Taken.Lines)
 		}
@@ -200,29 +200,29 @@ func TestWorkersOfDrainedTargetRest(t *testing.T) {
 		sender.Wait()
 		r.wantDials(b, 1)
 		r.finish(3 * target.Tick)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "one rests when the end comes", func(t *testing.T) {
+	inBubble(t, "one rests when the end comes", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Connections: 4}, []*peer{a, b})
 		r.must(r.pool.Drain(a.target()))
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.finish(3 * target.Tick)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestDrainDuringWrite(t *testing.T) {
-	settled(t, "in the middle of a write", func(t *testing.T) {
+	inBubble(t, "in the middle of a write", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		for _, p := range r.peers {
 			p.set(func() { p.sendBuf, p.holdAcks = 550, true })
-			r.block(p.conn(0))
+			r.blockWrite(p.conn(0))
 		}
 		r.must(r.pool.Drain(a.target()))
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		a.set(func() { a.holdAcks = false })
 		r.pass(time.Second)
@@ -232,47 +232,47 @@ func TestDrainDuringWrite(t *testing.T) {
 		}
 		b.set(func() { b.holdAcks = false })
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "in the middle of a displaced worker's write", func(t *testing.T) {
+	inBubble(t, "in the middle of a displaced worker's write", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse, c.refuse = true, true
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
 		r.pass(5 * time.Second)
 		b.set(func() { b.sendBuf, b.holdAcks = 550, true })
 		c.set(func() { c.refuse = false })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
 		r.pass(time.Minute)
 		r.must(r.pool.Resume(b.target())) // the worker may stay or come again, but must go on
 		b.set(func() { b.holdAcks = false })
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		if n := len(r.lines); n > 0 {
 			t.Errorf("%d buffers are still not taken", n)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestDrainDuringDial(t *testing.T) {
-	settled(t, "while it is being dialled", func(t *testing.T) {
+	inBubble(t, "while it is being dialled", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.delay = 10 * time.Second
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.must(r.pool.Drain(a.target()))
 		r.wantState(a, target.StateDrained)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(20 * time.Second)
 		if c := a.conn(0).state(); !c.closed || len(c.sent) > 0 {
 			t.Errorf("the late connection: closed %v, %d bytes", c.closed, len(c.sent))
 		}
 		r.wantState(a, target.StateDrained)
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "a displaced worker's dial comes too late", func(t *testing.T) {
+	inBubble(t, "a displaced worker's dial comes too late", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse, c.refuse = true, true
 		b.delay = 10 * time.Second
@@ -283,7 +283,7 @@ func TestDrainDuringDial(t *testing.T) {
 		}
 		c.set(func() { c.refuse = false })
 		r.must(r.pool.Drain(b.target()))
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(20 * time.Second)
 		if n := b.bytes(); n != 0 {
 			t.Errorf("%d bytes at the one that is drained", n)
@@ -292,9 +292,9 @@ func TestDrainDuringDial(t *testing.T) {
 			t.Errorf("%d bytes at the other", n)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "a dial that is not needed any more counts for nothing", func(t *testing.T) {
+	inBubble(t, "a dial that is not needed any more counts for nothing", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse, b.delay = true, 10*time.Second
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
@@ -314,16 +314,16 @@ func TestDrainDuringDial(t *testing.T) {
 }
 
 func TestLinesWaitWhileAllTargetsAreDrained(t *testing.T) {
-	settled(t, "the last one: lines wait", func(t *testing.T) {
+	inBubble(t, "the last one: lines wait", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Connections: 2}, []*peer{a, b})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		for _, p := range r.peers {
 			r.must(r.pool.Drain(p.target()))
 		}
 		r.pass(target.Tick)
-		r.bigLines()
+		r.sendFullBuffers()
 		s := r.pass(time.Hour)
 		if s.Taken.Lines != 100 || len(r.lines) != 10 {
 			t.Errorf("%d lines taken, %d buffers wait", s.Taken.Lines, len(r.lines))
@@ -336,28 +336,28 @@ func TestLinesWaitWhileAllTargetsAreDrained(t *testing.T) {
 			t.Errorf("%d buffers wait after Resume", n)
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "all, and the end", func(t *testing.T) {
+	inBubble(t, "all, and the end", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		for _, p := range r.peers {
 			r.must(r.pool.Drain(p.target()))
 		}
 		r.pass(time.Second)
 		r.finish(3 * target.Tick)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestLastLinesWaitForResume(t *testing.T) {
-	settled(t, "all, and the end with lines left", func(t *testing.T) {
+	inBubble(t, "all, and the end with lines left", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		r.must(r.pool.Drain(a.target()))
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		close(r.lines)
 		r.pass(time.Hour)
@@ -365,14 +365,14 @@ func TestLastLinesWaitForResume(t *testing.T) {
 			t.Errorf("%d buffers left", n)
 		}
 		r.must(r.pool.Resume(a.target()))
-		r.ended(t, time.Second)
-		r.once()
+		r.wantEnd(t, time.Second)
+		r.wantOnce()
 	})
-	settled(t, "all, while the last lines wait to be sent again", func(t *testing.T) {
+	inBubble(t, "all, while the last lines wait to be sent again", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		for _, p := range r.peers {
 			r.must(r.pool.Drain(p.target()))
 		}
@@ -383,6 +383,6 @@ func TestLastLinesWaitForResume(t *testing.T) {
 		r.wantState(a, target.StateDrained)
 		r.wantErr(r.pool.Drain(b.target()), ErrEnding)
 		r.must(r.pool.Resume(b.target()))
-		r.ended(t, 2*lastDelay)
+		r.wantEnd(t, 2*maxDelay)
 	})
 }

@@ -11,34 +11,34 @@ import (
 )
 
 func TestRunEndsAtOnceWithNothingToDeliver(t *testing.T) {
-	settled(t, "nothing was ever sent", func(t *testing.T) {
+	inBubble(t, "nothing was ever sent", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a"), newPeer("b")})
 		r.finish(2 * target.Tick)
 	})
-	settled(t, "all down and nothing to deliver", func(t *testing.T) {
+	inBubble(t, "all down and nothing to deliver", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse, b.refuse = true, true
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Minute)
 		r.finish(3 * target.Tick)
 	})
-	settled(t, "nothing to deliver, and a dial hangs", func(t *testing.T) {
+	inBubble(t, "nothing to deliver, and a dial hangs", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.hang = true
 		r := newRig(t, Options{}, []*peer{a, b})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.finish(3 * target.Tick)
 	})
 }
 
 func TestRunEndsWhileDialling(t *testing.T) {
-	settled(t, "a dial beside in flight at the end", func(t *testing.T) {
+	inBubble(t, "a dial beside in flight at the end", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b}, 0)
-		a.set(func() { a.refuse, a.hang, a.late = false, true, true })
-		r.bigLines()
+		a.set(func() { a.refuse, a.hang, a.succeedsLate = false, true, true })
+		r.sendFullBuffers()
 		r.pass(2 * time.Minute)
 		r.wantDials(a, 2)
 		r.finish(3 * target.Tick) // also checks that the late connection is closed
@@ -46,51 +46,51 @@ func TestRunEndsWhileDialling(t *testing.T) {
 			t.Error("no late connection: the test is of no use")
 		}
 	})
-	settled(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
+	inBubble(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}}, []*peer{a, b}, 0)
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		b.set(func() { b.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(65 * time.Second)
 		close(r.lines)
 		r.pass(time.Minute)
 		b.set(func() { b.holdReads = false })
-		r.ended(t, time.Second)
-		r.wantResent(r.quiet(), 0, 0)
+		r.wantEnd(t, time.Second)
+		r.wantResent(r.checkedStats(), 0, 0)
 	})
 }
 
 func TestFailureAtTheEndIsResent(t *testing.T) {
-	settled(t, "what is still in the channel", func(t *testing.T) {
+	inBubble(t, "what is still in the channel", func(t *testing.T) {
 		a := newPeer("a")
 		a.delay = time.Second
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantResent(r.finish(2*time.Second), 0, 0)
 	})
-	settled(t, "a failure that is seen only when the connection is to be left", func(t *testing.T) {
+	inBubble(t, "a failure that is seen only when the connection is to be left", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdAcks = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		c := a.conn(0)
 		c.do(func() { c.err = errReset; a.holdAcks = false }) // no event: the worker is to find out by itself
 		close(r.lines)
-		r.ended(t, 5*time.Second)
-		r.wantResent(r.quiet(), 100, 0)
+		r.wantEnd(t, 5*time.Second)
+		r.wantResent(r.checkedStats(), 100, 0)
 	})
-	settled(t, "a failure after our FIN, and another", func(t *testing.T) {
+	inBubble(t, "a failure after our FIN, and another", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			if c.id < 3 {
 				c.readLimit = 5000
 			}
 		}
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		close(r.lines)
 		for i := range 3 {
@@ -105,40 +105,40 @@ func TestFailureAtTheEndIsResent(t *testing.T) {
 			}
 			c.reset()
 		}
-		r.ended(t, 4*time.Second)
-		r.wantResent(r.quiet(), 0, 300)
+		r.wantEnd(t, 4*time.Second)
+		r.wantResent(r.checkedStats(), 0, 300)
 	})
 }
 
 func TestFailureAtTheEndIsRetried(t *testing.T) {
-	settled(t, "resets for ever: delays grow", func(t *testing.T) {
+	inBubble(t, "resets for ever: delays grow", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		close(r.lines)
 		r.pass(time.Second)
-		a.set(func() { a.fresh = func(c *peerConn) { c.failLocked(errReset) } })
+		a.set(func() { a.onAccept = func(c *peerConn) { c.failLocked(errReset) } })
 		a.conn(0).reset()
 		r.pass(time.Minute)
 		if n := a.dialled(); n < 15 || n > 80 {
 			t.Errorf("%d dials in a minute", n)
 		}
-		a.set(func() { a.fresh, a.holdReads = nil, false })
-		r.ended(t, 2*lastDelay)
+		a.set(func() { a.onAccept, a.holdReads = nil, false })
+		r.wantEnd(t, 2*maxDelay)
 	})
-	settled(t, "elsewhere", func(t *testing.T) {
+	inBubble(t, "elsewhere", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		a.set(func() { a.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		close(r.lines)
 		r.pass(time.Second)
 		a.set(func() { a.refuse = true })
 		a.conn(0).reset()
-		r.ended(t, time.Second)
+		r.wantEnd(t, time.Second)
 		if n := b.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes at the other", n)
 		}
@@ -146,61 +146,61 @@ func TestFailureAtTheEndIsRetried(t *testing.T) {
 }
 
 func TestSlowTargetAtTheEnd(t *testing.T) {
-	settled(t, "stalled after our FIN", func(t *testing.T) {
+	inBubble(t, "stalled after our FIN", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{})
 		close(r.lines)
 		r.pass(10 * time.Second)
 		a.set(func() { a.holdReads = false })
-		r.ended(t, time.Second)
-		r.wantResent(r.quiet(), 0, 0)
+		r.wantEnd(t, time.Second)
+		r.wantResent(r.checkedStats(), 0, 0)
 	})
-	settled(t, "never answers our FIN: age", func(t *testing.T) {
+	inBubble(t, "never answers our FIN: age", func(t *testing.T) {
 		a := newPeer("a")
-		a.deaf = true
+		a.ignoresFIN = true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		start := time.Now()
 		r.finish(12 * time.Second)
 		if took := time.Since(start); took < 10*time.Second {
 			t.Errorf("took %v", took)
 		}
 	})
-	settled(t, "never answers our FIN, and reads nothing: hard", func(t *testing.T) {
+	inBubble(t, "never answers our FIN, and reads nothing: hard", func(t *testing.T) {
 		a := newPeer("a")
-		a.deaf, a.holdReads = true, true
+		a.ignoresFIN, a.holdReads = true, true
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		close(r.lines)
 		r.pass(time.Hour)
 		r.stop(2 * target.Tick)
 		r.wantError(100)
 	})
-	settled(t, "full when the channel closes", func(t *testing.T) {
+	inBubble(t, "full when the channel closes", func(t *testing.T) {
 		a := newPeer("a")
 		a.holdReads = true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: 5000, StallTimeout: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		close(r.lines)
 		r.pass(time.Minute)
 		a.set(func() { a.holdReads = false })
-		r.ended(t, time.Second)
-		r.wantResent(r.quiet(), 0, 0)
+		r.wantEnd(t, time.Second)
+		r.wantResent(r.checkedStats(), 0, 0)
 	})
 }
 
 func TestPeerFINAtTheEnd(t *testing.T) {
-	settled(t, "the peer's FIN and the end at once", func(t *testing.T) {
+	inBubble(t, "the peer's FIN and the end at once", func(t *testing.T) {
 		for _, finFirst := range []bool{false, true} {
 			for _, read := range []int{0, 5050, noLimit} {
 				a := newPeer("a")
-				a.fresh = func(c *peerConn) {
+				a.onAccept = func(c *peerConn) {
 					if c.id == 0 {
 						c.readLimit = read
 					}
 				}
 				r := newRig(t, Options{}, []*peer{a})
-				r.bigLines()
+				r.sendFullBuffers()
 				r.pass(2 * time.Second)
 				if finFirst {
 					a.conn(0).sendFIN()
@@ -211,25 +211,25 @@ func TestPeerFINAtTheEnd(t *testing.T) {
 				}
 				r.pass(time.Second)
 				a.conn(0).exit()
-				r.ended(t, 20*time.Second)
+				r.wantEnd(t, 20*time.Second)
 			}
 		}
 	})
 }
 
 // ended is finish after the channel was closed.
-func (r *rig) ended(t *testing.T, limit time.Duration) {
+func (r *rig) wantEnd(t *testing.T, limit time.Duration) {
 	t.Helper()
-	r.ends(limit)
+	r.waitEnd(limit)
 	if r.err != nil {
 		t.Fatalf("Run: %v", r.err)
 	}
-	s := r.quiet()
+	s := r.checkedStats()
 	if s.Retained.Lines != 0 {
 		t.Fatalf("%d lines retained at the end", s.Retained.Lines)
 	}
-	r.delivered(s)
-	r.closed(s)
+	r.wantDelivered(s)
+	r.wantClosed(s)
 	if n := r.buffers.InUse(); n != 0 {
 		t.Fatalf("%d bytes of buffers were not given back", n)
 	}
@@ -248,7 +248,7 @@ func (r *rig) wantError(lines int) {
 }
 
 func TestHardEndIsPrompt(t *testing.T) {
-	settled(t, "idle", func(t *testing.T) {
+	inBubble(t, "idle", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		r.pass(time.Second)
 		r.stop(2 * target.Tick)
@@ -256,25 +256,25 @@ func TestHardEndIsPrompt(t *testing.T) {
 			t.Errorf("Run: %v", r.err)
 		}
 	})
-	settled(t, "all down", func(t *testing.T) {
+	inBubble(t, "all down", func(t *testing.T) {
 		a := newPeer("a")
 		a.refuse = true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		close(r.lines)
 		r.pass(time.Minute)
 		r.stop(2 * target.Tick)
 	})
-	settled(t, "while a dial hangs", func(t *testing.T) {
+	inBubble(t, "while a dial hangs", func(t *testing.T) {
 		a := newPeer("a")
-		a.hang, a.late = true, true
+		a.hang, a.succeedsLate = true, true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		r.stop(2 * target.Tick)
 	})
-	settled(t, "with a long backlog to a slow target", func(t *testing.T) {
+	inBubble(t, "with a long backlog to a slow target", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 4<<20, 4<<20 })
@@ -285,7 +285,7 @@ func TestHardEndIsPrompt(t *testing.T) {
 		// Each write takes less than a tick, so that none is ever said to be waiting.
 		a.set(func() {
 			a.holdReads = false
-			a.fresh = func(c *peerConn) { c.slow = target.Tick / 2 }
+			a.onAccept = func(c *peerConn) { c.slow = target.Tick / 2 }
 		})
 		a.conn(0).reset()
 		r.pass(time.Second)
@@ -294,20 +294,20 @@ func TestHardEndIsPrompt(t *testing.T) {
 }
 
 func TestHardEndReportsUnconfirmedLines(t *testing.T) {
-	settled(t, "in the middle of a write", func(t *testing.T) {
+	inBubble(t, "in the middle of a write", func(t *testing.T) {
 		a := newPeer("a")
 		a.sendBuf, a.holdAcks = 550, true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		s := r.stop(2 * target.Tick)
 		r.wantError(10) // the others were never taken
 		r.wantResent(s, 0, 0)
 	})
-	settled(t, "down after it had something", func(t *testing.T) {
+	inBubble(t, "down after it had something", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		a.set(func() { a.refuse = true })
 		a.conn(0).reset()
@@ -317,12 +317,12 @@ func TestHardEndReportsUnconfirmedLines(t *testing.T) {
 		r.stop(2 * target.Tick)
 		r.wantError(100)
 	})
-	settled(t, "more than one connection", func(t *testing.T) {
+	inBubble(t, "more than one connection", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) { c.readLimit = 0 }
+		a.onAccept = func(c *peerConn) { c.readLimit = 0 }
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		for range 3 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(2 * time.Second)
 			a.conn(-1).sendFIN()
 		}

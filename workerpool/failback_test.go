@@ -18,9 +18,9 @@ func displaced(t *testing.T, o Options) (r *rig, home, other *peer) {
 
 func TestFailbackMovesHome(t *testing.T) {
 	o := Options{Tuning: Tuning{FailbackInterval: time.Minute}}
-	settled(t, "moves home when that is back", func(t *testing.T) {
+	inBubble(t, "moves home when that is back", func(t *testing.T) {
 		r, a, b := displaced(t, o)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(30 * time.Second)
 		a.set(func() { a.refuse = false })
 		r.wantDials(a, 1)
@@ -35,7 +35,7 @@ func TestFailbackMovesHome(t *testing.T) {
 		r.wantDials(a, 2)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "a failed attempt costs nothing", func(t *testing.T) {
+	inBubble(t, "a failed attempt costs nothing", func(t *testing.T) {
 		r, a, b := displaced(t, o)
 		for range 100 {
 			r.send(10, 100)
@@ -50,7 +50,7 @@ func TestFailbackMovesHome(t *testing.T) {
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "an attempt that hangs costs nothing", func(t *testing.T) {
+	inBubble(t, "an attempt that hangs costs nothing", func(t *testing.T) {
 		r, a, b := displaced(t, o)
 		a.set(func() { a.hang = true })
 		for range 100 {
@@ -65,14 +65,14 @@ func TestFailbackMovesHome(t *testing.T) {
 }
 
 func TestFailbackWaitsForOldWindow(t *testing.T) {
-	settled(t, "the old window is waited for", func(t *testing.T) {
+	inBubble(t, "the old window is waited for", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		b.set(func() { b.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(10 * time.Second)
 		a.set(func() { a.refuse = false })
 		r.pass(time.Minute)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(time.Second), 0)
 		if n := a.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes at home", n)
@@ -81,10 +81,10 @@ func TestFailbackWaitsForOldWindow(t *testing.T) {
 		r.wantConfirmed(r.pass(time.Second), 100)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "the old window comes again if it fails", func(t *testing.T) {
+	inBubble(t, "the old window comes again if it fails", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		b.set(func() { b.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(10 * time.Second)
 		a.set(func() { a.refuse = false })
 		r.pass(time.Minute)
@@ -99,12 +99,12 @@ func TestFailbackWaitsForOldWindow(t *testing.T) {
 }
 
 func TestFailbackDuringWrite(t *testing.T) {
-	settled(t, "at the boundary of a line", func(t *testing.T) {
+	inBubble(t, "at the boundary of a line", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		r.pass(time.Minute)                                 // home is being dialled
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 }) // a write blocks in the middle of a line
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Minute)
 		if n := a.conn(0).state().read; n != 0 {
 			t.Errorf("%d bytes at home while a write is under way elsewhere", n)
@@ -115,12 +115,12 @@ func TestFailbackDuringWrite(t *testing.T) {
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "a blocked write fails while home has answered", func(t *testing.T) {
+	inBubble(t, "a blocked write fails while home has answered", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		r.pass(time.Minute)
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Minute)
 		b.conn(0).reset()
 		r.wantResent(r.pass(time.Second), 6, 0)
@@ -130,10 +130,10 @@ func TestFailbackDuringWrite(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "a write that blocks for ever does not keep from home", func(t *testing.T) {
+	inBubble(t, "a write that blocks for ever does not keep from home", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: 2 * time.Minute}})
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(3 * time.Minute) // in vain
 		a.set(func() { a.refuse = false })
 		r.pass(3 * time.Minute)

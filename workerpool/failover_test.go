@@ -8,14 +8,14 @@ import (
 )
 
 func TestFailoverChoosesTarget(t *testing.T) {
-	settled(t, "to another that is not down", func(t *testing.T) {
+	inBubble(t, "to another that is not down", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		c.refuse = true
 		r := newRig(t, Options{}, []*peer{a, b, c}, 0, 2) // the worker of c finds out that it is down
 		r.pass(5 * time.Second)
 		before := c.dialled()
 		for range 20 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Second)
 			for _, p := range []*peer{a, b} {
 				if conn := p.conn(-1); conn != nil {
@@ -29,12 +29,12 @@ func TestFailoverChoosesTarget(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "at random", func(t *testing.T) {
+	inBubble(t, "at random", func(t *testing.T) {
 		went := map[string]int{}
 		for range 40 {
 			a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 			r := newRig(t, Options{}, []*peer{a, b, c}, 0)
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Second)
 			a.conn(0).reset()
 			r.pass(time.Second)
@@ -52,13 +52,13 @@ func TestFailoverChoosesTarget(t *testing.T) {
 }
 
 func TestFailoverKeepsTrying(t *testing.T) {
-	settled(t, "all down: keeps trying, home among them", func(t *testing.T) {
+	inBubble(t, "all down: keeps trying, home among them", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		for _, p := range []*peer{a, b, c} {
 			p.refuse = true
 		}
 		r := newRig(t, Options{}, []*peer{a, b, c}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(10 * time.Minute)
 		total := a.dialled() + b.dialled() + c.dialled()
 		if total < 10*60/3 || total > 10*60 {
@@ -72,13 +72,13 @@ func TestFailoverKeepsTrying(t *testing.T) {
 			t.Errorf("%d messages in ten minutes", n)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * lastDelay * 2)
+		r.pass(2 * maxDelay * 2)
 		if n := a.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes read after home came back", n)
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "the others go on", func(t *testing.T) {
+	inBubble(t, "the others go on", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Second)
@@ -99,13 +99,13 @@ func TestFailoverKeepsTrying(t *testing.T) {
 }
 
 func TestFailoverTakesDialInProgress(t *testing.T) {
-	settled(t, "a dial in progress when the connection fails", func(t *testing.T) {
+	inBubble(t, "a dial in progress when the connection fails", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: 10 * time.Second}}, []*peer{a, b}, 0)
 		r.pass(5 * time.Second)
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(8 * time.Second) // home is being dialled
 		b.conn(0).reset()
 		s := r.pass(10 * time.Second)
@@ -128,21 +128,21 @@ func checkDelays(t *testing.T, dials []time.Time) {
 	for i := 1; i < len(dials); i++ {
 		longest = max(longest, dials[i].Sub(dials[i-1]))
 	}
-	if longest > lastDelay*3/2 || longest < lastDelay {
+	if longest > maxDelay*3/2 || longest < maxDelay {
 		t.Errorf("the longest delay was %v", longest)
 	}
-	if first := dials[1].Sub(dials[0]); first > firstDelay*3/2 {
+	if first := dials[1].Sub(dials[0]); first > initialDelay*3/2 {
 		t.Errorf("the first delay was %v", first)
 	}
 }
 
 // A target that accepts and resets is as bad as one that refuses: delays grow, the log stays readable.
-func TestFlapping(t *testing.T) {
-	settled(t, "reset at once", func(t *testing.T) {
+func TestFlappingTargetIsDialledSlowly(t *testing.T) {
+	inBubble(t, "reset at once", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
+		a.onAccept = func(c *peerConn) { c.failLocked(errReset) }
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(5 * time.Minute)
 		if n := a.dialled(); n < 100 || n > 300 {
 			t.Errorf("%d dials in five minutes", n)
@@ -151,40 +151,40 @@ func TestFlapping(t *testing.T) {
 		if n := r.log.count("connection failed") + r.log.count("connected"); n > 5*60/10*logBurst+logBurst {
 			t.Errorf("%d messages in five minutes", n)
 		}
-		a.set(func() { a.fresh = nil })
-		r.pass(2 * lastDelay)
+		a.set(func() { a.onAccept = nil })
+		r.pass(2 * maxDelay)
 		r.finish(time.Second)
 	})
-	settled(t, "many workers", func(t *testing.T) {
+	inBubble(t, "many workers", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
+		a.onAccept = func(c *peerConn) { c.failLocked(errReset) }
 		r := newRig(t, Options{Connections: 50}, []*peer{a})
 		r.pass(time.Minute)
 		if n := r.log.count("connection failed") + r.log.count("connected"); n > 7*logBurst {
 			t.Errorf("%d messages in a minute", n)
 		}
-		a.set(func() { a.fresh = nil })
-		r.pass(2 * lastDelay)
+		a.set(func() { a.onAccept = nil })
+		r.pass(2 * maxDelay)
 		r.finish(time.Second)
 	})
-	settled(t, "reset by the first bytes", func(t *testing.T) {
+	inBubble(t, "reset by the first bytes", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) { c.finLocked(); c.gone = true }
+		a.onAccept = func(c *peerConn) { c.finLocked(); c.gone = true }
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(5 * time.Minute)
 		if n := a.dialled(); n > 300 {
 			t.Errorf("%d dials in five minutes", n)
 		}
-		a.set(func() { a.fresh = nil })
-		r.pass(2 * lastDelay)
+		a.set(func() { a.onAccept = nil })
+		r.pass(2 * maxDelay)
 		r.finish(time.Second)
 	})
-	settled(t, "to one that works", func(t *testing.T) {
+	inBubble(t, "to one that works", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
-		a.fresh = func(c *peerConn) { c.failLocked(errReset) }
+		a.onAccept = func(c *peerConn) { c.failLocked(errReset) }
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		if n := a.dialled(); n > 2 {
 			t.Errorf("%d dials of the one that flaps", n)
@@ -198,7 +198,7 @@ func TestFlapping(t *testing.T) {
 func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			switch c.id {
 			case 0:
 				c.readLimit = 0
@@ -207,12 +207,12 @@ func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
 			}
 		}
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.set(func() { a.sendBuf = 550 })
 		a.conn(0).sendFIN()
 		r.pass(time.Second)
-		r.bigLines() // the first of them blocks
+		r.sendFullBuffers() // the first of them blocks
 		r.pass(time.Second)
 		a.conn(0).reset()
 		s := r.pass(time.Second)
@@ -231,20 +231,20 @@ func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
 func TestLeavingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) { c.readLimit = 0 }
+		a.onAccept = func(c *peerConn) { c.readLimit = 0 }
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
-		most := 0
+		peak := 0
 		for range 50 {
 			r.send(10, 100)
 			r.pass(2 * time.Second)
-			most = max(most, r.quiet().Targets[0].Connections)
+			peak = max(peak, r.checkedStats().Targets[0].Connections)
 			a.conn(-1).sendFIN()
 		}
-		if most > maxLeaving+2 || most < maxLeaving {
-			t.Errorf("%d connections at a time", most)
+		if peak > maxLeaving+2 || peak < maxLeaving {
+			t.Errorf("%d connections at a time", peak)
 		}
 		a.set(func() {
-			a.fresh = nil
+			a.onAccept = nil
 			for _, c := range a.conns {
 				c.readLimit = noLimit
 			}
@@ -253,14 +253,14 @@ func TestLeavingIsBounded(t *testing.T) {
 	})
 }
 
-func TestSilence(t *testing.T) {
-	settled(t, "fails after the dead timeout", func(t *testing.T) {
+func TestSilentPeerFails(t *testing.T) {
+	inBubble(t, "fails after the dead timeout", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		a.conn(0).vanish()
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantResent(r.pass(29*time.Second), 0, 0)
 		r.wantResent(r.pass(2*time.Second), 100, 0) // the first hundred came of age
 		if n := b.conn(0).state().read; n != 10_000 {
@@ -268,21 +268,21 @@ func TestSilence(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "in the middle of a write", func(t *testing.T) {
+	inBubble(t, "in the middle of a write", func(t *testing.T) {
 		a := newPeer("a")
 		a.sendBuf = 550
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		a.conn(0).vanish()
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantResent(r.pass(31*time.Second), 6, 0)
 		r.finish(time.Second)
 	})
-	settled(t, "of a connection that is being left", func(t *testing.T) {
+	inBubble(t, "of a connection that is being left", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
 		r.pass(2 * time.Second)
 		a.conn(0).do(func() { a.conns[0].readLimit = 0 })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		a.conn(0).sendFIN()
 		r.pass(time.Second)

@@ -9,11 +9,11 @@ import (
 )
 
 func TestPeerFINMovesWorker(t *testing.T) {
-	settled(t, "moves and sends nothing twice", func(t *testing.T) {
+	inBubble(t, "moves and sends nothing twice", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		r.pass(2 * time.Second)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		a.conn(0).sendFIN()
 		synctest.Wait()
@@ -25,27 +25,27 @@ func TestPeerFINMovesWorker(t *testing.T) {
 			t.Errorf("old connection: closed %v, aborted %v", c.closed, c.aborted)
 		}
 		r.wantDials(a, 2)
-		r.wantConfirmed(r.quiet(), 100)
-		r.bigLines()
+		r.wantConfirmed(r.checkedStats(), 100)
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		if n := a.conn(1).state().read; n != 10_000 {
 			t.Errorf("%d bytes over the new connection", n)
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "nothing is written to it any more, and it stays open until all is read", func(t *testing.T) {
+	inBubble(t, "nothing is written to it any more, and it stays open until all is read", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
 				c.readLimit = 5000
 			}
 		}
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
-		r.bigLines()
-		r.pass(patience - time.Second)
+		r.sendFullBuffers()
+		r.pass(maxFINWait - time.Second)
 		if c := a.conn(0).state(); c.halfClosed || c.closed || len(c.sent) != 10_000 {
 			t.Errorf("old connection: half-closed %v, closed %v, %d bytes sent", c.halfClosed, c.closed, len(c.sent))
 		}
@@ -62,18 +62,18 @@ func TestPeerFINMovesWorker(t *testing.T) {
 }
 
 func TestPeerFINWithUnreadData(t *testing.T) {
-	settled(t, "patience ends", func(t *testing.T) {
+	inBubble(t, "patience ends", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
 				c.readLimit = 5000
 			}
 		}
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
-		r.pass(patience + 2*target.Tick)
+		r.pass(maxFINWait + 2*target.Tick)
 		if c := a.conn(0).state(); !c.halfClosed || c.closed {
 			t.Errorf("old connection: half-closed %v, closed %v", c.halfClosed, c.closed)
 		}
@@ -82,15 +82,15 @@ func TestPeerFINWithUnreadData(t *testing.T) {
 		r.wantResent(r.pass(time.Second), 0, 100)
 		r.finish(time.Second)
 	})
-	settled(t, "a reset after the FIN", func(t *testing.T) {
+	inBubble(t, "a reset after the FIN", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
 				c.ackLimit, c.readLimit = 7550, 5000
 			}
 		}
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
 		r.pass(time.Second)
@@ -99,11 +99,11 @@ func TestPeerFINWithUnreadData(t *testing.T) {
 		r.wantInOrder(a.conn(1))
 		r.finish(time.Second)
 	})
-	settled(t, "while the replacement is being dialled, the old one fails", func(t *testing.T) {
+	inBubble(t, "while the replacement is being dialled, the old one fails", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdAcks = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.set(func() { a.delay = 2 * time.Second })
 		a.conn(0).sendFIN()
@@ -117,9 +117,9 @@ func TestPeerFINWithUnreadData(t *testing.T) {
 }
 
 func TestHalfCloserIsServed(t *testing.T) {
-	settled(t, "within a second: a half-closer", func(t *testing.T) {
+	inBubble(t, "within a second: a half-closer", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = (*peerConn).finLocked
+		a.onAccept = (*peerConn).finLocked
 		r := newRig(t, Options{}, []*peer{a})
 		for range 100 {
 			r.send(10, 100)
@@ -131,32 +131,32 @@ func TestHalfCloserIsServed(t *testing.T) {
 			t.Errorf("logged %d connections", n)
 		}
 	})
-	settled(t, "a half-closer is known although a write blocks", func(t *testing.T) {
+	inBubble(t, "a half-closer is known although a write blocks", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = (*peerConn).finLocked
+		a.onAccept = (*peerConn).finLocked
 		a.holdAcks, a.sendBuf = true, 500
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(3 * time.Second)
 		a.set(func() { a.holdAcks = false })
 		r.pass(3 * time.Second)
 		r.wantDials(a, 1)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "becomes a half-closer: connected to a few times, not in a loop", func(t *testing.T) {
+	inBubble(t, "becomes a half-closer: connected to a few times, not in a loop", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(5 * time.Second)
-		a.set(func() { a.fresh = (*peerConn).finLocked })
+		a.set(func() { a.onAccept = (*peerConn).finLocked })
 		a.conn(0).sendFIN()
-		r.bigLines()
-		r.pass(lastedWithin + 2*lastDelay)
+		r.sendFullBuffers()
+		r.pass(notHalfCloserFor + 2*maxDelay)
 		if n := a.dialled(); n < 2 || n > 12 {
 			t.Errorf("%d dials", n)
 		}
 		dials := a.dialled()
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		r.wantDials(a, dials)
 		if n := a.conn(-1).state().read; n != 10_000 {
@@ -167,25 +167,25 @@ func TestHalfCloserIsServed(t *testing.T) {
 }
 
 func TestPeerFINWithoutReplacement(t *testing.T) {
-	settled(t, "a target that ends some connections at once is not dialled in a loop", func(t *testing.T) {
+	inBubble(t, "a target that ends some connections at once is not dialled in a loop", func(t *testing.T) {
 		a := newPeer("a")
-		a.fresh = func(c *peerConn) {
+		a.onAccept = func(c *peerConn) {
 			if c.id > 0 {
 				c.finLocked()
 			}
 		}
 		r := newRig(t, Options{Connections: 2}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		if n := a.dialled(); n > 60 {
 			t.Errorf("%d dials in a minute", n)
 		}
-		r.finish(2 * lastDelay)
+		r.finish(2 * maxDelay)
 	})
-	settled(t, "no replacement to be had", func(t *testing.T) {
+	inBubble(t, "no replacement to be had", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.set(func() { a.refuse = true })
 		a.conn(0).sendFIN()
@@ -193,20 +193,20 @@ func TestPeerFINWithoutReplacement(t *testing.T) {
 		if c := a.conn(0).state(); !c.halfClosed || !c.closed {
 			t.Errorf("old connection: half-closed %v, closed %v", c.halfClosed, c.closed)
 		}
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(20 * time.Second)
 		a.set(func() { a.refuse = false })
 		r.wantResent(r.pass(4*time.Second), 0, 0)
 		r.finish(time.Second)
 	})
-	settled(t, "goes elsewhere where home is down", func(t *testing.T) {
+	inBubble(t, "goes elsewhere where home is down", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.set(func() { a.refuse = true })
 		a.conn(0).exit()
-		r.bigLines()
+		r.sendFullBuffers()
 		s := r.pass(time.Second)
 		if n := b.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes at the other", n)

@@ -22,21 +22,21 @@ type peer struct {
 	name string
 	addr target.Address
 
-	mu     sync.Mutex // guards what follows, the fields of its connections too
-	refuse bool       // dials fail
-	hang   bool       // dials get no answer until their context ends
-	late   bool       // with hang: the dial succeeds all the same, though its context has ended
-	delay  time.Duration
+	mu           sync.Mutex // guards what follows, the fields of its connections too
+	refuse       bool       // dials fail
+	hang         bool       // dials get no answer until their context ends
+	succeedsLate bool       // with hang: the dial succeeds all the same, though its context has ended
+	delay        time.Duration
 
-	sendBuf int    // bytes that our side's kernel takes beyond the acknowledged ones
-	recvBuf int    // bytes that the peer's kernel takes beyond those that were read
-	margin  uint64 // of Progress.Read
-	blind   bool
+	sendBuf  int    // bytes that our side's kernel takes beyond the acknowledged ones
+	recvBuf  int    // bytes that the peer's kernel takes beyond those that were read
+	margin   uint64 // of Progress.Read
+	noCounts bool
 
-	fresh     func(c *peerConn) // called for a new connection
-	holdReads bool              // its application reads nothing
-	holdAcks  bool              // its kernel acknowledges nothing
-	deaf      bool              // never answers our FIN
+	onAccept   func(c *peerConn) // called for a new connection
+	holdReads  bool              // its application reads nothing
+	holdAcks   bool              // its kernel acknowledges nothing
+	ignoresFIN bool              // never answers our FIN
 
 	dials []time.Time
 	conns []*peerConn
@@ -66,7 +66,7 @@ func (p *peer) set(change func()) {
 func (p *peer) dial(ctx context.Context) (Conn, error) {
 	p.mu.Lock()
 	p.dials = append(p.dials, time.Now())
-	refuse, hang, late, delay := p.refuse, p.hang, p.late, p.delay
+	refuse, hang, late, delay := p.refuse, p.hang, p.succeedsLate, p.delay
 	p.mu.Unlock()
 	if hang {
 		<-ctx.Done()
@@ -92,8 +92,8 @@ func (p *peer) accept() *peerConn {
 	defer p.mu.Unlock()
 	c := &peerConn{peer: p, id: len(p.conns), events: make(chan struct{}, 1), wake: make(chan struct{}, 1), ackLimit: noLimit, readLimit: noLimit}
 	p.conns = append(p.conns, c)
-	if p.fresh != nil {
-		p.fresh(c)
+	if p.onAccept != nil {
+		p.onAccept(c)
 	}
 	return c
 }
@@ -176,7 +176,7 @@ func (c *peerConn) pump() {
 
 // finish ends a connection that we have half-closed once everything is read.
 func (c *peerConn) finish() {
-	if !c.halfClosed || c.over || c.err != nil || c.read < len(c.sent) || c.peer.deaf {
+	if !c.halfClosed || c.over || c.err != nil || c.read < len(c.sent) || c.peer.ignoresFIN {
 		return
 	}
 	if !c.fin {
@@ -244,13 +244,13 @@ func (c *peerConn) Progress() target.Progress {
 		FIN:      c.fin,
 		Over:     c.over,
 		Err:      c.err,
-		AllRead:  c.proven(),
-		NoCounts: c.peer.blind,
+		AllRead:  c.allRead(),
+		NoCounts: c.peer.noCounts,
 	}
 	if !c.silentSince.IsZero() {
 		p.Silent = time.Since(c.silentSince)
 	}
-	if c.peer.blind {
+	if c.peer.noCounts {
 		return p
 	}
 	p.Acked, p.Unread = uint64(c.acked), unread
@@ -259,7 +259,7 @@ func (c *peerConn) Progress() target.Progress {
 }
 
 // proven follows target.Conn.
-func (c *peerConn) proven() bool {
+func (c *peerConn) allRead() bool {
 	switch {
 	case !c.fin:
 		return false

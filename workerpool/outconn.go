@@ -17,109 +17,109 @@ const halfCloserWithin = time.Second
 
 // lastedWithin is for how long a connection that lasted proves that its target is no half-closer. A target that has become one is
 // connected to again and again for so long.
-const lastedWithin = 3 * time.Second
+const notHalfCloserFor = 3 * time.Second
 
 // flight is one connection in use, with its window and what the last look at it showed. Its worker owns it.
-type flight struct {
-	conn   Conn
-	place  *place
-	since  time.Time
-	window window
-	shown  linebuf.Count // what the place's windows hold of it
+type outConn struct {
+	conn     Conn
+	backend  *backend
+	since    time.Time
+	window   window
+	reported linebuf.Count // what the place's windows hold of it
 
 	stuckAfter time.Duration
 	next       uint64 // position behind the last segment given to conn
 	probe      uint64 // up to where it may be written to though it is full
 
-	seen      target.Progress
-	ackedAt   time.Time // when something last arrived, or nothing was outstanding
-	readTo    uint64    // the greatest surelyRead
-	headway   time.Time // when it became so
-	marks     marks     // of resend-age
-	fresh     marks     // of freshFor
-	confirmed bool      // something of it was
-	stuck     bool
-	stalled   bool // counted as a stall
-	ending    bool // it is to be left
-	endingAt  time.Time
-	stay      bool // a half-closer: its FIN means nothing
-	closing   bool // we have half-closed it
+	seen         target.Progress
+	ackedAt      time.Time  // when something last arrived, or nothing was outstanding
+	readTo       uint64     // the greatest surelyRead
+	lastProgress time.Time  // when it became so
+	ageHistory   ackHistory // of resend-age
+	freshHistory ackHistory // of freshFor
+	confirmed    bool       // something of it was
+	stuck        bool
+	stalled      bool // counted as a stall
+	ending       bool // it is to be left
+	endingAt     time.Time
+	ignoreFIN    bool // a half-closer: its FIN means nothing
+	halfClosed   bool // we have half-closed it
 }
 
 // newFlight is for a connection that has joined its place.
-func newFlight(c Conn, p *place, now time.Time) *flight {
-	return &flight{conn: c, place: p, since: now, ackedAt: now}
+func newOutConn(c Conn, b *backend, now time.Time) *outConn {
+	return &outConn{conn: c, backend: b, since: now, ackedAt: now}
 }
 
 // write gives s to the connection; from here on the window owns it, whatever the outcome.
-func (f *flight) write(s segment, waiting func() error) error {
-	f.next += uint64(s.len())
-	s.end = f.next
-	f.window.push(s)
-	_, err := f.conn.Write(s.bytes(), waiting)
+func (c *outConn) write(s segment, waiting func() error) error {
+	c.next += uint64(s.len())
+	s.end = c.next
+	c.window.push(s)
+	_, err := c.conn.Write(s.bytes(), waiting)
 	return err
 }
 
 // look asks the connection how it stands. It counts as stuck after as long without an acknowledgement as stuckAfter says.
-func (f *flight) look(now time.Time, stuckAfter time.Duration) {
-	before := f.arrived()
-	f.seen = f.conn.Progress()
-	if f.seen.RoundTrip > 0 {
-		f.place.roundTrip.Store(int64(f.seen.RoundTrip))
+func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
+	before := c.arrived()
+	c.seen = c.conn.Progress()
+	if c.seen.RoundTrip > 0 {
+		c.backend.roundTrip.Store(int64(c.seen.RoundTrip))
 	}
-	if f.arrived() > before || f.arrived() == f.next {
-		f.ackedAt = now
+	if c.arrived() > before || c.arrived() == c.next {
+		c.ackedAt = now
 	}
-	if read := f.surelyRead(); read > f.readTo {
-		f.readTo, f.headway = read, now
+	if read := c.surelyRead(); read > c.readTo {
+		c.readTo, c.lastProgress = read, now
 	}
-	f.stuckAfter = stuckAfter
-	f.judgeFIN(now)
-	f.setStuck(now.Sub(f.ackedAt) >= f.stuckAfter)
+	c.stuckAfter = stuckAfter
+	c.judgeFIN(now)
+	c.setStuck(now.Sub(c.ackedAt) >= c.stuckAfter)
 }
 
 // judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away. If connections to the same target have
 // lasted until just now, it is going away.
-func (f *flight) judgeFIN(now time.Time) {
+func (c *outConn) judgeFIN(now time.Time) {
 	switch {
-	case f.stay:
-	case !f.seen.FIN:
-		if !f.young(now) {
-			f.place.lasted.Store(now.UnixNano())
+	case c.ignoreFIN:
+	case !c.seen.FIN:
+		if !c.isNew(now) {
+			c.backend.notHalfCloserAt.Store(now.UnixNano())
 		}
-	case f.young(now) && now.Sub(time.Unix(0, f.place.lasted.Load())) > lastedWithin:
-		f.stay = true
+	case c.isNew(now) && now.Sub(time.Unix(0, c.backend.notHalfCloserAt.Load())) > notHalfCloserFor:
+		c.ignoreFIN = true
 	}
 }
 
-func (f *flight) young(now time.Time) bool { return now.Sub(f.since) < halfCloserWithin }
+func (c *outConn) isNew(now time.Time) bool { return now.Sub(c.since) < halfCloserWithin }
 
-func (f *flight) setStuck(stuck bool) {
-	if stuck == f.stuck {
+func (c *outConn) setStuck(stuck bool) {
+	if stuck == c.stuck {
 		return
 	}
-	f.stuck = stuck
+	c.stuck = stuck
 	if stuck {
-		f.place.target.Stuck(1)
+		c.backend.target.Stuck(1)
 	} else {
-		f.stalled = false
-		f.place.target.Stuck(-1)
+		c.stalled = false
+		c.backend.target.Stuck(-1)
 	}
 }
 
 // arrived returns the position up to which the peer has everything for all that can be known.
-func (f *flight) arrived() uint64 {
-	if f.seen.NoCounts {
-		return f.seen.Written
+func (c *outConn) arrived() uint64 {
+	if c.seen.NoCounts {
+		return c.seen.Written
 	}
-	return f.seen.Acked
+	return c.seen.Acked
 }
 
 // surelyRead returns the position before which nothing lies unread by the estimate, without a safety distance: the cap of
 // the window may cut off what lies before, and nothing else.
-func (f *flight) surelyRead() uint64 {
-	arrived := f.arrived()
-	return arrived - min(f.seen.Unread, arrived)
+func (c *outConn) surelyRead() uint64 {
+	arrived := c.arrived()
+	return arrived - min(c.seen.Unread, arrived)
 }
 
 // freshFor is for how long what was acknowledged is retained whatever the estimate says, as far as it may be hidden from the estimate
@@ -127,78 +127,78 @@ func (f *flight) surelyRead() uint64 {
 const freshFor = 2 * time.Second
 
 // confirmable returns the position before which everything counts as read now.
-func (f *flight) confirmable(now time.Time, age time.Duration) uint64 {
-	f.marks.note(now, f.arrived(), age)
-	f.fresh.note(now, f.arrived(), freshFor)
-	shown := f.arrived() - min(f.arrived(), f.seen.Hidden)
-	pos := min(f.seen.Read, max(f.fresh.before(now.Add(-freshFor)), shown))
-	if !f.seen.SeemsRead() {
+func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
+	c.ageHistory.note(now, c.arrived(), age)
+	c.freshHistory.note(now, c.arrived(), freshFor)
+	shown := c.arrived() - min(c.arrived(), c.seen.Hidden)
+	pos := min(c.seen.Read, max(c.freshHistory.before(now.Add(-freshFor)), shown))
+	if !c.seen.SeemsRead() {
 		return pos
 	}
-	return max(pos, f.marks.before(now.Add(-age)))
+	return max(pos, c.ageHistory.before(now.Add(-age)))
 }
 
 // endWith notes that the flight is to be left.
-func (f *flight) endWith(now time.Time) {
-	if !f.ending {
-		f.ending, f.endingAt = true, now
+func (c *outConn) markEnding(now time.Time) {
+	if !c.ending {
+		c.ending, c.endingAt = true, now
 	}
 }
 
 // mayHalfClose waits, after the peer's FIN, until it seems to have read everything: once both sides have ended, the reset of
 // a peer that dies with data unread would not be seen any more.
-func (f *flight) mayHalfClose(now time.Time) bool {
-	if f.closing || !f.seen.FIN {
-		return !f.closing
+func (c *outConn) mayHalfClose(now time.Time) bool {
+	if c.halfClosed || !c.seen.FIN {
+		return !c.halfClosed
 	}
-	return f.seen.SeemsRead() && f.arrived() == f.next || now.Sub(f.endingAt) >= patience
+	return c.seen.SeemsRead() && c.arrived() == c.next || now.Sub(c.endingAt) >= maxFINWait
 }
 
 // delivered says that a half-closed connection has come to a clean end with everything confirmed.
-func (f *flight) delivered() bool {
-	return f.closing && f.seen.Err == nil && f.seen.AllRead && f.arrived() == f.next
+func (c *outConn) delivered() bool {
+	return c.halfClosed && c.seen.Err == nil && c.seen.AllRead && c.arrived() == c.next
 }
 
 // full says that nothing more must be written until something is confirmed: the window holds its share, and cap could let nothing go.
-func (f *flight) full(limit int64) bool {
-	if f.window.mem <= limit {
+func (c *outConn) full(limit int64) bool {
+	if c.window.mem <= limit {
 		return false
 	}
-	f.allowProbe(limit)
-	return f.next >= f.probe
+	c.allowProbe(limit)
+	return c.next >= c.probe
 }
 
 // leastProbe is how far above its limit a window may go for the sake of a probe, where the limit is small: some of the largest buffers.
-const leastProbe = 1 << 20
+const minProbe = 1 << 20
 
 // allowProbe lets a flight that is full of what only seems unread write a little more. A receiver that has read everything may offer
 // less than it once did, for good, and nothing but more bytes tells it from one that hangs: without them both would stand
 // still for ever. One that hangs is asked again until the window has twice its share.
-func (f *flight) allowProbe(limit int64) {
-	if f.seen.WindowStable && f.arrived() == f.next && f.window.mem < limit+max(limit, leastProbe) {
-		f.probe = f.next + uint64(limit/4)
+func (c *outConn) allowProbe(limit int64) {
+	if c.seen.WindowStable && c.arrived() == c.next && c.window.mem < limit+max(limit, minProbe) {
+		c.probe = c.next + uint64(limit/4)
 	}
 }
 
 // idleFor is for how long a flight that is being left has shown no headway.
-func (f *flight) idleFor(now time.Time) time.Duration {
-	return min(now.Sub(f.endingAt), now.Sub(f.headway))
+func (c *outConn) sinceProgress(now time.Time) time.Duration {
+	return min(now.Sub(c.endingAt), now.Sub(c.lastProgress))
 }
 
 // show brings the place's count of what its windows hold up to date: not with every buffer, but with every look.
-func (f *flight) show() {
-	if f.window.held == f.shown {
+func (c *outConn) reportWindow() {
+	if c.window.held == c.reported {
 		return
 	}
-	f.place.windows.Sub(f.shown)
-	f.shown = f.window.held
-	f.place.windows.Add(f.shown)
+	c.backend.retained.Sub(c.reported)
+	c.reported = c.window.held
+	c.backend.retained.Add(c.reported)
 }
 
 // leave ends the flight's part in its target's counts, when all that it had is accounted for: a target to be removed may be gone
 // right then.
-func (f *flight) leave() {
-	f.show()
-	f.setStuck(false)
-	f.place.target.Left()
+func (c *outConn) leave() {
+	c.reportWindow()
+	c.setStuck(false)
+	c.backend.target.Left()
 }

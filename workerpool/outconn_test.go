@@ -31,10 +31,10 @@ func TestConfirmable(t *testing.T) {
 		"blind":                    {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := flight{seen: c.seen}
-			f.marks.note(epoch, c.past, age)
-			f.fresh.note(epoch.Add(age-freshFor), c.late, freshFor)
-			if got := f.confirmable(epoch.Add(age), age); got != c.want {
+			out := outConn{seen: c.seen}
+			out.ageHistory.note(epoch, c.past, age)
+			out.freshHistory.note(epoch.Add(age-freshFor), c.late, freshFor)
+			if got := out.confirmable(epoch.Add(age), age); got != c.want {
 				t.Errorf("%d, want %d", got, c.want)
 			}
 		})
@@ -57,16 +57,16 @@ func TestFull(t *testing.T) {
 		"asked often enough":              {still, 2 * limit, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := flight{seen: c.seen, next: 1000, window: window{mem: c.mem}}
-			if got := f.full(limit); got != c.want {
+			out := outConn{seen: c.seen, next: 1000, window: window{mem: c.mem}}
+			if got := out.full(limit); got != c.want {
 				t.Errorf("full: %v", got)
 			}
-			f.seen.WindowStable = false
-			if got := f.full(limit); got != c.want {
+			out.seen.WindowStable = false
+			if got := out.full(limit); got != c.want {
 				t.Errorf("full once it is told something: %v", got)
 			}
-			f.next += limit / 4
-			if got := f.full(limit); got != (c.mem > limit) {
+			out.next += limit / 4
+			if got := out.full(limit); got != (c.mem > limit) {
 				t.Errorf("full behind a quarter more: %v", got)
 			}
 		})
@@ -75,20 +75,20 @@ func TestFull(t *testing.T) {
 
 func TestMayHalfClose(t *testing.T) {
 	for name, c := range map[string]struct {
-		f     flight
+		f     outConn
 		after time.Duration
 		want  bool
 	}{
-		"no FIN":               {flight{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
-		"already done":         {flight{closing: true}, time.Hour, false},
-		"FIN, all read":        {flight{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
-		"FIN, something lies":  {flight{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, patience - 1, false},
-		"FIN, not all arrived": {flight{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, patience - 1, false},
-		"patience has passed":  {flight{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, patience, true},
+		"no FIN":               {outConn{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
+		"already done":         {outConn{halfClosed: true}, time.Hour, false},
+		"FIN, all read":        {outConn{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
+		"FIN, something lies":  {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, maxFINWait - 1, false},
+		"FIN, not all arrived": {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, maxFINWait - 1, false},
+		"patience has passed":  {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, maxFINWait, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.f.endWith(epoch)
-			c.f.endWith(epoch.Add(time.Hour)) // it is the first time that counts
+			c.f.markEnding(epoch)
+			c.f.markEnding(epoch.Add(time.Hour)) // it is the first time that counts
 			if got := c.f.mayHalfClose(epoch.Add(c.after)); got != c.want {
 				t.Errorf("%v", got)
 			}

@@ -49,8 +49,8 @@ func (noObserver) Observe(float64) {}
 type Pool struct {
 	o        Options // its Tuning changes under mu; workers go by settings
 	buffers  *linebuf.Pool
-	roster   atomic.Pointer[roster]   // replaced under mu
-	settings atomic.Pointer[settings] // replaced under mu
+	backends atomic.Pointer[backendList] // replaced under mu
+	settings atomic.Pointer[settings]    // replaced under mu
 
 	taken    linebuf.AtomicCount
 	retained linebuf.AtomicCount
@@ -59,8 +59,8 @@ type Pool struct {
 	mu      sync.Mutex // guards what follows; held for no longer than it takes to read or change it
 	lines   <-chan *linebuf.Buffer
 	launch  func(*worker) // starts a worker; nil until Run runs
-	crew    []*worker     // those that run and were not dismissed
-	hired   int           // ever
+	workers []*worker     // those that run and were not dismissed
+	nextID  int           // ever
 	removed TargetStats   // what targets that were removed had counted
 }
 
@@ -68,19 +68,19 @@ type Pool struct {
 func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
 	p := &Pool{o: o, buffers: buffers, removed: noStats()}
-	var places []*place
+	var backends []*backend
 	for _, a := range o.Targets {
-		places = append(places, p.newPlace(a))
+		backends = append(backends, p.newBackend(a))
 	}
-	p.listLocked(places) // nobody else knows of p yet
+	p.setBackendsLocked(backends) // nobody else knows of p yet
 	return p
 }
 
-func (p *Pool) newPlace(a target.Address) *place {
-	place := &place{target: target.New(a, p.o.Logger), staff: p.o.Connections}
-	place.logLimiter.Burst, place.logLimiter.Period = logBurst, logPeriod
-	place.taking.Store(true)
-	return place
+func (p *Pool) newBackend(a target.Address) *backend {
+	b := &backend{target: target.New(a, p.o.Logger), wantWorkers: p.o.Connections}
+	b.logLimiter.Burst, b.logLimiter.Period = logBurst, logPeriod
+	b.accepting.Store(true)
+	return b
 }
 
 func (o *Options) setDefaults() {
@@ -103,10 +103,10 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 // soon after hard has ended. The error says how much was left unconfirmed then.
 func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	var running, clock sync.WaitGroup
-	p.begin(lines, func(w *worker) {
+	p.startAll(lines, func(w *worker) {
 		running.Go(func() {
 			w.run(hard)
-			p.discharge(w)
+			p.workerEnded(w)
 		})
 	})
 	over := make(chan struct{})
@@ -122,54 +122,54 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 }
 
 // begin starts the workers of all targets there are.
-func (p *Pool) begin(lines <-chan *linebuf.Buffer, launch func(*worker)) {
+func (p *Pool) startAll(lines <-chan *linebuf.Buffer, launch func(*worker)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lines, p.launch = lines, launch
-	p.warnOfShareLocked()
-	for _, place := range p.roster.Load().places {
-		p.staffLocked(place)
+	p.warnOfSharedMemoryLocked()
+	for _, b := range p.backends.Load().all {
+		p.startWorkersLocked(b)
 	}
 }
 
 // staffLocked starts, while Run has lines to come, the workers that a place lacks.
-func (p *Pool) staffLocked(home *place) {
-	for p.launch != nil && !p.ended.Load() && home.workers < home.staff {
-		w := newWorker(p, p.hired, home, p.lines)
-		p.hired++
+func (p *Pool) startWorkersLocked(home *backend) {
+	for p.launch != nil && !p.ended.Load() && home.workers < home.wantWorkers {
+		w := newWorker(p, p.nextID, home, p.lines)
+		p.nextID++
 		home.workers++
-		p.crew = append(p.crew, w)
+		p.workers = append(p.workers, w)
 		p.launch(w)
 	}
 }
 
 // dismiss says that a worker that rests and has nothing left is to end, since its home is to be removed.
-func (p *Pool) dismiss(w *worker) bool {
+func (p *Pool) tryDismiss(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !w.home.removing {
 		return false
 	}
-	p.strikeLocked(w)
+	p.removeWorkerLocked(w)
 	return true
 }
 
 // discharge sees a worker off that has ended. One that was not dismissed has seen the end of all.
-func (p *Pool) discharge(w *worker) {
+func (p *Pool) workerEnded(w *worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.strikeLocked(w) {
+	if p.removeWorkerLocked(w) {
 		p.ended.Store(true)
 	}
-	p.settleLocked(time.Now())
+	p.updateDrainedLocked(time.Now())
 }
 
-func (p *Pool) strikeLocked(w *worker) bool {
-	i := slices.Index(p.crew, w)
+func (p *Pool) removeWorkerLocked(w *worker) bool {
+	i := slices.Index(p.workers, w)
 	if i < 0 {
 		return false
 	}
-	p.crew = slices.Delete(p.crew, i, i+1)
+	p.workers = slices.Delete(p.workers, i, i+1)
 	w.home.workers--
 	return true
 }
@@ -184,7 +184,7 @@ func (p *Pool) tick(over <-chan struct{}) {
 		case now := <-ticker.C:
 			p.mu.Lock()
 			p.nudgeLocked(now)
-			p.settleLocked(now)
+			p.updateDrainedLocked(now)
 			p.mu.Unlock()
 		case <-over:
 			return
@@ -194,7 +194,7 @@ func (p *Pool) tick(over <-chan struct{}) {
 
 // nudgeLocked lets every worker look around. One that has not taken the last tick yet misses this one.
 func (p *Pool) nudgeLocked(now time.Time) {
-	for _, w := range p.crew {
+	for _, w := range p.workers {
 		select {
 		case w.ticks <- now:
 		default:
@@ -207,9 +207,9 @@ func (p *Pool) nudgeLocked(now time.Time) {
 func (p *Pool) Targets() (all []*target.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, place := range p.roster.Load().places {
-		if !place.removing {
-			all = append(all, place.target)
+	for _, b := range p.backends.Load().all {
+		if !b.removing {
+			all = append(all, b.target)
 		}
 	}
 	return all
@@ -220,21 +220,21 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{Retained: p.retained.Load(), Taken: p.taken.Load()}
-	for _, place := range p.roster.Load().places {
-		s.Targets = append(s.Targets, place.stats())
+	for _, b := range p.backends.Load().all {
+		s.Targets = append(s.Targets, b.stats())
 	}
 	s.Removed = p.removed
 	s.Removed.Resent = slices.Clone(p.removed.Resent)
 	return s
 }
 
-func (p *Pool) retain(n linebuf.Count) {
+func (p *Pool) countTaken(n linebuf.Count) {
 	p.taken.Add(n)
 	p.retained.Add(n)
 }
 
 // confirm counts lines that have left a window for good.
-func (p *Pool) confirm(at *place, n linebuf.Count) {
+func (p *Pool) countConfirmed(at *backend, n linebuf.Count) {
 	if n.Lines == 0 {
 		return
 	}

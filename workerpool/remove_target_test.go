@@ -11,11 +11,11 @@ import (
 )
 
 func TestRemovedTargetLeavesItsCounts(t *testing.T) {
-	settled(t, "under load, and what it counted stays", func(t *testing.T) {
+	inBubble(t, "under load, and what it counted stays", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		r := newRig(t, Options{Connections: 2}, []*peer{a, b, c})
 		for range 30 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(10 * time.Millisecond)
 		}
 		a.conn(0).reset() // something is resent
@@ -23,12 +23,12 @@ func TestRemovedTargetLeavesItsCounts(t *testing.T) {
 		before, _ := r.stats(a)
 		r.must(r.pool.Remove(a.target()))
 		for range 30 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(10 * time.Millisecond)
 		}
 		r.pass(target.Tick)
 		r.wantGone(a)
-		s := r.quiet()
+		s := r.checkedStats()
 		if len(s.Targets) != 2 || s.Targets[0].Name != b.target() || r.workers() != 4 {
 			t.Errorf("%d workers, %+v", r.workers(), s.Targets)
 		}
@@ -41,7 +41,7 @@ func TestRemovedTargetLeavesItsCounts(t *testing.T) {
 
 		r.must(r.pool.Add(a.addr))
 		for range 30 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(10 * time.Millisecond)
 		}
 		s = r.pass(time.Second)
@@ -53,7 +53,7 @@ func TestRemovedTargetLeavesItsCounts(t *testing.T) {
 }
 
 func TestIdleTargetIsRemovedAtOnce(t *testing.T) {
-	settled(t, "one that is down, with nothing in its windows, at once", func(t *testing.T) {
+	inBubble(t, "one that is down, with nothing in its windows, at once", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{}, []*peer{a, b})
@@ -63,10 +63,10 @@ func TestIdleTargetIsRemovedAtOnce(t *testing.T) {
 		synctest.Wait()
 		r.wantGone(a)
 		b.set(func() { b.refuse = false })
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		r.finish(time.Second)
 	})
-	settled(t, "one whose dial hangs, at once", func(t *testing.T) {
+	inBubble(t, "one whose dial hangs, at once", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.hang = true
 		r := newRig(t, Options{}, []*peer{a, b})
@@ -76,12 +76,12 @@ func TestIdleTargetIsRemovedAtOnce(t *testing.T) {
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	settled(t, "with displaced workers at it and away from it", func(t *testing.T) {
+	inBubble(t, "with displaced workers at it and away from it", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
 		r := newRig(t, Options{Connections: 4, Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c})
 		r.pass(time.Second)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.must(r.pool.Remove(b.target()))
 		r.pass(time.Second)
@@ -89,22 +89,22 @@ func TestIdleTargetIsRemovedAtOnce(t *testing.T) {
 		r.must(r.pool.Remove(a.target()))
 		r.pass(time.Second)
 		r.wantGone(a)
-		s := r.quiet()
+		s := r.checkedStats()
 		if n := s.Targets[0].Connections; n != 4 || r.workers() != 4 {
 			t.Errorf("%d connections, %d workers", n, r.workers())
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestRemoveWaitsForLines(t *testing.T) {
-	settled(t, "one whose lines wait for another", func(t *testing.T) {
+	inBubble(t, "one whose lines wait for another", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(2 * time.Second)
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		a.set(func() { a.refuse = true })
 		b.set(func() { b.refuse = true })
 		a.conn(0).reset()
@@ -117,16 +117,16 @@ func TestRemoveWaitsForLines(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		b.set(func() { b.refuse = false })
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	settled(t, "slow is not hanging", func(t *testing.T) {
+	inBubble(t, "slow is not hanging", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		for a.bytes() < 3000 {
-			r.takenBy(a)
+			r.sendUntilTaken(a)
 		}
 		r.must(r.pool.Remove(a.target()))
 		for range 10 {
@@ -138,28 +138,28 @@ func TestRemoveWaitsForLines(t *testing.T) {
 		r.pass(time.Second)
 		r.wantGone(a)
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "in the middle of the drain of all", func(t *testing.T) {
+	inBubble(t, "in the middle of the drain of all", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Remove(a.target()))
 		close(r.lines)
 		r.pass(time.Minute)
 		a.set(func() { a.holdReads = false })
-		r.ended(t, time.Second)
-		r.once()
+		r.wantEnd(t, time.Second)
+		r.wantOnce()
 	})
 }
 
 func TestRemoveGivesUpHangingTarget(t *testing.T) {
-	settled(t, "one that hangs: its window is sent again after a bound", func(t *testing.T) {
+	inBubble(t, "one that hangs: its window is sent again after a bound", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		a.set(func() { a.holdReads = true }) // its kernel takes and acknowledges all
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Remove(a.target()))
 		r.wantResent(r.pass(39*time.Second), 0, 0)
 		r.wantState(a, target.StateDraining)
@@ -168,12 +168,12 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	settled(t, "one that hangs while nobody else is up: waits", func(t *testing.T) {
+	inBubble(t, "one that hangs while nobody else is up: waits", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(2 * time.Second)
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		b.set(func() { b.refuse = true })
 		b.conn(0).exit()
 		r.pass(5 * time.Second)
@@ -187,10 +187,10 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 		r.pass(time.Second)
 		r.wantGone(a)
 		b.set(func() { b.refuse = false })
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		r.finish(time.Second)
 	})
-	settled(t, "one in the middle of a write that never ends", func(t *testing.T) {
+	inBubble(t, "one in the middle of a write that never ends", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{})
 		r.must(r.pool.Remove(a.target()))
 		r.pass(31 * time.Second) // the stall timeout: b confirms
@@ -200,11 +200,11 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "one that does not answer at all", func(t *testing.T) {
+	inBubble(t, "one that does not answer at all", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, DeadTimeout: 20 * time.Second}}, []*peer{a, b})
 		a.set(func() { a.holdAcks = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		a.conn(0).vanish()
 		r.must(r.pool.Remove(a.target()))
 		r.pass(21 * time.Second)
@@ -214,7 +214,7 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 }
 
 func TestMemorySharesFollowTargets(t *testing.T) {
-	settled(t, "memory: shares shrink and grow again", func(t *testing.T) {
+	inBubble(t, "memory: shares shrink and grow again", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Connections: 8}, []*peer{a})
 		var added []*peer
@@ -240,8 +240,8 @@ func TestMemorySharesFollowTargets(t *testing.T) {
 	})
 }
 
-func TestLastTarget(t *testing.T) {
-	settled(t, "cannot be removed", func(t *testing.T) {
+func TestLastTargetCannotBeRemoved(t *testing.T) {
+	inBubble(t, "cannot be removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Second)
@@ -261,11 +261,11 @@ func TestLastTarget(t *testing.T) {
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	settled(t, "nor the last but one that is being removed", func(t *testing.T) {
+	inBubble(t, "nor the last but one that is being removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Remove(a.target()))
 		r.must(r.pool.Drain(b.target()))
 		r.wantErr(r.pool.Remove(b.target()), target.ErrLast)

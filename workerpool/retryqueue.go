@@ -1,23 +1,23 @@
 package workerpool
 
 // backlog is what failed flights leave, oldest first. The zero value is empty.
-type backlog struct {
+type retryQueue struct {
 	list []segment
 	head int
 }
 
-func (b *backlog) empty() bool { return b.head == len(b.list) }
+func (q *retryQueue) empty() bool { return q.head == len(q.list) }
 
-func (b *backlog) push(s segment) {
-	b.list, b.head = compact(b.list, b.head)
-	b.list = append(b.list, s)
+func (q *retryQueue) push(s segment) {
+	q.list, q.head = compact(q.list, q.head)
+	q.list = append(q.list, s)
 }
 
-func (b *backlog) pop() segment {
-	s := b.list[b.head]
-	b.list[b.head] = segment{}
-	if b.head++; b.empty() {
-		b.list, b.head = b.list[:0], 0
+func (q *retryQueue) pop() segment {
+	s := q.list[q.head]
+	q.list[q.head] = segment{}
+	if q.head++; q.empty() {
+		q.list, q.head = q.list[:0], 0
 	}
 	return s
 }

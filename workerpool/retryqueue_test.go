@@ -6,25 +6,25 @@ import (
 	"linesplit/linebuf"
 )
 
-func TestBacklogKeepsItsOrder(t *testing.T) {
+func TestRetryQueueKeepsItsOrder(t *testing.T) {
 	pool := linebuf.NewPool(0)
-	var b backlog
+	var q retryQueue
 	in, out := uint64(0), uint64(0)
 	for range 1000 {
 		for range 3 {
 			in++
-			b.push(segmentOf(pool, "x\n", 0, in))
+			q.push(segmentOf(pool, "x\n", 0, in))
 		}
 		for range 2 {
 			out++
-			if s := b.pop(); s.end != out {
+			if s := q.pop(); s.end != out {
 				t.Fatalf("popped %d, want %d", s.end, out)
 			}
 		}
 	}
-	for !b.empty() {
+	for !q.empty() {
 		out++
-		if s := b.pop(); s.end != out {
+		if s := q.pop(); s.end != out {
 			t.Fatalf("popped %d, want %d", s.end, out)
 		}
 	}
@@ -35,16 +35,16 @@ func TestBacklogKeepsItsOrder(t *testing.T) {
 
 // A target that fails after each first write takes one segment from the backlog and puts it back behind: for ever, where it
 // flaps for ever.
-func TestBacklogDoesNotGrow(t *testing.T) {
+func TestRetryQueueDoesNotGrow(t *testing.T) {
 	pool := linebuf.NewPool(0)
-	var b backlog
+	var q retryQueue
 	for range 10 {
-		b.push(segmentOf(pool, "x\n", 0, 0))
+		q.push(segmentOf(pool, "x\n", 0, 0))
 	}
 	for range 10_000 {
-		b.push(b.pop())
+		q.push(q.pop())
 	}
-	if cap(b.list) > 1000 {
-		t.Errorf("a list of %d for 10 segments", cap(b.list))
+	if cap(q.list) > 1000 {
+		t.Errorf("a list of %d for 10 segments", cap(q.list))
 	}
 }

@@ -63,7 +63,7 @@ func (r *rig) wantLeft(p *peer) {
 }
 
 // once demands that no line was lost and none came twice.
-func (r *rig) once() {
+func (r *rig) wantOnce() {
 	r.t.Helper()
 	times, total := r.received()
 	if len(times) != r.seq || total != r.seq {
@@ -84,11 +84,11 @@ func (p *peer) bytes() (n int) {
 func (r *rig) workers() int {
 	r.pool.mu.Lock()
 	defer r.pool.mu.Unlock()
-	return len(r.pool.crew)
+	return len(r.pool.workers)
 }
 
 // takenBy sends until a target has something that it does not read.
-func (r *rig) takenBy(p *peer) {
+func (r *rig) sendUntilTaken(p *peer) {
 	r.t.Helper()
 	for range 1000 {
 		r.send(10, 100)

@@ -39,8 +39,8 @@ type rig struct {
 
 type logCounter struct {
 	slog.Handler
-	mu   sync.Mutex
-	said map[string]int
+	mu     sync.Mutex
+	counts map[string]int
 }
 
 func (l *logCounter) Enabled(_ context.Context, level slog.Level) bool {
@@ -52,14 +52,14 @@ func (l *logCounter) WithGroup(string) slog.Handler      { return l }
 func (l *logCounter) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.said[r.Message]++
+	l.counts[r.Message]++
 	return nil
 }
 
 func (l *logCounter) count(message string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.said[message]
+	return l.counts[message]
 }
 
 // newRig runs the workers of the given homes, or all where none is given.
@@ -82,13 +82,13 @@ func startRig(t *testing.T, o Options, peers []*peer, queue int, homes []int) *r
 	if o.Connections == 0 {
 		o.Connections = 1
 	}
-	log := &logCounter{Handler: slog.DiscardHandler, said: map[string]int{}}
+	log := &logCounter{Handler: slog.DiscardHandler, counts: map[string]int{}}
 	o.Logger = slog.New(log)
 	r := &rig{t: t, peers: peers, buffers: linebuf.NewPool(256 << 20), lines: make(chan *linebuf.Buffer, queue),
 		done: make(chan struct{}), source: map[string]int{}, log: log}
 	o.Dial = r.dial
 	r.o, r.pool = o, New(r.buffers, o)
-	r.staff(homes)
+	r.keepWorkersOf(homes)
 	hard, cancel := context.WithCancel(t.Context())
 	r.hard = cancel
 	t.Cleanup(func() {
@@ -120,10 +120,10 @@ func (r *rig) addPeer(name string) *peer {
 }
 
 // staff leaves all but the given homes without a worker of their own.
-func (r *rig) staff(homes []int) {
-	for i, place := range r.pool.roster.Load().places {
+func (r *rig) keepWorkersOf(homes []int) {
+	for i, b := range r.pool.backends.Load().all {
 		if len(homes) > 0 && !slices.Contains(homes, i) {
-			place.staff = 0
+			b.wantWorkers = 0
 		}
 	}
 }
@@ -158,17 +158,17 @@ func (r *rig) sendIn(n, size, capacity int) {
 func (r *rig) pass(d time.Duration) Stats {
 	r.t.Helper()
 	time.Sleep(d)
-	return r.quiet()
+	return r.checkedStats()
 }
 
-func (r *rig) quiet() Stats {
+func (r *rig) checkedStats() Stats {
 	r.t.Helper()
 	s := r.ledger()
 	confirmed := s.confirmed()
 	if got, _ := r.received(); uint64(len(got)) < confirmed.Lines {
 		r.t.Fatalf("%d lines confirmed, %d received", confirmed.Lines, len(got))
 	}
-	r.faults()
+	r.wantNoFaults()
 	return s
 }
 
@@ -263,7 +263,7 @@ func sequenceOf(text []byte) iter.Seq[int] {
 	}
 }
 
-func (r *rig) faults() {
+func (r *rig) wantNoFaults() {
 	r.t.Helper()
 	for _, p := range r.peers {
 		p.mu.Lock()
@@ -279,26 +279,26 @@ func (r *rig) faults() {
 func (r *rig) finish(limit time.Duration) Stats {
 	r.t.Helper()
 	close(r.lines)
-	r.ends(limit)
+	r.waitEnd(limit)
 	if r.err != nil {
 		r.t.Fatalf("Run: %v", r.err)
 	}
-	s := r.quiet()
+	s := r.checkedStats()
 	if s.Retained != (linebuf.Count{}) {
 		r.t.Fatalf("retained at the end: %d lines, %d bytes", s.Retained.Lines, s.Retained.Bytes)
 	}
 	if s.Taken.Lines != uint64(r.seq) || s.Taken.Bytes != uint64(r.bytes) {
 		r.t.Fatalf("taken %d lines, %d bytes of %d, %d", s.Taken.Lines, s.Taken.Bytes, r.seq, r.bytes)
 	}
-	r.delivered(s)
-	r.closed(s)
+	r.wantDelivered(s)
+	r.wantClosed(s)
 	if n := r.buffers.InUse(); n != 0 {
 		r.t.Fatalf("%d bytes of buffers were not given back", n)
 	}
 	return s
 }
 
-func (r *rig) ends(limit time.Duration) {
+func (r *rig) waitEnd(limit time.Duration) {
 	r.t.Helper()
 	select {
 	case <-r.done:
@@ -309,7 +309,7 @@ func (r *rig) ends(limit time.Duration) {
 	}
 }
 
-func (r *rig) delivered(s Stats) {
+func (r *rig) wantDelivered(s Stats) {
 	r.t.Helper()
 	times, total := r.received()
 	if len(times) != r.seq {
@@ -321,7 +321,7 @@ func (r *rig) delivered(s Stats) {
 	}
 }
 
-func (r *rig) closed(s Stats) {
+func (r *rig) wantClosed(s Stats) {
 	r.t.Helper()
 	for _, p := range r.peers {
 		for _, c := range p.conns {
@@ -351,13 +351,13 @@ func (r *rig) stop(limit time.Duration) Stats {
 	if took := time.Since(start); took > limit {
 		r.t.Fatalf("ended %v after hard", took)
 	}
-	s := r.quiet()
-	r.closed(s)
+	s := r.checkedStats()
+	r.wantClosed(s)
 	return s
 }
 
 // settled runs a test in a bubble.
-func settled(t *testing.T, name string, f func(t *testing.T)) {
+func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }

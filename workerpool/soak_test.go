@@ -60,7 +60,7 @@ func soak(t *testing.T, rnd *rand.Rand) {
 		time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
 		r.ledger()
 		if i%25 == 0 {
-			r.quiet()
+			r.checkedStats()
 		}
 	}
 	drainEarly := rnd.IntN(2) == 0
@@ -86,7 +86,7 @@ func soak(t *testing.T, rnd *rand.Rand) {
 		}
 		close(r.lines)
 	}
-	r.ended(t, 2*time.Minute)
+	r.wantEnd(t, 2*time.Minute)
 }
 
 // change does, now and then, what an operator may do to targets. What must be refused is refused, and nothing else.
@@ -153,7 +153,7 @@ func TestChangesAreOrderly(t *testing.T) {
 	}
 	for seed := range seeds {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { orderly(t, rand.New(rand.NewPCG(uint64(seed), 8))) })
+			synctest.Test(t, func(t *testing.T) { soakOrderly(t, rand.New(rand.NewPCG(uint64(seed), 8))) })
 		})
 		if !ok {
 			return
@@ -161,7 +161,7 @@ func TestChangesAreOrderly(t *testing.T) {
 	}
 }
 
-func orderly(t *testing.T, rnd *rand.Rand) {
+func soakOrderly(t *testing.T, rnd *rand.Rand) {
 	var peers []*peer
 	for i := range 1 + rnd.IntN(3) {
 		peers = append(peers, slowPeer(rnd, string(rune('a'+i))))
@@ -180,14 +180,14 @@ func orderly(t *testing.T, rnd *rand.Rand) {
 				r.sendIn(1+rnd.IntN(20), 20+rnd.IntN(200), 1<<rnd.IntN(14))
 			}
 		}
-		r.manage(rnd)
+		r.changeOrderly(rnd)
 		for _, p := range r.peers {
 			p.readSome(rnd)
 		}
 		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
 		r.ledger()
 		if i%50 == 0 {
-			r.quiet()
+			r.checkedStats()
 		}
 	}
 	if rnd.IntN(2) == 0 {
@@ -203,12 +203,12 @@ func orderly(t *testing.T, rnd *rand.Rand) {
 		r.pass(20 * time.Second)
 		close(r.lines)
 	}
-	r.ended(t, time.Minute)
-	r.once()
+	r.wantEnd(t, time.Minute)
+	r.wantOnce()
 }
 
 // manage is change without what must be refused, and more of it.
-func (r *rig) manage(rnd *rand.Rand) {
+func (r *rig) changeOrderly(rnd *rand.Rand) {
 	p := r.peers[rnd.IntN(len(r.peers))]
 	switch rnd.IntN(8) {
 	case 0:
@@ -237,7 +237,7 @@ func slowPeer(rnd *rand.Rand, name string) *peer {
 // readSome lets the application of a slow target read on, by so much that it takes a while.
 func (p *peer) readSome(rnd *rand.Rand) {
 	p.set(func() {
-		p.fresh = func(c *peerConn) { c.readLimit = 0 }
+		p.onAccept = func(c *peerConn) { c.readLimit = 0 }
 		for _, c := range p.conns {
 			if !c.closed {
 				c.readLimit = c.read + rnd.IntN(2000)
@@ -280,10 +280,10 @@ func mishap(rnd *rand.Rand, p *peer) {
 		p.set(func() { heal(p) })
 	case 4:
 		p.set(func() {
-			p.fresh = []func(*peerConn){nil, nil, (*peerConn).finLocked, func(c *peerConn) { c.failLocked(errReset) }}[rnd.IntN(4)]
+			p.onAccept = []func(*peerConn){nil, nil, (*peerConn).finLocked, func(c *peerConn) { c.failLocked(errReset) }}[rnd.IntN(4)]
 		})
 	case 5:
-		p.set(func() { p.deaf = yes })
+		p.set(func() { p.ignoresFIN = yes })
 	}
 	if len(open) == 0 {
 		return
@@ -312,7 +312,7 @@ func mishap(rnd *rand.Rand, p *peer) {
 
 // heal makes a target do what it should. What has vanished or ended has.
 func heal(p *peer) {
-	p.refuse, p.holdAcks, p.holdReads, p.deaf, p.fresh = false, false, false, false, nil
+	p.refuse, p.holdAcks, p.holdReads, p.ignoresFIN, p.onAccept = false, false, false, false, nil
 	for _, c := range p.conns {
 		c.ackLimit, c.readLimit = noLimit, noLimit
 	}

@@ -187,11 +187,11 @@ func change(t *testing.T, pool *Pool, s *socketSink, act func(string) error, wan
 	t.Helper()
 	before := s.lines()
 	busy := func() bool { return want == target.StateUp || s.lines() > before }
-	within(t, s.addr.String()+" has lines", busy)
+	waitFor(t, s.addr.String()+" has lines", busy)
 	if err := act(s.addr.String()); err != nil {
 		t.Fatal(err)
 	}
-	within(t, fmt.Sprintf("%s is %q", s.addr, want), func() bool { return stateOf(pool, s.addr.String()) == want })
+	waitFor(t, fmt.Sprintf("%s is %q", s.addr, want), func() bool { return stateOf(pool, s.addr.String()) == want })
 }
 
 func stateOf(pool *Pool, name string) string {
@@ -203,7 +203,7 @@ func stateOf(pool *Pool, name string) string {
 	return ""
 }
 
-func within(t *testing.T, what string, cond func() bool) {
+func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {

@@ -11,13 +11,13 @@ func stalledPair(t *testing.T, o Options) (r *rig, a, b *peer) {
 	r = newRig(t, o, []*peer{a, b})
 	r.pass(time.Second)
 	a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
-	r.block(a.conn(0))
+	r.blockWrite(a.conn(0))
 	r.pass(time.Second)
 	return r, a, b
 }
 
 // block sends until a connection that takes no more has a write that waits. Who takes a buffer is for the scheduler to say.
-func (r *rig) block(c *peerConn) {
+func (r *rig) blockWrite(c *peerConn) {
 	r.t.Helper()
 	for range 1000 {
 		r.send(10, 100)
@@ -30,7 +30,7 @@ func (r *rig) block(c *peerConn) {
 }
 
 func TestStalledWindowMoves(t *testing.T) {
-	settled(t, "moves to the one that confirms", func(t *testing.T) {
+	inBubble(t, "moves to the one that confirms", func(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
 		r.wantResent(r.pass(28*time.Second), 0, 0)
 		s := r.pass(3 * time.Second)
@@ -44,10 +44,10 @@ func TestStalledWindowMoves(t *testing.T) {
 		r.wantDials(b, 2)
 		r.finish(time.Second)
 	})
-	settled(t, "once per stall", func(t *testing.T) {
+	inBubble(t, "once per stall", func(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
 		b.set(func() { // connections to come take nothing; the one there is goes on, so that b counts as confirming
-			b.fresh = func(c *peerConn) { c.ackLimit = 0 }
+			b.onAccept = func(c *peerConn) { c.ackLimit = 0 }
 		})
 		for range 300 {
 			r.send(1, 100)
@@ -63,7 +63,7 @@ func TestStalledWindowMoves(t *testing.T) {
 		r.pass(time.Second)
 		r.finish(time.Second)
 	})
-	settled(t, "a new stall may move again", func(t *testing.T) {
+	inBubble(t, "a new stall may move again", func(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
 		r.pass(31 * time.Second)
 		r.wantDials(b, 2)
@@ -75,7 +75,7 @@ func TestStalledWindowMoves(t *testing.T) {
 			r.pass(100 * time.Millisecond)
 		}
 		r.pass(31 * time.Second)
-		if s := r.quiet(); s.Targets[1].Stalls != 1 {
+		if s := r.checkedStats(); s.Targets[1].Stalls != 1 {
 			t.Errorf("%+v", s.Targets)
 		}
 		b.conn(1).ackTo(noLimit, noLimit)
@@ -84,7 +84,7 @@ func TestStalledWindowMoves(t *testing.T) {
 }
 
 func TestBackpressureIsNoStall(t *testing.T) {
-	settled(t, "with nothing outstanding nobody stalls", func(t *testing.T) {
+	inBubble(t, "with nothing outstanding nobody stalls", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		s := r.pass(10 * time.Minute)
@@ -94,12 +94,12 @@ func TestBackpressureIsNoStall(t *testing.T) {
 		r.wantDials(a, 1)
 		r.finish(time.Second)
 	})
-	settled(t, "slow is not stalled", func(t *testing.T) {
+	inBubble(t, "slow is not stalled", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Second)
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
-		r.block(a.conn(0))
+		r.blockWrite(a.conn(0))
 		for range 10 {
 			r.pass(25 * time.Second)
 			a.conn(0).do(func() { a.holdReads, a.conns[0].readLimit = false, a.conns[0].read+100 })
@@ -111,15 +111,15 @@ func TestBackpressureIsNoStall(t *testing.T) {
 }
 
 func TestStallWithNowhereToGo(t *testing.T) {
-	settled(t, "all stalled: wait", func(t *testing.T) {
+	inBubble(t, "all stalled: wait", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Second)
 		for _, p := range []*peer{a, b} {
 			p.set(func() { p.holdReads, p.recvBuf, p.sendBuf = true, 2000, 2000 })
 		}
-		r.block(a.conn(0))
-		r.block(b.conn(0))
+		r.blockWrite(a.conn(0))
+		r.blockWrite(b.conn(0))
 		s := r.pass(100 * time.Second)
 		if s.Targets[0].Stalls != 1 || s.Targets[1].Stalls != 1 {
 			t.Errorf("%+v", s.Targets)
@@ -136,11 +136,11 @@ func TestStallWithNowhereToGo(t *testing.T) {
 		r.wantDials(b, 1)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	settled(t, "one that has nobody connected is no refuge", func(t *testing.T) {
+	inBubble(t, "one that has nobody connected is no refuge", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantResent(r.pass(100*time.Second), 0, 0)
 		r.wantDials(a, 1)
 		r.wantDials(b, 0)
@@ -150,19 +150,19 @@ func TestStallWithNowhereToGo(t *testing.T) {
 }
 
 func TestFailureAfterStallMovesAgain(t *testing.T) {
-	settled(t, "a real failure begins anew", func(t *testing.T) {
+	inBubble(t, "a real failure begins anew", func(t *testing.T) {
 		// Moved from a to b in a stall, then b dies: back at a, which still takes nothing, the window may move to c.
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0, 1)
 		r.pass(time.Second)
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
-		b.set(func() { b.fresh = func(c *peerConn) { c.ackLimit = 0 } })
-		r.block(a.conn(0))
+		b.set(func() { b.onAccept = func(c *peerConn) { c.ackLimit = 0 } })
+		r.blockWrite(a.conn(0))
 		r.pass(32 * time.Second)
 		r.wantDials(b, 2)
 		c.set(func() { c.refuse = true })
-		a.set(func() { a.fresh = func(conn *peerConn) { conn.ackLimit = 0 } })
-		b.set(func() { b.fresh = nil })
+		a.set(func() { a.onAccept = func(conn *peerConn) { conn.ackLimit = 0 } })
+		b.set(func() { b.onAccept = nil })
 		b.conn(1).reset()
 		r.pass(2 * time.Minute)
 		c.set(func() { c.refuse = false })
@@ -180,10 +180,10 @@ func TestFailureAfterStallMovesAgain(t *testing.T) {
 // The window of a connection that is being left stalls as well. It goes to where the worker is; the refuge that was chosen
 // then was remembered, and dialled long afterwards, down or not.
 func TestStallTargetIsNotRemembered(t *testing.T) {
-	settled(t, "the choice is not remembered", func(t *testing.T) {
+	inBubble(t, "the choice is not remembered", func(t *testing.T) {
 		for range 20 {
 			a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
-			a.fresh = func(conn *peerConn) { conn.ackLimit = 500 }
+			a.onAccept = func(conn *peerConn) { conn.ackLimit = 500 }
 			r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0, 1, 2)
 			for a.conn(0).state().acked == len(a.conn(0).state().sent) {
 				r.send(10, 100)
@@ -203,7 +203,7 @@ func TestStallTargetIsNotRemembered(t *testing.T) {
 			}
 			dials, others := at.dialled(), other.dialled()
 			at.conn(1).reset()
-			r.pass(2 * firstDelay)
+			r.pass(2 * initialDelay)
 			if at.dialled() != dials || other.dialled() != others+1 {
 				t.Errorf("after a failure: %d dials of the same target, %d of the other", at.dialled()-dials, other.dialled()-others)
 			}
@@ -213,7 +213,7 @@ func TestStallTargetIsNotRemembered(t *testing.T) {
 }
 
 func TestLeftWindowDoesNotMoveToSameTarget(t *testing.T) {
-	settled(t, "not to the same stalled target", func(t *testing.T) {
+	inBubble(t, "not to the same stalled target", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0, 1)
 		r.pass(2 * time.Second)

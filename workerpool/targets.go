@@ -15,35 +15,35 @@ var ErrEnding = errors.New("the last lines are being delivered: targets do not c
 
 // roster is which targets there are. A Pool replaces it as a whole, so that workers look at it without a lock; a target that
 // is drained in the meantime refuses those who come too late (place.join).
-type roster struct {
-	places []*place   // all, in the order of the configuration, added ones behind
-	open   target.Set // those that take lines
+type backendList struct {
+	all       []*backend // all, in the order of the configuration, added ones behind
+	accepting target.Set // those that take lines
 }
 
-func newRoster(places []*place) *roster {
-	r := &roster{places: places}
-	for _, p := range places {
-		if p.takes() {
-			r.open = append(r.open, p.target)
+func newBackendList(backends []*backend) *backendList {
+	l := &backendList{all: backends}
+	for _, b := range backends {
+		if b.accepts() {
+			l.accepting = append(l.accepting, b.target)
 		}
 	}
-	return r
+	return l
 }
 
 // placeOf returns nil for a target that is not, or no longer, listed.
-func (r *roster) placeOf(t *target.Target) *place {
-	for _, p := range r.places {
-		if p.target == t {
-			return p
+func (l *backendList) of(t *target.Target) *backend {
+	for _, b := range l.all {
+		if b.target == t {
+			return b
 		}
 	}
 	return nil
 }
 
-func (r *roster) named(name string) *place {
-	for _, p := range r.places {
-		if p.target.String() == name {
-			return p
+func (l *backendList) named(name string) *backend {
+	for _, b := range l.all {
+		if b.target.String() == name {
+			return b
 		}
 	}
 	return nil
@@ -65,17 +65,17 @@ func (p *Pool) Add(a target.Address) error {
 
 // addLocked returns false if the target is there.
 func (p *Pool) addLocked(a target.Address) bool {
-	if there := p.roster.Load().named(a.String()); there != nil {
+	if there := p.backends.Load().named(a.String()); there != nil {
 		if !there.removing {
 			return false
 		}
 		p.resumeLocked(there)
 		return true
 	}
-	place := p.newPlace(a)
-	p.listLocked(append(slices.Clone(p.roster.Load().places), place))
-	p.o.Logger.Info("target added", "target", place.target)
-	p.staffLocked(place)
+	b := p.newBackend(a)
+	p.setBackendsLocked(append(slices.Clone(p.backends.Load().all), b))
+	p.o.Logger.Info("target added", "target", b.target)
+	p.startWorkersLocked(b)
 	return true
 }
 
@@ -91,11 +91,11 @@ func (p *Pool) addLocked(a target.Address) bool {
 func (p *Pool) Drain(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	place, err := p.drainable(name)
+	b, err := p.findLocked(name)
 	if err != nil {
 		return fmt.Errorf("drain target %s: %w", name, err)
 	}
-	p.drainLocked(place)
+	p.drainLocked(b)
 	return nil
 }
 
@@ -105,20 +105,20 @@ func (p *Pool) Drain(name string) error {
 func (p *Pool) Remove(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	place, err := p.drainable(name)
+	b, err := p.findLocked(name)
 	if err == nil && !p.canSpareLocked(name) {
 		err = target.ErrLast
 	}
 	if err != nil {
 		return fmt.Errorf("remove target %s: %w", name, err)
 	}
-	p.removeLocked(place)
+	p.removeLocked(b)
 	return nil
 }
 
-func (p *Pool) removeLocked(place *place) {
-	place.removing = true
-	p.drainLocked(place)
+func (p *Pool) removeLocked(b *backend) {
+	b.removing = true
+	p.drainLocked(b)
 }
 
 // Reconfigure is Tune, Add and Remove at once, or, if there is an error, nothing of it. What is there already is not added, and
@@ -130,7 +130,7 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 	case len(add)+len(remove) == 0:
 	case p.ended.Load():
 		return ErrEnding
-	case !p.canSpareLocked(remove...) && !p.anyNewLocked(add):
+	case !p.canSpareLocked(remove...) && !p.anyWouldAcceptLocked(add):
 		return fmt.Errorf("remove target %s: %w", strings.Join(remove, ", "), target.ErrLast)
 	}
 	p.tuneLocked(t)
@@ -138,17 +138,17 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 		p.addLocked(a)
 	}
 	for _, name := range remove {
-		if place := p.roster.Load().named(name); place != nil {
-			p.removeLocked(place)
+		if b := p.backends.Load().named(name); b != nil {
+			p.removeLocked(b)
 		}
 	}
 	return nil
 }
 
 // anyNewLocked says that one of the targets would take lines if it were added, and takes none now.
-func (p *Pool) anyNewLocked(add []target.Address) bool {
+func (p *Pool) anyWouldAcceptLocked(add []target.Address) bool {
 	return slices.ContainsFunc(add, func(a target.Address) bool {
-		there := p.roster.Load().named(a.String())
+		there := p.backends.Load().named(a.String())
 		return there == nil || there.removing
 	})
 }
@@ -158,20 +158,20 @@ func (p *Pool) anyNewLocked(add []target.Address) bool {
 func (p *Pool) Resume(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	place := p.roster.Load().named(name)
-	if place == nil {
+	b := p.backends.Load().named(name)
+	if b == nil {
 		return fmt.Errorf("resume target %s: %w", name, target.ErrUnknown)
 	}
-	p.resumeLocked(place) // also at the end: the last lines may be waiting for it
+	p.resumeLocked(b) // also at the end: the last lines may be waiting for it
 	return nil
 }
 
-func (p *Pool) drainable(name string) (*place, error) {
+func (p *Pool) findLocked(name string) (*backend, error) {
 	if p.ended.Load() {
 		return nil, ErrEnding
 	}
-	if place := p.roster.Load().named(name); place != nil {
-		return place, nil
+	if b := p.backends.Load().named(name); b != nil {
+		return b, nil
 	}
 	return nil, target.ErrUnknown
 }
@@ -179,63 +179,63 @@ func (p *Pool) drainable(name string) (*place, error) {
 // canSpareLocked says that without these somebody would still take lines or, where nobody does, be left to be resumed.
 func (p *Pool) canSpareLocked(names ...string) bool {
 	var take, left, leftTake bool
-	for _, place := range p.roster.Load().places {
-		take = take || place.takes()
-		if !place.removing && !slices.Contains(names, place.target.String()) {
+	for _, b := range p.backends.Load().all {
+		take = take || b.accepts()
+		if !b.removing && !slices.Contains(names, b.target.String()) {
 			left = true
-			leftTake = leftTake || place.takes()
+			leftTake = leftTake || b.accepts()
 		}
 	}
 	return left && (leftTake || !take)
 }
 
-func (p *Pool) drainLocked(place *place) {
-	if place.takes() {
-		place.taking.Store(false)
-		place.drainingSince, place.drainedSince = time.Now(), time.Time{}
-		p.o.Logger.Info("target draining", "target", place.target, "remove", place.removing)
-		p.listLocked(p.roster.Load().places)
+func (p *Pool) drainLocked(b *backend) {
+	if b.accepts() {
+		b.accepting.Store(false)
+		b.drainingSince, b.drainedSince = time.Now(), time.Time{}
+		p.o.Logger.Info("target draining", "target", b.target, "remove", b.removing)
+		p.setBackendsLocked(p.backends.Load().all)
 	}
 	p.nudgeLocked(time.Now())
-	p.settleLocked(time.Now())
+	p.updateDrainedLocked(time.Now())
 }
 
-func (p *Pool) resumeLocked(place *place) {
-	place.removing = false
-	if !place.takes() {
-		place.taking.Store(true)
-		p.o.Logger.Info("target resumed", "target", place.target)
-		p.listLocked(p.roster.Load().places)
+func (p *Pool) resumeLocked(b *backend) {
+	b.removing = false
+	if !b.accepts() {
+		b.accepting.Store(true)
+		p.o.Logger.Info("target resumed", "target", b.target)
+		p.setBackendsLocked(p.backends.Load().all)
 	}
-	p.staffLocked(place)
+	p.startWorkersLocked(b)
 	p.nudgeLocked(time.Now())
 }
 
 // listLocked publishes the places, and what follows from their number.
-func (p *Pool) listLocked(places []*place) {
-	p.roster.Store(newRoster(places))
-	p.adjustLocked()
+func (p *Pool) setBackendsLocked(backends []*backend) {
+	p.backends.Store(newBackendList(backends))
+	p.updateSettingsLocked()
 }
 
 // settleLocked notes which targets have been drained, and lets go of those that are to be removed and have nothing and nobody left.
-func (p *Pool) settleLocked(now time.Time) {
-	for _, place := range p.roster.Load().places {
-		if place.takes() || place.target.Connections() > 0 {
+func (p *Pool) updateDrainedLocked(now time.Time) {
+	for _, b := range p.backends.Load().all {
+		if b.accepts() || b.target.Connections() > 0 {
 			continue
 		}
-		if place.drainedSince.IsZero() {
-			place.drainedSince = now
-			p.o.Logger.Info("target drained", "target", place.target, "took", now.Sub(place.drainingSince).Round(time.Millisecond))
+		if b.drainedSince.IsZero() {
+			b.drainedSince = now
+			p.o.Logger.Info("target drained", "target", b.target, "took", now.Sub(b.drainingSince).Round(time.Millisecond))
 		}
-		if place.removing && place.workers == 0 {
-			p.forgetLocked(place)
+		if b.removing && b.workers == 0 {
+			p.dropBackendLocked(b)
 		}
 	}
 }
 
 // forgetLocked needs that nobody counts at the place any more: a flight leaves it only when all it had is accounted for.
-func (p *Pool) forgetLocked(gone *place) {
+func (p *Pool) dropBackendLocked(gone *backend) {
 	p.removed.add(gone.counts())
-	p.listLocked(slices.DeleteFunc(slices.Clone(p.roster.Load().places), func(p *place) bool { return p == gone }))
+	p.setBackendsLocked(slices.DeleteFunc(slices.Clone(p.backends.Load().all), func(b *backend) bool { return b == gone }))
 	p.o.Logger.Info("target removed", "target", gone.target)
 }

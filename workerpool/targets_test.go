@@ -11,7 +11,7 @@ import (
 )
 
 func TestAddedTargetGetsItsShare(t *testing.T) {
-	settled(t, "gets its share", func(t *testing.T) {
+	inBubble(t, "gets its share", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Connections: 2}, []*peer{a})
 		r.pass(time.Second)
@@ -22,38 +22,38 @@ func TestAddedTargetGetsItsShare(t *testing.T) {
 		synctest.Wait()
 		r.wantDials(b, 2)
 		for range 100 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Millisecond)
 		}
 		if a.bytes() == 0 || b.bytes() == 0 {
 			t.Errorf("%d bytes at a, %d at b", a.bytes(), b.bytes())
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "helps when all the others are down", func(t *testing.T) {
+	inBubble(t, "helps when all the others are down", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		a.set(func() { a.refuse = true })
 		a.conn(0).reset()
 		r.pass(time.Minute)
 		b := r.addPeer("b")
 		r.must(r.pool.Add(b.addr))
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		r.wantResent(r.finish(time.Second), 0, 100)
 	})
-	settled(t, "a refuge for what stalls", func(t *testing.T) {
+	inBubble(t, "a refuge for what stalls", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantResent(r.pass(10*time.Minute), 0, 0)
 		b := r.addPeer("b")
 		r.must(r.pool.Add(b.addr))
 		r.pass(2 * time.Second)
-		if _, unread := r.quiet().resent(); unread.Lines == 0 {
+		if _, unread := r.checkedStats().resent(); unread.Lines == 0 {
 			t.Error("the window has not moved")
 		}
 		r.finish(time.Second)
@@ -61,7 +61,7 @@ func TestAddedTargetGetsItsShare(t *testing.T) {
 }
 
 func TestAddBeforeAndAfterRun(t *testing.T) {
-	settled(t, "before Run, and at the end", func(t *testing.T) {
+	inBubble(t, "before Run, and at the end", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		p := New(r.buffers, r.o)
@@ -71,7 +71,7 @@ func TestAddBeforeAndAfterRun(t *testing.T) {
 			t.Errorf("%v", names)
 		}
 		a.set(func() { a.holdReads = true })
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		close(r.lines)
 		r.pass(time.Second)
@@ -80,10 +80,10 @@ func TestAddBeforeAndAfterRun(t *testing.T) {
 		r.must(r.pool.Resume(a.target()))
 		r.wantErr(r.pool.Remove(a.target()), ErrEnding)
 		a.set(func() { a.holdReads = false })
-		r.ended(t, time.Second)
+		r.wantEnd(t, time.Second)
 		r.wantErr(r.pool.Add(b.addr), ErrEnding)
 	})
-	settled(t, "after a hard end", func(t *testing.T) {
+	inBubble(t, "after a hard end", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		r.stop(time.Second)
@@ -92,11 +92,11 @@ func TestAddBeforeAndAfterRun(t *testing.T) {
 }
 
 func TestResumeUndoesDrain(t *testing.T) {
-	settled(t, "while its windows are waited for", func(t *testing.T) {
+	inBubble(t, "while its windows are waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
 		r.must(r.pool.Resume(a.target()))
@@ -110,47 +110,47 @@ func TestResumeUndoesDrain(t *testing.T) {
 		}
 		before := a.bytes()
 		for range 100 {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Millisecond)
 		}
 		if a.bytes() == before {
 			t.Error("gets nothing after Resume")
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "again and again, while it is slow", func(t *testing.T) {
+	inBubble(t, "again and again, while it is slow", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		most := 0
+		peak := 0
 		for range 3 * maxLeaving {
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Second)
 			r.must(r.pool.Drain(a.target()))
 			r.pass(time.Second)
 			s, _ := r.stats(a)
-			most = max(most, s.Connections)
+			peak = max(peak, s.Connections)
 			r.must(r.pool.Resume(a.target()))
 			r.pass(time.Second)
 		}
-		if most > maxLeaving+1 {
-			t.Errorf("%d connections at a time", most)
+		if peak > maxLeaving+1 {
+			t.Errorf("%d connections at a time", peak)
 		}
 		a.set(func() { a.holdReads = false })
 		r.pass(3 * time.Second)
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestResumeBringsWorkersBack(t *testing.T) {
-	settled(t, "while it is being removed", func(t *testing.T) {
+	inBubble(t, "while it is being removed", func(t *testing.T) {
 		for _, add := range []bool{false, true} {
 			a, b := newPeer("a"), newPeer("b")
 			r := newRig(t, Options{Connections: 3, Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 			a.set(func() { a.holdReads = true })
-			r.takenBy(a)
+			r.sendUntilTaken(a)
 			r.must(r.pool.Remove(a.target()))
 			r.pass(time.Minute) // some workers have something left and some are gone
 			if n := r.workers(); n >= 6 || n <= 3 {
@@ -168,14 +168,14 @@ func TestResumeBringsWorkersBack(t *testing.T) {
 				t.Errorf("%d workers", n)
 			}
 			a.set(func() { a.holdReads = false })
-			r.bigLines()
+			r.sendFullBuffers()
 			r.pass(time.Minute)
 			r.wantState(a, target.StateUp)
 			r.finish(time.Second)
-			r.once()
+			r.wantOnce()
 		}
 	})
-	settled(t, "goes home at once, whatever failed before", func(t *testing.T) {
+	inBubble(t, "goes home at once, whatever failed before", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b})
@@ -193,8 +193,8 @@ func TestResumeBringsWorkersBack(t *testing.T) {
 	})
 }
 
-func TestReconfigure(t *testing.T) {
-	settled(t, "all at once", func(t *testing.T) {
+func TestReconfigureIsAllOrNothing(t *testing.T) {
+	inBubble(t, "all at once", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		b := r.addPeer("b")
@@ -202,20 +202,20 @@ func TestReconfigure(t *testing.T) {
 		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr, a.addr}, []string{a.target(), "tcp://nobody:1"}))
 		r.pass(time.Second)
 		r.wantGone(a)
-		r.takenBy(b)
+		r.sendUntilTaken(b)
 		if s := r.pool.settings.Load(); s.StallTimeout != time.Minute {
 			t.Errorf("stall timeout %v", s.StallTimeout)
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "or not at all", func(t *testing.T) {
+	inBubble(t, "or not at all", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
 		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr}, []string{a.target()}), target.ErrLast)
 		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, nil, []string{a.target(), b.target()}), target.ErrLast)
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		if s := r.pool.settings.Load(); s.StallTimeout != time.Hour {
 			t.Errorf("stall timeout %v", s.StallTimeout)
 		}
@@ -223,23 +223,23 @@ func TestReconfigure(t *testing.T) {
 		r.wantErr(r.pool.Reconfigure(Tuning{}, nil, []string{a.target()}), ErrEnding)
 		r.must(r.pool.Reconfigure(Tuning{}, nil, nil))
 	})
-	settled(t, "takes back one that is being removed", func(t *testing.T) {
+	inBubble(t, "takes back one that is being removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.must(r.pool.Remove(a.target()))
 		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Hour}, []target.Address{a.addr}, []string{b.target()}))
 		a.set(func() { a.holdReads = false })
 		r.pass(time.Second)
 		r.wantGone(b)
-		r.takenBy(a)
+		r.sendUntilTaken(a)
 		r.finish(time.Second)
 	})
 }
 
-func TestUnknownTarget(t *testing.T) {
-	settled(t, "has no say", func(t *testing.T) {
+func TestUnknownTargetIsRefused(t *testing.T) {
+	inBubble(t, "has no say", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		for _, err := range []error{r.pool.Drain("tcp://x:1"), r.pool.Resume("tcp://x:1"), r.pool.Remove("tcp://x:1")} {
 			r.wantErr(err, target.ErrUnknown)
@@ -249,13 +249,13 @@ func TestUnknownTarget(t *testing.T) {
 }
 
 func TestStatsShowStateAndLastError(t *testing.T) {
-	settled(t, "state and last error", func(t *testing.T) {
+	inBubble(t, "state and last error", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		b.hang = true
 		r := newRig(t, Options{}, []*peer{a, b})
 		begun := time.Now()
 		r.pass(5 * time.Second)
-		s := r.quiet().Targets
+		s := r.checkedStats().Targets
 		if s[0].State != target.StateUp || !s[0].Since.Equal(begun) || s[0].LastError != "" || !s[0].LastErrorAt.IsZero() {
 			t.Errorf("%+v", s[0])
 		}
@@ -266,24 +266,24 @@ func TestStatsShowStateAndLastError(t *testing.T) {
 		a.conn(0).reset()
 		failed := time.Now()
 		r.pass(time.Second)
-		if s := r.quiet().Targets[0]; s.State != target.StateUp || s.LastError != errReset.Error() || !s.LastErrorAt.Equal(failed) || !s.Since.Equal(begun) {
+		if s := r.checkedStats().Targets[0]; s.State != target.StateUp || s.LastError != errReset.Error() || !s.LastErrorAt.Equal(failed) || !s.Since.Equal(begun) {
 			t.Errorf("after a reset: %+v", s)
 		}
 		a.set(func() { a.refuse = true })
 		a.conn(1).reset()
 		down := time.Now()
 		r.pass(time.Minute)
-		if s := r.quiet().Targets[0]; s.State != target.StateDown || s.Since.Sub(down) > lastDelay || s.LastErrorAt.Equal(down) || s.Up {
+		if s := r.checkedStats().Targets[0]; s.State != target.StateDown || s.Since.Sub(down) > maxDelay || s.LastErrorAt.Equal(down) || s.Up {
 			t.Errorf("down: %+v", s)
 		}
 		r.must(r.pool.Drain(a.target()))
-		if s := r.quiet().Targets[0]; s.State != target.StateDrained || !s.Since.Equal(time.Now()) {
+		if s := r.checkedStats().Targets[0]; s.State != target.StateDrained || !s.Since.Equal(time.Now()) {
 			t.Errorf("drained: %+v", s)
 		}
 		a.set(func() { a.refuse = false })
 		r.must(r.pool.Resume(a.target()))
 		r.pass(time.Second)
-		if s := r.quiet().Targets[0]; s.State != target.StateUp || time.Since(s.Since) != time.Second {
+		if s := r.checkedStats().Targets[0]; s.State != target.StateUp || time.Since(s.Since) != time.Second {
 			t.Errorf("up again: %+v", s)
 		}
 		r.finish(time.Second)
@@ -291,11 +291,11 @@ func TestStatsShowStateAndLastError(t *testing.T) {
 }
 
 func TestStatsShowWindows(t *testing.T) {
-	settled(t, "windows", func(t *testing.T) {
+	inBubble(t, "windows", func(t *testing.T) {
 		a := newPeer("a")
 		a.margin, a.holdReads = 2550, true
 		r := newRig(t, Options{}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		s := r.pass(target.Tick)
 		if at := s.Targets[0]; at.Retained.Lines != 100 || at.Retained.Bytes != 10_000 || s.Retained.Lines != 100 {
 			t.Errorf("%+v", s)
@@ -312,7 +312,7 @@ func TestStatsShowWindows(t *testing.T) {
 			t.Errorf("with the window waiting to be sent again: %+v", s)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		s = r.finish(time.Second)
 		if at := s.Targets[0]; at.Retained.Lines != 0 || at.Retained.Bytes != 0 {
 			t.Errorf("at the end: %+v", at)
@@ -321,7 +321,7 @@ func TestStatsShowWindows(t *testing.T) {
 }
 
 // Everything at once, for the race detector; and still each line arrives, and no more often than is counted.
-func TestTargetsConcurrently(t *testing.T) {
+func TestConcurrentChangesOfTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		r := newRig(t, Options{Connections: 2}, []*peer{a, b, c})
@@ -347,7 +347,7 @@ func TestTargetsConcurrently(t *testing.T) {
 			})
 		}
 		for range 200 {
-			r.bigLines()
+			r.sendFullBuffers()
 			time.Sleep(20 * time.Millisecond)
 		}
 		all.Wait()
@@ -356,6 +356,6 @@ func TestTargetsConcurrently(t *testing.T) {
 		}
 		r.pass(5 * time.Second)
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }

@@ -47,24 +47,24 @@ func (p *Pool) Tune(t Tuning) {
 
 func (p *Pool) tuneLocked(t Tuning) {
 	p.o.Tuning = t
-	p.adjustLocked()
+	p.updateSettingsLocked()
 	p.nudgeLocked(time.Now())
 }
 
 // adjustLocked makes settings of the tuning and of how many workers there are.
-func (p *Pool) adjustLocked() {
+func (p *Pool) updateSettingsLocked() {
 	before := p.settings.Load()
 	s := &settings{Tuning: p.o.Tuning}
 	s.setDefaults()
 	s.stuckAfter = min(stuckAfter, s.StallTimeout/2)
-	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.roster.Load().places)*p.o.Connections)
+	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.backends.Load().all)*p.o.Connections)
 	s.dial = p.o.Dial
 	if s.dial == nil {
 		s.dial = dialWith(s.dialOptions())
 	}
 	p.settings.Store(s)
 	if p.launch != nil && s.windowMax < before.windowMax {
-		p.warnOfShareLocked()
+		p.warnOfSharedMemoryLocked()
 	}
 }
 
@@ -82,7 +82,7 @@ func (s *settings) dialOptions() target.Options {
 	return d
 }
 
-func (p *Pool) warnOfShareLocked() {
+func (p *Pool) warnOfSharedMemoryLocked() {
 	if s := p.settings.Load(); s.windowMax < s.ResendMax {
 		p.o.Logger.Warn("memory is shared by many connections: each retains less than -resend-max", "retained_bytes", s.windowMax, "resend_max", s.ResendMax)
 	}

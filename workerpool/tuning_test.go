@@ -11,7 +11,7 @@ import (
 
 // Each setting takes effect on connections that are open, and costs none of them.
 func TestTuneTimeouts(t *testing.T) {
-	settled(t, "stall timeout", func(t *testing.T) {
+	inBubble(t, "stall timeout", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{Tuning: Tuning{StallTimeout: time.Hour}})
 		r.wantResent(r.pass(10*time.Minute), 0, 0)
 		r.pool.Tune(Tuning{StallTimeout: time.Minute})
@@ -21,7 +21,7 @@ func TestTuneTimeouts(t *testing.T) {
 		r.wantDials(a, 1)
 		r.finish(time.Second)
 	})
-	settled(t, "stall timeout, longer", func(t *testing.T) {
+	inBubble(t, "stall timeout, longer", func(t *testing.T) {
 		r, _, _ := stalledPair(t, Options{})
 		r.pool.Tune(Tuning{StallTimeout: time.Hour})
 		r.wantResent(r.pass(10*time.Minute), 0, 0)
@@ -31,21 +31,21 @@ func TestTuneTimeouts(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	settled(t, "dead timeout", func(t *testing.T) {
+	inBubble(t, "dead timeout", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, DeadTimeout: time.Hour}}, []*peer{a, b}, 0)
 		a.conn(0).vanish()
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantResent(r.pass(time.Minute), 0, 0)
 		r.pool.Tune(Tuning{StallTimeout: time.Hour, DeadTimeout: 10 * time.Second})
 		r.wantResent(r.pass(time.Second), 100, 0)
 		r.finish(time.Second)
 	})
-	settled(t, "failback interval", func(t *testing.T) {
+	inBubble(t, "failback interval", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b}, 0)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(5 * time.Minute)
 		a.set(func() { a.refuse = false })
 		r.pool.Tune(Tuning{FailbackInterval: time.Minute})
@@ -53,27 +53,27 @@ func TestTuneTimeouts(t *testing.T) {
 			t.Errorf("%+v", s.Targets[0])
 		}
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 func TestTuneResend(t *testing.T) {
-	settled(t, "resend age", func(t *testing.T) {
+	inBubble(t, "resend age", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Tuning: Tuning{ResendAge: time.Hour}}, []*peer{a})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(time.Minute), 0)
 		r.pool.Tune(Tuning{ResendAge: 20 * time.Second})
 		r.wantConfirmed(r.pass(time.Second), 100) // it was acknowledged a minute ago
 		r.pool.Tune(Tuning{ResendAge: time.Minute})
-		r.bigLines()
+		r.sendFullBuffers()
 		r.wantConfirmed(r.pass(50*time.Second), 100)
 		r.wantConfirmed(r.pass(20*time.Second), 200)
 		r.wantDials(a, 1)
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
-	settled(t, "resend max", func(t *testing.T) {
+	inBubble(t, "resend max", func(t *testing.T) {
 		a := newPeer("a")
 		a.recvBuf, a.holdReads = 1<<20, true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: 20_000, StallTimeout: time.Hour}}, []*peer{a})
@@ -94,12 +94,12 @@ func TestTuneResend(t *testing.T) {
 		}
 		a.set(func() { a.holdReads = false })
 		r.finish(time.Second)
-		r.once()
+		r.wantOnce()
 	})
 }
 
 // What only a dial can set is right from the next dial on, and follows from the other settings.
-func TestTuneDials(t *testing.T) {
+func TestTuneSetsDialOptions(t *testing.T) {
 	a := target.Address{Scheme: target.SchemeTCP, Host: "a:1"}
 	p := New(linebuf.NewPool(256<<20), Options{Targets: []target.Address{a}, Tuning: Tuning{ResendMargin: 5}})
 	check := func(dead, timeout time.Duration, margin, retain int64) {

@@ -74,7 +74,7 @@ func (w *window) trim(pos uint64) linebuf.Count {
 
 // mergeMax is the greatest segment, in bytes, that is copied behind its predecessor so that a trickle of lines does not hold
 // a read buffer for each.
-const mergeMax = 4 << 10
+const maxMerge = 4 << 10
 
 // mergeWithin is how far apart in time what shares a buffer may have been read: a buffer that goes on growing never comes of
 // age.
@@ -87,7 +87,7 @@ func (w *window) mergeNewest() *linebuf.Buffer {
 		return nil
 	}
 	last, prev := &w.list[len(w.list)-1], &w.list[len(w.list)-2]
-	if last.len() > mergeMax || last.len() > cap(prev.buf.B)-len(prev.buf.B) || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
+	if last.len() > maxMerge || last.len() > cap(prev.buf.B)-len(prev.buf.B) || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
 		return nil
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)

@@ -99,8 +99,8 @@ func TestMergeNewest(t *testing.T) {
 	}{
 		"fits exactly":       {512 - 10, 10, 512, true},
 		"one byte too many":  {512 - 10, 11, 512, false},
-		"the greatest":       {10, mergeMax, 8192, true},
-		"one more":           {10, mergeMax + 1, 8192, false},
+		"the greatest":       {10, maxMerge, 8192, true},
+		"one more":           {10, maxMerge + 1, 8192, false},
 		"no room at all":     {512, 1, 512, false},
 		"an empty line":      {1, 1, 512, true},
 		"greater than first": {1, 500, 512, true},
@@ -186,7 +186,7 @@ func (n *naiveWindow) mem() (sum int64) {
 
 func (n *naiveWindow) merge() bool {
 	i := len(n.text) - 1
-	if i < 1 || len(n.text[i]) > mergeMax || int64(len(n.text[i])) > n.room[i-1] {
+	if i < 1 || len(n.text[i]) > maxMerge || int64(len(n.text[i])) > n.room[i-1] {
 		return false
 	}
 	n.room[i-1] -= int64(len(n.text[i]))

@@ -7,9 +7,9 @@ import (
 )
 
 // What a check has found to be down is not dialled, not even as the last one.
-func TestEjected(t *testing.T) {
+func TestUnhealthyTargetIsNotDialled(t *testing.T) {
 	unwell := errors.New("unwell")
-	settled(t, "the other one is dialled, also again", func(t *testing.T) {
+	inBubble(t, "the other one is dialled, also again", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		r.pass(2 * time.Second)
@@ -18,13 +18,13 @@ func TestEjected(t *testing.T) {
 		r.pass(2 * time.Second)
 		b.conn(0).sendFIN()
 		r.pass(2 * time.Second)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		r.wantDials(a, 1)
 		r.wantDials(b, 2)
 		r.finish(time.Second)
 	})
-	settled(t, "all of them: lines wait", func(t *testing.T) {
+	inBubble(t, "all of them: lines wait", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		r.pass(2 * time.Second)
@@ -33,7 +33,7 @@ func TestEjected(t *testing.T) {
 		}
 		a.conn(0).sendFIN()
 		r.pass(time.Second)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Minute)
 		r.wantDials(a, 1)
 		r.wantDials(b, 0)
@@ -41,12 +41,12 @@ func TestEjected(t *testing.T) {
 			t.Errorf("old connection: closed %v, aborted %v", c.closed, c.aborted)
 		}
 		r.pool.Targets()[1].CheckedUp()
-		r.pass(2 * lastDelay)
+		r.pass(2 * maxDelay)
 		r.wantDials(a, 1)
 		r.wantDials(b, 1)
 		r.finish(time.Second)
 	})
-	settled(t, "a target that dials have marked down comes first", func(t *testing.T) {
+	inBubble(t, "a target that dials have marked down comes first", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		r.pass(2 * time.Second)
@@ -54,7 +54,7 @@ func TestEjected(t *testing.T) {
 		r.pool.Targets()[1].DialFailed(unwell)
 		a.conn(0).sendFIN()
 		r.pass(time.Second)
-		r.bigLines()
+		r.sendFullBuffers()
 		r.pass(time.Second)
 		r.wantDials(a, 1)
 		r.wantDials(b, 1)
