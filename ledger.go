@@ -11,11 +11,11 @@ func (p *pipeline) snapshot() admin.Snapshot {
 	out := p.pool.Stats()
 	in := p.split.Stats()
 	s := admin.Snapshot{
-		ReceivedLines:   in.ReceivedLines,
-		ReceivedBytes:   in.ReceivedBytes,
+		ReceivedLines:   in.Received.Lines,
+		ReceivedBytes:   in.Received.Bytes,
 		TruncatedLines:  in.TruncatedLines,
-		QueuedLines:     int64(in.QueuedLines - out.Taken.Lines),
-		QueuedBytes:     int64(in.QueuedBytes - out.Taken.Bytes),
+		QueuedLines:     int64(in.Queued.Lines - out.Taken.Lines),
+		QueuedBytes:     int64(in.Queued.Bytes - out.Taken.Bytes),
 		QueueBuffers:    len(p.lines),
 		QueueCapacity:   cap(p.lines),
 		RetainedLines:   int64(out.Retained.Lines),
@@ -31,7 +31,7 @@ func (p *pipeline) snapshot() admin.Snapshot {
 		Checks:          p.checks.counts(),
 	}
 	for _, d := range in.Dropped {
-		s.Dropped = append(s.Dropped, admin.Dropped(d))
+		s.Dropped = append(s.Dropped, admin.Dropped{Reason: d.Reason, Lines: d.Lines, Bytes: d.Bytes})
 	}
 	for _, t := range out.Targets {
 		s.Targets = append(s.Targets, adminTarget(t))

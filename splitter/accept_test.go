@@ -135,7 +135,7 @@ func TestBacklogIsServed(t *testing.T) {
 			if err := s.Serve(soft, t.Context(), wrap(ln)); err != nil {
 				t.Error(err)
 			}
-			if n := s.Stats().QueuedLines; n != 20 {
+			if n := s.Stats().Queued.Lines; n != 20 {
 				t.Errorf("%d lines of 20", n)
 			}
 			if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {

@@ -46,7 +46,7 @@ type conn struct {
 	cancel     func() // ends the wait for a buffer; nil where none is waited for
 
 	since   time.Time
-	brought atomicCount // what Connections says; its goroutine counts
+	brought linebuf.AtomicCount // what Connections says; its goroutine counts
 
 	charge  atomic.Int64 // what the unfinished line takes, as registry counts it
 	evictAt atomic.Int64 // the charge at which registry asked to drop it; 0: it did not
@@ -123,7 +123,7 @@ func (c *conn) take(n int) error {
 
 	r := c.applyRules(b.B, from)
 	c.v.counters.cut(&r)
-	c.brought.add(r.allLines(), uint64(n))
+	c.brought.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
 	b.B = b.B[:r.whole+r.rest]
 	if r.whole > 0 {
 		whole := c.separate(r.whole)
@@ -190,19 +190,19 @@ func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
 // send hands b over. Where the channel is full it waits, and with it the sender.
 func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 	b.Lines, b.Read = lines, read
-	size := len(b.B) // b is somebody else's once it is sent
+	n := linebuf.Count{Lines: uint64(lines), Bytes: uint64(len(b.B))} // b is somebody else's once it is sent
 	select {
 	case c.v.out <- b:
 	default:
 		select {
 		case c.v.out <- b:
 		case <-c.v.hard.Done():
-			c.v.counters.drop(shutdown, uint64(lines), uint64(size))
+			c.v.counters.drop(shutdown, n)
 			c.v.pool.Put(b)
 			return net.ErrClosed
 		}
 	}
-	c.v.counters.queue(lines, size)
+	c.v.counters.queue(n)
 	return nil
 }
 
@@ -214,7 +214,7 @@ func (c *conn) finish(err error) {
 		if err == io.EOF {
 			c.completeLast(rest)
 		} else {
-			c.v.counters.drop(torn, 1, uint64(rest))
+			c.v.counters.drop(torn, linebuf.Count{Lines: 1, Bytes: uint64(rest)})
 		}
 	}
 	c.v.pool.Put(c.buf)

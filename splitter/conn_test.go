@@ -32,7 +32,7 @@ func TestLinesPassByteForByte(t *testing.T) {
 			c.Close()
 			r.wants(tc.want)
 			r.until("the sender's end", func() bool { return r.Stats().Connections == 0 && r.Stats().Accepted == 1 })
-			if st := r.end(); st.ReceivedBytes != uint64(len(tc.want)) || st.QueuedLines != uint64(strings.Count(tc.want, "\n")) {
+			if st := r.end(); st.Received.Bytes != uint64(len(tc.want)) || st.Queued.Lines != uint64(strings.Count(tc.want, "\n")) {
 				t.Errorf("counted %+v", st)
 			}
 		})
@@ -139,7 +139,7 @@ func sizesChecks(r *rig, want result) {
 	r.wants(want.out)
 	st := r.end()
 	for why, n := range want.dropped {
-		if got := st.Dropped[why]; got.Lines != n.lines || got.Bytes != n.bytes {
+		if got := st.Dropped[why]; got.Count != n {
 			r.t.Errorf("dropped %+v, want %+v", got, n)
 		}
 	}
@@ -213,7 +213,7 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 		conns = append(conns, c)
 	}
 	quiet := func() bool { return r.pool.InUse() == 0 }
-	r.until("all lines", func() bool { return r.Stats().QueuedLines == 5000 })
+	r.until("all lines", func() bool { return r.Stats().Queued.Lines == 5000 })
 	r.until("all buffers to be back", quiet)
 	if n := r.Stats().Connections; n != 50 {
 		t.Errorf("%d connections", n)
@@ -225,7 +225,7 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	for _, c := range conns {
 		write(t, c, "\n")
 	}
-	r.until("all lines", func() bool { return r.Stats().QueuedLines == 5050 })
+	r.until("all lines", func() bool { return r.Stats().Queued.Lines == 5050 })
 	r.until("all buffers to be back", quiet)
 	for _, c := range conns {
 		c.Close()

@@ -29,12 +29,13 @@ func (s *Splitter) Connections(limit int) []Connection {
 }
 
 func (c *conn) describe() Connection {
+	brought := c.brought.Load()
 	return Connection{
 		ID:       c.id,
 		Peer:     c.nc.RemoteAddr().String(),
 		Listener: accept.Name(c.v.ln),
-		Lines:    c.brought.lines.Load(),
-		Bytes:    c.brought.bytes.Load(),
+		Lines:    brought.Lines,
+		Bytes:    brought.Bytes,
 		Since:    c.since,
 	}
 }

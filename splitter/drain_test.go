@@ -76,7 +76,7 @@ func TestReadOut(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // the drain ends
 	r.gate.Unlock()
 	st := r.end()
-	if got := st.ReceivedBytes; got != uint64(n) {
+	if got := st.Received.Bytes; got != uint64(n) {
 		t.Errorf("received %d bytes of %d that were written", got, n)
 	}
 	r.wants(in[:strings.LastIndexByte(in[:n], '\n')+1])
@@ -96,7 +96,7 @@ func TestReadOutIsBounded(t *testing.T) {
 			}
 		}
 	}()
-	r.until("lines", func() bool { return r.Stats().QueuedLines > 0 })
+	r.until("lines", func() bool { return r.Stats().Queued.Lines > 0 })
 	began := time.Now()
 	st := r.end()
 	if took := time.Since(began); took > wait/2 { // without the bound it is for ever

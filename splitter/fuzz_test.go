@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"linesplit/linebuf"
 )
 
 // FuzzServe has whole connections go the way of the data, buffers and all, and compares with the model. Each byte of
@@ -35,7 +37,7 @@ func FuzzServe(f *testing.F) {
 			rest := len(all) - len(whole)
 			if rest > 0 && rest < int(maxLine) && !want.closed {
 				want = model([]byte(whole), int(maxLine), p)
-				want.dropped[torn] = count{1, uint64(rest)}
+				want.dropped[torn] = linebuf.Count{Lines: 1, Bytes: uint64(rest)}
 			}
 		}
 		r := newRig(t, newFakeListener(c, io.EOF), plenty, Options{MaxLine: int(maxLine), Oversize: p, ReadSize: 512})
@@ -46,7 +48,7 @@ func FuzzServe(f *testing.F) {
 			return // what had been read beyond the line depends on the reads
 		}
 		for why, n := range want.dropped {
-			if got := st.Dropped[why]; got.Lines != n.lines || got.Bytes != n.bytes {
+			if got := st.Dropped[why]; got.Count != n {
 				t.Errorf("dropped %+v, want %+v", got, n)
 			}
 		}

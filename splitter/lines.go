@@ -1,6 +1,10 @@
 package splitter
 
-import "bytes"
+import (
+	"bytes"
+
+	"linesplit/linebuf"
+)
 
 // lineRules decides what of the bytes of one connection is delivered. It remembers nothing of a line but
 // whether the rest of it is to be skipped.
@@ -15,15 +19,14 @@ type lineRules struct {
 // start of a line, and what lay behind that is of no use any more.
 type cut struct {
 	whole, lines, rest int
-	dropped            [numReasons]count
+	dropped            [numReasons]linebuf.Count
 	lossy              bool // anything in dropped
 	truncated          uint64
 	close              bool // nothing more is wanted from this connection
 }
 
 func (r *cut) drop(why reason, lines, bytes int) {
-	r.dropped[why].lines += uint64(lines)
-	r.dropped[why].bytes += uint64(bytes)
+	r.dropped[why].Add(linebuf.Count{Lines: uint64(lines), Bytes: uint64(bytes)})
 	r.lossy = true
 }
 
@@ -78,8 +81,9 @@ func (r *cut) add(more cut, b []byte, at int) {
 	r.lines += more.lines
 	r.rest = more.rest
 	if more.lossy {
+		r.lossy = true
 		for why, n := range more.dropped {
-			r.drop(reason(why), int(n.lines), int(n.bytes))
+			r.dropped[why].Add(n)
 		}
 	}
 	r.truncated += more.truncated
@@ -91,7 +95,7 @@ func (r *cut) allLines() uint64 {
 	n := uint64(r.lines)
 	if r.lossy {
 		for _, d := range r.dropped {
-			n += d.lines
+			n += d.Lines
 		}
 	}
 	return n

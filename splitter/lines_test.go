@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"linesplit/linebuf"
 )
 
 // result is what became of a stream.
 type result struct {
 	out       string
 	lines     int
-	dropped   [numReasons]count
+	dropped   [numReasons]linebuf.Count
 	truncated uint64
 	closed    bool
 }
@@ -34,13 +36,12 @@ func model(in []byte, max int, policy Oversize) (r result) {
 		}
 		switch policy {
 		case Drop:
-			r.dropped[oversize].lines++
-			r.dropped[oversize].bytes += uint64(len(in) - len(rest))
+			r.dropped[oversize].Add(linebuf.Count{Lines: 1, Bytes: uint64(len(in) - len(rest))})
 		case Truncate:
 			r.out += string(line[:max-1]) + "\n"
 			r.lines++
 			r.truncated++
-			r.dropped[truncated].bytes += uint64(len(line) + 1 - max)
+			r.dropped[truncated].Bytes += uint64(len(line) + 1 - max)
 		case Close:
 			r.closed = true
 			return r
@@ -75,8 +76,7 @@ func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r
 		r.truncated += c.truncated
 		r.closed = c.close
 		for why, n := range c.dropped {
-			r.dropped[why].lines += n.lines
-			r.dropped[why].bytes += n.bytes
+			r.dropped[why].Add(n)
 		}
 		carried = bytes.Clone(rest)
 	}
@@ -91,7 +91,7 @@ func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r
 func check(t *testing.T, got, want result) {
 	t.Helper()
 	if got.closed && want.closed {
-		got.dropped, want.dropped = [numReasons]count{}, [numReasons]count{}
+		got.dropped, want.dropped = [numReasons]linebuf.Count{}, [numReasons]linebuf.Count{}
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -130,7 +130,7 @@ func TestCut(t *testing.T) {
 		{"empty lines", "", "\n\n\n", cut{whole: 3, lines: 3}, "\n\n\n"},
 		{"any bytes", "", "\x00\xff\r\n\xc3", cut{whole: 4, lines: 1, rest: 1}, "\x00\xff\r\n\xc3"},
 		{"too long, between others", "ab", "\n0123456789\nc\nd", cut{whole: 5, lines: 2, rest: 1, lossy: true,
-			dropped: [numReasons]count{oversize: {1, 11}}}, "ab\nc\nd"},
+			dropped: [numReasons]linebuf.Count{oversize: {Lines: 1, Bytes: 11}}}, "ab\nc\nd"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := lineRules{max: 10}
@@ -149,16 +149,16 @@ func TestCut(t *testing.T) {
 // An abandoned line is skipped up to its newline, and the next one is whole.
 func TestAbandon(t *testing.T) {
 	l := lineRules{max: 100}
-	if r := l.abandon(memory, 5); r.dropped[memory] != (count{1, 5}) {
+	if r := l.abandon(memory, 5); r.dropped[memory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
 		t.Errorf("abandoned: %+v", r.dropped)
 	}
 	b := []byte("xxx")
-	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[memory] != (count{0, 3}) {
+	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[memory] != (linebuf.Count{Lines: 0, Bytes: 3}) {
 		t.Errorf("skipped: %+v", r)
 	}
 	b = []byte("x\nab\nc")
 	r := l.cut(b, 0)
-	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[memory] != (count{0, 2}) || string(b[:4]) != "ab\nc" {
+	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[memory] != (linebuf.Count{Lines: 0, Bytes: 2}) || string(b[:4]) != "ab\nc" {
 		t.Errorf("after it: %+v, %q", r, b)
 	}
 }
@@ -187,7 +187,7 @@ func FuzzCut(f *testing.F) {
 			}
 			sum := uint64(len(got.out))
 			for _, d := range got.dropped {
-				sum += d.bytes
+				sum += d.Bytes
 			}
 			if sum != uint64(received) {
 				t.Errorf("%d bytes in the ledger, %d received", sum, received)

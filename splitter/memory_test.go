@@ -64,7 +64,7 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 	good := dial(t, r.addr)
 	for i := range 200 {
 		write(t, good, fmt.Sprintf("good %d\n", i))
-		r.until("a good line", func() bool { return r.Stats().QueuedLines == uint64(i+1) })
+		r.until("a good line", func() bool { return r.Stats().Queued.Lines == uint64(i+1) })
 	}
 	senders.Wait() // all of it is taken from them although nobody has ended a line
 	close(stop)
@@ -83,11 +83,11 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 	r.until("the senders' end", func() bool { return r.Stats().Connections == 1 })
 	good.Close()
 	st := r.end()
-	if want := uint64(200 + 2*n); st.ReceivedLines != want {
-		t.Errorf("received %d lines, want %d", st.ReceivedLines, want)
+	if want := uint64(200 + 2*n); st.Received.Lines != want {
+		t.Errorf("received %d lines, want %d", st.Received.Lines, want)
 	}
-	if want := uint64(n * (len(chunk)*15 + 6)); st.ReceivedBytes < want {
-		t.Errorf("received %d bytes, want %d and the good ones", st.ReceivedBytes, want)
+	if want := uint64(n * (len(chunk)*15 + 6)); st.Received.Bytes < want {
+		t.Errorf("received %d bytes, want %d and the good ones", st.Received.Bytes, want)
 	}
 	d := dropped(st, memory)
 	t.Logf("peak %d KiB, dropped %+v", peak.Load()>>10, d)
@@ -105,9 +105,9 @@ func TestLongestIsDropped(t *testing.T) {
 	write(t, short, string(bytes.Repeat([]byte("s"), 100<<10)))
 	r.until("the long line to be dropped", func() bool { return dropped(r.Stats(), memory).Lines == 1 && r.charged() <= 256<<10 })
 	write(t, short, "\n")
-	r.until("the short line", func() bool { return r.Stats().QueuedLines == 1 })
+	r.until("the short line", func() bool { return r.Stats().Queued.Lines == 1 })
 	write(t, long, "l\ngood\n")
-	r.until("the next line", func() bool { return r.Stats().QueuedLines == 2 })
+	r.until("the next line", func() bool { return r.Stats().Queued.Lines == 2 })
 	if d := dropped(r.Stats(), memory); d.Bytes != 300<<10+2 {
 		t.Errorf("dropped %+v", d)
 	}
@@ -134,7 +134,7 @@ func TestEndlessLine(t *testing.T) {
 	}()
 	for i := range 100 {
 		write(t, good, fmt.Sprintf("good %d\n", i))
-		r.until("a good line", func() bool { return r.Stats().QueuedLines == uint64(i+1) })
+		r.until("a good line", func() bool { return r.Stats().Queued.Lines == uint64(i+1) })
 		if n := r.pool.InUse(); n > 4<<20 {
 			t.Errorf("%d bytes in use", n)
 		}
@@ -142,7 +142,7 @@ func TestEndlessLine(t *testing.T) {
 	<-sent
 	io.WriteString(bad, "\nafter\n")
 	bad.Close()
-	r.until("the line behind it", func() bool { return r.Stats().QueuedLines == 101 })
+	r.until("the line behind it", func() bool { return r.Stats().Queued.Lines == 101 })
 	good.Close()
 	if d := dropped(r.end(), oversize); d.Lines != 1 || d.Bytes != 64<<20+1 {
 		t.Errorf("dropped %+v", d)

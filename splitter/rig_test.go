@@ -125,12 +125,11 @@ func (r *rig) size() int {
 func (r *rig) ledger() Stats {
 	r.t.Helper()
 	st := r.Stats()
-	lines, n := st.QueuedLines, st.QueuedBytes
+	sum := st.Queued
 	for _, d := range st.Dropped {
-		lines += d.Lines
-		n += d.Bytes
+		sum.Add(d.Count)
 	}
-	if lines != st.ReceivedLines || n != st.ReceivedBytes {
+	if sum != st.Received {
 		r.t.Errorf("the ledger is off: %+v", st)
 	}
 	return st

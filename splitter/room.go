@@ -161,7 +161,7 @@ func (c *conn) dropCarried() {
 	if n := c.carried(); n > 0 {
 		r := c.lines.abandon(memory, n)
 		c.v.counters.cut(&r)
-		c.brought.add(r.allLines(), 0)
+		c.brought.Add(linebuf.Count{Lines: r.allLines()})
 		c.v.pool.Put(c.buf)
 		c.buf = nil
 	}

@@ -1,6 +1,10 @@
 package splitter
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"linesplit/linebuf"
+)
 
 // Stats is what a Splitter has done so far. At a quiet moment
 //
@@ -9,11 +13,11 @@ import "sync/atomic"
 // holds to the line and to the byte. Lines are counted when they are handed over or dropped, so that a line which
 // waits for room in the channel is in none of the numbers.
 type Stats struct {
-	// ReceivedLines and ReceivedBytes count complete lines, those dropped included, and a newline that was added to
-	// a last line or to a truncated one.
-	ReceivedLines, ReceivedBytes uint64
-	// QueuedLines and QueuedBytes have been handed to the channel. They never fall.
-	QueuedLines, QueuedBytes uint64
+	// Received counts complete lines, those dropped included, and a newline that was added to a last line or to a
+	// truncated one.
+	Received linebuf.Count
+	// Queued has been handed to the channel. It never falls.
+	Queued linebuf.Count
 	// Dropped has one entry for each reason, always the same in the same order.
 	Dropped [numReasons]Dropped
 	// TruncatedLines were delivered, but not whole.
@@ -30,8 +34,8 @@ type Stats struct {
 // connection broke in mid-line; "memory", the longest unfinished line when unfinished lines took too much memory;
 // "truncated", what was cut off lines that were delivered (bytes, no lines); "shutdown", nobody took it any more.
 type Dropped struct {
-	Reason       string
-	Lines, Bytes uint64
+	Reason string
+	linebuf.Count
 }
 
 type reason uint8
@@ -47,18 +51,9 @@ const (
 
 var reasonNames = [numReasons]string{"oversize", "torn", "memory", "truncated", "shutdown"}
 
-type count struct{ lines, bytes uint64 }
-
-type atomicCount struct{ lines, bytes atomic.Uint64 }
-
-func (c *atomicCount) add(lines, bytes uint64) {
-	c.lines.Add(lines)
-	c.bytes.Add(bytes)
-}
-
 type counters struct {
-	received, queued atomicCount
-	dropped          [numReasons]atomicCount
+	received, queued linebuf.AtomicCount
+	dropped          [numReasons]linebuf.AtomicCount
 	truncatedLines   atomic.Uint64
 	connections      atomic.Int64
 	accepted         atomic.Uint64
@@ -67,14 +62,14 @@ type counters struct {
 	cutOff           atomic.Uint64
 }
 
-func (c *counters) queue(lines, bytes int) {
-	c.received.add(uint64(lines), uint64(bytes))
-	c.queued.add(uint64(lines), uint64(bytes))
+func (c *counters) queue(n linebuf.Count) {
+	c.received.Add(n)
+	c.queued.Add(n)
 }
 
-func (c *counters) drop(why reason, lines, bytes uint64) {
-	c.received.add(lines, bytes)
-	c.dropped[why].add(lines, bytes)
+func (c *counters) drop(why reason, n linebuf.Count) {
+	c.received.Add(n)
+	c.dropped[why].Add(n)
 }
 
 func (c *counters) cut(r *cut) {
@@ -82,8 +77,8 @@ func (c *counters) cut(r *cut) {
 		return
 	}
 	for why, n := range r.dropped {
-		if n != (count{}) {
-			c.drop(reason(why), n.lines, n.bytes)
+		if n != (linebuf.Count{}) {
+			c.drop(reason(why), n)
 		}
 	}
 	c.truncatedLines.Add(r.truncated)
@@ -93,8 +88,7 @@ func (c *counters) cut(r *cut) {
 func (s *Splitter) Stats() Stats {
 	c := &s.counters
 	st := Stats{
-		QueuedLines:     c.queued.lines.Load(),
-		QueuedBytes:     c.queued.bytes.Load(),
+		Queued:          c.queued.Load(),
 		TruncatedLines:  c.truncatedLines.Load(),
 		Connections:     c.connections.Load(),
 		Accepted:        c.accepted.Load(),
@@ -103,10 +97,8 @@ func (s *Splitter) Stats() Stats {
 		CutOff:          c.cutOff.Load(),
 	}
 	for why := range st.Dropped {
-		d := &c.dropped[why]
-		st.Dropped[why] = Dropped{reasonNames[why], d.lines.Load(), d.bytes.Load()}
+		st.Dropped[why] = Dropped{reasonNames[why], c.dropped[why].Load()}
 	}
-	st.ReceivedLines = c.received.lines.Load()
-	st.ReceivedBytes = c.received.bytes.Load()
+	st.Received = c.received.Load()
 	return st
 }

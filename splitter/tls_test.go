@@ -179,12 +179,12 @@ func TestTLSIdleHoldsLittle(t *testing.T) {
 		write(t, c, numbered(0, 200, 600))
 		conns = append(conns, c)
 	}
-	r.until("all lines", func() bool { return r.Stats().QueuedLines == 2000 })
+	r.until("all lines", func() bool { return r.Stats().Queued.Lines == 2000 })
 	r.until("small buffers", func() bool { return r.pool.InUse() <= 10*512 })
 	for _, c := range conns {
 		write(t, c, "more\n")
 	}
-	r.until("all lines", func() bool { return r.Stats().QueuedLines == 2010 })
+	r.until("all lines", func() bool { return r.Stats().Queued.Lines == 2010 })
 	for _, c := range conns {
 		c.Close()
 	}

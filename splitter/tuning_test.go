@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"linesplit/linebuf"
 )
 
 func TestTuningHasAll(t *testing.T) {
@@ -31,8 +33,7 @@ func (r *result) add(more result) {
 	r.truncated += more.truncated
 	r.closed = more.closed
 	for why, n := range more.dropped {
-		r.dropped[why].lines += n.lines
-		r.dropped[why].bytes += n.bytes
+		r.dropped[why].Add(n)
 	}
 }
 
@@ -78,7 +79,7 @@ func TestRulesChange(t *testing.T) {
 		}
 		got := feedChanging(t, in, first, reads)
 		if got.closed && want.closed {
-			got.dropped, want.dropped = [numReasons]count{}, [numReasons]count{}
+			got.dropped, want.dropped = [numReasons]linebuf.Count{}, [numReasons]linebuf.Count{}
 		}
 		if got != want {
 			t.Fatalf("seed %d: %q with %v\ngot  %+v\nwant %+v", seed, in, reads, got, want)
@@ -170,7 +171,7 @@ func TestConnections(t *testing.T) {
 	for i := range 3 {
 		c := dial(t, r.addr)
 		write(t, c, strings.Repeat("line\n", i+1))
-		r.until("it is read", func() bool { return r.Stats().QueuedLines == uint64((i+1)*(i+2)/2) })
+		r.until("it is read", func() bool { return r.Stats().Queued.Lines == uint64((i+1)*(i+2)/2) })
 		conns = append(conns, c)
 	}
 	write(t, conns[2], "a line that is too long\nrest")
@@ -229,7 +230,7 @@ func TestTuneUnderLoad(t *testing.T) {
 		})
 	}
 	sending.Wait()
-	r.until("all lines", func() bool { return r.Stats().ReceivedLines == senders*lines })
+	r.until("all lines", func() bool { return r.Stats().Received.Lines == senders*lines })
 	close(stop)
 	changing.Wait()
 	r.until("the output", func() bool { return r.size() >= want.Len() })
