@@ -154,7 +154,7 @@ func TestUDPServe(t *testing.T) {
 	defer sender.Close()
 	out := make(chan *linebuf.Buffer, 1) // so that there is something left in the socket
 	pool := linebuf.NewPool(16 << 20)
-	s := splitter.New(pool, out, splitter.Options{Drain: 30 * time.Second})
+	s := splitter.New(pool, out, splitter.Options{Tuning: splitter.Tuning{Drain: 30 * time.Second}})
 	soft, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {

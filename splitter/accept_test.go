@@ -78,7 +78,7 @@ func TestListenerClosedByOthers(t *testing.T) {
 
 func TestMaxConnections(t *testing.T) {
 	var log bytes.Buffer
-	r := newRig(t, listenTCP(t), plenty, Options{MaxConnections: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 2}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	a, b := dial(t, r.addr), dial(t, r.addr)
 	write(t, a, "a\n")
 	r.wants("a\n")
@@ -102,7 +102,7 @@ func TestMaxConnections(t *testing.T) {
 }
 
 func TestMaxConnectionsAtTheEnd(t *testing.T) {
-	r := newRig(t, listenTCP(t), plenty, Options{MaxConnections: 1})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 1}})
 	c := dial(t, r.addr)
 	write(t, c, "a\n")
 	r.wants("a\n")
@@ -129,7 +129,7 @@ func TestBacklogIsServed(t *testing.T) {
 			}
 			out := make(chan *linebuf.Buffer, 64)
 			pool := linebuf.NewPool(1 << 20)
-			s := New(pool, out, Options{Drain: wait})
+			s := New(pool, out, Options{Tuning: Tuning{Drain: wait}})
 			soft, cancel := context.WithCancel(t.Context())
 			cancel()
 			if err := s.Serve(soft, t.Context(), wrap(ln)); err != nil {
@@ -146,7 +146,7 @@ func TestBacklogIsServed(t *testing.T) {
 }
 
 func TestTwoListeners(t *testing.T) {
-	r := newRig(t, listenTCP(t), plenty, Options{MaxConnections: 2})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 2}})
 	second := listenTCP(t)
 	soft, cancel := context.WithCancel(t.Context())
 	served := make(chan error)

@@ -113,7 +113,7 @@ func TestSizes(t *testing.T) {
 				x := func(n int) string { return strings.Repeat("x", max(0, n)) + "\n" }
 				in := x(maxLine-2) + x(maxLine-1) + x(maxLine) + "a" + x(maxLine-2) + x(2*maxLine) + x(3) + x(maxLine+5000) + x(maxLine-1) + "end"
 				want := model([]byte(in), maxLine, policy)
-				o := Options{MaxLine: maxLine, Oversize: policy, ReadSize: 512}
+				o := Options{Tuning: Tuning{MaxLine: maxLine, Oversize: policy}, ReadSize: 512}
 
 				t.Run("socket", func(t *testing.T) {
 					r := newRig(t, listenTCP(t), plenty, o)
@@ -149,7 +149,7 @@ func sizesChecks(r *rig, want result) {
 }
 
 func TestClosePolicy(t *testing.T) {
-	r := newRig(t, listenTCP(t), plenty, Options{MaxLine: 10, Oversize: Close})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxLine: 10, Oversize: Close}})
 	good := dial(t, r.addr)
 	bad := dial(t, r.addr)
 	write(t, bad, "one\ntwo\n"+strings.Repeat("x", 10))

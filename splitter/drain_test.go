@@ -10,7 +10,7 @@ import (
 
 // Senders notice our FIN, write what they have, and close: nothing is lost, and Drain need not pass.
 func TestDrainWaitsForSenders(t *testing.T) {
-	r := newRig(t, listenTCP(t), plenty, Options{Drain: wait})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: wait}})
 	c := dial(t, r.addr)
 	write(t, c, "before\n")
 	r.wants("before\n")
@@ -30,7 +30,7 @@ func TestDrainWaitsForSenders(t *testing.T) {
 func TestDrainCutsOff(t *testing.T) {
 	t.Parallel()
 	const drain = 3 * time.Second // a slow machine has time to write within it
-	r := newRig(t, listenTCP(t), plenty, Options{Drain: drain})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: drain}})
 	idle, busy := dial(t, r.addr), dial(t, r.addr)
 	in := numbered(0, 100, 600)
 	write(t, busy, in)
@@ -63,7 +63,7 @@ func TestReadOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRigOn(t, ln, plenty, 1, Options{Drain: 100 * time.Millisecond})
+	r := newRigOn(t, ln, plenty, 1, Options{Tuning: Tuning{Drain: 100 * time.Millisecond}})
 	r.gate.Lock()
 	c := dial(t, r.addr)
 	in := numbered(0, 20_000, 600) // more than we take, and all that the kernel does
@@ -109,7 +109,7 @@ func TestReadOutIsBounded(t *testing.T) {
 
 // The hard end waits for nobody: not for senders, not for the channel, not for the budget.
 func TestHardEnd(t *testing.T) {
-	r := newRigOn(t, listenTCP(t), 512<<10, 1, Options{Drain: wait})
+	r := newRigOn(t, listenTCP(t), 512<<10, 1, Options{Tuning: Tuning{Drain: wait}})
 	r.gate.Lock()
 	in := numbered(0, 20_000, 600)
 	for range 20 {
@@ -148,7 +148,7 @@ func (r *rig) broughtLines() (n int) {
 
 // Hard alone is enough.
 func TestHardWithoutSoft(t *testing.T) {
-	r := newRig(t, listenTCP(t), plenty, Options{Drain: wait})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: wait}})
 	c := dial(t, r.addr)
 	write(t, c, "a\nb")
 	r.wants("a\n")
@@ -164,7 +164,7 @@ func TestUnixDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, ln, plenty, Options{Drain: wait})
+	r := newRig(t, ln, plenty, Options{Tuning: Tuning{Drain: wait}})
 	c := dial(t, r.addr)
 	write(t, c, "a\n")
 	r.wants("a\n")

@@ -40,7 +40,7 @@ func FuzzServe(f *testing.F) {
 				want.dropped[torn] = linebuf.Count{Lines: 1, Bytes: uint64(rest)}
 			}
 		}
-		r := newRig(t, newFakeListener(c, io.EOF), plenty, Options{MaxLine: int(maxLine), Oversize: p, ReadSize: 512})
+		r := newRig(t, newFakeListener(c, io.EOF), plenty, Options{Tuning: Tuning{MaxLine: int(maxLine), Oversize: p}, ReadSize: 512})
 		r.ended()
 		r.wants(want.out)
 		st := r.ledger()

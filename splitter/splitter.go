@@ -20,20 +20,12 @@ import (
 	"linesplit/linebuf"
 )
 
-// Options are the settings of a Splitter. The zero value of each field means its default. What may change later is in Tuning.
+// Options are the settings of a Splitter. The zero value of each field means its default.
 type Options struct {
+	Tuning
 	// ReadSize is how much is read at once to begin with, in bytes, rounded up to a power of two: 16 KiB. It doubles
 	// where reads keep filling the buffer, up to 128 KiB, and falls back as a connection goes quiet.
 	ReadSize int
-	// MaxLine is the length of the longest line, with its newline, in bytes: 1 MiB.
-	MaxLine int
-	// Oversize says what becomes of longer ones: Drop.
-	Oversize Oversize
-	// MaxConnections is how many senders are served at once: 0 for any number. At the limit nothing is accepted,
-	// so that further senders wait in the backlog. With n listeners it may be exceeded by n-1.
-	MaxConnections int
-	// Drain is how long senders may go on writing after the end was asked for. 0 cuts them off at once.
-	Drain time.Duration
 	// HandshakeTimeout bounds the TLS handshake: 10 s.
 	HandshakeTimeout time.Duration
 	// Logger gets changes of state, and repeated failures in sum. nil discards.
@@ -42,7 +34,6 @@ type Options struct {
 
 const (
 	defaultReadSize  = 16 << 10
-	defaultMaxLine   = 1 << 20
 	defaultHandshake = 10 * time.Second
 
 	largestRead = 128 << 10 // bigger ones saved nothing more when measured
@@ -91,7 +82,7 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
 	s.maxRead = max(s.o.ReadSize, largestRead)
 	s.registry.init(pool.Limit() / 2)
-	s.Tune(o.Tuning())
+	s.Tune(o.Tuning)
 	return s
 }
 

@@ -118,7 +118,7 @@ func TestTLSReset(t *testing.T) {
 func TestTLSDrain(t *testing.T) {
 	for name, version := range versions {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, listenTLS(t), plenty, Options{Drain: wait})
+			r := newRig(t, listenTLS(t), plenty, Options{Tuning: Tuning{Drain: wait}})
 			c := dialTLS(t, r.addr, version)
 			write(t, c, "before\n")
 			r.wants("before\n")
@@ -143,7 +143,7 @@ func TestTLSDrain(t *testing.T) {
 }
 
 func TestTLSCutOff(t *testing.T) {
-	r := newRig(t, listenTLS(t), plenty, Options{Drain: 50 * time.Millisecond})
+	r := newRig(t, listenTLS(t), plenty, Options{Tuning: Tuning{Drain: 50 * time.Millisecond}})
 	c := dialTLS(t, r.addr, tls.VersionTLS13)
 	write(t, c, "a\nb")
 	silent := dial(t, r.addr) // never shakes hands

@@ -2,19 +2,20 @@ package splitter
 
 import "time"
 
-// Tuning is what of the Options may change while a Splitter runs. Each field is what the one of the same name is there, and has the same
-// default.
+// Tuning holds the settings that may change while a Splitter runs. The zero value of each field means its default.
 type Tuning struct {
-	MaxLine        int
-	Oversize       Oversize
+	// MaxLine is the length of the longest line, with its newline, in bytes: 1 MiB.
+	MaxLine int
+	// Oversize says what becomes of longer ones: Drop.
+	Oversize Oversize
+	// MaxConnections is how many senders are served at once: 0 for any number. At the limit nothing is accepted,
+	// so that further senders wait in the backlog. With n listeners it may be exceeded by n-1.
 	MaxConnections int
-	Drain          time.Duration
+	// Drain is how long senders may go on writing after the end was asked for. 0 cuts them off at once.
+	Drain time.Duration
 }
 
-// Tuning returns what of o may change later.
-func (o Options) Tuning() Tuning {
-	return Tuning{MaxLine: o.MaxLine, Oversize: o.Oversize, MaxConnections: o.MaxConnections, Drain: o.Drain}
-}
+const defaultMaxLine = 1 << 20
 
 func (t Tuning) withDefaults() Tuning {
 	if t.MaxLine < 1 {

@@ -15,12 +15,13 @@ import (
 	"linesplit/linebuf"
 )
 
-func TestTuningHasAll(t *testing.T) {
-	o := Options{MaxLine: 1, Oversize: Close, MaxConnections: 2, Drain: 3}
-	from, to := reflect.ValueOf(o), reflect.ValueOf(o.Tuning())
+func TestNewAppliesTheTuning(t *testing.T) {
+	tuning := Tuning{MaxLine: 1, Oversize: Close, MaxConnections: 2, Drain: 3}
+	s := New(linebuf.NewPool(plenty), nil, Options{Tuning: tuning})
+	from, to := reflect.ValueOf(tuning), reflect.ValueOf(*s.tuned())
 	for i := range to.NumField() {
 		name := to.Type().Field(i).Name
-		if got := to.Field(i).Interface(); to.Field(i).IsZero() || got != from.FieldByName(name).Interface() {
+		if got := to.Field(i).Interface(); to.Field(i).IsZero() || got != from.Field(i).Interface() {
 			t.Errorf("%s is %v", name, got)
 		}
 	}
@@ -115,7 +116,7 @@ func feedChanging(t *testing.T, in []byte, first rules, reads []rules) (r result
 // larger than it had to be before.
 func TestTuneMaxLine(t *testing.T) {
 	long := strings.Repeat("x", 100<<10)
-	r := newRig(t, listenTCP(t), plenty, Options{MaxLine: 1 << 20})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxLine: 1 << 20}})
 	c := dial(t, r.addr)
 	write(t, c, long)
 	r.untilRead(len(long))
@@ -132,7 +133,7 @@ func TestTuneMaxLine(t *testing.T) {
 // TestTuneMaxConnections: who waits for room gets it when there may be more.
 func TestTuneMaxConnections(t *testing.T) {
 	for _, most := range []int{0, 2} {
-		r := newRig(t, listenTCP(t), plenty, Options{MaxConnections: 1})
+		r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 1}})
 		a := dial(t, r.addr)
 		write(t, a, "a\n")
 		r.wants("a\n")
@@ -152,7 +153,7 @@ func TestTuneMaxConnections(t *testing.T) {
 
 // TestTuneDrain: the drain that begins is as long as it is to be then.
 func TestTuneDrain(t *testing.T) {
-	r := newRig(t, listenTCP(t), plenty, Options{Drain: time.Hour})
+	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: time.Hour}})
 	c := dial(t, r.addr)
 	write(t, c, "a\n")
 	r.wants("a\n")
@@ -166,7 +167,7 @@ func TestTuneDrain(t *testing.T) {
 func TestConnections(t *testing.T) {
 	before := time.Now()
 	ln := listenTCP(t)
-	r := newRig(t, ln, plenty, Options{MaxLine: 10})
+	r := newRig(t, ln, plenty, Options{Tuning: Tuning{MaxLine: 10}})
 	var conns []net.Conn
 	for i := range 3 {
 		c := dial(t, r.addr)
