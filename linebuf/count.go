@@ -2,7 +2,7 @@ package linebuf
 
 import "sync/atomic"
 
-// Count is a number of lines and the bytes that they take, newlines included.
+// Count is a number of lines and their size in bytes, newlines included.
 type Count struct{ Lines, Bytes uint64 }
 
 // Add adds o to c.
@@ -17,8 +17,8 @@ func (c *Count) Sub(o Count) {
 	c.Bytes -= o.Bytes
 }
 
-// AtomicCount is a Count that any number of goroutines may change and read. Lines and bytes are changed one after the
-// other, so that a Load between the two sees one of them ahead. The zero value is ready.
+// AtomicCount is a Count that is safe for concurrent use. It changes lines and bytes one after the
+// other, so a concurrent Load may see one of them ahead. The zero value is ready to use.
 type AtomicCount struct{ lines, bytes atomic.Uint64 }
 
 // Add adds n to the count.

@@ -6,17 +6,17 @@ import (
 )
 
 const (
-	hugePage = 2 << 20 // of amd64 and arm64 with 4 KiB pages; elsewhere the advice is merely less to the point
-	// hugeFrom is from what size on buffers are worth the call, in bytes.
-	hugeFrom     = 64 << 10
-	madvHugepage = 14 // MADV_HUGEPAGE of madvise(2)
+	hugePage     = 2 << 20  // on amd64, and arm64 with 4 KiB pages; elsewhere the advice only fits less well
+	minHuge      = 64 << 10 // smaller buffers are not worth the system call
+	madvHugepage = 14       // MADV_HUGEPAGE of madvise(2)
 )
 
-// adviseHuge asks the kernel to back the memory around b with huge pages, where they are to be had for the asking. Windows cycle
-// through tens of megabytes, and in 4 KiB pages a seventh of the CPU time per byte went into address translation (a virtual
-// machine, 2 cores). It is a hint about pages of Go's heap, changes no content, and its failure changes nothing.
+// adviseHuge asks the kernel to back the memory around b with huge pages, where it grants them on
+// request. Windows cycle through tens of megabytes, and with 4 KiB pages a seventh of the CPU time
+// per byte went into address translation (a virtual machine, 2 cores). The call is a hint about pages
+// of Go's heap: it changes no content, and its failure changes nothing.
 func adviseHuge(b []byte) {
-	if len(b) < hugeFrom {
+	if len(b) < minHuge {
 		return
 	}
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))

@@ -1,8 +1,8 @@
-// Package linebuf is what the reading and the sending side share: buffers of whole lines, and the pool that
-// keeps all of them within one memory budget.
+// Package linebuf provides what the reading and the sending side share: buffers of whole lines, the
+// pool that keeps all of them within one memory budget, and counts of lines and bytes.
 //
-// A buffer has one owner at a time. Sending it on a channel hands it over; whoever needs it no longer puts it
-// back, once, and does not touch it afterwards.
+// A buffer has one owner at a time. Sending it on a channel hands it over. The last owner puts it back,
+// once, and does not touch it afterwards.
 package linebuf
 
 import (
@@ -10,21 +10,23 @@ import (
 	"time"
 )
 
-// Buffer holds bytes of one inbound connection; on the channel between reader and worker these are whole lines.
-// It is not safe for concurrent use: its owner alone touches it.
+// Buffer holds bytes of one inbound connection. On the channel between reader and worker these are
+// whole lines. It is not safe for concurrent use: only its owner touches it.
 type Buffer struct {
-	// B is the content. Between reader and worker it is not empty and ends in '\n'. A buffer fresh from the pool
-	// has len(B) == 0 and the capacity of its size class. The owner may slice it as it likes: Put restores it.
+	// B is the content. Between reader and worker it is not empty and ends in '\n'. A buffer fresh from
+	// the pool has len(B) == 0 and the capacity of its size class. The owner may reslice it: Put
+	// restores it.
 	B []byte
 	// Lines is the number of newlines in B.
 	Lines int
-	// Read is when the last byte of B was read. It carries the monotonic clock, so that time.Since is exact.
+	// Read is the time at which the last byte of B was read. It has a monotonic clock reading, so
+	// time.Since is exact.
 	Read time.Time
 
-	store []byte  // the whole of the memory, whatever became of B
-	next  *Buffer // the one below on its free list
+	store []byte  // all of the memory, however B has been resliced
+	next  *Buffer // on the free list
 	class uint8
-	free  bool // lies in the pool: tells a second Put
+	free  bool // in the pool; detects a second Put
 }
 
 const (
@@ -32,7 +34,7 @@ const (
 	numClasses = 40
 )
 
-// ClassSize returns the capacity of a buffer that is asked for with size: the next power of two, 512 at least.
+// ClassSize returns the capacity of a buffer of the given size: the next power of two, at least 512.
 func ClassSize(size int) int {
 	return sizeOf(classOf(size))
 }

@@ -6,29 +6,29 @@ import (
 	"sync"
 )
 
-// maxFree bounds what the free lists keep, in bytes. Beyond it the garbage collector gets the buffers: a burst
-// should not be paid for ever after.
+// maxFree limits the free lists, in bytes. Buffers beyond it go to the garbage collector, so that a
+// burst does not take memory for ever.
 const maxFree = 32 << 20
 
 // Pool hands out buffers within a budget of bytes. It is safe for concurrent use.
 //
-// It keeps its own free lists instead of a sync.Pool: one list per size class, the newest buffer first, since
-// that one is still in the cache; and what is in use plus what lies free stays within the budget, so that the
-// memory of the process follows it. Nothing allocates in steady state.
+// It keeps its own free lists instead of a sync.Pool. There is one list per size class, newest buffer
+// first, since that one is still in the cache. Buffers in use and free buffers together stay within the
+// budget, so that the memory of the process does too. Nothing allocates in steady state.
 type Pool struct {
 	limit   int64
 	maxFree int64
 
-	mu       sync.Mutex // never held while anything blocks
+	mu       sync.Mutex // never held across a blocking call
 	inUse    int64      // bytes handed out
 	free     int64      // bytes on the free lists
 	lists    [numClasses]*Buffer
-	waiters  waiter // the ring's sentinel; next is the one that has waited longest
+	waiters  waiter // the ring's sentinel; its next has waited longest
 	nWaiters int
 }
 
-// NewPool returns a pool with a budget of limit bytes. The capacity of each buffer counts from the moment it is
-// handed out until it is put back. A limit below 1 means none.
+// NewPool returns a pool with a budget of limit bytes. A buffer counts with its capacity from the moment
+// it is handed out until it is put back. A limit below 1 means no limit.
 func NewPool(limit int64) *Pool {
 	if limit < 1 {
 		limit = math.MaxInt64
@@ -41,16 +41,16 @@ func NewPool(limit int64) *Pool {
 // Limit returns the budget in bytes.
 func (p *Pool) Limit() int64 { return p.limit }
 
-// InUse returns how many bytes are handed out at the moment. MustGet may carry it above Limit.
+// InUse returns how many bytes are handed out at the moment. MustGet may raise it above Limit.
 func (p *Pool) InUse() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.inUse
 }
 
-// Get returns an empty buffer of at least size bytes, which the caller owns. Where the budget has no room for it,
-// it waits until it has: those who wait are served in the order in which they came. The error is never other than
-// ctx's, and comes with no buffer. A size above the whole budget is granted when nothing else is in use.
+// Get returns an empty buffer of at least size bytes, which the caller owns. While the budget has no
+// room for it, Get waits; waiters are served first in, first out. The only error is ctx's, and it comes
+// without a buffer. A size above the whole budget is granted when nothing else is in use.
 func (p *Pool) Get(ctx context.Context, size int) (*Buffer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -61,8 +61,8 @@ func (p *Pool) Get(ctx context.Context, size int) (*Buffer, error) {
 	return p.wait(ctx, classOf(size))
 }
 
-// TryGet is Get for those who must not wait: it returns nil where the budget has no room, or where others wait
-// for room already.
+// TryGet is Get without waiting: it returns nil if the budget has no room, or if other callers already
+// wait for room.
 func (p *Pool) TryGet(size int) *Buffer {
 	class := classOf(size)
 	p.mu.Lock()
@@ -75,8 +75,8 @@ func (p *Pool) TryGet(size int) *Buffer {
 	return orNew(b, class)
 }
 
-// MustGet is Get for the few small buffers without which nothing can be given back: it neither waits nor fails,
-// and overdraws the budget where it has to.
+// MustGet is Get for the few small buffers that are needed before larger ones can be put back. It
+// neither waits nor fails, and exceeds the budget if it has to.
 func (p *Pool) MustGet(size int) *Buffer {
 	class := classOf(size)
 	p.mu.Lock()
@@ -85,8 +85,8 @@ func (p *Pool) MustGet(size int) *Buffer {
 	return orNew(b, class)
 }
 
-// Put gives b back, which the caller owned until now. Putting nil is nothing; putting the same buffer twice panics,
-// because somebody else would be writing into it by then.
+// Put gives back b, which the caller owns until then. Putting nil does nothing. Putting the same buffer
+// twice panics, because by then it may have another owner.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil {
 		return
@@ -112,8 +112,8 @@ func (p *Pool) fitsLocked(class uint8) bool {
 	return p.inUse == 0 || size <= p.limit-p.inUse
 }
 
-// takeLocked counts a buffer of the class as handed out. It returns nil where none lies free: the caller makes one,
-// outside the lock, since fresh memory has to be cleared.
+// takeLocked counts a buffer of the class as handed out. It returns nil if none is free: the caller then
+// makes one outside the lock, since fresh memory has to be cleared.
 func (p *Pool) takeLocked(class uint8) *Buffer {
 	size := int64(sizeOf(class))
 	p.inUse += size
@@ -128,8 +128,8 @@ func (p *Pool) takeLocked(class uint8) *Buffer {
 	return b
 }
 
-// makeRoomLocked leaves free buffers to the garbage collector, the largest first, until what is in use and what
-// lies free fit into the budget together.
+// makeRoomLocked leaves free buffers to the garbage collector, the largest first, until buffers in use
+// and free buffers together fit into the budget.
 func (p *Pool) makeRoomLocked() {
 	for class := numClasses - 1; class >= 0 && p.free > p.limit-p.inUse; class-- {
 		for p.lists[class] != nil && p.free > p.limit-p.inUse {

@@ -31,7 +31,7 @@ func TestClassSize(t *testing.T) {
 	}
 }
 
-func TestNewestFirst(t *testing.T) {
+func TestNewestBufferIsUsedFirst(t *testing.T) {
 	p := NewPool(1 << 20)
 	a, b := p.MustGet(512), p.MustGet(512)
 	p.Put(a)
@@ -44,7 +44,7 @@ func TestNewestFirst(t *testing.T) {
 	}
 }
 
-func TestPutRestores(t *testing.T) {
+func TestPutRestoresTheBuffer(t *testing.T) {
 	p := NewPool(1 << 20)
 	b := p.MustGet(1024)
 	b.B = append(b.B, "some line\n"...)[5:]
@@ -56,7 +56,7 @@ func TestPutRestores(t *testing.T) {
 	p.Put(nil)
 }
 
-func TestPutTwice(t *testing.T) {
+func TestSecondPutPanics(t *testing.T) {
 	p := NewPool(1 << 20)
 	b := p.MustGet(512)
 	p.Put(b)
@@ -68,7 +68,7 @@ func TestPutTwice(t *testing.T) {
 	p.Put(b)
 }
 
-func TestBudget(t *testing.T) {
+func TestBudgetLimitsAllButMustGet(t *testing.T) {
 	p := NewPool(2048)
 	a, b := p.TryGet(1024), p.TryGet(1024)
 	if a == nil || b == nil {
@@ -92,9 +92,9 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// What is in use and what lies free share the budget: buffers of one class must not be kept where those of
-// another take its place.
-func TestFreeWithinBudget(t *testing.T) {
+// Buffers in use and free buffers share the budget: free buffers of one class must not be kept when
+// buffers of another class need the memory.
+func TestFreeBuffersStayWithinTheBudget(t *testing.T) {
 	p := NewPool(8 << 10)
 	for size := 512; size <= 8<<10; size *= 2 {
 		var all []*Buffer
@@ -124,7 +124,7 @@ func TestFreeWithinBudget(t *testing.T) {
 	}
 }
 
-func TestGetWaitsInOrder(t *testing.T) {
+func TestGetServesWaitersInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(1024)
 		held := p.MustGet(1024)
@@ -143,7 +143,7 @@ func TestGetWaitsInOrder(t *testing.T) {
 			synctest.Wait()
 		}
 		if p.TryGet(1) != nil {
-			t.Error("TryGet went past those who wait")
+			t.Error("TryGet overtook the waiters")
 		}
 		p.Put(held)
 		wg.Wait()
@@ -156,8 +156,8 @@ func TestGetWaitsInOrder(t *testing.T) {
 	})
 }
 
-// One that gives up lets those behind it pass that it held up.
-func TestGetGivesUp(t *testing.T) {
+// A waiter that gives up lets the waiters behind it pass.
+func TestGivingUpLetsLaterWaitersPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(1024)
 		held := p.MustGet(512)
@@ -180,7 +180,7 @@ func TestGetGivesUp(t *testing.T) {
 		})
 		synctest.Wait()
 		if passed {
-			t.Error("the second went past the first")
+			t.Error("the second overtook the first")
 		}
 		cancel()
 		synctest.Wait()
@@ -190,13 +190,13 @@ func TestGetGivesUp(t *testing.T) {
 		wg.Wait()
 		p.Put(held)
 		if _, err := p.Get(ctx, 512); !errors.Is(err, context.Canceled) {
-			t.Errorf("with its context ended, Get said %v", err)
+			t.Errorf("with its context ended, Get returned %v", err)
 		}
 	})
 }
 
-// Many owners, few bytes, and contexts that end at any time: no wake-up may be lost, and nothing may be counted
-// wrong.
+// With many owners, few bytes and contexts that end at any time, no wake-up may be lost and nothing
+// may be miscounted.
 func TestPoolUnderPressure(t *testing.T) {
 	p := NewPool(16 << 10)
 	var wg sync.WaitGroup
@@ -229,7 +229,7 @@ func TestPoolUnderPressure(t *testing.T) {
 	}
 }
 
-func TestNoAllocs(t *testing.T) {
+func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	p := NewPool(1 << 20)
 	sizes := []int{512, 600, 16 << 10, 128 << 10}
 	cycle := func() {
