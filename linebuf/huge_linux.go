@@ -13,8 +13,8 @@ const (
 
 // adviseHuge asks the kernel to back the memory around b with huge pages, where it grants them on
 // request. Windows cycle through tens of megabytes, and with 4 KiB pages a seventh of the CPU time
-// per byte went into address translation (a virtual machine, 2 cores). The call is a hint about pages
-// of Go's heap: it changes no content, and its failure changes nothing.
+// per byte went into address translation (a virtual machine, 2 cores). The call is a hint about
+// pages of Go's heap: it changes no content, and its failure changes nothing.
 func adviseHuge(b []byte) {
 	if len(b) < minHuge {
 		return

@@ -1,8 +1,8 @@
 // Package linebuf provides what the reading and the sending side share: buffers of whole lines, the
 // pool that keeps all of them within one memory budget, and counts of lines and bytes.
 //
-// A buffer has one owner at a time. Sending it on a channel hands it over. The last owner puts it back,
-// once, and does not touch it afterwards.
+// A buffer has one owner at a time. Sending it on a channel hands it over. The last owner puts it
+// back, once, and does not touch it afterwards.
 package linebuf
 
 import (
@@ -13,9 +13,9 @@ import (
 // Buffer holds bytes of one inbound connection. On the channel between reader and worker these are
 // whole lines. It is not safe for concurrent use: only its owner touches it.
 type Buffer struct {
-	// B is the content. Between reader and worker it is not empty and ends in '\n'. A buffer fresh from
-	// the pool has len(B) == 0 and the capacity of its size class. The owner may reslice it: Put
-	// restores it.
+	// B is the content. Between reader and worker it is not empty and ends in '\n'. A buffer fresh
+	// from the pool has len(B) == 0 and the capacity of its size class. The owner may reslice it:
+	// Put restores it.
 	B []byte
 	// Lines is the number of newlines in B.
 	Lines int
@@ -34,7 +34,8 @@ const (
 	numClasses = 40
 )
 
-// ClassSize returns the capacity of a buffer of the given size: the next power of two, at least 512.
+// ClassSize returns the capacity of a buffer of the given size: the next power of two, at least
+// 512.
 func ClassSize(size int) int {
 	return sizeOf(classOf(size))
 }

@@ -12,9 +12,9 @@ const maxFree = 32 << 20
 
 // Pool hands out buffers within a budget of bytes. It is safe for concurrent use.
 //
-// It keeps its own free lists instead of a sync.Pool. There is one list per size class, newest buffer
-// first, since that one is still in the cache. Buffers in use and free buffers together stay within the
-// budget, so that the memory of the process does too. Nothing allocates in steady state.
+// It keeps its own free lists instead of a sync.Pool. There is one list per size class, newest
+// buffer first, since that one is still in the cache. Buffers in use and free buffers together stay
+// within the budget, so that the memory of the process does too. Nothing allocates in steady state.
 type Pool struct {
 	limit   int64
 	maxFree int64
@@ -27,8 +27,8 @@ type Pool struct {
 	nWaiters int
 }
 
-// NewPool returns a pool with a budget of limit bytes. A buffer counts with its capacity from the moment
-// it is handed out until it is put back. A limit below 1 means no limit.
+// NewPool returns a pool with a budget of limit bytes. A buffer counts with its capacity from the
+// moment it is handed out until it is put back. A limit below 1 means no limit.
 func NewPool(limit int64) *Pool {
 	if limit < 1 {
 		limit = math.MaxInt64
@@ -48,9 +48,9 @@ func (p *Pool) InUse() int64 {
 	return p.inUse
 }
 
-// Get returns an empty buffer of at least size bytes, which the caller owns. While the budget has no
-// room for it, Get waits; waiters are served first in, first out. The only error is ctx's, and it comes
-// without a buffer. A size above the whole budget is granted when nothing else is in use.
+// Get returns an empty buffer of at least size bytes, which the caller owns. While the budget has
+// no room for it, Get waits; waiters are served first in, first out. The only error is ctx's, and
+// it comes without a buffer. A size above the whole budget is granted when nothing else is in use.
 func (p *Pool) Get(ctx context.Context, size int) (*Buffer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -61,8 +61,8 @@ func (p *Pool) Get(ctx context.Context, size int) (*Buffer, error) {
 	return p.wait(ctx, classOf(size))
 }
 
-// TryGet is Get without waiting: it returns nil if the budget has no room, or if other callers already
-// wait for room.
+// TryGet is Get without waiting: it returns nil if the budget has no room, or if other callers
+// already wait for room.
 func (p *Pool) TryGet(size int) *Buffer {
 	class := classOf(size)
 	p.mu.Lock()
@@ -85,8 +85,8 @@ func (p *Pool) MustGet(size int) *Buffer {
 	return orNew(b, class)
 }
 
-// Put gives back b, which the caller owns until then. Putting nil does nothing. Putting the same buffer
-// twice panics, because by then it may have another owner.
+// Put gives back b, which the caller owns until then. Putting nil does nothing. Putting the same
+// buffer twice panics, because by then it may have another owner.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil {
 		return
@@ -112,8 +112,8 @@ func (p *Pool) fitsLocked(class uint8) bool {
 	return p.inUse == 0 || size <= p.limit-p.inUse
 }
 
-// takeLocked counts a buffer of the class as handed out. It returns nil if none is free: the caller then
-// makes one outside the lock, since fresh memory has to be cleared.
+// takeLocked counts a buffer of the class as handed out. It returns nil if none is free: the caller
+// then makes one outside the lock, since fresh memory has to be cleared.
 func (p *Pool) takeLocked(class uint8) *Buffer {
 	size := int64(sizeOf(class))
 	p.inUse += size
@@ -128,8 +128,8 @@ func (p *Pool) takeLocked(class uint8) *Buffer {
 	return b
 }
 
-// makeRoomLocked leaves free buffers to the garbage collector, the largest first, until buffers in use
-// and free buffers together fit into the budget.
+// makeRoomLocked leaves free buffers to the garbage collector, the largest first, until buffers in
+// use and free buffers together fit into the budget.
 func (p *Pool) makeRoomLocked() {
 	for class := numClasses - 1; class >= 0 && p.free > p.limit-p.inUse; class-- {
 		for p.lists[class] != nil && p.free > p.limit-p.inUse {
