@@ -19,7 +19,7 @@ type serving struct {
 	conns      sync.WaitGroup
 }
 
-// loop accepts connections, and waits where there are too many.
+// loop returns the accept loop, which waits while there are too many connections.
 func (v *serving) loop() accept.Loop {
 	return accept.Loop{Listener: v.ln, Soft: v.soft, Hard: v.hard, Start: v.start, Failed: v.failed,
 		Room: func() bool { return v.registry.waitForRoom(v) }}
@@ -31,13 +31,13 @@ func (v *serving) failed(err error) {
 		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
 }
 
-// start serves nc in a goroutine of its own.
+// start serves nc in its own goroutine.
 func (v *serving) start(nc net.Conn) {
 	c := newConn(v, nc)
 	v.counters.accepted.Add(1)
 	v.counters.connections.Add(1)
 	v.registry.add(c)
-	if v.hard.Err() != nil { // abort may have been there before c was
+	if v.hard.Err() != nil { // abort may have run before c was registered
 		c.raw.Close()
 	}
 	if l := v.o.Logger; l.Enabled(v.hard, slog.LevelDebug) {
@@ -46,7 +46,7 @@ func (v *serving) start(nc net.Conn) {
 	v.conns.Go(c.serve)
 }
 
-// handshake does nothing for a plain connection.
+// handshake does the TLS handshake; for a plain connection it does nothing.
 func (c *conn) handshake() error {
 	t, ok := c.nc.(*tls.Conn)
 	if !ok {
@@ -69,7 +69,7 @@ func (c *conn) afterHandshake(err error) error {
 	case err == nil:
 		c.raw.SetDeadline(time.Time{})
 		if c.cut {
-			c.lapsed = true // its wake-up has just been undone
+			c.lapsed = true // the line above undid cutOff's deadline
 		}
 		if c.halfClosed {
 			closeWrite(c.raw)

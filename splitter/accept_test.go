@@ -16,8 +16,9 @@ import (
 	"linesplit/linebuf"
 )
 
-// One Accept error ended the service elsewhere. Here it is retried, counted, and does not flood the log.
-func TestAcceptErrors(t *testing.T) {
+// Other projects end the service at an Accept error. Here it is retried and counted, and does not
+// flood the log.
+func TestAcceptErrorsAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		ln := newFakeListener()
@@ -53,14 +54,14 @@ func TestAcceptErrors(t *testing.T) {
 	})
 }
 
-func TestBackOffEndsWithSoft(t *testing.T) {
+func TestSoftEndInterruptsAcceptBackoff(t *testing.T) {
 	ln := newFakeListener(syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE)
 	r := newRig(t, ln, plenty, Options{})
 	r.until("an error", func() bool { return r.Stats().AcceptErrors > 0 })
 	r.end()
 }
 
-func TestListenerClosedByOthers(t *testing.T) {
+func TestServeReportsListenerClosedOutside(t *testing.T) {
 	ln := listenTCP(t)
 	r := newRig(t, ln, plenty, Options{})
 	c := dial(t, r.addr)
@@ -76,15 +77,17 @@ func TestListenerClosedByOthers(t *testing.T) {
 	}
 }
 
-func TestMaxConnections(t *testing.T) {
+func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	var log bytes.Buffer
-	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 2}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := newRig(t, listenTCP(t), plenty, Options{
+		Tuning: Tuning{MaxConnections: 2}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
 	a, b := dial(t, r.addr), dial(t, r.addr)
 	write(t, a, "a\n")
 	r.wants("a\n")
 	write(t, b, "b\n")
 	r.wants("a\nb\n")
-	c := dial(t, r.addr) // the backlog has it
+	c := dial(t, r.addr) // waits in the backlog
 	write(t, c, "c\n")
 	r.untilFull()
 	if st := r.Stats(); st.Connections != 2 || st.Accepted != 2 {
@@ -101,7 +104,7 @@ func TestMaxConnections(t *testing.T) {
 	}
 }
 
-func TestMaxConnectionsAtTheEnd(t *testing.T) {
+func TestSoftEndAtTheConnectionLimit(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 1}})
 	c := dial(t, r.addr)
 	write(t, c, "a\n")
@@ -113,9 +116,9 @@ func TestMaxConnectionsAtTheEnd(t *testing.T) {
 	}
 }
 
-// A sender whose connect succeeded has every right to write its lines and go, whether or not we had accepted it
-// when the end was asked for.
-func TestBacklogIsServed(t *testing.T) {
+// A sender whose connect succeeded may write its lines and close, whether or not its connection had
+// been accepted when soft ended.
+func TestBacklogIsServedAfterSoftEnd(t *testing.T) {
 	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"deadline":    func(ln net.Listener) net.Listener { return ln },
 		"no deadline": func(ln net.Listener) net.Listener { return struct{ net.Listener }{ln} },
@@ -145,7 +148,7 @@ func TestBacklogIsServed(t *testing.T) {
 	}
 }
 
-func TestTwoListeners(t *testing.T) {
+func TestListenersShareASplitter(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 2}})
 	second := listenTCP(t)
 	soft, cancel := context.WithCancel(t.Context())

@@ -24,7 +24,7 @@ func benchServe(b *testing.B, ln net.Listener, o Options) (*linebuf.Pool, <-chan
 	return pool, out, s
 }
 
-// Each iteration is one buffer of 600-byte lines that came over a loopback connection.
+// Each iteration is one buffer of 600-byte lines from a loopback connection.
 func BenchmarkSocket(b *testing.B) {
 	ln := listenTCP(b)
 	benchSender(b, ln, func() net.Conn { return dial(b, ln.Addr()) })
@@ -48,7 +48,7 @@ func benchSender(b *testing.B, ln net.Listener, dial func() net.Conn) {
 			}
 		}
 	}()
-	for range 1000 { // until buffers and stacks have their sizes
+	for range 1000 { // until buffers and stacks have their final sizes
 		pool.Put(<-out)
 	}
 	var bytes, lines int64
@@ -65,7 +65,7 @@ func benchSender(b *testing.B, ln net.Listener, dial func() net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
 		t.NetConn().Close()
 	}
-	for { // its last bytes may find the channel full
+	for { // the sender's last bytes may find the channel full
 		select {
 		case buf := <-out:
 			pool.Put(buf)
@@ -75,7 +75,7 @@ func benchSender(b *testing.B, ln net.Listener, dial func() net.Conn) {
 	}
 }
 
-// Each iteration is one line that is written when the last one has come out.
+// Each iteration is one line, written once the last one has come out.
 func BenchmarkSingleLines(b *testing.B) {
 	ln := listenTCP(b)
 	pool, out, _ := benchServe(b, ln, Options{})
@@ -89,7 +89,7 @@ func BenchmarkSingleLines(b *testing.B) {
 	c.Close()
 }
 
-// The rules alone, without the reading.
+// BenchmarkCut measures the line rules alone, without reading.
 func BenchmarkCut(b *testing.B) {
 	in := []byte(numbered(0, 220, 600))
 	l := lineRules{max: 1 << 20}

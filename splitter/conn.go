@@ -15,41 +15,42 @@ import (
 	"linesplit/linebuf"
 )
 
-// conn is one inbound connection. Its goroutine alone touches it, but for the fields that say otherwise.
+// conn is one inbound connection. Only its goroutine touches it, except where a field says
+// otherwise.
 //
-// While it waits for bytes it has no buffer, or one that just holds the line it has the beginning of, and few and
-// small stack frames: thousands of idle connections cost a few kilobytes each.
+// While it waits for bytes it has no buffer, or one just large enough for its unfinished line, and
+// few and small stack frames: thousands of idle connections cost a few kilobytes each.
 type conn struct {
 	v     *serving
 	nc    net.Conn
-	raw   net.Conn // nc, or what lies below its TLS; closed in place of nc, so that nothing is written
+	raw   net.Conn // nc, or the connection below its TLS; closed in place of nc, so that nothing is written
 	read  func() (int, error)
 	lines lineRules
 
-	buf    *linebuf.Buffer // begins with the line that is unfinished; nil where there is none
+	buf    *linebuf.Buffer // begins with the unfinished line; nil if there is none
 	size   int             // of the next buffer
-	filled bool            // by the last read
-	inGate bool            // between a read and its hand-over
+	filled bool            // the last read filled its buffer
+	inGate bool            // holds a place in Splitter.gate
 
 	viaFD fdReader
 	held  heldReader
 
 	lapsed  bool      // the last read ended at its deadline
-	readOut time.Time // when reading what is left ends; zero until the connection is cut off
+	readOut time.Time // when reading the rest ends; zero until the connection is cut off
 
-	attention atomic.Bool // something below wants to be looked at before the next read
+	requested atomic.Bool // run calls handleRequests before the next read
 
 	mu         sync.Mutex
-	cut        bool   // Options.Drain has passed
-	halfClosed bool   // the sender has been told
-	shaking    bool   // the TLS handshake goes on
-	cancel     func() // ends the wait for a buffer; nil where none is waited for
+	cut        bool   // Tuning.Drain has passed
+	halfClosed bool   // the sender has been sent a FIN
+	shaking    bool   // the TLS handshake is in progress
+	cancel     func() // ends the wait for a buffer; nil if there is no wait
 
-	since   time.Time
-	brought linebuf.AtomicCount // what Connections says; its goroutine counts
+	since    time.Time
+	received linebuf.AtomicCount // complete lines and all bytes read, for Connections; written by the goroutine
 
-	charge  atomic.Int64 // what the unfinished line takes, as registry counts it
-	evictAt atomic.Int64 // the charge at which registry asked to drop it; 0: it did not
+	charge  atomic.Int64 // bytes that registry charges for the unfinished line
+	evictAt atomic.Int64 // the charge at which registry asked to drop the line; 0 if it did not
 
 	id         uint64 // registry sets it, once
 	prev, next *conn  // guarded by registry.mu
@@ -88,16 +89,16 @@ func (c *conn) serve() {
 	c.finish(err)
 }
 
-// run reads until the connection ends, and returns why it did: io.EOF for the one clean end.
+// run reads until the connection ends, and returns the reason. Only io.EOF is a clean end.
 func (c *conn) run() error {
 	for {
-		if c.lapsed || c.attention.Load() {
-			if err := c.attend(); err != nil {
+		if c.lapsed || c.requested.Load() {
+			if err := c.handleRequests(); err != nil {
 				return err
 			}
 		}
 		n, err := c.read()
-		if n > 0 { // whatever the error: what came with it counts
+		if n > 0 { // bytes that come with an error count, too
 			if err := c.take(n); err != nil {
 				return err
 			}
@@ -113,7 +114,7 @@ func (c *conn) run() error {
 	}
 }
 
-// take deals with n bytes that have been read behind what c.buf held.
+// take processes n bytes that have been read into c.buf, behind its content.
 func (c *conn) take(n int) error {
 	now := time.Now()
 	b := c.buf
@@ -123,7 +124,7 @@ func (c *conn) take(n int) error {
 
 	r := c.applyRules(b.B, from)
 	c.v.counters.cut(&r)
-	c.brought.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
+	c.received.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
 	b.B = b.B[:r.whole+r.rest]
 	if r.whole > 0 {
 		whole := c.separate(r.whole)
@@ -139,7 +140,7 @@ func (c *conn) take(n int) error {
 	return nil
 }
 
-// applyRules cuts b, and has new rules begin where there are any.
+// applyRules cuts b, and switches to new rules if the tuning has changed.
 func (c *conn) applyRules(b []byte, from int) cut {
 	if set := c.v.tuned(); set.MaxLine != c.lines.max || set.Oversize != c.lines.policy {
 		return c.lines.change(set.MaxLine, set.Oversize, b, from)
@@ -147,8 +148,9 @@ func (c *conn) applyRules(b []byte, from int) cut {
 	return c.lines.cut(b, from)
 }
 
-// separate returns a buffer with the first whole bytes of c.buf and leaves the rest to the connection.
-// Few bytes in a large buffer are copied instead, since on their way they would keep all of it from others.
+// separate returns a buffer with the first whole bytes of c.buf, and leaves the rest to the
+// connection. It copies few bytes out of a large buffer, since otherwise they would hold all of its
+// memory until they are confirmed.
 func (c *conn) separate(whole int) *linebuf.Buffer {
 	full, pool := c.buf, c.v.pool
 	rest := full.B[whole:]
@@ -172,11 +174,13 @@ func (c *conn) separate(whole int) *linebuf.Buffer {
 	return full
 }
 
-// smallRest is up to what size, in bytes, the start of a line is carried in a buffer of its own size: copying it once more costs
-// nothing, and a thousand busy senders that wait for their turn do not hold a read buffer each.
+// smallRest is the largest start of a line, in bytes, that is carried in a buffer of its own size.
+// Copying it once more costs nothing, and a thousand busy senders that wait for their turn do not
+// hold a read buffer each.
 const smallRest = 4 << 10
 
-// bufferFor returns a buffer to carry rest in: one for the next read if rest is long and there will be more to read at once.
+// bufferFor returns a buffer to carry rest in. It has room for the next read if rest is long and
+// there is probably more to read at once.
 func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
 	pool := c.v.pool
 	if c.filled && len(rest) > smallRest {
@@ -187,17 +191,17 @@ func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
 	return pool.MustGet(len(rest))
 }
 
-// send hands b over. Where the channel is full it waits, and with it the sender.
+// send hands b over. While the channel is full it waits, which holds back the sender.
 func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 	b.Lines, b.Read = lines, read
-	n := linebuf.Count{Lines: uint64(lines), Bytes: uint64(len(b.B))} // b is somebody else's once it is sent
+	n := linebuf.Count{Lines: uint64(lines), Bytes: uint64(len(b.B))} // b has another owner once it is sent
 	select {
 	case c.v.out <- b:
 	default:
 		select {
 		case c.v.out <- b:
 		case <-c.v.hard.Done():
-			c.v.counters.drop(shutdown, n)
+			c.v.counters.drop(reasonShutdown, n)
 			c.v.pool.Put(b)
 			return net.ErrClosed
 		}
@@ -206,15 +210,15 @@ func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 	return nil
 }
 
-// finish ends the connection. What is left is a line without its newline: at a clean end it gets one, and where the
-// connection broke it is torn.
+// finish ends the connection. A last line without a newline gets one at a clean end; if the
+// connection broke, the line is dropped as torn.
 func (c *conn) finish(err error) {
 	c.leaveGate()
 	if rest := c.carried(); rest > 0 {
 		if err == io.EOF {
 			c.completeLast(rest)
 		} else {
-			c.v.counters.drop(torn, linebuf.Count{Lines: 1, Bytes: uint64(rest)})
+			c.v.counters.drop(reasonTorn, linebuf.Count{Lines: 1, Bytes: uint64(rest)})
 		}
 	}
 	c.v.pool.Put(c.buf)
@@ -232,8 +236,8 @@ func (c *conn) finish(err error) {
 }
 
 func (c *conn) completeLast(rest int) {
-	if rest == cap(c.buf.B) { // data that came together with the end of the stream may have filled it
-		c.adopt(c.v.pool.MustGet(rest + 1))
+	if rest == cap(c.buf.B) { // data that came together with io.EOF may have filled it
+		c.replace(c.v.pool.MustGet(rest + 1))
 	}
 	b := c.buf
 	c.buf = nil

@@ -32,15 +32,18 @@ func TestLinesPassByteForByte(t *testing.T) {
 			c.Close()
 			r.wants(tc.want)
 			r.until("the sender's end", func() bool { return r.Stats().Connections == 0 && r.Stats().Accepted == 1 })
-			if st := r.end(); st.Received.Bytes != uint64(len(tc.want)) || st.Queued.Lines != uint64(strings.Count(tc.want, "\n")) {
+			st := r.end()
+			lines := uint64(strings.Count(tc.want, "\n"))
+			if st.Received.Bytes != uint64(len(tc.want)) || st.Queued.Lines != lines {
 				t.Errorf("counted %+v", st)
 			}
 		})
 	}
 }
 
-// Bytes of two connections must never meet in one line, least of all where last lines lack their newlines.
-func TestManySenders(t *testing.T) {
+// Bytes of two connections must never be joined in one line, even if last lines lack their
+// newlines.
+func TestLinesOfManySendersStayWhole(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			ln := listenTCP(t)
@@ -73,7 +76,7 @@ func TestManySenders(t *testing.T) {
 	}
 }
 
-func TestHostileReaders(t *testing.T) {
+func TestLinesSurviveHostileReads(t *testing.T) {
 	const in = "first\n\nthe second line\r\nunfinished"
 	reset := &net.OpError{Op: "read", Err: os.NewSyscallError("read", errors.New("connection reset by peer"))}
 	for at := 0; at <= len(in); at++ {
@@ -95,7 +98,7 @@ func TestHostileReaders(t *testing.T) {
 						}
 						<-c.closed
 						r.wants(want)
-						if d := dropped(r.ledger(), torn); d.Bytes != uint64(tornBytes) || (d.Lines == 1) != (tornBytes > 0) {
+						if d := dropped(r.ledger(), reasonTorn); d.Bytes != uint64(tornBytes) || (d.Lines == 1) != (tornBytes > 0) {
 							t.Errorf("dropped as torn: %+v, want %d bytes", d, tornBytes)
 						}
 					})
@@ -105,13 +108,14 @@ func TestHostileReaders(t *testing.T) {
 	}
 }
 
-// Buffers in all sizes relative to the lines, over a real socket and through Read.
-func TestSizes(t *testing.T) {
+// Buffers have all sizes relative to the lines, over a real socket and through Read.
+func TestLinesAroundMaxLine(t *testing.T) {
 	for _, maxLine := range []int{1, 2, 511, 512, 513, 16 << 10, 16<<10 + 1, 100_000, 1 << 20} {
 		for _, policy := range []Oversize{Drop, Truncate} {
 			t.Run(fmt.Sprint(maxLine, policy), func(t *testing.T) {
 				x := func(n int) string { return strings.Repeat("x", max(0, n)) + "\n" }
-				in := x(maxLine-2) + x(maxLine-1) + x(maxLine) + "a" + x(maxLine-2) + x(2*maxLine) + x(3) + x(maxLine+5000) + x(maxLine-1) + "end"
+				in := x(maxLine-2) + x(maxLine-1) + x(maxLine) + "a" + x(maxLine-2) + x(2*maxLine) + x(3) +
+					x(maxLine+5000) + x(maxLine-1) + "end"
 				want := model([]byte(in), maxLine, policy)
 				o := Options{Tuning: Tuning{MaxLine: maxLine, Oversize: policy}, ReadSize: 512}
 
@@ -121,20 +125,20 @@ func TestSizes(t *testing.T) {
 					write(t, c, in)
 					c.Close()
 					r.until("the end", func() bool { return r.Stats().Accepted == 1 && r.Stats().Connections == 0 })
-					sizesChecks(r, want)
+					checkResult(r, want)
 				})
 				t.Run("read", func(t *testing.T) {
 					c := &scripted{data: []byte(in), step: 999, err: io.EOF, together: true, closed: make(chan struct{})}
 					r := newRig(t, newFakeListener(c, io.EOF), plenty, o)
 					r.ended()
-					sizesChecks(r, want)
+					checkResult(r, want)
 				})
 			})
 		}
 	}
 }
 
-func sizesChecks(r *rig, want result) {
+func checkResult(r *rig, want result) {
 	r.t.Helper()
 	r.wants(want.out)
 	st := r.end()
@@ -148,7 +152,7 @@ func sizesChecks(r *rig, want result) {
 	}
 }
 
-func TestClosePolicy(t *testing.T) {
+func TestClosePolicyClosesTheConnection(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxLine: 10, Oversize: Close}})
 	good := dial(t, r.addr)
 	bad := dial(t, r.addr)
@@ -161,27 +165,27 @@ func TestClosePolicy(t *testing.T) {
 	write(t, good, "three\n")
 	r.wants("one\ntwo\nthree\n")
 	good.Close()
-	if d := dropped(r.end(), oversize); d.Lines != 1 || d.Bytes != 10 {
+	if d := dropped(r.end(), reasonOversize); d.Lines != 1 || d.Bytes != 10 {
 		t.Errorf("dropped %+v", d)
 	}
 }
 
-// "Connection reset by peer" was taken for a clean end elsewhere, and half a line delivered.
-func TestResetInMidLine(t *testing.T) {
+// Other projects take "connection reset by peer" for a clean end and deliver half a line.
+func TestResetInMidLineDropsTheLine(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{})
 	c := dial(t, r.addr)
 	write(t, c, "whole\nhal")
 	r.wants("whole\n")
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
-	r.until("the tail to be dropped", func() bool { return dropped(r.Stats(), torn).Lines == 1 })
-	if d := dropped(r.end(), torn); d.Bytes != 3 {
+	r.until("the tail to be dropped", func() bool { return dropped(r.Stats(), reasonTorn).Lines == 1 })
+	if d := dropped(r.end(), reasonTorn); d.Bytes != 3 {
 		t.Errorf("dropped %+v", d)
 	}
 	r.wants("whole\n")
 }
 
-func TestHalfClosedSender(t *testing.T) {
+func TestHalfCloseOfSenderIsACleanEnd(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{})
 	c := dial(t, r.addr)
 	write(t, c, "a\nb")
@@ -192,7 +196,7 @@ func TestHalfClosedSender(t *testing.T) {
 	}
 }
 
-func TestByteByByte(t *testing.T) {
+func TestLineInSingleBytes(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{ReadSize: 512})
 	c := dial(t, r.addr)
 	in := numbered(1, 20, 700)
@@ -203,8 +207,8 @@ func TestByteByByte(t *testing.T) {
 	r.wants(in)
 }
 
-// A quiet connection holds nothing, and one with an unfinished line no more than it needs.
-func TestIdleHoldsNoBuffer(t *testing.T) {
+// A quiet connection holds no buffer, and one with an unfinished line only a small one.
+func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{})
 	var conns []net.Conn
 	for range 50 {
@@ -232,8 +236,8 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	}
 }
 
-// Nothing is dropped because nobody takes it: the sender is held back.
-func TestBackpressure(t *testing.T) {
+// A full channel holds the sender back; nothing is dropped.
+func TestFullChannelHoldsSenderBack(t *testing.T) {
 	r := newRigOn(t, listenTCP(t), 1<<20, 2, Options{})
 	r.gate.Lock()
 	c := dial(t, r.addr)
@@ -253,7 +257,7 @@ func TestBackpressure(t *testing.T) {
 	r.wants(in)
 }
 
-// Reads that fill the buffer make it larger, quiet makes it small again, and few bytes travel in small buffers.
+// Reads that fill the buffer make it larger, and small reads make it smaller again.
 func TestReadSizeAdapts(t *testing.T) {
 	c := &conn{v: &serving{Splitter: New(linebuf.NewPool(0), nil, Options{})}, size: 16 << 10}
 	for _, want := range []int{32, 64, 128, 128} {
@@ -264,7 +268,7 @@ func TestReadSizeAdapts(t *testing.T) {
 	}
 	c.adapt(100<<10, 128<<10)
 	if c.size != 128<<10 {
-		t.Error("a read that is nearly full made it smaller")
+		t.Error("a nearly full read made it smaller")
 	}
 	for _, want := range []int{64, 32, 16, 16} {
 		c.adapt(100, c.size)

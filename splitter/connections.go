@@ -7,19 +7,20 @@ import (
 	"linesplit/internal/accept"
 )
 
-// Connection is a sender that is connected now.
+// Connection describes a sender that is connected now.
 type Connection struct {
-	ID             uint64 // its own among all that the Splitter has ever had; later ones have higher ones
+	ID             uint64 // unique among all connections of the Splitter, and rising
 	Peer, Listener string
-	Lines          uint64 // complete ones that it has brought, those dropped included
-	Bytes          uint64 // that were read from it; through TLS, without TLS's own
+	Lines          uint64 // complete lines received, those dropped included
+	Bytes          uint64 // bytes read, without the overhead of TLS
 	Since          time.Time
 }
 
-// Connections returns the senders that there are now, the oldest first; where there are more than limit, the youngest of them. What it
-// takes goes by the limit, not by how many there are, and nobody has to wait for it.
+// Connections returns the senders that are connected now, the oldest first. If there are more than
+// limit, it returns the newest of them. Its cost depends on the limit, not on the number of
+// connections, and it holds up no connection.
 func (s *Splitter) Connections(limit int) []Connection {
-	conns := s.registry.youngest(limit)
+	conns := s.registry.newest(limit)
 	slices.Reverse(conns)
 	all := make([]Connection, 0, len(conns))
 	for _, c := range conns {
@@ -29,13 +30,13 @@ func (s *Splitter) Connections(limit int) []Connection {
 }
 
 func (c *conn) describe() Connection {
-	brought := c.brought.Load()
+	received := c.received.Load()
 	return Connection{
 		ID:       c.id,
 		Peer:     c.nc.RemoteAddr().String(),
 		Listener: accept.Name(c.v.ln),
-		Lines:    brought.Lines,
-		Bytes:    brought.Bytes,
+		Lines:    received.Lines,
+		Bytes:    received.Bytes,
 		Since:    c.since,
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Senders notice our FIN, write what they have, and close: nothing is lost, and Drain need not pass.
+// Senders notice the FIN, write what they have and close: nothing is lost, and the drain ends
+// early.
 func TestDrainWaitsForSenders(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: wait}})
 	c := dial(t, r.addr)
@@ -26,10 +27,11 @@ func TestDrainWaitsForSenders(t *testing.T) {
 	r.wants("before\nafter\nlast\n")
 }
 
-// A sender that does not end is read until nothing has come for a moment, and cut off. Its unfinished line is torn.
-func TestDrainCutsOff(t *testing.T) {
+// A sender that does not close is read until nothing has come for a moment, and cut off. Its
+// unfinished line is dropped as torn.
+func TestDrainCutsOffSenders(t *testing.T) {
 	t.Parallel()
-	const drain = 3 * time.Second // a slow machine has time to write within it
+	const drain = 3 * time.Second // long enough for a slow machine to write
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: drain}})
 	idle, busy := dial(t, r.addr), dial(t, r.addr)
 	in := numbered(0, 100, 600)
@@ -45,20 +47,20 @@ func TestDrainCutsOff(t *testing.T) {
 	if took := time.Since(began); took < drain {
 		t.Errorf("it took %v", took)
 	}
-	if d := dropped(st, torn); st.CutOff != 2 || d.Lines != 1 || d.Bytes != 6 {
+	if d := dropped(st, reasonTorn); st.CutOff != 2 || d.Lines != 1 || d.Bytes != 6 {
 		t.Errorf("%+v", st)
 	}
 	r.wants(in + "more\n")
-	for _, c := range []net.Conn{idle, busy} { // what had been read is not reset
+	for _, c := range []net.Conn{idle, busy} { // all their data was read, so they are not reset
 		if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
 			t.Errorf("the sender reads %q, %v", b, err)
 		}
 	}
 }
 
-// What has arrived by the end of the drain is read, although the channel was full till then. On a Unix socket, what
-// has been written has arrived.
-func TestReadOut(t *testing.T) {
+// Data that has arrived by the end of the drain is read, although the channel was full until then.
+// On a Unix socket, data has arrived once it is written.
+func TestArrivedDataIsReadAfterDrain(t *testing.T) {
 	ln, err := net.Listen("unix", t.TempDir()+"/s")
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +68,7 @@ func TestReadOut(t *testing.T) {
 	r := newRigOn(t, ln, plenty, 1, Options{Tuning: Tuning{Drain: 100 * time.Millisecond}})
 	r.gate.Lock()
 	c := dial(t, r.addr)
-	in := numbered(0, 20_000, 600) // more than we take, and all that the kernel does
+	in := numbered(0, 20_000, 600) // more than the splitter and the kernel take
 	c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	n, _ := io.WriteString(c, in)
 	if n == len(in) {
@@ -85,8 +87,8 @@ func TestReadOut(t *testing.T) {
 	}
 }
 
-// A sender that never stops does not hold up the end.
-func TestReadOutIsBounded(t *testing.T) {
+// A sender that never stops writing does not hold up the end.
+func TestReadingAfterDrainIsBounded(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{})
 	c := dial(t, r.addr)
 	go func() {
@@ -99,7 +101,7 @@ func TestReadOutIsBounded(t *testing.T) {
 	r.until("lines", func() bool { return r.Stats().Queued.Lines > 0 })
 	began := time.Now()
 	st := r.end()
-	if took := time.Since(began); took > wait/2 { // without the bound it is for ever
+	if took := time.Since(began); took > wait/2 { // without the bound it would take for ever
 		t.Errorf("it took %v", took)
 	}
 	if st.CutOff != 1 {
@@ -107,8 +109,8 @@ func TestReadOutIsBounded(t *testing.T) {
 	}
 }
 
-// The hard end waits for nobody: not for senders, not for the channel, not for the budget.
-func TestHardEnd(t *testing.T) {
+// The hard end waits neither for senders nor for the channel nor for the budget.
+func TestHardEndWaitsForNothing(t *testing.T) {
 	r := newRigOn(t, listenTCP(t), 512<<10, 1, Options{Tuning: Tuning{Drain: wait}})
 	r.gate.Lock()
 	in := numbered(0, 20_000, 600)
@@ -117,7 +119,7 @@ func TestHardEnd(t *testing.T) {
 		go io.WriteString(c, in)
 	}
 	dial(t, r.addr)
-	r.until("a full channel", func() bool { return r.Stats().Accepted == 21 && r.broughtLines() > 2 })
+	r.until("a full channel", func() bool { return r.Stats().Accepted == 21 && r.connectionsWithLines() > 2 })
 	r.soft()
 	r.hard()
 	select {
@@ -127,7 +129,7 @@ func TestHardEnd(t *testing.T) {
 	}
 	r.gate.Unlock()
 	st := r.ledger()
-	if d := dropped(st, shutdown); d.Lines == 0 {
+	if d := dropped(st, reasonShutdown); d.Lines == 0 {
 		t.Errorf("nothing was dropped: %+v", st)
 	}
 	if st.CutOff != 21 {
@@ -135,9 +137,9 @@ func TestHardEnd(t *testing.T) {
 	}
 }
 
-// broughtLines returns how many connections have brought lines. Where nobody takes buffers two of them have handed theirs over, and the
-// others wait with theirs.
-func (r *rig) broughtLines() (n int) {
+// connectionsWithLines returns the number of connections that have brought lines. If the test takes
+// no buffers, two of them have handed their lines over, and the others wait with theirs.
+func (r *rig) connectionsWithLines() (n int) {
 	for _, c := range r.Connections(100) {
 		if c.Lines > 0 {
 			n++
@@ -146,20 +148,19 @@ func (r *rig) broughtLines() (n int) {
 	return n
 }
 
-// Hard alone is enough.
-func TestHardWithoutSoft(t *testing.T) {
+func TestHardEndAloneIsEnough(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: wait}})
 	c := dial(t, r.addr)
 	write(t, c, "a\nb")
 	r.wants("a\n")
 	r.hard()
 	r.ended()
-	if d := dropped(r.ledger(), torn); d.Lines != 1 {
+	if d := dropped(r.ledger(), reasonTorn); d.Lines != 1 {
 		t.Errorf("dropped %+v", d)
 	}
 }
 
-func TestUnixDrain(t *testing.T) {
+func TestDrainOverUnixSocket(t *testing.T) {
 	ln, err := net.Listen("unix", t.TempDir()+"/s")
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,9 @@ import (
 	"linesplit/linebuf"
 )
 
-// FuzzServe has whole connections go the way of the data, buffers and all, and compares with the model. Each byte of
-// in stands for a run of itself, so that short inputs reach the sizes at which buffers change.
+// FuzzServe sends whole connections through Serve and compares the output with the model. Each byte
+// of in stands for a run of that byte, so that short inputs reach the sizes at which buffers
+// change.
 func FuzzServe(f *testing.F) {
 	f.Add([]byte("a\nbb\n\nccc"), uint16(3), uint16(600), uint8(0), uint16(1), false)
 	f.Add([]byte("abcdefghijklmnopqrstuvwxyz\nabc\n\nd"), uint16(100), uint16(700), uint8(1), uint16(333), false)
@@ -29,7 +30,9 @@ func FuzzServe(f *testing.F) {
 		}
 		all := text.String()
 		p := Oversize(policy % 3)
-		c := &scripted{data: []byte(all), step: int(step), err: io.EOF, together: run%2 == 0, closed: make(chan struct{})}
+		c := &scripted{
+			data: []byte(all), step: int(step), err: io.EOF, together: run%2 == 0, closed: make(chan struct{}),
+		}
 		want := model([]byte(all), int(maxLine), p)
 		if broken {
 			c.err = errors.New("broken")
@@ -37,15 +40,16 @@ func FuzzServe(f *testing.F) {
 			rest := len(all) - len(whole)
 			if rest > 0 && rest < int(maxLine) && !want.closed {
 				want = model([]byte(whole), int(maxLine), p)
-				want.dropped[torn] = linebuf.Count{Lines: 1, Bytes: uint64(rest)}
+				want.dropped[reasonTorn] = linebuf.Count{Lines: 1, Bytes: uint64(rest)}
 			}
 		}
-		r := newRig(t, newFakeListener(c, io.EOF), plenty, Options{Tuning: Tuning{MaxLine: int(maxLine), Oversize: p}, ReadSize: 512})
+		o := Options{Tuning: Tuning{MaxLine: int(maxLine), Oversize: p}, ReadSize: 512}
+		r := newRig(t, newFakeListener(c, io.EOF), plenty, o)
 		r.ended()
 		r.wants(want.out)
 		st := r.ledger()
 		if want.closed {
-			return // what had been read beyond the line depends on the reads
+			return // the bytes read beyond the line depend on the reads
 		}
 		for why, n := range want.dropped {
 			if got := st.Dropped[why]; got.Count != n {

@@ -9,8 +9,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// Connections that have delivered a line and wait at the gate to look for more hold no buffer meanwhile.
-func TestNobodyHoldsABufferAtTheGate(t *testing.T) {
+// Connections that have delivered a line and wait at the gate for their next read hold no buffer.
+func TestConnectionsAtTheGateHoldNoBuffer(t *testing.T) {
 	const senders, readSize = 4 * gateWidth, 16 << 10
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,14 +38,14 @@ func TestNobodyHoldsABufferAtTheGate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range senders - gateWidth { // the others fill the gate, since nobody takes what they have
+	for range senders - gateWidth { // the others fill the gate, since nothing takes their buffers
 		pool.Put(<-out)
 	}
-	most := int64(gateWidth * (readSize + linebuf.ClassSize(1)))
+	maxInUse := int64(gateWidth * (readSize + linebuf.ClassSize(1)))
 	deadline := time.Now().Add(wait)
-	for pool.InUse() > most {
+	for pool.InUse() > maxInUse {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes in use; %d connections in the gate need %d", pool.InUse(), gateWidth, most)
+			t.Fatalf("%d bytes in use; %d connections in the gate need %d", pool.InUse(), gateWidth, maxInUse)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// What an idle plain connection costs this process, beside its descriptor: resident memory after each of them has
-// sent a line. The senders are bare sockets, which take no memory here.
+// BenchmarkIdleConnections measures the resident memory of an idle plain connection, besides its
+// descriptor, after it has sent a line. The senders are bare sockets, which take no memory in this
+// process.
 func BenchmarkIdleConnections(b *testing.B) {
 	const n = 4000
 	var limit syscall.Rlimit
@@ -43,7 +44,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 		for pool.InUse() > 0 && time.Now().Before(settle) {
 			time.Sleep(time.Millisecond)
 		}
-		if first { // later on, memory of the ones before is used again
+		if first { // later iterations use memory of the first one again
 			b.ReportMetric(float64(resident(b)-before)/n, "B/conn")
 			first = false
 		}

@@ -6,23 +6,23 @@ import (
 	"linesplit/linebuf"
 )
 
-// lineRules decides what of the bytes of one connection is delivered. It remembers nothing of a line but
-// whether the rest of it is to be skipped.
+// lineRules decides which bytes of one connection are delivered. Of a line it remembers only
+// whether to skip the rest.
 type lineRules struct {
-	max      int // of a line with its newline, in bytes
+	max      int // length of a line with its newline, in bytes
 	policy   Oversize
-	skipping bool   // up to the next newline
-	why      reason // of the skipping
+	skipping bool   // skip up to the next newline
+	why      reason // for skipping
 }
 
-// cut is what lineRules made of the content of a buffer: b[:whole] is to be delivered, b[whole:whole+rest] is the
-// start of a line, and what lay behind that is of no use any more.
+// cut is the result of applying lineRules to a buffer b: b[:whole] is to be delivered,
+// b[whole:whole+rest] is the start of a line, and the bytes after that are no longer used.
 type cut struct {
 	whole, lines, rest int
 	dropped            [numReasons]linebuf.Count
-	lossy              bool // anything in dropped
+	lossy              bool // dropped is not zero
 	truncated          uint64
-	close              bool // nothing more is wanted from this connection
+	close              bool // close the connection
 }
 
 func (r *cut) drop(why reason, lines, bytes int) {
@@ -30,17 +30,18 @@ func (r *cut) drop(why reason, lines, bytes int) {
 	r.lossy = true
 }
 
-// cut applies the rules to b, where b[:from] is the start of a line that had been carried over (no newline in it)
-// and b[from:] is new. It moves bytes within b where lines fall out.
+// cut applies the rules to b, where b[:from] is the start of a line that had been carried over (no
+// newline in it) and b[from:] is new. It moves bytes within b to close the gaps that dropped lines
+// leave.
 //
-// An unfinished line as long as max is too long already, whatever follows. So the rest is always shorter than max,
-// and a newline added to it at the end of the stream never makes it too long.
+// An unfinished line as long as max is too long already, whatever follows. So the rest is always
+// shorter than max, and a newline added to it at the end of the stream never makes it too long.
 func (l *lineRules) cut(b []byte, from int) (r cut) {
 	if l.skipping {
 		b, from = l.skip(b, &r), 0
 	}
 	r.whole = from + bytes.LastIndexByte(b[from:], '\n') + 1
-	if r.whole == from { // no newline in what is new, and none in what is old
+	if r.whole == from { // no newline in the new bytes, and none in the old ones
 		r.whole = 0
 	}
 	r.rest = len(b) - r.whole
@@ -55,8 +56,8 @@ func (l *lineRules) cut(b []byte, from int) (r cut) {
 	return r
 }
 
-// change is cut for when there are to be other rules. They hold for the lines that begin in b; the one that had begun before, carried or
-// skipped, keeps those it has begun with, and as long as b does not end it, so do the rules.
+// change is cut with new rules for the lines that begin in b. A line that began before, carried or
+// skipped, keeps its rules; if b does not end that line, the rules do not change yet.
 func (l *lineRules) change(max int, policy Oversize, b []byte, from int) (r cut) {
 	end := 0
 	if from > 0 || l.skipping {
@@ -74,7 +75,7 @@ func (l *lineRules) change(max int, policy Oversize, b []byte, from int) (r cut)
 	return r
 }
 
-// add appends to what r has made of the front of b what was made of b[at:].
+// add appends more, the result for b[at:], to r, the result for b[:at].
 func (r *cut) add(more cut, b []byte, at int) {
 	copy(b[r.whole:], b[at:at+more.whole+more.rest])
 	r.whole += more.whole
@@ -90,7 +91,7 @@ func (r *cut) add(more cut, b []byte, at int) {
 	r.close = more.close
 }
 
-// allLines returns how many lines were whole, those dropped included.
+// allLines returns the number of lines counted, those dropped included.
 func (r *cut) allLines() uint64 {
 	n := uint64(r.lines)
 	if r.lossy {
@@ -103,15 +104,15 @@ func (r *cut) allLines() uint64 {
 
 var newline = []byte{'\n'}
 
-// skip removes from the front of b what belongs to a line that is being skipped.
+// skip removes the rest of the line that is being skipped from the front of b.
 func (l *lineRules) skip(b []byte, r *cut) []byte {
 	end := bytes.IndexByte(b, '\n') + 1
 	n := end
 	switch {
 	case end == 0:
 		end, n = len(b), len(b)
-	case l.why == truncated:
-		n-- // the newline was delivered, and counted, where the line was truncated
+	case l.why == reasonTruncated:
+		n-- // truncate has delivered and counted the newline
 		fallthrough
 	default:
 		l.skipping = false
@@ -120,7 +121,7 @@ func (l *lineRules) skip(b []byte, r *cut) []byte {
 	return b[:copy(b, b[end:])]
 }
 
-// screen looks at each of the whole lines, since one of them may be too long, and closes the gaps.
+// screen checks the length of each whole line, and closes the gaps that dropped lines leave.
 func (l *lineRules) screen(b []byte, r *cut) {
 	whole, kept := r.whole, 0
 	for at := 0; at < whole; {
@@ -131,13 +132,13 @@ func (l *lineRules) screen(b []byte, r *cut) {
 			r.lines++
 		case l.policy == Truncate:
 			kept = l.truncate(b, kept, at, r)
-			r.drop(truncated, 0, n-l.max)
+			r.drop(reasonTruncated, 0, n-l.max)
 		case l.policy == Close:
 			l.refuse(b[at:whole+r.rest], r)
 			r.whole, r.rest = kept, 0
 			return
 		default:
-			r.drop(oversize, 1, n)
+			r.drop(reasonOversize, 1, n)
 		}
 		at += n
 	}
@@ -145,23 +146,24 @@ func (l *lineRules) screen(b []byte, r *cut) {
 	r.whole = kept
 }
 
-// cutRest deals with an unfinished line that is too long already.
+// cutRest handles an unfinished line that is too long already.
 func (l *lineRules) cutRest(b []byte, r *cut) {
 	switch l.policy {
 	case Truncate:
-		r.drop(truncated, 0, r.rest-(l.max-1))
+		r.drop(reasonTruncated, 0, r.rest-(l.max-1))
 		r.whole = l.truncate(b, r.whole, r.whole, r)
-		l.skipping, l.why = true, truncated
+		l.skipping, l.why = true, reasonTruncated
 	case Close:
 		l.refuse(b[r.whole:r.whole+r.rest], r)
 	default:
-		r.drop(oversize, 1, r.rest)
-		l.skipping, l.why = true, oversize
+		r.drop(reasonOversize, 1, r.rest)
+		l.skipping, l.why = true, reasonOversize
 	}
 	r.rest = 0
 }
 
-// truncate moves the first max-1 bytes of the line at b[at:] to b[to:] and ends them with a newline.
+// truncate moves the first max-1 bytes of the line at b[at:] to b[to:] and ends them with a
+// newline.
 func (l *lineRules) truncate(b []byte, to, at int, r *cut) int {
 	to += copy(b[to:], b[at:at+l.max-1])
 	b[to] = '\n'
@@ -170,17 +172,18 @@ func (l *lineRules) truncate(b []byte, to, at int, r *cut) int {
 	return to + 1
 }
 
-// refuse counts all that had been read when the connection was given up for a line that is too long.
+// refuse drops b, the rest of what has been read, and closes the connection for a line that is too
+// long.
 func (l *lineRules) refuse(b []byte, r *cut) {
 	lines := bytes.Count(b, newline)
 	if len(b) > 0 && b[len(b)-1] != '\n' {
 		lines++
 	}
-	r.drop(oversize, lines, len(b))
+	r.drop(reasonOversize, lines, len(b))
 	r.close = true
 }
 
-// abandon begins to skip a line of which n bytes had been carried.
+// abandon drops an unfinished line of n bytes and skips the rest of it.
 func (l *lineRules) abandon(why reason, n int) (r cut) {
 	r.drop(why, 1, n)
 	l.skipping, l.why = true, why

@@ -9,7 +9,7 @@ import (
 	"linesplit/linebuf"
 )
 
-// result is what became of a stream.
+// result is the outcome of a stream.
 type result struct {
 	out       string
 	lines     int
@@ -18,7 +18,7 @@ type result struct {
 	closed    bool
 }
 
-// model is the rules in the plainest words: the whole stream at hand, one line after the other.
+// model is the naive form of the rules: it has the whole stream and goes line by line.
 func model(in []byte, max int, policy Oversize) (r result) {
 	for len(in) > 0 {
 		line, rest, found := bytes.Cut(in, newline)
@@ -36,12 +36,12 @@ func model(in []byte, max int, policy Oversize) (r result) {
 		}
 		switch policy {
 		case Drop:
-			r.dropped[oversize].Add(linebuf.Count{Lines: 1, Bytes: uint64(len(in) - len(rest))})
+			r.dropped[reasonOversize].Add(linebuf.Count{Lines: 1, Bytes: uint64(len(in) - len(rest))})
 		case Truncate:
 			r.out += string(line[:max-1]) + "\n"
 			r.lines++
 			r.truncated++
-			r.dropped[truncated].Bytes += uint64(len(line) + 1 - max)
+			r.dropped[reasonTruncated].Bytes += uint64(len(line) + 1 - max)
 		case Close:
 			r.closed = true
 			return r
@@ -51,7 +51,7 @@ func model(in []byte, max int, policy Oversize) (r result) {
 	return r
 }
 
-// feed has the rules cut in as reads of step bytes (0: all at once) bring it, and ends the stream cleanly.
+// feed applies the rules to in, in reads of step() bytes, and ends the stream cleanly.
 func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r result) {
 	t.Helper()
 	l := lineRules{max: max, policy: policy}
@@ -66,7 +66,7 @@ func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r
 			t.Fatalf("whole lines end in %q", whole[len(whole)-1])
 		}
 		if got := bytes.Count(whole, newline); got != c.lines {
-			t.Fatalf("%d lines said, %d are there", c.lines, got)
+			t.Fatalf("%d whole lines, but %d counted", c.lines, got)
 		}
 		if bytes.Contains(rest, newline) || len(rest) >= max {
 			t.Fatalf("a rest of %d bytes with max %d: %q", len(rest), max, rest)
@@ -87,7 +87,8 @@ func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r
 	return r
 }
 
-// check compares what came out. What a closed connection had read beyond its last line depends on the reads.
+// check compares results. The bytes that a closed connection had read beyond its last line depend
+// on the reads, so it ignores them.
 func check(t *testing.T, got, want result) {
 	t.Helper()
 	if got.closed && want.closed {
@@ -98,12 +99,14 @@ func check(t *testing.T, got, want result) {
 	}
 }
 
-func TestCutBoundaries(t *testing.T) {
+func TestCutMatchesModel(t *testing.T) {
 	const max = 16
 	x := func(n int) string { return strings.Repeat("x", n) }
 	for _, policy := range []Oversize{Drop, Truncate, Close} {
-		for _, size := range []int{0, 1, max - 2, max - 1, max, max + 1, 2*max - 1, 2 * max, 2*max + 1} { // without its newline
-			for _, frame := range []string{"%s", "%s\n", "a\n%s\nb\n", "a\n%s\nb", "\n\r\n%s\n\n\n", "%[1]s\n%[1]s\n%[1]s", "a\n%s\n" + x(max)} {
+		// Sizes are without the newline.
+		for _, size := range []int{0, 1, max - 2, max - 1, max, max + 1, 2*max - 1, 2 * max, 2*max + 1} {
+			for _, frame := range []string{"%s", "%s\n", "a\n%s\nb\n", "a\n%s\nb", "\n\r\n%s\n\n\n",
+				"%[1]s\n%[1]s\n%[1]s", "a\n%s\n" + x(max)} {
 				in := fmt.Sprintf(frame, x(size))
 				for _, step := range []int{1, 7, max - 1, max, max + 1, 1 << 20} {
 					t.Run(fmt.Sprintf("%v/%d/%q/%d", policy, size, frame, step), func(t *testing.T) {
@@ -116,11 +119,11 @@ func TestCutBoundaries(t *testing.T) {
 	}
 }
 
-func TestCut(t *testing.T) {
+func TestCutExamples(t *testing.T) {
 	for _, tc := range []struct {
 		name, carried, new string
 		want               cut
-		b                  string // what is left of the buffer
+		b                  string // the used part of the buffer afterwards
 	}{
 		{"a line", "", "abc\n", cut{whole: 4, lines: 1}, "abc\n"},
 		{"two and a bit", "", "a\nb\nc", cut{whole: 4, lines: 2, rest: 1}, "a\nb\nc"},
@@ -130,7 +133,7 @@ func TestCut(t *testing.T) {
 		{"empty lines", "", "\n\n\n", cut{whole: 3, lines: 3}, "\n\n\n"},
 		{"any bytes", "", "\x00\xff\r\n\xc3", cut{whole: 4, lines: 1, rest: 1}, "\x00\xff\r\n\xc3"},
 		{"too long, between others", "ab", "\n0123456789\nc\nd", cut{whole: 5, lines: 2, rest: 1, lossy: true,
-			dropped: [numReasons]linebuf.Count{oversize: {Lines: 1, Bytes: 11}}}, "ab\nc\nd"},
+			dropped: [numReasons]linebuf.Count{reasonOversize: {Lines: 1, Bytes: 11}}}, "ab\nc\nd"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := lineRules{max: 10}
@@ -147,18 +150,19 @@ func TestCut(t *testing.T) {
 }
 
 // An abandoned line is skipped up to its newline, and the next one is whole.
-func TestAbandon(t *testing.T) {
+func TestAbandonedLineIsSkipped(t *testing.T) {
 	l := lineRules{max: 100}
-	if r := l.abandon(memory, 5); r.dropped[memory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
+	if r := l.abandon(reasonMemory, 5); r.dropped[reasonMemory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
 		t.Errorf("abandoned: %+v", r.dropped)
 	}
 	b := []byte("xxx")
-	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[memory] != (linebuf.Count{Lines: 0, Bytes: 3}) {
+	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[reasonMemory] != (linebuf.Count{Bytes: 3}) {
 		t.Errorf("skipped: %+v", r)
 	}
 	b = []byte("x\nab\nc")
 	r := l.cut(b, 0)
-	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[memory] != (linebuf.Count{Lines: 0, Bytes: 2}) || string(b[:4]) != "ab\nc" {
+	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[reasonMemory] != (linebuf.Count{Bytes: 2}) ||
+		string(b[:4]) != "ab\nc" {
 		t.Errorf("after it: %+v, %q", r, b)
 	}
 }
@@ -172,7 +176,7 @@ func FuzzCut(f *testing.F) {
 			return
 		}
 		p := Oversize(policy % 3)
-		step := func() int { // the eight bytes of steps in turn
+		step := func() int { // uses the eight bytes of steps in turn
 			n := int(steps & 0xff)
 			steps = steps>>8 | steps<<56
 			return n + 1
@@ -196,20 +200,21 @@ func FuzzCut(f *testing.F) {
 	})
 }
 
-// endsSkipped says whether the last, unfinished line was dropped, so that no newline is added to it.
+// endsSkipped reports whether the last, unfinished line was dropped, so that no newline is added to
+// it.
 func endsSkipped(in []byte, max int, p Oversize) bool {
 	last := in[bytes.LastIndexByte(in, '\n')+1:]
 	return p == Drop && len(last) >= max
 }
 
-func TestOversizeNames(t *testing.T) {
+func TestOversizeNamesParse(t *testing.T) {
 	for _, o := range []Oversize{Drop, Truncate, Close} {
 		if got, err := ParseOversize(o.String()); err != nil || got != o {
 			t.Errorf("%v: got %v, %v", o, got, err)
 		}
 	}
 	if _, err := ParseOversize("keep"); err == nil || !strings.Contains(err.Error(), `"keep"`) {
-		t.Errorf("a policy that does not exist: %v", err)
+		t.Errorf("an unknown policy: %v", err)
 	}
 	if got := Oversize(7).String(); got != "Oversize(7)" {
 		t.Error(got)

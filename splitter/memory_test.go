@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Hundreds of senders, each with a line of a megabyte that does not end, under a budget of 32 MiB: the budget
-// holds, and good senders go on beside them. The integration tests have a thousand.
-func TestUnfinishedLines(t *testing.T) {
+// With hundreds of senders, each with an unfinished line of a megabyte, and a budget of 32 MiB, the
+// budget holds and good senders go on. The integration tests have a thousand senders.
+func TestUnfinishedLinesStayWithinTheBudget(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		listen func(testing.TB) net.Listener
@@ -66,7 +66,7 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 		write(t, good, fmt.Sprintf("good %d\n", i))
 		r.until("a good line", func() bool { return r.Stats().Queued.Lines == uint64(i+1) })
 	}
-	senders.Wait() // all of it is taken from them although nobody has ended a line
+	senders.Wait() // all of their bytes are read although no line has ended
 	close(stop)
 	watch.Wait()
 	if p := peak.Load(); p > budget+budget/8 {
@@ -74,7 +74,7 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 	}
 	keeps := uint64(budget / 2 >> 20)
 	r.until("all but what fits to be dropped", func() bool {
-		return r.charged() <= budget/2 && dropped(r.Stats(), memory).Lines >= uint64(n)-keeps
+		return r.charged() <= budget/2 && dropped(r.Stats(), reasonMemory).Lines >= uint64(n)-keeps
 	})
 	for _, c := range bad {
 		write(t, c, "\nnext\n")
@@ -89,39 +89,42 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 	if want := uint64(n * (len(chunk)*15 + 6)); st.Received.Bytes < want {
 		t.Errorf("received %d bytes, want %d and the good ones", st.Received.Bytes, want)
 	}
-	d := dropped(st, memory)
+	d := dropped(st, reasonMemory)
 	t.Logf("peak %d KiB, dropped %+v", peak.Load()>>10, d)
 	if got := bytes.Count([]byte(r.output()), []byte("next\n")); got != n {
 		t.Errorf("%d of %d senders went on after their dropped line", got, n)
 	}
 }
 
-// The longest goes first, wherever its connection waits, and the line in hand itself if it is the longest.
-func TestLongestIsDropped(t *testing.T) {
+// The longest line is dropped first, whatever its connection waits for, and the reading
+// connection's own line if that is the longest.
+func TestLongestUnfinishedLineIsDropped(t *testing.T) {
 	r := newRig(t, listenTCP(t), 1<<20, Options{ReadSize: 4096})
 	long, short := dial(t, r.addr), dial(t, r.addr)
 	write(t, long, string(bytes.Repeat([]byte("l"), 300<<10)))
 	r.until("the long line", func() bool { return r.charged() == 512<<10 })
 	write(t, short, string(bytes.Repeat([]byte("s"), 100<<10)))
-	r.until("the long line to be dropped", func() bool { return dropped(r.Stats(), memory).Lines == 1 && r.charged() <= 256<<10 })
+	r.until("the long line to be dropped", func() bool {
+		return dropped(r.Stats(), reasonMemory).Lines == 1 && r.charged() <= 256<<10
+	})
 	write(t, short, "\n")
 	r.until("the short line", func() bool { return r.Stats().Queued.Lines == 1 })
 	write(t, long, "l\ngood\n")
 	r.until("the next line", func() bool { return r.Stats().Queued.Lines == 2 })
-	if d := dropped(r.Stats(), memory); d.Bytes != 300<<10+2 {
+	if d := dropped(r.Stats(), reasonMemory); d.Bytes != 300<<10+2 {
 		t.Errorf("dropped %+v", d)
 	}
 	write(t, long, string(bytes.Repeat([]byte("l"), 600<<10)))
-	r.until("its own line to be dropped", func() bool { return dropped(r.Stats(), memory).Bytes == 900<<10+2 })
+	r.until("its own line to be dropped", func() bool { return dropped(r.Stats(), reasonMemory).Bytes == 900<<10+2 })
 	write(t, long, "\n")
-	r.until("the line's end", func() bool { return dropped(r.Stats(), memory).Bytes == 900<<10+3 })
+	r.until("the line's end", func() bool { return dropped(r.Stats(), reasonMemory).Bytes == 900<<10+3 })
 	long.Close()
 	short.Close()
 	r.end()
 }
 
-// An endless line costs one read buffer, and its neighbour nothing.
-func TestEndlessLine(t *testing.T) {
+// An endless line costs one read buffer, and does not affect other senders.
+func TestEndlessLineCostsOneBuffer(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{})
 	bad, good := dial(t, r.addr), dial(t, r.addr)
 	sent := make(chan struct{})
@@ -144,7 +147,7 @@ func TestEndlessLine(t *testing.T) {
 	bad.Close()
 	r.until("the line behind it", func() bool { return r.Stats().Queued.Lines == 101 })
 	good.Close()
-	if d := dropped(r.end(), oversize); d.Lines != 1 || d.Bytes != 64<<20+1 {
+	if d := dropped(r.end(), reasonOversize); d.Lines != 1 || d.Bytes != 64<<20+1 {
 		t.Errorf("dropped %+v", d)
 	}
 }

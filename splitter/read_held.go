@@ -6,24 +6,25 @@ import (
 	"linesplit/linebuf"
 )
 
-// heldReader reads a connection whose Read has to be given a buffer before there is anything to read: TLS, and
-// whatever has no descriptor. As long as such a connection is quiet, this is a small buffer. Once a read has filled
-// it the connection is awake and gets a real one, until nothing has come for quietAfter.
+// heldReader reads a connection whose Read needs a buffer before there is anything to read: TLS,
+// and connections without a descriptor. While the connection is quiet, this is a small buffer. Once
+// a read has filled it, the connection is awake and gets a full-size buffer, until nothing has come
+// for quietAfter.
 type heldReader struct {
 	on     bool
 	awake  bool
-	active bool // something came since the deadline was set
+	active bool // bytes have come since the deadline was set
 }
 
 const (
 	quietAfter = time.Second
-	smallRead  = 256 // the least room of a small buffer
+	smallRead  = 256 // the minimum room in a small buffer, in bytes
 )
 
 func (c *conn) readHeld() (int, error) {
 	h := &c.held
-	small := !h.awake && c.fitSmall()
-	if !small && !c.fit() {
+	small := !h.awake && c.ensureSmall()
+	if !small && !c.ensure() {
 		if err := c.makeRoom(); err != nil {
 			return 0, err
 		}
@@ -33,13 +34,14 @@ func (c *conn) readHeld() (int, error) {
 	h.active = h.active || n > 0
 	if small && len(b)+n == cap(b) {
 		h.awake = true
-		c.lapsed = true // has the deadline set
+		c.lapsed = true // run then sets the deadline
 	}
 	return n, err
 }
 
-// fitSmall provides a buffer for a quiet connection, beside the budget if need be: it is not what fills the memory.
-func (c *conn) fitSmall() bool {
+// ensureSmall provides a buffer for a quiet connection. It may exceed the budget: such small
+// buffers do not fill the memory.
+func (c *conn) ensureSmall() bool {
 	n := c.carried()
 	if c.buf != nil && cap(c.buf.B)-n >= smallRead {
 		return true
@@ -47,18 +49,19 @@ func (c *conn) fitSmall() bool {
 	if n+smallRead > c.v.o.ReadSize {
 		return false
 	}
-	c.adopt(c.v.pool.MustGet(linebuf.ClassSize(n + smallRead)))
+	c.replace(c.v.pool.MustGet(linebuf.ClassSize(n + smallRead)))
 	return true
 }
 
-// deadline returns when to look whether the connection has gone quiet. lapsed says that the last such time has come.
+// deadline returns the time at which to check whether the connection has gone quiet, or zero for
+// never. lapsed reports whether the last such time has passed.
 func (h *heldReader) deadline(c *conn, now time.Time, lapsed bool) time.Time {
 	if !h.on || !h.awake {
 		return time.Time{}
 	}
 	if lapsed && !h.active {
 		h.awake = false
-		c.park()
+		c.release()
 		return time.Time{}
 	}
 	h.active = false

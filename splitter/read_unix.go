@@ -8,17 +8,18 @@ import (
 	"syscall"
 )
 
-// fdReader reads a plain connection at its descriptor, so that no buffer is needed while there is nothing to read.
+// fdReader reads a plain connection through its descriptor, so that it needs no buffer while there
+// is nothing to read.
 type fdReader struct {
 	rc       syscall.RawConn
 	readable func(fd uintptr) bool // (*conn).readable, bound once: binding it for each read would allocate
 	n        int
 	err      error
-	starved  bool // the budget had no room for a buffer
-	shut     bool // the gate did not let it in
+	starved  bool // the budget has no room for a buffer
+	shut     bool // the gate is full
 }
 
-// init makes c read at its descriptor, if it has one.
+// init makes c read through its descriptor, and reports whether it has one.
 func (r *fdReader) init(c *conn) bool {
 	sc, ok := c.nc.(syscall.Conn)
 	if !ok {
@@ -49,24 +50,25 @@ func (c *conn) readFD() (int, error) {
 	}
 }
 
-// waitForTurn waits for what readable found wanting; not within the callback, for that would hold up Close.
+// waitForTurn waits for the gate or the memory that readable could not get. It must not run within
+// the callback, which would hold up Close.
 func (c *conn) waitForTurn() error {
 	if c.viaFD.shut {
-		c.park() // a thousand that wait must not hold a buffer each
+		c.release() // a thousand waiting connections must not hold a buffer each
 		return c.waitAtGate()
 	}
-	c.leaveGate() // memory may take long to come, and others need less
+	c.leaveGate() // the wait for memory may be long, and other connections need less
 	return c.makeRoom()
 }
 
-// readable is called when there may be something to read, and returns false to wait until there is.
+// readable is called when there may be something to read. It returns false to wait until there is.
 func (c *conn) readable(fd uintptr) bool {
 	r := &c.viaFD
 	if !c.enterGate() {
 		r.shut = true
 		return true
 	}
-	if !c.fit() {
+	if !c.ensure() {
 		r.starved = true
 		return true
 	}
@@ -76,7 +78,7 @@ func (c *conn) readable(fd uintptr) bool {
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			c.park()
+			c.release()
 			c.leaveGate()
 			return false
 		case err != nil:

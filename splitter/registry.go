@@ -7,22 +7,23 @@ import (
 	"linesplit/linebuf"
 )
 
-// registry knows all connections of a Splitter.
+// registry holds all connections of a Splitter.
 //
-// It also shares out the memory that unfinished lines may take: each connection charges its line here, and where the
-// sum would exceed the limit, the longest of these lines is dropped. Its own connection has to do that, so it is
-// woken. Whoever asked need not wait for it here: the pool makes it wait for the memory itself, and a connection
-// that is asked to drop its line does so whatever it waits for, unless it is the channel.
+// It also limits the memory of unfinished lines: each connection charges its line here, and if the
+// sum would exceed the limit, the longest of these lines is dropped. Its own connection has to drop
+// it, so that connection is woken. The caller need not wait for that here: it waits in the pool,
+// for the memory itself. A connection that is asked to drop its line does so whatever it is waiting
+// for, except the channel.
 type registry struct {
 	limit   int64
 	charged atomic.Int64 // the sum of conn.charge
 
 	mu    sync.Mutex
-	conns *conn // the newest
+	conns *conn // the newest; next leads to older ones
 	n     int
-	added uint64     // ever
-	full  bool       // accepting pauses, and the log says so
-	room  *sync.Cond // on mu: while full, a connection ended; or a soft end or another limit came
+	added uint64     // connections ever added; the last ID
+	full  bool       // accepting is paused, and this has been logged
+	room  *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
 }
 
 func (r *registry) init(limit int64) {
@@ -42,11 +43,11 @@ func (r *registry) add(c *conn) {
 	c.id = r.added
 }
 
-// youngest returns at most so many connections, the newest first.
-func (r *registry) youngest(most int) (conns []*conn) {
+// newest returns at most limit connections, the newest first.
+func (r *registry) newest(limit int) (conns []*conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := r.conns; c != nil && len(conns) < most; c = c.next {
+	for c := r.conns; c != nil && len(conns) < limit; c = c.next {
 		conns = append(conns, c)
 	}
 	return conns
@@ -81,14 +82,15 @@ func (r *registry) each(v *serving, f func(*conn)) {
 	}
 }
 
-// wake lets those who wait for room look again.
+// wake lets the listeners that wait for room check again.
 func (r *registry) wake() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.room.Broadcast()
 }
 
-// waitForRoom returns true once a connection more is within the limit, and false if v's soft end comes first.
+// waitForRoom waits until one more connection is within the limit. It returns false if v.soft ends
+// first.
 func (r *registry) waitForRoom(v *serving) bool {
 	if v.tuned().MaxConnections <= 0 {
 		return true
@@ -107,29 +109,30 @@ func (r *registry) waitForRoom(v *serving) bool {
 	}
 	if r.full {
 		r.full = false
-		r.room.Broadcast() // remove does not tell the other listeners any more
+		r.room.Broadcast() // remove no longer wakes the other listeners
 		v.o.Logger.Info("accepting again", "connections", r.n)
 	}
 	return true
 }
 
-func (r *registry) isFullLocked(most int) bool { return most > 0 && r.n >= most }
+func (r *registry) isFullLocked(limit int) bool { return limit > 0 && r.n >= limit }
 
-// reserve charges c's unfinished line with charge bytes in place of what it was charged with. It returns false if the
-// line is to be dropped instead. It never waits, and charging less always succeeds.
+// reserve replaces the charge for c's unfinished line. It returns false if the line is to be
+// dropped instead. It never waits, and lowering the charge always succeeds.
 func (r *registry) reserve(c *conn, charge int64) bool {
-	more := charge - c.charge.Load() // which its own goroutine alone changes
+	more := charge - c.charge.Load() // only this goroutine changes c.charge
 	if !r.tryCharge(more) && !r.evictFor(c, more) {
 		return false
 	}
 	c.charge.Store(charge)
 	if more < 0 {
-		c.evictAt.Store(0) // the line that was meant is gone
+		c.evictAt.Store(0) // the line to evict is gone
 	}
 	return true
 }
 
-// tryCharge adds to the sum, if it stays within the limit or falls.
+// tryCharge adds more to the sum, and returns false if that would exceed the limit. Lowering the
+// sum always succeeds.
 func (r *registry) tryCharge(more int64) bool {
 	for {
 		old := r.charged.Load()
@@ -142,8 +145,9 @@ func (r *registry) tryCharge(more int64) bool {
 	}
 }
 
-// evictFor has others drop their lines until the sum, with more for c, is within the limit but for what they have yet
-// to drop. It returns false if c's own line is the longest, or as long as the longest.
+// evictFor asks other connections to drop their lines until the sum, plus more for c and without
+// the lines to be dropped, is within the limit. It returns false if c's own line is the longest, or
+// as long as the longest.
 func (r *registry) evictFor(c *conn, more int64) bool {
 	length := int64(linebuf.ClassSize(c.carried()))
 	r.mu.Lock()
@@ -162,8 +166,8 @@ func (r *registry) evictFor(c *conn, more int64) bool {
 	return false
 }
 
-// longestLocked returns the connection, other than c, with the highest charge of those that have not been asked to
-// drop their line, and the sum of the charges of those that have.
+// longestLocked returns the connection other than c with the highest charge among those not asked
+// to drop their line, and the sum of the charges of those asked.
 func (r *registry) longestLocked(c *conn) (longest *conn, leaving int64) {
 	for o := r.conns; o != nil; o = o.next {
 		charge := o.charge.Load()

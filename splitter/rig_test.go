@@ -19,11 +19,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	// Parallel tests wait for time, not for processors. The command line overrides this.
+	flag.Set("test.parallel", "16")
 	goleak.VerifyTestMain(m)
 }
 
-// rig is a Splitter that serves one listener, and somebody who takes its buffers, looks at them and puts them back.
+// rig is a Splitter that serves one listener, and a goroutine that takes its buffers, checks them
+// and puts them back.
 type rig struct {
 	*Splitter
 	t    *testing.T
@@ -36,13 +38,13 @@ type rig struct {
 	err    error         // what it returned
 
 	mu   sync.Mutex
-	gate sync.Mutex // held: nobody takes buffers
+	gate sync.Mutex // while a test holds it, no buffers are taken
 	got  []byte
 	bufs int
 }
 
 const (
-	wait   = 20 * time.Second // for what must happen
+	wait   = 20 * time.Second // the maximum wait for what must happen
 	plenty = 64 << 20
 )
 
@@ -88,14 +90,14 @@ func (r *rig) charged() int64 { return r.registry.charged.Load() }
 
 func (r *rig) take(out <-chan *linebuf.Buffer) {
 	for b := range out {
-		r.gate.Lock() // while it is held elsewhere
+		r.gate.Lock() // waits while a test holds it
 		n := bytes.Count(b.B, newline)
 		r.gate.Unlock()
 		if len(b.B) == 0 || b.B[len(b.B)-1] != '\n' {
 			r.t.Errorf("a buffer of %d bytes does not end in a newline", len(b.B))
 		}
 		if n != b.Lines {
-			r.t.Errorf("a buffer says %d lines and has %d", b.Lines, n)
+			r.t.Errorf("a buffer counts %d lines and has %d", b.Lines, n)
 		}
 		if since := time.Since(b.Read); since < 0 || since > time.Minute {
 			r.t.Errorf("a buffer was read %v ago", since)
@@ -114,14 +116,14 @@ func (r *rig) output() string {
 	return string(r.got)
 }
 
-// size is that of the output, which may be long, and is looked at again and again.
+// size returns the length of the output, without copying it.
 func (r *rig) size() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.got)
 }
 
-// ledger holds at quiet moments.
+// ledger checks that all lines received are accounted for, which holds at quiet moments.
 func (r *rig) ledger() Stats {
 	r.t.Helper()
 	st := r.Stats()
@@ -144,16 +146,17 @@ func (r *rig) until(what string, ok func() bool) {
 	}
 }
 
-// untilRead waits until the youngest connection has brought n bytes.
+// untilRead waits until n bytes have been read from the newest connection.
 func (r *rig) untilRead(n int) {
 	r.t.Helper()
 	r.until("it is read", func() bool {
-		youngest := r.Connections(1)
-		return len(youngest) == 1 && youngest[0].Bytes == uint64(n)
+		newest := r.Connections(1)
+		return len(newest) == 1 && newest[0].Bytes == uint64(n)
 	})
 }
 
-// untilFull waits until there is no room for one more connection, and who comes waits in the backlog.
+// untilFull waits until there is no room for one more connection, so that new ones wait in the
+// backlog.
 func (r *rig) untilFull() {
 	r.t.Helper()
 	r.until("the pause", func() bool {
@@ -163,7 +166,7 @@ func (r *rig) untilFull() {
 	})
 }
 
-// end asks for the end and waits for it.
+// end cancels soft and waits until Serve has returned.
 func (r *rig) end() Stats {
 	r.t.Helper()
 	r.soft()
@@ -219,7 +222,8 @@ func write(t testing.TB, c net.Conn, s string) {
 	}
 }
 
-// fakeListener accepts what a test sends: connections and errors. Its end is io.EOF, its Close the usual error.
+// fakeListener returns from Accept the connections and errors that a test sends, and net.ErrClosed
+// once closed.
 type fakeListener struct {
 	next   chan any
 	closed chan struct{}
@@ -249,15 +253,15 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 func (l *fakeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *fakeListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "@fake"} }
 
-// scripted is a connection whose reads are as hostile as a test wants them.
+// scripted is a connection whose reads are as hostile as a test demands.
 type scripted struct {
-	net.Conn        // nil: only what is defined here is used
-	data     []byte // what it brings
-	step     int    // how much of it at once
-	err      error  // at the end
-	together bool   // the error comes with the last bytes
-	empty    bool   // each read is followed by one that brings nothing
-	hold     bool   // of empty
+	net.Conn        // nil: only the methods defined here are used
+	data     []byte // the data to read
+	step     int    // bytes per read
+	err      error  // at the end of data
+	together bool   // err comes with the last bytes
+	empty    bool   // each read is preceded by an empty one
+	hold     bool   // the last read was empty
 	closed   chan struct{}
 	once     sync.Once
 }
@@ -283,7 +287,7 @@ func (s *scripted) Close() error                    { s.once.Do(func() { close(s
 func (s *scripted) RemoteAddr() net.Addr            { return &net.UnixAddr{Net: "unix", Name: "@scripted"} }
 func (s *scripted) SetReadDeadline(time.Time) error { return nil }
 
-// numbered returns n lines of about size bytes, each its own.
+// numbered returns n distinct lines of about size bytes.
 func numbered(sender, n, size int) string {
 	var b strings.Builder
 	for i := range n {
@@ -292,7 +296,7 @@ func numbered(sender, n, size int) string {
 	return b.String()
 }
 
-// sorted is for what came from several connections: lines in an order that does not depend on it.
+// sorted returns the lines of s in order, to compare the output of several connections.
 func sorted(s string) string {
 	lines := strings.SplitAfter(s, "\n")
 	slices.Sort(lines)

@@ -6,9 +6,9 @@ import (
 	"linesplit/linebuf"
 )
 
-// This file finds room for the next read: how much, and whether it has to be waited for.
+// This file decides how much room the next read gets, and gets the buffer for it.
 
-// carried is how many bytes of an unfinished line the connection has.
+// carried returns the length of the unfinished line, in bytes.
 func (c *conn) carried() int {
 	if c.buf == nil {
 		return 0
@@ -16,19 +16,20 @@ func (c *conn) carried() int {
 	return len(c.buf.B)
 }
 
-// adapt chooses the size of the next buffer by what the last read made of its room.
+// adapt chooses the size of the next buffer. The last read filled n bytes of its room.
 func (c *conn) adapt(n, room int) {
 	c.filled = n == room
 	switch {
-	case c.filled && room >= c.size/4: // the few bytes behind a carried line tell nothing
+	case c.filled && room >= c.size/4: // filling the little room behind a carried line means nothing
 		c.size = min(2*c.size, c.v.maxRead)
 	case n < c.size/4:
 		c.size = max(c.size/2, c.v.o.ReadSize)
 	}
 }
 
-// want is the size of a buffer that carries n bytes and has room for a read. A line that grows doubles it, up to the
-// longest line; an unfinished line is always shorter than that, so there is always room for a byte.
+// want returns the size of a buffer that carries n bytes and has room for a read. A growing line
+// doubles it, up to the maximum line length; an unfinished line is always shorter than that, so
+// there is always room for a byte.
 func (c *conn) want(n int) int {
 	if n == 0 {
 		return c.size
@@ -37,23 +38,24 @@ func (c *conn) want(n int) int {
 	return max(c.size, min(grown, linebuf.ClassSize(c.lines.max)))
 }
 
-// fit provides a buffer to read into, without waiting. If it returns false, makeRoom is needed.
-func (c *conn) fit() bool {
+// ensure provides a buffer to read into, without waiting. If it returns false, the caller needs
+// makeRoom.
+func (c *conn) ensure() bool {
 	want := c.want(c.carried())
 	if c.buf != nil && cap(c.buf.B) >= want {
 		return true
 	}
 	if want <= c.v.maxRead {
 		if b := c.v.pool.TryGet(want); b != nil {
-			c.adopt(b)
+			c.replace(b)
 			return true
 		}
 	}
 	return c.buf != nil && cap(c.buf.B)-len(c.buf.B) >= c.v.o.ReadSize/4
 }
 
-// makeRoom is fit for those who can wait for the memory budget. A line that grows beyond what is read at once may have
-// other lines dropped, or turn out to be the longest itself.
+// makeRoom is ensure with waiting for the memory budget. For a line longer than a read buffer it
+// may evict other lines, or drop the line itself if it is the longest.
 func (c *conn) makeRoom() error {
 	c.size = c.v.o.ReadSize
 	for {
@@ -62,9 +64,9 @@ func (c *conn) makeRoom() error {
 			c.dropCarried()
 			continue
 		}
-		b, err := c.await(want)
+		b, err := c.wait(want)
 		if err == nil {
-			c.adopt(b)
+			c.replace(b)
 			return nil
 		}
 		if err := c.v.hard.Err(); err != nil {
@@ -74,8 +76,9 @@ func (c *conn) makeRoom() error {
 	}
 }
 
-// await gets a buffer as soon as the budget has room, or returns an error when evict or the hard end calls it off.
-func (c *conn) await(size int) (*linebuf.Buffer, error) {
+// wait gets a buffer as soon as the budget has room. It returns an error if evict or the hard end
+// cancels the wait.
+func (c *conn) wait(size int) (*linebuf.Buffer, error) {
 	if b := c.v.pool.TryGet(size); b != nil {
 		return b, nil
 	}
@@ -94,8 +97,8 @@ func (c *conn) await(size int) (*linebuf.Buffer, error) {
 	return b, err
 }
 
-// adopt goes on with b in place of c.buf.
-func (c *conn) adopt(b *linebuf.Buffer) {
+// replace moves the content of c.buf to b and puts b in its place.
+func (c *conn) replace(b *linebuf.Buffer) {
 	if c.buf != nil {
 		b.B = append(b.B, c.buf.B...)
 		c.v.pool.Put(c.buf)
@@ -103,9 +106,10 @@ func (c *conn) adopt(b *linebuf.Buffer) {
 	c.buf = b
 }
 
-// park is for when nothing is left to read: an empty buffer goes back, and a short line moves into a small one.
-// Long lines stay where they are: a sender of single bytes would have them copied for each.
-func (c *conn) park() {
+// release gives memory back when there is nothing to read: an empty buffer goes back to the pool,
+// and a short line moves into a small buffer. Long lines stay where they are: otherwise a sender of
+// single bytes would have them copied for each byte.
+func (c *conn) release() {
 	b := c.buf
 	if b == nil {
 		return
@@ -115,13 +119,14 @@ func (c *conn) park() {
 		c.buf = nil
 		return
 	}
-	least := linebuf.ClassSize(len(b.B))
-	if 4*least <= cap(b.B) || least < cap(b.B) && cap(b.B) <= c.v.o.ReadSize {
-		c.adopt(c.v.pool.MustGet(least))
+	needed := linebuf.ClassSize(len(b.B))
+	if 4*needed <= cap(b.B) || needed < cap(b.B) && cap(b.B) <= c.v.o.ReadSize {
+		c.replace(c.v.pool.MustGet(needed))
 	}
 }
 
-// account charges the unfinished line to the budget that such lines have, and drops it if that asks for it.
+// account charges the unfinished line to the budget of unfinished lines, and drops it if registry
+// refuses.
 func (c *conn) account() {
 	charge := c.chargeNow()
 	if charge != c.charge.Load() && !c.v.registry.reserve(c, charge) {
@@ -129,39 +134,42 @@ func (c *conn) account() {
 	}
 }
 
-// discharge is account for a line that has just been completed: it must not count while the channel is waited for.
+// discharge is account for a line that has just been completed: it must not stay charged while the
+// connection waits for the channel.
 func (c *conn) discharge() {
 	if charge := c.chargeNow(); charge < c.charge.Load() {
 		c.v.registry.reserve(c, charge)
 	}
 }
 
+// chargeNow returns the bytes to charge for the unfinished line.
 func (c *conn) chargeNow() int64 {
 	n := c.carried()
 	switch {
 	case n == 0:
 		return 0
-	case cap(c.buf.B) > c.v.maxRead: // no read buffer: it is there for the line
+	case cap(c.buf.B) > c.v.maxRead: // larger than any read buffer, so it is there for the line
 		return int64(cap(c.buf.B))
 	default:
 		return int64(linebuf.ClassSize(n))
 	}
 }
 
-// obeyEviction drops the unfinished line if registry asked for it, unless it is another one by now.
+// obeyEviction drops the unfinished line if registry asked for that, unless it is another line by
+// now.
 func (c *conn) obeyEviction() {
 	if at := c.evictAt.Swap(0); at > 0 && c.charge.Load() >= at {
 		c.dropCarried()
 	}
 }
 
-// dropCarried gives up the unfinished line for want of memory. The rest of it will be skipped.
+// dropCarried drops the unfinished line for lack of memory. The rest of the line will be skipped.
 func (c *conn) dropCarried() {
 	c.evictAt.Store(0)
 	if n := c.carried(); n > 0 {
-		r := c.lines.abandon(memory, n)
+		r := c.lines.abandon(reasonMemory, n)
 		c.v.counters.cut(&r)
-		c.brought.Add(linebuf.Count{Lines: r.allLines()})
+		c.received.Add(linebuf.Count{Lines: r.allLines()})
 		c.v.pool.Put(c.buf)
 		c.buf = nil
 	}

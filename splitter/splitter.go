@@ -1,11 +1,12 @@
-// Package splitter accepts connections and turns the bytes that they bring into buffers of whole lines.
+// Package splitter accepts connections and turns the bytes read from them into buffers of whole
+// lines.
 //
 //	listener ─▶ accept ─▶ one goroutine per connection ─▶ channel of buffers
 //	                       reads, cuts at newlines          (bounded, shared)
 //
-// A buffer on the channel holds whole lines of one connection. Where the channel is full, or the memory budget is,
-// connections are not read from, so that their senders feel TCP's backpressure: nothing is ever dropped because
-// the other side of the channel is slow.
+// A buffer on the channel holds whole lines of one connection. While the channel or the memory
+// budget is full, connections are not read, so that their senders feel TCP's backpressure: nothing
+// is ever dropped because the other side of the channel is slow.
 package splitter
 
 import (
@@ -23,12 +24,13 @@ import (
 // Options are the settings of a Splitter. The zero value of each field means its default.
 type Options struct {
 	Tuning
-	// ReadSize is how much is read at once to begin with, in bytes, rounded up to a power of two: 16 KiB. It doubles
-	// where reads keep filling the buffer, up to 128 KiB, and falls back as a connection goes quiet.
+	// ReadSize is the initial size of a read in bytes, rounded up to a power of two: 16 KiB. It
+	// doubles while reads fill the buffer, up to 128 KiB, and falls back as a connection goes
+	// quiet.
 	ReadSize int
-	// HandshakeTimeout bounds the TLS handshake: 10 s.
+	// HandshakeTimeout limits the TLS handshake: 10 s.
 	HandshakeTimeout time.Duration
-	// Logger gets changes of state, and repeated failures in sum. nil discards.
+	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
 
@@ -36,10 +38,10 @@ const (
 	defaultReadSize  = 16 << 10
 	defaultHandshake = 10 * time.Second
 
-	largestRead = 128 << 10 // bigger ones saved nothing more when measured
+	maxReadSize = 128 << 10 // larger reads saved nothing more when measured
 )
 
-// fixed is what of the Options never changes; see Options.
+// fixed holds the Options that never change, with their defaults; see Options.
 type fixed struct {
 	ReadSize         int
 	HandshakeTimeout time.Duration
@@ -60,7 +62,8 @@ func (o Options) fixed() fixed {
 	return fixed{o.ReadSize, o.HandshakeTimeout, o.Logger}
 }
 
-// Splitter reads lines from the connections of any number of listeners. All its methods are safe for concurrent use.
+// Splitter reads lines from the connections of any number of listeners. Its methods are safe for
+// concurrent use.
 type Splitter struct {
 	pool    *linebuf.Pool
 	out     chan<- *linebuf.Buffer
@@ -75,30 +78,32 @@ type Splitter struct {
 	handshakesFailed loglimit.Limiter
 }
 
-// New returns a Splitter that takes its buffers from pool and hands them over to out: who receives a buffer owns it
-// and puts it back. Unfinished lines may take half of the pool's budget; beyond that the longest of them is dropped.
-// So the budget should be at least four times MaxLine and ReadSize.
+// New returns a Splitter that takes its buffers from pool and hands them over to out. The receiver
+// of a buffer owns it and puts it back. Unfinished lines may take half of the pool's budget; beyond
+// that the longest of them is dropped. So the budget should be at least four times MaxLine and
+// ReadSize.
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
-	s.maxRead = max(s.o.ReadSize, largestRead)
+	s.maxRead = max(s.o.ReadSize, maxReadSize)
 	s.registry.init(pool.Limit() / 2)
 	s.Tune(o.Tuning)
 	return s
 }
 
-// Serve accepts connections from ln and reads them until soft ends. Then it drains: it accepts those that wait in
-// the backlog, closes ln, half-closes its connections so that senders notice (nothing is ever written to them), and
-// goes on reading until they close, or until Options.Drain has passed, when it reads what has arrived and closes
-// them. When hard ends, it closes everything at once.
+// Serve accepts connections from ln and reads them until soft ends. Then it drains: it accepts the
+// connections that wait in the backlog, closes ln, half-closes its connections so that senders
+// notice (nothing is ever written to them), and goes on reading until they close, or until
+// Tuning.Drain has passed. Then it reads what has arrived and closes them. When hard ends, it
+// closes everything at once.
 //
-// It returns only when all that it started has ended, with ln closed, and never closes the channel. The error is nil
-// unless ln was closed by somebody else. If Accept returns io.EOF, which says that the listener is a finite one, it
-// waits for the connections it has. Any other error of Accept is retried. Several calls may run at the same time,
-// one per listener.
+// Serve returns only when everything it started has ended, with ln closed. It never closes the
+// channel. The error is nil unless ln was closed outside Serve. If Accept returns io.EOF, the
+// listener is a finite one, and Serve waits for the connections it has. It retries after any other
+// error of Accept. Several calls may run at the same time, one per listener.
 //
-// A connection that implements syscall.Conn is read through its descriptor where the system allows it, not through
-// its Read method; others, such as *tls.Conn, through Read. A listener that has a SetDeadline method is left with
-// nothing in its backlog.
+// A connection that implements syscall.Conn is read through its descriptor if the system allows it;
+// others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline
+// method is left with nothing in its backlog.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	soft, cancel := context.WithCancel(soft)
 	defer cancel()

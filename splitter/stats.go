@@ -6,33 +6,38 @@ import (
 	"linesplit/linebuf"
 )
 
-// Stats is what a Splitter has done so far. At a quiet moment
+// Stats counts what a Splitter has done so far. At a quiet moment
 //
 //	Received = Queued + the sum of Dropped
 //
-// holds to the line and to the byte. Lines are counted when they are handed over or dropped, so that a line which
-// waits for room in the channel is in none of the numbers.
+// holds to the line and to the byte. A line is counted when it is handed over or dropped; a line
+// that waits for room in the channel is in none of the numbers.
 type Stats struct {
-	// Received counts complete lines, those dropped included, and a newline that was added to a last line or to a
-	// truncated one.
+	// Received counts complete lines, those dropped included, and newlines added to last or
+	// truncated lines.
 	Received linebuf.Count
-	// Queued has been handed to the channel. It never falls.
+	// Queued counts lines handed to the channel. It never falls.
 	Queued linebuf.Count
-	// Dropped has one entry for each reason, always the same in the same order.
+	// Dropped has one entry for each reason, always in the same order.
 	Dropped [numReasons]Dropped
-	// TruncatedLines were delivered, but not whole.
+	// TruncatedLines counts lines that were delivered, but not whole.
 	TruncatedLines uint64
-	// Connections is how many senders are connected now.
+	// Connections is the number of senders that are connected now.
 	Connections int64
-	// Accepted counts connections, HandshakeErrors those of them that did not get through the TLS handshake.
+	// Accepted counts accepted connections, and HandshakeErrors those of them whose TLS handshake
+	// failed.
 	Accepted, AcceptErrors, HandshakeErrors uint64
-	// CutOff counts senders that were still connected when Options.Drain had passed, or when the hard end came.
+	// CutOff counts senders that were still connected when Tuning.Drain had passed or hard ended.
 	CutOff uint64
 }
 
-// Dropped counts what was received and not delivered for one reason: "oversize", longer than MaxLine; "torn", the
-// connection broke in mid-line; "memory", the longest unfinished line when unfinished lines took too much memory;
-// "truncated", what was cut off lines that were delivered (bytes, no lines); "shutdown", nobody took it any more.
+// Dropped counts lines that were received and not delivered, for one reason:
+//
+//   - "oversize": the line was longer than MaxLine.
+//   - "torn": the connection broke in mid-line.
+//   - "memory": unfinished lines took too much memory, and this one was the longest.
+//   - "truncated": the ends cut off delivered lines (bytes, no lines).
+//   - "shutdown": the hard end came before the channel had room.
 type Dropped struct {
 	Reason string
 	linebuf.Count
@@ -41,11 +46,11 @@ type Dropped struct {
 type reason uint8
 
 const (
-	oversize reason = iota
-	torn
-	memory
-	truncated
-	shutdown
+	reasonOversize reason = iota
+	reasonTorn
+	reasonMemory
+	reasonTruncated
+	reasonShutdown
 	numReasons
 )
 
@@ -84,7 +89,7 @@ func (c *counters) cut(r *cut) {
 	c.truncatedLines.Add(r.truncated)
 }
 
-// Stats returns a snapshot. It is cheap, and any goroutine may ask for it.
+// Stats returns a snapshot. It is cheap.
 func (s *Splitter) Stats() Stats {
 	c := &s.counters
 	st := Stats{

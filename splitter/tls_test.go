@@ -22,7 +22,9 @@ func certificate(t testing.TB) tls.Certificate {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -30,10 +32,12 @@ func certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// listenTLS is as the splitter is used: no session tickets, and a listener whose deadline can be set.
+// listenTLS returns a listener like those in production: without session tickets, and with
+// SetDeadline.
 func listenTLS(t testing.TB) net.Listener {
 	ln := listenTCP(t)
-	return &tlsListener{ln.(*net.TCPListener), &tls.Config{Certificates: []tls.Certificate{certificate(t)}, SessionTicketsDisabled: true}}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, SessionTicketsDisabled: true}
+	return &tlsListener{ln.(*net.TCPListener), config}
 }
 
 type tlsListener struct {
@@ -60,8 +64,9 @@ func dialTLS(t testing.TB, addr net.Addr, version uint16) *tls.Conn {
 
 var versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// A sender that only writes and then closes never reads. Anything written to it would make its close a reset.
-func TestTLSWriteOnlySenders(t *testing.T) {
+// A sender that only writes and then closes never reads. Anything written to it would turn its
+// close into a reset.
+func TestTLSWriteOnlySendersLoseNothing(t *testing.T) {
 	for name, version := range versions {
 		for how, end := range map[string]func(*tls.Conn) error{
 			"close_notify": func(c *tls.Conn) error { return c.Close() },
@@ -86,7 +91,7 @@ func TestTLSWriteOnlySenders(t *testing.T) {
 	}
 }
 
-func TestTLSRecordSizes(t *testing.T) {
+func TestTLSRecordsOfAllSizesPassAtOnce(t *testing.T) {
 	for name, version := range versions {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, listenTLS(t), plenty, Options{})
@@ -96,7 +101,7 @@ func TestTLSRecordSizes(t *testing.T) {
 				line := strings.Repeat("x", n-1) + "\n"
 				want.WriteString(line)
 				write(t, c, line)
-				r.wants(want.String()) // at once, whatever the size: nothing waits for more
+				r.wants(want.String()) // at once, whatever the size
 			}
 			c.Close()
 			r.end()
@@ -104,18 +109,18 @@ func TestTLSRecordSizes(t *testing.T) {
 	}
 }
 
-func TestTLSReset(t *testing.T) {
+func TestTLSResetInMidLineDropsTheLine(t *testing.T) {
 	r := newRig(t, listenTLS(t), plenty, Options{})
 	c := dialTLS(t, r.addr, tls.VersionTLS13)
 	write(t, c, "whole\nhal")
 	r.wants("whole\n")
 	c.NetConn().(*net.TCPConn).SetLinger(0)
 	c.NetConn().Close()
-	r.until("the torn line", func() bool { return dropped(r.Stats(), torn).Bytes == 3 })
+	r.until("the torn line", func() bool { return dropped(r.Stats(), reasonTorn).Bytes == 3 })
 }
 
-// Draining writes nothing to a sender, TLS or not: its FIN is TCP's.
-func TestTLSDrain(t *testing.T) {
+// Draining sends a FIN and writes nothing to a sender, with or without TLS.
+func TestTLSDrainWritesNothing(t *testing.T) {
 	for name, version := range versions {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, listenTLS(t), plenty, Options{Tuning: Tuning{Drain: wait}})
@@ -142,36 +147,37 @@ func TestTLSDrain(t *testing.T) {
 	}
 }
 
-func TestTLSCutOff(t *testing.T) {
+func TestTLSDrainCutsOffSenders(t *testing.T) {
 	r := newRig(t, listenTLS(t), plenty, Options{Tuning: Tuning{Drain: 50 * time.Millisecond}})
 	c := dialTLS(t, r.addr, tls.VersionTLS13)
 	write(t, c, "a\nb")
-	silent := dial(t, r.addr) // never shakes hands
+	silent := dial(t, r.addr) // sends no handshake
 	r.wants("a\n")
 	r.until("both", func() bool { return r.Stats().Connections == 2 })
 	st := r.end()
-	if d := dropped(st, torn); st.CutOff != 2 || d.Lines != 1 || st.HandshakeErrors != 0 {
+	if d := dropped(st, reasonTorn); st.CutOff != 2 || d.Lines != 1 || st.HandshakeErrors != 0 {
 		t.Errorf("%+v", st)
 	}
 	silent.Close()
 }
 
-func TestHandshakeErrors(t *testing.T) {
+func TestHandshakeErrorsAreCounted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, listenTLS(t), plenty, Options{HandshakeTimeout: 3 * time.Second}) // a slow machine shakes hands within it
+	const timeout = 3 * time.Second // long enough for a handshake on a slow machine
+	r := newRig(t, listenTLS(t), plenty, Options{HandshakeTimeout: timeout})
 	c := dialTLS(t, r.addr, tls.VersionTLS13)
 	plain, silent := dial(t, r.addr), dial(t, r.addr)
 	write(t, plain, "this is no client hello\n")
 	r.until("two errors", func() bool { return r.Stats().HandshakeErrors == 2 && r.Stats().Connections == 1 })
 	silent.Close()
-	write(t, c, "a\n") // the deadline of the handshake, which came before that of silent, has not outlived it
+	write(t, c, "a\n") // c's handshake deadline has passed, too, and no longer applies
 	c.Close()
 	r.wants("a\n")
 	r.end()
 }
 
 // A quiet TLS connection holds a small buffer, whatever it did before.
-func TestTLSIdleHoldsLittle(t *testing.T) {
+func TestIdleTLSConnectionHoldsASmallBuffer(t *testing.T) {
 	r := newRig(t, listenTLS(t), plenty, Options{})
 	var conns []net.Conn
 	for range 10 {

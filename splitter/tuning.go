@@ -2,16 +2,19 @@ package splitter
 
 import "time"
 
-// Tuning holds the settings that may change while a Splitter runs. The zero value of each field means its default.
+// Tuning holds the settings that may change while a Splitter runs. The zero value of each field
+// means its default.
 type Tuning struct {
-	// MaxLine is the length of the longest line, with its newline, in bytes: 1 MiB.
+	// MaxLine is the maximum length of a line with its newline, in bytes: 1 MiB.
 	MaxLine int
-	// Oversize says what becomes of longer ones: Drop.
+	// Oversize is the policy for longer lines: Drop.
 	Oversize Oversize
-	// MaxConnections is how many senders are served at once: 0 for any number. At the limit nothing is accepted,
-	// so that further senders wait in the backlog. With n listeners it may be exceeded by n-1.
+	// MaxConnections is the maximum number of senders served at once: 0 for no limit. At the limit
+	// nothing is accepted, so that further senders wait in the backlog. With n listeners it may be
+	// exceeded by n-1.
 	MaxConnections int
-	// Drain is how long senders may go on writing after the end was asked for. 0 cuts them off at once.
+	// Drain is the time that senders may go on writing after soft has ended. 0 cuts them off at
+	// once.
 	Drain time.Duration
 }
 
@@ -24,14 +27,15 @@ func (t Tuning) withDefaults() Tuning {
 	return t
 }
 
-// Tune replaces all the settings that may change. No connection ends for it, and no line is lost: MaxLine and Oversize hold for lines
-// of which nothing has been read yet, and where there are more connections than MaxConnections, none is accepted until enough have
-// ended. A drain that has begun ends when it was to. What New says of MaxLine and the pool's budget holds here, too.
+// Tune replaces all settings that may change. It ends no connection and loses no line: MaxLine and
+// Oversize apply to lines of which nothing has been read yet, and if there are more connections
+// than MaxConnections, none is accepted until enough have ended. A drain that has begun keeps its
+// end. The relation between MaxLine and the pool's budget that New requires applies here, too.
 func (s *Splitter) Tune(t Tuning) {
 	t = t.withDefaults()
 	s.tuning.Store(&t)
 	s.registry.wake()
 }
 
-// tuned returns the settings that hold now; nobody changes them.
+// tuned returns the settings in force. They are never modified in place.
 func (s *Splitter) tuned() *Tuning { return s.tuning.Load() }

@@ -27,7 +27,7 @@ func TestNewAppliesTheTuning(t *testing.T) {
 	}
 }
 
-// add puts together what became of two parts of a stream.
+// add appends the result of the next part of a stream.
 func (r *result) add(more result) {
 	r.out += more.out
 	r.lines += more.lines
@@ -38,15 +38,16 @@ func (r *result) add(more result) {
 	}
 }
 
-// rules are those that hold in one read.
+// rules are the line rules in force during one read.
 type rules struct {
-	n      int // bytes that the read brings
+	n      int // bytes of the read
 	max    int
 	policy Oversize
 }
 
-// TestRulesChange: however reads fall, and however often the rules change, each line is judged by those it began with.
-func TestRulesChange(t *testing.T) {
+// However the stream is cut into reads, and however often the rules change, the rules in force at
+// the start of a line apply to all of it.
+func TestLineKeepsTheRulesItBeganWith(t *testing.T) {
 	for seed := range uint64(20000) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		in := make([]byte, rnd.IntN(80))
@@ -56,7 +57,7 @@ func TestRulesChange(t *testing.T) {
 				in[i] = 'x'
 			}
 		}
-		var ruleOf []rules // by offset: those of the read that brings it
+		var ruleOf []rules // by offset: the rules of its read
 		var reads []rules
 		now := rules{max: 1 + rnd.IntN(12), policy: Oversize(rnd.IntN(3))}
 		first := now
@@ -88,7 +89,7 @@ func TestRulesChange(t *testing.T) {
 	}
 }
 
-// feedChanging is feed with rules that change.
+// feedChanging is feed with rules that change between reads.
 func feedChanging(t *testing.T, in []byte, first rules, reads []rules) (r result) {
 	l := lineRules{max: first.max, policy: first.policy}
 	var carried []byte
@@ -112,9 +113,9 @@ func feedChanging(t *testing.T, in []byte, first rules, reads []rules) (r result
 	return r
 }
 
-// TestTuneMaxLine: the line that has begun is delivered as it was to be, those after it are judged anew; also where the buffer has to be
-// larger than it had to be before.
-func TestTuneMaxLine(t *testing.T) {
+// A line that has begun keeps its maximum length; later lines get the new one, even if that needs a
+// larger buffer.
+func TestTuneMaxLineAppliesToNewLines(t *testing.T) {
 	long := strings.Repeat("x", 100<<10)
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxLine: 1 << 20}})
 	c := dial(t, r.addr)
@@ -130,9 +131,9 @@ func TestTuneMaxLine(t *testing.T) {
 	r.end()
 }
 
-// TestTuneMaxConnections: who waits for room gets it when there may be more.
-func TestTuneMaxConnections(t *testing.T) {
-	for _, most := range []int{0, 2} {
+// A connection that waits for room is served when the limit rises.
+func TestTuneMaxConnectionsAdmitsWaiters(t *testing.T) {
+	for _, limit := range []int{0, 2} {
 		r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{MaxConnections: 1}})
 		a := dial(t, r.addr)
 		write(t, a, "a\n")
@@ -140,9 +141,9 @@ func TestTuneMaxConnections(t *testing.T) {
 		b := dial(t, r.addr)
 		write(t, b, "b\n")
 		r.untilFull()
-		r.Tune(Tuning{MaxConnections: most})
+		r.Tune(Tuning{MaxConnections: limit})
 		r.wants("a\nb\n")
-		r.Tune(Tuning{MaxConnections: 1}) // ends nobody
+		r.Tune(Tuning{MaxConnections: 1}) // ends no connection
 		write(t, a, "c\n")
 		r.wants("a\nb\nc\n")
 		a.Close()
@@ -151,8 +152,8 @@ func TestTuneMaxConnections(t *testing.T) {
 	}
 }
 
-// TestTuneDrain: the drain that begins is as long as it is to be then.
-func TestTuneDrain(t *testing.T) {
+// A drain takes the time that is set when it begins.
+func TestTuneDrainAppliesToTheNextDrain(t *testing.T) {
 	r := newRig(t, listenTCP(t), plenty, Options{Tuning: Tuning{Drain: time.Hour}})
 	c := dial(t, r.addr)
 	write(t, c, "a\n")
@@ -163,8 +164,8 @@ func TestTuneDrain(t *testing.T) {
 	}
 }
 
-// TestConnections: what is there can be listed, and the list is no longer than it may be.
-func TestConnections(t *testing.T) {
+// Connections lists the open connections, at most as many as its limit.
+func TestConnectionsAreListed(t *testing.T) {
 	before := time.Now()
 	ln := listenTCP(t)
 	r := newRig(t, ln, plenty, Options{Tuning: Tuning{MaxLine: 10}})
@@ -190,7 +191,7 @@ func TestConnections(t *testing.T) {
 	}
 	for limit, want := range map[int][]Connection{-1: {}, 0: {}, 1: all[2:], 2: all[1:], 3: all, 4: all} {
 		if got := r.Connections(limit); !slices.Equal(got, want) {
-			t.Errorf("%d may be listed: %+v", limit, got)
+			t.Errorf("with limit %d: %+v", limit, got)
 		}
 	}
 	for _, c := range conns {
@@ -199,8 +200,8 @@ func TestConnections(t *testing.T) {
 	r.until("all are gone", func() bool { return len(r.Connections(10)) == 0 })
 }
 
-// TestTuneUnderLoad: whatever is changed while lines come, those that no rule drops all come through.
-func TestTuneUnderLoad(t *testing.T) {
+// Whatever Tune changes while lines come in, all lines that no rule drops are delivered.
+func TestTuneUnderLoadLosesNoLine(t *testing.T) {
 	const senders, lines = 8, 3000
 	r := newRig(t, listenTCP(t), plenty, Options{})
 	stop := make(chan struct{})
@@ -212,7 +213,9 @@ func TestTuneUnderLoad(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					r.Tune(Tuning{MaxLine: 200 + n%1000, Oversize: Oversize(n % 3), MaxConnections: n % 5, Drain: time.Duration(n)})
+					r.Tune(Tuning{
+						MaxLine: 200 + n%1000, Oversize: Oversize(n % 3), MaxConnections: n % 5, Drain: time.Duration(n),
+					})
 					r.Connections(i * 5)
 				}
 			}

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// This file is how others reach a connection that waits in a read: they leave word and set a deadline in the past,
-// both under conn.mu; its goroutine sees to it and sets the deadline right, also under conn.mu.
+// In this file other goroutines ask a connection that waits in a read to do something. They record
+// the request and set a deadline in the past, both under conn.mu. The connection's goroutine
+// handles the request and sets the right deadline, also under conn.mu.
 
 var past = time.Unix(1, 0)
 
@@ -15,26 +16,27 @@ func (c *conn) evict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.evictAt.Store(c.charge.Load())
-	c.attention.Store(true)
+	c.requested.Store(true)
 	if c.cancel != nil {
 		c.cancel()
 	}
-	if !c.cut { // else it will not read for long, and its deadline has a meaning
+	if !c.cut { // a connection that is cut off ends soon, and needs its deadline
 		c.raw.SetReadDeadline(past)
 	}
 }
 
-// cutOff asks the connection to read what has arrived, and to end.
+// cutOff asks the connection to read what has arrived and to end.
 func (c *conn) cutOff() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut = true
-	c.attention.Store(true)
+	c.requested.Store(true)
 	c.raw.SetReadDeadline(past)
 }
 
-// halfClose tells the sender that we should like it to end, by TCP's FIN alone: to a TLS sender that only writes, a
-// close_notify would be unread data, and make a reset of its close. A handshake is finished before.
+// halfClose asks the sender to end, by TCP's FIN alone. To a TLS sender that only writes, a
+// close_notify would be unread data and turn its close into a reset. A TLS handshake is completed
+// first.
 func (c *conn) halfClose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,9 +52,9 @@ func closeWrite(nc net.Conn) {
 	}
 }
 
-// attend sees to what the others left word of, and sets the deadline of the next read. It returns errCutOff once
-// there is nothing more to read from a connection that has been cut off.
-func (c *conn) attend() error {
+// handleRequests handles what other goroutines asked for, and sets the deadline of the next read.
+// It returns errCutOff once a connection that has been cut off has nothing more to read.
+func (c *conn) handleRequests() error {
 	if err := c.setDeadline(); err != nil {
 		return err
 	}
@@ -65,13 +67,13 @@ func (c *conn) setDeadline() error {
 	defer c.mu.Unlock()
 	lapsed := c.lapsed
 	c.lapsed = false
-	c.attention.Store(c.cut) // in the read-out each read has its own deadline
+	c.requested.Store(c.cut) // once cut off, each read has its own deadline
 	var t time.Time
 	switch now := time.Now(); {
 	case !c.cut:
 		t = c.held.deadline(c, now, lapsed)
 	case c.readOut.IsZero():
-		c.readOut = now.Add(readOutMost)
+		c.readOut = now.Add(maxReadOut)
 		t = now.Add(readOutWait)
 	case lapsed || now.After(c.readOut):
 		return errCutOff
