@@ -200,6 +200,3 @@ func (g *Guard) warn(all *loglimit.Limiter, msg string, attrs ...slog.Attr) {
 		all.Warn(g.Logger, msg, attrs...)
 	}
 }
-
-// errNoHeader says that what came is not the beginning of a header.
-var errNoHeader = errors.New("what it sent does not begin with one")

@@ -119,3 +119,22 @@ func dialFrom(t *testing.T, host string, ln net.Listener) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
+
+// FuzzParsePrefix: what ParsePrefix accepts is a network in its plain form.
+func FuzzParsePrefix(f *testing.F) {
+	for _, seed := range []string{"10.0.0.0/8", "::ffff:10.0.0.0/104", "::1", "10.1.2.3/8", "fe80::1%x", "::ffff:0:0/90"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParsePrefix(text)
+		if err != nil {
+			return
+		}
+		if !p.IsValid() || p.Masked() != p || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			t.Errorf("ParsePrefix(%q) = %v", text, p)
+		}
+		if again, err := ParsePrefix(p.String()); err != nil || again != p {
+			t.Errorf("ParsePrefix(%q) = %v, %v", p, again, err)
+		}
+	})
+}

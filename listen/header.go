@@ -22,6 +22,9 @@ const (
 	fixedV2        = 16                       // signature, command, family, and the length of what follows
 )
 
+// errNoHeader says that what came is not the beginning of a header.
+var errNoHeader = errors.New("what it sent does not begin with one")
+
 // errTruncated says that the connection ended within its header.
 var errTruncated = errors.New("the connection ended within the header")
 

@@ -184,3 +184,22 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// FuzzParse: what Parse accepts has a canonical form that it accepts, too.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"tcp://:9000", "tls://[::1]:1", "udp://0.0.0.0:514", "unix:///a?mode=0660&uid=0", "unix://@a", "stdin:", "tcp:", "://"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		s, err := Parse(value)
+		if err != nil {
+			if s != (Spec{}) {
+				t.Errorf("%+v beside %v", s, err)
+			}
+			return
+		}
+		if again, err := Parse(s.String()); err != nil || again != s {
+			t.Errorf("Parse(%q) = %+v, %v, want %+v", s.String(), again, err, s)
+		}
+	})
+}

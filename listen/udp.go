@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 )
 
 // receiveBuffer is what a UDP socket asks for, in bytes, so that it holds what comes while nobody has time to read. The
@@ -98,6 +97,3 @@ func (c *guardedPackets) ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, 
 		}
 	}
 }
-
-// past is a deadline that has passed: it ends a waiting Read.
-var past = time.Unix(1, 0)
