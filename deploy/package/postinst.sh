@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the user, and has systemd see the units. It starts nothing at first: there is no target yet.
+# Creates the user and has systemd load the units. The first installation starts nothing: no target
+# is configured yet.
 set -e
 [ "$1" = configure ] || exit 0
 if command -v systemd-sysusers >/dev/null; then
@@ -9,7 +10,7 @@ elif ! getent passwd linesplit >/dev/null; then
 fi
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
-	# An update: the sockets stay open meanwhile.
+	# An update. The sockets stay open during the restart.
 	[ -z "$2" ] || systemctl try-restart linesplit.service
 fi
 if [ -z "$2" ]; then
