@@ -443,7 +443,7 @@ function showHead(s) {
     { label: 'listens on', value: (s.listeners ?? []).join(', ') || 'nothing' },
   ];
   fillList(byId('about'), about);
-  if (s.draining) setBadge('readiness', 'draining', 'draining: it has been told to end');
+  if (s.draining) setBadge('readiness', 'draining', 'draining: told to stop');
   else if (s.ready) setBadge('readiness', 'up', 'ready');
   else setBadge('readiness', 'down', s.reason ? `not ready: ${s.reason}` : 'not ready');
   document.title = titleOf(s);
@@ -485,7 +485,7 @@ function showLedger(s) {
 
 function resentNote(l) {
   const parts = [bytes(l.resent.bytes)];
-  if (l.resent.lines > 0) parts.push('perhaps twice there');
+  if (l.resent.lines > 0) parts.push('may have arrived twice');
   if (l.truncated_lines > 0) parts.push(`${count(l.truncated_lines)} truncated`);
   return parts.join(' · ');
 }
@@ -494,7 +494,7 @@ function showClients(s) {
   const t = s.totals;
   const refused = (t.refused ?? []).filter((by) => by.count > 0);
   const items = [
-    { label: 'Connected now', value: count(t.connections), note: t.waiting > 0 ? `${count(t.waiting)} wait for a place` : '' },
+    { label: 'Connected now', value: count(t.connections), note: t.waiting > 0 ? `${count(t.waiting)} waiting for a slot` : '' },
     { label: 'Accepted', value: count(t.accepted), note: s.rates.accepted > 0 ? `${short(s.rates.accepted)}/s` : '' },
     { label: 'Refused', value: count(refused.reduce((sum, by) => sum + by.count, 0)), note: refused.map((by) => `${by.reason} ${count(by.count)}`).join(' · ') },
     { label: 'Cut off', value: count(t.cut_off) },
@@ -594,7 +594,7 @@ const errorColumn = {
   fill: (cell, t, s) => {
     const notes = [];
     if (t.last_error && t.last_error_at) notes.push(`${between(t.last_error_at, s)} ago`);
-    if (t.dial_errors > 0) notes.push(`${plural(t.dial_errors, 'failed connect')}`);
+    if (t.dial_errors > 0) notes.push(`${plural(t.dial_errors, 'failed dial')}`);
     setTwoLines(cell, errorOf(t) || '–', notes.join(' · '));
     cell.classList.toggle('none', !t.last_error && notes.length === 0);
   },
@@ -662,7 +662,7 @@ function showTargets(s) {
     if (rows.children[i] !== row) rows.insertBefore(row, rows.children[i] ?? null);
     fillRow(row, t, s);
   });
-  setText(byId('targets-sum'), `${sumOf(targets)} · rates are means of 10 seconds`);
+  setText(byId('targets-sum'), `${sumOf(targets)} · rates are 10-second averages`);
 }
 
 function beginTable(mode) {
@@ -711,7 +711,7 @@ let shown = null; // the last status
 // noteChanges tells of what differs from the status before. Numbers change all the time and are not worth telling.
 function noteChanges(before, s) {
   if (!before) return;
-  if (before.started !== s.started) note(s, 'drained', 'linesplit was started anew');
+  if (before.started !== s.started) note(s, 'drained', 'linesplit was restarted');
   if (before.ready !== s.ready) note(s, s.ready ? 'up' : 'down', s.ready ? 'ready' : `not ready${s.reason ? `: ${s.reason}` : ''}`);
   const old = new Map((before.targets ?? []).map((t) => [t.name, t]));
   for (const t of s.targets ?? []) {
@@ -747,7 +747,7 @@ async function ask(method, path) {
     throw problem('No answer', 'linesplit cannot be reached');
   }
   const body = await answer.json().catch(() => null);
-  if (!answer.ok) throw problem(body?.title ?? `Status ${answer.status}`, body?.detail ?? 'the answer says no more', answer.status);
+  if (!answer.ok) throw problem(body?.title ?? `Status ${answer.status}`, body?.detail ?? 'the answer has no details', answer.status);
   return body;
 }
 
@@ -775,7 +775,7 @@ function isMeant(name) {
   const others = (shown.targets ?? []).filter((t) => t.name !== name && t.state === 'up');
   if (others.length > 0) return Promise.resolve(true);
   const dialog = byId('confirm');
-  byId('confirm-text').textContent = `No other target is up. Without ${name}, ${shown.mode === 'line' ? 'lines wait and senders with them' : 'clients find no target'}, until one is resumed.`;
+  byId('confirm-text').textContent = `No other target is up. Without ${name}, ${shown.mode === 'line' ? 'lines and senders wait' : 'clients find no target'} until a target is resumed.`;
   return new Promise((resolve) => {
     dialog.returnValue = '';
     dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
@@ -796,7 +796,7 @@ async function useToken(event) {
   byId('token').value = '';
   showToken();
   byId('token-forget').focus();
-  tell('The token is right');
+  tell('Token accepted');
 }
 
 function forgetToken() {
@@ -896,15 +896,15 @@ function showAge(how) {
   document.body.classList.toggle('is-stale', stale);
   byId('stale').hidden = !stale;
   if (stale) {
-    const since = shown ? `What is shown is from ${clock.format(Date.parse(shown.now))}, ${duration(age / 1000)} ago.` : 'There is nothing to show yet.';
-    setText(byId('stale-text'), `No data${trouble ? `: ${trouble}` : ''}. ${since} Trying again.`);
+    const since = shown ? `This page shows the state at ${clock.format(Date.parse(shown.now))}, ${duration(age / 1000)} ago.` : 'There is nothing to show yet.';
+    setText(byId('stale-text'), `No data${trouble ? `: ${trouble}` : ''}. ${since} Retrying.`);
     setBadge('link', 'down', 'no data');
-    setBadge('readiness', 'unknown', 'not known');
+    setBadge('readiness', 'unknown', 'unknown');
     if (changed) document.title = 'no data · linesplit';
   } else if (how) {
     setBadge('link', 'up', how);
   }
-  if (changed) say(stale ? 'No data any more: what is shown is old' : 'There is data again');
+  if (changed) say(stale ? 'No data any more; the page shows old values' : 'Data arrives again');
 }
 
 // watch looks after a stream that is silent though it is open, as after a sleep or behind a network that went away.

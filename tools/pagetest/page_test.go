@@ -112,7 +112,7 @@ func TestLineMode(t *testing.T) {
 	step("drain and resume", func(t *testing.T) {
 		b.write("#token", token)
 		b.click("#token-form button")
-		b.shows("#message-status", "The token is right")
+		b.shows("#message-status", "Token accepted")
 		b.wait(`document.querySelector("#token").value === "" && document.querySelector("#token-form").hidden`)
 		act := cell(first.name(), "act") + " button"
 		b.shows(act, "Drain")
@@ -157,12 +157,12 @@ func TestLineMode(t *testing.T) {
 		p.stop()
 		b.shows("#link", "no data")
 		b.keep("line-stale")
-		b.shows("#stale", "What is shown is from")
+		b.shows("#stale", "This page shows the state at")
 		b.wait(`document.title.startsWith("no data")`)
 		p = start(t, append(args, "-listen", "tcp://"+p.input, "-admin", p.admin)...)
 		b.shows("#link", "live")
 		b.wait(`document.querySelector("#stale").hidden`)
-		b.shows("#changes", "started anew")
+		b.shows("#changes", "linesplit was restarted")
 		b.shows(cell(first.name(), "state"), "up")
 		b.quiet("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 	})
