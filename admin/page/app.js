@@ -1,18 +1,20 @@
-// The status page: it takes a status a second from the stream of events and shows it. Whatever comes from elsewhere, names
-// and errors above all, gets into the page as text (textContent, setAttribute) and never as HTML.
+// The status page: it reads one status a second from the stream of events and shows it. Values from
+// outside, above all names and errors, enter the page as text (textContent, setAttribute) and never
+// as HTML.
 
 const api = 'api/v1/'; // relative: the page may lie below a prefix
-const shownSeconds = 300; // of the charts, at most
-const meanSeconds = 5; // of rates in the charts: what is confirmed comes in gusts
+const shownSeconds = 300; // the longest span of the charts
+const meanSeconds = 5; // rates in the charts are averages over this: confirmations come in bursts
 const staleAfter = 4000; // ms without a status
 const reconnectAfter = 15000; // ms without a status on a stream that says it is open
 const maxChanges = 8;
 
 const byId = (id) => document.getElementById(id);
 
-// ---- small helpers -------------------------------------------------------------------------------------------------
+// ---- small helpers ------------------------------------------------------------------------------
 
-// setText leaves what is right already alone: a selection in it stays, and nothing is laid out anew.
+// setText leaves a node alone if its text is right already: that keeps a selection and saves a
+// layout.
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -39,7 +41,7 @@ function sign(name) {
   return node;
 }
 
-// bar shows a part, from 0 to 1, of a whole. The number stands beside it as text.
+// bar shows a part of a whole, from 0 to 1. Callers show the number beside it as text.
 function bar() {
   const node = makeSVG('svg', { class: 'bar', 'aria-hidden': 'true' });
   node.append(makeSVG('rect', { width: '0%', height: '100%' }));
@@ -50,12 +52,12 @@ function setBar(node, part) {
   node.firstChild.setAttribute('width', `${(100 * Math.min(1, part)).toFixed(1)}%`);
 }
 
-// say tells screen readers, and nobody else.
+// say speaks only to screen readers.
 function say(text) {
   byId('said').textContent = text;
 }
 
-// ---- numbers -------------------------------------------------------------------------------------------------------
+// ---- numbers ------------------------------------------------------------------------------------
 
 const grouped = new Intl.NumberFormat('en');
 const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
@@ -63,7 +65,7 @@ const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit'
 const count = (n) => grouped.format(n);
 const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
-// short writes a number that need not be exact with at most four digits.
+// short writes an approximate number with at most four digits.
 function short(n) {
   if (n >= 1e9) return `${digits(n / 1e9)} G`;
   if (n >= 1e6) return `${digits(n / 1e6)} M`;
@@ -107,17 +109,17 @@ function latency(seconds) {
   return seconds < 1 ? `${digits(seconds * 1000)} ms` : `${digits(seconds)} s`;
 }
 
-// between is how long ago something was when a status was taken, both by the server's clock.
+// between returns the time from an event to a status, both by the server's clock.
 function between(time, status) {
   return duration((Date.parse(status.now) - Date.parse(time)) / 1000);
 }
 
-// ---- the last minutes ----------------------------------------------------------------------------------------------
+// ---- the last minutes ---------------------------------------------------------------------------
 
 const perSecond = (read) => ({ read, counter: true });
 const gauge = (read) => ({ read, counter: false });
 
-// What the two charts show in each mode. floor is the least that the top of a chart stands for.
+// The contents of the two charts in each mode. floor is the smallest value for the top of a chart.
 const plans = {
   line: [
     {
@@ -153,13 +155,14 @@ const plans = {
   ],
 };
 
-// Samples are what the charts are drawn from: at is ms by the server's clock, run says of which run of linesplit, counts has what
-// each series reads, a list for each chart, and values what it shows, null where there is no figure. Oldest first, all of one mode: in
-// another the charts show other things.
+// The charts are drawn from samples, oldest first. at is ms by the server's clock, run identifies
+// the run of linesplit, counts has the readings of the series, a list for each chart, and values
+// the figures that they show, null where there is none. All samples are of one mode, because the
+// charts show other series in the other mode.
 let samples = [];
 
-const closest = 500; // ms between two samples: the first two statuses of a stream may come at once
-const gap = 3500; // ms between two samples that are not to be joined: nobody knows how it was in between
+const closest = 500; // ms, the least time between two samples: the first two statuses of a stream may come at once
+const gap = 3500; // ms: a line never joins samples further apart, since the values in between are unknown
 
 function remember(status) {
   const at = Date.parse(status.now);
@@ -174,7 +177,7 @@ function remember(status) {
   samples.push(sample);
 }
 
-// meanFrom returns the sample from which on a mean is taken up to a new one, if there is any.
+// meanFrom returns the sample at which the average for a new sample begins, or null.
 function meanFrom(sample) {
   let from = sample;
   for (const old of samples.toReversed()) {
@@ -189,13 +192,13 @@ function rate(from, to, i, j) {
   return ((to.counts[i][j] - from.counts[i][j]) / (to.at - from.at)) * 1000;
 }
 
-// recall takes the last minutes of this run from linesplit: the page may not have seen them.
+// recall reads the last minutes of this run from linesplit: the page may have missed them.
 async function recall() {
   let history;
   try {
     history = await ask('GET', 'history');
   } catch {
-    return; // then the charts go on as they are
+    return; // the charts keep the samples they have
   }
   const { mode, started } = history;
   samples = samples.filter((old) => old.run !== started);
@@ -206,22 +209,22 @@ async function recall() {
   drawCharts();
 }
 
-// ---- charts --------------------------------------------------------------------------------------------------------
+// ---- charts -------------------------------------------------------------------------------------
 
 const figures = [...document.querySelectorAll('.chart')];
-let cursorAt = null; // ms of the sample that is looked at, in all charts; null: now
+let cursorAt = null; // ms of the sample under the cursor, in all charts; null: now
 
 const margin = { left: 58, right: 6, top: 8, bottom: 18 };
 
-// extent is how many seconds the charts show: more as there is more.
+// extent returns how many seconds the charts show: more as the samples cover more.
 function extent() {
   const there = (samples.at(-1).at - samples[0].at) / 1000;
   return [60, 120, shownSeconds].find((seconds) => there <= seconds) ?? shownSeconds;
 }
 
-// ticksTo returns round values from 0 up to the first that is not below max.
+// ticksTo returns round values from 0 to the first one that is at least max.
 function ticksTo(max, base) {
-  const unit = base === 1024 ? 1024 ** byteUnit(max * 1.6) : 1; // 0.75 MiB is 768 KiB, which is better than 750 KiB
+  const unit = base === 1024 ? 1024 ** byteUnit(max * 1.6) : 1; // 0.75 MiB is 768 KiB, a better tick than 750 KiB
   const rough = max / unit / 3.4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const factors = base === 1024 && rough < 1 ? [1, 1.25, 2.5, 5, 10] : [1, 2, 5, 10];
@@ -291,21 +294,21 @@ function timesOf(seconds, x, end, width, height) {
   return parts;
 }
 
-// curveOf draws a line through the points, and under the first one of a chart an area.
+// curveOf draws a line through the points, and an area below the first line of a chart.
 function curveOf(points, className, x, y) {
   let line = '';
   let area = '';
   for (const run of runsOf(points)) {
     const path = run.map(({ at, value }) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join('L');
     line += `M${path}`;
-    if (run.length === 1) line += 'h.01'; // a dot, by its round ends
+    if (run.length === 1) line += 'h.01'; // its round ends make a dot
     area += `M${x(run[0].at).toFixed(1)} ${y(0)}L${path}V${y(0)}Z`;
   }
   const curve = makeSVG('path', { class: className, d: line });
   return className === 'first' ? [makeSVG('path', { class: 'area', d: area }), curve] : [curve];
 }
 
-// runsOf cuts points where figures are missing.
+// runsOf splits the points where figures are missing.
 function runsOf(points) {
   const runs = [];
   let last = null;
@@ -335,7 +338,7 @@ function sampleAtCursor() {
   return samples.reduce((best, sample) => (Math.abs(sample.at - cursorAt) < Math.abs(best.at - cursorAt) ? sample : best));
 }
 
-// drawLegend names the curves, with their figures of now or of where the cursor is.
+// drawLegend names the curves, with their figures at the cursor, or now.
 function drawLegend(figure, plan, index) {
   const legend = figure.querySelector('.legend');
   if (legend.dataset.plan !== plan.title) {
@@ -403,10 +406,10 @@ function steerCursor(event, index) {
   say(`${clock.format(sample.at)}: ${values.join(', ')}`);
 }
 
-// ---- what is shown as a name and a value ---------------------------------------------------------------------------
+// ---- lists of names and values ------------------------------------------------------------------
 
-// fillList brings a dl up to date with items: {label, value} and, where there is one, note, part (of a bar), operator and
-// className. Its nodes are made anew only when other labels are asked for.
+// fillList updates a dl with items: {label, value} and optional note, part (of a bar), operator and
+// className. It rebuilds the nodes only when the labels change.
 function fillList(list, items) {
   const labels = items.map((item) => item.label).join('\n');
   if (list.dataset.labels !== labels) {
@@ -449,7 +452,7 @@ function showHead(s) {
   document.title = titleOf(s);
 }
 
-// titleOf tells what is wrong first: a tab shows no more than that.
+// titleOf puts the problem first: a tab shows only the beginning of a title.
 function titleOf(s) {
   const down = (s.targets ?? []).filter((target) => target.state === 'down').length;
   if (down > 0) return `${down} down · linesplit`;
@@ -519,9 +522,10 @@ function showLimits(s) {
   fillList(byId('limits'), items);
 }
 
-// ---- targets -------------------------------------------------------------------------------------------------------
+// ---- targets ------------------------------------------------------------------------------------
 
-// A column has a label, builds its cell once, and fills it from a target and the status that it is from.
+// A column has a label, builds its cell once, and fills it from a target and the status that
+// contains it.
 const cellOfText = (name, label, fill, className = 'number') => ({ name, label, className, build: twoLines, fill: (cell, t, s) => setTwoLines(cell, ...fill(t, s)) });
 
 function twoLines(cell) {
@@ -579,7 +583,7 @@ const shareColumn = {
 
 const latencyColumn = cellOfText('latency', 'Latency', (t) => [latency(t.latency_seconds), t.checks_failed > 0 ? `${plural(t.checks_failed, 'check')} failed` : '']);
 
-// errorOf leaves out the target's own name, which stands beside it.
+// errorOf omits the target's own name, which the row shows already.
 function errorOf(t) {
   const prefix = `dial target ${t.name}: `;
   const text = t.last_error ?? '';
@@ -644,7 +648,7 @@ const columns = {
 
 const head = byId('table').tHead.rows[0];
 const rows = byId('table').tBodies[0];
-const rowOf = new Map(); // by the target's name. Rows stay what they are, so that a button keeps the focus.
+const rowOf = new Map(); // by the target's name. Rows are reused, so that a button keeps the focus.
 let tableMode = null;
 
 function showTargets(s) {
@@ -704,11 +708,12 @@ function sumOf(targets) {
   return [...counts].map(([state, n]) => `${n} ${state}`).join(', ') || 'none';
 }
 
-// ---- changes -------------------------------------------------------------------------------------------------------
+// ---- changes ------------------------------------------------------------------------------------
 
 let shown = null; // the last status
 
-// noteChanges tells of what differs from the status before. Numbers change all the time and are not worth telling.
+// noteChanges lists the differences from the previous status, except those of numbers, which change
+// all the time.
 function noteChanges(before, s) {
   if (!before) return;
   if (before.started !== s.started) note(s, 'drained', 'linesplit was restarted');
@@ -733,11 +738,12 @@ function note(s, state, text) {
   byId('no-changes').hidden = true;
 }
 
-// ---- actions -------------------------------------------------------------------------------------------------------
+// ---- actions ------------------------------------------------------------------------------------
 
-let token = ''; // here and nowhere else: gone with the page
+let token = ''; // only held here: it disappears with the page
 
-// ask sends a request and returns what came as JSON. It throws an Error with the text of the problem document where the answer is one.
+// ask sends a request and returns the JSON of the answer. If the answer is a problem document, it
+// throws an Error with its text.
 async function ask(method, path) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   let answer;
@@ -770,7 +776,8 @@ async function act(button, name) {
   }
 }
 
-// isMeant asks before the last target is drained that takes anything: then lines, or clients, have to wait.
+// isMeant asks for confirmation before draining the last target that is up: lines, or clients,
+// would have to wait.
 function isMeant(name) {
   const others = (shown.targets ?? []).filter((t) => t.name !== name && t.state === 'up');
   if (others.length > 0) return Promise.resolve(true);
@@ -817,7 +824,8 @@ function tell(text) {
   hideMessage = setTimeout(closeMessage, 8000);
 }
 
-// tellProblem stays until it is closed. Where the token is missing or wrong it leads to where one is given.
+// tellProblem shows a message until it is closed. If the token is missing or wrong, it moves the
+// focus to the token's field.
 function tellProblem(err) {
   showMessage(true, 'message-alert', make('strong', '', err.title ?? 'Error'), err.message);
   if (err.status !== 401) return;
@@ -841,12 +849,12 @@ function closeMessage() {
   byId('message-status').replaceChildren();
 }
 
-// ---- the stream ----------------------------------------------------------------------------------------------------
+// ---- the stream ---------------------------------------------------------------------------------
 
 let source = null;
-let openedAt = 0; // by performance.now, as the next
+let openedAt = 0; // by performance.now, like takenAt
 let takenAt = 0; // when the last status came
-let trouble = ''; // why there is none
+let trouble = ''; // why no status comes
 let polling = 0; // a timer
 
 function take(s, how) {
@@ -873,11 +881,12 @@ function connect() {
   source.addEventListener('open', recall);
   source.addEventListener('status', (event) => take(JSON.parse(event.data), 'live'));
   source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CLOSED) poll(); // else the browser tries again by itself
+    if (source.readyState === EventSource.CLOSED) poll(); // otherwise the browser reconnects on its own
   });
 }
 
-// poll takes the place of a stream that was refused, as it is when too many are open, and finds out why it was.
+// poll replaces a stream that linesplit refused, for example because too many are open, and finds
+// out why.
 async function poll() {
   try {
     take(await ask('GET', 'status'), 'every 2 s');
@@ -888,7 +897,7 @@ async function poll() {
   polling = setTimeout(again, 2000);
 }
 
-// showAge says whether what is shown is of now.
+// showAge shows whether the values on the page are current.
 function showAge(how) {
   const age = performance.now() - takenAt;
   const stale = age > staleAfter;
@@ -907,7 +916,8 @@ function showAge(how) {
   if (changed) say(stale ? 'No data any more; the page shows old values' : 'Data arrives again');
 }
 
-// watch looks after a stream that is silent though it is open, as after a sleep or behind a network that went away.
+// watch reconnects a stream that is open but silent, for example after the computer slept or the
+// network went away.
 function watch() {
   showAge();
   const now = performance.now();
@@ -915,7 +925,7 @@ function watch() {
   if (silent && source.readyState !== EventSource.CLOSED) connect();
 }
 
-// ---- start ---------------------------------------------------------------------------------------------------------
+// ---- start --------------------------------------------------------------------------------------
 
 figures.forEach(listenToChart);
 new ResizeObserver(drawCharts).observe(document.querySelector('.charts'));
