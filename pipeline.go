@@ -117,7 +117,7 @@ func awaited(cfg config) int {
 	if len(cfg.Access.ProxyFrom) == 0 {
 		return 0
 	}
-	return listen.MaxAwaited
+	return listen.MaxPendingHeaders
 }
 
 func (p *pipeline) open(ctx context.Context) (err error) {

@@ -4,8 +4,8 @@ package listen
 
 import "context"
 
-// writable says yes: here only the attempt can tell.
-func writable(string) error { return nil }
+// checkWritable returns nil: here only an attempt to write can tell.
+func checkWritable(string) error { return nil }
 
 // lockDir does nothing here.
 func lockDir(context.Context, string) (unlock func(), err error) { return func() {}, nil }

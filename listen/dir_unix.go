@@ -14,26 +14,28 @@ import (
 )
 
 const (
-	lockPatience = 5 * time.Second // the lock is held for a moment only, by those who know what it is for
+	lockTimeout  = 5 * time.Second // processes that run this code hold the lock only for a moment
 	lockInterval = 10 * time.Millisecond
 )
 
-// writable reports why files cannot be made in a directory. It asks for the process's own user and group.
-func writable(dir string) error {
+// checkWritable returns an error if the process's user and group cannot create files in a
+// directory.
+func checkWritable(dir string) error {
 	return unix.Access(dir, unix.W_OK|unix.X_OK)
 }
 
-// lockDir excludes other processes that run it on the same directory until unlock is called or the process ends. A
-// directory that may be written but not read cannot be locked; then there is no lock.
+// lockDir locks a directory against other processes that use lockDir, until unlock is called or the
+// process ends. A directory that is writable but not readable cannot be locked; then there is no
+// lock.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return func() {}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("directory %s: %w", dir, reason(err))
+		return nil, fmt.Errorf("directory %s: %w", dir, withoutPath(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
 	if err := flock(ctx, d); err != nil {
 		d.Close()
@@ -42,7 +44,7 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	return func() { d.Close() }, nil
 }
 
-// flock tries until it has the lock: waiting in the kernel could not be interrupted.
+// flock polls for the lock, since waiting in the kernel could not be interrupted.
 func flock(ctx context.Context, d *os.File) error {
 	for {
 		err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -57,7 +59,8 @@ func flock(ctx context.Context, d *os.File) error {
 	}
 }
 
-// ignoreUnsupported: some file systems have no locks, or none on directories. Then there is none, and the rest still holds.
+// ignoreUnsupported returns nil for the errors of file systems that have no locks, or none on
+// directories. The caller then goes on without a lock.
 func ignoreUnsupported(err error) error {
 	switch err {
 	case unix.ENOLCK, unix.ENOSYS, unix.EOPNOTSUPP, unix.EBADF, unix.EINVAL:

@@ -14,47 +14,49 @@ import (
 	"linesplit/internal/loglimit"
 )
 
-// Lists are networks by what those may who are in them. They hold IPv4 networks as such, not mapped to IPv6; see
-// ParsePrefix.
+// Lists holds the networks that are admitted, refused, and trusted as proxies. IPv4 networks are
+// not mapped to IPv6; see ParsePrefix.
 type Lists struct {
-	// Deny is looked at first: an address in one of its networks is refused. Then Allow: if it is not empty, an
-	// address in none of its networks is refused. That is before anything is read; TCP connections are reset,
-	// datagrams dropped.
+	// An address in a network of Deny is refused. If Allow is not empty, an address in none of its
+	// networks is refused, too. Both are checked before anything is read: TCP connections are
+	// reset, datagrams dropped.
 	Allow, Deny []netip.Prefix
-	// ProxyFrom is where proxies are. They may connect whatever Allow and Deny say, and each of their TCP connections
-	// has to begin with a PROXY protocol header, version 1 or 2. The address in it is the connection's from then on,
-	// also for Allow and Deny. A header that names none (LOCAL, UNKNOWN, a Unix socket) leaves the proxy's own. Where
-	// the header is wrong or missing the connection is reset. What others send is never taken for a header.
+	// ProxyFrom holds the networks of proxies. Proxies may connect regardless of Allow and Deny,
+	// and each of their TCP connections must begin with a PROXY protocol header, version 1 or 2.
+	// The address in the header becomes the connection's address, also for Allow and Deny. A header
+	// without an address (LOCAL, UNKNOWN, a Unix socket) keeps the proxy's address. A connection
+	// with a wrong or missing header is reset. Data from other peers is never taken for a header.
 	ProxyFrom []netip.Prefix
 }
 
-// Guard says who may connect over TCP and UDP, and who speaks for others. The zero value lets everybody in. One Guard
-// may serve any number of listeners; its exported fields are not to be changed once it does, but see Set. Its methods are
-// safe for concurrent use. It has no say over Unix sockets and standard input.
+// Guard decides which peers may connect over TCP and UDP, and which are proxies. The zero value
+// admits all peers. One Guard may serve any number of listeners; its exported fields must not be
+// changed once it does, but Set can replace the lists. Its methods are safe for concurrent use. It
+// does not apply to Unix sockets and standard input.
 type Guard struct {
-	// Allow, Deny and ProxyFrom are what Lists say, until Set says otherwise.
+	// Allow, Deny and ProxyFrom are as in Lists, and apply until Set is called.
 	Allow, Deny, ProxyFrom []netip.Prefix
-	// HeaderTimeout is how long a proxy may take for its header: 5 s if it is 0.
+	// HeaderTimeout limits the time that a proxy may take for its header: 5 s if it is 0.
 	HeaderTimeout time.Duration
-	// Logger gets refusals in sum. nil discards.
+	// Logger gets refusals as a summary. nil discards them.
 	Logger *slog.Logger
 
-	lists atomic.Pointer[Lists] // changes under mu; nil: those above
+	lists atomic.Pointer[Lists] // changes under mu; nil: the fields above apply
 
-	mu       sync.Mutex
-	headless bool // a listener was opened that reads no headers
+	mu         sync.Mutex
+	headerless bool // a listener was opened that reads no headers
 
 	denied, proxyErrors       atomic.Uint64
 	deniedLog, proxyErrorsLog loglimit.Limiter
 }
 
-// GuardStats are counts since the beginning.
+// GuardStats counts refusals since the Guard was made.
 type GuardStats struct {
 	Denied      uint64 // connections and datagrams that Allow or Deny refused
-	ProxyErrors uint64 // connections from proxies without a proper header
+	ProxyErrors uint64 // connections from proxies without a valid header
 }
 
-// Stats returns what has been counted so far.
+// Stats returns the counts so far.
 func (g *Guard) Stats() GuardStats {
 	return GuardStats{Denied: g.denied.Load(), ProxyErrors: g.proxyErrors.Load()}
 }
@@ -68,54 +70,58 @@ func (g *Guard) headerTimeout() time.Duration {
 	return g.HeaderTimeout
 }
 
-// ErrHeadless is why Set cannot have proxies begin to speak for others.
-var ErrHeadless = errors.New("some listeners were opened without proxies and would take PROXY protocol headers for data: restart")
+// ErrProxyFromNeedsRestart is the error of Set for a ProxyFrom that listeners opened without PROXY
+// headers cannot apply.
+var ErrProxyFromNeedsRestart = errors.New("some listeners were opened without proxies and would read " +
+	"PROXY protocol headers as data: restart")
 
-// Set replaces all lists at once, for connections and datagrams that come from now on. Those that are there stay, and a proxy
-// whose header is being read has time for it. It keeps l, which is not to be changed any more. Where ProxyFrom was empty when a
-// TCP listener was opened it has to remain so: else the error is ErrHeadless, and nothing has changed.
+// Set replaces all lists at once, for connections and datagrams that come from now on. Open
+// connections stay, and a proxy whose header is being read has time to complete it. Set keeps l,
+// which the caller must not change afterwards. If ProxyFrom was empty when a TCP listener was
+// opened, it must stay empty: otherwise the error is ErrProxyFromNeedsRestart, and nothing changes.
 func (g *Guard) Set(l Lists) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(l.ProxyFrom) > 0 && g.headless {
-		return ErrHeadless
+	if len(l.ProxyFrom) > 0 && g.headerless {
+		return ErrProxyFromNeedsRestart
 	}
 	g.lists.Store(&l)
 	return nil
 }
 
-// now returns the lists that hold.
-func (g *Guard) now() Lists {
+// current returns the lists in force.
+func (g *Guard) current() Lists {
 	if l := g.lists.Load(); l != nil {
 		return *l
 	}
 	return Lists{g.Allow, g.Deny, g.ProxyFrom}
 }
 
-// restricts says whether there is anybody who may not connect. A nil Guard restricts nobody.
-func (g *Guard) restricts() bool { return g != nil && g.now().restrict() }
+// restricts reports whether some peers may not connect. A nil Guard admits all.
+func (g *Guard) restricts() bool { return g != nil && g.current().restrict() }
 
 func (l Lists) restrict() bool { return len(l.Allow)+len(l.Deny) > 0 }
 
-// hasProxies says whether a listener that is being opened has to read headers. If not, there never will be any.
+// hasProxies reports whether a listener that is being opened has to read headers. If not, it never
+// will: Set then refuses proxies.
 func (g *Guard) hasProxies() bool {
 	if g == nil {
 		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	has := len(g.now().ProxyFrom) > 0
-	g.headless = g.headless || !has
+	has := len(g.current().ProxyFrom) > 0
+	g.headerless = g.headerless || !has
 	return has
 }
 
-// admits judges an address, and counts and logs if it is refused.
+// admits reports whether an address may connect. It counts and logs refusals.
 func (g *Guard) admits(from netip.AddrPort) bool {
 	if g == nil {
 		return true
 	}
-	l := g.now()
-	if !l.restrict() || l.admit(plain(from.Addr())) {
+	l := g.current()
+	if !l.restrict() || l.admit(normalize(from.Addr())) {
 		return true
 	}
 	g.denied.Add(1)
@@ -124,12 +130,12 @@ func (g *Guard) admits(from netip.AddrPort) bool {
 }
 
 func (l Lists) admit(a netip.Addr) bool {
-	return !contain(l.Deny, a) && (len(l.Allow) == 0 || contain(l.Allow, a))
+	return !contains(l.Deny, a) && (len(l.Allow) == 0 || contains(l.Allow, a))
 }
 
-// isProxy says whether a connection from this address begins with a header.
+// isProxy reports whether a connection from this address must begin with a header.
 func (g *Guard) isProxy(from netip.AddrPort) bool {
-	return contain(g.now().ProxyFrom, plain(from.Addr()))
+	return contains(g.current().ProxyFrom, normalize(from.Addr()))
 }
 
 func (g *Guard) headerFailed(from netip.AddrPort, err error) {
@@ -137,7 +143,7 @@ func (g *Guard) headerFailed(from netip.AddrPort, err error) {
 	g.warn(&g.proxyErrorsLog, "no PROXY protocol header from a proxy", slog.Any("peer", from), slog.Any("err", err))
 }
 
-func contain(networks []netip.Prefix, a netip.Addr) bool {
+func contains(networks []netip.Prefix, a netip.Addr) bool {
 	for _, p := range networks {
 		if p.Contains(a) {
 			return true
@@ -146,10 +152,11 @@ func contain(networks []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// plain returns the address as networks have it: what arrives by IPv4 on an IPv6 socket is IPv4, and no zone.
-func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+// normalize returns the address in the form of the lists: IPv4 on an IPv6 socket as IPv4, and no
+// zone.
+func normalize(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
-// peerOf returns the far end's address.
+// peerOf returns the address of the peer.
 func peerOf(conn *net.TCPConn) netip.AddrPort {
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		return a.AddrPort()
@@ -157,20 +164,22 @@ func peerOf(conn *net.TCPConn) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// reset closes a connection so that its peer does not take it for served.
+// reset closes a connection with a reset, so that the peer does not take it for a clean end.
 func reset(conn *net.TCPConn) {
 	conn.SetLinger(0)
 	conn.Close()
 }
 
-// ParsePrefix reads a network, such as 10.0.0.0/8 or 2001:db8::/32, or an address alone, which is a network of one.
-// IPv4 addresses that are written as IPv6 (::ffff:10.0.0.0/104) become IPv4. A network with bits of a host in it is an
-// error, since it might mean either; the error names the network that has them cleared.
+// ParsePrefix parses a network, such as 10.0.0.0/8 or 2001:db8::/32, or a single address, which is
+// a network of one. IPv4 addresses written as IPv6 (::ffff:10.0.0.0/104) become IPv4. A network
+// with host bits is an error, since it might mean the network or the host; the error names the
+// network with these bits cleared.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		a, err := netip.ParseAddr(text)
 		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network: write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32", text)
+			return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network: "+
+				"write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32", text)
 		}
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), nil
@@ -180,12 +189,13 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%q is not a network: write 10.0.0.0/8 or 2001:db8::/32", text)
 	}
 	if masked := p.Masked(); masked != p {
-		return netip.Prefix{}, fmt.Errorf("%q names a host within a network: write %s, or the address alone", text, unmapped(masked))
+		return netip.Prefix{}, fmt.Errorf("%q names a host within a network: write %s, or the address alone",
+			text, unmapped(masked))
 	}
 	return unmapped(p), nil
 }
 
-// unmapped returns an IPv4 network that is written as IPv6 as IPv4.
+// unmapped returns p as IPv4 if it is an IPv4 network written as IPv6.
 func unmapped(p netip.Prefix) netip.Prefix {
 	const mapping = 96 // bits before the IPv4 address
 	if p.Addr().Is4In6() && p.Bits() >= mapping {
@@ -194,7 +204,7 @@ func unmapped(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// warn logs refusals in sum.
+// warn logs refusals as a summary.
 func (g *Guard) warn(all *loglimit.Limiter, msg string, attrs ...slog.Attr) {
 	if g.Logger != nil {
 		all.Warn(g.Logger, msg, attrs...)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestSet: other lists hold from the next connection on, on every kind of listener, and end nobody.
-func TestSet(t *testing.T) {
+// New lists apply from the next connection on, on every kind of listener, and end no connection.
+func TestSetAppliesToNewConnections(t *testing.T) {
 	for _, proxies := range []string{"", "192.0.2.1"} {
 		g := &Guard{}
 		if proxies != "" {
@@ -36,15 +36,16 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// TestSetForDatagrams: a socket that was opened for everybody can be restricted.
-func TestSetForDatagrams(t *testing.T) {
+// A socket that was opened without restrictions can be restricted.
+func TestSetAppliesToDatagrams(t *testing.T) {
 	g := &Guard{}
 	_, conn, sender := udp(t, g)
 	other := udpFrom(t, "127.0.0.2", conn.LocalAddr().String())
 	pc, err := OpenPacket(t.Context(), mustParse(t, "udp://127.0.0.1:0"), g)
 	must(t, err)
 	defer pc.Close()
-	packetSender, packetOther := udpFrom(t, "127.0.0.1", pc.LocalAddr().String()), udpFrom(t, "127.0.0.2", pc.LocalAddr().String())
+	packetAddr := pc.LocalAddr().String()
+	packetSender, packetOther := udpFrom(t, "127.0.0.1", packetAddr), udpFrom(t, "127.0.0.2", packetAddr)
 	b := make([]byte, maxDatagram)
 	wants := func(want string) {
 		t.Helper()
@@ -70,8 +71,8 @@ func TestSetForDatagrams(t *testing.T) {
 	}
 }
 
-// TestSetProxies: who speaks for others may change, and end, and begin again where listeners can read headers.
-func TestSetProxies(t *testing.T) {
+// Proxies may change, be removed and be added again if listeners can read headers.
+func TestSetChangesProxies(t *testing.T) {
 	g := trusting(0)
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
 	remote := func(header string) string {
@@ -106,29 +107,30 @@ func TestSetProxies(t *testing.T) {
 	}
 }
 
-// TestSetProxiesTooLate: a listener that reads no headers would take them for data.
-func TestSetProxiesTooLate(t *testing.T) {
+// Set refuses proxies if a listener reads no headers, since it would take them for data.
+func TestSetRefusesProxiesForOpenListeners(t *testing.T) {
 	g := &Guard{Deny: prefixes("127.0.0.2")}
-	must(t, g.Set(Lists{Deny: prefixes("127.0.0.3"), ProxyFrom: prefixes("127.0.0.1")})) // nothing listens yet
+	must(t, g.Set(Lists{Deny: prefixes("127.0.0.3"), ProxyFrom: prefixes("127.0.0.1")})) // no listener is open yet
 	must(t, g.Set(Lists{Deny: prefixes("127.0.0.3")}))
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
-	if err := g.Set(Lists{ProxyFrom: prefixes("127.0.0.1")}); !errors.Is(err, ErrHeadless) {
+	if err := g.Set(Lists{ProxyFrom: prefixes("127.0.0.1")}); !errors.Is(err, ErrProxyFromNeedsRestart) {
 		t.Errorf("got %v", err)
 	}
 	meet(t, ln)
 	if g.admits(netip.MustParseAddrPort("127.0.0.3:1")) || !g.admits(netip.MustParseAddrPort("127.0.0.2:1")) {
-		t.Error("what was refused has changed something")
+		t.Error("the refused lists changed something")
 	}
 }
 
-// TestSetWhileJudging: each is judged by one set of lists or the other, never by a mixture; and judging takes no memory.
-func TestSetWhileJudging(t *testing.T) {
+// During Set each address is checked against one set of lists, never a mixture, and a check does
+// not allocate.
+func TestSetDuringChecks(t *testing.T) {
 	from := netip.MustParseAddrPort("10.0.0.1:1")
 	one := Lists{Allow: prefixes("10.0.0.1")}
 	two := Lists{Allow: prefixes("10.0.0.0/8"), Deny: prefixes("10.0.0.2")}
 	g := &Guard{Allow: one.Allow}
 	stop := make(chan struct{})
-	var setting, judging sync.WaitGroup
+	var setting, checking sync.WaitGroup
 	setting.Go(func() {
 		for {
 			select {
@@ -142,7 +144,7 @@ func TestSetWhileJudging(t *testing.T) {
 		}
 	})
 	for range 2 {
-		judging.Go(func() {
+		checking.Go(func() {
 			for range 5000 {
 				if !g.admits(from) || g.isProxy(from) {
 					t.Error("denied, or taken for a proxy")
@@ -150,7 +152,7 @@ func TestSetWhileJudging(t *testing.T) {
 			}
 		})
 	}
-	judging.Wait()
+	checking.Wait()
 	close(stop)
 	setting.Wait()
 	if n := testing.AllocsPerRun(1000, func() { g.admits(from) }); n != 0 {

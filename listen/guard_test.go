@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestParsePrefix(t *testing.T) {
+func TestParsePrefixNormalizes(t *testing.T) {
 	tests := []struct{ in, want, err string }{
 		{in: "10.0.0.0/8", want: "10.0.0.0/8"},
 		{in: "192.0.2.7", want: "192.0.2.7/32"},
@@ -40,7 +40,7 @@ func TestParsePrefix(t *testing.T) {
 	}
 }
 
-func TestAdmits(t *testing.T) {
+func TestGuardAdmitsByLists(t *testing.T) {
 	tests := []struct {
 		name        string
 		allow, deny []netip.Prefix
@@ -69,12 +69,12 @@ func TestAdmits(t *testing.T) {
 		}
 	}
 	if none := (*Guard)(nil); !none.admits(netip.MustParseAddrPort("10.0.0.1:1")) {
-		t.Error("no guard, and not let in")
+		t.Error("denied without a guard")
 	}
 }
 
-// TestDenied: the connection is reset before anything is read, and those who may are served.
-func TestDenied(t *testing.T) {
+// A denied connection is reset before anything is read, and others are served.
+func TestDeniedConnectionIsReset(t *testing.T) {
 	g := &Guard{Deny: prefixes("127.0.0.2")}
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
 	denied := dialFrom(t, "127.0.0.2", ln)
@@ -86,7 +86,8 @@ func TestDenied(t *testing.T) {
 }
 
 func TestUnixIsNotGuarded(t *testing.T) {
-	ln := openGuarded(t, "unix://"+t.TempDir()+"/s", &Guard{Allow: prefixes("192.0.2.1"), ProxyFrom: prefixes("0.0.0.0/0", "::/0")})
+	g := &Guard{Allow: prefixes("192.0.2.1"), ProxyFrom: prefixes("0.0.0.0/0", "::/0")}
+	ln := openGuarded(t, "unix://"+t.TempDir()+"/s", g)
 	meet(t, ln)
 }
 
@@ -120,9 +121,10 @@ func dialFrom(t *testing.T, host string, ln net.Listener) net.Conn {
 	return conn
 }
 
-// FuzzParsePrefix: what ParsePrefix accepts is a network in its plain form.
+// FuzzParsePrefix checks that ParsePrefix returns networks in normalized form only.
 func FuzzParsePrefix(f *testing.F) {
-	for _, seed := range []string{"10.0.0.0/8", "::ffff:10.0.0.0/104", "::1", "10.1.2.3/8", "fe80::1%x", "::ffff:0:0/90"} {
+	seeds := []string{"10.0.0.0/8", "::ffff:10.0.0.0/104", "::1", "10.1.2.3/8", "fe80::1%x", "::ffff:0:0/90"}
+	for _, seed := range seeds {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -13,22 +13,24 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// A PROXY protocol header is read to its last byte and not further, from the connection itself: what is behind it is
-// the reader's of the connection, who may want to read it where no buffer of ours could be put before (splice).
+// A PROXY protocol header is read from the connection to its last byte and not further. The bytes
+// after it belong to the connection's reader, which may use splice and so cannot take bytes from a
+// buffer.
 
 const (
-	shortestHeader = len("PROXY UNKNOWN\r\n") // of version 1; those of version 2 have one byte more at least
-	longestV1      = 107                      // with its line end
-	fixedV2        = 16                       // signature, command, family, and the length of what follows
+	minHeader   = len("PROXY UNKNOWN\r\n") // of version 1; one of version 2 has at least one byte more
+	maxV1Header = 107                      // including its line end
+	fixedV2     = 16                       // signature, command, family, and the length of the rest
 )
 
-// errNoHeader says that what came is not the beginning of a header.
-var errNoHeader = errors.New("what it sent does not begin with one")
+// errNoHeader reports data that is not the beginning of a header.
+var errNoHeader = errors.New("the data does not begin with a header")
 
-// errTruncated says that the connection ended within its header.
+// errTruncated reports a connection that ended within its header.
 var errTruncated = errors.New("the connection ended within the header")
 
-// readHeader reads the header that the connection begins with. The connection's read deadline bounds it.
+// readHeader reads the header at the beginning of the connection, until the connection's read
+// deadline.
 func readHeader(conn *net.TCPConn) (*proxyproto.Header, error) {
 	var room [fixedV2 + 216]byte
 	b := room[:0]
@@ -40,34 +42,36 @@ func readHeader(conn *net.TCPConn) (*proxyproto.Header, error) {
 		if n == 0 {
 			return parseHeader(b)
 		}
-		if n, err = atMost(conn, b, n); err != nil {
-			return nil, ended(err)
+		if n, err = safeToRead(conn, b, n); err != nil {
+			return nil, truncatedIfEOF(err)
 		}
 		b = slices.Grow(b, n)
 		if n, err = conn.Read(b[len(b) : len(b)+n]); err != nil {
-			return nil, ended(err)
+			return nil, truncatedIfEOF(err)
 		}
 		b = b[:len(b)+n]
 	}
 }
 
-// atMost returns how many bytes may be read for the header that b begins: those that it lacks for certain, or where the
-// end of a line has to be found, those up to it.
-func atMost(conn *net.TCPConn, b []byte, missing int) (int, error) {
-	if len(b) < shortestHeader || isV2(b) {
+// safeToRead returns the number of bytes that can be read without reading past the end of the
+// header that b begins: the bytes that it certainly lacks or, if the end of a line has to be found,
+// the bytes up to it.
+func safeToRead(conn *net.TCPConn, b []byte, missing int) (int, error) {
+	if len(b) < minHeader || isV2(b) {
 		return missing, nil
 	}
-	return peekLine(conn, longestV1-len(b))
+	return peekLine(conn, maxV1Header-len(b))
 }
 
-func ended(err error) error {
+func truncatedIfEOF(err error) error {
 	if err == io.EOF {
 		return errTruncated
 	}
 	return err
 }
 
-// missing returns how many bytes b, the beginning of a header, lacks at least; 0 if it is whole.
+// missing returns the minimum number of bytes that b, the beginning of a header, lacks; 0 if it is
+// complete.
 func missing(b []byte) (int, error) {
 	switch {
 	case !begins(b, proxyproto.SIGV1) && !begins(b, proxyproto.SIGV2):
@@ -75,36 +79,37 @@ func missing(b []byte) (int, error) {
 	case isV2(b) && len(b) >= fixedV2:
 		length := binary.BigEndian.Uint16(b[fixedV2-2:])
 		if length > proxyproto.MaxV2HeaderSize {
-			return 0, fmt.Errorf("a header of %d bytes: at most %d are read", length, proxyproto.MaxV2HeaderSize)
+			return 0, fmt.Errorf("a header of %d bytes: the limit is %d", length, proxyproto.MaxV2HeaderSize)
 		}
 		return fixedV2 + int(length) - len(b), nil
 	case isV2(b):
 		return fixedV2 - len(b), nil
 	case bytes.IndexByte(b, '\n') >= 0:
 		return 0, nil
-	case len(b) < shortestHeader:
-		return shortestHeader - len(b), nil
-	case len(b) >= longestV1:
-		return 0, fmt.Errorf("no line end within %d bytes", longestV1)
+	case len(b) < minHeader:
+		return minHeader - len(b), nil
+	case len(b) >= maxV1Header:
+		return 0, fmt.Errorf("no line end within %d bytes", maxV1Header)
 	default:
 		return 1, nil
 	}
 }
 
-// begins says whether b and the signature are alike as far as both go.
+// begins reports whether b and the signature are equal up to the length of the shorter.
 func begins(b, signature []byte) bool {
 	n := min(len(b), len(signature))
 	return bytes.Equal(b[:n], signature[:n])
 }
 
-// isV2 says so of what begins with either signature: their first bytes differ.
+// isV2 reports whether b begins like version 2. b begins with one of the signatures, whose first
+// bytes differ.
 func isV2(b []byte) bool { return len(b) > 0 && begins(b, proxyproto.SIGV2) }
 
-// parseHeader parses a whole header and nothing else.
+// parseHeader parses a complete header without any bytes after it.
 func parseHeader(b []byte) (*proxyproto.Header, error) {
 	const local, proxy = 0x20, 0x21
 	if isV2(b) && b[12] == proxy && b[13] == 0 {
-		b[12] = local // a client without an address; the library knows that of LOCAL alone
+		b[12] = local // a client without an address, which the library accepts only for LOCAL
 	}
 	in := bytes.NewReader(b)
 	r := bufio.NewReaderSize(in, len(b))
@@ -113,12 +118,12 @@ func parseHeader(b []byte) (*proxyproto.Header, error) {
 		return nil, err
 	}
 	if left := r.Buffered() + in.Len(); left > 0 {
-		return nil, fmt.Errorf("%d bytes behind the header's end", left)
+		return nil, fmt.Errorf("%d bytes after the end of the header", left)
 	}
 	return h, nil
 }
 
-// addresses returns the ends that a header names; ok is false if it names none.
+// addresses returns the source and destination from a header; ok is false if it has none.
 func addresses(h *proxyproto.Header) (source, destination *net.TCPAddr, ok bool) {
 	if h.Command.IsLocal() {
 		return nil, nil, false

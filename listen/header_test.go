@@ -32,19 +32,24 @@ const (
 	inet     = 0x11
 	inet6    = 0x21
 	unixFam  = 0x31
+
+	longIPv6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 )
 
-// TestHeaders: whatever the header, what is behind it is read to the byte, however it is cut into segments.
-func TestHeaders(t *testing.T) {
-	tests := []struct{ name, header, remote, local string }{ // no remote: the proxy's own
+// For all headers, and however they are cut into segments, the data after the header is read to the
+// byte.
+func TestDataAfterHeaderIsWhole(t *testing.T) {
+	tests := []struct{ name, header, remote, local string }{ // empty addresses: those of the proxy's connection
 		{"v1", v1, "203.0.113.9:4711", "198.51.100.1:514"},
 		{"v1, IPv6", "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", "[2001:db8::1]:1", "[2001:db8::2]:65535"},
 		{"v1, unknown", "PROXY UNKNOWN\r\n", "", ""},
-		{"v1, unknown with addresses", "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n", "", ""},
+		{"v1, unknown with addresses", "PROXY UNKNOWN " + longIPv6 + " " + longIPv6 + " 65535 65535\r\n", "", ""},
 		{"v2", v2(proxyCmd, inet, bodyV4), "203.0.113.9:4711", "198.51.100.1:514"},
 		{"v2, options", v2(proxyCmd, inet, bodyV4+"\x04\x00\x01x"), "203.0.113.9:4711", "198.51.100.1:514"},
-		{"v2, long options", v2(proxyCmd, inet, bodyV4+"\x04\x0f\x00"+strings.Repeat("x", 0xf00)), "203.0.113.9:4711", "198.51.100.1:514"},
-		{"v2, IPv6", v2(proxyCmd, inet6, "\x20\x01\x0d\xb8"+strings.Repeat("\x00", 11)+"\x01"+"\x20\x01\x0d\xb8"+strings.Repeat("\x00", 11)+"\x02\x00\x01\xff\xff"), "[2001:db8::1]:1", "[2001:db8::2]:65535"},
+		{"v2, long options", v2(proxyCmd, inet, bodyV4+"\x04\x0f\x00"+strings.Repeat("x", 0xf00)),
+			"203.0.113.9:4711", "198.51.100.1:514"},
+		{"v2, IPv6", v2(proxyCmd, inet6, "\x20\x01\x0d\xb8"+strings.Repeat("\x00", 11)+"\x01"+
+			"\x20\x01\x0d\xb8"+strings.Repeat("\x00", 11)+"\x02\x00\x01\xff\xff"), "[2001:db8::1]:1", "[2001:db8::2]:65535"},
 		{"v2, local", v2(localCmd, 0, ""), "", ""},
 		{"v2, local with addresses", v2(localCmd, inet, bodyV4), "", ""},
 		{"v2, no address", v2(proxyCmd, 0, ""), "", ""},
@@ -52,7 +57,7 @@ func TestHeaders(t *testing.T) {
 	}
 	guard := trusting(0)
 	guard.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	guard.Allow = prefixes("203.0.113.0/24", "2001:db8::/32") // and not the proxy
+	guard.Allow = prefixes("203.0.113.0/24", "2001:db8::/32") // the proxy is not in it
 	ln := openGuarded(t, "tcp://127.0.0.1:0", guard)
 	for _, tt := range tests {
 		for _, step := range []int{1, 15, 16, 20, 1 << 20} {
@@ -87,7 +92,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// trickle writes step bytes at a time, each in a segment of its own.
+// trickle writes step bytes at a time, each step in its own segment.
 func trickle(conn net.Conn, s string, step int) {
 	for len(s) > 0 {
 		n := min(step, len(s))
@@ -98,11 +103,11 @@ func trickle(conn net.Conn, s string, step int) {
 	}
 }
 
-// TestBadHeaders: such connections are reset and counted, and never reach Accept.
-func TestBadHeaders(t *testing.T) {
+// Connections with wrong or missing headers are reset and counted, and never reach Accept.
+func TestBadHeadersAreReset(t *testing.T) {
 	tests := []struct {
 		name, sent string
-		close      bool // behind it
+		close      bool // close the write side afterwards
 	}{
 		{"absent", "<13>Oct 11 22:14:15 a line\n", false},
 		{"absent, HTTP", "GET / HTTP/1.1\r\n\r\n", false},
@@ -158,8 +163,9 @@ func TestBadHeaders(t *testing.T) {
 	}
 }
 
-// However little of a header has come, it must not be taken for all of it: the signature of version 2 has line ends in it.
-func TestPiecesOfSignaturesAreNoHeaders(t *testing.T) {
+// The beginning of a header must not be taken for a complete one: the signature of version 2
+// contains line ends.
+func TestPartOfHeaderIsIncomplete(t *testing.T) {
 	for _, header := range []string{"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r"} {
 		for n := range len(header) + 1 {
 			if more, err := missing([]byte(header[:n])); more <= 0 || err != nil {
@@ -169,9 +175,11 @@ func TestPiecesOfSignaturesAreNoHeaders(t *testing.T) {
 	}
 }
 
-// FuzzHeader sends what it is given, once all at once and once in two parts: the header is the same, and what is behind it is left.
+// FuzzHeader sends data at once and again in two parts: both give the same header and leave the
+// same rest.
 func FuzzHeader(f *testing.F) {
-	for _, seed := range []string{v1, v1 + "rest", v2(proxyCmd, inet, bodyV4) + "rest", v2(localCmd, 0, "abc"), v2(proxyCmd, 0, ""), "PROXY UNKNOWN\r\n", "PROXY", "", "\r\n\r\n"} {
+	for _, seed := range []string{v1, v1 + "rest", v2(proxyCmd, inet, bodyV4) + "rest", v2(localCmd, 0, "abc"),
+		v2(proxyCmd, 0, ""), "PROXY UNKNOWN\r\n", "PROXY", "", "\r\n\r\n"} {
 		f.Add([]byte(seed), 7)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -207,7 +215,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// headerOf sends parts over a connection and ends it, and returns what readHeader makes of it and what it has left.
+// headerOf sends parts over a connection and ends it. It returns the result of readHeader and the
+// data left.
 func headerOf(t *testing.T, ln net.Listener, parts ...[]byte) (h *proxyproto.Header, rest []byte, err error) {
 	near, err := net.Dial("tcp", ln.Addr().String())
 	must(t, err)

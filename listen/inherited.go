@@ -10,24 +10,28 @@ import (
 	"syscall"
 )
 
-// Inherited are the sockets that systemd has opened and handed down, each under the FileDescriptorName of its socket unit
-// (sd_listen_fds(3), systemd.socket(5)). Whoever connects while linesplit is restarted waits in them.
+// Inherited holds the sockets that systemd has opened and passed to the process, each under the
+// FileDescriptorName of its socket unit (sd_listen_fds(3), systemd.socket(5)). Clients that connect
+// while linesplit restarts wait in their backlogs.
 //
-// The zero value has none. It belongs to one goroutine.
+// The zero value has no sockets. It is not safe for concurrent use.
 type Inherited struct {
 	files []*os.File
 }
 
-// NewInherited takes over files, whose names are those of the sockets.
+// NewInherited takes ownership of files, whose names are the names of the sockets.
 func NewInherited(files []*os.File) *Inherited { return &Inherited{files} }
 
-// Open makes listeners of all sockets that s names and nobody has had before; datagrams says that UDP sockets become packets
-// rather than listeners for lines. config and guard are as for [Open], and so is what the listeners are, each named after its
-// address. It is an error if there are none.
-func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams bool) (listeners []net.Listener, packets []net.PacketConn, err error) {
+// Open makes listeners from all sockets that s names and no earlier call has taken. If datagrams is
+// true, UDP sockets become packet connections rather than listeners for lines. config, guard and
+// the listeners are as for [Open], each listener named after its address. Open returns an error if
+// there are no such sockets.
+func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams bool) (
+	listeners []net.Listener, packets []net.PacketConn, err error,
+) {
 	files := h.take(s.address)
 	if len(files) == 0 {
-		return nil, nil, fmt.Errorf("listen on %s: systemd has handed down no socket of that name%s", s, h.others())
+		return nil, nil, fmt.Errorf("listen on %s: systemd has passed no socket of that name%s", s, h.others())
 	}
 	if s.secure && config == nil {
 		return nil, nil, fmt.Errorf("listen on %s: no certificate", s)
@@ -36,7 +40,7 @@ func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams boo
 		config = nil
 	}
 	for _, f := range files {
-		ln, pc, openErr := adopt(f, config, guard, datagrams)
+		ln, pc, openErr := openInherited(f, config, guard, datagrams)
 		switch {
 		case openErr != nil:
 			err = errors.Join(err, fmt.Errorf("listen on %s: %w", s, openErr))
@@ -58,12 +62,13 @@ func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams boo
 	return nil, nil, err
 }
 
-// Close closes the sockets that nobody has had, and returns an error that names them: clients would wait in them for ever.
+// Close closes the sockets that no call of Open has taken, and returns an error that names them:
+// clients would wait in their backlogs for ever.
 func (h *Inherited) Close() error {
 	if len(h.files) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("systemd has handed down sockets that no -listen names%s", h.others())
+	err := fmt.Errorf("systemd has passed sockets that no -listen names%s", h.others())
 	for _, f := range h.files {
 		f.Close()
 	}
@@ -71,7 +76,7 @@ func (h *Inherited) Close() error {
 	return err
 }
 
-// take returns the sockets of that name, or all if it is empty.
+// take removes and returns the sockets of that name, or all if it is empty.
 func (h *Inherited) take(name string) (taken []*os.File) {
 	kept := h.files[:0:0]
 	for _, f := range h.files {
@@ -85,6 +90,7 @@ func (h *Inherited) take(name string) (taken []*os.File) {
 	return taken
 }
 
+// others returns the names of the remaining sockets, for an error text.
 func (h *Inherited) others() string {
 	var names []string
 	for _, f := range h.files {
@@ -96,11 +102,12 @@ func (h *Inherited) others() string {
 	return ": there is " + strings.Join(names, ", ")
 }
 
-// adopt makes a listener, or packets, of a socket. The file is closed: what it makes has a descriptor of its own.
-func adopt(f *os.File, config *tls.Config, guard *Guard, datagrams bool) (net.Listener, net.PacketConn, error) {
+// openInherited makes a listener or a packet connection from a socket. It closes the file: the
+// result has its own descriptor.
+func openInherited(f *os.File, config *tls.Config, guard *Guard, datagrams bool) (net.Listener, net.PacketConn, error) {
 	defer f.Close()
 	if ln, err := net.FileListener(f); err == nil {
-		ln, err := adoptListener(ln, config, guard)
+		ln, err := openInheritedListener(ln, config, guard)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", f.Name(), err)
 		}
@@ -113,16 +120,16 @@ func adopt(f *os.File, config *tls.Config, guard *Guard, datagrams bool) (net.Li
 	socket, ok := pc.(*net.UDPConn)
 	if !ok || config != nil {
 		pc.Close()
-		return nil, nil, fmt.Errorf("%s: its datagrams are not UDP, or are to be TLS: want ListenStream=", f.Name())
+		return nil, nil, fmt.Errorf("%s: for datagrams, only UDP without TLS is supported: want ListenStream=", f.Name())
 	}
 	if datagrams {
-		return nil, guarded(socket, guard), nil
+		return nil, guardPackets(socket, guard), nil
 	}
-	ln, err := linesOf(socket, guard)
+	ln, err := newUDPListener(socket, guard)
 	return ln, nil, err
 }
 
-func adoptListener(ln net.Listener, config *tls.Config, guard *Guard) (net.Listener, error) {
+func openInheritedListener(ln net.Listener, config *tls.Config, guard *Guard) (net.Listener, error) {
 	if err := checkListener(ln); err != nil {
 		ln.Close()
 		return nil, err
@@ -133,22 +140,23 @@ func adoptListener(ln net.Listener, config *tls.Config, guard *Guard) (net.Liste
 	case *net.UnixListener:
 		if config != nil {
 			ln.Close()
-			return nil, errors.New("a Unix socket cannot be given TLS")
+			return nil, errors.New("TLS is not supported on a Unix socket")
 		}
-		ln.SetUnlinkOnClose(false) // it is systemd's
+		ln.SetUnlinkOnClose(false) // the file is systemd's
 		return &unixListener{UnixListener: ln, path: ln.Addr().String()}, nil
 	}
 	ln.Close()
 	return nil, fmt.Errorf("a listener on %s cannot be used", ln.Addr().Network())
 }
 
-// checkListener refuses what would lose lines, or never bring any.
+// checkListener returns an error for sockets that would lose lines or never accept any.
 func checkListener(ln net.Listener) error {
 	if socket, ok := ln.(syscall.Conn); !ok || !listens(socket) {
-		return errors.New("not a listening socket: its unit wants Accept=no")
+		return errors.New("not a listening socket: set Accept=no in its unit")
 	}
-	if ln.Addr().Network() == "unixpacket" { // what does not fit into the buffer that is read into is thrown away
-		return errors.New("a socket of packets, of which no more would be read than fits: want ListenStream=, not ListenSequentialPacket=")
+	if ln.Addr().Network() == "unixpacket" { // the kernel discards what does not fit into the buffer
+		return errors.New("a packet socket, whose packets would be cut to the size of the read buffer: " +
+			"want ListenStream=, not ListenSequentialPacket=")
 	}
 	return nil
 }

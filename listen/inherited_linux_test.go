@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// What the net package takes for a listener may bring no connections, or connections whose lines would be lost.
-func TestInheritedThatAreNoListeners(t *testing.T) {
+// The net package also makes listeners from sockets that accept no connections, or only ones that
+// lose lines.
+func TestInheritedSocketsThatCannotListen(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer ln.Close()

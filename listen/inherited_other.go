@@ -4,5 +4,5 @@ package listen
 
 import "syscall"
 
-// listens is of use where there is systemd only.
+// listens returns true: only Linux has systemd, so it is not called with real sockets here.
 func listens(syscall.Conn) bool { return true }

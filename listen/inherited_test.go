@@ -15,13 +15,14 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// dup gives a descriptor that nobody closes.
+// dup returns a copy of the descriptor, which f does not close.
 func dup(f *os.File) (uintptr, error) {
 	fd, err := syscall.Dup(int(f.Fd()))
 	return uintptr(fd), err
 }
 
-// handDown makes files of sockets, as a service manager does, and closes the sockets: what is handed down is all that is left.
+// handDown makes files from sockets, as a service manager does, and closes the sockets, so that
+// only the files are left.
 func handDown(t *testing.T, sockets map[string]any) *Inherited {
 	t.Helper()
 	var files []*os.File
@@ -39,7 +40,7 @@ func handDown(t *testing.T, sockets map[string]any) *Inherited {
 	return h
 }
 
-func TestInherited(t *testing.T) {
+func TestInheritedSocketsServe(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	path := filepath.Join(t.TempDir(), "a.sock")
 	unix, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -73,7 +74,8 @@ func TestInherited(t *testing.T) {
 	near, far := connect(t, open("systemd:secure?tls=true", "tls://"+secure.Addr().String()))
 	exchange(t, tls.Client(near, certs.ClientTLS()), far)
 
-	if _, _, err := h.Open(mustParse(t, "systemd:plain"), nil, nil, false); err == nil || !strings.Contains(err.Error(), "there is systemd:datagrams") {
+	_, _, err = h.Open(mustParse(t, "systemd:plain"), nil, nil, false)
+	if err == nil || !strings.Contains(err.Error(), "there is systemd:datagrams") {
 		t.Errorf("the same again: %v", err)
 	}
 	lines, packets, err := h.Open(mustParse(t, "systemd:"), nil, nil, true)
@@ -84,11 +86,11 @@ func TestInherited(t *testing.T) {
 	packets[0].Close()
 	must(t, h.Close())
 	if _, err := os.Stat(path); err != nil {
-		t.Errorf("the socket file is the service manager's: %v", err)
+		t.Errorf("the service manager's socket file was removed: %v", err)
 	}
 }
 
-func TestInheritedNobodyAskedFor(t *testing.T) {
+func TestUnusedInheritedSocketIsAnError(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	h := handDown(t, map[string]any{"forgotten": ln})
@@ -101,7 +103,7 @@ func TestInheritedNobodyAskedFor(t *testing.T) {
 	}
 }
 
-func TestInheritedWrongKinds(t *testing.T) {
+func TestInheritedSocketsOfWrongKinds(t *testing.T) {
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer w.Close()

@@ -1,15 +1,15 @@
-// Package listen opens the listeners that -listen values name.
+// Package listen parses -listen values and opens their listeners.
 //
-//	tcp://host:port                       plain TCP; an empty host is every address, port 0 one that the kernel chooses
-//	tls://host:port                       TLS over TCP
-//	udp://host:port                       UDP, for whole lines or, with OpenPacket, datagrams as they are
-//	unix:///path?mode=0660&uid=…&gid=…    a socket file; the options are optional
-//	unix://@name                          an abstract Unix socket (Linux); it has no file, so anybody on the machine may connect
-//	systemd:name                          sockets that systemd has opened, see Inherited; ?tls=true for TLS
-//	stdin:                                standard input, as a listener with one connection
+//	tcp://host:port     plain TCP; an empty host is every address, port 0 any free port
+//	tls://host:port     TLS over TCP
+//	udp://host:port     UDP, for whole lines or, with OpenPacket, for datagrams
+//	unix:///path        a socket file; options are ?mode=0660&uid=…&gid=…
+//	unix://@name        an abstract Unix socket (Linux); without a file, every user may connect
+//	systemd:name        sockets that systemd has opened, see Inherited; ?tls=true for TLS
+//	stdin:              standard input, as a listener with one connection
 //
-// Parse finds what is wrong with a value itself, Spec.Check what can be known of the world without listening, and Open
-// the rest, such as a port that is in use.
+// Parse finds errors in a value itself. Spec.Check finds errors that can be found without
+// listening, and Open finds the rest, such as a port that is in use.
 package listen
 
 import (
@@ -25,30 +25,33 @@ import (
 	"linesplit/tlsconf"
 )
 
-// Keepalive finds senders that vanished without a word: after 15 s of silence a probe every 15 s, and the fourth that
-// stays unanswered ends the connection.
+// Keepalive detects senders that vanished without a FIN: after 15 s of silence the kernel sends a
+// probe every 15 s, and the fourth unanswered one ends the connection.
 const (
 	keepAliveIdle     = 15 * time.Second
 	keepAliveInterval = 15 * time.Second
 	keepAliveCount    = 4
 )
 
-// Open opens the listener that s names. config is the server side's configuration for tls:// and is not used for
-// anything else. guard says who may connect; nil is everybody. ctx bounds the opening only, not the listener's life.
+// Open opens the listener for s. config is the server's TLS configuration, used for tls:// only.
+// guard decides which peers may connect; nil admits all. ctx limits the opening only, not the
+// listener's life.
 //
-// The listener is a fmt.Stringer that gives its actual address in the form of a -listen value, with the port that the
-// kernel chose; see Name. Except for stdin it has SetDeadline, for Accept. What Accept returns is a *net.TCPConn, a
-// *net.UnixConn, or for tls:// a *tls.Conn that has not shaken hands yet: that is left to the caller, who can put a
-// deadline on it. Where a proxy spoke for a client, there is in place of the *net.TCPConn one that embeds it, gives the
-// addresses that the proxy named, and returns the *net.TCPConn from its NetConn method. Below a *tls.Conn is a
+// The listener is a fmt.Stringer that returns its actual address in the form of a -listen value,
+// with the port that the kernel chose. Except for stdin it has a SetDeadline method, for Accept.
+// Accept returns a *net.TCPConn, a *net.UnixConn or, for tls://, a *tls.Conn before its handshake:
+// the caller does the handshake and can set a deadline for it. For a connection through a proxy,
+// Accept returns in place of the *net.TCPConn a type that embeds it and returns the addresses from
+// the PROXY header; its NetConn method returns the *net.TCPConn. Below a *tls.Conn is a
 // *tlsconf.Watched.
 //
-// For stdin: see [Stdin]. A udp:// listener has one connection at a time, from which the lines of all datagrams are read,
-// whoever sent them: a newline is added where the last line of a datagram has none, and an empty datagram is nothing.
-// The connection has no end of its own. Its CloseWrite method, or closing the listener, ends it softly: Read returns what
-// is in the socket's buffer at that time, and then io.EOF. If it is closed otherwise, Accept returns another one.
+// For stdin, see [Stdin]. A udp:// listener has one connection at a time, which delivers the lines
+// of all datagrams from all senders. It adds a newline after a datagram that does not end in one,
+// and ignores empty datagrams. The connection does not end by itself. Its CloseWrite method, or
+// closing the listener, ends it softly: Read returns what is in the socket's buffer at that time,
+// and then io.EOF. After Close on the connection, Accept returns another one.
 //
-// The caller closes the listener and, each on its own, the connections.
+// The caller closes the listener and, separately, each connection.
 func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
 	var ln net.Listener
 	var err error
@@ -61,13 +64,13 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 		}
 		ln, err = openTCP(ctx, s, config, guard)
 	case schemeUDP:
-		ln, err = openLines(ctx, s, guard)
+		ln, err = openUDPLines(ctx, s, guard)
 	case schemeUnix:
 		ln, err = openUnix(ctx, s)
 	case schemeStdin:
 		return Stdin(os.Stdin), nil
 	default:
-		err = errors.New("no such scheme")
+		err = errors.New("unknown scheme")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s, err)
@@ -75,13 +78,13 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 	return ln, nil
 }
 
-// tcpListener accepts TCP connections whom guard lets in.
+// tcpListener accepts the TCP connections that guard admits.
 type tcpListener struct {
 	*net.TCPListener
 	guard *Guard
 }
 
-// Accept waits for the next connection that is let in. The others are reset.
+// Accept waits for the next connection that guard admits. It resets the others.
 func (l *tcpListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.AcceptTCP()
@@ -95,17 +98,17 @@ func (l *tcpListener) Accept() (net.Conn, error) {
 	}
 }
 
-// deadlineListener is what Accept's callers may expect of a listener on a network.
+// deadlineListener is a network listener whose Accept has a deadline.
 type deadlineListener interface {
 	net.Listener
 	SetDeadline(time.Time) error
 }
 
-// namedListener is a TCP listener, with or without TLS and PROXY headers, that knows what it is called.
+// namedListener is a TCP listener, with or without TLS and PROXY headers, that has a String method.
 type namedListener struct {
 	deadlineListener
-	socket *net.TCPListener // below it
-	config *tls.Config      // nil: plain
+	socket *net.TCPListener // the underlying one
+	config *tls.Config      // nil: plain TCP
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
@@ -115,19 +118,19 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 		Interval: keepAliveInterval,
 		Count:    keepAliveCount,
 	}}
-	// Go listens with Multipath TCP where it can, and such sockets lack some of the options and counts that plain ones
-	// have. No sender of lines has a second path to gain by it.
+	// Go listens with Multipath TCP where it can. Such sockets lack some of the options and counts
+	// of plain ones, and senders of lines do not have a second path.
 	lc.SetMultipathTCP(false)
 	if s.reuse {
 		lc.Control = sharePort
 	}
 	ln, err := lc.Listen(ctx, "tcp", s.address)
 	if err != nil {
-		return nil, plainer(err)
+		return nil, explain(err)
 	}
 	tcp := ln.(*net.TCPListener)
 	if s.reuse {
-		if err := stepForward(tcp); err != nil {
+		if err := undoStepAside(tcp); err != nil {
 			ln.Close()
 			return nil, err
 		}
@@ -142,7 +145,7 @@ func serveTCP(ln *net.TCPListener, config *tls.Config, guard *Guard) *namedListe
 	return &namedListener{&tcpListener{ln, guard}, ln, config}
 }
 
-// Accept waits for the next connection. It does not shake hands.
+// Accept waits for the next connection. It does not do the TLS handshake.
 func (l *namedListener) Accept() (net.Conn, error) {
 	conn, err := l.deadlineListener.Accept()
 	if err != nil || l.config == nil {
@@ -151,8 +154,9 @@ func (l *namedListener) Accept() (net.Conn, error) {
 	return tls.Server(tlsconf.Watch(conn), l.config), nil
 }
 
-// StepAside has the kernel give new connections to the process that has opened the same place after this one, if there is
-// one; see [Spec.ReusePort]. Those on their way here still arrive here.
+// StepAside has the kernel give new connections to the process that opened the same address after
+// this one, if there is one; see [Spec.ReusePort]. Connections already on their way here still
+// arrive here.
 func (l *namedListener) StepAside() error { return stepAside(l.socket) }
 
 // String returns the actual address as a -listen value.
@@ -164,8 +168,8 @@ func (l *namedListener) String() string {
 	return scheme + "://" + l.Addr().String()
 }
 
-// plainer takes the net package's repetition of the address out of an error, and adds what a person can do about it.
-func plainer(err error) error {
+// explain removes the net package's repetition of the address from an error, and adds a hint.
+func explain(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
 	}
@@ -173,7 +177,7 @@ func plainer(err error) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: another program listens there", err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%w: no interface of this machine has it", err)
+		return fmt.Errorf("%w: no interface of this machine has this address", err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: ports below 1024 need root or CAP_NET_BIND_SERVICE", err)
 	default:

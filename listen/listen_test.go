@@ -15,7 +15,7 @@ import (
 	"linesplit/internal/testcert"
 )
 
-func TestTCP(t *testing.T) {
+func TestTCPListener(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
 		t.Run(host, func(t *testing.T) {
 			ln, err := Open(t.Context(), mustParse(t, "tcp://"+host+":0"), nil, nil)
@@ -25,8 +25,9 @@ func TestTCP(t *testing.T) {
 			must(t, err)
 			defer ln.Close()
 			port := ln.Addr().(*net.TCPAddr).Port
-			if port == 0 || !strings.HasPrefix(accept.Name(ln), "tcp://"+host+":") || strings.HasSuffix(accept.Name(ln), ":0") {
-				t.Errorf("address %v, name %s", ln.Addr(), accept.Name(ln))
+			name := accept.Name(ln)
+			if port == 0 || !strings.HasPrefix(name, "tcp://"+host+":") || strings.HasSuffix(name, ":0") {
+				t.Errorf("address %v, name %s", ln.Addr(), name)
 			}
 			near, far := connect(t, ln)
 			if _, ok := far.(*net.TCPConn); !ok {
@@ -37,7 +38,7 @@ func TestTCP(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+func TestTLSListener(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	s := mustParse(t, "tls://127.0.0.1:0")
 	if _, err := Open(t.Context(), s, nil, nil); err == nil {
@@ -49,19 +50,19 @@ func TestTLS(t *testing.T) {
 	if !strings.HasPrefix(accept.Name(ln), "tls://127.0.0.1:") {
 		t.Errorf("name %s", accept.Name(ln))
 	}
-	near, far := connect(t, ln) // and the client says nothing: Accept does not wait for it
+	near, far := connect(t, ln) // Accept does not wait for the silent client
 	server, ok := far.(*tls.Conn)
 	if !ok {
 		t.Fatalf("Accept returned a %T", far)
 	}
 	if server.ConnectionState().HandshakeComplete {
-		t.Error("Accept has shaken hands")
+		t.Error("Accept did the handshake")
 	}
 	exchange(t, tls.Client(near, f.ClientTLS()), far)
 }
 
-// TestTLSEnds: it can be told whether TLS has ended or just the stream.
-func TestTLSEnds(t *testing.T) {
+// Ended reports whether the stream ended without TLS's close_notify.
+func TestTLSEndIsDistinguished(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	ln, err := Open(t.Context(), mustParse(t, "tls://127.0.0.1:0"), f.ServerTLS(), nil)
 	must(t, err)
@@ -84,7 +85,7 @@ func TestTLSEnds(t *testing.T) {
 	}
 }
 
-func TestBusyPort(t *testing.T) {
+func TestBusyPortIsAnError(t *testing.T) {
 	ln := mustOpen(t, "tcp://127.0.0.1:0")
 	defer ln.Close()
 	_, err := Open(t.Context(), mustParse(t, accept.Name(ln)), nil, nil)
@@ -96,15 +97,15 @@ func TestBusyPort(t *testing.T) {
 	}
 }
 
-func TestForeignAddress(t *testing.T) {
+func TestForeignAddressIsAnError(t *testing.T) {
 	_, err := Open(t.Context(), mustParse(t, "tcp://192.0.2.1:9000"), nil, nil)
 	if !errors.Is(err, syscall.EADDRNOTAVAIL) || !strings.Contains(err.Error(), "no interface") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestAcceptDeadline: a caller can empty the backlog before it closes the listener.
-func TestAcceptDeadline(t *testing.T) {
+// A deadline lets a caller empty the backlog before it closes the listener.
+func TestAcceptHasDeadline(t *testing.T) {
 	for _, value := range []string{"tcp://127.0.0.1:0", "unix://" + t.TempDir() + "/s"} {
 		ln := mustOpen(t, value)
 		must(t, ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Unix(1, 0)))
@@ -131,8 +132,8 @@ func TestCloseEndsAccept(t *testing.T) {
 	}
 }
 
-// TestLifeBeyondContext: the context that opened a listener may end without ending it.
-func TestLifeBeyondContext(t *testing.T) {
+// A listener outlives the context that opened it.
+func TestListenerOutlivesItsContext(t *testing.T) {
 	for _, value := range []string{"tcp://127.0.0.1:0", "unix://" + t.TempDir() + "/s"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		ln, err := Open(ctx, mustParse(t, value), nil, nil)
@@ -161,7 +162,7 @@ func connect(t *testing.T, ln net.Listener) (near, far net.Conn) {
 	return near, far
 }
 
-// meet sees that a listener serves.
+// meet checks that a listener serves.
 func meet(t *testing.T, ln net.Listener) {
 	t.Helper()
 	near, far := connect(t, ln)

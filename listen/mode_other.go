@@ -4,6 +4,6 @@ package listen
 
 import "syscall"
 
-// closeToAll does nothing here: a socket file has the permissions that the umask leaves until, a moment after it was
-// bound, it gets its own.
-func closeToAll(_, _ string, _ syscall.RawConn) error { return nil }
+// clearMode does nothing here: a socket file has the permissions that the umask leaves until it
+// gets its own, a moment after it was bound.
+func clearMode(_, _ string, _ syscall.RawConn) error { return nil }

@@ -4,5 +4,5 @@ package listen
 
 import "net"
 
-// peekLine cannot look ahead here: the line is read byte by byte.
+// peekLine cannot peek here: the line is read byte by byte.
 func peekLine(*net.TCPConn, int) (int, error) { return 1, nil }

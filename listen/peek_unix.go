@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peekLine waits until there is something to read and returns how many bytes of it belong to the line: up to its end,
-// or all that is there, but no more than most. They are left to be read.
-func peekLine(conn *net.TCPConn, most int) (n int, err error) {
-	var room [longestV1]byte
-	p := room[:min(most, len(room))]
+// peekLine waits until there is something to read and returns how many of these bytes belong to the
+// line: up to its end, or all of them, but at most limit. It leaves them to be read.
+func peekLine(conn *net.TCPConn, limit int) (n int, err error) {
+	var room [maxV1Header]byte
+	p := room[:min(limit, len(room))]
 	rc, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err

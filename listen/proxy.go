@@ -9,22 +9,23 @@ import (
 	"time"
 )
 
-// MaxAwaited is how many connections may be between being accepted and their header at one time.
-const MaxAwaited = 1024
+// MaxPendingHeaders is the maximum number of accepted connections that may wait for their PROXY
+// header at one time, per listener.
+const MaxPendingHeaders = 1024
 
-// proxyListener accepts TCP connections of which some begin with a PROXY protocol header. It reads headers beside each
-// other and beside accepting, so that nobody who is slow with one holds up others:
+// proxyListener accepts TCP connections of which some begin with a PROXY protocol header. It reads
+// headers concurrently, so that a slow sender does not hold up others:
 //
 //	accept ─┬───────────────────────────────────────▶ Accept
 //	        └─▶ one goroutine per header (bounded) ─▶
 //
-// A connection stays with its goroutine until Accept takes it, so where Accept is not called only a bounded number is
-// taken out of the kernel's backlog.
+// A connection stays with its goroutine until Accept takes it, so that without calls of Accept only
+// a bounded number of connections is taken out of the kernel's backlog.
 type proxyListener struct {
 	tcp      *net.TCPListener
 	guard    *Guard
 	ready    chan accepted
-	slots    chan struct{} // one for each header goroutine
+	slots    chan struct{} // holds one element per header goroutine
 	deadline *deadline
 
 	closing context.Context // ends with Close
@@ -44,7 +45,7 @@ func newProxyListener(tcp *net.TCPListener, guard *Guard) *proxyListener {
 		tcp:      tcp,
 		guard:    guard,
 		ready:    make(chan accepted),
-		slots:    make(chan struct{}, MaxAwaited),
+		slots:    make(chan struct{}, MaxPendingHeaders),
 		deadline: newDeadline(),
 	}
 	l.closing, l.close = context.WithCancel(context.Background())
@@ -52,7 +53,7 @@ func newProxyListener(tcp *net.TCPListener, guard *Guard) *proxyListener {
 	return l
 }
 
-// accept sorts connections until Close.
+// accept accepts connections until Close, and starts reading their headers if they have any.
 func (l *proxyListener) accept() {
 	for {
 		conn, err := l.tcp.AcceptTCP()
@@ -60,23 +61,23 @@ func (l *proxyListener) accept() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			l.hand(accepted{err: err}) // and no sooner than that it is tried again
+			l.deliver(accepted{err: err}) // waits for Accept before the next attempt
 		case l.guard.isProxy(peerOf(conn)):
 			l.startHeader(conn)
 		case l.guard.admits(peerOf(conn)):
-			l.handConn(conn, conn)
+			l.deliverConn(conn, conn)
 		default:
 			reset(conn)
 		}
 	}
 }
 
-// startHeader waits for a free slot.
+// startHeader waits for a free slot and reads the header in a goroutine.
 func (l *proxyListener) startHeader(conn *net.TCPConn) {
 	select {
 	case l.slots <- struct{}{}:
 		l.running.Go(func() {
-			l.readHeader(conn)
+			l.handleHeader(conn)
 			<-l.slots
 		})
 	case <-l.closing.Done():
@@ -84,9 +85,9 @@ func (l *proxyListener) startHeader(conn *net.TCPConn) {
 	}
 }
 
-// readHeader hands the connection over once its header has come, or resets it.
-func (l *proxyListener) readHeader(raw *net.TCPConn) {
-	conn, err := l.behindHeader(raw)
+// handleHeader delivers the connection once its header has come, or resets it.
+func (l *proxyListener) handleHeader(raw *net.TCPConn) {
+	conn, err := l.identify(raw)
 	switch {
 	case l.closing.Err() != nil:
 		reset(raw)
@@ -96,12 +97,13 @@ func (l *proxyListener) readHeader(raw *net.TCPConn) {
 	case conn == nil:
 		reset(raw)
 	default:
-		l.handConn(conn, raw)
+		l.deliverConn(conn, raw)
 	}
 }
 
-// behindHeader reads the header and returns the connection as the header describes it, nil if it is denied.
-func (l *proxyListener) behindHeader(raw *net.TCPConn) (net.Conn, error) {
+// identify reads the header and returns the connection with the addresses from it, or nil if it is
+// denied.
+func (l *proxyListener) identify(raw *net.TCPConn) (net.Conn, error) {
 	if err := raw.SetReadDeadline(time.Now().Add(l.guard.headerTimeout())); err != nil {
 		return nil, err
 	}
@@ -128,14 +130,15 @@ func (l *proxyListener) behindHeader(raw *net.TCPConn) (net.Conn, error) {
 	}
 }
 
-// handConn hands conn, or raw in other clothes, to Accept; after Close there is nobody to take it.
-func (l *proxyListener) handConn(conn net.Conn, raw *net.TCPConn) {
-	if !l.hand(accepted{conn: conn}) {
+// deliverConn delivers conn, which is raw or wraps it, to Accept. After Close it resets raw.
+func (l *proxyListener) deliverConn(conn net.Conn, raw *net.TCPConn) {
+	if !l.deliver(accepted{conn: conn}) {
 		reset(raw)
 	}
 }
 
-func (l *proxyListener) hand(a accepted) bool {
+// deliver hands a to Accept. It returns false after Close.
+func (l *proxyListener) deliver(a accepted) bool {
 	select {
 	case l.ready <- a:
 		return true
@@ -144,11 +147,11 @@ func (l *proxyListener) hand(a accepted) bool {
 	}
 }
 
-// Accept waits for the next connection whose header, if it has one, has been read. One that is there is returned also
-// when the deadline has passed.
+// Accept waits for the next connection whose header, if it has one, has been read. It returns a
+// connection that is ready even if the deadline has passed.
 func (l *proxyListener) Accept() (net.Conn, error) {
 	if l.closing.Err() != nil {
-		return nil, l.failed(net.ErrClosed)
+		return nil, l.acceptError(net.ErrClosed)
 	}
 	select {
 	case a := <-l.ready:
@@ -159,17 +162,17 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	case a := <-l.ready:
 		return a.conn, a.err
 	case <-l.closing.Done():
-		return nil, l.failed(net.ErrClosed)
+		return nil, l.acceptError(net.ErrClosed)
 	case <-l.deadline.passed():
-		return nil, l.failed(os.ErrDeadlineExceeded)
+		return nil, l.acceptError(os.ErrDeadlineExceeded)
 	}
 }
 
-func (l *proxyListener) failed(err error) error {
+func (l *proxyListener) acceptError(err error) error {
 	return &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
 }
 
-// SetDeadline bounds Accept, also one that waits.
+// SetDeadline sets the deadline of Accept, also of a waiting one.
 func (l *proxyListener) SetDeadline(t time.Time) error {
 	if l.closing.Err() != nil {
 		return net.ErrClosed
@@ -178,8 +181,8 @@ func (l *proxyListener) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close ends a waiting Accept and resets the connections that wait for their header. It returns when all goroutines of
-// the listener have ended.
+// Close ends a waiting Accept and resets the connections that wait for their header. It returns
+// when all goroutines of the listener have ended.
 func (l *proxyListener) Close() error {
 	l.once.Do(func() {
 		l.close()
@@ -192,16 +195,17 @@ func (l *proxyListener) Close() error {
 
 func (l *proxyListener) Addr() net.Addr { return l.tcp.Addr() }
 
-// proxiedConn is a TCP connection behind its PROXY protocol header. All but its addresses is the connection's own.
+// proxiedConn is a TCP connection after its PROXY protocol header, with the addresses from the
+// header.
 type proxiedConn struct {
 	*net.TCPConn
 	local, remote net.Addr
 }
 
-// LocalAddr returns the address that the client connected to, as the proxy has told it.
+// LocalAddr returns the address that the client connected to, from the header.
 func (c *proxiedConn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr returns the client's address, as the proxy has told it.
+// RemoteAddr returns the client's address, from the header.
 func (c *proxiedConn) RemoteAddr() net.Addr { return c.remote }
 
 // NetConn returns the connection from the proxy, a *net.TCPConn, with its own addresses.

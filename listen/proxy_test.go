@@ -13,13 +13,13 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// trusting takes 127.0.0.1 for a proxy.
+// trusting returns a Guard with 127.0.0.1 as a proxy.
 func trusting(timeout time.Duration) *Guard {
 	return &Guard{ProxyFrom: prefixes("127.0.0.1"), HeaderTimeout: timeout}
 }
 
-// TestUntrusted: what others send is theirs, also if it looks like a header.
-func TestUntrusted(t *testing.T) {
+// Data from a peer that is not a proxy is data, even if it looks like a header.
+func TestHeaderFromOtherPeerIsData(t *testing.T) {
 	g := &Guard{ProxyFrom: prefixes("192.0.2.0/24"), HeaderTimeout: time.Millisecond}
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
 	near, far := connect(t, ln)
@@ -34,8 +34,8 @@ func TestUntrusted(t *testing.T) {
 	}
 }
 
-// TestJudgedByHeader: the address in the header is looked for in the lists, not the proxy's.
-func TestJudgedByHeader(t *testing.T) {
+// The lists apply to the address in the header, not to the proxy's.
+func TestListsApplyToAddressInHeader(t *testing.T) {
 	g := trusting(0)
 	g.Deny = prefixes("127.0.0.0/8", "203.0.113.0/24")
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
@@ -63,8 +63,8 @@ func TestJudgedByHeader(t *testing.T) {
 	}
 }
 
-// TestBelowHeader: the connection can be used as the *net.TCPConn that it is.
-func TestBelowHeader(t *testing.T) {
+// The connection behind a header can be used as a *net.TCPConn.
+func TestProxiedConnIsATCPConn(t *testing.T) {
 	ln := openGuarded(t, "tcp://127.0.0.1:0", trusting(0))
 	near, err := net.Dial("tcp", ln.Addr().String())
 	must(t, err)
@@ -83,12 +83,12 @@ func TestBelowHeader(t *testing.T) {
 	}
 	raw, ok := far.(whole).NetConn().(*net.TCPConn)
 	if !ok || raw.RemoteAddr().String() != near.LocalAddr().String() {
-		t.Errorf("below is a %T from %v", raw, raw.RemoteAddr())
+		t.Errorf("NetConn is a %T from %v", raw, raw.RemoteAddr())
 	}
 	exchange(t, near, far)
 }
 
-func TestTLSBehindHeader(t *testing.T) {
+func TestTLSAfterHeader(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	ln, err := Open(t.Context(), mustParse(t, "tls://127.0.0.1:0"), f.ServerTLS(), trusting(0))
 	must(t, err)
@@ -107,8 +107,8 @@ func TestTLSBehindHeader(t *testing.T) {
 	exchange(t, tls.Client(near, f.ClientTLS()), far)
 }
 
-// TestSlowHeaders: those who are slow with their header hold up nobody, and end with the listener.
-func TestSlowHeaders(t *testing.T) {
+// Connections with slow headers do not hold up others, and end with the listener.
+func TestSlowHeadersHoldUpNoOther(t *testing.T) {
 	g := trusting(time.Hour)
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
 	var slow []net.Conn
@@ -138,12 +138,12 @@ func TestSlowHeaders(t *testing.T) {
 		}
 	}
 	if s := g.Stats(); s != (GuardStats{}) {
-		t.Errorf("%+v: what the end of the listener has ended counts as wrong", s)
+		t.Errorf("%+v: connections that ended with the listener were counted", s)
 	}
 }
 
-// TestLastCall: a caller that goes on accepting until a deadline leaves nobody behind whose header has come.
-func TestLastCall(t *testing.T) {
+// A caller that accepts until a deadline gets all connections whose headers have come.
+func TestAcceptUntilDeadlineGetsAllHeaders(t *testing.T) {
 	const clients = 100
 	ln := openGuarded(t, "tcp://127.0.0.1:0", trusting(0))
 	for range clients {
@@ -164,8 +164,9 @@ func TestLastCall(t *testing.T) {
 	}
 }
 
-// TestProxyDeadlines: a past deadline fails at once, a later one is waited for, and Close ends a waiting Accept.
-func TestProxyDeadlines(t *testing.T) {
+// With a past deadline Accept fails at once, with a later one it waits, and Close ends a waiting
+// Accept.
+func TestProxyListenerDeadlines(t *testing.T) {
 	ln := openGuarded(t, "tcp://127.0.0.1:0", trusting(0)).(deadlineListener)
 	must(t, ln.SetDeadline(past))
 	if _, err := ln.Accept(); !isTimeout(err) {
@@ -195,8 +196,8 @@ func TestProxyDeadlines(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce: with the listener closed in between, each connection is either accepted or reset.
-func TestManyAtOnce(t *testing.T) {
+// If the listener is closed while many connect, each connection is either accepted or reset.
+func TestCloseResetsPendingHeaders(t *testing.T) {
 	ln := openGuarded(t, "tcp://127.0.0.1:0", trusting(0))
 	var clients sync.WaitGroup
 	for range 50 {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharePort lets others listen at the same port.
+// sharePort lets other processes listen on the same port.
 func sharePort(_, _ string, c syscall.RawConn) error {
 	var err error
 	if failed := c.Control(func(fd uintptr) {
@@ -24,10 +24,10 @@ func sharePort(_, _ string, c syscall.RawConn) error {
 	return os.NewSyscallError("share the port", err)
 }
 
-// errTried ends an attempt to listen that was none.
+// errTried stops a test of a port before it listens.
 var errTried = errors.New("tried")
 
-// tryPort lets Go prepare a listener up to when it would bind it, does that, and goes no further.
+// tryPort lets Go prepare a listener up to the bind, binds it, and goes no further.
 func tryPort(ctx context.Context, address string) error {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
@@ -43,26 +43,27 @@ func tryPort(ctx context.Context, address string) error {
 func bindOnly(network, address string, c syscall.RawConn) error {
 	addr, err := netip.ParseAddrPort(address)
 	if err != nil || addr.Addr().Zone() != "" {
-		return nil // it is found out when it is opened
+		return nil // only opening it can tell
 	}
 	port, ip := int(addr.Port()), addr.Addr()
-	var place unix.Sockaddr
+	var sockaddr unix.Sockaddr
 	switch {
 	case network == "tcp4":
-		place = &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
+		sockaddr = &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
 	case ip.IsUnspecified(): // 0.0.0.0, too
-		place = &unix.SockaddrInet6{Port: port}
+		sockaddr = &unix.SockaddrInet6{Port: port}
 	default:
-		place = &unix.SockaddrInet6{Port: port, Addr: ip.As16()}
+		sockaddr = &unix.SockaddrInet6{Port: port, Addr: ip.As16()}
 	}
-	if failed := c.Control(func(fd uintptr) { err = unix.Bind(int(fd), place) }); failed != nil {
+	if failed := c.Control(func(fd uintptr) { err = unix.Bind(int(fd), sockaddr) }); failed != nil {
 		return failed
 	}
 	return os.NewSyscallError("bind", err)
 }
 
-// stepAside attaches a filter to the group of sockets that share a port: it answers 1, the place of the second oldest of them.
-// Where there is none, the kernel chooses as if there were no filter. (SO_ATTACH_REUSEPORT_CBPF, socket(7); Linux 4.5.)
+// stepAside attaches a filter to the group of sockets that share a port. The filter returns 1, the
+// index of the second oldest socket. If there is none, the kernel chooses as without a filter.
+// (SO_ATTACH_REUSEPORT_CBPF, socket(7); Linux 4.5.)
 func stepAside(ln *net.TCPListener) error {
 	program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 1}}
 	return onGroup(ln, func(fd int) error {
@@ -71,10 +72,12 @@ func stepAside(ln *net.TCPListener) error {
 	})
 }
 
-// stepForward takes away the filter of a predecessor, which stays when its process ends.
-func stepForward(ln *net.TCPListener) error {
-	err := onGroup(ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0) })
-	if errors.Is(err, unix.ENOENT) { // there is none
+// undoStepAside removes the filter of a predecessor, which outlives its process.
+func undoStepAside(ln *net.TCPListener) error {
+	err := onGroup(ln, func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
+	})
+	if errors.Is(err, unix.ENOENT) { // there is no filter
 		return nil
 	}
 	return err
@@ -87,7 +90,7 @@ func onGroup(ln *net.TCPListener, do func(fd int) error) error {
 	}
 	failed := raw.Control(func(fd uintptr) { err = do(int(fd)) })
 	if err = errors.Join(failed, err); err != nil {
-		return fmt.Errorf("set who shares %s: %w", ln.Addr(), err)
+		return fmt.Errorf("set the reuse-port filter of %s: %w", ln.Addr(), err)
 	}
 	return nil
 }

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// One listener takes over from another while clients keep coming: none is refused, none is reset.
-func TestTakingOverAPort(t *testing.T) {
+// A listener takes over from another while clients keep connecting: none is refused or reset.
+func TestPortTakeoverLosesNoClient(t *testing.T) {
 	s := mustParse(t, "tcp://127.0.0.1:0").ReusePort()
 	first, err := Open(t.Context(), s, nil, nil)
 	must(t, err)
 	addr := first.Addr().String()
 	if _, err := Open(t.Context(), mustParse(t, "tcp://"+addr), nil, nil); err == nil {
-		t.Fatal("another listens there without having been told to share")
+		t.Fatal("a second listener opened the port without ReusePort")
 	}
 
 	var clients sync.WaitGroup
@@ -44,10 +44,12 @@ func TestTakingOverAPort(t *testing.T) {
 	more := func(n int64) {
 		t.Helper()
 		enough := served.Load() + n
-		for deadline := time.Now().Add(20 * time.Second); served.Load() < enough && failed.Load() == 0; time.Sleep(time.Millisecond) {
+		deadline := time.Now().Add(20 * time.Second)
+		for served.Load() < enough && failed.Load() == 0 {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d of %d clients served", served.Load(), enough)
 			}
+			time.Sleep(time.Millisecond)
 		}
 	}
 
@@ -61,7 +63,7 @@ func TestTakingOverAPort(t *testing.T) {
 		serving.Go(func() { answerAll(next, &by[i]) })
 		more(100)
 		must(t, first.(interface{ StepAside() error }).StepAside())
-		// What was on its way arrives, and then nobody comes any more, though clients keep coming.
+		// Connections on their way arrive, and then no more come, though clients keep connecting.
 		before := by[i].Load()
 		for quiet := int64(0); quiet < 100; quiet = by[i].Load() - before {
 			had := by[i-1].Load()
@@ -102,7 +104,7 @@ func answerAll(ln net.Listener, n *atomic.Int64) {
 	}
 }
 
-func TestTakingOverASocketFile(t *testing.T) {
+func TestSocketFileTakeover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.sock")
 	s := mustParse(t, "unix://"+path+"?mode=0600").ReusePort()
 	first, err := Open(t.Context(), s, nil, nil)
@@ -117,12 +119,12 @@ func TestTakingOverASocketFile(t *testing.T) {
 	}
 	must(t, second.Close())
 	if _, err := os.Stat(path); err == nil {
-		t.Error("the file is left behind")
+		t.Error("Close left the file")
 	}
 }
 
-// Try tells whether Open would work, and takes no connection from those who listen.
-func TestTry(t *testing.T) {
+// Try reports whether Open would work, and takes no connections from listeners.
+func TestTryTakesNoConnections(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::]:0", ":0", "localhost:0"} {
 		ln, err := Open(t.Context(), mustParse(t, "tcp://"+address).ReusePort(), nil, nil)
 		must(t, err)
@@ -131,23 +133,24 @@ func TestTry(t *testing.T) {
 		must(t, err)
 		host, _, err := net.SplitHostPort(address)
 		must(t, err)
-		place := "tcp://" + net.JoinHostPort(host, port)
-		must(t, mustParse(t, place).ReusePort().Try(t.Context()))
+		value := "tcp://" + net.JoinHostPort(host, port)
+		must(t, mustParse(t, value).ReusePort().Try(t.Context()))
 		var serving sync.WaitGroup
 		var answered atomic.Int64
 		serving.Go(func() { answerAll(ln, &answered) })
 		for range 20 {
-			must(t, mustParse(t, place).ReusePort().Try(t.Context()))
+			must(t, mustParse(t, value).ReusePort().Try(t.Context()))
 			must(t, ask(net.JoinHostPort("127.0.0.1", port)))
 		}
 		ln.Close()
 		serving.Wait()
 	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0") // by somebody who does not share
+	taken, err := net.Listen("tcp", "127.0.0.1:0") // without sharing the port
 	must(t, err)
 	defer taken.Close()
-	for _, address := range []string{taken.Addr().String(), "192.0.2.1:9"} { // the second is nobody's address, RFC 5737
-		if err := mustParse(t, "tcp://"+address).ReusePort().Try(t.Context()); err == nil || !strings.Contains(err.Error(), address) {
+	for _, address := range []string{taken.Addr().String(), "192.0.2.1:9"} { // the second is for documentation, RFC 5737
+		err := mustParse(t, "tcp://"+address).ReusePort().Try(t.Context())
+		if err == nil || !strings.Contains(err.Error(), address) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// Other systems share ports too, but none of them hands over what is on its way.
+// sharePort returns an error. Other systems share ports, too, but cannot hand over connections on
+// their way.
 func sharePort(_, _ string, _ syscall.RawConn) error {
 	return errors.New("-reuse-port works on Linux only")
 }
@@ -18,4 +19,4 @@ func tryPort(context.Context, string) error { return nil }
 
 func stepAside(*net.TCPListener) error { return nil }
 
-func stepForward(*net.TCPListener) error { return nil }
+func undoStepAside(*net.TCPListener) error { return nil }

@@ -27,27 +27,30 @@ const (
 	// schemeInherited names sockets that systemd opens; see Inherited.
 	schemeInherited = "systemd"
 
-	known = "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, systemd:name and stdin:"
+	knownSchemes = "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
+		"systemd:name and stdin:"
 )
 
-// maxPath is how long a socket's path can be: the kernel's room for it, less the zero that ends it (Linux: 107 bytes).
+// maxPath is the maximum length of a socket's path: the kernel's field for it, less the terminating
+// zero byte (Linux: 107 bytes).
 const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// unset stands for a mode, uid or gid that was not given.
+// unset marks a mode, uid or gid that was not given.
 const unset = -1
 
-// Spec is a parsed -listen value. Specs of equal values compare equal with ==. The zero Spec names nothing.
+// Spec is a parsed -listen value. Equal values give Specs that are equal with ==. The zero Spec is
+// not valid.
 type Spec struct {
 	scheme  string
-	address string // host:port, path, @name, or of inherited sockets their name, which may be empty
-	mode    int    // permissions of the socket file; unset: what the umask leaves
+	address string // host:port, path, @name, or the name of inherited sockets, which may be empty
+	mode    int    // permissions of the socket file; unset: as the umask leaves them
 	uid     int    // owner of the socket file; unset: this process's
-	gid     int    // likewise its group
-	secure  bool   // inherited sockets: TLS
+	gid     int    // group of the socket file; unset: this process's
+	secure  bool   // TLS on inherited sockets
 	reuse   bool   // see ReusePort
 }
 
-// Parse reads a -listen value. Errors say what would be right.
+// Parse parses a -listen value. Its errors tell the right form.
 func Parse(value string) (Spec, error) {
 	s, err := parse(value)
 	if err != nil {
@@ -61,7 +64,7 @@ func parse(value string) (Spec, error) {
 	s := Spec{scheme: scheme, mode: unset, uid: unset, gid: unset}
 	if scheme == schemeStdin && found {
 		if rest != "" {
-			return s, errors.New("stdin: takes nothing behind the colon")
+			return s, errors.New("stdin: takes nothing after the colon")
 		}
 		return s, nil
 	}
@@ -71,23 +74,24 @@ func parse(value string) (Spec, error) {
 	rest, found = strings.CutPrefix(rest, "//")
 	switch {
 	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeUnix}, scheme):
-		return s, fmt.Errorf("no // behind the scheme: %s", known)
+		return s, fmt.Errorf("no // after the scheme: %s", knownSchemes)
 	case !found:
-		return s, fmt.Errorf("no scheme: %s", known)
+		return s, fmt.Errorf("no scheme: %s", knownSchemes)
 	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
 		s.address = rest
 		return s, checkHostPort(scheme, rest)
 	case scheme == schemeUnix:
 		return parseUnix(s, rest)
 	default:
-		return s, fmt.Errorf("unknown scheme %q: %s", scheme, known)
+		return s, fmt.Errorf("unknown scheme %q: %s", scheme, knownSchemes)
 	}
 }
 
 func parseInherited(s Spec, rest string) (Spec, error) {
 	name, query, _ := strings.Cut(rest, "?")
 	if strings.Contains(name, "/") {
-		return s, fmt.Errorf("name %q holds a slash: want systemd:name, with the FileDescriptorName of the socket unit, or systemd: for all", name)
+		return s, fmt.Errorf("name %q contains a slash: want systemd:name, with the FileDescriptorName "+
+			"of the socket unit, or systemd: for all", name)
 	}
 	s.address = name
 	switch query {
@@ -100,7 +104,7 @@ func parseInherited(s Spec, rest string) (Spec, error) {
 	return s, nil
 }
 
-// checkHostPort accepts an address with a numeric port.
+// checkHostPort checks that the address has a host and a numeric port.
 func checkHostPort(scheme, address string) error {
 	if strings.Contains(address, "?") {
 		return fmt.Errorf("%s:// takes no options", scheme)
@@ -110,7 +114,7 @@ func checkHostPort(scheme, address string) error {
 		if addrErr, ok := errors.AsType[*net.AddrError](err); ok {
 			err = errors.New(addrErr.Err)
 		}
-		return fmt.Errorf("%w: want %s://host:port, such as %s://0.0.0.0:9000 or %s://[::1]:9000", err, scheme, scheme, scheme)
+		return fmt.Errorf("%w: want %[2]s://host:port, such as %[2]s://0.0.0.0:9000 or %[2]s://[::1]:9000", err, scheme)
 	}
 	if strings.ContainsAny(host, "/@ \t") {
 		return fmt.Errorf("host %q: want a name or an address", host)
@@ -121,7 +125,8 @@ func checkHostPort(scheme, address string) error {
 	return nil
 }
 
-// parseUnix takes the path as it stands up to the first question mark: no %-escapes, as file names hold none.
+// parseUnix takes the path literally up to the first question mark: %-escapes are not decoded,
+// since file names do not have them.
 func parseUnix(s Spec, rest string) (Spec, error) {
 	var query string
 	s.address, query, _ = strings.Cut(rest, "?")
@@ -137,7 +142,7 @@ func checkUnixAddress(address string) error {
 	case address == "" || address == "@":
 		return errors.New("no path: want unix:///run/linesplit.sock or unix://@name")
 	case len(address) > maxPath:
-		return fmt.Errorf("path of %d bytes: a socket's may have at most %d", len(address), maxPath)
+		return fmt.Errorf("path of %d bytes: a socket path may have at most %d", len(address), maxPath)
 	case strings.HasPrefix(address, "@"):
 		if runtime.GOOS != "linux" {
 			return errors.New("abstract sockets exist on Linux only: want unix:///path")
@@ -146,7 +151,7 @@ func checkUnixAddress(address string) error {
 	case !filepath.IsAbs(address):
 		return fmt.Errorf("path %q does not begin with a slash: want three of them, unix:///%s", address, address)
 	case strings.HasSuffix(address, "/"):
-		return fmt.Errorf("path %q names a directory: want that of a socket in it", address)
+		return fmt.Errorf("path %q names a directory: want the path of a socket in it", address)
 	default:
 		return nil
 	}
@@ -164,7 +169,7 @@ func (s *Spec) setOptions(options url.Values) error {
 		case len(values) > 1:
 			err = fmt.Errorf("option %s is given %d times", key, len(values))
 		case s.abstract():
-			err = fmt.Errorf("option %s: an abstract socket has no file to have it", key)
+			err = fmt.Errorf("option %s: an abstract socket has no file", key)
 		case key == "mode":
 			s.mode, err = parseMode(value)
 		case key == "uid":
@@ -189,10 +194,10 @@ func parseID(kind, value string, lookup func(string) (string, error)) (int, erro
 	digits := value
 	if _, err := strconv.ParseUint(value, 10, 64); err != nil {
 		if digits, err = lookup(value); err != nil {
-			return unset, fmt.Errorf("no %s %q on this machine: want a name that it knows, or a number", kind, value)
+			return unset, fmt.Errorf("no %s %q on this machine: want a known name, or a number", kind, value)
 		}
 	}
-	// 2³²−1 is −1 to the kernel, "leave as it is".
+	// The kernel takes 2³²−1 as −1, "leave unchanged".
 	n, err := strconv.ParseUint(digits, 10, 32)
 	if err != nil || n == 1<<32-1 {
 		return unset, fmt.Errorf("%s %q: want a name, or a number from 0 to %d", kind, value, uint32(1<<32-2))
@@ -216,7 +221,7 @@ func lookupGroup(name string) (string, error) {
 	return g.Gid, nil
 }
 
-// String returns the value in canonical form: Parse of it gives the same Spec.
+// String returns the value in canonical form: parsing it gives the same Spec.
 func (s Spec) String() string {
 	switch {
 	case s.scheme == schemeStdin:
@@ -242,27 +247,30 @@ func (s Spec) String() string {
 	return s.scheme + "://" + s.address + "?" + strings.Join(options, "&")
 }
 
-// TLS reports whether the listener speaks TLS, and Open needs a configuration for it.
+// TLS reports whether the listener uses TLS, so that Open needs a configuration.
 func (s Spec) TLS() bool { return s.scheme == schemeTLS || s.secure }
 
-// UDP reports whether it takes datagrams: then OpenPacket opens it as well as Open.
+// UDP reports whether the listener takes datagrams, so that OpenPacket can open it, too.
 func (s Spec) UDP() bool { return s.scheme == schemeUDP }
 
-// Stdin reports whether it is standard input, which ends by itself.
+// Stdin reports whether the listener is standard input, which ends by itself.
 func (s Spec) Stdin() bool { return s.scheme == schemeStdin }
 
-// Inherited reports whether it stands for sockets that systemd has opened: then [Inherited] opens it in place of Open.
+// Inherited reports whether s stands for sockets that systemd has opened. [Inherited] opens them in
+// place of Open.
 func (s Spec) Inherited() bool { return s.scheme == schemeInherited }
 
-// ReusePort returns the same place, opened so that a new process can listen there while an old one still does. TCP and UDP
-// sockets share the port (SO_REUSEPORT, socket(7)), and a socket file is replaced.
+// ReusePort returns a Spec for the same address that a new process can open while an old one still
+// listens there. TCP and UDP sockets share the port (SO_REUSEPORT, socket(7)), and a socket file is
+// replaced.
 func (s Spec) ReusePort() Spec {
 	s.reuse = true
 	return s
 }
 
-// Try finds out whether a TCP port that is shared can be opened, without listening there: that would take connections from those who share
-// it, and lose them if something else cannot be opened. Of other places it knows nothing.
+// Try reports whether a shared TCP port can be opened, without listening there: a listener would
+// take connections from the processes that share the port, and lose them if something else cannot
+// be opened. For other addresses it returns nil.
 func (s Spec) Try(ctx context.Context) error {
 	if !s.reuse || s.scheme != schemeTCP && s.scheme != schemeTLS {
 		return nil
@@ -275,9 +283,9 @@ func (s Spec) Try(ctx context.Context) error {
 
 func (s Spec) abstract() bool { return s.scheme == schemeUnix && strings.HasPrefix(s.address, "@") }
 
-// Check finds what can be known before listening: whether a socket file's directory exists and can be written to,
-// whether something that is no socket lies in its place, whether standard input is open. It changes nothing. Whether an
-// address is in use only Open, or Try, can tell.
+// Check checks what can be checked before listening: that a socket file's directory exists and is
+// writable, that its path is not taken by another kind of file, that standard input is open. It
+// changes nothing. Only Open and Try find out whether an address is in use.
 func (s Spec) Check() error {
 	var err error
 	switch {
@@ -296,12 +304,12 @@ func checkSocketFile(path string) error {
 	dir := filepath.Dir(path)
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("directory %s: %w", dir, reason(err))
+		return fmt.Errorf("directory %s: %w", dir, withoutPath(err))
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%s is no directory", dir)
+		return fmt.Errorf("%s is not a directory", dir)
 	}
-	if err := writable(dir); err != nil {
+	if err := checkWritable(dir); err != nil {
 		return fmt.Errorf("directory %s is not writable: %w", dir, err)
 	}
 	if info, err = os.Lstat(path); err == nil {
@@ -310,12 +318,13 @@ func checkSocketFile(path string) error {
 	return nil
 }
 
-// checkIsSocket complains of anything but a socket. Symbolic links are not followed: bind does not follow them either.
+// checkIsSocket returns an error for anything but a socket. It does not follow symbolic links, as
+// bind does not.
 func checkIsSocket(path string, info fs.FileInfo) error {
 	if info.Mode().Type() == fs.ModeSocket {
 		return nil
 	}
-	return fmt.Errorf("%s is there already and is %s, not a socket: it is left alone", path, kind(info.Mode()))
+	return fmt.Errorf("%s already exists and is %s, not a socket: it is left alone", path, kind(info.Mode()))
 }
 
 func kind(mode fs.FileMode) string {
@@ -331,8 +340,8 @@ func kind(mode fs.FileMode) string {
 	}
 }
 
-// reason takes the path out of an error whose message names it already.
-func reason(err error) error {
+// withoutPath removes the path from an error, for messages that already name it.
+func withoutPath(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}

@@ -13,32 +13,36 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestParse(t *testing.T) {
+func TestParseIsCanonical(t *testing.T) {
 	longest := "/" + strings.Repeat("x", maxPath-1)
 	tests := []struct {
 		in   string
 		want Spec
-		out  string // canonical form, if it differs
+		out  string // canonical form, if different
 	}{
-		{"tcp://0.0.0.0:9000", Spec{scheme: "tcp", address: "0.0.0.0:9000", mode: unset, uid: unset, gid: unset}, ""},
-		{"tcp://:9000", Spec{scheme: "tcp", address: ":9000", mode: unset, uid: unset, gid: unset}, ""},
-		{"tcp://[::1]:0", Spec{scheme: "tcp", address: "[::1]:0", mode: unset, uid: unset, gid: unset}, ""},
-		{"tcp://[fe80::1%eth0]:65535", Spec{scheme: "tcp", address: "[fe80::1%eth0]:65535", mode: unset, uid: unset, gid: unset}, ""},
-		{"tls://localhost:6514", Spec{scheme: "tls", address: "localhost:6514", mode: unset, uid: unset, gid: unset}, ""},
-		{"udp://0.0.0.0:514", Spec{scheme: "udp", address: "0.0.0.0:514", mode: unset, uid: unset, gid: unset}, ""},
-		{"unix:///run/a.sock", Spec{scheme: "unix", address: "/run/a.sock", mode: unset, uid: unset, gid: unset}, ""},
-		{"unix:///run/a.sock?", Spec{scheme: "unix", address: "/run/a.sock", mode: unset, uid: unset, gid: unset}, "unix:///run/a.sock"},
-		{"unix:///run/a%20b", Spec{scheme: "unix", address: "/run/a%20b", mode: unset, uid: unset, gid: unset}, ""},
-		{"unix:///run/a.sock?gid=20&mode=660&uid=root", Spec{scheme: "unix", address: "/run/a.sock", mode: 0o660, uid: 0, gid: 20}, "unix:///run/a.sock?mode=0660&uid=0&gid=20"},
-		{"unix:///run/a.sock?mode=0", Spec{scheme: "unix", address: "/run/a.sock", mode: 0, uid: unset, gid: unset}, "unix:///run/a.sock?mode=0000"},
-		{"unix://" + longest, Spec{scheme: "unix", address: longest, mode: unset, uid: unset, gid: unset}, ""},
-		{"systemd:", Spec{scheme: "systemd", mode: unset, uid: unset, gid: unset}, ""},
-		{"systemd:linesplit.socket?tls=true", Spec{scheme: "systemd", address: "linesplit.socket", mode: unset, uid: unset, gid: unset, secure: true}, ""},
-		{"stdin:", Spec{scheme: "stdin", address: "", mode: unset, uid: unset, gid: unset}, ""},
+		{"tcp://0.0.0.0:9000", unsetSpec("tcp", "0.0.0.0:9000"), ""},
+		{"tcp://:9000", unsetSpec("tcp", ":9000"), ""},
+		{"tcp://[::1]:0", unsetSpec("tcp", "[::1]:0"), ""},
+		{"tcp://[fe80::1%eth0]:65535", unsetSpec("tcp", "[fe80::1%eth0]:65535"), ""},
+		{"tls://localhost:6514", unsetSpec("tls", "localhost:6514"), ""},
+		{"udp://0.0.0.0:514", unsetSpec("udp", "0.0.0.0:514"), ""},
+		{"unix:///run/a.sock", unsetSpec("unix", "/run/a.sock"), ""},
+		{"unix:///run/a.sock?", unsetSpec("unix", "/run/a.sock"), "unix:///run/a.sock"},
+		{"unix:///run/a%20b", unsetSpec("unix", "/run/a%20b"), ""},
+		{"unix:///run/a.sock?gid=20&mode=660&uid=root",
+			Spec{scheme: "unix", address: "/run/a.sock", mode: 0o660, uid: 0, gid: 20},
+			"unix:///run/a.sock?mode=0660&uid=0&gid=20"},
+		{"unix:///run/a.sock?mode=0",
+			Spec{scheme: "unix", address: "/run/a.sock", mode: 0, uid: unset, gid: unset}, "unix:///run/a.sock?mode=0000"},
+		{"unix://" + longest, unsetSpec("unix", longest), ""},
+		{"systemd:", unsetSpec("systemd", ""), ""},
+		{"systemd:linesplit.socket?tls=true",
+			Spec{scheme: "systemd", address: "linesplit.socket", mode: unset, uid: unset, gid: unset, secure: true}, ""},
+		{"stdin:", unsetSpec("stdin", ""), ""},
 	}
 	if runtime.GOOS == "linux" {
 		tests = append(tests, tests[0])
-		tests[len(tests)-1].in, tests[len(tests)-1].want = "unix://@linesplit", Spec{scheme: "unix", address: "@linesplit", mode: unset, uid: unset, gid: unset}
+		tests[len(tests)-1].in, tests[len(tests)-1].want = "unix://@linesplit", unsetSpec("unix", "@linesplit")
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
@@ -58,27 +62,34 @@ func TestParse(t *testing.T) {
 			if again, err := Parse(got.String()); err != nil || again != got {
 				t.Errorf("Parse(String()) = %v, %v", again, err)
 			}
-			if got.TLS() != strings.Contains(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") || got.Stdin() != (tt.in == "stdin:") {
+			if got.TLS() != strings.Contains(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") ||
+				got.Stdin() != (tt.in == "stdin:") {
 				t.Errorf("TLS %v, UDP %v, Stdin %v", got.TLS(), got.UDP(), got.Stdin())
 			}
 		})
 	}
 }
 
-func TestParseErrors(t *testing.T) {
+// unsetSpec returns a Spec without mode, uid and gid.
+func unsetSpec(scheme, address string) Spec {
+	return Spec{scheme: scheme, address: address, mode: unset, uid: unset, gid: unset}
+}
+
+func TestParseErrorsTellTheRightForm(t *testing.T) {
 	tests := []struct{ in, want string }{
-		{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, systemd:name and stdin:"},
+		{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
+			"systemd:name and stdin:"},
 		{":9000", "no scheme: known are"},
 		{"localhost:9000", "no scheme: known are"},
 		{"stdin", "no scheme: known are"},
 		{"dccp://:514", `unknown scheme "dccp": known are`},
 		{"TCP://:514", `unknown scheme "TCP": known are`},
-		{"tcp:1.2.3.4:9000", "no // behind the scheme"},
-		{"unix:/run/x", "no // behind the scheme"},
-		{"stdin://", "nothing behind the colon"},
+		{"tcp:1.2.3.4:9000", "no // after the scheme"},
+		{"unix:/run/x", "no // after the scheme"},
+		{"stdin://", "nothing after the colon"},
 		{"tcp://0.0.0.0", "missing port in address: want tcp://host:port"},
 		{"udp://:", `port "": want a number`},
-		{"udp:514", "no // behind the scheme"},
+		{"udp:514", "no // after the scheme"},
 		{"udp://:514?mode=0600", "udp:// takes no options"},
 		{"tls://[::1]", "missing port in address: want tls://host:port"},
 		{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://0.0.0.0:9000 or tcp://[::1]:9000"},
@@ -93,7 +104,7 @@ func TestParseErrors(t *testing.T) {
 		{"unix://@", "no path"},
 		{"unix://run/x", "want three of them, unix:///run/x"},
 		{"unix:///run/", "names a directory"},
-		{"unix:///" + strings.Repeat("x", maxPath), "a socket's may have at most"},
+		{"unix:///" + strings.Repeat("x", maxPath), "a socket path may have at most"},
 		{"unix:///run/x?mode=0999", `mode "0999": want octal permissions such as 0660`},
 		{"unix:///run/x?mode=1777", `mode "1777": want octal`},
 		{"unix:///run/x?mode=rw", `mode "rw": want octal`},
@@ -107,7 +118,8 @@ func TestParseErrors(t *testing.T) {
 		{"unix:///run/x?mode=%zz", "options: invalid URL escape"},
 	}
 	if runtime.GOOS == "linux" {
-		tests = append(tests, struct{ in, want string }{"unix://@x?mode=0600", "option mode: an abstract socket has no file"})
+		tests = append(tests, struct{ in, want string }{
+			"unix://@x?mode=0600", "option mode: an abstract socket has no file"})
 	} else {
 		tests = append(tests, struct{ in, want string }{"unix://@x", "Linux only"})
 	}
@@ -127,7 +139,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestCheckFindsWhatIsInTheWay(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
@@ -141,9 +153,9 @@ func TestCheck(t *testing.T) {
 		{"stdin:", ""},
 		{"unix://" + dir + "/new", ""},
 		{"unix://" + dir + "/stale", ""},
-		{"unix://" + dir + "/live", ""}, // only Open can tell
+		{"unix://" + dir + "/live", ""}, // only Open can find this
 		{"unix://" + dir + "/none/x", "directory " + dir + "/none: no such file"},
-		{"unix://" + file + "/x", file + " is no directory"},
+		{"unix://" + file + "/x", file + " is not a directory"},
 		{"unix://" + file, "is a file, not a socket"},
 		{"unix://" + dir + "/link", "is a symbolic link, not a socket"},
 		{"unix://" + dir + "/dir", "is a directory, not a socket"},
@@ -185,9 +197,10 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// FuzzParse: what Parse accepts has a canonical form that it accepts, too.
+// FuzzParse checks that Parse accepts the canonical form of all values that it accepts.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"tcp://:9000", "tls://[::1]:1", "udp://0.0.0.0:514", "unix:///a?mode=0660&uid=0", "unix://@a", "stdin:", "tcp:", "://"} {
+	for _, seed := range []string{"tcp://:9000", "tls://[::1]:1", "udp://0.0.0.0:514", "unix:///a?mode=0660&uid=0",
+		"unix://@a", "stdin:", "tcp:", "://"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

@@ -9,32 +9,33 @@ import (
 	"time"
 )
 
-// readSize is how much one read takes from standard input at most: what a pipe holds on Linux.
+// readSize is the maximum size of a read from standard input: the capacity of a pipe on Linux.
 const readSize = 64 << 10
 
-// Stdin returns a listener with one connection, which reads from in: the first Accept returns it, the second returns
-// io.EOF at once, and after Close it is net.ErrClosed. Closing the listener leaves the connection as it is. Open uses it
-// with os.Stdin.
+// Stdin returns a listener with one connection, which reads from in. The first Accept returns the
+// connection, the second returns io.EOF at once, and after Close the error is net.ErrClosed.
+// Closing the listener does not affect the connection. Open uses Stdin with os.Stdin.
 //
-// The connection has deadlines and can be closed at any time, though in need not be able to do either. A Read that has
-// nothing left over starts one read of in, beside itself, and waits for it or the deadline; what that read brings after
-// the deadline is kept for the next Read. What has been taken from in is returned even when the deadline has passed,
-// as it would be lost otherwise; but no more is taken then, and never any that no Read has asked for. A read of in that
-// is under way when the connection is closed goes on until in returns, and what it brings is lost; with a silent
-// standard input that lasts until the end of the process.
+// The connection has deadlines and can be closed at any time, though in may support neither. A Read
+// without buffered data starts one read of in, in another goroutine, and waits for it or the
+// deadline; data that arrives after the deadline is kept for the next Read. Data taken from in is
+// returned even if the deadline has passed, as it would be lost otherwise. No data is taken after
+// the deadline, or without a Read. A read of in that is in progress when the connection is closed
+// goes on until in returns, and its data is lost; with a silent standard input it lasts until the
+// end of the process.
 //
-// in is not closed, and used by one goroutine at a time.
+// in is not closed, and only one goroutine at a time uses it.
 func Stdin(in io.Reader) net.Listener {
 	return &stdinListener{conn: &stdinConn{
 		in:       in,
-		answers:  make(chan answer, 1), // the reader of in never waits
+		results:  make(chan readResult, 1), // so that the reader of in never waits
 		closed:   make(chan struct{}),
 		deadline: newDeadline(),
 	}}
 }
 
 type stdinListener struct {
-	mu     sync.Mutex // protects the fields below
+	mu     sync.Mutex // guards the fields below
 	conn   *stdinConn // nil once it has been accepted
 	closed bool
 }
@@ -54,7 +55,7 @@ func (l *stdinListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// Close ends the listener only; the connection that Accept has returned goes on.
+// Close closes the listener only, not the connection that Accept has returned.
 func (l *stdinListener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,27 +73,27 @@ type stdinAddr struct{}
 func (stdinAddr) Network() string { return "stdin" }
 func (stdinAddr) String() string  { return "stdin:" }
 
-// answer is what one read of the input gave.
-type answer struct {
+// readResult is the result of one read of the input.
+type readResult struct {
 	data []byte
 	err  error
 }
 
-// stdinConn is the one connection. Its methods may be called by any goroutine.
+// stdinConn is the one connection. Its methods are safe for concurrent use.
 type stdinConn struct {
 	in       io.Reader
-	answers  chan answer
+	results  chan readResult
 	closed   chan struct{}
 	once     sync.Once
 	deadline *deadline
 
-	mu     sync.Mutex // held by Read; protects the fields below
-	asked  bool       // a read of in is under way, or its answer waits in answers
-	buffer []byte     // belongs to that read while asked
-	rest   answer     // what has been read and not yet been returned; its data lie in buffer
+	mu      sync.Mutex // held by Read; guards the fields below
+	reading bool       // a read of in is in progress, or its result is in results
+	buffer  []byte     // belongs to that read while reading is true
+	rest    readResult // read and not yet returned; its data is in buffer
 }
 
-// Read returns what is left over, or what one read of the input brings; see Stdin.
+// Read returns buffered data, or the data of one read of the input; see Stdin.
 func (c *stdinConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,21 +116,22 @@ func (c *stdinConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill waits for one read of the input, and starts it if none is under way and there is time.
+// fill waits for one read of the input. It starts one if none is in progress and the deadline has
+// not passed.
 func (c *stdinConn) fill() error {
 	passed := c.deadline.passed()
-	if !c.asked {
+	if !c.reading {
 		if isClosed(passed) {
 			return os.ErrDeadlineExceeded
 		}
-		c.ask()
+		c.startRead()
 	}
-	if len(c.answers) > 0 { // also when the deadline has passed
+	if len(c.results) > 0 { // return the data even if the deadline has passed
 		passed = nil
 	}
 	select {
-	case c.rest = <-c.answers:
-		c.asked = false
+	case c.rest = <-c.results:
+		c.reading = false
 		return nil
 	case <-c.closed:
 		return net.ErrClosed
@@ -138,15 +140,15 @@ func (c *stdinConn) fill() error {
 	}
 }
 
-// ask starts one read of the input.
-func (c *stdinConn) ask() {
+// startRead starts one read of the input.
+func (c *stdinConn) startRead() {
 	if c.buffer == nil {
 		c.buffer = make([]byte, readSize)
 	}
-	c.asked = true
+	c.reading = true
 	go func(buffer []byte) {
 		n, err := c.in.Read(buffer)
-		c.answers <- answer{buffer[:n], err}
+		c.results <- readResult{buffer[:n], err}
 	}(c.buffer)
 }
 
@@ -161,10 +163,10 @@ func (c *stdinConn) Close() error {
 	return err
 }
 
-// CloseWrite does nothing: there is no other direction.
+// CloseWrite does nothing: the connection only reads.
 func (c *stdinConn) CloseWrite() error { return nil }
 
-// Write fails: standard input is for reading.
+// Write returns errors.ErrUnsupported: the connection only reads.
 func (c *stdinConn) Write([]byte) (int, error) {
 	return 0, &net.OpError{Op: "write", Net: stdinAddr{}.Network(), Addr: stdinAddr{}, Err: errors.ErrUnsupported}
 }
@@ -175,7 +177,7 @@ func (c *stdinConn) RemoteAddr() net.Addr { return stdinAddr{} }
 // SetDeadline is SetReadDeadline.
 func (c *stdinConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// SetReadDeadline works as for any net.Conn, for a waiting Read too. Nothing that was read is lost by it.
+// SetReadDeadline works as for any net.Conn, also for a waiting Read. No data is lost.
 func (c *stdinConn) SetReadDeadline(t time.Time) error {
 	if isClosed(c.closed) {
 		return net.ErrClosed

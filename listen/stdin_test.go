@@ -15,7 +15,7 @@ import (
 	"linesplit/internal/accept"
 )
 
-func TestStdinListener(t *testing.T) {
+func TestStdinHasOneConnection(t *testing.T) {
 	ln := Stdin(strings.NewReader("a\nb\n"))
 	if accept.Name(ln) != "stdin:" || ln.Addr().String() != "stdin:" {
 		t.Errorf("name %s, address %v", accept.Name(ln), ln.Addr())
@@ -35,7 +35,7 @@ func TestStdinListener(t *testing.T) {
 		t.Errorf("read %q, %v", data, err)
 	}
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("read behind the end: %d, %v", n, err)
+		t.Errorf("read after the end: %d, %v", n, err)
 	}
 	if _, err := conn.Write([]byte("x")); err == nil {
 		t.Error("Write works")
@@ -53,7 +53,7 @@ func TestStdinListener(t *testing.T) {
 	}
 }
 
-func TestOpenStdin(t *testing.T) {
+func TestStdinOpens(t *testing.T) {
 	ln := mustOpen(t, "stdin:")
 	conn, err := ln.Accept()
 	must(t, err)
@@ -61,8 +61,8 @@ func TestOpenStdin(t *testing.T) {
 	must(t, ln.Close())
 }
 
-// TestStdinReaders: whatever a reader does, its bytes and its error come through, the bytes first.
-func TestStdinReaders(t *testing.T) {
+// For all kinds of readers, the bytes and then the error come through.
+func TestStdinKeepsDataAndError(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcde\n"), 3*readSize/16)
 	broken := errors.New("input/output error")
 	readers := map[string]struct {
@@ -95,30 +95,30 @@ func TestStdinReaders(t *testing.T) {
 	}
 }
 
-// TestStdinDeadline: a deadline ends a waiting Read, and what arrives after it is there for the next.
-func TestStdinDeadline(t *testing.T) {
+// A deadline ends a waiting Read, and data that arrives after it is kept for the next.
+func TestStdinKeepsDataAfterDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		conn := acceptFrom(t, r)
 		buf := make([]byte, 100)
 
-		begin := time.Now()
-		must(t, conn.SetReadDeadline(begin.Add(time.Second)))
-		if n, err := conn.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != time.Second {
-			t.Errorf("read %d, %v after %v", n, err, time.Since(begin))
+		start := time.Now()
+		must(t, conn.SetReadDeadline(start.Add(time.Second)))
+		if n, err := conn.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("read %d, %v after %v", n, err, time.Since(start))
 		}
-		if _, err := w.Write([]byte("late")); err != nil { // the Read that has given up had asked for it
+		if _, err := w.Write([]byte("late")); err != nil { // the Read that timed out had started this read
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		if n, err := conn.Read(buf[:1]); string(buf[:n]) != "l" || err != nil {
-			t.Errorf("read %q, %v, want what had been taken from the input already", buf[:n], err)
+			t.Errorf("read %q, %v, want the data already taken from the input", buf[:n], err)
 		}
 		if n, err := conn.Read(buf); string(buf[:n]) != "ate" || err != nil {
 			t.Errorf("read %q, %v, want the rest of it", buf[:n], err)
 		}
 		if n, err := conn.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("read %d, %v, want that the time is over", n, err)
+			t.Errorf("read %d, %v, want os.ErrDeadlineExceeded", n, err)
 		}
 
 		must(t, conn.SetReadDeadline(time.Time{}))
@@ -130,10 +130,10 @@ func TestStdinDeadline(t *testing.T) {
 	})
 }
 
-// TestStdinTakenBeforeDeadline: what has been taken from the input is not lost to a deadline that has passed.
-func TestStdinTakenBeforeDeadline(t *testing.T) {
+// Data taken from the input is not lost to a past deadline.
+func TestStdinReturnsDataAfterPastDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for range 20 { // a select that is free to choose takes the wrong case every other time
+		for range 20 { // a select with two ready cases would choose the wrong one every other time
 			r, w := io.Pipe()
 			conn := acceptFrom(t, r)
 			must(t, conn.SetReadDeadline(time.Now().Add(time.Second)))
@@ -150,10 +150,10 @@ func TestStdinTakenBeforeDeadline(t *testing.T) {
 	})
 }
 
-// TestStdinDeadlineMoves: a waiting Read obeys the deadline that is set while it waits.
-func TestStdinDeadlineMoves(t *testing.T) {
+// A waiting Read follows a deadline that is set while it waits.
+func TestStdinDeadlineCanMove(t *testing.T) {
 	tests := map[string]struct {
-		first, second time.Duration // from the begin; set at once, and after a second
+		first, second time.Duration // after the start; set at once, and after a second
 		want          time.Duration
 	}{
 		"none, then one":      {0, 3 * time.Second, 3 * time.Second},
@@ -169,13 +169,13 @@ func TestStdinDeadlineMoves(t *testing.T) {
 				r, w := io.Pipe()
 				defer w.Close()
 				conn := acceptFrom(t, r)
-				begin := time.Now()
+				start := time.Now()
 				if tt.first != 0 {
-					must(t, conn.SetReadDeadline(begin.Add(tt.first)))
+					must(t, conn.SetReadDeadline(start.Add(tt.first)))
 				}
-				time.AfterFunc(time.Second, func() { conn.SetDeadline(begin.Add(tt.second)) })
+				time.AfterFunc(time.Second, func() { conn.SetDeadline(start.Add(tt.second)) })
 				_, err := conn.Read(make([]byte, 1))
-				if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took != tt.want {
+				if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took != tt.want {
 					t.Errorf("%v after %v, want the deadline after %v", err, took, tt.want)
 				}
 				time.Sleep(10 * time.Second)
@@ -192,16 +192,16 @@ func TestStdinCloseEndsRead(t *testing.T) {
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, net.ErrClosed) {
 			t.Errorf("read %d, %v, want net.ErrClosed", n, err)
 		}
-		w.Close() // ends the read that is under way
+		w.Close() // ends the read in progress
 	})
 }
 
-// TestStdinOnDemand: nothing is taken from the input that no Read has asked for.
-func TestStdinOnDemand(t *testing.T) {
+// Nothing is taken from the input without a Read.
+func TestStdinReadsOnDemand(t *testing.T) {
 	in := bytes.NewReader(make([]byte, 3*readSize))
 	conn := acceptFrom(t, in)
 	if in.Len() != 3*readSize {
-		t.Error("read before anybody asked")
+		t.Error("read before the first Read")
 	}
 	buf := make([]byte, readSize/2)
 	for range 2 {
@@ -218,12 +218,12 @@ func TestStdinOnDemand(t *testing.T) {
 	}
 }
 
-// TestStdinPipe is the way of a shell: a real pipe, which here cannot be polled, as os.Stdin often cannot.
-func TestStdinPipe(t *testing.T) {
+// Standard input from a shell is a pipe, which cannot be polled here, as os.Stdin often cannot.
+func TestStdinFromABlockingPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
-	r.Fd() // puts it into blocking mode: no deadlines of its own any more
+	r.Fd() // puts it into blocking mode, without deadlines of its own
 	conn := acceptFrom(t, r)
 	want := bytes.Repeat([]byte("a line of text\n"), 50_000)
 	go func() {

@@ -8,29 +8,29 @@ import (
 	"syscall"
 )
 
-// receiveBuffer is what a UDP socket asks for, in bytes, so that it holds what comes while nobody has time to read. The
-// kernel gives no more than it allows (Linux: net.core.rmem_max).
+// receiveBuffer is the size of a UDP socket's buffer in bytes, which holds datagrams while its
+// reader is busy. The kernel may give less (Linux: net.core.rmem_max).
 const receiveBuffer = 4 << 20
 
-// OpenPacket opens the udp:// listener that s names, for datagrams as they are. guard says from whom they are taken, by
-// their sender's address; the others are dropped and counted. nil is everybody. PROXY protocol headers do not exist
-// here. ctx bounds the opening only.
+// OpenPacket opens the udp:// listener for s, for datagrams. guard admits them by the address of
+// their sender; the others are dropped and counted. A nil guard admits all. There are no PROXY
+// protocol headers. ctx limits the opening only.
 //
-// What it returns has, besides the methods of net.PacketConn, those of *net.UDPConn that end in UDPAddrPort, and
-// SyscallConn. The caller closes it.
+// Besides the methods of net.PacketConn, the result has SyscallConn and those of *net.UDPConn that
+// end in UDPAddrPort. The caller closes it.
 func OpenPacket(ctx context.Context, s Spec, guard *Guard) (net.PacketConn, error) {
 	if !s.UDP() {
-		return nil, fmt.Errorf("listen on %s: it takes no datagrams", s)
+		return nil, fmt.Errorf("listen on %s: not a udp:// address", s)
 	}
 	socket, err := openUDP(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s, err)
 	}
-	return guarded(socket, guard), nil
+	return guardPackets(socket, guard), nil
 }
 
-func guarded(socket *net.UDPConn, guard *Guard) net.PacketConn {
-	if guard == nil { // one that restricts nobody now may do so later
+func guardPackets(socket *net.UDPConn, guard *Guard) net.PacketConn {
+	if guard == nil { // a guard that admits all may be changed later
 		return socket
 	}
 	return &guardedPackets{packets: socket, guard: guard}
@@ -43,7 +43,7 @@ func openUDP(ctx context.Context, s Spec) (*net.UDPConn, error) {
 	}
 	pc, err := lc.ListenPacket(ctx, "udp", s.address)
 	if err != nil {
-		return nil, plainer(err)
+		return nil, explain(err)
 	}
 	socket := pc.(*net.UDPConn)
 	if err := socket.SetReadBuffer(receiveBuffer); err != nil {
@@ -53,7 +53,8 @@ func openUDP(ctx context.Context, s Spec) (*net.UDPConn, error) {
 	return socket, nil
 }
 
-// packets is a *net.UDPConn without those of its methods that nobody needs, and that guardedPackets would have to see to.
+// packets is a *net.UDPConn without the methods that are not needed, which guardedPackets would
+// have to implement, too.
 type packets interface {
 	net.PacketConn
 	syscall.Conn
@@ -63,13 +64,13 @@ type packets interface {
 	WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error)
 }
 
-// guardedPackets drops what guard does not admit.
+// guardedPackets drops datagrams that guard does not admit.
 type guardedPackets struct {
 	packets
 	guard *Guard
 }
 
-// ReadFrom returns the next datagram that is admitted.
+// ReadFrom returns the next admitted datagram.
 func (c *guardedPackets) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := c.ReadFromUDPAddrPort(b)
 	if err != nil {
@@ -78,7 +79,7 @@ func (c *guardedPackets) ReadFrom(b []byte) (int, net.Addr, error) {
 	return n, net.UDPAddrFromAddrPort(from), nil
 }
 
-// ReadFromUDPAddrPort returns the next datagram that is admitted.
+// ReadFromUDPAddrPort returns the next admitted datagram.
 func (c *guardedPackets) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
 		n, from, err := c.packets.ReadFromUDPAddrPort(b)
@@ -88,7 +89,7 @@ func (c *guardedPackets) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, err
 	}
 }
 
-// ReadMsgUDPAddrPort returns the next datagram that is admitted.
+// ReadMsgUDPAddrPort returns the next admitted datagram.
 func (c *guardedPackets) ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, from netip.AddrPort, err error) {
 	for {
 		n, oobn, flags, from, err = c.packets.ReadMsgUDPAddrPort(b, oob)

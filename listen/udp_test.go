@@ -18,8 +18,8 @@ import (
 	"linesplit/splitter"
 )
 
-// TestUDPLines: whatever the size of reads, each datagram's lines come whole, with a newline at the end.
-func TestUDPLines(t *testing.T) {
+// For all sizes of reads, each datagram's lines come whole, with a newline at the end.
+func TestUDPDeliversWholeLines(t *testing.T) {
 	longest := strings.Repeat("x", 65506)
 	tests := []struct{ sent, want string }{
 		{"a line\n", "a line\n"},
@@ -29,7 +29,7 @@ func TestUDPLines(t *testing.T) {
 		{"\n", "\n"},
 		{"x", "x\n"},
 		{longest + "\n", longest + "\n"},
-		{longest + "x", longest + "x\n"}, // 65,507: the longest that IPv4 carries
+		{longest + "x", longest + "x\n"}, // 65,507 bytes, the maximum of IPv4
 		{"\n\n\n", "\n\n\n"},
 		{"nul \x00 and \r", "nul \x00 and \r\n"},
 	}
@@ -46,8 +46,8 @@ func TestUDPLines(t *testing.T) {
 	}
 }
 
-// TestUDPBatch: one Read takes all that is there.
-func TestUDPBatch(t *testing.T) {
+// One Read takes all datagrams that have arrived.
+func TestUDPReadTakesABatch(t *testing.T) {
 	_, conn, sender := udp(t, nil)
 	for i := range 10 {
 		send(t, sender, fmt.Sprint(i))
@@ -58,7 +58,7 @@ func TestUDPBatch(t *testing.T) {
 	}
 }
 
-func TestUDPNames(t *testing.T) {
+func TestUDPListenerIsNamedAfterItsAddress(t *testing.T) {
 	ln, conn, _ := udp(t, nil)
 	if want := "udp://" + ln.Addr().String(); accept.Name(ln) != want || strings.HasSuffix(want, ":0") {
 		t.Errorf("name %s", accept.Name(ln))
@@ -69,16 +69,19 @@ func TestUDPNames(t *testing.T) {
 	if _, err := conn.Write([]byte("x")); err == nil {
 		t.Error("Write works")
 	}
-	if _, err := Open(t.Context(), mustParse(t, accept.Name(ln)), nil, nil); err == nil || !strings.Contains(err.Error(), "another program listens") {
+	_, err := Open(t.Context(), mustParse(t, accept.Name(ln)), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "another program listens") {
 		t.Errorf("a second listener: %v", err)
 	}
 }
 
-// TestUDPSoftEnd: both ways to ask for it leave nothing in the socket's buffer.
-func TestUDPSoftEnd(t *testing.T) {
+// Both ways to end softly deliver all that is in the socket's buffer.
+func TestUDPSoftEndDeliversTheBuffer(t *testing.T) {
 	ways := map[string]func(net.Listener, net.Conn) error{
-		"listener":   func(ln net.Listener, _ net.Conn) error { return ln.Close() },
-		"connection": func(_ net.Listener, conn net.Conn) error { return conn.(interface{ CloseWrite() error }).CloseWrite() },
+		"listener": func(ln net.Listener, _ net.Conn) error { return ln.Close() },
+		"connection": func(_ net.Listener, conn net.Conn) error {
+			return conn.(interface{ CloseWrite() error }).CloseWrite()
+		},
 	}
 	for name, end := range ways {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +92,7 @@ func TestUDPSoftEnd(t *testing.T) {
 				fmt.Fprintf(&want, "%d\n", i)
 			}
 			must(t, end(ln, conn))
-			must(t, conn.SetReadDeadline(past)) // makes no difference any more
+			must(t, conn.SetReadDeadline(past)) // has no effect any more
 			got, err := readAll(conn, 64)
 			if string(got) != want.String() || err != nil {
 				t.Errorf("read %q, %v", got, err)
@@ -99,8 +102,8 @@ func TestUDPSoftEnd(t *testing.T) {
 	}
 }
 
-// TestUDPSoftEndWakes: a Read that waits ends, too.
-func TestUDPSoftEndWakes(t *testing.T) {
+// A soft end wakes a waiting Read.
+func TestUDPSoftEndWakesRead(t *testing.T) {
 	ln, conn, _ := udp(t, nil)
 	ended := make(chan error)
 	go func() {
@@ -114,8 +117,8 @@ func TestUDPSoftEndWakes(t *testing.T) {
 	}
 }
 
-// TestUDPFloodEnds: senders that go on for ever do not keep a listener from its end.
-func TestUDPFloodEnds(t *testing.T) {
+// Senders that never stop do not delay the end of the listener.
+func TestUDPSoftEndUnderFlood(t *testing.T) {
 	ln, conn, sender := udp(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var flood sync.WaitGroup
@@ -144,15 +147,15 @@ func TestUDPFloodEnds(t *testing.T) {
 	must(t, conn.Close())
 }
 
-// TestUDPServe: a splitter's soft end delivers what has arrived.
-func TestUDPServe(t *testing.T) {
+// A splitter's soft end delivers all datagrams that have arrived.
+func TestUDPSoftEndOfSplitter(t *testing.T) {
 	const datagrams = 200
 	ln, err := Open(t.Context(), mustParse(t, "udp://127.0.0.1:0"), nil, nil)
 	must(t, err)
 	sender, err := net.Dial("udp", ln.Addr().String())
 	must(t, err)
 	defer sender.Close()
-	out := make(chan *linebuf.Buffer, 1) // so that there is something left in the socket
+	out := make(chan *linebuf.Buffer, 1) // so that some datagrams stay in the socket
 	pool := linebuf.NewPool(16 << 20)
 	s := splitter.New(pool, out, splitter.Options{Tuning: splitter.Tuning{Drain: 30 * time.Second}})
 	soft, end := context.WithCancel(t.Context())
@@ -177,8 +180,8 @@ func TestUDPServe(t *testing.T) {
 	}
 }
 
-// TestUDPAcceptAgain: after a connection was closed, for a line that is too long perhaps, another takes its place.
-func TestUDPAcceptAgain(t *testing.T) {
+// After a connection was closed, for instance for a line that is too long, Accept returns another.
+func TestUDPAcceptAfterClose(t *testing.T) {
 	ln, conn, sender := udp(t, nil)
 	accepted := make(chan net.Conn)
 	go func() {
@@ -212,7 +215,7 @@ func TestUDPAcceptAgain(t *testing.T) {
 	must(t, next.Close())
 }
 
-func TestUDPDeadlines(t *testing.T) {
+func TestUDPReadAndAcceptHaveDeadlines(t *testing.T) {
 	ln, conn, sender := udp(t, nil)
 	must(t, conn.SetReadDeadline(time.Now().Add(time.Millisecond)))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -243,7 +246,7 @@ func TestUDPDeadlines(t *testing.T) {
 	must(t, conn.Close())
 }
 
-func TestUDPGuard(t *testing.T) {
+func TestUDPGuardDropsDatagrams(t *testing.T) {
 	g := &Guard{Deny: prefixes("127.0.0.2")}
 	ln, conn, sender := udp(t, g)
 	denied := udpFrom(t, "127.0.0.2", ln.Addr().String())
@@ -259,16 +262,16 @@ func TestUDPGuard(t *testing.T) {
 	}
 }
 
-func TestOpenPacket(t *testing.T) {
+func TestOpenPacketGuardsAllReads(t *testing.T) {
 	if _, err := OpenPacket(t.Context(), mustParse(t, "tcp://127.0.0.1:0"), nil); err == nil {
-		t.Error("datagrams by TCP")
+		t.Error("OpenPacket opened TCP")
 	}
 	g := &Guard{Deny: prefixes("127.0.0.2")}
 	for _, guard := range []*Guard{nil, {}, g} {
 		pc, err := OpenPacket(t.Context(), mustParse(t, "udp://127.0.0.1:0"), guard)
 		must(t, err)
 		defer pc.Close()
-		p := pc.(packets) // as the relay needs it
+		p := pc.(packets) // the methods that relay uses
 		denied := udpFrom(t, "127.0.0.2", pc.LocalAddr().String())
 		sender := udpFrom(t, "127.0.0.1", pc.LocalAddr().String())
 		b := make([]byte, 65535)

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// maxDatagram is the longest payload there can be, and some more: what is longer than that of an IPv4 datagram
-// (65,507 bytes) comes by IPv6.
+// maxDatagram is the maximum payload of a datagram in bytes, and some more. IPv4 allows 65,507
+// bytes, IPv6 more.
 const maxDatagram = 65535
 
-// udpListener is a listener for the lines in datagrams; see Open. No line goes on in another datagram. The socket is closed
-// once both the listener and the connection are.
+// udpListener is a listener for the lines in datagrams; see Open. A line never continues in another
+// datagram. The socket is closed once both the listener and the connection are.
 type udpListener struct {
 	socket   *net.UDPConn
 	rc       syscall.RawConn
 	guard    *Guard
 	deadline *deadline     // for Accept
-	free     chan struct{} // holds something while there is no connection
+	free     chan struct{} // holds an element while there is no connection
 	closing  chan struct{} // closed by Close
 
 	reading sync.Mutex // held by the connection's Read; guards buffer
@@ -29,20 +29,20 @@ type udpListener struct {
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
-	conn   *udpConn // nil while there is none
+	conn   *udpConn // nil while there is no connection
 }
 
-// openLines opens a udp:// listener for lines.
-func openLines(ctx context.Context, s Spec, guard *Guard) (net.Listener, error) {
+// openUDPLines opens a udp:// listener for lines.
+func openUDPLines(ctx context.Context, s Spec, guard *Guard) (net.Listener, error) {
 	socket, err := openUDP(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	return linesOf(socket, guard)
+	return newUDPListener(socket, guard)
 }
 
-// linesOf takes over the socket.
-func linesOf(socket *net.UDPConn, guard *Guard) (net.Listener, error) {
+// newUDPListener takes ownership of the socket.
+func newUDPListener(socket *net.UDPConn, guard *Guard) (net.Listener, error) {
 	rc, err := socket.SyscallConn()
 	if err != nil {
 		socket.Close()
@@ -61,29 +61,30 @@ func linesOf(socket *net.UDPConn, guard *Guard) (net.Listener, error) {
 	return l, nil
 }
 
-// Accept returns the connection, or waits until the one before it is closed.
+// Accept returns a connection, once the previous one is closed.
 func (l *udpListener) Accept() (net.Conn, error) {
 	if isClosed(l.closing) {
-		return nil, l.failed(net.ErrClosed)
+		return nil, l.acceptError(net.ErrClosed)
 	}
 	select {
 	case <-l.free:
-		return l.connect()
+		return l.newConn()
 	case <-l.closing:
-		return nil, l.failed(net.ErrClosed)
+		return nil, l.acceptError(net.ErrClosed)
 	case <-l.deadline.passed():
-		return nil, l.failed(os.ErrDeadlineExceeded)
+		return nil, l.acceptError(os.ErrDeadlineExceeded)
 	}
 }
 
-// connect waits for the last Read of the connection before: the deadline that ends it stands until it has returned.
-func (l *udpListener) connect() (net.Conn, error) {
+// newConn first waits for the last Read of the previous connection: the deadline that ends it must
+// not be reset before it has returned.
+func (l *udpListener) newConn() (net.Conn, error) {
 	l.reading.Lock()
 	defer l.reading.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, l.failed(net.ErrClosed)
+		return nil, l.acceptError(net.ErrClosed)
 	}
 	if err := l.socket.SetReadDeadline(time.Time{}); err != nil {
 		return nil, err
@@ -92,11 +93,11 @@ func (l *udpListener) connect() (net.Conn, error) {
 	return l.conn, nil
 }
 
-func (l *udpListener) failed(err error) error {
+func (l *udpListener) acceptError(err error) error {
 	return &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
 }
 
-// SetDeadline bounds Accept, also one that waits.
+// SetDeadline sets the deadline of Accept, also of a waiting one.
 func (l *udpListener) SetDeadline(t time.Time) error {
 	if isClosed(l.closing) {
 		return net.ErrClosed
@@ -105,7 +106,7 @@ func (l *udpListener) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close ends a waiting Accept, and the connection softly.
+// Close ends a waiting Accept, and ends the connection softly; see Open.
 func (l *udpListener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,19 +128,20 @@ func (l *udpListener) Addr() net.Addr { return l.socket.LocalAddr() }
 // String returns the actual address as a -listen value.
 func (l *udpListener) String() string { return schemeUDP + "://" + l.Addr().String() }
 
-// udpConn is what all senders to a udpListener have in common. One goroutine reads, and any may call the other methods.
+// udpConn is the connection with the lines of all senders to a udpListener. One goroutine may call
+// Read; the other methods are safe for concurrent use.
 type udpConn struct {
 	l    *udpListener
-	rest []byte // in l.buffer: received and not yet returned; guarded by l.reading
+	rest []byte // part of l.buffer that is received and not yet returned; guarded by l.reading
 
-	draining bool // guarded by l.reading, as left: what may still be received then, as the kernel counts it
-	left     int
+	draining bool // guarded by l.reading
+	left     int  // bytes that may still be received while draining, as the kernel counts them; guarded by l.reading
 
 	ending, closed bool // guarded by l.mu
 }
 
-// Read returns whole datagrams as long as p has room, and a part of the one that does not fit; the next Read goes on
-// there. It waits for the first of them only.
+// Read returns whole datagrams as long as p has room, and a part of the one that does not fit; the
+// next Read continues it. It waits only for the first datagram.
 func (c *udpConn) Read(p []byte) (int, error) {
 	c.l.reading.Lock()
 	defer c.l.reading.Unlock()
@@ -180,9 +182,9 @@ func (c *udpConn) takeRest(p []byte) int {
 	return n
 }
 
-// put appends a datagram of n bytes that lies in the listener's buffer, as lines, to the first have bytes of p, and
-// returns how many there are then. What does not fit is kept.
-func (c *udpConn) put(p []byte, have, n int) int {
+// appendDatagram appends the datagram of n bytes in the listener's buffer, as lines, to the first
+// have bytes of p. It returns the new length, and keeps what does not fit.
+func (c *udpConn) appendDatagram(p []byte, have, n int) int {
 	data := c.l.buffer[:n]
 	if data[n-1] != '\n' {
 		data = append(data, '\n') // the buffer has room for it
@@ -191,7 +193,7 @@ func (c *udpConn) put(p []byte, have, n int) int {
 	return have + c.takeRest(p[have:])
 }
 
-// CloseWrite asks for the soft end; there is no other direction.
+// CloseWrite ends the connection softly; see Open. The connection only reads.
 func (c *udpConn) CloseWrite() error {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
@@ -207,7 +209,8 @@ func (c *udpConn) endLocked() {
 	c.l.socket.SetReadDeadline(past)
 }
 
-// Close ends a waiting Read. What is in the socket's buffer is left to the next connection, if the listener is open.
+// Close ends a waiting Read. Datagrams in the socket's buffer are left to the next connection, if
+// the listener is open.
 func (c *udpConn) Close() error {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
@@ -224,20 +227,21 @@ func (c *udpConn) Close() error {
 	return nil
 }
 
-// Write fails: there is nobody in particular to write to.
+// Write returns errors.ErrUnsupported: there is no single peer to write to.
 func (c *udpConn) Write([]byte) (int, error) {
 	return 0, &net.OpError{Op: "write", Net: schemeUDP, Addr: c.LocalAddr(), Err: errors.ErrUnsupported}
 }
 
 func (c *udpConn) LocalAddr() net.Addr { return c.l.Addr() }
 
-// RemoteAddr returns an address without anything in it: the senders are many.
+// RemoteAddr returns an empty address, since there are many senders.
 func (c *udpConn) RemoteAddr() net.Addr { return &net.UDPAddr{} }
 
 // SetDeadline is SetReadDeadline.
 func (c *udpConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// SetReadDeadline works as for any net.Conn, for a waiting Read too. In the soft end no Read waits.
+// SetReadDeadline works as for any net.Conn, also for a waiting Read. After a soft end it does
+// nothing, since Read no longer waits.
 func (c *udpConn) SetReadDeadline(t time.Time) error {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()

@@ -10,8 +10,9 @@ func (l *udpListener) wait(c *udpConn, p []byte) (int, error) {
 	if err != nil || n == 0 || !l.guard.admits(from) {
 		return 0, err
 	}
-	return c.put(p, 0, n), nil
+	return c.appendDatagram(p, 0, n), nil
 }
 
-// drain leaves what is in the socket's buffer: here nothing tells without waiting whether there is anything.
+// drain returns io.EOF at once and leaves the socket's buffer unread: here it cannot be read
+// without waiting.
 func (c *udpConn) drain([]byte) (int, error) { return 0, io.EOF }

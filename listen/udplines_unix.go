@@ -11,16 +11,19 @@ import (
 )
 
 const (
-	// mostAtOnce is how many datagrams are received in one go, so that a flood of what is dropped holds up no Close.
-	mostAtOnce = 256
-	// datagramCost is less than what the kernel counts for a datagram in the socket's buffer besides its payload.
-	datagramCost = 256
-	// overdraft is by how much the kernel may let a buffer exceed its size: the last datagrams are let in before they count.
-	overdraft = 2 * (maxDatagram + 1)
+	// maxReceives is the maximum number of datagrams received in one call, so that a flood of
+	// dropped datagrams does not hold up Close.
+	maxReceives = 256
+	// minDatagramCost is less than what the kernel counts for a datagram in the socket's buffer
+	// besides its payload, in bytes.
+	minDatagramCost = 256
+	// maxExcess is the number of bytes by which the kernel may exceed a buffer's size: it admits
+	// the last datagrams before it counts them.
+	maxExcess = 2 * (maxDatagram + 1)
 )
 
-// wait waits for the first datagram, and takes those behind it that are there and fit into p. It may return 0 and no
-// error.
+// wait waits for the first datagram, and takes the ones after it that have arrived and fit into p.
+// It may return 0 and no error.
 func (l *udpListener) wait(c *udpConn, p []byte) (n int, err error) {
 	var fillErr error
 	err = l.rc.Read(func(fd uintptr) bool {
@@ -34,14 +37,15 @@ func (l *udpListener) wait(c *udpConn, p []byte) (n int, err error) {
 	return n, err
 }
 
-// drain returns what is in the socket's buffer, and io.EOF once nothing is. What goes on arriving does not keep it from
-// its end: it takes no more than what the buffer can have held when the end was asked for.
+// drain returns the datagrams in the socket's buffer, and io.EOF once it is empty. Datagrams that
+// keep arriving do not delay the end: drain takes no more than the buffer can have held when the
+// soft end began.
 func (c *udpConn) drain(p []byte) (n int, err error) {
 	ctlErr := c.l.rc.Control(func(fd uintptr) {
 		if !c.draining {
 			c.draining = true
 			c.left, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-			c.left += overdraft
+			c.left += maxExcess
 		}
 		for empty := false; err == nil && n == 0 && !empty && c.left > 0; {
 			n, empty, err = c.fill(int(fd), p)
@@ -59,11 +63,12 @@ func (c *udpConn) drain(p []byte) (n int, err error) {
 	}
 }
 
-// fill receives datagrams into p until it is full, or until there are no more: then empty is true.
+// fill receives datagrams into p until it is full, or until there are no more, in which case empty
+// is true.
 func (c *udpConn) fill(fd int, p []byte) (n int, empty bool, err error) {
-	for range mostAtOnce {
-		asked := c.l.guard.restricts() // else nobody is told from whom it is
-		size, from, err := receive(fd, c.l.buffer[:maxDatagram], asked)
+	for range maxReceives {
+		checkSender := c.l.guard.restricts() // else the sender is not needed
+		size, from, err := receive(fd, c.l.buffer[:maxDatagram], checkSender)
 		switch err {
 		case nil:
 		case unix.EINTR:
@@ -73,9 +78,9 @@ func (c *udpConn) fill(fd int, p []byte) (n int, empty bool, err error) {
 		default:
 			return n, false, os.NewSyscallError("recvfrom", err)
 		}
-		c.left -= size + datagramCost
-		if size > 0 && (!asked || c.l.guard.admits(from)) {
-			n = c.put(p, n, size)
+		c.left -= size + minDatagramCost
+		if size > 0 && (!checkSender || c.l.guard.admits(from)) {
+			n = c.appendDatagram(p, n, size)
 		}
 		if n == len(p) || c.draining && c.left <= 0 {
 			break
@@ -84,7 +89,8 @@ func (c *udpConn) fill(fd int, p []byte) (n int, empty bool, err error) {
 	return n, false, nil
 }
 
-// receive takes the next datagram. It tells the sender's address only if that is wanted, as it costs an allocation.
+// receive takes the next datagram. It returns the sender's address only if wantSender is true,
+// since that costs an allocation.
 func receive(fd int, p []byte, wantSender bool) (n int, from netip.AddrPort, err error) {
 	if !wantSender {
 		n, err = unix.Read(fd, p)

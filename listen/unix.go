@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// probeTimeout bounds the question whether somebody answers on a socket file. A Unix connect ends at once in all but
-// odd cases.
+// probeTimeout limits the connect that tests whether a program listens on a socket file. A Unix
+// connect usually returns at once.
 const probeTimeout = time.Second
 
-// unixListener is a Unix listener that removes its own file, and only that.
+// unixListener is a Unix listener that removes its own socket file, and no other.
 type unixListener struct {
 	*net.UnixListener
 	path string
@@ -26,15 +26,17 @@ type unixListener struct {
 	err  error
 }
 
-// openUnix makes a socket file with its mode and owner, in place of a stale one if there is one.
+// openUnix makes a socket file with its mode and owner, and replaces a stale one.
 //
-// The file is bound under its own name and with no permissions at all, and gets its owner and then its mode, so that
-// nobody connects who should not, not even for a moment. (Binding under another name and renaming would do as well on
-// every system, but a rename replaces whatever is there by then, and ss and lsof would show the other name for ever.)
+// The socket is bound under its own name with no permissions, and gets its owner and then its mode,
+// so that no user can connect without permission, not even for a moment. (Binding under another
+// name and renaming would also work on every system, but a rename replaces whatever has the name by
+// then, and ss and lsof would show the other name for ever.)
 //
-// Between finding a stale file and putting our own in its place another process could do the same, and take the file
-// of the faster one for the stale one. Processes that run this code exclude each other by a lock on the directory; it
-// needs no file and ends with its holder. Against others the file is compared once more just before it is removed.
+// Between finding a stale file and replacing it, another process could do the same and take the new
+// file of the faster process for the stale one. Processes that run this code exclude each other by
+// a lock on the directory, which needs no file and ends with its holder. Against other programs,
+// the file is compared once more just before it is removed.
 func openUnix(ctx context.Context, s Spec) (net.Listener, error) {
 	if s.abstract() {
 		ln, err := bind(ctx, s)
@@ -52,7 +54,7 @@ func openUnix(ctx context.Context, s Spec) (net.Listener, error) {
 	if s.reuse {
 		return replaceUnix(ctx, s)
 	}
-	if err := makeRoom(ctx, s.address); err != nil {
+	if err := removeStale(ctx, s.address); err != nil {
 		return nil, err
 	}
 	return bindFile(ctx, s)
@@ -63,10 +65,10 @@ func bindFile(ctx context.Context, s Spec) (*unixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln.SetUnlinkOnClose(false) // it would remove whatever has the name by then
+	ln.SetUnlinkOnClose(false) // it would remove any file that has the name by then
 	l := &unixListener{UnixListener: ln, path: s.address}
 	if l.file, err = os.Lstat(s.address); err == nil {
-		err = admit(s)
+		err = setOwnerAndMode(s)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -74,8 +76,8 @@ func bindFile(ctx context.Context, s Spec) (*unixListener, error) {
 	return l, nil
 }
 
-// replaceUnix puts a new socket file in the place of one that may be in use: there is always one to connect to. Who has the
-// old one goes on serving those that have connected to it.
+// replaceUnix replaces a socket file that may be in use with a new one; at any moment there is one
+// to connect to. The old process goes on serving the connections to its socket.
 func replaceUnix(ctx context.Context, s Spec) (net.Listener, error) {
 	beside := s
 	beside.address += ".new"
@@ -87,9 +89,10 @@ func replaceUnix(ctx context.Context, s Spec) (net.Listener, error) {
 		}
 	}
 	if len(beside.address) > maxPath {
-		return nil, fmt.Errorf("path of %d bytes: to replace a socket, %d are the most", len(s.address), maxPath-len(".new"))
+		return nil, fmt.Errorf("path of %d bytes: to replace a socket, it may have at most %d",
+			len(s.address), maxPath-len(".new"))
 	}
-	os.Remove(beside.address) // of one that died at this point; bind tells if that did not work
+	os.Remove(beside.address) // left by a process that died at this point; bind fails if this did not work
 	l, err := bindFile(ctx, beside)
 	if err != nil {
 		return nil, err
@@ -104,7 +107,7 @@ func replaceUnix(ctx context.Context, s Spec) (net.Listener, error) {
 func bind(ctx context.Context, s Spec) (*net.UnixListener, error) {
 	var lc net.ListenConfig
 	if s.mode != unset {
-		lc.Control = closeToAll
+		lc.Control = clearMode
 	}
 	ln, err := lc.Listen(ctx, "unix", s.address)
 	if err != nil {
@@ -116,23 +119,25 @@ func bind(ctx context.Context, s Spec) (*net.UnixListener, error) {
 	return ln.(*net.UnixListener), nil
 }
 
-// admit gives a fresh socket file its owner, and only then lets anybody in.
-func admit(s Spec) error {
+// setOwnerAndMode gives a new socket file its owner, and only then its mode, which permits
+// connections.
+func setOwnerAndMode(s Spec) error {
 	if s.uid != unset || s.gid != unset {
 		if err := os.Lchown(s.address, s.uid, s.gid); err != nil {
-			return fmt.Errorf("set owner uid=%d gid=%d (-1: as it is): %w", s.uid, s.gid, reason(err))
+			return fmt.Errorf("set owner uid=%d gid=%d (-1: unchanged): %w", s.uid, s.gid, withoutPath(err))
 		}
 	}
 	if s.mode != unset {
 		if err := os.Chmod(s.address, fs.FileMode(s.mode)); err != nil {
-			return fmt.Errorf("set mode %04o: %w", s.mode, reason(err))
+			return fmt.Errorf("set mode %04o: %w", s.mode, withoutPath(err))
 		}
 	}
 	return nil
 }
 
-// makeRoom removes a socket file that nobody listens on. Anything else that has the path is left alone, and an error.
-func makeRoom(ctx context.Context, path string) error {
+// removeStale removes a socket file on which no program listens. It leaves any other file alone and
+// returns an error.
+func removeStale(ctx context.Context, path string) error {
 	before, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -147,13 +152,14 @@ func makeRoom(ctx context.Context, path string) error {
 		return err
 	}
 	if err := removeSame(path, before); err != nil {
-		return fmt.Errorf("remove the socket file that nobody listens on: %w", err)
+		return fmt.Errorf("remove the stale socket file: %w", err)
 	}
 	return nil
 }
 
-// checkStale returns nil only if the kernel says that no process has the socket any more. (The BSDs say so of a full
-// backlog too; Linux does not.) A program that listens sees a connection that ends at once without a byte.
+// checkStale returns nil only if the kernel reports that no process has the socket open. (The BSDs
+// report the same for a full backlog; Linux does not.) A program that listens sees a connection
+// that ends at once without a byte.
 func checkStale(ctx context.Context, path string) error {
 	dialer := net.Dialer{Timeout: probeTimeout}
 	conn, err := dialer.DialContext(ctx, "unix", path)
@@ -163,15 +169,15 @@ func checkStale(ctx context.Context, path string) error {
 		return fmt.Errorf("%w: another program listens there", syscall.EADDRINUSE)
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
 		return nil
-	default: // its backlog is full, it is of another type, we may not connect: whatever it is, it may well be alive
+	default: // full backlog, another type, no permission to connect: a program may be using the socket
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err
 		}
-		return fmt.Errorf("%w: a socket is there already and may belong to a running program (%w)", syscall.EADDRINUSE, err)
+		return fmt.Errorf("%w: a socket already exists and may belong to a running program (%w)", syscall.EADDRINUSE, err)
 	}
 }
 
-// removeSame removes the file at path if it is still the one that info describes.
+// removeSame removes the file at path if it is still the one described by info.
 func removeSame(path string, info fs.FileInfo) error {
 	now, err := os.Lstat(path)
 	if err == nil && os.SameFile(now, info) {
@@ -183,8 +189,9 @@ func removeSame(path string, info fs.FileInfo) error {
 	return err
 }
 
-// Close ends a waiting Accept and removes the socket file, if the one at the path is still ours. The file goes first:
-// while the socket is open nobody takes it for stale, and its inode number is not given to another file.
+// Close ends a waiting Accept and removes the socket file, if the file at the path is still its
+// own. It removes the file first: while the socket is open, no process takes it for stale, and its
+// inode number is not reused.
 func (l *unixListener) Close() error {
 	l.once.Do(func() {
 		var removeErr error
@@ -196,7 +203,8 @@ func (l *unixListener) Close() error {
 	return l.err
 }
 
-// Addr returns where the socket is now: the kernel knows it by the name that it was bound to.
+// Addr returns the current path of the socket. The kernel still reports the name that it was bound
+// to.
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 // String returns the address as a -listen value, without options.

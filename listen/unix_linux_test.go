@@ -18,8 +18,8 @@ import (
 	"linesplit/internal/accept"
 )
 
-// TestOptions reads back what a sender's connection has got.
-func TestOptions(t *testing.T) {
+// TestTCPSocketOptions reads back the options of a sender's connection.
+func TestTCPSocketOptions(t *testing.T) {
 	ln := mustOpen(t, "tcp://127.0.0.1:0")
 	defer ln.Close()
 	_, far := connect(t, ln)
@@ -39,7 +39,8 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s is %d, want %d", o.name, got, o.want)
 		}
 	}
-	if got := getsockopt(t, ln.(*namedListener).deadlineListener.(*tcpListener), unix.SOL_SOCKET, unix.SO_PROTOCOL); got != unix.IPPROTO_TCP {
+	listener := ln.(*namedListener).deadlineListener.(*tcpListener)
+	if got := getsockopt(t, listener, unix.SOL_SOCKET, unix.SO_PROTOCOL); got != unix.IPPROTO_TCP {
 		t.Errorf("the listener's protocol is %d, want %d", got, unix.IPPROTO_TCP)
 	}
 }
@@ -54,7 +55,7 @@ func getsockopt(t *testing.T, c syscall.Conn, level, option int) (value int) {
 	return value
 }
 
-func TestAbstract(t *testing.T) {
+func TestAbstractSocket(t *testing.T) {
 	value := "unix://@linesplit-test-" + filepath.Base(t.TempDir()) + "-" + t.Name()
 	ln := mustOpen(t, value)
 	if accept.Name(ln) != value {
@@ -68,8 +69,8 @@ func TestAbstract(t *testing.T) {
 	must(t, mustOpen(t, value).Close())
 }
 
-// TestFullBacklogIsLive: a program that is slow to accept is not a dead one.
-func TestFullBacklogIsLive(t *testing.T) {
+// A socket whose program is slow to accept is not stale.
+func TestSocketWithFullBacklogIsInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	must(t, err)
@@ -94,8 +95,8 @@ func TestFullBacklogIsLive(t *testing.T) {
 	}
 }
 
-// TestBoundClosed: at the moment at which a socket file appears nobody may connect.
-func TestBoundClosed(t *testing.T) {
+// When a socket file appears, no user may connect yet.
+func TestSocketFileIsBoundWithoutPermissions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := bind(t.Context(), mustParse(t, "unix://"+path+"?mode=0666"))
 	must(t, err)
@@ -105,7 +106,7 @@ func TestBoundClosed(t *testing.T) {
 	}
 }
 
-func TestOwner(t *testing.T) {
+func TestSocketFileGetsModeAndOwner(t *testing.T) {
 	needRoot(t)
 	path := filepath.Join(t.TempDir(), "s")
 	ln := mustOpen(t, "unix://"+path+"?mode=0660&uid=12345&gid=23456")
@@ -118,8 +119,8 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-// TestWhoMayConnect asks the kernel what modes and owners are worth.
-func TestWhoMayConnect(t *testing.T) {
+// TestModeAndOwnerDecideAccess tests that the kernel enforces modes and owners.
+func TestModeAndOwnerDecideAccess(t *testing.T) {
 	needRoot(t)
 	tests := []struct {
 		options string
@@ -145,7 +146,7 @@ func TestWhoMayConnect(t *testing.T) {
 	}
 }
 
-func TestUnwritableDirectory(t *testing.T) {
+func TestUnwritableDirectoryIsAnError(t *testing.T) {
 	needRoot(t)
 	s := mustParse(t, "unix://"+openDir(t)+"/s")
 	var err error
@@ -155,8 +156,8 @@ func TestUnwritableDirectory(t *testing.T) {
 	}
 }
 
-// TestForbiddenOwner: who is not root cannot give a file away, hears of it, and leaves no file behind.
-func TestForbiddenOwner(t *testing.T) {
+// Changing the owner without root is an error, and leaves no file.
+func TestForbiddenOwnerLeavesNoFile(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t)
 	must(t, os.Chmod(dir, 0o777))
@@ -171,8 +172,8 @@ func TestForbiddenOwner(t *testing.T) {
 	}
 }
 
-// TestForeignSocket: a socket file that we may not even ask about is left alone.
-func TestForeignSocket(t *testing.T) {
+// A socket file to which the process may not connect is left alone.
+func TestForeignSocketIsLeftAlone(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t)
 	must(t, os.Chmod(dir, 0o777))
@@ -189,11 +190,12 @@ func TestForeignSocket(t *testing.T) {
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to become somebody else")
+		t.Skip("needs root, to become another user")
 	}
 }
 
-// openDir is a directory that every user may enter; those of t.TempDir lie in one that only its owner may.
+// openDir returns a directory that every user may enter; those of t.TempDir are in one that only
+// its owner may enter.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -202,7 +204,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// asStranger runs f as user and group 54321, on a thread of its own that ends with it.
+// asStranger runs f as user and group 54321, on its own thread, which ends with f.
 func asStranger(t *testing.T, f func()) {
 	t.Helper()
 	const id = 54321
@@ -210,7 +212,9 @@ func asStranger(t *testing.T, f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked
-		for _, call := range [][4]uintptr{{unix.SYS_SETGROUPS}, {unix.SYS_SETRESGID, id, id, id}, {unix.SYS_SETRESUID, id, id, id}} {
+		for _, call := range [][4]uintptr{
+			{unix.SYS_SETGROUPS}, {unix.SYS_SETRESGID, id, id, id}, {unix.SYS_SETRESUID, id, id, id},
+		} {
 			if _, _, errno := unix.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
 				t.Errorf("become another user: %v", errno)
 				return

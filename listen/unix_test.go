@@ -17,7 +17,7 @@ import (
 	"linesplit/internal/accept"
 )
 
-func TestUnix(t *testing.T) {
+func TestUnixListener(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	ln := mustOpen(t, "unix://"+path+"?mode=0620")
 	if ln.Addr().String() != path || accept.Name(ln) != "unix://"+path {
@@ -41,8 +41,8 @@ func TestUnix(t *testing.T) {
 	}
 }
 
-// TestStale: what a killed process left behind is replaced, with the mode that is asked for now.
-func TestStale(t *testing.T) {
+// The stale socket file of a killed process is replaced, with the mode requested now.
+func TestStaleSocketIsReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	makeStale(t, path)
 	ln := mustOpen(t, "unix://"+path+"?mode=0600")
@@ -53,7 +53,7 @@ func TestStale(t *testing.T) {
 	}
 }
 
-func TestLiveIsLeftAlone(t *testing.T) {
+func TestSocketInUseIsLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	live := mustOpen(t, "unix://"+path+"?mode=0640")
 	defer live.Close()
@@ -69,13 +69,13 @@ func TestLiveIsLeftAlone(t *testing.T) {
 	if !os.SameFile(before, after) || mode(t, path) != 0o640 {
 		t.Errorf("the live socket was touched: %v", after.Mode())
 	}
-	probe, err := live.Accept() // the question whether anybody is there arrives as an empty connection
+	probe, err := live.Accept() // the test for a listening program arrives as an empty connection
 	must(t, err)
 	must(t, probe.Close())
 	meet(t, live)
 }
 
-func TestOtherTypeIsLeftAlone(t *testing.T) {
+func TestDatagramSocketIsLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	conn, err := net.ListenPacket("unixgram", path)
 	must(t, err)
@@ -109,7 +109,7 @@ func TestFileIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestMissingDirectory(t *testing.T) {
+func TestMissingDirectoryIsAnError(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	_, err := Open(t.Context(), mustParse(t, "unix://"+dir+"/s"), nil, nil)
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "directory "+dir) {
@@ -117,8 +117,8 @@ func TestMissingDirectory(t *testing.T) {
 	}
 }
 
-// TestCloseRemovesOnlyItsOwn: somebody has put another file in our socket's place.
-func TestCloseRemovesOnlyItsOwn(t *testing.T) {
+// Close does not remove a file that has replaced the listener's own.
+func TestCloseRemovesOnlyItsOwnFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	first := mustOpen(t, "unix://"+path)
 	must(t, os.Remove(path))
@@ -128,9 +128,9 @@ func TestCloseRemovesOnlyItsOwn(t *testing.T) {
 	meet(t, second)
 }
 
-// TestOneOfManyTakesStale: of several that find the same stale file at once, one gets the path and keeps it. Without
-// the lock a slower one now and then removed the fresh socket of a faster one.
-func TestOneOfManyTakesStale(t *testing.T) {
+// Of several processes that find the same stale file at once, one gets the path and keeps it.
+// Without the lock a slower one sometimes removed the new socket of a faster one.
+func TestOneOfManyReplacesStaleSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	s := mustParse(t, "unix://"+path+"?mode=0600")
 	for range 200 {
@@ -142,7 +142,7 @@ func TestOneOfManyTakesStale(t *testing.T) {
 				ln, err := Open(t.Context(), s, nil, nil)
 				switch {
 				case err == nil && !winner.CompareAndSwap(nil, &ln):
-					t.Error("two have the same path")
+					t.Error("two listeners have the same path")
 					ln.Close()
 				case err != nil && !errors.Is(err, syscall.EADDRINUSE):
 					t.Error(err)
@@ -151,7 +151,7 @@ func TestOneOfManyTakesStale(t *testing.T) {
 		}
 		wg.Wait()
 		if winner.Load() == nil {
-			t.Fatal("nobody got the path")
+			t.Fatal("no listener got the path")
 		}
 		ln := *winner.Load()
 		conn, err := net.Dial("unix", path)
@@ -164,7 +164,7 @@ func TestOneOfManyTakesStale(t *testing.T) {
 	}
 }
 
-func TestLockIsWaitedFor(t *testing.T) {
+func TestOpenWaitsForTheLock(t *testing.T) {
 	dir := t.TempDir()
 	unlock, err := lockDir(t.Context(), dir)
 	must(t, err)
@@ -178,7 +178,8 @@ func TestLockIsWaitedFor(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, mustParse(t, "unix://"+dir+"/t"), nil, nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock directory "+dir) {
+	_, err = Open(ctx, mustParse(t, "unix://"+dir+"/t"), nil, nil)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock directory "+dir) {
 		t.Errorf("got %v, want that the lock is held", err)
 	}
 	unlock()
