@@ -21,65 +21,82 @@ func TestPortTakeoverLosesNoClient(t *testing.T) {
 		t.Fatal("a second listener opened the port without ReusePort")
 	}
 
-	var clients sync.WaitGroup
-	var served, failed atomic.Int64
-	done := make(chan struct{})
-	for range 8 {
-		clients.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				if err := ask(addr); err != nil {
-					failed.Add(1)
-					t.Errorf("after %d clients: %v", served.Load(), err)
-					return
-				}
-				served.Add(1)
-			}
-		})
-	}
-	more := func(n int64) {
-		t.Helper()
-		enough := served.Load() + n
-		deadline := time.Now().Add(20 * time.Second)
-		for served.Load() < enough && failed.Load() == 0 {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d of %d clients served", served.Load(), enough)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-
+	c := connectForever(t, addr)
 	var serving sync.WaitGroup
 	var by [4]atomic.Int64
 	serving.Go(func() { answerAll(first, &by[0]) })
-	more(100)
+	c.more(100)
 	for i := 1; i < len(by); i++ {
 		next, err := Open(t.Context(), mustParse(t, "tcp://"+addr).ReusePort(), nil, nil)
 		must(t, err)
 		serving.Go(func() { answerAll(next, &by[i]) })
-		more(100)
+		c.more(100)
 		must(t, first.(interface{ StepAside() error }).StepAside())
 		// Connections on their way arrive, and then no more come, though clients keep connecting.
 		before := by[i].Load()
 		for quiet := int64(0); quiet < 100; quiet = by[i].Load() - before {
 			had := by[i-1].Load()
-			more(50)
+			c.more(50)
 			if by[i-1].Load() != had {
 				before = by[i].Load()
 			}
 		}
 		first.Close()
 		first = next
-		more(100)
+		c.more(100)
 	}
-	close(done)
-	clients.Wait()
+	c.stop()
 	first.Close()
 	serving.Wait()
+}
+
+// clients connect one after the other until stop, and count how they are served.
+type clients struct {
+	t              *testing.T
+	running        sync.WaitGroup
+	served, failed atomic.Int64
+	done           chan struct{}
+}
+
+// connectForever starts eight goroutines of clients of addr.
+func connectForever(t *testing.T, addr string) *clients {
+	c := &clients{t: t, done: make(chan struct{})}
+	for range 8 {
+		c.running.Go(func() {
+			for {
+				select {
+				case <-c.done:
+					return
+				default:
+				}
+				if err := ask(addr); err != nil {
+					c.failed.Add(1)
+					t.Errorf("after %d clients: %v", c.served.Load(), err)
+					return
+				}
+				c.served.Add(1)
+			}
+		})
+	}
+	return c
+}
+
+// more waits until n more clients have been served, or one has failed.
+func (c *clients) more(n int64) {
+	c.t.Helper()
+	enough := c.served.Load() + n
+	deadline := time.Now().Add(20 * time.Second)
+	for c.served.Load() < enough && c.failed.Load() == 0 {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%d of %d clients served", c.served.Load(), enough)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (c *clients) stop() {
+	close(c.done)
+	c.running.Wait()
 }
 
 func ask(addr string) error {

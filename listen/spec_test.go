@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,48 +76,51 @@ func unsetSpec(scheme, address string) Spec {
 	return Spec{scheme: scheme, address: address, mode: unset, uid: unset, gid: unset}
 }
 
+// parseErrors holds values and the text that their errors contain.
+var parseErrors = []struct{ in, want string }{
+	{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
+		"systemd:name and stdin:"},
+	{":9000", "no scheme: known are"},
+	{"localhost:9000", "no scheme: known are"},
+	{"stdin", "no scheme: known are"},
+	{"dccp://:514", `unknown scheme "dccp": known are`},
+	{"TCP://:514", `unknown scheme "TCP": known are`},
+	{"tcp:1.2.3.4:9000", "no // after the scheme"},
+	{"unix:/run/x", "no // after the scheme"},
+	{"stdin://", "nothing after the colon"},
+	{"tcp://0.0.0.0", "missing port in address: want tcp://host:port"},
+	{"udp://:", `port "": want a number`},
+	{"udp:514", "no // after the scheme"},
+	{"udp://:514?mode=0600", "udp:// takes no options"},
+	{"tls://[::1]", "missing port in address: want tls://host:port"},
+	{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://0.0.0.0:9000 or tcp://[::1]:9000"},
+	{"tcp://:", `port "": want a number`},
+	{"tcp://:65536", `port "65536": want a number from 1 to 65535, or 0`},
+	{"tcp://:-1", `port "-1": want a number`},
+	{"tcp://:http", `port "http": want a number`},
+	{"tcp://:9000/", `port "9000/": want a number`},
+	{"tcp://me@host:9000", `host "me@host": want`},
+	{"tcp://:9000?mode=0660", "tcp:// takes no options"},
+	{"unix://", "no path: want unix:///run/linesplit.sock"},
+	{"unix://@", "no path"},
+	{"unix://run/x", "want three of them, unix:///run/x"},
+	{"unix:///run/", "names a directory"},
+	{"unix:///" + strings.Repeat("x", maxPath), "a socket path may have at most"},
+	{"unix:///run/x?mode=0999", `mode "0999": want octal permissions such as 0660`},
+	{"unix:///run/x?mode=1777", `mode "1777": want octal`},
+	{"unix:///run/x?mode=rw", `mode "rw": want octal`},
+	{"unix:///run/x?mode", `mode "": want octal`},
+	{"unix:///run/x?mode=600&mode=660", "option mode is given 2 times"},
+	{"unix:///run/x?perm=0600", `unknown option "perm": known are mode, uid and gid`},
+	{"unix:///run/x?uid=nobody-has-this", `no user "nobody-has-this" on this machine`},
+	{"unix:///run/x?gid=nobody-has-this", `no group "nobody-has-this" on this machine`},
+	{"unix:///run/x?uid=4294967295", `user "4294967295": want a name, or a number from 0 to 4294967294`},
+	{"unix:///run/x?gid=99999999999", `group "99999999999": want`},
+	{"unix:///run/x?mode=%zz", "options: invalid URL escape"},
+}
+
 func TestParseErrorsTellTheRightForm(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
-			"systemd:name and stdin:"},
-		{":9000", "no scheme: known are"},
-		{"localhost:9000", "no scheme: known are"},
-		{"stdin", "no scheme: known are"},
-		{"dccp://:514", `unknown scheme "dccp": known are`},
-		{"TCP://:514", `unknown scheme "TCP": known are`},
-		{"tcp:1.2.3.4:9000", "no // after the scheme"},
-		{"unix:/run/x", "no // after the scheme"},
-		{"stdin://", "nothing after the colon"},
-		{"tcp://0.0.0.0", "missing port in address: want tcp://host:port"},
-		{"udp://:", `port "": want a number`},
-		{"udp:514", "no // after the scheme"},
-		{"udp://:514?mode=0600", "udp:// takes no options"},
-		{"tls://[::1]", "missing port in address: want tls://host:port"},
-		{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://0.0.0.0:9000 or tcp://[::1]:9000"},
-		{"tcp://:", `port "": want a number`},
-		{"tcp://:65536", `port "65536": want a number from 1 to 65535, or 0`},
-		{"tcp://:-1", `port "-1": want a number`},
-		{"tcp://:http", `port "http": want a number`},
-		{"tcp://:9000/", `port "9000/": want a number`},
-		{"tcp://me@host:9000", `host "me@host": want`},
-		{"tcp://:9000?mode=0660", "tcp:// takes no options"},
-		{"unix://", "no path: want unix:///run/linesplit.sock"},
-		{"unix://@", "no path"},
-		{"unix://run/x", "want three of them, unix:///run/x"},
-		{"unix:///run/", "names a directory"},
-		{"unix:///" + strings.Repeat("x", maxPath), "a socket path may have at most"},
-		{"unix:///run/x?mode=0999", `mode "0999": want octal permissions such as 0660`},
-		{"unix:///run/x?mode=1777", `mode "1777": want octal`},
-		{"unix:///run/x?mode=rw", `mode "rw": want octal`},
-		{"unix:///run/x?mode", `mode "": want octal`},
-		{"unix:///run/x?mode=600&mode=660", "option mode is given 2 times"},
-		{"unix:///run/x?perm=0600", `unknown option "perm": known are mode, uid and gid`},
-		{"unix:///run/x?uid=nobody-has-this", `no user "nobody-has-this" on this machine`},
-		{"unix:///run/x?gid=nobody-has-this", `no group "nobody-has-this" on this machine`},
-		{"unix:///run/x?uid=4294967295", `user "4294967295": want a name, or a number from 0 to 4294967294`},
-		{"unix:///run/x?gid=99999999999", `group "99999999999": want`},
-		{"unix:///run/x?mode=%zz", "options: invalid URL escape"},
-	}
+	tests := slices.Clone(parseErrors)
 	if runtime.GOOS == "linux" {
 		tests = append(tests, struct{ in, want string }{
 			"unix://@x?mode=0600", "option mode: an abstract socket has no file"})

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,19 +46,7 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 			}
 		})
 	}
-	var peak atomic.Int64
-	stop := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Millisecond):
-				peak.Store(max(peak.Load(), r.pool.InUse()))
-			}
-		}
-	})
+	peak := watchMemory(r)
 
 	good := dial(t, r.addr)
 	for i := range 200 {
@@ -67,10 +54,9 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 		r.until("a good line", func() bool { return r.Stats().Queued.Lines == uint64(i+1) })
 	}
 	senders.Wait() // all of their bytes are read although no line has ended
-	close(stop)
-	watch.Wait()
-	if p := peak.Load(); p > budget+budget/8 {
-		t.Errorf("%d bytes were in use, of %d", p, budget)
+	used := peak()
+	if used > budget+budget/8 {
+		t.Errorf("%d bytes were in use, of %d", used, budget)
 	}
 	keeps := uint64(budget / 2 >> 20)
 	r.until("all but what fits to be dropped", func() bool {
@@ -90,9 +76,31 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 		t.Errorf("received %d bytes, want %d and the good ones", st.Received.Bytes, want)
 	}
 	d := dropped(st, reasonMemory)
-	t.Logf("peak %d KiB, dropped %+v", peak.Load()>>10, d)
+	t.Logf("peak %d KiB, dropped %+v", used>>10, d)
 	if got := bytes.Count([]byte(r.output()), []byte("next\n")); got != n {
 		t.Errorf("%d of %d senders went on after their dropped line", got, n)
+	}
+}
+
+// watchMemory measures the pool's use until peak is called, which returns its maximum.
+func watchMemory(r *rig) (peak func() int64) {
+	var maxInUse int64
+	stop := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				maxInUse = max(maxInUse, r.pool.InUse())
+			}
+		}
+	})
+	return func() int64 {
+		close(stop)
+		watch.Wait()
+		return maxInUse
 	}
 }
 
