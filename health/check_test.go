@@ -14,68 +14,74 @@ import (
 	"linesplit/target"
 )
 
+const (
+	getEnd = "\r\n\r\n" // ends a GET request
+	httpOK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+)
+
+type checkTest struct {
+	name  string
+	s     Settings
+	serve func(net.Conn)
+	err   string // what it says, empty: none
+}
+
+var checkTests = []checkTest{
+	{"tcp", Settings{Kind: "tcp"}, hanging, ""},
+	{"tcp and it closes", Settings{Kind: "tcp"}, closing, ""},
+	{"tcp and it talks", Settings{Kind: "tcp"}, dripping("220 "), ""},
+
+	{"http", Settings{Kind: "http"}, answering(getEnd, httpOK), ""},
+	{"http with interim answers", Settings{Kind: "http"}, answering(getEnd, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"+httpOK), ""},
+	{"http of old", Settings{Kind: "http"}, answering(getEnd, "HTTP/1.0 204 No Content\r\n\r\n"), ""},
+	{"http without an end", Settings{Kind: "http"}, func(c net.Conn) {
+		answering(getEnd, "HTTP/1.1 200 OK\r\n\r\n")(c)
+		dripping("body")(c)
+	}, ""},
+	{"http fault", Settings{Kind: "http"}, answering(getEnd, "HTTP/1.1 503 Later\r\n\r\n"), "status 503 is not within 200-399"},
+	{"http redirect", Settings{Kind: "http", Status: "200"}, answering(getEnd, "HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), "status 302"},
+	{"http redirect not followed", Settings{Kind: "http"}, answering(getEnd, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), ""},
+	{"http status wanted", Settings{Kind: "http", Status: "404"}, answering(getEnd, "HTTP/1.1 404 Not Found\r\n\r\n"), ""},
+	{"http nonsense", Settings{Kind: "http"}, answering(getEnd, "SSH-2.0-OpenSSH\r\n"), "malformed"},
+	{"http closes", Settings{Kind: "http"}, answering(getEnd, ""), "EOF"},
+	{"http hangs", Settings{Kind: "http"}, hanging, "timeout"},
+	{"http drips its header", Settings{Kind: "http"}, dripping("HTTP/1.1 200 OK"), "http check"},
+	{"http drips interim answers", Settings{Kind: "http"}, dripping("HTTP/1.1 100 Continue\r\n\r\n"), "read answer"},
+	{"http endless header", Settings{Kind: "http"}, func(c net.Conn) {
+		answering(getEnd, "HTTP/1.1 200 OK\r\nX: ")(c)
+		c.Write([]byte(strings.Repeat("x", 2*maxAnswer)))
+	}, "read answer"},
+
+	{"expect", Settings{Kind: "send-expect", Send: `HELLO\n`, Expect: `^HI [a-z]+\n`}, answering("HELLO\n", "HI there\n"), ""},
+	{"expect without send", Settings{Kind: "send-expect", Expect: `^220 .*\n`}, func(c net.Conn) { io.WriteString(c, "220 hello\r\n"); hanging(c) }, ""},
+	{"expect in drips", Settings{Kind: "send-expect", Expect: "cba"}, dripping("abc" + "cba"), ""},
+	{"expect across much", Settings{Kind: "send-expect", Expect: "end$"}, func(c net.Conn) { io.WriteString(c, strings.Repeat("x", maxAnswer-3)+"end") }, ""},
+	{"expect other", Settings{Kind: "send-expect", Expect: "^220"}, func(c net.Conn) { io.WriteString(c, "554 no\r\n") }, `"554 no\r\n"`},
+	{"expect other, and it waits", Settings{Kind: "send-expect", Expect: "^220"}, func(c net.Conn) { io.WriteString(c, "554 no\r\n"); hanging(c) }, "timeout"},
+	{"expect too much", Settings{Kind: "send-expect", Expect: "end"}, func(c net.Conn) { io.WriteString(c, strings.Repeat("x", maxAnswer)+"end") }, "in the first 65536 bytes"},
+	{"expect closes", Settings{Kind: "send-expect", Expect: "x"}, closing, "nothing came"},
+	{"expect hangs", Settings{Kind: "send-expect", Send: "x", Expect: "x"}, hanging, "timeout"},
+	{"expect drips", Settings{Kind: "send-expect", Expect: "z"}, dripping("abc"), "timeout"},
+
+	{"redis", Settings{Kind: "redis"}, answering("PING\r\n", "+PONG\r\n"), ""},
+	{"redis in drips", Settings{Kind: "redis"}, func(c net.Conn) { until(c, "PING\r\n"); dripping("+PONG\r\n")(c) }, ""},
+	{"redis wants a password", Settings{Kind: "redis"}, answering("PING\r\n", "-NOAUTH Authentication required.\r\n"), ""},
+	{"redis loading", Settings{Kind: "redis"}, answering("PING\r\n", "-LOADING Redis is loading the dataset in memory\r\n"), "-LOADING"},
+	{"redis hangs", Settings{Kind: "redis"}, hanging, "timeout"},
+
+	{"mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet(mysqlGreeting)); hanging(c) }, ""},
+	{"mysql in drips", Settings{Kind: "mysql"}, dripping(packet(mysqlGreeting)), ""},
+	{"mysql refuses", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet("\xff\x10\x04Too many connections")) }, "Too many connections"},
+	{"mysql of old", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet("\x093.20\x00")) }, "protocol 9"},
+	{"mysql cut short", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet(mysqlGreeting)[:20]) }, "unexpected EOF"},
+	{"not mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") }, "does not begin a greeting"},
+	{"mysql hangs", Settings{Kind: "mysql"}, hanging, "timeout"},
+}
+
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	endless := regexp.MustCompile("hangs|drips|waits") // what fails when its time is up
-	const get = "\r\n\r\n"
-	ok := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-	tests := []struct {
-		name  string
-		s     Settings
-		serve func(net.Conn)
-		err   string // what it says, empty: none
-	}{
-		{"tcp", Settings{Kind: "tcp"}, hanging, ""},
-		{"tcp and it closes", Settings{Kind: "tcp"}, closing, ""},
-		{"tcp and it talks", Settings{Kind: "tcp"}, dripping("220 "), ""},
-
-		{"http", Settings{Kind: "http"}, answering(get, ok), ""},
-		{"http with interim answers", Settings{Kind: "http"}, answering(get, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"+ok), ""},
-		{"http of old", Settings{Kind: "http"}, answering(get, "HTTP/1.0 204 No Content\r\n\r\n"), ""},
-		{"http without an end", Settings{Kind: "http"}, func(c net.Conn) {
-			answering(get, "HTTP/1.1 200 OK\r\n\r\n")(c)
-			dripping("body")(c)
-		}, ""},
-		{"http fault", Settings{Kind: "http"}, answering(get, "HTTP/1.1 503 Later\r\n\r\n"), "status 503 is not within 200-399"},
-		{"http redirect", Settings{Kind: "http", Status: "200"}, answering(get, "HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), "status 302"},
-		{"http redirect not followed", Settings{Kind: "http"}, answering(get, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), ""},
-		{"http status wanted", Settings{Kind: "http", Status: "404"}, answering(get, "HTTP/1.1 404 Not Found\r\n\r\n"), ""},
-		{"http nonsense", Settings{Kind: "http"}, answering(get, "SSH-2.0-OpenSSH\r\n"), "malformed"},
-		{"http closes", Settings{Kind: "http"}, answering(get, ""), "EOF"},
-		{"http hangs", Settings{Kind: "http"}, hanging, "timeout"},
-		{"http drips its header", Settings{Kind: "http"}, dripping("HTTP/1.1 200 OK"), "http check"},
-		{"http drips interim answers", Settings{Kind: "http"}, dripping("HTTP/1.1 100 Continue\r\n\r\n"), "read answer"},
-		{"http endless header", Settings{Kind: "http"}, func(c net.Conn) {
-			answering(get, "HTTP/1.1 200 OK\r\nX: ")(c)
-			c.Write([]byte(strings.Repeat("x", 2*maxAnswer)))
-		}, "read answer"},
-
-		{"expect", Settings{Kind: "send-expect", Send: `HELLO\n`, Expect: `^HI [a-z]+\n`}, answering("HELLO\n", "HI there\n"), ""},
-		{"expect without send", Settings{Kind: "send-expect", Expect: `^220 .*\n`}, func(c net.Conn) { io.WriteString(c, "220 hello\r\n"); hanging(c) }, ""},
-		{"expect in drips", Settings{Kind: "send-expect", Expect: "cba"}, dripping("abc" + "cba"), ""},
-		{"expect across much", Settings{Kind: "send-expect", Expect: "end$"}, func(c net.Conn) { io.WriteString(c, strings.Repeat("x", maxAnswer-3)+"end") }, ""},
-		{"expect other", Settings{Kind: "send-expect", Expect: "^220"}, func(c net.Conn) { io.WriteString(c, "554 no\r\n") }, `"554 no\r\n"`},
-		{"expect other, and it waits", Settings{Kind: "send-expect", Expect: "^220"}, func(c net.Conn) { io.WriteString(c, "554 no\r\n"); hanging(c) }, "timeout"},
-		{"expect too much", Settings{Kind: "send-expect", Expect: "end"}, func(c net.Conn) { io.WriteString(c, strings.Repeat("x", maxAnswer)+"end") }, "in the first 65536 bytes"},
-		{"expect closes", Settings{Kind: "send-expect", Expect: "x"}, closing, "nothing came"},
-		{"expect hangs", Settings{Kind: "send-expect", Send: "x", Expect: "x"}, hanging, "timeout"},
-		{"expect drips", Settings{Kind: "send-expect", Expect: "z"}, dripping("abc"), "timeout"},
-
-		{"redis", Settings{Kind: "redis"}, answering("PING\r\n", "+PONG\r\n"), ""},
-		{"redis in drips", Settings{Kind: "redis"}, func(c net.Conn) { until(c, "PING\r\n"); dripping("+PONG\r\n")(c) }, ""},
-		{"redis wants a password", Settings{Kind: "redis"}, answering("PING\r\n", "-NOAUTH Authentication required.\r\n"), ""},
-		{"redis loading", Settings{Kind: "redis"}, answering("PING\r\n", "-LOADING Redis is loading the dataset in memory\r\n"), "-LOADING"},
-		{"redis hangs", Settings{Kind: "redis"}, hanging, "timeout"},
-
-		{"mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet(mysqlGreeting)); hanging(c) }, ""},
-		{"mysql in drips", Settings{Kind: "mysql"}, dripping(packet(mysqlGreeting)), ""},
-		{"mysql refuses", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet("\xff\x10\x04Too many connections")) }, "Too many connections"},
-		{"mysql of old", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet("\x093.20\x00")) }, "protocol 9"},
-		{"mysql cut short", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet(mysqlGreeting)[:20]) }, "unexpected EOF"},
-		{"not mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") }, "does not begin a greeting"},
-		{"mysql hangs", Settings{Kind: "mysql"}, hanging, "timeout"},
-	}
-	for _, test := range tests {
+	for _, test := range checkTests {
 		for _, scheme := range []string{target.SchemeTCP, target.SchemeUnix} {
 			t.Run(test.name+" "+scheme, func(t *testing.T) {
 				t.Parallel()

@@ -5,244 +5,248 @@ import (
 	"testing"
 )
 
+// finSize fits into a receive buffer of net.core.rmem_max where that is at its default.
+const finSize = 100_000
+
+type finTest struct {
+	name     string
+	viaProxy bool
+	narrow   bool // the peer's window is what it is at first
+	act      func(t *testing.T, c *Conn, peer net.Conn, data []byte)
+	proven   bool
+	over     bool
+	err      bool
+	acked    uint64
+}
+
+var finTests = []finTest{
+	{
+		name: "closes with everything read, later writes draw a RST",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize)
+			peer.Close()
+			if p := sawFIN(t, c); p.Err != nil || p.Over || p.Acked != finSize {
+				t.Errorf("after the FIN: %+v", p)
+			}
+			mustWrite(t, c, data[:1000])
+			event(t, c)
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "closes with everything read, and nothing is written after", // not known to be more than a half-close
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize)
+			peer.Close()
+			sawFIN(t, c)
+		},
+		acked: finSize,
+	},
+	{
+		name: "closes with everything read, we half-close after it",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize)
+			peer.Close()
+			sawFIN(t, c)
+			eventually(t, "a window that no longer rises", func() bool { return c.Progress().SeemsRead() })
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+		},
+		proven: true, over: true, acked: finSize,
+	},
+	{
+		name: "closes with data unread",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize/2)
+			arrived(t, peer, finSize/2)
+			allAcked(t, c)
+			peer.Close()
+			event(t, c)
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "closes with one byte unread",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize-1)
+			arrived(t, peer, 1)
+			allAcked(t, c)
+			peer.Close()
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "half-closes, reads on, dies with data unread",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize)
+			closeWrite(t, peer)
+			sawFIN(t, c)
+			writeLooking(t, c, data)
+			readN(t, peer, 1000)
+			arrived(t, peer, finSize-1000)
+			allAcked(t, c)
+			reset(t, peer)
+			event(t, c)
+			failed(t, c)
+		},
+		err: true, acked: 2 * finSize,
+	},
+	{
+		name: "half-closes with data unread and dies",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			arrived(t, peer, finSize)
+			allAcked(t, c)
+			closeWrite(t, peer)
+			sawFIN(t, c)
+			reset(t, peer)
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "half-closes with data unread, reads on, dies with everything read", // cannot be told from the one before
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			closeWrite(t, peer)
+			sawFIN(t, c)
+			readN(t, peer, finSize)
+			reset(t, peer)
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "we half-close, it reads to our FIN and closes",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			got := collect(peer)
+			writeLooking(t, c, data)
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			got.all(t, data)
+			peer.Close()
+			event(t, c)
+			sawFIN(t, c)
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+		},
+		proven: true, over: true, acked: finSize,
+	},
+	{
+		name: "we half-close, it closes with data unread",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			arrived(t, peer, finSize)
+			allAcked(t, c)
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			peer.Close()
+			event(t, c)
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "it half-closes, reads to our FIN and closes",
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			closeWrite(t, peer)
+			sawFIN(t, c)
+			got := collect(peer)
+			writeLooking(t, c, data)
+			allAcked(t, c)
+			eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
+			<-c.Events() // that of the FIN
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			got.all(t, data)
+			peer.Close()
+			event(t, c)
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+		},
+		proven: true, over: true, acked: finSize,
+	},
+	{
+		name: "it half-closes, we half-close while it has not read everything", // it may be killed now, and no one would know
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			closeWrite(t, peer)
+			sawFIN(t, c)
+			writeLooking(t, c, data[:60_000])
+			arrived(t, peer, 60_000)
+			allAcked(t, c)
+			if p := c.Progress(); p.Unread == 0 {
+				t.Errorf("%+v though the peer has read nothing", p)
+			}
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+		},
+		narrow: true, over: true, acked: 60_000,
+	},
+	{
+		name: "via a proxy: closes with everything read, later writes draw a RST", viaProxy: true,
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			writeLooking(t, c, data)
+			readN(t, peer, finSize)
+			peer.Close()
+			sawFIN(t, c)
+			mustWrite(t, c, data[:1000])
+			failed(t, c)
+		},
+		err: true, acked: finSize,
+	},
+	{
+		name: "via a proxy: it half-closes, reads to our FIN and closes", viaProxy: true,
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			closeWrite(t, peer)
+			sawFIN(t, c)
+			got := collect(peer)
+			writeLooking(t, c, data)
+			allAcked(t, c)
+			eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			got.all(t, data)
+			peer.Close()
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+		},
+		over: true, acked: finSize,
+	},
+	{
+		name: "via a proxy: we half-close, it reads to our FIN and closes", viaProxy: true,
+		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
+			got := collect(peer)
+			writeLooking(t, c, data)
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			got.all(t, data)
+			peer.Close()
+			sawFIN(t, c)
+			eventually(t, "the end", func() bool { return c.Progress().Over })
+		},
+		proven: true, over: true, acked: finSize,
+	},
+}
+
 // The rules of the end. See provenLocked.
 func TestFIN(t *testing.T) {
 	t.Parallel()
-	const size = 100_000 // fits into a receive buffer of net.core.rmem_max where that is at its default
-	data := pattern(size)
-	tests := []struct {
-		name     string
-		viaProxy bool
-		narrow   bool // the peer's window is what it is at first
-		act      func(t *testing.T, c *Conn, peer net.Conn)
-		proven   bool
-		over     bool
-		err      bool
-		acked    uint64
-	}{
-		{
-			name: "closes with everything read, later writes draw a RST",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size)
-				peer.Close()
-				if p := sawFIN(t, c); p.Err != nil || p.Over || p.Acked != size {
-					t.Errorf("after the FIN: %+v", p)
-				}
-				mustWrite(t, c, data[:1000])
-				event(t, c)
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "closes with everything read, and nothing is written after", // not known to be more than a half-close
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size)
-				peer.Close()
-				sawFIN(t, c)
-			},
-			acked: size,
-		},
-		{
-			name: "closes with everything read, we half-close after it",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size)
-				peer.Close()
-				sawFIN(t, c)
-				eventually(t, "a window that no longer rises", func() bool { return c.Progress().SeemsRead() })
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				eventually(t, "the end", func() bool { return c.Progress().Over })
-			},
-			proven: true, over: true, acked: size,
-		},
-		{
-			name: "closes with data unread",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size/2)
-				arrived(t, peer, size/2)
-				allAcked(t, c)
-				peer.Close()
-				event(t, c)
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "closes with one byte unread",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size-1)
-				arrived(t, peer, 1)
-				allAcked(t, c)
-				peer.Close()
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "half-closes, reads on, dies with data unread",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size)
-				closeWrite(t, peer)
-				sawFIN(t, c)
-				writeLooking(t, c, data)
-				readN(t, peer, 1000)
-				arrived(t, peer, size-1000)
-				allAcked(t, c)
-				reset(t, peer)
-				event(t, c)
-				failed(t, c)
-			},
-			err: true, acked: 2 * size,
-		},
-		{
-			name: "half-closes with data unread and dies",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				arrived(t, peer, size)
-				allAcked(t, c)
-				closeWrite(t, peer)
-				sawFIN(t, c)
-				reset(t, peer)
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "half-closes with data unread, reads on, dies with everything read", // cannot be told from the one before
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				closeWrite(t, peer)
-				sawFIN(t, c)
-				readN(t, peer, size)
-				reset(t, peer)
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "we half-close, it reads to our FIN and closes",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				got := collect(peer)
-				writeLooking(t, c, data)
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				got.all(t, data)
-				peer.Close()
-				event(t, c)
-				sawFIN(t, c)
-				eventually(t, "the end", func() bool { return c.Progress().Over })
-			},
-			proven: true, over: true, acked: size,
-		},
-		{
-			name: "we half-close, it closes with data unread",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				arrived(t, peer, size)
-				allAcked(t, c)
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				peer.Close()
-				event(t, c)
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "it half-closes, reads to our FIN and closes",
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				closeWrite(t, peer)
-				sawFIN(t, c)
-				got := collect(peer)
-				writeLooking(t, c, data)
-				allAcked(t, c)
-				eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
-				<-c.Events() // that of the FIN
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				got.all(t, data)
-				peer.Close()
-				event(t, c)
-				eventually(t, "the end", func() bool { return c.Progress().Over })
-			},
-			proven: true, over: true, acked: size,
-		},
-		{
-			name: "it half-closes, we half-close while it has not read everything", // it may be killed now, and no one would know
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				closeWrite(t, peer)
-				sawFIN(t, c)
-				writeLooking(t, c, data[:60_000])
-				arrived(t, peer, 60_000)
-				allAcked(t, c)
-				if p := c.Progress(); p.Unread == 0 {
-					t.Errorf("%+v though the peer has read nothing", p)
-				}
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				eventually(t, "the end", func() bool { return c.Progress().Over })
-			},
-			narrow: true, over: true, acked: 60_000,
-		},
-		{
-			name: "via a proxy: closes with everything read, later writes draw a RST", viaProxy: true,
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				writeLooking(t, c, data)
-				readN(t, peer, size)
-				peer.Close()
-				sawFIN(t, c)
-				mustWrite(t, c, data[:1000])
-				failed(t, c)
-			},
-			err: true, acked: size,
-		},
-		{
-			name: "via a proxy: it half-closes, reads to our FIN and closes", viaProxy: true,
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				closeWrite(t, peer)
-				sawFIN(t, c)
-				got := collect(peer)
-				writeLooking(t, c, data)
-				allAcked(t, c)
-				eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				got.all(t, data)
-				peer.Close()
-				eventually(t, "the end", func() bool { return c.Progress().Over })
-			},
-			over: true, acked: size,
-		},
-		{
-			name: "via a proxy: we half-close, it reads to our FIN and closes", viaProxy: true,
-			act: func(t *testing.T, c *Conn, peer net.Conn) {
-				got := collect(peer)
-				writeLooking(t, c, data)
-				if err := c.CloseWrite(); err != nil {
-					t.Error(err)
-				}
-				got.all(t, data)
-				peer.Close()
-				sawFIN(t, c)
-				eventually(t, "the end", func() bool { return c.Progress().Over })
-			},
-			proven: true, over: true, acked: size,
-		},
-	}
-	for _, test := range tests {
+	for _, test := range finTests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			ln, a := listen(t, SchemeTCP)
@@ -251,7 +255,7 @@ func TestFIN(t *testing.T) {
 			if !test.narrow {
 				setReceiveBuffer(t, peer, 4<<20)
 			}
-			test.act(t, c, peer)
+			test.act(t, c, peer, pattern(finSize))
 			p := c.Progress()
 			if p.AllRead != test.proven || p.Over != test.over || (p.Err != nil) != test.err || p.Acked != test.acked {
 				t.Errorf("%+v\nend %+v\nwant AllRead %v, Over %v, an error %v, Acked %d", p, c.end, test.proven, test.over, test.err, test.acked)

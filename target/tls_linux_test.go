@@ -1,15 +1,12 @@
 package target
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -348,83 +345,5 @@ func TestTLSAnswerToTheGoodbyeComesBeforeOurFIN(t *testing.T) {
 				t.Errorf("%+v", p)
 			}
 		})
-	}
-}
-
-// A peer's key update, with a request for ours, comes in the middle of the lines. Go's server cannot send one.
-func TestTLSKeyUpdate(t *testing.T) {
-	t.Parallel()
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("no openssl here")
-	}
-	files := certs(t)
-	server := exec.Command(openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", files.ServerCert, "-key", files.ServerKey, "-tls1_3")
-	commands, err := server.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := server.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer server.Wait()
-	defer server.Process.Kill()
-	said := make(chan string, 10_000)
-	go func() {
-		defer close(said)
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			said <- lines.Text()
-		}
-	}()
-	next := func(what string) string {
-		t.Helper()
-		for {
-			select {
-			case line, ok := <-said:
-				if !ok {
-					t.Fatalf("openssl ended before it said %q", what)
-				}
-				if strings.Contains(line, what) {
-					return line
-				}
-			case <-time.After(wait):
-				t.Fatalf("openssl did not say %q", what)
-			}
-		}
-	}
-	_, host, found := strings.Cut(next("ACCEPT"), "ACCEPT ")
-	if !found {
-		t.Skip("this openssl does not tell where it listens")
-	}
-	c, err := DialTracked(t.Context(), Address{Scheme: SchemeTLS, Host: strings.TrimSpace(host)}, &Options{TLS: files.ClientTLS, Timeout: wait})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for round := range 5 {
-		for i := range 100 {
-			mustWrite(t, c, fmt.Appendf(nil, "round %d line %d\n", round, i))
-		}
-		for i := range 100 {
-			want := fmt.Sprintf("round %d line %d", round, i)
-			if got := next("round"); got != want {
-				t.Fatalf("openssl read %q, want %q", got, want)
-			}
-		}
-		through := c.wire.position()
-		if _, err := io.WriteString(commands, "K\n"); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "our key update", func() bool { return c.wire.position() > through })
-	}
-	mustWrite(t, c, []byte("round and out\n"))
-	next("round and out")
-	allAcked(t, c)
-	if p := c.Progress(); p.Err != nil || p.FIN {
-		t.Errorf("%+v after key updates", p)
 	}
 }

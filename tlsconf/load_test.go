@@ -30,21 +30,29 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
+// faultyFiles are files that cannot be used as a certificate or a key, each for a reason of its own.
+type faultyFiles struct{ missing, text, empty, binary, cut, broken, encrypted, oldEncrypted, request, backwards string }
+
+func newFaultyFiles(t *testing.T, f testcert.Files) faultyFiles {
+	return faultyFiles{
+		missing:   filepath.Join(t.TempDir(), "none.pem"),
+		text:      write(t, "text.pem", []byte("hello\n")),
+		empty:     write(t, "empty.pem", nil),
+		binary:    write(t, "cert.der", der(t, f.CA)),
+		cut:       write(t, "cut.pem", read(t, f.ServerCert)[:80]),
+		broken:    write(t, "broken.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("nonsense")})),
+		encrypted: write(t, "encrypted.key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})),
+		oldEncrypted: write(t, "old.key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("x"),
+			Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}})),
+		request:   write(t, "request.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: []byte("x")})),
+		backwards: write(t, "backwards.pem", append(read(t, f.CA), read(t, f.ServerCert)...)),
+	}
+}
+
 // TestErrors: each fault names role, file and what is wrong, and several faults are all named.
 func TestErrors(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
-	missing := filepath.Join(t.TempDir(), "none.pem")
-	text := write(t, "text.pem", []byte("hello\n"))
-	empty := write(t, "empty.pem", nil)
-	binary := write(t, "cert.der", der(t, f.CA))
-	cut := write(t, "cut.pem", read(t, f.ServerCert)[:80])
-	broken := write(t, "broken.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("nonsense")}))
-	encrypted := write(t, "encrypted.key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}))
-	oldEncrypted := write(t, "old.key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("x"),
-		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}}))
-	request := write(t, "request.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: []byte("x")}))
-	backwards := write(t, "backwards.pem", append(read(t, f.CA), read(t, f.ServerCert)...))
-
+	bad := newFaultyFiles(t, f)
 	server := func(cert, key, ca string) error {
 		_, err := NewServer(ServerFiles{Cert: cert, Key: key, ClientCA: ca})
 		return err
@@ -63,25 +71,25 @@ func TestErrors(t *testing.T) {
 		{"no certificate", server("", f.ServerKey, ""), []string{"tls server certificate: none given", f.ServerKey}},
 		{"client without key", client("", f.ClientCert, ""), []string{"tls target key: none given"}},
 		{"client without certificate", client("", "", f.ClientKey), []string{"tls target certificate: none given"}},
-		{"missing", server(missing, f.ServerKey, ""), []string{"tls server certificate " + missing, "no such file"}},
+		{"missing", server(bad.missing, f.ServerKey, ""), []string{"tls server certificate " + bad.missing, "no such file"}},
 		{"directory", server(t.TempDir(), f.ServerKey, ""), []string{"is a directory"}},
-		{"text", server(text, f.ServerKey, ""), []string{text, "not PEM"}},
-		{"empty", server(empty, f.ServerKey, ""), []string{empty, "the file is empty"}},
-		{"der", server(binary, f.ServerKey, ""), []string{binary, "looks like DER"}},
-		{"cut off", server(cut, f.ServerKey, ""), []string{cut, "no block is complete"}},
-		{"broken", server(broken, f.ServerKey, ""), []string{broken, "certificate 1 of the file"}},
+		{"text", server(bad.text, f.ServerKey, ""), []string{bad.text, "not PEM"}},
+		{"empty", server(bad.empty, f.ServerKey, ""), []string{bad.empty, "the file is empty"}},
+		{"der", server(bad.binary, f.ServerKey, ""), []string{bad.binary, "looks like DER"}},
+		{"cut off", server(bad.cut, f.ServerKey, ""), []string{bad.cut, "no block is complete"}},
+		{"broken", server(bad.broken, f.ServerKey, ""), []string{bad.broken, "certificate 1 of the file"}},
 		{"exchanged", server(f.ServerKey, f.ServerCert, ""), []string{
 			"tls server certificate " + f.ServerKey + ": holds a private key, not a certificate",
 			"tls server key " + f.ServerCert + ": holds a certificate, not a private key"}},
-		{"request", server(request, f.ServerKey, ""), []string{"holds a certificate request, not a certificate"}},
+		{"request", server(bad.request, f.ServerKey, ""), []string{"holds a certificate request, not a certificate"}},
 		{"mismatch", server(f.ServerCert, f.MismatchedKey, ""), []string{"tls server key " + f.MismatchedKey, f.ServerCert, "does not match"}},
-		{"chain backwards", server(backwards, f.ServerKey, ""), []string{backwards, "certificate 2 of the file: put that one first"}},
-		{"encrypted", server(f.ServerCert, encrypted, ""), []string{encrypted, "encrypted", "openssl"}},
-		{"encrypted the old way", server(f.ServerCert, oldEncrypted, ""), []string{oldEncrypted, "encrypted"}},
+		{"chain backwards", server(bad.backwards, f.ServerKey, ""), []string{bad.backwards, "certificate 2 of the file: put that one first"}},
+		{"encrypted", server(f.ServerCert, bad.encrypted, ""), []string{bad.encrypted, "encrypted", "openssl"}},
+		{"encrypted the old way", server(f.ServerCert, bad.oldEncrypted, ""), []string{bad.oldEncrypted, "encrypted"}},
 		{"client CA", server(f.ServerCert, f.ServerKey, f.ServerKey), []string{"tls client CA " + f.ServerKey, "holds a private key"}},
-		{"all at once", server(missing, encrypted, text), []string{missing, encrypted, "tls client CA " + text}},
-		{"no key and a bad CA", server(f.ServerCert, "", text), []string{"tls server key: none given", "tls client CA " + text}},
-		{"target all at once", client(text, missing, empty), []string{"tls target CA " + text, "tls target certificate " + missing, "tls target key " + empty}},
+		{"all at once", server(bad.missing, bad.encrypted, bad.text), []string{bad.missing, bad.encrypted, "tls client CA " + bad.text}},
+		{"no key and a bad CA", server(f.ServerCert, "", bad.text), []string{"tls server key: none given", "tls client CA " + bad.text}},
+		{"target all at once", client(bad.text, bad.missing, bad.empty), []string{"tls target CA " + bad.text, "tls target certificate " + bad.missing, "tls target key " + bad.empty}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,6 +103,10 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestMinVersionBelow12(t *testing.T) {
+	f := testcert.New(t, t.TempDir())
 	if _, err := NewServer(ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, MinVersion: tls.VersionTLS11}); err == nil {
 		t.Error("server takes TLS 1.1")
 	}
