@@ -1,16 +1,16 @@
 package workerpool
 
-import (
-	"time"
-)
+import "time"
 
-// markCount is how many marks are kept: one per markEvery-th of the age, and one to spare at either end.
+// historyLen is the number of points kept: one per historyParts-th of the age, and one to spare
+// at either end.
 const (
 	historyParts = 8
 	historyLen   = historyParts + 2
 )
 
-// marks remember where a connection stood at some moments of the recent past. The zero value is empty.
+// ackHistory holds the positions of a connection at some moments of the recent past. The zero
+// value is empty.
 type ackHistory struct {
 	ring  [historyLen]ackPoint
 	n     int
@@ -22,7 +22,7 @@ type ackPoint struct {
 	pos uint64
 }
 
-// note remembers a position, at most once per markEvery-th of age.
+// note records a position, at most once per historyParts-th of age.
 func (h *ackHistory) note(now time.Time, pos uint64, age time.Duration) {
 	if h.n > 0 && now.Sub(h.ring[(h.first+h.n-1)%historyLen].at) < age/historyParts {
 		return
@@ -34,7 +34,8 @@ func (h *ackHistory) note(now time.Time, pos uint64, age time.Duration) {
 	h.n++
 }
 
-// before returns the last position noted at t or earlier, 0 where there is none, and forgets those before it.
+// before returns the last position noted at t or earlier, 0 if there is none, and forgets those
+// before it.
 func (h *ackHistory) before(t time.Time) uint64 {
 	for h.n > 1 && !h.ring[(h.first+1)%historyLen].at.After(t) {
 		h.first, h.n = (h.first+1)%historyLen, h.n-1

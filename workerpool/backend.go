@@ -11,17 +11,17 @@ import (
 	"linesplit/target"
 )
 
-// place is a target with the counters of the workers that use it.
+// backend is a target with the counters of the workers that use it.
 type backend struct {
 	target    *target.Target
-	accepting atomic.Bool // it takes lines; changed under Pool.mu
+	accepting atomic.Bool // takes lines; changed under Pool.mu
 
-	// Pool.mu guards these.
-	wantWorkers   int // how many workers belong here
-	workers       int // how many there are
+	// Pool.mu guards the fields below, up to the counters.
+	wantWorkers   int // workers that it should have
+	workers       int // workers that it has
 	removing      bool
-	drainingSince time.Time // the last time
-	drainedSince  time.Time // zero: not yet
+	drainingSince time.Time // start of the last drain
+	drainedSince  time.Time // zero: not drained yet
 
 	failovers, failbacks, stalls atomic.Uint64
 	confirmed                    linebuf.AtomicCount
@@ -29,16 +29,19 @@ type backend struct {
 	retained                     linebuf.AtomicCount
 	logLimiter                   loglimit.Limiter
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
-	notHalfCloserAt              atomic.Int64 // when a connection was last seen that had no FIN at its start, Unix nanoseconds
+	// notHalfCloserAt is when a connection was last seen that got no FIN within
+	// halfCloserWithin, in Unix nanoseconds.
+	notHalfCloserAt atomic.Int64
 }
 
 func (b *backend) accepts() bool { return b.accepting.Load() }
 
-// useful says that it is worth dialling.
+// dialable reports whether the backend takes lines and no check has found it down.
 func (b *backend) dialable() bool { return b.accepts() && !b.target.Unhealthy() }
 
-// join counts a connection that is about to be used, unless the place takes no lines. It counts first and looks then: so a place
-// that takes no lines and has no connections will have none until it takes lines again.
+// join counts a connection that is about to be used, unless the backend takes no lines. It
+// counts first and checks second: so a backend that takes no lines and has no connections will
+// have none until it takes lines again.
 func (b *backend) join() bool {
 	b.target.Joined()
 	if b.accepts() {
@@ -68,7 +71,7 @@ func (b *backend) stats() TargetStats {
 	return s
 }
 
-// counts returns what only ever grows.
+// counts returns the counters that only grow.
 func (b *backend) counts() TargetStats {
 	return TargetStats{
 		DialErrors: b.target.DialErrors(),
@@ -83,13 +86,14 @@ func (b *backend) counts() TargetStats {
 	}
 }
 
-// Each target logs at most logBurst messages in logPeriod, so that one that flaps does not flood the log.
+// Each target logs at most logBurst messages within logPeriod, so that a flapping one does not
+// flood the log.
 const (
 	logBurst  = 16
 	logPeriod = 10 * time.Second
 )
 
-// log logs a message about the target unless there have been too many.
+// log logs a message about the target unless it has logged too many.
 func (b *backend) log(logger *slog.Logger, level slog.Level, msg string, args ...any) {
 	suppressed, ok := b.logLimiter.Allow()
 	if !ok {

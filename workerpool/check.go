@@ -7,7 +7,7 @@ import (
 	"linesplit/linebuf"
 )
 
-// attend looks at every connection and acts on what it sees.
+// checkConns looks at every connection and acts on what it finds.
 func (w *worker) checkConns(now time.Time) {
 	w.reapLeaving(now)
 	c := w.out
@@ -24,7 +24,7 @@ func (w *worker) checkConns(now time.Time) {
 	}
 }
 
-// look asks a connection how it stands and lets go of what it confirms.
+// look asks a connection for its progress and releases what that confirms.
 func (w *worker) look(c *outConn, now time.Time) {
 	s := w.pool.settings.Load()
 	c.look(now, s.stuckAfter)
@@ -40,7 +40,7 @@ func (w *worker) look(c *outConn, now time.Time) {
 	}
 }
 
-// release confirms all segments that end at pos or before.
+// release confirms all segments that end at pos or before it.
 func (w *worker) release(c *outConn, pos uint64) {
 	var n linebuf.Count
 	for !c.window.empty() && c.window.oldest().end <= pos {
@@ -60,7 +60,8 @@ func (w *worker) release(c *outConn, pos uint64) {
 	w.pool.countConfirmed(c.backend, n)
 }
 
-// cap lets the oldest segments go where the window holds more than its share, but none that seem unread.
+// enforceLimit releases the oldest segments while the window holds more than its share, but
+// none that seem unread.
 func (w *worker) enforceLimit(c *outConn, windowMax int64) {
 	limit := c.surelyRead()
 	for c.window.mem > windowMax && c.window.oldest().end <= limit {
@@ -68,7 +69,7 @@ func (w *worker) enforceLimit(c *outConn, windowMax int64) {
 	}
 }
 
-// verdict says why a connection must be given up, nil while it need not.
+// verdict returns the reason to give up a connection, or nil to keep it.
 func (w *worker) verdict(c *outConn, now time.Time) error {
 	s := w.pool.settings.Load()
 	switch {
@@ -84,22 +85,24 @@ func (w *worker) verdict(c *outConn, now time.Time) error {
 	return nil
 }
 
-// lingers says that a target that is to be drained has shown no headway for so long that what it holds had better go elsewhere, if
-// there is a target that confirms. Without that bound one that hangs could never be removed.
-func (w *worker) drainStalled(c *outConn, now time.Time, patience time.Duration) bool {
-	if c.backend.accepts() || !c.ending || c.window.empty() || c.sinceProgress(now) < patience {
+// drainStalled reports whether a connection to a draining target has made no progress for the
+// timeout while another target confirms. Its window is then sent to that one. Without this
+// bound, a target that hangs could never be removed.
+func (w *worker) drainStalled(c *outConn, now time.Time, timeout time.Duration) bool {
+	if c.backend.accepts() || !c.ending || c.window.empty() || c.sinceProgress(now) < timeout {
 		return false
 	}
 	return w.pool.backends.Load().accepting.OtherConfirming(c.backend.target, c.stuckAfter) != nil
 }
 
-// stallVerdict is about a peer that is alive and takes nothing. That is backpressure and no failure: the window moves once, and
-// only to a target that does confirm.
+// stallVerdict handles a peer that is alive and acknowledges nothing. That is backpressure, not
+// a failure: the window moves once, and only to a target that confirms.
 func (w *worker) stallVerdict(c *outConn) error {
 	if !c.stalled {
 		c.stalled = true
 		c.backend.stalls.Add(1)
-		c.backend.log(w.logger, slog.LevelWarn, "target takes nothing", "target", c.backend.target, "since", time.Since(c.ackedAt).Round(time.Millisecond))
+		c.backend.log(w.logger, slog.LevelWarn, "target takes nothing", "target", c.backend.target,
+			"since", time.Since(c.ackedAt).Round(time.Millisecond))
 	}
 	if w.moved || !w.canMove(c) {
 		return nil
@@ -108,8 +111,9 @@ func (w *worker) stallVerdict(c *outConn) error {
 	return errStalled
 }
 
-// hasRefuge says whether there is where the window of a stalled connection can go: with one that is being left, to the
-// present connection or nowhere.
+// canMove reports whether the window of a stalled connection has another target to go to. The
+// window of a connection that is being left can go to the present connection only. For the
+// present connection, canMove also chooses the target to dial.
 func (w *worker) canMove(c *outConn) bool {
 	if w.out != nil && w.out != c {
 		at := w.out.backend

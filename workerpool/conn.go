@@ -6,8 +6,8 @@ import (
 	"linesplit/target"
 )
 
-// Conn is a connection to a target as a worker uses it; [target.Conn] documents each method. It is an interface so that the
-// rules of delivery can be tested without a kernel.
+// Conn is a connection to a target as a worker uses it; [target.Conn] documents each method. It
+// is an interface so that the rules of delivery can be tested without a kernel.
 type Conn interface {
 	Write(p []byte, waiting func() error) (int, error)
 	Progress() target.Progress

@@ -27,8 +27,8 @@ type dialler struct {
 	armed   bool
 	avoid   *backend // the one that failed last
 	prefer  *backend // the one to try first, once
-	turn    int      // while all are down
-	failed  bool     // the last attempt failed, or brought a connection of no use
+	turn    int      // counts attempts while all are down; see inTurn
+	failed  bool     // the last attempt failed, or its connection confirmed nothing
 }
 
 type dialResult struct {
@@ -46,11 +46,11 @@ func (d *dialler) start(ctx context.Context, dial Dial) {
 		backoff.WithInitialInterval(initialDelay),
 		backoff.WithMaxInterval(maxDelay),
 		backoff.WithMultiplier(2),
-		backoff.WithMaxElapsedTime(0), // for ever
+		backoff.WithMaxElapsedTime(0), // no limit
 	)
 }
 
-// end waits for a running attempt and throws its result away.
+// stop waits for a running attempt and discards its result.
 func (d *dialler) stop() {
 	d.cancel()
 	d.timer.Stop()
@@ -75,7 +75,8 @@ func (d *dialler) connect(b *backend) {
 	})
 }
 
-// learn takes note of how a connection has failed. One that was of use lets past failures be forgotten.
+// noteFailure notes a failed connection. If it was of use, past failures no longer delay the
+// next dial.
 func (d *dialler) noteFailure(c *outConn, err error) {
 	d.failed = !c.confirmed && err != errStalled && err != errDrainStalled
 	if !d.failed {
@@ -83,19 +84,19 @@ func (d *dialler) noteFailure(c *outConn, err error) {
 	}
 }
 
-// begin forgets past failures.
+// reset forgets past failures.
 func (d *dialler) reset() {
 	d.avoid, d.prefer, d.failed, d.armed = nil, nil, false, false
 	d.backoff.Reset()
 }
 
-// later asks for an attempt after a delay that grows with each failure.
+// retryLater schedules an attempt after a delay that grows with each failure.
 func (d *dialler) retryLater() {
 	d.armed = true
 	d.timer.Reset(d.backoff.NextBackOff())
 }
 
-// retry fires when the next attempt is due.
+// retry returns a channel that fires when the next attempt is due, nil if none is scheduled.
 func (d *dialler) retry() <-chan time.Time {
 	if !d.armed || d.busy {
 		return nil

@@ -1,10 +1,9 @@
 package workerpool
 
-import (
-	"time"
-)
+import "time"
 
-// goHome lets a displaced worker dial its home beside its live connection.
+// tryFailback dials home beside the present connection if the worker is displaced and the
+// failback interval has passed.
 func (w *worker) tryFailback(now time.Time) {
 	if w.out == nil || w.out.backend == w.home || w.out.ending || w.lines == nil || !w.home.dialable() {
 		return
@@ -16,8 +15,9 @@ func (w *worker) tryFailback(now time.Time) {
 	w.dialler.connect(w.home)
 }
 
-// homeward lets a displaced worker dial home while a write blocks. A connection that this brings waits for the end of the
-// write, but not for that of a stall: with all workers blocked at one target, nobody else would find out that home is back.
+// failbackInWrite dials home for a displaced worker whose write blocks. A connection home waits
+// for the end of the write. If the write stalls, failbackInWrite ends it with errStalled: with
+// all workers blocked at one target, none would otherwise find out that home is back.
 func (w *worker) failbackInWrite(now time.Time) error {
 	w.tryFailback(now)
 	select {
@@ -26,7 +26,7 @@ func (w *worker) failbackInWrite(now time.Time) error {
 			w.onDial(r)
 			return nil
 		}
-		w.dialler.results <- r // there is room: nobody else sends while it is not taken
+		w.dialler.results <- r // has room: only the dialler sends, and only after this is taken
 	default:
 		return nil
 	}

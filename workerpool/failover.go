@@ -7,14 +7,15 @@ import (
 	"linesplit/linebuf"
 )
 
-// fail gives up the present flight.
+// fail gives up the present connection.
 func (w *worker) fail(c *outConn, err error) {
 	w.out, w.full = nil, false
 	w.moved = w.moved && err == errStalled
 	w.requeue(c, err)
 }
 
-// salvage closes a failed flight and takes over all that may not have been read.
+// requeue closes a failed connection and moves all that may not have been read to the retry
+// queue.
 func (w *worker) requeue(c *outConn, err error) {
 	w.look(c, time.Now())
 	defer c.leave()
@@ -46,7 +47,8 @@ func (w *worker) confirmUpTo(c *outConn, pos uint64) {
 	w.pool.countConfirmed(c.backend, c.window.trim(c.window.oldest().lineStart(pos)))
 }
 
-// reclaim moves the window to the backlog and counts what of it had been given to the connection.
+// reclaim moves the window to the retry queue and counts the part of it that the connection had
+// been given.
 func (w *worker) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
 	for !c.window.empty() {
 		s := c.window.pop()
@@ -61,7 +63,7 @@ func (w *worker) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
 	return unacknowledged, unread
 }
 
-// seek sees to it that a worker with something to write and no connection is on its way to one.
+// ensureDial starts a dial, or the delay before one, if the worker has work and no connection.
 func (w *worker) ensureDial() {
 	d := &w.dialler
 	switch {
@@ -73,7 +75,8 @@ func (w *worker) ensureDial() {
 	}
 }
 
-// dial starts the next attempt, unless one is running: then its result decides. Where there is nobody to go to, the attempt has failed.
+// dial starts the next attempt unless one is running, whose result then decides. With no
+// candidate, the attempt has failed.
 func (w *worker) dial() {
 	if w.dialler.busy {
 		return
@@ -85,7 +88,7 @@ func (w *worker) dial() {
 	}
 }
 
-// redial is dial for when the time for it has come; at the end of all lines it may not be needed any more.
+// redial dials when the retry timer has fired, unless the worker no longer needs a connection.
 func (w *worker) redial() {
 	w.dialler.armed = false
 	if (w.out == nil || w.out.ending) && w.hasWork() {
@@ -93,9 +96,10 @@ func (w *worker) redial() {
 	}
 }
 
-// candidate chooses where to go: where the worker was sent, else home unless that failed last, else a random other target that
-// is not known to be down; while all are down, home and the others in turn. What a check has found to be down is left out, and
-// so is what takes no lines; if that is all of them, it returns nil.
+// candidate chooses the backend to dial: the preferred one, if set; else home, unless that
+// failed last; else a random other target that is not known to be down. While all are down, it
+// tries home and the others in turn. It skips backends that checks have found down or that take
+// no lines, and returns nil if no other is left.
 func (w *worker) candidate() *backend {
 	d := &w.dialler
 	if b := d.prefer; b != nil {
@@ -131,7 +135,7 @@ func (w *worker) inTurn(backends []*backend) *backend {
 	return nil
 }
 
-// arrive takes the outcome of an attempt.
+// onDial takes the result of an attempt.
 func (w *worker) onDial(r dialResult) {
 	w.dialler.busy = false
 	if r.err != nil {
@@ -140,7 +144,7 @@ func (w *worker) onDial(r dialResult) {
 	}
 	r.backend.target.DialSucceeded()
 	switch {
-	case !w.hasWork(): // it is not needed any more
+	case !w.hasWork(): // it is no longer needed
 		r.conn.Close()
 	case !r.backend.join():
 		r.conn.Close()
@@ -150,13 +154,14 @@ func (w *worker) onDial(r dialResult) {
 	}
 }
 
-// missed goes on with the connection there is, or tries another.
+// onDialFailed notes the failure and makes the next attempt avoid that backend.
 func (w *worker) onDialFailed(r dialResult) {
 	r.backend.target.DialFailed(r.err)
 	w.dialler.avoid = r.backend
 	w.attemptFailed()
 }
 
+// attemptFailed leaves a connection that only waited for its replacement, and delays the next dial.
 func (w *worker) attemptFailed() {
 	if w.out != nil && w.out.ending {
 		w.retire()
@@ -164,7 +169,8 @@ func (w *worker) attemptFailed() {
 	w.dialler.failed = true
 }
 
-// settle moves to a fresh connection, between two lines, and begins to leave the one there was.
+// switchTo makes a fresh connection the present one, between two lines, and retires the one
+// before.
 func (w *worker) switchTo(r dialResult) {
 	now := time.Now()
 	if w.out != nil {
@@ -177,7 +183,7 @@ func (w *worker) switchTo(r dialResult) {
 	w.lastBackend = r.backend
 }
 
-// announce logs and counts where the worker has come to.
+// logSwitch logs and counts the worker's move to a backend.
 func (w *worker) logSwitch(to *backend) {
 	from := w.lastBackend
 	if from == nil {

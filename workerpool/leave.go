@@ -1,14 +1,13 @@
 package workerpool
 
-import (
-	"time"
-)
+import "time"
 
-// ending acts on the peer's FIN: dial beside, and leave once that has come to an end, well or not.
+// onFIN acts on the peer's FIN: it dials a replacement. The worker leaves the connection when
+// that dial has ended, whether it succeeded or not.
 func (w *worker) onFIN(c *outConn, now time.Time) {
 	c.markEnding(now)
 	w.avoidIfHomeDown(c.backend)
-	if c.isNew(now) { // the next one may end as soon
+	if c.isNew(now) { // the next connection may end as soon
 		w.dialler.retryLater()
 		return
 	}
@@ -16,8 +15,8 @@ func (w *worker) onFIN(c *outConn, now time.Time) {
 	w.dial()
 }
 
-// moveOn dials beside a connection that is to be left because its target takes no more. One that the peer has ended has its dial
-// behind it or before it.
+// replaceDraining dials a replacement for a connection whose target takes no more lines. After
+// a peer's FIN, onFIN has dialled already or has set the retry timer.
 func (w *worker) replaceDraining() {
 	if d := &w.dialler; w.out != nil && w.out.ending && !d.busy && !d.armed && w.hasWork() {
 		w.avoidIfHomeDown(w.out.backend)
@@ -25,14 +24,15 @@ func (w *worker) replaceDraining() {
 	}
 }
 
-// shun keeps a worker that is to leave a place from trying home first, where that is down.
+// avoidIfHomeDown keeps the next dial from trying home first if home is down; it then avoids b,
+// which the worker is leaving.
 func (w *worker) avoidIfHomeDown(b *backend) {
 	if w.home.target.Down() {
 		w.dialler.avoid = b
 	}
 }
 
-// retire begins to leave the present flight.
+// retire begins to leave the present connection.
 func (w *worker) retire() {
 	c := w.out
 	w.out, w.full = nil, false
@@ -46,7 +46,8 @@ func (w *worker) retire() {
 	}
 }
 
-// seeOff brings the flights that are being left to their end.
+// reapLeaving takes the connections that are being left one step further and drops those that
+// have ended.
 func (w *worker) reapLeaving(now time.Time) {
 	kept := w.leaving[:0]
 	for _, c := range w.leaving {
@@ -58,7 +59,8 @@ func (w *worker) reapLeaving(now time.Time) {
 	w.leaving = kept
 }
 
-// gone says that a flight being left has come to its end, and takes care of what it leaves.
+// tryFinish reports whether a connection that is being left has ended. It requeues the window
+// of one that failed, and half-closes one as soon as it may.
 func (w *worker) tryFinish(c *outConn, now time.Time) bool {
 	w.look(c, now)
 	if c.delivered() {

@@ -7,51 +7,56 @@ import (
 	"linesplit/target"
 )
 
-// stuckAfter is after how long without an acknowledgement, at most, a connection with something outstanding counts as stuck, and
-// its target as no refuge for others. It is half of the stall timeout where that is shorter: when all targets stop at once, none
-// must seem to be of help to the others.
+// stuckAfter is the time without an acknowledgement after which a connection with data
+// outstanding counts as stuck, so that its target does not count as confirming. If half of the
+// stall timeout is shorter, that is used: when all targets stop at once, none must seem fit to
+// take over from another.
 const stuckAfter = time.Second
 
-// halfCloserWithin is how soon after its start a FIN means that the target never writes, and not that it wants to go.
+// halfCloserWithin is the rule for half-closers: a FIN within this time after the connection's
+// start means that the target never writes, and not that it is going away.
 const halfCloserWithin = time.Second
 
-// lastedWithin is for how long a connection that lasted proves that its target is no half-closer. A target that has become one is
-// connected to again and again for so long.
+// notHalfCloserFor is the time for which a connection that outlived halfCloserWithin proves
+// that its target is no half-closer. A target that becomes one is reconnected to again and
+// again for this long.
 const notHalfCloserFor = 3 * time.Second
 
-// flight is one connection in use, with its window and what the last look at it showed. Its worker owns it.
+// outConn is one connection in use, with its window and its progress as of the last look. Its
+// worker owns it.
 type outConn struct {
 	conn     Conn
 	backend  *backend
 	since    time.Time
 	window   window
-	reported linebuf.Count // what the place's windows hold of it
+	reported linebuf.Count // the part of backend.retained that is this window's
 
 	stuckAfter time.Duration
 	next       uint64 // position behind the last segment given to conn
-	probe      uint64 // up to where it may be written to though it is full
+	probe      uint64 // position up to which it may be written to although it is full
 
 	seen         target.Progress
-	ackedAt      time.Time  // when something last arrived, or nothing was outstanding
+	ackedAt      time.Time  // when data was last acknowledged, or none was outstanding
 	readTo       uint64     // the greatest surelyRead
-	lastProgress time.Time  // when it became so
-	ageHistory   ackHistory // of resend-age
-	freshHistory ackHistory // of freshFor
-	confirmed    bool       // something of it was
+	lastProgress time.Time  // when readTo last grew
+	ageHistory   ackHistory // over -resend-age
+	freshHistory ackHistory // over freshFor
+	confirmed    bool       // some of its lines were
 	stuck        bool
 	stalled      bool // counted as a stall
 	ending       bool // it is to be left
 	endingAt     time.Time
-	ignoreFIN    bool // a half-closer: its FIN means nothing
-	halfClosed   bool // we have half-closed it
+	ignoreFIN    bool // the peer is a half-closer, whose FIN means nothing
+	halfClosed   bool // by us
 }
 
-// newFlight is for a connection that has joined its place.
+// newOutConn wraps a connection that has joined its backend.
 func newOutConn(c Conn, b *backend, now time.Time) *outConn {
 	return &outConn{conn: c, backend: b, since: now, ackedAt: now}
 }
 
-// write gives s to the connection; from here on the window owns it, whatever the outcome.
+// write gives s to the connection. From then on the window owns it, whether or not the write
+// fails.
 func (c *outConn) write(s segment, waiting func() error) error {
 	c.next += uint64(s.len())
 	s.end = c.next
@@ -60,7 +65,8 @@ func (c *outConn) write(s segment, waiting func() error) error {
 	return err
 }
 
-// look asks the connection how it stands. It counts as stuck after as long without an acknowledgement as stuckAfter says.
+// look asks the connection for its progress. It counts as stuck after stuckAfter without an
+// acknowledgement.
 func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
 	before := c.arrived()
 	c.seen = c.conn.Progress()
@@ -78,8 +84,8 @@ func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
 	c.setStuck(now.Sub(c.ackedAt) >= c.stuckAfter)
 }
 
-// judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away. If connections to the same target have
-// lasted until just now, it is going away.
+// judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away.
+// If other connections to the same target have lasted until just now, the target is going away.
 func (c *outConn) judgeFIN(now time.Time) {
 	switch {
 	case c.ignoreFIN:
@@ -107,7 +113,7 @@ func (c *outConn) setStuck(stuck bool) {
 	}
 }
 
-// arrived returns the position up to which the peer has everything for all that can be known.
+// arrived returns the position up to which everything has arrived at the peer, as far as known.
 func (c *outConn) arrived() uint64 {
 	if c.seen.NoCounts {
 		return c.seen.Written
@@ -115,15 +121,16 @@ func (c *outConn) arrived() uint64 {
 	return c.seen.Acked
 }
 
-// surelyRead returns the position before which nothing lies unread by the estimate, without a safety distance: the cap of
-// the window may cut off what lies before, and nothing else.
+// surelyRead returns the position before which nothing is unread by the estimate, without a
+// safety margin. enforceLimit may release what lies before it, and nothing else.
 func (c *outConn) surelyRead() uint64 {
 	arrived := c.arrived()
 	return arrived - min(c.seen.Unread, arrived)
 }
 
-// freshFor is for how long what was acknowledged is retained whatever the estimate says, as far as it may be hidden from the estimate
-// and the window has room. A receiver that is slower than it seems has its backlog there, and a starved one may be seconds behind.
+// freshFor is the time for which acknowledged data is retained whatever the estimate says, as
+// far as it may be hidden from the estimate and the window has room. A receiver that is slower
+// than it seems has its backlog there, and one starved of CPU time may be seconds behind.
 const freshFor = 2 * time.Second
 
 // confirmable returns the position before which everything counts as read now.
@@ -138,15 +145,16 @@ func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 	return max(pos, c.ageHistory.before(now.Add(-age)))
 }
 
-// endWith notes that the flight is to be left.
+// markEnding notes that the connection is to be left.
 func (c *outConn) markEnding(now time.Time) {
 	if !c.ending {
 		c.ending, c.endingAt = true, now
 	}
 }
 
-// mayHalfClose waits, after the peer's FIN, until it seems to have read everything: once both sides have ended, the reset of
-// a peer that dies with data unread would not be seen any more.
+// mayHalfClose reports whether the worker may send its FIN. After the peer's FIN it waits until
+// the peer seems to have read everything: once both sides have ended, the reset of a peer that
+// dies with data unread would go unseen.
 func (c *outConn) mayHalfClose(now time.Time) bool {
 	if c.halfClosed || !c.seen.FIN {
 		return !c.halfClosed
@@ -154,12 +162,14 @@ func (c *outConn) mayHalfClose(now time.Time) bool {
 	return c.seen.SeemsRead() && c.arrived() == c.next || now.Sub(c.endingAt) >= maxFINWait
 }
 
-// delivered says that a half-closed connection has come to a clean end with everything confirmed.
+// delivered reports whether a half-closed connection has ended cleanly with everything
+// confirmed.
 func (c *outConn) delivered() bool {
 	return c.halfClosed && c.seen.Err == nil && c.seen.AllRead && c.arrived() == c.next
 }
 
-// full says that nothing more must be written until something is confirmed: the window holds its share, and cap could let nothing go.
+// full reports whether nothing more may be written until something is confirmed: the window
+// exceeds its share, enforceLimit could not release anything, and no probe is allowed.
 func (c *outConn) full(limit int64) bool {
 	if c.window.mem <= limit {
 		return false
@@ -168,24 +178,27 @@ func (c *outConn) full(limit int64) bool {
 	return c.next >= c.probe
 }
 
-// leastProbe is how far above its limit a window may go for the sake of a probe, where the limit is small: some of the largest buffers.
+// minProbe is the number of bytes by which a window may exceed its limit for a probe where the
+// limit is small: some of the largest buffers.
 const minProbe = 1 << 20
 
-// allowProbe lets a flight that is full of what only seems unread write a little more. A receiver that has read everything may offer
-// less than it once did, for good, and nothing but more bytes tells it from one that hangs: without them both would stand
-// still for ever. One that hangs is asked again until the window has twice its share.
+// allowProbe lets a connection write a little more when its window is full of data that only
+// seems unread. A receiver that has read everything may offer a narrower window for good, and
+// only more bytes tell it from one that hangs; without them both would stand still for ever. A
+// receiver that hangs is probed until the window holds twice its share.
 func (c *outConn) allowProbe(limit int64) {
 	if c.seen.WindowStable && c.arrived() == c.next && c.window.mem < limit+max(limit, minProbe) {
 		c.probe = c.next + uint64(limit/4)
 	}
 }
 
-// idleFor is for how long a flight that is being left has shown no headway.
+// sinceProgress returns how long a connection that is being left has made no progress.
 func (c *outConn) sinceProgress(now time.Time) time.Duration {
 	return min(now.Sub(c.endingAt), now.Sub(c.lastProgress))
 }
 
-// show brings the place's count of what its windows hold up to date: not with every buffer, but with every look.
+// reportWindow updates the backend's count of retained lines. It runs at every look, not for
+// every buffer.
 func (c *outConn) reportWindow() {
 	if c.window.held == c.reported {
 		return
@@ -195,8 +208,8 @@ func (c *outConn) reportWindow() {
 	c.backend.retained.Add(c.reported)
 }
 
-// leave ends the flight's part in its target's counts, when all that it had is accounted for: a target to be removed may be gone
-// right then.
+// leave takes the connection out of its target's counts once all of its lines are accounted
+// for. A target that is being removed may be dropped at that moment.
 func (c *outConn) leave() {
 	c.reportWindow()
 	c.setStuck(false)

@@ -1,16 +1,17 @@
-// Package workerpool delivers lines: workers, some for each target, take buffers from one channel and see each of them
-// through to its confirmation. A worker that loses its connection sends again, elsewhere if need be, what may not have been
-// read.
+// Package workerpool delivers lines: some workers for each target take buffers from one channel
+// and keep each until its target has confirmed it. A worker that loses its connection sends
+// again, to another target if necessary, what may not have been read.
 //
-//	chan *linebuf.Buffer ─▶ worker ─▶ flight ─▶ Conn ─▶ target
-//	                          ▲         │ window: written, not confirmed
-//	                          └─────────┘ again: what a failed flight leaves
+//	chan *linebuf.Buffer ─▶ worker ─▶ outConn ─▶ Conn ─▶ target
+//	                          ▲          │ window: written, not confirmed
+//	                          └──────────┘ retryQueue: what a failed connection leaves
 //
-// A worker is one goroutine and owns all it uses: its present flight, those that it is leaving, and their windows. Beside it
-// runs at most one goroutine that dials.
+// A worker is one goroutine and owns all it uses: its present connection, those that it is
+// leaving, and their windows. At most one goroutine dials for it. The comment of worker lists
+// the steps of a failover.
 //
-// Targets come and go while the pool runs. Its workers look at what was decided on each tick, and on a nudge between ticks; no
-// lock stands in the way of a buffer.
+// Targets can be added and removed while the pool runs. Workers apply such changes on each
+// tick, and at once when the pool nudges them; no lock is taken for a buffer.
 package workerpool
 
 import (
@@ -26,28 +27,30 @@ import (
 	"linesplit/target"
 )
 
-// Options say how to deliver. Zeros mean the documented default.
+// Options configure a Pool. Zero values mean the documented defaults.
 type Options struct {
 	Targets     []target.Address // at least one
-	Connections int              // workers per target; 4
-	Tuning                       // what may change while Run runs
+	Connections int              // workers per target; 0 means 4
+	Tuning                       // settings that [Pool.Tune] can change later
 
-	Dial Dial // nil: over the network, with DialOptions
+	Dial Dial // nil dials over the network, with DialOptions
 
-	ConfirmSeconds Observer // nil: nobody wants to know
+	ConfirmSeconds Observer // time from reading a line to its confirmation; nil discards
 	Logger         *slog.Logger
 }
 
-// Observer takes one sample in seconds; a Prometheus histogram is one. It must be safe for concurrent use.
+// Observer takes one sample in seconds; a Prometheus histogram is one. It must be safe for
+// concurrent use.
 type Observer interface{ Observe(float64) }
 
 type noObserver struct{}
 
 func (noObserver) Observe(float64) {}
 
-// Pool is the workers of all targets. Its methods are safe for concurrent use; Run is called once.
+// Pool runs the workers of all targets. Its methods are safe for concurrent use; Run may be
+// called once.
 type Pool struct {
-	o        Options // its Tuning changes under mu; workers go by settings
+	o        Options // Tuning is guarded by mu; workers read settings
 	buffers  *linebuf.Pool
 	backends atomic.Pointer[backendList] // replaced under mu
 	settings atomic.Pointer[settings]    // replaced under mu
@@ -56,12 +59,12 @@ type Pool struct {
 	retained linebuf.AtomicCount
 	ended    atomic.Bool // all lines are taken, or Run was told to stop
 
-	mu      sync.Mutex // guards what follows; held for no longer than it takes to read or change it
+	mu      sync.Mutex // guards the fields below; never held while anything blocks
 	lines   <-chan *linebuf.Buffer
 	launch  func(*worker) // starts a worker; nil until Run runs
-	workers []*worker     // those that run and were not dismissed
-	nextID  int           // ever
-	removed TargetStats   // what targets that were removed had counted
+	workers []*worker     // running and not dismissed
+	nextID  int           // of the next worker; never reused
+	removed TargetStats   // counts of targets that were removed
 }
 
 // New returns a pool that gives confirmed buffers back to buffers.
@@ -72,7 +75,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 	for _, a := range o.Targets {
 		backends = append(backends, p.newBackend(a))
 	}
-	p.setBackendsLocked(backends) // nobody else knows of p yet
+	p.setBackendsLocked(backends) // p is not shared yet
 	return p
 }
 
@@ -99,8 +102,9 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// Run takes buffers from lines, which become its own, and returns when the channel is closed and everything is confirmed, or
-// soon after hard has ended. The error says how much was left unconfirmed then.
+// Run takes buffers from lines and owns them from then on. It returns when the channel is
+// closed and everything is confirmed, or soon after hard has ended. The error tells how much
+// was left unconfirmed.
 func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	var running, clock sync.WaitGroup
 	p.startAll(lines, func(w *worker) {
@@ -111,17 +115,17 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	})
 	over := make(chan struct{})
 	clock.Go(func() { p.tick(over) })
-	running.Wait() // Add starts workers only while there are others that have not seen the end
+	running.Wait() // Add starts workers only while others run that have not seen the end of lines
 	p.ended.Store(true)
 	close(over)
 	clock.Wait()
 	if left := p.retained.Load(); left.Lines > 0 {
-		return fmt.Errorf("%d lines (%d bytes) were sent or taken to be sent, and not confirmed", left.Lines, left.Bytes)
+		return fmt.Errorf("%d lines (%d bytes) were taken and not confirmed", left.Lines, left.Bytes)
 	}
 	return nil
 }
 
-// begin starts the workers of all targets there are.
+// startAll starts the workers of all targets.
 func (p *Pool) startAll(lines <-chan *linebuf.Buffer, launch func(*worker)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +136,7 @@ func (p *Pool) startAll(lines <-chan *linebuf.Buffer, launch func(*worker)) {
 	}
 }
 
-// staffLocked starts, while Run has lines to come, the workers that a place lacks.
+// startWorkersLocked starts the workers that a backend lacks, if lines may still come.
 func (p *Pool) startWorkersLocked(home *backend) {
 	for p.launch != nil && !p.ended.Load() && home.workers < home.wantWorkers {
 		w := newWorker(p, p.nextID, home, p.lines)
@@ -143,7 +147,8 @@ func (p *Pool) startWorkersLocked(home *backend) {
 	}
 }
 
-// dismiss says that a worker that rests and has nothing left is to end, since its home is to be removed.
+// tryDismiss removes a paused worker that has nothing left, if its home is being removed, and
+// reports whether the worker is to end.
 func (p *Pool) tryDismiss(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,7 +159,8 @@ func (p *Pool) tryDismiss(w *worker) bool {
 	return true
 }
 
-// discharge sees a worker off that has ended. One that was not dismissed has seen the end of all.
+// workerEnded removes a worker that has ended. If it was not dismissed, it has seen the end of
+// all lines, or hard has ended.
 func (p *Pool) workerEnded(w *worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,8 +180,8 @@ func (p *Pool) removeWorkerLocked(w *worker) bool {
 	return true
 }
 
-// tick tells every worker the time at regular intervals. One ticker serves them all: a ticker of its own in each worker's select
-// would enter and leave the runtime's timers with every buffer.
+// tick sends the time to every worker at regular intervals. One ticker serves them all: a
+// ticker in each worker's select would enter and leave the runtime's timers with every buffer.
 func (p *Pool) tick(over <-chan struct{}) {
 	ticker := time.NewTicker(target.Tick)
 	defer ticker.Stop()
@@ -192,7 +198,8 @@ func (p *Pool) tick(over <-chan struct{}) {
 	}
 }
 
-// nudgeLocked lets every worker look around. One that has not taken the last tick yet misses this one.
+// nudgeLocked makes every worker check its state and its connections. A worker that has not
+// taken the last tick yet misses this one.
 func (p *Pool) nudgeLocked(now time.Time) {
 	for _, w := range p.workers {
 		select {
@@ -202,8 +209,8 @@ func (p *Pool) nudgeLocked(now time.Time) {
 	}
 }
 
-// Targets returns the targets that are there to stay with their state, in the order of the configuration, added ones behind. What
-// else learns of that state may tell them.
+// Targets returns the targets that are not being removed, in the order of the configuration,
+// added ones last. Callers may report results of checks to them.
 func (p *Pool) Targets() (all []*target.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -233,7 +240,7 @@ func (p *Pool) countTaken(n linebuf.Count) {
 	p.retained.Add(n)
 }
 
-// confirm counts lines that have left a window for good.
+// countConfirmed counts lines that have left a window for good.
 func (p *Pool) countConfirmed(at *backend, n linebuf.Count) {
 	if n.Lines == 0 {
 		return

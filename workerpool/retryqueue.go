@@ -1,6 +1,7 @@
 package workerpool
 
-// backlog is what failed flights leave, oldest first. The zero value is empty.
+// retryQueue holds the segments that failed connections left, oldest first. The zero value is
+// empty.
 type retryQueue struct {
 	list []segment
 	head int

@@ -6,43 +6,48 @@ import (
 	"linesplit/linebuf"
 )
 
-// Stats is a snapshot of a pool's counters. Lines and bytes count newlines and what stands before them, newline included.
+// Stats is a snapshot of a pool's counters. A count of bytes includes newlines.
 type Stats struct {
-	Taken    linebuf.Count // ever taken from the channel
-	Retained linebuf.Count // taken and not confirmed: in windows, or waiting to be sent again
+	Taken    linebuf.Count // taken from the channel so far
+	Retained linebuf.Count // taken and not confirmed: in windows or in a retry queue
 	Targets  []TargetStats
-	Removed  TargetStats // sums of what targets that are gone have counted; nothing else of it is set
+	Removed  TargetStats // sums over targets that were removed; only their counters are set
 }
 
-// TargetStats is one target's part of Stats.
+// TargetStats is the part of Stats for one target.
 type TargetStats struct {
-	Name        string // as target.Address.String gives it
-	Up          bool   // no check says that it is down, and it is connected or at least not known to be down
-	State       string // target.StateUnknown, StateUp, StateDown, StateDraining or StateDrained: what it is for those who may go there
-	Since       time.Time
-	Removing    bool   // it is being drained to be removed
-	LastError   string // of a dial, a check or a connection, whatever came after it; empty: there was none
+	Name string // as target.Address.String returns it
+	Up   bool   // no check has found it down, and it has connections or is not known to be down
+	// State is target.StateUnknown, StateUp, StateDown, StateDraining or StateDrained, as
+	// workers see it.
+	State    string
+	Since    time.Time
+	Removing bool // it is being drained to be removed
+	// LastError is the last error of a dial, a check or a connection, also if successes
+	// followed; empty: none.
+	LastError   string
 	LastErrorAt time.Time
-	RoundTrip   time.Duration // of TCP, as of the last look at any of its connections; 0: not known
+	RoundTrip   time.Duration // of TCP, as of the last look at any of its connections; 0: unknown
 	Connections int
-	Retained    linebuf.Count // in the windows of its connections, as of the last look at each, a moment ago
+	Retained    linebuf.Count // in the windows of its connections, as of the last look at each
 	DialErrors  uint64
 	Failovers   uint64        // workers that left this target because it failed
-	Failbacks   uint64        // workers that came home to it
-	Stalls      uint64        // connections that made no progress for the stall timeout
-	Confirmed   linebuf.Count // each line once, at the target that it was confirmed at
+	Failbacks   uint64        // workers that came back to it as their home
+	Stalls      uint64        // connections without progress for the stall timeout
+	Confirmed   linebuf.Count // each line once, at the target that confirmed it
 	Resent      []Resent
 }
 
-// Resent counts what had been given to a target and was sent again, to it or to another, for one cause.
+// Resent counts lines that a target had been given and that were sent again, to it or to
+// another, for one cause.
 type Resent struct {
 	Cause string
 	linebuf.Count
 }
 
-// The causes of Resent.
+// These are the causes of Resent.
 const (
-	CauseUnacknowledged = "unacknowledged" // the target's kernel never confirmed it
+	CauseUnacknowledged = "unacknowledged" // the target's kernel never acknowledged it
 	CauseUnread         = "unread"         // it was acknowledged, but the application may not have read it
 )
 
@@ -50,7 +55,7 @@ func noStats() TargetStats {
 	return TargetStats{Resent: []Resent{{Cause: CauseUnacknowledged}, {Cause: CauseUnread}}}
 }
 
-// add adds what place.counts returns for another target.
+// add adds the result of backend.counts for another target.
 func (s *TargetStats) add(o TargetStats) {
 	s.DialErrors += o.DialErrors
 	s.Failovers += o.Failovers

@@ -10,13 +10,14 @@ import (
 	"linesplit/target"
 )
 
-// ErrEnding is what changes of the targets are refused with from when [Pool.Run] has seen the end of its lines.
-var ErrEnding = errors.New("the last lines are being delivered: targets do not change any more")
+// ErrEnding is the error of changes of targets after [Pool.Run] has seen the end of its lines.
+var ErrEnding = errors.New("the last lines are being delivered: targets can no longer change")
 
-// roster is which targets there are. A Pool replaces it as a whole, so that workers look at it without a lock; a target that
-// is drained in the meantime refuses those who come too late (place.join).
+// backendList is the list of targets. A Pool replaces it as a whole, so that workers read it
+// without a lock. A worker with an old list cannot use a target that was drained since:
+// backend.join refuses.
 type backendList struct {
-	all       []*backend // all, in the order of the configuration, added ones behind
+	all       []*backend // in the order of the configuration, added ones last
 	accepting target.Set // those that take lines
 }
 
@@ -30,7 +31,7 @@ func newBackendList(backends []*backend) *backendList {
 	return l
 }
 
-// placeOf returns nil for a target that is not, or no longer, listed.
+// of returns the backend of t, nil if it is not, or no longer, listed.
 func (l *backendList) of(t *target.Target) *backend {
 	for _, b := range l.all {
 		if b.target == t {
@@ -49,8 +50,9 @@ func (l *backendList) named(name string) *backend {
 	return nil
 }
 
-// Add lists another target and, while Run runs, starts its workers. One that is being removed is resumed instead. The error
-// wraps target.ErrExists where the target is there, draining or not, and ErrEnding from when Run has seen the end of its lines.
+// Add lists another target and, while Run runs, starts its workers. A target that is being
+// removed is resumed instead. The error wraps target.ErrExists if the target is listed,
+// draining or not, and ErrEnding after Run has seen the end of its lines.
 func (p *Pool) Add(a target.Address) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +65,7 @@ func (p *Pool) Add(a target.Address) error {
 	return nil
 }
 
-// addLocked returns false if the target is there.
+// addLocked returns false if the target is listed already.
 func (p *Pool) addLocked(a target.Address) bool {
 	if there := p.backends.Load().named(a.String()); there != nil {
 		if !there.removing {
@@ -79,15 +81,18 @@ func (p *Pool) addLocked(a target.Address) bool {
 	return true
 }
 
-// Drain gives the target of that name nothing more: workers that belong to it finish what they write, half-close, wait until all
-// is confirmed, and rest; workers that had moved to it move on. It returns at once; Stats tells how far that is.
+// Drain gives the named target nothing more: its own workers finish their writes, half-close,
+// wait until all is confirmed, and pause; workers that had failed over to it move on. Drain
+// returns at once; Stats shows the progress.
 //
-// The rules for failed, silent and stalled connections hold as ever, and what they take back goes to other targets. So does a window
-// that has shown no headway for the stall timeout and the resend age together, once another target confirms; if the one that hangs
-// reads on after all, it has those lines too, which are counted as resent.
+// The rules for failed, silent and stalled connections still hold, and what they requeue goes
+// to other targets. A window without progress for the stall timeout and the resend age together
+// is also sent again, once another target confirms. If the target that hung reads on after all,
+// it has those lines too; they are counted as resent.
 //
-// The last target may be drained: then lines wait, and senders feel backpressure, also at the end of all lines. Draining twice is no
-// error. The error wraps target.ErrUnknown, or ErrEnding from when Run has seen the end of its lines.
+// The last target may be drained: then lines wait and senders feel backpressure, also at the
+// end of all lines. Draining twice is no error. The error wraps target.ErrUnknown, or ErrEnding
+// after Run has seen the end of its lines.
 func (p *Pool) Drain(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,9 +104,10 @@ func (p *Pool) Drain(name string) error {
 	return nil
 }
 
-// Remove drains the target of that name and then lets go of it and its workers; what it has counted stays in Stats.Removed. It
-// returns at once. Until it is gone the target is listed, and Resume or Add take it back. The error wraps target.ErrUnknown,
-// target.ErrLast where no target would be left to take lines, or ErrEnding.
+// Remove drains the named target and then drops it and its workers; its counts stay in
+// Stats.Removed. Remove returns at once. Until the target is dropped, it is listed, and Resume
+// or Add take it back. The error wraps target.ErrUnknown, target.ErrLast if no target would be
+// left to take lines, or ErrEnding.
 func (p *Pool) Remove(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,8 +127,9 @@ func (p *Pool) removeLocked(b *backend) {
 	p.drainLocked(b)
 }
 
-// Reconfigure is Tune, Add and Remove at once, or, if there is an error, nothing of it. What is there already is not added, and
-// what is not there not removed; neither is an error. The error wraps target.ErrLast or ErrEnding.
+// Reconfigure does Tune, Add and Remove at once or, with an error, none of them. Adding a
+// target that is listed or removing one that is not is no error. The error wraps target.ErrLast
+// or ErrEnding.
 func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +152,8 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 	return nil
 }
 
-// anyNewLocked says that one of the targets would take lines if it were added, and takes none now.
+// anyWouldAcceptLocked reports whether one of the targets is unlisted or being removed, so that
+// adding it makes it take lines.
 func (p *Pool) anyWouldAcceptLocked(add []target.Address) bool {
 	return slices.ContainsFunc(add, func(a target.Address) bool {
 		there := p.backends.Load().named(a.String())
@@ -153,8 +161,8 @@ func (p *Pool) anyWouldAcceptLocked(add []target.Address) bool {
 	})
 }
 
-// Resume undoes Drain and Remove, however far they have come. To resume a target that takes lines is no error. The error wraps
-// target.ErrUnknown, also where Remove has come to its end.
+// Resume undoes Drain and Remove, however far they have come. Resuming a target that takes
+// lines is no error. The error wraps target.ErrUnknown, also if Remove has finished.
 func (p *Pool) Resume(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,7 +170,7 @@ func (p *Pool) Resume(name string) error {
 	if b == nil {
 		return fmt.Errorf("resume target %s: %w", name, target.ErrUnknown)
 	}
-	p.resumeLocked(b) // also at the end: the last lines may be waiting for it
+	p.resumeLocked(b) // also after the end of lines: the last ones may wait for it
 	return nil
 }
 
@@ -176,7 +184,8 @@ func (p *Pool) findLocked(name string) (*backend, error) {
 	return nil, target.ErrUnknown
 }
 
-// canSpareLocked says that without these somebody would still take lines or, where nobody does, be left to be resumed.
+// canSpareLocked reports whether, without the named targets, another one would still take lines
+// or, if none does now, be left to be resumed.
 func (p *Pool) canSpareLocked(names ...string) bool {
 	var take, left, leftTake bool
 	for _, b := range p.backends.Load().all {
@@ -211,13 +220,14 @@ func (p *Pool) resumeLocked(b *backend) {
 	p.nudgeLocked(time.Now())
 }
 
-// listLocked publishes the places, and what follows from their number.
+// setBackendsLocked publishes the backends and updates what depends on their number.
 func (p *Pool) setBackendsLocked(backends []*backend) {
 	p.backends.Store(newBackendList(backends))
 	p.updateSettingsLocked()
 }
 
-// settleLocked notes which targets have been drained, and lets go of those that are to be removed and have nothing and nobody left.
+// updateDrainedLocked notes which targets have been drained, and drops those that are being
+// removed and have no connection and no worker left.
 func (p *Pool) updateDrainedLocked(now time.Time) {
 	for _, b := range p.backends.Load().all {
 		if b.accepts() || b.target.Connections() > 0 {
@@ -225,7 +235,8 @@ func (p *Pool) updateDrainedLocked(now time.Time) {
 		}
 		if b.drainedSince.IsZero() {
 			b.drainedSince = now
-			p.o.Logger.Info("target drained", "target", b.target, "took", now.Sub(b.drainingSince).Round(time.Millisecond))
+			p.o.Logger.Info("target drained", "target", b.target,
+				"took", now.Sub(b.drainingSince).Round(time.Millisecond))
 		}
 		if b.removing && b.workers == 0 {
 			p.dropBackendLocked(b)
@@ -233,9 +244,11 @@ func (p *Pool) updateDrainedLocked(now time.Time) {
 	}
 }
 
-// forgetLocked needs that nobody counts at the place any more: a flight leaves it only when all it had is accounted for.
+// dropBackendLocked needs that no connection counts for the backend any more: a connection
+// leaves it only when all of its lines are accounted for.
 func (p *Pool) dropBackendLocked(gone *backend) {
 	p.removed.add(gone.counts())
-	p.setBackendsLocked(slices.DeleteFunc(slices.Clone(p.backends.Load().all), func(b *backend) bool { return b == gone }))
+	left := slices.Clone(p.backends.Load().all)
+	p.setBackendsLocked(slices.DeleteFunc(left, func(b *backend) bool { return b == gone }))
 	p.o.Logger.Info("target removed", "target", gone.target)
 }

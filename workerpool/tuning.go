@@ -6,16 +6,28 @@ import (
 	"linesplit/target"
 )
 
-// Tuning is the part of Options that [Pool.Tune] can change. Zeros mean the documented default.
+// Tuning is the part of Options that [Pool.Tune] can change. Zero values mean the documented
+// defaults.
 type Tuning struct {
-	StallTimeout     time.Duration // without acknowledged progress, until a window moves to a target that confirms; 30 s
-	DeadTimeout      time.Duration // of unanswered retransmissions or probes, until a connection has failed; 30 s
-	FailbackInterval time.Duration // between a displaced worker's attempts to go home; 5 m
-	ResendMargin     int64         // bytes retained behind the acknowledged one at least; 0 is none
-	ResendMax        int64         // bytes retained per connection at most; 8 MiB, less where the memory is shared by many
-	ResendAge        time.Duration // after which an acknowledged line counts as read, if nothing seems unread; 10 s
+	// StallTimeout is the time without an acknowledgement after which a window moves to a
+	// target that confirms; 0 means 30 s.
+	StallTimeout time.Duration
+	// DeadTimeout is the time of unanswered retransmissions or probes after which a connection
+	// has failed; 0 means 30 s.
+	DeadTimeout time.Duration
+	// FailbackInterval is the time between a displaced worker's dials of its home; 0 means 5 min.
+	FailbackInterval time.Duration
+	// ResendMargin is the least number of bytes retained behind the acknowledged one; 0 means none.
+	ResendMargin int64
+	// ResendMax is the most bytes retained per connection; 0 means 8 MiB. It is less where many
+	// connections share the memory.
+	ResendMax int64
+	// ResendAge is the time after which an acknowledged line counts as read if nothing seems
+	// unread; 0 means 10 s.
+	ResendAge time.Duration
 
-	DialOptions target.Options // TLS and Timeout are used; the rest follows from the fields above
+	// DialOptions gives TLS and Timeout; its other fields are set from the settings above.
+	DialOptions target.Options
 }
 
 func (t *Tuning) setDefaults() {
@@ -26,7 +38,8 @@ func (t *Tuning) setDefaults() {
 	setDefault(&t.ResendAge, 10*time.Second)
 }
 
-// settings are what workers go by. They are replaced as a whole, so that workers look at them without a lock.
+// settings are the values that workers use. They are replaced as a whole, so that workers read
+// them without a lock.
 type settings struct {
 	Tuning
 	stuckAfter time.Duration
@@ -34,11 +47,12 @@ type settings struct {
 	dial       Dial
 }
 
-// Tune changes how lines are delivered, all at once, and interrupts nothing. What is measured in time counts from when it began:
-// a stall that has lasted for longer than a new stall timeout is over it. A connection that is open keeps what it was dialled
-// with: DialOptions, ResendMargin, how much it retains at most in the eyes of its target (ResendMax), and after how long without
-// an answer the kernel gives it up when idle (DeadTimeout). ResendMax as a bound on memory counts for it at once. With
-// Options.Dial, DialOptions mean nothing.
+// Tune changes how lines are delivered, all settings at once, and interrupts nothing. Durations
+// count from when they began: a stall that has already lasted longer than a new stall timeout
+// is over it. An open connection keeps the values that it was dialled with: DialOptions,
+// ResendMargin, how much its target.Conn assumes to be retained (ResendMax), and the time after
+// which the kernel gives it up when idle (DeadTimeout). ResendMax as a bound on memory applies
+// to it at once. With Options.Dial set, DialOptions has no effect.
 func (p *Pool) Tune(t Tuning) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,7 +65,7 @@ func (p *Pool) tuneLocked(t Tuning) {
 	p.nudgeLocked(time.Now())
 }
 
-// adjustLocked makes settings of the tuning and of how many workers there are.
+// updateSettingsLocked derives the settings from the tuning and the number of workers.
 func (p *Pool) updateSettingsLocked() {
 	before := p.settings.Load()
 	s := &settings{Tuning: p.o.Tuning}
@@ -68,8 +82,8 @@ func (p *Pool) updateSettingsLocked() {
 	}
 }
 
-// windowMax shares half of the memory among the workers: windows that filled all of it would leave nothing to read into, and
-// nothing would confirm them but time.
+// windowMax shares half of the memory among the workers. Windows that filled all of it would
+// leave no buffer to read into, and then only time would confirm them.
 func windowMax(resendMax, memory int64, workers int) int64 {
 	return min(resendMax, memory/2/int64(max(1, workers)))
 }
@@ -84,6 +98,7 @@ func (s *settings) dialOptions() target.Options {
 
 func (p *Pool) warnOfSharedMemoryLocked() {
 	if s := p.settings.Load(); s.windowMax < s.ResendMax {
-		p.o.Logger.Warn("memory is shared by many connections: each retains less than -resend-max", "retained_bytes", s.windowMax, "resend_max", s.ResendMax)
+		p.o.Logger.Warn("memory is shared by many connections: each retains less than -resend-max",
+			"retained_bytes", s.windowMax, "resend_max", s.ResendMax)
 	}
 }

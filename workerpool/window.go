@@ -7,7 +7,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// segment is a run of whole lines that is kept until it is confirmed: what stands in buf from off on. Its owner owns buf.
+// segment is a run of whole lines that is kept until it is confirmed: the content of buf from
+// off on. Its owner owns buf.
 type segment struct {
 	buf   *linebuf.Buffer
 	off   int
@@ -23,12 +24,13 @@ func (s *segment) count() linebuf.Count {
 	return linebuf.Count{Lines: uint64(s.lines), Bytes: uint64(s.len())}
 }
 
-// window holds what was written to one connection and is not confirmed yet, oldest first. The zero value is empty. It
-// allocates only while it grows beyond twice its greatest length so far.
+// window holds the segments that were written to one connection and are not confirmed, oldest
+// first. The zero value is empty. It allocates only while it grows beyond twice its greatest
+// length so far.
 type window struct {
 	list []segment // list[head:] are held
 	head int
-	mem  int64 // capacity of all buffers held, bytes
+	mem  int64 // capacity of all buffers held, in bytes
 	held linebuf.Count
 }
 
@@ -43,7 +45,8 @@ func (w *window) push(s segment) {
 	w.held.Add(s.count())
 }
 
-// compact moves what a list holds from head on to its front, where there is no room behind and enough before.
+// compact moves list[head:] to the front if there is no room at the end and enough at the
+// front.
 func compact(list []segment, head int) ([]segment, int) {
 	if len(list) < cap(list) || head < len(list)/2 {
 		return list, head
@@ -65,29 +68,31 @@ func (w *window) pop() segment {
 	return s
 }
 
-// trim takes the lines before pos, the start of a line within the oldest segment, off it and returns how many they were.
+// trim removes the lines before pos, the start of a line within the oldest segment, and returns
+// their count.
 func (w *window) trim(pos uint64) linebuf.Count {
 	off := w.oldest().trim(pos)
 	w.held.Sub(off)
 	return off
 }
 
-// mergeMax is the greatest segment, in bytes, that is copied behind its predecessor so that a trickle of lines does not hold
-// a read buffer for each.
+// maxMerge is the size in bytes of the largest segment that is copied behind its predecessor,
+// so that a trickle of lines does not hold a read buffer for each.
 const maxMerge = 4 << 10
 
-// mergeWithin is how far apart in time what shares a buffer may have been read: a buffer that goes on growing never comes of
-// age.
+// mergeWithin is the longest time between the reads of lines that share a buffer: a buffer that
+// went on growing would never reach the resend age.
 const mergeWithin = time.Second
 
-// mergeNewest copies the newest segment behind the one before it where it is small and fits, and returns the buffer that
-// became free, nil where there is none.
+// mergeNewest copies the newest segment behind the one before it if it is small and fits, and
+// returns the buffer that this freed, else nil.
 func (w *window) mergeNewest() *linebuf.Buffer {
 	if len(w.list)-w.head < 2 {
 		return nil
 	}
 	last, prev := &w.list[len(w.list)-1], &w.list[len(w.list)-2]
-	if last.len() > maxMerge || last.len() > cap(prev.buf.B)-len(prev.buf.B) || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
+	if last.len() > maxMerge || last.len() > cap(prev.buf.B)-len(prev.buf.B) ||
+		last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
 		return nil
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)
@@ -100,13 +105,15 @@ func (w *window) mergeNewest() *linebuf.Buffer {
 	return buf
 }
 
-// lineStart returns the position at which the line starts that holds the byte at pos, a position within the segment.
+// lineStart returns the start of the line that holds the byte at pos, a position within the
+// segment.
 func (s *segment) lineStart(pos uint64) uint64 {
 	begun := s.bytes()[:pos-s.start()]
 	return s.start() + uint64(bytes.LastIndexByte(begun, '\n')+1)
 }
 
-// trim takes the lines before pos, the start of a line within the segment, off it and returns how many they were.
+// trim removes the lines before pos, the start of a line within the segment, and returns their
+// count.
 func (s *segment) trim(pos uint64) linebuf.Count {
 	n := int(pos - s.start())
 	off := linebuf.Count{Lines: uint64(bytes.Count(s.bytes()[:n], newline)), Bytes: uint64(n)}
@@ -117,8 +124,8 @@ func (s *segment) trim(pos uint64) linebuf.Count {
 
 var newline = []byte{'\n'}
 
-// begun returns the lines of which at least one byte lies before pos and none before from; both may lie outside the
-// segment, and from is the start of a line where it lies within.
+// begun counts the lines of which at least one byte lies before pos and none before from. Both
+// may lie outside the segment; from is the start of a line if it lies within.
 func (s *segment) begun(from, pos uint64) linebuf.Count {
 	lo, hi := s.clip(from), s.clip(pos)
 	if lo >= hi {
@@ -131,7 +138,7 @@ func (s *segment) begun(from, pos uint64) linebuf.Count {
 	return linebuf.Count{Lines: uint64(bytes.Count(b[lo:hi], newline)), Bytes: uint64(hi - lo)}
 }
 
-// clip returns pos as an offset into the segment's bytes, at its start or end where it lies outside.
+// clip returns pos as an offset into the segment's bytes, clamped to its start and end.
 func (s *segment) clip(pos uint64) int {
 	start := s.start()
 	return int(min(max(pos, start), s.end) - start)

@@ -11,35 +11,43 @@ import (
 )
 
 const (
-	// lookBytes and lookWrites are after how much a worker asks its connection how it stands: seldom enough to cost little,
-	// often enough for small windows.
-	// A worker whose window is small looks sooner.
+	// lookBytes and lookWrites are the bytes and writes after which a worker asks its
+	// connection for its progress: seldom enough to cost little, often enough for small
+	// windows. A worker with a small window looks sooner (lookAfter).
 	lookBytes  = 256 << 10
 	lookWrites = 32
-	// attendEvery is after how many buffers a busy worker looks at what else has happened.
+	// checkEvery is the number of buffers after which a busy worker looks for other events.
 	checkEvery = 8
-	// recheckAfter is how soon a full window is looked at again.
+	// recheckAfter is the delay before a worker looks at a full window again.
 	recheckAfter = 5 * time.Millisecond
-	// observeEvery is how many buffers one sample of the confirmation histogram stands for.
+	// observeEvery is the number of buffers that one sample of the confirmation histogram
+	// stands for.
 	observeEvery = 16
-	// patience is how long, after the peer's FIN, a worker waits for signs that everything was read before it half-closes.
-	// Keepalives bring them within three. linesplit itself goes on reading for four after its FIN (half of -drain-timeout).
+	// maxFINWait is the time that a worker waits, after the peer's FIN, for signs that the peer
+	// has read everything before it half-closes. Keepalives bring such signs within 3 s.
+	// linesplit itself goes on reading for 4 s after its own FIN (half of -drain-timeout).
 	maxFINWait = 3500 * time.Millisecond
-	// maxLeaving bounds the connections that a worker has left and still waits for; the oldest is given up beyond it.
+	// maxLeaving is the number of connections that a worker has left and still waits for. With
+	// more than that, it gives up the oldest.
 	maxLeaving = 8
 )
 
-// Why a worker gives up a connection that has not failed by itself.
+// These are a worker's reasons to give up a connection that has not failed by itself.
 var (
 	errSilent         = errors.New("peer answers neither retransmissions nor probes")
-	errStalled        = errors.New("peer has taken nothing for the stall timeout, others do")
+	errStalled        = errors.New("peer has taken nothing for the stall timeout; another target takes its lines")
 	errUnproven       = errors.New("target has closed, perhaps without reading everything")
 	errTooManyLeaving = errors.New("too many connections are waiting for their last confirmation")
-	errDrainStalled   = errors.New("target is to be drained and shows no headway")
+	errDrainStalled   = errors.New("target is being drained and makes no progress")
 	errStopped        = errors.New("stopped")
 )
 
-// worker drains the channel over one connection at a time.
+// worker takes buffers from the channel and writes them to one connection at a time.
+//
+// A failover takes these steps: checkConns, or a write, finds that the connection has failed
+// and calls fail; requeue moves the lines that may not have been read to the retry queue;
+// ensureDial dials the next candidate; onDial takes the result, and switchTo makes it the
+// worker's connection; next then writes the retry queue before anything new.
 type worker struct {
 	pool   *Pool
 	id     int
@@ -48,24 +56,24 @@ type worker struct {
 
 	lines       <-chan *linebuf.Buffer // nil once it is closed
 	stop        <-chan struct{}
-	retryQueue  retryQueue // before anything new
-	out         *outConn   // nil while there is none
-	lastBackend *backend   // where flight is or was
+	retryQueue  retryQueue // what failed connections left; written before anything new
+	out         *outConn   // the present connection; nil while there is none
+	lastBackend *backend   // the backend of the present or last connection
 	leaving     []*outConn // half-closed or about to be; their windows wait for confirmation
-	full        bool       // flight must not be written to until the next look
-	moved       bool       // the window has moved in the present stall
+	full        bool       // out must not be written to until the next look
+	moved       bool       // the window has moved once in the present stall
 	stopped     bool
-	paused      bool // home takes no lines: nothing new is begun
+	paused      bool // home takes no lines, so the worker takes nothing new
 	dialler     dialler
 
 	failbackTried time.Time
 
 	ticks     chan time.Time // from the pool
 	recheck   *time.Timer
-	waitingFn func() error // waiting, as a value that need not be made for every write
+	waitingFn func() error // waiting as a value, so that a write does not allocate it
 
-	lookAfter                       int           // bytes
-	always                          chan struct{} // closed: a case of a select that is ready
+	lookAfter                       int           // bytes between two looks; see lookBytes
+	always                          chan struct{} // closed: it makes a case of a select ready
 	bytesSinceLook, writesSinceLook int
 	takenSinceCheck                 int
 	sinceSample                     int
@@ -80,7 +88,8 @@ func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *wo
 	return w
 }
 
-// run works until the channel is closed and everything is confirmed, until the worker is dismissed, or until hard ends.
+// run returns when the channel is closed and everything is confirmed, when the worker is
+// dismissed, or when hard ends.
 func (w *worker) run(hard context.Context) {
 	w.stop = hard.Done()
 	w.recheck = time.NewTimer(0)
@@ -97,7 +106,8 @@ func (w *worker) run(hard context.Context) {
 	w.abortAll()
 }
 
-// done also brings a worker that has nothing more to write to its last act.
+// done reports whether the worker is to end. When nothing is left to write, it retires the
+// present connection, which brings the worker to its end.
 func (w *worker) done() bool {
 	if w.stopped {
 		return true
@@ -108,16 +118,17 @@ func (w *worker) done() bool {
 	if w.out != nil {
 		w.retire()
 	}
-	if len(w.leaving) > 0 || !w.retryQueue.empty() { // what is left may have failed just now
+	if len(w.leaving) > 0 || !w.retryQueue.empty() { // leaving may have failed just now
 		return false
 	}
 	return w.lines == nil || w.pool.tryDismiss(w)
 }
 
-// unfinished says that there is something to write, or may yet be.
+// hasWork reports whether there are lines to write, or more may come.
 func (w *worker) hasWork() bool { return w.lines != nil && !w.paused || !w.retryQueue.empty() }
 
-// abortAll gives up what is still open. What was not confirmed stays counted as retained.
+// abortAll gives up the connections that are still open. What they have not confirmed stays
+// counted as retained.
 func (w *worker) abortAll() {
 	open := w.leaving
 	if w.out != nil {
@@ -130,12 +141,12 @@ func (w *worker) abortAll() {
 	}
 }
 
-// writable says whether the connection may be given more.
+// writable reports whether the connection may be given more.
 func (w *worker) writable() bool {
 	return w.out != nil && !w.full && !w.out.ending
 }
 
-// intake is the channel when there is room for what comes from it.
+// intake returns the channel while the worker can write what it takes from it, otherwise nil.
 func (w *worker) intake() <-chan *linebuf.Buffer {
 	if !w.writable() || !w.retryQueue.empty() {
 		return nil
@@ -143,7 +154,7 @@ func (w *worker) intake() <-chan *linebuf.Buffer {
 	return w.lines
 }
 
-// next takes the next buffer, or sees to what has happened meanwhile.
+// next takes one buffer, or handles one other event.
 func (w *worker) next() {
 	in := w.intake()
 	if in != nil && w.takenSinceCheck < checkEvery {
@@ -184,21 +195,22 @@ func (w *worker) take(b *linebuf.Buffer, ok bool) {
 	w.write(w.toSegment(b))
 }
 
-// sawEnd also tells those who rest, and do not look.
+// noteInputEnd notes that the channel is closed, also for paused workers, which do not read it.
 func (w *worker) noteInputEnd() {
 	w.lines = nil
 	w.pool.ended.Store(true)
 }
 
-// own counts a buffer as taken.
+// toSegment counts a buffer as taken and wraps it.
 func (w *worker) toSegment(b *linebuf.Buffer) segment {
 	s := segment{buf: b, lines: b.Lines}
 	w.pool.countTaken(s.count())
 	return s
 }
 
-// glance looks for the end of all lines while nothing can be taken: a worker that has nothing to deliver needs no connection
-// to end. To look is to risk taking a buffer, so a worker that rests leaves that to others, where there are any.
+// pollClosed checks whether the channel is closed while the worker takes nothing from it: a
+// worker without lines needs no connection to end. Checking may take a buffer, so a paused
+// worker leaves it to the others, if any accept lines.
 func (w *worker) pollClosed() {
 	if w.lines == nil || w.intake() != nil || !w.retryQueue.empty() {
 		return
@@ -212,7 +224,7 @@ func (w *worker) pollClosed() {
 	}
 	select {
 	case b, ok := <-w.lines:
-		if ok { // came in between
+		if ok { // it came after the check of len
 			w.retryQueue.push(w.toSegment(b))
 			return
 		}
@@ -221,8 +233,8 @@ func (w *worker) pollClosed() {
 	}
 }
 
-// backlogged is ready when the backlog can be worked off. It takes its turn with all else that may happen: a backlog is long,
-// and its target may be slow.
+// retryReady is ready while the retry queue can be written. It is one case of next's select
+// among others because the queue may be long and its target slow.
 func (w *worker) retryReady() <-chan struct{} {
 	if !w.writable() || w.retryQueue.empty() {
 		return nil
@@ -230,7 +242,7 @@ func (w *worker) retryReady() <-chan struct{} {
 	return w.always
 }
 
-// events are those of the present connection, or of the last that is being left.
+// events returns the event channel of the present connection, or of the last one being left.
 func (w *worker) events() <-chan struct{} {
 	switch {
 	case w.out != nil:
@@ -264,8 +276,9 @@ func (w *worker) write(s segment) {
 	}
 }
 
-// waiting is called from within a write that makes no headway. It may end that write, and it looks after the connections
-// that are being left; the present flight is the business of whoever called write.
+// waiting is called from within a write that makes no progress, and may end that write with an
+// error. It also handles the connections that are being left. A failure of the present
+// connection is left to the caller of write.
 func (w *worker) waiting() error {
 	now := time.Now()
 	select {
@@ -283,7 +296,7 @@ func (w *worker) waiting() error {
 	return w.failbackInWrite(now)
 }
 
-// tick is what happens at regular intervals.
+// tick runs at regular intervals.
 func (w *worker) tick(now time.Time) {
 	w.applyState(now)
 	w.checkConns(now)
@@ -292,9 +305,11 @@ func (w *worker) tick(now time.Time) {
 	w.pollClosed()
 }
 
-// heed follows what has been decided about the worker's home, the target it is connected to, and the settings. It is called from
-// within a blocked write too, so that nothing is begun after it. Draining and resuming a slow target again and again does not bring
-// its connections beyond maxLeaving.
+// applyState applies what was decided about the worker's home, about the target of its
+// connection, and about the settings. It runs within a blocked write too, so that such a worker
+// does not begin anything either. A worker with maxLeaving connections to wait for stays
+// paused, so that draining and resuming a slow target over and over does not pile up
+// connections.
 func (w *worker) applyState(now time.Time) {
 	w.lookAfter = int(min(lookBytes, w.pool.settings.Load().windowMax/4))
 	rested := w.paused
