@@ -25,7 +25,8 @@ func (c *sinkConn) Write(p []byte, _ func() error) (int, error) {
 }
 
 func (c *sinkConn) Progress() target.Progress {
-	return target.Progress{Written: c.written, Acked: c.written, Read: c.written - min(c.written, 64<<10), FIN: c.closed, AllRead: c.closed}
+	return target.Progress{Written: c.written, Acked: c.written, Read: c.written - min(c.written, 64<<10),
+		FIN: c.closed, AllRead: c.closed}
 }
 
 func (c *sinkConn) Events() <-chan struct{} { return c.events }
@@ -33,7 +34,8 @@ func (c *sinkConn) CloseWrite() error       { c.closed = true; return nil }
 func (c *sinkConn) Abort()                  {}
 func (c *sinkConn) Close()                  {}
 
-// benchBuffers sends b.N buffers of about 64 KiB each through one worker and waits for their confirmation.
+// benchBuffers sends b.N buffers of about 64 KiB each through one worker and waits for their
+// confirmation.
 func benchBuffers(b *testing.B, o Options) {
 	const size = 64 << 10
 	line := append(bytes.Repeat([]byte("x"), 599), '\n')
@@ -54,7 +56,7 @@ func benchBuffers(b *testing.B, o Options) {
 		lines <- buf
 	}
 	for range 1000 {
-		send() // free lists and windows come to their size
+		send() // free lists and windows grow to their size
 	}
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()

@@ -7,7 +7,8 @@ import (
 	"linesplit/target"
 )
 
-// bigLines are ten buffers of 1000 bytes in 10 lines: too full for the next to be merged behind.
+// sendFullBuffers sends ten buffers of 1000 bytes in 10 lines: too full for the next to be
+// merged behind them.
 func (r *rig) sendFullBuffers() {
 	for range 10 {
 		r.send(10, 100)
@@ -39,7 +40,8 @@ func (r *rig) wantDials(p *peer, n int) {
 	}
 }
 
-// wantInOrder demands that a connection carried its lines in the order in which they were first sent.
+// wantInOrder demands that a connection carried its lines in the order in which they were first
+// sent.
 func (r *rig) wantInOrder(c *peerConn) {
 	r.t.Helper()
 	last := -1
@@ -58,17 +60,17 @@ func TestConfirmationNeedsASign(t *testing.T) {
 		r.wantConfirmed(r.pass(9*time.Second), 0)
 		r.finish(time.Second)
 	})
-	inBubble(t, "margin", func(t *testing.T) {
+	inBubble(t, "the margin is retained", func(t *testing.T) {
 		a := newPeer("a")
 		a.margin = 2500
 		r := newRig(t, Options{}, []*peer{a})
 		r.sendFullBuffers()
-		r.wantConfirmed(r.pass(3*time.Second), 70) // the buffer that holds byte 7500 stays
+		r.wantConfirmed(r.pass(3*time.Second), 70) // the buffer with byte 7500 stays
 		r.send(5, 100)
 		r.wantConfirmed(r.pass(time.Second), 80)
 		r.finish(time.Second)
 	})
-	inBubble(t, "no margin", func(t *testing.T) {
+	inBubble(t, "without a margin everything read is confirmed", func(t *testing.T) {
 		a := newPeer("a")
 		a.margin = 0
 		r := newRig(t, Options{}, []*peer{a})
@@ -88,7 +90,7 @@ func TestConfirmationNeedsASign(t *testing.T) {
 }
 
 func TestAgeConfirms(t *testing.T) {
-	inBubble(t, "age", func(t *testing.T) {
+	inBubble(t, "age confirms", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		r.sendFullBuffers()
 		r.pass(5 * time.Second)
@@ -110,7 +112,7 @@ func TestAgeConfirms(t *testing.T) {
 		r.wantConfirmed(r.pass(1600*time.Millisecond), 100)
 		r.finish(time.Second)
 	})
-	inBubble(t, "age says nothing while something is unread", func(t *testing.T) {
+	inBubble(t, "age does not confirm while something is unread", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = func(c *peerConn) { c.readLimit = 9999 }
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
@@ -122,8 +124,9 @@ func TestAgeConfirms(t *testing.T) {
 	})
 }
 
-// A trickle of lines comes in buffers that have room for all of them. Merged into one buffer that never came of age, the
-// first line was retained until the buffer was full.
+// A trickle of lines comes in buffers that have room for all of them. When they were merged
+// into one buffer, it never reached the resend age, and the first line was retained until the
+// buffer was full.
 func TestTrickleComesOfAge(t *testing.T) {
 	inBubble(t, "a line a second", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
@@ -159,7 +162,8 @@ func limitFirst(acked, read int) func(c *peerConn) {
 	}
 }
 
-// What comes again after a failure: the lines from the first unacknowledged byte on, and what may have been left unread.
+// After a failure the worker resends the lines from the first unacknowledged byte on, and those
+// that may not have been read.
 func TestFailureResendsWhatMayBeUnread(t *testing.T) {
 	for name, c := range map[string]struct {
 		acked, read            int
@@ -167,16 +171,16 @@ func TestFailureResendsWhatMayBeUnread(t *testing.T) {
 		confirmed              int // before the failure
 		unacknowledged, unread int
 	}{
-		"nothing acknowledged":                  {0, 0, 1 << 40, 0, 100, 0},
-		"in the middle of a line":               {2550, 2550, 1 << 40, 0, 75, 25},
-		"at the end of a line":                  {2500, 2500, 1 << 40, 0, 75, 25},
-		"one byte short of it":                  {2499, 2499, 1 << 40, 0, 76, 24},
-		"one byte beyond it":                    {2501, 2501, 1 << 40, 0, 75, 25},
-		"at the end of a buffer":                {2000, 2000, 1 << 40, 0, 80, 20},
-		"all acknowledged, nothing read":        {noLimit, 0, 1 << 40, 0, 0, 100},
-		"all acknowledged and read, not proven": {noLimit, noLimit, 1 << 40, 0, 0, 100},
-		"some was confirmed":                    {5550, 5550, 2000, 30, 45, 25},
-		"no margin":                             {5550, 5550, 0, 50, 45, 5},
+		"nothing acknowledged":                {0, 0, 1 << 40, 0, 100, 0},
+		"in the middle of a line":             {2550, 2550, 1 << 40, 0, 75, 25},
+		"at the end of a line":                {2500, 2500, 1 << 40, 0, 75, 25},
+		"one byte short of it":                {2499, 2499, 1 << 40, 0, 76, 24},
+		"one byte beyond it":                  {2501, 2501, 1 << 40, 0, 75, 25},
+		"at the end of a buffer":              {2000, 2000, 1 << 40, 0, 80, 20},
+		"all acknowledged, nothing read":      {noLimit, 0, 1 << 40, 0, 0, 100},
+		"all acknowledged and read, unproven": {noLimit, noLimit, 1 << 40, 0, 0, 100},
+		"some was confirmed":                  {5550, 5550, 2000, 30, 45, 25},
+		"no margin":                           {5550, 5550, 0, 50, 45, 5},
 	} {
 		inBubble(t, name, func(t *testing.T) {
 			a := newPeer("a")
@@ -207,7 +211,7 @@ func TestResendStartsWithLinesBegun(t *testing.T) {
 		r.wantInOrder(a.conn(1))
 		r.finish(time.Second)
 	})
-	inBubble(t, "silent loss of the last lines before a quiet spell", func(t *testing.T) {
+	inBubble(t, "the last lines before a pause were lost silently", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdReads = true })
@@ -220,7 +224,8 @@ func TestResendStartsWithLinesBegun(t *testing.T) {
 	})
 }
 
-// A FIN, nothing acknowledged after it, and a RST that answers our own write: all that was acknowledged was read.
+// A FIN, nothing acknowledged after it, and a RST that answers our own write: all that was
+// acknowledged was read.
 func TestResetAfterFINConfirmsAcknowledged(t *testing.T) {
 	for name, c := range map[string]struct {
 		acked                             int
@@ -243,7 +248,7 @@ func TestResetAfterFINConfirmsAcknowledged(t *testing.T) {
 			r.pass(500 * time.Millisecond)
 			a.conn(0).do(func() { a.conns[0].finLocked(); a.conns[0].gone = true })
 			r.pass(5 * time.Second)
-			r.wantDials(a, 1) // a FIN within the first second means nothing
+			r.wantDials(a, 1) // a FIN within the first second is ignored
 			r.send(10, 100)
 			s := r.pass(time.Second)
 			r.wantResent(s, c.unacknowledged, c.unread)
@@ -251,7 +256,7 @@ func TestResetAfterFINConfirmsAcknowledged(t *testing.T) {
 			r.finish(time.Second)
 		})
 	}
-	inBubble(t, "not where something lay unread", func(t *testing.T) {
+	inBubble(t, "not if something was unread", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = func(conn *peerConn) {
 			if conn.id == 0 {
@@ -270,7 +275,7 @@ func TestResetAfterFINConfirmsAcknowledged(t *testing.T) {
 
 func TestFullWindowStopsWriting(t *testing.T) {
 	const limit = 64 << 10
-	inBubble(t, "unread bytes stop the writing", func(t *testing.T) {
+	inBubble(t, "unread bytes stop writing", func(t *testing.T) {
 		a := newPeer("a")
 		a.recvBuf, a.holdReads = 1<<20, true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
@@ -290,7 +295,7 @@ func TestFullWindowStopsWriting(t *testing.T) {
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	inBubble(t, "unacknowledged bytes stop the writing", func(t *testing.T) {
+	inBubble(t, "unacknowledged bytes stop writing", func(t *testing.T) {
 		a := newPeer("a")
 		a.sendBuf, a.holdAcks = 1<<20, true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit, StallTimeout: time.Hour}}, []*peer{a})
@@ -308,7 +313,7 @@ func TestFullWindowStopsWriting(t *testing.T) {
 
 func TestFullWindowLetsGoOfWhatWasRead(t *testing.T) {
 	const limit = 64 << 10
-	inBubble(t, "the window lets go of what was read", func(t *testing.T) {
+	inBubble(t, "the window releases what was read", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: limit}}, []*peer{a})
 		for range 200 {
@@ -343,10 +348,10 @@ func TestFullWindowLetsGoOfWhatWasRead(t *testing.T) {
 	})
 }
 
-// A system that tells nothing about acknowledgements: age confirms, a failure sends the whole window again, and a connection
-// without acknowledgements is not a stalled one.
+// On a system that tells nothing about acknowledgements, age confirms, a failure resends the
+// whole window, and a connection without acknowledgements does not count as stalled.
 func TestSystemWithoutCounts(t *testing.T) {
-	inBubble(t, "not stalled", func(t *testing.T) {
+	inBubble(t, "a connection without acknowledgements is not stalled", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.noCounts, b.noCounts = true, true
 		r := newRig(t, Options{}, []*peer{a, b})
@@ -362,7 +367,7 @@ func TestSystemWithoutCounts(t *testing.T) {
 		r.wantDials(a, 1)
 		r.finish(time.Second)
 	})
-	inBubble(t, "the window goes again whole", func(t *testing.T) {
+	inBubble(t, "a failure resends the whole window", func(t *testing.T) {
 		a := newPeer("a")
 		a.noCounts = true
 		r := newRig(t, Options{}, []*peer{a})

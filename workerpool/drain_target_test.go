@@ -9,7 +9,7 @@ import (
 )
 
 func TestDrainedTargetGetsNothingNew(t *testing.T) {
-	inBubble(t, "under load: nothing lost, nothing twice, nothing new", func(t *testing.T) {
+	inBubble(t, "under load no line is lost or sent twice", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Connections: 3}, []*peer{a, b})
 		a.set(func() { a.recvBuf, a.sendBuf, a.holdReads = 3000, 3000, true })
@@ -29,7 +29,7 @@ func TestDrainedTargetGetsNothingNew(t *testing.T) {
 		r.wantLeft(a)
 		before := a.bytes()
 		if before == 0 {
-			t.Fatal("a got nothing: the test is of no use")
+			t.Fatal("a got nothing: the test proves nothing")
 		}
 		for range 10 {
 			r.sendFullBuffers()
@@ -62,7 +62,7 @@ func TestDrainedTargetGetsNothingNew(t *testing.T) {
 }
 
 func TestDrainWaitsForWindows(t *testing.T) {
-	inBubble(t, "its windows are waited for", func(t *testing.T) {
+	inBubble(t, "the pool waits for its windows", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
@@ -70,7 +70,8 @@ func TestDrainWaitsForWindows(t *testing.T) {
 		r.must(r.pool.Drain(a.target()))
 		s, _ := r.pass(10*time.Minute), 0
 		at := s.Targets[0]
-		if at.State != target.StateDraining || at.Retained.Lines == 0 || at.Connections != 1 || time.Since(at.Since) != 10*time.Minute {
+		if at.State != target.StateDraining || at.Retained.Lines == 0 || at.Connections != 1 ||
+			time.Since(at.Since) != 10*time.Minute {
 			t.Errorf("%+v", at)
 		}
 		if c := a.conn(0).state(); !c.halfClosed || c.closed {
@@ -79,13 +80,14 @@ func TestDrainWaitsForWindows(t *testing.T) {
 		a.set(func() { a.holdReads = false })
 		s = r.pass(time.Second)
 		at = s.Targets[0]
-		if at.State != target.StateDrained || at.Retained.Lines != 0 || at.Retained.Bytes != 0 || at.Connections != 0 || time.Since(at.Since) > time.Second {
+		if at.State != target.StateDrained || at.Retained.Lines != 0 || at.Retained.Bytes != 0 ||
+			at.Connections != 0 || time.Since(at.Since) > time.Second {
 			t.Errorf("%+v", at)
 		}
 		r.finish(time.Second)
 		r.wantOnce()
 	})
-	inBubble(t, "what fails there goes elsewhere, and the worker rests again", func(t *testing.T) {
+	inBubble(t, "a failed window goes elsewhere, and the worker pauses again", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
@@ -107,7 +109,7 @@ func TestDrainWaitsForWindows(t *testing.T) {
 }
 
 func TestDrainMovesDisplacedWorkers(t *testing.T) {
-	inBubble(t, "displaced workers move on, and that is no failover", func(t *testing.T) {
+	inBubble(t, "displaced workers move on without a failover", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
@@ -134,7 +136,7 @@ func TestDrainMovesDisplacedWorkers(t *testing.T) {
 		r.finish(time.Second)
 		r.wantOnce()
 	})
-	inBubble(t, "displaced workers wait where there is nowhere to go", func(t *testing.T) {
+	inBubble(t, "displaced workers wait if there is no other target", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b}, 0)
@@ -159,7 +161,7 @@ func TestDrainMovesDisplacedWorkers(t *testing.T) {
 }
 
 func TestWorkersOfDrainedTargetRest(t *testing.T) {
-	inBubble(t, "its own workers rest, wherever they are", func(t *testing.T) {
+	inBubble(t, "its own workers pause, wherever they are", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b, c}, 0)
@@ -185,7 +187,7 @@ func TestWorkersOfDrainedTargetRest(t *testing.T) {
 		r.finish(time.Second)
 		r.wantOnce()
 	})
-	inBubble(t, "a worker that rests takes nothing, though a sender waits", func(t *testing.T) {
+	inBubble(t, "a paused worker takes nothing while a sender waits", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		b.sendBuf, b.holdAcks = 50, true
 		r := newUnbufferedRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
@@ -202,7 +204,7 @@ func TestWorkersOfDrainedTargetRest(t *testing.T) {
 		r.finish(3 * target.Tick)
 		r.wantOnce()
 	})
-	inBubble(t, "one rests when the end comes", func(t *testing.T) {
+	inBubble(t, "a worker is paused when the lines end", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Connections: 4}, []*peer{a, b})
 		r.must(r.pool.Drain(a.target()))
@@ -237,7 +239,8 @@ func TestDrainDuringWrite(t *testing.T) {
 	inBubble(t, "in the middle of a displaced worker's write", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse, c.refuse = true, true
-		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0)
+		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour, FailbackInterval: time.Hour}},
+			[]*peer{a, b, c}, 0)
 		r.pass(5 * time.Second)
 		b.set(func() { b.sendBuf, b.holdAcks = 550, true })
 		c.set(func() { c.refuse = false })
@@ -245,7 +248,7 @@ func TestDrainDuringWrite(t *testing.T) {
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
 		r.pass(time.Minute)
-		r.must(r.pool.Resume(b.target())) // the worker may stay or come again, but must go on
+		r.must(r.pool.Resume(b.target())) // the worker may stay or return, but must go on
 		b.set(func() { b.holdAcks = false })
 		r.pass(2 * maxDelay)
 		if n := len(r.lines); n > 0 {
@@ -294,7 +297,7 @@ func TestDrainDuringDial(t *testing.T) {
 		r.finish(time.Second)
 		r.wantOnce()
 	})
-	inBubble(t, "a dial that is not needed any more counts for nothing", func(t *testing.T) {
+	inBubble(t, "a dial that is no longer needed has no effect", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse, b.delay = true, 10*time.Second
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
@@ -305,7 +308,7 @@ func TestDrainDuringDial(t *testing.T) {
 			t.Error("no late connection, or an open one")
 		}
 		if n := r.log.count("moved on") + r.log.count("failed over"); n != 0 {
-			t.Error("the worker says that it has moved, and it rests")
+			t.Error("a paused worker logged a move")
 		}
 		r.must(r.pool.Resume(a.target()))
 		r.pass(time.Second)
@@ -314,7 +317,7 @@ func TestDrainDuringDial(t *testing.T) {
 }
 
 func TestLinesWaitWhileAllTargetsAreDrained(t *testing.T) {
-	inBubble(t, "the last one: lines wait", func(t *testing.T) {
+	inBubble(t, "lines wait and go on after Resume", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Connections: 2}, []*peer{a, b})
 		r.sendFullBuffers()
@@ -338,7 +341,7 @@ func TestLinesWaitWhileAllTargetsAreDrained(t *testing.T) {
 		r.finish(time.Second)
 		r.wantOnce()
 	})
-	inBubble(t, "all, and the end", func(t *testing.T) {
+	inBubble(t, "nothing is left when the lines end", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.sendFullBuffers()
@@ -353,7 +356,7 @@ func TestLinesWaitWhileAllTargetsAreDrained(t *testing.T) {
 }
 
 func TestLastLinesWaitForResume(t *testing.T) {
-	inBubble(t, "all, and the end with lines left", func(t *testing.T) {
+	inBubble(t, "lines are left when the channel is closed", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		r.must(r.pool.Drain(a.target()))
@@ -368,7 +371,7 @@ func TestLastLinesWaitForResume(t *testing.T) {
 		r.wantEnd(t, time.Second)
 		r.wantOnce()
 	})
-	inBubble(t, "all, while the last lines wait to be sent again", func(t *testing.T) {
+	inBubble(t, "lines to be resent are left when the channel is closed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })

@@ -33,7 +33,7 @@ func TestRunEndsAtOnceWithNothingToDeliver(t *testing.T) {
 }
 
 func TestRunEndsWhileDialling(t *testing.T) {
-	inBubble(t, "a dial beside in flight at the end", func(t *testing.T) {
+	inBubble(t, "a failback dial hangs at the end", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute}}, []*peer{a, b}, 0)
@@ -43,13 +43,14 @@ func TestRunEndsWhileDialling(t *testing.T) {
 		r.wantDials(a, 2)
 		r.finish(3 * target.Tick) // also checks that the late connection is closed
 		if a.conn(0) == nil {
-			t.Error("no late connection: the test is of no use")
+			t.Error("no late connection: the test proves nothing")
 		}
 	})
-	inBubble(t, "a dial beside ends while the old connection is waited for", func(t *testing.T) {
+	inBubble(t, "a failback dial ends while the old connection is waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
-		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}}, []*peer{a, b}, 0)
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}},
+			[]*peer{a, b}, 0)
 		a.set(func() { a.refuse, a.delay = false, 10*time.Second })
 		b.set(func() { b.holdReads = true })
 		r.sendFullBuffers()
@@ -63,26 +64,26 @@ func TestRunEndsWhileDialling(t *testing.T) {
 }
 
 func TestFailureAtTheEndIsResent(t *testing.T) {
-	inBubble(t, "what is still in the channel", func(t *testing.T) {
+	inBubble(t, "the channel still holds lines", func(t *testing.T) {
 		a := newPeer("a")
 		a.delay = time.Second
 		r := newRig(t, Options{}, []*peer{a})
 		r.sendFullBuffers()
 		r.wantResent(r.finish(2*time.Second), 0, 0)
 	})
-	inBubble(t, "a failure that is seen only when the connection is to be left", func(t *testing.T) {
+	inBubble(t, "a failure that shows only when the connection is left", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdAcks = true })
 		r.sendFullBuffers()
 		r.pass(time.Second)
 		c := a.conn(0)
-		c.do(func() { c.err = errReset; a.holdAcks = false }) // no event: the worker is to find out by itself
+		c.do(func() { c.err = errReset; a.holdAcks = false }) // no event: the worker must find out by itself
 		close(r.lines)
 		r.wantEnd(t, 5*time.Second)
 		r.wantResent(r.checkedStats(), 100, 0)
 	})
-	inBubble(t, "a failure after our FIN, and another", func(t *testing.T) {
+	inBubble(t, "failures after our FIN, one after another", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = func(c *peerConn) {
 			if c.id < 3 {
@@ -111,7 +112,7 @@ func TestFailureAtTheEndIsResent(t *testing.T) {
 }
 
 func TestFailureAtTheEndIsRetried(t *testing.T) {
-	inBubble(t, "resets for ever: delays grow", func(t *testing.T) {
+	inBubble(t, "endless resets make delays grow", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdReads = true })
@@ -128,7 +129,7 @@ func TestFailureAtTheEndIsRetried(t *testing.T) {
 		a.set(func() { a.onAccept, a.holdReads = nil, false })
 		r.wantEnd(t, 2*maxDelay)
 	})
-	inBubble(t, "elsewhere", func(t *testing.T) {
+	inBubble(t, "on another target", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		a.set(func() { a.holdReads = true })
@@ -154,7 +155,7 @@ func TestSlowTargetAtTheEnd(t *testing.T) {
 		r.wantEnd(t, time.Second)
 		r.wantResent(r.checkedStats(), 0, 0)
 	})
-	inBubble(t, "never answers our FIN: age", func(t *testing.T) {
+	inBubble(t, "never answers our FIN: age confirms", func(t *testing.T) {
 		a := newPeer("a")
 		a.ignoresFIN = true
 		r := newRig(t, Options{}, []*peer{a})
@@ -165,7 +166,7 @@ func TestSlowTargetAtTheEnd(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 	})
-	inBubble(t, "never answers our FIN, and reads nothing: hard", func(t *testing.T) {
+	inBubble(t, "never answers our FIN and reads nothing: hard ends it", func(t *testing.T) {
 		a := newPeer("a")
 		a.ignoresFIN, a.holdReads = true, true
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a})
@@ -175,7 +176,7 @@ func TestSlowTargetAtTheEnd(t *testing.T) {
 		r.stop(2 * target.Tick)
 		r.wantError(100)
 	})
-	inBubble(t, "full when the channel closes", func(t *testing.T) {
+	inBubble(t, "the window is full when the channel closes", func(t *testing.T) {
 		a := newPeer("a")
 		a.holdReads = true
 		r := newRig(t, Options{Tuning: Tuning{ResendMax: 5000, StallTimeout: time.Hour}}, []*peer{a})
@@ -190,7 +191,7 @@ func TestSlowTargetAtTheEnd(t *testing.T) {
 }
 
 func TestPeerFINAtTheEnd(t *testing.T) {
-	inBubble(t, "the peer's FIN and the end at once", func(t *testing.T) {
+	inBubble(t, "the peer's FIN comes as the channel closes", func(t *testing.T) {
 		for _, finFirst := range []bool{false, true} {
 			for _, read := range []int{0, 5050, noLimit} {
 				a := newPeer("a")
@@ -217,7 +218,7 @@ func TestPeerFINAtTheEnd(t *testing.T) {
 	})
 }
 
-// ended is finish after the channel was closed.
+// wantEnd is finish for a channel that is closed already.
 func (r *rig) wantEnd(t *testing.T, limit time.Duration) {
 	t.Helper()
 	r.waitEnd(limit)
@@ -235,14 +236,15 @@ func (r *rig) wantEnd(t *testing.T, limit time.Duration) {
 	}
 }
 
-// wantError demands that Run said how many lines were not confirmed, and that it is the truth.
+// wantError demands that the error of Run gives the right number of unconfirmed lines.
 func (r *rig) wantError(lines int) {
 	r.t.Helper()
 	s := r.pool.Stats()
 	if s.Retained.Lines != uint64(lines) {
 		r.t.Errorf("%d lines retained, want %d", s.Retained.Lines, lines)
 	}
-	if r.err == nil || !strings.HasPrefix(r.err.Error(), fmt.Sprintf("%d lines (%d bytes)", s.Retained.Lines, s.Retained.Bytes)) {
+	if r.err == nil ||
+		!strings.HasPrefix(r.err.Error(), fmt.Sprintf("%d lines (%d bytes)", s.Retained.Lines, s.Retained.Bytes)) {
 		r.t.Errorf("Run: %v; retained %d lines, %d bytes", r.err, s.Retained.Lines, s.Retained.Bytes)
 	}
 }
@@ -282,7 +284,7 @@ func TestHardEndIsPrompt(t *testing.T) {
 			r.send(40, 100)
 		}
 		r.pass(time.Second)
-		// Each write takes less than a tick, so that none is ever said to be waiting.
+		// Each write takes less than a tick, so that waiting is never called.
 		a.set(func() {
 			a.holdReads = false
 			a.onAccept = func(c *peerConn) { c.slow = target.Tick / 2 }

@@ -81,7 +81,7 @@ func TestFailbackWaitsForOldWindow(t *testing.T) {
 		r.wantConfirmed(r.pass(time.Second), 100)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	inBubble(t, "the old window comes again if it fails", func(t *testing.T) {
+	inBubble(t, "the old window is resent if it fails", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: time.Minute, StallTimeout: time.Hour}})
 		b.set(func() { b.holdReads = true })
 		r.sendFullBuffers()
@@ -111,7 +111,7 @@ func TestFailbackDuringWrite(t *testing.T) {
 		}
 		b.set(func() { b.holdAcks = false })
 		if s := r.pass(time.Second); s.Targets[0].Failbacks != 1 {
-			t.Error("did not go home")
+			t.Error("no failback")
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
@@ -130,15 +130,15 @@ func TestFailbackDuringWrite(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	inBubble(t, "a write that blocks for ever does not keep from home", func(t *testing.T) {
+	inBubble(t, "a write that blocks for ever does not prevent failback", func(t *testing.T) {
 		r, a, b := displaced(t, Options{Tuning: Tuning{FailbackInterval: 2 * time.Minute}})
 		b.set(func() { b.holdAcks, b.sendBuf = true, 550 })
 		r.sendFullBuffers()
-		r.pass(3 * time.Minute) // in vain
+		r.pass(3 * time.Minute) // the dial of home fails
 		a.set(func() { a.refuse = false })
 		r.pass(3 * time.Minute)
 		if c := a.conn(0); c == nil || c.state().read != 10_000 {
-			t.Fatal("home is up and idle, and gets nothing")
+			t.Fatal("home is up and idle but gets nothing")
 		}
 		r.wantResent(r.finish(time.Second), 6, 0)
 	})

@@ -11,7 +11,7 @@ func TestFailoverChoosesTarget(t *testing.T) {
 	inBubble(t, "to another that is not down", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		c.refuse = true
-		r := newRig(t, Options{}, []*peer{a, b, c}, 0, 2) // the worker of c finds out that it is down
+		r := newRig(t, Options{}, []*peer{a, b, c}, 0, 2) // c's worker finds out that c is down
 		r.pass(5 * time.Second)
 		before := c.dialled()
 		for range 20 {
@@ -52,7 +52,7 @@ func TestFailoverChoosesTarget(t *testing.T) {
 }
 
 func TestFailoverKeepsTrying(t *testing.T) {
-	inBubble(t, "all down: keeps trying, home among them", func(t *testing.T) {
+	inBubble(t, "all down: keeps trying, home included", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		for _, p := range []*peer{a, b, c} {
 			p.refuse = true
@@ -82,7 +82,7 @@ func TestFailoverKeepsTrying(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Second)
-		b.set(func() { b.hang = true }) // b is up, and takes no new connections
+		b.set(func() { b.hang = true }) // b is up, but accepts no new connections
 		a.set(func() { a.refuse = true })
 		a.conn(0).reset()
 		r.pass(time.Second)
@@ -120,7 +120,7 @@ func TestFailoverTakesDialInProgress(t *testing.T) {
 	})
 }
 
-// checkDelays demands that delays grow to the bound and not beyond it.
+// checkDelays demands that delays grow to the limit and not beyond it.
 func checkDelays(t *testing.T, dials []time.Time) {
 	t.Helper()
 	slices.SortFunc(dials, time.Time.Compare)
@@ -136,7 +136,8 @@ func checkDelays(t *testing.T, dials []time.Time) {
 	}
 }
 
-// A target that accepts and resets is as bad as one that refuses: delays grow, the log stays readable.
+// A target that accepts and resets is treated like one that refuses: delays grow, and the log
+// stays readable.
 func TestFlappingTargetIsDialledSlowly(t *testing.T) {
 	inBubble(t, "reset at once", func(t *testing.T) {
 		a := newPeer("a")
@@ -193,8 +194,8 @@ func TestFlappingTargetIsDialledSlowly(t *testing.T) {
 	})
 }
 
-// A write blocks on the present connection while the one that is being left fails: what that leaves comes next, and nothing
-// of it is lost or written in between.
+// A write blocks on the present connection while the one being left fails: its lines are sent
+// next, and none is lost or written in between.
 func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newPeer("a")
@@ -227,7 +228,8 @@ func TestLeavingFailsWhileAWriteBlocks(t *testing.T) {
 	})
 }
 
-// A target that ends each connection politely and reads nothing collects no connections without bound.
+// A target that ends each connection in order and reads nothing does not collect connections
+// without bound.
 func TestLeavingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newPeer("a")
@@ -262,7 +264,7 @@ func TestSilentPeerFails(t *testing.T) {
 		a.conn(0).vanish()
 		r.sendFullBuffers()
 		r.wantResent(r.pass(29*time.Second), 0, 0)
-		r.wantResent(r.pass(2*time.Second), 100, 0) // the first hundred came of age
+		r.wantResent(r.pass(2*time.Second), 100, 0) // the first hundred are old enough
 		if n := b.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes at the other", n)
 		}

@@ -33,7 +33,7 @@ func TestPeerFINMovesWorker(t *testing.T) {
 		}
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	inBubble(t, "nothing is written to it any more, and it stays open until all is read", func(t *testing.T) {
+	inBubble(t, "the old connection gets nothing more and stays open until all is read", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
@@ -62,7 +62,7 @@ func TestPeerFINMovesWorker(t *testing.T) {
 }
 
 func TestPeerFINWithUnreadData(t *testing.T) {
-	inBubble(t, "patience ends", func(t *testing.T) {
+	inBubble(t, "the worker half-closes after maxFINWait", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
@@ -78,7 +78,7 @@ func TestPeerFINWithUnreadData(t *testing.T) {
 			t.Errorf("old connection: half-closed %v, closed %v", c.halfClosed, c.closed)
 		}
 		a.conn(0).ackTo(noLimit, noLimit)
-		// It came to its end with something unread when we half-closed: that proves nothing.
+		// It ended with data unread when we half-closed, which proves nothing.
 		r.wantResent(r.pass(time.Second), 0, 100)
 		r.finish(time.Second)
 	})
@@ -117,7 +117,7 @@ func TestPeerFINWithUnreadData(t *testing.T) {
 }
 
 func TestHalfCloserIsServed(t *testing.T) {
-	inBubble(t, "within a second: a half-closer", func(t *testing.T) {
+	inBubble(t, "a FIN within a second marks a half-closer", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = (*peerConn).finLocked
 		r := newRig(t, Options{}, []*peer{a})
@@ -131,7 +131,7 @@ func TestHalfCloserIsServed(t *testing.T) {
 			t.Errorf("logged %d connections", n)
 		}
 	})
-	inBubble(t, "a half-closer is known although a write blocks", func(t *testing.T) {
+	inBubble(t, "a half-closer is recognised while a write blocks", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = (*peerConn).finLocked
 		a.holdAcks, a.sendBuf = true, 500
@@ -143,7 +143,7 @@ func TestHalfCloserIsServed(t *testing.T) {
 		r.wantDials(a, 1)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	inBubble(t, "becomes a half-closer: connected to a few times, not in a loop", func(t *testing.T) {
+	inBubble(t, "a target that becomes a half-closer is not dialled in a loop", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		r.sendFullBuffers()
@@ -182,7 +182,7 @@ func TestPeerFINWithoutReplacement(t *testing.T) {
 		}
 		r.finish(2 * maxDelay)
 	})
-	inBubble(t, "no replacement to be had", func(t *testing.T) {
+	inBubble(t, "no replacement is available", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		r.sendFullBuffers()

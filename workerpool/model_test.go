@@ -13,34 +13,35 @@ import (
 	"linesplit/target"
 )
 
-// noLimit lets a model acknowledge or read whatever comes.
+// noLimit lets a model acknowledge or read everything.
 const noLimit = math.MaxInt
 
-// peer is a model of a target: a kernel with a receive buffer in front of an application. It takes part only when it is
-// called, so that a test says what happens when. Set its fields before the first dial, or through set.
+// peer is a model of a target: a kernel with a receive buffer in front of an application. It
+// acts only when it is called, so that a test decides what happens when. Set its fields before
+// the first dial, or through set.
 type peer struct {
 	name string
 	addr target.Address
 
-	mu           sync.Mutex // guards what follows, the fields of its connections too
+	mu           sync.Mutex // guards the fields below, and those of its connections
 	refuse       bool       // dials fail
 	hang         bool       // dials get no answer until their context ends
-	succeedsLate bool       // with hang: the dial succeeds all the same, though its context has ended
+	succeedsLate bool       // with hang: the dial succeeds although its context has ended
 	delay        time.Duration
 
-	sendBuf  int    // bytes that our side's kernel takes beyond the acknowledged ones
+	sendBuf  int    // bytes that our kernel takes beyond the acknowledged ones
 	recvBuf  int    // bytes that the peer's kernel takes beyond those that were read
 	margin   uint64 // of Progress.Read
 	noCounts bool
 
-	onAccept   func(c *peerConn) // called for a new connection
+	onAccept   func(c *peerConn) // called for each new connection
 	holdReads  bool              // its application reads nothing
 	holdAcks   bool              // its kernel acknowledges nothing
-	ignoresFIN bool              // never answers our FIN
+	ignoresFIN bool              // it never answers our FIN
 
 	dials []time.Time
 	conns []*peerConn
-	fault []string // what must never happen
+	fault []string // violations of the protocol of Conn
 }
 
 func newPeer(name string) *peer {
@@ -90,7 +91,8 @@ func (p *peer) dial(ctx context.Context) (Conn, error) {
 func (p *peer) accept() *peerConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &peerConn{peer: p, id: len(p.conns), events: make(chan struct{}, 1), wake: make(chan struct{}, 1), ackLimit: noLimit, readLimit: noLimit}
+	c := &peerConn{peer: p, id: len(p.conns), events: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		ackLimit: noLimit, readLimit: noLimit}
 	p.conns = append(p.conns, c)
 	if p.onAccept != nil {
 		p.onAccept(c)
@@ -106,7 +108,7 @@ func (p *peer) dialTimes() []time.Time {
 	return slices.Clone(p.dials)
 }
 
-// conn returns the i-th connection, from the end where i is negative, nil where there is none.
+// conn returns the i-th connection, counted from the end if i is negative, or nil.
 func (p *peer) conn(i int) *peerConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,17 +121,18 @@ func (p *peer) conn(i int) *peerConn {
 	return p.conns[i]
 }
 
-// peerConn is one connection to a peer, seen from both ends. Its exported methods are those of Conn.
+// peerConn is one connection to a peer, seen from both ends. Its exported methods are those of
+// Conn.
 type peerConn struct {
 	peer *peer
 	id   int
 
-	sent      []byte // what our side's kernel took
+	sent      []byte // what our kernel took
 	acked     int
-	read      int // by the application; sent[:read] is what it has
-	ackLimit  int // acknowledged at most
+	read      int // by the application, which has sent[:read]
+	ackLimit  int // upper bound of acked
 	readLimit int
-	slow      time.Duration // how long each write takes
+	slow      time.Duration // duration of each write
 
 	silentSince time.Time
 	fin         bool // theirs
@@ -139,7 +142,7 @@ type peerConn struct {
 	finSent     int
 	finAcked    int
 	finUnread   int
-	gone        bool // the process has gone after its FIN: what is sent now is answered with a RST
+	gone        bool // the process has ended after its FIN: its kernel answers data with a RST
 	over        bool
 	err         error
 	closed      bool
@@ -153,7 +156,8 @@ func (c *peerConn) faultf(format string, args ...any) {
 	c.peer.fault = append(c.peer.fault, fmt.Sprintf("%s[%d]: ", c.peer.name, c.id)+fmt.Sprintf(format, args...))
 }
 
-// pump lets kernel and application do what they may. All that changes a connection ends with it.
+// pump lets kernel and application go as far as they may. Every change of a connection ends
+// with it.
 func (c *peerConn) pump() {
 	before := c.acked
 	for c.err == nil && !c.gone && !c.aborted && c.silentSince.IsZero() {
@@ -212,7 +216,7 @@ func (c *peerConn) Write(p []byte, waiting func() error) (int, error) {
 	}
 }
 
-// take is one write(2).
+// take models one write(2).
 func (c *peerConn) take(p []byte) (int, error) {
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
@@ -258,7 +262,7 @@ func (c *peerConn) Progress() target.Progress {
 	return p
 }
 
-// proven follows target.Conn.
+// allRead follows target.Conn.
 func (c *peerConn) allRead() bool {
 	switch {
 	case !c.fin:
@@ -295,7 +299,8 @@ func (c *peerConn) Abort() {
 	c.close()
 }
 
-// Close must not come before the application has everything: who closes has stopped to care.
+// Close must not come before the application has everything: the caller no longer watches the
+// connection.
 func (c *peerConn) Close() {
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
@@ -325,7 +330,7 @@ func (c *peerConn) ackTo(acked, read int) {
 	c.do(func() { c.ackLimit, c.readLimit = acked, read })
 }
 
-// reset is the peer's RST: what the application has not read, it will never have.
+// reset is the peer's RST: the application never gets what it has not read.
 func (c *peerConn) reset() { c.do(func() { c.failLocked(syscall.ECONNRESET) }) }
 
 var errReset error = syscall.ECONNRESET
@@ -339,8 +344,8 @@ func (c *peerConn) failLocked(err error) {
 	signal(c.events)
 }
 
-// sendFIN is the peer's half-close: it may read on. After our FIN it is an answer and comes when everything is read: see
-// finish.
+// sendFIN is the peer's half-close: it may read on. After our FIN it is an answer and comes
+// when everything is read; see finish.
 func (c *peerConn) sendFIN() { c.do(c.finLocked) }
 
 func (c *peerConn) finLocked() {
@@ -352,7 +357,7 @@ func (c *peerConn) finLocked() {
 	signal(c.events)
 }
 
-// exit is the end of the peer's process: a RST where something lies unread, else a FIN.
+// exit ends the peer's process: with a RST if data is unread, else with a FIN.
 func (c *peerConn) exit() {
 	c.do(func() {
 		if c.read < c.acked {
@@ -373,15 +378,15 @@ func (c *peerConn) exit() {
 // vanish cuts the network: nothing is answered any more.
 func (c *peerConn) vanish() { c.do(func() { c.silentSince = time.Now() }) }
 
-// state returns a copy; of a connection that there is not, an empty one.
+// state returns a copy of a connection, empty for nil.
 func (c *peerConn) state() peerConn {
 	if c == nil {
 		return peerConn{}
 	}
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
-	return peerConn{peer: c.peer, id: c.id, sent: c.sent, acked: c.acked, read: c.read, fin: c.fin, halfClosed: c.halfClosed,
-		err: c.err, over: c.over, closed: c.closed, aborted: c.aborted}
+	return peerConn{peer: c.peer, id: c.id, sent: c.sent, acked: c.acked, read: c.read, fin: c.fin,
+		halfClosed: c.halfClosed, err: c.err, over: c.over, closed: c.closed, aborted: c.aborted}
 }
 
 var errNoSuchPeer = errors.New("no such peer")

@@ -14,21 +14,21 @@ func TestConfirmable(t *testing.T) {
 	const age = 10 * time.Second
 	for name, c := range map[string]struct {
 		seen target.Progress
-		past uint64 // acknowledged for long
+		past uint64 // acknowledged for longer than age
 		late uint64 // acknowledged for longer than freshFor
 		want uint64
 	}{
-		"nothing is old":           {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
-		"old and nothing unread":   {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
-		"old, but something lies":  {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
-		"old and at rest":          {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 90, 60},
-		"old, but the window rose": {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
-		"read is ahead of the age": {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
-		"read too fresh to trust":  {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
-		"beyond what can hide":     {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
-		"fresh, but exact":         {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
-		"anything can hide":        {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
-		"blind":                    {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
+		"nothing is old":               {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
+		"old and nothing unread":       {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
+		"old, but something is unread": {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
+		"old and at rest":              {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 90, 60},
+		"old, but the window rose":     {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
+		"read is ahead of the age":     {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
+		"read too fresh to trust":      {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
+		"beyond what can hide":         {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
+		"fresh, but exact":             {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
+		"anything can hide":            {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
+		"no counts":                    {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := outConn{seen: c.seen}
@@ -49,12 +49,12 @@ func TestFull(t *testing.T) {
 		mem  int64
 		want bool
 	}{
-		"empty":                           {},
-		"at the limit":                    {target.Progress{Written: 1000, Acked: 100, Unread: 100}, limit, false},
-		"above":                           {target.Progress{Written: 1000, Acked: 1000}, limit + 1, true},
-		"above and still: it may be told": {still, limit + 1, false},
-		"something on its way":            {target.Progress{Written: 1000, Acked: 999, WindowStable: true}, limit + 1, true},
-		"asked often enough":              {still, 2 * limit, true},
+		"empty":                                {},
+		"at the limit":                         {target.Progress{Written: 1000, Acked: 100, Unread: 100}, limit, false},
+		"above":                                {target.Progress{Written: 1000, Acked: 1000}, limit + 1, true},
+		"above, with a stable window: a probe": {still, limit + 1, false},
+		"above, with data on its way":          {target.Progress{Written: 1000, Acked: 999, WindowStable: true}, limit + 1, true},
+		"probed up to twice the limit":         {still, 2 * limit, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := outConn{seen: c.seen, next: 1000, window: window{mem: c.mem}}
@@ -63,11 +63,11 @@ func TestFull(t *testing.T) {
 			}
 			out.seen.WindowStable = false
 			if got := out.full(limit); got != c.want {
-				t.Errorf("full once it is told something: %v", got)
+				t.Errorf("full during the probe: %v", got)
 			}
 			out.next += limit / 4
 			if got := out.full(limit); got != (c.mem > limit) {
-				t.Errorf("full behind a quarter more: %v", got)
+				t.Errorf("full after the probe: %v", got)
 			}
 		})
 	}
@@ -79,16 +79,16 @@ func TestMayHalfClose(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{
-		"no FIN":               {outConn{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
-		"already done":         {outConn{halfClosed: true}, time.Hour, false},
-		"FIN, all read":        {outConn{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
-		"FIN, something lies":  {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, maxFINWait - 1, false},
-		"FIN, not all arrived": {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, maxFINWait - 1, false},
-		"patience has passed":  {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, maxFINWait, true},
+		"no FIN":                   {outConn{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
+		"already done":             {outConn{halfClosed: true}, time.Hour, false},
+		"FIN, all read":            {outConn{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
+		"FIN, something is unread": {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, maxFINWait - 1, false},
+		"FIN, not all arrived":     {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, maxFINWait - 1, false},
+		"maxFINWait has passed":    {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, maxFINWait, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.f.markEnding(epoch)
-			c.f.markEnding(epoch.Add(time.Hour)) // it is the first time that counts
+			c.f.markEnding(epoch.Add(time.Hour)) // only the first call counts
 			if got := c.f.mayHalfClose(epoch.Add(c.after)); got != c.want {
 				t.Errorf("%v", got)
 			}

@@ -11,14 +11,14 @@ import (
 )
 
 func TestRemovedTargetLeavesItsCounts(t *testing.T) {
-	inBubble(t, "under load, and what it counted stays", func(t *testing.T) {
+	inBubble(t, "under load, its counts stay", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		r := newRig(t, Options{Connections: 2}, []*peer{a, b, c})
 		for range 30 {
 			r.sendFullBuffers()
 			r.pass(10 * time.Millisecond)
 		}
-		a.conn(0).reset() // something is resent
+		a.conn(0).reset() // some lines are resent
 		r.pass(10 * time.Millisecond)
 		before, _ := r.stats(a)
 		r.must(r.pool.Remove(a.target()))
@@ -32,7 +32,8 @@ func TestRemovedTargetLeavesItsCounts(t *testing.T) {
 		if len(s.Targets) != 2 || s.Targets[0].Name != b.target() || r.workers() != 4 {
 			t.Errorf("%d workers, %+v", r.workers(), s.Targets)
 		}
-		if s.Removed.Confirmed.Lines == 0 || s.Removed.Confirmed.Lines < before.Confirmed.Lines || !slices.Equal(s.Removed.Resent, before.Resent) {
+		if s.Removed.Confirmed.Lines == 0 || s.Removed.Confirmed.Lines < before.Confirmed.Lines ||
+			!slices.Equal(s.Removed.Resent, before.Resent) {
 			t.Errorf("removed: %+v, before that: %+v", s.Removed, before)
 		}
 		r.wantErr(r.pool.Resume(a.target()), target.ErrUnknown)
@@ -76,7 +77,7 @@ func TestIdleTargetIsRemovedAtOnce(t *testing.T) {
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	inBubble(t, "with displaced workers at it and away from it", func(t *testing.T) {
+	inBubble(t, "with displaced workers connected to it and away from it", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		a.refuse = true
 		r := newRig(t, Options{Connections: 4, Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c})
@@ -155,10 +156,10 @@ func TestRemoveWaitsForLines(t *testing.T) {
 }
 
 func TestRemoveGivesUpHangingTarget(t *testing.T) {
-	inBubble(t, "one that hangs: its window is sent again after a bound", func(t *testing.T) {
+	inBubble(t, "one that hangs: its window is resent after the timeout", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
-		a.set(func() { a.holdReads = true }) // its kernel takes and acknowledges all
+		a.set(func() { a.holdReads = true }) // its kernel takes and acknowledges everything
 		r.sendUntilTaken(a)
 		r.must(r.pool.Remove(a.target()))
 		r.wantResent(r.pass(39*time.Second), 0, 0)
@@ -168,7 +169,7 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	inBubble(t, "one that hangs while nobody else is up: waits", func(t *testing.T) {
+	inBubble(t, "one that hangs while no other is up is waited for", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(2 * time.Second)
@@ -190,10 +191,10 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 		r.pass(2 * maxDelay)
 		r.finish(time.Second)
 	})
-	inBubble(t, "one in the middle of a write that never ends", func(t *testing.T) {
+	inBubble(t, "one with a write that never ends", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{})
 		r.must(r.pool.Remove(a.target()))
-		r.pass(31 * time.Second) // the stall timeout: b confirms
+		r.pass(31 * time.Second) // the stall timeout has passed, and b confirms
 		r.wantGone(a)
 		if !a.conn(0).state().aborted {
 			t.Error("not aborted")
@@ -214,7 +215,7 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 }
 
 func TestMemorySharesFollowTargets(t *testing.T) {
-	inBubble(t, "memory: shares shrink and grow again", func(t *testing.T) {
+	inBubble(t, "shares shrink and grow again", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{Connections: 8}, []*peer{a})
 		var added []*peer
@@ -226,7 +227,7 @@ func TestMemorySharesFollowTargets(t *testing.T) {
 			t.Errorf("windowMax %d with 64 workers", got)
 		}
 		if n := r.log.count("memory is shared by many connections: each retains less than -resend-max"); n == 0 {
-			t.Error("not a word about it")
+			t.Error("no warning was logged")
 		}
 		r.pass(time.Second)
 		for _, p := range added {
@@ -253,7 +254,7 @@ func TestLastTargetCannotBeRemoved(t *testing.T) {
 		r.wantErr(r.pool.Remove(a.target()), target.ErrLast)
 		r.must(r.pool.Drain(a.target()))
 		r.pass(time.Second)
-		r.wantErr(r.pool.Remove(a.target()), target.ErrLast) // nobody would be left
+		r.wantErr(r.pool.Remove(a.target()), target.ErrLast) // no target would be left
 		r.must(r.pool.Add(b.addr))
 		r.pass(time.Second)
 		r.must(r.pool.Remove(a.target()))
@@ -261,7 +262,7 @@ func TestLastTargetCannotBeRemoved(t *testing.T) {
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
-	inBubble(t, "nor the last but one that is being removed", func(t *testing.T) {
+	inBubble(t, "nor the last besides one that is being removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
@@ -269,7 +270,7 @@ func TestLastTargetCannotBeRemoved(t *testing.T) {
 		r.must(r.pool.Remove(a.target()))
 		r.must(r.pool.Drain(b.target()))
 		r.wantErr(r.pool.Remove(b.target()), target.ErrLast)
-		r.must(r.pool.Remove(a.target())) // as ever
+		r.must(r.pool.Remove(a.target())) // removing twice is no error
 		r.must(r.pool.Resume(b.target()))
 		a.set(func() { a.holdReads = false })
 		r.pass(time.Second)

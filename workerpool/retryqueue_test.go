@@ -33,8 +33,8 @@ func TestRetryQueueKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// A target that fails after each first write takes one segment from the backlog and puts it back behind: for ever, where it
-// flaps for ever.
+// A target that fails after each first write takes one segment from the queue and puts it back
+// at the end, for as long as it flaps.
 func TestRetryQueueDoesNotGrow(t *testing.T) {
 	pool := linebuf.NewPool(0)
 	var q retryQueue

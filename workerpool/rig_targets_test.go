@@ -21,7 +21,7 @@ func (r *rig) wantErr(got, want error) {
 	}
 }
 
-// stats returns what is known of one target, and whether it is listed.
+// stats returns the stats of one target, and whether it is listed.
 func (r *rig) stats(p *peer) (TargetStats, bool) {
 	r.t.Helper()
 	s := r.ledger()
@@ -52,7 +52,7 @@ func (r *rig) wantGone(p *peer) {
 	}
 }
 
-// wantLeft demands that all connections of a target were left in order, and none failed.
+// wantLeft demands that all connections of a target were left in order and none failed.
 func (r *rig) wantLeft(p *peer) {
 	r.t.Helper()
 	for i := range p.conns {
@@ -62,7 +62,7 @@ func (r *rig) wantLeft(p *peer) {
 	}
 }
 
-// once demands that no line was lost and none came twice.
+// wantOnce demands that no line was lost and none came twice.
 func (r *rig) wantOnce() {
 	r.t.Helper()
 	times, total := r.received()
@@ -87,7 +87,7 @@ func (r *rig) workers() int {
 	return len(r.pool.workers)
 }
 
-// takenBy sends until a target has something that it does not read.
+// sendUntilTaken sends until a target has been given something.
 func (r *rig) sendUntilTaken(p *peer) {
 	r.t.Helper()
 	for range 1000 {
@@ -97,5 +97,5 @@ func (r *rig) sendUntilTaken(p *peer) {
 			return
 		}
 	}
-	r.t.Fatalf("%s gets nothing: the test is of no use", p.name)
+	r.t.Fatalf("%s gets nothing: the test proves nothing", p.name)
 }

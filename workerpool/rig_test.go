@@ -17,11 +17,12 @@ import (
 	"linesplit/target"
 )
 
-// rig is a pool over models, inside a synctest bubble, with what was sent and the checks that must always hold.
+// rig is a pool over models, inside a synctest bubble, with what was sent and the checks that
+// must always hold.
 type rig struct {
 	t       *testing.T
 	o       Options
-	net     sync.Mutex // for peers, where others than the test look at them
+	net     sync.Mutex // guards peers where goroutines of the pool read it
 	peers   []*peer
 	buffers *linebuf.Pool
 	pool    *Pool
@@ -62,13 +63,13 @@ func (l *logCounter) count(message string) int {
 	return l.counts[message]
 }
 
-// newRig runs the workers of the given homes, or all where none is given.
+// newRig runs the workers of the given homes, or all of them if none is given.
 func newRig(t *testing.T, o Options, peers []*peer, homes ...int) *rig {
 	t.Helper()
 	return startRig(t, o, peers, 4096, homes)
 }
 
-// newUnbufferedRig's senders wait until somebody takes what they send.
+// newUnbufferedRig makes senders wait until a worker takes what they send.
 func newUnbufferedRig(t *testing.T, o Options, peers []*peer) *rig {
 	t.Helper()
 	return startRig(t, o, peers, 0, nil)
@@ -110,7 +111,7 @@ func (r *rig) dial(ctx context.Context, a target.Address) (Conn, error) {
 	return dialPeers(peers)(ctx, a)
 }
 
-// addPeer brings a target into the world. The pool does not know of it yet.
+// addPeer makes a peer that can be dialled. The pool does not know it yet.
 func (r *rig) addPeer(name string) *peer {
 	r.net.Lock()
 	defer r.net.Unlock()
@@ -119,7 +120,7 @@ func (r *rig) addPeer(name string) *peer {
 	return p
 }
 
-// staff leaves all but the given homes without a worker of their own.
+// keepWorkersOf leaves all but the given homes without workers of their own.
 func (r *rig) keepWorkersOf(homes []int) {
 	for i, b := range r.pool.backends.Load().all {
 		if len(homes) > 0 && !slices.Contains(homes, i) {
@@ -134,7 +135,7 @@ func (r *rig) send(n, size int) {
 	r.sendIn(n, size, 0)
 }
 
-// sendIn is send with a buffer of at least that capacity.
+// sendIn is send with a buffer of at least the given capacity.
 func (r *rig) sendIn(n, size, capacity int) {
 	r.t.Helper()
 	b := r.buffers.MustGet(max(n*size, capacity))
@@ -172,7 +173,7 @@ func (r *rig) checkedStats() Stats {
 	return s
 }
 
-// ledger is the part of quiet that costs little.
+// ledger is the cheap part of checkedStats.
 func (r *rig) ledger() Stats {
 	r.t.Helper()
 	synctest.Wait()
@@ -206,8 +207,9 @@ func (s Stats) resent() (unacknowledged, unread linebuf.Count) {
 	return unacknowledged, unread
 }
 
-// received returns how often each line was read by an application, and checks that lines are whole, that none comes twice
-// over one connection, and that the lines of one buffer keep their order.
+// received returns how often each line was read by an application. It checks that lines are
+// whole, that none comes twice over one connection, and that the lines of one buffer keep their
+// order.
 func (r *rig) received() (times map[string]int, total int) {
 	r.t.Helper()
 	times = map[string]int{}
@@ -232,7 +234,7 @@ func (r *rig) receive(times map[string]int, c *peerConn) int {
 		s := string(line[:len(line)-1])
 		from, ok := r.source[s]
 		if !ok {
-			r.t.Fatalf("%s[%d]: a line that nobody sent: %q", c.peer.name, c.id, s)
+			r.t.Fatalf("%s[%d]: a line that was not sent: %q", c.peer.name, c.id, s)
 		}
 		if s <= last[from] {
 			r.t.Fatalf("%s[%d]: %q after %q", c.peer.name, c.id, s, last[from])
@@ -244,7 +246,8 @@ func (r *rig) receive(times map[string]int, c *peerConn) int {
 	return n
 }
 
-// sequence yields the numbers of the lines that the application has read, sequenceSent of those that were written.
+// sequence yields the numbers of the lines that the application has read, sequenceSent of those
+// that were written.
 func (c *peerConn) sequence() iter.Seq[int] {
 	s := c.state()
 	return sequenceOf(s.sent[:s.read])
@@ -275,7 +278,7 @@ func (r *rig) wantNoFaults() {
 	}
 }
 
-// finish closes the channel and demands that everything was delivered within limit.
+// finish closes the channel and demands that everything is delivered within limit.
 func (r *rig) finish(limit time.Duration) Stats {
 	r.t.Helper()
 	close(r.lines)
@@ -305,7 +308,7 @@ func (r *rig) waitEnd(limit time.Duration) {
 	case <-time.After(limit):
 		r.hard()
 		<-r.done
-		r.t.Fatalf("not at its end after %v: %+v", limit, r.pool.Stats())
+		r.t.Fatalf("Run has not returned after %v: %+v", limit, r.pool.Stats())
 	}
 }
 
@@ -334,7 +337,7 @@ func (r *rig) wantClosed(s Stats) {
 		if n := s.Targets[i].Connections; n != 0 {
 			r.t.Errorf("%s: %d connections counted at the end", x, n)
 		}
-		x.Joined() // a stuck connection that was never taken back shows in Confirming
+		x.Joined() // a connection still counted as stuck makes Confirming false
 		if !x.Confirming(0) {
 			r.t.Errorf("%s: counted as stuck at the end", x)
 		}
@@ -349,14 +352,14 @@ func (r *rig) stop(limit time.Duration) Stats {
 	start := time.Now()
 	<-r.done
 	if took := time.Since(start); took > limit {
-		r.t.Fatalf("ended %v after hard", took)
+		r.t.Fatalf("Run returned %v after hard", took)
 	}
 	s := r.checkedStats()
 	r.wantClosed(s)
 	return s
 }
 
-// settled runs a test in a bubble.
+// inBubble runs a subtest in a synctest bubble.
 func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })

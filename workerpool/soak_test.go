@@ -11,10 +11,10 @@ import (
 	"linesplit/target"
 )
 
-// soakSeeds are as many as take about two seconds.
+// soakSeeds is the number of seeds that take about two seconds.
 const soakSeeds = 30
 
-// Anything may happen to targets, in any order. Then all is well again, and everything must have arrived.
+// Anything may happen to targets, in any order. Once they work again, everything must arrive.
 func TestAnythingMayHappen(t *testing.T) {
 	seeds := soakSeeds
 	if testing.Short() {
@@ -25,7 +25,7 @@ func TestAnythingMayHappen(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { soak(t, rand.New(rand.NewPCG(uint64(seed), 7))) })
 		})
 		if !ok {
-			return // one is enough to look into
+			return // one failure is enough to look into
 		}
 	}
 }
@@ -75,7 +75,7 @@ func soak(t *testing.T, rnd *rand.Rand) {
 	for _, p := range r.peers {
 		p.set(func() { heal(p) })
 	}
-	r.pool.Resume(r.pool.Targets()[0].String()) // the others may rest
+	r.pool.Resume(r.pool.Targets()[0].String()) // the others may be drained
 	if !drainEarly {
 		r.pass(20 * time.Second)
 		if n := len(r.lines); n > 0 {
@@ -89,7 +89,8 @@ func soak(t *testing.T, rnd *rand.Rand) {
 	r.wantEnd(t, 2*time.Minute)
 }
 
-// change does, now and then, what an operator may do to targets. What must be refused is refused, and nothing else.
+// change makes, now and then, one change that an operator may make. What must be refused is
+// refused, and nothing else.
 func (r *rig) change(rnd *rand.Rand) {
 	p := r.peers[rnd.IntN(len(r.peers))]
 	_, listed := r.stats(p)
@@ -145,7 +146,8 @@ func anyTuning(rnd *rand.Rand) Tuning {
 	}
 }
 
-// Targets that are well, if slow, come and go as an operator likes. That costs not one line, and not one comes twice.
+// Targets that work, if slowly, are added, drained and removed in any order. No line is lost,
+// and none comes twice.
 func TestChangesAreOrderly(t *testing.T) {
 	seeds := soakSeeds / 2
 	if testing.Short() {
@@ -169,7 +171,7 @@ func soakOrderly(t *testing.T, rnd *rand.Rand) {
 	r := newRig(t, Options{
 		Connections: 1 + rnd.IntN(3),
 		Tuning: Tuning{
-			StallTimeout: 10 * time.Hour, // slow is not stalled: windows that move would come twice
+			StallTimeout: 10 * time.Hour, // slow is not stalled: moved windows would come twice
 			DeadTimeout:  10 * time.Hour,
 			ResendMax:    []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
 		},
@@ -207,7 +209,7 @@ func soakOrderly(t *testing.T, rnd *rand.Rand) {
 	r.wantOnce()
 }
 
-// manage is change without what must be refused, and more of it.
+// changeOrderly is change without what must be refused, and more often.
 func (r *rig) changeOrderly(rnd *rand.Rand) {
 	p := r.peers[rnd.IntN(len(r.peers))]
 	switch rnd.IntN(8) {
@@ -234,7 +236,7 @@ func slowPeer(rnd *rand.Rand, name string) *peer {
 	return p
 }
 
-// readSome lets the application of a slow target read on, by so much that it takes a while.
+// readSome lets the application of a slow target read on a little.
 func (p *peer) readSome(rnd *rand.Rand) {
 	p.set(func() {
 		p.onAccept = func(c *peerConn) { c.readLimit = 0 }
@@ -280,7 +282,8 @@ func mishap(rnd *rand.Rand, p *peer) {
 		p.set(func() { heal(p) })
 	case 4:
 		p.set(func() {
-			p.onAccept = []func(*peerConn){nil, nil, (*peerConn).finLocked, func(c *peerConn) { c.failLocked(errReset) }}[rnd.IntN(4)]
+			p.onAccept = []func(*peerConn){nil, nil, (*peerConn).finLocked,
+				func(c *peerConn) { c.failLocked(errReset) }}[rnd.IntN(4)]
 		})
 	case 5:
 		p.set(func() { p.ignoresFIN = yes })
@@ -303,14 +306,14 @@ func mishap(rnd *rand.Rand, p *peer) {
 		c.ackTo(s.acked+rnd.IntN(3000), s.read+rnd.IntN(3000))
 	case 5:
 		c.ackTo(noLimit, noLimit)
-	case 6: // the whole process
+	case 6: // the whole process exits
 		for _, c := range open {
 			c.exit()
 		}
 	}
 }
 
-// heal makes a target do what it should. What has vanished or ended has.
+// heal makes a target work. Connections that have vanished or ended stay so.
 func heal(p *peer) {
 	p.refuse, p.holdAcks, p.holdReads, p.ignoresFIN, p.onAccept = false, false, false, false, nil
 	for _, c := range p.conns {

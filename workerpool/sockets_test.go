@@ -15,14 +15,15 @@ import (
 	"linesplit/target"
 )
 
-// socketSink is a target over real sockets: it reads each connection to its end and remembers how often each line came.
+// socketSink is a target over real sockets: it reads each connection to its end and counts how
+// often each line came.
 type socketSink struct {
 	ln    net.Listener
 	addr  target.Address
-	slow  time.Duration // between two reads
+	slow  time.Duration // pause between two reads
 	conns sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	times map[int]int
 	torn  int
 }
@@ -39,7 +40,8 @@ func newSocketSink(t *testing.T, scheme string, server *tls.Config, slow time.Du
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &socketSink{addr: target.Address{Scheme: scheme, Host: ln.Addr().String()}, ln: ln, slow: slow, times: map[int]int{}}
+	s := &socketSink{addr: target.Address{Scheme: scheme, Host: ln.Addr().String()}, ln: ln, slow: slow,
+		times: map[int]int{}}
 	if scheme == target.SchemeTLS {
 		s.ln = tls.NewListener(ln, server)
 	}
@@ -91,8 +93,8 @@ func (s *socketSink) lines() int {
 	return len(s.times)
 }
 
-// Healthy targets of every kind are drained, resumed, removed and added again under load, over real sockets: each line arrives
-// once, and the ledger holds.
+// Working targets of every kind are drained, resumed, removed and added again under load, over
+// real sockets: each line arrives once, and the ledger holds.
 func TestTargetsChangeOverSockets(t *testing.T) {
 	files := testcert.New(t, t.TempDir())
 	sinks := []*socketSink{
@@ -134,7 +136,8 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 	}
 	checkOnce(t, sinks, sent)
 	st := pool.Stats()
-	if c := st.confirmed(); c.Lines != uint64(sent) || st.Taken.Lines != uint64(sent) || st.Retained.Lines != 0 || st.Removed.Confirmed.Lines == 0 {
+	if c := st.confirmed(); c.Lines != uint64(sent) || st.Taken.Lines != uint64(sent) ||
+		st.Retained.Lines != 0 || st.Removed.Confirmed.Lines == 0 {
 		t.Errorf("%d lines sent: %+v", sent, st)
 	}
 	if a, u := st.resent(); a.Lines+u.Lines != 0 {
@@ -149,7 +152,7 @@ func changeAll(t *testing.T, pool *Pool, s *socketSink) {
 	t.Helper()
 	change(t, pool, s, pool.Drain, target.StateDrained)
 	before := s.lines()
-	time.Sleep(20 * time.Millisecond) // others go on, this one gets nothing
+	time.Sleep(20 * time.Millisecond) // the others go on, this one gets nothing
 	if n := s.lines() - before; n != 0 {
 		t.Errorf("%s: %d lines after it was drained", s.addr, n)
 	}
@@ -160,7 +163,7 @@ func changeAll(t *testing.T, pool *Pool, s *socketSink) {
 	}
 }
 
-// sendNumbered sends lines until stop and returns how many.
+// sendNumbered sends lines until stop and returns their number.
 func sendNumbered(t *testing.T, buffers *linebuf.Pool, lines chan<- *linebuf.Buffer, stop <-chan struct{}) (seq int) {
 	for {
 		b, err := buffers.Get(t.Context(), 16<<10)
@@ -182,7 +185,8 @@ func sendNumbered(t *testing.T, buffers *linebuf.Pool, lines chan<- *linebuf.Buf
 	}
 }
 
-// change lets the target have some lines, does something to it, and waits until it is in a state, or gone where that is empty.
+// change lets the target have some lines, calls act for it, and waits until it has the wanted
+// state, or is no longer listed if that is empty.
 func change(t *testing.T, pool *Pool, s *socketSink, act func(string) error, want string) {
 	t.Helper()
 	before := s.lines()

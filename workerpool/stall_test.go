@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// stalledPair is two targets with a worker each, of which the first takes nothing.
+// stalledPair returns two targets with a worker each, of which the first takes nothing.
 func stalledPair(t *testing.T, o Options) (r *rig, a, b *peer) {
 	a, b = newPeer("a"), newPeer("b")
 	r = newRig(t, o, []*peer{a, b})
@@ -16,7 +16,8 @@ func stalledPair(t *testing.T, o Options) (r *rig, a, b *peer) {
 	return r, a, b
 }
 
-// block sends until a connection that takes no more has a write that waits. Who takes a buffer is for the scheduler to say.
+// blockWrite sends until a connection that takes no more has a write that waits. The scheduler
+// decides which worker takes a buffer.
 func (r *rig) blockWrite(c *peerConn) {
 	r.t.Helper()
 	for range 1000 {
@@ -26,7 +27,7 @@ func (r *rig) blockWrite(c *peerConn) {
 			return
 		}
 	}
-	r.t.Fatal("the one that is to stall gets nothing: the test is of no use")
+	r.t.Fatal("the target that is to stall gets nothing: the test proves nothing")
 }
 
 func TestStalledWindowMoves(t *testing.T) {
@@ -46,7 +47,9 @@ func TestStalledWindowMoves(t *testing.T) {
 	})
 	inBubble(t, "once per stall", func(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
-		b.set(func() { // connections to come take nothing; the one there is goes on, so that b counts as confirming
+		// New connections take nothing. The present one goes on, so that b counts as
+		// confirming.
+		b.set(func() {
 			b.onAccept = func(c *peerConn) { c.ackLimit = 0 }
 		})
 		for range 300 {
@@ -67,7 +70,7 @@ func TestStalledWindowMoves(t *testing.T) {
 		r, a, b := stalledPair(t, Options{})
 		r.pass(31 * time.Second)
 		r.wantDials(b, 2)
-		r.pass(15 * time.Second) // what has moved is confirmed by age: the stall is over
+		r.pass(15 * time.Second) // the window that moved is confirmed by age: the stall is over
 		a.set(func() { a.holdReads = false })
 		b.conn(1).ackTo(b.conn(1).state().acked, noLimit)
 		for b.conn(1).state().acked == len(b.conn(1).state().sent) {
@@ -84,7 +87,7 @@ func TestStalledWindowMoves(t *testing.T) {
 }
 
 func TestBackpressureIsNoStall(t *testing.T) {
-	inBubble(t, "with nothing outstanding nobody stalls", func(t *testing.T) {
+	inBubble(t, "with nothing outstanding there is no stall", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		s := r.pass(10 * time.Minute)
@@ -111,7 +114,7 @@ func TestBackpressureIsNoStall(t *testing.T) {
 }
 
 func TestStallWithNowhereToGo(t *testing.T) {
-	inBubble(t, "all stalled: wait", func(t *testing.T) {
+	inBubble(t, "all stalled: windows stay", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b})
 		r.pass(time.Second)
@@ -136,7 +139,7 @@ func TestStallWithNowhereToGo(t *testing.T) {
 		r.wantDials(b, 1)
 		r.wantResent(r.finish(time.Second), 0, 0)
 	})
-	inBubble(t, "one that has nobody connected is no refuge", func(t *testing.T) {
+	inBubble(t, "a target without connections is not chosen", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
@@ -150,8 +153,9 @@ func TestStallWithNowhereToGo(t *testing.T) {
 }
 
 func TestFailureAfterStallMovesAgain(t *testing.T) {
-	inBubble(t, "a real failure begins anew", func(t *testing.T) {
-		// Moved from a to b in a stall, then b dies: back at a, which still takes nothing, the window may move to c.
+	inBubble(t, "after a failure the window may move again", func(t *testing.T) {
+		// The window moves from a to b in a stall, then b dies: back at a, which still takes
+		// nothing, it may move to c.
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b, c}, 0, 1)
 		r.pass(time.Second)
@@ -177,8 +181,9 @@ func TestFailureAfterStallMovesAgain(t *testing.T) {
 	})
 }
 
-// The window of a connection that is being left stalls as well. It goes to where the worker is; the refuge that was chosen
-// then was remembered, and dialled long afterwards, down or not.
+// The window of a connection that is being left stalls as well, and goes to the worker's
+// present target. A target was once chosen then, remembered, and dialled long afterwards, even
+// if it was down.
 func TestStallTargetIsNotRemembered(t *testing.T) {
 	inBubble(t, "the choice is not remembered", func(t *testing.T) {
 		for range 20 {
@@ -205,7 +210,8 @@ func TestStallTargetIsNotRemembered(t *testing.T) {
 			at.conn(1).reset()
 			r.pass(2 * initialDelay)
 			if at.dialled() != dials || other.dialled() != others+1 {
-				t.Errorf("after a failure: %d dials of the same target, %d of the other", at.dialled()-dials, other.dialled()-others)
+				t.Errorf("after a failure: %d dials of the same target, %d of the other",
+					at.dialled()-dials, other.dialled()-others)
 			}
 			r.finish(time.Second)
 		}
@@ -225,11 +231,12 @@ func TestLeftWindowDoesNotMoveToSameTarget(t *testing.T) {
 		a.conn(0).sendFIN()
 		r.pass(time.Second)
 		for a.conn(1).state().acked == len(a.conn(1).state().sent) {
-			r.send(10, 100) // the connection beside stalls as well
+			r.send(10, 100) // the connection beside it stalls as well
 			r.pass(time.Millisecond)
 		}
 		r.pass(3 * time.Minute)
-		// The window of either may go to b, once; from one connection of a to the other it must not.
+		// The window of either may go to b, once, but not from one connection of a to the
+		// other.
 		first, second := map[int]bool{}, 0
 		for seq := range a.conn(0).sequenceSent() {
 			first[seq] = true

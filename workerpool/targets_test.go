@@ -44,7 +44,7 @@ func TestAddedTargetGetsItsShare(t *testing.T) {
 		r.pass(2 * maxDelay)
 		r.wantResent(r.finish(time.Second), 0, 100)
 	})
-	inBubble(t, "a refuge for what stalls", func(t *testing.T) {
+	inBubble(t, "takes over a stalled window", func(t *testing.T) {
 		a := newPeer("a")
 		r := newRig(t, Options{}, []*peer{a})
 		a.set(func() { a.holdReads, a.recvBuf, a.sendBuf = true, 2000, 2000 })
@@ -152,7 +152,7 @@ func TestResumeBringsWorkersBack(t *testing.T) {
 			a.set(func() { a.holdReads = true })
 			r.sendUntilTaken(a)
 			r.must(r.pool.Remove(a.target()))
-			r.pass(time.Minute) // some workers have something left and some are gone
+			r.pass(time.Minute) // some workers have lines left and some have ended
 			if n := r.workers(); n >= 6 || n <= 3 {
 				t.Errorf("%d workers", n)
 			}
@@ -175,7 +175,7 @@ func TestResumeBringsWorkersBack(t *testing.T) {
 			r.wantOnce()
 		}
 	})
-	inBubble(t, "goes home at once, whatever failed before", func(t *testing.T) {
+	inBubble(t, "workers go home at once, whatever failed before", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		a.refuse = true
 		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: time.Hour}}, []*peer{a, b})
@@ -199,7 +199,8 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{a})
 		b := r.addPeer("b")
 		r.pass(time.Second)
-		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr, a.addr}, []string{a.target(), "tcp://nobody:1"}))
+		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr, a.addr},
+			[]string{a.target(), "tcp://unlisted:1"}))
 		r.pass(time.Second)
 		r.wantGone(a)
 		r.sendUntilTaken(b)
@@ -208,13 +209,15 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 		}
 		r.finish(time.Second)
 	})
-	inBubble(t, "or not at all", func(t *testing.T) {
+	inBubble(t, "or nothing", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
-		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr}, []string{a.target()}), target.ErrLast)
-		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, nil, []string{a.target(), b.target()}), target.ErrLast)
+		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr},
+			[]string{a.target()}), target.ErrLast)
+		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, nil, []string{a.target(), b.target()}),
+			target.ErrLast)
 		r.sendUntilTaken(a)
 		if s := r.pool.settings.Load(); s.StallTimeout != time.Hour {
 			t.Errorf("stall timeout %v", s.StallTimeout)
@@ -239,7 +242,7 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 }
 
 func TestUnknownTargetIsRefused(t *testing.T) {
-	inBubble(t, "has no say", func(t *testing.T) {
+	inBubble(t, "every change is refused", func(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{newPeer("a")})
 		for _, err := range []error{r.pool.Drain("tcp://x:1"), r.pool.Resume("tcp://x:1"), r.pool.Remove("tcp://x:1")} {
 			r.wantErr(err, target.ErrUnknown)
@@ -256,7 +259,8 @@ func TestStatsShowStateAndLastError(t *testing.T) {
 		begun := time.Now()
 		r.pass(5 * time.Second)
 		s := r.checkedStats().Targets
-		if s[0].State != target.StateUp || !s[0].Since.Equal(begun) || s[0].LastError != "" || !s[0].LastErrorAt.IsZero() {
+		if s[0].State != target.StateUp || !s[0].Since.Equal(begun) || s[0].LastError != "" ||
+			!s[0].LastErrorAt.IsZero() {
 			t.Errorf("%+v", s[0])
 		}
 		if s[1].State != target.StateUnknown || !s[1].Since.Equal(begun) {
@@ -266,14 +270,16 @@ func TestStatsShowStateAndLastError(t *testing.T) {
 		a.conn(0).reset()
 		failed := time.Now()
 		r.pass(time.Second)
-		if s := r.checkedStats().Targets[0]; s.State != target.StateUp || s.LastError != errReset.Error() || !s.LastErrorAt.Equal(failed) || !s.Since.Equal(begun) {
+		if s := r.checkedStats().Targets[0]; s.State != target.StateUp || s.LastError != errReset.Error() ||
+			!s.LastErrorAt.Equal(failed) || !s.Since.Equal(begun) {
 			t.Errorf("after a reset: %+v", s)
 		}
 		a.set(func() { a.refuse = true })
 		a.conn(1).reset()
 		down := time.Now()
 		r.pass(time.Minute)
-		if s := r.checkedStats().Targets[0]; s.State != target.StateDown || s.Since.Sub(down) > maxDelay || s.LastErrorAt.Equal(down) || s.Up {
+		if s := r.checkedStats().Targets[0]; s.State != target.StateDown || s.Since.Sub(down) > maxDelay ||
+			s.LastErrorAt.Equal(down) || s.Up {
 			t.Errorf("down: %+v", s)
 		}
 		r.must(r.pool.Drain(a.target()))
@@ -320,7 +326,7 @@ func TestStatsShowWindows(t *testing.T) {
 	})
 }
 
-// Everything at once, for the race detector; and still each line arrives, and no more often than is counted.
+// For the race detector, all calls run at once. Each line still arrives, and only once.
 func TestConcurrentChangesOfTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
@@ -339,7 +345,8 @@ func TestConcurrentChangesOfTargets(t *testing.T) {
 			all.Go(func() {
 				for k := range 200 {
 					err := act(names[(i+k)%len(names)])
-					if err != nil && !errors.Is(err, target.ErrUnknown) && !errors.Is(err, target.ErrExists) && !errors.Is(err, target.ErrLast) {
+					if err != nil && !errors.Is(err, target.ErrUnknown) && !errors.Is(err, target.ErrExists) &&
+						!errors.Is(err, target.ErrLast) {
 						t.Error(err)
 					}
 					time.Sleep(time.Duration(1+(i*k)%50) * time.Millisecond)

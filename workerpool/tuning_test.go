@@ -9,7 +9,7 @@ import (
 	"linesplit/target"
 )
 
-// Each setting takes effect on connections that are open, and costs none of them.
+// Each setting takes effect on open connections, and none of them is lost.
 func TestTuneTimeouts(t *testing.T) {
 	inBubble(t, "stall timeout", func(t *testing.T) {
 		r, a, _ := stalledPair(t, Options{Tuning: Tuning{StallTimeout: time.Hour}})
@@ -98,7 +98,8 @@ func TestTuneResend(t *testing.T) {
 	})
 }
 
-// What only a dial can set is right from the next dial on, and follows from the other settings.
+// Settings that only a dial can apply hold from the next dial on, and follow from the other
+// settings.
 func TestTuneSetsDialOptions(t *testing.T) {
 	a := target.Address{Scheme: target.SchemeTCP, Host: "a:1"}
 	p := New(linebuf.NewPool(256<<20), Options{Targets: []target.Address{a}, Tuning: Tuning{ResendMargin: 5}})
@@ -110,7 +111,8 @@ func TestTuneSetsDialOptions(t *testing.T) {
 		}
 	}
 	check(30*time.Second, 0, 5, 8<<20)
-	p.Tune(Tuning{DeadTimeout: time.Second, ResendMargin: 7, ResendMax: 1 << 20, DialOptions: target.Options{Timeout: time.Nanosecond}})
+	p.Tune(Tuning{DeadTimeout: time.Second, ResendMargin: 7, ResendMax: 1 << 20,
+		DialOptions: target.Options{Timeout: time.Nanosecond}})
 	check(time.Second, time.Nanosecond, 7, 1<<20)
 	if c, err := p.settings.Load().dial(context.Background(), a); err == nil {
 		c.Close()

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// What a check has found to be down is not dialled, not even as the last one.
+// A target that checks have found down is not dialled, even if no other is left.
 func TestUnhealthyTargetIsNotDialled(t *testing.T) {
 	unwell := errors.New("unwell")
-	inBubble(t, "the other one is dialled, also again", func(t *testing.T) {
+	inBubble(t, "the other one is dialled, also the second time", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		r.pass(2 * time.Second)
@@ -24,7 +24,7 @@ func TestUnhealthyTargetIsNotDialled(t *testing.T) {
 		r.wantDials(b, 2)
 		r.finish(time.Second)
 	})
-	inBubble(t, "all of them: lines wait", func(t *testing.T) {
+	inBubble(t, "with all of them down, lines wait", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		r.pass(2 * time.Second)

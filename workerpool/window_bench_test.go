@@ -7,7 +7,7 @@ import (
 	"linesplit/linebuf"
 )
 
-// windowBuffers returns buffers of lines of 600 bytes, to be used over and over, and the bytes of each.
+// windowBuffers returns buffers of lines of 600 bytes, for repeated use, and the bytes of each.
 func windowBuffers(n, lines int) (buffers []*linebuf.Buffer, size int) {
 	pool := linebuf.NewPool(0)
 	text := strings.Repeat(strings.Repeat("x", 599)+"\n", lines)
@@ -17,7 +17,7 @@ func windowBuffers(n, lines int) (buffers []*linebuf.Buffer, size int) {
 	return buffers, len(text)
 }
 
-// One op is a buffer that comes in, while the oldest of 128 is confirmed and goes.
+// One op pushes a buffer and pops the oldest of 128.
 func BenchmarkWindow(b *testing.B) {
 	buffers, size := windowBuffers(128, 109) // 64 KiB each: a window of 8 MiB
 	var w window
@@ -36,7 +36,8 @@ func BenchmarkWindow(b *testing.B) {
 	}
 }
 
-// One op is what a resend asks of a buffer of 64 KiB: which lines had begun, where the line at a position starts, and taking off what lies before.
+// One op does what a resend needs of a buffer of 64 KiB: counting the lines begun, finding the
+// start of the line at a position, and trimming what lies before.
 func BenchmarkWindowResend(b *testing.B) {
 	buffers, size := windowBuffers(1, 109)
 	end := uint64(10 * size)
@@ -51,7 +52,8 @@ func BenchmarkWindowResend(b *testing.B) {
 	}
 }
 
-// One op is a short line that is copied behind those before it, as they trickle in. Every 109 of them fill a buffer, which is confirmed.
+// One op copies a short line behind those before it, as lines trickle in. Every 109 of them
+// fill a buffer, which is confirmed.
 func BenchmarkWindowTrickle(b *testing.B) {
 	one, size := windowBuffers(1, 1)
 	home, room := windowBuffers(1, 109)

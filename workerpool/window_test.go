@@ -142,7 +142,8 @@ func TestMergeNewest(t *testing.T) {
 	}
 }
 
-// A segment that was popped and pushed again must not be merged into: only what is in the window can be.
+// A segment that was popped and pushed again must not be merged into: only segments in the
+// window can be.
 func TestMergeAfterPop(t *testing.T) {
 	pool := linebuf.NewPool(0)
 	var w window
@@ -154,7 +155,7 @@ func TestMergeAfterPop(t *testing.T) {
 	}
 }
 
-// A segment of which the first lines were confirmed is merged behind the rest.
+// A segment whose first lines were confirmed is merged behind the rest.
 func TestMergeBehindTrimmed(t *testing.T) {
 	pool := linebuf.NewPool(0)
 	var w window
@@ -169,12 +170,13 @@ func TestMergeBehindTrimmed(t *testing.T) {
 	}
 }
 
-// naiveWindow is a window as one would write it without thinking of speed: the text, and where its segments end.
+// naiveWindow is a window written without regard to speed: the text, and the ends of its
+// segments.
 type naiveWindow struct {
 	ends []uint64
 	text []string
 	caps []int64
-	room []int64 // behind what is or was in the buffer
+	room []int64 // free capacity behind the content
 }
 
 func (n *naiveWindow) mem() (sum int64) {
@@ -257,7 +259,8 @@ func textOf(n int) string {
 	return b.String()
 }
 
-// checkOldest compares what is asked about the oldest segment with the same found line by line, and trims it.
+// checkOldest compares answers about the oldest segment with those found line by line, and
+// trims it.
 func checkOldest(t *testing.T, w *window, n *naiveWindow, arg int) {
 	s := w.oldest()
 	text := n.text[0]
@@ -283,13 +286,13 @@ func checkOldest(t *testing.T, w *window, n *naiveWindow, arg int) {
 	all := s.begun(0, lineStart)
 	all.Add(s.begun(lineStart, s.end))
 	if diff := cmp.Diff(s.count(), all); diff != "" {
-		t.Fatalf("two parts are not the whole: %s", diff)
+		t.Fatalf("the parts do not add up: %s", diff)
 	}
 	s.trim(lineStart)
 	n.text[0] = text[lineStart-start:]
 }
 
-// The list of a window in steady state neither grows nor is it made anew.
+// In steady state a window neither grows nor reallocates its list.
 func TestWindowKeepsItsList(t *testing.T) {
 	pool := linebuf.NewPool(0)
 	var w window
