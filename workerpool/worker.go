@@ -51,7 +51,7 @@ var (
 type worker struct {
 	pool   *Pool
 	id     int
-	home   *backend
+	home   *backend // it belongs here; connected elsewhere, it is displaced
 	logger *slog.Logger
 
 	lines       <-chan *linebuf.Buffer // nil once it is closed
