@@ -24,8 +24,8 @@ const (
 	Exec       Kind = "exec"        // a program ends with exit code 0
 )
 
-// Check is one way to find out whether a target is well. It is an immutable value, made by [NewCheck]; the zero Check is none. One
-// Check serves any number of targets at a time.
+// Check is one way to find out whether a target is well. It is an immutable value, made by
+// [NewCheck]; the zero Check is none. One Check serves any number of targets at a time.
 type Check struct {
 	kind    Kind
 	path    *url.URL // http
@@ -42,7 +42,8 @@ func (c Check) Kind() Kind { return c.kind }
 // Enabled says whether c checks anything.
 func (c Check) Enabled() bool { return c.kind != None }
 
-// suits says whether c can be asked about a: only a program knows what to say to a receiver of datagrams.
+// suits says whether c can be asked about a: only a program knows what to say to a receiver of
+// datagrams.
 func (c Check) suits(a target.Address) bool {
 	return c.kind == Exec || c.Enabled() && a.Scheme != target.SchemeUDP
 }

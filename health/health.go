@@ -1,5 +1,5 @@
-// Package health finds out which targets are up: with active checks, or where there are none, with trial connections to those that
-// failed dials have marked down.
+// Package health finds out which targets are up: with active checks, or where there are none,
+// with trial connections to those that failed dials have marked down.
 package health
 
 import (
@@ -24,26 +24,28 @@ const (
 
 // Options say what to check and when. Values of 0 mean the defaults.
 type Options struct {
-	// Check is the active check; its zero value is none. Then, and for targets that it does not suit, there are trials.
+	// Check is the active check; its zero value is none. Then, and for targets that it does not
+	// suit, there are trials.
 	Check Check
-	// Interval is the time between the end of a check and the next, 5 s by default; a fifth of it, at least 100 ms, while the state
-	// is unknown or about to change.
+	// Interval is the time between the end of a check and the next, 5 s by default; a fifth of
+	// it, at least 100 ms, while the state is unknown or about to change.
 	Interval time.Duration
 	// Timeout is after how long a check has failed, 2 s by default.
 	Timeout time.Duration
-	// Rise and Fall are how many checks in a row must succeed for a target that is down to be up, 2 by default, and must fail for
-	// one that is up to be down, 3 by default.
+	// Rise and Fall are how many checks in a row must succeed for a target that is down to be up,
+	// 2 by default, and must fail for one that is up to be down, 3 by default.
 	Rise, Fall int
-	// Trial is the time before the first trial dial of a target that dials alone have marked down, 1 s by default. Each
-	// further one waits twice as long, up to 8 times this.
+	// Trial is the time before the first trial dial of a target that dials alone have marked
+	// down, 1 s by default. Each further one waits twice as long, up to 8 times this.
 	Trial time.Duration
 	// DialOptions is how targets are reached; Timeout bounds trials.
 	DialOptions target.Options
-	// Logger takes what is not a target's change of state, which the target logs itself; nil discards.
+	// Logger takes what is not a target's change of state, which the target logs itself; nil
+	// discards.
 	Logger *slog.Logger
-	// Observe is told how each active check of a target ended, and how long it took, up to 100 ms for an orderly end included; nil is
-	// nobody. It is called from one goroutine
-	// per target and must not block.
+	// Observe is told how each active check of a target ended, and how long it took, up to 100 ms
+	// for an orderly end included; nil is nobody. It is called from one goroutine per target and
+	// must not block.
 	Observe func(t *target.Target, ok bool, took time.Duration)
 }
 
@@ -74,7 +76,8 @@ type settings struct {
 	replaced chan struct{} // closed when they no longer hold
 }
 
-// Checker keeps the state of targets up to date. Its methods are safe for concurrent use; Run is called once.
+// Checker keeps the state of targets up to date. Its methods are safe for concurrent use; Run is
+// called once.
 type Checker struct {
 	settings atomic.Pointer[settings]
 	check    func(context.Context, target.Address) error
@@ -118,8 +121,9 @@ func (c *Checker) Run(ctx context.Context) {
 	c.all.Wait()
 }
 
-// Watch replaces the list of targets that are checked. Checks of targets that are no longer in it are
-// cancelled, all at once, and change nothing about those targets. Watch returns when they have ended.
+// Watch replaces the list of targets that are checked. Checks of targets that are no longer in it
+// are cancelled, all at once, and change nothing about those targets. Watch returns when they
+// have ended.
 func (c *Checker) Watch(targets []*target.Target) {
 	for _, w := range c.replace(targets) {
 		<-w.ended
@@ -165,9 +169,11 @@ func (c *Checker) startLocked(w *watcher) {
 	})
 }
 
-// Reconfigure replaces all options. What is known of targets stays: one that is down is up after Rise good checks, and one that is up
-// is down after Fall bad ones, whichever Check has made them. The next check comes when it is due by the new Interval; one that is being
-// made ends as it began. A target that is not checked any more is no longer down because of checks: from then on dials tell.
+// Reconfigure replaces all options. What is known of targets stays: one that is down is up after
+// Rise good checks, and one that is up is down after Fall bad ones, whichever Check has made
+// them. The next check comes when it is due by the new Interval; one that is being made ends as
+// it began. A target that is not checked any more is no longer down because of checks: from then
+// on dials tell.
 func (c *Checker) Reconfigure(o Options) {
 	close(c.settings.Swap(newSettings(o)).replaced)
 }

@@ -28,8 +28,8 @@ const (
 	limit = 3 * time.Second
 )
 
-// server answers each connection with serve and closes it. It ends, with all that it started, when the test does. Its address is of
-// the scheme given, but it speaks TLS only if serve does.
+// server answers each connection with serve and closes it. It ends, with all that it started,
+// when the test does. Its address is of the scheme given, but it speaks TLS only if serve does.
 func server(t *testing.T, scheme string, serve func(conn net.Conn)) target.Address {
 	t.Helper()
 	network, where := "tcp", "127.0.0.1:0"

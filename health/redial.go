@@ -12,8 +12,8 @@ import (
 // maxTrial is how many times Trial lies between trials at most.
 const maxTrial = 8
 
-// tryAgain dials the target whenever dials alone have marked it down, until one succeeds. It returns when ctx ends or the settings are
-// replaced.
+// tryAgain dials the target whenever dials alone have marked it down, until one succeeds. It
+// returns when ctx ends or the settings are replaced.
 func (w *watcher) tryAgain(ctx context.Context) {
 	w.tryUntilUp(ctx) // its failure may have been told to those before
 	for {

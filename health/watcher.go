@@ -10,16 +10,19 @@ import (
 	"linesplit/target"
 )
 
-// While a target's state is about to change, checks come this much faster, but no closer than minInterval.
+// While a target's state is about to change, checks come this much faster, but no closer than
+// minInterval.
 const (
 	hurry       = 5
 	minInterval = 100 * time.Millisecond
 )
 
-// jitter is by what share of itself a wait is longer or shorter, at random, so that many checkers do not fall into step.
+// jitter is by what share of itself a wait is longer or shorter, at random, so that many checkers
+// do not fall into step.
 const jitter = 0.1
 
-// watcher looks after one target. Its goroutine alone touches it, but for the fields that say otherwise.
+// watcher looks after one target. Its goroutine alone touches it, but for the fields that say
+// otherwise.
 type watcher struct {
 	*Checker
 	target *target.Target
@@ -46,7 +49,7 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// forget takes back what checks have said: nobody else would.
+// forget clears the verdict of the checks, which only checks can clear.
 func (w *watcher) forget() {
 	if w.target.Unhealthy() {
 		w.target.CheckedUp()
@@ -109,7 +112,8 @@ func (w *watcher) skipped(err error) {
 	w.blind = true
 }
 
-// wait returns true after d, sooner if failed dials suggest another look at the target; and false if there is to be no look.
+// wait returns true after d, sooner if failed dials suggest another look at the target; and false
+// if there is to be no look.
 func (w *watcher) wait(ctx context.Context, d time.Duration) bool {
 	due := time.Now().Add(d)
 	timer := time.NewTimer(d)

@@ -22,33 +22,39 @@ const (
 // maxWeight is far beyond any need and leaves room for sums of weights.
 const maxWeight = 1_000_000
 
-// Address says where a target is and how to reach it. It is an immutable value; equal addresses are the same target.
+// Address says where a target is and how to reach it. It is an immutable value; equal addresses
+// are the same target.
 type Address struct {
 	// Scheme is SchemeTCP, SchemeTLS, SchemeUnix or SchemeUDP.
 	Scheme string
-	// Host is "host:port", or for SchemeUnix the path of the socket; a leading @ names a Linux abstract socket (unix(7)).
+	// Host is "host:port", or for SchemeUnix the path of the socket; a leading @ names a Linux
+	// abstract socket (unix(7)).
 	Host string
-	// ViaProxy says that something between linesplit and the receiver acknowledges for itself (HAProxy, docker-proxy, a
-	// sidecar), so that neither an acknowledgement nor a FIN proves anything about the receiver.
+	// ViaProxy says that something between linesplit and the receiver acknowledges for itself
+	// (HAProxy, docker-proxy, a sidecar), so that neither an acknowledgement nor a FIN proves
+	// anything about the receiver.
 	ViaProxy bool
 
 	// What follows is for connection mode, and no part of the target's name.
 
-	// Weight is the target's share of the connections, compared with those of others, at most 1,000,000; 0 is 1, see Share.
+	// Weight is the target's share of the connections, compared with those of others, at most
+	// 1,000,000; 0 is 1, see Share.
 	Weight int
 	// Backup says that the target serves only while none that is not a backup is up.
 	Backup bool
 	// MaxConnections is how many connections the target gets at most at a time; 0 is no limit.
 	MaxConnections int
-	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that each connection begins with; 0 is none.
+	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that each connection
+	// begins with; 0 is none.
 	ProxyProtocol int
 }
 
 // Share returns the weight as a number of at least 1.
 func (a Address) Share() int { return max(1, a.Weight) }
 
-// ParseAddress reads one -target value: host:port, tcp://host:port, tls://host:port, udp://host:port, unix:///path or
-// unix://@name, each with options such as ?weight=3&backup=true. A value without a scheme is TLS when tlsByDefault, else TCP.
+// ParseAddress reads one -target value: host:port, tcp://host:port, tls://host:port,
+// udp://host:port, unix:///path or unix://@name, each with options such as ?weight=3&backup=true.
+// A value without a scheme is TLS when tlsByDefault, else TCP.
 func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -68,8 +74,8 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	return a, nil
 }
 
-// String returns the address in the form that ParseAddress reads, without the options of connection mode. It names the target
-// in logs and metrics.
+// String returns the address in the form that ParseAddress reads, without the options of
+// connection mode. It names the target in logs and metrics.
 func (a Address) String() string {
 	s := a.Scheme + "://" + a.Host
 	if a.ViaProxy {

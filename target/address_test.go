@@ -77,7 +77,8 @@ func TestAddressString(t *testing.T) {
 	}
 }
 
-// addressErrors maps an address that is refused to what the error must say; an empty text means that it is taken.
+// addressErrors maps an address that is refused to what the error must say; an empty text means
+// that it is taken.
 var addressErrors = map[string]string{
 	"":                          "host:port",
 	"10.0.0.1":                  "host:port",

@@ -21,9 +21,10 @@ const maxRecord = 16 << 10
 // maxBatch is how many bytes of lines are encrypted before they go out in one write.
 const maxBatch = 4 * maxRecord
 
-// Conn is one outbound connection that knows what its peer has confirmed. One goroutine writes and half-closes; Progress,
-// Abort and Close may be called from any. A goroutine of its own reads from the connection, below TLS, throws away what
-// comes, and sees the peer's FIN and RST at once.
+// Conn is one outbound connection that knows what its peer has confirmed. One goroutine writes
+// and half-closes; Progress, Abort and Close may be called from any. A goroutine of its own reads
+// from the connection, below TLS, throws away what comes, and sees the peer's FIN and RST at
+// once.
 type Conn struct {
 	raw      net.Conn // *net.TCPConn or *net.UnixConn
 	sys      syscall.RawConn
@@ -38,8 +39,9 @@ type Conn struct {
 	deadline time.Time // of raw's writes; the writing goroutine's
 	plain    uint64    // bytes of lines handed to Write; the writing goroutine's
 	sent     atomic.Uint64
-	// sent counts the bytes that the kernel took, on the wire. The writing goroutine adds after each write: another
-	// goroutine may see too little, which makes it underestimate what was acknowledged, never overestimate.
+	// sent counts the bytes that the kernel took, on the wire. The writing goroutine adds after
+	// each write: another goroutine may see too little, which makes it underestimate what was
+	// acknowledged, never overestimate.
 
 	events chan struct{}
 	reader sync.WaitGroup
@@ -85,9 +87,10 @@ func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
 	return c, nil
 }
 
-// Write hands p, whole lines, to the connection and returns how many bytes of it may have reached the peer. It blocks while
-// the peer takes no more, and then calls waiting at least twice per Tick-and-a-half; when that returns an error, Write
-// returns it. p belongs to the caller again on return: what must be kept for sending again is the caller's matter.
+// Write hands p, whole lines, to the connection and returns how many bytes of it may have reached
+// the peer. It blocks while the peer takes no more, and then calls waiting at least twice per
+// Tick-and-a-half; when that returns an error, Write returns it. p belongs to the caller again on
+// return: what must be kept for sending again is the caller's matter.
 func (c *Conn) Write(p []byte, waiting func() error) (int, error) {
 	if c.secure != nil {
 		return c.writeRecords(p, waiting)
@@ -98,9 +101,10 @@ func (c *Conn) Write(p []byte, waiting func() error) (int, error) {
 	return n, err
 }
 
-// writeRecords encrypts in batches: one Write of at most 16 KiB to crypto/tls is one record, because dynamic record sizing
-// is off. The records go to memory and from there to the socket, so that TLS never waits for the network and a write that
-// was interrupted can go on where it stopped.
+// writeRecords encrypts in batches: one Write of at most 16 KiB to crypto/tls is one record,
+// because dynamic record sizing is off. The records go to memory and from there to the socket, so
+// that TLS never waits for the network and a write that was interrupted can go on where it
+// stopped.
 func (c *Conn) writeRecords(p []byte, waiting func() error) (int, error) {
 	var n int
 	for n < len(p) {
@@ -140,8 +144,8 @@ func (c *Conn) flush(waiting func() error) error {
 	return err
 }
 
-// push writes p to the socket. The deadline is only there to call waiting from time to time; it is renewed once per Tick and
-// not for every write.
+// push writes p to the socket. The deadline is only there to call waiting from time to time; it
+// is renewed once per Tick and not for every write.
 func (c *Conn) push(p []byte, waiting func() error) (int, error) {
 	var n int
 	for n < len(p) {
@@ -196,8 +200,8 @@ func (c *Conn) failLocked(err error) error {
 	return c.end.err
 }
 
-// Events delivers a value after the peer's FIN, a failure, or the end of a half-closed connection: a reason to call
-// Progress. It is never closed.
+// Events delivers a value after the peer's FIN, a failure, or the end of a half-closed
+// connection: a reason to call Progress. It is never closed.
 func (c *Conn) Events() <-chan struct{} { return c.events }
 
 func (c *Conn) notify() {
@@ -258,8 +262,9 @@ func (c *Conn) judgeTCPLocked(sent uint64, now time.Time) {
 	c.silent = c.silence.see(c.counts, now)
 }
 
-// judgeUnixLocked takes the count while it is true. After a hang-up that is so unless the peer closed with data unread, which
-// leaves an error on the socket; but before the reading goroutine has seen the end of file it may have taken that error away.
+// judgeUnixLocked takes the count while it is true. After a hang-up that is so unless the peer
+// closed with data unread, which leaves an error on the socket; but before the reading goroutine
+// has seen the end of file it may have taken that error away.
 func (c *Conn) judgeUnixLocked(sent uint64) {
 	sawEOF := c.end.fin && c.end.err == nil
 	if !c.counts.closed || sawEOF && !c.counts.reset {
@@ -286,8 +291,8 @@ func (c *Conn) ackedLinesLocked() uint64 {
 	return c.ackedWire
 }
 
-// readLocked returns how far the peer's application has read for all that is known. Behind a proxy nothing is known, on a
-// Unix socket it is exact.
+// readLocked returns how far the peer's application has read for all that is known. Behind a
+// proxy nothing is known, on a Unix socket it is exact.
 func (c *Conn) readLocked() uint64 {
 	switch {
 	case c.unix:
@@ -315,9 +320,10 @@ func (c *Conn) readAtLocked(wire uint64) uint64 {
 
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
-// provenLocked decides whether everything acknowledged was also read. Only an end that both sides brought about in order proves that
-// over TCP: a FIN that answers ours, or one that came first, with everything read by the estimate when we sent ours. A FIN with a RST
-// behind it should mean that the peer closed with everything read; but a run under heavy load lost lines that way, and
+// provenLocked decides whether everything acknowledged was also read. Only an end that both sides
+// brought about in order proves that over TCP: a FIN that answers ours, or one that came first,
+// with everything read by the estimate when we sent ours. A FIN with a RST behind it should mean
+// that the peer closed with everything read; but a run under heavy load lost lines that way, and
 // sending twice is the smaller evil.
 func (c *Conn) provenLocked() bool {
 	e := &c.end
@@ -334,8 +340,8 @@ func (c *Conn) provenLocked() bool {
 	return !c.viaProxy && e.closed && e.allRead && c.estimate.known
 }
 
-// CloseWrite ends our direction after all that was written: close_notify, if it can go out without waiting, and a FIN. The
-// peer may go on reading; Progress tells when it has answered.
+// CloseWrite ends our direction after all that was written: close_notify, if it can go out
+// without waiting, and a FIN. The peer may go on reading; Progress tells when it has answered.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
@@ -359,12 +365,14 @@ func (c *Conn) CloseWrite() error {
 // errNoRoom is what the goodbye says to a socket that takes no more.
 var errNoRoom = errors.New("no room in the send buffer")
 
-// sayGoodbye says whether close_notify has gone out. What does not go out at once is not worth waiting for: the FIN follows.
+// sayGoodbye says whether close_notify has gone out. What does not go out at once is not worth
+// waiting for: the FIN follows.
 func (c *Conn) sayGoodbye() bool {
 	return c.secure.CloseWrite() == nil && c.flush(func() error { return errNoRoom }) == nil
 }
 
-// Abort closes the connection with a RST and throws away what the kernel has not sent: it is being sent elsewhere.
+// Abort closes the connection with a RST and throws away what the kernel has not sent: it is
+// being sent elsewhere.
 func (c *Conn) Abort() {
 	if tcp, ok := c.raw.(*net.TCPConn); ok {
 		tcp.SetLinger(0)

@@ -89,7 +89,8 @@ func TestAckedIsExactAfterReset(t *testing.T) {
 	}
 }
 
-// The count must not be of an older number of bytes sent, nor the other way round: a write may end between the two.
+// The count must not be of an older number of bytes sent, nor the other way round: a write may
+// end between the two.
 func TestAckedIsNeverTooMuchBesideAWrite(t *testing.T) {
 	for _, scheme := range []string{SchemeTCP, SchemeUnix} {
 		c, _ := connectPlain(t, scheme, Options{})
@@ -159,8 +160,9 @@ func TestUnreadRises(t *testing.T) {
 	w.Wait()
 }
 
-// A receiver that reads in bursts leaves its last kilobytes unannounced; the keepalive's answer tells that it has read them. Its
-// window may not come back to the width that it once had; then it is enough that it stays.
+// A receiver that reads in bursts leaves its last kilobytes unannounced; the keepalive's answer
+// tells that it has read them. Its window may not come back to the width that it once had; then
+// it is enough that it stays.
 func TestUnreadFallsWhenQuiet(t *testing.T) {
 	t.Parallel()
 	const margin = 1 << 10
@@ -193,8 +195,8 @@ func TestUnreadFallsWhenQuiet(t *testing.T) {
 				p = c.Progress()
 			}
 			t.Logf("after %v: %+v, %+v", time.Since(start), p, c.estimate)
-			// Linux may end with a window of megabytes some per cent narrower than it was a moment ago, and only more lines
-			// tell that from unread ones.
+			// Linux may end with a window of megabytes some per cent narrower than it was a
+			// moment ago, and only more lines tell that from unread ones.
 			if tolerance := c.estimate.peak / 16; !p.SeemsRead() && p.Unread > tolerance {
 				t.Errorf("%d bytes seem unread, more than %d, though everything was read", p.Unread, tolerance)
 			}
@@ -211,7 +213,8 @@ func TestUnreadFallsWhenQuiet(t *testing.T) {
 	}
 }
 
-// A receiver that small segments have filled up to the brim shrinks its window, and has to find its size again.
+// A receiver that small segments have filled up to the brim shrinks its window, and has to find
+// its size again.
 func TestUnreadFallsAfterAnOverflow(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeTCP, Options{})

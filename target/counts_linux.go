@@ -13,8 +13,9 @@ const countsKept = true
 // stateClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
 const stateClose = 7
 
-// countTCP asks the kernel about a TCP socket: SIOCOUTQ (tcp(7)) is write_seq − snd_una, exact to the byte also after a
-// reset for as long as the descriptor is open; our own FIN counts as one byte.
+// countTCP asks the kernel about a TCP socket: SIOCOUTQ (tcp(7)) is write_seq − snd_una, exact to
+// the byte also after a reset for as long as the descriptor is open; our own FIN counts as one
+// byte.
 func countTCP(fd int) (kernelCounts, error) {
 	unacked, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
@@ -37,8 +38,8 @@ func countTCP(fd int) (kernelCounts, error) {
 	}, nil
 }
 
-// tcpInfo is unix.GetsockoptTCPInfo without its allocation. It returns how many bytes of info the kernel knows: old ones know
-// fewer.
+// tcpInfo is unix.GetsockoptTCPInfo without its allocation. It returns how many bytes of info the
+// kernel knows: old ones know fewer.
 func tcpInfo(fd int, info *unix.TCPInfo) (uintptr, error) {
 	size := uint32(unix.SizeofTCPInfo)
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
@@ -49,10 +50,12 @@ func tcpInfo(fd int, info *unix.TCPInfo) (uintptr, error) {
 	return uintptr(size), nil
 }
 
-// countUnix asks about a Unix socket. SIOCOUTQ there counts the memory of what the peer's application has not read, which is
-// never less than its bytes, so that written − SIOCOUTQ has been read for certain. It also falls to 0 when the peer closes
-// with data unread, but the kernel marks the hang-up and the error before it frees the data: asked in this order, a count
-// without closed is true, and so is one without reset for as long as nobody has taken the error from the socket.
+// countUnix asks about a Unix socket. SIOCOUTQ there counts the memory of what the peer's
+// application has not read, which is never less than its bytes, so that written − SIOCOUTQ has
+// been read for certain. It also falls to 0 when the peer closes with data unread, but the kernel
+// marks the hang-up and the error before it frees the data: asked in this order, a count without
+// closed is true, and so is one without reset for as long as nobody has taken the error from the
+// socket.
 func countUnix(fd int) (kernelCounts, error) {
 	unread, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {

@@ -4,8 +4,8 @@ package target
 
 import "errors"
 
-// countsKept is false where the system does not tell what a peer has acknowledged: the whole window of a failed connection
-// is then sent again.
+// countsKept is false where the system does not tell what a peer has acknowledged: the whole
+// window of a failed connection is then sent again.
 const countsKept = false
 
 func countTCP(int) (kernelCounts, error)  { return kernelCounts{}, errors.ErrUnsupported }

@@ -12,26 +12,29 @@ import (
 	"linesplit/tlsconf"
 )
 
-// Options say how to dial and what to assume about what a peer has read. The zero value dials without TLS, waits without
-// limit and keeps no distance; see the fields.
+// Options say how to dial and what to assume about what a peer has read. The zero value dials
+// without TLS, waits without limit and keeps no distance; see the fields.
 type Options struct {
 	// Timeout bounds one dial, name resolution and TLS handshake included; 0 is no bound.
 	Timeout time.Duration
-	// DeadTimeout is after how long an idle peer that answers no keepalive is given up by the kernel; at least 2 s, 0 is 30 s.
+	// DeadTimeout is after how long an idle peer that answers no keepalive is given up by the
+	// kernel; at least 2 s, 0 is 30 s.
 	DeadTimeout time.Duration
-	// TLS returns the configuration for one handshake; needed for addresses of SchemeTLS. Called at every dial, from any
-	// goroutine. An empty ServerName is filled in from the address.
+	// TLS returns the configuration for one handshake; needed for addresses of SchemeTLS. Called
+	// at every dial, from any goroutine. An empty ServerName is filled in from the address.
 	TLS func() *tls.Config
 	// Margin is the least distance, in bytes, between what is acknowledged and what counts as read.
 	Margin int64
-	// Retain is the greatest such distance, in bytes: what lies further back will not be sent again by anyone.
+	// Retain is the greatest such distance, in bytes: what lies further back will not be sent
+	// again by anyone.
 	Retain int64
 }
 
-// Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes the TLS handshake. It returns a
-// connection without the bookkeeping of [DialTracked]'s: a *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which
-// the caller must close. Names are resolved at every call. Of o, Timeout and TLS count; Timeout bounds all of it. An idle peer
-// that does not answer keepalives is given up after about 150 s.
+// Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes
+// the TLS handshake. It returns a connection without the bookkeeping of [DialTracked]'s: a
+// *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which the caller must
+// close. Names are resolved at every call. Of o, Timeout and TLS count; Timeout bounds all of it.
+// An idle peer that does not answer keepalives is given up after about 150 s.
 func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -120,8 +123,9 @@ func clientConfig(a Address, o *Options) (*tls.Config, error) {
 	return config, nil
 }
 
-// IsLocalError says that a dial failed because this machine has run out of something: descriptors, memory or, with many connections to one
-// target, local ports. That says nothing about the target, which must not be taken for down.
+// IsLocalError says that a dial failed because this machine has run out of something:
+// descriptors, memory or, with many connections to one target, local ports. That says nothing
+// about the target, which must not be taken for down.
 func IsLocalError(err error) bool {
 	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, cause) {

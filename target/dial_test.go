@@ -55,7 +55,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// The end of a dial's context, its time limit included, says nothing about the connection that came of it.
+// The end of a dial's context, its time limit included, says nothing about the connection that
+// came of it.
 func TestConnectOutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	ln, a := listen(t, SchemeTCP)

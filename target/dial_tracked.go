@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// keepalivePeriod is short because a keepalive's answer is what tells, on a quiet connection, that the peer has read
-// everything: a receiver sends no window update for the last few kilobytes it reads.
+// keepalivePeriod is short because a keepalive's answer is what tells, on a quiet connection,
+// that the peer has read everything: a receiver sends no window update for the last few kilobytes
+// it reads.
 const keepalivePeriod = time.Second
 
-// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake. Names are resolved at every call.
-// The caller owns the connection and must Close or Abort it.
+// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake.
+// Names are resolved at every call. The caller owns the connection and must Close or Abort it.
 func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -41,7 +42,8 @@ func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
 	return c, nil
 }
 
-// dialRaw leaves MPTCP off: its sockets lack some of the options and counts that delivery stands on.
+// dialRaw leaves MPTCP off: its sockets lack some of the options and counts that delivery stands
+// on.
 func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
 	if a.Scheme == SchemeUnix {
 		return new(net.Dialer).DialContext(ctx, "unix", a.Host)
@@ -51,7 +53,8 @@ func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", a.Host)
 }
 
-// keepalive lets the kernel end an idle connection after dead without an answer. TCP_KEEPCNT is at most 127 (tcp(7)).
+// keepalive lets the kernel end an idle connection after dead without an answer. TCP_KEEPCNT is
+// at most 127 (tcp(7)).
 func keepalive(dead time.Duration) net.KeepAliveConfig {
 	if dead <= 0 {
 		dead = 30 * time.Second

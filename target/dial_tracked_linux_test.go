@@ -68,7 +68,8 @@ func TestDialTimesOut(t *testing.T) {
 	}
 }
 
-// Nothing is left of a connection, however it ends, and nothing of a dial that failed. Not parallel: it counts descriptors.
+// Nothing is left of a connection, however it ends, and nothing of a dial that failed. Not
+// parallel: it counts descriptors.
 func TestNoDescriptorsAreLeft(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what was forgotten
 	files := certs(t)

@@ -66,7 +66,8 @@ func TestDialTLSErrors(t *testing.T) {
 	}
 }
 
-// The server's name is that of the address where none is configured, and the caller's configuration stays as it is.
+// The server's name is that of the address where none is configured, and the caller's
+// configuration stays as it is.
 func TestDialServerName(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
@@ -161,7 +162,8 @@ func answer(query []byte, addrs []netip.Addr) []byte {
 	return msg
 }
 
-// A name is looked up at every dial, and all its addresses of both families are tried. Not parallel: the resolver is global.
+// A name is looked up at every dial, and all its addresses of both families are tried. Not
+// parallel: the resolver is global.
 func TestDialTriesAllAddresses(t *testing.T) {
 	ln, a := listen(t, SchemeTCP)
 	_, port, err := net.SplitHostPort(a.Host)

@@ -32,8 +32,8 @@ func held(t testing.TB, peer net.Conn) (n int) {
 	return n
 }
 
-// settled waits until nothing more arrives at a peer that does not read, and returns what it holds. The time is that of a
-// delayed acknowledgement, many times over.
+// settled waits until nothing more arrives at a peer that does not read, and returns what it
+// holds. The time is that of a delayed acknowledgement, many times over.
 func settled(t testing.TB, peer net.Conn) int {
 	t.Helper()
 	last, since := -1, time.Now()

@@ -107,8 +107,8 @@ func certs(t testing.TB) testcert.Files {
 	return testcert.New(t, t.TempDir())
 }
 
-// pattern returns n bytes in which a shift, a repetition or a hole would show. They are the same for every caller: not to be
-// changed.
+// pattern returns n bytes in which a shift, a repetition or a hole would show. They are the same
+// for every caller: not to be changed.
 func pattern(n int) []byte { return patternOnce()[:n:n] }
 
 var patternOnce = sync.OnceValue(func() []byte {

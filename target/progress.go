@@ -5,33 +5,38 @@ import (
 	"time"
 )
 
-// Progress is what a [Conn] knows about the bytes it was given. Positions count bytes of lines (plaintext, with TLS) from
-// the start of the connection; Read ≤ Acked ≤ Written.
+// Progress is what a [Conn] knows about the bytes it was given. Positions count bytes of lines
+// (plaintext, with TLS) from the start of the connection; Read ≤ Acked ≤ Written.
 type Progress struct {
 	// Written bytes have been given to the kernel.
 	Written uint64
 	// Acked bytes have reached the peer's kernel; over a Unix socket, the peer's application.
 	Acked uint64
-	// Read bytes have been read by the peer's application as far as the acknowledgements and windows that came back can
-	// tell, with the safety distance of Options.Margin.
+	// Read bytes have been read by the peer's application as far as the acknowledgements and
+	// windows that came back can tell, with the safety distance of Options.Margin.
 	Read uint64
-	// Unread estimates how many bytes of those that arrived the peer's application has not read yet, counted on the wire.
+	// Unread estimates how many bytes of those that arrived the peer's application has not read
+	// yet, counted on the wire.
 	Unread uint64
-	// Hidden is how many bytes more than Unread may lie unread without the peer's window showing it. It is 0 over a Unix socket, where
-	// Read is known, and beyond all bounds where nothing is known.
+	// Hidden is how many bytes more than Unread may lie unread without the peer's window showing
+	// it. It is 0 over a Unix socket, where Read is known, and beyond all bounds where nothing is
+	// known.
 	Hidden uint64
-	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth little.
+	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth
+	// little.
 	Rising bool
-	// WindowRecovered says that the peer's window has come to rest, with nothing on the way, about as wide as it was of late at most.
-	// Windows may become narrower for good (Linux adapts them to how well packets fill its memory), and then Unread
-	// stays above 0.
+	// WindowRecovered says that the peer's window has come to rest, with nothing on the way,
+	// about as wide as it was of late at most. Windows may become narrower for good (Linux adapts
+	// them to how well packets fill its memory), and then Unread stays above 0.
 	WindowRecovered bool
-	// WindowStable says that nothing is on its way and the window does not move any more: the peer has read everything, or it hangs. A quarter
-	// of Options.Retain more tells: if the window comes back, it is WindowRecovered.
+	// WindowStable says that nothing is on its way and the window does not move any more: the
+	// peer has read everything, or it hangs. A quarter of Options.Retain more tells: if the
+	// window comes back, it is WindowRecovered.
 	WindowStable bool
 	// NoCounts says that this system counts nothing: Acked, Read and Unread stay 0.
 	NoCounts bool
-	// Silent is for how long retransmissions or probes have gone unanswered. A peer under backpressure answers them.
+	// Silent is for how long retransmissions or probes have gone unanswered. A peer under
+	// backpressure answers them.
 	Silent time.Duration
 	// RoundTrip is TCP's smoothed round-trip time (RFC 6298), 0 where there is none.
 	RoundTrip time.Duration
@@ -41,8 +46,8 @@ type Progress struct {
 	Over bool
 	// Err is why the connection has failed, nil while it has not.
 	Err error
-	// AllRead says that every acknowledged byte was read before the connection ended: there is nothing to send again but
-	// what was never acknowledged.
+	// AllRead says that every acknowledged byte was read before the connection ended: there is
+	// nothing to send again but what was never acknowledged.
 	AllRead bool
 }
 
@@ -63,27 +68,30 @@ type kernelCounts struct {
 }
 
 const (
-	// riseTime is for how long at least a rise of the window's peak makes the estimate uncertain: while a window grows, unread
-	// bytes hide in the growth. Receivers that read every 100 ms were short by up to 1.4 MB.
+	// riseTime is for how long at least a rise of the window's peak makes the estimate uncertain:
+	// while a window grows, unread bytes hide in the growth. Receivers that read every 100 ms
+	// were short by up to 1.4 MB.
 	riseTime = time.Second
-	// riseFactor is how many times more than it was seen to rise the window may have grown unseen. A window that is still
-	// growing rises by more than a sixteenth of itself in riseTime, which puts all of it in doubt; one that has found its size
-	// moves by a kilobyte now and then.
+	// riseFactor is how many times more than it was seen to rise the window may have grown
+	// unseen. A window that is still growing rises by more than a sixteenth of itself in
+	// riseTime, which puts all of it in doubt; one that has found its size moves by a kilobyte
+	// now and then.
 	riseFactor = 16
 )
 
 const (
 	// largeSegment tells the segments of a loopback device from those of networks, in bytes.
 	largeSegment = 16 << 10
-	// hiddenLarge is how much a Linux receiver that was starved of CPU time was seen to hide with large segments, in bytes: some
-	// 64 KiB, and a good deal for safety.
+	// hiddenLarge is how much a Linux receiver that was starved of CPU time was seen to hide with
+	// large segments, in bytes: some 64 KiB, and a good deal for safety.
 	hiddenLarge = 1 << 20
 )
 
-// hidden returns [Progress.Hidden] for TCP. A Linux receiver never offers more than a limit that grows by two segments for each
-// packet it takes (rcv_ssthresh), while its buffer may have grown to tens of megabytes: what is unread shows once it fills
-// what the buffer holds beyond that limit. With 1500-byte packets more than a megabyte was hidden there; large segments
-// let the limit catch up with the buffer in a few packets.
+// hidden returns [Progress.Hidden] for TCP. A Linux receiver never offers more than a limit that
+// grows by two segments for each packet it takes (rcv_ssthresh), while its buffer may have grown
+// to tens of megabytes: what is unread shows once it fills what the buffer holds beyond that
+// limit. With 1500-byte packets more than a megabyte was hidden there; large segments let the
+// limit catch up with the buffer in a few packets.
 func hidden(segment int) uint64 {
 	if segment < largeSegment {
 		return math.MaxUint64
@@ -91,8 +99,8 @@ func hidden(segment int) uint64 {
 	return hiddenLarge
 }
 
-// estimator derives how much the peer holds unread from its receive window: the window shrinks by what is unread, so the
-// peak seen less the present one is the estimate. The zero value is ready.
+// estimator derives how much the peer holds unread from its receive window: the window shrinks by
+// what is unread, so the peak seen less the present one is the estimate. The zero value is ready.
 type estimator struct {
 	peak   uint64
 	unread uint64
@@ -116,8 +124,8 @@ func (e *estimator) see(window, acked uint64, lastAck, now time.Time) {
 	}
 }
 
-// settle begins anew with a window that has become narrower for good, as it does where the peer's kernel is short of memory. By as
-// much as rest allows for, that may be wrong.
+// settle begins anew with a window that has become narrower for good, as it does where the peer's
+// kernel is short of memory. By as much as rest allows for, that may be wrong.
 func (e *estimator) settle(window uint64) {
 	e.doubt = min(e.peak-window, e.rest.slack())
 	e.peak, e.unread, e.before = window, 0, [2]uint64{window, window}
@@ -142,28 +150,33 @@ func (e *estimator) rise() uint64 { return e.peak - e.before[0] }
 // allRead is Progress.SeemsRead.
 func (e *estimator) allRead() bool { return e.unread == 0 && e.rise() == 0 || e.rest.reached() }
 
-// distance returns how far behind the acknowledged byte the peer's application may be, in bytes, margin included.
+// distance returns how far behind the acknowledged byte the peer's application may be, in bytes,
+// margin included.
 func (e *estimator) distance(margin uint64) uint64 {
 	return margin + e.doubt + 2*e.unread + min(e.peak, riseFactor*e.rise())
 }
 
 const (
-	// restStretch is over how many acknowledged bytes, at least, the greatest window is remembered, and restShare which part of what is
-	// retained that is at most. A receiver that hangs takes them without reading, so its window is narrower by as much
-	// than it was before them: more than restSlack.
+	// restStretch is over how many acknowledged bytes, at least, the greatest window is
+	// remembered, and restShare which part of what is retained that is at most. A receiver that
+	// hangs takes them without reading, so its window is narrower by as much than it was before
+	// them: more than restSlack.
 	restStretch = 1 << 20
 	restShare   = 8
-	// restSlack is how much narrower than that the window may be, in bytes and at most restPart of it: Linux 6 adapts windows to how
-	// well packets fill its memory. Receivers that had read everything were seen 18 KB narrower out of 124, and 176 KB
-	// out of 1,060. What a receiver holds unread that hangs is not noticed below that, once nothing more is sent to it.
+	// restSlack is how much narrower than that the window may be, in bytes and at most restPart
+	// of it: Linux 6 adapts windows to how well packets fill its memory. Receivers that had read
+	// everything were seen 18 KB narrower out of 124, and 176 KB out of 1,060. What a receiver
+	// holds unread that hangs is not noticed below that, once nothing more is sent to it.
 	restSlack = 512 << 10
 	restPart  = 4
-	// restAnswers is how many answers to keepalives must agree. A receiver that is still reading widens its window between them.
+	// restAnswers is how many answers to keepalives must agree. A receiver that is still reading
+	// widens its window between them.
 	restAnswers = 2
 )
 
-// rest recognises a receiver that has read everything although its window is narrower than it once was: while it read, the
-// window came back to one width again and again, and there it stays. The zero value is ready.
+// rest recognises a receiver that has read everything although its window is narrower than it
+// once was: while it read, the window came back to one width again and again, and there it stays.
+// The zero value is ready.
 type rest struct {
 	stretch uint64 // 0: restStretch
 	window  uint64
@@ -213,8 +226,9 @@ type silence struct {
 	lastAck time.Time
 }
 
-// see takes one look and returns the length of the present silence, 0 where there is none. An acknowledgement in between
-// starts it anew: the probes of a zero window come minutes apart, and each is answered.
+// see takes one look and returns the length of the present silence, 0 where there is none. An
+// acknowledgement in between starts it anew: the probes of a zero window come minutes apart, and
+// each is answered.
 func (s *silence) see(c kernelCounts, now time.Time) time.Duration {
 	lastAck := now.Add(-c.lastAckSeen)
 	acked := lastAck.Sub(s.lastAck) > ackJitter
@@ -229,6 +243,6 @@ func (s *silence) see(c kernelCounts, now time.Time) time.Duration {
 	return now.Sub(s.since)
 }
 
-// ackJitter is how much two looks may disagree about when the same acknowledgement came: the kernel counts in jiffies of
-// up to 10 ms, and a look may be interrupted.
+// ackJitter is how much two looks may disagree about when the same acknowledgement came: the
+// kernel counts in jiffies of up to 10 ms, and a look may be interrupted.
 const ackJitter = 100 * time.Millisecond

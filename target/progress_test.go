@@ -157,7 +157,8 @@ func TestSilence(t *testing.T) {
 		{"unanswered from the first look", []look{{0, true, 5 * s, 0}, {s, true, 6 * s, s}}},
 		{"answered in between", []look{{s, true, s, 0}, {2 * s, true, 2 * s, s}, {3 * s, true, 500 * ms, 0}, {4 * s, true, 1500 * ms, s}}},
 		{"silent, answered, silent again", []look{{s, true, s, 0}, {9 * s, true, 9 * s, 8 * s}, {10 * s, false, 0, 0}, {20 * s, true, 10 * s, 0}, {21 * s, true, 11 * s, s}}},
-		// Each look happens to fall between a zero window probe and its answer; the probes are two minutes apart.
+		// Each look happens to fall between a zero window probe and its answer; the probes are
+		// two minutes apart.
 		{"zero window probes minutes apart, each answered", []look{
 			{0, true, 0, 0}, {2 * min, true, 2 * min, 2 * min}, {2*min + s, false, s, 0},
 			{4 * min, true, 2 * min, 0}, {4*min + s, false, s, 0}, {6 * min, true, 2 * min, 0}}},

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// discardSize is the read buffer of an outbound connection, in bytes. Targets say little or nothing.
+// discardSize is the read buffer of an outbound connection, in bytes. Targets say little or
+// nothing.
 const discardSize = 512
 
-// read is the goroutine of a connection that reads: through TLS while that lasts, so that alerts, tickets and key updates
-// are handled, then from the socket, and after the peer's FIN it waits for what may still follow.
+// read is the goroutine of a connection that reads: through TLS while that lasts, so that alerts,
+// tickets and key updates are handled, then from the socket, and after the peer's FIN it waits
+// for what may still follow.
 func (c *Conn) read() {
 	if c.secure != nil {
 		c.discard(c.secure)
@@ -33,7 +35,8 @@ func (c *Conn) discard(r io.Reader) error {
 	}
 }
 
-// sawGoodbye notes that TLS has ended: close_notify, or an error of TLS itself, after which nothing can be sent to any use.
+// sawGoodbye notes that TLS has ended: close_notify, or an error of TLS itself, after which
+// nothing can be sent to any use.
 func (c *Conn) sawGoodbye() {
 	c.mu.Lock()
 	c.end.goodbye = true
@@ -56,8 +59,8 @@ func (c *Conn) sawEnd(err error) {
 	c.notify()
 }
 
-// countFINLocked notes the peer's FIN. A socket that is closed although we have not half-closed it was reset, and a write has taken
-// the error from under this read.
+// countFINLocked notes the peer's FIN. A socket that is closed although we have not half-closed
+// it was reset, and a write has taken the error from under this read.
 func (c *Conn) countFINLocked() {
 	c.countLocked(time.Now())
 	if !c.unix && c.counts.closed && !c.halfClosed {
@@ -73,8 +76,8 @@ func (c *Conn) failed() error {
 	return c.end.err
 }
 
-// watch waits, after the peer's FIN, for a RST or for the end of the connection. Read would go on returning EOF; the
-// poller wakes on both.
+// watch waits, after the peer's FIN, for a RST or for the end of the connection. Read would go on
+// returning EOF; the poller wakes on both.
 func (c *Conn) watch() {
 	c.sys.Read(func(fd uintptr) bool {
 		return c.sawClosed(int(fd))
@@ -101,8 +104,9 @@ func (c *Conn) sawClosed(fd int) bool {
 	return true
 }
 
-// sawUnixClosed is sawClosed for a Unix socket. A hang-up with data still held unread means that both sides have half-closed
-// and the peer lives. The error of a peer that closed with data unread stays on the socket, for judgeUnixLocked.
+// sawUnixClosed is sawClosed for a Unix socket. A hang-up with data still held unread means that
+// both sides have half-closed and the peer lives. The error of a peer that closed with data
+// unread stays on the socket, for judgeUnixLocked.
 func (c *Conn) sawUnixClosed(fd int) bool {
 	counts, err := countUnix(fd)
 	if err != nil {

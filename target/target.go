@@ -10,8 +10,8 @@ import (
 	"linesplit/internal/loglimit"
 )
 
-// The states of a target. StateDraining and StateDrained are words for those who share out work: they say that a target gets
-// none by their own decision, and [Target.Status] never names them.
+// The states of a target. StateDraining and StateDrained are words for those who share out work:
+// they say that a target gets none by their own decision, and [Target.Status] never names them.
 const (
 	StateUnknown  = "unknown" // no dial and no check has told anything yet
 	StateUp       = "up"
@@ -28,11 +28,12 @@ type Status struct {
 	LastErrorAt time.Time
 }
 
-// Target is one receiver's address with its state: whether it is known to be down, and how its connections fare. All
-// methods are safe for concurrent use.
+// Target is one receiver's address with its state: whether it is known to be down, and how its
+// connections fare. All methods are safe for concurrent use.
 //
-// There are two kinds of evidence that it is down. Dials are the passive one: enough failures in a row, and the next success
-// ends it. Active checks, where there are any, are the stronger one: what they say holds until they say otherwise.
+// There are two kinds of evidence that it is down. Dials are the passive one: enough failures in
+// a row, and the next success ends it. Active checks, where there are any, are the stronger one:
+// what they say holds until they say otherwise.
 type Target struct {
 	Address Address // not to be changed
 
@@ -69,12 +70,12 @@ func New(a Address, logger *slog.Logger) *Target {
 // String returns the target's name in logs and metrics.
 func (t *Target) String() string { return t.Address.String() }
 
-// SetFall says how many dials in a row must fail before the target counts as down; it is 1 at first. To be called before any
-// use.
+// SetFall says how many dials in a row must fail before the target counts as down; it is 1 at
+// first. To be called before any use.
 func (t *Target) SetFall(n int) { t.fall = n }
 
-// DialSucceeded and DialFailed tell the outcome of a dial. A change of state is logged at once, a repeated failure is counted
-// and summed up every 30 s.
+// DialSucceeded and DialFailed tell the outcome of a dial. A change of state is logged at once, a
+// repeated failure is counted and summed up every 30 s.
 func (t *Target) DialSucceeded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,11 +109,13 @@ func (t *Target) announceLocked() {
 	}
 }
 
-// Failed returns a channel that receives when dials, and no check, have marked the target down. It holds one such message, is
-// never closed, and is for one receiver. A message may be older than the target's recovery.
+// Failed returns a channel that receives when dials, and no check, have marked the target down.
+// It holds one such message, is never closed, and is for one receiver. A message may be older
+// than the target's recovery.
 func (t *Target) Failed() <-chan struct{} { return t.failed }
 
-// CheckedUp says that by the active checks the target is up, whatever dials said before. It may be repeated.
+// CheckedUp says that by the active checks the target is up, whatever dials said before. It may
+// be repeated.
 func (t *Target) CheckedUp() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,8 +123,8 @@ func (t *Target) CheckedUp() {
 	t.riseLocked()
 }
 
-// CheckedDown says that by the active checks the target is down, because of err. Only CheckedUp ends that. Each further check that
-// fails may be told in the same way.
+// CheckedDown says that by the active checks the target is down, because of err. Only CheckedUp
+// ends that. Each further check that fails may be told in the same way.
 func (t *Target) CheckedDown(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -131,8 +134,8 @@ func (t *Target) CheckedDown(err error) {
 	t.fallLocked(err)
 }
 
-// ConnectionFailed tells why a connection has failed. That is for people to read: it does not make the target count as down, the
-// next dial will tell.
+// ConnectionFailed tells why a connection has failed. That is for people to read: it does not
+// make the target count as down, the next dial will tell.
 func (t *Target) ConnectionFailed(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -214,8 +217,8 @@ func (t *Target) Status() Status {
 	return s
 }
 
-// Unhealthy says that the checks have found the target down: it is not to be used even as the last one. One that is down and not
-// ejected has nothing but failed dials against it.
+// Unhealthy says that the checks have found the target down: it is not to be used even as the
+// last one. One that is down and not ejected has nothing but failed dials against it.
 func (t *Target) Unhealthy() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -231,25 +234,27 @@ func (t *Target) Left() { t.connections.Add(-1) }
 // Connections returns how many connections are in use.
 func (t *Target) Connections() int { return int(t.connections.Load()) }
 
-// Stuck adds n to the count of connections that make no progress though they have something to deliver.
+// Stuck adds n to the count of connections that make no progress though they have something to
+// deliver.
 func (t *Target) Stuck(n int) {
 	if t.stuck.Add(int64(n)) == 0 {
 		t.freedAt.Store(time.Now().UnixNano())
 	}
 }
 
-// Confirming says that the target has connections and that all of them have made progress for the time given. A target that has
-// just begun to take again is no proof that another one does not: that one may begin in the same moment.
+// Confirming says that the target has connections and that all of them have made progress for the
+// time given. A target that has just begun to take again is no proof that another one does not:
+// that one may begin in the same moment.
 func (t *Target) Confirming(since time.Duration) bool {
 	return t.Connections() > 0 && t.stuck.Load() == 0 && time.Since(time.Unix(0, t.freedAt.Load())) >= since
 }
 
-// Set is targets to choose from, in the order of the configuration. One that is in use by several goroutines is not changed:
-// whoever adds a target or takes one away makes another Set.
+// Set is targets to choose from, in the order of the configuration. One that is in use by several
+// goroutines is not changed: whoever adds a target or takes one away makes another Set.
 type Set []*Target
 
-// Other returns a random target other than the given one that is not known to be down, one that confirms where there is one;
-// nil if all others are down.
+// Other returns a random target other than the given one that is not known to be down, one that
+// confirms where there is one; nil if all others are down.
 func (s Set) Other(than *Target) *Target {
 	if t := s.OtherConfirming(than, 0); t != nil {
 		return t

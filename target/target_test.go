@@ -64,8 +64,8 @@ func TestOther(t *testing.T) {
 	}
 }
 
-// checkChoice draws often and wants each of those allowed about equally often, and nothing else. The bounds are eight
-// standard deviations wide.
+// checkChoice draws often and wants each of those allowed about equally often, and nothing else.
+// The bounds are eight standard deviations wide.
 func checkChoice(t *testing.T, name string, s Set, allowed []int, draw func() *Target) {
 	t.Helper()
 	const draws = 4000
@@ -342,7 +342,8 @@ func TestTargetConcurrently(t *testing.T) {
 	}
 }
 
-// A state's time is when it began, however often it is confirmed, and the last error stays after it is over.
+// A state's time is when it began, however often it is confirmed, and the last error stays after
+// it is over.
 func TestTargetStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := named("a")[0]

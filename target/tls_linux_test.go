@@ -69,8 +69,9 @@ func TestTLSDelivers(t *testing.T) {
 	}
 }
 
-// relayHandshake is a proxy between c's side and a TLS server for the time of the handshake. After it, front is at the test's
-// disposal: it stands for a receiver of which the test decides what arrives.
+// relayHandshake is a proxy between c's side and a TLS server for the time of the handshake.
+// After it, front is at the test's disposal: it stands for a receiver of which the test decides
+// what arrives.
 func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
 	t.Helper()
 	files := certs(t)
@@ -108,7 +109,8 @@ func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
 	return c, front
 }
 
-// wholeRecords returns how many of the records, given by their plaintext lengths, are whole in the bytes.
+// wholeRecords returns how many of the records, given by their plaintext lengths, are whole in
+// the bytes.
 func wholeRecords(stream []byte, plain []int) (acked uint64) {
 	for i := 0; len(stream) >= 5; i++ {
 		size := 5 + int(stream[3])<<8 + int(stream[4])
@@ -121,7 +123,8 @@ func wholeRecords(stream []byte, plain []int) (acked uint64) {
 	return acked
 }
 
-// A receiver dies in the middle of a record: only those that it has whole count, for it can make nothing of the rest.
+// A receiver dies in the middle of a record: only those that it has whole count, for it can make
+// nothing of the rest.
 func TestTLSAckedCountsWholeRecords(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
@@ -162,7 +165,8 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 	}
 }
 
-// A TLS peer that closes with data unread says close_notify all the same, and TLS takes that for a clean end.
+// A TLS peer that closes with data unread says close_notify all the same, and TLS takes that for
+// a clean end.
 func TestTLSCloseNotifyProvesNothing(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
@@ -240,7 +244,8 @@ func TestTLSWriteGoesOn(t *testing.T) {
 	}
 }
 
-// A write that is called off says so, and the goodbye of a connection that takes no more does not wait for it.
+// A write that is called off says so, and the goodbye of a connection that takes no more does not
+// wait for it.
 func TestTLSCloseWriteDoesNotWait(t *testing.T) {
 	t.Parallel()
 	c, peer := tlsPair(t, tls.VersionTLS13, nil)
@@ -258,7 +263,8 @@ func TestTLSCloseWriteDoesNotWait(t *testing.T) {
 	peer.Close()
 }
 
-// hurried is a socket whose failed write is seen by the reading goroutine before the writing one can tell.
+// hurried is a socket whose failed write is seen by the reading goroutine before the writing one
+// can tell.
 type hurried struct {
 	*net.TCPConn
 	failed func()
@@ -272,8 +278,8 @@ func (h hurried) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A reset that the goodbye's write takes from the socket leaves the reading goroutine with an end of file, which must not pass for
-// the answer to a FIN that was never sent.
+// A reset that the goodbye's write takes from the socket leaves the reading goroutine with an end
+// of file, which must not pass for the answer to a FIN that was never sent.
 func TestTLSResetAtTheGoodbye(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
@@ -322,7 +328,8 @@ func (s slow) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A peer that has read our close_notify, and so all before it, may have closed before we get as far as our FIN.
+// A peer that has read our close_notify, and so all before it, may have closed before we get as
+// far as our FIN.
 func TestTLSAnswerToTheGoodbyeComesBeforeOurFIN(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {

@@ -69,7 +69,8 @@ func (s *opensslServer) next(t *testing.T, what string) string {
 	}
 }
 
-// A peer's key update, with a request for ours, comes in the middle of the lines. Go's server cannot send one.
+// A peer's key update, with a request for ours, comes in the middle of the lines. Go's server
+// cannot send one.
 func TestTLSKeyUpdate(t *testing.T) {
 	t.Parallel()
 	files := certs(t)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Over a Unix socket, acknowledged means read by the application: never more, and all of it in the end.
+// Over a Unix socket, acknowledged means read by the application: never more, and all of it in
+// the end.
 func TestUnixAckedIsRead(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeUnix, Options{Margin: 1 << 20, Retain: 8 << 20})
@@ -77,8 +78,8 @@ func TestUnixAnswersOurHalfClose(t *testing.T) {
 	}
 }
 
-// A peer that has only half-closed goes on reading, and what it reads goes on being counted, also once we have half-closed
-// too: for the socket that looks as if the peer had gone.
+// A peer that has only half-closed goes on reading, and what it reads goes on being counted, also
+// once we have half-closed too: for the socket that looks as if the peer had gone.
 func TestUnixHalfClosedPeerIsCounted(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeUnix, Options{})

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// wire is the net.Conn under a tls.Conn. During the handshake it is the socket itself. Afterwards what TLS writes goes into
-// memory, for the connection's writing goroutine to send, and what TLS reads passes through c, which sees the socket's FIN
-// and errors: TLS's own end of stream proves nothing.
+// wire is the net.Conn under a tls.Conn. During the handshake it is the socket itself. Afterwards
+// what TLS writes goes into memory, for the connection's writing goroutine to send, and what TLS
+// reads passes through c, which sees the socket's FIN and errors: TLS's own end of stream proves
+// nothing.
 type wire struct {
 	net.Conn
 	c *Conn
@@ -41,7 +42,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetWriteDeadline of tls.Conn.CloseWrite must not reach the socket, whose deadlines belong to the writing goroutine.
+// SetWriteDeadline of tls.Conn.CloseWrite must not reach the socket, whose deadlines belong to
+// the writing goroutine.
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// ClientFiles say where the dialling side finds what it needs. The zero value trusts the system's authorities and
-// shows no certificate.
+// ClientFiles say where the dialling side finds what it needs. The zero value trusts the system's
+// authorities and shows no certificate.
 type ClientFiles struct {
 	CA         string       // PEM: the authorities to trust, in place of the system's
 	Cert, Key  string       // PEM: what to show to a target that asks; both or neither, and they may be one file
@@ -40,9 +40,9 @@ func NewClient(f ClientFiles) (*Client, error) {
 	return &Client{files: files}, nil
 }
 
-// Config returns the configuration for one dial, from what the files hold by now. It is the caller's own copy. Where
-// its ServerName is empty the caller must set it to the host that it dials: crypto/tls refuses a handshake without a
-// name unless SkipVerify was asked for.
+// Config returns the configuration for one dial, from what the files hold by now. It is the
+// caller's own copy. Where its ServerName is empty the caller must set it to the host that it
+// dials: crypto/tls refuses a handshake without a name unless SkipVerify was asked for.
 func (c *Client) Config() *tls.Config { return c.files.config().Clone() }
 
 func loadClient(f ClientFiles, version uint16) (*material, error) {
@@ -50,8 +50,8 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 		ServerName:         f.ServerName,
 		InsecureSkipVerify: f.SkipVerify,
 		MinVersion:         version,
-		// One Write of at most 16 KiB must be one record and one write to the socket: what a target's kernel has
-		// acknowledged is counted in whole records.
+		// One Write of at most 16 KiB must be one record and one write to the socket: what a
+		// target's kernel has acknowledged is counted in whole records.
 		DynamicRecordSizingDisabled: true,
 	}}
 	var caErr, pairErr error
@@ -68,9 +68,9 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 	return m, errors.Join(caErr, pairErr)
 }
 
-// always shows the one certificate that was configured, also to a target whose list of authorities does not name its
-// issuer. Left to itself crypto/tls would then show none, and the target would complain of that instead of saying what
-// is wrong with ours.
+// always shows the one certificate that was configured, also to a target whose list of
+// authorities does not name its issuer. Left to itself crypto/tls would then show none, and the
+// target would complain of that instead of saying what is wrong with ours.
 func always(pair tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 }

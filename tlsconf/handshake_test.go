@@ -72,8 +72,8 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
-// TestStrangerIsNamed: a certificate of an authority that the peer did not name is shown all the same, so that the
-// peer can say what is wrong with it.
+// TestStrangerIsNamed: a certificate of an authority that the peer did not name is shown all the
+// same, so that the peer can say what is wrong with it.
 func TestStrangerIsNamed(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, ClientCA: f.CA}).Config()
@@ -84,8 +84,8 @@ func TestStrangerIsNamed(t *testing.T) {
 	}
 }
 
-// TestNothingAfterHandshake: a sender that writes, never reads and closes would have its lines reset away if there were
-// tickets for it to read.
+// TestNothingAfterHandshake: a sender that writes, never reads and closes would have its lines
+// reset away if there were tickets for it to read.
 func TestNothingAfterHandshake(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	near, far, err := shake(t, mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config(), mustClient(t, ClientFiles{CA: f.CA}).Config())

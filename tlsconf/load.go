@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// loadPair reads the certificate and the key of one side ("server", "target") and sees that they belong together.
+// loadPair reads the certificate and the key of one side ("server", "target") and sees that they
+// belong together.
 func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
 	if err := checkPair(side, certFile, keyFile); err != nil {
 		return tls.Certificate{}, err
@@ -51,7 +52,8 @@ func loadPool(role, file string) (pool *x509.CertPool, last *x509.Certificate, e
 	return pool, last, nil
 }
 
-// readCertificates returns the certificates of a file, at least one, and passes over other PEM blocks.
+// readCertificates returns the certificates of a file, at least one, and passes over other PEM
+// blocks.
 func readCertificates(role, file string) ([]*x509.Certificate, error) {
 	blocks, err := readPEM(role, file)
 	if err != nil {

@@ -30,7 +30,8 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-// faultyFiles are files that cannot be used as a certificate or a key, each for a reason of its own.
+// faultyFiles are files that cannot be used as a certificate or a key, each for a reason of its
+// own.
 type faultyFiles struct{ missing, text, empty, binary, cut, broken, encrypted, oldEncrypted, request, backwards string }
 
 func newFaultyFiles(t *testing.T, f testcert.Files) faultyFiles {

@@ -35,8 +35,8 @@ func mustClient(t *testing.T, f ClientFiles) *Client {
 	return c
 }
 
-// shake makes a TCP connection and both sides' handshakes. The error is the server's first: in TLS 1.3 the client is
-// done before the server has looked at its certificate.
+// shake makes a TCP connection and both sides' handshakes. The error is the server's first: in
+// TLS 1.3 the client is done before the server has looked at its certificate.
 func shake(t *testing.T, server, client *tls.Config) (near, far *tls.Conn, err error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// checkInterval is how often the files are looked at, at most: often enough for people, seldom enough to cost nothing
-// under a storm of handshakes.
+// checkInterval is how often the files are looked at, at most: often enough for people, seldom
+// enough to cost nothing under a storm of handshakes.
 const checkInterval = time.Second
 
 // material is what one reading of all the files of a side gave.
@@ -49,7 +49,8 @@ func newReloader(side string, log *slog.Logger, files []string, load func() (*ma
 	return r, nil
 }
 
-// config returns the configuration of now. Whoever comes while another caller is reading files waits for it.
+// config returns the configuration of now. Whoever comes while another caller is reading files
+// waits for it.
 func (r *reloader) config() *tls.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,10 +62,12 @@ func (r *reloader) config() *tls.Config {
 	return r.current.config
 }
 
-// checkLocked reads the files again if they have changed, and also if they could not be used the last time: the fault
-// may have been a passing one, such as a lack of file descriptors. Only a change is worth another line in the log.
+// checkLocked reads the files again if they have changed, and also if they could not be used the
+// last time: the fault may have been a passing one, such as a lack of file descriptors. Only a
+// change is worth another line in the log.
 func (r *reloader) checkLocked() {
-	// What is seen is taken before the reading, so that a change during the reading is found the next time.
+	// What is seen is taken before the reading, so that a change during the reading is found the
+	// next time.
 	seen := stat(r.files)
 	changed := !slices.EqualFunc(seen, r.seen, sameFile)
 	if !changed && !r.broken {
@@ -82,8 +85,8 @@ func (r *reloader) checkLocked() {
 	}
 }
 
-// stat follows symbolic links, as a mounted secret is switched by turning one. What is missing or no regular file is
-// nil.
+// stat follows symbolic links, as a mounted secret is switched by turning one. What is missing or
+// no regular file is nil.
 func stat(files []string) []os.FileInfo {
 	infos := make([]os.FileInfo, len(files))
 	for i, name := range files {

@@ -54,7 +54,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadThroughSymlink: Kubernetes mounts a secret as links through one link to a directory, and turns that one.
+// TestReloadThroughSymlink: Kubernetes mounts a secret as links through one link to a directory,
+// and turns that one.
 func TestReloadThroughSymlink(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"v1", "v2"} {
@@ -83,7 +84,8 @@ func TestReloadThroughSymlink(t *testing.T) {
 	}
 }
 
-// TestBrokenReload: half of a change is kept away from handshakes, logged once, and healed by the other half.
+// TestBrokenReload: half of a change is kept away from handshakes, logged once, and healed by the
+// other half.
 func TestBrokenReload(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	log := new(logbook)
@@ -127,7 +129,8 @@ func TestBrokenReload(t *testing.T) {
 	}
 }
 
-// TestPassingFault: a reading that failed for want of a descriptor, say, is tried again though no file has changed.
+// TestPassingFault: a reading that failed for want of a descriptor, say, is tried again though no
+// file has changed.
 func TestPassingFault(t *testing.T) {
 	name := write(t, "file", []byte("1"))
 	var loads int

@@ -35,8 +35,8 @@ func NewServer(f ServerFiles) (*Server, error) {
 	return &Server{files: files, version: version}, nil
 }
 
-// Config returns a configuration to accept with for as long as the process lives: each handshake that begins looks
-// up what the files hold by then. Callers share it and must not change it.
+// Config returns a configuration to accept with for as long as the process lives: each handshake
+// that begins looks up what the files hold by then. Callers share it and must not change it.
 func (s *Server) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:             s.version,
@@ -52,9 +52,10 @@ func loadServer(f ServerFiles, version uint16) (*material, error) {
 	m := &material{config: &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   version,
-		// A sender that only writes never reads the tickets that we would send it after the handshake. When it
-		// closes, its kernel finds them unread and sends a reset, upon which ours throws away what has arrived
-		// and was not read yet. So we send none, and nothing else either.
+		// A sender that only writes never reads the tickets that we would send it after the
+		// handshake. When it closes, its kernel finds them unread and sends a reset, upon which
+		// ours throws away what has arrived and was not read yet. So we send none, and nothing
+		// else either.
 		SessionTicketsDisabled: true,
 	}}
 	m.watch("server certificate", f.Cert, pair.Leaf)

@@ -1,12 +1,14 @@
-// Package tlsconf makes a *tls.Config for either side of a connection from files, and makes it anew when the files
-// change.
+// Package tlsconf makes a *tls.Config for either side of a connection from files, and makes it
+// anew when the files change.
 //
-// There is no goroutine and no watcher: the files are looked at when a handshake or a dial asks for the configuration,
-// at most once a second. A set of files that has changed and loads is used from the next handshake on; one that does
-// not load (a certificate that was replaced before its key was, say) leaves the old set in use and is logged once.
-// Connections that exist already notice nothing of either.
+// There is no goroutine and no watcher: the files are looked at when a handshake or a dial asks
+// for the configuration, at most once a second. A set of files that has changed and loads is used
+// from the next handshake on; one that does not load (a certificate that was replaced before its
+// key was, say) leaves the old set in use and is logged once. Connections that exist already
+// notice nothing of either.
 //
-// Errors name the role of a file ("tls server key"), the file, and what is wrong with it, for all files at once.
+// Errors name the role of a file ("tls server key"), the file, and what is wrong with it, for all
+// files at once.
 package tlsconf
 
 import (
@@ -15,8 +17,8 @@ import (
 	"log/slog"
 )
 
-// ParseVersion reads a minimum version as people write it: 1.2 or 1.3. Older versions are no longer safe and are not
-// to be had.
+// ParseVersion reads a minimum version as people write it: 1.2 or 1.3. Older versions are no
+// longer safe and are not to be had.
 func ParseVersion(s string) (uint16, error) {
 	switch s {
 	case "1.2":

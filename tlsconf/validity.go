@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// soon is how long before its end a certificate is worth a warning: time for a person to act, and short enough that
-// certificates which are renewed a month ahead never come to it.
+// soon is how long before its end a certificate is worth a warning: time for a person to act, and
+// short enough that certificates which are renewed a month ahead never come to it.
 const soon = 14 * 24 * time.Hour
 
-// watched is a certificate whose time is watched. A certificate that is not valid now is no error: the clock may be
-// wrong, a peer may not verify, and not starting at all would be worse than either.
+// watched is a certificate whose time is watched. A certificate that is not valid now is no
+// error: the clock may be wrong, a peer may not verify, and not starting at all would be worse
+// than either.
 type watched struct {
 	role, file string
 	cert       *x509.Certificate

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// Watched is a connection below a *tls.Conn that remembers whether its stream has ended. crypto/tls says io.EOF both when the peer has
-// announced its end, by close_notify, and when the stream ends between two records, which anybody on the way can bring about
-// (RFC 8446, 6.1).
+// Watched is a connection below a *tls.Conn that remembers whether its stream has ended.
+// crypto/tls says io.EOF both when the peer has announced its end, by close_notify, and when the
+// stream ends between two records, which anybody on the way can bring about (RFC 8446, 6.1).
 type Watched struct {
 	net.Conn
 	ended atomic.Bool

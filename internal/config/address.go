@@ -122,8 +122,9 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 	return a, nil
 }
 
-// AddressKey returns the part of a listener's or a target's address that no two of them may share: the address without
-// its scheme and options. Host names are compared without case, paths with it.
+// AddressKey returns the part of a listener's or a target's address that no two of them may
+// share: the address without its scheme and options. Host names are compared without case, paths
+// with it.
 func AddressKey(address string) string {
 	scheme, rest, _ := strings.Cut(address, "://")
 	rest, _, _ = strings.Cut(rest, "?")
@@ -136,7 +137,8 @@ func AddressKey(address string) string {
 	return strings.ToLower(rest)
 }
 
-// checkAddresses records listeners and targets that the mode does not have, and those that do not fit each other.
+// checkAddresses records listeners and targets that the mode does not have, and those that do not
+// fit each other.
 func checkAddresses(s *flags.Set, c Config) {
 	for _, spec := range c.Listen {
 		if c.Mode == ConnectionMode && spec.Stdin() {
@@ -153,7 +155,8 @@ func checkAddresses(s *flags.Set, c Config) {
 	}
 }
 
-// checkTarget returns an error for a target that the mode does not have, or with an option that has no effect in it.
+// checkTarget returns an error for a target that the mode does not have, or with an option that
+// has no effect in it.
 func checkTarget(a target.Address, m Mode) error {
 	onlyLines := "only valid with -mode line: connections are not sent again"
 	onlyConnections := "only valid with -mode connection"
@@ -176,7 +179,8 @@ func checkTarget(a target.Address, m Mode) error {
 	return nil
 }
 
-// checkPairs records listeners without targets of their kind, datagrams or streams, and targets without listeners.
+// checkPairs records listeners without targets of their kind, datagrams or streams, and targets
+// without listeners.
 func checkPairs(s *flags.Set, c Config) {
 	var listeners, targets [2]string // the last of each kind
 	for _, spec := range c.Listen {

@@ -1,5 +1,6 @@
-// Package config holds linesplit's settings: it reads them from flags, environment and file, judges them, and tells
-// which of them a reload can change. It reads files (certificates, tokens) and opens no socket.
+// Package config holds linesplit's settings: it reads them from flags, environment and file,
+// judges them, and tells which of them a reload can change. It reads files (certificates, tokens)
+// and opens no socket.
 package config
 
 import (
@@ -29,7 +30,8 @@ const EnvPrefix = "LINESPLIT"
 // EnvName returns the environment variable that stands for a flag.
 func EnvName(flag string) string { return flags.EnvName(EnvPrefix, flag) }
 
-// ErrVersion is returned by Parse when -version is given; flag.ErrHelp is its counterpart for -help.
+// ErrVersion is returned by Parse when -version is given; flag.ErrHelp is its counterpart for
+// -help.
 var ErrVersion = errors.New("version requested")
 
 // Mode is what linesplit carries.
@@ -92,8 +94,9 @@ type Config struct {
 	reread     func() (Config, error) // parses the same flags and the present environment and file
 }
 
-// Parse reads the configuration from a command line without its program name, the environment and the -config file.
-// The error is flag.ErrHelp, ErrVersion, or flags.Errors with everything that is wrong.
+// Parse reads the configuration from a command line without its program name, the environment and
+// the -config file. The error is flag.ErrHelp, ErrVersion, or flags.Errors with everything that
+// is wrong.
 func Parse(args []string) (Config, error) {
 	s, err := parseArgs(args)
 	if err != nil {
@@ -105,7 +108,8 @@ func Parse(args []string) (Config, error) {
 	return c, err
 }
 
-// ParseFlags is Parse without the environment and the file, for runs that must not depend on where they happen.
+// ParseFlags is Parse without the environment and the file, for runs that must not depend on
+// where they happen.
 func ParseFlags(args []string) (Config, error) {
 	s, err := parseArgs(args)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"linesplit/target"
 )
 
-// restartOnly returns the settings that hold from start to end: open sockets, and sizes that other parts are built on.
+// restartOnly returns the settings that hold from start to end: open sockets, and sizes that
+// other parts are built on.
 func restartOnly() []string {
 	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "buffer", "queue", "memory",
 		"access-log", "log-format",
@@ -60,8 +61,8 @@ func written(s *flags.Set, m Mode) []writtenSetting {
 	return all
 }
 
-// Diff returns the names of the settings that differ between two configurations of one mode: those that a reload
-// changes, and those that need a restart.
+// Diff returns the names of the settings that differ between two configurations of one mode:
+// those that a reload changes, and those that need a restart.
 func Diff(old, next Config) (changed, needRestart []string) {
 	for i, was := range old.compared {
 		is := next.compared[i]
@@ -105,8 +106,8 @@ func targetsThatNeedRestart(old, next Config) (names []string) {
 	return names
 }
 
-// Keeping returns c with old's values of the named settings, in what is shown and compared and in what the running
-// parts would otherwise change: these values stay in force until a restart.
+// Keeping returns c with old's values of the named settings, in what is shown and compared and in
+// what the running parts would otherwise change: these values stay in force until a restart.
 func (c Config) Keeping(old Config, names []string) Config {
 	for i, was := range old.Shown {
 		if slices.Contains(names, was.Name) {
@@ -138,8 +139,9 @@ func (c Config) Keeping(old Config, names []string) Config {
 // MaxLineFits reports whether the longest line still fits the memory budget.
 func (c Config) MaxLineFits() bool { return c.fitsMemory(int64(c.Lines.MaxLine)) }
 
-// WithTargets returns c with the targets of a running linesplit in place of its own, which some may have been added to
-// by hand. A target of c's that was removed and added again by hand, with other options, keeps c's weight.
+// WithTargets returns c with the targets of a running linesplit in place of its own, which some
+// may have been added to by hand. A target of c's that was removed and added again by hand, with
+// other options, keeps c's weight.
 func (c Config) WithTargets(running []target.Address) Config {
 	c.Targets = slices.Clone(c.Targets)
 	for _, a := range running {
@@ -164,7 +166,8 @@ func WriteTargets(targets []target.Address) string {
 	return strings.Join(all, ",")
 }
 
-// DiffTargets returns the targets to add and the names of those to remove to get from one list to another.
+// DiffTargets returns the targets to add and the names of those to remove to get from one list to
+// another.
 func DiffTargets(old, next []target.Address) (add []target.Address, remove []string) {
 	for _, a := range next {
 		if find(old, a) < 0 {
@@ -179,8 +182,9 @@ func DiffTargets(old, next []target.Address) (add []target.Address, remove []str
 	return add, remove
 }
 
-// DiffWeights returns the weights that differ, by the names of their targets. Those of targets that are new in next
-// are among them: such a target may have been added by hand with another weight.
+// DiffWeights returns the weights that differ, by the names of their targets. Those of targets
+// that are new in next are among them: such a target may have been added by hand with another
+// weight.
 func DiffWeights(old, next []target.Address) map[string]int {
 	weights := make(map[string]int)
 	for _, a := range next {

@@ -23,8 +23,8 @@ const (
 	scopeConnection = "connection"
 )
 
-// Options returns every flag of linesplit with its default. Flags, environment, file, -help, the manual page and the
-// shell completions all follow this table.
+// Options returns every flag of linesplit with its default. Flags, environment, file, -help, the
+// manual page and the shell completions all follow this table.
 func Options() []flags.Option {
 	return []flags.Option{
 		{Name: "mode", Arg: "MODE", Default: "line", Group: groupInbound,

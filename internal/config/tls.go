@@ -55,7 +55,8 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	return files
 }
 
-// adminTLS reads the files of a tls:// admin listener, and loads them and the token once to find faults.
+// adminTLS reads the files of a tls:// admin listener, and loads them and the token once to find
+// faults.
 func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	files := tlsconf.ServerFiles{
 		Cert: s.Text("admin-tls-cert"), Key: s.Text("admin-tls-key"), ClientCA: s.Text("admin-tls-client-ca"),

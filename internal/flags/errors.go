@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Errors holds everything that is wrong with a configuration, one error for each fault. It is never empty.
+// Errors holds everything that is wrong with a configuration, one error for each fault. It is
+// never empty.
 type Errors []error
 
 // Unwrap returns the faults.
@@ -47,8 +48,8 @@ func (s *Set) FailValue(name, value string, err error) {
 	s.AddError(fmt.Errorf("-%s %q%s: %w", name, value, s.origin(o), err))
 }
 
-// FailEntry records that one entry of a list is wrong. A parser's error often names the entry before the fault; only
-// the fault is kept of it.
+// FailEntry records that one entry of a list is wrong. A parser's error often names the entry
+// before the fault; only the fault is kept of it.
 func (s *Set) FailEntry(name, entry string, err error) {
 	if bare := errors.Unwrap(err); bare != nil {
 		err = bare
@@ -77,7 +78,8 @@ func (s *Set) origin(o *setting) string {
 	return ""
 }
 
-// OK reports whether no fault was recorded for any of the options, so that a check across them makes sense.
+// OK reports whether no fault was recorded for any of the options, so that a check across them
+// makes sense.
 func (s *Set) OK(names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return s.byName[name].bad })
 }
@@ -92,8 +94,8 @@ func (s *Set) RequirePair(a, b string) {
 	}
 }
 
-// RefuseWithout records a fault for each of names that is given: they are only valid with the option needed, which the
-// caller found missing.
+// RefuseWithout records a fault for each of names that is given: they are only valid with the
+// option needed, which the caller found missing.
 func (s *Set) RefuseWithout(needed string, names ...string) {
 	for _, name := range names {
 		if s.Given(name) && s.OK(name, needed) {

@@ -15,7 +15,8 @@ const (
 	maxFileLine = 64<<10 - 1 // ff's parser takes a longer line for the end of the file
 )
 
-// readFile parses lines "key value" for ff. Unknown keys, and faults that ff's plain parser accepts, are recorded.
+// readFile parses lines "key value" for ff. Unknown keys, and faults that ff's plain parser
+// accepts, are recorded.
 func (s *Set) readFile(r io.Reader, set func(name, value string) error) error {
 	s.now = FromFile
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
@@ -56,7 +57,8 @@ func (s *Set) checkKey(key, value string) (fault, hint string) {
 	return "", ""
 }
 
-// withKey returns the setting for a key of the file. ff takes the name of the environment variable for a key too.
+// withKey returns the setting for a key of the file. ff takes the name of the environment
+// variable for a key too.
 func (s *Set) withKey(key string) *setting {
 	for name, known := range s.byName {
 		if key == name || key == EnvName(s.env, name) {

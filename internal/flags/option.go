@@ -1,5 +1,6 @@
-// Package flags reads a program's settings from its command line, the environment and a file, collects everything that
-// is wrong with them, and prints help. It knows nothing of the program: options come in as a table.
+// Package flags reads a program's settings from its command line, the environment and a file,
+// collects everything that is wrong with them, and prints help. It knows nothing of the program:
+// options come in as a table.
 package flags
 
 import (
@@ -21,7 +22,8 @@ type Option struct {
 
 func (o Option) isBool() bool { return o.Arg == "" }
 
-// EnvName returns the environment variable that stands for a flag: EnvName("APP", "max-line") is "APP_MAX_LINE".
+// EnvName returns the environment variable that stands for a flag: EnvName("APP", "max-line") is
+// "APP_MAX_LINE".
 func EnvName(prefix, flag string) string {
 	return prefix + "_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
@@ -32,7 +34,8 @@ const (
 	helpWidth  = 98
 )
 
-// PrintOptions writes help for the options, each group under its heading. A failed write is ignored.
+// PrintOptions writes help for the options, each group under its heading. A failed write is
+// ignored.
 func PrintOptions(w io.Writer, options []Option) {
 	group := ""
 	for _, o := range options {

@@ -23,8 +23,9 @@ const (
 	FromFile
 )
 
-// setting is one option with its values. It implements flag.Value with a Set that never fails: packages flag and ff
-// stop at the first error, and users want to see all errors at once, so values are stored first and parsed later.
+// setting is one option with its values. It implements flag.Value with a Set that never fails:
+// packages flag and ff stop at the first error, and users want to see all errors at once, so
+// values are stored first and parsed later.
 type setting struct {
 	Option
 	values  []string // as written, in order, all from the same source
@@ -50,10 +51,12 @@ func (s *setting) String() string {
 // IsBoolFlag lets a boolean stand without a value; see package flag.
 func (s *setting) IsBoolFlag() bool { return s.isBool() }
 
-// Set holds the values of a table of options, and every error found in them so far. Methods that take the name of an
-// option panic if the table has no such option. A Set is not safe for concurrent use.
+// Set holds the values of a table of options, and every error found in them so far. Methods that
+// take the name of an option panic if the table has no such option. A Set is not safe for
+// concurrent use.
 type Set struct {
-	// ArgumentHint ends the error about an argument that is not a flag: it says what is allowed instead.
+	// ArgumentHint ends the error about an argument that is not a flag: it says what is allowed
+	// instead.
 	ArgumentHint string
 	// TakesArguments collects arguments that are not flags; see Arguments.
 	TakesArguments bool
@@ -69,8 +72,8 @@ type Set struct {
 	errs      Errors
 }
 
-// New returns a Set in which every option has its default. An option named "help" is documentation only: ParseArgs
-// answers -help and -h itself.
+// New returns a Set in which every option has its default. An option named "help" is
+// documentation only: ParseArgs answers -help and -h itself.
 func New(options []Option) *Set {
 	s := &Set{options: options, flags: flag.NewFlagSet("", flag.ContinueOnError), byName: map[string]*setting{}}
 	s.flags.SetOutput(io.Discard)
@@ -85,8 +88,8 @@ func New(options []Option) *Set {
 	return s
 }
 
-// ParseArgs reads a command line without its program name. It records faults and reads on after each. The error is
-// flag.ErrHelp or nil.
+// ParseArgs reads a command line without its program name. It records faults and reads on after
+// each. The error is flag.ErrHelp or nil.
 func (s *Set) ParseArgs(args []string) error {
 	s.now = FromFlag
 	for len(args) > 0 {
@@ -120,8 +123,8 @@ type FileOptions struct {
 	IgnoreUnknown bool   // skip keys that the table does not have
 }
 
-// ParseEnvAndFile reads the environment, and the file that an option names, for all options that the command line left
-// unset. It records faults.
+// ParseEnvAndFile reads the environment, and the file that an option names, for all options that
+// the command line left unset. It records faults.
 func (s *Set) ParseEnvAndFile(o FileOptions) {
 	s.env, s.fileFlag, s.ignore = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown
 	s.now = FromEnv
@@ -134,7 +137,8 @@ func (s *Set) ParseEnvAndFile(o FileOptions) {
 	}
 }
 
-// Arguments returns the arguments that are not flags, in order. There are none unless TakesArguments is set.
+// Arguments returns the arguments that are not flags, in order. There are none unless
+// TakesArguments is set.
 func (s *Set) Arguments() []string { return s.arguments }
 
 func (s *Set) failArgument(arg string) {
@@ -154,8 +158,9 @@ func (s *Set) someBool() string {
 	return "name"
 }
 
-// failFlag records a flag that is unknown or lacks its value, and returns the arguments to go on with. What looks like
-// the value of an unknown flag is skipped: it would only cause a second error.
+// failFlag records a flag that is unknown or lacks its value, and returns the arguments to go on
+// with. What looks like the value of an unknown flag is skipped: it would only cause a second
+// error.
 func (s *Set) failFlag(arg string, rest []string) []string {
 	name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 	if known := s.byName[name]; known != nil {

@@ -19,8 +19,8 @@ func (s *Set) suggest(name, prefix string) string {
 	return fmt.Sprintf(": did you mean %s%s?", prefix, best)
 }
 
-// distance returns how many letters to insert, delete or change to turn a into b (Levenshtein). Where the lengths
-// differ too much it returns a number above maxDistance without counting.
+// distance returns how many letters to insert, delete or change to turn a into b (Levenshtein).
+// Where the lengths differ too much it returns a number above maxDistance without counting.
 func distance(a, b string) int {
 	if d := len(a) - len(b); d > maxDistance || d < -maxDistance {
 		return maxDistance + 1

@@ -36,7 +36,8 @@ func (s *Set) Written(name string) string {
 	return o.String()
 }
 
-// List returns the entries of an option that is repeatable and comma separated. Empty entries are faults.
+// List returns the entries of an option that is repeatable and comma separated. Empty entries are
+// faults.
 func (s *Set) List(name string) []string {
 	o := s.byName[name]
 	values := o.values
@@ -56,8 +57,8 @@ func (s *Set) List(name string) []string {
 	return slices.DeleteFunc(entries, func(e string) bool { return e == "" })
 }
 
-// Parsed returns the option's value as parse reads it. Where parse fails, Parsed records the fault and returns the zero
-// value.
+// Parsed returns the option's value as parse reads it. Where parse fails, Parsed records the
+// fault and returns the zero value.
 func Parsed[T any](s *Set, name string, parse func(string) (T, error)) T {
 	v, err := parse(s.Text(name))
 	if err != nil && s.OK(name) {
