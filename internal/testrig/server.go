@@ -143,7 +143,7 @@ func (s *Server) serve(conn net.Conn) {
 
 // StopListening lets nobody in any more. Connections that are there stay.
 func (s *Server) StopListening() {
-	s.ln.Close()
+	closeListener(s.ln)
 	s.accepting.Wait()
 }
 

@@ -236,7 +236,7 @@ func (s *Sink) Narrow(size int) {
 func (s *Sink) ResetConnections() { s.each((*sinkConn).reset) }
 
 func (s *Sink) stopListening() {
-	s.ln.Close()
+	closeListener(s.ln)
 	s.accepting.Wait()
 }
 
