@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,20 +24,16 @@ import (
 
 // TestMain lets the test binary take the roles that the program takes as its own child.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		if role, ok := roles[os.Args[1]]; ok {
-			runRole(role, os.Args[2:])
-			return
-		}
+	if play(allRoles(), os.Args[1:]) {
+		return
 	}
 	os.Exit(m.Run())
 }
 
 func testBench(t *testing.T) *bench {
-	runtime.LockOSThread() // children die with the thread that started them
-	t.Cleanup(runtime.UnlockOSThread)
-	b := &bench{options: options{reps: 1, threads: 1, size: sizes{line: 600, rate: 2000, seconds: 1,
-		check: 1e6, bulk: 5e6, calls: 200, trips: 500, idle: 40, settle: 100 * time.Millisecond}}, dir: t.TempDir(), log: io.Discard}
+	lockThread(t)
+	b := newBench(launcher{threads: 1, dir: t.TempDir()}, benchOptions{Reps: 1, Log: io.Discard, Progress: noProgress{}})
+	b.size = sizes{line: 600, rate: 2000, seconds: 1, check: 1e6, bulk: 5e6, calls: 200, trips: 500, idle: 40, settle: 100 * time.Millisecond}
 	var err error
 	if b.certs, err = makeCertificates(b.dir); err != nil {
 		t.Fatal(err)
@@ -44,11 +41,27 @@ func testBench(t *testing.T) *bench {
 	return b
 }
 
+// lockThread keeps a test on one thread: children die with the thread that started them.
+func lockThread(t *testing.T) {
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+}
+
+type noProgress struct{}
+
+func (noProgress) Step(float64)   {}
+func (noProgress) String() string { return "" }
+
 // testProxies gives a bench the proxies that are here. io.Copy always is; linesplit itself has tests of its own.
 func testProxies(t *testing.T) *bench {
 	b := testBench(t)
-	b.programs = findPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
+	b.programs = findTestPrograms(t)
 	return b
+}
+
+// findTestPrograms finds the proxies that are here.
+func findTestPrograms(t *testing.T) programs {
+	return findPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
 }
 
 // without returns names without one.
@@ -59,7 +72,7 @@ func without(names []string, name string) []string {
 func TestTransferWithoutProxy(t *testing.T) {
 	b := testBench(t)
 	for _, verify := range []bool{true, false} {
-		spec := transferSpec{senders: 5, targets: 2, line: 600, bytes: wholeLines(20e6, 600), verify: verify}
+		spec := transferSpec{senders: 5, targets: 2, line: 600, verify: verify}.lessen(20e6)
 		r, err := b.transfer(t.Context(), setup{name: direct}, spec)
 		if err != nil || r.seconds <= 0 {
 			t.Errorf("verify %v: %+v, %v", verify, r, err)
@@ -174,8 +187,13 @@ func TestTLS(t *testing.T) {
 
 // What speaks something else than all others would be measured unfairly.
 func TestOtherSuiteIsRefused(t *testing.T) {
-	b := testBench(t)
-	sink, err := spawn(t.Context(), "sink", "-certs", b.dir)
+	lockThread(t)
+	dir := t.TempDir()
+	certs, err := makeCertificates(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := spawn(t.Context(), "sink", "-certs", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +202,7 @@ func TestOtherSuiteIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := b.certs.ClientTLS()
+	config := certs.ClientTLS()
 	config.MaxVersion = tls.VersionTLS12
 	if _, err := connect(targets[:1], 1, config); err == nil || !strings.Contains(err.Error(), "instead of TLS 1.3") {
 		t.Errorf("sender: error = %v", err)
@@ -195,8 +213,9 @@ func TestOtherSuiteIsRefused(t *testing.T) {
 }
 
 func TestProxyEndsWithItsChildren(t *testing.T) {
-	b := testProxies(t)
-	for _, name := range append(without(b.forwarders(), relaying)[1:], b.present(rsyslog)...) {
+	lockThread(t)
+	l := &launcher{threads: 1, dir: t.TempDir(), programs: findTestPrograms(t)}
+	for _, name := range l.present(haproxy, nginx, socat, copier, rsyslog) {
 		sink, err := spawn(t.Context(), "sink")
 		if err != nil {
 			t.Fatal(err)
@@ -206,13 +225,16 @@ func TestProxyEndsWithItsChildren(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := b.startProxy(t.Context(), setup{name: name}, targets)
+		p, err := l.startProxy(t.Context(), setup{name: name}, targets)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conns, err := connect([]string{p.addr}, 2, nil)
-		if err != nil {
-			t.Fatal(err)
+		for range 2 {
+			conn, err := net.Dial("tcp", p.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
 		}
 		most := map[string]int{nginx: 2, socat: 3}[name] // processes that it has in the end: nginx listens before it has workers
 		all, err := family(p.cmd.Process.Pid)
@@ -230,13 +252,11 @@ func TestProxyEndsWithItsChildren(t *testing.T) {
 				t.Errorf("%s: process %d of %v is still there: %s", name, pid, all, state)
 			}
 		}
-		for _, c := range conns {
-			c.Close()
-		}
 	}
 }
 
 func TestCallerTellsWhatCameBack(t *testing.T) {
+	const messageSize = 100
 	ln, err := listen(anyPort)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +302,7 @@ func TestProcessMeters(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := before // it is told in hundredths of a second
-	for end := time.Now().Add(startLimit); err == nil && after <= before && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); err == nil && after <= before && time.Now().Before(end); {
 		after, err = cpuSeconds(pid)
 	}
 	if err != nil || after <= before {
@@ -346,13 +366,12 @@ func sampleReport() *report {
 		e.table.add(row, float64(900-100*row), 1, 0.8, 20, 0.5)
 	}
 	r := &report{facts: []string{"a fact"}, warnings: []string{"a warning"}}
-	k := &kind{name: "throughput"}
-	r.add(k, []section{
+	r.add("throughput", []section{
 		{title: "Speed", about: "How fast.", table: speed, figures: []figure{bars(speed, "speed", "Speed", "MB/s", "MB/s"), bars(speed, "cpu", "Effort", "CPU s/GB", "CPU s/GB")}},
 		{title: "Delay", about: "How late.", table: delay, figures: []figure{dots(delay, "delay", "Delay", "µs", delay.columns...)}},
 		{title: "Factor", about: "What if.", table: e.table, figures: []figure{e.lines("MB/s", "throughput", "")}},
 		{title: "Nobody", about: "None was here.", table: newTable(rows, "MB/s"), figures: []figure{bars(newTable(rows, "MB/s"), "none", "None", "MB/s", "MB/s")}},
-	}, machineTime{}, machineTime{all: 100, stolen: 7})
+	}, machineTime{all: 100, stolen: 7}.stolenSince(machineTime{}))
 	return r
 }
 
@@ -361,7 +380,7 @@ var update = flag.Bool("update", false, "write the sample that tools/charts is t
 // What bench writes is what tools/charts reads.
 func TestJSONIsWhatChartsAreDrawnFrom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "bench.json")
-	if err := sampleReport().write(options{json: path}); err != nil {
+	if err := sampleReport().write("", path); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
@@ -381,12 +400,12 @@ func TestJSONIsWhatChartsAreDrawnFrom(t *testing.T) {
 
 func TestMarkdownShowsChartsInWords(t *testing.T) {
 	dir := t.TempDir()
-	o := options{markdown: filepath.Join(dir, "docs", "performance.md"), json: filepath.Join(dir, "docs", "charts", "bench.json")}
+	markdown := filepath.Join(dir, "docs", "performance.md")
 	r := sampleReport()
-	if err := r.write(o); err != nil {
+	if err := r.write(markdown, filepath.Join(dir, "docs", "charts", "bench.json")); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(o.markdown)
+	text, err := os.ReadFile(markdown)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,8 +423,10 @@ func TestMarkdownShowsChartsInWords(t *testing.T) {
 	if strings.Contains(string(text), "none.svg") {
 		t.Error("a chart of nothing is shown")
 	}
-	r.pictures = ""
-	if strings.Contains(r.markdown(), "<picture>") {
+	if err := r.write(markdown, ""); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(markdown); err != nil || strings.Contains(string(text), "<picture>") {
 		t.Error("charts are shown that nobody draws")
 	}
 }
@@ -413,7 +434,7 @@ func TestMarkdownShowsChartsInWords(t *testing.T) {
 func TestReportSaysWhatToDistrust(t *testing.T) {
 	r, b := sampleReport(), &bench{notes: []string{"socat failed."}}
 	r.loadBefore = 2.5
-	r.finish(b)
+	b.finish(r)
 	var text strings.Builder
 	if err := r.text(&text); err != nil {
 		t.Fatal(err)
@@ -487,12 +508,15 @@ func TestAbsentProgramsAreNamed(t *testing.T) {
 	if names := b.present(append(b.lineContenders(), b.bulkContenders()...)...); !slices.Equal(names, []string{direct, linesplit, direct, copier, relaying}) {
 		t.Errorf("%q take part", names)
 	}
-	facts := strings.Join(b.programs.facts(t.Context(), 2), "\n")
+	facts := strings.Join(programFacts(t.Context(), b.programs, 2), "\n")
 	for _, name := range []string{haproxy, nginx, socat, rsyslog} {
 		if !strings.Contains(facts, name+": not here, so not measured") {
 			t.Errorf("nothing about %s:\n%s", name, facts)
 		}
 	}
+}
+
+func TestAbsentProgramIsNamed(t *testing.T) {
 	if _, err := look("linesplit-is-not-called-this"); err == nil || err.Error() != "linesplit-is-not-called-this is not on PATH" {
 		t.Errorf("error = %v", err)
 	}
@@ -514,8 +538,8 @@ func TestFactorsShareTheBasePoint(t *testing.T) {
 	}
 	for _, e := range all {
 		for row, name := range e.table.rows {
-			if len(e.table.values[row][0]) != 1 {
-				t.Errorf("%s: %s has %d figures", e.name, name, len(e.table.values[row][0]))
+			if n := len(e.table.shown(row)[0]); n != 1 {
+				t.Errorf("%s: %s has %d figures", e.name, name, n)
 			}
 		}
 	}
@@ -547,12 +571,12 @@ func TestProgress(t *testing.T) {
 
 // The plan is what the progress is told from, and what a full run takes: about 20 minutes with all proxies.
 func TestPlan(t *testing.T) {
-	b := &bench{options: options{reps: 3, size: fullSizes}, programs: programs{haproxy: "x", socat: "x", rsyslog: "x", nginx: nginxBinary{path: "x"}}}
+	b := newBench(launcher{programs: programs{haproxy: "x", socat: "x", rsyslog: "x", nginx: nginxBinary{path: "x"}}}, benchOptions{Reps: 3})
 	full := 0.0
 	for _, k := range kinds() {
 		full += k.seconds(b)
 	}
-	b.reps, b.size = 1, quickSizes
+	b.Reps, b.size = 1, quickSizes
 	quick := 0.0
 	for _, k := range kinds() {
 		quick += k.seconds(b)
@@ -566,13 +590,13 @@ func TestPlan(t *testing.T) {
 func TestMarkdownKeepsWhatStandsAround(t *testing.T) {
 	r := &report{facts: []string{"a fact"}}
 	path := filepath.Join(t.TempDir(), "performance.md")
-	if err := r.writeMarkdown(path); err != nil {
+	if err := r.writeMarkdown(path, ""); err != nil {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(path)
 	os.WriteFile(path, append(append([]byte("before\n"), text...), "after\n"...), 0o644)
 	r.facts = []string{"another"}
-	if err := r.writeMarkdown(path); err != nil {
+	if err := r.writeMarkdown(path, ""); err != nil {
 		t.Fatal(err)
 	}
 	text, _ = os.ReadFile(path)
@@ -580,7 +604,7 @@ func TestMarkdownKeepsWhatStandsAround(t *testing.T) {
 		t.Errorf("got %q", text)
 	}
 	os.WriteFile(path, []byte("no marks"), 0o644)
-	if err := r.writeMarkdown(path); err == nil {
+	if err := r.writeMarkdown(path, ""); err == nil {
 		t.Error("a file without marks was replaced")
 	}
 }

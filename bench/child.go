@@ -21,11 +21,22 @@ import (
 // line on its standard output, and ends with its input.
 type role func(o roleOptions, in *bufio.Scanner, say func(format string, args ...any)) error
 
-var roles map[string]role
+// roles returns them by name.
+func roles() map[string]role {
+	return map[string]role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole,
+		"echo": echoRole, "call": callRole, "roundtrip": roundtripRole}
+}
 
-func init() {
-	roles = map[string]role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole,
-		"echo": echoRole, "call": callRole, "roundtrip": roundtripRole, "copy": copyRole}
+// play plays the one of some roles that args begin with, and says whether there is one.
+func play(roles map[string]role, args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	r, ok := roles[args[0]]
+	if ok {
+		runRole(r, args[1:])
+	}
+	return ok
 }
 
 // roleOptions are what roles are told on their command lines. Each looks at those that concern it.

@@ -46,9 +46,9 @@ func splitAddress(s string) (a address) {
 	return a
 }
 
-func (b *bench) configData(s setup, listen string, targets []string) configData {
-	d := configData{Threads: b.threads, Listen: splitAddress(listen), TLSIn: s.tls.in, TLSOut: s.tls.out, Suite: suiteName,
-		Certs: b.certs.Files, Pair: b.certs.pair, Splice: s.name == splicing, Module: b.programs.nginx.module, Dir: b.dir}
+func (l *launcher) configData(s setup, listen string, targets []string) configData {
+	d := configData{Threads: l.threads, Listen: splitAddress(listen), TLSIn: s.tls.in, TLSOut: s.tls.out, Suite: suiteName,
+		Certs: l.certs.Files, Pair: l.certs.pair, Splice: s.name == splicing, Module: l.programs.nginx.module, Dir: l.dir}
 	for _, t := range targets {
 		d.Targets = append(d.Targets, splitAddress(t))
 	}
@@ -56,12 +56,12 @@ func (b *bench) configData(s setup, listen string, targets []string) configData 
 }
 
 // configure writes a configuration to a file of ours and returns its path.
-func (b *bench) configure(name string, d configData) (string, error) {
+func (l *launcher) configure(name string, d configData) (string, error) {
 	var text bytes.Buffer
 	if err := configs.ExecuteTemplate(&text, name, d); err != nil {
 		return "", err
 	}
-	path := filepath.Join(b.dir, name)
+	path := filepath.Join(l.dir, name)
 	return path, os.WriteFile(path, text.Bytes(), 0o600)
 }
 

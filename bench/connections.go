@@ -18,17 +18,19 @@ import (
 
 const (
 	messageSize = 100 // bytes each way
-	callsAtOnce = 32
 	callsWarm   = 500 // connections that come first and are not counted
 )
 
+// callsAtOnce is how many connections a caller has open at a time.
+const callsAtOnce = 32
+
 func (b *bench) connectionsTime() float64 {
-	return float64(b.reps*len(b.forwarders())) * (0.3 + float64(b.size.calls)/9000)
+	return float64(b.Reps*len(b.forwarders())) * (0.3 + float64(b.size.calls)/9000)
 }
 
 func (b *bench) connections(ctx context.Context) ([]section, error) {
 	t, trials := oneTable(b.forwarders(), "connections/s", "CPU s per 10,000")
-	err := b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		n := b.callsOf(t.name)
 		seconds, cpu, err := b.connectionsRun(ctx, t.setup, n)
 		if err != nil {

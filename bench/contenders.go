@@ -33,8 +33,8 @@ func (s setup) workers() int {
 }
 
 // here says whether a contender can take part.
-func (b *bench) here(name string) bool {
-	switch p := b.programs; name {
+func (l *launcher) here(name string) bool {
+	switch p := l.programs; name {
 	case haproxy, splicing:
 		return p.haproxy != ""
 	case nginx:
@@ -48,9 +48,9 @@ func (b *bench) here(name string) bool {
 }
 
 // present returns those of names that can take part.
-func (b *bench) present(names ...string) (here []string) {
+func (l *launcher) present(names ...string) (here []string) {
 	for _, name := range names {
-		if b.here(name) {
+		if l.here(name) {
 			here = append(here, name)
 		}
 	}

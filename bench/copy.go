@@ -9,6 +9,13 @@ import (
 	"sync"
 )
 
+// allRoles returns by name what this program may be told to do as its own child.
+func allRoles() map[string]role {
+	all := roles()
+	all["copy"] = copyRole
+	return all
+}
+
 // copyRole is a proxy that does nothing but io.Copy in both directions: what the least that one can write in Go costs. The kernel
 // moves the bytes (splice), for neither side is more than a TCP connection. It serves until it is killed.
 func copyRole(o roleOptions, _ *bufio.Scanner, _ func(string, ...any)) error {

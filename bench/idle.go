@@ -20,16 +20,16 @@ const idleReps = 3
 
 // An idle run takes as long as memory takes to settle, some times over, and a few milliseconds for each connection.
 func (b *bench) idleTime() float64 {
-	return float64(min(b.reps, idleReps)*len(b.lineContenders())) * (3*b.size.settle.Seconds() + 1 + float64(b.size.idle)/4000)
+	return float64(min(b.Reps, idleReps)*len(b.lineContenders())) * (3*b.size.settle.Seconds() + 1 + float64(b.size.idle)/4000)
 }
 
 func (b *bench) pairsTime() float64 {
-	return float64(min(b.reps, idleReps)*len(b.forwarders())) * (2*b.size.settle.Seconds() + 1 + float64(b.size.idle)/4000)
+	return float64(min(b.Reps, idleReps)*len(b.forwarders())) * (2*b.size.settle.Seconds() + 1 + float64(b.size.idle)/4000)
 }
 
 func (b *bench) idle(ctx context.Context) ([]section, error) {
 	t, trials := oneTable(b.lineContenders()[1:], "KB each, never wrote", "KB each, after a line")
-	err := b.turns(ctx, min(b.reps, idleReps), trials, func(t *trial) (string, error) {
+	err := b.turns(ctx, min(b.Reps, idleReps), trials, func(t *trial) (string, error) {
 		grown, err := b.idleRun(ctx, t.setup, b.held(t.name), true)
 		if err != nil {
 			return "", err
@@ -50,7 +50,7 @@ func (b *bench) idle(ctx context.Context) ([]section, error) {
 
 func (b *bench) idlePairs(ctx context.Context) ([]section, error) {
 	t, trials := oneTable(b.forwarders()[1:], "KB per pair")
-	err := b.turns(ctx, min(b.reps, idleReps), trials, func(t *trial) (string, error) {
+	err := b.turns(ctx, min(b.Reps, idleReps), trials, func(t *trial) (string, error) {
 		grown, err := b.idleRun(ctx, t.setup, b.held(t.name), false)
 		if err != nil {
 			return "", err
@@ -106,7 +106,7 @@ func (b *bench) idleRun(ctx context.Context, s setup, n int, silent bool) (grown
 }
 
 func (b *bench) idleMemory(ctx context.Context, st *stage, idlers *child, n int, silent bool) (grown []float64, err error) {
-	pid := st.proxy.cmd.Process.Pid
+	pid := st.proxy.pid()
 	if err := openIdle(ctx, pid, idlers, idleWarm); err != nil {
 		return nil, err
 	}

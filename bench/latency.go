@@ -21,12 +21,12 @@ import (
 const warmup = 500 * time.Millisecond
 
 func (b *bench) latencyTime() float64 {
-	return float64(b.reps*len(b.lineContenders())) * (0.2 + float64(b.size.seconds))
+	return float64(b.Reps*len(b.lineContenders())) * (0.2 + float64(b.size.seconds))
 }
 
 func (b *bench) latency(ctx context.Context) ([]section, error) {
 	t, trials := oneTable(b.lineContenders(), "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		p, err := b.latencyRun(ctx, t.setup)
 		if err != nil {
 			return "", err

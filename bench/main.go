@@ -23,11 +23,8 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
-	if len(os.Args) > 1 {
-		if role, ok := roles[os.Args[1]]; ok {
-			runRole(role, os.Args[2:])
-			return
-		}
+	if play(allRoles(), os.Args[1:]) {
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -56,93 +53,43 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{options: o, dir: dir, log: stderr}
-	if b.linesplit, err = binary(ctx, o.linesplit, dir); err != nil {
+	l := launcher{flags: o.flags, threads: o.threads, dir: dir}
+	if l.linesplit, err = binary(ctx, o.linesplit, dir); err != nil {
 		return err
 	}
-	if b.certs, err = makeCertificates(dir); err != nil {
+	if l.certs, err = makeCertificates(dir); err != nil {
 		return err
 	}
-	b.programs = findPrograms(ctx, func(err error) { fmt.Fprintf(stderr, "bench: %v: measuring without it\n", err) })
+	l.programs = findPrograms(ctx, func(err error) { fmt.Fprintf(stderr, "bench: %v: measuring without it\n", err) })
 
-	r := newReport(ctx, b)
-	err = b.measure(ctx, r)
-	r.finish(b)
+	p := &progress{}
+	b := newBench(l, benchOptions{Reps: o.reps, Quick: o.quick, Log: stderr, Progress: p})
+	r := b.newReport(ctx)
+	err = measure(ctx, b, o.only, p, r)
+	b.finish(r)
 	if err := errors.Join(err, r.text(stdout)); err != nil {
 		return err
 	}
-	return r.write(o)
-}
-
-// bench runs the sections. It belongs to the main goroutine, as all its methods do.
-type bench struct {
-	options
-	programs programs
-	certs    certificates
-	dir      string // for files that go away at the end
-	log      io.Writer
-
-	progress progress
-	seconds  float64  // planned for the section that runs
-	notes    []string // what went wrong with others
+	return r.write(o.markdown, o.json)
 }
 
 // measure runs the sections that are wanted, and adds them to the report. When one fails, those before are in it.
-func (b *bench) measure(ctx context.Context, r *report) error {
-	b.progress = progress{begun: time.Now()}
-	for _, k := range b.only {
-		b.progress.planned += k.seconds(b)
+func measure(ctx context.Context, b *bench, only []*kind, p *progress, r *report) error {
+	p.begun = time.Now()
+	for _, k := range only {
+		p.planned += k.Seconds(b)
 	}
-	for _, k := range b.only {
-		fmt.Fprintf(b.log, "%s: %s\n", k.name, k.title)
-		b.seconds = k.seconds(b)
-		before, done, begun := machineCPU(), b.progress.done, time.Now()
-		found, err := k.run(b, ctx)
+	for _, k := range only {
+		fmt.Fprintf(b.Log, "%s: %s\n", k.name, k.title)
+		before, done, begun := machineCPU(), p.done, time.Now()
+		found, err := k.Run(ctx, b)
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
-		b.progress.done = done + b.seconds
-		fmt.Fprintf(b.log, "  %.0f s\n", time.Since(begun).Seconds())
-		r.add(k, found, before, machineCPU())
+		p.done = done + k.Seconds(b)
+		fmt.Fprintf(b.Log, "  %.0f s\n", time.Since(begun).Seconds())
+		r.add(k.name, found, machineCPU().stolenSince(before))
 	}
-	return nil
-}
-
-// turns calls run for each trial in each repetition, every other time in reverse order. One that fails takes no more part. If it is linesplit's, that
-// ends the run; another's is noted.
-func (b *bench) turns(ctx context.Context, reps int, trials []*trial, run func(*trial) (string, error)) error {
-	for rep := range reps {
-		for i := range trials {
-			if rep%2 == 1 {
-				i = len(trials) - 1 - i
-			}
-			t := trials[i]
-			if t.failed {
-				continue
-			}
-			found, err := run(t)
-			if err := b.judge(ctx, t, err); err != nil {
-				return err
-			}
-			b.progress.step(b.seconds / float64(reps*len(trials)))
-			fmt.Fprintf(b.log, "  %d/%d  %-42s %-46s %s\n", rep+1, reps, t.label, found, &b.progress)
-		}
-	}
-	return nil
-}
-
-// judge returns err if it must end the run, and notes it otherwise.
-func (b *bench) judge(ctx context.Context, t *trial, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil || t.name == linesplit || t.name == relaying || t.name == direct:
-		return fmt.Errorf("%s: %w", t.label, err)
-	}
-	t.failed = true
-	note := fmt.Sprintf("%s failed, and took no more part: %s.", t.label, strings.Join(strings.Fields(err.Error()), " "))
-	fmt.Fprintf(b.log, "  %s\n", note)
-	b.notes = append(b.notes, note)
 	return nil
 }
 

@@ -223,6 +223,11 @@ func machineCPU() (m machineTime) {
 	return m
 }
 
+// stolenSince returns the part of the machine's time since before that its host gave to others.
+func (m machineTime) stolenSince(before machineTime) float64 {
+	return (m.stolen - before.stolen) / max(m.all-before.all, 1)
+}
+
 // load returns the load average over the last minute.
 func load() float64 {
 	text, _ := os.ReadFile("/proc/loadavg")

@@ -80,23 +80,6 @@ func findNginx(ctx context.Context) (n nginxBinary, err error) {
 	return n, errors.New("nginx has no stream module (Debian: libnginx-mod-stream)")
 }
 
-// facts returns a line about each: what it calls itself and how it is set up, or that it is not here.
-func (p programs) facts(ctx context.Context, threads int) (facts []string) {
-	for _, one := range []struct{ name, path, flag, about string }{
-		{haproxy, p.haproxy, "-v", fmt.Sprintf("mode tcp, one listen section, nbthread %d; with splicing where that is said", threads)},
-		{nginx, p.nginx.path, "-v", fmt.Sprintf("stream module, worker_processes %d", threads)},
-		{socat, p.socat, "-V", "a process for each connection, all to the first target"},
-		{rsyslog, p.rsyslog, "-v", fmt.Sprintf("imtcp, one queue in memory, %s, omfwd to a target at random", count(threads, "worker"))},
-	} {
-		if one.path == "" {
-			facts = append(facts, one.name+": not here, so not measured")
-		} else {
-			facts = append(facts, version(ctx, one.path, one.flag)+", "+one.about)
-		}
-	}
-	return append(facts, fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", copier, threads))
-}
-
 // version returns how a program calls itself: the first line that has a figure.
 func version(ctx context.Context, path, flag string) string {
 	out, _ := exec.CommandContext(ctx, path, flag).CombinedOutput()

@@ -17,7 +17,8 @@ type progress struct {
 // trust is how many seconds must have passed before what was measured weighs as much as the plan does.
 const trust = 60
 
-func (p *progress) step(seconds float64) { p.done += seconds }
+// Step says that so much more is done.
+func (p *progress) Step(seconds float64) { p.done += seconds }
 
 // left returns how long the rest will take, now being so long after the beginning.
 func (p *progress) left(elapsed time.Duration) time.Duration {

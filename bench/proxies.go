@@ -33,9 +33,19 @@ type proxy struct {
 	ended   chan struct{}
 }
 
+// launcher starts contenders.
+type launcher struct {
+	linesplit string // path of the binary
+	flags     string // more of linesplit's, separated by spaces
+	threads   int    // of each proxy
+	programs  programs
+	certs     certificates
+	dir       string // for files that go away at the end
+}
+
 // startProxy starts a contender before targets and waits until it accepts connections. With direct it starts nothing. The caller
 // stops it.
-func (b *bench) startProxy(ctx context.Context, s setup, targets []string) (*proxy, error) {
+func (l *launcher) startProxy(ctx context.Context, s setup, targets []string) (*proxy, error) {
 	if s.name == direct {
 		return &proxy{}, nil
 	}
@@ -44,7 +54,7 @@ func (b *bench) startProxy(ctx context.Context, s setup, targets []string) (*pro
 		return nil, err
 	}
 	p := &proxy{name: s.name, addr: addr, stderr: new(bytes.Buffer), ended: make(chan struct{}), mustEnd: s.name == linesplit || s.name == relaying}
-	if p.cmd, err = b.command(ctx, s, addr, targets); err != nil {
+	if p.cmd, err = l.command(ctx, s, addr, targets); err != nil {
 		return nil, err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
@@ -81,44 +91,44 @@ func freeAddress() (string, error) {
 }
 
 // command returns what starts a contender, which has not been started.
-func (b *bench) command(ctx context.Context, s setup, addr string, targets []string) (*exec.Cmd, error) {
+func (l *launcher) command(ctx context.Context, s setup, addr string, targets []string) (*exec.Cmd, error) {
 	switch s.name {
 	case copier:
 		self, err := os.Executable()
-		return b.goCommand(ctx, self, "copy", "-listen", addr, "-to", strings.Join(targets, ",")), err
+		return l.goCommand(ctx, self, "copy", "-listen", addr, "-to", strings.Join(targets, ",")), err
 	case linesplit, relaying:
-		return b.goCommand(ctx, b.linesplit, append(b.linesplitArgs(s, addr, targets), strings.Fields(b.flags)...)...), nil
+		return l.goCommand(ctx, l.linesplit, append(l.linesplitArgs(s, addr, targets), strings.Fields(l.flags)...)...), nil
 	}
-	return b.otherCommand(ctx, s.name, b.configData(s, addr, targets))
+	return l.otherCommand(ctx, s.name, l.configData(s, addr, targets))
 }
 
 // otherCommand is command for the proxies that are configured by a file of theirs.
-func (b *bench) otherCommand(ctx context.Context, name string, d configData) (*exec.Cmd, error) {
+func (l *launcher) otherCommand(ctx context.Context, name string, d configData) (*exec.Cmd, error) {
 	switch name {
 	case nginx:
-		path, err := b.configure("nginx.conf", d)
-		return exec.CommandContext(ctx, b.programs.nginx.path, "-p", b.dir, "-e", "stderr", "-c", path), err
+		path, err := l.configure("nginx.conf", d)
+		return exec.CommandContext(ctx, l.programs.nginx.path, "-p", l.dir, "-e", "stderr", "-c", path), err
 	case socat:
 		args, err := arguments("socat.args", d)
-		return exec.CommandContext(ctx, b.programs.socat, args...), err
+		return exec.CommandContext(ctx, l.programs.socat, args...), err
 	case rsyslog:
-		path, err := b.configure("rsyslog.conf", d)
-		return exec.CommandContext(ctx, b.programs.rsyslog, "-n", "-f", path, "-i", filepath.Join(b.dir, "rsyslog.pid")), err
+		path, err := l.configure("rsyslog.conf", d)
+		return exec.CommandContext(ctx, l.programs.rsyslog, "-n", "-f", path, "-i", filepath.Join(l.dir, "rsyslog.pid")), err
 	}
-	path, err := b.configure("haproxy.cfg", d)
-	return exec.CommandContext(ctx, b.programs.haproxy, "-db", "-f", path), err
+	path, err := l.configure("haproxy.cfg", d)
+	return exec.CommandContext(ctx, l.programs.haproxy, "-db", "-f", path), err
 }
 
-func (b *bench) linesplitArgs(s setup, addr string, targets []string) []string {
+func (l *launcher) linesplitArgs(s setup, addr string, targets []string) []string {
 	listen, scheme := "tcp://", "tcp://"
 	var args []string
 	if s.tls.in {
 		listen = "tls://"
-		args = append(args, "-tls-cert", b.certs.ServerCert, "-tls-key", b.certs.ServerKey)
+		args = append(args, "-tls-cert", l.certs.ServerCert, "-tls-key", l.certs.ServerKey)
 	}
 	if s.tls.out {
 		scheme = "tls://"
-		args = append(args, "-tls-target-ca", b.certs.CA, "-tls-target-server-name", "localhost")
+		args = append(args, "-tls-target-ca", l.certs.CA, "-tls-target-server-name", "localhost")
 	}
 	args = append(args, "-listen", listen+addr, "-target", scheme+strings.Join(targets, ","+scheme))
 	if s.name == relaying {
@@ -128,14 +138,14 @@ func (b *bench) linesplitArgs(s setup, addr string, targets []string) []string {
 }
 
 // goCommand gives a program in Go as many processors as the others.
-func (b *bench) goCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
+func (l *launcher) goCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	for _, v := range os.Environ() { // a user's own configuration has no place here
 		if !strings.HasPrefix(v, "LINESPLIT_") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(b.threads))
+	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(l.threads))
 	return cmd
 }
 
@@ -150,13 +160,15 @@ func (p *proxy) awaitReady(ctx context.Context) error {
 		select {
 		case <-p.ended:
 			return errors.New("ended at once")
-		default:
-		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return fmt.Errorf("not ready: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", ctx.Err())
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
+
+// pid returns its process ID.
+func (p *proxy) pid() int { return p.cmd.Process.Pid }
 
 // senderAddresses returns where senders connect: to the proxy, or to the targets if there is none.
 func (p *proxy) senderAddresses(targets []string) []string {

@@ -4,17 +4,14 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -45,45 +42,24 @@ type report struct {
 	facts    []string
 	sections []section
 	warnings []string
-	pictures string // folder of the charts, as the Markdown file names it, with a slash behind it; empty: show none
 
-	loadBefore float64
+	loadBefore float64  // load average before the run
 	stolen     []string // kinds of measurement during which the host took much time away
 }
 
-// newReport begins a report: it notes the machine's state.
-func newReport(ctx context.Context, b *bench) *report {
-	r := &report{loadBefore: load()}
-	r.facts = []string{
-		time.Now().UTC().Format(time.DateOnly),
-		fmt.Sprintf("%s, %s, %s %s", cpuModel(), count(runtime.NumCPU(), "processor"), kernel(), runtime.GOARCH),
-		strings.TrimSpace(fmt.Sprintf("%s, GOMAXPROCS=%d %s", version(ctx, b.linesplit, "-version"), b.threads, b.flags)),
-	}
-	r.facts = append(r.facts, b.programs.facts(ctx, b.threads)...)
-	r.facts = append(r.facts,
-		fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback", count(b.reps, "repetition")),
-		fmt.Sprintf("a figure with a ? (hollow in charts) has a range wider than %.0f %% of it: the machine was too noisy to rely on it", noisy*100))
-	if b.quick {
-		r.facts = append(r.facts, "a quick run, to see that all works: these figures are worth nothing")
-	}
-	return r
-}
-
-// add adds what one kind of measurement found, and what the host did meanwhile.
-func (r *report) add(k *kind, found []section, before, after machineTime) {
+// add adds what one kind of measurement found, and the part of the machine's time that the host took away meanwhile.
+func (r *report) add(name string, found []section, stolen float64) {
 	for _, s := range found {
 		s.figures = slices.DeleteFunc(s.figures, figure.empty)
 		r.sections = append(r.sections, s)
 	}
-	if stolen := (after.stolen - before.stolen) / max(after.all-before.all, 1); stolen > busySteal {
-		r.stolen = append(r.stolen, fmt.Sprintf("%s %.0f %%", k.name, stolen*100))
+	if stolen > busySteal {
+		r.stolen = append(r.stolen, fmt.Sprintf("%s %.0f %%", name, stolen*100))
 	}
 }
 
-// finish puts the glances in front, and adds what must be said about the figures.
-func (r *report) finish(b *bench) {
-	r.sections = append(b.glances(r.sections), r.sections...)
-	r.warnings = append(r.warnings, b.notes...)
+// warn adds what must be said about the figures.
+func (r *report) warn() {
 	if r.loadBefore > busyLoad {
 		r.warnings = append(r.warnings, fmt.Sprintf("The machine was busy before the run: load %.1f.", r.loadBefore))
 	}
@@ -141,16 +117,17 @@ func wrap(text string, width int) string {
 	return b.String()
 }
 
-func (r *report) markdown() string {
+// markdown returns the report with its charts, which are in a folder, as the Markdown file names it, with a slash behind it; empty: show none.
+func (r *report) markdown(pictures string) string {
 	var b strings.Builder
 	for _, f := range r.facts {
 		fmt.Fprintln(&b, "-", f)
 	}
 	for _, s := range r.sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", s.title, s.about)
-		if r.pictures != "" && len(s.figures) > 0 {
+		if pictures != "" && len(s.figures) > 0 {
 			for _, f := range s.figures {
-				fmt.Fprintln(&b, f.markdown(r.pictures))
+				fmt.Fprintln(&b, f.markdown(pictures))
 			}
 			fmt.Fprintln(&b)
 		}
@@ -162,34 +139,35 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
-// write writes the files that are wanted.
-func (r *report) write(o options) error {
-	if o.json != "" {
-		if err := r.writeJSON(o.json); err != nil {
+// write writes the files that are wanted: those whose paths are not empty.
+func (r *report) write(markdown, json string) error {
+	if json != "" {
+		if err := r.writeJSON(json); err != nil {
 			return err
 		}
 	}
-	if o.markdown == "" {
+	if markdown == "" {
 		return nil
 	}
-	if o.json != "" {
-		folder, err := filepath.Rel(filepath.Dir(o.markdown), filepath.Dir(o.json))
+	pictures := ""
+	if json != "" {
+		folder, err := filepath.Rel(filepath.Dir(markdown), filepath.Dir(json))
 		if err != nil {
-			return fmt.Errorf("the charts beside %s as %s sees them: %w", o.json, o.markdown, err)
+			return fmt.Errorf("the charts beside %s as %s sees them: %w", json, markdown, err)
 		}
-		r.pictures = filepath.ToSlash(folder) + "/"
+		pictures = filepath.ToSlash(folder) + "/"
 	}
-	return r.writeMarkdown(o.markdown)
+	return r.writeMarkdown(markdown, pictures)
 }
 
 // writeMarkdown writes a new file, or replaces what lies between the marks in one that is there.
-func (r *report) writeMarkdown(path string) error {
+func (r *report) writeMarkdown(path, pictures string) error {
 	old, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		return os.WriteFile(path, []byte("# Performance\n\n"+markBegin+"\n"+r.markdown()+markEnd+"\n"), 0o644)
+		return os.WriteFile(path, []byte("# Performance\n\n"+markBegin+"\n"+r.markdown(pictures)+markEnd+"\n"), 0o644)
 	}
 	if err != nil {
 		return err
@@ -199,6 +177,6 @@ func (r *report) writeMarkdown(path string) error {
 	if !ok1 || !ok2 {
 		return fmt.Errorf("%s: left as it is: it has no lines %s and %s to write between", path, markBegin, markEnd)
 	}
-	text := string(head) + markBegin + "\n" + r.markdown() + markEnd + string(tail)
+	text := string(head) + markBegin + "\n" + r.markdown(pictures) + markEnd + string(tail)
 	return os.WriteFile(path, []byte(text), 0o644)
 }

@@ -21,14 +21,14 @@ import (
 const tripsWarm = 1000
 
 func (b *bench) roundtripTime() float64 {
-	return float64(b.reps*len(b.forwarders())) * (0.2 + float64(tripsWarm+b.size.trips)/float64(b.size.rate))
+	return float64(b.Reps*len(b.forwarders())) * (0.2 + float64(tripsWarm+b.size.trips)/float64(b.size.rate))
 }
 
 // Trips are paced: back to back, they show little but on which processors the kernel happened to put the three processes. The same
 // proxy's p50 was then 28 µs in one run and 170 µs in the next.
 func (b *bench) roundtrip(ctx context.Context) ([]section, error) {
 	t, trials := oneTable(b.forwarders(), "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		p, err := b.roundtripRun(ctx, t.setup)
 		if err != nil {
 			return "", err

@@ -41,7 +41,7 @@ func (r transferResult) figures(spec transferSpec) []float64 {
 // transferTime is how long so many trials take, in seconds, if they move so many bytes at such a rate.
 func (b *bench) transferTime(trials int, bytes int64, perSecond float64) float64 {
 	start := 0.3
-	return float64(b.reps*trials)*(start+float64(bytes)/perSecond) + float64(trials)*(start+float64(b.size.check)/perSecond)
+	return float64(b.Reps*trials)*(start+float64(bytes)/perSecond) + float64(trials)*(start+float64(b.size.check)/perSecond)
 }
 
 func (b *bench) throughputTime() float64 {
@@ -110,7 +110,7 @@ func (b *bench) transferTurns(ctx context.Context, trials []*trial) error {
 	if err := b.verify(ctx, trials); err != nil {
 		return err
 	}
-	return b.turns(ctx, b.reps, trials, func(t *trial) (string, error) {
+	return b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		spec := t.spec.lessen(t.spec.bytes / part(t.name))
 		r, err := b.transfer(ctx, t.setup, spec)
 		if err != nil {
