@@ -9,11 +9,14 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"linesplit/bench/internal/section"
+	"linesplit/bench/report"
 )
 
 func kindNames() (names []string) {
-	for _, k := range kinds() {
-		names = append(names, k.name)
+	for _, k := range section.Kinds() {
+		names = append(names, k.Name)
 	}
 	return names
 }
@@ -22,7 +25,7 @@ func kindNames() (names []string) {
 type options struct {
 	linesplit string // path of the binary; built if empty
 	flags     string // more of linesplit's, separated by spaces
-	only      []*kind
+	only      []*section.Kind
 	reps      int
 	threads   int // of each proxy
 	quick     bool
@@ -40,7 +43,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.reps, "reps", 3, "repetitions; figures are their medians")
 	flags.IntVar(&o.threads, "threads", 2, "threads that each proxy may use (nbthread, GOMAXPROCS)")
 	flags.BoolVar(&o.quick, "quick", false, "small sizes and one repetition: to see that all works, not for figures")
-	flags.StringVar(&o.markdown, "markdown", "", "also write the tables to `file`: between its lines "+markBegin+" and "+markEnd+", or as a new file")
+	flags.StringVar(&o.markdown, "markdown", "", "also write the tables to `file`: between its lines "+report.MarkBegin+" and "+report.MarkEnd+", or as a new file")
 	flags.StringVar(&o.json, "json", "", "also write everything to `file`, from which tools/charts draws the charts beside it; -markdown then shows them")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -58,8 +61,8 @@ func (o *options) choose(names []string) error {
 			return fmt.Errorf("-only %s: no such kind: there are %s", name, strings.Join(kindNames(), ", "))
 		}
 	}
-	for _, k := range kinds() {
-		if slices.Contains(names, k.name) {
+	for _, k := range section.Kinds() {
+		if slices.Contains(names, k.Name) {
 			o.only = append(o.only, k)
 		}
 	}

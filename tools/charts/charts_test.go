@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// testdata/bench.json is what a test of bench writes (go test ./bench -update), so that both agree on what is in it.
+// testdata/bench.json is what a test of bench writes (go test ./bench/internal/section -update), so that both agree on what is in it.
 const sample = "testdata/bench.json"
 
 func sampleFigures(t *testing.T) []figure {

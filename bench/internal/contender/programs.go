@@ -1,0 +1,140 @@
+//go:build linux
+
+package contender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Programs are the other proxies that are here: paths, empty where there is none.
+type Programs struct {
+	HAProxy, Socat, Rsyslog string
+	Nginx                   NginxBinary
+}
+
+// NginxBinary is an nginx that has the stream module.
+type NginxBinary struct {
+	Path   string
+	module string // file to load; empty if the module is built in
+}
+
+// FindPrograms looks for all of them, and says of each that it does not find why.
+func FindPrograms(ctx context.Context, say func(error)) (p Programs) {
+	for _, one := range []struct {
+		name string
+		path *string
+	}{{"haproxy", &p.HAProxy}, {"socat", &p.Socat}, {"rsyslogd", &p.Rsyslog}} {
+		path, err := look(one.name)
+		if err != nil {
+			say(err)
+		}
+		*one.path = path
+	}
+	var err error
+	if p.Nginx, err = findNginx(ctx); err != nil {
+		say(err)
+	}
+	return p
+}
+
+// FindLinesplit returns the absolute path of the binary to measure, which it builds if path is empty.
+func FindLinesplit(ctx context.Context, path, dir string) (string, error) {
+	if path != "" {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return "", err
+		}
+		return exec.LookPath(path)
+	}
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	path = filepath.Join(dir, "linesplit")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
+	build.Dir = filepath.Dir(strings.TrimSpace(string(mod)))
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build linesplit: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// look finds a program, also where a user's PATH does not lead.
+func look(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	if path, err := exec.LookPath("/usr/sbin/" + name); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s is not on PATH", name)
+}
+
+// findNginx looks for nginx, and for its stream module.
+func findNginx(ctx context.Context) (n NginxBinary, err error) {
+	path, err := look("nginx")
+	if err != nil {
+		return n, err
+	}
+	out, err := exec.CommandContext(ctx, path, "-V").CombinedOutput()
+	if err != nil {
+		return n, fmt.Errorf("nginx -V: %w", err)
+	}
+	built := strings.Fields(string(out))
+	if slices.Contains(built, "--with-stream") {
+		return NginxBinary{Path: path}, nil
+	}
+	for _, option := range built {
+		if modules, ok := strings.CutPrefix(option, "--modules-path="); ok {
+			module := filepath.Join(modules, "ngx_stream_module.so")
+			if _, err := os.Stat(module); err == nil {
+				return NginxBinary{path, module}, nil
+			}
+		}
+	}
+	return n, errors.New("nginx has no stream module (Debian: libnginx-mod-stream)")
+}
+
+// Version returns how a program calls itself: the first line that has a figure.
+func Version(ctx context.Context, path, flag string) string {
+	out, _ := exec.CommandContext(ctx, path, flag).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.ContainsAny(line, "0123456789") {
+			line, _, _ = strings.Cut(strings.TrimSpace(line), " compiled with")
+			return line
+		}
+	}
+	return filepath.Base(path)
+}
+
+// Here says whether a contender can take part.
+func (l *Launcher) Here(name string) bool {
+	switch p := l.Programs; name {
+	case HAProxy, Splicing:
+		return p.HAProxy != ""
+	case Nginx:
+		return p.Nginx.Path != ""
+	case Socat:
+		return p.Socat != ""
+	case Rsyslog:
+		return p.Rsyslog != ""
+	}
+	return true
+}
+
+// Present returns those of names that can take part.
+func (l *Launcher) Present(names ...string) (here []string) {
+	for _, name := range names {
+		if l.Here(name) {
+			here = append(here, name)
+		}
+	}
+	return here
+}

@@ -1,0 +1,128 @@
+//go:build linux
+
+package load
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestMain lets the test binary take the roles that the program takes as its own child.
+func TestMain(m *testing.M) {
+	if Play(Roles(), os.Args[1:]) {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// lockThread keeps a test on one thread: children die with the thread that started them.
+func lockThread(t *testing.T) {
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+}
+
+func TestSinkFindsOddLines(t *testing.T) {
+	sink, err := Spawn(t.Context(), "sink", "-verify")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Stop()
+	targets, err := sink.Await("listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sink.Ask("expect 1200", "expecting"); err != nil {
+		t.Fatal(err)
+	}
+	conns, err := connect(targets[:1], 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := compose(1, 600)
+	conns[0].Write(append(append(bytes.Clone(line[:599]), line[:300]...), line[299:]...)) // glued and torn
+	conns[0].Close()
+	if _, err := sink.Await("reached"); err != nil {
+		t.Fatal(err)
+	}
+	err = CheckTotal(sink, Transfer{Line: 600, Bytes: 1200, Verify: true})
+	if err == nil || !strings.Contains(err.Error(), "2 lines sent, 1 arrived, 1 of them not as they were sent") {
+		t.Errorf("error = %v", err)
+	}
+	if err = CheckTotal(sink, Transfer{Line: 600, Bytes: 1800}); err == nil || !strings.Contains(err.Error(), "1800 bytes sent, 1200 arrived") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+// What speaks something else than all others would be measured unfairly.
+func TestOtherSuiteIsRefused(t *testing.T) {
+	lockThread(t)
+	dir := t.TempDir()
+	certs, err := MakeCertificates(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := Spawn(t.Context(), "sink", "-certs", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Stop()
+	targets, err := sink.Await("listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := certs.ClientTLS()
+	config.MaxVersion = tls.VersionTLS12
+	if _, err := connect(targets[:1], 1, config); err == nil || !strings.Contains(err.Error(), "instead of TLS 1.3") {
+		t.Errorf("sender: error = %v", err)
+	}
+	if _, err := sink.Await("nothing"); err == nil || !strings.Contains(err.Error(), "instead of TLS 1.3") {
+		t.Errorf("target: error = %v", err)
+	}
+}
+
+func TestCallerTellsWhatCameBack(t *testing.T) {
+	const messageSize = 100
+	ln, err := Listen(AnyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for _, reply := range []string{"short", strings.Repeat("x", messageSize)} {
+			if c, err := ln.Accept(); err == nil {
+				io.ReadFull(c, make([]byte, messageSize))
+				c.Write([]byte(reply))
+				c.Close()
+			}
+		}
+	}()
+	for _, want := range []string{"read: unexpected EOF", "came back as \"xxx"} {
+		caller, err := Spawn(t.Context(), "call", "-to", ln.Addr().String(), "-size", strconv.Itoa(messageSize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := caller.Ask("call 1", "called"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error = %v, want %s", err, want)
+		}
+		caller.Stop()
+	}
+}
+
+func TestComposedLines(t *testing.T) {
+	for _, size := range []int{100, 199, 200, 600, 1000, 4 << 10, 64 << 10} {
+		for name, text := range map[string][]byte{"block": compose(blockLines(size), size), "stamped": stampedLine(size)} {
+			for line := range bytes.Lines(text) {
+				if len(line) != size || !json.Valid(line) {
+					t.Fatalf("%s: %d bytes instead of %d, or no JSON: %s", name, len(line), size, line)
+				}
+			}
+		}
+	}
+}

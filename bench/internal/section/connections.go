@@ -1,0 +1,88 @@
+//go:build linux
+
+package section
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"linesplit/bench/internal/contender"
+	"linesplit/bench/internal/load"
+	"linesplit/bench/report"
+)
+
+const (
+	messageSize = 100 // bytes each way
+	callsWarm   = 500 // connections that come first and are not counted
+)
+
+func (b *Bench) connectionsTime() float64 {
+	return float64(b.Reps*len(b.forwarders())) * (0.3 + float64(b.size.calls)/9000)
+}
+
+func (b *Bench) connections(ctx context.Context) ([]report.Section, error) {
+	t, trials := oneTable(b.forwarders(), "connections/s", "CPU s per 10,000")
+	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
+		n := b.callsOf(t.Name)
+		seconds, cpu, err := b.connectionsRun(ctx, t.Setup, n)
+		if err != nil {
+			return "", err
+		}
+		t.add(float64(n)/seconds, cpu/float64(n)*1e4)
+		return fmt.Sprintf("%6.0f/s  %.3f CPU s per 10,000", float64(n)/seconds, cpu/float64(n)*1e4), nil
+	})
+	t.Hide(contender.Direct, 1)
+	addRatios(t, contender.Relaying)
+	return []report.Section{{
+		Title: "Connection mode: connections",
+		About: fmt.Sprintf("%d connections per run (socat: %d) to two targets, %d at a time: connect, %d bytes there, the same %d back, close.",
+			b.size.calls, b.callsOf(contender.Socat), load.CallsAtOnce, messageSize, messageSize),
+		Table: t,
+		Figures: []report.Figure{
+			report.Bars(t, "connections", "Connection mode: short connections", "connections/s", "connections/s"),
+			report.Dots(t, "connections-cpu", "Connection mode: processor time", "CPU s per 10,000 connections", "CPU s per 10,000"),
+		},
+	}}, err
+}
+
+// callsOf is how many connections a contender is given: socat forks for each.
+func (b *Bench) callsOf(name string) int {
+	if name == contender.Socat {
+		return b.size.calls / 10
+	}
+	return b.size.calls
+}
+
+// connectionsRun returns how long the connections took, and the processor time of the proxy until the targets had seen all of them end.
+func (b *Bench) connectionsRun(ctx context.Context, s contender.Setup, n int) (seconds, cpu float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	st, err := b.raise(ctx, s, "echo")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer st.stop()
+	caller, err := load.Spawn(ctx, "call", "-to", strings.Join(st.to, ","), "-size", strconv.Itoa(messageSize))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer caller.Stop()
+	if _, err := load.Call(caller, st.target, callsWarm, callsWarm); err != nil {
+		return 0, 0, err
+	}
+	before, err := st.proxy.CPU()
+	if err != nil {
+		return 0, 0, err
+	}
+	if seconds, err = load.Call(caller, st.target, n, callsWarm+n); err != nil {
+		return 0, 0, err
+	}
+	after, err := st.proxy.CPU()
+	if err != nil {
+		return 0, 0, err
+	}
+	return seconds, after - before, st.proxy.Stop()
+}

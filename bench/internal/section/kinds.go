@@ -1,0 +1,68 @@
+//go:build linux
+
+package section
+
+import (
+	"context"
+	"time"
+
+	"linesplit/bench/report"
+)
+
+// Kind is a kind of measurement: a value of -only.
+type Kind struct {
+	Name, Title string
+	seconds     func(*Bench) float64 // that it takes, roughly
+	run         func(*Bench, context.Context) ([]report.Section, error)
+}
+
+// Kinds returns all of them in the order in which they run: line mode's, then connection mode's, then those of both.
+func Kinds() []*Kind {
+	return []*Kind{
+		{"throughput", "line mode", (*Bench).throughputTime, (*Bench).throughput},
+		{"latency", "line mode", (*Bench).latencyTime, (*Bench).latency},
+		{"idle", "line mode, memory of idle connections", (*Bench).idleTime, (*Bench).idle},
+		{"bulk", "connection mode", (*Bench).bulkTime, (*Bench).bulk},
+		{"connections", "connection mode", (*Bench).connectionsTime, (*Bench).connections},
+		{"roundtrip", "connection mode", (*Bench).roundtripTime, (*Bench).roundtrip},
+		{"idle-pairs", "connection mode, memory of idle pairs", (*Bench).pairsTime, (*Bench).idlePairs},
+		{"tls", "both modes, TLS in, out and both", (*Bench).tlsTime, (*Bench).tls},
+		{"factors", "both modes, one factor at a time", (*Bench).factorsTime, (*Bench).factors},
+	}
+}
+
+// Seconds returns how long it takes, roughly.
+func (k *Kind) Seconds(b *Bench) float64 { return k.seconds(b) }
+
+// Run measures.
+func (k *Kind) Run(ctx context.Context, b *Bench) ([]report.Section, error) {
+	b.seconds = k.seconds(b)
+	return k.run(b, ctx)
+}
+
+// sizes are what one repetition moves.
+type sizes struct {
+	line       int           // bytes, newline included
+	throughput int64         // bytes
+	check      int64         // bytes of the run whose lines are looked at
+	seconds    int           // of latency
+	rate       int           // lines per second of latency, and round trips
+	idle       int           // connections
+	bulk       int64         // bytes
+	calls      int           // connections one after the other
+	trips      int           // round trips
+	settle     time.Duration // for which memory must stay as it is before it counts
+	tls        int64         // bytes
+	factor     int64         // bytes
+
+	lines, senders, targets, workers []int // factors: each is varied while the others stay as at the base point
+}
+
+var (
+	fullSizes = sizes{line: 600, throughput: 8e9, check: 5e8, seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
+		settle: 2 * time.Second, tls: 2e9, factor: 2e9,
+		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000}, targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16}}
+	quickSizes = sizes{line: 600, throughput: 5e8, check: 5e7, seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
+		settle: 500 * time.Millisecond, tls: 2e8, factor: 1e8,
+		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers}
+)

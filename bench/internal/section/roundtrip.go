@@ -1,0 +1,65 @@
+//go:build linux
+
+package section
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"linesplit/bench/internal/contender"
+	"linesplit/bench/internal/load"
+	"linesplit/bench/report"
+)
+
+func (b *Bench) roundtripTime() float64 {
+	return float64(b.Reps*len(b.forwarders())) * (0.2 + float64(load.WarmupTrips+b.size.trips)/float64(b.size.rate))
+}
+
+// Trips are paced: back to back, they show little but on which processors the kernel happened to put the three processes. The same
+// proxy's p50 was then 28 µs in one run and 170 µs in the next.
+func (b *Bench) roundtrip(ctx context.Context) ([]report.Section, error) {
+	t, trials := oneTable(b.forwarders(), "p50 µs", "p99 µs", "p99.9 µs")
+	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
+		p, err := b.roundtripRun(ctx, t.Setup)
+		if err != nil {
+			return "", err
+		}
+		t.add(p[:]...)
+		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
+	})
+	addRatios(t, contender.Relaying)
+	return []report.Section{{
+		Title: "Connection mode: round trip",
+		About: fmt.Sprintf("%d round trips of %d bytes per run, %d per second, evenly spaced on one connection: from just before the write until all has come back.",
+			b.size.trips, messageSize, b.size.rate),
+		Table:   t,
+		Figures: []report.Figure{report.Dots(t, "roundtrip", "Connection mode: round trip", "µs", t.Columns...)},
+	}}, err
+}
+
+// roundtripRun returns p50, p99 and p99.9 in microseconds.
+func (b *Bench) roundtripRun(ctx context.Context, s contender.Setup) (p [3]float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	st, err := b.raise(ctx, s, "echo")
+	if err != nil {
+		return p, err
+	}
+	defer st.stop()
+	client, err := load.Spawn(ctx, "roundtrip", "-to", st.to[0], "-size", strconv.Itoa(messageSize), "-rate", strconv.Itoa(b.size.rate), "-count", strconv.Itoa(b.size.trips))
+	if err != nil {
+		return p, err
+	}
+	defer client.Stop()
+	fields, err := client.Await("roundtrip")
+	if err != nil {
+		return p, err
+	}
+	if err := load.ParseFigures(fields, p[:]); err != nil {
+		return p, err
+	}
+	client.Stop()
+	return p, st.proxy.Stop()
+}

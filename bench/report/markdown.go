@@ -1,0 +1,100 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What -markdown replaces in a file that is already there.
+const (
+	MarkBegin = "<!-- bench: begin -->"
+	MarkEnd   = "<!-- bench: end -->"
+)
+
+// markdown shows the figure's files in a folder, the dark one to readers who prefer that.
+func (f Figure) markdown(folder string) string {
+	return fmt.Sprintf(`<picture><source media="(prefers-color-scheme: dark)" srcset="%s%s-dark.svg"><img src="%s%s.svg" width="49%%" alt="%s"></picture>`,
+		folder, f.Name, folder, f.Name, html.EscapeString(f.text()))
+}
+
+// markdown returns the table as Markdown has them.
+func (t *Table) markdown() string {
+	var b strings.Builder
+	for i, row := range t.Cells() {
+		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
+		if i == 0 {
+			b.WriteString("| --- |" + strings.Repeat(" ---: |", len(t.Columns)) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// markdown returns the report with its charts, which are in a folder, as the Markdown file names it, with a slash behind it; empty: show none.
+func (r *Report) markdown(pictures string) string {
+	var b strings.Builder
+	for _, f := range r.Facts {
+		fmt.Fprintln(&b, "-", f)
+	}
+	for _, s := range r.Sections {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", s.Title, s.About)
+		if pictures != "" && len(s.Figures) > 0 {
+			for _, f := range s.Figures {
+				fmt.Fprintln(&b, f.markdown(pictures))
+			}
+			fmt.Fprintln(&b)
+		}
+		b.WriteString(s.Table.markdown())
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(&b, "\n> %s\n", warning)
+	}
+	return b.String()
+}
+
+// Write writes the files that are wanted: those whose paths are not empty.
+func (r *Report) Write(markdown, json string) error {
+	if json != "" {
+		if err := r.writeJSON(json); err != nil {
+			return err
+		}
+	}
+	if markdown == "" {
+		return nil
+	}
+	pictures := ""
+	if json != "" {
+		folder, err := filepath.Rel(filepath.Dir(markdown), filepath.Dir(json))
+		if err != nil {
+			return fmt.Errorf("the charts beside %s as %s sees them: %w", json, markdown, err)
+		}
+		pictures = filepath.ToSlash(folder) + "/"
+	}
+	return r.writeMarkdown(markdown, pictures)
+}
+
+// writeMarkdown writes a new file, or replaces what lies between the marks in one that is there.
+func (r *Report) writeMarkdown(path, pictures string) error {
+	old, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(path, []byte("# Performance\n\n"+MarkBegin+"\n"+r.markdown(pictures)+MarkEnd+"\n"), 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	head, rest, ok1 := bytes.Cut(old, []byte(MarkBegin))
+	_, tail, ok2 := bytes.Cut(rest, []byte(MarkEnd))
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s: left as it is: it has no lines %s and %s to write between", path, MarkBegin, MarkEnd)
+	}
+	text := string(head) + MarkBegin + "\n" + r.markdown(pictures) + MarkEnd + string(tail)
+	return os.WriteFile(path, []byte(text), 0o644)
+}

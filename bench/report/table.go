@@ -1,0 +1,199 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Noisy is the spread, (max − min) / median, above which a figure carries a question mark.
+const Noisy = 0.25
+
+// Table collects repetitions and shows their medians, with the range beside them.
+type Table struct {
+	Rows    []string
+	Columns []string
+	values  [][][]float64 // by row, column, repetition
+	hidden  map[[2]int]bool
+	Brief   bool       // show no ranges: they stand elsewhere
+	extra   [][]string // rows that were computed, with their names
+}
+
+func NewTable(rows []string, columns ...string) *Table {
+	t := &Table{Rows: rows, Columns: columns, hidden: map[[2]int]bool{}}
+	for range rows {
+		t.values = append(t.values, make([][]float64, len(columns)))
+	}
+	return t
+}
+
+// Add adds one repetition of a row.
+func (t *Table) Add(row int, values ...float64) {
+	for col, v := range values {
+		t.values[row][col] = append(t.values[row][col], v)
+	}
+}
+
+// Hide shows nothing in some columns of a row: they do not apply.
+func (t *Table) Hide(row string, columns ...int) {
+	for _, c := range columns {
+		t.hidden[[2]int{slices.Index(t.Rows, row), c}] = true
+	}
+}
+
+// Borrow takes over a column from another table, for the rows that both have.
+func (t *Table) Borrow(col int, from *Table, column string) {
+	theirs := slices.Index(from.Columns, column)
+	for row, name := range t.Rows {
+		if r := slices.Index(from.Rows, name); r >= 0 && !from.hidden[[2]int{r, theirs}] {
+			t.values[row][col] = from.values[r][theirs]
+		}
+	}
+}
+
+// Point returns what repetitions gave for a row, nil if there is nothing to show.
+func (t *Table) Point(row int, column string) *point {
+	col := slices.Index(t.Columns, column)
+	if row < 0 || t.empty(row, col) {
+		return nil
+	}
+	v := t.values[row][col]
+	return &point{median(v), slices.Min(v), slices.Max(v), spread(v) > Noisy}
+}
+
+// Shown returns the values of a row by column, none where there is nothing to show.
+func (t *Table) Shown(row int) (values [][]float64) {
+	for col, v := range t.values[row] {
+		if t.empty(row, col) {
+			v = []float64{}
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// empty says that there is nothing to show.
+func (t *Table) empty(row, col int) bool {
+	return t.hidden[[2]int{row, col}] || len(t.values[row][col]) == 0
+}
+
+// AddRatio adds a row with the quotient of two rows' medians, if both are there.
+func (t *Table) AddRatio(row, base string) {
+	a, b := slices.Index(t.Rows, row), slices.Index(t.Rows, base)
+	if a < 0 || b < 0 {
+		return
+	}
+	cells := []string{row + " / " + base}
+	for col := range t.Columns {
+		cell := "–"
+		if !t.empty(a, col) && !t.empty(b, col) {
+			cell = fmt.Sprintf("%.2f ×", median(t.values[a][col])/median(t.values[b][col]))
+		}
+		cells = append(cells, cell)
+	}
+	t.extra = append(t.extra, cells)
+}
+
+// AddFlatness adds a row with the quotient of the highest and the lowest median of a column, over rows from up to but not to.
+func (t *Table) AddFlatness(name string, column, from, to int) {
+	lowest, highest := math.Inf(1), 0.0
+	for _, row := range t.values[from:to] {
+		if m := median(row[column]); !math.IsNaN(m) {
+			lowest, highest = min(lowest, m), max(highest, m)
+		}
+	}
+	cells := make([]string, len(t.Columns)+1)
+	cells[0], cells[column+1] = name, fmt.Sprintf("%.2f ×", highest/lowest)
+	t.extra = append(t.extra, cells)
+}
+
+// Cells returns the table as text, header first.
+func (t *Table) Cells() [][]string {
+	all := [][]string{append([]string{""}, t.Columns...)}
+	for r, name := range t.Rows {
+		row := []string{name}
+		for c := range t.Columns {
+			row = append(row, t.cell(r, c))
+		}
+		all = append(all, row)
+	}
+	return append(all, t.extra...)
+}
+
+// cell shows a figure, and a question mark where its range is wide.
+func (t *Table) cell(row, col int) string {
+	if t.empty(row, col) {
+		return "–"
+	}
+	v := t.values[row][col]
+	text := number(median(v))
+	if len(v) > 1 && !t.Brief {
+		text += fmt.Sprintf(" (%s–%s)", number(slices.Min(v)), number(slices.Max(v)))
+	}
+	if spread(v) > Noisy {
+		text += " ?"
+	}
+	return text
+}
+
+// noise says which part of the figures has a wide range, empty if none has.
+func (t *Table) noise() string {
+	if t.Brief {
+		return ""
+	}
+	all, wide := 0, 0
+	for row := range t.Rows {
+		for col := range t.Columns {
+			if t.empty(row, col) {
+				continue
+			}
+			if all++; spread(t.values[row][col]) > Noisy {
+				wide++
+			}
+		}
+	}
+	if wide == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d figures", wide, all)
+}
+
+// spread is the range of values as a part of their median.
+func spread(v []float64) float64 { return (slices.Max(v) - slices.Min(v)) / median(v) }
+
+// median returns the middle of values, NaN if there are none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	v := slices.Sorted(slices.Values(values))
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+// text returns the table in columns: names to the left, figures to the right.
+func (t *Table) text() string {
+	cells := t.Cells()
+	width := make([]int, len(cells[0]))
+	for _, row := range cells {
+		for c, cell := range row {
+			width[c] = max(width[c], len([]rune(cell)))
+		}
+	}
+	var b strings.Builder
+	for _, row := range cells {
+		var line strings.Builder
+		for c, cell := range row {
+			if c == 0 {
+				fmt.Fprintf(&line, "  %-*s", width[c], cell)
+			} else {
+				fmt.Fprintf(&line, "   %*s", width[c], cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}

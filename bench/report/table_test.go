@@ -1,0 +1,34 @@
+package report
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTable(t *testing.T) {
+	tab := NewTable([]string{"HAProxy", "linesplit", "direct"}, "MB/s", "CPU s/GB")
+	for i := range 3 {
+		tab.Add(0, 1000+float64(i), 0.6)
+		tab.Add(1, 1501, 0.30+float64(i)/10)
+		tab.Add(2, 8000, 0)
+	}
+	tab.Hide("direct", 1)
+	tab.AddRatio("linesplit", "HAProxy")
+	tab.AddRatio("linesplit", "somebody who is not here")
+	tab.AddFlatness("dearest / cheapest", 1, 0, 2)
+	want := `
+                                MB/s              CPU s/GB
+  HAProxy           1001 (1000–1002)   0.600 (0.600–0.600)
+  linesplit         1501 (1501–1501)   0.400 (0.300–0.500) ?
+  direct            8000 (8000–8000)                     –
+  linesplit / HAProxy         1.50 ×                0.67 ×
+  dearest / cheapest                                1.50 ×
+`
+	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	if got := tab.text(); squeeze(got) != squeeze(want) {
+		t.Errorf("got\n%s", got)
+	}
+	if noise := tab.noise(); noise != "1 of 5 figures" {
+		t.Errorf("noise = %q", noise)
+	}
+}
