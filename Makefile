@@ -50,7 +50,7 @@ bench-quick: ## the same in 2 minutes, to see that all works; writes nothing
 microbench: ## the hot paths, ten times over, into NEW (bin/bench.txt); OLD=FILE compares with what another state wrote
 	@mkdir -p $(dir $(NEW))
 	go test -run '^$$' -bench '$(MICRO)' -benchmem -count 10 ./linebuf ./splitter ./target ./workerpool ./relay >$(NEW) || { cat $(NEW); exit 1; }
-	go tool -modfile=tools/go.mod benchstat $(OLD) $(NEW)
+	$$(go -C tools tool -n benchstat) $(OLD) $(NEW)
 
 demo: ## see it at work, 15 seconds
 	go run . demo

@@ -8,8 +8,8 @@ import (
 
 // Kinds of figures.
 const (
-	kindBars  = "bars"  // from 0, side by side where there are several series
-	kindDots  = "dots"  // on a logarithmic scale, for what differs by orders of magnitude
+	KindBars  = "bars"  // from 0, side by side where there are several series
+	KindDots  = "dots"  // on a logarithmic scale, for what differs by orders of magnitude
 	KindLines = "lines" // over an axis
 )
 
@@ -28,11 +28,11 @@ type Figure struct {
 // Series has a point for each label of its figure, null where there is none.
 type Series struct {
 	Name   string   `json:"name"`
-	Points []*point `json:"points"`
+	Points []*Point `json:"points"`
 }
 
-// point is what repetitions gave.
-type point struct {
+// Point is what repetitions gave.
+type Point struct {
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
@@ -41,7 +41,7 @@ type point struct {
 
 // Bars compares the rows of a table in some columns.
 func Bars(t *Table, name, title, unit string, columns ...string) Figure {
-	f := Figure{Name: name, Title: title, Unit: unit, Kind: kindBars}
+	f := Figure{Name: name, Title: title, Unit: unit, Kind: KindBars}
 	var rows []int
 	for row, label := range t.Rows {
 		if t.Point(row, columns[0]) != nil {
@@ -62,13 +62,13 @@ func Bars(t *Table, name, title, unit string, columns ...string) Figure {
 // Dots is bars for figures that differ by orders of magnitude.
 func Dots(t *Table, name, title, unit string, columns ...string) Figure {
 	f := Bars(t, name, title, unit, columns...)
-	f.Kind = kindDots
+	f.Kind = KindDots
 	return f
 }
 
 // Grouped compares rows that several tables have in one column: a series for each table.
 func Grouped(rows, names []string, tables []*Table, name, title, unit, column string) Figure {
-	f := Figure{Name: name, Title: title, Unit: unit, Kind: kindBars, Labels: rows}
+	f := Figure{Name: name, Title: title, Unit: unit, Kind: KindBars, Labels: rows}
 	for i, t := range tables {
 		s := Series{Name: names[i]}
 		for _, row := range rows {
@@ -82,7 +82,7 @@ func Grouped(rows, names []string, tables []*Table, name, title, unit, column st
 // empty says that there is nothing to show.
 func (f Figure) empty() bool {
 	for _, s := range f.Series {
-		if slices.ContainsFunc(s.Points, func(p *point) bool { return p != nil }) {
+		if slices.ContainsFunc(s.Points, func(p *Point) bool { return p != nil }) {
 			return false
 		}
 	}
@@ -108,9 +108,9 @@ func (f Figure) text() string {
 	return fmt.Sprintf("%s, %s. %s.", f.Title, f.Unit, strings.Join(all, "; "))
 }
 
-func (p *point) String() string {
+func (p *Point) String() string {
 	if p.Noisy {
-		return number(p.Median) + " (noisy)"
+		return Number(p.Median) + " (noisy)"
 	}
-	return number(p.Median)
+	return Number(p.Median)
 }

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// number shows three digits or more.
-func number(v float64) string {
+// Number shows three digits or more.
+func Number(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 100:
 		return fmt.Sprintf("%.0f", v)

@@ -2,41 +2,43 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 )
 
-// record is a report as programs read it.
-type record struct {
-	Facts    []string        `json:"facts"`
-	Sections []sectionRecord `json:"sections"`
-	Warnings []string        `json:"warnings"`
+// Document is a report as programs read it.
+type Document struct {
+	Facts    []string          `json:"facts"`
+	Sections []DocumentSection `json:"sections"`
+	Warnings []string          `json:"warnings"`
 }
 
-type sectionRecord struct {
-	Title   string      `json:"title"`
-	About   string      `json:"about"`
-	Columns []string    `json:"columns"`
-	Rows    []rowRecord `json:"rows"`
-	Figures []Figure    `json:"figures"`
+// DocumentSection is a section of a Document.
+type DocumentSection struct {
+	Title   string        `json:"title"`
+	About   string        `json:"about"`
+	Columns []string      `json:"columns"`
+	Rows    []DocumentRow `json:"rows"`
+	Figures []Figure      `json:"figures"`
 }
 
-// rowRecord has a list for each column: what each repetition gave.
-type rowRecord struct {
+// DocumentRow has a list for each column: what each repetition gave.
+type DocumentRow struct {
 	Name   string      `json:"name"`
 	Values [][]float64 `json:"values"`
 }
 
-func (r *Report) record() record {
-	out := record{Facts: r.Facts, Warnings: r.Warnings}
+func (r *Report) document() Document {
+	out := Document{Facts: r.Facts, Warnings: r.Warnings}
 	for _, s := range r.Sections {
-		one := sectionRecord{Title: s.Title, About: s.About, Columns: s.Table.Columns}
+		one := DocumentSection{Title: s.Title, About: s.About, Columns: s.Table.Columns}
 		for _, f := range s.Figures {
 			f.Text = f.text()
 			one.Figures = append(one.Figures, f)
 		}
 		for row, name := range s.Table.Rows {
-			one.Rows = append(one.Rows, rowRecord{name, s.Table.Shown(row)})
+			one.Rows = append(one.Rows, DocumentRow{name, s.Table.Shown(row)})
 		}
 		out.Sections = append(out.Sections, one)
 	}
@@ -45,7 +47,7 @@ func (r *Report) record() record {
 
 // writeJSON writes the report to a file, in a folder that it makes if need be.
 func (r *Report) writeJSON(path string) error {
-	text, err := json.Marshal(r.record())
+	text, err := json.Marshal(r.document())
 	if err != nil {
 		return err
 	}
@@ -53,4 +55,17 @@ func (r *Report) writeJSON(path string) error {
 		return err
 	}
 	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// Read reads a file that Write has written.
+func Read(path string) (Document, error) {
+	var d Document
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return d, err
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		return d, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, nil
 }

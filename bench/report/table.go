@@ -53,13 +53,13 @@ func (t *Table) Borrow(col int, from *Table, column string) {
 }
 
 // Point returns what repetitions gave for a row, nil if there is nothing to show.
-func (t *Table) Point(row int, column string) *point {
+func (t *Table) Point(row int, column string) *Point {
 	col := slices.Index(t.Columns, column)
 	if row < 0 || t.empty(row, col) {
 		return nil
 	}
 	v := t.values[row][col]
-	return &point{median(v), slices.Min(v), slices.Max(v), spread(v) > Noisy}
+	return &Point{median(v), slices.Min(v), slices.Max(v), spread(v) > Noisy}
 }
 
 // Shown returns the values of a row by column, none where there is nothing to show.
@@ -127,9 +127,9 @@ func (t *Table) cell(row, col int) string {
 		return "–"
 	}
 	v := t.values[row][col]
-	text := number(median(v))
+	text := Number(median(v))
 	if len(v) > 1 && !t.Brief {
-		text += fmt.Sprintf(" (%s–%s)", number(slices.Min(v)), number(slices.Max(v)))
+		text += fmt.Sprintf(" (%s–%s)", Number(slices.Min(v)), Number(slices.Max(v)))
 	}
 	if spread(v) > Noisy {
 		text += " ?"

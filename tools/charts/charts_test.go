@@ -11,12 +11,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"linesplit/bench/report"
 )
 
 // testdata/bench.json is what a test of bench writes (go test ./bench/internal/section -update), so that both agree on what is in it.
 const sample = "testdata/bench.json"
 
-func sampleFigures(t *testing.T) []figure {
+func sampleFigures(t *testing.T) []report.Figure {
 	t.Helper()
 	figures, err := read(sample)
 	if err != nil {
@@ -55,7 +57,7 @@ func TestAllIsDrawnBesideTheFile(t *testing.T) {
 }
 
 // checkSVG looks for well-formed XML that says all that the figure names.
-func checkSVG(t *testing.T, f figure, svg []byte) {
+func checkSVG(t *testing.T, f report.Figure, svg []byte) {
 	t.Helper()
 	texts := map[string]string{} // by element
 	element := ""
@@ -76,7 +78,7 @@ func checkSVG(t *testing.T, f figure, svg []byte) {
 	}
 	words := append([]string{f.Title, f.Unit, f.Axis}, f.Labels...)
 	for _, s := range f.Series {
-		if len(f.Series) > 1 && slices.ContainsFunc(s.Points, func(p *point) bool { return p != nil }) {
+		if len(f.Series) > 1 && slices.ContainsFunc(s.Points, func(p *report.Point) bool { return p != nil }) {
 			words = append(words, s.Name)
 		}
 	}
@@ -110,15 +112,18 @@ func TestSameFigureSameDrawing(t *testing.T) {
 
 // What a run may leave out, or measure as 0, is no reason to stop.
 func TestOddPoints(t *testing.T) {
-	for _, kind := range []string{"bars", "dots", "lines"} {
-		for name, points := range map[string][]*point{
-			"missing":     {nil, {2, 1, 3, false}},
+	point := func(median, low, high float64, noisy bool) *report.Point {
+		return &report.Point{Median: median, Low: low, High: high, Noisy: noisy}
+	}
+	for _, kind := range []string{report.KindBars, report.KindDots, report.KindLines} {
+		for name, points := range map[string][]*report.Point{
+			"missing":     {nil, point(2, 1, 3, false)},
 			"all missing": {nil, nil},
-			"zero":        {{0, 0, 0, false}, {2, 0, 3, true}},
-			"all zero":    {{0, 0, 0, false}, {0, 0, 0, false}},
-			"huge":        {{1e9, 1, 1e12, true}, {0.001, 0.001, 0.001, false}},
+			"zero":        {point(0, 0, 0, false), point(2, 0, 3, true)},
+			"all zero":    {point(0, 0, 0, false), point(0, 0, 0, false)},
+			"huge":        {point(1e9, 1, 1e12, true), point(0.001, 0.001, 0.001, false)},
 		} {
-			f := figure{Name: "odd", Title: "a < b & c", Kind: kind, Labels: []string{"one", "two"}, Text: "<&>", Series: []series{{"s", points}, {"t", points}}}
+			f := report.Figure{Name: "odd", Title: "a < b & c", Kind: kind, Labels: []string{"one", "two"}, Text: "<&>", Series: []report.Series{{Name: "s", Points: points}, {Name: "t", Points: points}}}
 			svg, err := render(f, light)
 			if err != nil {
 				t.Errorf("%s, %s: %v", kind, name, err)

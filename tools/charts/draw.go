@@ -10,6 +10,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"linesplit/bench/report"
 )
 
 // Sizes of a drawing, in points.
@@ -32,7 +34,7 @@ const labelRoom = 1.22
 
 // drawing is a figure on its way.
 type drawing struct {
-	figure
+	report.Figure
 	palette
 	plot    *plot.Plot
 	height  vg.Length
@@ -41,16 +43,16 @@ type drawing struct {
 }
 
 // render returns a figure as SVG.
-func render(f figure, p palette) ([]byte, error) {
-	d := &drawing{figure: f, palette: p, plot: plot.New(), height: lineHeight}
+func render(f report.Figure, p palette) ([]byte, error) {
+	d := &drawing{Figure: f, palette: p, plot: plot.New(), height: lineHeight}
 	d.style()
 	var err error
 	switch f.Kind {
-	case "bars":
+	case report.KindBars:
 		err = d.bars()
-	case "dots":
+	case report.KindDots:
 		err = d.dots()
-	case "lines":
+	case report.KindLines:
 		err = d.lines()
 	default:
 		err = fmt.Errorf("no such kind of figure: %q", f.Kind)
@@ -97,7 +99,7 @@ func (d *drawing) figures(k int) error {
 		if p == nil {
 			continue
 		}
-		text := number(p.Median)
+		text := report.Number(p.Median)
 		if p.Noisy {
 			text += " ?"
 		}
@@ -130,7 +132,7 @@ func (d *drawing) dots() error {
 		if err := d.ranges(k, true); err != nil {
 			return err
 		}
-		if err := d.marks(k, func(i int, p *point) plotter.XY { return plotter.XY{X: p.Median, Y: d.place(i, k)} }); err != nil {
+		if err := d.marks(k, func(i int, p *report.Point) plotter.XY { return plotter.XY{X: p.Median, Y: d.place(i, k)} }); err != nil {
 			return err
 		}
 		if len(d.Series) > 1 {
@@ -147,15 +149,16 @@ func (d *drawing) dots() error {
 func (d *drawing) positive() {
 	d.Series = slices.Clone(d.Series) // the figure itself stays as it is
 	for k, s := range d.Series {
-		points := make([]*point, len(s.Points))
+		points := make([]*report.Point, len(s.Points))
 		for i, p := range s.Points {
 			if p == nil || p.Median <= 0 {
 				continue
 			}
-			points[i] = &point{p.Median, p.Low, p.High, p.Noisy}
+			shown := *p
 			if p.Low <= 0 {
-				points[i].Low = p.Median
+				shown.Low = p.Median
 			}
+			points[i] = &shown
 		}
 		d.Series[k].Points = points
 	}
@@ -196,7 +199,7 @@ func (d *drawing) lines() error {
 		if err := d.ranges(k, false); err != nil {
 			return err
 		}
-		if err := d.marks(k, func(i int, p *point) plotter.XY { return plotter.XY{X: float64(i), Y: p.Median} }); err != nil {
+		if err := d.marks(k, func(i int, p *report.Point) plotter.XY { return plotter.XY{X: float64(i), Y: p.Median} }); err != nil {
 			return err
 		}
 	}
@@ -268,7 +271,7 @@ func (d *drawing) ranges(k int, across bool) error {
 }
 
 // marks draws a mark for each point of a series, a hollow one where it is noisy, and names the series.
-func (d *drawing) marks(k int, at func(int, *point) plotter.XY) error {
+func (d *drawing) marks(k int, at func(int, *report.Point) plotter.XY) error {
 	var sure, noisy plotter.XYs
 	for i, p := range d.Series[k].Points {
 		switch {
@@ -291,7 +294,7 @@ func (d *drawing) marks(k int, at func(int, *point) plotter.XY) error {
 			return err
 		}
 		marks.GlyphStyle = d.mark(k, m.hollow)
-		if len(d.Series) == 1 && d.Kind == "dots" {
+		if len(d.Series) == 1 && d.Kind == report.KindDots {
 			marks.GlyphStyleFunc = d.ownColors(marks.XYs, marks.GlyphStyle)
 		}
 		d.plot.Add(marks)
@@ -311,17 +314,17 @@ func (d *drawing) ownColors(at plotter.XYs, style draw.GlyphStyle) func(int) dra
 // lowest and highest look at all ranges.
 func (d *drawing) lowest() float64 {
 	lowest := math.Inf(1)
-	d.each(func(p *point) { lowest = min(lowest, p.Low) })
+	d.each(func(p *report.Point) { lowest = min(lowest, p.Low) })
 	return lowest
 }
 
 func (d *drawing) highest() float64 {
 	highest := 0.0
-	d.each(func(p *point) { highest = max(highest, p.High) })
+	d.each(func(p *report.Point) { highest = max(highest, p.High) })
 	return highest
 }
 
-func (d *drawing) each(f func(*point)) {
+func (d *drawing) each(f func(*report.Point)) {
 	for _, s := range d.Series {
 		for _, p := range s.Points {
 			if p != nil {
@@ -329,19 +332,6 @@ func (d *drawing) each(f func(*point)) {
 			}
 		}
 	}
-}
-
-// number shows three digits or more.
-func number(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	case v >= 1:
-		return fmt.Sprintf("%.2f", v)
-	}
-	return fmt.Sprintf("%.3f", v)
 }
 
 // plain are the usual ticks, their names without zeros behind the point.

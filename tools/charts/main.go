@@ -6,11 +6,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"linesplit/bench/report"
 )
 
 func main() {
@@ -44,49 +45,15 @@ func run(path string) error {
 	return nil
 }
 
-// figure is a chart as bench writes it.
-type figure struct {
-	Name   string   `json:"name"` // of its files
-	Title  string   `json:"title"`
-	Unit   string   `json:"unit"` // of the values
-	Axis   string   `json:"axis"` // what the labels are, empty where that goes without saying
-	Kind   string   `json:"kind"` // bars, dots (on a logarithmic scale) or lines
-	Labels []string `json:"labels"`
-	Series []series `json:"series"`
-	Text   string   `json:"text"` // what it shows, for those who do not see it
-}
-
-// series has a point for each label, nil where nothing was measured.
-type series struct {
-	Name   string   `json:"name"`
-	Points []*point `json:"points"`
-}
-
-// point is a median and its range.
-type point struct {
-	Median float64 `json:"median"`
-	Low    float64 `json:"low"`
-	High   float64 `json:"high"`
-	Noisy  bool    `json:"noisy"` // the range is too wide to rely on
-}
-
 // read returns the figures of a benchmark.
-func read(path string) (figures []figure, err error) {
-	text, err := os.ReadFile(path)
+func read(path string) (figures []report.Figure, err error) {
+	d, err := report.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	var report struct {
-		Sections []struct {
-			Figures []figure `json:"figures"`
-		} `json:"sections"`
-	}
-	if err := json.Unmarshal(text, &report); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	for _, s := range report.Sections {
+	for _, s := range d.Sections {
 		for _, f := range s.Figures {
-			if err := f.check(); err != nil {
+			if err := check(f); err != nil {
 				return nil, fmt.Errorf("%s: %w", path, err)
 			}
 			figures = append(figures, f)
@@ -96,7 +63,7 @@ func read(path string) (figures []figure, err error) {
 }
 
 // check says what makes a figure one that cannot be drawn.
-func (f figure) check() error {
+func check(f report.Figure) error {
 	var errs []error
 	if f.Name == "" || f.Name != filepath.Base(f.Name) {
 		errs = append(errs, fmt.Errorf("figure %q: its name is no file's", f.Name))

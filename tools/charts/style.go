@@ -159,7 +159,7 @@ func (d *drawing) accessible(svg string) []byte {
 	head, rest, _ := strings.Cut(svg, "<svg ")
 	attributes, body, _ := strings.Cut(rest, ">")
 	body = strings.ReplaceAll(body, "font-family:Liberation Sans", "font-family:'Liberation Sans',Arial,Helvetica,sans-serif")
-	return []byte(head + `<svg role="img" ` + attributes + ">\n<title>" + escape(d.Title) + "</title>\n<desc>" + escape(d.figure.Text) + "</desc>" + body)
+	return []byte(head + `<svg role="img" ` + attributes + ">\n<title>" + escape(d.Title) + "</title>\n<desc>" + escape(d.Figure.Text) + "</desc>" + body)
 }
 
 func escape(text string) string {
