@@ -1,20 +1,34 @@
-// Command bench measures linesplit as a whole process, beside other proxies and beside no proxy at all, in one run on one machine:
+// Command bench measures linesplit as a whole process, beside other proxies and beside no proxy at
+// all, in one run on one machine:
 //
 //	go run ./bench                    # about 20 minutes
-//	go run ./bench -quick             # two minutes, to see that all works
+//	go run ./bench -quick             # two minutes, to see that everything works
 //	go run ./bench -only latency -reps 9
 //	go run ./bench -only bulk,connections,roundtrip,idle-pairs
-//	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json && go -C tools run ./charts ../docs/charts/bench.json
+//	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json
+//	go -C tools run ./charts ../docs/charts/bench.json
 //
-// Line mode (throughput, latency, idle) stands beside HAProxy, nginx with its stream module, socat and rsyslog. Connection mode (bulk, connections,
-// roundtrip, idle-pairs) stands beside the same but rsyslog, and a proxy of fifty lines that does nothing but io.Copy: see copyRole. TLS (tls)
-// and one factor at a time (factors: length of lines, senders, targets, workers) are measured for both modes. How the others are set up, and what
-// they do not do, stands in their configurations in this folder.
+// Line mode (throughput, latency, idle) is compared with HAProxy, nginx with its stream module,
+// socat and rsyslog. Connection mode (bulk, connections, roundtrip, idle-pairs) is compared with
+// the same proxies without rsyslog, and with a proxy of fifty lines that only calls io.Copy. TLS
+// (tls) and one factor at a time (factors: length of lines, senders, targets, workers) are measured
+// in both modes. The configurations of the other proxies, in internal/contender, say how each is
+// tuned and what it does not do.
 //
-// What sends and what receives are processes of their own: this program again, with a role as its first argument (send, sink, latency, ...).
-// They are much cheaper than what they measure. Contenders take turns within each repetition, so that a machine that
-// grows slow or fast in between does so for all of them; figures are medians with the range beside them, and those that the machine was
-// too noisy for are marked.
+// Senders and receivers are processes of their own: this program with a role as its first argument
+// (send, sink, latency, ...). They cost much less than what they measure. Contenders take turns
+// within each repetition, so that a machine that becomes slower or faster does so for all of them.
+// Figures are medians with their ranges; those for which the machine was too noisy are marked.
 //
-// Everything happens on the loopback. The other proxies are used if they are here, and nothing is ever downloaded.
+// All traffic is on the loopback. Other proxies are measured if they are installed; nothing is
+// downloaded.
+//
+// This package has the flags and the progress. The rest is in packages, each of which imports only
+// those below it:
+//
+//	internal/section     measurements and what they report
+//	internal/contender   the proxies: configurations, starting, stopping
+//	internal/load        senders, receivers, echo servers, latency probes
+//	internal/procstat    processor time, memory and descriptors from /proc
+//	report               figures and tables as text, Markdown and JSON
 package main

@@ -21,12 +21,12 @@ import (
 	"linesplit/bench/report"
 )
 
-// The kernel kills our children when the thread that started them ends. The main goroutine starts them all, on a thread that
-// lives as long as the program.
+// The kernel kills children when the thread that started them ends. The main goroutine starts all
+// of them, so it stays on one thread, which lives as long as the program.
 func init() { runtime.LockOSThread() }
 
 func main() {
-	if load.Play(contender.Roles(), os.Args[1:]) {
+	if load.RunRole(contender.Roles(), os.Args[1:]) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,7 +63,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if l.Certs, err = load.MakeCertificates(dir); err != nil {
 		return err
 	}
-	l.Programs = contender.FindPrograms(ctx, func(err error) { fmt.Fprintf(stderr, "bench: %v: measuring without it\n", err) })
+	l.Programs = contender.FindPrograms(ctx, func(err error) {
+		fmt.Fprintf(stderr, "bench: %v: measuring without it\n", err)
+	})
 
 	p := &progress{}
 	b := section.New(l, section.Options{Reps: o.reps, Quick: o.quick, Log: stderr, Progress: p})
@@ -76,7 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return r.Write(o.markdown, o.json)
 }
 
-// measure runs the sections that are wanted, and adds them to the report. When one fails, those before are in it.
+// measure runs measurements and adds their sections to the report. If one fails, the report holds
+// those before it.
 func measure(ctx context.Context, b *section.Bench, only []*section.Kind, p *progress, r *report.Report) error {
 	p.begun = time.Now()
 	for _, k := range only {

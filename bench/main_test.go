@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestProgress(t *testing.T) {
+func TestProgressEstimatesTheRest(t *testing.T) {
 	for _, c := range []struct {
 		done, elapsed float64
 		want          time.Duration
@@ -25,13 +25,17 @@ func TestProgress(t *testing.T) {
 		}
 	}
 	p := progress{planned: 600, done: 60, begun: time.Now()}
-	if got := p.String(); got != " 10 %, 5 min left" { // so far, twice as fast as planned: the first minute weighs little
+	// The pace so far is much faster than planned, but after so short a time the plan counts for
+	// half.
+	if got := p.String(); got != " 10 %, 5 min left" {
 		t.Errorf("%q", got)
 	}
 }
 
-func TestBadFlags(t *testing.T) {
-	for _, args := range []string{"-only speed", "-only throughput,", "-reps 0", "-threads 0", "-linesplit /nowhere/linesplit", "more"} {
+func TestBadFlagsAreErrors(t *testing.T) {
+	for _, args := range []string{
+		"-only speed", "-only throughput,", "-reps 0", "-threads 0", "-linesplit /nowhere/linesplit", "more",
+	} {
 		err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard)
 		if err == nil {
 			t.Errorf("%s: no error", args)

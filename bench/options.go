@@ -24,13 +24,13 @@ func kindNames() (names []string) {
 // options say what to measure and how much of it.
 type options struct {
 	linesplit string // path of the binary; built if empty
-	flags     string // more of linesplit's, separated by spaces
+	flags     string // additional flags for linesplit, separated by spaces
 	only      []*section.Kind
 	reps      int
 	threads   int // of each proxy
 	quick     bool
-	markdown  string // file to write to; empty for none
-	json      string // likewise
+	markdown  string // path of the file to write, empty for none
+	json      string // path of the file to write, empty for none
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -39,12 +39,15 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.SetOutput(stderr)
 	only := flags.String("only", strings.Join(kindNames(), ","), "comma-separated `kinds` of measurements")
 	flags.StringVar(&o.linesplit, "linesplit", "", "`path` of the binary to measure (built from this module if empty)")
-	flags.StringVar(&o.flags, "linesplit-flags", "", "more `flags` for linesplit, separated by spaces")
+	flags.StringVar(&o.flags, "linesplit-flags", "", "additional `flags` for linesplit, separated by spaces")
 	flags.IntVar(&o.reps, "reps", 3, "repetitions; figures are their medians")
 	flags.IntVar(&o.threads, "threads", 2, "threads that each proxy may use (nbthread, GOMAXPROCS)")
-	flags.BoolVar(&o.quick, "quick", false, "small sizes and one repetition: to see that all works, not for figures")
-	flags.StringVar(&o.markdown, "markdown", "", "also write the tables to `file`: between its lines "+report.MarkBegin+" and "+report.MarkEnd+", or as a new file")
-	flags.StringVar(&o.json, "json", "", "also write everything to `file`, from which tools/charts draws the charts beside it; -markdown then shows them")
+	flags.BoolVar(&o.quick, "quick", false, "small sizes and one repetition, to see that everything works; "+
+		"the figures mean nothing")
+	flags.StringVar(&o.markdown, "markdown", "", "also write the tables to `file`: between its lines "+
+		report.MarkBegin+" and "+report.MarkEnd+", or as a new file")
+	flags.StringVar(&o.json, "json", "", "also write everything to `file`, from which tools/charts draws charts "+
+		"beside it; -markdown then shows them")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -54,11 +57,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, errors.Join(o.choose(strings.Split(*only, ",")), o.check(flags.Args()))
 }
 
-// choose sets what to measure.
+// choose sets the kinds of measurements to run.
 func (o *options) choose(names []string) error {
 	for _, name := range names {
 		if !slices.Contains(kindNames(), name) {
-			return fmt.Errorf("-only %s: no such kind: there are %s", name, strings.Join(kindNames(), ", "))
+			return fmt.Errorf("-only %s: unknown kind, want one of %s", name, strings.Join(kindNames(), ", "))
 		}
 	}
 	for _, k := range section.Kinds() {
@@ -69,6 +72,7 @@ func (o *options) choose(names []string) error {
 	return nil
 }
 
+// check returns an error for each flag with a bad value, and for arguments that are no flags.
 func (o options) check(rest []string) error {
 	var errs []error
 	if o.reps < 1 {

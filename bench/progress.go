@@ -8,25 +8,26 @@ import (
 	"time"
 )
 
-// progress knows how much is done, in seconds as they were planned, and tells from the time that this took how long the rest will.
+// progress compares how much of the plan is done, in planned seconds, with the time that this has
+// taken, and estimates how long the rest will take.
 type progress struct {
 	planned, done float64
 	begun         time.Time
 }
 
-// trust is how many seconds must have passed before what was measured weighs as much as the plan does.
-const trust = 60
+// planWeight is the number of seconds after which the measured pace counts as much as the plan.
+const planWeight = 60
 
-// Step says that so much more is done.
+// Step adds planned seconds that are done.
 func (p *progress) Step(seconds float64) { p.done += seconds }
 
-// left returns how long the rest will take, now being so long after the beginning.
+// left estimates how long the rest will take, given the time since the start.
 func (p *progress) left(elapsed time.Duration) time.Duration {
-	pace := (elapsed.Seconds() + trust) / (p.done + trust)
+	pace := (elapsed.Seconds() + planWeight) / (p.done + planWeight)
 	return time.Duration(max(p.planned-p.done, 0) * pace * float64(time.Second))
 }
 
-// String returns something like "42 %, 9 min left".
+// String returns, for example, "42 %, 9 min left".
 func (p *progress) String() string {
 	percent := 100 * p.done / max(p.planned, 1)
 	left := p.left(time.Since(p.begun))

@@ -6,32 +6,32 @@ import (
 	"strings"
 )
 
-// Kinds of figures.
+// Values of Figure.Kind.
 const (
-	KindBars  = "bars"  // from 0, side by side where there are several series
-	KindDots  = "dots"  // on a logarithmic scale, for what differs by orders of magnitude
-	KindLines = "lines" // over an axis
+	KindBars  = "bars"  // from 0, grouped by label where there are several series
+	KindDots  = "dots"  // on a logarithmic scale, for values that differ by orders of magnitude
+	KindLines = "lines" // one per series, over the labels
 )
 
-// Figure is a chart with all that it shows; tools/charts draws it.
+// Figure is the content of a chart. tools/charts draws it.
 type Figure struct {
-	Name   string   `json:"name"` // of its files
+	Name   string   `json:"name"` // base name of its files
 	Title  string   `json:"title"`
 	Unit   string   `json:"unit"` // of the values
-	Axis   string   `json:"axis"` // what the labels are, empty where that goes without saying
+	Axis   string   `json:"axis"` // meaning of the labels, empty where it is obvious
 	Kind   string   `json:"kind"`
 	Labels []string `json:"labels"`
 	Series []Series `json:"series"`
-	Text   string   `json:"text"` // what it shows, for those who do not see it
+	Text   string   `json:"text"` // the figure in words, for readers who cannot see it
 }
 
-// Series has a point for each label of its figure, null where there is none.
+// Series has one point for each label of its figure, nil where nothing was measured.
 type Series struct {
 	Name   string   `json:"name"`
 	Points []*Point `json:"points"`
 }
 
-// Point is what repetitions gave.
+// Point is the median of all repetitions and their range.
 type Point struct {
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
@@ -39,7 +39,7 @@ type Point struct {
 	Noisy  bool    `json:"noisy"` // the range is too wide to rely on
 }
 
-// Bars compares the rows of a table in some columns.
+// Bars compares the rows of a table in some columns, with a series for each column.
 func Bars(t *Table, name, title, unit string, columns ...string) Figure {
 	f := Figure{Name: name, Title: title, Unit: unit, Kind: KindBars}
 	var rows []int
@@ -59,14 +59,14 @@ func Bars(t *Table, name, title, unit string, columns ...string) Figure {
 	return f
 }
 
-// Dots is bars for figures that differ by orders of magnitude.
+// Dots is Bars on a logarithmic scale.
 func Dots(t *Table, name, title, unit string, columns ...string) Figure {
 	f := Bars(t, name, title, unit, columns...)
 	f.Kind = KindDots
 	return f
 }
 
-// Grouped compares rows that several tables have in one column: a series for each table.
+// Grouped compares one column of several tables, with a series for each table.
 func Grouped(rows, names []string, tables []*Table, name, title, unit, column string) Figure {
 	f := Figure{Name: name, Title: title, Unit: unit, Kind: KindBars, Labels: rows}
 	for i, t := range tables {
@@ -79,7 +79,7 @@ func Grouped(rows, names []string, tables []*Table, name, title, unit, column st
 	return f
 }
 
-// empty says that there is nothing to show.
+// empty reports whether there is nothing to show.
 func (f Figure) empty() bool {
 	for _, s := range f.Series {
 		if slices.ContainsFunc(s.Points, func(p *Point) bool { return p != nil }) {
@@ -89,7 +89,7 @@ func (f Figure) empty() bool {
 	return true
 }
 
-// text says in words what the figure shows: see Text.
+// text returns the figure in words. See Text.
 func (f Figure) text() string {
 	var all []string
 	for _, s := range f.Series {

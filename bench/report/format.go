@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Number shows three digits or more.
+// Number formats a value with at least three digits.
 func Number(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 100:
@@ -18,6 +18,7 @@ func Number(v float64) string {
 	return fmt.Sprintf("%.3f", v)
 }
 
+// Count formats a number of things, whose name is given in the singular.
 func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -25,7 +26,7 @@ func Count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Size shows a number of bytes.
+// Size formats a number of bytes.
 func Size(n int) string {
 	if n >= 1<<10 && n%(1<<10) == 0 {
 		return fmt.Sprintf("%d KiB", n>>10)

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// Document is a report as programs read it.
+// Document is the content of a report's JSON file.
 type Document struct {
 	Facts    []string          `json:"facts"`
 	Sections []DocumentSection `json:"sections"`
@@ -23,10 +23,10 @@ type DocumentSection struct {
 	Figures []Figure      `json:"figures"`
 }
 
-// DocumentRow has a list for each column: what each repetition gave.
+// DocumentRow holds, for each column, the values of all repetitions.
 type DocumentRow struct {
 	Name   string      `json:"name"`
-	Values [][]float64 `json:"values"`
+	Values [][]float64 `json:"values"` // empty lists where there is nothing to show
 }
 
 func (r *Report) document() Document {
@@ -38,14 +38,14 @@ func (r *Report) document() Document {
 			one.Figures = append(one.Figures, f)
 		}
 		for row, name := range s.Table.Rows {
-			one.Rows = append(one.Rows, DocumentRow{name, s.Table.Shown(row)})
+			one.Rows = append(one.Rows, DocumentRow{name, s.Table.Values(row)})
 		}
 		out.Sections = append(out.Sections, one)
 	}
 	return out
 }
 
-// writeJSON writes the report to a file, in a folder that it makes if need be.
+// writeJSON writes the report to a file and makes the folder if it is missing.
 func (r *Report) writeJSON(path string) error {
 	text, err := json.Marshal(r.document())
 	if err != nil {

@@ -11,19 +11,21 @@ import (
 	"strings"
 )
 
-// What -markdown replaces in a file that is already there.
+// Lines of an existing Markdown file between which the report is written.
 const (
 	MarkBegin = "<!-- bench: begin -->"
 	MarkEnd   = "<!-- bench: end -->"
 )
 
-// markdown shows the figure's files in a folder, the dark one to readers who prefer that.
+// markdown shows the figure's files in a folder, the dark one in browsers that prefer a dark
+// scheme.
 func (f Figure) markdown(folder string) string {
-	return fmt.Sprintf(`<picture><source media="(prefers-color-scheme: dark)" srcset="%s%s-dark.svg"><img src="%s%s.svg" width="49%%" alt="%s"></picture>`,
+	return fmt.Sprintf(`<picture><source media="(prefers-color-scheme: dark)" srcset="%s%s-dark.svg">`+
+		`<img src="%s%s.svg" width="49%%" alt="%s"></picture>`,
 		folder, f.Name, folder, f.Name, html.EscapeString(f.text()))
 }
 
-// markdown returns the table as Markdown has them.
+// markdown returns a Markdown table.
 func (t *Table) markdown() string {
 	var b strings.Builder
 	for i, row := range t.Cells() {
@@ -35,7 +37,8 @@ func (t *Table) markdown() string {
 	return b.String()
 }
 
-// markdown returns the report with its charts, which are in a folder, as the Markdown file names it, with a slash behind it; empty: show none.
+// markdown returns the report. pictures is the folder of the charts, relative to the Markdown file
+// and with a trailing slash; if it is empty, no charts are shown.
 func (r *Report) markdown(pictures string) string {
 	var b strings.Builder
 	for _, f := range r.Facts {
@@ -57,7 +60,8 @@ func (r *Report) markdown(pictures string) string {
 	return b.String()
 }
 
-// Write writes the files that are wanted: those whose paths are not empty.
+// Write writes the report to a Markdown and a JSON file, each unless its path is empty. With both,
+// the Markdown file shows the charts that are drawn beside the JSON file.
 func (r *Report) Write(markdown, json string) error {
 	if json != "" {
 		if err := r.writeJSON(json); err != nil {
@@ -71,21 +75,22 @@ func (r *Report) Write(markdown, json string) error {
 	if json != "" {
 		folder, err := filepath.Rel(filepath.Dir(markdown), filepath.Dir(json))
 		if err != nil {
-			return fmt.Errorf("the charts beside %s as %s sees them: %w", json, markdown, err)
+			return fmt.Errorf("path of the charts beside %s, relative to %s: %w", json, markdown, err)
 		}
 		pictures = filepath.ToSlash(folder) + "/"
 	}
 	return r.writeMarkdown(markdown, pictures)
 }
 
-// writeMarkdown writes a new file, or replaces what lies between the marks in one that is there.
+// writeMarkdown writes a new file, or replaces the text between the marks of an existing one.
 func (r *Report) writeMarkdown(path, pictures string) error {
 	old, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		return os.WriteFile(path, []byte("# Performance\n\n"+MarkBegin+"\n"+r.markdown(pictures)+MarkEnd+"\n"), 0o644)
+		text := "# Performance\n\n" + MarkBegin + "\n" + r.markdown(pictures) + MarkEnd + "\n"
+		return os.WriteFile(path, []byte(text), 0o644)
 	}
 	if err != nil {
 		return err
@@ -93,7 +98,7 @@ func (r *Report) writeMarkdown(path, pictures string) error {
 	head, rest, ok1 := bytes.Cut(old, []byte(MarkBegin))
 	_, tail, ok2 := bytes.Cut(rest, []byte(MarkEnd))
 	if !ok1 || !ok2 {
-		return fmt.Errorf("%s: left as it is: it has no lines %s and %s to write between", path, MarkBegin, MarkEnd)
+		return fmt.Errorf("%s: not changed: it has no lines %s and %s to write between", path, MarkBegin, MarkEnd)
 	}
 	text := string(head) + MarkBegin + "\n" + r.markdown(pictures) + MarkEnd + string(tail)
 	return os.WriteFile(path, []byte(text), 0o644)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestMarkdownKeepsWhatStandsAround(t *testing.T) {
+func TestMarkdownKeepsTextOutsideTheMarks(t *testing.T) {
 	r := &Report{Facts: []string{"a fact"}}
 	path := filepath.Join(t.TempDir(), "performance.md")
 	if err := r.writeMarkdown(path, ""); err != nil {

@@ -1,4 +1,5 @@
-// Package report holds what a benchmark found: tables of figures and charts of them, as text, Markdown and JSON.
+// Package report holds what a benchmark found, as tables of figures with charts, and writes it as
+// text, Markdown and JSON.
 package report
 
 import (
@@ -9,59 +10,62 @@ import (
 	"unicode/utf8"
 )
 
-// Above these the machine was not ours alone.
+// Above these limits other work shared the machine, and the report warns about it.
 const (
-	busyLoad  = 0.5  // load average before we began
-	busySteal = 0.02 // part of the machine's time that its host gave to others
+	maxLoad   = 0.5  // load average before the run
+	maxStolen = 0.02 // share of the machine's time that its host gave to others
 )
 
-// textWidth is where prose wraps on a terminal.
+// textWidth is the column at which text for a terminal wraps.
 const textWidth = 96
 
-// Section is one table of figures, with what it shows.
+// Section is one table of figures with its charts and a description of the measurement.
 type Section struct {
 	Title, About string
 	Table        *Table
 	Figures      []Figure
 }
 
-// Report is what comes out.
+// Report is the result of a run.
 type Report struct {
-	Facts    []string
-	Sections []Section
-	Warnings []string
+	Facts      []string // about the machine, the contenders and the figures
+	Sections   []Section
+	Warnings   []string
+	LoadBefore float64 // load average before the run
 
-	LoadBefore float64  // load average before the run
-	stolen     []string // kinds of measurement during which the host took much time away
+	stolen []string // measurements during which the host took much of the machine's time
 }
 
-// Add adds what one kind of measurement found, and the part of the machine's time that the host took away meanwhile.
-func (r *Report) Add(name string, found []Section, stolen float64) {
-	for _, s := range found {
+// Add adds the sections of one measurement. stolen is the share of the machine's time that its host
+// gave to others meanwhile.
+func (r *Report) Add(name string, sections []Section, stolen float64) {
+	for _, s := range sections {
 		s.Figures = slices.DeleteFunc(s.Figures, Figure.empty)
 		r.Sections = append(r.Sections, s)
 	}
-	if stolen > busySteal {
+	if stolen > maxStolen {
 		r.stolen = append(r.stolen, fmt.Sprintf("%s %.0f %%", name, stolen*100))
 	}
 }
 
-// Warn adds what must be said about the figures.
-func (r *Report) Warn() {
-	if r.LoadBefore > busyLoad {
+// AddWarnings adds a warning for each reason not to rely on the figures.
+func (r *Report) AddWarnings() {
+	if r.LoadBefore > maxLoad {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("The machine was busy before the run: load %.1f.", r.LoadBefore))
 	}
 	if len(r.stolen) > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("The host took a part of the machine's time away: %s.", strings.Join(r.stolen, ", ")))
+		r.Warnings = append(r.Warnings,
+			fmt.Sprintf("The host took part of the machine's time away: %s.", strings.Join(r.stolen, ", ")))
 	}
-	var wide []string
+	var noisy []string
 	for _, s := range r.Sections {
 		if noise := s.Table.noise(); noise != "" {
-			wide = append(wide, fmt.Sprintf("%s: %s", s.Title, noise))
+			noisy = append(noisy, fmt.Sprintf("%s: %s", s.Title, noise))
 		}
 	}
-	if len(wide) > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("The machine was too noisy to rely on what has a ?. %s.", strings.Join(wide, "; ")))
+	if len(noisy) > 0 {
+		r.Warnings = append(r.Warnings,
+			fmt.Sprintf("The machine was too noisy to rely on figures with a ?. %s.", strings.Join(noisy, "; ")))
 	}
 }
 

@@ -7,17 +7,18 @@ import (
 	"strings"
 )
 
-// Noisy is the spread, (max − min) / median, above which a figure carries a question mark.
-const Noisy = 0.25
+// MaxSpread is the spread, (max − min) / median, above which a figure is marked with a question
+// mark.
+const MaxSpread = 0.25
 
-// Table collects repetitions and shows their medians, with the range beside them.
+// Table collects the values of all repetitions and shows their medians and ranges.
 type Table struct {
-	Rows    []string
-	Columns []string
+	Rows    []string      // their names
+	Columns []string      // their names
 	values  [][][]float64 // by row, column, repetition
 	hidden  map[[2]int]bool
-	Brief   bool       // show no ranges: they stand elsewhere
-	extra   [][]string // rows that were computed, with their names
+	Brief   bool       // show medians without ranges
+	extra   [][]string // computed rows, each with its name in front
 }
 
 func NewTable(rows []string, columns ...string) *Table {
@@ -28,22 +29,22 @@ func NewTable(rows []string, columns ...string) *Table {
 	return t
 }
 
-// Add adds one repetition of a row.
+// Add adds the values of one repetition to a row.
 func (t *Table) Add(row int, values ...float64) {
 	for col, v := range values {
 		t.values[row][col] = append(t.values[row][col], v)
 	}
 }
 
-// Hide shows nothing in some columns of a row: they do not apply.
+// Hide hides some columns of a row, which do not apply to it.
 func (t *Table) Hide(row string, columns ...int) {
 	for _, c := range columns {
 		t.hidden[[2]int{slices.Index(t.Rows, row), c}] = true
 	}
 }
 
-// Borrow takes over a column from another table, for the rows that both have.
-func (t *Table) Borrow(col int, from *Table, column string) {
+// CopyColumn takes a column from another table, for the rows that both have.
+func (t *Table) CopyColumn(col int, from *Table, column string) {
 	theirs := slices.Index(from.Columns, column)
 	for row, name := range t.Rows {
 		if r := slices.Index(from.Rows, name); r >= 0 && !from.hidden[[2]int{r, theirs}] {
@@ -52,18 +53,18 @@ func (t *Table) Borrow(col int, from *Table, column string) {
 	}
 }
 
-// Point returns what repetitions gave for a row, nil if there is nothing to show.
+// Point returns the median and range of one cell, nil if there is nothing to show.
 func (t *Table) Point(row int, column string) *Point {
 	col := slices.Index(t.Columns, column)
 	if row < 0 || t.empty(row, col) {
 		return nil
 	}
 	v := t.values[row][col]
-	return &Point{median(v), slices.Min(v), slices.Max(v), spread(v) > Noisy}
+	return &Point{median(v), slices.Min(v), slices.Max(v), spread(v) > MaxSpread}
 }
 
-// Shown returns the values of a row by column, none where there is nothing to show.
-func (t *Table) Shown(row int) (values [][]float64) {
+// Values returns the values of a row by column, and an empty list where there is nothing to show.
+func (t *Table) Values(row int) (values [][]float64) {
 	for col, v := range t.values[row] {
 		if t.empty(row, col) {
 			v = []float64{}
@@ -73,12 +74,12 @@ func (t *Table) Shown(row int) (values [][]float64) {
 	return values
 }
 
-// empty says that there is nothing to show.
+// empty reports whether a cell has nothing to show.
 func (t *Table) empty(row, col int) bool {
 	return t.hidden[[2]int{row, col}] || len(t.values[row][col]) == 0
 }
 
-// AddRatio adds a row with the quotient of two rows' medians, if both are there.
+// AddRatio adds a row with the ratios of two rows' medians, if the table has both rows.
 func (t *Table) AddRatio(row, base string) {
 	a, b := slices.Index(t.Rows, row), slices.Index(t.Rows, base)
 	if a < 0 || b < 0 {
@@ -95,7 +96,8 @@ func (t *Table) AddRatio(row, base string) {
 	t.extra = append(t.extra, cells)
 }
 
-// AddFlatness adds a row with the quotient of the highest and the lowest median of a column, over rows from up to but not to.
+// AddFlatness adds a row with the ratio of the highest to the lowest median in one column of the
+// rows [from, to).
 func (t *Table) AddFlatness(name string, column, from, to int) {
 	lowest, highest := math.Inf(1), 0.0
 	for _, row := range t.values[from:to] {
@@ -108,7 +110,7 @@ func (t *Table) AddFlatness(name string, column, from, to int) {
 	t.extra = append(t.extra, cells)
 }
 
-// Cells returns the table as text, header first.
+// Cells returns the text of all cells, the header first.
 func (t *Table) Cells() [][]string {
 	all := [][]string{append([]string{""}, t.Columns...)}
 	for r, name := range t.Rows {
@@ -121,7 +123,7 @@ func (t *Table) Cells() [][]string {
 	return append(all, t.extra...)
 }
 
-// cell shows a figure, and a question mark where its range is wide.
+// cell returns the text of one figure, with a question mark where its range is wide.
 func (t *Table) cell(row, col int) string {
 	if t.empty(row, col) {
 		return "–"
@@ -131,38 +133,38 @@ func (t *Table) cell(row, col int) string {
 	if len(v) > 1 && !t.Brief {
 		text += fmt.Sprintf(" (%s–%s)", Number(slices.Min(v)), Number(slices.Max(v)))
 	}
-	if spread(v) > Noisy {
+	if spread(v) > MaxSpread {
 		text += " ?"
 	}
 	return text
 }
 
-// noise says which part of the figures has a wide range, empty if none has.
+// noise returns how many of the figures have a wide range, or an empty text if none has.
 func (t *Table) noise() string {
 	if t.Brief {
 		return ""
 	}
-	all, wide := 0, 0
+	all, noisy := 0, 0
 	for row := range t.Rows {
 		for col := range t.Columns {
 			if t.empty(row, col) {
 				continue
 			}
-			if all++; spread(t.values[row][col]) > Noisy {
-				wide++
+			if all++; spread(t.values[row][col]) > MaxSpread {
+				noisy++
 			}
 		}
 	}
-	if wide == 0 {
+	if noisy == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d figures", wide, all)
+	return fmt.Sprintf("%d of %d figures", noisy, all)
 }
 
-// spread is the range of values as a part of their median.
+// spread returns the range of values as a fraction of their median.
 func spread(v []float64) float64 { return (slices.Max(v) - slices.Min(v)) / median(v) }
 
-// median returns the middle of values, NaN if there are none.
+// median returns the median, NaN if there are no values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -174,7 +176,7 @@ func median(values []float64) float64 {
 	return v[len(v)/2]
 }
 
-// text returns the table in columns: names to the left, figures to the right.
+// text returns the table for a terminal: names aligned left, figures aligned right.
 func (t *Table) text() string {
 	cells := t.Cells()
 	width := make([]int, len(cells[0]))

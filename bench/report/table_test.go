@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTable(t *testing.T) {
+func TestTableShowsMediansRangesAndRatios(t *testing.T) {
 	tab := NewTable([]string{"HAProxy", "linesplit", "direct"}, "MB/s", "CPU s/GB")
 	for i := range 3 {
 		tab.Add(0, 1000+float64(i), 0.6)
@@ -14,7 +14,7 @@ func TestTable(t *testing.T) {
 	}
 	tab.Hide("direct", 1)
 	tab.AddRatio("linesplit", "HAProxy")
-	tab.AddRatio("linesplit", "somebody who is not here")
+	tab.AddRatio("linesplit", "a row that is not there")
 	tab.AddFlatness("dearest / cheapest", 1, 0, 2)
 	want := `
                                 MB/s              CPU s/GB

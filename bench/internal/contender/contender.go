@@ -1,24 +1,28 @@
 //go:build linux
 
-// Package contender sets up, starts and stops what is measured: linesplit, the other proxies, and no proxy at all.
+// Package contender configures, starts and stops the proxies that are compared: linesplit, HAProxy,
+// nginx, socat, rsyslog and a bare io.Copy proxy. Their configurations, with what each is tuned for
+// and what it does not do, are files of this package.
 package contender
 
-// The contenders.
+// Names of contenders, as tables show them.
 const (
-	Direct    = "direct"
-	HAProxy   = "HAProxy"
-	Splicing  = "HAProxy splicing"
-	Nginx     = "nginx stream"
-	Socat     = "socat"
-	Rsyslog   = "rsyslog"
-	Copier    = "io.Copy"
-	Linesplit = "linesplit" // in line mode
-	Relaying  = "linesplit -mode connection"
+	Direct              = "direct" // no proxy
+	HAProxy             = "HAProxy"
+	HAProxySplicing     = "HAProxy splicing"
+	Nginx               = "nginx stream"
+	Socat               = "socat"
+	Rsyslog             = "rsyslog"
+	IOCopy              = "io.Copy"
+	Linesplit           = "linesplit" // in line mode
+	LinesplitConnection = "linesplit -mode connection"
 )
 
-// Legs are the ways on which TLS is spoken: from senders to the proxy, and from the proxy to targets.
+// Legs names the connections that use TLS: from senders to the proxy (In), and from the proxy to
+// targets (Out).
 type Legs struct{ In, Out bool }
 
+// String returns, for example, "TLS in".
 func (l Legs) String() string {
 	switch {
 	case l.In && l.Out:
@@ -31,14 +35,15 @@ func (l Legs) String() string {
 	return "plain"
 }
 
-// Setup is a contender, and how it is to stand between senders and targets.
+// Setup is a contender and how it is configured.
 type Setup struct {
 	Name        string
 	TLS         Legs
-	Connections int // to each target, where linesplit is in line mode; 0: as at the base point
+	Connections int // to each target, for linesplit in line mode; 0 stands for BaseWorkers
 }
 
-// BaseWorkers is how many connections to each target linesplit has at the base point.
+// BaseWorkers is the number of connections that linesplit has to each target in line mode, unless
+// it is varied.
 const BaseWorkers = 4
 
 func (s Setup) workers() int {

@@ -15,29 +15,30 @@ import (
 	"linesplit/bench/internal/procstat"
 )
 
-// TestMain lets the test binary take the roles that the program takes as its own child.
+// TestMain runs roles, as the program does, when the test binary is its own child.
 func TestMain(m *testing.M) {
-	if load.Play(Roles(), os.Args[1:]) {
+	if load.RunRole(Roles(), os.Args[1:]) {
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// lockThread keeps a test on one thread: children die with the thread that started them.
+// lockThread keeps a test on one thread: the kernel kills children when the thread that started
+// them ends.
 func lockThread(t *testing.T) {
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
 }
 
-// findTestPrograms finds the proxies that are here.
+// findTestPrograms finds the installed proxies.
 func findTestPrograms(t *testing.T) Programs {
 	return FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
 }
 
-func TestProxyEndsWithItsChildren(t *testing.T) {
+func TestStopEndsAProxyAndItsChildren(t *testing.T) {
 	lockThread(t)
 	l := &Launcher{Threads: 1, Dir: t.TempDir(), Programs: findTestPrograms(t)}
-	for _, name := range l.Present(HAProxy, Nginx, Socat, Copier, Rsyslog) {
+	for _, name := range l.Available(HAProxy, Nginx, Socat, IOCopy, Rsyslog) {
 		sink, err := load.Spawn(t.Context(), "sink")
 		if err != nil {
 			t.Fatal(err)
@@ -58,27 +59,29 @@ func TestProxyEndsWithItsChildren(t *testing.T) {
 			}
 			defer conn.Close()
 		}
-		most := map[string]int{Nginx: 2, Socat: 3}[name] // processes that it has in the end: nginx listens before it has workers
-		all, err := procstat.Family(p.cmd.Process.Pid)
-		for end := time.Now().Add(startLimit); len(all) < most && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			all, err = procstat.Family(p.cmd.Process.Pid)
+		want := map[string]int{Nginx: 2, Socat: 3}[name] // processes in the end: nginx listens before it has workers
+		all, err := procstat.WithChildren(p.cmd.Process.Pid)
+		for end := time.Now().Add(startTimeout); len(all) < want && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			all, err = procstat.WithChildren(p.cmd.Process.Pid)
 		}
-		if err != nil || len(all) < most {
+		if err != nil || len(all) < want {
 			t.Errorf("%s: processes %v, %v", name, all, err)
 		}
 		if err := p.Stop(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, pid := range all {
-			if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
+			state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err == nil && !strings.Contains(string(state), ") Z ") {
 				t.Errorf("%s: process %d of %v is still there: %s", name, pid, all, state)
 			}
 		}
 	}
 }
 
-func TestAbsentProgramIsNamed(t *testing.T) {
-	if _, err := look("linesplit-is-not-called-this"); err == nil || err.Error() != "linesplit-is-not-called-this is not on PATH" {
+func TestErrorNamesAMissingProgram(t *testing.T) {
+	_, err := findProgram("linesplit-is-not-called-this")
+	if err == nil || err.Error() != "linesplit-is-not-called-this is not on PATH" {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -11,16 +11,17 @@ import (
 	"linesplit/bench/internal/load"
 )
 
-// Roles returns by name what this program may be told to do as its own child.
+// Roles returns all roles that this program has as its own child, by name.
 func Roles() map[string]load.Role {
 	all := load.Roles()
 	all["copy"] = copyRole
 	return all
 }
 
-// copyRole is a proxy that does nothing but io.Copy in both directions: what the least that one can write in Go costs. The kernel
-// moves the bytes (splice), for neither side is more than a TCP connection. It serves until it is killed.
-func copyRole(o load.Options, _ *bufio.Scanner, _ func(string, ...any)) error {
+// copyRole is a proxy that only calls io.Copy in both directions. It shows what the simplest proxy
+// in Go costs. The kernel moves the bytes (splice), as both sides are plain TCP connections. It
+// serves until it is killed.
+func copyRole(o load.Options, _ *bufio.Scanner, _ load.Reply) error {
 	ln, err := load.Listen(o.Listen)
 	if err != nil {
 		return err
@@ -30,12 +31,12 @@ func copyRole(o load.Options, _ *bufio.Scanner, _ func(string, ...any)) error {
 		if err != nil {
 			return err
 		}
-		go join(client.(*net.TCPConn), o.To[n%len(o.To)])
+		go relay(client.(*net.TCPConn), o.To[n%len(o.To)])
 	}
 }
 
-// join connects a client to a target until both have said all.
-func join(client *net.TCPConn, to string) {
+// relay connects a client to a target until both have closed.
+func relay(client *net.TCPConn, to string) {
 	defer client.Close()
 	conn, err := net.Dial("tcp", to)
 	if err != nil {
@@ -44,13 +45,13 @@ func join(client *net.TCPConn, to string) {
 	target := conn.(*net.TCPConn)
 	defer target.Close()
 	var wg sync.WaitGroup
-	wg.Go(func() { pass(target, client) })
-	wg.Go(func() { pass(client, target) })
+	wg.Go(func() { copyHalf(target, client) })
+	wg.Go(func() { copyHalf(client, target) })
 	wg.Wait()
 }
 
-// pass moves all that one side says, and its end.
-func pass(to, from *net.TCPConn) {
+// copyHalf copies one direction and then half-closes it.
+func copyHalf(to, from *net.TCPConn) {
 	if _, err := io.Copy(to, from); err != nil {
 		to.Close()
 		from.Close()

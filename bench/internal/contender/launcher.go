@@ -16,26 +16,27 @@ import (
 // Launcher starts contenders.
 type Launcher struct {
 	Linesplit string // path of the binary
-	Flags     string // more of linesplit's, separated by spaces
-	Threads   int    // of each proxy
+	Flags     string // additional flags for linesplit, separated by spaces
+	Threads   int    // that each proxy may use
 	Programs  Programs
 	Certs     load.Certificates
-	Dir       string // for files that go away at the end
+	Dir       string // temporary; the caller removes it
 }
 
-// command returns what starts a contender, which has not been started.
+// command returns the command that starts a contender.
 func (l *Launcher) command(ctx context.Context, s Setup, addr string, targets []string) (*exec.Cmd, error) {
 	switch s.Name {
-	case Copier:
+	case IOCopy:
 		self, err := os.Executable()
 		return l.goCommand(ctx, self, "copy", "-listen", addr, "-to", strings.Join(targets, ",")), err
-	case Linesplit, Relaying:
-		return l.goCommand(ctx, l.Linesplit, append(l.linesplitArgs(s, addr, targets), strings.Fields(l.Flags)...)...), nil
+	case Linesplit, LinesplitConnection:
+		args := append(l.linesplitArgs(s, addr, targets), strings.Fields(l.Flags)...)
+		return l.goCommand(ctx, l.Linesplit, args...), nil
 	}
 	return l.otherCommand(ctx, s.Name, l.configData(s, addr, targets))
 }
 
-// otherCommand is command for the proxies that are configured by a file of theirs.
+// otherCommand returns the command that starts a proxy with a configuration of its own.
 func (l *Launcher) otherCommand(ctx context.Context, name string, d configData) (*exec.Cmd, error) {
 	switch name {
 	case Nginx:
@@ -46,7 +47,8 @@ func (l *Launcher) otherCommand(ctx context.Context, name string, d configData) 
 		return exec.CommandContext(ctx, l.Programs.Socat, args...), err
 	case Rsyslog:
 		path, err := l.configure("rsyslog.conf", d)
-		return exec.CommandContext(ctx, l.Programs.Rsyslog, "-n", "-f", path, "-i", filepath.Join(l.Dir, "rsyslog.pid")), err
+		pid := filepath.Join(l.Dir, "rsyslog.pid")
+		return exec.CommandContext(ctx, l.Programs.Rsyslog, "-n", "-f", path, "-i", pid), err
 	}
 	path, err := l.configure("haproxy.cfg", d)
 	return exec.CommandContext(ctx, l.Programs.HAProxy, "-db", "-f", path), err
@@ -64,16 +66,17 @@ func (l *Launcher) linesplitArgs(s Setup, addr string, targets []string) []strin
 		args = append(args, "-tls-target-ca", l.Certs.CA, "-tls-target-server-name", "localhost")
 	}
 	args = append(args, "-listen", listen+addr, "-target", scheme+strings.Join(targets, ","+scheme))
-	if s.Name == Relaying {
+	if s.Name == LinesplitConnection {
 		return append(args, "-mode", "connection")
 	}
 	return append(args, "-connections", strconv.Itoa(s.workers()))
 }
 
-// goCommand gives a program in Go as many processors as the others.
+// goCommand returns a command for a Go program, limited to Threads processors and without the
+// user's configuration of linesplit.
 func (l *Launcher) goCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
-	for _, v := range os.Environ() { // a user's own configuration has no place here
+	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "LINESPLIT_") {
 			cmd.Env = append(cmd.Env, v)
 		}

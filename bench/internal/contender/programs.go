@@ -13,38 +13,40 @@ import (
 	"strings"
 )
 
-// Programs are the other proxies that are here: paths, empty where there is none.
+// Programs holds the paths of the other proxies. A path is empty if the program is not installed.
 type Programs struct {
 	HAProxy, Socat, Rsyslog string
 	Nginx                   NginxBinary
 }
 
-// NginxBinary is an nginx that has the stream module.
+// NginxBinary is an nginx with the stream module.
 type NginxBinary struct {
 	Path   string
 	module string // file to load; empty if the module is built in
 }
 
-// FindPrograms looks for all of them, and says of each that it does not find why.
-func FindPrograms(ctx context.Context, say func(error)) (p Programs) {
+// FindPrograms looks for all programs. It calls missing with the reason for each that it does not
+// find.
+func FindPrograms(ctx context.Context, missing func(error)) (p Programs) {
 	for _, one := range []struct {
 		name string
 		path *string
 	}{{"haproxy", &p.HAProxy}, {"socat", &p.Socat}, {"rsyslogd", &p.Rsyslog}} {
-		path, err := look(one.name)
+		path, err := findProgram(one.name)
 		if err != nil {
-			say(err)
+			missing(err)
 		}
 		*one.path = path
 	}
 	var err error
 	if p.Nginx, err = findNginx(ctx); err != nil {
-		say(err)
+		missing(err)
 	}
 	return p
 }
 
-// FindLinesplit returns the absolute path of the binary to measure, which it builds if path is empty.
+// FindLinesplit returns the absolute path of the binary to measure. If path is empty, it builds the
+// binary in dir from the module of the current directory.
 func FindLinesplit(ctx context.Context, path, dir string) (string, error) {
 	if path != "" {
 		path, err := filepath.Abs(path)
@@ -66,8 +68,8 @@ func FindLinesplit(ctx context.Context, path, dir string) (string, error) {
 	return path, nil
 }
 
-// look finds a program, also where a user's PATH does not lead.
-func look(name string) (string, error) {
+// findProgram looks for a program on PATH and in /usr/sbin, which PATH may lack.
+func findProgram(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
@@ -77,9 +79,9 @@ func look(name string) (string, error) {
 	return "", fmt.Errorf("%s is not on PATH", name)
 }
 
-// findNginx looks for nginx, and for its stream module.
+// findNginx looks for nginx and its stream module.
 func findNginx(ctx context.Context) (n NginxBinary, err error) {
-	path, err := look("nginx")
+	path, err := findProgram("nginx")
 	if err != nil {
 		return n, err
 	}
@@ -102,7 +104,7 @@ func findNginx(ctx context.Context) (n NginxBinary, err error) {
 	return n, errors.New("nginx has no stream module (Debian: libnginx-mod-stream)")
 }
 
-// Version returns how a program calls itself: the first line that has a figure.
+// Version returns the first line with a digit that a program prints when it gets a flag.
 func Version(ctx context.Context, path, flag string) string {
 	out, _ := exec.CommandContext(ctx, path, flag).CombinedOutput()
 	for line := range strings.Lines(string(out)) {
@@ -114,10 +116,10 @@ func Version(ctx context.Context, path, flag string) string {
 	return filepath.Base(path)
 }
 
-// Here says whether a contender can take part.
-func (l *Launcher) Here(name string) bool {
+// Has reports whether a contender can be started.
+func (l *Launcher) Has(name string) bool {
 	switch p := l.Programs; name {
-	case HAProxy, Splicing:
+	case HAProxy, HAProxySplicing:
 		return p.HAProxy != ""
 	case Nginx:
 		return p.Nginx.Path != ""
@@ -129,12 +131,12 @@ func (l *Launcher) Here(name string) bool {
 	return true
 }
 
-// Present returns those of names that can take part.
-func (l *Launcher) Present(names ...string) (here []string) {
+// Available returns those of the named contenders that can be started.
+func (l *Launcher) Available(names ...string) (available []string) {
 	for _, name := range names {
-		if l.Here(name) {
-			here = append(here, name)
+		if l.Has(name) {
+			available = append(available, name)
 		}
 	}
-	return here
+	return available
 }

@@ -18,22 +18,22 @@ import (
 )
 
 const (
-	startLimit = 10 * time.Second
-	stopLimit  = 15 * time.Second
+	startTimeout = 10 * time.Second // until the proxy accepts connections
+	stopTimeout  = 15 * time.Second // between SIGTERM and SIGKILL
 )
 
-// Proxy is a running contender. The zero value stands for none.
+// Proxy is a running contender. The zero value stands for Direct.
 type Proxy struct {
-	addr    string // where senders connect
-	cmd     *exec.Cmd
-	stderr  *bytes.Buffer
-	name    string
-	mustEnd bool // its exit code says whether it has delivered everything
-	ended   chan struct{}
+	addr      string // where senders connect
+	cmd       *exec.Cmd
+	output    *bytes.Buffer // standard output and error; complete once ended is closed
+	name      string
+	checkExit bool          // an exit code other than 0 means that it has not delivered everything
+	ended     chan struct{} // closed when the process and its children have ended
 }
 
-// Start starts a contender before targets and waits until it accepts connections. With direct it starts nothing. The caller
-// stops it.
+// Start starts a contender in front of targets and waits until it accepts connections. For Direct
+// it starts nothing. The caller must call Stop.
 func (l *Launcher) Start(ctx context.Context, s Setup, targets []string) (*Proxy, error) {
 	if s.Name == Direct {
 		return &Proxy{}, nil
@@ -42,14 +42,15 @@ func (l *Launcher) Start(ctx context.Context, s Setup, targets []string) (*Proxy
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{name: s.Name, addr: addr, stderr: new(bytes.Buffer), ended: make(chan struct{}), mustEnd: s.Name == Linesplit || s.Name == Relaying}
+	p := &Proxy{name: s.Name, addr: addr, output: new(bytes.Buffer), ended: make(chan struct{}),
+		checkExit: s.Name == Linesplit || s.Name == LinesplitConnection}
 	if p.cmd, err = l.command(ctx, s, addr, targets); err != nil {
 		return nil, err
 	}
-	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
-	p.cmd.WaitDelay = time.Second // what a child of it may hold our end of its output open for
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.WaitDelay = time.Second // for children that keep the output open
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if s.Name == Nginx { // killed, it would leave its workers behind
+	if s.Name == Nginx { // after SIGKILL its workers would go on
 		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	}
 	if err := p.cmd.Start(); err != nil {
@@ -58,15 +59,15 @@ func (l *Launcher) Start(ctx context.Context, s Setup, targets []string) (*Proxy
 	go p.wait()
 	if err := p.awaitReady(ctx); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%w\n%s", err, p.stderr)
+		return nil, fmt.Errorf("%w\n%s", err, p.output)
 	}
 	return p, nil
 }
 
-// wait waits for the end, and ends the children that outlive it.
+// wait waits until the proxy has ended, and kills children that are left.
 func (p *Proxy) wait() {
 	p.cmd.Wait()
-	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // its process group
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // the process group
 	close(p.ended)
 }
 
@@ -79,9 +80,10 @@ func freeAddress() (string, error) {
 	return ln.Addr().String(), nil
 }
 
-// awaitReady connects until that works. Most pass this first connection on to a target, which sees it end at once.
+// awaitReady waits until a connection succeeds. Most proxies pass this connection on to a target,
+// which sees it end at once.
 func (p *Proxy) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
 		if c, err := net.Dial("tcp", p.addr); err == nil {
@@ -97,10 +99,11 @@ func (p *Proxy) awaitReady(ctx context.Context) error {
 	}
 }
 
-// Pid returns its process ID.
-func (p *Proxy) Pid() int { return p.cmd.Process.Pid }
+// PID returns the process ID.
+func (p *Proxy) PID() int { return p.cmd.Process.Pid }
 
-// SenderAddresses returns where senders connect: to the proxy, or to the targets if there is none.
+// SenderAddresses returns the addresses for senders: the proxy's, or the targets' if there is no
+// proxy.
 func (p *Proxy) SenderAddresses(targets []string) []string {
 	if p.cmd == nil {
 		return targets
@@ -108,23 +111,25 @@ func (p *Proxy) SenderAddresses(targets []string) []string {
 	return []string{p.addr}
 }
 
-// CPU returns the processor time it has used so far, in seconds.
+// CPU returns the processor time that the proxy and its children have used so far, in seconds.
 func (p *Proxy) CPU() (float64, error) {
 	if p.cmd == nil {
 		return 0, nil
 	}
-	return procstat.Total(p.cmd.Process.Pid, procstat.CPUSeconds)
+	return procstat.TotalCPUSeconds(p.cmd.Process.Pid)
 }
 
-// WatchPeak notes its peak resident memory until it is stopped, which returns that, in bytes.
-func (p *Proxy) WatchPeak() (stop func() int64) {
+// SamplePeak samples the peak resident memory of the proxy and its children until stop is called.
+// stop returns the highest value, in bytes.
+func (p *Proxy) SamplePeak() (stop func() int64) {
 	if p.cmd == nil {
 		return func() int64 { return 0 }
 	}
-	return procstat.WatchPeak(p.cmd.Process.Pid)
+	return procstat.SamplePeak(p.cmd.Process.Pid)
 }
 
-// Stop ends the proxy in order and says whether that worked. More than one call is fine.
+// Stop ends the proxy with SIGTERM. It returns an error if the proxy does not end in time, or if
+// its exit code means that it has lost something. It may be called more than once.
 func (p *Proxy) Stop() error {
 	if p.cmd == nil {
 		return nil
@@ -135,25 +140,27 @@ func (p *Proxy) Stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(stopLimit):
+	case <-time.After(stopTimeout):
 		p.kill()
-		return fmt.Errorf("did not end within %v of SIGTERM\n%s", stopLimit, p.stderr)
+		return fmt.Errorf("did not end within %v of SIGTERM\n%s", stopTimeout, p.output)
 	}
-	if code := p.cmd.ProcessState.ExitCode(); p.mustEnd && code != 0 {
-		return fmt.Errorf("exit code %d\n%s", code, p.stderr)
+	if code := p.cmd.ProcessState.ExitCode(); p.checkExit && code != 0 {
+		return fmt.Errorf("exit code %d\n%s", code, p.output)
 	}
 	return nil
 }
 
-// endChildren ends those of a socat while it still is there to wait for them.
+// endChildren ends the children of a socat while their parent still runs and can reap them.
 func (p *Proxy) endChildren() {
-	left := map[int]bool{} // while some end, the kernel's list of them may lack others
-	for end := time.Now().Add(stopLimit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		all, _ := procstat.Family(p.cmd.Process.Pid)
+	left := map[int]bool{} // remembered here: while some children end, the kernel's list may lack others
+	for end := time.Now().Add(stopTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		all, _ := procstat.WithChildren(p.cmd.Process.Pid)
 		for _, pid := range all {
 			left[pid] = pid != p.cmd.Process.Pid
 		}
-		maps.DeleteFunc(left, func(pid int, child bool) bool { return !child || syscall.Kill(pid, syscall.SIGTERM) != nil })
+		maps.DeleteFunc(left, func(pid int, child bool) bool {
+			return !child || syscall.Kill(pid, syscall.SIGTERM) != nil
+		})
 		if len(left) == 0 {
 			return
 		}

@@ -15,10 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CallsAtOnce is how many connections a caller has open at a time.
-const CallsAtOnce = 32
+// MaxCalls is the number of connections that a caller has open at a time.
+const MaxCalls = 32
 
-// Call opens n connections and returns how long they took, once the target has seen so many end in all.
+// Call lets a caller open n connections and returns how long they took, in seconds. It waits until
+// the target has seen the end of ended connections in all.
 func Call(caller, target *Child, n, ended int) (seconds float64, err error) {
 	fields, err := caller.Ask(fmt.Sprintf("call %d", n), "called")
 	if err != nil {
@@ -30,11 +31,12 @@ func Call(caller, target *Child, n, ended int) (seconds float64, err error) {
 	return strconv.ParseFloat(strings.Join(fields, " "), 64)
 }
 
-// callRole, on "call N", opens N connections, some at a time, sends a message on each and takes it back, and says "called" with the
-// seconds that this took. One thread does it all, since it should cost little.
-func callRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
+// callRole opens N connections on "call N", at most MaxCalls at a time, sends a message on each and
+// waits until it comes back. It replies "called" with the seconds that this took. To cost little,
+// one thread does all of it.
+func callRole(o Options, in *bufio.Scanner, reply Reply) error {
 	runtime.LockOSThread()
-	c := &caller{message: compose(1, 1000)[:o.size], reply: make([]byte, o.size)}
+	c := &caller{message: makeLines(1, 1000)[:o.size], reply: make([]byte, o.size)}
 	for _, to := range o.To {
 		addr, err := net.ResolveTCPAddr("tcp4", to)
 		if err != nil {
@@ -55,23 +57,23 @@ func callRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
 		if err := c.call(n); err != nil {
 			return err
 		}
-		say("called %f", time.Since(begin).Seconds())
+		reply("called %f", time.Since(begin).Seconds())
 	}
 	return nil
 }
 
-// caller opens connections and waits for several at a time.
+// caller opens connections and waits for several of them at a time.
 type caller struct {
 	to             []unix.Sockaddr
 	message, reply []byte
 	epoll          int
-	opened         int // in all, to take the addresses in turn
+	opened         int // connections so far; chooses the next address
 }
 
 func (c *caller) call(n int) error {
-	events := make([]unix.EpollEvent, CallsAtOnce)
+	events := make([]unix.EpollEvent, MaxCalls)
 	left := n
-	for range min(n, CallsAtOnce) {
+	for range min(n, MaxCalls) {
 		left--
 		if err := c.open(); err != nil {
 			return err
@@ -97,7 +99,8 @@ func (c *caller) call(n int) error {
 	return nil
 }
 
-// open connects and sends. On the loopback neither waits for anybody: the kernel answers, and the message fits into its buffer.
+// open connects and sends the message. On the loopback neither step blocks: the kernel accepts the
+// connection, and the message fits into its buffer.
 func (c *caller) open() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -113,6 +116,7 @@ func (c *caller) open() error {
 	return watch(c.epoll, fd)
 }
 
+// finish reads the reply and closes the connection.
 func (c *caller) finish(fd int) error {
 	if err := readAll(fd, c.reply); err != nil {
 		return fmt.Errorf("read: %w", err)

@@ -15,7 +15,8 @@ import (
 	"syscall"
 )
 
-// Child is a process in one of the roles. It dies with its context, and with this process.
+// Child is a process that runs a role. The kernel kills it when the thread that started it ends; it
+// is also killed when its context is cancelled.
 type Child struct {
 	role string
 	cmd  *exec.Cmd
@@ -23,7 +24,7 @@ type Child struct {
 	out  *bufio.Scanner
 }
 
-// Spawn starts a child. The caller ends it with stop.
+// Spawn starts a child. The caller must call Stop.
 func Spawn(ctx context.Context, role string, args ...string) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -46,9 +47,10 @@ func Spawn(ctx context.Context, role string, args ...string) (*Child, error) {
 	return &Child{role, cmd, in, bufio.NewScanner(out)}, nil
 }
 
-func (c *Child) Pid() int { return c.cmd.Process.Pid }
+// PID returns the process ID.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
 
-// Ask writes one line and waits for the answer. See await.
+// Ask sends a command and waits for the answer. See Await.
 func (c *Child) Ask(command, word string) ([]string, error) {
 	if _, err := io.WriteString(c.in, command+"\n"); err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", c.role, command, err)
@@ -56,10 +58,11 @@ func (c *Child) Ask(command, word string) ([]string, error) {
 	return c.Await(word)
 }
 
-// Await waits for a line that begins with word, and returns its other fields.
+// Await reads one line, which must begin with word, and returns its other fields.
 func (c *Child) Await(word string) ([]string, error) {
 	if !c.out.Scan() {
-		return nil, fmt.Errorf("%s: ended while we waited for %q: %w", c.role, word, errors.Join(c.out.Err(), io.ErrUnexpectedEOF))
+		return nil, fmt.Errorf("%s: ended without answering %q: %w", c.role, word,
+			errors.Join(c.out.Err(), io.ErrUnexpectedEOF))
 	}
 	fields := strings.Fields(c.out.Text())
 	if len(fields) == 0 || fields[0] != word {
@@ -68,7 +71,7 @@ func (c *Child) Await(word string) ([]string, error) {
 	return fields[1:], nil
 }
 
-// ParseFigures reads as many figures as there is room for.
+// ParseFigures parses fields into to. Both must have the same length.
 func ParseFigures(fields []string, to []float64) error {
 	if len(fields) != len(to) {
 		return fmt.Errorf("%q: %d figures expected", fields, len(to))
@@ -82,7 +85,7 @@ func ParseFigures(fields []string, to []float64) error {
 	return nil
 }
 
-// Stop ends the child and waits for it.
+// Stop kills the child and waits until it has ended. It may be called more than once.
 func (c *Child) Stop() {
 	c.in.Close()
 	c.cmd.Process.Kill()

@@ -15,14 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echoRole listens, says "listening" with its addresses, and sends back what comes, until a side has nothing more to say. It answers
-// "await N" with "ended" when at least N connections have ended. One thread serves them all, since it should cost little.
-func echoRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
+// echoRole listens, replies "listening" with its addresses, and sends back what it receives until
+// either side closes. It answers "await N" with "ended" when at least N connections have ended. To
+// cost little, one thread serves all of them.
+func echoRole(o Options, in *bufio.Scanner, reply Reply) error {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return err
 	}
-	e := &echo{epoll: epoll, listeners: map[int]bool{}}
+	e := &echoServer{epoll: epoll, listeners: map[int]bool{}}
 	var addrs []string
 	for range o.ports {
 		addr, err := e.listen()
@@ -31,20 +32,20 @@ func echoRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
 		}
 		addrs = append(addrs, addr)
 	}
-	say("listening %s", strings.Join(addrs, " "))
-	go e.obey(in, say)
+	reply("listening %s", strings.Join(addrs, " "))
+	go e.answerCommands(in, reply)
 	return e.serve()
 }
 
-// echo sends back what it receives. Its descriptors end with the process.
-type echo struct {
+// echoServer sends back what it receives. Its descriptors are closed when the process ends.
+type echoServer struct {
 	epoll     int
 	listeners map[int]bool
 	ended     atomic.Int64 // connections
 }
 
-// listen returns the address.
-func (e *echo) listen() (string, error) {
+// listen adds a listener and returns its address.
+func (e *echoServer) listen() (string, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return "", err
@@ -63,23 +64,23 @@ func (e *echo) listen() (string, error) {
 	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port), watch(e.epoll, fd)
 }
 
-// obey ends the process with its input.
-func (e *echo) obey(in *bufio.Scanner, say func(string, ...any)) {
+// answerCommands ends the process at the end of in.
+func (e *echoServer) answerCommands(in *bufio.Scanner, reply Reply) {
 	for in.Scan() {
 		var n int64
 		if _, err := fmt.Sscanf(in.Text(), "await %d", &n); err != nil {
-			say("error %q: %v", in.Text(), err)
+			reply("error %q: %v", in.Text(), err)
 			os.Exit(1)
 		}
 		for e.ended.Load() < n {
 			time.Sleep(time.Millisecond)
 		}
-		say("ended")
+		reply("ended")
 	}
 	os.Exit(0)
 }
 
-func (e *echo) serve() error {
+func (e *echoServer) serve() error {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, 256)
 	buf := make([]byte, 64<<10)
@@ -95,7 +96,7 @@ func (e *echo) serve() error {
 				if err := e.accept(fd); err != nil {
 					return err
 				}
-			case !answer(fd, buf):
+			case !echo(fd, buf):
 				unix.Close(fd)
 				e.ended.Add(1)
 			}
@@ -103,10 +104,10 @@ func (e *echo) serve() error {
 	}
 }
 
-func (e *echo) accept(ln int) error {
+func (e *echoServer) accept(ln int) error {
 	fd, _, err := unix.Accept4(ln, unix.SOCK_CLOEXEC)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
-		return nil // gone again
+		return nil // the connection has gone again
 	}
 	if err != nil {
 		return fmt.Errorf("accept: %w", err)
@@ -117,8 +118,8 @@ func (e *echo) accept(ln int) error {
 	return watch(e.epoll, fd)
 }
 
-// answer sends back what is there, and says whether the connection goes on.
-func answer(fd int, buf []byte) bool {
+// echo sends back the bytes that are there and reports whether the connection is still open.
+func echo(fd int, buf []byte) bool {
 	n, err := unix.Read(fd, buf)
 	if errors.Is(err, unix.EINTR) {
 		return true // epoll reports it again

@@ -8,10 +8,11 @@ import (
 	"net"
 )
 
-// idleRole opens connections on "open N", writes a line on each of all on "write", and holds them.
-func idleRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
+// idleRole opens N more connections on "open N", writes a line to every connection on "write", and
+// keeps them open.
+func idleRole(o Options, in *bufio.Scanner, reply Reply) error {
 	var conns []net.Conn
-	text := compose(1, o.size)
+	text := makeLines(1, o.size)
 	for in.Scan() {
 		var n int
 		if _, err := fmt.Sscanf(in.Text(), "open %d", &n); err == nil {
@@ -20,7 +21,7 @@ func idleRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
 				return err
 			}
 			conns = append(conns, more...)
-			say("opened")
+			reply("opened")
 			continue
 		}
 		for _, c := range conns {
@@ -28,7 +29,7 @@ func idleRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
 				return err
 			}
 		}
-		say("wrote")
+		reply("wrote")
 	}
 	return nil
 }

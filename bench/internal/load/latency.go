@@ -16,15 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// warmup is how much of a latency run is not counted.
+// warmup is the first part of a latency run, whose lines are not counted.
 const warmup = 500 * time.Millisecond
 
-// latencyRole listens on two addresses, says "listening" with them, on "go ADDRESS" sends lines there, and says "latency" with p50, p99 and
-// p99.9 in microseconds when all have come in.
+// latencyRole listens and replies "listening" with its addresses. On "go ADDRESS" it sends lines
+// there, and replies "latency" with p50, p99 and p99.9 in microseconds when all of them have
+// arrived.
 //
-// Sender and receivers block in system calls on threads of their own: no scheduler but the kernel's is in what they measure.
-func latencyRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
-	s := &stopwatch{line: o.size, begin: time.Now(), delays: make(chan []time.Duration, 1024), failed: make(chan error, 16)}
+// Sender and receivers block in system calls on threads of their own, so that only the kernel's
+// scheduler affects the result.
+func latencyRole(o Options, in *bufio.Scanner, reply Reply) error {
+	s := &latencyProbe{line: o.size, begin: time.Now(),
+		delays: make(chan []time.Duration, 1024), failed: make(chan error, 16)}
 	var addrs []string
 	for range o.ports {
 		ln, err := Listen(AnyPort)
@@ -34,14 +37,14 @@ func latencyRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
 		addrs = append(addrs, ln.Addr().String())
 		go s.accept(ln)
 	}
-	say("listening %s", strings.Join(addrs, " "))
+	reply("listening %s", strings.Join(addrs, " "))
 	in.Scan()
 	delays, err := s.run(strings.TrimPrefix(in.Text(), "go "), o.rate, o.count)
 	if err != nil {
 		return err
 	}
 	slices.Sort(delays)
-	say("latency %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
+	reply("latency %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
 	in.Scan()
 	return nil
 }
@@ -52,29 +55,30 @@ func micros(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[i]) / 1e3
 }
 
-// stopwatch sends lines that say when they were sent. Its goroutines end with the process.
-type stopwatch struct {
-	line   int
+// latencyProbe sends lines that carry the time of sending, and receives them. Its goroutines end
+// with the process.
+type latencyProbe struct {
+	line   int // bytes
 	begin  time.Time
 	delays chan []time.Duration
 	failed chan error
 }
 
-// A line begins with the time when it was sent, in nanoseconds and 19 digits.
+// A line begins with the time of sending, in nanoseconds since begin, as 19 digits.
 const (
 	stampFormat = `{"sent":"%019d","note":"`
 	stampAt     = len(`{"sent":"`)
 )
 
-// stampedLine returns a line of so many bytes whose stamp is still to be written.
+// stampedLine returns a line of size bytes. send overwrites its time.
 func stampedLine(size int) []byte {
 	line := fmt.Appendf(nil, stampFormat, 0)
 	line = append(line, bytes.Repeat([]byte{'x'}, size-len(line)-3)...)
 	return append(line, "\"}\n"...)
 }
 
-// run sends and returns the delays of all lines but those of the warm-up.
-func (s *stopwatch) run(to string, rate, lines int) ([]time.Duration, error) {
+// run sends lines and returns the delays of all of them but those of the warm-up.
+func (s *latencyProbe) run(to string, rate, lines int) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", to)
 	if err != nil {
 		return nil, err
@@ -101,8 +105,8 @@ func (s *stopwatch) run(to string, rate, lines int) ([]time.Duration, error) {
 	return all, nil
 }
 
-// send writes one line at a time.
-func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
+// send writes one line at each tick.
+func (s *latencyProbe) send(c *net.TCPConn, rate, lines int) error {
 	runtime.LockOSThread()
 	fd, err := blocking(c)
 	if err != nil {
@@ -111,12 +115,12 @@ func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
 	defer unix.Close(fd)
 	line := stampedLine(s.line)
 	var head []byte
-	beat, err := newMetronome(rate)
+	tick, err := newPacer(rate)
 	if err != nil {
 		return err
 	}
 	for n := range lines {
-		beat.await(n)
+		tick.await(n)
 		head = fmt.Appendf(head[:0], stampFormat, time.Since(s.begin))
 		copy(line, head)
 		if err := writeAll(fd, line); err != nil {
@@ -126,7 +130,7 @@ func (s *stopwatch) send(c *net.TCPConn, rate, lines int) error {
 	return nil
 }
 
-func (s *stopwatch) accept(ln net.Listener) {
+func (s *latencyProbe) accept(ln net.Listener) {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -140,7 +144,7 @@ func (s *stopwatch) accept(ln net.Listener) {
 	}
 }
 
-func (s *stopwatch) receive(c *net.TCPConn) error {
+func (s *latencyProbe) receive(c *net.TCPConn) error {
 	runtime.LockOSThread()
 	fd, err := blocking(c)
 	if err != nil {
@@ -156,7 +160,7 @@ func (s *stopwatch) receive(c *net.TCPConn) error {
 			continue
 		}
 		if err != nil || n == 0 {
-			return nil // the proxy goes down, or was only tried
+			return nil // the proxy ends, or only tested whether the target is there
 		}
 		have += n
 		var some []time.Duration
@@ -171,9 +175,10 @@ func (s *stopwatch) receive(c *net.TCPConn) error {
 	}
 }
 
+// stamp returns the time of sending.
 func stamp(line []byte) (time.Duration, error) {
 	if line[len(line)-1] != '\n' || line[0] != '{' {
-		return 0, fmt.Errorf("a line arrived torn: %.80q", line)
+		return 0, fmt.Errorf("part of a line arrived: %.80q", line)
 	}
 	ns, err := strconv.ParseInt(string(line[stampAt:stampAt+19]), 10, 64)
 	return time.Duration(ns), err

@@ -1,6 +1,8 @@
 //go:build linux
 
-// Package load is what stands at both ends of a contender: senders, receivers, echoes and latency probes, each a process of its own.
+// Package load is both ends of a contender: senders, receivers, echo servers and latency probes.
+// Each is a process of its own, a Child in one of the Roles, and costs much less than what it
+// measures.
 package load
 
 import (
@@ -12,59 +14,63 @@ import (
 	"strings"
 )
 
-// A role is what this program does as its own child. It is told what to do line by line on its standard input, answers line by
-// line on its standard output, and ends with its input.
-type Role func(o Options, in *bufio.Scanner, say func(format string, args ...any)) error
+// Role is a job that this program does as its own child. The role reads commands from in, its
+// standard input, one per line. It answers with reply and returns at the end of in.
+type Role func(o Options, in *bufio.Scanner, reply Reply) error
 
-// Roles returns them by name.
+// Reply writes one line to the standard output.
+type Reply func(format string, args ...any)
+
+// Roles returns the roles of this package by name.
 func Roles() map[string]Role {
 	return map[string]Role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole,
 		"echo": echoRole, "call": callRole, "roundtrip": roundtripRole}
 }
 
-// Play plays the one of some roles that args begin with, and says whether there is one.
-func Play(roles map[string]Role, args []string) bool {
+// RunRole runs the role that args begin with and reports whether they begin with one. If the role
+// fails, the process exits.
+func RunRole(roles map[string]Role, args []string) bool {
 	if len(args) == 0 {
 		return false
 	}
 	r, ok := roles[args[0]]
 	if ok {
-		runRole(r, args[1:])
+		r.run(args[1:])
 	}
 	return ok
 }
 
-// Options are what roles are told on their command lines. Each looks at those that concern it.
+// Options are the flags of roles. Each role reads some of them.
 type Options struct {
-	Listen string
-	To     []string
-	ports  int
+	Listen string   // address
+	To     []string // addresses to connect to, in turn
+	ports  int      // addresses to listen on
 	conns  int
-	bytes  int64
-	size   int
-	count  int
-	rate   int
+	bytes  int64 // over all connections
+	size   int   // bytes per line or message
+	count  int   // lines or messages
+	rate   int   // lines or messages per second
 	verify bool
-	certs  string
+	certs  string // folder
 }
 
-// serverTLS returns what a target shows, nil if it speaks no TLS.
+// serverTLS returns the TLS configuration of a target, nil if it speaks no TLS.
 func (o Options) serverTLS() *tls.Config {
 	if o.certs == "" {
 		return nil
 	}
-	return certsIn(o.certs).ServerTLS()
+	return certificatesIn(o.certs).ServerTLS()
 }
 
-// clientTLS returns what a sender trusts, nil if it speaks no TLS.
+// clientTLS returns the TLS configuration of a sender, nil if it speaks no TLS.
 func (o Options) clientTLS() *tls.Config {
 	if o.certs == "" {
 		return nil
 	}
-	return certsIn(o.certs).ClientTLS()
+	return certificatesIn(o.certs).ClientTLS()
 }
 
-func parseRole(args []string) (o Options, err error) {
+func parseOptions(args []string) (o Options, err error) {
 	flags := flag.NewFlagSet("role", flag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", "", "address to listen on")
 	flags.Func("to", "comma-separated addresses to connect to, used in turn", func(list string) error {
@@ -77,19 +83,19 @@ func parseRole(args []string) (o Options, err error) {
 	flags.IntVar(&o.size, "size", 600, "bytes per line or message")
 	flags.IntVar(&o.count, "count", 40000, "lines or messages to send")
 	flags.IntVar(&o.rate, "rate", 4000, "lines per second")
-	flags.BoolVar(&o.verify, "verify", false, "look at every line")
+	flags.BoolVar(&o.verify, "verify", false, "check every line")
 	flags.StringVar(&o.certs, "certs", "", "folder of certificates; with it, speak TLS")
 	return o, flags.Parse(args)
 }
 
-func runRole(r Role, args []string) {
-	say := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-	o, err := parseRole(args)
+func (r Role) run(args []string) {
+	reply := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+	o, err := parseOptions(args)
 	if err == nil {
-		err = r(o, bufio.NewScanner(os.Stdin), say)
+		err = r(o, bufio.NewScanner(os.Stdin), reply)
 	}
 	if err != nil {
-		say("error %v", err)
+		reply("error %v", err)
 		os.Exit(1)
 	}
 }

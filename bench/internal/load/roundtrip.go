@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WarmupTrips round trips come first and are not counted.
+// WarmupTrips is the number of round trips that come first and are not counted.
 const WarmupTrips = 1000
 
-// roundtripRole sends a message at each beat and waits until it is back, and says "roundtrip" with p50, p99 and p99.9 in microseconds.
-// It blocks in system calls on a thread of its own, so that no scheduler but the kernel's is in what it measures.
-func roundtripRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
+// roundtripRole sends a message at each tick and waits until it comes back. It replies "roundtrip"
+// with p50, p99 and p99.9 in microseconds. It blocks in system calls on a thread of its own, so
+// that only the kernel's scheduler affects the result.
+func roundtripRole(o Options, in *bufio.Scanner, reply Reply) error {
 	runtime.LockOSThread()
 	conn, err := net.Dial("tcp", o.To[0])
 	if err != nil {
@@ -31,28 +32,28 @@ func roundtripRole(o Options, in *bufio.Scanner, say func(string, ...any)) error
 	}
 	defer unix.Close(fd)
 	delays := make([]time.Duration, 0, WarmupTrips+o.count)
-	message, reply := compose(1, 1000)[:o.size], make([]byte, o.size)
-	beat, err := newMetronome(o.rate)
+	message, echoed := makeLines(1, 1000)[:o.size], make([]byte, o.size)
+	tick, err := newPacer(o.rate)
 	if err != nil {
 		return err
 	}
 	for n := range cap(delays) {
-		beat.await(n)
+		tick.await(n)
 		begin := time.Now()
 		if err := writeAll(fd, message); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		if err := readAll(fd, reply); err != nil {
+		if err := readAll(fd, echoed); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
 		delays = append(delays, time.Since(begin))
-		if !bytes.Equal(reply, message) {
-			return fmt.Errorf("%q came back as %q", message, reply)
+		if !bytes.Equal(echoed, message) {
+			return fmt.Errorf("%q came back as %q", message, echoed)
 		}
 	}
 	delays = delays[WarmupTrips:]
 	slices.Sort(delays)
-	say("roundtrip %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
+	reply("roundtrip %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
 	in.Scan()
 	return nil
 }

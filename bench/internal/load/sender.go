@@ -9,23 +9,24 @@ import (
 	"sync"
 )
 
-// sendRole connects, says "connected", and on "go" writes its bytes at full speed, closes, and says "sent".
-func sendRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
+// sendRole connects and replies "connected". On "go" it writes its bytes at full speed, closes the
+// connections and replies "sent".
+func sendRole(o Options, in *bufio.Scanner, reply Reply) error {
 	all, err := connect(o.To, o.conns, o.clientTLS())
 	if err != nil {
 		return err
 	}
-	say("connected")
+	reply("connected")
 	in.Scan()
 	if err := sendAll(all, o.bytes/int64(o.size), o.size); err != nil {
 		return err
 	}
-	say("sent")
+	reply("sent")
 	in.Scan()
 	return nil
 }
 
-// connect opens n connections, to the addresses in turn, through TLS if there is a config.
+// connect opens n connections to the addresses in turn, through TLS unless config is nil.
 func connect(to []string, n int, config *tls.Config) ([]net.Conn, error) {
 	var all []net.Conn
 	for i := range n {
@@ -38,9 +39,10 @@ func connect(to []string, n int, config *tls.Config) ([]net.Conn, error) {
 	return all, nil
 }
 
-// sendAll spreads lines evenly over connections, all at once, and closes them.
+// sendAll writes an equal share of the lines to each connection, all at the same time, and closes
+// them.
 func sendAll(conns []net.Conn, lines int64, size int) error {
-	block := compose(blockLines(size), size)
+	block := makeLines(blockLines(size), size)
 	var wg sync.WaitGroup
 	errs := make(chan error, len(conns))
 	for i, c := range conns {

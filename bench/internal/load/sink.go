@@ -15,13 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiveSize is the most that a sink takes from a socket at once.
-const receiveSize = 1 << 20
+// maxReceive is the number of bytes that a sink takes from a socket at most in one call.
+const maxReceive = 1 << 20
 
-// sinkRole listens, says "listening" with its addresses, and discards what comes. It answers "expect N" with "expecting" at once
-// and "reached" when N bytes are there, and "total" with "total BYTES LINES ODD": lines and odd ones are counted with -verify only.
-func sinkRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
-	s := &sink{line: o.size, verify: o.verify, tls: o.serverTLS(), say: say}
+// sinkRole listens, replies "listening" with its addresses, and discards the bytes it receives. It
+// answers "expect N" with "expecting" at once and with "reached" when N bytes have arrived, and
+// "total" with "total BYTES LINES ALTERED". It counts lines, and altered lines among them, only
+// with -verify.
+func sinkRole(o Options, in *bufio.Scanner, reply Reply) error {
+	s := &sink{line: o.size, verify: o.verify, tls: o.serverTLS(), reply: reply}
 	var addrs []string
 	for range o.ports {
 		ln, err := Listen(AnyPort)
@@ -31,11 +33,11 @@ func sinkRole(o Options, in *bufio.Scanner, say func(string, ...any)) error {
 		addrs = append(addrs, ln.Addr().String())
 		go s.accept(ln)
 	}
-	say("listening %s", strings.Join(addrs, " "))
-	return s.obey(in, say)
+	reply("listening %s", strings.Join(addrs, " "))
+	return s.serve(in)
 }
 
-// AnyPort is an address on the loopback whose port the kernel chooses.
+// AnyPort is a loopback address whose port the kernel chooses.
 const AnyPort = "127.0.0.1:0"
 
 // Listen listens without MPTCP, as the proxies do.
@@ -50,32 +52,33 @@ type sink struct {
 	line   int
 	verify bool
 	tls    *tls.Config // nil: plain
-	say    func(format string, args ...any)
+	reply  Reply
 
-	bytes, lines, odd atomic.Int64
-	goal              atomic.Pointer[goal]
+	bytes, lines, altered atomic.Int64
+	goal                  atomic.Pointer[goal]
 }
 
-// goal is a number of bytes that somebody waits for.
+// goal is a number of bytes for which serve waits.
 type goal struct {
 	bytes   int64
 	reached chan struct{}
 }
 
-func (s *sink) obey(in *bufio.Scanner, say func(string, ...any)) error {
+// serve answers commands.
+func (s *sink) serve(in *bufio.Scanner) error {
 	for in.Scan() {
 		var n int64
 		switch _, err := fmt.Sscanf(in.Text(), "expect %d", &n); {
 		case err == nil:
 			g := &goal{n, make(chan struct{})}
 			s.goal.Store(g)
-			say("expecting")
-			if s.bytes.Load() < n { // nothing is on its way yet: see add
+			s.reply("expecting")
+			if s.bytes.Load() < n { // no sender has begun, so add cannot have passed the goal before it was stored
 				<-g.reached
 			}
-			say("reached")
+			s.reply("reached")
 		case in.Text() == "total":
-			say("total %d %d %d", s.bytes.Load(), s.lines.Load(), s.odd.Load())
+			s.reply("total %d %d %d", s.bytes.Load(), s.lines.Load(), s.altered.Load())
 		default:
 			return fmt.Errorf("unknown command %q", in.Text())
 		}
@@ -99,7 +102,7 @@ func (s *sink) receive(c *net.TCPConn) {
 	case s.tls != nil:
 		s.receiveTLS(c)
 	case s.verify:
-		s.look(c)
+		s.checkLines(c)
 	default:
 		s.discard(c)
 	}
@@ -109,14 +112,14 @@ func (s *sink) receiveTLS(c *net.TCPConn) {
 	secure := tls.Server(c, s.tls)
 	defer secure.Close()
 	if err := secure.Handshake(); err != nil {
-		return // the proxy was only tried
+		return // a proxy that only tests whether the target is there
 	}
-	if err := agreed(secure.ConnectionState()); err != nil {
-		s.say("error %v", err)
+	if err := checkSuite(secure.ConnectionState()); err != nil {
+		s.reply("error %v", err)
 		return
 	}
 	if s.verify {
-		s.look(secure)
+		s.checkLines(secure)
 		return
 	}
 	for buf := make([]byte, 64<<10); ; {
@@ -128,13 +131,14 @@ func (s *sink) receiveTLS(c *net.TCPConn) {
 	}
 }
 
-// discard lets the kernel throw away what it would otherwise copy: MSG_TRUNC does so on TCP sockets.
+// discard counts bytes without copying them: with MSG_TRUNC the kernel drops them from a TCP
+// socket.
 func (s *sink) discard(c *net.TCPConn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return
 	}
-	buf := make([]byte, receiveSize) // its length counts, nothing is written to it
+	buf := make([]byte, maxReceive) // only its length matters, nothing is written to it
 	for {
 		var n int
 		var failed error
@@ -149,15 +153,15 @@ func (s *sink) discard(c *net.TCPConn) {
 	}
 }
 
-// look counts lines, and among them those that are not as they were composed.
-func (s *sink) look(c net.Conn) {
-	r := bufio.NewReaderSize(c, receiveSize)
+// checkLines counts lines, and those among them that differ from what makeLines makes.
+func (s *sink) checkLines(c net.Conn) {
+	r := bufio.NewReaderSize(c, maxReceive)
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 {
 			s.lines.Add(1)
 			if len(line) != s.line || line[0] != '{' || !bytes.HasSuffix(line, []byte("\"}\n")) {
-				s.odd.Add(1)
+				s.altered.Add(1)
 			}
 			s.add(int64(len(line)))
 		}
@@ -167,6 +171,7 @@ func (s *sink) look(c net.Conn) {
 	}
 }
 
+// add counts bytes and wakes serve when they reach its goal.
 func (s *sink) add(n int64) {
 	now := s.bytes.Add(n)
 	if g := s.goal.Load(); g != nil && now >= g.bytes && now-n < g.bytes {

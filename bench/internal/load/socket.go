@@ -37,7 +37,8 @@ func readAll(fd int, b []byte) error {
 	return nil
 }
 
-// blocking takes a connection's descriptor out of Go's hands and makes it a blocking one, which the caller closes.
+// blocking returns a blocking descriptor for a connection and closes the connection itself. The
+// caller closes the descriptor.
 func blocking(c *net.TCPConn) (int, error) {
 	f, err := c.File() // another descriptor for the same socket
 	if err != nil {
@@ -52,12 +53,12 @@ func blocking(c *net.TCPConn) (int, error) {
 	return fd, unix.SetNonblock(fd, false)
 }
 
-// watch lets wait report a descriptor as long as it can be read.
+// watch makes wait report a descriptor whenever it is readable.
 func watch(epoll, fd int) error {
 	return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// wait returns those of events that came.
+// wait waits for events and returns those that have occurred, in the given memory.
 func wait(epoll int, events []unix.EpollEvent) ([]unix.EpollEvent, error) {
 	for {
 		n, err := unix.EpollWait(epoll, events, -1)

@@ -10,10 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MachineTime is processor time of the whole machine, in units of its own.
+// MachineTime is processor time of the whole machine since its start, in units of 1/100 s: all of
+// it, and the part that a virtual machine's host gave to others.
 type MachineTime struct{ All, Stolen float64 }
 
-// MachineCPU reads it. A virtual machine whose host gave its time to others has stolen time, and noisy figures.
+// MachineCPU returns the machine's processor time so far, 0 if it cannot be read. Figures are noisy
+// where time was stolen.
 func MachineCPU() (m MachineTime) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -32,7 +34,7 @@ func MachineCPU() (m MachineTime) {
 	return m
 }
 
-// StolenSince returns the part of the machine's time since before that its host gave to others.
+// StolenSince returns the share of the machine's time since before that its host gave to others.
 func (m MachineTime) StolenSince(before MachineTime) float64 {
 	return (m.Stolen - before.Stolen) / max(m.All-before.All, 1)
 }
@@ -45,7 +47,7 @@ func Load() float64 {
 	return v
 }
 
-// CPUModel returns the processor's name.
+// CPUModel returns the name of the processor.
 func CPUModel() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {
@@ -56,7 +58,7 @@ func CPUModel() string {
 	return "unknown processor"
 }
 
-// Kernel returns system and release, such as "Linux 6.18.1".
+// Kernel returns the name and release of the system, such as "Linux 6.18.1".
 func Kernel() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

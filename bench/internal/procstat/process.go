@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package procstat reads what processes and the machine use: processor time, memory and descriptors, all from /proc.
+// Package procstat reads from /proc the processor time, memory and descriptors that processes use,
+// and the state of the machine.
 package procstat
 
 import (
@@ -15,15 +16,18 @@ import (
 	"time"
 )
 
-// userHZ is the unit of processor time in /proc: 1/100 s on all of Linux's architectures that Go runs on.
+// userHZ is the unit of processor time in /proc: 1/100 s on all Linux architectures that Go
+// supports.
 const userHZ = 100
 
-// Family returns a process and its children: nginx does its work in some.
-func Family(pid int) ([]int, error) {
+// WithChildren returns the IDs of a process and its children. nginx, for example, does its work in
+// children.
+func WithChildren(pid int) ([]int, error) {
 	all := []int{pid}
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // of each thread
 	if len(tasks) == 0 {
-		return all, fmt.Errorf("no /proc/%d/task/*/children: the process has ended, or the kernel was built without CONFIG_PROC_CHILDREN", pid)
+		return all, fmt.Errorf("no /proc/%d/task/*/children: the process has ended, "+
+			"or the kernel was built without CONFIG_PROC_CHILDREN", pid)
 	}
 	for _, task := range tasks {
 		text, err := os.ReadFile(task)
@@ -41,9 +45,10 @@ func Family(pid int) ([]int, error) {
 	return all, err
 }
 
-// Total sums up what a meter shows for a process and its children. A child that ends meanwhile counts no more: its processor time does in its parent's.
-func Total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (sum N, err error) {
-	all, err := Family(pid)
+// total returns the sum of a meter over a process and its children. A child that ends meanwhile is
+// left out; its processor time then counts as its parent's.
+func total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (sum N, err error) {
+	all, err := WithChildren(pid)
 	if err != nil {
 		return sum, err
 	}
@@ -57,13 +62,17 @@ func Total[N int | int64 | float64](pid int, meter func(pid int) (N, error)) (su
 	return sum, nil
 }
 
-// CPUSeconds returns the processor time, user and system, that a process and those of its children that have ended have used. Resolution: 10 ms.
+// TotalCPUSeconds returns the processor time of a process and its children. See CPUSeconds.
+func TotalCPUSeconds(pid int) (float64, error) { return total(pid, CPUSeconds) }
+
+// CPUSeconds returns the processor time, user and system, that a process and its ended children
+// have used. The resolution is 10 ms.
 func CPUSeconds(pid int) (float64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold spaces; the fields behind it begin with the third
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold spaces; the fields after it begin with the third
 	fields := strings.Fields(string(after))
 	if len(fields) < 15 {
 		return 0, fmt.Errorf("unexpected /proc/%d/stat: %s", pid, stat)
@@ -79,13 +88,14 @@ func CPUSeconds(pid int) (float64, error) {
 	return ticks / userHZ, nil
 }
 
-// peakRSS returns the most resident memory that a process has had, in bytes.
+// peakRSS returns the peak resident memory of a process, in bytes.
 func peakRSS(pid int) (int64, error) {
 	return procKB(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:")
 }
 
-// resident returns the resident memory of a process, in bytes, from its page tables: the cheaper VmRSS may be off by some hundred KB. What
-// it shares with others, as a socat does with its children, counts in part.
+// resident returns the resident memory of a process, in bytes, from its page tables: VmRSS, which
+// is cheaper, may be off by some hundred KB. Memory that the process shares with others, as a socat
+// does with its children, counts in part.
 func resident(pid int) (int64, error) {
 	return procKB(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
 }
@@ -105,15 +115,16 @@ func procKB(path, key string) (int64, error) {
 	return 0, fmt.Errorf("no %s in %s", key, path)
 }
 
-// settleLimit is how long memory may take to settle, which it has once it stayed within a per cent for a while.
-const settleLimit = 20 * time.Second
+// settleTimeout limits how long SettledMemory waits.
+const settleTimeout = 20 * time.Second
 
-// SettledMemory waits until the resident memory of a process and its children stays as it is, but not for ever, and returns it.
+// SettledMemory returns the resident memory, in bytes, of a process and its children. It waits
+// until the value has changed by less than one per cent for the time quiet, at most settleTimeout.
 func SettledMemory(ctx context.Context, pid int, quiet time.Duration) (int64, error) {
 	var base int64
-	since, limit := time.Now(), time.Now().Add(settleLimit)
+	since, limit := time.Now(), time.Now().Add(settleTimeout)
 	for {
-		now, err := Total(pid, resident)
+		now, err := total(pid, resident)
 		if err != nil {
 			return 0, err
 		}
@@ -129,18 +140,19 @@ func SettledMemory(ctx context.Context, pid int, quiet time.Duration) (int64, er
 	}
 }
 
-// descriptors returns how many a process has open.
+// descriptors returns how many descriptors a process has open.
 func descriptors(pid int) (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(entries), err
 }
 
-// SettledDescriptors returns how many descriptors a process and its children have open once that has not changed for a while: the connection that
-// found the process ready may still be closing.
+// SettledDescriptors returns how many descriptors a process and its children have open, once the
+// number has not changed for 300 ms: the connection that found the process ready may still be
+// closing.
 func SettledDescriptors(ctx context.Context, pid int) (int, error) {
 	before := -1
 	for {
-		have, err := Total(pid, descriptors)
+		have, err := total(pid, descriptors)
 		if err != nil || have == before {
 			return have, err
 		}
@@ -154,7 +166,7 @@ func SettledDescriptors(ctx context.Context, pid int) (int, error) {
 // AwaitDescriptors waits until a process and its children have n descriptors open.
 func AwaitDescriptors(ctx context.Context, pid, n int) error {
 	for {
-		have, err := Total(pid, descriptors)
+		have, err := total(pid, descriptors)
 		if err != nil || have >= n {
 			return err
 		}
@@ -164,30 +176,32 @@ func AwaitDescriptors(ctx context.Context, pid, n int) error {
 	}
 }
 
-// peakSampling is how often the peak memory of a family is looked at: children may have ended before the end.
-const peakSampling = 100 * time.Millisecond
+// peakInterval is the time between two samples of SamplePeak. A single sample at the end would miss
+// children that have ended before it.
+const peakInterval = 100 * time.Millisecond
 
-// WatchPeak looks at the peak memory of a process and its children until it is stopped, which returns the highest that it saw, in bytes.
-func WatchPeak(pid int) (stop func() int64) {
-	done, highest := make(chan struct{}), make(chan int64, 1)
+// SamplePeak samples the peak resident memory of a process and its children until stop is called.
+// stop returns the highest sum that it saw, in bytes.
+func SamplePeak(pid int) (stop func() int64) {
+	done, result := make(chan struct{}), make(chan int64, 1)
 	go func() {
-		var most int64
-		for ticker := time.NewTicker(peakSampling); ; {
-			now, _ := Total(pid, peakRSS) // an error shows in the other meters
-			most = max(most, now)
+		var highest int64
+		for ticker := time.NewTicker(peakInterval); ; {
+			now, _ := total(pid, peakRSS) // the other meters report an error
+			highest = max(highest, now)
 			select {
 			case <-ticker.C:
 			case <-done:
-				now, _ = Total(pid, peakRSS)
+				now, _ = total(pid, peakRSS)
 				ticker.Stop()
-				highest <- max(most, now)
+				result <- max(highest, now)
 				return
 			}
 		}
 	}()
 	return func() int64 {
 		close(done)
-		return <-highest
+		return <-result
 	}
 }
 

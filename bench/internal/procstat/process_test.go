@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-func TestProcessMeters(t *testing.T) {
+func TestMetersOfThisProcessShowWhatItUses(t *testing.T) {
 	pid := os.Getpid()
 	before, err := CPUSeconds(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	after := before // it is told in hundredths of a second
+	after := before // in steps of a hundredth of a second
 	for end := time.Now().Add(10 * time.Second); err == nil && after <= before && time.Now().Before(end); {
 		after, err = CPUSeconds(pid)
 	}
 	if err != nil || after <= before {
-		t.Errorf("processor time went from %v to %v, %v", before, after, err)
+		t.Errorf("processor time was %v and then %v, %v", before, after, err)
 	}
 	now, err := resident(pid)
 	if err != nil || now < 1<<20 {

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package section measures: each kind of measurement gives sections of the report.
+// Package section measures contenders. Each Kind of measurement starts them between the ends of
+// package load, in turn, and produces sections of the report.
 package section
 
 import (
@@ -12,28 +13,29 @@ import (
 	"linesplit/bench/internal/contender"
 )
 
-// Bench runs the sections. It belongs to the main goroutine, as all its methods do.
+// Bench runs measurements. All its methods must be called by the main goroutine, whose thread
+// starts the children.
 type Bench struct {
 	contender.Launcher
 	Options
 	size sizes
 
-	seconds float64  // planned for the section that runs
-	notes   []string // what went wrong with others
+	seconds float64  // planned for the measurement that runs
+	notes   []string // failures of other proxies
 }
 
-// Options say how much to measure, and where to tell of it.
+// Options configure a Bench.
 type Options struct {
-	Reps     int
-	Quick    bool // small sizes
+	Reps     int  // repetitions of most measurements
+	Quick    bool // measure little, to test the benchmark itself
 	Log      io.Writer
-	Progress interface {
+	Progress interface { // of the whole run; Step is told how many of its planned seconds are done
 		fmt.Stringer
 		Step(seconds float64)
 	}
 }
 
-// New returns a bench that measures contenders which l starts.
+// New returns a Bench that measures contenders started by l.
 func New(l contender.Launcher, o Options) *Bench {
 	b := &Bench{Launcher: l, Options: o, size: fullSizes}
 	if o.Quick {
@@ -42,9 +44,10 @@ func New(l contender.Launcher, o Options) *Bench {
 	return b
 }
 
-// turns calls run for each trial in each repetition, every other time in reverse order. One that fails takes no more part. If it is linesplit's, that
-// ends the run; another's is noted.
-func (b *Bench) turns(ctx context.Context, reps int, trials []*trial, run func(*trial) (string, error)) error {
+// takeTurns calls run for each trial in each repetition, in reverse order in every other one, so
+// that a machine that becomes slower or faster does so for all contenders. See handleError for
+// trials that fail.
+func (b *Bench) takeTurns(ctx context.Context, reps int, trials []*trial, run func(*trial) (string, error)) error {
 	for rep := range reps {
 		for i := range trials {
 			if rep%2 == 1 {
@@ -54,27 +57,31 @@ func (b *Bench) turns(ctx context.Context, reps int, trials []*trial, run func(*
 			if t.failed {
 				continue
 			}
-			found, err := run(t)
-			if err := b.judge(ctx, t, err); err != nil {
+			result, err := run(t)
+			if err := b.handleError(ctx, t, err); err != nil {
 				return err
 			}
 			b.Progress.Step(b.seconds / float64(reps*len(trials)))
-			fmt.Fprintf(b.Log, "  %d/%d  %-42s %-46s %s\n", rep+1, reps, t.label, found, b.Progress)
+			fmt.Fprintf(b.Log, "  %d/%d  %-42s %-46s %s\n", rep+1, reps, t.label, result, b.Progress)
 		}
 	}
 	return nil
 }
 
-// judge returns err if it must end the run, and notes it otherwise.
-func (b *Bench) judge(ctx context.Context, t *trial, err error) error {
+// handleError handles the error of a trial. It returns the error if it must end the run, because
+// linesplit or the benchmark itself has failed. The failure of another proxy is noted, and its
+// trial is left out from then on.
+func (b *Bench) handleError(ctx context.Context, t *trial, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil || t.Name == contender.Linesplit || t.Name == contender.Relaying || t.Name == contender.Direct:
+	case ctx.Err() != nil,
+		t.Name == contender.Linesplit, t.Name == contender.LinesplitConnection, t.Name == contender.Direct:
 		return fmt.Errorf("%s: %w", t.label, err)
 	}
 	t.failed = true
-	note := fmt.Sprintf("%s failed, and took no more part: %s.", t.label, strings.Join(strings.Fields(err.Error()), " "))
+	reason := strings.Join(strings.Fields(err.Error()), " ")
+	note := fmt.Sprintf("%s failed and was left out from then on: %s.", t.label, reason)
 	fmt.Fprintf(b.Log, "  %s\n", note)
 	b.notes = append(b.notes, note)
 	return nil

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	messageSize = 100 // bytes each way
-	callsWarm   = 500 // connections that come first and are not counted
+	messageSize = 100 // bytes in each direction
+	warmupCalls = 500 // connections that come first and are not counted
 )
 
 func (b *Bench) connectionsTime() float64 {
@@ -24,9 +24,9 @@ func (b *Bench) connectionsTime() float64 {
 }
 
 func (b *Bench) connections(ctx context.Context) ([]report.Section, error) {
-	t, trials := oneTable(b.forwarders(), "connections/s", "CPU s per 10,000")
-	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
-		n := b.callsOf(t.Name)
+	t, trials := newTrials(b.forwarders(), "connections/s", "CPU s per 10,000")
+	err := b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
+		n := b.callCount(t.Name)
 		seconds, cpu, err := b.connectionsRun(ctx, t.Setup, n)
 		if err != nil {
 			return "", err
@@ -35,32 +35,35 @@ func (b *Bench) connections(ctx context.Context) ([]report.Section, error) {
 		return fmt.Sprintf("%6.0f/s  %.3f CPU s per 10,000", float64(n)/seconds, cpu/float64(n)*1e4), nil
 	})
 	t.Hide(contender.Direct, 1)
-	addRatios(t, contender.Relaying)
+	addRatios(t, contender.LinesplitConnection)
 	return []report.Section{{
 		Title: "Connection mode: connections",
-		About: fmt.Sprintf("%d connections per run (socat: %d) to two targets, %d at a time: connect, %d bytes there, the same %d back, close.",
-			b.size.calls, b.callsOf(contender.Socat), load.CallsAtOnce, messageSize, messageSize),
+		About: fmt.Sprintf("%d connections per run (socat: %d) to two targets, %d at a time: connect, %d bytes there, "+
+			"the same %d back, close.",
+			b.size.calls, b.callCount(contender.Socat), load.MaxCalls, messageSize, messageSize),
 		Table: t,
 		Figures: []report.Figure{
 			report.Bars(t, "connections", "Connection mode: short connections", "connections/s", "connections/s"),
-			report.Dots(t, "connections-cpu", "Connection mode: processor time", "CPU s per 10,000 connections", "CPU s per 10,000"),
+			report.Dots(t, "connections-cpu", "Connection mode: processor time", "CPU s per 10,000 connections",
+				"CPU s per 10,000"),
 		},
 	}}, err
 }
 
-// callsOf is how many connections a contender is given: socat forks for each.
-func (b *Bench) callsOf(name string) int {
+// callCount returns how many connections a contender gets. socat gets fewer, as it forks for each.
+func (b *Bench) callCount(name string) int {
 	if name == contender.Socat {
 		return b.size.calls / 10
 	}
 	return b.size.calls
 }
 
-// connectionsRun returns how long the connections took, and the processor time of the proxy until the targets had seen all of them end.
+// connectionsRun returns how long n connections took, and the processor time of the proxy until the
+// targets had seen all of them end, both in seconds.
 func (b *Bench) connectionsRun(ctx context.Context, s contender.Setup, n int) (seconds, cpu float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	st, err := b.raise(ctx, s, "echo")
+	st, err := b.startStage(ctx, s, "echo")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -70,14 +73,14 @@ func (b *Bench) connectionsRun(ctx context.Context, s contender.Setup, n int) (s
 		return 0, 0, err
 	}
 	defer caller.Stop()
-	if _, err := load.Call(caller, st.target, callsWarm, callsWarm); err != nil {
+	if _, err := load.Call(caller, st.target, warmupCalls, warmupCalls); err != nil {
 		return 0, 0, err
 	}
 	before, err := st.proxy.CPU()
 	if err != nil {
 		return 0, 0, err
 	}
-	if seconds, err = load.Call(caller, st.target, n, callsWarm+n); err != nil {
+	if seconds, err = load.Call(caller, st.target, n, warmupCalls+n); err != nil {
 		return 0, 0, err
 	}
 	after, err := st.proxy.CPU()

@@ -14,44 +14,52 @@ import (
 	"linesplit/bench/report"
 )
 
-// NewReport begins a report: it notes the machine's state.
+// NewReport returns a report with facts about the machine, the contenders and the figures.
 func (b *Bench) NewReport(ctx context.Context) *report.Report {
 	r := &report.Report{LoadBefore: procstat.Load()}
 	r.Facts = []string{
 		time.Now().UTC().Format(time.DateOnly),
-		fmt.Sprintf("%s, %s, %s %s", procstat.CPUModel(), report.Count(runtime.NumCPU(), "processor"), procstat.Kernel(), runtime.GOARCH),
-		strings.TrimSpace(fmt.Sprintf("%s, GOMAXPROCS=%d %s", contender.Version(ctx, b.Linesplit, "-version"), b.Threads, b.Flags)),
+		fmt.Sprintf("%s, %s, %s %s",
+			procstat.CPUModel(), report.Count(runtime.NumCPU(), "processor"), procstat.Kernel(), runtime.GOARCH),
+		strings.TrimSpace(fmt.Sprintf("%s, GOMAXPROCS=%d %s",
+			contender.Version(ctx, b.Linesplit, "-version"), b.Threads, b.Flags)),
 	}
 	r.Facts = append(r.Facts, programFacts(ctx, b.Programs, b.Threads)...)
 	r.Facts = append(r.Facts,
-		fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback", report.Count(b.Reps, "repetition")),
-		fmt.Sprintf("a figure with a ? (hollow in charts) has a range wider than %.0f %% of it: the machine was too noisy to rely on it", report.Noisy*100))
+		fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback",
+			report.Count(b.Reps, "repetition")),
+		fmt.Sprintf("a figure with a ? (hollow in charts) has a range wider than %.0f %% of it: "+
+			"the machine was too noisy to rely on it", report.MaxSpread*100))
 	if b.Quick {
-		r.Facts = append(r.Facts, "a quick run, to see that all works: these figures are worth nothing")
+		r.Facts = append(r.Facts, "a quick run, to see that everything works: these figures mean nothing")
 	}
 	return r
 }
 
-// Finish puts the glances in front, and adds what must be said about the figures.
+// Finish puts the summaries in front of the sections and adds the warnings.
 func (b *Bench) Finish(r *report.Report) {
-	r.Sections = append(b.glances(r.Sections), r.Sections...)
+	r.Sections = append(b.summaries(r.Sections), r.Sections...)
 	r.Warnings = append(r.Warnings, b.notes...)
-	r.Warn()
+	r.AddWarnings()
 }
 
-// programFacts returns a line about each: what it calls itself and how it is set up, or that it is not here.
+// programFacts returns a line about each other proxy: its version and setup, or that it is not
+// installed.
 func programFacts(ctx context.Context, p contender.Programs, threads int) (facts []string) {
 	for _, one := range []struct{ name, path, flag, about string }{
-		{contender.HAProxy, p.HAProxy, "-v", fmt.Sprintf("mode tcp, one listen section, nbthread %d; with splicing where that is said", threads)},
+		{contender.HAProxy, p.HAProxy, "-v",
+			fmt.Sprintf("mode tcp, one listen section, nbthread %d; with splicing where it says so", threads)},
 		{contender.Nginx, p.Nginx.Path, "-v", fmt.Sprintf("stream module, worker_processes %d", threads)},
 		{contender.Socat, p.Socat, "-V", "a process for each connection, all to the first target"},
-		{contender.Rsyslog, p.Rsyslog, "-v", fmt.Sprintf("imtcp, one queue in memory, %s, omfwd to a target at random", report.Count(threads, "worker"))},
+		{contender.Rsyslog, p.Rsyslog, "-v", fmt.Sprintf("imtcp, one queue in memory, %s, omfwd to a target at random",
+			report.Count(threads, "worker"))},
 	} {
 		if one.path == "" {
-			facts = append(facts, one.name+": not here, so not measured")
+			facts = append(facts, one.name+": not installed, so not measured")
 		} else {
 			facts = append(facts, contender.Version(ctx, one.path, one.flag)+", "+one.about)
 		}
 	}
-	return append(facts, fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", contender.Copier, threads))
+	return append(facts,
+		fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", contender.IOCopy, threads))
 }

@@ -9,14 +9,14 @@ import (
 	"linesplit/bench/report"
 )
 
-// Kind is a kind of measurement: a value of -only.
+// Kind is a kind of measurement, a value of -only.
 type Kind struct {
 	Name, Title string
-	seconds     func(*Bench) float64 // that it takes, roughly
+	seconds     func(*Bench) float64 // estimate of its duration
 	run         func(*Bench, context.Context) ([]report.Section, error)
 }
 
-// Kinds returns all of them in the order in which they run: line mode's, then connection mode's, then those of both.
+// Kinds returns all kinds in the order in which they run: line mode, connection mode, both modes.
 func Kinds() []*Kind {
 	return []*Kind{
 		{"throughput", "line mode", (*Bench).throughputTime, (*Bench).throughput},
@@ -31,38 +31,43 @@ func Kinds() []*Kind {
 	}
 }
 
-// Seconds returns how long it takes, roughly.
+// Seconds returns an estimate of how long the measurement takes.
 func (k *Kind) Seconds(b *Bench) float64 { return k.seconds(b) }
 
-// Run measures.
+// Run runs the measurement.
 func (k *Kind) Run(ctx context.Context, b *Bench) ([]report.Section, error) {
 	b.seconds = k.seconds(b)
 	return k.run(b, ctx)
 }
 
-// sizes are what one repetition moves.
+// sizes say how much one repetition moves.
 type sizes struct {
 	line       int           // bytes, newline included
 	throughput int64         // bytes
-	check      int64         // bytes of the run whose lines are looked at
-	seconds    int           // of latency
-	rate       int           // lines per second of latency, and round trips
+	check      int64         // bytes of the run in which every line is checked
+	seconds    int           // duration of a latency run
+	rate       int           // lines or round trips per second
 	idle       int           // connections
 	bulk       int64         // bytes
-	calls      int           // connections one after the other
+	calls      int           // short connections
 	trips      int           // round trips
-	settle     time.Duration // for which memory must stay as it is before it counts
+	settle     time.Duration // time without change after which memory counts as settled
 	tls        int64         // bytes
 	factor     int64         // bytes
 
-	lines, senders, targets, workers []int // factors: each is varied while the others stay as at the base point
+	lines, senders, targets, workers []int // values of the factors, each varied while the others stay at the base point
 }
 
 var (
-	fullSizes = sizes{line: 600, throughput: 8e9, check: 5e8, seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
+	fullSizes = sizes{
+		line: 600, throughput: 8e9, check: 5e8, seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
 		settle: 2 * time.Second, tls: 2e9, factor: 2e9,
-		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000}, targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16}}
-	quickSizes = sizes{line: 600, throughput: 5e8, check: 5e7, seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
+		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000},
+		targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16},
+	}
+	quickSizes = sizes{
+		line: 600, throughput: 5e8, check: 5e7, seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
 		settle: 500 * time.Millisecond, tls: 2e8, factor: 1e8,
-		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers}
+		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers,
+	}
 )

@@ -18,8 +18,8 @@ func (b *Bench) latencyTime() float64 {
 }
 
 func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
-	t, trials := oneTable(b.lineContenders(), "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
+	t, trials := newTrials(b.lineContenders(), "p50 µs", "p99 µs", "p99.9 µs")
+	err := b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		p, err := b.latencyRun(ctx, t.Setup)
 		if err != nil {
 			return "", err
@@ -30,8 +30,9 @@ func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
 	addRatios(t, contender.Linesplit)
 	return []report.Section{{
 		Title: "Line mode: latency",
-		About: fmt.Sprintf("Single lines of %d bytes, %d per second, evenly spaced on one connection, %d s per run. One process holds "+
-			"both ends: from just before the write until the whole line has been read.", b.size.line, b.size.rate, b.size.seconds),
+		About: fmt.Sprintf("Single lines of %d bytes, %d per second, evenly spaced on one connection, %d s per run. "+
+			"Measured in one process that holds both ends, from just before the write until the whole line has been read.",
+			b.size.line, b.size.rate, b.size.seconds),
 		Table:   t,
 		Figures: []report.Figure{report.Dots(t, "latency", "Line mode: latency of single lines", "µs", t.Columns...)},
 	}}, err
@@ -41,7 +42,7 @@ func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
 func (b *Bench) latencyRun(ctx context.Context, s contender.Setup) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*time.Duration(b.size.seconds)*time.Second)
 	defer cancel()
-	st, err := b.raise(ctx, s, "latency", "-size", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
+	st, err := b.startStage(ctx, s, "latency", "-size", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
 		"-count", strconv.Itoa(b.size.rate*b.size.seconds))
 	if err != nil {
 		return p, err

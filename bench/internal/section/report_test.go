@@ -16,7 +16,7 @@ import (
 	"linesplit/bench/report"
 )
 
-// sampleReport is what a run might have found.
+// sampleReport returns a report with all kinds of figures.
 func sampleReport() *report.Report {
 	rows := []string{contender.Direct, contender.HAProxy, contender.Linesplit}
 	speed, delay := report.NewTable(rows, "MB/s", "CPU s/GB"), report.NewTable(rows, "p50 µs", "p99 µs")
@@ -28,25 +28,38 @@ func sampleReport() *report.Report {
 	}
 	speed.Hide(contender.Direct, 1)
 	speed.AddRatio(contender.Linesplit, contender.HAProxy)
-	e := newExperiment(factor{name: "senders", title: "number of senders", axis: "senders", who: rows[1:], all: []int{1, 10, 100}, base: 10,
-		label: func(n int) string { return report.Count(n, "sender") }})
-	for row := range e.table.Rows[:5] { // the last was not measured
+	e := newExperiment(factor{
+		name: "senders", title: "number of senders", axis: "senders",
+		contenders: rows[1:], values: []int{1, 10, 100}, base: 10,
+		label: func(n int) string { return report.Count(n, "sender") },
+	})
+	empty := report.NewTable(rows, "MB/s")
+	for row := range e.table.Rows[:5] { // the last row was not measured
 		e.table.Add(row, float64(900-100*row), 1, 0.8, 20, 0.5)
 	}
 	r := &report.Report{Facts: []string{"a fact"}, Warnings: []string{"a warning"}}
 	r.Add("throughput", []report.Section{
-		{Title: "Speed", About: "How fast.", Table: speed, Figures: []report.Figure{report.Bars(speed, "speed", "Speed", "MB/s", "MB/s"), report.Bars(speed, "cpu", "Effort", "CPU s/GB", "CPU s/GB")}},
-		{Title: "Delay", About: "How late.", Table: delay, Figures: []report.Figure{report.Dots(delay, "delay", "Delay", "µs", delay.Columns...)}},
-		{Title: "Factor", About: "What if.", Table: e.table, Figures: []report.Figure{e.lines("MB/s", "throughput", "")}},
-		{Title: "Nobody", About: "None was here.", Table: report.NewTable(rows, "MB/s"), Figures: []report.Figure{report.Bars(report.NewTable(rows, "MB/s"), "none", "None", "MB/s", "MB/s")}},
+		{Title: "Speed", About: "How fast.", Table: speed, Figures: []report.Figure{
+			report.Bars(speed, "speed", "Speed", "MB/s", "MB/s"),
+			report.Bars(speed, "cpu", "Effort", "CPU s/GB", "CPU s/GB"),
+		}},
+		{Title: "Delay", About: "How late.", Table: delay, Figures: []report.Figure{
+			report.Dots(delay, "delay", "Delay", "µs", delay.Columns...),
+		}},
+		{Title: "Factor", About: "What if.", Table: e.table, Figures: []report.Figure{
+			e.lines("MB/s", "throughput", ""),
+		}},
+		{Title: "Nothing", About: "Nothing was measured.", Table: empty, Figures: []report.Figure{
+			report.Bars(empty, "none", "None", "MB/s", "MB/s"),
+		}},
 	}, procstat.MachineTime{All: 100, Stolen: 7}.StolenSince(procstat.MachineTime{}))
 	return r
 }
 
-var update = flag.Bool("update", false, "write the sample that tools/charts is tested with")
+var update = flag.Bool("update", false, "write the sample for the tests of tools/charts")
 
-// What bench writes is what tools/charts reads.
-func TestJSONIsWhatChartsAreDrawnFrom(t *testing.T) {
+// The tests of tools/charts read a file that bench writes.
+func TestSampleForChartsIsWhatBenchWrites(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "bench.json")
 	if err := sampleReport().Write("", path); err != nil {
 		t.Fatal(err)
@@ -62,11 +75,11 @@ func TestJSONIsWhatChartsAreDrawnFrom(t *testing.T) {
 		}
 	}
 	if want, err := os.ReadFile(sample); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("go test ./bench/internal/section -update writes %s anew: %v\n%s", sample, err, got)
+		t.Errorf("%s is out of date (%v): go test ./bench/internal/section -update\n%s", sample, err, got)
 	}
 }
 
-func TestMarkdownShowsChartsInWords(t *testing.T) {
+func TestMarkdownDescribesChartsInWords(t *testing.T) {
 	dir := t.TempDir()
 	markdown := filepath.Join(dir, "docs", "performance.md")
 	r := sampleReport()
@@ -78,28 +91,29 @@ func TestMarkdownShowsChartsInWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`<picture><source media="(prefers-color-scheme: dark)" srcset="charts/speed-dark.svg"><img src="charts/speed.svg" width="49%" ` +
+		`<picture><source media="(prefers-color-scheme: dark)" srcset="charts/speed-dark.svg">` +
+			`<img src="charts/speed.svg" width="49%" ` +
 			`alt="Speed, MB/s. direct = 3010, HAProxy = 2010, linesplit = 1010."></picture>`,
 		`p99 µs: direct = 400 (noisy), HAProxy = 800 (noisy), linesplit = 1200 (noisy)."`,
 		`alt="Throughput, by number of senders, MB/s. HAProxy: 1 = 900, 10 = 800, 100 = 700; linesplit: 1 = 600, 10 = 500."`,
 		"| linesplit | 1010 (1000–1020) | 0.700 (0.500–0.900) ? |\n| linesplit / HAProxy | 0.50 × | 1.17 × |",
 	} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("not there: %s", want)
+			t.Errorf("missing: %s", want)
 		}
 	}
 	if strings.Contains(string(text), "none.svg") {
-		t.Error("a chart of nothing is shown")
+		t.Error("a figure without values is shown")
 	}
 	if err := r.Write(markdown, ""); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(markdown); err != nil || strings.Contains(string(text), "<picture>") {
-		t.Error("charts are shown that nobody draws")
+		t.Errorf("charts are shown without a JSON file to draw them from (%v)", err)
 	}
 }
 
-func TestReportSaysWhatToDistrust(t *testing.T) {
+func TestReportWarnsOfUnreliableFigures(t *testing.T) {
 	r, b := sampleReport(), &Bench{notes: []string{"socat failed."}}
 	r.LoadBefore = 2.5
 	b.Finish(r)
@@ -108,10 +122,14 @@ func TestReportSaysWhatToDistrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	squeezed := strings.Join(strings.Fields(text.String()), " ")
-	for _, want := range []string{"note: socat failed.", "was busy before the run: load 2.5.", "time away: throughput 7 %.",
-		"too noisy to rely on what has a ?. Speed: 2 of 5 figures; Delay: 3 of 6 figures."} {
+	for _, want := range []string{
+		"note: socat failed.",
+		"was busy before the run: load 2.5.",
+		"time away: throughput 7 %.",
+		"too noisy to rely on figures with a ?. Speed: 2 of 5 figures; Delay: 3 of 6 figures.",
+	} {
 		if !strings.Contains(squeezed, want) {
-			t.Errorf("not there: %s\n%s", want, text.String())
+			t.Errorf("missing: %s\n%s", want, text.String())
 		}
 	}
 }

@@ -17,11 +17,12 @@ func (b *Bench) roundtripTime() float64 {
 	return float64(b.Reps*len(b.forwarders())) * (0.2 + float64(load.WarmupTrips+b.size.trips)/float64(b.size.rate))
 }
 
-// Trips are paced: back to back, they show little but on which processors the kernel happened to put the three processes. The same
-// proxy's p50 was then 28 µs in one run and 170 µs in the next.
+// roundtrip measures round trips at a fixed rate. Without pauses between them the result depends
+// mostly on the processors that the kernel chose for the three processes: the p50 of the same proxy
+// was 28 µs in one run and 170 µs in the next.
 func (b *Bench) roundtrip(ctx context.Context) ([]report.Section, error) {
-	t, trials := oneTable(b.forwarders(), "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
+	t, trials := newTrials(b.forwarders(), "p50 µs", "p99 µs", "p99.9 µs")
+	err := b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		p, err := b.roundtripRun(ctx, t.Setup)
 		if err != nil {
 			return "", err
@@ -29,10 +30,11 @@ func (b *Bench) roundtrip(ctx context.Context) ([]report.Section, error) {
 		t.add(p[:]...)
 		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
 	})
-	addRatios(t, contender.Relaying)
+	addRatios(t, contender.LinesplitConnection)
 	return []report.Section{{
 		Title: "Connection mode: round trip",
-		About: fmt.Sprintf("%d round trips of %d bytes per run, %d per second, evenly spaced on one connection: from just before the write until all has come back.",
+		About: fmt.Sprintf("%d round trips of %d bytes per run, %d per second, evenly spaced on one connection: from just "+
+			"before the write until all bytes have come back.",
 			b.size.trips, messageSize, b.size.rate),
 		Table:   t,
 		Figures: []report.Figure{report.Dots(t, "roundtrip", "Connection mode: round trip", "µs", t.Columns...)},
@@ -43,12 +45,13 @@ func (b *Bench) roundtrip(ctx context.Context) ([]report.Section, error) {
 func (b *Bench) roundtripRun(ctx context.Context, s contender.Setup) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	st, err := b.raise(ctx, s, "echo")
+	st, err := b.startStage(ctx, s, "echo")
 	if err != nil {
 		return p, err
 	}
 	defer st.stop()
-	client, err := load.Spawn(ctx, "roundtrip", "-to", st.to[0], "-size", strconv.Itoa(messageSize), "-rate", strconv.Itoa(b.size.rate), "-count", strconv.Itoa(b.size.trips))
+	client, err := load.Spawn(ctx, "roundtrip", "-to", st.to[0], "-size", strconv.Itoa(messageSize),
+		"-rate", strconv.Itoa(b.size.rate), "-count", strconv.Itoa(b.size.trips))
 	if err != nil {
 		return p, err
 	}

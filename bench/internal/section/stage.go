@@ -9,15 +9,16 @@ import (
 	"linesplit/bench/internal/load"
 )
 
-// stage is a contender before the process that receives what it forwards.
+// stage is a running contender and the process that receives what it forwards.
 type stage struct {
 	target *load.Child
 	proxy  *contender.Proxy
-	to     []string // where clients connect, in turn
+	to     []string // addresses for clients, used in turn
 }
 
-// raise starts a target in a role that says where it is "listening", and a contender before it. The caller stops them.
-func (b *Bench) raise(ctx context.Context, s contender.Setup, role string, args ...string) (*stage, error) {
+// startStage starts a target in a role that replies "listening" with its addresses, and a contender
+// in front of it. The caller must call stop.
+func (b *Bench) startStage(ctx context.Context, s contender.Setup, role string, args ...string) (*stage, error) {
 	if s.TLS.Out {
 		args = append(args, "-certs", b.Dir)
 	}
@@ -38,7 +39,7 @@ func (b *Bench) raise(ctx context.Context, s contender.Setup, role string, args 
 	return &stage{target, p, p.SenderAddresses(addrs)}, nil
 }
 
-// stop ends both. More than one call is fine.
+// stop ends both. It may be called more than once.
 func (s *stage) stop() {
 	s.proxy.Stop()
 	s.target.Stop()

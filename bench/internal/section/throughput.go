@@ -11,7 +11,7 @@ import (
 	"linesplit/bench/report"
 )
 
-// transferColumns are the figures of a transfer.
+// transferColumns are the columns of transferResult.figures.
 var transferColumns = []string{"MB/s", "million lines/s", "CPU s/GB", "peak MiB", "both ends CPU s/GB"}
 
 func (b *Bench) throughputTime() float64 {
@@ -19,17 +19,19 @@ func (b *Bench) throughputTime() float64 {
 }
 
 func (b *Bench) throughput(ctx context.Context) ([]report.Section, error) {
-	t, trials := oneTable(b.lineContenders(), transferColumns...)
+	t, trials := newTrials(b.lineContenders(), transferColumns...)
 	spec := load.Transfer{Senders: 2, Targets: 2, Line: b.size.line, Bytes: b.size.throughput}
-	if err := b.transfers(ctx, trials, spec); err != nil {
+	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
 	t.Hide(contender.Direct, 2, 3)
 	addRatios(t, contender.Linesplit)
 	return []report.Section{{
 		Title: "Line mode: throughput",
-		About: fmt.Sprintf("Two senders, two targets (linesplit: %d connections to each), lines of %d bytes, %.1f GB per run (rsyslog: a tenth); every byte arrived. "+
-			"In a run before, every line was looked at. Only linesplit and rsyslog split what one sender sends.", contender.BaseWorkers, spec.Line, float64(spec.Bytes)/1e9),
+		About: fmt.Sprintf("Two senders, two targets (linesplit: %d connections to each), lines of %d bytes, "+
+			"%.1f GB per run (rsyslog: a tenth); every byte arrived. In a run before, every line was checked. "+
+			"Only linesplit and rsyslog split what one sender sends.",
+			contender.BaseWorkers, spec.Line, float64(spec.Bytes)/1e9),
 		Table: t,
 		Figures: []report.Figure{
 			report.Bars(t, "throughput", "Line mode: throughput", "MB/s", "MB/s"),
@@ -43,17 +45,17 @@ func (b *Bench) bulkTime() float64 {
 }
 
 func (b *Bench) bulk(ctx context.Context) ([]report.Section, error) {
-	t, trials := oneTable(b.bulkContenders(), transferColumns...)
+	t, trials := newTrials(b.bulkContenders(), transferColumns...)
 	spec := load.Transfer{Senders: 4, Targets: 2, Line: b.size.line, Bytes: b.size.bulk}
-	if err := b.transfers(ctx, trials, spec); err != nil {
+	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
 	t.Hide(contender.Direct, 2, 3)
-	addRatios(t, contender.Relaying)
+	addRatios(t, contender.LinesplitConnection)
 	return []report.Section{{
 		Title: "Connection mode: bulk",
-		About: fmt.Sprintf("Four connections from clients to two targets (socat: to one), %.1f GB per run over all; every byte arrived. "+
-			"In a run before, its lines were looked at one by one.", float64(spec.Bytes)/1e9),
+		About: fmt.Sprintf("Four connections from clients to two targets (socat: to one), %.1f GB per run over all; "+
+			"every byte arrived. In a run before, every line was checked.", float64(spec.Bytes)/1e9),
 		Table: t,
 		Figures: []report.Figure{
 			report.Bars(t, "bulk", "Connection mode: bulk", "MB/s", "MB/s"),

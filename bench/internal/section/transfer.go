@@ -14,44 +14,54 @@ import (
 	"linesplit/bench/internal/procstat"
 )
 
-// slowest is the throughput, in bytes per second, that a run must not fall below: it bounds the time.
-const slowest = 20e6
+// minThroughput is the throughput, in bytes per second, that limits the time of a run. A slower run
+// is cancelled.
+const minThroughput = 20e6
 
-// transferResult says what a transfer cost.
+// transferResult holds what a transfer cost.
 type transferResult struct {
 	seconds float64
-	cpu     float64 // seconds of the proxy
-	ends    float64 // seconds of sender and sink
-	peak    int64   // resident bytes of the proxy
+	cpu     float64 // of the proxy, in seconds
+	ends    float64 // processor time of sender and sink, in seconds
+	peak    int64   // peak resident memory of the proxy, in bytes
 }
 
-// figures returns a result in the order of transferColumns.
+// figures returns the values of transferColumns.
 func (r transferResult) figures(spec load.Transfer) []float64 {
 	bytes := float64(spec.Bytes)
-	return []float64{bytes / 1e6 / r.seconds, bytes / float64(spec.Line) / 1e6 / r.seconds, r.cpu / (bytes / 1e9), float64(r.peak) / (1 << 20), r.ends / (bytes / 1e9)}
+	return []float64{
+		bytes / 1e6 / r.seconds,
+		bytes / float64(spec.Line) / 1e6 / r.seconds,
+		r.cpu / (bytes / 1e9),
+		float64(r.peak) / (1 << 20),
+		r.ends / (bytes / 1e9),
+	}
 }
 
-// transferTime is how long so many trials take, in seconds, if they move so many bytes at such a rate.
+// transferTime estimates how long trials take, in seconds, if each repetition moves bytes at
+// perSecond.
 func (b *Bench) transferTime(trials int, bytes int64, perSecond float64) float64 {
-	start := 0.3
-	return float64(b.Reps*trials)*(start+float64(bytes)/perSecond) + float64(trials)*(start+float64(b.size.check)/perSecond)
+	const start = 0.3
+	measured := float64(b.Reps*trials) * (start + float64(bytes)/perSecond)
+	checked := float64(trials) * (start + float64(b.size.check)/perSecond)
+	return measured + checked
 }
 
-// transfers lets all trials move the same.
-func (b *Bench) transfers(ctx context.Context, trials []*trial, spec load.Transfer) error {
+// transferAll runs trials that all move the same.
+func (b *Bench) transferAll(ctx context.Context, trials []*trial, spec load.Transfer) error {
 	for _, t := range trials {
 		t.spec = spec
 	}
-	return b.transferTurns(ctx, trials)
+	return b.checkAndMeasure(ctx, trials)
 }
 
-// transferTurns looks at every line once for each trial, and then lets them take turns.
-func (b *Bench) transferTurns(ctx context.Context, trials []*trial) error {
+// checkAndMeasure runs each trial once with every line checked, and then measures them in turn.
+func (b *Bench) checkAndMeasure(ctx context.Context, trials []*trial) error {
 	if err := b.verify(ctx, trials); err != nil {
 		return err
 	}
-	return b.turns(ctx, b.Reps, trials, func(t *trial) (string, error) {
-		spec := t.spec.Lessen(t.spec.Bytes / part(t.Name))
+	return b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
+		spec := t.spec.WithBytes(t.spec.Bytes / workDivisor(t.Name))
 		r, err := b.transfer(ctx, t.Setup, spec)
 		if err != nil {
 			return "", err
@@ -62,38 +72,41 @@ func (b *Bench) transferTurns(ctx context.Context, trials []*trial) error {
 	})
 }
 
-// verify moves less, and looks at every line. Trials that differ in what does not concern the lines are looked at once.
+// verify runs short transfers in which the sinks check every line. Trials with the same setup and
+// length of lines are verified once.
 func (b *Bench) verify(ctx context.Context, trials []*trial) error {
-	type likeness struct {
+	type key struct {
 		contender.Setup
 		line int
 	}
-	seen := map[likeness]bool{}
+	seen := map[key]bool{}
 	for _, t := range trials {
-		like := likeness{t.Setup, t.spec.Line}
-		if seen[like] {
+		k := key{t.Setup, t.spec.Line}
+		if seen[k] {
 			continue
 		}
-		seen[like] = true
-		spec := t.spec.Lessen(b.size.check / part(t.Name))
+		seen[k] = true
+		spec := t.spec.WithBytes(b.size.check / workDivisor(t.Name))
 		spec.Verify = true
 		_, err := b.transfer(ctx, t.Setup, spec)
 		if err != nil {
-			err = fmt.Errorf("looking at every line: %w", err)
+			err = fmt.Errorf("checking every line: %w", err)
 		}
-		if err := b.judge(ctx, t, err); err != nil {
+		if err := b.handleError(ctx, t, err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// transfer starts sinks, a proxy and senders, moves the bytes, and holds what arrived against what was sent.
+// transfer starts sinks, a proxy and senders, moves the bytes, and checks that all of them arrived.
 func (b *Bench) transfer(ctx context.Context, s contender.Setup, spec load.Transfer) (r transferResult, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+time.Duration(float64(spec.Bytes)/slowest*float64(time.Second)))
+	limit := 30*time.Second + time.Duration(float64(spec.Bytes)/minThroughput*float64(time.Second))
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 
-	st, err := b.raise(ctx, s, "sink", "-ports", strconv.Itoa(spec.Targets), "-size", strconv.Itoa(spec.Line), "-verify="+strconv.FormatBool(spec.Verify))
+	st, err := b.startStage(ctx, s, "sink", "-ports", strconv.Itoa(spec.Targets), "-size", strconv.Itoa(spec.Line),
+		"-verify="+strconv.FormatBool(spec.Verify))
 	if err != nil {
 		return r, err
 	}
@@ -114,7 +127,7 @@ func (b *Bench) transfer(ctx context.Context, s contender.Setup, spec load.Trans
 	if _, err := st.target.Ask(fmt.Sprintf("expect %d", spec.Bytes), "expecting"); err != nil {
 		return r, err
 	}
-	if r, err = timed(st.proxy, sender, st.target); err != nil {
+	if r, err = timeTransfer(st.proxy, sender, st.target); err != nil {
 		return r, err
 	}
 	if err := st.proxy.Stop(); err != nil {
@@ -123,15 +136,15 @@ func (b *Bench) transfer(ctx context.Context, s contender.Setup, spec load.Trans
 	return r, load.CheckTotal(st.target, spec)
 }
 
-// timed lets the sender go and reads the meters before that and when all has arrived.
-func timed(p *contender.Proxy, sender, sink *load.Child) (r transferResult, err error) {
+// timeTransfer starts the sender and reads the meters before that and when all bytes have arrived.
+func timeTransfer(p *contender.Proxy, sender, sink *load.Child) (r transferResult, err error) {
 	before, err := readMeters(p, sender, sink)
 	if err != nil {
 		return r, err
 	}
-	peak := p.WatchPeak()
+	peak := p.SamplePeak()
 	begin := time.Now()
-	if err = moved(sender, sink); err != nil {
+	if err = sendAndWait(sender, sink); err != nil {
 		peak()
 		return r, err
 	}
@@ -142,8 +155,8 @@ func timed(p *contender.Proxy, sender, sink *load.Child) (r transferResult, err 
 	return r, err
 }
 
-// moved lets the sender go and waits until all is where it should be.
-func moved(sender, sink *load.Child) error {
+// sendAndWait starts the sender and waits until the sink has all bytes.
+func sendAndWait(sender, sink *load.Child) error {
 	if _, err := sender.Ask("go", "sent"); err != nil {
 		return err
 	}
@@ -151,7 +164,7 @@ func moved(sender, sink *load.Child) error {
 	return err
 }
 
-// meters are processor times, in seconds.
+// meters holds processor times, in seconds.
 type meters struct{ proxy, ends float64 }
 
 func readMeters(p *contender.Proxy, ends ...*load.Child) (m meters, err error) {
@@ -159,7 +172,7 @@ func readMeters(p *contender.Proxy, ends ...*load.Child) (m meters, err error) {
 		return m, err
 	}
 	for _, c := range ends {
-		s, err := procstat.CPUSeconds(c.Pid())
+		s, err := procstat.CPUSeconds(c.PID())
 		if err != nil {
 			return m, err
 		}

@@ -8,33 +8,34 @@ import (
 	"linesplit/bench/report"
 )
 
-// trial is one contender under one set of conditions, which is repeated.
+// trial is one contender under one set of conditions. It is repeated.
 type trial struct {
 	contender.Setup
-	label  string // for people
+	label  string // in the log
 	spec   load.Transfer
-	places []place // where its figures go
-	failed bool    // it takes no more part
+	rows   []tableRow // where its figures go
+	failed bool       // left out from now on
 }
 
-// place is a row of a table.
-type place struct {
+// tableRow is a row of a table.
+type tableRow struct {
 	table *report.Table
 	row   int
 }
 
+// add adds the figures of one repetition.
 func (t *trial) add(values ...float64) {
-	for _, p := range t.places {
-		p.table.Add(p.row, values...)
+	for _, r := range t.rows {
+		r.table.Add(r.row, values...)
 	}
 }
 
-// oneTable returns a trial for each contender and the table of their figures, with a row for each.
-func oneTable(names []string, columns ...string) (*report.Table, []*trial) {
+// newTrials returns a trial for each contender, and a table with a row for each of them.
+func newTrials(names []string, columns ...string) (*report.Table, []*trial) {
 	t := report.NewTable(names, columns...)
 	var all []*trial
 	for row, name := range names {
-		all = append(all, &trial{Setup: contender.Setup{Name: name}, label: name, places: []place{{t, row}}})
+		all = append(all, &trial{Setup: contender.Setup{Name: name}, label: name, rows: []tableRow{{t, row}}})
 	}
 	return t, all
 }

@@ -14,21 +14,23 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary take the roles that the program takes as its own child.
+// TestMain runs roles, as the program does, when the test binary is its own child.
 func TestMain(m *testing.M) {
-	if Play(Roles(), os.Args[1:]) {
+	if RunRole(Roles(), os.Args[1:]) {
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// lockThread keeps a test on one thread: children die with the thread that started them.
+// lockThread keeps a test on one thread: the kernel kills children when the thread that started
+// them ends.
 func lockThread(t *testing.T) {
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
 }
 
-func TestSinkFindsOddLines(t *testing.T) {
+func TestSinkFindsAlteredLines(t *testing.T) {
+	lockThread(t)
 	sink, err := Spawn(t.Context(), "sink", "-verify")
 	if err != nil {
 		t.Fatal(err)
@@ -45,8 +47,9 @@ func TestSinkFindsOddLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := compose(1, 600)
-	conns[0].Write(append(append(bytes.Clone(line[:599]), line[:300]...), line[299:]...)) // glued and torn
+	line := makeLines(1, 600)
+	// The first newline is missing, and one byte is there twice.
+	conns[0].Write(append(append(bytes.Clone(line[:599]), line[:300]...), line[299:]...))
 	conns[0].Close()
 	if _, err := sink.Await("reached"); err != nil {
 		t.Fatal(err)
@@ -55,13 +58,14 @@ func TestSinkFindsOddLines(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "2 lines sent, 1 arrived, 1 of them not as they were sent") {
 		t.Errorf("error = %v", err)
 	}
-	if err = CheckTotal(sink, Transfer{Line: 600, Bytes: 1800}); err == nil || !strings.Contains(err.Error(), "1800 bytes sent, 1200 arrived") {
+	err = CheckTotal(sink, Transfer{Line: 600, Bytes: 1800})
+	if err == nil || !strings.Contains(err.Error(), "1800 bytes sent, 1200 arrived") {
 		t.Errorf("error = %v", err)
 	}
 }
 
-// What speaks something else than all others would be measured unfairly.
-func TestOtherSuiteIsRefused(t *testing.T) {
+// Figures of different TLS versions or suites would not be comparable.
+func TestOtherTLSVersionIsRefused(t *testing.T) {
 	lockThread(t)
 	dir := t.TempDir()
 	certs, err := MakeCertificates(dir)
@@ -87,7 +91,8 @@ func TestOtherSuiteIsRefused(t *testing.T) {
 	}
 }
 
-func TestCallerTellsWhatCameBack(t *testing.T) {
+func TestCallerReportsWrongReplies(t *testing.T) {
+	lockThread(t)
 	const messageSize = 100
 	ln, err := Listen(AnyPort)
 	if err != nil {
@@ -115,9 +120,9 @@ func TestCallerTellsWhatCameBack(t *testing.T) {
 	}
 }
 
-func TestComposedLines(t *testing.T) {
+func TestLinesAreJSONOfTheWantedSize(t *testing.T) {
 	for _, size := range []int{100, 199, 200, 600, 1000, 4 << 10, 64 << 10} {
-		for name, text := range map[string][]byte{"block": compose(blockLines(size), size), "stamped": stampedLine(size)} {
+		for name, text := range map[string][]byte{"block": makeLines(blockLines(size), size), "stamped": stampedLine(size)} {
 			for line := range bytes.Lines(text) {
 				if len(line) != size || !json.Valid(line) {
 					t.Fatalf("%s: %d bytes instead of %d, or no JSON: %s", name, len(line), size, line)

@@ -14,19 +14,19 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// All speak TLS 1.3 with the same suite, or figures could not be held against each other.
+// The TLS 1.3 suite that every connection uses, so that figures are comparable.
 const (
 	suite     = tls.TLS_AES_128_GCM_SHA256
-	SuiteName = "TLS_AES_128_GCM_SHA256"
+	SuiteName = "TLS_AES_128_GCM_SHA256" // as OpenSSL calls it
 )
 
-// Certificates are what both ends and all proxies show and trust.
+// Certificates are the files of one set of certificates, for both ends and all proxies.
 type Certificates struct {
 	testcert.Files
-	Pair string // the server's certificate and key in one file, as HAProxy wants them
+	Pair string // the server's certificate and key in one file, which is what HAProxy reads
 }
 
-// MakeCertificates writes a fresh set to a folder.
+// MakeCertificates writes a new set to a folder, which must exist.
 func MakeCertificates(dir string) (c Certificates, err error) {
 	if c.Files, err = testcert.Write(dir); err != nil {
 		return c, err
@@ -37,14 +37,14 @@ func MakeCertificates(dir string) (c Certificates, err error) {
 	return c, errors.Join(err1, err2, os.WriteFile(c.Pair, append(cert, key...), 0o600))
 }
 
-// certsIn names the files of a set that somebody else has written.
-func certsIn(dir string) testcert.Files {
+// certificatesIn returns the paths of a set that MakeCertificates has written to a folder.
+func certificatesIn(dir string) testcert.Files {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	return testcert.Files{CA: path("ca.pem"), ServerCert: path("server.pem"), ServerKey: path("server.key"),
 		ClientCert: path("client.pem"), ClientKey: path("client.key")}
 }
 
-// dialSender connects a sender, through TLS if there is a config.
+// dialSender connects a sender, through TLS unless config is nil.
 func dialSender(to string, config *tls.Config) (net.Conn, error) {
 	if config == nil {
 		return net.Dial("tcp", to)
@@ -53,7 +53,7 @@ func dialSender(to string, config *tls.Config) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := agreed(c.ConnectionState()); err != nil {
+	if err := checkSuite(c.ConnectionState()); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -64,16 +64,18 @@ func dialSender(to string, config *tls.Config) (net.Conn, error) {
 	return halfCloser{c}, nil
 }
 
-// halfCloser is a connection whose Close ends its own direction alone; the rest follows when the peer has ended too. Closed for good while the peer's
-// session tickets are unread or on their way, as OpenSSL sends them, it would be reset, and lines lost.
+// halfCloser is a connection whose Close ends only its own direction; dialSender's goroutine closes
+// it when the peer has ended too. A full close while session tickets, which OpenSSL sends, are
+// unread or under way would reset the connection and lose lines.
 type halfCloser struct{ *tls.Conn }
 
 func (c halfCloser) Close() error { return c.CloseWrite() }
 
-// agreed says whether a connection speaks what all should.
-func agreed(s tls.ConnectionState) error {
+// checkSuite returns an error unless a connection uses TLS 1.3 and the suite.
+func checkSuite(s tls.ConnectionState) error {
 	if s.Version != tls.VersionTLS13 || s.CipherSuite != suite {
-		return fmt.Errorf("%s with %s instead of TLS 1.3 with %s", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), SuiteName)
+		return fmt.Errorf("%s with %s instead of TLS 1.3 with %s",
+			tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), SuiteName)
 	}
 	return nil
 }

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// blockSize is how many bytes go into one write, rounded down to whole lines.
+// blockSize is the size of one write in bytes, which is rounded down to whole lines.
 const blockSize = 300 << 10
 
-// blockLines is how many lines of so many bytes go into one write.
+// blockLines returns how many lines of size bytes go into one write.
 func blockLines(size int) int { return max(blockSize/size, 1) }
 
-// compose returns n lines of exactly size bytes, each a JSON object with its newline.
-func compose(n, size int) []byte {
+// makeLines returns n lines of exactly size bytes, each a JSON object with a newline.
+func makeLines(n, size int) []byte {
 	block := make([]byte, 0, n*size)
 	for i := range n {
 		start := len(block)

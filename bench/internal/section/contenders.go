@@ -1,0 +1,45 @@
+//go:build linux
+
+package section
+
+import (
+	"linesplit/bench/internal/contender"
+	"linesplit/bench/report"
+)
+
+// lineContenders returns the contenders in line mode.
+func (b *Bench) lineContenders() []string {
+	return b.Available(contender.Direct, contender.HAProxy, contender.Nginx, contender.Socat, contender.Rsyslog,
+		contender.Linesplit)
+}
+
+// forwarders returns the contenders in connection mode. rsyslog is not among them, as it forwards
+// only lines.
+func (b *Bench) forwarders() []string {
+	return b.Available(contender.Direct, contender.HAProxy, contender.Nginx, contender.Socat, contender.IOCopy,
+		contender.LinesplitConnection)
+}
+
+// bulkContenders returns the forwarders and HAProxy with splicing, which a user would enable for
+// bulk data.
+func (b *Bench) bulkContenders() []string {
+	return b.Available(contender.Direct, contender.HAProxy, contender.HAProxySplicing, contender.Nginx, contender.Socat,
+		contender.IOCopy, contender.LinesplitConnection)
+}
+
+// addRatios adds a row with the ratio of ours to each other proxy in the table.
+func addRatios(t *report.Table, ours string) {
+	for _, other := range []string{contender.HAProxy, contender.HAProxySplicing, contender.Nginx, contender.Socat,
+		contender.Rsyslog, contender.IOCopy} {
+		t.AddRatio(ours, other)
+	}
+}
+
+// workDivisor divides the bytes that a slow contender moves, so that its run takes about as long as
+// the others'. This does not distort the figures, which are rates.
+func workDivisor(name string) int64 {
+	if name == contender.Rsyslog {
+		return 10
+	}
+	return 1
+}
