@@ -15,7 +15,8 @@ import (
 	"linesplit/bench/report"
 )
 
-// testdata/bench.json is what a test of bench writes (go test ./bench/internal/section -update), so that both agree on what is in it.
+// A test of bench compares this file with what it writes now, and updates it with go test
+// ./bench/internal/section -update.
 const sample = "testdata/bench.json"
 
 func sampleFigures(t *testing.T) []report.Figure {
@@ -27,7 +28,7 @@ func sampleFigures(t *testing.T) []report.Figure {
 	return figures
 }
 
-func TestAllIsDrawnBesideTheFile(t *testing.T) {
+func TestAllFiguresAreDrawnBesideTheFile(t *testing.T) {
 	text, err := os.ReadFile(sample)
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +53,11 @@ func TestAllIsDrawnBesideTheFile(t *testing.T) {
 		}
 	}
 	if len(kinds) != 3 {
-		t.Errorf("the sample has %v alone", kinds)
+		t.Errorf("the sample has only the kinds %v", kinds)
 	}
 }
 
-// checkSVG looks for well-formed XML that says all that the figure names.
+// checkSVG expects well-formed XML with all texts of the figure.
 func checkSVG(t *testing.T, f report.Figure, svg []byte) {
 	t.Helper()
 	texts := map[string]string{} // by element
@@ -92,26 +93,27 @@ func checkSVG(t *testing.T, f report.Figure, svg []byte) {
 	}
 }
 
-func TestSameFigureSameDrawing(t *testing.T) {
+func TestDrawingIsReproducible(t *testing.T) {
 	for _, f := range sampleFigures(t) {
 		before, _ := json.Marshal(f)
-		one, err1 := render(f, light)
-		two, err2 := render(f, light)
+		first, err1 := render(f, light)
+		second, err2 := render(f, light)
 		other, err3 := render(f, dark)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(one, two) || bytes.Equal(one, other) {
-			t.Errorf("%s: same %v, light as dark %v", f.Name, bytes.Equal(one, two), bytes.Equal(one, other))
+		if !bytes.Equal(first, second) || bytes.Equal(first, other) {
+			t.Errorf("%s: equal drawings %v, light equals dark %v",
+				f.Name, bytes.Equal(first, second), bytes.Equal(first, other))
 		}
 		if after, _ := json.Marshal(f); !bytes.Equal(before, after) {
-			t.Errorf("%s: drawing it has changed it", f.Name)
+			t.Errorf("%s: drawing has changed the figure", f.Name)
 		}
 	}
 }
 
-// What a run may leave out, or measure as 0, is no reason to stop.
-func TestOddPoints(t *testing.T) {
+// A run may leave points out or measure 0.
+func TestMissingAndZeroPointsAreDrawn(t *testing.T) {
 	point := func(median, low, high float64, noisy bool) *report.Point {
 		return &report.Point{Median: median, Low: low, High: high, Noisy: noisy}
 	}
@@ -123,7 +125,10 @@ func TestOddPoints(t *testing.T) {
 			"all zero":    {point(0, 0, 0, false), point(0, 0, 0, false)},
 			"huge":        {point(1e9, 1, 1e12, true), point(0.001, 0.001, 0.001, false)},
 		} {
-			f := report.Figure{Name: "odd", Title: "a < b & c", Kind: kind, Labels: []string{"one", "two"}, Text: "<&>", Series: []report.Series{{Name: "s", Points: points}, {Name: "t", Points: points}}}
+			f := report.Figure{
+				Name: "odd", Title: "a < b & c", Kind: kind, Labels: []string{"one", "two"}, Text: "<&>",
+				Series: []report.Series{{Name: "s", Points: points}, {Name: "t", Points: points}},
+			}
 			svg, err := render(f, light)
 			if err != nil {
 				t.Errorf("%s, %s: %v", kind, name, err)
@@ -135,13 +140,14 @@ func TestOddPoints(t *testing.T) {
 }
 
 func TestBadFilesAreRefused(t *testing.T) {
-	const good = `{"sections":[{"figures":[{"name":"a","kind":"bars","labels":["x"],"series":[{"name":"s","points":[null]}]}]}]}`
+	const good = `{"sections":[{"figures":[` +
+		`{"name":"a","kind":"bars","labels":["x"],"series":[{"name":"s","points":[null]}]}]}]}`
 	path := filepath.Join(t.TempDir(), "bench.json")
 	for _, c := range []struct{ old, new, want string }{
 		{"", "", ""},
-		{`"kind":"bars"`, `"kind":"pie"`, `no such kind of figure: "pie"`},
-		{`"name":"a"`, `"name":"../a"`, "its name is no file's"},
-		{`"name":"a"`, `"name":""`, "its name is no file's"},
+		{`"kind":"bars"`, `"kind":"pie"`, `unknown kind of figure: "pie"`},
+		{`"name":"a"`, `"name":"../a"`, "its name is not a file name"},
+		{`"name":"a"`, `"name":""`, "its name is not a file name"},
 		{`["x"]`, `[]`, "nothing to show"},
 		{`["x"]`, `["x","y"]`, "s has 1 points for 2 labels"},
 		{`{"sec`, `{sec`, "invalid character"},
@@ -155,6 +161,6 @@ func TestBadFilesAreRefused(t *testing.T) {
 		}
 	}
 	if err := run("testdata/nowhere.json"); err == nil {
-		t.Error("a file that is not there: no error")
+		t.Error("a missing file: no error")
 	}
 }

@@ -17,8 +17,8 @@ import (
 // Sizes of a drawing, in points.
 const (
 	width      vg.Length = 460
-	lineHeight vg.Length = 300 // of a chart of lines
-	frame      vg.Length = 76  // title, axis and its name, above and below bars
+	lineHeight vg.Length = 300 // height of a line chart
+	frame      vg.Length = 76  // title, axis and axis label, above and below bars
 	legendRow  vg.Length = 16
 	margin     vg.Length = 8
 	barHeight  vg.Length = 13
@@ -26,20 +26,21 @@ const (
 	dotRadius  vg.Length = 3.2
 )
 
-// groupPart is the part of a group's room that its bars fill.
-const groupPart = 0.76
+// groupFill is the share of a group's height that its bars fill.
+const groupFill = 0.76
 
-// labelRoom is by how much the axis of bars is longer than the longest, for the figure behind it.
+// labelRoom is the length of the axis in units of the longest bar. It leaves room for the figure
+// after that bar.
 const labelRoom = 1.22
 
-// drawing is a figure on its way.
+// drawing is a figure while it is drawn.
 type drawing struct {
 	report.Figure
 	palette
 	plot    *plot.Plot
 	height  vg.Length
-	legends [2]plot.Legend // side by side below the plot
-	entries int
+	legends [2]plot.Legend // side by side, below the plot
+	entries int            // in both legends
 }
 
 // render returns a figure as SVG.
@@ -55,7 +56,7 @@ func render(f report.Figure, p palette) ([]byte, error) {
 	case report.KindLines:
 		err = d.lines()
 	default:
-		err = fmt.Errorf("no such kind of figure: %q", f.Kind)
+		err = fmt.Errorf("unknown kind of figure: %q", f.Kind)
 	}
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func render(f report.Figure, p palette) ([]byte, error) {
 	return d.svg()
 }
 
-// bars draws from 0 to the right, one group for each label.
+// bars draws horizontal bars from 0, one group for each label.
 func (d *drawing) bars() error {
 	d.grouped()
 	d.plot.X.Tick.Marker = plain{}
@@ -73,8 +74,10 @@ func (d *drawing) bars() error {
 			if p == nil {
 				continue
 			}
-			y, half := d.place(i, k), groupPart/2/float64(len(d.Series))
-			bar, err := plotter.NewPolygon(plotter.XYs{{X: 0, Y: y - half}, {X: p.Median, Y: y - half}, {X: p.Median, Y: y + half}, {X: 0, Y: y + half}})
+			y, half := d.y(i, k), groupFill/2/float64(len(d.Series))
+			bar, err := plotter.NewPolygon(plotter.XYs{
+				{X: 0, Y: y - half}, {X: p.Median, Y: y - half}, {X: p.Median, Y: y + half}, {X: 0, Y: y + half},
+			})
 			if err != nil {
 				return err
 			}
@@ -92,7 +95,7 @@ func (d *drawing) bars() error {
 	return nil
 }
 
-// figures writes each median behind its bar, and a question mark where it is noisy.
+// figures writes each median after its bar, with a question mark if it is noisy.
 func (d *drawing) figures(k int) error {
 	var at plotter.XYLabels
 	for i, p := range d.Series[k].Points {
@@ -103,7 +106,7 @@ func (d *drawing) figures(k int) error {
 		if p.Noisy {
 			text += " ?"
 		}
-		at.XYs = append(at.XYs, plotter.XY{X: max(p.Median, p.High), Y: d.place(i, k)})
+		at.XYs = append(at.XYs, plotter.XY{X: max(p.Median, p.High), Y: d.y(i, k)})
 		at.Labels = append(at.Labels, text)
 	}
 	if len(at.XYs) == 0 {
@@ -122,7 +125,7 @@ func (d *drawing) figures(k int) error {
 	return nil
 }
 
-// dots draws on a logarithmic scale, from one power of ten to another.
+// dots draws marks on a logarithmic scale, which begins and ends at a power of ten.
 func (d *drawing) dots() error {
 	d.positive()
 	d.grouped()
@@ -132,7 +135,8 @@ func (d *drawing) dots() error {
 		if err := d.ranges(k, true); err != nil {
 			return err
 		}
-		if err := d.marks(k, func(i int, p *report.Point) plotter.XY { return plotter.XY{X: p.Median, Y: d.place(i, k)} }); err != nil {
+		at := func(i int, p *report.Point) plotter.XY { return plotter.XY{X: p.Median, Y: d.y(i, k)} }
+		if err := d.marks(k, at); err != nil {
 			return err
 		}
 		if len(d.Series) > 1 {
@@ -145,9 +149,10 @@ func (d *drawing) dots() error {
 	return nil
 }
 
-// positive leaves out what a logarithmic scale cannot show: medians of 0, and ranges from there.
+// positive removes what a logarithmic scale cannot show: medians of 0, and the lower part of ranges
+// that begin at 0.
 func (d *drawing) positive() {
-	d.Series = slices.Clone(d.Series) // the figure itself stays as it is
+	d.Series = slices.Clone(d.Series) // does not change the caller's figure
 	for k, s := range d.Series {
 		points := make([]*report.Point, len(s.Points))
 		for i, p := range s.Points {
@@ -164,7 +169,8 @@ func (d *drawing) positive() {
 	}
 }
 
-// decadesAround returns the powers of ten between which values lie, with some room for a figure behind the highest.
+// decadesAround returns the powers of ten around some values, with room for a figure after the
+// highest.
 func decadesAround(lowest, highest float64) (from, to float64) {
 	if highest == 0 {
 		return 1, 10
@@ -172,7 +178,7 @@ func decadesAround(lowest, highest float64) (from, to float64) {
 	return math.Pow(10, math.Floor(math.Log10(lowest))), math.Pow(10, math.Ceil(math.Log10(highest*1.3)))
 }
 
-// lines draws each series over evenly spaced labels.
+// lines draws a line for each series over evenly spaced labels.
 func (d *drawing) lines() error {
 	d.plot.NominalX(d.Labels...)
 	d.plot.X.Label.Text, d.plot.Y.Label.Text = d.Axis, d.Unit
@@ -199,14 +205,15 @@ func (d *drawing) lines() error {
 		if err := d.ranges(k, false); err != nil {
 			return err
 		}
-		if err := d.marks(k, func(i int, p *report.Point) plotter.XY { return plotter.XY{X: float64(i), Y: p.Median} }); err != nil {
+		at := func(i int, p *report.Point) plotter.XY { return plotter.XY{X: float64(i), Y: p.Median} }
+		if err := d.marks(k, at); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// grouped prepares the plot for a group of values per label, the first on top.
+// grouped prepares the plot for a group of values per label, with the first label on top.
 func (d *drawing) grouped() {
 	n := len(d.Labels)
 	names := make([]string, n)
@@ -220,26 +227,27 @@ func (d *drawing) grouped() {
 	d.grid(true, false)
 }
 
-// place is where a series has its value for a label, on the axis of groups.
-func (d *drawing) place(label, k int) float64 {
-	share := groupPart / float64(len(d.Series))
-	return float64(len(d.Labels)-1-label) + groupPart/2 - (float64(k)+0.5)*share
+// y returns the vertical position of a series within the group of a label.
+func (d *drawing) y(label, k int) float64 {
+	share := groupFill / float64(len(d.Series))
+	return float64(len(d.Labels)-1-label) + groupFill/2 - (float64(k)+0.5)*share
 }
 
-// ranges draws from the lowest to the highest of each point of a series.
+// ranges draws an error bar from the lowest to the highest value of each point of a series,
+// horizontally if across is set.
 func (d *drawing) ranges(k int, across bool) error {
 	var at plotter.XYs
-	var from []struct{ Low, High float64 }
+	var lengths []struct{ Low, High float64 } // of the bar to both sides of the median
 	for i, p := range d.Series[k].Points {
 		if p == nil || p.High <= p.Low {
 			continue
 		}
 		xy := plotter.XY{X: float64(i), Y: p.Median}
 		if across {
-			xy = plotter.XY{X: p.Median, Y: d.place(i, k)}
+			xy = plotter.XY{X: p.Median, Y: d.y(i, k)}
 		}
 		at = append(at, xy)
-		from = append(from, struct{ Low, High float64 }{p.Median - p.Low, p.High - p.Median})
+		lengths = append(lengths, struct{ Low, High float64 }{p.Median - p.Low, p.High - p.Median})
 	}
 	if len(at) == 0 {
 		return nil
@@ -249,7 +257,7 @@ func (d *drawing) ranges(k int, across bool) error {
 		bars, err := plotter.NewXErrorBars(struct {
 			plotter.XYs
 			plotter.XErrors
-		}{at, from})
+		}{at, lengths})
 		if err != nil {
 			return err
 		}
@@ -260,7 +268,7 @@ func (d *drawing) ranges(k int, across bool) error {
 	bars, err := plotter.NewYErrorBars(struct {
 		plotter.XYs
 		plotter.YErrors
-	}{at, from})
+	}{at, lengths})
 	if err != nil {
 		return err
 	}
@@ -270,7 +278,8 @@ func (d *drawing) ranges(k int, across bool) error {
 	return nil
 }
 
-// marks draws a mark for each point of a series, a hollow one where it is noisy, and names the series.
+// marks draws a mark for each point of a series, hollow if the point is noisy, and adds the series
+// to the legend.
 func (d *drawing) marks(k int, at func(int, *report.Point) plotter.XY) error {
 	var sure, noisy plotter.XYs
 	for i, p := range d.Series[k].Points {
@@ -311,19 +320,21 @@ func (d *drawing) ownColors(at plotter.XYs, style draw.GlyphStyle) func(int) dra
 	}
 }
 
-// lowest and highest look at all ranges.
+// lowest returns the lowest value of all ranges.
 func (d *drawing) lowest() float64 {
 	lowest := math.Inf(1)
 	d.each(func(p *report.Point) { lowest = min(lowest, p.Low) })
 	return lowest
 }
 
+// highest returns the highest value of all ranges.
 func (d *drawing) highest() float64 {
 	highest := 0.0
 	d.each(func(p *report.Point) { highest = max(highest, p.High) })
 	return highest
 }
 
+// each calls f for all points.
 func (d *drawing) each(f func(*report.Point)) {
 	for _, s := range d.Series {
 		for _, p := range s.Points {
@@ -334,10 +345,10 @@ func (d *drawing) each(f func(*report.Point)) {
 	}
 }
 
-// plain are the usual ticks, their names without zeros behind the point.
+// plain is the default ticks, with labels that have no trailing zeros.
 type plain struct{}
 
-// Ticks returns those between two values.
+// Ticks returns the ticks between two values.
 func (plain) Ticks(from, to float64) []plot.Tick {
 	ticks := plot.DefaultTicks{}.Ticks(from, to)
 	for i, t := range ticks {
@@ -348,10 +359,10 @@ func (plain) Ticks(from, to float64) []plot.Tick {
 	return ticks
 }
 
-// decades are the ticks of a logarithmic scale: powers of ten with their names, the others without.
+// decades is the ticks of a logarithmic scale. Only powers of ten have labels.
 type decades struct{}
 
-// Ticks returns those between two powers of ten.
+// Ticks returns the ticks between two powers of ten.
 func (decades) Ticks(from, to float64) (ticks []plot.Tick) {
 	for v := from; v <= to*1.001; v *= 10 {
 		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})

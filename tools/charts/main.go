@@ -1,5 +1,5 @@
-// Command charts draws the charts of a benchmark as SVG files, each for light and for dark pages, beside the JSON file that bench
-// has written:
+// Command charts draws the figures in a JSON file of bench as SVG files, in the folder of that
+// file. Each figure gets a drawing for light and one for dark pages:
 //
 //	go run ./bench -json docs/charts/bench.json
 //	go -C tools run ./charts ../docs/charts/bench.json
@@ -25,7 +25,7 @@ func main() {
 	}
 }
 
-// run draws all figures of a file, beside it.
+// run draws all figures of a file.
 func run(path string) error {
 	figures, err := read(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func run(path string) error {
 	return nil
 }
 
-// read returns the figures of a benchmark.
+// read returns the figures of a report, which must be valid.
 func read(path string) (figures []report.Figure, err error) {
 	d, err := report.Read(path)
 	if err != nil {
@@ -62,18 +62,19 @@ func read(path string) (figures []report.Figure, err error) {
 	return figures, nil
 }
 
-// check says what makes a figure one that cannot be drawn.
+// check returns an error if a figure cannot be drawn.
 func check(f report.Figure) error {
 	var errs []error
 	if f.Name == "" || f.Name != filepath.Base(f.Name) {
-		errs = append(errs, fmt.Errorf("figure %q: its name is no file's", f.Name))
+		errs = append(errs, fmt.Errorf("figure %q: its name is not a file name", f.Name))
 	}
 	if len(f.Labels) == 0 || len(f.Series) == 0 {
 		errs = append(errs, fmt.Errorf("figure %s: nothing to show", f.Name))
 	}
 	for _, s := range f.Series {
 		if len(s.Points) != len(f.Labels) {
-			errs = append(errs, fmt.Errorf("figure %s: %s has %d points for %d labels", f.Name, s.Name, len(s.Points), len(f.Labels)))
+			errs = append(errs, fmt.Errorf("figure %s: %s has %d points for %d labels",
+				f.Name, s.Name, len(s.Points), len(f.Labels)))
 		}
 	}
 	return errors.Join(errs...)

@@ -15,7 +15,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// prometheusConfig is as much of Prometheus' configuration as compose.yaml needs.
+// prometheusConfig is the part of Prometheus' configuration that compose.yaml needs.
 type prometheusConfig struct {
 	Global struct {
 		ScrapeInterval     string `json:"scrape_interval"`
@@ -30,7 +30,8 @@ type prometheusConfig struct {
 	} `json:"scrape_configs"`
 }
 
-// checkCompose reads a compose file as docker compose does, and then what the files say to each other.
+// checkCompose reads a compose file as docker compose does, and checks that it fits the files it
+// names.
 func checkCompose(file string, commands commands) error {
 	f := &findings{file: file}
 	project, err := readCompose(file)
@@ -64,14 +65,14 @@ func readCompose(file string) (*types.Project, error) {
 	return project, nil
 }
 
-// checkMounts wants what is mounted from here to be there, and not to be changed.
+// checkMounts requires that mounted files exist and are mounted read-only.
 func (f *findings) checkMounts(service types.ServiceConfig) {
 	for _, v := range service.Volumes {
 		if v.Type != types.VolumeTypeBind {
 			continue
 		}
 		if _, err := os.Stat(v.Source); err != nil {
-			f.add("service %s mounts %s, which is not there", service.Name, v.Source)
+			f.add("service %s mounts %s, which does not exist", service.Name, v.Source)
 		}
 		if !v.ReadOnly {
 			f.add("service %s mounts %s for writing", service.Name, v.Source)
@@ -79,18 +80,20 @@ func (f *findings) checkMounts(service types.ServiceConfig) {
 	}
 }
 
+// checkHardened requires a service without rights that it does not need, and ports on the loopback.
 func (f *findings) checkHardened(service types.ServiceConfig) {
-	if !service.ReadOnly || !slices.Contains(service.CapDrop, "ALL") || !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
+	if !service.ReadOnly || !slices.Contains(service.CapDrop, "ALL") ||
+		!slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
 		f.add("service %s: want read_only, cap_drop ALL and no-new-privileges", service.Name)
 	}
 	for _, p := range service.Ports {
 		if p.HostIP != "127.0.0.1" {
-			f.add("service %s publishes port %s to everybody", service.Name, p.Published)
+			f.add("service %s publishes port %s on all addresses", service.Name, p.Published)
 		}
 	}
 }
 
-// checkLinesplit wants flags that exist, addresses that are services, and time enough to drain.
+// checkLinesplit requires flags that exist, addresses of services, and enough time to drain.
 func (f *findings) checkLinesplit(project *types.Project, service types.ServiceConfig, commands commands) {
 	if err := commands.checkEnvironment(slices.Collect(maps.Keys(service.Environment))); err != nil {
 		f.add("service %s: %v", service.Name, err)
@@ -129,7 +132,7 @@ func isService(project *types.Project, address string) error {
 	return nil
 }
 
-// stopGrace is docker's own where nothing is said.
+// stopGrace returns the grace period of a service, which is 10 s by default.
 func stopGrace(service types.ServiceConfig) time.Duration {
 	if service.StopGracePeriod == nil {
 		return 10 * time.Second
@@ -137,15 +140,15 @@ func stopGrace(service types.ServiceConfig) time.Duration {
 	return time.Duration(*service.StopGracePeriod)
 }
 
-// checkPrometheus wants Prometheus to find its rules, and what it scrapes.
+// checkPrometheus requires that Prometheus finds its rules and the services that it scrapes.
 func (f *findings) checkPrometheus(project *types.Project, file string) {
 	var config prometheusConfig
 	if err := readStrict(file, &config); err != nil {
 		f.errs = append(f.errs, err)
 		return
 	}
+	mounts := project.Services["prometheus"].Volumes
 	for _, rules := range config.RuleFiles {
-		mounts := project.Services["prometheus"].Volumes
 		if !slices.ContainsFunc(mounts, func(v types.ServiceVolumeConfig) bool { return v.Target == rules }) {
 			f.add("service prometheus does not mount %s, which its configuration names", rules)
 		}

@@ -15,7 +15,8 @@ import (
 	"linesplit/tools/known"
 )
 
-// dashboard is as much of Grafana's as ours uses. A key that is not here is a mistake, or belongs here.
+// dashboard holds the keys of a Grafana dashboard that our dashboards use. Other keys are errors:
+// they are mistakes, or belong here.
 type dashboard struct {
 	UID           string   `json:"uid"`
 	Title         string   `json:"title"`
@@ -48,7 +49,7 @@ type variable struct {
 	Label      string         `json:"label"`
 	Type       string         `json:"type"`
 	Datasource source         `json:"datasource"`
-	Query      any            `json:"query"` // of a source's kind, or what label_values asks for
+	Query      any            `json:"query"` // type of a data source, or an object with a label_values query
 	Current    map[string]any `json:"current"`
 	Refresh    int            `json:"refresh"`
 	Sort       int            `json:"sort"`
@@ -99,7 +100,7 @@ type query struct {
 	Format       string `json:"format"`
 }
 
-// provisionedSources and provisionedDashboards are files that Grafana reads at its start.
+// provisionedSources is a file of data sources that Grafana reads when it starts.
 type provisionedSources struct {
 	APIVersion  int `json:"apiVersion"`
 	Datasources []struct {
@@ -114,6 +115,7 @@ type provisionedSources struct {
 	} `json:"datasources"`
 }
 
+// provisionedDashboards is a file of dashboard folders that Grafana reads when it starts.
 type provisionedDashboards struct {
 	APIVersion int `json:"apiVersion"`
 	Providers  []struct {
@@ -125,7 +127,7 @@ type provisionedDashboards struct {
 	} `json:"providers"`
 }
 
-// checkDashboards looks at all dashboards, and at what Grafana is provisioned with.
+// checkDashboards checks all dashboards and the files that Grafana is provisioned with.
 func checkDashboards(repository string) error {
 	metrics, err := allMetrics(repository)
 	if err != nil {
@@ -147,7 +149,7 @@ func checkDashboards(repository string) error {
 		readStrict(filepath.Join(grafana, "provisioning/dashboards/linesplit.yml"), &dashboards))...)
 }
 
-// allMetrics are those of both modes, and those that every Go process has.
+// allMetrics returns the metrics of both modes and of every Go process.
 func allMetrics(repository string) (known.Metrics, error) {
 	testdata := filepath.Join(repository, "admin", "testdata")
 	metrics, err := known.Read(filepath.Join(testdata, "metrics.txt"), filepath.Join(testdata, "forwarded.txt"))
@@ -179,7 +181,7 @@ func checkDashboard(file string, metrics known.Metrics) error {
 			f.add("panels %q and %q have the same id %d", other, p.Title, p.ID)
 		}
 		ids[p.ID] = p.Title
-		f.checkPlace(p, taken)
+		f.checkPosition(p, taken)
 		f.checkPanel(p, metrics)
 	}
 	if len(ids) == 0 || d.UID == "" || d.Title == "" {
@@ -188,16 +190,16 @@ func checkDashboard(file string, metrics known.Metrics) error {
 	return f.err()
 }
 
-// checkPlace wants panels side by side.
-func (f *findings) checkPlace(p panel, taken map[[2]int]string) {
+// checkPosition requires panels on the grid that do not overlap.
+func (f *findings) checkPosition(p panel, taken map[[2]int]string) {
 	g := p.GridPos
 	if g.W < 1 || g.H < 1 || g.X < 0 || g.X+g.W > 24 {
-		f.add("panel %q: is not on the grid", p.Title)
+		f.add("panel %q: not on the grid", p.Title)
 	}
 	for x := g.X; x < g.X+g.W; x++ {
 		for y := g.Y; y < g.Y+g.H; y++ {
 			if other, twice := taken[[2]int{x, y}]; twice {
-				f.add("panel %q lies on %q", p.Title, other)
+				f.add("panel %q overlaps %q", p.Title, other)
 				return
 			}
 			taken[[2]int{x, y}] = p.Title
@@ -217,7 +219,7 @@ func (f *findings) checkPanel(p panel, metrics known.Metrics) {
 			f.add("panel %q, query %s:\n%v", p.Title, q.RefID, err)
 		}
 		if !strings.Contains(q.Expr, `job="$job", instance=~"$instance"`) {
-			f.add("panel %q, query %s: does not ask for $job and $instance", p.Title, q.RefID)
+			f.add("panel %q, query %s: does not select $job and $instance", p.Title, q.RefID)
 		}
 		f.checkLegend(p, q)
 	}
@@ -225,11 +227,13 @@ func (f *findings) checkPanel(p panel, metrics known.Metrics) {
 
 var legendLabel = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
 
-// checkLegend wants labels that the query groups by: all others are gone.
+// checkLegend requires that a legend uses only labels that the query groups by, as the result has
+// no others.
 func (f *findings) checkLegend(p panel, q query) {
 	for _, match := range legendLabel.FindAllStringSubmatch(q.LegendFormat, -1) {
-		if !slices.ContainsFunc(groupings(q.Expr), func(label string) bool { return label == match[1] }) {
-			f.add("panel %q, query %s: its legend names %s, which it does not group by", p.Title, q.RefID, match[1])
+		if !slices.Contains(groupings(q.Expr), match[1]) {
+			f.add("panel %q, query %s: the legend uses %s, which the query does not group by",
+				p.Title, q.RefID, match[1])
 		}
 	}
 }
@@ -246,14 +250,16 @@ func groupings(expr string) []string {
 	return all
 }
 
-// expand puts something into the place of Grafana's own variables, as those in strings need not be.
+// expand replaces the variables of Grafana that stand for durations. Variables in label values are
+// valid PromQL as they are.
 func expand(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$__interval", "15s").Replace(expr)
 }
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)
 
-// checkVariables wants each to ask for what there is, and each that is used to be there.
+// checkVariables requires that each variable queries an existing label, and that each variable in
+// use exists.
 func (f *findings) checkVariables(d dashboard, metrics known.Metrics) {
 	names := map[string]bool{}
 	for _, v := range d.Templating.List {
@@ -281,7 +287,7 @@ func (f *findings) checkVariables(d dashboard, metrics known.Metrics) {
 
 var variableUse = regexp.MustCompile(`\$\{?([a-z]\w*)`)
 
-// used are the variables that queries and annotations name.
+// used returns the names of the variables that queries and annotations use.
 func used(d dashboard) map[string]bool {
 	var texts []string
 	for _, p := range d.Panels {

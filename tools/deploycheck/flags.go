@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// commands are linesplit's, by name, the empty one being linesplit itself.
+// commands holds the flags of linesplit's commands by name. The empty name is linesplit without a
+// command.
 type commands map[string]flags
 
-// flags say of each flag whether it takes a value.
+// flags holds, for each flag, whether it takes a value.
 type flags map[string]bool
 
-// askHelp builds linesplit, and asks each of its commands what flags it has.
+// askHelp builds linesplit and reads the flags of its commands from their help.
 func askHelp(repository string) (commands, error) {
 	dir, err := os.MkdirTemp("", "deploycheck")
 	if err != nil {
@@ -25,7 +26,8 @@ func askHelp(repository string) (commands, error) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "linesplit")
-	if out, err := exec.Command("go", "build", "-C", repository, "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-C", repository, "-buildvcs=false", "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build linesplit: %w\n%s", err, out)
 	}
 	all := commands{}
@@ -39,7 +41,7 @@ func askHelp(repository string) (commands, error) {
 			return nil, fmt.Errorf("linesplit %s: %w", strings.Join(args, " "), err)
 		}
 		if !strings.HasPrefix(string(help), strings.TrimSpace("linesplit "+name)) {
-			continue // there is no such command, and it is linesplit itself that answers
+			continue // there is no such command: this is the help of linesplit itself
 		}
 		all[name] = parseHelp(string(help))
 	}
@@ -56,7 +58,7 @@ func parseHelp(help string) flags {
 	return f
 }
 
-// parse returns the values of a command line that begins behind the program's name.
+// parse returns the values of the flags on a command line without the program's name.
 func (c commands) parse(args []string) (map[string]string, error) {
 	command := ""
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -72,7 +74,7 @@ func (c commands) parse(args []string) (map[string]string, error) {
 		takes, exists := known[name]
 		switch {
 		case !strings.HasPrefix(args[0], "-"):
-			return nil, fmt.Errorf("linesplit %s: stray %q", command, args[0])
+			return nil, fmt.Errorf("linesplit %s: unexpected argument %q", command, args[0])
 		case !exists:
 			return nil, fmt.Errorf("linesplit %s has no flag -%s", command, name)
 		case takes && !hasValue && len(args) == 1:
@@ -85,7 +87,7 @@ func (c commands) parse(args []string) (map[string]string, error) {
 	return values, nil
 }
 
-// checkEnvironment wants each LINESPLIT_ variable to stand for a flag.
+// checkEnvironment returns an error for each LINESPLIT_ variable that sets no flag.
 func (c commands) checkEnvironment(names []string) error {
 	var errs []error
 	for _, name := range names {
@@ -94,16 +96,16 @@ func (c commands) checkEnvironment(names []string) error {
 			continue
 		}
 		if _, exists := c[""][strings.ToLower(strings.ReplaceAll(flag, "_", "-"))]; !exists {
-			errs = append(errs, fmt.Errorf("%s stands for no flag", name))
+			errs = append(errs, fmt.Errorf("%s sets no flag", name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// defaultDrain is -drain-timeout where nothing is said.
+// defaultDrain is the default of -drain-timeout.
 const defaultDrain = 8 * time.Second
 
-// drain returns how long a linesplit with these flags may take to end.
+// drain returns how long a linesplit with these flags may take to stop.
 func drain(values map[string]string) (time.Duration, error) {
 	text, given := values["drain-timeout"]
 	if !given {

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// cluster is everything that deploy/kubernetes would make.
+// cluster holds all objects of deploy/kubernetes.
 type cluster struct {
 	deployment apps.Deployment
 	service    core.Service
@@ -25,7 +25,8 @@ type cluster struct {
 	sidecar    core.Pod
 }
 
-// checkCluster reads the manifests as an API server with strict validation does, and then whether they fit each other.
+// checkCluster reads the manifests as an API server with strict validation does, and checks that
+// they fit each other.
 func checkCluster(dir string, commands commands) error {
 	var c cluster
 	for _, file := range []struct {
@@ -51,6 +52,7 @@ func checkCluster(dir string, commands commands) error {
 	return f.err()
 }
 
+// readManifest reads a manifest, which must have the given API version and kind.
 func readManifest(file, kind string, into any) error {
 	var is meta.TypeMeta
 	if err := readStrict(file, into); err != nil {
@@ -76,7 +78,7 @@ func readManifest(file, kind string, into any) error {
 	return nil
 }
 
-// checkSelectors wants each to find the pods, or the service, that it is for.
+// checkSelectors requires that each selector matches its pods, or its service.
 func (f *findings) checkSelectors(c cluster) {
 	pods := c.deployment.Spec.Template.Labels
 	for _, s := range []struct {
@@ -92,12 +94,12 @@ func (f *findings) checkSelectors(c cluster) {
 	} {
 		selector, err := meta.LabelSelectorAsSelector(s.selector)
 		if err != nil || selector.Empty() || !selector.Matches(labels.Set(s.labels)) {
-			f.add("%s: its selector does not find %v (%v)", s.of, s.labels, err)
+			f.add("%s: its selector does not match %v (%v)", s.of, s.labels, err)
 		}
 	}
 }
 
-// checkPorts wants every port that is named to be there.
+// checkPorts requires that every named port exists.
 func (f *findings) checkPorts(c cluster) {
 	containers, service := map[string]bool{}, map[string]bool{}
 	for _, container := range c.deployment.Spec.Template.Spec.Containers {
@@ -129,10 +131,11 @@ func (f *findings) wantPort(of string, port intstr.IntOrString, known map[string
 	}
 }
 
-// checkPod wants what linesplit needs of a pod, and no rights that it does not need.
+// checkPod requires the settings that linesplit needs in a pod, and no rights that it does not
+// need.
 func (f *findings) checkPod(of string, pod core.PodSpec, commands commands) {
 	if pod.EnableServiceLinks == nil || *pod.EnableServiceLinks {
-		f.add("%s: want enableServiceLinks false: LINESPLIT_PORT would be a service's", of)
+		f.add("%s: want enableServiceLinks false: Kubernetes would set LINESPLIT_PORT for a service", of)
 	}
 	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
 		f.add("%s: want automountServiceAccountToken false", of)
@@ -152,11 +155,12 @@ func (f *findings) checkPod(of string, pod core.PodSpec, commands commands) {
 
 func (f *findings) checkContainer(of string, c core.Container, grace time.Duration, commands commands) {
 	if s := c.SecurityContext; s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation ||
-		s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || s.Capabilities == nil || len(s.Capabilities.Drop) != 1 || s.Capabilities.Drop[0] != "ALL" {
-		f.add("%s: want no privilege escalation, a file system to read only, and no capabilities", of)
+		s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem ||
+		s.Capabilities == nil || len(s.Capabilities.Drop) != 1 || s.Capabilities.Drop[0] != "ALL" {
+		f.add("%s: want no privilege escalation, a read-only root file system, and no capabilities", of)
 	}
 	if c.Resources.Limits.Memory().IsZero() {
-		f.add("%s: no limit of memory", of)
+		f.add("%s: no memory limit", of)
 	}
 	ports := map[string]bool{}
 	addPorts(ports, c)
@@ -185,6 +189,6 @@ func (f *findings) checkContainer(of string, c core.Container, grace time.Durati
 		took += time.Duration(l.PreStop.Sleep.Seconds) * time.Second
 	}
 	if grace <= took {
-		f.add("%s: preStop and -drain-timeout take %v, and after %v it is killed", of, took, grace)
+		f.add("%s: preStop and -drain-timeout take %v, but it is killed after %v", of, took, grace)
 	}
 }

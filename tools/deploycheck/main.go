@@ -1,10 +1,11 @@
-// Deploycheck looks at what stands in deploy/: that each file is one which the program it is meant for takes, with no key that this
-// would pass over; that files which belong together fit each other; that linesplit has every flag it is started with; that
-// dashboards ask for metrics that exist; and that docs/operations.md tells of what there is.
+// Command deploycheck checks the files in deploy/. Each must be accepted by the program that reads
+// it, without unknown keys, which that program would ignore. Files that belong together must fit
+// each other, linesplit must have every flag that it is started with, and dashboards may use only
+// metrics that exist. docs/operations.md must describe exactly the metrics and alerts that exist.
 //
 //	deploycheck REPOSITORY
 //
-// What needs systemd's own tools is in the tests.
+// The tests also check what needs the tools of systemd.
 package main
 
 import (
@@ -43,8 +44,8 @@ func check(repository string) error {
 	)
 }
 
-// readStrict decodes YAML or JSON into a value that must know every key, each of which stands there once, as an API server with strict
-// validation does.
+// readStrict decodes YAML or JSON into a value as an API server with strict validation does:
+// unknown and duplicate keys are errors.
 func readStrict(file string, into any) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -52,7 +53,7 @@ func readStrict(file string, into any) error {
 	}
 	if filepath.Ext(file) != ".json" {
 		if bytes.Contains(data, []byte("\n---")) {
-			return fmt.Errorf("%s: more than one document", file) // all but the first would be passed over
+			return fmt.Errorf("%s: more than one document", file) // all but the first would be ignored
 		}
 		if data, err = yaml.YAMLToJSONStrict(data); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
@@ -65,7 +66,7 @@ func readStrict(file string, into any) error {
 	return nil
 }
 
-// findings are what was found wrong with a file so far.
+// findings collects the faults of a file.
 type findings struct {
 	file string
 	errs []error

@@ -13,10 +13,10 @@ import (
 
 const repository = "../.."
 
-// help is what linesplit says, asked once.
+// help returns linesplit's flags. It builds linesplit only once.
 var help = sync.OnceValues(func() (commands, error) { return askHelp(repository) })
 
-func TestDeploy(t *testing.T) {
+func TestDeployHasNoFaults(t *testing.T) {
 	c := asked(t)
 	deploy := filepath.Join(repository, "deploy")
 	for name, err := range map[string]error{
@@ -31,6 +31,7 @@ func TestDeploy(t *testing.T) {
 	}
 }
 
+// asked returns linesplit's flags.
 func asked(t *testing.T) commands {
 	t.Helper()
 	c, err := help()
@@ -40,16 +41,19 @@ func asked(t *testing.T) commands {
 	return c
 }
 
-// stand-ins for linesplit's own, so that a fault is a fault whatever flags there are.
+// someCommands returns flags to test with, so that the tests do not depend on linesplit's real
+// flags.
 func someCommands() commands {
 	some := flags{}
-	for _, name := range []string{"listen", "target", "memory", "drain-timeout", "failback-interval", "admin", "log-format", "to", "connections", "rate"} {
+	for _, name := range []string{"listen", "target", "memory", "drain-timeout", "failback-interval", "admin",
+		"log-format", "to", "connections", "rate"} {
 		some[name] = true
 	}
 	some["reconnect"] = false
 	return commands{"": some, "send": some, "sink": some}
 }
 
+// fault is a change to a file of deploy/, and a part of the error that it must cause.
 type fault struct{ name, file, old, new, want string }
 
 func TestComposeFaultsAreFound(t *testing.T) {
@@ -58,20 +62,20 @@ func TestComposeFaultsAreFound(t *testing.T) {
 		{"unknown key", "compose.yaml", "mem_limit:", "memory_limit:", "memory_limit"},
 		{"unknown flag", "compose.yaml", "-memory=", "-memry=", "service linesplit: linesplit  has no flag -memry"},
 		{"unknown command", "compose.yaml", "[send,", "[sent,", "no command linesplit sent"},
-		{"unknown variable", "compose.yaml", "LINESPLIT_ADMIN", "LINESPLIT_ADMN", "LINESPLIT_ADMN stands for no flag"},
+		{"unknown variable", "compose.yaml", "LINESPLIT_ADMIN", "LINESPLIT_ADMN", "LINESPLIT_ADMN sets no flag"},
 		{"unknown target", "compose.yaml", "sink3:9999", "sink4:9999", "-target sink4:9999: no service"},
 		{"unknown receiver", "compose.yaml", "linesplit:9000", "linespit:9000", "-to linespit:9000: no service"},
 		{"killed while it drains", "compose.yaml", "stop_grace_period: 30s", "stop_grace_period: 20s", "is not longer than -drain-timeout 20s"},
-		{"published", "compose.yaml", `"127.0.0.1:9000:9000"`, `"9000:9000"`, "to everybody"},
+		{"published", "compose.yaml", `"127.0.0.1:9000:9000"`, `"9000:9000"`, "on all addresses"},
 		{"rights", "compose.yaml", "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop ALL"},
-		{"no such file", "compose.yaml", "./prometheus/rules.yml:", "./prometheus/rule.yml:", "is not there"},
+		{"no such file", "compose.yaml", "./prometheus/rules.yml:", "./prometheus/rule.yml:", "does not exist"},
 		{"mounted for writing", "compose.yaml", "rules.yml:ro", "rules.yml:rw", "for writing"},
 		{"rules not mounted", "prometheus/prometheus.yml", "/etc/prometheus/rules.yml", "/etc/rules.yml", "does not mount /etc/rules.yml"},
-		{"scrapes nobody", "prometheus/prometheus.yml", "linesplit:9091", "lines:9091", "job linesplit: lines:9091: no service"},
+		{"scrapes no service", "prometheus/prometheus.yml", "linesplit:9091", "lines:9091", "job linesplit: lines:9091: no service"},
 		{"Prometheus' unknown key", "prometheus/prometheus.yml", "scrape_interval", "scrap_interval", `unknown field "global.scrap_interval"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			deploy := planted(t, test)
+			deploy := withFault(t, test)
 			expect(t, checkCompose(filepath.Join(deploy, "compose.yaml"), someCommands()), test.want)
 		})
 	}
@@ -101,13 +105,13 @@ func TestClusterFaultsAreFound(t *testing.T) {
 		{"token of the cluster", sidecar, "automountServiceAccountToken: false", "automountServiceAccountToken: true", "sidecar: want automountServiceAccountToken"},
 		{"root", deployment, "runAsNonRoot: true", "runAsNonRoot: false", "want runAsNonRoot"},
 		{"writable", sidecar, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "container sensor: want no privilege escalation"},
-		{"killed while it drains", deployment, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 50", "take 55s, and after 50s it is killed"},
+		{"killed while it drains", deployment, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 50", "take 55s, but it is killed after 50s"},
 		{"unknown flag", sidecar, "-memory=", "-memry=", "container linesplit: linesplit  has no flag -memry"},
 		{"bad duration", deployment, "-drain-timeout=45s", "-drain-timeout=soon", "soon"},
-		{"no memory limit", deployment, "            limits:\n              memory: 512Mi", "            limits:\n              cpu: 1", "no limit of memory"},
+		{"no memory limit", deployment, "            limits:\n              memory: 512Mi", "            limits:\n              cpu: 1", "no memory limit"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			expect(t, checkCluster(filepath.Join(planted(t, test), "kubernetes"), someCommands()), test.want)
+			expect(t, checkCluster(filepath.Join(withFault(t, test), "kubernetes"), someCommands()), test.want)
 		})
 	}
 }
@@ -127,32 +131,34 @@ func TestDashboardFaultsAreFound(t *testing.T) {
 		{"unknown metric", file, "linesplit_received_lines_total", "linesplit_received_total", `metric "linesplit_received_total" does not exist`},
 		{"unknown label", file, "by (reason)", "by (why)", `grouped by "why"`},
 		{"broken query", file, "sum(rate(linesplit_received_lines_total", "sum rate(linesplit_received_lines_total", "parse error"},
-		{"legend", file, "{{instance}} held", "{{pod}} held", "its legend names pod"},
-		{"everybody's series", file, `sum by (instance) (linesplit_memory_bytes{job=\"$job\", instance=~\"$instance\"})`, `sum by (instance) (linesplit_memory_bytes)`, "does not ask for $job"},
+		{"legend", file, "{{instance}} held", "{{pod}} held", "the legend uses pod"},
+		{"series of all instances", file, `sum by (instance) (linesplit_memory_bytes{job=\"$job\", instance=~\"$instance\"})`, `sum by (instance) (linesplit_memory_bytes)`, "does not select $job"},
 		{"variable's metric", file, "label_values(linesplit_build_info, job)", "label_values(linesplit_info, job)", `metric "linesplit_info" does not exist`},
 		{"variable's query", file, "label_values(linesplit_build_info, job)", "jobs()", "want label_values"},
 		{"unknown variable", file, `"name": "instance"`, `"name": "host"`, "there is no variable $instance"},
 		{"same id", file, `"id": 3,`, `"id": 2,`, "have the same id 2"},
-		{"on each other", file, `"x": 4,`, `"x": 3,`, "lies on"},
-		{"off the grid", file, `"x": 20,`, `"x": 22,`, "is not on the grid"},
+		{"overlap", file, `"x": 4,`, `"x": 3,`, "overlaps"},
+		{"off the grid", file, `"x": 20,`, `"x": 22,`, "not on the grid"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			expect(t, checkDashboard(filepath.Join(planted(t, test), file), metrics), test.want)
+			expect(t, checkDashboard(filepath.Join(withFault(t, test), file), metrics), test.want)
 		})
 	}
 }
 
 func TestOperationsFaultsAreFound(t *testing.T) {
 	alerts := []string{"LinesplitAbsent", "LinesplitResends"}
-	metrics := known.Metrics{"linesplit_up": nil, "linesplit_seconds_bucket": nil, "linesplit_seconds_sum": nil, "linesplit_seconds_count": nil}
-	const whole = "# X\n\n`linesplit_up`\n\n## Metrics\n\n| `linesplit_up` | a |\n| `linesplit_seconds` | b |\n\n## Runbooks\n\n### LinesplitAbsent\n\n### LinesplitResends\n"
+	metrics := known.Metrics{"linesplit_up": nil, "linesplit_seconds_bucket": nil, "linesplit_seconds_sum": nil,
+		"linesplit_seconds_count": nil}
+	const whole = "# X\n\n`linesplit_up`\n\n## Metrics\n\n| `linesplit_up` | a |\n| `linesplit_seconds` | b |\n\n" +
+		"## Runbooks\n\n### LinesplitAbsent\n\n### LinesplitResends\n"
 	for _, test := range []struct{ name, old, new, want string }{
 		{"nothing wrong", "", "", ""},
 		{"metric left out", "| `linesplit_seconds` | b |\n", "", "no metric linesplit_seconds"},
-		{"metric that is gone", "| `linesplit_up` |", "| `linesplit_down` |", "metric linesplit_down: there is none"},
+		{"metric that does not exist", "| `linesplit_up` |", "| `linesplit_down` |", "metric linesplit_down is described but does not exist"},
 		{"metric in the text", "`linesplit_up`\n", "`linesplit_down{a=\"b\"}`\n", "metric linesplit_down does not exist"},
 		{"alert left out", "### LinesplitResends\n", "", "no runbook LinesplitResends"},
-		{"alert that is gone", "### LinesplitResends\n", "### LinesplitResend\n", "runbook LinesplitResend: there is none"},
+		{"alert that does not exist", "### LinesplitResends\n", "### LinesplitResend\n", "runbook LinesplitResend is described but does not exist"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text := strings.Replace(whole, test.old, test.new, 1)
@@ -164,7 +170,7 @@ func TestOperationsFaultsAreFound(t *testing.T) {
 	}
 }
 
-func TestMissingFiles(t *testing.T) {
+func TestMissingFilesAreErrors(t *testing.T) {
 	none := t.TempDir()
 	for name, err := range map[string]error{
 		"compose":   checkCompose(filepath.Join(none, "compose.yaml"), someCommands()),
@@ -182,7 +188,7 @@ func TestMissingFiles(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
+func TestCommandLinesAreParsed(t *testing.T) {
 	c := commands{"": {"target": true, "quiet": false}, "send": {"to": true}}
 	for _, test := range []struct {
 		args []string
@@ -192,7 +198,7 @@ func TestParse(t *testing.T) {
 		{[]string{"send", "-to", "-x"}, ""},
 		{nil, ""},
 		{[]string{"-target"}, "wants a value"},
-		{[]string{"-quiet", "a"}, "stray"},
+		{[]string{"-quiet", "a"}, "unexpected argument"},
 		{[]string{"send", "-target", "a"}, "no flag -target"},
 		{[]string{"serve"}, "no command"},
 	} {
@@ -201,8 +207,9 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseHelp(t *testing.T) {
-	got := parseHelp("Usage:\n  linesplit -x\n\nGroup:\n  -listen ADDRESS  where\n                   -not a flag\n  -admin HOST:PORT  x\n  -tls-target      yes\n  -help\n")
+func TestHelpIsParsed(t *testing.T) {
+	got := parseHelp("Usage:\n  linesplit -x\n\nGroup:\n  -listen ADDRESS  where\n                   -not a flag\n" +
+		"  -admin HOST:PORT  x\n  -tls-target      yes\n  -help\n")
 	want := flags{"listen": true, "admin": true, "tls-target": false, "help": false}
 	if len(got) != len(want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -214,8 +221,8 @@ func TestParseHelp(t *testing.T) {
 	}
 }
 
-// planted copies deploy/ with one fault in it, and returns where.
-func planted(t *testing.T, f fault) (deploy string) {
+// withFault copies deploy/, puts a fault into the copy and returns its path.
+func withFault(t *testing.T, f fault) (deploy string) {
 	t.Helper()
 	deploy = filepath.Join(t.TempDir(), "deploy")
 	if err := os.CopyFS(deploy, os.DirFS(filepath.Join(repository, "deploy"))); err != nil {
@@ -227,7 +234,7 @@ func planted(t *testing.T, f fault) (deploy string) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(data), f.old) {
-		t.Fatalf("%s has no %q to change", f.file, f.old)
+		t.Fatalf("%s has no %q to replace", f.file, f.old)
 	}
 	if err := os.WriteFile(file, []byte(strings.Replace(string(data), f.old, f.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
@@ -241,6 +248,6 @@ func expect(t *testing.T, err error, want string) {
 	case want == "" && err != nil:
 		t.Error(err)
 	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-		t.Errorf("got %v, want it to hold %q", err, want)
+		t.Errorf("got %v, want %q in it", err, want)
 	}
 }

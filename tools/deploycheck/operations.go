@@ -17,8 +17,8 @@ import (
 	"linesplit/tools/known"
 )
 
-// checkOperations wants docs/operations.md to tell of every metric and every alert, and of none that there is not; and each log line of
-// which it tells to be in the source.
+// checkOperations requires that docs/operations.md describes exactly the metrics and alerts that
+// exist, and that every log line in it is in the source.
 func checkOperations(repository string) error {
 	file := filepath.Join(repository, "docs", "operations.md")
 	text, err := os.ReadFile(file)
@@ -43,13 +43,13 @@ func checkOperations(repository string) error {
 	f.compare("runbook", matches(string(text), `(?m)^### (Linesplit\w+)$`), alerts)
 	for _, message := range matches(part(string(text), "Log lines"), "(?m)^\\| `([^`]+)` \\|") {
 		if !strings.Contains(source, `"`+message+`"`) {
-			f.add("log line %q: is not in the source", message)
+			f.add("log line %q is not in the source", message)
 		}
 	}
 	return f.err()
 }
 
-// checkMetrics looks at the table, and at what other parts name.
+// checkMetrics checks the table of metrics and the metrics that the rest of the text names.
 func (f *findings) checkMetrics(text string, metrics known.Metrics) {
 	var names []string
 	for name := range metrics {
@@ -69,7 +69,7 @@ func (f *findings) checkMetrics(text string, metrics known.Metrics) {
 	}
 }
 
-// compare wants got to be what there is.
+// compare requires that got has exactly the names that exist.
 func (f *findings) compare(what string, got, exist []string) {
 	for _, name := range exist {
 		if !slices.Contains(got, name) {
@@ -78,12 +78,12 @@ func (f *findings) compare(what string, got, exist []string) {
 	}
 	for _, name := range got {
 		if !slices.Contains(exist, name) {
-			f.add("%s %s: there is none", what, name)
+			f.add("%s %s is described but does not exist", what, name)
 		}
 	}
 }
 
-// part is what stands under a heading of the second order.
+// part returns the text under a heading of level two.
 func part(text, heading string) string {
 	_, rest, _ := strings.Cut(text, "\n## "+heading+"\n")
 	before, _, _ := strings.Cut(rest, "\n## ")
@@ -98,7 +98,8 @@ func matches(text, expr string) (all []string) {
 }
 
 func readAlerts(file string) ([]string, error) {
-	groups, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.Default())
+	promQL := parser.NewParser(parser.Options{})
+	groups, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, promQL, slog.Default())
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -111,7 +112,7 @@ func readAlerts(file string) ([]string, error) {
 	return names, nil
 }
 
-// readSource returns all of linesplit's own Go files in one, tests and tools left out.
+// readSource returns the text of all Go files of linesplit, without tests, tools and the benchmark.
 func readSource(repository string) (string, error) {
 	var all strings.Builder
 	err := filepath.WalkDir(repository, func(path string, entry fs.DirEntry, err error) error {

@@ -10,17 +10,18 @@ import (
 	"testing"
 )
 
-// mostExposure is what "systemd-analyze security" may find at most, in tenths: from 0, locked up, to 100, as root.
-const mostExposure = "15"
+// maxExposure is the highest exposure level that "systemd-analyze security" may find, in tenths:
+// from 0, with no rights, to 100, with all rights of root.
+const maxExposure = "15"
 
-func TestUnits(t *testing.T) {
+func TestUnitsAreValidAndHardened(t *testing.T) {
 	needSystemd(t)
 	service, socket := installedUnits(t)
 	analyze(t, "verify", "--man=no", service, socket)
-	analyze(t, "security", "--offline=yes", "--threshold="+mostExposure, service)
+	analyze(t, "security", "--offline=yes", "--threshold="+maxExposure, service)
 }
 
-// A unit that systemd does not take is noticed.
+// systemd-analyze must notice an invalid unit, and one with too much exposure.
 func TestBrokenUnitIsFound(t *testing.T) {
 	needSystemd(t)
 	service, _ := installedUnits(t)
@@ -34,28 +35,29 @@ func TestBrokenUnitIsFound(t *testing.T) {
 	}
 	out, err := exec.Command("systemd-analyze", "verify", "--man=no", service).CombinedOutput()
 	if err == nil && !strings.Contains(string(out), "ProtectSistem") {
-		t.Errorf("systemd-analyze took it: %s", out)
+		t.Errorf("systemd-analyze accepted it: %s", out)
 	}
 	if err := exec.Command("systemd-analyze", "security", "--offline=yes", "--threshold=5", service).Run(); err == nil {
-		t.Error("no threshold is too low")
+		t.Error("a threshold of 5 is not too low")
 	}
 }
 
-// What strace has shown linesplit and the program of an exec check to call, in both modes, and what Go's runtime and package net call now
-// and then.
+// systemCalls returns the system calls that strace has shown for linesplit and for the program of
+// an exec check, in both modes, and those that Go's runtime and package net make now and then.
 func systemCalls() []string {
 	return []string{
-		"accept4", "access", "bind", "brk", "clone", "clone3", "close", "connect", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait",
-		"eventfd2", "execve", "faccessat2", "fcntl", "flock", "fstat", "futex", "getpeername", "getpid", "getrandom", "getrlimit", "getsockname",
-		"getsockopt", "gettid", "ioctl", "kill", "listen", "madvise", "mmap", "mprotect", "munmap", "nanosleep", "newfstatat", "openat",
-		"pidfd_open", "pidfd_send_signal", "pipe2", "pread64", "prlimit64", "read", "readlinkat", "recvfrom", "recvmsg", "renameat", "fchmodat", "rt_sigaction",
-		"rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield", "sendmsg", "sendto", "set_robust_list", "setsockopt", "shutdown", "sigaltstack", "socket", "splice",
-		"statfs", "tgkill", "timer_create", "timer_delete", "timer_settime", "uname", "unlinkat", "wait4", "waitid", "write", "writev", "poll",
-		"ppoll", "tee",
+		"accept4", "access", "bind", "brk", "clone", "clone3", "close", "connect", "dup3", "epoll_create1", "epoll_ctl",
+		"epoll_pwait", "eventfd2", "execve", "faccessat2", "fchmodat", "fcntl", "flock", "fstat", "futex", "getpeername",
+		"getpid", "getrandom", "getrlimit", "getsockname", "getsockopt", "gettid", "ioctl", "kill", "listen", "madvise",
+		"mmap", "mprotect", "munmap", "nanosleep", "newfstatat", "openat", "pidfd_open", "pidfd_send_signal", "pipe2",
+		"poll", "ppoll", "pread64", "prlimit64", "read", "readlinkat", "recvfrom", "recvmsg", "renameat", "rt_sigaction",
+		"rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield", "sendmsg", "sendto", "set_robust_list",
+		"setsockopt", "shutdown", "sigaltstack", "socket", "splice", "statfs", "tee", "tgkill", "timer_create",
+		"timer_delete", "timer_settime", "uname", "unlinkat", "wait4", "waitid", "write", "writev",
 	}
 }
 
-func TestSystemCallFilterLetsLinesplitWork(t *testing.T) {
+func TestSystemCallFilterAllowsWhatLinesplitCalls(t *testing.T) {
 	needSystemd(t)
 	allowed := systemCallSet(t, "@system-service")
 	for name := range systemCallSet(t, "@default") {
@@ -73,22 +75,23 @@ func TestSystemCallFilterLetsLinesplitWork(t *testing.T) {
 	}
 }
 
-// The filter that is tested above is the unit's.
-func TestSystemCallFilterIsTheUnits(t *testing.T) {
+// TestSystemCallFilterAllowsWhatLinesplitCalls computes the filter of these lines.
+func TestUnitHasTheTestedSystemCallFilter(t *testing.T) {
 	var lines []string
 	for line := range strings.Lines(unit(t)) {
 		if strings.HasPrefix(line, "SystemCallFilter=") {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	if want := []string{"SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources"}; !slices.Equal(lines, want) {
-		t.Errorf("got %q, want %q, or another test", lines, want)
+	want := []string{"SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q, or a change to the test of the filter", lines, want)
 	}
 }
 
-// The service is not started again after an exit code that a wrong configuration has, but a Go program that panics, or that the watchdog
-// stops, has the same unless the unit sees to it.
-func TestACrashIsNoWrongConfiguration(t *testing.T) {
+// systemd does not restart the service after the exit code of a wrong configuration. A Go program
+// that panics, or that the watchdog stops, exits with the same code, unless the unit prevents that.
+func TestServiceIsRestartedAfterACrash(t *testing.T) {
 	const crashing = "LINESPLIT_DEPLOYCHECK_CRASHING"
 	if os.Getenv(crashing) != "" {
 		panic("as told")
@@ -104,7 +107,7 @@ func TestACrashIsNoWrongConfiguration(t *testing.T) {
 			prevented = value
 		}
 	}
-	cmd.Dir = t.TempDir() // for a dump, if there is one
+	cmd.Dir = t.TempDir() // for a core dump, if there is one
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "as told") {
 		t.Fatalf("it did not crash: %v\n%s", err, out)
@@ -114,7 +117,7 @@ func TestACrashIsNoWrongConfiguration(t *testing.T) {
 	}
 }
 
-// unit is the text of linesplit.service.
+// unit returns the text of linesplit.service.
 func unit(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(repository, "deploy/systemd/linesplit.service"))
@@ -127,11 +130,11 @@ func unit(t *testing.T) string {
 func needSystemd(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("SKIPPED: no systemd-analyze here; on Debian it is in the package systemd")
+		t.Skip("SKIPPED: systemd-analyze is not installed; on Debian it is in the package systemd")
 	}
 }
 
-// installedUnits are copies that start a program which is there.
+// installedUnits returns the paths of copies of the units, which start an existing program.
 func installedUnits(t *testing.T) (service, socket string) {
 	t.Helper()
 	program, err := os.Executable()
@@ -153,7 +156,7 @@ func installedUnits(t *testing.T) (service, socket string) {
 	return service, socket
 }
 
-// analyze wants nothing to be said of our units.
+// analyze runs systemd-analyze, which must find no faults in our units.
 func analyze(t *testing.T, args ...string) {
 	t.Helper()
 	out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
@@ -162,7 +165,7 @@ func analyze(t *testing.T, args ...string) {
 	}
 }
 
-// systemCallSet is what systemd means by a set, with the sets in it.
+// systemCallSet returns the system calls in a set of systemd, including those of the sets in it.
 func systemCallSet(t *testing.T, set string) map[string]bool {
 	t.Helper()
 	out, err := exec.Command("systemd-analyze", "syscall-filter", set).Output()

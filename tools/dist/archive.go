@@ -20,7 +20,7 @@ type entry struct {
 	mode int64
 }
 
-// archive packs the program with what belongs to it.
+// archive packs the program with its documentation and completions.
 func (r *release) archive(system, program, name string) error {
 	top := filepath.Base(name) + "/"
 	entries := []entry{{top + filepath.Base(program), program, 0o755}}
@@ -36,7 +36,7 @@ func (r *release) archive(system, program, name string) error {
 	return create(name+".tar.gz", func(w io.Writer) error { return r.tarball(w, entries) })
 }
 
-// create writes a file, all of it or none.
+// create writes a file. If that fails, it removes the file.
 func create(file string, write func(io.Writer) error) error {
 	f, err := os.Create(file)
 	if err != nil {
@@ -49,14 +49,16 @@ func create(file string, write func(io.Writer) error) error {
 }
 
 func (r *release) tarball(w io.Writer, entries []entry) error {
-	return zipped(w, func(w io.Writer) error {
+	return gzipped(w, func(w io.Writer) error {
 		tw := tar.NewWriter(w)
 		for _, e := range entries {
 			data, err := os.ReadFile(e.file)
 			if err != nil {
 				return err
 			}
-			header := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(data)), ModTime: r.time, Format: tar.FormatPAX}
+			header := &tar.Header{
+				Name: e.name, Mode: e.mode, Size: int64(len(data)), ModTime: r.time, Format: tar.FormatPAX,
+			}
 			if err := tw.WriteHeader(header); err != nil {
 				return err
 			}
@@ -88,8 +90,8 @@ func (r *release) zip(w io.Writer, entries []entry) error {
 	return zw.Close()
 }
 
-// zipped writes through gzip, without a time.
-func zipped(w io.Writer, write func(io.Writer) error) error {
+// gzipped writes through gzip, without a time in the header.
+func gzipped(w io.Writer, write func(io.Writer) error) error {
 	zw, err := gzip.NewWriterLevel(w, gzip.BestCompression)
 	if err != nil {
 		return err
@@ -97,7 +99,7 @@ func zipped(w io.Writer, write func(io.Writer) error) error {
 	return errors.Join(write(zw), zw.Close())
 }
 
-// checksums lists all that is in out, as sha256sum -c reads it.
+// checksums writes the checksums of all files of the release, as sha256sum -c reads them.
 func (r *release) checksums() error {
 	files, err := filepath.Glob(filepath.Join(r.out, "linesplit_*"))
 	if err != nil {

@@ -12,10 +12,11 @@ import (
 	"github.com/goreleaser/nfpm/v2/deb"
 )
 
-// maintainer is who Debian's package names, in its control file and its changelog. The address is a placeholder: put yours here.
+// maintainer is the maintainer in the control file and the changelog of Debian packages. The
+// address is a placeholder: put yours here.
 const maintainer = "The linesplit authors <linesplit@localhost>"
 
-// debian packs the program that is staged. What goes where stands in deploy/package/nfpm.yaml.
+// debian makes a package of the staged program. deploy/package/nfpm.yaml lists its files.
 func (r *release) debian(arch string) error {
 	if err := r.stageForDebian(); err != nil {
 		return err
@@ -28,16 +29,19 @@ func (r *release) debian(arch string) error {
 	for _, c := range info.Contents {
 		c.FileInfo.MTime = r.time
 	}
-	return create(filepath.Join(r.out, deb.Default.ConventionalFileName(info)), func(w io.Writer) error { return deb.Default.Package(info, w) })
+	out := filepath.Join(r.out, deb.Default.ConventionalFileName(info))
+	return create(out, func(w io.Writer) error { return deb.Default.Package(info, w) })
 }
 
-// packageInfo reads file, with values in the place of its variables: nfpm itself would fill in some of them only.
+// packageInfo reads a file of nfpm and replaces its variables. nfpm itself would replace only some
+// of them.
 func (r *release) packageInfo(file, arch string) (*nfpm.Info, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{"ARCH": arch, "VERSION": packageVersion(r.version), "STAGE": r.stage, "REPOSITORY": r.repository, "MAINTAINER": maintainer}
+	values := map[string]string{"ARCH": arch, "VERSION": packageVersion(r.version), "STAGE": r.stage,
+		"REPOSITORY": r.repository, "MAINTAINER": maintainer}
 	value := func(name string) string { return values[name] }
 	config, err := nfpm.ParseWithEnvMapping(strings.NewReader(os.Expand(string(data), value)), value)
 	if err != nil {
@@ -52,17 +56,18 @@ func (r *release) packageInfo(file, arch string) (*nfpm.Info, error) {
 	return info, nfpm.PrepareForPackager(info, "deb")
 }
 
-// stageForDebian makes what Debian wants compressed.
+// stageForDebian makes the files that Debian wants compressed.
 func (r *release) stageForDebian() error {
 	page, err := os.ReadFile(r.staged("linesplit.1"))
 	if err != nil {
 		return err
 	}
-	changelog := fmt.Sprintf("linesplit (%s) unstable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md of the source.\n\n -- %s  %s\n",
+	changelog := fmt.Sprintf("linesplit (%s) unstable; urgency=medium\n\n"+
+		"  * See CHANGELOG.md of the source for the changes.\n\n -- %s  %s\n",
 		strings.Replace(packageVersion(r.version), "-", "~", 1), maintainer, r.time.Format(time.RFC1123Z))
 	for name, data := range map[string][]byte{"linesplit.1.gz": page, "changelog.gz": []byte(changelog)} {
 		err := create(r.staged(name), func(w io.Writer) error {
-			return zipped(w, func(w io.Writer) error { _, err := w.Write(data); return err })
+			return gzipped(w, func(w io.Writer) error { _, err := w.Write(data); return err })
 		})
 		if err != nil {
 			return err
@@ -71,8 +76,8 @@ func (r *release) stageForDebian() error {
 	return nil
 }
 
-// packageVersion makes of what git describe says a version that sorts as it should. A commit alone, with no tag before it, comes
-// before every release.
+// packageVersion converts the output of git describe to a version that sorts correctly. A commit
+// without a tag sorts before every release.
 func packageVersion(version string) string {
 	text := strings.TrimPrefix(version, "v")
 	number, _, _ := strings.Cut(text, "-")

@@ -1,9 +1,11 @@
-// Dist builds what is released: for each platform an archive with the program, its manual page and its completions, and a list of what
-// is in it (CycloneDX); Debian packages; and checksums of all.
+// Command dist builds a release. For each platform it makes an archive with the program, its manual
+// page and its completions, and a bill of materials (CycloneDX). It also makes Debian packages, and
+// checksums of all files.
 //
 //	dist [-version V] [-only linux/amd64,darwin/arm64] [-repository DIR] [-out DIR]
 //
-// The same commit, version and Go give the same bytes: times are that of SOURCE_DATE_EPOCH, or of the last commit.
+// The same commit, version and Go give the same bytes: all times are SOURCE_DATE_EPOCH, or else the
+// time of the last commit.
 package main
 
 import (
@@ -19,10 +21,10 @@ import (
 
 func main() {
 	var r release
-	flag.StringVar(&r.version, "version", "", "what linesplit -version is to say")
-	flag.StringVar(&r.repository, "repository", "../..", "linesplit's source")
-	flag.StringVar(&r.out, "out", "../../dist", "where everything goes; what is there already is removed")
-	only := flag.String("only", strings.Join(platforms(), ","), "platforms")
+	flag.StringVar(&r.version, "version", "", "version of the release, as linesplit -version prints it")
+	flag.StringVar(&r.repository, "repository", "../..", "directory of linesplit's source")
+	flag.StringVar(&r.out, "out", "../../dist", "directory for the files; an earlier release in it is removed")
+	only := flag.String("only", strings.Join(platforms(), ","), "comma-separated platforms")
 	flag.Parse()
 	if err := r.build(strings.Split(*only, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
@@ -34,16 +36,16 @@ func platforms() []string {
 	return []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64"}
 }
 
-// release is one run. Its directories become absolute in build.
+// release is a release that is being built. build makes its directories absolute.
 type release struct {
 	version    string
 	repository string
 	out        string
-	stage      string // what every platform's archive holds, and the program of the one that is being built
+	stage      string // temporary directory: the files of all archives, and the program of the current platform
 	time       time.Time
 }
 
-// build makes everything for the platforms, in out.
+// build builds the release for some platforms.
 func (r *release) build(platforms []string) error {
 	if err := r.prepare(); err != nil {
 		return err
@@ -84,7 +86,7 @@ func (r *release) prepare() (err error) {
 	return err
 }
 
-// emptyOut removes what an earlier run has made, and nothing else.
+// emptyOut removes the files of an earlier release and leaves all others.
 func (r *release) emptyOut() error {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
@@ -103,12 +105,12 @@ func (r *release) emptyOut() error {
 	return nil
 }
 
-// commitTime is SOURCE_DATE_EPOCH, else the time of the last commit, else the epoch.
+// commitTime returns SOURCE_DATE_EPOCH, or else the time of the last commit, or else the epoch.
 func (r *release) commitTime() (time.Time, error) {
 	text := os.Getenv("SOURCE_DATE_EPOCH")
 	if text == "" {
 		out, err := exec.Command("git", "-C", r.repository, "log", "-1", "--format=%ct").Output()
-		if err != nil { // an unpacked archive
+		if err != nil { // not a git repository, such as an unpacked archive
 			return time.Unix(0, 0).UTC(), nil
 		}
 		text = strings.TrimSpace(string(out))
@@ -120,8 +122,8 @@ func (r *release) commitTime() (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), nil
 }
 
-// document makes manual page and completions, with the program itself as it runs here. That stays staged: if its platform is built
-// next, it is there already.
+// document makes the manual page and the completions with the program, built for this machine. The
+// program stays staged, so that go build finds it up to date if its platform comes next.
 func (r *release) document() error {
 	program := r.staged("linesplit")
 	if err := r.compile(program); err != nil {
@@ -134,7 +136,7 @@ func (r *release) document() error {
 		"linesplit.fish": {"completion", "fish"},
 	} {
 		cmd := exec.Command(program, args...)
-		cmd.Env = []string{} // settings of this shell are no defaults
+		cmd.Env = []string{} // so that LINESPLIT_ variables of this shell do not appear as defaults
 		out, err := cmd.Output()
 		if err != nil {
 			return fmt.Errorf("linesplit %s: %w", strings.Join(args, " "), err)
@@ -164,9 +166,10 @@ func (r *release) buildPlatform(system, arch string) error {
 	return r.debian(arch)
 }
 
-// compile builds a program that needs nothing but its kernel.
+// compile builds a static program.
 func (r *release) compile(program string, env ...string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+r.version, "-o", program, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.version="+r.version, "-o", program, ".")
 	cmd.Dir = r.repository
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {

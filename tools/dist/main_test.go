@@ -24,26 +24,30 @@ import (
 
 const version = "v1.2.3"
 
-// A release is built twice, and everything in it looked at.
-func TestRelease(t *testing.T) {
+// The test builds a release twice and checks everything in it.
+func TestReleaseIsCompleteAndReproducible(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	out := built(t)
 	names := listed(t, out)
-	want := []string{"linesplit_1.2.3_amd64.deb", "linesplit_1.2.3_linux_amd64.cdx.json", "linesplit_1.2.3_linux_amd64.tar.gz"}
+	want := []string{
+		"linesplit_1.2.3_amd64.deb", "linesplit_1.2.3_linux_amd64.cdx.json", "linesplit_1.2.3_linux_amd64.tar.gz",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("checksums of %q, want %q", names, want)
 	}
-	t.Run("archive", func(t *testing.T) { lookAtArchive(t, filepath.Join(out, want[2])) })
-	t.Run("bill of materials", func(t *testing.T) { lookAtBill(t, filepath.Join(out, want[1])) })
-	t.Run("package", func(t *testing.T) { lookAtPackage(t, filepath.Join(out, want[0])) })
+	t.Run("archive", func(t *testing.T) { checkArchive(t, filepath.Join(out, want[2])) })
+	t.Run("bill of materials", func(t *testing.T) { checkBillOfMaterials(t, filepath.Join(out, want[1])) })
+	t.Run("package", func(t *testing.T) { checkPackage(t, filepath.Join(out, want[0])) })
 	t.Run("again", func(t *testing.T) {
-		first, second := read(t, filepath.Join(out, "SHA256SUMS")), read(t, filepath.Join(built(t), "SHA256SUMS"))
+		first := read(t, filepath.Join(out, "SHA256SUMS"))
+		second := read(t, filepath.Join(built(t), "SHA256SUMS"))
 		if !bytes.Equal(first, second) {
 			t.Errorf("not the same bytes:\n%s%s", first, second)
 		}
 	})
 }
 
+// built builds a release and returns its directory.
 func built(t *testing.T) (out string) {
 	t.Helper()
 	r := release{version: version, repository: "../..", out: filepath.Join(t.TempDir(), "dist")}
@@ -56,7 +60,7 @@ func built(t *testing.T) (out string) {
 	return r.out
 }
 
-// listed returns the names of the checksums, which must be right.
+// listed returns the names in the list of checksums, and checks the checksums.
 func listed(t *testing.T, out string) (names []string) {
 	t.Helper()
 	for line := range strings.Lines(string(read(t, filepath.Join(out, "SHA256SUMS")))) {
@@ -69,10 +73,11 @@ func listed(t *testing.T, out string) (names []string) {
 	return names
 }
 
-func lookAtArchive(t *testing.T, file string) {
+func checkArchive(t *testing.T, file string) {
 	files := untar(t, gunzip(t, read(t, file)))
 	const top = "linesplit_1.2.3_linux_amd64/"
-	for _, name := range []string{"linesplit", "LICENSE", "README.md", "CHANGELOG.md", "linesplit.1", "linesplit.bash", "_linesplit", "linesplit.fish"} {
+	for _, name := range []string{"linesplit", "LICENSE", "README.md", "CHANGELOG.md",
+		"linesplit.1", "linesplit.bash", "_linesplit", "linesplit.fish"} {
 		if len(files[top+name]) == 0 {
 			t.Errorf("no %s, or empty", name)
 		}
@@ -82,16 +87,17 @@ func lookAtArchive(t *testing.T, file string) {
 	if err := os.WriteFile(program, files[top+"linesplit"], 0o700); err != nil {
 		t.Fatal(err)
 	}
-	said, err := exec.Command(program, "-version").Output()
-	if err != nil || !strings.HasPrefix(string(said), "linesplit "+version+" ") {
-		t.Errorf("it says %q (%v)", said, err)
+	printed, err := exec.Command(program, "-version").Output()
+	if err != nil || !strings.HasPrefix(string(printed), "linesplit "+version+" ") {
+		t.Errorf("it prints %q (%v)", printed, err)
 	}
-	if page := files[top+"linesplit.1"]; !bytes.Contains(page, []byte("linesplit "+strings.ReplaceAll(version, "-", `\-`))) {
+	heading := "linesplit " + strings.ReplaceAll(version, "-", `\-`)
+	if !bytes.Contains(files[top+"linesplit.1"], []byte(heading)) {
 		t.Error("the manual page does not name the version")
 	}
 }
 
-// wantStatic wants a program that no other file is needed for.
+// wantStatic requires a program that needs no shared libraries.
 func wantStatic(t *testing.T, program []byte) {
 	t.Helper()
 	f, err := elf.NewFile(bytes.NewReader(program))
@@ -105,7 +111,7 @@ func wantStatic(t *testing.T, program []byte) {
 	}
 }
 
-func lookAtBill(t *testing.T, file string) {
+func checkBillOfMaterials(t *testing.T, file string) {
 	var bom cdx.BOM
 	if err := cdx.NewBOMDecoder(bytes.NewReader(read(t, file)), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
 		t.Fatal(err)
@@ -114,23 +120,24 @@ func lookAtBill(t *testing.T, file string) {
 	for _, c := range *bom.Components {
 		listed[c.Name] = c.Version != "" && strings.HasPrefix(c.PackageURL, "pkg:golang/"+c.Name+"@")
 	}
-	for _, name := range []string{"std", "github.com/peterbourgon/ff/v3", "github.com/cenkalti/backoff/v4", "github.com/prometheus/client_golang", "golang.org/x/sys"} {
+	for _, name := range []string{"std", "github.com/peterbourgon/ff/v3", "github.com/cenkalti/backoff/v4",
+		"github.com/prometheus/client_golang", "golang.org/x/sys"} {
 		if !listed[name] {
-			t.Errorf("%s is not listed, or not as it should be", name)
+			t.Errorf("%s is not listed, or has no version or URL", name)
 		}
 	}
 	if listed["github.com/google/go-cmp"] {
-		t.Error("lists what only tests need")
+		t.Error("lists a module that only tests need")
 	}
 	if got := len(*(*bom.Dependencies)[0].Dependencies); got != len(*bom.Components) {
 		t.Errorf("depends on %d of %d components", got, len(*bom.Components))
 	}
 	if m := bom.Metadata; m.Component.Version != version || m.Timestamp != "2023-11-14T22:13:20Z" {
-		t.Errorf("is of version %s and time %s", m.Component.Version, m.Timestamp)
+		t.Errorf("version %s, time %s", m.Component.Version, m.Timestamp)
 	}
 }
 
-func lookAtPackage(t *testing.T, file string) {
+func checkPackage(t *testing.T, file string) {
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("SKIPPED: no dpkg-deb here")
 	}
@@ -148,24 +155,31 @@ func lookAtPackage(t *testing.T, file string) {
 		}
 	}
 	for _, name := range []string{
-		"./usr/bin/linesplit", "./usr/share/man/man1/linesplit.1.gz", "./usr/share/bash-completion/completions/linesplit",
-		"./usr/share/zsh/vendor-completions/_linesplit", "./usr/share/fish/vendor_completions.d/linesplit.fish", "./usr/share/doc/linesplit/changelog.gz",
+		"./usr/bin/linesplit",
+		"./usr/share/man/man1/linesplit.1.gz",
+		"./usr/share/bash-completion/completions/linesplit",
+		"./usr/share/zsh/vendor-completions/_linesplit",
+		"./usr/share/fish/vendor_completions.d/linesplit.fish",
+		"./usr/share/doc/linesplit/changelog.gz",
 	} {
 		if len(files[name]) == 0 {
 			t.Errorf("no %s, or empty; there are %q", name, slices.Sorted(maps.Keys(files)))
 		}
 	}
-	if changelog := gunzip(t, files["./usr/share/doc/linesplit/changelog.gz"]); !bytes.Contains(changelog, []byte("\n -- "+maintainer+"  ")) {
+	changelog := gunzip(t, files["./usr/share/doc/linesplit/changelog.gz"])
+	if !bytes.Contains(changelog, []byte("\n -- "+maintainer+"  ")) {
 		t.Errorf("the changelog is not by %s:\n%s", maintainer, changelog)
 	}
 	wantStatic(t, files["./usr/bin/linesplit"])
-	for _, want := range [][2]string{{"Version", "1.2.3"}, {"Architecture", "amd64"}, {"Package", "linesplit"}, {"Depends", ""}, {"Maintainer", maintainer}} {
+	for _, want := range [][2]string{{"Version", "1.2.3"}, {"Architecture", "amd64"}, {"Package", "linesplit"},
+		{"Depends", ""}, {"Maintainer", maintainer}} {
 		if got := strings.TrimSpace(string(output(t, "dpkg-deb", "--field", file, want[0]))); got != want[1] {
 			t.Errorf("%s is %q, want %q", want[0], got, want[1])
 		}
 	}
-	if got := strings.TrimSpace(string(output(t, "dpkg-deb", "--info", file, "conffiles"))); got != "/etc/linesplit/linesplit.conf" {
-		t.Errorf("configuration files: %q", got)
+	conffiles := strings.TrimSpace(string(output(t, "dpkg-deb", "--info", file, "conffiles")))
+	if conffiles != "/etc/linesplit/linesplit.conf" {
+		t.Errorf("configuration files: %q", conffiles)
 	}
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
 		cmd := exec.Command("sh", "-n")
@@ -176,10 +190,11 @@ func lookAtPackage(t *testing.T, file string) {
 	}
 }
 
-func TestPackageVersion(t *testing.T) {
+func TestPackageVersionsSortCorrectly(t *testing.T) {
 	for version, want := range map[string]string{
-		"v1.2.3": "1.2.3", "1.2.3": "1.2.3", "v1.2.3-rc1": "1.2.3-rc1", "v1.2.3-4-gabcdef0-dirty": "1.2.3-4-gabcdef0-dirty",
-		"abcdef0": "0.0.0-gabcdef0", "abcdef0-dirty": "0.0.0-gabcdef0-dirty", "v1.2": "0.0.0-g1.2",
+		"v1.2.3": "1.2.3", "1.2.3": "1.2.3", "v1.2.3-rc1": "1.2.3-rc1",
+		"v1.2.3-4-gabcdef0-dirty": "1.2.3-4-gabcdef0-dirty",
+		"abcdef0":                 "0.0.0-gabcdef0", "abcdef0-dirty": "0.0.0-gabcdef0-dirty", "v1.2": "0.0.0-g1.2",
 	} {
 		if got := packageVersion(version); got != want {
 			t.Errorf("%s: got %s, want %s", version, got, want)
@@ -187,7 +202,7 @@ func TestPackageVersion(t *testing.T) {
 	}
 }
 
-func TestZip(t *testing.T) {
+func TestZipKeepsModeAndTime(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
@@ -213,7 +228,7 @@ func TestZip(t *testing.T) {
 	}
 }
 
-func TestFaults(t *testing.T) {
+func TestFailuresAreReported(t *testing.T) {
 	source := func(out string) release { return release{version: version, repository: "../..", out: out} }
 	t.Run("platform", func(t *testing.T) {
 		r := source(t.TempDir())
@@ -243,8 +258,8 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// What stands beside the release is somebody else's.
-func TestOnlyTheReleaseIsRemoved(t *testing.T) {
+// The directory may hold other files.
+func TestOnlyFilesOfAReleaseAreRemoved(t *testing.T) {
 	r := release{out: t.TempDir()}
 	for _, name := range []string{"linesplit_1.0.0_amd64.deb", "SHA256SUMS", "notes"} {
 		if err := os.WriteFile(filepath.Join(r.out, name), nil, 0o600); err != nil {

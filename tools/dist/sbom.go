@@ -13,7 +13,8 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// describe writes what a program is made of, as the Go linker has recorded it there: the modules that are really in it.
+// describe writes the bill of materials of a program. The Go linker has recorded in it the modules
+// that it really contains.
 func (r *release) describe(program, file string) error {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
@@ -60,14 +61,15 @@ func (r *release) billOfMaterials(info *buildinfo.BuildInfo, sum [sha256.Size]by
 
 func module(path, version, sum string) cdx.Component {
 	url := "pkg:golang/" + path + "@" + version
-	c := cdx.Component{BOMRef: url, Type: cdx.ComponentTypeLibrary, Name: path, Version: version, PackageURL: url, Scope: cdx.ScopeRequired}
+	c := cdx.Component{BOMRef: url, Type: cdx.ComponentTypeLibrary, Name: path, Version: version, PackageURL: url,
+		Scope: cdx.ScopeRequired}
 	if sum != "" {
 		c.Properties = &[]cdx.Property{{Name: "linesplit:go.sum", Value: sum}}
 	}
 	return c
 }
 
-// buildProperties are the settings that decide what the compiler makes of the modules.
+// buildProperties returns the settings that influence what the compiler makes of the modules.
 func buildProperties(info *debug.BuildInfo) *[]cdx.Property {
 	properties := []cdx.Property{{Name: "linesplit:go", Value: info.GoVersion}}
 	for _, s := range info.Settings {
@@ -78,7 +80,8 @@ func buildProperties(info *debug.BuildInfo) *[]cdx.Property {
 	return &properties
 }
 
-// serialNumber is a UUID of the kind that is made from anything (version 8), here from what it describes.
+// serialNumber returns a UUID of version 8, which may be made from any data, from the checksum of
+// the program.
 func serialNumber(sum [sha256.Size]byte) string {
 	b := sum[:16]
 	b[6] = b[6]&0x0f | 0x80

@@ -1,10 +1,11 @@
-// Dockerlint checks a Dockerfile without an engine: by BuildKit's own parser and the rules that come with it, and that the
-// image runs as its documentation says: not as root, without a shell, ended by a signal, with a health check.
+// Command dockerlint checks a Dockerfile without a container engine. It uses BuildKit's parser and
+// the rules that come with it, and checks that the image runs as its documentation says: not as
+// root, without a shell, ended by a signal, with a health check.
 //
 //	dockerlint [DOCKERFILE]
 //
-// The rest of what "docker build --check" looks for lives in packages that take a minute to compile: too long for a file
-// that hardly changes.
+// The other rules of "docker build --check" are in packages that take a minute to compile, which is
+// too long for a file that rarely changes.
 package main
 
 import (
@@ -32,7 +33,7 @@ func main() {
 	}
 }
 
-// lint returns everything that is wrong with a Dockerfile, or what stops it from being read at all.
+// lint returns all faults of a Dockerfile, or the error that keeps it from being parsed.
 func lint(file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -50,12 +51,13 @@ func lint(file string) error {
 	return errors.Join(f.errs...)
 }
 
-// findings are what was found wrong so far.
+// findings collects the faults of a file.
 type findings struct {
 	file string
 	errs []error
 }
 
+// add adds a fault at a place in the file.
 func (f *findings) add(at []parser.Range, format string, args ...any) {
 	line := 0
 	if len(at) > 0 {
@@ -72,7 +74,9 @@ func (f *findings) parse(data []byte) ([]instructions.Stage, error) {
 	for _, w := range tree.Warnings {
 		f.add([]parser.Range{*w.Location}, "%s", w.Short)
 	}
-	warn := func(rule, _, url, text string, at []parser.Range) { f.add(at, "%s: %s (%s)", rule, text, url) }
+	warn := func(rule, _, url, text string, at []parser.Range) {
+		f.add(at, "%s: %s (%s)", rule, text, url)
+	}
 	stages, _, err := instructions.Parse(tree.AST, linter.New(&linter.Config{Warn: warn}))
 	if err == nil && len(stages) == 0 {
 		err = errors.New("no FROM")
@@ -80,7 +84,7 @@ func (f *findings) parse(data []byte) ([]instructions.Stage, error) {
 	return stages, err
 }
 
-// checkStage looks at what is wrong wherever it stands.
+// checkStage checks commands for faults that matter in every stage.
 func (f *findings) checkStage(stage instructions.Stage, earlier []instructions.Stage) {
 	for _, command := range stage.Commands {
 		switch c := command.(type) {
@@ -109,21 +113,22 @@ func isStage(name string, stages []instructions.Stage) bool {
 	return slices.ContainsFunc(stages, func(s instructions.Stage) bool { return s.Name == name })
 }
 
-// wantExec wants the form that needs no shell: the image has none, and a shell would keep signals to itself.
+// wantExec requires the exec form of a command. The image has no shell, and a shell would not pass
+// signals on.
 func (f *findings) wantExec(c instructions.Command, shell bool) {
 	if shell {
 		f.add(c.Location(), `%s: needs a shell: write ["/linesplit", …]`, c.Name())
 	}
 }
 
-// checkImage wants the last stage to say how the image is to be run.
+// checkImage requires the last stage to define how the image runs.
 func (f *findings) checkImage(stage instructions.Stage) {
 	missing := []string{"user", "entrypoint", "healthcheck", "expose", "stopsignal"}
 	for _, command := range stage.Commands {
 		missing = slices.DeleteFunc(missing, func(name string) bool { return name == strings.ToLower(command.Name()) })
-		// By number, as an orchestrator can only tell of a number that it is not root.
+		// An orchestrator can only tell from a number that the user is not root.
 		if user, ok := command.(*instructions.UserCommand); ok && !notRoot(user.User) {
-			f.add(user.Location(), "USER %s: want a number, and not root's", user.User)
+			f.add(user.Location(), "USER %s: want a number other than 0", user.User)
 		}
 	}
 	for _, name := range missing {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestDockerfile(t *testing.T) {
+func TestDockerfileHasNoFaults(t *testing.T) {
 	if err := lint("../../Dockerfile"); err != nil {
 		t.Error(err)
 	}
@@ -41,7 +41,7 @@ ENTRYPOINT ["/x"]
 		{"entrypoint by a shell", `["/x"]`, `/x`, ":10: ENTRYPOINT: needs a shell"},
 		{"command by a shell", `ENTRYPOINT`, "CMD x\nENTRYPOINT", ":10: CMD: needs a shell"},
 		{"health check by a shell", `["/x", "healthcheck"]`, `/x healthcheck`, ":9: HEALTHCHECK: needs a shell"},
-		{"root", "USER 1:1", "USER 0", ":6: USER 0: want a number, and not root's"},
+		{"root", "USER 1:1", "USER 0", ":6: USER 0: want a number other than 0"},
 		{"user by name", "USER 1:1", "USER nobody", "USER nobody: want a number"},
 		{"no user", "USER 1:1\n", "", ":4: the image has no USER"},
 		{"no health check", "HEALTHCHECK", "LABEL a=b\n# ", "the image has no HEALTHCHECK"},
@@ -55,7 +55,7 @@ ENTRYPOINT ["/x"]
 			case test.want == "" && err != nil:
 				t.Error(err)
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("got %v, want it to hold %q", err, test.want)
+				t.Errorf("got %v, want %q in it", err, test.want)
 			}
 		})
 	}

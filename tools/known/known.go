@@ -1,4 +1,5 @@
-// Package known tells which metrics linesplit has, and whether a PromQL expression asks for any other.
+// Package known holds the metrics that linesplit has, and checks that PromQL expressions use only
+// these.
 package known
 
 import (
@@ -14,13 +15,13 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Metrics are the labels of each metric by its name, as expressions write it.
+// Metrics holds the labels of each metric by the name that expressions use.
 type Metrics map[string][]string
 
-// scraped labels come from Prometheus itself.
+// scraped returns the labels that Prometheus adds itself.
 func scraped() []string { return []string{"job", "instance", model.MetricNameLabel} }
 
-// Read reads files with the text that linesplit serves on /metrics, and knows what is in any of them.
+// Read reads the metrics in files with the text that linesplit serves on /metrics.
 func Read(files ...string) (Metrics, error) {
 	m := Metrics{}
 	for _, file := range files {
@@ -48,7 +49,8 @@ func (m Metrics) read(file string) error {
 	return nil
 }
 
-// Add makes a metric known that has the labels of its first series, beside those that it may have already.
+// Add adds a metric with the labels of its first series. A metric that is known already keeps its
+// other labels.
 func (m Metrics) Add(name string, family *dto.MetricFamily) {
 	names := scraped()
 	for _, pair := range family.GetMetric()[0].GetLabel() {
@@ -71,7 +73,8 @@ func (m Metrics) merge(name string, labels []string) {
 	}
 }
 
-// Check wants every metric of an expression to exist, with every label that is asked for.
+// Check returns an error if an expression uses a metric that does not exist, or a label that its
+// metric lacks.
 func (m Metrics) Check(expr string) error {
 	root, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
@@ -103,7 +106,7 @@ func (m Metrics) checkSelector(selector *parser.VectorSelector) error {
 	return nil
 }
 
-// checkGrouping wants the labels of "by" on every metric below it.
+// checkGrouping checks that every metric in an aggregation has the labels of its "by".
 func (m Metrics) checkGrouping(aggregate *parser.AggregateExpr) error {
 	var errs []error
 	parser.Inspect(aggregate.Expr, func(node parser.Node, _ []parser.Node) error {
@@ -112,7 +115,7 @@ func (m Metrics) checkGrouping(aggregate *parser.AggregateExpr) error {
 			return nil
 		}
 		for _, name := range aggregate.Grouping {
-			// What does not exist at all is reported by checkSelector.
+			// checkSelector reports metrics that do not exist.
 			if names, exists := m[selector.Name]; exists && !slices.Contains(names, name) {
 				errs = append(errs, fmt.Errorf("  grouped by %q, which %s does not have", name, selector.Name))
 			}

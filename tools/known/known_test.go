@@ -7,9 +7,12 @@ import (
 	"testing"
 )
 
-// A metric that two files have with different labels has the labels of both.
-func TestFilesAddUp(t *testing.T) {
-	m, err := Read(file(t, "a{x=\"1\"} 1\nb 1\n"), file(t, "a{y=\"1\"} 1\n# TYPE h histogram\nh_bucket{z=\"1\",le=\"+Inf\"} 1\nh_sum{z=\"1\"} 1\nh_count{z=\"1\"} 1\n"))
+// A metric that is in two files with different labels has the labels of both.
+func TestLabelsOfSeveralFilesAreMerged(t *testing.T) {
+	m, err := Read(
+		file(t, "a{x=\"1\"} 1\nb 1\n"),
+		file(t, "a{y=\"1\"} 1\n# TYPE h histogram\nh_bucket{z=\"1\",le=\"+Inf\"} 1\n"+
+			"h_sum{z=\"1\"} 1\nh_count{z=\"1\"} 1\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +34,7 @@ func TestFilesAddUp(t *testing.T) {
 	}
 }
 
-func TestBrokenFiles(t *testing.T) {
+func TestMissingAndBrokenFilesAreErrors(t *testing.T) {
 	for _, name := range []string{"/nonexistent", file(t, "a{")} {
 		if _, err := Read(name); err == nil {
 			t.Errorf("%s: no error", name)

@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// tab is one of a browser that is the test's alone.
+// tab is a tab of a browser that only one test uses.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -25,7 +25,7 @@ type tab struct {
 	complaints []string   // errors and warnings on the console
 }
 
-// open starts a browser with a page. Without Chromium the test is skipped.
+// open starts a browser with a page. It skips the test if Chromium is not installed.
 func open(t *testing.T, url string) *tab {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
@@ -37,23 +37,25 @@ func open(t *testing.T, url string) *tab {
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	tab := &tab{t: t, ctx: ctx}
-	tab.must(chromedp.Listen(ctx, tab.heard))
+	tab.must(chromedp.Listen(ctx, tab.record))
 	tab.size(1280, 900)
 	tab.do(chromedp.Navigate(url))
 	return tab
 }
 
 func browserOptions(program, dir string) []chromedp.ExecAllocatorOption {
-	o := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(dir), chromedp.NoSandbox, chromedp.Headless, chromedp.DisableGPU,
-		chromedp.NoFirstRun, chromedp.WSURLReadTimeout(patience)}
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars",
-		"disable-dev-shm-usage", "disable-background-timer-throttling", "disable-renderer-backgrounding"} {
+	o := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(dir), chromedp.NoSandbox,
+		chromedp.Headless, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(maxWait)}
+	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update",
+		"disable-sync", "hide-scrollbars", "disable-dev-shm-usage", "disable-background-timer-throttling",
+		"disable-renderer-backgrounding"} {
 		o = append(o, chromedp.Flag(flag, true))
 	}
 	return o
 }
 
-func (b *tab) heard(event any) {
+// record keeps errors and warnings of the console.
+func (b *tab) record(event any) {
 	var text string
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
@@ -76,8 +78,9 @@ func (b *tab) heard(event any) {
 	b.complaints = append(b.complaints, text)
 }
 
-// quiet fails the test for what the console has said since the last call, but for what has expected in it.
-func (b *tab) quiet(expected ...string) {
+// noComplaints fails the test for each message on the console since the last call that does not
+// contain one of expected.
+func (b *tab) noComplaints(expected ...string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,11 +105,12 @@ func (b *tab) must(err error) {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	// The first use starts the browser, which then lives as long as its context.
+	// The first call starts the browser, which runs until its context is cancelled.
 	b.must(chromedp.Do(b.ctx, steps...))
 }
 
-// eval returns what a JavaScript expression is worth in the page.
+// eval returns the value of a JavaScript expression in the page. Each %s in format stands for an
+// argument as a JavaScript literal.
 func eval[T any](b *tab, format string, args ...any) T {
 	b.t.Helper()
 	for i := range args {
@@ -121,30 +125,32 @@ func eval[T any](b *tab, format string, args ...any) T {
 	return value
 }
 
-// wait waits until an expression is true. Its %s are for args as JavaScript writes them.
+// wait waits until an expression is true. See eval for its arguments.
 func (b *tab) wait(format string, args ...any) {
 	b.t.Helper()
 	quoted := append([]any(nil), args...)
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(maxWait)
 	for !eval[bool](b, format, append([]any(nil), quoted...)...) {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("not within %v: "+format+"\n%s", append(append([]any{patience}, args...), eval[string](b, "document.body.innerText"))...)
+			page := eval[string](b, "document.body.innerText")
+			b.t.Fatalf("not within %v: "+format+"\n%s", append(append([]any{maxWait}, args...), page)...)
 		}
-		time.Sleep(50 * time.Millisecond) // between looks
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// cell is the selector of what stands in a target's row.
+// cell returns the selector of a cell in a target's row.
 func cell(target, column string) string {
 	return fmt.Sprintf(`tr[data-target=%q] [data-column=%q]`, target, column)
 }
 
+// text returns the text of an element.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
 	return eval[string](b, `document.querySelector(%s)?.innerText ?? ""`, selector)
 }
 
-// shows waits until an element has a text in it.
+// shows waits until an element contains a text.
 func (b *tab) shows(selector, text string) {
 	b.t.Helper()
 	b.wait(`(document.querySelector(%s)?.innerText ?? "").includes(%s)`, selector, text)
@@ -171,7 +177,7 @@ func (b *tab) size(width, height int64) {
 	b.do(chromedp.EmulateViewport(width, height))
 }
 
-// prefer sets what the page's media queries are told, in pairs of a name and a value.
+// prefer sets media features, in pairs of a name and a value.
 func (b *tab) prefer(pairs ...string) {
 	b.t.Helper()
 	var features []*emulation.MediaFeature
@@ -182,7 +188,7 @@ func (b *tab) prefer(pairs ...string) {
 	b.must(err)
 }
 
-// picture is a PNG of the whole page.
+// picture returns a PNG of the whole page.
 func (b *tab) picture() []byte {
 	b.t.Helper()
 	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))

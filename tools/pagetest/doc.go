@@ -1,6 +1,8 @@
-// Package pagetest looks at the status page with a real browser, headless Chromium, while a real linesplit works. It is
-// here and not beside the page so that linesplit does without what drives a browser.
+// Package pagetest tests the status page of a running linesplit in a real browser, headless
+// Chromium. It is in this module and not beside the page, so that linesplit does not depend on the
+// libraries that drive a browser.
 //
-// The picture in the README is made by go test ./pagetest -run Readme -readme ../../docs/status-page.png, and pictures
-// of all sizes and states by -pictures DIR.
+// This makes the picture in the README, and -pictures DIR makes pictures of all sizes and states:
+//
+//	go test ./pagetest -run Readme -readme ../../docs/status-page.png
 package pagetest

@@ -21,12 +21,13 @@ import (
 )
 
 var (
-	pictures = flag.String("pictures", "", "a directory to put pictures of the page into")
-	readme   = flag.String("readme", "", "a file to put the picture for the README into, which takes two minutes")
+	pictures = flag.String("pictures", "", "directory for pictures of the page")
+	readme   = flag.String("readme", "", "file for the picture in the README, which takes two minutes")
 )
 
-// A target dies, comes back, is drained and resumed, and linesplit itself is killed and started again.
-func TestLineMode(t *testing.T) {
+// A target dies, comes back, is drained and resumed, and linesplit itself is killed and started
+// again.
+func TestPageFollowsLineMode(t *testing.T) {
 	t.Parallel()
 	first, second := newReceiver(t, "127.0.0.1:0", discard), newReceiver(t, "127.0.0.1:0", discard)
 	args := []string{"-target", first.addr + "," + second.addr, "-connections", "2", "-failback-interval", "500ms",
@@ -40,7 +41,7 @@ func TestLineMode(t *testing.T) {
 		}
 	}
 
-	step("works", func(t *testing.T) {
+	step("everything is up", func(t *testing.T) {
 		b.shows("#readiness", "ready")
 		b.shows("#link", "live")
 		b.shows("#about", "mode\nline")
@@ -54,12 +55,13 @@ func TestLineMode(t *testing.T) {
 		for _, label := range []string{"Received", "Confirmed", "In flight", "Queued", "Dropped", "Resent"} {
 			b.shows("#ledger", label)
 		}
-		for _, tile := range []int{1, 2} { // received and confirmed grow
+		for _, tile := range []int{1, 2} { // received and confirmed must grow
 			before := b.ledger(tile)
-			b.wait(`Number(document.querySelectorAll("#ledger .value")[`+strconv.Itoa(tile-1)+`].textContent.replaceAll(",", "")) > %s`, before)
+			value := `document.querySelectorAll("#ledger .value")[` + strconv.Itoa(tile-1) + `].textContent`
+			b.wait(`Number(`+value+`.replaceAll(",", "")) > %s`, before)
 		}
 		b.wait(`[...document.querySelectorAll(".chart path.first")].every((path) => path.getAttribute("d").length > 40)`)
-		b.quiet()
+		b.noComplaints()
 	})
 
 	step("a target dies", func(t *testing.T) {
@@ -70,31 +72,32 @@ func TestLineMode(t *testing.T) {
 		b.shows("#targets-sum", "1 up, 1 down")
 		b.shows("#changes", second.name()+" is down")
 		b.wait(`document.title.startsWith("1 down")`)
-		b.wait(`parseInt(document.querySelector(%s).innerText) > 60`, cell(first.name(), "share")) // of the last ten seconds
+		share := cell(first.name(), "share") // of the last ten seconds
+		b.wait(`parseInt(document.querySelector(%s).innerText) > 60`, share)
 		b.shows("#readiness", "ready")
 	})
 
-	step("and comes back", func(t *testing.T) {
+	step("the target comes back", func(t *testing.T) {
 		second.revive(t)
 		b.shows(cell(second.name(), "state"), "up")
 		b.shows("#changes", second.name()+" is up")
 		b.shows("#targets-sum", "2 up")
 		b.wait(`parseInt(document.querySelector(%s).innerText) > 0`, cell(second.name(), "share"))
 		b.wait(`document.title === "linesplit"`)
-		b.quiet()
+		b.noComplaints()
 	})
 
-	step("a page that is opened later shows what was before", func(t *testing.T) {
+	step("a page that is opened later shows the time before", func(t *testing.T) {
 		later := open(t, p.page())
 		later.wait(`(() => {
 			const curve = document.querySelector(".chart path.first");
 			const at = (curve?.getAttribute("d").match(/[ML][\d.]+/g) ?? []).map((step) => Number(step.slice(1)));
 			const seconds = ((at.at(-1) - at[0]) / curve?.closest("svg").viewBox.baseVal.width) * 60;
-			return seconds > performance.now() / 1000 + 2; // more than the page has seen
+			return seconds > performance.now() / 1000 + 2; // longer than the page has been open
 		})()`)
 	})
 
-	step("no token, wrong token", func(t *testing.T) {
+	step("no token, then a wrong token", func(t *testing.T) {
 		b.click(cell(first.name(), "act") + " button")
 		b.shows("#message-alert", "this needs the token")
 		b.keep("line-token-needed")
@@ -106,7 +109,7 @@ func TestLineMode(t *testing.T) {
 		if got := b.text(cell(first.name(), "state")); !strings.HasPrefix(got, "up") {
 			t.Errorf("the target is %q", got)
 		}
-		b.quiet("401 (Unauthorized)")
+		b.noComplaints("401 (Unauthorized)")
 	})
 
 	step("drain and resume", func(t *testing.T) {
@@ -122,14 +125,14 @@ func TestLineMode(t *testing.T) {
 		b.shows(act, "Resume")
 		b.shows(cell(first.name(), "connections"), "0")
 		b.wait(`parseInt(document.querySelector(%s).innerText) > 60`, cell(second.name(), "share"))
-		b.press(kb.Enter) // the button has kept the focus through all updates
+		b.press(kb.Enter) // updates must not take the focus from the button
 		b.shows("#message-status", "in use again")
 		b.shows(cell(first.name(), "state"), "up")
 		b.shows(act, "Drain")
-		b.quiet()
+		b.noComplaints()
 	})
 
-	step("the last target is asked for", func(t *testing.T) {
+	step("draining the last target needs a confirmation", func(t *testing.T) {
 		second.die()
 		b.shows(cell(second.name(), "state"), "down")
 		b.click(cell(first.name(), "act") + " button")
@@ -147,13 +150,13 @@ func TestLineMode(t *testing.T) {
 		second.revive(t)
 		b.shows(cell(second.name(), "state"), "up")
 		b.shows("#readiness", "ready")
-		b.quiet()
+		b.noComplaints()
 	})
 
-	step("everything by keyboard", func(t *testing.T) { b.checkKeyboard(first.name()) })
-	step("every size and scheme", func(t *testing.T) { b.checkLooks("line") })
+	step("everything can be reached by keyboard", func(t *testing.T) { b.checkKeyboard(first.name()) })
+	step("every size and color scheme is readable", func(t *testing.T) { b.checkLayout("line") })
 
-	step("linesplit goes and comes", func(t *testing.T) {
+	step("linesplit stops and starts again", func(t *testing.T) {
 		p.stop()
 		b.shows("#link", "no data")
 		b.keep("line-stale")
@@ -164,15 +167,16 @@ func TestLineMode(t *testing.T) {
 		b.wait(`document.querySelector("#stale").hidden`)
 		b.shows("#changes", "linesplit was restarted")
 		b.shows(cell(first.name(), "state"), "up")
-		b.quiet("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+		b.noComplaints("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET",
+			"ERR_EMPTY_RESPONSE")
 	})
 }
 
-func TestConnectionMode(t *testing.T) {
+func TestPageFollowsConnectionMode(t *testing.T) {
 	t.Parallel()
 	first, second := newReceiver(t, "127.0.0.1:0", echo), newReceiver(t, "127.0.0.1:0", echo)
-	p := start(t, "-mode", "connection", "-target", first.addr+","+second.addr+"?weight=2", "-balance", "least-connections",
-		"-health", "tcp", "-health-interval", "200ms", "-health-fall", "1", "-health-rise", "1",
+	p := start(t, "-mode", "connection", "-target", first.addr+","+second.addr+"?weight=2",
+		"-balance", "least-connections", "-health", "tcp", "-health-interval", "200ms", "-health-fall", "1", "-health-rise", "1",
 		"-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
 	for range 6 {
 		startLoad(t, p.input, 100)
@@ -187,24 +191,26 @@ func TestConnectionMode(t *testing.T) {
 	b.wait(`document.querySelectorAll(".legend b")[2].innerText === "6"`)
 	b.wait(`/[1-9].* [KM]iB/.test(document.querySelectorAll(".legend b")[1].innerText)`)
 	if eval[bool](b, `!document.querySelector("#ledger-section").hidden`) {
-		t.Error("a ledger is shown: there is none in this mode")
+		t.Error("a ledger is shown, but this mode has none")
 	}
-	b.checkLooks("connection")
+	b.checkLayout("connection")
 
 	second.die()
 	b.shows(cell(second.name(), "state"), "down")
 	b.shows(cell(second.name(), "error"), "refused")
 	second.revive(t)
 	b.shows(cell(second.name(), "state"), "up")
-	b.quiet()
+	b.noComplaints()
 
-	b.click(cell(first.name(), "act") + " button") // on loopback without a token file everybody may look, and nobody change
+	// On the loopback without a token file, every user may view the page but not change anything.
+	b.click(cell(first.name(), "act") + " button")
 	b.shows("#message-alert", "there is no token: set -admin-token-file")
-	b.quiet("403 (Forbidden)")
+	b.noComplaints("403 (Forbidden)")
 }
 
-// What was in one mode is not drawn into the charts of the other, which show other things.
-func TestAnotherMode(t *testing.T) {
+// The charts of the two modes show different values, so the history of one mode must not appear in
+// the other.
+func TestChartsDoNotShowTheHistoryOfTheOtherMode(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, "127.0.0.1:0", discard)
 	p := start(t, "-target", r.addr, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
@@ -213,16 +219,16 @@ func TestAnotherMode(t *testing.T) {
 	const label = `document.querySelector(".chart > svg").getAttribute("aria-label")`
 	b.wait(`/^Lines per second .* received [1-9].*confirmed [1-9]/.test(` + label + `)`)
 	p.stop()
-	start(t, "-mode", "connection", "-target", r.addr, "-listen", "tcp://127.0.0.1:0", "-admin", p.admin) // where nobody sends
+	start(t, "-mode", "connection", "-target", r.addr, "-listen", "tcp://127.0.0.1:0", "-admin", p.admin) // no clients
 	b.shows("#about", "mode\nconnection")
 	b.wait(`/^Bytes per second .* from clients 0 B/.test(` + label + `)`)
 	if got := eval[string](b, label); !strings.Contains(got, "from clients 0 B/s, at most 0 B/s;") {
-		t.Errorf("%q, want nothing of the other mode", got)
+		t.Errorf("%q, want no values of the other mode", got)
 	}
 }
 
-// Text from elsewhere stays text: here in a target's name, as its address may hold it.
-func TestMarkupInNames(t *testing.T) {
+// The page shows markup in a target's name, which comes from its address, as text.
+func TestMarkupInNamesStaysText(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), `<img src=x onerror=document.title=1>`)
 	p := start(t, "-target", "unix://"+socket, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
@@ -231,11 +237,11 @@ func TestMarkupInNames(t *testing.T) {
 	if eval[int](b, `document.querySelectorAll("img").length`) > 0 {
 		t.Error("a name has become an element")
 	}
-	b.quiet()
+	b.noComplaints()
 }
 
-// Where no more streams of events are to be had the page asks again and again.
-func TestManyStreams(t *testing.T) {
+// The page polls when linesplit refuses another stream of events.
+func TestPagePollsWhenThereAreTooManyStreams(t *testing.T) {
 	t.Parallel()
 	target := newReceiver(t, "127.0.0.1:0", discard)
 	p := start(t, "-target", target.addr, "-listen", "tcp://127.0.0.1:0", "-admin", "127.0.0.1:0")
@@ -252,13 +258,14 @@ func TestManyStreams(t *testing.T) {
 	b.shows("#link", "every 2 s")
 	before := b.ledger(1)
 	b.wait(`Number(document.querySelector("#ledger .value").textContent.replaceAll(",", "")) > %s`, before)
-	b.quiet("503 (Service Unavailable)")
+	b.noComplaints("503 (Service Unavailable)")
 }
 
-// TestReadme makes the picture for the README: a run in which things happen.
+// TestReadme makes the picture for the README, of a run with changing load and targets that go
+// down.
 func TestReadme(t *testing.T) {
 	if *readme == "" {
-		t.Skip("makes a picture when it is asked to, by -readme FILE")
+		t.Skip("makes a picture only with -readme FILE")
 	}
 	var (
 		targets   []*receiver
@@ -277,8 +284,9 @@ func TestReadme(t *testing.T) {
 	b := open(t, p.page())
 	b.write("#token", token)
 	b.press(kb.Enter)
-	at := func(seconds int) { // or a second later: one may be passed over
-		b.wait(`[%s, %s].some((time) => document.querySelector("#about").innerText.includes(time))`, clockTime(seconds), clockTime(seconds+1))
+	at := func(seconds int) { // or a second later, as the page may skip one
+		b.wait(`[%s, %s].some((time) => document.querySelector("#about").innerText.includes(time))`,
+			clockTime(seconds), clockTime(seconds+1))
 	}
 	for _, step := range []struct {
 		seconds int
@@ -302,10 +310,11 @@ func TestReadme(t *testing.T) {
 	b.do(chromedp.Blur(chromedp.CSS("#token")))
 	b.prefer("prefers-color-scheme", "light", "prefers-reduced-motion", "reduce")
 	b.must(os.WriteFile(*readme, packed(t, b.picture()), 0o644))
-	b.quiet()
+	b.noComplaints()
 }
 
-// packed makes a PNG half as large with the 256 colours that are most frequent, which are all but some shades at the edges of letters.
+// packed halves the size of a PNG by keeping the 256 most frequent colors. Only some shades at the
+// edges of letters are lost.
 func packed(t *testing.T, picture []byte) []byte {
 	t.Helper()
 	img, err := png.Decode(bytes.NewReader(picture))
@@ -321,7 +330,7 @@ func packed(t *testing.T, picture []byte) []byte {
 	return out.Bytes()
 }
 
-func frequentColors(img image.Image, most int) color.Palette {
+func frequentColors(img image.Image, maxColors int) color.Palette {
 	counts := map[color.Color]int{}
 	for y := img.Bounds().Min.Y; y < img.Bounds().Max.Y; y++ {
 		for x := img.Bounds().Min.X; x < img.Bounds().Max.X; x++ {
@@ -329,10 +338,10 @@ func frequentColors(img image.Image, most int) color.Palette {
 		}
 	}
 	all := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int { return counts[b] - counts[a] })
-	return all[:min(most, len(all))]
+	return all[:min(maxColors, len(all))]
 }
 
-// clockTime is how the page writes for how long linesplit is up.
+// clockTime formats an uptime as the page does.
 func clockTime(seconds int) string {
 	if seconds < 60 {
 		return strconv.Itoa(seconds) + " s"
@@ -340,7 +349,7 @@ func clockTime(seconds int) string {
 	return strconv.Itoa(seconds/60) + " min " + strconv.Itoa(seconds%60) + " s"
 }
 
-// ledger returns the number that the tile of the ledger shows.
+// ledger returns the number in a tile of the ledger.
 func (b *tab) ledger(tile int) int {
 	b.t.Helper()
 	text := b.text("#ledger > :nth-child(" + strconv.Itoa(tile) + ") .value")
@@ -349,7 +358,7 @@ func (b *tab) ledger(tile int) int {
 	return n
 }
 
-// keep puts a picture where -pictures says, if it says anything.
+// keep writes a picture to the directory of -pictures, if there is one.
 func (b *tab) keep(name string) {
 	b.t.Helper()
 	if *pictures != "" {
@@ -357,7 +366,8 @@ func (b *tab) keep(name string) {
 	}
 }
 
-// checkKeyboard goes through the page by Tab: everything can be reached, in an order, and shows that it has been.
+// checkKeyboard goes through the page with Tab. Everything must be reached in order and show the
+// focus.
 func (b *tab) checkKeyboard(target string) {
 	b.t.Helper()
 	eval[bool](b, `(document.activeElement.blur(), scrollTo(0, 0), true)`)
@@ -373,13 +383,19 @@ func (b *tab) checkKeyboard(target string) {
 			break
 		}
 		order = append(order, at)
-		if !eval[bool](b, `(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2; })()`) {
+		outlined := eval[bool](b, `(() => {
+			const s = getComputedStyle(document.activeElement);
+			return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2;
+		})()`)
+		if !outlined {
 			b.t.Errorf("no visible focus on %q", at)
 		}
 	}
 	list := strings.Join(order, " | ")
 	from := 0
-	for _, want := range []string{"Lines per second over the last", "Bytes per second over the last", "token-forget", "Drain " + target, "Metrics"} {
+	for _, want := range []string{
+		"Lines per second over the last", "Bytes per second over the last", "token-forget", "Drain " + target, "Metrics",
+	} {
 		i := strings.Index(list[from:], want)
 		if i < 0 {
 			b.t.Fatalf("no %q in its place in %s", want, list)
@@ -396,14 +412,16 @@ func (b *tab) checkKeyboard(target string) {
 	b.wait(`document.querySelector(".chart-when").innerText === ""`)
 }
 
-// checkLooks looks at the page in each size and scheme: nothing is to be scrolled sideways or cut off, and all can be read.
-func (b *tab) checkLooks(name string) {
+// checkLayout checks the page in each size and color scheme: nothing may need horizontal scrolling,
+// and all texts must be readable.
+func (b *tab) checkLayout(name string) {
 	b.t.Helper()
 	for _, width := range []int64{320, 390, 800, 1280} {
 		for _, scheme := range []string{"dark", "light"} {
 			b.size(width, 844)
 			b.prefer("prefers-color-scheme", scheme, "prefers-reduced-motion", "reduce")
-			if over := eval[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			over := eval[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
+			if over > 0 {
 				b.t.Errorf("%d wide: %d pixels to scroll sideways", width, over)
 			}
 			for _, faint := range eval[[]string](b, faintTexts) {
@@ -416,7 +434,7 @@ func (b *tab) checkLooks(name string) {
 	b.prefer()
 }
 
-// faintTexts lists texts whose contrast with what is behind them is less than 4.5, which is what WCAG wants.
+// faintTexts lists texts whose contrast with their background is below 4.5, the minimum of WCAG.
 const faintTexts = `(() => {
 	const channels = (color) => color.match(/[\d.]+/g).map(Number);
 	const light = (color) => {

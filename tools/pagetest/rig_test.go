@@ -21,10 +21,10 @@ import (
 const (
 	repository = "../.."
 	token      = "a-token-for-this-test-only"
-	patience   = time.Minute // for anything to happen
+	maxWait    = time.Minute // for anything that a test waits for
 )
 
-// program is linesplit, built once.
+// program returns the path of linesplit. It builds linesplit only once.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "pagetest")
 	if err != nil {
@@ -53,7 +53,7 @@ type process struct {
 	ended        chan struct{}
 }
 
-// start runs linesplit with args until stop, or the end of the test. It returns when linesplit listens.
+// start runs linesplit until stop is called or the test ends. It returns when linesplit listens.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	file, err := program()
@@ -69,24 +69,25 @@ func start(t *testing.T, args ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.stop)
-	addresses := make(chan string, 2) // of the admin listener, and of the one for lines
+	addresses := make(chan string, 2) // of the admin listener, and of the inbound one
 	go p.follow(t, log, addresses)
 	p.admin, p.input = p.await(t, addresses), p.await(t, addresses)
 	return p
 }
 
-// The order in which they are logged is the one in which they are opened.
+// listening matches the log lines of the admin listener and of the inbound one, which linesplit
+// opens in this order.
 var listening = regexp.MustCompile(`msg="admin listening" address=(?:tcp://)?(\S+)|msg=listening listener=tcp://(\S+)`)
 
-// follow copies the log into the test's and tells the first two addresses.
+// follow copies linesplit's log to the test's log, and sends the first two addresses.
 func (p *process) follow(t *testing.T, log io.Reader, addresses chan<- string) {
 	defer close(p.ended)
-	told := 0
+	sent := 0
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		t.Log(lines.Text())
-		if match := listening.FindStringSubmatch(lines.Text()); match != nil && told < cap(addresses) {
+		if match := listening.FindStringSubmatch(lines.Text()); match != nil && sent < cap(addresses) {
 			addresses <- match[1] + match[2]
-			told++
+			sent++
 		}
 	}
 	_ = p.cmd.Wait()
@@ -98,14 +99,14 @@ func (p *process) await(t *testing.T, addresses <-chan string) string {
 	case address := <-addresses:
 		return address
 	case <-p.ended:
-		t.Fatal("linesplit ended before it had begun")
-	case <-time.After(patience):
-		t.Fatalf("linesplit does not listen within %v", patience)
+		t.Fatal("linesplit ended before it listened")
+	case <-time.After(maxWait):
+		t.Fatalf("linesplit does not listen within %v", maxWait)
 	}
 	return ""
 }
 
-// stop ends it without ceremony: what it delivers is tested elsewhere.
+// stop kills linesplit. Other tests cover what it delivers when it stops.
 func (p *process) stop() {
 	_ = p.cmd.Process.Kill()
 	<-p.ended
@@ -122,7 +123,8 @@ func tokenFile(t *testing.T) string {
 	return file
 }
 
-// receiver is a target that can die and come back at the same address. serve has a connection for itself.
+// receiver is a target that can die and come back at the same address. serve is called for each
+// connection, in a goroutine of its own.
 type receiver struct {
 	addr  string
 	serve func(net.Conn)
@@ -168,7 +170,8 @@ func (r *receiver) accept(ln net.Listener) {
 	}
 }
 
-// add says whether ln's receiver is still alive.
+// add adds a connection and reports whether the receiver is still alive. If not, it closes the
+// connection.
 func (r *receiver) add(ln net.Listener, c net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,7 +190,7 @@ func (r *receiver) remove(c net.Conn) {
 	delete(r.conns, c)
 }
 
-// die closes all at once, as a process that is killed does.
+// die closes the listener and all connections at once, as when a process is killed.
 func (r *receiver) die() {
 	r.mu.Lock()
 	if r.ln != nil {
@@ -203,7 +206,7 @@ func (r *receiver) die() {
 
 func (r *receiver) name() string { return "tcp://" + r.addr }
 
-// load sends lines over one connection, perSecond of them, and reads what comes back.
+// load sends lines over one connection at a rate, and discards what comes back.
 type load struct {
 	conn      net.Conn
 	perSecond atomic.Int64
@@ -222,7 +225,7 @@ func startLoad(t *testing.T, addr string, perSecond int64) *load {
 	both.Go(func() { discard(conn) })
 	both.Go(func() {
 		if err := l.send(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Logf("sender: %v", err) // as when linesplit is stopped
+			t.Logf("sender: %v", err) // such as when linesplit stops
 		}
 	})
 	t.Cleanup(func() { stop(); conn.Close(); both.Wait() })

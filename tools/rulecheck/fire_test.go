@@ -18,23 +18,27 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// What each scenario lasts, with a scrape and an evaluation every minute. Longer than any range and any "for".
+// minutes is the duration of a scenario, with a scrape and an evaluation every minute. It is longer
+// than any range and any "for".
 const minutes = 60
 
-// series maps a metric, as expressions select it, to its value at a minute.
+// series maps a metric, as expressions select it, to its value at each minute.
 type series map[string]func(minute float64) float64
 
+// constant returns a series that does not change.
 func constant(v float64) func(float64) float64 { return func(float64) float64 { return v } }
+
+// rising returns a counter that rises by v a minute.
 func rising(v float64) func(float64) float64 {
 	return func(minute float64) float64 { return v * minute }
 }
 
-// lately rises in the last five minutes only.
+// lately returns a counter that rises by v a minute, but only in the last five minutes.
 func lately(v float64) func(float64) float64 {
 	return func(minute float64) float64 { return v * max(0, minute-(minutes-5)) }
 }
 
-// healthy is a linesplit with two targets and all its load under way.
+// healthy returns the metrics of a linesplit with two targets that delivers all its load.
 func healthy() series {
 	return series{
 		`linesplit_build_info{version="v1"}`:                      constant(1),
@@ -63,9 +67,9 @@ func healthy() series {
 }
 
 type scenario struct {
-	name  string
-	apart series // from healthy; nil functions take a series away
-	want  []string
+	name    string
+	changes series // to healthy; a nil function removes a series
+	want    []string
 }
 
 func scenarios() []scenario {
@@ -102,17 +106,17 @@ func scenarios() []scenario {
 	}
 }
 
-func TestAlertsFire(t *testing.T) {
+func TestAlertsFireInTheirScenarios(t *testing.T) {
 	for _, test := range scenarios() {
 		t.Run(test.name, func(t *testing.T) {
-			if got := firing(t, storageOf(t, test.apart)); !slices.Equal(got, test.want) {
-				t.Errorf("fire: %v, want %v", got, test.want)
+			if got := firing(t, storageOf(t, test.changes)); !slices.Equal(got, test.want) {
+				t.Errorf("alerts %v, want %v", got, test.want)
 			}
 		})
 	}
 }
 
-// Every alert must be seen to fire, also one that is added later.
+// An alert that is added later needs a scenario, too.
 func TestEveryAlertHasAScenario(t *testing.T) {
 	groups, err := readRules(rulesFile)
 	if err != nil {
@@ -127,7 +131,8 @@ func TestEveryAlertHasAScenario(t *testing.T) {
 	}
 }
 
-// firing returns the names of the alerts that fire at the end, in the order of the file.
+// firing returns the names of the alerts that fire at the end of a scenario, in the order of the
+// file.
 func firing(t *testing.T, data storage.Queryable) (names []string) {
 	t.Helper()
 	groups, err := readRules(rulesFile)
@@ -148,11 +153,13 @@ func firing(t *testing.T, data storage.Queryable) (names []string) {
 	return names
 }
 
-// fires says whether one and the same series was in the result for as long as the rule wants, up to the end.
+// fires reports whether one series was in the result of a rule for as long as the rule wants, up to
+// the end.
 func fires(t *testing.T, engine *promql.Engine, data storage.Queryable, rule rulefmt.Rule) bool {
 	t.Helper()
 	end := time.Unix(minutes*60, 0)
-	query, err := engine.NewRangeQuery(t.Context(), data, nil, rule.Expr, end.Add(-time.Duration(rule.For)), end, time.Minute)
+	begin := end.Add(-time.Duration(rule.For))
+	query, err := engine.NewRangeQuery(t.Context(), data, nil, rule.Expr, begin, end, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,13 +172,13 @@ func fires(t *testing.T, engine *promql.Engine, data storage.Queryable, rule rul
 	return slices.ContainsFunc(matrix, func(s promql.Series) bool { return len(s.Floats) == evaluations })
 }
 
-// memory is what Prometheus would have scraped.
+// memory holds the series that Prometheus would have scraped.
 type memory []storage.Series
 
-func storageOf(t *testing.T, apart series) memory {
+func storageOf(t *testing.T, changes series) memory {
 	t.Helper()
 	all := healthy()
-	for name, value := range apart {
+	for name, value := range changes {
 		if _, exists := all[name]; !exists {
 			t.Fatalf("%s is not in healthy", name)
 		}
@@ -201,7 +208,9 @@ func (m memory) Querier(int64, int64) (storage.Querier, error) { return querier{
 
 type querier struct{ all memory }
 
-func (q querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+func (q querier) Select(
+	_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher,
+) storage.SeriesSet {
 	var found []storage.Series
 	for _, s := range q.all {
 		set := s.Labels()
@@ -212,11 +221,15 @@ func (q querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, match
 	return &seriesSet{rest: found}
 }
 
-func (querier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (querier) LabelValues(
+	context.Context, string, *storage.LabelHints, ...*labels.Matcher,
+) ([]string, annotations.Annotations, error) {
 	return nil, nil, errors.ErrUnsupported
 }
 
-func (querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (querier) LabelNames(
+	context.Context, *storage.LabelHints, ...*labels.Matcher,
+) ([]string, annotations.Annotations, error) {
 	return nil, nil, errors.ErrUnsupported
 }
 

@@ -1,5 +1,6 @@
-// Rulecheck says whether a file of Prometheus alerting rules is one that Prometheus takes, whether its expressions ask
-// only for metrics and labels that linesplit has, and whether each alert tells a person enough.
+// Command rulecheck checks that Prometheus accepts a file of alerting rules, that the expressions
+// use only metrics and labels that linesplit has, and that each alert has a severity, a summary and
+// a description.
 //
 //	rulecheck METRICS RULES
 //
@@ -30,7 +31,7 @@ func main() {
 	}
 }
 
-// check returns everything that is wrong with the rules.
+// check returns all faults of the rules.
 func check(metricsFile, rulesFile string) error {
 	metrics, err := known.Read(metricsFile)
 	if err != nil {
@@ -52,9 +53,10 @@ func check(metricsFile, rulesFile string) error {
 	return errors.Join(errs...)
 }
 
-// readRules parses a rule file as Prometheus does, unknown keys and broken templates included.
+// readRules parses a rule file as Prometheus does, and rejects unknown keys and broken templates.
 func readRules(file string) ([]rulefmt.RuleGroup, error) {
-	groups, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.Default())
+	promQL := parser.NewParser(parser.Options{})
+	groups, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, promQL, slog.Default())
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -64,11 +66,12 @@ func readRules(file string) ([]rulefmt.RuleGroup, error) {
 	return groups.Groups, nil
 }
 
-// checkAlert wants what an operator needs: how urgent it is, what happens, and what to do.
+// checkAlert requires what an operator needs: how urgent the alert is, what happens, and what to
+// do.
 func checkAlert(rule rulefmt.Rule) error {
 	var errs []error
 	if rule.Alert == "" {
-		errs = append(errs, errors.New("  is no alert"))
+		errs = append(errs, errors.New("  is not an alert"))
 	}
 	if severity := rule.Labels["severity"]; severity != "critical" && severity != "warning" {
 		errs = append(errs, fmt.Errorf("  severity %q: want critical or warning", severity))

@@ -12,7 +12,7 @@ const (
 	rulesFile   = "../../deploy/prometheus/rules.yml"
 )
 
-func TestRules(t *testing.T) {
+func TestRulesHaveNoFaults(t *testing.T) {
 	if err := check(metricsFile, rulesFile); err != nil {
 		t.Error(err)
 	}
@@ -40,18 +40,18 @@ func TestBrokenRulesAreRefused(t *testing.T) {
 		{"bad expression", "> 0", ">", "could not parse expression"},
 		{"bad template", "{{ $labels.target }}", "{{ $labels.target", "template"},
 		{"unknown metric", "confirmed_lines_total", "confirmed_total", `metric "linesplit_confirmed_total" does not exist`},
-		{"metric of somebody else", "linesplit_confirmed_lines_total", "up", `metric "up" does not exist`},
+		{"another program's metric", "linesplit_confirmed_lines_total", "up", `metric "up" does not exist`},
 		{"unknown label", "{target!", "{to!", `metric linesplit_confirmed_lines_total has no label "to"`},
 		{"unknown group", "by (target)", "by (to)", `grouped by "to", which linesplit_confirmed_lines_total does not have`},
 		{"part of a histogram", "rate(linesplit_confirmed_lines_total", "rate(linesplit_confirmation_seconds", `metric "linesplit_confirmation_seconds" does not exist`},
 		{"severity", "severity: warning", "severity: urgent", `severity "urgent": want critical or warning`},
 		{"no summary", "summary:", "title:", "has no summary"},
 		{"no description", "description:", "runbook:", "has no description"},
-		{"recording rule", "alert: A", "record: a", "is no alert"},
+		{"recording rule", "alert: A", "record: a", "is not an alert"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text := strings.Replace(whole, test.old, test.new, 1)
-			if test.want == "is no alert" { // such a rule has none of these
+			if test.want == "is not an alert" { // a recording rule has no annotations and no "for"
 				text = strings.Replace(text[:strings.Index(text, "        annotations")], "        for: 5m\n", "", 1)
 			}
 			file := filepath.Join(t.TempDir(), "rules.yml")
@@ -62,13 +62,13 @@ func TestBrokenRulesAreRefused(t *testing.T) {
 			case test.want == "" && err != nil:
 				t.Error(err)
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("got %v, want it to hold %q", err, test.want)
+				t.Errorf("got %v, want %q in it", err, test.want)
 			}
 		})
 	}
 }
 
-func TestMissingFiles(t *testing.T) {
+func TestMissingFilesAreErrors(t *testing.T) {
 	if err := check("/nonexistent/metrics", rulesFile); err == nil {
 		t.Error("no error without metrics")
 	}
