@@ -19,42 +19,42 @@ const (
 	SchemeUDP  = "udp" // connection mode only
 )
 
-// maxWeight is far beyond any need and leaves room for sums of weights.
+// maxWeight is far beyond any need and leaves room to sum weights.
 const maxWeight = 1_000_000
 
-// Address says where a target is and how to reach it. It is an immutable value; equal addresses
-// are the same target.
+// Address is a target's location and the options for reaching it. It is an immutable value; equal
+// addresses are the same target.
 type Address struct {
 	// Scheme is SchemeTCP, SchemeTLS, SchemeUnix or SchemeUDP.
 	Scheme string
 	// Host is "host:port", or for SchemeUnix the path of the socket; a leading @ names a Linux
 	// abstract socket (unix(7)).
 	Host string
-	// ViaProxy says that something between linesplit and the receiver acknowledges for itself
+	// ViaProxy reports whether a proxy between linesplit and the receiver acknowledges for itself
 	// (HAProxy, docker-proxy, a sidecar), so that neither an acknowledgement nor a FIN proves
 	// anything about the receiver.
 	ViaProxy bool
 
-	// What follows is for connection mode, and no part of the target's name.
+	// The fields below are for connection mode and not part of the target's name.
 
-	// Weight is the target's share of the connections, compared with those of others, at most
-	// 1,000,000; 0 is 1, see Share.
+	// Weight is the target's share of the connections relative to other targets, at most 1,000,000;
+	// 0 means 1, see Share.
 	Weight int
-	// Backup says that the target serves only while none that is not a backup is up.
+	// Backup reports whether the target serves only while no target without Backup is up.
 	Backup bool
-	// MaxConnections is how many connections the target gets at most at a time; 0 is no limit.
+	// MaxConnections limits the connections that the target has at a time; 0 means no limit.
 	MaxConnections int
 	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that each connection
-	// begins with; 0 is none.
+	// begins with; 0 means none.
 	ProxyProtocol int
 }
 
-// Share returns the weight as a number of at least 1.
+// Share returns the weight, which is at least 1.
 func (a Address) Share() int { return max(1, a.Weight) }
 
-// ParseAddress reads one -target value: host:port, tcp://host:port, tls://host:port,
-// udp://host:port, unix:///path or unix://@name, each with options such as ?weight=3&backup=true.
-// A value without a scheme is TLS when tlsByDefault, else TCP.
+// ParseAddress parses one -target value: host:port, tcp://host:port, tls://host:port,
+// udp://host:port, unix:///path or unix://@name, each with options such as ?weight=3&backup=true. A
+// value without a scheme is TLS if tlsByDefault, else TCP.
 func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -74,8 +74,8 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	return a, nil
 }
 
-// String returns the address in the form that ParseAddress reads, without the options of
-// connection mode. It names the target in logs and metrics.
+// String returns the address in the form that ParseAddress reads, without the options of connection
+// mode. It names the target in logs and metrics.
 func (a Address) String() string {
 	s := a.Scheme + "://" + a.Host
 	if a.ViaProxy {
@@ -84,7 +84,7 @@ func (a Address) String() string {
 	return s
 }
 
-// Written returns all of it as ParseAddress reads it.
+// Written returns the address with all its options in the form that ParseAddress reads.
 func (a Address) Written() string {
 	var options []string
 	add := func(given bool, format string, value any) {
@@ -130,7 +130,8 @@ func checkHostPort(hostport string) error {
 	return nil
 }
 
-// maxPath is what fits into sockaddr_un.sun_path with its closing NUL (unix(7)).
+// maxPath is the length of the longest path that fits into sockaddr_un.sun_path with its closing
+// NUL (unix(7)).
 const maxPath = 107
 
 func checkPath(path string) error {
@@ -140,7 +141,7 @@ func checkPath(path string) error {
 		return fmt.Errorf("%q is neither an absolute path (unix:///run/x.sock) nor an abstract name (unix://@x)", path)
 	}
 	if len(path) > maxPath {
-		return fmt.Errorf("the path has %d bytes; a Unix socket's may have %d", len(path), maxPath)
+		return fmt.Errorf("the path has %d bytes; that of a Unix socket may have at most %d", len(path), maxPath)
 	}
 	return nil
 }
@@ -157,7 +158,7 @@ func (a *Address) setOptions(query string) error {
 		}
 	}
 	if a.Scheme == SchemeUDP && a.ProxyProtocol > 0 {
-		return errors.New("proxy-protocol needs a stream: a udp target takes none")
+		return errors.New("proxy-protocol needs a stream: it is not valid for a udp target")
 	}
 	return nil
 }
@@ -175,7 +176,8 @@ func (a *Address) setOption(key, value string) (err error) {
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
-		return fmt.Errorf("unknown option %q: there are via-proxy=true, weight=3, backup=true, max-connections=100 and proxy-protocol=v2", key)
+		return fmt.Errorf("unknown option %q: use via-proxy=true, weight=3, backup=true, max-connections=100 "+
+			"or proxy-protocol=v2", key)
 	}
 	return err
 }
@@ -188,10 +190,10 @@ func parseBool(key, value string) (bool, error) {
 	return b, nil
 }
 
-func parseNumber(key, value string, most int) (int, error) {
+func parseNumber(key, value string, limit int) (int, error) {
 	n, err := strconv.ParseUint(value, 10, 32)
-	if err != nil || n < 1 || n > uint64(most) {
-		return 0, fmt.Errorf("%s=%q is not a number from 1 to %d", key, value, most)
+	if err != nil || n < 1 || n > uint64(limit) {
+		return 0, fmt.Errorf("%s=%q is not a number from 1 to %d", key, value, limit)
 	}
 	return int(n), nil
 }

@@ -28,7 +28,8 @@ func TestParseAddress(t *testing.T) {
 		{"tls://h:1?via-proxy=true", false, Address{Scheme: SchemeTLS, Host: "h:1", ViaProxy: true}},
 		{"unix:///x?via-proxy=true", false, Address{Scheme: SchemeUnix, Host: "/x", ViaProxy: true}},
 		{"udp://10.0.0.1:514", true, Address{Scheme: SchemeUDP, Host: "10.0.0.1:514"}},
-		{"udp://h:1?weight=2&backup=true&max-connections=9", false, Address{Scheme: SchemeUDP, Host: "h:1", Weight: 2, Backup: true, MaxConnections: 9}},
+		{"udp://h:1?weight=2&backup=true&max-connections=9", false,
+			Address{Scheme: SchemeUDP, Host: "h:1", Weight: 2, Backup: true, MaxConnections: 9}},
 		{"h:1?weight=1", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1}},
 		{"h:1?weight=1000000", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1_000_000}},
 		{"h:1?weight=1&weight=2", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 2}},
@@ -36,7 +37,8 @@ func TestParseAddress(t *testing.T) {
 		{"tls://h:1?proxy-protocol=v1", false, Address{Scheme: SchemeTLS, Host: "h:1", ProxyProtocol: 1}},
 		{"unix:///x?proxy-protocol=v2", false, Address{Scheme: SchemeUnix, Host: "/x", ProxyProtocol: 2}},
 		{"h:1?max-connections=1", false, Address{Scheme: SchemeTCP, Host: "h:1", MaxConnections: 1}},
-		{"h:1?via-proxy=true&backup=true&weight=3", false, Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true, Backup: true, Weight: 3}},
+		{"h:1?via-proxy=true&backup=true&weight=3", false,
+			Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true, Backup: true, Weight: 3}},
 	}
 	for _, test := range tests {
 		got, err := ParseAddress(test.in, test.byTLS)
@@ -44,16 +46,18 @@ func TestParseAddress(t *testing.T) {
 			t.Errorf("ParseAddress(%q, %v) = %+v, %v; want %+v", test.in, test.byTLS, got, err, test.want)
 		}
 		if again, err := ParseAddress(got.String(), !test.byTLS); err != nil || again != inName(got) {
-			t.Errorf("ParseAddress(%q) = %+v, %v; want what its String came from, %+v", got.String(), again, err, got)
+			t.Errorf("ParseAddress(%q) = %+v, %v; want the address that String was called on, %+v",
+				got.String(), again, err, got)
 		}
 		whole, err := ParseAddress(got.Written(), !test.byTLS)
 		if whole.Weight, got.Weight = whole.Share(), got.Share(); err != nil || whole != got {
-			t.Errorf("ParseAddress(%q) = %+v, %v; want what its Written came from, %+v", got.Written(), whole, err, got)
+			t.Errorf("ParseAddress(%q) = %+v, %v; want the address that Written was called on, %+v",
+				got.Written(), whole, err, got)
 		}
 	}
 }
 
-// inName returns what of a its name tells.
+// inName returns a with only the fields that its name contains.
 func inName(a Address) Address { return Address{Scheme: a.Scheme, Host: a.Host, ViaProxy: a.ViaProxy} }
 
 func TestAddressShare(t *testing.T) {
@@ -77,8 +81,8 @@ func TestAddressString(t *testing.T) {
 	}
 }
 
-// addressErrors maps an address that is refused to what the error must say; an empty text means
-// that it is taken.
+// addressErrors maps addresses to text that their errors must contain; an empty text means that the
+// address is valid.
 var addressErrors = map[string]string{
 	"":                          "host:port",
 	"10.0.0.1":                  "host:port",
@@ -131,7 +135,7 @@ var addressErrors = map[string]string{
 	"h:1?a=1&backup=x&weight=0&z=1": `unknown option "a"`,
 }
 
-// An error names the value and says what would be right.
+// An error names the value and suggests a correct one.
 func TestParseAddressErrors(t *testing.T) {
 	for in, hint := range addressErrors {
 		a, err := ParseAddress(in, false)
@@ -146,7 +150,7 @@ func TestParseAddressErrors(t *testing.T) {
 			continue
 		}
 		if msg := err.Error(); !strings.Contains(msg, hint) || !strings.Contains(msg, strings.TrimSuffix(in, "\n")) {
-			t.Errorf("ParseAddress(%q): %q names not both the value and %q", in, msg, hint)
+			t.Errorf("ParseAddress(%q): %q does not name both the value and %q", in, msg, hint)
 		}
 	}
 }
@@ -154,7 +158,10 @@ func TestParseAddressErrors(t *testing.T) {
 func pathOf(n int) string { return strings.Repeat("p", n) }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"h:1", "tls://[::1%lo]:1?via-proxy=1", "unix://@x", "unix:///a?b?c", "://", "?", "h:1?via-proxy=0&via-proxy=1", "udp://h:1?weight=3&backup=t&max-connections=7", "h:1?proxy-protocol=v2"} {
+	for _, s := range []string{
+		"h:1", "tls://[::1%lo]:1?via-proxy=1", "unix://@x", "unix:///a?b?c", "://", "?", "h:1?via-proxy=0&via-proxy=1",
+		"udp://h:1?weight=3&backup=t&max-connections=7", "h:1?proxy-protocol=v2",
+	} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
@@ -162,11 +169,12 @@ func FuzzParseAddress(f *testing.F) {
 		a, err := ParseAddress(s, byTLS)
 		if err != nil {
 			if a != (Address{}) {
-				t.Fatalf("%+v beside the error %v", a, err)
+				t.Fatalf("%+v together with the error %v", a, err)
 			}
 			return
 		}
-		if a.Weight < 0 || a.Weight > maxWeight || a.Share() < 1 || a.MaxConnections < 0 || a.ProxyProtocol < 0 || a.ProxyProtocol > 2 {
+		if a.Weight < 0 || a.Weight > maxWeight || a.Share() < 1 || a.MaxConnections < 0 ||
+			a.ProxyProtocol < 0 || a.ProxyProtocol > 2 {
 			t.Fatalf("%q gives %+v, which is out of bounds", s, a)
 		}
 		if again, err := ParseAddress(a.String(), !byTLS); err != nil || again != inName(a) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// swallow reads a peer's end and throws it away, without splice.
+// swallow reads everything that peer receives and discards it, without splice.
 func swallow(peer net.Conn) {
 	buf := make([]byte, 256<<10)
 	go func() {

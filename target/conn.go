@@ -12,19 +12,20 @@ import (
 	"time"
 )
 
-// Tick is how often at least a blocked [Conn.Write] calls its waiting function.
+// A blocked [Conn.Write] calls its waiting function at least once per Tick.
 const Tick = 125 * time.Millisecond
 
-// maxRecord is the most plaintext that one TLS record holds (RFC 8446, 5.1).
+// maxRecord is the maximum plaintext of one TLS record, in bytes (RFC 8446, 5.1).
 const maxRecord = 16 << 10
 
-// maxBatch is how many bytes of lines are encrypted before they go out in one write.
+// maxBatch is the maximum number of bytes of lines that are encrypted before they go out in one
+// write.
 const maxBatch = 4 * maxRecord
 
-// Conn is one outbound connection that knows what its peer has confirmed. One goroutine writes
-// and half-closes; Progress, Abort and Close may be called from any. A goroutine of its own reads
-// from the connection, below TLS, throws away what comes, and sees the peer's FIN and RST at
-// once.
+// Conn is one outbound connection that knows what its peer has acknowledged and read. One goroutine
+// writes and half-closes; Progress, Abort and Close are safe for concurrent use. Another goroutine
+// of the Conn reads from the connection, below TLS, discards what arrives, and sees the peer's FIN
+// and RST at once.
 type Conn struct {
 	raw      net.Conn // *net.TCPConn or *net.UnixConn
 	sys      syscall.RawConn
@@ -33,42 +34,43 @@ type Conn struct {
 	margin   uint64
 	retain   uint64
 
-	secure *tls.Conn // nil: plain
-	wire   *wire     // what secure writes to and reads from
+	secure *tls.Conn // nil without TLS
+	wire   *wire     // the connection below secure
 
-	deadline time.Time // of raw's writes; the writing goroutine's
-	plain    uint64    // bytes of lines handed to Write; the writing goroutine's
-	sent     atomic.Uint64
-	// sent counts the bytes that the kernel took, on the wire. The writing goroutine adds after
-	// each write: another goroutine may see too little, which makes it underestimate what was
-	// acknowledged, never overestimate.
+	deadline time.Time // of raw's writes; only the writing goroutine uses it
+	plain    uint64    // bytes of lines given to Write; only the writing goroutine uses it
 
-	events chan struct{}
-	reader sync.WaitGroup
+	// sent counts the bytes on the wire that the kernel has taken. The writing goroutine adds to it
+	// after each write. Another goroutine may therefore read too low a count, and then
+	// underestimates what was acknowledged; it never overestimates.
+	sent atomic.Uint64
 
-	mu         sync.Mutex // guards what follows; never held while waiting for the network
-	look       func(fd uintptr)
-	counts     kernelCounts
-	countErr   error
-	records    records
-	estimate   estimator
-	silence    silence
-	silent     time.Duration
-	ackedWire  uint64
-	written    uint64 // lines' position that sent corresponds to
-	halfClosed bool   // by us
-	saying     bool   // close_notify is going out: a peer that has read it may answer before we have sent our FIN
-	end        ending
+	events chan struct{}  // see Events
+	reader sync.WaitGroup // the reading goroutine
+
+	mu                 sync.Mutex       // guards the fields below; never held while waiting for the network
+	look               func(fd uintptr) // lookAt, stored so that Control allocates nothing
+	counts             kernelCounts     // as of the last look
+	countErr           error
+	records            records // TLS only
+	estimate           estimator
+	silence            silence
+	silent             time.Duration
+	ackedWire          uint64 // acknowledged bytes on the wire
+	written            uint64 // plaintext position that corresponds to sent
+	halfClosed         bool   // by CloseWrite
+	sendingCloseNotify bool   // a peer that reads close_notify may answer with its FIN before ours is sent
+	end                ending
 }
 
-// ending is how a connection came to its end.
+// ending records how a connection came to its end.
 type ending struct {
-	goodbye   bool  // TLS close_notify came
-	fin       bool  // the peer's FIN came
-	closed    bool  // after the FIN, the socket reached CLOSE
-	err       error // the connection failed
-	afterOurs bool  // the FIN came after our own
-	allRead   bool  // by the estimate, when we half-closed
+	closeNotify bool  // TLS has ended: the peer's close_notify or a TLS error
+	fin         bool  // the peer's FIN came
+	closed      bool  // after the FIN, the socket reached state CLOSE
+	err         error // why the connection failed
+	afterOurs   bool  // the peer's FIN came after ours
+	seemedRead  bool  // everything seemed read when we half-closed
 }
 
 func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
@@ -81,16 +83,24 @@ func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
 		return nil, err
 	}
 	_, isUnix := raw.(*net.UnixConn)
-	c := &Conn{raw: raw, sys: sys, unix: isUnix, viaProxy: viaProxy, margin: uint64(o.Margin), retain: uint64(o.Retain), events: make(chan struct{}, 1)}
-	c.estimate.rest.stretch = min(restStretch, c.retain/restShare)
+	c := &Conn{
+		raw:      raw,
+		sys:      sys,
+		unix:     isUnix,
+		viaProxy: viaProxy,
+		margin:   uint64(o.Margin),
+		retain:   uint64(o.Retain),
+		events:   make(chan struct{}, 1),
+	}
+	c.estimate.stability.span = min(maxSpan, c.retain/spanShare)
 	c.look = c.lookAt
 	return c, nil
 }
 
-// Write hands p, whole lines, to the connection and returns how many bytes of it may have reached
-// the peer. It blocks while the peer takes no more, and then calls waiting at least twice per
-// Tick-and-a-half; when that returns an error, Write returns it. p belongs to the caller again on
-// return: what must be kept for sending again is the caller's matter.
+// Write gives p, whole lines, to the connection and returns how many bytes of it may have reached
+// the peer. While the peer takes no more it blocks, and calls waiting at least once per Tick; when
+// waiting returns an error, Write returns that error. Write does not keep p: the caller keeps what
+// may have to be sent again.
 func (c *Conn) Write(p []byte, waiting func() error) (int, error) {
 	if c.secure != nil {
 		return c.writeRecords(p, waiting)
@@ -101,10 +111,9 @@ func (c *Conn) Write(p []byte, waiting func() error) (int, error) {
 	return n, err
 }
 
-// writeRecords encrypts in batches: one Write of at most 16 KiB to crypto/tls is one record,
+// writeRecords encrypts in batches. One Write of at most 16 KiB to crypto/tls makes one record,
 // because dynamic record sizing is off. The records go to memory and from there to the socket, so
-// that TLS never waits for the network and a write that was interrupted can go on where it
-// stopped.
+// that TLS never waits for the network and an interrupted write can go on where it stopped.
 func (c *Conn) writeRecords(p []byte, waiting func() error) (int, error) {
 	var n int
 	for n < len(p) {
@@ -136,7 +145,7 @@ func (c *Conn) encrypt(p []byte) error {
 	return nil
 }
 
-// flush sends what TLS has produced.
+// flush sends the bytes that TLS has produced.
 func (c *Conn) flush(waiting func() error) error {
 	out := c.wire.take()
 	_, err := c.push(out, waiting)
@@ -144,8 +153,8 @@ func (c *Conn) flush(waiting func() error) error {
 	return err
 }
 
-// push writes p to the socket. The deadline is only there to call waiting from time to time; it
-// is renewed once per Tick and not for every write.
+// push writes p to the socket. The write deadline only serves to call waiting regularly; push
+// renews it once per Tick and not for every write.
 func (c *Conn) push(p []byte, waiting func() error) (int, error) {
 	var n int
 	for n < len(p) {
@@ -176,7 +185,8 @@ func (c *Conn) renewDeadline() {
 	c.raw.SetWriteDeadline(c.deadline) // fails only on a closed connection, as the write that follows does
 }
 
-// setWritten tells Progress where a plain connection stands; with TLS the records do.
+// setWritten sets the position that Progress reports as written for a connection without TLS; with
+// TLS, encrypt sets it.
 func (c *Conn) setWritten(position uint64) {
 	if c.secure != nil {
 		return
@@ -186,7 +196,7 @@ func (c *Conn) setWritten(position uint64) {
 	c.mu.Unlock()
 }
 
-// fail records why the connection is of no more use and returns that reason.
+// fail records why the connection has failed and returns the first such error.
 func (c *Conn) fail(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,8 +210,8 @@ func (c *Conn) failLocked(err error) error {
 	return c.end.err
 }
 
-// Events delivers a value after the peer's FIN, a failure, or the end of a half-closed
-// connection: a reason to call Progress. It is never closed.
+// Events returns a channel that receives a value after the peer's FIN, a failure, or the end of a
+// half-closed connection, as a signal to call Progress. It is never closed.
 func (c *Conn) Events() <-chan struct{} { return c.events }
 
 func (c *Conn) notify() {
@@ -211,7 +221,7 @@ func (c *Conn) notify() {
 	}
 }
 
-// Progress asks the kernel and returns what is known now.
+// Progress asks the kernel and returns the present state of the connection.
 func (c *Conn) Progress() Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,25 +235,25 @@ func (c *Conn) Progress() Progress {
 		Unread:          c.estimate.unread,
 		Hidden:          c.hiddenLocked(),
 		Rising:          c.estimate.rise() > 0,
-		WindowRecovered: c.estimate.rest.reached(),
-		WindowStable:    c.estimate.rest.still(),
+		WindowRecovered: c.estimate.stability.recovered(),
+		WindowStable:    c.estimate.stability.stable(),
 		NoCounts:        !countsKept,
 		Silent:          c.silent,
-		FIN:             c.end.fin || c.end.goodbye,
+		FIN:             c.end.fin || c.end.closeNotify,
 		Err:             c.end.err,
 		Over:            c.end.closed && c.end.err == nil,
-		AllRead:         c.provenLocked(),
-
-		RoundTrip: c.counts.roundTrip,
+		AllRead:         c.allReadLocked(),
+		RoundTrip:       c.counts.roundTrip,
 	}
 }
 
-// countLocked looks at the socket. Where it cannot, the last look stands.
+// countLocked updates the counts from the socket. If the kernel returns an error, the previous
+// counts stay.
 func (c *Conn) countLocked(now time.Time) {
 	if !countsKept {
 		return
 	}
-	sent := c.sent.Load() // before the look: what a write adds after it would seem acknowledged
+	sent := c.sent.Load() // before the look: bytes that a write adds after it would seem acknowledged
 	if err := c.sys.Control(c.look); err != nil || c.countErr != nil {
 		return
 	}
@@ -262,9 +272,9 @@ func (c *Conn) judgeTCPLocked(sent uint64, now time.Time) {
 	c.silent = c.silence.see(c.counts, now)
 }
 
-// judgeUnixLocked takes the count while it is true. After a hang-up that is so unless the peer
-// closed with data unread, which leaves an error on the socket; but before the reading goroutine
-// has seen the end of file it may have taken that error away.
+// judgeUnixLocked uses the kernel's count only while it is true. After a hang-up it is true unless
+// the peer closed with data unread, which leaves an error on the socket; but until the reading
+// goroutine has seen the end of file, it may have taken that error away.
 func (c *Conn) judgeUnixLocked(sent uint64) {
 	sawEOF := c.end.fin && c.end.err == nil
 	if !c.counts.closed || sawEOF && !c.counts.reset {
@@ -275,7 +285,7 @@ func (c *Conn) judgeUnixLocked(sent uint64) {
 
 func (c *Conn) ackedLocked(wire uint64) { c.ackedWire = max(c.ackedWire, wire) }
 
-// lookAt is what Control calls; it is kept in look so that a look allocates nothing.
+// lookAt reads the counts of the socket fd.
 func (c *Conn) lookAt(fd uintptr) {
 	if c.unix {
 		c.counts, c.countErr = countUnix(int(fd))
@@ -291,8 +301,8 @@ func (c *Conn) ackedLinesLocked() uint64 {
 	return c.ackedWire
 }
 
-// readLocked returns how far the peer's application has read for all that is known. Behind a
-// proxy nothing is known, on a Unix socket it is exact.
+// readLocked returns how far the peer's application has read, by all evidence. Behind a proxy there
+// is none; over a Unix socket it is certain.
 func (c *Conn) readLocked() uint64 {
 	switch {
 	case c.unix:
@@ -320,40 +330,40 @@ func (c *Conn) readAtLocked(wire uint64) uint64 {
 
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
-// provenLocked decides whether everything acknowledged was also read. Only an end that both sides
-// brought about in order proves that over TCP: a FIN that answers ours, or one that came first,
-// with everything read by the estimate when we sent ours. A FIN with a RST behind it should mean
-// that the peer closed with everything read; but a run under heavy load lost lines that way, and
-// sending twice is the smaller evil.
-func (c *Conn) provenLocked() bool {
+// allReadLocked decides whether everything acknowledged was also read. Over TCP only an orderly end
+// of both directions proves that: a FIN that answers ours, or a FIN that came first when everything
+// seemed read as we sent ours. A FIN followed by a RST should mean that the peer closed with
+// everything read; but a run under heavy load lost lines that way, and duplicates are the smaller
+// evil.
+func (c *Conn) allReadLocked() bool {
 	e := &c.end
 	switch {
 	case !countsKept:
 		return e.fin && e.afterOurs && e.err == nil
 	case c.unix:
-		return true // what counts as acknowledged there has been read
+		return true // over a Unix socket, acknowledged means read
 	case e.err != nil || !e.fin || !c.halfClosed || c.ackedWire < c.sent.Load():
 		return false
 	case e.afterOurs:
 		return true
 	}
-	return !c.viaProxy && e.closed && e.allRead && c.estimate.known
+	return !c.viaProxy && e.closed && e.seemedRead && c.estimate.known
 }
 
-// CloseWrite ends our direction after all that was written: close_notify, if it can go out
-// without waiting, and a FIN. The peer may go on reading; Progress tells when it has answered.
+// CloseWrite ends our direction after everything written: it sends close_notify, if it can go out
+// without waiting, and a FIN. The peer may go on reading; Progress reports when it has answered.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
-	c.end.allRead = c.estimate.allRead()
-	c.saying = c.secure != nil
+	c.end.seemedRead = c.estimate.seemsRead()
+	c.sendingCloseNotify = c.secure != nil
 	c.mu.Unlock()
-	said := c.secure == nil || c.sayGoodbye()
+	sent := c.secure == nil || c.sendCloseNotify()
 	c.mu.Lock()
-	if !said { // what came meanwhile was no answer
+	if !sent { // a FIN that came meanwhile did not answer anything
 		c.end.afterOurs = false
 	}
-	c.saying, c.halfClosed = false, true
+	c.sendingCloseNotify, c.halfClosed = false, true
 	c.mu.Unlock()
 	hc, ok := c.raw.(interface{ CloseWrite() error })
 	if !ok {
@@ -362,17 +372,17 @@ func (c *Conn) CloseWrite() error {
 	return hc.CloseWrite()
 }
 
-// errNoRoom is what the goodbye says to a socket that takes no more.
+// errNoRoom ends the write of close_notify on a socket that takes no more.
 var errNoRoom = errors.New("no room in the send buffer")
 
-// sayGoodbye says whether close_notify has gone out. What does not go out at once is not worth
-// waiting for: the FIN follows.
-func (c *Conn) sayGoodbye() bool {
+// sendCloseNotify reports whether close_notify has gone out. It does not wait for room in the send
+// buffer, because the FIN follows.
+func (c *Conn) sendCloseNotify() bool {
 	return c.secure.CloseWrite() == nil && c.flush(func() error { return errNoRoom }) == nil
 }
 
-// Abort closes the connection with a RST and throws away what the kernel has not sent: it is
-// being sent elsewhere.
+// Abort closes the connection with a RST and discards what the kernel has not sent: the caller
+// sends it elsewhere.
 func (c *Conn) Abort() {
 	if tcp, ok := c.raw.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
@@ -380,13 +390,14 @@ func (c *Conn) Abort() {
 	c.Close()
 }
 
-// Close closes the socket, never waiting for TLS, and returns when the reading goroutine has ended.
+// Close closes the socket without waiting for TLS, and returns when the reading goroutine has
+// ended.
 func (c *Conn) Close() {
 	c.raw.Close()
 	c.reader.Wait()
 }
 
-// LocalAddr returns the address of this end.
+// LocalAddr returns the local address of the connection.
 func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
 
 // RemoteAddr returns the address that was dialled.

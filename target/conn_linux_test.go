@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// writing is a Write under way.
+// writing is a Write that is running.
 type writing struct {
 	done sync.WaitGroup
 	n    int
@@ -21,7 +21,7 @@ func startWrite(c *Conn, p []byte, waiting func() error) *writing {
 	return w
 }
 
-// failed waits until the connection has failed and returns what is known then.
+// failed waits until the connection has failed and returns its Progress.
 func failed(t *testing.T, c *Conn) Progress {
 	t.Helper()
 	eventually(t, "the connection to fail", func() bool { return c.Progress().Err != nil })
@@ -40,7 +40,7 @@ func allAcked(t *testing.T, c *Conn) {
 	eventually(t, "everything to be acknowledged", func() bool { p := c.Progress(); return p.Acked == p.Written })
 }
 
-// event waits for Events to deliver, as a worker does.
+// event waits until Events delivers, as a worker does.
 func event(t *testing.T, c *Conn) {
 	t.Helper()
 	select {
@@ -50,7 +50,7 @@ func event(t *testing.T, c *Conn) {
 	}
 }
 
-// A peer dies in the middle of the stream: what it had, read or not, is known to the byte.
+// A peer dies in the middle of the stream: Acked counts exactly the bytes that it had, read or not.
 func TestAckedIsExactAfterReset(t *testing.T) {
 	t.Parallel()
 	data := pattern(32 << 20)
@@ -58,7 +58,7 @@ func TestAckedIsExactAfterReset(t *testing.T) {
 		t.Run(fmt.Sprint(read), func(t *testing.T) {
 			t.Parallel()
 			c, peer := connectPlain(t, SchemeTCP, Options{})
-			setReceiveBuffer(t, peer, 1<<20) // else it may grow to hold everything
+			setReceiveBuffer(t, peer, 1<<20) // otherwise it may grow to hold everything
 			w := startWrite(c, data, patient())
 			readN(t, peer, read)
 			want := uint64(read + settled(t, peer))
@@ -77,7 +77,7 @@ func TestAckedIsExactAfterReset(t *testing.T) {
 				t.Errorf("Acked = %d, Written = %d; want %d, %d", p.Acked, p.Written, want, w.n)
 			}
 			if p.Err != w.err || p.AllRead || p.FIN {
-				t.Errorf("%+v; want the error of Write, %v, no FIN and nothing proven", p, w.err)
+				t.Errorf("%+v; want the error of Write, %v, no FIN and no AllRead", p, w.err)
 			}
 			again := c.Progress()
 			c.Close()
@@ -89,9 +89,9 @@ func TestAckedIsExactAfterReset(t *testing.T) {
 	}
 }
 
-// The count must not be of an older number of bytes sent, nor the other way round: a write may
-// end between the two.
-func TestAckedIsNeverTooMuchBesideAWrite(t *testing.T) {
+// Progress combines the kernel's count with the number of bytes sent. It must load that number
+// before it asks the kernel: a write may end between the two.
+func TestAckedIsNeverTooHighDuringAWrite(t *testing.T) {
 	for _, scheme := range []string{SchemeTCP, SchemeUnix} {
 		c, _ := connectPlain(t, scheme, Options{})
 		mustWrite(t, c, pattern(1000))
@@ -102,7 +102,7 @@ func TestAckedIsNeverTooMuchBesideAWrite(t *testing.T) {
 		c.mu.Lock()
 		c.look = func(fd uintptr) {
 			look(fd)
-			c.sent.Add(5000) // as if another goroutine wrote right after the look
+			c.sent.Add(5000) // as if a write ended right after the look
 		}
 		c.countLocked(time.Now())
 		acked := c.ackedWire
@@ -113,7 +113,7 @@ func TestAckedIsNeverTooMuchBesideAWrite(t *testing.T) {
 	}
 }
 
-// lookWhileWriting asks c how it stands as often as a worker does while it writes p.
+// lookWhileWriting writes p and calls Progress as often as a worker does.
 func lookWhileWriting(c *Conn, p []byte, waiting func() error) (err error) {
 	const every = 256 << 10
 	for len(p) > 0 && err == nil {
@@ -132,7 +132,7 @@ func writeLooking(t *testing.T, c *Conn, p []byte) {
 	}
 }
 
-// A peer that has read fast stops. The worst moment is while its window still grows.
+// A peer that has read fast stops. The worst moment is while its window is still growing.
 func TestUnreadRises(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeTCP, Options{Margin: 64 << 10, Retain: 1 << 30})
@@ -153,23 +153,25 @@ func TestUnreadRises(t *testing.T) {
 	if p.RoundTrip <= 0 {
 		t.Errorf("RoundTrip = %v", p.RoundTrip)
 	}
-	if p.Silent > time.Second { // a probe may be under way
+	if p.Silent > time.Second { // a probe may be waiting for its answer
 		t.Errorf("Silent = %v though the peer answers", p.Silent)
 	}
 	reset(t, peer)
 	w.Wait()
 }
 
-// A receiver that reads in bursts leaves its last kilobytes unannounced; the keepalive's answer
-// tells that it has read them. Its window may not come back to the width that it once had; then
-// it is enough that it stays.
+// A receiver that reads in bursts does not announce that it has read the last kilobytes; the answer
+// to a keepalive does. Its window may not come back to the width that it once had; then it is
+// enough that the window is stable.
 func TestUnreadFallsWhenQuiet(t *testing.T) {
 	t.Parallel()
 	const margin = 1 << 10
 	for _, size := range []int{100, 4 << 10, 128 << 10} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
-			const quiet = 6 * time.Second // two answers to keepalives, a second apart, after what was read last, and some more
+			// Two answers to keepalives, a second apart, come after the last read; the rest is
+			// reserve.
+			const quiet = 6 * time.Second
 			c, peer := connectPlain(t, SchemeTCP, Options{Margin: margin, Retain: 8 << 20})
 			data := pattern(min(6<<20, 20000*size))
 			var w sync.WaitGroup
@@ -195,15 +197,15 @@ func TestUnreadFallsWhenQuiet(t *testing.T) {
 				p = c.Progress()
 			}
 			t.Logf("after %v: %+v, %+v", time.Since(start), p, c.estimate)
-			// Linux may end with a window of megabytes some per cent narrower than it was a
-			// moment ago, and only more lines tell that from unread ones.
+			// Linux may end with a window of megabytes some per cent narrower than it was a moment
+			// ago, and only more lines tell that from unread ones.
 			if tolerance := c.estimate.peak / 16; !p.SeemsRead() && p.Unread > tolerance {
 				t.Errorf("%d bytes seem unread, more than %d, though everything was read", p.Unread, tolerance)
 			}
 			if p.Unread == 0 {
 				eventually(t, "Read to come up to the margin", func() bool {
 					p := c.Progress()
-					return p.Read == p.Acked-margin-c.estimate.doubt // which settle may have left
+					return p.Read == p.Acked-margin-c.estimate.doubt // which lowerPeak may have left
 				})
 			}
 			if p := c.Progress(); p.Acked != uint64(len(data)) {
@@ -213,7 +215,7 @@ func TestUnreadFallsWhenQuiet(t *testing.T) {
 	}
 }
 
-// A receiver that small segments have filled up to the brim shrinks its window, and has to find
+// A receiver whose buffer small segments have filled completely shrinks its window and has to find
 // its size again.
 func TestUnreadFallsAfterAnOverflow(t *testing.T) {
 	t.Parallel()
@@ -235,7 +237,10 @@ func TestUnreadFallsAfterAnOverflow(t *testing.T) {
 		t.Errorf("%+v though the peer's buffer is full", p)
 	}
 	got := collect(peer)
-	eventually(t, "everything to count as read", func() bool { p := c.Progress(); return p.SeemsRead() && p.Acked == p.Written })
+	eventually(t, "everything to count as read", func() bool {
+		p := c.Progress()
+		return p.SeemsRead() && p.Acked == p.Written
+	})
 	c.Close()
 	got.done.Wait()
 }

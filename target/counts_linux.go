@@ -7,15 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// countsKept says that this system tells what a peer has acknowledged.
+// countsKept reports whether this system's kernel counts what a peer has acknowledged.
 const countsKept = true
 
 // stateClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
 const stateClose = 7
 
-// countTCP asks the kernel about a TCP socket: SIOCOUTQ (tcp(7)) is write_seq − snd_una, exact to
-// the byte also after a reset for as long as the descriptor is open; our own FIN counts as one
-// byte.
+// countTCP asks the kernel about a TCP socket. SIOCOUTQ (tcp(7)) is write_seq − snd_una, exact to
+// the byte also after a reset, as long as the descriptor is open; our own FIN counts as one byte.
 func countTCP(fd int) (kernelCounts, error) {
 	unacked, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
@@ -39,7 +38,7 @@ func countTCP(fd int) (kernelCounts, error) {
 }
 
 // tcpInfo is unix.GetsockoptTCPInfo without its allocation. It returns how many bytes of info the
-// kernel knows: old ones know fewer.
+// kernel filled in: old kernels know fewer.
 func tcpInfo(fd int, info *unix.TCPInfo) (uintptr, error) {
 	size := uint32(unix.SizeofTCPInfo)
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
@@ -50,12 +49,12 @@ func tcpInfo(fd int, info *unix.TCPInfo) (uintptr, error) {
 	return uintptr(size), nil
 }
 
-// countUnix asks about a Unix socket. SIOCOUTQ there counts the memory of what the peer's
-// application has not read, which is never less than its bytes, so that written − SIOCOUTQ has
-// been read for certain. It also falls to 0 when the peer closes with data unread, but the kernel
-// marks the hang-up and the error before it frees the data: asked in this order, a count without
-// closed is true, and so is one without reset for as long as nobody has taken the error from the
-// socket.
+// countUnix asks the kernel about a Unix socket, whose SIOCOUTQ counts the memory of what the
+// peer's application has not read. That is never less than its bytes, so written − SIOCOUTQ bytes
+// have certainly been read. SIOCOUTQ also falls to 0 when the peer closes with data unread, but the
+// kernel marks the hang-up and the error before it frees the data. In this order of calls, a count
+// without closed is therefore true, and so is one without reset as long as nothing has taken the
+// error from the socket.
 func countUnix(fd int) (kernelCounts, error) {
 	unread, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
@@ -66,10 +65,14 @@ func countUnix(fd int) (kernelCounts, error) {
 		return kernelCounts{}, err
 	}
 	events := poll[0].Revents
-	return kernelCounts{unacked: uint64(unread), closed: events&(unix.POLLHUP|unix.POLLERR) != 0, reset: events&unix.POLLERR != 0}, nil
+	return kernelCounts{
+		unacked: uint64(unread),
+		closed:  events&(unix.POLLHUP|unix.POLLERR) != 0,
+		reset:   events&unix.POLLERR != 0,
+	}, nil
 }
 
-// socketError takes the pending error of a socket, which the kernel then forgets.
+// socketError returns the pending error of a socket and clears it.
 func socketError(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {

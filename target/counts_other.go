@@ -4,7 +4,7 @@ package target
 
 import "errors"
 
-// countsKept is false where the system does not tell what a peer has acknowledged: the whole
+// countsKept is false because this system does not report what a peer has acknowledged. The whole
 // window of a failed connection is then sent again.
 const countsKept = false
 

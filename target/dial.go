@@ -6,35 +6,38 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
 	"linesplit/tlsconf"
 )
 
-// Options say how to dial and what to assume about what a peer has read. The zero value dials
-// without TLS, waits without limit and keeps no distance; see the fields.
+// Options configure dialling and the estimate of what a peer has read. The zero value dials without
+// TLS, waits without limit and keeps no safety distance.
 type Options struct {
-	// Timeout bounds one dial, name resolution and TLS handshake included; 0 is no bound.
+	// Timeout limits one dial, including name resolution and TLS handshake; 0 means no limit.
 	Timeout time.Duration
-	// DeadTimeout is after how long an idle peer that answers no keepalive is given up by the
-	// kernel; at least 2 s, 0 is 30 s.
+	// DeadTimeout is the time after which the kernel gives up an idle peer that answers no
+	// keepalive, at least 2 s; 0 means 30 s. DialTracked only.
 	DeadTimeout time.Duration
-	// TLS returns the configuration for one handshake; needed for addresses of SchemeTLS. Called
-	// at every dial, from any goroutine. An empty ServerName is filled in from the address.
+	// TLS returns the configuration for one handshake and is required for addresses of SchemeTLS.
+	// It is called at every dial, from any goroutine. An empty ServerName is filled in from the
+	// address.
 	TLS func() *tls.Config
-	// Margin is the least distance, in bytes, between what is acknowledged and what counts as read.
+	// Margin is the minimum distance, in bytes, between the acknowledged byte and the last byte
+	// that counts as read. DialTracked only.
 	Margin int64
-	// Retain is the greatest such distance, in bytes: what lies further back will not be sent
-	// again by anyone.
+	// Retain is the maximum of that distance, in bytes: the caller will never send again what lies
+	// further back. DialTracked only.
 	Retain int64
 }
 
 // Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes
-// the TLS handshake. It returns a connection without the bookkeeping of [DialTracked]'s: a
-// *net.TCPConn, *net.UnixConn, *tls.Conn or, connected, *net.UDPConn, which the caller must
-// close. Names are resolved at every call. Of o, Timeout and TLS count; Timeout bounds all of it.
-// An idle peer that does not answer keepalives is given up after about 150 s.
+// the TLS handshake. It returns a connection without the bookkeeping of [DialTracked]: a
+// *net.TCPConn, *net.UnixConn, *tls.Conn or connected *net.UDPConn, which the caller must close. It
+// resolves names at every call and uses only o.Timeout, which limits all of it, and o.TLS. The
+// kernel gives up an idle peer that does not answer keepalives after about 150 s.
 func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -68,7 +71,7 @@ func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.C
 	return secure, nil
 }
 
-// dialPlain leaves MPTCP off: the kernel cannot splice its sockets.
+// dialPlain connects without MPTCP, whose sockets the kernel cannot splice.
 func dialPlain(ctx context.Context, a Address) (net.Conn, error) {
 	network := "tcp"
 	switch a.Scheme {
@@ -82,14 +85,14 @@ func dialPlain(ctx context.Context, a Address) (net.Conn, error) {
 	return d.DialContext(ctx, network, a.Host)
 }
 
-// writeHeader hardly ever waits, because a header fits into any socket's empty buffer.
+// writeHeader hardly ever blocks, because a header fits into any socket's empty send buffer.
 func writeHeader(ctx context.Context, conn net.Conn, header []byte) error {
 	if len(header) == 0 {
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Unix(1, 0)) })
 	_, err := conn.Write(header)
-	if !stop() { // the deadline is, or will be, in the past
+	if !stop() { // ctx has ended: the write deadline is, or is about to be, in the past
 		return context.Cause(ctx)
 	}
 	return err
@@ -107,7 +110,7 @@ func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (*tls.
 	return secure, nil
 }
 
-// clientConfig returns a configuration of the caller's own for one handshake with a.
+// clientConfig returns a configuration for one handshake with a, which the caller may change.
 func clientConfig(a Address, o *Options) (*tls.Config, error) {
 	if o.TLS == nil {
 		return nil, fmt.Errorf("no TLS configuration for %s", a)
@@ -123,14 +126,10 @@ func clientConfig(a Address, o *Options) (*tls.Config, error) {
 	return config, nil
 }
 
-// IsLocalError says that a dial failed because this machine has run out of something:
-// descriptors, memory or, with many connections to one target, local ports. That says nothing
-// about the target, which must not be taken for down.
+// IsLocalError reports whether a dial failed because this machine ran out of descriptors, memory
+// or, with many connections to one target, local ports. Such an error is no evidence that the
+// target is down.
 func IsLocalError(err error) bool {
-	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, cause) {
-			return true
-		}
-	}
-	return false
+	shortages := []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL}
+	return slices.ContainsFunc(shortages, func(shortage error) bool { return errors.Is(err, shortage) })
 }

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Each scheme gives its own kind of connection, and the header comes before everything else.
-func TestConnect(t *testing.T) {
+// Dial returns the kind of connection of each scheme, and sends the header before everything else.
+func TestDialReturnsAConnectionOfEachKind(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
 	header := []byte("PROXY UNKNOWN\r\n")
@@ -55,9 +55,9 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// The end of a dial's context, its time limit included, says nothing about the connection that
-// came of it.
-func TestConnectOutlivesItsContext(t *testing.T) {
+// The end of the context of a dial, including its time limit, does not affect the connection that
+// it returned.
+func TestDialledConnectionOutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	ln, a := listen(t, SchemeTCP)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -75,7 +75,7 @@ func TestConnectOutlivesItsContext(t *testing.T) {
 	}
 }
 
-func TestConnectUDP(t *testing.T) {
+func TestDialUDP(t *testing.T) {
 	t.Parallel()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -93,15 +93,16 @@ func TestConnectUDP(t *testing.T) {
 	io.WriteString(c, "datagram")
 	buf := make([]byte, 100)
 	pc.SetDeadline(time.Now().Add(wait))
-	if n, from, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "datagram" || from.String() != c.LocalAddr().String() {
+	n, from, err := pc.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "datagram" || from.String() != c.LocalAddr().String() {
 		t.Errorf("received %q from %v, %v", buf[:n], from, err)
 	}
 }
 
-func TestConnectErrors(t *testing.T) {
+func TestDialErrors(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
-	_, silent := listen(t, SchemeTLS) // accepted by the kernel, never answered
+	_, silent := listen(t, SchemeTLS) // the kernel accepts connections, and nothing answers them
 	refusing, gone := listen(t, SchemeTCP)
 	refusing.Close()
 	ended, cancel := context.WithCancel(t.Context())
@@ -113,12 +114,15 @@ func TestConnectErrors(t *testing.T) {
 		want error
 		hint string
 	}{
-		"refused":             {t.Context(), gone, Options{}, nil, "refused"},
-		"no such socket":      {t.Context(), Address{Scheme: SchemeUnix, Host: t.TempDir() + "/none"}, Options{}, os.ErrNotExist, ""},
-		"no handshake":        {t.Context(), silent, Options{TLS: files.ClientTLS, Timeout: time.Second}, context.DeadlineExceeded, "TLS handshake"},
-		"ended":               {ended, silent, Options{TLS: files.ClientTLS}, context.Canceled, ""},
-		"no configuration":    {t.Context(), silent, Options{}, nil, "no TLS configuration"},
-		"options not in name": {t.Context(), Address{Scheme: SchemeTCP, Host: gone.Host, Weight: 3}, Options{}, nil, "dial target tcp://" + gone.Host + ": "},
+		"refused": {t.Context(), gone, Options{}, nil, "refused"},
+		"no such socket": {t.Context(), Address{Scheme: SchemeUnix, Host: t.TempDir() + "/none"}, Options{},
+			os.ErrNotExist, ""},
+		"no handshake": {t.Context(), silent, Options{TLS: files.ClientTLS, Timeout: time.Second},
+			context.DeadlineExceeded, "TLS handshake"},
+		"ended":            {ended, silent, Options{TLS: files.ClientTLS}, context.Canceled, ""},
+		"no configuration": {t.Context(), silent, Options{}, nil, "no TLS configuration"},
+		"options not in name": {t.Context(), Address{Scheme: SchemeTCP, Host: gone.Host, Weight: 3}, Options{},
+			nil, "dial target tcp://" + gone.Host + ": "},
 	} {
 		start := time.Now()
 		c, err := Dial(test.ctx, test.a, &test.o, nil)
@@ -127,7 +131,8 @@ func TestConnectErrors(t *testing.T) {
 			t.Errorf("%s: connected", name)
 			continue
 		}
-		if test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.hint) || !strings.Contains(err.Error(), "dial target "+test.a.String()) {
+		if test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.hint) ||
+			!strings.Contains(err.Error(), "dial target "+test.a.String()) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if took := time.Since(start); took > wait/2 {
@@ -136,8 +141,8 @@ func TestConnectErrors(t *testing.T) {
 	}
 }
 
-// Not parallel: the resolver is global.
-func TestConnectTriesAllAddresses(t *testing.T) {
+// This test does not run in parallel: it replaces the global resolver.
+func TestDialTriesAllAddresses(t *testing.T) {
 	ln, a := listen(t, SchemeTCP)
 	_, port, err := net.SplitHostPort(a.Host)
 	if err != nil {
@@ -145,7 +150,8 @@ func TestConnectTriesAllAddresses(t *testing.T) {
 	}
 	original := net.DefaultResolver
 	defer func() { net.DefaultResolver = original }()
-	net.DefaultResolver = fakeDNS(t, netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1"))
+	net.DefaultResolver = fakeDNS(t, netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.2"),
+		netip.MustParseAddr("127.0.0.1"))
 	a.Host = net.JoinHostPort("receiver.linesplit.test.", port)
 	c, err := Dial(t.Context(), a, &Options{Timeout: wait}, nil)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// keepalivePeriod is short because a keepalive's answer is what tells, on a quiet connection,
-// that the peer has read everything: a receiver sends no window update for the last few kilobytes
-// it reads.
+// keepalivePeriod is short because on a quiet connection only the answer to a keepalive shows that
+// the peer has read everything: a receiver sends no window update for the last few kilobytes it
+// reads.
 const keepalivePeriod = time.Second
 
-// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake.
-// Names are resolved at every call. The caller owns the connection and must Close or Abort it.
+// DialTracked connects to a, trying all its addresses in turn, and completes the TLS handshake. It
+// resolves names at every call. The caller owns the connection and must Close or Abort it.
 func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -42,8 +42,8 @@ func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
 	return c, nil
 }
 
-// dialRaw leaves MPTCP off: its sockets lack some of the options and counts that delivery stands
-// on.
+// dialRaw connects without MPTCP, whose sockets lack some of the options and counts that delivery
+// depends on.
 func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
 	if a.Scheme == SchemeUnix {
 		return new(net.Dialer).DialContext(ctx, "unix", a.Host)
@@ -53,14 +53,19 @@ func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", a.Host)
 }
 
-// keepalive lets the kernel end an idle connection after dead without an answer. TCP_KEEPCNT is
-// at most 127 (tcp(7)).
+// keepalive makes the kernel end an idle connection after the time dead without an answer. The
+// kernel counts whole seconds, and TCP_KEEPCNT is at most 127 (tcp(7)).
 func keepalive(dead time.Duration) net.KeepAliveConfig {
 	if dead <= 0 {
 		dead = 30 * time.Second
 	}
-	interval := max(keepalivePeriod, (dead/100 + time.Second - 1).Truncate(time.Second)) // the kernel counts whole seconds
-	return net.KeepAliveConfig{Enable: true, Idle: keepalivePeriod, Interval: interval, Count: max(1, int(dead/interval)-1)}
+	interval := max(keepalivePeriod, (dead/100 + time.Second - 1).Truncate(time.Second))
+	return net.KeepAliveConfig{
+		Enable:   true,
+		Idle:     keepalivePeriod,
+		Interval: interval,
+		Count:    max(1, int(dead/interval)-1),
+	}
 }
 
 func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, error) {
@@ -78,7 +83,7 @@ func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, e
 			return nil, fmt.Errorf("TLS handshake: %w", err)
 		}
 	}
-	c.Progress() // the first look at the window, before anything fills it
+	c.Progress() // samples the window before anything fills it
 	return c, nil
 }
 
@@ -87,7 +92,7 @@ func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
 	if err != nil {
 		return err
 	}
-	config.DynamicRecordSizingDisabled = true // one Write, one record: see writeRecords
+	config.DynamicRecordSizingDisabled = true // so that one Write makes one record: see writeRecords
 	c.wire = &wire{Conn: c.raw, c: c}
 	c.secure = tls.Client(c.wire, config)
 	if err := c.secure.HandshakeContext(ctx); err != nil {

@@ -26,8 +26,8 @@ func TestSocketOptions(t *testing.T) {
 			{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 1},
 			{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(k.Interval / time.Second)},
 			{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Count},
-			{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0},     // it would end a peer under backpressure
-			{"SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP}, // and not MPTCP
+			{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0},     // it would end connections under backpressure
+			{"SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP}, // not MPTCP
 		} {
 			if got := getOption(t, c.raw, option.level, option.option); got != option.want {
 				t.Errorf("DeadTimeout %v: %s = %d, want %d", dead, option.name, got, option.want)
@@ -36,8 +36,8 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
-// A listener whose backlog is full answers nothing.
-func TestDialTimesOut(t *testing.T) {
+// A listener whose backlog is full answers nothing, so the dial times out.
+func TestDialTrackedTimesOut(t *testing.T) {
 	t.Parallel()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -56,10 +56,12 @@ func TestDialTimesOut(t *testing.T) {
 		start := time.Now()
 		var c *Conn
 		if c, err = DialTracked(t.Context(), a, &Options{Timeout: 200 * time.Millisecond}); err == nil {
-			defer c.Close() // one that filled the backlog
+			defer c.Close() // it took a place in the backlog
 			continue
 		}
-		if d := time.Since(start); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) || d < 200*time.Millisecond || d > wait/2 {
+		d := time.Since(start)
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) ||
+			d < 200*time.Millisecond || d > wait/2 {
 			t.Errorf("%v after %v", err, d)
 		}
 	}
@@ -68,10 +70,10 @@ func TestDialTimesOut(t *testing.T) {
 	}
 }
 
-// Nothing is left of a connection, however it ends, and nothing of a dial that failed. Not
-// parallel: it counts descriptors.
+// A connection leaves no descriptor behind, however it ends, and neither does a failed dial. This
+// test does not run in parallel: it counts descriptors.
 func TestNoDescriptorsAreLeft(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what was forgotten
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection would close leaked descriptors
 	files := certs(t)
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
@@ -89,7 +91,7 @@ func TestNoDescriptorsAreLeft(t *testing.T) {
 			go func() {
 				peer, _ := ln.Accept()
 				if scheme == SchemeTLS {
-					cancel() // nobody answers the handshake
+					cancel() // the server never answers the handshake
 				}
 				accepted <- peer
 			}()

@@ -14,23 +14,24 @@ import (
 	"time"
 )
 
-func TestDialRefused(t *testing.T) {
+func TestDialTrackedRefused(t *testing.T) {
 	for _, scheme := range []string{SchemeTCP, SchemeUnix} {
 		ln, a := listen(t, scheme)
 		ln.Close()
 		c, err := DialTracked(t.Context(), a, new(Options))
 		if err == nil {
 			c.Close()
-			t.Fatalf("%s: connected to nobody", a)
+			t.Fatalf("%s: connected to a closed listener", a)
 		}
-		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) || !strings.Contains(err.Error(), "dial target "+a.String()) {
+		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) ||
+			!strings.Contains(err.Error(), "dial target "+a.String()) {
 			t.Errorf("%s: %v", a, err)
 		}
 	}
 }
 
-// A failed handshake says with whom.
-func TestDialTLSErrors(t *testing.T) {
+// The error of a failed handshake names the target.
+func TestDialTrackedTLSErrors(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
 	wrongName := func() *tls.Config {
@@ -59,16 +60,17 @@ func TestDialTLSErrors(t *testing.T) {
 		if err == nil {
 			c.Close()
 			t.Errorf("%s: connected", name)
-		} else if msg := err.Error(); !strings.Contains(msg, a.String()) || !strings.Contains(msg, "TLS handshake") || !strings.Contains(msg, test.hint) {
+		} else if msg := err.Error(); !strings.Contains(msg, a.String()) ||
+			!strings.Contains(msg, "TLS handshake") || !strings.Contains(msg, test.hint) {
 			t.Errorf("%s: %q names not all of %s, the handshake and %q", name, msg, a, test.hint)
 		}
 		server.Wait()
 	}
 }
 
-// The server's name is that of the address where none is configured, and the caller's
-// configuration stays as it is.
-func TestDialServerName(t *testing.T) {
+// DialTracked takes the server's name from the address where none is configured, and does not
+// change the caller's configuration.
+func TestDialTrackedServerName(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
 	ln, a := listen(t, SchemeTLS)
@@ -82,11 +84,12 @@ func TestDialServerName(t *testing.T) {
 	}
 }
 
-// The time limit covers the handshake of a server that says nothing, and the context ends a dial.
-func TestDialEnds(t *testing.T) {
+// The time limit covers the handshake of a server that sends nothing, and the end of the context
+// ends a dial.
+func TestDialTrackedEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
-	_, a := listen(t, SchemeTLS) // accepted by the kernel, never answered
+	_, a := listen(t, SchemeTLS) // the kernel accepts connections, and nothing answers them
 	start := time.Now()
 	c, err := DialTracked(t.Context(), a, &Options{TLS: files.ClientTLS, Timeout: 150 * time.Millisecond})
 	if err == nil {
@@ -108,11 +111,11 @@ func TestDialEnds(t *testing.T) {
 	}
 	if c, err = DialTracked(ctx, Address{Scheme: SchemeTCP, Host: a.Host}, new(Options)); err == nil {
 		c.Close()
-		t.Fatal("connected with a context that has ended")
+		t.Fatal("connected although the context has ended")
 	}
 }
 
-// fakeDNS answers every question for an A or AAAA record with those of addrs that fit.
+// fakeDNS answers every question for A or AAAA records with the addresses in addrs of that family.
 func fakeDNS(t *testing.T, addrs ...netip.Addr) *net.Resolver {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -158,13 +161,13 @@ func answer(query []byte, addrs []netip.Addr) []byte {
 		}
 	}
 	binary.BigEndian.PutUint16(msg[6:], count)
-	binary.BigEndian.PutUint32(msg[8:], 0) // nothing else
+	binary.BigEndian.PutUint32(msg[8:], 0) // no authority and no additional records
 	return msg
 }
 
-// A name is looked up at every dial, and all its addresses of both families are tried. Not
-// parallel: the resolver is global.
-func TestDialTriesAllAddresses(t *testing.T) {
+// DialTracked looks a name up at every dial and tries all its addresses of both families. This test
+// does not run in parallel: it replaces the global resolver.
+func TestDialTrackedTriesAllAddresses(t *testing.T) {
 	ln, a := listen(t, SchemeTCP)
 	_, port, err := net.SplitHostPort(a.Host)
 	if err != nil {
@@ -182,7 +185,8 @@ func TestDialTriesAllAddresses(t *testing.T) {
 		t.Errorf("%v does not name %s", err, a)
 	}
 	// Only the last of these answers.
-	net.DefaultResolver = fakeDNS(t, netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.1"))
+	net.DefaultResolver = fakeDNS(t, netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.2"),
+		netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.1"))
 	c, peer := connect(t, ln, a, Options{Timeout: wait})
 	mustWrite(t, c, []byte("x\n"))
 	readN(t, peer, 2)
@@ -190,7 +194,7 @@ func TestDialTriesAllAddresses(t *testing.T) {
 		t.Errorf("connected to %s, want %s", got, ln.Addr())
 	}
 	if got := c.LocalAddr().String(); got != peer.RemoteAddr().String() {
-		t.Errorf("connected from %s, the peer says %s", got, peer.RemoteAddr())
+		t.Errorf("connected from %s, the peer sees %s", got, peer.RemoteAddr())
 	}
 }
 
@@ -200,7 +204,7 @@ func TestKeepalive(t *testing.T) {
 		count    int
 	}{
 		0:                {time.Second, 29},
-		time.Second:      {time.Second, 1}, // less than 2 s cannot be had
+		time.Second:      {time.Second, 1}, // 2 s is the minimum
 		2 * time.Second:  {time.Second, 1},
 		3 * time.Second:  {time.Second, 2},
 		30 * time.Second: {time.Second, 29},
@@ -212,7 +216,7 @@ func TestKeepalive(t *testing.T) {
 			t.Errorf("keepalive(%v) = %+v, want %+v", dead, k, want)
 		}
 	}
-	// The kernel counts in whole seconds and to 127.
+	// The kernel counts whole seconds and at most 127 probes.
 	for dead := 2 * time.Second; dead < 2*time.Hour; dead += 700 * time.Millisecond {
 		k := keepalive(dead)
 		took := k.Idle + time.Duration(k.Count)*k.Interval

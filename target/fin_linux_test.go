@@ -5,15 +5,17 @@ import (
 	"testing"
 )
 
-// finSize fits into a receive buffer of net.core.rmem_max where that is at its default.
+// finSize is the number of bytes that the tests write. It fits into a receive buffer of
+// net.core.rmem_max at its default.
 const finSize = 100_000
 
+// finTest is one way in which a connection ends, and what Progress must report then.
 type finTest struct {
 	name     string
 	viaProxy bool
-	narrow   bool // the peer's window is what it is at first
+	narrow   bool // the peer keeps its initial receive buffer
 	act      func(t *testing.T, c *Conn, peer net.Conn, data []byte)
-	proven   bool
+	allRead  bool
 	over     bool
 	err      bool
 	acked    uint64
@@ -36,7 +38,8 @@ var finTests = []finTest{
 		err: true, acked: finSize,
 	},
 	{
-		name: "closes with everything read, and nothing is written after", // not known to be more than a half-close
+		// This cannot be told from a half-close.
+		name: "closes with everything read, and nothing is written after",
 		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
 			writeLooking(t, c, data)
 			readN(t, peer, finSize)
@@ -58,7 +61,7 @@ var finTests = []finTest{
 			}
 			eventually(t, "the end", func() bool { return c.Progress().Over })
 		},
-		proven: true, over: true, acked: finSize,
+		allRead: true, over: true, acked: finSize,
 	},
 	{
 		name: "closes with data unread",
@@ -116,7 +119,8 @@ var finTests = []finTest{
 		err: true, acked: finSize,
 	},
 	{
-		name: "half-closes with data unread, reads on, dies with everything read", // cannot be told from the one before
+		// This cannot be told from the case before it.
+		name: "half-closes with data unread, reads on, dies with everything read",
 		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
 			writeLooking(t, c, data)
 			closeWrite(t, peer)
@@ -141,7 +145,7 @@ var finTests = []finTest{
 			sawFIN(t, c)
 			eventually(t, "the end", func() bool { return c.Progress().Over })
 		},
-		proven: true, over: true, acked: finSize,
+		allRead: true, over: true, acked: finSize,
 	},
 	{
 		name: "we half-close, it closes with data unread",
@@ -167,7 +171,7 @@ var finTests = []finTest{
 			writeLooking(t, c, data)
 			allAcked(t, c)
 			eventually(t, "everything to be read", func() bool { return c.Progress().SeemsRead() })
-			<-c.Events() // that of the FIN
+			<-c.Events() // for the FIN
 			if err := c.CloseWrite(); err != nil {
 				t.Error(err)
 			}
@@ -176,10 +180,11 @@ var finTests = []finTest{
 			event(t, c)
 			eventually(t, "the end", func() bool { return c.Progress().Over })
 		},
-		proven: true, over: true, acked: finSize,
+		allRead: true, over: true, acked: finSize,
 	},
 	{
-		name: "it half-closes, we half-close while it has not read everything", // it may be killed now, and no one would know
+		// If the peer were killed now, nothing would show it.
+		name: "it half-closes, we half-close while it has not read everything",
 		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
 			closeWrite(t, peer)
 			sawFIN(t, c)
@@ -239,11 +244,11 @@ var finTests = []finTest{
 			sawFIN(t, c)
 			eventually(t, "the end", func() bool { return c.Progress().Over })
 		},
-		proven: true, over: true, acked: finSize,
+		allRead: true, over: true, acked: finSize,
 	},
 }
 
-// The rules of the end. See provenLocked.
+// See allReadLocked for the rules of how a connection ends.
 func TestFIN(t *testing.T) {
 	t.Parallel()
 	for _, test := range finTests {
@@ -257,8 +262,9 @@ func TestFIN(t *testing.T) {
 			}
 			test.act(t, c, peer, pattern(finSize))
 			p := c.Progress()
-			if p.AllRead != test.proven || p.Over != test.over || (p.Err != nil) != test.err || p.Acked != test.acked {
-				t.Errorf("%+v\nend %+v\nwant AllRead %v, Over %v, an error %v, Acked %d", p, c.end, test.proven, test.over, test.err, test.acked)
+			if p.AllRead != test.allRead || p.Over != test.over || (p.Err != nil) != test.err || p.Acked != test.acked {
+				t.Errorf("%+v\nend %+v\nwant AllRead %v, Over %v, an error %v, Acked %d",
+					p, c.end, test.allRead, test.over, test.err, test.acked)
 			}
 		})
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// control calls f with a connection's descriptor.
+// control calls f with the descriptor of conn.
 func control(t testing.TB, conn any, f func(fd int) error) {
 	t.Helper()
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -22,7 +22,7 @@ func control(t testing.TB, conn any, f func(fd int) error) {
 	}
 }
 
-// held returns how many bytes a peer's kernel has that the peer has not read (SIOCINQ).
+// held returns how many bytes the peer's kernel holds that the peer has not read (SIOCINQ).
 func held(t testing.TB, peer net.Conn) (n int) {
 	t.Helper()
 	control(t, peer, func(fd int) (err error) {
@@ -32,8 +32,8 @@ func held(t testing.TB, peer net.Conn) (n int) {
 	return n
 }
 
-// settled waits until nothing more arrives at a peer that does not read, and returns what it
-// holds. The time is that of a delayed acknowledgement, many times over.
+// settled waits until nothing more arrives at a peer that does not read, and returns how many bytes
+// it holds. It waits many times as long as an acknowledgement may be delayed.
 func settled(t testing.TB, peer net.Conn) int {
 	t.Helper()
 	last, since := -1, time.Now()
@@ -46,13 +46,13 @@ func settled(t testing.TB, peer net.Conn) int {
 	return last
 }
 
-// arrived waits until a peer holds n bytes unread.
+// arrived waits until the peer holds n unread bytes.
 func arrived(t testing.TB, peer net.Conn, n int) {
 	t.Helper()
 	eventually(t, "bytes to arrive", func() bool { return held(t, peer) >= n })
 }
 
-// peek returns the first n bytes that a peer holds unread, and leaves them there.
+// peek returns the first n unread bytes that the peer holds, and leaves them unread.
 func peek(t testing.TB, peer net.Conn, n int) []byte {
 	t.Helper()
 	p := make([]byte, n)
@@ -77,7 +77,8 @@ func getOption(t testing.TB, conn any, level, option int) (value int) {
 	return value
 }
 
-// setReceiveBuffer fixes how much a peer holds; the kernel grants up to twice net.core.rmem_max.
+// setReceiveBuffer fixes the size of the peer's receive buffer; the kernel grants up to twice
+// net.core.rmem_max.
 func setReceiveBuffer(t testing.TB, peer net.Conn, size int) {
 	t.Helper()
 	setOption(t, peer, unix.SOL_SOCKET, unix.SO_RCVBUF, size)

@@ -2,10 +2,10 @@ package target
 
 import "errors"
 
-// What changes of a list of targets are refused with, whoever keeps the list. Errors of those who
-// do wrap them.
+// The reasons to refuse a change of a list of targets. The packages that keep such lists return
+// errors that wrap these.
 var (
 	ErrUnknown = errors.New("there is no such target")
-	ErrExists  = errors.New("there is such a target already")
+	ErrExists  = errors.New("this target exists already")
 	ErrLast    = errors.New("no target would be left in use: add or resume another one first")
 )

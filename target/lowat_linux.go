@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notSentLowat is TCP_NOTSENT_LOWAT, in bytes (Linux 3.12,
-// Documentation/networking/ip-sysctl.rst, tcp_notsent_lowat). It keeps what was not sent yet on
-// the channel, where a faster worker can take it, instead of in a slow target's send buffer: a
-// slow target's share fell from 28,000 to 4,000 lines.
+// notSentLowat is TCP_NOTSENT_LOWAT, in bytes (Linux 3.12, Documentation/networking/ip-sysctl.rst,
+// tcp_notsent_lowat). It keeps unsent lines on the channel, where a faster worker can take them,
+// instead of in a slow target's send buffer: it cut a slow target's share from 28,000 to 4,000
+// lines.
 const notSentLowat = 128 << 10
 
 func setNotSentLowat(c syscall.RawConn) error {

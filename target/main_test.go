@@ -18,11 +18,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "16") // the tests wait for kernels, not for processors; the command line wins
+	flag.Set("test.parallel", "16") // the tests wait for kernels, not for CPUs; the command line overrides it
 	goleak.VerifyTestMain(m)
 }
 
-// wait bounds what must happen.
+// wait limits how long a test waits for what must happen.
 const wait = time.Minute
 
 // eventually polls for cond.
@@ -35,7 +35,7 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// patient is a waiting function that gives up only when the test has run out of time.
+// patient returns a waiting function that gives up only when the test has run out of time.
 func patient() func() error {
 	end := time.Now().Add(wait)
 	return func() error {
@@ -46,7 +46,7 @@ func patient() func() error {
 	}
 }
 
-// listen opens a listener of the kind that scheme dials and returns the address for that.
+// listen opens a listener for targets of the scheme and returns its address.
 func listen(t testing.TB, scheme string) (net.Listener, Address) {
 	t.Helper()
 	var lc net.ListenConfig
@@ -63,7 +63,7 @@ func listen(t testing.TB, scheme string) (net.Listener, Address) {
 	return ln, Address{Scheme: scheme, Host: ln.Addr().String()}
 }
 
-// connect dials a and returns both ends, which it closes when the test ends.
+// connect dials a and returns both ends, which are closed when the test ends.
 func connect(t testing.TB, ln net.Listener, a Address, o Options) (*Conn, net.Conn) {
 	t.Helper()
 	var peer net.Conn
@@ -78,7 +78,7 @@ func connect(t testing.TB, ln net.Listener, a Address, o Options) (*Conn, net.Co
 	return c, peer
 }
 
-// accept takes one connection and, where the listener is a TLS one, completes its handshake.
+// accept accepts one connection and, if the listener is a TLS listener, completes the handshake.
 func accept(t testing.TB, ln net.Listener) net.Conn {
 	peer, err := ln.Accept()
 	if err != nil {
@@ -94,21 +94,21 @@ func accept(t testing.TB, ln net.Listener) net.Conn {
 	return peer
 }
 
-// connectPlain is connect for most tests.
+// connectPlain opens a listener and connects to it.
 func connectPlain(t testing.TB, scheme string, o Options) (*Conn, net.Conn) {
 	t.Helper()
 	ln, a := listen(t, scheme)
 	return connect(t, ln, a, o)
 }
 
-// certs is made once for all tests; the files are read where they are used.
+// certs makes a set of certificates in files.
 func certs(t testing.TB) testcert.Files {
 	t.Helper()
 	return testcert.New(t, t.TempDir())
 }
 
-// pattern returns n bytes in which a shift, a repetition or a hole would show. They are the same
-// for every caller: not to be changed.
+// pattern returns n bytes in which a shift, a repetition or a hole would show. All callers share
+// them and must not change them.
 func pattern(n int) []byte { return patternOnce()[:n:n] }
 
 var patternOnce = sync.OnceValue(func() []byte {
@@ -135,7 +135,7 @@ func mustWrite(t testing.TB, c *Conn, p []byte) {
 	}
 }
 
-// reset closes a peer's end with a RST.
+// reset closes the peer's end with a RST.
 func reset(t testing.TB, peer net.Conn) {
 	t.Helper()
 	if err := peer.(*net.TCPConn).SetLinger(0); err != nil {
@@ -151,7 +151,7 @@ func closeWrite(t testing.TB, peer net.Conn) {
 	}
 }
 
-// collector reads a peer's end until it ends.
+// collector reads everything that a peer receives, to the end.
 type collector struct {
 	done sync.WaitGroup
 	got  bytes.Buffer
@@ -164,7 +164,7 @@ func collect(peer net.Conn) *collector {
 	return c
 }
 
-// all waits for the end and returns what came, which must be a prefix of want.
+// all waits for the end and returns what the peer received, which must be a prefix of want.
 func (c *collector) all(t testing.TB, want []byte) []byte {
 	t.Helper()
 	c.done.Wait()

@@ -5,93 +5,95 @@ import (
 	"time"
 )
 
-// Progress is what a [Conn] knows about the bytes it was given. Positions count bytes of lines
-// (plaintext, with TLS) from the start of the connection; Read ≤ Acked ≤ Written.
+// Progress is the state of the bytes given to a [Conn]. Positions count bytes of lines (plaintext,
+// with TLS) from the start of the connection; Read ≤ Acked ≤ Written.
 type Progress struct {
-	// Written bytes have been given to the kernel.
+	// Written is the number of bytes that the kernel has taken.
 	Written uint64
-	// Acked bytes have reached the peer's kernel; over a Unix socket, the peer's application.
+	// Acked is the number of bytes that have reached the peer's kernel; over a Unix socket, the
+	// peer's application.
 	Acked uint64
-	// Read bytes have been read by the peer's application as far as the acknowledgements and
-	// windows that came back can tell, with the safety distance of Options.Margin.
+	// Read is the number of bytes that the peer's application has read, as far as acknowledgements
+	// and windows show, less the safety distance of Options.Margin.
 	Read uint64
-	// Unread estimates how many bytes of those that arrived the peer's application has not read
-	// yet, counted on the wire.
+	// Unread estimates how many bytes have arrived that the peer's application has not read yet,
+	// counted on the wire.
 	Unread uint64
-	// Hidden is how many bytes more than Unread may lie unread without the peer's window showing
-	// it. It is 0 over a Unix socket, where Read is known, and beyond all bounds where nothing is
-	// known.
+	// Hidden is the number of bytes, beyond Unread, that may be unread without the peer's window
+	// showing it. It is 0 over a Unix socket, where Read is certain, and math.MaxUint64 where there
+	// is no limit.
 	Hidden uint64
-	// Rising says that the peer's window has grown of late, which makes an Unread of 0 worth
-	// little.
+	// Rising reports whether the peer's window has grown of late. An Unread of 0 then means little.
 	Rising bool
-	// WindowRecovered says that the peer's window has come to rest, with nothing on the way,
-	// about as wide as it was of late at most. Windows may become narrower for good (Linux adapts
-	// them to how well packets fill its memory), and then Unread stays above 0.
+	// WindowRecovered reports whether the peer's window is stable and about as wide as the widest
+	// of late. Unread then counts as 0: windows may become narrower for good, because Linux adapts
+	// them to how well packets fill its memory.
 	WindowRecovered bool
-	// WindowStable says that nothing is on its way and the window does not move any more: the
-	// peer has read everything, or it hangs. A quarter of Options.Retain more tells: if the
-	// window comes back, it is WindowRecovered.
+	// WindowStable reports whether nothing is in flight and the window has stopped changing: the
+	// peer has read everything, or it hangs. Sending a quarter of Options.Retain more tells the two
+	// apart: if the window comes back, WindowRecovered becomes true.
 	WindowStable bool
-	// NoCounts says that this system counts nothing: Acked, Read and Unread stay 0.
+	// NoCounts reports that this system provides no counts: Acked, Read and Unread stay 0.
 	NoCounts bool
-	// Silent is for how long retransmissions or probes have gone unanswered. A peer under
+	// Silent is the time for which retransmissions or probes have gone unanswered. A peer under
 	// backpressure answers them.
 	Silent time.Duration
-	// RoundTrip is TCP's smoothed round-trip time (RFC 6298), 0 where there is none.
+	// RoundTrip is TCP's smoothed round-trip time (RFC 6298), or 0 without one.
 	RoundTrip time.Duration
-	// FIN says that the peer has ended its direction, or, with TLS, has said that it will.
+	// FIN reports whether the peer has ended its direction or, with TLS, has announced that it
+	// will.
 	FIN bool
-	// Over says that both directions have ended without an error: nothing more will be known.
+	// Over reports whether both directions have ended without an error. Progress does not change
+	// any more.
 	Over bool
-	// Err is why the connection has failed, nil while it has not.
+	// Err is why the connection has failed, or nil.
 	Err error
-	// AllRead says that every acknowledged byte was read before the connection ended: there is
-	// nothing to send again but what was never acknowledged.
+	// AllRead reports whether every acknowledged byte was read before the connection ended. Only
+	// bytes that were never acknowledged need to be sent again.
 	AllRead bool
 }
 
-// SeemsRead says that nothing of what was acknowledged seems unread.
+// SeemsRead reports whether, by the estimate, the peer has read everything acknowledged.
 func (p Progress) SeemsRead() bool { return p.Unread == 0 && !p.Rising || p.WindowRecovered }
 
-// kernelCounts is one look at what the kernel knows about a socket.
+// kernelCounts holds what the kernel reports about a socket at one moment (a look).
 type kernelCounts struct {
-	unacked     uint64        // bytes written that the peer has not acknowledged (Unix: not read)
+	unacked     uint64        // bytes written that the peer has not acknowledged (Unix: that it has not read)
 	window      uint64        // the peer's receive window, bytes (TCP only)
-	hasWindow   bool          // the kernel tells the window (Linux 5.4)
-	segment     int           // most bytes of one TCP segment
+	hasWindow   bool          // the kernel reports the window (Linux 5.4 and later)
+	segment     int           // maximum size of a TCP segment, bytes
 	closed      bool          // TCP: the socket is in state CLOSE; Unix: both directions have ended
 	reset       bool          // Unix: the peer has closed with data unread
-	unanswered  bool          // a retransmission or a probe is waiting for its answer
-	lastAckSeen time.Duration // how long ago the last acknowledgement came
-	roundTrip   time.Duration // smoothed
+	unanswered  bool          // a retransmission or a probe has had no answer yet
+	lastAckSeen time.Duration // time since the last acknowledgement
+	roundTrip   time.Duration // smoothed round-trip time
 }
 
 const (
-	// riseTime is for how long at least a rise of the window's peak makes the estimate uncertain:
-	// while a window grows, unread bytes hide in the growth. Receivers that read every 100 ms
-	// were short by up to 1.4 MB.
+	// riseTime is the minimum time for which a rise of the window's peak makes the estimate
+	// uncertain: unread bytes hide in the growth of a window. Estimates for receivers that read
+	// every 100 ms were short by up to 1.4 MB.
 	riseTime = time.Second
-	// riseFactor is how many times more than it was seen to rise the window may have grown
-	// unseen. A window that is still growing rises by more than a sixteenth of itself in
-	// riseTime, which puts all of it in doubt; one that has found its size moves by a kilobyte
-	// now and then.
+	// riseFactor limits the unseen growth of the window to this many times the observed rise. A
+	// window that is still growing rises by more than a sixteenth of itself in riseTime, which puts
+	// all of it in doubt; one that has found its size moves by a kilobyte now and then.
 	riseFactor = 16
 )
 
 const (
-	// largeSegment tells the segments of a loopback device from those of networks, in bytes.
+	// largeSegment separates the TCP segments of a loopback device from those of networks, in
+	// bytes.
 	largeSegment = 16 << 10
-	// hiddenLarge is how much a Linux receiver that was starved of CPU time was seen to hide with
-	// large segments, in bytes: some 64 KiB, and a good deal for safety.
+	// hiddenLarge is [Progress.Hidden] with large segments, in bytes. A Linux receiver that was
+	// starved of CPU time hid some 64 KiB; the rest is for safety.
 	hiddenLarge = 1 << 20
 )
 
-// hidden returns [Progress.Hidden] for TCP. A Linux receiver never offers more than a limit that
-// grows by two segments for each packet it takes (rcv_ssthresh), while its buffer may have grown
-// to tens of megabytes: what is unread shows once it fills what the buffer holds beyond that
-// limit. With 1500-byte packets more than a megabyte was hidden there; large segments let the
-// limit catch up with the buffer in a few packets.
+// hidden returns [Progress.Hidden] for TCP. A Linux receiver never offers more than a limit
+// (rcv_ssthresh), which grows by two segments for each packet it takes, while its buffer may have
+// grown to tens of megabytes. Unread bytes show only when they fill more than the part of the
+// buffer beyond that limit. With 1500-byte packets more than a megabyte was hidden there; with
+// large segments the limit catches up with the buffer in a few packets.
 func hidden(segment int) uint64 {
 	if segment < largeSegment {
 		return math.MaxUint64
@@ -99,39 +101,40 @@ func hidden(segment int) uint64 {
 	return hiddenLarge
 }
 
-// estimator derives how much the peer holds unread from its receive window: the window shrinks by
-// what is unread, so the peak seen less the present one is the estimate. The zero value is ready.
+// estimator derives how many bytes the peer holds unread from its receive window, which shrinks by
+// that much: the estimate is the peak of the window less the present window. The zero value is
+// ready to use.
 type estimator struct {
-	peak   uint64
-	unread uint64
-	known  bool
-	doubt  uint64 // what settle may have taken for read
+	peak   uint64 // widest window seen, bytes
+	unread uint64 // estimate, bytes
+	known  bool   // the kernel has reported a window
+	doubt  uint64 // bytes that lowerPeak may have wrongly counted as read
 
-	before [2]uint64 // the peak when the riseTime before the present one, and when the present one, began
-	turned time.Time // when the present one began
+	before [2]uint64 // peak at the start of the previous riseTime and of the present one
+	turned time.Time // when the present riseTime began
 
-	rest rest
+	stability stability
 }
 
-// see takes one look: the window, the acknowledged byte, and when the last acknowledgement came.
+// see records a look: the window, the acknowledged byte, and when the last acknowledgement came.
 func (e *estimator) see(window, acked uint64, lastAck, now time.Time) {
 	e.turn(now)
 	e.peak = max(e.peak, window)
 	e.unread, e.known = e.peak-window, true
-	e.rest.see(window, acked, lastAck)
-	if e.rest.reached() && window < e.peak {
-		e.settle(window)
+	e.stability.see(window, acked, lastAck)
+	if e.stability.recovered() && window < e.peak {
+		e.lowerPeak(window)
 	}
 }
 
-// settle begins anew with a window that has become narrower for good, as it does where the peer's
-// kernel is short of memory. By as much as rest allows for, that may be wrong.
-func (e *estimator) settle(window uint64) {
-	e.doubt = min(e.peak-window, e.rest.slack())
+// lowerPeak starts the estimate anew from a window that has become narrower for good, as happens
+// when the peer's kernel is short of memory. Up to the slack of stability, this may be wrong.
+func (e *estimator) lowerPeak(window uint64) {
+	e.doubt = min(e.peak-window, e.stability.slack())
 	e.peak, e.unread, e.before = window, 0, [2]uint64{window, window}
 }
 
-// turn begins another riseTime when it is due.
+// turn begins another riseTime when the present one is over.
 func (e *estimator) turn(now time.Time) {
 	switch elapsed := now.Sub(e.turned); {
 	case elapsed < riseTime:
@@ -144,91 +147,93 @@ func (e *estimator) turn(now time.Time) {
 	e.turned = now
 }
 
-// rise is by how much the peak has risen of late.
+// rise returns how much the peak has risen of late.
 func (e *estimator) rise() uint64 { return e.peak - e.before[0] }
 
-// allRead is Progress.SeemsRead.
-func (e *estimator) allRead() bool { return e.unread == 0 && e.rise() == 0 || e.rest.reached() }
+// seemsRead returns [Progress.SeemsRead].
+func (e *estimator) seemsRead() bool {
+	return e.unread == 0 && e.rise() == 0 || e.stability.recovered()
+}
 
-// distance returns how far behind the acknowledged byte the peer's application may be, in bytes,
+// distance returns how many bytes the peer's application may be behind the acknowledged byte,
 // margin included.
 func (e *estimator) distance(margin uint64) uint64 {
 	return margin + e.doubt + 2*e.unread + min(e.peak, riseFactor*e.rise())
 }
 
 const (
-	// restStretch is over how many acknowledged bytes, at least, the greatest window is
-	// remembered, and restShare which part of what is retained that is at most. A receiver that
-	// hangs takes them without reading, so its window is narrower by as much than it was before
-	// them: more than restSlack.
-	restStretch = 1 << 20
-	restShare   = 8
-	// restSlack is how much narrower than that the window may be, in bytes and at most restPart
-	// of it: Linux 6 adapts windows to how well packets fill its memory. Receivers that had read
-	// everything were seen 18 KB narrower out of 124, and 176 KB out of 1,060. What a receiver
-	// holds unread that hangs is not noticed below that, once nothing more is sent to it.
-	restSlack = 512 << 10
-	restPart  = 4
-	// restAnswers is how many answers to keepalives must agree. A receiver that is still reading
-	// widens its window between them.
-	restAnswers = 2
+	// maxSpan limits the span of acknowledged bytes over which the widest window is remembered, in
+	// bytes; the span is also at most 1/spanShare of Options.Retain. A receiver that hangs takes a
+	// whole span without reading, which makes its window narrower by a span: more than the slack.
+	maxSpan   = 1 << 20
+	spanShare = 8
+	// maxSlack limits how much narrower than the widest window of late a recovered window may be,
+	// in bytes; the slack is also at most 1/slackShare of the widest window. Linux 6 adapts windows
+	// to how well packets fill its memory: receivers that had read everything were seen 18 KB
+	// narrower out of 124, and 176 KB out of 1,060. Unread bytes of a receiver that hangs go
+	// unnoticed below the slack once nothing more is sent to it.
+	maxSlack   = 512 << 10
+	slackShare = 4
+	// stableAnswers is the number of answers to keepalives that must agree. A receiver that is
+	// still reading widens its window between them.
+	stableAnswers = 2
 )
 
-// rest recognises a receiver that has read everything although its window is narrower than it
-// once was: while it read, the window came back to one width again and again, and there it stays.
-// The zero value is ready.
-type rest struct {
-	stretch uint64 // 0: restStretch
-	window  uint64
-	acked   uint64
+// stability recognises a receiver that has read everything although its window is narrower than it
+// once was: while the receiver read, the window came back to one width again and again, and there
+// it stays. The zero value is ready to use.
+type stability struct {
+	span    uint64 // acknowledged bytes; 0 means maxSpan
+	window  uint64 // of the last look
+	acked   uint64 // of the last look
 	lastAck time.Time
-	answers int       // that came since window or acked moved
-	widest  [2]uint64 // in the restStretch before the present one, and in the present one
-	from    uint64    // where the present one began
+	answers int       // acknowledgements since window or acked changed
+	widest  [2]uint64 // window in the span before the present one, and in the present one
+	start   uint64    // acknowledged byte at which the present span began
 }
 
-func (r *rest) see(window, acked uint64, lastAck time.Time) {
-	if acked-r.from >= r.length() {
-		r.widest, r.from = [2]uint64{r.widest[1], 0}, acked
+func (s *stability) see(window, acked uint64, lastAck time.Time) {
+	if acked-s.start >= s.length() {
+		s.widest, s.start = [2]uint64{s.widest[1], 0}, acked
 	}
-	r.widest[1] = max(r.widest[1], window)
+	s.widest[1] = max(s.widest[1], window)
 	switch {
-	case window != r.window || acked != r.acked:
-		r.window, r.acked, r.lastAck, r.answers = window, acked, lastAck, 0
-	case lastAck.Sub(r.lastAck) > ackJitter:
-		r.lastAck = lastAck
-		r.answers++
+	case window != s.window || acked != s.acked:
+		s.window, s.acked, s.lastAck, s.answers = window, acked, lastAck, 0
+	case lastAck.Sub(s.lastAck) > ackJitter:
+		s.lastAck = lastAck
+		s.answers++
 	}
 }
 
-func (r *rest) length() uint64 {
-	if r.stretch == 0 {
-		return restStretch
+func (s *stability) length() uint64 {
+	if s.span == 0 {
+		return maxSpan
 	}
-	return r.stretch
+	return s.span
 }
 
-// slack is how much narrower than of late a window may be that has come to rest.
-func (r *rest) slack() uint64 {
-	return min(restSlack, r.length()/2, max(r.widest[0], r.widest[1])/restPart)
+// slack returns how much narrower than the widest window of late a recovered window may be.
+func (s *stability) slack() uint64 {
+	return min(maxSlack, s.length()/2, max(s.widest[0], s.widest[1])/slackShare)
 }
 
-// still is Progress.WindowStable.
-func (r *rest) still() bool { return r.answers >= restAnswers }
+// stable returns [Progress.WindowStable].
+func (s *stability) stable() bool { return s.answers >= stableAnswers }
 
-func (r *rest) reached() bool {
-	return r.still() && r.window+r.slack() >= max(r.widest[0], r.widest[1])
+// recovered returns [Progress.WindowRecovered].
+func (s *stability) recovered() bool {
+	return s.stable() && s.window+s.slack() >= max(s.widest[0], s.widest[1])
 }
 
-// silence measures for how long a peer has left probes unanswered. The zero value is ready.
+// silence measures how long a peer has left probes unanswered. The zero value is ready to use.
 type silence struct {
-	since   time.Time
+	since   time.Time // zero while the peer answers
 	lastAck time.Time
 }
 
-// see takes one look and returns the length of the present silence, 0 where there is none. An
-// acknowledgement in between starts it anew: the probes of a zero window come minutes apart, and
-// each is answered.
+// see records a look and returns the length of the present silence, or 0. An acknowledgement
+// restarts it: the probes of a zero window come minutes apart, and each is answered.
 func (s *silence) see(c kernelCounts, now time.Time) time.Duration {
 	lastAck := now.Add(-c.lastAckSeen)
 	acked := lastAck.Sub(s.lastAck) > ackJitter
@@ -243,6 +248,6 @@ func (s *silence) see(c kernelCounts, now time.Time) time.Duration {
 	return now.Sub(s.since)
 }
 
-// ackJitter is how much two looks may disagree about when the same acknowledgement came: the
-// kernel counts in jiffies of up to 10 ms, and a look may be interrupted.
+// ackJitter is the maximum difference between two looks about when the same acknowledgement came:
+// the kernel counts in jiffies of up to 10 ms, and a look may be interrupted.
 const ackJitter = 100 * time.Millisecond

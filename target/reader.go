@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// discardSize is the read buffer of an outbound connection, in bytes. Targets say little or
-// nothing.
+// discardSize is the size of the read buffer of an outbound connection, in bytes. Targets send
+// little or nothing.
 const discardSize = 512
 
-// read is the goroutine of a connection that reads: through TLS while that lasts, so that alerts,
-// tickets and key updates are handled, then from the socket, and after the peer's FIN it waits
-// for what may still follow.
+// read is the connection's reading goroutine. It reads through TLS as long as TLS lasts, so that
+// alerts, tickets and key updates are handled, then from the socket. After the peer's FIN it waits
+// for a RST or the end of the connection.
 func (c *Conn) read() {
 	if c.secure != nil {
 		c.discard(c.secure)
-		c.sawGoodbye()
+		c.sawCloseNotify()
 	}
 	c.sawEnd(c.discard(c.raw))
 	if c.failed() == nil && countsKept {
@@ -35,16 +35,17 @@ func (c *Conn) discard(r io.Reader) error {
 	}
 }
 
-// sawGoodbye notes that TLS has ended: close_notify, or an error of TLS itself, after which
-// nothing can be sent to any use.
-func (c *Conn) sawGoodbye() {
+// sawCloseNotify records that TLS has ended, by close_notify or an error of TLS itself, after which
+// the peer can use nothing more.
+func (c *Conn) sawCloseNotify() {
 	c.mu.Lock()
-	c.end.goodbye = true
+	c.end.closeNotify = true
 	c.mu.Unlock()
 	c.notify()
 }
 
-// sawEnd notes what the socket said instead of data: io.EOF is the peer's FIN, all else a failure.
+// sawEnd records the error that a read of the socket returned: io.EOF is the peer's FIN, all others
+// are failures.
 func (c *Conn) sawEnd(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,15 +60,15 @@ func (c *Conn) sawEnd(err error) {
 	c.notify()
 }
 
-// countFINLocked notes the peer's FIN. A socket that is closed although we have not half-closed
-// it was reset, and a write has taken the error from under this read.
+// countFINLocked records the peer's FIN. A socket that is closed although we have not half-closed
+// it was reset, and a write has taken the error before this read could return it.
 func (c *Conn) countFINLocked() {
 	c.countLocked(time.Now())
 	if !c.unix && c.counts.closed && !c.halfClosed {
 		c.failLocked(syscall.ECONNRESET)
 		return
 	}
-	c.end.fin, c.end.afterOurs = true, c.halfClosed || c.saying
+	c.end.fin, c.end.afterOurs = true, c.halfClosed || c.sendingCloseNotify
 }
 
 func (c *Conn) failed() error {
@@ -76,8 +77,8 @@ func (c *Conn) failed() error {
 	return c.end.err
 }
 
-// watch waits, after the peer's FIN, for a RST or for the end of the connection. Read would go on
-// returning EOF; the poller wakes on both.
+// watch waits after the peer's FIN for a RST or the end of the connection. A Read would return EOF
+// again and again; the poller wakes on both events.
 func (c *Conn) watch() {
 	c.sys.Read(func(fd uintptr) bool {
 		return c.sawClosed(int(fd))
@@ -85,7 +86,8 @@ func (c *Conn) watch() {
 	c.notify()
 }
 
-// sawClosed notes that the socket has reached the state CLOSE, with or without an error.
+// sawClosed records that the socket has reached state CLOSE, with or without an error, and reports
+// whether to stop waiting.
 func (c *Conn) sawClosed(fd int) bool {
 	if c.unix {
 		return c.sawUnixClosed(fd)
@@ -104,9 +106,9 @@ func (c *Conn) sawClosed(fd int) bool {
 	return true
 }
 
-// sawUnixClosed is sawClosed for a Unix socket. A hang-up with data still held unread means that
-// both sides have half-closed and the peer lives. The error of a peer that closed with data
-// unread stays on the socket, for judgeUnixLocked.
+// sawUnixClosed is sawClosed for a Unix socket. A hang-up while the peer still holds unread data
+// means that both sides have half-closed and the peer lives. The error of a peer that closed with
+// data unread stays on the socket, for judgeUnixLocked.
 func (c *Conn) sawUnixClosed(fd int) bool {
 	counts, err := countUnix(fd)
 	if err != nil {

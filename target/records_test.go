@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// naiveRecords is records without any cleverness: it forgets nothing and searches from the start.
+// naiveRecords is the naive model of records: it removes nothing and searches from the start.
 type naiveRecords []record
 
 func (n naiveRecords) at(wire uint64) uint64 {
@@ -18,7 +18,7 @@ func (n naiveRecords) at(wire uint64) uint64 {
 	return plain
 }
 
-// checkRecords plays ops, three bytes each, on records and on the naive model.
+// checkRecords applies ops, three bytes each, to records and to the naive model.
 func checkRecords(t *testing.T, ops []byte) {
 	t.Helper()
 	var r records
@@ -31,7 +31,7 @@ func checkRecords(t *testing.T, ops []byte) {
 			plain += arg % (maxRecord + 1)
 			wire += arg%(maxRecord+1) + 22
 			if ops[0]%8 >= 6 {
-				wire += 40 // something that carries no lines, such as a key update
+				wire += 40 // a record without lines, such as a key update
 			}
 			r.add(plain, wire)
 			naive = append(naive, record{plain, wire})
@@ -80,7 +80,8 @@ func TestRecordsBoundaries(t *testing.T) {
 			t.Errorf("ackedAt(%d) = %d, want %d", wire, got, want)
 		}
 	}
-	for _, step := range []struct{ wire, want uint64 }{{1122, 100}, {1123, 100}, {1243, 100}, {1244, 200}, {9999, 200}} {
+	acks := []struct{ wire, want uint64 }{{1122, 100}, {1123, 100}, {1243, 100}, {1244, 200}, {9999, 200}}
+	for _, step := range acks {
 		if got := r.ackedAt(step.wire); got != step.want {
 			t.Errorf("ackedAt(%d) = %d, want %d", step.wire, got, step.want)
 		}
@@ -91,6 +92,6 @@ func TestRecordsBoundaries(t *testing.T) {
 		}
 	}
 	if got := r.ackedAt(1244); got != 200 || len(r.list) != 0 {
-		t.Errorf("with all forgotten: ackedAt = %d, %d records kept", got, len(r.list))
+		t.Errorf("with all records removed: ackedAt = %d, %d records kept", got, len(r.list))
 	}
 }

@@ -1,3 +1,21 @@
+// Package target connects to a receiver and knows whether it is up.
+//
+// A [Target] holds a receiver's [Address] and the state that dials and health checks report. [Dial]
+// returns an ordinary connection to it. [DialTracked] returns a [Conn], which also reports how many
+// of the written bytes the peer's kernel has acknowledged and how many its application has probably
+// read.
+//
+// The contract of a Conn:
+//   - [Progress].Acked never counts a byte that the peer's kernel did not acknowledge, and with TLS
+//     counts whole records only. Over TCP it is exact to the byte, also after a reset.
+//   - Progress.Read is certain over a Unix socket. Over TCP it is an estimate from the peer's
+//     receive window, a safety distance behind Acked; Options.Margin, Options.Retain and
+//     Progress.Hidden bound its error.
+//   - Other systems than Linux report nothing: Progress.NoCounts is then true.
+//   - A Conn keeps no copy of what it has written and never sends anything twice. The caller keeps
+//     what may have to be sent again, and decides when to give the connection up.
+//   - The caller that dialled a Conn owns it and must Close or Abort it. One goroutine writes;
+//     Progress, Abort and Close are safe for concurrent use.
 package target
 
 import (
@@ -10,97 +28,104 @@ import (
 	"linesplit/internal/loglimit"
 )
 
-// The states of a target. StateDraining and StateDrained are words for those who share out work:
-// they say that a target gets none by their own decision, and [Target.Status] never names them.
+// The states of a target. [Target.Status] never returns StateDraining or StateDrained: they belong
+// to the packages that distribute lines and connections, which may decide to give a target none.
 const (
-	StateUnknown  = "unknown" // no dial and no check has told anything yet
+	StateUnknown  = "unknown" // neither known to be up nor known to be down
 	StateUp       = "up"
-	StateDown     = "down"     // the last dials failed, or the checks do; connections from before may live on
-	StateDraining = "draining" // gets nothing new, and what it has is waited for
-	StateDrained  = "drained"  // gets nothing new, and has nothing
+	StateDown     = "down"     // the last dials or the last checks failed; older connections may live on
+	StateDraining = "draining" // gets nothing new and is finishing what it has
+	StateDrained  = "drained"  // gets nothing new and has nothing left
 )
 
-// Status is a snapshot of how a target stands.
+// Status is a snapshot of a target's state.
 type Status struct {
-	State       string // StateUnknown, StateUp or StateDown
-	Since       time.Time
-	LastError   string // of a dial, a check or a connection, whatever came after it; empty: there was none
+	State       string    // StateUnknown, StateUp or StateDown
+	Since       time.Time // when State began
+	LastError   string    // of a dial, a check or a connection; kept after a recovery; empty: there was none
 	LastErrorAt time.Time
 }
 
-// Target is one receiver's address with its state: whether it is known to be down, and how its
-// connections fare. All methods are safe for concurrent use.
+// Target is one receiver's address with its state: whether it is down, and how many of its
+// connections make progress. All methods but SetFall are safe for concurrent use.
 //
-// There are two kinds of evidence that it is down. Dials are the passive one: enough failures in
-// a row, and the next success ends it. Active checks, where there are any, are the stronger one:
-// what they say holds until they say otherwise.
+// Two kinds of evidence mark a target down. Dials are the passive one: enough failures in a row
+// mark it down, and the next success marks it up. Active checks, where configured, are the stronger
+// one: their result holds until another check changes it.
 type Target struct {
-	Address Address // not to be changed
+	Address Address // read-only
 
 	logger      *slog.Logger
-	fall        int // failed dials in a row that mark it down; 0 is 1
-	failed      chan struct{}
+	fall        int           // failed dials in a row that mark it down; 0 means 1
+	failed      chan struct{} // see Failed
 	dialErrors  atomic.Uint64
 	connections atomic.Int64
-	stuck       atomic.Int64
+	stuck       atomic.Int64 // connections that have something to deliver and make no progress
 	freedAt     atomic.Int64 // when stuck last fell to 0, Unix nanoseconds
 
-	mu        sync.Mutex       // guards what follows
-	known     bool             // a dial or a check has ended, well or not
-	byDials   bool             // down: the last dials failed
-	byChecks  bool             // down: a check says so
-	row       int              // failed dials since the last that succeeded
-	downSince time.Time        // zero while up by both
-	attempts  int              // failed dials since downSince, and those in a row that led to it
-	checks    int              // failed checks since downSince
-	reminders loglimit.Limiter // "target still down", once in 30 s
-	since     time.Time        // the present state began
-	lastErr   error
-	lastErrAt time.Time
+	mu           sync.Mutex       // guards the fields below
+	known        bool             // the target has been up or down at least once
+	downByDials  bool             // the last dials failed
+	downByChecks bool             // the last checks failed
+	failedInRow  int              // failed dials since the last successful one
+	downSince    time.Time        // zero while neither dials nor checks mark it down
+	attempts     int              // failed dials since downSince and those in a row before it
+	checks       int              // failed checks since downSince
+	reminders    loglimit.Limiter // of "target still down"
+	since        time.Time        // when the present state began
+	lastErr      error
+	lastErrAt    time.Time
 }
 
-// New returns a target of which nothing is known yet. A nil logger discards.
+// New returns a target in StateUnknown. A nil logger discards.
 func New(a Address, logger *slog.Logger) *Target {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Target{Address: a, logger: logger.With("target", a.String()), failed: make(chan struct{}, 1), since: time.Now()}
+	return &Target{
+		Address: a,
+		logger:  logger.With("target", a.String()),
+		failed:  make(chan struct{}, 1),
+		since:   time.Now(),
+	}
 }
 
 // String returns the target's name in logs and metrics.
 func (t *Target) String() string { return t.Address.String() }
 
-// SetFall says how many dials in a row must fail before the target counts as down; it is 1 at
-// first. To be called before any use.
+// SetFall sets how many dials in a row must fail to mark the target down; the default is 1. It must
+// be called before any other use.
 func (t *Target) SetFall(n int) { t.fall = n }
 
-// DialSucceeded and DialFailed tell the outcome of a dial. A change of state is logged at once, a
-// repeated failure is counted and summed up every 30 s.
+// DialSucceeded reports a successful dial. It marks the target up unless checks mark it down, and
+// logs a change of state.
 func (t *Target) DialSucceeded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.row, t.byDials = 0, false
+	t.failedInRow, t.downByDials = 0, false
 	t.riseLocked()
 }
 
-// DialFailed is described at DialSucceeded.
+// DialFailed reports a failed dial and its error. A change of state is logged at once; while the
+// target stays down, one reminder in 30 s counts the failures.
 func (t *Target) DialFailed(err error) {
 	t.dialErrors.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.noteLocked(err)
-	t.row++
+	t.failedInRow++
 	t.attempts++
-	if t.row >= t.fall && !t.byDials {
-		t.byDials = true
-		t.announceLocked()
+	if t.failedInRow >= t.fall && !t.downByDials {
+		t.downByDials = true
+		t.signalFailedLocked()
 	}
 	t.fallLocked(err)
 }
 
-// announceLocked wakes whoever tries targets that nothing but dials has marked down.
-func (t *Target) announceLocked() {
-	if t.byChecks {
+// signalFailedLocked wakes the receiver of Failed, unless checks have marked the target down
+// already.
+func (t *Target) signalFailedLocked() {
+	if t.downByChecks {
 		return
 	}
 	select {
@@ -109,33 +134,33 @@ func (t *Target) announceLocked() {
 	}
 }
 
-// Failed returns a channel that receives when dials, and no check, have marked the target down.
-// It holds one such message, is never closed, and is for one receiver. A message may be older
-// than the target's recovery.
+// Failed returns a channel that receives a value when dials, and no check, mark the target down. It
+// buffers one value, is never closed, and is for one receiver. A value may be older than the
+// target's recovery.
 func (t *Target) Failed() <-chan struct{} { return t.failed }
 
-// CheckedUp says that by the active checks the target is up, whatever dials said before. It may
-// be repeated.
+// CheckedUp reports that active checks find the target up. It overrides earlier failed dials and
+// may be repeated.
 func (t *Target) CheckedUp() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.row, t.byDials, t.byChecks = 0, false, false
+	t.failedInRow, t.downByDials, t.downByChecks = 0, false, false
 	t.riseLocked()
 }
 
-// CheckedDown says that by the active checks the target is down, because of err. Only CheckedUp
-// ends that. Each further check that fails may be told in the same way.
+// CheckedDown reports that active checks find the target down, because of err, until the next
+// CheckedUp. It may be repeated for each further failed check.
 func (t *Target) CheckedDown(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.noteLocked(err)
-	t.byChecks = true
+	t.downByChecks = true
 	t.checks++
 	t.fallLocked(err)
 }
 
-// ConnectionFailed tells why a connection has failed. That is for people to read: it does not
-// make the target count as down, the next dial will tell.
+// ConnectionFailed records why a connection has failed, for Status. It does not mark the target
+// down: the next dial decides that.
 func (t *Target) ConnectionFailed(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,9 +169,9 @@ func (t *Target) ConnectionFailed(err error) {
 
 func (t *Target) noteLocked(err error) { t.lastErr, t.lastErrAt = err, time.Now() }
 
-// riseLocked logs that the target is up, if it is and was not, or was not known to be.
+// riseLocked marks the target up unless checks mark it down, and logs the change, if it is one.
 func (t *Target) riseLocked() {
-	if t.byChecks {
+	if t.downByChecks {
 		return
 	}
 	switch now := time.Now(); {
@@ -161,9 +186,9 @@ func (t *Target) riseLocked() {
 	t.known, t.downSince, t.attempts, t.checks = true, time.Time{}, 0, 0
 }
 
-// fallLocked logs that the target is down, if it is, at once and then as a reminder.
+// fallLocked logs a target that is down: the change at once, then reminders.
 func (t *Target) fallLocked(err error) {
-	if !t.byDials && !t.byChecks {
+	if !t.downByDials && !t.downByChecks {
 		return
 	}
 	now := time.Now()
@@ -178,7 +203,8 @@ func (t *Target) fallLocked(err error) {
 		if _, ok := t.reminders.Allow(); !ok {
 			return
 		}
-		log := t.logger.With("err", err, "down_for", now.Sub(t.downSince).Round(time.Second), "failed_dials", t.attempts)
+		downFor := now.Sub(t.downSince).Round(time.Second)
+		log := t.logger.With("err", err, "down_for", downFor, "failed_dials", t.attempts)
 		t.withChecksLocked(log).Warn("target still down")
 	}
 }
@@ -193,20 +219,20 @@ func (t *Target) withChecksLocked(log *slog.Logger) *slog.Logger {
 // DialErrors returns how many dials have failed.
 func (t *Target) DialErrors() uint64 { return t.dialErrors.Load() }
 
-// Down says that the last dials failed, or that the checks do.
+// Down reports whether dials or checks mark the target down.
 func (t *Target) Down() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byDials || t.byChecks
+	return t.downByDials || t.downByChecks
 }
 
-// Status returns how the target stands now.
+// Status returns the present state and the last error.
 func (t *Target) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := Status{State: StateUnknown, Since: t.since, LastErrorAt: t.lastErrAt}
 	switch {
-	case t.byDials || t.byChecks:
+	case t.downByDials || t.downByChecks:
 		s.State = StateDown
 	case t.known:
 		s.State = StateUp
@@ -217,44 +243,45 @@ func (t *Target) Status() Status {
 	return s
 }
 
-// Unhealthy says that the checks have found the target down: it is not to be used even as the
-// last one. One that is down and not ejected has nothing but failed dials against it.
+// Unhealthy reports whether active checks mark the target down. An unhealthy target must not be
+// used even when all others are down. A target that is down but not unhealthy has only failed dials
+// against it.
 func (t *Target) Unhealthy() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byChecks
+	return t.downByChecks
 }
 
-// Joined and Left count the connections that are in use.
+// Joined counts a connection that comes into use.
 func (t *Target) Joined() { t.connections.Add(1) }
 
-// Left is described at Joined.
+// Left counts a connection that goes out of use.
 func (t *Target) Left() { t.connections.Add(-1) }
 
-// Connections returns how many connections are in use.
+// Connections returns how many connections are in use: those that Joined, less those that Left.
 func (t *Target) Connections() int { return int(t.connections.Load()) }
 
-// Stuck adds n to the count of connections that make no progress though they have something to
-// deliver.
+// Stuck adds n, which may be negative, to the number of connections that have something to deliver
+// and make no progress.
 func (t *Target) Stuck(n int) {
 	if t.stuck.Add(int64(n)) == 0 {
 		t.freedAt.Store(time.Now().UnixNano())
 	}
 }
 
-// Confirming says that the target has connections and that all of them have made progress for the
-// time given. A target that has just begun to take again is no proof that another one does not:
-// that one may begin in the same moment.
+// Confirming reports whether the target has connections and none of them has been stuck for the
+// time given. A target that has only just begun to read again does not prove that another one
+// hangs: the other may begin at the same moment.
 func (t *Target) Confirming(since time.Duration) bool {
 	return t.Connections() > 0 && t.stuck.Load() == 0 && time.Since(time.Unix(0, t.freedAt.Load())) >= since
 }
 
-// Set is targets to choose from, in the order of the configuration. One that is in use by several
-// goroutines is not changed: whoever adds a target or takes one away makes another Set.
+// Set is the list of targets to choose from, in the order of the configuration. A Set that several
+// goroutines use is never changed: adding or removing a target makes a new Set.
 type Set []*Target
 
-// Other returns a random target other than the given one that is not known to be down, one that
-// confirms where there is one; nil if all others are down.
+// Other returns a random target other than the given one, which may be nil. It prefers targets that
+// confirm, never returns one that is down, and returns nil if all others are down.
 func (s Set) Other(than *Target) *Target {
 	if t := s.OtherConfirming(than, 0); t != nil {
 		return t
@@ -262,12 +289,13 @@ func (s Set) Other(than *Target) *Target {
 	return s.pick(than, func(*Target) bool { return true })
 }
 
-// OtherConfirming is Other for a caller that would rather have none than one that does not confirm.
+// OtherConfirming is like Other, but returns nil if no other target has been confirming for the
+// time given.
 func (s Set) OtherConfirming(than *Target, since time.Duration) *Target {
 	return s.pick(than, func(t *Target) bool { return t.Confirming(since) })
 }
 
-// pick chooses with equal chances in one pass.
+// pick makes a uniform random choice in one pass (reservoir sampling).
 func (s Set) pick(than *Target, suits func(*Target) bool) *Target {
 	var chosen *Target
 	n := 0

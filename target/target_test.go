@@ -21,28 +21,29 @@ func named(names ...string) Set {
 
 func TestOther(t *testing.T) {
 	const (
-		idle       = iota // nothing known
-		confirming        // connected, all in motion
-		stuck             // connected, one of two stuck
+		idle       = iota // no connection and no dial yet
+		confirming        // connected, and all connections make progress
+		stuck             // two connections, one of them stuck
 		down              // the last dial failed
 	)
 	tests := []struct {
 		name       string
 		states     []int
 		than       int
-		other      []int // which may be chosen, nil: none
-		confirming []int
+		other      []int // the targets that Other may return; nil: none
+		confirming []int // the targets that OtherConfirming may return; nil: none
 	}{
 		{"alone", []int{confirming}, 0, nil, nil},
 		{"never the given one", []int{confirming, idle}, 0, []int{1}, nil},
 		{"all idle", []int{idle, idle, idle}, 1, []int{0, 2}, nil},
 		{"never one that is down", []int{idle, down, idle}, 0, []int{2}, nil},
 		{"all others down", []int{confirming, down, down}, 0, nil, nil},
-		{"confirming ones first", []int{idle, idle, confirming, stuck}, 0, []int{2}, []int{2}},
-		{"stuck beats nothing", []int{confirming, stuck, down}, 0, []int{1}, nil},
-		{"stuck as good as idle", []int{confirming, stuck, idle}, 0, []int{1, 2}, nil},
+		{"confirming targets first", []int{idle, idle, confirming, stuck}, 0, []int{2}, []int{2}},
+		{"a stuck target rather than none", []int{confirming, stuck, down}, 0, []int{1}, nil},
+		{"stuck and idle targets alike", []int{confirming, stuck, idle}, 0, []int{1, 2}, nil},
 		{"the given one may be down", []int{down, confirming, confirming}, 0, []int{1, 2}, []int{1, 2}},
-		{"many", []int{confirming, confirming, confirming, confirming, confirming, down, idle}, 2, []int{0, 1, 3, 4}, []int{0, 1, 3, 4}},
+		{"many", []int{confirming, confirming, confirming, confirming, confirming, down, idle}, 2,
+			[]int{0, 1, 3, 4}, []int{0, 1, 3, 4}},
 	}
 	for _, test := range tests {
 		s := named("a", "b", "c", "d", "e", "f", "g")[:len(test.states)]
@@ -55,17 +56,19 @@ func TestOther(t *testing.T) {
 				s[i].Joined()
 				s[i].Stuck(1)
 			case down:
-				s[i].Joined() // a connection from before may live on
+				s[i].Joined() // an older connection may live on
 				s[i].DialFailed(errors.New("refused"))
 			}
 		}
 		checkChoice(t, test.name+": Other", s, test.other, func() *Target { return s.Other(s[test.than]) })
-		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target { return s.OtherConfirming(s[test.than], 0) })
+		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target {
+			return s.OtherConfirming(s[test.than], 0)
+		})
 	}
 }
 
-// checkChoice draws often and wants each of those allowed about equally often, and nothing else.
-// The bounds are eight standard deviations wide.
+// checkChoice draws many times and requires that each allowed target is drawn about equally often,
+// and no other. The bounds are eight standard deviations wide.
 func checkChoice(t *testing.T, name string, s Set, allowed []int, draw func() *Target) {
 	t.Helper()
 	const draws = 4000
@@ -123,11 +126,12 @@ func TestConfirming(t *testing.T) {
 	check(false)
 }
 
-// A change is one line at once; what repeats is summed up every 30 s.
+// A change of state is logged at once; repeated failures are logged together every 30 s.
 func TestTargetLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		x := New(Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true}, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{
+		a := Address{Scheme: SchemeTCP, Host: "h:1", ViaProxy: true}
+		x := New(a, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 				if a.Key == slog.TimeKey {
 					return slog.Attr{}
@@ -165,7 +169,8 @@ func TestTargetLogs(t *testing.T) {
 		step("after 30 s", fail, `level=WARN msg="target still down"`+common+` err=refused down_for=30s failed_dials=32`)
 		step("right after", fail, "")
 		time.Sleep(45 * time.Second)
-		step("the next attempt after 30 s more", fail, `level=WARN msg="target still down"`+common+` err=refused down_for=1m15s failed_dials=34`)
+		step("the next attempt after 30 s more", fail,
+			`level=WARN msg="target still down"`+common+` err=refused down_for=1m15s failed_dials=34`)
 		time.Sleep(29 * time.Second)
 		step("29 s after that", fail, "")
 		time.Sleep(1500 * time.Millisecond)
@@ -182,7 +187,7 @@ func TestTargetLogs(t *testing.T) {
 	})
 }
 
-func TestTargetFirstFails(t *testing.T) {
+func TestFirstDialFails(t *testing.T) {
 	var out bytes.Buffer
 	x := New(Address{Scheme: SchemeUnix, Host: "@x"}, slog.New(slog.NewTextHandler(&out, nil)))
 	if x.Down() {
@@ -198,8 +203,9 @@ func TestTargetFirstFails(t *testing.T) {
 	}
 }
 
-// Isolated failures of dials are none; a row of them is, and wakes whoever makes trials, once.
-func TestTargetFall(t *testing.T) {
+// Isolated failed dials do not mark a target down; a row of them does, and sends one message on
+// Failed.
+func TestFailedDialsInARowMarkTheTargetDown(t *testing.T) {
 	x := named("a")[0]
 	x.SetFall(3)
 	fail := func(times int) {
@@ -217,45 +223,45 @@ func TestTargetFall(t *testing.T) {
 	}
 	fail(1)
 	if !x.Down() || x.Unhealthy() || len(x.Failed()) != 1 {
-		t.Errorf("after three failures: down %v, ejected %v, %d messages", x.Down(), x.Unhealthy(), len(x.Failed()))
+		t.Errorf("after three failures: down %v, unhealthy %v, %d messages", x.Down(), x.Unhealthy(), len(x.Failed()))
 	}
 	<-x.Failed()
 	fail(5)
 	if len(x.Failed()) > 0 {
-		t.Error("told again of a target that was down already")
+		t.Error("a second message for a target that was down already")
 	}
 	x.DialSucceeded()
 	if x.Down() {
 		t.Error("down after a dial that succeeded")
 	}
 	if fail(3); !x.Down() || len(x.Failed()) != 1 {
-		t.Error("the second time is not as the first")
+		t.Error("three more failures do not mark it down again")
 	}
 	if got := x.DialErrors(); got != 31 {
 		t.Errorf("DialErrors() = %d, want 31", got)
 	}
 }
 
-// What a check says holds whatever dials say, and replaces what they said.
+// The result of a check holds whatever dials report, and replaces what they reported before.
 func TestTargetChecks(t *testing.T) {
 	bad := errors.New("bad")
 	tests := []struct {
-		name          string
-		steps         string // d, D: dial failed, succeeded; c, C: check says down, up
-		down, ejected bool
-		message       bool // for those who make trials
+		name            string
+		steps           string // d, D: dial failed, succeeded; c, C: check found the target down, up
+		down, unhealthy bool
+		message         bool // on Failed
 	}{
 		{"nothing known", "", false, false, false},
-		{"check says up", "C", false, false, false},
-		{"check says down", "c", true, true, false},
-		{"no dial ends that", "cDD", true, true, false},
-		{"a check does", "cDC", false, false, false},
-		{"also what dials said before", "dC", false, false, true},
-		{"also what dials said meanwhile", "cddC", false, false, false},
-		{"dials, then the check", "dc", true, true, true},
-		{"a dial ends only its own part", "dcD", true, true, true},
-		{"checks of a target that is up", "CCCd", true, false, true},
-		{"after all that", "dcDCcCd", true, false, true},
+		{"check finds it up", "C", false, false, false},
+		{"check finds it down", "c", true, true, false},
+		{"no dial changes that", "cDD", true, true, false},
+		{"only a check does", "cDC", false, false, false},
+		{"a check overrides earlier dials", "dC", false, false, true},
+		{"a check overrides dials between checks", "cddC", false, false, false},
+		{"a dial, then a check", "dc", true, true, true},
+		{"a successful dial does not override a check", "dcD", true, true, true},
+		{"a failed dial after good checks", "CCCd", true, false, true},
+		{"all of these in a row", "dcDCcCd", true, false, true},
 	}
 	for _, test := range tests {
 		x := named("a")[0]
@@ -271,13 +277,14 @@ func TestTargetChecks(t *testing.T) {
 				x.CheckedUp()
 			}
 		}
-		if x.Down() != test.down || x.Unhealthy() != test.ejected || len(x.Failed()) == 1 != test.message {
-			t.Errorf("%s: down %v, ejected %v, %d messages; want %v, %v, %v", test.name, x.Down(), x.Unhealthy(), len(x.Failed()), test.down, test.ejected, test.message)
+		if x.Down() != test.down || x.Unhealthy() != test.unhealthy || len(x.Failed()) == 1 != test.message {
+			t.Errorf("%s: down %v, unhealthy %v, %d messages; want %v, %v, %v",
+				test.name, x.Down(), x.Unhealthy(), len(x.Failed()), test.down, test.unhealthy, test.message)
 		}
 	}
 }
 
-// Checks log their changes as dials do, and no change that is none.
+// Checks log changes of state as dials do, and nothing else.
 func TestTargetCheckLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -306,21 +313,23 @@ func TestTargetCheckLogs(t *testing.T) {
 		step("a dial succeeds meanwhile", x.DialSucceeded)
 		step("and fails", refused)
 		time.Sleep(20 * time.Second)
-		step("after 30 s", timedOut, `msg="target still down"`, "err=timeout", "down_for=30s", "failed_dials=2", "failed_checks=2")
-		step("the check says up", x.CheckedUp, `msg="target up again"`, "down_for=30s", "failed_checks=2")
+		step("after 30 s", timedOut,
+			`msg="target still down"`, "err=timeout", "down_for=30s", "failed_dials=2", "failed_checks=2")
+		step("the check finds it up", x.CheckedUp, `msg="target up again"`, "down_for=30s", "failed_checks=2")
 		step("again", x.CheckedUp)
 		step("down by the check", timedOut, `msg="target down"`, "err=timeout")
 		step("up by the check", x.CheckedUp, `msg="target up again"`, "failed_dials=0", "failed_checks=1")
 	})
 }
 
-// All methods at once, for the race detector.
+// This test calls all methods at once, for the race detector.
 func TestTargetConcurrently(t *testing.T) {
 	x := named("a")[0]
 	x.SetFall(2)
 	var all sync.WaitGroup
 	for _, act := range []func(){
-		x.DialSucceeded, x.CheckedUp, func() { x.Down() }, func() { x.Unhealthy() }, func() { x.DialErrors() }, func() { x.Status() },
+		x.DialSucceeded, x.CheckedUp,
+		func() { x.Down() }, func() { x.Unhealthy() }, func() { x.DialErrors() }, func() { x.Status() },
 		func() { x.ConnectionFailed(errors.New("reset")) },
 		func() { x.DialFailed(errors.New("refused")) }, func() { x.CheckedDown(errors.New("timeout")) },
 		func() {
@@ -338,12 +347,12 @@ func TestTargetConcurrently(t *testing.T) {
 	}
 	all.Wait()
 	if x.CheckedUp(); x.Down() || x.Unhealthy() {
-		t.Error("down after a check said up")
+		t.Error("down after CheckedUp")
 	}
 }
 
-// A state's time is when it began, however often it is confirmed, and the last error stays after
-// it is over.
+// Since is when the state began, however often it is confirmed, and the last error stays after a
+// recovery.
 func TestTargetStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := named("a")[0]

@@ -14,7 +14,7 @@ import (
 
 var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// tlsPair is connect through TLS. The server's end is the tls.Conn; its NetConn is the socket.
+// tlsPair connects through TLS. The server's end is the tls.Conn; its NetConn is the socket.
 func tlsPair(t testing.TB, version uint16, change func(server *tls.Config)) (*Conn, *tls.Conn) {
 	t.Helper()
 	files := certs(t)
@@ -28,7 +28,8 @@ func tlsPair(t testing.TB, version uint16, change func(server *tls.Config)) (*Co
 	return c, peer.(*tls.Conn)
 }
 
-// All arrives, whatever sort of server it is, and its answer to our close proves it.
+// Everything arrives, whatever kind of server it is, and the server's answer to our close proves
+// it.
 func TestTLSDelivers(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
@@ -44,7 +45,8 @@ func TestTLSDelivers(t *testing.T) {
 					})
 					got := collect(peer)
 					var all []byte
-					for _, size := range []int{1, maxRecord - 1, maxRecord, maxRecord + 1, maxBatch, maxBatch + 1, 0, 300_000} {
+					sizes := []int{1, maxRecord - 1, maxRecord, maxRecord + 1, maxBatch, maxBatch + 1, 0, 300_000}
+					for _, size := range sizes {
 						p := pattern(size)
 						all = append(all, p...)
 						mustWrite(t, c, p)
@@ -61,7 +63,7 @@ func TestTLSDelivers(t *testing.T) {
 					peer.Close()
 					eventually(t, "the end", func() bool { return c.Progress().Over })
 					if p := c.Progress(); !p.AllRead || p.Acked != uint64(len(all)) || p.Err != nil || !p.FIN {
-						t.Errorf("%+v, want all of %d proven", p, len(all))
+						t.Errorf("%+v, want all of %d acknowledged and AllRead", p, len(all))
 					}
 				})
 			}
@@ -69,9 +71,8 @@ func TestTLSDelivers(t *testing.T) {
 	}
 }
 
-// relayHandshake is a proxy between c's side and a TLS server for the time of the handshake.
-// After it, front is at the test's disposal: it stands for a receiver of which the test decides
-// what arrives.
+// relayHandshake relays the handshake between c and a TLS server. Afterwards the test uses front as
+// a receiver for which it decides what arrives.
 func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
 	t.Helper()
 	files := certs(t)
@@ -93,7 +94,7 @@ func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
 		if err := tls.Server(inner, server).Handshake(); err != nil {
 			t.Error(err)
 		}
-		// With TLS 1.2 the server has the last word: let it through before the relay ends.
+		// With TLS 1.2 the server sends the last message: it must pass before the relay ends.
 		inner.Close()
 		down.Wait()
 		front.SetReadDeadline(time.Now())
@@ -109,8 +110,8 @@ func relayHandshake(t *testing.T, version uint16) (c *Conn, front net.Conn) {
 	return c, front
 }
 
-// wholeRecords returns how many of the records, given by their plaintext lengths, are whole in
-// the bytes.
+// wholeRecords returns how many bytes of plaintext the complete records in stream hold; plain has
+// the plaintext length of each record.
 func wholeRecords(stream []byte, plain []int) (acked uint64) {
 	for i := 0; len(stream) >= 5; i++ {
 		size := 5 + int(stream[3])<<8 + int(stream[4])
@@ -123,8 +124,8 @@ func wholeRecords(stream []byte, plain []int) (acked uint64) {
 	return acked
 }
 
-// A receiver dies in the middle of a record: only those that it has whole count, for it can make
-// nothing of the rest.
+// A receiver dies in the middle of a record. Only the records that it has received completely
+// count: it cannot decrypt the last one.
 func TestTLSAckedCountsWholeRecords(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
@@ -132,7 +133,7 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 			t.Run(fmt.Sprintf("%s in writes of %d", name, size), func(t *testing.T) {
 				t.Parallel()
 				c, front := relayHandshake(t, version)
-				var plain []int // of each record
+				var plain []int // plaintext length of each record
 				var w sync.WaitGroup
 				w.Go(func() {
 					p := pattern(size)
@@ -165,8 +166,8 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 	}
 }
 
-// A TLS peer that closes with data unread says close_notify all the same, and TLS takes that for
-// a clean end.
+// A TLS peer that closes with data unread sends close_notify all the same, and crypto/tls takes
+// that for a clean end.
 func TestTLSCloseNotifyProvesNothing(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
@@ -180,20 +181,20 @@ func TestTLSCloseNotifyProvesNothing(t *testing.T) {
 			event(t, c)
 			p := failed(t, c)
 			if p.AllRead || p.Over || p.Acked != 5000 {
-				t.Errorf("%+v; want a failure that proves nothing", p)
+				t.Errorf("%+v; want an error and no AllRead", p)
 			}
 		})
 	}
 }
 
-// A close_notify without a FIN is a reason to go, and no failure.
+// A close_notify without a FIN is a reason to leave the connection, and not a failure.
 func TestTLSCloseNotifyAlone(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, peer := tlsPair(t, version, nil)
-			if err := peer.CloseWrite(); err != nil { // sends a FIN after it
+			if err := peer.CloseWrite(); err != nil { // sends close_notify and no FIN
 				t.Fatal(err)
 			}
 			event(t, c)
@@ -203,7 +204,10 @@ func TestTLSCloseNotifyAlone(t *testing.T) {
 			got := collect(peer)
 			data := pattern(100_000)
 			mustWrite(t, c, data)
-			eventually(t, "all to be acknowledged", func() bool { p := c.Progress(); return p.Acked == p.Written && p.Unread == 0 })
+			eventually(t, "all to be acknowledged and read", func() bool {
+				p := c.Progress()
+				return p.Acked == p.Written && p.Unread == 0
+			})
 			if err := c.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
@@ -214,7 +218,8 @@ func TestTLSCloseNotifyAlone(t *testing.T) {
 	}
 }
 
-// A write that the peer holds up for longer than its deadline goes on in the middle of a record.
+// A write that the peer blocks for longer than the write deadline goes on in the middle of a
+// record.
 func TestTLSWriteGoesOn(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
@@ -244,8 +249,8 @@ func TestTLSWriteGoesOn(t *testing.T) {
 	}
 }
 
-// A write that is called off says so, and the goodbye of a connection that takes no more does not
-// wait for it.
+// A write that waiting stops returns the error of waiting, and close_notify on a connection that
+// takes no more does not wait for it.
 func TestTLSCloseWriteDoesNotWait(t *testing.T) {
 	t.Parallel()
 	c, peer := tlsPair(t, tls.VersionTLS13, nil)
@@ -258,19 +263,19 @@ func TestTLSCloseWriteDoesNotWait(t *testing.T) {
 	c.CloseWrite()
 	c.Abort()
 	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("CloseWrite and Abort took %v beside a peer that takes nothing", d)
+		t.Errorf("CloseWrite and Abort took %v although the peer takes nothing", d)
 	}
 	peer.Close()
 }
 
-// hurried is a socket whose failed write is seen by the reading goroutine before the writing one
-// can tell.
-type hurried struct {
+// onFailedWrite is a socket that calls failed before a failed Write returns, so that the reading
+// goroutine sees the failure first.
+type onFailedWrite struct {
 	*net.TCPConn
 	failed func()
 }
 
-func (h hurried) Write(p []byte) (int, error) {
+func (h onFailedWrite) Write(p []byte) (int, error) {
 	n, err := h.TCPConn.Write(p)
 	if err != nil {
 		h.failed()
@@ -278,9 +283,9 @@ func (h hurried) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A reset that the goodbye's write takes from the socket leaves the reading goroutine with an end
-// of file, which must not pass for the answer to a FIN that was never sent.
-func TestTLSResetAtTheGoodbye(t *testing.T) {
+// The write of close_notify takes the error of a reset from the socket, and the reading goroutine
+// sees an end of file. That must not count as the answer to a FIN that was never sent.
+func TestTLSResetDuringCloseNotify(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
 	ln, a := listen(t, SchemeTLS)
@@ -306,7 +311,7 @@ func TestTLSResetAtTheGoodbye(t *testing.T) {
 		})
 		return closed
 	})
-	c.raw = hurried{c.raw.(*net.TCPConn), func() {
+	c.raw = onFailedWrite{c.raw.(*net.TCPConn), func() {
 		c.reader.Go(c.read)
 		event(t, c)
 	}}
@@ -316,21 +321,22 @@ func TestTLSResetAtTheGoodbye(t *testing.T) {
 	}
 }
 
-// slow lets the peer's answer to a write come before the write returns.
-type slow struct {
+// afterWrite is a socket that calls answered before a Write returns, so that the peer's answer
+// comes first.
+type afterWrite struct {
 	*net.TCPConn
 	answered func()
 }
 
-func (s slow) Write(p []byte) (int, error) {
+func (s afterWrite) Write(p []byte) (int, error) {
 	n, err := s.TCPConn.Write(p)
 	s.answered()
 	return n, err
 }
 
-// A peer that has read our close_notify, and so all before it, may have closed before we get as
-// far as our FIN.
-func TestTLSAnswerToTheGoodbyeComesBeforeOurFIN(t *testing.T) {
+// A peer that has read our close_notify, and so everything before it, may close before we send our
+// FIN.
+func TestTLSPeerClosesBeforeOurFIN(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {
 		t.Run(name, func(t *testing.T) {
@@ -344,7 +350,7 @@ func TestTLSAnswerToTheGoodbyeComesBeforeOurFIN(t *testing.T) {
 				got.done.Wait()
 				peer.Close()
 			})
-			c.raw = slow{c.raw.(*net.TCPConn), func() { sawFIN(t, c) }}
+			c.raw = afterWrite{c.raw.(*net.TCPConn), func() { sawFIN(t, c) }}
 			c.CloseWrite()
 			closing.Wait()
 			eventually(t, "the end", func() bool { return c.Progress().Over })

@@ -12,20 +12,21 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// opensslServer is an openssl s_server and what it says.
+// opensslServer is a running openssl s_server.
 type opensslServer struct {
-	commands io.Writer // its input
-	said     <-chan string
+	commands io.Writer     // its input
+	said     <-chan string // lines of its output
 }
 
-// startOpenSSL starts a server for TLS 1.3, which ends with the test.
+// startOpenSSL starts a TLS 1.3 server, which is stopped when the test ends.
 func startOpenSSL(t *testing.T, files testcert.Files) *opensslServer {
 	t.Helper()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
 		t.Skip("no openssl here")
 	}
-	server := exec.Command(openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", files.ServerCert, "-key", files.ServerKey, "-tls1_3")
+	server := exec.Command(openssl, "s_server", "-accept", "127.0.0.1:0", "-tls1_3",
+		"-cert", files.ServerCert, "-key", files.ServerKey)
 	commands, err := server.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func startOpenSSL(t *testing.T, files testcert.Files) *opensslServer {
 	return &opensslServer{commands: commands, said: said}
 }
 
-// next returns the next line that contains what.
+// next waits for a line that contains what and returns it.
 func (s *opensslServer) next(t *testing.T, what string) string {
 	t.Helper()
 	for {
@@ -69,7 +70,7 @@ func (s *opensslServer) next(t *testing.T, what string) string {
 	}
 }
 
-// A peer's key update, with a request for ours, comes in the middle of the lines. Go's server
+// The peer's key update, with a request for ours, comes in the middle of the lines. Go's server
 // cannot send one.
 func TestTLSKeyUpdate(t *testing.T) {
 	t.Parallel()
@@ -77,9 +78,10 @@ func TestTLSKeyUpdate(t *testing.T) {
 	server := startOpenSSL(t, files)
 	_, host, found := strings.Cut(server.next(t, "ACCEPT"), "ACCEPT ")
 	if !found {
-		t.Skip("this openssl does not tell where it listens")
+		t.Skip("this openssl does not print its address")
 	}
-	c, err := DialTracked(t.Context(), Address{Scheme: SchemeTLS, Host: strings.TrimSpace(host)}, &Options{TLS: files.ClientTLS, Timeout: wait})
+	a := Address{Scheme: SchemeTLS, Host: strings.TrimSpace(host)}
+	c, err := DialTracked(t.Context(), a, &Options{TLS: files.ClientTLS, Timeout: wait})
 	if err != nil {
 		t.Fatal(err)
 	}

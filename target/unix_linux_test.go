@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Over a Unix socket, acknowledged means read by the application: never more, and all of it in
-// the end.
+// Over a Unix socket, acknowledged means read by the application: never more than it has read, and
+// everything in the end.
 func TestUnixAckedIsRead(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeUnix, Options{Margin: 1 << 20, Retain: 8 << 20})
@@ -44,7 +44,7 @@ func TestUnixClosesWithDataUnread(t *testing.T) {
 		t.Errorf("%+v; want ECONNRESET and at most %d acknowledged", p, read)
 	}
 	if !p.AllRead {
-		t.Error("what was acknowledged was also read, and that is not said")
+		t.Error("AllRead is false although what was acknowledged was also read")
 	}
 }
 
@@ -57,7 +57,7 @@ func TestUnixClosesWithEverythingRead(t *testing.T) {
 	w.done.Wait()
 	event(t, c)
 	if p := sawFIN(t, c); p.Err != nil || p.Acked != uint64(len(data)) || !p.AllRead {
-		t.Errorf("%+v; want all of %d acknowledged and proven", p, len(data))
+		t.Errorf("%+v; want all of %d acknowledged and read", p, len(data))
 	}
 }
 
@@ -74,12 +74,12 @@ func TestUnixAnswersOurHalfClose(t *testing.T) {
 	peer.Close()
 	event(t, c)
 	if p := sawFIN(t, c); p.Err != nil || p.Acked != uint64(len(data)) || !p.AllRead {
-		t.Errorf("%+v; want all of %d acknowledged and proven", p, len(data))
+		t.Errorf("%+v; want all of %d acknowledged and read", p, len(data))
 	}
 }
 
-// A peer that has only half-closed goes on reading, and what it reads goes on being counted, also
-// once we have half-closed too: for the socket that looks as if the peer had gone.
+// A peer that has only half-closed goes on reading, and what it reads is counted, also after we
+// have half-closed too: the socket then looks as if the peer had gone.
 func TestUnixHalfClosedPeerIsCounted(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeUnix, Options{})
@@ -106,7 +106,7 @@ func TestUnixHalfClosedPeerIsCounted(t *testing.T) {
 	peer.Close()
 	time.Sleep(10 * time.Millisecond)
 	if p := c.Progress(); p.Err != nil || p.Acked != size {
-		t.Errorf("%+v after the peer, having read everything, has closed", p)
+		t.Errorf("%+v after the peer has read everything and closed", p)
 	}
 }
 

@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// wire is the net.Conn under a tls.Conn. During the handshake it is the socket itself. Afterwards
-// what TLS writes goes into memory, for the connection's writing goroutine to send, and what TLS
-// reads passes through c, which sees the socket's FIN and errors: TLS's own end of stream proves
-// nothing.
+// wire is the net.Conn below a tls.Conn. During the handshake it passes everything to the socket.
+// Afterwards it stores what TLS writes, for the connection's writing goroutine to send, and reports
+// the socket's FIN and errors to c as TLS reads: TLS's own end of stream proves nothing.
 type wire struct {
 	net.Conn
 	c *Conn
 
-	mu      sync.Mutex // TLS may also write while it reads: key updates, alerts
-	stored  bool
-	out     []byte
-	through uint64 // bytes that TLS has ever written
+	mu      sync.Mutex // guards the fields below; TLS also writes while it reads: key updates, alerts
+	stored  bool       // writes go into out
+	out     []byte     // bytes to send
+	through uint64     // bytes that TLS has written since the start
 }
 
 func (w *wire) Write(p []byte) (int, error) {
@@ -42,8 +41,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetWriteDeadline of tls.Conn.CloseWrite must not reach the socket, whose deadlines belong to
-// the writing goroutine.
+// SetWriteDeadline keeps tls.Conn.CloseWrite from changing the deadlines of the socket, which
+// belong to the writing goroutine.
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -53,20 +52,21 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(t)
 }
 
-// store ends the handshake's direct way.
+// store ends the handshake: from now on writes are stored.
 func (w *wire) store() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stored = true
 }
 
+// position returns how many bytes TLS has written.
 func (w *wire) position() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.through
 }
 
-// take hands the stored bytes over; giveBack returns their memory.
+// take returns the stored bytes; giveBack returns their memory to w.
 func (w *wire) take() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()

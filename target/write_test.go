@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// schemes are those without TLS.
+// schemes are the stream schemes without TLS.
 var schemes = []string{SchemeTCP, SchemeUnix}
 
-// A write that makes no headway asks again and again whether to go on, and ends with the answer.
+// A write that makes no progress calls waiting again and again, and ends with the error that
+// waiting returns.
 func TestWriteAsksWhileItWaits(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range schemes {
@@ -29,10 +30,10 @@ func TestWriteAsksWhileItWaits(t *testing.T) {
 				return enough
 			})
 			if err != enough || n == 0 || n == len(data) {
-				t.Fatalf("Write = %d, %v; want a part and what waiting said", n, err)
+				t.Fatalf("Write = %d, %v; want a part of the data and the error of waiting", n, err)
 			}
 			if p := c.Progress(); p.Err != nil || countsKept && p.Written != uint64(n) {
-				t.Errorf("%+v after a write of %d bytes that was called off", p, n)
+				t.Errorf("%+v after a write of %d bytes that waiting stopped", p, n)
 			}
 			if d := asked[5].Sub(asked[1]); d > wait/4 || d < 4*Tick/4 {
 				t.Errorf("asked four times in %v, want about once in %v", d, Tick)
@@ -74,7 +75,7 @@ func TestWriteGoesOn(t *testing.T) {
 	}
 }
 
-// Writes of any size, one after the other, are one stream; nothing is asked while the peer reads.
+// Writes of any size, one after the other, form one stream.
 func TestWriteSizes(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range schemes {
@@ -87,7 +88,7 @@ func TestWriteSizes(t *testing.T) {
 				p := slices.Clone(pattern(i * i))
 				all = append(all, p...)
 				mustWrite(t, c, p)
-				clear(p) // p belongs to the caller again
+				clear(p) // Write must not keep p
 			}
 			if err := c.CloseWrite(); err != nil {
 				t.Fatal(err)
@@ -119,7 +120,7 @@ func TestWriteAfterTheEnd(t *testing.T) {
 	}
 }
 
-// What Abort cuts off, and a Close in the middle of a write, leave the peer with a prefix.
+// Abort and Close in the middle of a write leave the peer with a prefix of the data.
 func TestAbortAndCloseDuringAWrite(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range schemes {
@@ -143,7 +144,7 @@ func TestAbortAndCloseDuringAWrite(t *testing.T) {
 				if err == nil || n == len(data) {
 					t.Fatalf("Write = %d, %v on a connection that was closed meanwhile", n, err)
 				}
-				end(c) // again
+				end(c) // a second call does no harm
 				got := collect(peer)
 				if k := len(got.all(t, data)); k > n {
 					t.Errorf("Write = %d, and the peer received %d", n, k)
