@@ -6,18 +6,18 @@ import (
 	"log/slog"
 )
 
-// ClientFiles say where the dialling side finds what it needs. The zero value trusts the system's
-// authorities and shows no certificate.
+// ClientFiles are the files and settings of the dialling side. The zero value trusts the system's
+// authorities and presents no certificate.
 type ClientFiles struct {
-	CA         string       // PEM: the authorities to trust, in place of the system's
-	Cert, Key  string       // PEM: what to show to a target that asks; both or neither, and they may be one file
-	ServerName string       // the name a target's certificate must have; empty: see Config
-	SkipVerify bool         // trust whoever answers
-	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; zero is TLS 1.2
-	Logger     *slog.Logger // reloads, and certificates about to end; nil discards
+	CA         string       // PEM: the authorities to trust instead of the system's
+	Cert, Key  string       // PEM: for targets that request a certificate; both or neither; may be one file
+	ServerName string       // the name that a target's certificate must have; empty: see Config
+	SkipVerify bool         // accept any certificate
+	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2
+	Logger     *slog.Logger // of reloads and expiring certificates; nil discards
 }
 
-// Client is the dialling side. Its methods may be called from many goroutines at once.
+// Client makes configurations for the dialling side. Its methods are safe for concurrent use.
 type Client struct {
 	files *reloader
 }
@@ -40,9 +40,9 @@ func NewClient(f ClientFiles) (*Client, error) {
 	return &Client{files: files}, nil
 }
 
-// Config returns the configuration for one dial, from what the files hold by now. It is the
-// caller's own copy. Where its ServerName is empty the caller must set it to the host that it
-// dials: crypto/tls refuses a handshake without a name unless SkipVerify was asked for.
+// Config returns the configuration for one dial, from the present contents of the files. The caller
+// owns it. If its ServerName is empty the caller must set it to the host that it dials: crypto/tls
+// refuses a handshake without a name unless SkipVerify is set.
 func (c *Client) Config() *tls.Config { return c.files.config().Clone() }
 
 func loadClient(f ClientFiles, version uint16) (*material, error) {
@@ -50,27 +50,27 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 		ServerName:         f.ServerName,
 		InsecureSkipVerify: f.SkipVerify,
 		MinVersion:         version,
-		// One Write of at most 16 KiB must be one record and one write to the socket: what a
-		// target's kernel has acknowledged is counted in whole records.
+		// One Write of at most 16 KiB must make one record and one write to the socket:
+		// acknowledged bytes are counted in whole records.
 		DynamicRecordSizingDisabled: true,
 	}}
 	var caErr, pairErr error
 	if f.CA != "" {
 		pool, last, err := loadPool("target CA", f.CA)
 		m.config.RootCAs, caErr = pool, err
-		m.watch("target CA", f.CA, last)
+		m.addCert("target CA", f.CA, last)
 	}
 	if f.Cert != "" || f.Key != "" {
 		pair, err := loadPair("target", f.Cert, f.Key)
-		m.config.GetClientCertificate, pairErr = always(pair), err
-		m.watch("target certificate", f.Cert, pair.Leaf)
+		m.config.GetClientCertificate, pairErr = alwaysPresent(pair), err
+		m.addCert("target certificate", f.Cert, pair.Leaf)
 	}
 	return m, errors.Join(caErr, pairErr)
 }
 
-// always shows the one certificate that was configured, also to a target whose list of
-// authorities does not name its issuer. Left to itself crypto/tls would then show none, and the
-// target would complain of that instead of saying what is wrong with ours.
-func always(pair tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+// alwaysPresent presents the configured certificate even to a target whose list of authorities does
+// not name its issuer. By default crypto/tls would present none, and the target would report a
+// missing certificate instead of the fault in ours.
+func alwaysPresent(pair tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 }

@@ -21,13 +21,14 @@ func TestHandshakes(t *testing.T) {
 	}
 	plain := ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}
 	mutual := ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, ClientCA: f.CA}
+	withPair := ClientFiles{CA: f.CA, Cert: f.ClientCert, Key: f.ClientKey}
 	with := func(s ServerFiles, v uint16) ServerFiles { s.MinVersion = v; return s }
 	tests := []struct {
 		name       string
 		server     ServerFiles
 		client     ClientFiles
 		maxVersion uint16 // of the client
-		version    uint16 // zero: refused
+		version    uint16 // 0: the handshake fails
 	}{
 		{"1.3", plain, ClientFiles{CA: f.CA}, 0, tls.VersionTLS13},
 		{"1.2", plain, ClientFiles{CA: f.CA}, tls.VersionTLS12, tls.VersionTLS12},
@@ -39,19 +40,20 @@ func TestHandshakes(t *testing.T) {
 		{"bundle", plain, ClientFiles{CA: both}, 0, tls.VersionTLS13},
 		{"skip verify", plain, ClientFiles{SkipVerify: true, ServerName: "other.example"}, 0, tls.VersionTLS13},
 		{"expired server", ServerFiles{Cert: f.ExpiredCert, Key: f.ExpiredKey}, ClientFiles{CA: f.CA}, 0, 0},
-		{"mutual", mutual, ClientFiles{CA: f.CA, Cert: f.ClientCert, Key: f.ClientKey}, 0, tls.VersionTLS13},
-		{"mutual 1.2", mutual, ClientFiles{CA: f.CA, Cert: f.ClientCert, Key: f.ClientKey}, tls.VersionTLS12, tls.VersionTLS12},
+		{"mutual", mutual, withPair, 0, tls.VersionTLS13},
+		{"mutual 1.2", mutual, withPair, tls.VersionTLS12, tls.VersionTLS12},
 		{"mutual without certificate", mutual, ClientFiles{CA: f.CA}, 0, 0},
 		{"mutual without certificate 1.2", mutual, ClientFiles{CA: f.CA}, tls.VersionTLS12, 0},
-		{"mutual with a stranger's", mutual, ClientFiles{CA: f.CA, Cert: f.StrangerCert, Key: f.StrangerKey}, 0, 0},
+		{"mutual with an untrusted certificate", mutual,
+			ClientFiles{CA: f.CA, Cert: f.StrangerCert, Key: f.StrangerKey}, 0, 0},
 		{"mutual with an expired one", mutual, ClientFiles{CA: f.CA, Cert: f.ExpiredCert, Key: f.ExpiredKey}, 0, 0},
-		{"certificate that nobody asked for", plain, ClientFiles{CA: f.CA, Cert: f.ClientCert, Key: f.ClientKey}, 0, tls.VersionTLS13},
+		{"certificate that the server does not request", plain, withPair, 0, tls.VersionTLS13},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			config := mustClient(t, tt.client).Config()
 			config.MaxVersion = tt.maxVersion
-			near, far, err := shake(t, mustServer(t, tt.server).Config(), config)
+			near, far, err := handshake(t, mustServer(t, tt.server).Config(), config)
 			if tt.version == 0 {
 				if err == nil {
 					t.Fatal("accepted, want it refused")
@@ -65,30 +67,31 @@ func TestHandshakes(t *testing.T) {
 				t.Errorf("version %#x, want %#x", v, tt.version)
 			}
 			if verified := len(far.ConnectionState().VerifiedChains) > 0; verified != (tt.server.ClientCA != "") {
-				t.Errorf("client's certificate verified: %v", verified)
+				t.Errorf("client certificate verified: %v", verified)
 			}
 			exchange(t, near, far)
 		})
 	}
 }
 
-// TestStrangerIsNamed: a certificate of an authority that the peer did not name is shown all the
-// same, so that the peer can say what is wrong with it.
-func TestStrangerIsNamed(t *testing.T) {
+// The client presents a certificate of an authority that the server does not trust all the same, so
+// that the server can report what is wrong with it.
+func TestUntrustedClientCertificateIsPresented(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, ClientCA: f.CA}).Config()
 	client := mustClient(t, ClientFiles{CA: f.CA, Cert: f.StrangerCert, Key: f.StrangerKey}).Config()
-	_, _, err := shake(t, server, client)
+	_, _, err := handshake(t, server, client)
 	if err == nil || !strings.Contains(err.Error(), "unknown authority") {
-		t.Errorf("got %v, want the server to complain of an unknown authority", err)
+		t.Errorf("got %v, want the server to report an unknown authority", err)
 	}
 }
 
-// TestNothingAfterHandshake: a sender that writes, never reads and closes would have its lines
-// reset away if there were tickets for it to read.
-func TestNothingAfterHandshake(t *testing.T) {
+// The lines of a sender that writes, never reads and closes would be lost to a reset if the server
+// sent session tickets after the handshake.
+func TestServerSendsNothingAfterTheHandshake(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
-	near, far, err := shake(t, mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config(), mustClient(t, ClientFiles{CA: f.CA}).Config())
+	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config()
+	near, far, err := handshake(t, server, mustClient(t, ClientFiles{CA: f.CA}).Config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +108,11 @@ func TestNothingAfterHandshake(t *testing.T) {
 	}
 }
 
-// TestOneWriteOneRecord holds what the counting of acknowledged records rests on.
+// One Write of 16 KiB makes one record: acknowledged bytes are counted in whole records.
 func TestOneWriteOneRecord(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
-	near, far, err := shake(t, mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config(), mustClient(t, ClientFiles{CA: f.CA}).Config())
+	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config()
+	near, far, err := handshake(t, server, mustClient(t, ClientFiles{CA: f.CA}).Config())
 	if err != nil {
 		t.Fatal(err)
 	}

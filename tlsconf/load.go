@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// loadPair reads the certificate and the key of one side ("server", "target") and sees that they
+// loadPair reads the certificate and the key of one side ("server", "target") and checks that they
 // belong together.
 func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
 	if err := checkPair(side, certFile, keyFile); err != nil {
@@ -29,14 +29,15 @@ func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
 	}
 	for i := 1; i < len(certs); i++ {
 		if _, err := tls.X509KeyPair(encode(certs[i:i+1]), key); err == nil {
-			return tls.Certificate{}, fmt.Errorf("tls %s certificate %s: the key %s belongs to certificate %d of the file: put that one first, its issuers behind it",
-				side, certFile, keyFile, i+1)
+			return tls.Certificate{}, fmt.Errorf("tls %s certificate %s: the key %s belongs to certificate %d "+
+				"of the file: put that one first and its issuers after it", side, certFile, keyFile, i+1)
 		}
 	}
-	return tls.Certificate{}, fmt.Errorf("tls %s key %s: not usable with the certificate %s: %w", side, keyFile, certFile, err)
+	return tls.Certificate{}, fmt.Errorf("tls %s key %s: not usable with the certificate %s: %w",
+		side, keyFile, certFile, err)
 }
 
-// loadPool reads a file of authorities. last is the one that is valid longest.
+// loadPool reads a file of authorities. last is the authority that is valid longest.
 func loadPool(role, file string) (pool *x509.CertPool, last *x509.Certificate, err error) {
 	certs, err := readCertificates(role, file)
 	if err != nil {
@@ -52,8 +53,7 @@ func loadPool(role, file string) (pool *x509.CertPool, last *x509.Certificate, e
 	return pool, last, nil
 }
 
-// readCertificates returns the certificates of a file, at least one, and passes over other PEM
-// blocks.
+// readCertificates returns the certificates of a file, at least one, and ignores other PEM blocks.
 func readCertificates(role, file string) ([]*x509.Certificate, error) {
 	blocks, err := readPEM(role, file)
 	if err != nil {
@@ -87,7 +87,8 @@ func readKey(role, file string) ([]byte, error) {
 			continue
 		}
 		if isEncrypted(b) {
-			return nil, fmt.Errorf("tls %s %s: the key is encrypted, which is not supported: decrypt it with openssl pkey -in FILE -out NEWFILE", role, file)
+			return nil, fmt.Errorf("tls %s %s: the key is encrypted, which is not supported: "+
+				"decrypt it with openssl pkey -in FILE -out NEWFILE", role, file)
 		}
 		return pem.EncodeToMemory(b), nil
 	}
@@ -99,7 +100,7 @@ func readPEM(role, file string) ([]*pem.Block, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pathErr.Err // the path stands in front already
+			err = pathErr.Err // the message below contains the path
 		}
 		return nil, fmt.Errorf("tls %s %s: %w", role, file, err)
 	}
@@ -118,14 +119,14 @@ func readPEM(role, file string) ([]*pem.Block, error) {
 }
 
 func notPEM(data []byte) string {
-	const asn1Sequence = 0x30 // what every DER certificate and key begins with
+	const asn1Sequence = 0x30 // the first byte of every DER certificate and key
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return "the file is empty"
 	case bytes.Contains(data, []byte("-----BEGIN ")):
-		return "not PEM: it begins like it, but no block is complete"
+		return "not PEM: it begins like PEM, but no block is complete"
 	case data[0] == asn1Sequence:
-		return "not PEM: looks like DER: convert it with openssl"
+		return "not PEM: it looks like DER: convert it with openssl"
 	default:
 		return "not PEM: no line begins with -----BEGIN"
 	}

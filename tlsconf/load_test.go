@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,33 +26,36 @@ func TestParseVersion(t *testing.T) {
 			t.Errorf("ParseVersion(%q) = %#x, %v, want %#x", tt.in, got, err, tt.want)
 		}
 		if err != nil && !strings.Contains(err.Error(), "use 1.2 or 1.3") {
-			t.Errorf("ParseVersion(%q): %v: does not say what is right", tt.in, err)
+			t.Errorf("ParseVersion(%q): %v: does not say what is valid", tt.in, err)
 		}
 	}
 }
 
-// faultyFiles are files that cannot be used as a certificate or a key, each for a reason of its
-// own.
+// faultyFiles are files that cannot be used as a certificate or a key, each for a different reason.
 type faultyFiles struct{ missing, text, empty, binary, cut, broken, encrypted, oldEncrypted, request, backwards string }
 
 func newFaultyFiles(t *testing.T, f testcert.Files) faultyFiles {
+	block := func(kind string) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte("nonsense")})
+	}
 	return faultyFiles{
 		missing:   filepath.Join(t.TempDir(), "none.pem"),
 		text:      write(t, "text.pem", []byte("hello\n")),
 		empty:     write(t, "empty.pem", nil),
 		binary:    write(t, "cert.der", der(t, f.CA)),
 		cut:       write(t, "cut.pem", read(t, f.ServerCert)[:80]),
-		broken:    write(t, "broken.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("nonsense")})),
-		encrypted: write(t, "encrypted.key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})),
+		broken:    write(t, "broken.pem", block("CERTIFICATE")),
+		encrypted: write(t, "encrypted.key", block("ENCRYPTED PRIVATE KEY")),
 		oldEncrypted: write(t, "old.key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("x"),
 			Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}})),
-		request:   write(t, "request.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: []byte("x")})),
+		request:   write(t, "request.pem", block("CERTIFICATE REQUEST")),
 		backwards: write(t, "backwards.pem", append(read(t, f.CA), read(t, f.ServerCert)...)),
 	}
 }
 
-// TestErrors: each fault names role, file and what is wrong, and several faults are all named.
-func TestErrors(t *testing.T) {
+// An error names the role and the file of each fault and says what is wrong; several faults are all
+// named.
+func TestErrorsNameFileAndFault(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	bad := newFaultyFiles(t, f)
 	server := func(cert, key, ca string) error {
@@ -83,14 +87,19 @@ func TestErrors(t *testing.T) {
 			"tls server certificate " + f.ServerKey + ": holds a private key, not a certificate",
 			"tls server key " + f.ServerCert + ": holds a certificate, not a private key"}},
 		{"request", server(bad.request, f.ServerKey, ""), []string{"holds a certificate request, not a certificate"}},
-		{"mismatch", server(f.ServerCert, f.MismatchedKey, ""), []string{"tls server key " + f.MismatchedKey, f.ServerCert, "does not match"}},
-		{"chain backwards", server(bad.backwards, f.ServerKey, ""), []string{bad.backwards, "certificate 2 of the file: put that one first"}},
+		{"mismatch", server(f.ServerCert, f.MismatchedKey, ""), []string{
+			"tls server key " + f.MismatchedKey, f.ServerCert, "does not match"}},
+		{"chain backwards", server(bad.backwards, f.ServerKey, ""), []string{
+			bad.backwards, "certificate 2 of the file: put that one first"}},
 		{"encrypted", server(f.ServerCert, bad.encrypted, ""), []string{bad.encrypted, "encrypted", "openssl"}},
 		{"encrypted the old way", server(f.ServerCert, bad.oldEncrypted, ""), []string{bad.oldEncrypted, "encrypted"}},
 		{"client CA", server(f.ServerCert, f.ServerKey, f.ServerKey), []string{"tls client CA " + f.ServerKey, "holds a private key"}},
-		{"all at once", server(bad.missing, bad.encrypted, bad.text), []string{bad.missing, bad.encrypted, "tls client CA " + bad.text}},
-		{"no key and a bad CA", server(f.ServerCert, "", bad.text), []string{"tls server key: none given", "tls client CA " + bad.text}},
-		{"target all at once", client(bad.text, bad.missing, bad.empty), []string{"tls target CA " + bad.text, "tls target certificate " + bad.missing, "tls target key " + bad.empty}},
+		{"all at once", server(bad.missing, bad.encrypted, bad.text), []string{
+			bad.missing, bad.encrypted, "tls client CA " + bad.text}},
+		{"no key and a bad CA", server(f.ServerCert, "", bad.text), []string{
+			"tls server key: none given", "tls client CA " + bad.text}},
+		{"target all at once", client(bad.text, bad.missing, bad.empty), []string{
+			"tls target CA " + bad.text, "tls target certificate " + bad.missing, "tls target key " + bad.empty}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,7 +115,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestMinVersionBelow12(t *testing.T) {
+func TestMinVersionBelowTLS12IsRefused(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	if _, err := NewServer(ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, MinVersion: tls.VersionTLS11}); err == nil {
 		t.Error("server takes TLS 1.1")
@@ -116,11 +125,12 @@ func TestMinVersionBelow12(t *testing.T) {
 	}
 }
 
-// TestOneFile: certificate and key may stand in one file, in either order.
-func TestOneFile(t *testing.T) {
+// Certificate and key may be in one file, in either order.
+func TestCertificateAndKeyInOneFile(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	cert, key := read(t, f.ServerCert), read(t, f.ServerKey)
-	for _, data := range [][]byte{append(cert[:len(cert):len(cert)], key...), append(key[:len(key):len(key)], cert...)} {
+	for _, order := range [][2][]byte{{cert, key}, {key, cert}} {
+		data := slices.Concat(order[0], order[1])
 		both := write(t, "both.pem", data)
 		if _, err := NewServer(ServerFiles{Cert: both, Key: both}); err != nil {
 			t.Error(err)
@@ -138,7 +148,7 @@ func TestSettings(t *testing.T) {
 	}
 	one.ServerName = "b.example"
 	if two.ServerName != "a.example" || c.Config().ServerName != "a.example" {
-		t.Error("client configs are not the caller's own")
+		t.Error("Config returns the same configuration twice")
 	}
 	outer := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, MinVersion: tls.VersionTLS13}).Config()
 	inner, err := outer.GetConfigForClient(nil)

@@ -35,9 +35,9 @@ func mustClient(t *testing.T, f ClientFiles) *Client {
 	return c
 }
 
-// shake makes a TCP connection and both sides' handshakes. The error is the server's first: in
-// TLS 1.3 the client is done before the server has looked at its certificate.
-func shake(t *testing.T, server, client *tls.Config) (near, far *tls.Conn, err error) {
+// handshake connects over TCP and makes the handshakes of both sides. It returns the server's error
+// first: in TLS 1.3 the client is done before the server has checked its certificate.
+func handshake(t *testing.T, server, client *tls.Config) (near, far *tls.Conn, err error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -107,24 +107,24 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// logbook keeps what was logged. Safe for concurrent use.
-type logbook struct {
+// logBuffer collects log output. It is safe for concurrent use.
+type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func (l *logbook) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *logbook) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-func (l *logbook) count(s string) int { return strings.Count(l.String(), s) }
+func (l *logBuffer) count(s string) int { return strings.Count(l.String(), s) }

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// checkInterval is how often the files are looked at, at most: often enough for people, seldom
-// enough to cost nothing under a storm of handshakes.
+// checkInterval is the minimum time between two checks of the files: short enough for people, and
+// long enough to cost nothing under a storm of handshakes.
 const checkInterval = time.Second
 
-// material is what one reading of all the files of a side gave.
+// material is the result of reading all the files of one side.
 type material struct {
 	config *tls.Config
-	certs  []*watched
+	certs  []*watchedCert
 }
 
 // reloader keeps the configuration of one side and reads it again when the files change.
@@ -26,14 +26,14 @@ type reloader struct {
 	files []string
 	load  func() (*material, error)
 
-	mu      sync.Mutex    // protects the fields below
-	checked time.Time     // when the files were last looked at
-	seen    []os.FileInfo // of files, taken before they were last read
-	broken  bool          // the last reading failed, current is older than the files
+	mu      sync.Mutex    // guards the fields below
+	checked time.Time     // when the files were last checked
+	seen    []os.FileInfo // of files, from before they were last read
+	broken  bool          // the last reading failed; current is older than the files
 	current *material
 }
 
-// newReloader reads the files. Empty names stand for files that were not asked for.
+// newReloader reads the files. An empty name means that the file is not configured.
 func newReloader(side string, log *slog.Logger, files []string, load func() (*material, error)) (*reloader, error) {
 	files = slices.DeleteFunc(files, func(name string) bool { return name == "" })
 	r := &reloader{side: side, log: log, files: files, load: load, checked: time.Now(), seen: stat(files)}
@@ -44,12 +44,12 @@ func newReloader(side string, log *slog.Logger, files []string, load func() (*ma
 	r.current = m
 	m.warn(log, r.checked)
 	if slices.Contains(r.seen, nil) {
-		r.files, r.seen = nil, nil // a pipe can be read only once: what has one in it stays as it is
+		r.files, r.seen = nil, nil // a pipe can be read only once, so these files are never read again
 	}
 	return r, nil
 }
 
-// config returns the configuration of now. Whoever comes while another caller is reading files
+// config returns the present configuration. A caller that comes while another one reads the files
 // waits for it.
 func (r *reloader) config() *tls.Config {
 	r.mu.Lock()
@@ -62,12 +62,11 @@ func (r *reloader) config() *tls.Config {
 	return r.current.config
 }
 
-// checkLocked reads the files again if they have changed, and also if they could not be used the
-// last time: the fault may have been a passing one, such as a lack of file descriptors. Only a
-// change is worth another line in the log.
+// checkLocked reads the files again if they have changed, or if the last reading failed: the fault
+// may have been a passing one, such as a lack of file descriptors. It logs another failure only
+// after another change.
 func (r *reloader) checkLocked() {
-	// What is seen is taken before the reading, so that a change during the reading is found the
-	// next time.
+	// The stat comes before the reading, so that the next check finds a change during the reading.
 	seen := stat(r.files)
 	changed := !slices.EqualFunc(seen, r.seen, sameFile)
 	if !changed && !r.broken {
@@ -85,8 +84,8 @@ func (r *reloader) checkLocked() {
 	}
 }
 
-// stat follows symbolic links, as a mounted secret is switched by turning one. What is missing or
-// no regular file is nil.
+// stat follows symbolic links, because a mounted secret is replaced by changing a link. The result
+// is nil for a missing file and for one that is not a regular file.
 func stat(files []string) []os.FileInfo {
 	infos := make([]os.FileInfo, len(files))
 	for i, name := range files {

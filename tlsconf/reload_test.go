@@ -13,7 +13,7 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// TestReload runs over real connections: the old one goes on, the new one sees the new certificate.
+// After a reload the old connection goes on, and a new one gets the new certificate.
 func TestReload(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
 	ways := map[string]func(cert, key []byte){
@@ -28,18 +28,18 @@ func TestReload(t *testing.T) {
 	}
 	for name, replace := range ways {
 		t.Run(name, func(t *testing.T) {
-			log := new(logbook)
+			log := new(logBuffer)
 			server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, Logger: log.logger()})
 			client := mustClient(t, ClientFiles{CA: f.CA}).Config()
 			config := server.Config()
 
-			oldNear, oldFar, err := shake(t, config, client)
+			oldNear, oldFar, err := handshake(t, config, client)
 			must(t, err)
 			cert, key, err := f.Authority.Issue(testcert.Options{Name: "new " + name})
 			must(t, err)
 			replace(cert, key)
 			server.files.expire()
-			newNear, newFar, err := shake(t, config, client)
+			newNear, newFar, err := handshake(t, config, client)
 			must(t, err)
 
 			if got := newNear.ConnectionState().PeerCertificates[0].Subject.CommonName; got != "new "+name {
@@ -54,8 +54,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadThroughSymlink: Kubernetes mounts a secret as links through one link to a directory,
-// and turns that one.
+// Kubernetes mounts a secret as links through one link to a directory, and replaces that link.
 func TestReloadThroughSymlink(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"v1", "v2"} {
@@ -70,35 +69,34 @@ func TestReloadThroughSymlink(t *testing.T) {
 	serve := func(f testcert.Files) *tls.Config {
 		return mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey}).Config()
 	}
-	if _, _, err := shake(t, serve(one), client.Config()); err != nil {
+	if _, _, err := handshake(t, serve(one), client.Config()); err != nil {
 		t.Fatal(err)
 	}
 	must(t, os.Symlink("v2", next))
 	must(t, os.Rename(next, data))
 	client.files.expire()
-	if _, _, err := shake(t, serve(two), client.Config()); err != nil {
+	if _, _, err := handshake(t, serve(two), client.Config()); err != nil {
 		t.Errorf("new authority: %v", err)
 	}
-	if _, _, err := shake(t, serve(one), client.Config()); err == nil {
+	if _, _, err := handshake(t, serve(one), client.Config()); err == nil {
 		t.Error("the old authority is still trusted")
 	}
 }
 
-// TestBrokenReload: half of a change is kept away from handshakes, logged once, and healed by the
-// other half.
-func TestBrokenReload(t *testing.T) {
+// Half of a change is not used and is logged once; the other half makes the whole change effective.
+func TestHalfAChangeIsNotUsed(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
-	log := new(logbook)
+	log := new(logBuffer)
 	server := mustServer(t, ServerFiles{Cert: f.ServerCert, Key: f.ServerKey, Logger: log.logger()})
 	client := mustClient(t, ClientFiles{CA: f.CA}).Config()
 	peer := func() string {
 		t.Helper()
 		server.files.expire()
-		near, _, err := shake(t, server.Config(), client)
+		near, _, err := handshake(t, server.Config(), client)
 		must(t, err)
 		return near.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
-	const complaint = "cannot be used"
+	const refusal = "cannot be used"
 
 	cert, key, err := f.Authority.Issue(testcert.Options{Name: "new"})
 	must(t, err)
@@ -108,16 +106,16 @@ func TestBrokenReload(t *testing.T) {
 			t.Errorf("half a change: certificate of %q, want the old one", got)
 		}
 	}
-	if n := log.count(complaint); n != 1 || log.count("does not match") != 1 || log.count(f.ServerKey) == 0 {
-		t.Errorf("%d complaints, want one that names the file and the reason\n%s", n, log)
+	if n := log.count(refusal); n != 1 || log.count("does not match") != 1 || log.count(f.ServerKey) == 0 {
+		t.Errorf("%d warnings, want one that names the file and the reason\n%s", n, log)
 	}
 
 	must(t, os.Remove(f.ServerKey))
 	if got := peer(); got != "server" {
 		t.Errorf("missing key: certificate of %q, want the old one", got)
 	}
-	if n := log.count(complaint); n != 2 {
-		t.Errorf("%d complaints after another change, want 2\n%s", n, log)
+	if n := log.count(refusal); n != 2 {
+		t.Errorf("%d warnings after another change, want 2\n%s", n, log)
 	}
 
 	must(t, testcert.Replace(f.ServerKey, key))
@@ -129,13 +127,13 @@ func TestBrokenReload(t *testing.T) {
 	}
 }
 
-// TestPassingFault: a reading that failed for want of a descriptor, say, is tried again though no
-// file has changed.
-func TestPassingFault(t *testing.T) {
+// A reading that failed, for example for want of a descriptor, is repeated although no file has
+// changed.
+func TestFailedReadingIsRepeated(t *testing.T) {
 	name := write(t, "file", []byte("1"))
 	var loads int
 	var fault error
-	log := new(logbook)
+	log := new(logBuffer)
 	r, err := newReloader("server", log.logger(), []string{name}, func() (*material, error) {
 		loads++
 		return &material{config: new(tls.Config)}, fault
@@ -148,7 +146,7 @@ func TestPassingFault(t *testing.T) {
 		r.config()
 	}
 	if loads != 4 || log.count("cannot be used") != 1 {
-		t.Errorf("%d readings, want 4, and one complaint\n%s", loads, log)
+		t.Errorf("%d readings, want 4, and one warning\n%s", loads, log)
 	}
 	fault = nil
 	r.expire()
@@ -160,8 +158,8 @@ func TestPassingFault(t *testing.T) {
 	}
 }
 
-// TestOnceASecond: files are looked at lazily and at most once in checkInterval.
-func TestOnceASecond(t *testing.T) {
+// Files are checked only when a configuration is needed, and at most once in checkInterval.
+func TestFilesAreCheckedAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		name := write(t, "file", []byte("0"))
 		var loads int
@@ -174,11 +172,11 @@ func TestOnceASecond(t *testing.T) {
 		must(t, testcert.Replace(name, []byte("1")))
 		time.Sleep(checkInterval - 1)
 		if r.config() != first || loads != 1 {
-			t.Error("files were looked at before their time")
+			t.Error("files were checked too early")
 		}
 		time.Sleep(time.Nanosecond)
 		if loads != 1 {
-			t.Error("files were read though nobody asked")
+			t.Error("files were read although no configuration was needed")
 		}
 		second := r.config()
 		if second == first || loads != 2 {
@@ -186,7 +184,7 @@ func TestOnceASecond(t *testing.T) {
 		}
 		must(t, testcert.Replace(name, []byte("2")))
 		if r.config() != second || loads != 2 {
-			t.Error("files were looked at twice within a second")
+			t.Error("files were checked twice within a second")
 		}
 		time.Sleep(time.Hour)
 		r.config()
@@ -198,11 +196,12 @@ func TestOnceASecond(t *testing.T) {
 	})
 }
 
-// TestPipe: what is no regular file is read once and never again.
-func TestPipe(t *testing.T) {
+// A file that is not a regular file is read once and never again.
+func TestPipeIsReadOnce(t *testing.T) {
 	var loads int
 	name := write(t, "file", nil)
-	r, err := newReloader("server", slog.New(slog.DiscardHandler), []string{name, os.DevNull}, func() (*material, error) {
+	files := []string{name, os.DevNull}
+	r, err := newReloader("server", slog.New(slog.DiscardHandler), files, func() (*material, error) {
 		loads++
 		return &material{config: new(tls.Config)}, nil
 	})
@@ -239,7 +238,7 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// expire makes the next look due.
+// expire makes the next check due.
 func (r *reloader) expire() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

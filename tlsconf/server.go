@@ -6,15 +6,15 @@ import (
 	"log/slog"
 )
 
-// ServerFiles say where the accepting side finds what it needs.
+// ServerFiles are the files and settings of the accepting side.
 type ServerFiles struct {
-	Cert, Key  string       // PEM: the certificate with its chain, and its key; both are required and may be one file
-	ClientCA   string       // PEM: authorities of which every client must show a certificate; empty: clients show none
-	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; zero is TLS 1.2
-	Logger     *slog.Logger // reloads, and certificates about to end; nil discards
+	Cert, Key  string       // PEM: the certificate with its chain, and its key; both required; may be one file
+	ClientCA   string       // PEM: authorities that must have signed every client's certificate; empty: none needed
+	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2
+	Logger     *slog.Logger // of reloads and expiring certificates; nil discards
 }
 
-// Server is the accepting side. Its methods may be called from many goroutines at once.
+// Server makes configurations for the accepting side. Its methods are safe for concurrent use.
 type Server struct {
 	files   *reloader
 	version uint16
@@ -26,7 +26,8 @@ func NewServer(f ServerFiles) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := newReloader("server", orDiscard(f.Logger), []string{f.Cert, f.Key, f.ClientCA}, func() (*material, error) {
+	names := []string{f.Cert, f.Key, f.ClientCA}
+	files, err := newReloader("server", orDiscard(f.Logger), names, func() (*material, error) {
 		return loadServer(f, version)
 	})
 	if err != nil {
@@ -35,8 +36,9 @@ func NewServer(f ServerFiles) (*Server, error) {
 	return &Server{files: files, version: version}, nil
 }
 
-// Config returns a configuration to accept with for as long as the process lives: each handshake
-// that begins looks up what the files hold by then. Callers share it and must not change it.
+// Config returns a configuration for accepting connections that stays valid for the life of the
+// process: each handshake uses the present contents of the files. Callers share it and must not
+// change it.
 func (s *Server) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:             s.version,
@@ -52,13 +54,13 @@ func loadServer(f ServerFiles, version uint16) (*material, error) {
 	m := &material{config: &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   version,
-		// A sender that only writes never reads the tickets that we would send it after the
-		// handshake. When it closes, its kernel finds them unread and sends a reset, upon which
-		// ours throws away what has arrived and was not read yet. So we send none, and nothing
+		// A sender that only writes never reads the session tickets that we would send after the
+		// handshake. When it closes, its kernel finds them unread and sends a reset, and our kernel
+		// then discards what has arrived and is not yet read. So we send no tickets and nothing
 		// else either.
 		SessionTicketsDisabled: true,
 	}}
-	m.watch("server certificate", f.Cert, pair.Leaf)
+	m.addCert("server certificate", f.Cert, pair.Leaf)
 	if f.ClientCA == "" {
 		return m, pairErr
 	}
@@ -66,6 +68,6 @@ func loadServer(f ServerFiles, version uint16) (*material, error) {
 	pool, last, poolErr := loadPool("client CA", f.ClientCA)
 	m.config.ClientCAs = pool
 	m.config.ClientAuth = tls.RequireAndVerifyClientCert
-	m.watch("client CA", f.ClientCA, last)
+	m.addCert("client CA", f.ClientCA, last)
 	return m, errors.Join(pairErr, poolErr)
 }

@@ -1,14 +1,14 @@
-// Package tlsconf makes a *tls.Config for either side of a connection from files, and makes it
-// anew when the files change.
+// Package tlsconf makes a *tls.Config for either side of a connection from files, and makes a new
+// one when the files change.
 //
-// There is no goroutine and no watcher: the files are looked at when a handshake or a dial asks
-// for the configuration, at most once a second. A set of files that has changed and loads is used
-// from the next handshake on; one that does not load (a certificate that was replaced before its
-// key was, say) leaves the old set in use and is logged once. Connections that exist already
-// notice nothing of either.
+// There is no goroutine that watches the files: they are checked when a handshake or a dial needs
+// the configuration, at most once a second. Changed files that load are used from the next
+// handshake on. If they do not load, for example because a certificate was replaced before its key,
+// the old configuration stays in use and the failure is logged once. Existing connections are not
+// affected.
 //
-// Errors name the role of a file ("tls server key"), the file, and what is wrong with it, for all
-// files at once.
+// Errors name the role of a file ("tls server key"), the file, and the fault, for all files at
+// once.
 package tlsconf
 
 import (
@@ -17,8 +17,8 @@ import (
 	"log/slog"
 )
 
-// ParseVersion reads a minimum version as people write it: 1.2 or 1.3. Older versions are no
-// longer safe and are not to be had.
+// ParseVersion parses a minimum version as people write it: 1.2 or 1.3. Older versions are no
+// longer safe and are refused.
 func ParseVersion(s string) (uint16, error) {
 	switch s {
 	case "1.2":
@@ -28,11 +28,11 @@ func ParseVersion(s string) (uint16, error) {
 	case "1.0", "1.1":
 		return 0, fmt.Errorf("TLS %s is broken and not supported: use 1.2 or 1.3", s)
 	default:
-		return 0, fmt.Errorf("%q is no TLS version: use 1.2 or 1.3", s)
+		return 0, fmt.Errorf("%q is not a TLS version: use 1.2 or 1.3", s)
 	}
 }
 
-// minVersion returns the version to use where the caller asked for v, zero meaning TLS 1.2.
+// minVersion checks a minimum version; 0 means TLS 1.2.
 func minVersion(v uint16) (uint16, error) {
 	switch {
 	case v == 0:
@@ -44,11 +44,11 @@ func minVersion(v uint16) (uint16, error) {
 	}
 }
 
-// checkPair says which half of a certificate pair is missing.
+// checkPair returns an error that names the missing half of a certificate pair.
 func checkPair(side, cert, key string) error {
 	switch {
 	case cert == "" && key == "":
-		return fmt.Errorf("tls %s certificate: none given: it is needed, and its key", side)
+		return fmt.Errorf("tls %s certificate: none given: a certificate and its key are required", side)
 	case cert == "":
 		return fmt.Errorf("tls %s certificate: none given for the key %s: both or neither", side, key)
 	case key == "":

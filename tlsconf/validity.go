@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// soon is how long before its end a certificate is worth a warning: time for a person to act, and
-// short enough that certificates which are renewed a month ahead never come to it.
-const soon = 14 * 24 * time.Hour
+// warnBefore is how long before its end the log warns of a certificate: long enough for a person to
+// act, and so short that certificates which are renewed a month ahead never cause a warning.
+const warnBefore = 14 * 24 * time.Hour
 
-// watched is a certificate whose time is watched. A certificate that is not valid now is no
-// error: the clock may be wrong, a peer may not verify, and not starting at all would be worse
-// than either.
-type watched struct {
-	role, file string
-	cert       *x509.Certificate
-	told       string // the last warning, so that each is given once
+// watchedCert is a certificate whose validity is watched. A certificate that is not valid now is
+// not an error: the clock may be wrong, the peer may not verify, and not starting at all would be
+// worse.
+type watchedCert struct {
+	role, file  string
+	cert        *x509.Certificate
+	lastWarning string // so that each warning is logged once
 }
 
-// watch adds a certificate; nil, from a file that could not be read, is passed over.
-func (m *material) watch(role, file string, cert *x509.Certificate) {
+// addCert adds a certificate to watch; nil, from a file that could not be read, is ignored.
+func (m *material) addCert(role, file string, cert *x509.Certificate) {
 	if cert != nil {
-		m.certs = append(m.certs, &watched{role: role, file: file, cert: cert})
+		m.certs = append(m.certs, &watchedCert{role: role, file: file, cert: cert})
 	}
 }
 
-// warn logs what has become of each certificate's time since it was called last.
+// warn logs how the validity of each certificate has changed since the last call.
 func (m *material) warn(log *slog.Logger, now time.Time) {
 	for _, w := range m.certs {
 		warning := w.warning(now)
-		if warning == w.told {
+		if warning == w.lastWarning {
 			continue
 		}
-		w.told = warning
+		w.lastWarning = warning
 		if warning != "" {
 			log.Warn(warning, "role", w.role, "file", w.file, "subject", w.cert.Subject.String(),
 				"not_before", w.cert.NotBefore, "not_after", w.cert.NotAfter)
@@ -41,13 +41,13 @@ func (m *material) warn(log *slog.Logger, now time.Time) {
 	}
 }
 
-func (w *watched) warning(now time.Time) string {
+func (w *watchedCert) warning(now time.Time) string {
 	switch {
 	case now.After(w.cert.NotAfter):
 		return "tls certificate has expired"
 	case now.Before(w.cert.NotBefore):
 		return "tls certificate is not valid yet"
-	case w.cert.NotAfter.Sub(now) < soon:
+	case w.cert.NotAfter.Sub(now) < warnBefore:
 		return "tls certificate expires soon"
 	default:
 		return ""

@@ -8,11 +8,11 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// TestValidity: a certificate's end is announced once per stage, at the start or while running.
-func TestValidity(t *testing.T) {
+// Each stage of the validity of a certificate is logged once, at the start or later.
+func TestValidityIsLoggedOncePerStage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := testcert.New(t, t.TempDir())
-		log := new(logbook)
+		log := new(logBuffer)
 		now := time.Now()
 		must(t, f.Authority.WritePair(f.ServerCert, f.ServerKey, testcert.Options{
 			NotBefore: now.Add(time.Hour), NotAfter: now.Add(30 * 24 * time.Hour)}))
@@ -43,9 +43,9 @@ func TestValidity(t *testing.T) {
 	})
 }
 
-func TestExpiredIsNoError(t *testing.T) {
+func TestExpiredCertificateIsNotAnError(t *testing.T) {
 	f := testcert.New(t, t.TempDir())
-	log := new(logbook)
+	log := new(logBuffer)
 	mustServer(t, ServerFiles{Cert: f.ExpiredCert, Key: f.ExpiredKey, Logger: log.logger()})
 	mustClient(t, ClientFiles{Cert: f.ExpiredCert, Key: f.ExpiredKey, CA: f.ExpiredCert, Logger: log.logger()})
 	if n := log.count("has expired"); n != 3 {

@@ -6,18 +6,18 @@ import (
 	"sync/atomic"
 )
 
-// Watched is a connection below a *tls.Conn that remembers whether its stream has ended.
-// crypto/tls says io.EOF both when the peer has announced its end, by close_notify, and when the
-// stream ends between two records, which anybody on the way can bring about (RFC 8446, 6.1).
+// Watched is a connection below a *tls.Conn that remembers whether its stream has ended. crypto/tls
+// returns io.EOF both when the peer has announced its end by close_notify and when the stream ends
+// between two records, which anything on the path can cause (RFC 8446, 6.1).
 type Watched struct {
 	net.Conn
 	ended atomic.Bool
 }
 
-// Watch returns c, watched. Nothing else may read from c.
+// Watch returns c as a Watched. Nothing else may read from c.
 func Watch(c net.Conn) *Watched { return &Watched{Conn: c} }
 
-// Read reads from the connection.
+// Read implements [net.Conn].
 func (w *Watched) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err == io.EOF {
@@ -26,8 +26,8 @@ func (w *Watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Ended says whether a Read has met the end of the stream. Any goroutine may ask.
+// Ended reports whether a Read has met the end of the stream. It is safe for concurrent use.
 func (w *Watched) Ended() bool { return w.ended.Load() }
 
-// NetConn returns what is watched.
+// NetConn returns the underlying connection.
 func (w *Watched) NetConn() net.Conn { return w.Conn }
