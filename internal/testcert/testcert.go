@@ -1,6 +1,6 @@
-// Package testcert makes certificates for tests: an authority, pairs that it has signed, and pairs that are wrong in
-// one way each. All keys are ECDSA P-256, so that making a whole set takes a few milliseconds. Nothing here is fit for
-// anything but tests.
+// Package testcert makes certificates for tests: an authority, pairs that it has signed, and pairs
+// that are wrong in one way each. All keys are ECDSA P-256, so that making a whole set takes a few
+// milliseconds. Nothing here is safe for use outside tests.
 package testcert
 
 import (
@@ -26,21 +26,22 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Files are the paths of one set on disk. Server pairs are for 127.0.0.1, ::1 and localhost.
+// Files are the paths of one set on disk. The server pairs are valid for 127.0.0.1, ::1 and
+// localhost.
 type Files struct {
-	CA      string // certificate of the authority that signed every pair below but the stranger's
-	OtherCA string // certificate of an authority that signed only the stranger's pair
+	CA      string // certificate of the authority that signed every pair below except the stranger's
+	OtherCA string // certificate of the authority that signed only the stranger's pair
 
 	ServerCert, ServerKey     string
 	ClientCert, ClientKey     string
-	ExpiredCert, ExpiredKey   string // server and client pair that ended an hour ago
+	ExpiredCert, ExpiredKey   string // server and client pair that expired an hour ago
 	StrangerCert, StrangerKey string // server and client pair signed by OtherCA
-	MismatchedKey             string // a good key that belongs to none of the certificates
+	MismatchedKey             string // a valid key that belongs to none of the certificates
 
-	Authority *Authority // signs more of them, for tests of reloading; safe for concurrent use
+	Authority *Authority // issues more pairs, for tests of reloading
 }
 
-// New is Write for tests: any error ends the test. dir must exist; t.TempDir() is the usual one.
+// New makes a set for a test and writes it into dir, which must exist; any error ends the test.
 func New(t TB, dir string) Files {
 	t.Helper()
 	f, err := Write(dir)
@@ -50,7 +51,7 @@ func New(t TB, dir string) Files {
 	return f
 }
 
-// Write makes a fresh set and writes it into dir, which must exist.
+// Write makes a set and writes it into dir, which must exist.
 func Write(dir string) (Files, error) {
 	ca, err := NewAuthority("linesplit test CA")
 	if err != nil {
@@ -91,8 +92,9 @@ func writeLoneKey(path string) error {
 	return os.WriteFile(path, keyPEM, 0o600)
 }
 
-// ServerTLS returns a plain server side for tests that want TLS and not this project's way of loading it. Session
-// tickets are off, as a receiver of a write-only client needs them to be. It panics if the files cannot be read.
+// ServerTLS returns a plain server configuration for tests that need TLS without tlsconf. Session
+// tickets are off, as a receiver of a client that only writes needs them to be. It panics if it
+// cannot read the files.
 func (f Files) ServerTLS() *tls.Config {
 	return &tls.Config{
 		Certificates:           []tls.Certificate{mustPair(f.ServerCert, f.ServerKey)},
@@ -100,8 +102,8 @@ func (f Files) ServerTLS() *tls.Config {
 	}
 }
 
-// ClientTLS returns the client side that trusts CA, presents the client pair where it is asked for one, and expects
-// the name localhost. It panics if the files cannot be read.
+// ClientTLS returns a client configuration that trusts CA, presents the client pair on request, and
+// expects the name localhost. It panics if it cannot read the files.
 func (f Files) ClientTLS() *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{mustPair(f.ClientCert, f.ClientKey)},
@@ -110,7 +112,7 @@ func (f Files) ClientTLS() *tls.Config {
 	}
 }
 
-// Pool returns CA as a pool. It panics if the file cannot be read.
+// Pool returns CA as a pool. It panics if it cannot read the file.
 func (f Files) Pool() *x509.CertPool {
 	data, err := os.ReadFile(f.CA)
 	if err != nil {
@@ -129,7 +131,7 @@ func mustPair(cert, key string) tls.Certificate {
 	return pair
 }
 
-// Authority signs certificates. Its methods may be called from many goroutines at once.
+// Authority signs certificates. Its methods are safe for concurrent use.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -162,11 +164,12 @@ func NewAuthority(name string) (*Authority, error) {
 // CertPEM returns the authority's own certificate.
 func (a *Authority) CertPEM() []byte { return certPEM(a.cert.Raw) }
 
-// Options say what to put into a certificate. The zero value is good for server and client on this machine for a year.
+// Options are the contents of a certificate. The zero value is valid for server and client on this
+// machine for a year.
 type Options struct {
-	Name                string    // common name, "test" if empty
-	Hosts               []string  // names and addresses; 127.0.0.1, ::1 and localhost if empty
-	NotBefore, NotAfter time.Time // an hour ago and in a year, where zero
+	Name                string    // common name; empty means "test"
+	Hosts               []string  // names and addresses; empty means 127.0.0.1, ::1 and localhost
+	NotBefore, NotAfter time.Time // zero means an hour ago and in a year
 }
 
 // Issue signs a new pair and returns both halves in PEM.
@@ -182,7 +185,8 @@ func (a *Authority) Issue(o Options) (cert, key []byte, err error) {
 	return certPEM(der), keyPEM, nil
 }
 
-// WritePair issues a pair and replaces both files, one after the other, each atomically by a rename.
+// WritePair issues a pair and replaces both files, one after the other, each atomically by a
+// rename.
 func (a *Authority) WritePair(certFile, keyFile string, o Options) error {
 	cert, key, err := a.Issue(o)
 	if err != nil {
@@ -222,7 +226,8 @@ func (o Options) template() *x509.Certificate {
 	return c
 }
 
-// Replace writes a file as careful tools do: a new one beside it, renamed over the old one. The mode is 0600.
+// Replace replaces a file atomically: it writes a new file beside it, with mode 0600, and renames
+// that over the old one.
 func Replace(path string, data []byte) error {
 	beside := fmt.Sprintf("%s.%d.tmp", path, serial())
 	if err := os.WriteFile(beside, data, 0o600); err != nil {
