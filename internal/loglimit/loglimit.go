@@ -11,9 +11,9 @@ import (
 // DefaultPeriod is the Period of a Limiter that names none.
 const DefaultPeriod = 30 * time.Second
 
-// Limiter lets the first Burst events of each Period through to the log and counts the others.
-// The zero value lets one event through in 30 s. Its methods are safe for concurrent use; its
-// fields are set before the first of them.
+// Limiter lets the first Burst events of each Period through to the log and counts the others. The
+// zero value lets one event through in 30 s. Its methods are safe for concurrent use; its fields
+// are set before the first of them.
 type Limiter struct {
 	Burst  int           // events logged in one Period; values below 1 mean 1
 	Period time.Duration // 0 means DefaultPeriod
