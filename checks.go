@@ -39,7 +39,7 @@ func newChecker(targets []*target.Target, cfg config, dial target.Options, count
 func checkOptions(cfg config, dial target.Options, counts *checkCounts, logger *slog.Logger) health.Options {
 	h := cfg.Health
 	return health.Options{
-		Check: h.Check, Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, Trial: trialEvery,
+		Check: h.Check, Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, RedialDelay: trialEvery,
 		DialOptions: dial, Observe: counts.observe, Logger: logger,
 	}
 }

@@ -97,8 +97,7 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// A check that is being made when its target is removed has no consequences, and is over when
-// Watch returns.
+// A check that is being made when its target is removed has no consequences, and is over when Watch returns.
 func TestRemoveDuringACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
@@ -215,8 +214,7 @@ func TestReconfigureKeepsStates(t *testing.T) {
 	})
 }
 
-// Where checks end, what they have said ends, too, and dials tell; where they begin, they take
-// over what dials have said.
+// Where checks end, what they have said ends, too, and dials tell; where they begin, they take over what dials have said.
 func TestReconfigureToAndFromTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		with, without := Options{Check: Check{kind: TCP}}, Options{}
@@ -249,7 +247,7 @@ func TestReconfigureToAndFromTrials(t *testing.T) {
 				t.Errorf("%d checks, %d trials, down %v", checks.Load()-n, trials.Load(), r.target.Down())
 			}
 			trialOK.Store(true)
-			r.Reconfigure(Options{Trial: 2 * time.Second}) // goes on with the trials that it has interrupted
+			r.Reconfigure(Options{RedialDelay: 2 * time.Second}) // goes on with the trials that it has interrupted
 			pass(3 * time.Second)
 			if r.target.Down() {
 				t.Error("not tried again")

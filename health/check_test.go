@@ -152,7 +152,7 @@ func TestChecksSendProxyHeaders(t *testing.T) {
 		if err := mustCheck(t, Settings{Kind: "tcp"}).run(t.Context(), a, target.Options{}); err != nil {
 			t.Error(err)
 		}
-		if err := try(t.Context(), a, target.Options{}); err != nil {
+		if err := dialOnce(t.Context(), a, target.Options{}); err != nil {
 			t.Error(err)
 		}
 		for range 2 {

@@ -4,7 +4,7 @@ package health
 
 import "os/exec"
 
-func ownGroup(*exec.Cmd) {}
+func setProcessGroup(*exec.Cmd) {}
 
 // killGroup kills the program alone: there are no process groups here.
 func killGroup(cmd *exec.Cmd) error { return cmd.Process.Kill() }

@@ -1,5 +1,8 @@
-// Package health finds out which targets are up: with active checks, or where there are none,
-// with trial connections to those that failed dials have marked down.
+// Package health finds out which targets are up, and tells each [target.Target]. It makes active
+// checks; where no check is configured, it redials in the background the targets that failed dials
+// have marked down.
+//
+// To add a kind of check, see [Kind] and [NewCheck].
 package health
 
 import (
@@ -15,37 +18,36 @@ import (
 
 // Defaults of [Options].
 const (
-	defaultInterval = 5 * time.Second
-	defaultTimeout  = 2 * time.Second
-	defaultRise     = 2
-	defaultFall     = 3
-	defaultTrial    = time.Second
+	defaultInterval    = 5 * time.Second
+	defaultTimeout     = 2 * time.Second
+	defaultRise        = 2
+	defaultFall        = 3
+	defaultRedialDelay = time.Second
 )
 
-// Options say what to check and when. Values of 0 mean the defaults.
+// Options are what to check and when. Values of 0 mean the defaults.
 type Options struct {
-	// Check is the active check; its zero value is none. Then, and for targets that it does not
-	// suit, there are trials.
+	// Check is the active check; its zero value is none. Targets without a check that applies to
+	// them are redialled when failed dials have marked them down.
 	Check Check
-	// Interval is the time between the end of a check and the next, 5 s by default; a fifth of
-	// it, at least 100 ms, while the state is unknown or about to change.
+	// Interval is the time between the end of a check and the start of the next, 5 s by default.
+	// While the state is unknown or about to change it is a fifth of that, but at least 100 ms.
 	Interval time.Duration
-	// Timeout is after how long a check has failed, 2 s by default.
+	// Timeout limits one check, 2 s by default.
 	Timeout time.Duration
-	// Rise and Fall are how many checks in a row must succeed for a target that is down to be up,
-	// 2 by default, and must fail for one that is up to be down, 3 by default.
+	// Rise is how many checks in a row must succeed to mark a target up that is down, 2 by default;
+	// Fall is how many must fail to mark one down that is up, 3 by default.
 	Rise, Fall int
-	// Trial is the time before the first trial dial of a target that dials alone have marked
-	// down, 1 s by default. Each further one waits twice as long, up to 8 times this.
-	Trial time.Duration
-	// DialOptions is how targets are reached; Timeout bounds trials.
+	// RedialDelay is the wait before the first background dial of a target that failed dials alone
+	// have marked down, 1 s by default. The wait doubles with each dial, up to 8 times RedialDelay.
+	RedialDelay time.Duration
+	// DialOptions configure dialling; Timeout also limits background dials.
 	DialOptions target.Options
-	// Logger takes what is not a target's change of state, which the target logs itself; nil
-	// discards.
+	// Logger logs all but changes of state, which the targets log themselves; nil discards.
 	Logger *slog.Logger
-	// Observe is told how each active check of a target ended, and how long it took, up to 100 ms
-	// for an orderly end included; nil is nobody. It is called from one goroutine per target and
-	// must not block.
+	// Observe, if not nil, receives the result of each active check of a target and how long it
+	// took, including up to 100 ms for an orderly end. It is called from one goroutine per target
+	// and must not block.
 	Observe func(t *target.Target, ok bool, took time.Duration)
 }
 
@@ -54,7 +56,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.Timeout, defaultTimeout)
 	orDefault(&o.Rise, defaultRise)
 	orDefault(&o.Fall, defaultFall)
-	orDefault(&o.Trial, defaultTrial)
+	orDefault(&o.RedialDelay, defaultRedialDelay)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -70,26 +72,26 @@ func orDefault[T int | time.Duration](value *T, or T) {
 	}
 }
 
-// settings are Options, defaults filled in. They are replaced as a whole.
+// settings are Options with defaults filled in. They are replaced as a whole.
 type settings struct {
 	Options
-	replaced chan struct{} // closed when they no longer hold
+	replaced chan struct{} // closed when they are replaced
 }
 
-// Checker keeps the state of targets up to date. Its methods are safe for concurrent use; Run is
-// called once.
+// Checker keeps the state of targets up to date. Its methods are safe for concurrent use; Run may
+// be called once.
 type Checker struct {
 	settings atomic.Pointer[settings]
 	check    func(context.Context, target.Address) error
-	dial     func(context.Context, target.Address) error // a trial
+	dial     func(context.Context, target.Address) error // dials in the background
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	watchers map[*target.Target]*watcher
-	running  context.Context // Run's; nil while it does not run
-	all      sync.WaitGroup  // of watchers; grows under mu and while running is not nil
+	running  context.Context // of Run; nil while it does not run
+	all      sync.WaitGroup  // of running watchers; grows under mu while running is not nil
 }
 
-// New returns a checker of targets, which are shared with whoever uses them.
+// New returns a checker of targets, which other users may share.
 func New(targets []*target.Target, o Options) *Checker {
 	c := &Checker{watchers: make(map[*target.Target]*watcher)}
 	c.settings.Store(newSettings(o))
@@ -97,7 +99,9 @@ func New(targets []*target.Target, o Options) *Checker {
 		s := c.settings.Load()
 		return s.Check.run(ctx, a, s.DialOptions)
 	}
-	c.dial = func(ctx context.Context, a target.Address) error { return try(ctx, a, c.settings.Load().DialOptions) }
+	c.dial = func(ctx context.Context, a target.Address) error {
+		return dialOnce(ctx, a, c.settings.Load().DialOptions)
+	}
 	c.Watch(targets)
 	return c
 }
@@ -121,17 +125,17 @@ func (c *Checker) Run(ctx context.Context) {
 	c.all.Wait()
 }
 
-// Watch replaces the list of targets that are checked. Checks of targets that are no longer in it
-// are cancelled, all at once, and change nothing about those targets. Watch returns when they
-// have ended.
+// Watch replaces the list of targets that are checked. It cancels the checks of targets that are no
+// longer in it, all at once, and the result of such a check has no effect; the targets keep their
+// state. Watch returns when those checks have ended.
 func (c *Checker) Watch(targets []*target.Target) {
 	for _, w := range c.replace(targets) {
 		<-w.ended
 	}
 }
 
-// replace starts watchers for new targets, stops those of targets that have left, and returns the
-// stopped ones, which may still be ending.
+// replace starts watchers for new targets and stops those of removed ones. It returns the stopped
+// watchers, which may still be ending.
 func (c *Checker) replace(targets []*target.Target) (stopped []*watcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,11 +173,11 @@ func (c *Checker) startLocked(w *watcher) {
 	})
 }
 
-// Reconfigure replaces all options. What is known of targets stays: one that is down is up after
-// Rise good checks, and one that is up is down after Fall bad ones, whichever Check has made
-// them. The next check comes when it is due by the new Interval; one that is being made ends as
-// it began. A target that is not checked any more is no longer down because of checks: from then
-// on dials tell.
+// Reconfigure replaces all options. The targets keep their state: one that is down is up after Rise
+// good checks, and one that is up is down after Fall failed ones, whichever Check made them. The
+// next check comes when it is due by the new Interval; a running check ends as it began. If no
+// check applies to a target any more, earlier checks no longer mark it down: from then on dials
+// decide.
 func (c *Checker) Reconfigure(o Options) {
 	close(c.settings.Swap(newSettings(o)).replaced)
 }

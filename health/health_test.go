@@ -51,7 +51,7 @@ func TestIntervals(t *testing.T) {
 	})
 }
 
-// Waits differ from each other and lie within the jitter; very short intervals get no hurry.
+// Waits differ from each other and lie within the jitter; very short intervals get no fastFactor.
 func TestJitter(t *testing.T) {
 	for interval, fast := range map[time.Duration]time.Duration{
 		5 * time.Second:        time.Second,
@@ -72,13 +72,12 @@ func TestJitter(t *testing.T) {
 			t.Errorf("only %d different waits of 100", len(seen))
 		}
 		if w.verdict.against = 1; !about(w.interval(), fast) {
-			t.Errorf("waits %v in a hurry, want %v", w.interval(), fast)
+			t.Errorf("waits %v while the state is about to change, want %v", w.interval(), fast)
 		}
 	}
 }
 
-// However a target flaps, it goes down only after Fall failures in a row and up only after Rise
-// successes in a row.
+// However a target flaps, it goes down only after Fall failures in a row and up only after Rise successes in a row.
 func TestFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var results []byte
@@ -185,8 +184,8 @@ func TestChecksThatCannotBeMade(t *testing.T) {
 		nil: false, errBad: false, syscall.ECONNREFUSED: false, syscall.EAGAIN: false, os.ErrDeadlineExceeded: false,
 		syscall.ENFILE: true, syscall.EADDRNOTAVAIL: true, &startError{syscall.EAGAIN}: true, &startError{syscall.ENOENT}: false,
 	} {
-		if got := ours(err); got != want {
-			t.Errorf("ours(%v) = %v", err, got)
+		if got := isLocalError(err); got != want {
+			t.Errorf("isLocalError(%v) = %v", err, got)
 		}
 	}
 }

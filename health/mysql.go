@@ -8,9 +8,8 @@ import (
 	"io"
 )
 
-// Of MySQL's client/server protocol: a packet is three bytes of length, one of sequence, and its
-// payload. The server speaks first, and its first byte is the version of its greeting or says
-// that there is an error.
+// Of MySQL's client/server protocol: a packet is three bytes of length, one of sequence, and its payload. The server speaks first,
+// and its first byte is the version of its greeting or says that there is an error.
 const (
 	mysqlHeader   = 4
 	mysqlProtocol = 10
@@ -18,16 +17,15 @@ const (
 	maxGreeting   = 4 << 10 // greetings have about a hundred bytes
 )
 
-// greeting reads the server's greeting and says nothing: logging in would take an account. A
-// server that keeps a host cache (it does not with skip_name_resolve, and not for loopback)
-// counts that as an interrupted connection, and refuses a host with more than max_connect_errors
-// of them and no login in between.
-func greeting(conn *conversation) error {
+// greeting reads the server's greeting and says nothing: logging in would take an account. A server that keeps a host cache (it does
+// not with skip_name_resolve, and not for loopback) counts that as an interrupted connection, and refuses a host with more than
+// max_connect_errors of them and no login in between.
+func readGreeting(conn *conversation) error {
 	payload, err := readPacket(conn)
 	if err != nil {
 		return fmt.Errorf("read greeting: %w", err)
 	}
-	return judgeGreeting(payload)
+	return checkGreeting(payload)
 }
 
 func readPacket(r io.Reader) ([]byte, error) {
@@ -46,7 +44,7 @@ func readPacket(r io.Reader) ([]byte, error) {
 	return payload, nil
 }
 
-func judgeGreeting(payload []byte) error {
+func checkGreeting(payload []byte) error {
 	switch payload[0] {
 	case mysqlProtocol:
 		if bytes.IndexByte(payload, 0) < 0 { // the end of the server's version

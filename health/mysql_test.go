@@ -24,7 +24,7 @@ func FuzzGreeting(f *testing.F) {
 		if len(payload) == 0 || len(payload) > maxGreeting || len(payload) > len(b)-mysqlHeader {
 			t.Fatalf("%d bytes from %q", len(payload), b)
 		}
-		if judgeGreeting(payload) == nil && payload[0] != mysqlProtocol {
+		if checkGreeting(payload) == nil && payload[0] != mysqlProtocol {
 			t.Fatalf("%q passed", payload)
 		}
 	})

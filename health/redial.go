@@ -9,13 +9,13 @@ import (
 	"linesplit/target"
 )
 
-// maxTrial is how many times Trial lies between trials at most.
-const maxTrial = 8
+// maxRedialFactor limits the wait between background dials to this many times RedialDelay.
+const maxRedialFactor = 8
 
-// tryAgain dials the target whenever dials alone have marked it down, until one succeeds. It
-// returns when ctx ends or the settings are replaced.
-func (w *watcher) tryAgain(ctx context.Context) {
-	w.tryUntilUp(ctx) // its failure may have been told to those before
+// redial dials the target in the background whenever dials alone have marked it down, until a dial
+// succeeds. It returns when ctx ends or the settings are replaced.
+func (w *watcher) redial(ctx context.Context) {
+	w.redialUntilUp(ctx) // the target may be down already, and an earlier watcher may have received its message
 	for {
 		select {
 		case <-ctx.Done():
@@ -24,18 +24,18 @@ func (w *watcher) tryAgain(ctx context.Context) {
 			return
 		case <-w.target.Failed():
 		}
-		w.tryUntilUp(ctx)
+		w.redialUntilUp(ctx)
 	}
 }
 
-func (w *watcher) tryUntilUp(ctx context.Context) {
+func (w *watcher) redialUntilUp(ctx context.Context) {
 	waits := w.backoff()
 	for w.downByDials() && w.sleep(ctx, waits.NextBackOff()) && w.downByDials() {
 		err := w.dial(ctx, w.target.Address)
 		switch {
 		case err == nil:
 			w.target.DialSucceeded()
-		case ctx.Err() != nil, ours(err):
+		case ctx.Err() != nil, isLocalError(err):
 		default:
 			w.target.DialFailed(err)
 		}
@@ -45,12 +45,12 @@ func (w *watcher) tryUntilUp(ctx context.Context) {
 func (w *watcher) downByDials() bool { return w.target.Down() && !w.target.Unhealthy() }
 
 func (w *watcher) backoff() *backoff.ExponentialBackOff {
-	first := w.set.Trial
+	first := w.set.RedialDelay
 	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(maxTrial*first), backoff.WithRandomizationFactor(jitter), backoff.WithMaxElapsedTime(0))
+		backoff.WithMaxInterval(maxRedialFactor*first), backoff.WithRandomizationFactor(jitter), backoff.WithMaxElapsedTime(0))
 }
 
-// sleep returns false if ctx ended first, or the settings were replaced.
+// sleep waits for d. It returns false if ctx ends or the settings are replaced first.
 func (w *watcher) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -64,8 +64,8 @@ func (w *watcher) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// try connects as for a client, and closes at once.
-func try(ctx context.Context, a target.Address, o target.Options) error {
+// dialOnce connects as for a client and closes the connection at once.
+func dialOnce(ctx context.Context, a target.Address, o target.Options) error {
 	header, err := localHeader(a)
 	if err != nil {
 		return err

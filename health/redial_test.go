@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// Without active checks a target that dials have marked down is dialled, more and more rarely,
-// until it answers.
+// Without active checks a target that dials have marked down is dialled, more and more rarely, until it answers.
 func TestTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const failures = 6
-		r := newRig(Options{Trial: time.Second}, func(_ context.Context, n int) error {
+		r := newRig(Options{RedialDelay: time.Second}, func(_ context.Context, n int) error {
 			if n <= failures {
 				return errBad
 			}

@@ -22,18 +22,15 @@ type Settings struct {
 	Command string // exec: program; gets the target's host:port or path as its one argument
 }
 
-// The default range of good statuses: what says neither that the client nor that the server is at
-// fault.
-const lowStatus, highStatus = 200, 399
+// The default range of good statuses: what says neither that the client nor that the server is at fault.
+const defaultLowStatus, defaultHighStatus = 200, 399
 
-// redisAnswers: one that asks for a password is alive. One that loads its data (-LOADING) is not
-// ready.
+// redisAnswers: one that asks for a password is alive. One that loads its data (-LOADING) is not ready.
 const redisAnswers = `^(\+PONG|-NOAUTH)`
 
-// NewCheck judges s. Its errors name the flag at fault (-health-path and so on) and say what
-// would be right.
+// NewCheck judges s. Its errors name the flag at fault (-health-path and so on) and say what would be right.
 func NewCheck(s Settings) (Check, error) {
-	if err := s.refuseOthers(); err != nil {
+	if err := s.rejectUnused(); err != nil {
 		return Check{}, err
 	}
 	c := Check{kind: Kind(s.Kind)}
@@ -58,7 +55,7 @@ func NewCheck(s Settings) (Check, error) {
 }
 
 // refuseOthers finds options that another kind of check has.
-func (s Settings) refuseOthers() error {
+func (s Settings) rejectUnused() error {
 	var errs []error
 	for _, o := range []struct {
 		flag, value string
@@ -100,7 +97,7 @@ func (c *Check) setStatus(text string) (err error) {
 // parseStatus reads 200 or 200-399.
 func parseStatus(text string) (low, high int, err error) {
 	if text == "" {
-		return lowStatus, highStatus, nil
+		return defaultLowStatus, defaultHighStatus, nil
 	}
 	from, to, isRange := strings.Cut(text, "-")
 	if !isRange {

@@ -44,7 +44,7 @@ func TestTrialOnSockets(t *testing.T) {
 	path := t.TempDir() + "/s"
 	x := target.New(target.Address{Scheme: target.SchemeUnix, Host: path}, nil)
 	x.DialFailed(errBad)
-	c := New([]*target.Target{x}, Options{Trial: 10 * time.Millisecond})
+	c := New([]*target.Target{x}, Options{RedialDelay: 10 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { c.Run(ctx) })

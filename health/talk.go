@@ -15,12 +15,11 @@ import (
 // maxAnswer is how much of an answer is looked at, in bytes.
 const maxAnswer = 64 << 10
 
-// partingTime is how long at most a target that has given its answer may take to end the
-// connection in its own way.
-const partingTime = 100 * time.Millisecond
+// closeTimeout is how long at most a target that has given its answer may take to end the connection in its own way.
+const closeTimeout = 100 * time.Millisecond
 
-// conversation is a connection on which reading and writing end when the check's time is up, and
-// on which no more than maxAnswer bytes are read.
+// conversation is a connection on which reading and writing end when the check's time is up, and on which no more than maxAnswer
+// bytes are read.
 type conversation struct {
 	net.Conn
 	limited io.Reader
@@ -49,30 +48,29 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 	if err := say(talk); err != nil {
 		return err
 	}
-	part(talk)
+	closeInOrder(talk)
 	return nil
 }
 
 // nothing is what is said where the connection itself is the answer.
-func nothing(*conversation) error { return nil }
+func sayNothing(*conversation) error { return nil }
 
-// part ends a conversation that went well without a reset, which a server might log: our FIN goes
-// first, then what is still on its way is read.
-func part(conn *conversation) {
+// part ends a conversation that went well without a reset, which a server might log: our FIN goes first, then what is still on its
+// way is read.
+func closeInOrder(conn *conversation) {
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}
 	drain(conn)
 }
 
-// drain reads to the end, or for partingTime.
+// drain reads to the end, or for closeTimeout.
 func drain(conn *conversation) {
-	conn.SetReadDeadline(time.Now().Add(partingTime))
+	conn.SetReadDeadline(time.Now().Add(closeTimeout))
 	io.Copy(io.Discard, conn)
 }
 
-// localHeader is what a target that expects PROXY protocol headers gets from us: that we speak
-// for nobody.
+// localHeader is what a target that expects PROXY protocol headers gets from us: that we speak for nobody.
 func localHeader(a target.Address) ([]byte, error) {
 	if a.ProxyProtocol == 0 {
 		return nil, nil
@@ -86,7 +84,7 @@ func localHeader(a target.Address) ([]byte, error) {
 }
 
 // plain is a without TLS.
-func plain(a target.Address) target.Address {
+func withoutTLS(a target.Address) target.Address {
 	if a.Scheme == target.SchemeTLS {
 		a.Scheme = target.SchemeTCP
 	}

@@ -9,13 +9,12 @@ import (
 	"linesplit/target"
 )
 
-// shakeHands checks a with a TLS handshake. A target that linesplit itself speaks TLS to must
-// have a certificate that is good for that. Of others, whose TLS passes through linesplit,
-// nothing is verified: that is the matter of those who speak it, who may trust other authorities
-// and know the target by other names.
-func (c Check) shakeHands(ctx context.Context, a target.Address, o *target.Options) error {
+// shakeHands checks a with a TLS handshake. A target that linesplit itself speaks TLS to must have a certificate that is good for
+// that. Of others, whose TLS passes through linesplit, nothing is verified: that is the matter of those who speak it, who may
+// trust other authorities and know the target by other names.
+func (c Check) handshake(ctx context.Context, a target.Address, o *target.Options) error {
 	if a.Scheme == target.SchemeTLS {
-		return c.talk(ctx, a, o, nothing)
+		return c.talk(ctx, a, o, sayNothing)
 	}
 	return c.talk(ctx, a, o, func(conn *conversation) error {
 		config := &tls.Config{InsecureSkipVerify: true} // see above
@@ -26,7 +25,7 @@ func (c Check) shakeHands(ctx context.Context, a target.Address, o *target.Optio
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return fmt.Errorf("TLS handshake: %w", err)
 		}
-		part(converse(secure))
+		closeInOrder(converse(secure))
 		return nil
 	})
 }

@@ -1,10 +1,10 @@
 package health
 
-// verdict is a state that changes after a number of results in a row.
+// verdict is a state that changes after a number of equal results in a row.
 type verdict struct {
 	up         bool
-	rise, fall int // results against the present state that change it
-	against    int // such results in a row
+	rise, fall int // results in a row that change the state to up and to down
+	against    int // results in a row against the present state
 }
 
 func (v *verdict) add(ok bool) {
@@ -21,5 +21,5 @@ func (v *verdict) add(ok bool) {
 	}
 }
 
-// turning says that there are results against the present state.
-func (v *verdict) turning() bool { return v.against > 0 }
+// changing reports whether the last results were against the present state.
+func (v *verdict) changing() bool { return v.against > 0 }

@@ -27,7 +27,7 @@ func TestVerdict(t *testing.T) {
 		for _, result := range test.results {
 			v.add(result == '+')
 			state := map[bool]byte{true: 'U', false: 'D'}[v.up]
-			if v.turning() {
+			if v.changing() {
 				state += 'a' - 'A'
 			}
 			states = append(states, state)

@@ -10,89 +10,94 @@ import (
 	"linesplit/target"
 )
 
-// While a target's state is about to change, checks come this much faster, but no closer than
-// minInterval.
+// While the state of a target is unknown or about to change, checks come fastFactor times as often,
+// but with at least minInterval between them.
 const (
-	hurry       = 5
+	fastFactor  = 5
 	minInterval = 100 * time.Millisecond
 )
 
-// jitter is by what share of itself a wait is longer or shorter, at random, so that many checkers
-// do not fall into step.
+// jitter is the maximum random share by which a wait is longer or shorter, so that many checkers do
+// not fall into step.
 const jitter = 0.1
 
-// watcher looks after one target. Its goroutine alone touches it, but for the fields that say
-// otherwise.
+// watcher checks one target. Only its own goroutine uses it, except for the fields that Checker.mu
+// guards.
 type watcher struct {
 	*Checker
 	target *target.Target
-	stop   context.CancelFunc // ends run; as ended, set under Checker.mu before it starts, nil if it never did
-	ended  chan struct{}      // closed after run
 
-	set     *settings // in force
-	verdict verdict
-	last    time.Time // when a check last ended; zero: none has
-	known   bool      // a check has told something
-	blind   bool      // the last check could not be made, by no fault of the target's
+	// Checker.mu guards these. They are nil until run starts.
+	stop  context.CancelFunc // ends run
+	ended chan struct{}      // closed after run
+
+	set        *settings // used at present
+	verdict    verdict
+	last       time.Time // when a check last ended; zero: none has
+	checked    bool      // at least one check has had a result
+	localError bool      // the last check failed for a lack of local resources
 }
 
-// run goes on until ctx ends, each round with the settings of its time.
+// run checks or redials the target until ctx ends. It starts anew with each replacement of the
+// settings.
 func (w *watcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.set = w.Checker.settings.Load()
-		if w.set.Check.suits(w.target.Address) {
+		if w.set.Check.appliesTo(w.target.Address) {
 			w.watch(ctx)
-		} else { // of a UDP target a trial proves no more than that it has an address and a way to it, but no dial that failed has denied more
-			w.forget()
-			w.tryAgain(ctx)
+		} else {
+			// A dial to a UDP target proves only that its name resolves and has a route, but a failed
+			// dial of such a target had disproved nothing else.
+			w.forgetChecks()
+			w.redial(ctx)
 		}
 	}
 }
 
-// forget clears the verdict of the checks, which only checks can clear.
-func (w *watcher) forget() {
+// forgetChecks marks the target up again if checks marked it down, because no other check would.
+func (w *watcher) forgetChecks() {
 	if w.target.Unhealthy() {
 		w.target.CheckedUp()
 	}
-	w.verdict, w.last, w.known, w.blind = verdict{up: true}, time.Time{}, false, false
+	w.verdict, w.last, w.checked, w.localError = verdict{up: true}, time.Time{}, false, false
 }
 
 // watch checks the target until ctx ends or the settings are replaced.
 func (w *watcher) watch(ctx context.Context) {
 	w.verdict.rise, w.verdict.fall = w.set.Rise, w.set.Fall
-	for w.wait(ctx, w.due()) {
-		w.once(ctx)
+	for w.wait(ctx, w.untilNext()) {
+		w.checkOnce(ctx)
 		w.last = time.Now()
 	}
 }
 
-// due is how long it is to the next check.
-func (w *watcher) due() time.Duration {
+// untilNext returns the time until the next check.
+func (w *watcher) untilNext() time.Duration {
 	if w.last.IsZero() {
 		return time.Duration(rand.Float64() * float64(w.fast()))
 	}
 	return time.Until(w.last.Add(w.interval()))
 }
 
-// once makes one check and tells its result.
-func (w *watcher) once(ctx context.Context) {
+// checkOnce makes one check and reports its result.
+func (w *watcher) checkOnce(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, w.set.Timeout)
 	defer cancel()
 	start := time.Now()
 	err := w.check(limited, w.target.Address)
 	switch {
-	case ctx.Err() != nil: // it may have failed for that
-	case ours(err):
-		w.skipped(err)
+	case ctx.Err() != nil: // the check may have failed because ctx ended
+	case isLocalError(err):
+		w.reportLocalError(err)
 	default:
-		w.blind = false
+		w.localError = false
 		w.set.Observe(w.target, err == nil, time.Since(start))
-		w.judge(err)
+		w.record(err)
 	}
 }
 
-func (w *watcher) judge(err error) {
-	w.known = true
+func (w *watcher) record(err error) {
+	w.checked = true
 	w.verdict.add(err == nil)
 	if err != nil {
 		w.set.Logger.Debug("check failed", "target", w.target.String(), "err", err)
@@ -105,15 +110,15 @@ func (w *watcher) judge(err error) {
 	}
 }
 
-func (w *watcher) skipped(err error) {
-	if !w.blind {
+func (w *watcher) reportLocalError(err error) {
+	if !w.localError {
 		w.set.Logger.Warn("cannot check targets", "target", w.target.String(), "err", err)
 	}
-	w.blind = true
+	w.localError = true
 }
 
-// wait returns true after d, sooner if failed dials suggest another look at the target; and false
-// if there is to be no look.
+// wait waits for d, or less if failed dials bring the next check forward, and then returns true. It
+// returns false if ctx ends or the settings are replaced first.
 func (w *watcher) wait(ctx context.Context, d time.Duration) bool {
 	due := time.Now().Add(d)
 	timer := time.NewTimer(d)
@@ -140,21 +145,22 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// interval is how long to wait for the next check.
+// interval returns the wait between two checks, with jitter.
 func (w *watcher) interval() time.Duration {
 	d := w.set.Interval
-	if !w.known || w.verdict.turning() || w.verdict.up && w.target.Down() {
+	if !w.checked || w.verdict.changing() || w.verdict.up && w.target.Down() {
 		d = w.fast()
 	}
 	return time.Duration((1 + jitter*(2*rand.Float64()-1)) * float64(d))
 }
 
 func (w *watcher) fast() time.Duration {
-	return min(w.set.Interval, max(minInterval, w.set.Interval/hurry))
+	return min(w.set.Interval, max(minInterval, w.set.Interval/fastFactor))
 }
 
-// ours says that err is a lack of resources on this machine, which says nothing about the target.
-func ours(err error) bool {
-	var start *startError // elsewhere EAGAIN comes from a Unix socket whose backlog is full
+// isLocalError reports whether err is a lack of resources on this machine, which is no evidence
+// about the target.
+func isLocalError(err error) bool {
+	var start *startError // from anything else, EAGAIN means a Unix socket whose backlog is full
 	return target.IsLocalError(err) || errors.As(err, &start) && errors.Is(err, syscall.EAGAIN)
 }
