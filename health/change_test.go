@@ -97,7 +97,8 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// A check that is being made when its target is removed has no consequences, and is over when Watch returns.
+// A check that is being made when its target is removed has no consequences, and is over when
+// Watch returns.
 func TestRemoveDuringACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
@@ -214,7 +215,8 @@ func TestReconfigureKeepsStates(t *testing.T) {
 	})
 }
 
-// Where checks end, what they have said ends, too, and dials tell; where they begin, they take over what dials have said.
+// Where checks end, what they have said ends, too, and dials tell; where they begin, they take
+// over what dials have said.
 func TestReconfigureToAndFromTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		with, without := Options{Check: Check{kind: TCP}}, Options{}

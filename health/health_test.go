@@ -77,7 +77,8 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-// However a target flaps, it goes down only after Fall failures in a row and up only after Rise successes in a row.
+// However a target flaps, it goes down only after Fall failures in a row and up only after Rise
+// successes in a row.
 func TestFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var results []byte

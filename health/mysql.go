@@ -8,8 +8,9 @@ import (
 	"io"
 )
 
-// Of MySQL's client/server protocol: a packet is three bytes of length, one of sequence, and its payload. The server speaks first,
-// and its first byte is the version of its greeting or says that there is an error.
+// Of MySQL's client/server protocol: a packet is three bytes of length, one of sequence, and its
+// payload. The server speaks first, and its first byte is the version of its greeting or says
+// that there is an error.
 const (
 	mysqlHeader   = 4
 	mysqlProtocol = 10
@@ -17,9 +18,10 @@ const (
 	maxGreeting   = 4 << 10 // greetings have about a hundred bytes
 )
 
-// greeting reads the server's greeting and says nothing: logging in would take an account. A server that keeps a host cache (it does
-// not with skip_name_resolve, and not for loopback) counts that as an interrupted connection, and refuses a host with more than
-// max_connect_errors of them and no login in between.
+// greeting reads the server's greeting and says nothing: logging in would take an account. A
+// server that keeps a host cache (it does not with skip_name_resolve, and not for loopback)
+// counts that as an interrupted connection, and refuses a host with more than max_connect_errors
+// of them and no login in between.
 func readGreeting(conn *conversation) error {
 	payload, err := readPacket(conn)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Without active checks a target that dials have marked down is dialled, more and more rarely, until it answers.
+// Without active checks a target that dials have marked down is dialled, more and more rarely,
+// until it answers.
 func TestTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const failures = 6

@@ -22,13 +22,16 @@ type Settings struct {
 	Command string // exec: program; gets the target's host:port or path as its one argument
 }
 
-// The default range of good statuses: what says neither that the client nor that the server is at fault.
+// The default range of good statuses: what says neither that the client nor that the server is at
+// fault.
 const defaultLowStatus, defaultHighStatus = 200, 399
 
-// redisAnswers: one that asks for a password is alive. One that loads its data (-LOADING) is not ready.
+// redisAnswers: one that asks for a password is alive. One that loads its data (-LOADING) is not
+// ready.
 const redisAnswers = `^(\+PONG|-NOAUTH)`
 
-// NewCheck judges s. Its errors name the flag at fault (-health-path and so on) and say what would be right.
+// NewCheck judges s. Its errors name the flag at fault (-health-path and so on) and say what
+// would be right.
 func NewCheck(s Settings) (Check, error) {
 	if err := s.rejectUnused(); err != nil {
 		return Check{}, err

@@ -15,11 +15,12 @@ import (
 // maxAnswer is how much of an answer is looked at, in bytes.
 const maxAnswer = 64 << 10
 
-// closeTimeout is how long at most a target that has given its answer may take to end the connection in its own way.
+// closeTimeout is how long at most a target that has given its answer may take to end the
+// connection in its own way.
 const closeTimeout = 100 * time.Millisecond
 
-// conversation is a connection on which reading and writing end when the check's time is up, and on which no more than maxAnswer
-// bytes are read.
+// conversation is a connection on which reading and writing end when the check's time is up, and
+// on which no more than maxAnswer bytes are read.
 type conversation struct {
 	net.Conn
 	limited io.Reader
@@ -55,8 +56,8 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 // nothing is what is said where the connection itself is the answer.
 func sayNothing(*conversation) error { return nil }
 
-// part ends a conversation that went well without a reset, which a server might log: our FIN goes first, then what is still on its
-// way is read.
+// part ends a conversation that went well without a reset, which a server might log: our FIN goes
+// first, then what is still on its way is read.
 func closeInOrder(conn *conversation) {
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
@@ -70,7 +71,8 @@ func drain(conn *conversation) {
 	io.Copy(io.Discard, conn)
 }
 
-// localHeader is what a target that expects PROXY protocol headers gets from us: that we speak for nobody.
+// localHeader is what a target that expects PROXY protocol headers gets from us: that we speak
+// for nobody.
 func localHeader(a target.Address) ([]byte, error) {
 	if a.ProxyProtocol == 0 {
 		return nil, nil

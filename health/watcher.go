@@ -46,8 +46,8 @@ func (w *watcher) run(ctx context.Context) {
 		if w.set.Check.appliesTo(w.target.Address) {
 			w.watch(ctx)
 		} else {
-			// A dial to a UDP target proves only that its name resolves and has a route, but a failed
-			// dial of such a target had disproved nothing else.
+			// A dial to a UDP target proves only that its name resolves and has a route, but a
+			// failed dial of such a target had disproved nothing else.
 			w.forgetChecks()
 			w.redial(ctx)
 		}
