@@ -108,7 +108,7 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-// Nobody there.
+// A target that does not listen fails the check.
 func TestChecksRefused(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -136,7 +136,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A target that expects PROXY headers gets one that speaks for nobody.
+// A target that expects PROXY headers gets a LOCAL one, which names no client.
 func TestChecksSendProxyHeaders(t *testing.T) {
 	for version, want := range map[int]string{
 		0: "",

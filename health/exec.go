@@ -6,9 +6,9 @@ import (
 	"os/exec"
 )
 
-// execute runs the program. What it writes goes nowhere, so that nobody waits for a descendant
-// that keeps the output open. When ctx ends first it is killed, and in any case whatever it has
-// started and left behind in its process group.
+// runProgram runs the program with the address as its argument. It discards the output, so that
+// Wait does not block on a descendant that keeps the output open. It kills the program when ctx
+// ends, and in every case the processes that the program left behind in its process group.
 func runProgram(ctx context.Context, command, address string) error {
 	cmd := exec.CommandContext(ctx, command, address)
 	setProcessGroup(cmd)

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// ownGroup makes the program the leader of a process group of its own.
+// setProcessGroup makes the program the leader of a process group of its own.
 func setProcessGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // killGroup kills the program and what is left of the group. Its number is not given to another

@@ -111,8 +111,8 @@ func init() {
 	os.Exit(0)
 }
 
-// A program that has gone over to another process group is killed all the same: whoever removes
-// its target waits for that, and so does the end of linesplit.
+// A program that has gone over to another process group is killed all the same. Removing its
+// target waits for that, and so does the end of linesplit.
 func TestExecLeavesItsGroup(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
@@ -142,7 +142,7 @@ func gone(pid int) bool {
 }
 
 // A program that is gone by now is the target's fault, as the operator would notice; one that
-// cannot be started for want of resources is not (see ours).
+// cannot be started for want of resources is not (see isLocalError).
 func TestExecGone(t *testing.T) {
 	path := script(t, "exit 0")
 	c := mustCheck(t, Settings{Kind: "exec", Command: path})

@@ -51,7 +51,7 @@ func TestIntervals(t *testing.T) {
 	})
 }
 
-// Waits differ from each other and lie within the jitter; very short intervals get no fastFactor.
+// Waits differ from each other and lie within the jitter; very short intervals are not divided.
 func TestJitter(t *testing.T) {
 	for interval, fast := range map[time.Duration]time.Duration{
 		5 * time.Second:        time.Second,
@@ -59,7 +59,7 @@ func TestJitter(t *testing.T) {
 		50 * time.Millisecond:  50 * time.Millisecond,
 	} {
 		c := New(nil, Options{Interval: interval})
-		w := watcher{Checker: c, target: target.New(target.Address{}, nil), set: c.settings.Load(), verdict: verdict{up: true}, known: true}
+		w := watcher{Checker: c, target: target.New(target.Address{}, nil), set: c.settings.Load(), verdict: verdict{up: true}, checked: true}
 		seen := make(map[time.Duration]bool)
 		for range 100 {
 			d := w.interval()

@@ -18,7 +18,7 @@ const (
 	maxGreeting   = 4 << 10 // greetings have about a hundred bytes
 )
 
-// greeting reads the server's greeting and says nothing: logging in would take an account. A
+// readGreeting reads the server's greeting and says nothing: logging in would take an account. A
 // server that keeps a host cache (it does not with skip_name_resolve, and not for loopback)
 // counts that as an interrupted connection, and refuses a host with more than max_connect_errors
 // of them and no login in between.

@@ -57,7 +57,7 @@ func NewCheck(s Settings) (Check, error) {
 	return c, nil
 }
 
-// refuseOthers finds options that another kind of check has.
+// rejectUnused finds options that another kind of check has.
 func (s Settings) rejectUnused() error {
 	var errs []error
 	for _, o := range []struct {

@@ -53,10 +53,10 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 	return nil
 }
 
-// nothing is what is said where the connection itself is the answer.
+// sayNothing is what is said where the connection itself is the answer.
 func sayNothing(*conversation) error { return nil }
 
-// part ends a conversation that went well without a reset, which a server might log: our FIN goes
+// closeInOrder ends a conversation that went well without a reset, which a server might log: our FIN goes
 // first, then what is still on its way is read.
 func closeInOrder(conn *conversation) {
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
@@ -71,8 +71,8 @@ func drain(conn *conversation) {
 	io.Copy(io.Discard, conn)
 }
 
-// localHeader is what a target that expects PROXY protocol headers gets from us: that we speak
-// for nobody.
+// localHeader returns the header for a target that expects PROXY protocol headers: the LOCAL
+// command, which names no client. It returns nil for other targets.
 func localHeader(a target.Address) ([]byte, error) {
 	if a.ProxyProtocol == 0 {
 		return nil, nil
@@ -85,7 +85,7 @@ func localHeader(a target.Address) ([]byte, error) {
 	return b, nil
 }
 
-// plain is a without TLS.
+// withoutTLS returns a without TLS.
 func withoutTLS(a target.Address) target.Address {
 	if a.Scheme == target.SchemeTLS {
 		a.Scheme = target.SchemeTCP

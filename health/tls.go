@@ -9,10 +9,10 @@ import (
 	"linesplit/target"
 )
 
-// shakeHands checks a with a TLS handshake. A target that linesplit itself speaks TLS to must
-// have a certificate that is good for that. Of others, whose TLS passes through linesplit,
-// nothing is verified: that is the matter of those who speak it, who may trust other authorities
-// and know the target by other names.
+// handshake checks a with a TLS handshake. The certificate of a tls:// target must be valid for
+// the configuration that linesplit dials it with. The certificate of another target, whose TLS
+// passes through linesplit, is not verified: its clients may trust other authorities and know the
+// target by other names.
 func (c Check) handshake(ctx context.Context, a target.Address, o *target.Options) error {
 	if a.Scheme == target.SchemeTLS {
 		return c.talk(ctx, a, o, sayNothing)
