@@ -784,10 +784,25 @@ function isMeant(name) {
   const dialog = byId('confirm');
   byId('confirm-text').textContent = `No other target is up. Without ${name}, ${shown.mode === 'line' ? 'lines and senders wait' : 'clients find no target'} until a target is resumed.`;
   return new Promise((resolve) => {
+    settleConfirm(false); // a question that was closed a moment ago, whose close event has yet to come
+    answerConfirm = resolve;
     dialog.returnValue = '';
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
     dialog.showModal();
   });
+}
+
+let answerConfirm = null; // resolves the question of the dialog; null: there is none
+
+function settleConfirm(yes) {
+  answerConfirm?.(yes);
+  answerConfirm = null;
+}
+
+// confirmClosed takes the answer. Browsers send close events late: one that comes while the dialog
+// is open belongs to an earlier question.
+function confirmClosed() {
+  const dialog = byId('confirm');
+  if (!dialog.open) settleConfirm(dialog.returnValue === 'yes');
 }
 
 async function useToken(event) {
@@ -932,6 +947,7 @@ new ResizeObserver(drawCharts).observe(document.querySelector('.charts'));
 byId('token-form').addEventListener('submit', useToken);
 byId('token-forget').addEventListener('click', forgetToken);
 byId('message-close').addEventListener('click', closeMessage);
+byId('confirm').addEventListener('close', confirmClosed);
 byId('confirm-yes').addEventListener('click', () => byId('confirm').close('yes'));
 byId('confirm-no').addEventListener('click', () => byId('confirm').close('no'));
 connect();
