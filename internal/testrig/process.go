@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,37 +18,6 @@ import (
 	"testing"
 	"time"
 )
-
-// Build builds the program of the current directory into dir, with the race
-// detector if this binary has it, and returns its path.
-func Build(dir string) (string, error) {
-	binary := filepath.Join(dir, "linesplit")
-	args := []string{"build", "-buildvcs=false", "-o", binary}
-	if Race {
-		args = append(args, "-race")
-	}
-	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return binary, nil
-}
-
-// noticeSources opens the files that the program is made of, below the current directory: go test repeats an old result where the test
-// binary and the files that a test opened are the same. What the program is made of is hardly in the test binary, so
-// without this a change to it would pass untested.
-func noticeSources() error {
-	return filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".go" {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	})
-}
 
 // Process is a running linesplit. Its methods belong to the test's goroutine.
 type Process struct {
