@@ -86,12 +86,12 @@ func TestProxyHeadersInAndOut(t *testing.T) {
 	for _, version := range []string{"v1", "v2"} {
 		t.Run("to "+version, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
-			s.forward([]target{with{server, "proxy-protocol=" + version}}, append(trusting, "-access-log", "text")...)
+			s.Forward([]Target{With(server, "proxy-protocol="+version)}, append(trusting, "-access-log", "text")...)
 			for _, in := range ins {
 				for _, step := range []int{1000, 1} { // at once, and one byte at a time
-					conn := s.plain()
+					conn := s.Plain()
 					conn.SetNoDelay(true)
 					for _, part := range append(inSteps(in.header, step), []byte("hello")) {
 						if _, err := conn.Write(part); err != nil {
@@ -107,13 +107,13 @@ func TestProxyHeadersInAndOut(t *testing.T) {
 					if want := version + " " + peer + ", hello"; err != nil || string(reply) != want {
 						t.Errorf("%s in steps of %d: the target heard %q (%v), want %q", in.name, step, reply, err, want)
 					}
-					s.accessLine("client="+peer, "bytes_in=5")
+					s.AccessLine("client="+peer, "bytes_in=5")
 				}
 			}
-			if n := s.p.Metrics().Sum("linesplit_connections_refused_total"); n > 0 {
+			if n := s.P.Metrics().Sum("linesplit_connections_refused_total"); n > 0 {
 				t.Errorf("%.0f of them were refused", n)
 			}
-			s.finishForward()
+			s.FinishForward()
 		})
 	}
 }
@@ -131,22 +131,22 @@ func inSteps(b []byte, step int) (parts [][]byte) {
 // The header comes before TLS, on either side: one linesplit encrypts towards the next, which trusts it.
 func TestProxyHeadersComeBeforeTLS(t *testing.T) {
 	t.Parallel()
-	inner, outer := newStage(t), newStage(t)
+	inner, outer := NewStage(t), NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
-	inner.forward([]target{with{server, "proxy-protocol=v1"}}, append(inboundTLS(), trusting...)...)
-	next := literal("tls://" + inner.p.Listeners[0] + "?proxy-protocol=v2")
-	outer.forward([]target{next}, append(outboundTLS(), trusting...)...)
-	reply, err := client{}.ask(t, outer.p.Listeners[0], []byte(v1Header+"hello"))
+	inner.Forward([]Target{With(server, "proxy-protocol=v1")}, append(InboundTLS(), trusting...)...)
+	next := Literal("tls://" + inner.P.Listeners[0] + "?proxy-protocol=v2")
+	outer.Forward([]Target{next}, append(OutboundTLS(), trusting...)...)
+	reply, err := Client{}.Ask(t, outer.P.Listeners[0], []byte(v1Header+"hello"))
 	if want := "v1 " + farClient + ", hello"; err != nil || string(reply) != want {
 		t.Errorf("the target heard %q (%v), want %q", reply, err, want)
 	}
-	outer.finishForward()
-	inner.finishForward()
+	outer.FinishForward()
+	inner.FinishForward()
 }
 
 // What is no header, from a peer that must send one, gets nothing but a reset, and is counted.
 func TestBadProxyHeadersAreRefused(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	v2 := header(t, 2, proxyproto.PROXY)
 	badVersion, badLength := bytes.Clone(v2), bytes.Clone(v2)
@@ -171,11 +171,11 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 		{"too late", []byte("PRO"), false},
 		{"silence", nil, false},
 	}
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.forward([]target{server}, trusting...)
-	s.each(len(tests), len(tests), func(i int) error {
-		conn, err := client{}.dial(t, s.p.Listeners[0])
+	s.Forward([]Target{server}, trusting...)
+	s.Each(len(tests), len(tests), func(i int) error {
+		conn, err := Client{}.Dial(t, s.P.Listeners[0])
 		if err != nil {
 			return err
 		}
@@ -188,30 +188,30 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 		}
 		b, err := io.ReadAll(conn)
 		if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), endName(err))
+			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), EndName(err))
 		}
 		return nil
 	})
-	s.refused("proxy-protocol", len(tests))
+	s.Refused("proxy-protocol", len(tests))
 	if n := server.Accepted(); n > 0 {
 		t.Errorf("%d of them came to the target", n)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // From anybody else a header is bytes like others: it must not make a client somebody else.
 func TestProxyHeaderFromAnUntrustedPeerIsData(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
-	conn := s.plain()
-	s.write(conn, []byte(v1Header+"hello"))
+	s := NewStage(t)
+	s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
+	conn := s.Plain()
+	s.Write(conn, []byte(v1Header+"hello"))
 	conn.CloseWrite()
 	if reply, err := io.ReadAll(conn); string(reply) != v1Header+"hello" || err != nil {
 		t.Errorf("got %q back (%v), want every byte of it", reply, err)
 	}
-	s.accessLine("client=" + conn.LocalAddr().String())
-	s.finishForward()
+	s.AccessLine("client=" + conn.LocalAddr().String())
+	s.FinishForward()
 }
 
 // In line mode too: the header is no line, and a bad one brings none.
@@ -220,31 +220,31 @@ func TestProxyHeadersInLineMode(t *testing.T) {
 	for _, in := range []struct {
 		name string
 		args []string
-	}{{"plain", nil}, {"TLS", inboundTLS()}} {
+	}{{"plain", nil}, {"TLS", InboundTLS()}} {
 		t.Run(in.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			a, b := s.twoSinks()
-			s.run([]target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
+			s := NewStage(t)
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
 			for i, h := range [][]byte{[]byte(v1Header), header(t, 2, proxyproto.PROXY), header(t, 2, proxyproto.LOCAL)} {
-				conn := s.dial()
-				s.write(conn, h)
+				conn := s.Dial()
+				s.Write(conn, h)
 				sending := net.Conn(conn)
 				if in.args != nil {
-					sending = tls.Client(conn, clientTLS())
+					sending = tls.Client(conn, ClientTLS())
 				}
-				s.write(sending, s.numbered(100+i, 150))
+				s.Write(sending, s.Numbered(100+i, 150))
 				sending.Close()
 			}
 			for _, bad := range []string{"{\"no\":\"header\"}\n{\"and\":\"more\"}\n", "PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n{\"denied\":1}\n"} {
-				conn := s.dial()
-				s.write(conn, []byte(bad))
+				conn := s.Dial()
+				s.Write(conn, []byte(bad))
 				conn.SetReadDeadline(time.Now().Add(testrig.Patience))
-				s.over(conn, "a bad header")
+				s.Over(conn, "a bad header")
 			}
-			s.refused("proxy-protocol", 1)
-			s.refused("denied", 1)
-			s.finish(none)
+			s.Refused("proxy-protocol", 1)
+			s.Refused("denied", 1)
+			s.Finish(None)
 		})
 	}
 }
@@ -264,54 +264,54 @@ func TestAllowAndDeny(t *testing.T) {
 		{name: "IPv4 on an IPv6 listener", args: []string{"-listen", "tcp://[::]:0", "-deny", "127.0.1.0/24"}, in: []string{"127.0.0.1"}, out: []string{"127.0.1.1"}},
 	}
 	const each = 3
-	refuse := func(s *stage, addresses []string) {
-		_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+	refuse := func(s *Stage, addresses []string) {
+		_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 		for _, from := range addresses {
 			for range each {
-				conn, err := client{from: from}.dial(s.T, net.JoinHostPort("127.0.0.1", port))
+				conn, err := Client{From: from}.Dial(s.T, net.JoinHostPort("127.0.0.1", port))
 				if err == nil {
 					conn.Write([]byte("hello\n")) // which nobody may hear
-					s.over(conn, from+" is denied")
+					s.Over(conn, from+" is denied")
 					conn.Close()
 				}
 			}
 		}
-		s.refused("denied", each*len(addresses))
+		s.Refused("denied", each*len(addresses))
 	}
 	for _, test := range tests {
 		t.Run(test.name+"/connections", func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{})
-			s.forward([]target{server}, test.args...)
+			s.Forward([]Target{server}, test.args...)
 			refuse(s, test.out)
-			_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			for _, from := range test.in {
-				if err := (client{from: from}).echo(t, net.JoinHostPort("127.0.0.1", port), payload(1000)); err != nil {
+				if err := (Client{From: from}).Echo(t, net.JoinHostPort("127.0.0.1", port), Payload(1000)); err != nil {
 					t.Errorf("%s is not served: %v", from, err)
 				}
 			}
 			if got := server.Accepted(); got != len(test.in) {
 				t.Errorf("%d connections to the target, want %d", got, len(test.in))
 			}
-			s.finishForward()
+			s.FinishForward()
 		})
 		t.Run(test.name+"/lines", func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			a, b := s.twoSinks()
-			s.run([]target{a, b}, test.args...)
+			s := NewStage(t)
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b}, test.args...)
 			refuse(s, test.out)
-			_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			for _, from := range test.in {
-				conn, err := client{from: from}.dial(t, net.JoinHostPort("127.0.0.1", port))
+				conn, err := Client{From: from}.Dial(t, net.JoinHostPort("127.0.0.1", port))
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.write(conn, s.numbered(100, 150))
+				s.Write(conn, s.Numbered(100, 150))
 				conn.Close()
 			}
-			s.finish(none)
+			s.Finish(None)
 		})
 	}
 }
@@ -319,11 +319,11 @@ func TestAllowAndDeny(t *testing.T) {
 // A denied client behind a trusted proxy is denied, and the proxy itself is not judged.
 func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
+	s := NewStage(t)
+	s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
 	ask := func(source string) ([]byte, error) {
 		request := fmt.Sprintf("PROXY TCP4 %s 198.51.100.1 4321 443\r\nhello", source)
-		return client{from: address(1)}.ask(t, s.p.Listeners[0], []byte(request))
+		return Client{From: Address(1)}.Ask(t, s.P.Listeners[0], []byte(request))
 	}
 	if reply, err := ask("192.0.2.7"); string(reply) != "hello" || err != nil {
 		t.Errorf("an allowed client behind a proxy got %q, %v", reply, err)
@@ -331,6 +331,6 @@ func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
 	if reply, _ := ask("203.0.113.7"); len(reply) > 0 {
 		t.Errorf("a client that is not allowed got %q", reply)
 	}
-	s.refused("denied", 1)
-	s.finishForward()
+	s.Refused("denied", 1)
+	s.FinishForward()
 }

@@ -20,10 +20,10 @@ import (
 var udpIn = []string{"-listen", "udp://127.0.0.1:0"}
 
 // packets opens a socket whose datagrams go to the first listener.
-func (s *stage) packets(from string) net.Conn {
+func (s *Stage) packets(from string) net.Conn {
 	s.Helper()
 	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
-	conn, err := d.DialContext(s.Context(), "udp", s.p.Listeners[0])
+	conn, err := d.DialContext(s.Context(), "udp", s.P.Listeners[0])
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -47,19 +47,19 @@ func echoed(conn net.Conn, packet []byte) error {
 
 // Each client has a session of its own, its replies come to it alone, and silent ones are forgotten.
 func TestDatagramsOfManyClientsComeBack(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const clients, each = 500, 5
-	s := newStage(t)
+	s := NewStage(t)
 	a, b := testrig.NewPacketEcho(t), testrig.NewPacketEcho(t)
-	s.forward([]target{a, b}, append(udpIn, "-udp-idle-timeout", "5s", "-access-log", "text")...)
+	s.Forward([]Target{a, b}, append(udpIn, "-udp-idle-timeout", "5s", "-access-log", "text")...)
 	conns := make([]net.Conn, clients)
 	for i := range conns {
 		conns[i] = s.packets("127.0.0.1")
 	}
-	s.each(clients, 16, func(i int) error {
+	s.Each(clients, 16, func(i int) error {
 		for range each {
-			if err := echoed(conns[i], payload(1+i*40)); err != nil {
+			if err := echoed(conns[i], Payload(1+i*40)); err != nil {
 				return fmt.Errorf("client %d: %w", i, err)
 			}
 		}
@@ -71,37 +71,37 @@ func TestDatagramsOfManyClientsComeBack(t *testing.T) {
 	if a.Peers()+b.Peers() != clients || a.Peers() < clients/3 || b.Peers() < clients/3 {
 		t.Errorf("%d and %d sessions at the targets, want half of %d each", a.Peers(), b.Peers(), clients)
 	}
-	s.metric(clients, "linesplit_connections_accepted_total")
-	s.connected(0) // all have been silent for long
-	testrig.WaitFor(t, "a line of access log for each session", func() bool { return s.logged("end=idle", "dials") == clients })
+	s.Metric(clients, "linesplit_connections_accepted_total")
+	s.Connected(0) // all have been silent for long
+	testrig.WaitFor(t, "a line of access log for each session", func() bool { return s.Logged("end=idle", "dials") == clients })
 	if err := echoed(conns[0], []byte("again")); err != nil {
 		t.Errorf("a client that was forgotten comes again: %v", err)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Datagrams of all sizes pass whole, and empty ones too.
 func TestDatagramsPassWhole(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.forward([]target{testrig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "3s")...)
+	s := NewStage(t)
+	s.Forward([]Target{testrig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "3s")...)
 	conn := s.packets("127.0.0.1")
 	for _, size := range []int{1, 0, 1472, 1473, 9_000, 65_507} {
-		if err := echoed(conn, payload(size)); err != nil {
+		if err := echoed(conn, Payload(size)); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // A flood from many addresses takes no more than there is for it, and those who are in are served.
 func TestDatagramSessionsAreBounded(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const limit, flood = 20, 100
-	s := newStage(t)
+	s := NewStage(t)
 	echo := testrig.NewPacketEcho(t)
-	s.forward([]target{echo}, append(udpIn, "-udp-sessions", fmt.Sprint(limit), "-udp-idle-timeout", "10s")...)
+	s.Forward([]Target{echo}, append(udpIn, "-udp-sessions", fmt.Sprint(limit), "-udp-idle-timeout", "10s")...)
 	var in []net.Conn
 	for range limit {
 		conn := s.packets("127.0.0.1")
@@ -111,46 +111,46 @@ func TestDatagramSessionsAreBounded(t *testing.T) {
 		in = append(in, conn)
 	}
 	for range flood {
-		s.write(s.packets("127.0.0.1"), []byte("me too"))
+		s.Write(s.packets("127.0.0.1"), []byte("me too"))
 	}
-	s.refused("limit", flood)
-	s.each(len(in), 4, func(i int) error { return echoed(in[i], []byte("second")) })
+	s.Refused("limit", flood)
+	s.Each(len(in), 4, func(i int) error { return echoed(in[i], []byte("second")) })
 	if got := echo.Peers(); got != limit {
 		t.Errorf("%d sessions at the target, want %d", got, limit)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Access lists hold for datagrams too.
 func TestDeniedDatagramsAreDropped(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	echo := testrig.NewPacketEcho(t)
-	s.forward([]target{echo}, append(udpIn, "-deny", "127.0.1.0/24", "-udp-idle-timeout", "1s")...)
+	s.Forward([]Target{echo}, append(udpIn, "-deny", "127.0.1.0/24", "-udp-idle-timeout", "1s")...)
 	for range 3 {
-		s.write(s.packets(address(1)), []byte("let me in"))
+		s.Write(s.packets(Address(1)), []byte("let me in"))
 	}
-	s.refused("denied", 3)
+	s.Refused("denied", 3)
 	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
 		t.Error(err)
 	}
 	if echo.Packets() != 1 {
 		t.Errorf("%d datagrams came to the target, want 1", echo.Packets())
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Nobody says goodbye with datagrams: SIGTERM does not wait for clients that are merely there.
 func TestTerminationWithDatagramSessions(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
-	s.forward([]target{testrig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)
+	s := NewStage(t)
+	s.Forward([]Target{testrig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)
 	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	s.terminate(0)
+	s.Terminate(0)
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("took %v to end", took)
 	}
@@ -159,37 +159,37 @@ func TestTerminationWithDatagramSessions(t *testing.T) {
 // Syslog over UDP in line mode: each datagram is lines, with or without a newline at the end.
 func TestDatagramsAreLines(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b}, append(udpIn, "-deny", "127.0.1.0/24")...)
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b}, append(udpIn, "-deny", "127.0.1.0/24")...)
 	var senders sync.WaitGroup
 	var conns []net.Conn
 	for range 4 {
 		conns = append(conns, s.packets("127.0.0.1"))
 	}
-	s.write(s.packets(address(1)), []byte("{\"denied\":1}\n"))
+	s.Write(s.packets(Address(1)), []byte("{\"denied\":1}\n"))
 	for round := range 10 {
 		for _, conn := range conns {
-			packet := s.numbered(1+round%3, 200) // one to three lines
+			packet := s.Numbered(1+round%3, 200) // one to three lines
 			if round%2 == 0 {
 				packet = bytes.TrimSuffix(packet, []byte("\n"))
 			}
-			senders.Go(func() { s.write(conn, packet) })
+			senders.Go(func() { s.Write(conn, packet) })
 		}
 		senders.Wait()
-		s.arrived()
+		s.Arrived()
 	}
 	conns[0].Write(nil) // nothing at all
-	s.write(conns[0], s.numbered(1, 60_000))
-	s.refused("denied", 1)
-	s.arrived()
-	s.leftNothing()
-	m := s.ledger()
-	last := s.numbered(5, 200)
-	s.write(conns[1], bytes.TrimSuffix(last, []byte("\n")))
-	s.terminate(0) // what lies in the socket is read first
-	s.judge(m, none)
-	if strings.Contains(s.p.Stderr(), "panic") {
-		t.Error(s.p.Tail(50))
+	s.Write(conns[0], s.Numbered(1, 60_000))
+	s.Refused("denied", 1)
+	s.Arrived()
+	s.LeftNothing()
+	m := s.Ledger()
+	last := s.Numbered(5, 200)
+	s.Write(conns[1], bytes.TrimSuffix(last, []byte("\n")))
+	s.Terminate(0) // what lies in the socket is read first
+	s.Judge(m, None)
+	if strings.Contains(s.P.Stderr(), "panic") {
+		t.Error(s.P.Tail(50))
 	}
 }

@@ -21,43 +21,38 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// forward starts the linesplit under test in connection mode, on a plain TCP port unless args have a -listen.
-func (s *stage) forward(targets []target, args ...string) {
+// Forward starts the linesplit under test in connection mode, on a plain TCP port unless args have a -listen.
+func (s *Stage) Forward(targets []Target, args ...string) {
 	s.Helper()
 	// Pipes that nobody needs any more are closed after an eighth of the linger timeout.
-	s.p = s.start(targets, append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)...)
-	s.base = settledUsage(s.T, s.p, 0)
+	s.P = s.Start(targets, append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)...)
+	s.Base = SettledUsage(s.T, s.P, 0)
 	const resting = 32 // goroutines for each listener that wait for the next client, at most
-	s.base.goroutines += float64(resting * len(s.p.Listeners))
+	s.Base.goroutines += float64(resting * len(s.P.Listeners))
 }
 
-// with is a target with options behind its address.
-type with struct {
-	target
-	query string
+// With is a target with options behind its address.
+func With(t Target, query string) Target { return Literal(t.Target() + "?" + query) }
+
+// Literal is a target as the -target flag takes it.
+type Literal string
+
+func (l Literal) Target() string { return string(l) }
+
+// Client is how a test's clients reach linesplit.
+type Client struct {
+	Network string      // tcp where it is empty
+	From    string      // address of this machine; empty: as the kernel chooses
+	TLS     *tls.Config // nil: plain
 }
 
-func (w with) Target() string { return w.target.Target() + "?" + w.query }
-
-// literal is a target as the -target flag takes it.
-type literal string
-
-func (l literal) Target() string { return string(l) }
-
-// client is how a test's clients reach linesplit.
-type client struct {
-	network string      // tcp where it is empty
-	from    string      // address of this machine; empty: as the kernel chooses
-	tls     *tls.Config // nil: plain
-}
-
-// dial connects to an address. The test's end closes it at the latest.
-func (c client) dial(t testing.TB, addr string) (net.Conn, error) {
+// Dial connects to an address. The test's end closes it at the latest.
+func (c Client) Dial(t testing.TB, addr string) (net.Conn, error) {
 	d := net.Dialer{Timeout: testrig.Patience}
-	if c.from != "" {
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.from)}
+	if c.From != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.From)}
 	}
-	network := c.network
+	network := c.Network
 	if network == "" {
 		network = "tcp"
 	}
@@ -66,10 +61,10 @@ func (c client) dial(t testing.TB, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(testrig.Patience))
-	if c.tls == nil {
+	if c.TLS == nil {
 		return conn, nil
 	}
-	secure := tls.Client(conn, c.tls)
+	secure := tls.Client(conn, c.TLS)
 	if err := secure.Handshake(); err != nil {
 		conn.Close()
 		return nil, err
@@ -77,10 +72,10 @@ func (c client) dial(t testing.TB, addr string) (net.Conn, error) {
 	return secure, nil
 }
 
-// client opens a connection to the first listener, and closes it when the test ends.
-func (s *stage) client(c client) net.Conn {
+// Client opens a connection to the first listener, and closes it when the test ends.
+func (s *Stage) Client(c Client) net.Conn {
 	s.Helper()
-	conn, err := c.dial(s.T, s.p.Listeners[0])
+	conn, err := c.Dial(s.T, s.P.Listeners[0])
 	if err != nil {
 		s.Fatalf("a client cannot connect: %v", err)
 	}
@@ -88,15 +83,15 @@ func (s *stage) client(c client) net.Conn {
 	return conn
 }
 
-// plain is a client from the usual address.
-func (s *stage) plain() *net.TCPConn {
+// Plain is a client from the usual address.
+func (s *Stage) Plain() *net.TCPConn {
 	s.Helper()
-	return s.client(client{}).(*net.TCPConn)
+	return s.Client(Client{}).(*net.TCPConn)
 }
 
-// ask sends a request, ends the stream and returns what comes back until its end.
-func (c client) ask(t testing.TB, addr string, request []byte) ([]byte, error) {
-	conn, err := c.dial(t, addr)
+// Ask sends a request, ends the stream and returns what comes back until its end.
+func (c Client) Ask(t testing.TB, addr string, request []byte) ([]byte, error) {
+	conn, err := c.Dial(t, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +108,9 @@ func (c client) ask(t testing.TB, addr string, request []byte) ([]byte, error) {
 	return reply, errors.Join(err, writeErr)
 }
 
-// echo is ask where every byte must come back.
-func (c client) echo(t testing.TB, addr string, request []byte) error {
-	reply, err := c.ask(t, addr, request)
+// Echo is ask where every byte must come back.
+func (c Client) Echo(t testing.TB, addr string, request []byte) error {
+	reply, err := c.Ask(t, addr, request)
 	switch {
 	case err != nil:
 		return err
@@ -125,30 +120,30 @@ func (c client) echo(t testing.TB, addr string, request []byte) error {
 	return nil
 }
 
-// served checks that a client is served.
-func (s *stage) served(c client) {
+// Served checks that a client is served.
+func (s *Stage) Served(c Client) {
 	s.Helper()
-	if err := c.echo(s.T, s.p.Listeners[0], payload(1000)); err != nil {
+	if err := c.Echo(s.T, s.P.Listeners[0], Payload(1000)); err != nil {
 		s.Errorf("a client is not served: %v", err)
 	}
 }
 
-// echoes has n clients sent one payload each, some at a time. The first errors are reported.
-func (s *stage) echoes(c client, n, atOnce int, size func(i int) int) {
+// Echoes has n clients sent one payload each, some at a time. The first errors are reported.
+func (s *Stage) Echoes(c Client, n, atOnce int, size func(i int) int) {
 	s.Helper()
-	s.each(n, atOnce, func(i int) error { return c.echo(s.T, s.p.Listeners[0], payload(size(i))) })
+	s.Each(n, atOnce, func(i int) error { return c.Echo(s.T, s.P.Listeners[0], Payload(size(i))) })
 }
 
-// each calls do for 0 to n-1 in a few goroutines, and reports the first error.
-func (s *stage) each(n, atOnce int, do func(i int) error) {
+// Each calls do for 0 to n-1 in a few goroutines, and reports the first error.
+func (s *Stage) Each(n, atOnce int, do func(i int) error) {
 	s.Helper()
-	var failures errorList
+	var failures ErrorList
 	next := make(chan int)
 	var working sync.WaitGroup
 	for range atOnce {
 		working.Go(func() {
 			for i := range next {
-				failures.add(do(i))
+				failures.Add(do(i))
 			}
 		})
 	}
@@ -157,17 +152,17 @@ func (s *stage) each(n, atOnce int, do func(i int) error) {
 	}
 	close(next)
 	working.Wait()
-	failures.report(s.T, n)
+	failures.Report(s.T, n)
 }
 
-// errorList collects errors of many goroutines.
-type errorList struct {
+// ErrorList collects errors of many goroutines.
+type ErrorList struct {
 	mu    sync.Mutex
 	n     int
 	first error
 }
 
-func (l *errorList) add(err error) {
+func (l *ErrorList) Add(err error) {
 	if err == nil {
 		return
 	}
@@ -178,7 +173,7 @@ func (l *errorList) add(err error) {
 	}
 }
 
-func (l *errorList) report(t *testing.T, of int) {
+func (l *ErrorList) Report(t *testing.T, of int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,134 +182,134 @@ func (l *errorList) report(t *testing.T, of int) {
 	}
 }
 
-// most is the longest payload.
-const most = 8 << 20
+// Most is the longest payload.
+const Most = 8 << 20
 
 // noise is random and incompressible; payloads are parts of it.
 var noise = sync.OnceValue(func() []byte {
-	b := make([]byte, 2*most)
+	b := make([]byte, 2*Most)
 	rand.NewChaCha8([32]byte{3}).Read(b)
 	return b
 })
 
-// payload is a part of noise of the given size, another one each time.
-func payload(size int) []byte {
-	at := rand.IntN(most)
+// Payload is a part of noise of the given size, another one each time.
+func Payload(size int) []byte {
+	at := rand.IntN(Most)
 	return noise()[at : at+size : at+size]
 }
 
-// manySizes is 1 byte to 8 MB, of all magnitudes, with both ends and few of the long ones.
-func manySizes(i int) int {
+// ManySizes is 1 byte to 8 MB, of all magnitudes, with both ends and few of the long ones.
+func ManySizes(i int) int {
 	switch i {
 	case 0:
 		return 1
 	case 1:
-		return most
+		return Most
 	}
-	return int(math.Pow(most, math.Pow(rand.Float64(), 6)))
+	return int(math.Pow(Most, math.Pow(rand.Float64(), 6)))
 }
 
-// always is one size.
-func always(size int) func(int) int { return func(int) int { return size } }
+// Always is one size.
+func Always(size int) func(int) int { return func(int) int { return size } }
 
-// isReset says whether an error is what a reset connection gives.
-func isReset(err error) bool {
+// IsReset says whether an error is what a reset connection gives.
+func IsReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// reset checks that a connection ends with a reset, after what it may still bring, and returns that.
-func (s *stage) reset(conn net.Conn, why string) []byte {
+// Reset checks that a connection ends with a reset, after what it may still bring, and returns that.
+func (s *Stage) Reset(conn net.Conn, why string) []byte {
 	s.Helper()
 	b, err := io.ReadAll(conn)
 	if !errors.Is(err, syscall.ECONNRESET) {
-		s.Errorf("%s: the client reads %d bytes and %s, want a reset", why, len(b), endName(err))
+		s.Errorf("%s: the client reads %d bytes and %s, want a reset", why, len(b), EndName(err))
 	}
 	return b
 }
 
-// over checks that a connection has been ended by the other side without having brought anything.
-func (s *stage) over(conn net.Conn, why string) {
+// Over checks that a connection has been ended by the other side without having brought anything.
+func (s *Stage) Over(conn net.Conn, why string) {
 	s.Helper()
 	b, err := io.ReadAll(conn)
 	if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		s.Errorf("%s: the client reads %d bytes and %s, want it closed", why, len(b), endName(err))
+		s.Errorf("%s: the client reads %d bytes and %s, want it closed", why, len(b), EndName(err))
 	}
 }
 
-func endName(err error) string {
+func EndName(err error) string {
 	if err == nil {
 		return "a clean end"
 	}
 	return err.Error()
 }
 
-// refuses checks that a client does not get through.
-func (s *stage) refuses(c client, why string) {
+// Refuses checks that a client does not get through.
+func (s *Stage) Refuses(c Client, why string) {
 	s.Helper()
-	conn, err := c.dial(s.T, s.p.Listeners[0])
+	conn, err := c.Dial(s.T, s.P.Listeners[0])
 	if err != nil {
 		return // that early is fine
 	}
 	defer conn.Close()
-	s.over(conn, why)
+	s.Over(conn, why)
 }
 
-// refused waits until a reason has been counted n times, and checks that it is not more.
-func (s *stage) refused(reason string, n int) {
+// Refused waits until a reason has been counted n times, and checks that it is not more.
+func (s *Stage) Refused(reason string, n int) {
 	s.Helper()
 	const name = "linesplit_connections_refused_total"
-	s.metric(float64(n), name, testrig.Label("reason", reason))
-	if got := s.p.Metrics().Sum(name, testrig.Label("reason", reason)); got != float64(n) {
+	s.Metric(float64(n), name, testrig.Label("reason", reason))
+	if got := s.P.Metrics().Sum(name, testrig.Label("reason", reason)); got != float64(n) {
 		s.Errorf("%.0f refused for %s, want %d", got, reason, n)
 	}
 }
 
-// up waits until a target is, or is not, up by linesplit's own account.
-func (s *stage) up(t target, want bool) {
+// Up waits until a target is, or is not, up by linesplit's own account.
+func (s *Stage) Up(t Target, want bool) {
 	s.Helper()
 	value := 0.0
 	if want {
 		value = 1
 	}
 	testrig.WaitFor(s.T, fmt.Sprintf("linesplit_target_up of %s is %.0f", t.Target(), value), func() bool {
-		return s.p.Metrics().Sum("linesplit_target_up", testrig.Label("target", t.Target())) == value
+		return s.P.Metrics().Sum("linesplit_target_up", testrig.Label("target", t.Target())) == value
 	})
 }
 
-// connected waits until linesplit carries n connections.
-func (s *stage) connected(n int) {
+// Connected waits until linesplit carries n connections.
+func (s *Stage) Connected(n int) {
 	s.Helper()
-	s.exactly(float64(n), "linesplit_connections")
+	s.Exactly(float64(n), "linesplit_connections")
 }
 
-// waiting waits until n clients stand in the queue.
-func (s *stage) waiting(n int) {
+// Waiting waits until n clients stand in the queue.
+func (s *Stage) Waiting(n int) {
 	s.Helper()
-	s.exactly(float64(n), "linesplit_connections_waiting")
+	s.Exactly(float64(n), "linesplit_connections_waiting")
 }
 
-// exactly waits until a gauge has a value.
-func (s *stage) exactly(value float64, name string, labels ...string) {
+// Exactly waits until a gauge has a value.
+func (s *Stage) Exactly(value float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v is %v", name, labels, value)
-	testrig.WaitFor(s.T, what, func() bool { return s.p.Metrics().Sum(name, labels...) == value })
+	testrig.WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) == value })
 }
 
-// finishForward ends a test in connection mode: nothing is carried and nothing is left, and SIGTERM is answered with exit code 0.
-func (s *stage) finishForward() {
+// FinishForward ends a test in connection mode: nothing is carried and nothing is left, and SIGTERM is answered with exit code 0.
+func (s *Stage) FinishForward() {
 	s.Helper()
-	s.connected(0)
-	s.leftNothing()
-	s.terminate(0)
-	if strings.Contains(s.p.Stderr(), "panic") {
-		s.Errorf("a panic:\n%s", s.p.Tail(50))
+	s.Connected(0)
+	s.LeftNothing()
+	s.Terminate(0)
+	if strings.Contains(s.P.Stderr(), "panic") {
+		s.Errorf("a panic:\n%s", s.P.Tail(50))
 	}
 }
 
-// logged is how many lines of the log hold all the parts.
-func (s *stage) logged(parts ...string) int {
+// Logged is how many lines of the log hold all the parts.
+func (s *Stage) Logged(parts ...string) int {
 	n := 0
-	for line := range strings.Lines(s.p.Stderr()) {
+	for line := range strings.Lines(s.P.Stderr()) {
 		if holdsAll(line, parts) {
 			n++
 		}
@@ -322,12 +317,12 @@ func (s *stage) logged(parts ...string) int {
 	return n
 }
 
-// accessLine waits for a line of the access log that holds all the parts.
-func (s *stage) accessLine(parts ...string) {
+// AccessLine waits for a line of the access log that holds all the parts.
+func (s *Stage) AccessLine(parts ...string) {
 	s.Helper()
 	parts = append(parts, "dials")
-	if !testrig.Poll(testrig.Patience, func() bool { return s.logged(parts...) > 0 }) {
-		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.p.Tail(10))
+	if !testrig.Poll(testrig.Patience, func() bool { return s.Logged(parts...) > 0 }) {
+		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.P.Tail(10))
 	}
 }
 
@@ -340,8 +335,8 @@ func holdsAll(line string, parts []string) bool {
 	return true
 }
 
-// settledAt waits until a number has not changed for a while, and returns it.
-func settledAt(t *testing.T, what string, number func() int) (last int) {
+// SettledAt waits until a number has not changed for a while, and returns it.
+func SettledAt(t *testing.T, what string, number func() int) (last int) {
 	t.Helper()
 	last, since := -1, time.Now()
 	testrig.WaitFor(t, what+" settles", func() bool {
@@ -353,5 +348,5 @@ func settledAt(t *testing.T, what string, number func() int) (last int) {
 	return last
 }
 
-// address is one of the many of this machine, in a network that no server of a test is in.
-func address(i int) string { return fmt.Sprintf("127.0.%d.%d", 1+i/250, 2+i%250) }
+// Address is one of the many of this machine, in a network that no server of a test is in.
+func Address(i int) string { return fmt.Sprintf("127.0.%d.%d", 1+i/250, 2+i%250) }

@@ -28,35 +28,35 @@ import (
 // What a forwarder is for: a client says all it has to say, ends its side, and gets the whole reply.
 func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
-	n, size := 1_000, manySizes
+	n, size := 1_000, ManySizes
 	if testrig.Race {
 		n = 100
 	}
 	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
 	abstractIn := fmt.Sprintf("unix://@linesplit-forward-%d", os.Getpid())
-	plainOut, tlsOut := testrig.ServerOptions{}, testrig.ServerOptions{TLS: serverTLS(tls.VersionTLS13)}
+	plainOut, tlsOut := testrig.ServerOptions{}, testrig.ServerOptions{TLS: ServerTLS(tls.VersionTLS13)}
 	tests := []struct {
 		name   string
 		server testrig.ServerOptions
-		client client
+		client Client
 		args   []string
 	}{
-		{"plain to plain", plainOut, client{}, nil},
-		{"TLS to plain", plainOut, client{tls: clientTLS()}, inboundTLS()},
-		{"plain to TLS", tlsOut, client{}, outboundTLS()},
-		{"TLS to TLS", testrig.ServerOptions{TLS: serverTLS(tls.VersionTLS12)}, client{tls: clientTLS()}, append(inboundTLS(), outboundTLS()...)},
-		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, client{network: "unix"}, []string{"-listen", unixIn}},
-		{"plain to Unix", testrig.ServerOptions{Network: "unix"}, client{}, nil},
-		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, client{network: "unix"}, []string{"-listen", abstractIn}},
+		{"plain to plain", plainOut, Client{}, nil},
+		{"TLS to plain", plainOut, Client{TLS: ClientTLS()}, InboundTLS()},
+		{"plain to TLS", tlsOut, Client{}, OutboundTLS()},
+		{"TLS to TLS", testrig.ServerOptions{TLS: ServerTLS(tls.VersionTLS12)}, Client{TLS: ClientTLS()}, append(InboundTLS(), OutboundTLS()...)},
+		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, Client{Network: "unix"}, []string{"-listen", unixIn}},
+		{"plain to Unix", testrig.ServerOptions{Network: "unix"}, Client{}, nil},
+		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, Client{Network: "unix"}, []string{"-listen", abstractIn}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			server := testrig.NewServer(t, test.server)
-			s.forward([]target{server}, test.args...)
-			s.echoes(test.client, n, 32, size)
-			s.finishForward()
+			s.Forward([]Target{server}, test.args...)
+			s.Echoes(test.client, n, 32, size)
+			s.FinishForward()
 			if got := server.Accepted(); got != n {
 				t.Errorf("%d connections to the target for %d clients", got, n)
 			}
@@ -67,7 +67,7 @@ func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 // The other half: the server has said everything and ends its side, and reads on.
 func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	got := make(chan []byte, 1)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		conn.Write([]byte("that is all"))
@@ -75,31 +75,31 @@ func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 		all, _ := io.ReadAll(conn)
 		got <- all
 	}})
-	s.forward([]target{server})
-	conn := s.plain()
+	s.Forward([]Target{server})
+	conn := s.Plain()
 	if reply, err := io.ReadAll(conn); string(reply) != "that is all" || err != nil {
 		t.Errorf("got %q, %v", reply, err)
 	}
-	request := payload(1 << 20)
-	s.write(conn, request)
+	request := Payload(1 << 20)
+	s.Write(conn, request)
 	conn.CloseWrite()
 	if !bytes.Equal(<-got, request) {
 		t.Error("the request has not come whole")
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Protocols in which the server speaks first, and those in which both take turns.
 func TestBothSidesTakeTurns(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		conn.Write([]byte("hello\n"))
 		testrig.Echo(conn)
 	}})
-	s.forward([]target{server})
-	s.each(20, 4, func(int) error {
-		conn, err := client{}.dial(t, s.p.Listeners[0])
+	s.Forward([]Target{server})
+	s.Each(20, 4, func(int) error {
+		conn, err := Client{}.Dial(t, s.P.Listeners[0])
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func TestBothSidesTakeTurns(t *testing.T) {
 			return err
 		}
 		for size := 1; size < 1000; size += 99 {
-			b := payload(size)
+			b := Payload(size)
 			if _, err := conn.Write(b); err != nil {
 				return err
 			}
@@ -118,7 +118,7 @@ func TestBothSidesTakeTurns(t *testing.T) {
 		}
 		return nil
 	})
-	s.finishForward()
+	s.FinishForward()
 }
 
 // expect reads exactly these bytes.
@@ -136,10 +136,10 @@ func expect(conn net.Conn, want []byte) error {
 // A rolling restart: a target stops accepting while clients keep coming. They go to the other one, and notice nothing.
 func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	servers := []*testrig.Server{testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})}
-	s.forward([]target{servers[0], servers[1]})
-	var failures errorList
+	s.Forward([]Target{servers[0], servers[1]})
+	var failures ErrorList
 	var clients sync.WaitGroup
 	var served atomic.Int64
 	// A listener that closes resets whom it has not accepted yet, which no proxy can hide: clients wait for that moment with connecting.
@@ -149,7 +149,7 @@ func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 		clients.Go(func() {
 			for !closed(done) {
 				between.RLock()
-				failures.add(client{}.echo(t, s.p.Listeners[0], payload(20_000)))
+				failures.Add(Client{}.Echo(t, s.P.Listeners[0], Payload(20_000)))
 				between.RUnlock()
 				served.Add(1)
 			}
@@ -170,8 +170,8 @@ func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 	}
 	close(done)
 	clients.Wait()
-	failures.report(t, int(served.Load()))
-	s.finishForward()
+	failures.Report(t, int(served.Load()))
+	s.FinishForward()
 }
 
 func closed(done <-chan struct{}) bool {
@@ -189,38 +189,38 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	const part = 1 << 20
 	breakOff := func(conn net.Conn) { // with some of the request unread, so that a Unix socket's peer sees it too
 		io.ReadFull(conn, make([]byte, 1))
-		conn.Write(payload(part))
+		conn.Write(Payload(part))
 		testrig.Reset(conn)
 	}
 	withoutNotify := func(conn net.Conn) { // TLS without its end, which anybody on the way can fake
 		io.ReadFull(conn, make([]byte, 3))
-		conn.Write(payload(part))
+		conn.Write(Payload(part))
 		conn.(*tls.Conn).NetConn().Close()
 	}
-	secure := serverTLS(tls.VersionTLS13)
+	secure := ServerTLS(tls.VersionTLS13)
 	tests := []struct {
 		name   string
 		server testrig.ServerOptions
-		client client
+		client Client
 		args   []string
 	}{
-		{"plain", testrig.ServerOptions{Handler: breakOff}, client{}, nil},
-		{"Unix", testrig.ServerOptions{Handler: breakOff, Network: "unix"}, client{}, nil},
-		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, client{}, outboundTLS()},
-		{"TLS client", testrig.ServerOptions{Handler: breakOff}, client{tls: clientTLS()}, inboundTLS()},
-		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, client{}, outboundTLS()},
+		{"plain", testrig.ServerOptions{Handler: breakOff}, Client{}, nil},
+		{"Unix", testrig.ServerOptions{Handler: breakOff, Network: "unix"}, Client{}, nil},
+		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, Client{}, OutboundTLS()},
+		{"TLS client", testrig.ServerOptions{Handler: breakOff}, Client{TLS: ClientTLS()}, InboundTLS()},
+		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, Client{}, OutboundTLS()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			s.forward([]target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
-			conn := s.client(test.client)
-			s.write(conn, []byte("get"))
-			s.reset(conn, "the target broke off")
+			s := NewStage(t)
+			s.Forward([]Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			conn := s.Client(test.client)
+			s.Write(conn, []byte("get"))
+			s.Reset(conn, "the target broke off")
 			conn.Close()
-			s.accessLine("end=target-reset")
-			s.finishForward()
+			s.AccessLine("end=target-reset")
+			s.FinishForward()
 		})
 	}
 }
@@ -228,43 +228,43 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 // The real thing: a process with SIGKILL, with data in its socket.
 func TestTargetProcessKilledInMidTransferIsAReset(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	child := testrig.StartChild(t, s.tally)
-	s.forward([]target{child})
-	conn := s.plain()
-	s.write(conn, payload(most))
+	s := NewStage(t)
+	child := testrig.StartChild(t, s.Tally)
+	s.Forward([]Target{child})
+	conn := s.Plain()
+	s.Write(conn, Payload(Most))
 	child.Stop()
 	conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	if _, err := io.Copy(conn, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("writing to a target that hangs: %v, want to be held back", err)
 	}
 	child.Kill()
-	s.reset(conn, "the target's process was killed")
+	s.Reset(conn, "the target's process was killed")
 	conn.Close()
-	s.finishForward()
+	s.FinishForward()
 }
 
 // endless is a reader without end.
 type endless struct{}
 
-func (endless) Read(b []byte) (int, error) { return copy(b, payload(min(len(b), most))), nil }
+func (endless) Read(b []byte) (int, error) { return copy(b, Payload(min(len(b), Most))), nil }
 
 // A client that resets has not ended: the target must not take what it has for the whole request.
 func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		client client
+		client Client
 		server testrig.ServerOptions
 		args   []string
 	}{
-		{"plain", client{}, testrig.ServerOptions{}, nil},
-		{"TLS client", client{tls: clientTLS()}, testrig.ServerOptions{}, inboundTLS()},
-		{"TLS target", client{}, testrig.ServerOptions{TLS: serverTLS(tls.VersionTLS13)}, outboundTLS()},
+		{"plain", Client{}, testrig.ServerOptions{}, nil},
+		{"TLS client", Client{TLS: ClientTLS()}, testrig.ServerOptions{}, InboundTLS()},
+		{"TLS target", Client{}, testrig.ServerOptions{TLS: ServerTLS(tls.VersionTLS13)}, OutboundTLS()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			read, ended := make(chan struct{}), make(chan error, 1)
 			test.server.Handler = func(conn net.Conn) {
 				if _, err := io.ReadFull(conn, make([]byte, 10_000)); err != nil {
@@ -275,16 +275,16 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				ended <- err
 			}
-			s.forward([]target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
-			conn := s.client(test.client)
-			s.write(conn, payload(10_000))
+			s.Forward([]Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			conn := s.Client(test.client)
+			s.Write(conn, Payload(10_000))
 			<-read
 			testrig.Reset(conn)
-			if err := <-ended; !isReset(err) {
-				t.Errorf("the target reads %s, want a reset", endName(err))
+			if err := <-ended; !IsReset(err) {
+				t.Errorf("the target reads %s, want a reset", EndName(err))
 			}
-			s.accessLine("end=client-reset")
-			s.finishForward()
+			s.AccessLine("end=client-reset")
+			s.FinishForward()
 		})
 	}
 }
@@ -306,7 +306,7 @@ func TestChecksCountInARow(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			var checks atomic.Int64
 			next := func() int {
 				i := min(int(checks.Add(1)), len(test.script)) - 1
@@ -317,31 +317,31 @@ func TestChecksCountInARow(t *testing.T) {
 			}
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(next, testrig.EchoAtEnd)})
 			other := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(func() int { return 204 }, testrig.EchoAtEnd)})
-			s.forward([]target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
+			s.Forward([]Target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
 				"-health-rise", "2", "-health-fall", "3")
 			enough := int64(len(test.script) + 3)
 			testrig.WaitFor(t, "the checks are made", func() bool {
-				s.served(client{})
+				s.Served(Client{})
 				return checks.Load() >= enough
 			})
-			s.up(server, true)
-			s.up(other, true)
-			downs, ups := s.logged("target down", server.Target()), s.logged("target up again", server.Target())
+			s.Up(server, true)
+			s.Up(other, true)
+			downs, ups := s.Logged("target down", server.Target()), s.Logged("target up again", server.Target())
 			if downs != test.downs || ups != test.ups {
 				t.Errorf("%d times down and %d times up again, want %d and %d", downs, ups, test.downs, test.ups)
 			}
-			s.metric(1, "linesplit_target_checks_total", testrig.Label("target", other.Target()))
-			s.exactly(0, "linesplit_target_dial_errors_total")
-			s.finishForward()
+			s.Metric(1, "linesplit_target_checks_total", testrig.Label("target", other.Target()))
+			s.Exactly(0, "linesplit_target_dial_errors_total")
+			s.FinishForward()
 		})
 	}
 }
 
 // A target that is checked down gets nothing, though its port is open; send-expect finds out what a connect does not.
 func TestTargetCheckedDownGetsNoClients(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	var ill atomic.Bool
 	answer := func(conn net.Conn) {
 		head := make([]byte, 5)
@@ -361,30 +361,30 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 	}
 	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: answer}), testrig.NewServer(t, testrig.ServerOptions{})
 	// EchoAtEnd answers no check: b is down until nothing is asked that way.
-	s.forward([]target{a, with{b, "backup=true"}}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
+	s.Forward([]Target{a, With(b, "backup=true")}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
 		"-health-interval", "200ms", "-health-timeout", "1s")
-	s.up(b, false)
+	s.Up(b, false)
 	before := b.Accepted()
-	s.echoes(client{}, 20, 4, always(100))
+	s.Echoes(Client{}, 20, 4, Always(100))
 	ill.Store(true)
-	s.up(a, false)
-	s.refuses(client{}, "no target is up")
+	s.Up(a, false)
+	s.Refuses(Client{}, "no target is up")
 	ill.Store(false)
-	s.up(a, true)
-	s.echoes(client{}, 20, 4, always(100))
+	s.Up(a, true)
+	s.Echoes(Client{}, 20, 4, Always(100))
 	t.Logf("%d checks of the other target meanwhile", b.Accepted()-before)
-	m := s.p.Metrics()
+	m := s.P.Metrics()
 	if got := m.Sum("linesplit_target_connections_total", testrig.Label("target", b.Target())); got != 0 {
 		t.Errorf("%.0f clients came to the target that never passed a check", got)
 	}
-	s.connected(0)
-	s.terminate(0)
+	s.Connected(0)
+	s.Terminate(0)
 }
 
 // A program judges.
 func TestExecCheckDecides(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
 	dir := t.TempDir()
 	ill, script := filepath.Join(dir, "ill"), filepath.Join(dir, "check")
@@ -392,83 +392,83 @@ func TestExecCheckDecides(t *testing.T) {
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.forward([]target{server}, "-health", "exec", "-health-command", script, "-health-interval", "100ms")
-	s.metric(2, "linesplit_target_checks_total")
-	s.served(client{})
+	s.Forward([]Target{server}, "-health", "exec", "-health-command", script, "-health-interval", "100ms")
+	s.Metric(2, "linesplit_target_checks_total")
+	s.Served(Client{})
 	if err := os.WriteFile(ill, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.up(server, false)
+	s.Up(server, false)
 	if err := os.Remove(ill); err != nil {
 		t.Fatal(err)
 	}
-	s.up(server, true)
-	s.served(client{})
-	s.connected(0)
-	s.terminate(0)
+	s.Up(server, true)
+	s.Served(Client{})
+	s.Connected(0)
+	s.Terminate(0)
 }
 
 // Without checks, failed dials are the evidence, and a trial connection finds out that a target is back.
 func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})
 	a.StopListening()
-	s.forward([]target{a, b}, "-health-fall", "3")
-	s.echoes(client{}, 40, 1, always(100))
-	s.up(a, false)
-	s.up(b, true)
-	errs := s.p.Metrics().Sum("linesplit_target_dial_errors_total", testrig.Label("target", a.Target()))
+	s.Forward([]Target{a, b}, "-health-fall", "3")
+	s.Echoes(Client{}, 40, 1, Always(100))
+	s.Up(a, false)
+	s.Up(b, true)
+	errs := s.P.Metrics().Sum("linesplit_target_dial_errors_total", testrig.Label("target", a.Target()))
 	if errs < 3 || errs > 10 {
 		t.Errorf("%.0f dials of a target that is down after 3, for 40 clients", errs)
 	}
 	a.Listen()
-	s.up(a, true)
+	s.Up(a, true)
 	before := a.Accepted()
-	s.echoes(client{}, 10, 1, always(100))
+	s.Echoes(Client{}, 10, 1, Always(100))
 	if got := a.Accepted() - before; got < 5 {
 		t.Errorf("%d of 10 clients came to the target that is back, want 5", got)
 	}
-	if n := s.logged("target down"); n != 1 {
+	if n := s.Logged("target down"); n != 1 {
 		t.Errorf("the log says %d times that a target is down, want 1", n)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // All targets are away for a moment: clients wait, unread, and are served when one is back.
 func TestClientsWaitForATargetWithinTheDialBudget(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
 	server.StopListening()
-	s.forward([]target{server}, "-dial-budget", "30s")
+	s.Forward([]Target{server}, "-dial-budget", "30s")
 	var clients sync.WaitGroup
-	clients.Go(func() { s.echoes(client{}, 20, 20, always(10_000)) })
-	s.connected(20)
-	s.metric(20, "linesplit_target_dial_errors_total")
+	clients.Go(func() { s.Echoes(Client{}, 20, 20, Always(10_000)) })
+	s.Connected(20)
+	s.Metric(20, "linesplit_target_dial_errors_total")
 	server.Listen()
 	clients.Wait()
-	s.finishForward()
+	s.FinishForward()
 }
 
 // All targets are away for long: clients are reset when the budget is used up, and the log says it once.
 func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	t.Parallel()
 	const budget = time.Second
-	s := newStage(t)
-	a, b := newPlace(t), newPlace(t)
-	s.forward([]target{a, b}, "-dial-budget", budget.String(), "-access-log", "json")
+	s := NewStage(t)
+	a, b := NewPlace(t), NewPlace(t)
+	s.Forward([]Target{a, b}, "-dial-budget", budget.String(), "-access-log", "json")
 	began := time.Now()
-	before := cpu(t, s.p.PID())
-	s.each(50, 50, func(int) error {
-		conn, err := client{}.dial(t, s.p.Listeners[0])
+	before := cpu(t, s.P.PID())
+	s.Each(50, 50, func(int) error {
+		conn, err := Client{}.Dial(t, s.P.Listeners[0])
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		if _, err := io.ReadAll(conn); !isReset(err) {
-			return fmt.Errorf("read %s, want a reset", endName(err))
+		if _, err := io.ReadAll(conn); !IsReset(err) {
+			return fmt.Errorf("read %s, want a reset", EndName(err))
 		}
 		if took := time.Since(began); took < budget/2 {
 			return fmt.Errorf("given up after %v, with a budget of %v", took, budget)
@@ -478,16 +478,16 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	if took := time.Since(began); took > budget+30*time.Second {
 		t.Errorf("took %v, with a budget of %v", took, budget)
 	}
-	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.p.PID())-before)
-	s.accessLine(`"end":"dial-failed"`)
-	testrig.WaitFor(t, "50 lines in the access log", func() bool { return s.logged(`"end":"dial-failed"`) == 50 })
-	if n := s.logged("target down"); n != 2 {
+	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.P.PID())-before)
+	s.AccessLine(`"end":"dial-failed"`)
+	testrig.WaitFor(t, "50 lines in the access log", func() bool { return s.Logged(`"end":"dial-failed"`) == 50 })
+	if n := s.Logged("target down"); n != 2 {
 		t.Errorf("the log says %d times that a target is down, want once for each of two", n)
 	}
-	if n := s.logged("level="); n > 20 {
+	if n := s.Logged("level="); n > 20 {
 		t.Errorf("%d lines of log for 50 clients", n)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // cpu is the processor time that a process has used.
@@ -528,16 +528,16 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 			if testrig.Race && test.rule != "round-robin" {
 				t.Skip("too few connections for chance")
 			}
-			s := newStage(t)
+			s := NewStage(t)
 			var servers []*testrig.Server
-			var targets []target
+			var targets []Target
 			for _, weight := range weights {
 				servers = append(servers, testrig.NewServer(t, testrig.ServerOptions{}))
-				targets = append(targets, with{servers[len(servers)-1], fmt.Sprint("weight=", weight)})
+				targets = append(targets, With(servers[len(servers)-1], fmt.Sprint("weight=", weight)))
 			}
-			s.forward(targets, "-balance", test.rule)
-			s.each(n, test.atOnce, func(i int) error {
-				return client{from: address(i)}.echo(t, s.p.Listeners[0], nil)
+			s.Forward(targets, "-balance", test.rule)
+			s.Each(n, test.atOnce, func(i int) error {
+				return Client{From: Address(i)}.Echo(t, s.P.Listeners[0], nil)
 			})
 			for i, weight := range weights {
 				share, want := float64(servers[i].Accepted())/float64(n), float64(weight)/6
@@ -546,9 +546,9 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 					t.Errorf("weight %d got %.2f %% of the connections, want %.2f %%", weight, 100*share, 100*want)
 				}
 			}
-			s.metric(float64(n), "linesplit_target_connections_total")
-			s.metric(float64(n), "linesplit_connections_accepted_total")
-			s.finishForward()
+			s.Metric(float64(n), "linesplit_target_connections_total")
+			s.Metric(float64(n), "linesplit_connections_accepted_total")
+			s.FinishForward()
 		})
 	}
 }
@@ -557,16 +557,16 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	t.Parallel()
 	const n, atOnce = 200, 8
-	s := newStage(t)
+	s := NewStage(t)
 	over := make(chan struct{})
 	slow := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		<-over
 		testrig.EchoAtEnd(conn)
 	}})
 	fast := testrig.NewServer(t, testrig.ServerOptions{})
-	s.forward([]target{slow, fast}, "-balance", "least-connections")
+	s.Forward([]Target{slow, fast}, "-balance", "least-connections")
 	var clients sync.WaitGroup
-	clients.Go(func() { s.echoes(client{}, n, atOnce, always(100)) })
+	clients.Go(func() { s.Echoes(Client{}, n, atOnce, Always(100)) })
 	testrig.WaitFor(t, "all clients are at targets", func() bool { return slow.Accepted()+fast.Accepted() == n })
 	close(over)
 	clients.Wait()
@@ -574,57 +574,57 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	if slow.Accepted() > atOnce || slow.Accepted() == 0 {
 		t.Errorf("the slow target got %d of %d connections, want a few", slow.Accepted(), n)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // The same for those that carry much.
 func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
-	var servers []target
+	s := NewStage(t)
+	var servers []Target
 	var names []string
 	for range 2 {
 		server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 		servers, names = append(servers, server), append(names, server.Target())
 	}
-	s.forward(servers, "-balance", "least-bandwidth")
-	hog := s.plain()
+	s.Forward(servers, "-balance", "least-bandwidth")
+	hog := s.Plain()
 	var busy sync.WaitGroup
 	busy.Go(func() { io.Copy(io.Discard, hog) })
 	busy.Go(func() { io.Copy(hog, endless{}) })
-	s.metric(10<<20, "linesplit_target_sent_bytes_total")
+	s.Metric(10<<20, "linesplit_target_sent_bytes_total")
 	at := slices.IndexFunc(names, func(name string) bool {
-		return s.p.Metrics().Sum("linesplit_target_sent_bytes_total", testrig.Label("target", name)) > 1<<20
+		return s.P.Metrics().Sum("linesplit_target_sent_bytes_total", testrig.Label("target", name)) > 1<<20
 	})
 	const n = 40
 	testrig.WaitFor(t, "the busy target is known for it", func() bool {
-		before := s.p.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))
-		s.each(n, 1, func(int) error { return client{}.echo(t, s.p.Listeners[0], payload(10)) })
-		return s.p.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))-before < n/10
+		before := s.P.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))
+		s.Each(n, 1, func(int) error { return Client{}.Echo(t, s.P.Listeners[0], Payload(10)) })
+		return s.P.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))-before < n/10
 	})
 	hog.Close()
 	busy.Wait()
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Sessions live at targets: a target's going moves its own clients, and its coming back brings them home.
 func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const clients = 300
-	s := newStage(t)
+	s := NewStage(t)
 	servers := make([]*testrig.Server, 4)
-	targets := make([]target, len(servers))
+	targets := make([]Target, len(servers))
 	for i := range servers {
 		servers[i] = testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say(fmt.Sprint(i))})
 		targets[i] = servers[i]
 	}
-	s.forward(targets, "-balance", "source-hash")
+	s.Forward(targets, "-balance", "source-hash")
 	whoServes := func() []string {
 		names := make([]string, clients)
-		s.each(clients, 8, func(i int) error {
-			name, err := client{from: address(i)}.ask(t, s.p.Listeners[0], nil)
+		s.Each(clients, 8, func(i int) error {
+			name, err := Client{From: Address(i)}.Ask(t, s.P.Listeners[0], nil)
 			names[i] = string(name)
 			return err
 		})
@@ -652,26 +652,26 @@ func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 		t.Errorf("%d of %d clients moved, to %v: want about a quarter, to all the others", moved, clients, heirs)
 	}
 	servers[2].Listen()
-	s.up(servers[2], true)
+	s.Up(servers[2], true)
 	if home := whoServes(); !slices.Equal(before, home) {
 		t.Error("not all clients are where they were, with the target back")
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // A standby takes over when nobody else is there, and gives back.
 func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	a := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("a")})
 	b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("b")})
 	spare := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("spare")})
-	s.forward([]target{with{spare, "backup=true"}, a, b})
+	s.Forward([]Target{With(spare, "backup=true"), a, b})
 	who := func() string {
 		var seen []string
 		for range 10 {
-			name, err := client{}.ask(t, s.p.Listeners[0], nil)
+			name, err := Client{}.Ask(t, s.P.Listeners[0], nil)
 			if err != nil {
 				t.Errorf("a client is not served: %v", err)
 			}
@@ -687,8 +687,8 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 		{func() {}, "a b"},
 		{a.StopListening, "b"},
 		{b.StopListening, "spare"},
-		{func() { b.Listen(); s.up(b, true) }, "b"},
-		{func() { a.Listen(); s.up(a, true) }, "a b"},
+		{func() { b.Listen(); s.Up(b, true) }, "b"},
+		{func() { a.Listen(); s.Up(a, true) }, "a b"},
 	}
 	for i, step := range steps {
 		step.do()
@@ -696,14 +696,14 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 			t.Errorf("step %d: %q serve, want %q", i, got, step.want)
 		}
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // A full target's clients stand in line, and are served in the order in which they came.
 func TestClientsQueueInOrder(t *testing.T) {
 	t.Parallel()
 	const clients = 8
-	s := newStage(t)
+	s := NewStage(t)
 	order := make(chan byte, clients+1)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		name := make([]byte, 1)
@@ -712,18 +712,18 @@ func TestClientsQueueInOrder(t *testing.T) {
 			testrig.EchoAtEnd(conn)
 		}
 	}})
-	s.forward([]target{with{server, "max-connections=1"}}, "-queue-timeout", "30s")
-	holder := s.plain()
-	s.write(holder, []byte("-"))
+	s.Forward([]Target{With(server, "max-connections=1")}, "-queue-timeout", "30s")
+	holder := s.Plain()
+	s.Write(holder, []byte("-"))
 	if <-order != '-' {
 		t.Fatal("the first client is not the first")
 	}
 	var conns []*net.TCPConn
 	for i := range clients {
-		conn := s.plain()
-		s.write(conn, []byte{byte('a' + i)})
+		conn := s.Plain()
+		s.Write(conn, []byte{byte('a' + i)})
 		conns = append(conns, conn)
-		s.waiting(i + 1)
+		s.Waiting(i + 1)
 	}
 	if got := server.Accepted(); got != 1 {
 		t.Errorf("%d connections at a target that may have 1", got)
@@ -737,54 +737,54 @@ func TestClientsQueueInOrder(t *testing.T) {
 	if want := "abcdefgh"; string(got) != want {
 		t.Errorf("served in the order %s, want %s", got, want)
 	}
-	s.waiting(0)
-	s.finishForward()
+	s.Waiting(0)
+	s.FinishForward()
 }
 
 // Nobody waits for ever, and who gives up leaves the line.
 func TestQueueTimeoutEndsTheWait(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-	s.forward([]target{with{server, "max-connections=1"}}, "-queue-timeout", timeout.String(), "-access-log", "text")
-	holder := s.plain()
-	s.write(holder, []byte("x"))
+	s.Forward([]Target{With(server, "max-connections=1")}, "-queue-timeout", timeout.String(), "-access-log", "text")
+	holder := s.Plain()
+	s.Write(holder, []byte("x"))
 	if err := expect(holder, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	s.each(5, 5, func(int) error {
-		conn, err := client{}.dial(t, s.p.Listeners[0])
+	s.Each(5, 5, func(int) error {
+		conn, err := Client{}.Dial(t, s.P.Listeners[0])
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		if b, err := io.ReadAll(conn); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("read %d bytes and %s", len(b), endName(err))
+			return fmt.Errorf("read %d bytes and %s", len(b), EndName(err))
 		}
 		return nil
 	})
 	if took := time.Since(began); took < timeout {
 		t.Errorf("all five had given up after %v, want at least %v", took, timeout)
 	}
-	s.refused("queue-timeout", 5)
-	s.accessLine("end=queue-timeout")
-	s.waiting(0)
+	s.Refused("queue-timeout", 5)
+	s.AccessLine("end=queue-timeout")
+	s.Waiting(0)
 	holder.Close()
-	s.connected(0)
-	s.served(client{})
-	s.finishForward()
+	s.Connected(0)
+	s.Served(Client{})
+	s.FinishForward()
 }
 
 // Limits of all clients together, of one, and of how fast one may come.
 func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 	t.Parallel()
 	const limit = 5
-	hold := func(s *stage, c client, n int) (conns []net.Conn) {
+	hold := func(s *Stage, c Client, n int) (conns []net.Conn) {
 		for range n {
-			conn := s.client(c)
-			s.write(conn, []byte("x"))
+			conn := s.Client(c)
+			s.Write(conn, []byte("x"))
 			if err := expect(conn, []byte("x")); err != nil {
 				s.Fatalf("a client within the limit is not served: %v", err)
 			}
@@ -792,44 +792,44 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 		}
 		return conns
 	}
-	start := func(t *testing.T, args ...string) *stage {
-		s := newStage(t)
-		s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
+	start := func(t *testing.T, args ...string) *Stage {
+		s := NewStage(t)
+		s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
 		return s
 	}
-	release := func(s *stage, conns []net.Conn) {
+	release := func(s *Stage, conns []net.Conn) {
 		for _, conn := range conns {
 			conn.Close()
 		}
-		s.connected(0)
+		s.Connected(0)
 	}
-	one, other := client{from: address(1)}, client{from: address(2)}
+	one, other := Client{From: Address(1)}, Client{From: Address(2)}
 	t.Run("in all", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, "-max-connections", fmt.Sprint(limit))
 		conns := append(hold(s, one, 3), hold(s, other, 2)...)
 		for range 4 {
-			s.refuses(client{from: address(3)}, "the limit is reached")
+			s.Refuses(Client{From: Address(3)}, "the limit is reached")
 		}
-		s.refused("limit", 4)
-		s.accessLine("end=limit", "client="+address(3))
+		s.Refused("limit", 4)
+		s.AccessLine("end=limit", "client="+Address(3))
 		release(s, conns)
-		s.served(one)
-		s.finishForward()
+		s.Served(one)
+		s.FinishForward()
 	})
 	t.Run("of one client", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, "-max-connections-per-client", fmt.Sprint(limit))
 		conns := hold(s, one, limit)
 		for range 4 {
-			s.refuses(one, "the client's limit is reached")
+			s.Refuses(one, "the client's limit is reached")
 		}
 		conns = append(conns, hold(s, other, limit)...)
-		s.refused("client-limit", 4)
-		s.accessLine("end=client-limit", "client="+address(1))
+		s.Refused("client-limit", 4)
+		s.AccessLine("end=client-limit", "client="+Address(1))
 		release(s, conns)
-		s.served(one)
-		s.finishForward()
+		s.Served(one)
+		s.FinishForward()
 	})
 	t.Run("of one client's rate", func(t *testing.T) {
 		t.Parallel()
@@ -837,7 +837,7 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 		served := 0
 		began := time.Now()
 		for range 50 {
-			if err := one.echo(t, s.p.Listeners[0], []byte("hello")); err == nil {
+			if err := one.Echo(t, s.P.Listeners[0], []byte("hello")); err == nil {
 				served++
 			}
 		}
@@ -845,41 +845,41 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 		if served == 0 || float64(served) > allowed {
 			t.Errorf("%d of 50 connections were served, want some and at most %.0f", served, allowed)
 		}
-		s.served(other) // who has a bucket of its own
-		s.refused("rate", 50-served)
-		s.accessLine("end=rate", "client="+address(1))
+		s.Served(other) // who has a bucket of its own
+		s.Refused("rate", 50-served)
+		s.AccessLine("end=rate", "client="+Address(1))
 		testrig.WaitFor(t, "the client is served again", func() bool {
-			return one.echo(t, s.p.Listeners[0], []byte("hello")) == nil
+			return one.Echo(t, s.P.Listeners[0], []byte("hello")) == nil
 		})
-		s.finishForward()
+		s.FinishForward()
 	})
 }
 
 // Four thousand clients that say something once an hour.
 func TestIdlePairsCostLittle(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const pairs, bytesPerPair = 4_000, 12 << 10
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-	s.forward([]target{server})
-	before := s.p.Memory("VmRSS")
+	s.Forward([]Target{server})
+	before := s.P.Memory("VmRSS")
 	conns := make([]*net.TCPConn, pairs)
 	for i := range conns {
-		conns[i] = s.plain()
-		s.write(conns[i], []byte("hello"))
+		conns[i] = s.Plain()
+		s.Write(conns[i], []byte("hello"))
 	}
-	s.connected(pairs)
-	s.metric(5*pairs, "linesplit_target_received_bytes_total")
-	settledAt(t, "memory", func() int { return int(s.p.Memory("VmRSS") >> 20) })
-	open := descriptors(s.p.PID())
-	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.p.Memory("VmRSS")-before)/pairs, float64(open)/pairs)
-	s.below(pairs*bytesPerPair, s.p.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
+	s.Connected(pairs)
+	s.Metric(5*pairs, "linesplit_target_received_bytes_total")
+	SettledAt(t, "memory", func() int { return int(s.P.Memory("VmRSS") >> 20) })
+	open := Descriptors(s.P.PID())
+	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.P.Memory("VmRSS")-before)/pairs, float64(open)/pairs)
+	s.Below(pairs*bytesPerPair, s.P.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
 	if open > 2*pairs+200 {
 		t.Errorf("%d descriptors for %d idle pairs: want two each", open, pairs)
 	}
 	for _, i := range []int{0, pairs / 2, pairs - 1} { // they are as good as on the first day
-		s.write(conns[i], []byte("again"))
+		s.Write(conns[i], []byte("again"))
 		if err := expect(conns[i], []byte("helloagain")); err != nil {
 			t.Error(err)
 		}
@@ -887,49 +887,49 @@ func TestIdlePairsCostLittle(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Clients that connect and never come to the point keep nobody else out, and are put out themselves.
 func TestSlowLorisesArePutOut(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const lorises = 300
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	args := append(inboundTLS(), "-listen", "tcp://127.0.0.1:0", "-proxy-protocol-from", "127.0.1.0/24")
-	s.forward([]target{server}, args...)
-	before := s.p.Memory("VmRSS")
+	args := append(InboundTLS(), "-listen", "tcp://127.0.0.1:0", "-proxy-protocol-from", "127.0.1.0/24")
+	s.Forward([]Target{server}, args...)
+	before := s.P.Memory("VmRSS")
 	var slow []net.Conn
 	for range lorises {
-		mute, err := client{}.dial(t, s.p.Listeners[0]) // never says a word of TLS
+		mute, err := Client{}.Dial(t, s.P.Listeners[0]) // never says a word of TLS
 		if err != nil {
 			t.Fatal(err)
 		}
-		half, err := client{from: address(1)}.dial(t, s.p.Listeners[1]) // half a PROXY header
+		half, err := Client{From: Address(1)}.Dial(t, s.P.Listeners[1]) // half a PROXY header
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.write(half, []byte("PROXY TCP4 192."))
+		s.Write(half, []byte("PROXY TCP4 192."))
 		slow = append(slow, mute, half)
 	}
-	good := client{tls: clientTLS()}
+	good := Client{TLS: ClientTLS()}
 	for range 20 {
-		s.served(good)
+		s.Served(good)
 	}
-	s.below(lorises*2*(32<<10), s.p.Memory("VmRSS")-before, "memory of slow clients")
-	s.each(len(slow), len(slow), func(i int) error {
+	s.Below(lorises*2*(32<<10), s.P.Memory("VmRSS")-before, "memory of slow clients")
+	s.Each(len(slow), len(slow), func(i int) error {
 		defer slow[i].Close()
 		if b, err := io.ReadAll(slow[i]); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("read %d bytes and %s", len(b), endName(err))
+			return fmt.Errorf("read %d bytes and %s", len(b), EndName(err))
 		}
 		return nil
 	})
-	s.refused("proxy-protocol", lorises)
+	s.Refused("proxy-protocol", lorises)
 	if got := server.Accepted(); got != 20 {
 		t.Errorf("%d connections to the target, want those of 20 good clients", got)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // Idle is what carries nothing either way: a stream in one direction is busy in both.
@@ -938,15 +938,15 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 	const timeout = 3 * time.Second // five times what the target sleeps: a starved machine sleeps longer
 	for _, test := range []struct {
 		name   string
-		client client
+		client Client
 		args   []string
 	}{
-		{"plain", client{}, nil},
-		{"TLS", client{tls: clientTLS()}, inboundTLS()},
+		{"plain", Client{}, nil},
+		{"TLS", Client{TLS: ClientTLS()}, InboundTLS()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			const ticks = 8
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 				for range ticks {
@@ -957,18 +957,18 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 				}
 				testrig.Discard(conn)
 			}})
-			s.forward([]target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
-			conn := s.client(test.client)
+			s.Forward([]Target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
+			conn := s.Client(test.client)
 			began := time.Now()
-			if got := s.reset(conn, "nothing has been said for long"); len(got) != ticks {
+			if got := s.Reset(conn, "nothing has been said for long"); len(got) != ticks {
 				t.Errorf("read %d bytes of a slow stream, want %d", len(got), ticks)
 			}
 			if took := time.Since(began); took < ticks*timeout/5+timeout/2 {
 				t.Errorf("ended after %v", took)
 			}
 			conn.Close()
-			s.accessLine("end=idle")
-			s.finishForward()
+			s.AccessLine("end=idle")
+			s.FinishForward()
 		})
 	}
 }
@@ -976,21 +976,21 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 // One side has ended, and the other neither ends nor says anything.
 func TestLingerTimeoutEndsHalfOpenConnections(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	over := make(chan struct{})
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
 		testrig.Discard(conn)
 		<-over
 	}})
-	s.forward([]target{server}, "-linger-timeout", "500ms", "-access-log", "text")
-	conn := s.plain()
-	s.write(conn, []byte("hello"))
+	s.Forward([]Target{server}, "-linger-timeout", "500ms", "-access-log", "text")
+	conn := s.Plain()
+	s.Write(conn, []byte("hello"))
 	conn.CloseWrite()
-	s.over(conn, "the linger timeout has passed")
+	s.Over(conn, "the linger timeout has passed")
 	conn.Close()
-	s.accessLine("end=linger", "bytes_in=5")
+	s.AccessLine("end=linger", "bytes_in=5")
 	close(over)
-	s.finishForward()
+	s.FinishForward()
 }
 
 // A target that is checked down keeps its connections, or loses them, as the operator likes.
@@ -999,7 +999,7 @@ func TestOnTargetDown(t *testing.T) {
 	for _, action := range []string{"keep", "reset"} {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			var ill atomic.Bool
 			next := func() int {
 				if ill.Load() {
@@ -1008,25 +1008,25 @@ func TestOnTargetDown(t *testing.T) {
 				return 200
 			}
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(next, testrig.Echo)})
-			s.forward([]target{server}, "-on-target-down", action, "-health", "http", "-health-interval", "100ms", "-access-log", "text")
-			conn := s.plain()
-			s.write(conn, []byte("hello"))
+			s.Forward([]Target{server}, "-on-target-down", action, "-health", "http", "-health-interval", "100ms", "-access-log", "text")
+			conn := s.Plain()
+			s.Write(conn, []byte("hello"))
 			if err := expect(conn, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
 			ill.Store(true)
-			s.up(server, false)
+			s.Up(server, false)
 			if action == "reset" {
-				s.reset(conn, "the target is down")
-				s.accessLine("end=target-down")
+				s.Reset(conn, "the target is down")
+				s.AccessLine("end=target-down")
 			} else {
-				s.write(conn, []byte("still there?"))
+				s.Write(conn, []byte("still there?"))
 				if err := expect(conn, []byte("still there?")); err != nil {
 					t.Errorf("the connection has not been kept: %v", err)
 				}
 			}
 			conn.Close()
-			s.finishForward()
+			s.FinishForward()
 		})
 	}
 }
@@ -1034,20 +1034,20 @@ func TestOnTargetDown(t *testing.T) {
 // docker stop while clients are at work: nobody new, and who is there finishes.
 func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.forward([]target{server}, "-drain-timeout", "2m")
+	s.Forward([]Target{server}, "-drain-timeout", "2m")
 	conns := make([]*net.TCPConn, 20)
-	part := payload(100_000)
+	part := Payload(100_000)
 	for i := range conns {
-		conns[i] = s.plain()
-		s.write(conns[i], part)
+		conns[i] = s.Plain()
+		s.Write(conns[i], part)
 	}
-	s.connected(len(conns))
+	s.Connected(len(conns))
 	began := time.Now()
-	s.p.Signal(syscall.SIGTERM)
-	testrig.WaitFor(t, "nobody listens any more", func() bool { return !place(s.p.Listeners[0]).taken() })
-	s.each(len(conns), len(conns), func(i int) error {
+	s.P.Signal(syscall.SIGTERM)
+	testrig.WaitFor(t, "nobody listens any more", func() bool { return !Place(s.P.Listeners[0]).Taken() })
+	s.Each(len(conns), len(conns), func(i int) error {
 		if _, err := conns[i].Write(part); err != nil {
 			return err
 		}
@@ -1058,55 +1058,55 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 		}
 		return err
 	})
-	if code := s.p.Wait(); code != 0 {
+	if code := s.P.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	if took := time.Since(began); took > testrig.Patience {
 		t.Errorf("took %v to end", took)
 	}
-	contains(t, s.p.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
+	Contains(t, s.P.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
 }
 
 // Who does not finish in time is reset, and counted.
 func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 	t.Parallel()
 	const holdouts, drain = 5, time.Second
-	for name, end := range map[string]func(*stage){
-		"drain timeout": func(*stage) {},
-		"second signal": func(s *stage) { s.p.Signal(syscall.SIGTERM) },
+	for name, end := range map[string]func(*Stage){
+		"drain timeout": func(*Stage) {},
+		"second signal": func(s *Stage) { s.P.Signal(syscall.SIGTERM) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			args := []string{"-access-log", "text", "-drain-timeout", drain.String()}
 			if name == "second signal" {
 				args[3] = "1h"
 			}
-			s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
+			s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
 			conns := make([]*net.TCPConn, holdouts)
 			for i := range conns {
-				conns[i] = s.plain()
-				s.write(conns[i], []byte("hello"))
+				conns[i] = s.Plain()
+				s.Write(conns[i], []byte("hello"))
 				if err := expect(conns[i], []byte("hello")); err != nil {
 					t.Fatal(err)
 				}
 			}
 			began := time.Now()
-			s.p.Signal(syscall.SIGTERM)
-			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
+			s.P.Signal(syscall.SIGTERM)
+			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.P.Stderr(), "drain began") })
 			end(s)
-			if code := s.p.Wait(); code != 1 {
+			if code := s.P.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
 			if took := time.Since(began); took > drain+30*time.Second {
 				t.Errorf("took %v to end", took)
 			}
 			for _, conn := range conns {
-				s.reset(conn, "the drain has ended")
+				s.Reset(conn, "the drain has ended")
 			}
-			contains(t, s.report(), fmt.Sprint("connections_cut_off=", holdouts))
-			contains(t, s.p.Stderr(), fmt.Sprint(holdouts, " connections"))
-			if n := s.logged("end=shutdown", "dials"); n != holdouts {
+			Contains(t, s.Report(), fmt.Sprint("connections_cut_off=", holdouts))
+			Contains(t, s.P.Stderr(), fmt.Sprint(holdouts, " connections"))
+			if n := s.Logged("end=shutdown", "dials"); n != holdouts {
 				t.Errorf("%d lines of the access log say shutdown, want %d", n, holdouts)
 			}
 		})
@@ -1120,19 +1120,19 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 	tests := []struct {
 		name    string
 		handler testrig.Handler
-		do      func(s *stage, conn *net.TCPConn)
+		do      func(s *Stage, conn *net.TCPConn)
 		end     string
 		in, out int
 	}{
-		{"client closes", testrig.Discard, func(_ *stage, conn *net.TCPConn) { conn.Close() }, "client-closed", 5, 0},
-		{"target closes", hangUp, func(s *stage, conn *net.TCPConn) {
+		{"client closes", testrig.Discard, func(_ *Stage, conn *net.TCPConn) { conn.Close() }, "client-closed", 5, 0},
+		{"target closes", hangUp, func(s *Stage, conn *net.TCPConn) {
 			if err := expect(conn, []byte("bye")); err != nil {
 				s.Error(err)
 			}
 			io.ReadAll(conn)
 			conn.Close()
 		}, "target-closed", 5, 3},
-		{"after half-close", testrig.EchoAtEnd, func(_ *stage, conn *net.TCPConn) {
+		{"after half-close", testrig.EchoAtEnd, func(_ *Stage, conn *net.TCPConn) {
 			conn.CloseWrite()
 			io.ReadAll(conn)
 		}, "client-closed", 5, 5},
@@ -1141,35 +1141,35 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 		for _, format := range []string{"text", "json"} {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t)
+				s := NewStage(t)
 				server := testrig.NewServer(t, testrig.ServerOptions{Handler: test.handler})
-				s.forward([]target{server}, "-access-log", format)
-				conn := s.plain()
-				s.write(conn, []byte("hello"))
-				s.metric(5, "linesplit_target_sent_bytes_total")
+				s.Forward([]Target{server}, "-access-log", format)
+				conn := s.Plain()
+				s.Write(conn, []byte("hello"))
+				s.Metric(5, "linesplit_target_sent_bytes_total")
 				test.do(s, conn)
-				parts := []string{"client=" + conn.LocalAddr().String(), "listener=", s.p.Listeners[0], "target=" + server.Target(),
+				parts := []string{"client=" + conn.LocalAddr().String(), "listener=", s.P.Listeners[0], "target=" + server.Target(),
 					fmt.Sprint("bytes_in=", test.in), fmt.Sprint("bytes_out=", test.out), "seconds=0.", "dials=1", "end=" + test.end}
 				if format == "json" {
-					parts = []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, conn.LocalAddr()), `"listener":"`, s.p.Listeners[0],
+					parts = []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, conn.LocalAddr()), `"listener":"`, s.P.Listeners[0],
 						fmt.Sprintf(`"target":%q`, server.Target()), fmt.Sprintf(`"bytes_in":%d`, test.in),
 						fmt.Sprintf(`"bytes_out":%d`, test.out), `"seconds":0.`, `"dials":1`, fmt.Sprintf(`"end":%q}`, test.end)}
 				}
-				s.accessLine(parts...)
-				if n := s.logged("dials"); n != 1 {
+				s.AccessLine(parts...)
+				if n := s.Logged("dials"); n != 1 {
 					t.Errorf("%d lines for one connection", n)
 				}
-				s.finishForward()
+				s.FinishForward()
 			})
 		}
 	}
 	t.Run("off", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t)
-		s.forward([]target{testrig.NewServer(t, testrig.ServerOptions{})})
-		s.served(client{})
-		s.finishForward()
-		if n := s.logged("dials"); n != 0 {
+		s := NewStage(t)
+		s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{})})
+		s.Served(Client{})
+		s.FinishForward()
+		if n := s.Logged("dials"); n != 0 {
 			t.Errorf("%d lines of access log that nobody wanted", n)
 		}
 	})
@@ -1178,24 +1178,24 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 // A target that is away costs a second dial, and the access log says so.
 func TestAccessLogCountsDials(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.forward([]target{newPlace(t), server}, "-access-log", "text")
-	s.served(client{})
-	s.served(client{})
-	s.accessLine("dials=2", "target="+server.Target(), "end=client-closed")
-	s.finishForward()
+	s.Forward([]Target{NewPlace(t), server}, "-access-log", "text")
+	s.Served(Client{})
+	s.Served(Client{})
+	s.AccessLine("dials=2", "target="+server.Target(), "end=client-closed")
+	s.FinishForward()
 }
 
 // The metrics agree with what went through.
 func TestForwardMetricsBalance(t *testing.T) {
 	t.Parallel()
 	const n, size = 50, 12_345
-	s := newStage(t)
+	s := NewStage(t)
 	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{Network: "unix"})
-	s.forward([]target{a, b})
-	s.echoes(client{}, n, 4, always(size))
-	s.connected(0)
+	s.Forward([]Target{a, b})
+	s.Echoes(Client{}, n, 4, Always(size))
+	s.Connected(0)
 	for name, want := range map[string]float64{
 		"linesplit_connections_accepted_total":   n,
 		"linesplit_target_connections_total":     n,
@@ -1213,9 +1213,9 @@ func TestForwardMetricsBalance(t *testing.T) {
 		"linesplit_received_lines_total":         0, // of the other mode
 		"linesplit_target_confirmed_lines_total": 0,
 	} {
-		s.exactly(want, name)
+		s.Exactly(want, name)
 	}
-	s.finishForward()
+	s.FinishForward()
 }
 
 // As in line mode: what is wrong is found before anything listens, and named.
@@ -1296,7 +1296,7 @@ func TestBadInputOfConnectionModeIsRefused(t *testing.T) {
 			if strings.Contains(p.Stderr(), "listening") {
 				t.Error("something listened")
 			}
-			contains(t, p.Stderr(), test.want...)
+			Contains(t, p.Stderr(), test.want...)
 		})
 	}
 }

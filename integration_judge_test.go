@@ -10,45 +10,45 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// arrived waits until every line sent has been read by a receiving application.
-func (s *stage) arrived() {
+// Arrived waits until every line sent has been read by a receiving application.
+func (s *Stage) Arrived() {
 	s.Helper()
-	if testrig.Poll(testrig.Patience, func() bool { return s.tally.HasAll(s.sent) }) {
+	if testrig.Poll(testrig.Patience, func() bool { return s.Tally.HasAll(s.Sent) }) {
 		return
 	}
-	r := s.tally.Report(s.sent)
-	m, _ := s.p.Scrape() // without it there is still something to tell
+	r := s.Tally.Report(s.Sent)
+	m, _ := s.P.Scrape() // without it there is still something to tell
 	s.Fatalf("lines are missing: %s\n%s\n%s", r, r.Details(), m.Dump())
 }
 
-// bound is how many duplicates a claim allows.
-type bound int
+// Bound is how many duplicates a claim allows.
+type Bound int
 
 const (
-	none   bound = iota // each line once
-	resent              // at most as many as are counted as resent
+	None   Bound = iota // each line once
+	Resent              // at most as many as are counted as resent
 )
 
-// finish is the end of most tests: every line arrives whole, the ledger holds, nothing is left behind, SIGTERM is
+// Finish is the end of most tests: every line arrives whole, the ledger holds, nothing is left behind, SIGTERM is
 // answered with exit code 0, and the receivers have no more duplicates than duplicates allows.
-func (s *stage) finish(duplicates bound) {
+func (s *Stage) Finish(duplicates Bound) {
 	s.Helper()
-	s.arrived()
-	s.leftNothing()
-	m := s.ledger()
-	if got := m.Sum("linesplit_received_lines_total"); got != float64(s.sent.Lines()+s.others) {
-		s.Errorf("linesplit counts %.0f lines received, the senders wrote %d", got, s.sent.Lines()+s.others)
+	s.Arrived()
+	s.LeftNothing()
+	m := s.Ledger()
+	if got := m.Sum("linesplit_received_lines_total"); got != float64(s.Sent.Lines()+s.Others) {
+		s.Errorf("linesplit counts %.0f lines received, the senders wrote %d", got, s.Sent.Lines()+s.Others)
 	}
-	s.terminate(0)
-	s.judge(m, duplicates)
+	s.Terminate(0)
+	s.Judge(m, duplicates)
 }
 
-// ledger waits for a quiet moment in which the ledger holds, and returns the metrics of it.
-func (s *stage) ledger() (m testrig.Metrics) {
+// Ledger waits for a quiet moment in which the ledger holds, and returns the metrics of it.
+func (s *Stage) Ledger() (m testrig.Metrics) {
 	s.Helper()
 	var before, now [2]testrig.Ledger
 	quiet := testrig.Poll(testrig.Patience, func() bool {
-		m = s.p.Metrics()
+		m = s.P.Metrics()
 		before, now = now, [2]testrig.Ledger{m.Ledger("lines"), m.Ledger("bytes")}
 		return now == before && now[0].Holds() && now[1].Holds()
 	})
@@ -58,41 +58,41 @@ func (s *stage) ledger() (m testrig.Metrics) {
 	return m
 }
 
-// leftNothing checks that linesplit holds no more than when it started. The senders must be gone.
-func (s *stage) leftNothing() {
+// LeftNothing checks that linesplit holds no more than when it started. The senders must be gone.
+func (s *Stage) LeftNothing() {
 	s.Helper()
-	var now usage
-	if testrig.Poll(testrig.Patience, func() bool { now = usageOf(s.p.Metrics()); return now.within(s.base) }) {
+	var now Usage
+	if testrig.Poll(testrig.Patience, func() bool { now = usageOf(s.P.Metrics()); return now.within(s.Base) }) {
 		return
 	}
-	m := s.p.Metrics()
+	m := s.P.Metrics()
 	s.Fatalf("left behind: %v goroutines (%v at the start), %v descriptors (%v at the start)\n%s\n%s", now.goroutines,
-		s.base.goroutines, now.descriptors, s.base.descriptors, m.Dump(), s.p.Goroutines())
+		s.Base.goroutines, now.descriptors, s.Base.descriptors, m.Dump(), s.P.Goroutines())
 }
 
-// terminate sends SIGTERM and checks the exit code.
-func (s *stage) terminate(want int) {
+// Terminate sends SIGTERM and checks the exit code.
+func (s *Stage) Terminate(want int) {
 	s.Helper()
-	if code := s.p.Terminate(); code != want {
+	if code := s.P.Terminate(); code != want {
 		s.Errorf("exit code %d, want %d", code, want)
 	}
 }
 
-// usage is what a process holds that it may lose hold of.
-type usage struct{ goroutines, descriptors float64 }
+// Usage is what a process holds that it may lose hold of.
+type Usage struct{ goroutines, descriptors float64 }
 
-func (u usage) within(limit usage) bool {
+func (u Usage) within(limit Usage) bool {
 	return u.goroutines <= limit.goroutines && u.descriptors <= limit.descriptors
 }
 
-func usageOf(m testrig.Metrics) usage {
-	return usage{m.Sum("go_goroutines"), m.Sum("process_open_fds")}
+func usageOf(m testrig.Metrics) Usage {
+	return Usage{m.Sum("go_goroutines"), m.Sum("process_open_fds")}
 }
 
-// settledUsage waits until the workers are connected and the numbers stand still.
-func settledUsage(t *testing.T, p *testrig.Process, conns int) usage {
+// SettledUsage waits until the workers are connected and the numbers stand still.
+func SettledUsage(t *testing.T, p *testrig.Process, conns int) Usage {
 	t.Helper()
-	var now, before usage
+	var now, before Usage
 	testrig.WaitFor(t, fmt.Sprintf("%d connections to targets", conns), func() bool {
 		m := p.Metrics()
 		before, now = now, usageOf(m)
@@ -101,9 +101,9 @@ func settledUsage(t *testing.T, p *testrig.Process, conns int) usage {
 	return now
 }
 
-// report is the line of the log that says how the drain ended.
-func (s *stage) report() string {
-	for line := range strings.Lines(s.p.Stderr()) {
+// Report is the line of the log that says how the drain ended.
+func (s *Stage) Report() string {
+	for line := range strings.Lines(s.P.Stderr()) {
 		if strings.Contains(line, `msg="drain ended"`) {
 			return line
 		}
@@ -111,36 +111,36 @@ func (s *stage) report() string {
 	return "(no report)"
 }
 
-// reported is a number in that line, which says more than the last scrape: it includes what happened during the drain.
-func (s *stage) reported(key string) (n float64) {
-	_, rest, _ := strings.Cut(s.report(), key+"=")
+// Reported is a number in that line, which says more than the last scrape: it includes what happened during the drain.
+func (s *Stage) Reported(key string) (n float64) {
+	_, rest, _ := strings.Cut(s.Report(), key+"=")
 	fmt.Sscan(rest, &n)
 	return n
 }
 
-// judge compares what was sent with what the receivers have read, once linesplit is gone and they have nothing more to
+// Judge compares what was sent with what the receivers have read, once linesplit is gone and they have nothing more to
 // read.
-func (s *stage) judge(m testrig.Metrics, duplicates bound) {
+func (s *Stage) Judge(m testrig.Metrics, duplicates Bound) {
 	s.Helper()
-	for _, sink := range s.sinks {
+	for _, sink := range s.Sinks {
 		testrig.WaitFor(s.T, "the targets read to the end", func() bool { return sink.Conns() == 0 })
 	}
-	r := s.tally.Report(s.sent)
-	counted := max(m.Sum("linesplit_resent_lines_total"), s.reported("resent_lines"))
+	r := s.Tally.Report(s.Sent)
+	counted := max(m.Sum("linesplit_resent_lines_total"), s.Reported("resent_lines"))
 	s.Logf("%s, resent as counted %.0f", r, counted)
 	if r.Lost+r.NeverSent+r.Corrupt+r.Torn > 0 {
 		s.Errorf("%s\n%s", r, r.Details())
 	}
 	switch {
-	case duplicates == none && r.Duplicates > 0:
+	case duplicates == None && r.Duplicates > 0:
 		s.Errorf("%d duplicates, want none (%.0f lines resent)\n%s\n%s", r.Duplicates, counted, r.Details(), m.Dump())
-	case duplicates == resent && float64(r.Duplicates) > counted:
+	case duplicates == Resent && float64(r.Duplicates) > counted:
 		s.Errorf("%d duplicates, and only %.0f lines are counted as resent\n%s\n%s", r.Duplicates, counted, r.Details(), m.Dump())
 	}
 }
 
-// below checks a bound on memory. The race detector keeps memory of its own, so with it there is nothing to check.
-func (s *stage) below(limit, got int64, what string) {
+// Below checks a bound on memory. The race detector keeps memory of its own, so with it there is nothing to check.
+func (s *Stage) Below(limit, got int64, what string) {
 	s.Helper()
 	s.Logf("%s: %d KiB, allowed are %d KiB (judged: %v)", what, got>>10, limit>>10, !testrig.Race)
 	if got > limit && !testrig.Race {
@@ -148,8 +148,8 @@ func (s *stage) below(limit, got int64, what string) {
 	}
 }
 
-// contains fails the test for each part that text lacks.
-func contains(t *testing.T, text string, parts ...string) {
+// Contains fails the test for each part that text lacks.
+func Contains(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
 		if !strings.Contains(text, part) {

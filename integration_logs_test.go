@@ -55,7 +55,7 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 				reader.Close()
 			}
 			for range 200 { // far more than the pipe holds
-				if err := (client{}).echo(t, addr, payload(100)); err != nil {
+				if err := (Client{}).Echo(t, addr, Payload(100)); err != nil {
 					t.Fatal(err)
 				}
 			}

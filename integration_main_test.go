@@ -17,7 +17,7 @@ import (
 // What all integration tests share. TestMain sets it once, before any of them runs.
 var (
 	binary string         // the program under test
-	certs  testcert.Files // an authority and what it signed
+	Certs  testcert.Files // an authority and what it signed
 )
 
 // inParallel is how many tests run at once. Most of them wait most of the time, so more than there are processors.
@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// takesLong leaves a test out where -short asks for that.
-func takesLong(t *testing.T) {
+// TakesLong leaves a test out where -short asks for that.
+func TakesLong(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("takes long")
@@ -55,7 +55,7 @@ func prepare() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "linesplit"); err != nil {
 		return "", err
 	}
-	if certs, err = testcert.Write(dir); err != nil {
+	if Certs, err = testcert.Write(dir); err != nil {
 		return "", err
 	}
 	binary, err = testrig.Build(dir)

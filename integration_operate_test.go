@@ -21,14 +21,14 @@ import (
 
 // operator has a token, and uses it.
 type operator struct {
-	*stage
+	*Stage
 	client *ctl.Client
 	token  string // file
 }
 
-func (s *stage) operator() *operator {
+func (s *Stage) operator() *operator {
 	s.Helper()
-	o := &operator{stage: s, token: filepath.Join(s.TempDir(), "token")}
+	o := &operator{Stage: s, token: filepath.Join(s.TempDir(), "token")}
 	if err := os.WriteFile(o.token, []byte("opensesame\n"), 0o600); err != nil {
 		s.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func (s *stage) operator() *operator {
 // connect is for when the process runs.
 func (o *operator) connect() {
 	o.Helper()
-	c, err := ctl.NewClient(ctl.Options{Address: o.p.Admin, Token: "opensesame"})
+	c, err := ctl.NewClient(ctl.Options{Address: o.P.Admin, Token: "opensesame"})
 	if err != nil {
 		o.Fatal(err)
 	}
@@ -85,32 +85,32 @@ func (o *operator) await(target, state string) {
 // Targets come and go while lines flow: none is lost, and none arrives twice.
 func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	c := s.sink(testrig.SinkOptions{})
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	c := s.Sink(testrig.SinkOptions{})
 	o := s.operator()
-	s.run([]target{a, b}, "-admin-token-file", o.token)
+	s.Run([]Target{a, b}, "-admin-token-file", o.token)
 	o.connect()
-	s.load(2, steady())
-	s.flow(a, 400)
+	s.Load(2, SteadyLoad())
+	s.Flow(a, 400)
 	for range 3 {
 		o.do("add", c.Target())
 		o.await(c.Target(), admin.StateUp)
-		s.flow(c, 400)
+		s.Flow(c, 400)
 
 		o.do("drain", a.Target())
 		o.await(a.Target(), admin.StateDrained)
 		before := a.Lines()
-		s.flow(s.tally, 1000)
+		s.Flow(s.Tally, 1000)
 		if n := a.Lines() - before; n > 0 {
 			t.Errorf("a drained target got %d lines", n)
 		}
 		o.do("resume", a.Target())
-		s.flow(a, 400)
+		s.Flow(a, 400)
 
 		o.do("remove", c.Target())
 		o.await(c.Target(), "")
-		s.flow(b, 400)
+		s.Flow(b, 400)
 	}
 	if _, err := o.try("remove", "tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no such target") {
 		t.Errorf("removing nobody: %v", err)
@@ -118,22 +118,22 @@ func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	if _, err := o.try("weight", a.Target(), "2"); err == nil || !strings.Contains(err.Error(), "not in this mode") {
 		t.Errorf("a weight for lines: %v", err)
 	}
-	s.endLoad()
+	s.EndLoad()
 	o.client.Close()
-	s.finish(none)
+	s.Finish(None)
 }
 
 // Many operators at once: whatever they are answered, no line is lost, and none arrives twice.
 func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	others := []*testrig.Sink{s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{})}
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	others := []*testrig.Sink{s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})}
 	o := s.operator()
-	s.run([]target{a, b}, "-admin-token-file", o.token)
+	s.Run([]Target{a, b}, "-admin-token-file", o.token)
 	o.connect()
-	s.load(2, steady())
-	s.flow(a, 400)
+	s.Load(2, SteadyLoad())
+	s.Flow(a, 400)
 	var operators sync.WaitGroup
 	for i := range 6 {
 		operators.Go(func() {
@@ -152,10 +152,10 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 		o.try("remove", other.Target()) // the last word may have been another
 		o.await(other.Target(), "")
 	}
-	s.flow(b, 400)
-	s.endLoad()
+	s.Flow(b, 400)
+	s.EndLoad()
 	o.client.Close()
-	s.finish(none)
+	s.Finish(None)
 }
 
 // refused says that an error is an answer: somebody else was faster.
@@ -166,7 +166,7 @@ func refused(err error) bool {
 
 // settingsFile is a configuration file that a test writes again and again.
 type settingsFile struct {
-	*stage
+	*Stage
 	path string
 	seen int // reloads in the log
 }
@@ -181,19 +181,19 @@ func (f *settingsFile) write(lines ...string) {
 // run starts linesplit with the file, whose targets get so many connections in all.
 func (f *settingsFile) run(connections int, args ...string) {
 	f.Helper()
-	f.p = f.start(nil, append([]string{"-config", f.path}, args...)...)
-	f.base = settledUsage(f.T, f.p, connections)
+	f.P = f.Start(nil, append([]string{"-config", f.path}, args...)...)
+	f.Base = SettledUsage(f.T, f.P, connections)
 }
 
 // reload sends SIGHUP and returns the log line that answers.
 func (f *settingsFile) reload() string {
 	f.Helper()
-	f.p.Signal(syscall.SIGHUP)
+	f.P.Signal(syscall.SIGHUP)
 	f.seen++
 	var line string
 	testrig.WaitFor(f.T, "a word about the reload", func() bool {
 		var words []string
-		for text := range strings.Lines(f.p.Stderr()) {
+		for text := range strings.Lines(f.P.Stderr()) {
 			if strings.Contains(text, "msg=reloaded") || strings.Contains(text, "reload failed") {
 				words = append(words, text)
 			}
@@ -209,29 +209,29 @@ func (f *settingsFile) reload() string {
 
 func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	sinks := []*testrig.Sink{s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{})}
-	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	s := NewStage(t)
+	sinks := []*testrig.Sink{s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})}
+	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	pair := func(i int) string { return "target " + sinks[i%3].Target() + "," + sinks[(i+1)%3].Target() }
 	f.write(pair(0))
 	f.run(8)
-	s.load(2, steady())
+	s.Load(2, SteadyLoad())
 	for i := range 20 {
 		f.write(pair(i+1), fmt.Sprintf("stall-timeout %ds", 20+i), fmt.Sprintf("max-connections %d", 100+i))
 		if line := f.reload(); !strings.Contains(line, `changed="target stall-timeout max-connections"`) {
 			t.Fatalf("reload %d: %s", i, line)
 		}
-		s.flow(sinks[(i+2)%3], 200)
+		s.Flow(sinks[(i+2)%3], 200)
 	}
-	s.endLoad()
-	s.finish(none)
+	s.EndLoad()
+	s.Finish(None)
 }
 
 func TestBrokenReloadChangesNothing(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
 	o := s.operator()
 	f.run(4, "-admin-token-file", o.token)
@@ -259,22 +259,22 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	if line := f.reload(); !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
 		t.Errorf("what needs a restart: %s", line)
 	}
-	s.load(1, steady())
-	s.flow(a, 200)
-	s.endLoad()
+	s.Load(1, SteadyLoad())
+	s.Flow(a, 200)
+	s.EndLoad()
 	o.client.Close()
-	s.finish(none)
+	s.Finish(None)
 }
 
 // In connection mode a reload leaves the connections alone.
 func TestReloadKeepsConnections(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo}), testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-	f := &settingsFile{stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
-	s.forward(nil, "-config", f.path)
-	conn := s.plain()
+	s.Forward(nil, "-config", f.path)
+	conn := s.Plain()
 	say := func(text string) {
 		t.Helper()
 		if _, err := conn.Write([]byte(text)); err != nil {
@@ -292,7 +292,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	}
 	say("two")
 	testrig.WaitFor(t, "the new target gets clients", func() bool {
-		if err := (client{}).echo(t, s.p.Listeners[0], payload(10)); err != nil {
+		if err := (Client{}).Echo(t, s.P.Listeners[0], Payload(10)); err != nil {
 			t.Error(err)
 		}
 		return b.Accepted() > 0 || t.Failed()
@@ -301,5 +301,5 @@ func TestReloadKeepsConnections(t *testing.T) {
 	f.reload()
 	say("three") // it drains, and goes on
 	conn.Close()
-	s.finishForward()
+	s.FinishForward()
 }

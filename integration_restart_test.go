@@ -19,7 +19,7 @@ import (
 
 // churn is senders that connect, write some lines and go, for ever.
 type churn struct {
-	*stage
+	*Stage
 	addr    string
 	lines   int // of each
 	done    chan struct{}
@@ -29,8 +29,8 @@ type churn struct {
 	mu      sync.Mutex // guards stage.sent
 }
 
-func (s *stage) churn(addr string, senders, lines int) *churn {
-	c := &churn{stage: s, addr: addr, lines: lines, done: make(chan struct{})}
+func (s *Stage) churn(addr string, senders, lines int) *churn {
+	c := &churn{Stage: s, addr: addr, lines: lines, done: make(chan struct{})}
 	for range senders {
 		c.senders.Go(c.run)
 	}
@@ -58,7 +58,7 @@ func (c *churn) run() {
 			return
 		}
 		c.mu.Lock()
-		c.sent[id] = c.lines
+		c.Sent[id] = c.lines
 		c.mu.Unlock()
 		c.served.Add(1)
 	}
@@ -79,9 +79,9 @@ func (c *churn) stop() {
 // cannot start, since the old one has its -admin.
 func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	old := s.start([]target{a, b}, "-reuse-port")
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	old := s.Start([]Target{a, b}, "-reuse-port")
 	addr := old.Listeners[0]
 	senders := s.churn(addr, 4, 50)
 	for range 3 {
@@ -92,7 +92,7 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		}
-		young := s.start([]target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
+		young := s.Start([]Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
 		senders.more(100)
 		if code := old.Terminate(); code != 0 {
 			t.Errorf("the old process ended with %d\n%s", code, old.Tail(10))
@@ -101,18 +101,18 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	}
 	senders.more(100)
 	senders.stop()
-	testrig.WaitFor(t, "all lines arrive", func() bool { return s.tally.HasAll(s.sent) })
+	testrig.WaitFor(t, "all lines arrive", func() bool { return s.Tally.HasAll(s.Sent) })
 	if code := old.Terminate(); code != 0 {
 		t.Errorf("the last process ended with %d\n%s", code, old.Tail(10))
 	}
-	if r := s.tally.Report(s.sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
+	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
 		t.Errorf("%+v", r)
 	}
 }
 
 // manager stands in for systemd: it holds the socket, hands it down, and is told how the process fares.
 type manager struct {
-	*stage
+	*Stage
 	socket  *os.File
 	addr    string
 	notices *net.UnixConn
@@ -120,12 +120,12 @@ type manager struct {
 	heard   chan string
 }
 
-func (s *stage) manager() *manager {
+func (s *Stage) manager() *manager {
 	ln, err := testrig.ListenAlone()
 	if err != nil {
 		s.Fatal(err)
 	}
-	m := &manager{stage: s, addr: ln.Addr().String(), heard: make(chan string, 1000)}
+	m := &manager{Stage: s, addr: ln.Addr().String(), heard: make(chan string, 1000)}
 	if m.socket, err = ln.(*net.TCPListener).File(); err != nil {
 		s.Fatal(err)
 	}
@@ -197,8 +197,8 @@ func (m *manager) stop(cmd *exec.Cmd) {
 // The service manager holds the socket, so that whoever connects while linesplit is restarted waits, and is served.
 func TestSocketActivation(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
+	s := NewStage(t)
+	a, b := s.TwoSinks()
 	m := s.manager()
 	args := []string{"-listen", "systemd:lines", "-target", a.Target() + "," + b.Target()}
 	senders := s.churn(m.addr, 4, 50)
@@ -212,9 +212,9 @@ func TestSocketActivation(t *testing.T) {
 	cmd := m.start(args...)
 	senders.more(100)
 	senders.stop()
-	testrig.WaitFor(t, "all lines arrive", func() bool { return s.tally.HasAll(s.sent) })
+	testrig.WaitFor(t, "all lines arrive", func() bool { return s.Tally.HasAll(s.Sent) })
 	m.stop(cmd)
-	if r := s.tally.Report(s.sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
+	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -222,7 +222,7 @@ func TestSocketActivation(t *testing.T) {
 // Nobody is told that linesplit is ready before all is open: not where the admin listener's port is taken.
 func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 	t.Parallel()
-	m := newStage(t).manager()
+	m := NewStage(t).manager()
 	taken, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +241,7 @@ func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 
 func TestSocketThatNobodyNames(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	m := s.manager()
 	for arg, want := range map[string]string{
 		"systemd:other":          "no socket of that name: there is systemd:lines",
@@ -261,8 +261,8 @@ func TestSocketThatNobodyNames(t *testing.T) {
 // A service manager that has stopped reading does not hold up the end.
 func TestNobodyReadsTheNotices(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, _ := s.twoSinks()
+	s := NewStage(t)
+	a, _ := s.TwoSinks()
 	path := filepath.Join(t.TempDir(), "notify")
 	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {

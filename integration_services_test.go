@@ -18,7 +18,7 @@ import (
 // Real servers behind linesplit, used by their own clients. `make test-services` starts them.
 
 // service returns the targets of a real server from the environment, or skips the test.
-func service(t *testing.T, variable string, clients ...string) []target {
+func service(t *testing.T, variable string, clients ...string) []Target {
 	t.Helper()
 	list := os.Getenv(variable)
 	if list == "" {
@@ -29,15 +29,15 @@ func service(t *testing.T, variable string, clients ...string) []target {
 			t.Skipf("needs the client %s: `make test-services` installs it", client)
 		}
 	}
-	var targets []target
+	var targets []Target
 	for text := range strings.SplitSeq(list, ",") {
-		targets = append(targets, literal(text))
+		targets = append(targets, Literal(text))
 	}
 	return targets
 }
 
 // scheme is what a target's address begins with.
-func scheme(t target) string {
+func scheme(t Target) string {
 	name, _, _ := strings.Cut(t.Target(), "://")
 	return name
 }
@@ -75,26 +75,26 @@ func TestRealHTTPServer(t *testing.T) {
 		for _, in := range []string{"http", "https"} {
 			t.Run(in+" to "+scheme(test), func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t)
+				s := NewStage(t)
 				args := []string{"-health", "http", "-health-path", "/health", "-health-status", "200", "-health-interval", "100ms"}
 				if in == "https" {
-					args = append(args, inboundTLS()...)
+					args = append(args, InboundTLS()...)
 				}
 				if scheme(test) == "tls" {
 					args = append(args, "-tls-target-skip-verify")
 				}
-				s.forward([]target{test}, args...)
-				_, port, _ := net.SplitHostPort(s.p.Listeners[0])
+				s.Forward([]Target{test}, args...)
+				_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 				base := in + "://localhost:" + port
 				curl := func(args ...string) string {
-					return says(t, nil, "curl", append([]string{"-fsS", "-4", "--cacert", certs.CA, "--max-time", "60"}, args...)...)
+					return says(t, nil, "curl", append([]string{"-fsS", "-4", "--cacert", Certs.CA, "--max-time", "60"}, args...)...)
 				}
 				if got := curl(base + "/health"); got != "all is well" {
 					t.Errorf("got %q", got)
 				}
 				dir := t.TempDir()
 				up, down := filepath.Join(dir, "up"), filepath.Join(dir, "down")
-				content := payload(most)
+				content := Payload(Most)
 				if err := os.WriteFile(up, content, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -108,10 +108,10 @@ func TestRealHTTPServer(t *testing.T) {
 				if got := curl("--parallel", "--parallel-max", "20", base+"/health?[1-200]"); strings.Count(got, "all is well") != 200 {
 					t.Errorf("200 requests at once were answered %d times", strings.Count(got, "all is well"))
 				}
-				s.metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
-				s.up(test, true)
-				s.connected(0)
-				s.terminate(0)
+				s.Metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
+				s.Up(test, true)
+				s.Connected(0)
+				s.Terminate(0)
 			})
 		}
 	}
@@ -123,10 +123,10 @@ func TestRealRedis(t *testing.T) {
 	targets := service(t, "LINESPLIT_TEST_REDIS", "redis-cli")
 	for _, test := range targets { // one after the other: they share what they set
 		t.Run(scheme(test), func(t *testing.T) {
-			s := newStage(t)
+			s := NewStage(t)
 			in := filepath.Join(socketDir(t), "redis.sock")
-			s.forward([]target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
-			host, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			s.Forward([]Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
+			host, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			overTCP, overUnix := []string{"-h", host, "-p", port}, []string{"-s", in}
 			for _, way := range [][]string{overTCP, overUnix} {
 				redis := func(stdin []byte, args ...string) string {
@@ -135,7 +135,7 @@ func TestRealRedis(t *testing.T) {
 				if got := redis(nil, "PING"); got != "PONG" {
 					t.Errorf("PING is answered with %q", got)
 				}
-				content := bytes.ReplaceAll(payload(4<<20), []byte("\n"), []byte(" "))
+				content := bytes.ReplaceAll(Payload(4<<20), []byte("\n"), []byte(" "))
 				redis(content, "-x", "SET", "blob")
 				if got := redis(nil, "--raw", "GET", "blob"); got != string(content) {
 					t.Errorf("a value of %d bytes came back with %d bytes that differ", len(content), len(got))
@@ -148,25 +148,25 @@ func TestRealRedis(t *testing.T) {
 					t.Errorf("10,000 increments make %q", got)
 				}
 			}
-			s.metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
+			s.Metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 			// With a password the answer to PING is another one, and Redis is as well as before.
 			says(t, nil, "redis-cli", append(overTCP, "CONFIG", "SET", "requirepass", "secret")...)
-			passed := s.p.Metrics().Sum("linesplit_target_checks_total", testrig.Label("result", "passed"))
-			s.metric(passed+3, "linesplit_target_checks_total", testrig.Label("result", "passed"))
+			passed := s.P.Metrics().Sum("linesplit_target_checks_total", testrig.Label("result", "passed"))
+			s.Metric(passed+3, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 			says(t, nil, "redis-cli", append(overTCP, "--no-auth-warning", "-a", "secret", "CONFIG", "SET", "requirepass", "")...)
-			s.exactly(0, "linesplit_target_checks_total", testrig.Label("result", "failed"))
-			s.up(test, true)
-			s.connected(0)
-			s.terminate(0)
+			s.Exactly(0, "linesplit_target_checks_total", testrig.Label("result", "failed"))
+			s.Up(test, true)
+			s.Connected(0)
+			s.Terminate(0)
 		})
 	}
 	t.Run("the check knows what is none", func(t *testing.T) {
 		web := service(t, "LINESPLIT_TEST_HTTP")[0]
-		s := newStage(t)
-		s.forward([]target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
-		s.up(web, false)
-		s.up(targets[0], true)
-		s.terminate(0)
+		s := NewStage(t)
+		s.Forward([]Target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
+		s.Up(web, false)
+		s.Up(targets[0], true)
+		s.Terminate(0)
 	})
 }
 
@@ -177,10 +177,10 @@ func TestRealPostgreSQL(t *testing.T) {
 	for _, test := range targets {
 		t.Run(scheme(test), func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := NewStage(t)
 			dir := socketDir(t)
-			s.forward([]target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
-			host, port, _ := net.SplitHostPort(s.p.Listeners[0])
+			s.Forward([]Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
+			host, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			ways := map[string]string{
 				"plain": fmt.Sprintf("host=%s port=%s sslmode=disable", host, port),
 				"TLS":   fmt.Sprintf("host=%s port=%s sslmode=require", host, port),
@@ -192,8 +192,8 @@ func TestRealPostgreSQL(t *testing.T) {
 			for name, way := range ways {
 				t.Run(name, func(t *testing.T) { usePostgres(t, way+" user=postgres dbname=postgres", name == "TLS") })
 			}
-			s.connected(0)
-			s.terminate(0)
+			s.Connected(0)
+			s.Terminate(0)
 		})
 	}
 }
@@ -217,7 +217,7 @@ func usePostgres(t *testing.T, conninfo string, encrypted bool) {
 	// 3 MB in, and the same out again.
 	var rows strings.Builder
 	for i := range 50_000 {
-		fmt.Fprintf(&rows, "%d\t%x\n", i, payload(24))
+		fmt.Fprintf(&rows, "%d\t%x\n", i, Payload(24))
 	}
 	got := sql([]byte(rows.String()), "create temporary table t (i int, x text)", "copy t from stdin", "copy (select * from t order by i) to stdout")
 	if got+"\n" != rows.String() {

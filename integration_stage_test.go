@@ -28,34 +28,34 @@ const fastRate = 20_000
 
 var fastLane = make(chan struct{}, 1)
 
-// target is where a linesplit sends to: a sink, a child process, another linesplit or a proxy.
-type target interface{ Target() string }
+// Target is where a linesplit sends to: a sink, a child process, another linesplit or a proxy.
+type Target interface{ Target() string }
 
-// place is host:port, with a target's query if there is one.
-type place string
+// Place is host:port, with a target's query if there is one.
+type Place string
 
-// newPlace returns a free one where a program of the test can listen, go, and listen again.
-func newPlace(t *testing.T) place {
+// NewPlace returns a free one where a program of the test can listen, go, and listen again.
+func NewPlace(t *testing.T) Place {
 	t.Helper()
 	ln, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	return place(ln.Addr().String())
+	return Place(ln.Addr().String())
 }
 
 // Target is the place as -target and -listen take it.
-func (p place) Target() string { return "tcp://" + string(p) }
+func (p Place) Target() string { return "tcp://" + string(p) }
 
-// flags are the same for -addr and -port.
-func (p place) flags() []string {
+// Flags are the same for -addr and -port.
+func (p Place) Flags() []string {
 	host, port, _ := net.SplitHostPort(string(p))
 	return []string{"-addr", host, "-port", port}
 }
 
-// taken says whether something listens there.
-func (p place) taken() bool {
+// Taken says whether something listens there.
+func (p Place) Taken() bool {
 	conn, err := net.Dial("tcp", string(p))
 	if err == nil {
 		conn.Close()
@@ -63,57 +63,57 @@ func (p place) taken() bool {
 	return err == nil
 }
 
-// stage is one test's cast: a tally, targets, senders and a linesplit between them.
-type stage struct {
+// Stage is one test's cast: a tally, targets, senders and a linesplit between them.
+type Stage struct {
 	*testing.T
-	tally   *testrig.Tally
-	sinks   []*testrig.Sink
-	p       *testrig.Process
-	base    usage
-	nextID  int
+	Tally   *testrig.Tally
+	Sinks   []*testrig.Sink
+	P       *testrig.Process
+	Base    Usage
+	NextID  int
 	senders []*testrig.Sender // running
-	sent    testrig.Sent      // by those that have ended, and by hand
-	others  int               // lines that linesplit receives and that are not numbered, or do not arrive on purpose
+	Sent    testrig.Sent      // by those that have ended, and by hand
+	Others  int               // lines that linesplit receives and that are not numbered, or do not arrive on purpose
 }
 
-func newStage(t *testing.T) *stage {
-	s := &stage{T: t, tally: testrig.NewTally(), sent: make(testrig.Sent)}
+func NewStage(t *testing.T) *Stage {
+	s := &Stage{T: t, Tally: testrig.NewTally(), Sent: make(testrig.Sent)}
 	t.Cleanup(func() {
-		if t.Failed() && s.p != nil {
-			t.Logf("last lines of linesplit:\n%s", s.p.Tail(30))
+		if t.Failed() && s.P != nil {
+			t.Logf("last lines of linesplit:\n%s", s.P.Tail(30))
 		}
 	})
 	return s
 }
 
-// sink starts a target.
-func (s *stage) sink(o testrig.SinkOptions) *testrig.Sink {
+// Sink starts a target.
+func (s *Stage) Sink(o testrig.SinkOptions) *testrig.Sink {
 	s.Helper()
-	sink := testrig.NewSink(s.T, s.tally, o)
-	s.sinks = append(s.sinks, sink)
+	sink := testrig.NewSink(s.T, s.Tally, o)
+	s.Sinks = append(s.Sinks, sink)
 	return sink
 }
 
-// twoSinks starts two plain targets.
-func (s *stage) twoSinks() (a, b *testrig.Sink) {
-	return s.sink(testrig.SinkOptions{}), s.sink(testrig.SinkOptions{})
+// TwoSinks starts two plain targets.
+func (s *Stage) TwoSinks() (a, b *testrig.Sink) {
+	return s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})
 }
 
-// run starts the linesplit under test before the targets, on a plain TCP port unless args have a -listen, and waits
+// Run starts the linesplit under test before the targets, on a plain TCP port unless args have a -listen, and waits
 // until its workers are connected.
-func (s *stage) run(targets []target, args ...string) {
+func (s *Stage) Run(targets []Target, args ...string) {
 	s.Helper()
-	s.p = s.start(targets, args...)
-	s.base = settledUsage(s.T, s.p, connections(args)*len(targets))
+	s.P = s.Start(targets, args...)
+	s.Base = SettledUsage(s.T, s.P, connections(args)*len(targets))
 }
 
-// start starts a linesplit.
-func (s *stage) start(targets []target, args ...string) *testrig.Process {
+// Start starts a linesplit.
+func (s *Stage) Start(targets []Target, args ...string) *testrig.Process {
 	s.Helper()
-	return testrig.StartProcess(s.T, processOptions(targets, args...))
+	return testrig.StartProcess(s.T, NewProcessOptions(targets, args...))
 }
 
-func processOptions(targets []target, args ...string) testrig.ProcessOptions {
+func NewProcessOptions(targets []Target, args ...string) testrig.ProcessOptions {
 	listeners := 0
 	for _, arg := range args {
 		if arg == "-listen" {
@@ -142,24 +142,24 @@ func connections(args []string) int {
 	return n
 }
 
-// load starts senders to the first listener.
-func (s *stage) load(n int, o testrig.SenderOptions) {
+// Load starts senders to the first listener.
+func (s *Stage) Load(n int, o testrig.SenderOptions) {
 	s.Helper()
 	if o.Rate >= fastRate {
 		fastLane <- struct{}{}
 		s.Cleanup(func() { <-fastLane })
 	}
 	for range n {
-		s.sender(o)
+		s.Sender(o)
 	}
 }
 
-// sender starts one sender, to the first listener unless the options name another.
-func (s *stage) sender(o testrig.SenderOptions) *testrig.Sender {
+// Sender starts one sender, to the first listener unless the options name another.
+func (s *Stage) Sender(o testrig.SenderOptions) *testrig.Sender {
 	s.Helper()
 	o.ID = s.id()
 	if o.Addr == "" {
-		o.Addr = s.p.Listeners[0]
+		o.Addr = s.P.Listeners[0]
 	}
 	sender := testrig.StartSender(s.T, o)
 	s.senders = append(s.senders, sender)
@@ -167,65 +167,65 @@ func (s *stage) sender(o testrig.SenderOptions) *testrig.Sender {
 }
 
 // id is a sender number that nobody has yet.
-func (s *stage) id() int {
-	s.nextID++
-	return s.nextID
+func (s *Stage) id() int {
+	s.NextID++
+	return s.NextID
 }
 
-// steady are the options of a sender that writes until it is stopped, at a rate that leaves a machine idle.
-func steady() testrig.SenderOptions { return testrig.SenderOptions{Rate: 2_000} }
+// SteadyLoad are the options of a sender that writes until it is stopped, at a rate that leaves a machine idle.
+func SteadyLoad() testrig.SenderOptions { return testrig.SenderOptions{Rate: 2_000} }
 
-// endLoad lets the running senders finish what they are writing, and close. None of them may have met an error.
-func (s *stage) endLoad() {
+// EndLoad lets the running senders finish what they are writing, and close. None of them may have met an error.
+func (s *Stage) EndLoad() {
 	s.Helper()
 	for _, sender := range s.senders {
 		if err := sender.Stop(); err != nil {
 			s.Errorf("linesplit broke a sender's connection: %v", err)
 		}
-		s.sent[sender.ID()] += sender.Sent()
+		s.Sent[sender.ID()] += sender.Sent()
 	}
 	s.senders = nil
 }
 
-// waitLoad is endLoad for senders that have a number of lines to write.
-func (s *stage) waitLoad() {
+// WaitLoad is endLoad for senders that have a number of lines to write.
+func (s *Stage) WaitLoad() {
 	s.Helper()
 	for _, sender := range s.senders {
 		if err := sender.Wait(); err != nil {
 			s.Errorf("linesplit broke a sender's connection: %v", err)
 		}
 	}
-	s.endLoad()
+	s.EndLoad()
 }
 
-// flow waits until a target has read n more lines.
-func (s *stage) flow(to interface{ Lines() int }, n int) {
+// Flow waits until a target has read n more lines.
+func (s *Stage) Flow(to interface{ Lines() int }, n int) {
 	s.Helper()
 	enough := to.Lines() + n
 	if testrig.Poll(testrig.Patience, func() bool { return to.Lines() >= enough }) {
 		return
 	}
-	m, _ := s.p.Scrape() // without it there is still something to tell
-	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", testrig.Patience, n, to.Lines(), enough, m.Dump(), s.p.Goroutines())
+	m, _ := s.P.Scrape() // without it there is still something to tell
+	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", testrig.Patience, n, to.Lines(), enough, m.Dump(), s.P.Goroutines())
 }
 
-// inTurn ends one target after the other, while traffic reaches it, and brings it back a moment later.
-func (s *stage) inTurn(rounds int, sinks []*testrig.Sink, end func(*testrig.Sink)) {
+// InTurn ends one target after the other, while traffic reaches it, and brings it back a moment later.
+func (s *Stage) InTurn(rounds int, sinks []*testrig.Sink, end func(*testrig.Sink)) {
 	s.Helper()
 	for i := range rounds {
 		sink := sinks[i%len(sinks)]
-		s.flow(sink, 400)
+		s.Flow(sink, 400)
 		end(sink)
 		time.Sleep(100 * time.Millisecond)
 		sink.Listen()
 	}
-	s.flow(s.tally, 400)
+	s.Flow(s.Tally, 400)
 }
 
-// dial connects to the first listener, for what no sender does.
-func (s *stage) dial() *net.TCPConn {
+// Dial connects to the first listener, for what no sender does.
+func (s *Stage) Dial() *net.TCPConn {
 	s.Helper()
-	conn, err := net.Dial("tcp", s.p.Listeners[0])
+	conn, err := net.Dial("tcp", s.P.Listeners[0])
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -233,18 +233,18 @@ func (s *stage) dial() *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// write writes to a connection that takes everything.
-func (s *stage) write(conn net.Conn, b []byte) {
+// Write writes to a connection that takes everything.
+func (s *Stage) Write(conn net.Conn, b []byte) {
 	s.Helper()
 	if _, err := conn.Write(b); err != nil {
 		s.Errorf("linesplit broke a sender's connection: %v", err)
 	}
 }
 
-// numbered returns n lines of a new sender, and counts them as sent.
-func (s *stage) numbered(n, size int) []byte {
+// Numbered returns n lines of a new sender, and counts them as sent.
+func (s *Stage) Numbered(n, size int) []byte {
 	id := s.id()
-	s.sent[id] = n
+	s.Sent[id] = n
 	var b []byte
 	for seq := range n {
 		b = testrig.AppendLine(b, id, seq, size)
@@ -252,19 +252,19 @@ func (s *stage) numbered(n, size int) []byte {
 	return b
 }
 
-// metric waits until a series, or the sum of several, has reached a value.
-func (s *stage) metric(atLeast float64, name string, labels ...string) {
+// Metric waits until a series, or the sum of several, has reached a value.
+func (s *Stage) Metric(atLeast float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v reaches %v", name, labels, atLeast)
-	testrig.WaitFor(s.T, what, func() bool { return s.p.Metrics().Sum(name, labels...) >= atLeast })
+	testrig.WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) >= atLeast })
 }
 
-// heldBack waits until linesplit has stopped reading from its senders.
-func (s *stage) heldBack() {
+// HeldBack waits until linesplit has stopped reading from its senders.
+func (s *Stage) HeldBack() {
 	s.Helper()
 	last, since := -1.0, time.Now()
 	testrig.WaitFor(s.T, "senders are held back", func() bool {
-		now := s.p.Metrics().Sum("linesplit_received_bytes_total")
+		now := s.P.Metrics().Sum("linesplit_received_bytes_total")
 		if now != last {
 			last, since = now, time.Now()
 		}
@@ -272,68 +272,68 @@ func (s *stage) heldBack() {
 	})
 }
 
-// confirmed waits until windows and channel are empty: nothing more would be sent again.
-func (s *stage) confirmed() {
+// Confirmed waits until windows and channel are empty: nothing more would be sent again.
+func (s *Stage) Confirmed() {
 	s.Helper()
 	testrig.WaitFor(s.T, "everything is confirmed", func() bool {
-		l := s.p.Metrics().Ledger("lines")
+		l := s.P.Metrics().Ledger("lines")
 		return l.Received > 0 && l.Retained == 0 && l.Queued == 0
 	})
 }
 
-// crowd opens many connections.
-func (s *stage) crowd(n int) []*net.TCPConn {
+// Crowd opens many connections.
+func (s *Stage) Crowd(n int) []*net.TCPConn {
 	s.Helper()
 	conns := make([]*net.TCPConn, n)
 	for i := range conns {
-		conns[i] = s.dial()
+		conns[i] = s.Dial()
 	}
 	return conns
 }
 
-// arrivedBy waits for all lines of one sender.
-func (s *stage) arrivedBy(id int) {
+// ArrivedBy waits for all lines of one sender.
+func (s *Stage) ArrivedBy(id int) {
 	s.Helper()
-	testrig.WaitFor(s.T, "a sender's lines arrive", func() bool { return s.tally.HasAll(testrig.Sent{id: s.sent[id]}) })
+	testrig.WaitFor(s.T, "a sender's lines arrive", func() bool { return s.Tally.HasAll(testrig.Sent{id: s.Sent[id]}) })
 }
 
-// clientTLS and serverTLS are the senders' and the receivers' sides. Receivers send session tickets, as most do.
-func clientTLS() *tls.Config { return certs.ClientTLS() }
+// ClientTLS and serverTLS are the senders' and the receivers' sides. Receivers send session tickets, as most do.
+func ClientTLS() *tls.Config { return Certs.ClientTLS() }
 
-func serverTLS(version uint16) *tls.Config {
-	c := certs.ServerTLS()
+func ServerTLS(version uint16) *tls.Config {
+	c := Certs.ServerTLS()
 	c.SessionTicketsDisabled = false
 	c.MinVersion, c.MaxVersion = version, version
 	return c
 }
 
 // Flags for either side.
-func inboundTLS() []string {
-	return []string{"-listen", "tls://127.0.0.1:0", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}
+func InboundTLS() []string {
+	return []string{"-listen", "tls://127.0.0.1:0", "-tls-cert", Certs.ServerCert, "-tls-key", Certs.ServerKey}
 }
 
-func outboundTLS() []string {
-	return []string{"-tls-target-ca", certs.CA, "-tls-target-server-name", "localhost"}
+func OutboundTLS() []string {
+	return []string{"-tls-target-ca", Certs.CA, "-tls-target-server-name", "localhost"}
 }
 
-// homeSoon is for tests that wait for lines at a target which is back: with all workers gone to another it gets none until they
+// HomeSoon is for tests that wait for lines at a target which is back: with all workers gone to another it gets none until they
 // think of home.
-var homeSoon = []string{"-failback-interval", "1s"}
+var HomeSoon = []string{"-failback-interval", "1s"}
 
-// smallBuffer is a receive buffer that a stalled receiver has full at once.
-const smallBuffer = 64 << 10
+// SmallBuffer is a receive buffer that a stalled receiver has full at once.
+const SmallBuffer = 64 << 10
 
-var tlsVersions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
+var TLSVersions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
 
-func outboundFor(o testrig.SinkOptions) []string {
+func OutboundFor(o testrig.SinkOptions) []string {
 	if o.TLS == nil {
 		return nil
 	}
-	return outboundTLS()
+	return OutboundTLS()
 }
 
-// descriptors is how many a process has open.
-func descriptors(pid int) int {
+// Descriptors is how many a process has open.
+func Descriptors(pid int) int {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
 		return 0

@@ -34,10 +34,10 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 		args   []string
 	}{
 		{name: "plain/plain"},
-		{name: "tls/plain", sender: testrig.SenderOptions{TLS: clientTLS()}, args: inboundTLS()},
-		{name: "plain/tls", sink: testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, args: outboundTLS()},
-		{name: "tls/tls", sink: testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, sender: testrig.SenderOptions{TLS: clientTLS()},
-			args: append(inboundTLS(), outboundTLS()...)},
+		{name: "tls/plain", sender: testrig.SenderOptions{TLS: ClientTLS()}, args: InboundTLS()},
+		{name: "plain/tls", sink: testrig.SinkOptions{TLS: ServerTLS(tls.VersionTLS13)}, args: OutboundTLS()},
+		{name: "tls/tls", sink: testrig.SinkOptions{TLS: ServerTLS(tls.VersionTLS12)}, sender: testrig.SenderOptions{TLS: ClientTLS()},
+			args: append(InboundTLS(), OutboundTLS()...)},
 		{name: "unix/unix", sink: testrig.SinkOptions{Network: "unix"}, sender: testrig.SenderOptions{Network: "unix"},
 			args: []string{"-listen", unixIn}},
 		{name: "abstract unix/plain", sender: testrig.SenderOptions{Network: "unix"},
@@ -46,12 +46,12 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			s.run([]target{s.sink(test.sink), s.sink(test.sink)}, test.args...)
+			s := NewStage(t)
+			s.Run([]Target{s.Sink(test.sink), s.Sink(test.sink)}, test.args...)
 			test.sender.Lines = 10_000
-			s.load(8, test.sender)
-			s.waitLoad()
-			s.finish(none)
+			s.Load(8, test.sender)
+			s.WaitLoad()
+			s.Finish(None)
 		})
 	}
 }
@@ -59,29 +59,29 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 // A shipper on the same machine pipes into linesplit; at the end of its output linesplit is done.
 func TestStandardInputEndsWithDrainAndExit(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	o := processOptions([]target{a, b}, "-listen", "stdin:")
-	o.Stdin = bytes.NewReader(s.numbered(20_000, 300))
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	o := NewProcessOptions([]Target{a, b}, "-listen", "stdin:")
+	o.Stdin = bytes.NewReader(s.Numbered(20_000, 300))
 	o.Listeners = 0 // it may have ended before anyone looks
-	s.p = testrig.StartProcess(t, o)
-	if code := s.p.Wait(); code != 0 {
+	s.P = testrig.StartProcess(t, o)
+	if code := s.P.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	s.judge(nil, none)
+	s.Judge(nil, None)
 }
 
 // The same with no receiver there: a pipeline in a shell script must not hang for ever.
 func TestStandardInputEndsAlsoWithAllTargetsDown(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	o := processOptions([]target{newPlace(t)}, "-listen", "stdin:", "-drain-timeout", "2s")
-	o.Stdin = bytes.NewReader(s.numbered(500, 300))
-	s.p = testrig.StartProcess(t, o)
-	if code := s.p.Wait(); code != 1 {
+	s := NewStage(t)
+	o := NewProcessOptions([]Target{NewPlace(t)}, "-listen", "stdin:", "-drain-timeout", "2s")
+	o.Stdin = bytes.NewReader(s.Numbered(500, 300))
+	s.P = testrig.StartProcess(t, o)
+	if code := s.P.Wait(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	contains(t, s.report(), "unconfirmed_lines=500 ")
+	Contains(t, s.Report(), "unconfirmed_lines=500 ")
 }
 
 // A receiver is upgraded: it stops accepting, says FIN, reads to the end and goes. A proxy that takes a write for
@@ -91,17 +91,17 @@ func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
 	for _, r := range rates {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			a, b := s.twoSinks()
-			s.run([]target{a, b})
-			s.load(2, testrig.SenderOptions{Rate: r.perSender})
+			s := NewStage(t)
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b})
+			s.Load(2, testrig.SenderOptions{Rate: r.perSender})
 			var slowest time.Duration
-			s.inTurn(6, s.sinks, func(sink *testrig.Sink) {
+			s.InTurn(6, s.Sinks, func(sink *testrig.Sink) {
 				time.Sleep(pastHalfCloser)
 				slowest = max(slowest, shutdown(sink))
 			})
-			s.endLoad()
-			s.finish(repeatedAfter(slowest))
+			s.EndLoad()
+			s.Finish(repeatedAfter(slowest))
 		})
 	}
 }
@@ -130,11 +130,11 @@ func shutdown(sink *testrig.Sink) (read time.Duration) {
 
 // repeatedAfter is what may be repeated when targets have ended in order: nothing, unless a machine is so busy that they have not read all in
 // time. Linesplit waits 3.5 s, of which more than two go by until it knows.
-func repeatedAfter(slowest time.Duration) bound {
+func repeatedAfter(slowest time.Duration) Bound {
 	if slowest < time.Second {
-		return none
+		return None
 	}
-	return resent
+	return Resent
 }
 
 // pastHalfCloser is how old a connection must be for its FIN to mean that the target wants to go.
@@ -143,16 +143,16 @@ const pastHalfCloser = 1200 * time.Millisecond
 // The same with TLS, whose end of stream proves nothing.
 func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 	t.Parallel()
-	for name, version := range tlsVersions {
+	for name, version := range TLSVersions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			o := testrig.SinkOptions{TLS: serverTLS(version)}
-			s.run([]target{s.sink(o), s.sink(o)}, outboundTLS()...)
-			s.load(2, steady())
-			s.inTurn(6, s.sinks, orderly)
-			s.endLoad()
-			s.finish(resent)
+			s := NewStage(t)
+			o := testrig.SinkOptions{TLS: ServerTLS(version)}
+			s.Run([]Target{s.Sink(o), s.Sink(o)}, OutboundTLS()...)
+			s.Load(2, SteadyLoad())
+			s.InTurn(6, s.Sinks, orderly)
+			s.EndLoad()
+			s.Finish(Resent)
 		})
 	}
 }
@@ -160,19 +160,19 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 // Linesplits stand behind one another, and the inner one is upgraded. It must not wait for its drain timeout: the outer
 // one answers its FIN.
 func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
-	sink := s.sink(testrig.SinkOptions{})
-	inner := newPlace(t)
+	s := NewStage(t)
+	sink := s.Sink(testrig.SinkOptions{})
+	inner := NewPlace(t)
 	const drain = time.Minute
 	args := []string{"-listen", inner.Target(), "-drain-timeout", drain.String()}
-	down := s.start([]target{sink}, args...)
-	s.run([]target{inner})
-	s.load(2, steady())
+	down := s.Start([]Target{sink}, args...)
+	s.Run([]Target{inner})
+	s.Load(2, SteadyLoad())
 	for range 2 {
-		s.flow(sink, 400)
-		s.metric(4, "linesplit_target_connections")
+		s.Flow(sink, 400)
+		s.Metric(4, "linesplit_target_connections")
 		time.Sleep(pastHalfCloser)
 		began := time.Now()
 		if code := down.Terminate(); code != 0 {
@@ -182,18 +182,18 @@ func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 		if took := time.Since(began); took > drain/4 {
 			t.Errorf("the inner linesplit took %v to end, with a drain timeout of %v\n%s", took, drain, down.Tail(30))
 		}
-		down = s.start([]target{sink}, args...)
+		down = s.Start([]Target{sink}, args...)
 	}
-	s.flow(sink, 400)
-	s.endLoad()
-	s.arrived()
-	s.leftNothing()
-	m := s.ledger()
-	s.terminate(0)
+	s.Flow(sink, 400)
+	s.EndLoad()
+	s.Arrived()
+	s.LeftNothing()
+	m := s.Ledger()
+	s.Terminate(0)
 	if code := down.Terminate(); code != 0 {
 		t.Errorf("the last inner linesplit ended with exit code %d, want 0\n%s", code, down.Tail(30))
 	}
-	s.judge(m, resent)
+	s.Judge(m, Resent)
 }
 
 // A receiver's process is gone from one moment to the next: FIN or RST, as its sockets happen to be.
@@ -202,13 +202,13 @@ func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 	for _, r := range rates {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			a, b := s.twoSinks()
-			s.run([]target{a, b}, homeSoon...)
-			s.load(2, testrig.SenderOptions{Rate: r.perSender})
-			s.inTurn(6, s.sinks, (*testrig.Sink).Exit)
-			s.endLoad()
-			s.finish(resent)
+			s := NewStage(t)
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b}, HomeSoon...)
+			s.Load(2, testrig.SenderOptions{Rate: r.perSender})
+			s.InTurn(6, s.Sinks, (*testrig.Sink).Exit)
+			s.EndLoad()
+			s.Finish(Resent)
 		})
 	}
 }
@@ -219,7 +219,7 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 	t.Parallel()
 	kill := func(sink *testrig.Sink) { sink.Crash(50 * time.Millisecond) }
 	closeUnread := func(sink *testrig.Sink) { sink.CloseUnread(50 * time.Millisecond) }
-	tls12, tls13 := testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS12)}, testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}
+	tls12, tls13 := testrig.SinkOptions{TLS: ServerTLS(tls.VersionTLS12)}, testrig.SinkOptions{TLS: ServerTLS(tls.VersionTLS13)}
 	tests := []struct {
 		name string
 		sink testrig.SinkOptions
@@ -239,15 +239,15 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 		for _, r := range rates {
 			t.Run(test.name+"/"+r.name, func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t)
-				s.run([]target{s.sink(test.sink), s.sink(test.sink)}, append(outboundFor(test.sink), homeSoon...)...)
-				s.load(2, testrig.SenderOptions{Rate: r.perSender})
-				s.inTurn(6, s.sinks, test.end)
-				for _, sink := range s.sinks {
+				s := NewStage(t)
+				s.Run([]Target{s.Sink(test.sink), s.Sink(test.sink)}, append(OutboundFor(test.sink), HomeSoon...)...)
+				s.Load(2, testrig.SenderOptions{Rate: r.perSender})
+				s.InTurn(6, s.Sinks, test.end)
+				for _, sink := range s.Sinks {
 					sink.SetPattern(testrig.Steady) // or what they hold now takes minutes
 				}
-				s.endLoad()
-				s.finish(resent)
+				s.EndLoad()
+				s.Finish(Resent)
 			})
 		}
 	}
@@ -259,13 +259,13 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 	for _, hang := range []time.Duration{0, 50 * time.Millisecond} {
 		t.Run(fmt.Sprintf("hanging %v", hang), func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			targets := []*testrig.Child{testrig.StartChild(t, s.tally), testrig.StartChild(t, s.tally)}
-			s.run([]target{targets[0], targets[1]}, homeSoon...)
-			s.load(2, steady())
+			s := NewStage(t)
+			targets := []*testrig.Child{testrig.StartChild(t, s.Tally), testrig.StartChild(t, s.Tally)}
+			s.Run([]Target{targets[0], targets[1]}, HomeSoon...)
+			s.Load(2, SteadyLoad())
 			for i := range 4 {
 				child := targets[i%2]
-				s.flow(child, 400)
+				s.Flow(child, 400)
 				if hang > 0 {
 					child.Stop()
 					time.Sleep(hang)
@@ -273,8 +273,8 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 				child.Kill()
 				child.Start()
 			}
-			s.endLoad()
-			s.finish(resent)
+			s.EndLoad()
+			s.Finish(Resent)
 		})
 	}
 }
@@ -282,19 +282,19 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 // Receivers whose kernel runs short of memory offer narrow windows from then on, however much they read: that must not pass for lines
 // unread, of which there may be only so many.
 func TestWindowsThatNarrowForGoodHoldNothingUp(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b}, "-connections", "2", "-resend-max", "1MiB")
-	s.load(2, testrig.SenderOptions{})
-	s.flow(s.tally, 200_000)
-	a.Narrow(smallBuffer)
-	b.Narrow(smallBuffer)
-	s.flow(a, 20_000)
-	s.flow(b, 20_000)
-	s.endLoad()
-	s.finish(none)
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b}, "-connections", "2", "-resend-max", "1MiB")
+	s.Load(2, testrig.SenderOptions{})
+	s.Flow(s.Tally, 200_000)
+	a.Narrow(SmallBuffer)
+	b.Narrow(SmallBuffer)
+	s.Flow(a, 20_000)
+	s.Flow(b, 20_000)
+	s.EndLoad()
+	s.Finish(None)
 }
 
 // A receiver that has long read everything restarts in the night: whatever it looks like, there is nothing to repeat.
@@ -308,51 +308,51 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 		{"after a flood", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 20_000}},
 		{"after a steady flow", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
 		{"after bursts", testrig.SinkOptions{Pattern: testrig.Bursts}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
-		{"TLS", testrig.SinkOptions{TLS: serverTLS(tls.VersionTLS13)}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"TLS", testrig.SinkOptions{TLS: ServerTLS(tls.VersionTLS13)}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			sink := s.sink(test.sink)
-			s.run([]target{sink}, append(outboundFor(test.sink), "-resend-age", "2s")...)
-			s.load(2, test.sender)
-			s.waitLoad()
-			s.arrived()
+			s := NewStage(t)
+			sink := s.Sink(test.sink)
+			s.Run([]Target{sink}, append(OutboundFor(test.sink), "-resend-age", "2s")...)
+			s.Load(2, test.sender)
+			s.WaitLoad()
+			s.Arrived()
 			began := time.Now()
-			s.confirmed()
+			s.Confirmed()
 			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("windows were empty %v after the last line had been read, with a resend age of 2s", took)
 			}
 			before := sink.Accepted()
 			sink.ResetConnections()
 			testrig.WaitFor(t, "the workers connect again", func() bool { return sink.Accepted() == before+4 })
-			s.load(1, testrig.SenderOptions{Lines: 1_000})
-			s.waitLoad()
-			s.finish(none)
+			s.Load(1, testrig.SenderOptions{Lines: 1_000})
+			s.WaitLoad()
+			s.Finish(None)
 		})
 	}
 }
 
 // A backend behind all receivers stops for minutes. That is backpressure: moving lines about would only repeat them.
 func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const stall = 5 * time.Second // in which a slow machine fills both
-	s := newStage(t)
-	o := testrig.SinkOptions{Buffer: smallBuffer}
-	a, b := s.sink(o), s.sink(o)
-	s.run([]target{a, b}, "-stall-timeout", stall.String())
-	s.load(2, testrig.SenderOptions{Rate: 10_000})
-	s.flow(s.tally, 2_000)
+	s := NewStage(t)
+	o := testrig.SinkOptions{Buffer: SmallBuffer}
+	a, b := s.Sink(o), s.Sink(o)
+	s.Run([]Target{a, b}, "-stall-timeout", stall.String())
+	s.Load(2, testrig.SenderOptions{Rate: 10_000})
+	s.Flow(s.Tally, 2_000)
 	a.Pause()
 	b.Pause()
-	s.heldBack()
+	s.HeldBack()
 	time.Sleep(stall + stall/2)
 	a.Resume()
 	b.Resume()
-	s.flow(s.tally, 2_000)
-	s.endLoad()
-	s.finish(none)
+	s.Flow(s.Tally, 2_000)
+	s.EndLoad()
+	s.Finish(None)
 	if a.Accepted() != 4 || b.Accepted() != 4 {
 		t.Errorf("%d and %d connections accepted, want 4 each: stalls are no reason to connect again", a.Accepted(), b.Accepted())
 	}
@@ -361,63 +361,63 @@ func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
 // One receiver hangs, the others work: nobody waits for it, not even the lines that it has been sent.
 func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	o := testrig.SinkOptions{Buffer: smallBuffer}
-	a, b := s.sink(o), s.sink(o)
-	s.run([]target{a, b}, "-stall-timeout", "1s")
-	s.load(2, steady())
-	s.flow(a, 400)
+	s := NewStage(t)
+	o := testrig.SinkOptions{Buffer: SmallBuffer}
+	a, b := s.Sink(o), s.Sink(o)
+	s.Run([]Target{a, b}, "-stall-timeout", "1s")
+	s.Load(2, SteadyLoad())
+	s.Flow(a, 400)
 	a.Pause()
 	began := time.Now()
 	const lines = 12_000 // of three seconds
-	s.flow(b, lines)
+	s.Flow(b, lines)
 	took := time.Since(began)
 	t.Logf("with one of two targets stalled, %d lines arrived at the other in %v; they were sent in 3s", lines, took)
 	if took > 40*time.Second {
 		t.Errorf("%d lines took %v: the stalled target holds the others up", lines, took)
 	}
-	s.endLoad()
-	s.arrived()
+	s.EndLoad()
+	s.Arrived()
 	a.Resume()
-	s.finish(resent)
+	s.Finish(Resent)
 }
 
 // The network to all receivers is down for the night.
 func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
+	s := NewStage(t)
 	// With so little memory each connection retains 1 MiB at most: a starved receiver must not be able to hold more than that unread.
-	a, b := s.sink(testrig.SinkOptions{Buffer: 256 << 10}), s.sink(testrig.SinkOptions{Buffer: 256 << 10})
-	s.run([]target{a, b}, "-memory", "16MiB")
-	s.load(2, testrig.SenderOptions{Rate: 15_000})
-	s.flow(s.tally, 2_000)
+	a, b := s.Sink(testrig.SinkOptions{Buffer: 256 << 10}), s.Sink(testrig.SinkOptions{Buffer: 256 << 10})
+	s.Run([]Target{a, b}, "-memory", "16MiB")
+	s.Load(2, testrig.SenderOptions{Rate: 15_000})
+	s.Flow(s.Tally, 2_000)
 	a.Exit()
 	b.Exit()
-	s.heldBack()
-	before := s.p.Memory("RssAnon")
+	s.HeldBack()
+	before := s.P.Memory("RssAnon")
 	time.Sleep(2 * time.Second)
-	after := s.p.Memory("RssAnon")
-	s.below(8<<20, after-before, "growth of memory while senders were held back")
-	s.below(64<<20, s.p.Memory("VmHWM"), "peak memory with a budget of 16 MiB")
+	after := s.P.Memory("RssAnon")
+	s.Below(8<<20, after-before, "growth of memory while senders were held back")
+	s.Below(64<<20, s.P.Memory("VmHWM"), "peak memory with a budget of 16 MiB")
 	a.Listen()
 	b.Listen()
-	s.flow(s.tally, 2_000)
-	s.endLoad()
-	s.finish(resent)
+	s.Flow(s.Tally, 2_000)
+	s.EndLoad()
+	s.Finish(Resent)
 }
 
 // `ncat -l` and `nc -N` with nothing to say send FIN at once and read on.
 func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
-	sink := s.sink(testrig.SinkOptions{HalfClose: true})
-	s.run([]target{sink})
-	s.load(2, steady())
-	s.flow(sink, 12_000)
-	s.endLoad()
-	s.finish(none)
+	s := NewStage(t)
+	sink := s.Sink(testrig.SinkOptions{HalfClose: true})
+	s.Run([]Target{sink})
+	s.Load(2, SteadyLoad())
+	s.Flow(sink, 12_000)
+	s.EndLoad()
+	s.Finish(None)
 	// Four, and at most one look each at whether a fresh connection fares better.
 	if n := sink.Accepted(); n > 8 {
 		t.Errorf("%d connections in three seconds: a reconnect loop", n)
@@ -427,24 +427,24 @@ func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
 // A proxy between linesplit and a receiver acknowledges for itself. What that costs is measured here, not bounded: what
 // lies in the proxy when the receiver dies is beyond what TCP tells.
 func TestProxyInBetweenMeasured(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	haproxy := testrig.FindHAProxy(t)
 	t.Parallel()
 	loss := func(query string) (lost int) {
-		s := newStage(t)
-		a, b := s.twoSinks()
+		s := NewStage(t)
+		a, b := s.TwoSinks()
 		proxies := testrig.StartHAProxy(t, haproxy, a.Addr(), b.Addr())
-		s.run([]target{place(proxies[0] + query), place(proxies[1] + query)})
-		s.load(2, steady())
-		s.inTurn(4, s.sinks, func(sink *testrig.Sink) { sink.Crash(50 * time.Millisecond) })
-		s.endLoad()
-		s.ledger()
-		m := s.p.Metrics()
-		s.terminate(0)
-		for _, sink := range s.sinks {
+		s.Run([]Target{Place(proxies[0] + query), Place(proxies[1] + query)})
+		s.Load(2, SteadyLoad())
+		s.InTurn(4, s.Sinks, func(sink *testrig.Sink) { sink.Crash(50 * time.Millisecond) })
+		s.EndLoad()
+		s.Ledger()
+		m := s.P.Metrics()
+		s.Terminate(0)
+		for _, sink := range s.Sinks {
 			testrig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Conns() == 0 })
 		}
-		r := s.tally.Report(s.sent)
+		r := s.Tally.Report(s.Sent)
 		t.Logf("behind HAProxy, %q: four crashes: %s, resent by the metric %.0f", query, r, m.Sum("linesplit_resent_lines_total"))
 		if r.Corrupt+r.NeverSent > 0 {
 			t.Errorf("lines that nobody sent:\n%s", r.Details())
@@ -466,25 +466,25 @@ func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 		args   []string
 	}{
 		{"plain", testrig.SenderOptions{Rate: 5_000}, nil},
-		{"tls", testrig.SenderOptions{Rate: 5_000, TLS: clientTLS()}, inboundTLS()},
+		{"tls", testrig.SenderOptions{Rate: 5_000, TLS: ClientTLS()}, InboundTLS()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			a, b := s.twoSinks()
-			s.run([]target{a, b}, test.args...)
-			s.load(4, test.sender)
-			s.flow(s.tally, 2_000)
-			m := s.p.Metrics()
-			s.p.Signal(syscall.SIGTERM)
+			s := NewStage(t)
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b}, test.args...)
+			s.Load(4, test.sender)
+			s.Flow(s.Tally, 2_000)
+			m := s.P.Metrics()
+			s.P.Signal(syscall.SIGTERM)
 			time.Sleep(300 * time.Millisecond)
-			s.endLoad()
-			if code := s.p.Wait(); code != 0 {
+			s.EndLoad()
+			if code := s.P.Wait(); code != 0 {
 				t.Errorf("exit code %d, want 0", code)
 			}
-			contains(t, s.p.Stderr(), "drain began", "drain ended")
-			s.judge(m, none)
+			Contains(t, s.P.Stderr(), "drain began", "drain ended")
+			s.Judge(m, None)
 		})
 	}
 }
@@ -493,17 +493,17 @@ func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 // flight is gone.
 func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 	t.Parallel()
-	for name, version := range tlsVersions {
+	for name, version := range TLSVersions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			a, b := s.twoSinks()
-			s.run([]target{a, b}, inboundTLS()...)
-			config := clientTLS()
+			s := NewStage(t)
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b}, InboundTLS()...)
+			config := ClientTLS()
 			config.MinVersion, config.MaxVersion = version, version
-			s.load(4, testrig.SenderOptions{TLS: config, Lines: 20_000})
-			s.waitLoad()
-			s.finish(none)
+			s.Load(4, testrig.SenderOptions{TLS: config, Lines: 20_000})
+			s.WaitLoad()
+			s.Finish(None)
 		})
 	}
 }
@@ -511,150 +511,150 @@ func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 // docker stop while no receiver is there: it must end in time, and say what was not delivered.
 func TestTerminationWithAllTargetsDownReportsTrueCount(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	sink := s.sink(testrig.SinkOptions{})
-	s.run([]target{sink}, "-drain-timeout", "2s")
+	s := NewStage(t)
+	sink := s.Sink(testrig.SinkOptions{})
+	s.Run([]Target{sink}, "-drain-timeout", "2s")
 	sink.Exit()
 	const lines, size = 3_217, 200
-	s.load(1, testrig.SenderOptions{Lines: lines, Size: size})
-	s.waitLoad()
-	s.metric(lines, "linesplit_received_lines_total")
-	holdout := s.dial() // does not close, whatever linesplit says
-	s.write(holdout, []byte("an unfinished line"))
-	s.metric(1, "linesplit_connections")
+	s.Load(1, testrig.SenderOptions{Lines: lines, Size: size})
+	s.WaitLoad()
+	s.Metric(lines, "linesplit_received_lines_total")
+	holdout := s.Dial() // does not close, whatever linesplit says
+	s.Write(holdout, []byte("an unfinished line"))
+	s.Metric(1, "linesplit_connections")
 	began := time.Now()
-	s.terminate(1)
+	s.Terminate(1)
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %v to end, with a drain timeout of 2s", took)
 	}
-	contains(t, s.report(), fmt.Sprintf("unconfirmed_lines=%d ", lines), fmt.Sprintf("unconfirmed_bytes=%d ", lines*size), "senders_cut_off=1")
-	if s.tally.Lines() != 0 {
-		t.Errorf("%d lines arrived at a target that was not there", s.tally.Lines())
+	Contains(t, s.Report(), fmt.Sprintf("unconfirmed_lines=%d ", lines), fmt.Sprintf("unconfirmed_bytes=%d ", lines*size), "senders_cut_off=1")
+	if s.Tally.Lines() != 0 {
+		t.Errorf("%d lines arrived at a target that was not there", s.Tally.Lines())
 	}
 }
 
 // Someone presses Ctrl-C again.
 func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	sink := s.sink(testrig.SinkOptions{})
-	s.run([]target{sink}, "-drain-timeout", "1h")
+	s := NewStage(t)
+	sink := s.Sink(testrig.SinkOptions{})
+	s.Run([]Target{sink}, "-drain-timeout", "1h")
 	sink.Exit()
-	s.load(1, testrig.SenderOptions{Lines: 1_234})
-	s.waitLoad()
-	s.metric(1_234, "linesplit_received_lines_total")
-	s.p.Signal(syscall.SIGTERM)
-	testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.p.Stderr(), "drain began") })
-	s.terminate(1)
-	contains(t, s.report(), "unconfirmed_lines=1234 ")
+	s.Load(1, testrig.SenderOptions{Lines: 1_234})
+	s.WaitLoad()
+	s.Metric(1_234, "linesplit_received_lines_total")
+	s.P.Signal(syscall.SIGTERM)
+	testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.P.Stderr(), "drain began") })
+	s.Terminate(1)
+	Contains(t, s.Report(), "unconfirmed_lines=1234 ")
 }
 
 // A sender that is broken, or hostile, never sends a newline.
 func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b})
-	s.load(2, steady())
-	hog := s.dial()
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b})
+	s.Load(2, SteadyLoad())
+	hog := s.Dial()
 	chunk := bytes.Repeat([]byte("x"), 1<<20)
 	for range 256 {
-		s.write(hog, chunk)
+		s.Write(hog, chunk)
 	}
-	s.write(hog, []byte("\n"))
-	s.write(hog, s.numbered(100, 200)) // its next lines are as good as any
+	s.Write(hog, []byte("\n"))
+	s.Write(hog, s.Numbered(100, 200)) // its next lines are as good as any
 	hog.Close()
-	s.others = 1
-	s.flow(s.tally, 2_000)
-	s.below(64<<20, s.p.Memory("VmHWM"), "peak memory")
-	s.metric(256<<20, "linesplit_dropped_bytes_total", testrig.Label("reason", "oversize"))
-	s.endLoad()
-	s.finish(none)
+	s.Others = 1
+	s.Flow(s.Tally, 2_000)
+	s.Below(64<<20, s.P.Memory("VmHWM"), "peak memory")
+	s.Metric(256<<20, "linesplit_dropped_bytes_total", testrig.Label("reason", "oversize"))
+	s.EndLoad()
+	s.Finish(None)
 }
 
 // A thousand of them, each within the limit for a line.
 func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
-	takesLong(t)
+	TakesLong(t)
 	t.Parallel()
 	const senders, budget = 1_000, 64 << 20
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b}, "-memory", fmt.Sprint(budget))
-	good := s.dial()
-	s.write(good, s.numbered(100, 600)) // before the crowd: it holds nothing while it is idle
-	hogs := s.crowd(senders)
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b}, "-memory", fmt.Sprint(budget))
+	good := s.Dial()
+	s.Write(good, s.Numbered(100, 600)) // before the crowd: it holds nothing while it is idle
+	hogs := s.Crowd(senders)
 	unfinished := bytes.Repeat([]byte("x"), 1_000_000)
 	var writing sync.WaitGroup
 	for _, hog := range hogs {
 		writing.Go(func() { hog.Write(unfinished) })
 	}
-	s.metric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
+	s.Metric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
 	for range 20 {
-		s.write(good, s.numbered(500, 600))
-		s.arrived()
+		s.Write(good, s.Numbered(500, 600))
+		s.Arrived()
 	}
-	s.load(2, steady()) // senders that come later are served too
-	s.flow(s.tally, 4_000)
+	s.Load(2, SteadyLoad()) // senders that come later are served too
+	s.Flow(s.Tally, 4_000)
 	writing.Wait() // linesplit reads on: a full budget is relieved by dropping
-	m := s.p.Metrics()
+	m := s.P.Metrics()
 	if used, limit := m.Sum("linesplit_memory_bytes"), m.Sum("linesplit_memory_limit_bytes"); used > limit*1.1 || limit != budget {
 		t.Errorf("%.0f bytes held, with a budget of %.0f", used, limit)
 	}
 	const program = 16 << 20 // its code, and the stacks of a thousand connections
-	s.below(2*budget+program, s.p.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
-	s.endLoad()
+	s.Below(2*budget+program, s.P.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
+	s.EndLoad()
 	good.Close()
 	for _, hog := range hogs {
 		hog.SetLinger(0)
 		hog.Close()
 	}
-	s.others = senders // each of them loses its line: torn, or dropped for memory
-	s.finish(none)
+	s.Others = senders // each of them loses its line: torn, or dropped for memory
+	s.Finish(None)
 }
 
 // `printf '{…}' | nc` ends without a newline: the line must neither be lost nor be glued to someone else's.
 func TestLastLinesWithoutNewlineArriveOnTheirOwn(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b})
-	s.load(2, steady())
-	for i, conn := range s.crowd(200) {
-		s.write(conn, bytes.TrimSuffix(s.numbered(1+i%3, 150), []byte("\n")))
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b})
+	s.Load(2, SteadyLoad())
+	for i, conn := range s.Crowd(200) {
+		s.Write(conn, bytes.TrimSuffix(s.Numbered(1+i%3, 150), []byte("\n")))
 		conn.Close()
 	}
-	s.endLoad()
-	s.finish(none)
+	s.EndLoad()
+	s.Finish(None)
 }
 
 // A sender's host dies in the middle of a line. Half a record is worse than none.
 func TestResetInMidLineDropsThatLineOnly(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b})
-	s.load(2, steady())
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b})
+	s.Load(2, SteadyLoad())
 	torn := []byte(`{"sender":1,"seq":1,"sum":"`)
 	for i := range 20 {
-		conn := s.dial()
-		s.write(conn, s.numbered(10, 150))
-		s.arrivedBy(s.nextID) // a reset may overtake what the other side has not read
-		s.write(conn, torn)
+		conn := s.Dial()
+		s.Write(conn, s.Numbered(10, 150))
+		s.ArrivedBy(s.NextID) // a reset may overtake what the other side has not read
+		s.Write(conn, torn)
 		time.Sleep(time.Duration(i) * time.Millisecond) // some are read before the reset, some are not
 		conn.SetLinger(0)
 		conn.Close()
 	}
-	s.endLoad()
-	s.arrived()
-	s.leftNothing()
-	m := s.ledger()
+	s.EndLoad()
+	s.Arrived()
+	s.LeftNothing()
+	m := s.Ledger()
 	dropped := m.Sum("linesplit_dropped_lines_total", testrig.Label("reason", "torn"))
 	if dropped == 0 || dropped > 20 || m.Sum("linesplit_dropped_lines_total") != dropped {
 		t.Errorf("%v lines dropped as torn, want 1 to 20 and no others:\n%s", dropped, m.Dump())
 	}
-	s.terminate(0)
-	s.judge(m, none)
+	s.Terminate(0)
+	s.Judge(m, None)
 }
 
 // What is between newlines is nobody's business: it passes byte for byte.
@@ -678,31 +678,31 @@ func TestLinesPassByteForByte(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
-			s.tally.KeepRaw()
-			a, b := s.twoSinks()
-			s.run([]target{a, b})
-			conn := s.dial()
+			s := NewStage(t)
+			s.Tally.KeepRaw()
+			a, b := s.TwoSinks()
+			s.Run([]Target{a, b})
+			conn := s.Dial()
 			conn.SetNoDelay(true)
 			for rest := test.bytes; len(rest) > 0; {
 				n := len(rest)
 				if test.step > 0 {
 					n = min(n, test.step)
 				}
-				s.write(conn, rest[:n])
+				s.Write(conn, rest[:n])
 				rest = rest[n:]
 			}
 			conn.Close()
 			want := make(map[string]int)
 			for line := range bytes.Lines(test.bytes) {
 				want[strings.TrimSuffix(string(line), "\n")]++
-				s.others++
+				s.Others++
 			}
-			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.others })
-			if diff := cmp.Diff(want, s.tally.Raw()); diff != "" {
+			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.Others })
+			if diff := cmp.Diff(want, s.Tally.Raw()); diff != "" {
 				t.Errorf("lines differ (-sent +received):\n%.2000s", diff)
 			}
-			s.finish(none)
+			s.Finish(None)
 		})
 	}
 }
@@ -725,20 +725,20 @@ func TestLinesAtTheLimits(t *testing.T) {
 		for _, size := range test.sizes {
 			t.Run(fmt.Sprintf("%s/%d", test.name, size), func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t)
-				sink := s.sink(testrig.SinkOptions{})
-				s.run([]target{sink}, "-oversize", test.oversize)
-				conn := s.dial()
-				s.write(conn, s.numbered(10, 150))
+				s := NewStage(t)
+				sink := s.Sink(testrig.SinkOptions{})
+				s.Run([]Target{sink}, "-oversize", test.oversize)
+				conn := s.Dial()
+				s.Write(conn, s.Numbered(10, 150))
 				if test.dropped > 0 {
-					s.others++
-					s.write(conn, testrig.AppendLine(nil, 0, 0, size))
+					s.Others++
+					s.Write(conn, testrig.AppendLine(nil, 0, 0, size))
 				} else {
-					s.write(conn, s.numbered(3, size))
+					s.Write(conn, s.Numbered(3, size))
 				}
-				s.write(conn, s.numbered(10, 150))
+				s.Write(conn, s.Numbered(10, 150))
 				conn.Close()
-				s.finish(none)
+				s.Finish(None)
 			})
 		}
 	}
@@ -751,39 +751,39 @@ func TestOversizePolicies(t *testing.T) {
 	long := append(bytes.Repeat([]byte("0123456789"), 10_000), '\n')
 	t.Run("truncate", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t)
-		s.tally.KeepRaw()
-		s.run([]target{s.sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
-		conn := s.dial()
-		s.write(conn, s.numbered(10, 150))
-		s.write(conn, long)
-		s.write(conn, s.numbered(10, 150))
+		s := NewStage(t)
+		s.Tally.KeepRaw()
+		s.Run([]Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
+		conn := s.Dial()
+		s.Write(conn, s.Numbered(10, 150))
+		s.Write(conn, long)
+		s.Write(conn, s.Numbered(10, 150))
 		conn.Close()
-		s.others = 1
-		s.arrived()
+		s.Others = 1
+		s.Arrived()
 		want := map[string]int{string(long[:limit-1]): 1}
-		if diff := cmp.Diff(want, s.tally.Raw()); diff != "" {
+		if diff := cmp.Diff(want, s.Tally.Raw()); diff != "" {
 			t.Errorf("lines differ (-want +received):\n%.2000s", diff)
 		}
-		s.metric(1, "linesplit_truncated_lines_total")
-		s.finish(none)
+		s.Metric(1, "linesplit_truncated_lines_total")
+		s.Finish(None)
 	})
 	t.Run("close", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t)
-		s.run([]target{s.sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
-		conn := s.dial()
-		s.write(conn, s.numbered(10, 150))
-		s.arrived()
+		s := NewStage(t)
+		s.Run([]Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
+		conn := s.Dial()
+		s.Write(conn, s.Numbered(10, 150))
+		s.Arrived()
 		conn.Write(long)
 		conn.SetReadDeadline(time.Now().Add(testrig.Patience))
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
 			t.Errorf("the connection lives on: read %d bytes, %v", n, err)
 		}
-		s.others = 1
-		s.load(1, testrig.SenderOptions{Lines: 100})
-		s.waitLoad()
-		s.finish(none)
+		s.Others = 1
+		s.Load(1, testrig.SenderOptions{Lines: 100})
+		s.WaitLoad()
+		s.Finish(None)
 	})
 }
 
@@ -791,84 +791,84 @@ func TestOversizePolicies(t *testing.T) {
 func TestIdleConnectionsAreCarried(t *testing.T) {
 	t.Parallel()
 	const idle = 5_000
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b})
-	conns := s.crowd(idle)
-	s.metric(idle, "linesplit_connections")
-	s.load(2, testrig.SenderOptions{Lines: 5_000})
-	s.waitLoad()
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b})
+	conns := s.Crowd(idle)
+	s.Metric(idle, "linesplit_connections")
+	s.Load(2, testrig.SenderOptions{Lines: 5_000})
+	s.WaitLoad()
 	for _, conn := range conns {
-		s.write(conn, s.numbered(1, 150))
+		s.Write(conn, s.Numbered(1, 150))
 	}
-	s.arrived()
-	t.Logf("%d idle connections: %d KiB of anonymous memory", idle, s.p.Memory("RssAnon")>>10)
+	s.Arrived()
+	t.Logf("%d idle connections: %d KiB of anonymous memory", idle, s.P.Memory("RssAnon")>>10)
 	for _, conn := range conns {
 		conn.Close()
 	}
-	s.finish(none)
+	s.Finish(None)
 }
 
 // An operator forgot `ulimit -n`: accept fails until somebody goes.
 func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
 	t.Parallel()
 	const files = 64
-	s := newStage(t)
-	sink := s.sink(testrig.SinkOptions{})
-	o := processOptions([]target{sink}, "-max-connections", "1000")
+	s := NewStage(t)
+	sink := s.Sink(testrig.SinkOptions{})
+	o := NewProcessOptions([]Target{sink}, "-max-connections", "1000")
 	o.Files = files
-	s.p = testrig.StartProcess(t, o)
-	s.base = settledUsage(t, s.p, 4)
-	s.load(1, steady())
-	s.flow(sink, 400)
-	conns := s.crowd(2 * files)
-	testrig.WaitFor(t, "the descriptors are used up", func() bool { return descriptors(s.p.PID()) >= files })
-	s.flow(sink, 2_000) // who is in is served
+	s.P = testrig.StartProcess(t, o)
+	s.Base = SettledUsage(t, s.P, 4)
+	s.Load(1, SteadyLoad())
+	s.Flow(sink, 400)
+	conns := s.Crowd(2 * files)
+	testrig.WaitFor(t, "the descriptors are used up", func() bool { return Descriptors(s.P.PID()) >= files })
+	s.Flow(sink, 2_000) // who is in is served
 	for _, conn := range conns {
 		conn.Close()
 	}
-	late := s.sender(testrig.SenderOptions{Lines: 1_000}) // who comes now, too
+	late := s.Sender(testrig.SenderOptions{Lines: 1_000}) // who comes now, too
 	late.Wait()
-	s.endLoad()
-	if m := s.p.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
+	s.EndLoad()
+	if m := s.P.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
 		t.Errorf("no accept errors counted:\n%s", m.Dump())
 	}
-	s.finish(none)
+	s.Finish(None)
 }
 
 // Scanners and misconfigured agents knock at a TLS port in plain text.
 func TestPlainTextOnATLSListenerHarmsNobody(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b}, inboundTLS()...)
-	s.load(2, testrig.SenderOptions{Rate: 2_000, TLS: clientTLS()})
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b}, InboundTLS()...)
+	s.Load(2, testrig.SenderOptions{Rate: 2_000, TLS: ClientTLS()})
 	for range 20 {
-		conn := s.dial()
+		conn := s.Dial()
 		conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
 		conn.Close()
 	}
-	s.metric(20, "linesplit_tls_handshake_errors_total")
-	s.flow(s.tally, 400)
-	s.endLoad()
-	s.finish(none)
+	s.Metric(20, "linesplit_tls_handshake_errors_total")
+	s.Flow(s.Tally, 400)
+	s.EndLoad()
+	s.Finish(None)
 }
 
 // A target comes back after an hour: its workers go home, and nobody notices.
 func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	t.Parallel()
 	const interval = time.Second
-	s := newStage(t)
-	a, b := s.twoSinks()
-	s.run([]target{a, b}, "-failback-interval", interval.String())
-	s.load(2, steady())
-	s.flow(a, 400)
+	s := NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]Target{a, b}, "-failback-interval", interval.String())
+	s.Load(2, SteadyLoad())
+	s.Flow(a, 400)
 	orderly(a)
 	testrig.WaitFor(t, "all workers are at the other target", func() bool { return b.Conns() == 8 })
 	moved := b.Accepted()
 	for range 3 { // attempts to go home fail, and cost nothing
 		time.Sleep(interval)
-		s.flow(b, 400)
+		s.Flow(b, 400)
 	}
 	if b.Accepted() != moved {
 		t.Errorf("%d more connections while home was down", b.Accepted()-moved)
@@ -877,10 +877,10 @@ func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	began := time.Now()
 	testrig.WaitFor(t, "the workers are home", func() bool { return a.Conns() == 4 && b.Conns() == 4 })
 	t.Logf("home %v after the target's return, with an interval of %v", time.Since(began).Round(time.Millisecond), interval)
-	s.flow(a, 400)
-	s.metric(4, "linesplit_target_failbacks_total")
-	s.endLoad()
-	s.finish(none)
+	s.Flow(a, 400)
+	s.Metric(4, "linesplit_target_failbacks_total")
+	s.EndLoad()
+	s.Finish(None)
 }
 
 // A configuration error is found before anything listens, and tells a person what to write instead.
@@ -914,14 +914,14 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 		{"duplicate target", []string{"-target", "10.0.0.1:9999,tcp://10.0.0.1:9999"}, []string{"-target", "10.0.0.1:9999", "twice"}},
 		{"empty target list", []string{"-target", ""}, []string{"-target", "10.0.0.1:9999"}},
 		{"list of commas", []string{"-target", ","}, []string{"-target", "10.0.0.1:9999"}},
-		{"cert without key", []string{"-tls-cert", certs.ServerCert}, []string{"-tls-cert", "-tls-key"}},
-		{"key without cert", []string{"-tls-key", certs.ServerKey}, []string{"-tls-cert", "-tls-key"}},
-		{"missing cert", []string{"-tls-cert", missing, "-tls-key", certs.ServerKey}, []string{"-tls-cert", missing}},
-		{"cert that is no PEM", []string{"-tls-cert", notPEM, "-tls-key", certs.ServerKey}, []string{"-tls-cert", notPEM, "PEM"}},
-		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.MismatchedKey},
-			[]string{"-tls-key", certs.MismatchedKey, "match"}},
-		{"mismatched pair for targets", []string{"-tls-target", "-tls-target-cert", certs.ClientCert, "-tls-target-key", certs.MismatchedKey},
-			[]string{"-tls-target-key", certs.MismatchedKey, "match"}},
+		{"cert without key", []string{"-tls-cert", Certs.ServerCert}, []string{"-tls-cert", "-tls-key"}},
+		{"key without cert", []string{"-tls-key", Certs.ServerKey}, []string{"-tls-cert", "-tls-key"}},
+		{"missing cert", []string{"-tls-cert", missing, "-tls-key", Certs.ServerKey}, []string{"-tls-cert", missing}},
+		{"cert that is no PEM", []string{"-tls-cert", notPEM, "-tls-key", Certs.ServerKey}, []string{"-tls-cert", notPEM, "PEM"}},
+		{"mismatched pair", []string{"-tls-cert", Certs.ServerCert, "-tls-key", Certs.MismatchedKey},
+			[]string{"-tls-key", Certs.MismatchedKey, "match"}},
+		{"mismatched pair for targets", []string{"-tls-target", "-tls-target-cert", Certs.ClientCert, "-tls-target-key", Certs.MismatchedKey},
+			[]string{"-tls-target-key", Certs.MismatchedKey, "match"}},
 		{"missing authority", []string{"-tls-target", "-tls-target-ca", missing}, []string{"-tls-target-ca", missing}},
 		{"unknown scheme of a listener", []string{"-listen", "sctp://127.0.0.1:9000"}, []string{"-listen", "sctp://127.0.0.1:9000", "tcp://"}},
 		{"unknown scheme of a target", []string{"-target", "http://10.0.0.1:80"}, []string{"-target", "http://10.0.0.1:80", "tcp"}},
@@ -936,15 +936,15 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			free := newPlace(t)
+			free := NewPlace(t)
 			args := test.args
 			if !strings.Contains(strings.Join(args, " "), "-listen") && args[0] != "-port" {
-				args = append(free.flags(), args...)
+				args = append(free.Flags(), args...)
 			}
 			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: binary, Args: args})
 			listened := false
 			testrig.WaitFor(t, "linesplit refuses to start", func() bool {
-				listened = listened || free.taken()
+				listened = listened || free.Taken()
 				return p.Ended()
 			})
 			if code := p.Wait(); code != 2 {
@@ -953,7 +953,7 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 			if listened || strings.Contains(p.Stderr(), "listening") {
 				t.Error("something listened")
 			}
-			contains(t, p.Stderr(), test.want...)
+			Contains(t, p.Stderr(), test.want...)
 		})
 	}
 }
@@ -968,7 +968,7 @@ func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 	defer ln.Close()
 	busy := ln.Addr().String()
 	for name, args := range map[string][]string{
-		"addr and port":   place(busy).flags(),
+		"addr and port":   Place(busy).Flags(),
 		"second listener": {"-listen", "tcp://127.0.0.1:0", "-listen", "tcp://" + busy},
 		"admin":           {"-listen", "tcp://127.0.0.1:0", "-admin", busy},
 	} {
@@ -977,7 +977,7 @@ func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 			if code := p.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
-			contains(t, p.Stderr(), busy, "in use")
+			Contains(t, p.Stderr(), busy, "in use")
 		})
 	}
 }
