@@ -1,19 +1,17 @@
 //go:build linux
 
-package main_test
+package testrig
 
 import (
 	"fmt"
 	"strings"
 	"testing"
-
-	"linesplit/internal/testrig"
 )
 
 // Arrived waits until every line sent has been read by a receiving application.
 func (s *Stage) Arrived() {
 	s.Helper()
-	if testrig.Poll(testrig.Patience, func() bool { return s.Tally.HasAll(s.Sent) }) {
+	if Poll(Patience, func() bool { return s.Tally.HasAll(s.Sent) }) {
 		return
 	}
 	r := s.Tally.Report(s.Sent)
@@ -44,12 +42,12 @@ func (s *Stage) Finish(duplicates Bound) {
 }
 
 // Ledger waits for a quiet moment in which the ledger holds, and returns the metrics of it.
-func (s *Stage) Ledger() (m testrig.Metrics) {
+func (s *Stage) Ledger() (m Metrics) {
 	s.Helper()
-	var before, now [2]testrig.Ledger
-	quiet := testrig.Poll(testrig.Patience, func() bool {
+	var before, now [2]Ledger
+	quiet := Poll(Patience, func() bool {
 		m = s.P.Metrics()
-		before, now = now, [2]testrig.Ledger{m.Ledger("lines"), m.Ledger("bytes")}
+		before, now = now, [2]Ledger{m.Ledger("lines"), m.Ledger("bytes")}
 		return now == before && now[0].Holds() && now[1].Holds()
 	})
 	if !quiet {
@@ -62,7 +60,7 @@ func (s *Stage) Ledger() (m testrig.Metrics) {
 func (s *Stage) LeftNothing() {
 	s.Helper()
 	var now Usage
-	if testrig.Poll(testrig.Patience, func() bool { now = usageOf(s.P.Metrics()); return now.within(s.Base) }) {
+	if Poll(Patience, func() bool { now = usageOf(s.P.Metrics()); return now.within(s.Base) }) {
 		return
 	}
 	m := s.P.Metrics()
@@ -85,15 +83,15 @@ func (u Usage) within(limit Usage) bool {
 	return u.goroutines <= limit.goroutines && u.descriptors <= limit.descriptors
 }
 
-func usageOf(m testrig.Metrics) Usage {
+func usageOf(m Metrics) Usage {
 	return Usage{m.Sum("go_goroutines"), m.Sum("process_open_fds")}
 }
 
 // SettledUsage waits until the workers are connected and the numbers stand still.
-func SettledUsage(t *testing.T, p *testrig.Process, conns int) Usage {
+func SettledUsage(t *testing.T, p *Process, conns int) Usage {
 	t.Helper()
 	var now, before Usage
-	testrig.WaitFor(t, fmt.Sprintf("%d connections to targets", conns), func() bool {
+	WaitFor(t, fmt.Sprintf("%d connections to targets", conns), func() bool {
 		m := p.Metrics()
 		before, now = now, usageOf(m)
 		return m.Sum("linesplit_target_connections") == float64(conns) && now == before
@@ -120,10 +118,10 @@ func (s *Stage) Reported(key string) (n float64) {
 
 // Judge compares what was sent with what the receivers have read, once linesplit is gone and they have nothing more to
 // read.
-func (s *Stage) Judge(m testrig.Metrics, duplicates Bound) {
+func (s *Stage) Judge(m Metrics, duplicates Bound) {
 	s.Helper()
 	for _, sink := range s.Sinks {
-		testrig.WaitFor(s.T, "the targets read to the end", func() bool { return sink.Conns() == 0 })
+		WaitFor(s.T, "the targets read to the end", func() bool { return sink.Conns() == 0 })
 	}
 	r := s.Tally.Report(s.Sent)
 	counted := max(m.Sum("linesplit_resent_lines_total"), s.Reported("resent_lines"))
@@ -142,8 +140,8 @@ func (s *Stage) Judge(m testrig.Metrics, duplicates Bound) {
 // Below checks a bound on memory. The race detector keeps memory of its own, so with it there is nothing to check.
 func (s *Stage) Below(limit, got int64, what string) {
 	s.Helper()
-	s.Logf("%s: %d KiB, allowed are %d KiB (judged: %v)", what, got>>10, limit>>10, !testrig.Race)
-	if got > limit && !testrig.Race {
+	s.Logf("%s: %d KiB, allowed are %d KiB (judged: %v)", what, got>>10, limit>>10, !Race)
+	if got > limit && !Race {
 		s.Errorf("%s: %d KiB, want at most %d KiB", what, got>>10, limit>>10)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package testrig
 
 import (
 	"flag"
@@ -11,20 +11,20 @@ import (
 	"go.uber.org/goleak"
 
 	"linesplit/internal/testcert"
-	"linesplit/internal/testrig"
 )
 
-// What all integration tests share. TestMain sets it once, before any of them runs.
+// What all tests of a package share. Main sets it once, before any of them runs.
 var (
-	binary string         // the program under test
+	Binary string         // the program under test
 	Certs  testcert.Files // an authority and what it signed
 )
 
 // inParallel is how many tests run at once. Most of them wait most of the time, so more than there are processors.
 const inParallel = "6"
 
-func TestMain(m *testing.M) {
-	testrig.RunChild()
+// Main is TestMain for packages that test the built program.
+func Main(m *testing.M) {
+	RunChild()
 	dir, err := prepare()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -58,6 +58,6 @@ func prepare() (dir string, err error) {
 	if Certs, err = testcert.Write(dir); err != nil {
 		return "", err
 	}
-	binary, err = testrig.Build(dir)
+	Binary, err = Build(dir)
 	return dir, err
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"bytes"
@@ -21,12 +21,12 @@ import (
 
 // operator has a token, and uses it.
 type operator struct {
-	*Stage
+	*testrig.Stage
 	client *ctl.Client
 	token  string // file
 }
 
-func (s *Stage) operator() *operator {
+func newOperator(s *testrig.Stage) *operator {
 	s.Helper()
 	o := &operator{Stage: s, token: filepath.Join(s.TempDir(), "token")}
 	if err := os.WriteFile(o.token, []byte("opensesame\n"), 0o600); err != nil {
@@ -85,13 +85,13 @@ func (o *operator) await(target, state string) {
 // Targets come and go while lines flow: none is lost, and none arrives twice.
 func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := s.TwoSinks()
 	c := s.Sink(testrig.SinkOptions{})
-	o := s.operator()
-	s.Run([]Target{a, b}, "-admin-token-file", o.token)
+	o := newOperator(s)
+	s.Run([]testrig.Target{a, b}, "-admin-token-file", o.token)
 	o.connect()
-	s.Load(2, SteadyLoad())
+	s.Load(2, testrig.SteadyLoad())
 	s.Flow(a, 400)
 	for range 3 {
 		o.do("add", c.Target())
@@ -120,19 +120,19 @@ func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	}
 	s.EndLoad()
 	o.client.Close()
-	s.Finish(None)
+	s.Finish(testrig.None)
 }
 
 // Many operators at once: whatever they are answered, no line is lost, and none arrives twice.
 func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := s.TwoSinks()
 	others := []*testrig.Sink{s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})}
-	o := s.operator()
-	s.Run([]Target{a, b}, "-admin-token-file", o.token)
+	o := newOperator(s)
+	s.Run([]testrig.Target{a, b}, "-admin-token-file", o.token)
 	o.connect()
-	s.Load(2, SteadyLoad())
+	s.Load(2, testrig.SteadyLoad())
 	s.Flow(a, 400)
 	var operators sync.WaitGroup
 	for i := range 6 {
@@ -155,7 +155,7 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	s.Flow(b, 400)
 	s.EndLoad()
 	o.client.Close()
-	s.Finish(None)
+	s.Finish(testrig.None)
 }
 
 // refused says that an error is an answer: somebody else was faster.
@@ -166,7 +166,7 @@ func refused(err error) bool {
 
 // settingsFile is a configuration file that a test writes again and again.
 type settingsFile struct {
-	*Stage
+	*testrig.Stage
 	path string
 	seen int // reloads in the log
 }
@@ -182,7 +182,7 @@ func (f *settingsFile) write(lines ...string) {
 func (f *settingsFile) run(connections int, args ...string) {
 	f.Helper()
 	f.P = f.Start(nil, append([]string{"-config", f.path}, args...)...)
-	f.Base = SettledUsage(f.T, f.P, connections)
+	f.Base = testrig.SettledUsage(f.T, f.P, connections)
 }
 
 // reload sends SIGHUP and returns the log line that answers.
@@ -209,13 +209,13 @@ func (f *settingsFile) reload() string {
 
 func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	sinks := []*testrig.Sink{s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})}
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	pair := func(i int) string { return "target " + sinks[i%3].Target() + "," + sinks[(i+1)%3].Target() }
 	f.write(pair(0))
 	f.run(8)
-	s.Load(2, SteadyLoad())
+	s.Load(2, testrig.SteadyLoad())
 	for i := range 20 {
 		f.write(pair(i+1), fmt.Sprintf("stall-timeout %ds", 20+i), fmt.Sprintf("max-connections %d", 100+i))
 		if line := f.reload(); !strings.Contains(line, `changed="target stall-timeout max-connections"`) {
@@ -224,16 +224,16 @@ func TestReloadsUnderLoad(t *testing.T) {
 		s.Flow(sinks[(i+2)%3], 200)
 	}
 	s.EndLoad()
-	s.Finish(None)
+	s.Finish(testrig.None)
 }
 
 func TestBrokenReloadChangesNothing(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := s.TwoSinks()
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
-	o := s.operator()
+	o := newOperator(s)
 	f.run(4, "-admin-token-file", o.token)
 	o.connect()
 	before := string(o.do("config"))
@@ -259,17 +259,17 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	if line := f.reload(); !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
 		t.Errorf("what needs a restart: %s", line)
 	}
-	s.Load(1, SteadyLoad())
+	s.Load(1, testrig.SteadyLoad())
 	s.Flow(a, 200)
 	s.EndLoad()
 	o.client.Close()
-	s.Finish(None)
+	s.Finish(testrig.None)
 }
 
 // In connection mode a reload leaves the connections alone.
 func TestReloadKeepsConnections(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo}), testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
@@ -292,7 +292,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	}
 	say("two")
 	testrig.WaitFor(t, "the new target gets clients", func() bool {
-		if err := (Client{}).Echo(t, s.P.Listeners[0], Payload(10)); err != nil {
+		if err := (testrig.Client{}).Echo(t, s.P.Listeners[0], testrig.Payload(10)); err != nil {
 			t.Error(err)
 		}
 		return b.Accepted() > 0 || t.Failed()

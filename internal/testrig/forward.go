@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package testrig
 
 import (
 	"bytes"
@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"linesplit/internal/testrig"
 )
 
 // Forward starts the linesplit under test in connection mode, on a plain TCP port unless args have a -listen.
@@ -48,7 +46,7 @@ type Client struct {
 
 // Dial connects to an address. The test's end closes it at the latest.
 func (c Client) Dial(t testing.TB, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: testrig.Patience}
+	d := net.Dialer{Timeout: Patience}
 	if c.From != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.From)}
 	}
@@ -60,7 +58,7 @@ func (c Client) Dial(t testing.TB, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(testrig.Patience))
+	conn.SetDeadline(time.Now().Add(Patience))
 	if c.TLS == nil {
 		return conn, nil
 	}
@@ -100,7 +98,7 @@ func (c Client) Ask(t testing.TB, addr string, request []byte) ([]byte, error) {
 	var writeErr error
 	writing.Go(func() {
 		if _, writeErr = conn.Write(request); writeErr == nil {
-			writeErr = testrig.CloseWrite(conn)
+			writeErr = CloseWrite(conn)
 		}
 	})
 	reply, err := io.ReadAll(conn)
@@ -258,8 +256,8 @@ func (s *Stage) Refuses(c Client, why string) {
 func (s *Stage) Refused(reason string, n int) {
 	s.Helper()
 	const name = "linesplit_connections_refused_total"
-	s.Metric(float64(n), name, testrig.Label("reason", reason))
-	if got := s.P.Metrics().Sum(name, testrig.Label("reason", reason)); got != float64(n) {
+	s.Metric(float64(n), name, Label("reason", reason))
+	if got := s.P.Metrics().Sum(name, Label("reason", reason)); got != float64(n) {
 		s.Errorf("%.0f refused for %s, want %d", got, reason, n)
 	}
 }
@@ -271,8 +269,8 @@ func (s *Stage) Up(t Target, want bool) {
 	if want {
 		value = 1
 	}
-	testrig.WaitFor(s.T, fmt.Sprintf("linesplit_target_up of %s is %.0f", t.Target(), value), func() bool {
-		return s.P.Metrics().Sum("linesplit_target_up", testrig.Label("target", t.Target())) == value
+	WaitFor(s.T, fmt.Sprintf("linesplit_target_up of %s is %.0f", t.Target(), value), func() bool {
+		return s.P.Metrics().Sum("linesplit_target_up", Label("target", t.Target())) == value
 	})
 }
 
@@ -292,7 +290,7 @@ func (s *Stage) Waiting(n int) {
 func (s *Stage) Exactly(value float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v is %v", name, labels, value)
-	testrig.WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) == value })
+	WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) == value })
 }
 
 // FinishForward ends a test in connection mode: nothing is carried and nothing is left, and SIGTERM is answered with exit code 0.
@@ -321,7 +319,7 @@ func (s *Stage) Logged(parts ...string) int {
 func (s *Stage) AccessLine(parts ...string) {
 	s.Helper()
 	parts = append(parts, "dials")
-	if !testrig.Poll(testrig.Patience, func() bool { return s.Logged(parts...) > 0 }) {
+	if !Poll(Patience, func() bool { return s.Logged(parts...) > 0 }) {
 		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.P.Tail(10))
 	}
 }
@@ -333,19 +331,6 @@ func holdsAll(line string, parts []string) bool {
 		}
 	}
 	return true
-}
-
-// SettledAt waits until a number has not changed for a while, and returns it.
-func SettledAt(t *testing.T, what string, number func() int) (last int) {
-	t.Helper()
-	last, since := -1, time.Now()
-	testrig.WaitFor(t, what+" settles", func() bool {
-		if now := number(); now != last {
-			last, since = now, time.Now()
-		}
-		return time.Since(since) > 300*time.Millisecond
-	})
-	return last
 }
 
 // Address is one of the many of this machine, in a network that no server of a test is in.

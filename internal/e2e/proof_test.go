@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ type proofRun struct {
 func runProof(t *testing.T, args ...string) (code int, run proofRun, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), binary, append([]string{"proof", "-json"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), testrig.Binary, append([]string{"proof", "-json"}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Run()
 	if err := json.Unmarshal(out.Bytes(), &run); err != nil {
@@ -39,7 +39,7 @@ func runProof(t *testing.T, args ...string) (code int, run proofRun, stderr stri
 
 // A part of what .ci/run proves in full: two ways to lose lines that others fall for.
 func TestProofOfLinesplit(t *testing.T) {
-	TakesLong(t)
+	testrig.TakesLong(t)
 	t.Parallel()
 	names := []string{"crashes-unread", "proxy-sigterm", "black-hole"}
 	code, run, stderr := runProof(t, "-short", "-only", strings.Join(names, ","))
@@ -59,7 +59,7 @@ func TestProofOfLinesplit(t *testing.T) {
 
 // Whatever takes lines can be tried.
 func TestProofTakesAnyCommand(t *testing.T) {
-	TakesLong(t)
+	testrig.TakesLong(t)
 	t.Parallel()
 	haproxy := testrig.FindHAProxy(t)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
@@ -84,7 +84,7 @@ func TestProofEndsInOrderWhenInterrupted(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), binary, "proof", "-only", "black-hole,all-stalled")
+	cmd := exec.CommandContext(t.Context(), testrig.Binary, "proof", "-only", "black-hole,all-stalled")
 	cmd.Env = append(cmd.Environ(), "TMPDIR="+temp)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {
@@ -98,7 +98,7 @@ func TestProofEndsInOrderWhenInterrupted(t *testing.T) {
 	if code, took := cmd.ProcessState.ExitCode(), time.Since(began); code != 1 || took > 20*time.Second {
 		t.Errorf("exit code %d after %v\n%s%s", code, took, &out, &errs)
 	}
-	Contains(t, errs.String(), "interrupted")
+	testrig.Contains(t, errs.String(), "interrupted")
 	for _, pid := range proxies {
 		if err := syscall.Kill(pid, 0); err == nil {
 			t.Errorf("process %d lives on", pid)

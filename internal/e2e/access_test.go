@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"bufio"
@@ -86,9 +86,9 @@ func TestProxyHeadersInAndOut(t *testing.T) {
 	for _, version := range []string{"v1", "v2"} {
 		t.Run("to "+version, func(t *testing.T) {
 			t.Parallel()
-			s := NewStage(t)
+			s := testrig.NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
-			s.Forward([]Target{With(server, "proxy-protocol="+version)}, append(trusting, "-access-log", "text")...)
+			s.Forward([]testrig.Target{testrig.With(server, "proxy-protocol="+version)}, append(trusting, "-access-log", "text")...)
 			for _, in := range ins {
 				for _, step := range []int{1000, 1} { // at once, and one byte at a time
 					conn := s.Plain()
@@ -131,12 +131,12 @@ func inSteps(b []byte, step int) (parts [][]byte) {
 // The header comes before TLS, on either side: one linesplit encrypts towards the next, which trusts it.
 func TestProxyHeadersComeBeforeTLS(t *testing.T) {
 	t.Parallel()
-	inner, outer := NewStage(t), NewStage(t)
+	inner, outer := testrig.NewStage(t), testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
-	inner.Forward([]Target{With(server, "proxy-protocol=v1")}, append(InboundTLS(), trusting...)...)
-	next := Literal("tls://" + inner.P.Listeners[0] + "?proxy-protocol=v2")
-	outer.Forward([]Target{next}, append(OutboundTLS(), trusting...)...)
-	reply, err := Client{}.Ask(t, outer.P.Listeners[0], []byte(v1Header+"hello"))
+	inner.Forward([]testrig.Target{testrig.With(server, "proxy-protocol=v1")}, append(testrig.InboundTLS(), trusting...)...)
+	next := testrig.Literal("tls://" + inner.P.Listeners[0] + "?proxy-protocol=v2")
+	outer.Forward([]testrig.Target{next}, append(testrig.OutboundTLS(), trusting...)...)
+	reply, err := testrig.Client{}.Ask(t, outer.P.Listeners[0], []byte(v1Header+"hello"))
 	if want := "v1 " + farClient + ", hello"; err != nil || string(reply) != want {
 		t.Errorf("the target heard %q (%v), want %q", reply, err, want)
 	}
@@ -146,7 +146,7 @@ func TestProxyHeadersComeBeforeTLS(t *testing.T) {
 
 // What is no header, from a peer that must send one, gets nothing but a reset, and is counted.
 func TestBadProxyHeadersAreRefused(t *testing.T) {
-	TakesLong(t)
+	testrig.TakesLong(t)
 	t.Parallel()
 	v2 := header(t, 2, proxyproto.PROXY)
 	badVersion, badLength := bytes.Clone(v2), bytes.Clone(v2)
@@ -171,11 +171,11 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 		{"too late", []byte("PRO"), false},
 		{"silence", nil, false},
 	}
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.Forward([]Target{server}, trusting...)
+	s.Forward([]testrig.Target{server}, trusting...)
 	s.Each(len(tests), len(tests), func(i int) error {
-		conn, err := Client{}.Dial(t, s.P.Listeners[0])
+		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
 		if err != nil {
 			return err
 		}
@@ -188,7 +188,7 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 		}
 		b, err := io.ReadAll(conn)
 		if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), EndName(err))
+			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), testrig.EndName(err))
 		}
 		return nil
 	})
@@ -202,8 +202,8 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 // From anybody else a header is bytes like others: it must not make a client somebody else.
 func TestProxyHeaderFromAnUntrustedPeerIsData(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
-	s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
+	s := testrig.NewStage(t)
+	s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
 	conn := s.Plain()
 	s.Write(conn, []byte(v1Header+"hello"))
 	conn.CloseWrite()
@@ -220,18 +220,18 @@ func TestProxyHeadersInLineMode(t *testing.T) {
 	for _, in := range []struct {
 		name string
 		args []string
-	}{{"plain", nil}, {"TLS", InboundTLS()}} {
+	}{{"plain", nil}, {"TLS", testrig.InboundTLS()}} {
 		t.Run(in.name, func(t *testing.T) {
 			t.Parallel()
-			s := NewStage(t)
+			s := testrig.NewStage(t)
 			a, b := s.TwoSinks()
-			s.Run([]Target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
+			s.Run([]testrig.Target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
 			for i, h := range [][]byte{[]byte(v1Header), header(t, 2, proxyproto.PROXY), header(t, 2, proxyproto.LOCAL)} {
 				conn := s.Dial()
 				s.Write(conn, h)
 				sending := net.Conn(conn)
 				if in.args != nil {
-					sending = tls.Client(conn, ClientTLS())
+					sending = tls.Client(conn, testrig.ClientTLS())
 				}
 				s.Write(sending, s.Numbered(100+i, 150))
 				sending.Close()
@@ -244,7 +244,7 @@ func TestProxyHeadersInLineMode(t *testing.T) {
 			}
 			s.Refused("proxy-protocol", 1)
 			s.Refused("denied", 1)
-			s.Finish(None)
+			s.Finish(testrig.None)
 		})
 	}
 }
@@ -264,11 +264,11 @@ func TestAllowAndDeny(t *testing.T) {
 		{name: "IPv4 on an IPv6 listener", args: []string{"-listen", "tcp://[::]:0", "-deny", "127.0.1.0/24"}, in: []string{"127.0.0.1"}, out: []string{"127.0.1.1"}},
 	}
 	const each = 3
-	refuse := func(s *Stage, addresses []string) {
+	refuse := func(s *testrig.Stage, addresses []string) {
 		_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 		for _, from := range addresses {
 			for range each {
-				conn, err := Client{From: from}.Dial(s.T, net.JoinHostPort("127.0.0.1", port))
+				conn, err := testrig.Client{From: from}.Dial(s.T, net.JoinHostPort("127.0.0.1", port))
 				if err == nil {
 					conn.Write([]byte("hello\n")) // which nobody may hear
 					s.Over(conn, from+" is denied")
@@ -281,13 +281,13 @@ func TestAllowAndDeny(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name+"/connections", func(t *testing.T) {
 			t.Parallel()
-			s := NewStage(t)
+			s := testrig.NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{})
-			s.Forward([]Target{server}, test.args...)
+			s.Forward([]testrig.Target{server}, test.args...)
 			refuse(s, test.out)
 			_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			for _, from := range test.in {
-				if err := (Client{From: from}).Echo(t, net.JoinHostPort("127.0.0.1", port), Payload(1000)); err != nil {
+				if err := (testrig.Client{From: from}).Echo(t, net.JoinHostPort("127.0.0.1", port), testrig.Payload(1000)); err != nil {
 					t.Errorf("%s is not served: %v", from, err)
 				}
 			}
@@ -298,20 +298,20 @@ func TestAllowAndDeny(t *testing.T) {
 		})
 		t.Run(test.name+"/lines", func(t *testing.T) {
 			t.Parallel()
-			s := NewStage(t)
+			s := testrig.NewStage(t)
 			a, b := s.TwoSinks()
-			s.Run([]Target{a, b}, test.args...)
+			s.Run([]testrig.Target{a, b}, test.args...)
 			refuse(s, test.out)
 			_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			for _, from := range test.in {
-				conn, err := Client{From: from}.Dial(t, net.JoinHostPort("127.0.0.1", port))
+				conn, err := testrig.Client{From: from}.Dial(t, net.JoinHostPort("127.0.0.1", port))
 				if err != nil {
 					t.Fatal(err)
 				}
 				s.Write(conn, s.Numbered(100, 150))
 				conn.Close()
 			}
-			s.Finish(None)
+			s.Finish(testrig.None)
 		})
 	}
 }
@@ -319,11 +319,11 @@ func TestAllowAndDeny(t *testing.T) {
 // A denied client behind a trusted proxy is denied, and the proxy itself is not judged.
 func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
-	s.Forward([]Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
+	s := testrig.NewStage(t)
+	s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
 	ask := func(source string) ([]byte, error) {
 		request := fmt.Sprintf("PROXY TCP4 %s 198.51.100.1 4321 443\r\nhello", source)
-		return Client{From: Address(1)}.Ask(t, s.P.Listeners[0], []byte(request))
+		return testrig.Client{From: testrig.Address(1)}.Ask(t, s.P.Listeners[0], []byte(request))
 	}
 	if reply, err := ask("192.0.2.7"); string(reply) != "hello" || err != nil {
 		t.Errorf("an allowed client behind a proxy got %q, %v", reply, err)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 // Real servers behind linesplit, used by their own clients. `make test-services` starts them.
 
 // service returns the targets of a real server from the environment, or skips the test.
-func service(t *testing.T, variable string, clients ...string) []Target {
+func service(t *testing.T, variable string, clients ...string) []testrig.Target {
 	t.Helper()
 	list := os.Getenv(variable)
 	if list == "" {
@@ -29,15 +29,15 @@ func service(t *testing.T, variable string, clients ...string) []Target {
 			t.Skipf("needs the client %s: `make test-services` installs it", client)
 		}
 	}
-	var targets []Target
+	var targets []testrig.Target
 	for text := range strings.SplitSeq(list, ",") {
-		targets = append(targets, Literal(text))
+		targets = append(targets, testrig.Literal(text))
 	}
 	return targets
 }
 
 // scheme is what a target's address begins with.
-func scheme(t Target) string {
+func scheme(t testrig.Target) string {
 	name, _, _ := strings.Cut(t.Target(), "://")
 	return name
 }
@@ -75,26 +75,26 @@ func TestRealHTTPServer(t *testing.T) {
 		for _, in := range []string{"http", "https"} {
 			t.Run(in+" to "+scheme(test), func(t *testing.T) {
 				t.Parallel()
-				s := NewStage(t)
+				s := testrig.NewStage(t)
 				args := []string{"-health", "http", "-health-path", "/health", "-health-status", "200", "-health-interval", "100ms"}
 				if in == "https" {
-					args = append(args, InboundTLS()...)
+					args = append(args, testrig.InboundTLS()...)
 				}
 				if scheme(test) == "tls" {
 					args = append(args, "-tls-target-skip-verify")
 				}
-				s.Forward([]Target{test}, args...)
+				s.Forward([]testrig.Target{test}, args...)
 				_, port, _ := net.SplitHostPort(s.P.Listeners[0])
 				base := in + "://localhost:" + port
 				curl := func(args ...string) string {
-					return says(t, nil, "curl", append([]string{"-fsS", "-4", "--cacert", Certs.CA, "--max-time", "60"}, args...)...)
+					return says(t, nil, "curl", append([]string{"-fsS", "-4", "--cacert", testrig.Certs.CA, "--max-time", "60"}, args...)...)
 				}
 				if got := curl(base + "/health"); got != "all is well" {
 					t.Errorf("got %q", got)
 				}
 				dir := t.TempDir()
 				up, down := filepath.Join(dir, "up"), filepath.Join(dir, "down")
-				content := Payload(Most)
+				content := testrig.Payload(testrig.Most)
 				if err := os.WriteFile(up, content, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -123,9 +123,9 @@ func TestRealRedis(t *testing.T) {
 	targets := service(t, "LINESPLIT_TEST_REDIS", "redis-cli")
 	for _, test := range targets { // one after the other: they share what they set
 		t.Run(scheme(test), func(t *testing.T) {
-			s := NewStage(t)
+			s := testrig.NewStage(t)
 			in := filepath.Join(socketDir(t), "redis.sock")
-			s.Forward([]Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
+			s.Forward([]testrig.Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
 			host, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			overTCP, overUnix := []string{"-h", host, "-p", port}, []string{"-s", in}
 			for _, way := range [][]string{overTCP, overUnix} {
@@ -135,7 +135,7 @@ func TestRealRedis(t *testing.T) {
 				if got := redis(nil, "PING"); got != "PONG" {
 					t.Errorf("PING is answered with %q", got)
 				}
-				content := bytes.ReplaceAll(Payload(4<<20), []byte("\n"), []byte(" "))
+				content := bytes.ReplaceAll(testrig.Payload(4<<20), []byte("\n"), []byte(" "))
 				redis(content, "-x", "SET", "blob")
 				if got := redis(nil, "--raw", "GET", "blob"); got != string(content) {
 					t.Errorf("a value of %d bytes came back with %d bytes that differ", len(content), len(got))
@@ -162,8 +162,8 @@ func TestRealRedis(t *testing.T) {
 	}
 	t.Run("the check knows what is none", func(t *testing.T) {
 		web := service(t, "LINESPLIT_TEST_HTTP")[0]
-		s := NewStage(t)
-		s.Forward([]Target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
+		s := testrig.NewStage(t)
+		s.Forward([]testrig.Target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
 		s.Up(web, false)
 		s.Up(targets[0], true)
 		s.Terminate(0)
@@ -177,9 +177,9 @@ func TestRealPostgreSQL(t *testing.T) {
 	for _, test := range targets {
 		t.Run(scheme(test), func(t *testing.T) {
 			t.Parallel()
-			s := NewStage(t)
+			s := testrig.NewStage(t)
 			dir := socketDir(t)
-			s.Forward([]Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
+			s.Forward([]testrig.Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
 			host, port, _ := net.SplitHostPort(s.P.Listeners[0])
 			ways := map[string]string{
 				"plain": fmt.Sprintf("host=%s port=%s sslmode=disable", host, port),
@@ -217,7 +217,7 @@ func usePostgres(t *testing.T, conninfo string, encrypted bool) {
 	// 3 MB in, and the same out again.
 	var rows strings.Builder
 	for i := range 50_000 {
-		fmt.Fprintf(&rows, "%d\t%x\n", i, Payload(24))
+		fmt.Fprintf(&rows, "%d\t%x\n", i, testrig.Payload(24))
 	}
 	got := sql([]byte(rows.String()), "create temporary table t (i int, x text)", "copy t from stdin", "copy (select * from t order by i) to stdout")
 	if got+"\n" != rows.String() {

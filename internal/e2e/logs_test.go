@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"net"
@@ -40,7 +40,7 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 			if _, err := unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
 				t.Fatal(err)
 			}
-			p := exec.Command(binary, "-mode", "connection", "-listen", "tcp://"+addr, "-target", server.Target(),
+			p := exec.Command(testrig.Binary, "-mode", "connection", "-listen", "tcp://"+addr, "-target", server.Target(),
 				"-access-log", "text", "-log-level", "debug", "-drain-timeout", "2s")
 			p.Stdout, p.Stderr = writer, writer
 			if err := p.Start(); err != nil {
@@ -55,7 +55,7 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 				reader.Close()
 			}
 			for range 200 { // far more than the pipe holds
-				if err := (Client{}).Echo(t, addr, Payload(100)); err != nil {
+				if err := (testrig.Client{}).Echo(t, addr, testrig.Payload(100)); err != nil {
 					t.Fatal(err)
 				}
 			}

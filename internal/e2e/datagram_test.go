@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 var udpIn = []string{"-listen", "udp://127.0.0.1:0"}
 
 // packets opens a socket whose datagrams go to the first listener.
-func (s *Stage) packets(from string) net.Conn {
+func packets(s *testrig.Stage, from string) net.Conn {
 	s.Helper()
 	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
 	conn, err := d.DialContext(s.Context(), "udp", s.P.Listeners[0])
@@ -47,19 +47,19 @@ func echoed(conn net.Conn, packet []byte) error {
 
 // Each client has a session of its own, its replies come to it alone, and silent ones are forgotten.
 func TestDatagramsOfManyClientsComeBack(t *testing.T) {
-	TakesLong(t)
+	testrig.TakesLong(t)
 	t.Parallel()
 	const clients, each = 500, 5
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := testrig.NewPacketEcho(t), testrig.NewPacketEcho(t)
-	s.Forward([]Target{a, b}, append(udpIn, "-udp-idle-timeout", "5s", "-access-log", "text")...)
+	s.Forward([]testrig.Target{a, b}, append(udpIn, "-udp-idle-timeout", "5s", "-access-log", "text")...)
 	conns := make([]net.Conn, clients)
 	for i := range conns {
-		conns[i] = s.packets("127.0.0.1")
+		conns[i] = packets(s, "127.0.0.1")
 	}
 	s.Each(clients, 16, func(i int) error {
 		for range each {
-			if err := echoed(conns[i], Payload(1+i*40)); err != nil {
+			if err := echoed(conns[i], testrig.Payload(1+i*40)); err != nil {
 				return fmt.Errorf("client %d: %w", i, err)
 			}
 		}
@@ -83,11 +83,11 @@ func TestDatagramsOfManyClientsComeBack(t *testing.T) {
 // Datagrams of all sizes pass whole, and empty ones too.
 func TestDatagramsPassWhole(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
-	s.Forward([]Target{testrig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "3s")...)
-	conn := s.packets("127.0.0.1")
+	s := testrig.NewStage(t)
+	s.Forward([]testrig.Target{testrig.NewPacketEcho(t)}, append(udpIn, "-udp-idle-timeout", "3s")...)
+	conn := packets(s, "127.0.0.1")
 	for _, size := range []int{1, 0, 1472, 1473, 9_000, 65_507} {
-		if err := echoed(conn, Payload(size)); err != nil {
+		if err := echoed(conn, testrig.Payload(size)); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
@@ -96,22 +96,22 @@ func TestDatagramsPassWhole(t *testing.T) {
 
 // A flood from many addresses takes no more than there is for it, and those who are in are served.
 func TestDatagramSessionsAreBounded(t *testing.T) {
-	TakesLong(t)
+	testrig.TakesLong(t)
 	t.Parallel()
 	const limit, flood = 20, 100
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	echo := testrig.NewPacketEcho(t)
-	s.Forward([]Target{echo}, append(udpIn, "-udp-sessions", fmt.Sprint(limit), "-udp-idle-timeout", "10s")...)
+	s.Forward([]testrig.Target{echo}, append(udpIn, "-udp-sessions", fmt.Sprint(limit), "-udp-idle-timeout", "10s")...)
 	var in []net.Conn
 	for range limit {
-		conn := s.packets("127.0.0.1")
+		conn := packets(s, "127.0.0.1")
 		if err := echoed(conn, []byte("first")); err != nil {
 			t.Fatal(err)
 		}
 		in = append(in, conn)
 	}
 	for range flood {
-		s.Write(s.packets("127.0.0.1"), []byte("me too"))
+		s.Write(packets(s, "127.0.0.1"), []byte("me too"))
 	}
 	s.Refused("limit", flood)
 	s.Each(len(in), 4, func(i int) error { return echoed(in[i], []byte("second")) })
@@ -124,14 +124,14 @@ func TestDatagramSessionsAreBounded(t *testing.T) {
 // Access lists hold for datagrams too.
 func TestDeniedDatagramsAreDropped(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	echo := testrig.NewPacketEcho(t)
-	s.Forward([]Target{echo}, append(udpIn, "-deny", "127.0.1.0/24", "-udp-idle-timeout", "1s")...)
+	s.Forward([]testrig.Target{echo}, append(udpIn, "-deny", "127.0.1.0/24", "-udp-idle-timeout", "1s")...)
 	for range 3 {
-		s.Write(s.packets(Address(1)), []byte("let me in"))
+		s.Write(packets(s, testrig.Address(1)), []byte("let me in"))
 	}
 	s.Refused("denied", 3)
-	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
+	if err := echoed(packets(s, "127.0.0.1"), []byte("hello")); err != nil {
 		t.Error(err)
 	}
 	if echo.Packets() != 1 {
@@ -142,11 +142,11 @@ func TestDeniedDatagramsAreDropped(t *testing.T) {
 
 // Nobody says goodbye with datagrams: SIGTERM does not wait for clients that are merely there.
 func TestTerminationWithDatagramSessions(t *testing.T) {
-	TakesLong(t)
+	testrig.TakesLong(t)
 	t.Parallel()
-	s := NewStage(t)
-	s.Forward([]Target{testrig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)
-	if err := echoed(s.packets("127.0.0.1"), []byte("hello")); err != nil {
+	s := testrig.NewStage(t)
+	s.Forward([]testrig.Target{testrig.NewPacketEcho(t)}, append(udpIn, "-drain-timeout", "1m")...)
+	if err := echoed(packets(s, "127.0.0.1"), []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -159,15 +159,15 @@ func TestTerminationWithDatagramSessions(t *testing.T) {
 // Syslog over UDP in line mode: each datagram is lines, with or without a newline at the end.
 func TestDatagramsAreLines(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := s.TwoSinks()
-	s.Run([]Target{a, b}, append(udpIn, "-deny", "127.0.1.0/24")...)
+	s.Run([]testrig.Target{a, b}, append(udpIn, "-deny", "127.0.1.0/24")...)
 	var senders sync.WaitGroup
 	var conns []net.Conn
 	for range 4 {
-		conns = append(conns, s.packets("127.0.0.1"))
+		conns = append(conns, packets(s, "127.0.0.1"))
 	}
-	s.Write(s.packets(Address(1)), []byte("{\"denied\":1}\n"))
+	s.Write(packets(s, testrig.Address(1)), []byte("{\"denied\":1}\n"))
 	for round := range 10 {
 		for _, conn := range conns {
 			packet := s.Numbered(1+round%3, 200) // one to three lines
@@ -188,7 +188,7 @@ func TestDatagramsAreLines(t *testing.T) {
 	last := s.Numbered(5, 200)
 	s.Write(conns[1], bytes.TrimSuffix(last, []byte("\n")))
 	s.Terminate(0) // what lies in the socket is read first
-	s.Judge(m, None)
+	s.Judge(m, testrig.None)
 	if strings.Contains(s.P.Stderr(), "panic") {
 		t.Error(s.P.Tail(50))
 	}

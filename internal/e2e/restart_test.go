@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package e2e
 
 import (
 	"net"
@@ -19,7 +19,7 @@ import (
 
 // churn is senders that connect, write some lines and go, for ever.
 type churn struct {
-	*Stage
+	*testrig.Stage
 	addr    string
 	lines   int // of each
 	done    chan struct{}
@@ -29,7 +29,7 @@ type churn struct {
 	mu      sync.Mutex // guards stage.sent
 }
 
-func (s *Stage) churn(addr string, senders, lines int) *churn {
+func startChurn(s *testrig.Stage, addr string, senders, lines int) *churn {
 	c := &churn{Stage: s, addr: addr, lines: lines, done: make(chan struct{})}
 	for range senders {
 		c.senders.Go(c.run)
@@ -79,20 +79,20 @@ func (c *churn) stop() {
 // cannot start, since the old one has its -admin.
 func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := s.TwoSinks()
-	old := s.Start([]Target{a, b}, "-reuse-port")
+	old := s.Start([]testrig.Target{a, b}, "-reuse-port")
 	addr := old.Listeners[0]
-	senders := s.churn(addr, 4, 50)
+	senders := startChurn(s, addr, 4, 50)
 	for range 3 {
 		for range 10 {
 			senders.more(10)
-			failing := exec.Command(binary, "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(), "-admin", old.Admin)
+			failing := exec.Command(testrig.Binary, "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(), "-admin", old.Admin)
 			if out, err := failing.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		}
-		young := s.Start([]Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
+		young := s.Start([]testrig.Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
 		senders.more(100)
 		if code := old.Terminate(); code != 0 {
 			t.Errorf("the old process ended with %d\n%s", code, old.Tail(10))
@@ -112,7 +112,7 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 
 // manager stands in for systemd: it holds the socket, hands it down, and is told how the process fares.
 type manager struct {
-	*Stage
+	*testrig.Stage
 	socket  *os.File
 	addr    string
 	notices *net.UnixConn
@@ -120,7 +120,7 @@ type manager struct {
 	heard   chan string
 }
 
-func (s *Stage) manager() *manager {
+func newManager(s *testrig.Stage) *manager {
 	ln, err := testrig.ListenAlone()
 	if err != nil {
 		s.Fatal(err)
@@ -155,7 +155,7 @@ func (m *manager) listen() {
 func (m *manager) start(args ...string) *exec.Cmd {
 	m.Helper()
 	script := `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines WATCHDOG_PID=$$ WATCHDOG_USEC=200000; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES WATCHDOG_PID WATCHDOG_USEC; exec "$0" "$@"`
-	cmd := exec.Command("sh", append([]string{"-c", script, binary}, args...)...)
+	cmd := exec.Command("sh", append([]string{"-c", script, testrig.Binary}, args...)...)
 	cmd.ExtraFiles = []*os.File{m.socket}
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
 	cmd.Stderr = os.Stderr
@@ -197,11 +197,11 @@ func (m *manager) stop(cmd *exec.Cmd) {
 // The service manager holds the socket, so that whoever connects while linesplit is restarted waits, and is served.
 func TestSocketActivation(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, b := s.TwoSinks()
-	m := s.manager()
+	m := newManager(s)
 	args := []string{"-listen", "systemd:lines", "-target", a.Target() + "," + b.Target()}
-	senders := s.churn(m.addr, 4, 50)
+	senders := startChurn(s, m.addr, 4, 50)
 	for range 3 {
 		cmd := m.start(args...)
 		m.await("WATCHDOG=1")
@@ -222,13 +222,13 @@ func TestSocketActivation(t *testing.T) {
 // Nobody is told that linesplit is ready before all is open: not where the admin listener's port is taken.
 func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 	t.Parallel()
-	m := NewStage(t).manager()
+	m := newManager(testrig.NewStage(t))
 	taken, err := testrig.ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	cmd := exec.Command(binary, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", taken.Addr().String())
+	cmd := exec.Command(testrig.Binary, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", taken.Addr().String())
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
 		t.Errorf("%v\n%s", err, out)
@@ -241,15 +241,15 @@ func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 
 func TestSocketThatNobodyNames(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
-	m := s.manager()
+	s := testrig.NewStage(t)
+	m := newManager(s)
 	for arg, want := range map[string]string{
 		"systemd:other":          "no socket of that name: there is systemd:lines",
 		"tcp://127.0.0.1:0":      "sockets that no -listen names: there is systemd:lines",
 		"systemd:lines?tls=true": "-tls-cert",
 	} {
 		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; exec "$0" "$@"`,
-			binary, "-listen", arg, "-target", "127.0.0.1:1")
+			testrig.Binary, "-listen", arg, "-target", "127.0.0.1:1")
 		cmd.ExtraFiles = []*os.File{m.socket}
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
@@ -261,7 +261,7 @@ func TestSocketThatNobodyNames(t *testing.T) {
 // A service manager that has stopped reading does not hold up the end.
 func TestNobodyReadsTheNotices(t *testing.T) {
 	t.Parallel()
-	s := NewStage(t)
+	s := testrig.NewStage(t)
 	a, _ := s.TwoSinks()
 	path := filepath.Join(t.TempDir(), "notify")
 	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -285,7 +285,7 @@ func TestNobodyReadsTheNotices(t *testing.T) {
 	addr := free.Addr().String()
 	free.Close()
 	cmd := exec.Command("sh", "-c", `WATCHDOG_PID=$$ WATCHDOG_USEC=100000; export WATCHDOG_PID WATCHDOG_USEC; exec "$0" "$@"`,
-		binary, "-listen", "tcp://"+addr, "-target", a.Target(), "-drain-timeout", "5s")
+		testrig.Binary, "-listen", "tcp://"+addr, "-target", a.Target(), "-drain-timeout", "5s")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main_test
+package testrig
 
 import (
 	"crypto/tls"
@@ -9,19 +9,7 @@ import (
 	"os"
 	"testing"
 	"time"
-
-	"linesplit/internal/testrig"
 )
-
-// rate is how much the senders of a test write.
-type rate struct {
-	name      string
-	perSender int // lines per second
-}
-
-// The two rates at which targets are killed: one where most of what was written has been read, and one where a
-// receiver that stalls for 50 ms has megabytes unread.
-var rates = []rate{{"2×2000", 2_000}, {"2×40000", 40_000}}
 
 // fastRate is where rates begin that take most of a small machine: such tests run one at a time.
 const fastRate = 20_000
@@ -37,7 +25,7 @@ type Place string
 // NewPlace returns a free one where a program of the test can listen, go, and listen again.
 func NewPlace(t *testing.T) Place {
 	t.Helper()
-	ln, err := testrig.ListenAlone()
+	ln, err := ListenAlone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,18 +54,18 @@ func (p Place) Taken() bool {
 // Stage is one test's cast: a tally, targets, senders and a linesplit between them.
 type Stage struct {
 	*testing.T
-	Tally   *testrig.Tally
-	Sinks   []*testrig.Sink
-	P       *testrig.Process
+	Tally   *Tally
+	Sinks   []*Sink
+	P       *Process
 	Base    Usage
 	NextID  int
-	senders []*testrig.Sender // running
-	Sent    testrig.Sent      // by those that have ended, and by hand
-	Others  int               // lines that linesplit receives and that are not numbered, or do not arrive on purpose
+	senders []*Sender // running
+	Sent    Sent      // by those that have ended, and by hand
+	Others  int       // lines that linesplit receives and that are not numbered, or do not arrive on purpose
 }
 
 func NewStage(t *testing.T) *Stage {
-	s := &Stage{T: t, Tally: testrig.NewTally(), Sent: make(testrig.Sent)}
+	s := &Stage{T: t, Tally: NewTally(), Sent: make(Sent)}
 	t.Cleanup(func() {
 		if t.Failed() && s.P != nil {
 			t.Logf("last lines of linesplit:\n%s", s.P.Tail(30))
@@ -87,16 +75,16 @@ func NewStage(t *testing.T) *Stage {
 }
 
 // Sink starts a target.
-func (s *Stage) Sink(o testrig.SinkOptions) *testrig.Sink {
+func (s *Stage) Sink(o SinkOptions) *Sink {
 	s.Helper()
-	sink := testrig.NewSink(s.T, s.Tally, o)
+	sink := NewSink(s.T, s.Tally, o)
 	s.Sinks = append(s.Sinks, sink)
 	return sink
 }
 
 // TwoSinks starts two plain targets.
-func (s *Stage) TwoSinks() (a, b *testrig.Sink) {
-	return s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})
+func (s *Stage) TwoSinks() (a, b *Sink) {
+	return s.Sink(SinkOptions{}), s.Sink(SinkOptions{})
 }
 
 // Run starts the linesplit under test before the targets, on a plain TCP port unless args have a -listen, and waits
@@ -108,12 +96,12 @@ func (s *Stage) Run(targets []Target, args ...string) {
 }
 
 // Start starts a linesplit.
-func (s *Stage) Start(targets []Target, args ...string) *testrig.Process {
+func (s *Stage) Start(targets []Target, args ...string) *Process {
 	s.Helper()
-	return testrig.StartProcess(s.T, NewProcessOptions(targets, args...))
+	return StartProcess(s.T, NewProcessOptions(targets, args...))
 }
 
-func NewProcessOptions(targets []Target, args ...string) testrig.ProcessOptions {
+func NewProcessOptions(targets []Target, args ...string) ProcessOptions {
 	listeners := 0
 	for _, arg := range args {
 		if arg == "-listen" {
@@ -128,7 +116,7 @@ func NewProcessOptions(targets []Target, args ...string) testrig.ProcessOptions 
 	for _, t := range targets {
 		args = append(args, "-target", t.Target())
 	}
-	return testrig.ProcessOptions{Binary: binary, Args: args, Listeners: listeners}
+	return ProcessOptions{Binary: Binary, Args: args, Listeners: listeners}
 }
 
 // connections is the value of -connections.
@@ -143,7 +131,7 @@ func connections(args []string) int {
 }
 
 // Load starts senders to the first listener.
-func (s *Stage) Load(n int, o testrig.SenderOptions) {
+func (s *Stage) Load(n int, o SenderOptions) {
 	s.Helper()
 	if o.Rate >= fastRate {
 		fastLane <- struct{}{}
@@ -155,13 +143,13 @@ func (s *Stage) Load(n int, o testrig.SenderOptions) {
 }
 
 // Sender starts one sender, to the first listener unless the options name another.
-func (s *Stage) Sender(o testrig.SenderOptions) *testrig.Sender {
+func (s *Stage) Sender(o SenderOptions) *Sender {
 	s.Helper()
 	o.ID = s.id()
 	if o.Addr == "" {
 		o.Addr = s.P.Listeners[0]
 	}
-	sender := testrig.StartSender(s.T, o)
+	sender := StartSender(s.T, o)
 	s.senders = append(s.senders, sender)
 	return sender
 }
@@ -173,7 +161,7 @@ func (s *Stage) id() int {
 }
 
 // SteadyLoad are the options of a sender that writes until it is stopped, at a rate that leaves a machine idle.
-func SteadyLoad() testrig.SenderOptions { return testrig.SenderOptions{Rate: 2_000} }
+func SteadyLoad() SenderOptions { return SenderOptions{Rate: 2_000} }
 
 // EndLoad lets the running senders finish what they are writing, and close. None of them may have met an error.
 func (s *Stage) EndLoad() {
@@ -202,15 +190,15 @@ func (s *Stage) WaitLoad() {
 func (s *Stage) Flow(to interface{ Lines() int }, n int) {
 	s.Helper()
 	enough := to.Lines() + n
-	if testrig.Poll(testrig.Patience, func() bool { return to.Lines() >= enough }) {
+	if Poll(Patience, func() bool { return to.Lines() >= enough }) {
 		return
 	}
 	m, _ := s.P.Scrape() // without it there is still something to tell
-	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", testrig.Patience, n, to.Lines(), enough, m.Dump(), s.P.Goroutines())
+	s.Fatalf("waited %v in vain for %d lines to reach the target, which has %d of %d\n%s\n%s", Patience, n, to.Lines(), enough, m.Dump(), s.P.Goroutines())
 }
 
 // InTurn ends one target after the other, while traffic reaches it, and brings it back a moment later.
-func (s *Stage) InTurn(rounds int, sinks []*testrig.Sink, end func(*testrig.Sink)) {
+func (s *Stage) InTurn(rounds int, sinks []*Sink, end func(*Sink)) {
 	s.Helper()
 	for i := range rounds {
 		sink := sinks[i%len(sinks)]
@@ -247,7 +235,7 @@ func (s *Stage) Numbered(n, size int) []byte {
 	s.Sent[id] = n
 	var b []byte
 	for seq := range n {
-		b = testrig.AppendLine(b, id, seq, size)
+		b = AppendLine(b, id, seq, size)
 	}
 	return b
 }
@@ -256,14 +244,14 @@ func (s *Stage) Numbered(n, size int) []byte {
 func (s *Stage) Metric(atLeast float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v reaches %v", name, labels, atLeast)
-	testrig.WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) >= atLeast })
+	WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) >= atLeast })
 }
 
 // HeldBack waits until linesplit has stopped reading from its senders.
 func (s *Stage) HeldBack() {
 	s.Helper()
 	last, since := -1.0, time.Now()
-	testrig.WaitFor(s.T, "senders are held back", func() bool {
+	WaitFor(s.T, "senders are held back", func() bool {
 		now := s.P.Metrics().Sum("linesplit_received_bytes_total")
 		if now != last {
 			last, since = now, time.Now()
@@ -275,7 +263,7 @@ func (s *Stage) HeldBack() {
 // Confirmed waits until windows and channel are empty: nothing more would be sent again.
 func (s *Stage) Confirmed() {
 	s.Helper()
-	testrig.WaitFor(s.T, "everything is confirmed", func() bool {
+	WaitFor(s.T, "everything is confirmed", func() bool {
 		l := s.P.Metrics().Ledger("lines")
 		return l.Received > 0 && l.Retained == 0 && l.Queued == 0
 	})
@@ -294,7 +282,7 @@ func (s *Stage) Crowd(n int) []*net.TCPConn {
 // ArrivedBy waits for all lines of one sender.
 func (s *Stage) ArrivedBy(id int) {
 	s.Helper()
-	testrig.WaitFor(s.T, "a sender's lines arrive", func() bool { return s.Tally.HasAll(testrig.Sent{id: s.Sent[id]}) })
+	WaitFor(s.T, "a sender's lines arrive", func() bool { return s.Tally.HasAll(Sent{id: s.Sent[id]}) })
 }
 
 // ClientTLS and serverTLS are the senders' and the receivers' sides. Receivers send session tickets, as most do.
@@ -325,7 +313,7 @@ const SmallBuffer = 64 << 10
 
 var TLSVersions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
 
-func OutboundFor(o testrig.SinkOptions) []string {
+func OutboundFor(o SinkOptions) []string {
 	if o.TLS == nil {
 		return nil
 	}
@@ -340,3 +328,12 @@ func Descriptors(pid int) int {
 	}
 	return len(entries)
 }
+
+// Orderly ends a target in order, once its connections are old enough that their FIN is not taken for a half-closer's.
+func Orderly(sink *Sink) {
+	time.Sleep(PastHalfCloser)
+	sink.Shutdown()
+}
+
+// PastHalfCloser is how old a connection must be for its FIN to mean that the target wants to go.
+const PastHalfCloser = 1200 * time.Millisecond

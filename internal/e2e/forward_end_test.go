@@ -1,0 +1,234 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"linesplit/internal/testrig"
+)
+
+// Idle is what carries nothing either way: a stream in one direction is busy in both.
+func TestIdleTimeoutCountsBothDirections(t *testing.T) {
+	t.Parallel()
+	const timeout = 3 * time.Second // five times what the target sleeps: a starved machine sleeps longer
+	for _, test := range []struct {
+		name   string
+		client testrig.Client
+		args   []string
+	}{
+		{"plain", testrig.Client{}, nil},
+		{"TLS", testrig.Client{TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			const ticks = 8
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
+				for range ticks {
+					time.Sleep(timeout / 5)
+					if _, err := conn.Write([]byte(".")); err != nil {
+						return
+					}
+				}
+				testrig.Discard(conn)
+			}})
+			s.Forward([]testrig.Target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
+			conn := s.Client(test.client)
+			began := time.Now()
+			if got := s.Reset(conn, "nothing has been said for long"); len(got) != ticks {
+				t.Errorf("read %d bytes of a slow stream, want %d", len(got), ticks)
+			}
+			if took := time.Since(began); took < ticks*timeout/5+timeout/2 {
+				t.Errorf("ended after %v", took)
+			}
+			conn.Close()
+			s.AccessLine("end=idle")
+			s.FinishForward()
+		})
+	}
+}
+
+// One side has ended, and the other neither ends nor says anything.
+func TestLingerTimeoutEndsHalfOpenConnections(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	over := make(chan struct{})
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
+		testrig.Discard(conn)
+		<-over
+	}})
+	s.Forward([]testrig.Target{server}, "-linger-timeout", "500ms", "-access-log", "text")
+	conn := s.Plain()
+	s.Write(conn, []byte("hello"))
+	conn.CloseWrite()
+	s.Over(conn, "the linger timeout has passed")
+	conn.Close()
+	s.AccessLine("end=linger", "bytes_in=5")
+	close(over)
+	s.FinishForward()
+}
+
+// docker stop while clients are at work: nobody new, and who is there finishes.
+func TestTerminationLetsConnectionsFinish(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{})
+	s.Forward([]testrig.Target{server}, "-drain-timeout", "2m")
+	conns := make([]*net.TCPConn, 20)
+	part := testrig.Payload(100_000)
+	for i := range conns {
+		conns[i] = s.Plain()
+		s.Write(conns[i], part)
+	}
+	s.Connected(len(conns))
+	began := time.Now()
+	s.P.Signal(syscall.SIGTERM)
+	testrig.WaitFor(t, "nobody listens any more", func() bool { return !testrig.Place(s.P.Listeners[0]).Taken() })
+	s.Each(len(conns), len(conns), func(i int) error {
+		if _, err := conns[i].Write(part); err != nil {
+			return err
+		}
+		conns[i].CloseWrite()
+		reply, err := io.ReadAll(conns[i])
+		if err == nil && !bytes.Equal(reply, slices.Concat(part, part)) {
+			err = fmt.Errorf("got %d bytes back of %d", len(reply), 2*len(part))
+		}
+		return err
+	})
+	if code := s.P.Wait(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if took := time.Since(began); took > testrig.Patience {
+		t.Errorf("took %v to end", took)
+	}
+	testrig.Contains(t, s.P.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
+}
+
+// Who does not finish in time is reset, and counted.
+func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
+	t.Parallel()
+	const holdouts, drain = 5, time.Second
+	for name, end := range map[string]func(*testrig.Stage){
+		"drain timeout": func(*testrig.Stage) {},
+		"second signal": func(s *testrig.Stage) { s.P.Signal(syscall.SIGTERM) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			args := []string{"-access-log", "text", "-drain-timeout", drain.String()}
+			if name == "second signal" {
+				args[3] = "1h"
+			}
+			s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
+			conns := make([]*net.TCPConn, holdouts)
+			for i := range conns {
+				conns[i] = s.Plain()
+				s.Write(conns[i], []byte("hello"))
+				if err := expect(conns[i], []byte("hello")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			s.P.Signal(syscall.SIGTERM)
+			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.P.Stderr(), "drain began") })
+			end(s)
+			if code := s.P.Wait(); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			if took := time.Since(began); took > drain+30*time.Second {
+				t.Errorf("took %v to end", took)
+			}
+			for _, conn := range conns {
+				s.Reset(conn, "the drain has ended")
+			}
+			testrig.Contains(t, s.Report(), fmt.Sprint("connections_cut_off=", holdouts))
+			testrig.Contains(t, s.P.Stderr(), fmt.Sprint(holdouts, " connections"))
+			if n := s.Logged("end=shutdown", "dials"); n != holdouts {
+				t.Errorf("%d lines of the access log say shutdown, want %d", n, holdouts)
+			}
+		})
+	}
+}
+
+// The access log tells an operator who ended what, and how much it was.
+func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
+	t.Parallel()
+	hangUp := func(conn net.Conn) { io.ReadFull(conn, make([]byte, 5)); conn.Write([]byte("bye")) }
+	tests := []struct {
+		name    string
+		handler testrig.Handler
+		do      func(s *testrig.Stage, conn *net.TCPConn)
+		end     string
+		in, out int
+	}{
+		{"client closes", testrig.Discard, func(_ *testrig.Stage, conn *net.TCPConn) { conn.Close() }, "client-closed", 5, 0},
+		{"target closes", hangUp, func(s *testrig.Stage, conn *net.TCPConn) {
+			if err := expect(conn, []byte("bye")); err != nil {
+				s.Error(err)
+			}
+			io.ReadAll(conn)
+			conn.Close()
+		}, "target-closed", 5, 3},
+		{"after half-close", testrig.EchoAtEnd, func(_ *testrig.Stage, conn *net.TCPConn) {
+			conn.CloseWrite()
+			io.ReadAll(conn)
+		}, "client-closed", 5, 5},
+	}
+	for _, test := range tests {
+		for _, format := range []string{"text", "json"} {
+			t.Run(test.name+"/"+format, func(t *testing.T) {
+				t.Parallel()
+				s := testrig.NewStage(t)
+				server := testrig.NewServer(t, testrig.ServerOptions{Handler: test.handler})
+				s.Forward([]testrig.Target{server}, "-access-log", format)
+				conn := s.Plain()
+				s.Write(conn, []byte("hello"))
+				s.Metric(5, "linesplit_target_sent_bytes_total")
+				test.do(s, conn)
+				parts := []string{"client=" + conn.LocalAddr().String(), "listener=", s.P.Listeners[0], "target=" + server.Target(),
+					fmt.Sprint("bytes_in=", test.in), fmt.Sprint("bytes_out=", test.out), "seconds=0.", "dials=1", "end=" + test.end}
+				if format == "json" {
+					parts = []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, conn.LocalAddr()), `"listener":"`, s.P.Listeners[0],
+						fmt.Sprintf(`"target":%q`, server.Target()), fmt.Sprintf(`"bytes_in":%d`, test.in),
+						fmt.Sprintf(`"bytes_out":%d`, test.out), `"seconds":0.`, `"dials":1`, fmt.Sprintf(`"end":%q}`, test.end)}
+				}
+				s.AccessLine(parts...)
+				if n := s.Logged("dials"); n != 1 {
+					t.Errorf("%d lines for one connection", n)
+				}
+				s.FinishForward()
+			})
+		}
+	}
+	t.Run("off", func(t *testing.T) {
+		t.Parallel()
+		s := testrig.NewStage(t)
+		s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})})
+		s.Served(testrig.Client{})
+		s.FinishForward()
+		if n := s.Logged("dials"); n != 0 {
+			t.Errorf("%d lines of access log that nobody wanted", n)
+		}
+	})
+}
+
+// A target that is away costs a second dial, and the access log says so.
+func TestAccessLogCountsDials(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{})
+	s.Forward([]testrig.Target{testrig.NewPlace(t), server}, "-access-log", "text")
+	s.Served(testrig.Client{})
+	s.Served(testrig.Client{})
+	s.AccessLine("dials=2", "target="+server.Target(), "end=client-closed")
+	s.FinishForward()
+}

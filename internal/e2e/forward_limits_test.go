@@ -1,0 +1,261 @@
+//go:build linux
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"linesplit/internal/testrig"
+)
+
+// A full target's clients stand in line, and are served in the order in which they came.
+func TestClientsQueueInOrder(t *testing.T) {
+	t.Parallel()
+	const clients = 8
+	s := testrig.NewStage(t)
+	order := make(chan byte, clients+1)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
+		name := make([]byte, 1)
+		if _, err := io.ReadFull(conn, name); err == nil {
+			order <- name[0]
+			testrig.EchoAtEnd(conn)
+		}
+	}})
+	s.Forward([]testrig.Target{testrig.With(server, "max-connections=1")}, "-queue-timeout", "30s")
+	holder := s.Plain()
+	s.Write(holder, []byte("-"))
+	if <-order != '-' {
+		t.Fatal("the first client is not the first")
+	}
+	var conns []*net.TCPConn
+	for i := range clients {
+		conn := s.Plain()
+		s.Write(conn, []byte{byte('a' + i)})
+		conns = append(conns, conn)
+		s.Waiting(i + 1)
+	}
+	if got := server.Accepted(); got != 1 {
+		t.Errorf("%d connections at a target that may have 1", got)
+	}
+	holder.Close()
+	var got []byte
+	for _, conn := range conns { // each is let go in its turn
+		got = append(got, <-order)
+		conn.Close()
+	}
+	if want := "abcdefgh"; string(got) != want {
+		t.Errorf("served in the order %s, want %s", got, want)
+	}
+	s.Waiting(0)
+	s.FinishForward()
+}
+
+// Nobody waits for ever, and who gives up leaves the line.
+func TestQueueTimeoutEndsTheWait(t *testing.T) {
+	t.Parallel()
+	const timeout = 500 * time.Millisecond
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
+	s.Forward([]testrig.Target{testrig.With(server, "max-connections=1")}, "-queue-timeout", timeout.String(), "-access-log", "text")
+	holder := s.Plain()
+	s.Write(holder, []byte("x"))
+	if err := expect(holder, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s.Each(5, 5, func(int) error {
+		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if b, err := io.ReadAll(conn); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("read %d bytes and %s", len(b), testrig.EndName(err))
+		}
+		return nil
+	})
+	if took := time.Since(began); took < timeout {
+		t.Errorf("all five had given up after %v, want at least %v", took, timeout)
+	}
+	s.Refused("queue-timeout", 5)
+	s.AccessLine("end=queue-timeout")
+	s.Waiting(0)
+	holder.Close()
+	s.Connected(0)
+	s.Served(testrig.Client{})
+	s.FinishForward()
+}
+
+// Limits of all clients together, of one, and of how fast one may come.
+func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
+	t.Parallel()
+	const limit = 5
+	hold := func(s *testrig.Stage, c testrig.Client, n int) (conns []net.Conn) {
+		for range n {
+			conn := s.Client(c)
+			s.Write(conn, []byte("x"))
+			if err := expect(conn, []byte("x")); err != nil {
+				s.Fatalf("a client within the limit is not served: %v", err)
+			}
+			conns = append(conns, conn)
+		}
+		return conns
+	}
+	start := func(t *testing.T, args ...string) *testrig.Stage {
+		s := testrig.NewStage(t)
+		s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
+		return s
+	}
+	release := func(s *testrig.Stage, conns []net.Conn) {
+		for _, conn := range conns {
+			conn.Close()
+		}
+		s.Connected(0)
+	}
+	one, other := testrig.Client{From: testrig.Address(1)}, testrig.Client{From: testrig.Address(2)}
+	t.Run("in all", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, "-max-connections", fmt.Sprint(limit))
+		conns := append(hold(s, one, 3), hold(s, other, 2)...)
+		for range 4 {
+			s.Refuses(testrig.Client{From: testrig.Address(3)}, "the limit is reached")
+		}
+		s.Refused("limit", 4)
+		s.AccessLine("end=limit", "client="+testrig.Address(3))
+		release(s, conns)
+		s.Served(one)
+		s.FinishForward()
+	})
+	t.Run("of one client", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, "-max-connections-per-client", fmt.Sprint(limit))
+		conns := hold(s, one, limit)
+		for range 4 {
+			s.Refuses(one, "the client's limit is reached")
+		}
+		conns = append(conns, hold(s, other, limit)...)
+		s.Refused("client-limit", 4)
+		s.AccessLine("end=client-limit", "client="+testrig.Address(1))
+		release(s, conns)
+		s.Served(one)
+		s.FinishForward()
+	})
+	t.Run("of one client's rate", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, "-rate-per-client", "2/s")
+		served := 0
+		began := time.Now()
+		for range 50 {
+			if err := one.Echo(t, s.P.Listeners[0], []byte("hello")); err == nil {
+				served++
+			}
+		}
+		allowed := 2*time.Since(began).Seconds() + 10 // whatever the bucket holds at first
+		if served == 0 || float64(served) > allowed {
+			t.Errorf("%d of 50 connections were served, want some and at most %.0f", served, allowed)
+		}
+		s.Served(other) // who has a bucket of its own
+		s.Refused("rate", 50-served)
+		s.AccessLine("end=rate", "client="+testrig.Address(1))
+		testrig.WaitFor(t, "the client is served again", func() bool {
+			return one.Echo(t, s.P.Listeners[0], []byte("hello")) == nil
+		})
+		s.FinishForward()
+	})
+}
+
+// Four thousand clients that say something once an hour.
+func TestIdlePairsCostLittle(t *testing.T) {
+	testrig.TakesLong(t)
+	t.Parallel()
+	const pairs, bytesPerPair = 4_000, 12 << 10
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
+	s.Forward([]testrig.Target{server})
+	before := s.P.Memory("VmRSS")
+	conns := make([]*net.TCPConn, pairs)
+	for i := range conns {
+		conns[i] = s.Plain()
+		s.Write(conns[i], []byte("hello"))
+	}
+	s.Connected(pairs)
+	s.Metric(5*pairs, "linesplit_target_received_bytes_total")
+	settledAt(t, "memory", func() int { return int(s.P.Memory("VmRSS") >> 20) })
+	open := testrig.Descriptors(s.P.PID())
+	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.P.Memory("VmRSS")-before)/pairs, float64(open)/pairs)
+	s.Below(pairs*bytesPerPair, s.P.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
+	if open > 2*pairs+200 {
+		t.Errorf("%d descriptors for %d idle pairs: want two each", open, pairs)
+	}
+	for _, i := range []int{0, pairs / 2, pairs - 1} { // they are as good as on the first day
+		s.Write(conns[i], []byte("again"))
+		if err := expect(conns[i], []byte("helloagain")); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	s.FinishForward()
+}
+
+// settledAt waits until a number has not changed for a while, and returns it.
+func settledAt(t *testing.T, what string, number func() int) (last int) {
+	t.Helper()
+	last, since := -1, time.Now()
+	testrig.WaitFor(t, what+" settles", func() bool {
+		if now := number(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 300*time.Millisecond
+	})
+	return last
+}
+
+// Clients that connect and never come to the point keep nobody else out, and are put out themselves.
+func TestSlowLorisesArePutOut(t *testing.T) {
+	testrig.TakesLong(t)
+	t.Parallel()
+	const lorises = 300
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{})
+	args := append(testrig.InboundTLS(), "-listen", "tcp://127.0.0.1:0", "-proxy-protocol-from", "127.0.1.0/24")
+	s.Forward([]testrig.Target{server}, args...)
+	before := s.P.Memory("VmRSS")
+	var slow []net.Conn
+	for range lorises {
+		mute, err := testrig.Client{}.Dial(t, s.P.Listeners[0]) // never says a word of TLS
+		if err != nil {
+			t.Fatal(err)
+		}
+		half, err := testrig.Client{From: testrig.Address(1)}.Dial(t, s.P.Listeners[1]) // half a PROXY header
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write(half, []byte("PROXY TCP4 192."))
+		slow = append(slow, mute, half)
+	}
+	good := testrig.Client{TLS: testrig.ClientTLS()}
+	for range 20 {
+		s.Served(good)
+	}
+	s.Below(lorises*2*(32<<10), s.P.Memory("VmRSS")-before, "memory of slow clients")
+	s.Each(len(slow), len(slow), func(i int) error {
+		defer slow[i].Close()
+		if b, err := io.ReadAll(slow[i]); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("read %d bytes and %s", len(b), testrig.EndName(err))
+		}
+		return nil
+	})
+	s.Refused("proxy-protocol", lorises)
+	if got := server.Accepted(); got != 20 {
+		t.Errorf("%d connections to the target, want those of 20 good clients", got)
+	}
+	s.FinishForward()
+}

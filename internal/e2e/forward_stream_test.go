@@ -1,0 +1,268 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"linesplit/internal/testrig"
+)
+
+// The claims of connection mode, one test each, with the built program between real sockets. Nearly all end with nothing carried, nothing
+// left behind and exit code 0 (see stage.finishForward).
+
+// What a forwarder is for: a client says all it has to say, ends its side, and gets the whole reply.
+func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
+	t.Parallel()
+	n, size := 1_000, testrig.ManySizes
+	if testrig.Race {
+		n = 100
+	}
+	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
+	abstractIn := fmt.Sprintf("unix://@linesplit-forward-%d", os.Getpid())
+	plainOut, tlsOut := testrig.ServerOptions{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}
+	tests := []struct {
+		name   string
+		server testrig.ServerOptions
+		client testrig.Client
+		args   []string
+	}{
+		{"plain to plain", plainOut, testrig.Client{}, nil},
+		{"TLS to plain", plainOut, testrig.Client{TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
+		{"plain to TLS", tlsOut, testrig.Client{}, testrig.OutboundTLS()},
+		{"TLS to TLS", testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, testrig.Client{TLS: testrig.ClientTLS()}, append(testrig.InboundTLS(), testrig.OutboundTLS()...)},
+		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{Network: "unix"}, []string{"-listen", unixIn}},
+		{"plain to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{}, nil},
+		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, testrig.Client{Network: "unix"}, []string{"-listen", abstractIn}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			server := testrig.NewServer(t, test.server)
+			s.Forward([]testrig.Target{server}, test.args...)
+			s.Echoes(test.client, n, 32, size)
+			s.FinishForward()
+			if got := server.Accepted(); got != n {
+				t.Errorf("%d connections to the target for %d clients", got, n)
+			}
+		})
+	}
+}
+
+// The other half: the server has said everything and ends its side, and reads on.
+func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	got := make(chan []byte, 1)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
+		conn.Write([]byte("that is all"))
+		testrig.CloseWrite(conn)
+		all, _ := io.ReadAll(conn)
+		got <- all
+	}})
+	s.Forward([]testrig.Target{server})
+	conn := s.Plain()
+	if reply, err := io.ReadAll(conn); string(reply) != "that is all" || err != nil {
+		t.Errorf("got %q, %v", reply, err)
+	}
+	request := testrig.Payload(1 << 20)
+	s.Write(conn, request)
+	conn.CloseWrite()
+	if !bytes.Equal(<-got, request) {
+		t.Error("the request has not come whole")
+	}
+	s.FinishForward()
+}
+
+// Protocols in which the server speaks first, and those in which both take turns.
+func TestBothSidesTakeTurns(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: func(conn net.Conn) {
+		conn.Write([]byte("hello\n"))
+		testrig.Echo(conn)
+	}})
+	s.Forward([]testrig.Target{server})
+	s.Each(20, 4, func(int) error {
+		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := expect(conn, []byte("hello\n")); err != nil {
+			return err
+		}
+		for size := 1; size < 1000; size += 99 {
+			b := testrig.Payload(size)
+			if _, err := conn.Write(b); err != nil {
+				return err
+			}
+			if err := expect(conn, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.FinishForward()
+}
+
+// expect reads exactly these bytes.
+func expect(conn net.Conn, want []byte) error {
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(conn, got); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("read %d bytes that differ from what was sent", len(want))
+	}
+	return nil
+}
+
+// A reply that breaks off must look broken: a clean end would be taken for the whole.
+func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
+	t.Parallel()
+	const part = 1 << 20
+	breakOff := func(conn net.Conn) { // with some of the request unread, so that a Unix socket's peer sees it too
+		io.ReadFull(conn, make([]byte, 1))
+		conn.Write(testrig.Payload(part))
+		testrig.Reset(conn)
+	}
+	withoutNotify := func(conn net.Conn) { // TLS without its end, which anybody on the way can fake
+		io.ReadFull(conn, make([]byte, 3))
+		conn.Write(testrig.Payload(part))
+		conn.(*tls.Conn).NetConn().Close()
+	}
+	secure := testrig.ServerTLS(tls.VersionTLS13)
+	tests := []struct {
+		name   string
+		server testrig.ServerOptions
+		client testrig.Client
+		args   []string
+	}{
+		{"plain", testrig.ServerOptions{Handler: breakOff}, testrig.Client{}, nil},
+		{"Unix", testrig.ServerOptions{Handler: breakOff, Network: "unix"}, testrig.Client{}, nil},
+		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, testrig.Client{}, testrig.OutboundTLS()},
+		{"TLS client", testrig.ServerOptions{Handler: breakOff}, testrig.Client{TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
+		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, testrig.Client{}, testrig.OutboundTLS()},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			s.Forward([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			conn := s.Client(test.client)
+			s.Write(conn, []byte("get"))
+			s.Reset(conn, "the target broke off")
+			conn.Close()
+			s.AccessLine("end=target-reset")
+			s.FinishForward()
+		})
+	}
+}
+
+// The real thing: a process with SIGKILL, with data in its socket.
+func TestTargetProcessKilledInMidTransferIsAReset(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	child := testrig.StartChild(t, s.Tally)
+	s.Forward([]testrig.Target{child})
+	conn := s.Plain()
+	s.Write(conn, testrig.Payload(testrig.Most))
+	child.Stop()
+	conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := io.Copy(conn, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("writing to a target that hangs: %v, want to be held back", err)
+	}
+	child.Kill()
+	s.Reset(conn, "the target's process was killed")
+	conn.Close()
+	s.FinishForward()
+}
+
+// endless is a reader without end.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	return copy(b, testrig.Payload(min(len(b), testrig.Most))), nil
+}
+
+// A client that resets has not ended: the target must not take what it has for the whole request.
+func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		client testrig.Client
+		server testrig.ServerOptions
+		args   []string
+	}{
+		{"plain", testrig.Client{}, testrig.ServerOptions{}, nil},
+		{"TLS client", testrig.Client{TLS: testrig.ClientTLS()}, testrig.ServerOptions{}, testrig.InboundTLS()},
+		{"TLS target", testrig.Client{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.OutboundTLS()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			read, ended := make(chan struct{}), make(chan error, 1)
+			test.server.Handler = func(conn net.Conn) {
+				if _, err := io.ReadFull(conn, make([]byte, 10_000)); err != nil {
+					ended <- err
+					return
+				}
+				close(read)
+				_, err := io.Copy(io.Discard, conn)
+				ended <- err
+			}
+			s.Forward([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			conn := s.Client(test.client)
+			s.Write(conn, testrig.Payload(10_000))
+			<-read
+			testrig.Reset(conn)
+			if err := <-ended; !testrig.IsReset(err) {
+				t.Errorf("the target reads %s, want a reset", testrig.EndName(err))
+			}
+			s.AccessLine("end=client-reset")
+			s.FinishForward()
+		})
+	}
+}
+
+// The metrics agree with what went through.
+func TestForwardMetricsBalance(t *testing.T) {
+	t.Parallel()
+	const n, size = 50, 12_345
+	s := testrig.NewStage(t)
+	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{Network: "unix"})
+	s.Forward([]testrig.Target{a, b})
+	s.Echoes(testrig.Client{}, n, 4, testrig.Always(size))
+	s.Connected(0)
+	for name, want := range map[string]float64{
+		"linesplit_connections_accepted_total":   n,
+		"linesplit_target_connections_total":     n,
+		"linesplit_target_sent_bytes_total":      n * size,
+		"linesplit_target_received_bytes_total":  n * size,
+		"linesplit_connect_seconds_count":        n,
+		"linesplit_target_up":                    2,
+		"linesplit_target_connections":           0,
+		"linesplit_connections_refused_total":    0,
+		"linesplit_target_dial_errors_total":     0,
+		"linesplit_connections_cut_off_total":    0,
+		"linesplit_connections_waiting":          0,
+		"linesplit_tls_handshake_errors_total":   0,
+		"linesplit_target_checks_total":          0,
+		"linesplit_received_lines_total":         0, // of the other mode
+		"linesplit_target_confirmed_lines_total": 0,
+	} {
+		s.Exactly(want, name)
+	}
+	s.FinishForward()
+}

@@ -1,0 +1,212 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"linesplit/internal/testrig"
+)
+
+// What is between newlines is nobody's business: it passes byte for byte.
+func TestLinesPassByteForByte(t *testing.T) {
+	t.Parallel()
+	random := rand.NewChaCha8([32]byte{1})
+	garbage := make([]byte, 1<<20)
+	random.Read(garbage)
+	tests := []struct {
+		name  string
+		bytes []byte
+		step  int // bytes per write; 0: all at once
+	}{
+		{"garbage", append(garbage, '\n'), 0},
+		{"one byte at a time", []byte("a\nbc\n\n{\"k\":1}\r\n\x00\x00\n\xff\xfe\n"), 1},
+		{"empty lines", bytes.Repeat([]byte("\n"), 50_000), 0},
+		{"CRLF", bytes.Repeat([]byte("GET / HTTP/1.1\r\n\r\n"), 10_000), 0},
+		{"split CRLF", bytes.Repeat([]byte("x\r\n"), 100), 2},
+		{"NUL", append(make([]byte, 100_000), "\n"...), 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			s.Tally.KeepRaw()
+			a, b := s.TwoSinks()
+			s.Run([]testrig.Target{a, b})
+			conn := s.Dial()
+			conn.SetNoDelay(true)
+			for rest := test.bytes; len(rest) > 0; {
+				n := len(rest)
+				if test.step > 0 {
+					n = min(n, test.step)
+				}
+				s.Write(conn, rest[:n])
+				rest = rest[n:]
+			}
+			conn.Close()
+			want := make(map[string]int)
+			for line := range bytes.Lines(test.bytes) {
+				want[strings.TrimSuffix(string(line), "\n")]++
+				s.Others++
+			}
+			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.Others })
+			if diff := cmp.Diff(want, s.Tally.Raw()); diff != "" {
+				t.Errorf("lines differ (-sent +received):\n%.2000s", diff)
+			}
+			s.Finish(testrig.None)
+		})
+	}
+}
+
+// Buffers have a size, reads have a size, and lines have a limit: what is just as long, and one byte longer.
+func TestLinesAtTheLimits(t *testing.T) {
+	t.Parallel()
+	const buffer, limit = 16 << 10, 1 << 20
+	tests := []struct {
+		name     string
+		oversize string
+		sizes    []int
+		dropped  float64
+	}{
+		{"around the buffer", "drop", []int{buffer - 1, buffer, buffer + 1, 2 * buffer, 2*buffer + 1, 8*buffer - 1, 8 * buffer, 8*buffer + 1}, 0},
+		{"below the limit", "close", []int{limit - 1, limit}, 0},
+		{"above the limit", "drop", []int{limit + 1, limit + buffer, 3*limit + 1}, 1},
+	}
+	for _, test := range tests {
+		for _, size := range test.sizes {
+			t.Run(fmt.Sprintf("%s/%d", test.name, size), func(t *testing.T) {
+				t.Parallel()
+				s := testrig.NewStage(t)
+				sink := s.Sink(testrig.SinkOptions{})
+				s.Run([]testrig.Target{sink}, "-oversize", test.oversize)
+				conn := s.Dial()
+				s.Write(conn, s.Numbered(10, 150))
+				if test.dropped > 0 {
+					s.Others++
+					s.Write(conn, testrig.AppendLine(nil, 0, 0, size))
+				} else {
+					s.Write(conn, s.Numbered(3, size))
+				}
+				s.Write(conn, s.Numbered(10, 150))
+				conn.Close()
+				s.Finish(testrig.None)
+			})
+		}
+	}
+}
+
+// The two other things to do with a line that is too long.
+func TestOversizePolicies(t *testing.T) {
+	t.Parallel()
+	const limit = 64 << 10
+	long := append(bytes.Repeat([]byte("0123456789"), 10_000), '\n')
+	t.Run("truncate", func(t *testing.T) {
+		t.Parallel()
+		s := testrig.NewStage(t)
+		s.Tally.KeepRaw()
+		s.Run([]testrig.Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
+		conn := s.Dial()
+		s.Write(conn, s.Numbered(10, 150))
+		s.Write(conn, long)
+		s.Write(conn, s.Numbered(10, 150))
+		conn.Close()
+		s.Others = 1
+		s.Arrived()
+		want := map[string]int{string(long[:limit-1]): 1}
+		if diff := cmp.Diff(want, s.Tally.Raw()); diff != "" {
+			t.Errorf("lines differ (-want +received):\n%.2000s", diff)
+		}
+		s.Metric(1, "linesplit_truncated_lines_total")
+		s.Finish(testrig.None)
+	})
+	t.Run("close", func(t *testing.T) {
+		t.Parallel()
+		s := testrig.NewStage(t)
+		s.Run([]testrig.Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
+		conn := s.Dial()
+		s.Write(conn, s.Numbered(10, 150))
+		s.Arrived()
+		conn.Write(long)
+		conn.SetReadDeadline(time.Now().Add(testrig.Patience))
+		if n, err := conn.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
+			t.Errorf("the connection lives on: read %d bytes, %v", n, err)
+		}
+		s.Others = 1
+		s.Load(1, testrig.SenderOptions{Lines: 100})
+		s.WaitLoad()
+		s.Finish(testrig.None)
+	})
+}
+
+// A sender that is broken, or hostile, never sends a newline.
+func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
+	testrig.TakesLong(t)
+	t.Parallel()
+	s := testrig.NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]testrig.Target{a, b})
+	s.Load(2, testrig.SteadyLoad())
+	hog := s.Dial()
+	chunk := bytes.Repeat([]byte("x"), 1<<20)
+	for range 256 {
+		s.Write(hog, chunk)
+	}
+	s.Write(hog, []byte("\n"))
+	s.Write(hog, s.Numbered(100, 200)) // its next lines are as good as any
+	hog.Close()
+	s.Others = 1
+	s.Flow(s.Tally, 2_000)
+	s.Below(64<<20, s.P.Memory("VmHWM"), "peak memory")
+	s.Metric(256<<20, "linesplit_dropped_bytes_total", testrig.Label("reason", "oversize"))
+	s.EndLoad()
+	s.Finish(testrig.None)
+}
+
+// A thousand of them, each within the limit for a line.
+func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
+	testrig.TakesLong(t)
+	t.Parallel()
+	const senders, budget = 1_000, 64 << 20
+	s := testrig.NewStage(t)
+	a, b := s.TwoSinks()
+	s.Run([]testrig.Target{a, b}, "-memory", fmt.Sprint(budget))
+	good := s.Dial()
+	s.Write(good, s.Numbered(100, 600)) // before the crowd: it holds nothing while it is idle
+	hogs := s.Crowd(senders)
+	unfinished := bytes.Repeat([]byte("x"), 1_000_000)
+	var writing sync.WaitGroup
+	for _, hog := range hogs {
+		writing.Go(func() { hog.Write(unfinished) })
+	}
+	s.Metric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
+	for range 20 {
+		s.Write(good, s.Numbered(500, 600))
+		s.Arrived()
+	}
+	s.Load(2, testrig.SteadyLoad()) // senders that come later are served too
+	s.Flow(s.Tally, 4_000)
+	writing.Wait() // linesplit reads on: a full budget is relieved by dropping
+	m := s.P.Metrics()
+	if used, limit := m.Sum("linesplit_memory_bytes"), m.Sum("linesplit_memory_limit_bytes"); used > limit*1.1 || limit != budget {
+		t.Errorf("%.0f bytes held, with a budget of %.0f", used, limit)
+	}
+	const program = 16 << 20 // its code, and the stacks of a thousand connections
+	s.Below(2*budget+program, s.P.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
+	s.EndLoad()
+	good.Close()
+	for _, hog := range hogs {
+		hog.SetLinger(0)
+		hog.Close()
+	}
+	s.Others = senders // each of them loses its line: torn, or dropped for memory
+	s.Finish(testrig.None)
+}
