@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 	"strings"
+
+	"linesplit/internal/build"
 )
 
 // The groups of -help, in the order in which it prints them.
@@ -233,16 +234,7 @@ func wrap(words []string, width int) []string {
 // version is stamped by the linker: -ldflags "-X main.version=v1.2.3".
 var version string
 
-// buildVersion returns the stamped version, else the one that the Go toolchain recorded.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
+func buildVersion() string { return build.Version(version) }
 
 func printVersion(w io.Writer) {
 	fmt.Fprintf(w, "linesplit %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)

@@ -9,10 +9,9 @@ import (
 	"net"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
-
 	"linesplit/admin"
 	"linesplit/internal/accept"
+	"linesplit/internal/systemd"
 	"linesplit/listen"
 	"linesplit/tlsconf"
 )
@@ -39,7 +38,7 @@ func openInbound(ctx context.Context, cfg config, logger *slog.Logger) (*inbound
 	if err != nil {
 		return nil, err
 	}
-	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(activation.Files(true))}
+	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(systemd.InheritedFiles())}
 	in.guard = &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger}
 	if err := in.openAdmin(ctx, cfg, logger); err != nil {
 		return nil, errors.Join(err, in.close())

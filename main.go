@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"linesplit/admin"
+	"linesplit/internal/systemd"
 )
 
 // Exit codes.
@@ -93,7 +94,7 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) int {
 	}
 	if err == nil {
 		stopTelling := func() {}
-		err = s.serve(soft, hard, func() { stopTelling = tellManager(soft, hard, func() { s.ready() }, logger.Logger) }, endInput)
+		err = s.serve(soft, hard, func() { stopTelling = systemd.Notify(soft, hard, func() { s.ready() }, logger.Logger) }, endInput)
 		stopTelling()
 	}
 	if err != nil {

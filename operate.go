@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"linesplit/admin"
+	"linesplit/internal/systemd"
 	"linesplit/target"
 	"linesplit/workerpool"
 )
@@ -269,10 +270,10 @@ func (c *controller) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 			return
 		case <-hangup:
 		}
-		tellReloading(c.logger.Logger)
+		systemd.Reloading(c.logger.Logger)
 		if _, _, err := c.reloadWithin(ctx, reloadPatience); err != nil {
 			c.logger.Error("reload failed, nothing has changed", "err", err)
 		}
-		tellReady(c.logger.Logger)
+		systemd.Ready(c.logger.Logger)
 	}
 }

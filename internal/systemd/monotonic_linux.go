@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"time"
@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// monotonic is the time since the machine started, as systemd measures it (CLOCK_MONOTONIC, clock_gettime(2)).
+// monotonic returns the time since boot as systemd measures it (CLOCK_MONOTONIC,
+// clock_gettime(2)).
 func monotonic() time.Duration {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {

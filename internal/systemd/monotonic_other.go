@@ -1,8 +1,8 @@
 //go:build !linux
 
-package main
+package systemd
 
 import "time"
 
-// monotonic is of use to systemd only, which runs on Linux.
+// monotonic returns 0: systemd runs on Linux only.
 func monotonic() time.Duration { return 0 }
