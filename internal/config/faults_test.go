@@ -1,0 +1,148 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"linesplit/internal/testcert"
+)
+
+func TestBadInput(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	for _, test := range []struct {
+		name string
+		args []string
+		want []string // one for each error, in order
+	}{
+		{"unknown flag", []string{"-prot", "9000"}, []string{"unknown flag -prot: did you mean -port?"}},
+		{"unknown flag, nothing like it", []string{"--frobnicate=1"}, []string{"unknown flag -frobnicate"}},
+		{"unknown flag with a negative value", []string{"-x", "-port", "1"}, []string{"unknown flag -x"}},
+		{"no flag", []string{"---port"}, []string{`"---port" is no flag`}},
+		{"flag without value", []string{"-port"}, []string{"-port needs a value"}},
+		{"argument", []string{"serve", "-port", "1"}, []string{`unexpected argument "serve"`}},
+		{"argument behind a boolean", []string{"-tls-target", "false", "-tls-target=0"}, []string{`unexpected argument "false": a flag that is true or false takes its value with =`}},
+		{"argument behind --", []string{"--", "x"}, []string{`unexpected argument "x"`}},
+
+		{"size", []string{"-buffer", "16XB"}, []string{`-buffer "16XB": no size: write bytes such as 16384, or 16KiB`}},
+		{"empty size", []string{"-buffer="}, []string{`-buffer "": no size`}},
+		{"negative size", []string{"-memory", "-1MiB"}, []string{`-memory "-1MiB": no size`}},
+		{"size with a comma", []string{"-max-line", "1,5MiB"}, []string{`-max-line "1,5MiB": no size`}},
+		{"size beyond int64", []string{"-memory", "8EiB"}, []string{`-memory "8EiB": no size`}},
+		{"size beyond uint64", []string{"-memory", "99999999999999999999EiB"}, []string{`no size`}},
+		{"zero size", []string{"-max-line", "0"}, []string{`-max-line "0": out of bounds: write a size from 16B to 1GiB`}},
+		{"small buffer", []string{"-buffer", "511"}, []string{`-buffer "511": out of bounds: write a size from 512B to 1MiB`}},
+		{"large buffer", []string{"-buffer", "1048577"}, []string{`-buffer "1048577": out of bounds`}},
+		{"line beyond a quarter of memory", []string{"-memory", "4MiB", "-max-line", "1048577"}, []string{`-max-line "1048577": must be at most a quarter of -memory, which is 4MiB`}},
+		{"margin beyond its cap", []string{"-resend-margin", "2MiB", "-resend-max", "1MiB"}, []string{`-resend-margin "2MiB": must be at most -resend-max, which is 1MiB`}},
+
+		{"duration", []string{"-stall-timeout", "soon"}, []string{`-stall-timeout "soon": no duration: write 500ms, 30s`}},
+		{"duration without unit", []string{"-dial-timeout", "5"}, []string{`-dial-timeout "5": no unit: write 5s or 5ms`}},
+		{"empty duration", []string{"-resend-age="}, []string{`-resend-age "": no duration`}},
+		{"zero drain", []string{"-drain-timeout", "0"}, []string{`-drain-timeout "0": out of bounds`}},
+		{"negative duration", []string{"-failback-interval", "-5m"}, []string{`-failback-interval "-5m": out of bounds`}},
+		{"long duration", []string{"-dead-timeout", "9000h"}, []string{`-dead-timeout "9000h": out of bounds`}},
+		{"older name", []string{"-write-timeout", "x"}, []string{`-write-timeout "x": no duration`}},
+
+		{"port out of range", []string{"-port", "65536"}, []string{`-port "65536": no port: write a number from 0 to 65535`}},
+		{"negative port", []string{"-port", "-1"}, []string{`-port "-1": no port`}},
+		{"named port", []string{"-port", "http"}, []string{`-port "http": no port`}},
+		{"addr with port", []string{"-addr", "0.0.0.0:9000"}, []string{`-addr "0.0.0.0:9000": neither a host name nor an IP address: the port has a flag of its own, -port`}},
+		{"addr with scheme", []string{"-addr", "tcp//x"}, []string{`-addr "tcp//x": neither`}},
+		{"number", []string{"-connections", "many"}, []string{`-connections "many": write a whole number from 1 to 1024`}},
+		{"no connections", []string{"-connections", "0"}, []string{`-connections "0"`}},
+		{"no queue", []string{"-queue", "0"}, []string{`-queue "0": write a whole number from 1 to 1048576`}},
+		{"negative senders", []string{"-max-connections", "-1"}, []string{`-max-connections "-1"`}},
+		{"policy", []string{"-oversize", "keep"}, []string{`-oversize "keep": `}},
+		{"level", []string{"-log-level", "loud"}, []string{`-log-level "loud": write debug, info, warn or error`}},
+		{"format", []string{"-log-format", "xml"}, []string{`-log-format "xml": write text or json`}},
+		{"admin", []string{"-admin", "9091"}, []string{`-admin "9091": write 127.0.0.1:9091`}},
+		{"admin port", []string{"-admin", ":99999"}, []string{`-admin ":99999": write 127.0.0.1:9091`}},
+
+		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": "10.0.0.1" is not host:port`}},
+		{"target port out of range", []string{"-target", "10.0.0.1:70000"}, []string{`-target "10.0.0.1:70000": `}},
+		{"target scheme", []string{"-target", "sctp://10.0.0.1:1"}, []string{`-target "sctp://10.0.0.1:1": unknown scheme "sctp"`}},
+		{"duplicate target", []string{"-target", "a:1,b:1", "-target", "tcp://A:1?via-proxy=true"}, []string{`-target "tcp://A:1?via-proxy=true": given twice`}},
+		{"no target", []string{"-target", ""}, []string{`-target "": no target`}},
+		{"only commas", []string{"-target", " , "}, []string{`no target`}},
+		{"stray comma", []string{"-target", "a:1,"}, []string{`-target "a:1,": an empty entry: one comma too many?`}},
+		{"two bad targets", []string{"-target", "a,b"}, []string{`-target "a": `, `-target "b": `}},
+
+		{"listen scheme", []string{"-listen", "sctp://:1"}, []string{`-listen "sctp://:1": unknown scheme "sctp"`}},
+		{"listen without scheme", []string{"-listen", ":9000"}, []string{`-listen ":9000": `}},
+		{"listen twice", []string{"-listen", "tcp://:9000,tls://:9000", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`-listen "tls://:9000": given twice`}},
+		{"stdin twice", []string{"-listen", "stdin:", "-listen", "stdin:"}, []string{`-listen "stdin:": given twice`}},
+		{"empty listen", []string{"-listen", ""}, []string{`-listen "": no listener`}},
+		{"listen and addr and port", []string{"-listen", "tcp://:1", "-addr", "::", "-port", "2"}, []string{
+			`-addr "::": -listen takes the place of -addr and -port`, `-port "2": -listen takes the place of -addr and -port`}},
+		{"unwritable unix path", []string{"-listen", "unix:///nonexistent/dir/x.sock"}, []string{`-listen "unix:///nonexistent/dir/x.sock": directory /nonexistent/dir: no such file or directory`}},
+		{"unix path taken", []string{"-listen", "unix://" + certs.CA}, []string{`is a file, not a socket`}},
+
+		{"cert without key", []string{"-tls-cert", certs.ServerCert}, []string{`needs -tls-key too`}},
+		{"key without cert", []string{"-tls-key", certs.ServerKey}, []string{`needs -tls-cert too`}},
+		{"unreadable pair", []string{"-tls-cert", "/nonexistent/c", "-tls-key", "/nonexistent/k"}, []string{
+			"-tls-cert, -tls-key, -tls-client-ca: tls server certificate /nonexistent/c: no such file",
+			"-tls-cert, -tls-key, -tls-client-ca: tls server key /nonexistent/k: no such file"}},
+		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.ClientKey}, []string{certs.ClientKey}},
+		{"certificate that is none", []string{"-tls-cert", certs.ServerKey, "-tls-key", certs.ServerKey}, []string{certs.ServerKey}},
+		{"tls listener without cert", []string{"-listen", "tls://:1"}, []string{`-listen "tls://:1": a tls:// listener needs -tls-cert and -tls-key`}},
+		{"cert without tls listener", []string{"-listen", "tcp://:1", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`no listener speaks TLS`}},
+		{"client authority without cert", []string{"-tls-client-ca", certs.CA}, []string{`only valid with -tls-cert and -tls-key`}},
+		{"tls version", []string{"-tls-min-version", "1.1"}, []string{`-tls-min-version "1.1": TLS 1.1 is broken`}},
+		{"target cert without key", []string{"-tls-target", "-tls-target-cert", certs.ClientCert}, []string{`needs -tls-target-key too`}},
+		{"unreadable target authority", []string{"-tls-target", "-tls-target-ca", "/nonexistent/ca"}, []string{"tls target CA /nonexistent/ca: no such file"}},
+		{"tls options without tls target", []string{"-tls-target-ca", certs.CA, "-tls-target-server-name", "x", "-tls-target-skip-verify"}, []string{
+			"-tls-target-ca", `-tls-target-server-name "x": no target speaks TLS`, "-tls-target-skip-verify"}},
+		{"tls target in vain", []string{"-tls-target", "-target", "tcp://a:1"}, []string{`-tls-target "true": every target names another scheme`}},
+		{"boolean", []string{"-tls-target=maybe"}, []string{`-tls-target "maybe": write true or false`}},
+
+		{"no file", []string{"-config", "/nonexistent/conf"}, []string{`-config "/nonexistent/conf": open /nonexistent/conf: no such file`}},
+		{"endless file", []string{"-config", "/dev/zero"}, []string{`-config "/dev/zero": more than 1048576 bytes`}},
+		{"directory for a file", []string{"-config", "/"}, []string{`-config "/": read /: is a directory`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clearEnv(t)
+			_, err := Parse(test.args)
+			checkErrors(t, err, test.want)
+		})
+	}
+}
+
+func TestBadFile(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"unknown key", "prot 9000\n", `unknown key "prot" in the file FILE: did you mean port?`},
+		{"key written as a flag", "-port 9000", `unknown key "-port" in the file FILE: did you mean port?`},
+		{"equals sign", "port=9000", `put a space between key and value`},
+		{"tab", "port\t9000", `put a space between key and value`},
+		{"no value", "port", `key "port" without a value in the file FILE`},
+		{"file in a file", "config /etc/x", `misplaced key "config"`},
+		{"bad value", "port 70000 # high", `-port "70000" from the file FILE: no port`},
+		{"long line", "# " + strings.Repeat("x", 64<<10) + "\nprot 1\n", `line 1 has 65538 bytes: the limit is 65535`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clearEnv(t)
+			file := writeFile(t, test.text)
+			_, err := Parse([]string{"-config", file})
+			checkErrors(t, err, []string{strings.ReplaceAll(test.want, "FILE", file)})
+		})
+	}
+}
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("LINESPLIT_BUFFER", "1XB")
+	t.Setenv("LINESPLIT_PORT", "tcp://10.0.0.1:9000")
+	file := writeFile(t, "max-line 9GiB\nfrobnicate 1\n")
+	_, err := Parse([]string{"-prot", "1", "-queue", "0", "-config", file, "x"})
+	checkErrors(t, err, []string{
+		"unknown flag -prot",
+		`unexpected argument "x"`,
+		`unknown key "frobnicate" in the file ` + file,
+		`-buffer "1XB" from the environment variable LINESPLIT_BUFFER`,
+		`-max-line "9GiB" from the file ` + file,
+		`-queue "0"`,
+		`Kubernetes sets this variable for a Service named linesplit`,
+	})
+	if text := err.Error(); !strings.HasPrefix(text, "7 errors in the configuration:\n  unknown flag -prot") {
+		t.Errorf("all together:\n%s", text)
+	}
+}
