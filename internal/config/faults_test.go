@@ -7,13 +7,26 @@ import (
 	"linesplit/internal/testcert"
 )
 
-func TestBadInput(t *testing.T) {
-	certs := testcert.New(t, t.TempDir())
-	for _, test := range []struct {
-		name string
-		args []string
-		want []string // one for each error, in order
-	}{
+// badInput is a command line and the errors that it causes, in order.
+type badInput struct {
+	name string
+	args []string
+	want []string // a part of each error
+}
+
+func checkBadInput(t *testing.T, all []badInput) {
+	t.Helper()
+	for _, test := range all {
+		t.Run(test.name, func(t *testing.T) {
+			clearEnv(t)
+			_, err := Parse(test.args)
+			checkErrors(t, err, test.want)
+		})
+	}
+}
+
+func TestBadCommandLines(t *testing.T) {
+	checkBadInput(t, []badInput{
 		{"unknown flag", []string{"-prot", "9000"}, []string{"unknown flag -prot: did you mean -port?"}},
 		{"unknown flag, nothing like it", []string{"--frobnicate=1"}, []string{"unknown flag -frobnicate"}},
 		{"unknown flag with a negative value", []string{"-x", "-port", "1"}, []string{"unknown flag -x"}},
@@ -22,7 +35,11 @@ func TestBadInput(t *testing.T) {
 		{"argument", []string{"serve", "-port", "1"}, []string{`unexpected argument "serve"`}},
 		{"argument behind a boolean", []string{"-tls-target", "false", "-tls-target=0"}, []string{`unexpected argument "false": a flag that is true or false takes its value with =`}},
 		{"argument behind --", []string{"--", "x"}, []string{`unexpected argument "x"`}},
+	})
+}
 
+func TestBadSizes(t *testing.T) {
+	checkBadInput(t, []badInput{
 		{"size", []string{"-buffer", "16XB"}, []string{`-buffer "16XB": no size: write bytes such as 16384, or 16KiB`}},
 		{"empty size", []string{"-buffer="}, []string{`-buffer "": no size`}},
 		{"negative size", []string{"-memory", "-1MiB"}, []string{`-memory "-1MiB": no size`}},
@@ -34,7 +51,11 @@ func TestBadInput(t *testing.T) {
 		{"large buffer", []string{"-buffer", "1048577"}, []string{`-buffer "1048577": out of bounds`}},
 		{"line beyond a quarter of memory", []string{"-memory", "4MiB", "-max-line", "1048577"}, []string{`-max-line "1048577": must be at most a quarter of -memory, which is 4MiB`}},
 		{"margin beyond its cap", []string{"-resend-margin", "2MiB", "-resend-max", "1MiB"}, []string{`-resend-margin "2MiB": must be at most -resend-max, which is 1MiB`}},
+	})
+}
 
+func TestBadDurations(t *testing.T) {
+	checkBadInput(t, []badInput{
 		{"duration", []string{"-stall-timeout", "soon"}, []string{`-stall-timeout "soon": no duration: write 500ms, 30s`}},
 		{"duration without unit", []string{"-dial-timeout", "5"}, []string{`-dial-timeout "5": no unit: write 5s or 5ms`}},
 		{"empty duration", []string{"-resend-age="}, []string{`-resend-age "": no duration`}},
@@ -42,7 +63,11 @@ func TestBadInput(t *testing.T) {
 		{"negative duration", []string{"-failback-interval", "-5m"}, []string{`-failback-interval "-5m": out of bounds`}},
 		{"long duration", []string{"-dead-timeout", "9000h"}, []string{`-dead-timeout "9000h": out of bounds`}},
 		{"older name", []string{"-write-timeout", "x"}, []string{`-write-timeout "x": no duration`}},
+	})
+}
 
+func TestBadValues(t *testing.T) {
+	checkBadInput(t, []badInput{
 		{"port out of range", []string{"-port", "65536"}, []string{`-port "65536": no port: write a number from 0 to 65535`}},
 		{"negative port", []string{"-port", "-1"}, []string{`-port "-1": no port`}},
 		{"named port", []string{"-port", "http"}, []string{`-port "http": no port`}},
@@ -57,7 +82,11 @@ func TestBadInput(t *testing.T) {
 		{"format", []string{"-log-format", "xml"}, []string{`-log-format "xml": write text or json`}},
 		{"admin", []string{"-admin", "9091"}, []string{`-admin "9091": write 127.0.0.1:9091`}},
 		{"admin port", []string{"-admin", ":99999"}, []string{`-admin ":99999": write 127.0.0.1:9091`}},
+	})
+}
 
+func TestBadTargets(t *testing.T) {
+	checkBadInput(t, []badInput{
 		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": "10.0.0.1" is not host:port`}},
 		{"target port out of range", []string{"-target", "10.0.0.1:70000"}, []string{`-target "10.0.0.1:70000": `}},
 		{"target scheme", []string{"-target", "sctp://10.0.0.1:1"}, []string{`-target "sctp://10.0.0.1:1": unknown scheme "sctp"`}},
@@ -66,7 +95,12 @@ func TestBadInput(t *testing.T) {
 		{"only commas", []string{"-target", " , "}, []string{`no target`}},
 		{"stray comma", []string{"-target", "a:1,"}, []string{`-target "a:1,": an empty entry: one comma too many?`}},
 		{"two bad targets", []string{"-target", "a,b"}, []string{`-target "a": `, `-target "b": `}},
+	})
+}
 
+func TestBadListeners(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	checkBadInput(t, []badInput{
 		{"listen scheme", []string{"-listen", "sctp://:1"}, []string{`-listen "sctp://:1": unknown scheme "sctp"`}},
 		{"listen without scheme", []string{"-listen", ":9000"}, []string{`-listen ":9000": `}},
 		{"listen twice", []string{"-listen", "tcp://:9000,tls://:9000", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`-listen "tls://:9000": given twice`}},
@@ -76,7 +110,12 @@ func TestBadInput(t *testing.T) {
 			`-addr "::": -listen takes the place of -addr and -port`, `-port "2": -listen takes the place of -addr and -port`}},
 		{"unwritable unix path", []string{"-listen", "unix:///nonexistent/dir/x.sock"}, []string{`-listen "unix:///nonexistent/dir/x.sock": directory /nonexistent/dir: no such file or directory`}},
 		{"unix path taken", []string{"-listen", "unix://" + certs.CA}, []string{`is a file, not a socket`}},
+	})
+}
 
+func TestBadTLSFiles(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	checkBadInput(t, []badInput{
 		{"cert without key", []string{"-tls-cert", certs.ServerCert}, []string{`needs -tls-key too`}},
 		{"key without cert", []string{"-tls-key", certs.ServerKey}, []string{`needs -tls-cert too`}},
 		{"unreadable pair", []string{"-tls-cert", "/nonexistent/c", "-tls-key", "/nonexistent/k"}, []string{
@@ -94,17 +133,15 @@ func TestBadInput(t *testing.T) {
 			"-tls-target-ca", `-tls-target-server-name "x": no target speaks TLS`, "-tls-target-skip-verify"}},
 		{"tls target in vain", []string{"-tls-target", "-target", "tcp://a:1"}, []string{`-tls-target "true": every target names another scheme`}},
 		{"boolean", []string{"-tls-target=maybe"}, []string{`-tls-target "maybe": write true or false`}},
+	})
+}
 
+func TestBadFilePaths(t *testing.T) {
+	checkBadInput(t, []badInput{
 		{"no file", []string{"-config", "/nonexistent/conf"}, []string{`-config "/nonexistent/conf": open /nonexistent/conf: no such file`}},
 		{"endless file", []string{"-config", "/dev/zero"}, []string{`-config "/dev/zero": more than 1048576 bytes`}},
 		{"directory for a file", []string{"-config", "/"}, []string{`-config "/": read /: is a directory`}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			clearEnv(t)
-			_, err := Parse(test.args)
-			checkErrors(t, err, test.want)
-		})
-	}
+	})
 }
 
 func TestBadFile(t *testing.T) {
