@@ -34,7 +34,7 @@ vuln: ## known vulnerabilities, if their database can be reached
 rules: ## alert rules and Dockerfile
 	@.ci/run tools
 
-deploy-check: ## what stands in deploy/: units, compose file, Kubernetes, dashboards
+deploy-check: ## the files in deploy/: units, compose file, Kubernetes, dashboards
 	go -C tools test ./deploycheck
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
@@ -44,10 +44,10 @@ bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, 20 minutes, 
 	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json $(BENCH)
 	go -C tools run ./charts ../docs/charts/bench.json
 
-bench-quick: ## the same in 2 minutes, to see that all works; writes nothing
+bench-quick: ## the same in 2 minutes, to see that it works; writes nothing
 	go run ./bench -quick $(BENCH)
 
-microbench: ## the hot paths, ten times over, into NEW (bin/bench.txt); OLD=FILE compares with what another state wrote
+microbench: ## the hot paths, ten times over, into NEW (bin/bench.txt); OLD=FILE compares with an earlier file
 	@mkdir -p $(dir $(NEW))
 	go test -run '^$$' -bench '$(MICRO)' -benchmem -count 10 ./linebuf ./splitter ./target ./workerpool ./relay >$(NEW) || { cat $(NEW); exit 1; }
 	$$(go -C tools tool -n benchstat) $(OLD) $(NEW)

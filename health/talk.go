@@ -56,8 +56,8 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 // sayNothing is what is said where the connection itself is the answer.
 func sayNothing(*conversation) error { return nil }
 
-// closeInOrder ends a conversation that went well without a reset, which a server might log: our FIN goes
-// first, then what is still on its way is read.
+// closeInOrder ends a successful conversation without a reset, which a server might log: it sends
+// our FIN first, then reads the bytes that are still on their way.
 func closeInOrder(conn *conversation) {
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()

@@ -42,10 +42,10 @@ func (t *Table) markdown() string {
 func (r *Report) markdown(pictures string) string {
 	var b strings.Builder
 	for _, f := range r.Facts {
-		fmt.Fprintln(&b, "-", f)
+		b.WriteString(paragraph("- ", "  ", f))
 	}
 	for _, s := range r.Sections {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", s.Title, s.About)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", s.Title, paragraph("", "", s.About))
 		if pictures != "" && len(s.Figures) > 0 {
 			for _, f := range s.Figures {
 				fmt.Fprintln(&b, f.markdown(pictures))
@@ -55,9 +55,14 @@ func (r *Report) markdown(pictures string) string {
 		b.WriteString(s.Table.markdown())
 	}
 	for _, warning := range r.Warnings {
-		fmt.Fprintf(&b, "\n> %s\n", warning)
+		b.WriteString("\n" + paragraph("> ", "> ", warning))
 	}
 	return b.String()
+}
+
+// paragraph wraps text at textWidth. The first line begins with first, each other one with rest.
+func paragraph(first, rest, text string) string {
+	return first + strings.ReplaceAll(wrap(text, textWidth-len(first)), "\n", "\n"+rest) + "\n"
 }
 
 // Write writes the report to a Markdown and a JSON file, each unless its path is empty. With both,

@@ -16,7 +16,7 @@ const (
 	maxStolen = 0.02 // share of the machine's time that its host gave to others
 )
 
-// textWidth is the column at which text for a terminal wraps.
+// textWidth is the column at which text wraps, on a terminal and in Markdown.
 const textWidth = 96
 
 // Section is one table of figures with its charts and a description of the measurement.
