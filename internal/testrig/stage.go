@@ -11,10 +11,8 @@ import (
 	"time"
 )
 
-// fastRate is where rates begin that take most of a small machine: such tests run one at a time.
+// fastRate is the lowest rate of a sender, in lines per second, that takes most of a small machine.
 const fastRate = 20_000
-
-var fastLane = make(chan struct{}, 1)
 
 // Target is where a linesplit sends to: a sink, a child process, another linesplit or a proxy.
 type Target interface{ Target() string }
@@ -133,9 +131,8 @@ func connections(args []string) int {
 // Load starts senders to the first listener.
 func (s *Stage) Load(n int, o SenderOptions) {
 	s.Helper()
-	if o.Rate >= fastRate {
-		fastLane <- struct{}{}
-		s.Cleanup(func() { <-fastLane })
+	if unlimited := o.Rate == 0 && o.Lines == 0; unlimited || o.Rate >= fastRate {
+		TakeFastLane(s.T)
 	}
 	for range n {
 		s.Sender(o)
