@@ -96,29 +96,26 @@ func (c *checkCounts) keep(targets []*target.Target) {
 	}
 }
 
-// describe fills in what the checks of a target have shown.
-func (c *checkCounts) describe(s *admin.TargetStatus) {
+// describe fills in what checks have shown of the targets in s, and of those that were removed.
+func (c *checkCounts) describe(s *admin.Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := c.by[s.Name]; n != nil {
-		s.ChecksPassed, s.ChecksFailed = n.passed, n.failed
-		s.LatencySeconds = cmp.Or(s.LatencySeconds, n.took.Seconds())
-	}
-}
-
-func (c *checkCounts) counts() (all []admin.Checks) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for name, n := range c.by {
-		all = append(all, admin.Checks{Target: name, Failed: n.failed, Passed: n.passed})
+	for i := range s.Targets {
+		t := &s.Targets[i]
+		if n := c.by[t.Name]; n != nil {
+			t.ChecksPassed, t.ChecksFailed = n.passed, n.failed
+			t.LatencySeconds = cmp.Or(t.LatencySeconds, n.took.Seconds())
+		}
 	}
 	if n := c.removed; n.passed+n.failed > 0 {
-		all = append(all, admin.Checks{Target: removedTargets, Failed: n.failed, Passed: n.passed})
+		if s.Removed == nil {
+			s.Removed = new(admin.TargetStatus)
+		}
+		s.Removed.ChecksPassed, s.Removed.ChecksFailed = n.passed, n.failed
 	}
-	return all
 }
 
 // refusals are the connections that never came as far as the splitter or the relay.
-func refusals(s listen.GuardStats) []admin.Count {
-	return []admin.Count{{Label: "denied", N: s.Denied}, {Label: "proxy-protocol", N: s.ProxyErrors}}
+func refusals(s listen.GuardStats) []admin.RefusedBy {
+	return []admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -24,8 +23,12 @@ func TestCheckCountsOfRemovedTargets(t *testing.T) {
 		c.keep([]*target.Target{last})
 		c.keep([]*target.Target{last})
 	}
-	want := []admin.Checks{{Target: last.String(), Passed: 1, Failed: 1}, {Target: removedTargets, Passed: 2, Failed: 2}}
-	if got := c.counts(); !slices.Equal(got, want) {
-		t.Errorf("%+v, want %+v", got, want)
+	got := admin.Status{Targets: []admin.TargetStatus{{Name: last.String()}}}
+	c.describe(&got)
+	if s := got.Targets[0]; s.ChecksPassed != 1 || s.ChecksFailed != 1 {
+		t.Errorf("%+v, want 1 passed and 1 failed", s)
+	}
+	if s := got.Removed; s == nil || s.ChecksPassed != 2 || s.ChecksFailed != 2 || len(c.by) != 1 {
+		t.Errorf("%+v and %d kept, want 2 passed and 2 failed, and 1 kept", s, len(c.by))
 	}
 }

@@ -62,34 +62,29 @@ func demoPipeline(ctx context.Context, targets []string, running func(simulate.R
 	if err := p.open(soft); err != nil {
 		return simulate.Ledger{}, err
 	}
-	ledger := func() simulate.Ledger { return demoLedger(p.snapshot()) }
+	ledger := func() simulate.Ledger {
+		var s admin.Status
+		p.describe(&s)
+		return demoLedger(s)
+	}
 	running(simulate.Running{Addr: p.in.listeners[0].Addr().String(), Ledger: ledger})
 	err = p.serve(soft, hard, func() {}, endInput)
 	return ledger(), err
 }
 
-func demoLedger(s admin.Snapshot) simulate.Ledger {
+func demoLedger(s admin.Status) simulate.Ledger {
 	l := simulate.Ledger{
-		Received: linebuf.Count{Lines: s.ReceivedLines, Bytes: s.ReceivedBytes},
-		Retained: linebuf.Count{Lines: uint64(s.RetainedLines), Bytes: uint64(s.RetainedBytes)},
-		Queued:   linebuf.Count{Lines: uint64(s.QueuedLines), Bytes: uint64(s.QueuedBytes)},
-	}
-	for _, d := range s.Dropped {
-		add(&l.Dropped, d.Lines, d.Bytes)
+		Received:  linebuf.Count(s.Ledger.Received),
+		Confirmed: linebuf.Count(s.Ledger.Confirmed),
+		Retained:  linebuf.Count(s.Ledger.Retained),
+		Queued:    linebuf.Count(s.Ledger.Queued),
+		Dropped:   linebuf.Count(s.Ledger.Dropped),
+		Resent:    linebuf.Count(s.Ledger.Resent),
 	}
 	for _, t := range s.Targets {
-		part := simulate.TargetLedger{Confirmed: linebuf.Count{Lines: t.ConfirmedLines, Bytes: t.ConfirmedBytes}}
-		for _, r := range t.Resent {
-			add(&part.Resent, r.Lines, r.Bytes)
-		}
-		add(&l.Confirmed, t.ConfirmedLines, t.ConfirmedBytes)
-		add(&l.Resent, part.Resent.Lines, part.Resent.Bytes)
-		l.Targets = append(l.Targets, part)
+		l.Targets = append(l.Targets, simulate.TargetLedger{
+			Confirmed: linebuf.Count(t.Lines.Confirmed), Resent: linebuf.Count(t.Lines.Resent),
+		})
 	}
 	return l
-}
-
-func add(c *linebuf.Count, lines, bytes uint64) {
-	c.Lines += lines
-	c.Bytes += bytes
 }

@@ -90,7 +90,7 @@ func (f *forwarder) open(ctx context.Context) (err error) {
 // serve carries connections until soft ends, lets those there are finish, and returns when the last has, or soon after hard has ended. The
 // error says how many did not finish.
 func (f *forwarder) serve(soft, hard context.Context, began, _ func()) error {
-	stopAdmin := serveAdmin(soft, newController(*f.cfg.Load(), f, f.in, f.ready, f.logger), admin.Options{Forwarded: f.snapshot, Ready: f.ready, Histogram: f.connect})
+	stopAdmin := serveAdmin(soft, newController(*f.cfg.Load(), f, f.in, f.ready, f.logger), f.connect)
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { f.draining.Store(true) })
 	defer stopMark()
@@ -138,35 +138,3 @@ func (f *forwarder) ready() (bool, string) {
 	}
 	return false, "all targets are down or drained"
 }
-
-// snapshot puts together what the parts have counted.
-func (f *forwarder) snapshot() admin.Forwarded {
-	s := f.relay.Stats()
-	guard := f.in.guard.Stats()
-	out := admin.Forwarded{
-		Accepted:        s.Accepted,
-		AcceptErrors:    s.AcceptErrors,
-		HandshakeErrors: s.HandshakeErrors,
-		Connections:     s.Active,
-		Waiting:         s.Waiting,
-		CutOff:          s.CutOff,
-		Refused:         refusals(guard),
-		Checks:          f.checks.counts(),
-	}
-	for _, r := range s.Refused {
-		out.Refused = append(out.Refused, admin.Count{Label: r.Reason, N: r.N})
-	}
-	for _, t := range s.Targets {
-		out.Targets = append(out.Targets, admin.ForwardTarget{
-			Name: t.Name, Up: t.Up, Connections: t.Active, Total: t.Total,
-			Received: t.BytesOut, Sent: t.BytesIn, DialErrors: t.DialErrors,
-		})
-	}
-	if r := s.Removed; r.Targets > 0 {
-		out.Targets = append(out.Targets, admin.ForwardTarget{Name: removedTargets, Removed: true, Total: r.Total, Received: r.BytesOut, Sent: r.BytesIn, DialErrors: r.DialErrors})
-	}
-	return out
-}
-
-// removedTargets is the name under which metrics have what removed targets have counted, so that sums over all never fall.
-const removedTargets = "removed"

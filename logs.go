@@ -46,13 +46,13 @@ func silence() *logs { return &logs{Logger: slog.New(slog.DiscardHandler)} }
 func (l *logs) drainTimeout() time.Duration { return time.Duration(l.drain.Load()) }
 
 // dropped counts the lines that nobody has read.
-func (l *logs) dropped() []admin.Count {
-	var all []admin.Count
+func (l *logs) dropped() []admin.LogDropped {
+	var all []admin.LogDropped
 	if l.err != nil {
-		all = append(all, admin.Count{Label: "log", N: l.err.Dropped()})
+		all = append(all, admin.LogDropped{Log: "log", Lines: l.err.Dropped()})
 	}
 	if l.out != nil {
-		all = append(all, admin.Count{Label: "access", N: l.out.Dropped()})
+		all = append(all, admin.LogDropped{Log: "access", Lines: l.out.Dropped()})
 	}
 	return all
 }
@@ -63,8 +63,8 @@ func (l *logs) close() {
 		l.out.Close(logPatience)
 	}
 	for _, d := range l.dropped() {
-		if d.N > 0 {
-			l.Warn("lines of a log were dropped, since nobody read them in time", "log", d.Label, "lines", d.N)
+		if d.Lines > 0 {
+			l.Warn("lines of a log were dropped, since nobody read them in time", "log", d.Log, "lines", d.Lines)
 		}
 	}
 	if l.err != nil {

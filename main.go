@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"linesplit/admin"
 	"linesplit/internal/systemd"
 )
@@ -144,7 +146,7 @@ func lifetimes(ctx context.Context, logger *logs) (soft, hard context.Context, s
 }
 
 // serveAdmin serves the admin listener, if there is one, and reloads on SIGHUP, until the function that it returns is called.
-func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func()) {
+func serveAdmin(ctx context.Context, c *controller, seconds prometheus.Histogram) (stop func()) {
 	logger, ln := c.logger, c.in.admin
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
@@ -156,8 +158,11 @@ func serveAdmin(ctx context.Context, c *controller, o admin.Options) (stop func(
 		return stop
 	}
 	logger.Info("admin listening", "address", ln.Addr().String())
-	o.Version, o.Logger, o.LogDropped, o.Control, o.Token, o.Profiling = buildVersion(), logger.Logger, logger.dropped, c, c.in.token, c.cfg.Load().Profiling
-	server := admin.New(o)
+	cfg := c.cfg.Load()
+	server := admin.New(admin.Options{
+		Mode: cfg.Mode.String(), Status: c.Status, Ready: c.ready, Histogram: seconds, Control: c,
+		Token: c.in.token, Profiling: cfg.Profiling, Version: buildVersion(), Logger: logger.Logger,
+	})
 	serving.Go(func() {
 		if err := server.Serve(ctx, ln); err != nil {
 			logger.Error("admin listener failed", "err", err)

@@ -61,7 +61,7 @@ func newController(cfg config, mode operated, in *inbound, ready func() (bool, s
 
 // Status implements admin.Control.
 func (c *controller) Status() admin.Status {
-	s := admin.Status{Mode: c.cfg.Load().Mode.String(), Version: buildVersion(), Started: c.started, Listeners: c.in.names()}
+	s := admin.Status{Mode: c.cfg.Load().Mode.String(), Version: buildVersion(), Started: c.started, Listeners: c.in.names(), LogDropped: c.logger.dropped()}
 	s.Ready, s.Reason = c.ready()
 	c.mode.describe(&s)
 	return s

@@ -7,32 +7,38 @@ import (
 )
 
 func (f *forwarder) describe(s *admin.Status) {
-	now := f.snapshot()
-	stats := f.relay.Stats()
-	s.Draining, s.Balance = f.draining.Load(), stats.Balance
+	now := f.relay.Stats()
+	s.Draining, s.Balance = f.draining.Load(), now.Balance
 	s.Totals = admin.Totals{
-		Connections: uint64(now.Connections), Waiting: uint64(now.Waiting), Accepted: now.Accepted, AcceptErrors: now.AcceptErrors,
-		HandshakeErrors: now.HandshakeErrors, CutOff: now.CutOff, ReceivedBytes: stats.Removed.BytesIn, SentBytes: stats.Removed.BytesOut,
-		Refused: refusedBy(now.Refused),
+		Connections: uint64(max(0, now.Active)), Waiting: uint64(max(0, now.Waiting)), Accepted: now.Accepted, AcceptErrors: now.AcceptErrors,
+		HandshakeErrors: now.HandshakeErrors, CutOff: now.CutOff, ReceivedBytes: now.Removed.BytesIn, SentBytes: now.Removed.BytesOut,
+		Refused: refusals(f.in.guard.Stats()),
+	}
+	for _, r := range now.Refused {
+		s.Totals.Refused = append(s.Totals.Refused, admin.RefusedBy{Reason: r.Reason, Count: r.N})
 	}
 	s.Limits.MaxConnections = uint64(maxClients(*f.cfg.Load()))
-	for _, t := range stats.Targets {
+	for _, t := range now.Targets {
 		s.Totals.ReceivedBytes += t.BytesIn
 		s.Totals.SentBytes += t.BytesOut
-		s.Targets = append(s.Targets, f.targetStatus(t))
+		s.Targets = append(s.Targets, forwardTarget(t))
 	}
+	if r := now.Removed; r.Targets > 0 {
+		s.Removed = &admin.TargetStatus{
+			DialErrors: r.DialErrors, Forward: &admin.TargetForward{Total: r.Total, SentBytes: r.BytesIn, ReceivedBytes: r.BytesOut},
+		}
+	}
+	f.checks.describe(s)
 }
 
-func (f *forwarder) targetStatus(t relay.TargetStats) admin.TargetStatus {
-	s := admin.TargetStatus{
-		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
+func forwardTarget(t relay.TargetStats) admin.TargetStatus {
+	return admin.TargetStatus{
+		Name: t.Name, Up: t.Up, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
 		Connections: uint64(max(0, t.Active)), DialErrors: t.DialErrors, LatencySeconds: t.Latency.Seconds(),
 		Forward: &admin.TargetForward{
 			Weight: t.Weight, Backup: t.Backup, MaxConnections: uint64(t.Most), Total: t.Total, SentBytes: t.BytesIn, ReceivedBytes: t.BytesOut,
 		},
 	}
-	f.checks.describe(&s)
-	return s
 }
 
 func (f *forwarder) connections(limit int) (all []admin.Connection) {

@@ -8,75 +8,50 @@ import (
 	"linesplit/workerpool"
 )
 
+// describe asks the receiving side last, so that lines that move on meanwhile never seem to be more than
+// were received.
 func (p *pipeline) describe(s *admin.Status) {
-	now := p.snapshot()
-	pool := p.pool.Stats()
+	out := p.pool.Stats()
+	in := p.split.Stats()
 	s.Draining = p.draining.Load()
-	s.Ledger = ledgerOf(now)
+	s.Ledger = ledgerOf(in, out)
 	s.Totals = admin.Totals{
-		Connections: uint64(now.Connections), Accepted: now.Accepted, AcceptErrors: now.AcceptErrors, HandshakeErrors: now.HandshakeErrors,
-		CutOff: now.CutOff, ReceivedBytes: now.ReceivedBytes, Refused: refusedBy(now.Refused),
+		Connections: uint64(max(0, in.Connections)), Accepted: in.Accepted, AcceptErrors: in.AcceptErrors,
+		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes, Refused: refusals(p.in.guard.Stats()),
 	}
 	s.Limits = admin.Limits{
-		MemoryBytes: uint64(now.MemoryBytes), MemoryLimit: uint64(now.MemoryLimit),
-		QueueBuffers: uint64(now.QueueBuffers), QueueCapacity: uint64(now.QueueCapacity), MaxConnections: uint64(p.maxSenders()),
+		MemoryBytes: uint64(p.buffers.InUse()), MemoryLimit: uint64(p.buffers.Limit()),
+		QueueBuffers: uint64(len(p.lines)), QueueCapacity: uint64(cap(p.lines)), MaxConnections: uint64(p.maxSenders()),
 	}
-	for _, t := range pool.Targets {
-		s.Targets = append(s.Targets, p.targetStatus(t))
+	for _, t := range out.Targets {
+		s.Targets = append(s.Targets, lineTarget(t))
 	}
+	if removed := lineTarget(out.Removed); hasCounts(removed) {
+		s.Removed = &removed
+	}
+	p.checks.describe(s)
 }
 
-func ledgerOf(s admin.Snapshot) *admin.Ledger {
-	l := &admin.Ledger{
-		Received:  admin.Amount{Lines: s.ReceivedLines, Bytes: s.ReceivedBytes},
-		Retained:  amountOf(s.RetainedLines, s.RetainedBytes),
-		Queued:    amountOf(s.QueuedLines, s.QueuedBytes),
-		Truncated: s.TruncatedLines,
-	}
-	for _, d := range s.Dropped {
-		l.Dropped = plus(l.Dropped, d.Lines, d.Bytes)
-		l.DroppedBy = append(l.DroppedBy, admin.DroppedBy{Reason: d.Reason, Amount: admin.Amount{Lines: d.Lines, Bytes: d.Bytes}})
-	}
-	for _, t := range s.Targets {
-		l.Confirmed = plus(l.Confirmed, t.ConfirmedLines, t.ConfirmedBytes)
-		for _, r := range t.Resent {
-			l.Resent = plus(l.Resent, r.Lines, r.Bytes)
-		}
-	}
-	return l
-}
-
-// amountOf takes gauges, which for a moment may seem to be below 0.
-func amountOf(lines, bytes int64) admin.Amount {
-	return admin.Amount{Lines: uint64(max(0, lines)), Bytes: uint64(max(0, bytes))}
-}
-
-func plus(a admin.Amount, lines, bytes uint64) admin.Amount {
-	return admin.Amount{Lines: a.Lines + lines, Bytes: a.Bytes + bytes}
-}
-
-func refusedBy(counts []admin.Count) (all []admin.RefusedBy) {
-	for _, c := range counts {
-		all = append(all, admin.RefusedBy{Reason: c.Label, Count: c.N})
-	}
-	return all
-}
-
-func (p *pipeline) targetStatus(t workerpool.TargetStats) admin.TargetStatus {
+func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 	s := admin.TargetStatus{
-		Name: t.Name, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
+		Name: t.Name, Up: t.Up, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
 		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.RoundTrip.Seconds(),
 		Lines: &admin.TargetLines{
-			Confirmed: admin.Amount{Lines: t.Confirmed.Lines, Bytes: t.Confirmed.Bytes},
-			Retained:  amountOf(int64(t.Retained.Lines), int64(t.Retained.Bytes)),
+			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),
 			Failovers: t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
 		},
 	}
 	for _, r := range t.Resent {
-		s.Lines.Resent = plus(s.Lines.Resent, r.Lines, r.Bytes)
+		s.Lines.Resent = plus(s.Lines.Resent, r.Count)
+		s.Lines.ResentBy = append(s.Lines.ResentBy, admin.ResentBy{Cause: r.Cause, Amount: admin.Amount(r.Count)})
 	}
-	p.checks.describe(&s)
 	return s
+}
+
+// hasCounts reports whether a target in line mode has counted anything.
+func hasCounts(t admin.TargetStatus) bool {
+	l := t.Lines
+	return t.DialErrors+l.Confirmed.Lines+l.Resent.Lines+l.Failovers+l.Failbacks+l.Stalls > 0
 }
 
 func (p *pipeline) connections(limit int) (all []admin.Connection) {

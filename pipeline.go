@@ -128,7 +128,7 @@ func (p *pipeline) open(ctx context.Context) (err error) {
 // serve carries lines until soft ends, or until the last of finite listeners has, when it calls endInput, which ends soft. It
 // returns when everything is confirmed or hard has ended. The error says what was not.
 func (p *pipeline) serve(soft, hard context.Context, began, endInput func()) error {
-	stopAdmin := serveAdmin(soft, newController(*p.cfg.Load(), p, p.in, p.ready, p.logger), admin.Options{Source: p.snapshot, Ready: p.ready, Histogram: p.confirmation})
+	stopAdmin := serveAdmin(soft, newController(*p.cfg.Load(), p, p.in, p.ready, p.logger), p.confirmation)
 	defer stopAdmin()
 	stopMark := context.AfterFunc(soft, func() { p.draining.Store(true) })
 	defer stopMark()
@@ -156,40 +156,26 @@ func (p *pipeline) serve(soft, hard context.Context, began, endInput func()) err
 
 // report logs how the run ended and returns an error if anything was not confirmed.
 func (p *pipeline) report() error {
-	s := p.snapshot()
-	lines, bytes := s.QueuedLines+s.RetainedLines, s.QueuedBytes+s.RetainedBytes
-	for _, d := range s.Dropped {
+	var s admin.Status
+	p.describe(&s)
+	l, cutOff := s.Ledger, s.Totals.CutOff
+	lines, bytes := l.Queued.Lines+l.Retained.Lines, l.Queued.Bytes+l.Retained.Bytes
+	for _, d := range l.DroppedBy {
 		if d.Reason == "shutdown" {
-			lines += int64(d.Lines)
-			bytes += int64(d.Bytes)
+			lines += d.Lines
+			bytes += d.Bytes
 		}
 	}
 	level := slog.LevelInfo
-	if lines > 0 || s.CutOff > 0 {
+	if lines > 0 || cutOff > 0 {
 		level = slog.LevelWarn
 	}
-	p.logger.Log(context.Background(), level, "drain ended", "received_lines", s.ReceivedLines, "confirmed_lines", confirmedLines(s),
-		"resent_lines", resentLines(s), "unconfirmed_lines", lines, "unconfirmed_bytes", bytes, "senders_cut_off", s.CutOff)
+	p.logger.Log(context.Background(), level, "drain ended", "received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines,
+		"resent_lines", l.Resent.Lines, "unconfirmed_lines", lines, "unconfirmed_bytes", bytes, "senders_cut_off", cutOff)
 	if lines == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off", lines, bytes, s.CutOff)
-}
-
-func confirmedLines(s admin.Snapshot) (n uint64) {
-	for _, t := range s.Targets {
-		n += t.ConfirmedLines
-	}
-	return n
-}
-
-func resentLines(s admin.Snapshot) (n uint64) {
-	for _, t := range s.Targets {
-		for _, r := range t.Resent {
-			n += r.Lines
-		}
-	}
-	return n
+	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off", lines, bytes, cutOff)
 }
 
 // ready says whether lines can come in and go out, and why not.

@@ -32,16 +32,15 @@ const (
 
 // Options say what to serve. The zero value is valid: no figures but the process's own, and ready at once.
 type Options struct {
-	// Source returns the figures of now. It is called once for each scrape, from any goroutine; nil: no figures.
-	Source func() Snapshot
-	// Forwarded is Source for connection mode: one of the two is given.
-	Forwarded func() Forwarded
+	// Mode is ModeLine or ModeConnection and decides which metrics there are. Empty means ModeLine.
+	Mode string
+	// Status returns the present state and counts, from which metrics are written. It is called once per
+	// scrape, from any goroutine. nil means that all counts are 0.
+	Status func() Status
 	// Ready says whether lines can come in and go out, and if not, why. Called from any goroutine; nil: always.
 	Ready func() (ok bool, reason string)
 	// Histogram, if any, is served beside those figures. See NewConfirmation and NewConnect.
 	Histogram prometheus.Histogram
-	// LogDropped returns how many lines of each log nobody has read in time. Called once for each scrape, from any goroutine; nil: none.
-	LogDropped func() []Count
 	// Control, if any, is what the API and the status page show and change. nil: there are neither.
 	Control Control
 	// Token is what a request shows to be allowed everything; nil: see access.go for who may do what then.
@@ -67,8 +66,8 @@ type Server struct {
 
 // New returns a server that serves nothing yet.
 func New(o Options) *Server {
-	if o.Source == nil && o.Forwarded == nil {
-		o.Source = func() Snapshot { return Snapshot{} }
+	if o.Status == nil {
+		o.Status = func() Status { return Status{} }
 	}
 	if o.Ready == nil {
 		o.Ready = func() (bool, string) { return true, "" }

@@ -69,14 +69,14 @@ func TestZeroOptionsServeMetrics(t *testing.T) {
 	}
 }
 
-func TestOneSnapshotPerScrape(t *testing.T) {
+func TestOneStatusPerScrape(t *testing.T) {
 	calls := 0
-	s := New(Options{Source: func() Snapshot { calls++; return Snapshot{} }})
+	s := New(Options{Status: func() Status { calls++; return Status{} }})
 	for range 3 {
 		get(t, s, "GET", "/metrics")
 	}
 	if calls != 3 {
-		t.Errorf("3 scrapes asked for %d snapshots", calls)
+		t.Errorf("3 scrapes asked for %d of them", calls)
 	}
 }
 

@@ -78,6 +78,17 @@ type Status struct {
 	Rates     Rates          `json:"rates"` // filled in by Server
 	Limits    Limits         `json:"limits"`
 	Targets   []TargetStatus `json:"targets"` // as configured, added ones behind
+
+	// Removed holds the sums of the counts of targets that were removed, and no gauges. Metrics add
+	// them as a target of their own, so that sums over all targets never fall. nil: no counts.
+	Removed    *TargetStatus `json:"-"`
+	LogDropped []LogDropped  `json:"-"`
+}
+
+// LogDropped is the number of lines of one log that were dropped because its reader was too slow.
+type LogDropped struct {
+	Log   string // from a small, fixed set: it becomes a label
+	Lines uint64
 }
 
 // Amount is a number of lines and their bytes.
@@ -157,6 +168,7 @@ const (
 // TargetStatus is everything about one target.
 type TargetStatus struct {
 	Name        string    `json:"name"`
+	Up          bool      `json:"-"`              // gauge: not known to be down
 	State       string    `json:"state"`          // StateUp and so on
 	Since       time.Time `json:"since,omitzero"` // of State
 	LastError   string    `json:"last_error,omitempty"`
@@ -185,12 +197,19 @@ type TargetRates struct {
 
 // TargetLines is what only line mode has of a target.
 type TargetLines struct {
-	Confirmed Amount `json:"confirmed"`
-	Retained  Amount `json:"retained"` // gauge: its window
-	Resent    Amount `json:"resent"`   // given to it and sent again, to it or to another
-	Failovers uint64 `json:"failovers"`
-	Failbacks uint64 `json:"failbacks"`
-	Stalls    uint64 `json:"stalls"`
+	Confirmed Amount     `json:"confirmed"`
+	Retained  Amount     `json:"retained"` // gauge: its window
+	Resent    Amount     `json:"resent"`   // given to it and sent again, to it or to another
+	ResentBy  []ResentBy `json:"-"`        // the same by cause
+	Failovers uint64     `json:"failovers"`
+	Failbacks uint64     `json:"failbacks"`
+	Stalls    uint64     `json:"stalls"`
+}
+
+// ResentBy is the part of TargetLines.Resent with one cause.
+type ResentBy struct {
+	Cause string // from a small, fixed set: it becomes a label
+	Amount
 }
 
 // TargetForward is what only connection mode has of a target.

@@ -2,30 +2,6 @@ package admin
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Forwarded is Snapshot for connection mode. All but the gauges only ever grow.
-type Forwarded struct {
-	Accepted        uint64 // clients' connections, and sessions of udp:// listeners
-	AcceptErrors    uint64
-	HandshakeErrors uint64 // of clients' TLS
-	Connections     int64  // gauge: being carried
-	Waiting         int64  // gauge: clients that wait for a place at a target
-	CutOff          uint64 // reset because the drain had ended
-	Refused         []Count
-	Checks          []Checks
-	Targets         []ForwardTarget
-}
-
-// ForwardTarget is Target for connection mode. Received is what came from the target, Sent what went to it.
-type ForwardTarget struct {
-	Name           string // the address: it becomes a label
-	Removed        bool   // as in Target
-	Up             bool   // gauge: not known to be down
-	Connections    int64  // gauge
-	Total          uint64 // connections ever made for clients
-	Received, Sent uint64 // bytes
-	DialErrors     uint64
-}
-
 // NewConnect returns the histogram of the seconds that connecting to a target takes, TLS included. Whoever dials calls its Observe,
 // which is safe for concurrent use. Its buckets go from a loopback to the usual timeout of a dial.
 func NewConnect() prometheus.Histogram {
@@ -36,50 +12,39 @@ func NewConnect() prometheus.Histogram {
 	})
 }
 
-func newForwardCollector(source func() Forwarded) prometheus.Collector {
-	c := &collector[Forwarded]{source: source}
-	addClients(c)
-	addForwardTargets(c)
-	return c
-}
-
-func addClients(c *collector[Forwarded]) {
+func (c *collector) addForwardClients() {
 	c.gauge("connections", "Connections being carried.",
-		func(f *Forwarded) int64 { return f.Connections })
+		func(s *Status) uint64 { return s.Totals.Connections })
 	c.gauge("connections_waiting", "Clients that wait for a place at a target.",
-		func(f *Forwarded) int64 { return f.Waiting })
+		func(s *Status) uint64 { return s.Totals.Waiting })
 	c.counter("connections_accepted_total", "Connections accepted.",
-		func(f *Forwarded) uint64 { return f.Accepted })
+		func(s *Status) uint64 { return s.Totals.Accepted })
 	c.counter("connections_cut_off_total", "Connections reset because they had not ended when the drain did.",
-		func(f *Forwarded) uint64 { return f.CutOff })
+		func(s *Status) uint64 { return s.Totals.CutOff })
 	c.counter("accept_errors_total", "Failed attempts to accept a connection.",
-		func(f *Forwarded) uint64 { return f.AcceptErrors })
+		func(s *Status) uint64 { return s.Totals.AcceptErrors })
 	c.counter("tls_handshake_errors_total", "TLS handshakes with clients that failed.",
-		func(f *Forwarded) uint64 { return f.HandshakeErrors })
-	c.refused(func(f *Forwarded) []Count { return f.Refused })
-	c.checks(func(f *Forwarded) []Checks { return f.Checks })
+		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
 }
 
-func addForwardTargets(c *collector[Forwarded]) {
-	add := func(name, help string, kind prometheus.ValueType, value func(ForwardTarget) float64) {
-		c.add(name, help, []string{"target"}, kind, func(f *Forwarded, emit emitter) {
-			for _, t := range f.Targets {
-				if !t.Removed || kind == prometheus.CounterValue {
-					emit(value(t), t.Name)
-				}
-			}
-		})
+func (c *collector) addForwardTargets() {
+	counter := func(name, help string, value func(*TargetForward) uint64) {
+		c.target(name, help, prometheus.CounterValue, func(t *TargetStatus) float64 { return float64(value(t.forward())) })
 	}
-	add("target_up", "1 if the target is not known to be down, else 0.", prometheus.GaugeValue,
-		func(t ForwardTarget) float64 { return oneIf(t.Up) })
-	add("target_connections", "Connections to the target.", prometheus.GaugeValue,
-		func(t ForwardTarget) float64 { return float64(t.Connections) })
-	add("target_connections_total", "Connections ever made to the target.", prometheus.CounterValue,
-		func(t ForwardTarget) float64 { return float64(t.Total) })
-	add("target_received_bytes_total", "Bytes that came from the target.", prometheus.CounterValue,
-		func(t ForwardTarget) float64 { return float64(t.Received) })
-	add("target_sent_bytes_total", "Bytes that went to the target.", prometheus.CounterValue,
-		func(t ForwardTarget) float64 { return float64(t.Sent) })
-	add("target_dial_errors_total", "Failed attempts to connect to the target.", prometheus.CounterValue,
-		func(t ForwardTarget) float64 { return float64(t.DialErrors) })
+	c.target("target_connections", "Connections to the target.", prometheus.GaugeValue,
+		func(t *TargetStatus) float64 { return float64(t.Connections) })
+	counter("target_connections_total", "Connections ever made to the target.",
+		func(f *TargetForward) uint64 { return f.Total })
+	counter("target_received_bytes_total", "Bytes that came from the target.",
+		func(f *TargetForward) uint64 { return f.ReceivedBytes })
+	counter("target_sent_bytes_total", "Bytes that went to the target.",
+		func(f *TargetForward) uint64 { return f.SentBytes })
+}
+
+// forward returns an empty TargetForward where there is none.
+func (t *TargetStatus) forward() *TargetForward {
+	if t.Forward == nil {
+		return &TargetForward{}
+	}
+	return t.Forward
 }

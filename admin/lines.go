@@ -2,108 +2,110 @@ package admin
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// lineCollector is the metrics of line mode.
-type lineCollector struct{ *collector[Snapshot] }
-
-func newLineCollector(source func() Snapshot) prometheus.Collector {
-	c := lineCollector{&collector[Snapshot]{source: source}}
-	c.addLedger()
-	c.addTargets()
-	c.addSenders()
-	return c
-}
-
-func (c lineCollector) addLedger() {
+// addLedger and the methods below it add the metrics of line mode.
+func (c *collector) addLedger() {
 	c.counter("received_lines_total", "Complete lines read from senders, dropped ones included.",
-		func(s *Snapshot) uint64 { return s.ReceivedLines })
+		func(s *Status) uint64 { return s.ledger().Received.Lines })
 	c.counter("received_bytes_total", "Bytes of the complete lines read from senders.",
-		func(s *Snapshot) uint64 { return s.ReceivedBytes })
+		func(s *Status) uint64 { return s.ledger().Received.Bytes })
 	c.dropped("dropped_lines_total", "Lines received and not delivered, by reason.",
-		func(d Dropped) uint64 { return d.Lines })
+		func(a Amount) uint64 { return a.Lines })
 	c.dropped("dropped_bytes_total", "Bytes received and not delivered, by reason.",
-		func(d Dropped) uint64 { return d.Bytes })
+		func(a Amount) uint64 { return a.Bytes })
 	c.counter("truncated_lines_total", "Lines cut to the longest allowed length, and delivered so.",
-		func(s *Snapshot) uint64 { return s.TruncatedLines })
+		func(s *Status) uint64 { return s.ledger().Truncated })
 	c.gauge("queued_lines", "Lines read and not yet taken by a worker.",
-		func(s *Snapshot) int64 { return s.QueuedLines })
+		func(s *Status) uint64 { return s.ledger().Queued.Lines })
 	c.gauge("queued_bytes", "Bytes read and not yet taken by a worker.",
-		func(s *Snapshot) int64 { return s.QueuedBytes })
-	c.gauge("queue_buffers", "Buffers of lines in the queue.",
-		func(s *Snapshot) int64 { return int64(s.QueueBuffers) })
-	c.gauge("queue_capacity_buffers", "Buffers that the queue takes; when it is full, senders wait.",
-		func(s *Snapshot) int64 { return int64(s.QueueCapacity) })
+		func(s *Status) uint64 { return s.ledger().Queued.Bytes })
 	c.gauge("retained_lines", "Lines written to targets and not yet confirmed.",
-		func(s *Snapshot) int64 { return s.RetainedLines })
+		func(s *Status) uint64 { return s.ledger().Retained.Lines })
 	c.gauge("retained_bytes", "Bytes written to targets and not yet confirmed.",
-		func(s *Snapshot) int64 { return s.RetainedBytes })
+		func(s *Status) uint64 { return s.ledger().Retained.Bytes })
+}
+
+func (c *collector) addLimits() {
+	c.gauge("queue_buffers", "Buffers of lines in the queue.",
+		func(s *Status) uint64 { return s.Limits.QueueBuffers })
+	c.gauge("queue_capacity_buffers", "Buffers that the queue takes; when it is full, senders wait.",
+		func(s *Status) uint64 { return s.Limits.QueueCapacity })
 	c.gauge("memory_bytes", "Bytes held by lines, whole and unfinished.",
-		func(s *Snapshot) int64 { return s.MemoryBytes })
+		func(s *Status) uint64 { return s.Limits.MemoryBytes })
 	c.gauge("memory_limit_bytes", "Budget for the bytes held by lines; at it, senders wait.",
-		func(s *Snapshot) int64 { return s.MemoryLimit })
+		func(s *Status) uint64 { return s.Limits.MemoryLimit })
 }
 
-func (c lineCollector) addTargets() {
-	c.target("confirmed_lines_total", "Lines that the target has taken for good.", prometheus.CounterValue,
-		func(t Target) float64 { return float64(t.ConfirmedLines) })
-	c.target("confirmed_bytes_total", "Bytes that the target has taken for good.", prometheus.CounterValue,
-		func(t Target) float64 { return float64(t.ConfirmedBytes) })
-	c.resent("resent_lines_total", "Lines sent again after the target failed, which may have arrived twice, by cause.",
-		func(r Resent) uint64 { return r.Lines })
-	c.resent("resent_bytes_total", "Bytes sent again after the target failed, which may have arrived twice, by cause.",
-		func(r Resent) uint64 { return r.Bytes })
-	c.target("target_up", "1 if the target is not known to be down, else 0.", prometheus.GaugeValue,
-		func(t Target) float64 { return oneIf(t.Up) })
-	c.target("target_connections", "Connections open to the target.", prometheus.GaugeValue,
-		func(t Target) float64 { return float64(t.Connections) })
-	c.target("target_dial_errors_total", "Failed attempts to connect to the target.", prometheus.CounterValue,
-		func(t Target) float64 { return float64(t.DialErrors) })
-	c.target("target_failovers_total", "Workers that left the target because it failed.", prometheus.CounterValue,
-		func(t Target) float64 { return float64(t.Failovers) })
-	c.target("target_failbacks_total", "Workers that came home to the target.", prometheus.CounterValue,
-		func(t Target) float64 { return float64(t.Failbacks) })
-	c.target("target_stalls_total", "Times that the target took nothing for the stall timeout.", prometheus.CounterValue,
-		func(t Target) float64 { return float64(t.Stalls) })
-}
-
-func (c lineCollector) addSenders() {
+func (c *collector) addSenders() {
 	c.gauge("connections", "Senders connected.",
-		func(s *Snapshot) int64 { return s.Connections })
+		func(s *Status) uint64 { return s.Totals.Connections })
 	c.counter("connections_accepted_total", "Senders accepted.",
-		func(s *Snapshot) uint64 { return s.Accepted })
+		func(s *Status) uint64 { return s.Totals.Accepted })
 	c.counter("connections_cut_off_total", "Senders still connected when the drain ended.",
-		func(s *Snapshot) uint64 { return s.CutOff })
+		func(s *Status) uint64 { return s.Totals.CutOff })
 	c.counter("accept_errors_total", "Failed attempts to accept a sender.",
-		func(s *Snapshot) uint64 { return s.AcceptErrors })
+		func(s *Status) uint64 { return s.Totals.AcceptErrors })
 	c.counter("tls_handshake_errors_total", "TLS handshakes with senders that failed.",
-		func(s *Snapshot) uint64 { return s.HandshakeErrors })
-	c.refused(func(s *Snapshot) []Count { return s.Refused })
-	c.checks(func(s *Snapshot) []Checks { return s.Checks })
+		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
 }
 
-func (c lineCollector) dropped(name, help string, value func(Dropped) uint64) {
-	c.add(name, help, []string{"reason"}, prometheus.CounterValue, func(s *Snapshot, emit emitter) {
-		for _, d := range s.Dropped {
-			emit(float64(value(d)), d.Reason)
+func (c *collector) addLineTargets() {
+	counter := func(name, help string, value func(*TargetLines) uint64) {
+		c.target(name, help, prometheus.CounterValue, func(t *TargetStatus) float64 { return float64(value(t.lines())) })
+	}
+	counter("confirmed_lines_total", "Lines that the target has taken for good.",
+		func(l *TargetLines) uint64 { return l.Confirmed.Lines })
+	counter("confirmed_bytes_total", "Bytes that the target has taken for good.",
+		func(l *TargetLines) uint64 { return l.Confirmed.Bytes })
+	c.resent("resent_lines_total", "Lines sent again after the target failed, which may have arrived twice, by cause.",
+		func(a Amount) uint64 { return a.Lines })
+	c.resent("resent_bytes_total", "Bytes sent again after the target failed, which may have arrived twice, by cause.",
+		func(a Amount) uint64 { return a.Bytes })
+	c.target("target_connections", "Connections open to the target.", prometheus.GaugeValue,
+		func(t *TargetStatus) float64 { return float64(t.Connections) })
+	counter("target_failovers_total", "Workers that left the target because it failed.",
+		func(l *TargetLines) uint64 { return l.Failovers })
+	counter("target_failbacks_total", "Workers that came home to the target.",
+		func(l *TargetLines) uint64 { return l.Failbacks })
+	counter("target_stalls_total", "Times that the target took nothing for the stall timeout.",
+		func(l *TargetLines) uint64 { return l.Stalls })
+}
+
+func (c *collector) dropped(name, help string, value func(Amount) uint64) {
+	c.add(name, help, []string{"reason"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+		for _, d := range s.ledger().DroppedBy {
+			emit(float64(value(d.Amount)), d.Reason)
 		}
 	})
 }
 
-func (c lineCollector) target(name, help string, kind prometheus.ValueType, value func(Target) float64) {
-	c.add(name, help, []string{"target"}, kind, func(s *Snapshot, emit emitter) {
-		for _, t := range s.Targets {
-			if !t.Removed || kind == prometheus.CounterValue { // one that is gone is not down
-				emit(value(t), t.Name)
+func (c *collector) resent(name, help string, value func(Amount) uint64) {
+	c.add(name, help, []string{"target", "cause"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+		one := func(name string, t *TargetStatus) {
+			for _, r := range t.lines().ResentBy {
+				emit(float64(value(r.Amount)), name, r.Cause)
 			}
 		}
+		for i := range s.Targets {
+			one(s.Targets[i].Name, &s.Targets[i])
+		}
+		if s.Removed.counted() {
+			one(removedTargets, s.Removed)
+		}
 	})
 }
 
-func (c lineCollector) resent(name, help string, value func(Resent) uint64) {
-	c.add(name, help, []string{"target", "cause"}, prometheus.CounterValue, func(s *Snapshot, emit emitter) {
-		for _, t := range s.Targets {
-			for _, r := range t.Resent {
-				emit(float64(value(r)), t.Name, r.Cause)
-			}
-		}
-	})
+// ledger returns an empty Ledger where there is none.
+func (s *Status) ledger() *Ledger {
+	if s.Ledger == nil {
+		return &Ledger{}
+	}
+	return s.Ledger
+}
+
+// lines returns empty TargetLines where there are none.
+func (t *TargetStatus) lines() *TargetLines {
+	if t.Lines == nil {
+		return &TargetLines{}
+	}
+	return t.Lines
 }

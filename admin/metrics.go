@@ -23,16 +23,8 @@ func NewConfirmation() prometheus.Histogram {
 // newRegistry returns a registry of its own, so that nothing gets into it by being imported.
 func newRegistry(o Options) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	if o.Source != nil {
-		registry.MustRegister(newLineCollector(o.Source))
-	}
-	if o.Forwarded != nil {
-		registry.MustRegister(newForwardCollector(o.Forwarded))
-	}
-	if o.LogDropped != nil {
-		registry.MustRegister(newLogCollector(o.LogDropped))
-	}
 	registry.MustRegister(
+		newCollector(o.Mode, o.Status),
 		buildInfo(o.Version),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -52,44 +44,52 @@ func buildInfo(version string) prometheus.Collector {
 	return info
 }
 
-func newLogCollector(dropped func() []Count) prometheus.Collector {
-	c := &collector[[]Count]{source: dropped}
-	c.add("log_dropped_lines_total", "Lines of linesplit's own logs that were dropped, since nobody read them in time.", []string{"log"},
-		prometheus.CounterValue, func(all *[]Count, emit emitter) {
-			for _, n := range *all {
-				emit(float64(n.N), n.Label)
-			}
-		})
-	return c
-}
+// removedTargets is the label under which metrics show the counts of removed targets.
+const removedTargets = "removed"
 
-// family is one metric: how it is described, and how it is read from a snapshot, by calling emit for each label value.
-type family[S any] struct {
+// family is one metric: its description, and the function that reads it from a Status and calls emit
+// once per combination of label values.
+type family struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(s *S, emit emitter)
+	read func(s *Status, emit emitter)
 }
 
 type emitter func(value float64, labels ...string)
 
-// collector turns one snapshot per scrape into metrics.
-type collector[S any] struct {
-	source   func() S
-	families []family[S]
+// collector turns one Status per scrape into metrics.
+type collector struct {
+	status   func() Status
+	families []family
+}
+
+func newCollector(mode string, status func() Status) *collector {
+	c := &collector{status: status}
+	if mode == ModeConnection {
+		c.addForwardClients()
+		c.addForwardTargets()
+	} else {
+		c.addLedger()
+		c.addLimits()
+		c.addSenders()
+		c.addLineTargets()
+	}
+	c.addShared()
+	return c
 }
 
 // Describe implements prometheus.Collector.
-func (c *collector[S]) Describe(descs chan<- *prometheus.Desc) {
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range c.families {
 		descs <- f.desc
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c *collector[S]) Collect(metrics chan<- prometheus.Metric) {
-	snapshot := c.source()
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	status := c.status()
 	for _, f := range c.families {
-		f.read(&snapshot, func(value float64, labels ...string) {
+		f.read(&status, func(value float64, labels ...string) {
 			metric, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
 			if err != nil { // a label that is not UTF-8, for one
 				metric = prometheus.NewInvalidMetric(f.desc, err)
@@ -99,37 +99,71 @@ func (c *collector[S]) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-func (c *collector[S]) add(name, help string, labels []string, kind prometheus.ValueType, read func(*S, emitter)) {
+func (c *collector) add(name, help string, labels []string, kind prometheus.ValueType, read func(*Status, emitter)) {
 	desc := prometheus.NewDesc("linesplit_"+name, help, labels, nil)
-	c.families = append(c.families, family[S]{desc: desc, kind: kind, read: read})
+	c.families = append(c.families, family{desc: desc, kind: kind, read: read})
 }
 
-func (c *collector[S]) counter(name, help string, value func(*S) uint64) {
-	c.add(name, help, nil, prometheus.CounterValue, func(s *S, emit emitter) { emit(float64(value(s))) })
+func (c *collector) counter(name, help string, value func(*Status) uint64) {
+	c.add(name, help, nil, prometheus.CounterValue, func(s *Status, emit emitter) { emit(float64(value(s))) })
 }
 
-func (c *collector[S]) gauge(name, help string, value func(*S) int64) {
-	c.add(name, help, nil, prometheus.GaugeValue, func(s *S, emit emitter) { emit(float64(value(s))) })
+func (c *collector) gauge(name, help string, value func(*Status) uint64) {
+	c.add(name, help, nil, prometheus.GaugeValue, func(s *Status, emit emitter) { emit(float64(value(s))) })
 }
 
-// refused and checks are the same in both modes.
-func (c *collector[S]) refused(value func(*S) []Count) {
-	c.add("connections_refused_total", "Connections that were not served, by reason.", []string{"reason"}, prometheus.CounterValue,
-		func(s *S, emit emitter) {
-			for _, n := range value(s) {
-				emit(float64(n.N), n.Label)
+// target adds a metric with one value per target. Removed targets have counters only: a target that
+// was removed is not down.
+func (c *collector) target(name, help string, kind prometheus.ValueType, value func(*TargetStatus) float64) {
+	c.add(name, help, []string{"target"}, kind, func(s *Status, emit emitter) {
+		for i := range s.Targets {
+			emit(value(&s.Targets[i]), s.Targets[i].Name)
+		}
+		if kind == prometheus.CounterValue && s.Removed.counted() {
+			emit(value(s.Removed), removedTargets)
+		}
+	})
+}
+
+// counted reports whether there are counts besides those of checks.
+func (t *TargetStatus) counted() bool { return t != nil && (t.Lines != nil || t.Forward != nil) }
+
+// addShared adds what both modes have, with the same help text.
+func (c *collector) addShared() {
+	c.target("target_up", "1 if the target is not known to be down, else 0.", prometheus.GaugeValue,
+		func(t *TargetStatus) float64 { return oneIf(t.Up) })
+	c.target("target_dial_errors_total", "Failed attempts to connect to the target.", prometheus.CounterValue,
+		func(t *TargetStatus) float64 { return float64(t.DialErrors) })
+	c.add("connections_refused_total", "Connections that were not served, by reason.", []string{"reason"},
+		prometheus.CounterValue, func(s *Status, emit emitter) {
+			for _, r := range s.Totals.Refused {
+				emit(float64(r.Count), r.Reason)
+			}
+		})
+	c.add("target_checks_total", "Health checks of the target, by result.", []string{"target", "result"},
+		prometheus.CounterValue, emitChecks)
+	c.add("log_dropped_lines_total", "Lines of linesplit's own logs that were dropped, since nobody read them in time.",
+		[]string{"log"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+			for _, d := range s.LogDropped {
+				emit(float64(d.Lines), d.Log)
 			}
 		})
 }
 
-func (c *collector[S]) checks(value func(*S) []Checks) {
-	c.add("target_checks_total", "Health checks of the target, by result.", []string{"target", "result"}, prometheus.CounterValue,
-		func(s *S, emit emitter) {
-			for _, n := range value(s) {
-				emit(float64(n.Passed), n.Target, "passed")
-				emit(float64(n.Failed), n.Target, "failed")
-			}
-		})
+// emitChecks leaves out targets that were never checked.
+func emitChecks(s *Status, emit emitter) {
+	one := func(name string, t *TargetStatus) {
+		if t.ChecksPassed+t.ChecksFailed > 0 {
+			emit(float64(t.ChecksPassed), name, "passed")
+			emit(float64(t.ChecksFailed), name, "failed")
+		}
+	}
+	for i := range s.Targets {
+		one(s.Targets[i].Name, &s.Targets[i])
+	}
+	if s.Removed != nil {
+		one(removedTargets, s.Removed)
+	}
 }
 
 func oneIf(b bool) float64 {

@@ -13,60 +13,67 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
 
-// full is a snapshot with a value of its own in every field, so that none can be taken for another.
-func full() Snapshot {
-	return Snapshot{
-		ReceivedLines: 1001, ReceivedBytes: 1002,
-		Dropped: []Dropped{
-			{Reason: "oversize", Lines: 1, Bytes: 2}, {Reason: "torn", Lines: 3, Bytes: 4},
-			{Reason: "memory", Lines: 5, Bytes: 6}, {Reason: "truncated", Bytes: 7},
+// fullLines is a Status of line mode with a value of its own in every field that metrics show, so that none
+// can be taken for another.
+func fullLines() Status {
+	return Status{
+		Ledger: &Ledger{
+			Received: Amount{1001, 1002}, Queued: Amount{9, 10}, Retained: Amount{13, 14}, Truncated: 8,
+			DroppedBy: []DroppedBy{
+				{Reason: "oversize", Amount: Amount{1, 2}}, {Reason: "torn", Amount: Amount{3, 4}},
+				{Reason: "memory", Amount: Amount{5, 6}}, {Reason: "truncated", Amount: Amount{Bytes: 7}},
+			},
 		},
-		TruncatedLines: 8,
-		QueuedLines:    9, QueuedBytes: 10, QueueBuffers: 11, QueueCapacity: 12,
-		RetainedLines: 13, RetainedBytes: 14,
-		Targets: []Target{{
-			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 15, ConfirmedLines: 16, ConfirmedBytes: 17,
-			Resent:     []Resent{{Cause: "unacknowledged", Lines: 18, Bytes: 19}, {Cause: "unread", Lines: 20, Bytes: 21}},
-			DialErrors: 22, Failovers: 23, Failbacks: 24, Stalls: 25,
+		Totals: Totals{
+			Connections: 28, Accepted: 29, CutOff: 30, AcceptErrors: 31, HandshakeErrors: 32,
+			Refused: []RefusedBy{{Reason: "denied", Count: 35}},
+		},
+		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34},
+		Targets: []TargetStatus{{
+			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 15, DialErrors: 22, ChecksPassed: 36, ChecksFailed: 37,
+			Lines: &TargetLines{
+				Confirmed: Amount{16, 17}, Failovers: 23, Failbacks: 24, Stalls: 25,
+				ResentBy: []ResentBy{{"unacknowledged", Amount{18, 19}}, {"unread", Amount{20, 21}}},
+			},
 		}, {
-			Name: "unix:///run/b.sock", ConfirmedLines: 26, ConfirmedBytes: 27,
+			Name: "unix:///run/b.sock", Lines: &TargetLines{Confirmed: Amount{26, 27}},
 		}},
-		Connections: 28, Accepted: 29, CutOff: 30, AcceptErrors: 31, HandshakeErrors: 32,
-		MemoryBytes: 33, MemoryLimit: 34,
-		Refused: []Count{{Label: "denied", N: 35}},
-		Checks:  []Checks{{Target: "tcp://10.0.0.1:9999", Passed: 36, Failed: 37}},
+		LogDropped: []LogDropped{{"log", 38}},
 	}
 }
 
 // fullForwarded is the same for connection mode.
-func fullForwarded() Forwarded {
-	return Forwarded{
-		Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6,
-		Refused: []Count{{Label: "limit", N: 7}, {Label: "no-target", N: 8}},
-		Checks:  []Checks{{Target: "tcp://10.0.0.1:9999", Passed: 9, Failed: 10}},
-		Targets: []ForwardTarget{
-			{Name: "tcp://10.0.0.1:9999", Up: true, Connections: 11, Total: 12, Received: 13, Sent: 14, DialErrors: 15},
-			{Name: "udp://10.0.0.2:514", Total: 16},
+func fullForwarded() Status {
+	return Status{
+		Totals: Totals{
+			Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6,
+			Refused: []RefusedBy{{Reason: "limit", Count: 7}, {Reason: "no-target", Count: 8}},
 		},
+		Targets: []TargetStatus{{
+			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 11, DialErrors: 15, ChecksPassed: 9, ChecksFailed: 10,
+			Forward: &TargetForward{Total: 12, ReceivedBytes: 13, SentBytes: 14},
+		}, {
+			Name: "udp://10.0.0.2:514", Forward: &TargetForward{Total: 16},
+		}},
+		LogDropped: []LogDropped{{"log", 38}, {"access", 39}},
 	}
 }
 
 func forwardOptions() Options {
 	connect := NewConnect()
 	connect.Observe(0.002)
-	return Options{Forwarded: fullForwarded, Histogram: connect, Version: "v1.2.3",
-		LogDropped: func() []Count { return []Count{{Label: "log", N: 38}, {Label: "access", N: 39}} }}
+	return Options{Mode: ModeConnection, Status: fullForwarded, Histogram: connect, Version: "v1.2.3"}
 }
 
-func fullOptions() Options {
+func lineOptions() Options {
 	confirmation := NewConfirmation()
 	confirmation.Observe(0.002)
-	return Options{Source: full, Histogram: confirmation, Version: "v1.2.3", LogDropped: func() []Count { return []Count{{Label: "log", N: 38}} }}
+	return Options{Mode: ModeLine, Status: fullLines, Histogram: confirmation, Version: "v1.2.3"}
 }
 
 // The golden files are what the check of the alert rules believes in, too.
 func TestMetrics(t *testing.T) {
-	for golden, o := range map[string]Options{"testdata/metrics.txt": fullOptions(), "testdata/forwarded.txt": forwardOptions()} {
+	for golden, o := range map[string]Options{"testdata/metrics.txt": lineOptions(), "testdata/forwarded.txt": forwardOptions()} {
 		got := ownLines(body(t, get(t, New(o), "GET", "/metrics")))
 		if *update {
 			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -114,7 +121,7 @@ func TestGoAndProcessMetricsAreThere(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	for _, o := range []Options{fullOptions(), forwardOptions()} {
+	for _, o := range []Options{lineOptions(), forwardOptions()} {
 		problems, err := testutil.GatherAndLint(newRegistry(o))
 		if err != nil {
 			t.Fatal(err)
@@ -127,10 +134,10 @@ func TestLint(t *testing.T) {
 
 // One odd label must not cost the operator all the other figures.
 func TestBrokenLabelLeavesTheRest(t *testing.T) {
-	s := New(Options{Source: func() Snapshot {
-		snapshot := full()
-		snapshot.Targets[0].Name = "unix:///run/\xff.sock"
-		return snapshot
+	s := New(Options{Status: func() Status {
+		status := fullLines()
+		status.Targets[0].Name = "unix:///run/\xff.sock"
+		return status
 	}})
 	r := get(t, s, "GET", "/metrics")
 	if text := body(t, r); r.StatusCode != 200 || !strings.Contains(text, "linesplit_received_lines_total 1001\n") {
@@ -148,11 +155,11 @@ func TestConfirmationDoesNotAllocate(t *testing.T) {
 // What targets that were removed have counted stays in the sums; a state they do not have, and nobody is to be told that they are down.
 func TestRemovedTargetsAreCountsAlone(t *testing.T) {
 	for name, o := range map[string]Options{
-		"lines": {Source: func() Snapshot {
-			return Snapshot{Targets: []Target{{Name: "removed", Removed: true, ConfirmedLines: 3}}}
+		"lines": {Status: func() Status {
+			return Status{Removed: &TargetStatus{Lines: &TargetLines{Confirmed: Amount{Lines: 3}}}}
 		}},
-		"connections": {Forwarded: func() Forwarded {
-			return Forwarded{Targets: []ForwardTarget{{Name: "removed", Removed: true, Total: 3}}}
+		"connections": {Mode: ModeConnection, Status: func() Status {
+			return Status{Removed: &TargetStatus{Forward: &TargetForward{Total: 3}}}
 		}},
 	} {
 		text := body(t, get(t, New(o), "GET", "/metrics"))
