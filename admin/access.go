@@ -11,7 +11,7 @@ import (
 	"linesplit/internal/loglimit"
 )
 
-// Who may do what:
+// What clients may do:
 //
 //	                            probes,   status page,     connections,  changes,
 //	                            metrics   status, targets  configuration profiles
@@ -20,31 +20,31 @@ import (
 //	  without one, loopback        ✓            ✓              ✓            –
 //	  without one, elsewhere       ✓            –              –            –
 //
-// Authenticated is who shows the token, who shows a certificate of the client CA, and who comes by a Unix socket whose
-// file lets only its owner and group connect. A Unix socket that is open to everybody on the machine is as good as
-// loopback, and so is an abstract one.
+// A client is authenticated if it sends the token, presents a certificate of the client CA, or
+// connects through a Unix socket whose file admits only its owner and group. A Unix socket that
+// admits all users of the machine counts as loopback, and so does an abstract one.
 
-// level is what a request asks for.
+// level is the access that a request needs.
 type level int
 
 const (
-	toRead    level = iota // what goes on, in sum
-	toInspect              // who is connected, and how everything is set
-	toChange               // and profiles, which cost time and show the insides
+	toRead    level = iota // the state and counts, in sum
+	toInspect              // connected clients and settings
+	toChange               // changes; profiles too, which cost time and show internals
 )
 
-// trust is what a listener says of everybody who comes by it.
+// trust is what is known of all clients of a listener.
 type trust int
 
 const (
 	fromAnywhere trust = iota
-	fromMachine        // somebody on this machine
-	fromOwner          // somebody whom the socket's file lets in
+	fromMachine        // users of this machine
+	fromOwner          // users that the socket's file admits: its owner and group
 )
 
 type trustKey struct{}
 
-// withTrust puts a listener's trust into the contexts of its requests.
+// withTrust returns a context for the requests of a listener.
 func withTrust(ctx context.Context, t trust) context.Context {
 	return context.WithValue(ctx, trustKey{}, t)
 }
@@ -54,7 +54,7 @@ func requestTrust(r *http.Request) trust {
 	return t
 }
 
-// trustIn looks at what a listener listens on.
+// trustIn returns the trust in the clients of ln, by its address.
 func trustIn(ln net.Listener) trust {
 	switch a := ln.Addr().(type) {
 	case *net.TCPAddr:
@@ -76,66 +76,73 @@ func trustInFile(path string) trust {
 	return fromMachine
 }
 
-// gate judges requests.
+// gate decides which requests are allowed.
 type gate struct {
-	token *Token // nil: there is none
+	token *Token // nil for none
 	log   *slog.Logger
-	wrong loglimit.Limiter // tokens: anybody can show some
+	wrong loglimit.Limiter // for wrong tokens, which any client can send
 }
 
-// check returns nil for a request that may have what it asks for.
-func (g *gate) check(r *http.Request, asked level) *problem {
-	shown := bearer(r)
-	if isOwner(r) || g.token.matches(shown) {
+// check returns nil if the request has the access that it needs.
+func (g *gate) check(r *http.Request, needs level) *problem {
+	sent := bearer(r)
+	if isOwner(r) || g.token.matches(sent) {
 		return nil
 	}
 	if p := checkHost(r); p != nil {
 		return p
 	}
 	if g.token != nil {
-		return g.checkAnonymous(r, asked, shown)
+		return g.checkAnonymous(r, needs, sent)
 	}
-	return checkWithoutToken(requestTrust(r), asked)
+	return checkWithoutToken(requestTrust(r), needs)
 }
 
-// isOwner says whether a request is authenticated by the way that it came.
+// isOwner reports whether a request is authenticated by its connection: by a client certificate
+// or a socket's file.
 func isOwner(r *http.Request) bool {
 	byCertificate := r.TLS != nil && len(r.TLS.VerifiedChains) > 0
 	return byCertificate || requestTrust(r) == fromOwner
 }
 
-func (g *gate) checkAnonymous(r *http.Request, asked level, shown string) *problem {
-	if asked == toRead {
+func (g *gate) checkAnonymous(r *http.Request, needs level, sent string) *problem {
+	if needs == toRead {
 		return nil
 	}
-	if shown == "" {
-		return newProblem(http.StatusUnauthorized, "token-needed", "this needs the token: send it as Authorization: Bearer TOKEN")
+	if sent == "" {
+		return newProblem(http.StatusUnauthorized, "token-needed",
+			"this needs the token: send it as Authorization: Bearer TOKEN")
 	}
 	g.wrong.Warn(g.log, "wrong admin token", slog.String("peer", r.RemoteAddr), slog.String("path", r.URL.Path))
-	return newProblem(http.StatusUnauthorized, "token-wrong", "the token is not the one in the file that -admin-token-file names")
+	return newProblem(http.StatusUnauthorized, "token-wrong",
+		"the token is not the one in the file that -admin-token-file names")
 }
 
-func checkWithoutToken(from trust, asked level) *problem {
+func checkWithoutToken(from trust, needs level) *problem {
 	switch {
 	case from == fromAnywhere:
-		return newProblem(http.StatusForbidden, "no-access", "without a token there are only /metrics, /healthz and /readyz here: "+
-			"set -admin-token-file, or -admin to a loopback address, a Unix socket, or tls:// with -admin-tls-client-ca")
-	case asked == toChange:
-		return newProblem(http.StatusForbidden, "no-access", "this needs authentication, and there is no token: "+
-			"set -admin-token-file, or -admin to unix:///PATH?mode=0660 or tls:// with -admin-tls-client-ca")
+		return newProblem(http.StatusForbidden, "no-access",
+			"without a token this listener serves only /metrics, /healthz and /readyz: set -admin-token-file, "+
+				"or -admin to a loopback address, a Unix socket, or tls:// with -admin-tls-client-ca")
+	case needs == toChange:
+		return newProblem(http.StatusForbidden, "no-access",
+			"this needs authentication, and there is no token: set -admin-token-file, "+
+				"or -admin to unix:///PATH?mode=0660 or tls:// with -admin-tls-client-ca")
 	}
 	return nil
 }
 
-// checkHost sees that a browser on this machine has not been led here by a name that somebody else has made point to loopback: to
-// the browser a page of that name might read everything that such a name serves. Addresses and localhost cannot be made to.
+// checkHost stops DNS rebinding: an attacker's name that resolves to loopback would let the
+// attacker's page, in a browser on this machine, read all responses as its own origin. Requests
+// to a loopback address must therefore name an address or localhost, which attackers cannot
+// redirect.
 func checkHost(r *http.Request) *problem {
 	tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() || isLocalName(r.Host) {
 		return nil
 	}
 	return newProblem(http.StatusMisdirectedRequest, "foreign-host",
-		"%q is not a name of this listener: ask for localhost or 127.0.0.1, or show the token", r.Host)
+		"%q is not a name of this listener: use localhost or 127.0.0.1, or send the token", r.Host)
 }
 
 func isLocalName(hostport string) bool {
@@ -147,7 +154,7 @@ func isLocalName(hostport string) bool {
 	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil
 }
 
-// bearer returns the token that a request shows, or nothing.
+// bearer returns the token that a request sends, or "".
 func bearer(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {

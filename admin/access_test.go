@@ -19,18 +19,19 @@ import (
 	"linesplit/tlsconf"
 )
 
-// testReading is what a request to a served server may take to be read: less than is usual, so that tests can outlast it.
-const testReading = 3 * time.Second
+// testReadTimeout is the read timeout of served servers: shorter than readTimeout, so that tests
+// can outlast it.
+const testReadTimeout = 3 * time.Second
 
-// served is a server as others meet it: a client that reaches it, and the address to ask.
+// served is a server on a real listener, with a client that is connected to it.
 type served struct {
 	client  *http.Client
 	url     string
-	address string // of TCP
+	address string // of a TCP listener
 	control *fake
 }
 
-// serveOn serves on a value of -admin until the test ends.
+// serveOn serves on the listener for value, as for -admin, until the test ends.
 func serveOn(t *testing.T, value string, files tlsconf.ServerFiles, o Options) served {
 	t.Helper()
 	ln, err := Listen(t.Context(), value, files)
@@ -42,7 +43,7 @@ func serveOn(t *testing.T, value string, files tlsconf.ServerFiles, o Options) s
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	server := New(o)
-	server.reading = testReading
+	server.reading = testReadTimeout
 	go func() { ended <- server.Serve(ctx, ln) }()
 	transport := &http.Transport{}
 	t.Cleanup(func() {
@@ -66,7 +67,7 @@ func serveOn(t *testing.T, value string, files tlsconf.ServerFiles, o Options) s
 	return s
 }
 
-// status asks, with headers as pairs, and returns the status of the answer.
+// status sends a request, with headers as pairs, and returns the status of the response.
 func (s served) status(t *testing.T, method, path string, headers ...string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, s.url+path, nil)
@@ -108,18 +109,21 @@ func loadToken(t *testing.T) *Token {
 	return token
 }
 
-// asked is one request for each kind of thing that may be allowed.
-var asked = []struct{ method, path string }{
+// operations has requests for each level of access, the levels in the order of the table in
+// access.go.
+var operations = []struct{ method, path string }{
 	{"GET", "/healthz"}, {"GET", "/metrics"}, // probe
 	{"GET", "/"}, {"GET", "/api/v1/status"}, {"GET", "/api/v1/openapi.json"}, // read
 	{"GET", "/api/v1/connections"}, {"GET", "/api/v1/config"}, // inspect
-	{"POST", "/api/v1/reload"}, {"DELETE", "/api/v1/targets/tcp:%2F%2F10.0.0.1:9999"}, {"GET", "/debug/pprof/goroutine"}, // change
+	{"POST", "/api/v1/reload"}, {"DELETE", "/api/v1/targets/tcp:%2F%2F10.0.0.1:9999"}, // change
+	{"GET", "/debug/pprof/goroutine"},
 }
 
-// allowedAs says how many of asked are, for each column of the table in access.go.
-var allowedAs = map[string]int{"probe": 2, "read": 5, "inspect": 7, "change": len(asked)}
+// allowedAs is the number of operations that are allowed up to each column of the table in
+// access.go.
+var allowedAs = map[string]int{"probe": 2, "read": 5, "inspect": 7, "change": len(operations)}
 
-func TestWhoMayDoWhat(t *testing.T) {
+func TestAccess(t *testing.T) {
 	dir := t.TempDir()
 	certs := testcert.New(t, dir)
 	plain := tlsconf.ServerFiles{Cert: certs.ServerCert, Key: certs.ServerKey}
@@ -132,27 +136,27 @@ func TestWhoMayDoWhat(t *testing.T) {
 		token        bool
 		headers      []string
 		may          string
-		refused      int // status of what is not allowed
+		refused      int // status of operations that are not allowed
 	}{
 		{"loopback", "127.0.0.1:0", plain, false, nil, "inspect", 403},
-		{"loopback, token not asked for", "127.0.0.1:0", plain, false, bearer, "inspect", 403},
-		{"loopback, no token shown", "127.0.0.1:0", plain, true, nil, "read", 401},
+		{"loopback, needless token", "127.0.0.1:0", plain, false, bearer, "inspect", 403},
+		{"loopback, no token sent", "127.0.0.1:0", plain, true, nil, "read", 401},
 		{"loopback, wrong token", "127.0.0.1:0", plain, true, []string{"Authorization", "Bearer sesam"}, "read", 401},
 		{"loopback, wrong scheme", "127.0.0.1:0", plain, true, []string{"Authorization", "Basic sesame"}, "read", 401},
 		{"loopback, token", "127.0.0.1:0", plain, true, bearer, "change", 0},
 		{"anywhere", "0.0.0.0:0", plain, false, nil, "probe", 403},
 		{"anywhere, as localhost", "0.0.0.0:0", plain, false, []string{"Host", "localhost"}, "probe", 403},
-		{"anywhere, no token shown", "0.0.0.0:0", plain, true, nil, "read", 401},
+		{"anywhere, no token sent", "0.0.0.0:0", plain, true, nil, "read", 401},
 		{"anywhere, token", "0.0.0.0:0", plain, true, bearer, "change", 0},
 		{"socket of the owner", "unix://" + dir + "/a", plain, false, nil, "change", 0},
-		{"socket of the owner, token not shown", "unix://" + dir + "/b", plain, true, nil, "change", 0},
-		{"socket of everybody", "unix://" + dir + "/c?mode=0666", plain, false, nil, "inspect", 403},
-		{"socket of everybody, token", "unix://" + dir + "/d?mode=0666", plain, true, bearer, "change", 0},
+		{"socket of the owner, no token sent", "unix://" + dir + "/b", plain, true, nil, "change", 0},
+		{"socket for all users", "unix://" + dir + "/c?mode=0666", plain, false, nil, "inspect", 403},
+		{"socket for all users, token", "unix://" + dir + "/d?mode=0666", plain, true, bearer, "change", 0},
 		{"TLS anywhere", "tls://0.0.0.0:0", plain, false, nil, "probe", 403},
 		{"TLS loopback", "tls://127.0.0.1:0", plain, false, nil, "inspect", 403},
 		{"TLS anywhere, token", "tls://0.0.0.0:0", plain, true, bearer, "change", 0},
 		{"certificate anywhere", "tls://0.0.0.0:0", mutual, false, nil, "change", 0},
-		{"certificate anywhere, token not shown", "tls://0.0.0.0:0", mutual, true, nil, "change", 0},
+		{"certificate anywhere, no token sent", "tls://0.0.0.0:0", mutual, true, nil, "change", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := Options{Profiling: true}
@@ -163,21 +167,21 @@ func TestWhoMayDoWhat(t *testing.T) {
 			if strings.HasPrefix(test.listen, "tls:") {
 				s.speakTLS(t, certs)
 			}
-			for i, ask := range asked {
+			for i, ask := range operations {
 				allowed := i < allowedAs[test.may]
 				got := s.status(t, ask.method, ask.path, test.headers...)
 				if allowed && got/100 != 2 || !allowed && got != test.refused {
 					t.Errorf("%s %s: %d", ask.method, ask.path, got)
 				}
 			}
-			if calls := s.control.called(); (len(calls) > 1) != (test.may == "change") { // one is of connections
+			if calls := s.control.called(); (len(calls) > 1) != (test.may == "change") { // one reads the connections
 				t.Errorf("calls: %v", calls)
 			}
 		})
 	}
 }
 
-// speakTLS has the client speak TLS, with a certificate for those who ask for one.
+// speakTLS makes the client speak TLS, with a certificate for servers that request one.
 func (s *served) speakTLS(t *testing.T, certs testcert.Files) {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(certs.ClientCert, certs.ClientKey)
@@ -194,9 +198,10 @@ func (s *served) speakTLS(t *testing.T, certs testcert.Files) {
 	s.url = "https://" + s.address
 }
 
-func TestStrangersCertificateIsRefused(t *testing.T) {
+func TestCertificateOfAnotherCAIsRefused(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
-	s := serveOn(t, "tls://127.0.0.1:0", tlsconf.ServerFiles{Cert: certs.ServerCert, Key: certs.ServerKey, ClientCA: certs.CA}, Options{})
+	files := tlsconf.ServerFiles{Cert: certs.ServerCert, Key: certs.ServerKey, ClientCA: certs.CA}
+	s := serveOn(t, "tls://127.0.0.1:0", files, Options{})
 	certs.ClientCert, certs.ClientKey = certs.StrangerCert, certs.StrangerKey
 	s.speakTLS(t, certs)
 	if r, err := s.client.Get(s.url + "/healthz"); err == nil {
@@ -205,8 +210,9 @@ func TestStrangersCertificateIsRefused(t *testing.T) {
 	}
 }
 
-// A page that has made its own name point to 127.0.0.1 is of the same origin to a browser.
-func TestForeignHost(t *testing.T) {
+// DNS rebinding: to a browser, a page whose name resolves to 127.0.0.1 has the same origin as
+// this server.
+func TestForeignHostIsRefused(t *testing.T) {
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{Token: loadToken(t)})
 	for host, want := range map[string]int{
 		"evil.example": 421, "evil.example:80": 421, "localhost.evil.example": 421,
@@ -227,8 +233,9 @@ func TestForeignHost(t *testing.T) {
 	}
 }
 
-// Whatever a browser has to show on its own, here a socket that authenticates, other origins cannot use it.
-func TestCrossSite(t *testing.T) {
+// Pages of other origins cannot use credentials that a browser sends on its own, here those of a
+// socket.
+func TestCrossOriginChangesAreRefused(t *testing.T) {
 	s := serveOn(t, "unix://"+t.TempDir()+"/s", tlsconf.ServerFiles{}, Options{})
 	for _, headers := range [][]string{
 		{"Origin", "https://evil.example"},
@@ -256,7 +263,7 @@ func TestCrossSite(t *testing.T) {
 	}
 }
 
-// No GET changes anything, whatever its path, query and headers say that it really is.
+// No GET changes anything, even if its path, query and headers claim to be another method.
 func TestGetChangesNothing(t *testing.T) {
 	s := serveOn(t, "unix://"+t.TempDir()+"/s", tlsconf.ServerFiles{}, Options{})
 	for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
@@ -272,18 +279,18 @@ func TestGetChangesNothing(t *testing.T) {
 	}
 }
 
-// A body that does not come must cost nothing but its connection, and that for a short time.
-func TestSlowBody(t *testing.T) {
+// A body that does not arrive costs only its connection, and that for a short time.
+func TestSlowBodyEndsSoon(t *testing.T) {
 	t.Parallel()
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{Token: loadToken(t)})
 	const head = "POST /api/v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
 	for _, test := range []struct {
 		name, authorization string
 		status              int
-		least, most         time.Duration
+		min, max            time.Duration
 	}{
-		{"not authenticated: the answer does not wait for the body", "", 401, 0, testReading * 9 / 10},
-		{"authenticated", "Authorization: Bearer sesame\r\n", 408, testReading * 9 / 10, 10 * testReading},
+		{"not authenticated: the answer does not wait for the body", "", 401, 0, testReadTimeout * 9 / 10},
+		{"authenticated", "Authorization: Bearer sesame\r\n", 408, testReadTimeout * 9 / 10, 10 * testReadTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -299,17 +306,18 @@ func TestSlowBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Body.Close()
-			if took := time.Since(asked); r.StatusCode != test.status || !r.Close || took < test.least || took > test.most {
+			if took := time.Since(asked); r.StatusCode != test.status || !r.Close || took < test.min || took > test.max {
 				t.Errorf("%s after %v, connection kept: %v", r.Status, took, !r.Close)
 			}
 		})
 	}
 }
 
-func TestOversizedBody(t *testing.T) {
+func TestOversizedBodyIsRefused(t *testing.T) {
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{Token: loadToken(t)})
 	for token, want := range map[string]int{"sesame": 413, "": 401} {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/api/v1/targets", strings.NewReader(`"`+strings.Repeat("x", maxBody)+`"`))
+		long := strings.NewReader(`"` + strings.Repeat("x", maxBody) + `"`)
+		r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/api/v1/targets", long)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
-// Package admin is what operators and their machines look at and turn: /metrics for Prometheus, /healthz and /readyz for
-// whatever starts and stops processes, a JSON API below /api/v1 with its description in openapi.json, a status page, and
-// profiles. It knows nothing of the parts that it speaks of: main hands it functions and a Control.
+// Package admin serves the admin listener: /metrics for Prometheus, /healthz and /readyz for
+// process supervisors, a JSON API under /api/v1 with its description in openapi.json, a status
+// page, and profiles. It does not know the parts that it shows and changes: its caller passes
+// functions and a Control.
 package admin
 
 import (
@@ -20,51 +21,55 @@ import (
 	"linesplit/internal/accept"
 )
 
-// Bounds of what a client may cost. Nothing that is served here is long, and a scrape that takes longer is of no use.
+// Limits on the cost of a client. All responses are short, and a scrape that takes longer than
+// these timeouts is useless.
 const (
 	readTimeout    = 5 * time.Second
 	writeTimeout   = 30 * time.Second
-	idleTimeout    = 2 * time.Minute // longer than scrape intervals: a connection serves many
+	idleTimeout    = 2 * time.Minute // longer than scrape intervals, so that scrapes share a connection
 	maxHeaderBytes = 16 << 10
-	maxScrapes     = 8 // at one time; more get 503
+	maxScrapes     = 8 // concurrent; further ones get 503
 	endTimeout     = time.Second
 )
 
-// Options say what to serve. The zero value is valid: no figures but the process's own, and ready at once.
+// Options configure a Server. The zero value is valid: all counts are 0 and the process is always
+// ready.
 type Options struct {
-	// Mode is ModeLine or ModeConnection and decides which metrics there are. Empty means ModeLine.
+	// Mode is ModeLine or ModeConnection and selects the metrics. Empty means ModeLine.
 	Mode string
-	// Status returns the present state and counts, from which metrics are written. It is called once per
-	// scrape, from any goroutine. nil means that all counts are 0.
+	// Status returns the present state and counts for the metrics. It is called once per scrape,
+	// from any goroutine. nil means that all counts are 0.
 	Status func() Status
-	// Ready says whether lines can come in and go out, and if not, why. Called from any goroutine; nil: always.
+	// Ready reports whether linesplit can receive and deliver, and if not, why. It is called from
+	// any goroutine. nil means always ready.
 	Ready func() (ok bool, reason string)
-	// Histogram, if any, is served beside those figures. See NewConfirmation and NewConnect.
+	// Histogram, if not nil, is served as well. See NewConfirmation and NewConnect.
 	Histogram prometheus.Histogram
-	// Control, if any, is what the API and the status page show and change. nil: there are neither.
+	// Control is the run that the API and the status page show and change. nil disables both.
 	Control Control
-	// Token is what a request shows to be allowed everything; nil: see access.go for who may do what then.
+	// Token authenticates requests. nil means that there is none; access.go lists what is allowed
+	// then.
 	Token *Token
-	// Profiling serves profiles at /debug/pprof/, to those who may change things.
+	// Profiling serves profiles at /debug/pprof/ to authenticated clients.
 	Profiling bool
-	// Version is linesplit's own.
+	// Version is linesplit's version.
 	Version string
-	// Logger is told what goes wrong in serving; nil discards.
+	// Logger gets warnings and the changes made by the API. nil discards them.
 	Logger *slog.Logger
 }
 
-// Server serves what its Options say. Its methods may be called from many goroutines.
+// Server serves the admin listener. Its methods are safe for concurrent use.
 type Server struct {
 	ready   func() (bool, string)
 	log     *slog.Logger
 	token   *Token
-	guarded bool          // serves more than figures and probes
+	guarded bool          // serves more than metrics and probes
 	api     *api          // nil without a Control
-	reading time.Duration // what a request may take to be read
+	reading time.Duration // limit on reading a request
 	handler http.Handler
 }
 
-// New returns a server that serves nothing yet.
+// New returns a server. It serves nothing until Serve is called.
 func New(o Options) *Server {
 	if o.Status == nil {
 		o.Status = func() Status { return Status{} }
@@ -75,7 +80,9 @@ func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Profiling, reading: readTimeout}
+	s := &Server{
+		ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Profiling, reading: readTimeout,
+	}
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics(newRegistry(o)))
@@ -88,7 +95,7 @@ func New(o Options) *Server {
 	return s
 }
 
-// guard adds to mux what not everybody may have.
+// guard adds the handlers that check access: profiles, the API and the status page.
 func (s *Server) guard(mux *http.ServeMux, o Options) http.Handler {
 	g := &gate{token: o.Token, log: o.Logger}
 	if o.Profiling {
@@ -101,28 +108,31 @@ func (s *Server) guard(mux *http.ServeMux, o Options) http.Handler {
 	}
 	origins := http.NewCrossOriginProtection()
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, r, newProblem(http.StatusForbidden, "cross-origin", "a page of another origin may not change anything here"))
+		refuse(w, r, newProblem(http.StatusForbidden, "cross-origin",
+			"pages of other origins cannot change anything here"))
 	}))
-	return hardened(origins.Handler(mux))
+	return withSecurityHeaders(origins.Handler(mux))
 }
 
-// Handler returns what Serve serves, for a server that exists already. To it nobody is authenticated but by the token or
-// a client certificate, and the rates of the API stay 0: they and the events come from Serve.
+// Handler returns the handler that Serve uses, for a caller with a server of its own. It
+// authenticates clients by the token or a client certificate only, and all rates of the API stay
+// 0: the samples for rates and events are taken by Serve.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Serve answers requests on ln until ctx ends, gives those under way a second to end, and returns nil; or returns
-// earlier, with the error that ended it. It closes ln. It may be called once. What those may do who come by ln depends on
-// whether that is a loopback address, a Unix socket, or anything else.
+// Serve answers requests on ln until ctx ends, gives requests under way a second to end, and
+// returns nil. If serving fails it returns the error at once. It closes ln. It may be called
+// once. What clients may do depends on whether ln is a loopback address, a Unix socket, or
+// anything else; see access.go.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	from := trustIn(ln)
 	s.warn(ln, from)
 	server := s.server(from)
 	ctx, cancel := context.WithCancel(ctx)
-	var pulse sync.WaitGroup
-	defer pulse.Wait()
+	var sampling sync.WaitGroup
+	defer sampling.Wait()
 	defer cancel()
 	if s.api != nil {
-		pulse.Go(func() { s.api.pulse.run(ctx) })
+		sampling.Go(func() { s.api.sampler.run(ctx) })
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
@@ -142,55 +152,60 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 }
 
 func (s *Server) server(from trust) *http.Server {
-	guests := newCrowd(maxConns)
+	limiter := newConnLimiter(maxConns)
 	return &http.Server{
-		Handler:           guests.attend(s.handler),
+		Handler:           limiter.countRequests(s.handler),
 		ReadHeaderTimeout: s.reading,
 		ReadTimeout:       s.reading,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         guests.track,
-		ConnContext:       guests.remember,
+		ConnState:         limiter.connState,
+		ConnContext:       limiter.connContext,
 		BaseContext:       func(net.Listener) context.Context { return withTrust(context.Background(), from) },
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // anyone who connects can cause these
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // any client can cause these
 	}
 }
 
-// warn says what people might not expect of a listener that can be reached from elsewhere.
+// warn logs what operators may not expect of a listener that other machines can reach.
 func (s *Server) warn(ln net.Listener, from trust) {
 	switch {
 	case !s.guarded || from != fromAnywhere:
 	case s.token != nil && !speaksTLS(ln):
-		s.log.Warn("the admin token crosses the network unencrypted: better -admin tls://, a Unix socket or a loopback address", "address", ln.Addr())
+		s.log.Warn(
+			"the admin token crosses the network unencrypted: better -admin tls://, a Unix socket or a loopback address",
+			"address", ln.Addr())
 	case s.token == nil && !speaksTLS(ln):
-		s.log.Info("admin serves metrics and probes only: there is no token, and the address is not a loopback one", "address", ln.Addr())
+		s.log.Info("admin serves metrics and probes only: there is no token, and the address is not a loopback one",
+			"address", ln.Addr())
 	}
 }
 
-// speaksTLS asks by name, which listeners from Listen give as what they were opened by.
+// speaksTLS reports whether ln speaks TLS, by its name: a listener from Listen is named by its
+// address with the scheme.
 func speaksTLS(ln net.Listener) bool { return strings.HasPrefix(accept.Name(ln), "tls://") }
 
 func (s *Server) metrics(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		ErrorHandling:       promhttp.ContinueOnError, // what is known is worth more than a clean failure
+		ErrorHandling:       promhttp.ContinueOnError, // the valid metrics are worth more than a clean failure
 		MaxRequestsInFlight: maxScrapes,
 	})
 }
 
-// healthz says that the process lives. A process that cannot reach its targets lives too: ending it would lose lines.
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }
+// healthz reports that the process is alive. It stays healthy while no target is reachable:
+// ending the process would lose lines.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if ok, reason := s.ready(); !ok {
-		answer(w, http.StatusServiceUnavailable, "not ready: "+reason)
+		writeText(w, http.StatusServiceUnavailable, "not ready: "+reason)
 		return
 	}
-	answer(w, http.StatusOK, "ok")
+	writeText(w, http.StatusOK, "ok")
 }
 
-func answer(w http.ResponseWriter, code int, text string) {
+func writeText(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)

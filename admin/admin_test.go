@@ -43,7 +43,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"GET", "/healthz", ready, 200, "ok\n"},
 		{"GET", "/healthz", waiting, 200, "ok\n"},
-		{"HEAD", "/healthz", ready, 200, "ok\n"}, // the recorder keeps what a server would leave out
+		{"HEAD", "/healthz", ready, 200, "ok\n"}, // the recorder keeps the body that a server would omit
 		{"GET", "/readyz", nil, 200, "ok\n"},
 		{"GET", "/readyz", ready, 200, "ok\n"},
 		{"GET", "/readyz", waiting, 503, "not ready: no target is connected\n"},
@@ -69,18 +69,18 @@ func TestZeroOptionsServeMetrics(t *testing.T) {
 	}
 }
 
-func TestOneStatusPerScrape(t *testing.T) {
+func TestScrapeCallsStatusOnce(t *testing.T) {
 	calls := 0
 	s := New(Options{Status: func() Status { calls++; return Status{} }})
 	for range 3 {
 		get(t, s, "GET", "/metrics")
 	}
 	if calls != 3 {
-		t.Errorf("3 scrapes asked for %d of them", calls)
+		t.Errorf("3 scrapes called Status %d times", calls)
 	}
 }
 
-// start serves on a free port until the test ends or end is called, which returns what Serve returned.
+// start serves on a free port until the test ends or calls end, which returns the result of Serve.
 func start(t *testing.T, o Options) (url string, end func() error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -121,8 +121,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	client.CloseIdleConnections()
 }
 
-// A request that does not end must not hold up the end of the process by more than the grace it is given.
-func TestServeCutsOffWhatDoesNotEnd(t *testing.T) {
+// A request that does not end delays the end of the process by no more than endTimeout.
+func TestServeCutsOffRequestsThatDoNotEnd(t *testing.T) {
 	asked, release := make(chan bool), make(chan bool)
 	url, end := start(t, Options{Ready: func() (bool, string) { asked <- true; <-release; return true, "" }})
 	answered := make(chan error, 1)
@@ -145,7 +145,7 @@ func TestServeCutsOffWhatDoesNotEnd(t *testing.T) {
 	client.CloseIdleConnections()
 }
 
-func TestServeSaysWhyItFailed(t *testing.T) {
+func TestServeReturnsErrorOfListener(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

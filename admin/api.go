@@ -17,38 +17,39 @@ import (
 const (
 	apiPrefix   = "/api/v1"
 	maxBody     = 64 << 10         // bytes
-	maxRequests = 32               // at one time; more get 503. Streams of events have their own bound.
+	maxRequests = 32               // concurrent; further ones get 503. Streams of events have their own limit.
 	changeLimit = 20 * time.Second // for one call of Control; less than writeTimeout
 )
 
-// api is the JSON interface over a Control.
+// api is the JSON API to a Control.
 type api struct {
 	control Control
 	gate    *gate
 	log     *slog.Logger
-	pulse   *pulse
-	slots   chan struct{} // one for each request under way
+	sampler *sampler
+	slots   chan struct{} // holds one value per request under way
 }
 
 func newAPI(o Options, g *gate) *api {
 	a := &api{control: o.Control, gate: g, log: o.Logger, slots: make(chan struct{}, maxRequests)}
-	a.pulse = newPulse(a.status)
+	a.sampler = newSampler(a.status)
 	return a
 }
 
-// handler answers a request, or returns an error for it: a *problem, one of Control's, or a fault of our own. If it
-// returns an error it has written nothing.
+// handler answers a request, or writes nothing and returns an error: a *problem, an error of
+// Control, or an internal one.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// route is one operation of the API. openapi.json describes each of them.
+// route is one operation of the API. openapi.json describes them all.
 type route struct {
-	method, path string // path below apiPrefix, as package http's patterns have it
+	method, path string // path is below apiPrefix, a pattern of http.ServeMux
 	level        level
 	handle       handler
 	stream       bool // takes no slot
 }
 
-// routes are all there is. A target's name holds slashes: in a path it is escaped, tcp:%2F%2F10.0.0.1:9999.
+// routes returns all operations. A target's name contains slashes and is escaped in a path, as in
+// tcp:%2F%2F10.0.0.1:9999.
 func (a *api) routes() []route {
 	return []route{
 		{method: "GET", path: "/status", level: toRead, handle: a.getStatus},
@@ -70,7 +71,7 @@ func (a *api) routes() []route {
 	}
 }
 
-// register adds the API to mux. What is below apiPrefix and no route is answered with a problem too.
+// register adds the API to mux. Paths under /api/ that are no route get a problem, too.
 func (a *api) register(mux *http.ServeMux) {
 	methods := map[string][]string{}
 	for _, route := range a.routes() {
@@ -81,7 +82,8 @@ func (a *api) register(mux *http.ServeMux) {
 		mux.Handle(apiPrefix+path, wrongMethod(allowed))
 	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, r, newProblem(http.StatusNotFound, "no-such-path", "there is no %s: see %s/openapi.json", r.URL.Path, apiPrefix))
+		refuse(w, r, newProblem(http.StatusNotFound, "no-such-path",
+			"there is no %s: see %s/openapi.json", r.URL.Path, apiPrefix))
 	})
 }
 
@@ -93,11 +95,13 @@ func wrongMethod(allowed []string) http.Handler {
 	list := strings.Join(allowed, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", list)
-		refuse(w, r, newProblem(http.StatusMethodNotAllowed, "method", "%s is not for %s: %s is", r.URL.Path, r.Method, list))
+		refuse(w, r, newProblem(http.StatusMethodNotAllowed, "method",
+			"%s does not accept %s, only %s", r.URL.Path, r.Method, list))
 	})
 }
 
-// serve asks the gate, takes a slot, and turns an error into a problem. Nothing of a body is read before a request has got so far.
+// serve checks access, takes a slot, and answers errors with a problem. The body is not read
+// before that.
 func (a *api) serve(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := a.gate.check(r, route.level); p != nil {
@@ -109,14 +113,15 @@ func (a *api) serve(route route) http.Handler {
 			case a.slots <- struct{}{}:
 				defer func() { <-a.slots }()
 			default:
-				refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy", "%d requests are being answered: try again later", maxRequests))
+				refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy",
+					"%d requests are being answered: try again later", maxRequests))
 				return
 			}
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		err := route.handle(w, r)
 		if route.level == toChange {
-			a.note(r, err)
+			a.logChange(r, err)
 		}
 		if err != nil {
 			writeProblem(w, problemOf(err))
@@ -124,8 +129,8 @@ func (a *api) serve(route route) http.Handler {
 	})
 }
 
-// note logs what was changed, or was to be.
-func (a *api) note(r *http.Request, err error) {
+// logChange logs a change, or an attempt.
+func (a *api) logChange(r *http.Request, err error) {
 	if err != nil {
 		a.log.Warn("change by the API failed", "method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr, "err", err)
 		return
@@ -133,8 +138,8 @@ func (a *api) note(r *http.Request, err error) {
 	a.log.Info("change by the API", "method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr)
 }
 
-// refuse answers a request whose body nobody has read with a problem. It does not wait for the body: the connection ends with
-// the answer.
+// refuse answers a request with a problem without reading its body. It closes the connection
+// afterwards instead of waiting for the body.
 func refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	if r.ContentLength != 0 {
 		w.Header().Set("Connection", "close")
@@ -142,11 +147,12 @@ func refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	writeProblem(w, p)
 }
 
-// decode reads a body of one JSON object. Fields that value does not have are errors.
+// decode reads a body of one JSON object. Fields that are not in value are errors.
 func decode(r *http.Request, value any) error {
 	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || contentType != "application/json" {
-		return newProblem(http.StatusUnsupportedMediaType, "content-type", "a body has to be application/json, not %q", r.Header.Get("Content-Type"))
+		return newProblem(http.StatusUnsupportedMediaType, "content-type",
+			"the body must be application/json, not %q", r.Header.Get("Content-Type"))
 	}
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
@@ -164,18 +170,19 @@ func decode(r *http.Request, value any) error {
 
 func bodyProblem(err error) *problem {
 	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return newProblem(http.StatusRequestEntityTooLarge, "body-too-long", "a body may have %d bytes", tooLong.Limit)
+		return newProblem(http.StatusRequestEntityTooLarge, "body-too-long",
+			"the body may have at most %d bytes", tooLong.Limit)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return newProblem(http.StatusRequestTimeout, "body-too-slow", "the body did not come in time")
+		return newProblem(http.StatusRequestTimeout, "body-too-slow", "the body did not arrive in time")
 	}
 	if err == io.EOF {
 		err = errors.New("it is empty")
 	}
-	return newProblem(http.StatusBadRequest, "body", "the body is not what it should be: %v", err)
+	return newProblem(http.StatusBadRequest, "body", "the body is not valid: %v", err)
 }
 
-// noBody is for operations that take none. An empty object is let pass.
+// noBody checks the request of an operation without a body. An empty object is allowed.
 func noBody(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
@@ -183,7 +190,8 @@ func noBody(r *http.Request) error {
 	return decode(r, &struct{}{})
 }
 
-// changing gives a call of Control its context: what has begun is not left half done because a client goes away.
-func changing(r *http.Request) (context.Context, context.CancelFunc) {
+// changeContext returns the context for a call of Control. It outlives the client, so that a
+// change is not left half done if the client disconnects.
+func changeContext(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), changeLimit)
 }

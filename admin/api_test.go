@@ -58,7 +58,10 @@ func TestControlErrorsAreProblems(t *testing.T) {
 		{ErrDraining, 409, "draining", nil},
 		{fmt.Errorf("weight: %w", ErrNotInMode), 409, "not-in-mode", nil},
 		{fmt.Errorf("%w: bad", ErrInvalid), 422, "invalid", nil},
-		{fmt.Errorf("%w: %w", ErrInvalid, errors.Join(errors.New("one"), errors.New("two"))), 422, "invalid", []string{"one", "two"}},
+		{
+			fmt.Errorf("%w: %w", ErrInvalid, errors.Join(errors.New("one"), errors.New("two"))),
+			422, "invalid", []string{"one", "two"},
+		},
 		{errOther, 500, "internal", nil},
 	} {
 		s := New(Options{Control: &fake{err: test.err}})
@@ -83,7 +86,7 @@ func TestControlErrorsAreProblems(t *testing.T) {
 	}
 }
 
-func TestFaultyRequests(t *testing.T) {
+func TestInvalidRequestsGetProblems(t *testing.T) {
 	long := `{"address":"` + strings.Repeat("x", maxBody) + `"}`
 	for _, test := range []struct {
 		method, path, contentType, body string
@@ -127,7 +130,7 @@ func TestFaultyRequests(t *testing.T) {
 				t.Errorf("called %v", calls)
 			}
 			if r.StatusCode == 405 && r.Header.Get("Allow") == "" {
-				t.Error("it does not say what is allowed")
+				t.Error("no Allow header")
 			}
 		})
 	}
@@ -164,8 +167,8 @@ func TestConnectionModeHasNoLedger(t *testing.T) {
 	}
 }
 
-// A client in a language with types wants a list where there is one, and not null.
-func TestNothingIsNull(t *testing.T) {
+// Clients in statically typed languages expect an empty list rather than null.
+func TestListsAreNeverNull(t *testing.T) {
 	s := New(Options{Control: empty{}})
 	for _, path := range []string{"/status", "/targets", "/connections", "/config"} {
 		if text := body(t, ask(s, "GET", apiPrefix+path, "", "")); strings.Contains(text, "null") {
@@ -177,7 +180,7 @@ func TestNothingIsNull(t *testing.T) {
 	}
 }
 
-// empty is a Control with nothing in it.
+// empty is a Control without targets, connections and settings.
 type empty struct{ *fake }
 
 func (empty) Status() Status                                     { return Status{Ledger: &Ledger{}} }
@@ -185,17 +188,19 @@ func (empty) Connections(int) []Connection                       { return nil }
 func (empty) Config() []Setting                                  { return nil }
 func (empty) Reload(context.Context) ([]string, []string, error) { return nil, nil, nil }
 
-func TestBoundOnRequests(t *testing.T) {
+func TestRequestsAreLimited(t *testing.T) {
 	control := &fake{waitOn: make(chan struct{})}
 	s := New(Options{Control: control})
 	var waiting sync.WaitGroup
 	for range maxRequests {
 		waiting.Go(func() {
-			for ask(s, "POST", "/api/v1/reload", "", "").StatusCode != 200 { // a question below may have its slot for a moment
+			// It is repeated, since a request below may hold a slot for a moment.
+			for ask(s, "POST", "/api/v1/reload", "", "").StatusCode != 200 {
 			}
 		})
 	}
-	// They are let go only once one too many has been refused, so this ends as soon as all are under way.
+	// The reloads end only after a further request was refused, so this loop ends once all of
+	// them are under way.
 	for {
 		r := ask(s, "GET", "/api/v1/status", "", "")
 		if r.StatusCode == http.StatusServiceUnavailable {
@@ -216,7 +221,8 @@ func TestConcurrentCalls(t *testing.T) {
 	s := New(Options{Control: &fake{}})
 	requests := [][3]string{
 		{"GET", "/api/v1/status"}, {"GET", "/api/v1/targets"}, {"GET", "/api/v1/ledger"}, {"GET", "/metrics"},
-		{"POST", "/api/v1/targets", `{"address":"a:1"}`}, {"POST", at("/targets/%s/drain", nameA)}, {"POST", "/api/v1/reload"},
+		{"POST", "/api/v1/targets", `{"address":"a:1"}`}, {"POST", at("/targets/%s/drain", nameA)},
+		{"POST", "/api/v1/reload"},
 	}
 	var all sync.WaitGroup
 	for range 3 {
@@ -226,7 +232,7 @@ func TestConcurrentCalls(t *testing.T) {
 					if r := ask(s, request[0], request[1], asJSON, request[2]); r.StatusCode/100 != 2 {
 						t.Errorf("%v: %s", request, r.Status)
 					}
-					s.api.pulse.beat()
+					s.api.sampler.tick()
 				}
 			})
 		}

@@ -9,103 +9,108 @@ import (
 	"time"
 )
 
-// maxConns is how many connections the admin listener has at one time.
+// maxConns limits the open connections of the admin listener.
 const maxConns = 128
 
-// crowd bounds the connections of a server. Where one too many comes, the one goes whose last answer, or beginning, is the longest ago; if
-// all are being answered, the newcomer. So clients that only hold their connections, or are slow to say what they want, do not keep out a
-// probe: where a probe decides whether the process lives, it would end for that, with all lines in it.
-type crowd struct {
+// connLimiter limits the connections of a server. At the limit, a new connection evicts the one
+// idle longest, counted from its last response or from its opening; while all are being answered,
+// the new one is closed. So clients that only hold connections, or send their requests slowly,
+// cannot lock out a health probe: an orchestrator would kill the process for that, with all lines
+// in it.
+type connLimiter struct {
 	max int
 
-	mu    sync.Mutex          // protects the field below
-	conns map[net.Conn]*guest // those that are open
+	mu    sync.Mutex           // protects the field below
+	conns map[net.Conn]*client // the open connections
 }
 
-// guest is one connection.
-type guest struct {
+// client is the state of one connection.
+type client struct {
 	requests int       // being answered
-	since    time.Time // when the last answer was given, or it came
+	since    time.Time // of the last response, or of the opening
 }
 
-func newCrowd(max int) *crowd { return &crowd{max: max, conns: map[net.Conn]*guest{}} }
+func newConnLimiter(max int) *connLimiter {
+	return &connLimiter{max: max, conns: map[net.Conn]*client{}}
+}
 
-// track is for http.Server.ConnState.
-func (c *crowd) track(conn net.Conn, state http.ConnState) {
+// connState implements http.Server.ConnState.
+func (l *connLimiter) connState(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		if superfluous := c.enter(conn, time.Now()); superfluous != nil {
-			cut(superfluous)
+		if evicted := l.add(conn, time.Now()); evicted != nil {
+			closeNow(evicted)
 		}
 	case http.StateClosed, http.StateHijacked:
-		c.leave(conn)
+		l.remove(conn)
 	}
 }
 
-// enter returns a connection to close, or nil.
-func (c *crowd) enter(conn net.Conn, now time.Time) (superfluous net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.conns) >= c.max {
-		superfluous = c.quietestLocked(conn)
-		delete(c.conns, superfluous)
+// add returns the connection that the caller must close for the new one, which may be conn
+// itself, or nil.
+func (l *connLimiter) add(conn net.Conn, now time.Time) (evicted net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) >= l.max {
+		evicted = l.longestIdleLocked(conn)
+		delete(l.conns, evicted)
 	}
-	if superfluous != conn {
-		c.conns[conn] = &guest{since: now}
+	if evicted != conn {
+		l.conns[conn] = &client{since: now}
 	}
-	return superfluous
+	return evicted
 }
 
-func (c *crowd) leave(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.conns, conn)
+func (l *connLimiter) remove(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, conn)
 }
 
-// quietestLocked returns the connection that has been silent for the longest, or fallback if none is.
-func (c *crowd) quietestLocked(fallback net.Conn) net.Conn {
-	quietest, since := fallback, time.Time{}
-	for conn, g := range c.conns {
-		if g.requests == 0 && (since.IsZero() || g.since.Before(since)) {
-			quietest, since = conn, g.since
+// longestIdleLocked returns the connection idle longest, or fallback if none is idle.
+func (l *connLimiter) longestIdleLocked(fallback net.Conn) net.Conn {
+	longest, since := fallback, time.Time{}
+	for conn, c := range l.conns {
+		if c.requests == 0 && (since.IsZero() || c.since.Before(since)) {
+			longest, since = conn, c.since
 		}
 	}
-	return quietest
+	return longest
 }
 
-// answering counts a request whose headers have come, until the function that it returns is called.
-func (c *crowd) answering(conn net.Conn) (answered func()) {
-	c.count(conn, 1)
-	return func() { c.count(conn, -1) }
+// begin counts a request whose headers were read, until the caller calls end.
+func (l *connLimiter) begin(conn net.Conn) (end func()) {
+	l.count(conn, 1)
+	return func() { l.count(conn, -1) }
 }
 
-func (c *crowd) count(conn net.Conn, requests int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if g := c.conns[conn]; g != nil { // else it was closed a moment ago
-		g.requests += requests
-		g.since = time.Now()
+func (l *connLimiter) count(conn net.Conn, requests int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.conns[conn]; c != nil { // nil if it was closed meanwhile
+		c.requests += requests
+		c.since = time.Now()
 	}
 }
 
-type crowdKey struct{}
+type connKey struct{}
 
-// remember is for http.Server.ConnContext.
-func (c *crowd) remember(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, crowdKey{}, conn)
+// connContext implements http.Server.ConnContext: it hands conn to countRequests.
+func (l *connLimiter) connContext(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
 }
 
-// attend wraps the handler of all requests.
-func (c *crowd) attend(handler http.Handler) http.Handler {
+// countRequests wraps the handler of all requests.
+func (l *connLimiter) countRequests(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _ := r.Context().Value(crowdKey{}).(net.Conn)
-		defer c.answering(conn)()
+		conn, _ := r.Context().Value(connKey{}).(net.Conn)
+		defer l.begin(conn)()
 		handler.ServeHTTP(w, r)
 	})
 }
 
-// cut closes without TLS's farewell, which might have to wait for the peer.
-func cut(conn net.Conn) {
+// closeNow closes conn without TLS's close_notify, which might wait for the peer.
+func closeNow(conn net.Conn) {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}

@@ -13,44 +13,44 @@ import (
 	"linesplit/tlsconf"
 )
 
-func TestCrowd(t *testing.T) {
-	c := newCrowd(2)
+func TestConnLimiterEvictsLongestIdle(t *testing.T) {
+	l := newConnLimiter(2)
 	now := time.Now()
 	conns := make([]net.Conn, 6)
 	for i := range conns {
 		conns[i] = &net.TCPConn{}
 	}
-	enter := func(i int, want net.Conn) {
+	add := func(i int, want net.Conn) {
 		t.Helper()
 		now = now.Add(time.Second)
-		if got := c.enter(conns[i], now); got != want {
-			t.Errorf("%d came: %p goes, want %p", i, got, want)
+		if got := l.add(conns[i], now); got != want {
+			t.Errorf("add %d: evicted %p, want %p", i, got, want)
 		}
-		if len(c.conns) > 2 {
-			t.Errorf("%d connections", len(c.conns))
+		if len(l.conns) > 2 {
+			t.Errorf("%d connections", len(l.conns))
 		}
 	}
-	enter(0, nil)
-	answered0 := c.answering(conns[0])
-	enter(1, nil)
-	enter(2, conns[1]) // it has not asked for anything
-	c.leave(conns[2])
-	enter(1, nil)
-	answered1, again1 := c.answering(conns[1]), c.answering(conns[1])
-	enter(2, conns[2]) // all are being answered
-	answered1()
-	enter(2, conns[2])
-	again1()
-	answered0()
-	enter(3, conns[1]) // its answer is the older one
-	answered1()        // comes too late
-	c.leave(conns[0])
-	enter(4, nil)
-	enter(5, conns[3])
+	add(0, nil)
+	end0 := l.begin(conns[0])
+	add(1, nil)
+	add(2, conns[1]) // it never sent a request
+	l.remove(conns[2])
+	add(1, nil)
+	end1, endAgain1 := l.begin(conns[1]), l.begin(conns[1])
+	add(2, conns[2]) // all are being answered
+	end1()
+	add(2, conns[2])
+	endAgain1()
+	end0()
+	add(3, conns[1]) // its response is the older one
+	end1()           // after its connection was closed
+	l.remove(conns[0])
+	add(4, nil)
+	add(5, conns[3])
 }
 
-// Nor must those that are slow to say what they want.
-func TestManySlowRequests(t *testing.T) {
+// Many clients that send their requests slowly do not lock out a probe.
+func TestSlowRequestsDoNotLockOutProbes(t *testing.T) {
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
 	for range 3 * maxConns {
 		conn, err := net.Dial("tcp", s.address)
@@ -63,12 +63,12 @@ func TestManySlowRequests(t *testing.T) {
 		}
 	}
 	if got := s.status(t, "GET", "/healthz"); got != 200 {
-		t.Errorf("a probe: %d", got)
+		t.Errorf("probe: status %d", got)
 	}
 }
 
-// Nor must those that never ask for anything.
-func TestManySilentConnections(t *testing.T) {
+// Many clients that never send a request do not lock out a probe.
+func TestSilentConnectionsDoNotLockOutProbes(t *testing.T) {
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
 	for range 3 * maxConns {
 		conn, err := net.Dial("tcp", s.address)
@@ -78,12 +78,12 @@ func TestManySilentConnections(t *testing.T) {
 		defer conn.Close()
 	}
 	if got := s.status(t, "GET", "/healthz"); got != 200 {
-		t.Errorf("a probe: %d", got)
+		t.Errorf("probe: status %d", got)
 	}
 }
 
-// Any number of connections that are only held must not keep out a probe.
-func TestManyConnections(t *testing.T) {
+// Many clients that keep their connections after a response do not lock out a probe.
+func TestIdleConnectionsDoNotLockOutProbes(t *testing.T) {
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
 	var held []net.Conn
 	var reading sync.WaitGroup
@@ -110,7 +110,7 @@ func TestManyConnections(t *testing.T) {
 		r.Body.Close()
 	}
 	if got := s.status(t, "GET", "/healthz"); got != 200 {
-		t.Errorf("a probe: %d", got)
+		t.Errorf("probe: status %d", got)
 	}
 	var ended atomic.Int64
 	for _, conn := range held {
@@ -122,7 +122,7 @@ func TestManyConnections(t *testing.T) {
 	}
 	for end := time.Now().Add(30 * time.Second); ended.Load() < 2*maxConns; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d connections are held", int64(len(held))-ended.Load())
+			t.Fatalf("%d connections are still open", int64(len(held))-ended.Load())
 		}
 	}
 }

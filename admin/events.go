@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	maxStreams     = 16 // of events, at one time
-	pulseInterval  = time.Second
-	heartbeat      = 15 * time.Second // without an event
-	streamPatience = 10 * time.Second // for a client to take one event
+	maxStreams         = 16 // concurrent streams of events
+	sampleInterval     = time.Second
+	heartbeat          = 15 * time.Second // without an event
+	streamWriteTimeout = 10 * time.Second // for one event
 )
 
-// pulse takes a Status each second, for rates and for all streams of events alike. One goroutine runs it; subscribe and
-// unsubscribe may be called from any.
-type pulse struct {
+// sampler takes a Status each second, for the rates and for all streams of events. One goroutine
+// calls run; subscribe and unsubscribe are safe for concurrent use.
+type sampler struct {
 	status  func() Status // with rates
 	history *history
 
@@ -27,17 +27,17 @@ type pulse struct {
 	ended   bool
 }
 
-func newPulse(status func() Status) *pulse {
-	return &pulse{status: status, history: &history{}, streams: map[chan []byte]struct{}{}}
+func newSampler(status func() Status) *sampler {
+	return &sampler{status: status, history: &history{}, streams: map[chan []byte]struct{}{}}
 }
 
-// run ends with ctx, and then ends all streams.
-func (p *pulse) run(ctx context.Context) {
-	defer p.end()
-	ticks := time.NewTicker(pulseInterval)
+// run samples until ctx ends, and then ends all streams.
+func (s *sampler) run(ctx context.Context) {
+	defer s.end()
+	ticks := time.NewTicker(sampleInterval)
 	defer ticks.Stop()
 	for {
-		p.beat()
+		s.tick()
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
@@ -46,80 +46,82 @@ func (p *pulse) run(ctx context.Context) {
 	}
 }
 
-func (p *pulse) beat() {
-	s := p.status()
-	p.history.add(&s)
-	if p.watched() {
-		p.send(statusEvent(s))
+func (s *sampler) tick() {
+	status := s.status()
+	s.history.add(&status)
+	if s.hasStreams() {
+		s.broadcast(statusEvent(status))
 	}
 }
 
-func (p *pulse) watched() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.streams) > 0
+func (s *sampler) hasStreams() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams) > 0
 }
 
-// send gives each stream an event. A stream that has not taken the one before gets this one in its place.
-func (p *pulse) send(event []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for stream := range p.streams {
+// broadcast gives each stream an event. It replaces an event that a slow stream has not taken yet.
+func (s *sampler) broadcast(event []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for stream := range s.streams {
 		select {
 		case <-stream:
 		default:
 		}
-		stream <- event // there is room for one, and nobody else sends
+		stream <- event // never blocks: the buffer has room for one, and only this goroutine sends
 	}
 }
 
-func (p *pulse) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	for stream := range p.streams {
+func (s *sampler) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for stream := range s.streams {
 		close(stream)
 	}
-	clear(p.streams)
+	clear(s.streams)
 }
 
-// subscribe returns a channel of events that is closed at the end; or nil if there are too many, or it has ended.
-func (p *pulse) subscribe() chan []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended || len(p.streams) >= maxStreams {
+// subscribe returns a channel of events that is closed when run ends. It returns nil if there are
+// too many streams or run has ended.
+func (s *sampler) subscribe() chan []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || len(s.streams) >= maxStreams {
 		return nil
 	}
 	stream := make(chan []byte, 1)
-	p.streams[stream] = struct{}{}
+	s.streams[stream] = struct{}{}
 	return stream
 }
 
-func (p *pulse) unsubscribe(stream chan []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.streams, stream)
+func (s *sampler) unsubscribe(stream chan []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, stream)
 }
 
-// statusEvent is a Status as a server-sent event.
+// statusEvent returns a Status as a server-sent event.
 func statusEvent(s Status) []byte {
 	var b bytes.Buffer
 	b.WriteString("event: status\ndata: ")
-	_ = json.NewEncoder(&b).Encode(s) // surely can be encoded; ends in a newline and has no other
+	_ = json.NewEncoder(&b).Encode(s) // cannot fail; writes one line with its newline
 	b.WriteByte('\n')
 	return b.Bytes()
 }
 
-// events streams one status event a second until the client goes or the server ends.
+// events streams one status event a second until the client disconnects or the server ends.
 func (a *api) events(w http.ResponseWriter, r *http.Request) error {
-	stream := a.pulse.subscribe()
+	stream := a.sampler.subscribe()
 	if stream == nil {
-		return newProblem(http.StatusServiceUnavailable, "too-many-streams", "%d streams of events are open: read %s/status instead", maxStreams, apiPrefix)
+		return newProblem(http.StatusServiceUnavailable, "too-many-streams",
+			"%d streams of events are open: read %s/status instead", maxStreams, apiPrefix)
 	}
-	defer a.pulse.unsubscribe(stream)
+	defer a.sampler.unsubscribe(stream)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // for an nginx in between
+	w.Header().Set("X-Accel-Buffering", "no") // stops nginx from buffering
 	if r.Method == http.MethodHead {
 		return nil
 	}
@@ -151,8 +153,9 @@ func relayEvents(w http.ResponseWriter, r *http.Request, stream <-chan []byte) {
 
 func sendEvent(w http.ResponseWriter, event []byte) error {
 	controller := http.NewResponseController(w)
-	// In place of the server's limit for a whole answer. Where deadlines cannot be set there are none.
-	_ = controller.SetWriteDeadline(time.Now().Add(streamPatience))
+	// It replaces the server's limit on a whole response. An error means that the writer has no
+	// deadlines.
+	_ = controller.SetWriteDeadline(time.Now().Add(streamWriteTimeout))
 	if _, err := w.Write(event); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"linesplit/tlsconf"
 )
 
-// nextStatus reads up to the next event.
+// nextStatus reads the next event.
 func nextStatus(t *testing.T, in *bufio.Scanner) (s Status) {
 	t.Helper()
 	named := false
@@ -36,8 +36,8 @@ func nextStatus(t *testing.T, in *bufio.Scanner) (s Status) {
 	return s
 }
 
-// A stream lives on when the time for reading a request is over, and its rates are right.
-func TestEvents(t *testing.T) {
+// A stream outlives the read timeout, and its rates are right.
+func TestStreamOutlivesReadTimeout(t *testing.T) {
 	t.Parallel()
 	started := time.Now()
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{})
@@ -52,26 +52,27 @@ func TestEvents(t *testing.T) {
 	in := bufio.NewScanner(r.Body)
 	opened, first := time.Now(), nextStatus(t, in)
 	last := first
-	for time.Since(opened) < 2*testReading {
+	for time.Since(opened) < 2*testReadTimeout {
 		next := nextStatus(t, in)
 		if !next.Now.After(last.Now) || next.Ledger.Received.Lines <= last.Ledger.Received.Lines {
 			t.Errorf("%v after %v", next, last)
 		}
 		last = next
 	}
-	// The look that rates begin with was between the start and the first event. On a slow machine looks are further apart.
-	least := float64(last.Ledger.Received.Lines-first.Ledger.Received.Lines) / last.Now.Sub(started).Seconds()
-	most := float64(last.Ledger.Received.Lines) / last.Now.Sub(first.Now).Seconds()
-	if got := last.Rates.ReceivedLines; got < least || got > most {
-		t.Errorf("%v lines per second, want %v to %v", got, least, most)
+	// The first sample for rates was taken between the start and the first event. On a slow
+	// machine samples are further apart.
+	lowest := float64(last.Ledger.Received.Lines-first.Ledger.Received.Lines) / last.Now.Sub(started).Seconds()
+	highest := float64(last.Ledger.Received.Lines) / last.Now.Sub(first.Now).Seconds()
+	if got := last.Rates.ReceivedLines; got < lowest || got > highest {
+		t.Errorf("%v lines per second, want %v to %v", got, lowest, highest)
 	}
 	if share := last.Targets[0].Rates.Share; share != 1 {
 		t.Errorf("share %v", share)
 	}
 }
 
-// Open streams do not hold up the end, and take no slot of a request.
-func TestStreamsAreBoundAndEnd(t *testing.T) {
+// Streams are limited, take no slot of a request, and do not delay the end of the server.
+func TestStreamsAreLimitedAndEndWithServer(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +101,7 @@ func TestStreamsAreBoundAndEnd(t *testing.T) {
 		t.Errorf("%d slots are taken", got)
 	}
 
-	streams[0].Body.Close() // and there is room for another
+	streams[0].Body.Close() // makes room for another
 	for {
 		r, err := client.Get("http://" + ln.Addr().String() + "/api/v1/events")
 		if err != nil {
@@ -115,7 +116,7 @@ func TestStreamsAreBoundAndEnd(t *testing.T) {
 
 	cancel()
 	for _, r := range streams {
-		if _, err := io.Copy(io.Discard, r.Body); err != nil { // as it would where the end had to cut it off
+		if _, err := io.Copy(io.Discard, r.Body); err != nil { // such as if the server had to cut it off
 			t.Errorf("a stream ended with %v", err)
 		}
 	}
@@ -127,17 +128,17 @@ func TestStreamsAreBoundAndEnd(t *testing.T) {
 	}
 }
 
-func TestHeadOfEventsEnds(t *testing.T) {
+func TestHeadOfEventsReturnsAtOnce(t *testing.T) {
 	r := ask(New(Options{Control: &fake{}}), "HEAD", "/api/v1/events", "", "")
 	if r.StatusCode != 200 || body(t, r) != "" {
 		t.Errorf("%s", r.Status)
 	}
 }
 
-// Without events a stream carries heartbeats, and it ends with its client.
-func TestHeartbeat(t *testing.T) {
+// Without events a stream carries heartbeats, and it ends when its client disconnects.
+func TestStreamHasHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{Control: &fake{}}) // nobody runs its pulse
+		s := New(Options{Control: &fake{}}) // its sampler does not run
 		ctx, cancel := context.WithTimeout(withTrust(t.Context(), fromOwner), 2*heartbeat+time.Second)
 		defer cancel()
 		w := httptest.NewRecorder()
@@ -145,42 +146,44 @@ func TestHeartbeat(t *testing.T) {
 		if text := w.Body.String(); strings.Count(text, "\n:\n") != 2 || strings.Count(text, "event: status") != 1 {
 			t.Errorf("%q", text)
 		}
-		if left := len(s.api.pulse.streams); left != 0 {
+		if left := len(s.api.sampler.streams); left != 0 {
 			t.Errorf("%d streams are left", left)
 		}
 	})
 }
 
-// One Status a second is enough for any number of streams, and a stream that nobody reads holds up none.
-func TestPulse(t *testing.T) {
+// The sampler takes one Status a second for any number of streams, and a stream without a reader
+// does not block the others.
+func TestSamplerServesAllStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		control := &fake{}
-		p := newAPI(Options{Control: control}, nil).pulse
+		sampler := newAPI(Options{Control: control}, nil).sampler
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { p.run(ctx); close(ended) }()
-		slow, quick := p.subscribe(), p.subscribe()
+		go func() { sampler.run(ctx); close(ended) }()
+		slow, quick := sampler.subscribe(), sampler.subscribe()
 		for range 5 {
 			<-quick
 		}
 		synctest.Wait()
-		looks := control.lines / 100
-		if looks < 5 || looks > 6 {
-			t.Errorf("%d looks", looks)
+		samples := control.lines / 100
+		if samples < 5 || samples > 6 {
+			t.Errorf("%d samples", samples)
 		}
-		if event := string(<-slow); !strings.Contains(event, `"received":{"lines":`+lastLines(looks)) {
+		if event := string(<-slow); !strings.Contains(event, `"received":{"lines":`+linesAfter(samples)) {
 			t.Errorf("not the newest: %s", event)
 		}
 		cancel()
 		<-ended
-		if _, open := <-slow; open || p.subscribe() != nil {
+		if _, open := <-slow; open || sampler.subscribe() != nil {
 			t.Error("not ended")
 		}
-		p.unsubscribe(slow)
+		sampler.unsubscribe(slow)
 	})
 }
 
-func lastLines(looks uint64) string {
-	text, _ := json.Marshal(looks * 100)
+// linesAfter returns the lines of a fake Control after so many samples.
+func linesAfter(samples uint64) string {
+	text, _ := json.Marshal(samples * 100)
 	return string(text)
 }

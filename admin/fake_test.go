@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// fake is a Control that remembers what it was told to do. err, if set, is what every change returns.
+// fake is a Control that records its calls. All changes return err.
 type fake struct {
 	mu     sync.Mutex
 	calls  []string
 	err    error
 	mode   string
-	lines  uint64 // confirmed so far; grows with each Status
+	lines  uint64 // confirmed so far; grows by 100 with each Status
 	gone   map[string]bool
-	waitOn chan struct{} // if set, Reload waits for it
+	waitOn chan struct{} // if not nil, Reload receives from it first
 }
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -59,8 +59,14 @@ func (f *fake) Status() Status {
 			DroppedBy: []DroppedBy{{Reason: "torn", Amount: Amount{1, 10}}},
 		},
 		Targets: []TargetStatus{
-			{Name: nameA, State: StateUp, Since: began, Connections: 4, Lines: &TargetLines{Confirmed: Amount{f.lines, f.lines * 10}}},
-			{Name: nameB, State: StateDown, Since: began, LastError: "refused", LastErrorAt: began, LatencySeconds: 0.1, Lines: &TargetLines{}},
+			{
+				Name: nameA, State: StateUp, Since: began, Connections: 4,
+				Lines: &TargetLines{Confirmed: Amount{f.lines, f.lines * 10}},
+			},
+			{
+				Name: nameB, State: StateDown, Since: began, LastError: "refused", LastErrorAt: began, LatencySeconds: 0.1,
+				Lines: &TargetLines{},
+			},
 		},
 	}
 	if f.mode == ModeConnection {
@@ -75,7 +81,8 @@ func (f *fake) Status() Status {
 
 func (f *fake) Connections(limit int) []Connection {
 	f.do("connections %d", limit)
-	return []Connection{{ID: 1, Client: "10.0.0.9:1", Listener: "tcp://127.0.0.1:9000", Target: nameA, Since: began}}[:min(1, limit)]
+	one := Connection{ID: 1, Client: "10.0.0.9:1", Listener: "tcp://127.0.0.1:9000", Target: nameA, Since: began}
+	return []Connection{one}[:min(1, limit)]
 }
 
 func (f *fake) Config() []Setting {
@@ -99,10 +106,10 @@ func (f *fake) Reload(context.Context) (changed, needRestart []string, err error
 	return []string{"target"}, nil, f.do("reload")
 }
 
-// at is a path of the API with a target's name in it.
+// at returns a path of the API with a target's name in it.
 func at(format, name string) string { return apiPrefix + fmt.Sprintf(format, url.PathEscape(name)) }
 
-// ask asks a server without a network, as somebody who is authenticated.
+// ask sends an authenticated request without a network.
 func ask(s *Server, method, path, contentType, body string) *http.Response {
 	var from io.Reader = http.NoBody
 	if body != "" {
@@ -117,7 +124,7 @@ func ask(s *Server, method, path, contentType, body string) *http.Response {
 	return w.Result()
 }
 
-// problemIn reads the problem that an answer has to be.
+// problemIn reads the problem that a response must have as its body.
 func problemIn(t *testing.T, r *http.Response) problem {
 	t.Helper()
 	var p problem

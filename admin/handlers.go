@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The bodies that are not types of their own.
+// These are the bodies of requests and responses that are used here only.
 type (
 	targetList struct {
 		Targets []TargetStatus `json:"targets"`
@@ -35,22 +35,22 @@ type (
 	}
 )
 
-// Bounds of ?limit=.
+// The default and the maximum of ?limit=.
 const (
 	defaultConnections = 100
 	maxConnections     = 10_000
 )
 
-// status returns Control's with what is left to us.
+// status returns Control's Status with the fields that Server fills in.
 func (a *api) status() Status {
 	s := a.control.Status()
 	s.Now = time.Now()
-	a.pulse.history.fill(&s)
-	return notNil(s)
+	a.sampler.history.setRates(&s)
+	return withoutNil(s)
 }
 
-// notNil makes lists of what would be null in JSON.
-func notNil(s Status) Status {
+// withoutNil makes nil lists empty, since nil would be null in JSON.
+func withoutNil(s Status) Status {
 	s.Listeners = orEmpty(s.Listeners)
 	s.Targets = orEmpty(s.Targets)
 	s.Totals.Refused = orEmpty(s.Totals.Refused)
@@ -78,7 +78,7 @@ func (a *api) getStatus(w http.ResponseWriter, _ *http.Request) error { return r
 
 func (a *api) getHistory(w http.ResponseWriter, _ *http.Request) error {
 	s := a.status()
-	return respond(w, History{s.Mode, s.Started, orEmpty(a.pulse.history.all())})
+	return respond(w, History{s.Mode, s.Started, orEmpty(a.sampler.history.all())})
 }
 
 func (a *api) getLedger(w http.ResponseWriter, _ *http.Request) error {
@@ -114,7 +114,8 @@ func (a *api) getConnections(w http.ResponseWriter, r *http.Request) error {
 	if text := r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxConnections {
-			return newProblem(http.StatusBadRequest, "limit", "limit %q: want a number from 1 to %d", text, maxConnections)
+			return newProblem(http.StatusBadRequest, "limit",
+				"limit %q: want a number from 1 to %d", text, maxConnections)
 		}
 		limit = n
 	}
@@ -125,16 +126,16 @@ func (a *api) getConfig(w http.ResponseWriter, _ *http.Request) error {
 	return respond(w, settingList{orEmpty(a.control.Config())})
 }
 
-// addTarget answers with all targets: what the new one is called is for Control to know.
+// addTarget answers with all targets, since only Control knows the name of the new one.
 func (a *api) addTarget(w http.ResponseWriter, r *http.Request) error {
 	var body newTarget
 	if err := decode(r, &body); err != nil {
 		return err
 	}
 	if body.Address == "" {
-		return newProblem(http.StatusBadRequest, "body", "address is missing: write it as -target takes it")
+		return newProblem(http.StatusBadRequest, "body", "address is missing: write it as for -target")
 	}
-	ctx, cancel := changing(r)
+	ctx, cancel := changeContext(r)
 	defer cancel()
 	if err := a.control.Add(ctx, body.Address); err != nil {
 		return err
@@ -143,7 +144,7 @@ func (a *api) addTarget(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// removeTarget answers 202 with the target while it is still there, else 204.
+// removeTarget answers 202 with the target while it still drains, else 204.
 func (a *api) removeTarget(w http.ResponseWriter, r *http.Request) error {
 	if err := a.change(r, a.control.Remove); err != nil {
 		return err
@@ -171,12 +172,12 @@ func (a *api) resumeTarget(w http.ResponseWriter, r *http.Request) error {
 	return a.getTarget(w, r)
 }
 
-// change does to the target in the path what needs no more than its name.
+// change calls do with the name of the target in the path.
 func (a *api) change(r *http.Request, do func(context.Context, string) error) error {
 	if err := noBody(r); err != nil {
 		return err
 	}
-	ctx, cancel := changing(r)
+	ctx, cancel := changeContext(r)
 	defer cancel()
 	return do(ctx, r.PathValue("name"))
 }
@@ -189,7 +190,7 @@ func (a *api) setWeight(w http.ResponseWriter, r *http.Request) error {
 	if body.Weight == nil {
 		return newProblem(http.StatusBadRequest, "body", "weight is missing")
 	}
-	ctx, cancel := changing(r)
+	ctx, cancel := changeContext(r)
 	defer cancel()
 	if err := a.control.SetWeight(ctx, r.PathValue("name"), *body.Weight); err != nil {
 		return err
@@ -203,9 +204,9 @@ func (a *api) setBalance(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if body.Rule == "" {
-		return newProblem(http.StatusBadRequest, "body", "rule is missing: write it as -balance takes it")
+		return newProblem(http.StatusBadRequest, "body", "rule is missing: write it as for -balance")
 	}
-	ctx, cancel := changing(r)
+	ctx, cancel := changeContext(r)
 	defer cancel()
 	if err := a.control.SetBalance(ctx, body.Rule); err != nil {
 		return err
@@ -217,7 +218,7 @@ func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
 	if err := noBody(r); err != nil {
 		return err
 	}
-	ctx, cancel := changing(r)
+	ctx, cancel := changeContext(r)
 	defer cancel()
 	changed, needRestart, err := a.control.Reload(ctx)
 	if err != nil {

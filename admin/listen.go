@@ -12,8 +12,9 @@ import (
 	"linesplit/tlsconf"
 )
 
-// ParseSpec reads a value of -admin: host:port, tls://host:port, or unix:///path?mode=0660&uid=…&gid=…, with mode 0660 if
-// none is given. The Spec tells what can be known without listening. Errors say what would be right.
+// ParseSpec parses a value of -admin: host:port, tls://host:port, or
+// unix:///path?mode=0660&uid=…&gid=…, with mode 0660 if none is given. Errors give the right
+// form.
 func ParseSpec(value string) (listen.Spec, error) {
 	full := value
 	switch {
@@ -28,18 +29,19 @@ func ParseSpec(value string) (listen.Spec, error) {
 	spec, err := listen.Parse(full)
 	if err != nil {
 		if inner := errors.Unwrap(err); inner != nil {
-			err = inner // without the value, which is not what was written
+			err = inner // without the value, which has a scheme or mode that the user did not write
 		}
 		return listen.Spec{}, fmt.Errorf("write 127.0.0.1:9091, tls://host:port or unix:///path: %w", err)
 	}
 	return spec, nil
 }
 
-// withMode adds the mode to a socket file for which none is given: the umask would let everybody read what is behind it.
+// withMode adds mode 0660 to a socket file without one: by the usual umask, all users of the
+// machine could connect.
 func withMode(value string) string {
 	path, options, has := strings.Cut(value, "?")
 	switch {
-	case strings.HasPrefix(path, "unix://@"): // has no file
+	case strings.HasPrefix(path, "unix://@"): // an abstract socket has no file
 		return value
 	case !has || options == "":
 		return path + "?mode=0660"
@@ -49,9 +51,9 @@ func withMode(value string) string {
 	return value
 }
 
-// Listen opens the listener that value, as ParseSpec reads it, names. files are for tls:// and not used for anything else: with
-// a ClientCA every client has to show a certificate, and those who do may change things. ctx bounds the opening only.
-// Server.Serve closes the listener.
+// Listen opens the listener for a value of -admin, in the form of ParseSpec. files are used for
+// tls:// only: with a ClientCA, all clients must present a certificate, and are authenticated by
+// it. ctx limits the opening only. Server.Serve closes the listener.
 func Listen(ctx context.Context, value string, files tlsconf.ServerFiles) (net.Listener, error) {
 	spec, err := ParseSpec(value)
 	if err != nil {

@@ -52,7 +52,7 @@ func TestParseSpec(t *testing.T) {
 	}
 }
 
-func TestListenFails(t *testing.T) {
+func TestListenErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -86,8 +86,8 @@ func TestSocketHasItsMode(t *testing.T) {
 	}
 }
 
-// An abstract socket has no file that could keep anybody out.
-func TestTrustInAbstractSocket(t *testing.T) {
+// An abstract socket has no file whose mode could limit its users.
+func TestAbstractSocketIsOpenToTheMachine(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("Linux only")
 	}
@@ -101,7 +101,7 @@ func TestTrustInAbstractSocket(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
+func TestServeLogsUnsafeListeners(t *testing.T) {
 	for _, test := range []struct {
 		listen string
 		token  bool

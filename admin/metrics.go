@@ -7,9 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// NewConfirmation returns the histogram of the seconds from reading a buffer to its confirmation. Whoever confirms
-// calls its Observe, which is safe for concurrent use and does not allocate. Its buckets go from a quick loopback to
-// the stall of a target.
+// NewConfirmation returns the histogram of the seconds from reading a buffer to its confirmation.
+// Workers call its Observe, which is safe for concurrent use and does not allocate. The buckets
+// range from a fast loopback to a stalled target.
 func NewConfirmation() prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "linesplit_confirmation_seconds",
@@ -20,7 +20,8 @@ func NewConfirmation() prometheus.Histogram {
 	})
 }
 
-// newRegistry returns a registry of its own, so that nothing gets into it by being imported.
+// newRegistry returns a registry apart from the default one, to which any imported package can
+// add metrics.
 func newRegistry(o Options) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -38,7 +39,7 @@ func newRegistry(o Options) *prometheus.Registry {
 func buildInfo(version string) prometheus.Collector {
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "linesplit_build_info",
-		Help: "Always 1; the labels say which linesplit this is.",
+		Help: "Always 1; the labels give the versions of linesplit and Go.",
 	}, []string{"version", "goversion"})
 	info.WithLabelValues(version, runtime.Version()).Set(1)
 	return info
@@ -47,8 +48,8 @@ func buildInfo(version string) prometheus.Collector {
 // removedTargets is the label under which metrics show the counts of removed targets.
 const removedTargets = "removed"
 
-// family is one metric: its description, and the function that reads it from a Status and calls emit
-// once per combination of label values.
+// family is one metric: its description, and a function that reads its values from a Status and
+// calls emit once per combination of label values.
 type family struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
@@ -91,7 +92,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	for _, f := range c.families {
 		f.read(&status, func(value float64, labels ...string) {
 			metric, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
-			if err != nil { // a label that is not UTF-8, for one
+			if err != nil { // such as a label that is not UTF-8
 				metric = prometheus.NewInvalidMetric(f.desc, err)
 			}
 			metrics <- metric
@@ -112,8 +113,8 @@ func (c *collector) gauge(name, help string, value func(*Status) uint64) {
 	c.add(name, help, nil, prometheus.GaugeValue, func(s *Status, emit emitter) { emit(float64(value(s))) })
 }
 
-// target adds a metric with one value per target. Removed targets have counters only: a target that
-// was removed is not down.
+// target adds a metric with one value per target. Removed targets have counters only: a removed
+// target is not down.
 func (c *collector) target(name, help string, kind prometheus.ValueType, value func(*TargetStatus) float64) {
 	c.add(name, help, []string{"target"}, kind, func(s *Status, emit emitter) {
 		for i := range s.Targets {
@@ -125,16 +126,16 @@ func (c *collector) target(name, help string, kind prometheus.ValueType, value f
 	})
 }
 
-// counted reports whether there are counts besides those of checks.
+// counted reports whether t has counts besides those of health checks.
 func (t *TargetStatus) counted() bool { return t != nil && (t.Lines != nil || t.Forward != nil) }
 
-// addShared adds what both modes have, with the same help text.
+// addShared adds the metrics that both modes have with the same help text.
 func (c *collector) addShared() {
 	c.target("target_up", "1 if the target is not known to be down, else 0.", prometheus.GaugeValue,
 		func(t *TargetStatus) float64 { return oneIf(t.Up) })
 	c.target("target_dial_errors_total", "Failed attempts to connect to the target.", prometheus.CounterValue,
 		func(t *TargetStatus) float64 { return float64(t.DialErrors) })
-	c.add("connections_refused_total", "Connections that were not served, by reason.", []string{"reason"},
+	c.add("connections_refused_total", "Connections refused, by reason.", []string{"reason"},
 		prometheus.CounterValue, func(s *Status, emit emitter) {
 			for _, r := range s.Totals.Refused {
 				emit(float64(r.Count), r.Reason)
@@ -142,7 +143,7 @@ func (c *collector) addShared() {
 		})
 	c.add("target_checks_total", "Health checks of the target, by result.", []string{"target", "result"},
 		prometheus.CounterValue, emitChecks)
-	c.add("log_dropped_lines_total", "Lines of linesplit's own logs that were dropped, since nobody read them in time.",
+	c.add("log_dropped_lines_total", "Lines of linesplit's own logs that were dropped because their reader was too slow.",
 		[]string{"log"}, prometheus.CounterValue, func(s *Status, emit emitter) {
 			for _, d := range s.LogDropped {
 				emit(float64(d.Lines), d.Log)
@@ -150,7 +151,7 @@ func (c *collector) addShared() {
 		})
 }
 
-// emitChecks leaves out targets that were never checked.
+// emitChecks emits the counts of health checks. It leaves out targets that were never checked.
 func emitChecks(s *Status, emit emitter) {
 	one := func(name string, t *TargetStatus) {
 		if t.ChecksPassed+t.ChecksFailed > 0 {

@@ -2,17 +2,17 @@ package admin
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// addLedger and the methods below it add the metrics of line mode.
+// addLedger adds the counts of lines. It and the methods below are for line mode.
 func (c *collector) addLedger() {
-	c.counter("received_lines_total", "Complete lines read from senders, dropped ones included.",
+	c.counter("received_lines_total", "Complete lines read from senders, including dropped ones.",
 		func(s *Status) uint64 { return s.ledger().Received.Lines })
-	c.counter("received_bytes_total", "Bytes of the complete lines read from senders.",
+	c.counter("received_bytes_total", "Bytes of complete lines read from senders, including dropped ones.",
 		func(s *Status) uint64 { return s.ledger().Received.Bytes })
-	c.dropped("dropped_lines_total", "Lines received and not delivered, by reason.",
+	c.dropped("dropped_lines_total", "Lines received and dropped, by reason.",
 		func(a Amount) uint64 { return a.Lines })
-	c.dropped("dropped_bytes_total", "Bytes received and not delivered, by reason.",
+	c.dropped("dropped_bytes_total", "Bytes received and dropped, by reason.",
 		func(a Amount) uint64 { return a.Bytes })
-	c.counter("truncated_lines_total", "Lines cut to the longest allowed length, and delivered so.",
+	c.counter("truncated_lines_total", "Lines truncated to the maximum length and delivered.",
 		func(s *Status) uint64 { return s.ledger().Truncated })
 	c.gauge("queued_lines", "Lines read and not yet taken by a worker.",
 		func(s *Status) uint64 { return s.ledger().Queued.Lines })
@@ -27,11 +27,11 @@ func (c *collector) addLedger() {
 func (c *collector) addLimits() {
 	c.gauge("queue_buffers", "Buffers of lines in the queue.",
 		func(s *Status) uint64 { return s.Limits.QueueBuffers })
-	c.gauge("queue_capacity_buffers", "Buffers that the queue takes; when it is full, senders wait.",
+	c.gauge("queue_capacity_buffers", "Capacity of the queue in buffers; senders wait while it is full.",
 		func(s *Status) uint64 { return s.Limits.QueueCapacity })
-	c.gauge("memory_bytes", "Bytes held by lines, whole and unfinished.",
+	c.gauge("memory_bytes", "Bytes of memory held by lines, complete or not.",
 		func(s *Status) uint64 { return s.Limits.MemoryBytes })
-	c.gauge("memory_limit_bytes", "Budget for the bytes held by lines; at it, senders wait.",
+	c.gauge("memory_limit_bytes", "Limit of the memory for lines; at the limit, senders wait.",
 		func(s *Status) uint64 { return s.Limits.MemoryLimit })
 }
 
@@ -44,17 +44,18 @@ func (c *collector) addSenders() {
 		func(s *Status) uint64 { return s.Totals.CutOff })
 	c.counter("accept_errors_total", "Failed attempts to accept a sender.",
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
-	c.counter("tls_handshake_errors_total", "TLS handshakes with senders that failed.",
+	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with senders.",
 		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
 }
 
 func (c *collector) addLineTargets() {
 	counter := func(name, help string, value func(*TargetLines) uint64) {
-		c.target(name, help, prometheus.CounterValue, func(t *TargetStatus) float64 { return float64(value(t.lines())) })
+		c.target(name, help, prometheus.CounterValue,
+			func(t *TargetStatus) float64 { return float64(value(t.lines())) })
 	}
-	counter("confirmed_lines_total", "Lines that the target has taken for good.",
+	counter("confirmed_lines_total", "Lines confirmed by the target.",
 		func(l *TargetLines) uint64 { return l.Confirmed.Lines })
-	counter("confirmed_bytes_total", "Bytes that the target has taken for good.",
+	counter("confirmed_bytes_total", "Bytes confirmed by the target.",
 		func(l *TargetLines) uint64 { return l.Confirmed.Bytes })
 	c.resent("resent_lines_total", "Lines sent again after the target failed, which may have arrived twice, by cause.",
 		func(a Amount) uint64 { return a.Lines })
@@ -62,11 +63,11 @@ func (c *collector) addLineTargets() {
 		func(a Amount) uint64 { return a.Bytes })
 	c.target("target_connections", "Connections open to the target.", prometheus.GaugeValue,
 		func(t *TargetStatus) float64 { return float64(t.Connections) })
-	counter("target_failovers_total", "Workers that left the target because it failed.",
+	counter("target_failovers_total", "Failovers of workers away from the target.",
 		func(l *TargetLines) uint64 { return l.Failovers })
-	counter("target_failbacks_total", "Workers that came home to the target.",
+	counter("target_failbacks_total", "Failbacks of workers to the target.",
 		func(l *TargetLines) uint64 { return l.Failbacks })
-	counter("target_stalls_total", "Times that the target took nothing for the stall timeout.",
+	counter("target_stalls_total", "Connections to the target without progress for the stall timeout.",
 		func(l *TargetLines) uint64 { return l.Stalls })
 }
 
@@ -94,7 +95,7 @@ func (c *collector) resent(name, help string, value func(Amount) uint64) {
 	})
 }
 
-// ledger returns an empty Ledger where there is none.
+// ledger returns s.Ledger, or an empty one if it is nil.
 func (s *Status) ledger() *Ledger {
 	if s.Ledger == nil {
 		return &Ledger{}
@@ -102,7 +103,7 @@ func (s *Status) ledger() *Ledger {
 	return s.Ledger
 }
 
-// lines returns empty TargetLines where there are none.
+// lines returns t.Lines, or empty ones if it is nil.
 func (t *TargetStatus) lines() *TargetLines {
 	if t.Lines == nil {
 		return &TargetLines{}

@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
-// fullLines is a Status of line mode with a value of its own in every field that metrics show, so that none
-// can be taken for another.
+// fullLines is a Status of line mode with a value of its own in every field that metrics show, so
+// that none can be taken for another.
 func fullLines() Status {
 	return Status{
 		Ledger: &Ledger{
@@ -42,8 +42,8 @@ func fullLines() Status {
 	}
 }
 
-// fullForwarded is the same for connection mode.
-func fullForwarded() Status {
+// fullConnections is the same for connection mode.
+func fullConnections() Status {
 	return Status{
 		Totals: Totals{
 			Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6,
@@ -59,10 +59,10 @@ func fullForwarded() Status {
 	}
 }
 
-func forwardOptions() Options {
+func connectionOptions() Options {
 	connect := NewConnect()
 	connect.Observe(0.002)
-	return Options{Mode: ModeConnection, Status: fullForwarded, Histogram: connect, Version: "v1.2.3"}
+	return Options{Mode: ModeConnection, Status: fullConnections, Histogram: connect, Version: "v1.2.3"}
 }
 
 func lineOptions() Options {
@@ -71,9 +71,12 @@ func lineOptions() Options {
 	return Options{Mode: ModeLine, Status: fullLines, Histogram: confirmation, Version: "v1.2.3"}
 }
 
-// The golden files are what the check of the alert rules believes in, too.
+// The check of the alert rules reads the golden files, too.
 func TestMetrics(t *testing.T) {
-	for golden, o := range map[string]Options{"testdata/metrics.txt": lineOptions(), "testdata/forwarded.txt": forwardOptions()} {
+	for golden, o := range map[string]Options{
+		"testdata/metrics.txt":   lineOptions(),
+		"testdata/forwarded.txt": connectionOptions(),
+	} {
 		got := ownLines(body(t, get(t, New(o), "GET", "/metrics")))
 		if *update {
 			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -85,12 +88,12 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s: metrics changed; if that is meant, run go test ./admin -update (-want +got):\n%s", golden, diff)
+			t.Errorf("%s: metrics changed; if on purpose, run go test ./admin -update (-want +got):\n%s", golden, diff)
 		}
 	}
 }
 
-// ownLines leaves out the families of Go and the process, and what changes with the toolchain.
+// ownLines removes the metrics of Go and of the process, and values that depend on the toolchain.
 func ownLines(text string) string {
 	var own strings.Builder
 	for line := range strings.Lines(text) {
@@ -121,7 +124,7 @@ func TestGoAndProcessMetricsAreThere(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	for _, o := range []Options{lineOptions(), forwardOptions()} {
+	for _, o := range []Options{lineOptions(), connectionOptions()} {
 		problems, err := testutil.GatherAndLint(newRegistry(o))
 		if err != nil {
 			t.Fatal(err)
@@ -132,8 +135,8 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// One odd label must not cost the operator all the other figures.
-func TestBrokenLabelLeavesTheRest(t *testing.T) {
+// One invalid label does not hide the other metrics.
+func TestInvalidLabelLeavesOtherMetrics(t *testing.T) {
 	s := New(Options{Status: func() Status {
 		status := fullLines()
 		status.Targets[0].Name = "unix:///run/\xff.sock"
@@ -152,8 +155,9 @@ func TestConfirmationDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// What targets that were removed have counted stays in the sums; a state they do not have, and nobody is to be told that they are down.
-func TestRemovedTargetsAreCountsAlone(t *testing.T) {
+// Removed targets keep their counters, so that sums do not fall. They have no gauges: they must
+// not be reported as down.
+func TestRemovedTargetsHaveCountersOnly(t *testing.T) {
 	for name, o := range map[string]Options{
 		"lines": {Status: func() Status {
 			return Status{Removed: &TargetStatus{Lines: &TargetLines{Confirmed: Amount{Lines: 3}}}}

@@ -5,7 +5,8 @@ import (
 	"net/http"
 )
 
-// description is the OpenAPI description of the API, by hand. A test holds it against routes and types.
+// description is the OpenAPI description of the API, written by hand. A test compares it with the
+// routes and types.
 //
 //go:embed openapi.json
 var description []byte

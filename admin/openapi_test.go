@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// object is any JSON object.
+// object is a JSON object.
 type object = map[string]any
 
 func describe(t *testing.T) object {
@@ -26,7 +26,7 @@ func describe(t *testing.T) object {
 	return doc
 }
 
-// dig goes down by keys, and follows references.
+// dig returns the object at keys below from. It follows references.
 func dig(t *testing.T, doc, from object, keys ...string) object {
 	t.Helper()
 	at := from
@@ -81,11 +81,12 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 func TestDescriptionHasAllTypes(t *testing.T) {
 	types := map[string]reflect.Type{}
 	for name, value := range map[string]any{
-		"Status": Status{}, "Amount": Amount{}, "Ledger": Ledger{}, "DroppedBy": DroppedBy{}, "Totals": Totals{}, "RefusedBy": RefusedBy{},
-		"Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "TargetRates": TargetRates{}, "TargetLines": TargetLines{},
-		"TargetForward": TargetForward{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
-		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{}, "NewBalance": newBalance{},
-		"Reloaded": reloaded{}, "Problem": problem{}, "History": History{}, "Sample": Sample{},
+		"Status": Status{}, "Amount": Amount{}, "Ledger": Ledger{}, "DroppedBy": DroppedBy{}, "Totals": Totals{},
+		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{},
+		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
+		"TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
+		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{},
+		"NewBalance": newBalance{}, "Reloaded": reloaded{}, "Problem": problem{}, "History": History{}, "Sample": Sample{},
 	} {
 		types[name] = reflect.TypeOf(value)
 	}
@@ -99,7 +100,8 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 	}
 }
 
-// compareType holds a schema's properties against a struct's fields: their names and types, and which of them may be absent.
+// compareType compares a schema's properties with a struct's fields: their names and types, and
+// which of them are optional.
 func compareType(t *testing.T, doc object, name string, schema object, typ reflect.Type) {
 	t.Helper()
 	properties := maps.Clone(schema["properties"].(object))
@@ -109,7 +111,7 @@ func compareType(t *testing.T, doc object, name string, schema object, typ refle
 			continue
 		}
 		key, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if key == "-" { // only metrics show it
+		if key == "-" { // shown by metrics only
 			continue
 		}
 		property, ok := properties[key].(object)
@@ -119,7 +121,7 @@ func compareType(t *testing.T, doc object, name string, schema object, typ refle
 		}
 		delete(properties, key)
 		if optional := strings.HasPrefix(options, "omit"); optional == slices.Contains(required, any(key)) {
-			t.Errorf("%s.%s: may be absent: %v", name, key, optional)
+			t.Errorf("%s.%s: optional: %v", name, key, optional)
 		}
 		if got, want := resolve(t, doc, property)["type"], jsonType(field.Type); got != want {
 			t.Errorf("%s.%s is %v, not %s", name, key, got, want)
@@ -156,12 +158,14 @@ func jsonType(typ reflect.Type) string {
 	}
 }
 
-// TestAnswersFitTheDescription calls every operation in both modes, with and without success, and judges what it answers by the
-// schema of that status and content type.
-func TestAnswersFitTheDescription(t *testing.T) {
+// Every operation is called in both modes, with and without success. Its response must fit the
+// schema for its status and content type.
+func TestResponsesFitTheDescription(t *testing.T) {
 	doc := describe(t)
 	bodies := map[string]string{
-		"POST /targets": `{"address":"a:1"}`, "PUT /targets/{name}/weight": `{"weight":2}`, "PUT /balance": `{"rule":"random"}`,
+		"POST /targets":              `{"address":"a:1"}`,
+		"PUT /targets/{name}/weight": `{"weight":2}`,
+		"PUT /balance":               `{"rule":"random"}`,
 	}
 	for _, mode := range []string{ModeLine, ModeConnection} {
 		for _, err := range []error{nil, ErrUnknown, ErrInvalid, ErrExists, errOther} {
@@ -172,18 +176,19 @@ func TestAnswersFitTheDescription(t *testing.T) {
 				}
 				path := apiPrefix + strings.ReplaceAll(route.path, "{name}", "tcp:%2F%2F10.0.0.1:9999")
 				r := ask(s, route.method, path, asJSON, bodies[route.method+" "+route.path])
-				judge(t, doc, route, r)
+				checkResponse(t, doc, route, r)
 			}
 		}
 	}
 }
 
-func judge(t *testing.T, doc object, route route, r *http.Response) {
+// checkResponse reports a response that the description does not allow.
+func checkResponse(t *testing.T, doc object, route route, r *http.Response) {
 	t.Helper()
 	where := route.method + " " + route.path + " " + strconv.Itoa(r.StatusCode)
 	responses := dig(t, doc, doc, "paths", route.path, strings.ToLower(route.method), "responses")
 	if responses[strconv.Itoa(r.StatusCode)] == nil {
-		// The fake fails with anything everywhere; a real Control does not.
+		// The fake returns every error from every operation; a real Control does not.
 		if r.StatusCode < 300 || r.StatusCode == 405 {
 			t.Errorf("%s is not described", where)
 		}
@@ -201,7 +206,8 @@ func judge(t *testing.T, doc object, route route, r *http.Response) {
 	}
 }
 
-// validate knows as much of JSON Schema as the description uses.
+// validate returns how value violates schema. It supports the part of JSON Schema that the
+// description uses.
 func validate(t *testing.T, doc, schema object, value any, where string) (faults []string) {
 	t.Helper()
 	schema = resolve(t, doc, schema)
@@ -244,16 +250,8 @@ func validate(t *testing.T, doc, schema object, value any, where string) (faults
 			fault("%v", err)
 		}
 	case json.Number:
-		_, err := v.Int64()
-		if schema["type"] != "number" && (schema["type"] != "integer" || err != nil) {
-			fault("%v", v)
-		}
-		number, _ := v.Float64()
-		if least, has := schema["minimum"].(float64); has && number < least {
-			fault("%v is too small", v)
-		}
-		if most, has := schema["maximum"].(float64); has && number > most {
-			fault("%v is too large", v)
+		for _, text := range validateNumber(schema, v) {
+			fault("%s", text)
 		}
 	case bool:
 		if schema["type"] != "boolean" {
@@ -265,8 +263,23 @@ func validate(t *testing.T, doc, schema object, value any, where string) (faults
 	return faults
 }
 
-// Every operation says which errors the gate gives.
-func TestDescriptionHasTheErrorsOfAll(t *testing.T) {
+func validateNumber(schema object, v json.Number) (faults []string) {
+	_, err := v.Int64()
+	if schema["type"] != "number" && (schema["type"] != "integer" || err != nil) {
+		faults = append(faults, v.String())
+	}
+	number, _ := v.Float64()
+	if minimum, has := schema["minimum"].(float64); has && number < minimum {
+		faults = append(faults, v.String()+" is too small")
+	}
+	if maximum, has := schema["maximum"].(float64); has && number > maximum {
+		faults = append(faults, v.String()+" is too large")
+	}
+	return faults
+}
+
+// Every operation describes the errors that it gets before its handler runs.
+func TestDescriptionHasCommonErrors(t *testing.T) {
 	doc := describe(t)
 	for _, route := range New(Options{Control: &fake{}}).api.routes() {
 		responses := dig(t, doc, doc, "paths", route.path, strings.ToLower(route.method), "responses")

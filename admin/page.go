@@ -9,15 +9,15 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// contentPolicy lets the page load what lies beside it and talk to this server, and nothing else.
+// contentPolicy lets the page load its own files and talk to this server only.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// page serves the status page and what belongs to it.
+// page serves the status page and its files.
 func page(g *gate) http.Handler {
 	root, err := fs.Sub(pageFiles, "page")
 	if err != nil {
-		panic(err) // the name is a constant and valid
+		panic(err) // cannot fail: the name is a valid constant
 	}
 	files := http.FileServerFS(root)
 	wrong := wrongMethod([]string{"GET"})
@@ -36,8 +36,9 @@ func page(g *gate) http.Handler {
 	})
 }
 
-// hardened gives every answer the headers that keep browsers from making more of it than it is.
-func hardened(next http.Handler) http.Handler {
+// withSecurityHeaders adds headers to every response: browsers do not guess its type, show it in
+// frames, send its address elsewhere, or let other origins load it.
+func withSecurityHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The page's files and what they have to be served as.
+// pageTypes maps the page's files to their content types.
 var pageTypes = map[string]string{
 	"index.html": "text/html; charset=utf-8",
 	"app.js":     "text/javascript; charset=utf-8",
@@ -29,7 +29,7 @@ func readPage(t *testing.T, name string) string {
 	return string(text)
 }
 
-func TestPageIsServed(t *testing.T) {
+func TestPageFilesAreServed(t *testing.T) {
 	files, err := fs.ReadDir(pageFiles, "page")
 	if err != nil {
 		t.Fatal(err)
@@ -66,9 +66,12 @@ func TestPageIsServed(t *testing.T) {
 	}
 }
 
-// A policy that lets any inline script or style pass would be no protection.
+// A policy that allows inline scripts or styles would not protect the page.
 func TestPagePolicyIsStrict(t *testing.T) {
-	for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "base-uri 'none'", "frame-ancestors 'none'"} {
+	for _, want := range []string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'",
+		"base-uri 'none'", "frame-ancestors 'none'",
+	} {
 		if !strings.Contains(contentPolicy, want) {
 			t.Errorf("no %q in %q", want, contentPolicy)
 		}
@@ -80,7 +83,7 @@ func TestPagePolicyIsStrict(t *testing.T) {
 	}
 }
 
-// What the policy forbids would not work, and what comes from elsewhere would not come where there is no internet.
+// Inline code would not run under the policy, and other hosts may be unreachable.
 func TestPageHasNothingInline(t *testing.T) {
 	for _, e := range elements(t, readPage(t, "index.html")) {
 		switch {
@@ -100,7 +103,7 @@ func TestPageHasNothingInline(t *testing.T) {
 	}
 }
 
-func TestPageLinksStayHere(t *testing.T) {
+func TestPageLinksToItsServerOnly(t *testing.T) {
 	s := New(Options{Control: &fake{}})
 	for _, e := range elements(t, readPage(t, "index.html")) {
 		for _, name := range []string{"src", "href"} {
@@ -108,7 +111,8 @@ func TestPageLinksStayHere(t *testing.T) {
 			if link == "" || strings.HasPrefix(link, "#") {
 				continue
 			}
-			if strings.HasPrefix(link, "/") || strings.Contains(link, ":") { // relative, since the page may lie below a prefix
+			// Links must be relative, since a proxy may serve the page under a prefix.
+			if strings.HasPrefix(link, "/") || strings.Contains(link, ":") {
 				t.Errorf("<%s %s=%q> is absolute", e.name, name, link)
 			}
 			if r := ask(s, "GET", "/"+link, "", ""); r.StatusCode != http.StatusOK {
@@ -116,7 +120,8 @@ func TestPageLinksStayHere(t *testing.T) {
 			}
 		}
 	}
-	namespace := regexp.MustCompile(`^(<svg [^>]*)xmlns="http://www\.w3\.org/2000/svg"`) // a name: nothing is fetched
+	// The namespace is only a name: browsers do not fetch it.
+	namespace := regexp.MustCompile(`^(<svg [^>]*)xmlns="http://www\.w3\.org/2000/svg"`)
 	elsewhere := regexp.MustCompile(`(?i)\b(https?|wss?|ftp|data|blob):|["'(]//|@import|url\(`)
 	for name := range pageTypes {
 		if found := elsewhere.FindString(namespace.ReplaceAllString(readPage(t, name), "$1")); found != "" {
@@ -125,7 +130,8 @@ func TestPageLinksStayHere(t *testing.T) {
 	}
 }
 
-// Names and errors come from elsewhere: they may get into the page as text only, and styles by classes only.
+// Names and errors are untrusted: the script must insert them as text only, and set styles by
+// classes only.
 func TestPageScriptWritesTextOnly(t *testing.T) {
 	bad := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|srcdoc|setHTML|` +
 		`\beval\b|new Function|set(?:Timeout|Interval)\(\s*["'` + "`" + `]|\.style\b|\.on[a-z]+\s*=|localStorage|indexedDB|document\.cookie`)
@@ -138,8 +144,8 @@ func TestPageScriptWritesTextOnly(t *testing.T) {
 	}
 }
 
-// The script and the labels name elements by their ids.
-func TestPageIDs(t *testing.T) {
+// The script and the labels refer to elements by their ids.
+func TestPageIDsMatch(t *testing.T) {
 	all := elements(t, readPage(t, "index.html"))
 	var ids []string
 	for _, e := range all {
@@ -164,14 +170,14 @@ func TestPageIDs(t *testing.T) {
 	}
 }
 
-// element is one of the page: its own text without that of what is in it.
+// element is an element of the page, with its own text but without that of its children.
 type element struct {
 	name       string
 	attributes map[string]string
 	text       string
 }
 
-// elements reads HTML that is written as XML as well, but for its doctype.
+// elements parses HTML that is valid XML except for its doctype.
 func elements(t *testing.T, html string) (all []*element) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(html))

@@ -7,20 +7,20 @@ import (
 	"net/http"
 )
 
-// problem is an error as RFC 9457 wants it told.
+// problem is an error in the form of RFC 9457.
 type problem struct {
-	Type   string   `json:"type"` // problemPrefix and a word that does not change
+	Type   string   `json:"type"` // problemPrefix and a stable word
 	Title  string   `json:"title"`
 	Status int      `json:"status"`
 	Detail string   `json:"detail"`
-	Errors []string `json:"errors,omitempty"` // one each, where there are several
+	Errors []string `json:"errors,omitempty"` // the single errors, if there are several
 }
 
 const problemPrefix = "urn:linesplit:problem:"
 
 func (p *problem) Error() string { return p.Detail }
 
-// newProblem makes one of a status, a word for programs, and a sentence for people.
+// newProblem makes a problem from a status, a word for programs, and a sentence for people.
 func newProblem(status int, word, format string, args ...any) *problem {
 	return &problem{
 		Type:   problemPrefix + word,
@@ -30,7 +30,7 @@ func newProblem(status int, word, format string, args ...any) *problem {
 	}
 }
 
-// controlErrors say what the errors of a Control are to clients.
+// controlErrors map the errors of a Control to problems.
 var controlErrors = []struct {
 	err    error
 	status int
@@ -44,7 +44,7 @@ var controlErrors = []struct {
 	{ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 }
 
-// problemOf turns any error into a problem.
+// problemOf returns the problem for any error.
 func problemOf(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
@@ -52,20 +52,20 @@ func problemOf(err error) *problem {
 	for _, known := range controlErrors {
 		if errors.Is(err, known.err) {
 			p := newProblem(known.status, known.word, "%v", err)
-			p.Errors = parts(err)
+			p.Errors = joinedTexts(err)
 			return p
 		}
 	}
 	return newProblem(http.StatusInternalServerError, "internal", "%v", err)
 }
 
-// parts returns the texts of the errors that err joins; nil if there is just one.
-func parts(err error) (texts []string) {
+// joinedTexts returns the texts of the errors that err joins, or nil if there is only one.
+func joinedTexts(err error) (texts []string) {
 	for err != nil {
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, e := range joined.Unwrap() {
 				if !isSentinel(e) {
-					texts = append(texts, leaves(e)...)
+					texts = append(texts, errorTexts(e)...)
 				}
 			}
 			break
@@ -78,14 +78,14 @@ func parts(err error) (texts []string) {
 	return texts
 }
 
-func leaves(err error) []string {
-	if all := parts(err); all != nil {
+func errorTexts(err error) []string {
+	if all := joinedTexts(err); all != nil {
 		return all
 	}
 	return []string{err.Error()}
 }
 
-// isSentinel says whether err is itself, and does not only wrap, an error that says of which kind others are.
+// isSentinel reports whether err is one of controlErrors, rather than an error that wraps one.
 func isSentinel(err error) bool {
 	for _, known := range controlErrors {
 		if err == known.err {
@@ -95,7 +95,7 @@ func isSentinel(err error) bool {
 	return false
 }
 
-// writeProblem answers with a problem, and with the header that its status calls for.
+// writeProblem answers with a problem, and with the header that its status requires.
 func writeProblem(w http.ResponseWriter, p *problem) {
 	switch p.Status {
 	case http.StatusUnauthorized:
@@ -106,7 +106,8 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	writeJSON(w, p.Status, "application/problem+json", p)
 }
 
-// writeJSON is for what surely can be encoded. That the client has gone is no concern of ours.
+// writeJSON answers with value, which must be encodable. It ignores errors of a client that has
+// disconnected.
 func writeJSON(w http.ResponseWriter, status int, contentType string, value any) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")

@@ -5,11 +5,11 @@ import (
 	"net/http/pprof"
 )
 
-// maxProfiles is how many may be taken at one time: each of them slows everything down.
+// maxProfiles limits concurrent profiles: each slows down the whole process.
 const maxProfiles = 2
 
-// registerProfiling serves profiles to whom may change things. What pprof has on the command line is left out: the
-// configuration masks its secrets.
+// registerProfiling serves profiles to authenticated clients. It leaves out pprof's cmdline: the
+// command line can hold secrets, which the configuration masks.
 func registerProfiling(mux *http.ServeMux, g *gate) {
 	slots := make(chan struct{}, maxProfiles)
 	handle := func(path string, h http.HandlerFunc) { mux.Handle("GET /debug/pprof/"+path, profiled(g, slots, h)) }
@@ -32,9 +32,10 @@ func profiled(g *gate, slots chan struct{}, h http.HandlerFunc) http.Handler {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()
 		default:
-			refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy", "%d profiles are being taken: try again later", maxProfiles))
+			refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy",
+				"%d profiles are being taken: try again later", maxProfiles))
 			return
 		}
-		h(w, r) // puts off the server's limit for writing
+		h(w, r) // extends the write timeout of the server
 	})
 }

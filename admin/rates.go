@@ -6,18 +6,18 @@ import (
 )
 
 const (
-	rateSamples = 10  // over how many samples, and so seconds, rates are taken
-	pastSamples = 300 // how many History has
+	rateSamples = 10  // over which rates are computed, one per second
+	pastSamples = 300 // in History
 )
 
-// history keeps the counts of the last seconds. Its methods are safe for concurrent use.
+// history keeps the counts of the last minutes. Its methods are safe for concurrent use.
 type history struct {
 	mu      sync.Mutex // protects the fields below
 	samples []sample   // oldest first, at most rateSamples
-	past    []Sample   // the same for longer, at most pastSamples
+	past    []Sample   // oldest first, at most pastSamples
 }
 
-// sample is what a Status said at one time.
+// sample holds the counts of one Status.
 type sample struct {
 	Sample
 	accepted uint64
@@ -28,7 +28,9 @@ type targetCounts struct{ lines, bytes, received, connections uint64 }
 
 func sampleOf(s *Status) sample {
 	out := sample{
-		Sample:   Sample{At: s.Now, SentBytes: s.Totals.SentBytes, Connections: s.Totals.Connections, Waiting: s.Totals.Waiting},
+		Sample: Sample{
+			At: s.Now, SentBytes: s.Totals.SentBytes, Connections: s.Totals.Connections, Waiting: s.Totals.Waiting,
+		},
 		accepted: s.Totals.Accepted,
 		targets:  make(map[string]targetCounts, len(s.Targets)),
 	}
@@ -52,24 +54,24 @@ func countsOf(t *TargetStatus) (c targetCounts) {
 	return c
 }
 
-// add remembers a Status.
+// add adds the counts of a Status.
 func (h *history) add(s *Status) {
 	now := sampleOf(s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.samples = appendLast(h.samples, now, rateSamples)
-	h.past = appendLast(h.past, now.Sample, pastSamples)
+	h.samples = appendBounded(h.samples, now, rateSamples)
+	h.past = appendBounded(h.past, now.Sample, pastSamples)
 }
 
-// appendLast appends to a list of at most so many, which loses its first for that.
-func appendLast[T any](list []T, value T, most int) []T {
-	if len(list) == most {
+// appendBounded appends to a list of at most max values. It removes the first one of a full list.
+func appendBounded[T any](list []T, value T, max int) []T {
+	if len(list) == max {
 		list = append(list[:0], list[1:]...)
 	}
 	return append(list, value)
 }
 
-// all returns what is remembered, oldest first.
+// all returns the samples for History, oldest first.
 func (h *history) all() []Sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -85,8 +87,8 @@ func (h *history) oldest() (s sample, ok bool) {
 	return h.samples[0], true
 }
 
-// fill sets the rates of a Status. Without a past they stay 0.
-func (h *history) fill(s *Status) {
+// setRates sets the rates of a Status. Without an earlier sample they stay 0.
+func (h *history) setRates(s *Status) {
 	old, ok := h.oldest()
 	seconds := s.Now.Sub(old.At).Seconds()
 	if !ok || seconds <= 0 {
@@ -94,7 +96,7 @@ func (h *history) fill(s *Status) {
 	}
 	now := sampleOf(s)
 	per := func(before, after uint64) float64 {
-		if after < before { // a target that went and came back
+		if after < before { // a target that was removed and added again
 			return 0
 		}
 		return float64(after-before) / seconds

@@ -23,31 +23,34 @@ func lineTarget(name string, bytes uint64) TargetStatus {
 func TestRates(t *testing.T) {
 	var h history
 	first := statusAt(0, 1000, lineTarget("a", 100), lineTarget("b", 700), lineTarget("c", 50))
-	h.fill(&first)
+	h.setRates(&first)
 	if diff := cmp.Diff(Rates{}, first.Rates); diff != "" {
-		t.Errorf("without a past: %s", diff)
+		t.Errorf("without an earlier sample: %s", diff)
 	}
 	h.add(&first)
 	same := first
-	h.fill(&same)
+	h.setRates(&same)
 	if diff := cmp.Diff(Rates{}, same.Rates); diff != "" {
 		t.Errorf("at the same time: %s", diff)
 	}
 
-	// b has lost its counts: it went and came back. d has come since.
+	// b was removed and added again, so its counts are 0. d was added since.
 	now := statusAt(4, 5000, lineTarget("a", 300), lineTarget("b", 0), lineTarget("d", 600))
-	h.fill(&now)
-	want := Rates{ReceivedLines: 1000, ReceivedBytes: 10000, ConfirmedLines: 500, ConfirmedBytes: 5000, SentBytes: 1000, Accepted: 10}
+	h.setRates(&now)
+	want := Rates{
+		ReceivedLines: 1000, ReceivedBytes: 10000, ConfirmedLines: 500, ConfirmedBytes: 5000, SentBytes: 1000, Accepted: 10,
+	}
 	if diff := cmp.Diff(want, now.Rates); diff != "" {
 		t.Error(diff)
 	}
 	targets := []TargetRates{now.Targets[0].Rates, now.Targets[1].Rates, now.Targets[2].Rates}
-	if diff := cmp.Diff([]TargetRates{{Lines: 5, Bytes: 50, Share: 0.25}, {}, {Lines: 15, Bytes: 150, Share: 0.75}}, targets); diff != "" {
+	wantTargets := []TargetRates{{Lines: 5, Bytes: 50, Share: 0.25}, {}, {Lines: 15, Bytes: 150, Share: 0.75}}
+	if diff := cmp.Diff(wantTargets, targets); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestRatesOfConnections(t *testing.T) {
+func TestRatesInConnectionMode(t *testing.T) {
 	var h history
 	target := func(n uint64) TargetStatus {
 		return TargetStatus{Name: "a", Forward: &TargetForward{SentBytes: n, ReceivedBytes: 2 * n, Total: n / 10}}
@@ -55,11 +58,12 @@ func TestRatesOfConnections(t *testing.T) {
 	first, now := statusAt(0, 0, target(0)), statusAt(2, 200, target(100))
 	first.Ledger, now.Ledger = nil, nil
 	h.add(&first)
-	h.fill(&now)
+	h.setRates(&now)
 	if diff := cmp.Diff(Rates{ReceivedBytes: 300, SentBytes: 100, Accepted: 1}, now.Rates); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(TargetRates{Bytes: 50, ReceivedBytes: 100, Connections: 5, Share: 1}, now.Targets[0].Rates); diff != "" {
+	want := TargetRates{Bytes: 50, ReceivedBytes: 100, Connections: 5, Share: 1}
+	if diff := cmp.Diff(want, now.Targets[0].Rates); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -75,8 +79,12 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Errorf("%d samples from %d on", len(h.samples), oldest.Received.Lines)
 	}
 	past := h.all()
-	want := Sample{At: began.Add((seconds - 1) * time.Second), Received: Amount{seconds - 1, 10 * (seconds - 1)}, Confirmed: Amount{(seconds - 1) / 2, 5 * (seconds - 1)}, SentBytes: seconds - 1}
-	if diff := cmp.Diff(want, past[len(past)-1]); diff != "" || len(past) != pastSamples || past[0].Received.Lines != seconds-pastSamples {
+	const last = seconds - 1
+	want := Sample{
+		At: began.Add(last * time.Second), Received: Amount{last, 10 * last}, Confirmed: Amount{last / 2, 5 * last}, SentBytes: last,
+	}
+	diff := cmp.Diff(want, past[len(past)-1])
+	if diff != "" || len(past) != pastSamples || past[0].Received.Lines != seconds-pastSamples {
 		t.Errorf("%d samples from %d on; the last: %s", len(past), past[0].Received.Lines, diff)
 	}
 }

@@ -2,90 +2,92 @@ package admin
 
 import "time"
 
-// The values of Status.Mode.
+// These are the values of Status.Mode.
 const (
 	ModeLine       = "line"
 	ModeConnection = "connection"
 )
 
-// Status is everything about a run at one moment. Counts only ever grow, also when targets are removed, unless they
-// are said to be gauges. Bytes of lines include newlines.
+// Status is the state of a run at one moment. The API, the status page, ctl and the metrics are
+// all written from it. Counts never fall, even when targets are removed, unless they are marked
+// as gauges. Bytes of lines include newlines.
 type Status struct {
 	Mode     string    `json:"mode"` // ModeLine or ModeConnection
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
 	Now      time.Time `json:"now"` // filled in by Server
 	Ready    bool      `json:"ready"`
-	Reason   string    `json:"reason,omitempty"`  // why it is not ready
+	Reason   string    `json:"reason,omitempty"`  // for not being ready
 	Balance  string    `json:"balance,omitempty"` // connection mode: the rule in force
-	Draining bool      `json:"draining"`          // it has been told to end
+	Draining bool      `json:"draining"`          // linesplit was told to stop
 
-	Listeners []string       `json:"listeners"` // actual addresses, as -listen takes them
+	Listeners []string       `json:"listeners"` // actual addresses, in the syntax of -listen
 	Ledger    *Ledger        `json:"ledger,omitempty"`
 	Totals    Totals         `json:"totals"`
 	Rates     Rates          `json:"rates"` // filled in by Server
 	Limits    Limits         `json:"limits"`
-	Targets   []TargetStatus `json:"targets"` // as configured, added ones behind
+	Targets   []TargetStatus `json:"targets"` // in the order of the configuration, added ones last
 
-	// Removed holds the sums of the counts of targets that were removed, and no gauges. Metrics add
-	// them as a target of their own, so that sums over all targets never fall. nil: no counts.
+	// Removed holds the summed counts of removed targets, without gauges. The metrics show it as
+	// one more target, so that sums over all targets never fall. nil if there are none.
 	Removed    *TargetStatus `json:"-"`
 	LogDropped []LogDropped  `json:"-"`
 }
 
-// LogDropped is the number of lines of one log that were dropped because its reader was too slow.
+// LogDropped counts the lines of one log that were dropped because its reader was too slow.
 type LogDropped struct {
-	Log   string // from a small, fixed set: it becomes a label
+	Log   string // one of a small, fixed set, since it is a label of a metric
 	Lines uint64
 }
 
-// Amount is a number of lines and their bytes.
+// Amount is a number of lines and their size in bytes.
 type Amount struct {
 	Lines uint64 `json:"lines"`
 	Bytes uint64 `json:"bytes"`
 }
 
-// Ledger says where all lines are, in line mode. At quiet moments
+// Ledger accounts for all lines in line mode. While no line is moving,
 //
 //	Received = Confirmed + Retained + Queued + Dropped
 type Ledger struct {
-	Received  Amount      `json:"received"`  // read from senders, dropped lines included
-	Confirmed Amount      `json:"confirmed"` // each line once, those at targets that have been removed since included
-	Retained  Amount      `json:"retained"`  // gauge: written to targets and not yet confirmed, or waiting to be sent again
+	Received  Amount      `json:"received"`  // read from senders, including dropped lines
+	Confirmed Amount      `json:"confirmed"` // each line once, including those confirmed by removed targets
+	Retained  Amount      `json:"retained"`  // gauge: written to targets and not yet confirmed, or in a retry queue
 	Queued    Amount      `json:"queued"`    // gauge: read and not yet taken by a worker
 	Dropped   Amount      `json:"dropped"`
-	DroppedBy []DroppedBy `json:"dropped_by"` // the same by reason, reasons without any included
-	Resent    Amount      `json:"resent"`     // sent a second time, and so perhaps arrived twice
+	DroppedBy []DroppedBy `json:"dropped_by"` // Dropped by reason, including reasons with a count of 0
+	Resent    Amount      `json:"resent"`     // sent again, so that it may have arrived twice
 	Truncated uint64      `json:"truncated_lines"`
 }
 
-// DroppedBy is what was dropped for one reason.
+// DroppedBy is the part of Ledger.Dropped with one reason.
 type DroppedBy struct {
-	Reason string `json:"reason"` // of a small, fixed set
+	Reason string `json:"reason"` // one of a small, fixed set
 	Amount
 }
 
-// Totals are the sums over all clients, those that have left included.
+// Totals are the sums over all clients, including those that have left.
 type Totals struct {
 	Connections     uint64 `json:"connections"` // gauge: clients connected now
-	Waiting         uint64 `json:"waiting"`     // gauge: those of them that wait for a place at a target
+	Waiting         uint64 `json:"waiting"`     // gauge: those of them that wait because all targets are full
 	Accepted        uint64 `json:"accepted"`
 	AcceptErrors    uint64 `json:"accept_errors"`
-	HandshakeErrors uint64 `json:"handshake_errors"` // of clients' TLS
-	CutOff          uint64 `json:"cut_off"`
-	ReceivedBytes   uint64 `json:"received_bytes"` // from clients
-	SentBytes       uint64 `json:"sent_bytes"`     // to clients; connection mode
-	// Refused has the connections that were not served, by reason, reasons without any included.
+	HandshakeErrors uint64 `json:"handshake_errors"` // of TLS with clients
+	CutOff          uint64 `json:"cut_off"`          // clients still connected when the drain ended
+	ReceivedBytes   uint64 `json:"received_bytes"`   // from clients
+	SentBytes       uint64 `json:"sent_bytes"`       // to clients; connection mode
+	// Refused counts connections that were not served, by reason, including reasons with a count
+	// of 0.
 	Refused []RefusedBy `json:"refused"`
 }
 
-// RefusedBy is how many connections were refused for one reason.
+// RefusedBy counts the connections that were refused for one reason.
 type RefusedBy struct {
-	Reason string `json:"reason"` // of a small, fixed set
+	Reason string `json:"reason"` // one of a small, fixed set
 	Count  uint64 `json:"count"`
 }
 
-// Rates are per second, over the last ten seconds or what there has been of them.
+// Rates are per second, over the last ten seconds, or since the start if that is shorter.
 type Rates struct {
 	ReceivedLines  float64 `json:"received_lines"`
 	ReceivedBytes  float64 `json:"received_bytes"`
@@ -95,36 +97,37 @@ type Rates struct {
 	Accepted       float64 `json:"accepted"`   // connections
 }
 
-// Limits are what is used of what there is. All are gauges.
+// Limits hold the usage of limited resources and their limits. All are gauges.
 type Limits struct {
 	MemoryBytes    uint64 `json:"memory_bytes"` // held by lines
 	MemoryLimit    uint64 `json:"memory_limit_bytes"`
 	QueueBuffers   uint64 `json:"queue_buffers"`
-	QueueCapacity  uint64 `json:"queue_capacity_buffers"` // when it is full, senders wait
+	QueueCapacity  uint64 `json:"queue_capacity_buffers"` // senders wait while the queue is full
 	MaxConnections uint64 `json:"max_connections"`        // of clients; 0: no limit
 }
 
-// The values of TargetStatus.State.
+// These are the values of TargetStatus.State.
 const (
 	StateUp       = "up"
 	StateDown     = "down"
-	StateDraining = "draining" // gets nothing new; what it has is on its way
-	StateDrained  = "drained"  // gets nothing new and has nothing
-	StateUnknown  = "unknown"  // nobody has tried yet
+	StateDraining = "draining" // gets nothing new and finishes its work
+	StateDrained  = "drained"  // gets nothing new and has no work left
+	StateUnknown  = "unknown"  // not tried yet
 )
 
-// TargetStatus is everything about one target.
+// TargetStatus is the state of one target.
 type TargetStatus struct {
 	Name        string    `json:"name"`
 	Up          bool      `json:"-"`              // gauge: not known to be down
-	State       string    `json:"state"`          // StateUp and so on
+	State       string    `json:"state"`          // one of StateUp and so on
 	Since       time.Time `json:"since,omitzero"` // of State
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
-	Connections uint64    `json:"connections"` // gauge: open ones to it
+	Connections uint64    `json:"connections"` // gauge: open connections to it
 	DialErrors  uint64    `json:"dial_errors"`
-	// LatencySeconds is in line mode the round-trip time that TCP measures on a connection to it (tcpi_rtt), and in connection mode
-	// what the last connect took; where there is none, what the last successful check took. 0: not known.
+	// LatencySeconds is the round-trip time that TCP measures on a connection to it (tcpi_rtt) in
+	// line mode, and the duration of the last connect in connection mode. Without either it is
+	// the duration of the last successful check. 0: not known.
 	LatencySeconds float64     `json:"latency_seconds,omitempty"`
 	ChecksPassed   uint64      `json:"checks_passed"`
 	ChecksFailed   uint64      `json:"checks_failed"`
@@ -143,12 +146,12 @@ type TargetRates struct {
 	Share         float64 `json:"share"`          // of Bytes among all targets, 0 to 1
 }
 
-// TargetLines is what only line mode has of a target.
+// TargetLines is the part of a TargetStatus that only line mode has.
 type TargetLines struct {
 	Confirmed Amount     `json:"confirmed"`
-	Retained  Amount     `json:"retained"` // gauge: its window
-	Resent    Amount     `json:"resent"`   // given to it and sent again, to it or to another
-	ResentBy  []ResentBy `json:"-"`        // the same by cause
+	Retained  Amount     `json:"retained"` // gauge: in the windows of its connections
+	Resent    Amount     `json:"resent"`   // written to it and sent again, to it or to another target
+	ResentBy  []ResentBy `json:"-"`        // Resent by cause
 	Failovers uint64     `json:"failovers"`
 	Failbacks uint64     `json:"failbacks"`
 	Stalls    uint64     `json:"stalls"`
@@ -156,33 +159,33 @@ type TargetLines struct {
 
 // ResentBy is the part of TargetLines.Resent with one cause.
 type ResentBy struct {
-	Cause string // from a small, fixed set: it becomes a label
+	Cause string // one of a small, fixed set, since it is a label of a metric
 	Amount
 }
 
-// TargetForward is what only connection mode has of a target.
+// TargetForward is the part of a TargetStatus that only connection mode has.
 type TargetForward struct {
 	Weight         int    `json:"weight"`
 	Backup         bool   `json:"backup"`
 	MaxConnections uint64 `json:"max_connections"` // 0: no limit
-	Total          uint64 `json:"total"`           // connections ever made to it for clients
+	Total          uint64 `json:"total"`           // connections ever opened to it for clients
 	SentBytes      uint64 `json:"sent_bytes"`      // to the target
 	ReceivedBytes  uint64 `json:"received_bytes"`  // from the target
 }
 
-// History is what has been counted in the last five minutes, once a second.
+// History holds one Sample per second of the last five minutes.
 type History struct {
 	Mode    string    `json:"mode"`    // as in Status
 	Started time.Time `json:"started"` // as in Status
 	Samples []Sample  `json:"samples"` // oldest first
 }
 
-// Sample is a few of a Status's counts.
+// Sample holds some of the counts of a Status.
 type Sample struct {
 	At          time.Time `json:"at"`
 	Received    Amount    `json:"received"`    // from clients; lines in line mode only
 	Confirmed   Amount    `json:"confirmed"`   // line mode
 	SentBytes   uint64    `json:"sent_bytes"`  // to clients; connection mode
 	Connections uint64    `json:"connections"` // gauge: clients connected
-	Waiting     uint64    `json:"waiting"`     // gauge: those that wait for a place at a target
+	Waiting     uint64    `json:"waiting"`     // gauge: those that wait because all targets are full
 }

@@ -17,48 +17,49 @@ import (
 
 const (
 	maxToken      = 4096        // bytes
-	tokenInterval = time.Second // how often the file is looked at, at most
+	tokenInterval = time.Second // minimum between checks of the file
 )
 
-// Token is the secret that a request shows to be allowed everything. It is read from a file, and again when that has
-// changed. Its methods are safe for concurrent use. A nil Token matches nothing.
+// Token is the secret that authenticates requests. It is read from a file, and again when the
+// file has changed. Its methods are safe for concurrent use. A nil Token matches nothing.
 type Token struct {
 	file string
 	log  *slog.Logger
 
 	mu      sync.Mutex  // protects the fields below
-	checked time.Time   // when the file was last looked at
+	checked time.Time   // of the last check of the file
 	seen    os.FileInfo // taken before the file was last read
-	broken  bool        // the last reading failed: sum is older than the file
+	broken  bool        // the last read failed, so sum is older than the file
 	sum     [sha256.Size]byte
 }
 
-// LoadToken reads the token, which is all that the file has, less space around it. The file must not be empty, nor
-// readable by everybody. A nil logger discards.
+// LoadToken reads a token file, whose whole content is the token, without surrounding space. The
+// file must not be empty or world-readable. A nil logger discards.
 func LoadToken(file string, log *slog.Logger) (*Token, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	t := &Token{file: file, log: log, checked: time.Now()}
-	if err := t.readLocked(); err != nil { // nobody else has it yet
+	if err := t.readLocked(); err != nil { // no other goroutine has t yet
 		return nil, err
 	}
 	return t, nil
 }
 
-// matches compares in constant time.
-func (t *Token) matches(shown string) bool {
-	if t == nil || shown == "" {
+// matches reports whether sent is the token. It compares in constant time.
+func (t *Token) matches(sent string) bool {
+	if t == nil || sent == "" {
 		return false
 	}
-	sum := sha256.Sum256([]byte(shown))
+	sum := sha256.Sum256([]byte(sent))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refreshLocked()
 	return subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1
 }
 
-// refreshLocked reads the file again if it has changed. If it cannot be used the old token stays: whoever is replacing it may be half way.
+// refreshLocked reads the file again if it has changed. If the file cannot be used it keeps the
+// old token: the file may be half replaced.
 func (t *Token) refreshLocked() {
 	now := time.Now()
 	if now.Sub(t.checked) < tokenInterval {
@@ -91,21 +92,22 @@ func (t *Token) readLocked() error {
 }
 
 func readToken(file string) (info os.FileInfo, sum [sha256.Size]byte, err error) {
-	// Before it is opened, since opening a pipe would wait; and so that a change from now on is found the next time.
+	// Stat comes before Open because opening a pipe would block, and so that the next check finds
+	// a change from now on.
 	if info, err = os.Stat(file); err == nil {
 		err = checkTokenFile(info)
 	}
 	if err != nil {
-		return nil, sum, bare(err)
+		return nil, sum, withoutPath(err)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, sum, bare(err)
+		return nil, sum, withoutPath(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxToken+1))
 	if err != nil {
-		return nil, sum, bare(err)
+		return nil, sum, withoutPath(err)
 	}
 	token := bytes.TrimSpace(data)
 	if err := checkToken(token, len(data)); err != nil {
@@ -120,7 +122,8 @@ func checkTokenFile(info os.FileInfo) error {
 	case !info.Mode().IsRegular():
 		return errors.New("is not a regular file")
 	case runtime.GOOS != "windows" && info.Mode()&othersRead != 0: // Windows has no such bits
-		return fmt.Errorf("mode %04o lets everybody read it: chmod 600 it (in Kubernetes: defaultMode: 0440 of the volume)", info.Mode().Perm())
+		return fmt.Errorf("mode %04o makes it world-readable: chmod 600 it (in Kubernetes: defaultMode: 0440 of the volume)",
+			info.Mode().Perm())
 	}
 	return nil
 }
@@ -128,11 +131,11 @@ func checkTokenFile(info os.FileInfo) error {
 func checkToken(token []byte, read int) error {
 	switch {
 	case len(token) == 0:
-		return errors.New("is empty: put a long random word into it, such as openssl rand -hex 32 makes")
+		return errors.New("is empty: put a long random word into it, such as the output of openssl rand -hex 32")
 	case read > maxToken:
-		return fmt.Errorf("has more than %d bytes: surely no token", maxToken)
+		return fmt.Errorf("has more than %d bytes, which is too long for a token", maxToken)
 	case bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return errors.New("a token is one word of visible ASCII characters: no header can carry this one")
+		return errors.New("is not one word of visible ASCII characters, so no header can carry it")
 	}
 	return nil
 }
@@ -141,8 +144,8 @@ func sameFile(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() && a.ModTime().Equal(b.ModTime())
 }
 
-// bare takes the path out of an error that has it in front already.
-func bare(err error) error {
+// withoutPath removes the path from an error that the caller adds it to.
+func withoutPath(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}

@@ -34,7 +34,7 @@ func TestTokenFiles(t *testing.T) {
 	}
 }
 
-func TestTokenFileIsForItsOwner(t *testing.T) {
+func TestTokenFileMustNotBeWorldReadable(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such permissions")
 	}
@@ -69,8 +69,9 @@ func TestTokenMatches(t *testing.T) {
 	}
 }
 
-// A new token counts within seconds. While the file cannot be used the old one does, and the log says so once.
-func TestTokenChanges(t *testing.T) {
+// A new token is in force within seconds. While the file cannot be used, the old token stays in
+// force, and one warning is logged.
+func TestTokenFollowsItsFile(t *testing.T) {
 	file := tokenFile(t, "first")
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -82,7 +83,7 @@ func TestTokenChanges(t *testing.T) {
 			t.Helper()
 			time.Sleep(tokenInterval)
 			if !token.matches(right) || token.matches(wrong) {
-				t.Errorf("%s does not count, or %s does\n%s", right, wrong, &log)
+				t.Errorf("%s does not match, or %s does\n%s", right, wrong, &log)
 			}
 		}
 		put := func(text string) {
