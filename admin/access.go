@@ -33,7 +33,7 @@ const (
 	toChange               // changes; profiles too, which cost time and show internals
 )
 
-// trust is what is known of all clients of a listener.
+// trust grades the clients of a listener by the access that the listener itself allows.
 type trust int
 
 const (

@@ -182,8 +182,9 @@ func bodyProblem(err error) *problem {
 	return newProblem(http.StatusBadRequest, "body", "the body is not valid: %v", err)
 }
 
-// noBody checks the request of an operation without a body. An empty object is allowed.
-func noBody(r *http.Request) error {
+// checkEmptyBody refuses the body of a request to an operation that takes none. It allows an empty
+// object.
+func checkEmptyBody(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
 	}

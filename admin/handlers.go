@@ -174,7 +174,7 @@ func (a *api) resumeTarget(w http.ResponseWriter, r *http.Request) error {
 
 // change calls do with the name of the target in the path.
 func (a *api) change(r *http.Request, do func(context.Context, string) error) error {
-	if err := noBody(r); err != nil {
+	if err := checkEmptyBody(r); err != nil {
 		return err
 	}
 	ctx, cancel := changeContext(r)
@@ -215,7 +215,7 @@ func (a *api) setBalance(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
-	if err := noBody(r); err != nil {
+	if err := checkEmptyBody(r); err != nil {
 		return err
 	}
 	ctx, cancel := changeContext(r)

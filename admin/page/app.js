@@ -161,8 +161,12 @@ const plans = {
 // charts show other series in the other mode.
 let samples = [];
 
-const closest = 500; // ms, the least time between two samples: the first two statuses of a stream may come at once
-const gap = 3500; // ms: a line never joins samples further apart, since the values in between are unknown
+// closest is the minimum time between two samples in ms: the first two statuses of a stream may come
+// at once.
+const closest = 500;
+// gap is the maximum time in ms between two samples that a line joins: the values in between are
+// unknown.
+const gap = 3500;
 
 function remember(status) {
   const at = Date.parse(status.now);
@@ -224,7 +228,8 @@ function extent() {
 
 // ticksTo returns round values from 0 to the first one that is at least max.
 function ticksTo(max, base) {
-  const unit = base === 1024 ? 1024 ** byteUnit(max * 1.6) : 1; // 0.75 MiB is 768 KiB, a better tick than 750 KiB
+  // For bytes, the unit is chosen so that 0.75 MiB is a tick at 768 KiB, rather than 750 KiB.
+  const unit = base === 1024 ? 1024 ** byteUnit(max * 1.6) : 1;
   const rough = max / unit / 3.4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const factors = base === 1024 && rough < 1 ? [1, 1.25, 2.5, 5, 10] : [1, 2, 5, 10];
@@ -784,7 +789,7 @@ function isMeant(name) {
   const dialog = byId('confirm');
   byId('confirm-text').textContent = `No other target is up. Without ${name}, ${shown.mode === 'line' ? 'lines and senders wait' : 'clients find no target'} until a target is resumed.`;
   return new Promise((resolve) => {
-    settleConfirm(false); // a question that was closed a moment ago, whose close event has yet to come
+    settleConfirm(false); // answers an earlier question whose close event has not come yet
     answerConfirm = resolve;
     dialog.returnValue = '';
     dialog.showModal();
@@ -896,7 +901,8 @@ function connect() {
   source.addEventListener('open', recall);
   source.addEventListener('status', (event) => take(JSON.parse(event.data), 'live'));
   source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CLOSED) poll(); // otherwise the browser reconnects on its own
+    // Unless the stream is closed, the browser reconnects on its own.
+    if (source.readyState === EventSource.CLOSED) poll();
   });
 }
 
