@@ -1,0 +1,30 @@
+package service
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"linesplit/relay"
+)
+
+// accessLog writes a line for each connection at its end. It implements relay.AccessLog.
+type accessLog struct{ out *slog.Logger }
+
+func newAccessLog(format string, w io.Writer) accessLog {
+	// The level and the message would be the same in every line.
+	o := slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.LevelKey || a.Key == slog.MessageKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+	return accessLog{newLogger(format, w, o)}
+}
+
+// Log implements relay.AccessLog.
+func (l accessLog) Log(c relay.Record) {
+	l.out.Info("", "client", c.Client, "listener", c.Listener, "target", c.Target,
+		"bytes_in", c.BytesIn, "bytes_out", c.BytesOut,
+		"seconds", c.Duration.Round(time.Microsecond).Seconds(), "dials", c.Dials, "end", c.End)
+}

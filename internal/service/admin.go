@@ -1,0 +1,37 @@
+package service
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"linesplit/admin"
+)
+
+// serveAdmin reloads on SIGHUP and serves the admin listener, if there is one, until stop is
+// called, regardless of how ctx ends.
+func (s *service) serveAdmin(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var serving sync.WaitGroup
+	stop = func() { cancel(); serving.Wait() }
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	serving.Go(func() { defer signal.Stop(hangups); s.reloadOn(ctx, hangups) })
+	if s.in.admin == nil {
+		return stop
+	}
+	s.logger.Info("admin listening", "address", s.in.admin.Addr().String())
+	cfg := s.cfg.Load()
+	server := admin.New(admin.Options{
+		Mode: cfg.Mode.String(), Status: s.Status, Ready: s.ready, Histogram: s.mode.histogram(), Control: s,
+		Token: s.in.token, Profiling: cfg.Profiling, Version: s.version, Logger: s.logger.Logger,
+	})
+	serving.Go(func() {
+		if err := server.Serve(ctx, s.in.admin); err != nil {
+			s.logger.Error("admin listener failed", "err", err)
+		}
+	})
+	return stop
+}

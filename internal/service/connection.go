@@ -1,0 +1,91 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/relay"
+	"linesplit/target"
+)
+
+// connectionMode carries whole connections and datagrams:
+//
+//	clients ─▶ listener ─┐           ┌─▶ target
+//	clients ─▶ listener ─┼─▶ relay ──┼─▶ target
+//	                     ┘           └─▶ target
+type connectionMode struct {
+	cfg     atomic.Pointer[config.Config] // as at the start, except for reloads
+	logger  *slog.Logger
+	connect prometheus.Histogram
+	relay   *relay.Relay
+}
+
+func newConnectionMode(cfg config.Config, dial target.Options, logger *logs) *connectionMode {
+	m := &connectionMode{logger: logger.Logger, connect: admin.NewConnect()}
+	m.cfg.Store(&cfg)
+	o := relay.Options{
+		Balance:        cfg.Balance,
+		AccessLog:      logger.access,
+		ConnectSeconds: m.connect,
+		Logger:         logger.Logger,
+	}
+	for _, a := range cfg.Targets {
+		o.Targets = append(o.Targets, m.newTarget(a, cfg.Health.Fall))
+	}
+	m.relay = relay.New(o)
+	m.relay.Tune(forwardTuning(cfg, dial))
+	return m
+}
+
+func forwardTuning(cfg config.Config, dial target.Options) relay.Tuning {
+	t := cfg.Forward
+	t.DialOptions = dial
+	t.Drain = cfg.DrainTimeout
+	t.MaxConnections = maxClients(cfg)
+	return t
+}
+
+func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
+	t := target.New(a, m.logger)
+	t.SetFall(fall)
+	return t
+}
+
+func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ func()) error {
+	return in.serve(
+		func(ln net.Listener) error { return m.relay.Serve(accepting, hard, ln) },
+		func(pc net.PacketConn) error { return m.relay.ServePackets(accepting, hard, pc) },
+	)
+}
+
+// report returns an error if connections had to be cut off.
+func (m *connectionMode) report() error {
+	s := m.relay.Stats()
+	level := slog.LevelInfo
+	if s.CutOff > 0 {
+		level = slog.LevelWarn
+	}
+	m.logger.Log(context.Background(), level, "drain ended", "connections", s.Accepted, "connections_cut_off", s.CutOff)
+	if s.CutOff == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d connections had not ended when the drain timeout passed, and were reset", s.CutOff)
+}
+
+func (m *connectionMode) ready() (bool, string) {
+	for _, t := range m.relay.Stats().Targets {
+		if t.State == target.StateUp || t.State == target.StateUnknown {
+			return true, ""
+		}
+	}
+	return false, "all targets are down or drained"
+}
+
+func (m *connectionMode) histogram() prometheus.Histogram { return m.connect }

@@ -1,0 +1,121 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/target"
+	"linesplit/workerpool"
+)
+
+// Status implements admin.Control.
+func (s *service) Status() admin.Status {
+	now := admin.Status{
+		Mode: s.cfg.Load().Mode.String(), Version: s.version, Started: s.started,
+		Draining: s.draining.Load(), Listeners: s.in.names(), LogDropped: s.logger.dropped(),
+	}
+	now.Ready, now.Reason = s.ready()
+	s.mode.describe(&now)
+	now.Totals.Refused = append(s.in.refused(), now.Totals.Refused...)
+	s.checks.describe(&now)
+	return now
+}
+
+// Connections implements admin.Control.
+func (s *service) Connections(limit int) []admin.Connection { return s.mode.connections(limit) }
+
+// Config implements admin.Control.
+func (s *service) Config() []admin.Setting {
+	cfg := s.cfg.Load()
+	all := slices.Clone(cfg.Shown)
+	targets, balance := s.mode.inForce()
+	for i, setting := range all {
+		now, was := "", ""
+		switch setting.Name {
+		case "balance":
+			now, was = balance, cfg.Balance
+		case "target":
+			now, was = config.WriteTargets(targets), config.WriteTargets(cfg.Targets)
+		}
+		if now != was {
+			all[i].Value, all[i].Source = now, admin.SourceAPI
+		}
+	}
+	return all
+}
+
+// Add implements admin.Control.
+func (s *service) Add(_ context.Context, address string) error {
+	return s.changeTargets(func() error {
+		a, err := s.cfg.Load().ParseTarget(address)
+		if err != nil {
+			return err
+		}
+		return s.mode.addTarget(a)
+	})
+}
+
+// Remove implements admin.Control.
+func (s *service) Remove(_ context.Context, name string) error {
+	return s.changeTargets(func() error { return s.mode.removeTarget(name) })
+}
+
+// Drain implements admin.Control.
+func (s *service) Drain(_ context.Context, name string) error {
+	return s.change(func() error { return s.mode.drainTarget(name) })
+}
+
+// Resume implements admin.Control.
+func (s *service) Resume(_ context.Context, name string) error {
+	return s.changeTargets(func() error { return s.mode.resumeTarget(name) })
+}
+
+// SetWeight implements admin.Control.
+func (s *service) SetWeight(_ context.Context, name string, weight int) error {
+	return s.change(func() error { return s.mode.setWeight(name, weight) })
+}
+
+// SetBalance implements admin.Control.
+func (s *service) SetBalance(_ context.Context, rule string) error {
+	return s.change(func() error { return s.mode.setBalance(rule) })
+}
+
+// changeTargets calls do, which adds or removes targets, and then updates the health checks.
+func (s *service) changeTargets(do func() error) error {
+	return s.change(func() error {
+		defer s.watchTargets()
+		return do()
+	})
+}
+
+func (s *service) watchTargets() { s.checks.watch(s.mode.targets()) }
+
+// change calls do while nothing else changes.
+func (s *service) change(do func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return asAdmin(do())
+}
+
+// asAdmin wraps an error in the one that the API knows for it. An error of no known kind is about
+// a value that is not valid.
+func asAdmin(err error) error {
+	if err == nil || errors.Is(err, admin.ErrNotInMode) {
+		return err
+	}
+	for _, known := range []struct{ is, means error }{
+		{target.ErrUnknown, admin.ErrUnknown},
+		{target.ErrExists, admin.ErrExists},
+		{target.ErrLast, admin.ErrLast},
+		{workerpool.ErrEnding, admin.ErrDraining},
+	} {
+		if errors.Is(err, known.is) {
+			return fmt.Errorf("%w: %w", known.means, err)
+		}
+	}
+	return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+}

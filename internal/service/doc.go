@@ -1,0 +1,25 @@
+// Package service wires a configuration into a running linesplit: it opens the listeners, starts
+// line mode or connection mode with health checks and the admin API, applies reloads, and drains
+// at the end.
+//
+// Both modes share everything but the path of the data. Each arrow is a goroutine that the one on
+// its left starts, stops and waits for:
+//
+//	Run ─┬─▶ shutdown signals
+//	     ├─▶ reloads on SIGHUP
+//	     ├─▶ the admin server
+//	     ├─▶ the service manager's notifications and watchdog
+//	     ├─▶ health checks ──▶ one per target
+//	     ├─▶ log writers
+//	     └─▶ the mode:
+//
+//	line mode ───────┬─▶ one splitter.Serve per listener ──▶ one goroutine per sender
+//	                 └─▶ workerpool.Run ──▶ one worker per connection to a target
+//
+//	connection mode ─┬─▶ one relay.Serve per listener ──▶ goroutines per connection
+//	                 └─▶ one relay.ServePackets per UDP listener
+//
+// Two contexts end a run. The soft one ends with the first signal or with the input: there are no
+// new senders, and those that are connected get notice. The hard one ends with a second signal or
+// after the drain timeout: everything is closed at once, and what is unfinished is reported.
+package service

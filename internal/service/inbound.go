@@ -1,0 +1,184 @@
+package service
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"linesplit/admin"
+	"linesplit/internal/accept"
+	"linesplit/internal/config"
+	"linesplit/internal/systemd"
+	"linesplit/listen"
+	"linesplit/tlsconf"
+)
+
+// inbound holds everything that listens, and the guard that decides which peers may connect.
+type inbound struct {
+	admin     net.Listener // nil for none
+	token     *admin.Token // for the admin listener's clients; nil for none
+	reuse     bool         // a new process may share the ports
+	inherited *listen.Inherited
+	guard     *listen.Guard
+	listeners []net.Listener
+	packets   []net.PacketConn // udp:// in connection mode
+}
+
+// openInbound opens everything that cfg names, or nothing. The admin listener comes first: with
+// -reuse-port, clients that connect here while something else cannot be opened are reset, and the
+// older process would have served them.
+func openInbound(ctx context.Context, cfg config.Config, logger *slog.Logger) (*inbound, error) {
+	tlsConfig, err := serverTLS(cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(systemd.InheritedFiles())}
+	in.guard = &listen.Guard{
+		Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger,
+	}
+	if err := in.open(ctx, cfg, tlsConfig, logger); err != nil {
+		return nil, errors.Join(err, in.close())
+	}
+	return in, nil
+}
+
+func (in *inbound) open(ctx context.Context, cfg config.Config, tlsConfig *tls.Config, logger *slog.Logger) error {
+	if err := in.openAdmin(ctx, cfg, logger); err != nil {
+		return err
+	}
+	if err := in.tryPorts(ctx, cfg.Listen); err != nil {
+		return err
+	}
+	for _, spec := range cfg.Listen {
+		if err := in.openListener(ctx, spec, tlsConfig, cfg.Mode); err != nil {
+			return err
+		}
+	}
+	return in.inherited.Close()
+}
+
+func (in *inbound) openAdmin(ctx context.Context, cfg config.Config, logger *slog.Logger) (err error) {
+	if cfg.Admin == "" {
+		return nil
+	}
+	if cfg.AdminToken != "" {
+		if in.token, err = admin.LoadToken(cfg.AdminToken, logger); err != nil {
+			return err
+		}
+	}
+	files := cfg.AdminTLS
+	files.Logger = logger
+	ln, err := admin.Listen(ctx, cfg.Admin, files)
+	if err == nil {
+		in.admin = ln
+	}
+	return err
+}
+
+// tryPorts returns an error if a shared port cannot be opened, before any is; see openInbound.
+func (in *inbound) tryPorts(ctx context.Context, specs []listen.Spec) error {
+	if !in.reuse {
+		return nil
+	}
+	var errs []error
+	for _, spec := range specs {
+		errs = append(errs, spec.ReusePort().Try(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (in *inbound) openListener(ctx context.Context, spec listen.Spec, tlsConfig *tls.Config, m config.Mode) error {
+	datagrams := m == config.ConnectionMode
+	if spec.Inherited() {
+		listeners, packets, err := in.inherited.Open(spec, tlsConfig, in.guard, datagrams)
+		in.listeners = append(in.listeners, listeners...)
+		in.packets = append(in.packets, packets...)
+		return err
+	}
+	if in.reuse {
+		spec = spec.ReusePort()
+	}
+	if datagrams && spec.UDP() {
+		pc, err := listen.OpenPacket(ctx, spec, in.guard)
+		if err == nil {
+			in.packets = append(in.packets, pc)
+		}
+		return err
+	}
+	ln, err := listen.Open(ctx, spec, tlsConfig, in.guard)
+	if err == nil {
+		in.listeners = append(in.listeners, ln)
+	}
+	return err
+}
+
+// serverTLS returns nil if no listener speaks TLS.
+func serverTLS(cfg config.Config, logger *slog.Logger) (*tls.Config, error) {
+	if !cfg.ListensTLS() {
+		return nil, nil
+	}
+	files := cfg.ServerTLS
+	files.Logger = logger
+	server, err := tlsconf.NewServer(files)
+	if err != nil {
+		return nil, fmt.Errorf("TLS towards clients: %w", err)
+	}
+	return server.Config(), nil
+}
+
+func (in *inbound) announce(logger *slog.Logger) {
+	for _, name := range in.names() {
+		logger.Info("listening", "listener", name)
+	}
+}
+
+// names returns the actual addresses, as -listen takes them.
+func (in *inbound) names() (all []string) {
+	for _, ln := range in.listeners {
+		all = append(all, accept.Name(ln))
+	}
+	for _, pc := range in.packets {
+		all = append(all, "udp://"+pc.LocalAddr().String())
+	}
+	return all
+}
+
+// serve calls stream for each listener and packets for each packet connection, in a goroutine of
+// its own each, and returns their errors when all have returned. Both close what they get.
+func (in *inbound) serve(stream func(net.Listener) error, packets func(net.PacketConn) error) error {
+	errs := make([]error, len(in.listeners)+len(in.packets))
+	var serving sync.WaitGroup
+	for i, ln := range in.listeners {
+		serving.Go(func() { errs[i] = stream(ln) })
+	}
+	for i, pc := range in.packets {
+		serving.Go(func() { errs[len(in.listeners)+i] = packets(pc) })
+	}
+	serving.Wait()
+	return errors.Join(errs...)
+}
+
+// refused counts the connections that the guard refused, before the mode got them.
+func (in *inbound) refused() []admin.RefusedBy {
+	s := in.guard.Stats()
+	return []admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}
+}
+
+func (in *inbound) close() error {
+	in.inherited.Close() // its error names sockets that nothing has asked for, which does not matter now
+	var errs []error
+	if in.admin != nil {
+		errs = append(errs, in.admin.Close())
+	}
+	for _, ln := range in.listeners {
+		errs = append(errs, ln.Close())
+	}
+	for _, pc := range in.packets {
+		errs = append(errs, pc.Close())
+	}
+	return errors.Join(errs...)
+}

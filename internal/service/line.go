@@ -1,0 +1,129 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/linebuf"
+	"linesplit/splitter"
+	"linesplit/target"
+	"linesplit/workerpool"
+)
+
+// gcPercent is the garbage that the heap may gather in line mode, in percent of the live data.
+// In steady state nothing is allocated, so that a low value costs nothing, and the process stays
+// close to -memory when buffers of many sizes come and go. GOGC overrides it.
+const gcPercent = 30
+
+// lineMode cuts what senders write into lines and spreads the lines over the targets:
+//
+//	senders ─▶ listener ─┐                                    ┌─▶ worker ─▶ target
+//	senders ─▶ listener ─┼─▶ splitter ─▶ chan *Buffer ─▶ pool ─┼─▶ worker ─▶ target
+//	                     ┘   (one goroutine per sender)       └─▶ worker ─▶ target
+type lineMode struct {
+	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads
+	logger       *slog.Logger
+	buffers      *linebuf.Pool
+	lines        chan *linebuf.Buffer
+	split        *splitter.Splitter
+	pool         *workerpool.Pool
+	confirmation prometheus.Histogram
+}
+
+func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *lineMode {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	m := &lineMode{
+		logger:       logger,
+		buffers:      linebuf.NewPool(cfg.Memory),
+		lines:        make(chan *linebuf.Buffer, cfg.Queue),
+		confirmation: admin.NewConfirmation(),
+	}
+	m.cfg.Store(&cfg)
+	m.split = splitter.New(m.buffers, m.lines, splitter.Options{ReadSize: int(cfg.Buffer), Logger: logger})
+	m.pool = workerpool.New(m.buffers, workerpool.Options{
+		Targets:        cfg.Targets,
+		Connections:    cfg.Connections,
+		Tuning:         deliveryTuning(cfg, dial),
+		ConfirmSeconds: m.confirmation,
+		Logger:         logger,
+	})
+	m.tuneSplitter()
+	return m
+}
+
+func deliveryTuning(cfg config.Config, dial target.Options) workerpool.Tuning {
+	t := cfg.Delivery
+	t.DialOptions = dial
+	return t
+}
+
+// tuneSplitter applies the settings in force. The limit of senders depends on how many targets
+// there are now.
+func (m *lineMode) tuneSplitter() {
+	cfg := m.cfg.Load()
+	t := cfg.Lines
+	t.MaxConnections = m.maxSenders()
+	t.Drain = cfg.DrainTimeout / 2 // the targets need the other half
+	m.split.Tune(t)
+}
+
+// maxSenders returns 0 for no limit.
+func (m *lineMode) maxSenders() int { return maxSenders(*m.cfg.Load(), len(m.pool.Targets())) }
+
+// carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
+func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func()) error {
+	var workers sync.WaitGroup
+	workers.Go(func() { m.pool.Run(hard, m.lines) }) // report counts what it leaves unconfirmed
+	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
+	endInput() // has an effect only after finite listeners
+	close(m.lines)
+	workers.Wait()
+	return err
+}
+
+// report returns an error if any line was not confirmed.
+func (m *lineMode) report() error {
+	l, cutOff := m.ledger(), m.split.Stats().CutOff
+	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
+	for _, d := range l.DroppedBy {
+		if d.Reason == "shutdown" {
+			lost.Lines += d.Lines
+			lost.Bytes += d.Bytes
+		}
+	}
+	level := slog.LevelInfo
+	if lost.Lines > 0 || cutOff > 0 {
+		level = slog.LevelWarn
+	}
+	m.logger.Log(context.Background(), level, "drain ended",
+		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
+		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff)
+	if lost.Lines == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off",
+		lost.Lines, lost.Bytes, cutOff)
+}
+
+func (m *lineMode) ready() (bool, string) {
+	for _, t := range m.pool.Stats().Targets {
+		if t.Connections > 0 {
+			return true, ""
+		}
+	}
+	return false, "no target is connected"
+}
+
+func (m *lineMode) histogram() prometheus.Histogram { return m.confirmation }

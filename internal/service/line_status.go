@@ -1,0 +1,102 @@
+package service
+
+import (
+	"linesplit/admin"
+	"linesplit/linebuf"
+	"linesplit/splitter"
+	"linesplit/workerpool"
+)
+
+// stats asks the receiving side last, so that lines that move meanwhile never seem to be more than
+// were received.
+func (m *lineMode) stats() (in splitter.Stats, out workerpool.Stats) {
+	out = m.pool.Stats()
+	in = m.split.Stats()
+	return in, out
+}
+
+func (m *lineMode) ledger() *admin.Ledger { return ledgerOf(m.stats()) }
+
+// ledgerOf sums up what both ends of the pipeline have counted. in must be no older than out.
+func ledgerOf(in splitter.Stats, out workerpool.Stats) *admin.Ledger {
+	l := &admin.Ledger{
+		Received: admin.Amount(in.Received),
+		Retained: gauge(out.Retained),
+		Queued: gauge(linebuf.Count{
+			Lines: in.Queued.Lines - out.Taken.Lines, Bytes: in.Queued.Bytes - out.Taken.Bytes,
+		}),
+		Truncated: in.TruncatedLines,
+	}
+	for _, d := range in.Dropped {
+		l.Dropped = plus(l.Dropped, d.Count)
+		l.DroppedBy = append(l.DroppedBy, admin.DroppedBy{Reason: d.Reason, Amount: admin.Amount(d.Count)})
+	}
+	for _, t := range append(out.Targets[:len(out.Targets):len(out.Targets)], out.Removed) {
+		l.Confirmed = plus(l.Confirmed, t.Confirmed)
+		for _, r := range t.Resent {
+			l.Resent = plus(l.Resent, r.Count)
+		}
+	}
+	return l
+}
+
+// gauge returns 0 in place of a count below it: for a moment a difference may seem negative, since
+// its parts are not read at the same time.
+func gauge(n linebuf.Count) admin.Amount {
+	return admin.Amount{Lines: uint64(max(0, int64(n.Lines))), Bytes: uint64(max(0, int64(n.Bytes)))}
+}
+
+func plus(a admin.Amount, n linebuf.Count) admin.Amount {
+	return admin.Amount{Lines: a.Lines + n.Lines, Bytes: a.Bytes + n.Bytes}
+}
+
+func (m *lineMode) describe(s *admin.Status) {
+	in, out := m.stats()
+	s.Ledger = ledgerOf(in, out)
+	s.Totals = admin.Totals{
+		Connections: uint64(max(0, in.Connections)), Accepted: in.Accepted, AcceptErrors: in.AcceptErrors,
+		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes,
+	}
+	s.Limits = admin.Limits{
+		MemoryBytes: uint64(m.buffers.InUse()), MemoryLimit: uint64(m.buffers.Limit()),
+		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
+		MaxConnections: uint64(m.maxSenders()),
+	}
+	for _, t := range out.Targets {
+		s.Targets = append(s.Targets, lineTarget(t))
+	}
+	if removed := lineTarget(out.Removed); hasCounts(removed) {
+		s.Removed = &removed
+	}
+}
+
+func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
+	s := admin.TargetStatus{
+		Name: t.Name, Up: t.Up, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
+		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.RoundTrip.Seconds(),
+		Lines: &admin.TargetLines{
+			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),
+			Failovers: t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
+		},
+	}
+	for _, r := range t.Resent {
+		s.Lines.Resent = plus(s.Lines.Resent, r.Count)
+		s.Lines.ResentBy = append(s.Lines.ResentBy, admin.ResentBy{Cause: r.Cause, Amount: admin.Amount(r.Count)})
+	}
+	return s
+}
+
+// hasCounts reports whether a target in line mode has counted anything.
+func hasCounts(t admin.TargetStatus) bool {
+	l := t.Lines
+	return t.DialErrors+l.Confirmed.Lines+l.Resent.Lines+l.Failovers+l.Failbacks+l.Stalls > 0
+}
+
+func (m *lineMode) connections(limit int) (all []admin.Connection) {
+	for _, c := range m.split.Connections(limit) {
+		all = append(all, admin.Connection{
+			ID: c.ID, Client: c.Peer, Listener: c.Listener, Since: c.Since, ReceivedBytes: c.Bytes, ReceivedLines: c.Lines,
+		})
+	}
+	return all
+}

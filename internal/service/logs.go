@@ -1,0 +1,92 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"linesplit/admin"
+	"linesplit/internal/asynclog"
+	"linesplit/internal/config"
+	"linesplit/relay"
+)
+
+// logFlushTimeout bounds how long the end of a run waits for the readers of its logs.
+const logFlushTimeout = time.Second
+
+// logs are the log on standard error and, in connection mode on request, the access log on standard
+// output. Logging never blocks.
+type logs struct {
+	*slog.Logger
+	access relay.AccessLog // nil for none
+	level  slog.LevelVar
+
+	err, out *asynclog.Writer // out is nil without an access log
+}
+
+// newLogs starts the writers of both logs; nil writers discard. The caller closes the logs.
+func newLogs(cfg config.Config, stdout, stderr io.Writer) *logs {
+	l := &logs{err: asynclog.New(cmp.Or(stderr, io.Discard))}
+	l.level.Set(cfg.LogLevel)
+	l.Logger = newLogger(cfg.LogFormat, l.err, slog.HandlerOptions{Level: &l.level})
+	if cfg.Mode == config.ConnectionMode && cfg.AccessLog != "off" {
+		l.out = asynclog.New(cmp.Or(stdout, io.Discard))
+		l.access = newAccessLog(cfg.AccessLog, l.out)
+	}
+	return l
+}
+
+// dropped counts the lines of each log that were dropped because its reader was too slow.
+func (l *logs) dropped() []admin.LogDropped {
+	all := []admin.LogDropped{{Log: "log", Lines: l.err.Dropped()}}
+	if l.out != nil {
+		all = append(all, admin.LogDropped{Log: "access", Lines: l.out.Dropped()})
+	}
+	return all
+}
+
+// close logs how many lines were dropped and waits, within limits, until the rest is written.
+func (l *logs) close() {
+	if l.out != nil {
+		l.out.Close(logFlushTimeout)
+	}
+	for _, d := range l.dropped() {
+		if d.Lines > 0 {
+			l.Warn("lines of a log were dropped, since nobody read them in time", "log", d.Log, "lines", d.Lines)
+		}
+	}
+	l.err.Close(logFlushTimeout)
+}
+
+// newLogger writes text or json, with the same values in both.
+func newLogger(format string, w io.Writer, o slog.HandlerOptions) *slog.Logger {
+	if format != "json" {
+		return slog.New(slog.NewTextHandler(w, &o))
+	}
+	replace := o.ReplaceAttr
+	o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+		if replace != nil {
+			a = replace(groups, a)
+		}
+		a.Value = asInText(a.Value)
+		return a
+	}
+	return slog.New(slog.NewJSONHandler(w, &o))
+}
+
+// asInText returns the word that text has for a value that JSON would write as a number or as the
+// fields of a struct: a duration is "8s", a signal "terminated", a target its address.
+func asInText(v slog.Value) slog.Value {
+	switch v.Kind() {
+	case slog.KindDuration:
+		return slog.StringValue(v.Duration().String())
+	case slog.KindAny:
+		switch a := v.Any().(type) {
+		case error, fmt.Stringer:
+			return slog.StringValue(fmt.Sprint(a)) // survives a nil pointer, as text does
+		}
+	}
+	return v
+}

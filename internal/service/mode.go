@@ -1,0 +1,53 @@
+package service
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/target"
+)
+
+// mode is line mode or connection mode: what happens between the listeners and the targets. All
+// methods but carry and report are safe for concurrent use.
+type mode interface {
+	// carry serves the listeners of in and closes them. It stops accepting when accepting ends,
+	// lets what has begun finish, and returns when all of it has, or soon after hard has ended.
+	// Line mode, which may have finite listeners, calls endInput when all listeners have ended.
+	carry(accepting, hard context.Context, in *inbound, endInput func()) error
+	// report logs how the run ended. The error tells how much was not finished.
+	report() error
+
+	// ready reports whether work can go out, and if not, why.
+	ready() (bool, string)
+	// describe fills in what the mode knows of a Status.
+	describe(*admin.Status)
+	// connections returns at most limit of the clients that are connected, the oldest first.
+	connections(limit int) []admin.Connection
+	// histogram returns the seconds to confirm a buffer of lines or to connect to a target.
+	histogram() prometheus.Histogram
+
+	// targets returns those that are not being removed.
+	targets() []*target.Target
+	// inForce returns what the API may have changed: the addresses of targets with their weights,
+	// and in connection mode the balance rule.
+	inForce() (targets []target.Address, balance string)
+	addTarget(target.Address) error
+	removeTarget(name string) error
+	drainTarget(name string) error
+	resumeTarget(name string) error
+	setWeight(name string, weight int) error
+	setBalance(rule string) error
+	// adopt changes from one configuration to another, as far as that is possible while running.
+	// dial is how next reaches targets. If it returns an error, nothing has changed.
+	adopt(old, next config.Config, dial target.Options) error
+}
+
+func newMode(cfg config.Config, dial target.Options, logger *logs) mode {
+	if cfg.Mode == config.ConnectionMode {
+		return newConnectionMode(cfg, dial, logger)
+	}
+	return newLineMode(cfg, dial, logger.Logger)
+}

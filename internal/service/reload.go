@@ -1,0 +1,143 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/internal/systemd"
+)
+
+// reloadTimeout bounds the time for reading the files of the configuration.
+const reloadTimeout = 20 * time.Second
+
+// reloadOn reloads at each value of hangup, until ctx ends.
+func (s *service) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		}
+		systemd.Reloading(s.logger.Logger)
+		if _, _, err := s.reloadWithin(ctx, reloadTimeout); err != nil {
+			s.logger.Error("reload failed, nothing has changed", "err", err)
+		}
+		systemd.Ready(s.logger.Logger)
+	}
+}
+
+func (s *service) reloadWithin(ctx context.Context, timeout time.Duration) (changed, needRestart []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return s.Reload(ctx)
+}
+
+// Reload implements admin.Control: it applies what has changed in the file or the environment, and
+// leaves all else as it is, such as a target that was drained or added by hand.
+func (s *service) Reload(ctx context.Context) (changed, needRestart []string, err error) {
+	changed, needRestart, err = s.reload(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	level := slog.LevelInfo
+	if len(needRestart) > 0 {
+		level = slog.LevelWarn
+	}
+	s.logger.Log(ctx, level, "reloaded",
+		"changed", strings.Join(changed, " "), "need_restart", strings.Join(needRestart, " "))
+	return changed, needRestart, nil
+}
+
+func (s *service) reload(ctx context.Context) (changed, needRestart []string, err error) {
+	next, err := s.read(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	defer s.endReload()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.cfg.Load()
+	if next.Mode != old.Mode { // the modes have too little in common to compare the rest
+		return nil, []string{"mode"}, nil
+	}
+	targets, _ := s.mode.inForce()
+	running := old.WithTargets(targets)
+	changed, needRestart = config.Diff(running, next)
+	next = next.Keeping(running, needRestart)
+	if !next.MaxLineFits() {
+		return nil, nil, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart",
+			admin.ErrInvalid, humanize.IBytes(uint64(next.Memory)))
+	}
+	if len(changed) > 0 {
+		if err := s.adoptLocked(old, next); err != nil {
+			return nil, nil, asAdmin(err)
+		}
+	}
+	s.cfg.Store(&next)
+	return changed, needRestart, nil
+}
+
+// read returns the present configuration. It keeps other reloads out until endReload is called; if
+// it returns an error, the caller does not call that. read gives up when ctx ends, since a file may
+// have become a pipe or be on a disk that does not answer. It then leaves a goroutine behind, which
+// keeps other reloads out until the file has answered. Other changes do not wait for it.
+func (s *service) read(ctx context.Context) (config.Config, error) {
+	select {
+	case s.reloading <- struct{}{}:
+	case <-ctx.Done():
+		return config.Config{}, errors.New("another reload still waits for a file: " +
+			"is one of those that the configuration names a pipe, or on a disk that does not answer?")
+	}
+	type answer struct {
+		cfg config.Config
+		err error
+	}
+	answers := make(chan answer)
+	go func() {
+		cfg, err := s.reread()
+		select {
+		case answers <- answer{cfg, err}:
+		case <-ctx.Done():
+			s.endReload()
+		}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			s.endReload()
+		}
+		return a.cfg, a.err
+	case <-ctx.Done():
+		return config.Config{}, errors.New("a file of the configuration cannot be read in time: " +
+			"is one of them a pipe, or on a disk that does not answer?")
+	}
+}
+
+func (s *service) endReload() { <-s.reloading }
+
+// adoptLocked applies next, of which Keeping has removed all that needs a restart.
+func (s *service) adoptLocked(old, next config.Config) error {
+	dial, err := dialOptions(next, s.logger.Logger)
+	if err != nil {
+		return err
+	}
+	if err := s.mode.adopt(old, next, dial); err != nil {
+		return err
+	}
+	s.checks.reconfigure(next, dial)
+	s.watchTargets()
+	if err := s.in.guard.Set(next.Access); err != nil { // impossible after Keeping
+		return err
+	}
+	s.logger.level.Set(next.LogLevel)
+	return nil
+}

@@ -1,0 +1,154 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/internal/systemd"
+)
+
+// Options are what a run needs besides its configuration.
+type Options struct {
+	Stdout, Stderr io.Writer     // for the access log and the log; nil discards
+	Version        string        // of linesplit, for the admin API
+	Started        func(Running) // called once, when all listeners are open; nil for none
+}
+
+// Running is a running service as Options.Started gets it.
+type Running struct {
+	// Listeners are the actual addresses, as -listen takes them, in the order of the configuration.
+	Listeners []string
+	// Status returns the present state. It is cheap, safe for concurrent use, and still valid
+	// after Run has returned.
+	Status func() admin.Status
+}
+
+// service is one run: a mode and all that both modes share. It implements admin.Control. Its
+// methods are safe for concurrent use once open has returned.
+type service struct {
+	logger  *logs
+	version string
+	started time.Time
+
+	mode     mode
+	checks   *checks
+	in       *inbound
+	draining atomic.Bool // the soft end has come
+
+	reread    func() (config.Config, error) // reads the configuration anew
+	reloading chan struct{}                 // holds one value while a file is read or applied; see read
+
+	mu  sync.Mutex                    // held during every change
+	cfg atomic.Pointer[config.Config] // in force, less what the API has changed; stored under mu
+}
+
+// Run works until a signal, the end of ctx, or the end of the last finite listener, then drains.
+// The error tells why it could not start or what it could not finish; Run has logged it.
+func Run(ctx context.Context, cfg config.Config, o Options) error {
+	if o.Stderr != nil && o.Stderr != io.Discard {
+		outliveLogReaders()
+	}
+	logger := newLogs(cfg, o.Stdout, o.Stderr)
+	defer logger.close()
+	err := newService(cfg, o.Version, logger).run(ctx, o.Started)
+	if err != nil {
+		logger.Error("linesplit failed", "err", err)
+	}
+	return err
+}
+
+// outliveLogReaders keeps the process alive when the reader of its log has gone (SIGPIPE) or its
+// terminal has (SIGHUP). Ignoring the signals would do so, too, but the programs of -health exec
+// would inherit that.
+func outliveLogReaders() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
+}
+
+// newService opens nothing yet.
+func newService(cfg config.Config, version string, logger *logs) *service {
+	s := &service{
+		logger: logger, version: version, started: time.Now(),
+		reread: cfg.Reread, reloading: make(chan struct{}, 1),
+	}
+	s.cfg.Store(&cfg)
+	return s
+}
+
+func (s *service) run(ctx context.Context, started func(Running)) error {
+	ctx, endInput := context.WithCancel(ctx)
+	defer endInput()
+	soft, hard, stop := shutdownContexts(ctx, s.drainTimeout, s.logger.Logger)
+	defer stop()
+	if err := s.open(soft); err != nil {
+		return err
+	}
+	return s.serve(soft, hard, endInput, started)
+}
+
+// open makes the mode and opens all listeners. It opens all of them or none.
+func (s *service) open(ctx context.Context) (err error) {
+	if err := s.wire(); err != nil {
+		return err
+	}
+	s.in, err = openInbound(ctx, *s.cfg.Load(), s.logger.Logger)
+	return err
+}
+
+// wire makes the mode and the health checks, which share the targets.
+func (s *service) wire() error {
+	cfg := *s.cfg.Load()
+	dial, err := dialOptions(cfg, s.logger.Logger)
+	if err != nil {
+		return err
+	}
+	s.mode = newMode(cfg, dial, s.logger)
+	s.checks = newChecks(cfg, dial, s.mode.targets(), s.logger.Logger)
+	return nil
+}
+
+// serve carries lines or connections until soft ends, or until the last finite listener has ended,
+// when it calls endInput, which ends soft. Then it drains. It returns, with all listeners closed,
+// when everything is finished or soon after hard has ended. The error tells what was not finished.
+//
+// Consumers start first and stop last: the admin server and the health checks are there until the
+// mode has ended.
+func (s *service) serve(soft, hard context.Context, endInput func(), started func(Running)) error {
+	stopNotifying := func() {}
+	defer func() { stopNotifying() }()
+	stopAdmin := s.serveAdmin(soft)
+	defer stopAdmin()
+	stopMark := context.AfterFunc(soft, func() { s.draining.Store(true) })
+	defer stopMark()
+	s.in.announce(s.logger.Logger)
+	if started != nil {
+		started(Running{Listeners: s.in.names(), Status: s.Status})
+	}
+	stopNotifying = systemd.Notify(soft, hard, func() { s.ready() }, s.logger.Logger)
+
+	stopChecks := s.checks.run(soft)
+	defer stopChecks()
+	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger.Logger)
+	defer stopHandOver()
+	err := s.mode.carry(accepting, hard, s.in, endInput)
+	return errors.Join(err, s.mode.report())
+}
+
+// ready reports whether work can come in and go out, and if not, why.
+func (s *service) ready() (bool, string) {
+	if s.draining.Load() {
+		return false, "draining"
+	}
+	return s.mode.ready()
+}
+
+// drainTimeout returns -drain-timeout as it is now.
+func (s *service) drainTimeout() time.Duration { return s.cfg.Load().DrainTimeout }

@@ -1,0 +1,85 @@
+package service
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"linesplit/admin"
+)
+
+// Started gets a Status that is still valid after Run has returned, when it holds the final counts.
+func TestRunReportsItsState(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	go readConnections(target)
+	cfg := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", target.Addr().String(), "-resend-age", "1ms")
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	calls := 0
+	var status func() admin.Status
+	err = Run(ctx, cfg, Options{Version: "v1.2.3", Started: func(r Running) {
+		calls++
+		status = r.Status
+		if s := r.Status(); s.Version != "v1.2.3" || s.Draining || len(r.Listeners) != 1 || s.Listeners[0] != r.Listeners[0] {
+			t.Errorf("listeners %v, status %+v", r.Listeners, s)
+		}
+		go func() {
+			defer end()
+			if err := sendLine(strings.TrimPrefix(r.Listeners[0], "tcp://")); err != nil {
+				t.Error(err)
+			}
+		}()
+	}})
+	if err != nil || calls != 1 {
+		t.Fatalf("%d calls of Started, error %v", calls, err)
+	}
+	if s := status(); !s.Draining || s.Ready || s.Ledger.Confirmed != (admin.Amount{Lines: 1, Bytes: 6}) {
+		t.Errorf("status %+v, ledger %+v", s, s.Ledger)
+	}
+}
+
+// sendLine returns when the line has been received or, in the backlog, will be.
+func sendLine(address string) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = io.WriteString(c, "hello\n")
+	return err
+}
+
+func readConnections(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			io.Copy(io.Discard, c)
+		}()
+	}
+}
+
+func TestRunThatCannotOpenItsListener(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var log strings.Builder
+	cfg := mustParse(t, "-listen", "tcp://"+taken.Addr().String())
+	err = Run(t.Context(), cfg, Options{Stderr: &log, Started: func(Running) { t.Error("started") }})
+	for _, want := range []string{"linesplit failed", "address already in use"} {
+		if err == nil || !strings.Contains(log.String(), want) {
+			t.Errorf("error %v, want %q in the log:\n%s", err, want, &log)
+		}
+	}
+}

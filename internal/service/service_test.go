@@ -1,0 +1,35 @@
+package service
+
+import (
+	"testing"
+
+	"linesplit/internal/config"
+	"linesplit/listen"
+)
+
+func mustParse(t *testing.T, args ...string) config.Config {
+	t.Helper()
+	cfg, err := config.ParseFlags(args)
+	if err != nil {
+		t.Fatalf("ParseFlags(%q): %v", args, err)
+	}
+	return cfg
+}
+
+// wired returns a service with its mode and checks, but without listeners. It logs nothing.
+func wired(t *testing.T, args ...string) *service {
+	t.Helper()
+	s := unwired(t, mustParse(t, args...))
+	if err := s.wire(); err != nil {
+		t.Fatal(err)
+	}
+	s.in = &inbound{guard: &listen.Guard{}}
+	return s
+}
+
+func unwired(t *testing.T, cfg config.Config) *service {
+	t.Helper()
+	logger := newLogs(cfg, nil, nil)
+	t.Cleanup(logger.close)
+	return newService(cfg, "", logger)
+}
