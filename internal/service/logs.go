@@ -54,7 +54,7 @@ func (l *logs) close() {
 	}
 	for _, d := range l.dropped() {
 		if d.Lines > 0 {
-			l.Warn("lines of a log were dropped, since nobody read them in time", "log", d.Log, "lines", d.Lines)
+			l.Warn("lines of a log were dropped because its reader was too slow", "log", d.Log, "lines", d.Lines)
 		}
 	}
 	l.err.Close(logFlushTimeout)

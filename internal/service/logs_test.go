@@ -43,7 +43,8 @@ func TestJSONLogsHaveTheValuesOfText(t *testing.T) {
 	delete(got, "time")
 	want := map[string]any{
 		"level": "INFO", "msg": "drain began",
-		"down_for": "1.5s", "drain_timeout": "8s", "cause": "terminated", "err": "no route", "none": nil, "nowhere": "<nil>",
+		"down_for": "1.5s", "drain_timeout": "8s", "cause": "terminated", "err": "no route",
+		"none": nil, "nowhere": "<nil>",
 		"address": "127.0.0.1:9091", "target": "tls://10.0.0.1:9999", "in": map[string]any{"took": "1m0s"},
 		"lines": 3.0, "seconds": 0.5, "remove": false, "files": []any{"a", "b"},
 	}

@@ -18,14 +18,17 @@ import (
 
 // Options are what a run needs besides its configuration.
 type Options struct {
-	Stdout, Stderr io.Writer     // for the access log and the log; nil discards
+	// Stdout gets the access log, Stderr the log; nil or io.Discard discards. With any other Stderr
+	// Run catches SIGPIPE, so that the process outlives the reader of its log.
+	Stdout, Stderr io.Writer
 	Version        string        // of linesplit, for the admin API
 	Started        func(Running) // called once, when all listeners are open; nil for none
 }
 
 // Running is a running service as Options.Started gets it.
 type Running struct {
-	// Listeners are the actual addresses, as -listen takes them, in the order of the configuration.
+	// Listeners are the actual addresses, as -listen takes them, in the order of the configuration,
+	// with UDP listeners of connection mode last.
 	Listeners []string
 	// Status returns the present state. It is cheap, safe for concurrent use, and still valid
 	// after Run has returned.
