@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"linesplit/internal/flags"
+)
+
+// command is a first argument of the command line that has flags of its own. They come from the
+// command line only: variables exported for linesplit itself have no effect on commands, except
+// where the flag says so.
+type command struct {
+	name     string
+	argument string   // shown after the name in lists; empty for none
+	words    []string // first arguments that are not flags; nil: the command takes flags only
+	summary  string   // one line for lists, without a full stop
+	text     string   // beginning of the command's help: what it does, and its usage
+	options  []flags.Option
+	examples string // end of the command's help
+	run      func(context.Context, invocation) int
+}
+
+// commands returns every command. Main, the list in -help, the manual page and the shell
+// completions all follow this table.
+func commands() []command {
+	return []command{
+		demoCommand(),
+		sendCommand(),
+		sinkCommand(),
+		proofCommand(),
+		ctlCommand(),
+		healthcheckCommand(),
+		manCommand(),
+		completionCommand(),
+	}
+}
+
+// findCommand returns the command of that name, or nil.
+func findCommand(name string) *command {
+	all := commands()
+	if i := slices.IndexFunc(all, func(c command) bool { return c.name == name }); i >= 0 {
+		return &all[i]
+	}
+	return nil
+}
+
+// commandNames lists all commands for an error.
+func commandNames() string {
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// parse reads a command line without the command. The Set holds the values and all faults found so
+// far; the caller reads the values, which may add faults, and then calls Set.Err. The error is
+// flag.ErrHelp or nil.
+func (c command) parse(args []string) (*flags.Set, error) {
+	s := flags.New(append(slices.Clip(c.options), flags.Option{Name: "help"}))
+	s.ArgumentHint = fmt.Sprintf("linesplit %s takes flags only", c.name)
+	s.TakesArguments = c.words != nil
+	return s, s.ParseArgs(args)
+}

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"os"
+	"strings"
+
+	"linesplit/internal/config"
+	"linesplit/internal/ctl"
+	"linesplit/internal/flags"
+	"linesplit/tlsconf"
+)
+
+const ctlHead = `linesplit ctl shows what a running linesplit does, and changes it, by its admin listener.
+
+Usage:
+  linesplit ctl [flags] COMMAND
+
+Commands:
+`
+
+const ctlExamples = `
+Exit codes: 0 done; 1 linesplit refused, and said why; 2 wrong usage; 3 it could not be reached.
+
+Examples:
+  linesplit ctl targets
+  linesplit ctl -token-file token drain tcp://10.0.0.1:9999
+  linesplit ctl -admin unix:///run/linesplit/admin.sock top
+  linesplit ctl -json ledger | jq .confirmed
+`
+
+// defaultAdmin is the address that ctl connects to if neither a flag nor the environment names one.
+const defaultAdmin = "127.0.0.1:9091"
+
+func ctlCommand() command {
+	return command{
+		name:     "ctl",
+		argument: "COMMAND",
+		words:    ctlWords(),
+		summary:  "Show and change a running linesplit, by its admin listener",
+		text:     ctlHead + ctl.Usage(),
+		options: []flags.Option{
+			{Name: "admin", Arg: "ADDRESS", Group: groupConnection,
+				Default: cmp.Or(os.Getenv(config.EnvName("admin")), defaultAdmin),
+				Help: "where it is: HOST:PORT, tls://HOST:PORT or unix:///PATH; LINESPLIT_ADMIN changes the " +
+					"default"},
+			{Name: "token-file", Arg: "FILE", Group: groupConnection,
+				Default: os.Getenv(config.EnvName("admin-token-file")),
+				Help: "the token that it has as -admin-token-file; LINESPLIT_ADMIN_TOKEN_FILE changes the " +
+					"default"},
+			{Name: "tls-ca", Arg: "FILE", Group: groupConnection,
+				Help: "authorities to trust instead of the system's"},
+			{Name: "tls-cert", Arg: "FILE", Group: groupConnection,
+				Help: "certificate to show, PEM"},
+			{Name: "tls-key", Arg: "FILE", Group: groupConnection,
+				Help: "key of the certificate, PEM"},
+			{Name: "tls-server-name", Arg: "NAME", Group: groupConnection,
+				Help: "name that its certificate must have, in place of its host"},
+			{Name: "json", Group: groupOutput,
+				Help: "answers as they come, for programs"},
+		},
+		examples: ctlExamples,
+		run:      runCtl,
+	}
+}
+
+// ctlWords returns the commands of ctl.
+func ctlWords() (words []string) {
+	for line := range strings.Lines(ctl.Usage()) {
+		words = append(words, strings.Fields(line)[0])
+	}
+	return words
+}
+
+func runCtl(ctx context.Context, in invocation) int {
+	s, err := in.command.parse(in.args)
+	var client *ctl.Client
+	if err == nil {
+		client, err = newCtlClient(s)
+	}
+	if err != nil {
+		return in.explain(err)
+	}
+	defer client.Close()
+	ctx, stop := untilInterrupted(ctx)
+	defer stop()
+	err = ctl.Run(ctx, client, in.stdout, s.Bool("json"), s.Arguments())
+	if err == nil {
+		return exitOK
+	}
+	if _, unreachable := errors.AsType[*ctl.UnreachableError](err); unreachable {
+		return in.fail(exitCannotRun, err)
+	}
+	return in.fail(exitFailed, err)
+}
+
+// newCtlClient reads all values and returns the client that they describe. The error holds every
+// fault of the command line.
+func newCtlClient(s *flags.Set) (*ctl.Client, error) {
+	s.Bool("json")
+	if err := ctl.Check(s.Arguments()); err != nil {
+		s.AddError(err)
+	}
+	client, err := ctl.NewClient(ctl.Options{Address: dialable(s.Text("admin")), Token: ctlToken(s), TLS: ctlTLS(s)})
+	if err != nil {
+		s.Fail("admin", err)
+	}
+	return client, s.Err()
+}
+
+func ctlToken(s *flags.Set) string {
+	file := s.Text("token-file")
+	if file == "" {
+		return ""
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		s.Fail("token-file", err)
+	}
+	return string(bytes.TrimSpace(text))
+}
+
+func ctlTLS(s *flags.Set) *tls.Config {
+	client, err := tlsconf.NewClient(tlsconf.ClientFiles{
+		CA: s.Text("tls-ca"), Cert: s.Text("tls-cert"), Key: s.Text("tls-key"), ServerName: s.Text("tls-server-name"),
+	})
+	if err != nil {
+		s.FailEach("TLS", err)
+		return nil
+	}
+	return client.Config()
+}

@@ -1,0 +1,10 @@
+package cli
+
+// Headings in the help of commands, where several of them share one.
+const (
+	groupConnection = "Connection"
+	groupListeners  = "Listeners"
+	groupOutput     = "Output"
+	groupShutdown   = "Shutdown"
+	groupTLS        = "TLS"
+)

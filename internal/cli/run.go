@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"linesplit/internal/config"
+	"linesplit/internal/service"
+)
+
+// runService runs linesplit itself, and returns the exit code.
+func runService(ctx context.Context, in invocation) int {
+	cfg, err := config.Parse(in.args)
+	if err != nil {
+		return in.explainConfig(err)
+	}
+	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version}
+	if service.Run(ctx, cfg, o) != nil { // the error has been logged
+		return exitFailed
+	}
+	return exitOK
+}
+
+// explainConfig answers a command line for which config.Parse has returned an error. It returns the
+// exit code.
+func (in invocation) explainConfig(err error) int {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		printHelp(in.stdout)
+		return exitOK
+	case errors.Is(err, config.ErrVersion):
+		printVersion(in.stdout, in.version)
+		return exitOK
+	}
+	fmt.Fprintf(in.stderr, "linesplit: %v\n", err)
+	if len(in.args) > 0 && !strings.HasPrefix(in.args[0], "-") { // perhaps a misspelt command
+		fmt.Fprintf(in.stderr, "the commands are %s\n", commandNames())
+	}
+	fmt.Fprintln(in.stderr, "run linesplit -help for all flags")
+	return exitUsage
+}
