@@ -94,7 +94,8 @@ func TestCommandsWithoutFlags(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Main(t.Context(), "v1.2.3", test.args, &stdout, &stderr)
-		if code != test.code || !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) {
+		if code != test.code || !strings.Contains(stdout.String(), test.stdout) ||
+			!strings.Contains(stderr.String(), test.stderr) {
 			t.Errorf("%q: exit code %d, stdout %.100q, stderr %q", test.args, code, &stdout, &stderr)
 		}
 		if (stderr.Len() > 0) != (test.stderr != "") {

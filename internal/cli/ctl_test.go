@@ -13,7 +13,7 @@ func TestCtlUsage(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		code int
-		want string // in what it says
+		want string // part of its output
 	}{
 		{[]string{"-help"}, exitOK, "drain NAME"},
 		{nil, exitUsage, "no command: write one of"},
@@ -25,7 +25,8 @@ func TestCtlUsage(t *testing.T) {
 		{[]string{"weight", "a", "-json", "b", "-admin", "127.0.0.1:1"}, exitFailed, "write a number"},
 	} {
 		var out, errs bytes.Buffer
-		if code := runCommand(t.Context(), "ctl", tt.args, &out, &errs); code != tt.code || !strings.Contains(out.String()+errs.String(), tt.want) {
+		code := runCommand(t.Context(), "ctl", tt.args, &out, &errs)
+		if code != tt.code || !strings.Contains(out.String()+errs.String(), tt.want) {
 			t.Errorf("%q: exit code %d, want %d and %q\n%s%s", tt.args, code, tt.code, tt.want, out.String(), errs.String())
 		}
 	}
@@ -39,7 +40,8 @@ func TestCtlTakesItsAddressFromTheEnvironment(t *testing.T) {
 	}
 	t.Setenv("LINESPLIT_ADMIN_TOKEN_FILE", token)
 	var out, errs bytes.Buffer
-	if code := runCommand(t.Context(), "ctl", []string{"targets"}, &out, &errs); code != exitCannotRun || !strings.Contains(errs.String(), "/nowhere/at/all.sock") {
+	code := runCommand(t.Context(), "ctl", []string{"targets"}, &out, &errs)
+	if code != exitCannotRun || !strings.Contains(errs.String(), "/nowhere/at/all.sock") {
 		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }

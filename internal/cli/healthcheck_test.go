@@ -41,7 +41,7 @@ func checkHealth(ctx context.Context, args ...string) (code int, stdout, stderr 
 }
 
 func TestHealthcheck(t *testing.T) {
-	// A target that is down must not get linesplit itself restarted: alive is enough.
+	// Alive is enough: a supervisor must not restart linesplit because a target is down.
 	alive := serveHTTP(t, admin.New(admin.Options{Ready: func() (bool, string) { return false, "no target" }}).Handler())
 	port := alive[strings.LastIndex(alive, ":"):]
 	redirect := serveHTTP(t, http.RedirectHandler("http://"+alive+"/healthz", http.StatusFound))
@@ -63,7 +63,7 @@ func TestHealthcheck(t *testing.T) {
 		env    string // LINESPLIT_ADMIN
 		args   []string
 		code   int
-		stderr string // what the line on stderr holds
+		stderr string // part of the line on standard error
 	}{
 		{name: "flag", args: []string{"-admin", alive}},
 		{name: "environment", env: alive},
@@ -75,7 +75,7 @@ func TestHealthcheck(t *testing.T) {
 		{name: "a name", args: []string{"-admin", "localhost" + port}},
 		{name: "another server", env: missing, code: 1, stderr: "got 404 Not Found"},
 		{name: "redirect", env: redirect, code: 1, stderr: "got 302 Found"},
-		{name: "nobody there", env: "127.0.0.1:1", code: 1, stderr: "connection refused"},
+		{name: "no server", env: "127.0.0.1:1", code: 1, stderr: "connection refused"},
 		{name: "no address", code: 2, stderr: "give -admin ADDRESS or set LINESPLIT_ADMIN"},
 		{name: "bad address", env: "9091", code: 2, stderr: `-admin "9091": write 127.0.0.1:9091`},
 		{name: "bad address in the file", args: []string{"-config", bad}, code: 2, stderr: `-admin "9091"`},
@@ -100,13 +100,14 @@ func TestHealthcheck(t *testing.T) {
 
 func TestHealthcheckHelp(t *testing.T) {
 	clearEnv(t)
-	if code, stdout, stderr := checkHealth(t.Context(), "-help"); code != 0 || !strings.HasPrefix(stdout, "Usage: linesplit healthcheck") || stderr != "" {
+	code, stdout, stderr := checkHealth(t.Context(), "-help")
+	if code != 0 || !strings.HasPrefix(stdout, "Usage: linesplit healthcheck") || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 
-// A process that is stuck accepts connections, in its kernel, and never answers.
-func TestHealthcheckOfAStuckProcess(t *testing.T) {
+// The kernel accepts connections for a process that is stuck, and the process never answers.
+func TestHealthcheckFailsOnAStuckProcess(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,8 @@ func TestHealthcheckOfAStuckProcess(t *testing.T) {
 func TestDialable(t *testing.T) {
 	for listen, want := range map[string]string{
 		":9091": "localhost:9091", "0.0.0.0:9091": "127.0.0.1:9091", "[::]:9091": "[::1]:9091",
-		"10.0.0.1:9091": "10.0.0.1:9091", "tls://:9091": "tls://localhost:9091", "unix:///a:1": "unix:///a:1", "[fe80::1%eth0]:1": "[fe80::1%eth0]:1", "host:1": "host:1",
+		"10.0.0.1:9091": "10.0.0.1:9091", "tls://:9091": "tls://localhost:9091",
+		"unix:///a:1": "unix:///a:1", "[fe80::1%eth0]:1": "[fe80::1%eth0]:1", "host:1": "host:1",
 	} {
 		if got := dialable(listen); got != want {
 			t.Errorf("dialable(%q) = %q, want %q", listen, got, want)

@@ -64,7 +64,8 @@ func TestVersion(t *testing.T) {
 		t.Error(err)
 	}
 	var stdout, stderr bytes.Buffer
-	if code := Main(t.Context(), "v1.2.3", []string{"-version", "-port", "x"}, &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
+	code := Main(t.Context(), "v1.2.3", []string{"-version", "-port", "x"}, &stdout, &stderr)
+	if code != exitOK || stderr.Len() > 0 {
 		t.Fatalf("exit code %d, stderr %q", code, &stderr)
 	}
 	if text := stdout.String(); !strings.HasPrefix(text, "linesplit v1.2.3 (go1.") || strings.Count(text, "\n") != 1 {
@@ -80,8 +81,10 @@ func TestFaultsOfTheCommandLine(t *testing.T) {
 		want []string // lines of stderr, or parts of them
 		not  string
 	}{
-		{[]string{"-port", "x", "-queue", "0"}, []string{"-port", "-queue", "run linesplit -help for all flags"}, "the commands are"},
-		{[]string{"proff", "-port", "x"}, []string{`unexpected argument "proff"`, "-port", "\nthe commands are demo, send, "}, ""},
+		{[]string{"-port", "x", "-queue", "0"},
+			[]string{"-port", "-queue", "run linesplit -help for all flags"}, "the commands are"},
+		{[]string{"proff", "-port", "x"},
+			[]string{`unexpected argument "proff"`, "-port", "\nthe commands are demo, send, "}, ""},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Main(t.Context(), "v1.2.3", test.args, &stdout, &stderr)

@@ -91,8 +91,8 @@ func manSections() []clidoc.Section {
 			{Word: "GOGC, GOMAXPROCS, GOMEMLIMIT", Meaning: "The Go runtime's; linesplit chooses well without them."},
 		}},
 		{Title: "FILES", Items: []clidoc.Item{
-			{Word: "/etc/linesplit/linesplit.conf", Meaning: "The file that the packaged service reads: each line is a key and " +
-				`its value, such as "max-line 1MiB"; a key alone means true, # begins a comment.`},
+			{Word: "/etc/linesplit/linesplit.conf", Meaning: "The file that the packaged service reads: each line is a " +
+				`key and its value, such as "max-line 1MiB"; a key alone means true, # begins a comment.`},
 		}},
 		{Title: "EXAMPLES", Lines: exampleLines()},
 		{Title: "SEE ALSO", Text: "systemd.socket(5), socat(1), haproxy(1)"},

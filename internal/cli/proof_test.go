@@ -20,17 +20,21 @@ func TestProofFlags(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		args []string
-		want []string // parts of stderr
+		want []string // parts of standard error
 	}{
 		{"unknown flag", []string{"-ony", "a"}, []string{"unknown flag -ony", "did you mean -only?", "run linesplit proof -help"}},
-		{"an argument", []string{"haproxy"}, []string{`unexpected argument "haproxy"`, "linesplit proof takes flags only"}},
-		{"no such scenarios", []string{"-only", "crashes-unread,tornado", "-only", "flood"}, []string{`-only "tornado"`, `-only "flood"`, "-list"}},
+		{"an argument", []string{"haproxy"},
+			[]string{`unexpected argument "haproxy"`, "linesplit proof takes flags only"}},
+		{"no such scenarios", []string{"-only", "crashes-unread,tornado", "-only", "flood"},
+			[]string{`-only "tornado"`, `-only "flood"`, "-list"}},
 		{"no proxy", []string{"-proxy", ""}, []string{`-proxy ""`, "no command"}},
-		{"an unknown placeholder", []string{"-proxy", "p {listen} {target}"}, []string{"-proxy", "needs {listen} and {targets}"}},
+		{"an unknown placeholder", []string{"-proxy", "p {listen} {target}"},
+			[]string{"-proxy", "needs {listen} and {targets}"}},
 		{"a quote", []string{"-proxy", "p '{listen} {targets}"}, []string{"is not closed"}},
 		{"a configuration that the command does not use", []string{"-config", file}, []string{"-proxy", "no {config}"}},
 		{"no configuration", []string{"-proxy", "p {config}"}, []string{"-proxy", "there is no configuration"}},
-		{"no such file", []string{"-proxy", "p {config}", "-config", "/no/such/file"}, []string{`-config "/no/such/file"`, "no such file"}},
+		{"no such file", []string{"-proxy", "p {config}", "-config", "/no/such/file"},
+			[]string{`-config "/no/such/file"`, "no such file"}},
 		{"an empty file", []string{"-proxy", "p {config}", "-config", empty}, []string{"-config", "the file is empty"}},
 		{"a wrong configuration", []string{"-proxy", "p {config}", "-config", wrong}, []string{"Lisetn"}},
 		{"no bool", []string{"-short=perhaps", "-json=no"}, []string{"-short", "write true or false", "-json"}},
@@ -61,7 +65,8 @@ func TestProofSettings(t *testing.T) {
 		{args: []string{"-proxy", "p {config}", "-config", file}, all: true},
 	} {
 		p, err := parseProof(proofCommand(), test.args)
-		if err != nil || p.Own != test.own || p.Short != test.short || p.KeepGoing != test.keepGoing || (len(p.Only) == 0) != test.all {
+		if err != nil || p.Own != test.own || p.Short != test.short || p.KeepGoing != test.keepGoing ||
+			(len(p.Only) == 0) != test.all {
 			t.Errorf("%q: %+v, %v", test.args, p, err)
 		}
 	}
@@ -87,11 +92,13 @@ func TestProofHelpAndList(t *testing.T) {
 
 func TestProofOfAProxyThatDoesNotStart(t *testing.T) {
 	code, stdout, stderr := proofOutput(t, "-proxy", "/no/such/proxy {listen} {targets}")
-	if code != exitCannotRun || stdout != "" || !strings.Contains(stderr, "the proxy does not start") || !strings.Contains(stderr, "/no/such/proxy") {
+	if code != exitCannotRun || stdout != "" ||
+		!strings.Contains(stderr, "the proxy does not start") || !strings.Contains(stderr, "/no/such/proxy") {
 		t.Errorf("exit code %d, want %d\n%s%s", code, exitCannotRun, stdout, stderr)
 	}
-	if code, stdout, _ = proofOutput(t, "-json", "-proxy", "false {listen} {targets}"); code != exitCannotRun || !strings.Contains(stdout, `"results": []`) ||
-		!strings.Contains(stdout, `"passed": false`) { // no scenario ran, so none was lost, and none was passed
+	// A run without results must not count as passed.
+	code, stdout, _ = proofOutput(t, "-json", "-proxy", "false {listen} {targets}")
+	if code != exitCannotRun || !strings.Contains(stdout, `"results": []`) || !strings.Contains(stdout, `"passed": false`) {
 		t.Errorf("exit code %d, want %d\n%s", code, exitCannotRun, stdout)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"linesplit/internal/simulate/send"
 )
 
-// recordSink takes lines until stop. answer says whether it acknowledges them.
+// recordSink receives lines and counts how often each has come.
 type recordSink struct {
 	ln      net.Listener
 	running sync.WaitGroup
@@ -29,6 +29,8 @@ type recordSink struct {
 	got   func() // called when a line has come
 }
 
+// startRecordSink starts a sink, which acknowledges lines if answer is set. It ends with the test, or
+// with stop.
 func startRecordSink(t *testing.T, answer bool) *recordSink {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,8 +71,9 @@ func (s *recordSink) stop() {
 	s.running.Wait()
 }
 
-// holdAgainst returns how many lines of a JSON summary did not come, or came more than once.
-func (s *recordSink) holdAgainst(t *testing.T, text []byte) (summary send.Summary, wrong int) {
+// compare returns a summary, given as JSON, and how many of its lines did not come, came more than
+// once, or are not in it.
+func (s *recordSink) compare(t *testing.T, text []byte) (summary send.Summary, wrong int) {
 	t.Helper()
 	if err := json.Unmarshal(text, &summary); err != nil {
 		t.Fatalf("%v: %q", err, text)
@@ -94,10 +97,12 @@ func (s *recordSink) holdAgainst(t *testing.T, text []byte) (summary send.Summar
 func TestSend(t *testing.T) {
 	sink := startRecordSink(t, true)
 	var stdout, stderr bytes.Buffer
-	code := runCommand(t.Context(), "send", strings.Fields("-to "+sink.addr()+" -mix stream,request -connections 4 -lines 200 -first-sender 5"), &stdout, &stderr)
+	args := "-to " + sink.addr() + " -mix stream,request -connections 4 -lines 200 -first-sender 5"
+	code := runCommand(t.Context(), "send", strings.Fields(args), &stdout, &stderr)
 	sink.stop()
-	summary, wrong := sink.holdAgainst(t, stdout.Bytes())
-	if code != exitOK || wrong > 0 || summary.Lines != 800 || summary.Senders[5] < 200 || summary.Clients[send.Request].Succeeded != 2 {
+	summary, wrong := sink.compare(t, stdout.Bytes())
+	if code != exitOK || wrong > 0 || summary.Lines != 800 || summary.Senders[5] < 200 ||
+		summary.Clients[send.Request].Succeeded != 2 {
 		t.Errorf("exit code %d, %d lines wrong, summary %s", code, wrong, &stdout)
 	}
 	for _, want := range []string{"sent 800 lines, ", "stream           2 clients, 2 well\n", "400 requests answered: p50 "} {
@@ -116,7 +121,8 @@ func TestSendFile(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := runCommand(t.Context(), "send", []string{"-to", sink.addr(), "-file", file, "-repeat", "3"}, &stdout, &stderr)
 	sink.stop()
-	if want := map[string]int{"one": 3, "two": 3}; code != exitOK || !reflect.DeepEqual(sink.lines, want) || !strings.Contains(stdout.String(), `"numbered":false`) {
+	want := map[string]int{"one": 3, "two": 3}
+	if code != exitOK || !reflect.DeepEqual(sink.lines, want) || !strings.Contains(stdout.String(), `"numbered":false`) {
 		t.Errorf("exit code %d, received %v, %s%s", code, sink.lines, &stdout, &stderr)
 	}
 }
@@ -131,23 +137,25 @@ func TestSendCannotRun(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		code := runCommand(t.Context(), "send", strings.Fields(args), &stdout, &stderr)
-		if code != exitCannotRun || stdout.Len() > 0 || !strings.Contains(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
+		if code != exitCannotRun || stdout.Len() > 0 || !strings.Contains(stderr.String(), want) ||
+			strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("%s: exit code %d, %q, %q", args, code, &stdout, &stderr)
 		}
 	}
 }
 
-func TestSendToOneWhoNeverAnswers(t *testing.T) {
+func TestSendToAPeerThatNeverAnswers(t *testing.T) {
 	sink := startRecordSink(t, false)
 	var stdout, stderr bytes.Buffer
-	code := runCommand(t.Context(), "send", strings.Fields("-to "+sink.addr()+" -mix request -request-timeout 50ms"), &stdout, &stderr)
+	args := "-to " + sink.addr() + " -mix request -request-timeout 50ms"
+	code := runCommand(t.Context(), "send", strings.Fields(args), &stdout, &stderr)
 	if code != exitFailed || !strings.Contains(stdout.String(), `"reasons":{"no_answer":1}`) ||
 		!strings.Contains(stderr.String(), "1 clients, 0 well; failed: 1 no_answer\nlinesplit send: clients failed: 1\n") {
 		t.Errorf("exit code %d, %s%s", code, &stdout, &stderr)
 	}
 }
 
-// The end of the context is that of a signal: what was sent is accounted for.
+// The end of the context is like a signal: the lines sent so far are accounted for.
 func TestSendInterrupted(t *testing.T) {
 	sink := startRecordSink(t, false)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -158,7 +166,7 @@ func TestSendInterrupted(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := runCommand(ctx, "send", strings.Fields("-to "+sink.addr()+" -rate 1000"), &stdout, &stderr)
 	sink.stop()
-	if summary, wrong := sink.holdAgainst(t, stdout.Bytes()); code != exitOK || wrong > 0 || summary.Lines == 0 {
+	if summary, wrong := sink.compare(t, stdout.Bytes()); code != exitOK || wrong > 0 || summary.Lines == 0 {
 		t.Errorf("exit code %d, %d lines wrong, %s%s", code, wrong, &stdout, &stderr)
 	}
 }
@@ -168,7 +176,8 @@ func TestSendProgressFitsATerminal(t *testing.T) {
 		p    send.Progress
 		want string
 	}{
-		{send.Progress{Elapsed: time.Second, Lines: 1234567, Bytes: 890_000_000, Open: 1000, Done: 0.5, Failed: 12, Lost: 3}, "██████████░░░░░░░░░░  50 %  1,234,567 lines  890 MB/s  1000 open  12 failed  3 connections lost"},
+		{send.Progress{Elapsed: time.Second, Lines: 1234567, Bytes: 890_000_000, Open: 1000, Done: 0.5, Failed: 12, Lost: 3},
+			"██████████░░░░░░░░░░  50 %  1,234,567 lines  890 MB/s  1000 open  12 failed  3 connections lost"},
 		{send.Progress{Done: -1}, "s  0 lines  0 B/s  0 open"},
 	} {
 		var out bytes.Buffer

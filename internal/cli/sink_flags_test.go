@@ -19,27 +19,32 @@ func TestSinkFlags(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s.sock")
 	for _, test := range []struct {
 		args string
-		want func(*sinkSettings) // what differs from the defaults
+		want func(*sinkSettings) // changes the defaults
 	}{
 		{"", func(*sinkSettings) {}},
 		{"-listen tcp://127.0.0.1:1,unix://" + socket + " -listen unix://@x", func(s *sinkSettings) {
-			s.sinks = []sink.Options{{Network: "tcp", Address: "127.0.0.1:1"}, {Network: "unix", Address: socket}, {Network: "unix", Address: "@x"}}
+			s.sinks = []sink.Options{
+				{Network: "tcp", Address: "127.0.0.1:1"}, {Network: "unix", Address: socket}, {Network: "unix", Address: "@x"},
+			}
 		}},
 		{"-listen tcp://127.0.0.1:0,tcp://127.0.0.1:0", func(s *sinkSettings) {
 			s.sinks = []sink.Options{{Network: "tcp", Address: "127.0.0.1:0"}, {Network: "tcp", Address: "127.0.0.1:0"}}
 		}},
-		{"-listen tls://[::1]:6514 -tls-min-version 1.3 -tls-cert " + certs.ServerCert + " -tls-key " + certs.ServerKey, func(s *sinkSettings) {
-			s.sinks = []sink.Options{{Network: "tcp", Address: "[::1]:6514"}}
+		{"-listen tls://[::1]:6514 -tls-min-version 1.3 -tls-cert " + certs.ServerCert + " -tls-key " + certs.ServerKey,
+			func(s *sinkSettings) { s.sinks = []sink.Options{{Network: "tcp", Address: "[::1]:6514"}} }},
+		{"-delay 1ms -read-rate 1MiB -max-connections 3 -idle-timeout 1m -refuse -chaos 2.5% -chaos-when mid-stream " +
+			"-hang -reset-unread -request -receive-buffer 16KiB", func(s *sinkSettings) {
+			s.sinks[0].Buffer = 16 << 10
+			s.sinks[0].Behaviour = sink.Behaviour{
+				Delay: time.Millisecond, ReadRate: 1 << 20, MaxConnections: 3, IdleTimeout: time.Minute, Refuse: true,
+				Chaos: 2.5, ChaosWhen: sink.MidStream, Hang: true, ResetUnread: true, Request: true,
+			}
 		}},
-		{"-delay 1ms -read-rate 1MiB -max-connections 3 -idle-timeout 1m -refuse -chaos 2.5% -chaos-when mid-stream -hang -reset-unread -request -receive-buffer 16KiB",
-			func(s *sinkSettings) {
-				s.sinks[0].Buffer = 16 << 10
-				s.sinks[0].Behaviour = sink.Behaviour{Delay: time.Millisecond, ReadRate: 1 << 20, MaxConnections: 3, IdleTimeout: time.Minute, Refuse: true,
-					Chaos: 2.5, ChaosWhen: sink.MidStream, Hang: true, ResetUnread: true, Request: true}
-			}},
 		{"-half-close", func(s *sinkSettings) { s.sinks[0].Behaviour.HalfClose = true }},
-		{"-verify -strict -expect a,b -expect c -json -output - -duration 1m -until-quiet 5s -drain-timeout 1s", func(s *sinkSettings) {
+		{"-verify -strict -expect a,b -expect c -json -output -", func(s *sinkSettings) {
 			s.verify, s.strict, s.expect, s.json, s.output = true, true, []string{"a", "b", "c"}, true, "-"
+		}},
+		{"-duration 1m -until-quiet 5s -drain-timeout 1s", func(s *sinkSettings) {
 			s.duration, s.untilQuiet, s.drain = time.Minute, 5*time.Second, time.Second
 		}},
 		{"-control localhost:9090", func(s *sinkSettings) { s.control = "localhost:9090" }},
@@ -59,7 +64,8 @@ func TestSinkFlags(t *testing.T) {
 					want.sinks[i].Behaviour.ChaosWhen = sink.AtOnce
 				}
 			}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(sinkSettings{}), cmpopts.IgnoreFields(sink.Options{}, "TLS")); diff != "" {
+			diff := cmp.Diff(want, got, cmp.AllowUnexported(sinkSettings{}), cmpopts.IgnoreFields(sink.Options{}, "TLS"))
+			if diff != "" {
 				t.Error(diff)
 			}
 			for _, o := range got.sinks {
@@ -71,7 +77,7 @@ func TestSinkFlags(t *testing.T) {
 	}
 }
 
-func TestSinkFlagsThatAreWrong(t *testing.T) {
+func TestSinkFaults(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	for _, test := range []struct {
 		args string
@@ -88,8 +94,10 @@ func TestSinkFlagsThatAreWrong(t *testing.T) {
 		{"-listen ,", []string{"no listener"}},
 		{"-listen tls://127.0.0.1:1", []string{"needs -tls-cert and -tls-key"}},
 		{"-listen tls://127.0.0.1:1 -tls-cert " + certs.ServerCert, []string{"needs -tls-key too"}},
-		{"-listen tls://127.0.0.1:1 -tls-cert " + certs.ServerCert + " -tls-key " + certs.MismatchedKey, []string{"-tls-cert, -tls-key, -tls-client-ca: "}},
-		{"-tls-cert " + certs.ServerCert + " -tls-key " + certs.ServerKey, []string{"-tls-cert", "-tls-key", "no listener speaks TLS"}},
+		{"-listen tls://127.0.0.1:1 -tls-cert " + certs.ServerCert + " -tls-key " + certs.MismatchedKey,
+			[]string{"-tls-cert, -tls-key, -tls-client-ca: "}},
+		{"-tls-cert " + certs.ServerCert + " -tls-key " + certs.ServerKey,
+			[]string{"-tls-cert", "-tls-key", "no listener speaks TLS"}},
 		{"-strict -expect a", []string{`-strict "true": only valid with -verify`, `-expect "a": only valid with -verify`}},
 		{"-control 0.0.0.0:9090", []string{"any program that can connect there"}},
 		{"-control :9090", []string{"any program that can connect there"}},

@@ -20,36 +20,36 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// runningSink is the command while it runs, as a process would.
+// runningSink is the sink command, running in this process.
 type runningSink struct {
-	stderr  loggedText
-	stdout  loggedText
-	end     context.CancelFunc // like a signal
+	stderr  syncBuffer
+	stdout  syncBuffer
+	end     context.CancelFunc // ends the command like a signal
 	code    int
 	ended   chan struct{}
 	targets []string // addresses, in order
-	control string
+	control string   // URL
 }
 
-// loggedText is a buffer that can be read while it is written.
-type loggedText struct {
+// syncBuffer is a buffer that can be read while it is written.
+type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *loggedText) Write(p []byte) (int, error) {
+func (l *syncBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
-func (l *loggedText) String() string {
+func (l *syncBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
 }
 
-// startSink runs the command and waits until it listens on as many addresses as are wanted.
+// startSink starts the command, and waits until it listens on that many addresses.
 func startSink(t *testing.T, listeners int, args ...string) *runningSink {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -59,14 +59,14 @@ func startSink(t *testing.T, listeners int, args ...string) *runningSink {
 		r.code = runCommand(ctx, "sink", args, &r.stdout, &r.stderr)
 	}()
 	t.Cleanup(func() { cancel(); <-r.ended })
-	orders := 0
+	controls := 0
 	if strings.Contains(strings.Join(args, " "), "-control") {
-		orders = 1
+		controls = 1
 	}
-	said := regexp.MustCompile(`(?m)(?:listening on \w+|orders on http)://(.*)$`)
+	address := regexp.MustCompile(`(?m)(?:listening on \w+|orders on http)://(.*)$`)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		found := said.FindAllStringSubmatch(r.stderr.String(), -1)
-		if len(found) == listeners+orders {
+		found := address.FindAllStringSubmatch(r.stderr.String(), -1)
+		if len(found) == listeners+controls {
 			for _, f := range found {
 				r.targets = append(r.targets, f[1])
 			}
@@ -84,7 +84,7 @@ func startSink(t *testing.T, listeners int, args ...string) *runningSink {
 	}
 }
 
-// check waits for the end of the command.
+// check waits for the end of the command, and checks its exit code and part of its standard error.
 func (r *runningSink) check(t *testing.T, code int, stderr string) {
 	t.Helper()
 	<-r.ended
@@ -93,7 +93,7 @@ func (r *runningSink) check(t *testing.T, code int, stderr string) {
 	}
 }
 
-// sinkLines are a sender's records from first on.
+// sinkLines returns n records of a sender, the first of them with the number first.
 func sinkLines(sender uint32, first, n int) (stream []byte) {
 	g := record.NewGenerator(sender, record.Length{})
 	for i := range first + n {
@@ -104,7 +104,7 @@ func sinkLines(sender uint32, first, n int) (stream []byte) {
 	return stream
 }
 
-// deliver sends a stream on a connection of its own, and waits for the receiver to close, too.
+// deliver sends a stream on a new connection, ends it, and waits until the receiver has closed it too.
 func deliver(t *testing.T, address string, stream []byte) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -119,6 +119,7 @@ func deliver(t *testing.T, address string, stream []byte) {
 	io.Copy(io.Discard, conn)
 }
 
+// sinkAnywhere is a listener on a free port.
 const sinkAnywhere = "tcp://127.0.0.1:0"
 
 func TestSinkVerifies(t *testing.T) {
@@ -131,20 +132,34 @@ func TestSinkVerifies(t *testing.T) {
 		code    int
 		want    string // of stderr
 	}{
-		{name: "all well", args: []string{"-expect", sent}, streams: [][]byte{sinkLines(1, 0, 50), sinkLines(1, 40, 60)}},
-		{name: "two senders", args: []string{"-expect", sent + "," + also}, streams: [][]byte{sinkLines(1, 0, 100), sinkLines(2, 0, 10)}},
-		{name: "lost", args: []string{"-expect", sent}, streams: [][]byte{sinkLines(1, 0, 50), sinkLines(1, 60, 40)}, code: exitFailed, want: "10 lost"},
-		{name: "a gap", streams: [][]byte{sinkLines(1, 0, 50), sinkLines(1, 60, 40)}, code: exitFailed, want: "10 lost"},
-		{name: "torn", args: []string{"-expect", sent}, streams: [][]byte{sinkLines(1, 0, 100), []byte("half a line")}, code: exitFailed, want: "1 torn"},
-		{name: "foreign", streams: [][]byte{sinkLines(1, 0, 100), []byte("foreign\n")}},
-		{name: "strict", args: []string{"-strict"}, streams: [][]byte{sinkLines(1, 0, 100), []byte("foreign\n")}, code: exitFailed, want: "1 corrupt"},
-		{name: "expected, and foreign", args: []string{"-expect", sent}, streams: [][]byte{sinkLines(1, 0, 100), []byte("foreign\n")}, code: exitFailed, want: "1 corrupt"},
-		{name: "never sent", args: []string{"-expect", also}, streams: [][]byte{sinkLines(2, 0, 11)}, code: exitFailed, want: "1 never sent"},
-		{name: "no such file", args: []string{"-expect", "/nonexistent"}, streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "/nonexistent"},
-		{name: "twice", args: []string{"-expect", sent + "," + sent}, streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "another -first-sender"},
-		{name: "not numbered", args: []string{"-expect", writeFile(t, `{"senders":{"1":5}}`)}, streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "not numbered"},
-		{name: "no summary", args: []string{"-expect", writeFile(t, `{}`)}, streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "no senders"},
-		{name: "no JSON", args: []string{"-expect", writeFile(t, `sent`)}, streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "not the output of linesplit send"},
+		{name: "all well", args: []string{"-expect", sent},
+			streams: [][]byte{sinkLines(1, 0, 50), sinkLines(1, 40, 60)}},
+		{name: "two senders", args: []string{"-expect", sent + "," + also},
+			streams: [][]byte{sinkLines(1, 0, 100), sinkLines(2, 0, 10)}},
+		{name: "lost", args: []string{"-expect", sent},
+			streams: [][]byte{sinkLines(1, 0, 50), sinkLines(1, 60, 40)}, code: exitFailed, want: "10 lost"},
+		{name: "a gap",
+			streams: [][]byte{sinkLines(1, 0, 50), sinkLines(1, 60, 40)}, code: exitFailed, want: "10 lost"},
+		{name: "torn", args: []string{"-expect", sent},
+			streams: [][]byte{sinkLines(1, 0, 100), []byte("half a line")}, code: exitFailed, want: "1 torn"},
+		{name: "foreign",
+			streams: [][]byte{sinkLines(1, 0, 100), []byte("foreign\n")}},
+		{name: "strict", args: []string{"-strict"},
+			streams: [][]byte{sinkLines(1, 0, 100), []byte("foreign\n")}, code: exitFailed, want: "1 corrupt"},
+		{name: "expected, and foreign", args: []string{"-expect", sent},
+			streams: [][]byte{sinkLines(1, 0, 100), []byte("foreign\n")}, code: exitFailed, want: "1 corrupt"},
+		{name: "never sent", args: []string{"-expect", also},
+			streams: [][]byte{sinkLines(2, 0, 11)}, code: exitFailed, want: "1 never sent"},
+		{name: "no such file", args: []string{"-expect", "/nonexistent"},
+			streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "/nonexistent"},
+		{name: "twice", args: []string{"-expect", sent + "," + sent},
+			streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "another -first-sender"},
+		{name: "not numbered", args: []string{"-expect", writeFile(t, `{"senders":{"1":5}}`)},
+			streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "not numbered"},
+		{name: "no summary", args: []string{"-expect", writeFile(t, `{}`)},
+			streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "no senders"},
+		{name: "no JSON", args: []string{"-expect", writeFile(t, `sent`)},
+			streams: [][]byte{sinkLines(1, 0, 1)}, code: exitCannotRun, want: "not the output of linesplit send"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -153,7 +168,8 @@ func TestSinkVerifies(t *testing.T) {
 				test.streams = append(test.streams, nil)
 			}
 			r := startSink(t, 2, append(args, test.args...)...)
-			held, err := net.Dial("tcp", r.targets[0]) // else it may be quiet for long enough between two of them
+			// An open connection keeps the sink running between two streams.
+			held, err := net.Dial("tcp", r.targets[0])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +182,8 @@ func TestSinkVerifies(t *testing.T) {
 				Sinks  []struct{ Lines int }
 				Report tally.Report
 			}
-			if err := json.Unmarshal([]byte(r.stdout.String()), &account); err != nil || len(account.Sinks) != 2 || account.Report.Received == 0 {
+			err = json.Unmarshal([]byte(r.stdout.String()), &account)
+			if err != nil || len(account.Sinks) != 2 || account.Report.Received == 0 {
 				t.Errorf("%v from %s", err, r.stdout.String())
 			}
 		})
@@ -216,7 +233,7 @@ func TestSinkOutput(t *testing.T) {
 	r.check(t, exitFailed, "write lines: write /dev/full: no space left on device")
 }
 
-// The signal is a context's end here. What comes before the senders' own end still counts.
+// The end of the context is like a signal. Lines that come before the senders' FIN still count.
 func TestSinkEndsInOrder(t *testing.T) {
 	r := startSink(t, 1, "-listen", sinkAnywhere, "-json", "-request")
 	conn, err := net.Dial("tcp", r.targets[0])
@@ -246,7 +263,7 @@ func TestSinkEndsInOrder(t *testing.T) {
 		t.Errorf("ended after %v", took)
 	}
 
-	r = startSink(t, 1, "-listen", sinkAnywhere, "-drain-timeout", "50ms") // with a peer that never ends
+	r = startSink(t, 1, "-listen", sinkAnywhere, "-drain-timeout", "50ms") // its peer never sends FIN
 	if conn, err = net.Dial("tcp", r.targets[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +311,7 @@ func TestSinkTakesOrders(t *testing.T) {
 	r.check(t, exitOK, "")
 }
 
-func TestSinkThatCannotRun(t *testing.T) {
+func TestSinkCannotRun(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +326,8 @@ func TestSinkThatCannotRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if code := runCommand(t.Context(), "sink", args, &stdout, &stderr); code != exitCannotRun || !strings.Contains(stderr.String(), "linesplit sink: ") {
+			code := runCommand(t.Context(), "sink", args, &stdout, &stderr)
+			if code != exitCannotRun || !strings.Contains(stderr.String(), "linesplit sink: ") {
 				t.Errorf("exit code %d, want %d\n%s", code, exitCannotRun, stderr.String())
 			}
 		})
