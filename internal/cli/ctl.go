@@ -15,7 +15,7 @@ import (
 	"linesplit/tlsconf"
 )
 
-const ctlHead = `linesplit ctl shows what a running linesplit does, and changes it, by its admin listener.
+const ctlHead = `linesplit ctl shows what a running linesplit does, and changes it, through its admin listener.
 
 Usage:
   linesplit ctl [flags] COMMAND
@@ -41,16 +41,16 @@ func ctlCommand() command {
 		name:     "ctl",
 		argument: "COMMAND",
 		words:    ctlWords(),
-		summary:  "Show and change a running linesplit, by its admin listener",
+		summary:  "Show and change a running linesplit through its admin listener",
 		text:     ctlHead + ctl.Usage(),
 		options: []flags.Option{
 			{Name: "admin", Arg: "ADDRESS", Group: groupConnection,
 				Default: cmp.Or(os.Getenv(config.EnvName("admin")), defaultAdmin),
-				Help: "where it is: HOST:PORT, tls://HOST:PORT or unix:///PATH; LINESPLIT_ADMIN changes the " +
-					"default"},
+				Help: "its admin listener: HOST:PORT, tls://HOST:PORT or unix:///PATH; LINESPLIT_ADMIN changes " +
+					"the default"},
 			{Name: "token-file", Arg: "FILE", Group: groupConnection,
 				Default: os.Getenv(config.EnvName("admin-token-file")),
-				Help: "the token that it has as -admin-token-file; LINESPLIT_ADMIN_TOKEN_FILE changes the " +
+				Help: "file with its token, as in its -admin-token-file; LINESPLIT_ADMIN_TOKEN_FILE changes the " +
 					"default"},
 			{Name: "tls-ca", Arg: "FILE", Group: groupConnection,
 				Help: "authorities to trust instead of the system's"},
@@ -61,7 +61,7 @@ func ctlCommand() command {
 			{Name: "tls-server-name", Arg: "NAME", Group: groupConnection,
 				Help: "name that its certificate must have, in place of its host"},
 			{Name: "json", Group: groupOutput,
-				Help: "answers as they come, for programs"},
+				Help: "print the answers as JSON, for programs"},
 		},
 		examples: ctlExamples,
 		run:      runCtl,

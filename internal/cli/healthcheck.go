@@ -21,8 +21,9 @@ const healthTimeout = 2 * time.Second
 
 const healthUsage = `Usage: linesplit healthcheck [-admin ADDRESS] [-config FILE]
 
-Asks the linesplit that serves that admin address whether it is alive: exit 0 if so, 1 if not, 2 if
-there is no address to ask. Without -admin it is LINESPLIT_ADMIN, or admin in the file.
+Asks the linesplit that serves that admin address whether it is alive. Exit code 0: it is alive;
+1: it is not; 2: there is no address to ask. Without -admin the address is LINESPLIT_ADMIN, or admin
+in the file.
 `
 
 func healthcheckCommand() command {
@@ -32,9 +33,9 @@ func healthcheckCommand() command {
 		text:    healthUsage,
 		options: []flags.Option{
 			{Name: "admin", Arg: "ADDRESS", Group: groupConnection,
-				Help: "where to ask: what the linesplit in question has as its -admin"},
+				Help: "address to ask: that of linesplit's own -admin"},
 			{Name: "config", Arg: "FILE", Group: groupConnection,
-				Help: "the file that names it, if that is where it stands"},
+				Help: "file to take the address from: that of linesplit's own -config"},
 		},
 		run: runHealthcheck,
 	}
@@ -73,7 +74,7 @@ func healthAddress(c command, args []string) (string, error) {
 		return "", faults[0]
 	}
 	if address == "" {
-		return "", errors.New("no address to ask: give -admin ADDRESS or set LINESPLIT_ADMIN, to what linesplit runs with")
+		return "", errors.New("no address to ask: give -admin ADDRESS or set LINESPLIT_ADMIN, as for linesplit itself")
 	}
 	if _, err := admin.ParseSpec(address); err != nil {
 		return "", fmt.Errorf("-admin %q: %w", address, err)

@@ -63,13 +63,14 @@ func docFlags(options []flags.Option) (all []clidoc.Flag) {
 	return all
 }
 
-const manText = `linesplit takes newline-delimited records from any number of senders and spreads them, line by line,
-over many targets. What a target has not read when it fails is sent again elsewhere. With -mode connection
-it forwards whole connections and datagrams instead.
+const manText = `linesplit takes newline-delimited records from any number of senders and spreads them, line
+by line, over many targets. What a target has not read when it fails is sent again elsewhere. With
+-mode connection it forwards whole connections and datagrams instead.
 
-Every flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as unset)
-and a key of the file that -config names. Flags win over the environment, the environment over the file.
-Sizes are bytes, or written as 16KiB (1024s) or 64KB (1000s); durations as 500ms, 30s or 5m.`
+Every flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as
+unset) and a key of the file that -config names. Flags win over the environment, the environment over
+the file. Sizes are bytes, or written as 16KiB (1024s) or 64KB (1000s); durations as 500ms, 30s or
+5m.`
 
 // manSections returns the sections of the manual page after flags and commands.
 func manSections() []clidoc.Section {
@@ -84,7 +85,7 @@ func manSections() []clidoc.Section {
 			{Word: "0", Meaning: "Everything was confirmed, or in connection mode every connection has ended."},
 			{Word: "1", Meaning: "It could not start, or not everything was confirmed; the last line of the log says how much."},
 			{Word: "2", Meaning: "The configuration is wrong; nothing was opened. Every fault is printed."},
-			{Word: "3", Meaning: "Only of commands: the command could not start, or could not reach its peer."},
+			{Word: "3", Meaning: "Commands only: the command could not start, or could not reach its peer."},
 		}},
 		{Title: "ENVIRONMENT", Items: []clidoc.Item{
 			{Word: "LINESPLIT_*", Meaning: "Each flag, as described above."},

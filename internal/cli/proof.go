@@ -50,8 +50,8 @@ func proofOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "proxy", Arg: "COMMAND", Default: proof.Own, Group: groupProxy,
 			Help: "starts the proxy. {listen} and {targets} are HOST:PORT, targets comma separated, {config} is the " +
-				"file made from -config, {self} is linesplit, {flags} is the waiting times that a scenario asks for, " +
-				"{ca} is the file with the certificate of targets that speak TLS"},
+				"file made from -config, {self} is linesplit, {flags} are flags that shorten waiting times for a " +
+				"scenario, {ca} is the file with the certificate of targets that speak TLS"},
 		{Name: "config", Arg: "FILE", Group: groupProxy,
 			Help: "configuration of the proxy, a template: {{.Listen}}, {{range .Targets}}, {{.TLS}}, {{.CA}}, " +
 				"{{.Dir}}; {{host .Listen}}, {{port .Listen}}"},
