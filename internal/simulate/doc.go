@@ -2,5 +2,6 @@
 // it and, on the other, receivers that account for every line.
 //
 // It knows nothing of linesplit's own packages but linebuf.Count. The caller passes the pipeline
-// as a function: main passes the real one, and tests pass one that loses, tears or repeats lines.
+// as a function: internal/cli passes the real one, and tests pass one that loses, tears or repeats
+// lines.
 package simulate
