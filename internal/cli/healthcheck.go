@@ -41,7 +41,7 @@ func healthcheckCommand() command {
 	}
 }
 
-// runHealthcheck is for container engines and supervisors. It takes the address from where linesplit
+// runHealthcheck serves container engines and supervisors. It takes the address from where linesplit
 // itself takes -admin, and prints nothing if linesplit is alive, and one line otherwise.
 func runHealthcheck(ctx context.Context, in invocation) int {
 	address, err := healthAddress(in.command, in.args)

@@ -15,7 +15,7 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// sinkAccount is what the command prints at the end.
+// sinkAccount is printed when the command ends.
 type sinkAccount struct {
 	Seconds float64       `json:"seconds"` // from the start
 	Lines   uint64        `json:"lines"`   // of all sinks
@@ -25,7 +25,7 @@ type sinkAccount struct {
 	Report  *tally.Report `json:"report,omitempty"`
 }
 
-// account returns what has come. The error says that it is not known what was sent; the account is
+// account returns what has come. The error means that the sent lines are not known; the account is
 // valid all the same.
 func (r *sinkRun) account() (sinkAccount, error) {
 	sums := r.sums()

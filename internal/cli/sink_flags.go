@@ -22,7 +22,9 @@ import (
 // groupBehaviour is a heading in the help of sink.
 const groupBehaviour = "Behaviour (at run time: -control)"
 
-func sinkOptions() []flags.Option {
+func sinkOptions() []flags.Option { return slices.Concat(sinkInputOptions(), sinkOutputOptions()) }
+
+func sinkInputOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "listen", Arg: "ADDRESS", Default: "tcp://127.0.0.1:9999", Group: groupListeners,
 			Help: "where to accept connections; repeatable or comma separated: tcp://HOST:PORT, tls://HOST:PORT, " +
@@ -57,7 +59,11 @@ func sinkOptions() []flags.Option {
 			Help: "take orders here, over HTTP; a loopback address, since any program that can connect may give them"},
 		{Name: "control-anywhere", Group: groupBehaviour,
 			Help: "let -control be any address"},
+	}
+}
 
+func sinkOutputOptions() []flags.Option {
+	return []flags.Option{
 		{Name: "verify", Group: groupOutput,
 			Help: "check each numbered record, and report which are missing, repeated, altered, torn or out of order, " +
 				"and how long they took"},

@@ -56,14 +56,7 @@ func TestSinkFlags(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := sinkSettings{sinks: []sink.Options{{Network: "tcp", Address: "127.0.0.1:9999"}}, drain: 5 * time.Second}
-			want.sinks[0].Behaviour.ChaosWhen = sink.AtOnce
-			test.want(&want)
-			for i := range want.sinks {
-				if want.sinks[i].Behaviour == (sink.Behaviour{}) {
-					want.sinks[i].Behaviour.ChaosWhen = sink.AtOnce
-				}
-			}
+			want := wantedSinkSettings(test.want)
 			diff := cmp.Diff(want, got, cmp.AllowUnexported(sinkSettings{}), cmpopts.IgnoreFields(sink.Options{}, "TLS"))
 			if diff != "" {
 				t.Error(diff)
@@ -75,6 +68,19 @@ func TestSinkFlags(t *testing.T) {
 			}
 		})
 	}
+}
+
+// wantedSinkSettings returns the defaults, as change changes them.
+func wantedSinkSettings(change func(*sinkSettings)) sinkSettings {
+	s := sinkSettings{sinks: []sink.Options{{Network: "tcp", Address: "127.0.0.1:9999"}}, drain: 5 * time.Second}
+	s.sinks[0].Behaviour.ChaosWhen = sink.AtOnce
+	change(&s)
+	for i := range s.sinks {
+		if s.sinks[i].Behaviour == (sink.Behaviour{}) {
+			s.sinks[i].Behaviour.ChaosWhen = sink.AtOnce
+		}
+	}
+	return s
 }
 
 func TestSinkFaults(t *testing.T) {

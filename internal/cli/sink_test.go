@@ -104,7 +104,7 @@ func sinkLines(sender uint32, first, n int) (stream []byte) {
 	return stream
 }
 
-// deliver sends a stream on a new connection, ends it, and waits until the receiver has closed it too.
+// deliver sends a stream on a new connection, and waits until both sides have closed it.
 func deliver(t *testing.T, address string, stream []byte) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -164,29 +164,36 @@ func TestSinkVerifies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			args := []string{"-listen", sinkAnywhere + "," + sinkAnywhere, "-verify", "-until-quiet", "50ms", "-json"}
-			if len(test.streams) == 1 {
-				test.streams = append(test.streams, nil)
-			}
 			r := startSink(t, 2, append(args, test.args...)...)
-			// An open connection keeps the sink running between two streams.
-			held, err := net.Dial("tcp", r.targets[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, stream := range test.streams {
-				deliver(t, r.targets[i], stream)
-			}
-			held.Close()
+			deliverAll(t, r, test.streams)
 			r.check(t, test.code, test.want)
 			var account struct {
 				Sinks  []struct{ Lines int }
 				Report tally.Report
 			}
-			err = json.Unmarshal([]byte(r.stdout.String()), &account)
+			err := json.Unmarshal([]byte(r.stdout.String()), &account)
 			if err != nil || len(account.Sinks) != 2 || account.Report.Received == 0 {
 				t.Errorf("%v from %s", err, r.stdout.String())
 			}
 		})
+	}
+}
+
+// deliverAll sends streams to the sinks in turn, one after the other. Another connection stays open
+// all the while, so that -until-quiet does not end the run between two streams.
+func deliverAll(t *testing.T, r *runningSink, streams [][]byte) {
+	t.Helper()
+	held, err := net.Dial("tcp", r.targets[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	for i := range r.targets {
+		var stream []byte
+		if i < len(streams) {
+			stream = streams[i]
+		}
+		deliver(t, r.targets[i], stream)
 	}
 }
 
