@@ -33,8 +33,8 @@ func commands() []command {
 		proofCommand(),
 		ctlCommand(),
 		healthcheckCommand(),
-		manCommand(),
 		completionCommand(),
+		manCommand(),
 	}
 }
 
