@@ -71,7 +71,7 @@ func (s Settings) rejectUnused() error {
 		{"-health-command", s.Command, Exec},
 	} {
 		if o.value != "" && Kind(s.Kind) != o.kind {
-			errs = append(errs, fmt.Errorf("%s is of use only with -health %s", o.flag, o.kind))
+			errs = append(errs, fmt.Errorf("%s is only valid with -health %s", o.flag, o.kind))
 		}
 	}
 	return errors.Join(errs...)

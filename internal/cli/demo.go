@@ -39,9 +39,10 @@ func runDemo(ctx context.Context, in invocation) int {
 	return exitOK
 }
 
-// demoPipeline runs line mode with flags that every user can give. Its log is discarded.
+// demoPipeline runs line mode with flags that every user can give, whatever the environment holds.
+// Its log is discarded.
 func demoPipeline(ctx context.Context, targets []string, running func(simulate.Running)) (simulate.Ledger, error) {
-	cfg, err := config.Parse([]string{
+	cfg, err := config.ParseFlags([]string{
 		"-listen", "tcp://127.0.0.1:0", "-target", strings.Join(targets, ","), "-failback-interval", "1s",
 	})
 	if err != nil {

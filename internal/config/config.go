@@ -91,7 +91,7 @@ type Config struct {
 	Shown      []admin.Setting        // all settings of the mode, as they were written, without secrets
 	compared   []writtenSetting       // the same, with secrets
 	tlsTargets bool                   // targets without a scheme speak TLS
-	reread     func() (Config, error) // parses the same flags and the present environment and file
+	reread     func() (Config, error) // what made it, with the same flags
 }
 
 // Parse reads the configuration from a command line without its program name, the environment and
@@ -115,10 +115,13 @@ func ParseFlags(args []string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return judge(s)
+	c, err := judge(s)
+	c.reread = func() (Config, error) { return ParseFlags(args) }
+	return c, err
 }
 
-// Reread parses the command line of c once more, with the environment and the file as they are now.
+// Reread parses the command line of c once more, with the environment and the file as they are now
+// if Parse has made c.
 func (c Config) Reread() (Config, error) { return c.reread() }
 
 func parseArgs(args []string) (*flags.Set, error) {

@@ -241,7 +241,7 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	f.seen++ // the log has those by the API, too
 	for text, want := range map[string]string{
 		"target " + b.Target() + "\nstall-timeout soon": "stall-timeout",
-		"target 10.0.0.1:9999?weight=3":                 "weight is of use only with -mode connection",
+		"target 10.0.0.1:9999?weight=3":                 "weight is only valid with -mode connection",
 		"tarket " + b.Target():                          "unknown key",
 	} {
 		f.write(text)
