@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"linesplit/internal/simulate/sink"
 )
 
 // Handler is what a server does with a connection. The server closes it when the handler returns.
@@ -143,7 +145,7 @@ func (s *Server) serve(conn net.Conn) {
 
 // StopListening lets nobody in any more. Connections that are there stay.
 func (s *Server) StopListening() {
-	closeListener(s.ln)
+	sink.CloseListener(s.ln)
 	s.accepting.Wait()
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"linesplit/internal/simulate/sink"
 )
 
 // Pattern is how the application behind a target reads.
@@ -236,7 +238,7 @@ func (s *Sink) Narrow(size int) {
 func (s *Sink) ResetConnections() { s.each((*sinkConn).reset) }
 
 func (s *Sink) stopListening() {
-	closeListener(s.ln)
+	sink.CloseListener(s.ln)
 	s.accepting.Wait()
 }
 

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 )
@@ -58,6 +59,35 @@ func TestParseRefusesEverythingElse(t *testing.T) {
 	} {
 		if _, ok := Parse(line); ok {
 			t.Errorf("%s: passes for a record", name)
+		}
+	}
+}
+
+func TestRecordsOfAllLengthsParse(t *testing.T) {
+	for _, size := range []int{MinLength, 200, 600, 16384, 1 << 20} {
+		now := time.Unix(0, time.Now().UnixNano())
+		g := NewGenerator(12345, Length{size, size})
+		g.seq = 67890
+		line := g.Append(nil, now)
+		if len(line) != size {
+			t.Errorf("%d bytes, want %d", len(line), size)
+		}
+		id, ok := Parse(line[:len(line)-1])
+		if want := (ID{12345, 67890, now}); !ok || id != want {
+			t.Errorf("size %d: Parse = %v, %v, want %v, true", size, id, ok, want)
+		}
+	}
+}
+
+func TestParseRefusesWhatIsGluedFromTwoRecords(t *testing.T) {
+	g := NewGenerator(7, Length{200, 200})
+	g.seq = 9
+	line, other := g.Append(nil, time.Now()), g.Append(nil, time.Now())
+	line, other = line[:len(line)-1], other[:len(other)-1]
+	for i := range line {
+		glued := slices.Concat(line[:i], other[i:])
+		if _, ok := Parse(glued); ok && !bytes.Equal(glued, other) && !bytes.Equal(glued, line) {
+			t.Errorf("glued at %d passes", i)
 		}
 	}
 }

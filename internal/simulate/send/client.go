@@ -106,7 +106,7 @@ func (c *client) work(ctx context.Context, l *link) error {
 // disconnect ends a connection. err says why it failed; nil means that its work is done.
 func (c *client) disconnect(l *link, err error) error {
 	switch {
-	case err == nil && c.kind == FireAndForget:
+	case err == nil && (c.kind == FireAndForget || c.writesOnly()):
 		return l.Close()
 	case err == nil:
 		err = l.finish(c.run.o.Grace)
@@ -119,8 +119,13 @@ func (c *client) disconnect(l *link, err error) error {
 	return err
 }
 
+// writesOnly reports whether the client never reads.
+func (c *client) writesOnly() bool { return c.kind == Stream && c.run.o.WriteOnly }
+
 func (c *client) stream(ctx context.Context, l *link) error {
-	l.watchPeer()
+	if !c.writesOnly() {
+		l.watchPeer()
+	}
 	for c.left > 0 {
 		n, err := c.awaitDue(ctx, l)
 		if n == 0 || !c.s.fill(ctx, n) {

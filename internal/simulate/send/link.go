@@ -36,7 +36,11 @@ type link struct {
 func connect(ctx context.Context, d Dial, limit time.Duration) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, d.Network, d.Address)
+	dial := d.Connect
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	raw, err := dial(ctx, d.Network, d.Address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", d, err)
 	}

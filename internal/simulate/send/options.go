@@ -1,6 +1,7 @@
 package send
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -48,6 +49,11 @@ type Options struct {
 	// Reconnect makes a client whose connection was lost connect again, with growing pauses. It
 	// continues with the line after the last one that the kernel accepted whole.
 	Reconnect bool
+	// WriteOnly makes Stream clients never read, and close as soon as everything is written, as
+	// simple log shippers do. What a peer has sent to such a client then makes the kernel reset
+	// the connection. The client does not notice that its peer ends the connection before it
+	// writes.
+	WriteOnly bool
 
 	Interval    time.Duration // between two calls of Run's progress. 100 ms if 0
 	DialTimeout time.Duration // for one attempt to connect, TLS handshake included. 5 s if 0
@@ -63,6 +69,9 @@ type Dial struct {
 	Network string      // tcp or unix
 	Address string      // host:port, path, or @name
 	TLS     *tls.Config // nil: no TLS. An empty ServerName means the host of the address. Not changed
+
+	// Connect opens the connection below TLS, which the client then owns. Nil: a net.Dialer does.
+	Connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // String returns the address with its scheme: tcp://, tls:// or unix://.

@@ -263,3 +263,36 @@ func text(s Summary) string {
 	data, _ := json.Marshal(s)
 	return string(data)
 }
+
+// A client that reads notices that the peer has sent FIN, and one that only writes goes on.
+func TestWriteOnlyClientsDoNotNoticeTheirPeersEnd(t *testing.T) {
+	t.Parallel()
+	const lines = 5000
+	r := receive(t, "tcp", nil, closeAfter(10))
+	s := runAll(t, Options{To: []Dial{r.dial()}, Lines: lines, WriteOnly: true})
+	r.stop()
+	if count := *s.Clients[Stream]; count.Succeeded != 1 || s.Senders[0] != lines || r.missing(s) != 0 {
+		t.Errorf("clients %+v, %d lines sent, of which %d are missing", count, s.Senders[0], r.missing(s))
+	}
+	r = receive(t, "tcp", nil, closeAfter(10))
+	s = runAll(t, Options{To: []Dial{r.dial()}, Rate: 1000})
+	if count := *s.Clients[Stream]; count.Reasons["closed"] != 1 {
+		t.Errorf("clients that read: %+v", count)
+	}
+}
+
+func TestConnectOpensTheConnections(t *testing.T) {
+	t.Parallel()
+	r := receive(t, "tcp", nil, readAll)
+	to := r.dial()
+	var opened []net.Conn
+	to.Connect = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		opened = append(opened, c)
+		return c, err
+	}
+	runAll(t, Options{To: []Dial{to}, Lines: 10})
+	if accepted, _, _, _ := r.counts(); len(opened) != 1 || accepted != 1 {
+		t.Errorf("%d connections opened, %d accepted, want one", len(opened), accepted)
+	}
+}

@@ -22,6 +22,11 @@ type Behaviour struct {
 	HalfClose      bool          `json:"half_close"`      // send FIN on new connections at once, and read on
 	ResetUnread    bool          `json:"reset_unread"`    // read a little, then reset connections with more to read
 	Request        bool          `json:"request"`         // answer line n of a connection with "ok <n>"
+
+	// The rest is for tests of this module. The control cannot set it.
+
+	Interval time.Duration `json:"-"` // pause before reading what has arrived meanwhile; 0: none
+	Chunk    int           `json:"-"` // bytes to read between two pauses; 0: all that has arrived
 }
 
 // Times at which Chaos resets connections.
@@ -49,6 +54,9 @@ func (b Behaviour) Check() error {
 	refuse(!(b.Chaos >= 0 && b.Chaos <= 100), "chaos %v: want a percentage from 0 to 100", b.Chaos) // true for NaN
 	refuse(b.ChaosWhen != "" && b.ChaosWhen != AtOnce && b.ChaosWhen != MidStream, "chaos when %q: want %s or %s",
 		b.ChaosWhen, AtOnce, MidStream)
+	refuse(b.Interval < 0 || b.Interval > maxDuration, "interval %v: want a duration from 0s to %v", b.Interval,
+		maxDuration)
+	refuse(b.Chunk < 0, "chunk %d: want a number of bytes, or 0 for no limit", b.Chunk)
 	refuse(b.HalfClose && b.Request, "half close and request: a sink cannot answer after its FIN")
 	return errors.Join(errs...)
 }

@@ -56,6 +56,38 @@ func TestReadRate(t *testing.T) {
 	waitFor(t, "the rest, which at that rate would take longer", func() bool { return s.Bytes() == 4<<20 })
 }
 
+func TestIntervalAndChunk(t *testing.T) {
+	t.Parallel()
+	const interval, chunk, size = 20 * time.Millisecond, 1 << 10, 50 << 10
+	for name, tt := range map[string]struct {
+		Behaviour
+		reads int // the least that it takes
+	}{
+		"in chunks": {Behaviour{Interval: interval, Chunk: chunk}, size / chunk},
+		"in bursts": {Behaviour{Interval: interval}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, Options{Behaviour: tt.Behaviour})
+			began := time.Now()
+			p := dial(t, s)
+			p.send(t, make([]byte, size))
+			waitFor(t, "all bytes", func() bool { return s.Bytes() == size })
+			if took, want := time.Since(began), time.Duration(tt.reads)*interval; took < want {
+				t.Errorf("%d bytes took %v, want at least %v", size, took, want)
+			}
+			if err := s.Behave(Behaviour{Interval: maxDuration}); err != nil {
+				t.Fatal(err)
+			}
+			p.send(t, make([]byte, size))
+			if err := s.Behave(Behaviour{}); err != nil { // interrupts the pause
+				t.Fatal(err)
+			}
+			waitFor(t, "the rest", func() bool { return s.Bytes() == 2*size })
+		})
+	}
+}
+
 func TestMaxConnections(t *testing.T) {
 	eachKind(t, func(t *testing.T, o Options) {
 		s := start(t, o)

@@ -49,6 +49,7 @@ type conn struct {
 	lines      uint64        // read so far
 	bytes      uint64        // read so far
 	resetAfter int           // bytes until a reset by chaos; 0: none
+	filled     bool          // the last read filled its buffer, so that there may be more
 	buf        []byte
 	out        []byte // lines for Output
 	acks       []byte
@@ -124,6 +125,9 @@ func (c *conn) read() error {
 			return net.ErrClosed
 		}
 		st := c.s.state.Load()
+		if c.pausesBefore(st) && !c.wait(st.Interval, st) {
+			continue // closed, or to do something else
+		}
 		err := c.readOnce(st)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = c.deadlineCause(st)
@@ -132,6 +136,24 @@ func (c *conn) read() error {
 			return err
 		}
 	}
+}
+
+// pausesBefore reports whether st makes the connection pause before its next read.
+func (c *conn) pausesBefore(st *state) bool {
+	return st.Interval > 0 && (st.Chunk > 0 || !c.filled)
+}
+
+// wait waits for d. It returns false if the connection is closed or st is replaced before.
+func (c *conn) wait(d time.Duration, st *state) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.closed:
+	case <-st.changed:
+	}
+	return false
 }
 
 // fetch reads the available bytes. It reads nothing if st has been replaced.
@@ -190,6 +212,7 @@ func (c *conn) deadlineCause(st *state) error {
 func (c *conn) readOnce(st *state) error {
 	room := c.readBuffer(st)
 	n, err := c.fetch(room, st)
+	c.filled = n == len(room)
 	lines := c.countRead(room[:n])
 	if n > 0 {
 		if err := c.afterRead(n, lines, st); err != nil {
@@ -236,6 +259,9 @@ func (c *conn) readBuffer(st *state) []byte {
 	if st.ReadRate > 0 {
 		n = int(min(int64(n), max(1, st.ReadRate/readsPerSecond)))
 	}
+	if st.Chunk > 0 {
+		n = min(n, st.Chunk)
+	}
 	if c.resetAfter > 0 {
 		n = min(n, c.resetAfter)
 	}
@@ -270,12 +296,7 @@ func (c *conn) pace(n int, lines uint64, st *state) {
 		c.nextRead = earliest
 	}
 	c.nextRead = c.nextRead.Add(cost)
-	wait := time.NewTimer(c.nextRead.Sub(now))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-c.closed:
-	case <-st.changed:
+	if !c.wait(c.nextRead.Sub(now), st) {
 		c.nextRead = time.Time{}
 	}
 }

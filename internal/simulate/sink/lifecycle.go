@@ -2,7 +2,9 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -101,6 +103,18 @@ func (s *Sink) Restart() error {
 
 // ResetConnections resets every connection. The sink keeps listening.
 func (s *Sink) ResetConnections() { s.endAll((*conn).reset) }
+
+// Narrow lowers the receive buffers of all open connections to size bytes, as a kernel does that is
+// short of memory: from then on the connections offer narrower windows.
+func (s *Sink) Narrow(size int) error {
+	var errs []error
+	for _, c := range s.connections() {
+		if err := setReceiveBuffer(c.raw, size); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
 
 func (s *Sink) endAll(end func(*conn)) {
 	for _, c := range s.connections() {

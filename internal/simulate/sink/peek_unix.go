@@ -22,20 +22,3 @@ func waitUnread(c net.Conn) error {
 		return err != unix.EAGAIN && err != unix.EINTR
 	})
 }
-
-// receiveBuffer sets the size of a listener's receive buffer, which its connections inherit. On a
-// connection, the setting would come after the first window was offered.
-func receiveBuffer(size int) func(network, address string, c syscall.RawConn) error {
-	if size <= 0 {
-		return nil
-	}
-	return func(_, _ string, c syscall.RawConn) (err error) {
-		controlErr := c.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size)
-		})
-		if controlErr != nil {
-			return controlErr
-		}
-		return err
-	}
-}

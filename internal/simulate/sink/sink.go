@@ -26,6 +26,7 @@ type Options struct {
 	Address string      // host:port, path of a socket, or @name; "": a free port of FreshHost
 	TLS     *tls.Config // server configuration; nil: no TLS. Shared, and not changed
 	Buffer  int         // bytes of receive buffer, small so that senders notice a stall soon; 0: the kernel's default
+	Segment int         // most bytes of a TCP segment, as behind a network; 0: the device's limit
 
 	Tally *tally.Tally // accounts for what is read; shared; nil: lines are only counted
 	// Output gets all lines except those that are too long for a tally, in writes of whole lines.
@@ -105,6 +106,8 @@ func (o Options) check() error {
 		return errors.New("a Unix socket needs a path")
 	case o.Network == "unix" && o.TLS != nil:
 		return errors.New("no TLS on Unix sockets")
+	case o.Network == "unix" && o.Segment != 0:
+		return errors.New("no segments on Unix sockets")
 	}
 	return o.Behaviour.Check()
 }
@@ -184,7 +187,7 @@ func (s *Sink) listenLocked() error {
 	if s.ln != nil {
 		return nil
 	}
-	config := net.ListenConfig{Control: receiveBuffer(s.o.Buffer)}
+	config := net.ListenConfig{Control: listenerOptions(s.o)}
 	config.SetMultipathTCP(false) // MPTCP sockets lack some options and counters
 	opened, err := config.Listen(context.Background(), s.o.Network, s.listenAddress())
 	if err != nil {
@@ -218,7 +221,7 @@ func FreshHost() string {
 func (s *Sink) closeLocked() {
 	if s.ln != nil {
 		close(s.ln.closed)
-		s.ln.Close()
+		CloseListener(s.ln.Listener)
 		s.ln = nil
 	}
 }

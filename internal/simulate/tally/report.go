@@ -52,6 +52,11 @@ type Sender struct {
 	Duplicated uint64 `json:"duplicated"`
 	OutOfOrder uint64 `json:"out_of_order"`
 	NeverSent  uint64 `json:"never_sent"`
+
+	// Only with Options.Detailed. The spans are the first few.
+	Repeated       uint64 `json:"repeated,omitempty"` // different records with more than one copy
+	RepeatedSpans  []Span `json:"repeated_spans,omitempty"`
+	NeverSentSpans []Span `json:"never_sent_spans,omitempty"`
 }
 
 // faulty reports whether records of the sender are missing, or were never sent.
@@ -125,7 +130,7 @@ func (t *Tally) reportLocked(id uint32, sent map[uint32]uint64) Sender {
 		n = sent[id]
 	}
 	lost := s.missing(n)
-	return Sender{
+	r := Sender{
 		ID:         id,
 		Sent:       n,
 		Distinct:   s.distinct,
@@ -135,6 +140,12 @@ func (t *Tally) reportLocked(id uint32, sent map[uint32]uint64) Sender {
 		OutOfOrder: s.outOfOrder,
 		NeverSent:  s.distinct - (n - lost.n),
 	}
+	if t.o.Detailed {
+		repeated := noted(s.repeated, 0)
+		r.Repeated, r.RepeatedSpans = repeated.n, repeated.spans
+		r.NeverSentSpans = noted(s.pages, n).spans
+	}
+	return r
 }
 
 func (t *Tally) latencyLocked() Latency {

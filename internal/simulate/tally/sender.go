@@ -2,6 +2,7 @@ package tally
 
 import (
 	"maps"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -24,8 +25,9 @@ type page [pageWords]uint64
 
 // sender records what has arrived from one sender. It is guarded by the tally's lock.
 type sender struct {
-	pages map[uint64]*page // by the number of the first record, divided by pageRecords
-	next  uint64           // highest number that has arrived, plus 1
+	pages    map[uint64]*page // by the number of the first record, divided by pageRecords
+	repeated map[uint64]*page // which records were duplicated; nil without any, and unless Options.Detailed
+	next     uint64           // highest number that has arrived, plus 1
 
 	last   *page // page that was used last; may be nil
 	lastNo uint64
@@ -73,51 +75,79 @@ func (s *sender) add(seq uint64) kind {
 	return inOrder
 }
 
+// repeat notes that a record is one of those that were duplicated. The caller has made sure that
+// its page in repeated exists.
+func (s *sender) repeat(seq uint64) {
+	s.repeated[seq/pageRecords][seq%pageRecords/64] |= 1 << (seq % 64)
+}
+
 // missing returns which of the records 0 to sent-1 have not arrived.
-func (s *sender) missing(sent uint64) gaps {
-	g := gaps{end: sent}
+func (s *sender) missing(sent uint64) numbers {
+	n := numbers{end: sent}
 	looked := uint64(0) // all numbers below have been checked
 	for _, no := range slices.Sorted(maps.Keys(s.pages)) {
 		first := no * pageRecords
-		g.add(looked, first)
-		s.pages[no].missing(first, &g)
+		n.add(looked, first)
+		s.pages[no].clear(first, &n)
 		looked = first + pageRecords
 	}
-	g.add(looked, sent)
-	return g
+	n.add(looked, sent)
+	return n
 }
 
-func (p *page) missing(first uint64, g *gaps) {
+// noted returns which records from start on are noted in pages.
+func noted(pages map[uint64]*page, start uint64) numbers {
+	n := numbers{start: start, end: math.MaxUint64}
+	for _, no := range slices.Sorted(maps.Keys(pages)) {
+		pages[no].set(no*pageRecords, &n)
+	}
+	return n
+}
+
+// clear adds the numbers of the bits that are 0. The first bit is that of the number first.
+func (p *page) clear(first uint64, n *numbers) {
 	for i, word := range p {
-		for lacks := ^word; lacks != 0; lacks &= lacks - 1 {
-			seq := first + uint64(64*i+bits.TrailingZeros64(lacks))
-			g.add(seq, seq+1)
-		}
+		n.addWord(first+uint64(64*i), ^word)
+	}
+}
+
+// set adds the numbers of the bits that are 1.
+func (p *page) set(first uint64, n *numbers) {
+	for i, word := range p {
+		n.addWord(first+uint64(64*i), word)
 	}
 }
 
 // maxSpans is the number of spans that a report lists for a sender.
 const maxSpans = 8
 
-// gaps collects missing numbers in rising order.
-type gaps struct {
-	end   uint64 // numbers from here on are ignored
-	n     uint64
-	spans []Span // the first maxSpans
+// numbers collects record numbers in rising order.
+type numbers struct {
+	start, end uint64 // numbers below start, and from end on, are ignored
+	n          uint64
+	spans      []Span // the first maxSpans
+}
+
+// addWord adds the numbers of the bits that are 1. The lowest bit is that of the number first.
+func (n *numbers) addWord(first, word uint64) {
+	for ; word != 0; word &= word - 1 {
+		seq := first + uint64(bits.TrailingZeros64(word))
+		n.add(seq, seq+1)
+	}
 }
 
 // add adds the numbers from first to end-1.
-func (g *gaps) add(first, end uint64) {
-	end = min(end, g.end)
+func (n *numbers) add(first, end uint64) {
+	first, end = max(first, n.start), min(end, n.end)
 	if first >= end {
 		return
 	}
-	g.n += end - first
-	last := len(g.spans) - 1
+	n.n += end - first
+	last := len(n.spans) - 1
 	switch {
-	case last >= 0 && g.spans[last].Last+1 == first:
-		g.spans[last].Last = end - 1
-	case len(g.spans) < maxSpans:
-		g.spans = append(g.spans, Span{first, end - 1})
+	case last >= 0 && n.spans[last].Last+1 == first:
+		n.spans[last].Last = end - 1
+	case len(n.spans) < maxSpans:
+		n.spans = append(n.spans, Span{first, end - 1})
 	}
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// EndEndsLine makes a clean end of a connection end its last line, as many receivers do: a
 	// whole record without a newline then counts as received, not as torn.
 	EndEndsLine bool
+	// Detailed makes reports list the records that were duplicated, which takes up to one more bit
+	// for each record out of Memory, and those that were never sent.
+	Detailed bool
 	// Strict expects numbered records only: other lines count as corrupt, not as foreign.
 	Strict bool
 }
@@ -118,6 +121,7 @@ func (t *Tally) addRecordLocked(now time.Time, a arrival) {
 	case duplicate:
 		t.totals.duplicated++
 		t.totals.duplicatedBytes += uint64(a.size)
+		t.noteRepeatLocked(s, a.id.Seq)
 		return
 	case outOfOrder:
 		t.totals.outOfOrder++
@@ -150,6 +154,25 @@ func (t *Tally) ensurePageLocked(s *sender, seq uint64) bool {
 	return true
 }
 
+// noteRepeatLocked notes which record was duplicated, for a detailed report and if there is memory
+// for it.
+func (t *Tally) noteRepeatLocked(s *sender, seq uint64) {
+	if !t.o.Detailed {
+		return
+	}
+	if no := seq / pageRecords; s.repeated[no] == nil {
+		if t.memory+pageSize > t.o.Memory {
+			return
+		}
+		if s.repeated == nil {
+			s.repeated = make(map[uint64]*page)
+		}
+		s.repeated[no] = new(page)
+		t.memory += pageSize
+	}
+	s.repeat(seq)
+}
+
 // addLatencyLocked records how long a record took to arrive.
 func (t *Tally) addLatencyLocked(d time.Duration) {
 	if d < 0 { // the two clocks differ
@@ -157,6 +180,13 @@ func (t *Tally) addLatencyLocked(d time.Duration) {
 		d = 0
 	}
 	t.latency.Record(d)
+}
+
+// Received returns how many whole records have arrived, repeated ones included.
+func (t *Tally) Received() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.totals.records
 }
 
 // Missing returns how many of a sender's records 0 to sent-1 have not arrived.

@@ -322,3 +322,29 @@ func TestReportAsJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestDetailedReportListsRepeatedAndNeverSentRecords(t *testing.T) {
+	lines := records(1, 5000)
+	stream := join(join(lines...), lines[2], lines[2], lines[3], lines[63], lines[64], lines[4999])
+	for _, tt := range []struct {
+		Options
+		want Sender
+	}{
+		{Options{}, Sender{}},
+		{Options{Detailed: true}, Sender{Repeated: 5, RepeatedSpans: []Span{{2, 3}, {63, 64}, {4999, 4999}},
+			NeverSentSpans: []Span{{4990, 4999}}}},
+		{Options{Detailed: true, Memory: senderSize + 3*pageSize}, Sender{NeverSentSpans: []Span{{4990, 4999}}}},
+	} {
+		tt.want.ID, tt.want.Sent, tt.want.Distinct = 1, 4990, 5000
+		tt.want.Duplicated, tt.want.NeverSent = 6, 10
+		tl := New(tt.Options)
+		tl.Reader().Feed(stream)
+		r := tl.Report(map[uint32]uint64{1: 4990})
+		if diff := cmp.Diff([]Sender{tt.want}, r.Senders); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", tt.Options, diff)
+		}
+		if n := tl.Received(); n != 5006 {
+			t.Errorf("%d received, want 5006", n)
+		}
+	}
+}
