@@ -217,15 +217,15 @@ func TestReconfigureKeepsStates(t *testing.T) {
 
 // Where checks end, what they have said ends, too, and dials tell; where they begin, they take
 // over what dials have said.
-func TestReconfigureToAndFromTrials(t *testing.T) {
+func TestReconfigureToAndFromRedials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		with, without := Options{Check: Check{kind: TCP}}, Options{}
-		var checks, trials atomic.Int32
-		var trialOK atomic.Bool
+		var checks, redials atomic.Int32
+		var redialOK atomic.Bool
 		r := newRig(with, nil)
 		r.check = func(context.Context, target.Address) error { checks.Add(1); return errBad }
 		r.dial = func(context.Context, target.Address) error {
-			if trials.Add(1); trialOK.Load() {
+			if redials.Add(1); redialOK.Load() {
 				return nil
 			}
 			return errBad
@@ -245,21 +245,21 @@ func TestReconfigureToAndFromTrials(t *testing.T) {
 			pass(time.Minute)
 			r.target.DialFailed(errBad)
 			pass(10 * time.Second)
-			if checks.Load() != n || trials.Load() == 0 || !r.target.Down() {
-				t.Errorf("%d checks, %d trials, down %v", checks.Load()-n, trials.Load(), r.target.Down())
+			if checks.Load() != n || redials.Load() == 0 || !r.target.Down() {
+				t.Errorf("%d checks, %d redials, down %v", checks.Load()-n, redials.Load(), r.target.Down())
 			}
-			trialOK.Store(true)
-			r.Reconfigure(Options{RedialDelay: 2 * time.Second}) // goes on with the trials that it has interrupted
+			redialOK.Store(true)
+			r.Reconfigure(Options{RedialDelay: 2 * time.Second}) // goes on with the redials that it has interrupted
 			pass(3 * time.Second)
 			if r.target.Down() {
 				t.Error("not tried again")
 			}
 			r.target.DialFailed(errBad)
-			n = trials.Load()
+			n = redials.Load()
 			r.Reconfigure(with)
 			pass(time.Minute)
-			if trials.Load() != n || !r.target.Unhealthy() {
-				t.Errorf("%d trials, ejected %v", trials.Load()-n, r.target.Unhealthy())
+			if redials.Load() != n || !r.target.Unhealthy() {
+				t.Errorf("%d redials, unhealthy %v", redials.Load()-n, r.target.Unhealthy())
 			}
 		})
 	})

@@ -132,7 +132,7 @@ func TestExecLeavesItsGroup(t *testing.T) {
 	}
 }
 
-// gone says that there is no such process, or only what its parent has not yet asked for.
+// gone reports whether the process has ended; a zombie that waits for its parent has.
 func gone(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return true

@@ -94,10 +94,10 @@ func dripping(answer string) func(net.Conn) {
 	}
 }
 
-// hanging reads and says nothing.
+// hanging reads and never answers.
 func hanging(conn net.Conn) { io.Copy(io.Discard, conn) }
 
-// closing says nothing either, but ends.
+// closing closes the connection without an answer.
 func closing(net.Conn) {}
 
 func mustCheck(t *testing.T, s Settings) Check {
@@ -120,7 +120,7 @@ func eventually(t *testing.T, cond func() bool) {
 
 var errBad = errors.New("bad")
 
-// rig is a checker whose checks and trials are the test's.
+// rig is a checker whose checks and background dials are functions of the test.
 type rig struct {
 	*Checker
 	target  *target.Target
@@ -154,8 +154,8 @@ func (r *rig) run(t *testing.T, d time.Duration, meanwhile func()) {
 	<-ended
 }
 
-// gap is how long the n-th check (from 1) came after the one before it.
+// gap returns the time between check n-1 and check n, counted from 1.
 func (r *rig) gap(n int) time.Duration { return r.checked[n-1] - r.checked[n-2] }
 
-// about says whether d is want, give or take the jitter.
+// about reports whether d is want, within the jitter.
 func about(d, want time.Duration) bool { return d >= want*89/100 && d <= want*111/100 }

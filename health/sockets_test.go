@@ -40,7 +40,7 @@ func TestCheckerOnSockets(t *testing.T) {
 }
 
 // A target without active checks is found again once it listens.
-func TestTrialOnSockets(t *testing.T) {
+func TestRedialOnSockets(t *testing.T) {
 	path := t.TempDir() + "/s"
 	x := target.New(target.Address{Scheme: target.SchemeUnix, Host: path}, nil)
 	x.DialFailed(errBad)

@@ -12,11 +12,10 @@ import (
 	"linesplit/target"
 )
 
-// maxAnswer is how much of an answer is looked at, in bytes.
+// maxAnswer limits the part of an answer that is read, in bytes.
 const maxAnswer = 64 << 10
 
-// closeTimeout is how long at most a target that has given its answer may take to end the
-// connection in its own way.
+// closeTimeout limits the time in which a target that has answered may end the connection itself.
 const closeTimeout = 100 * time.Millisecond
 
 // conversation is a connection on which reading and writing end when the check's time is up, and
@@ -53,7 +52,7 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 	return nil
 }
 
-// sayNothing is what is said where the connection itself is the answer.
+// sayNothing is the conversation of checks for which the connection itself is the answer.
 func sayNothing(*conversation) error { return nil }
 
 // closeInOrder ends a successful conversation without a reset, which a server might log: it sends

@@ -34,7 +34,7 @@ func EnvName(flag string) string { return flags.EnvName(EnvPrefix, flag) }
 // -help.
 var ErrVersion = errors.New("version requested")
 
-// Mode is what linesplit carries.
+// Mode selects what linesplit carries: lines or connections.
 type Mode int
 
 // The modes. The zero value is LineMode.
