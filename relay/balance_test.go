@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"strings"
@@ -166,9 +167,9 @@ func TestCandidates(t *testing.T) {
 			p := target.New(a, nil)
 			switch state {
 			case failed:
-				p.DialFailed(errTruncated)
+				p.DialFailed(io.EOF)
 			case ejected:
-				p.CheckedDown(errTruncated)
+				p.CheckedDown(io.EOF)
 			case up:
 			}
 			o.Targets = append(o.Targets, p)

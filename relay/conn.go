@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/relay/internal/splice"
 )
 
 // handshakeTimeout bounds the TLS handshake with a client.
@@ -27,22 +27,22 @@ type conn struct {
 	v      *serving
 	id     uint64
 	start  time.Time
-	client side
+	client splice.Side
 	from   net.Addr   // the client's address
 	to     net.Addr   // the one that it has connected to
 	addr   netip.Addr // its IP address; not valid for Unix clients
 	dials  int
 	place  *place // not nil once there is a target; under mu for those who abort
 
-	in, out flow         // client to target, target to client
-	ended   atomic.Int32 // of the two
-	first   atomic.Uint32
-	why     atomic.Uint32 // notEnded until something other than an orderly end comes
+	pair  *splice.Pair // nil as long as place is
+	ended atomic.Int32 // of the two flows
+	first atomic.Uint32
+	why   atomic.Uint32 // notEnded until something other than an orderly end comes
 
 	unwanted atomic.Bool // the target has refused what the client sent
 
 	mu       sync.Mutex
-	target   side // guarded by mu until carrying
+	target   splice.Side // guarded by mu until carrying
 	carrying atomic.Bool
 
 	// Housekeeping's own.
@@ -57,7 +57,7 @@ type progress struct {
 }
 
 func newConn(v *serving, nc net.Conn) *conn {
-	c := &conn{v: v, id: v.ids.Add(1), start: time.Now(), client: newSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
+	c := &conn{v: v, id: v.ids.Add(1), start: time.Now(), client: splice.NewSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -81,8 +81,8 @@ func (c *conn) prepare() {
 		c.abort(targetDown)
 	}
 	c.v.running.Add(2)
-	go c.in.run()
-	go c.out.run()
+	go c.carry(&c.pair.In, clientEnds)
+	go c.carry(&c.pair.Out, targetEnds)
 }
 
 // giveUp ends a client that has not been connected.
@@ -96,15 +96,9 @@ func (c *conn) giveUp(why end) {
 
 // handshake does nothing for a plain connection.
 func (c *conn) handshake() end {
-	t, ok := c.client.conn.(*tls.Conn)
-	if !ok {
-		return notEnded
-	}
-	c.client.raw.SetDeadline(time.Now().Add(handshakeTimeout))
-	if err := t.Handshake(); err != nil {
+	if err := c.client.Handshake(handshakeTimeout); err != nil {
 		return c.handshakeFailed(err)
 	}
-	c.client.raw.SetDeadline(time.Time{})
 	return notEnded
 }
 
@@ -113,7 +107,7 @@ func (c *conn) handshakeFailed(err error) end {
 		c.v.counters.handshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed",
 			slog.String("client", c.from.String()), slog.Any("err", err))
-		c.client.raw.Close() // in an orderly way: the alert says what was wrong
+		c.client.CloseSocket() // in an orderly way: the alert says what was wrong
 	}
 	return handshake
 }
@@ -122,14 +116,13 @@ func (c *conn) handshakeFailed(err error) end {
 func (c *conn) join(p *place, nc net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.target = newSide(nc)
+	c.target = splice.NewSide(nc)
 	if c.why.Load() != uint32(notEnded) {
-		c.target.reset()
+		c.target.Reset()
 		return false
 	}
 	c.place = p
-	c.in = flow{c: c, src: &c.client, dst: &c.target, total: &p.bytesIn, back: &c.out, closed: clientClosed, reset: clientReset}
-	c.out = flow{c: c, src: &c.target, dst: &c.client, total: &p.bytesOut, back: &c.in, closed: targetClosed, reset: targetReset}
+	c.pair = splice.NewPair(c.v.carrier, &c.client, &c.target, &p.bytesIn, &p.bytesOut)
 	c.carrying.Store(true)
 	return true
 }
@@ -142,8 +135,8 @@ func (c *conn) abort(why end) bool {
 	c.v.counters.cut(why)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.client.reset()
-	c.target.reset()
+	c.client.Reset()
+	c.target.Reset()
 	return true
 }
 
@@ -154,27 +147,41 @@ func (c *conn) abortAt(p *place, why end) {
 	}
 }
 
+// ends are what to say of a flow's source, and of the side that takes nothing from it.
+type ends struct{ closed, reset, undeliverable end }
+
+var (
+	clientEnds = ends{closed: clientClosed, reset: clientReset, undeliverable: targetReset}
+	targetEnds = ends{closed: targetClosed, reset: targetReset, undeliverable: clientReset}
+)
+
+// carry is the goroutine of one direction.
+func (c *conn) carry(f *splice.Flow, e ends) {
+	defer c.v.running.Done()
+	c.flowEnded(f, e, f.Carry())
+}
+
 // flowEnded is for each flow at its end, with nil for an orderly one. The first orderly end is passed on to the other side, which may
 // still have something to say; at the second, closing says the same.
-func (c *conn) flowEnded(f *flow, err error) {
+func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
 	switch {
 	case err == nil:
-		c.first.CompareAndSwap(uint32(notEnded), uint32(f.closed))
-	case err == errUndeliverable:
-		c.unwanted.CompareAndSwap(false, f == &c.in)
+		c.first.CompareAndSwap(uint32(notEnded), uint32(e.closed))
+	case err == splice.ErrUndeliverable:
+		c.unwanted.CompareAndSwap(false, f == &c.pair.In)
 		// What the receiving side has said before it broke is on its way in the other direction, and so is the news of its end.
 	default:
-		c.abort(f.reset)
+		c.abort(e.reset)
 	}
 	if c.ended.Add(1) == 2 {
 		if c.first.Load() == uint32(notEnded) {
-			c.abort(f.back.reset) // neither side takes anything, and neither has ended: this one was found out last
+			c.abort(e.undeliverable) // neither side takes anything, and neither has ended: this one was found out last
 		}
 		c.finish()
 		return
 	}
 	if err == nil {
-		f.dst.closeWrite()
+		f.CloseWrite()
 	}
 }
 
@@ -184,8 +191,8 @@ func (c *conn) finish() {
 	if why == notEnded {
 		why = end(c.first.Load())
 		c.settle()
-		c.client.close()
-		c.target.close()
+		c.client.Close()
+		c.target.Close()
 	}
 	c.cleanUp(why)
 }
@@ -194,8 +201,8 @@ func (c *conn) finish() {
 // it, and what is on its way is lost.
 func (c *conn) settle() {
 	if c.unwanted.Load() {
-		c.client.closeWrite()
-		c.client.drop(settleTime)
+		c.client.CloseWrite()
+		c.client.Drop(settleTime)
 	}
 }
 
@@ -217,14 +224,13 @@ func (c *conn) report(why end) {
 		Start:    c.start,
 		Client:   c.from.String(),
 		Listener: accept.Name(c.v.ln),
-		BytesIn:  c.in.moved.Load(),
-		BytesOut: c.out.moved.Load(),
 		Duration: time.Since(c.start),
 		Dials:    c.dials,
 		End:      why.String(),
 	}
 	if c.place != nil {
 		rec.Target = c.place.t.String()
+		rec.BytesIn, rec.BytesOut = c.pair.In.Moved(), c.pair.Out.Moved()
 	}
 	c.v.record(rec)
 }
@@ -234,7 +240,7 @@ func (c *conn) checkSilence(now time.Time, set *Tuning) {
 	if !c.carrying.Load() {
 		return
 	}
-	seen := progress{c.in.moved.Load() + c.out.moved.Load(), c.ended.Load()}
+	seen := progress{c.pair.In.Moved() + c.pair.Out.Moved(), c.ended.Load()}
 	if seen != c.seen || c.since.IsZero() {
 		c.seen, c.since = seen, now
 		return

@@ -74,7 +74,7 @@ func (d *dialling) acquire(ctx context.Context) (*place, end) {
 // try connects the client to p, or returns why not; dialFailed if it may try another.
 func (d *dialling) try(ctx context.Context, p *place) end {
 	c := d.c
-	if d.waited && gone(c.client.raw) {
+	if d.waited && c.client.WasReset() {
 		c.v.release(p)
 		return clientReset
 	}

@@ -50,7 +50,7 @@ func (c *conn) describe() Connection {
 	d := Connection{ID: c.id, Client: c.from.String(), Listener: accept.Name(c.v.ln), Since: c.start}
 	if c.carrying.Load() { // else the target and both directions are being set
 		d.Target = c.place.t.String()
-		d.BytesIn, d.BytesOut = c.in.moved.Load(), c.out.moved.Load()
+		d.BytesIn, d.BytesOut = c.pair.In.Moved(), c.pair.Out.Moved()
 	}
 	return d
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -76,7 +77,7 @@ func TestQueuePatience(t *testing.T) {
 func TestQueueReturn(t *testing.T) {
 	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
 	other := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
-	other.CheckedDown(errTruncated)
+	other.CheckedDown(io.EOF)
 	g := New(Options{Targets: []*target.Target{full, other}}).streams
 	g.tryAcquire(netip.Addr{}, nil)
 	_, w := g.enter(netip.Addr{}, nil)

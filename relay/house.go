@@ -70,7 +70,7 @@ func (v *serving) habits() habits {
 func (v *serving) sweep(now time.Time) {
 	set := v.tuned()
 	v.each(func(c *conn) { c.checkSilence(now, set) })
-	v.carrier.trim(false)
+	v.carrier.Trim(false)
 }
 
 // watchTargets resets the connections of targets that are down and were not when it looked last, and serves the queue. It returns

@@ -373,7 +373,7 @@ func (r *Relay) leave(v service) {
 	defer r.mu.Unlock()
 	r.services = slices.DeleteFunc(r.services, func(w service) bool { return w == v })
 	if len(r.services) == 0 {
-		r.carrier.trim(true)
+		r.carrier.Trim(true)
 	}
 }
 

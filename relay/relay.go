@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"linesplit/internal/loglimit"
+	"linesplit/relay/internal/splice"
 	"linesplit/target"
 )
 
@@ -94,7 +95,7 @@ type Relay struct {
 	tuning             atomic.Pointer[Tuning] // see tuned
 	streams, datagrams *group
 	clients            clients
-	carrier            carrier // buffers, and pipes where there are any
+	carrier            *splice.Carrier // buffers, and pipes where there are any
 	counters           counters
 	ids                atomic.Uint64 // of connections
 
@@ -113,14 +114,13 @@ func New(o Options) *Relay {
 	if err != nil {
 		name = RoundRobin
 	}
-	r := &Relay{o: o.fixed(), balance: name}
+	r := &Relay{o: o.fixed(), balance: name, carrier: splice.NewCarrier()}
 	r.streams, r.datagrams = newGroup(r), newGroup(r)
 	for _, t := range o.Targets {
 		r.placeInLocked(newPlace(t)) // nobody else knows r yet
 	}
 	r.clients.init()
 	r.Tune(o.Tuning())
-	r.carrier.init()
 	return r
 }
 

@@ -28,7 +28,7 @@ func TestHalfClose(t *testing.T) {
 				ln, _ := listenAs(t, in, certs)
 				r := startAt(t, ln, o, name)
 				var all sync.WaitGroup
-				for _, size := range []int{0, 1, 100, smallBuffer, largeBuffer - 1, largeBuffer, largeBuffer + 1, 1 << 20, 5<<20 + 7} {
+				for _, size := range []int{0, 1, 100, 4 << 10, 32<<10 - 1, 32 << 10, 32<<10 + 1, 1 << 20, 5<<20 + 7} {
 					all.Go(func() { roundTrip(t, connectAs(t, in, ln, certs), size) })
 				}
 				all.Wait()

@@ -91,7 +91,7 @@ const mostResting = 32
 func (v *serving) start(nc net.Conn) {
 	c := newConn(v, nc)
 	if why := v.admit(c.addr); why != notEnded {
-		c.client.reset()
+		c.client.Reset()
 		c.report(why)
 		return
 	}

@@ -1,10 +1,9 @@
-package relay
+package splice
 
 import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +23,14 @@ type rawFlow struct {
 	failed             error // of a write
 }
 
-func (r *rawFlow) init(f *flow) {
+func (r *rawFlow) init(f *Flow) {
 	r.splices = f.src.sys != nil && f.dst.sys != nil
 	r.readable, r.writable = f.readable, f.writable
 }
 
-func (r *rawFlow) letGo(f *flow) {
+func (r *rawFlow) letGo(f *Flow) {
 	if r.pipe != nil {
-		f.c.v.carrier.pipes.put(r.pipe, f.n > 0)
+		f.carrier.pipes.put(r.pipe, f.n > 0)
 		r.pipe = nil
 	}
 }
@@ -47,14 +46,14 @@ func descriptor(nc net.Conn) syscall.RawConn {
 }
 
 // fillRaw waits until there is something to read, and takes it.
-func (f *flow) fillRaw() {
+func (f *Flow) fillRaw() {
 	if err := f.src.sys.Read(f.raw.readable); err != nil {
 		f.n, f.err = 0, err
 	}
 }
 
 // readable is called when there may be something to read, and returns false to wait until there is.
-func (f *flow) readable(fd uintptr) bool {
+func (f *Flow) readable(fd uintptr) bool {
 	for {
 		n, err := f.take(int(fd))
 		switch {
@@ -80,7 +79,7 @@ func (f *flow) readable(fd uintptr) bool {
 }
 
 // take reads from fd, which may have nothing, into a pipe or a buffer.
-func (f *flow) take(fd int) (int, error) {
+func (f *Flow) take(fd int) (int, error) {
 	f.n = 0
 	if f.raw.splices && f.raw.bulk && f.holdPipe() {
 		n, err := unix.Splice(fd, nil, f.raw.pipe.w, nil, pipeSize, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
@@ -92,9 +91,9 @@ func (f *flow) take(fd int) (int, error) {
 }
 
 // holdPipe returns false if there are too many already.
-func (f *flow) holdPipe() bool {
+func (f *Flow) holdPipe() bool {
 	if f.raw.pipe == nil {
-		f.raw.pipe = f.c.v.carrier.pipes.get()
+		f.raw.pipe = f.carrier.pipes.get()
 	}
 	if f.raw.pipe == nil {
 		return false
@@ -104,7 +103,7 @@ func (f *flow) holdPipe() bool {
 }
 
 // emptyRaw writes what has been read.
-func (f *flow) emptyRaw() error {
+func (f *Flow) emptyRaw() error {
 	if err := f.dst.sys.Write(f.raw.writable); err != nil {
 		return err
 	}
@@ -112,7 +111,7 @@ func (f *flow) emptyRaw() error {
 }
 
 // writable is called when there may be room, and returns false to wait until there is.
-func (f *flow) writable(fd uintptr) bool {
+func (f *Flow) writable(fd uintptr) bool {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	for f.n > 0 {
@@ -134,7 +133,7 @@ func (f *flow) writable(fd uintptr) bool {
 	return true
 }
 
-func (f *flow) give(fd int) (int, error) {
+func (f *Flow) give(fd int) (int, error) {
 	if f.raw.pipe != nil {
 		n, err := unix.Splice(f.raw.pipe.r, nil, fd, nil, f.n, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		if n == 0 && err == nil {
@@ -145,9 +144,9 @@ func (f *flow) give(fd int) (int, error) {
 	return unix.Write(fd, f.buf[f.off:f.off+f.n])
 }
 
-// gone says whether the client has reset the connection. An orderly end is none: it may have sent all that it has to say.
-func gone(raw net.Conn) bool {
-	rc := descriptor(raw)
+// WasReset says whether the other end has reset the connection. An orderly end is none: it may have sent all that it has to say.
+func (s *Side) WasReset() bool {
+	rc := descriptor(s.raw)
 	if rc == nil {
 		return false
 	}
@@ -157,99 +156,4 @@ func gone(raw net.Conn) bool {
 		_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	})
 	return err != nil && err != unix.EAGAIN && err != unix.EINTR
-}
-
-const (
-	pipeSize  = 1 << 20  // what is asked for: with a quarter of it a gigabyte took half as much CPU time again
-	leastPipe = 64 << 10 // less is no better than a buffer; the system gives less once a user has many
-	mostPipes = 256      // what is in them is the kernel's memory, and a receiver that does not read leaves it there
-)
-
-// pipe is what bytes go through from one socket to another. It is empty while nobody holds it.
-type pipe struct{ r, w int }
-
-// pipes keeps pipes for those who need one for a moment. There are never more than a sixteenth of the descriptors that the process may
-// have, and never more than mostPipes.
-type pipes struct {
-	mu    sync.Mutex
-	most  int
-	all   int     // those in use and the free ones
-	free  []*pipe // the last one was used last
-	least int     // the fewest that were free since the last trim
-}
-
-func (p *pipes) init() {
-	p.most = mostPipes
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		p.most = int(min(mostPipes, limit.Cur/32))
-	}
-}
-
-// get returns nil if there are too many.
-func (p *pipes) get() *pipe {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.free) - 1; n >= 0 {
-		q := p.free[n]
-		p.free = p.free[:n]
-		p.least = min(p.least, n)
-		return q
-	}
-	if p.all >= p.most {
-		return nil
-	}
-	q := newPipe()
-	if q != nil {
-		p.all++
-	}
-	return q
-}
-
-// put takes a pipe back, to close it if there may be something in it.
-func (p *pipes) put(q *pipe, dirty bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if dirty {
-		p.all--
-		q.close()
-		return
-	}
-	p.free = append(p.free, q)
-}
-
-// trim closes the pipes that nobody has needed since the last call, or all that are free.
-func (p *pipes) trim(all bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.least
-	if all {
-		n = len(p.free)
-	}
-	for _, q := range p.free[:n] { // the ones in front were not used for the longest time
-		q.close()
-	}
-	p.all -= n
-	p.free = append(p.free[:0], p.free[n:]...)
-	p.least = len(p.free)
-}
-
-// newPipe returns nil if there is none to be had.
-func newPipe() *pipe {
-	var fds [2]int
-	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
-		return nil
-	}
-	q := &pipe{r: fds[0], w: fds[1]}
-	unix.FcntlInt(uintptr(q.w), unix.F_SETPIPE_SZ, pipeSize)
-	if size, err := unix.FcntlInt(uintptr(q.w), unix.F_GETPIPE_SZ, 0); err != nil || size < leastPipe {
-		q.close()
-		return nil
-	}
-	return q
-}
-
-func (q *pipe) close() {
-	unix.Close(q.r)
-	unix.Close(q.w)
 }

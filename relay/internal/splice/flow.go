@@ -1,4 +1,5 @@
-package relay
+// Package splice carries bytes between two sockets, through buffers or, where the kernel can move them without a copy, through pipes.
+package splice
 
 import (
 	"errors"
@@ -8,14 +9,28 @@ import (
 	"syscall"
 )
 
-// flow is one direction of a connection. It holds a buffer or a pipe only between reading and having written.
-type flow struct {
-	c             *conn
-	src, dst      *side
-	back          *flow // the other direction
-	closed, reset end   // what to say of src
-	total         *atomic.Uint64
-	moved         atomic.Int64 // bytes that dst has taken
+// Pair is what goes on between a client and its target: a flow for each direction.
+type Pair struct {
+	In, Out Flow // client to target, target to client
+}
+
+// NewPair returns the flows between client and target, which count what they move in bytesIn and bytesOut, too.
+func NewPair(c *Carrier, client, target *Side, bytesIn, bytesOut *atomic.Uint64) *Pair {
+	p := &Pair{}
+	p.In = Flow{carrier: c, src: client, dst: target, total: bytesIn, back: &p.Out}
+	p.Out = Flow{carrier: c, src: target, dst: client, total: bytesOut, back: &p.In}
+	p.In.raw.init(&p.In)
+	p.Out.raw.init(&p.Out)
+	return p
+}
+
+// Flow is one direction of a connection. It holds a buffer or a pipe only between reading and having written.
+type Flow struct {
+	carrier  *Carrier
+	src, dst *Side
+	back     *Flow // the other direction
+	total    *atomic.Uint64
+	moved    atomic.Int64 // bytes that dst has taken
 
 	buf []byte // as large as it is, nil if none is held
 	off int    // what is in buf, or in the pipe, begins here
@@ -37,20 +52,21 @@ const (
 )
 
 var (
-	errUndeliverable = errors.New("the receiving side takes nothing more")
+	// ErrUndeliverable is what Carry returns where the receiving side broke.
+	ErrUndeliverable = errors.New("the receiving side takes nothing more")
 	errTruncated     = errors.New("the sending side broke off")
 )
 
-func (f *flow) run() {
-	defer f.c.v.running.Done()
-	err := f.carry()
-	f.letGo()
-	f.c.flowEnded(f, err)
-}
+// Moved returns how many bytes the receiving side has taken.
+func (f *Flow) Moved() int64 { return f.moved.Load() }
 
-// carry returns nil once src has ended in an orderly way, with all of it written.
-func (f *flow) carry() error {
-	f.raw.init(f)
+// CloseWrite tells the receiving side that nothing more will come.
+func (f *Flow) CloseWrite() { f.dst.CloseWrite() }
+
+// Carry returns nil once src has ended in an orderly way, with all of it written. ErrUndeliverable says that it was the receiving side
+// that broke, any other error that it was the sending one.
+func (f *Flow) Carry() error {
+	defer f.letGo()
 	for f.err == nil {
 		f.fill()
 		if f.n == 0 {
@@ -58,7 +74,7 @@ func (f *flow) carry() error {
 		}
 		if err := f.empty(); err != nil {
 			f.sever(err)
-			return errUndeliverable
+			return ErrUndeliverable
 		}
 	}
 	if f.err != io.EOF {
@@ -68,7 +84,7 @@ func (f *flow) carry() error {
 }
 
 // verifyEnd tells an orderly end from what a reset left behind.
-func (f *flow) verifyEnd() error {
+func (f *Flow) verifyEnd() error {
 	f.back.writing.Lock()
 	defer f.back.writing.Unlock()
 	if f.back.severed {
@@ -78,7 +94,7 @@ func (f *flow) verifyEnd() error {
 }
 
 // fill reads what there is, and sets n, or err, or both.
-func (f *flow) fill() {
+func (f *Flow) fill() {
 	f.off = 0
 	if f.src.sys != nil {
 		f.fillRaw()
@@ -93,7 +109,7 @@ func (f *flow) fill() {
 }
 
 // size is for a buffer that has to be held while waiting.
-func (f *flow) size() int {
+func (f *Flow) size() int {
 	if f.busy {
 		return largeBuffer
 	}
@@ -101,7 +117,7 @@ func (f *flow) size() int {
 }
 
 // empty writes what fill has read.
-func (f *flow) empty() error {
+func (f *Flow) empty() error {
 	if f.dst.sys != nil {
 		return f.emptyRaw()
 	}
@@ -110,7 +126,7 @@ func (f *flow) empty() error {
 	return err
 }
 
-func (f *flow) sever(err error) {
+func (f *Flow) sever(err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.severed = f.severed || severs(err)
@@ -120,53 +136,56 @@ func (f *flow) sever(err error) {
 // it refused what was written, so that all it has said can still be read, and then its end.
 func severs(err error) bool { return !errors.Is(err, syscall.EPIPE) }
 
-func (f *flow) count(n int) {
+func (f *Flow) count(n int) {
 	f.moved.Add(int64(n))
 	f.total.Add(uint64(n))
 }
 
 // hold takes a buffer of a size.
-func (f *flow) hold(size int) {
+func (f *Flow) hold(size int) {
 	if len(f.buf) != size {
 		f.letGoBuffer()
-		f.buf = f.c.v.carrier.buffer(size)
+		f.buf = f.carrier.buffer(size)
 	}
 }
 
-func (f *flow) letGoBuffer() {
+func (f *Flow) letGoBuffer() {
 	if f.buf != nil {
-		f.c.v.carrier.free(f.buf)
+		f.carrier.free(f.buf)
 		f.buf = nil
 	}
 }
 
 // letGo gives back what is held.
-func (f *flow) letGo() {
+func (f *Flow) letGo() {
 	f.letGoBuffer()
 	f.raw.letGo(f)
 }
 
-// carrier is what flows of a relay share.
-type carrier struct {
+// Carrier is what flows of a relay share.
+type Carrier struct {
 	small, large sync.Pool // of *[smallBuffer]byte, *[largeBuffer]byte
 	pipes        pipes
 }
 
-func (c *carrier) init() {
+// NewCarrier returns a Carrier that holds nothing yet.
+func NewCarrier() *Carrier {
+	c := &Carrier{}
 	c.small.New = func() any { return new([smallBuffer]byte) }
 	c.large.New = func() any { return new([largeBuffer]byte) }
 	c.pipes.init()
+	return c
 }
 
 // buffer returns one with len size, which is smallBuffer or largeBuffer.
-func (c *carrier) buffer(size int) []byte {
+func (c *Carrier) buffer(size int) []byte {
 	if size == smallBuffer {
 		return c.small.Get().(*[smallBuffer]byte)[:]
 	}
 	return c.large.Get().(*[largeBuffer]byte)[:]
 }
 
-func (c *carrier) free(b []byte) {
+func (c *Carrier) free(b []byte) {
 	if len(b) == smallBuffer {
 		c.small.Put((*[smallBuffer]byte)(b))
 	} else {
@@ -174,5 +193,5 @@ func (c *carrier) free(b []byte) {
 	}
 }
 
-// trim gives back to the system what was not in use since the last call, or all that is not.
-func (c *carrier) trim(all bool) { c.pipes.trim(all) }
+// Trim gives back to the system what was not in use since the last call, or all that is not.
+func (c *Carrier) Trim(all bool) { c.pipes.trim(all) }

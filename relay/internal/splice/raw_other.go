@@ -1,6 +1,6 @@
 //go:build !linux
 
-package relay
+package splice
 
 import (
 	"net"
@@ -11,16 +11,16 @@ import (
 
 type rawFlow struct{}
 
-func (*rawFlow) init(*flow)  {}
-func (*rawFlow) letGo(*flow) {}
+func (*rawFlow) init(*Flow)  {}
+func (*rawFlow) letGo(*Flow) {}
 
 func descriptor(net.Conn) syscall.RawConn { return nil }
 
-func (f *flow) fillRaw()        { panic("relay: no descriptors here") }
-func (f *flow) emptyRaw() error { panic("relay: no descriptors here") }
+func (f *Flow) fillRaw()        { panic("splice: no descriptors here") }
+func (f *Flow) emptyRaw() error { panic("splice: no descriptors here") }
 
-// gone does not know here.
-func gone(net.Conn) bool { return false }
+// WasReset does not know here.
+func (*Side) WasReset() bool { return false }
 
 type pipes struct{}
 

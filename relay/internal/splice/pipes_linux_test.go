@@ -1,0 +1,74 @@
+package splice
+
+import (
+	"bytes"
+	"crypto/rand"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// openPipes counts this process's ends of pipes.
+func openPipes(t testing.TB) (n int) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, "pipe:") {
+			n++
+		}
+	}
+	return n
+}
+
+// TestPipesAtRest: bulk goes through pipes, is counted to the byte while it does, and leaves no pipe with a connection at rest.
+func TestPipesAtRest(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			before := openPipes(t)
+			c := NewCarrier()
+			r := carry(t, c, network)
+			b := make([]byte, 64<<20)
+			var sending sync.WaitGroup
+			sending.Go(func() { r.client.Write(b) })
+			io.CopyN(io.Discard, r.target, 1<<20)
+			eventually(t, "a pipe in use", func() bool { return openPipes(t) > before })
+			io.CopyN(io.Discard, r.target, int64(len(b)-1<<20))
+			sending.Wait()
+			eventually(t, "all bytes counted", func() bool { return r.bytesIn.Load() == uint64(len(b)) })
+			c.pipes.mu.Lock()
+			if p := &c.pipes; p.all != len(p.free) {
+				t.Errorf("%d pipes, %d free, with all at rest", p.all, len(p.free))
+			}
+			c.pipes.mu.Unlock()
+			c.Trim(false)
+			c.Trim(false)
+			if n := openPipes(t); n != before {
+				t.Errorf("%d ends of pipes are left", n-before)
+			}
+		})
+	}
+}
+
+// TestPipeBudget: where there are no more pipes, bytes go through buffers.
+func TestPipeBudget(t *testing.T) {
+	c := NewCarrier()
+	c.pipes.most = 0
+	r := carry(t, c, "tcp")
+	sent := make([]byte, 3<<20)
+	rand.Read(sent)
+	for _, way := range []struct{ from, to net.Conn }{{r.client, r.target}, {r.target, r.client}} {
+		var sending sync.WaitGroup
+		sending.Go(func() { way.from.Write(sent); way.from.(*net.TCPConn).CloseWrite() })
+		got, err := io.ReadAll(way.to)
+		sending.Wait()
+		if err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%d of %d bytes came through, %v", len(got), len(sent), err)
+		}
+	}
+	if c.pipes.all != 0 {
+		t.Errorf("%d pipes", c.pipes.all)
+	}
+}
