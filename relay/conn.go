@@ -10,6 +10,8 @@ import (
 
 	"linesplit/internal/accept"
 	"linesplit/relay/internal/splice"
+	"linesplit/relay/internal/traffic"
+	"linesplit/relay/internal/upstream"
 )
 
 // handshakeTimeout bounds the TLS handshake with a client.
@@ -24,20 +26,20 @@ const settleTime = 2 * time.Second
 // another client: dialling makes a stack grow, and these two have to do with a small one for as long as the connection lasts. The last of them to end cleans up.
 // Anybody may abort; then the sockets are closed under the goroutines, which find out.
 type conn struct {
-	v      *serving
-	id     uint64
-	start  time.Time
-	client splice.Side
-	from   net.Addr   // the client's address
-	to     net.Addr   // the one that it has connected to
-	addr   netip.Addr // its IP address; not valid for Unix clients
-	dials  int
-	place  *place // not nil once there is a target; under mu for those who abort
+	v       *serving
+	id      uint64
+	start   time.Time
+	client  splice.Side
+	from    net.Addr   // the client's address
+	to      net.Addr   // the one that it has connected to
+	addr    netip.Addr // its IP address; not valid for Unix clients
+	dials   int
+	backend *upstream.Backend // not nil once there is a target; under mu for those who abort
 
 	pair  *splice.Pair // nil as long as place is
 	ended atomic.Int32 // of the two flows
 	first atomic.Uint32
-	why   atomic.Uint32 // notEnded until something other than an orderly end comes
+	why   atomic.Uint32 // traffic.NotEnded until something other than an orderly end comes
 
 	unwanted atomic.Bool // the target has refused what the client sent
 
@@ -57,7 +59,7 @@ type progress struct {
 }
 
 func newConn(v *serving, nc net.Conn) *conn {
-	c := &conn{v: v, id: v.ids.Add(1), start: time.Now(), client: splice.NewSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
+	c := &conn{v: v, id: v.clients.NextID(), start: time.Now(), client: splice.NewSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -67,18 +69,18 @@ func newConn(v *serving, nc net.Conn) *conn {
 // prepare does all that comes before the first byte.
 func (c *conn) prepare() {
 	why := c.handshake()
-	if why == notEnded {
+	if why == traffic.NotEnded {
 		why = c.connect()
 	}
-	if why != notEnded {
+	if why != traffic.NotEnded {
 		c.giveUp(why)
 		return
 	}
-	switch p := c.place; { // since it was chosen: the others have been reset by now
-	case p.expelled.Load():
-		c.abort(targetRemoved)
-	case c.v.tuned().ResetOnDown && p.t.Down():
-		c.abort(targetDown)
+	switch p := c.backend; { // since it was chosen: the others have been reset by now
+	case p.Expelled():
+		c.abort(traffic.EndTargetRemoved)
+	case c.v.tuned().ResetOnDown && p.Target.Down():
+		c.abort(traffic.EndTargetDown)
 	}
 	c.v.running.Add(2)
 	go c.carry(&c.pair.In, clientEnds)
@@ -86,53 +88,53 @@ func (c *conn) prepare() {
 }
 
 // giveUp ends a client that has not been connected.
-func (c *conn) giveUp(why end) {
+func (c *conn) giveUp(why traffic.End) {
 	if !c.abort(why) {
-		why = end(c.why.Load())
+		why = traffic.End(c.why.Load())
 	}
-	c.v.refuse(why)
+	c.v.clients.Refuse(why)
 	c.cleanUp(why)
 }
 
 // handshake does nothing for a plain connection.
-func (c *conn) handshake() end {
+func (c *conn) handshake() traffic.End {
 	if err := c.client.Handshake(handshakeTimeout); err != nil {
 		return c.handshakeFailed(err)
 	}
-	return notEnded
+	return traffic.NotEnded
 }
 
-func (c *conn) handshakeFailed(err error) end {
-	if c.why.Load() == uint32(notEnded) {
-		c.v.counters.handshakeErrors.Add(1)
-		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed",
+func (c *conn) handshakeFailed(err error) traffic.End {
+	if c.why.Load() == uint32(traffic.NotEnded) {
+		c.v.clients.HandshakeErrors.Add(1)
+		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed",
 			slog.String("client", c.from.String()), slog.Any("err", err))
 		c.client.CloseSocket() // in an orderly way: the alert says what was wrong
 	}
-	return handshake
+	return traffic.EndHandshake
 }
 
 // join makes nc the target. It returns false if the connection has been aborted.
-func (c *conn) join(p *place, nc net.Conn) bool {
+func (c *conn) join(p *upstream.Backend, nc net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.target = splice.NewSide(nc)
-	if c.why.Load() != uint32(notEnded) {
+	if c.why.Load() != uint32(traffic.NotEnded) {
 		c.target.Reset()
 		return false
 	}
-	c.place = p
-	c.pair = splice.NewPair(c.v.carrier, &c.client, &c.target, &p.bytesIn, &p.bytesOut)
+	c.backend = p
+	c.pair = splice.NewPair(c.v.carrier, &c.client, &c.target, &p.BytesIn, &p.BytesOut)
 	c.carrying.Store(true)
 	return true
 }
 
 // abort resets both sides. It returns false if somebody else did before.
-func (c *conn) abort(why end) bool {
-	if !c.why.CompareAndSwap(uint32(notEnded), uint32(why)) {
+func (c *conn) abort(why traffic.End) bool {
+	if !c.why.CompareAndSwap(uint32(traffic.NotEnded), uint32(why)) {
 		return false
 	}
-	c.v.counters.cut(why)
+	c.v.clients.Cut(why)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.client.Reset()
@@ -141,18 +143,18 @@ func (c *conn) abort(why end) bool {
 }
 
 // abortAt aborts if the target is the one of p.
-func (c *conn) abortAt(p *place, why end) {
-	if c.carrying.Load() && c.place == p {
+func (c *conn) abortAt(p *upstream.Backend, why traffic.End) {
+	if c.carrying.Load() && c.backend == p {
 		c.abort(why)
 	}
 }
 
 // ends are what to say of a flow's source, and of the side that takes nothing from it.
-type ends struct{ closed, reset, undeliverable end }
+type ends struct{ closed, reset, undeliverable traffic.End }
 
 var (
-	clientEnds = ends{closed: clientClosed, reset: clientReset, undeliverable: targetReset}
-	targetEnds = ends{closed: targetClosed, reset: targetReset, undeliverable: clientReset}
+	clientEnds = ends{closed: traffic.EndClientClosed, reset: traffic.EndClientReset, undeliverable: traffic.EndTargetReset}
+	targetEnds = ends{closed: traffic.EndTargetClosed, reset: traffic.EndTargetReset, undeliverable: traffic.EndClientReset}
 )
 
 // carry is the goroutine of one direction.
@@ -166,7 +168,7 @@ func (c *conn) carry(f *splice.Flow, e ends) {
 func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
 	switch {
 	case err == nil:
-		c.first.CompareAndSwap(uint32(notEnded), uint32(e.closed))
+		c.first.CompareAndSwap(uint32(traffic.NotEnded), uint32(e.closed))
 	case err == splice.ErrUndeliverable:
 		c.unwanted.CompareAndSwap(false, f == &c.pair.In)
 		// What the receiving side has said before it broke is on its way in the other direction, and so is the news of its end.
@@ -174,7 +176,7 @@ func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
 		c.abort(e.reset)
 	}
 	if c.ended.Add(1) == 2 {
-		if c.first.Load() == uint32(notEnded) {
+		if c.first.Load() == uint32(traffic.NotEnded) {
 			c.abort(e.undeliverable) // neither side takes anything, and neither has ended: this one was found out last
 		}
 		c.finish()
@@ -187,9 +189,9 @@ func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
 
 // finish ends a connection that both flows have done with.
 func (c *conn) finish() {
-	why := end(c.why.Load())
-	if why == notEnded {
-		why = end(c.first.Load())
+	why := traffic.End(c.why.Load())
+	if why == traffic.NotEnded {
+		why = traffic.End(c.first.Load())
 		c.settle()
 		c.client.Close()
 		c.target.Close()
@@ -207,17 +209,17 @@ func (c *conn) settle() {
 }
 
 // cleanUp takes the connection out of all books. The sockets have been closed.
-func (c *conn) cleanUp(why end) {
-	if c.place != nil {
-		c.v.release(c.place)
+func (c *conn) cleanUp(why traffic.End) {
+	if c.backend != nil {
+		c.v.backends.Release(c.backend)
 	}
 	c.v.remove(c)
-	c.v.dismiss(c.addr)
+	c.v.clients.Dismiss(c.addr)
 	c.report(why)
 }
 
-func (c *conn) report(why end) {
-	if c.v.o.AccessLog == nil {
+func (c *conn) report(why traffic.End) {
+	if !c.v.clients.Recording() {
 		return
 	}
 	rec := Record{
@@ -228,11 +230,11 @@ func (c *conn) report(why end) {
 		Dials:    c.dials,
 		End:      why.String(),
 	}
-	if c.place != nil {
-		rec.Target = c.place.t.String()
+	if c.backend != nil {
+		rec.Target = c.backend.Target.String()
 		rec.BytesIn, rec.BytesOut = c.pair.In.Moved(), c.pair.Out.Moved()
 	}
-	c.v.record(rec)
+	c.v.clients.Record(rec)
 }
 
 // checkSilence aborts a connection that has looked the same for too long.
@@ -248,8 +250,8 @@ func (c *conn) checkSilence(now time.Time, set *Tuning) {
 	silent := now.Sub(c.since)
 	switch {
 	case set.IdleTimeout > 0 && silent >= set.IdleTimeout:
-		c.abort(idle)
+		c.abort(traffic.EndIdle)
 	case seen.ended == 1 && silent >= set.LingerTimeout:
-		c.abort(linger)
+		c.abort(traffic.EndLinger)
 	}
 }

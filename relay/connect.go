@@ -8,6 +8,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"linesplit/internal/accept"
+	"linesplit/relay/internal/traffic"
+	"linesplit/relay/internal/upstream"
 )
 
 const (
@@ -18,53 +20,53 @@ const (
 // dialling is a client's search for a target.
 type dialling struct {
 	c       *conn
-	until   time.Time // zero before the first dial
-	tried   tried     // in this round
-	waited  bool      // so that the client may have gone meanwhile
-	headers [3][]byte // by version; made when first needed
+	until   time.Time      // zero before the first dial
+	tried   upstream.Tried // in this round
+	waited  bool           // so that the client may have gone meanwhile
+	headers [3][]byte      // by version; made when first needed
 	retry   *backoff.ExponentialBackOff
 }
 
 // connect finds a target that answers. The client's first bytes wait unread meanwhile.
-func (c *conn) connect() end {
+func (c *conn) connect() traffic.End {
 	d := dialling{c: c}
 	ctx := c.v.cut
 	for ctx.Err() == nil {
 		p, why := d.acquire(ctx)
 		switch {
 		case p != nil:
-			if why := d.try(ctx, p); why != dialFailed {
+			if why := d.try(ctx, p); why != traffic.EndDialFailed {
 				return why
 			}
-		case why != noTarget:
+		case why != traffic.EndNoTarget:
 			return why
 		case len(d.tried) == 0: // there is nothing to be tried
-			c.v.streams.unreachable(true)
-			return noTarget
+			c.v.backends.Streams.SetUnreachable(true)
+			return traffic.EndNoTarget
 		}
 		if p == nil || d.left() <= 0 {
 			if !d.nextRound(ctx) {
-				c.v.streams.unreachable(true)
-				return dialFailed
+				c.v.backends.Streams.SetUnreachable(true)
+				return traffic.EndDialFailed
 			}
 		}
 	}
-	return shutdown
+	return traffic.EndShutdown
 }
 
 // acquire returns a place that was not tried in this round.
-func (d *dialling) acquire(ctx context.Context) (*place, end) {
+func (d *dialling) acquire(ctx context.Context) (*upstream.Backend, traffic.End) {
 	c := d.c
-	p, w := c.v.streams.enter(c.addr, &d.tried)
+	p, w := c.v.backends.Streams.Enter(c.addr, &d.tried)
 	if w == nil {
 		if p == nil {
-			return nil, noTarget
+			return nil, traffic.EndNoTarget
 		}
-		return p, notEnded
+		return p, traffic.NotEnded
 	}
 	d.waited = true
 	begin := time.Now()
-	p, why := c.v.streams.wait(ctx, w)
+	p, why := c.v.backends.Streams.Wait(ctx, w)
 	if !d.until.IsZero() {
 		d.until = d.until.Add(time.Since(begin)) // waiting for a place is not dialling
 	}
@@ -72,11 +74,11 @@ func (d *dialling) acquire(ctx context.Context) (*place, end) {
 }
 
 // try connects the client to p, or returns why not; dialFailed if it may try another.
-func (d *dialling) try(ctx context.Context, p *place) end {
+func (d *dialling) try(ctx context.Context, p *upstream.Backend) traffic.End {
 	c := d.c
 	if d.waited && c.client.WasReset() {
-		c.v.release(p)
-		return clientReset
+		c.v.backends.Release(p)
+		return traffic.EndClientReset
 	}
 	if d.until.IsZero() {
 		d.until = time.Now().Add(c.v.tuned().DialBudget)
@@ -84,24 +86,24 @@ func (d *dialling) try(ctx context.Context, p *place) end {
 	c.dials++
 	nc := d.dial(ctx, p)
 	if nc == nil {
-		c.v.release(p)
-		d.tried.add(p)
-		return dialFailed
+		c.v.backends.Release(p)
+		d.tried.Add(p)
+		return traffic.EndDialFailed
 	}
 	if !c.join(p, nc) {
-		c.v.release(p)
-		return end(c.why.Load())
+		c.v.backends.Release(p)
+		return traffic.End(c.why.Load())
 	}
-	return notEnded
+	return traffic.NotEnded
 }
 
 // dial returns nil if another place has to be tried.
-func (d *dialling) dial(ctx context.Context, p *place) net.Conn {
-	nc, err := d.c.v.dial(ctx, p, d.header(p), d.share())
+func (d *dialling) dial(ctx context.Context, p *upstream.Backend) net.Conn {
+	nc, err := d.c.v.backends.Dial(ctx, p, d.header(p), d.share())
 	switch {
 	case err != nil:
 		return nil
-	case p.expelled.Load(): // meanwhile
+	case p.Expelled(): // meanwhile
 		nc.Close()
 		return nil
 	}
@@ -111,7 +113,7 @@ func (d *dialling) dial(ctx context.Context, p *place) net.Conn {
 // share is how long one dial may take. One that does not answer must not use up the time that there is for the others.
 func (d *dialling) share() time.Duration {
 	left := max(d.left(), time.Millisecond)
-	if len(d.tried)+1 < d.c.v.streams.open(nil) {
+	if len(d.tried)+1 < d.c.v.backends.Streams.Open(nil) {
 		return left / 2
 	}
 	return left
@@ -133,8 +135,8 @@ func (d *dialling) nextRound(ctx context.Context) bool {
 	return true
 }
 
-func (d *dialling) header(p *place) []byte {
-	version := p.t.Address.ProxyProtocol
+func (d *dialling) header(p *upstream.Backend) []byte {
+	version := p.Target.Address.ProxyProtocol
 	if version == 0 {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -118,9 +117,9 @@ func TestQueueLeavesTheBudgetAlone(t *testing.T) {
 // TestHurriedDial: that a target did not answer within no time at all says nothing about it.
 func TestHurriedDial(t *testing.T) {
 	r := New(Options{Targets: []*target.Target{newTarget(t, unanswering(t))}})
-	p := r.streams.all()[0]
-	if _, err := r.dial(t.Context(), p, nil, time.Millisecond); err == nil || p.t.Down() {
-		t.Errorf("%v, down: %v", err, p.t.Down())
+	p := r.backends.Streams.All()[0]
+	if _, err := r.backends.Dial(t.Context(), p, nil, time.Millisecond); err == nil || p.Target.Down() {
+		t.Errorf("%v, down: %v", err, p.Target.Down())
 	}
 }
 
@@ -133,44 +132,12 @@ func TestUnreachableOncePerKind(t *testing.T) {
 	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
 	for range 3 {
 		r.refusal()
-		nc, err := r.Relay.dial(context.Background(), r.datagrams.all()[0], nil, time.Second)
+		nc, err := r.backends.Dial(context.Background(), r.backends.Datagrams.All()[0], nil, time.Second)
 		must(t, err)
 		nc.Close()
 	}
 	eventually(t, "all refused", func() bool { return len(r.log.get()) == 3 })
 	if n := strings.Count(log.String(), "reached"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, log.String())
-	}
-}
-
-// TestLeastBandwidthAfterAbsence: what a target carried while it was no candidate was spread over all that time.
-func TestLeastBandwidthAfterAbsence(t *testing.T) {
-	a, b := newPlace(newTarget(t, "tcp://10.0.0.1:80")), newPlace(newTarget(t, "tcp://10.0.0.2:80"))
-	l, now := leastBandwidth{}, time.Now()
-	l.sample([]*place{a, b}, now)
-	for range 100 {
-		now = now.Add(time.Second)
-		a.bytesIn.Add(1000)
-		b.bytesIn.Add(2000)
-		l.sample([]*place{b}, now)
-	}
-	now = now.Add(100 * time.Millisecond)
-	if l.sample([]*place{a, b}, now); a.rate > b.rate {
-		t.Errorf("%.0f and %.0f bytes per second", a.rate, b.rate)
-	}
-}
-
-// BenchmarkLongQueue: one release does not look at all places again for each of those who wait in vain.
-func BenchmarkLongQueue(b *testing.B) {
-	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
-	down := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
-	down.CheckedDown(io.EOF)
-	g := New(Options{Targets: []*target.Target{full, down}}).streams
-	g.tryAcquire(netip.Addr{}, nil)
-	for range 10_000 {
-		g.enter(netip.Addr{}, nil)
-	}
-	for b.Loop() {
-		g.serveQueue()
 	}
 }

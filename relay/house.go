@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"linesplit/relay/internal/traffic"
+	"linesplit/relay/internal/upstream"
 )
 
 const (
@@ -23,7 +26,7 @@ func (v *serving) keepHouse(ctx context.Context) {
 	h := v.habits()
 	t := time.NewTicker(h.interval)
 	defer t.Stop()
-	var down []*place
+	var down []*upstream.Backend
 	var swept time.Time
 	for {
 		select {
@@ -60,7 +63,7 @@ func (v *serving) habits() habits {
 		shortest = min(shortest, set.IdleTimeout)
 	}
 	step := min(max(shortest/stepsPerLimit, shortestStep), longestStep)
-	h := habits{step: step, interval: step, watching: set.ResetOnDown || v.streams.limited()}
+	h := habits{step: step, interval: step, watching: set.ResetOnDown || v.backends.Streams.Limited()}
 	if h.watching {
 		h.interval = min(step, watchInterval)
 	}
@@ -75,18 +78,18 @@ func (v *serving) sweep(now time.Time) {
 
 // watchTargets resets the connections of targets that are down and were not when it looked last, and serves the queue. It returns
 // those that are down.
-func (v *serving) watchTargets(before []*place) (down []*place) {
-	v.streams.serveQueue()
+func (v *serving) watchTargets(before []*upstream.Backend) (down []*upstream.Backend) {
+	v.backends.Streams.ServeQueue()
 	if !v.tuned().ResetOnDown {
 		return nil
 	}
-	for _, p := range v.streams.all() {
-		if !p.t.Down() {
+	for _, p := range v.backends.Streams.All() {
+		if !p.Target.Down() {
 			continue
 		}
 		down = append(down, p)
 		if !slices.Contains(before, p) {
-			v.each(func(c *conn) { c.abortAt(p, targetDown) })
+			v.each(func(c *conn) { c.abortAt(p, traffic.EndTargetDown) })
 		}
 	}
 	return down

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"linesplit/internal/testcert"
@@ -47,25 +45,6 @@ func wantReset(t testing.TB, c net.Conn) {
 	c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadAll(c); !isReset(err) {
 		t.Errorf("got %v, want a reset", err)
-	}
-}
-
-func TestUnknownTarget(t *testing.T) {
-	r := New(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
-	for what, err := range map[string]error{
-		"drain":  r.Drain("tcp://10.0.0.2:80"),
-		"resume": r.Resume("tcp://10.0.0.2:80"),
-		"remove": r.Remove("tcp://10.0.0.2:80", 0),
-		"weight": r.SetWeight("tcp://10.0.0.2:80", 2),
-	} {
-		if !errors.Is(err, target.ErrUnknown) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	for _, weight := range []int{-1, 0, mostWeight + 1} {
-		if err := r.SetWeight("tcp://10.0.0.1:80", weight); err == nil || errors.Is(err, target.ErrUnknown) {
-			t.Errorf("weight %d: %v", weight, err)
-		}
 	}
 }
 
@@ -219,115 +198,6 @@ func TestAddTakesBack(t *testing.T) {
 	}
 }
 
-// TestRemoveLast: a target that takes clients stays unless another does, and one target of a kind stays in any case.
-func TestRemoveLast(t *testing.T) {
-	const a, b, u = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80", "udp://10.0.0.1:80"
-	newRelay := func() *Relay {
-		return New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}})
-	}
-	r := newRelay()
-	if err := r.Remove(u, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one for datagrams: %v", err)
-	}
-	must(t, r.Remove(a, 0))
-	if err := r.Remove(b, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one for streams: %v", err)
-	}
-	r = newRelay()
-	must(t, r.Drain(a))
-	if err := r.Remove(b, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one that takes: %v", err)
-	}
-	must(t, r.Drain(b))
-	must(t, r.Remove(b, 0))
-	if err := r.Remove(a, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one: %v", err)
-	}
-	if got := r.names(); !slices.Equal(got, []string{a, u}) {
-		t.Errorf("%v", got)
-	}
-}
-
-// TestReconfigure: all of a change is made, or nothing.
-func TestReconfigure(t *testing.T) {
-	const a, b, c, u = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80", "tcp://10.0.0.3:80", "udp://10.0.0.1:80"
-	for _, tt := range []struct {
-		name   string
-		before func(*Relay) error
-		change Change
-		err    error
-		want   []string
-	}{
-		{name: "one for another", change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{a, b}, Balance: Random}, want: []string{u, c}},
-		{name: "what is so already", change: Change{Add: []*target.Target{newTarget(t, b)}, Remove: []string{a, c}, Weights: map[string]int{b: 3, c: 2}}, want: []string{b, u}},
-		{name: "the last for streams", change: Change{Remove: []string{a, b}, Balance: Random, Tuning: Tuning{MaxConnections: 7}}, err: target.ErrLast},
-		{name: "the last for datagrams", change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{u}}, err: target.ErrLast},
-		{name: "the last that takes any", before: func(r *Relay) error { return r.Drain(a) },
-			change: Change{Add: []*target.Target{newTarget(t, a)}, Remove: []string{b}}, err: target.ErrLast},
-		{name: "no such balance", change: Change{Remove: []string{a}, Balance: "?"}, err: errors.New("any")},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}, Balance: LeastConnections})
-			if tt.before != nil {
-				must(t, tt.before(r))
-			}
-			err := r.Reconfigure(tt.change)
-			if tt.err == nil && err != nil || tt.err != nil && err == nil || tt.err == target.ErrLast && !errors.Is(err, tt.err) {
-				t.Fatalf("error %v, want %v", err, tt.err)
-			}
-			if err != nil {
-				if got := r.names(); !slices.Equal(got, []string{a, b, u}) || r.Stats().Balance != LeastConnections || r.tuned().MaxConnections != 0 {
-					t.Errorf("%v, %v after an error", got, r.Stats().Balance)
-				}
-				return
-			}
-			if got := r.names(); !slices.Equal(got, tt.want) {
-				t.Errorf("%v, want %v", got, tt.want)
-			}
-			if w, ok := tt.change.Weights[b]; ok && r.Stats().Targets[0].Weight != w {
-				t.Errorf("%+v", r.Stats().Targets[0])
-			}
-			if tt.change.Balance != "" && r.Stats().Balance != tt.change.Balance {
-				t.Errorf("balance %s", r.Stats().Balance)
-			}
-		})
-	}
-}
-
-// TestRemoveAfter: connections have all the time they were given, and no more; Resume and another Remove change it.
-func TestRemoveAfter(t *testing.T) {
-	const a, b = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80"
-	synctest.Test(t, func(t *testing.T) {
-		r := New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
-		p := r.streams.tryAcquire(netip.Addr{}, nil)
-		expelledAfter := func(d time.Duration, want bool) {
-			t.Helper()
-			time.Sleep(d)
-			synctest.Wait()
-			if p.expelled.Load() != want {
-				t.Errorf("after %v: expelled %v", d, !want)
-			}
-		}
-		must(t, r.Remove(a, time.Hour))
-		expelledAfter(time.Hour-1, false)
-		must(t, r.Resume(a))
-		expelledAfter(time.Hour, false)
-		must(t, r.Remove(a, time.Minute))
-		expelledAfter(time.Minute-1, false)
-		must(t, r.Remove(a, time.Hour))
-		r.expel(p) // as the minute's timer does that could not be stopped any more
-		expelledAfter(time.Hour-1, false)
-		expelledAfter(1, true)
-		r.release(p)
-		if got := r.names(); !slices.Equal(got, []string{b}) || p.expiry != nil {
-			t.Errorf("%v", got)
-		}
-		if err := r.Resume(a); !errors.Is(err, target.ErrUnknown) {
-			t.Errorf("after its end: %v", err)
-		}
-	})
-}
-
 // TestRemoveWhileDialling: whoever was about to be connected to the target is given another.
 func TestRemoveWhileDialling(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
@@ -345,58 +215,13 @@ func TestRemoveWhileDialling(t *testing.T) {
 	eventually(t, "a dial", func() bool { return slow.accepted.Load() == 1 })
 	must(t, r.Remove(name, 0))
 	eventually(t, "the time is up", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.places[0].expelled.Load()
+		return r.backends.Streams.All()[0].Expelled()
 	})
 	close(release)
 	exchange(t, c, "hello")
 	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{other.name()}) })
 	if s := r.Stats(); s.Expelled != 0 {
 		t.Errorf("%d expelled", s.Expelled)
-	}
-}
-
-// TestSetWeight: shares change at once, also after a light target has had the one turn in thousands that it had saved up for.
-func TestSetWeight(t *testing.T) {
-	const a, b = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80"
-	for _, balance := range []string{RoundRobin, LeastConnections, SourceHash} {
-		r := New(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
-		must(t, r.SetBalance(balance))
-		must(t, r.SetWeight(a, 10000))
-		for i := 0; r.targetStats(b).Active == 0; i++ {
-			r.streams.tryAcquire(addr(i), nil)
-		}
-		for _, p := range r.places {
-			p.active.Store(0)
-		}
-		must(t, r.SetWeight(a, 3))
-		n := 0
-		const clients = 2000
-		for i := range clients {
-			if p := r.streams.tryAcquire(addr(i), nil); p.t.String() == a {
-				n++
-			}
-		}
-		if share := float64(n) / clients; share < 0.70 || share > 0.80 {
-			t.Errorf("%s: %.2f of the clients, want three quarters", balance, share)
-		}
-		if s := r.targetStats(a); s.Weight != 3 || r.Stats().Balance != balance {
-			t.Errorf("%+v", s)
-		}
-	}
-}
-
-// TestLastError: what a target has failed with is to be seen, also when it is up again.
-func TestLastError(t *testing.T) {
-	r := New(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
-	if s := r.Stats().Targets[0]; s.State != target.StateUnknown || s.LastError != "" || !s.LastErrorAt.IsZero() {
-		t.Errorf("%+v", s)
-	}
-	r.places[0].t.DialFailed(io.EOF)
-	r.places[0].t.DialSucceeded()
-	if s := r.Stats().Targets[0]; s.State != target.StateUp || s.LastError != "EOF" || s.LastErrorAt.IsZero() || s.Since.Before(s.LastErrorAt) {
-		t.Errorf("%+v", s)
 	}
 }
 
@@ -523,9 +348,10 @@ func TestChangesUnderLoad(t *testing.T) {
 		allowed(r.Resume(a.name()))
 		allowed(r.Add(newTarget(t, a.name())))
 	})
+	balancers := []string{RoundRobin, LeastConnections, Random, SourceHash, LeastBandwidth}
 	again(func(i int) {
 		allowed(r.SetWeight(a.name(), 1+i%5))
-		allowed(r.SetBalance(balancerNames[i%len(balancerNames)]))
+		allowed(r.SetBalance(balancers[i%len(balancers)]))
 	})
 	again(func(i int) {
 		r.Tune(Tuning{IdleTimeout: time.Hour, MaxConnections: 1000 + i, RatePerClient: 1e6 + float64(i%3)})

@@ -3,38 +3,22 @@
 //	listener ─▶ accept ─▶ one goroutine that admits, shakes hands, and connects ─▶ two that carry, one a direction
 //	                       (limits)  (TLS)           (group: balancer, queue)
 //
-// A connection is one conn. Its client and its target are sides; its two directions are flows. What a target has of connections
-// and bytes is kept in its place, and places of one kind, streams or datagrams, form a group, which knows who is next.
+// A connection is one conn. Its client and its target are sides; its two directions are flows.
 //
-// What serves datagrams (udp.go) uses of the rest:
-//
-//	r.o, r.tuned()                     the options that never change, and those that do, defaults filled in
-//	r.datagrams                        the group of the targets with SchemeUDP; may be empty
-//	r.admit(addr) end                  counts one more client, or says why not (then it is counted as refused, and nothing is to be undone)
-//	r.dismiss(addr)                    undoes admit at the client's end
-//	g.tryAcquire(addr, tried) *place   a place's next connection, never waiting; nil if there is none to be had; *tried (nil at first) is left out
-//	r.release(p)                       gives it back
-//	r.dial(ctx, p, header, most)       dials once within most, and tells target and metrics how it went; tried.add(p) is up to the caller
-//	p.t, p.bytesIn, p.bytesOut         bytesIn is what went to the target
-//	proxyHeader(version, from, to)     what p.t.Address.ProxyProtocol asks for; nil for 0
-//	r.refuse(why)                      counts a refusal that admit did not count
-//	r.unreachable(true or false)       logs once when no target can be reached, and once when one can again
-//	r.record(Record)                   writes to the access log, if there is one
-//	r.counters.cutOff, .accepted       what has been cut off; admit has counted accepted
-//	r.enter(v), r.leave(v)             so that v, a service, is told of changes
+// The rooms inside: internal/traffic has what connections and sessions of datagrams have in common, internal/upstream the targets,
+// internal/splice what carries bytes, and internal/datagram sessions of datagrams.
 package relay
 
 import (
-	"context"
-	"errors"
 	"log/slog"
-	"net"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"linesplit/internal/loglimit"
 	"linesplit/relay/internal/splice"
+	"linesplit/relay/internal/traffic"
+	"linesplit/relay/internal/upstream"
 	"linesplit/target"
 )
 
@@ -75,107 +59,85 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// fixed is what of the Options never changes; see Options.
-type fixed struct {
-	AccessLog      AccessLog
-	ConnectSeconds interface{ Observe(seconds float64) }
-	Logger         *slog.Logger
-}
-
-func (o Options) fixed() fixed {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return fixed{o.AccessLog, o.ConnectSeconds, o.Logger}
-}
-
 // Relay carries connections from any number of listeners to its targets. All its methods are safe for concurrent use.
 type Relay struct {
-	o                  fixed
-	tuning             atomic.Pointer[Tuning] // see tuned
-	streams, datagrams *group
-	clients            clients
-	carrier            *splice.Carrier // buffers, and pipes where there are any
-	counters           counters
-	ids                atomic.Uint64 // of connections
+	logger   *slog.Logger
+	settings traffic.Settings
+	clients  *traffic.Clients
+	backends *upstream.Backends
+	carrier  *splice.Carrier // buffers, and pipes where there are any
 
-	acceptFailed, handshakesFailed, dialsFailed loglimit.Limiter
+	acceptFailed, handshakesFailed loglimit.Limiter
 
-	mu       sync.Mutex // guards what follows, and is held where targets change
-	places   []*place   // of both groups, in the order of the configuration, those added later behind
-	balance  string
-	removed  RemovedStats
-	services []service // those that run
+	mu       sync.Mutex
+	services []service // those that run; guarded by mu
+}
+
+// service is one call of Serve or ServePackets, to those who have news for it. None of its methods waits for anything.
+type service interface {
+	// Wake has it look again at the settings and the targets.
+	Wake()
+	// Expel ends the connections at b, which has been marked as expelled.
+	Expel(b *upstream.Backend)
+	// Connections returns some of its connections, at most so many.
+	Connections(most int) []Connection
 }
 
 // New returns a Relay that forwards to o.Targets. It starts nothing yet. A Balance that ParseBalance does not know is round-robin.
 func New(o Options) *Relay {
-	name, err := ParseBalance(o.Balance)
-	if err != nil {
-		name = RoundRobin
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{o: o.fixed(), balance: name, carrier: splice.NewCarrier()}
-	r.streams, r.datagrams = newGroup(r), newGroup(r)
-	for _, t := range o.Targets {
-		r.placeInLocked(newPlace(t)) // nobody else knows r yet
-	}
-	r.clients.init()
-	r.Tune(o.Tuning())
+	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier()}
+	r.settings.Store(o.Tuning())
+	r.clients = traffic.NewClients(&r.settings, o.AccessLog)
+	r.backends = upstream.New(upstream.Options{
+		Targets:        o.Targets,
+		Balance:        o.Balance,
+		Settings:       &r.settings,
+		ConnectSeconds: o.ConnectSeconds,
+		Expel:          r.expel,
+		Logger:         o.Logger,
+	})
 	return r
 }
 
-// unreachable is the datagrams' group's.
-func (r *Relay) unreachable(now bool) { r.datagrams.unreachable(now) }
+// tuned returns the settings that hold now; nobody changes them.
+func (r *Relay) tuned() *Tuning { return r.settings.Load() }
 
-// hurried is the time that a target has at least to answer before it may be blamed for not doing so.
-const hurried = time.Second
-
-// dial connects once to p, within most, and tells everybody how it went. The caller closes the connection. A dial that was called
-// off says nothing about the target.
-func (r *Relay) dial(ctx context.Context, p *place, header []byte, most time.Duration) (net.Conn, error) {
-	set := r.tuned()
-	o := &set.DialOptions
-	if o.Timeout <= 0 || most < o.Timeout {
-		shorter := *o
-		shorter.Timeout = most
-		o = &shorter
+// expel has every service end its connections at b.
+func (r *Relay) expel(b *upstream.Backend) {
+	for _, v := range r.allServices() {
+		v.Expel(b)
 	}
-	start := time.Now()
-	nc, err := target.Dial(ctx, p.t.Address, o, header)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, err
-	case target.IsLocalError(err):
-		r.dialsFailed.Warn(r.o.Logger, "cannot dial for want of resources", slog.Any("err", err))
-		return nil, err
-	case o.Timeout == most && most < min(hurried, set.DialBudget/4) && timedOut(err):
-		return nil, err
-	default:
-		p.t.DialFailed(err)
-		return nil, err
-	}
-	took := time.Since(start)
-	p.t.DialSucceeded()
-	p.total.Add(1)
-	p.connect.Store(int64(took))
-	r.groupOf(p).unreachable(false)
-	if r.o.ConnectSeconds != nil {
-		r.o.ConnectSeconds.Observe(took.Seconds())
-	}
-	return nc, nil
 }
 
-func (r *Relay) groupOf(p *place) *group { return r.groupFor(p.t) }
-
-func (r *Relay) groupFor(t *target.Target) *group {
-	if t.Address.Scheme == target.SchemeUDP {
-		return r.datagrams
-	}
-	return r.streams
+// enter makes v known to those who have news.
+func (r *Relay) enter(v service) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.services = append(r.services, v)
 }
 
-func timedOut(err error) bool {
-	e, ok := errors.AsType[net.Error](err)
-	return ok && e.Timeout()
+// leave is enter's end. It also gives back what is kept for the next connection, once there will be none.
+func (r *Relay) leave(v service) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.services = slices.DeleteFunc(r.services, func(w service) bool { return w == v })
+	if len(r.services) == 0 {
+		r.carrier.Trim(true)
+	}
+}
+
+// allServices returns those that are to be told something, without the lock.
+func (r *Relay) allServices() []service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.services)
+}
+
+func (r *Relay) wakeServices() {
+	for _, v := range r.allServices() {
+		v.Wake()
+	}
 }

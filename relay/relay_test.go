@@ -291,14 +291,14 @@ func TestAllDown(t *testing.T) {
 func TestEjected(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{}, s.name())
-	r.places[0].t.CheckedDown(io.EOF)
+	r.Targets()[0].CheckedDown(io.EOF)
 	if err := r.refusal(); !isReset(err) {
 		t.Errorf("got %v", err)
 	}
 	if rec := r.log.one(t); rec.End != "no-target" || rec.Dials != 0 || s.accepted.Load() != 0 {
 		t.Errorf("%+v", rec)
 	}
-	r.places[0].t.CheckedUp()
+	r.Targets()[0].CheckedUp()
 	exchange(t, r.dial(), "hello")
 }
 
@@ -313,7 +313,7 @@ func TestResetOnDown(t *testing.T) {
 			if a.accepted.Load() != 1 {
 				t.Fatal("not one each")
 			}
-			r.places[0].t.CheckedDown(io.EOF)
+			r.Targets()[0].CheckedDown(io.EOF)
 			if reset {
 				eventually(t, "a reset", func() bool { return len(r.log.get()) == 1 })
 				if rec := r.log.one(t); rec.End != "target-down" || rec.Target != a.name() {
@@ -341,7 +341,7 @@ func TestResetOnDownWhileDialling(t *testing.T) {
 	r := start(t, o, "tls://"+s.Addr().String())
 	c := r.dial()
 	eventually(t, "a dial", func() bool { return s.accepted.Load() == 1 })
-	r.places[0].t.CheckedDown(io.EOF)
+	r.Targets()[0].CheckedDown(io.EOF)
 	time.Sleep(3 * watchInterval) // it has been noticed, and there was nothing to reset
 	close(release)
 	c.SetReadDeadline(time.Now().Add(30 * time.Second))

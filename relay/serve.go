@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/relay/internal/traffic"
+	"linesplit/relay/internal/upstream"
 )
 
 // serving is one call of Serve.
@@ -79,8 +81,8 @@ func (v *serving) loop() accept.Loop {
 }
 
 func (v *serving) failed(err error) {
-	v.counters.acceptErrors.Add(1)
-	v.acceptFailed.Warn(v.o.Logger, "accept failed, trying again",
+	v.clients.AcceptErrors.Add(1)
+	v.acceptFailed.Warn(v.logger, "accept failed, trying again",
 		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
 }
 
@@ -90,7 +92,7 @@ const mostResting = 32
 // start has nc served by other goroutines.
 func (v *serving) start(nc net.Conn) {
 	c := newConn(v, nc)
-	if why := v.admit(c.addr); why != notEnded {
+	if why := v.clients.Admit(c.addr); why != traffic.NotEnded {
 		c.client.Reset()
 		c.report(why)
 		return
@@ -124,7 +126,7 @@ func (v *serving) add(c *conn) {
 	v.conns[c] = struct{}{}
 	v.mu.Unlock()
 	if v.cut.Err() != nil { // abortAll may have been there before c was
-		c.abort(shutdown)
+		c.abort(traffic.EndShutdown)
 	}
 }
 
@@ -134,17 +136,17 @@ func (v *serving) remove(c *conn) {
 	delete(v.conns, c)
 }
 
-// wake has the house kept by what holds now.
-func (v *serving) wake() {
+// Wake has the house kept by what holds now.
+func (v *serving) Wake() {
 	select {
 	case v.news <- struct{}{}:
 	default:
 	}
 }
 
-// expel resets the connections at p.
-func (v *serving) expel(p *place) {
-	v.each(func(c *conn) { c.abortAt(p, targetRemoved) })
+// Expel resets the connections at p.
+func (v *serving) Expel(p *upstream.Backend) {
+	v.each(func(c *conn) { c.abortAt(p, traffic.EndTargetRemoved) })
 }
 
 // each calls f, which must not wait for anything, for each connection.
@@ -171,5 +173,5 @@ func (v *serving) drain(ended <-chan struct{}) {
 // abortAll resets everything.
 func (v *serving) abortAll() {
 	v.ln.Close()
-	v.each(func(c *conn) { c.abort(shutdown) })
+	v.each(func(c *conn) { c.abort(traffic.EndShutdown) })
 }

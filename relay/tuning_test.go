@@ -68,7 +68,7 @@ func TestTuneLimits(t *testing.T) {
 func TestTuneResetOnDown(t *testing.T) {
 	r := start(t, Options{}, serve(t, echo).name())
 	c := r.met()
-	r.places[0].t.CheckedDown(io.EOF)
+	r.Targets()[0].CheckedDown(io.EOF)
 	r.Tune(Tuning{ResetOnDown: true})
 	wantReset(t, c)
 	if rec := r.log.one(t); rec.End != "target-down" {

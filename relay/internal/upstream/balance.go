@@ -1,4 +1,4 @@
-package relay
+package upstream
 
 import (
 	"encoding/binary"
@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// balancer chooses among places. A group holds its lock during pick, so a balancer needs none, and may use the fields of a place that
+// balancer chooses among backends. A group holds its lock during pick, so a balancer needs none, and may use the fields of a place that
 // are meant for it.
 type balancer interface {
 	// pick returns one of candidates, of which there is at least one. client is not valid for those without an IP address.
 	// The slice is the caller's; the balancer may reorder it, but not keep it.
-	pick(candidates []*place, client netip.Addr) *place
+	pick(candidates []*Backend, client netip.Addr) *Backend
 }
 
 // The names of the balancers.
@@ -58,15 +58,15 @@ func newBalancer(name string) balancer {
 // comes as a b a.
 type roundRobin struct{}
 
-func (roundRobin) pick(candidates []*place, _ netip.Addr) *place {
-	var best *place
+func (roundRobin) pick(candidates []*Backend, _ netip.Addr) *Backend {
+	var best *Backend
 	var sum int64
-	for _, p := range candidates {
-		w := p.weight.Load()
-		p.current += w
+	for _, b := range candidates {
+		w := b.weight.Load()
+		b.current += w
 		sum += w
-		if best == nil || p.current > best.current {
-			best = p
+		if best == nil || b.current > best.current {
+			best = b
 		}
 	}
 	best.current -= sum
@@ -75,26 +75,26 @@ func (roundRobin) pick(candidates []*place, _ netip.Addr) *place {
 
 type leastConnections struct{}
 
-func (leastConnections) pick(candidates []*place, client netip.Addr) *place {
+func (leastConnections) pick(candidates []*Backend, client netip.Addr) *Backend {
 	even := least(candidates, connectionsPerWeight)
 	return roundRobin{}.pick(even, client)
 }
 
-func connectionsPerWeight(p *place) float64 {
-	return float64(p.active.Load()) / float64(p.weight.Load())
+func connectionsPerWeight(b *Backend) float64 {
+	return float64(b.active.Load()) / float64(b.weight.Load())
 }
 
 // least keeps those of candidates with the lowest load.
-func least(candidates []*place, load func(*place) float64) []*place {
+func least(candidates []*Backend, load func(*Backend) float64) []*Backend {
 	n := 0
 	lowest := math.Inf(1)
-	for _, p := range candidates {
-		switch l := load(p); {
+	for _, b := range candidates {
+		switch l := load(b); {
 		case l < lowest:
 			lowest, n = l, 1
-			candidates[0] = p
+			candidates[0] = b
 		case l == lowest:
-			candidates[n] = p
+			candidates[n] = b
 			n++
 		}
 	}
@@ -104,10 +104,10 @@ func least(candidates []*place, load func(*place) float64) []*place {
 // twoChoices asks for the load of two only, which is nearly as good as asking all, and does not send everybody to the same.
 type twoChoices struct{}
 
-func (twoChoices) pick(candidates []*place, _ netip.Addr) *place {
+func (twoChoices) pick(candidates []*Backend, _ netip.Addr) *Backend {
 	var sum int64
-	for _, p := range candidates {
-		sum += p.weight.Load()
+	for _, b := range candidates {
+		sum += b.weight.Load()
 	}
 	a := draw(candidates, nil, sum)
 	if len(candidates) == 1 {
@@ -121,14 +121,14 @@ func (twoChoices) pick(candidates []*place, _ netip.Addr) *place {
 }
 
 // draw returns a random one other than not, by weight. sum is that of all their weights.
-func draw(candidates []*place, not *place, sum int64) *place {
+func draw(candidates []*Backend, not *Backend, sum int64) *Backend {
 	at := rand.Int64N(sum)
-	for _, p := range candidates {
-		if p == not {
+	for _, b := range candidates {
+		if b == not {
 			continue
 		}
-		if at -= p.weight.Load(); at < 0 {
-			return p
+		if at -= b.weight.Load(); at < 0 {
+			return b
 		}
 	}
 	panic("relay: weights do not add up")
@@ -138,25 +138,25 @@ func draw(candidates []*place, not *place, sum int64) *place {
 // are the same in every process. Clients without an IP address are taken in turn.
 type sourceHash struct{}
 
-func (sourceHash) pick(candidates []*place, client netip.Addr) *place {
+func (sourceHash) pick(candidates []*Backend, client netip.Addr) *Backend {
 	if !client.IsValid() {
 		return roundRobin{}.pick(candidates, client)
 	}
-	var best *place
+	var best *Backend
 	highest := math.Inf(-1)
 	h := hashAddr(client)
-	for _, p := range candidates {
-		if s := score(h, p); s > highest {
-			best, highest = p, s
+	for _, b := range candidates {
+		if s := score(h, b); s > highest {
+			best, highest = b, s
 		}
 	}
 	return best
 }
 
 // score is -weight/ln(u) with u from (0, 1): the chance to be the highest is in proportion to the weight.
-func score(client uint64, p *place) float64 {
-	u := (float64(mix(client^p.key)>>11) + 0.5) / (1 << 53)
-	return -float64(p.weight.Load()) / math.Log(u)
+func score(client uint64, b *Backend) float64 {
+	u := (float64(mix(client^b.key)>>11) + 0.5) / (1 << 53)
+	return -float64(b.weight.Load()) / math.Log(u)
 }
 
 func hashAddr(a netip.Addr) uint64 {
@@ -186,26 +186,26 @@ const (
 // leastBandwidth goes by the bytes per second, both ways together, of about the last second.
 type leastBandwidth struct{}
 
-func (l leastBandwidth) pick(candidates []*place, client netip.Addr) *place {
+func (l leastBandwidth) pick(candidates []*Backend, client netip.Addr) *Backend {
 	l.sample(candidates, time.Now())
-	even := least(candidates, func(p *place) float64 { return p.rate / float64(p.weight.Load()) })
+	even := least(candidates, func(b *Backend) float64 { return b.rate / float64(b.weight.Load()) })
 	return leastConnections{}.pick(even, client)
 }
 
 // sample looks at each place that was not looked at of late. One that was no candidate for a while has a longer time to account for.
-func (leastBandwidth) sample(places []*place, now time.Time) {
-	for _, p := range places {
-		passed := now.Sub(p.sampled)
+func (leastBandwidth) sample(backends []*Backend, now time.Time) {
+	for _, b := range backends {
+		passed := now.Sub(b.sampled)
 		if passed < bandwidthSample {
 			continue
 		}
-		p.sampled = now
+		b.sampled = now
 		keep := math.Exp(-passed.Seconds() / bandwidthMemory.Seconds())
-		count := p.bytesIn.Load() + p.bytesOut.Load()
-		p.rate = p.rate*keep + float64(count-p.counted)/passed.Seconds()*(1-keep)
-		p.counted = count
-		if p.rate < 1 {
-			p.rate = 0 // else what was long ago would break ties
+		count := b.BytesIn.Load() + b.BytesOut.Load()
+		b.rate = b.rate*keep + float64(count-b.counted)/passed.Seconds()*(1-keep)
+		b.counted = count
+		if b.rate < 1 {
+			b.rate = 0 // else what was long ago would break ties
 		}
 	}
 }

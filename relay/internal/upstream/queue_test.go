@@ -1,4 +1,4 @@
-package relay
+package upstream
 
 import (
 	"context"
@@ -10,14 +10,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/relay/internal/traffic"
 	"linesplit/target"
 )
 
 // newFullGroup has one target with one place, which is taken.
-func newFullGroup(patience time.Duration) (*group, *place) {
+func newFullGroup(patience time.Duration) (*Group, *Backend) {
 	a := target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}
-	g := New(Options{Targets: []*target.Target{target.New(a, nil)}, QueueTimeout: patience}).streams
-	return g, g.tryAcquire(netip.Addr{}, nil)
+	g := newSet(Options{Targets: []*target.Target{target.New(a, nil)}, Settings: settings(traffic.Tuning{QueueTimeout: patience})}).Streams
+	return g, g.TryAcquire(netip.Addr{}, nil)
 }
 
 // TestQueueOrder: who waits longest comes first, whoever leaves the queue meanwhile.
@@ -33,10 +34,10 @@ func TestQueueOrder(t *testing.T) {
 				ctx = leave
 			}
 			all.Go(func() {
-				_, w := g.enter(netip.Addr{}, nil)
-				p, why := g.wait(ctx, w)
+				_, w := g.Enter(netip.Addr{}, nil)
+				p, why := g.Wait(ctx, w)
 				if p == nil {
-					if why != shutdown {
+					if why != traffic.EndShutdown {
 						t.Errorf("%d: %v", i, why)
 					}
 					return
@@ -62,12 +63,12 @@ func TestQueuePatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, p := newFullGroup(5 * time.Second)
 		begin := time.Now()
-		_, w := g.enter(netip.Addr{}, nil)
-		if _, why := g.wait(t.Context(), w); why != queueTimeout || time.Since(begin) != 5*time.Second {
+		_, w := g.Enter(netip.Addr{}, nil)
+		if _, why := g.Wait(t.Context(), w); why != traffic.EndQueueTimeout || time.Since(begin) != 5*time.Second {
 			t.Errorf("%v after %v", why, time.Since(begin))
 		}
 		g.release(p)
-		if p, _ := g.enter(netip.Addr{}, nil); p == nil {
+		if p, _ := g.Enter(netip.Addr{}, nil); p == nil {
 			t.Error("nobody waits, and there is no room")
 		}
 	})
@@ -78,12 +79,12 @@ func TestQueueReturn(t *testing.T) {
 	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
 	other := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
 	other.CheckedDown(io.EOF)
-	g := New(Options{Targets: []*target.Target{full, other}}).streams
-	g.tryAcquire(netip.Addr{}, nil)
-	_, w := g.enter(netip.Addr{}, nil)
+	g := newSet(Options{Targets: []*target.Target{full, other}}).Streams
+	g.TryAcquire(netip.Addr{}, nil)
+	_, w := g.Enter(netip.Addr{}, nil)
 	other.CheckedUp()
-	g.serveQueue()
-	if p, why := g.wait(t.Context(), w); p == nil || p.t != other {
+	g.ServeQueue()
+	if p, why := g.Wait(t.Context(), w); p == nil || p.Target != other {
 		t.Errorf("%v", why)
 	}
 }

@@ -1,4 +1,4 @@
-package relay
+package datagram
 
 import (
 	"fmt"

@@ -1,0 +1,35 @@
+package traffic
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestRates: a second's worth at once, then as the rate says; and memory stays bounded whoever comes.
+func TestRates(t *testing.T) {
+	r := newRates(5)
+	now := time.Now()
+	allowed := 0
+	for i := range 1000 { // for 10 s
+		if r.allow(clientAddr(0), now.Add(time.Duration(i)*10*time.Millisecond)) {
+			allowed++
+		}
+	}
+	if allowed < 53 || allowed > 55 {
+		t.Errorf("%d in 10 s at 5/s", allowed)
+	}
+	for i := range 5 * ratesMost {
+		if !r.allow(clientAddr(i+1), now) {
+			t.Fatal("refused the first of a client")
+		}
+	}
+	if n := len(r.now) + len(r.old); n > 2*ratesMost {
+		t.Errorf("%d clients are remembered", n)
+	}
+}
+
+// clientAddr is one of 2^24 clients.
+func clientAddr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+}
