@@ -44,7 +44,7 @@ func proxies(b *testing.B, to string, f func(b *testing.B, addr string)) {
 		f(b, ln.Addr().String())
 	})
 	b.Run("relay", func(b *testing.B) {
-		r := start(b, Options{IdleTimeout: time.Hour}, to)
+		r := start(b, Options{Tuning: Tuning{IdleTimeout: time.Hour}}, to)
 		f(b, r.ln.Addr().String())
 	})
 }

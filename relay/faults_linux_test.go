@@ -81,7 +81,7 @@ func unanswering(t *testing.T) string {
 func TestTargetThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	s := serve(t, echo)
-	r := start(t, Options{DialBudget: 5 * time.Second}, unanswering(t), s.name())
+	r := start(t, Options{Tuning: Tuning{DialBudget: 5 * time.Second}}, unanswering(t), s.name())
 	for range 2 {
 		c := r.dial()
 		exchange(t, c, "hello")
@@ -98,7 +98,7 @@ func TestQueueLeavesTheBudgetAlone(t *testing.T) {
 	dead := serve(t, echo)
 	dead.Close()
 	s := serve(t, echo)
-	o := Options{DialBudget: 3 * time.Second, QueueTimeout: time.Minute} // a slow machine connects within it
+	o := Options{Tuning: Tuning{DialBudget: 3 * time.Second, QueueTimeout: time.Minute}} // a slow machine connects within it
 	r := start(t, o, dead.name(), s.name()+"?max-connections=1")
 	first := r.dial()
 	exchange(t, first, "hello")
@@ -128,7 +128,7 @@ func TestUnreachableOncePerKind(t *testing.T) {
 	dead := serve(t, echo)
 	dead.Close()
 	var log bytes.Buffer
-	o := Options{DialBudget: 100 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	o := Options{Tuning: Tuning{DialBudget: 100 * time.Millisecond}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
 	for range 3 {
 		r.refusal()

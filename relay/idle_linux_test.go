@@ -43,7 +43,7 @@ func TestSplice(t *testing.T) {
 				<-got
 				swallow(c)
 			})
-			r := start(t, Options{LingerTimeout: 10 * time.Second}, s.name())
+			r := start(t, Options{Tuning: Tuning{LingerTimeout: 10 * time.Second}}, s.name())
 			c := r.dial()
 			b := make([]byte, 64<<20)
 			go c.Write(b)
@@ -80,7 +80,7 @@ func TestIdleMemory(t *testing.T) {
 	defer peer.Wait()
 	defer in.Close()
 	waitFor(t, out, "listening")
-	r := startAt(t, ln, Options{IdleTimeout: time.Hour, MaxConnectionsPerClient: pairs}, "unix://"+path)
+	r := startAt(t, ln, Options{Tuning: Tuning{IdleTimeout: time.Hour, MaxConnectionsPerClient: pairs}}, "unix://"+path)
 	debug.FreeOSMemory() // else what earlier tests had would be used again
 	before := resident(t)
 	fmt.Fprintln(in, "go")

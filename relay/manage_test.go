@@ -73,7 +73,7 @@ func TestAdd(t *testing.T) {
 // TestAddServesQueue: who waits because all targets are full gets the new one at once.
 func TestAddServesQueue(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute}, a.name()+"?max-connections=1")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, a.name()+"?max-connections=1")
 	r.met()
 	waiting := r.dial()
 	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
@@ -113,7 +113,7 @@ func TestDrainTarget(t *testing.T) {
 // TestDrainLastTarget: clients are refused, and not kept waiting for it; Resume ends that.
 func TestDrainLastTarget(t *testing.T) {
 	s := serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute}, s.name()+"?max-connections=1")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=1")
 	there := r.met()
 	must(t, r.Drain(s.name()))
 	if err := r.refusal(); !isReset(err) {
@@ -131,7 +131,7 @@ func TestDrainLastTarget(t *testing.T) {
 // TestResumeServesQueue: who waits for another target gets the one that takes again.
 func TestResumeServesQueue(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute}, a.name()+"?max-connections=1", b.name())
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, a.name()+"?max-connections=1", b.name())
 	must(t, r.Drain(b.name()))
 	r.met()
 	waiting := r.dial()
@@ -207,7 +207,7 @@ func TestRemoveWhileDialling(t *testing.T) {
 		echo(tls.Server(c, certs.ServerTLS()))
 	})
 	other := serve(t, echo)
-	o := Options{DialBudget: time.Minute}
+	o := Options{Tuning: Tuning{DialBudget: time.Minute}}
 	o.DialOptions.TLS = func() *tls.Config { return certs.ClientTLS() }
 	name := "tls://" + slow.Addr().String()
 	r := start(t, o, name, other.name()+"?backup=true")
@@ -228,7 +228,7 @@ func TestRemoveWhileDialling(t *testing.T) {
 // TestConnections: what is there can be listed, and the list is no longer than it may be.
 func TestConnections(t *testing.T) {
 	s := serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute}, s.name()+"?max-connections=3")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=3")
 	before := time.Now()
 	var clients []net.Conn
 	for range 3 {

@@ -16,7 +16,7 @@ import (
 func TestPackets(t *testing.T) {
 	one, _ := packetEcho(t)
 	two, _ := packetEcho(t)
-	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: time.Hour}, one, two)
+	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: time.Hour}}, one, two)
 	const clients = 500
 	conns := make([]*net.UDPConn, clients) // all open to the end: a port that is used again would be the same client
 	for i := range conns {
@@ -81,7 +81,7 @@ func TestPacketsIdle(t *testing.T) {
 	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
 	defer sink.Close()
-	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: timeout}, "udp://"+sink.LocalAddr().String())
+	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: timeout}}, "udp://"+sink.LocalAddr().String())
 	conn := r.client()
 	for range 6 { // talks
 		_, err := conn.Write([]byte("x"))
@@ -119,10 +119,10 @@ func TestPacketsLimits(t *testing.T) {
 		query        string
 		room         int
 	}{
-		{"sessions", "limit", Options{UDPSessions: 2}, "", 2},
-		{"connections", "limit", Options{MaxConnections: 2}, "", 2},
-		{"per client", "client-limit", Options{MaxConnectionsPerClient: 2}, "", 2},
-		{"rate", "rate", Options{RatePerClient: 0.001}, "", 1},
+		{"sessions", "limit", Options{Tuning: Tuning{UDPSessions: 2}}, "", 2},
+		{"connections", "limit", Options{Tuning: Tuning{MaxConnections: 2}}, "", 2},
+		{"per client", "client-limit", Options{Tuning: Tuning{MaxConnectionsPerClient: 2}}, "", 2},
+		{"rate", "rate", Options{Tuning: Tuning{RatePerClient: 0.001}}, "", 1},
 		{"per target", "limit", Options{}, "?max-connections=2", 2},
 	}
 	for _, tt := range tests {
@@ -184,7 +184,7 @@ func TestPacketsDialFails(t *testing.T) {
 // TestPacketsDrain: in the soft end sessions go on until they are idle, and there are no new ones.
 func TestPacketsDrain(t *testing.T) {
 	address, _ := packetEcho(t)
-	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: time.Hour, Drain: time.Hour}, address)
+	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: time.Hour, Drain: time.Hour}}, address)
 	conn := r.client()
 	wantEcho(t, conn, "before")
 	r.soft()
@@ -203,7 +203,7 @@ func TestPacketsDrain(t *testing.T) {
 // TestPacketsSoftEndIdle: without sessions there is nothing to wait for.
 func TestPacketsSoftEndIdle(t *testing.T) {
 	address, _ := packetEcho(t)
-	r := startPackets(t, "127.0.0.1:0", Options{Drain: time.Minute}, address)
+	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{Drain: time.Minute}}, address)
 	r.soft()
 	r.wait()
 }
@@ -214,9 +214,9 @@ func TestPacketsCutOff(t *testing.T) {
 		o   Options
 		end func(*packetRig)
 	}{
-		"hard":       {Options{Drain: time.Minute}, func(r *packetRig) { r.hard() }},
-		"drain":      {Options{Drain: time.Millisecond}, func(r *packetRig) { r.soft() }},
-		"soft, hard": {Options{Drain: time.Minute}, func(r *packetRig) { r.soft(); r.hard() }},
+		"hard":       {Options{Tuning: Tuning{Drain: time.Minute}}, func(r *packetRig) { r.hard() }},
+		"drain":      {Options{Tuning: Tuning{Drain: time.Millisecond}}, func(r *packetRig) { r.soft() }},
+		"soft, hard": {Options{Tuning: Tuning{Drain: time.Minute}}, func(r *packetRig) { r.soft(); r.hard() }},
 	}
 	for name, tt := range ways {
 		t.Run(name, func(t *testing.T) {

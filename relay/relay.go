@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"linesplit/internal/loglimit"
 	"linesplit/relay/internal/splice"
@@ -22,39 +21,17 @@ import (
 	"linesplit/target"
 )
 
-// Options are the settings of a Relay. Zero values mean the default that each field names. What may change later is in Tuning.
+// Options are the settings of a Relay. Zero values mean the default that each field names.
 type Options struct {
+	Tuning
 	// Targets in the order of the configuration, each name once. Those with target.SchemeUDP get datagrams, the others connections.
 	Targets []*target.Target
 	// Balance is a name that ParseBalance knows: round-robin.
 	Balance string
-	// DialOptions say how to dial. Their Timeout bounds one attempt, and DialBudget bounds it too.
-	DialOptions target.Options
-	// DialBudget is for how long a client's targets are tried, one after the other: 5 s.
-	DialBudget time.Duration
-	// LingerTimeout is for how long nothing may come from one side after the other has ended: 1 min.
-	LingerTimeout time.Duration
-	// IdleTimeout is for how long nothing may come from either side: 0 is for ever. It may take an eighth more until it is noticed.
-	IdleTimeout time.Duration
-	// QueueTimeout is how long a client waits where all targets are full: 5 s.
-	QueueTimeout time.Duration
-	// Drain is how long connections may go on after the soft end. 0 resets them at once.
-	Drain time.Duration
-	// MaxConnections is how many clients there may be at once, and MaxConnectionsPerClient how many of them from one IP address: 0
-	// for any number.
-	MaxConnections, MaxConnectionsPerClient int
-	// RatePerClient is how many connections per second one IP address may make, on average; a second's worth at once. 0 for any number.
-	RatePerClient float64
-	// ResetOnDown resets the connections of a target that goes down. Without it they are left alone.
-	ResetOnDown bool
 	// AccessLog gets one record for each connection at its end. nil for none.
 	AccessLog AccessLog
 	// ConnectSeconds gets the duration of each successful dial, TLS handshake included. nil for none.
 	ConnectSeconds interface{ Observe(seconds float64) }
-	// UDPIdleTimeout is after how long without datagrams a session ends: 30 s.
-	UDPIdleTimeout time.Duration
-	// UDPSessions is how many sessions there may be at once: 4096.
-	UDPSessions int
 	// Logger gets changes of state, and repeated failures in sum. nil discards.
 	Logger *slog.Logger
 }
@@ -89,7 +66,7 @@ func New(o Options) *Relay {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier()}
-	r.settings.Store(o.Tuning())
+	r.settings.Store(o.Tuning)
 	r.clients = traffic.NewClients(&r.settings, o.AccessLog)
 	r.backends = upstream.New(upstream.Options{
 		Targets:        o.Targets,

@@ -264,7 +264,7 @@ func TestAllDown(t *testing.T) {
 	t.Parallel()
 	const budget = 3 * time.Second // a slow machine listens again within it
 	path := socketPath(t)          // which nobody else takes meanwhile, as they may a port
-	r := start(t, Options{DialBudget: budget}, "unix://"+path)
+	r := start(t, Options{Tuning: Tuning{DialBudget: budget}}, "unix://"+path)
 	begin := time.Now()
 	if err := r.refusal(); !isReset(err) {
 		t.Errorf("got %v", err)
@@ -306,7 +306,7 @@ func TestResetOnDown(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		t.Run(fmt.Sprint(reset), func(t *testing.T) {
 			a, b := serve(t, echo), serve(t, echo)
-			r := start(t, Options{ResetOnDown: reset}, a.name(), b.name())
+			r := start(t, Options{Tuning: Tuning{ResetOnDown: reset}}, a.name(), b.name())
 			first, second := r.dial(), r.dial()
 			exchange(t, first, "hello")
 			exchange(t, second, "hello")
@@ -336,7 +336,7 @@ func TestResetOnDownWhileDialling(t *testing.T) {
 		<-release
 		echo(tls.Server(c, certs.ServerTLS()))
 	})
-	o := Options{ResetOnDown: true}
+	o := Options{Tuning: Tuning{ResetOnDown: true}}
 	o.DialOptions.TLS = func() *tls.Config { return certs.ClientTLS() }
 	r := start(t, o, "tls://"+s.Addr().String())
 	c := r.dial()
@@ -357,7 +357,7 @@ func TestIdleAndLinger(t *testing.T) {
 	const timeout = 2 * time.Second // four times what the test sleeps: a starved machine sleeps longer
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
-		r := start(t, Options{IdleTimeout: timeout}, serve(t, echo).name())
+		r := start(t, Options{Tuning: Tuning{IdleTimeout: timeout}}, serve(t, echo).name())
 		c := r.dial()
 		for range 6 { // for longer than the timeout
 			exchange(t, c, "x")
@@ -374,7 +374,7 @@ func TestIdleAndLinger(t *testing.T) {
 	})
 	t.Run("one way", func(t *testing.T) { // activity in one direction keeps both
 		t.Parallel()
-		r := start(t, Options{IdleTimeout: timeout}, serve(t, swallow).name())
+		r := start(t, Options{Tuning: Tuning{IdleTimeout: timeout}}, serve(t, swallow).name())
 		c := r.dial()
 		for range 6 {
 			c.Write([]byte("x"))
@@ -388,7 +388,7 @@ func TestIdleAndLinger(t *testing.T) {
 	t.Run("stuck", func(t *testing.T) { // a receiver that does not read is idle, too
 		hold := make(chan struct{})
 		s := serve(t, func(net.Conn) { <-hold })
-		r := start(t, Options{IdleTimeout: 200 * time.Millisecond}, s.name())
+		r := start(t, Options{Tuning: Tuning{IdleTimeout: 200 * time.Millisecond}}, s.name())
 		c := r.dial()
 		b := make([]byte, 1<<20)
 		for {
@@ -404,7 +404,7 @@ func TestIdleAndLinger(t *testing.T) {
 	t.Run("linger", func(t *testing.T) {
 		hold := make(chan struct{})
 		s := serve(t, func(c net.Conn) { swallow(c); <-hold })
-		r := start(t, Options{LingerTimeout: 200 * time.Millisecond}, s.name())
+		r := start(t, Options{Tuning: Tuning{LingerTimeout: 200 * time.Millisecond}}, s.name())
 		c := r.dial()
 		c.(*net.TCPConn).CloseWrite()
 		if _, err := io.ReadAll(c); !isReset(err) {
@@ -423,9 +423,9 @@ func TestLimits(t *testing.T) {
 		o    Options
 		room int
 	}{
-		"limit":        {Options{MaxConnections: 2}, 2},
-		"client-limit": {Options{MaxConnectionsPerClient: 2}, 2},
-		"rate":         {Options{RatePerClient: 0.001}, 1},
+		"limit":        {Options{Tuning: Tuning{MaxConnections: 2}}, 2},
+		"client-limit": {Options{Tuning: Tuning{MaxConnectionsPerClient: 2}}, 2},
+		"rate":         {Options{Tuning: Tuning{RatePerClient: 0.001}}, 1},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			r := start(t, tt.o, s.name())
@@ -451,7 +451,7 @@ func TestLimits(t *testing.T) {
 // TestQueue: who came first is served first, and who waits for too long is refused.
 func TestQueue(t *testing.T) {
 	s := serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute}, s.name()+"?max-connections=1")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=1")
 	last := r.dial()
 	exchange(t, last, "hello")
 	var waiting []net.Conn
@@ -471,7 +471,7 @@ func TestQueue(t *testing.T) {
 
 func TestQueueTimeout(t *testing.T) {
 	s := serve(t, echo)
-	r := start(t, Options{QueueTimeout: 100 * time.Millisecond}, s.name()+"?max-connections=1")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: 100 * time.Millisecond}}, s.name()+"?max-connections=1")
 	c := r.dial()
 	exchange(t, c, "hello")
 	if err := r.refusal(); !isReset(err) {
@@ -486,7 +486,7 @@ func TestQueueTimeout(t *testing.T) {
 // TestQueueGone: the place of a client that has gone while it waited goes to the next.
 func TestQueueGone(t *testing.T) {
 	s := serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute}, s.name()+"?max-connections=1")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=1")
 	first := r.dial()
 	exchange(t, first, "hello")
 	gone, next := r.dial(), net.Conn(nil)
@@ -505,7 +505,7 @@ func TestQueueGone(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	s := serve(t, echo)
-	r := start(t, Options{Drain: 3 * time.Second}, s.name()) // a slow machine says something within it
+	r := start(t, Options{Tuning: Tuning{Drain: 3 * time.Second}}, s.name()) // a slow machine says something within it
 	a, b := r.dial(), r.dial()
 	exchange(t, a, "hello")
 	exchange(t, b, "hello")
@@ -599,7 +599,7 @@ func TestSetBalance(t *testing.T) {
 // TestHardEnd: whatever a client waits for.
 func TestHardEnd(t *testing.T) {
 	s := serve(t, echo)
-	r := start(t, Options{QueueTimeout: time.Minute, Drain: time.Minute}, s.name()+"?max-connections=1")
+	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute, Drain: time.Minute}}, s.name()+"?max-connections=1")
 	carried := r.dial()
 	exchange(t, carried, "hello")
 	waiting := r.dial()

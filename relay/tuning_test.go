@@ -9,16 +9,16 @@ import (
 	"linesplit/target"
 )
 
-// TestTuningHasAll: each field of Tuning is one of Options, and comes from there.
-func TestTuningHasAll(t *testing.T) {
-	o := Options{
+// TestNewAppliesTheTuning: each field of Tuning comes from the Options.
+func TestNewAppliesTheTuning(t *testing.T) {
+	tuning := Tuning{
 		DialOptions: target.Options{Timeout: 1}, DialBudget: 2, LingerTimeout: 3, IdleTimeout: 4, QueueTimeout: 5, Drain: 6, MaxConnections: 7,
 		MaxConnectionsPerClient: 8, RatePerClient: 9, ResetOnDown: true, UDPIdleTimeout: 10, UDPSessions: 11,
 	}
-	from, to := reflect.ValueOf(o), reflect.ValueOf(o.Tuning())
+	from, to := reflect.ValueOf(tuning), reflect.ValueOf(*New(Options{Tuning: tuning}).tuned())
 	for i := range to.NumField() {
 		name := to.Type().Field(i).Name
-		if got := to.Field(i).Interface(); to.Field(i).IsZero() || !reflect.DeepEqual(got, from.FieldByName(name).Interface()) {
+		if got := to.Field(i).Interface(); to.Field(i).IsZero() || !reflect.DeepEqual(got, from.Field(i).Interface()) {
 			t.Errorf("%s is %v", name, got)
 		}
 	}
@@ -79,7 +79,7 @@ func TestTuneResetOnDown(t *testing.T) {
 // TestTuneSessions: the same for datagrams.
 func TestTuneSessions(t *testing.T) {
 	address, _ := packetEcho(t)
-	r := startPackets(t, "127.0.0.1:0", Options{UDPIdleTimeout: time.Hour}, address)
+	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: time.Hour}}, address)
 	first := r.client()
 	wantEcho(t, first, "one")
 	r.Tune(Tuning{UDPIdleTimeout: time.Hour, UDPSessions: 1})

@@ -32,6 +32,7 @@ func newConnectionMode(cfg config.Config, dial target.Options, logger *logs) *co
 	m.cfg.Store(&cfg)
 	o := relay.Options{
 		Balance:        cfg.Balance,
+		Tuning:         forwardTuning(cfg, dial),
 		AccessLog:      logger.access,
 		ConnectSeconds: m.connect,
 		Logger:         logger.Logger,
@@ -40,7 +41,6 @@ func newConnectionMode(cfg config.Config, dial target.Options, logger *logs) *co
 		o.Targets = append(o.Targets, m.newTarget(a, cfg.Health.Fall))
 	}
 	m.relay = relay.New(o)
-	m.relay.Tune(forwardTuning(cfg, dial))
 	return m
 }
 

@@ -7,16 +7,31 @@ import (
 	"linesplit/target"
 )
 
-// Tuning is what of the Options may change while a Relay runs. Each field is what the one of the same name is there, and has the same
-// default.
+// Tuning holds the settings that may change while a relay runs. The zero value of each field means the default that it names.
 type Tuning struct {
-	DialOptions                                                 target.Options
-	DialBudget, LingerTimeout, IdleTimeout, QueueTimeout, Drain time.Duration
-	MaxConnections, MaxConnectionsPerClient                     int
-	RatePerClient                                               float64
-	ResetOnDown                                                 bool
-	UDPIdleTimeout                                              time.Duration
-	UDPSessions                                                 int
+	// DialOptions say how to dial. Their Timeout bounds one attempt, and DialBudget bounds it too.
+	DialOptions target.Options
+	// DialBudget is for how long a client's targets are tried, one after the other: 5 s.
+	DialBudget time.Duration
+	// LingerTimeout is for how long nothing may come from one side after the other has ended: 1 min.
+	LingerTimeout time.Duration
+	// IdleTimeout is for how long nothing may come from either side: 0 is for ever. It may take an eighth more until it is noticed.
+	IdleTimeout time.Duration
+	// QueueTimeout is how long a client waits where all targets are full: 5 s.
+	QueueTimeout time.Duration
+	// Drain is how long connections may go on after the soft end. 0 resets them at once.
+	Drain time.Duration
+	// MaxConnections is how many clients there may be at once, and MaxConnectionsPerClient how many of them from one IP address: 0
+	// for any number.
+	MaxConnections, MaxConnectionsPerClient int
+	// RatePerClient is how many connections per second one IP address may make, on average; a second's worth at once. 0 for any number.
+	RatePerClient float64
+	// ResetOnDown resets the connections of a target that goes down. Without it they are left alone.
+	ResetOnDown bool
+	// UDPIdleTimeout is after how long without datagrams a session ends: 30 s.
+	UDPIdleTimeout time.Duration
+	// UDPSessions is how many sessions there may be at once: 4096.
+	UDPSessions int
 }
 
 func (t Tuning) withDefaults() Tuning {
