@@ -16,14 +16,13 @@ import (
 // serving is one call of Serve.
 type serving struct {
 	*Relay
-	soft, hard context.Context
-	cut        context.Context // ends when connections are to be cut off
-	cutOff     context.CancelFunc
-	ln         net.Listener
-	running    sync.WaitGroup // the goroutines of all conns
-	arrivals   chan *conn     // to those preparers that have nothing to do
-	news       chan struct{}  // to keepHouse: settings or targets have changed; holds one
-	resting    atomic.Int64   // how many these are, at least
+	cut      context.Context // ends when connections are to be cut off
+	cutOff   context.CancelFunc
+	ln       net.Listener
+	running  sync.WaitGroup // the goroutines of all conns
+	arrivals chan *conn     // to those preparers that have nothing to do
+	news     chan struct{}  // to keepHouse: settings or targets have changed; holds one
+	resting  atomic.Int64   // how many these are, at least
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -41,43 +40,34 @@ type serving struct {
 // addresses are the outermost one's. A connection below a *tls.Conn that has a method Ended() bool tells by it that the stream itself
 // has ended: then an end that TLS did not announce is known for what it is, and passed on as a reset.
 func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
-	soft, cancel := context.WithCancel(soft)
-	defer cancel()
-	v := &serving{Relay: r, soft: soft, hard: hard, ln: ln, conns: make(map[*conn]struct{}), arrivals: make(chan *conn), news: make(chan struct{}, 1)}
+	v := &serving{Relay: r, ln: ln, conns: make(map[*conn]struct{}), arrivals: make(chan *conn), news: make(chan struct{}, 1)}
 	v.cut, v.cutOff = context.WithCancel(hard)
 	defer v.cutOff()
-	defer ln.Close()
 	r.enter(v)
 	defer r.leave(v)
 
-	loop := v.loop()
-	abort := accept.After(v.cut, func() { cancel(); v.abortAll() })
-	defer abort()
-	lastCall := accept.After(soft, loop.LastCall)
 	var keeping sync.WaitGroup
 	kept, endKeeping := context.WithCancel(context.Background())
 	keeping.Go(func() { v.keepHouse(kept) })
-	err := loop.Run()
-	lastCall()
-	close(v.arrivals)
-
-	ended := make(chan struct{})
-	go func() { defer close(ended); v.running.Wait() }()
-	select {
-	case <-ended:
-	case <-soft.Done():
-		ln.Close()
-		v.drain(ended)
-		<-ended
+	server := accept.Server{
+		Listener: ln,
+		Start:    v.start,
+		Failed:   v.failed,
+		Wait:     v.wait,
+		Drain:    func() time.Duration { return v.tuned().Drain },
+		CutOff:   v.cutOff,
+		Abort:    v.abortAll,
 	}
+	err := server.Serve(soft, v.cut) // cutOff ends v.cut, and so aborts
 	endKeeping()
 	keeping.Wait()
 	return err
 }
 
-// loop accepts connections.
-func (v *serving) loop() accept.Loop {
-	return accept.Loop{Listener: v.ln, Soft: v.soft, Hard: v.hard, Start: v.start, Failed: v.failed}
+// wait waits for the goroutines of all conns. No more conns come.
+func (v *serving) wait() {
+	close(v.arrivals)
+	v.running.Wait()
 }
 
 func (v *serving) failed(err error) {
@@ -158,20 +148,5 @@ func (v *serving) each(f func(*conn)) {
 	}
 }
 
-// drain lets connections end, and resets those that do not.
-func (v *serving) drain(ended <-chan struct{}) {
-	t := time.NewTimer(v.tuned().Drain)
-	defer t.Stop()
-	select {
-	case <-ended:
-	case <-v.hard.Done():
-	case <-t.C:
-		v.cutOff()
-	}
-}
-
 // abortAll resets everything.
-func (v *serving) abortAll() {
-	v.ln.Close()
-	v.each(func(c *conn) { c.abort(traffic.EndShutdown) })
-}
+func (v *serving) abortAll() { v.each(func(c *conn) { c.abort(traffic.EndShutdown) }) }

@@ -14,15 +14,9 @@ import (
 // serving is one call of Serve.
 type serving struct {
 	*Splitter
-	soft, hard context.Context
-	ln         net.Listener
-	conns      sync.WaitGroup
-}
-
-// loop returns the accept loop, which waits while there are too many connections.
-func (v *serving) loop() accept.Loop {
-	return accept.Loop{Listener: v.ln, Soft: v.soft, Hard: v.hard, Start: v.start, Failed: v.failed,
-		Room: func() bool { return v.registry.waitForRoom(v) }}
+	hard  context.Context
+	ln    net.Listener
+	conns sync.WaitGroup
 }
 
 func (v *serving) failed(err error) {

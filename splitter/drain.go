@@ -12,21 +12,14 @@ const (
 	maxReadOut  = time.Second
 )
 
-// drain asks all senders to end, and cuts off the rest once Tuning.Drain has passed.
-func (v *serving) drain(ended <-chan struct{}) {
+// drain asks all senders to end, and returns how long they may take.
+func (v *serving) drain() time.Duration {
 	v.registry.each(v, (*conn).halfClose)
-	t := time.NewTimer(v.tuned().Drain)
-	defer t.Stop()
-	select {
-	case <-ended:
-	case <-v.hard.Done():
-	case <-t.C:
-		v.registry.each(v, (*conn).cutOff)
-	}
+	return v.tuned().Drain
 }
 
-// abort closes the listener and all its connections at once.
-func (v *serving) abort() {
-	v.ln.Close()
-	v.registry.each(v, func(c *conn) { c.raw.Close() })
-}
+// cutOff cuts off the senders that have not ended in time.
+func (v *serving) cutOff() { v.registry.each(v, (*conn).cutOff) }
+
+// abort closes all connections at once.
+func (v *serving) abort() { v.registry.each(v, func(c *conn) { c.raw.Close() }) }

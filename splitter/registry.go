@@ -1,6 +1,7 @@
 package splitter
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -89,16 +90,16 @@ func (r *registry) wake() {
 	r.room.Broadcast()
 }
 
-// waitForRoom waits until one more connection is within the limit. It returns false if v.soft ends
+// waitForRoom waits until one more connection is within the limit. It returns false if soft ends
 // first.
-func (r *registry) waitForRoom(v *serving) bool {
+func (r *registry) waitForRoom(soft context.Context, v *serving) bool {
 	if v.tuned().MaxConnections <= 0 {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.isFullLocked(v.tuned().MaxConnections) {
-		if v.soft.Err() != nil {
+		if soft.Err() != nil {
 			return false
 		}
 		if !r.full {

@@ -105,26 +105,17 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 // others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline
 // method is left with nothing in its backlog.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
-	soft, cancel := context.WithCancel(soft)
-	defer cancel()
-	v := &serving{Splitter: s, soft: soft, hard: hard, ln: ln}
-	defer ln.Close()
-
-	loop := v.loop()
-	abort := accept.After(hard, func() { cancel(); v.abort() })
-	defer abort()
-	lastCall := accept.After(soft, func() { v.registry.wake(); loop.LastCall() })
-	err := loop.Run()
-	lastCall()
-
-	ended := make(chan struct{})
-	go func() { defer close(ended); v.conns.Wait() }()
-	select {
-	case <-ended:
-	case <-soft.Done():
-		ln.Close()
-		v.drain(ended)
-		<-ended
+	v := &serving{Splitter: s, hard: hard, ln: ln}
+	server := accept.Server{
+		Listener: ln,
+		Start:    v.start,
+		Failed:   v.failed,
+		Wait:     v.conns.Wait,
+		Room:     func(soft context.Context) bool { return v.registry.waitForRoom(soft, v) },
+		Stopping: v.registry.wake,
+		Drain:    v.drain,
+		CutOff:   v.cutOff,
+		Abort:    v.abort,
 	}
-	return err
+	return server.Serve(soft, hard)
 }

@@ -228,14 +228,7 @@ func (v *Server) refuseNoBackend() {
 // drain lets sessions end, and cuts off those that do not.
 func (v *Server) drain(ended <-chan struct{}) {
 	v.close(false)
-	t := time.NewTimer(v.Settings.Load().Drain)
-	defer t.Stop()
-	select {
-	case <-ended:
-	case <-v.cut.Done():
-	case <-t.C:
-		v.cutOff()
-	}
+	accept.Drain(v.cut, ended, v.Settings.Load().Drain, v.cutOff)
 }
 
 // close opens no more sessions, and has those there are look whether they end, as all do at once if now is true.
