@@ -1,5 +1,5 @@
-// Package accept is what serving a listener takes in either mode: a loop that lives through every error of Accept and leaves nobody in
-// the backlog at the end, and a word about repeated failures that does not flood the log.
+// Package accept serves a listener from its first connection to the end of its last: it survives
+// every error of Accept, empties the backlog when told to stop, drains, and aborts.
 package accept
 
 import (
@@ -15,31 +15,36 @@ import (
 )
 
 const (
-	// After the end was asked for, accepting goes on until the backlog has been empty for this long: a peer whose connect succeeded
-	// counts on being served, and may have written all it has to say and gone.
+	// After Soft has ended, accepting goes on until the backlog has been empty for backlogWait: a
+	// peer whose connect succeeded expects to be served, and may have written all its data and
+	// closed. Accepting ends after maxBacklog however many connections come.
 	backlogWait = 10 * time.Millisecond
-	backlogMost = 250 * time.Millisecond // however many come
+	maxBacklog  = 250 * time.Millisecond
 
-	// Between attempts to accept that fail: the descriptors are used up, say.
-	firstRetry   = 5 * time.Millisecond
-	longestRetry = time.Second
+	// Delays between attempts while Accept fails, for lack of descriptors for example.
+	initialRetry = 5 * time.Millisecond
+	maxRetry     = time.Second
 )
 
 // Loop accepts connections. All fields but Room are needed.
 type Loop struct {
 	Listener net.Listener
 	Soft     context.Context // when it ends, the backlog is emptied and Run returns
-	Hard     context.Context // when it ends, nothing is waited for any more
-	Start    func(net.Conn)  // takes each connection, and does not hold up the loop
-	Failed   func(error)     // is told of each failure of Accept that is tried again
-	Room     func() bool     // waits until there is room for one more; false if Soft has ended meanwhile. nil: there always is
+	Hard     context.Context // when it ends, LastCall does not wait
+	Start    func(net.Conn)  // takes each connection and does not block
+	Failed   func(error)     // told of each failure of Accept that is retried
+
+	// Room waits until one more connection may be accepted. It returns false if Soft ends first.
+	// nil means that there is always room.
+	Room func() bool
 }
 
-// Run accepts until Soft ends, with LastCall to tell it so, or until Accept returns io.EOF, which says that the listener is a finite
-// one. Its error is nil unless the listener was closed by somebody else. Any other error of Accept is retried.
+// Run accepts until Soft ends and LastCall is called, or until Accept returns io.EOF, which means
+// that the listener is a finite one. It retries after any other error of Accept. The error is nil
+// unless the listener was closed elsewhere.
 func (l *Loop) Run() error {
-	retry := NewBackOff(firstRetry, longestRetry)
-	var last time.Time // no accepting beyond it
+	retry := NewBackOff(initialRetry, maxRetry)
+	var last time.Time // when accepting ends at the latest; zero until Soft has ended
 	for l.Room == nil || l.Room() {
 		nc, err := l.Listener.Accept()
 		stopping := l.Soft.Err() != nil
@@ -47,11 +52,12 @@ func (l *Loop) Run() error {
 		case err == nil:
 			retry.Reset()
 			l.Start(nc)
-			if stopping && !l.another(&last) {
+			if stopping && !l.acceptAnother(&last) {
 				return nil
 			}
-		case stopping && last.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && l.another(&last):
-			// On a busy machine LastCall's moment may have passed before Accept looked. This one begins where it looks.
+		case stopping && last.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && l.acceptAnother(&last):
+			// On a busy machine LastCall's deadline may have passed before Accept looked at the
+			// backlog. acceptAnother has set a new one.
 		case stopping, errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -64,8 +70,9 @@ func (l *Loop) Run() error {
 	return nil
 }
 
-// LastCall, called once Soft has ended, lets Run empty the backlog and return. A deadline in the past would not do: Accept fails on it
-// before it looks. Where the listener has no deadline, it is closed after the same while.
+// LastCall lets Run empty the backlog and return. It is called once Soft has ended. It sets a
+// deadline shortly ahead, since with one in the past Accept fails before it looks at the backlog. A
+// listener without deadlines is closed after the same time.
 func (l *Loop) LastCall() {
 	if !l.acceptUntil(time.Now().Add(backlogWait)) {
 		Pause(l.Hard, backlogWait)
@@ -73,11 +80,12 @@ func (l *Loop) LastCall() {
 	}
 }
 
-// another says whether one more may be accepted now that the end was asked for.
-func (l *Loop) another(last *time.Time) bool {
+// acceptAnother reports whether one more connection may be accepted although Soft has ended, and
+// sets the deadline for it.
+func (l *Loop) acceptAnother(last *time.Time) bool {
 	now := time.Now()
 	if last.IsZero() {
-		*last = now.Add(backlogMost)
+		*last = now.Add(maxBacklog)
 	}
 	l.acceptUntil(now.Add(backlogWait))
 	return now.Before(*last)
@@ -88,12 +96,12 @@ func (l *Loop) acceptUntil(t time.Time) bool {
 	return ok && d.SetDeadline(t) == nil
 }
 
-// NewBackOff returns delays that grow from first to longest, for as many attempts as it takes.
-func NewBackOff(first, longest time.Duration) *backoff.ExponentialBackOff {
+// NewBackOff returns delays that grow from initial to longest, without end.
+func NewBackOff(initial, longest time.Duration) *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(first),
+		backoff.WithInitialInterval(initial),
 		backoff.WithMaxInterval(longest),
-		backoff.WithMaxElapsedTime(0), // for ever
+		backoff.WithMaxElapsedTime(0), // no limit
 	)
 }
 
@@ -107,12 +115,13 @@ func Pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// After runs f once ctx has ended. The function it returns calls that off or, where it is too late, waits for f.
+// After runs f in its own goroutine once ctx has ended. stop prevents that or, if f has begun, waits
+// until it has returned.
 func After(ctx context.Context, f func()) (stop func()) {
 	done := make(chan struct{})
-	callOff := context.AfterFunc(ctx, func() { defer close(done); f() })
+	cancel := context.AfterFunc(ctx, func() { defer close(done); f() })
 	return func() {
-		if !callOff() {
+		if !cancel() {
 			<-done
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// script is a listener whose Accept gives one error after the other.
+// script is a listener whose Accept returns one error after the other.
 type script struct{ errs []error }
 
 func (s *script) Accept() (net.Conn, error) {
@@ -22,7 +22,7 @@ func (s *script) Accept() (net.Conn, error) {
 func (s *script) Close() error   { return nil }
 func (s *script) Addr() net.Addr { return &net.TCPAddr{Port: 9000} }
 
-func TestFailuresOfAcceptAreRetriedEverMoreSlowly(t *testing.T) {
+func TestAcceptIsRetriedWithGrowingDelays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const failures = 20
 		ln := &script{}
@@ -30,41 +30,41 @@ func TestFailuresOfAcceptAreRetriedEverMoreSlowly(t *testing.T) {
 			ln.errs = append(ln.errs, errors.New("too many open files"))
 		}
 		ln.errs = append(ln.errs, io.EOF)
-		told := 0
-		loop := Loop{Listener: ln, Soft: t.Context(), Hard: t.Context(), Failed: func(error) { told++ }}
+		failed := 0
+		loop := Loop{Listener: ln, Soft: t.Context(), Hard: t.Context(), Failed: func(error) { failed++ }}
 		begin := time.Now()
-		if err := loop.Run(); err != nil || told != failures {
-			t.Errorf("Run = %v after %d failures, want nil after %d", err, told, failures)
+		if err := loop.Run(); err != nil || failed != failures {
+			t.Errorf("Run = %v after %d failures, want nil after %d", err, failed, failures)
 		}
-		if took := time.Since(begin); took < 3*time.Second || took > failures*2*longestRetry {
+		if took := time.Since(begin); took < 3*time.Second || took > failures*2*maxRetry {
 			t.Errorf("%d attempts took %v: too many or too few", failures, took)
 		}
 	})
 }
 
-func TestListenerClosedByAnotherIsAnError(t *testing.T) {
+func TestListenerClosedElsewhereIsAnError(t *testing.T) {
 	loop := Loop{Listener: &script{errs: []error{net.ErrClosed}}, Soft: t.Context(), Hard: t.Context()}
 	if err := loop.Run(); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), ":9000") {
-		t.Errorf("Run = %v, want one that names the listener", err)
+		t.Errorf("Run = %v, want an error that names the listener", err)
 	}
 }
 
-func TestBacklogIsEmptiedAtTheEnd(t *testing.T) {
+func TestLastCallEmptiesTheBacklog(t *testing.T) {
 	const waiting = 10
 	if served, err := serveBacklog(t, waiting, (*Loop).LastCall); err != nil || served != waiting {
 		t.Errorf("Run = %v with %d of %d served", err, served, waiting)
 	}
 }
 
-// On a busy machine the loop may look only when LastCall's moment has passed.
-func TestBacklogIsEmptiedAlsoWhenLate(t *testing.T) {
+// On a busy machine the loop may look at the backlog only after LastCall's deadline.
+func TestLateLastCallEmptiesTheBacklog(t *testing.T) {
 	passed := func(l *Loop) { l.acceptUntil(time.Unix(1, 0)) }
 	if served, err := serveBacklog(t, 2, passed); err != nil || served != 2 {
 		t.Errorf("Run = %v with %d of 2 served", err, served)
 	}
 }
 
-// serveBacklog has so many connect before anybody accepts, asks for the end, and returns how many are served nevertheless.
+// serveBacklog opens connections before Run accepts, ends Soft, and returns how many Run accepts.
 func serveBacklog(t *testing.T, waiting int, lastCall func(*Loop)) (served int, err error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -87,7 +87,7 @@ func serveBacklog(t *testing.T, waiting int, lastCall func(*Loop)) (served int, 
 	return served, err
 }
 
-func TestAfterWaitsForWhatItCannotCallOff(t *testing.T) {
+func TestStopWaitsForARunningAfter(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := false
 	stop := After(ctx, func() { time.Sleep(time.Millisecond); ran = true })
