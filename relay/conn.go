@@ -92,7 +92,7 @@ func (c *conn) giveUp(why traffic.End) {
 	if !c.abort(why) {
 		why = traffic.End(c.why.Load())
 	}
-	c.v.clients.Refuse(why)
+	c.v.clients.CountRefusal(why)
 	c.cleanUp(why)
 }
 
@@ -134,7 +134,7 @@ func (c *conn) abort(why traffic.End) bool {
 	if !c.why.CompareAndSwap(uint32(traffic.NotEnded), uint32(why)) {
 		return false
 	}
-	c.v.clients.Cut(why)
+	c.v.clients.CountCut(why)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.client.Reset()

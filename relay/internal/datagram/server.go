@@ -177,10 +177,10 @@ func (v *Server) openLocked(oob []byte, from netip.AddrPort) *session {
 	client := from.Addr().WithZone("")
 	switch {
 	case v.draining:
-		v.Clients.Refuse(traffic.EndShutdown)
+		v.Clients.CountRefusal(traffic.EndShutdown)
 		return nil
 	case v.Backends.Datagrams.Active() >= int64(v.Settings.Load().UDPSessions):
-		v.Clients.Refuse(traffic.EndLimit)
+		v.Clients.CountRefusal(traffic.EndLimit)
 		return nil
 	case v.Clients.Admit(client) != traffic.NotEnded:
 		return nil
@@ -218,10 +218,10 @@ func (v *Server) backendForLocked(client netip.Addr) *upstream.Backend {
 // refuseNoBackend counts a client for whom there was none: all are full, or down.
 func (v *Server) refuseNoBackend() {
 	if v.Backends.Datagrams.Full() {
-		v.Clients.Refuse(traffic.EndLimit)
+		v.Clients.CountRefusal(traffic.EndLimit)
 		return
 	}
-	v.Clients.Refuse(traffic.EndNoTarget)
+	v.Clients.CountRefusal(traffic.EndNoTarget)
 	v.Backends.Datagrams.SetUnreachable(true)
 }
 

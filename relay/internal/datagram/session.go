@@ -214,9 +214,9 @@ func (s *session) finish(why traffic.End) {
 		v.Backends.Release(s.backend)
 	}
 	v.Clients.Dismiss(s.client.Addr().WithZone(""))
-	v.Clients.Cut(why)
+	v.Clients.CountCut(why)
 	if why == traffic.EndDialFailed {
-		v.Clients.Refuse(why)
+		v.Clients.CountRefusal(why)
 	}
 	v.Clients.Record(traffic.Record{
 		Start: s.start, Client: s.client.String(), Listener: v.name, Target: target, BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),

@@ -2,22 +2,26 @@ package traffic
 
 import "sync/atomic"
 
-// Count is a number with what it counts.
+// Count is the number of clients refused for one reason.
 type Count struct {
 	Reason string
 	N      uint64
 }
 
-// Counters are what a relay counts of its clients.
+// Counters count the clients of a relay. The zero value is ready to use.
 type Counters struct {
-	Accepted, AcceptErrors, HandshakeErrors, CutOff, Expelled atomic.Uint64
-	Active                                                    atomic.Int64
+	Accepted        atomic.Uint64 // clients, those refused included
+	AcceptErrors    atomic.Uint64 // failed attempts to accept or receive
+	HandshakeErrors atomic.Uint64 // clients whose TLS handshake failed
+	CutOff          atomic.Uint64 // clients that the end of the drain, or the hard end, cut off
+	Expelled        atomic.Uint64 // clients reset because their target was removed
+	Active          atomic.Int64  // clients that are admitted now
 
 	refused [numEnds]atomic.Uint64
 }
 
-// Cut counts connections that were ended for a reason of ours that somebody will ask about.
-func (c *Counters) Cut(why End) {
+// CountCut counts a connection that the relay has ended, if why is one that is reported.
+func (c *Counters) CountCut(why End) {
 	switch why {
 	case EndShutdown:
 		c.CutOff.Add(1)
@@ -26,18 +30,20 @@ func (c *Counters) Cut(why End) {
 	}
 }
 
-// refusals are what Refused lists. A client whose dials failed was refused for lack of a target, too.
-var refusals = [...]End{EndLimit, EndClientLimit, EndRateLimit, EndQueueTimeout, EndNoTarget, EndHandshake, EndShutdown}
+// refusals are the reasons that Refused lists. Clients whose dials all failed count under no-target.
+var refusals = [...]End{
+	EndLimit, EndClientLimit, EndRateLimit, EndQueueTimeout, EndNoTarget, EndHandshake, EndShutdown,
+}
 
-// Refuse counts a refusal.
-func (c *Counters) Refuse(why End) {
+// CountRefusal counts a client that was refused.
+func (c *Counters) CountRefusal(why End) {
 	if why == EndDialFailed {
 		why = EndNoTarget
 	}
 	c.refused[why].Add(1)
 }
 
-// Refused has one entry for each reason, always the same in the same order.
+// Refused returns a count for each reason, always all of them and in the same order.
 func (c *Counters) Refused() (all []Count) {
 	for _, why := range refusals {
 		all = append(all, Count{why.String(), c.refused[why].Load()})

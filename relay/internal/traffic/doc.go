@@ -1,3 +1,3 @@
-// Package traffic is what connections and sessions of datagrams have in common: the settings, the limits on clients and their counts, the
-// ends that there are, and what the access log gets.
+// Package traffic holds what connections and UDP sessions share: the settings in force, the limits
+// on clients, the counters, the reasons why connections end, and the records of the access log.
 package traffic

@@ -1,32 +1,50 @@
 package traffic
 
-// End says why a connection ended. Names are for the access log and, of those that refuse a client, for the metrics.
+// End is the reason why a connection ended. The names stand in the access log and, for reasons that
+// refuse a client, in the metrics.
 type End uint32
 
-// The ends.
+// The reasons.
 const (
-	NotEnded        End = iota
-	EndClientClosed     // the client was the first to end, and the target followed
-	EndTargetClosed
-	EndClientReset
-	EndTargetReset
-	EndIdle
-	EndLinger     // one side had ended, and the other said nothing any more
-	EndTargetDown // and Tuning.ResetOnDown
-	EndTargetRemoved
-	EndDialFailed // targets were tried in vain
-	EndLimit
-	EndClientLimit
-	EndRateLimit
-	EndQueueTimeout
-	EndNoTarget // none was there to be tried
-	EndHandshake
-	EndShutdown
+	NotEnded         End = iota
+	EndClientClosed      // the client ended first, and the target followed
+	EndTargetClosed      // the target ended first, and the client followed
+	EndClientReset       // the client reset the connection
+	EndTargetReset       // the target reset the connection
+	EndIdle              // Tuning.IdleTimeout or, for a UDP session, UDPIdleTimeout has passed
+	EndLinger            // one side had ended, and nothing came from the other for Tuning.LingerTimeout
+	EndTargetDown        // the target went down, with Tuning.ResetOnDown
+	EndTargetRemoved     // the target was removed, and its connections had no time left
+	EndDialFailed        // all dials of targets failed
+	EndLimit             // Tuning.MaxConnections, or all targets are at their limit
+	EndClientLimit       // Tuning.MaxConnectionsPerClient
+	EndRateLimit         // Tuning.RatePerClient
+	EndQueueTimeout      // Tuning.QueueTimeout
+	EndNoTarget          // no target could be tried
+	EndHandshake         // the TLS handshake with the client failed
+	EndShutdown          // the drain had passed, or the hard end came
 	numEnds
 )
 
-var endNames = [numEnds]string{"", "client-closed", "target-closed", "client-reset", "target-reset", "idle", "linger", "target-down",
-	"target-removed", "dial-failed", "limit", "client-limit", "rate", "queue-timeout", "no-target", "handshake", "shutdown"}
+var endNames = [numEnds]string{
+	NotEnded:         "",
+	EndClientClosed:  "client-closed",
+	EndTargetClosed:  "target-closed",
+	EndClientReset:   "client-reset",
+	EndTargetReset:   "target-reset",
+	EndIdle:          "idle",
+	EndLinger:        "linger",
+	EndTargetDown:    "target-down",
+	EndTargetRemoved: "target-removed",
+	EndDialFailed:    "dial-failed",
+	EndLimit:         "limit",
+	EndClientLimit:   "client-limit",
+	EndRateLimit:     "rate",
+	EndQueueTimeout:  "queue-timeout",
+	EndNoTarget:      "no-target",
+	EndHandshake:     "handshake",
+	EndShutdown:      "shutdown",
+}
 
 // String returns the name, empty for NotEnded.
 func (e End) String() string { return endNames[e] }

@@ -10,45 +10,46 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Clients knows the clients of a relay: it admits them, counts them, and records their ends.
+// Clients admits the clients of a relay, counts them and records their ends. Its methods are safe for
+// concurrent use.
 type Clients struct {
 	Counters
 	settings *Settings
 	log      AccessLog
 	ids      atomic.Uint64 // of connections
 
-	mu     sync.Mutex
-	counts map[netip.Addr]int // of those who are there, also without a limit: it may change
+	mu     sync.Mutex         // guards the fields below
+	counts map[netip.Addr]int // admitted clients; kept without a limit, too, since one may be set
 	rates  rates
 }
 
-// NewClients returns one without clients. log may be nil.
+// NewClients returns Clients that obey the settings in force in s. log may be nil.
 func NewClients(s *Settings, log AccessLog) *Clients {
 	return &Clients{settings: s, log: log, counts: make(map[netip.Addr]int)}
 }
 
-// NextID returns a connection's ID.
+// NextID returns the ID of a new connection.
 func (c *Clients) NextID() uint64 { return c.ids.Add(1) }
 
-// Admit counts a client. Unless it returns NotEnded the client has been refused, which is counted, too. Clients without an IP address
-// are limited in all only.
+// Admit counts a client, and returns NotEnded if it is within all limits. Otherwise it counts a
+// refusal and returns the reason. The limits per address do not apply to clients without one.
 func (c *Clients) Admit(client netip.Addr) End {
 	c.Accepted.Add(1)
 	active := c.Active.Add(1)
 	why := NotEnded
-	if most := c.settings.Load().MaxConnections; most > 0 && active > int64(most) {
+	if limit := c.settings.Load().MaxConnections; limit > 0 && active > int64(limit) {
 		why = EndLimit
 	} else if client.IsValid() {
 		why = c.admitAddr(client, time.Now())
 	}
 	if why != NotEnded {
 		c.Active.Add(-1)
-		c.Refuse(why)
+		c.CountRefusal(why)
 	}
 	return why
 }
 
-// Dismiss is for each client that was admitted, at its end.
+// Dismiss undoes Admit when an admitted client has ended.
 func (c *Clients) Dismiss(client netip.Addr) {
 	c.Active.Add(-1)
 	if client.IsValid() {
@@ -83,28 +84,29 @@ func (c *Clients) dismissAddr(client netip.Addr) {
 	}
 }
 
-// Recording says whether there is an access log.
+// Recording reports whether there is an access log.
 func (c *Clients) Recording() bool { return c.log != nil }
 
-// Record writes to the access log, if there is one.
+// Record writes rec to the access log, if there is one.
 func (c *Clients) Record(rec Record) {
 	if c.log != nil {
 		c.log.Log(rec)
 	}
 }
 
-// ratesMost bounds the memory: two generations of so many clients take about 16 MB. When more come within the time that a bucket takes
-// to fill, the least recent of them get a new one, which is full.
-const ratesMost = 32 << 10
+// maxRates limits the clients of one generation, and so the memory: two generations take about 16
+// MB. If more clients come in the time that a bucket takes to fill, the least recent ones get a new
+// bucket, which is full.
+const maxRates = 32 << 10
 
-// rates is a token bucket for each client, in two generations: who has not been seen for all of one is forgotten. By then its bucket
-// is full again, so that nothing is lost.
+// rates holds a token bucket for each client, in two generations. A client that was not seen for a
+// whole generation is forgotten. By then its bucket is full again, so that nothing is lost.
 type rates struct {
-	per      float64 // per second; 0: no limit
+	per      float64 // connections per second; 0 for no limit
 	burst    int
-	refill   time.Duration
+	refill   time.Duration // time in which an empty bucket fills
 	now, old map[netip.Addr]*rate.Limiter
-	since    time.Time // when now began
+	since    time.Time // start of generation now
 }
 
 func newRates(per float64) rates {
@@ -124,7 +126,7 @@ func (r *rates) allow(client netip.Addr, now time.Time) bool {
 	if r.per == 0 {
 		return true
 	}
-	if len(r.now) >= ratesMost || now.Sub(r.since) > r.refill {
+	if len(r.now) >= maxRates || now.Sub(r.since) > r.refill {
 		r.old, r.now, r.since = r.now, make(map[netip.Addr]*rate.Limiter), now
 	}
 	l := r.now[client]

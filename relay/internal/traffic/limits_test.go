@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// TestRates: a second's worth at once, then as the rate says; and memory stays bounded whoever comes.
-func TestRates(t *testing.T) {
+func TestRatesAllowABurstAndThenTheRate(t *testing.T) {
 	r := newRates(5)
 	now := time.Now()
 	allowed := 0
@@ -19,17 +18,17 @@ func TestRates(t *testing.T) {
 	if allowed < 53 || allowed > 55 {
 		t.Errorf("%d in 10 s at 5/s", allowed)
 	}
-	for i := range 5 * ratesMost {
+	for i := range 5 * maxRates {
 		if !r.allow(clientAddr(i+1), now) {
-			t.Fatal("refused the first of a client")
+			t.Fatal("the first connection of a client was refused")
 		}
 	}
-	if n := len(r.now) + len(r.old); n > 2*ratesMost {
+	if n := len(r.now) + len(r.old); n > 2*maxRates {
 		t.Errorf("%d clients are remembered", n)
 	}
 }
 
-// clientAddr is one of 2^24 clients.
+// clientAddr returns one of 2^24 addresses.
 func clientAddr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }

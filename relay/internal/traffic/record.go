@@ -2,24 +2,25 @@ package traffic
 
 import "time"
 
-// AccessLog takes a record of each connection that has ended. Log is called from many goroutines at once, and holds them up.
+// AccessLog takes a record of each connection that has ended. Log is called from many goroutines at
+// once and delays the caller.
 type AccessLog interface{ Log(Record) }
 
-// Record is one connection, at its end.
+// Record describes a connection that has ended.
 type Record struct {
 	Start            time.Time
 	Client, Listener string
 	Target           string // empty if none was connected
-	BytesIn          int64  // what the target was given
-	BytesOut         int64  // what the client was given
+	BytesIn          int64  // written to the target
+	BytesOut         int64  // written to the client
 	Duration         time.Duration
 	Dials            int    // attempts to connect to a target, the successful one included
-	End              string // why it ended
+	End              string // reason why the connection ended; see End
 }
 
-// Connection is a client that is there now, or a session of datagrams.
+// Connection describes an open connection or UDP session.
 type Connection struct {
-	ID                uint64 // its own among all that the Relay has ever had; later ones have higher ones
+	ID                uint64 // unique among all connections of the relay, and rising
 	Client, Listener  string
 	Target            string // empty while none is connected
 	BytesIn, BytesOut int64  // as in Record

@@ -7,30 +7,34 @@ import (
 	"linesplit/target"
 )
 
-// Tuning holds the settings that may change while a relay runs. The zero value of each field means the default that it names.
+// Tuning holds the settings that may change while a relay runs. The zero value of each field means
+// its default.
 type Tuning struct {
-	// DialOptions say how to dial. Their Timeout bounds one attempt, and DialBudget bounds it too.
+	// DialOptions are the options of each dial. An attempt is limited by their Timeout and by
+	// DialBudget, whichever is less.
 	DialOptions target.Options
-	// DialBudget is for how long a client's targets are tried, one after the other: 5 s.
+	// DialBudget is the time in which a client's targets are tried one after the other: 5 s.
 	DialBudget time.Duration
-	// LingerTimeout is for how long nothing may come from one side after the other has ended: 1 min.
+	// LingerTimeout limits the time without data from one side after the other has ended: 1 min.
 	LingerTimeout time.Duration
-	// IdleTimeout is for how long nothing may come from either side: 0 is for ever. It may take an eighth more until it is noticed.
+	// IdleTimeout limits the time without data from either side: 0 for no limit. It is noticed up
+	// to an eighth later.
 	IdleTimeout time.Duration
-	// QueueTimeout is how long a client waits where all targets are full: 5 s.
+	// QueueTimeout limits the time that a client waits while all targets are full: 5 s.
 	QueueTimeout time.Duration
-	// Drain is how long connections may go on after the soft end. 0 resets them at once.
+	// Drain is the time that connections may go on after the soft end. 0 resets them at once.
 	Drain time.Duration
-	// MaxConnections is how many clients there may be at once, and MaxConnectionsPerClient how many of them from one IP address: 0
-	// for any number.
+	// MaxConnections is the maximum number of clients at once, and MaxConnectionsPerClient the
+	// maximum from one IP address: 0 for no limit.
 	MaxConnections, MaxConnectionsPerClient int
-	// RatePerClient is how many connections per second one IP address may make, on average; a second's worth at once. 0 for any number.
+	// RatePerClient is the maximum average number of connections per second from one IP address,
+	// with a burst of one second's worth: 0 for no limit.
 	RatePerClient float64
-	// ResetOnDown resets the connections of a target that goes down. Without it they are left alone.
+	// ResetOnDown resets the connections of a target that goes down. Otherwise they go on.
 	ResetOnDown bool
-	// UDPIdleTimeout is after how long without datagrams a session ends: 30 s.
+	// UDPIdleTimeout is the time without datagrams after which a session ends: 30 s.
 	UDPIdleTimeout time.Duration
-	// UDPSessions is how many sessions there may be at once: 4096.
+	// UDPSessions is the maximum number of sessions at once: 4096.
 	UDPSessions int
 }
 
@@ -52,7 +56,7 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// Settings holds the Tuning that holds now.
+// Settings holds the Tuning in force. Its methods are safe for concurrent use.
 type Settings struct{ tuning atomic.Pointer[Tuning] }
 
 // Store replaces all settings, with defaults filled in.
@@ -61,5 +65,5 @@ func (s *Settings) Store(t Tuning) {
 	s.tuning.Store(&t)
 }
 
-// Load returns the settings that hold now; nobody changes them.
+// Load returns the settings in force. They are never modified in place.
 func (s *Settings) Load() *Tuning { return s.tuning.Load() }
