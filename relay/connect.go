@@ -57,7 +57,7 @@ func (c *conn) connect() traffic.End {
 // acquire returns a place that was not tried in this round.
 func (d *dialling) acquire(ctx context.Context) (*upstream.Backend, traffic.End) {
 	c := d.c
-	p, w := c.v.backends.Streams.Enter(c.addr, &d.tried)
+	p, w := c.v.backends.Streams.Acquire(c.addr, &d.tried)
 	if w == nil {
 		if p == nil {
 			return nil, traffic.EndNoTarget
@@ -113,7 +113,7 @@ func (d *dialling) dial(ctx context.Context, p *upstream.Backend) net.Conn {
 // share is how long one dial may take. One that does not answer must not use up the time that there is for the others.
 func (d *dialling) share() time.Duration {
 	left := max(d.left(), time.Millisecond)
-	if len(d.tried)+1 < d.c.v.backends.Streams.Open(nil) {
+	if len(d.tried)+1 < d.c.v.backends.Streams.CountOpen(nil) {
 		return left / 2
 	}
 	return left

@@ -217,7 +217,7 @@ func (v *Server) backendForLocked(client netip.Addr) *upstream.Backend {
 
 // refuseNoBackend counts a client for whom there was none: all are full, or down.
 func (v *Server) refuseNoBackend() {
-	if v.Backends.Datagrams.Full() {
+	if v.Backends.Datagrams.AnyFull() {
 		v.Clients.CountRefusal(traffic.EndLimit)
 		return
 	}

@@ -197,7 +197,7 @@ func (s *session) refusedByTarget() bool {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
 	s.v.refused[s.backend] = time.Now()
-	s.lost = s.v.Backends.Datagrams.Open(s.backend) > 0 && time.Since(s.start) >= refusedAge
+	s.lost = s.v.Backends.Datagrams.CountOpen(s.backend) > 0 && time.Since(s.start) >= refusedAge
 	return s.lost
 }
 

@@ -8,30 +8,30 @@ import (
 	"linesplit/target"
 )
 
-// Backend is a target with what goes on there.
+// Backend is a target with its connections and counts.
 type Backend struct {
 	Target            *target.Target
-	BytesIn, BytesOut atomic.Uint64 // to the target, and from it
+	BytesIn, BytesOut atomic.Uint64 // bytes to the target and from it
 
-	most int64 // connections; 0 for any number
-	key  uint64
+	limit int64  // maximum number of connections; 0 for no limit
+	key   uint64 // hash of the name; see sourceHash
 
-	total   atomic.Uint64
-	connect atomic.Int64 // nanoseconds that the last connect took
+	total       atomic.Uint64 // connections made
+	connectTime atomic.Int64  // duration of the last successful dial in nanoseconds
 
-	// Anybody may look at these; they change under Group.mu only.
-	active   atomic.Int64
-	weight   atomic.Int64 // at least 1
-	draining atomic.Bool  // gets no more clients
-	quiet    atomic.Int64 // since when it drains or, without connections, is drained; Unix nanoseconds
+	// These change only while Group.mu is held.
+	active     atomic.Int64
+	weight     atomic.Int64 // at least 1
+	draining   atomic.Bool  // gets no more clients
+	quietSince atomic.Int64 // when draining began or, if later, the last connection ended; Unix nanoseconds
 
-	// These change under Backends.mu only; see Backends.Remove.
-	leaving  atomic.Bool // goes once it has no connections
-	expelled atomic.Bool // its connections are to end now
-	until    time.Time   // when they are to
-	expiry   *time.Timer // calls expire then; nil if that is not to be
+	// These change only while Backends.mu is held; see Backends.Remove.
+	leaving  atomic.Bool // is removed once it has no connections
+	expelled atomic.Bool // its connections must end now
+	until    time.Time   // when they must end
+	expiry   *time.Timer // calls expire at that time; nil unless leaving
 
-	// What balancers keep, under Group.mu.
+	// Balancers keep these; guarded by Group.mu.
 	current int64   // see roundRobin
 	rate    float64 // see leastBandwidth
 	counted uint64
@@ -39,26 +39,26 @@ type Backend struct {
 }
 
 func newBackend(t *target.Target) *Backend {
-	b := &Backend{Target: t, most: int64(t.Address.MaxConnections), key: hashString(t.String())}
+	b := &Backend{Target: t, limit: int64(t.Address.MaxConnections), key: hashString(t.String())}
 	b.weight.Store(int64(t.Address.Share()))
 	return b
 }
 
-func (b *Backend) full() bool { return b.most > 0 && b.active.Load() >= b.most }
+func (b *Backend) full() bool { return b.limit > 0 && b.active.Load() >= b.limit }
 
-// Tried are the backends that a client need not try again for now.
+// Tried lists the backends that a client has tried in vain and is not given again for now.
 type Tried []*Backend
 
-// Add adds b.
+// Add appends b.
 func (s *Tried) Add(b *Backend) { *s = append(*s, b) }
 
 func (s *Tried) has(b *Backend) bool { return s != nil && slices.Contains(*s, b) }
 
-// Expelled says whether the connections of a target that is to be removed are to end now.
+// Expelled reports whether the target is being removed and its connections have no time left.
 func (b *Backend) Expelled() bool { return b.expelled.Load() }
 
-// stay undoes what Remove has begun. Backends.mu is held.
-func (b *Backend) stay() {
+// cancelRemovalLocked undoes what Remove has begun. Backends.mu is held.
+func (b *Backend) cancelRemovalLocked() {
 	b.leaving.Store(false)
 	b.expelled.Store(false)
 	if b.expiry != nil {

@@ -1,4 +1,6 @@
-// Package upstream knows the targets that clients are connected to: which there are, who is next, and who waits for one.
+// Package upstream holds the backends: the targets with their connections and counts. It chooses the
+// backend of each client, queues clients while all are full, dials, and changes the list at run
+// time.
 package upstream
 
 import (
@@ -17,15 +19,15 @@ import (
 // Options are the settings of Backends.
 type Options struct {
 	Targets        []*target.Target
-	Balance        string // what ParseBalance does not know is round-robin
+	Balance        string // a name that ParseBalance does not know means round-robin
 	Settings       *traffic.Settings
-	ConnectSeconds interface{ Observe(seconds float64) } // of each successful dial; may be nil
-	Expel          func(*Backend)                        // has the connections of one that is to be removed end
+	ConnectSeconds interface{ Observe(seconds float64) } // gets the duration of each successful dial; may be nil
+	Expel          func(*Backend)                        // ends the connections of a backend that is Expelled
 	Logger         *slog.Logger
 }
 
-// Backends are the backends of a relay. A backend is a target with what it has of connections and bytes; those of one kind, streams or
-// datagrams, form a Group, which knows who is next.
+// Backends holds all backends of a relay. Those for streams and those for datagrams each form a
+// Group, which chooses among them. Its methods are safe for concurrent use.
 type Backends struct {
 	Streams, Datagrams *Group
 
@@ -35,8 +37,8 @@ type Backends struct {
 	logger         *slog.Logger
 	dialsFailed    loglimit.Limiter
 
-	mu      sync.Mutex // guards what follows, and is held where targets change
-	all     []*Backend // of both groups, in the order of the configuration, those added later behind
+	mu      sync.Mutex // guards the fields below, and is held while the targets change
+	all     []*Backend // of both groups, in the order of the configuration, later additions last
 	balance string
 	removed RemovedStats
 }
@@ -57,22 +59,24 @@ func New(o Options) *Backends {
 		balance:        name,
 	}
 	for _, t := range o.Targets {
-		s.appendLocked(newBackend(t)) // nobody else knows s yet
+		s.appendLocked(newBackend(t)) // s is not shared yet
 	}
 	return s
 }
 
-// hurried is the time that a target has at least to answer before it may be blamed for not doing so.
-const hurried = time.Second
+// minDialTime is the time that a target must have had to answer before a timeout counts as its
+// failure.
+const minDialTime = time.Second
 
-// Dial connects once to b, within most, and tells everybody how it went. The caller closes the connection. A dial that was called
-// off says nothing about the target.
-func (s *Backends) Dial(ctx context.Context, b *Backend, header []byte, most time.Duration) (net.Conn, error) {
+// Dial tries once to connect to b, within limit, and reports the outcome to the target, the log and
+// the metrics. The caller closes the connection. A dial that ctx has cancelled is not a failure of
+// the target.
+func (s *Backends) Dial(ctx context.Context, b *Backend, header []byte, limit time.Duration) (net.Conn, error) {
 	set := s.settings.Load()
 	o := &set.DialOptions
-	if o.Timeout <= 0 || most < o.Timeout {
+	if o.Timeout <= 0 || limit < o.Timeout {
 		shorter := *o
-		shorter.Timeout = most
+		shorter.Timeout = limit
 		o = &shorter
 	}
 	start := time.Now()
@@ -84,7 +88,7 @@ func (s *Backends) Dial(ctx context.Context, b *Backend, header []byte, most tim
 	case target.IsLocalError(err):
 		s.dialsFailed.Warn(s.logger, "cannot dial for want of resources", slog.Any("err", err))
 		return nil, err
-	case o.Timeout == most && most < min(hurried, set.DialBudget/4) && timedOut(err):
+	case o.Timeout == limit && limit < min(minDialTime, set.DialBudget/4) && timedOut(err):
 		return nil, err
 	default:
 		b.Target.DialFailed(err)
@@ -93,7 +97,7 @@ func (s *Backends) Dial(ctx context.Context, b *Backend, header []byte, most tim
 	took := time.Since(start)
 	b.Target.DialSucceeded()
 	b.total.Add(1)
-	b.connect.Store(int64(took))
+	b.connectTime.Store(int64(took))
 	s.groupOf(b).SetUnreachable(false)
 	if s.connectSeconds != nil {
 		s.connectSeconds.Observe(took.Seconds())

@@ -11,26 +11,26 @@ import (
 	"time"
 )
 
-// balancer chooses among backends. A group holds its lock during pick, so a balancer needs none, and may use the fields of a place that
-// are meant for it.
+// balancer chooses among backends. Group.mu is held during pick, so that a balancer needs no lock and
+// may use the fields of Backend that balancers keep.
 type balancer interface {
-	// pick returns one of candidates, of which there is at least one. client is not valid for those without an IP address.
-	// The slice is the caller's; the balancer may reorder it, but not keep it.
+	// pick returns one of candidates, of which there is at least one. client is the zero Addr for
+	// clients without an IP address. pick may reorder the slice but not keep it.
 	pick(candidates []*Backend, client netip.Addr) *Backend
 }
 
 // The names of the balancers.
 const (
 	RoundRobin       = "round-robin"       // in turn, by weight
-	LeastConnections = "least-connections" // the fewest connections for its weight; in turn where that is even
-	Random           = "random"            // two at random by weight, and of these the one with fewer connections for its weight
-	SourceHash       = "source-hash"       // by the client's IP address; a target's coming or going moves only its own share
-	LeastBandwidth   = "least-bandwidth"   // the fewest bytes of late for its weight; then as LeastConnections
+	LeastConnections = "least-connections" // fewest connections per weight; ties in turn
+	Random           = "random"            // of two random ones by weight, that with fewer connections per weight
+	SourceHash       = "source-hash"       // by client IP address; adding or removing a target moves only its share
+	LeastBandwidth   = "least-bandwidth"   // fewest bytes per weight in about the last second; ties as LeastConnections
 )
 
 var balancerNames = []string{RoundRobin, LeastConnections, Random, SourceHash, LeastBandwidth}
 
-// ParseBalance returns the balancer's name as Options.Balance takes it. The error says which there are.
+// ParseBalance returns name if it is that of a balancer. Otherwise the error lists the names.
 func ParseBalance(name string) (string, error) {
 	for _, n := range balancerNames {
 		if n == name {
@@ -54,8 +54,9 @@ func newBalancer(name string) balancer {
 	return roundRobin{}
 }
 
-// roundRobin is the smooth weighted one: everybody gains its weight, and the richest pays for all. So a, a, b with weights 2 and 1
-// comes as a b a.
+// roundRobin is smooth weighted round robin. In each turn every candidate gains its weight, and the
+// one with the highest sum is picked and pays the weights of all. So a and b with weights 2 and 1
+// come as a b a.
 type roundRobin struct{}
 
 func (roundRobin) pick(candidates []*Backend, _ netip.Addr) *Backend {
@@ -76,15 +77,15 @@ func (roundRobin) pick(candidates []*Backend, _ netip.Addr) *Backend {
 type leastConnections struct{}
 
 func (leastConnections) pick(candidates []*Backend, client netip.Addr) *Backend {
-	even := least(candidates, connectionsPerWeight)
-	return roundRobin{}.pick(even, client)
+	ties := least(candidates, connectionsPerWeight)
+	return roundRobin{}.pick(ties, client)
 }
 
 func connectionsPerWeight(b *Backend) float64 {
 	return float64(b.active.Load()) / float64(b.weight.Load())
 }
 
-// least keeps those of candidates with the lowest load.
+// least returns the candidates with the lowest load.
 func least(candidates []*Backend, load func(*Backend) float64) []*Backend {
 	n := 0
 	lowest := math.Inf(1)
@@ -101,7 +102,8 @@ func least(candidates []*Backend, load func(*Backend) float64) []*Backend {
 	return candidates[:n]
 }
 
-// twoChoices asks for the load of two only, which is nearly as good as asking all, and does not send everybody to the same.
+// twoChoices compares the load of only two candidates. That balances nearly as well as comparing all,
+// and does not send all clients to the same one.
 type twoChoices struct{}
 
 func (twoChoices) pick(candidates []*Backend, _ netip.Addr) *Backend {
@@ -120,22 +122,23 @@ func (twoChoices) pick(candidates []*Backend, _ netip.Addr) *Backend {
 	return a
 }
 
-// draw returns a random one other than not, by weight. sum is that of all their weights.
-func draw(candidates []*Backend, not *Backend, sum int64) *Backend {
+// draw returns a random candidate other than except, by weight. sum is the sum of their weights.
+func draw(candidates []*Backend, except *Backend, sum int64) *Backend {
 	at := rand.Int64N(sum)
 	for _, b := range candidates {
-		if b == not {
+		if b == except {
 			continue
 		}
 		if at -= b.weight.Load(); at < 0 {
 			return b
 		}
 	}
-	panic("relay: weights do not add up")
+	panic("upstream: weights do not add up")
 }
 
-// sourceHash is weighted rendezvous hashing: each pair of a client and a target has a score of its own, and the highest wins. The scores
-// are the same in every process. Clients without an IP address are taken in turn.
+// sourceHash is weighted rendezvous hashing: each pair of a client and a target has its own score,
+// and the highest wins. The scores are the same in every process. Clients without an IP address are
+// distributed in turn.
 type sourceHash struct{}
 
 func (sourceHash) pick(candidates []*Backend, client netip.Addr) *Backend {
@@ -153,7 +156,8 @@ func (sourceHash) pick(candidates []*Backend, client netip.Addr) *Backend {
 	return best
 }
 
-// score is -weight/ln(u) with u from (0, 1): the chance to be the highest is in proportion to the weight.
+// score returns -weight/ln(u) with u from (0, 1). The probability of being the highest is
+// proportional to the weight.
 func score(client uint64, b *Backend) float64 {
 	u := (float64(mix(client^b.key)>>11) + 0.5) / (1 << 53)
 	return -float64(b.weight.Load()) / math.Log(u)
@@ -170,7 +174,7 @@ func hashString(s string) uint64 {
 	return mix(h.Sum64())
 }
 
-// mix is the last step of splitmix64: each bit of x has an influence on all bits of the result.
+// mix is the last step of splitmix64: each bit of x influences all bits of the result.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -179,20 +183,21 @@ func mix(x uint64) uint64 {
 }
 
 const (
-	bandwidthSample = 100 * time.Millisecond // the least time between two looks at the byte counts
-	bandwidthMemory = time.Second            // after which what was counts for a third
+	bandwidthSample = 100 * time.Millisecond // minimum time between two samples of the byte counts
+	bandwidthMemory = time.Second            // age at which a sample counts for about a third (1/e)
 )
 
-// leastBandwidth goes by the bytes per second, both ways together, of about the last second.
+// leastBandwidth compares the bytes per second of about the last second, both directions together.
 type leastBandwidth struct{}
 
 func (l leastBandwidth) pick(candidates []*Backend, client netip.Addr) *Backend {
 	l.sample(candidates, time.Now())
-	even := least(candidates, func(b *Backend) float64 { return b.rate / float64(b.weight.Load()) })
-	return leastConnections{}.pick(even, client)
+	ties := least(candidates, func(b *Backend) float64 { return b.rate / float64(b.weight.Load()) })
+	return leastConnections{}.pick(ties, client)
 }
 
-// sample looks at each place that was not looked at of late. One that was no candidate for a while has a longer time to account for.
+// sample updates the rates of backends whose last sample is older than bandwidthSample. The bytes of
+// one that was no candidate for a while are spread over that time.
 func (leastBandwidth) sample(backends []*Backend, now time.Time) {
 	for _, b := range backends {
 		passed := now.Sub(b.sampled)
@@ -205,7 +210,7 @@ func (leastBandwidth) sample(backends []*Backend, now time.Time) {
 		b.rate = b.rate*keep + float64(count-b.counted)/passed.Seconds()*(1-keep)
 		b.counted = count
 		if b.rate < 1 {
-			b.rate = 0 // else what was long ago would break ties
+			b.rate = 0 // otherwise traffic of long ago would break ties
 		}
 	}
 }

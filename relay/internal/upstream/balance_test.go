@@ -11,7 +11,7 @@ import (
 	"linesplit/target"
 )
 
-// newTestBackends has one for each weight.
+// newTestBackends returns a backend for each weight.
 func newTestBackends(weights ...int) (backends []*Backend) {
 	for i, w := range weights {
 		a := target.Address{Scheme: target.SchemeTCP, Host: fmt.Sprintf("10.0.0.%d:80", i+1), Weight: w}
@@ -20,18 +20,18 @@ func newTestBackends(weights ...int) (backends []*Backend) {
 	return backends
 }
 
-// addr is one of 2^24 clients.
+// addr returns one of 2^24 client addresses.
 func addr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
-// pick leaves backends as they are: a balancer may reorder what it is given.
+// pick passes a copy to the balancer, which may reorder its slice.
 func pick(b balancer, backends []*Backend, client netip.Addr) *Backend {
 	return b.pick(append([]*Backend(nil), backends...), client)
 }
 
-// TestWeights: each share is within 2 % of all of what the weight says, for clients that come one after the other without load.
-func TestWeights(t *testing.T) {
+// TestSharesFollowWeights allows 2 % of all clients. They come one after the other and cause no load.
+func TestSharesFollowWeights(t *testing.T) {
 	const clients = 10000
 	for _, name := range balancerNames {
 		for _, weights := range [][]int{{1}, {1, 1, 1}, {3, 1}, {5, 3, 2}, {100, 1}, {1, 2, 3, 4, 10}} {
@@ -54,8 +54,7 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// TestSmooth: the heavy one does not come in a row.
-func TestSmooth(t *testing.T) {
+func TestRoundRobinSpreadsTheTurnsOfAHeavyTarget(t *testing.T) {
 	backends := newTestBackends(5, 1, 1)
 	var got strings.Builder
 	for range 7 {
@@ -71,15 +70,15 @@ func TestSmooth(t *testing.T) {
 	}
 }
 
-// TestSourceHash: a client stays where it is, whatever the order; and when a target goes or comes, only its own clients move.
-func TestSourceHash(t *testing.T) {
+// TestSourceHashMovesOnlyTheClientsOfALostTarget also changes the order of the targets.
+func TestSourceHashMovesOnlyTheClientsOfALostTarget(t *testing.T) {
 	const clients = 10000
 	backends := newTestBackends(1, 2, 3, 1)
 	home := map[int]*Backend{}
 	for i := range clients {
 		home[i] = pick(sourceHash{}, backends, addr(i))
 	}
-	without := []*Backend{backends[3], backends[1], backends[0]} // the third is lost
+	without := []*Backend{backends[3], backends[1], backends[0]} // without the third
 	moved := map[*Backend]int{}
 	for i := range clients {
 		switch p := pick(sourceHash{}, without, addr(i)); {
@@ -92,16 +91,16 @@ func TestSourceHash(t *testing.T) {
 	for i, want := range map[int]float64{0: 0.25, 1: 0.5, 3: 0.25} {
 		lost := float64(moved[backends[0]] + moved[backends[1]] + moved[backends[3]])
 		if share := float64(moved[backends[i]]) / lost; math.Abs(share-want) > 0.03 {
-			t.Errorf("target %d took %.3f of what was lost, want %.3f", i, share, want)
+			t.Errorf("target %d took %.3f of the clients of the lost target, want %.3f", i, share, want)
 		}
 	}
-	if a, b := pick(sourceHash{}, backends, addr(1)), pick(sourceHash{}, newTestBackends(1, 2, 3, 1), addr(1)); a.Target.Address != b.Target.Address {
+	a, b := pick(sourceHash{}, backends, addr(1)), pick(sourceHash{}, newTestBackends(1, 2, 3, 1), addr(1))
+	if a.Target.Address != b.Target.Address {
 		t.Error("another process would choose another target")
 	}
 }
 
-// TestByLoad: balancers that go by load leave a loaded target alone, in proportion to weights.
-func TestByLoad(t *testing.T) {
+func TestBalancersByLoadFollowWeights(t *testing.T) {
 	for _, name := range []string{LeastConnections, Random} {
 		b, backends := newBalancer(name), newTestBackends(1, 3)
 		for range 4000 { // connections that stay
@@ -120,7 +119,7 @@ func TestByLoad(t *testing.T) {
 	}
 }
 
-func TestLeastBandwidth(t *testing.T) {
+func TestLeastBandwidthPicksTheLowestRatePerWeight(t *testing.T) {
 	backends := newTestBackends(1, 2, 1)
 	b := leastBandwidth{}
 	now := time.Now()
@@ -133,7 +132,7 @@ func TestLeastBandwidth(t *testing.T) {
 		p.sampled = time.Now().Add(time.Hour) // no more samples
 	}
 	if pick(b, backends, netip.Addr{}) != backends[1] {
-		t.Error("did not choose the one with the least")
+		t.Error("did not choose the target with the lowest rate")
 	}
 	b.sample(backends, time.Now().Add(time.Hour+time.Minute))
 	for _, p := range backends {
@@ -143,7 +142,7 @@ func TestLeastBandwidth(t *testing.T) {
 	}
 }
 
-// TestLeastBandwidthAfterAbsence: what a target carried while it was no candidate was spread over all that time.
+// The bytes that a target moved while it was no candidate are spread over all that time.
 func TestLeastBandwidthAfterAbsence(t *testing.T) {
 	a, b := newBackend(newTarget(t, "tcp://10.0.0.1:80")), newBackend(newTarget(t, "tcp://10.0.0.2:80"))
 	l, now := leastBandwidth{}, time.Now()

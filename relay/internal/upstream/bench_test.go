@@ -16,7 +16,7 @@ func BenchmarkChoose(b *testing.B) {
 			for i := range 8 {
 				o.Targets = append(o.Targets, newTarget(b, fmt.Sprintf("10.0.0.%d:80", i+1)))
 			}
-			g := newSet(o).Streams
+			g := newTestSet(o).Streams
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
@@ -27,15 +27,16 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// BenchmarkLongQueue: one release does not look at all backends again for each of those who wait in vain.
+// BenchmarkLongQueue measures one pass over 10,000 waiters that no backend can take. It does not look
+// at all backends again for each waiter.
 func BenchmarkLongQueue(b *testing.B) {
 	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
 	down := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
 	down.CheckedDown(io.EOF)
-	g := newSet(Options{Targets: []*target.Target{full, down}}).Streams
+	g := newTestSet(Options{Targets: []*target.Target{full, down}}).Streams
 	g.TryAcquire(netip.Addr{}, nil)
 	for range 10_000 {
-		g.Enter(netip.Addr{}, nil)
+		g.Acquire(netip.Addr{}, nil)
 	}
 	for b.Loop() {
 		g.ServeQueue()

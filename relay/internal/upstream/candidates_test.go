@@ -9,9 +9,9 @@ import (
 	"linesplit/target"
 )
 
-// TestCandidates: who may be chosen, by what is known of the targets.
-func TestCandidates(t *testing.T) {
-	const up, failed, ejected = 'u', 'f', 'e' // by dials, by checks
+// TestCandidatesByStateOfTheTargets lists which targets may be chosen for each state of all.
+func TestCandidatesByStateOfTheTargets(t *testing.T) {
+	const up, failed, unhealthy = 'u', 'f', 'e' // failed: by dials; unhealthy: by checks
 	for _, c := range []struct{ primaries, backups, tried, want string }{
 		{"uu", "u", "", "01"},
 		{"fu", "u", "", "1"},
@@ -33,13 +33,13 @@ func TestCandidates(t *testing.T) {
 			switch state {
 			case failed:
 				p.DialFailed(io.EOF)
-			case ejected:
+			case unhealthy:
 				p.CheckedDown(io.EOF)
 			case up:
 			}
 			o.Targets = append(o.Targets, p)
 		}
-		g := newSet(o).Streams
+		g := newTestSet(o).Streams
 		got := map[byte]bool{}
 		for range 20 {
 			var out Tried

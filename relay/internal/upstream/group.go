@@ -13,20 +13,21 @@ import (
 	"linesplit/target"
 )
 
-// Group is the backends of one kind, and those who wait for one.
+// Group holds the backends of one kind, streams or datagrams, and the clients that wait for one.
 //
-// A place is handed to the first in the queue who has use for it. So whoever comes anew and finds one free takes it from nobody.
+// A backend with room is given to the first waiter that it suits. So a new client that finds room
+// takes it from no waiter.
 type Group struct {
-	backends atomic.Pointer[[]*Backend] // replaced, never changed, under mu; see all
+	backends atomic.Pointer[[]*Backend] // replaced under mu, never modified in place; see All
 	settings *traffic.Settings
 	logger   *slog.Logger
 
-	cutOff atomic.Bool // no target could be reached when last tried
+	unreachable atomic.Bool // no target could be reached at the last attempt
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards the fields below
 	balancer   balancer
-	queue      list.List  // of *Waiter, the first to come in front
-	candidates []*Backend // scratch
+	queue      list.List  // of *Waiter, first in, first out
+	candidates []*Backend // scratch of chooseLocked
 }
 
 func newGroup(s *traffic.Settings, balance string, l *slog.Logger) *Group {
@@ -35,15 +36,16 @@ func newGroup(s *traffic.Settings, balance string, l *slog.Logger) *Group {
 	return g
 }
 
-// All returns the backends as they are now. Nobody changes the slice.
+// All returns the current backends. The slice must not be modified.
 func (g *Group) All() []*Backend { return *g.backends.Load() }
 
-// SetUnreachable keeps a log line for each client that finds no target from flooding the log: it logs the first, and the end of it.
-func (g *Group) SetUnreachable(now bool) {
-	if g.cutOff.Load() == now || !g.cutOff.CompareAndSwap(!now, now) {
+// SetUnreachable records whether the last attempt to reach a target failed. It logs changes only, so
+// that clients without a target do not flood the log.
+func (g *Group) SetUnreachable(unreachable bool) {
+	if g.unreachable.Load() == unreachable || !g.unreachable.CompareAndSwap(!unreachable, unreachable) {
 		return
 	}
-	if now {
+	if unreachable {
 		g.logger.Warn("no target can be reached, refusing clients")
 	} else {
 		g.logger.Info("a target can be reached again")
@@ -56,7 +58,7 @@ func (g *Group) setBalancer(b balancer) {
 	g.balancer = b
 }
 
-// add puts b behind the others, and gives it to those who wait.
+// add appends b and gives it to waiters.
 func (g *Group) add(b *Backend) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -64,7 +66,7 @@ func (g *Group) add(b *Backend) {
 	g.serveLocked()
 }
 
-// remove returns false if b still has connections.
+// remove takes b out of the group. It returns false if b still has connections.
 func (g *Group) remove(b *Backend) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,31 +79,31 @@ func (g *Group) remove(b *Backend) bool {
 
 func (g *Group) replaceLocked(backends []*Backend) {
 	g.backends.Store(&backends)
-	g.evenLocked()
+	g.resetTurnsLocked()
 }
 
-// evenLocked forgets whose turn it is. What a place owes to others that have gone since, or to a weight that it had, it would make good
-// by getting nothing for as long.
-func (g *Group) evenLocked() {
+// resetTurnsLocked resets the state of roundRobin. Otherwise a backend would get no clients until it
+// had made up for turns of backends that are gone, or of a weight that it no longer has.
+func (g *Group) resetTurnsLocked() {
 	for _, b := range g.All() {
 		b.current = 0
 	}
 }
 
-// drain lets b have no more clients. It returns false if it had none before.
+// drain gives b no more clients. It returns false if b was draining already.
 func (g *Group) drain(b *Backend) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if b.draining.Load() {
 		return false
 	}
-	b.quiet.Store(time.Now().UnixNano())
+	b.quietSince.Store(time.Now().UnixNano())
 	b.draining.Store(true)
-	g.evenLocked()
+	g.resetTurnsLocked()
 	return true
 }
 
-// resume undoes drain. It returns false if there is nothing to be undone.
+// resume undoes drain. It returns false if b was not draining.
 func (g *Group) resume(b *Backend) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,7 +111,7 @@ func (g *Group) resume(b *Backend) bool {
 		return false
 	}
 	b.draining.Store(false)
-	g.evenLocked()
+	g.resetTurnsLocked()
 	g.serveLocked()
 	return true
 }
@@ -118,20 +120,20 @@ func (g *Group) setWeight(b *Backend, weight int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b.weight.Store(weight)
-	g.evenLocked()
+	g.resetTurnsLocked()
 }
 
-// Open returns how many backends take clients, except where not is one of them.
-func (g *Group) Open(not *Backend) (n int) {
+// CountOpen returns the number of backends other than except that take clients.
+func (g *Group) CountOpen(except *Backend) (n int) {
 	for _, b := range g.All() {
-		if b != not && !b.draining.Load() {
+		if b != except && !b.draining.Load() {
 			n++
 		}
 	}
 	return n
 }
 
-// TryAcquire is Enter without the queue: nil if there is no place to be had now.
+// TryAcquire is Acquire without the queue: it returns nil if no backend has room.
 func (g *Group) TryAcquire(client netip.Addr, tried *Tried) *Backend {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -140,12 +142,12 @@ func (g *Group) TryAcquire(client netip.Addr, tried *Tried) *Backend {
 	return b
 }
 
-// release gives back what Enter, Wait or TryAcquire has returned.
+// release undoes Acquire, Wait or TryAcquire when the connection has ended.
 func (g *Group) release(b *Backend) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if b.active.Add(-1) == 0 {
-		b.quiet.Store(time.Now().UnixNano())
+		b.quietSince.Store(time.Now().UnixNano())
 	}
 	g.serveLocked()
 }
@@ -159,23 +161,25 @@ func (g *Group) fullLocked() bool {
 	return true
 }
 
-// suits are the kinds of backends that a client may get, the best first. Only if there are none of one kind does the next count. That a
-// place has been tried in vain makes it none for this client: better a backup than no target at all. The last two let what dials alone
-// have marked down be tried where there is nothing else.
-var suits = [...]func(*target.Target) bool{
+// preferences are the classes of targets that a client may get, the best first. A class counts only
+// if the better ones have no backend for the client. One that the client has tried in vain is none:
+// a backup is better than no target. The last two classes allow targets that only failed dials, not
+// checks, have marked down.
+var preferences = [...]func(*target.Target) bool{
 	func(t *target.Target) bool { return !t.Address.Backup && !t.Down() },
 	func(t *target.Target) bool { return t.Address.Backup && !t.Down() },
 	func(t *target.Target) bool { return !t.Address.Backup && !t.Unhealthy() },
 	func(t *target.Target) bool { return t.Address.Backup && !t.Unhealthy() },
 }
 
-// chooseLocked returns a place and counts a connection there; or nil, and whether that is because backends are full.
+// chooseLocked returns a backend and counts a connection there. Otherwise it returns nil and reports
+// whether backends would suit but are full.
 func (g *Group) chooseLocked(client netip.Addr, tried *Tried) (b *Backend, full bool) {
-	for _, suit := range suits {
+	for _, suits := range preferences {
 		g.candidates = g.candidates[:0]
 		for _, b := range g.All() {
 			switch {
-			case b.draining.Load() || tried.has(b) || !suit(b.Target):
+			case b.draining.Load() || tried.has(b) || !suits(b.Target):
 			case b.full():
 				full = true
 			default:
@@ -194,12 +198,12 @@ func (g *Group) chooseLocked(client netip.Addr, tried *Tried) (b *Backend, full 
 	return nil, false
 }
 
-// Limited says whether clients may have to wait.
+// Limited reports whether clients may have to wait, since a backend has a limit.
 func (g *Group) Limited() bool {
-	return slices.ContainsFunc(g.All(), func(b *Backend) bool { return b.most > 0 })
+	return slices.ContainsFunc(g.All(), func(b *Backend) bool { return b.limit > 0 })
 }
 
-// Active returns how many connections there are to all backends of the group.
+// Active returns the number of connections to all backends of the group.
 func (g *Group) Active() (n int64) {
 	for _, b := range g.All() {
 		n += b.active.Load()
@@ -207,7 +211,7 @@ func (g *Group) Active() (n int64) {
 	return n
 }
 
-// Full says whether there is one that would take clients but for its limit.
-func (g *Group) Full() bool {
+// AnyFull reports whether some backend would take clients but for its limit.
+func (g *Group) AnyFull() bool {
 	return slices.ContainsFunc(g.All(), func(b *Backend) bool { return b.full() && !b.draining.Load() && !b.Target.Down() })
 }

@@ -13,8 +13,8 @@ import (
 	"linesplit/target"
 )
 
-func TestUnknownTarget(t *testing.T) {
-	r := newSet(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
+func TestUnknownTargetIsAnError(t *testing.T) {
+	r := newTestSet(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
 	for what, err := range map[string]error{
 		"drain":  r.Drain("tcp://10.0.0.2:80"),
 		"resume": r.Resume("tcp://10.0.0.2:80"),
@@ -25,44 +25,43 @@ func TestUnknownTarget(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for _, weight := range []int{-1, 0, mostWeight + 1} {
+	for _, weight := range []int{-1, 0, maxWeight + 1} {
 		if err := r.SetWeight("tcp://10.0.0.1:80", weight); err == nil || errors.Is(err, target.ErrUnknown) {
 			t.Errorf("weight %d: %v", weight, err)
 		}
 	}
 }
 
-// TestRemoveLast: a target that takes clients stays unless another does, and one target of a kind stays in any case.
-func TestRemoveLast(t *testing.T) {
+// TestLastTargetCannotBeRemoved also covers the last one of a kind that takes clients.
+func TestLastTargetCannotBeRemoved(t *testing.T) {
 	const a, b, u = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80", "udp://10.0.0.1:80"
-	newRelay := func() *Backends {
-		return newSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}})
+	newBackends := func() *Backends {
+		return newTestSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}})
 	}
-	r := newRelay()
+	r := newBackends()
 	if err := r.Remove(u, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one for datagrams: %v", err)
+		t.Errorf("the only target for datagrams: %v", err)
 	}
 	must(t, r.Remove(a, 0))
 	if err := r.Remove(b, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one for streams: %v", err)
+		t.Errorf("the only target for streams: %v", err)
 	}
-	r = newRelay()
+	r = newBackends()
 	must(t, r.Drain(a))
 	if err := r.Remove(b, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one that takes: %v", err)
+		t.Errorf("the only target that takes clients: %v", err)
 	}
 	must(t, r.Drain(b))
 	must(t, r.Remove(b, 0))
 	if err := r.Remove(a, 0); !errors.Is(err, target.ErrLast) {
-		t.Errorf("the only one: %v", err)
+		t.Errorf("the only target: %v", err)
 	}
 	if got := r.names(); !slices.Equal(got, []string{a, u}) {
 		t.Errorf("%v", got)
 	}
 }
 
-// TestReconfigure: all of a change is made, or nothing.
-func TestReconfigure(t *testing.T) {
+func TestReconfigureMakesAllOfAChangeOrNothing(t *testing.T) {
 	const a, b, c, u = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80", "tcp://10.0.0.3:80", "udp://10.0.0.1:80"
 	for _, tt := range []struct {
 		name   string
@@ -71,16 +70,26 @@ func TestReconfigure(t *testing.T) {
 		err    error
 		want   []string
 	}{
-		{name: "one for another", change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{a, b}, Balance: Random}, want: []string{u, c}},
-		{name: "what is so already", change: Change{Add: []*target.Target{newTarget(t, b)}, Remove: []string{a, c}, Weights: map[string]int{b: 3, c: 2}}, want: []string{b, u}},
-		{name: "the last for streams", change: Change{Remove: []string{a, b}, Balance: Random, Tuning: traffic.Tuning{MaxConnections: 7}}, err: target.ErrLast},
-		{name: "the last for datagrams", change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{u}}, err: target.ErrLast},
-		{name: "the last that takes any", before: func(r *Backends) error { return r.Drain(a) },
+		{name: "one for another",
+			change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{a, b}, Balance: Random},
+			want:   []string{u, c}},
+		{name: "targets that are in place",
+			change: Change{Add: []*target.Target{newTarget(t, b)}, Remove: []string{a, c}, Weights: map[string]int{b: 3, c: 2}},
+			want:   []string{b, u}},
+		{name: "the last for streams",
+			change: Change{Remove: []string{a, b}, Balance: Random, Tuning: traffic.Tuning{MaxConnections: 7}},
+			err:    target.ErrLast},
+		{name: "the last for datagrams",
+			change: Change{Add: []*target.Target{newTarget(t, c)}, Remove: []string{u}}, err: target.ErrLast},
+		{name: "the last that takes clients", before: func(r *Backends) error { return r.Drain(a) },
 			change: Change{Add: []*target.Target{newTarget(t, a)}, Remove: []string{b}}, err: target.ErrLast},
 		{name: "no such balance", change: Change{Remove: []string{a}, Balance: "?"}, err: errors.New("any")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)}, Balance: LeastConnections})
+			r := newTestSet(Options{
+				Targets: []*target.Target{newTarget(t, a), newTarget(t, b), newTarget(t, u)},
+				Balance: LeastConnections,
+			})
 			if tt.before != nil {
 				must(t, tt.before(r))
 			}
@@ -89,7 +98,8 @@ func TestReconfigure(t *testing.T) {
 				t.Fatalf("error %v, want %v", err, tt.err)
 			}
 			if err != nil {
-				if got := r.names(); !slices.Equal(got, []string{a, b, u}) || r.balanceName() != LeastConnections || r.settings.Load().MaxConnections != 0 {
+				got, limit := r.names(), r.settings.Load().MaxConnections
+				if !slices.Equal(got, []string{a, b, u}) || r.balanceName() != LeastConnections || limit != 0 {
 					t.Errorf("%v, %v after an error", got, r.balanceName())
 				}
 				return
@@ -107,11 +117,11 @@ func TestReconfigure(t *testing.T) {
 	}
 }
 
-// TestRemoveAfter: connections have all the time they were given, and no more; Resume and another Remove change it.
-func TestRemoveAfter(t *testing.T) {
+// TestRemoveExpelsAfterTheGivenTime also changes that time by Resume and another Remove.
+func TestRemoveExpelsAfterTheGivenTime(t *testing.T) {
 	const a, b = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80"
 	synctest.Test(t, func(t *testing.T) {
-		r := newSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
+		r := newTestSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
 		p := r.Streams.TryAcquire(netip.Addr{}, nil)
 		expelledAfter := func(d time.Duration, want bool) {
 			t.Helper()
@@ -128,7 +138,7 @@ func TestRemoveAfter(t *testing.T) {
 		must(t, r.Remove(a, time.Minute))
 		expelledAfter(time.Minute-1, false)
 		must(t, r.Remove(a, time.Hour))
-		r.expire(p) // as the minute's timer does that could not be stopped any more
+		r.expire(p) // as the timer of one minute does if it fires just before Remove
 		expelledAfter(time.Hour-1, false)
 		expelledAfter(1, true)
 		r.Release(p)
@@ -136,16 +146,17 @@ func TestRemoveAfter(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		if err := r.Resume(a); !errors.Is(err, target.ErrUnknown) {
-			t.Errorf("after its end: %v", err)
+			t.Errorf("after the removal: %v", err)
 		}
 	})
 }
 
-// TestSetWeight: shares change at once, also after a light target has had the one turn in thousands that it had saved up for.
-func TestSetWeight(t *testing.T) {
+// TestSetWeightChangesSharesAtOnce sets a weight right after a light target has had its one turn in
+// thousands.
+func TestSetWeightChangesSharesAtOnce(t *testing.T) {
 	const a, b = "tcp://10.0.0.1:80", "tcp://10.0.0.2:80"
 	for _, balance := range []string{RoundRobin, LeastConnections, SourceHash} {
-		r := newSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
+		r := newTestSet(Options{Targets: []*target.Target{newTarget(t, a), newTarget(t, b)}})
 		must(t, r.SetBalance(balance))
 		must(t, r.SetWeight(a, 10000))
 		for i := 0; r.statsOf(b).Active == 0; i++ {
@@ -171,15 +182,15 @@ func TestSetWeight(t *testing.T) {
 	}
 }
 
-// TestLastError: what a target has failed with is to be seen, also when it is up again.
-func TestLastError(t *testing.T) {
-	r := newSet(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
+func TestLastErrorStaysWhenTheTargetIsUpAgain(t *testing.T) {
+	r := newTestSet(Options{Targets: []*target.Target{newTarget(t, "10.0.0.1:80")}})
 	if s := r.statsOf(r.names()[0]); s.State != target.StateUnknown || s.LastError != "" || !s.LastErrorAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
 	r.all[0].Target.DialFailed(io.EOF)
 	r.all[0].Target.DialSucceeded()
-	if s := r.statsOf(r.names()[0]); s.State != target.StateUp || s.LastError != "EOF" || s.LastErrorAt.IsZero() || s.Since.Before(s.LastErrorAt) {
+	if s := r.statsOf(r.names()[0]); s.State != target.StateUp || s.LastError != "EOF" ||
+		s.LastErrorAt.IsZero() || s.Since.Before(s.LastErrorAt) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -14,12 +14,13 @@ type Waiter struct {
 	element *list.Element
 	client  netip.Addr
 	tried   *Tried
-	ready   chan *Backend // gets one, already counted
+	ready   chan *Backend // gets the backend, with the connection counted
 }
 
-// Enter returns a place for client, one not tried yet, with a connection counted there. Or, where all that would do are full, the client's
-// position in the queue; then Wait has to be called. Or nothing, if there is nothing to wait for.
-func (g *Group) Enter(client netip.Addr, tried *Tried) (*Backend, *Waiter) {
+// Acquire returns a backend for client that is not in tried, and counts a connection there. If all
+// those that suit are full, it queues the client and returns a Waiter for Wait. It returns nil and
+// nil if there is no backend to wait for.
+func (g *Group) Acquire(client netip.Addr, tried *Tried) (*Backend, *Waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.serveLocked()
@@ -32,7 +33,8 @@ func (g *Group) Enter(client netip.Addr, tried *Tried) (*Backend, *Waiter) {
 	return nil, w
 }
 
-// Wait returns a place as Enter does, or why there was none: traffic.EndQueueTimeout, or traffic.EndShutdown because ctx has ended.
+// Wait waits in the queue and returns a backend as Acquire does, or nil and the reason:
+// traffic.EndQueueTimeout, or traffic.EndShutdown if ctx has ended.
 func (g *Group) Wait(ctx context.Context, w *Waiter) (b *Backend, why traffic.End) {
 	t := time.NewTimer(g.settings.Load().QueueTimeout)
 	defer t.Stop()
@@ -50,7 +52,8 @@ func (g *Group) Wait(ctx context.Context, w *Waiter) (b *Backend, why traffic.En
 	return nil, why
 }
 
-// leave takes a waiter out of the queue. It returns the place that the waiter was handed before, if any.
+// leave takes a waiter out of the queue. It returns the backend that the waiter was given
+// meanwhile, if any.
 func (g *Group) leave(w *Waiter) *Backend {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,7 +66,7 @@ func (g *Group) leave(w *Waiter) *Backend {
 	}
 }
 
-// ServeQueue looks whether a target's return has made room for those who wait: targets do not tell.
+// ServeQueue gives backends to waiters if a target has come back up. Targets do not announce that.
 func (g *Group) ServeQueue() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,22 +74,22 @@ func (g *Group) ServeQueue() {
 }
 
 func (g *Group) serveLocked() {
-	inVain := false // for those who have not tried any, who can all have the same
+	failed := false // no backend for a waiter that has tried none; all such waiters have the same choice
 	for e := g.queue.Front(); e != nil && !g.fullLocked(); {
 		w, next := e.Value.(*Waiter), e.Next()
 		fresh := w.tried == nil || len(*w.tried) == 0
-		if b := g.chooseUnless(fresh && inVain, w); b != nil {
+		if b := g.chooseUnless(fresh && failed, w); b != nil {
 			g.queue.Remove(e)
 			w.ready <- b
 		} else if fresh {
-			inVain = true
+			failed = true
 		}
 		e = next
 	}
 }
 
-func (g *Group) chooseUnless(inVain bool, w *Waiter) *Backend {
-	if inVain {
+func (g *Group) chooseUnless(failed bool, w *Waiter) *Backend {
+	if failed {
 		return nil
 	}
 	b, _ := g.chooseLocked(w.client, w.tried)
@@ -99,5 +102,5 @@ func (g *Group) waiting() int64 {
 	return int64(g.queue.Len())
 }
 
-// Waiting returns how many clients wait.
+// Waiting returns the number of clients in the queues.
 func (s *Backends) Waiting() int64 { return s.Streams.waiting() + s.Datagrams.waiting() }

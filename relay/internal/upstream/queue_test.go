@@ -14,15 +14,18 @@ import (
 	"linesplit/target"
 )
 
-// newFullGroup has one target with one place, which is taken.
-func newFullGroup(patience time.Duration) (*Group, *Backend) {
+// newFullGroup returns a group whose only target is at its limit of one connection.
+func newFullGroup(timeout time.Duration) (*Group, *Backend) {
 	a := target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}
-	g := newSet(Options{Targets: []*target.Target{target.New(a, nil)}, Settings: settings(traffic.Tuning{QueueTimeout: patience})}).Streams
+	g := newTestSet(Options{
+		Targets:  []*target.Target{target.New(a, nil)},
+		Settings: settings(traffic.Tuning{QueueTimeout: timeout}),
+	}).Streams
 	return g, g.TryAcquire(netip.Addr{}, nil)
 }
 
-// TestQueueOrder: who waits longest comes first, whoever leaves the queue meanwhile.
-func TestQueueOrder(t *testing.T) {
+// TestWaitersAreServedFirstInFirstOut lets some leave the queue meanwhile.
+func TestWaitersAreServedFirstInFirstOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, p := newFullGroup(time.Minute)
 		var got []int
@@ -34,7 +37,7 @@ func TestQueueOrder(t *testing.T) {
 				ctx = leave
 			}
 			all.Go(func() {
-				_, w := g.Enter(netip.Addr{}, nil)
+				_, w := g.Acquire(netip.Addr{}, nil)
 				p, why := g.Wait(ctx, w)
 				if p == nil {
 					if why != traffic.EndShutdown {
@@ -42,7 +45,7 @@ func TestQueueOrder(t *testing.T) {
 					}
 					return
 				}
-				got = append(got, i) // one at a time: there is one place
+				got = append(got, i) // needs no lock: the limit is one connection
 				time.Sleep(time.Second)
 				g.release(p)
 			})
@@ -58,30 +61,28 @@ func TestQueueOrder(t *testing.T) {
 	})
 }
 
-// TestQueuePatience: a client waits exactly as long as it may.
-func TestQueuePatience(t *testing.T) {
+func TestWaitEndsAfterTheQueueTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, p := newFullGroup(5 * time.Second)
 		begin := time.Now()
-		_, w := g.Enter(netip.Addr{}, nil)
+		_, w := g.Acquire(netip.Addr{}, nil)
 		if _, why := g.Wait(t.Context(), w); why != traffic.EndQueueTimeout || time.Since(begin) != 5*time.Second {
 			t.Errorf("%v after %v", why, time.Since(begin))
 		}
 		g.release(p)
-		if p, _ := g.Enter(netip.Addr{}, nil); p == nil {
-			t.Error("nobody waits, and there is no room")
+		if p, _ := g.Acquire(netip.Addr{}, nil); p == nil {
+			t.Error("no room, although no client waits")
 		}
 	})
 }
 
-// TestQueueReturn: a target that comes back has room for those who wait, though it does not tell.
-func TestQueueReturn(t *testing.T) {
+func TestTargetThatComesBackServesTheQueue(t *testing.T) {
 	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
 	other := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
 	other.CheckedDown(io.EOF)
-	g := newSet(Options{Targets: []*target.Target{full, other}}).Streams
+	g := newTestSet(Options{Targets: []*target.Target{full, other}}).Streams
 	g.TryAcquire(netip.Addr{}, nil)
-	_, w := g.Enter(netip.Addr{}, nil)
+	_, w := g.Acquire(netip.Addr{}, nil)
 	other.CheckedUp()
 	g.ServeQueue()
 	if p, why := g.Wait(t.Context(), w); p == nil || p.Target != other {

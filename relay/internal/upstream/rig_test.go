@@ -32,8 +32,8 @@ func settings(t traffic.Tuning) *traffic.Settings {
 	return s
 }
 
-// newSet returns Backends that serve nobody.
-func newSet(o Options) *Backends {
+// newTestSet returns Backends that have no connections to expel.
+func newTestSet(o Options) *Backends {
 	if o.Settings == nil {
 		o.Settings = settings(traffic.Tuning{})
 	}
@@ -42,7 +42,7 @@ func newSet(o Options) *Backends {
 	return New(o)
 }
 
-// statsOf returns what Stats says of a target; nothing if it is not there.
+// statsOf returns the stats of a target, or none if it does not exist.
 func (s *Backends) statsOf(name string) TargetStats {
 	all, _, _ := s.Stats()
 	for _, t := range all {

@@ -6,30 +6,33 @@ import (
 	"linesplit/target"
 )
 
-// TargetStats is what one target has had. Bytes are counted as they are handed on, while connections last.
+// TargetStats are the state and the counts of one target. Bytes are counted as they are written, not
+// at the end of a connection.
 type TargetStats struct {
 	Name       string // the address
 	Up         bool
-	State      string    // one of target's: StateDraining or StateDrained after Drain or Remove, else what the target itself says
-	Since      time.Time // when it began to be in that state
-	Removing   bool      // it will go
+	State      string    // StateDraining or StateDrained after Drain or Remove, else target.Status.State
+	Since      time.Time // when that state began
+	Removing   bool      // is removed once it has no connections
 	Weight     int
 	Backup     bool
-	Most       int    // connections that it may have; 0 for any number
-	Active     int64  // connections now, those being dialled included
+	Most       int    // maximum number of connections; 0 for no limit
+	Active     int64  // open connections, those being dialled included
 	Total      uint64 // connections made
 	BytesIn    uint64 // to the target
 	BytesOut   uint64 // from the target
 	DialErrors uint64
-	Latency    time.Duration // of the last connect that succeeded, TLS handshake included; 0: none has
-	// LastError is what a dial or a check has failed with last, however it went after that; empty for never.
+	Latency    time.Duration // of the last successful dial, TLS handshake included; 0 before the first
+	// LastError is the error of the last dial or check that failed, even if later ones succeeded;
+	// empty if none has failed.
 	LastError   string
 	LastErrorAt time.Time
 }
 
-// RemovedStats are sums over targets that have been removed. Those of one that comes again begin anew.
+// RemovedStats are sums over targets that have been removed. A target that is added again starts from
+// zero.
 type RemovedStats struct {
-	Targets                              uint64 // how many
+	Targets                              uint64 // number of removals
 	Total, BytesIn, BytesOut, DialErrors uint64 // as in TargetStats
 }
 
@@ -41,7 +44,8 @@ func (s *RemovedStats) add(b *Backend) {
 	s.DialErrors += b.Target.DialErrors()
 }
 
-// Stats returns what each target has had, what those that are gone have had, and the balancer's name.
+// Stats returns the stats of all targets in the order of the configuration, sums over those that were
+// removed, and the name of the balancer.
 func (s *Backends) Stats() (all []TargetStats, removed RemovedStats, balance string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +55,8 @@ func (s *Backends) Stats() (all []TargetStats, removed RemovedStats, balance str
 	return all, s.removed, s.balance
 }
 
-// Addresses are those of the targets that stay, with the weights that they have now.
+// Addresses returns the addresses of the targets that are not being removed, with the weights in
+// force.
 func (s *Backends) Addresses() (all []target.Address) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,18 +79,18 @@ func (b *Backend) stats() TargetStats {
 		Removing:    b.leaving.Load(),
 		Weight:      int(b.weight.Load()),
 		Backup:      b.Target.Address.Backup,
-		Most:        int(b.most),
+		Most:        int(b.limit),
 		Active:      b.active.Load(),
 		Total:       b.total.Load(),
 		BytesIn:     b.BytesIn.Load(),
 		BytesOut:    b.BytesOut.Load(),
 		DialErrors:  b.Target.DialErrors(),
-		Latency:     time.Duration(b.connect.Load()),
+		Latency:     time.Duration(b.connectTime.Load()),
 		LastError:   own.LastError,
 		LastErrorAt: own.LastErrorAt,
 	}
 	if b.draining.Load() {
-		s.State, s.Since = target.StateDraining, time.Unix(0, b.quiet.Load())
+		s.State, s.Since = target.StateDraining, time.Unix(0, b.quietSince.Load())
 		if s.Active == 0 {
 			s.State = target.StateDrained
 		}
