@@ -161,9 +161,9 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 		{"TLS 1.2 closes", tls12, closeUnread}, // close_notify, then RST
 		{"TLS 1.3 closes", tls13, closeUnread},
 		{"TLS 1.3 killed", tls13, kill},
-		{"half closed", testrig.SinkOptions{HalfClose: true}, kill},
-		{"drip", testrig.SinkOptions{Pattern: testrig.Drip}, kill},
-		{"bursts", testrig.SinkOptions{Pattern: testrig.Bursts}, kill},
+		{"half closed", testrig.SinkOptions{Behaviour: testrig.HalfClosed}, kill},
+		{"drip", testrig.SinkOptions{Behaviour: testrig.Drip}, kill},
+		{"bursts", testrig.SinkOptions{Behaviour: testrig.Bursts}, kill},
 		{"unix", testrig.SinkOptions{Network: "unix"}, kill},
 	}
 	for _, test := range tests {
@@ -175,7 +175,7 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 				s.Load(2, testrig.SenderOptions{Rate: r.perSender})
 				s.InTurn(6, s.Sinks, test.end)
 				for _, sink := range s.Sinks {
-					sink.SetPattern(testrig.Steady) // or what they hold now takes minutes
+					sink.Behave(testrig.Steady) // or what they hold now takes minutes
 				}
 				s.EndLoad()
 				s.Finish(testrig.Resent)

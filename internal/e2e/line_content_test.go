@@ -38,8 +38,7 @@ func TestLinesPassByteForByte(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := testrig.NewStage(t)
-			s.Tally.KeepRaw()
+			s := testrig.NewForeignStage(t)
 			a, b := s.TwoSinks()
 			s.Run([]testrig.Target{a, b})
 			conn := s.Dial()
@@ -59,7 +58,7 @@ func TestLinesPassByteForByte(t *testing.T) {
 				s.Others++
 			}
 			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.Others })
-			if diff := cmp.Diff(want, s.Tally.Raw()); diff != "" {
+			if diff := cmp.Diff(want, s.Tally.Foreign()); diff != "" {
 				t.Errorf("lines differ (-sent +received):\n%.2000s", diff)
 			}
 			s.Finish(testrig.None)
@@ -92,7 +91,7 @@ func TestLinesAtTheLimits(t *testing.T) {
 				s.Write(conn, s.Numbered(10, 150))
 				if test.dropped > 0 {
 					s.Others++
-					s.Write(conn, testrig.AppendLine(nil, 0, 0, size))
+					s.Write(conn, testrig.Records(0, 1, size))
 				} else {
 					s.Write(conn, s.Numbered(3, size))
 				}
@@ -111,8 +110,7 @@ func TestOversizePolicies(t *testing.T) {
 	long := append(bytes.Repeat([]byte("0123456789"), 10_000), '\n')
 	t.Run("truncate", func(t *testing.T) {
 		t.Parallel()
-		s := testrig.NewStage(t)
-		s.Tally.KeepRaw()
+		s := testrig.NewForeignStage(t)
 		s.Run([]testrig.Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
 		conn := s.Dial()
 		s.Write(conn, s.Numbered(10, 150))
@@ -122,7 +120,7 @@ func TestOversizePolicies(t *testing.T) {
 		s.Others = 1
 		s.Arrived()
 		want := map[string]int{string(long[:limit-1]): 1}
-		if diff := cmp.Diff(want, s.Tally.Raw()); diff != "" {
+		if diff := cmp.Diff(want, s.Tally.Foreign()); diff != "" {
 			t.Errorf("lines differ (-want +received):\n%.2000s", diff)
 		}
 		s.Metric(1, "linesplit_truncated_lines_total")

@@ -77,7 +77,7 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 	}{
 		{"after a flood", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 20_000}},
 		{"after a steady flow", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
-		{"after bursts", testrig.SinkOptions{Pattern: testrig.Bursts}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"after bursts", testrig.SinkOptions{Behaviour: testrig.Bursts}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
 		{"TLS", testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
 	testrig.TakesLong(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
-	sink := s.Sink(testrig.SinkOptions{HalfClose: true})
+	sink := s.Sink(testrig.SinkOptions{Behaviour: testrig.HalfClosed})
 	s.Run([]testrig.Target{sink})
 	s.Load(2, testrig.SteadyLoad())
 	s.Flow(sink, 12_000)
@@ -138,14 +138,14 @@ func TestProxyInBetweenMeasured(t *testing.T) {
 		m := s.P.Metrics()
 		s.Terminate(0)
 		for _, sink := range s.Sinks {
-			testrig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Conns() == 0 })
+			testrig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Open() == 0 })
 		}
 		r := s.Tally.Report(s.Sent)
 		t.Logf("behind HAProxy, %q: four crashes: %s, resent by the metric %.0f", query, r, m.Sum("linesplit_resent_lines_total"))
 		if r.Corrupt+r.NeverSent > 0 {
 			t.Errorf("lines that nobody sent:\n%s", r.Details())
 		}
-		return r.Lost
+		return int(r.Lost)
 	}
 	plain, aware := loss(""), loss("?via-proxy=true")
 	if aware > plain+200 {
@@ -163,7 +163,7 @@ func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	s.Load(2, testrig.SteadyLoad())
 	s.Flow(a, 400)
 	testrig.Orderly(a)
-	testrig.WaitFor(t, "all workers are at the other target", func() bool { return b.Conns() == 8 })
+	testrig.WaitFor(t, "all workers are at the other target", func() bool { return b.Open() == 8 })
 	moved := b.Accepted()
 	for range 3 { // attempts to go home fail, and cost nothing
 		time.Sleep(interval)
@@ -174,7 +174,7 @@ func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	}
 	a.Listen()
 	began := time.Now()
-	testrig.WaitFor(t, "the workers are home", func() bool { return a.Conns() == 4 && b.Conns() == 4 })
+	testrig.WaitFor(t, "the workers are home", func() bool { return a.Open() == 4 && b.Open() == 4 })
 	t.Logf("home %v after the target's return, with an interval of %v", time.Since(began).Round(time.Millisecond), interval)
 	s.Flow(a, 400)
 	s.Metric(4, "linesplit_target_failbacks_total")

@@ -39,17 +39,13 @@ func startChurn(s *testrig.Stage, addr string, senders, lines int) *churn {
 
 func (c *churn) run() {
 	for !closed(c.done) {
-		id := int(c.next.Add(1))
+		id := uint32(c.next.Add(1))
 		conn, err := testrig.Dial("tcp", c.addr, nil)
 		if err != nil {
 			c.Errorf("sender %d was refused: %v", id, err)
 			return
 		}
-		var lines []byte
-		for seq := range c.lines {
-			lines = testrig.AppendLine(lines, id, seq, 200)
-		}
-		_, err = conn.Write(lines)
+		_, err = conn.Write(testrig.Records(id, c.lines, 200))
 		if err == nil {
 			err = conn.Close()
 		}
@@ -58,7 +54,7 @@ func (c *churn) run() {
 			return
 		}
 		c.mu.Lock()
-		c.Sent[id] = c.lines
+		c.Sent[id] = uint64(c.lines)
 		c.mu.Unlock()
 		c.served.Add(1)
 	}
@@ -105,7 +101,7 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	if code := old.Terminate(); code != 0 {
 		t.Errorf("the last process ended with %d\n%s", code, old.Tail(10))
 	}
-	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
+	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicated+r.Corrupt+r.Torn+r.NeverSent > 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -214,7 +210,7 @@ func TestSocketActivation(t *testing.T) {
 	senders.stop()
 	testrig.WaitFor(t, "all lines arrive", func() bool { return s.Tally.HasAll(s.Sent) })
 	m.stop(cmd)
-	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicates+r.Corrupt+r.Torn+r.NeverSent > 0 {
+	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicated+r.Corrupt+r.Torn+r.NeverSent > 0 {
 		t.Errorf("%+v", r)
 	}
 }

@@ -4,6 +4,7 @@ package testrig
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"linesplit/internal/simulate/tally"
 )
 
 // childEnv makes a test binary run as a target, on the address it holds.
@@ -61,7 +64,10 @@ func serveChild(addr string, out io.Writer) error {
 // fault of the sender's. It returns io.EOF at the end of the stream.
 func readChild(conn net.Conn, report func([]byte)) error {
 	buf := make([]byte, 16<<10)
-	raw := rawConn(conn)
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
 	for {
 		n, err := 0, error(nil)
 		raw.Read(func(fd uintptr) bool {
@@ -162,11 +168,11 @@ func (c *Child) Continue() { c.cmd.Process.Signal(syscall.SIGCONT) }
 // collect counts the child's frames until it is gone. A frame that the kill cut
 // short had not been taken out of the socket.
 func (c *Child) collect(out io.Reader, ready chan<- struct{}) {
-	scanners := make(map[uint32]*scanner)
+	readers := make(map[uint32]*tally.Reader)
 	in := bufio.NewReaderSize(out, 256<<10)
 	defer func() {
-		for _, s := range scanners {
-			s.end(false)
+		for _, r := range readers {
+			r.End(false)
 		}
 	}()
 	for {
@@ -177,18 +183,17 @@ func (c *Child) collect(out io.Reader, ready chan<- struct{}) {
 		case id == 0:
 			close(ready)
 			continue
-		case scanners[id] == nil:
-			scanners[id] = &scanner{tally: c.tally}
+		case readers[id] == nil:
+			readers[id] = c.tally.Reader()
 		}
-		s := scanners[id]
+		r := readers[id]
 		if len(data) == 0 {
-			s.end(true)
-			delete(scanners, id)
+			r.End(true)
+			delete(readers, id)
 			continue
 		}
-		before := s.lines
-		s.feed(data)
-		c.lines.Add(int64(s.lines - before))
+		r.Feed(data)
+		c.lines.Add(int64(bytes.Count(data, []byte("\n"))))
 	}
 }
 

@@ -121,19 +121,19 @@ func (s *Stage) Reported(key string) (n float64) {
 func (s *Stage) Judge(m Metrics, duplicates Bound) {
 	s.Helper()
 	for _, sink := range s.Sinks {
-		WaitFor(s.T, "the targets read to the end", func() bool { return sink.Conns() == 0 })
+		WaitFor(s.T, "the targets read to the end", func() bool { return sink.Open() == 0 })
 	}
 	r := s.Tally.Report(s.Sent)
 	counted := max(m.Sum("linesplit_resent_lines_total"), s.Reported("resent_lines"))
 	s.Logf("%s, resent as counted %.0f", r, counted)
-	if r.Lost+r.NeverSent+r.Corrupt+r.Torn > 0 {
-		s.Errorf("%s\n%s", r, r.Details())
+	if err := r.Err(); err != nil {
+		s.Errorf("%v: %s\n%s", err, r, r.Details())
 	}
 	switch {
-	case duplicates == None && r.Duplicates > 0:
-		s.Errorf("%d duplicates, want none (%.0f lines resent)\n%s\n%s", r.Duplicates, counted, r.Details(), m.Dump())
-	case duplicates == Resent && float64(r.Duplicates) > counted:
-		s.Errorf("%d duplicates, and only %.0f lines are counted as resent\n%s\n%s", r.Duplicates, counted, r.Details(), m.Dump())
+	case duplicates == None && r.Duplicated > 0:
+		s.Errorf("%d duplicates, want none (%.0f lines resent)\n%s\n%s", r.Duplicated, counted, r.Details(), m.Dump())
+	case duplicates == Resent && float64(r.Duplicated) > counted:
+		s.Errorf("%d duplicates, and only %.0f lines are counted as resent\n%s\n%s", r.Duplicated, counted, r.Details(), m.Dump())
 	}
 }
 

@@ -3,10 +3,8 @@
 package testrig
 
 import (
-	"bytes"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +26,7 @@ func direct(t *testing.T, tally *Tally, s interface{ Target() string }, o Sender
 	_, addr, _ := strings.Cut(s.Target(), "://")
 	o.Addr = addr
 	sender := StartSender(t, o)
-	return sender, Sent{o.ID: o.Lines}
+	return sender, Sent{o.ID: uint64(o.Lines)}
 }
 
 func settled(t *testing.T, tally *Tally, sent Sent) Report {
@@ -39,50 +37,22 @@ func settled(t *testing.T, tally *Tally, sent Sent) Report {
 	return r
 }
 
-func TestLineIsReadAsItWasWritten(t *testing.T) {
-	for _, size := range []int{0, MinLine, 200, 600, 16384, 1 << 20} {
-		line := AppendLine(nil, 12345, 67890, size)
-		if want := max(size, MinLine); len(line) != want {
-			t.Errorf("size %d: %d bytes, want %d", size, len(line), want)
-		}
-		sender, seq, ok := parseLine(line[:len(line)-1])
-		if !ok || sender != 12345 || seq != 67890 {
-			t.Errorf("size %d: sender %d, seq %d, ok %v", size, sender, seq, ok)
-		}
-	}
-}
-
-func TestDamagedLineIsNotOK(t *testing.T) {
-	line := AppendLine(nil, 7, 9, 200)
-	line = line[:len(line)-1]
-	for i := range line {
-		if _, _, ok := parseLine(line[:i]); ok {
-			t.Errorf("cut at %d passes", i)
-		}
-		damaged := bytes.Clone(line)
-		damaged[i] ^= 1
-		if _, _, ok := parseLine(damaged); ok {
-			t.Errorf("byte %d changed passes", i)
-		}
-		other := AppendLine(nil, 7, 10, 200)
-		other = other[:len(other)-1]
-		glued := slices.Concat(line[:i], other[i:])
-		if _, _, ok := parseLine(glued); ok && !bytes.Equal(glued, other) && !bytes.Equal(glued, line) {
-			t.Errorf("glued at %d passes", i)
-		}
-	}
-}
-
 func TestTallyComparesWhatWasSentWithWhatCame(t *testing.T) {
 	tally := NewTally()
-	s := scanner{tally: tally}
-	for _, seq := range []int{0, 1, 2, 2, 2, 5, 9} {
-		s.feed(AppendLine(nil, 1, seq, 100))
+	const size = 100
+	lines := Records(1, 10, size)
+	read := func(end bool, parts ...[]byte) {
+		r := tally.Reader()
+		for _, part := range parts {
+			r.Feed(part)
+		}
+		r.End(end)
 	}
-	s.feed([]byte("glued{\n"))
-	s.feed([]byte("half"))
-	s.end(true)
-	s.end(false)
+	for _, seq := range []int{0, 1, 2, 2, 2, 5, 9} {
+		read(true, lines[seq*size:][:size])
+	}
+	read(true, []byte("glued{\n"), []byte("half"))
+	read(false, []byte("half"))
 	r := tally.Report(Sent{1: 8, 2: 1})
 	got := r.String()
 	want := "sent 9, received 7, lost 5, duplicates 2, never sent 1, corrupt 1, torn 1, cut off by a break 1"
@@ -108,9 +78,9 @@ func TestDirectConnectionCountsExactly(t *testing.T) {
 		{"paced", SinkOptions{}, SenderOptions{Rate: 20_000}},
 		{"tls", SinkOptions{TLS: server}, SenderOptions{TLS: client}},
 		{"unix", SinkOptions{Network: "unix"}, SenderOptions{Network: "unix"}},
-		{"drip", SinkOptions{Pattern: Drip}, SenderOptions{Lines: 100}},
-		{"bursts", SinkOptions{Pattern: Bursts}, SenderOptions{}},
-		{"half closed", SinkOptions{HalfClose: true}, SenderOptions{}},
+		{"drip", SinkOptions{Behaviour: Drip}, SenderOptions{Lines: 100}},
+		{"bursts", SinkOptions{Behaviour: Bursts}, SenderOptions{}},
+		{"half closed", SinkOptions{Behaviour: HalfClosed}, SenderOptions{}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,7 +94,7 @@ func TestDirectConnectionCountsExactly(t *testing.T) {
 				t.Error(err)
 			}
 			r := settled(t, tally, sent)
-			if r.Received != r.Sent || r.Duplicates+r.Corrupt+r.Torn+r.Cut+r.NeverSent != 0 || sink.Lines() != r.Sent {
+			if r.Received != r.Sent || r.Duplicated+r.Corrupt+r.Torn+r.Cut+r.NeverSent != 0 || sink.Lines() != int(r.Sent) {
 				t.Errorf("%s\n%s", r, r.Details())
 			}
 			if sink.Accepted() != 1 {
@@ -149,7 +119,7 @@ func TestPausedSinkReadsNothing(t *testing.T) {
 	if err := sender.Stop(); err != nil {
 		t.Error(err)
 	}
-	settled(t, tally, Sent{0: sender.Sent()})
+	settled(t, tally, Sent{0: uint64(sender.Sent())})
 }
 
 // A sender that takes a write for delivery loses what the target had not read:
@@ -166,7 +136,7 @@ func TestCrashLosesLinesOfADirectSender(t *testing.T) {
 			WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
 			end(sink)
 			WaitFor(t, "the sender notices", func() bool { return sender.Sent() > 0 && isDone(sender) })
-			r := tally.Report(Sent{0: sender.Sent()})
+			r := tally.Report(Sent{0: uint64(sender.Sent())})
 			if t.Log(r); r.Lost == 0 || r.Torn+r.Corrupt != 0 {
 				t.Errorf("want lost lines and none torn: %s\n%s", r, r.Details())
 			}
@@ -197,7 +167,7 @@ func TestShutdownReadsToTheEnd(t *testing.T) {
 		t.Error(err)
 	}
 	<-ended
-	if r := settled(t, tally, Sent{0: sender.Sent()}); r.Lost+r.Duplicates+r.Torn != 0 {
+	if r := settled(t, tally, Sent{0: uint64(sender.Sent())}); r.Lost+r.Duplicated+r.Torn != 0 {
 		t.Error(r)
 	}
 	sink.Listen()
@@ -224,7 +194,7 @@ func TestKilledChildHasCountedWhatItRead(t *testing.T) {
 	WaitFor(t, "it has something unread", func() bool { return sender.Sent() > stopped+1000 || isDone(sender) })
 	child.Kill()
 	WaitFor(t, "the sender notices", func() bool { return isDone(sender) })
-	sent[1] = sender.Sent()
+	sent[1] = uint64(sender.Sent())
 	r := tally.Report(sent)
 	if t.Log(r); r.Lost == 0 || r.Torn+r.Corrupt != 0 {
 		t.Errorf("want lost lines and none torn: %s\n%s", r, r.Details())

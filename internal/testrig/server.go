@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -99,21 +98,11 @@ func (s *Server) listen() (net.Listener, error) {
 	case s.addr != "":
 		return net.Listen("unix", s.addr)
 	case s.o.Network == "unix":
-		return net.Listen("unix", filepath.Join(s.dir(), "server.sock"))
+		return net.Listen("unix", filepath.Join(shortTempDir(s.tb), "server.sock"))
 	case s.o.Network == "abstract":
 		return net.Listen("unix", fmt.Sprintf("@rig-%x", rand.Uint64()))
 	}
 	return ListenAlone()
-}
-
-// dir is a short one: the path of a socket has at most 107 bytes.
-func (s *Server) dir() string {
-	dir, err := os.MkdirTemp("", "rig")
-	if err != nil {
-		s.tb.Fatalf("server: %v", err)
-	}
-	s.tb.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 func (s *Server) accept(ln net.Listener) {

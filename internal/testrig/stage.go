@@ -56,14 +56,19 @@ type Stage struct {
 	Sinks   []*Sink
 	P       *Process
 	Base    Usage
-	NextID  int
+	NextID  uint32
 	senders []*Sender // running
 	Sent    Sent      // by those that have ended, and by hand
 	Others  int       // lines that linesplit receives and that are not numbered, or do not arrive on purpose
 }
 
-func NewStage(t *testing.T) *Stage {
-	s := &Stage{T: t, Tally: NewTally(), Sent: make(Sent)}
+func NewStage(t *testing.T) *Stage { return newStage(t, NewTally()) }
+
+// NewForeignStage returns a stage whose tally also keeps lines that are not numbered records.
+func NewForeignStage(t *testing.T) *Stage { return newStage(t, NewForeignTally()) }
+
+func newStage(t *testing.T, tally *Tally) *Stage {
+	s := &Stage{T: t, Tally: tally, Sent: make(Sent)}
 	t.Cleanup(func() {
 		if t.Failed() && s.P != nil {
 			t.Logf("last lines of linesplit:\n%s", s.P.Tail(30))
@@ -152,7 +157,7 @@ func (s *Stage) Sender(o SenderOptions) *Sender {
 }
 
 // id is a sender number that nobody has yet.
-func (s *Stage) id() int {
+func (s *Stage) id() uint32 {
 	s.NextID++
 	return s.NextID
 }
@@ -167,7 +172,7 @@ func (s *Stage) EndLoad() {
 		if err := sender.Stop(); err != nil {
 			s.Errorf("linesplit broke a sender's connection: %v", err)
 		}
-		s.Sent[sender.ID()] += sender.Sent()
+		s.Sent[sender.ID()] += uint64(sender.Sent())
 	}
 	s.senders = nil
 }
@@ -229,12 +234,8 @@ func (s *Stage) Write(conn net.Conn, b []byte) {
 // Numbered returns n lines of a new sender, and counts them as sent.
 func (s *Stage) Numbered(n, size int) []byte {
 	id := s.id()
-	s.Sent[id] = n
-	var b []byte
-	for seq := range n {
-		b = AppendLine(b, id, seq, size)
-	}
-	return b
+	s.Sent[id] = uint64(n)
+	return Records(id, n, size)
 }
 
 // Metric waits until a series, or the sum of several, has reached a value.
@@ -277,7 +278,7 @@ func (s *Stage) Crowd(n int) []*net.TCPConn {
 }
 
 // ArrivedBy waits for all lines of one sender.
-func (s *Stage) ArrivedBy(id int) {
+func (s *Stage) ArrivedBy(id uint32) {
 	s.Helper()
 	WaitFor(s.T, "a sender's lines arrive", func() bool { return s.Tally.HasAll(Sent{id: s.Sent[id]}) })
 }

@@ -84,6 +84,10 @@ func TestIntervalAndChunk(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, "the rest", func() bool { return s.Bytes() == 2*size })
+			if err := s.Behave(Behaviour{Interval: maxDuration}); err != nil {
+				t.Fatal(err)
+			}
+			s.Exit() // it too
 		})
 	}
 }

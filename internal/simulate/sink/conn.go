@@ -121,13 +121,10 @@ func (c *conn) read() error {
 		c.reader.Line = c.addOutput
 	}
 	for {
-		if !c.awaitActive() {
+		if !c.awaitActive() || !c.awaitInterval() {
 			return net.ErrClosed
 		}
 		st := c.s.state.Load()
-		if c.pausesBefore(st) && !c.wait(st.Interval, st) {
-			continue // closed, or to do something else
-		}
 		err := c.readOnce(st)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = c.deadlineCause(st)
@@ -138,9 +135,20 @@ func (c *conn) read() error {
 	}
 }
 
-// pausesBefore reports whether st makes the connection pause before its next read.
-func (c *conn) pausesBefore(st *state) bool {
-	return st.Interval > 0 && (st.Chunk > 0 || !c.filled)
+// awaitInterval makes the pause before the next read, if there is to be one. It returns false if
+// the connection is closed meanwhile.
+func (c *conn) awaitInterval() bool {
+	st := c.s.state.Load()
+	if st.Interval == 0 || st.Chunk == 0 && c.filled {
+		return true
+	}
+	c.wait(st.Interval, st)
+	select {
+	case <-c.closed:
+		return false
+	default:
+		return true
+	}
 }
 
 // wait waits for d. It returns false if the connection is closed or st is replaced before.
