@@ -70,7 +70,7 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 			if !strings.Contains(strings.Join(args, " "), "-listen") && args[0] != "-port" {
 				args = append(free.Flags(), args...)
 			}
-			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: testrig.Binary, Args: args})
+			p := testrig.StartProcess(t, testrig.ProcessOptions{Args: args})
 			listened := false
 			testrig.WaitFor(t, "linesplit refuses to start", func() bool {
 				listened = listened || free.Taken()
@@ -102,7 +102,7 @@ func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 		"admin":           {"-listen", "tcp://127.0.0.1:0", "-admin", busy},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: testrig.Binary, Args: args})
+			p := testrig.StartProcess(t, testrig.ProcessOptions{Args: args})
 			if code := p.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
@@ -182,7 +182,7 @@ func TestBadInputOfConnectionModeIsRefused(t *testing.T) {
 			if !slices.Contains(args, "-listen") {
 				args = append([]string{"-listen", "tcp://127.0.0.1:0"}, args...)
 			}
-			p := testrig.StartProcess(t, testrig.ProcessOptions{Binary: testrig.Binary, Args: args})
+			p := testrig.StartProcess(t, testrig.ProcessOptions{Args: args})
 			if code := p.Wait(); code != 2 {
 				t.Errorf("exit code %d, want 2", code)
 			}

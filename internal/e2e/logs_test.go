@@ -40,7 +40,7 @@ func TestNobodyReadsTheLogs(t *testing.T) {
 			if _, err := unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
 				t.Fatal(err)
 			}
-			p := exec.Command(testrig.Binary, "-mode", "connection", "-listen", "tcp://"+addr, "-target", server.Target(),
+			p := exec.Command(testrig.Binary(t), "-mode", "connection", "-listen", "tcp://"+addr, "-target", server.Target(),
 				"-access-log", "text", "-log-level", "debug", "-drain-timeout", "2s")
 			p.Stdout, p.Stderr = writer, writer
 			if err := p.Start(); err != nil {

@@ -28,7 +28,7 @@ type proofRun struct {
 func runProof(t *testing.T, args ...string) (code int, run proofRun, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), testrig.Binary, append([]string{"proof", "-json"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), testrig.Binary(t), append([]string{"proof", "-json"}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Run()
 	if err := json.Unmarshal(out.Bytes(), &run); err != nil {
@@ -84,7 +84,7 @@ func TestProofEndsInOrderWhenInterrupted(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), testrig.Binary, "proof", "-only", "black-hole,all-stalled")
+	cmd := exec.CommandContext(t.Context(), testrig.Binary(t), "proof", "-only", "black-hole,all-stalled")
 	cmd.Env = append(cmd.Environ(), "TMPDIR="+temp)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {

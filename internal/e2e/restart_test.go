@@ -83,7 +83,7 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	for range 3 {
 		for range 10 {
 			senders.more(10)
-			failing := exec.Command(testrig.Binary, "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(), "-admin", old.Admin)
+			failing := exec.Command(testrig.Binary(t), "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(), "-admin", old.Admin)
 			if out, err := failing.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -151,7 +151,7 @@ func (m *manager) listen() {
 func (m *manager) start(args ...string) *exec.Cmd {
 	m.Helper()
 	script := `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines WATCHDOG_PID=$$ WATCHDOG_USEC=200000; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES WATCHDOG_PID WATCHDOG_USEC; exec "$0" "$@"`
-	cmd := exec.Command("sh", append([]string{"-c", script, testrig.Binary}, args...)...)
+	cmd := exec.Command("sh", append([]string{"-c", script, testrig.Binary(m)}, args...)...)
 	cmd.ExtraFiles = []*os.File{m.socket}
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
 	cmd.Stderr = os.Stderr
@@ -224,7 +224,7 @@ func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	cmd := exec.Command(testrig.Binary, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", taken.Addr().String())
+	cmd := exec.Command(testrig.Binary(t), "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", taken.Addr().String())
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
 		t.Errorf("%v\n%s", err, out)
@@ -245,7 +245,7 @@ func TestSocketThatNobodyNames(t *testing.T) {
 		"systemd:lines?tls=true": "-tls-cert",
 	} {
 		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; exec "$0" "$@"`,
-			testrig.Binary, "-listen", arg, "-target", "127.0.0.1:1")
+			testrig.Binary(t), "-listen", arg, "-target", "127.0.0.1:1")
 		cmd.ExtraFiles = []*os.File{m.socket}
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
@@ -281,7 +281,7 @@ func TestNobodyReadsTheNotices(t *testing.T) {
 	addr := free.Addr().String()
 	free.Close()
 	cmd := exec.Command("sh", "-c", `WATCHDOG_PID=$$ WATCHDOG_USEC=100000; export WATCHDOG_PID WATCHDOG_USEC; exec "$0" "$@"`,
-		testrig.Binary, "-listen", "tcp://"+addr, "-target", a.Target(), "-drain-timeout", "5s")
+		testrig.Binary(t), "-listen", "tcp://"+addr, "-target", a.Target(), "-drain-timeout", "5s")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func swallow(t *testing.T) (addr string, lines func() int) {
 func TestSendEndsInOrderOnSIGINT(t *testing.T) {
 	t.Parallel()
 	addr, received := swallow(t)
-	command := exec.Command(testrig.Binary, "send", "-to", addr, "-mix", "stream=2,idle=1", "-connections", "3", "-rate", "2000")
+	command := exec.Command(testrig.Binary(t), "send", "-to", addr, "-mix", "stream=2,idle=1", "-connections", "3", "-rate", "2000")
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Start(); err != nil {
@@ -72,7 +72,7 @@ func TestSendEndsInOrderOnSIGINT(t *testing.T) {
 func TestSendStandardInput(t *testing.T) {
 	t.Parallel()
 	addr, received := swallow(t)
-	command := exec.Command(testrig.Binary, "send", "-to", addr, "-file", "-", "-repeat", "3")
+	command := exec.Command(testrig.Binary(t), "send", "-to", addr, "-file", "-", "-repeat", "3")
 	command.Stdin = strings.NewReader("one\ntwo")
 	text, err := command.Output()
 	if err != nil || !strings.Contains(string(text), `"lines":6`) {

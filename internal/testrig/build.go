@@ -3,56 +3,88 @@
 package testrig
 
 import (
+	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"testing"
 )
 
-// Build builds linesplit into dir, with the race detector if this binary has it, and returns the
-// path of the program.
-func Build(dir string) (string, error) {
-	root, err := moduleRoot()
-	if err != nil {
-		return "", fmt.Errorf("build: %w", err)
+// program is the path of the program under test, which Main sets before any test runs.
+var program string
+
+// Binary returns the path of the program under test.
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	if err := noticeSources(); err != nil {
+		tb.Fatalf("notice the source files: %v", err)
 	}
-	binary := filepath.Join(dir, "linesplit")
-	args := []string{"build", "-buildvcs=false", "-o", binary}
+	return program
+}
+
+// build builds linesplit into dir, with the race detector if this binary has it, and returns the
+// path of the program. It works in every directory of the module, with and without git.
+func build(dir string) (string, error) {
+	path := filepath.Join(dir, "linesplit")
+	args := []string{"build", "-buildvcs=false", "-o", path}
 	if Race {
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, ".")...)
-	cmd.Dir = root
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
+	if _, err := goCommand(append(args, ".")...); err != nil {
+		return "", err
 	}
-	return binary, nil
+	return path, nil
 }
 
-// noticeSources opens the files that linesplit is made of. go test repeats an old result where the
-// test binary and the files that a test opened are the same, and little of linesplit is in the test
-// binary: without this a change to linesplit would pass untested.
-func noticeSources() error {
+// goCommand runs the go command in the module's directory and returns its output.
+func goCommand(args ...string) ([]byte, error) {
 	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, exit.Stderr)
+	}
+	return out, err
+}
+
+// noticeSources opens the files that linesplit is built from, and their directories. go test
+// repeats an old result if the test binary and all files that a test opened are the same. Little of
+// linesplit is in the test binary, so without this a change to linesplit would pass untested. Files
+// that are opened before the first test do not count.
+var noticeSources = sync.OnceValue(func() error {
+	const format = `{{with .Module}}{{if .Main}}{{.GoMod}}{{range $.GoFiles}}
+{{$.Dir}}/{{.}}{{end}}{{range $.EmbedFiles}}
+{{$.Dir}}/{{.}}{{end}}{{end}}{{end}}`
+	list, err := goCommand("list", "-deps", "-f", format, ".")
 	if err != nil {
 		return err
 	}
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
-			return fs.SkipDir // the repository itself, which changes more often than the sources
-		case filepath.Ext(path) != ".go":
-			return nil
+	opened := make(map[string]bool)
+	var errs []error
+	for path := range strings.Lines(string(list)) {
+		path = strings.TrimSuffix(path, "\n")
+		for _, path := range []string{path, filepath.Dir(path)} {
+			if !opened[path] {
+				opened[path] = true
+				errs = append(errs, notice(path))
+			}
 		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	})
+	}
+	return errors.Join(errs...)
+})
+
+// notice opens a file or a directory and closes it.
+func notice(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

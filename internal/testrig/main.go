@@ -13,11 +13,9 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// What all tests of a package share. Main sets it once, before any of them runs.
-var (
-	Binary string         // the program under test
-	Certs  testcert.Files // an authority and what it signed
-)
+// Certs are an authority and the certificates that it signed. Main writes them once, before any
+// test runs.
+var Certs testcert.Files
 
 // inParallel is how many tests run at once. Most of them wait most of the time, so more than there are processors.
 const inParallel = "6"
@@ -58,6 +56,6 @@ func prepare() (dir string, err error) {
 	if Certs, err = testcert.Write(dir); err != nil {
 		return "", err
 	}
-	Binary, err = Build(dir)
+	program, err = build(dir)
 	return dir, err
 }

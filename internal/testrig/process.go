@@ -34,7 +34,6 @@ type Process struct {
 
 // ProcessOptions say how to start one.
 type ProcessOptions struct {
-	Binary    string
 	Args      []string
 	Listeners int       // how many "listening" lines to wait for; 0: none, do not wait at all
 	Stdin     io.Reader // nil: /dev/null
@@ -45,12 +44,9 @@ type ProcessOptions struct {
 // kills it at the latest.
 func StartProcess(tb testing.TB, o ProcessOptions) *Process {
 	tb.Helper()
-	if err := noticeSources(); err != nil {
-		tb.Fatalf("look at the source files: %v", err)
-	}
 	p := &Process{
 		tb:     tb,
-		cmd:    command(o),
+		cmd:    command(tb, o),
 		stderr: &output{},
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 		done:   make(chan struct{}),
@@ -72,12 +68,12 @@ func StartProcess(tb testing.TB, o ProcessOptions) *Process {
 	return p
 }
 
-func command(o ProcessOptions) *exec.Cmd {
+func command(tb testing.TB, o ProcessOptions) *exec.Cmd {
 	if o.Files == 0 {
-		return exec.Command(o.Binary, o.Args...)
+		return exec.Command(Binary(tb), o.Args...)
 	}
 	script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.Files)
-	return exec.Command("sh", append([]string{"-c", script, o.Binary}, o.Args...)...)
+	return exec.Command("sh", append([]string{"-c", script, Binary(tb)}, o.Args...)...)
 }
 
 var (

@@ -119,7 +119,7 @@ func NewProcessOptions(targets []Target, args ...string) ProcessOptions {
 	for _, t := range targets {
 		args = append(args, "-target", t.Target())
 	}
-	return ProcessOptions{Binary: Binary, Args: args, Listeners: listeners}
+	return ProcessOptions{Args: args, Listeners: listeners}
 }
 
 // connections is the value of -connections.
