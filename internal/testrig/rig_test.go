@@ -229,3 +229,15 @@ linesplit_dropped_lines_total{reason="torn"} 2
 		t.Errorf("this rig needs /proc: %v", err)
 	}
 }
+
+// A sender of one line may have written it before its first report of progress.
+func TestShortSenderStarts(t *testing.T) {
+	tally := NewTally()
+	sink := NewSink(t, tally, SinkOptions{})
+	for range 200 {
+		sender, _ := direct(t, tally, sink, SenderOptions{ID: 1, Lines: 1})
+		if err := sender.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
