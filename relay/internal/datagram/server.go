@@ -1,11 +1,11 @@
 // Package datagram forwards UDP datagrams between clients and targets.
 //
-// Datagrams have no connections, so a session stands for one: what one client address sends goes to one target from a socket
-// of the session's own, and what comes back there goes to that client. A session ends when nothing has gone either way for
-// some time.
+// UDP has no connections, so a session stands for one: the datagrams of one client address go to one
+// target from a socket that only this session uses, and the replies that arrive there go to that
+// client. A session ends when no datagram has passed in either direction for some time.
 //
 //	clients ─▶ listening socket ─▶ one goroutine ──▶ session's socket ─▶ target
-//	        ◀─────────────────── one goroutine a session ◀──────────────
+//	        ◀────────────────── one goroutine per session ◀─────────────
 package datagram
 
 import (
@@ -27,63 +27,65 @@ import (
 const (
 	maxDatagram = 65535
 
-	// Before a session has its socket (a name may have to be resolved) so many of its datagrams are kept, in number and in bytes.
-	// One is kept whatever its size.
-	mostPending      = 16
-	mostPendingBytes = 64 << 10
+	// Limits of the datagrams kept for a session that has no socket yet, since a name may have to be
+	// resolved first. One datagram is kept whatever its size.
+	maxPending      = 16
+	maxPendingBytes = 64 << 10
 
-	// After the soft end this takes the place of a longer UDPIdleTimeout: replies to the last questions have come by then.
+	// drainIdle replaces a longer UDPIdleTimeout after the soft end. Replies to the last requests
+	// have arrived by then.
 	drainIdle = 5 * time.Second
 
-	// A target that refuses datagrams, by ICMP, is given no new sessions for refusedFor if there are others, and loses those that are
-	// older than refusedAge. So no client opens sessions as fast as it sends.
+	// A target that refuses datagrams by ICMP gets no new sessions for refusedFor if there are other
+	// targets, and loses its sessions that are older than refusedAge. The age keeps a client from
+	// opening a session with every datagram.
 	refusedFor = 5 * time.Second
 	refusedAge = time.Second
 )
 
-// packetConn is what a listening socket has to offer: a *net.UDPConn, or what has its methods.
+// packetConn is a listening socket: a *net.UDPConn, or a type with these methods.
 type packetConn interface {
 	net.PacketConn
 	ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, from netip.AddrPort, err error)
 	WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error)
 }
 
-// Options are what a Server shares with the others of a relay.
+// Options hold what a Server shares with the other services of a relay. All fields are needed.
 type Options struct {
 	Settings      *traffic.Settings
 	Clients       *traffic.Clients
 	Backends      *upstream.Backends
-	ReceiveFailed *loglimit.Limiter
+	ReceiveFailed *loglimit.Limiter // limits log lines about receiving that failed
 	Logger        *slog.Logger
 }
 
-// Server is one call of ServePackets.
+// Server serves one UDP socket.
 type Server struct {
 	Options
 	soft    context.Context
-	cut     context.Context // ends when sessions are to be cut off
+	cut     context.Context // ends when all sessions must end
 	cutOff  context.CancelFunc
 	pc      packetConn
-	name    string // the listener's, for the access log
+	name    string // address of the listener, for the log
 	began   time.Time
 	buffers sync.Pool // of *[]byte with maxDatagram bytes, for replies
 	running sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	sessions map[netip.AddrPort]*session
-	refused  map[*upstream.Backend]time.Time // when it last refused a datagram
-	draining bool                            // no new sessions
-	cutNow   bool                            // no sessions
+	refused  map[*upstream.Backend]time.Time // time of the last refusal
+	draining bool                            // no session is opened any more
+	cutNow   bool                            // all sessions end now
 }
 
-// New returns a Server for pc, which is a *net.UDPConn, or has its methods.
+// New returns a Server for pc, which must be a *net.UDPConn or have its methods.
 func New(pc net.PacketConn, o Options) (*Server, error) {
 	name := "udp://" + pc.LocalAddr().String()
 	p, ok := pc.(packetConn)
 	if !ok {
 		return nil, fmt.Errorf("serve %s: a %T is not a UDP socket", name, pc)
 	}
-	if err := tellDestination(pc); err != nil {
+	if err := requestDestination(pc); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", name, err)
 	}
 	return &Server{
@@ -94,7 +96,8 @@ func New(pc net.PacketConn, o Options) (*Server, error) {
 	}, nil
 }
 
-// Serve forwards datagrams until the end; see relay.ServePackets. The caller closes the socket.
+// Serve forwards datagrams until soft or hard ends, as relay.Relay.ServePackets describes. The caller
+// closes the socket afterwards. Serve is called once.
 func (v *Server) Serve(soft, hard context.Context) error {
 	soft, cancel := context.WithCancel(soft)
 	defer cancel()
@@ -109,14 +112,14 @@ func (v *Server) Serve(soft, hard context.Context) error {
 	err := v.read()
 	close(ended)
 	stopDrain()
-	if err != nil { // no reply gets through any more
+	if err != nil { // replies cannot be sent any more
 		v.cutOff()
 	}
 	v.running.Wait()
 	return err
 }
 
-// read forwards what clients send until there are no sessions any more, nor will be.
+// read forwards the datagrams of clients until no session is left and none will be opened.
 func (v *Server) read() error {
 	b, oob := make([]byte, maxDatagram), make([]byte, controlSize)
 	retry := accept.NewBackOff(5*time.Millisecond, time.Second)
@@ -132,12 +135,14 @@ func (v *Server) read() error {
 			return fmt.Errorf("read from %s: %w", v.name, err)
 		default:
 			v.Clients.AcceptErrors.Add(1)
-			v.ReceiveFailed.Warn(v.Logger, "receiving failed, trying again", slog.String("listener", v.name), slog.Any("err", err))
+			v.ReceiveFailed.Warn(v.Logger, "receiving failed, trying again",
+				slog.String("listener", v.name), slog.Any("err", err))
 			accept.Pause(v.soft, retry.NextBackOff())
 		}
 	}
 }
 
+// over reports whether no session is left and none will be opened.
 func (v *Server) over() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -146,15 +151,16 @@ func (v *Server) over() bool {
 
 func (v *Server) overLocked() bool { return v.draining && len(v.sessions) == 0 }
 
-// forward passes one datagram on. It never waits.
+// forward passes one datagram on. It never blocks.
 func (v *Server) forward(b, oob []byte, from netip.AddrPort) {
 	if s := v.sessionOf(b, oob, from); s != nil {
 		s.send(b)
 	}
 }
 
-// sessionOf returns the client's session, a new one if need be; nil if there is nothing to be sent now. Since its last activity is
-// noted under the lock, the session does not expire before what was asked for has been sent.
+// sessionOf returns the client's session and opens one if necessary. It returns nil if the datagram
+// cannot be sent now. The time of the last activity is set under the lock, so that the session does
+// not expire before the datagram is sent.
 func (v *Server) sessionOf(b, oob []byte, from netip.AddrPort) *session {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -172,7 +178,7 @@ func (v *Server) sessionOf(b, oob []byte, from netip.AddrPort) *session {
 	return s
 }
 
-// openLocked starts a session. It returns nil if the client is refused, which is counted.
+// openLocked starts a session. If the client is refused, it counts the refusal and returns nil.
 func (v *Server) openLocked(oob []byte, from netip.AddrPort) *session {
 	client := from.Addr().WithZone("")
 	switch {
@@ -185,37 +191,37 @@ func (v *Server) openLocked(oob []byte, from netip.AddrPort) *session {
 	case v.Clients.Admit(client) != traffic.NotEnded:
 		return nil
 	}
-	p := v.backendForLocked(client)
-	if p == nil {
+	b := v.acquireLocked(client)
+	if b == nil {
 		v.Clients.Dismiss(client)
 		v.refuseNoBackend()
 		return nil
 	}
-	s := &session{v: v, id: v.Clients.NextID(), client: from, source: replySource(oob), start: time.Now(), backend: p}
+	s := &session{v: v, id: v.Clients.NextID(), client: from, source: replySource(oob), start: time.Now(), backend: b}
 	v.sessions[from] = s
 	v.running.Go(s.run)
 	return s
 }
 
-// backendForLocked avoids targets that have just refused datagrams, if it can.
-func (v *Server) backendForLocked(client netip.Addr) *upstream.Backend {
+// acquireLocked returns a backend, if possible one that has not refused datagrams recently.
+func (v *Server) acquireLocked(client netip.Addr) *upstream.Backend {
 	var avoid upstream.Tried
-	for p, at := range v.refused {
+	for b, at := range v.refused {
 		if time.Since(at) < refusedFor {
-			avoid.Add(p)
+			avoid.Add(b)
 		} else {
-			delete(v.refused, p)
+			delete(v.refused, b)
 		}
 	}
 	if len(avoid) > 0 {
-		if p := v.Backends.Datagrams.TryAcquire(client, &avoid); p != nil {
-			return p
+		if b := v.Backends.Datagrams.TryAcquire(client, &avoid); b != nil {
+			return b
 		}
 	}
 	return v.Backends.Datagrams.TryAcquire(client, nil)
 }
 
-// refuseNoBackend counts a client for whom there was none: all are full, or down.
+// refuseNoBackend counts a client that got no backend because all are full or down.
 func (v *Server) refuseNoBackend() {
 	if v.Backends.Datagrams.AnyFull() {
 		v.Clients.CountRefusal(traffic.EndLimit)
@@ -225,13 +231,13 @@ func (v *Server) refuseNoBackend() {
 	v.Backends.Datagrams.SetUnreachable(true)
 }
 
-// drain lets sessions end, and cuts off those that do not.
+// drain lets sessions end, and cuts off those that last longer than Tuning.Drain.
 func (v *Server) drain(ended <-chan struct{}) {
 	v.close(false)
 	accept.Drain(v.cut, ended, v.Settings.Load().Drain, v.cutOff)
 }
 
-// close opens no more sessions, and has those there are look whether they end, as all do at once if now is true.
+// close prevents new sessions and wakes the present ones, which end at once if now is true.
 func (v *Server) close(now bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -241,32 +247,34 @@ func (v *Server) close(now bool) {
 	v.wakeReaderLocked()
 }
 
-// wakeLocked has all sessions look whether they end.
+// wakeLocked makes all sessions check whether they end.
 func (v *Server) wakeLocked() {
 	for _, s := range v.sessions {
 		s.wakeLocked()
 	}
 }
 
-// Wake has the sessions wait for as long as they may now.
+// Wake makes the sessions obey changed settings.
 func (v *Server) Wake() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.wakeLocked()
 }
 
-// Expel has the sessions look; those at the place end.
+// Expel wakes the sessions. Those whose backend is expelled end.
 func (v *Server) Expel(*upstream.Backend) { v.Wake() }
 
-// wakeReaderLocked ends the waiting read once nothing is to be read any more.
+// wakeReaderLocked interrupts read if there is nothing left to read.
 func (v *Server) wakeReaderLocked() {
 	if v.overLocked() {
 		v.pc.SetReadDeadline(longAgo)
 	}
 }
 
+// longAgo is a deadline that interrupts reading at once.
 var longAgo = time.Unix(1, 0)
 
+// removeLocked takes s out of the sessions, so that the next datagram of its client opens a new one.
 func (v *Server) removeLocked(s *session) {
 	if v.sessions[s.client] == s {
 		delete(v.sessions, s.client)
@@ -274,9 +282,9 @@ func (v *Server) removeLocked(s *session) {
 	v.wakeReaderLocked()
 }
 
-// Connections returns some of the sessions, at most so many.
-func (v *Server) Connections(most int) (all []traffic.Connection) {
-	for _, s := range v.some(most) {
+// Connections returns at most limit of the open sessions.
+func (v *Server) Connections(limit int) (all []traffic.Connection) {
+	for _, s := range v.some(limit) {
 		d := traffic.Connection{
 			ID: s.id, Client: s.client.String(), Listener: v.name,
 			BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(), Since: s.start,
@@ -289,14 +297,14 @@ func (v *Server) Connections(most int) (all []traffic.Connection) {
 	return all
 }
 
-func (v *Server) some(most int) (some []*session) {
+func (v *Server) some(limit int) (some []*session) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, s := range v.sessions {
-		if len(some) >= most {
+		if len(some) >= limit {
 			break
 		}
-		if s.ready { // else its target is being set
+		if s.ready { // otherwise its goroutine is setting the backend
 			some = append(some, s)
 		}
 	}

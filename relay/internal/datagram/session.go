@@ -14,42 +14,45 @@ import (
 	"linesplit/relay/internal/upstream"
 )
 
-// session is one client address. Its goroutine connects, and carries replies; the one that reads from the listening socket sends.
+// session stands for one client address. Its goroutine connects and carries replies. The goroutine
+// that reads the listening socket sends to the target.
 type session struct {
 	v       *Server
 	id      uint64
 	client  netip.AddrPort
-	source  []byte // a control message that lets replies come from where the client has sent to; its goroutine's
 	start   time.Time
-	backend *upstream.Backend // nil while there is none; its goroutine's, and from ready on anybody's
-	dials   int               // its goroutine's
 	socket  packetSocket
+	backend *upstream.Backend // nil while there is none; other goroutines may read it once ready is true
+
+	// Only the session's goroutine uses these.
+	source []byte // control message that sets the source address of replies to the address the client sent to
+	dials  int
 
 	bytesIn, bytesOut atomic.Int64
-	last              atomic.Int64 // when something last went either way, in nanoseconds since v.began
+	last              atomic.Int64 // time of the last datagram in either direction, in nanoseconds since v.began
 
 	// Guarded by v.mu:
-	ready        bool // the socket is there, and pending has been sent
-	lost         bool // the target refuses datagrams, and there are others
+	ready        bool // the socket exists, and pending has been sent
+	lost         bool // the target refuses datagrams, and there are other targets
 	pending      [][]byte
 	pendingBytes int
 }
 
 func (s *session) touch() { s.last.Store(int64(time.Since(s.v.began))) }
 
-// keep is send for the time before there is a socket. What is too much is dropped, as datagrams are.
+// keep stores a datagram until there is a socket, and drops it if too many wait.
 func (s *session) keep(b []byte) {
-	if n := len(s.pending); n > 0 && (n >= mostPending || s.pendingBytes+len(b) > mostPendingBytes) {
+	if n := len(s.pending); n > 0 && (n >= maxPending || s.pendingBytes+len(b) > maxPendingBytes) {
 		return
 	}
 	s.pending = append(s.pending, append([]byte(nil), b...))
 	s.pendingBytes += len(b)
 }
 
-// send passes a datagram on to the target, or drops it where that would mean to wait.
+// send sends a datagram to the target, or drops it if that would block.
 func (s *session) send(b []byte) {
 	err := s.socket.send(b)
-	if isRefusal(err) { // of an earlier one, in whose place it was reported
+	if isRefusal(err) { // concerns an earlier datagram; this one was not sent
 		if s.refusedByTarget() {
 			s.socket.conn.SetReadDeadline(longAgo)
 		}
@@ -58,7 +61,7 @@ func (s *session) send(b []byte) {
 	s.count(err, len(b))
 }
 
-// count counts what the target was sent, if it was.
+// count counts n bytes sent to the target if err is nil.
 func (s *session) count(err error, n int) {
 	if err == nil {
 		s.bytesIn.Add(int64(n))
@@ -111,7 +114,7 @@ func (s *session) socketOf(nc net.Conn) traffic.End {
 	return traffic.NotEnded
 }
 
-// flush sends what has waited for the socket, and lets the rest follow.
+// flush sends the datagrams that have waited for the socket, and lets later ones be sent at once.
 func (s *session) flush() {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
@@ -121,10 +124,10 @@ func (s *session) flush() {
 	s.pending, s.ready = nil, true
 }
 
-// carry passes replies on until the session ends, and returns why it did.
+// carry passes replies on until the session ends, and returns the reason.
 func (s *session) carry() traffic.End {
 	for {
-		if why := s.look(); why != traffic.NotEnded {
+		if why := s.checkEnd(); why != traffic.NotEnded {
 			return why
 		}
 		for {
@@ -144,15 +147,16 @@ func (s *session) carry() traffic.End {
 	}
 }
 
-// look says whether the session is over, and else lets the next read end when it might be.
-func (s *session) look() traffic.End {
+// checkEnd returns the reason if the session ends now. Otherwise it sets the deadline of the next
+// read to the time when the session may be idle for too long.
+func (s *session) checkEnd() traffic.End {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
-	patience := s.v.Settings.Load().UDPIdleTimeout
+	timeout := s.v.Settings.Load().UDPIdleTimeout
 	if s.v.draining {
-		patience = min(patience, drainIdle)
+		timeout = min(timeout, drainIdle)
 	}
-	left := patience - (time.Since(s.v.began) - time.Duration(s.last.Load()))
+	left := timeout - (time.Since(s.v.began) - time.Duration(s.last.Load()))
 	switch {
 	case s.v.cutNow:
 		return traffic.EndShutdown
@@ -168,15 +172,16 @@ func (s *session) look() traffic.End {
 	return traffic.NotEnded
 }
 
-// wakeLocked has the session look again.
+// wakeLocked makes the session call checkEnd.
 func (s *session) wakeLocked() {
 	if s.ready {
 		s.socket.conn.SetReadDeadline(longAgo)
 	}
 }
 
-// reply sends a datagram to the client. Where the address that the client has sent to will not do as a sender's (it was a
-// broadcast's), the kernel chooses. Other failures concern this datagram alone.
+// reply sends a datagram to the client. If the address that the client sent to cannot be a source
+// address, since it is a broadcast address for example, the kernel chooses one. Other failures
+// concern only this datagram.
 func (s *session) reply(b []byte) {
 	s.touch()
 	_, _, err := s.v.pc.WriteMsgUDPAddrPort(b, s.source, s.client)
@@ -191,8 +196,8 @@ func (s *session) reply(b []byte) {
 	}
 }
 
-// refusedByTarget notes that nobody listens at the target, and says whether the session is to end for it: not where there is no other
-// target, and not so soon.
+// refusedByTarget records that the target refuses datagrams, and reports whether the session ends
+// because of that. It does not if there is no other target, or if it is younger than refusedAge.
 func (s *session) refusedByTarget() bool {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
@@ -201,7 +206,7 @@ func (s *session) refusedByTarget() bool {
 	return s.lost
 }
 
-// finish gives back all that the session has had.
+// finish releases all that the session holds and records its end.
 func (s *session) finish(why traffic.End) {
 	v := s.v
 	v.mu.Lock()
@@ -219,7 +224,8 @@ func (s *session) finish(why traffic.End) {
 		v.Clients.CountRefusal(why)
 	}
 	v.Clients.Record(traffic.Record{
-		Start: s.start, Client: s.client.String(), Listener: v.name, Target: target, BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
+		Start: s.start, Client: s.client.String(), Listener: v.name, Target: target,
+		BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
 		Duration: time.Since(s.start), Dials: s.dials, End: why.String(),
 	})
 }

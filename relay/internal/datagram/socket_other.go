@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// packetSocket is a session's socket, connected to its target. One goroutine may send and one may receive.
+// packetSocket is a session's socket, connected to its target. One goroutine may send while another
+// receives.
 type packetSocket struct{ conn *net.UDPConn }
 
 func (s *packetSocket) init(conn *net.UDPConn) error {
@@ -17,7 +18,7 @@ func (s *packetSocket) init(conn *net.UDPConn) error {
 	return nil
 }
 
-// close may be called where there has been no init.
+// close closes the socket if init has been called.
 func (s *packetSocket) close() {
 	if s.conn != nil {
 		s.conn.Close()
@@ -29,7 +30,7 @@ func (s *packetSocket) send(b []byte) error {
 	return err
 }
 
-// receive waits for a datagram, with a buffer in its hand. The caller gives it back to pool.
+// receive waits for a datagram and holds a buffer meanwhile. The caller returns the buffer to pool.
 func (s *packetSocket) receive(pool *sync.Pool) (b *[]byte, n int, err error) {
 	b = pool.Get().(*[]byte)
 	if n, err = s.conn.Read(*b); err != nil {
@@ -39,7 +40,7 @@ func (s *packetSocket) receive(pool *sync.Pool) (b *[]byte, n int, err error) {
 	return b, n, nil
 }
 
-// isRefusal says that nobody listens at the target.
+// isRefusal reports whether err means that no socket is open at the target's address.
 func isRefusal(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
 }

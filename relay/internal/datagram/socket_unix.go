@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// packetSocket is a session's socket, connected to its target. It is read without a buffer being held while there is nothing to
-// read, and written without waiting. One goroutine may send and one may receive.
+// packetSocket is a session's socket, connected to its target. Receiving holds no buffer while there
+// is nothing to read, and sending does not block. One goroutine may send while another receives.
 type packetSocket struct {
 	conn *net.UDPConn
 	rc   syscall.RawConn
 
-	readable, writable func(fd uintptr) bool // bound once: binding them for each datagram would allocate
+	readable, writable func(fd uintptr) bool // bound once, since binding them for each datagram would allocate
 
 	out     []byte
 	sendErr error
@@ -38,7 +38,7 @@ func (s *packetSocket) init(conn *net.UDPConn) error {
 	return nil
 }
 
-// close may be called where there has been no init.
+// close closes the socket if init has been called.
 func (s *packetSocket) close() {
 	if s.conn != nil {
 		s.conn.Close()
@@ -59,7 +59,7 @@ func (s *packetSocket) sendNow(fd uintptr) bool {
 	return true
 }
 
-// receive waits for a datagram. The caller gives the buffer back to pool.
+// receive waits for a datagram. The caller returns the buffer to pool.
 func (s *packetSocket) receive(pool *sync.Pool) (b *[]byte, n int, err error) {
 	s.pool = pool
 	if err := s.rc.Read(s.readable); err != nil {
@@ -85,8 +85,8 @@ func (s *packetSocket) receiveNow(fd uintptr) bool {
 	}
 }
 
-// isRefusal says that the target's machine has answered an earlier datagram with an ICMP error that concerns its address: nobody
-// listens, or there is no way.
+// isRefusal reports whether err is an ICMP error about an earlier datagram that concerns the target's
+// address: no socket is open there, or there is no route.
 func isRefusal(err error) bool {
 	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH)
 }

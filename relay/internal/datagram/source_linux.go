@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlSize is room for one control message that tells a datagram's destination.
+// controlSize is the size of a control message with a datagram's destination.
 var controlSize = unix.CmsgSpace(unix.SizeofInet6Pktinfo)
 
-// tellDestination has the kernel tell the address that each datagram was sent to, if the socket has more than one. Without it, a reply
-// would leave from the address that the routing table prefers, and a client that knows us by another one would not take it.
-func tellDestination(pc net.PacketConn) error {
+// requestDestination asks the kernel to report the address that each datagram was sent to, if the
+// socket is bound to all addresses. Otherwise a reply would leave from the address that the routing
+// table prefers, and a client that had sent to another one would not accept it.
+func requestDestination(pc net.PacketConn) error {
 	local, ok := pc.LocalAddr().(*net.UDPAddr)
 	sc, hasFD := pc.(syscall.Conn)
 	if !ok || !hasFD || !local.IP.IsUnspecified() {
@@ -35,7 +36,8 @@ func tellDestination(pc net.PacketConn) error {
 	return nil
 }
 
-// receivePacketInfo: an IPv6 socket tells the destination of what came by IPv4 as an IPv6 address, too.
+// receivePacketInfo sets the socket option. An IPv6 socket reports the destination of IPv4 datagrams
+// as an IPv6 address, too.
 func receivePacketInfo(fd int) error {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
@@ -47,8 +49,9 @@ func receivePacketInfo(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }
 
-// replySource returns the control message that makes a datagram leave from where another one, whose control message oob is, has
-// arrived; nil if that is not known, or no address of one machine. The way out is left to the routing table.
+// replySource returns the control message that makes a reply leave from the address that the request
+// was sent to. oob is the control message of the request. It returns nil if the address is unknown or
+// a multicast address. The routing table still chooses the interface.
 func replySource(oob []byte) []byte {
 	if len(oob) == 0 {
 		return nil

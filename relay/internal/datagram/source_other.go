@@ -4,11 +4,12 @@ package datagram
 
 import "net"
 
-// controlSize is 0: no control messages are asked for here.
+// controlSize is 0, since no control messages are requested on this system.
 const controlSize = 0
 
-// tellDestination does nothing here: the routing table chooses the address that replies come from.
-func tellDestination(net.PacketConn) error { return nil }
+// requestDestination does nothing on this system: the routing table chooses the source address of
+// replies.
+func requestDestination(net.PacketConn) error { return nil }
 
-// replySource returns nil: see tellDestination.
+// replySource returns nil; see requestDestination.
 func replySource([]byte) []byte { return nil }
