@@ -14,59 +14,68 @@ import (
 	"linesplit/relay/internal/upstream"
 )
 
-// handshakeTimeout bounds the TLS handshake with a client.
+// handshakeTimeout limits the TLS handshake with a client.
 const handshakeTimeout = 10 * time.Second
 
-// settleTime is how long a client whose bytes the target has refused may take to receive the last of the reply.
+// settleTime is the time that a client has to receive the rest of the reply if the target no longer
+// takes its bytes.
 const settleTime = 2 * time.Second
 
-// conn is one client, and its target once there is one.
+// conn is one client with its target, once it has one.
 //
-// It begins with one goroutine, which prepares. When that has connected the client, it starts one for each direction and goes on to
-// another client: dialling makes a stack grow, and these two have to do with a small one for as long as the connection lasts. The last of them to end cleans up.
-// Anybody may abort; then the sockets are closed under the goroutines, which find out.
+// One goroutine prepares it: handshake and dial. Then that goroutine starts one for each direction
+// and goes on to another client. Dialling makes a stack grow, and the two goroutines keep a small
+// stack for as long as the connection lasts. The last of them to end cleans up. Any goroutine may
+// abort. That closes the sockets, so that the reads and writes of the two goroutines fail.
 type conn struct {
 	v       *serving
 	id      uint64
 	start   time.Time
 	client  splice.Side
-	from    net.Addr   // the client's address
-	to      net.Addr   // the one that it has connected to
-	addr    netip.Addr // its IP address; not valid for Unix clients
-	dials   int
-	backend *upstream.Backend // not nil once there is a target; under mu for those who abort
+	from    net.Addr          // remote address of the client
+	to      net.Addr          // local address of the client's connection
+	addr    netip.Addr        // IP address of the client; not valid for Unix clients
+	dials   int               // attempts to connect to a target
+	backend *upstream.Backend // nil until there is a target; set under mu, before carrying
 
-	pair  *splice.Pair // nil as long as place is
-	ended atomic.Int32 // of the two flows
-	first atomic.Uint32
-	why   atomic.Uint32 // traffic.NotEnded until something other than an orderly end comes
+	pair  *splice.Pair  // nil as long as backend is
+	ended atomic.Int32  // number of flows that have ended
+	first atomic.Uint32 // traffic.End of the first flow that ended in an orderly way
+	why   atomic.Uint32 // traffic.End of what aborted the connection; NotEnded if nothing has
 
-	unwanted atomic.Bool // the target has refused what the client sent
+	undelivered atomic.Bool // the target has refused bytes of the client
 
 	mu       sync.Mutex
 	target   splice.Side // guarded by mu until carrying
 	carrying atomic.Bool
 
-	// Housekeeping's own.
+	// Only maintain uses these.
 	seen  progress
-	since time.Time // when it began to look like seen
+	since time.Time // when the progress became seen
 }
 
-// progress is what changes as long as a connection is alive.
+// progress changes as long as the connection is not silent.
 type progress struct {
 	bytes int64
 	ended int32
 }
 
 func newConn(v *serving, nc net.Conn) *conn {
-	c := &conn{v: v, id: v.clients.NextID(), start: time.Now(), client: splice.NewSide(nc), from: nc.RemoteAddr(), to: nc.LocalAddr()}
+	c := &conn{
+		v:      v,
+		id:     v.clients.NextID(),
+		start:  time.Now(),
+		client: splice.NewSide(nc),
+		from:   nc.RemoteAddr(),
+		to:     nc.LocalAddr(),
+	}
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return c
 }
 
-// prepare does all that comes before the first byte.
+// prepare does the handshake, connects to a target, and starts the two flows.
 func (c *conn) prepare() {
 	why := c.handshake()
 	if why == traffic.NotEnded {
@@ -76,10 +85,11 @@ func (c *conn) prepare() {
 		c.giveUp(why)
 		return
 	}
-	switch p := c.backend; { // since it was chosen: the others have been reset by now
-	case p.Expelled():
+	// The target may have changed while it was being dialled, before abortAt could find this conn.
+	switch b := c.backend; {
+	case b.Expelled():
 		c.abort(traffic.EndTargetRemoved)
-	case c.v.tuned().ResetOnDown && p.Target.Down():
+	case c.v.tuned().ResetOnDown && b.Target.Down():
 		c.abort(traffic.EndTargetDown)
 	}
 	c.v.running.Add(2)
@@ -87,7 +97,7 @@ func (c *conn) prepare() {
 	go c.carry(&c.pair.Out, targetEnds)
 }
 
-// giveUp ends a client that has not been connected.
+// giveUp ends a client that was not connected to a target.
 func (c *conn) giveUp(why traffic.End) {
 	if !c.abort(why) {
 		why = traffic.End(c.why.Load())
@@ -96,7 +106,7 @@ func (c *conn) giveUp(why traffic.End) {
 	c.cleanUp(why)
 }
 
-// handshake does nothing for a plain connection.
+// handshake does the TLS handshake; for a plain connection it does nothing.
 func (c *conn) handshake() traffic.End {
 	if err := c.client.Handshake(handshakeTimeout); err != nil {
 		return c.handshakeFailed(err)
@@ -109,13 +119,13 @@ func (c *conn) handshakeFailed(err error) traffic.End {
 		c.v.clients.HandshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed",
 			slog.String("client", c.from.String()), slog.Any("err", err))
-		c.client.CloseSocket() // in an orderly way: the alert says what was wrong
+		c.client.CloseSocket() // without a reset, so that the client receives the TLS alert
 	}
 	return traffic.EndHandshake
 }
 
-// join makes nc the target. It returns false if the connection has been aborted.
-func (c *conn) join(p *upstream.Backend, nc net.Conn) bool {
+// join makes nc the connection with the target. It returns false if the conn has been aborted.
+func (c *conn) join(b *upstream.Backend, nc net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.target = splice.NewSide(nc)
@@ -123,13 +133,13 @@ func (c *conn) join(p *upstream.Backend, nc net.Conn) bool {
 		c.target.Reset()
 		return false
 	}
-	c.backend = p
-	c.pair = splice.NewPair(c.v.carrier, &c.client, &c.target, &p.BytesIn, &p.BytesOut)
+	c.backend = b
+	c.pair = splice.NewPair(c.v.carrier, &c.client, &c.target, &b.BytesIn, &b.BytesOut)
 	c.carrying.Store(true)
 	return true
 }
 
-// abort resets both sides. It returns false if somebody else did before.
+// abort resets both sides. It returns false if the conn was aborted before.
 func (c *conn) abort(why traffic.End) bool {
 	if !c.why.CompareAndSwap(uint32(traffic.NotEnded), uint32(why)) {
 		return false
@@ -142,14 +152,15 @@ func (c *conn) abort(why traffic.End) bool {
 	return true
 }
 
-// abortAt aborts if the target is the one of p.
-func (c *conn) abortAt(p *upstream.Backend, why traffic.End) {
-	if c.carrying.Load() && c.backend == p {
+// abortAt aborts if the client is connected to b.
+func (c *conn) abortAt(b *upstream.Backend, why traffic.End) {
+	if c.carrying.Load() && c.backend == b {
 		c.abort(why)
 	}
 }
 
-// ends are what to say of a flow's source, and of the side that takes nothing from it.
+// ends holds the reasons to record for a flow: its source has closed or was reset, or its
+// destination takes no bytes.
 type ends struct{ closed, reset, undeliverable traffic.End }
 
 var (
@@ -163,21 +174,23 @@ func (c *conn) carry(f *splice.Flow, e ends) {
 	c.flowEnded(f, e, f.Carry())
 }
 
-// flowEnded is for each flow at its end, with nil for an orderly one. The first orderly end is passed on to the other side, which may
-// still have something to say; at the second, closing says the same.
+// flowEnded records the end of a flow; err is nil for an orderly one. The first orderly end is
+// passed on to the other side as a half-close, since that side may still send. After the second,
+// both sides are closed.
 func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
 	switch {
 	case err == nil:
 		c.first.CompareAndSwap(uint32(traffic.NotEnded), uint32(e.closed))
 	case err == splice.ErrUndeliverable:
-		c.unwanted.CompareAndSwap(false, f == &c.pair.In)
-		// What the receiving side has said before it broke is on its way in the other direction, and so is the news of its end.
+		c.undelivered.CompareAndSwap(false, f == &c.pair.In)
+		// The bytes that the receiving side sent before it broke are still carried in the other
+		// direction, and its end follows them there.
 	default:
 		c.abort(e.reset)
 	}
 	if c.ended.Add(1) == 2 {
 		if c.first.Load() == uint32(traffic.NotEnded) {
-			c.abort(e.undeliverable) // neither side takes anything, and neither has ended: this one was found out last
+			c.abort(e.undeliverable) // neither side takes bytes, and neither has ended; this flow found out last
 		}
 		c.finish()
 		return
@@ -187,7 +200,7 @@ func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
 	}
 }
 
-// finish ends a connection that both flows have done with.
+// finish ends a connection when both flows have ended.
 func (c *conn) finish() {
 	why := traffic.End(c.why.Load())
 	if why == traffic.NotEnded {
@@ -199,16 +212,16 @@ func (c *conn) finish() {
 	c.cleanUp(why)
 }
 
-// settle gives a client that was still sending the time to take what it was sent: closing a socket with something unread in it resets
-// it, and what is on its way is lost.
+// settle gives a client that was still sending the time to receive the reply. Closing a socket with
+// unread data resets it, and bytes on their way to the client are lost.
 func (c *conn) settle() {
-	if c.unwanted.Load() {
+	if c.undelivered.Load() {
 		c.client.CloseWrite()
 		c.client.Drop(settleTime)
 	}
 }
 
-// cleanUp takes the connection out of all books. The sockets have been closed.
+// cleanUp releases what the connection holds and records its end. The sockets have been closed.
 func (c *conn) cleanUp(why traffic.End) {
 	if c.backend != nil {
 		c.v.backends.Release(c.backend)
@@ -218,6 +231,7 @@ func (c *conn) cleanUp(why traffic.End) {
 	c.report(why)
 }
 
+// report writes the record of the connection to the access log.
 func (c *conn) report(why traffic.End) {
 	if !c.v.clients.Recording() {
 		return
@@ -237,7 +251,7 @@ func (c *conn) report(why traffic.End) {
 	c.v.clients.Record(rec)
 }
 
-// checkSilence aborts a connection that has looked the same for too long.
+// checkSilence aborts a connection that has made no progress for too long.
 func (c *conn) checkSilence(now time.Time, set *Tuning) {
 	if !c.carrying.Load() {
 		return

@@ -13,38 +13,39 @@ import (
 )
 
 const (
-	firstRetry   = 20 * time.Millisecond // between rounds in which each target is tried once; then more and more
-	longestRetry = time.Second
+	// Delays between rounds in which each target is tried once.
+	initialRetry = 20 * time.Millisecond
+	maxRetry     = time.Second
 )
 
 // dialling is a client's search for a target.
 type dialling struct {
 	c       *conn
-	until   time.Time      // zero before the first dial
+	until   time.Time      // end of the dial budget; zero before the first dial
 	tried   upstream.Tried // in this round
-	waited  bool           // so that the client may have gone meanwhile
-	headers [3][]byte      // by version; made when first needed
+	waited  bool           // the client has waited, and may have gone meanwhile
+	headers [3][]byte      // PROXY headers by version; made when first needed
 	retry   *backoff.ExponentialBackOff
 }
 
-// connect finds a target that answers. The client's first bytes wait unread meanwhile.
+// connect connects the client to a target. The client's first bytes are not read meanwhile.
 func (c *conn) connect() traffic.End {
 	d := dialling{c: c}
 	ctx := c.v.cut
 	for ctx.Err() == nil {
-		p, why := d.acquire(ctx)
+		b, why := d.acquire(ctx)
 		switch {
-		case p != nil:
-			if why := d.try(ctx, p); why != traffic.EndDialFailed {
+		case b != nil:
+			if why := d.try(ctx, b); why != traffic.EndDialFailed {
 				return why
 			}
 		case why != traffic.EndNoTarget:
 			return why
-		case len(d.tried) == 0: // there is nothing to be tried
+		case len(d.tried) == 0: // no target can be tried
 			c.v.backends.Streams.SetUnreachable(true)
 			return traffic.EndNoTarget
 		}
-		if p == nil || d.left() <= 0 {
+		if b == nil || d.left() <= 0 {
 			if !d.nextRound(ctx) {
 				c.v.backends.Streams.SetUnreachable(true)
 				return traffic.EndDialFailed
@@ -54,63 +55,65 @@ func (c *conn) connect() traffic.End {
 	return traffic.EndShutdown
 }
 
-// acquire returns a place that was not tried in this round.
+// acquire returns a backend that was not tried in this round. It waits in the queue if necessary.
 func (d *dialling) acquire(ctx context.Context) (*upstream.Backend, traffic.End) {
 	c := d.c
-	p, w := c.v.backends.Streams.Acquire(c.addr, &d.tried)
+	b, w := c.v.backends.Streams.Acquire(c.addr, &d.tried)
 	if w == nil {
-		if p == nil {
+		if b == nil {
 			return nil, traffic.EndNoTarget
 		}
-		return p, traffic.NotEnded
+		return b, traffic.NotEnded
 	}
 	d.waited = true
 	begin := time.Now()
-	p, why := c.v.backends.Streams.Wait(ctx, w)
+	b, why := c.v.backends.Streams.Wait(ctx, w)
 	if !d.until.IsZero() {
-		d.until = d.until.Add(time.Since(begin)) // waiting for a place is not dialling
+		d.until = d.until.Add(time.Since(begin)) // waiting in the queue takes no dial budget
 	}
-	return p, why
+	return b, why
 }
 
-// try connects the client to p, or returns why not; dialFailed if it may try another.
-func (d *dialling) try(ctx context.Context, p *upstream.Backend) traffic.End {
+// try connects the client to b. It returns NotEnded if that succeeds, EndDialFailed if another
+// backend may be tried, and otherwise the reason why the client ends.
+func (d *dialling) try(ctx context.Context, b *upstream.Backend) traffic.End {
 	c := d.c
 	if d.waited && c.client.WasReset() {
-		c.v.backends.Release(p)
+		c.v.backends.Release(b)
 		return traffic.EndClientReset
 	}
 	if d.until.IsZero() {
 		d.until = time.Now().Add(c.v.tuned().DialBudget)
 	}
 	c.dials++
-	nc := d.dial(ctx, p)
+	nc := d.dial(ctx, b)
 	if nc == nil {
-		c.v.backends.Release(p)
-		d.tried.Add(p)
+		c.v.backends.Release(b)
+		d.tried.Add(b)
 		return traffic.EndDialFailed
 	}
-	if !c.join(p, nc) {
-		c.v.backends.Release(p)
+	if !c.join(b, nc) {
+		c.v.backends.Release(b)
 		return traffic.End(c.why.Load())
 	}
 	return traffic.NotEnded
 }
 
-// dial returns nil if another place has to be tried.
-func (d *dialling) dial(ctx context.Context, p *upstream.Backend) net.Conn {
-	nc, err := d.c.v.backends.Dial(ctx, p, d.header(p), d.share())
+// dial returns nil if another backend has to be tried.
+func (d *dialling) dial(ctx context.Context, b *upstream.Backend) net.Conn {
+	nc, err := d.c.v.backends.Dial(ctx, b, d.header(b), d.share())
 	switch {
 	case err != nil:
 		return nil
-	case p.Expelled(): // meanwhile
+	case b.Expelled(): // while it was being dialled
 		nc.Close()
 		return nil
 	}
 	return nc
 }
 
-// share is how long one dial may take. One that does not answer must not use up the time that there is for the others.
+// share returns the time that one dial may take. While other backends are left to try, that is half
+// of the remaining budget, so that one that does not answer leaves time for them.
 func (d *dialling) share() time.Duration {
 	left := max(d.left(), time.Millisecond)
 	if len(d.tried)+1 < d.c.v.backends.Streams.CountOpen(nil) {
@@ -119,12 +122,14 @@ func (d *dialling) share() time.Duration {
 	return left
 }
 
+// left returns the rest of the dial budget.
 func (d *dialling) left() time.Duration { return time.Until(d.until) }
 
-// nextRound waits before all are tried again. It returns false if that would be too late.
+// nextRound waits before all backends are tried again. It returns false if the budget would be used
+// up.
 func (d *dialling) nextRound(ctx context.Context) bool {
 	if d.retry == nil {
-		d.retry = accept.NewBackOff(firstRetry, longestRetry)
+		d.retry = accept.NewBackOff(initialRetry, maxRetry)
 	}
 	wait := d.retry.NextBackOff()
 	if wait >= d.left() {
@@ -135,8 +140,9 @@ func (d *dialling) nextRound(ctx context.Context) bool {
 	return true
 }
 
-func (d *dialling) header(p *upstream.Backend) []byte {
-	version := p.Target.Address.ProxyProtocol
+// header returns the PROXY header for b, or nil if the target expects none.
+func (d *dialling) header(b *upstream.Backend) []byte {
+	version := b.Target.Address.ProxyProtocol
 	if version == 0 {
 		return nil
 	}

@@ -8,11 +8,12 @@ import (
 	"linesplit/relay/internal/traffic"
 )
 
-// Connection is a client that is there now, or a session of datagrams.
+// Connection describes an open connection or UDP session.
 type Connection = traffic.Connection
 
-// Connections returns those that there are now, at most limit, the oldest first. Where there are more, it is any of them. What it takes
-// goes by the limit, not by how many there are, and nobody has to wait for it.
+// Connections returns open connections, the oldest first. If there are more than limit, it returns
+// any limit of them. Its cost depends on the limit, not on the number of connections, and it holds
+// up no connection.
 func (r *Relay) Connections(limit int) (all []Connection) {
 	for _, v := range r.allServices() {
 		all = append(all, v.Connections(max(0, limit-len(all)))...)
@@ -21,18 +22,19 @@ func (r *Relay) Connections(limit int) (all []Connection) {
 	return all
 }
 
-func (v *serving) Connections(most int) (all []Connection) {
-	for _, c := range v.some(most) {
+// Connections returns at most limit of the open connections.
+func (v *serving) Connections(limit int) (all []Connection) {
+	for _, c := range v.some(limit) {
 		all = append(all, c.describe())
 	}
 	return all
 }
 
-func (v *serving) some(most int) (some []*conn) {
+func (v *serving) some(limit int) (some []*conn) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for c := range v.conns {
-		if len(some) >= most {
+		if len(some) >= limit {
 			break
 		}
 		some = append(some, c)
@@ -42,7 +44,7 @@ func (v *serving) some(most int) (some []*conn) {
 
 func (c *conn) describe() Connection {
 	d := Connection{ID: c.id, Client: c.from.String(), Listener: accept.Name(c.v.ln), Since: c.start}
-	if c.carrying.Load() { // else the target and both directions are being set
+	if c.carrying.Load() { // otherwise the target and the flows are being set
 		d.Target = c.backend.Target.String()
 		d.BytesIn, d.BytesOut = c.pair.In.Moved(), c.pair.Out.Moved()
 	}

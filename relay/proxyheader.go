@@ -6,8 +6,9 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// proxyHeader returns the PROXY protocol's header of a version for a client that came from one address to the other; nil for version
-// 0. Where addresses do not fit the protocol, such as a Unix client's and version 1, the header says that they are not known.
+// proxyHeader returns the header of the PROXY protocol, version 1 or 2, for a client that connected
+// from one address to another. It returns nil for version 0. If the version cannot carry the
+// addresses, such as those of a Unix client in version 1, the header marks them as unknown.
 func proxyHeader(version int, from, to net.Addr) []byte {
 	if version == 0 {
 		return nil

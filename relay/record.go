@@ -2,8 +2,9 @@ package relay
 
 import "linesplit/relay/internal/traffic"
 
-// AccessLog takes a record of each connection that has ended.
+// AccessLog takes a record of each connection that has ended. Log is called from many goroutines at
+// once and delays the caller.
 type AccessLog = traffic.AccessLog
 
-// Record is one connection, at its end.
+// Record describes a connection that has ended.
 type Record = traffic.Record

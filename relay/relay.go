@@ -1,12 +1,17 @@
-// Package relay carries whole connections between clients and targets, byte for byte both ways.
+// Package relay carries whole connections between clients and targets, byte for byte in both
+// directions. It also forwards datagrams.
 //
-//	listener ─▶ accept ─▶ one goroutine that admits, shakes hands, and connects ─▶ two that carry, one a direction
-//	                       (limits)  (TLS)           (group: balancer, queue)
+//	listener ─▶ accept ─▶ one goroutine: handshake, dial ─▶ two goroutines, one per direction
+//	            (limits)       (TLS)   (balancer, queue)     (splice)
 //
-// A connection is one conn. Its client and its target are sides; its two directions are flows.
+// A conn is one connection. Its client and its target are sides, and its two directions are flows.
 //
-// The rooms inside: internal/traffic has what connections and sessions of datagrams have in common, internal/upstream the targets,
-// internal/splice what carries bytes, and internal/datagram sessions of datagrams.
+// The packages below relay, none of which imports it:
+//
+//	internal/traffic   settings, limits on clients, counters, reasons for an end, access log records
+//	internal/upstream  the targets: choice, queue, dial, changes at run time
+//	internal/splice    carries the bytes between two sockets
+//	internal/datagram  UDP sessions
 package relay
 
 import (
@@ -21,46 +26,49 @@ import (
 	"linesplit/target"
 )
 
-// Options are the settings of a Relay. Zero values mean the default that each field names.
+// Options are the settings of a Relay. The zero value of each field means its default.
 type Options struct {
 	Tuning
-	// Targets in the order of the configuration, each name once. Those with target.SchemeUDP get datagrams, the others connections.
+	// Targets are the targets in the order of the configuration, each name once. Those with
+	// target.SchemeUDP get datagrams, the others connections.
 	Targets []*target.Target
-	// Balance is a name that ParseBalance knows: round-robin.
+	// Balance is the name of a balancer: RoundRobin. An unknown name means RoundRobin, too.
 	Balance string
-	// AccessLog gets one record for each connection at its end. nil for none.
+	// AccessLog gets a record of each connection when it ends. nil for none.
 	AccessLog AccessLog
-	// ConnectSeconds gets the duration of each successful dial, TLS handshake included. nil for none.
+	// ConnectSeconds gets the duration of each successful dial, TLS handshake included. nil for
+	// none.
 	ConnectSeconds interface{ Observe(seconds float64) }
-	// Logger gets changes of state, and repeated failures in sum. nil discards.
+	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
 
-// Relay carries connections from any number of listeners to its targets. All its methods are safe for concurrent use.
+// Relay carries connections from any number of listeners to its targets. Its methods are safe for
+// concurrent use.
 type Relay struct {
 	logger   *slog.Logger
 	settings traffic.Settings
 	clients  *traffic.Clients
 	backends *upstream.Backends
-	carrier  *splice.Carrier // buffers, and pipes where there are any
+	carrier  *splice.Carrier // buffers and, on Linux, pipes
 
 	acceptFailed, handshakesFailed loglimit.Limiter
 
 	mu       sync.Mutex
-	services []service // those that run; guarded by mu
+	services []service // calls of Serve and ServePackets that run; guarded by mu
 }
 
-// service is one call of Serve or ServePackets, to those who have news for it. None of its methods waits for anything.
+// service is one call of Serve or ServePackets. Its methods do not block.
 type service interface {
-	// Wake has it look again at the settings and the targets.
+	// Wake makes it obey changed settings and targets.
 	Wake()
-	// Expel ends the connections at b, which has been marked as expelled.
+	// Expel ends the connections to b, which is Expelled.
 	Expel(b *upstream.Backend)
-	// Connections returns some of its connections, at most so many.
-	Connections(most int) []Connection
+	// Connections returns at most limit of its open connections.
+	Connections(limit int) []Connection
 }
 
-// New returns a Relay that forwards to o.Targets. It starts nothing yet. A Balance that ParseBalance does not know is round-robin.
+// New returns a Relay that forwards to o.Targets. It starts no goroutine.
 func New(o Options) *Relay {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -79,25 +87,26 @@ func New(o Options) *Relay {
 	return r
 }
 
-// tuned returns the settings that hold now; nobody changes them.
+// tuned returns the settings in force. They are never modified in place.
 func (r *Relay) tuned() *Tuning { return r.settings.Load() }
 
-// expel has every service end its connections at b.
+// expel makes every service end its connections to b.
 func (r *Relay) expel(b *upstream.Backend) {
 	for _, v := range r.allServices() {
 		v.Expel(b)
 	}
 }
 
-// enter makes v known to those who have news.
-func (r *Relay) enter(v service) {
+// register adds v to the services.
+func (r *Relay) register(v service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.services = append(r.services, v)
 }
 
-// leave is enter's end. It also gives back what is kept for the next connection, once there will be none.
-func (r *Relay) leave(v service) {
+// unregister undoes register. When the last service has ended, it closes the pipes kept for further
+// connections.
+func (r *Relay) unregister(v service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.services = slices.DeleteFunc(r.services, func(w service) bool { return w == v })
@@ -106,7 +115,7 @@ func (r *Relay) leave(v service) {
 	}
 }
 
-// allServices returns those that are to be told something, without the lock.
+// allServices returns a copy, so that r.mu is not held while their methods run.
 func (r *Relay) allServices() []service {
 	r.mu.Lock()
 	defer r.mu.Unlock()

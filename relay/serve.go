@@ -16,39 +16,48 @@ import (
 // serving is one call of Serve.
 type serving struct {
 	*Relay
-	cut      context.Context // ends when connections are to be cut off
+	cut      context.Context // ends when all connections must end
 	cutOff   context.CancelFunc
 	ln       net.Listener
 	running  sync.WaitGroup // the goroutines of all conns
-	arrivals chan *conn     // to those preparers that have nothing to do
-	news     chan struct{}  // to keepHouse: settings or targets have changed; holds one
-	resting  atomic.Int64   // how many these are, at least
+	arrivals chan *conn     // new conns, taken by idle goroutines that prepare
+	idle     atomic.Int64   // number of these goroutines, or a few more
+	changed  chan struct{}  // tells maintain that settings or targets have changed; buffers one
 
 	mu    sync.Mutex
-	conns map[*conn]struct{}
+	conns map[*conn]struct{} // guarded by mu
 }
 
-// Serve accepts clients from ln and carries their connections until soft ends. Then it drains: it accepts those that wait in the
-// backlog, closes ln, and lets connections go on until they end or Options.Drain has passed, when it resets them. When hard ends, it
-// resets everything at once.
+// Serve accepts clients from ln and carries their connections until soft ends. Then it drains: it
+// accepts the clients that wait in the backlog, closes ln, and lets connections go on until they
+// end. It resets those that last longer than Tuning.Drain. When hard ends, it resets all at once.
 //
-// It returns only when all that it started has ended, with ln closed. The error is nil unless ln was closed by somebody else. Any other
-// error of Accept is retried. Several calls may run at the same time, one per listener.
+// Serve returns only when everything it started has ended, with ln closed. The error is nil unless
+// ln was closed outside Serve. Serve retries after any other error of Accept. Several calls may run
+// at the same time, one per listener.
 //
-// What ln returns may be anything that unwraps, by NetConn methods, to a *net.TCPConn or a *net.UnixConn: bytes then go from socket to
-// socket without passing through the wrappers, unless there is a *tls.Conn among them, which Serve shakes hands with first. The
-// addresses are the outermost one's. A connection below a *tls.Conn that has a method Ended() bool tells by it that the stream itself
-// has ended: then an end that TLS did not announce is known for what it is, and passed on as a reset.
+// The connections of ln may be wrappers that NetConn methods unwrap to a *net.TCPConn or a
+// *net.UnixConn. Bytes then go from socket to socket past the wrappers, unless one is a *tls.Conn.
+// With that, Serve does the handshake first. The addresses are those of the outermost wrapper. A
+// connection below a *tls.Conn may have a method Ended() bool that reports whether the stream
+// itself has ended. Serve then recognises an end that TLS did not announce, and passes it on as a
+// reset.
 func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
-	v := &serving{Relay: r, ln: ln, conns: make(map[*conn]struct{}), arrivals: make(chan *conn), news: make(chan struct{}, 1)}
+	v := &serving{
+		Relay:    r,
+		ln:       ln,
+		conns:    make(map[*conn]struct{}),
+		arrivals: make(chan *conn),
+		changed:  make(chan struct{}, 1),
+	}
 	v.cut, v.cutOff = context.WithCancel(hard)
 	defer v.cutOff()
-	r.enter(v)
-	defer r.leave(v)
+	r.register(v)
+	defer r.unregister(v)
 
-	var keeping sync.WaitGroup
-	kept, endKeeping := context.WithCancel(context.Background())
-	keeping.Go(func() { v.keepHouse(kept) })
+	var maintaining sync.WaitGroup
+	ctx, endMaintaining := context.WithCancel(context.Background())
+	maintaining.Go(func() { v.maintain(ctx) })
 	server := accept.Server{
 		Listener: ln,
 		Start:    v.start,
@@ -58,13 +67,13 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 		CutOff:   v.cutOff,
 		Abort:    v.abortAll,
 	}
-	err := server.Serve(soft, v.cut) // cutOff ends v.cut, and so aborts
-	endKeeping()
-	keeping.Wait()
+	err := server.Serve(soft, v.cut) // cutOff ends v.cut and so causes Abort
+	endMaintaining()
+	maintaining.Wait()
 	return err
 }
 
-// wait waits for the goroutines of all conns. No more conns come.
+// wait waits for the goroutines of all conns. It is called when no more conns can start.
 func (v *serving) wait() {
 	close(v.arrivals)
 	v.running.Wait()
@@ -76,10 +85,11 @@ func (v *serving) failed(err error) {
 		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
 }
 
-// mostResting is how many preparers are kept. Dialling makes a stack grow, and one that has grown is worth keeping.
-const mostResting = 32
+// maxIdle is the maximum number of idle goroutines kept for preparing connections. Dialling makes a
+// stack grow, and reusing a grown stack saves time.
+const maxIdle = 32
 
-// start has nc served by other goroutines.
+// start serves nc in other goroutines.
 func (v *serving) start(nc net.Conn) {
 	c := newConn(v, nc)
 	if why := v.clients.Admit(c.addr); why != traffic.NotEnded {
@@ -96,18 +106,18 @@ func (v *serving) start(nc net.Conn) {
 	}
 }
 
-// prepare prepares c, and then others, until too many do.
+// prepare prepares c and then further conns, until too many goroutines are idle.
 func (v *serving) prepare(c *conn) {
 	defer v.running.Done()
 	for ok := true; ok; {
 		c.prepare()
-		if v.resting.Add(1) > mostResting {
-			v.resting.Add(-1)
+		if v.idle.Add(1) > maxIdle {
+			v.idle.Add(-1)
 			return
 		}
-		c = nil // it may be over before another comes
+		c = nil // do not keep it alive while idle
 		c, ok = <-v.arrivals
-		v.resting.Add(-1)
+		v.idle.Add(-1)
 	}
 }
 
@@ -115,7 +125,7 @@ func (v *serving) add(c *conn) {
 	v.mu.Lock()
 	v.conns[c] = struct{}{}
 	v.mu.Unlock()
-	if v.cut.Err() != nil { // abortAll may have been there before c was
+	if v.cut.Err() != nil { // abortAll may have run before c was added
 		c.abort(traffic.EndShutdown)
 	}
 }
@@ -126,20 +136,20 @@ func (v *serving) remove(c *conn) {
 	delete(v.conns, c)
 }
 
-// Wake has the house kept by what holds now.
+// Wake makes maintain obey changed settings and targets.
 func (v *serving) Wake() {
 	select {
-	case v.news <- struct{}{}:
+	case v.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Expel resets the connections at p.
-func (v *serving) Expel(p *upstream.Backend) {
-	v.each(func(c *conn) { c.abortAt(p, traffic.EndTargetRemoved) })
+// Expel resets the connections to b.
+func (v *serving) Expel(b *upstream.Backend) {
+	v.each(func(c *conn) { c.abortAt(b, traffic.EndTargetRemoved) })
 }
 
-// each calls f, which must not wait for anything, for each connection.
+// each calls f for each connection. f must not block.
 func (v *serving) each(f func(*conn)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -148,5 +158,5 @@ func (v *serving) each(f func(*conn)) {
 	}
 }
 
-// abortAll resets everything.
+// abortAll resets all connections.
 func (v *serving) abortAll() { v.each(func(c *conn) { c.abort(traffic.EndShutdown) }) }

@@ -5,33 +5,37 @@ import (
 	"linesplit/relay/internal/upstream"
 )
 
-// Stats is what a Relay has done so far, and what it is doing.
+// Stats are the counts of a Relay since its start, and its present state.
 type Stats struct {
-	// Accepted counts clients, AcceptErrors failed attempts to accept one, HandshakeErrors clients that did not get through TLS.
+	// Accepted counts clients, AcceptErrors failed attempts to accept one, and HandshakeErrors
+	// clients whose TLS handshake failed.
 	Accepted, AcceptErrors, HandshakeErrors uint64
-	// Active is how many clients there are now, those that wait for a target included.
+	// Active is the number of clients now, those that wait for a target included.
 	Active int64
-	// Refused has one entry for each reason, always the same in the same order: limit, client-limit, rate, queue-timeout, no-target,
-	// handshake, shutdown. Refused clients were never connected to a target.
+	// Refused has an entry for each reason, always in this order: limit, client-limit, rate,
+	// queue-timeout, no-target, handshake, shutdown. Refused clients were never connected to a
+	// target.
 	Refused []Count
-	// CutOff counts clients that were still there when Options.Drain had passed or the hard end came.
+	// CutOff counts clients that were still connected when Tuning.Drain had passed or the hard end
+	// came.
 	CutOff uint64
-	// Expelled counts clients that were still connected to a target when the time for its removal had passed.
+	// Expelled counts clients that were still connected to a removed target when its time had
+	// passed.
 	Expelled uint64
-	// Waiting is how many clients wait now because all targets are full.
+	// Waiting is the number of clients that wait now because all targets are full.
 	Waiting int64
-	// Balance is the name of the rule in force.
+	// Balance is the name of the balancer in force.
 	Balance string
-	// Targets are in the order of Options.Targets, with those that were added later behind.
+	// Targets are in the order of Options.Targets, later additions last.
 	Targets []TargetStats
-	// Removed is what targets that are gone have had. With it sums over all targets never fall.
+	// Removed holds the counts of removed targets, so that sums over all targets never decrease.
 	Removed RemovedStats
 }
 
-// Count is a number with what it counts.
+// Count is the number of clients refused for one reason.
 type Count = traffic.Count
 
-// TargetStats is what one target has had.
+// TargetStats are the state and the counts of one target.
 type TargetStats = upstream.TargetStats
 
 // RemovedStats are sums over targets that have been removed.

@@ -115,8 +115,8 @@ func Pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// After runs f in its own goroutine once ctx has ended. stop prevents that or, if f has begun, waits
-// until it has returned.
+// After runs f in its own goroutine once ctx has ended. stop prevents that or, if f has begun,
+// waits until it has returned.
 func After(ctx context.Context, f func()) (stop func()) {
 	done := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() { defer close(done); f() })

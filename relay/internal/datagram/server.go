@@ -1,8 +1,8 @@
 // Package datagram forwards UDP datagrams between clients and targets.
 //
-// UDP has no connections, so a session stands for one: the datagrams of one client address go to one
-// target from a socket that only this session uses, and the replies that arrive there go to that
-// client. A session ends when no datagram has passed in either direction for some time.
+// UDP has no connections, so a session stands for one: the datagrams of one client address go to
+// one target from a socket that only this session uses, and the replies that arrive there go to
+// that client. A session ends when no datagram has passed in either direction for some time.
 //
 //	clients ─▶ listening socket ─▶ one goroutine ──▶ session's socket ─▶ target
 //	        ◀────────────────── one goroutine per session ◀─────────────
@@ -27,8 +27,8 @@ import (
 const (
 	maxDatagram = 65535
 
-	// Limits of the datagrams kept for a session that has no socket yet, since a name may have to be
-	// resolved first. One datagram is kept whatever its size.
+	// Limits of the datagrams kept for a session that has no socket yet, since a name may have to
+	// be resolved first. One datagram is kept whatever its size.
 	maxPending      = 16
 	maxPendingBytes = 64 << 10
 
@@ -36,9 +36,9 @@ const (
 	// have arrived by then.
 	drainIdle = 5 * time.Second
 
-	// A target that refuses datagrams by ICMP gets no new sessions for refusedFor if there are other
-	// targets, and loses its sessions that are older than refusedAge. The age keeps a client from
-	// opening a session with every datagram.
+	// A target that refuses datagrams by ICMP gets no new sessions for refusedFor if there are
+	// other targets, and loses its sessions that are older than refusedAge. The age keeps a client
+	// from opening a session with every datagram.
 	refusedFor = 5 * time.Second
 	refusedAge = time.Second
 )
@@ -96,8 +96,8 @@ func New(pc net.PacketConn, o Options) (*Server, error) {
 	}, nil
 }
 
-// Serve forwards datagrams until soft or hard ends, as relay.Relay.ServePackets describes. The caller
-// closes the socket afterwards. Serve is called once.
+// Serve forwards datagrams until soft or hard ends, as relay.Relay.ServePackets describes. The
+// caller closes the socket afterwards. Serve is called once.
 func (v *Server) Serve(soft, hard context.Context) error {
 	soft, cancel := context.WithCancel(soft)
 	defer cancel()
@@ -274,7 +274,8 @@ func (v *Server) wakeReaderLocked() {
 // longAgo is a deadline that interrupts reading at once.
 var longAgo = time.Unix(1, 0)
 
-// removeLocked takes s out of the sessions, so that the next datagram of its client opens a new one.
+// removeLocked takes s out of the sessions, so that the next datagram of its client opens a new
+// one.
 func (v *Server) removeLocked(s *session) {
 	if v.sessions[s.client] == s {
 		delete(v.sessions, s.client)

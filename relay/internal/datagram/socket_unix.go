@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// packetSocket is a session's socket, connected to its target. Receiving holds no buffer while there
-// is nothing to read, and sending does not block. One goroutine may send while another receives.
+// packetSocket is a session's socket, connected to its target. Receiving holds no buffer while
+// there is nothing to read, and sending does not block. One goroutine may send while another
+// receives.
 type packetSocket struct {
 	conn *net.UDPConn
 	rc   syscall.RawConn
@@ -85,8 +86,8 @@ func (s *packetSocket) receiveNow(fd uintptr) bool {
 	}
 }
 
-// isRefusal reports whether err is an ICMP error about an earlier datagram that concerns the target's
-// address: no socket is open there, or there is no route.
+// isRefusal reports whether err is an ICMP error about an earlier datagram that concerns the
+// target's address: no socket is open there, or there is no route.
 func isRefusal(err error) bool {
 	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH)
 }

@@ -36,8 +36,8 @@ func requestDestination(pc net.PacketConn) error {
 	return nil
 }
 
-// receivePacketInfo sets the socket option. An IPv6 socket reports the destination of IPv4 datagrams
-// as an IPv6 address, too.
+// receivePacketInfo sets the socket option. An IPv6 socket reports the destination of IPv4
+// datagrams as an IPv6 address, too.
 func receivePacketInfo(fd int) error {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
@@ -49,9 +49,9 @@ func receivePacketInfo(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }
 
-// replySource returns the control message that makes a reply leave from the address that the request
-// was sent to. oob is the control message of the request. It returns nil if the address is unknown or
-// a multicast address. The routing table still chooses the interface.
+// replySource returns the control message that makes a reply leave from the address that the
+// request was sent to. oob is the control message of the request. It returns nil if the address is
+// unknown or a multicast address. The routing table still chooses the interface.
 func replySource(oob []byte) []byte {
 	if len(oob) == 0 {
 		return nil

@@ -1,4 +1,5 @@
-// Package splice carries bytes between two sockets, through buffers or, where the kernel can move them without a copy, through pipes.
+// Package splice carries bytes between two sockets, through buffers or, where the kernel can move
+// them without a copy, through pipes.
 package splice
 
 import (
@@ -9,12 +10,13 @@ import (
 	"syscall"
 )
 
-// Pair is what goes on between a client and its target: a flow for each direction.
+// Pair holds the flows of both directions between a client and its target.
 type Pair struct {
 	In, Out Flow // client to target, target to client
 }
 
-// NewPair returns the flows between client and target, which count what they move in bytesIn and bytesOut, too.
+// NewPair returns the flows between client and target. They add the bytes that they move to bytesIn
+// and bytesOut, too.
 func NewPair(c *Carrier, client, target *Side, bytesIn, bytesOut *atomic.Uint64) *Pair {
 	p := &Pair{}
 	p.In = Flow{carrier: c, src: client, dst: target, total: bytesIn, back: &p.Out}
@@ -24,7 +26,8 @@ func NewPair(c *Carrier, client, target *Side, bytesIn, bytesOut *atomic.Uint64)
 	return p
 }
 
-// Flow is one direction of a connection. It holds a buffer or a pipe only between reading and having written.
+// Flow is one direction of a connection. It holds a buffer or a pipe only from a read to the end of
+// the write that follows.
 type Flow struct {
 	carrier  *Carrier
 	src, dst *Side
@@ -32,41 +35,42 @@ type Flow struct {
 	total    *atomic.Uint64
 	moved    atomic.Int64 // bytes that dst has taken
 
-	buf []byte // as large as it is, nil if none is held
-	off int    // what is in buf, or in the pipe, begins here
-	n   int    // and has so many bytes
-	err error  // reading has ended with it
+	buf []byte // nil if none is held
+	off int    // start of the unwritten bytes in buf
+	n   int    // number of unwritten bytes in buf or in the pipe
+	err error  // error that ended reading
 	raw rawFlow
 
-	busy bool // the last read brought more than a little
+	busy bool // the last read returned at least smallBuffer bytes
 
-	// writing is held while a write to dst may find out that dst is broken, and guards severed, which is set once one has. The kernel
-	// tells of a reset once: if a write was told, the other direction reads what looks like an orderly end.
+	// writing is held during each write to dst, and guards severed. severed is set once a write has
+	// failed because of a reset. The kernel reports a reset only once: if a write gets the report,
+	// the other direction reads what looks like an orderly end.
 	writing sync.Mutex
 	severed bool
 }
 
 const (
-	smallBuffer = 4 << 10 // for waiting where it has to be held meanwhile
+	smallBuffer = 4 << 10 // where the buffer must be held while waiting for data
 	largeBuffer = 32 << 10
 )
 
 var (
-	// ErrUndeliverable is what Carry returns where the receiving side broke.
+	// ErrUndeliverable is returned by Carry if the receiving side broke.
 	ErrUndeliverable = errors.New("the receiving side takes nothing more")
 	errTruncated     = errors.New("the sending side broke off")
 )
 
-// Moved returns how many bytes the receiving side has taken.
+// Moved returns the number of bytes that the receiving side has taken.
 func (f *Flow) Moved() int64 { return f.moved.Load() }
 
-// CloseWrite tells the receiving side that nothing more will come.
+// CloseWrite half-closes the connection with the receiving side.
 func (f *Flow) CloseWrite() { f.dst.CloseWrite() }
 
-// Carry returns nil once src has ended in an orderly way, with all of it written. ErrUndeliverable says that it was the receiving side
-// that broke, any other error that it was the sending one.
+// Carry moves bytes until src ends. It returns nil if src has ended in an orderly way and all its
+// bytes are written, ErrUndeliverable if the receiving side broke, and another error if src broke.
 func (f *Flow) Carry() error {
-	defer f.letGo()
+	defer f.release()
 	for f.err == nil {
 		f.fill()
 		if f.n == 0 {
@@ -83,7 +87,7 @@ func (f *Flow) Carry() error {
 	return f.verifyEnd()
 }
 
-// verifyEnd tells an orderly end from what a reset left behind.
+// verifyEnd returns an error if what looks like an orderly end of src was a reset; see writing.
 func (f *Flow) verifyEnd() error {
 	f.back.writing.Lock()
 	defer f.back.writing.Unlock()
@@ -93,7 +97,7 @@ func (f *Flow) verifyEnd() error {
 	return nil
 }
 
-// fill reads what there is, and sets n, or err, or both.
+// fill waits for bytes, reads them, and sets n, err or both.
 func (f *Flow) fill() {
 	f.off = 0
 	if f.src.sys != nil {
@@ -104,11 +108,11 @@ func (f *Flow) fill() {
 	f.n, f.err = f.src.read(f.buf)
 	f.busy = f.n >= smallBuffer
 	if f.n == 0 && f.err == nil {
-		f.err = io.ErrNoProgress // no net.Conn does that
+		f.err = io.ErrNoProgress // no net.Conn should do that
 	}
 }
 
-// size is for a buffer that has to be held while waiting.
+// size returns the size of a buffer that is held while waiting for data.
 func (f *Flow) size() int {
 	if f.busy {
 		return largeBuffer
@@ -116,7 +120,7 @@ func (f *Flow) size() int {
 	return smallBuffer
 }
 
-// empty writes what fill has read.
+// empty writes the bytes that fill has read.
 func (f *Flow) empty() error {
 	if f.dst.sys != nil {
 		return f.emptyRaw()
@@ -126,14 +130,16 @@ func (f *Flow) empty() error {
 	return err
 }
 
+// sever records a failed write to dst.
 func (f *Flow) sever(err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.severed = f.severed || severs(err)
 }
 
-// severs says that an error of a write tells of a reset. EPIPE does not: it comes where the other end has ended in an orderly way before
-// it refused what was written, so that all it has said can still be read, and then its end.
+// severs reports whether an error of a write reports a reset. EPIPE does not: the peer had ended in
+// an orderly way before it refused the bytes, so that all that it has sent, and then its end, can
+// still be read.
 func severs(err error) bool { return !errors.Is(err, syscall.EPIPE) }
 
 func (f *Flow) count(n int) {
@@ -141,34 +147,34 @@ func (f *Flow) count(n int) {
 	f.total.Add(uint64(n))
 }
 
-// hold takes a buffer of a size.
+// hold makes buf a buffer of the given size.
 func (f *Flow) hold(size int) {
 	if len(f.buf) != size {
-		f.letGoBuffer()
+		f.releaseBuffer()
 		f.buf = f.carrier.buffer(size)
 	}
 }
 
-func (f *Flow) letGoBuffer() {
+func (f *Flow) releaseBuffer() {
 	if f.buf != nil {
 		f.carrier.free(f.buf)
 		f.buf = nil
 	}
 }
 
-// letGo gives back what is held.
-func (f *Flow) letGo() {
-	f.letGoBuffer()
-	f.raw.letGo(f)
+// release gives back the buffer and the pipe.
+func (f *Flow) release() {
+	f.releaseBuffer()
+	f.raw.release(f)
 }
 
-// Carrier is what flows of a relay share.
+// Carrier holds the buffers and pipes that flows share.
 type Carrier struct {
 	small, large sync.Pool // of *[smallBuffer]byte, *[largeBuffer]byte
 	pipes        pipes
 }
 
-// NewCarrier returns a Carrier that holds nothing yet.
+// NewCarrier returns a Carrier that holds no buffers or pipes yet.
 func NewCarrier() *Carrier {
 	c := &Carrier{}
 	c.small.New = func() any { return new([smallBuffer]byte) }
@@ -177,7 +183,7 @@ func NewCarrier() *Carrier {
 	return c
 }
 
-// buffer returns one with len size, which is smallBuffer or largeBuffer.
+// buffer returns a buffer of the given length, smallBuffer or largeBuffer.
 func (c *Carrier) buffer(size int) []byte {
 	if size == smallBuffer {
 		return c.small.Get().(*[smallBuffer]byte)[:]
@@ -193,5 +199,5 @@ func (c *Carrier) free(b []byte) {
 	}
 }
 
-// Trim gives back to the system what was not in use since the last call, or all that is not.
+// Trim closes the free pipes that were not needed since the last call, or all free pipes.
 func (c *Carrier) Trim(all bool) { c.pipes.trim(all) }

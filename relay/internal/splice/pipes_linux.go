@@ -7,43 +7,47 @@ import (
 )
 
 const (
-	pipeSize  = 1 << 20  // what is asked for: with a quarter of it a gigabyte took half as much CPU time again
-	leastPipe = 64 << 10 // less is no better than a buffer; the system gives less once a user has many
-	mostPipes = 256      // what is in them is the kernel's memory, and a receiver that does not read leaves it there
+	// pipeSize is the requested size. With a quarter of it, a gigabyte took 50 % more CPU time.
+	pipeSize = 1 << 20
+	// minPipe is the smallest useful size. Smaller pipes are no better than a buffer. The system
+	// grants less than requested once a user has many pipes.
+	minPipe = 64 << 10
+	// maxPipes limits the kernel memory in pipes, which bytes take up until the receiver reads.
+	maxPipes = 256
 )
 
-// pipe is what bytes go through from one socket to another. It is empty while nobody holds it.
+// pipe carries bytes from one socket to another. It is empty while no flow holds it.
 type pipe struct{ r, w int }
 
-// pipes keeps pipes for those who need one for a moment. There are never more than a sixteenth of the descriptors that the process may
-// have, and never more than mostPipes.
+// pipes keeps pipes for flows that need one for a short time. There are never more than maxPipes,
+// and their descriptors are never more than a sixteenth of the process's limit.
 type pipes struct {
-	mu    sync.Mutex
-	most  int
-	all   int     // those in use and the free ones
-	free  []*pipe // the last one was used last
-	least int     // the fewest that were free since the last trim
+	mu      sync.Mutex
+	limit   int     // maximum of all
+	all     int     // number of pipes in use and free
+	free    []*pipe // the most recently used last
+	minFree int     // lowest number of free pipes since the last trim
 }
 
 func (p *pipes) init() {
-	p.most = mostPipes
+	p.limit = maxPipes
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		p.most = int(min(mostPipes, limit.Cur/32))
+		p.limit = int(min(maxPipes, limit.Cur/32))
 	}
 }
 
-// get returns nil if there are too many.
+// get returns a pipe, or nil if there are too many.
 func (p *pipes) get() *pipe {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.free) - 1; n >= 0 {
 		q := p.free[n]
 		p.free = p.free[:n]
-		p.least = min(p.least, n)
+		p.minFree = min(p.minFree, n)
 		return q
 	}
-	if p.all >= p.most {
+	if p.all >= p.limit {
 		return nil
 	}
 	q := newPipe()
@@ -53,7 +57,7 @@ func (p *pipes) get() *pipe {
 	return q
 }
 
-// put takes a pipe back, to close it if there may be something in it.
+// put takes a pipe back. A dirty one may hold bytes and is closed.
 func (p *pipes) put(q *pipe, dirty bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,23 +69,23 @@ func (p *pipes) put(q *pipe, dirty bool) {
 	p.free = append(p.free, q)
 }
 
-// trim closes the pipes that nobody has needed since the last call, or all that are free.
+// trim closes the free pipes that were not needed since the last call, or all free pipes.
 func (p *pipes) trim(all bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.least
+	n := p.minFree
 	if all {
 		n = len(p.free)
 	}
-	for _, q := range p.free[:n] { // the ones in front were not used for the longest time
+	for _, q := range p.free[:n] { // the first ones have been unused longest
 		q.close()
 	}
 	p.all -= n
 	p.free = append(p.free[:0], p.free[n:]...)
-	p.least = len(p.free)
+	p.minFree = len(p.free)
 }
 
-// newPipe returns nil if there is none to be had.
+// newPipe returns nil if the system grants no pipe of a useful size.
 func newPipe() *pipe {
 	var fds [2]int
 	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
@@ -89,7 +93,7 @@ func newPipe() *pipe {
 	}
 	q := &pipe{r: fds[0], w: fds[1]}
 	unix.FcntlInt(uintptr(q.w), unix.F_SETPIPE_SZ, pipeSize)
-	if size, err := unix.FcntlInt(uintptr(q.w), unix.F_GETPIPE_SZ, 0); err != nil || size < leastPipe {
+	if size, err := unix.FcntlInt(uintptr(q.w), unix.F_GETPIPE_SZ, 0); err != nil || size < minPipe {
 		q.close()
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// openPipes counts this process's ends of pipes.
+// openPipes returns the number of pipe ends that this process has open.
 func openPipes(t testing.TB) (n int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	must(t, err)
@@ -23,8 +23,8 @@ func openPipes(t testing.TB) (n int) {
 	return n
 }
 
-// TestPipesAtRest: bulk goes through pipes, is counted to the byte while it does, and leaves no pipe with a connection at rest.
-func TestPipesAtRest(t *testing.T) {
+// TestBulkUsesPipesAndLeavesNone also checks that every byte is counted.
+func TestBulkUsesPipesAndLeavesNone(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			before := openPipes(t)
@@ -40,7 +40,7 @@ func TestPipesAtRest(t *testing.T) {
 			eventually(t, "all bytes counted", func() bool { return r.bytesIn.Load() == uint64(len(b)) })
 			c.pipes.mu.Lock()
 			if p := &c.pipes; p.all != len(p.free) {
-				t.Errorf("%d pipes, %d free, with all at rest", p.all, len(p.free))
+				t.Errorf("%d pipes, %d free, with all connections at rest", p.all, len(p.free))
 			}
 			c.pipes.mu.Unlock()
 			c.Trim(false)
@@ -52,10 +52,9 @@ func TestPipesAtRest(t *testing.T) {
 	}
 }
 
-// TestPipeBudget: where there are no more pipes, bytes go through buffers.
-func TestPipeBudget(t *testing.T) {
+func TestBytesGoThroughBuffersWithoutPipes(t *testing.T) {
 	c := NewCarrier()
-	c.pipes.most = 0
+	c.pipes.limit = 0
 	r := carry(t, c, "tcp")
 	sent := make([]byte, 3<<20)
 	rand.Read(sent)

@@ -11,16 +11,17 @@ import (
 
 // rawFlow is the part of a flow that reads from a descriptor or writes to one.
 //
-// What comes in small pieces is read into a buffer and written from there: that is no dearer than two splices, and needs no pipe. Once a
-// read fills the buffer, bytes go through a pipe, where the kernel moves them without a copy, until little comes at once again.
+// Small amounts are read into a buffer and written from there. That costs no more than two splices
+// and needs no pipe. Once a read fills the buffer, bytes go through a pipe, where the kernel moves
+// them without a copy, until reads return little again.
 //
-// Buffer and pipe are taken while there is something to read and given back before waiting for more.
+// The buffer or pipe is taken when there are bytes to read and given back before waiting for more.
 type rawFlow struct {
-	readable, writable func(fd uintptr) bool // bound once: binding them for each call would allocate
-	splices            bool                  // both ends are sockets of a kind that it works with
-	bulk               bool
+	readable, writable func(fd uintptr) bool // bound once, since binding them for each call would allocate
+	splices            bool                  // splice works between the two sockets
+	bulk               bool                  // recent reads were large
 	pipe               *pipe
-	failed             error // of a write
+	failed             error // of the last write
 }
 
 func (r *rawFlow) init(f *Flow) {
@@ -28,14 +29,14 @@ func (r *rawFlow) init(f *Flow) {
 	r.readable, r.writable = f.readable, f.writable
 }
 
-func (r *rawFlow) letGo(f *Flow) {
+func (r *rawFlow) release(f *Flow) {
 	if r.pipe != nil {
 		f.carrier.pipes.put(r.pipe, f.n > 0)
 		r.pipe = nil
 	}
 }
 
-// descriptor returns nil if nc has none.
+// descriptor returns access to the descriptor of nc, or nil if nc has none.
 func descriptor(nc net.Conn) syscall.RawConn {
 	if sc, ok := nc.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
@@ -45,25 +46,25 @@ func descriptor(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// fillRaw waits until there is something to read, and takes it.
+// fillRaw waits until there are bytes to read, and reads them.
 func (f *Flow) fillRaw() {
 	if err := f.src.sys.Read(f.raw.readable); err != nil {
 		f.n, f.err = 0, err
 	}
 }
 
-// readable is called when there may be something to read, and returns false to wait until there is.
+// readable is called when there may be bytes to read. It returns false to wait for them.
 func (f *Flow) readable(fd uintptr) bool {
 	for {
 		n, err := f.take(int(fd))
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
-			f.letGo()
+			f.release()
 			return false
 		case err == unix.EINVAL && f.raw.pipe != nil:
 			f.raw.splices = false
-			f.letGo()
+			f.release()
 		case err != nil:
 			f.err = os.NewSyscallError("read", err)
 			return true
@@ -78,19 +79,19 @@ func (f *Flow) readable(fd uintptr) bool {
 	}
 }
 
-// take reads from fd, which may have nothing, into a pipe or a buffer.
+// take reads from fd into a pipe or a buffer. It does not block.
 func (f *Flow) take(fd int) (int, error) {
 	f.n = 0
 	if f.raw.splices && f.raw.bulk && f.holdPipe() {
 		n, err := unix.Splice(fd, nil, f.raw.pipe.w, nil, pipeSize, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		return int(n), err
 	}
-	f.raw.letGo(f)
+	f.raw.release(f)
 	f.hold(largeBuffer)
 	return unix.Read(fd, f.buf)
 }
 
-// holdPipe returns false if there are too many already.
+// holdPipe reports whether the flow holds a pipe now. It does not if there are too many.
 func (f *Flow) holdPipe() bool {
 	if f.raw.pipe == nil {
 		f.raw.pipe = f.carrier.pipes.get()
@@ -98,11 +99,11 @@ func (f *Flow) holdPipe() bool {
 	if f.raw.pipe == nil {
 		return false
 	}
-	f.letGoBuffer()
+	f.releaseBuffer()
 	return true
 }
 
-// emptyRaw writes what has been read.
+// emptyRaw writes the bytes that have been read.
 func (f *Flow) emptyRaw() error {
 	if err := f.dst.sys.Write(f.raw.writable); err != nil {
 		return err
@@ -110,7 +111,7 @@ func (f *Flow) emptyRaw() error {
 	return f.raw.failed
 }
 
-// writable is called when there may be room, and returns false to wait until there is.
+// writable is called when there may be room for a write. It returns false to wait for room.
 func (f *Flow) writable(fd uintptr) bool {
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -133,18 +134,20 @@ func (f *Flow) writable(fd uintptr) bool {
 	return true
 }
 
+// give writes from the pipe or the buffer to fd. It does not block.
 func (f *Flow) give(fd int) (int, error) {
 	if f.raw.pipe != nil {
 		n, err := unix.Splice(f.raw.pipe.r, nil, fd, nil, f.n, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		if n == 0 && err == nil {
-			err = unix.EPIPE // the pipe has f.n bytes, so this does not happen; it must not spin if it does
+			err = unix.EPIPE // cannot happen, since the pipe holds f.n bytes; prevents an endless loop
 		}
 		return int(n), err
 	}
 	return unix.Write(fd, f.buf[f.off:f.off+f.n])
 }
 
-// WasReset says whether the other end has reset the connection. An orderly end is none: it may have sent all that it has to say.
+// WasReset reports whether the peer has reset the connection. An orderly end is no reset: the peer
+// may have sent all its data.
 func (s *Side) WasReset() bool {
 	rc := descriptor(s.raw)
 	if rc == nil {

@@ -7,19 +7,19 @@ import (
 	"syscall"
 )
 
-// Elsewhere than on Linux all bytes go through buffers, and no side has a descriptor that is used.
+// On systems other than Linux all bytes go through buffers, and no descriptor is used.
 
 type rawFlow struct{}
 
-func (*rawFlow) init(*Flow)  {}
-func (*rawFlow) letGo(*Flow) {}
+func (*rawFlow) init(*Flow)    {}
+func (*rawFlow) release(*Flow) {}
 
 func descriptor(net.Conn) syscall.RawConn { return nil }
 
 func (f *Flow) fillRaw()        { panic("splice: no descriptors here") }
 func (f *Flow) emptyRaw() error { panic("splice: no descriptors here") }
 
-// WasReset does not know here.
+// WasReset returns false: resets are not detected on this system.
 func (*Side) WasReset() bool { return false }
 
 type pipes struct{}

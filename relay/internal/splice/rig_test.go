@@ -21,7 +21,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually waits for what happens on its own time.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -31,13 +31,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// rig is a Pair that is carried until both its ends have ended.
+// rig is a Pair whose flows are carried until both ends have ended.
 type rig struct {
 	client, target    net.Conn // the far ends
 	bytesIn, bytesOut atomic.Uint64
 }
 
-// carry starts one over sockets of a network.
+// carry starts a rig over sockets of a network.
 func carry(t testing.TB, c *Carrier, network string) *rig {
 	t.Helper()
 	r := &rig{}

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// Side is the connection with the client, or the one with the target. The zero value is none: Reset does nothing with it.
+// Side is the connection with the client or the one with the target. The zero value has no
+// connection, and Reset does nothing for it.
 type Side struct {
-	conn  net.Conn        // what bytes are read from and written to
-	raw   net.Conn        // the socket: conn itself, or what a *tls.Conn runs over
-	sys   syscall.RawConn // raw's descriptor; nil where bytes cannot go past conn
+	conn  net.Conn        // reads and writes the bytes
+	raw   net.Conn        // the socket: conn itself, or the connection below a *tls.Conn
+	sys   syscall.RawConn // descriptor of raw; nil if bytes must go through conn
 	ended interface{ Ended() bool }
 }
 
-// NewSide looks below nc's wrappers.
+// NewSide returns the Side of nc. It unwraps nc by NetConn methods down to the socket.
 func NewSide(nc net.Conn) Side {
 	s := Side{conn: nc, raw: nc}
 	secure := false
@@ -42,13 +43,14 @@ func NewSide(nc net.Conn) Side {
 	}
 }
 
-// Handshake shakes hands as a TLS server, within most. It does nothing for a plain connection.
-func (s *Side) Handshake(most time.Duration) error {
+// Handshake does the TLS handshake as a server, within limit. It does nothing for a plain
+// connection.
+func (s *Side) Handshake(limit time.Duration) error {
 	t, ok := s.conn.(*tls.Conn)
 	if !ok {
 		return nil
 	}
-	s.raw.SetDeadline(time.Now().Add(most))
+	s.raw.SetDeadline(time.Now().Add(limit))
 	if err := t.Handshake(); err != nil {
 		return err
 	}
@@ -56,8 +58,8 @@ func (s *Side) Handshake(most time.Duration) error {
 	return nil
 }
 
-// read returns io.EOF only where the other end has said that it has ended. crypto/tls also does where the stream below ends between
-// two records, and then anybody on the way may have ended it.
+// read returns io.EOF only if the peer has announced its end. crypto/tls also returns it if the
+// stream below ends between two records, but then anything on the path may have ended the stream.
 func (s *Side) read(b []byte) (int, error) {
 	n, err := s.conn.Read(b)
 	if err == io.EOF && s.ended != nil && s.ended.Ended() {
@@ -66,7 +68,7 @@ func (s *Side) read(b []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite tells the other end that nothing more will come: by close_notify where there is TLS, and by a FIN.
+// CloseWrite tells the peer that no more bytes will come: by close_notify with TLS, and by a FIN.
 func (s *Side) CloseWrite() {
 	if s.conn != s.raw {
 		closeWrite(s.conn)
@@ -80,20 +82,21 @@ func closeWrite(nc net.Conn) {
 	}
 }
 
-// Close ends in an orderly way, with close_notify where there is TLS.
+// Close ends the connection in an orderly way, with close_notify if it is TLS.
 func (s *Side) Close() { s.conn.Close() }
 
-// CloseSocket ends in an orderly way, without a close_notify.
+// CloseSocket ends the connection in an orderly way, without close_notify.
 func (s *Side) CloseSocket() { s.raw.Close() }
 
-// Drop reads what nobody wants until it ends, for no longer than a while.
-func (s *Side) Drop(most time.Duration) {
-	s.raw.SetReadDeadline(time.Now().Add(most))
+// Drop reads and discards bytes until the peer ends or limit has passed.
+func (s *Side) Drop(limit time.Duration) {
+	s.raw.SetReadDeadline(time.Now().Add(limit))
 	io.Copy(io.Discard, s.raw)
 }
 
-// Reset ends so that the other end cannot take it for an orderly end. A Unix socket has no reset: there the other end sees one only if it
-// has written what we have not read. Doing it twice, or to no side, does nothing.
+// Reset ends the connection so that the peer cannot take it for an orderly end. A Unix socket has
+// no reset: its peer sees one only if it has written bytes that were not read here. A second call,
+// or one for the zero Side, does nothing.
 func (s *Side) Reset() {
 	if s.raw == nil {
 		return

@@ -30,7 +30,8 @@ func (c *Counters) CountCut(why End) {
 	}
 }
 
-// refusals are the reasons that Refused lists. Clients whose dials all failed count under no-target.
+// refusals are the reasons that Refused lists. Clients whose dials all failed count under
+// no-target.
 var refusals = [...]End{
 	EndLimit, EndClientLimit, EndRateLimit, EndQueueTimeout, EndNoTarget, EndHandshake, EndShutdown,
 }

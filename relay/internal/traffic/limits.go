@@ -10,8 +10,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Clients admits the clients of a relay, counts them and records their ends. Its methods are safe for
-// concurrent use.
+// Clients admits the clients of a relay, counts them and records their ends. Its methods are safe
+// for concurrent use.
 type Clients struct {
 	Counters
 	settings *Settings

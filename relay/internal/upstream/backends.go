@@ -1,5 +1,5 @@
-// Package upstream holds the backends: the targets with their connections and counts. It chooses the
-// backend of each client, queues clients while all are full, dials, and changes the list at run
+// Package upstream holds the backends: the targets with their connections and counts. It chooses
+// the backend of each client, queues clients while all are full, dials, and changes the list at run
 // time.
 package upstream
 

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// balancer chooses among backends. Group.mu is held during pick, so that a balancer needs no lock and
-// may use the fields of Backend that balancers keep.
+// balancer chooses among backends. Group.mu is held during pick, so that a balancer needs no lock
+// and may use the fields of Backend that balancers keep.
 type balancer interface {
 	// pick returns one of candidates, of which there is at least one. client is the zero Addr for
 	// clients without an IP address. pick may reorder the slice but not keep it.
@@ -102,8 +102,8 @@ func least(candidates []*Backend, load func(*Backend) float64) []*Backend {
 	return candidates[:n]
 }
 
-// twoChoices compares the load of only two candidates. That balances nearly as well as comparing all,
-// and does not send all clients to the same one.
+// twoChoices compares the load of only two candidates. That balances nearly as well as comparing
+// all, and does not send all clients to the same one.
 type twoChoices struct{}
 
 func (twoChoices) pick(candidates []*Backend, _ netip.Addr) *Backend {
@@ -196,8 +196,8 @@ func (l leastBandwidth) pick(candidates []*Backend, client netip.Addr) *Backend 
 	return leastConnections{}.pick(ties, client)
 }
 
-// sample updates the rates of backends whose last sample is older than bandwidthSample. The bytes of
-// one that was no candidate for a while are spread over that time.
+// sample updates the rates of backends whose last sample is older than bandwidthSample. The bytes
+// of one that was no candidate for a while are spread over that time.
 func (leastBandwidth) sample(backends []*Backend, now time.Time) {
 	for _, b := range backends {
 		passed := now.Sub(b.sampled)

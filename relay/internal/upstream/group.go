@@ -39,8 +39,8 @@ func newGroup(s *traffic.Settings, balance string, l *slog.Logger) *Group {
 // All returns the current backends. The slice must not be modified.
 func (g *Group) All() []*Backend { return *g.backends.Load() }
 
-// SetUnreachable records whether the last attempt to reach a target failed. It logs changes only, so
-// that clients without a target do not flood the log.
+// SetUnreachable records whether the last attempt to reach a target failed. It logs changes only,
+// so that clients without a target do not flood the log.
 func (g *Group) SetUnreachable(unreachable bool) {
 	if g.unreachable.Load() == unreachable || !g.unreachable.CompareAndSwap(!unreachable, unreachable) {
 		return
@@ -82,8 +82,8 @@ func (g *Group) replaceLocked(backends []*Backend) {
 	g.resetTurnsLocked()
 }
 
-// resetTurnsLocked resets the state of roundRobin. Otherwise a backend would get no clients until it
-// had made up for turns of backends that are gone, or of a weight that it no longer has.
+// resetTurnsLocked resets the state of roundRobin. Otherwise a backend would get no clients until
+// it had made up for turns of backends that are gone, or of a weight that it no longer has.
 func (g *Group) resetTurnsLocked() {
 	for _, b := range g.All() {
 		b.current = 0
@@ -172,8 +172,8 @@ var preferences = [...]func(*target.Target) bool{
 	func(t *target.Target) bool { return t.Address.Backup && !t.Unhealthy() },
 }
 
-// chooseLocked returns a backend and counts a connection there. Otherwise it returns nil and reports
-// whether backends would suit but are full.
+// chooseLocked returns a backend and counts a connection there. Otherwise it returns nil and
+// reports whether backends would suit but are full.
 func (g *Group) chooseLocked(client netip.Addr, tried *Tried) (b *Backend, full bool) {
 	for _, suits := range preferences {
 		g.candidates = g.candidates[:0]

@@ -33,9 +33,9 @@ func (s *Backends) add(t *target.Target) error {
 	return nil
 }
 
-// checkAddLocked returns an error if t cannot be added. A target that is being removed can be resumed
-// with another weight. Other changes would need a second backend of the same name, since the old one
-// still has connections.
+// checkAddLocked returns an error if t cannot be added. A target that is being removed can be
+// resumed with another weight. Other changes would need a second backend of the same name, since
+// the old one still has connections.
 func (s *Backends) checkAddLocked(t *target.Target) error {
 	b := s.findLocked(t.String())
 	if b == nil {

@@ -6,8 +6,8 @@ import (
 	"linesplit/target"
 )
 
-// TargetStats are the state and the counts of one target. Bytes are counted as they are written, not
-// at the end of a connection.
+// TargetStats are the state and the counts of one target. Bytes are counted as they are written,
+// not at the end of a connection.
 type TargetStats struct {
 	Name       string // the address
 	Up         bool
@@ -29,8 +29,8 @@ type TargetStats struct {
 	LastErrorAt time.Time
 }
 
-// RemovedStats are sums over targets that have been removed. A target that is added again starts from
-// zero.
+// RemovedStats are sums over targets that have been removed. A target that is added again starts
+// from zero.
 type RemovedStats struct {
 	Targets                              uint64 // number of removals
 	Total, BytesIn, BytesOut, DialErrors uint64 // as in TargetStats
@@ -44,8 +44,8 @@ func (s *RemovedStats) add(b *Backend) {
 	s.DialErrors += b.Target.DialErrors()
 }
 
-// Stats returns the stats of all targets in the order of the configuration, sums over those that were
-// removed, and the name of the balancer.
+// Stats returns the stats of all targets in the order of the configuration, sums over those that
+// were removed, and the name of the balancer.
 func (s *Backends) Stats() (all []TargetStats, removed RemovedStats, balance string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
