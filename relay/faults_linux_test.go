@@ -2,11 +2,8 @@ package relay
 
 import (
 	"bytes"
-	"context"
 	"io"
-	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -120,24 +117,5 @@ func TestHurriedDial(t *testing.T) {
 	p := r.backends.Streams.All()[0]
 	if _, err := r.backends.Dial(t.Context(), p, nil, time.Millisecond); err == nil || p.Target.Down() {
 		t.Errorf("%v, down: %v", err, p.Target.Down())
-	}
-}
-
-// TestUnreachableOncePerKind: that datagrams have a target is no news for those who want to connect.
-func TestUnreachableOncePerKind(t *testing.T) {
-	dead := serve(t, echo)
-	dead.Close()
-	var log bytes.Buffer
-	o := Options{Tuning: Tuning{DialBudget: 100 * time.Millisecond}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
-	for range 3 {
-		r.refusal()
-		nc, err := r.backends.Dial(context.Background(), r.backends.Datagrams.All()[0], nil, time.Second)
-		must(t, err)
-		nc.Close()
-	}
-	eventually(t, "all refused", func() bool { return len(r.log.get()) == 3 })
-	if n := strings.Count(log.String(), "reached"); n != 1 {
-		t.Errorf("%d lines:\n%s", n, log.String())
 	}
 }

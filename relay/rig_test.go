@@ -1,7 +1,10 @@
 package relay
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"io"
@@ -16,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"linesplit/internal/testcert"
 	"linesplit/target"
 )
 
@@ -233,3 +237,72 @@ func exchange(t testing.TB, c net.Conn, text string) {
 		t.Fatalf("got %q back for %q", b, text)
 	}
 }
+
+func listenAs(t *testing.T, scheme string, certs testcert.Files) (net.Listener, string) {
+	switch scheme {
+	case "unix":
+		path := socketPath(t)
+		return listenAt(t, "unix", path), "unix://" + path
+	case "tls":
+		ln := listenAt(t, "tcp", "127.0.0.1:0")
+		return watchedListener{ln, certs.ServerTLS()}, "tls://" + ln.Addr().String()
+	}
+	ln := listenAt(t, "tcp", "127.0.0.1:0")
+	return ln, "tcp://" + ln.Addr().String()
+}
+
+func connectAs(t *testing.T, scheme string, ln net.Listener, certs testcert.Files) net.Conn {
+	c := dialTo(t, ln.Addr())
+	if scheme == "tls" {
+		config := certs.ClientTLS()
+		config.ServerName = "localhost"
+		return tls.Client(c, config)
+	}
+	return c
+}
+
+func roundTrip(t *testing.T, c net.Conn, size int) {
+	defer c.Close()
+	sent := make([]byte, size)
+	rand.Read(sent)
+	if _, err := c.Write(sent); err != nil {
+		t.Errorf("%d bytes: %v", size, err)
+		return
+	}
+	c.(interface{ CloseWrite() error }).CloseWrite()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes: %d came back, %v", size, len(got), err)
+	}
+}
+
+// watchedListener gives TLS connections over sockets that remember their end.
+type watchedListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+func (l watchedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(&watched{TCPConn: c.(*net.TCPConn)}, l.config), nil
+}
+
+type watched struct {
+	*net.TCPConn
+	ended bool
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.TCPConn.Read(b)
+	if err == io.EOF {
+		w.ended = true
+	}
+	return n, err
+}
+
+func (w *watched) NetConn() net.Conn { return w.TCPConn }
+
+func (w *watched) Ended() bool { return w.ended }

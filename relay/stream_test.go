@@ -1,0 +1,122 @@
+package relay
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"linesplit/internal/testcert"
+)
+
+// TestHalfClose: the reply to a client that has ended comes through whole, on every kind of path.
+func TestHalfClose(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	for _, in := range []string{"tcp", "tls", "unix"} {
+		for _, out := range []string{"tcp", "tls", "unix"} {
+			t.Run(in+" to "+out, func(t *testing.T) {
+				o := Options{}
+				o.DialOptions.TLS = func() *tls.Config { return certs.ClientTLS() }
+				s, name := listenAs(t, out, certs)
+				serveAt(t, s, echoAtEnd)
+				ln, _ := listenAs(t, in, certs)
+				r := startAt(t, ln, o, name)
+				var all sync.WaitGroup
+				for _, size := range []int{0, 1, 100, 4 << 10, 32<<10 - 1, 32 << 10, 32<<10 + 1, 1 << 20, 5<<20 + 7} {
+					all.Go(func() { roundTrip(t, connectAs(t, in, ln, certs), size) })
+				}
+				all.Wait()
+				eventually(t, "all ended", func() bool { return len(r.log.get()) == 9 })
+				for _, rec := range r.log.get() {
+					if rec.End != "client-closed" || rec.BytesIn != rec.BytesOut || rec.Target != name || rec.Dials != 1 {
+						t.Errorf("%+v", rec)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestHandshakeFails(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	s := serve(t, swallow)
+	ln, _ := listenAs(t, "tls", certs)
+	r := startAt(t, ln, Options{}, s.name())
+	c := r.dial()
+	c.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+	io.ReadAll(c)
+	if rec := r.log.one(t); rec.End != "handshake" {
+		t.Errorf("%+v", rec)
+	}
+	if r.Stats().HandshakeErrors != 1 || r.refused("handshake") != 1 || s.accepted.Load() != 0 {
+		t.Errorf("%+v", r.Stats())
+	}
+}
+
+// TestProxyHeader: before the first byte, and before TLS.
+func TestProxyHeader(t *testing.T) {
+	for version, want := range map[string]string{"v1": "PROXY TCP4 127.0.0.1 ", "v2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\x00\x00\x01\x7f\x00\x00\x01"} {
+		s := serve(t, echo)
+		r := start(t, Options{}, s.name()+"?proxy-protocol="+version)
+		c := r.dial()
+		c.Write([]byte("hello"))
+		c.(*net.TCPConn).CloseWrite()
+		b, err := io.ReadAll(c)
+		if !strings.HasPrefix(string(b), want) || !strings.HasSuffix(string(b), "hello") || err != nil {
+			t.Errorf("%s: %q, %v", version, b, err)
+		}
+	}
+	path := socketPath(t)
+	for version, want := range map[string]string{"v1": "PROXY UNKNOWN\r\n", "v2": "\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8"} {
+		s := serve(t, echo)
+		r := startAt(t, listenAt(t, "unix", path), Options{}, s.name()+"?proxy-protocol="+version)
+		c := r.dial()
+		c.(*net.UnixConn).CloseWrite()
+		if b, err := io.ReadAll(c); !strings.HasPrefix(string(b), want) || err != nil {
+			t.Errorf("%s over Unix: %q, %v", version, b, err)
+		}
+		r.hard()
+		<-r.ended
+		r.ended <- nil
+	}
+}
+
+// TestAcceptErrors are retried and counted.
+func TestAcceptErrors(t *testing.T) {
+	ln := &faulty{Listener: listenAt(t, "tcp", "127.0.0.1:0"), n: 3}
+	r := startAt(t, ln, Options{}, serve(t, echo).name())
+	exchange(t, r.dial(), "hello")
+	if n := r.Stats().AcceptErrors; n != 3 {
+		t.Errorf("%d errors", n)
+	}
+}
+
+type faulty struct {
+	net.Listener
+	n int
+}
+
+func (f *faulty) Accept() (net.Conn, error) {
+	if f.n--; f.n >= 0 {
+		return nil, fmt.Errorf("too many open files")
+	}
+	return f.Listener.Accept()
+}
+
+func TestSetBalance(t *testing.T) {
+	a, b := serve(t, echo), serve(t, echo)
+	r := start(t, Options{}, a.name(), b.name())
+	must(t, r.SetBalance(SourceHash))
+	for range 10 {
+		exchange(t, r.dial(), "hello")
+	}
+	if n := a.accepted.Load(); n != 0 && n != 10 {
+		t.Errorf("one got %d of 10", n)
+	}
+	if err := r.SetBalance("fair"); err == nil || !strings.Contains(err.Error(), "least-bandwidth") {
+		t.Errorf("got %v", err)
+	}
+}
