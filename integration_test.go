@@ -41,10 +41,10 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 		args   []string
 	}{
 		{name: "plain/plain"},
-		{name: "tls/plain", sender: testrig.SenderOptions{TLS: testrig.ClientTLS()}, args: testrig.InboundTLS()},
-		{name: "plain/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, args: testrig.OutboundTLS()},
+		{name: "tls/plain", sender: testrig.SenderOptions{TLS: testrig.ClientTLS()}, args: testrig.TLSListenerArgs()},
+		{name: "plain/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, args: testrig.TLSTargetArgs()},
 		{name: "tls/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, sender: testrig.SenderOptions{TLS: testrig.ClientTLS()},
-			args: append(testrig.InboundTLS(), testrig.OutboundTLS()...)},
+			args: append(testrig.TLSListenerArgs(), testrig.TLSTargetArgs()...)},
 		{name: "unix/unix", sink: testrig.SinkOptions{Network: "unix"}, sender: testrig.SenderOptions{Network: "unix"},
 			args: []string{"-listen", unixIn}},
 		{name: "abstract unix/plain", sender: testrig.SenderOptions{Network: "unix"},
@@ -54,11 +54,11 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			s.Run([]testrig.Target{s.Sink(test.sink), s.Sink(test.sink)}, test.args...)
+			s.StartLineMode([]testrig.Target{s.StartSink(test.sink), s.StartSink(test.sink)}, test.args...)
 			test.sender.Lines = 10_000
-			s.Load(8, test.sender)
-			s.WaitLoad()
-			s.Finish(testrig.None)
+			s.StartSenders(8, test.sender)
+			s.WaitForSenders()
+			s.FinishLineMode(testrig.NoDuplicates)
 		})
 	}
 }
@@ -71,16 +71,16 @@ func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b})
-			s.Load(2, testrig.SenderOptions{Rate: r.perSender})
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b})
+			s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
 			var slowest time.Duration
-			s.InTurn(6, s.Sinks, func(sink *testrig.Sink) {
-				time.Sleep(testrig.PastHalfCloser)
+			s.RestartInTurn(6, s.Sinks, func(sink *testrig.Sink) {
+				time.Sleep(testrig.FINAge)
 				slowest = max(slowest, shutdown(sink))
 			})
-			s.EndLoad()
-			s.Finish(repeatedAfter(slowest))
+			s.StopSenders()
+			s.FinishLineMode(repeatedAfter(slowest))
 		})
 	}
 }
@@ -103,11 +103,11 @@ func shutdown(sink *testrig.Sink) (read time.Duration) {
 
 // repeatedAfter is what may be repeated when targets have ended in order: nothing, unless a machine is so busy that they have not read all in
 // time. Linesplit waits 3.5 s, of which more than two go by until it knows.
-func repeatedAfter(slowest time.Duration) testrig.Bound {
+func repeatedAfter(slowest time.Duration) testrig.DuplicateLimit {
 	if slowest < time.Second {
-		return testrig.None
+		return testrig.NoDuplicates
 	}
-	return testrig.Resent
+	return testrig.OnlyResent
 }
 
 // The same with TLS, whose end of stream proves nothing.
@@ -118,11 +118,11 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			o := testrig.SinkOptions{TLS: testrig.ServerTLS(version)}
-			s.Run([]testrig.Target{s.Sink(o), s.Sink(o)}, testrig.OutboundTLS()...)
-			s.Load(2, testrig.SteadyLoad())
-			s.InTurn(6, s.Sinks, testrig.Orderly)
-			s.EndLoad()
-			s.Finish(testrig.Resent)
+			s.StartLineMode([]testrig.Target{s.StartSink(o), s.StartSink(o)}, testrig.TLSTargetArgs()...)
+			s.StartSenders(2, testrig.SteadySender())
+			s.RestartInTurn(6, s.Sinks, testrig.ShutdownInOrder)
+			s.StopSenders()
+			s.FinishLineMode(testrig.OnlyResent)
 		})
 	}
 }
@@ -134,12 +134,12 @@ func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b}, testrig.HomeSoon...)
-			s.Load(2, testrig.SenderOptions{Rate: r.perSender})
-			s.InTurn(6, s.Sinks, (*testrig.Sink).Exit)
-			s.EndLoad()
-			s.Finish(testrig.Resent)
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b}, testrig.FastFailbackArgs...)
+			s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
+			s.RestartInTurn(6, s.Sinks, (*testrig.Sink).Exit)
+			s.StopSenders()
+			s.FinishLineMode(testrig.OnlyResent)
 		})
 	}
 }
@@ -171,14 +171,14 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 			t.Run(test.name+"/"+r.name, func(t *testing.T) {
 				t.Parallel()
 				s := testrig.NewStage(t)
-				s.Run([]testrig.Target{s.Sink(test.sink), s.Sink(test.sink)}, append(testrig.OutboundFor(test.sink), testrig.HomeSoon...)...)
-				s.Load(2, testrig.SenderOptions{Rate: r.perSender})
-				s.InTurn(6, s.Sinks, test.end)
+				s.StartLineMode([]testrig.Target{s.StartSink(test.sink), s.StartSink(test.sink)}, append(testrig.TargetArgs(test.sink), testrig.FastFailbackArgs...)...)
+				s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
+				s.RestartInTurn(6, s.Sinks, test.end)
 				for _, sink := range s.Sinks {
 					sink.Behave(testrig.Steady) // or what they hold now takes minutes
 				}
-				s.EndLoad()
-				s.Finish(testrig.Resent)
+				s.StopSenders()
+				s.FinishLineMode(testrig.OnlyResent)
 			})
 		}
 	}
@@ -192,44 +192,44 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			targets := []*testrig.Child{testrig.StartChild(t, s.Tally), testrig.StartChild(t, s.Tally)}
-			s.Run([]testrig.Target{targets[0], targets[1]}, testrig.HomeSoon...)
-			s.Load(2, testrig.SteadyLoad())
+			s.StartLineMode([]testrig.Target{targets[0], targets[1]}, testrig.FastFailbackArgs...)
+			s.StartSenders(2, testrig.SteadySender())
 			for i := range 4 {
 				child := targets[i%2]
-				s.Flow(child, 400)
+				s.WaitForLines(child, 400)
 				if hang > 0 {
-					child.Stop()
+					child.Suspend()
 					time.Sleep(hang)
 				}
 				child.Kill()
 				child.Start()
 			}
-			s.EndLoad()
-			s.Finish(testrig.Resent)
+			s.StopSenders()
+			s.FinishLineMode(testrig.OnlyResent)
 		})
 	}
 }
 
 // A backend behind all receivers stops for minutes. That is backpressure: moving lines about would only repeat them.
 func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	const stall = 5 * time.Second // in which a slow machine fills both
 	s := testrig.NewStage(t)
 	o := testrig.SinkOptions{Buffer: testrig.SmallBuffer}
-	a, b := s.Sink(o), s.Sink(o)
-	s.Run([]testrig.Target{a, b}, "-stall-timeout", stall.String())
-	s.Load(2, testrig.SenderOptions{Rate: 10_000})
-	s.Flow(s.Tally, 2_000)
+	a, b := s.StartSink(o), s.StartSink(o)
+	s.StartLineMode([]testrig.Target{a, b}, "-stall-timeout", stall.String())
+	s.StartSenders(2, testrig.SenderOptions{Rate: 10_000})
+	s.WaitForLines(s.Tally, 2_000)
 	a.Pause()
 	b.Pause()
-	s.HeldBack()
+	s.WaitUntilSendersBlock()
 	time.Sleep(stall + stall/2)
 	a.Resume()
 	b.Resume()
-	s.Flow(s.Tally, 2_000)
-	s.EndLoad()
-	s.Finish(testrig.None)
+	s.WaitForLines(s.Tally, 2_000)
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
 	if a.Accepted() != 4 || b.Accepted() != 4 {
 		t.Errorf("%d and %d connections accepted, want 4 each: stalls are no reason to connect again", a.Accepted(), b.Accepted())
 	}
@@ -240,48 +240,48 @@ func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	o := testrig.SinkOptions{Buffer: testrig.SmallBuffer}
-	a, b := s.Sink(o), s.Sink(o)
-	s.Run([]testrig.Target{a, b}, "-stall-timeout", "1s")
-	s.Load(2, testrig.SteadyLoad())
-	s.Flow(a, 400)
+	a, b := s.StartSink(o), s.StartSink(o)
+	s.StartLineMode([]testrig.Target{a, b}, "-stall-timeout", "1s")
+	s.StartSenders(2, testrig.SteadySender())
+	s.WaitForLines(a, 400)
 	a.Pause()
 	began := time.Now()
 	const lines = 12_000 // of three seconds
-	s.Flow(b, lines)
+	s.WaitForLines(b, lines)
 	took := time.Since(began)
 	t.Logf("with one of two targets stalled, %d lines arrived at the other in %v; they were sent in 3s", lines, took)
 	if took > 40*time.Second {
 		t.Errorf("%d lines took %v: the stalled target holds the others up", lines, took)
 	}
-	s.EndLoad()
-	s.Arrived()
+	s.StopSenders()
+	s.WaitForAllLines()
 	a.Resume()
-	s.Finish(testrig.Resent)
+	s.FinishLineMode(testrig.OnlyResent)
 }
 
 // The network to all receivers is down for the night.
 func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
 	// With so little memory each connection retains 1 MiB at most: a starved receiver must not be able to hold more than that unread.
-	a, b := s.Sink(testrig.SinkOptions{Buffer: 256 << 10}), s.Sink(testrig.SinkOptions{Buffer: 256 << 10})
-	s.Run([]testrig.Target{a, b}, "-memory", "16MiB")
-	s.Load(2, testrig.SenderOptions{Rate: 15_000})
-	s.Flow(s.Tally, 2_000)
+	a, b := s.StartSink(testrig.SinkOptions{Buffer: 256 << 10}), s.StartSink(testrig.SinkOptions{Buffer: 256 << 10})
+	s.StartLineMode([]testrig.Target{a, b}, "-memory", "16MiB")
+	s.StartSenders(2, testrig.SenderOptions{Rate: 15_000})
+	s.WaitForLines(s.Tally, 2_000)
 	a.Exit()
 	b.Exit()
-	s.HeldBack()
-	before := s.P.Memory("RssAnon")
+	s.WaitUntilSendersBlock()
+	before := s.Process.Memory("RssAnon")
 	time.Sleep(2 * time.Second)
-	after := s.P.Memory("RssAnon")
-	s.Below(8<<20, after-before, "growth of memory while senders were held back")
-	s.Below(64<<20, s.P.Memory("VmHWM"), "peak memory with a budget of 16 MiB")
+	after := s.Process.Memory("RssAnon")
+	s.CheckMemory(8<<20, after-before, "growth of memory while senders were held back")
+	s.CheckMemory(64<<20, s.Process.Memory("VmHWM"), "peak memory with a budget of 16 MiB")
 	a.Listen()
 	b.Listen()
-	s.Flow(s.Tally, 2_000)
-	s.EndLoad()
-	s.Finish(testrig.Resent)
+	s.WaitForLines(s.Tally, 2_000)
+	s.StopSenders()
+	s.FinishLineMode(testrig.OnlyResent)
 }
 
 // docker stop while agents are writing.
@@ -293,25 +293,25 @@ func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 		args   []string
 	}{
 		{"plain", testrig.SenderOptions{Rate: 5_000}, nil},
-		{"tls", testrig.SenderOptions{Rate: 5_000, TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
+		{"tls", testrig.SenderOptions{Rate: 5_000, TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b}, test.args...)
-			s.Load(4, test.sender)
-			s.Flow(s.Tally, 2_000)
-			m := s.P.Metrics()
-			s.P.Signal(syscall.SIGTERM)
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b}, test.args...)
+			s.StartSenders(4, test.sender)
+			s.WaitForLines(s.Tally, 2_000)
+			m := s.Process.Metrics()
+			s.Process.Signal(syscall.SIGTERM)
 			time.Sleep(300 * time.Millisecond)
-			s.EndLoad()
-			if code := s.P.Wait(); code != 0 {
+			s.StopSenders()
+			if code := s.Process.Wait(); code != 0 {
 				t.Errorf("exit code %d, want 0", code)
 			}
-			testrig.Contains(t, s.P.Stderr(), "drain began", "drain ended")
-			s.Judge(m, testrig.None)
+			testrig.ExpectContains(t, s.Process.Stderr(), "drain began", "drain ended")
+			s.CheckDelivery(m, testrig.NoDuplicates)
 		})
 	}
 }
@@ -320,42 +320,42 @@ func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 func TestLastLinesWithoutNewlineArriveOnTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	s.Run([]testrig.Target{a, b})
-	s.Load(2, testrig.SteadyLoad())
-	for i, conn := range s.Crowd(200) {
-		s.Write(conn, bytes.TrimSuffix(s.Numbered(1+i%3, 150), []byte("\n")))
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b})
+	s.StartSenders(2, testrig.SteadySender())
+	for i, conn := range s.DialMany(200) {
+		s.Write(conn, bytes.TrimSuffix(s.NumberedLines(1+i%3, 150), []byte("\n")))
 		conn.Close()
 	}
-	s.EndLoad()
-	s.Finish(testrig.None)
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // A sender's host dies in the middle of a line. Half a record is worse than none.
 func TestResetInMidLineDropsThatLineOnly(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	s.Run([]testrig.Target{a, b})
-	s.Load(2, testrig.SteadyLoad())
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b})
+	s.StartSenders(2, testrig.SteadySender())
 	torn := []byte(`{"sender":1,"seq":1,"sum":"`)
 	for i := range 20 {
 		conn := s.Dial()
-		s.Write(conn, s.Numbered(10, 150))
-		s.ArrivedBy(s.NextID) // a reset may overtake what the other side has not read
+		s.Write(conn, s.NumberedLines(10, 150))
+		s.WaitForSenderLines(s.LastID) // a reset may overtake what the other side has not read
 		s.Write(conn, torn)
 		time.Sleep(time.Duration(i) * time.Millisecond) // some are read before the reset, some are not
 		conn.SetLinger(0)
 		conn.Close()
 	}
-	s.EndLoad()
-	s.Arrived()
-	s.LeftNothing()
-	m := s.Ledger()
+	s.StopSenders()
+	s.WaitForAllLines()
+	s.CheckLeaks()
+	m := s.WaitForLedger()
 	dropped := m.Sum("linesplit_dropped_lines_total", testrig.Label("reason", "torn"))
 	if dropped == 0 || dropped > 20 || m.Sum("linesplit_dropped_lines_total") != dropped {
 		t.Errorf("%v lines dropped as torn, want 1 to 20 and no others:\n%s", dropped, m.Dump())
 	}
 	s.Terminate(0)
-	s.Judge(m, testrig.None)
+	s.CheckDelivery(m, testrig.NoDuplicates)
 }

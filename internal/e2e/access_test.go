@@ -88,10 +88,10 @@ func TestProxyHeadersInAndOut(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
-			s.Forward([]testrig.Target{testrig.With(server, "proxy-protocol="+version)}, append(trusting, "-access-log", "text")...)
+			s.StartConnectionMode([]testrig.Target{testrig.WithOptions(server, "proxy-protocol="+version)}, append(trusting, "-access-log", "text")...)
 			for _, in := range ins {
 				for _, step := range []int{1000, 1} { // at once, and one byte at a time
-					conn := s.Plain()
+					conn := s.DialTCP()
 					conn.SetNoDelay(true)
 					for _, part := range append(inSteps(in.header, step), []byte("hello")) {
 						if _, err := conn.Write(part); err != nil {
@@ -107,13 +107,13 @@ func TestProxyHeadersInAndOut(t *testing.T) {
 					if want := version + " " + peer + ", hello"; err != nil || string(reply) != want {
 						t.Errorf("%s in steps of %d: the target heard %q (%v), want %q", in.name, step, reply, err, want)
 					}
-					s.AccessLine("client="+peer, "bytes_in=5")
+					s.WaitForAccessLog("client="+peer, "bytes_in=5")
 				}
 			}
-			if n := s.P.Metrics().Sum("linesplit_connections_refused_total"); n > 0 {
+			if n := s.Process.Metrics().Sum("linesplit_connections_refused_total"); n > 0 {
 				t.Errorf("%.0f of them were refused", n)
 			}
-			s.FinishForward()
+			s.FinishConnectionMode()
 		})
 	}
 }
@@ -133,20 +133,20 @@ func TestProxyHeadersComeBeforeTLS(t *testing.T) {
 	t.Parallel()
 	inner, outer := testrig.NewStage(t), testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: tellsHeader})
-	inner.Forward([]testrig.Target{testrig.With(server, "proxy-protocol=v1")}, append(testrig.InboundTLS(), trusting...)...)
-	next := testrig.Literal("tls://" + inner.P.Listeners[0] + "?proxy-protocol=v2")
-	outer.Forward([]testrig.Target{next}, append(testrig.OutboundTLS(), trusting...)...)
-	reply, err := testrig.Client{}.Ask(t, outer.P.Listeners[0], []byte(v1Header+"hello"))
+	inner.StartConnectionMode([]testrig.Target{testrig.WithOptions(server, "proxy-protocol=v1")}, append(testrig.TLSListenerArgs(), trusting...)...)
+	next := testrig.TargetFlag("tls://" + inner.Process.Listeners[0] + "?proxy-protocol=v2")
+	outer.StartConnectionMode([]testrig.Target{next}, append(testrig.TLSTargetArgs(), trusting...)...)
+	reply, err := testrig.Client{}.Exchange(t, outer.Process.Listeners[0], []byte(v1Header+"hello"))
 	if want := "v1 " + farClient + ", hello"; err != nil || string(reply) != want {
 		t.Errorf("the target heard %q (%v), want %q", reply, err, want)
 	}
-	outer.FinishForward()
-	inner.FinishForward()
+	outer.FinishConnectionMode()
+	inner.FinishConnectionMode()
 }
 
 // What is no header, from a peer that must send one, gets nothing but a reset, and is counted.
 func TestBadProxyHeadersAreRefused(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	v2 := header(t, 2, proxyproto.PROXY)
 	badVersion, badLength := bytes.Clone(v2), bytes.Clone(v2)
@@ -173,9 +173,9 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 	}
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.Forward([]testrig.Target{server}, trusting...)
-	s.Each(len(tests), len(tests), func(i int) error {
-		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
+	s.StartConnectionMode([]testrig.Target{server}, trusting...)
+	s.ForEach(len(tests), len(tests), func(i int) error {
+		conn, err := testrig.Client{}.Dial(t, s.Process.Listeners[0])
 		if err != nil {
 			return err
 		}
@@ -188,30 +188,30 @@ func TestBadProxyHeadersAreRefused(t *testing.T) {
 		}
 		b, err := io.ReadAll(conn)
 		if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), testrig.EndName(err))
+			return fmt.Errorf("%s: read %d bytes and %s", tests[i].name, len(b), testrig.DescribeEnd(err))
 		}
 		return nil
 	})
-	s.Refused("proxy-protocol", len(tests))
+	s.WaitForRefusals("proxy-protocol", len(tests))
 	if n := server.Accepted(); n > 0 {
 		t.Errorf("%d of them came to the target", n)
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // From anybody else a header is bytes like others: it must not make a client somebody else.
 func TestProxyHeaderFromAnUntrustedPeerIsData(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
-	conn := s.Plain()
+	s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24,::1", "-access-log", "text")
+	conn := s.DialTCP()
 	s.Write(conn, []byte(v1Header+"hello"))
 	conn.CloseWrite()
 	if reply, err := io.ReadAll(conn); string(reply) != v1Header+"hello" || err != nil {
 		t.Errorf("got %q back (%v), want every byte of it", reply, err)
 	}
-	s.AccessLine("client=" + conn.LocalAddr().String())
-	s.FinishForward()
+	s.WaitForAccessLog("client=" + conn.LocalAddr().String())
+	s.FinishConnectionMode()
 }
 
 // In line mode too: the header is no line, and a bad one brings none.
@@ -220,12 +220,12 @@ func TestProxyHeadersInLineMode(t *testing.T) {
 	for _, in := range []struct {
 		name string
 		args []string
-	}{{"plain", nil}, {"TLS", testrig.InboundTLS()}} {
+	}{{"plain", nil}, {"TLS", testrig.TLSListenerArgs()}} {
 		t.Run(in.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b}, append(in.args, "-proxy-protocol-from", "127.0.0.1", "-deny", "203.0.113.0/24")...)
 			for i, h := range [][]byte{[]byte(v1Header), header(t, 2, proxyproto.PROXY), header(t, 2, proxyproto.LOCAL)} {
 				conn := s.Dial()
 				s.Write(conn, h)
@@ -233,18 +233,18 @@ func TestProxyHeadersInLineMode(t *testing.T) {
 				if in.args != nil {
 					sending = tls.Client(conn, testrig.ClientTLS())
 				}
-				s.Write(sending, s.Numbered(100+i, 150))
+				s.Write(sending, s.NumberedLines(100+i, 150))
 				sending.Close()
 			}
 			for _, bad := range []string{"{\"no\":\"header\"}\n{\"and\":\"more\"}\n", "PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n{\"denied\":1}\n"} {
 				conn := s.Dial()
 				s.Write(conn, []byte(bad))
 				conn.SetReadDeadline(time.Now().Add(testrig.Patience))
-				s.Over(conn, "a bad header")
+				s.ExpectClosed(conn, "a bad header")
 			}
-			s.Refused("proxy-protocol", 1)
-			s.Refused("denied", 1)
-			s.Finish(testrig.None)
+			s.WaitForRefusals("proxy-protocol", 1)
+			s.WaitForRefusals("denied", 1)
+			s.FinishLineMode(testrig.NoDuplicates)
 		})
 	}
 }
@@ -265,27 +265,27 @@ func TestAllowAndDeny(t *testing.T) {
 	}
 	const each = 3
 	refuse := func(s *testrig.Stage, addresses []string) {
-		_, port, _ := net.SplitHostPort(s.P.Listeners[0])
+		_, port, _ := net.SplitHostPort(s.Process.Listeners[0])
 		for _, from := range addresses {
 			for range each {
 				conn, err := testrig.Client{From: from}.Dial(s.T, net.JoinHostPort("127.0.0.1", port))
 				if err == nil {
 					conn.Write([]byte("hello\n")) // which nobody may hear
-					s.Over(conn, from+" is denied")
+					s.ExpectClosed(conn, from+" is denied")
 					conn.Close()
 				}
 			}
 		}
-		s.Refused("denied", each*len(addresses))
+		s.WaitForRefusals("denied", each*len(addresses))
 	}
 	for _, test := range tests {
 		t.Run(test.name+"/connections", func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{})
-			s.Forward([]testrig.Target{server}, test.args...)
+			s.StartConnectionMode([]testrig.Target{server}, test.args...)
 			refuse(s, test.out)
-			_, port, _ := net.SplitHostPort(s.P.Listeners[0])
+			_, port, _ := net.SplitHostPort(s.Process.Listeners[0])
 			for _, from := range test.in {
 				if err := (testrig.Client{From: from}).Echo(t, net.JoinHostPort("127.0.0.1", port), testrig.Payload(1000)); err != nil {
 					t.Errorf("%s is not served: %v", from, err)
@@ -294,24 +294,24 @@ func TestAllowAndDeny(t *testing.T) {
 			if got := server.Accepted(); got != len(test.in) {
 				t.Errorf("%d connections to the target, want %d", got, len(test.in))
 			}
-			s.FinishForward()
+			s.FinishConnectionMode()
 		})
 		t.Run(test.name+"/lines", func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b}, test.args...)
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b}, test.args...)
 			refuse(s, test.out)
-			_, port, _ := net.SplitHostPort(s.P.Listeners[0])
+			_, port, _ := net.SplitHostPort(s.Process.Listeners[0])
 			for _, from := range test.in {
 				conn, err := testrig.Client{From: from}.Dial(t, net.JoinHostPort("127.0.0.1", port))
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.Write(conn, s.Numbered(100, 150))
+				s.Write(conn, s.NumberedLines(100, 150))
 				conn.Close()
 			}
-			s.Finish(testrig.None)
+			s.FinishLineMode(testrig.NoDuplicates)
 		})
 	}
 }
@@ -320,10 +320,10 @@ func TestAllowAndDeny(t *testing.T) {
 func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
+	s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})}, "-proxy-protocol-from", "127.0.1.0/24", "-allow", "192.0.2.0/24")
 	ask := func(source string) ([]byte, error) {
 		request := fmt.Sprintf("PROXY TCP4 %s 198.51.100.1 4321 443\r\nhello", source)
-		return testrig.Client{From: testrig.Address(1)}.Ask(t, s.P.Listeners[0], []byte(request))
+		return testrig.Client{From: testrig.ClientAddress(1)}.Exchange(t, s.Process.Listeners[0], []byte(request))
 	}
 	if reply, err := ask("192.0.2.7"); string(reply) != "hello" || err != nil {
 		t.Errorf("an allowed client behind a proxy got %q, %v", reply, err)
@@ -331,6 +331,6 @@ func TestAccessListsJudgeWhomTheHeaderNames(t *testing.T) {
 	if reply, _ := ask("203.0.113.7"); len(reply) > 0 {
 		t.Errorf("a client that is not allowed got %q", reply)
 	}
-	s.Refused("denied", 1)
-	s.FinishForward()
+	s.WaitForRefusals("denied", 1)
+	s.FinishConnectionMode()
 }

@@ -65,7 +65,7 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			free := testrig.NewPlace(t)
+			free := testrig.FreeHostPort(t)
 			args := test.args
 			if !strings.Contains(strings.Join(args, " "), "-listen") && args[0] != "-port" {
 				args = append(free.Flags(), args...)
@@ -73,7 +73,7 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 			p := testrig.StartProcess(t, testrig.ProcessOptions{Args: args})
 			listened := false
 			testrig.WaitFor(t, "linesplit refuses to start", func() bool {
-				listened = listened || free.Taken()
+				listened = listened || free.Listening()
 				return p.Ended()
 			})
 			if code := p.Wait(); code != 2 {
@@ -82,7 +82,7 @@ func TestBadInputIsRefusedWithAClearError(t *testing.T) {
 			if listened || strings.Contains(p.Stderr(), "listening") {
 				t.Error("something listened")
 			}
-			testrig.Contains(t, p.Stderr(), test.want...)
+			testrig.ExpectContains(t, p.Stderr(), test.want...)
 		})
 	}
 }
@@ -97,7 +97,7 @@ func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 	defer ln.Close()
 	busy := ln.Addr().String()
 	for name, args := range map[string][]string{
-		"addr and port":   testrig.Place(busy).Flags(),
+		"addr and port":   testrig.HostPort(busy).Flags(),
 		"second listener": {"-listen", "tcp://127.0.0.1:0", "-listen", "tcp://" + busy},
 		"admin":           {"-listen", "tcp://127.0.0.1:0", "-admin", busy},
 	} {
@@ -106,7 +106,7 @@ func TestBusyPortIsARuntimeErrorThatNamesIt(t *testing.T) {
 			if code := p.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
-			testrig.Contains(t, p.Stderr(), busy, "in use")
+			testrig.ExpectContains(t, p.Stderr(), busy, "in use")
 		})
 	}
 }
@@ -189,7 +189,7 @@ func TestBadInputOfConnectionModeIsRefused(t *testing.T) {
 			if strings.Contains(p.Stderr(), "listening") {
 				t.Error("something listened")
 			}
-			testrig.Contains(t, p.Stderr(), test.want...)
+			testrig.ExpectContains(t, p.Stderr(), test.want...)
 		})
 	}
 }

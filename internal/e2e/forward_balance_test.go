@@ -43,11 +43,11 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 			var targets []testrig.Target
 			for _, weight := range weights {
 				servers = append(servers, testrig.NewServer(t, testrig.ServerOptions{}))
-				targets = append(targets, testrig.With(servers[len(servers)-1], fmt.Sprint("weight=", weight)))
+				targets = append(targets, testrig.WithOptions(servers[len(servers)-1], fmt.Sprint("weight=", weight)))
 			}
-			s.Forward(targets, "-balance", test.rule)
-			s.Each(n, test.atOnce, func(i int) error {
-				return testrig.Client{From: testrig.Address(i)}.Echo(t, s.P.Listeners[0], nil)
+			s.StartConnectionMode(targets, "-balance", test.rule)
+			s.ForEach(n, test.atOnce, func(i int) error {
+				return testrig.Client{From: testrig.ClientAddress(i)}.Echo(t, s.Process.Listeners[0], nil)
 			})
 			for i, weight := range weights {
 				share, want := float64(servers[i].Accepted())/float64(n), float64(weight)/6
@@ -56,9 +56,9 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 					t.Errorf("weight %d got %.2f %% of the connections, want %.2f %%", weight, 100*share, 100*want)
 				}
 			}
-			s.Metric(float64(n), "linesplit_target_connections_total")
-			s.Metric(float64(n), "linesplit_connections_accepted_total")
-			s.FinishForward()
+			s.WaitForMetric(float64(n), "linesplit_target_connections_total")
+			s.WaitForMetric(float64(n), "linesplit_connections_accepted_total")
+			s.FinishConnectionMode()
 		})
 	}
 }
@@ -74,9 +74,9 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 		testrig.EchoAtEnd(conn)
 	}})
 	fast := testrig.NewServer(t, testrig.ServerOptions{})
-	s.Forward([]testrig.Target{slow, fast}, "-balance", "least-connections")
+	s.StartConnectionMode([]testrig.Target{slow, fast}, "-balance", "least-connections")
 	var clients sync.WaitGroup
-	clients.Go(func() { s.Echoes(testrig.Client{}, n, atOnce, testrig.Always(100)) })
+	clients.Go(func() { s.EchoMany(testrig.Client{}, n, atOnce, testrig.FixedSize(100)) })
 	testrig.WaitFor(t, "all clients are at targets", func() bool { return slow.Accepted()+fast.Accepted() == n })
 	close(over)
 	clients.Wait()
@@ -84,12 +84,12 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	if slow.Accepted() > atOnce || slow.Accepted() == 0 {
 		t.Errorf("the slow target got %d of %d connections, want a few", slow.Accepted(), n)
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // The same for those that carry much.
 func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
 	var servers []testrig.Target
@@ -98,43 +98,43 @@ func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
 		server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 		servers, names = append(servers, server), append(names, server.Target())
 	}
-	s.Forward(servers, "-balance", "least-bandwidth")
-	hog := s.Plain()
+	s.StartConnectionMode(servers, "-balance", "least-bandwidth")
+	hog := s.DialTCP()
 	var busy sync.WaitGroup
 	busy.Go(func() { io.Copy(io.Discard, hog) })
 	busy.Go(func() { io.Copy(hog, endless{}) })
-	s.Metric(10<<20, "linesplit_target_sent_bytes_total")
+	s.WaitForMetric(10<<20, "linesplit_target_sent_bytes_total")
 	at := slices.IndexFunc(names, func(name string) bool {
-		return s.P.Metrics().Sum("linesplit_target_sent_bytes_total", testrig.Label("target", name)) > 1<<20
+		return s.Process.Metrics().Sum("linesplit_target_sent_bytes_total", testrig.Label("target", name)) > 1<<20
 	})
 	const n = 40
 	testrig.WaitFor(t, "the busy target is known for it", func() bool {
-		before := s.P.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))
-		s.Each(n, 1, func(int) error { return testrig.Client{}.Echo(t, s.P.Listeners[0], testrig.Payload(10)) })
-		return s.P.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))-before < n/10
+		before := s.Process.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))
+		s.ForEach(n, 1, func(int) error { return testrig.Client{}.Echo(t, s.Process.Listeners[0], testrig.Payload(10)) })
+		return s.Process.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))-before < n/10
 	})
 	hog.Close()
 	busy.Wait()
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // Sessions live at targets: a target's going moves its own clients, and its coming back brings them home.
 func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	const clients = 300
 	s := testrig.NewStage(t)
 	servers := make([]*testrig.Server, 4)
 	targets := make([]testrig.Target, len(servers))
 	for i := range servers {
-		servers[i] = testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say(fmt.Sprint(i))})
+		servers[i] = testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.SendText(fmt.Sprint(i))})
 		targets[i] = servers[i]
 	}
-	s.Forward(targets, "-balance", "source-hash")
+	s.StartConnectionMode(targets, "-balance", "source-hash")
 	whoServes := func() []string {
 		names := make([]string, clients)
-		s.Each(clients, 8, func(i int) error {
-			name, err := testrig.Client{From: testrig.Address(i)}.Ask(t, s.P.Listeners[0], nil)
+		s.ForEach(clients, 8, func(i int) error {
+			name, err := testrig.Client{From: testrig.ClientAddress(i)}.Exchange(t, s.Process.Listeners[0], nil)
 			names[i] = string(name)
 			return err
 		})
@@ -162,26 +162,26 @@ func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 		t.Errorf("%d of %d clients moved, to %v: want about a quarter, to all the others", moved, clients, heirs)
 	}
 	servers[2].Listen()
-	s.Up(servers[2], true)
+	s.WaitForTargetUp(servers[2], true)
 	if home := whoServes(); !slices.Equal(before, home) {
 		t.Error("not all clients are where they were, with the target back")
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // A standby takes over when nobody else is there, and gives back.
 func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("a")})
-	b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("b")})
-	spare := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Say("spare")})
-	s.Forward([]testrig.Target{testrig.With(spare, "backup=true"), a, b})
+	a := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.SendText("a")})
+	b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.SendText("b")})
+	spare := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.SendText("spare")})
+	s.StartConnectionMode([]testrig.Target{testrig.WithOptions(spare, "backup=true"), a, b})
 	who := func() string {
 		var seen []string
 		for range 10 {
-			name, err := testrig.Client{}.Ask(t, s.P.Listeners[0], nil)
+			name, err := testrig.Client{}.Exchange(t, s.Process.Listeners[0], nil)
 			if err != nil {
 				t.Errorf("a client is not served: %v", err)
 			}
@@ -197,8 +197,8 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 		{func() {}, "a b"},
 		{a.StopListening, "b"},
 		{b.StopListening, "spare"},
-		{func() { b.Listen(); s.Up(b, true) }, "b"},
-		{func() { a.Listen(); s.Up(a, true) }, "a b"},
+		{func() { b.Listen(); s.WaitForTargetUp(b, true) }, "b"},
+		{func() { a.Listen(); s.WaitForTargetUp(a, true) }, "a b"},
 	}
 	for i, step := range steps {
 		step.do()
@@ -206,5 +206,5 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 			t.Errorf("step %d: %q serve, want %q", i, got, step.want)
 		}
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }

@@ -26,7 +26,7 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 		args   []string
 	}{
 		{"plain", testrig.Client{}, nil},
-		{"TLS", testrig.Client{TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
+		{"TLS", testrig.Client{TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -41,18 +41,18 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 				}
 				testrig.Discard(conn)
 			}})
-			s.Forward([]testrig.Target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
-			conn := s.Client(test.client)
+			s.StartConnectionMode([]testrig.Target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
+			conn := s.DialAs(test.client)
 			began := time.Now()
-			if got := s.Reset(conn, "nothing has been said for long"); len(got) != ticks {
+			if got := s.ExpectReset(conn, "nothing has been said for long"); len(got) != ticks {
 				t.Errorf("read %d bytes of a slow stream, want %d", len(got), ticks)
 			}
 			if took := time.Since(began); took < ticks*timeout/5+timeout/2 {
 				t.Errorf("ended after %v", took)
 			}
 			conn.Close()
-			s.AccessLine("end=idle")
-			s.FinishForward()
+			s.WaitForAccessLog("end=idle")
+			s.FinishConnectionMode()
 		})
 	}
 }
@@ -66,15 +66,15 @@ func TestLingerTimeoutEndsHalfOpenConnections(t *testing.T) {
 		testrig.Discard(conn)
 		<-over
 	}})
-	s.Forward([]testrig.Target{server}, "-linger-timeout", "500ms", "-access-log", "text")
-	conn := s.Plain()
+	s.StartConnectionMode([]testrig.Target{server}, "-linger-timeout", "500ms", "-access-log", "text")
+	conn := s.DialTCP()
 	s.Write(conn, []byte("hello"))
 	conn.CloseWrite()
-	s.Over(conn, "the linger timeout has passed")
+	s.ExpectClosed(conn, "the linger timeout has passed")
 	conn.Close()
-	s.AccessLine("end=linger", "bytes_in=5")
+	s.WaitForAccessLog("end=linger", "bytes_in=5")
 	close(over)
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // docker stop while clients are at work: nobody new, and who is there finishes.
@@ -82,18 +82,18 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.Forward([]testrig.Target{server}, "-drain-timeout", "2m")
+	s.StartConnectionMode([]testrig.Target{server}, "-drain-timeout", "2m")
 	conns := make([]*net.TCPConn, 20)
 	part := testrig.Payload(100_000)
 	for i := range conns {
-		conns[i] = s.Plain()
+		conns[i] = s.DialTCP()
 		s.Write(conns[i], part)
 	}
-	s.Connected(len(conns))
+	s.WaitForConnections(len(conns))
 	began := time.Now()
-	s.P.Signal(syscall.SIGTERM)
-	testrig.WaitFor(t, "nobody listens any more", func() bool { return !testrig.Place(s.P.Listeners[0]).Taken() })
-	s.Each(len(conns), len(conns), func(i int) error {
+	s.Process.Signal(syscall.SIGTERM)
+	testrig.WaitFor(t, "nobody listens any more", func() bool { return !testrig.HostPort(s.Process.Listeners[0]).Listening() })
+	s.ForEach(len(conns), len(conns), func(i int) error {
 		if _, err := conns[i].Write(part); err != nil {
 			return err
 		}
@@ -104,13 +104,13 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 		}
 		return err
 	})
-	if code := s.P.Wait(); code != 0 {
+	if code := s.Process.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	if took := time.Since(began); took > testrig.Patience {
 		t.Errorf("took %v to end", took)
 	}
-	testrig.Contains(t, s.P.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
+	testrig.ExpectContains(t, s.Process.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
 }
 
 // Who does not finish in time is reset, and counted.
@@ -119,7 +119,7 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 	const holdouts, drain = 5, time.Second
 	for name, end := range map[string]func(*testrig.Stage){
 		"drain timeout": func(*testrig.Stage) {},
-		"second signal": func(s *testrig.Stage) { s.P.Signal(syscall.SIGTERM) },
+		"second signal": func(s *testrig.Stage) { s.Process.Signal(syscall.SIGTERM) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,31 +128,31 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			if name == "second signal" {
 				args[3] = "1h"
 			}
-			s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
+			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
 			conns := make([]*net.TCPConn, holdouts)
 			for i := range conns {
-				conns[i] = s.Plain()
+				conns[i] = s.DialTCP()
 				s.Write(conns[i], []byte("hello"))
 				if err := expect(conns[i], []byte("hello")); err != nil {
 					t.Fatal(err)
 				}
 			}
 			began := time.Now()
-			s.P.Signal(syscall.SIGTERM)
-			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.P.Stderr(), "drain began") })
+			s.Process.Signal(syscall.SIGTERM)
+			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.Process.Stderr(), "drain began") })
 			end(s)
-			if code := s.P.Wait(); code != 1 {
+			if code := s.Process.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
 			if took := time.Since(began); took > drain+30*time.Second {
 				t.Errorf("took %v to end", took)
 			}
 			for _, conn := range conns {
-				s.Reset(conn, "the drain has ended")
+				s.ExpectReset(conn, "the drain has ended")
 			}
-			testrig.Contains(t, s.Report(), fmt.Sprint("connections_cut_off=", holdouts))
-			testrig.Contains(t, s.P.Stderr(), fmt.Sprint(holdouts, " connections"))
-			if n := s.Logged("end=shutdown", "dials"); n != holdouts {
+			testrig.ExpectContains(t, s.DrainReport(), fmt.Sprint("connections_cut_off=", holdouts))
+			testrig.ExpectContains(t, s.Process.Stderr(), fmt.Sprint(holdouts, " connections"))
+			if n := s.CountLogLines("end=shutdown", "dials"); n != holdouts {
 				t.Errorf("%d lines of the access log say shutdown, want %d", n, holdouts)
 			}
 		})
@@ -189,33 +189,33 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 				t.Parallel()
 				s := testrig.NewStage(t)
 				server := testrig.NewServer(t, testrig.ServerOptions{Handler: test.handler})
-				s.Forward([]testrig.Target{server}, "-access-log", format)
-				conn := s.Plain()
+				s.StartConnectionMode([]testrig.Target{server}, "-access-log", format)
+				conn := s.DialTCP()
 				s.Write(conn, []byte("hello"))
-				s.Metric(5, "linesplit_target_sent_bytes_total")
+				s.WaitForMetric(5, "linesplit_target_sent_bytes_total")
 				test.do(s, conn)
-				parts := []string{"client=" + conn.LocalAddr().String(), "listener=", s.P.Listeners[0], "target=" + server.Target(),
+				parts := []string{"client=" + conn.LocalAddr().String(), "listener=", s.Process.Listeners[0], "target=" + server.Target(),
 					fmt.Sprint("bytes_in=", test.in), fmt.Sprint("bytes_out=", test.out), "seconds=0.", "dials=1", "end=" + test.end}
 				if format == "json" {
-					parts = []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, conn.LocalAddr()), `"listener":"`, s.P.Listeners[0],
+					parts = []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, conn.LocalAddr()), `"listener":"`, s.Process.Listeners[0],
 						fmt.Sprintf(`"target":%q`, server.Target()), fmt.Sprintf(`"bytes_in":%d`, test.in),
 						fmt.Sprintf(`"bytes_out":%d`, test.out), `"seconds":0.`, `"dials":1`, fmt.Sprintf(`"end":%q}`, test.end)}
 				}
-				s.AccessLine(parts...)
-				if n := s.Logged("dials"); n != 1 {
+				s.WaitForAccessLog(parts...)
+				if n := s.CountLogLines("dials"); n != 1 {
 					t.Errorf("%d lines for one connection", n)
 				}
-				s.FinishForward()
+				s.FinishConnectionMode()
 			})
 		}
 	}
 	t.Run("off", func(t *testing.T) {
 		t.Parallel()
 		s := testrig.NewStage(t)
-		s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})})
-		s.Served(testrig.Client{})
-		s.FinishForward()
-		if n := s.Logged("dials"); n != 0 {
+		s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})})
+		s.ExpectServed(testrig.Client{})
+		s.FinishConnectionMode()
+		if n := s.CountLogLines("dials"); n != 0 {
 			t.Errorf("%d lines of access log that nobody wanted", n)
 		}
 	})
@@ -226,9 +226,9 @@ func TestAccessLogCountsDials(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	s.Forward([]testrig.Target{testrig.NewPlace(t), server}, "-access-log", "text")
-	s.Served(testrig.Client{})
-	s.Served(testrig.Client{})
-	s.AccessLine("dials=2", "target="+server.Target(), "end=client-closed")
-	s.FinishForward()
+	s.StartConnectionMode([]testrig.Target{testrig.FreeHostPort(t), server}, "-access-log", "text")
+	s.ExpectServed(testrig.Client{})
+	s.ExpectServed(testrig.Client{})
+	s.WaitForAccessLog("dials=2", "target="+server.Target(), "end=client-closed")
+	s.FinishConnectionMode()
 }

@@ -23,7 +23,7 @@ func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	servers := []*testrig.Server{testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})}
-	s.Forward([]testrig.Target{servers[0], servers[1]})
+	s.StartConnectionMode([]testrig.Target{servers[0], servers[1]})
 	var failures testrig.ErrorList
 	var clients sync.WaitGroup
 	var served atomic.Int64
@@ -34,7 +34,7 @@ func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 		clients.Go(func() {
 			for !closed(done) {
 				between.RLock()
-				failures.Add(testrig.Client{}.Echo(t, s.P.Listeners[0], testrig.Payload(20_000)))
+				failures.Add(testrig.Client{}.Echo(t, s.Process.Listeners[0], testrig.Payload(20_000)))
 				between.RUnlock()
 				served.Add(1)
 			}
@@ -56,7 +56,7 @@ func TestNoClientFailsWhileTargetsClose(t *testing.T) {
 	close(done)
 	clients.Wait()
 	failures.Report(t, int(served.Load()))
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 func closed(done <-chan struct{}) bool {
@@ -94,31 +94,31 @@ func TestChecksCountInARow(t *testing.T) {
 				}
 				return 200
 			}
-			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(next, testrig.EchoAtEnd)})
-			other := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(func() int { return 204 }, testrig.EchoAtEnd)})
-			s.Forward([]testrig.Target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(next, testrig.EchoAtEnd)})
+			other := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(func() int { return 204 }, testrig.EchoAtEnd)})
+			s.StartConnectionMode([]testrig.Target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
 				"-health-rise", "2", "-health-fall", "3")
 			enough := int64(len(test.script) + 3)
 			testrig.WaitFor(t, "the checks are made", func() bool {
-				s.Served(testrig.Client{})
+				s.ExpectServed(testrig.Client{})
 				return checks.Load() >= enough
 			})
-			s.Up(server, true)
-			s.Up(other, true)
-			downs, ups := s.Logged("target down", server.Target()), s.Logged("target up again", server.Target())
+			s.WaitForTargetUp(server, true)
+			s.WaitForTargetUp(other, true)
+			downs, ups := s.CountLogLines("target down", server.Target()), s.CountLogLines("target up again", server.Target())
 			if downs != test.downs || ups != test.ups {
 				t.Errorf("%d times down and %d times up again, want %d and %d", downs, ups, test.downs, test.ups)
 			}
-			s.Metric(1, "linesplit_target_checks_total", testrig.Label("target", other.Target()))
-			s.Exactly(0, "linesplit_target_dial_errors_total")
-			s.FinishForward()
+			s.WaitForMetric(1, "linesplit_target_checks_total", testrig.Label("target", other.Target()))
+			s.WaitForExactMetric(0, "linesplit_target_dial_errors_total")
+			s.FinishConnectionMode()
 		})
 	}
 }
 
 // A target that is checked down gets nothing, though its port is open; send-expect finds out what a connect does not.
 func TestTargetCheckedDownGetsNoClients(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
 	var ill atomic.Bool
@@ -140,23 +140,23 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 	}
 	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: answer}), testrig.NewServer(t, testrig.ServerOptions{})
 	// EchoAtEnd answers no check: b is down until nothing is asked that way.
-	s.Forward([]testrig.Target{a, testrig.With(b, "backup=true")}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
+	s.StartConnectionMode([]testrig.Target{a, testrig.WithOptions(b, "backup=true")}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
 		"-health-interval", "200ms", "-health-timeout", "1s")
-	s.Up(b, false)
+	s.WaitForTargetUp(b, false)
 	before := b.Accepted()
-	s.Echoes(testrig.Client{}, 20, 4, testrig.Always(100))
+	s.EchoMany(testrig.Client{}, 20, 4, testrig.FixedSize(100))
 	ill.Store(true)
-	s.Up(a, false)
-	s.Refuses(testrig.Client{}, "no target is up")
+	s.WaitForTargetUp(a, false)
+	s.ExpectRefused(testrig.Client{}, "no target is up")
 	ill.Store(false)
-	s.Up(a, true)
-	s.Echoes(testrig.Client{}, 20, 4, testrig.Always(100))
+	s.WaitForTargetUp(a, true)
+	s.EchoMany(testrig.Client{}, 20, 4, testrig.FixedSize(100))
 	t.Logf("%d checks of the other target meanwhile", b.Accepted()-before)
-	m := s.P.Metrics()
+	m := s.Process.Metrics()
 	if got := m.Sum("linesplit_target_connections_total", testrig.Label("target", b.Target())); got != 0 {
 		t.Errorf("%.0f clients came to the target that never passed a check", got)
 	}
-	s.Connected(0)
+	s.WaitForConnections(0)
 	s.Terminate(0)
 }
 
@@ -171,48 +171,48 @@ func TestExecCheckDecides(t *testing.T) {
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.Forward([]testrig.Target{server}, "-health", "exec", "-health-command", script, "-health-interval", "100ms")
-	s.Metric(2, "linesplit_target_checks_total")
-	s.Served(testrig.Client{})
+	s.StartConnectionMode([]testrig.Target{server}, "-health", "exec", "-health-command", script, "-health-interval", "100ms")
+	s.WaitForMetric(2, "linesplit_target_checks_total")
+	s.ExpectServed(testrig.Client{})
 	if err := os.WriteFile(ill, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.Up(server, false)
+	s.WaitForTargetUp(server, false)
 	if err := os.Remove(ill); err != nil {
 		t.Fatal(err)
 	}
-	s.Up(server, true)
-	s.Served(testrig.Client{})
-	s.Connected(0)
+	s.WaitForTargetUp(server, true)
+	s.ExpectServed(testrig.Client{})
+	s.WaitForConnections(0)
 	s.Terminate(0)
 }
 
 // Without checks, failed dials are the evidence, and a trial connection finds out that a target is back.
 func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})
 	a.StopListening()
-	s.Forward([]testrig.Target{a, b}, "-health-fall", "3")
-	s.Echoes(testrig.Client{}, 40, 1, testrig.Always(100))
-	s.Up(a, false)
-	s.Up(b, true)
-	errs := s.P.Metrics().Sum("linesplit_target_dial_errors_total", testrig.Label("target", a.Target()))
+	s.StartConnectionMode([]testrig.Target{a, b}, "-health-fall", "3")
+	s.EchoMany(testrig.Client{}, 40, 1, testrig.FixedSize(100))
+	s.WaitForTargetUp(a, false)
+	s.WaitForTargetUp(b, true)
+	errs := s.Process.Metrics().Sum("linesplit_target_dial_errors_total", testrig.Label("target", a.Target()))
 	if errs < 3 || errs > 10 {
 		t.Errorf("%.0f dials of a target that is down after 3, for 40 clients", errs)
 	}
 	a.Listen()
-	s.Up(a, true)
+	s.WaitForTargetUp(a, true)
 	before := a.Accepted()
-	s.Echoes(testrig.Client{}, 10, 1, testrig.Always(100))
+	s.EchoMany(testrig.Client{}, 10, 1, testrig.FixedSize(100))
 	if got := a.Accepted() - before; got < 5 {
 		t.Errorf("%d of 10 clients came to the target that is back, want 5", got)
 	}
-	if n := s.Logged("target down"); n != 1 {
+	if n := s.CountLogLines("target down"); n != 1 {
 		t.Errorf("the log says %d times that a target is down, want 1", n)
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // All targets are away for a moment: clients wait, unread, and are served when one is back.
@@ -221,14 +221,14 @@ func TestClientsWaitForATargetWithinTheDialBudget(t *testing.T) {
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
 	server.StopListening()
-	s.Forward([]testrig.Target{server}, "-dial-budget", "30s")
+	s.StartConnectionMode([]testrig.Target{server}, "-dial-budget", "30s")
 	var clients sync.WaitGroup
-	clients.Go(func() { s.Echoes(testrig.Client{}, 20, 20, testrig.Always(10_000)) })
-	s.Connected(20)
-	s.Metric(20, "linesplit_target_dial_errors_total")
+	clients.Go(func() { s.EchoMany(testrig.Client{}, 20, 20, testrig.FixedSize(10_000)) })
+	s.WaitForConnections(20)
+	s.WaitForMetric(20, "linesplit_target_dial_errors_total")
 	server.Listen()
 	clients.Wait()
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // All targets are away for long: clients are reset when the budget is used up, and the log says it once.
@@ -236,18 +236,18 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	t.Parallel()
 	const budget = time.Second
 	s := testrig.NewStage(t)
-	a, b := testrig.NewPlace(t), testrig.NewPlace(t)
-	s.Forward([]testrig.Target{a, b}, "-dial-budget", budget.String(), "-access-log", "json")
+	a, b := testrig.FreeHostPort(t), testrig.FreeHostPort(t)
+	s.StartConnectionMode([]testrig.Target{a, b}, "-dial-budget", budget.String(), "-access-log", "json")
 	began := time.Now()
-	before := cpu(t, s.P.PID())
-	s.Each(50, 50, func(int) error {
-		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
+	before := cpu(t, s.Process.PID())
+	s.ForEach(50, 50, func(int) error {
+		conn, err := testrig.Client{}.Dial(t, s.Process.Listeners[0])
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		if _, err := io.ReadAll(conn); !testrig.IsReset(err) {
-			return fmt.Errorf("read %s, want a reset", testrig.EndName(err))
+			return fmt.Errorf("read %s, want a reset", testrig.DescribeEnd(err))
 		}
 		if took := time.Since(began); took < budget/2 {
 			return fmt.Errorf("given up after %v, with a budget of %v", took, budget)
@@ -257,16 +257,16 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	if took := time.Since(began); took > budget+30*time.Second {
 		t.Errorf("took %v, with a budget of %v", took, budget)
 	}
-	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.P.PID())-before)
-	s.AccessLine(`"end":"dial-failed"`)
-	testrig.WaitFor(t, "50 lines in the access log", func() bool { return s.Logged(`"end":"dial-failed"`) == 50 })
-	if n := s.Logged("target down"); n != 2 {
+	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.Process.PID())-before)
+	s.WaitForAccessLog(`"end":"dial-failed"`)
+	testrig.WaitFor(t, "50 lines in the access log", func() bool { return s.CountLogLines(`"end":"dial-failed"`) == 50 })
+	if n := s.CountLogLines("target down"); n != 2 {
 		t.Errorf("the log says %d times that a target is down, want once for each of two", n)
 	}
-	if n := s.Logged("level="); n > 20 {
+	if n := s.CountLogLines("level="); n > 20 {
 		t.Errorf("%d lines of log for 50 clients", n)
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // cpu is the processor time that a process has used.
@@ -297,18 +297,18 @@ func TestOnTargetDown(t *testing.T) {
 				}
 				return 200
 			}
-			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Checked(next, testrig.Echo)})
-			s.Forward([]testrig.Target{server}, "-on-target-down", action, "-health", "http", "-health-interval", "100ms", "-access-log", "text")
-			conn := s.Plain()
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(next, testrig.Echo)})
+			s.StartConnectionMode([]testrig.Target{server}, "-on-target-down", action, "-health", "http", "-health-interval", "100ms", "-access-log", "text")
+			conn := s.DialTCP()
 			s.Write(conn, []byte("hello"))
 			if err := expect(conn, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
 			ill.Store(true)
-			s.Up(server, false)
+			s.WaitForTargetUp(server, false)
 			if action == "reset" {
-				s.Reset(conn, "the target is down")
-				s.AccessLine("end=target-down")
+				s.ExpectReset(conn, "the target is down")
+				s.WaitForAccessLog("end=target-down")
 			} else {
 				s.Write(conn, []byte("still there?"))
 				if err := expect(conn, []byte("still there?")); err != nil {
@@ -316,7 +316,7 @@ func TestOnTargetDown(t *testing.T) {
 				}
 			}
 			conn.Close()
-			s.FinishForward()
+			s.FinishConnectionMode()
 		})
 	}
 }

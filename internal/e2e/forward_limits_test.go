@@ -27,18 +27,18 @@ func TestClientsQueueInOrder(t *testing.T) {
 			testrig.EchoAtEnd(conn)
 		}
 	}})
-	s.Forward([]testrig.Target{testrig.With(server, "max-connections=1")}, "-queue-timeout", "30s")
-	holder := s.Plain()
+	s.StartConnectionMode([]testrig.Target{testrig.WithOptions(server, "max-connections=1")}, "-queue-timeout", "30s")
+	holder := s.DialTCP()
 	s.Write(holder, []byte("-"))
 	if <-order != '-' {
 		t.Fatal("the first client is not the first")
 	}
 	var conns []*net.TCPConn
 	for i := range clients {
-		conn := s.Plain()
+		conn := s.DialTCP()
 		s.Write(conn, []byte{byte('a' + i)})
 		conns = append(conns, conn)
-		s.Waiting(i + 1)
+		s.WaitForQueue(i + 1)
 	}
 	if got := server.Accepted(); got != 1 {
 		t.Errorf("%d connections at a target that may have 1", got)
@@ -52,8 +52,8 @@ func TestClientsQueueInOrder(t *testing.T) {
 	if want := "abcdefgh"; string(got) != want {
 		t.Errorf("served in the order %s, want %s", got, want)
 	}
-	s.Waiting(0)
-	s.FinishForward()
+	s.WaitForQueue(0)
+	s.FinishConnectionMode()
 }
 
 // Nobody waits for ever, and who gives up leaves the line.
@@ -62,34 +62,34 @@ func TestQueueTimeoutEndsTheWait(t *testing.T) {
 	const timeout = 500 * time.Millisecond
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-	s.Forward([]testrig.Target{testrig.With(server, "max-connections=1")}, "-queue-timeout", timeout.String(), "-access-log", "text")
-	holder := s.Plain()
+	s.StartConnectionMode([]testrig.Target{testrig.WithOptions(server, "max-connections=1")}, "-queue-timeout", timeout.String(), "-access-log", "text")
+	holder := s.DialTCP()
 	s.Write(holder, []byte("x"))
 	if err := expect(holder, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	s.Each(5, 5, func(int) error {
-		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
+	s.ForEach(5, 5, func(int) error {
+		conn, err := testrig.Client{}.Dial(t, s.Process.Listeners[0])
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		if b, err := io.ReadAll(conn); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("read %d bytes and %s", len(b), testrig.EndName(err))
+			return fmt.Errorf("read %d bytes and %s", len(b), testrig.DescribeEnd(err))
 		}
 		return nil
 	})
 	if took := time.Since(began); took < timeout {
 		t.Errorf("all five had given up after %v, want at least %v", took, timeout)
 	}
-	s.Refused("queue-timeout", 5)
-	s.AccessLine("end=queue-timeout")
-	s.Waiting(0)
+	s.WaitForRefusals("queue-timeout", 5)
+	s.WaitForAccessLog("end=queue-timeout")
+	s.WaitForQueue(0)
 	holder.Close()
-	s.Connected(0)
-	s.Served(testrig.Client{})
-	s.FinishForward()
+	s.WaitForConnections(0)
+	s.ExpectServed(testrig.Client{})
+	s.FinishConnectionMode()
 }
 
 // Limits of all clients together, of one, and of how fast one may come.
@@ -98,7 +98,7 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 	const limit = 5
 	hold := func(s *testrig.Stage, c testrig.Client, n int) (conns []net.Conn) {
 		for range n {
-			conn := s.Client(c)
+			conn := s.DialAs(c)
 			s.Write(conn, []byte("x"))
 			if err := expect(conn, []byte("x")); err != nil {
 				s.Fatalf("a client within the limit is not served: %v", err)
@@ -109,42 +109,42 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 	}
 	start := func(t *testing.T, args ...string) *testrig.Stage {
 		s := testrig.NewStage(t)
-		s.Forward([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
+		s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
 		return s
 	}
 	release := func(s *testrig.Stage, conns []net.Conn) {
 		for _, conn := range conns {
 			conn.Close()
 		}
-		s.Connected(0)
+		s.WaitForConnections(0)
 	}
-	one, other := testrig.Client{From: testrig.Address(1)}, testrig.Client{From: testrig.Address(2)}
+	one, other := testrig.Client{From: testrig.ClientAddress(1)}, testrig.Client{From: testrig.ClientAddress(2)}
 	t.Run("in all", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, "-max-connections", fmt.Sprint(limit))
 		conns := append(hold(s, one, 3), hold(s, other, 2)...)
 		for range 4 {
-			s.Refuses(testrig.Client{From: testrig.Address(3)}, "the limit is reached")
+			s.ExpectRefused(testrig.Client{From: testrig.ClientAddress(3)}, "the limit is reached")
 		}
-		s.Refused("limit", 4)
-		s.AccessLine("end=limit", "client="+testrig.Address(3))
+		s.WaitForRefusals("limit", 4)
+		s.WaitForAccessLog("end=limit", "client="+testrig.ClientAddress(3))
 		release(s, conns)
-		s.Served(one)
-		s.FinishForward()
+		s.ExpectServed(one)
+		s.FinishConnectionMode()
 	})
 	t.Run("of one client", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, "-max-connections-per-client", fmt.Sprint(limit))
 		conns := hold(s, one, limit)
 		for range 4 {
-			s.Refuses(one, "the client's limit is reached")
+			s.ExpectRefused(one, "the client's limit is reached")
 		}
 		conns = append(conns, hold(s, other, limit)...)
-		s.Refused("client-limit", 4)
-		s.AccessLine("end=client-limit", "client="+testrig.Address(1))
+		s.WaitForRefusals("client-limit", 4)
+		s.WaitForAccessLog("end=client-limit", "client="+testrig.ClientAddress(1))
 		release(s, conns)
-		s.Served(one)
-		s.FinishForward()
+		s.ExpectServed(one)
+		s.FinishConnectionMode()
 	})
 	t.Run("of one client's rate", func(t *testing.T) {
 		t.Parallel()
@@ -152,7 +152,7 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 		served := 0
 		began := time.Now()
 		for range 50 {
-			if err := one.Echo(t, s.P.Listeners[0], []byte("hello")); err == nil {
+			if err := one.Echo(t, s.Process.Listeners[0], []byte("hello")); err == nil {
 				served++
 			}
 		}
@@ -160,36 +160,36 @@ func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
 		if served == 0 || float64(served) > allowed {
 			t.Errorf("%d of 50 connections were served, want some and at most %.0f", served, allowed)
 		}
-		s.Served(other) // who has a bucket of its own
-		s.Refused("rate", 50-served)
-		s.AccessLine("end=rate", "client="+testrig.Address(1))
+		s.ExpectServed(other) // who has a bucket of its own
+		s.WaitForRefusals("rate", 50-served)
+		s.WaitForAccessLog("end=rate", "client="+testrig.ClientAddress(1))
 		testrig.WaitFor(t, "the client is served again", func() bool {
-			return one.Echo(t, s.P.Listeners[0], []byte("hello")) == nil
+			return one.Echo(t, s.Process.Listeners[0], []byte("hello")) == nil
 		})
-		s.FinishForward()
+		s.FinishConnectionMode()
 	})
 }
 
 // Four thousand clients that say something once an hour.
 func TestIdlePairsCostLittle(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	const pairs, bytesPerPair = 4_000, 12 << 10
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-	s.Forward([]testrig.Target{server})
-	before := s.P.Memory("VmRSS")
+	s.StartConnectionMode([]testrig.Target{server})
+	before := s.Process.Memory("VmRSS")
 	conns := make([]*net.TCPConn, pairs)
 	for i := range conns {
-		conns[i] = s.Plain()
+		conns[i] = s.DialTCP()
 		s.Write(conns[i], []byte("hello"))
 	}
-	s.Connected(pairs)
-	s.Metric(5*pairs, "linesplit_target_received_bytes_total")
-	settledAt(t, "memory", func() int { return int(s.P.Memory("VmRSS") >> 20) })
-	open := testrig.Descriptors(s.P.PID())
-	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.P.Memory("VmRSS")-before)/pairs, float64(open)/pairs)
-	s.Below(pairs*bytesPerPair, s.P.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
+	s.WaitForConnections(pairs)
+	s.WaitForMetric(5*pairs, "linesplit_target_received_bytes_total")
+	settledAt(t, "memory", func() int { return int(s.Process.Memory("VmRSS") >> 20) })
+	open := testrig.OpenDescriptors(s.Process.PID())
+	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.Process.Memory("VmRSS")-before)/pairs, float64(open)/pairs)
+	s.CheckMemory(pairs*bytesPerPair, s.Process.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
 	if open > 2*pairs+200 {
 		t.Errorf("%d descriptors for %d idle pairs: want two each", open, pairs)
 	}
@@ -202,7 +202,7 @@ func TestIdlePairsCostLittle(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // settledAt waits until a number has not changed for a while, and returns it.
@@ -220,21 +220,21 @@ func settledAt(t *testing.T, what string, number func() int) (last int) {
 
 // Clients that connect and never come to the point keep nobody else out, and are put out themselves.
 func TestSlowLorisesArePutOut(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	const lorises = 300
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
-	args := append(testrig.InboundTLS(), "-listen", "tcp://127.0.0.1:0", "-proxy-protocol-from", "127.0.1.0/24")
-	s.Forward([]testrig.Target{server}, args...)
-	before := s.P.Memory("VmRSS")
+	args := append(testrig.TLSListenerArgs(), "-listen", "tcp://127.0.0.1:0", "-proxy-protocol-from", "127.0.1.0/24")
+	s.StartConnectionMode([]testrig.Target{server}, args...)
+	before := s.Process.Memory("VmRSS")
 	var slow []net.Conn
 	for range lorises {
-		mute, err := testrig.Client{}.Dial(t, s.P.Listeners[0]) // never says a word of TLS
+		mute, err := testrig.Client{}.Dial(t, s.Process.Listeners[0]) // never says a word of TLS
 		if err != nil {
 			t.Fatal(err)
 		}
-		half, err := testrig.Client{From: testrig.Address(1)}.Dial(t, s.P.Listeners[1]) // half a PROXY header
+		half, err := testrig.Client{From: testrig.ClientAddress(1)}.Dial(t, s.Process.Listeners[1]) // half a PROXY header
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,19 +243,19 @@ func TestSlowLorisesArePutOut(t *testing.T) {
 	}
 	good := testrig.Client{TLS: testrig.ClientTLS()}
 	for range 20 {
-		s.Served(good)
+		s.ExpectServed(good)
 	}
-	s.Below(lorises*2*(32<<10), s.P.Memory("VmRSS")-before, "memory of slow clients")
-	s.Each(len(slow), len(slow), func(i int) error {
+	s.CheckMemory(lorises*2*(32<<10), s.Process.Memory("VmRSS")-before, "memory of slow clients")
+	s.ForEach(len(slow), len(slow), func(i int) error {
 		defer slow[i].Close()
 		if b, err := io.ReadAll(slow[i]); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("read %d bytes and %s", len(b), testrig.EndName(err))
+			return fmt.Errorf("read %d bytes and %s", len(b), testrig.DescribeEnd(err))
 		}
 		return nil
 	})
-	s.Refused("proxy-protocol", lorises)
+	s.WaitForRefusals("proxy-protocol", lorises)
 	if got := server.Accepted(); got != 20 {
 		t.Errorf("%d connections to the target, want those of 20 good clients", got)
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }

@@ -23,7 +23,7 @@ import (
 // What a forwarder is for: a client says all it has to say, ends its side, and gets the whole reply.
 func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
-	n, size := 1_000, testrig.ManySizes
+	n, size := 1_000, testrig.VariedSizes
 	if testrig.Race {
 		n = 100
 	}
@@ -37,9 +37,9 @@ func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 		args   []string
 	}{
 		{"plain to plain", plainOut, testrig.Client{}, nil},
-		{"TLS to plain", plainOut, testrig.Client{TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
-		{"plain to TLS", tlsOut, testrig.Client{}, testrig.OutboundTLS()},
-		{"TLS to TLS", testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, testrig.Client{TLS: testrig.ClientTLS()}, append(testrig.InboundTLS(), testrig.OutboundTLS()...)},
+		{"TLS to plain", plainOut, testrig.Client{TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
+		{"plain to TLS", tlsOut, testrig.Client{}, testrig.TLSTargetArgs()},
+		{"TLS to TLS", testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, testrig.Client{TLS: testrig.ClientTLS()}, append(testrig.TLSListenerArgs(), testrig.TLSTargetArgs()...)},
 		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{Network: "unix"}, []string{"-listen", unixIn}},
 		{"plain to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{}, nil},
 		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, testrig.Client{Network: "unix"}, []string{"-listen", abstractIn}},
@@ -49,9 +49,9 @@ func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			server := testrig.NewServer(t, test.server)
-			s.Forward([]testrig.Target{server}, test.args...)
-			s.Echoes(test.client, n, 32, size)
-			s.FinishForward()
+			s.StartConnectionMode([]testrig.Target{server}, test.args...)
+			s.EchoMany(test.client, n, 32, size)
+			s.FinishConnectionMode()
 			if got := server.Accepted(); got != n {
 				t.Errorf("%d connections to the target for %d clients", got, n)
 			}
@@ -70,8 +70,8 @@ func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 		all, _ := io.ReadAll(conn)
 		got <- all
 	}})
-	s.Forward([]testrig.Target{server})
-	conn := s.Plain()
+	s.StartConnectionMode([]testrig.Target{server})
+	conn := s.DialTCP()
 	if reply, err := io.ReadAll(conn); string(reply) != "that is all" || err != nil {
 		t.Errorf("got %q, %v", reply, err)
 	}
@@ -81,7 +81,7 @@ func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 	if !bytes.Equal(<-got, request) {
 		t.Error("the request has not come whole")
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // Protocols in which the server speaks first, and those in which both take turns.
@@ -92,9 +92,9 @@ func TestBothSidesTakeTurns(t *testing.T) {
 		conn.Write([]byte("hello\n"))
 		testrig.Echo(conn)
 	}})
-	s.Forward([]testrig.Target{server})
-	s.Each(20, 4, func(int) error {
-		conn, err := testrig.Client{}.Dial(t, s.P.Listeners[0])
+	s.StartConnectionMode([]testrig.Target{server})
+	s.ForEach(20, 4, func(int) error {
+		conn, err := testrig.Client{}.Dial(t, s.Process.Listeners[0])
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func TestBothSidesTakeTurns(t *testing.T) {
 		}
 		return nil
 	})
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // expect reads exactly these bytes.
@@ -135,7 +135,7 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	breakOff := func(conn net.Conn) { // with some of the request unread, so that a Unix socket's peer sees it too
 		io.ReadFull(conn, make([]byte, 1))
 		conn.Write(testrig.Payload(part))
-		testrig.Reset(conn)
+		testrig.ResetConn(conn)
 	}
 	withoutNotify := func(conn net.Conn) { // TLS without its end, which anybody on the way can fake
 		io.ReadFull(conn, make([]byte, 3))
@@ -151,21 +151,21 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	}{
 		{"plain", testrig.ServerOptions{Handler: breakOff}, testrig.Client{}, nil},
 		{"Unix", testrig.ServerOptions{Handler: breakOff, Network: "unix"}, testrig.Client{}, nil},
-		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, testrig.Client{}, testrig.OutboundTLS()},
-		{"TLS client", testrig.ServerOptions{Handler: breakOff}, testrig.Client{TLS: testrig.ClientTLS()}, testrig.InboundTLS()},
-		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, testrig.Client{}, testrig.OutboundTLS()},
+		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, testrig.Client{}, testrig.TLSTargetArgs()},
+		{"TLS client", testrig.ServerOptions{Handler: breakOff}, testrig.Client{TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
+		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, testrig.Client{}, testrig.TLSTargetArgs()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			s.Forward([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
-			conn := s.Client(test.client)
+			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			conn := s.DialAs(test.client)
 			s.Write(conn, []byte("get"))
-			s.Reset(conn, "the target broke off")
+			s.ExpectReset(conn, "the target broke off")
 			conn.Close()
-			s.AccessLine("end=target-reset")
-			s.FinishForward()
+			s.WaitForAccessLog("end=target-reset")
+			s.FinishConnectionMode()
 		})
 	}
 }
@@ -175,25 +175,25 @@ func TestTargetProcessKilledInMidTransferIsAReset(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	child := testrig.StartChild(t, s.Tally)
-	s.Forward([]testrig.Target{child})
-	conn := s.Plain()
-	s.Write(conn, testrig.Payload(testrig.Most))
-	child.Stop()
+	s.StartConnectionMode([]testrig.Target{child})
+	conn := s.DialTCP()
+	s.Write(conn, testrig.Payload(testrig.MaxPayload))
+	child.Suspend()
 	conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	if _, err := io.Copy(conn, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("writing to a target that hangs: %v, want to be held back", err)
 	}
 	child.Kill()
-	s.Reset(conn, "the target's process was killed")
+	s.ExpectReset(conn, "the target's process was killed")
 	conn.Close()
-	s.FinishForward()
+	s.FinishConnectionMode()
 }
 
 // endless is a reader without end.
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) {
-	return copy(b, testrig.Payload(min(len(b), testrig.Most))), nil
+	return copy(b, testrig.Payload(min(len(b), testrig.MaxPayload))), nil
 }
 
 // A client that resets has not ended: the target must not take what it has for the whole request.
@@ -206,8 +206,8 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 		args   []string
 	}{
 		{"plain", testrig.Client{}, testrig.ServerOptions{}, nil},
-		{"TLS client", testrig.Client{TLS: testrig.ClientTLS()}, testrig.ServerOptions{}, testrig.InboundTLS()},
-		{"TLS target", testrig.Client{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.OutboundTLS()},
+		{"TLS client", testrig.Client{TLS: testrig.ClientTLS()}, testrig.ServerOptions{}, testrig.TLSListenerArgs()},
+		{"TLS target", testrig.Client{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.TLSTargetArgs()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -222,16 +222,16 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				ended <- err
 			}
-			s.Forward([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
-			conn := s.Client(test.client)
+			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			conn := s.DialAs(test.client)
 			s.Write(conn, testrig.Payload(10_000))
 			<-read
-			testrig.Reset(conn)
+			testrig.ResetConn(conn)
 			if err := <-ended; !testrig.IsReset(err) {
-				t.Errorf("the target reads %s, want a reset", testrig.EndName(err))
+				t.Errorf("the target reads %s, want a reset", testrig.DescribeEnd(err))
 			}
-			s.AccessLine("end=client-reset")
-			s.FinishForward()
+			s.WaitForAccessLog("end=client-reset")
+			s.FinishConnectionMode()
 		})
 	}
 }
@@ -242,9 +242,9 @@ func TestForwardMetricsBalance(t *testing.T) {
 	const n, size = 50, 12_345
 	s := testrig.NewStage(t)
 	a, b := testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{Network: "unix"})
-	s.Forward([]testrig.Target{a, b})
-	s.Echoes(testrig.Client{}, n, 4, testrig.Always(size))
-	s.Connected(0)
+	s.StartConnectionMode([]testrig.Target{a, b})
+	s.EchoMany(testrig.Client{}, n, 4, testrig.FixedSize(size))
+	s.WaitForConnections(0)
 	for name, want := range map[string]float64{
 		"linesplit_connections_accepted_total":   n,
 		"linesplit_target_connections_total":     n,
@@ -262,7 +262,7 @@ func TestForwardMetricsBalance(t *testing.T) {
 		"linesplit_received_lines_total":         0, // of the other mode
 		"linesplit_target_confirmed_lines_total": 0,
 	} {
-		s.Exactly(want, name)
+		s.WaitForExactMetric(want, name)
 	}
-	s.FinishForward()
+	s.FinishConnectionMode()
 }

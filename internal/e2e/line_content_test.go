@@ -39,8 +39,8 @@ func TestLinesPassByteForByte(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewForeignStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b})
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b})
 			conn := s.Dial()
 			conn.SetNoDelay(true)
 			for rest := test.bytes; len(rest) > 0; {
@@ -55,13 +55,13 @@ func TestLinesPassByteForByte(t *testing.T) {
 			want := make(map[string]int)
 			for line := range bytes.Lines(test.bytes) {
 				want[strings.TrimSuffix(string(line), "\n")]++
-				s.Others++
+				s.OtherLines++
 			}
-			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.Others })
+			testrig.WaitFor(t, "the lines arrive", func() bool { return a.Lines()+b.Lines() >= s.OtherLines })
 			if diff := cmp.Diff(want, s.Tally.Foreign()); diff != "" {
 				t.Errorf("lines differ (-sent +received):\n%.2000s", diff)
 			}
-			s.Finish(testrig.None)
+			s.FinishLineMode(testrig.NoDuplicates)
 		})
 	}
 }
@@ -85,19 +85,19 @@ func TestLinesAtTheLimits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", test.name, size), func(t *testing.T) {
 				t.Parallel()
 				s := testrig.NewStage(t)
-				sink := s.Sink(testrig.SinkOptions{})
-				s.Run([]testrig.Target{sink}, "-oversize", test.oversize)
+				sink := s.StartSink(testrig.SinkOptions{})
+				s.StartLineMode([]testrig.Target{sink}, "-oversize", test.oversize)
 				conn := s.Dial()
-				s.Write(conn, s.Numbered(10, 150))
+				s.Write(conn, s.NumberedLines(10, 150))
 				if test.dropped > 0 {
-					s.Others++
+					s.OtherLines++
 					s.Write(conn, testrig.Records(0, 1, size))
 				} else {
-					s.Write(conn, s.Numbered(3, size))
+					s.Write(conn, s.NumberedLines(3, size))
 				}
-				s.Write(conn, s.Numbered(10, 150))
+				s.Write(conn, s.NumberedLines(10, 150))
 				conn.Close()
-				s.Finish(testrig.None)
+				s.FinishLineMode(testrig.NoDuplicates)
 			})
 		}
 	}
@@ -111,100 +111,100 @@ func TestOversizePolicies(t *testing.T) {
 	t.Run("truncate", func(t *testing.T) {
 		t.Parallel()
 		s := testrig.NewForeignStage(t)
-		s.Run([]testrig.Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
+		s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
 		conn := s.Dial()
-		s.Write(conn, s.Numbered(10, 150))
+		s.Write(conn, s.NumberedLines(10, 150))
 		s.Write(conn, long)
-		s.Write(conn, s.Numbered(10, 150))
+		s.Write(conn, s.NumberedLines(10, 150))
 		conn.Close()
-		s.Others = 1
-		s.Arrived()
+		s.OtherLines = 1
+		s.WaitForAllLines()
 		want := map[string]int{string(long[:limit-1]): 1}
 		if diff := cmp.Diff(want, s.Tally.Foreign()); diff != "" {
 			t.Errorf("lines differ (-want +received):\n%.2000s", diff)
 		}
-		s.Metric(1, "linesplit_truncated_lines_total")
-		s.Finish(testrig.None)
+		s.WaitForMetric(1, "linesplit_truncated_lines_total")
+		s.FinishLineMode(testrig.NoDuplicates)
 	})
 	t.Run("close", func(t *testing.T) {
 		t.Parallel()
 		s := testrig.NewStage(t)
-		s.Run([]testrig.Target{s.Sink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
+		s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
 		conn := s.Dial()
-		s.Write(conn, s.Numbered(10, 150))
-		s.Arrived()
+		s.Write(conn, s.NumberedLines(10, 150))
+		s.WaitForAllLines()
 		conn.Write(long)
 		conn.SetReadDeadline(time.Now().Add(testrig.Patience))
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
 			t.Errorf("the connection lives on: read %d bytes, %v", n, err)
 		}
-		s.Others = 1
-		s.Load(1, testrig.SenderOptions{Lines: 100})
-		s.WaitLoad()
-		s.Finish(testrig.None)
+		s.OtherLines = 1
+		s.StartSenders(1, testrig.SenderOptions{Lines: 100})
+		s.WaitForSenders()
+		s.FinishLineMode(testrig.NoDuplicates)
 	})
 }
 
 // A sender that is broken, or hostile, never sends a newline.
 func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	s.Run([]testrig.Target{a, b})
-	s.Load(2, testrig.SteadyLoad())
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b})
+	s.StartSenders(2, testrig.SteadySender())
 	hog := s.Dial()
 	chunk := bytes.Repeat([]byte("x"), 1<<20)
 	for range 256 {
 		s.Write(hog, chunk)
 	}
 	s.Write(hog, []byte("\n"))
-	s.Write(hog, s.Numbered(100, 200)) // its next lines are as good as any
+	s.Write(hog, s.NumberedLines(100, 200)) // its next lines are as good as any
 	hog.Close()
-	s.Others = 1
-	s.Flow(s.Tally, 2_000)
-	s.Below(64<<20, s.P.Memory("VmHWM"), "peak memory")
-	s.Metric(256<<20, "linesplit_dropped_bytes_total", testrig.Label("reason", "oversize"))
-	s.EndLoad()
-	s.Finish(testrig.None)
+	s.OtherLines = 1
+	s.WaitForLines(s.Tally, 2_000)
+	s.CheckMemory(64<<20, s.Process.Memory("VmHWM"), "peak memory")
+	s.WaitForMetric(256<<20, "linesplit_dropped_bytes_total", testrig.Label("reason", "oversize"))
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // A thousand of them, each within the limit for a line.
 func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
-	testrig.TakesLong(t)
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	const senders, budget = 1_000, 64 << 20
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	s.Run([]testrig.Target{a, b}, "-memory", fmt.Sprint(budget))
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b}, "-memory", fmt.Sprint(budget))
 	good := s.Dial()
-	s.Write(good, s.Numbered(100, 600)) // before the crowd: it holds nothing while it is idle
-	hogs := s.Crowd(senders)
+	s.Write(good, s.NumberedLines(100, 600)) // before the crowd: it holds nothing while it is idle
+	hogs := s.DialMany(senders)
 	unfinished := bytes.Repeat([]byte("x"), 1_000_000)
 	var writing sync.WaitGroup
 	for _, hog := range hogs {
 		writing.Go(func() { hog.Write(unfinished) })
 	}
-	s.Metric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
+	s.WaitForMetric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
 	for range 20 {
-		s.Write(good, s.Numbered(500, 600))
-		s.Arrived()
+		s.Write(good, s.NumberedLines(500, 600))
+		s.WaitForAllLines()
 	}
-	s.Load(2, testrig.SteadyLoad()) // senders that come later are served too
-	s.Flow(s.Tally, 4_000)
+	s.StartSenders(2, testrig.SteadySender()) // senders that come later are served too
+	s.WaitForLines(s.Tally, 4_000)
 	writing.Wait() // linesplit reads on: a full budget is relieved by dropping
-	m := s.P.Metrics()
+	m := s.Process.Metrics()
 	if used, limit := m.Sum("linesplit_memory_bytes"), m.Sum("linesplit_memory_limit_bytes"); used > limit*1.1 || limit != budget {
 		t.Errorf("%.0f bytes held, with a budget of %.0f", used, limit)
 	}
 	const program = 16 << 20 // its code, and the stacks of a thousand connections
-	s.Below(2*budget+program, s.P.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
-	s.EndLoad()
+	s.CheckMemory(2*budget+program, s.Process.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
+	s.StopSenders()
 	good.Close()
 	for _, hog := range hogs {
 		hog.SetLinger(0)
 		hog.Close()
 	}
-	s.Others = senders // each of them loses its line: torn, or dropped for memory
-	s.Finish(testrig.None)
+	s.OtherLines = senders // each of them loses its line: torn, or dropped for memory
+	s.FinishLineMode(testrig.NoDuplicates)
 }

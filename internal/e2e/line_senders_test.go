@@ -16,13 +16,13 @@ func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			a, b := s.TwoSinks()
-			s.Run([]testrig.Target{a, b}, testrig.InboundTLS()...)
+			a, b := s.StartTwoSinks()
+			s.StartLineMode([]testrig.Target{a, b}, testrig.TLSListenerArgs()...)
 			config := testrig.ClientTLS()
 			config.MinVersion, config.MaxVersion = version, version
-			s.Load(4, testrig.SenderOptions{TLS: config, Lines: 20_000})
-			s.WaitLoad()
-			s.Finish(testrig.None)
+			s.StartSenders(4, testrig.SenderOptions{TLS: config, Lines: 20_000})
+			s.WaitForSenders()
+			s.FinishLineMode(testrig.NoDuplicates)
 		})
 	}
 }
@@ -32,21 +32,21 @@ func TestIdleConnectionsAreCarried(t *testing.T) {
 	t.Parallel()
 	const idle = 5_000
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	s.Run([]testrig.Target{a, b})
-	conns := s.Crowd(idle)
-	s.Metric(idle, "linesplit_connections")
-	s.Load(2, testrig.SenderOptions{Lines: 5_000})
-	s.WaitLoad()
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b})
+	conns := s.DialMany(idle)
+	s.WaitForMetric(idle, "linesplit_connections")
+	s.StartSenders(2, testrig.SenderOptions{Lines: 5_000})
+	s.WaitForSenders()
 	for _, conn := range conns {
-		s.Write(conn, s.Numbered(1, 150))
+		s.Write(conn, s.NumberedLines(1, 150))
 	}
-	s.Arrived()
-	t.Logf("%d idle connections: %d KiB of anonymous memory", idle, s.P.Memory("RssAnon")>>10)
+	s.WaitForAllLines()
+	t.Logf("%d idle connections: %d KiB of anonymous memory", idle, s.Process.Memory("RssAnon")>>10)
 	for _, conn := range conns {
 		conn.Close()
 	}
-	s.Finish(testrig.None)
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // An operator forgot `ulimit -n`: accept fails until somebody goes.
@@ -54,42 +54,42 @@ func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
 	t.Parallel()
 	const files = 64
 	s := testrig.NewStage(t)
-	sink := s.Sink(testrig.SinkOptions{})
+	sink := s.StartSink(testrig.SinkOptions{})
 	o := testrig.NewProcessOptions([]testrig.Target{sink}, "-max-connections", "1000")
 	o.Files = files
-	s.P = testrig.StartProcess(t, o)
-	s.Base = testrig.SettledUsage(t, s.P, 4)
-	s.Load(1, testrig.SteadyLoad())
-	s.Flow(sink, 400)
-	conns := s.Crowd(2 * files)
-	testrig.WaitFor(t, "the descriptors are used up", func() bool { return testrig.Descriptors(s.P.PID()) >= files })
-	s.Flow(sink, 2_000) // who is in is served
+	s.Process = testrig.StartProcess(t, o)
+	s.Baseline = testrig.WaitForUsage(t, s.Process, 4)
+	s.StartSenders(1, testrig.SteadySender())
+	s.WaitForLines(sink, 400)
+	conns := s.DialMany(2 * files)
+	testrig.WaitFor(t, "the descriptors are used up", func() bool { return testrig.OpenDescriptors(s.Process.PID()) >= files })
+	s.WaitForLines(sink, 2_000) // who is in is served
 	for _, conn := range conns {
 		conn.Close()
 	}
-	late := s.Sender(testrig.SenderOptions{Lines: 1_000}) // who comes now, too
+	late := s.StartSender(testrig.SenderOptions{Lines: 1_000}) // who comes now, too
 	late.Wait()
-	s.EndLoad()
-	if m := s.P.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
+	s.StopSenders()
+	if m := s.Process.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
 		t.Errorf("no accept errors counted:\n%s", m.Dump())
 	}
-	s.Finish(testrig.None)
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // Scanners and misconfigured agents knock at a TLS port in plain text.
 func TestPlainTextOnATLSListenerHarmsNobody(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	s.Run([]testrig.Target{a, b}, testrig.InboundTLS()...)
-	s.Load(2, testrig.SenderOptions{Rate: 2_000, TLS: testrig.ClientTLS()})
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b}, testrig.TLSListenerArgs()...)
+	s.StartSenders(2, testrig.SenderOptions{Rate: 2_000, TLS: testrig.ClientTLS()})
 	for range 20 {
 		conn := s.Dial()
 		conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
 		conn.Close()
 	}
-	s.Metric(20, "linesplit_tls_handshake_errors_total")
-	s.Flow(s.Tally, 400)
-	s.EndLoad()
-	s.Finish(testrig.None)
+	s.WaitForMetric(20, "linesplit_tls_handshake_errors_total")
+	s.WaitForLines(s.Tally, 400)
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
 }

@@ -38,7 +38,7 @@ func newOperator(s *testrig.Stage) *operator {
 // connect is for when the process runs.
 func (o *operator) connect() {
 	o.Helper()
-	c, err := ctl.NewClient(ctl.Options{Address: o.P.Admin, Token: "opensesame"})
+	c, err := ctl.NewClient(ctl.Options{Address: o.Process.Admin, Token: "opensesame"})
 	if err != nil {
 		o.Fatal(err)
 	}
@@ -86,31 +86,31 @@ func (o *operator) await(target, state string) {
 func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	c := s.Sink(testrig.SinkOptions{})
+	a, b := s.StartTwoSinks()
+	c := s.StartSink(testrig.SinkOptions{})
 	o := newOperator(s)
-	s.Run([]testrig.Target{a, b}, "-admin-token-file", o.token)
+	s.StartLineMode([]testrig.Target{a, b}, "-admin-token-file", o.token)
 	o.connect()
-	s.Load(2, testrig.SteadyLoad())
-	s.Flow(a, 400)
+	s.StartSenders(2, testrig.SteadySender())
+	s.WaitForLines(a, 400)
 	for range 3 {
 		o.do("add", c.Target())
 		o.await(c.Target(), admin.StateUp)
-		s.Flow(c, 400)
+		s.WaitForLines(c, 400)
 
 		o.do("drain", a.Target())
 		o.await(a.Target(), admin.StateDrained)
 		before := a.Lines()
-		s.Flow(s.Tally, 1000)
+		s.WaitForLines(s.Tally, 1000)
 		if n := a.Lines() - before; n > 0 {
 			t.Errorf("a drained target got %d lines", n)
 		}
 		o.do("resume", a.Target())
-		s.Flow(a, 400)
+		s.WaitForLines(a, 400)
 
 		o.do("remove", c.Target())
 		o.await(c.Target(), "")
-		s.Flow(b, 400)
+		s.WaitForLines(b, 400)
 	}
 	if _, err := o.try("remove", "tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no such target") {
 		t.Errorf("removing nobody: %v", err)
@@ -118,22 +118,22 @@ func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 	if _, err := o.try("weight", a.Target(), "2"); err == nil || !strings.Contains(err.Error(), "not in this mode") {
 		t.Errorf("a weight for lines: %v", err)
 	}
-	s.EndLoad()
+	s.StopSenders()
 	o.client.Close()
-	s.Finish(testrig.None)
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // Many operators at once: whatever they are answered, no line is lost, and none arrives twice.
 func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	others := []*testrig.Sink{s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})}
+	a, b := s.StartTwoSinks()
+	others := []*testrig.Sink{s.StartSink(testrig.SinkOptions{}), s.StartSink(testrig.SinkOptions{})}
 	o := newOperator(s)
-	s.Run([]testrig.Target{a, b}, "-admin-token-file", o.token)
+	s.StartLineMode([]testrig.Target{a, b}, "-admin-token-file", o.token)
 	o.connect()
-	s.Load(2, testrig.SteadyLoad())
-	s.Flow(a, 400)
+	s.StartSenders(2, testrig.SteadySender())
+	s.WaitForLines(a, 400)
 	var operators sync.WaitGroup
 	for i := range 6 {
 		operators.Go(func() {
@@ -152,10 +152,10 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 		o.try("remove", other.Target()) // the last word may have been another
 		o.await(other.Target(), "")
 	}
-	s.Flow(b, 400)
-	s.EndLoad()
+	s.WaitForLines(b, 400)
+	s.StopSenders()
 	o.client.Close()
-	s.Finish(testrig.None)
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // refused says that an error is an answer: somebody else was faster.
@@ -181,19 +181,19 @@ func (f *settingsFile) write(lines ...string) {
 // run starts linesplit with the file, whose targets get so many connections in all.
 func (f *settingsFile) run(connections int, args ...string) {
 	f.Helper()
-	f.P = f.Start(nil, append([]string{"-config", f.path}, args...)...)
-	f.Base = testrig.SettledUsage(f.T, f.P, connections)
+	f.Process = f.StartLinesplit(nil, append([]string{"-config", f.path}, args...)...)
+	f.Baseline = testrig.WaitForUsage(f.T, f.Process, connections)
 }
 
 // reload sends SIGHUP and returns the log line that answers.
 func (f *settingsFile) reload() string {
 	f.Helper()
-	f.P.Signal(syscall.SIGHUP)
+	f.Process.Signal(syscall.SIGHUP)
 	f.seen++
 	var line string
 	testrig.WaitFor(f.T, "a word about the reload", func() bool {
 		var words []string
-		for text := range strings.Lines(f.P.Stderr()) {
+		for text := range strings.Lines(f.Process.Stderr()) {
 			if strings.Contains(text, "msg=reloaded") || strings.Contains(text, "reload failed") {
 				words = append(words, text)
 			}
@@ -210,27 +210,27 @@ func (f *settingsFile) reload() string {
 func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	sinks := []*testrig.Sink{s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{}), s.Sink(testrig.SinkOptions{})}
+	sinks := []*testrig.Sink{s.StartSink(testrig.SinkOptions{}), s.StartSink(testrig.SinkOptions{}), s.StartSink(testrig.SinkOptions{})}
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	pair := func(i int) string { return "target " + sinks[i%3].Target() + "," + sinks[(i+1)%3].Target() }
 	f.write(pair(0))
 	f.run(8)
-	s.Load(2, testrig.SteadyLoad())
+	s.StartSenders(2, testrig.SteadySender())
 	for i := range 20 {
 		f.write(pair(i+1), fmt.Sprintf("stall-timeout %ds", 20+i), fmt.Sprintf("max-connections %d", 100+i))
 		if line := f.reload(); !strings.Contains(line, `changed="target stall-timeout max-connections"`) {
 			t.Fatalf("reload %d: %s", i, line)
 		}
-		s.Flow(sinks[(i+2)%3], 200)
+		s.WaitForLines(sinks[(i+2)%3], 200)
 	}
-	s.EndLoad()
-	s.Finish(testrig.None)
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 func TestBrokenReloadChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
+	a, b := s.StartTwoSinks()
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
 	o := newOperator(s)
@@ -259,11 +259,11 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	if line := f.reload(); !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
 		t.Errorf("what needs a restart: %s", line)
 	}
-	s.Load(1, testrig.SteadyLoad())
-	s.Flow(a, 200)
-	s.EndLoad()
+	s.StartSenders(1, testrig.SteadySender())
+	s.WaitForLines(a, 200)
+	s.StopSenders()
 	o.client.Close()
-	s.Finish(testrig.None)
+	s.FinishLineMode(testrig.NoDuplicates)
 }
 
 // In connection mode a reload leaves the connections alone.
@@ -273,8 +273,8 @@ func TestReloadKeepsConnections(t *testing.T) {
 	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo}), testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
-	s.Forward(nil, "-config", f.path)
-	conn := s.Plain()
+	s.StartConnectionMode(nil, "-config", f.path)
+	conn := s.DialTCP()
 	say := func(text string) {
 		t.Helper()
 		if _, err := conn.Write([]byte(text)); err != nil {
@@ -292,7 +292,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	}
 	say("two")
 	testrig.WaitFor(t, "the new target gets clients", func() bool {
-		if err := (testrig.Client{}).Echo(t, s.P.Listeners[0], testrig.Payload(10)); err != nil {
+		if err := (testrig.Client{}).Echo(t, s.Process.Listeners[0], testrig.Payload(10)); err != nil {
 			t.Error(err)
 		}
 		return b.Accepted() > 0 || t.Failed()
@@ -301,5 +301,5 @@ func TestReloadKeepsConnections(t *testing.T) {
 	f.reload()
 	say("three") // it drains, and goes on
 	conn.Close()
-	s.FinishForward()
+	s.FinishConnectionMode()
 }

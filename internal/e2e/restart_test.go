@@ -76,8 +76,8 @@ func (c *churn) stop() {
 func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
-	old := s.Start([]testrig.Target{a, b}, "-reuse-port")
+	a, b := s.StartTwoSinks()
+	old := s.StartLinesplit([]testrig.Target{a, b}, "-reuse-port")
 	addr := old.Listeners[0]
 	senders := startChurn(s, addr, 4, 50)
 	for range 3 {
@@ -88,10 +88,10 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		}
-		young := s.Start([]testrig.Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
+		young := s.StartLinesplit([]testrig.Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
 		senders.more(100)
 		if code := old.Terminate(); code != 0 {
-			t.Errorf("the old process ended with %d\n%s", code, old.Tail(10))
+			t.Errorf("the old process ended with %d\n%s", code, old.LastLines(10))
 		}
 		old = young
 	}
@@ -99,7 +99,7 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	senders.stop()
 	testrig.WaitFor(t, "all lines arrive", func() bool { return s.Tally.HasAll(s.Sent) })
 	if code := old.Terminate(); code != 0 {
-		t.Errorf("the last process ended with %d\n%s", code, old.Tail(10))
+		t.Errorf("the last process ended with %d\n%s", code, old.LastLines(10))
 	}
 	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicated+r.Corrupt+r.Torn+r.NeverSent > 0 {
 		t.Errorf("%+v", r)
@@ -194,7 +194,7 @@ func (m *manager) stop(cmd *exec.Cmd) {
 func TestSocketActivation(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := s.TwoSinks()
+	a, b := s.StartTwoSinks()
 	m := newManager(s)
 	args := []string{"-listen", "systemd:lines", "-target", a.Target() + "," + b.Target()}
 	senders := startChurn(s, m.addr, 4, 50)
@@ -258,7 +258,7 @@ func TestSocketThatNobodyNames(t *testing.T) {
 func TestNobodyReadsTheNotices(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, _ := s.TwoSinks()
+	a, _ := s.StartTwoSinks()
 	path := filepath.Join(t.TempDir(), "notify")
 	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {

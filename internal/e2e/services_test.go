@@ -31,7 +31,7 @@ func service(t *testing.T, variable string, clients ...string) []testrig.Target 
 	}
 	var targets []testrig.Target
 	for text := range strings.SplitSeq(list, ",") {
-		targets = append(targets, testrig.Literal(text))
+		targets = append(targets, testrig.TargetFlag(text))
 	}
 	return targets
 }
@@ -78,13 +78,13 @@ func TestRealHTTPServer(t *testing.T) {
 				s := testrig.NewStage(t)
 				args := []string{"-health", "http", "-health-path", "/health", "-health-status", "200", "-health-interval", "100ms"}
 				if in == "https" {
-					args = append(args, testrig.InboundTLS()...)
+					args = append(args, testrig.TLSListenerArgs()...)
 				}
 				if scheme(test) == "tls" {
 					args = append(args, "-tls-target-skip-verify")
 				}
-				s.Forward([]testrig.Target{test}, args...)
-				_, port, _ := net.SplitHostPort(s.P.Listeners[0])
+				s.StartConnectionMode([]testrig.Target{test}, args...)
+				_, port, _ := net.SplitHostPort(s.Process.Listeners[0])
 				base := in + "://localhost:" + port
 				curl := func(args ...string) string {
 					return says(t, nil, "curl", append([]string{"-fsS", "-4", "--cacert", testrig.Certs.CA, "--max-time", "60"}, args...)...)
@@ -94,7 +94,7 @@ func TestRealHTTPServer(t *testing.T) {
 				}
 				dir := t.TempDir()
 				up, down := filepath.Join(dir, "up"), filepath.Join(dir, "down")
-				content := testrig.Payload(testrig.Most)
+				content := testrig.Payload(testrig.MaxPayload)
 				if err := os.WriteFile(up, content, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -108,9 +108,9 @@ func TestRealHTTPServer(t *testing.T) {
 				if got := curl("--parallel", "--parallel-max", "20", base+"/health?[1-200]"); strings.Count(got, "all is well") != 200 {
 					t.Errorf("200 requests at once were answered %d times", strings.Count(got, "all is well"))
 				}
-				s.Metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
-				s.Up(test, true)
-				s.Connected(0)
+				s.WaitForMetric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
+				s.WaitForTargetUp(test, true)
+				s.WaitForConnections(0)
 				s.Terminate(0)
 			})
 		}
@@ -125,8 +125,8 @@ func TestRealRedis(t *testing.T) {
 		t.Run(scheme(test), func(t *testing.T) {
 			s := testrig.NewStage(t)
 			in := filepath.Join(socketDir(t), "redis.sock")
-			s.Forward([]testrig.Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
-			host, port, _ := net.SplitHostPort(s.P.Listeners[0])
+			s.StartConnectionMode([]testrig.Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+in, "-health", "redis", "-health-interval", "100ms")
+			host, port, _ := net.SplitHostPort(s.Process.Listeners[0])
 			overTCP, overUnix := []string{"-h", host, "-p", port}, []string{"-s", in}
 			for _, way := range [][]string{overTCP, overUnix} {
 				redis := func(stdin []byte, args ...string) string {
@@ -148,24 +148,24 @@ func TestRealRedis(t *testing.T) {
 					t.Errorf("10,000 increments make %q", got)
 				}
 			}
-			s.Metric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
+			s.WaitForMetric(2, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 			// With a password the answer to PING is another one, and Redis is as well as before.
 			says(t, nil, "redis-cli", append(overTCP, "CONFIG", "SET", "requirepass", "secret")...)
-			passed := s.P.Metrics().Sum("linesplit_target_checks_total", testrig.Label("result", "passed"))
-			s.Metric(passed+3, "linesplit_target_checks_total", testrig.Label("result", "passed"))
+			passed := s.Process.Metrics().Sum("linesplit_target_checks_total", testrig.Label("result", "passed"))
+			s.WaitForMetric(passed+3, "linesplit_target_checks_total", testrig.Label("result", "passed"))
 			says(t, nil, "redis-cli", append(overTCP, "--no-auth-warning", "-a", "secret", "CONFIG", "SET", "requirepass", "")...)
-			s.Exactly(0, "linesplit_target_checks_total", testrig.Label("result", "failed"))
-			s.Up(test, true)
-			s.Connected(0)
+			s.WaitForExactMetric(0, "linesplit_target_checks_total", testrig.Label("result", "failed"))
+			s.WaitForTargetUp(test, true)
+			s.WaitForConnections(0)
 			s.Terminate(0)
 		})
 	}
 	t.Run("the check knows what is none", func(t *testing.T) {
 		web := service(t, "LINESPLIT_TEST_HTTP")[0]
 		s := testrig.NewStage(t)
-		s.Forward([]testrig.Target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
-		s.Up(web, false)
-		s.Up(targets[0], true)
+		s.StartConnectionMode([]testrig.Target{targets[0], web}, "-health", "redis", "-health-interval", "100ms")
+		s.WaitForTargetUp(web, false)
+		s.WaitForTargetUp(targets[0], true)
 		s.Terminate(0)
 	})
 }
@@ -179,8 +179,8 @@ func TestRealPostgreSQL(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			dir := socketDir(t)
-			s.Forward([]testrig.Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
-			host, port, _ := net.SplitHostPort(s.P.Listeners[0])
+			s.StartConnectionMode([]testrig.Target{test}, "-listen", "tcp://127.0.0.1:0", "-listen", "unix://"+filepath.Join(dir, ".s.PGSQL.5432"), "-health", "tcp")
+			host, port, _ := net.SplitHostPort(s.Process.Listeners[0])
 			ways := map[string]string{
 				"plain": fmt.Sprintf("host=%s port=%s sslmode=disable", host, port),
 				"TLS":   fmt.Sprintf("host=%s port=%s sslmode=require", host, port),
@@ -192,7 +192,7 @@ func TestRealPostgreSQL(t *testing.T) {
 			for name, way := range ways {
 				t.Run(name, func(t *testing.T) { usePostgres(t, way+" user=postgres dbname=postgres", name == "TLS") })
 			}
-			s.Connected(0)
+			s.WaitForConnections(0)
 			s.Terminate(0)
 		})
 	}

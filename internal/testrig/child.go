@@ -19,19 +19,20 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// childEnv makes a test binary run as a target, on the address it holds.
+// childEnv makes a test binary run as a target that listens on the address in this variable.
 const childEnv = "RIG_CHILD_LISTEN"
 
-// RunChild turns this process into a target if it was started as one, and does
-// not return then. A TestMain that uses StartChild calls it first.
-func RunChild() {
+// RunIfChild runs this process as a target, and does not return, if StartChild has started it. The
+// TestMain of tests that use StartChild calls it first.
+func RunIfChild() {
 	if addr := os.Getenv(childEnv); addr != "" {
 		fmt.Fprintln(os.Stderr, serveChild(addr, os.Stdout))
 		os.Exit(1)
 	}
 }
 
-// serveChild accepts for ever and writes what its connections bring as frames.
+// serveChild accepts connections without end, and writes what it reads from them to out, as frames.
+// A frame of connection 0 says that it listens, and an empty frame is the end of a connection.
 func serveChild(addr string, out io.Writer) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -58,10 +59,10 @@ func serveChild(addr string, out io.Writer) error {
 	}
 }
 
-// readChild reports bytes before it takes them out of the socket. A kill in
-// between makes the sender send again what is already counted, which is a
-// duplicate; the other order would lose what the application had read, through no
-// fault of the sender's. It returns io.EOF at the end of the stream.
+// readChild reports bytes before it takes them out of the socket. If the process is killed in
+// between, the sender sends again what is already counted, which is a duplicate. In the other
+// order, bytes that the application had read would be lost, and not by a fault of the sender. It
+// returns io.EOF at the end of the stream.
 func readChild(conn net.Conn, report func([]byte)) error {
 	buf := make([]byte, 16<<10)
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -93,8 +94,7 @@ func appendFrame(b []byte, conn uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// Child is a target in a process of its own, for deaths that only a process dies.
-// It belongs to the test's goroutine.
+// Child is a target in a process of its own, which can be killed. It belongs to the test's goroutine.
 type Child struct {
 	tb      testing.TB
 	tally   *Tally
@@ -105,7 +105,7 @@ type Child struct {
 	ready   chan struct{}
 }
 
-// StartChild starts this test binary again as a target (see RunChild).
+// StartChild starts this test binary again, as a target. See RunIfChild.
 func StartChild(tb testing.TB, tally *Tally) *Child {
 	tb.Helper()
 	ln, err := ListenAlone()
@@ -119,13 +119,13 @@ func StartChild(tb testing.TB, tally *Tally) *Child {
 	return c
 }
 
-// Target is the child's address as the -target flag takes it.
+// Target returns the child's address as the -target flag takes it.
 func (c *Child) Target() string { return "tcp://" + c.addr }
 
-// Lines is how many lines the child has read, duplicates included.
+// Lines returns how many lines the child has read, duplicates included.
 func (c *Child) Lines() int { return int(c.lines.Load()) }
 
-// Start starts the process, also again after Kill, and returns when it listens.
+// Start starts the process, again after Kill, and returns when it listens.
 func (c *Child) Start() {
 	c.tb.Helper()
 	c.cmd = exec.Command(os.Args[0])
@@ -151,22 +151,22 @@ func (c *Child) Start() {
 	})
 }
 
-// Kill sends SIGKILL and returns when all that the process had reported is
-// counted. It may be called again.
+// Kill sends SIGKILL, and returns when everything that the process has reported is counted. It may
+// be called again.
 func (c *Child) Kill() {
 	c.cmd.Process.Kill()
 	c.reading.Wait()
 	c.cmd.Wait()
 }
 
-// Stop and Continue are SIGSTOP and SIGCONT: the process hangs with its sockets open.
-func (c *Child) Stop() { c.cmd.Process.Signal(syscall.SIGSTOP) }
+// Suspend sends SIGSTOP: the process hangs, with its sockets open.
+func (c *Child) Suspend() { c.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// Continue ends what Stop began.
-func (c *Child) Continue() { c.cmd.Process.Signal(syscall.SIGCONT) }
+// Resume sends SIGCONT, which ends what Suspend began.
+func (c *Child) Resume() { c.cmd.Process.Signal(syscall.SIGCONT) }
 
-// collect counts the child's frames until it is gone. A frame that the kill cut
-// short had not been taken out of the socket.
+// collect counts what is in the child's frames, until the child has ended. The bytes of a frame that
+// the kill cut off had not been taken out of the socket.
 func (c *Child) collect(out io.Reader, ready chan<- struct{}) {
 	readers := make(map[uint32]*tally.Reader)
 	in := bufio.NewReaderSize(out, 256<<10)

@@ -19,32 +19,35 @@ import (
 	"time"
 )
 
-// Forward starts the linesplit under test in connection mode, on a plain TCP port unless args have a -listen.
-func (s *Stage) Forward(targets []Target, args ...string) {
+// StartConnectionMode starts the linesplit under test in connection mode. It listens on a plain TCP
+// port unless args have a -listen.
+func (s *Stage) StartConnectionMode(targets []Target, args ...string) {
 	s.Helper()
-	// Pipes that nobody needs any more are closed after an eighth of the linger timeout.
-	s.P = s.Start(targets, append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)...)
-	s.Base = SettledUsage(s.T, s.P, 0)
-	const resting = 32 // goroutines for each listener that wait for the next client, at most
-	s.Base.goroutines += float64(resting * len(s.P.Listeners))
+	// Unused pipes are closed after an eighth of the linger timeout.
+	args = append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)
+	s.Process = s.StartLinesplit(targets, args...)
+	s.Baseline = WaitForUsage(s.T, s.Process, 0)
+	const maxWaiting = 32 // goroutines that wait for the next client, of each listener
+	s.Baseline.goroutines += float64(maxWaiting * len(s.Process.Listeners))
 }
 
-// With is a target with options behind its address.
-func With(t Target, query string) Target { return Literal(t.Target() + "?" + query) }
+// WithOptions returns a target with options after its address.
+func WithOptions(t Target, query string) Target { return TargetFlag(t.Target() + "?" + query) }
 
-// Literal is a target as the -target flag takes it.
-type Literal string
+// TargetFlag is a target as the -target flag takes it.
+type TargetFlag string
 
-func (l Literal) Target() string { return string(l) }
+// Target returns the text of the flag.
+func (l TargetFlag) Target() string { return string(l) }
 
 // Client is how a test's clients reach linesplit.
 type Client struct {
-	Network string      // tcp where it is empty
-	From    string      // address of this machine; empty: as the kernel chooses
+	Network string      // tcp, also if empty, or unix
+	From    string      // address of this machine to connect from; empty: the kernel's choice
 	TLS     *tls.Config // nil: plain
 }
 
-// Dial connects to an address. The test's end closes it at the latest.
+// Dial connects to an address, with a deadline of Patience. The caller closes the connection.
 func (c Client) Dial(t testing.TB, addr string) (net.Conn, error) {
 	d := net.Dialer{Timeout: Patience}
 	if c.From != "" {
@@ -70,10 +73,11 @@ func (c Client) Dial(t testing.TB, addr string) (net.Conn, error) {
 	return secure, nil
 }
 
-// Client opens a connection to the first listener, and closes it when the test ends.
-func (s *Stage) Client(c Client) net.Conn {
+// DialAs connects to the first listener as Client.Dial does. The connection is closed when the test
+// ends.
+func (s *Stage) DialAs(c Client) net.Conn {
 	s.Helper()
-	conn, err := c.Dial(s.T, s.P.Listeners[0])
+	conn, err := c.Dial(s.T, s.Process.Listeners[0])
 	if err != nil {
 		s.Fatalf("a client cannot connect: %v", err)
 	}
@@ -81,14 +85,14 @@ func (s *Stage) Client(c Client) net.Conn {
 	return conn
 }
 
-// Plain is a client from the usual address.
-func (s *Stage) Plain() *net.TCPConn {
+// DialTCP connects to the first listener as the zero Client.
+func (s *Stage) DialTCP() *net.TCPConn {
 	s.Helper()
-	return s.Client(Client{}).(*net.TCPConn)
+	return s.DialAs(Client{}).(*net.TCPConn)
 }
 
-// Ask sends a request, ends the stream and returns what comes back until its end.
-func (c Client) Ask(t testing.TB, addr string, request []byte) ([]byte, error) {
+// Exchange sends a request, ends its side of the connection, and returns everything that comes back.
+func (c Client) Exchange(t testing.TB, addr string, request []byte) ([]byte, error) {
 	conn, err := c.Dial(t, addr)
 	if err != nil {
 		return nil, err
@@ -106,34 +110,34 @@ func (c Client) Ask(t testing.TB, addr string, request []byte) ([]byte, error) {
 	return reply, errors.Join(err, writeErr)
 }
 
-// Echo is ask where every byte must come back.
+// Echo is Exchange with a server that must send every byte back.
 func (c Client) Echo(t testing.TB, addr string, request []byte) error {
-	reply, err := c.Ask(t, addr, request)
+	reply, err := c.Exchange(t, addr, request)
 	switch {
 	case err != nil:
 		return err
 	case !bytes.Equal(reply, request):
-		return fmt.Errorf("sent %d bytes and got %d back, which differ", len(request), len(reply))
+		return fmt.Errorf("sent %d bytes and got %d other bytes back", len(request), len(reply))
 	}
 	return nil
 }
 
-// Served checks that a client is served.
-func (s *Stage) Served(c Client) {
+// ExpectServed checks that a client is served.
+func (s *Stage) ExpectServed(c Client) {
 	s.Helper()
-	if err := c.Echo(s.T, s.P.Listeners[0], Payload(1000)); err != nil {
+	if err := c.Echo(s.T, s.Process.Listeners[0], Payload(1000)); err != nil {
 		s.Errorf("a client is not served: %v", err)
 	}
 }
 
-// Echoes has n clients sent one payload each, some at a time. The first errors are reported.
-func (s *Stage) Echoes(c Client, n, atOnce int, size func(i int) int) {
+// EchoMany makes n clients echo a payload each, some at the same time, and reports the first error.
+func (s *Stage) EchoMany(c Client, n, atOnce int, size func(i int) int) {
 	s.Helper()
-	s.Each(n, atOnce, func(i int) error { return c.Echo(s.T, s.P.Listeners[0], Payload(size(i))) })
+	s.ForEach(n, atOnce, func(i int) error { return c.Echo(s.T, s.Process.Listeners[0], Payload(size(i))) })
 }
 
-// Each calls do for 0 to n-1 in a few goroutines, and reports the first error.
-func (s *Stage) Each(n, atOnce int, do func(i int) error) {
+// ForEach calls do for 0 to n-1, in atOnce goroutines, and reports the first error.
+func (s *Stage) ForEach(n, atOnce int, do func(i int) error) {
 	s.Helper()
 	var failures ErrorList
 	next := make(chan int)
@@ -153,13 +157,14 @@ func (s *Stage) Each(n, atOnce int, do func(i int) error) {
 	failures.Report(s.T, n)
 }
 
-// ErrorList collects errors of many goroutines.
+// ErrorList collects the errors of many goroutines. The zero value is an empty list.
 type ErrorList struct {
 	mu    sync.Mutex
 	n     int
 	first error
 }
 
+// Add adds an error, unless it is nil.
 func (l *ErrorList) Add(err error) {
 	if err == nil {
 		return
@@ -171,6 +176,7 @@ func (l *ErrorList) Add(err error) {
 	}
 }
 
+// Report fails the test with the first error, if there is any. The list is that of so many clients.
 func (l *ErrorList) Report(t *testing.T, of int) {
 	t.Helper()
 	l.mu.Lock()
@@ -180,151 +186,156 @@ func (l *ErrorList) Report(t *testing.T, of int) {
 	}
 }
 
-// Most is the longest payload.
-const Most = 8 << 20
+// MaxPayload is the length of the longest payload in bytes.
+const MaxPayload = 8 << 20
 
-// noise is random and incompressible; payloads are parts of it.
+// noise returns random bytes, of which payloads are parts.
 var noise = sync.OnceValue(func() []byte {
-	b := make([]byte, 2*Most)
+	b := make([]byte, 2*MaxPayload)
 	rand.NewChaCha8([32]byte{3}).Read(b)
 	return b
 })
 
-// Payload is a part of noise of the given size, another one each time.
+// Payload returns size random bytes, different ones each time.
 func Payload(size int) []byte {
-	at := rand.IntN(Most)
+	at := rand.IntN(MaxPayload)
 	return noise()[at : at+size : at+size]
 }
 
-// ManySizes is 1 byte to 8 MB, of all magnitudes, with both ends and few of the long ones.
-func ManySizes(i int) int {
+// VariedSizes returns sizes from 1 byte to MaxPayload, of all magnitudes, with both limits and few
+// of the large ones.
+func VariedSizes(i int) int {
 	switch i {
 	case 0:
 		return 1
 	case 1:
-		return Most
+		return MaxPayload
 	}
-	return int(math.Pow(Most, math.Pow(rand.Float64(), 6)))
+	return int(math.Pow(MaxPayload, math.Pow(rand.Float64(), 6)))
 }
 
-// Always is one size.
-func Always(size int) func(int) int { return func(int) int { return size } }
+// FixedSize returns a function that returns one size.
+func FixedSize(size int) func(int) int { return func(int) int { return size } }
 
-// IsReset says whether an error is what a reset connection gives.
+// IsReset reports whether an error says that a connection was reset.
 func IsReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// Reset checks that a connection ends with a reset, after what it may still bring, and returns that.
-func (s *Stage) Reset(conn net.Conn, why string) []byte {
+// ExpectReset checks that a connection ends with a reset, and returns what is read before.
+func (s *Stage) ExpectReset(conn net.Conn, why string) []byte {
 	s.Helper()
 	b, err := io.ReadAll(conn)
 	if !errors.Is(err, syscall.ECONNRESET) {
-		s.Errorf("%s: the client reads %d bytes and %s, want a reset", why, len(b), EndName(err))
+		s.Errorf("%s: the client reads %d bytes and %s, want a reset", why, len(b), DescribeEnd(err))
 	}
 	return b
 }
 
-// Over checks that a connection has been ended by the other side without having brought anything.
-func (s *Stage) Over(conn net.Conn, why string) {
+// ExpectClosed checks that the other side ends a connection, in any way, without having sent
+// anything.
+func (s *Stage) ExpectClosed(conn net.Conn, why string) {
 	s.Helper()
 	b, err := io.ReadAll(conn)
 	if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		s.Errorf("%s: the client reads %d bytes and %s, want it closed", why, len(b), EndName(err))
+		s.Errorf("%s: the client reads %d bytes and %s, want it closed", why, len(b), DescribeEnd(err))
 	}
 }
 
-func EndName(err error) string {
+// DescribeEnd returns the text of an error that ended a connection.
+func DescribeEnd(err error) string {
 	if err == nil {
 		return "a clean end"
 	}
 	return err.Error()
 }
 
-// Refuses checks that a client does not get through.
-func (s *Stage) Refuses(c Client, why string) {
+// ExpectRefused checks that a client is not served.
+func (s *Stage) ExpectRefused(c Client, why string) {
 	s.Helper()
-	conn, err := c.Dial(s.T, s.P.Listeners[0])
+	conn, err := c.Dial(s.T, s.Process.Listeners[0])
 	if err != nil {
-		return // that early is fine
+		return // refused that early
 	}
 	defer conn.Close()
-	s.Over(conn, why)
+	s.ExpectClosed(conn, why)
 }
 
-// Refused waits until a reason has been counted n times, and checks that it is not more.
-func (s *Stage) Refused(reason string, n int) {
+// WaitForRefusals waits until n connections were refused for a reason, and checks that there were
+// not more.
+func (s *Stage) WaitForRefusals(reason string, n int) {
 	s.Helper()
 	const name = "linesplit_connections_refused_total"
-	s.Metric(float64(n), name, Label("reason", reason))
-	if got := s.P.Metrics().Sum(name, Label("reason", reason)); got != float64(n) {
+	s.WaitForMetric(float64(n), name, Label("reason", reason))
+	if got := s.Process.Metrics().Sum(name, Label("reason", reason)); got != float64(n) {
 		s.Errorf("%.0f refused for %s, want %d", got, reason, n)
 	}
 }
 
-// Up waits until a target is, or is not, up by linesplit's own account.
-func (s *Stage) Up(t Target, want bool) {
+// WaitForTargetUp waits until linesplit counts a target as up, or as down.
+func (s *Stage) WaitForTargetUp(t Target, want bool) {
 	s.Helper()
 	value := 0.0
 	if want {
 		value = 1
 	}
 	WaitFor(s.T, fmt.Sprintf("linesplit_target_up of %s is %.0f", t.Target(), value), func() bool {
-		return s.P.Metrics().Sum("linesplit_target_up", Label("target", t.Target())) == value
+		return s.Process.Metrics().Sum("linesplit_target_up", Label("target", t.Target())) == value
 	})
 }
 
-// Connected waits until linesplit carries n connections.
-func (s *Stage) Connected(n int) {
+// WaitForConnections waits until n clients are connected.
+func (s *Stage) WaitForConnections(n int) {
 	s.Helper()
-	s.Exactly(float64(n), "linesplit_connections")
+	s.WaitForExactMetric(float64(n), "linesplit_connections")
 }
 
-// Waiting waits until n clients stand in the queue.
-func (s *Stage) Waiting(n int) {
+// WaitForQueue waits until n clients are in the queue.
+func (s *Stage) WaitForQueue(n int) {
 	s.Helper()
-	s.Exactly(float64(n), "linesplit_connections_waiting")
+	s.WaitForExactMetric(float64(n), "linesplit_connections_waiting")
 }
 
-// Exactly waits until a gauge has a value.
-func (s *Stage) Exactly(value float64, name string, labels ...string) {
+// WaitForExactMetric waits until a series, or the sum of several, has a value.
+func (s *Stage) WaitForExactMetric(value float64, name string, labels ...string) {
 	s.Helper()
 	what := fmt.Sprintf("%s%v is %v", name, labels, value)
-	WaitFor(s.T, what, func() bool { return s.P.Metrics().Sum(name, labels...) == value })
+	WaitFor(s.T, what, func() bool { return s.Process.Metrics().Sum(name, labels...) == value })
 }
 
-// FinishForward ends a test in connection mode: nothing is carried and nothing is left, and SIGTERM is answered with exit code 0.
-func (s *Stage) FinishForward() {
+// FinishConnectionMode ends most tests of connection mode. All connections must end, nothing may be
+// left behind, and linesplit must answer SIGTERM with exit code 0.
+func (s *Stage) FinishConnectionMode() {
 	s.Helper()
-	s.Connected(0)
-	s.LeftNothing()
+	s.WaitForConnections(0)
+	s.CheckLeaks()
 	s.Terminate(0)
-	if strings.Contains(s.P.Stderr(), "panic") {
-		s.Errorf("a panic:\n%s", s.P.Tail(50))
+	if strings.Contains(s.Process.Stderr(), "panic") {
+		s.Errorf("linesplit panicked:\n%s", s.Process.LastLines(50))
 	}
 }
 
-// Logged is how many lines of the log hold all the parts.
-func (s *Stage) Logged(parts ...string) int {
+// CountLogLines returns how many lines of the log contain all the parts.
+func (s *Stage) CountLogLines(parts ...string) int {
 	n := 0
-	for line := range strings.Lines(s.P.Stderr()) {
-		if holdsAll(line, parts) {
+	for line := range strings.Lines(s.Process.Stderr()) {
+		if containsAll(line, parts) {
 			n++
 		}
 	}
 	return n
 }
 
-// AccessLine waits for a line of the access log that holds all the parts.
-func (s *Stage) AccessLine(parts ...string) {
+// WaitForAccessLog waits until a line of the access log contains all the parts.
+func (s *Stage) WaitForAccessLog(parts ...string) {
 	s.Helper()
 	parts = append(parts, "dials")
-	if !Poll(Patience, func() bool { return s.Logged(parts...) > 0 }) {
-		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.P.Tail(10))
+	if !Poll(Patience, func() bool { return s.CountLogLines(parts...) > 0 }) {
+		s.Errorf("no line of the access log has all of %q:\n%s", parts, s.Process.LastLines(10))
 	}
 }
 
-func holdsAll(line string, parts []string) bool {
+func containsAll(line string, parts []string) bool {
 	for _, part := range parts {
 		if !strings.Contains(line, part) {
 			return false
@@ -333,5 +344,6 @@ func holdsAll(line string, parts []string) bool {
 	return true
 }
 
-// Address is one of the many of this machine, in a network that no server of a test is in.
-func Address(i int) string { return fmt.Sprintf("127.0.%d.%d", 1+i/250, 2+i%250) }
+// ClientAddress returns a loopback address, another one for each i up to 60,000. It is in 127.0.1.0
+// to 127.0.240.255, where the servers of tests do not listen.
+func ClientAddress(i int) string { return fmt.Sprintf("127.0.%d.%d", 1+i/250, 2+i%250) }

@@ -4,7 +4,6 @@ package testrig
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,11 +23,13 @@ func FindHAProxy(tb testing.TB) string {
 	return ""
 }
 
-// StartHAProxy starts one proxy in TCP mode before each backend (host:port) and returns their addresses as host:port.
+// StartHAProxy starts an HAProxy that forwards one TCP port to each backend, and returns the
+// addresses of its ports. All addresses are host:port.
 func StartHAProxy(tb testing.TB, haproxy string, backends ...string) []string {
 	tb.Helper()
 	config := &strings.Builder{}
-	config.WriteString("defaults\n mode tcp\n retries 0\n timeout connect 1s\n timeout client 1m\n timeout server 1m\n")
+	config.WriteString("defaults\n mode tcp\n retries 0\n" +
+		" timeout connect 1s\n timeout client 1m\n timeout server 1m\n")
 	var addrs []string
 	for i, backend := range backends {
 		ln, err := ListenAlone()
@@ -43,9 +44,9 @@ func StartHAProxy(tb testing.TB, haproxy string, backends ...string) []string {
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		tb.Fatalf("haproxy: %v", err)
 	}
-	said := &output{}
+	log := &output{}
 	cmd := exec.Command(haproxy, "-db", "-f", file)
-	cmd.Stderr = said
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		tb.Fatalf("haproxy: %v", err)
 	}
@@ -54,15 +55,7 @@ func StartHAProxy(tb testing.TB, haproxy string, backends ...string) []string {
 		cmd.Wait()
 	})
 	for _, addr := range addrs {
-		WaitFor(tb, "haproxy listens", func() bool { return listens(addr) })
+		WaitFor(tb, "haproxy listens", HostPort(addr).Listening)
 	}
 	return addrs
-}
-
-func listens(addr string) bool {
-	conn, err := net.Dial("tcp", addr)
-	if err == nil {
-		conn.Close()
-	}
-	return err == nil
 }

@@ -17,12 +17,14 @@ import (
 // test runs.
 var Certs testcert.Files
 
-// inParallel is how many tests run at once. Most of them wait most of the time, so more than there are processors.
+// inParallel is the number of tests that run at the same time: more than there are processors,
+// because tests mostly wait.
 const inParallel = "6"
 
-// Main is TestMain for packages that test the built program.
+// Main is TestMain for packages that test the built program. It reports goroutines that are left
+// when the tests have ended.
 func Main(m *testing.M) {
-	RunChild()
+	RunIfChild()
 	dir, err := prepare()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -34,15 +36,15 @@ func Main(m *testing.M) {
 	}))
 }
 
-// TakesLong leaves a test out where -short asks for that.
-func TakesLong(t *testing.T) {
+// SkipIfShort skips a test that takes long if -short is set.
+func SkipIfShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("takes long")
 	}
 }
 
-// prepare builds the program and makes certificates, in a directory that it returns.
+// prepare builds the program and writes certificates into a temporary directory, which it returns.
 func prepare() (dir string, err error) {
 	flag.Parse()
 	chosen := false

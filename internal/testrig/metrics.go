@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// Metrics is one scrape: the value of each series by its name with labels, as the
-// exposition format writes it.
+// Metrics is one scrape: the value of each series, by name and labels as in the exposition format.
 type Metrics map[string]float64
 
 func parseMetrics(r io.Reader) (Metrics, error) {
@@ -33,8 +32,8 @@ func parseMetrics(r io.Reader) (Metrics, error) {
 	return m, lines.Err()
 }
 
-// Sum adds up all series of a name, or those among them whose labels hold all of
-// the given texts (such as `reason="torn"`).
+// Sum returns the sum of all series of a name whose labels contain all of the given texts, such as
+// `reason="torn"`.
 func (m Metrics) Sum(name string, labels ...string) float64 {
 	sum := 0.0
 	for series, value := range m {
@@ -47,19 +46,20 @@ func (m Metrics) Sum(name string, labels ...string) float64 {
 
 func (Metrics) matches(series, name string, labels []string) bool {
 	base, rest, _ := strings.Cut(series, "{")
-	return base == name && !slices.ContainsFunc(labels, func(label string) bool { return !strings.Contains(rest, label) })
+	lacks := func(label string) bool { return !strings.Contains(rest, label) }
+	return base == name && !slices.ContainsFunc(labels, lacks)
 }
 
-// Label is the text of a label for Sum.
+// Label returns the text of a label for Sum.
 func Label(name, value string) string { return name + "=" + strconv.Quote(value) }
 
-// Ledger is what has become of all that was received, in lines or in bytes.
+// Ledger accounts for everything that was received, in lines or in bytes.
 type Ledger struct {
 	Unit                                           string
 	Received, Confirmed, Retained, Queued, Dropped float64
 }
 
-// Ledger reads the ledger in "lines" or "bytes".
+// Ledger returns the ledger in a unit, "lines" or "bytes".
 func (m Metrics) Ledger(unit string) Ledger {
 	return Ledger{
 		Unit:      unit,
@@ -71,18 +71,18 @@ func (m Metrics) Ledger(unit string) Ledger {
 	}
 }
 
-// Holds says whether everything received is accounted for.
+// Holds reports whether everything received is accounted for.
 func (l Ledger) Holds() bool {
 	return l.Received == l.Confirmed+l.Retained+l.Queued+l.Dropped
 }
 
 func (l Ledger) String() string {
-	return fmt.Sprintf("%s: received %.0f = confirmed %.0f + retained %.0f + queued %.0f + dropped %.0f (missing %.0f)",
-		l.Unit, l.Received, l.Confirmed, l.Retained, l.Queued, l.Dropped,
+	return fmt.Sprintf("%s: received %.0f = confirmed %.0f + retained %.0f + queued %.0f + dropped %.0f "+
+		"(missing %.0f)", l.Unit, l.Received, l.Confirmed, l.Retained, l.Queued, l.Dropped,
 		l.Received-l.Confirmed-l.Retained-l.Queued-l.Dropped)
 }
 
-// Dump lists linesplit's own series that are not 0, histograms left out.
+// Dump lists linesplit's own series that are not 0, except for the buckets of histograms.
 func (m Metrics) Dump() string {
 	var out []string
 	for series, value := range m {

@@ -2,6 +2,6 @@
 
 package testrig
 
-// Race says that this binary was built with the race detector. The product is
-// then built with it too, and bounds on memory do not apply.
+// Race reports whether this binary was built with the race detector. If it was, linesplit is built
+// with it too, and limits on memory do not apply.
 const Race = false

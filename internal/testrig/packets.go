@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// PacketEcho is a UDP target that sends every datagram back to where it came from.
+// PacketEcho is a UDP target that sends every datagram back to its sender.
 type PacketEcho struct {
 	conn    net.PacketConn
 	packets atomic.Int64
@@ -41,7 +41,7 @@ func (e *PacketEcho) serve() {
 	for {
 		n, from, err := e.conn.ReadFrom(buf)
 		if err != nil {
-			return // it was closed: nothing else ends it here
+			return // closed by the test's end
 		}
 		e.packets.Add(1)
 		e.mu.Lock()
@@ -51,13 +51,13 @@ func (e *PacketEcho) serve() {
 	}
 }
 
-// Target is the address as the -target flag takes it.
+// Target returns the address as the -target flag takes it.
 func (e *PacketEcho) Target() string { return "udp://" + e.conn.LocalAddr().String() }
 
-// Packets is how many datagrams have come.
+// Packets returns how many datagrams have arrived.
 func (e *PacketEcho) Packets() int { return int(e.packets.Load()) }
 
-// Peers is how many addresses they have come from.
+// Peers returns from how many addresses they came.
 func (e *PacketEcho) Peers() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 
 // Process is a running linesplit. Its methods belong to the test's goroutine.
 type Process struct {
-	Listeners []string // actual addresses of its listeners, host:port or path, in the order of the flags
+	Listeners []string // addresses of its listeners, host:port or path, in the order of the flags
 	Admin     string   // host:port of the admin listener
 
 	tb     testing.TB
@@ -29,19 +29,18 @@ type Process struct {
 	stderr *output
 	client *http.Client
 	done   chan struct{} // closed when the process has ended
-	log    int           // bytes of stderr before a dump of goroutines; 0: there was none
+	log    int           // bytes of stderr before a dump of goroutines; 0: no dump
 }
 
-// ProcessOptions say how to start one.
+// ProcessOptions say how to start a linesplit.
 type ProcessOptions struct {
 	Args      []string
-	Listeners int       // how many "listening" lines to wait for; 0: none, do not wait at all
+	Listeners int       // how many "listening" lines of the log to wait for; 0: do not wait at all
 	Stdin     io.Reader // nil: /dev/null
-	Files     int       // limit of file descriptors; 0: as this process has it
+	Files     int       // limit of file descriptors; 0: that of this process
 }
 
-// StartProcess starts a linesplit and returns when it listens. The test's end
-// kills it at the latest.
+// StartProcess starts a linesplit and returns when it listens. It is killed when the test ends.
 func StartProcess(tb testing.TB, o ProcessOptions) *Process {
 	tb.Helper()
 	p := &Process{
@@ -84,10 +83,12 @@ var (
 func (p *Process) waitReady(listeners int) {
 	p.tb.Helper()
 	ready := func() bool {
-		return p.Ended() || len(listening.FindAllString(p.Stderr(), -1)) >= listeners && adminListening.MatchString(p.Stderr())
+		log := p.Stderr()
+		return p.Ended() ||
+			len(listening.FindAllString(log, -1)) >= listeners && adminListening.MatchString(log)
 	}
 	if !Poll(Patience, ready) || p.Ended() {
-		p.tb.Fatalf("linesplit did not come up: %v\n%s", p.cmd.Args, p.Tail(30))
+		p.tb.Fatalf("linesplit did not start: %v\n%s", p.cmd.Args, p.LastLines(30))
 	}
 	for _, match := range listening.FindAllStringSubmatch(p.Stderr(), -1) {
 		_, addr, _ := strings.Cut(match[1], ":")
@@ -97,7 +98,7 @@ func (p *Process) waitReady(listeners int) {
 	p.Admin = adminListening.FindStringSubmatch(p.Stderr())[1]
 }
 
-// Ended says whether the process is gone.
+// Ended reports whether the process has ended.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
@@ -112,7 +113,7 @@ func (p *Process) kill() {
 	<-p.done
 }
 
-// PID is the process's id.
+// PID returns the process's ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal.
@@ -123,40 +124,41 @@ func (p *Process) Signal(sig os.Signal) {
 	}
 }
 
-// Wait returns the exit code, or fails the test if the process does not end in time.
+// Wait waits for the end of the process and returns its exit code. It ends the test if that takes
+// longer than Patience.
 func (p *Process) Wait() int {
 	p.tb.Helper()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(Patience):
-		p.tb.Fatalf("linesplit did not end within %v\n%s", Patience, p.Goroutines())
+		p.tb.Fatalf("linesplit did not end within %v\n%s", Patience, p.DumpGoroutines())
 		return -1
 	}
 }
 
-// Terminate is SIGTERM and Wait.
+// Terminate sends SIGTERM and returns the exit code.
 func (p *Process) Terminate() int {
 	p.tb.Helper()
 	p.Signal(syscall.SIGTERM)
 	return p.Wait()
 }
 
-// Goroutines ends the process with a dump of its goroutines, for a failure's report.
-func (p *Process) Goroutines() string {
+// DumpGoroutines ends the process and returns a dump of its goroutines, for the report of a failure.
+func (p *Process) DumpGoroutines() string {
 	p.log = len(p.Stderr())
 	p.cmd.Process.Signal(syscall.SIGQUIT)
 	Poll(5*time.Second, p.Ended)
-	const most = 24 << 10
+	const maxDump = 24 << 10
 	dump := p.Stderr()[p.log:]
-	return dump[:min(len(dump), most)]
+	return dump[:min(len(dump), maxDump)]
 }
 
-// Stderr is all that the process has written so far.
+// Stderr returns everything that the process has written so far, to standard output too.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// Tail is the last n lines of it, but for a dump of goroutines.
-func (p *Process) Tail(n int) string {
+// LastLines returns the last n lines of Stderr, without the dump of DumpGoroutines.
+func (p *Process) LastLines(n int) string {
 	text := p.Stderr()
 	if p.log > 0 {
 		text = text[:p.log]
@@ -165,8 +167,8 @@ func (p *Process) Tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Scrape reads the metrics. An error is for callers that poll: while descriptors
-// are used up, for one, there is no answer.
+// Scrape reads the metrics once. It fails while linesplit does not answer, for example because it
+// has no descriptor left.
 func (p *Process) Scrape() (Metrics, error) {
 	resp, err := p.client.Get("http://" + p.Admin + "/metrics")
 	if err != nil {
@@ -179,24 +181,24 @@ func (p *Process) Scrape() (Metrics, error) {
 	return parseMetrics(resp.Body)
 }
 
-// Metrics reads the metrics, and tries again if they cannot be read.
+// Metrics reads the metrics, and tries again while Scrape fails.
 func (p *Process) Metrics() Metrics {
 	p.tb.Helper()
 	var m Metrics
 	var err error
 	if !Poll(Patience, func() bool { m, err = p.Scrape(); return err == nil || p.Ended() }) || err != nil {
-		p.tb.Fatalf("no metrics: %v\n%s", err, p.Tail(30))
+		p.tb.Fatalf("no metrics: %v\n%s", err, p.LastLines(30))
 	}
 	return m
 }
 
-// Memory is a field of /proc/PID/status in bytes, such as VmHWM, the peak of the
-// resident memory, or RssAnon.
+// Memory returns a field of /proc/PID/status in bytes, such as RssAnon, or VmHWM, the peak of the
+// resident memory.
 func (p *Process) Memory(field string) int64 {
 	p.tb.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
-		p.tb.Fatalf("memory of linesplit: %v\n%s", err, p.Tail(30))
+		p.tb.Fatalf("memory of linesplit: %v\n%s", err, p.LastLines(30))
 	}
 	for line := range strings.Lines(string(status)) {
 		if name, value, _ := strings.Cut(line, ":"); name == field {
@@ -210,7 +212,7 @@ func (p *Process) Memory(field string) int64 {
 	return 0
 }
 
-// output keeps what a process writes.
+// output keeps what a process writes. It is safe for concurrent use.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer

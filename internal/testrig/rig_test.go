@@ -15,21 +15,21 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	RunChild()
+	RunIfChild()
 	goleak.VerifyTestMain(m)
 }
 
-// direct is a sender with nothing between it and the target: what the rig counts
-// then is known.
-func direct(t *testing.T, tally *Tally, s interface{ Target() string }, o SenderOptions) (*Sender, Sent) {
+// sendDirectly starts a sender to a target with no linesplit between them, so that the expected
+// counts are known. It returns what the sender will have sent.
+func sendDirectly(t *testing.T, to Target, o SenderOptions) (*Sender, Sent) {
 	t.Helper()
-	_, addr, _ := strings.Cut(s.Target(), "://")
-	o.Addr = addr
+	_, o.Addr, _ = strings.Cut(to.Target(), "://")
 	sender := StartSender(t, o)
 	return sender, Sent{o.ID: uint64(o.Lines)}
 }
 
-func settled(t *testing.T, tally *Tally, sent Sent) Report {
+// waitForReport waits until all lines that were sent have arrived, and returns the report.
+func waitForReport(t *testing.T, tally *Tally, sent Sent) Report {
 	t.Helper()
 	WaitFor(t, "all lines arrive", func() bool { return tally.HasAll(sent) })
 	r := tally.Report(sent)
@@ -59,7 +59,8 @@ func TestTallyComparesWhatWasSentWithWhatCame(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	for _, part := range []string{"sender 1: lost: 4 lines: 3-4 6-7", "sender 2: lost: 1 lines: 0-0", "more than once: 1 lines: 2-2", "never sent: 1 lines: 9-9"} {
+	for _, part := range []string{"sender 1: lost: 4 lines: 3-4 6-7", "sender 2: lost: 1 lines: 0-0",
+		"more than once: 1 lines: 2-2", "never sent: 1 lines: 9-9", `corrupt: "glued{"`, `torn: "half"`} {
 		if !strings.Contains(r.Details(), part) {
 			t.Errorf("details lack %q:\n%s", part, r.Details())
 		}
@@ -89,13 +90,16 @@ func TestDirectConnectionCountsExactly(t *testing.T) {
 				test.sender.Lines = 10_000
 			}
 			sink := NewSink(t, tally, test.sink)
-			sender, sent := direct(t, tally, sink, test.sender)
+			sender, sent := sendDirectly(t, sink, test.sender)
 			if err := sender.Wait(); err != nil {
 				t.Error(err)
 			}
-			r := settled(t, tally, sent)
-			if r.Received != r.Sent || r.Duplicated+r.Corrupt+r.Torn+r.Cut+r.NeverSent != 0 || sink.Lines() != int(r.Sent) {
+			r := waitForReport(t, tally, sent)
+			if r.Received != r.Sent || r.Duplicated+r.Corrupt+r.Torn+r.Cut+r.NeverSent != 0 {
 				t.Errorf("%s\n%s", r, r.Details())
+			}
+			if sink.Lines() != int(r.Sent) {
+				t.Errorf("the target counts %d lines, want %d", sink.Lines(), r.Sent)
 			}
 			if sink.Accepted() != 1 {
 				t.Errorf("%d connections accepted, want 1", sink.Accepted())
@@ -104,26 +108,26 @@ func TestDirectConnectionCountsExactly(t *testing.T) {
 	}
 }
 
-func TestPausedSinkReadsNothing(t *testing.T) {
+func TestPausedTargetReadsNothing(t *testing.T) {
 	tally := NewTally()
 	sink := NewSink(t, tally, SinkOptions{})
-	sender, _ := direct(t, tally, sink, SenderOptions{Rate: 5_000})
+	sender, _ := sendDirectly(t, sink, SenderOptions{Rate: 5_000})
 	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
 	sink.Pause()
-	WaitFor(t, "the read that was under way is the last", func() bool {
+	WaitFor(t, "the target reads nothing more", func() bool {
 		before := tally.Lines()
-		time.Sleep(200 * time.Millisecond) // of a thousand lines
+		time.Sleep(200 * time.Millisecond) // in which a thousand lines are sent
 		return tally.Lines() == before
 	})
 	sink.Resume()
 	if err := sender.Stop(); err != nil {
 		t.Error(err)
 	}
-	settled(t, tally, Sent{0: uint64(sender.Sent())})
+	waitForReport(t, tally, Sent{0: uint64(sender.Sent())})
 }
 
-// A sender that takes a write for delivery loses what the target had not read:
-// the rig must see that loss, or it proves nothing.
+// A sender that takes a write for delivery loses what the target had not read. The rig must notice
+// that loss, or its tests prove nothing.
 func TestCrashLosesLinesOfADirectSender(t *testing.T) {
 	for name, end := range map[string]func(*Sink){
 		"crash":        func(s *Sink) { s.Crash(500 * time.Millisecond) },
@@ -132,7 +136,7 @@ func TestCrashLosesLinesOfADirectSender(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tally := NewTally()
 			sink := NewSink(t, tally, SinkOptions{})
-			sender, _ := direct(t, tally, sink, SenderOptions{Rate: 20_000})
+			sender, _ := sendDirectly(t, sink, SenderOptions{Rate: 20_000})
 			WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
 			end(sink)
 			WaitFor(t, "the sender notices", func() bool { return sender.Sent() > 0 && isDone(sender) })
@@ -156,7 +160,7 @@ func isDone(s *Sender) bool {
 func TestShutdownReadsToTheEnd(t *testing.T) {
 	tally := NewTally()
 	sink := NewSink(t, tally, SinkOptions{})
-	sender, _ := direct(t, tally, sink, SenderOptions{Rate: 20_000})
+	sender, _ := sendDirectly(t, sink, SenderOptions{Rate: 20_000})
 	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 100 })
 	ended := make(chan struct{})
 	go func() {
@@ -167,31 +171,31 @@ func TestShutdownReadsToTheEnd(t *testing.T) {
 		t.Error(err)
 	}
 	<-ended
-	if r := settled(t, tally, Sent{0: uint64(sender.Sent())}); r.Lost+r.Duplicated+r.Torn != 0 {
+	if r := waitForReport(t, tally, Sent{0: uint64(sender.Sent())}); r.Lost+r.Duplicated+r.Torn != 0 {
 		t.Error(r)
 	}
 	sink.Listen()
 	if conn, err := net.Dial("tcp", sink.Addr()); err != nil {
-		t.Errorf("the sink is not back: %v", err)
+		t.Errorf("the target does not listen again: %v", err)
 	} else {
 		conn.Close()
 	}
 }
 
-// Data that the killed process had read is counted, and what lay in its socket is not.
-func TestKilledChildHasCountedWhatItRead(t *testing.T) {
+// What a killed process had read counts as received. What was in its socket's buffer does not.
+func TestKilledChildCountsWhatItHasRead(t *testing.T) {
 	tally := NewTally()
 	child := StartChild(t, tally)
-	sender, sent := direct(t, tally, child, SenderOptions{Lines: 1000})
+	sender, sent := sendDirectly(t, child, SenderOptions{Lines: 1000})
 	if err := sender.Wait(); err != nil {
 		t.Error(err)
 	}
-	settled(t, tally, sent)
-	sender, _ = direct(t, tally, child, SenderOptions{ID: 1, Rate: 20_000})
+	waitForReport(t, tally, sent)
+	sender, _ = sendDirectly(t, child, SenderOptions{ID: 1, Rate: 20_000})
 	WaitFor(t, "lines flow", func() bool { return tally.Lines() > 2000 })
-	child.Stop()
+	child.Suspend()
 	stopped := sender.Sent()
-	WaitFor(t, "it has something unread", func() bool { return sender.Sent() > stopped+1000 || isDone(sender) })
+	WaitFor(t, "the child has data unread", func() bool { return sender.Sent() > stopped+1000 || isDone(sender) })
 	child.Kill()
 	WaitFor(t, "the sender notices", func() bool { return isDone(sender) })
 	sent[1] = uint64(sender.Sent())
@@ -200,14 +204,14 @@ func TestKilledChildHasCountedWhatItRead(t *testing.T) {
 		t.Errorf("want lost lines and none torn: %s\n%s", r, r.Details())
 	}
 	child.Start()
-	sender, _ = direct(t, tally, child, SenderOptions{ID: 2, Lines: 100})
+	sender, _ = sendDirectly(t, child, SenderOptions{ID: 2, Lines: 100})
 	if err := sender.Wait(); err != nil {
 		t.Error(err)
 	}
-	settled(t, tally, Sent{2: 100})
+	waitForReport(t, tally, Sent{2: 100})
 }
 
-func TestMetricsAreRead(t *testing.T) {
+func TestMetricsAreParsed(t *testing.T) {
 	m, err := parseMetrics(strings.NewReader(`# HELP x y
 linesplit_received_lines_total 10
 linesplit_confirmed_lines_total{target="tcp://a b:1"} 4
@@ -226,7 +230,7 @@ linesplit_dropped_lines_total{reason="torn"} 2
 		t.Errorf("one target: %v", got)
 	}
 	if _, err := os.Stat("/proc/self/status"); err != nil {
-		t.Errorf("this rig needs /proc: %v", err)
+		t.Errorf("the rig needs /proc: %v", err)
 	}
 }
 

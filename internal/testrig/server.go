@@ -17,18 +17,18 @@ import (
 	"linesplit/internal/simulate/sink"
 )
 
-// Handler is what a server does with a connection. The server closes it when the handler returns.
+// Handler serves a connection of a Server, which closes it when the handler returns.
 type Handler func(net.Conn)
 
-// ServerOptions say what a server is.
+// ServerOptions configure a Server.
 type ServerOptions struct {
-	Network string      // tcp, which is also the zero value's meaning, unix or abstract
+	Network string      // tcp, also if empty, unix or abstract
 	TLS     *tls.Config // nil: plain
-	Handler Handler     // EchoAtEnd where it is nil
+	Handler Handler     // nil: EchoAtEnd
 }
 
-// Server is a target of whole connections in this process. Its methods are safe for concurrent use, except those that end or start it
-// (Close, StopListening, Listen): they belong to the test's goroutine.
+// Server is a target for connection mode, in this process. Its methods are safe for concurrent use,
+// except for Listen, StopListening and Close, which belong to the test's goroutine.
 type Server struct {
 	tb       testing.TB
 	o        ServerOptions
@@ -43,7 +43,7 @@ type Server struct {
 	conns map[net.Conn]struct{} // as accepted, below TLS
 }
 
-// NewServer listens on an address of its own. The test's end closes it.
+// NewServer starts a server on an address of its own. It is closed when the test ends.
 func NewServer(tb testing.TB, o ServerOptions) *Server {
 	tb.Helper()
 	if o.Handler == nil {
@@ -55,7 +55,7 @@ func NewServer(tb testing.TB, o ServerOptions) *Server {
 	return s
 }
 
-// Target is the server's address as the -target flag takes it.
+// Target returns the server's address as the -target flag takes it.
 func (s *Server) Target() string {
 	switch {
 	case s.o.Network == "unix" || s.o.Network == "abstract":
@@ -66,20 +66,20 @@ func (s *Server) Target() string {
 	return "tcp://" + s.addr
 }
 
-// Addr is host:port, the socket's path, or its abstract name behind an @.
+// Addr returns host:port, the path of a socket, or @ and its abstract name.
 func (s *Server) Addr() string { return s.addr }
 
-// Accepted is how many connections the server has ever accepted.
+// Accepted returns how many connections the server has ever accepted.
 func (s *Server) Accepted() int { return int(s.accepted.Load()) }
 
-// Conns is how many connections are open.
-func (s *Server) Conns() int {
+// Open returns how many connections are open.
+func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// Listen makes the server reachable, also again where it was.
+// Listen makes the server listen, again on the same address after StopListening.
 func (s *Server) Listen() {
 	s.tb.Helper()
 	ln, err := s.listen()
@@ -109,7 +109,7 @@ func (s *Server) accept(ln net.Listener) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
-			return // the listener was closed: nothing else ends it here
+			return // closed by StopListening
 		}
 		s.accepted.Add(1)
 		s.mu.Lock()
@@ -132,21 +132,22 @@ func (s *Server) serve(conn net.Conn) {
 	delete(s.conns, conn)
 }
 
-// StopListening lets nobody in any more. Connections that are there stay.
+// StopListening makes the server refuse connections. Open connections stay.
 func (s *Server) StopListening() {
 	sink.CloseListener(s.ln)
 	s.accepting.Wait()
 }
 
-// Close is StopListening and the end of all connections, from which handlers return. It may be called again.
+// Close stops listening, closes all connections, and waits for their handlers. It may be called
+// again.
 func (s *Server) Close() {
 	s.StopListening()
 	s.each(func(conn net.Conn) { conn.Close() })
 	s.serving.Wait()
 }
 
-// ResetConnections resets what is there.
-func (s *Server) ResetConnections() { s.each(Reset) }
+// ResetConnections resets all open connections.
+func (s *Server) ResetConnections() { s.each(ResetConn) }
 
 func (s *Server) each(do func(net.Conn)) {
 	s.mu.Lock()
@@ -156,8 +157,9 @@ func (s *Server) each(do func(net.Conn)) {
 	}
 }
 
-// Reset closes with RST, what TLS may be above it too. A Unix socket's peer sees a reset only where something was left unread.
-func Reset(conn net.Conn) {
+// ResetConn closes a connection with RST, without TLS's close_notify. The peer of a Unix socket sees
+// a reset only if data was left unread.
+func ResetConn(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
@@ -167,10 +169,12 @@ func Reset(conn net.Conn) {
 	conn.Close()
 }
 
-// CloseWrite sends the end of the stream: FIN, or close_notify with TLS.
-func CloseWrite(conn net.Conn) error { return conn.(interface{ CloseWrite() error }).CloseWrite() }
+// CloseWrite ends this side of a connection: with FIN, or with close_notify if it has TLS.
+func CloseWrite(conn net.Conn) error {
+	return conn.(interface{ CloseWrite() error }).CloseWrite()
+}
 
-// EchoAtEnd reads to the end of the stream, and only then writes all of it back.
+// EchoAtEnd reads to the end of the stream and then writes all of it back.
 func EchoAtEnd(conn net.Conn) {
 	all, err := io.ReadAll(conn)
 	if err == nil {
@@ -178,7 +182,7 @@ func EchoAtEnd(conn net.Conn) {
 	}
 }
 
-// Echo writes back what it reads as it comes.
+// Echo writes back what it reads, at once.
 func Echo(conn net.Conn) {
 	buf := make([]byte, 4<<10)
 	for {
@@ -192,11 +196,11 @@ func Echo(conn net.Conn) {
 	}
 }
 
-// Discard reads to the end, and says nothing.
+// Discard reads to the end and writes nothing.
 func Discard(conn net.Conn) { io.Copy(io.Discard, conn) }
 
-// Say writes a text at once and then reads to the end.
-func Say(text string) Handler {
+// SendText returns a handler that sends a text, ends its side, and reads to the end.
+func SendText(text string) Handler {
 	return func(conn net.Conn) {
 		conn.Write([]byte(text))
 		CloseWrite(conn)
@@ -204,9 +208,10 @@ func Say(text string) Handler {
 	}
 }
 
-// Checked is a server that a check asks too: what begins with GET gets the next HTTP status of next, the rest goes to handler. A
-// connection that does not speak first is none for it.
-func Checked(next func() int, handler Handler) Handler {
+// AnswerChecks returns a handler that answers HTTP health checks with the status codes that next
+// returns, and passes connections that do not begin with GET to handler. It waits for the client to
+// send first.
+func AnswerChecks(next func() int, handler Handler) Handler {
 	return func(conn net.Conn) {
 		head := make([]byte, 4)
 		n, err := io.ReadFull(conn, head)
@@ -220,7 +225,7 @@ func Checked(next func() int, handler Handler) Handler {
 	}
 }
 
-// readHead reads to the empty line of a request.
+// readHead reads a request to the empty line after its header.
 func readHead(conn net.Conn) {
 	var seen []byte
 	one := make([]byte, 1)
@@ -232,7 +237,7 @@ func readHead(conn net.Conn) {
 	}
 }
 
-// prefixed is a connection of which something has been read already.
+// prefixed is a connection whose first bytes have been read already, and are read again.
 type prefixed struct {
 	net.Conn
 	r io.Reader

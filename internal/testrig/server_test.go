@@ -14,10 +14,11 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// With nothing between client and server, what the rig sees is known.
+// The client is connected to the server directly, so the expected counts are known.
 func TestServerAnswersOnEveryNetwork(t *testing.T) {
 	files := testcert.New(t, t.TempDir())
-	for _, o := range []ServerOptions{{}, {Network: "unix"}, {Network: "abstract"}, {TLS: files.ServerTLS()}} {
+	kinds := []ServerOptions{{}, {Network: "unix"}, {Network: "abstract"}, {TLS: files.ServerTLS()}}
+	for _, o := range kinds {
 		server := NewServer(t, o)
 		scheme, addr, _ := strings.Cut(server.Target(), "://")
 		t.Run(scheme, func(t *testing.T) {
@@ -40,7 +41,7 @@ func TestServerAnswersOnEveryNetwork(t *testing.T) {
 			if reply, err := io.ReadAll(conn); !bytes.Equal(reply, request) || err != nil {
 				t.Errorf("%d bytes back of %d, %v", len(reply), len(request), err)
 			}
-			WaitFor(t, "the connection is gone", func() bool { return server.Conns() == 0 })
+			WaitFor(t, "the connection is gone", func() bool { return server.Open() == 0 })
 			if server.Accepted() != 1 {
 				t.Errorf("%d connections accepted, want 1", server.Accepted())
 			}
@@ -60,11 +61,11 @@ func TestServerGoesAndComesBack(t *testing.T) {
 	server.StopListening()
 	if other, err := net.Dial("tcp", server.Addr()); err == nil {
 		other.Close()
-		t.Error("it still listens")
+		t.Error("the server still listens")
 	}
 	conn.Write([]byte("y"))
 	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
-		t.Errorf("who is there has not been kept: %v", err)
+		t.Errorf("an open connection was not kept: %v", err)
 	}
 	server.ResetConnections()
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
@@ -72,7 +73,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 	}
 	server.Listen()
 	if other, err := net.Dial("tcp", server.Addr()); err != nil {
-		t.Errorf("it is not back: %v", err)
+		t.Errorf("the server does not listen again: %v", err)
 	} else {
 		other.Close()
 	}
@@ -82,7 +83,7 @@ func TestCheckedServerAnswersInOrder(t *testing.T) {
 	statuses := make(chan int, 2)
 	statuses <- 200
 	statuses <- 503
-	server := NewServer(t, ServerOptions{Handler: Checked(func() int { return <-statuses }, EchoAtEnd)})
+	server := NewServer(t, ServerOptions{Handler: AnswerChecks(func() int { return <-statuses }, EchoAtEnd)})
 	for request, want := range map[string]string{"hello": "hello", "GE": "GE", "": ""} {
 		if got := ask(t, server.Addr(), request); got != want {
 			t.Errorf("%q is answered with %q", request, got)

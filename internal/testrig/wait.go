@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what must happen sooner or later. It is
-// generous: a passing test never waits for it, and a busy machine must not fail one.
+// Patience limits how long a test waits for an event. It is generous: a test that passes never
+// reaches it, and a busy machine must not make one fail.
 const Patience = 60 * time.Second
 
-// pollEvery is the time between two looks of Poll: short beside a test, long
-// beside a scrape of the metrics.
+// pollEvery is the time between two checks of Poll: short compared with a test, long compared with
+// a scrape of the metrics.
 const pollEvery = 20 * time.Millisecond
 
-// Poll looks until done says true or the time is up, and says whether it did.
+// Poll calls done until it returns true or the time is up, and returns its last result.
 func Poll(within time.Duration, done func() bool) bool {
 	for deadline := time.Now().Add(within); ; {
 		if done() {
@@ -28,11 +28,11 @@ func Poll(within time.Duration, done func() bool) bool {
 	}
 }
 
-// WaitFor polls for Patience and ends the test, naming what it waited for, if it
-// did not come.
+// WaitFor waits until done returns true. If that takes longer than Patience, it ends the test with
+// an error that names what it waited for.
 func WaitFor(tb testing.TB, what string, done func() bool) {
 	tb.Helper()
 	if !Poll(Patience, done) {
-		tb.Fatalf("waited %v in vain: %s", Patience, what)
+		tb.Fatalf("timed out after %v: %s", Patience, what)
 	}
 }
