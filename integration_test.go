@@ -15,22 +15,24 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// rate is how much the senders of a test write.
+// rate is the rate at which the senders of a test write.
 type rate struct {
 	name      string
 	perSender int // lines per second
 }
 
-// The two rates at which targets are killed: one where most of what was written has been read, and one where a
-// receiver that stalls for 50 ms has megabytes unread.
+// rates are the rates in tests that end targets. At the first one, targets have read most of what
+// was written. At the second one, a target that stalls for 50 ms has megabytes unread.
 var rates = []rate{{"2×2000", 2_000}, {"2×40000", 40_000}}
 
 func TestMain(m *testing.M) { testrig.Main(m) }
 
-// The claims, one test each. All run the built program between real sockets, with every line numbered and counted where
-// the receiving application has read it. Each ends with the ledger balanced and nothing left behind (see stage.finish).
+// The central claims of line mode, one test each. All run the built program between real sockets,
+// with numbered lines that count as delivered when the receiving application has read them. Most
+// end in Stage.FinishLineMode, which also checks that the ledger balances and nothing is left
+// behind.
 
-// What a splitter is for: nothing goes missing, comes twice or is cut, on any kind of connection.
+// No line is lost, duplicated or cut, on any kind of connection.
 func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 	t.Parallel()
 	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
@@ -42,11 +44,13 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 	}{
 		{name: "plain/plain"},
 		{name: "tls/plain", sender: testrig.SenderOptions{TLS: testrig.ClientTLS()}, args: testrig.TLSListenerArgs()},
-		{name: "plain/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, args: testrig.TLSTargetArgs()},
-		{name: "tls/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, sender: testrig.SenderOptions{TLS: testrig.ClientTLS()},
-			args: append(testrig.TLSListenerArgs(), testrig.TLSTargetArgs()...)},
-		{name: "unix/unix", sink: testrig.SinkOptions{Network: "unix"}, sender: testrig.SenderOptions{Network: "unix"},
-			args: []string{"-listen", unixIn}},
+		{name: "plain/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)},
+			args: testrig.TLSTargetArgs()},
+		{name: "tls/tls", sink: testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)},
+			sender: testrig.SenderOptions{TLS: testrig.ClientTLS()},
+			args:   append(testrig.TLSListenerArgs(), testrig.TLSTargetArgs()...)},
+		{name: "unix/unix", sink: testrig.SinkOptions{Network: "unix"},
+			sender: testrig.SenderOptions{Network: "unix"}, args: []string{"-listen", unixIn}},
 		{name: "abstract unix/plain", sender: testrig.SenderOptions{Network: "unix"},
 			args: []string{"-listen", fmt.Sprintf("unix://@linesplit-test-%d", os.Getpid())}},
 	}
@@ -63,8 +67,9 @@ func TestEveryLineArrivesOnceAndWhole(t *testing.T) {
 	}
 }
 
-// A receiver is upgraded: it stops accepting, says FIN, reads to the end and goes. A proxy that takes a write for
-// delivery loses what it writes between that FIN and its next look.
+// A target is upgraded: it stops listening, sends FIN, reads to the end and exits. A proxy that
+// takes a write for delivery loses what it writes between that FIN and its next check of the
+// connection.
 func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	for _, r := range rates {
@@ -85,7 +90,7 @@ func TestTargetsRestartedInOrderLoseAndRepeatNothing(t *testing.T) {
 	}
 }
 
-// shutdown ends a target in order and says for how long it went on to read.
+// shutdown ends a target in order, and returns for how long it continued to read.
 func shutdown(sink *testrig.Sink) (read time.Duration) {
 	began, lines, ended := time.Now(), sink.Lines(), make(chan struct{})
 	go func() { defer close(ended); sink.Shutdown() }()
@@ -101,8 +106,9 @@ func shutdown(sink *testrig.Sink) (read time.Duration) {
 	}
 }
 
-// repeatedAfter is what may be repeated when targets have ended in order: nothing, unless a machine is so busy that they have not read all in
-// time. Linesplit waits 3.5 s, of which more than two go by until it knows.
+// repeatedAfter returns how many duplicates are allowed when targets have ended in order: none,
+// unless the machine was so busy that they did not read everything in time. Linesplit waits 3.5 s,
+// and needs more than 2 s of these to notice that they have read everything.
 func repeatedAfter(slowest time.Duration) testrig.DuplicateLimit {
 	if slowest < time.Second {
 		return testrig.NoDuplicates
@@ -110,7 +116,7 @@ func repeatedAfter(slowest time.Duration) testrig.DuplicateLimit {
 	return testrig.OnlyResent
 }
 
-// The same with TLS, whose end of stream proves nothing.
+// The same with TLS, where an end of stream does not prove that everything was read.
 func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 	t.Parallel()
 	for name, version := range testrig.TLSVersions {
@@ -127,7 +133,8 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 	}
 }
 
-// A receiver's process is gone from one moment to the next: FIN or RST, as its sockets happen to be.
+// The process of a target exits at once. Its connections end with FIN or RST, depending on what was
+// unread.
 func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 	t.Parallel()
 	for _, r := range rates {
@@ -144,13 +151,15 @@ func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 	}
 }
 
-// A receiver hangs for a moment and is killed: what its kernel had acknowledged and it had not read is gone. The
-// patterns are how it read before: the window, and so the estimate of what is unread, moves with it.
+// A target hangs for a moment and is killed. What its kernel had acknowledged and the application
+// had not read is lost. How it read before determines the window, and so the estimate of what is
+// unread.
 func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 	t.Parallel()
 	kill := func(sink *testrig.Sink) { sink.Crash(50 * time.Millisecond) }
 	closeUnread := func(sink *testrig.Sink) { sink.CloseUnread(50 * time.Millisecond) }
-	tls12, tls13 := testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}
+	tls12 := testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}
+	tls13 := testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}
 	tests := []struct {
 		name string
 		sink testrig.SinkOptions
@@ -158,7 +167,7 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 	}{
 		{"plain", testrig.SinkOptions{}, kill},
 		{"small segments", testrig.SinkOptions{Segment: 1448}, kill},
-		{"TLS 1.2 closes", tls12, closeUnread}, // close_notify, then RST
+		{"TLS 1.2 closes", tls12, closeUnread}, // close_notify, followed by RST
 		{"TLS 1.3 closes", tls13, closeUnread},
 		{"TLS 1.3 killed", tls13, kill},
 		{"half closed", testrig.SinkOptions{Behaviour: testrig.HalfClosed}, kill},
@@ -171,11 +180,12 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 			t.Run(test.name+"/"+r.name, func(t *testing.T) {
 				t.Parallel()
 				s := testrig.NewStage(t)
-				s.StartLineMode([]testrig.Target{s.StartSink(test.sink), s.StartSink(test.sink)}, append(testrig.TargetArgs(test.sink), testrig.FastFailbackArgs...)...)
+				s.StartLineMode([]testrig.Target{s.StartSink(test.sink), s.StartSink(test.sink)},
+					append(testrig.TargetArgs(test.sink), testrig.FastFailbackArgs...)...)
 				s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
 				s.RestartInTurn(6, s.Sinks, test.end)
 				for _, sink := range s.Sinks {
-					sink.Behave(testrig.Steady) // or what they hold now takes minutes
+					sink.Behave(testrig.Steady) // otherwise they would take minutes to read the rest
 				}
 				s.StopSenders()
 				s.FinishLineMode(testrig.OnlyResent)
@@ -184,7 +194,7 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 	}
 }
 
-// The real thing: a process with SIGKILL, hanging or at work.
+// A target is a process of its own that is killed, while it hangs or while it reads.
 func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 	t.Parallel()
 	for _, hang := range []time.Duration{0, 50 * time.Millisecond} {
@@ -210,11 +220,12 @@ func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 	}
 }
 
-// A backend behind all receivers stops for minutes. That is backpressure: moving lines about would only repeat them.
+// All targets stall for minutes, because of a service behind them. Linesplit must hold its senders
+// back and not fail over, which would only repeat lines.
 func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
-	const stall = 5 * time.Second // in which a slow machine fills both
+	const stall = 5 * time.Second // enough for a slow machine to fill both buffers
 	s := testrig.NewStage(t)
 	o := testrig.SinkOptions{Buffer: testrig.SmallBuffer}
 	a, b := s.StartSink(o), s.StartSink(o)
@@ -231,11 +242,13 @@ func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
 	s.StopSenders()
 	s.FinishLineMode(testrig.NoDuplicates)
 	if a.Accepted() != 4 || b.Accepted() != 4 {
-		t.Errorf("%d and %d connections accepted, want 4 each: stalls are no reason to connect again", a.Accepted(), b.Accepted())
+		t.Errorf("%d and %d connections accepted, want 4 each: a stall must not cause reconnects", a.Accepted(),
+			b.Accepted())
 	}
 }
 
-// One receiver hangs, the others work: nobody waits for it, not even the lines that it has been sent.
+// One target hangs while the other one reads: no line waits for it, and the lines that it was sent
+// are sent to the other one.
 func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -246,12 +259,12 @@ func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	s.WaitForLines(a, 400)
 	a.Pause()
 	began := time.Now()
-	const lines = 12_000 // of three seconds
+	const lines = 12_000 // which are sent in 3 s
 	s.WaitForLines(b, lines)
 	took := time.Since(began)
 	t.Logf("with one of two targets stalled, %d lines arrived at the other in %v; they were sent in 3s", lines, took)
 	if took > 40*time.Second {
-		t.Errorf("%d lines took %v: the stalled target holds the others up", lines, took)
+		t.Errorf("%d lines took %v: the stalled target delays the others", lines, took)
 	}
 	s.StopSenders()
 	s.WaitForAllLines()
@@ -259,13 +272,15 @@ func TestStalledTargetsLinesArriveElsewhere(t *testing.T) {
 	s.FinishLineMode(testrig.OnlyResent)
 }
 
-// The network to all receivers is down for the night.
+// The network to all targets is down for a night.
 func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
-	// With so little memory each connection retains 1 MiB at most: a starved receiver must not be able to hold more than that unread.
-	a, b := s.StartSink(testrig.SinkOptions{Buffer: 256 << 10}), s.StartSink(testrig.SinkOptions{Buffer: 256 << 10})
+	// With so little memory, linesplit retains 1 MiB of each connection at most. A target on a busy
+	// machine must not be able to have more than that unread.
+	o := testrig.SinkOptions{Buffer: 256 << 10}
+	a, b := s.StartSink(o), s.StartSink(o)
 	s.StartLineMode([]testrig.Target{a, b}, "-memory", "16MiB")
 	s.StartSenders(2, testrig.SenderOptions{Rate: 15_000})
 	s.WaitForLines(s.Tally, 2_000)
@@ -284,7 +299,7 @@ func TestAllTargetsDownHoldsSendersBack(t *testing.T) {
 	s.FinishLineMode(testrig.OnlyResent)
 }
 
-// docker stop while agents are writing.
+// `docker stop` while senders write.
 func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -316,7 +331,8 @@ func TestTerminationUnderLoadDeliversEveryLine(t *testing.T) {
 	}
 }
 
-// `printf '{…}' | nc` ends without a newline: the line must neither be lost nor be glued to someone else's.
+// `printf '{…}' | nc` ends without a newline: the line must neither be lost nor be joined with
+// another sender's.
 func TestLastLinesWithoutNewlineArriveOnTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -331,7 +347,7 @@ func TestLastLinesWithoutNewlineArriveOnTheirOwn(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// A sender's host dies in the middle of a line. Half a record is worse than none.
+// A sender's host dies in the middle of a line. Half a record would be worse than none.
 func TestResetInMidLineDropsThatLineOnly(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -342,7 +358,7 @@ func TestResetInMidLineDropsThatLineOnly(t *testing.T) {
 	for i := range 20 {
 		conn := s.Dial()
 		s.Write(conn, s.NumberedLines(10, 150))
-		s.WaitForSenderLines(s.LastID) // a reset may overtake what the other side has not read
+		s.WaitForSenderLines(s.LastID) // a reset discards what linesplit has not read
 		s.Write(conn, torn)
 		time.Sleep(time.Duration(i) * time.Millisecond) // some are read before the reset, some are not
 		conn.SetLinger(0)

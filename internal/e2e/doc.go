@@ -1,3 +1,3 @@
-// Package e2e tests the built program between real sockets: all that integration_test.go at the top does not, by subject.
-// It has nothing but tests.
+// Package e2e tests the built program between real sockets, by subject. It contains only tests. The
+// central claims of line mode are in integration_test.go at the top level.
 package e2e

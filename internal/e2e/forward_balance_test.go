@@ -14,8 +14,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// A machine with three times the weight gets three times the connections, with every rule that does not look at load, and with random
-// where there is none.
+// A target with three times the weight gets three times the connections, under every rule that
+// ignores the load, and under random when there is no load.
 func TestConnectionsFollowTheWeights(t *testing.T) {
 	t.Parallel()
 	n := 10_000
@@ -26,7 +26,9 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 	tests := []struct {
 		rule   string
 		atOnce int
-		spread float64 // how far a share may be off, in shares of all connections: no better than chance where it is drawn
+		// tolerance for the share of a target, as a share of all connections. Random choices
+		// need more.
+		tolerance float64
 	}{
 		{"round-robin", 16, 0.001},
 		{"random", 1, 0.02},
@@ -36,7 +38,7 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 		t.Run(test.rule, func(t *testing.T) {
 			t.Parallel()
 			if testrig.Race && test.rule != "round-robin" {
-				t.Skip("too few connections for chance")
+				t.Skip("too few connections for a random choice")
 			}
 			s := testrig.NewStage(t)
 			var servers []*testrig.Server
@@ -52,7 +54,7 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 			for i, weight := range weights {
 				share, want := float64(servers[i].Accepted())/float64(n), float64(weight)/6
 				t.Logf("weight %d: %.2f %% of %d connections, by weight %.2f %%", weight, 100*share, n, 100*want)
-				if share < want-test.spread || share > want+test.spread {
+				if share < want-test.tolerance || share > want+test.tolerance {
 					t.Errorf("weight %d got %.2f %% of the connections, want %.2f %%", weight, 100*share, 100*want)
 				}
 			}
@@ -63,7 +65,8 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 	}
 }
 
-// A target that hangs has connections open, and so gets no more of them than the others have.
+// The connections of a target that hangs stay open, so it gets no more of them than the others
+// have.
 func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	t.Parallel()
 	const n, atOnce = 200, 8
@@ -77,7 +80,8 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	s.StartConnectionMode([]testrig.Target{slow, fast}, "-balance", "least-connections")
 	var clients sync.WaitGroup
 	clients.Go(func() { s.EchoMany(testrig.Client{}, n, atOnce, testrig.FixedSize(100)) })
-	testrig.WaitFor(t, "all clients are at targets", func() bool { return slow.Accepted()+fast.Accepted() == n })
+	testrig.WaitFor(t, "all clients are connected to targets",
+		func() bool { return slow.Accepted()+fast.Accepted() == n })
 	close(over)
 	clients.Wait()
 	t.Logf("the slow target got %d of %d connections", slow.Accepted(), n)
@@ -87,7 +91,7 @@ func TestLeastConnectionsAvoidsASlowTarget(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// The same for those that carry much.
+// A target whose connections carry much data gets few new ones.
 func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
@@ -108,17 +112,22 @@ func TestLeastBandwidthAvoidsABusyTarget(t *testing.T) {
 		return s.Process.Metrics().Sum("linesplit_target_sent_bytes_total", testrig.Label("target", name)) > 1<<20
 	})
 	const n = 40
-	testrig.WaitFor(t, "the busy target is known for it", func() bool {
+	testrig.WaitFor(t, "the busy target gets few connections", func() bool {
 		before := s.Process.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))
-		s.ForEach(n, 1, func(int) error { return testrig.Client{}.Echo(t, s.Process.Listeners[0], testrig.Payload(10)) })
-		return s.Process.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target", names[at]))-before < n/10
+		s.ForEach(n, 1, func(int) error {
+			return testrig.Client{}.Echo(t, s.Process.Listeners[0],
+				testrig.Payload(10))
+		})
+		return s.Process.Metrics().Sum("linesplit_target_connections_total", testrig.Label("target",
+			names[at]))-before < n/10
 	})
 	hog.Close()
 	busy.Wait()
 	s.FinishConnectionMode()
 }
 
-// Sessions live at targets: a target's going moves its own clients, and its coming back brings them home.
+// Targets hold sessions of their clients. When a target fails, only its own clients move to others,
+// and they return when it is back.
 func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
@@ -131,7 +140,7 @@ func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 		targets[i] = servers[i]
 	}
 	s.StartConnectionMode(targets, "-balance", "source-hash")
-	whoServes := func() []string {
+	targetsOfClients := func() []string {
 		names := make([]string, clients)
 		s.ForEach(clients, 8, func(i int) error {
 			name, err := testrig.Client{From: testrig.ClientAddress(i)}.Exchange(t, s.Process.Listeners[0], nil)
@@ -140,37 +149,37 @@ func TestSourceHashMovesOnlyTheLostTargetsClients(t *testing.T) {
 		})
 		return names
 	}
-	before := whoServes()
-	if again := whoServes(); !slices.Equal(before, again) {
-		t.Error("the same clients came to other targets, with nothing changed")
+	before := targetsOfClients()
+	if again := targetsOfClients(); !slices.Equal(before, again) {
+		t.Error("clients moved although nothing had changed")
 	}
 	const lost = "2"
 	servers[2].StopListening()
-	moved, away := 0, whoServes()
-	heirs := make(map[string]int)
+	moved, away := 0, targetsOfClients()
+	movedTo := make(map[string]int)
 	for i := range before {
 		switch {
 		case before[i] == lost:
 			moved++
-			heirs[away[i]]++
+			movedTo[away[i]]++
 		case before[i] != away[i]:
-			t.Errorf("client %d moved from %s to %s, which were both there", i, before[i], away[i])
+			t.Errorf("client %d moved from %s to %s, which both listen", i, before[i], away[i])
 		}
 	}
-	t.Logf("%d of %d clients moved: %v", moved, clients, heirs)
-	if moved < clients/8 || len(heirs) != len(servers)-1 || heirs[lost] > 0 {
-		t.Errorf("%d of %d clients moved, to %v: want about a quarter, to all the others", moved, clients, heirs)
+	t.Logf("%d of %d clients moved: %v", moved, clients, movedTo)
+	if moved < clients/8 || len(movedTo) != len(servers)-1 || movedTo[lost] > 0 {
+		t.Errorf("%d of %d clients moved, to %v: want about a quarter, to all other targets", moved, clients, movedTo)
 	}
 	servers[2].Listen()
 	s.WaitForTargetUp(servers[2], true)
-	if home := whoServes(); !slices.Equal(before, home) {
-		t.Error("not all clients are where they were, with the target back")
+	if back := targetsOfClients(); !slices.Equal(before, back) {
+		t.Error("the target is back, but not all of its clients are")
 	}
 	s.FinishConnectionMode()
 }
 
-// A standby takes over when nobody else is there, and gives back.
-func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
+// A backup target gets clients while no other target is up, and no longer.
+func TestBackupServesOnlyWhileNoOtherTargetIsUp(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -178,7 +187,7 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 	b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.SendText("b")})
 	spare := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.SendText("spare")})
 	s.StartConnectionMode([]testrig.Target{testrig.WithOptions(spare, "backup=true"), a, b})
-	who := func() string {
+	servingTargets := func() string {
 		var seen []string
 		for range 10 {
 			name, err := testrig.Client{}.Exchange(t, s.Process.Listeners[0], nil)
@@ -202,7 +211,7 @@ func TestBackupServesOnlyWhenNobodyElseDoes(t *testing.T) {
 	}
 	for i, step := range steps {
 		step.do()
-		if got := who(); got != step.want {
+		if got := servingTargets(); got != step.want {
 			t.Errorf("step %d: %q serve, want %q", i, got, step.want)
 		}
 	}

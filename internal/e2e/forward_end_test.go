@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,10 +15,11 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// Idle is what carries nothing either way: a stream in one direction is busy in both.
+// A connection is idle while nothing passes in either direction: a stream in one direction keeps it
+// open.
 func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 	t.Parallel()
-	const timeout = 3 * time.Second // five times what the target sleeps: a starved machine sleeps longer
+	const timeout = 3 * time.Second // five times the target's sleeps, which take longer on a busy machine
 	for _, test := range []struct {
 		name   string
 		client testrig.Client
@@ -41,10 +41,11 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 				}
 				testrig.Discard(conn)
 			}})
-			s.StartConnectionMode([]testrig.Target{server}, append(test.args, "-idle-timeout", timeout.String(), "-access-log", "text")...)
+			s.StartConnectionMode([]testrig.Target{server}, append(test.args, "-idle-timeout", timeout.String(),
+				"-access-log", "text")...)
 			conn := s.DialAs(test.client)
 			began := time.Now()
-			if got := s.ExpectReset(conn, "nothing has been said for long"); len(got) != ticks {
+			if got := s.ExpectReset(conn, "the connection is idle"); len(got) != ticks {
 				t.Errorf("read %d bytes of a slow stream, want %d", len(got), ticks)
 			}
 			if took := time.Since(began); took < ticks*timeout/5+timeout/2 {
@@ -57,7 +58,7 @@ func TestIdleTimeoutCountsBothDirections(t *testing.T) {
 	}
 }
 
-// One side has ended, and the other neither ends nor says anything.
+// One side has ended, and the other one neither sends nor ends.
 func TestLingerTimeoutEndsHalfOpenConnections(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -77,7 +78,7 @@ func TestLingerTimeoutEndsHalfOpenConnections(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// docker stop while clients are at work: nobody new, and who is there finishes.
+// `docker stop` while clients are connected: no new ones are accepted, and the old ones finish.
 func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -92,7 +93,8 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	s.WaitForConnections(len(conns))
 	began := time.Now()
 	s.Process.Signal(syscall.SIGTERM)
-	testrig.WaitFor(t, "nobody listens any more", func() bool { return !testrig.HostPort(s.Process.Listeners[0]).Listening() })
+	listener := testrig.HostPort(s.Process.Listeners[0])
+	testrig.WaitFor(t, "linesplit stops listening", func() bool { return !listener.Listening() })
 	s.ForEach(len(conns), len(conns), func(i int) error {
 		if _, err := conns[i].Write(part); err != nil {
 			return err
@@ -113,10 +115,10 @@ func TestTerminationLetsConnectionsFinish(t *testing.T) {
 	testrig.ExpectContains(t, s.Process.Stderr(), "drain began", "drain ended", "connections_cut_off=0")
 }
 
-// Who does not finish in time is reset, and counted.
-func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
+// Connections that do not end in time are reset, and counted.
+func TestTerminationResetsUnfinishedConnections(t *testing.T) {
 	t.Parallel()
-	const holdouts, drain = 5, time.Second
+	const unfinished, drain = 5, time.Second
 	for name, end := range map[string]func(*testrig.Stage){
 		"drain timeout": func(*testrig.Stage) {},
 		"second signal": func(s *testrig.Stage) { s.Process.Signal(syscall.SIGTERM) },
@@ -128,8 +130,9 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			if name == "second signal" {
 				args[3] = "1h"
 			}
-			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, args...)
-			conns := make([]*net.TCPConn, holdouts)
+			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t,
+				testrig.ServerOptions{Handler: testrig.Echo})}, args...)
+			conns := make([]*net.TCPConn, unfinished)
 			for i := range conns {
 				conns[i] = s.DialTCP()
 				s.Write(conns[i], []byte("hello"))
@@ -139,7 +142,7 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			}
 			began := time.Now()
 			s.Process.Signal(syscall.SIGTERM)
-			testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.Process.Stderr(), "drain began") })
+			testrig.WaitFor(t, "the drain begins", func() bool { return s.CountLogLines("drain began") > 0 })
 			end(s)
 			if code := s.Process.Wait(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
@@ -150,27 +153,32 @@ func TestTerminationResetsWhoDoesNotFinish(t *testing.T) {
 			for _, conn := range conns {
 				s.ExpectReset(conn, "the drain has ended")
 			}
-			testrig.ExpectContains(t, s.DrainReport(), fmt.Sprint("connections_cut_off=", holdouts))
-			testrig.ExpectContains(t, s.Process.Stderr(), fmt.Sprint(holdouts, " connections"))
-			if n := s.CountLogLines("end=shutdown", "dials"); n != holdouts {
-				t.Errorf("%d lines of the access log say shutdown, want %d", n, holdouts)
+			testrig.ExpectContains(t, s.DrainReport(), fmt.Sprint("connections_cut_off=", unfinished))
+			testrig.ExpectContains(t, s.Process.Stderr(), fmt.Sprint(unfinished, " connections"))
+			if n := s.CountLogLines("end=shutdown", "dials"); n != unfinished {
+				t.Errorf("%d lines of the access log say shutdown, want %d", n, unfinished)
 			}
 		})
 	}
 }
 
-// The access log tells an operator who ended what, and how much it was.
-func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
+// endTest is a connection that ends in some way, and what the access log must say about it.
+type endTest struct {
+	name    string
+	handler testrig.Handler
+	do      func(s *testrig.Stage, conn *net.TCPConn) // after the client has sent 5 bytes
+	end     string
+	in, out int // bytes
+}
+
+// The access log records which side ended a connection, and how many bytes it carried.
+func TestAccessLogRecordsWhyAConnectionEnded(t *testing.T) {
 	t.Parallel()
 	hangUp := func(conn net.Conn) { io.ReadFull(conn, make([]byte, 5)); conn.Write([]byte("bye")) }
-	tests := []struct {
-		name    string
-		handler testrig.Handler
-		do      func(s *testrig.Stage, conn *net.TCPConn)
-		end     string
-		in, out int
-	}{
-		{"client closes", testrig.Discard, func(_ *testrig.Stage, conn *net.TCPConn) { conn.Close() }, "client-closed", 5, 0},
+	for _, test := range []endTest{
+		{"client closes", testrig.Discard, func(_ *testrig.Stage, conn *net.TCPConn) {
+			conn.Close()
+		}, "client-closed", 5, 0},
 		{"target closes", hangUp, func(s *testrig.Stage, conn *net.TCPConn) {
 			if err := expect(conn, []byte("bye")); err != nil {
 				s.Error(err)
@@ -182,8 +190,7 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 			conn.CloseWrite()
 			io.ReadAll(conn)
 		}, "client-closed", 5, 5},
-	}
-	for _, test := range tests {
+	} {
 		for _, format := range []string{"text", "json"} {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				t.Parallel()
@@ -194,14 +201,7 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 				s.Write(conn, []byte("hello"))
 				s.WaitForMetric(5, "linesplit_target_sent_bytes_total")
 				test.do(s, conn)
-				parts := []string{"client=" + conn.LocalAddr().String(), "listener=", s.Process.Listeners[0], "target=" + server.Target(),
-					fmt.Sprint("bytes_in=", test.in), fmt.Sprint("bytes_out=", test.out), "seconds=0.", "dials=1", "end=" + test.end}
-				if format == "json" {
-					parts = []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, conn.LocalAddr()), `"listener":"`, s.Process.Listeners[0],
-						fmt.Sprintf(`"target":%q`, server.Target()), fmt.Sprintf(`"bytes_in":%d`, test.in),
-						fmt.Sprintf(`"bytes_out":%d`, test.out), `"seconds":0.`, `"dials":1`, fmt.Sprintf(`"end":%q}`, test.end)}
-				}
-				s.WaitForAccessLog(parts...)
+				s.WaitForAccessLog(test.line(format, conn.LocalAddr(), s.Process.Listeners[0], server.Target())...)
 				if n := s.CountLogLines("dials"); n != 1 {
 					t.Errorf("%d lines for one connection", n)
 				}
@@ -209,19 +209,32 @@ func TestAccessLogSaysWhyAConnectionEnded(t *testing.T) {
 			})
 		}
 	}
-	t.Run("off", func(t *testing.T) {
-		t.Parallel()
-		s := testrig.NewStage(t)
-		s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})})
-		s.ExpectServed(testrig.Client{})
-		s.FinishConnectionMode()
-		if n := s.CountLogLines("dials"); n != 0 {
-			t.Errorf("%d lines of access log that nobody wanted", n)
-		}
-	})
 }
 
-// A target that is away costs a second dial, and the access log says so.
+// line returns what the line of the access log must contain.
+func (test endTest) line(format string, client net.Addr, listener, target string) []string {
+	if format == "json" {
+		return []string{`{"time":"2`, fmt.Sprintf(`"client":%q`, client), `"listener":"`, listener,
+			fmt.Sprintf(`"target":%q`, target), fmt.Sprintf(`"bytes_in":%d`, test.in),
+			fmt.Sprintf(`"bytes_out":%d`, test.out), `"seconds":0.`, `"dials":1`, fmt.Sprintf(`"end":%q}`, test.end)}
+	}
+	return []string{"client=" + client.String(), "listener=", listener, "target=" + target,
+		fmt.Sprint("bytes_in=", test.in), fmt.Sprint("bytes_out=", test.out), "seconds=0.", "dials=1",
+		"end=" + test.end}
+}
+
+func TestAccessLogIsOffByDefault(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{})})
+	s.ExpectServed(testrig.Client{})
+	s.FinishConnectionMode()
+	if n := s.CountLogLines("dials"); n != 0 {
+		t.Errorf("%d lines of access log, which is off", n)
+	}
+}
+
+// A target that does not listen costs a second dial, which the access log counts.
 func TestAccessLogCountsDials(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)

@@ -18,39 +18,42 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// A rolling restart: a target stops accepting while clients keep coming. They go to the other one, and notice nothing.
-func TestNoClientFailsWhileTargetsClose(t *testing.T) {
+// Rolling restart: a target stops listening while clients keep connecting. They are served by the
+// other one.
+func TestNoClientFailsWhileTargetsStopListening(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	servers := []*testrig.Server{testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t, testrig.ServerOptions{})}
+	servers := []*testrig.Server{testrig.NewServer(t, testrig.ServerOptions{}), testrig.NewServer(t,
+		testrig.ServerOptions{})}
 	s.StartConnectionMode([]testrig.Target{servers[0], servers[1]})
 	var failures testrig.ErrorList
 	var clients sync.WaitGroup
 	var served atomic.Int64
-	// A listener that closes resets whom it has not accepted yet, which no proxy can hide: clients wait for that moment with connecting.
-	var between sync.RWMutex
+	// A listener that closes resets connections that it has not accepted yet, which no proxy can
+	// hide. So no client may connect at that moment.
+	var closing sync.RWMutex // write-locked while a listener closes
 	done := make(chan struct{})
 	for range 4 {
 		clients.Go(func() {
 			for !closed(done) {
-				between.RLock()
+				closing.RLock()
 				failures.Add(testrig.Client{}.Echo(t, s.Process.Listeners[0], testrig.Payload(20_000)))
-				between.RUnlock()
+				closing.RUnlock()
 				served.Add(1)
 			}
 		})
 	}
-	more := func(n int64) {
+	waitForMore := func(n int64) {
 		enough := served.Load() + n
 		testrig.WaitFor(t, "clients are served", func() bool { return served.Load() >= enough })
 	}
 	for i := range 6 {
 		server := servers[i%2]
-		more(50)
-		between.Lock()
+		waitForMore(50)
+		closing.Lock()
 		server.StopListening()
-		between.Unlock()
-		more(50)
+		closing.Unlock()
+		waitForMore(50)
 		server.Listen()
 	}
 	close(done)
@@ -68,12 +71,13 @@ func closed(done <-chan struct{}) bool {
 	}
 }
 
-// Checks count in a row: a single failure is no outage, a single success no recovery, and each change is one line of the log.
-func TestChecksCountInARow(t *testing.T) {
+// Only consecutive checks count: one failure does not make a target down, one success does not make
+// it up again, and each change is one line of the log.
+func TestOnlyConsecutiveChecksCount(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		script string // a check each: . succeeds, x fails; the last repeats
+		script string // results of checks: . passes, x fails; the last one repeats
 		downs  int
 		ups    int
 	}{
@@ -94,9 +98,12 @@ func TestChecksCountInARow(t *testing.T) {
 				}
 				return 200
 			}
-			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(next, testrig.EchoAtEnd)})
-			other := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(func() int { return 204 }, testrig.EchoAtEnd)})
-			s.StartConnectionMode([]testrig.Target{server, other}, "-health", "http", "-health-interval", "100ms", "-health-timeout", "20s",
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(next,
+				testrig.EchoAtEnd)})
+			other := testrig.NewServer(t,
+				testrig.ServerOptions{Handler: testrig.AnswerChecks(func() int { return 204 }, testrig.EchoAtEnd)})
+			s.StartConnectionMode([]testrig.Target{server, other}, "-health", "http", "-health-interval", "100ms",
+				"-health-timeout", "20s",
 				"-health-rise", "2", "-health-fall", "3")
 			enough := int64(len(test.script) + 3)
 			testrig.WaitFor(t, "the checks are made", func() bool {
@@ -105,7 +112,8 @@ func TestChecksCountInARow(t *testing.T) {
 			})
 			s.WaitForTargetUp(server, true)
 			s.WaitForTargetUp(other, true)
-			downs, ups := s.CountLogLines("target down", server.Target()), s.CountLogLines("target up again", server.Target())
+			downs, ups := s.CountLogLines("target down", server.Target()), s.CountLogLines("target up again",
+				server.Target())
 			if downs != test.downs || ups != test.ups {
 				t.Errorf("%d times down and %d times up again, want %d and %d", downs, ups, test.downs, test.ups)
 			}
@@ -116,19 +124,20 @@ func TestChecksCountInARow(t *testing.T) {
 	}
 }
 
-// A target that is checked down gets nothing, though its port is open; send-expect finds out what a connect does not.
-func TestTargetCheckedDownGetsNoClients(t *testing.T) {
+// A target that fails its checks gets no clients, even if its port is open. A send-expect check
+// finds failures that a connection does not.
+func TestTargetThatFailsItsChecksGetsNoClients(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
-	var ill atomic.Bool
+	var failing atomic.Bool
 	answer := func(conn net.Conn) {
 		head := make([]byte, 5)
 		if _, err := io.ReadFull(conn, head); err != nil {
 			return
 		}
 		reply := "ok, ready\n"
-		if ill.Load() {
+		if failing.Load() {
 			reply = "no, loading\n"
 		}
 		if string(head) == "ping\n" {
@@ -139,46 +148,48 @@ func TestTargetCheckedDownGetsNoClients(t *testing.T) {
 		conn.Write(append(head, rest...))
 	}
 	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: answer}), testrig.NewServer(t, testrig.ServerOptions{})
-	// EchoAtEnd answers no check: b is down until nothing is asked that way.
-	s.StartConnectionMode([]testrig.Target{a, testrig.WithOptions(b, "backup=true")}, "-health", "send-expect", "-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
+	// EchoAtEnd does not answer checks, so b is down.
+	s.StartConnectionMode([]testrig.Target{a, testrig.WithOptions(b, "backup=true")}, "-health", "send-expect",
+		"-health-send", `ping\n`, "-health-expect", "^ok, (ready|fine)",
 		"-health-interval", "200ms", "-health-timeout", "1s")
 	s.WaitForTargetUp(b, false)
 	before := b.Accepted()
 	s.EchoMany(testrig.Client{}, 20, 4, testrig.FixedSize(100))
-	ill.Store(true)
+	failing.Store(true)
 	s.WaitForTargetUp(a, false)
 	s.ExpectRefused(testrig.Client{}, "no target is up")
-	ill.Store(false)
+	failing.Store(false)
 	s.WaitForTargetUp(a, true)
 	s.EchoMany(testrig.Client{}, 20, 4, testrig.FixedSize(100))
 	t.Logf("%d checks of the other target meanwhile", b.Accepted()-before)
 	m := s.Process.Metrics()
 	if got := m.Sum("linesplit_target_connections_total", testrig.Label("target", b.Target())); got != 0 {
-		t.Errorf("%.0f clients came to the target that never passed a check", got)
+		t.Errorf("%.0f clients reached the target that never passed a check", got)
 	}
 	s.WaitForConnections(0)
 	s.Terminate(0)
 }
 
-// A program judges.
+// The exit code of a program decides.
 func TestExecCheckDecides(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{})
 	dir := t.TempDir()
-	ill, script := filepath.Join(dir, "ill"), filepath.Join(dir, "check")
-	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = %s ] && [ ! -e %s ]\n", server.Addr(), ill)
+	failing, script := filepath.Join(dir, "failing"), filepath.Join(dir, "check")
+	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = %s ] && [ ! -e %s ]\n", server.Addr(), failing)
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.StartConnectionMode([]testrig.Target{server}, "-health", "exec", "-health-command", script, "-health-interval", "100ms")
+	s.StartConnectionMode([]testrig.Target{server}, "-health", "exec", "-health-command", script, "-health-interval",
+		"100ms")
 	s.WaitForMetric(2, "linesplit_target_checks_total")
 	s.ExpectServed(testrig.Client{})
-	if err := os.WriteFile(ill, nil, 0o600); err != nil {
+	if err := os.WriteFile(failing, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.WaitForTargetUp(server, false)
-	if err := os.Remove(ill); err != nil {
+	if err := os.Remove(failing); err != nil {
 		t.Fatal(err)
 	}
 	s.WaitForTargetUp(server, true)
@@ -187,8 +198,8 @@ func TestExecCheckDecides(t *testing.T) {
 	s.Terminate(0)
 }
 
-// Without checks, failed dials are the evidence, and a trial connection finds out that a target is back.
-func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
+// Without checks, failed dials make a target down, and a trial connection makes it up again.
+func TestUnreachableTargetIsDownUntilATrialSucceeds(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -200,22 +211,23 @@ func TestTargetThatCannotBeReachedIsDownUntilATrialSucceeds(t *testing.T) {
 	s.WaitForTargetUp(b, true)
 	errs := s.Process.Metrics().Sum("linesplit_target_dial_errors_total", testrig.Label("target", a.Target()))
 	if errs < 3 || errs > 10 {
-		t.Errorf("%.0f dials of a target that is down after 3, for 40 clients", errs)
+		t.Errorf("40 clients made %.0f dials to a target that is down after 3", errs)
 	}
 	a.Listen()
 	s.WaitForTargetUp(a, true)
 	before := a.Accepted()
 	s.EchoMany(testrig.Client{}, 10, 1, testrig.FixedSize(100))
 	if got := a.Accepted() - before; got < 5 {
-		t.Errorf("%d of 10 clients came to the target that is back, want 5", got)
+		t.Errorf("%d of 10 clients reached the target that is up again, want 5", got)
 	}
 	if n := s.CountLogLines("target down"); n != 1 {
-		t.Errorf("the log says %d times that a target is down, want 1", n)
+		t.Errorf("%d lines of the log say that a target is down, want 1", n)
 	}
 	s.FinishConnectionMode()
 }
 
-// All targets are away for a moment: clients wait, unread, and are served when one is back.
+// No target listens for a moment: clients wait, and linesplit reads nothing from them. They are
+// served when a target listens again.
 func TestClientsWaitForATargetWithinTheDialBudget(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -231,7 +243,8 @@ func TestClientsWaitForATargetWithinTheDialBudget(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// All targets are away for long: clients are reset when the budget is used up, and the log says it once.
+// No target listens for long: clients are reset when the dial budget is used up, and the log has
+// one line for each target.
 func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	t.Parallel()
 	const budget = time.Second
@@ -250,7 +263,7 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 			return fmt.Errorf("read %s, want a reset", testrig.DescribeEnd(err))
 		}
 		if took := time.Since(began); took < budget/2 {
-			return fmt.Errorf("given up after %v, with a budget of %v", took, budget)
+			return fmt.Errorf("reset after %v, with a budget of %v", took, budget)
 		}
 		return nil
 	})
@@ -259,9 +272,11 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	}
 	t.Logf("50 clients that waited %v took %v of processor time", budget, cpu(t, s.Process.PID())-before)
 	s.WaitForAccessLog(`"end":"dial-failed"`)
-	testrig.WaitFor(t, "50 lines in the access log", func() bool { return s.CountLogLines(`"end":"dial-failed"`) == 50 })
+	testrig.WaitFor(t, "the access log has 50 lines", func() bool {
+		return s.CountLogLines(`"end":"dial-failed"`) == 50
+	})
 	if n := s.CountLogLines("target down"); n != 2 {
-		t.Errorf("the log says %d times that a target is down, want once for each of two", n)
+		t.Errorf("%d lines of the log say that a target is down, want one for each of two", n)
 	}
 	if n := s.CountLogLines("level="); n > 20 {
 		t.Errorf("%d lines of log for 50 clients", n)
@@ -269,7 +284,7 @@ func TestAllTargetsDownResetsClientsAndLogsOnce(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// cpu is the processor time that a process has used.
+// cpu returns the processor time that a process has used.
 func cpu(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -283,28 +298,29 @@ func cpu(t *testing.T, pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
 }
 
-// A target that is checked down keeps its connections, or loses them, as the operator likes.
+// The connections of a target that fails its checks are kept or reset, as -on-target-down says.
 func TestOnTargetDown(t *testing.T) {
 	t.Parallel()
 	for _, action := range []string{"keep", "reset"} {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			var ill atomic.Bool
+			var failing atomic.Bool
 			next := func() int {
-				if ill.Load() {
+				if failing.Load() {
 					return 500
 				}
 				return 200
 			}
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.AnswerChecks(next, testrig.Echo)})
-			s.StartConnectionMode([]testrig.Target{server}, "-on-target-down", action, "-health", "http", "-health-interval", "100ms", "-access-log", "text")
+			s.StartConnectionMode([]testrig.Target{server}, "-on-target-down", action, "-health", "http",
+				"-health-interval", "100ms", "-access-log", "text")
 			conn := s.DialTCP()
 			s.Write(conn, []byte("hello"))
 			if err := expect(conn, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
-			ill.Store(true)
+			failing.Store(true)
 			s.WaitForTargetUp(server, false)
 			if action == "reset" {
 				s.ExpectReset(conn, "the target is down")
@@ -312,7 +328,7 @@ func TestOnTargetDown(t *testing.T) {
 			} else {
 				s.Write(conn, []byte("still there?"))
 				if err := expect(conn, []byte("still there?")); err != nil {
-					t.Errorf("the connection has not been kept: %v", err)
+					t.Errorf("the connection was not kept: %v", err)
 				}
 			}
 			conn.Close()

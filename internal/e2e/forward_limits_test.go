@@ -14,7 +14,7 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// A full target's clients stand in line, and are served in the order in which they came.
+// Clients of a full target wait in a queue, and are served first in, first out.
 func TestClientsQueueInOrder(t *testing.T) {
 	t.Parallel()
 	const clients = 8
@@ -31,7 +31,7 @@ func TestClientsQueueInOrder(t *testing.T) {
 	holder := s.DialTCP()
 	s.Write(holder, []byte("-"))
 	if <-order != '-' {
-		t.Fatal("the first client is not the first")
+		t.Fatal("the first client was not served first")
 	}
 	var conns []*net.TCPConn
 	for i := range clients {
@@ -41,11 +41,11 @@ func TestClientsQueueInOrder(t *testing.T) {
 		s.WaitForQueue(i + 1)
 	}
 	if got := server.Accepted(); got != 1 {
-		t.Errorf("%d connections at a target that may have 1", got)
+		t.Errorf("%d connections to a target that may have 1", got)
 	}
 	holder.Close()
 	var got []byte
-	for _, conn := range conns { // each is let go in its turn
+	for _, conn := range conns { // each one ends after it was served
 		got = append(got, <-order)
 		conn.Close()
 	}
@@ -56,13 +56,14 @@ func TestClientsQueueInOrder(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// Nobody waits for ever, and who gives up leaves the line.
+// A client in the queue waits for -queue-timeout at most, and then leaves the queue.
 func TestQueueTimeoutEndsTheWait(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-	s.StartConnectionMode([]testrig.Target{testrig.WithOptions(server, "max-connections=1")}, "-queue-timeout", timeout.String(), "-access-log", "text")
+	s.StartConnectionMode([]testrig.Target{testrig.WithOptions(server, "max-connections=1")}, "-queue-timeout",
+		timeout.String(), "-access-log", "text")
 	holder := s.DialTCP()
 	s.Write(holder, []byte("x"))
 	if err := expect(holder, []byte("x")); err != nil {
@@ -81,7 +82,7 @@ func TestQueueTimeoutEndsTheWait(t *testing.T) {
 		return nil
 	})
 	if took := time.Since(began); took < timeout {
-		t.Errorf("all five had given up after %v, want at least %v", took, timeout)
+		t.Errorf("five clients waited for %v, want at least %v", took, timeout)
 	}
 	s.WaitForRefusals("queue-timeout", 5)
 	s.WaitForAccessLog("end=queue-timeout")
@@ -92,89 +93,100 @@ func TestQueueTimeoutEndsTheWait(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// Limits of all clients together, of one, and of how fast one may come.
-func TestClientsOverTheLimitAreRefusedAndCounted(t *testing.T) {
-	t.Parallel()
-	const limit = 5
-	hold := func(s *testrig.Stage, c testrig.Client, n int) (conns []net.Conn) {
-		for range n {
-			conn := s.DialAs(c)
-			s.Write(conn, []byte("x"))
-			if err := expect(conn, []byte("x")); err != nil {
-				s.Fatalf("a client within the limit is not served: %v", err)
-			}
-			conns = append(conns, conn)
-		}
-		return conns
-	}
-	start := func(t *testing.T, args ...string) *testrig.Stage {
-		s := testrig.NewStage(t)
-		s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})}, append(args, "-access-log", "text")...)
-		return s
-	}
-	release := func(s *testrig.Stage, conns []net.Conn) {
-		for _, conn := range conns {
-			conn.Close()
-		}
-		s.WaitForConnections(0)
-	}
-	one, other := testrig.Client{From: testrig.ClientAddress(1)}, testrig.Client{From: testrig.ClientAddress(2)}
-	t.Run("in all", func(t *testing.T) {
-		t.Parallel()
-		s := start(t, "-max-connections", fmt.Sprint(limit))
-		conns := append(hold(s, one, 3), hold(s, other, 2)...)
-		for range 4 {
-			s.ExpectRefused(testrig.Client{From: testrig.ClientAddress(3)}, "the limit is reached")
-		}
-		s.WaitForRefusals("limit", 4)
-		s.WaitForAccessLog("end=limit", "client="+testrig.ClientAddress(3))
-		release(s, conns)
-		s.ExpectServed(one)
-		s.FinishConnectionMode()
-	})
-	t.Run("of one client", func(t *testing.T) {
-		t.Parallel()
-		s := start(t, "-max-connections-per-client", fmt.Sprint(limit))
-		conns := hold(s, one, limit)
-		for range 4 {
-			s.ExpectRefused(one, "the client's limit is reached")
-		}
-		conns = append(conns, hold(s, other, limit)...)
-		s.WaitForRefusals("client-limit", 4)
-		s.WaitForAccessLog("end=client-limit", "client="+testrig.ClientAddress(1))
-		release(s, conns)
-		s.ExpectServed(one)
-		s.FinishConnectionMode()
-	})
-	t.Run("of one client's rate", func(t *testing.T) {
-		t.Parallel()
-		s := start(t, "-rate-per-client", "2/s")
-		served := 0
-		began := time.Now()
-		for range 50 {
-			if err := one.Echo(t, s.Process.Listeners[0], []byte("hello")); err == nil {
-				served++
-			}
-		}
-		allowed := 2*time.Since(began).Seconds() + 10 // whatever the bucket holds at first
-		if served == 0 || float64(served) > allowed {
-			t.Errorf("%d of 50 connections were served, want some and at most %.0f", served, allowed)
-		}
-		s.ExpectServed(other) // who has a bucket of its own
-		s.WaitForRefusals("rate", 50-served)
-		s.WaitForAccessLog("end=rate", "client="+testrig.ClientAddress(1))
-		testrig.WaitFor(t, "the client is served again", func() bool {
-			return one.Echo(t, s.Process.Listeners[0], []byte("hello")) == nil
-		})
-		s.FinishConnectionMode()
-	})
+// limitTest is a test of a limit for clients.
+type limitTest struct{ *testrig.Stage }
+
+// Clients that differ by their addresses.
+func oneClient() testrig.Client   { return testrig.Client{From: testrig.ClientAddress(1)} }
+func otherClient() testrig.Client { return testrig.Client{From: testrig.ClientAddress(2)} }
+
+func newLimitTest(t *testing.T, args ...string) limitTest {
+	s := testrig.NewStage(t)
+	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
+	s.StartConnectionMode([]testrig.Target{server}, append(args, "-access-log", "text")...)
+	return limitTest{s}
 }
 
-// Four thousand clients that say something once an hour.
-func TestIdlePairsCostLittle(t *testing.T) {
+// hold opens n connections that must be served, and keeps them open.
+func (s limitTest) hold(c testrig.Client, n int) (conns []net.Conn) {
+	s.Helper()
+	for range n {
+		conn := s.DialAs(c)
+		s.Write(conn, []byte("x"))
+		if err := expect(conn, []byte("x")); err != nil {
+			s.Fatalf("a client within the limit is not served: %v", err)
+		}
+		conns = append(conns, conn)
+	}
+	return conns
+}
+
+// finish closes all connections, and checks that a client is served again.
+func (s limitTest) finish(conns []net.Conn) {
+	s.Helper()
+	for _, conn := range conns {
+		conn.Close()
+	}
+	s.WaitForConnections(0)
+	s.ExpectServed(oneClient())
+	s.FinishConnectionMode()
+}
+
+func TestClientsOverTheLimitAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newLimitTest(t, "-max-connections", "5")
+	conns := append(s.hold(oneClient(), 3), s.hold(otherClient(), 2)...)
+	for range 4 {
+		s.ExpectRefused(testrig.Client{From: testrig.ClientAddress(3)}, "the limit is reached")
+	}
+	s.WaitForRefusals("limit", 4)
+	s.WaitForAccessLog("end=limit", "client="+testrig.ClientAddress(3))
+	s.finish(conns)
+}
+
+func TestConnectionsOverTheLimitPerClientAreRefused(t *testing.T) {
+	t.Parallel()
+	const limit = 5
+	s := newLimitTest(t, "-max-connections-per-client", fmt.Sprint(limit))
+	conns := s.hold(oneClient(), limit)
+	for range 4 {
+		s.ExpectRefused(oneClient(), "the client's limit is reached")
+	}
+	conns = append(conns, s.hold(otherClient(), limit)...)
+	s.WaitForRefusals("client-limit", 4)
+	s.WaitForAccessLog("end=client-limit", "client="+testrig.ClientAddress(1))
+	s.finish(conns)
+}
+
+func TestConnectionsOverTheRatePerClientAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newLimitTest(t, "-rate-per-client", "2/s")
+	one, listener := oneClient(), s.Process.Listeners[0]
+	served := 0
+	began := time.Now()
+	for range 50 {
+		if err := one.Echo(t, listener, []byte("hello")); err == nil {
+			served++
+		}
+	}
+	allowed := 2*time.Since(began).Seconds() + 10 // the bucket holds fewer than 10 at first
+	if served == 0 || float64(served) > allowed {
+		t.Errorf("%d of 50 connections were served, want some and at most %.0f", served, allowed)
+	}
+	s.ExpectServed(otherClient()) // which has a bucket of its own
+	s.WaitForRefusals("rate", 50-served)
+	s.WaitForAccessLog("end=rate", "client="+testrig.ClientAddress(1))
+	testrig.WaitFor(t, "the client is served again", func() bool {
+		return one.Echo(t, listener, []byte("hello")) == nil
+	})
+	s.FinishConnectionMode()
+}
+
+// 4,000 clients that send something once an hour.
+func TestIdleConnectionsTakeLittleMemory(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
-	const pairs, bytesPerPair = 4_000, 12 << 10
+	const pairs, maxBytesPerPair = 4_000, 12 << 10 // a pair: the connections to a client and to a target
 	s := testrig.NewStage(t)
 	server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
 	s.StartConnectionMode([]testrig.Target{server})
@@ -186,14 +198,15 @@ func TestIdlePairsCostLittle(t *testing.T) {
 	}
 	s.WaitForConnections(pairs)
 	s.WaitForMetric(5*pairs, "linesplit_target_received_bytes_total")
-	settledAt(t, "memory", func() int { return int(s.Process.Memory("VmRSS") >> 20) })
+	waitUntilSettled(t, "the memory", func() int { return int(s.Process.Memory("VmRSS") >> 20) })
 	open := testrig.OpenDescriptors(s.Process.PID())
-	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.Process.Memory("VmRSS")-before)/pairs, float64(open)/pairs)
-	s.CheckMemory(pairs*bytesPerPair, s.Process.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
+	t.Logf("%d idle pairs: %d bytes and %.2f descriptors each", pairs, (s.Process.Memory("VmRSS")-before)/pairs,
+		float64(open)/pairs)
+	s.CheckMemory(pairs*maxBytesPerPair, s.Process.Memory("VmRSS")-before, "memory of 4,000 idle pairs")
 	if open > 2*pairs+200 {
 		t.Errorf("%d descriptors for %d idle pairs: want two each", open, pairs)
 	}
-	for _, i := range []int{0, pairs / 2, pairs - 1} { // they are as good as on the first day
+	for _, i := range []int{0, pairs / 2, pairs - 1} { // they still work
 		s.Write(conns[i], []byte("again"))
 		if err := expect(conns[i], []byte("helloagain")); err != nil {
 			t.Error(err)
@@ -205,8 +218,8 @@ func TestIdlePairsCostLittle(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// settledAt waits until a number has not changed for a while, and returns it.
-func settledAt(t *testing.T, what string, number func() int) (last int) {
+// waitUntilSettled waits until a number has not changed for 300 ms.
+func waitUntilSettled(t *testing.T, what string, number func() int) {
 	t.Helper()
 	last, since := -1, time.Now()
 	testrig.WaitFor(t, what+" settles", func() bool {
@@ -215,11 +228,11 @@ func settledAt(t *testing.T, what string, number func() int) (last int) {
 		}
 		return time.Since(since) > 300*time.Millisecond
 	})
-	return last
 }
 
-// Clients that connect and never come to the point keep nobody else out, and are put out themselves.
-func TestSlowLorisesArePutOut(t *testing.T) {
+// Clients that connect and never complete their handshake or PROXY header do not keep other clients
+// out, and are disconnected.
+func TestSlowLorisesAreDisconnected(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	const lorises = 300
@@ -230,16 +243,16 @@ func TestSlowLorisesArePutOut(t *testing.T) {
 	before := s.Process.Memory("VmRSS")
 	var slow []net.Conn
 	for range lorises {
-		mute, err := testrig.Client{}.Dial(t, s.Process.Listeners[0]) // never says a word of TLS
+		silent, err := testrig.Client{}.Dial(t, s.Process.Listeners[0]) // never begins the TLS handshake
 		if err != nil {
 			t.Fatal(err)
 		}
-		half, err := testrig.Client{From: testrig.ClientAddress(1)}.Dial(t, s.Process.Listeners[1]) // half a PROXY header
+		half, err := testrig.Client{From: testrig.ClientAddress(1)}.Dial(t, s.Process.Listeners[1])
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Write(half, []byte("PROXY TCP4 192."))
-		slow = append(slow, mute, half)
+		s.Write(half, []byte("PROXY TCP4 192.")) // half a PROXY header
+		slow = append(slow, silent, half)
 	}
 	good := testrig.Client{TLS: testrig.ClientTLS()}
 	for range 20 {
@@ -255,7 +268,7 @@ func TestSlowLorisesArePutOut(t *testing.T) {
 	})
 	s.WaitForRefusals("proxy-protocol", lorises)
 	if got := server.Accepted(); got != 20 {
-		t.Errorf("%d connections to the target, want those of 20 good clients", got)
+		t.Errorf("%d connections to the target, want those of the 20 good clients", got)
 	}
 	s.FinishConnectionMode()
 }

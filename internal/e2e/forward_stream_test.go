@@ -17,11 +17,11 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// The claims of connection mode, one test each, with the built program between real sockets. Nearly all end with nothing carried, nothing
-// left behind and exit code 0 (see stage.finishForward).
+// Tests of the streams of connection mode. Nearly all end in Stage.FinishConnectionMode, which
+// checks that all connections end, nothing is left behind, and the exit code is 0.
 
-// What a forwarder is for: a client says all it has to say, ends its side, and gets the whole reply.
-func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
+// A client sends everything, ends its side, and gets the whole reply.
+func TestRepliesArriveWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
 	n, size := 1_000, testrig.VariedSizes
 	if testrig.Race {
@@ -39,10 +39,14 @@ func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 		{"plain to plain", plainOut, testrig.Client{}, nil},
 		{"TLS to plain", plainOut, testrig.Client{TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
 		{"plain to TLS", tlsOut, testrig.Client{}, testrig.TLSTargetArgs()},
-		{"TLS to TLS", testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)}, testrig.Client{TLS: testrig.ClientTLS()}, append(testrig.TLSListenerArgs(), testrig.TLSTargetArgs()...)},
-		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{Network: "unix"}, []string{"-listen", unixIn}},
+		{"TLS to TLS", testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS12)},
+			testrig.Client{TLS: testrig.ClientTLS()},
+			append(testrig.TLSListenerArgs(), testrig.TLSTargetArgs()...)},
+		{"Unix to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{Network: "unix"},
+			[]string{"-listen", unixIn}},
 		{"plain to Unix", testrig.ServerOptions{Network: "unix"}, testrig.Client{}, nil},
-		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, testrig.Client{Network: "unix"}, []string{"-listen", abstractIn}},
+		{"abstract to abstract", testrig.ServerOptions{Network: "abstract"}, testrig.Client{Network: "unix"},
+			[]string{"-listen", abstractIn}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -59,8 +63,8 @@ func TestRepliesComeWholeAfterHalfClose(t *testing.T) {
 	}
 }
 
-// The other half: the server has said everything and ends its side, and reads on.
-func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
+// The server has sent everything, ends its side, and reads on.
+func TestRequestsArriveWholeAfterTheServerHasEnded(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	got := make(chan []byte, 1)
@@ -79,12 +83,12 @@ func TestRequestsComeWholeAfterTheServerHasEnded(t *testing.T) {
 	s.Write(conn, request)
 	conn.CloseWrite()
 	if !bytes.Equal(<-got, request) {
-		t.Error("the request has not come whole")
+		t.Error("the request did not arrive whole")
 	}
 	s.FinishConnectionMode()
 }
 
-// Protocols in which the server speaks first, and those in which both take turns.
+// Protocols in which the server sends first, and then both sides take turns.
 func TestBothSidesTakeTurns(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -116,7 +120,7 @@ func TestBothSidesTakeTurns(t *testing.T) {
 	s.FinishConnectionMode()
 }
 
-// expect reads exactly these bytes.
+// expect reads exactly the bytes in want.
 func expect(conn net.Conn, want []byte) error {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(conn, got); err != nil {
@@ -128,16 +132,19 @@ func expect(conn net.Conn, want []byte) error {
 	return nil
 }
 
-// A reply that breaks off must look broken: a clean end would be taken for the whole.
-func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
+// A reply that breaks off must look broken to the client, which would take a clean end for the end
+// of the reply.
+func TestTargetThatBreaksOffResetsTheClient(t *testing.T) {
 	t.Parallel()
 	const part = 1 << 20
-	breakOff := func(conn net.Conn) { // with some of the request unread, so that a Unix socket's peer sees it too
+	// Part of the request stays unread, so that the peer of a Unix socket sees the reset too.
+	breakOff := func(conn net.Conn) {
 		io.ReadFull(conn, make([]byte, 1))
 		conn.Write(testrig.Payload(part))
 		testrig.ResetConn(conn)
 	}
-	withoutNotify := func(conn net.Conn) { // TLS without its end, which anybody on the way can fake
+	// An attacker in the network could fake this end of a TLS connection.
+	withoutNotify := func(conn net.Conn) {
 		io.ReadFull(conn, make([]byte, 3))
 		conn.Write(testrig.Payload(part))
 		conn.(*tls.Conn).NetConn().Close()
@@ -151,15 +158,19 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	}{
 		{"plain", testrig.ServerOptions{Handler: breakOff}, testrig.Client{}, nil},
 		{"Unix", testrig.ServerOptions{Handler: breakOff, Network: "unix"}, testrig.Client{}, nil},
-		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, testrig.Client{}, testrig.TLSTargetArgs()},
-		{"TLS client", testrig.ServerOptions{Handler: breakOff}, testrig.Client{TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
-		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure}, testrig.Client{}, testrig.TLSTargetArgs()},
+		{"TLS target", testrig.ServerOptions{Handler: breakOff, TLS: secure}, testrig.Client{},
+			testrig.TLSTargetArgs()},
+		{"TLS client", testrig.ServerOptions{Handler: breakOff}, testrig.Client{TLS: testrig.ClientTLS()},
+			testrig.TLSListenerArgs()},
+		{"TLS target without close_notify", testrig.ServerOptions{Handler: withoutNotify, TLS: secure},
+			testrig.Client{}, testrig.TLSTargetArgs()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
-			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args,
+				"-access-log", "text")...)
 			conn := s.DialAs(test.client)
 			s.Write(conn, []byte("get"))
 			s.ExpectReset(conn, "the target broke off")
@@ -170,8 +181,8 @@ func TestTargetThatBreaksOffIsAResetForTheClient(t *testing.T) {
 	}
 }
 
-// The real thing: a process with SIGKILL, with data in its socket.
-func TestTargetProcessKilledInMidTransferIsAReset(t *testing.T) {
+// The target is a process that is killed with data in its socket's buffer.
+func TestKilledTargetProcessResetsTheClient(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	child := testrig.StartChild(t, s.Tally)
@@ -181,7 +192,7 @@ func TestTargetProcessKilledInMidTransferIsAReset(t *testing.T) {
 	child.Suspend()
 	conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	if _, err := io.Copy(conn, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("writing to a target that hangs: %v, want to be held back", err)
+		t.Fatalf("write to a target that hangs: %v, want it to block", err)
 	}
 	child.Kill()
 	s.ExpectReset(conn, "the target's process was killed")
@@ -196,8 +207,9 @@ func (endless) Read(b []byte) (int, error) {
 	return copy(b, testrig.Payload(min(len(b), testrig.MaxPayload))), nil
 }
 
-// A client that resets has not ended: the target must not take what it has for the whole request.
-func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
+// A client that resets has not ended its request: the target must not take what it has read for the
+// whole of it.
+func TestClientThatResetsResetsTheTarget(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -207,7 +219,8 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 	}{
 		{"plain", testrig.Client{}, testrig.ServerOptions{}, nil},
 		{"TLS client", testrig.Client{TLS: testrig.ClientTLS()}, testrig.ServerOptions{}, testrig.TLSListenerArgs()},
-		{"TLS target", testrig.Client{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.TLSTargetArgs()},
+		{"TLS target", testrig.Client{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)},
+			testrig.TLSTargetArgs()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -222,7 +235,8 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				ended <- err
 			}
-			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args, "-access-log", "text")...)
+			s.StartConnectionMode([]testrig.Target{testrig.NewServer(t, test.server)}, append(test.args,
+				"-access-log", "text")...)
 			conn := s.DialAs(test.client)
 			s.Write(conn, testrig.Payload(10_000))
 			<-read
@@ -236,8 +250,8 @@ func TestClientThatResetsIsAResetForTheTarget(t *testing.T) {
 	}
 }
 
-// The metrics agree with what went through.
-func TestForwardMetricsBalance(t *testing.T) {
+// The metrics agree with what the clients have sent and received.
+func TestConnectionMetricsBalance(t *testing.T) {
 	t.Parallel()
 	const n, size = 50, 12_345
 	s := testrig.NewStage(t)

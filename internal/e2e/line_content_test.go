@@ -17,7 +17,7 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// What is between newlines is nobody's business: it passes byte for byte.
+// Linesplit does not interpret what is between two newlines.
 func TestLinesPassByteForByte(t *testing.T) {
 	t.Parallel()
 	random := rand.NewChaCha8([32]byte{1})
@@ -66,7 +66,7 @@ func TestLinesPassByteForByte(t *testing.T) {
 	}
 }
 
-// Buffers have a size, reads have a size, and lines have a limit: what is just as long, and one byte longer.
+// Lines as long as the buffers or as the limit, and one byte shorter or longer.
 func TestLinesAtTheLimits(t *testing.T) {
 	t.Parallel()
 	const buffer, limit = 16 << 10, 1 << 20
@@ -76,7 +76,8 @@ func TestLinesAtTheLimits(t *testing.T) {
 		sizes    []int
 		dropped  float64
 	}{
-		{"around the buffer", "drop", []int{buffer - 1, buffer, buffer + 1, 2 * buffer, 2*buffer + 1, 8*buffer - 1, 8 * buffer, 8*buffer + 1}, 0},
+		{"around the buffer", "drop", []int{buffer - 1, buffer, buffer + 1, 2 * buffer, 2*buffer + 1,
+			8*buffer - 1, 8 * buffer, 8*buffer + 1}, 0},
 		{"below the limit", "close", []int{limit - 1, limit}, 0},
 		{"above the limit", "drop", []int{limit + 1, limit + buffer, 3*limit + 1}, 1},
 	}
@@ -103,7 +104,7 @@ func TestLinesAtTheLimits(t *testing.T) {
 	}
 }
 
-// The two other things to do with a line that is too long.
+// The other two policies for lines that are too long.
 func TestOversizePolicies(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10
@@ -111,7 +112,8 @@ func TestOversizePolicies(t *testing.T) {
 	t.Run("truncate", func(t *testing.T) {
 		t.Parallel()
 		s := testrig.NewForeignStage(t)
-		s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "truncate")
+		s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit),
+			"-oversize", "truncate")
 		conn := s.Dial()
 		s.Write(conn, s.NumberedLines(10, 150))
 		s.Write(conn, long)
@@ -129,14 +131,15 @@ func TestOversizePolicies(t *testing.T) {
 	t.Run("close", func(t *testing.T) {
 		t.Parallel()
 		s := testrig.NewStage(t)
-		s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit), "-oversize", "close")
+		s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-max-line", fmt.Sprint(limit),
+			"-oversize", "close")
 		conn := s.Dial()
 		s.Write(conn, s.NumberedLines(10, 150))
 		s.WaitForAllLines()
 		conn.Write(long)
 		conn.SetReadDeadline(time.Now().Add(testrig.Patience))
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
-			t.Errorf("the connection lives on: read %d bytes, %v", n, err)
+			t.Errorf("the connection is still open: read %d bytes, %v", n, err)
 		}
 		s.OtherLines = 1
 		s.StartSenders(1, testrig.SenderOptions{Lines: 100})
@@ -145,8 +148,8 @@ func TestOversizePolicies(t *testing.T) {
 	})
 }
 
-// A sender that is broken, or hostile, never sends a newline.
-func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
+// A broken or hostile sender never sends a newline.
+func TestEndlessLineIsDroppedAndOtherSendersAreServed(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -159,7 +162,7 @@ func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
 		s.Write(hog, chunk)
 	}
 	s.Write(hog, []byte("\n"))
-	s.Write(hog, s.NumberedLines(100, 200)) // its next lines are as good as any
+	s.Write(hog, s.NumberedLines(100, 200)) // its next lines are delivered
 	hog.Close()
 	s.OtherLines = 1
 	s.WaitForLines(s.Tally, 2_000)
@@ -169,7 +172,7 @@ func TestEndlessLineIsDroppedAndHarmsNobody(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// A thousand of them, each within the limit for a line.
+// 1,000 senders that never send a newline, each within the limit for a line.
 func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
@@ -178,7 +181,7 @@ func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
 	a, b := s.StartTwoSinks()
 	s.StartLineMode([]testrig.Target{a, b}, "-memory", fmt.Sprint(budget))
 	good := s.Dial()
-	s.Write(good, s.NumberedLines(100, 600)) // before the crowd: it holds nothing while it is idle
+	s.Write(good, s.NumberedLines(100, 600)) // before the others: while it is idle, it takes no memory
 	hogs := s.DialMany(senders)
 	unfinished := bytes.Repeat([]byte("x"), 1_000_000)
 	var writing sync.WaitGroup
@@ -192,10 +195,11 @@ func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
 	}
 	s.StartSenders(2, testrig.SteadySender()) // senders that come later are served too
 	s.WaitForLines(s.Tally, 4_000)
-	writing.Wait() // linesplit reads on: a full budget is relieved by dropping
+	writing.Wait() // linesplit reads on, because it drops unfinished lines when the budget is used up
 	m := s.Process.Metrics()
-	if used, limit := m.Sum("linesplit_memory_bytes"), m.Sum("linesplit_memory_limit_bytes"); used > limit*1.1 || limit != budget {
-		t.Errorf("%.0f bytes held, with a budget of %.0f", used, limit)
+	used, limit := m.Sum("linesplit_memory_bytes"), m.Sum("linesplit_memory_limit_bytes")
+	if used > limit*1.1 || limit != budget {
+		t.Errorf("%.0f bytes used, with a budget of %.0f", used, limit)
 	}
 	const program = 16 << 20 // its code, and the stacks of a thousand connections
 	s.CheckMemory(2*budget+program, s.Process.Memory("VmHWM"), "peak memory with a budget of 64 MiB")
@@ -205,6 +209,6 @@ func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
 		hog.SetLinger(0)
 		hog.Close()
 	}
-	s.OtherLines = senders // each of them loses its line: torn, or dropped for memory
+	s.OtherLines = senders // each sender's line is dropped, as torn or for lack of memory
 	s.FinishLineMode(testrig.NoDuplicates)
 }

@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -13,14 +12,15 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// A shipper on the same machine pipes into linesplit; at the end of its output linesplit is done.
-func TestStandardInputEndsWithDrainAndExit(t *testing.T) {
+// A program on the same machine pipes lines into linesplit, which drains and exits at the end of
+// its input.
+func TestEndOfStandardInputDrainsAndExits(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()
 	o := testrig.NewProcessOptions([]testrig.Target{a, b}, "-listen", "stdin:")
 	o.Stdin = bytes.NewReader(s.NumberedLines(20_000, 300))
-	o.Listeners = 0 // it may have ended before anyone looks
+	o.Listeners = 0 // it may end before the test reads its log
 	s.Process = testrig.StartProcess(t, o)
 	if code := s.Process.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
@@ -28,11 +28,12 @@ func TestStandardInputEndsWithDrainAndExit(t *testing.T) {
 	s.CheckDelivery(nil, testrig.NoDuplicates)
 }
 
-// The same with no receiver there: a pipeline in a shell script must not hang for ever.
-func TestStandardInputEndsAlsoWithAllTargetsDown(t *testing.T) {
+// The same with no target listening: a pipeline in a shell script must not hang for ever.
+func TestEndOfStandardInputExitsWithAllTargetsDown(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	o := testrig.NewProcessOptions([]testrig.Target{testrig.FreeHostPort(t)}, "-listen", "stdin:", "-drain-timeout", "2s")
+	o := testrig.NewProcessOptions([]testrig.Target{testrig.FreeHostPort(t)}, "-listen", "stdin:", "-drain-timeout",
+		"2s")
 	o.Stdin = bytes.NewReader(s.NumberedLines(500, 300))
 	s.Process = testrig.StartProcess(t, o)
 	if code := s.Process.Wait(); code != 1 {
@@ -41,8 +42,9 @@ func TestStandardInputEndsAlsoWithAllTargetsDown(t *testing.T) {
 	testrig.ExpectContains(t, s.DrainReport(), "unconfirmed_lines=500 ")
 }
 
-// docker stop while no receiver is there: it must end in time, and say what was not delivered.
-func TestTerminationWithAllTargetsDownReportsTrueCount(t *testing.T) {
+// `docker stop` while no target listens: linesplit must end in time, and report how much it has not
+// delivered.
+func TestTerminationWithAllTargetsDownReportsUnconfirmedLines(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	sink := s.StartSink(testrig.SinkOptions{})
@@ -52,21 +54,22 @@ func TestTerminationWithAllTargetsDownReportsTrueCount(t *testing.T) {
 	s.StartSenders(1, testrig.SenderOptions{Lines: lines, Size: size})
 	s.WaitForSenders()
 	s.WaitForMetric(lines, "linesplit_received_lines_total")
-	holdout := s.Dial() // does not close, whatever linesplit says
-	s.Write(holdout, []byte("an unfinished line"))
+	open := s.Dial() // never closes
+	s.Write(open, []byte("an unfinished line"))
 	s.WaitForMetric(1, "linesplit_connections")
 	began := time.Now()
 	s.Terminate(1)
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %v to end, with a drain timeout of 2s", took)
 	}
-	testrig.ExpectContains(t, s.DrainReport(), fmt.Sprintf("unconfirmed_lines=%d ", lines), fmt.Sprintf("unconfirmed_bytes=%d ", lines*size), "senders_cut_off=1")
+	testrig.ExpectContains(t, s.DrainReport(), fmt.Sprintf("unconfirmed_lines=%d ", lines),
+		fmt.Sprintf("unconfirmed_bytes=%d ", lines*size), "senders_cut_off=1")
 	if s.Tally.Lines() != 0 {
-		t.Errorf("%d lines arrived at a target that was not there", s.Tally.Lines())
+		t.Errorf("%d lines arrived at a target that did not listen", s.Tally.Lines())
 	}
 }
 
-// Someone presses Ctrl-C again.
+// The user presses Ctrl-C again.
 func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -77,7 +80,7 @@ func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 	s.WaitForSenders()
 	s.WaitForMetric(1_234, "linesplit_received_lines_total")
 	s.Process.Signal(syscall.SIGTERM)
-	testrig.WaitFor(t, "the drain begins", func() bool { return strings.Contains(s.Process.Stderr(), "drain began") })
+	testrig.WaitFor(t, "the drain begins", func() bool { return s.CountLogLines("drain began") > 0 })
 	s.Terminate(1)
 	testrig.ExpectContains(t, s.DrainReport(), "unconfirmed_lines=1234 ")
 }

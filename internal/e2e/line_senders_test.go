@@ -8,8 +8,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// A TLS sender that never reads resets the connection at its close if anything was written to it, and what it had in
-// flight is gone.
+// When a TLS sender that never reads closes, its kernel resets the connection if anything was
+// written to it, and its data in flight is lost. So linesplit must not write to senders.
 func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, version := range testrig.TLSVersions {
@@ -27,8 +27,8 @@ func TestTLSSenderThatOnlyWritesLosesNothing(t *testing.T) {
 	}
 }
 
-// Five thousand agents that say something once an hour.
-func TestIdleConnectionsAreCarried(t *testing.T) {
+// 5,000 senders that send something once an hour.
+func TestIdleSendersAreServed(t *testing.T) {
 	t.Parallel()
 	const idle = 5_000
 	s := testrig.NewStage(t)
@@ -49,8 +49,8 @@ func TestIdleConnectionsAreCarried(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// An operator forgot `ulimit -n`: accept fails until somebody goes.
-func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
+// The limit of descriptors is too low: accept fails until a sender disconnects.
+func TestSendersAreServedAfterDescriptorsWereUsedUp(t *testing.T) {
 	t.Parallel()
 	const files = 64
 	s := testrig.NewStage(t)
@@ -62,12 +62,13 @@ func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
 	s.StartSenders(1, testrig.SteadySender())
 	s.WaitForLines(sink, 400)
 	conns := s.DialMany(2 * files)
-	testrig.WaitFor(t, "the descriptors are used up", func() bool { return testrig.OpenDescriptors(s.Process.PID()) >= files })
-	s.WaitForLines(sink, 2_000) // who is in is served
+	testrig.WaitFor(t, "the descriptors are used up",
+		func() bool { return testrig.OpenDescriptors(s.Process.PID()) >= files })
+	s.WaitForLines(sink, 2_000) // connected senders are served
 	for _, conn := range conns {
 		conn.Close()
 	}
-	late := s.StartSender(testrig.SenderOptions{Lines: 1_000}) // who comes now, too
+	late := s.StartSender(testrig.SenderOptions{Lines: 1_000}) // so are new ones
 	late.Wait()
 	s.StopSenders()
 	if m := s.Process.Metrics(); m.Sum("linesplit_accept_errors_total") == 0 {
@@ -76,8 +77,8 @@ func TestDescriptorsUsedUpAndFreedAgain(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// Scanners and misconfigured agents knock at a TLS port in plain text.
-func TestPlainTextOnATLSListenerHarmsNobody(t *testing.T) {
+// Scanners and misconfigured senders send plain text to a TLS listener.
+func TestPlainTextOnATLSListenerHarmsNoOtherSender(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()

@@ -10,8 +10,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// Linesplits stand behind one another, and the inner one is upgraded. It must not wait for its drain timeout: the outer
-// one answers its FIN.
+// One linesplit sends to another one, which is upgraded. The second one need not wait for its drain
+// timeout, because the first one answers its FIN.
 func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
@@ -31,9 +31,10 @@ func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 		if code := down.Terminate(); code != 0 {
 			t.Errorf("the inner linesplit ended with exit code %d, want 0\n%s", code, down.LastLines(30))
 		}
-		// At half of the timeout it cuts senders off.
+		// Senders are cut off after half of the timeout.
 		if took := time.Since(began); took > drain/4 {
-			t.Errorf("the inner linesplit took %v to end, with a drain timeout of %v\n%s", took, drain, down.LastLines(30))
+			t.Errorf("the inner linesplit took %v to end, with a drain timeout of %v\n%s", took, drain,
+				down.LastLines(30))
 		}
 		down = s.StartLinesplit([]testrig.Target{sink}, args...)
 	}
@@ -49,9 +50,9 @@ func TestDownstreamLinesplitIsReplacedWithoutLoss(t *testing.T) {
 	s.CheckDelivery(m, testrig.OnlyResent)
 }
 
-// Receivers whose kernel runs short of memory offer narrow windows from then on, however much they read: that must not pass for lines
-// unread, of which there may be only so many.
-func TestWindowsThatNarrowForGoodHoldNothingUp(t *testing.T) {
+// Targets whose kernel runs short of memory offer narrow windows from then on, however fast they
+// read. Linesplit must not take the missing room for unread lines, whose number is limited.
+func TestWindowsThatNarrowForGoodDelayNothing(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -67,8 +68,9 @@ func TestWindowsThatNarrowForGoodHoldNothingUp(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// A receiver that has long read everything restarts in the night: whatever it looks like, there is nothing to repeat.
-func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
+// A target restarts long after it has read everything: however its connections end, nothing is sent
+// again.
+func TestIdleTargetThatResetsGetsNothingAgain(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -77,8 +79,10 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 	}{
 		{"after a flood", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 20_000}},
 		{"after a steady flow", testrig.SinkOptions{}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
-		{"after bursts", testrig.SinkOptions{Behaviour: testrig.Bursts}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
-		{"TLS", testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.SenderOptions{Lines: 4_000, Rate: 2_000}},
+		{"after bursts", testrig.SinkOptions{Behaviour: testrig.Bursts}, testrig.SenderOptions{Lines: 4_000,
+			Rate: 2_000}},
+		{"TLS", testrig.SinkOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}, testrig.SenderOptions{Lines: 4_000,
+			Rate: 2_000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +95,7 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 			began := time.Now()
 			s.WaitUntilConfirmed()
 			if took := time.Since(began); took > 30*time.Second {
-				t.Errorf("windows were empty %v after the last line had been read, with a resend age of 2s", took)
+				t.Errorf("all lines were confirmed %v after the last one was read, with a resend age of 2s", took)
 			}
 			before := sink.Accepted()
 			sink.ResetConnections()
@@ -103,8 +107,8 @@ func TestQuietReceiverThatResetsGetsNothingAgain(t *testing.T) {
 	}
 }
 
-// `ncat -l` and `nc -N` with nothing to say send FIN at once and read on.
-func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
+// `ncat -l` and `nc -N` with nothing to send: FIN at once, and then they read on.
+func TestHalfClosingTargetIsServedNormally(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
@@ -114,15 +118,15 @@ func TestHalfClosingReceiverIsServedNormally(t *testing.T) {
 	s.WaitForLines(sink, 12_000)
 	s.StopSenders()
 	s.FinishLineMode(testrig.NoDuplicates)
-	// Four, and at most one look each at whether a fresh connection fares better.
+	// Four connections, and at most one attempt for each to get one without FIN.
 	if n := sink.Accepted(); n > 8 {
 		t.Errorf("%d connections in three seconds: a reconnect loop", n)
 	}
 }
 
-// A proxy between linesplit and a receiver acknowledges for itself. What that costs is measured here, not bounded: what
-// lies in the proxy when the receiver dies is beyond what TCP tells.
-func TestProxyInBetweenMeasured(t *testing.T) {
+// A proxy between linesplit and a target acknowledges lines itself. How many are lost when the
+// target dies is measured here and not limited, because TCP does not tell what is in the proxy.
+func TestLossBehindAProxyIsMeasured(t *testing.T) {
 	testrig.SkipIfShort(t)
 	haproxy := testrig.FindHAProxy(t)
 	t.Parallel()
@@ -138,12 +142,13 @@ func TestProxyInBetweenMeasured(t *testing.T) {
 		m := s.Process.Metrics()
 		s.Terminate(0)
 		for _, sink := range s.Sinks {
-			testrig.WaitFor(t, "the proxy has delivered what it has", func() bool { return sink.Open() == 0 })
+			testrig.WaitFor(t, "the proxy has delivered everything", func() bool { return sink.Open() == 0 })
 		}
 		r := s.Tally.Report(s.Sent)
-		t.Logf("behind HAProxy, %q: four crashes: %s, resent by the metric %.0f", query, r, m.Sum("linesplit_resent_lines_total"))
+		t.Logf("behind HAProxy, %q: four crashes: %s, counted as resent %.0f", query, r,
+			m.Sum("linesplit_resent_lines_total"))
 		if r.Corrupt+r.NeverSent > 0 {
-			t.Errorf("lines that nobody sent:\n%s", r.Details())
+			t.Errorf("lines that were never sent:\n%s", r.Details())
 		}
 		return int(r.Lost)
 	}
@@ -153,8 +158,8 @@ func TestProxyInBetweenMeasured(t *testing.T) {
 	}
 }
 
-// A target comes back after an hour: its workers go home, and nobody notices.
-func TestWorkersGoHomeWithoutAPause(t *testing.T) {
+// A target comes back after an hour: its workers return to it without delaying lines.
+func TestWorkersFailBackWithoutAPause(t *testing.T) {
 	t.Parallel()
 	const interval = time.Second
 	s := testrig.NewStage(t)
@@ -163,19 +168,20 @@ func TestWorkersGoHomeWithoutAPause(t *testing.T) {
 	s.StartSenders(2, testrig.SteadySender())
 	s.WaitForLines(a, 400)
 	testrig.ShutdownInOrder(a)
-	testrig.WaitFor(t, "all workers are at the other target", func() bool { return b.Open() == 8 })
+	testrig.WaitFor(t, "all workers are connected to the other target", func() bool { return b.Open() == 8 })
 	moved := b.Accepted()
-	for range 3 { // attempts to go home fail, and cost nothing
+	for range 3 { // attempts to fail back do not succeed, and cost nothing
 		time.Sleep(interval)
 		s.WaitForLines(b, 400)
 	}
 	if b.Accepted() != moved {
-		t.Errorf("%d more connections while home was down", b.Accepted()-moved)
+		t.Errorf("%d more connections while the first target was down", b.Accepted()-moved)
 	}
 	a.Listen()
 	began := time.Now()
-	testrig.WaitFor(t, "the workers are home", func() bool { return a.Open() == 4 && b.Open() == 4 })
-	t.Logf("home %v after the target's return, with an interval of %v", time.Since(began).Round(time.Millisecond), interval)
+	testrig.WaitFor(t, "the workers have failed back", func() bool { return a.Open() == 4 && b.Open() == 4 })
+	t.Logf("workers failed back %v after the target's return, with an interval of %v",
+		time.Since(began).Round(time.Millisecond), interval)
 	s.WaitForLines(a, 400)
 	s.WaitForMetric(4, "linesplit_target_failbacks_total")
 	s.StopSenders()

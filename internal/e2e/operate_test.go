@@ -19,11 +19,11 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// operator has a token, and uses it.
+// operator sends commands to the linesplit of a stage, as `linesplit ctl` does.
 type operator struct {
 	*testrig.Stage
 	client *ctl.Client
-	token  string // file
+	token  string // file with the admin token
 }
 
 func newOperator(s *testrig.Stage) *operator {
@@ -35,7 +35,7 @@ func newOperator(s *testrig.Stage) *operator {
 	return o
 }
 
-// connect is for when the process runs.
+// connect prepares for commands. The process must be running.
 func (o *operator) connect() {
 	o.Helper()
 	c, err := ctl.NewClient(ctl.Options{Address: o.Process.Admin, Token: "opensesame"})
@@ -46,7 +46,7 @@ func (o *operator) connect() {
 	o.Cleanup(c.Close)
 }
 
-// do is a command of linesplit ctl that works.
+// do runs a command of `linesplit ctl` that must succeed, and returns its output.
 func (o *operator) do(words ...string) []byte {
 	o.Helper()
 	answer, err := o.try(words...)
@@ -56,13 +56,14 @@ func (o *operator) do(words ...string) []byte {
 	return answer
 }
 
+// try runs a command of `linesplit ctl`.
 func (o *operator) try(words ...string) ([]byte, error) {
 	var out bytes.Buffer
 	err := ctl.Run(o.Context(), o.client, &out, true, words)
 	return out.Bytes(), err
 }
 
-// state returns the state of a target, empty if there is none of that name.
+// state returns the state of a target, or "" if there is no target of that name.
 func (o *operator) state(target string) string {
 	o.Helper()
 	var status admin.Status
@@ -77,13 +78,14 @@ func (o *operator) state(target string) string {
 	return ""
 }
 
+// await waits until a target has a state.
 func (o *operator) await(target, state string) {
 	o.Helper()
 	testrig.WaitFor(o.T, fmt.Sprintf("%s is %q", target, state), func() bool { return o.state(target) == state })
 }
 
-// Targets come and go while lines flow: none is lost, and none arrives twice.
-func TestTargetsComeAndGoUnderLoad(t *testing.T) {
+// Targets are added, drained and removed while lines flow: every line arrives once.
+func TestTargetsAddedAndRemovedUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()
@@ -103,7 +105,7 @@ func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 		before := a.Lines()
 		s.WaitForLines(s.Tally, 1000)
 		if n := a.Lines() - before; n > 0 {
-			t.Errorf("a drained target got %d lines", n)
+			t.Errorf("%d lines arrived at a drained target", n)
 		}
 		o.do("resume", a.Target())
 		s.WaitForLines(a, 400)
@@ -113,18 +115,19 @@ func TestTargetsComeAndGoUnderLoad(t *testing.T) {
 		s.WaitForLines(b, 400)
 	}
 	if _, err := o.try("remove", "tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no such target") {
-		t.Errorf("removing nobody: %v", err)
+		t.Errorf("remove a target that does not exist: %v", err)
 	}
 	if _, err := o.try("weight", a.Target(), "2"); err == nil || !strings.Contains(err.Error(), "not in this mode") {
-		t.Errorf("a weight for lines: %v", err)
+		t.Errorf("set a weight in line mode: %v", err)
 	}
 	s.StopSenders()
 	o.client.Close()
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// Many operators at once: whatever they are answered, no line is lost, and none arrives twice.
-func TestManyChangesAtOnceUnderLoad(t *testing.T) {
+// Many operators change targets at the same time: whichever commands succeed, every line arrives
+// once.
+func TestConcurrentChangesUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()
@@ -139,7 +142,8 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 		operators.Go(func() {
 			other := others[i%2].Target()
 			for range 15 {
-				for _, words := range [][]string{{"add", other}, {"status"}, {"drain", other}, {"connections"}, {"resume", other}, {"reload"}, {"remove", other}, {"config"}} {
+				for _, words := range [][]string{{"add", other}, {"status"}, {"drain", other}, {"connections"},
+					{"resume", other}, {"reload"}, {"remove", other}, {"config"}} {
 					if _, err := o.try(words...); err != nil && !refused(err) {
 						t.Errorf("ctl %s: %v", strings.Join(words, " "), err)
 					}
@@ -149,7 +153,7 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	}
 	operators.Wait()
 	for _, other := range others {
-		o.try("remove", other.Target()) // the last word may have been another
+		o.try("remove", other.Target()) // it may have been added again last
 		o.await(other.Target(), "")
 	}
 	s.WaitForLines(b, 400)
@@ -158,17 +162,17 @@ func TestManyChangesAtOnceUnderLoad(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// refused says that an error is an answer: somebody else was faster.
+// refused reports whether linesplit refused a command because another operator was faster.
 func refused(err error) bool {
 	answer, ok := errors.AsType[*ctl.RefusedError](err)
 	return ok && (answer.Status == 404 || answer.Status == 409)
 }
 
-// settingsFile is a configuration file that a test writes again and again.
+// settingsFile is a configuration file that a test changes, and the stage whose linesplit reads it.
 type settingsFile struct {
 	*testrig.Stage
 	path string
-	seen int // reloads in the log
+	seen int // lines about reloads in the log so far
 }
 
 func (f *settingsFile) write(lines ...string) {
@@ -178,39 +182,40 @@ func (f *settingsFile) write(lines ...string) {
 	}
 }
 
-// run starts linesplit with the file, whose targets get so many connections in all.
+// run starts linesplit with the file, and waits for this many connections to its targets.
 func (f *settingsFile) run(connections int, args ...string) {
 	f.Helper()
 	f.Process = f.StartLinesplit(nil, append([]string{"-config", f.path}, args...)...)
 	f.Baseline = testrig.WaitForUsage(f.T, f.Process, connections)
 }
 
-// reload sends SIGHUP and returns the log line that answers.
+// reload sends SIGHUP and returns the line of the log with the result.
 func (f *settingsFile) reload() string {
 	f.Helper()
 	f.Process.Signal(syscall.SIGHUP)
 	f.seen++
 	var line string
-	testrig.WaitFor(f.T, "a word about the reload", func() bool {
-		var words []string
+	testrig.WaitFor(f.T, "the log has the result of the reload", func() bool {
+		var results []string
 		for text := range strings.Lines(f.Process.Stderr()) {
 			if strings.Contains(text, "msg=reloaded") || strings.Contains(text, "reload failed") {
-				words = append(words, text)
+				results = append(results, text)
 			}
 		}
-		if len(words) < f.seen {
+		if len(results) < f.seen {
 			return false
 		}
-		line = words[f.seen-1]
+		line = results[f.seen-1]
 		return true
 	})
 	return line
 }
 
-func TestReloadsUnderLoad(t *testing.T) {
+func TestReloadsUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	sinks := []*testrig.Sink{s.StartSink(testrig.SinkOptions{}), s.StartSink(testrig.SinkOptions{}), s.StartSink(testrig.SinkOptions{})}
+	sinks := []*testrig.Sink{s.StartSink(testrig.SinkOptions{}), s.StartSink(testrig.SinkOptions{}),
+		s.StartSink(testrig.SinkOptions{})}
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	pair := func(i int) string { return "target " + sinks[i%3].Target() + "," + sinks[(i+1)%3].Target() }
 	f.write(pair(0))
@@ -238,26 +243,28 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	o.connect()
 	before := string(o.do("config"))
 	o.do("reload")
-	f.seen++ // the log has those by the API, too
+	f.seen++ // reloads by the API are in the log too
 	for text, want := range map[string]string{
 		"target " + b.Target() + "\nstall-timeout soon": "stall-timeout",
 		"target 10.0.0.1:9999?weight=3":                 "weight is only valid with -mode connection",
 		"tarket " + b.Target():                          "unknown key",
 	} {
 		f.write(text)
-		if line := f.reload(); !strings.Contains(line, "reload failed, nothing has changed") || !strings.Contains(line, want) {
+		line := f.reload()
+		if !strings.Contains(line, "reload failed, nothing has changed") || !strings.Contains(line, want) {
 			t.Errorf("%q: %s", text, line)
 		}
 		if _, err := o.try("reload"); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q by the API: %v", text, err)
+			t.Errorf("%q, reloaded by the API: %v", text, err)
 		}
 	}
 	if after := string(o.do("config")); after != before || o.state(b.Target()) != "" {
 		t.Errorf("the configuration was\n%s\nand is\n%s", before, after)
 	}
 	f.write("target "+a.Target(), "queue 7", "log-level debug")
-	if line := f.reload(); !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
-		t.Errorf("what needs a restart: %s", line)
+	line := f.reload()
+	if !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
+		t.Errorf("a setting that needs a restart: %s", line)
 	}
 	s.StartSenders(1, testrig.SteadySender())
 	s.WaitForLines(a, 200)
@@ -266,16 +273,17 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// In connection mode a reload leaves the connections alone.
+// In connection mode, open connections stay when the configuration is reloaded.
 func TestReloadKeepsConnections(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo}), testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
+	a, b := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo}), testrig.NewServer(t,
+		testrig.ServerOptions{Handler: testrig.Echo})
 	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
 	f.write("target " + a.Target())
 	s.StartConnectionMode(nil, "-config", f.path)
 	conn := s.DialTCP()
-	say := func(text string) {
+	echo := func(text string) {
 		t.Helper()
 		if _, err := conn.Write([]byte(text)); err != nil {
 			t.Fatal(err)
@@ -285,12 +293,13 @@ func TestReloadKeepsConnections(t *testing.T) {
 			t.Fatalf("got %q, %v", got, err)
 		}
 	}
-	say("one")
-	f.write("target "+a.Target()+"?weight=3,"+b.Target(), "balance least-connections", "idle-timeout 1m", "deny 10.0.0.0/8", "rate-per-client 1000/s")
+	echo("one")
+	f.write("target "+a.Target()+"?weight=3,"+b.Target(), "balance least-connections", "idle-timeout 1m",
+		"deny 10.0.0.0/8", "rate-per-client 1000/s")
 	if line := f.reload(); !strings.Contains(line, "balance") || !strings.Contains(line, `need_restart=""`) {
 		t.Errorf("reload: %s", line)
 	}
-	say("two")
+	echo("two")
 	testrig.WaitFor(t, "the new target gets clients", func() bool {
 		if err := (testrig.Client{}).Echo(t, s.Process.Listeners[0], testrig.Payload(10)); err != nil {
 			t.Error(err)
@@ -299,7 +308,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	})
 	f.write("target " + b.Target())
 	f.reload()
-	say("three") // it drains, and goes on
+	echo("three") // its target drains
 	conn.Close()
 	s.FinishConnectionMode()
 }

@@ -17,16 +17,16 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// churn is senders that connect, write some lines and go, for ever.
+// churn runs senders that connect, write some lines, close, and repeat.
 type churn struct {
 	*testrig.Stage
 	addr    string
-	lines   int // of each
+	lines   int // per connection
 	done    chan struct{}
 	senders sync.WaitGroup
-	next    atomic.Int64 // sender id
-	served  atomic.Int64
-	mu      sync.Mutex // guards stage.sent
+	next    atomic.Uint32 // number of the last sender
+	served  atomic.Int64  // connections that have ended without an error
+	mu      sync.Mutex    // guards Stage.Sent
 }
 
 func startChurn(s *testrig.Stage, addr string, senders, lines int) *churn {
@@ -39,7 +39,7 @@ func startChurn(s *testrig.Stage, addr string, senders, lines int) *churn {
 
 func (c *churn) run() {
 	for !closed(c.done) {
-		id := uint32(c.next.Add(1))
+		id := c.next.Add(1)
 		conn, err := testrig.Dial("tcp", c.addr, nil)
 		if err != nil {
 			c.Errorf("sender %d was refused: %v", id, err)
@@ -60,10 +60,11 @@ func (c *churn) run() {
 	}
 }
 
-func (c *churn) more(n int64) {
+// waitForMore waits until n more connections have ended.
+func (c *churn) waitForMore(n int64) {
 	c.Helper()
 	enough := c.served.Load() + n
-	testrig.WaitFor(c.T, "senders come and go", func() bool { return c.served.Load() >= enough || c.Failed() })
+	testrig.WaitFor(c.T, "more senders are served", func() bool { return c.served.Load() >= enough || c.Failed() })
 }
 
 func (c *churn) stop() {
@@ -71,9 +72,10 @@ func (c *churn) stop() {
 	c.senders.Wait()
 }
 
-// A new process takes over the port from the old one while senders come and go: none is refused, and no line is lost. Nor is by one that
-// cannot start, since the old one has its -admin.
-func TestRestartWithReusePortRefusesNobody(t *testing.T) {
+// A new process takes over the port from the old one while senders connect: none is refused, and no
+// line is lost. Processes that cannot start, because the old one has their -admin port, do no harm
+// either.
+func TestRestartWithReusePortRefusesNoSender(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()
@@ -82,20 +84,22 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	senders := startChurn(s, addr, 4, 50)
 	for range 3 {
 		for range 10 {
-			senders.more(10)
-			failing := exec.Command(testrig.Binary(t), "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(), "-admin", old.Admin)
-			if out, err := failing.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
+			senders.waitForMore(10)
+			failing := exec.Command(testrig.Binary(t), "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(),
+				"-admin", old.Admin)
+			out, err := failing.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "another program listens there") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		}
-		young := s.StartLinesplit([]testrig.Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
-		senders.more(100)
+		next := s.StartLinesplit([]testrig.Target{a, b}, "-reuse-port", "-listen", "tcp://"+addr)
+		senders.waitForMore(100)
 		if code := old.Terminate(); code != 0 {
 			t.Errorf("the old process ended with %d\n%s", code, old.LastLines(10))
 		}
-		old = young
+		old = next
 	}
-	senders.more(100)
+	senders.waitForMore(100)
 	senders.stop()
 	testrig.WaitFor(t, "all lines arrive", func() bool { return s.Tally.HasAll(s.Sent) })
 	if code := old.Terminate(); code != 0 {
@@ -106,14 +110,15 @@ func TestRestartWithReusePortRefusesNobody(t *testing.T) {
 	}
 }
 
-// manager stands in for systemd: it holds the socket, hands it down, and is told how the process fares.
+// manager stands in for systemd: it owns the listening socket, passes it to linesplit, and receives
+// its notifications.
 type manager struct {
 	*testrig.Stage
-	socket  *os.File
-	addr    string
-	notices *net.UnixConn
-	path    string
-	heard   chan string
+	socket   *os.File
+	addr     string        // of the socket
+	notices  *net.UnixConn // where notifications arrive
+	path     string        // of that socket
+	received chan string   // notifications; closed when the test ends
 }
 
 func newManager(s *testrig.Stage) *manager {
@@ -121,7 +126,7 @@ func newManager(s *testrig.Stage) *manager {
 	if err != nil {
 		s.Fatal(err)
 	}
-	m := &manager{Stage: s, addr: ln.Addr().String(), heard: make(chan string, 1000)}
+	m := &manager{Stage: s, addr: ln.Addr().String(), received: make(chan string, 1000)}
 	if m.socket, err = ln.(*net.TCPListener).File(); err != nil {
 		s.Fatal(err)
 	}
@@ -130,27 +135,27 @@ func newManager(s *testrig.Stage) *manager {
 	if m.notices, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"}); err != nil {
 		s.Fatal(err)
 	}
-	go m.listen()
+	go m.receive()
 	s.Cleanup(func() { m.socket.Close(); m.notices.Close() })
 	return m
 }
 
-func (m *manager) listen() {
-	defer close(m.heard)
+func (m *manager) receive() {
+	defer close(m.received)
 	b := make([]byte, 1000)
 	for {
 		n, err := m.notices.Read(b)
 		if err != nil {
 			return
 		}
-		m.heard <- string(b[:n])
+		m.received <- string(b[:n])
 	}
 }
 
-// start starts a linesplit as a service is started, and returns once it says that it is ready.
+// start starts a linesplit as a service, and returns when it has notified that it is ready.
 func (m *manager) start(args ...string) *exec.Cmd {
 	m.Helper()
-	script := `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines WATCHDOG_PID=$$ WATCHDOG_USEC=200000; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES WATCHDOG_PID WATCHDOG_USEC; exec "$0" "$@"`
+	const script = socketScript + `WATCHDOG_PID=$$ WATCHDOG_USEC=200000; ` + watchdogScript + execScript
 	cmd := exec.Command("sh", append([]string{"-c", script, testrig.Binary(m)}, args...)...)
 	cmd.ExtraFiles = []*os.File{m.socket}
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
@@ -166,21 +171,31 @@ func (m *manager) start(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// The parts of a shell script that starts a service. LISTEN_PID and WATCHDOG_PID must be the ID of
+// the process that the script becomes.
+const (
+	socketScript   = `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; `
+	watchdogScript = `export WATCHDOG_PID WATCHDOG_USEC; `
+	execScript     = `exec "$0" "$@"`
+)
+
+// await waits for a notification.
 func (m *manager) await(want string) {
 	m.Helper()
 	limit := time.After(testrig.Patience)
 	for {
 		select {
-		case got := <-m.heard:
+		case got := <-m.received:
 			if got == want {
 				return
 			}
 		case <-limit:
-			m.Fatalf("never heard %s", want)
+			m.Fatalf("linesplit did not notify %s within %v", want, testrig.Patience)
 		}
 	}
 }
 
+// stop ends a service.
 func (m *manager) stop(cmd *exec.Cmd) {
 	m.Helper()
 	cmd.Process.Signal(syscall.SIGTERM)
@@ -190,8 +205,9 @@ func (m *manager) stop(cmd *exec.Cmd) {
 	}
 }
 
-// The service manager holds the socket, so that whoever connects while linesplit is restarted waits, and is served.
-func TestSocketActivation(t *testing.T) {
+// The service manager owns the socket, so clients that connect while linesplit is restarted wait,
+// and are served.
+func TestSocketActivationRefusesNoSender(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()
@@ -202,11 +218,11 @@ func TestSocketActivation(t *testing.T) {
 		cmd := m.start(args...)
 		m.await("WATCHDOG=1")
 		m.await("WATCHDOG=1")
-		senders.more(100)
+		senders.waitForMore(100)
 		m.stop(cmd)
 	}
 	cmd := m.start(args...)
-	senders.more(100)
+	senders.waitForMore(100)
 	senders.stop()
 	testrig.WaitFor(t, "all lines arrive", func() bool { return s.Tally.HasAll(s.Sent) })
 	m.stop(cmd)
@@ -215,7 +231,8 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
-// Nobody is told that linesplit is ready before all is open: not where the admin listener's port is taken.
+// Linesplit must not notify that it is ready before all its listeners are open. Here the port of
+// the admin listener is taken.
 func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 	t.Parallel()
 	m := newManager(testrig.NewStage(t))
@@ -224,18 +241,19 @@ func TestNotReadyWithoutTheAdminListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	cmd := exec.Command(testrig.Binary(t), "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", taken.Addr().String())
+	cmd := exec.Command(testrig.Binary(t), "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin",
+		taken.Addr().String())
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another program listens there") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	m.notices.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // what has been said is there
-	for notice := range m.heard {
-		t.Errorf("was told %q", notice)
+	m.notices.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // all notifications have arrived
+	for notice := range m.received {
+		t.Errorf("linesplit notified %q", notice)
 	}
 }
 
-func TestSocketThatNobodyNames(t *testing.T) {
+func TestInheritedSocketsMustMatchTheListeners(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	m := newManager(s)
@@ -244,8 +262,8 @@ func TestSocketThatNobodyNames(t *testing.T) {
 		"tcp://127.0.0.1:0":      "sockets that no -listen names: there is systemd:lines",
 		"systemd:lines?tls=true": "-tls-cert",
 	} {
-		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; exec "$0" "$@"`,
-			testrig.Binary(t), "-listen", arg, "-target", "127.0.0.1:1")
+		cmd := exec.Command("sh", "-c", socketScript+execScript, testrig.Binary(t), "-listen", arg, "-target",
+			"127.0.0.1:1")
 		cmd.ExtraFiles = []*os.File{m.socket}
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
@@ -254,8 +272,8 @@ func TestSocketThatNobodyNames(t *testing.T) {
 	}
 }
 
-// A service manager that has stopped reading does not hold up the end.
-func TestNobodyReadsTheNotices(t *testing.T) {
+// Linesplit's end does not wait for a service manager that has stopped reading notifications.
+func TestNotificationsWithoutAReader(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, _ := s.StartTwoSinks()
@@ -270,24 +288,20 @@ func TestNobodyReadsTheNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer filler.Close()
-	for err == nil { // until there is no room
+	for err == nil { // until the socket's buffer is full
 		filler.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, err = filler.Write([]byte("full"))
 	}
-	free, err := testrig.ListenAlone()
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
-	cmd := exec.Command("sh", "-c", `WATCHDOG_PID=$$ WATCHDOG_USEC=100000; export WATCHDOG_PID WATCHDOG_USEC; exec "$0" "$@"`,
-		testrig.Binary(t), "-listen", "tcp://"+addr, "-target", a.Target(), "-drain-timeout", "5s")
+	addr := testrig.FreeHostPort(t)
+	cmd := exec.Command("sh", "-c",
+		`WATCHDOG_PID=$$ WATCHDOG_USEC=100000; `+watchdogScript+execScript,
+		testrig.Binary(t), "-listen", addr.Target(), "-target", a.Target(), "-drain-timeout", "5s")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	testrig.WaitFor(t, "linesplit listens", func() bool { return answers(addr) })
+	testrig.WaitFor(t, "linesplit listens", addr.Listening)
 	cmd.Process.Signal(syscall.SIGTERM)
 	limit := time.AfterFunc(testrig.Patience, func() { cmd.Process.Kill() })
 	defer limit.Stop()

@@ -17,8 +17,9 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// swallow reads everything that any number of connections bring, and returns where, and how many lines it was so far.
-func swallow(t *testing.T) (addr string, lines func() int) {
+// countLines starts a server that reads all its connections to the end. It returns its address, and
+// a function that returns how many lines it has read.
+func countLines(t *testing.T) (addr string, lines func() int) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,15 +47,16 @@ func swallow(t *testing.T) (addr string, lines func() int) {
 
 func TestSendEndsInOrderOnSIGINT(t *testing.T) {
 	t.Parallel()
-	addr, received := swallow(t)
-	command := exec.Command(testrig.Binary(t), "send", "-to", addr, "-mix", "stream=2,idle=1", "-connections", "3", "-rate", "2000")
+	addr, received := countLines(t)
+	command := exec.Command(testrig.Binary(t), "send", "-to", addr, "-mix", "stream=2,idle=1", "-connections", "3",
+		"-rate", "2000")
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	if !testrig.Poll(testrig.Patience, func() bool { return received() > 100 }) {
-		t.Error("nothing comes")
+		t.Error("no lines arrive")
 	}
 	command.Process.Signal(os.Interrupt)
 	if err := command.Wait(); err != nil {
@@ -69,9 +71,9 @@ func TestSendEndsInOrderOnSIGINT(t *testing.T) {
 	}
 }
 
-func TestSendStandardInput(t *testing.T) {
+func TestSendRepeatsStandardInput(t *testing.T) {
 	t.Parallel()
-	addr, received := swallow(t)
+	addr, received := countLines(t)
 	command := exec.Command(testrig.Binary(t), "send", "-to", addr, "-file", "-", "-repeat", "3")
 	command.Stdin = strings.NewReader("one\ntwo")
 	text, err := command.Output()

@@ -94,7 +94,8 @@ func appendFrame(b []byte, conn uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// Child is a target in a process of its own, which can be killed. It belongs to the test's goroutine.
+// Child is a target in a process of its own, which can be killed. It belongs to the test's
+// goroutine.
 type Child struct {
 	tb      testing.TB
 	tally   *Tally
@@ -165,8 +166,8 @@ func (c *Child) Suspend() { c.cmd.Process.Signal(syscall.SIGSTOP) }
 // Resume sends SIGCONT, which ends what Suspend began.
 func (c *Child) Resume() { c.cmd.Process.Signal(syscall.SIGCONT) }
 
-// collect counts what is in the child's frames, until the child has ended. The bytes of a frame that
-// the kill cut off had not been taken out of the socket.
+// collect counts what is in the child's frames, until the child has ended. The bytes of a frame
+// that the kill cut off had not been taken out of the socket.
 func (c *Child) collect(out io.Reader, ready chan<- struct{}) {
 	readers := make(map[uint32]*tally.Reader)
 	in := bufio.NewReaderSize(out, 256<<10)

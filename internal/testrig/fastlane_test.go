@@ -21,7 +21,7 @@ const (
 	holdLane = "hold"
 )
 
-// laneRounds is how often each process takes the lane.
+// laneRounds is the number of times that each process takes the lane.
 const laneRounds = 200
 
 // The go command runs the tests of two packages in two processes at the same time. Their loaded

@@ -40,7 +40,7 @@ type TargetFlag string
 // Target returns the text of the flag.
 func (l TargetFlag) Target() string { return string(l) }
 
-// Client is how a test's clients reach linesplit.
+// Client says how a client connects to linesplit.
 type Client struct {
 	Network string      // tcp, also if empty, or unix
 	From    string      // address of this machine to connect from; empty: the kernel's choice
@@ -91,7 +91,8 @@ func (s *Stage) DialTCP() *net.TCPConn {
 	return s.DialAs(Client{}).(*net.TCPConn)
 }
 
-// Exchange sends a request, ends its side of the connection, and returns everything that comes back.
+// Exchange sends a request, ends its side of the connection, and returns everything that comes
+// back.
 func (c Client) Exchange(t testing.TB, addr string, request []byte) ([]byte, error) {
 	conn, err := c.Dial(t, addr)
 	if err != nil {

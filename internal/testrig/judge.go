@@ -19,7 +19,7 @@ func (s *Stage) WaitForAllLines() {
 	s.Fatalf("lines are missing: %s\n%s\n%s", r, r.Details(), m.Dump())
 }
 
-// DuplicateLimit is how many duplicates a test allows.
+// DuplicateLimit is the limit of duplicates in a test.
 type DuplicateLimit int
 
 const (
@@ -42,8 +42,8 @@ func (s *Stage) FinishLineMode(limit DuplicateLimit) {
 	s.CheckDelivery(m, limit)
 }
 
-// WaitForLedger waits until the ledger balances and does not change, and returns the metrics of that
-// moment.
+// WaitForLedger waits until the ledger balances and does not change, and returns the metrics of
+// that moment.
 func (s *Stage) WaitForLedger() (m Metrics) {
 	s.Helper()
 	var before, now [2]Ledger

@@ -144,7 +144,8 @@ func (p *Process) Terminate() int {
 	return p.Wait()
 }
 
-// DumpGoroutines ends the process and returns a dump of its goroutines, for the report of a failure.
+// DumpGoroutines ends the process and returns a dump of its goroutines, for the report of a
+// failure.
 func (p *Process) DumpGoroutines() string {
 	p.log = len(p.Stderr())
 	p.cmd.Process.Signal(syscall.SIGQUIT)

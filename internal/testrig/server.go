@@ -157,8 +157,8 @@ func (s *Server) each(do func(net.Conn)) {
 	}
 }
 
-// ResetConn closes a connection with RST, without TLS's close_notify. The peer of a Unix socket sees
-// a reset only if data was left unread.
+// ResetConn closes a connection with RST, without TLS's close_notify. The peer of a Unix socket
+// sees a reset only if data was left unread.
 func ResetConn(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()

@@ -14,8 +14,8 @@ import (
 // fastRate is the lowest rate of a sender, in lines per second, that takes most of a small machine.
 const fastRate = 20_000
 
-// Target is where a linesplit sends to: a sink, a server, a child process, another linesplit or a
-// proxy. Target returns its address as the -target flag takes it.
+// Target is a program that a linesplit sends to: a sink, a server, a child process, another
+// linesplit or a proxy. Its method returns its address as the -target flag takes it.
 type Target interface{ Target() string }
 
 // HostPort is host:port, followed by a target's options if there are any.
@@ -347,8 +347,8 @@ func OpenDescriptors(pid int) int {
 	return len(entries)
 }
 
-// FINAge is how old a connection must be for its FIN to mean that the target shuts down. The FIN of
-// a younger one marks a target that half-closes at once and reads on.
+// FINAge is the least age of a connection whose FIN means that the target shuts down. The FIN of a
+// younger one marks a target that half-closes at once and reads on.
 const FINAge = 1200 * time.Millisecond
 
 // ShutdownInOrder ends a target with FIN, once its connections are older than FINAge.
