@@ -239,7 +239,7 @@ func TestShortSenderStarts(t *testing.T) {
 	tally := NewTally()
 	sink := NewSink(t, tally, SinkOptions{})
 	for range 200 {
-		sender, _ := direct(t, tally, sink, SenderOptions{ID: 1, Lines: 1})
+		sender, _ := sendDirectly(t, sink, SenderOptions{ID: 1, Lines: 1})
 		if err := sender.Wait(); err != nil {
 			t.Fatal(err)
 		}
