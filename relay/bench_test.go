@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ioCopy is the yardstick: the least that carries a connection through the kernel.
+// ioCopy is the baseline: the simplest proxy that carries connections through the kernel.
 func ioCopy(ln net.Listener, to string) {
 	for {
 		a, err := ln.Accept()
@@ -49,7 +49,8 @@ func proxies(b *testing.B, to string, f func(b *testing.B, addr string)) {
 	})
 }
 
-// elsewhere runs this benchmark's other side, clients and target, in a process of its own, so that the CPU time measured is the proxy's.
+// elsewhere returns a process for the clients or the target, so that the CPU time measured here is
+// that of the proxy.
 func elsewhere(b *testing.B, role, addr string, n int) *exec.Cmd {
 	c := exec.Command(os.Args[0], "-test.run=^TestBenchPeer$")
 	c.Env = append(os.Environ(), "RELAY_BENCH_ROLE="+role, "RELAY_BENCH_ADDR="+addr, "RELAY_BENCH_N="+strconv.Itoa(n))
@@ -57,7 +58,7 @@ func elsewhere(b *testing.B, role, addr string, n int) *exec.Cmd {
 	return c
 }
 
-// TestBenchPeer is not a test: see elsewhere.
+// TestBenchPeer is no test: it is the process of elsewhere.
 func TestBenchPeer(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("RELAY_BENCH_N"))
 	switch addr := os.Getenv("RELAY_BENCH_ADDR"); os.Getenv("RELAY_BENCH_ROLE") {
@@ -139,12 +140,12 @@ func measure(b *testing.B, role, addr string, n int) {
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "op/s")
 }
 
-// BenchmarkBulk: one op is a megabyte, one way.
+// BenchmarkBulk carries a megabyte in one direction per op.
 func BenchmarkBulk(b *testing.B) {
 	proxies(b, benchTarget(b), func(b *testing.B, addr string) { measure(b, "bulk", addr, b.N<<20) })
 }
 
-// BenchmarkConnect: one op is connecting, 100 bytes each way, and closing.
+// BenchmarkConnect connects, sends 100 bytes in each direction and closes per op.
 func BenchmarkConnect(b *testing.B) {
 	proxies(b, benchTarget(b), func(b *testing.B, addr string) { measure(b, "connect", addr, b.N) })
 }

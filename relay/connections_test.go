@@ -6,19 +6,18 @@ import (
 	"time"
 )
 
-// TestConnections: what is there can be listed, and the list is no longer than it may be.
-func TestConnections(t *testing.T) {
+func TestConnectionsAreListedUpToTheLimit(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=3")
 	before := time.Now()
 	var clients []net.Conn
 	for range 3 {
-		clients = append(clients, r.met())
+		clients = append(clients, r.connect())
 	}
 	waiting := r.dial()
-	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
+	eventually(t, "a client waits", func() bool { return r.Stats().Waiting == 1 })
 	exchange(t, clients[1], "and more")
-	eventually(t, "all is counted", func() bool {
+	eventually(t, "all bytes are counted", func() bool {
 		p := r.targetStats(s.name())
 		return p.BytesIn == 23 && p.BytesOut == 23
 	})
@@ -44,11 +43,11 @@ func TestConnections(t *testing.T) {
 	}
 	for limit, want := range map[int]int{-1: 0, 0: 0, 1: 1, 3: 3, 4: 4, 5: 4} {
 		if n := len(r.Connections(limit)); n != want {
-			t.Errorf("%d listed where %d may be", n, limit)
+			t.Errorf("%d listed with limit %d", n, limit)
 		}
 	}
 	for _, c := range append(clients, waiting) {
 		c.Close()
 	}
-	eventually(t, "all are gone", func() bool { return len(r.Connections(10)) == 0 })
+	eventually(t, "all have ended", func() bool { return len(r.Connections(10)) == 0 })
 }

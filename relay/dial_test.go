@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// TestRedispatch: with one target dead and others well, no client notices.
-func TestRedispatch(t *testing.T) {
+func TestClientsOfADeadTargetGetAnother(t *testing.T) {
 	dead := serve(t, echo)
 	dead.Close()
 	s := serve(t, echo)
@@ -26,8 +25,7 @@ func TestRedispatch(t *testing.T) {
 	}
 }
 
-// TestBackups serve only where no other is up.
-func TestBackups(t *testing.T) {
+func TestBackupsServeOnlyIfNoOtherIsUp(t *testing.T) {
 	first, backup := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, first.name(), backup.name()+"?backup=true")
 	for range 10 {
@@ -43,11 +41,11 @@ func TestBackups(t *testing.T) {
 	}
 }
 
-// TestAllDown: clients are reset within the budget, and one that comes in time for a target's return is served.
-func TestAllDown(t *testing.T) {
+// TestAllTargetsDown also serves a client that connects before a target comes back.
+func TestAllTargetsDown(t *testing.T) {
 	t.Parallel()
 	const budget = 3 * time.Second // a slow machine listens again within it
-	path := socketPath(t)          // which nobody else takes meanwhile, as they may a port
+	path := socketPath(t)          // no other process can take it meanwhile, unlike a port
 	r := start(t, Options{Tuning: Tuning{DialBudget: budget}}, "unix://"+path)
 	begin := time.Now()
 	if err := r.refusal(); !isReset(err) {
@@ -62,7 +60,7 @@ func TestAllDown(t *testing.T) {
 	}
 	c := r.dial()
 	c.Write([]byte("early"))
-	eventually(t, "a dial more", func() bool { return r.Stats().Targets[0].DialErrors > uint64(rec.Dials) })
+	eventually(t, "another dial", func() bool { return r.Stats().Targets[0].DialErrors > uint64(rec.Dials) })
 	serveAt(t, listenAt(t, "unix", path), echo)
 	b := make([]byte, 5)
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != "early" {
@@ -71,8 +69,7 @@ func TestAllDown(t *testing.T) {
 	c.Close() // the server waits for it
 }
 
-// TestEjected: what a check has found to be down is not tried at all.
-func TestEjected(t *testing.T) {
+func TestUnhealthyTargetIsNotDialled(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{}, s.name())
 	r.Targets()[0].CheckedDown(io.EOF)
@@ -86,8 +83,8 @@ func TestEjected(t *testing.T) {
 	exchange(t, r.dial(), "hello")
 }
 
-// TestUnreachableOncePerKind: that datagrams have a target is no news for those who want to connect.
-func TestUnreachableOncePerKind(t *testing.T) {
+// A reachable target for datagrams does not reset the log line about streams.
+func TestUnreachableIsLoggedOncePerKind(t *testing.T) {
 	dead := serve(t, echo)
 	dead.Close()
 	var log bytes.Buffer

@@ -9,7 +9,7 @@ import (
 	"linesplit/internal/testcert"
 )
 
-func TestDrain(t *testing.T) {
+func TestDrainResetsWhatDoesNotEndInTime(t *testing.T) {
 	t.Parallel()
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{Drain: 3 * time.Second}}, s.name()) // a slow machine says something within it
@@ -17,7 +17,7 @@ func TestDrain(t *testing.T) {
 	exchange(t, a, "hello")
 	exchange(t, b, "hello")
 	r.soft()
-	eventually(t, "nothing listens", func() bool {
+	eventually(t, "the listener is closed", func() bool {
 		c, err := net.Dial("tcp", r.ln.Addr().String())
 		if err == nil {
 			c.Close()
@@ -38,8 +38,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestHardEnd: whatever a client waits for.
-func TestHardEnd(t *testing.T) {
+func TestHardEndResetsConnectedAndWaitingClients(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute, Drain: time.Minute}}, s.name()+"?max-connections=1")
 	carried := r.dial()
@@ -60,8 +59,7 @@ func TestHardEnd(t *testing.T) {
 	}
 }
 
-// TestSilentHandshake: one that never comes does not outlive the hard end.
-func TestSilentHandshake(t *testing.T) {
+func TestHardEndResetsAClientInTheHandshake(t *testing.T) {
 	ln, _ := listenAs(t, "tls", testcert.New(t, t.TempDir()))
 	r := startAt(t, ln, Options{}, serve(t, echo).name())
 	c := r.dial()

@@ -13,8 +13,7 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// TestTargetEndsFirst: and the client may go on for a while.
-func TestTargetEndsFirst(t *testing.T) {
+func TestClientMaySendAfterTheTargetHasEnded(t *testing.T) {
 	got := make(chan string, 1)
 	s := serve(t, func(c net.Conn) {
 		c.Write([]byte("bye"))
@@ -37,8 +36,8 @@ func TestTargetEndsFirst(t *testing.T) {
 	}
 }
 
-// TestTargetReset: in mid-transfer, and again with the client writing.
-func TestTargetReset(t *testing.T) {
+// TestTargetResetReachesTheClient resets in mid-transfer, once while the client writes.
+func TestTargetResetReachesTheClient(t *testing.T) {
 	for _, writing := range []bool{false, true} {
 		t.Run(fmt.Sprint("writing ", writing), func(t *testing.T) {
 			s := serve(t, func(c net.Conn) {
@@ -61,7 +60,7 @@ func TestTargetReset(t *testing.T) {
 			}
 			_, err = io.ReadAll(c)
 			w.Wait()
-			if !isReset(err) && !isReset(writeErr) { // a kernel tells of it once
+			if !isReset(err) && !isReset(writeErr) { // the kernel reports a reset once
 				t.Errorf("the client got %v reading, %v writing", err, writeErr)
 			}
 			if rec := r.log.one(t); rec.End != "target-reset" {
@@ -71,7 +70,7 @@ func TestTargetReset(t *testing.T) {
 	}
 }
 
-func TestClientReset(t *testing.T) {
+func TestClientResetReachesTheTarget(t *testing.T) {
 	got := make(chan error, 1)
 	s := serve(t, func(c net.Conn) {
 		c.Write([]byte("x"))
@@ -91,8 +90,8 @@ func TestClientReset(t *testing.T) {
 	}
 }
 
-// TestTruncatedTLS: a FIN between two records, without close_notify, could have come from anybody.
-func TestTruncatedTLS(t *testing.T) {
+// A FIN between two records, without close_notify, may come from anything on the path.
+func TestTruncatedTLSIsPassedOnAsAReset(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	got := make(chan error, 1)
 	s := serve(t, func(c net.Conn) {
@@ -112,7 +111,7 @@ func TestTruncatedTLS(t *testing.T) {
 	}
 }
 
-func TestResetOnDown(t *testing.T) {
+func TestResetOnDownResetsOnlyIfSet(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		t.Run(fmt.Sprint(reset), func(t *testing.T) {
 			a, b := serve(t, echo), serve(t, echo)
@@ -138,7 +137,7 @@ func TestResetOnDown(t *testing.T) {
 	}
 }
 
-// The news may come while a client is being connected to the target: after it was chosen, before there is a connection to reset.
+// The target may go down after it was chosen and before there is a connection to reset.
 func TestResetOnDownWhileDialling(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	release := make(chan struct{})
@@ -152,7 +151,7 @@ func TestResetOnDownWhileDialling(t *testing.T) {
 	c := r.dial()
 	eventually(t, "a dial", func() bool { return s.accepted.Load() == 1 })
 	r.Targets()[0].CheckedDown(io.EOF)
-	time.Sleep(3 * watchInterval) // it has been noticed, and there was nothing to reset
+	time.Sleep(3 * watchInterval) // maintain has noticed it, and there was nothing to reset
 	close(release)
 	c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadAll(c); !isReset(err) {
@@ -163,7 +162,7 @@ func TestResetOnDownWhileDialling(t *testing.T) {
 	}
 }
 
-func TestIdleAndLinger(t *testing.T) {
+func TestIdleAndLingerTimeouts(t *testing.T) {
 	const timeout = 2 * time.Second // four times what the test sleeps: a starved machine sleeps longer
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
@@ -182,9 +181,9 @@ func TestIdleAndLinger(t *testing.T) {
 			t.Errorf("%+v", rec)
 		}
 	})
-	t.Run("one way", func(t *testing.T) { // activity in one direction keeps both
+	t.Run("one way", func(t *testing.T) { // activity in one direction keeps both directions
 		t.Parallel()
-		r := start(t, Options{Tuning: Tuning{IdleTimeout: timeout}}, serve(t, swallow).name())
+		r := start(t, Options{Tuning: Tuning{IdleTimeout: timeout}}, serve(t, discard).name())
 		c := r.dial()
 		for range 6 {
 			c.Write([]byte("x"))
@@ -195,7 +194,7 @@ func TestIdleAndLinger(t *testing.T) {
 			t.Errorf("%+v", rec)
 		}
 	})
-	t.Run("stuck", func(t *testing.T) { // a receiver that does not read is idle, too
+	t.Run("stuck", func(t *testing.T) { // a connection whose receiver does not read is idle
 		hold := make(chan struct{})
 		s := serve(t, func(net.Conn) { <-hold })
 		r := start(t, Options{Tuning: Tuning{IdleTimeout: 200 * time.Millisecond}}, s.name())
@@ -213,7 +212,7 @@ func TestIdleAndLinger(t *testing.T) {
 	})
 	t.Run("linger", func(t *testing.T) {
 		hold := make(chan struct{})
-		s := serve(t, func(c net.Conn) { swallow(c); <-hold })
+		s := serve(t, func(c net.Conn) { discard(c); <-hold })
 		r := start(t, Options{Tuning: Tuning{LingerTimeout: 200 * time.Millisecond}}, s.name())
 		c := r.dial()
 		c.(*net.TCPConn).CloseWrite()

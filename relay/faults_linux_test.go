@@ -12,9 +12,9 @@ import (
 	"linesplit/target"
 )
 
-// TestReplyBeforeTheEndOfTheRequest: a target that ends before it has read all has still said something, and a client that is busy
-// sending gets the whole of it, however slowly it reads.
-func TestReplyBeforeTheEndOfTheRequest(t *testing.T) {
+// A target may reply and end before it has read the whole request. A client that is still sending
+// gets the complete reply, however slowly it reads.
+func TestReplyBeforeTheEndOfTheRequestIsComplete(t *testing.T) {
 	reply := bytes.Repeat([]byte("no "), 1<<18)
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestReplyBeforeTheEndOfTheRequest(t *testing.T) {
 				c.Write(reply)
 				c.(interface{ CloseWrite() error }).CloseWrite()
 				c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-				swallow(c) // a reset because of something unread would be another thing
+				discard(c) // closing with unread bytes would cause a reset
 			})
 			r := start(t, Options{}, s.name())
 			c := r.dial()
@@ -60,7 +60,8 @@ func TestReplyBeforeTheEndOfTheRequest(t *testing.T) {
 	}
 }
 
-// unanswering listens where connecting takes for ever: its backlog is full.
+// unanswering returns the address of a listener whose backlog is full, so that connects get no
+// answer.
 func unanswering(t *testing.T) string {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	must(t, err)
@@ -74,8 +75,7 @@ func unanswering(t *testing.T) string {
 	return "tcp://" + addr.String()
 }
 
-// TestTargetThatDoesNotAnswer does not use up the time that there is for the others.
-func TestTargetThatDoesNotAnswer(t *testing.T) {
+func TestTargetThatDoesNotAnswerLeavesTimeForOthers(t *testing.T) {
 	t.Parallel()
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{DialBudget: 5 * time.Second}}, unanswering(t), s.name())
@@ -85,12 +85,11 @@ func TestTargetThatDoesNotAnswer(t *testing.T) {
 		c.Close()
 	}
 	if n := r.Stats().Targets[0].DialErrors; n == 0 {
-		t.Error("the other one was never tried")
+		t.Error("the target that does not answer was never tried")
 	}
 }
 
-// TestQueueLeavesTheBudgetAlone: who has waited for a place has as long to connect as before.
-func TestQueueLeavesTheBudgetAlone(t *testing.T) {
+func TestWaitingInTheQueueTakesNoDialBudget(t *testing.T) {
 	t.Parallel()
 	dead := serve(t, echo)
 	dead.Close()
@@ -102,7 +101,7 @@ func TestQueueLeavesTheBudgetAlone(t *testing.T) {
 	second := r.dial()
 	eventually(t, "in the queue", func() bool { return r.Stats().Waiting == 1 })
 	time.Sleep(o.DialBudget + o.DialBudget/10)
-	s.Listener.(*net.TCPListener).SetDeadline(time.Now()) // nobody accepts any more, but connecting works
+	s.Listener.(*net.TCPListener).SetDeadline(time.Now()) // Accept fails from now on, but connecting works
 	first.Close()
 	eventually(t, "connected", func() bool { return r.Stats().Targets[1].Total == 2 })
 	second.Close()
@@ -111,8 +110,7 @@ func TestQueueLeavesTheBudgetAlone(t *testing.T) {
 	}
 }
 
-// TestHurriedDial: that a target did not answer within no time at all says nothing about it.
-func TestHurriedDial(t *testing.T) {
+func TestVeryShortDialDoesNotMarkTheTargetDown(t *testing.T) {
 	r := New(Options{Targets: []*target.Target{newTarget(t, unanswering(t))}})
 	p := r.backends.Streams.All()[0]
 	if _, err := r.backends.Dial(t.Context(), p, nil, time.Millisecond); err == nil || p.Target.Down() {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openPipes counts this process's ends of pipes.
+// openPipes returns the number of pipe ends that this process has open.
 func openPipes(t testing.TB) (n int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	must(t, err)
@@ -28,8 +28,9 @@ func openPipes(t testing.TB) (n int) {
 	return n
 }
 
-// TestSplice: bulk goes through pipes, is counted to the byte while it does, and leaves no pipe with a connection at rest.
-func TestSplice(t *testing.T) {
+// TestBulkUsesPipesWhileItIsCarried also checks that every byte is counted, and that a connection
+// at rest holds no pipe.
+func TestBulkUsesPipesWhileItIsCarried(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			before := openPipes(t)
@@ -41,7 +42,7 @@ func TestSplice(t *testing.T) {
 			s := serveAt(t, listenAt(t, network, address), func(c net.Conn) {
 				io.CopyN(io.Discard, c, 1<<20)
 				<-got
-				swallow(c)
+				discard(c)
 			})
 			r := start(t, Options{Tuning: Tuning{LingerTimeout: 10 * time.Second}}, s.name())
 			c := r.dial()
@@ -55,9 +56,10 @@ func TestSplice(t *testing.T) {
 	}
 }
 
-// TestIdleMemory: what 4,000 pairs at rest take of this process's memory. The clients and the target are in another one.
+// TestIdleMemory measures the memory that 4,000 pairs at rest take in this process. The clients and
+// the target are in another process.
 func TestIdleMemory(t *testing.T) {
-	const pairs, most = 4000, 12 << 10
+	const pairs, maxBytes = 4000, 12 << 10
 	if os.Getenv("RELAY_TEST_IDLE_CLIENTS") != "" {
 		idleClients(t)
 		return
@@ -70,7 +72,7 @@ func TestIdleMemory(t *testing.T) {
 		t.Skipf("only %d descriptors", limit.Cur)
 	}
 	target := serveAt(t, listenAt(t, "unix", socketPath(t)), func(net.Conn) {})
-	target.Close() // only for its name
+	target.Close() // only its address is used
 	peer := exec.Command(os.Args[0], "-test.run=^TestIdleMemory$")
 	in, out := pipesTo(t, peer)
 	ln := listenAt(t, "tcp", "127.0.0.1:0")
@@ -81,7 +83,7 @@ func TestIdleMemory(t *testing.T) {
 	defer in.Close()
 	waitFor(t, out, "listening")
 	r := startAt(t, ln, Options{Tuning: Tuning{IdleTimeout: time.Hour, MaxConnectionsPerClient: pairs}}, "unix://"+path)
-	debug.FreeOSMemory() // else what earlier tests had would be used again
+	debug.FreeOSMemory() // otherwise memory of earlier tests would be reused
 	before := resident(t)
 	fmt.Fprintln(in, "go")
 	waitFor(t, out, "connected")
@@ -89,8 +91,8 @@ func TestIdleMemory(t *testing.T) {
 	runtime.GC()
 	each := (resident(t) - before) / pairs
 	t.Logf("%d bytes for each of %d pairs, %d goroutines", each, pairs, runtime.NumGoroutine())
-	if each > most && !raceEnabled {
-		t.Errorf("%d bytes for each pair, want at most %d", each, most)
+	if each > maxBytes && !raceEnabled {
+		t.Errorf("%d bytes for each pair, want at most %d", each, maxBytes)
 	}
 }
 
@@ -111,7 +113,7 @@ func waitFor(t *testing.T, out io.Reader, word string) {
 	}
 }
 
-// idleClients is the other process: so many clients and a target, each pair with one exchange.
+// idleClients is the other process: the clients and the target. Each pair has one exchange.
 func idleClients(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("RELAY_TEST_IDLE_CLIENTS"))
 	serveAt(t, listenAt(t, "unix", os.Getenv("RELAY_TEST_TARGET")), func(c net.Conn) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestLimits(t *testing.T) {
+func TestClientsBeyondALimitAreRefused(t *testing.T) {
 	s := serve(t, echo)
 	for reason, tt := range map[string]struct {
 		o    Options
@@ -18,9 +18,9 @@ func TestLimits(t *testing.T) {
 	} {
 		t.Run(reason, func(t *testing.T) {
 			r := start(t, tt.o, s.name())
-			first := r.met()
+			first := r.connect()
 			for range tt.room - 1 {
-				r.met()
+				r.connect()
 			}
 			if err := r.refusal(); !isReset(err) {
 				t.Errorf("got %v", err)
@@ -37,8 +37,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestQueue: who came first is served first, and who waits for too long is refused.
-func TestQueue(t *testing.T) {
+func TestQueueIsFirstInFirstOut(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=1")
 	last := r.dial()
@@ -50,7 +49,7 @@ func TestQueue(t *testing.T) {
 	}
 	for _, c := range waiting {
 		if n := s.accepted.Load() + r.Stats().Waiting; n != 6 {
-			t.Errorf("%d were let in or wait", n)
+			t.Errorf("%d were accepted or wait", n)
 		}
 		last.Close()
 		exchange(t, c, "my turn")
@@ -58,7 +57,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-func TestQueueTimeout(t *testing.T) {
+func TestClientIsRefusedAfterTheQueueTimeout(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: 100 * time.Millisecond}}, s.name()+"?max-connections=1")
 	c := r.dial()
@@ -72,8 +71,7 @@ func TestQueueTimeout(t *testing.T) {
 	exchange(t, c, "still there")
 }
 
-// TestQueueGone: the place of a client that has gone while it waited goes to the next.
-func TestQueueGone(t *testing.T) {
+func TestClientThatLeavesTheQueueTakesNoBackend(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=1")
 	first := r.dial()

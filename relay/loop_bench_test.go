@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// servePeer accepts connections until the benchmark ends, and serves each. It returns where.
+// servePeer serves connections until the benchmark ends. It returns the address.
 func servePeer(b *testing.B, serve func(net.Conn)) string {
 	ln := listenAt(b, "tcp", "127.0.0.1:0")
 	var all sync.WaitGroup
@@ -36,8 +36,9 @@ func dialRelay(b *testing.B, to string) net.Conn {
 	return c
 }
 
-// One op is 100 bytes to a target and back, on a connection that stays. Client and target are in this process too, so that
-// this is good for comparing two states of the code, and for counting allocations.
+// One op is 100 bytes to a target and back on a connection that stays open. Client and target are
+// in this process, too, so that the result serves only to compare two states of the code and to
+// count allocations.
 func BenchmarkRoundTrip(b *testing.B) {
 	c := dialRelay(b, servePeer(b, func(c net.Conn) {
 		for buf := make([]byte, 100); ; {
@@ -60,7 +61,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	c.Close()
 }
 
-// One op is 64 KiB to a target that throws them away.
+// One op is 64 KiB to a target that discards them.
 func BenchmarkStream(b *testing.B) {
 	c := dialRelay(b, servePeer(b, func(c net.Conn) {
 		for buf := make([]byte, 256<<10); ; {
@@ -80,7 +81,7 @@ func BenchmarkStream(b *testing.B) {
 	c.Close()
 }
 
-// One op is a connection: connecting, 100 bytes each way, and closing.
+// One op is a connection with 100 bytes in each direction.
 func BenchmarkShortConnection(b *testing.B) {
 	addr := servePeer(b, func(c net.Conn) {
 		buf := make([]byte, 100)

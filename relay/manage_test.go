@@ -14,7 +14,7 @@ import (
 	"linesplit/target"
 )
 
-// targetStats returns what Stats says of a target; nothing if it is not there.
+// targetStats returns the stats of a target, or none if it does not exist.
 func (r *Relay) targetStats(name string) TargetStats {
 	for _, t := range r.Stats().Targets {
 		if t.Name == name {
@@ -31,15 +31,15 @@ func (r *Relay) names() (names []string) {
 	return names
 }
 
-// met connects, and waits until it has been echoed to.
-func (r *rig) met() net.Conn {
+// connect connects to the relay and waits for an echo through it.
+func (r *rig) connect() net.Conn {
 	r.t.Helper()
 	c := r.dial()
 	exchange(r.t, c, "hello")
 	return c
 }
 
-// wantReset waits for a client to be reset.
+// wantReset waits until a client is reset.
 func wantReset(t testing.TB, c net.Conn) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(30 * time.Second))
@@ -48,8 +48,7 @@ func wantReset(t testing.TB, c net.Conn) {
 	}
 }
 
-// TestAdd: a target that comes later has its share, and comes behind the others.
-func TestAdd(t *testing.T) {
+func TestAddedTargetGetsItsShare(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, a.name())
 	must(t, r.Add(newTarget(t, b.name()+"?weight=3&backup=false")))
@@ -57,7 +56,7 @@ func TestAdd(t *testing.T) {
 		t.Errorf("again: %v", err)
 	}
 	for range 8 {
-		r.met()
+		r.connect()
 	}
 	if a.accepted.Load() != 2 || b.accepted.Load() != 6 {
 		t.Errorf("%d and %d clients", a.accepted.Load(), b.accepted.Load())
@@ -70,27 +69,25 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// TestAddServesQueue: who waits because all targets are full gets the new one at once.
-func TestAddServesQueue(t *testing.T) {
+func TestAddServesTheQueue(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, a.name()+"?max-connections=1")
-	r.met()
+	r.connect()
 	waiting := r.dial()
-	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
+	eventually(t, "a client waits", func() bool { return r.Stats().Waiting == 1 })
 	must(t, r.Add(newTarget(t, b.name())))
 	exchange(t, waiting, "hello")
 }
 
-// TestDrainTarget: no more clients, and those who are there stay until they end.
-func TestDrainTarget(t *testing.T) {
+func TestDrainingTargetKeepsItsConnectionsAndGetsNoMore(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, a.name(), b.name())
-	first, _ := r.met(), r.met()
+	first, _ := r.connect(), r.connect()
 	before := time.Now().Truncate(time.Millisecond)
 	must(t, r.Drain(a.name()))
 	must(t, r.Drain(a.name()))
 	for range 4 {
-		r.met()
+		r.connect()
 	}
 	exchange(t, first, "still there")
 	if a.accepted.Load() != 1 || b.accepted.Load() != 5 {
@@ -103,18 +100,18 @@ func TestDrainTarget(t *testing.T) {
 	eventually(t, "it is drained", func() bool { return r.targetStats(a.name()).State == target.StateDrained })
 	must(t, r.Resume(a.name()))
 	for range 4 {
-		r.met()
+		r.connect()
 	}
 	if s := r.targetStats(a.name()); s.State != target.StateUp || s.Total != 3 {
 		t.Errorf("%+v", s)
 	}
 }
 
-// TestDrainLastTarget: clients are refused, and not kept waiting for it; Resume ends that.
-func TestDrainLastTarget(t *testing.T) {
+// Clients do not wait for a target that is drained, and Resume ends the refusals.
+func TestDrainingTheLastTargetRefusesClients(t *testing.T) {
 	s := serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, s.name()+"?max-connections=1")
-	there := r.met()
+	there := r.connect()
 	must(t, r.Drain(s.name()))
 	if err := r.refusal(); !isReset(err) {
 		t.Errorf("got %v", err)
@@ -125,39 +122,38 @@ func TestDrainLastTarget(t *testing.T) {
 	there.Close()
 	eventually(t, "it is drained", func() bool { return r.targetStats(s.name()).State == target.StateDrained })
 	must(t, r.Resume(s.name()))
-	r.met()
+	r.connect()
 }
 
-// TestResumeServesQueue: who waits for another target gets the one that takes again.
-func TestResumeServesQueue(t *testing.T) {
+func TestResumeServesTheQueue(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{Tuning: Tuning{QueueTimeout: time.Minute}}, a.name()+"?max-connections=1", b.name())
 	must(t, r.Drain(b.name()))
-	r.met()
+	r.connect()
 	waiting := r.dial()
-	eventually(t, "somebody waits", func() bool { return r.Stats().Waiting == 1 })
+	eventually(t, "a client waits", func() bool { return r.Stats().Waiting == 1 })
 	must(t, r.Resume(b.name()))
 	exchange(t, waiting, "hello")
 }
 
-// TestRemove: who ends in time is left alone, who does not is reset and counted; the sums go on.
-func TestRemove(t *testing.T) {
+// TestRemoveResetsConnectionsWhenTheTimeIsUp also checks that sums over all targets go on.
+func TestRemoveResetsConnectionsWhenTheTimeIsUp(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, a.name(), b.name())
-	first, other, second := r.met(), r.met(), r.met()
+	first, other, second := r.connect(), r.connect(), r.connect()
 	must(t, r.Remove(a.name(), time.Hour))
 	exchange(t, first, "still there")
 	if s := r.targetStats(a.name()); s.State != target.StateDraining || !s.Removing || s.Active != 2 {
 		t.Errorf("%+v", s)
 	}
 	if len(r.Targets()) != 1 {
-		t.Error("one that is to go is there to stay")
+		t.Error("Targets lists a target that is being removed")
 	}
 	first.Close()
 	eventually(t, "one is left", func() bool { return r.targetStats(a.name()).Active == 1 && len(r.log.get()) == 1 })
 	must(t, r.Remove(a.name(), 0))
 	wantReset(t, second)
-	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{b.name()}) && len(r.log.get()) == 2 })
+	eventually(t, "it is removed", func() bool { return slices.Equal(r.names(), []string{b.name()}) && len(r.log.get()) == 2 })
 	exchange(t, other, "still there")
 	s := r.Stats()
 	if want := (RemovedStats{Targets: 1, Total: 2, BytesIn: 21, BytesOut: 21}); s.Removed != want || s.Expelled != 1 || s.CutOff != 0 {
@@ -169,25 +165,24 @@ func TestRemove(t *testing.T) {
 		}
 	}
 	must(t, r.Add(newTarget(t, a.name())))
-	r.met()
-	r.met()
+	r.connect()
+	r.connect()
 	if s := r.targetStats(a.name()); s.Total != 1 || s.Latency <= 0 {
-		t.Errorf("it came again with %+v", s)
+		t.Errorf("it was added again with %+v", s)
 	}
 }
 
-// TestAddTakesBack: who adds what is about to be removed wants it to stay.
-func TestAddTakesBack(t *testing.T) {
+func TestAddResumesATargetThatIsBeingRemoved(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, a.name(), b.name())
-	c := r.met()
+	c := r.connect()
 	must(t, r.Remove(a.name(), time.Hour))
-	otherKind := newTarget(t, a.name()+"?backup=true")
-	if err := r.Add(otherKind); err == nil || errors.Is(err, target.ErrExists) {
-		t.Errorf("as another kind: %v", err)
+	otherOption := newTarget(t, a.name()+"?backup=true")
+	if err := r.Add(otherOption); err == nil || errors.Is(err, target.ErrExists) {
+		t.Errorf("with another option: %v", err)
 	}
-	if err := r.Reconfigure(Change{Add: []*target.Target{otherKind}, Balance: Random}); err == nil || r.Stats().Balance == Random {
-		t.Errorf("as another kind: %v, %s", err, r.Stats().Balance)
+	if err := r.Reconfigure(Change{Add: []*target.Target{otherOption}, Balance: Random}); err == nil || r.Stats().Balance == Random {
+		t.Errorf("with another option: %v, %s", err, r.Stats().Balance)
 	}
 	must(t, r.Add(newTarget(t, a.name()+"?weight=3")))
 	exchange(t, c, "still there")
@@ -198,8 +193,7 @@ func TestAddTakesBack(t *testing.T) {
 	}
 }
 
-// TestRemoveWhileDialling: whoever was about to be connected to the target is given another.
-func TestRemoveWhileDialling(t *testing.T) {
+func TestClientGetsAnotherTargetIfItsIsRemovedWhileDialling(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	release := make(chan struct{})
 	slow := serve(t, func(c net.Conn) {
@@ -219,14 +213,13 @@ func TestRemoveWhileDialling(t *testing.T) {
 	})
 	close(release)
 	exchange(t, c, "hello")
-	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{other.name()}) })
+	eventually(t, "it is removed", func() bool { return slices.Equal(r.names(), []string{other.name()}) })
 	if s := r.Stats(); s.Expelled != 0 {
 		t.Errorf("%d expelled", s.Expelled)
 	}
 }
 
-// TestPacketTargets: what holds for connections holds for sessions.
-func TestPacketTargets(t *testing.T) {
+func TestTargetChangesApplyToUDPSessions(t *testing.T) {
 	a, _ := packetEcho(t)
 	b, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{}, a)
@@ -241,7 +234,7 @@ func TestPacketTargets(t *testing.T) {
 		{Client: there.LocalAddr().String(), Target: a, BytesIn: 6, BytesOut: 6},
 		{Client: other.LocalAddr().String(), Target: b, BytesIn: 5, BytesOut: 5},
 	}
-	eventually(t, "all is counted", func() bool {
+	eventually(t, "all bytes are counted", func() bool {
 		p, q := r.targetStats(a), r.targetStats(b)
 		return p.BytesIn == 6 && p.BytesOut == 6 && q.BytesIn == 5 && q.BytesOut == 5
 	})
@@ -256,7 +249,7 @@ func TestPacketTargets(t *testing.T) {
 		t.Errorf("%d listed", n)
 	}
 	must(t, r.Remove(a, 0))
-	eventually(t, "it is gone", func() bool { return slices.Equal(r.names(), []string{b}) })
+	eventually(t, "it is removed", func() bool { return slices.Equal(r.names(), []string{b}) })
 	if rec := r.log.one(t); rec.End != "target-removed" || rec.Target != a || r.Stats().Expelled != 1 {
 		t.Errorf("%+v", rec)
 	}
@@ -269,15 +262,16 @@ func TestPacketTargets(t *testing.T) {
 	}
 }
 
-// TestChangesUnderLoad: targets come, go, drain and change while clients come and go. Whoever is connected has everything echoed, as long
-// as connections may take their time; no count ever falls, and at the end it is as if nothing had been changed.
+// TestChangesUnderLoad adds, removes, drains and changes targets while clients come and go. Every
+// client has all its bytes echoed, no count ever decreases, and the sums at the end are those
+// without changes.
 func TestChangesUnderLoad(t *testing.T) {
 	steady, a, b := serve(t, echoAtEnd), serve(t, echoAtEnd), serve(t, echoAtEnd)
 	r := start(t, Options{}, steady.name(), a.name())
 	const clients, rounds = 8, 40
 	stop := make(chan struct{})
 	var changing, load sync.WaitGroup
-	again := func(f func(i int)) {
+	repeat := func(f func(i int)) {
 		changing.Go(func() {
 			for i := 0; ; i++ {
 				select {
@@ -294,24 +288,24 @@ func TestChangesUnderLoad(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	again(func(int) { allowed(r.Add(newTarget(t, b.name()))); allowed(r.Remove(b.name(), time.Hour)) })
-	again(func(int) { allowed(r.Drain(a.name())); allowed(r.Resume(a.name())) })
-	again(func(int) {
+	repeat(func(int) { allowed(r.Add(newTarget(t, b.name()))); allowed(r.Remove(b.name(), time.Hour)) })
+	repeat(func(int) { allowed(r.Drain(a.name())); allowed(r.Resume(a.name())) })
+	repeat(func(int) {
 		allowed(r.Remove(a.name(), time.Hour))
 		allowed(r.Resume(a.name()))
 		allowed(r.Add(newTarget(t, a.name())))
 	})
 	balancers := []string{RoundRobin, LeastConnections, Random, SourceHash, LeastBandwidth}
-	again(func(i int) {
+	repeat(func(i int) {
 		allowed(r.SetWeight(a.name(), 1+i%5))
 		allowed(r.SetBalance(balancers[i%len(balancers)]))
 	})
-	again(func(i int) {
+	repeat(func(i int) {
 		r.Tune(Tuning{IdleTimeout: time.Hour, MaxConnections: 1000 + i, RatePerClient: 1e6 + float64(i%3)})
 	})
-	again(func(int) { r.Connections(5) })
+	repeat(func(int) { r.Connections(5) })
 	var last uint64
-	again(func(int) {
+	repeat(func(int) {
 		s := r.Stats()
 		sum := s.Removed.Total
 		for _, t := range s.Targets {
@@ -332,7 +326,7 @@ func TestChangesUnderLoad(t *testing.T) {
 	load.Wait()
 	close(stop)
 	changing.Wait()
-	eventually(t, "all are gone", func() bool { return r.Stats().Active == 0 })
+	eventually(t, "all have ended", func() bool { return r.Stats().Active == 0 })
 	s := r.Stats()
 	sum := s.Removed
 	for _, p := range s.Targets {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// maxDatagram is the longest that UDP knows.
+// maxDatagram is the maximum length of a UDP datagram.
 const maxDatagram = 65535
 
 // packetRig is a relay that serves one UDP socket.
@@ -48,7 +48,7 @@ func startPackets(t testing.TB, at string, o Options, addresses ...string) *pack
 	return r
 }
 
-// wait waits for the end, and looks at the books.
+// wait waits until ServePackets returns, and checks that all sessions have ended.
 func (r *packetRig) wait() {
 	r.t.Helper()
 	select {
@@ -84,7 +84,7 @@ func dialUDP(t testing.TB, to string) *net.UDPConn {
 	return conn.(*net.UDPConn)
 }
 
-// packetEcho replies to each datagram with the same until the test ends.
+// packetEcho returns a target that echoes each datagram until the test ends.
 func packetEcho(t testing.TB) (address string, socket *net.UDPConn) {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -106,13 +106,13 @@ func packetEcho(t testing.TB) (address string, socket *net.UDPConn) {
 	return "udp://" + socket.LocalAddr().String(), socket
 }
 
-// ask sends a datagram and returns the reply, nil if there is none for a while.
-func ask(t testing.TB, conn net.Conn, question []byte, patience time.Duration) []byte {
+// ask sends a datagram and returns the reply, or nil if there is none within the timeout.
+func ask(t testing.TB, conn net.Conn, question []byte, timeout time.Duration) []byte {
 	t.Helper()
 	_, err := conn.Write(question)
 	must(t, err)
 	b := make([]byte, maxDatagram)
-	must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	must(t, conn.SetReadDeadline(time.Now().Add(timeout)))
 	n, err := conn.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
@@ -121,11 +121,11 @@ func ask(t testing.TB, conn net.Conn, question []byte, patience time.Duration) [
 	return b[:n]
 }
 
-const replyPatience = 20 * time.Second
+const replyTimeout = 20 * time.Second
 
 func wantEcho(t testing.TB, conn net.Conn, question string) {
 	t.Helper()
-	if got := ask(t, conn, []byte(question), replyPatience); got == nil || string(got) != question {
+	if got := ask(t, conn, []byte(question), replyTimeout); got == nil || string(got) != question {
 		t.Fatalf("asked %.20q, got %.20q", question, got)
 	}
 }
@@ -135,10 +135,10 @@ func compare(conn net.Conn, question []byte) error {
 		return err
 	}
 	b := make([]byte, maxDatagram)
-	conn.SetReadDeadline(time.Now().Add(replyPatience))
+	conn.SetReadDeadline(time.Now().Add(replyTimeout))
 	n, err := conn.Read(b)
 	if err == nil && !bytes.Equal(b[:n], question) {
-		err = fmt.Errorf("sent %d bytes, got %d others", len(question), n)
+		err = fmt.Errorf("sent %d bytes, got %d different ones", len(question), n)
 	}
 	return err
 }

@@ -12,13 +12,14 @@ import (
 	"time"
 )
 
-// TestPackets: 500 clients have their own datagrams back, byte for byte, and leave nothing behind.
-func TestPackets(t *testing.T) {
+// TestUDPEchoFor500Clients checks that each client gets its own datagrams back, byte for byte, and
+// that the sessions leave no descriptors open.
+func TestUDPEchoFor500Clients(t *testing.T) {
 	one, _ := packetEcho(t)
 	two, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: time.Hour}}, one, two)
 	const clients = 500
-	conns := make([]*net.UDPConn, clients) // all open to the end: a port that is used again would be the same client
+	conns := make([]*net.UDPConn, clients) // all open to the end, since a reused port would be the same client
 	for i := range conns {
 		conns[i] = r.client()
 	}
@@ -40,7 +41,7 @@ func TestPackets(t *testing.T) {
 		})
 	}
 	running.Wait()
-	const idleAfter = 100 * time.Millisecond // only now: on a starved machine replies are on the way for longer
+	const idleAfter = 100 * time.Millisecond // set only now: on a busy machine replies take longer
 	r.Tune(Tuning{UDPIdleTimeout: idleAfter})
 	eventually(t, "the sessions' end", func() bool { return r.Stats().Active == 0 })
 	eventually(t, "the sessions' records", func() bool { return len(r.log.get()) >= clients })
@@ -64,26 +65,26 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-func TestLongestPacket(t *testing.T) {
+func TestLongestDatagram(t *testing.T) {
 	address, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{}, address)
 	question := make([]byte, 65507)
 	rand.Read(question)
-	if got := ask(t, r.client(), question, replyPatience); !bytes.Equal(got, question) {
+	if got := ask(t, r.client(), question, replyTimeout); !bytes.Equal(got, question) {
 		t.Errorf("got %d bytes", len(got))
 	}
 }
 
-// TestPacketsIdle: whoever only listens, or only talks, is not idle.
-func TestPacketsIdle(t *testing.T) {
+// A session with datagrams in only one direction is not idle.
+func TestUDPSessionEndsWhenIdle(t *testing.T) {
 	t.Parallel()
-	const timeout = 2 * time.Second // four times what the test sleeps: a starved machine sleeps longer
+	const timeout = 2 * time.Second // four times the sleeps of the test, since a busy machine sleeps longer
 	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
 	defer sink.Close()
 	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: timeout}}, "udp://"+sink.LocalAddr().String())
 	conn := r.client()
-	for range 6 { // talks
+	for range 6 { // the client only sends
 		_, err := conn.Write([]byte("x"))
 		must(t, err)
 		time.Sleep(timeout / 4)
@@ -91,10 +92,10 @@ func TestPacketsIdle(t *testing.T) {
 	b := make([]byte, 10)
 	_, session, err := sink.ReadFrom(b)
 	must(t, err)
-	for range 6 { // listens
+	for range 6 { // the client only receives
 		_, err := sink.WriteTo([]byte("y"), session)
 		must(t, err)
-		must(t, conn.SetReadDeadline(time.Now().Add(replyPatience)))
+		must(t, conn.SetReadDeadline(time.Now().Add(replyTimeout)))
 		_, err = conn.Read(b)
 		must(t, err)
 		time.Sleep(timeout / 4)
@@ -111,8 +112,8 @@ func TestPacketsIdle(t *testing.T) {
 	eventually(t, "a new session", func() bool { return r.Stats().Accepted == 2 })
 }
 
-// TestPacketsLimits: a datagram that would need a session too many is dropped and counted; those who have one go on.
-func TestPacketsLimits(t *testing.T) {
+// Datagrams that would need a session too many are dropped and counted. Other sessions go on.
+func TestUDPLimits(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		o            Options
@@ -156,18 +157,18 @@ func refusalsFor(s Stats, reason string) uint64 {
 	return 0
 }
 
-func TestPacketsNoTarget(t *testing.T) {
+func TestUDPWithoutTargetIsRefused(t *testing.T) {
 	r := startPackets(t, "127.0.0.1:0", Options{})
 	_, err := r.client().Write([]byte("x"))
 	must(t, err)
 	eventually(t, "a refusal", func() bool { return refusalsFor(r.Stats(), "no-target") == 1 })
 }
 
-// TestPacketsDialFails: a target whose name leads nowhere is passed over, and where there is no other, the session ends.
-func TestPacketsDialFails(t *testing.T) {
+// The session ends if there is no other target.
+func TestUDPTargetWithUnknownNameIsSkipped(t *testing.T) {
 	address, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{}, "udp://name.invalid:1", address)
-	wantEcho(t, r.client(), "1") // the datagram has waited
+	wantEcho(t, r.client(), "1") // the datagram waited for the socket
 	wantEcho(t, r.client(), "2")
 
 	r = startPackets(t, "127.0.0.1:0", Options{}, "udp://name.invalid:1")
@@ -181,8 +182,7 @@ func TestPacketsDialFails(t *testing.T) {
 	}
 }
 
-// TestPacketsDrain: in the soft end sessions go on until they are idle, and there are no new ones.
-func TestPacketsDrain(t *testing.T) {
+func TestUDPDrainKeepsSessionsAndOpensNone(t *testing.T) {
 	address, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: time.Hour, Drain: time.Hour}}, address)
 	conn := r.client()
@@ -200,16 +200,14 @@ func TestPacketsDrain(t *testing.T) {
 	}
 }
 
-// TestPacketsSoftEndIdle: without sessions there is nothing to wait for.
-func TestPacketsSoftEndIdle(t *testing.T) {
+func TestUDPDrainWithoutSessionsEndsAtOnce(t *testing.T) {
 	address, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{Drain: time.Minute}}, address)
 	r.soft()
 	r.wait()
 }
 
-// TestPacketsCutOff: the hard end, or the drain's, ends what goes on.
-func TestPacketsCutOff(t *testing.T) {
+func TestUDPSessionsAreCutOffAfterTheDrain(t *testing.T) {
 	ways := map[string]struct {
 		o   Options
 		end func(*packetRig)
@@ -238,8 +236,7 @@ func TestPacketsCutOff(t *testing.T) {
 	}
 }
 
-// TestPacketsSocketClosed: it is an error if the socket was not ours to close.
-func TestPacketsSocketClosed(t *testing.T) {
+func TestUDPSocketClosedElsewhereIsAnError(t *testing.T) {
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
 	r := New(Options{})
@@ -251,8 +248,8 @@ func TestPacketsSocketClosed(t *testing.T) {
 	}
 }
 
-// TestPacketsTargetGone: a client whose target has gone gets another one, and new clients do not get the one that is gone.
-func TestPacketsTargetGone(t *testing.T) {
+// New clients do not get the target that refuses datagrams.
+func TestUDPClientsOfALostTargetGetAnother(t *testing.T) {
 	one, gone := packetEcho(t)
 	two, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{}, one, two)
@@ -278,8 +275,7 @@ func TestPacketsTargetGone(t *testing.T) {
 	}
 }
 
-// TestOnlyTargetComesBack: a session outlives the absence of the only target there is.
-func TestOnlyTargetComesBack(t *testing.T) {
+func TestUDPSessionOutlivesAnAbsenceOfTheOnlyTarget(t *testing.T) {
 	address, socket := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{}, address)
 	conn := r.client()
@@ -296,7 +292,7 @@ func TestOnlyTargetComesBack(t *testing.T) {
 	defer back.Close()
 	_, err = conn.Write([]byte("after"))
 	must(t, err)
-	must(t, back.SetReadDeadline(time.Now().Add(replyPatience)))
+	must(t, back.SetReadDeadline(time.Now().Add(replyTimeout)))
 	b := make([]byte, 10)
 	n, _, err := back.ReadFrom(b)
 	if string(b[:n]) != "after" || err != nil {
@@ -307,8 +303,7 @@ func TestOnlyTargetComesBack(t *testing.T) {
 	}
 }
 
-// TestReplySource: replies come from the address that the client has sent to, whichever of the machine's it is.
-func TestReplySource(t *testing.T) {
+func TestRepliesComeFromTheAddressTheClientSentTo(t *testing.T) {
 	address, _ := packetEcho(t)
 	for _, at := range []string{"0.0.0.0:0", "[::]:0"} {
 		r := startPackets(t, at, Options{}, address)
@@ -322,7 +317,7 @@ func TestReplySource(t *testing.T) {
 				t.Logf("no %s here: %v", host, err)
 				continue
 			}
-			if got := ask(t, conn, []byte("x"), replyPatience); string(got) != "x" {
+			if got := ask(t, conn, []byte("x"), replyTimeout); string(got) != "x" {
 				t.Errorf("%s by %s: got %q", at, host, got)
 			}
 			conn.Close()
@@ -330,8 +325,8 @@ func TestReplySource(t *testing.T) {
 	}
 }
 
-// TestReplySourceStays: a reply that is too long for the client's kind of socket is lost, and does not change where the others come from.
-func TestReplySourceStays(t *testing.T) {
+// A reply that is too long for IPv4 is lost. Later replies keep their source address.
+func TestFailedReplyKeepsTheSourceAddress(t *testing.T) {
 	server, err := net.ListenPacket("udp", "[::1]:0")
 	if err != nil {
 		t.Skipf("no IPv6 here: %v", err)
@@ -348,14 +343,13 @@ func TestReplySourceStays(t *testing.T) {
 		_, err := server.WriteTo(b[:size], session)
 		must(t, err)
 	}
-	must(t, client.SetReadDeadline(time.Now().Add(replyPatience)))
+	must(t, client.SetReadDeadline(time.Now().Add(replyTimeout)))
 	if n, err := client.Read(b); n != 5 || err != nil {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
 }
 
-// TestPacketAllocations: a session that is there takes no memory for a datagram.
-func TestPacketAllocations(t *testing.T) {
+func TestOpenSessionAllocatesNothingPerDatagram(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "16") // those in parallel wait for time to pass, not for processors; the command line wins
+	flag.Set("test.parallel", "16") // parallel tests wait for time, not for processors; the command line overrides this
 	goleak.VerifyTestMain(m)
 }
 
@@ -35,7 +35,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually waits for what happens on its own time.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -63,7 +63,7 @@ func (r *records) get() []Record {
 	return append([]Record(nil), r.all...)
 }
 
-// one waits for the first record.
+// one waits for the first record and returns it.
 func (r *records) one(t testing.TB) Record {
 	t.Helper()
 	eventually(t, "a record", func() bool { return len(r.get()) > 0 })
@@ -87,7 +87,7 @@ func listenAt(t testing.TB, network, address string) net.Listener {
 	return ln
 }
 
-// start serves at a loopback port, and ends with the test.
+// start serves a loopback port until the test ends.
 func start(t testing.TB, o Options, addresses ...string) *rig {
 	t.Helper()
 	return startAt(t, listenAt(t, "tcp", "127.0.0.1:0"), o, addresses...)
@@ -119,7 +119,7 @@ func startAt(t testing.TB, ln net.Listener, o Options, addresses ...string) *rig
 	return r
 }
 
-// check looks at the books of a relay that has ended.
+// check checks that a relay that has ended counts no open connections.
 func (r *rig) check() {
 	s := r.Stats()
 	if s.Active != 0 || s.Waiting != 0 {
@@ -145,7 +145,7 @@ func (r *rig) dial() net.Conn {
 	return dialTo(r.t, r.ln.Addr())
 }
 
-// refusal connects and returns the error that the client gets. It may come before the client has even noticed that it was connected.
+// refusal connects and returns the error that the client gets. It may come from connecting already.
 func (r *rig) refusal() error {
 	c, err := net.Dial(r.ln.Addr().Network(), r.ln.Addr().String())
 	if err != nil {
@@ -170,11 +170,12 @@ func (r *rig) refused(reason string) uint64 {
 			return c.N
 		}
 	}
-	r.t.Fatalf("no such reason: %s", reason)
+	r.t.Fatalf("unknown reason: %s", reason)
 	return 0
 }
 
-// server is a target: it hands each connection to serve, in a goroutine of its own, and closes it after that.
+// server is a target. It calls a function for each connection, in its own goroutine, and closes the
+// connection afterwards.
 type server struct {
 	net.Listener
 	accepted atomic.Int64
@@ -201,7 +202,7 @@ func serve(t testing.TB, handle func(net.Conn)) *server {
 	return serveAt(t, listenAt(t, "tcp", "127.0.0.1:0"), handle)
 }
 
-// name is the target's address.
+// name returns the target's address.
 func (s *server) name() string { return s.Addr().Network() + "://" + s.Addr().String() }
 
 // echoAtEnd replies only once the client has half-closed.
@@ -211,11 +212,12 @@ func echoAtEnd(c net.Conn) {
 	}
 }
 
-// echo replies at once. From socket to socket io.Copy would use pipes, and leave them to the garbage collector: other tests count pipes.
+// echo replies at once. It hides the sockets from io.Copy, which would use pipes between them and
+// leave those to the garbage collector. Other tests count pipes.
 func echo(c net.Conn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) }
 
-// swallow reads until the end.
-func swallow(c net.Conn) { io.Copy(io.Discard, c) }
+// discard reads until the end.
+func discard(c net.Conn) { io.Copy(io.Discard, c) }
 
 func socketPath(t testing.TB) string {
 	if p := filepath.Join(t.TempDir(), "s"); len(p) < 100 {
@@ -276,7 +278,7 @@ func roundTrip(t *testing.T, c net.Conn, size int) {
 	}
 }
 
-// watchedListener gives TLS connections over sockets that remember their end.
+// watchedListener accepts TLS connections over sockets that remember their end.
 type watchedListener struct {
 	net.Listener
 	config *tls.Config

@@ -12,8 +12,7 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// TestHalfClose: the reply to a client that has ended comes through whole, on every kind of path.
-func TestHalfClose(t *testing.T) {
+func TestReplyAfterAHalfCloseIsCompleteOnEveryPath(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	for _, in := range []string{"tcp", "tls", "unix"} {
 		for _, out := range []string{"tcp", "tls", "unix"} {
@@ -40,9 +39,9 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-func TestHandshakeFails(t *testing.T) {
+func TestFailedHandshakeIsRefused(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
-	s := serve(t, swallow)
+	s := serve(t, discard)
 	ln, _ := listenAs(t, "tls", certs)
 	r := startAt(t, ln, Options{}, s.name())
 	c := r.dial()
@@ -56,8 +55,7 @@ func TestHandshakeFails(t *testing.T) {
 	}
 }
 
-// TestProxyHeader: before the first byte, and before TLS.
-func TestProxyHeader(t *testing.T) {
+func TestProxyHeaderComesBeforeTheFirstByte(t *testing.T) {
 	for version, want := range map[string]string{"v1": "PROXY TCP4 127.0.0.1 ", "v2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\x00\x00\x01\x7f\x00\x00\x01"} {
 		s := serve(t, echo)
 		r := start(t, Options{}, s.name()+"?proxy-protocol="+version)
@@ -84,8 +82,7 @@ func TestProxyHeader(t *testing.T) {
 	}
 }
 
-// TestAcceptErrors are retried and counted.
-func TestAcceptErrors(t *testing.T) {
+func TestAcceptErrorsAreRetriedAndCounted(t *testing.T) {
 	ln := &faulty{Listener: listenAt(t, "tcp", "127.0.0.1:0"), n: 3}
 	r := startAt(t, ln, Options{}, serve(t, echo).name())
 	exchange(t, r.dial(), "hello")
@@ -106,7 +103,7 @@ func (f *faulty) Accept() (net.Conn, error) {
 	return f.Listener.Accept()
 }
 
-func TestSetBalance(t *testing.T) {
+func TestSetBalanceAppliesToTheNextClient(t *testing.T) {
 	a, b := serve(t, echo), serve(t, echo)
 	r := start(t, Options{}, a.name(), b.name())
 	must(t, r.SetBalance(SourceHash))

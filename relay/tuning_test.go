@@ -9,7 +9,6 @@ import (
 	"linesplit/target"
 )
 
-// TestNewAppliesTheTuning: each field of Tuning comes from the Options.
 func TestNewAppliesTheTuning(t *testing.T) {
 	tuning := Tuning{
 		DialOptions: target.Options{Timeout: 1}, DialBudget: 2, LingerTimeout: 3, IdleTimeout: 4, QueueTimeout: 5, Drain: 6, MaxConnections: 7,
@@ -24,10 +23,10 @@ func TestNewAppliesTheTuning(t *testing.T) {
 	}
 }
 
-// TestTuneIdleTimeout: a shorter one holds for those who are there, and needs no waiting for the old one.
-func TestTuneIdleTimeout(t *testing.T) {
+// A shorter timeout applies before the old one has passed.
+func TestTuneAppliesAShorterIdleTimeoutToOpenConnections(t *testing.T) {
 	r := start(t, Options{}, serve(t, echo).name())
-	c := r.met()
+	c := r.connect()
 	begin := time.Now()
 	r.Tune(Tuning{IdleTimeout: 50 * time.Millisecond})
 	wantReset(t, c)
@@ -35,16 +34,15 @@ func TestTuneIdleTimeout(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	r.Tune(Tuning{})
-	c = r.met()
+	c = r.connect()
 	time.Sleep(200 * time.Millisecond)
 	exchange(t, c, "still there")
 }
 
-// TestTuneLimits: a limit counts those who came before there was one, and ends nobody.
-func TestTuneLimits(t *testing.T) {
+func TestTunedLimitsCountOpenConnectionsAndEndNone(t *testing.T) {
 	r := start(t, Options{}, serve(t, echo).name())
-	there := r.met()
-	second := r.met()
+	there := r.connect()
+	second := r.connect()
 	for reason, set := range map[string]Tuning{"limit": {MaxConnections: 2}, "client-limit": {MaxConnectionsPerClient: 2}} {
 		r.Tune(set)
 		if err := r.refusal(); !isReset(err) || r.refused(reason) != 1 {
@@ -54,20 +52,19 @@ func TestTuneLimits(t *testing.T) {
 	exchange(t, there, "still there")
 	second.Close()
 	eventually(t, "one is left", func() bool { return r.Stats().Active == 1 })
-	r.met()
+	r.connect()
 	r.Tune(Tuning{RatePerClient: 0.001})
-	r.met()
+	r.connect()
 	if err := r.refusal(); !isReset(err) || r.refused("rate") != 1 {
 		t.Errorf("rate: %v", err)
 	}
 	r.Tune(Tuning{})
-	r.met()
+	r.connect()
 }
 
-// TestTuneResetOnDown: the targets' state matters from then on.
-func TestTuneResetOnDown(t *testing.T) {
+func TestTunedResetOnDownAppliesToTargetsThatAreDown(t *testing.T) {
 	r := start(t, Options{}, serve(t, echo).name())
-	c := r.met()
+	c := r.connect()
 	r.Targets()[0].CheckedDown(io.EOF)
 	r.Tune(Tuning{ResetOnDown: true})
 	wantReset(t, c)
@@ -76,15 +73,14 @@ func TestTuneResetOnDown(t *testing.T) {
 	}
 }
 
-// TestTuneSessions: the same for datagrams.
-func TestTuneSessions(t *testing.T) {
+func TestTuneAppliesToUDPSessions(t *testing.T) {
 	address, _ := packetEcho(t)
 	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{UDPIdleTimeout: time.Hour}}, address)
 	first := r.client()
 	wantEcho(t, first, "one")
 	r.Tune(Tuning{UDPIdleTimeout: time.Hour, UDPSessions: 1})
 	if got := ask(t, r.client(), []byte("two"), 100*time.Millisecond); got != nil {
-		t.Errorf("got %q: one session more than there may be", got)
+		t.Errorf("got %q: one session more than the limit", got)
 	}
 	wantEcho(t, first, "three")
 	r.Tune(Tuning{UDPIdleTimeout: 50 * time.Millisecond})

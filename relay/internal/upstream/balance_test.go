@@ -30,7 +30,8 @@ func pick(b balancer, backends []*Backend, client netip.Addr) *Backend {
 	return b.pick(append([]*Backend(nil), backends...), client)
 }
 
-// TestSharesFollowWeights allows 2 % of all clients. They come one after the other and cause no load.
+// TestSharesFollowWeights allows 2 % of all clients. They come one after the other and cause no
+// load.
 func TestSharesFollowWeights(t *testing.T) {
 	const clients = 10000
 	for _, name := range balancerNames {

@@ -27,8 +27,8 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// BenchmarkLongQueue measures one pass over 10,000 waiters that no backend can take. It does not look
-// at all backends again for each waiter.
+// BenchmarkLongQueue measures one pass over 10,000 waiters that no backend can take. It does not
+// look at all backends again for each waiter.
 func BenchmarkLongQueue(b *testing.B) {
 	full := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.1:80", MaxConnections: 1}, nil)
 	down := target.New(target.Address{Scheme: target.SchemeTCP, Host: "10.0.0.2:80"}, nil)
