@@ -26,8 +26,9 @@ func TestConnectionsAreListedUpToTheLimit(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	for i, c := range append(clients, waiting) {
-		want := Connection{ID: all[0].ID + uint64(i), Client: c.LocalAddr().String(), Listener: r.ln.Addr().Network() + "://" + r.ln.Addr().String(),
-			Target: s.name(), BytesIn: 5, BytesOut: 5, Since: all[i].Since}
+		want := Connection{ID: all[0].ID + uint64(i), Client: c.LocalAddr().String(),
+			Listener: r.ln.Addr().Network() + "://" + r.ln.Addr().String(),
+			Target:   s.name(), BytesIn: 5, BytesOut: 5, Since: all[i].Since}
 		switch i {
 		case 1:
 			want.BytesIn, want.BytesOut = 13, 13

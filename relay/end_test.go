@@ -162,7 +162,7 @@ func TestResetOnDownWhileDialling(t *testing.T) {
 	}
 }
 
-func TestIdleAndLingerTimeouts(t *testing.T) {
+func TestIdleTimeout(t *testing.T) {
 	const timeout = 2 * time.Second // four times what the test sleeps: a starved machine sleeps longer
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
@@ -210,18 +210,19 @@ func TestIdleAndLingerTimeouts(t *testing.T) {
 		}
 		close(hold)
 	})
-	t.Run("linger", func(t *testing.T) {
-		hold := make(chan struct{})
-		s := serve(t, func(c net.Conn) { discard(c); <-hold })
-		r := start(t, Options{Tuning: Tuning{LingerTimeout: 200 * time.Millisecond}}, s.name())
-		c := r.dial()
-		c.(*net.TCPConn).CloseWrite()
-		if _, err := io.ReadAll(c); !isReset(err) {
-			t.Errorf("got %v", err)
-		}
-		if rec := r.log.one(t); rec.End != "linger" {
-			t.Errorf("%+v", rec)
-		}
-		close(hold)
-	})
+}
+
+func TestLingerTimeout(t *testing.T) {
+	hold := make(chan struct{})
+	s := serve(t, func(c net.Conn) { discard(c); <-hold })
+	r := start(t, Options{Tuning: Tuning{LingerTimeout: 200 * time.Millisecond}}, s.name())
+	c := r.dial()
+	c.(*net.TCPConn).CloseWrite()
+	if _, err := io.ReadAll(c); !isReset(err) {
+		t.Errorf("got %v", err)
+	}
+	if rec := r.log.one(t); rec.End != "linger" {
+		t.Errorf("%+v", rec)
+	}
+	close(hold)
 }

@@ -77,7 +77,8 @@ func TestIdleMemory(t *testing.T) {
 	in, out := pipesTo(t, peer)
 	ln := listenAt(t, "tcp", "127.0.0.1:0")
 	path := socketPath(t) + "2"
-	peer.Env = append(os.Environ(), "RELAY_TEST_IDLE_CLIENTS="+strconv.Itoa(pairs), "RELAY_TEST_CLIENT="+ln.Addr().String(), "RELAY_TEST_TARGET="+path)
+	peer.Env = append(os.Environ(), "RELAY_TEST_IDLE_CLIENTS="+strconv.Itoa(pairs),
+		"RELAY_TEST_CLIENT="+ln.Addr().String(), "RELAY_TEST_TARGET="+path)
 	must(t, peer.Start())
 	defer peer.Wait()
 	defer in.Close()

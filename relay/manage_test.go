@@ -64,7 +64,8 @@ func TestAddedTargetGetsItsShare(t *testing.T) {
 	if got := r.names(); !slices.Equal(got, []string{a.name(), b.name()}) {
 		t.Errorf("%v", got)
 	}
-	if s := r.targetStats(b.name()); s.Weight != 3 || s.Backup || s.State != target.StateUp || s.Active != 6 || s.Total != 6 {
+	if s := r.targetStats(b.name()); s.Weight != 3 || s.Backup || s.State != target.StateUp ||
+		s.Active != 6 || s.Total != 6 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -93,7 +94,8 @@ func TestDrainingTargetKeepsItsConnectionsAndGetsNoMore(t *testing.T) {
 	if a.accepted.Load() != 1 || b.accepted.Load() != 5 {
 		t.Errorf("%d and %d clients", a.accepted.Load(), b.accepted.Load())
 	}
-	if s := r.targetStats(a.name()); s.State != target.StateDraining || s.Since.Before(before) || s.Active != 1 || s.Removing {
+	if s := r.targetStats(a.name()); s.State != target.StateDraining || s.Since.Before(before) ||
+		s.Active != 1 || s.Removing {
 		t.Errorf("%+v", s)
 	}
 	first.Close()
@@ -153,10 +155,13 @@ func TestRemoveResetsConnectionsWhenTheTimeIsUp(t *testing.T) {
 	eventually(t, "one is left", func() bool { return r.targetStats(a.name()).Active == 1 && len(r.log.get()) == 1 })
 	must(t, r.Remove(a.name(), 0))
 	wantReset(t, second)
-	eventually(t, "it is removed", func() bool { return slices.Equal(r.names(), []string{b.name()}) && len(r.log.get()) == 2 })
+	eventually(t, "it is removed", func() bool {
+		return slices.Equal(r.names(), []string{b.name()}) && len(r.log.get()) == 2
+	})
 	exchange(t, other, "still there")
 	s := r.Stats()
-	if want := (RemovedStats{Targets: 1, Total: 2, BytesIn: 21, BytesOut: 21}); s.Removed != want || s.Expelled != 1 || s.CutOff != 0 {
+	want := RemovedStats{Targets: 1, Total: 2, BytesIn: 21, BytesOut: 21}
+	if s.Removed != want || s.Expelled != 1 || s.CutOff != 0 {
 		t.Errorf("%+v, %d expelled, %d cut off", s.Removed, s.Expelled, s.CutOff)
 	}
 	for i, want := range []string{"client-closed", "target-removed"} {
@@ -181,14 +186,16 @@ func TestAddResumesATargetThatIsBeingRemoved(t *testing.T) {
 	if err := r.Add(otherOption); err == nil || errors.Is(err, target.ErrExists) {
 		t.Errorf("with another option: %v", err)
 	}
-	if err := r.Reconfigure(Change{Add: []*target.Target{otherOption}, Balance: Random}); err == nil || r.Stats().Balance == Random {
+	change := Change{Add: []*target.Target{otherOption}, Balance: Random}
+	if err := r.Reconfigure(change); err == nil || r.Stats().Balance == Random {
 		t.Errorf("with another option: %v, %s", err, r.Stats().Balance)
 	}
 	must(t, r.Add(newTarget(t, a.name()+"?weight=3")))
 	exchange(t, c, "still there")
 	c.Close()
 	eventually(t, "its connection has ended", func() bool { return len(r.log.get()) == 1 })
-	if s := r.targetStats(a.name()); s.State != target.StateUp || s.Removing || s.Weight != 3 || s.Total != 1 || len(r.Targets()) != 2 {
+	if s := r.targetStats(a.name()); s.State != target.StateUp || s.Removing || s.Weight != 3 ||
+		s.Total != 1 || len(r.Targets()) != 2 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -283,38 +290,14 @@ func TestChangesUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	allowed := func(err error) {
-		if err != nil && !errors.Is(err, target.ErrUnknown) && !errors.Is(err, target.ErrExists) {
-			t.Error(err)
-		}
-	}
-	repeat(func(int) { allowed(r.Add(newTarget(t, b.name()))); allowed(r.Remove(b.name(), time.Hour)) })
-	repeat(func(int) { allowed(r.Drain(a.name())); allowed(r.Resume(a.name())) })
-	repeat(func(int) {
-		allowed(r.Remove(a.name(), time.Hour))
-		allowed(r.Resume(a.name()))
-		allowed(r.Add(newTarget(t, a.name())))
-	})
-	balancers := []string{RoundRobin, LeastConnections, Random, SourceHash, LeastBandwidth}
-	repeat(func(i int) {
-		allowed(r.SetWeight(a.name(), 1+i%5))
-		allowed(r.SetBalance(balancers[i%len(balancers)]))
-	})
-	repeat(func(i int) {
-		r.Tune(Tuning{IdleTimeout: time.Hour, MaxConnections: 1000 + i, RatePerClient: 1e6 + float64(i%3)})
-	})
-	repeat(func(int) { r.Connections(5) })
+	changeTargets(t, r, a.name(), b.name(), repeat)
 	var last uint64
 	repeat(func(int) {
-		s := r.Stats()
-		sum := s.Removed.Total
-		for _, t := range s.Targets {
-			sum += t.Total
+		now := total(r.Stats()).Total
+		if now < last {
+			t.Errorf("%d connections, and then %d", last, now)
 		}
-		if sum < last {
-			t.Errorf("%d connections, and then %d", last, sum)
-		}
-		last = sum
+		last = now
 	})
 	for range clients {
 		load.Go(func() {
@@ -328,14 +311,46 @@ func TestChangesUnderLoad(t *testing.T) {
 	changing.Wait()
 	eventually(t, "all have ended", func() bool { return r.Stats().Active == 0 })
 	s := r.Stats()
+	sum := total(s)
+	const bytes = clients * 100 * rounds * (rounds - 1) / 2
+	if sum.Total != clients*rounds || sum.BytesIn != bytes || sum.BytesOut != bytes || s.Expelled != 0 {
+		t.Errorf("%+v, %d expelled, want %d connections with %d bytes", sum, s.Expelled, clients*rounds, bytes)
+	}
+}
+
+// changeTargets changes the targets a and b, and all settings, by functions that repeat calls over
+// and over.
+func changeTargets(t *testing.T, r *rig, a, b string, repeat func(func(i int))) {
+	allowed := func(err error) {
+		if err != nil && !errors.Is(err, target.ErrUnknown) && !errors.Is(err, target.ErrExists) {
+			t.Error(err)
+		}
+	}
+	repeat(func(int) { allowed(r.Add(newTarget(t, b))); allowed(r.Remove(b, time.Hour)) })
+	repeat(func(int) { allowed(r.Drain(a)); allowed(r.Resume(a)) })
+	repeat(func(int) {
+		allowed(r.Remove(a, time.Hour))
+		allowed(r.Resume(a))
+		allowed(r.Add(newTarget(t, a)))
+	})
+	balancers := []string{RoundRobin, LeastConnections, Random, SourceHash, LeastBandwidth}
+	repeat(func(i int) {
+		allowed(r.SetWeight(a, 1+i%5))
+		allowed(r.SetBalance(balancers[i%len(balancers)]))
+	})
+	repeat(func(i int) {
+		r.Tune(Tuning{IdleTimeout: time.Hour, MaxConnections: 1000 + i, RatePerClient: 1e6 + float64(i%3)})
+	})
+	repeat(func(int) { r.Connections(5) })
+}
+
+// total returns the sums over all targets, the removed ones included.
+func total(s Stats) RemovedStats {
 	sum := s.Removed
 	for _, p := range s.Targets {
 		sum.Total += p.Total
 		sum.BytesIn += p.BytesIn
 		sum.BytesOut += p.BytesOut
 	}
-	const bytes = clients * 100 * rounds * (rounds - 1) / 2
-	if sum.Total != clients*rounds || sum.BytesIn != bytes || sum.BytesOut != bytes || s.Expelled != 0 {
-		t.Errorf("%+v, %d expelled, want %d connections with %d bytes", sum, s.Expelled, clients*rounds, bytes)
-	}
+	return sum
 }

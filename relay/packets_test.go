@@ -58,7 +58,8 @@ func TestUDPEchoFor500Clients(t *testing.T) {
 		}
 	}
 	for _, rec := range r.log.get() {
-		if rec.End != "idle" || rec.BytesIn != bytesEach || rec.BytesOut != bytesEach || rec.Dials != 1 || rec.Listener != "udp://"+r.at ||
+		if rec.End != "idle" || rec.BytesIn != bytesEach || rec.BytesOut != bytesEach || rec.Dials != 1 ||
+			rec.Listener != "udp://"+r.at ||
 			rec.Target != one && rec.Target != two || rec.Duration < idleAfter {
 			t.Errorf("%+v", rec)
 		}

@@ -56,7 +56,10 @@ func TestFailedHandshakeIsRefused(t *testing.T) {
 }
 
 func TestProxyHeaderComesBeforeTheFirstByte(t *testing.T) {
-	for version, want := range map[string]string{"v1": "PROXY TCP4 127.0.0.1 ", "v2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\x00\x00\x01\x7f\x00\x00\x01"} {
+	for version, want := range map[string]string{
+		"v1": "PROXY TCP4 127.0.0.1 ",
+		"v2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\x00\x00\x01\x7f\x00\x00\x01",
+	} {
 		s := serve(t, echo)
 		r := start(t, Options{}, s.name()+"?proxy-protocol="+version)
 		c := r.dial()

@@ -11,7 +11,8 @@ import (
 
 func TestNewAppliesTheTuning(t *testing.T) {
 	tuning := Tuning{
-		DialOptions: target.Options{Timeout: 1}, DialBudget: 2, LingerTimeout: 3, IdleTimeout: 4, QueueTimeout: 5, Drain: 6, MaxConnections: 7,
+		DialOptions: target.Options{Timeout: 1}, DialBudget: 2, LingerTimeout: 3, IdleTimeout: 4, QueueTimeout: 5,
+		Drain: 6, MaxConnections: 7,
 		MaxConnectionsPerClient: 8, RatePerClient: 9, ResetOnDown: true, UDPIdleTimeout: 10, UDPSessions: 11,
 	}
 	from, to := reflect.ValueOf(tuning), reflect.ValueOf(*New(Options{Tuning: tuning}).tuned())
