@@ -38,7 +38,7 @@ type conn struct {
 	dials   int               // attempts to connect to a target
 	backend *upstream.Backend // nil until there is a target; set under mu, before carrying
 
-	pair  *splice.Pair  // nil as long as backend is
+	pair  splice.Pair   // set together with backend
 	ended atomic.Int32  // number of flows that have ended
 	first atomic.Uint32 // traffic.End of the first flow that ended in an orderly way
 	why   atomic.Uint32 // traffic.End of what aborted the connection; NotEnded if nothing has
@@ -134,7 +134,7 @@ func (c *conn) join(b *upstream.Backend, nc net.Conn) bool {
 		return false
 	}
 	c.backend = b
-	c.pair = splice.NewPair(c.v.carrier, &c.client, &c.target, &b.BytesIn, &b.BytesOut)
+	c.pair.Init(c.v.carrier, &c.client, &c.target, &b.BytesIn, &b.BytesOut)
 	c.carrying.Store(true)
 	return true
 }

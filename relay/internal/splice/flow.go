@@ -15,15 +15,13 @@ type Pair struct {
 	In, Out Flow // client to target, target to client
 }
 
-// NewPair returns the flows between client and target. They add the bytes that they move to bytesIn
-// and bytesOut, too.
-func NewPair(c *Carrier, client, target *Side, bytesIn, bytesOut *atomic.Uint64) *Pair {
-	p := &Pair{}
+// Init prepares the flows between client and target. They add the bytes that they move to bytesIn
+// and bytesOut, too. The Pair must not be copied afterwards.
+func (p *Pair) Init(c *Carrier, client, target *Side, bytesIn, bytesOut *atomic.Uint64) {
 	p.In = Flow{carrier: c, src: client, dst: target, total: bytesIn, back: &p.Out}
 	p.Out = Flow{carrier: c, src: target, dst: client, total: bytesOut, back: &p.In}
 	p.In.raw.init(&p.In)
 	p.Out.raw.init(&p.Out)
-	return p
 }
 
 // Flow is one direction of a connection. It holds a buffer or a pipe only from a read to the end of

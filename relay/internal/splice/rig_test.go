@@ -45,7 +45,8 @@ func carry(t testing.TB, c *Carrier, network string) *rig {
 	r.client, near[0] = connected(t, network)
 	r.target, near[1] = connected(t, network)
 	client, target := NewSide(near[0]), NewSide(near[1])
-	p := NewPair(c, &client, &target, &r.bytesIn, &r.bytesOut)
+	p := &Pair{}
+	p.Init(c, &client, &target, &r.bytesIn, &r.bytesOut)
 	var running sync.WaitGroup
 	for _, f := range []*Flow{&p.In, &p.Out} {
 		running.Go(func() {
