@@ -234,7 +234,8 @@ linesplit_dropped_lines_total{reason="torn"} 2
 	}
 }
 
-// A sender of one line may have written it before its first report of progress.
+// A sender of one line may end before its first report of progress. StartSender took that for a
+// failure to connect.
 func TestShortSenderStarts(t *testing.T) {
 	tally := NewTally()
 	sink := NewSink(t, tally, SinkOptions{})
