@@ -125,14 +125,15 @@ func (d *dialling) share() time.Duration {
 // left returns the rest of the dial budget.
 func (d *dialling) left() time.Duration { return time.Until(d.until) }
 
-// nextRound waits before all backends are tried again. It returns false if the budget would be used
-// up.
+// nextRound waits before all backends are tried again. The last round begins initialRetry before
+// the end of the dial budget, however long the delay would be. nextRound returns false if that time
+// has come.
 func (d *dialling) nextRound(ctx context.Context) bool {
 	if d.retry == nil {
 		d.retry = accept.NewBackOff(initialRetry, maxRetry)
 	}
-	wait := d.retry.NextBackOff()
-	if wait >= d.left() {
+	wait := min(d.retry.NextBackOff(), d.left()-initialRetry)
+	if wait <= 0 {
 		return false
 	}
 	accept.Pause(ctx, wait)
