@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"linesplit/internal/flags"
+	"linesplit/internal/hangup"
 )
 
 // Exit codes.
@@ -32,6 +33,7 @@ func Main(ctx context.Context, version string, args []string, stdout, stderr io.
 	in := invocation{version: version, args: args, stdout: stdout, stderr: stderr}
 	if len(args) > 0 {
 		if c := findCommand(args[0]); c != nil {
+			hangup.Release()
 			in.command, in.args = *c, args[1:]
 			return c.run(ctx, in)
 		}

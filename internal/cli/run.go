@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"linesplit/internal/config"
+	"linesplit/internal/hangup"
 	"linesplit/internal/service"
 )
 
@@ -17,7 +18,7 @@ func runService(ctx context.Context, in invocation) int {
 	if err != nil {
 		return in.explainConfig(err)
 	}
-	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version}
+	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version, Hangups: hangup.Caught()}
 	if service.Run(ctx, cfg, o) != nil { // the error has been logged
 		return exitFailed
 	}

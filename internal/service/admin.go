@@ -2,23 +2,18 @@ package service
 
 import (
 	"context"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 
 	"linesplit/admin"
 )
 
-// serveAdmin reloads on SIGHUP and serves the admin listener, if there is one, until stop is
+// serveAdmin reloads on hangups and serves the admin listener, if there is one, until stop is
 // called, regardless of how ctx ends.
 func (s *service) serveAdmin(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	stop = func() { cancel(); serving.Wait() }
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	serving.Go(func() { defer signal.Stop(hangups); s.reloadOn(ctx, hangups) })
+	serving.Go(func() { s.reloadOn(ctx, s.hangups) })
 	if s.in.admin == nil {
 		return stop
 	}

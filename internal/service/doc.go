@@ -23,5 +23,5 @@
 // are accepted, and connected ones get notice. The hard one ends at a second signal or after the
 // drain timeout: everything is closed at once, and the run reports what it did not finish.
 //
-// SIGHUP leads to reloadOn.
+// SIGHUP, which package hangup catches from the start of the program on, leads to reloadOn.
 package service

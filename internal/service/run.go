@@ -21,8 +21,9 @@ type Options struct {
 	// Stdout gets the access log, Stderr the log; nil or io.Discard discards. With any other Stderr
 	// Run catches SIGPIPE, so that the process outlives the reader of its log.
 	Stdout, Stderr io.Writer
-	Version        string        // of linesplit, for the admin API
-	Started        func(Running) // called once, when all listeners are open; nil for none
+	Version        string           // of linesplit, for the admin API
+	Hangups        <-chan os.Signal // each value reloads, one from before Run too; nil for none
+	Started        func(Running)    // called once, when all listeners are open; nil for none
 }
 
 // Running is a running service as Options.Started gets it.
@@ -41,6 +42,7 @@ type service struct {
 	logger  *logs
 	version string
 	started time.Time
+	hangups <-chan os.Signal // Options.Hangups
 
 	mode     mode
 	checks   *checks
@@ -62,18 +64,19 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	}
 	logger := newLogs(cfg, o.Stdout, o.Stderr)
 	defer logger.close()
-	err := newService(cfg, o.Version, logger).run(ctx, o.Started)
+	s := newService(cfg, o.Version, logger)
+	s.hangups = o.Hangups
+	err := s.run(ctx, o.Started)
 	if err != nil {
 		logger.Error("linesplit failed", "err", err)
 	}
 	return err
 }
 
-// outliveLogReaders keeps the process alive when the reader of its log has gone (SIGPIPE) or its
-// terminal has (SIGHUP). Ignoring the signals would do so, too, but the programs of -health exec
-// would inherit that.
+// outliveLogReaders keeps the process alive when the reader of its log has gone. Ignoring the signal
+// would do so, too, but the programs of -health exec would inherit that.
 func outliveLogReaders() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 // newService opens nothing yet.
