@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+
+	"linesplit/internal/children"
 )
 
 // runProgram runs the program with the address as its argument. It discards the output, so that
@@ -13,10 +15,10 @@ func runProgram(ctx context.Context, command, address string) error {
 	cmd := exec.CommandContext(ctx, command, address)
 	setProcessGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd) }
-	if err := cmd.Start(); err != nil {
+	if err := children.Start(cmd); err != nil {
 		return &startError{err}
 	}
-	err := cmd.Wait()
+	err := children.Wait(cmd)
 	killGroup(cmd)
 	switch {
 	case ctx.Err() != nil:

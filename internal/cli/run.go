@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"linesplit/internal/children"
 	"linesplit/internal/config"
 	"linesplit/internal/hangup"
 	"linesplit/internal/service"
@@ -19,6 +20,9 @@ func runService(ctx context.Context, in invocation) int {
 		return in.explainConfig(err)
 	}
 	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version, Hangups: hangup.Caught()}
+	reaping, stop := context.WithCancel(ctx)
+	defer stop()
+	go children.Reap(reaping)
 	if service.Run(ctx, cfg, o) != nil { // the error has been logged
 		return exitFailed
 	}
