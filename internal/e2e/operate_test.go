@@ -248,6 +248,9 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 		"target " + b.Target() + "\nstall-timeout soon": "stall-timeout",
 		"target 10.0.0.1:9999?weight=3":                 "weight is only valid with -mode connection",
 		"tarket " + b.Target():                          "unknown key",
+		"":                                              "holds no setting",
+		"# target " + a.Target():                        "holds no setting",
+		"stall-timeout 20s":                             "no target in the file",
 	} {
 		f.write(text)
 		line := f.reload()

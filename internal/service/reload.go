@@ -66,6 +66,9 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := *s.cfg.Load()
+	if err := old.CheckLost(next); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
 	if next.Mode != old.Mode { // the modes have too little in common to compare the rest
 		return nil, []string{"mode"}, nil
 	}

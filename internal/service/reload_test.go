@@ -86,6 +86,9 @@ func TestReload(t *testing.T) {
 		{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1",
 			next:    "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
 			changed: "target", needRestart: "target tcp://10.0.0.2:1 (backup, max-connections, proxy-protocol)"},
+		{name: "no target any more", old: "-target 10.0.0.1:1 -deny 10.0.0.0/8", next: "-deny 10.1.0.0/16",
+			fault: "no target in the file, a flag or LINESPLIT_TARGET any more"},
+		{name: "nothing any more, in another mode", old: "-mode connection -target 10.0.0.1:1", fault: "no target"},
 		{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
