@@ -55,7 +55,7 @@ func proofOptions() []flags.Option {
 		{Name: "config", Arg: "FILE", Group: groupProxy,
 			Help: "configuration of the proxy, a template: {{.Listen}}, {{range .Targets}}, {{.TLS}}, {{.CA}}, " +
 				"{{.Dir}}; {{host .Listen}}, {{port .Listen}}"},
-		{Name: "only", Arg: "NAMES", Group: groupScenarios,
+		{Name: "only", Arg: "NAMES", Many: true, Group: groupScenarios,
 			Help: "run only these scenarios; repeatable or comma separated; see -list"},
 		{Name: "short", Group: groupScenarios,
 			Help: "fewer rounds and less data: all scenarios within a minute, if the proxy is linesplit"},

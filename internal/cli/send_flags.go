@@ -26,7 +26,7 @@ const (
 
 func sendOptions() []flags.Option {
 	return []flags.Option{
-		{Name: "to", Arg: "ADDRESS", Group: groupAddresses,
+		{Name: "to", Arg: "ADDRESS", Many: true, Group: groupAddresses,
 			Help: "where clients connect; repeatable or comma separated, clients take them in turn: HOST:PORT, " +
 				"tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH, unix://@NAME"},
 

@@ -26,7 +26,7 @@ func sinkOptions() []flags.Option { return slices.Concat(sinkInputOptions(), sin
 
 func sinkInputOptions() []flags.Option {
 	return []flags.Option{
-		{Name: "listen", Arg: "ADDRESS", Default: "tcp://127.0.0.1:9999", Group: groupListeners,
+		{Name: "listen", Arg: "ADDRESS", Many: true, Default: "tcp://127.0.0.1:9999", Group: groupListeners,
 			Help: "where to accept connections; repeatable or comma separated: tcp://HOST:PORT, tls://HOST:PORT, " +
 				"unix:///PATH, unix://@NAME"},
 		{Name: "receive-buffer", Arg: "SIZE", Group: groupListeners,
@@ -69,7 +69,7 @@ func sinkOutputOptions() []flags.Option {
 				"and how long they took"},
 		{Name: "strict", Group: groupOutput,
 			Help: "with -verify: expect nothing but numbered records; any other line is a fault"},
-		{Name: "expect", Arg: "FILE", Group: groupOutput,
+		{Name: "expect", Arg: "FILE", Many: true, Group: groupOutput,
 			Help: "with -verify: what linesplit send printed on its standard output, read at the end; repeatable or " +
 				"comma separated. Without it, lines missing at the end cannot be known. Implies -strict"},
 		{Name: "output", Arg: "FILE", Group: groupOutput,

@@ -43,7 +43,7 @@ func shown(s *flags.Set, m Mode) []admin.Setting {
 // settingsOf returns the options of a mode that configure something.
 func settingsOf(s *flags.Set, m Mode) (all []flags.Option) {
 	for _, o := range s.Options() {
-		if s.Has(o.Name) && o.Name != "version" && inScope(o, m) {
+		if s.Has(o.Name) && !o.CommandLine && inScope(o, m) {
 			all = append(all, o)
 		}
 	}

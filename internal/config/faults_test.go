@@ -139,8 +139,8 @@ func TestBadTLSFiles(t *testing.T) {
 func TestBadFilePaths(t *testing.T) {
 	checkBadInput(t, []badInput{
 		{"no file", []string{"-config", "/nonexistent/conf"}, []string{`-config "/nonexistent/conf": open /nonexistent/conf: no such file`}},
-		{"endless file", []string{"-config", "/dev/zero"}, []string{`-config "/dev/zero": more than 1048576 bytes`}},
-		{"directory for a file", []string{"-config", "/"}, []string{`-config "/": read /: is a directory`}},
+		{"endless file", []string{"-config", "/dev/zero"}, []string{`-config "/dev/zero": a device or a socket, not a regular file`}},
+		{"directory for a file", []string{"-config", "/"}, []string{`-config "/": a directory, not a regular file`}},
 	})
 }
 

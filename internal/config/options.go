@@ -43,7 +43,7 @@ func listenerOptions() []flags.Option {
 		{Name: "mode", Arg: "MODE", Default: "line",
 			Choices: []string{"line", "connection"},
 			Help:    "line: spread lines over targets; connection (or l4): forward whole connections and datagrams"},
-		{Name: "listen", Arg: "ADDRESS",
+		{Name: "listen", Arg: "ADDRESS", Many: true,
 			Help: "where to accept senders, in place of -addr and -port; repeatable or comma separated: " +
 				"tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME " +
 				"(abstract), udp://HOST:PORT, systemd:NAME?tls=true (socket activation; both parts " +
@@ -60,7 +60,7 @@ func listenerOptions() []flags.Option {
 
 func targetOptions() []flags.Option {
 	return []flags.Option{
-		{Name: "target", Arg: "ADDRESS", Default: "127.0.0.1:9999",
+		{Name: "target", Arg: "ADDRESS", Many: true, Default: "127.0.0.1:9999",
 			Help: "receivers; repeatable or comma separated: HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, " +
 				"unix:///PATH, udp://HOST:PORT (connection mode). Line mode: ?via-proxy=true if a proxy " +
 				"stands before the receiver. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
@@ -149,11 +149,11 @@ func healthOptions() []flags.Option {
 
 func accessOptions() []flags.Option {
 	return []flags.Option{
-		{Name: "allow", Arg: "CIDR",
+		{Name: "allow", Arg: "CIDR", Many: true,
 			Help: "accept these networks or addresses alone; repeatable or comma separated"},
-		{Name: "deny", Arg: "CIDR",
+		{Name: "deny", Arg: "CIDR", Many: true,
 			Help: "never accept these; wins over -allow"},
-		{Name: "proxy-protocol-from", Arg: "CIDR",
+		{Name: "proxy-protocol-from", Arg: "CIDR", Many: true,
 			Help: "these peers must begin with a PROXY protocol header (v1 or v2), which names the client"},
 		{Name: "max-connections-per-client", Arg: "N", Default: "0", Scope: scopeConnection,
 			Help: "connections of one address at one time; 0: no limit"},
@@ -244,7 +244,7 @@ func otherOptions() []flags.Option {
 		{Name: "config", Arg: "FILE",
 			Help: `read settings from a file of lines "key value", such as "max-line 1MiB"; a key alone means ` +
 				"true, # begins a comment"},
-		{Name: "version",
+		{Name: "version", CommandLine: true,
 			Help: "print the version and exit"},
 		{Name: "help",
 			Help: "print this and exit"},

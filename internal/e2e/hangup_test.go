@@ -18,7 +18,7 @@ import (
 // installed only when everything was open. The hangup is sent while packages are initialized.
 func TestHangupBeforeTheConfigurationIsRead(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(testrig.Binary, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1")
+	cmd := exec.Command(testrig.Binary(t), "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1") // a line on stderr for each package
 	log := start(t, cmd)
 	sent, reloaded := false, false
@@ -36,7 +36,7 @@ func TestHangupBeforeTheConfigurationIsRead(t *testing.T) {
 // A command does not reload: it ends with its terminal, as programs do.
 func TestHangupEndsCommands(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(testrig.Binary, "sink", "-listen", "tcp://127.0.0.1:0")
+	cmd := exec.Command(testrig.Binary(t), "sink", "-listen", "tcp://127.0.0.1:0")
 	log := start(t, cmd)
 	if !log.Scan() {
 		t.Fatal("the sink says nothing")

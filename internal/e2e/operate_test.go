@@ -276,6 +276,30 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
+// A file that had become a pipe stopped the reload that met it, and with it all later ones, also
+// once it was a file again.
+func TestReloadAfterAPipe(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	a, b := s.StartTwoSinks()
+	f := &settingsFile{Stage: s, path: filepath.Join(t.TempDir(), "linesplit.conf")}
+	f.write("target " + a.Target())
+	f.run(4)
+	if err := errors.Join(os.Remove(f.path), syscall.Mkfifo(f.path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if line := f.reload(); !strings.Contains(line, "a pipe, not a regular file") {
+		t.Error(line)
+	}
+	if err := os.Remove(f.path); err != nil {
+		t.Fatal(err)
+	}
+	f.write("target " + b.Target())
+	if line := f.reload(); !strings.Contains(line, "changed=target") {
+		t.Error(line)
+	}
+}
+
 // In connection mode, open connections stay when the configuration is reloaded.
 func TestReloadKeepsConnections(t *testing.T) {
 	t.Parallel()

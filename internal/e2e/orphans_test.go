@@ -24,7 +24,7 @@ func TestOrphansOfHealthChecksAreReaped(t *testing.T) {
 	if err := os.WriteFile(check, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(testrig.Binary, "-listen", "tcp://127.0.0.1:0", "-mode", "connection", "-target", "127.0.0.1:1",
+	cmd := exec.Command(testrig.Binary(t), "-listen", "tcp://127.0.0.1:0", "-mode", "connection", "-target", "127.0.0.1:1",
 		"-health", "exec", "-health-command", check, "-health-interval", "10ms", "-health-fall", "1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if os.Getuid() != 0 {

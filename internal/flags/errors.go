@@ -4,12 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of what is said about faults: a log line has room for it, whatever was configured.
+const (
+	maxFaults    = 100 // further ones are only counted
+	maxFaultText = 1000
+	maxQuote     = 200 // bytes of a value
 )
 
 // Errors holds everything that is wrong with a configuration, one error for each fault. It is
-// never empty.
+// never empty. Of very many faults the last error counts those that have none of their own.
 type Errors []error
+
+// moreFaults counts faults.
+type moreFaults int
+
+func (n moreFaults) Error() string { return fmt.Sprintf("and %d more", int(n)) }
 
 // Unwrap returns the faults.
 func (e Errors) Unwrap() []error { return e }
@@ -19,8 +33,12 @@ func (e Errors) Error() string {
 	if len(e) == 1 {
 		return e[0].Error()
 	}
+	n := len(e)
+	if more, found := e[n-1].(moreFaults); found {
+		n += int(more) - 1
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d errors in the configuration:", len(e))
+	fmt.Fprintf(&b, "%d errors in the configuration:", n)
 	for _, err := range e {
 		b.WriteString("\n  " + err.Error())
 	}
@@ -29,14 +47,54 @@ func (e Errors) Error() string {
 
 // Err returns the faults recorded so far as Errors, or nil.
 func (s *Set) Err() error {
-	if len(s.errs) == 0 {
+	switch {
+	case len(s.errs) == 0:
 		return nil
+	case s.more > 0:
+		return append(slices.Clip(s.errs), s.more)
 	}
 	return s.errs
 }
 
 // AddError records a fault that belongs to no single option.
-func (s *Set) AddError(err error) { s.errs = append(s.errs, err) }
+func (s *Set) AddError(err error) {
+	if s.full() {
+		s.more++
+		return
+	}
+	if text := err.Error(); len(text) > maxFaultText {
+		err = &longError{err, text[:maxFaultText]}
+	}
+	s.errs = append(s.errs, err)
+}
+
+// full reports whether further faults are only counted, so that nothing need be said about them.
+func (s *Set) full() bool { return len(s.errs) >= maxFaults }
+
+// longError shortens the text of an error.
+type longError struct {
+	error
+	text string
+}
+
+func (e *longError) Error() string { return strings.ToValidUTF8(e.text, "") + " …" }
+
+func (e *longError) Unwrap() error { return e.error }
+
+// quote puts a value between quotation marks, as it was written: a doubled backslash would be
+// another regular expression. A long value is cut, one with control characters is escaped.
+func quote(value string) string {
+	rest := ""
+	if len(value) > maxQuote {
+		rest = fmt.Sprintf(" … (%d bytes)", len(value))
+		value = strings.ToValidUTF8(value[:maxQuote], "")
+	}
+	unprintable := func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }
+	if strings.ContainsFunc(value, unprintable) {
+		return strconv.Quote(value) + rest
+	}
+	return `"` + value + `"` + rest
+}
 
 // Fail records that the value in force of an option is wrong.
 func (s *Set) Fail(name string, err error) { s.FailValue(name, s.Text(name), err) }
@@ -45,7 +103,7 @@ func (s *Set) Fail(name string, err error) { s.FailValue(name, s.Text(name), err
 func (s *Set) FailValue(name, value string, err error) {
 	o := s.byName[name]
 	o.bad = true
-	s.AddError(fmt.Errorf("-%s %q%s: %w", name, value, s.origin(o), err))
+	s.AddError(fmt.Errorf("-%s %s%s: %w", name, quote(value), s.origin(o), err))
 }
 
 // FailEntry records that one entry of a list is wrong. A parser's error often names the entry

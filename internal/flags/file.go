@@ -2,9 +2,13 @@ package flags
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/peterbourgon/ff/v3"
 )
@@ -15,55 +19,104 @@ const (
 	maxFileLine = 64<<10 - 1 // ff's parser takes a longer line for the end of the file
 )
 
-// readFile parses lines "key value" for ff. Unknown keys, and faults that ff's plain parser
-// accepts, are recorded.
-func (s *Set) readFile(r io.Reader, set func(name, value string) error) error {
-	s.now = FromFile
-	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+// byteOrderMark begins files that some editors on Windows save.
+const byteOrderMark = "\ufeff"
+
+// parseFile reads lines "key value" for all options that are not set yet. Unknown keys, and faults
+// that ff's plain parser accepts, are recorded.
+func (s *Set) parseFile(path string) error {
+	data, err := readSettings(path)
 	if err != nil {
 		return err
 	}
-	if len(data) > maxFile {
-		return fmt.Errorf("more than %d bytes: not a settings file", maxFile)
-	}
-	for i, line := range bytes.Split(data, []byte("\n")) {
-		if len(line) > maxFileLine {
-			return fmt.Errorf("line %d has %d bytes: the limit is %d", i+1, len(line), maxFileLine)
-		}
-	}
+	s.now = FromFile
+	seen := map[*setting]bool{}
 	return ff.PlainParser(bytes.NewReader(data), func(key, value string) error {
-		if s.ignore && s.withKey(key) == nil {
+		known := s.byKey[key]
+		if s.ignore && known == nil {
 			return nil
 		}
-		if fault, hint := s.checkKey(key, value); fault != "" {
-			s.AddError(fmt.Errorf("%s in the file %s%s", fault, s.Text(s.fileFlag), hint))
+		fault, hint := s.checkKey(key, value)
+		if fault == "" && seen[known] && !known.Many {
+			fault, hint = fmt.Sprintf("key %s more than once", quote(known.Name)), ": leave one of them"
+		}
+		if fault != "" {
+			s.AddError(fmt.Errorf("%s in the file %s%s", fault, path, hint))
 			return nil
 		}
-		return set(key, value)
+		seen[known] = true
+		if known.source == FromDefault || known.source == FromFile {
+			return known.Set(value)
+		}
+		return nil
 	})
 }
 
-func (s *Set) checkKey(key, value string) (fault, hint string) {
-	switch known := s.withKey(key); {
-	case strings.ContainsAny(key, "=:\t"):
-		return fmt.Sprintf("unknown key %q", key), ": put a space between key and value, as in port 9000"
-	case known == nil:
-		return fmt.Sprintf("unknown key %q", key), s.suggest(strings.TrimLeft(key, "-"), "")
-	case known.Name == s.fileFlag || known.Name == "version":
-		return fmt.Sprintf("misplaced key %q", key), ": it is for the command line only"
-	case value == "true" && !known.isBool(): // ff's value for a key that stands alone
-		return fmt.Sprintf("key %q without a value", key), ""
+// readSettings returns the content of a settings file without its byte order mark. It refuses a
+// pipe or a device, from which a read may never return.
+func readSettings(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // without the flag, a pipe waits for its writer here
+	if err != nil {
+		return nil, err
 	}
-	return "", ""
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s, not a regular file", kind(info.Mode()))
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	return data, checkSettings(data)
 }
 
-// withKey returns the setting for a key of the file. ff takes the name of the environment
-// variable for a key too.
-func (s *Set) withKey(key string) *setting {
-	for name, known := range s.byName {
-		if key == name || key == EnvName(s.env, name) {
-			return known
+func kind(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeNamedPipe:
+		return "a pipe"
+	}
+	return "a device or a socket"
+}
+
+// checkSettings returns an error for content that cannot be a settings file.
+func checkSettings(data []byte) error {
+	if len(data) > maxFile {
+		return fmt.Errorf("more than %d bytes: not a settings file", maxFile)
+	}
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return errors.New("the text is UTF-16: save it as UTF-8")
+	}
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		if n := len(bytes.TrimSuffix(line, []byte("\n"))); n > maxFileLine {
+			return fmt.Errorf("line %d has %d bytes: the limit is %d", number, n, maxFileLine)
 		}
 	}
 	return nil
 }
+
+func (s *Set) checkKey(key, value string) (fault, hint string) {
+	switch known := s.byKey[key]; {
+	case strings.ContainsAny(key, "=:\t"):
+		return "unknown key " + quote(key), spaceHint
+	case known == nil:
+		return "unknown key " + quote(key), s.suggest(strings.TrimLeft(key, "-"), "")
+	case value == "=" || strings.HasPrefix(value, "= ") || strings.HasPrefix(value, ": "):
+		return fmt.Sprintf("key %s with the value %s", quote(key), quote(value)), spaceHint
+	case known.Name == s.fileFlag || known.CommandLine:
+		return "misplaced key " + quote(key), ": it is for the command line only"
+	case value == "true" && !known.isBool(): // ff's value for a key that stands alone
+		return fmt.Sprintf("key %s without a value", quote(key)), ""
+	}
+	return "", ""
+}
+
+const spaceHint = ": put a space between key and value, as in port 9000"

@@ -1,6 +1,7 @@
 package flags
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,7 @@ func table() []Option {
 	return []Option{
 		{Name: "config", Arg: "FILE", Help: "settings file"},
 		{Name: "port", Arg: "N", Default: "9000", Help: "port"},
-		{Name: "target", Arg: "ADDR", Default: "a:1", Help: "targets"},
+		{Name: "target", Arg: "ADDR", Default: "a:1", Help: "targets", Many: true},
 		{Name: "size", Arg: "SIZE", Default: "16KiB", Help: "size"},
 		{Name: "wait", Arg: "TIME", Default: "5s", Help: "wait"},
 		{Name: "deep", Help: "go deep"},
@@ -71,6 +72,87 @@ func TestUnknownKeysAreIgnoredOnlyWhenAsked(t *testing.T) {
 		s.ParseEnvAndFile(FileOptions{EnvPrefix: "APP", FileFlag: "config", IgnoreUnknown: ignore})
 		if fault := s.Err(); (fault == nil) != ignore || s.Text("port") != "7" {
 			t.Errorf("ignore %t: port %s, %v", ignore, s.Text("port"), fault)
+		}
+	}
+}
+
+// Editors on Windows begin a file with a byte order mark, which became part of the first key.
+func TestByteOrderMark(t *testing.T) {
+	for _, text := range []string{"\ufeffport 7\r\ndeep\r\n", "\ufeff# comment\nport 7\ndeep"} {
+		s := parse(t, text)
+		if n := s.Number("port", 1, 65535); n != 7 || !s.Bool("deep") || s.Err() != nil {
+			t.Errorf("%q: port %d, %v", text, n, s.Err())
+		}
+	}
+	for _, text := range []string{"\xff\xfep\x00o\x00", "\xfe\xff\x00p\x00o"} {
+		if err := parse(t, text).Err(); err == nil || !strings.Contains(err.Error(), "UTF-16") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// Of two lines for one setting the last one counted, without a word. Where a flag wins, the file is
+// wrong all the same.
+func TestKeyGivenTwice(t *testing.T) {
+	for _, test := range []struct {
+		text, want string
+		args       []string
+	}{
+		{"port 1\nport 2\n", `key "port" more than once in the file`, nil},
+		{"port 1\nAPP_PORT 1\n", `key "port" more than once in the file`, nil},
+		{"port 1\nport 2\n", `key "port" more than once in the file`, []string{"-port", "3"}},
+		{"deep\ndeep false\n", `key "deep" more than once in the file`, nil},
+		{"target b:1\ntarget c:1\n", "", nil},
+	} {
+		err := parse(t, test.text, test.args...).Err()
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%q: %v, want %q", test.text, err, test.want)
+		}
+	}
+}
+
+// People who come from other programs write port = 9000.
+func TestKeyAndValueWithASignBetween(t *testing.T) {
+	for _, line := range []string{"port = 9000", "port: 9000", "port : 9000", "port=9000", "port=", "port ="} {
+		err := parse(t, line).Err()
+		if err == nil || !strings.Contains(err.Error(), "put a space between key and value, as in port 9000") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
+func TestFileGivenTwice(t *testing.T) {
+	err := parse(t, "port 7", "-config", "/nonexistent").Err()
+	if err == nil || !strings.Contains(err.Error(), "given 2 times") {
+		t.Errorf("%v", err)
+	}
+}
+
+// 40,000 bad keys took 17 s, and the error was longer than a line of the log may be.
+func TestVeryManyFaults(t *testing.T) {
+	long := strings.Repeat("x", 2000)
+	for name, text := range map[string]string{
+		"keys":        strings.Repeat("prot 1\n", 40_000),
+		"long keys":   strings.Repeat(long+" 1\n", 400),
+		"long values": strings.Repeat("wait "+long+"\nport "+long+"\n", 200),
+		"commas":      "target " + strings.Repeat(",", maxFileLine-8) + "\n",
+	} {
+		s := parse(t, text)
+		s.List("target")
+		s.Duration("wait")
+		err := s.Err()
+		errs, _ := errors.AsType[Errors](err)
+		if len(errs) == 0 && name != "commas" || len(errs) > maxFaults+1 {
+			t.Errorf("%s: %d errors", name, len(errs))
+		}
+		if err != nil && len(err.Error()) > 128<<10 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+		if name == "keys" && !strings.HasPrefix(err.Error(), "40000 errors") {
+			t.Errorf("%.100s", err.Error())
+		}
+		if name == "keys" && !strings.HasSuffix(err.Error(), "\n  and 39900 more") {
+			t.Errorf("ends with %q", err.Error()[len(err.Error())-100:])
 		}
 	}
 }

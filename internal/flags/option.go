@@ -18,6 +18,9 @@ type Option struct {
 	Scope   string   // the mode that the flag is valid in, for the caller to enforce; empty for every mode
 	Help    string   // one or more sentences without a full stop
 	Choices []string // the values that the flag takes, where they are few; for shell completion
+	Many    bool     // repeatable; of any other flag the last value counts, and a file may set it once
+
+	CommandLine bool // neither a variable nor a key of the file
 }
 
 func (o Option) isBool() bool { return o.Arg == "" }

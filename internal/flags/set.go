@@ -5,11 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/peterbourgon/ff/v3"
 )
 
 // Source tells where a value comes from.
@@ -68,8 +67,10 @@ type Set struct {
 	arguments []string
 	flags     *flag.FlagSet
 	byName    map[string]*setting
-	now       Source // what is being read
-	errs      Errors
+	byKey     map[string]*setting // by what a file may call it: its name or its variable
+	now       Source              // what is being read
+	errs      Errors              // at most maxFaults
+	more      moreFaults          // faults that errs has no room for
 }
 
 // New returns a Set in which every option has its default. An option named "help" is
@@ -127,13 +128,25 @@ type FileOptions struct {
 // the command line left unset. It records faults.
 func (s *Set) ParseEnvAndFile(o FileOptions) {
 	s.env, s.fileFlag, s.ignore = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown
+	s.byKey = map[string]*setting{}
+	for name, known := range s.byName {
+		s.byKey[name], s.byKey[EnvName(s.env, name)] = known, known
+	}
 	s.now = FromEnv
-	err := ff.Parse(s.flags, nil,
-		ff.WithEnvVarPrefix(o.EnvPrefix),
-		ff.WithConfigFileFlag(o.FileFlag),
-		ff.WithConfigFileParser(s.readFile))
-	if err != nil {
-		s.Fail(o.FileFlag, err)
+	for name, known := range s.byName {
+		if value := os.Getenv(EnvName(s.env, name)); value != "" && known.source == FromDefault && !known.CommandLine {
+			known.values, known.source = []string{strings.TrimSpace(value)}, FromEnv
+		}
+	}
+	file := s.byName[s.fileFlag]
+	if file.source == FromFlag && len(file.values) > 1 {
+		s.Fail(s.fileFlag, fmt.Errorf("given %d times: there is one file", len(file.values)))
+		return
+	}
+	if path := file.String(); path != "" {
+		if err := s.parseFile(path); err != nil {
+			s.Fail(s.fileFlag, err)
+		}
 	}
 }
 

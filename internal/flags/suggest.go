@@ -7,6 +7,9 @@ const maxDistance = 2
 
 // suggest returns ": did you mean …?" with the nearest option, or nothing where none is near.
 func (s *Set) suggest(name, prefix string) string {
+	if s.full() {
+		return ""
+	}
 	best, bestDistance := "", maxDistance+1
 	for _, o := range s.options {
 		if d := distance(name, o.Name); d < bestDistance {

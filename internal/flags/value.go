@@ -50,9 +50,10 @@ func (s *Set) List(name string) []string {
 	}
 	entries := strings.Split(all, ",")
 	for i := range entries {
-		if entries[i] = strings.TrimSpace(entries[i]); entries[i] == "" {
-			s.FailValue(name, all, errors.New("an empty entry: one comma too many?"))
-		}
+		entries[i] = strings.TrimSpace(entries[i])
+	}
+	if slices.Contains(entries, "") {
+		s.FailValue(name, all, errors.New("an empty entry: one comma too many?"))
 	}
 	return slices.DeleteFunc(entries, func(e string) bool { return e == "" })
 }

@@ -19,6 +19,10 @@ import (
 // reloadTimeout bounds the time for reading the files of the configuration.
 const reloadTimeout = 20 * time.Second
 
+// maxStuckReads bounds how many reloads may have given up on a file that does not answer. Each of
+// them holds a thread.
+const maxStuckReads = 16
+
 // reloadOn reloads at each value of hangup, until ctx ends.
 func (s *service) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 	for {
@@ -91,33 +95,41 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 
 // read returns the present configuration. It keeps other reloads out until endReload is called; if
 // it returns an error, the caller does not call that. read gives up when ctx ends, since a file may
-// have become a pipe or be on a disk that does not answer. It then leaves a goroutine behind, which
-// keeps other reloads out until the file has answered. Other changes do not wait for it.
+// be on a disk that does not answer. It then leaves a goroutine behind, up to maxStuckReads of them,
+// which end when the disk has answered, and whose result is not used. Neither other changes nor
+// later reloads wait for them.
 func (s *service) read(ctx context.Context) (config.Config, error) {
 	select {
 	case s.reloading <- struct{}{}:
 	case <-ctx.Done():
-		return config.Config{}, errors.New("another reload still waits for a file: " +
-			"is one of those that the configuration names a pipe, or on a disk that does not answer?")
+		return config.Config{}, errors.New("another reload still reads its files")
+	}
+	cfg, err := s.readFiles(ctx)
+	if err != nil {
+		s.endReload()
+	}
+	return cfg, err
+}
+
+// readFiles calls reread and gives up when ctx ends.
+func (s *service) readFiles(ctx context.Context) (config.Config, error) {
+	if n := s.stuckReads.Load(); n >= maxStuckReads {
+		return config.Config{}, fmt.Errorf("%d earlier reloads still wait for a file: is one of those that the "+
+			"configuration names a pipe, or on a disk that does not answer?", n)
 	}
 	type answer struct {
 		cfg config.Config
 		err error
 	}
-	answers := make(chan answer)
+	answers, reread := make(chan answer, 1), s.reread
+	s.stuckReads.Add(1)
 	go func() {
-		cfg, err := s.reread()
-		select {
-		case answers <- answer{cfg, err}:
-		case <-ctx.Done():
-			s.endReload()
-		}
+		defer s.stuckReads.Add(-1)
+		cfg, err := reread()
+		answers <- answer{cfg, err}
 	}()
 	select {
 	case a := <-answers:
-		if a.err != nil {
-			s.endReload()
-		}
 		return a.cfg, a.err
 	case <-ctx.Done():
 		return config.Config{}, errors.New("a file of the configuration cannot be read in time: " +

@@ -52,6 +52,8 @@ type service struct {
 	reread    func() (config.Config, error) // reads the configuration anew
 	reloading chan struct{}                 // holds one value while a file is read or applied; see read
 
+	stuckReads atomic.Int32 // calls of reread that have not returned
+
 	mu  sync.Mutex                    // held during every change
 	cfg atomic.Pointer[config.Config] // in force, less what the API has changed; stored under mu
 }
