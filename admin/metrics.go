@@ -75,6 +75,7 @@ func newCollector(mode string, status func() Status) *collector {
 		c.addSenders()
 		c.addLineTargets()
 	}
+	c.addInbound()
 	c.addShared()
 	return c
 }

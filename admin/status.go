@@ -73,9 +73,17 @@ type Totals struct {
 	Accepted        uint64 `json:"accepted"`
 	AcceptErrors    uint64 `json:"accept_errors"`
 	HandshakeErrors uint64 `json:"handshake_errors"` // of TLS with clients
-	CutOff          uint64 `json:"cut_off"`          // clients still connected when the drain ended
-	ReceivedBytes   uint64 `json:"received_bytes"`   // from clients
-	SentBytes       uint64 `json:"sent_bytes"`       // to clients; connection mode
+	// Handshakes and HandshakesWaiting are gauges: TLS handshakes with clients in progress, and
+	// clients that wait for room for theirs. HandshakesDisplaced counts those that were ended for
+	// others, which are handshake errors, too.
+	Handshakes          uint64 `json:"handshakes"`
+	HandshakesWaiting   uint64 `json:"handshakes_waiting"`
+	HandshakesDisplaced uint64 `json:"handshakes_displaced"`
+	Probes              uint64 `json:"probes"` // ended before the first byte of TLS or of a PROXY header
+
+	CutOff        uint64 `json:"cut_off"`        // clients still connected when the drain ended
+	ReceivedBytes uint64 `json:"received_bytes"` // from clients
+	SentBytes     uint64 `json:"sent_bytes"`     // to clients; connection mode
 	// Refused counts connections that were not served, by reason, including reasons with a count
 	// of 0.
 	Refused []RefusedBy `json:"refused"`

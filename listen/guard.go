@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"linesplit/internal/loglimit"
+	"linesplit/tlsconf"
 )
 
 // Lists holds the networks that are admitted, refused, and trusted as proxies. IPv4 networks are
@@ -40,6 +41,9 @@ type Guard struct {
 	HeaderTimeout time.Duration
 	// Logger gets refusals as a summary. nil discards them.
 	Logger *slog.Logger
+	// Handshakes bounds the TLS handshakes of all listeners; nil bounds the size of ClientHellos
+	// only.
+	Handshakes *tlsconf.Handshakes
 
 	lists atomic.Pointer[Lists] // changes under mu; nil: the fields above apply
 
@@ -95,6 +99,13 @@ func (g *Guard) current() Lists {
 		return *l
 	}
 	return Lists{g.Allow, g.Deny, g.ProxyFrom}
+}
+
+func (g *Guard) handshakes() *tlsconf.Handshakes {
+	if g == nil {
+		return nil
+	}
+	return g.Handshakes
 }
 
 // restricts reports whether some peers may not connect. A nil Guard admits all.

@@ -22,7 +22,6 @@ import (
 	"syscall"
 	"time"
 
-	"linesplit/tlsconf"
 )
 
 // Keepalive detects senders that vanished without a FIN: after 15 s of silence the kernel sends a
@@ -43,7 +42,7 @@ const (
 // the caller does the handshake and can set a deadline for it. For a connection through a proxy,
 // Accept returns in place of the *net.TCPConn a type that embeds it and returns the addresses from
 // the PROXY header; its NetConn method returns the *net.TCPConn. Below a *tls.Conn is a
-// *tlsconf.Watched.
+// *tlsconf.Incoming, whose Handshake method does the handshake within the bounds of guard.
 //
 // For stdin, see [Stdin]. A udp:// listener has one connection at a time, which delivers the lines
 // of all datagrams from all senders. It adds a newline after a datagram that does not end in one,
@@ -109,6 +108,7 @@ type namedListener struct {
 	deadlineListener
 	socket *net.TCPListener // the underlying one
 	config *tls.Config      // nil: plain TCP
+	guard  *Guard
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
@@ -140,9 +140,9 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 
 func serveTCP(ln *net.TCPListener, config *tls.Config, guard *Guard) *namedListener {
 	if guard.hasProxies() {
-		return &namedListener{newProxyListener(ln, guard), ln, config}
+		return &namedListener{newProxyListener(ln, guard), ln, config, guard}
 	}
-	return &namedListener{&tcpListener{ln, guard}, ln, config}
+	return &namedListener{&tcpListener{ln, guard}, ln, config, guard}
 }
 
 // Accept waits for the next connection. It does not do the TLS handshake.
@@ -151,7 +151,7 @@ func (l *namedListener) Accept() (net.Conn, error) {
 	if err != nil || l.config == nil {
 		return conn, err
 	}
-	return tls.Server(tlsconf.Watch(conn), l.config), nil
+	return tls.Server(l.guard.handshakes().Watch(conn), l.config), nil
 }
 
 // StepAside has the kernel give new connections to the process that opened the same address after

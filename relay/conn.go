@@ -115,6 +115,9 @@ func (c *conn) handshake() traffic.End {
 }
 
 func (c *conn) handshakeFailed(err error) traffic.End {
+	if accept.IsProbe(err) {
+		return traffic.EndProbe
+	}
 	if c.why.Load() == uint32(traffic.NotEnded) {
 		c.v.clients.HandshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed",

@@ -51,7 +51,7 @@ func (c *conn) handshake() error {
 		c.raw.SetDeadline(time.Now().Add(c.v.o.HandshakeTimeout))
 	}
 	c.mu.Unlock()
-	err := t.Handshake()
+	err := accept.Handshake(t)
 	return c.afterHandshake(err)
 }
 
@@ -70,7 +70,7 @@ func (c *conn) afterHandshake(err error) error {
 		}
 	case c.cut:
 		return errCutOff
-	case c.v.hard.Err() == nil:
+	case c.v.hard.Err() == nil && !accept.IsProbe(err):
 		c.v.counters.handshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed",
 			slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", err))

@@ -13,6 +13,7 @@ import (
 	"linesplit/internal/config"
 	"linesplit/relay"
 	"linesplit/target"
+	"linesplit/tlsconf"
 )
 
 // connectionMode carries whole connections and datagrams:
@@ -87,5 +88,7 @@ func (m *connectionMode) ready() (bool, string) {
 	}
 	return false, "all targets are down or drained"
 }
+
+func (m *connectionMode) handshakes() *tlsconf.Handshakes { return tlsconf.NewHandshakes(0, nil) }
 
 func (m *connectionMode) histogram() prometheus.Histogram { return m.connect }

@@ -20,7 +20,7 @@ func (s *service) Status() admin.Status {
 	}
 	now.Ready, now.Reason = s.ready()
 	s.mode.describe(&now)
-	now.Totals.Refused = append(s.in.refused(), now.Totals.Refused...)
+	s.in.describe(&now.Totals)
 	s.checks.describe(&now)
 	return now
 }

@@ -31,7 +31,9 @@ type inbound struct {
 // openInbound opens everything that cfg names, or nothing. The admin listener comes first: with
 // -reuse-port, clients that connect here while something else cannot be opened are reset, and the
 // older process would have served them.
-func openInbound(ctx context.Context, cfg config.Config, logger *slog.Logger) (*inbound, error) {
+func openInbound(
+	ctx context.Context, cfg config.Config, handshakes *tlsconf.Handshakes, logger *slog.Logger,
+) (*inbound, error) {
 	tlsConfig, err := serverTLS(cfg, logger)
 	if err != nil {
 		return nil, err
@@ -39,6 +41,7 @@ func openInbound(ctx context.Context, cfg config.Config, logger *slog.Logger) (*
 	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(systemd.InheritedFiles())}
 	in.guard = &listen.Guard{
 		Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger,
+		Handshakes: handshakes,
 	}
 	if err := in.open(ctx, cfg, tlsConfig, logger); err != nil {
 		return nil, errors.Join(err, in.close())
@@ -162,10 +165,13 @@ func (in *inbound) serve(stream func(net.Listener) error, packets func(net.Packe
 	return errors.Join(errs...)
 }
 
-// refused counts the connections that the guard refused, before the mode got them.
-func (in *inbound) refused() []admin.RefusedBy {
-	s := in.guard.Stats()
-	return []admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}
+// describe adds what the guard has counted before the mode got the connections.
+func (in *inbound) describe(t *admin.Totals) {
+	s, h := in.guard.Stats(), in.guard.Handshakes.Stats()
+	t.Handshakes, t.HandshakesWaiting = uint64(h.Running), uint64(h.Waiting)
+	t.HandshakesDisplaced = h.Displaced
+	t.Probes = h.Probes
+	t.Refused = append([]admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}, t.Refused...)
 }
 
 func (in *inbound) close() error {

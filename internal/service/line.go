@@ -17,6 +17,7 @@ import (
 	"linesplit/linebuf"
 	"linesplit/splitter"
 	"linesplit/target"
+	"linesplit/tlsconf"
 	"linesplit/workerpool"
 )
 
@@ -124,6 +125,11 @@ func (m *lineMode) ready() (bool, string) {
 		}
 	}
 	return false, "no target is connected"
+}
+
+// handshakes lets TLS handshakes take an eighth of the budget, which counts them like lines.
+func (m *lineMode) handshakes() *tlsconf.Handshakes {
+	return tlsconf.NewHandshakes(m.buffers.Limit()/8, m.buffers.Charge)
 }
 
 func (m *lineMode) histogram() prometheus.Histogram { return m.confirmation }

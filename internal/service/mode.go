@@ -8,6 +8,7 @@ import (
 	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/target"
+	"linesplit/tlsconf"
 )
 
 // mode is line mode or connection mode: what happens between the listeners and the targets. All
@@ -26,6 +27,8 @@ type mode interface {
 	describe(*admin.Status)
 	// connections returns at most limit of the clients that are connected, the oldest first.
 	connections(limit int) []admin.Connection
+	// handshakes returns the bound for TLS handshakes with clients.
+	handshakes() *tlsconf.Handshakes
 	// histogram returns the seconds to confirm a buffer of lines or to connect to a target.
 	histogram() prometheus.Histogram
 

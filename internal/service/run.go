@@ -107,7 +107,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	if err := s.wire(); err != nil {
 		return err
 	}
-	s.in, err = openInbound(ctx, *s.cfg.Load(), s.logger.Logger)
+	s.in, err = openInbound(ctx, *s.cfg.Load(), s.mode.handshakes(), s.logger.Logger)
 	return err
 }
 

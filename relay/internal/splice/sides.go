@@ -6,6 +6,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 // Side is the connection with the client or the one with the target. The zero value has no
@@ -51,7 +53,7 @@ func (s *Side) Handshake(limit time.Duration) error {
 		return nil
 	}
 	s.raw.SetDeadline(time.Now().Add(limit))
-	if err := t.Handshake(); err != nil {
+	if err := accept.Handshake(t); err != nil {
 		return err
 	}
 	s.raw.SetDeadline(time.Time{})

@@ -22,6 +22,7 @@ const (
 	EndQueueTimeout      // Tuning.QueueTimeout
 	EndNoTarget          // no target could be tried
 	EndHandshake         // the TLS handshake with the client failed
+	EndProbe             // the client ended before the first byte of its TLS handshake
 	EndShutdown          // the drain had passed, or the hard end came
 	numEnds
 )
@@ -43,6 +44,7 @@ var endNames = [numEnds]string{
 	EndQueueTimeout:  "queue-timeout",
 	EndNoTarget:      "no-target",
 	EndHandshake:     "handshake",
+	EndProbe:         "probe",
 	EndShutdown:      "shutdown",
 }
 

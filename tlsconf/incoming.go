@@ -1,0 +1,101 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Incoming is a connection below a server's *tls.Conn: a Watched whose first Read waits for the
+// whole ClientHello, and refuses one that is too large. One goroutine may call Read and Handshake.
+type Incoming struct {
+	Watched
+	h *Handshakes // nil: Handshake bounds nothing but the ClientHello
+
+	greeted bool // the ClientHello has arrived
+	hello   int  // size of the ClientHello, in bytes
+
+	shaking bool  // Handshake has a place
+	left    int   // bytes that the client may still send within the handshake
+	grown   bool  // left has been raised
+	cost    int64 // of the place
+
+	since     atomic.Int64 // when the handshake began to wait for its client, in Unix nanoseconds; 0 while it does not
+	displaced atomic.Bool  // Handshakes has ended the handshake
+}
+
+// Read implements [net.Conn].
+func (w *Incoming) Read(p []byte) (int, error) {
+	if !w.greeted {
+		if err := w.greet(); err != nil {
+			return 0, err
+		}
+	}
+	if w.shaking {
+		return w.readWithin(p)
+	}
+	return w.Watched.Read(p)
+}
+
+func (w *Incoming) greet() (err error) {
+	w.hello, err = awaitHello(w.Conn)
+	w.greeted = err == nil
+	return err
+}
+
+// Handshake does the handshake of t, which runs over w. It waits for the ClientHello until the read
+// deadline, then for a place among all handshakes. The error is ErrProbe if the connection ended
+// before its first byte.
+func (w *Incoming) Handshake(t *tls.Conn) error {
+	if err := w.greet(); err != nil {
+		if w.h != nil && errors.Is(err, ErrProbe) {
+			w.h.probes.Add(1)
+		}
+		return err
+	}
+	if w.h == nil {
+		return t.Handshake()
+	}
+	w.cost, w.left = costOf(w.hello), 2*w.hello+afterHello
+	w.h.enter(w, w.cost)
+	w.shaking = true
+	err := onOwnStack(t.Handshake)
+	w.shaking = false
+	w.h.leave(w, w.cost)
+	if err != nil && w.displaced.Load() {
+		return displacedError(err)
+	}
+	return err
+}
+
+// onOwnStack calls f on a goroutine of its own: the stack that a handshake needs is several times
+// what the connection's goroutine needs afterwards, for as long as the connection lasts.
+func onOwnStack(f func() error) error {
+	done := make(chan error)
+	go func() { done <- f() }()
+	return <-done
+}
+
+// readWithin reads within the handshake.
+func (w *Incoming) readWithin(p []byte) (int, error) {
+	if w.left == 0 && !w.grow() {
+		return 0, errTooMuch
+	}
+	w.since.Store(time.Now().UnixNano())
+	n, err := w.Watched.Read(p[:min(len(p), w.left)])
+	w.since.Store(0)
+	w.left -= n
+	return n, err
+}
+
+// grow makes room for a long chain of certificates, once.
+func (w *Incoming) grow() bool {
+	const more = 2 * longChain
+	if w.grown || !w.h.tryGrow(more) {
+		return false
+	}
+	w.grown = true
+	w.left, w.cost = longChain, w.cost+more
+	return true
+}
