@@ -50,19 +50,20 @@ type Guard struct {
 	mu         sync.Mutex
 	headerless bool // a listener was opened that reads no headers
 
-	denied, proxyErrors       atomic.Uint64
-	deniedLog, proxyErrorsLog loglimit.Limiter
+	denied, proxyErrors, probes atomic.Uint64
+	deniedLog, proxyErrorsLog   loglimit.Limiter
 }
 
 // GuardStats counts refusals since the Guard was made.
 type GuardStats struct {
 	Denied      uint64 // connections and datagrams that Allow or Deny refused
 	ProxyErrors uint64 // connections from proxies without a valid header
+	Probes      uint64 // connections from proxies that ended before their first byte
 }
 
 // Stats returns the counts so far.
 func (g *Guard) Stats() GuardStats {
-	return GuardStats{Denied: g.denied.Load(), ProxyErrors: g.proxyErrors.Load()}
+	return GuardStats{Denied: g.denied.Load(), ProxyErrors: g.proxyErrors.Load(), Probes: g.probes.Load()}
 }
 
 const defaultHeaderTimeout = 5 * time.Second
@@ -150,6 +151,10 @@ func (g *Guard) isProxy(from netip.AddrPort) bool {
 }
 
 func (g *Guard) headerFailed(from netip.AddrPort, err error) {
+	if errors.Is(err, tlsconf.ErrProbe) {
+		g.probes.Add(1)
+		return
+	}
 	g.proxyErrors.Add(1)
 	g.warn(&g.proxyErrorsLog, "no PROXY protocol header from a proxy", slog.Any("peer", from), slog.Any("err", err))
 }

@@ -9,8 +9,11 @@ import (
 	"io"
 	"net"
 	"slices"
+	"syscall"
 
 	"github.com/pires/go-proxyproto"
+
+	"linesplit/tlsconf"
 )
 
 // A PROXY protocol header is read from the connection to its last byte and not further. The bytes
@@ -43,11 +46,11 @@ func readHeader(conn *net.TCPConn) (*proxyproto.Header, error) {
 			return parseHeader(b)
 		}
 		if n, err = safeToRead(conn, b, n); err != nil {
-			return nil, truncatedIfEOF(err)
+			return nil, atEnd(err, len(b))
 		}
 		b = slices.Grow(b, n)
 		if n, err = conn.Read(b[len(b) : len(b)+n]); err != nil {
-			return nil, truncatedIfEOF(err)
+			return nil, atEnd(err, len(b))
 		}
 		b = b[:len(b)+n]
 	}
@@ -63,11 +66,17 @@ func safeToRead(conn *net.TCPConn, b []byte, missing int) (int, error) {
 	return peekLine(conn, maxV1Header-len(b))
 }
 
-func truncatedIfEOF(err error) error {
-	if err == io.EOF {
+// atEnd returns the error for a connection whose reading failed after a number of bytes. One that
+// has ended before the first, by a reset or not, is a probe.
+func atEnd(err error, read int) error {
+	switch {
+	case read == 0 && (err == io.EOF || errors.Is(err, syscall.ECONNRESET)):
+		return tlsconf.ErrProbe
+	case err == io.EOF:
 		return errTruncated
+	default:
+		return err
 	}
-	return err
 }
 
 // missing returns the minimum number of bytes that b, the beginning of a header, lacks; 0 if it is
@@ -108,6 +117,11 @@ func isV2(b []byte) bool { return len(b) > 0 && begins(b, proxyproto.SIGV2) }
 // parseHeader parses a complete header without any bytes after it.
 func parseHeader(b []byte) (*proxyproto.Header, error) {
 	const local, proxy = 0x20, 0x21
+	if !isV2(b) {
+		b = fitFamilies(b)
+	} else if err := checkCRC(b); err != nil {
+		return nil, err
+	}
 	if isV2(b) && b[12] == proxy && b[13] == 0 {
 		b[12] = local // a client without an address, which the library accepts only for LOCAL
 	}

@@ -33,6 +33,12 @@ const (
 	inet6    = 0x21
 	unixFam  = 0x31
 
+	// fromAWS is the body of a header as a load balancer of AWS has sent it, with its checksum.
+	fromAWS = "\xac\x1f\x07\x71\xac\x1f\x0a\x1f\xc8\xf2\x00\x50\x03\x00\x04\xe8\xd6\x89\x2d" +
+		"\xea\x00\x17\x01vpce-08d2bf15fac5001c9\x04\x00\x24" +
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 	longIPv6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 )
 
@@ -42,12 +48,20 @@ func TestDataAfterHeaderIsWhole(t *testing.T) {
 	tests := []struct{ name, header, remote, local string }{ // empty addresses: those of the proxy's connection
 		{"v1", v1, "203.0.113.9:4711", "198.51.100.1:514"},
 		{"v1, IPv6", "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", "[2001:db8::1]:1", "[2001:db8::2]:65535"},
+		{"v1, IPv6 to IPv4", "PROXY TCP6 2001:db8::1 192.0.2.2 1 2\r\n", "[2001:db8::1]:1", "[::]:2"},
+		{"v1, IPv6 to IPv4, by the other's name", "PROXY TCP4 2001:db8::1 192.0.2.2 1 2\r\n", "[2001:db8::1]:1", "[::]:2"},
+		{"v1, IPv4 to IPv6", "PROXY TCP4 203.0.113.9 2001:db8::2 1 2\r\n", "203.0.113.9:1", "0.0.0.0:2"},
+		{"v1, IPv4 to IPv6, by the other's name", "PROXY TCP6 203.0.113.9 2001:db8::2 1 2\r\n", "203.0.113.9:1", "0.0.0.0:2"},
+		{"v1, IPv4 to IPv4 written as IPv6", "PROXY TCP4 203.0.113.9 ::ffff:192.0.2.2 1 2\r\n", "203.0.113.9:1", "192.0.2.2:2"},
+		{"v1, the longest line", "PROXY TCP4 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff 255.255.255.255 65535 65535\r\n",
+			"[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535", "[::]:65535"},
 		{"v1, unknown", "PROXY UNKNOWN\r\n", "", ""},
 		{"v1, unknown with addresses", "PROXY UNKNOWN " + longIPv6 + " " + longIPv6 + " 65535 65535\r\n", "", ""},
 		{"v2", v2(proxyCmd, inet, bodyV4), "203.0.113.9:4711", "198.51.100.1:514"},
 		{"v2, options", v2(proxyCmd, inet, bodyV4+"\x04\x00\x01x"), "203.0.113.9:4711", "198.51.100.1:514"},
 		{"v2, long options", v2(proxyCmd, inet, bodyV4+"\x04\x0f\x00"+strings.Repeat("x", 0xf00)),
 			"203.0.113.9:4711", "198.51.100.1:514"},
+		{"v2, checksum, as AWS sends it", v2(proxyCmd, inet, fromAWS), "172.31.7.113:51442", "172.31.10.31:80"},
 		{"v2, IPv6", v2(proxyCmd, inet6, "\x20\x01\x0d\xb8"+strings.Repeat("\x00", 11)+"\x01"+
 			"\x20\x01\x0d\xb8"+strings.Repeat("\x00", 11)+"\x02\x00\x01\xff\xff"), "[2001:db8::1]:1", "[2001:db8::2]:65535"},
 		{"v2, local", v2(localCmd, 0, ""), "", ""},
@@ -57,7 +71,7 @@ func TestDataAfterHeaderIsWhole(t *testing.T) {
 	}
 	guard := trusting(0)
 	guard.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	guard.Allow = prefixes("203.0.113.0/24", "2001:db8::/32") // the proxy is not in it
+	guard.Allow = prefixes("203.0.113.0/24", "2001:db8::/32", "172.31.0.0/16") // the proxy is not in it
 	ln := openGuarded(t, "tcp://127.0.0.1:0", guard)
 	for _, tt := range tests {
 		for _, step := range []int{1, 15, 16, 20, 1 << 20} {
@@ -114,7 +128,6 @@ func TestBadHeadersAreReset(t *testing.T) {
 		{"absent, one byte", "x", false},
 		{"absent, TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", false},
 		{"only line ends", "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", false},
-		{"nothing", "", true},
 		{"late", "", false},
 		{"late in the middle", v1[:30], false},
 		{"truncated signature", "PRO", true},
@@ -136,6 +149,9 @@ func TestBadHeadersAreReset(t *testing.T) {
 		{"v2, command", v2(2, inet, bodyV4), false},
 		{"v2, family", v2(proxyCmd, 0x41, bodyV4), false},
 		{"v2, too short for its family", v2(proxyCmd, inet6, bodyV4), false},
+		{"v2, wrong checksum", v2(proxyCmd, inet, bodyV4+"\x03\x00\x04\x00\x00\x00\x00"), false},
+		{"v2, wrong checksum without addresses", v2(localCmd, 0, "\x03\x00\x04\x00\x00\x00\x00"), false},
+		{"v2, short checksum", v2(proxyCmd, inet, bodyV4+"\x03\x00\x02\x00\x00"), false},
 		{"v2, too long", v2(proxyCmd, inet, bodyV4+strings.Repeat("x", 5000)), false},
 	}
 	for _, tt := range tests {

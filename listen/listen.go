@@ -21,7 +21,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
 )
 
 // Keepalive detects senders that vanished without a FIN: after 15 s of silence the kernel sends a

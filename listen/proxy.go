@@ -13,6 +13,12 @@ import (
 // header at one time, per listener.
 const MaxPendingHeaders = 1024
 
+// overdueAfter is how long a header may take while other connections wait for a slot. Proxies send
+// it with the first packet.
+const overdueAfter = 250 * time.Millisecond
+
+var errOverdue = errors.New("the header was overdue, and other connections waited for its place")
+
 // proxyListener accepts TCP connections of which some begin with a PROXY protocol header. It reads
 // headers concurrently, so that a slow sender does not hold up others:
 //
@@ -33,6 +39,9 @@ type proxyListener struct {
 	once    sync.Once
 	err     error
 	running sync.WaitGroup
+
+	mu      sync.Mutex                 // guards pending
+	pending map[*net.TCPConn]time.Time // whose header is being read, since when
 }
 
 type accepted struct {
@@ -47,6 +56,7 @@ func newProxyListener(tcp *net.TCPListener, guard *Guard) *proxyListener {
 		ready:    make(chan accepted),
 		slots:    make(chan struct{}, MaxPendingHeaders),
 		deadline: newDeadline(),
+		pending:  make(map[*net.TCPConn]time.Time),
 	}
 	l.closing, l.close = context.WithCancel(context.Background())
 	l.running.Go(l.accept)
@@ -72,17 +82,72 @@ func (l *proxyListener) accept() {
 	}
 }
 
-// startHeader waits for a free slot and reads the header in a goroutine.
+// startHeader waits for a free slot and reads the header in a goroutine. While there is none, it
+// ends the header that is overdue longest, so that silent peers do not hold up others.
 func (l *proxyListener) startHeader(conn *net.TCPConn) {
-	select {
-	case l.slots <- struct{}{}:
-		l.running.Go(func() {
-			l.handleHeader(conn)
-			<-l.slots
-		})
-	case <-l.closing.Done():
+	if !l.takeSlot() {
 		reset(conn)
+		return
 	}
+	l.mu.Lock()
+	l.pending[conn] = time.Now()
+	l.mu.Unlock()
+	l.running.Go(func() {
+		l.handleHeader(conn)
+		<-l.slots
+	})
+}
+
+// takeSlot waits for a slot. It returns false after Close.
+func (l *proxyListener) takeSlot() bool {
+	for wait := time.Duration(0); ; wait = l.displace() {
+		select {
+		case l.slots <- struct{}{}:
+			return true
+		case <-l.closing.Done():
+			return false
+		default:
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return true
+		case <-l.closing.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+}
+
+// displace ends the header that is overdue longest, and returns how long to wait for its slot, or
+// else for a header to be overdue.
+func (l *proxyListener) displace() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var oldest *net.TCPConn
+	for conn, began := range l.pending {
+		if oldest == nil || began.Before(l.pending[oldest]) {
+			oldest = conn
+		}
+	}
+	if oldest == nil { // all are complete and wait for Accept
+		return overdueAfter
+	}
+	if age := time.Since(l.pending[oldest]); age < overdueAfter {
+		return overdueAfter - age
+	}
+	delete(l.pending, oldest)
+	oldest.SetReadDeadline(past)
+	return overdueAfter
+}
+
+// settled keeps displace from ending the wait for a connection's header, which is over. It returns
+// false if displace has ended it.
+func (l *proxyListener) settled(conn *net.TCPConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, was := l.pending[conn]
+	delete(l.pending, conn)
+	return was
 }
 
 // handleHeader delivers the connection once its header has come, or resets it.
@@ -110,6 +175,9 @@ func (l *proxyListener) identify(raw *net.TCPConn) (net.Conn, error) {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(l.closing, func() { defer close(interrupted); raw.SetReadDeadline(past) })
 	h, err := readHeader(raw)
+	if !l.settled(raw) && err != nil {
+		err = errOverdue
+	}
 	if !stop() {
 		<-interrupted
 	}

@@ -233,3 +233,51 @@ func wantReset(t *testing.T, conn net.Conn) {
 		t.Errorf("read %d, %v, want a reset", n, err)
 	}
 }
+
+// The checks of load balancers connect and end, with or without a reset.
+func TestEndBeforeTheHeaderIsAProbe(t *testing.T) {
+	g := trusting(0)
+	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
+	for _, reset := range []bool{false, true} {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		must(t, err)
+		if reset {
+			must(t, conn.(*net.TCPConn).SetLinger(0))
+		}
+		must(t, conn.Close())
+	}
+	for end := time.Now().Add(30 * time.Second); g.Stats().Probes < 2 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if s := g.Stats(); s != (GuardStats{Probes: 2}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// As many silent peers as there are places for headers once kept every other connection out for as
+// long as a header may take.
+func TestSilentPeersMakeRoom(t *testing.T) {
+	g := trusting(time.Hour)
+	ln := openGuarded(t, "tcp://127.0.0.1:0", g)
+	for range MaxPendingHeaders + 1 {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		must(t, err)
+		defer conn.Close()
+	}
+	must(t, ln.(deadlineListener).SetDeadline(time.Now().Add(30*time.Second)))
+	near, err := net.Dial("tcp", ln.Addr().String())
+	must(t, err)
+	defer near.Close()
+	_, err = io.WriteString(near, v1)
+	must(t, err)
+	far, err := ln.Accept()
+	must(t, err)
+	exchange(t, near, far)
+	other := dialFrom(t, "127.0.0.2", ln)
+	far, err = ln.Accept()
+	must(t, err)
+	exchange(t, other, far)
+	if s := g.Stats(); s.ProxyErrors == 0 {
+		t.Errorf("no silent peer was ended: %+v", s)
+	}
+}

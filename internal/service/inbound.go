@@ -170,7 +170,7 @@ func (in *inbound) describe(t *admin.Totals) {
 	s, h := in.guard.Stats(), in.guard.Handshakes.Stats()
 	t.Handshakes, t.HandshakesWaiting = uint64(h.Running), uint64(h.Waiting)
 	t.HandshakesDisplaced = h.Displaced
-	t.Probes = h.Probes
+	t.Probes = h.Probes + s.Probes
 	t.Refused = append([]admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}, t.Refused...)
 }
 
