@@ -7,10 +7,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
+
+	"linesplit/internal/regfile"
 )
+
+// maxPEM is the size of the largest file that is read, in bytes. A bundle of all public authorities
+// has a quarter of a megabyte; revocation lists may be larger.
+const maxPEM = 16 << 20
 
 // loadPair reads the certificate and the key of one side ("server", "target") and checks that they
 // belong together.
@@ -97,11 +101,8 @@ func readKey(role, file string) ([]byte, error) {
 
 // readPEM returns the PEM blocks of a file, at least one.
 func readPEM(role, file string) ([]*pem.Block, error) {
-	data, err := os.ReadFile(file)
+	data, _, err := regfile.Read(file, maxPEM)
 	if err != nil {
-		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pathErr.Err // the message below contains the path
-		}
 		return nil, fmt.Errorf("tls %s %s: %w", role, file, err)
 	}
 	var blocks []*pem.Block

@@ -21,7 +21,7 @@ func TestValidityIsLoggedOncePerStage(t *testing.T) {
 			t.Helper()
 			for range 2 {
 				server.files.config()
-				time.Sleep(checkInterval)
+				time.Sleep(time.Second)
 			}
 			got := [3]int{log.count("not valid yet"), log.count("expires soon"), log.count("has expired")}
 			if got != [3]int{early, soon, late} {
