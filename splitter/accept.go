@@ -3,6 +3,7 @@ package splitter
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -72,8 +73,11 @@ func (c *conn) afterHandshake(err error) error {
 		return errCutOff
 	case c.v.hard.Err() == nil && !accept.IsProbe(err):
 		c.v.counters.handshakeErrors.Add(1)
-		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed",
-			slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", err))
+		attrs := []slog.Attr{slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", err)}
+		if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+			attrs = append(attrs, slog.String("advice", "the sender does not speak TLS: give it a tcp:// listener, or switch TLS on there"))
+		}
+		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed", attrs...)
 	}
 	return err
 }

@@ -32,6 +32,9 @@ type conn struct {
 	filled bool            // the last read filled its buffer
 	inGate bool            // holds a place in Splitter.gate
 
+	datagrams bool // carries the datagrams of many senders
+	sniffing  bool // see sniff
+
 	viaFD fdReader
 	held  heldReader
 
@@ -64,6 +67,8 @@ var (
 func newConn(v *serving, nc net.Conn) *conn {
 	set := v.tuned()
 	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now()}
+	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
+	c.sniffing = true
 	c.lines = lineRules{max: set.MaxLine, policy: set.Oversize}
 	for {
 		below, ok := c.raw.(interface{ NetConn() net.Conn })
@@ -122,8 +127,11 @@ func (c *conn) take(n int) error {
 	c.adapt(n, cap(b.B)-from)
 	b.B = b.B[:from+n]
 
+	if c.sniffing {
+		c.sniff(b.B, from)
+	}
 	r := c.applyRules(b.B, from)
-	c.v.counters.cut(&r)
+	c.countCut(&r)
 	c.received.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
 	b.B = b.B[:r.whole+r.rest]
 	if r.whole > 0 {
@@ -201,7 +209,7 @@ func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 		select {
 		case c.v.out <- b:
 		case <-c.v.hard.Done():
-			c.v.counters.drop(reasonShutdown, n)
+			c.countDrop(reasonShutdown, n, nil)
 			c.v.pool.Put(b)
 			return net.ErrClosed
 		}
@@ -218,7 +226,7 @@ func (c *conn) finish(err error) {
 		if err == io.EOF {
 			c.completeLast(rest)
 		} else {
-			c.v.counters.drop(reasonTorn, linebuf.Count{Lines: 1, Bytes: uint64(rest)})
+			c.countDrop(reasonTorn, linebuf.Count{Lines: 1, Bytes: uint64(rest)}, err)
 		}
 	}
 	c.v.pool.Put(c.buf)

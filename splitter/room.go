@@ -168,7 +168,7 @@ func (c *conn) dropCarried() {
 	c.evictAt.Store(0)
 	if n := c.carried(); n > 0 {
 		r := c.lines.abandon(reasonMemory, n)
-		c.v.counters.cut(&r)
+		c.countCut(&r)
 		c.received.Add(linebuf.Count{Lines: r.allLines()})
 		c.v.pool.Put(c.buf)
 		c.buf = nil

@@ -74,6 +74,8 @@ type Splitter struct {
 
 	counters         counters
 	registry         registry
+	losses           losses
+	hints            hints
 	acceptFailed     loglimit.Limiter
 	handshakesFailed loglimit.Limiter
 }
@@ -86,6 +88,8 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
 	s.maxRead = max(s.o.ReadSize, maxReadSize)
 	s.registry.init(pool.Limit() / 2)
+	s.losses.init(s.o.Logger)
+	s.hints.limiter.Burst = hintBurst
 	s.Tune(o.Tuning)
 	return s
 }

@@ -25,14 +25,14 @@ func TestFilesThatBecomePipesStopNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := testrig.NewStage(t)
-	sink := s.Sink(testrig.SinkOptions{})
-	s.Run([]testrig.Target{sink}, "-listen", "tls://127.0.0.1:0", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey,
+	sink := s.StartSink(testrig.SinkOptions{})
+	s.StartLineMode([]testrig.Target{sink}, "-listen", "tls://127.0.0.1:0", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey,
 		"-admin-token-file", token)
 	client := testrig.Client{TLS: certs.ClientTLS()}
 	allowed := func() bool { return mayChange(s, "sesame") }
 	served := func(when string) {
 		t.Helper()
-		conn, err := client.Dial(t, s.P.Listeners[0])
+		conn, err := client.Dial(t, s.Process.Listeners[0])
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
@@ -49,18 +49,18 @@ func TestFilesThatBecomePipesStopNothing(t *testing.T) {
 	}
 	testrig.WaitFor(t, "the pipe is noticed", func() bool {
 		served("with a pipe in place of the certificate")
-		return s.Logged("tls files have changed and cannot be used", "is a pipe") > 0
+		return s.CountLogLines("tls files have changed and cannot be used", "is a pipe") > 0
 	})
 	testrig.WaitFor(t, "the token's pipe is noticed", func() bool {
-		return allowed() && s.Logged("admin token has changed and cannot be used", "is a pipe") > 0
+		return allowed() && s.CountLogLines("admin token has changed and cannot be used", "is a pipe") > 0
 	})
 	fileStep(t, os.Remove(certs.ServerCert))
 	fileStep(t, os.WriteFile(certs.ServerCert, cert, 0o600))
 	testrig.WaitFor(t, "the certificate is read again", func() bool {
 		served("after the certificate is back")
-		return s.Logged("tls files reloaded") > 0
+		return s.CountLogLines("tls files reloaded") > 0
 	})
-	if code := s.P.Terminate(); code != 0 {
+	if code := s.Process.Terminate(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -68,7 +68,7 @@ func TestFilesThatBecomePipesStopNothing(t *testing.T) {
 // mayChange reports whether a request with a token may see what needs one.
 func mayChange(s *testrig.Stage, token string) bool {
 	s.Helper()
-	request, err := http.NewRequestWithContext(s.Context(), http.MethodGet, "http://"+s.P.Admin+"/api/v1/config", nil)
+	request, err := http.NewRequestWithContext(s.Context(), http.MethodGet, "http://"+s.Process.Admin+"/api/v1/config", nil)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,23 +12,109 @@ import (
 
 func TestZeroLimiterLogsOneEventInThirtySeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedLog
 		logger := slog.New(slog.NewTextHandler(&log, nil))
 		var l Limiter
-		for range 61 { // at 0 s, 1 s, …, 60 s
+		for range 61 { // at 0.5 s, 1.5 s, …, 60.5 s
+			time.Sleep(500 * time.Millisecond)
 			l.Warn(logger, "accept failed", slog.String("err", "too many open files"))
+			time.Sleep(500 * time.Millisecond)
+		}
+		l.Flush()
+		wantLines(t, &log, "too many open files\"\n", "count=29", "count=30", "too many open files\"\n")
+	})
+}
+
+// Events that are not followed by another one for a long time were never logged: the line that
+// would have counted them was the next event's.
+func TestHeldBackEventsAreLoggedWhenThePeriodEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedLog
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		var l Limiter
+		for i := range 5 {
+			l.Warn(logger, "refused", slog.Int("peer", i))
+		}
+		wantLines(t, &log, "peer=0\n")
+		time.Sleep(DefaultPeriod)
+		synctest.Wait()
+		wantLines(t, &log, "peer=0\n", "peer=4 count=4")
+		time.Sleep(time.Hour)
+		l.Flush()
+		wantLines(t, &log, "peer=0\n", "peer=4 count=4")
+		l.Warn(logger, "refused", slog.Int("peer", 5))
+		wantLines(t, &log, "peer=0\n", "peer=4 count=4", "peer=5\n")
+	})
+}
+
+func TestFlushLogsWhatIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedLog
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		var l Limiter
+		for i := range 3 {
+			l.Warn(logger, "refused", slog.Int("peer", i))
+		}
+		l.Flush()
+		l.Flush()
+		wantLines(t, &log, "peer=0\n", "peer=2 count=2")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		wantLines(t, &log, "peer=0\n", "peer=2 count=2")
+	})
+}
+
+// Two messages that alternate share a Limiter, so that the last line tells the present state.
+func TestLastLineIsTheLastEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedLog
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		l := Limiter{Burst: 2}
+		for range 100 {
+			l.Warn(logger, "down")
+			l.Log(logger, slog.LevelInfo, "up")
 			time.Sleep(time.Second)
 		}
+		time.Sleep(DefaultPeriod)
+		synctest.Wait()
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		if len(lines) != 3 {
-			t.Fatalf("%d lines, want one at 0 s, 30 s and 60 s:\n%s", len(lines), log.String())
-		}
-		for i, count := range []string{"count=1", "count=30", "count=30"} {
-			if !strings.Contains(lines[i], count) || !strings.Contains(lines[i], "too many open files") {
-				t.Errorf("line %d is %s, want %s", i, lines[i], count)
-			}
+		if len(lines) > 10 || !strings.Contains(lines[len(lines)-1], "msg=up") {
+			t.Errorf("%d lines, want at most 10 and \"up\" last:\n%s", len(lines), log.String())
 		}
 	})
+}
+
+// lockedLog is a log that a timer may write to while the test reads it.
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// wantLines compares the log with one part of each of its lines.
+func wantLines(t *testing.T, log *lockedLog, parts ...string) {
+	t.Helper()
+	lines := strings.SplitAfter(log.String(), "\n")
+	lines = lines[:len(lines)-1]
+	if len(lines) != len(parts) {
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(parts), log.String())
+	}
+	for i, part := range parts {
+		if !strings.Contains(lines[i], part) {
+			t.Errorf("line %d is %swant %q", i, lines[i], part)
+		}
+	}
 }
 
 func TestBurstIsLoggedInEachPeriod(t *testing.T) {

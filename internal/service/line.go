@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -92,30 +91,6 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 	close(m.lines)
 	workers.Wait()
 	return err
-}
-
-// report returns an error if any line was not confirmed.
-func (m *lineMode) report() error {
-	l, cutOff := m.ledger(), m.split.Stats().CutOff
-	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
-	for _, d := range l.DroppedBy {
-		if d.Reason == "shutdown" {
-			lost.Lines += d.Lines
-			lost.Bytes += d.Bytes
-		}
-	}
-	level := slog.LevelInfo
-	if lost.Lines > 0 || cutOff > 0 {
-		level = slog.LevelWarn
-	}
-	m.logger.Log(context.Background(), level, "drain ended",
-		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
-		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff)
-	if lost.Lines == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off",
-		lost.Lines, lost.Bytes, cutOff)
 }
 
 func (m *lineMode) ready() (bool, string) {

@@ -1,0 +1,49 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"linesplit/admin"
+)
+
+// report logs the account of the run. It returns an error if any line was not confirmed, except
+// lines that were dropped by the rules for them: those are in the account.
+func (m *lineMode) report() error {
+	m.split.FlushLog()
+	l, cutOff := m.ledger(), m.split.Stats().CutOff
+	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
+	var lines, bytes []any
+	for _, d := range l.DroppedBy {
+		if d.Reason == "shutdown" {
+			lost.Lines += d.Lines
+			lost.Bytes += d.Bytes
+		}
+		lines = append(lines, slog.Uint64(d.Reason, d.Lines))
+		bytes = append(bytes, slog.Uint64(d.Reason, d.Bytes))
+	}
+	incomplete := lost.Bytes+l.Dropped.Bytes > 0
+	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended",
+		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
+		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff,
+		slog.Group("dropped_lines", lines...), slog.Group("dropped_bytes", bytes...), "truncated_lines", l.Truncated)
+	if lost.Lines == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off",
+		lost.Lines, lost.Bytes, cutOff)
+}
+
+// reportLevel returns the level of the account. An account with losses reaches the log at every
+// -log-level.
+func (m *lineMode) reportLevel(incomplete bool, cutOff uint64) slog.Level {
+	switch {
+	case incomplete && !m.logger.Enabled(context.Background(), slog.LevelWarn):
+		return slog.LevelError
+	case incomplete || cutOff > 0:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}

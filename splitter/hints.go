@@ -1,0 +1,80 @@
+package splitter
+
+import (
+	"bytes"
+	"log/slog"
+	"net"
+	"sync"
+
+	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
+)
+
+const (
+	maxHinted  = 1024 // peers remembered; beyond that linesplit forgets all of them
+	hintBurst  = 5    // hints logged at once in one loglimit.DefaultPeriod
+	sniffBytes = 512  // looked at for a format's mark at the beginning of a stream
+)
+
+// hints tells the operator once per peer that its bytes cannot be lines. Such bytes are treated as
+// any others: they are forwarded, or dropped by the rules for lines.
+type hints struct {
+	limiter loglimit.Limiter
+
+	mu    sync.Mutex // guards the field below
+	given map[string]struct{}
+}
+
+// first reports whether the peer gets its first hint.
+func (h *hints) first(peer string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, given := h.given[peer]; given {
+		return false
+	}
+	if h.given == nil || len(h.given) >= maxHinted {
+		h.given = make(map[string]struct{})
+	}
+	h.given[peer] = struct{}{}
+	return true
+}
+
+// sniff looks at the beginning of a stream, up to its first newline, for bytes that are no lines:
+// b[from:] has just been read, and b[:from] carried over. Of a connection that carries datagrams it
+// looks at the start of each read.
+func (c *conn) sniff(b []byte, from int) {
+	f := formatOf(b[:min(len(b), sniffBytes)], c.datagrams)
+	switch began := c.received.Load().Bytes == uint64(from); {
+	case c.datagrams:
+		if f == nil || from > 0 {
+			return
+		}
+	case began && f != nil:
+	case bytes.IndexByte(b[from:], '\n') >= 0:
+		c.sniffing = false
+		return
+	case bytes.IndexByte(b[from:], 0) < 0:
+		return
+	default:
+		f = &nulDelimited
+	}
+	c.sniffing = false
+	c.v.hint(c, f)
+}
+
+func (v *serving) hint(c *conn, f *format) {
+	listener := accept.Name(v.ln)
+	peer := peerName(c.nc.RemoteAddr())
+	key := listener
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		key = host
+	}
+	if !v.hints.first(key) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("looks_like", f.name), slog.String("advice", f.advice), slog.String("listener", listener)}
+	if peer != "" {
+		attrs = append(attrs, slog.String("peer", peer))
+	}
+	v.hints.limiter.Warn(v.o.Logger, "a sender's bytes do not look like lines", attrs...)
+}

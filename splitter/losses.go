@@ -1,0 +1,140 @@
+package splitter
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+
+	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
+	"linesplit/linebuf"
+)
+
+// losses logs dropped and truncated lines in sum: one line in the log per reason and period, with
+// the number of lines and bytes, and one peer as an example.
+type losses struct {
+	logger *slog.Logger
+	by     [numReasons]loss
+}
+
+// loss sums up what has been dropped for one reason and is not in the log yet.
+type loss struct {
+	limiter loglimit.Limiter
+	log     func(count int) // bound once, so that counting does not allocate
+
+	mu   sync.Mutex // guards the fields below
+	n    linebuf.Count
+	last lossExample
+}
+
+// lossExample is the latest loss.
+type lossExample struct {
+	peer    net.Addr
+	ln      net.Listener
+	maxLine int
+	err     error // why the connection broke; nil for reasons other than torn
+}
+
+func (l *losses) init(logger *slog.Logger) {
+	l.logger = logger
+	for why := range l.by {
+		l.by[why].log = func(int) { l.write(reason(why)) }
+	}
+}
+
+// flush logs what is held back.
+func (l *losses) flush() {
+	for why := range l.by {
+		l.by[why].limiter.Flush()
+	}
+}
+
+func (l *losses) add(why reason, n linebuf.Count, example lossExample) {
+	s := &l.by[why]
+	s.mu.Lock()
+	s.n.Add(n)
+	s.last = example
+	s.mu.Unlock()
+	s.limiter.Do(s.log)
+}
+
+func (l *losses) write(why reason) {
+	n, last := l.by[why].take()
+	if n == (linebuf.Count{}) { // another event's line had it already
+		return
+	}
+	msg := "lines dropped"
+	if why == reasonTruncated {
+		msg = "lines truncated"
+	}
+	attrs := []slog.Attr{
+		slog.String("reason", reasonNames[why]), slog.Uint64("lines", n.Lines), slog.Uint64("bytes", n.Bytes),
+		slog.String("listener", accept.Name(last.ln)),
+	}
+	if peer := peerName(last.peer); peer != "" {
+		attrs = append(attrs, slog.String("peer", peer))
+	}
+	switch {
+	case last.err != nil:
+		attrs = append(attrs, slog.Any("err", last.err))
+	case why == reasonOversize || why == reasonTruncated:
+		attrs = append(attrs, slog.Int("max_line", last.maxLine))
+	}
+	l.logger.LogAttrs(context.Background(), slog.LevelWarn, msg, attrs...)
+}
+
+// take returns the sum since the last take. The example no longer holds anything in memory.
+func (s *loss) take() (n linebuf.Count, last lossExample) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, last = s.n, s.last
+	s.n, s.last = linebuf.Count{}, lossExample{}
+	return n, last
+}
+
+// peerName returns a sender's address, or "" if it has none: Unix sockets and stdin have none, and
+// a UDP listener takes the datagrams of all its senders as one connection.
+func peerName(a net.Addr) string {
+	switch a := a.(type) {
+	case nil, *net.UnixAddr:
+		return ""
+	case *net.UDPAddr:
+		if a.IP == nil {
+			return ""
+		}
+	}
+	return a.String()
+}
+
+// countCut counts the losses of a cut.
+func (c *conn) countCut(r *cut) {
+	if !r.lossy {
+		return
+	}
+	c.v.counters.cut(r)
+	for why, n := range r.dropped {
+		if n == (linebuf.Count{}) {
+			continue
+		}
+		if reason(why) == reasonTruncated {
+			n.Lines = r.truncated
+		}
+		c.v.losses.add(reason(why), n, lossExample{peer: c.nc.RemoteAddr(), ln: c.v.ln, maxLine: c.lines.max})
+	}
+}
+
+// countDrop counts lines that are dropped because of err.
+func (c *conn) countDrop(why reason, n linebuf.Count, err error) {
+	c.v.counters.drop(why, n)
+	c.v.losses.add(why, n, lossExample{peer: c.nc.RemoteAddr(), ln: c.v.ln, err: err})
+}
+
+// FlushLog logs the events that the log has held back to report them in sum. It is for the end, when
+// all calls of Serve have returned.
+func (s *Splitter) FlushLog() {
+	s.losses.flush()
+	s.hints.limiter.Flush()
+	s.acceptFailed.Flush()
+	s.handshakesFailed.Flush()
+}
