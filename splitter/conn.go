@@ -69,7 +69,7 @@ func newConn(v *serving, nc net.Conn) *conn {
 	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now()}
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
 	c.sniffing = true
-	c.lines = lineRules{max: set.MaxLine, policy: set.Oversize}
+	c.lines = lineRules{max: set.MaxLine, policy: c.policy(set)}
 	for {
 		below, ok := c.raw.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -150,10 +150,20 @@ func (c *conn) take(n int) error {
 
 // applyRules cuts b, and switches to new rules if the tuning has changed.
 func (c *conn) applyRules(b []byte, from int) cut {
-	if set := c.v.tuned(); set.MaxLine != c.lines.max || set.Oversize != c.lines.policy {
-		return c.lines.change(set.MaxLine, set.Oversize, b, from)
+	set := c.v.tuned()
+	if policy := c.policy(set); set.MaxLine != c.lines.max || policy != c.lines.policy {
+		return c.lines.change(set.MaxLine, policy, b, from)
 	}
 	return c.lines.cut(b, from)
+}
+
+// policy returns the policy for lines that are too long. A connection that carries the datagrams of
+// many senders is not closed for the fault of one of them.
+func (c *conn) policy(set *Tuning) Oversize {
+	if c.datagrams && set.Oversize == Close {
+		return Drop
+	}
+	return set.Oversize
 }
 
 // separate returns a buffer with the first whole bytes of c.buf, and leaves the rest to the

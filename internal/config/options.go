@@ -194,7 +194,7 @@ func limitOptions() []flags.Option {
 			Help: "longest line, newline included"},
 		{Name: "oversize", Arg: "POLICY", Default: "drop", Scope: scopeLine,
 			Choices: []string{"drop", "truncate", "close"},
-			Help:    "a longer line: drop it, truncate it, or close its connection"},
+			Help:    "a longer line: drop it, truncate it, or close its connection (over UDP: drop it)"},
 		{Name: "memory", Arg: "SIZE", Default: "256MiB", Scope: scopeLine,
 			Help: "budget for all lines held; at the limit senders wait"},
 		{Name: "max-connections", Arg: "N", Default: "0",
