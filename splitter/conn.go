@@ -245,6 +245,7 @@ func (c *conn) finish(err error) {
 	if err == errCutOff || err != io.EOF && c.v.hard.Err() != nil {
 		c.v.counters.cutOff.Add(1)
 	}
+	c.answerEnd(err)
 	c.raw.Close()
 	c.v.registry.remove(c)
 	c.v.counters.connections.Add(-1)

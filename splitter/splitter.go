@@ -96,9 +96,9 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 
 // Serve accepts connections from ln and reads them until soft ends. Then it drains: it accepts the
 // connections that wait in the backlog, closes ln, half-closes its connections so that senders
-// notice (nothing is ever written to them), and goes on reading until they close, or until
-// Tuning.Drain has passed. Then it reads what has arrived and closes them. When hard ends, it
-// closes everything at once.
+// notice, and goes on reading until they close, or until Tuning.Drain has passed. Then it reads
+// what has arrived and closes them. When hard ends, it closes everything at once. Nothing is ever
+// written to senders, except for close_notify in answer to a TLS sender's own.
 //
 // Serve returns only when everything it started has ended, with ln closed. It never closes the
 // channel. The error is nil unless ln was closed outside Serve. If Accept returns io.EOF, the
