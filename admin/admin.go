@@ -65,8 +65,10 @@ type Server struct {
 	token   *Token
 	guarded bool          // serves more than metrics and probes
 	api     *api          // nil without a Control
+	gate    *gate         // nil if not guarded
 	reading time.Duration // limit on reading a request
 	handler http.Handler
+	scrapes scrapeLog
 }
 
 // New returns a server. It serves nothing until Serve is called.
@@ -83,6 +85,7 @@ func New(o Options) *Server {
 	s := &Server{
 		ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Profiling, reading: readTimeout,
 	}
+	s.scrapes.logger = o.Logger
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics(newRegistry(o)))
@@ -98,6 +101,7 @@ func New(o Options) *Server {
 // guard adds the handlers that check access: profiles, the API and the status page.
 func (s *Server) guard(mux *http.ServeMux, o Options) http.Handler {
 	g := &gate{token: o.Token, log: o.Logger}
+	s.gate = g
 	if o.Profiling {
 		registerProfiling(mux, g)
 	}
@@ -148,7 +152,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		s.log.Debug("admin requests cut off", "err", errors.Join(err, server.Close()))
 	}
 	<-ended
+	s.flushLog()
 	return nil
+}
+
+// flushLog logs what the log has held back to report it in sum.
+func (s *Server) flushLog() {
+	s.scrapes.limiter.Flush()
+	if s.gate != nil {
+		s.gate.wrong.Flush()
+	}
 }
 
 func (s *Server) server(from trust) *http.Server {
@@ -187,7 +200,7 @@ func speaksTLS(ln net.Listener) bool { return strings.HasPrefix(accept.Name(ln),
 
 func (s *Server) metrics(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorLog:            &s.scrapes,
 		ErrorHandling:       promhttp.ContinueOnError, // the valid metrics are worth more than a clean failure
 		MaxRequestsInFlight: maxScrapes,
 	})

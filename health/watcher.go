@@ -3,10 +3,12 @@ package health
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"syscall"
 	"time"
 
+	"linesplit/internal/loglimit"
 	"linesplit/target"
 )
 
@@ -36,11 +38,13 @@ type watcher struct {
 	last       time.Time // when a check last ended; zero: none has
 	checked    bool      // at least one check has had a result
 	localError bool      // the last check failed for a lack of local resources
+	localLog   loglimit.Limiter
 }
 
 // run checks or redials the target until ctx ends. It starts anew with each replacement of the
 // settings.
 func (w *watcher) run(ctx context.Context) {
+	defer w.localLog.Flush()
 	for ctx.Err() == nil {
 		w.set = w.Checker.settings.Load()
 		if w.set.Check.appliesTo(w.target.Address) {
@@ -112,7 +116,7 @@ func (w *watcher) record(err error) {
 
 func (w *watcher) reportLocalError(err error) {
 	if !w.localError {
-		w.set.Logger.Warn("cannot check targets", "target", w.target.String(), "err", err)
+		w.localLog.Warn(w.set.Logger, "cannot check targets", slog.String("target", w.target.String()), slog.Any("err", err))
 	}
 	w.localError = true
 }

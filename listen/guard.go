@@ -226,3 +226,9 @@ func (g *Guard) warn(all *loglimit.Limiter, msg string, attrs ...slog.Attr) {
 		all.Warn(g.Logger, msg, attrs...)
 	}
 }
+
+// FlushLog logs the refusals that the log has held back to report them in sum. It is for the end.
+func (g *Guard) FlushLog() {
+	g.deniedLog.Flush()
+	g.proxyErrorsLog.Flush()
+}

@@ -75,7 +75,7 @@ func New(o Options) *Relay {
 	}
 	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier()}
 	r.settings.Store(o.Tuning)
-	r.clients = traffic.NewClients(&r.settings, o.AccessLog)
+	r.clients = traffic.NewClients(&r.settings, o.AccessLog, o.Logger)
 	r.backends = upstream.New(upstream.Options{
 		Targets:        o.Targets,
 		Balance:        o.Balance,

@@ -137,4 +137,5 @@ func (s *Splitter) FlushLog() {
 	s.hints.limiter.Flush()
 	s.acceptFailed.Flush()
 	s.handshakesFailed.Flush()
+	s.limitLog.Flush()
 }

@@ -2,6 +2,7 @@ package splitter
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -104,14 +105,14 @@ func (r *registry) waitForRoom(soft context.Context, v *serving) bool {
 		}
 		if !r.full {
 			r.full = true
-			v.o.Logger.Warn("connection limit reached, accepting pauses", "connections", r.n)
+			v.limitLog.Warn(v.o.Logger, "connection limit reached, accepting pauses", slog.Int("connections", r.n))
 		}
 		r.room.Wait()
 	}
 	if r.full {
 		r.full = false
 		r.room.Broadcast() // remove no longer wakes the other listeners
-		v.o.Logger.Info("accepting again", "connections", r.n)
+		v.limitLog.Log(v.o.Logger, slog.LevelInfo, "accepting again", slog.Int("connections", r.n))
 	}
 	return true
 }

@@ -78,6 +78,7 @@ type Splitter struct {
 	hints            hints
 	acceptFailed     loglimit.Limiter
 	handshakesFailed loglimit.Limiter
+	limitLog         loglimit.Limiter // of reaching Tuning.MaxConnections and of accepting again
 }
 
 // New returns a Splitter that takes its buffers from pool and hands them over to out. The receiver
@@ -90,6 +91,7 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s.registry.init(pool.Limit() / 2)
 	s.losses.init(s.o.Logger)
 	s.hints.limiter.Burst = hintBurst
+	s.limitLog.Burst = 2 // both messages at once the first time
 	s.Tune(o.Tuning)
 	return s
 }

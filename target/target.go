@@ -19,6 +19,7 @@
 package target
 
 import (
+	"context"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -71,6 +72,7 @@ type Target struct {
 	downSince    time.Time        // zero while neither dials nor checks mark it down
 	attempts     int              // failed dials since downSince and those in a row before it
 	checks       int              // failed checks since downSince
+	changes      loglimit.Limiter // of "target down" and "target up again"
 	reminders    loglimit.Limiter // of "target still down"
 	since        time.Time        // when the present state began
 	lastErr      error
@@ -87,8 +89,16 @@ func New(a Address, logger *slog.Logger) *Target {
 		logger:  logger.With("target", a.String()),
 		failed:  make(chan struct{}, 1),
 		since:   time.Now(),
+		changes: loglimit.Limiter{Burst: changesBurst},
 	}
 }
+
+// changesBurst is how many changes of state are logged at once in half a minute; the others are
+// logged in sum. A target that accepts and resets in a loop changes dozens of times a second.
+const changesBurst = 8
+
+// FlushLog logs what the log has held back to report it in sum. It is for the end of the target.
+func (t *Target) FlushLog() { t.changes.Flush() }
 
 // String returns the target's name in logs and metrics.
 func (t *Target) String() string { return t.Address.String() }
@@ -177,8 +187,8 @@ func (t *Target) riseLocked() {
 	switch now := time.Now(); {
 	case !t.downSince.IsZero():
 		t.since = now
-		log := t.logger.With("down_for", now.Sub(t.downSince).Round(time.Millisecond), "failed_dials", t.attempts)
-		t.withChecksLocked(log).Info("target up again")
+		t.changes.Log(t.logger, slog.LevelInfo, "target up again",
+			t.withCountsLocked(slog.Duration("down_for", now.Sub(t.downSince).Round(time.Millisecond)))...)
 	case !t.known:
 		t.since = now
 		t.logger.Info("target up")
@@ -198,22 +208,24 @@ func (t *Target) fallLocked(err error) {
 		t.since, t.downSince = now, now
 		t.reminders.Reset()
 		t.reminders.Allow()
-		t.logger.Warn("target down", "err", err)
+		t.changes.Warn(t.logger, "target down", slog.Any("err", err))
 	default:
 		if _, ok := t.reminders.Allow(); !ok {
 			return
 		}
 		downFor := now.Sub(t.downSince).Round(time.Second)
-		log := t.logger.With("err", err, "down_for", downFor, "failed_dials", t.attempts)
-		t.withChecksLocked(log).Warn("target still down")
+		t.logger.LogAttrs(context.Background(), slog.LevelWarn, "target still down",
+			t.withCountsLocked(slog.Any("err", err), slog.Duration("down_for", downFor))...)
 	}
 }
 
-func (t *Target) withChecksLocked(log *slog.Logger) *slog.Logger {
-	if t.checks == 0 {
-		return log
+// withCountsLocked adds what has failed since the target is down.
+func (t *Target) withCountsLocked(attrs ...slog.Attr) []slog.Attr {
+	attrs = append(attrs, slog.Int("failed_dials", t.attempts))
+	if t.checks > 0 {
+		attrs = append(attrs, slog.Int("failed_checks", t.checks))
 	}
-	return log.With("failed_checks", t.checks)
+	return attrs
 }
 
 // DialErrors returns how many dials have failed.

@@ -187,6 +187,29 @@ func TestTargetLogs(t *testing.T) {
 	})
 }
 
+// A target that accepts and resets in a loop is down and up again dozens of times a second. With
+// hundreds of workers that made 35 to 60 lines of log a second.
+func TestFlappingTargetIsLoggedInSum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		x := New(Address{Scheme: SchemeTCP, Host: "h:1"}, slog.New(slog.NewTextHandler(&out, nil)))
+		x.DialSucceeded()
+		out.Reset()
+		for range 3000 { // in 10 s minus the last pause
+			x.DialFailed(errors.New("refused"))
+			x.DialSucceeded()
+			time.Sleep(time.Second / 300)
+		}
+		x.DialFailed(errors.New("refused"))
+		x.FlushLog()
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		last := lines[len(lines)-1]
+		if len(lines) != changesBurst+1 || !strings.Contains(last, `msg="target down"`) || !strings.Contains(last, "count=5993") {
+			t.Errorf("%d lines, want %d at once and the state at the end:\n%s", len(lines), changesBurst, &out)
+		}
+	})
+}
+
 func TestFirstDialFails(t *testing.T) {
 	var out bytes.Buffer
 	x := New(Address{Scheme: SchemeUnix, Host: "@x"}, slog.New(slog.NewTextHandler(&out, nil)))

@@ -1,12 +1,9 @@
 package workerpool
 
 import (
-	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -27,7 +24,7 @@ type backend struct {
 	confirmed                    linebuf.AtomicCount
 	unacknowledged, unread       linebuf.AtomicCount
 	retained                     linebuf.AtomicCount
-	logLimiter                   loglimit.Limiter
+	logs                         backendLogs
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	// notHalfCloserAt is when a connection was last seen that got no FIN within
 	// halfCloserWithin, in Unix nanoseconds.
@@ -84,23 +81,4 @@ func (b *backend) counts() TargetStats {
 			{CauseUnread, b.unread.Load()},
 		},
 	}
-}
-
-// Each target logs at most logBurst messages within logPeriod, so that a flapping one does not
-// flood the log.
-const (
-	logBurst  = 16
-	logPeriod = 10 * time.Second
-)
-
-// log logs a message about the target unless it has logged too many.
-func (b *backend) log(logger *slog.Logger, level slog.Level, msg string, args ...any) {
-	suppressed, ok := b.logLimiter.Allow()
-	if !ok {
-		return
-	}
-	if suppressed > 0 {
-		args = append(args, "messages_suppressed", suppressed)
-	}
-	logger.Log(context.Background(), level, msg, args...)
 }

@@ -101,8 +101,8 @@ func (w *worker) stallVerdict(c *outConn) error {
 	if !c.stalled {
 		c.stalled = true
 		c.backend.stalls.Add(1)
-		c.backend.log(w.logger, slog.LevelWarn, "target takes nothing", "target", c.backend.target,
-			"since", time.Since(c.ackedAt).Round(time.Millisecond))
+		c.backend.logs.takesNothing.Warn(w.logger, "target takes nothing", targetAttr(c.backend.target),
+			slog.Duration("since", time.Since(c.ackedAt).Round(time.Millisecond)))
 	}
 	if w.moved || !w.canMove(c) {
 		return nil

@@ -34,8 +34,8 @@ func (w *worker) requeue(c *outConn, err error) {
 	c.backend.target.ConnectionFailed(err)
 	c.backend.unacknowledged.Add(unacknowledged)
 	c.backend.unread.Add(unread)
-	c.backend.log(w.logger, slog.LevelWarn, "connection failed", "target", c.backend.target, "err", err,
-		"resend_unacknowledged_lines", unacknowledged.Lines, "resend_unread_lines", unread.Lines)
+	c.backend.logs.failed.Warn(w.logger, "connection failed", targetAttr(c.backend.target), slog.Any("err", err),
+		slog.Uint64("resend_unacknowledged_lines", unacknowledged.Lines), slog.Uint64("resend_unread_lines", unread.Lines))
 }
 
 // confirmUpTo confirms the whole lines before pos.
@@ -189,16 +189,17 @@ func (w *worker) logSwitch(to *backend) {
 	if from == nil {
 		from = w.home
 	}
+	left := slog.Any("from", from.target)
 	switch {
 	case from == to:
-		to.log(w.logger, slog.LevelInfo, "connected", "target", to.target)
+		to.logs.connected.Log(w.logger, slog.LevelInfo, "connected", targetAttr(to.target))
 	case to == w.home:
 		to.failbacks.Add(1)
-		to.log(w.logger, slog.LevelInfo, "failed back", "target", to.target, "from", from.target)
+		to.logs.failedBack.Log(w.logger, slog.LevelInfo, "failed back", targetAttr(to.target), left)
 	case !from.accepts():
-		to.log(w.logger, slog.LevelInfo, "moved on", "target", to.target, "from", from.target)
+		to.logs.movedOn.Log(w.logger, slog.LevelInfo, "moved on", targetAttr(to.target), left)
 	default:
 		from.failovers.Add(1)
-		from.log(w.logger, slog.LevelInfo, "failed over", "target", to.target, "from", from.target)
+		from.logs.failedOver.Log(w.logger, slog.LevelInfo, "failed over", targetAttr(to.target), left)
 	}
 }

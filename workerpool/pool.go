@@ -81,7 +81,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 
 func (p *Pool) newBackend(a target.Address) *backend {
 	b := &backend{target: target.New(a, p.o.Logger), wantWorkers: p.o.Connections}
-	b.logLimiter.Burst, b.logLimiter.Period = logBurst, logPeriod
+	b.logs.init()
 	b.accepting.Store(true)
 	return b
 }
@@ -119,6 +119,7 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	p.ended.Store(true)
 	close(over)
 	clock.Wait()
+	p.flushLogs()
 	if left := p.retained.Load(); left.Lines > 0 {
 		return fmt.Errorf("%d lines (%d bytes) were taken and not confirmed", left.Lines, left.Bytes)
 	}

@@ -250,5 +250,6 @@ func (p *Pool) dropBackendLocked(gone *backend) {
 	p.removed.add(gone.counts())
 	left := slices.Clone(p.backends.Load().all)
 	p.setBackendsLocked(slices.DeleteFunc(left, func(b *backend) bool { return b == gone }))
+	gone.flushLog()
 	p.o.Logger.Info("target removed", "target", gone.target)
 }

@@ -15,18 +15,18 @@ func TestPortProbesAreNoErrors(t *testing.T) {
 	t.Parallel()
 	const probes = 20
 	for name, args := range map[string][]string{
-		"line mode, TLS":              append(testrig.InboundTLS(), "-mode", "line"),
-		"connection mode, TLS":        append(testrig.InboundTLS(), "-mode", "connection", "-access-log", "text"),
+		"line mode, TLS":              append(testrig.TLSListenerArgs(), "-mode", "line"),
+		"connection mode, TLS":        append(testrig.TLSListenerArgs(), "-mode", "connection", "-access-log", "text"),
 		"connection mode, PROXY":      {"-mode", "connection", "-proxy-protocol-from", "127.0.0.1"},
-		"line mode, PROXY before TLS": append(testrig.InboundTLS(), "-proxy-protocol-from", "127.0.0.1"),
+		"line mode, PROXY before TLS": append(testrig.TLSListenerArgs(), "-proxy-protocol-from", "127.0.0.1"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
-			s.P = s.Start([]testrig.Target{server}, args...)
+			s.Process = s.StartLinesplit([]testrig.Target{server}, args...)
 			for i := range probes {
-				conn, err := net.Dial("tcp", s.P.Listeners[0])
+				conn, err := net.Dial("tcp", s.Process.Listeners[0])
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -35,9 +35,9 @@ func TestPortProbesAreNoErrors(t *testing.T) {
 				}
 				conn.Close()
 			}
-			s.Metric(probes, "linesplit_probes_total")
-			s.Exactly(0, "linesplit_tls_handshake_errors_total")
-			s.Exactly(0, "linesplit_connections_refused_total")
+			s.WaitForMetric(probes, "linesplit_probes_total")
+			s.WaitForExactMetric(0, "linesplit_tls_handshake_errors_total")
+			s.WaitForExactMetric(0, "linesplit_connections_refused_total")
 		})
 	}
 }

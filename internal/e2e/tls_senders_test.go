@@ -33,8 +33,7 @@ func TestPythonEndsTLSWithoutAnError(t *testing.T) {
 	for _, version := range []string{"TLSv1_2", "TLSv1_3"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			s := testrig.NewStage(t)
-			s.Tally.KeepRaw()
+			s := testrig.NewForeignStage(t)
 			sink := s.StartSink(testrig.SinkOptions{})
 			s.StartLineMode([]testrig.Target{sink}, testrig.TLSListenerArgs()...)
 			host, port, err := net.SplitHostPort(s.Process.Listeners[0])
@@ -51,7 +50,7 @@ func TestPythonEndsTLSWithoutAnError(t *testing.T) {
 			}
 			s.OtherLines = 2
 			testrig.WaitFor(t, "both lines", func() bool {
-				raw := s.Tally.Raw()
+				raw := s.Tally.Foreign()
 				return raw["one"] == 1 && raw["two"] == 1
 			})
 		})

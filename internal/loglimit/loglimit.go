@@ -11,14 +11,15 @@ import (
 // DefaultPeriod is the Period of a Limiter that names none.
 const DefaultPeriod = 30 * time.Second
 
-// Limiter logs the first Burst events of each Period at once. It holds the further ones back and
-// logs the last of them when the period ends, with the number of events that it stands for. So the
-// last line in the log always tells the present state. The zero value logs one event in 30 s.
+// Limiter logs the first Burst events at once. It holds the further ones back and, once a Period,
+// logs the last of them with the number of events that it stands for. So the last line in the log
+// always tells the present state. A Period without events ends the flood: the next events are
+// logged at once again. The zero value logs one event in 30 s.
 //
 // The methods are safe for concurrent use; the fields are set before the first of them. An owner
 // that ends calls Flush.
 type Limiter struct {
-	Burst  int           // events logged at once in one Period; values below 1 mean 1
+	Burst  int           // events logged at once; values below 1 mean 1
 	Period time.Duration // 0 means DefaultPeriod
 
 	mu         sync.Mutex      // guards the fields below; held while logging, which keeps lines in order
@@ -42,8 +43,11 @@ func (l *Limiter) Allow() (suppressed int, ok bool) {
 func (l *Limiter) allowLocked(now time.Time) (suppressed int, ok bool) {
 	if l.start.IsZero() || now.Sub(l.start) >= l.period() {
 		l.start, l.logged = now, 0
+		if l.pending != nil { // the flood goes on
+			l.logged = l.burst() - 1
+		}
 	}
-	if l.logged >= max(l.Burst, 1) {
+	if l.logged >= l.burst() {
 		l.suppressed++
 		return 0, false
 	}
@@ -51,6 +55,8 @@ func (l *Limiter) allowLocked(now time.Time) (suppressed int, ok bool) {
 	suppressed, l.suppressed = l.suppressed, 0
 	return suppressed, true
 }
+
+func (l *Limiter) burst() int { return max(l.Burst, 1) }
 
 func (l *Limiter) period() time.Duration {
 	if l.Period <= 0 {
@@ -95,7 +101,8 @@ func (l *Limiter) armLocked(now time.Time) {
 	l.timer.Reset(rest)
 }
 
-// lapse logs what was held back, if the period has ended. The line is the first of a new period.
+// lapse logs what was held back, if the period has ended. The line is the only one at once of the
+// next period.
 func (l *Limiter) lapse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +112,7 @@ func (l *Limiter) lapse() {
 	case now.Sub(l.start) < l.period(): // an event has begun a new period since the timer was set
 		l.armLocked(now)
 	default:
-		l.start, l.logged = now, 1
+		l.start, l.logged = now, l.burst()
 		l.logPendingLocked()
 	}
 }

@@ -68,6 +68,7 @@ func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ f
 
 // report returns an error if connections had to be cut off.
 func (m *connectionMode) report() error {
+	m.relay.FlushLog()
 	s := m.relay.Stats()
 	level := slog.LevelInfo
 	if s.CutOff > 0 {

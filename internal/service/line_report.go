@@ -9,7 +9,7 @@ import (
 )
 
 // report logs the account of the run. It returns an error if any line was not confirmed, except
-// lines that were dropped by the rules for them: those are in the account.
+// lines that were dropped by the rules for them: those are in the account, by reason.
 func (m *lineMode) report() error {
 	m.split.FlushLog()
 	l, cutOff := m.ledger(), m.split.Stats().CutOff
@@ -20,8 +20,12 @@ func (m *lineMode) report() error {
 			lost.Lines += d.Lines
 			lost.Bytes += d.Bytes
 		}
-		lines = append(lines, slog.Uint64(d.Reason, d.Lines))
-		bytes = append(bytes, slog.Uint64(d.Reason, d.Bytes))
+		if d.Lines > 0 {
+			lines = append(lines, slog.Uint64(d.Reason, d.Lines))
+		}
+		if d.Bytes > 0 {
+			bytes = append(bytes, slog.Uint64(d.Reason, d.Bytes))
+		}
 	}
 	incomplete := lost.Bytes+l.Dropped.Bytes > 0
 	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended",

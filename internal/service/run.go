@@ -147,6 +147,7 @@ func (s *service) serve(soft, hard context.Context, endInput func(), started fun
 	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger.Logger)
 	defer stopHandOver()
 	err := s.mode.carry(accepting, hard, s.in, endInput)
+	s.in.guard.FlushLog()
 	return errors.Join(err, s.mode.report())
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/loglimit"
 )
 
 // notifyTimeout bounds one notification: a service manager that does not read must not hold up the
@@ -52,12 +53,14 @@ func feedWatchdog(ctx context.Context, alive func(), logger *slog.Logger) {
 	if err != nil || interval <= 0 {
 		return
 	}
+	var failures loglimit.Limiter
+	defer failures.Flush()
 	t := time.NewTicker(interval / 2)
 	defer t.Stop()
 	for {
 		alive()
 		if err := notify(daemon.SdNotifyWatchdog); err != nil {
-			logger.Warn("cannot tell the service manager that all is well", "err", err)
+			failures.Warn(logger, "cannot tell the service manager that all is well", slog.Any("err", err))
 		}
 		select {
 		case <-ctx.Done():

@@ -186,7 +186,7 @@ func (v *Server) openLocked(oob []byte, from netip.AddrPort) *session {
 		v.Clients.CountRefusal(traffic.EndShutdown)
 		return nil
 	case v.Backends.Datagrams.Active() >= int64(v.Settings.Load().UDPSessions):
-		v.Clients.CountRefusal(traffic.EndLimit)
+		v.Clients.Refuse(traffic.EndLimit, client)
 		return nil
 	case v.Clients.Admit(client) != traffic.NotEnded:
 		return nil

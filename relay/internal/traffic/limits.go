@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"log/slog"
 	"math"
 	"net/netip"
 	"sync"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"linesplit/internal/loglimit"
 )
 
 // Clients admits the clients of a relay, counts them and records their ends. Its methods are safe
@@ -16,7 +19,9 @@ type Clients struct {
 	Counters
 	settings *Settings
 	log      AccessLog
-	ids      atomic.Uint64 // of connections
+	logger   *slog.Logger
+	refusals [numEnds]loglimit.Limiter // of clients over a limit, by reason
+	ids      atomic.Uint64             // of connections
 
 	mu     sync.Mutex         // guards the fields below
 	counts map[netip.Addr]int // admitted clients; kept without a limit, too, since one may be set
@@ -24,8 +29,8 @@ type Clients struct {
 }
 
 // NewClients returns Clients that obey the settings in force in s. log may be nil.
-func NewClients(s *Settings, log AccessLog) *Clients {
-	return &Clients{settings: s, log: log, counts: make(map[netip.Addr]int)}
+func NewClients(s *Settings, log AccessLog, logger *slog.Logger) *Clients {
+	return &Clients{settings: s, log: log, logger: logger, counts: make(map[netip.Addr]int)}
 }
 
 // NextID returns the ID of a new connection.
@@ -44,9 +49,26 @@ func (c *Clients) Admit(client netip.Addr) End {
 	}
 	if why != NotEnded {
 		c.Active.Add(-1)
-		c.CountRefusal(why)
+		c.Refuse(why, client)
 	}
 	return why
+}
+
+// Refuse counts a client that a limit refuses, and logs such clients in sum for each reason.
+func (c *Clients) Refuse(why End, client netip.Addr) {
+	c.CountRefusal(why)
+	attrs := []slog.Attr{slog.String("reason", why.String())}
+	if client.IsValid() {
+		attrs = append(attrs, slog.Any("client", client))
+	}
+	c.refusals[why].Warn(c.logger, "client refused", attrs...)
+}
+
+// FlushLog logs the refusals that are held back to be reported in sum.
+func (c *Clients) FlushLog() {
+	for why := range c.refusals {
+		c.refusals[why].Flush()
+	}
 }
 
 // Dismiss undoes Admit when an admitted client has ended.

@@ -43,6 +43,16 @@ type Backends struct {
 	removed RemovedStats
 }
 
+// FlushLog logs the events that are held back to be reported in sum.
+func (s *Backends) FlushLog() {
+	s.dialsFailed.Flush()
+	s.Streams.reachLog.Flush()
+	s.Datagrams.reachLog.Flush()
+	for _, t := range s.Targets() {
+		t.FlushLog()
+	}
+}
+
 // New returns Backends with o.Targets.
 func New(o Options) *Backends {
 	name, err := ParseBalance(o.Balance)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/loglimit"
 	"linesplit/relay/internal/traffic"
 	"linesplit/target"
 )
@@ -22,7 +23,8 @@ type Group struct {
 	settings *traffic.Settings
 	logger   *slog.Logger
 
-	unreachable atomic.Bool // no target could be reached at the last attempt
+	unreachable atomic.Bool      // no target could be reached at the last attempt
+	reachLog    loglimit.Limiter // of changes of unreachable
 
 	mu         sync.Mutex // guards the fields below
 	balancer   balancer
@@ -32,6 +34,7 @@ type Group struct {
 
 func newGroup(s *traffic.Settings, balance string, l *slog.Logger) *Group {
 	g := &Group{settings: s, logger: l, balancer: newBalancer(balance)}
+	g.reachLog.Burst = 2 // both messages at once
 	g.backends.Store(new([]*Backend))
 	return g
 }
@@ -40,15 +43,15 @@ func newGroup(s *traffic.Settings, balance string, l *slog.Logger) *Group {
 func (g *Group) All() []*Backend { return *g.backends.Load() }
 
 // SetUnreachable records whether the last attempt to reach a target failed. It logs changes only,
-// so that clients without a target do not flood the log.
+// and repeated ones in sum, so that clients without a target do not flood the log.
 func (g *Group) SetUnreachable(unreachable bool) {
 	if g.unreachable.Load() == unreachable || !g.unreachable.CompareAndSwap(!unreachable, unreachable) {
 		return
 	}
 	if unreachable {
-		g.logger.Warn("no target can be reached, refusing clients")
+		g.reachLog.Warn(g.logger, "no target can be reached, refusing clients")
 	} else {
-		g.logger.Info("a target can be reached again")
+		g.reachLog.Log(g.logger, slog.LevelInfo, "a target can be reached again")
 	}
 }
 

@@ -1,0 +1,22 @@
+package admin
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"linesplit/internal/loglimit"
+)
+
+// scrapeLog logs failures to serve metrics, in sum. It implements promhttp.Logger. promhttp reports
+// one failure for each metric, so that a single client that goes before it has read the answer
+// would make 50 lines.
+type scrapeLog struct {
+	logger  *slog.Logger
+	limiter loglimit.Limiter
+}
+
+// Println implements promhttp.Logger.
+func (l *scrapeLog) Println(v ...any) {
+	l.limiter.Warn(l.logger, "metrics not served", slog.String("err", strings.TrimSpace(fmt.Sprintln(v...))))
+}

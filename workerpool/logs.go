@@ -1,0 +1,46 @@
+package workerpool
+
+import (
+	"log/slog"
+
+	"linesplit/internal/loglimit"
+	"linesplit/target"
+)
+
+// logBurst is how many messages of one kind a target logs at once in half a minute; the others are
+// logged in sum. With hundreds of workers, each of which is connected and fails, a target that
+// resets its connections would flood the log.
+const logBurst = 4
+
+// backendLogs has a limiter for each kind of message about a target's connections.
+type backendLogs struct {
+	connected, failedOver, movedOn, failedBack, failed, takesNothing loglimit.Limiter
+}
+
+func (l *backendLogs) all() []*loglimit.Limiter {
+	return []*loglimit.Limiter{&l.connected, &l.failedOver, &l.movedOn, &l.failedBack, &l.failed, &l.takesNothing}
+}
+
+func (l *backendLogs) init() {
+	for _, limiter := range l.all() {
+		limiter.Burst = logBurst
+	}
+}
+
+// flushLog logs what the log has held back to report it in sum.
+func (b *backend) flushLog() {
+	for _, limiter := range b.logs.all() {
+		limiter.Flush()
+	}
+	b.target.FlushLog()
+}
+
+// flushLogs is for the end of the pool.
+func (p *Pool) flushLogs() {
+	for _, b := range p.backends.Load().all {
+		b.flushLog()
+	}
+}
+
+// targetAttr names a target in a message.
+func targetAttr(t *target.Target) slog.Attr { return slog.Any("target", t) }
