@@ -3,11 +3,8 @@ package target
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"syscall"
 	"time"
 
 	"linesplit/tlsconf"
@@ -52,7 +49,7 @@ func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, 
 }
 
 func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
-	conn, err := dialPlain(ctx, a)
+	conn, err := open(ctx, a, net.KeepAliveConfig{Enable: true}) // every 15 s, nine times
 	if err != nil {
 		return nil, err
 	}
@@ -69,20 +66,6 @@ func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.C
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	return secure, nil
-}
-
-// dialPlain connects without MPTCP, whose sockets the kernel cannot splice.
-func dialPlain(ctx context.Context, a Address) (net.Conn, error) {
-	network := "tcp"
-	switch a.Scheme {
-	case SchemeUnix:
-		network = "unix"
-	case SchemeUDP:
-		network = "udp"
-	}
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true}} // every 15 s, nine times
-	d.SetMultipathTCP(false)
-	return d.DialContext(ctx, network, a.Host)
 }
 
 // writeHeader hardly ever blocks, because a header fits into any socket's empty send buffer.
@@ -124,12 +107,4 @@ func clientConfig(a Address, o *Options) (*tls.Config, error) {
 		config.ServerName = host
 	}
 	return config, nil
-}
-
-// IsLocalError reports whether a dial failed because this machine ran out of descriptors, memory
-// or, with many connections to one target, local ports. Such an error is no evidence that the
-// target is down.
-func IsLocalError(err error) bool {
-	shortages := []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL}
-	return slices.ContainsFunc(shortages, func(shortage error) bool { return errors.Is(err, shortage) })
 }

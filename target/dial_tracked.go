@@ -30,7 +30,7 @@ func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
 }
 
 func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
-	raw, err := dialRaw(ctx, a, o)
+	raw, err := open(ctx, a, keepalive(o.DeadTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -40,17 +40,6 @@ func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// dialRaw connects without MPTCP, whose sockets lack some of the options and counts that delivery
-// depends on.
-func dialRaw(ctx context.Context, a Address, o *Options) (net.Conn, error) {
-	if a.Scheme == SchemeUnix {
-		return new(net.Dialer).DialContext(ctx, "unix", a.Host)
-	}
-	d := net.Dialer{KeepAliveConfig: keepalive(o.DeadTimeout)}
-	d.SetMultipathTCP(false)
-	return d.DialContext(ctx, "tcp", a.Host)
 }
 
 // keepalive makes the kernel end an idle connection after the time dead without an answer. The

@@ -1,0 +1,58 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"syscall"
+	"time"
+)
+
+// open connects to a without TLS, trying all its addresses in turn. It does not use MPTCP: the
+// kernel cannot splice such sockets, and they lack options and counts that delivery depends on.
+func open(ctx context.Context, a Address, alive net.KeepAliveConfig) (net.Conn, error) {
+	if a.Scheme == SchemeUnix {
+		return openUnix(ctx, a.Host)
+	}
+	network := "tcp"
+	if a.Scheme == SchemeUDP {
+		network = "udp"
+	}
+	d := net.Dialer{KeepAliveConfig: alive}
+	d.SetMultipathTCP(false)
+	conn, err := d.DialContext(ctx, network, a.Host)
+	if err != nil {
+		return nil, diagnose(err)
+	}
+	return conn, nil
+}
+
+// The wait before openUnix tries again begins with firstBacklogWait and doubles up to
+// maxBacklogWait.
+const (
+	firstBacklogWait = time.Millisecond
+	maxBacklogWait   = 32 * time.Millisecond
+)
+
+// openUnix connects to a Unix socket. While the listener's backlog is full, a blocking connect
+// waits, but a non-blocking one fails at once with EAGAIN (unix(7)). openUnix waits too, until ctx
+// ends: a busy server is not a dead one.
+func openUnix(ctx context.Context, path string) (net.Conn, error) {
+	var full error // of the last attempt that found the backlog full
+	for wait := firstBacklogWait; ; wait = min(2*wait, maxBacklogWait) {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		switch {
+		case errors.Is(err, syscall.EAGAIN):
+			full = err
+		case err == nil || full == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the backlog stayed full: %w: %w", full, context.Cause(ctx))
+		case <-time.After(wait/2 + rand.N(wait)): // random, so that dials do not keep in step
+		}
+	}
+}
