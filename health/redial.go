@@ -35,7 +35,9 @@ func (w *watcher) redialUntilUp(ctx context.Context) {
 		switch {
 		case err == nil:
 			w.target.DialSucceeded()
-		case ctx.Err() != nil, isLocalError(err):
+		case ctx.Err() != nil:
+		case target.IsLocalError(err):
+			w.target.DialHindered(err)
 		default:
 			w.target.DialFailed(err)
 		}

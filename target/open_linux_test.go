@@ -181,3 +181,50 @@ func wantShortage(t *testing.T, a Address, o *Options, want syscall.Errno) {
 	}
 	t.Errorf("%s: there were ports left", a)
 }
+
+// Without a descriptor the resolver cannot read /etc/hosts, and reported a name in it as unknown:
+// the shortage passed for the target's fault. This test does not run in parallel: it takes all
+// descriptors.
+func TestNoDescriptorIsNotTheTargetsFault(t *testing.T) {
+	_, numeric := listen(t, SchemeTCP)
+	_, port, err := net.SplitHostPort(numeric.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, local := listen(t, SchemeUnix)
+	named := Address{Scheme: SchemeTCP, Host: net.JoinHostPort("localhost", port)}
+	errs := map[string]error{}
+	withoutDescriptors(t, func() {
+		for _, a := range []Address{numeric, named, local} {
+			for name, dial := range dials {
+				errs[name+" "+a.String()] = dial(t.Context(), a, &Options{Timeout: wait})
+			}
+		}
+	})
+	for name, err := range errs {
+		if !IsLocalError(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// withoutDescriptors calls f while this process can open no file.
+func withoutDescriptors(t *testing.T, f func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 200, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	for {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		defer null.Close()
+	}
+	f()
+}

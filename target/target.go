@@ -132,6 +132,15 @@ func (t *Target) DialFailed(err error) {
 	t.fallLocked(err)
 }
 
+// DialHindered reports a dial that failed for a lack of resources on this machine (IsLocalError):
+// it counts as a failed dial, but not against the target.
+func (t *Target) DialHindered(err error) {
+	t.dialErrors.Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.noteLocked(err)
+}
+
 // signalFailedLocked wakes the receiver of Failed, unless checks have marked the target down
 // already.
 func (t *Target) signalFailedLocked() {

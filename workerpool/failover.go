@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"linesplit/linebuf"
+	"linesplit/target"
 )
 
 // fail gives up the present connection.
@@ -156,7 +157,12 @@ func (w *worker) onDial(r dialResult) {
 
 // onDialFailed notes the failure and makes the next attempt avoid that backend.
 func (w *worker) onDialFailed(r dialResult) {
-	r.backend.target.DialFailed(r.err)
+	if target.IsLocalError(r.err) {
+		r.backend.target.DialHindered(r.err)
+		w.pool.hindered.Warn(w.pool.o.Logger, "cannot dial for want of resources", slog.Any("err", r.err))
+	} else {
+		r.backend.target.DialFailed(r.err)
+	}
 	w.dialler.avoid = r.backend
 	w.attemptFailed()
 }

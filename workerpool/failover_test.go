@@ -2,9 +2,12 @@ package workerpool
 
 import (
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"linesplit/target"
 )
 
 func TestFailoverChoosesTarget(t *testing.T) {
@@ -290,6 +293,29 @@ func TestSilentPeerFails(t *testing.T) {
 		r.pass(time.Second)
 		a.conn(0).vanish()
 		r.wantResent(r.pass(31*time.Second), 0, 100)
+		r.finish(time.Second)
+	})
+}
+
+// A process without descriptors logged each target as down.
+func TestLackOfDescriptorsIsNoTargetsFault(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		a := newPeer("a")
+		a.refuse, a.refusal = true, syscall.EMFILE
+		r := newRig(t, Options{}, []*peer{a}, 0)
+		r.sendFullBuffers()
+		s := r.pass(5 * time.Minute).Targets[0]
+		if n := r.log.count("target down"); n > 0 || s.State == target.StateDown || s.DialErrors == 0 {
+			t.Errorf("logged down %d times; %+v", n, s)
+		}
+		if n := r.log.count("cannot dial for want of resources"); n < 1 || n > 11 {
+			t.Errorf("%d messages in five minutes, want one in half a minute", n)
+		}
+		a.set(func() { a.refuse = false })
+		r.pass(2 * maxDelay)
+		if n := a.conn(0).state().read; n != 10_000 {
+			t.Errorf("%d bytes read when there are descriptors again", n)
+		}
 		r.finish(time.Second)
 	})
 }

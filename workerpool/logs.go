@@ -40,6 +40,7 @@ func (p *Pool) flushLogs() {
 	for _, b := range p.backends.Load().all {
 		b.flushLog()
 	}
+	p.hindered.Flush()
 }
 
 // targetAttr names a target in a message.

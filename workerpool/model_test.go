@@ -1,6 +1,7 @@
 package workerpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type peer struct {
 
 	mu           sync.Mutex // guards the fields below, and those of its connections
 	refuse       bool       // dials fail
+	refusal      error      // why; nil: ECONNREFUSED
 	hang         bool       // dials get no answer until their context ends
 	succeedsLate bool       // with hang: the dial succeeds although its context has ended
 	delay        time.Duration
@@ -68,6 +70,7 @@ func (p *peer) dial(ctx context.Context) (Conn, error) {
 	p.mu.Lock()
 	p.dials = append(p.dials, time.Now())
 	refuse, hang, late, delay := p.refuse, p.hang, p.succeedsLate, p.delay
+	refusal := cmp.Or(p.refusal, error(syscall.ECONNREFUSED))
 	p.mu.Unlock()
 	if hang {
 		<-ctx.Done()
@@ -83,7 +86,7 @@ func (p *peer) dial(ctx context.Context) (Conn, error) {
 		}
 	}
 	if refuse {
-		return nil, fmt.Errorf("dial %s: %w", p.name, syscall.ECONNREFUSED)
+		return nil, fmt.Errorf("dial %s: %w", p.name, refusal)
 	}
 	return p.accept(), nil
 }

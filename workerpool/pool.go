@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -57,7 +58,8 @@ type Pool struct {
 
 	taken    linebuf.AtomicCount
 	retained linebuf.AtomicCount
-	ended    atomic.Bool // all lines are taken, or Run was told to stop
+	ended    atomic.Bool      // all lines are taken, or Run was told to stop
+	hindered loglimit.Limiter // of dials that failed for a lack of resources
 
 	mu      sync.Mutex // guards the fields below; never held while anything blocks
 	lines   <-chan *linebuf.Buffer

@@ -49,7 +49,7 @@ func busyServer(t *testing.T) testrig.Target {
 		ln.Close()
 		serving.Wait()
 	})
-	return testrig.Literal("unix://" + path)
+	return testrig.TargetFlag("unix://" + path)
 }
 
 // A full backlog failed each check of a Unix target in 0 ms, and three failed checks in a row took a

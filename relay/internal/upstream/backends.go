@@ -96,6 +96,7 @@ func (s *Backends) Dial(ctx context.Context, b *Backend, header []byte, limit ti
 	case ctx.Err() != nil:
 		return nil, err
 	case target.IsLocalError(err):
+		b.Target.DialHindered(err)
 		s.dialsFailed.Warn(s.logger, "cannot dial for want of resources", slog.Any("err", err))
 		return nil, err
 	case o.Timeout == limit && limit < min(minDialTime, set.DialBudget/4) && timedOut(err):
