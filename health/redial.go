@@ -66,7 +66,7 @@ func (w *watcher) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// dialOnce connects as for a client and closes the connection at once.
+// dialOnce connects as for a client and ends the connection at once.
 func dialOnce(ctx context.Context, a target.Address, o target.Options) error {
 	header, err := localHeader(a)
 	if err != nil {
@@ -76,5 +76,9 @@ func dialOnce(ctx context.Context, a target.Address, o target.Options) error {
 	if err != nil {
 		return err
 	}
-	return conn.Close()
+	defer conn.Close()
+	if a.Scheme == target.SchemeUDP {
+		return nil
+	}
+	return closeInOrder(converse(conn))
 }

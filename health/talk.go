@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -48,7 +49,9 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 	if err := say(talk); err != nil {
 		return err
 	}
-	closeInOrder(talk)
+	if err := closeInOrder(talk); err != nil && c.kind == TLS { // other targets have answered
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
 	return nil
 }
 
@@ -56,18 +59,28 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 func sayNothing(*conversation) error { return nil }
 
 // closeInOrder ends a successful conversation without a reset, which a server might log: it sends
-// our FIN first, then reads the bytes that are still on their way.
-func closeInOrder(conn *conversation) {
+// our FIN first, then reads the bytes that are still on their way. It returns the TLS alert by which
+// the target refused the connection, if one is among them.
+func closeInOrder(conn *conversation) error {
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}
-	drain(conn)
+	return drain(conn)
 }
 
-// drain reads to the end, or for closeTimeout.
-func drain(conn *conversation) {
+// drain reads to the end, or for closeTimeout, and returns the TLS alert that ended it, if one did.
+func drain(conn *conversation) error {
 	conn.SetReadDeadline(time.Now().Add(closeTimeout))
-	io.Copy(io.Discard, conn)
+	if _, err := io.Copy(io.Discard, conn); isAlert(err) {
+		return err
+	}
+	return nil
+}
+
+// isAlert reports whether err is a TLS alert that the peer sent.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 // localHeader returns the header for a target that expects PROXY protocol headers: the LOCAL

@@ -23,6 +23,18 @@ func TestTLSChecks(t *testing.T) {
 			}
 		}
 	}
+	demanding := func(version uint16) func(net.Conn) {
+		return func(conn net.Conn) {
+			config := files.ServerTLS()
+			config.MinVersion, config.MaxVersion = version, version
+			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, files.Pool()
+			secure := tls.Server(conn, config)
+			if secure.Handshake() == nil {
+				hanging(secure)
+			}
+		}
+	}
+	noCertificate := func() *tls.Config { return &tls.Config{RootCAs: files.Pool(), ServerName: "localhost"} }
 	stranger := func() *tls.Config { return new(tls.Config) }
 	tests := []struct {
 		name   string
@@ -33,6 +45,14 @@ func TestTLSChecks(t *testing.T) {
 		err    string
 	}{
 		{"target", Settings{Kind: "tls"}, target.SchemeTLS, files.ClientTLS, over(hanging), ""},
+		// A refusal of our certificate comes after our side of the 1.3 handshake: it passed the check.
+		{"refuses us, 1.2", Settings{Kind: "tls"}, target.SchemeTLS, noCertificate, demanding(tls.VersionTLS12), "remote error: tls"},
+		{"refuses us, 1.3", Settings{Kind: "tls"}, target.SchemeTLS, noCertificate, demanding(tls.VersionTLS13), "remote error: tls"},
+		{"accepts us, 1.2", Settings{Kind: "tls"}, target.SchemeTLS, files.ClientTLS, demanding(tls.VersionTLS12), ""},
+		{"accepts us, 1.3", Settings{Kind: "tls"}, target.SchemeTLS, files.ClientTLS, demanding(tls.VersionTLS13), ""},
+		// Its clients have certificates; linesplit has none of theirs.
+		{"demands its clients' certificates, 1.2", Settings{Kind: "tls"}, target.SchemeTCP, nil, demanding(tls.VersionTLS12), ""},
+		{"demands its clients' certificates, 1.3", Settings{Kind: "tls"}, target.SchemeTCP, nil, demanding(tls.VersionTLS13), ""},
 		{"untrusted target", Settings{Kind: "tls"}, target.SchemeTLS, stranger, over(hanging), "certificate"},
 		{"passing through", Settings{Kind: "tls"}, target.SchemeTCP, nil, over(hanging), ""},
 		{"passing through, another's trust", Settings{Kind: "tls"}, target.SchemeTCP, stranger, over(hanging), ""},

@@ -32,9 +32,10 @@ type Options struct {
 
 // Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes
 // the TLS handshake. It returns a connection without the bookkeeping of [DialTracked]: a
-// *net.TCPConn, *net.UnixConn, *tls.Conn or connected *net.UDPConn, which the caller must close. It
-// resolves names at every call and uses only o.Timeout, which limits all of it, and o.TLS. The
-// kernel gives up an idle peer that does not answer keepalives after about 150 s.
+// *net.TCPConn, *net.UnixConn, *tls.Conn (or a type that embeds one) or connected *net.UDPConn,
+// which the caller must close. It resolves names at every call and uses only o.Timeout, which
+// limits all of it, and o.TLS. The kernel gives up an idle peer that does not answer keepalives
+// after about 150 s.
 func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -81,16 +82,16 @@ func writeHeader(ctx context.Context, conn net.Conn, header []byte) error {
 	return err
 }
 
-func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (*tls.Conn, error) {
+func handshake(ctx context.Context, conn net.Conn, a Address, o *Options) (net.Conn, error) {
 	config, err := clientConfig(a, o)
 	if err != nil {
 		return nil, err
 	}
-	secure := tls.Client(tlsconf.Watch(conn), config)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	t := newTrial(tlsconf.Watch(conn), config)
+	if err := t.shake(ctx); err != nil {
 		return nil, err
 	}
-	return secure, nil
+	return t.settled(), nil
 }
 
 // clientConfig returns a configuration for one handshake with a, which the caller may change.

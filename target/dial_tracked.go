@@ -2,7 +2,6 @@ package target
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"time"
@@ -83,8 +82,9 @@ func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
 	}
 	config.DynamicRecordSizingDisabled = true // so that one Write makes one record: see writeRecords
 	c.wire = &wire{Conn: c.raw, c: c}
-	c.secure = tls.Client(c.wire, config)
-	if err := c.secure.HandshakeContext(ctx); err != nil {
+	t := newTrial(c.wire, config)
+	c.secure = t.Conn
+	if err := t.shake(ctx); err != nil { // data that comes early is discarded, like all that comes
 		return err
 	}
 	c.wire.store()

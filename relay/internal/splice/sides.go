@@ -19,6 +19,12 @@ type Side struct {
 	ended interface{ Ended() bool }
 }
 
+// secureConn is a *tls.Conn, or a wrapper of one through which its bytes must pass.
+type secureConn interface {
+	net.Conn
+	ConnectionState() tls.ConnectionState
+}
+
 // NewSide returns the Side of nc. It unwraps nc by NetConn methods down to the socket.
 func NewSide(nc net.Conn) Side {
 	s := Side{conn: nc, raw: nc}
@@ -30,7 +36,7 @@ func NewSide(nc net.Conn) Side {
 				s.conn, s.sys = c, descriptor(c)
 			}
 			return s
-		case *tls.Conn:
+		case secureConn:
 			secure = true
 			s.conn = c
 		}
