@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"linesplit/internal/loglimit"
 )
@@ -54,6 +55,27 @@ func requestTrust(r *http.Request) trust {
 	return t
 }
 
+type identityKey struct{}
+
+// identify wraps the handler of all requests: it finds out once per request whether the client is
+// authenticated, and gives other clients less time to take their answer.
+func (g *gate) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		known := isOwner(r) || g.token.matches(bearer(r))
+		if !known {
+			// An error means that the writer has no deadlines.
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(anonymousWriteTimeout))
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, known)))
+	})
+}
+
+// isAuthenticated returns what identify found.
+func isAuthenticated(r *http.Request) bool {
+	known, _ := r.Context().Value(identityKey{}).(bool)
+	return known
+}
+
 // trustIn returns the trust in the clients of ln, by its address.
 func trustIn(ln net.Listener) trust {
 	switch a := ln.Addr().(type) {
@@ -85,15 +107,14 @@ type gate struct {
 
 // check returns nil if the request has the access that it needs.
 func (g *gate) check(r *http.Request, needs level) *problem {
-	sent := bearer(r)
-	if isOwner(r) || g.token.matches(sent) {
+	if isAuthenticated(r) {
 		return nil
 	}
 	if p := checkHost(r); p != nil {
 		return p
 	}
 	if g.token != nil {
-		return g.checkAnonymous(r, needs, sent)
+		return g.checkAnonymous(r, needs)
 	}
 	return checkWithoutToken(requestTrust(r), needs)
 }
@@ -105,11 +126,11 @@ func isOwner(r *http.Request) bool {
 	return byCertificate || requestTrust(r) == fromOwner
 }
 
-func (g *gate) checkAnonymous(r *http.Request, needs level, sent string) *problem {
+func (g *gate) checkAnonymous(r *http.Request, needs level) *problem {
 	if needs == toRead {
 		return nil
 	}
-	if sent == "" {
+	if bearer(r) == "" {
 		return newProblem(http.StatusUnauthorized, "token-needed",
 			"this needs the token: send it as Authorization: Bearer TOKEN")
 	}

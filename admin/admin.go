@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"linesplit/internal/accept"
 )
@@ -28,8 +27,9 @@ const (
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 2 * time.Minute // longer than scrape intervals, so that scrapes share a connection
 	maxHeaderBytes = 16 << 10
-	maxScrapes     = 8 // concurrent; further ones get 503
 	endTimeout     = time.Second
+	// anonymousWriteTimeout replaces writeTimeout for clients that are not authenticated.
+	anonymousWriteTimeout = 5 * time.Second
 )
 
 // Options configure a Server. The zero value is valid: all counts are 0 and the process is always
@@ -63,9 +63,9 @@ type Server struct {
 	ready   func() (bool, string)
 	log     *slog.Logger
 	token   *Token
-	guarded bool          // serves more than metrics and probes
-	api     *api          // nil without a Control
-	gate    *gate         // nil if not guarded
+	guarded bool // serves more than metrics and probes
+	api     *api // nil without a Control
+	gate    *gate
 	reading time.Duration // limit on reading a request
 	handler http.Handler
 	scrapes scrapeLog
@@ -87,21 +87,21 @@ func New(o Options) *Server {
 	}
 	s.scrapes.logger = o.Logger
 
+	g := &gate{token: o.Token, log: o.Logger}
+	s.gate = g
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.metrics(newRegistry(o)))
+	mux.Handle("GET /metrics", serveMetrics(newRegistry(o), &s.scrapes))
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	s.handler = mux
+	s.handler = g.identify(mux)
 	if s.guarded {
-		s.handler = s.guard(mux, o)
+		s.handler = g.identify(s.guard(mux, g, o))
 	}
 	return s
 }
 
 // guard adds the handlers that check access: profiles, the API and the status page.
-func (s *Server) guard(mux *http.ServeMux, o Options) http.Handler {
-	g := &gate{token: o.Token, log: o.Logger}
-	s.gate = g
+func (s *Server) guard(mux *http.ServeMux, g *gate, o Options) http.Handler {
 	if o.Profiling {
 		registerProfiling(mux, g)
 	}
@@ -159,13 +159,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // flushLog logs what the log has held back to report it in sum.
 func (s *Server) flushLog() {
 	s.scrapes.limiter.Flush()
-	if s.gate != nil {
-		s.gate.wrong.Flush()
-	}
+	s.gate.wrong.Flush()
 }
 
 func (s *Server) server(from trust) *http.Server {
-	limiter := newConnLimiter(maxConns)
+	limiter := newConnLimiter(MaxConns)
 	return &http.Server{
 		Handler:           limiter.countRequests(s.handler),
 		ReadHeaderTimeout: s.reading,
@@ -197,14 +195,6 @@ func (s *Server) warn(ln net.Listener, from trust) {
 // speaksTLS reports whether ln speaks TLS, by its name: a listener from Listen is named by its
 // address with the scheme.
 func speaksTLS(ln net.Listener) bool { return strings.HasPrefix(accept.Name(ln), "tls://") }
-
-func (s *Server) metrics(registry *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            &s.scrapes,
-		ErrorHandling:       promhttp.ContinueOnError, // the valid metrics are worth more than a clean failure
-		MaxRequestsInFlight: maxScrapes,
-	})
-}
 
 // healthz reports that the process is alive. It stays healthy while no target is reachable:
 // ending the process would lose lines.

@@ -17,7 +17,7 @@ import (
 const (
 	apiPrefix   = "/api/v1"
 	maxBody     = 64 << 10         // bytes
-	maxRequests = 32               // concurrent; further ones get 503. Streams of events have their own limit.
+	maxRequests = 32               // concurrent, of either kind of client; further ones get 503
 	changeLimit = 20 * time.Second // for one call of Control; less than writeTimeout
 )
 
@@ -27,11 +27,16 @@ type api struct {
 	gate    *gate
 	log     *slog.Logger
 	sampler *sampler
-	slots   chan struct{} // holds one value per request under way
+	// Each holds one value per request of its kind of client that is being worked on. Clients do not
+	// hold one while they take their answer. Streams of events have a limit of their own.
+	known, anonymous chan struct{}
 }
 
 func newAPI(o Options, g *gate) *api {
-	a := &api{control: o.Control, gate: g, log: o.Logger, slots: make(chan struct{}, maxRequests)}
+	a := &api{
+		control: o.Control, gate: g, log: o.Logger,
+		known: make(chan struct{}, maxRequests), anonymous: make(chan struct{}, maxRequests),
+	}
 	a.sampler = newSampler(a.status)
 	return a
 }
@@ -45,7 +50,7 @@ type route struct {
 	method, path string // path is below apiPrefix, a pattern of http.ServeMux
 	level        level
 	handle       handler
-	stream       bool // takes no slot
+	stream       bool // takes no slot, and writes as it goes
 }
 
 // routes returns all operations. A target's name contains slashes and is escaped in a path, as in
@@ -108,25 +113,45 @@ func (a *api) serve(route route) http.Handler {
 			refuse(w, r, p)
 			return
 		}
-		if !route.stream {
-			select {
-			case a.slots <- struct{}{}:
-				defer func() { <-a.slots }()
-			default:
-				refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy",
-					"%d requests are being answered: try again later", maxRequests))
-				return
-			}
+		if route.stream {
+			a.answer(w, r, route)
+			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		err := route.handle(w, r)
-		if route.level == toChange {
-			a.logChange(r, err)
+		if d := newDraft(); a.withSlot(r, func() { a.answer(d, r, route) }) {
+			d.send(w)
+			return
 		}
-		if err != nil {
-			writeProblem(w, problemOf(err))
-		}
+		refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy",
+			"%d requests are being answered: try again later", maxRequests))
 	})
+}
+
+// withSlot calls do, unless too many requests are being worked on. It reports whether it has.
+func (a *api) withSlot(r *http.Request, do func()) bool {
+	slots := a.anonymous
+	if isAuthenticated(r) {
+		slots = a.known
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+		defer keepPlace(r)()
+		do()
+		return true
+	default:
+		return false
+	}
+}
+
+func (a *api) answer(w http.ResponseWriter, r *http.Request, route route) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	err := route.handle(w, r)
+	if route.level == toChange {
+		a.logChange(r, err)
+	}
+	if err != nil {
+		writeProblem(w, problemOf(err))
+	}
 }
 
 // logChange logs a change, or an attempt.

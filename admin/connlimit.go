@@ -2,42 +2,62 @@ package admin
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-// maxConns limits the open connections of the admin listener.
-const maxConns = 128
+const (
+	// MaxConns limits the open connections of the admin listener. For a moment there is one more,
+	// while it takes the place of another.
+	MaxConns = 128
+	// maxUnread limits the bytes of all answers that wait for their clients.
+	maxUnread = 16 << 20
+	// sendBuffer is the size in bytes of each connection's send buffer in the kernel.
+	sendBuffer = 64 << 10
+	// stuckAfter is the duration of a write after which its client counts as not taking its answer. A
+	// write waits for the client only when the buffers of both kernels are full.
+	stuckAfter = 50 * time.Millisecond
+)
 
-// connLimiter limits the connections of a server. At the limit, a new connection evicts the one
-// idle longest, counted from its last response or from its opening; while all are being answered,
-// the new one is closed. So clients that only hold connections, or send their requests slowly,
-// cannot lock out a health probe: an orchestrator would kill the process for that, with all lines
-// in it.
+// connLimiter limits the connections of a server. At the limit, a new connection takes the place of
+// another; see client.claim for the order. So clients that only hold connections, send their
+// requests slowly, or do not read their answers cannot lock out a health probe: an orchestrator
+// would kill the process for that, with all lines in it.
+//
+// Places are left for probes and metrics because the requests that keep their places while they are
+// being worked on are limited in number, all kinds together to less than MaxConns: there is always a
+// connection that has to give way.
 type connLimiter struct {
-	max int
+	max       int
+	maxUnread int64
 
-	mu    sync.Mutex           // protects the field below
-	conns map[net.Conn]*client // the open connections
+	mu     sync.Mutex           // protects the fields below
+	conns  map[net.Conn]*client // the open connections
+	unread int64                // sum of client.unread
 }
 
 // client is the state of one connection.
 type client struct {
+	peer     string    // see peerOf
 	requests int       // being answered
+	kept     int       // requests that keep the place; see keepPlace
 	since    time.Time // of the last response, or of the opening
+	writing  time.Time // start of the write that waits for the client; zero: none does
+	unread   int64     // bytes given to that write
 }
 
 func newConnLimiter(max int) *connLimiter {
-	return &connLimiter{max: max, conns: map[net.Conn]*client{}}
+	return &connLimiter{max: max, maxUnread: maxUnread, conns: map[net.Conn]*client{}}
 }
 
 // connState implements http.Server.ConnState.
 func (l *connLimiter) connState(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
+		limitSendBuffer(conn)
 		if evicted := l.add(conn, time.Now()); evicted != nil {
 			closeNow(evicted)
 		}
@@ -52,30 +72,88 @@ func (l *connLimiter) add(conn net.Conn, now time.Time) (evicted net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.conns) >= l.max {
-		evicted = l.longestIdleLocked(conn)
-		delete(l.conns, evicted)
+		if evicted = l.victimLocked(now); evicted == nil {
+			return conn
+		}
+		l.removeLocked(evicted)
 	}
-	if evicted != conn {
-		l.conns[conn] = &client{since: now}
-	}
+	l.conns[conn] = &client{since: now, peer: peerOf(conn.RemoteAddr())}
 	return evicted
 }
 
 func (l *connLimiter) remove(conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.conns, conn)
+	l.removeLocked(conn)
 }
 
-// longestIdleLocked returns the connection idle longest, or fallback if none is idle.
-func (l *connLimiter) longestIdleLocked(fallback net.Conn) net.Conn {
-	longest, since := fallback, time.Time{}
+func (l *connLimiter) removeLocked(conn net.Conn) {
+	if c := l.conns[conn]; c != nil {
+		l.unread -= c.unread
+		delete(l.conns, conn)
+	}
+}
+
+// victimLocked returns the connection that has to give way to a new one, or nil if none has to.
+func (l *connLimiter) victimLocked(now time.Time) net.Conn {
+	held := map[string]int{}
+	for _, c := range l.conns {
+		held[c.peer]++
+	}
+	var victim net.Conn
+	var weakest claim
 	for conn, c := range l.conns {
-		if c.requests == 0 && (since.IsZero() || c.since.Before(since)) {
-			longest, since = conn, c.since
+		this := c.claim(now)
+		this.greedy = held[c.peer] > l.max/2
+		if this.right != kept && (victim == nil || this.weaker(weakest)) {
+			victim, weakest = conn, this
 		}
 	}
-	return longest
+	return victim
+}
+
+// claim is a connection's claim to its place.
+type claim struct {
+	greedy bool // its peer holds more than half of all places
+	right  right
+	since  time.Time
+}
+
+// right is what a claim rests on, the weakest first.
+type right int
+
+const (
+	stuck     right = iota // its client does not take its answer
+	idle                   // no request is being answered
+	writing                // its client may be taking its answer
+	answering              // a request is being answered
+	kept                   // the same, and it keeps the place
+)
+
+func (c *client) claim(now time.Time) claim {
+	switch {
+	case !c.writing.IsZero() && now.Sub(c.writing) >= stuckAfter:
+		return claim{right: stuck, since: c.writing}
+	case c.requests == 0:
+		return claim{right: idle, since: c.since}
+	case !c.writing.IsZero():
+		return claim{right: writing, since: c.writing}
+	case c.kept == 0:
+		return claim{right: answering, since: c.since}
+	}
+	return claim{right: kept, since: c.since}
+}
+
+// weaker reports whether c gives way before another claim. A peer that holds more than half of all
+// places gives way before others do.
+func (c claim) weaker(than claim) bool {
+	switch {
+	case c.greedy != than.greedy:
+		return c.greedy
+	case c.right != than.right:
+		return c.right < than.right
+	}
+	return c.since.Before(than.since)
 }
 
 // begin counts a request whose headers were read, until the caller calls end.
@@ -93,26 +171,155 @@ func (l *connLimiter) count(conn net.Conn, requests int) {
 	}
 }
 
-type connKey struct{}
+// beginWrite notes that n bytes wait for a client, until the caller calls end. If too many bytes
+// wait for clients now, it closes the connections that have waited longest.
+func (l *connLimiter) beginWrite(conn net.Conn, n int) (end func()) {
+	for _, evicted := range l.wait(conn, int64(n), time.Now()) {
+		closeNow(evicted)
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if c := l.conns[conn]; c != nil {
+			l.unread -= c.unread
+			c.unread, c.writing = 0, time.Time{}
+		}
+	}
+}
 
-// connContext implements http.Server.ConnContext: it hands conn to countRequests.
+// wait returns the connections that the caller must close.
+func (l *connLimiter) wait(conn net.Conn, n int64, now time.Time) (evicted []net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.conns[conn]
+	if c == nil {
+		return nil
+	}
+	for l.unread > 0 && l.unread+n > l.maxUnread {
+		longest := l.longestWritingLocked()
+		l.removeLocked(longest)
+		evicted = append(evicted, longest)
+	}
+	c.writing, c.unread = now, n
+	l.unread += n
+	return evicted
+}
+
+func (l *connLimiter) longestWritingLocked() (longest net.Conn) {
+	var since time.Time
+	for conn, c := range l.conns {
+		if c.unread > 0 && (longest == nil || c.writing.Before(since)) {
+			longest, since = conn, c.writing
+		}
+	}
+	return longest
+}
+
+// place is the place of a connection.
+type place struct {
+	limiter *connLimiter
+	conn    net.Conn
+}
+
+type placeKey struct{}
+
+// connContext implements http.Server.ConnContext: it hands the place to the requests.
 func (l *connLimiter) connContext(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, conn)
+	return context.WithValue(ctx, placeKey{}, place{l, conn})
+}
+
+// keepPlace keeps the place of a request's connection until the caller calls release, except while
+// an answer is being written. Callers limit the number of such requests; see connLimiter.
+func keepPlace(r *http.Request) (release func()) {
+	p, ok := r.Context().Value(placeKey{}).(place)
+	if !ok { // without a limiter
+		return func() {}
+	}
+	p.limiter.keep(p.conn, 1)
+	return func() { p.limiter.keep(p.conn, -1) }
+}
+
+func (l *connLimiter) keep(conn net.Conn, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.conns[conn]; c != nil {
+		c.kept += n
+	}
 }
 
 // countRequests wraps the handler of all requests.
 func (l *connLimiter) countRequests(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _ := r.Context().Value(connKey{}).(net.Conn)
-		defer l.begin(conn)()
-		handler.ServeHTTP(w, r)
+		p, _ := r.Context().Value(placeKey{}).(place)
+		defer l.begin(p.conn)()
+		handler.ServeHTTP(&watchedWriter{w, p}, r)
 	})
 }
 
-// closeNow closes conn without TLS's close_notify, which might wait for the peer.
-func closeNow(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+// watchedWriter tells the limiter when a write waits for the client.
+type watchedWriter struct {
+	http.ResponseWriter
+	place
+}
+
+// Write implements http.ResponseWriter.
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	defer w.limiter.beginWrite(w.conn, len(p))()
+	return w.ResponseWriter.Write(p)
+}
+
+// FlushError is for http.ResponseController.
+func (w *watchedWriter) FlushError() error {
+	defer w.limiter.beginWrite(w.conn, 0)()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// peerOf returns the part of an address that a client cannot choose: an IPv4 address, or the first 64
+// bits of an IPv6 one. It is "" for Unix sockets.
+func peerOf(addr net.Addr) string {
+	if addr == nil {
+		return ""
 	}
-	conn.Close()
+	return peerAt(addr.String())
+}
+
+// requestPeer returns peerOf for the client of a request.
+func requestPeer(r *http.Request) string { return peerAt(r.RemoteAddr) }
+
+func peerAt(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	network, _ := ip.Prefix(64) // cannot fail for an IPv6 address
+	return network.String()
+}
+
+// limitSendBuffer bounds the bytes that the kernel holds for a client. It also makes a client that
+// does not read show soon, in a write that waits.
+func limitSendBuffer(conn net.Conn) {
+	if c, ok := rawConn(conn).(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = c.SetWriteBuffer(sendBuffer) // fails only on a closed connection
+	}
+}
+
+// closeNow closes conn without TLS's close_notify, which might wait for the peer.
+func closeNow(conn net.Conn) { rawConn(conn).Close() }
+
+// rawConn returns the connection to the kernel, below TLS.
+func rawConn(conn net.Conn) net.Conn {
+	for {
+		upper, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = upper.NetConn()
+	}
 }

@@ -97,7 +97,7 @@ func TestStreamsAreLimitedAndEndWithServer(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if got := len(server.api.slots); got != 0 {
+	if got := len(server.api.anonymous) + len(server.api.known); got != 0 {
 		t.Errorf("%d slots are taken", got)
 	}
 
@@ -161,25 +161,97 @@ func TestSamplerServesAllStreams(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { sampler.run(ctx); close(ended) }()
-		slow, quick := sampler.subscribe(), sampler.subscribe()
+		slow, quick := sampler.subscribe("a", false, time.Now()), sampler.subscribe("b", false, time.Now())
 		for range 5 {
-			<-quick
+			<-quick.events
 		}
 		synctest.Wait()
 		samples := control.lines / 100
 		if samples < 5 || samples > 6 {
 			t.Errorf("%d samples", samples)
 		}
-		if event := string(<-slow); !strings.Contains(event, `"received":{"lines":`+linesAfter(samples)) {
+		if event := string(<-slow.events); !strings.Contains(event, `"received":{"lines":`+linesAfter(samples)) {
 			t.Errorf("not the newest: %s", event)
 		}
 		cancel()
 		<-ended
-		if _, open := <-slow; open || sampler.subscribe() != nil {
+		if _, open := <-slow.events; open || sampler.subscribe("c", true, time.Now()) != nil {
 			t.Error("not ended")
 		}
 		sampler.unsubscribe(slow)
 	})
+}
+
+// At the limit a stream has to make room if its client does not take its events, if its client has
+// more than others, or if it has had its turn. Each kind of client has a limit of its own.
+func TestStreamsMakeRoom(t *testing.T) {
+	fill := func(peer func(i int) string) (*sampler, []*stream) {
+		s := newSampler(nil)
+		var all []*stream
+		for i := range maxStreams {
+			all = append(all, s.subscribe(peer(i), false, began))
+		}
+		return s, all
+	}
+	ended := func(one *stream) bool {
+		select {
+		case _, open := <-one.events:
+			return !open
+		default:
+			return false
+		}
+	}
+	peers := func(n int) func(int) string { return func(i int) string { return string(rune('a' + i%n)) } }
+	for _, test := range []struct {
+		name   string
+		peer   func(i int) string
+		slow   int // does not take its events; -1: none
+		from   string
+		after  time.Duration
+		victim int // -1: none, the new one is refused
+	}{
+		{"all are alike", peers(1), -1, "a", 0, -1},
+		{"one does not read", peers(1), 5, "a", 0, 5},
+		{"one client has all", peers(1), -1, "z", 0, 0},
+		{"another has none yet", peers(8), -1, "z", 0, 0},
+		{"all have one", peers(maxStreams), -1, "z", 0, -1},
+		{"another has one less", peers(8), -1, "b", 0, -1},
+		{"its turn is over", peers(1), -1, "a", streamTurn, 0},
+	} {
+		s, all := fill(test.peer)
+		for range 2 { // nothing is missed by the first event
+			for i, one := range all {
+				if i != test.slow {
+					ended(one) // takes what is there
+				}
+			}
+			s.broadcast([]byte("x"))
+		}
+		for i, one := range all {
+			if i != test.slow {
+				ended(one)
+			}
+		}
+		if got := s.subscribe(test.from, false, began.Add(test.after)); (got != nil) != (test.victim >= 0) {
+			t.Errorf("%s: %v", test.name, got)
+		}
+		for i, one := range all {
+			if i == test.slow {
+				<-one.events
+			}
+			if got := ended(one); got != (i == test.victim) {
+				t.Errorf("%s: stream %d ended: %v", test.name, i, got)
+			}
+		}
+		for range maxKnownStreams {
+			if s.subscribe("a", true, began) == nil {
+				t.Errorf("%s: no place for an authenticated client", test.name)
+			}
+		}
+		if s.subscribe("a", true, began) != nil {
+			t.Errorf("%s: too many streams to authenticated clients", test.name)
+		}
+	}
 }
 
 // linesAfter returns the lines of a fake Control after so many samples.

@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"net/http"
 	"runtime"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // NewConfirmation returns the histogram of the seconds from reading a buffer to its confirmation.
@@ -34,6 +37,42 @@ func newRegistry(o Options) *prometheus.Registry {
 		registry.MustRegister(o.Histogram)
 	}
 	return registry
+}
+
+// serveMetrics serves a registry as text, with gzip where the client accepts it. Concurrent scrapes
+// get the same answer; see shared.
+func serveMetrics(registry *prometheus.Registry, log promhttp.Logger) http.Handler {
+	text := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:      log,
+		ErrorHandling: promhttp.ContinueOnError, // the valid metrics are worth more than a clean failure
+	})
+	scrape := func(encoding string) *shared[*draft] {
+		return newShared(func() *draft {
+			d := newDraft()
+			text.ServeHTTP(d, &http.Request{Method: http.MethodGet, Header: http.Header{"Accept-Encoding": {encoding}}})
+			return d
+		})
+	}
+	plain, compressed := scrape("identity"), scrape("gzip")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if acceptsGzip(r) {
+			compressed.get().send(w)
+		} else {
+			plain.get().send(w)
+		}
+	})
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, list := range r.Header.Values("Accept-Encoding") {
+		for one := range strings.SplitSeq(list, ",") {
+			coding, weight, _ := strings.Cut(strings.ReplaceAll(one, " ", ""), ";")
+			if coding == "gzip" && weight != "q=0" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func buildInfo(version string) prometheus.Collector {

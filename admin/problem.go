@@ -102,6 +102,8 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="linesplit"`)
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
+	case http.StatusRequestEntityTooLarge:
+		w.Header().Set("Connection", "close") // rather than read the rest
 	}
 	writeJSON(w, p.Status, "application/problem+json", p)
 }

@@ -31,6 +31,7 @@ func profiled(g *gate, slots chan struct{}, h http.HandlerFunc) http.Handler {
 		select {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()
+			defer keepPlace(r)()
 		default:
 			refuse(w, r, newProblem(http.StatusServiceUnavailable, "busy",
 				"%d profiles are being taken: try again later", maxProfiles))

@@ -8,9 +8,8 @@ import (
 	"linesplit/internal/loglimit"
 )
 
-// scrapeLog logs failures to serve metrics, in sum. It implements promhttp.Logger. promhttp reports
-// one failure for each metric, so that a single client that goes before it has read the answer
-// would make 50 lines.
+// scrapeLog logs failures to gather metrics, in sum. It implements promhttp.Logger. promhttp
+// reports one failure for each metric of each scrape.
 type scrapeLog struct {
 	logger  *slog.Logger
 	limiter loglimit.Limiter
