@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxHinted  = 1024 // peers remembered; beyond that linesplit forgets all of them
+	maxHinted  = 1024 // hints remembered; beyond that linesplit forgets all of them
 	hintBurst  = 5    // hints logged at once in one loglimit.DefaultPeriod
 	sniffBytes = 512  // looked at for a format's mark at the beginning of a stream
 )
@@ -22,20 +22,24 @@ type hints struct {
 	limiter loglimit.Limiter
 
 	mu    sync.Mutex // guards the field below
-	given map[string]struct{}
+	given map[hintKey]struct{}
 }
 
-// first reports whether the peer gets its first hint.
-func (h *hints) first(peer string) bool {
+// hintKey is the address of a peer, or its listener's name if it has none, and what its bytes look
+// like.
+type hintKey struct{ peer, format string }
+
+// first reports whether the hint has not been given yet.
+func (h *hints) first(key hintKey) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, given := h.given[peer]; given {
+	if _, given := h.given[key]; given {
 		return false
 	}
 	if h.given == nil || len(h.given) >= maxHinted {
-		h.given = make(map[string]struct{})
+		h.given = make(map[hintKey]struct{})
 	}
-	h.given[peer] = struct{}{}
+	h.given[key] = struct{}{}
 	return true
 }
 
@@ -65,9 +69,9 @@ func (c *conn) sniff(b []byte, from int) {
 func (v *serving) hint(c *conn, f *format) {
 	listener := accept.Name(v.ln)
 	peer := peerName(c.nc.RemoteAddr())
-	key := listener
+	key := hintKey{listener, f.name}
 	if host, _, err := net.SplitHostPort(peer); err == nil {
-		key = host
+		key.peer = host
 	}
 	if !v.hints.first(key) {
 		return

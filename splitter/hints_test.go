@@ -127,11 +127,11 @@ func TestHintsAreBounded(t *testing.T) {
 	var h hints
 	given := 0
 	for i := range 10 * maxHinted {
-		if h.first(net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)).String()) {
+		if h.first(hintKey{net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)).String(), "gzip"}) {
 			given++
 		}
 	}
 	if given != 10*maxHinted || len(h.given) > maxHinted {
-		t.Errorf("%d first hints, %d peers in memory", given, len(h.given))
+		t.Errorf("%d first hints, %d in memory", given, len(h.given))
 	}
 }
