@@ -19,6 +19,11 @@ var nulDelimited = format{
 	advice: "have the sender end its records with a newline, not a NUL byte: without newlines everything is one line",
 }
 
+var crDelimited = format{
+	name:   "CR-delimited records",
+	advice: "have the sender end its records with a newline, not a carriage return: without newlines everything is one line",
+}
+
 // formats are the known ones. None of them can be mistaken for lines of text.
 var formats = []format{
 	{"gzip", uncompress, true, prefix("\x1f\x8b\x08")},

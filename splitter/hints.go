@@ -14,6 +14,7 @@ const (
 	maxHinted  = 1024 // hints remembered; beyond that linesplit forgets all of them
 	hintBurst  = 5    // hints logged at once in one loglimit.DefaultPeriod
 	sniffBytes = 512  // looked at for a format's mark at the beginning of a stream
+	crBytes    = 4096 // with a carriage return among them and no newline: the records end in CR
 )
 
 // hints tells the operator once per peer that its bytes cannot be lines. Such bytes are treated as
@@ -57,10 +58,12 @@ func (c *conn) sniff(b []byte, from int) {
 	case bytes.IndexByte(b[from:], '\n') >= 0:
 		c.sniffing = false
 		return
-	case bytes.IndexByte(b[from:], 0) < 0:
-		return
-	default:
+	case bytes.IndexByte(b[from:], 0) >= 0:
 		f = &nulDelimited
+	case len(b) >= crBytes && bytes.IndexByte(b[:len(b)-1], '\r') >= 0:
+		f = &crDelimited
+	default:
+		return
 	}
 	c.sniffing = false
 	c.v.hint(c, f)

@@ -40,9 +40,9 @@ func clientHello(t *testing.T) string {
 
 func TestFormatsAreRecognized(t *testing.T) {
 	var gz, z bytes.Buffer
-	wide := ""
+	var wide strings.Builder
 	for _, u := range utf16.Encode([]rune("one line\n")) {
-		wide += string([]byte{byte(u), byte(u >> 8)})
+		wide.WriteString(string([]byte{byte(u), byte(u >> 8)}))
 	}
 	for in, want := range map[string]string{
 		packed(t, gzip.NewWriter(&gz), &gz):                     "gzip",
@@ -56,7 +56,7 @@ func TestFormatsAreRecognized(t *testing.T) {
 		"\x93\xa3tag\xce\x00\x00\x00\x00\x81\xa1a\xa1b":         "Fluent Forward",
 		"83 <34>1 2003-10-11T22:14:15.003Z mymachine su - ID47": "syslog with octet counting (RFC 6587)",
 		"\xff\xfeo\x00n\x00e\x00":                               "UTF-16",
-		wide:                                                    "UTF-16",
+		wide.String():                                           "UTF-16",
 		"SSH-2.0-OpenSSH_9.9\r\n":                               "SSH",
 		"one line\n":                                            "",
 		`{"message":"one line"}` + "\n":                         "",
@@ -88,6 +88,8 @@ func TestSendersOfOtherThingsAreNamedOnce(t *testing.T) {
 		"gzip":   {compressed, "looks_like=gzip"},
 		"TLS":    {clientHello(t), "looks_like=TLS"},
 		"GELF":   {strings.Repeat(`{"version":"1.1","short_message":"x"}`+"\x00", 1000), `looks_like="NUL-delimited records"`},
+		"CR":     {strings.Repeat("one line\r", 1000), `looks_like="CR-delimited records"`},
+		"CRLF":   {strings.Repeat("one line\r\n", 1000), ""},
 		"octets": {strings.Repeat("13 <34>1 message", 3), `looks_like="syslog with octet counting (RFC 6587)"`},
 		"lines":  {"one line\nand a NUL \x00\n\x1f\x8b\x08\n", ""},
 	} {

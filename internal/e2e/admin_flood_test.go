@@ -215,7 +215,7 @@ func startAdmin(t *testing.T, d *door, args ...string) *testrig.Process {
 	sink := s.StartSink(testrig.SinkOptions{})
 	p := testrig.StartProcess(t, testrig.ProcessOptions{
 		Listeners: 1,
-		Args: append([]string{"-listen", "tcp://127.0.0.1:0", "-target", sink.Target()}, args...),
+		Args:      append([]string{"-listen", "tcp://127.0.0.1:0", "-target", sink.Target()}, args...),
 	})
 	d.address = p.Admin
 	t.Cleanup(func() {

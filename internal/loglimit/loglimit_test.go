@@ -3,8 +3,10 @@ package loglimit
 import (
 	"bytes"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,6 +83,30 @@ func TestLastLineIsTheLastEvent(t *testing.T) {
 			t.Errorf("%d lines, want at most 10 and \"up\" last:\n%s", len(lines), log.String())
 		}
 	})
+}
+
+// Whatever the rhythm of the events, each of them is in the count of exactly one line, and no line
+// follows another within a period once the burst is over.
+func TestEveryEventIsCountedOnce(t *testing.T) {
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			l := Limiter{Burst: 1 + rnd.IntN(3), Period: time.Second}
+			var counted, lines atomic.Int64
+			count := func(n int) { counted.Add(int64(n)); lines.Add(1) }
+			events := 1 + rnd.IntN(500)
+			begin := time.Now()
+			for range events {
+				l.Do(count)
+				time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond)
+			}
+			seconds := int64(time.Since(begin)/time.Second) + 1
+			l.Flush()
+			if counted.Load() != int64(events) || lines.Load() > int64(l.Burst)+seconds+1 {
+				t.Errorf("seed %d: %d lines count %d of %d events in %d s", seed, lines.Load(), counted.Load(), events, seconds)
+			}
+		})
+	}
 }
 
 // lockedLog is a log that a timer may write to while the test reads it.
