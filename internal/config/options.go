@@ -199,7 +199,7 @@ func limitOptions() []flags.Option {
 			Help: "budget for all lines held; at the limit senders wait"},
 		{Name: "max-connections", Arg: "N", Default: "0",
 			Help: "senders at one time: in line mode more wait, in connection mode they are refused; 0: as " +
-				"many as there are file descriptors for"},
+				"many as there are file descriptors for, which is also the most"},
 	}
 }
 

@@ -5,6 +5,8 @@ package e2e
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"linesplit/internal/testrig"
 )
 
@@ -49,15 +51,17 @@ func TestIdleSendersAreServed(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// The limit of descriptors is too low: accept fails until a sender disconnects.
+// The descriptor limit of a running process is lowered: accept fails until a sender disconnects. The
+// target does not count as down, although nothing can be dialled meanwhile.
 func TestSendersAreServedAfterDescriptorsWereUsedUp(t *testing.T) {
 	t.Parallel()
 	const files = 64
 	s := testrig.NewStage(t)
 	sink := s.StartSink(testrig.SinkOptions{})
-	o := testrig.NewProcessOptions([]testrig.Target{sink}, "-max-connections", "1000")
-	o.Files = files
-	s.Process = testrig.StartProcess(t, o)
+	s.Process = testrig.StartProcess(t, testrig.NewProcessOptions([]testrig.Target{sink}, "-max-connections", "500"))
+	if err := unix.Prlimit(s.Process.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: files, Max: files}, nil); err != nil {
+		t.Fatal(err)
+	}
 	s.Baseline = testrig.WaitForUsage(t, s.Process, 4)
 	s.StartSenders(1, testrig.SteadySender())
 	s.WaitForLines(sink, 400)

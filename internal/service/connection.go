@@ -49,7 +49,7 @@ func forwardTuning(cfg config.Config, dial target.Options) relay.Tuning {
 	t := cfg.Forward
 	t.DialOptions = dial
 	t.Drain = cfg.DrainTimeout
-	t.MaxConnections = maxClients(cfg)
+	t.MaxConnections = maxClients(cfg, len(cfg.Targets))
 	return t
 }
 

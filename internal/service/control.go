@@ -51,8 +51,13 @@ func (s *service) Config() []admin.Setting {
 // Add implements admin.Control.
 func (s *service) Add(_ context.Context, address string) error {
 	return s.changeTargets(func() error {
-		a, err := s.cfg.Load().ParseTarget(address)
+		cfg := *s.cfg.Load()
+		a, err := cfg.ParseTarget(address)
 		if err != nil {
+			return err
+		}
+		cfg.MaxConnections = 0 // it gives way to targets
+		if err := checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
 			return err
 		}
 		return s.mode.addTarget(a)

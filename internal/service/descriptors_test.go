@@ -1,9 +1,11 @@
 package service
 
 import (
+	"strings"
 	"testing"
 
 	"linesplit/admin"
+	"linesplit/internal/config"
 	"linesplit/target"
 )
 
@@ -27,5 +29,73 @@ func TestSendersLeaveDescriptorsToTargets(t *testing.T) {
 	}
 	if err := m.removeTarget(a.String()); err != nil || limit() != before {
 		t.Errorf("%d senders with one target, %d with one again; error %v", before, limit(), err)
+	}
+}
+
+// Every part of the sum has to fit: clients got descriptors that 128 clients of the admin listener
+// needed, and a greater -max-connections was accepted and then ran into EMFILE.
+func TestDescriptorsAddUp(t *testing.T) {
+	line := []string{"-target", "127.0.0.1:1,127.0.0.1:2", "-connections", "5"}
+	for _, test := range []struct {
+		name     string
+		args     []string
+		reserved int // of 1600
+		each     int
+	}{
+		{"line mode", line, 64 + 1 + 20, 1},
+		{"with an admin listener", append(line, "-admin", "127.0.0.1:0"), 64 + 1 + 20 + 130, 1},
+		{"with checks", append(line, "-health", "tcp"), 64 + 1 + 20 + 2, 1},
+		{"with PROXY headers", append(line, "-proxy-protocol-from", "10.0.0.0/8"), 64 + 1 + 20 + 1024, 1},
+		{"connection mode", []string{"-mode", "connection", "-target", "127.0.0.1:1"}, 64 + 1 + 1 + 100, 2},
+	} {
+		cfg := mustParse(t, append(test.args, "-listen", "tcp://127.0.0.1:0")...)
+		b := budgetFor(cfg, len(cfg.Targets))
+		if b.limit > 0 && cfg.Mode == config.ConnectionMode {
+			b.reserved += 100 - b.limit/16
+		}
+		b.limit = 1600
+		if b.reserved != test.reserved || b.each != test.each {
+			t.Errorf("%s: %d are reserved, %d for each client; want %d, %d", test.name, b.reserved, b.each, test.reserved, test.each)
+		}
+		fit := (1600 - test.reserved) / test.each
+		if b.clients(0) != fit || b.clients(fit-1) != fit-1 || b.clients(fit+1) != fit {
+			t.Errorf("%s: at most %d clients, want %d", test.name, b.clients(0), fit)
+		}
+		if err := b.check(fit); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if err := b.check(fit + 1); err == nil || !strings.Contains(err.Error(), "LimitNOFILE") {
+			t.Errorf("%s: one client too many: %v", test.name, err)
+		}
+		b.limit = test.reserved
+		if err := b.check(0); err == nil || !strings.Contains(err.Error(), "none for clients") {
+			t.Errorf("%s: no client fits: %v", test.name, err)
+		}
+	}
+	if err := (budget{}).check(1 << 24); err != nil {
+		t.Errorf("with an unknown limit: %v", err)
+	}
+}
+
+// What does not fit is refused at start, and changes nothing at a reload.
+func TestTooManyConnectionsAreRefused(t *testing.T) {
+	if descriptorLimit() == 0 {
+		t.Skip("the number of descriptors is not limited here")
+	}
+	args := []string{"-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1"}
+	many := append(args, "-max-connections", "16777216")
+	if descriptorLimit() > 1<<24 {
+		t.Skip("any number of descriptors is allowed here")
+	}
+	if err := unwired(t, mustParse(t, many...)).wire(); err == nil || !strings.Contains(err.Error(), "-max-connections") {
+		t.Errorf("at start: %v", err)
+	}
+	s, m, next := withFakeMode(t, args...)
+	*next = many
+	if _, _, err := s.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "-max-connections") {
+		t.Errorf("at a reload: %v", err)
+	}
+	if len(m.adopted) > 0 {
+		t.Error("it was adopted")
 	}
 }

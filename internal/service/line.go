@@ -80,7 +80,7 @@ func (m *lineMode) tuneSplitter() {
 }
 
 // maxSenders returns 0 for no limit.
-func (m *lineMode) maxSenders() int { return maxSenders(*m.cfg.Load(), len(m.pool.Targets())) }
+func (m *lineMode) maxSenders() int { return maxClients(*m.cfg.Load(), len(m.pool.Targets())) }
 
 // carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func()) error {

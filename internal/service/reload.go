@@ -84,6 +84,9 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 		return nil, nil, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart",
 			admin.ErrInvalid, humanize.IBytes(uint64(next.Memory)))
 	}
+	if err := checkDescriptors(next, len(next.Targets)); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
 	if len(changed) > 0 {
 		if err := s.adoptLocked(old, next); err != nil {
 			return nil, nil, asAdmin(err)

@@ -114,6 +114,9 @@ func (s *service) open(ctx context.Context) (err error) {
 // wire makes the mode and the health checks, which share the targets.
 func (s *service) wire() error {
 	cfg := *s.cfg.Load()
+	if err := checkDescriptors(cfg, len(cfg.Targets)); err != nil {
+		return err
+	}
 	dial, err := dialOptions(cfg, s.logger.Logger)
 	if err != nil {
 		return err
