@@ -352,13 +352,18 @@ func (c *Conn) allReadLocked() bool {
 
 // CloseWrite ends our direction after everything written: it sends close_notify, if it can go out
 // without waiting, and a FIN. The peer may go on reading; Progress reports when it has answered.
+//
+// After the peer's FIN there is no close_notify: a process that has exited, or closed its socket,
+// takes our FIN, but answers bytes with a RST, which looks like the end of a process that has not
+// read everything. A peer that still reads sees an end without close_notify, but has ended itself.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
 	c.end.seemedRead = c.estimate.seemsRead()
-	c.sendingCloseNotify = c.secure != nil
+	parting := c.secure != nil && !c.end.fin && !c.counts.peerFIN
+	c.sendingCloseNotify = parting
 	c.mu.Unlock()
-	sent := c.secure == nil || c.sendCloseNotify()
+	sent := !parting || c.sendCloseNotify()
 	c.mu.Lock()
 	if !sent { // a FIN that came meanwhile did not answer anything
 		c.end.afterOurs = false

@@ -10,8 +10,11 @@ import (
 // countsKept reports whether this system's kernel counts what a peer has acknowledged.
 const countsKept = true
 
-// stateClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
-const stateClose = 7
+// The states TCP_CLOSE and TCP_CLOSE_WAIT of the kernel's include/net/tcp_states.h.
+const (
+	stateClose     = 7
+	stateCloseWait = 8 // the peer's FIN has come, and we have sent none
+)
 
 // countTCP asks the kernel about a TCP socket. SIOCOUTQ (tcp(7)) is write_seq − snd_una, exact to
 // the byte also after a reset, as long as the descriptor is open; our own FIN counts as one byte.
@@ -31,6 +34,7 @@ func countTCP(fd int) (kernelCounts, error) {
 		hasWindow:   known >= unsafe.Offsetof(info.Snd_wnd)+unsafe.Sizeof(info.Snd_wnd),
 		segment:     int(info.Snd_mss),
 		closed:      info.State == stateClose,
+		peerFIN:     info.State == stateCloseWait,
 		unanswered:  info.Retransmits > 0 || info.Probes > 0,
 		lastAckSeen: time.Duration(info.Last_ack_recv) * time.Millisecond,
 		roundTrip:   time.Duration(info.Rtt) * time.Microsecond,

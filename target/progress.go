@@ -63,6 +63,7 @@ type kernelCounts struct {
 	hasWindow   bool          // the kernel reports the window (Linux 5.4 and later)
 	segment     int           // maximum size of a TCP segment, bytes
 	closed      bool          // TCP: the socket is in state CLOSE; Unix: both directions have ended
+	peerFIN     bool          // TCP: the peer's FIN has come, and we have sent none
 	reset       bool          // Unix: the peer has closed with data unread
 	unanswered  bool          // a retransmission or a probe has had no answer yet
 	lastAckSeen time.Duration // time since the last acknowledgement

@@ -28,7 +28,7 @@ type Result struct {
 	Sent         uint64  `json:"sent_lines"`          // whole lines that senders' kernels have accepted
 	ReceivedOnce uint64  `json:"received_once_lines"` // different lines that the targets' applications have read
 	Lost         uint64  `json:"lost_lines"`
-	Duplicated   uint64  `json:"duplicated_lines"` // further copies; no fault with at-least-once delivery
+	Duplicated   uint64  `json:"duplicated_lines"` // further copies ("again"); no fault with at-least-once delivery
 	Corrupt      uint64  `json:"corrupt_lines"`    // torn, glued, altered, or never sent
 	// Recovery is the longest time that it took until lines had been read, of all lines sent
 	// before a fault or within a second after it. It counts from the time when a line was sent,
@@ -45,14 +45,18 @@ type Result struct {
 func (r Result) Passed() bool { return r.Verdict == OK || r.Verdict == Skipped }
 
 // columns are the headings of Table.
-var columns = []string{"scenario", "sent", "received once", "lost", "duplicated", "corrupt", "recovered",
+var columns = []string{"scenario", "sent", "received once", "lost", "again", "corrupt", "recovered",
 	"peak memory", "verdict"}
 
-// Table formats results as a table for people, followed by the notes.
+// Table formats results as a table for people, with the sums of several results, followed by the
+// notes.
 func Table(results []Result) string {
 	rows := [][]string{columns}
 	for _, r := range results {
 		rows = append(rows, r.cells())
+	}
+	if len(results) > 1 {
+		rows = append(rows, sumOf(results).cells())
 	}
 	var b strings.Builder
 	widths := columnWidths(rows)
@@ -65,6 +69,19 @@ func Table(results []Result) string {
 		}
 	}
 	return b.String()
+}
+
+// sumOf adds up the lines of results.
+func sumOf(results []Result) Result {
+	all := Result{Scenario: "sum"}
+	for _, r := range results {
+		all.Sent += r.Sent
+		all.ReceivedOnce += r.ReceivedOnce
+		all.Lost += r.Lost
+		all.Duplicated += r.Duplicated
+		all.Corrupt += r.Corrupt
+	}
+	return all
 }
 
 func (r Result) cells() []string {

@@ -13,15 +13,16 @@ func TestTable(t *testing.T) {
 	results := []Result{
 		{Scenario: "crashes-unread", Verdict: OK, Sent: 1_234_567, ReceivedOnce: 1_234_567, Duplicated: 5000,
 			Recovery: &seconds, PeakMemory: &bytes},
-		{Scenario: "full-outage", Verdict: Lost, Sent: 100, ReceivedOnce: 93, Lost: 7, Corrupt: 1,
+		{Scenario: "full-outage", Verdict: Lost, Sent: 100, ReceivedOnce: 93, Lost: 7, Duplicated: 2, Corrupt: 1,
 			Note: "lines never sent: 1"},
 		{Scenario: "black-hole", Verdict: Skipped, Note: "needs root"},
 	}
 	const want = `
-scenario             sent  received once  lost  duplicated  corrupt  recovered  peak memory  verdict
-crashes-unread  1,234,567      1,234,567     0       5,000        0     1.23 s        22 MB  ok
-full-outage           100             93     7           0        1          –            –  lost
-black-hole              –              –     –           –        –          –            –  skipped
+scenario             sent  received once  lost  again  corrupt  recovered  peak memory  verdict
+crashes-unread  1,234,567      1,234,567     0  5,000        0     1.23 s        22 MB  ok
+full-outage           100             93     7      2        1          –            –  lost
+black-hole              –              –     –      –        –          –            –  skipped
+sum             1,234,667      1,234,660     7  5,002        1          –            –
 
 full-outage: lines never sent: 1
 

@@ -42,6 +42,8 @@ const (
 	// A target that sends FIN earlier may be half-closing, and read on.
 	minConnAge = 1200 * time.Millisecond
 
+	leaveTime = 300 * time.Millisecond // time from a target's FIN until it exits
+
 	recoveryLimit = 10 * time.Second // for proxies that leave lines with a target that does not read them
 
 	smallBuffer = 64 << 10 // receive buffer in bytes that fills at once when a target stalls
@@ -72,6 +74,8 @@ func scenarios() []scenario {
 			tlsCloseUnread},
 		{"half-closed-killed", "targets that half-close and read on are killed with data unread",
 			setup{flags: quickFailback, target: sink.Options{Behaviour: sink.Behaviour{HalfClose: true}}}, crashes},
+		{"leave-and-exit", "TLS targets announce their end, read on and exit with everything read",
+			setup{flags: quickFailback, tls: true}, leaveAndExit},
 		{"drip-and-burst", "targets that read slowly or in bursts are killed with data unread",
 			setup{flags: quickFailback}, dripAndBurst},
 		{"all-stalled", "all targets stop reading, and resume later",
@@ -255,6 +259,19 @@ func tlsCloseUnread(s *stage) {
 	s.eachInTurn(n, func(t *sink.Sink) { unread += t.CloseUnread(crashStall) })
 	s.recordStaged(unread > 0, "close_notify sent by targets: %d times, with %s unread", n,
 		humanize.Bytes(uint64(unread)))
+}
+
+// leaveAndExit needs connections of some age: see minConnAge.
+func leaveAndExit(s *stage) {
+	s.startLoad(2, steadyRate)
+	n := s.size(6, 3)
+	ended, unread := 0, 0
+	s.eachInTurn(n, func(t *sink.Sink) {
+		s.sleep(minConnAge)
+		open, left := t.Leave(leaveTime)
+		ended, unread = ended+open, unread+left
+	})
+	s.recordStaged(unread == 0, "exits: %d, with %d connections that the proxy had not ended", n, ended)
 }
 
 func dripAndBurst(s *stage) {

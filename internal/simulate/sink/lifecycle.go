@@ -50,6 +50,27 @@ func (s *Sink) Exit() {
 	s.Resume()
 }
 
+// Leave ends the sink like a process that announces its end, reads on for a while, and exits with
+// everything read. It stops listening, sends FIN on each connection (after close_notify with TLS),
+// and closes the connections that the peer has not ended meanwhile. It returns how many these were,
+// and how many bytes of them were unread, which is 0 unless the peer goes on writing.
+func (s *Sink) Leave(after time.Duration) (open, unread int) {
+	s.lifecycle.Lock()
+	defer s.lifecycle.Unlock()
+	s.stopListening()
+	for _, c := range s.connections() {
+		s.running.Go(c.closeWrite)
+	}
+	time.Sleep(after)
+	for _, c := range s.connections() {
+		unread += unreadBytes(c.raw)
+		c.close()
+		open++
+	}
+	s.running.Wait()
+	return open, unread
+}
+
 // Crash ends the sink like a process that stalls and is killed with data unread: it stops
 // reading, waits for stall, and resets every connection. It returns how many bytes the kernel had
 // acknowledged but the application had not read, or 0 where the system does not tell.

@@ -38,7 +38,7 @@ type Options struct {
 }
 
 // Sink is a test target. Its methods are safe for concurrent use. The methods that end it
-// (Shutdown, Exit, Crash, CloseUnread) and Restart wait for each other, except that Exit
+// (Shutdown, Leave, Exit, Crash, CloseUnread) and Restart wait for each other, except that Exit
 // interrupts the other ones. When a method that ends the sink has returned, no goroutine and no
 // descriptor of the sink is left.
 type Sink struct {
