@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/user"
@@ -60,6 +61,7 @@ func Parse(value string) (Spec, error) {
 }
 
 func parse(value string) (Spec, error) {
+	value = withScheme(value)
 	scheme, rest, found := strings.Cut(value, ":")
 	s := Spec{scheme: scheme, mode: unset, uid: unset, gid: unset}
 	if scheme == schemeStdin && found {
@@ -75,6 +77,10 @@ func parse(value string) (Spec, error) {
 	switch {
 	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeUnix}, scheme):
 		return s, fmt.Errorf("no // after the scheme: %s", knownSchemes)
+	case strings.HasPrefix(value, "/"):
+		return s, fmt.Errorf("no scheme: write unix://%s", value)
+	case !found && value != "" && strings.Trim(value, "0123456789") == "":
+		return s, fmt.Errorf("a port alone: write :%s", value)
 	case !found:
 		return s, fmt.Errorf("no scheme: %s", knownSchemes)
 	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
@@ -85,6 +91,22 @@ func parse(value string) (Spec, error) {
 	default:
 		return s, fmt.Errorf("unknown scheme %q: %s", scheme, knownSchemes)
 	}
+}
+
+// withScheme completes the short forms: host:port and :port are TCP, - and stdin are standard input.
+func withScheme(value string) string {
+	if value == "-" || value == schemeStdin {
+		return schemeStdin + ":"
+	}
+	scheme, rest, _ := strings.Cut(value, ":")
+	if strings.HasPrefix(rest, "//") || slices.Contains([]string{
+		schemeTCP, schemeTLS, schemeUDP, schemeUnix, schemeStdin, schemeInherited}, scheme) {
+		return value
+	}
+	if _, _, err := net.SplitHostPort(value); err != nil || strings.HasPrefix(value, "/") {
+		return value
+	}
+	return schemeTCP + "://" + value
 }
 
 func parseInherited(s Spec, rest string) (Spec, error) {
@@ -118,6 +140,9 @@ func checkHostPort(scheme, address string) error {
 	}
 	if strings.ContainsAny(host, "/@ \t") {
 		return fmt.Errorf("host %q: want a name or an address", host)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsLinkLocalUnicast() && ip.Zone() == "" {
+		return fmt.Errorf("%s is a link-local address, which needs its interface: [%s%%eth0]:%s", host, host, port)
 	}
 	if n, err := strconv.ParseUint(port, 10, 64); err != nil || n > 65535 {
 		return fmt.Errorf("port %q: want a number from 1 to 65535, or 0 for any free one", port)

@@ -40,6 +40,12 @@ func TestParseIsCanonical(t *testing.T) {
 		{"systemd:linesplit.socket?tls=true",
 			Spec{scheme: "systemd", address: "linesplit.socket", mode: unset, uid: unset, gid: unset, secure: true}, ""},
 		{"stdin:", unsetSpec("stdin", ""), ""},
+		{"stdin", unsetSpec("stdin", ""), "stdin:"},
+		{"-", unsetSpec("stdin", ""), "stdin:"},
+		{":9000", unsetSpec("tcp", ":9000"), "tcp://:9000"},
+		{"127.0.0.1:9000", unsetSpec("tcp", "127.0.0.1:9000"), "tcp://127.0.0.1:9000"},
+		{"[::1]:9000", unsetSpec("tcp", "[::1]:9000"), "tcp://[::1]:9000"},
+		{"localhost:9000", unsetSpec("tcp", "localhost:9000"), "tcp://localhost:9000"},
 	}
 	if runtime.GOOS == "linux" {
 		tests = append(tests, tests[0])
@@ -64,7 +70,7 @@ func TestParseIsCanonical(t *testing.T) {
 				t.Errorf("Parse(String()) = %v, %v", again, err)
 			}
 			if got.TLS() != strings.Contains(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") ||
-				got.Stdin() != (tt.in == "stdin:") {
+				got.Stdin() != (tt.out == "stdin:") {
 				t.Errorf("TLS %v, UDP %v, Stdin %v", got.TLS(), got.UDP(), got.Stdin())
 			}
 		})
@@ -80,9 +86,11 @@ func unsetSpec(scheme, address string) Spec {
 var parseErrors = []struct{ in, want string }{
 	{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
 		"systemd:name and stdin:"},
-	{":9000", "no scheme: known are"},
-	{"localhost:9000", "no scheme: known are"},
-	{"stdin", "no scheme: known are"},
+	{"localhost", "no scheme: known are"},
+	{"9000", "a port alone: write :9000"},
+	{"/run/a.sock", "no scheme: write unix:///run/a.sock"},
+	{":http", `port "http": want a number`},
+	{"[fe80::1]:99", "fe80::1 is a link-local address, which needs its interface: [fe80::1%eth0]:99"},
 	{"dccp://:514", `unknown scheme "dccp": known are`},
 	{"TCP://:514", `unknown scheme "TCP": known are`},
 	{"tcp:1.2.3.4:9000", "no // after the scheme"},

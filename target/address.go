@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -54,7 +55,7 @@ func (a Address) Share() int { return max(1, a.Weight) }
 
 // ParseAddress parses one -target value: host:port, tcp://host:port, tls://host:port,
 // udp://host:port, unix:///path or unix://@name, each with options such as ?weight=3&backup=true. A
-// value without a scheme is TLS if tlsByDefault, else TCP.
+// value without a scheme is TLS if tlsByDefault, else TCP; one without a host is 127.0.0.1.
 func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -64,6 +65,9 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 		}
 	}
 	host, query, _ := strings.Cut(rest, "?")
+	if strings.HasPrefix(host, ":") && scheme != SchemeUnix {
+		host = "127.0.0.1" + host // as for net.Dial
+	}
 	a := Address{Scheme: scheme, Host: host}
 	if err := a.check(); err != nil {
 		return Address{}, fmt.Errorf("target %q: %w", s, err)
@@ -120,6 +124,9 @@ func checkHostPort(hostport string) error {
 	}
 	if host == "" {
 		return fmt.Errorf("%q names no host: write it before the colon, such as 127.0.0.1%s", hostport, hostport)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsLinkLocalUnicast() && ip.Zone() == "" {
+		return fmt.Errorf("%s is a link-local address, which needs its interface: [%s%%eth0]:%s", host, host, port)
 	}
 	if strings.ContainsFunc(host, func(r rune) bool { return strings.ContainsRune(" ,/@", r) || !strconv.IsPrint(r) }) {
 		return fmt.Errorf("%q is neither a host name nor an IP address", host)

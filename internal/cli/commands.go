@@ -26,7 +26,7 @@ type command struct {
 // commands returns every command. Main, the list in -help, the manual page and the shell
 // completions all follow this table.
 func commands() []command {
-	return []command{
+	all := []command{
 		demoCommand(),
 		sendCommand(),
 		sinkCommand(),
@@ -35,7 +35,14 @@ func commands() []command {
 		healthcheckCommand(),
 		completionCommand(),
 		manCommand(),
+		helpCommand(),
+		versionCommand(),
 	}
+	for _, c := range all {
+		i := slices.IndexFunc(all, func(c command) bool { return c.name == "help" })
+		all[i].words = append(all[i].words, c.name)
+	}
+	return all
 }
 
 // findCommand returns the command of that name, or nil.
@@ -54,6 +61,15 @@ func commandNames() string {
 		names = append(names, c.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// suggestCommand returns ", did you mean …?" with the nearest command, or nothing where none is near.
+func suggestCommand(word string) string {
+	near := flags.Nearest(word, strings.Split(commandNames(), ", "))
+	if near == "" {
+		return ""
+	}
+	return ", did you mean " + near + "?"
 }
 
 // parse reads a command line without the command. The Set holds the values and all faults found so

@@ -22,7 +22,7 @@ func TestEveryCommandIsShown(t *testing.T) {
 	}
 	shown["an unknown word"] = unknown.String()
 
-	for _, name := range []string{"demo", "send", "sink", "proof", "ctl", "healthcheck", "man", "completion"} {
+	for _, name := range []string{"demo", "send", "sink", "proof", "ctl", "healthcheck", "man", "completion", "help", "version"} {
 		if findCommand(name) == nil {
 			t.Errorf("%s is not a command", name)
 		}
@@ -84,6 +84,14 @@ func TestCommandsWithoutFlags(t *testing.T) {
 		{[]string{"man"}, exitOK, ".TH ", ""},
 		{[]string{"man", "-help"}, exitOK, "Usage:", ""},
 		{[]string{"man", "x"}, exitUsage, "", `unexpected argument "x"`},
+		{[]string{"version"}, exitOK, "linesplit v1.2.3 (go1.", ""},
+		{[]string{"version", "x"}, exitUsage, "", `unexpected argument "x"`},
+		{[]string{"help"}, exitOK, "\nUsage:\n  linesplit [flags]", ""},
+		{[]string{"help", "-help"}, exitOK, "linesplit help [COMMAND]", ""},
+		{[]string{"help", "sink"}, exitOK, "linesplit sink [-listen ADDRESS]", ""},
+		{[]string{"help", "help"}, exitOK, "linesplit help [COMMAND]", ""},
+		{[]string{"help", "snk"}, exitUsage, "", `unknown command "snk", did you mean sink?`},
+		{[]string{"help", "sink", "x"}, exitUsage, "", `unexpected argument "x"`},
 		{[]string{"completion", "bash"}, exitOK, "complete -F _linesplit linesplit", ""},
 		{[]string{"completion", "zsh"}, exitOK, "#compdef linesplit", ""},
 		{[]string{"completion", "fish"}, exitOK, "complete -c linesplit", ""},

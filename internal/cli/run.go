@@ -16,6 +16,9 @@ import (
 // runService runs linesplit itself, and returns the exit code.
 func runService(ctx context.Context, in invocation) int {
 	cfg, err := config.Parse(in.args)
+	if errors.Is(err, config.ErrChecked) {
+		return in.reportChecked(cfg)
+	}
 	if err != nil {
 		return in.explainConfig(err)
 	}
@@ -42,8 +45,17 @@ func (in invocation) explainConfig(err error) int {
 	}
 	fmt.Fprintf(in.stderr, "linesplit: %v\n", err)
 	if len(in.args) > 0 && !strings.HasPrefix(in.args[0], "-") { // perhaps a misspelt command
-		fmt.Fprintf(in.stderr, "the commands are %s\n", commandNames())
+		fmt.Fprintf(in.stderr, "the commands are %s%s\n", commandNames(), suggestCommand(in.args[0]))
 	}
 	fmt.Fprintln(in.stderr, "run linesplit -help for all flags")
 	return exitUsage
+}
+
+// reportChecked answers -check for a valid configuration. It returns the exit code.
+func (in invocation) reportChecked(cfg config.Config) int {
+	for _, warning := range cfg.Warnings {
+		fmt.Fprintf(in.stderr, "linesplit: warning: %s\n", warning)
+	}
+	fmt.Fprintln(in.stdout, "the configuration is valid")
+	return exitOK
 }

@@ -27,7 +27,7 @@ func sinkOptions() []flags.Option { return slices.Concat(sinkInputOptions(), sin
 func sinkInputOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "listen", Arg: "ADDRESS", Many: true, Default: "tcp://127.0.0.1:9999", Group: groupListeners,
-			Help: "where to accept connections; repeatable or comma separated: tcp://HOST:PORT, tls://HOST:PORT, " +
+			Help: "where to accept connections; repeatable or comma separated: HOST:PORT, :PORT, tls://HOST:PORT, " +
 				"unix:///PATH, unix://@NAME"},
 		{Name: "receive-buffer", Arg: "SIZE", Group: groupListeners,
 			Help: "the kernel's receive buffer of each connection: with a small one, senders notice a stall soon; " +

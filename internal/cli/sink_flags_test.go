@@ -27,6 +27,11 @@ func TestSinkFlags(t *testing.T) {
 				{Network: "tcp", Address: "127.0.0.1:1"}, {Network: "unix", Address: socket}, {Network: "unix", Address: "@x"},
 			}
 		}},
+		{"-listen 127.0.0.1:1,:2,[::1]:3", func(s *sinkSettings) {
+			s.sinks = []sink.Options{
+				{Network: "tcp", Address: "127.0.0.1:1"}, {Network: "tcp", Address: ":2"}, {Network: "tcp", Address: "[::1]:3"},
+			}
+		}},
 		{"-listen tcp://127.0.0.1:0,tcp://127.0.0.1:0", func(s *sinkSettings) {
 			s.sinks = []sink.Options{{Network: "tcp", Address: "127.0.0.1:0"}, {Network: "tcp", Address: "127.0.0.1:0"}}
 		}},
@@ -91,7 +96,8 @@ func TestSinkFaults(t *testing.T) {
 	}{
 		{"-lisen tcp://:1", []string{"unknown flag -lisen", "did you mean -listen?", "run linesplit sink -help"}},
 		{"now", []string{`unexpected argument "now"`, "linesplit sink takes flags only"}},
-		{"-listen 127.0.0.1:1", []string{"-listen", "no scheme"}},
+		{"-listen 9999", []string{"-listen", "a port alone: write :9999"}},
+		{"-listen /tmp/x", []string{"-listen", "no scheme: write unix:///tmp/x"}},
 		{"-listen udp://127.0.0.1:1", []string{"a sink reads streams"}},
 		{"-listen stdin:", []string{"a sink reads streams"}},
 		{"-listen unix:///tmp/x?mode=0600", []string{"no options here"}},

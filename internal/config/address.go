@@ -116,7 +116,7 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 	if err != nil {
 		return a, err
 	}
-	if err := checkTarget(a, c.Mode); err != nil {
+	if err := errors.Join(checkTarget(a, c.Mode), c.checkNotOwn(a)); err != nil {
 		return a, fmt.Errorf("%q: %w", address, err)
 	}
 	return a, nil
@@ -150,6 +150,7 @@ func checkAddresses(s *flags.Set, c Config) {
 			s.FailValue("target", a.String(), err)
 		}
 	}
+	checkOwn(s, c)
 	if c.Mode == ConnectionMode && s.OK("listen", "addr", "port", "target") {
 		checkPairs(s, c)
 	}

@@ -34,6 +34,9 @@ func EnvName(flag string) string { return flags.EnvName(EnvPrefix, flag) }
 // -help.
 var ErrVersion = errors.New("version requested")
 
+// ErrChecked is returned by Parse when -check is given and nothing is wrong.
+var ErrChecked = errors.New("configuration checked")
+
 // Mode selects what linesplit carries: lines or connections.
 type Mode int
 
@@ -88,6 +91,8 @@ type Config struct {
 	LogLevel  slog.Level
 	LogFormat string // text or json
 
+	Warnings []string // sentences about what has no effect and cannot be meant so
+
 	Shown      []admin.Setting        // all settings of the mode, as they were written, without secrets
 	compared   []writtenSetting       // the same, with secrets
 	tlsTargets bool                   // targets without a scheme speak TLS
@@ -95,8 +100,8 @@ type Config struct {
 }
 
 // Parse reads the configuration from a command line without its program name, the environment and
-// the -config file. The error is flag.ErrHelp, ErrVersion, or flags.Errors with everything that
-// is wrong.
+// the -config file. The error is flag.ErrHelp, ErrVersion, ErrChecked beside the configuration, or
+// flags.Errors with everything that is wrong.
 func Parse(args []string) (Config, error) {
 	s, err := parseArgs(args)
 	if err != nil {
@@ -104,6 +109,9 @@ func Parse(args []string) (Config, error) {
 	}
 	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config"})
 	c, err := judge(s)
+	if err == nil && (s.Bool("check") || s.Bool("t")) {
+		err = ErrChecked
+	}
 	c.reread = func() (Config, error) { return Parse(args) }
 	return c, err
 }
@@ -174,6 +182,7 @@ func judge(s *flags.Set) (Config, error) {
 	c.TargetTLS = targetTLS(s, c, minVersion)
 	c.AdminTLS = adminTLS(s, c, minVersion)
 	c.Shown, c.compared = shown(s, c.Mode), written(s, c.Mode)
+	c.Warnings = s.Warnings()
 	if err := s.Err(); err != nil {
 		return Config{}, err
 	}

@@ -124,6 +124,9 @@ func TestListeners(t *testing.T) {
 		want []string
 	}{
 		{[]string{"-port", "0"}, []string{"tcp://0.0.0.0:0"}},
+		{[]string{"-listen", ":9000,[::1]:9001"}, []string{"tcp://:9000", "tcp://[::1]:9001"}},
+		{[]string{"-listen", "-"}, []string{"stdin:"}},
+		{[]string{"-listen", "stdin"}, []string{"stdin:"}},
 		{[]string{"-addr", "::1"}, []string{"tcp://[::1]:9000"}},
 		{[]string{"-addr", "[::1]"}, []string{"tcp://[::1]:9000"}},
 		{[]string{"-addr", ""}, []string{"tcp://:9000"}},
@@ -173,7 +176,7 @@ func FuzzParse(f *testing.F) {
 		args := append([]string{"-config", file}, strings.Split(lines, "\n")...)
 		c, err := Parse(args)
 		switch {
-		case errors.Is(err, flag.ErrHelp), errors.Is(err, ErrVersion):
+		case errors.Is(err, flag.ErrHelp), errors.Is(err, ErrVersion), errors.Is(err, ErrChecked):
 		case err != nil:
 			if errs, ok := errors.AsType[flags.Errors](err); !ok || len(errs) == 0 || errs.Error() == "" {
 				t.Errorf("%q: %#v", args, err)

@@ -16,7 +16,7 @@ func restartOnly() []string {
 		"access-log", "log-format",
 		"tls-cert", "tls-key", "tls-client-ca", "tls-min-version", // the contents of the files are watched all the time
 		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling",
-		"config", "help", "version"}
+		"config", "check", "t", "help", "version"}
 }
 
 func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }

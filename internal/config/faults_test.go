@@ -89,6 +89,7 @@ func TestBadTargets(t *testing.T) {
 	checkBadInput(t, []badInput{
 		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": "10.0.0.1" is not host:port`}},
 		{"target port out of range", []string{"-target", "10.0.0.1:70000"}, []string{`-target "10.0.0.1:70000": `}},
+		{"link-local target", []string{"-target", "[fe80::1]:99"}, []string{`which needs its interface: [fe80::1%eth0]:99`}},
 		{"target scheme", []string{"-target", "sctp://10.0.0.1:1"}, []string{`-target "sctp://10.0.0.1:1": unknown scheme "sctp"`}},
 		{"duplicate target", []string{"-target", "a:1,b:1", "-target", "tcp://A:1?via-proxy=true"}, []string{`-target "tcp://A:1?via-proxy=true": given twice`}},
 		{"no target", []string{"-target", ""}, []string{`-target "": no target`}},
@@ -102,7 +103,9 @@ func TestBadListeners(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	checkBadInput(t, []badInput{
 		{"listen scheme", []string{"-listen", "sctp://:1"}, []string{`-listen "sctp://:1": unknown scheme "sctp"`}},
-		{"listen without scheme", []string{"-listen", ":9000"}, []string{`-listen ":9000": `}},
+		{"a port alone", []string{"-listen", "9000"}, []string{`-listen "9000": a port alone: write :9000`}},
+		{"a path alone", []string{"-listen", "/run/x.sock"}, []string{`-listen "/run/x.sock": no scheme: write unix:///run/x.sock`}},
+		{"link-local", []string{"-listen", "[fe80::1]:99"}, []string{`fe80::1 is a link-local address, which needs its interface: [fe80::1%eth0]:99`}},
 		{"listen twice", []string{"-listen", "tcp://:9000,tls://:9000", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`-listen "tls://:9000": given twice`}},
 		{"stdin twice", []string{"-listen", "stdin:", "-listen", "stdin:"}, []string{`-listen "stdin:": given twice`}},
 		{"empty listen", []string{"-listen", ""}, []string{`-listen "": no listener`}},

@@ -9,7 +9,8 @@ import (
 )
 
 // CheckLost returns an error if next has lost what c had, as a file does that was truncated: all
-// settings of the file, or every target, so that the default one would take their place. To get the defaults back, restart, or write them down.
+// settings of the file, or every target, so that the default one would take their place. To get the
+// defaults back, restart, or write them down.
 func (c Config) CheckLost(next Config) error {
 	var errs []error
 	if had, has := c.fromFile(), next.fromFile(); had > 0 && has == 0 {

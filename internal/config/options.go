@@ -45,9 +45,9 @@ func listenerOptions() []flags.Option {
 			Help:    "line: spread lines over targets; connection (or l4): forward whole connections and datagrams"},
 		{Name: "listen", Arg: "ADDRESS", Many: true,
 			Help: "where to accept senders, in place of -addr and -port; repeatable or comma separated: " +
-				"tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME " +
+				"HOST:PORT or :PORT (TCP), tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME " +
 				"(abstract), udp://HOST:PORT, systemd:NAME?tls=true (socket activation; both parts " +
-				"optional), stdin: (line mode)"},
+				"optional), stdin: or - (line mode)"},
 		{Name: "addr", Arg: "HOST", Default: "0.0.0.0",
 			Help: "address to listen on"},
 		{Name: "port", Arg: "PORT", Default: "9000",
@@ -61,7 +61,7 @@ func listenerOptions() []flags.Option {
 func targetOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "target", Arg: "ADDRESS", Many: true, Default: "127.0.0.1:9999",
-			Help: "receivers; repeatable or comma separated: HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, " +
+			Help: "receivers; repeatable or comma separated: HOST:PORT or :PORT (TCP), tls://HOST:PORT, " +
 				"unix:///PATH, udp://HOST:PORT (connection mode). Line mode: ?via-proxy=true if a proxy " +
 				"stands before the receiver. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
 				"?proxy-protocol=v1 or v2, joined by &"},
@@ -244,6 +244,11 @@ func otherOptions() []flags.Option {
 		{Name: "config", Arg: "FILE",
 			Help: `read settings from a file of lines "key value", such as "max-line 1MiB"; a key alone means ` +
 				"true, # begins a comment"},
+		{Name: "check", CommandLine: true,
+			Help: "judge the configuration and the files that it names, print every fault, and exit with 0 if " +
+				"there is none, else with 2; nothing is opened, looked up or connected to"},
+		{Name: "t", CommandLine: true,
+			Help: "the same as -check"},
 		{Name: "version", CommandLine: true,
 			Help: "print the version and exit"},
 		{Name: "help",

@@ -127,6 +127,9 @@ func parseAdmin(text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	_, err := admin.ParseSpec(text)
+	spec, err := admin.ParseSpec(text)
+	if err == nil {
+		err = spec.Check()
+	}
 	return text, err
 }

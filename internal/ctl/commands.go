@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"linesplit/admin"
+	"linesplit/internal/flags"
 )
 
 // session is one run of a command.
@@ -83,7 +84,7 @@ func find(words []string) (command, error) {
 	}
 	i := slices.IndexFunc(all, func(c command) bool { return c.name == words[0] })
 	if i < 0 {
-		return command{}, fmt.Errorf("unknown command %q: write one of %s", words[0], names(all))
+		return command{}, fmt.Errorf("unknown command %q: %swrite one of %s", words[0], didYouMean(words[0], all), names(all))
 	}
 	wanted := strings.Fields(all[i].args)
 	minArgs := len(wanted)
@@ -95,6 +96,14 @@ func find(words []string) (command, error) {
 			strings.TrimSpace(all[i].name+" "+all[i].args))
 	}
 	return all[i], nil
+}
+
+func didYouMean(word string, all []command) string {
+	near := flags.Nearest(word, strings.Split(names(all), ", "))
+	if near == "" {
+		return ""
+	}
+	return "did you mean " + near + "? If not, "
 }
 
 func names(all []command) string {
@@ -178,14 +187,16 @@ func add(ctx context.Context, s *session, args []string) error {
 // nothing once the target is removed.
 func targetCommand(method, verb string) func(context.Context, *session, []string) error {
 	return func(ctx context.Context, s *session, args []string) error {
-		return show(ctx, s, method, "/targets/"+url.PathEscape(args[0])+verb, nil,
-			func(w io.Writer, t admin.TargetStatus) {
-				if t.Name == "" {
-					fmt.Fprintf(w, "%s is removed\n", args[0])
-					return
-				}
-				writeTargets(w, []admin.TargetStatus{t})
-			})
+		return onTarget(ctx, s, args[0], func(name string) error {
+			return show(ctx, s, method, "/targets/"+url.PathEscape(name)+verb, nil,
+				func(w io.Writer, t admin.TargetStatus) {
+					if t.Name == "" {
+						fmt.Fprintf(w, "%s is removed\n", name)
+						return
+					}
+					writeTargets(w, []admin.TargetStatus{t})
+				})
+		})
 	}
 }
 
@@ -195,8 +206,10 @@ func weight(ctx context.Context, s *session, args []string) error {
 		return fmt.Errorf("weight %q: write a number", args[1])
 	}
 	body := map[string]int{"weight": n}
-	return show(ctx, s, http.MethodPut, "/targets/"+url.PathEscape(args[0])+"/weight", body,
-		func(w io.Writer, t admin.TargetStatus) { writeTargets(w, []admin.TargetStatus{t}) })
+	return onTarget(ctx, s, args[0], func(name string) error {
+		return show(ctx, s, http.MethodPut, "/targets/"+url.PathEscape(name)+"/weight", body,
+			func(w io.Writer, t admin.TargetStatus) { writeTargets(w, []admin.TargetStatus{t}) })
+	})
 }
 
 func balance(ctx context.Context, s *session, args []string) error {

@@ -88,7 +88,7 @@ func (f *fake) Reload(context.Context) (changed, needRestart []string, err error
 }
 
 // serve serves f on a Unix socket, which allows everything, and returns a client.
-func serve(t *testing.T, f *fake) *Client {
+func serve(t *testing.T, f admin.Control) *Client {
 	t.Helper()
 	address := "unix://" + filepath.Join(t.TempDir(), "a.sock") + "?mode=0600"
 	ln, err := admin.Listen(t.Context(), address, tlsconf.ServerFiles{})
@@ -98,7 +98,7 @@ func serve(t *testing.T, f *fake) *Client {
 	return serveAt(t, f, ln, address)
 }
 
-func serveAt(t *testing.T, f *fake, ln net.Listener, address string) *Client {
+func serveAt(t *testing.T, f admin.Control, ln net.Listener, address string) *Client {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -166,6 +166,47 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// strict is a fake that knows the names of its targets.
+type strict struct{ *fake }
+
+func (f strict) known(name string) error {
+	for _, t := range f.Status().Targets {
+		if t.Name == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q", admin.ErrUnknown, name)
+}
+
+func (f strict) Drain(_ context.Context, name string) error {
+	return errors.Join(f.known(name), f.note("drain %s", name))
+}
+
+func (f strict) SetWeight(_ context.Context, name string, n int) error {
+	return errors.Join(f.known(name), f.note("weight %s %d", name, n))
+}
+
+// The name of a target had to be written exactly as linesplit writes it, with the scheme that users
+// leave out in -target.
+func TestNamesOfTargets(t *testing.T) {
+	f := strict{&fake{}}
+	c := serve(t, f)
+	for words, want := range map[string]string{
+		"drain 10.0.0.1:9999":        "drain tcp://10.0.0.1:9999",
+		"drain tls://10.0.0.1:9999":  "drain tcp://10.0.0.1:9999",
+		"weight 10.0.0.1:9999 3":     "weight tcp://10.0.0.1:9999 3",
+		"weight tcp://10.0.0.1:99 3": "did you mean tcp://10.0.0.1:9999?",
+		"drain 10.0.1.1:9999":        "did you mean tcp://10.0.0.1:9999?",
+		"drain logs":                 "; there are tcp://10.0.0.1:9999, unix:///run/b c.sock",
+	} {
+		_, err := run(t, c, false, strings.Fields(words)...)
+		calls := f.takeCalls()
+		if got := fmt.Sprint(calls[len(calls)-1], err); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", words, got, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	f := &fake{err: fmt.Errorf("%w: %w", admin.ErrInvalid, errors.Join(errors.New("one"), errors.New("two")))}
 	c := serve(t, f)
@@ -190,7 +231,7 @@ func TestRefusals(t *testing.T) {
 func TestCommandLinesAreChecked(t *testing.T) {
 	for words, want := range map[string]string{
 		"":            "no command: write one of status, targets",
-		"targts":      `unknown command "targts": write one of`,
+		"targts":      `unknown command "targts": did you mean targets? If not, write one of status`,
 		"drain":       "arguments given to drain: 0; write drain NAME",
 		"drain a b":   "arguments given to drain: 2",
 		"targets all": "arguments given to targets: 1; write targets",

@@ -10,16 +10,32 @@ func (s *Set) suggest(name, prefix string) string {
 	if s.full() {
 		return ""
 	}
-	best, bestDistance := "", maxDistance+1
-	for _, o := range s.options {
-		if d := distance(name, o.Name); d < bestDistance {
-			best, bestDistance = o.Name, d
-		}
-	}
+	best := s.nearest(name)
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf(": did you mean %s%s?", prefix, best)
+}
+
+// nearest returns the name of the option whose name is nearest, or nothing where none is near.
+func (s *Set) nearest(name string) string {
+	var names []string
+	for _, o := range s.options {
+		names = append(names, o.Name)
+	}
+	return Nearest(name, names)
+}
+
+// Nearest returns the first of the names that differs least from one that was written, or nothing
+// if all of them differ by more than two letters.
+func Nearest(written string, names []string) (best string) {
+	bestDistance := maxDistance + 1
+	for _, name := range names {
+		if d := distance(written, name); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
 }
 
 // distance returns how many letters to insert, delete or change to turn a into b (Levenshtein).

@@ -93,6 +93,7 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 		}
 	}
 	s.cfg.Store(&next)
+	s.warn(next)
 	return changed, needRestart, nil
 }
 

@@ -68,6 +68,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	defer logger.close()
 	s := newService(cfg, o.Version, logger)
 	s.hangups = o.Hangups
+	s.warn(cfg)
 	err := s.run(ctx, o.Started)
 	if err != nil {
 		logger.Error("linesplit failed", "err", err)
@@ -79,6 +80,13 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 // would do so, too, but the programs of -health exec would inherit that.
 func outliveLogReaders() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
+// warn logs what is odd about a configuration.
+func (s *service) warn(cfg config.Config) {
+	for _, warning := range cfg.Warnings {
+		s.logger.Warn("setting without effect", "reason", warning)
+	}
 }
 
 // newService opens nothing yet.

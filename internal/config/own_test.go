@@ -1,0 +1,78 @@
+package config
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// A target that was a listener of linesplit's own sent each line round for ever.
+func TestTargetThatIsAnOwnListener(t *testing.T) {
+	loop, admin := "linesplit itself listens there", "that is the -admin listener"
+	for _, test := range []struct{ args, want string }{
+		{"-target 127.0.0.1:9000", loop}, // the default listener
+		{"-target localhost:9000", loop},
+		{"-target [::1]:9000", loop},
+		{"-target 0.0.0.0:9000", loop},
+		{"-target :9000", loop},
+		{"-listen :9000 -target 127.0.0.1:9000", loop},
+		{"-listen 127.0.0.1:9000 -target localhost:9000", loop},
+		{"-listen 127.0.0.1:9000 -target 127.0.0.2:9000", ""},
+		{"-listen 127.0.0.1:9000 -target 127.0.0.1:9001", ""},
+		{"-listen unix:///tmp/x.sock?mode=0600 -target unix:///tmp//x.sock", loop},
+		{"-listen unix://@x -target unix://@y", ""},
+		{"-listen 127.0.0.1:0 -target 127.0.0.1:9000", ""},
+		{"-listen udp://:514 -target 127.0.0.1:514", ""},
+		{"-mode connection -listen udp://:514 -target udp://127.0.0.1:514", loop},
+		{"-admin 127.0.0.1:9091 -target 127.0.0.1:9091", admin},
+		{"-admin unix:///tmp/x.sock -target unix:///tmp/x.sock", admin},
+		{"-admin 127.0.0.1:9000 -listen 127.0.0.1:9000", `-admin "127.0.0.1:9000": the listener tcp://127.0.0.1:9000 has that address`},
+		{"-target example.com:9000", ""}, // may be anything: nothing is looked up
+		{"-target " + ownAddress(t) + " -port 9", ""},
+		{"-target " + ownAddress(t), loop},
+	} {
+		clearEnv(t)
+		_, err := Parse(strings.Fields(test.args))
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", test.args, err, test.want)
+		}
+	}
+	c := mustParse(t)
+	if _, err := c.ParseTarget("127.0.0.1:9000"); err == nil || !strings.Contains(err.Error(), loop) {
+		t.Errorf("added by hand: %v", err)
+	}
+}
+
+// ownAddress returns port 9000 of an address of this machine, other than loopback if there is one.
+func ownAddress(t *testing.T) string {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if ip := a.(*net.IPNet).IP; ip.To4() != nil && !ip.IsLoopback() {
+			return net.JoinHostPort(ip.String(), "9000")
+		}
+	}
+	return "127.0.0.1:9000"
+}
+
+// A misspelt variable was ignored without a word. Those of Kubernetes' service links are not ours.
+func TestMisspeltVariables(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("LINESPLIT_MAX_LINES", "2MiB")
+	t.Setenv("LINESPLIT_FROBNICATE", "1")
+	t.Setenv("LINESPLIT_EMPTY", "")
+	t.Setenv("LINESPLIT_VERSION", "1.2.3")
+	t.Setenv("LINESPLIT_QUEUE", "7")
+	t.Setenv("LINESPLIT_SERVICE_HOST", "10.0.0.1")
+	t.Setenv("LINESPLIT_SERVICE_PORT_LINES", "9000")
+	t.Setenv("LINESPLIT_PORT_9000_TCP_ADDR", "10.0.0.1")
+	t.Setenv("LINESPLIT_ADMIN_PORT", "tcp://10.0.0.1:9091")
+	got := strings.Join(mustParse(t).Warnings, "\n")
+	want := `the environment variable "LINESPLIT_FROBNICATE" sets nothing
+the environment variable "LINESPLIT_MAX_LINES" sets nothing: did you mean LINESPLIT_MAX_LINE?`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,92 @@
+package ctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"linesplit/internal/flags"
+)
+
+// maxNames bounds how many targets a message lists.
+const maxNames = 8
+
+// onTarget calls do with the name of a target as a user writes it. If linesplit knows no such name,
+// onTarget tries again with the target that the user must mean, or returns an error with the names
+// that there are.
+func onTarget(ctx context.Context, s *session, written string, do func(name string) error) error {
+	err := do(written)
+	if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Status != http.StatusNotFound {
+		return err
+	}
+	known, listErr := s.targetNames(ctx)
+	if listErr != nil {
+		return err
+	}
+	if name := meant(written, known); name != "" {
+		return do(name)
+	}
+	return fmt.Errorf("%w%s", err, hint(written, known))
+}
+
+func (s *session) targetNames(ctx context.Context) ([]string, error) {
+	answer, err := s.do(ctx, http.MethodGet, "/targets", nil)
+	if err != nil {
+		return nil, err
+	}
+	var list targetList
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, t := range list.Targets {
+		names = append(names, t.Name)
+	}
+	return names, nil
+}
+
+// meant returns the one name that differs from what was written in nothing but its scheme, its
+// options and its case, or nothing.
+func meant(written string, names []string) (found string) {
+	for _, name := range names {
+		if strings.EqualFold(bare(name), bare(written)) {
+			if found != "" {
+				return ""
+			}
+			found = name
+		}
+	}
+	return found
+}
+
+// bare returns a name without scheme and options. A name without a host is on this machine.
+func bare(name string) string {
+	if _, rest, found := strings.Cut(name, "://"); found {
+		name = rest
+	}
+	name, _, _ = strings.Cut(name, "?")
+	if strings.HasPrefix(name, ":") {
+		name = "127.0.0.1" + name
+	}
+	return name
+}
+
+func hint(written string, names []string) string {
+	var bares []string
+	for _, name := range names {
+		bares = append(bares, bare(name))
+	}
+	near := flags.Nearest(bare(written), bares)
+	for i := range bares {
+		if near != "" && bares[i] == near {
+			return ": did you mean " + names[i] + "?"
+		}
+	}
+	if len(names) > maxNames {
+		return "; linesplit ctl targets lists all names"
+	}
+	return "; there are " + strings.Join(names, ", ")
+}

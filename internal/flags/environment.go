@@ -1,0 +1,40 @@
+package flags
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// serviceLinks matches the end of variables that Kubernetes sets for Services whose names begin
+// with the program's.
+var serviceLinks = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_.*)?)$`)
+
+// maxWarnings bounds the list of Warnings.
+const maxWarnings = 20
+
+// Warnings returns a sentence for every environment variable that has the program's prefix and sets
+// nothing, with the nearest one that would. It is empty before ParseEnvAndFile.
+func (s *Set) Warnings() (all []string) {
+	if s.env == "" {
+		return nil
+	}
+	for _, pair := range slices.Sorted(slices.Values(os.Environ())) {
+		variable, value, _ := strings.Cut(pair, "=")
+		name, ours := strings.CutPrefix(variable, s.env+"_")
+		if !ours || value == "" || s.byKey[variable] != nil || serviceLinks.MatchString(variable) ||
+			strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") {
+			continue
+		}
+		hint := ""
+		if best := s.nearest(strings.ToLower(strings.ReplaceAll(name, "_", "-"))); best != "" {
+			hint = ": did you mean " + EnvName(s.env, best) + "?"
+		}
+		if all = append(all, fmt.Sprintf("the environment variable %s sets nothing%s", quote(variable), hint)); len(all) == maxWarnings {
+			break
+		}
+	}
+	return all
+}
