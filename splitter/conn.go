@@ -21,11 +21,12 @@ import (
 // While it waits for bytes it has no buffer, or one just large enough for its unfinished line, and
 // few and small stack frames: thousands of idle connections cost a few kilobytes each.
 type conn struct {
-	v     *serving
-	nc    net.Conn
-	raw   net.Conn // nc, or the connection below its TLS; closed in place of nc, so that nothing is written
-	read  func() (int, error)
-	lines lineRules
+	v      *serving
+	nc     net.Conn
+	raw    net.Conn // nc, or the connection below its TLS; closed in place of nc, so that nothing is written
+	secure bool     // nc speaks TLS
+	read   func() (int, error)
+	lines  lineRules
 
 	buf    *linebuf.Buffer // begins with the unfinished line; nil if there is none
 	size   int             // of the next buffer
@@ -52,8 +53,16 @@ type conn struct {
 	since    time.Time
 	received linebuf.AtomicCount // complete lines and all bytes read, for Connections; written by the goroutine
 
-	charge  atomic.Int64 // bytes that registry charges for the unfinished line
-	evictAt atomic.Int64 // the charge at which registry asked to drop the line; 0 if it did not
+	fresh   int          // bytes that have come since the line last made headway
+	charge  atomic.Int64 // bytes that budget charges for the unfinished line; written by the goroutine
+	spare   atomic.Int64 // those of them that a smaller buffer would save; written by the goroutine
+	headway atomic.Int64 // when the line last made headway, see budget; written by the goroutine
+	asked   atomic.Bool  // budget wants memory back
+	listed  atomic.Bool  // in budget.idlest, or asked; guarded by budget.mu for writing
+	inFront atomic.Bool  // before all that are not in budget.idlest; guarded by budget.mu for writing
+	key     int64        // guarded by budget.mu: headway, or an earlier value of it
+	at      int          // guarded by budget.mu: the index in budget.idlest, -1 outside it
+	leaving int64        // guarded by budget.mu: the bytes asked for
 
 	id         uint64 // registry sets it, once
 	prev, next *conn  // guarded by registry.mu
@@ -66,7 +75,7 @@ var (
 
 func newConn(v *serving, nc net.Conn) *conn {
 	set := v.tuned()
-	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now()}
+	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now(), at: -1}
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
 	c.sniffing = true
 	c.lines = lineRules{max: set.MaxLine, policy: c.policy(set)}
@@ -77,10 +86,11 @@ func newConn(v *serving, nc net.Conn) *conn {
 		}
 		c.raw = below.NetConn()
 	}
-	_, c.shaking = nc.(*tls.Conn)
+	_, c.secure = nc.(*tls.Conn)
+	c.shaking = c.secure
 	if !c.viaFD.init(c) {
 		c.read = c.readHeld
-		c.held.on = true
+		c.held.small = make([]byte, smallRead)
 	}
 	return c
 }
@@ -134,6 +144,7 @@ func (c *conn) take(n int) error {
 	c.countCut(&r)
 	c.received.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
 	b.B = b.B[:r.whole+r.rest]
+	c.measure(n, r.whole > 0, now)
 	if r.whole > 0 {
 		whole := c.separate(r.whole)
 		c.discharge()
@@ -241,7 +252,9 @@ func (c *conn) finish(err error) {
 	}
 	c.v.pool.Put(c.buf)
 	c.buf = nil
-	c.v.registry.reserve(c, 0)
+	c.goQuiet()
+	c.account()
+	c.v.budget.forget(c)
 	if err == errCutOff || err != io.EOF && c.v.hard.Err() != nil {
 		c.v.counters.cutOff.Add(1)
 	}

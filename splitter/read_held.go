@@ -7,61 +7,95 @@ import (
 )
 
 // heldReader reads a connection whose Read needs a buffer before there is anything to read: TLS,
-// and connections without a descriptor. While the connection is quiet, this is a small buffer. Once
-// a read has filled it, the connection is awake and gets a full-size buffer, until nothing has come
-// for quietAfter.
+// and connections without a descriptor. While the connection is quiet, this is the small buffer, or
+// the room behind its unfinished line. Once a read has filled that, the connection is awake and gets
+// a full-size buffer, until nothing has come for quietAfter. Where too many connections are awake,
+// it stays quiet, and reads go on with less at a time.
 type heldReader struct {
-	on     bool
+	small  []byte // nil for connections that are read through a descriptor
 	awake  bool
-	active bool // bytes have come since the deadline was set
+	charge int64 // the charge for the read buffer, in awakeBudget; 0 if not awake
+	active bool  // bytes have come since the deadline was set
 }
 
 const (
 	quietAfter = time.Second
-	smallRead  = 256 // the minimum room in a small buffer, in bytes
+	smallRead  = 512 // size of the small buffer in bytes, which is in no budget
 )
 
 func (c *conn) readHeld() (int, error) {
 	h := &c.held
-	small := !h.awake && c.ensureSmall()
-	if !small && !c.ensure() {
-		if err := c.makeRoom(); err != nil {
-			return 0, err
-		}
+	into, err := c.heldRoom()
+	if err != nil {
+		return 0, err
 	}
-	b := c.buf.B
-	n, err := c.nc.Read(b[len(b):cap(b)])
+	n, err := c.nc.Read(into)
 	h.active = h.active || n > 0
-	if small && len(b)+n == cap(b) {
+	if !h.awake && n == len(into) {
 		h.awake = true
 		c.lapsed = true // run then sets the deadline
+	}
+	if n > 0 && c.buf == nil {
+		c.buf = c.v.pool.MustGet(n)
+		copy(c.buf.B[:n], into)
 	}
 	return n, err
 }
 
-// ensureSmall provides a buffer for a quiet connection. It may exceed the budget: such small
-// buffers do not fill the memory.
-func (c *conn) ensureSmall() bool {
-	n := c.carried()
-	if c.buf != nil && cap(c.buf.B)-n >= smallRead {
-		return true
+// heldRoom returns room for the next read: behind c.buf, or the small buffer. All that is held
+// during the read is charged.
+func (c *conn) heldRoom() ([]byte, error) {
+	if c.held.awake && !c.stayAwake() {
+		c.goQuiet()
 	}
-	if n+smallRead > c.v.o.ReadSize {
+	c.account()
+	if c.buf != nil && len(c.buf.B) == cap(c.buf.B) {
+		if err := c.growTo(c.wantQuiet); err != nil {
+			return nil, err
+		}
+		c.account()
+	}
+	if c.buf == nil {
+		return c.held.small, nil
+	}
+	return c.buf.B[len(c.buf.B):cap(c.buf.B)], nil
+}
+
+// wantQuiet is want for a quiet connection.
+func (c *conn) wantQuiet(carried int) int {
+	return min(linebuf.ClassSize(carried+smallRead), max(linebuf.ClassSize(c.lines.max), smallRead))
+}
+
+// stayAwake provides a full-size buffer, and charges it. If it returns false, the budget of awake
+// connections or the pool has no room for it.
+func (c *conn) stayAwake() bool {
+	h := &c.held
+	want := int64(min(c.want(c.carried()), c.v.maxRead))
+	if h.charge = c.v.budget.awake.reserve(h.charge, want); h.charge != want {
 		return false
 	}
-	c.replace(c.v.pool.MustGet(linebuf.ClassSize(n + smallRead)))
-	return true
+	return c.ensure()
+}
+
+// goQuiet ends the time awake: the read buffer goes back.
+func (c *conn) goQuiet() {
+	h := &c.held
+	if h.small == nil {
+		return
+	}
+	h.awake = false
+	h.charge = c.v.budget.awake.reserve(h.charge, 0)
+	c.release()
 }
 
 // deadline returns the time at which to check whether the connection has gone quiet, or zero for
 // never. lapsed reports whether the last such time has passed.
 func (h *heldReader) deadline(c *conn, now time.Time, lapsed bool) time.Time {
-	if !h.on || !h.awake {
+	if h.small == nil || !h.awake {
 		return time.Time{}
 	}
 	if lapsed && !h.active {
-		h.awake = false
-		c.release()
+		c.goQuiet()
 		return time.Time{}
 	}
 	h.active = false

@@ -55,6 +55,7 @@ func (c *conn) readFD() (int, error) {
 func (c *conn) waitForTurn() error {
 	if c.viaFD.shut {
 		c.release() // a thousand waiting connections must not hold a buffer each
+		c.account()
 		return c.waitAtGate()
 	}
 	c.leaveGate() // the wait for memory may be long, and other connections need less
@@ -79,6 +80,7 @@ func (c *conn) readable(fd uintptr) bool {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			c.release()
+			c.account()
 			c.leaveGate()
 			return false
 		case err != nil:

@@ -4,22 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
-
-	"linesplit/linebuf"
 )
 
-// registry holds all connections of a Splitter.
-//
-// It also limits the memory of unfinished lines: each connection charges its line here, and if the
-// sum would exceed the limit, the longest of these lines is dropped. Its own connection has to drop
-// it, so that connection is woken. The caller need not wait for that here: it waits in the pool,
-// for the memory itself. A connection that is asked to drop its line does so whatever it is waiting
-// for, except the channel.
+// registry holds all connections of a Splitter, and limits their number.
 type registry struct {
-	limit   int64
-	charged atomic.Int64 // the sum of conn.charge
-
 	mu    sync.Mutex
 	conns *conn // the newest; next leads to older ones
 	n     int
@@ -28,10 +16,7 @@ type registry struct {
 	room  *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
 }
 
-func (r *registry) init(limit int64) {
-	r.limit = limit
-	r.room = sync.NewCond(&r.mu)
-}
+func (r *registry) init() { r.room = sync.NewCond(&r.mu) }
 
 func (r *registry) add(c *conn) {
 	r.mu.Lock()
@@ -118,68 +103,3 @@ func (r *registry) waitForRoom(soft context.Context, v *serving) bool {
 }
 
 func (r *registry) isFullLocked(limit int) bool { return limit > 0 && r.n >= limit }
-
-// reserve replaces the charge for c's unfinished line. It returns false if the line is to be
-// dropped instead. It never waits, and lowering the charge always succeeds.
-func (r *registry) reserve(c *conn, charge int64) bool {
-	more := charge - c.charge.Load() // only this goroutine changes c.charge
-	if !r.tryCharge(more) && !r.evictFor(c, more) {
-		return false
-	}
-	c.charge.Store(charge)
-	if more < 0 {
-		c.evictAt.Store(0) // the line to evict is gone
-	}
-	return true
-}
-
-// tryCharge adds more to the sum, and returns false if that would exceed the limit. Lowering the
-// sum always succeeds.
-func (r *registry) tryCharge(more int64) bool {
-	for {
-		old := r.charged.Load()
-		if more > 0 && old+more > r.limit {
-			return false
-		}
-		if r.charged.CompareAndSwap(old, old+more) {
-			return true
-		}
-	}
-}
-
-// evictFor asks other connections to drop their lines until the sum, plus more for c and without
-// the lines to be dropped, is within the limit. It returns false if c's own line is the longest, or
-// as long as the longest.
-func (r *registry) evictFor(c *conn, more int64) bool {
-	length := int64(linebuf.ClassSize(c.carried()))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for c.evictAt.Load() == 0 {
-		longest, leaving := r.longestLocked(c)
-		if r.charged.Load()-leaving+more <= r.limit {
-			r.charged.Add(more)
-			return true
-		}
-		if longest == nil || longest.charge.Load() <= length {
-			return false
-		}
-		longest.evict()
-	}
-	return false
-}
-
-// longestLocked returns the connection other than c with the highest charge among those not asked
-// to drop their line, and the sum of the charges of those asked.
-func (r *registry) longestLocked(c *conn) (longest *conn, leaving int64) {
-	for o := r.conns; o != nil; o = o.next {
-		charge := o.charge.Load()
-		switch {
-		case o == c || charge == 0:
-		case o.evictAt.Load() != 0:
-			leaving += charge
-		case longest == nil || charge > longest.charge.Load():
-			longest = o
-		}
-	}
-	return longest, leaving
-}

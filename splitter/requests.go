@@ -11,16 +11,26 @@ import (
 
 var past = time.Unix(1, 0)
 
-// evict asks the connection to drop its unfinished line.
+// evict asks the connection to give memory back. It is called with budget.mu held.
 func (c *conn) evict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.evictAt.Store(c.charge.Load())
+	c.asked.Store(true)
 	c.requested.Store(true)
 	if c.cancel != nil {
 		c.cancel()
 	}
 	if !c.cut { // a connection that is cut off ends soon, and needs its deadline
+		c.interruptLocked()
+	}
+}
+
+// interruptLocked ends a Read in progress. TLS may be writing in it: the answer to a key update, to
+// a sender that does not read.
+func (c *conn) interruptLocked() {
+	if c.secure {
+		c.raw.SetDeadline(past)
+	} else {
 		c.raw.SetReadDeadline(past)
 	}
 }
@@ -31,7 +41,7 @@ func (c *conn) cutOff() {
 	defer c.mu.Unlock()
 	c.cut = true
 	c.requested.Store(true)
-	c.raw.SetReadDeadline(past)
+	c.interruptLocked()
 }
 
 // halfClose asks the sender to end, by TCP's FIN alone. To a TLS sender that only writes, a
@@ -59,6 +69,7 @@ func (c *conn) handleRequests() error {
 		return err
 	}
 	c.obeyEviction()
+	c.account() // a connection that has gone quiet holds less
 	return nil
 }
 

@@ -86,7 +86,7 @@ func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options)
 	return r
 }
 
-func (r *rig) charged() int64 { return r.registry.charged.Load() }
+func (r *rig) charged() int64 { return r.budget.charged.Load() }
 
 func (r *rig) take(out <-chan *linebuf.Buffer) {
 	for b := range out {

@@ -2,6 +2,7 @@ package splitter
 
 import (
 	"context"
+	"time"
 
 	"linesplit/linebuf"
 )
@@ -54,17 +55,23 @@ func (c *conn) ensure() bool {
 	return c.buf != nil && cap(c.buf.B)-len(c.buf.B) >= c.v.o.ReadSize/4
 }
 
-// makeRoom is ensure with waiting for the memory budget. For a line longer than a read buffer it
-// may evict other lines, or drop the line itself if it is the longest.
+// makeRoom is ensure with waiting for the memory. For a line longer than a read buffer it may evict
+// other lines, or drop the line itself.
 func (c *conn) makeRoom() error {
 	c.size = c.v.o.ReadSize
+	return c.growTo(c.want)
+}
+
+// growTo gets a buffer of the size that want returns for the length of the unfinished line.
+func (c *conn) growTo(want func(carried int) int) error {
 	for {
-		want := c.want(c.carried())
-		if want > c.v.maxRead && c.carried() > 0 && !c.v.registry.reserve(c, int64(want)) {
+		c.account() // what it holds while it waits
+		size := want(c.carried())
+		if size > c.v.maxRead && c.carried() > 0 && !c.v.budget.reserve(c, int64(size)) {
 			c.dropCarried()
 			continue
 		}
-		b, err := c.wait(want)
+		b, err := c.wait(size)
 		if err == nil {
 			c.replace(b)
 			return nil
@@ -86,7 +93,7 @@ func (c *conn) wait(size int) (*linebuf.Buffer, error) {
 	defer cancel()
 	c.mu.Lock()
 	c.cancel = cancel
-	if c.evictAt.Load() != 0 {
+	if c.asked.Load() {
 		cancel()
 	}
 	c.mu.Unlock()
@@ -107,8 +114,8 @@ func (c *conn) replace(b *linebuf.Buffer) {
 }
 
 // release gives memory back when there is nothing to read: an empty buffer goes back to the pool,
-// and a short line moves into a small buffer. Long lines stay where they are: otherwise a sender of
-// single bytes would have them copied for each byte.
+// and a short line moves into a small buffer. Long lines stay where they are until memory is short:
+// otherwise a sender of single bytes would have them copied for each byte.
 func (c *conn) release() {
 	b := c.buf
 	if b == nil {
@@ -119,17 +126,42 @@ func (c *conn) release() {
 		c.buf = nil
 		return
 	}
-	needed := linebuf.ClassSize(len(b.B))
-	if 4*needed <= cap(b.B) || needed < cap(b.B) && cap(b.B) <= c.v.o.ReadSize {
+	if 4*linebuf.ClassSize(len(b.B)) <= cap(b.B) || cap(b.B) <= c.v.o.ReadSize || c.v.budget.pressed() {
+		c.tighten()
+	}
+}
+
+// tighten moves an unfinished line into the smallest buffer that holds it.
+func (c *conn) tighten() {
+	if c.carried() == 0 {
+		c.v.pool.Put(c.buf)
+		c.buf = nil
+	} else if needed := linebuf.ClassSize(len(c.buf.B)); needed < cap(c.buf.B) {
 		c.replace(c.v.pool.MustGet(needed))
 	}
 }
 
-// account charges the unfinished line to the budget of unfinished lines, and drops it if registry
-// refuses.
+// measure notes the headway of the unfinished line. Of n new bytes, the last ones begin another line
+// if whole lines have come.
+func (c *conn) measure(n int, whole bool, now time.Time) {
+	if whole {
+		c.fresh = 0
+		if c.asked.Load() {
+			c.v.budget.settle(c) // the line that it was about has ended
+		}
+	} else if c.fresh += n; int64(c.fresh)*headwayShare < c.charge.Load() {
+		return
+	}
+	c.fresh = 0
+	c.headway.Store(c.v.budget.now(now))
+}
+
+// account charges what the connection holds to the budget of unfinished lines. If the budget
+// refuses, the line is dropped.
 func (c *conn) account() {
-	charge := c.chargeNow()
-	if charge != c.charge.Load() && !c.v.registry.reserve(c, charge) {
+	charge, spare := c.chargeNow()
+	c.spare.Store(spare)
+	if charge != c.charge.Load() && !c.v.budget.reserve(c, charge) {
 		c.dropCarried()
 	}
 }
@@ -137,41 +169,53 @@ func (c *conn) account() {
 // discharge is account for a line that has just been completed: it must not stay charged while the
 // connection waits for the channel.
 func (c *conn) discharge() {
-	if charge := c.chargeNow(); charge < c.charge.Load() {
-		c.v.registry.reserve(c, charge)
+	if charge, spare := c.chargeNow(); charge < c.charge.Load() {
+		c.spare.Store(spare)
+		c.v.budget.reserve(c, charge)
 	}
 }
 
-// chargeNow returns the bytes to charge for the unfinished line.
-func (c *conn) chargeNow() int64 {
-	n := c.carried()
-	switch {
-	case n == 0:
-		return 0
-	case cap(c.buf.B) > c.v.maxRead: // larger than any read buffer, so it is there for the line
-		return int64(cap(c.buf.B))
-	default:
-		return int64(linebuf.ClassSize(n))
+// chargeNow returns the bytes to charge for the unfinished line, and those of them that a smaller
+// buffer would save.
+func (c *conn) chargeNow() (charge, spare int64) {
+	if c.buf == nil {
+		return 0, 0
 	}
+	size, needed := int64(cap(c.buf.B)), int64(0)
+	if n := len(c.buf.B); n > 0 {
+		needed = int64(linebuf.ClassSize(n))
+	}
+	if c.held.charge > 0 { // awakeBudget has been charged for the read buffer
+		size = max(needed, size-c.held.charge)
+	}
+	return size, size - needed
 }
 
-// obeyEviction drops the unfinished line if registry asked for that, unless it is another line by
-// now.
+// obeyEviction gives memory back if budget asked for that: what a smaller buffer saves, or if that
+// is too little, the unfinished line.
 func (c *conn) obeyEviction() {
-	if at := c.evictAt.Swap(0); at > 0 && c.charge.Load() >= at {
+	if !c.asked.Load() {
+		return
+	}
+	keep := c.charge.Load() - c.v.budget.wanted(c)
+	c.goQuiet()
+	c.tighten()
+	if charge, _ := c.chargeNow(); charge > keep {
 		c.dropCarried()
 	}
+	c.account()
+	c.v.budget.settle(c) // where there was nothing left to give back
 }
 
 // dropCarried drops the unfinished line for lack of memory. The rest of the line will be skipped.
 func (c *conn) dropCarried() {
-	c.evictAt.Store(0)
 	if n := c.carried(); n > 0 {
 		r := c.lines.abandon(reasonMemory, n)
 		c.countCut(&r)
 		c.received.Add(linebuf.Count{Lines: r.allLines()})
-		c.v.pool.Put(c.buf)
-		c.buf = nil
 	}
-	c.v.registry.reserve(c, 0)
+	c.v.pool.Put(c.buf)
+	c.buf = nil
+	c.spare.Store(0)
+	c.v.budget.reserve(c, 0)
 }

@@ -35,7 +35,7 @@ type Stats struct {
 //
 //   - "oversize": the line was longer than MaxLine.
 //   - "torn": the connection broke in mid-line.
-//   - "memory": unfinished lines took too much memory, and this one was the longest.
+//   - "memory": unfinished lines took too much memory, and this one had been idle longest.
 //   - "truncated": the ends cut off delivered lines (bytes, no lines).
 //   - "shutdown": the hard end came before the channel had room.
 type Dropped struct {

@@ -34,6 +34,7 @@ func (t Tuning) withDefaults() Tuning {
 func (s *Splitter) Tune(t Tuning) {
 	t = t.withDefaults()
 	s.tuning.Store(&t)
+	s.budget.limit.Store(unfinished(s.pool.Limit(), t.MaxLine))
 	s.registry.wake()
 }
 

@@ -1,0 +1,108 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"linesplit/internal/testrig"
+)
+
+// half is a sender that has written the beginning of a line and goes on to exist.
+func half(t *testing.T, network, addr string, config *tls.Config, size int) net.Conn {
+	t.Helper()
+	conn, err := testrig.Dial(network, addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := conn.Write(bytes.Repeat([]byte("x"), size)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// untilMemoryRests waits until linesplit has read what it is going to read.
+func untilMemoryRests(s *testrig.Stage) {
+	s.Helper()
+	last, since := -1.0, time.Now()
+	testrig.WaitFor(s.T, "the memory for lines stands still", func() bool {
+		now := s.Process.Metrics().Sum("linesplit_memory_bytes")
+		if now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 300*time.Millisecond
+	})
+}
+
+// untilLines waits until n lines have reached the targets.
+func untilLines(s *testrig.Stage, n int) {
+	s.Helper()
+	testrig.WaitFor(s.T, fmt.Sprintf("%d lines arrive", n), func() bool { return s.Tally.Lines() >= n })
+}
+
+// Thousands of senders that each held the beginning of a line took all of the memory, since less was
+// charged for these lines than their buffers held: nothing was read any more until they left.
+func TestIdleSendersDoNotStopOthers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, tc := range map[string]struct {
+		memory, senders, size int
+		listen                []string
+		network               string
+		tls                   *tls.Config
+		perConn               int64 // resident bytes for each connection, besides twice the memory
+	}{
+		"plain": {64 << 20, 2060, 12_400, []string{"-listen", "tcp://127.0.0.1:0"}, "tcp", nil, 8 << 10},
+		"unix":  {16 << 20, 600, 12_400, []string{"-listen", "unix://" + filepath.Join(dir, "s")}, "unix", nil, 8 << 10},
+		"TLS":   {8 << 20, 700, 8_100, testrig.TLSListenerArgs(), "tcp", testrig.ClientTLS(), 64 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			sink := s.StartSink(testrig.SinkOptions{})
+			s.StartLineMode([]testrig.Target{sink}, append(tc.listen, "-memory", fmt.Sprint(tc.memory), "-max-line", "64KiB")...)
+			for range tc.senders {
+				half(t, tc.network, s.Process.Listeners[0], tc.tls, tc.size)
+			}
+			untilMemoryRests(s)
+			s.StartSenders(2, testrig.SenderOptions{Lines: 2_000, Network: tc.network, TLS: tc.tls})
+			untilLines(s, 4_000)
+			s.WaitForSenders()
+			limit := 2*int64(tc.memory) + int64(tc.senders)*tc.perConn + 32<<20 // the program itself
+			s.CheckMemory(limit, s.Process.Memory("VmHWM"), "peak memory")
+		})
+	}
+}
+
+// The short lines of thousands of idle senders made linesplit drop the long lines of a busy one: the
+// longest line went first, however much its sender was writing.
+func TestIdleLinesGoBeforeThoseOfABusySender(t *testing.T) {
+	t.Parallel()
+	for name, listen := range map[string][]string{"plain": {"-listen", "tcp://127.0.0.1:0"}, "TLS": testrig.TLSListenerArgs()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var config *tls.Config
+			idle, memory := 4_090, "64MiB"
+			if name == "TLS" {
+				config, idle, memory = testrig.ClientTLS(), 512, "8MiB"
+			}
+			s := testrig.NewStage(t)
+			sink := s.StartSink(testrig.SinkOptions{})
+			s.StartLineMode([]testrig.Target{sink}, append(listen, "-memory", memory)...)
+			for range idle {
+				half(t, "tcp", s.Process.Listeners[0], config, 8_100)
+			}
+			untilMemoryRests(s)
+			s.StartSenders(1, testrig.SenderOptions{Lines: 50, Size: 400_000, TLS: config})
+			untilLines(s, 50)
+			s.WaitForSenders()
+		})
+	}
+}
