@@ -63,6 +63,7 @@ func (c *conn) afterHandshake(err error) error {
 	switch {
 	case err == nil:
 		c.raw.SetDeadline(time.Time{})
+		c.limitWrites()
 		if c.cut {
 			c.lapsed = true // the line above undid cutOff's deadline
 		}

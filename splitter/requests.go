@@ -25,6 +25,24 @@ func (c *conn) evict() {
 	}
 }
 
+// answerTimeout limits the time that a sender may take to read what TLS answers.
+const answerTimeout = 10 * time.Second
+
+// limitWrites bounds the writes that TLS does within a Read: nothing else is written to a sender. A
+// sender that does not read them is closed.
+func (c *conn) limitWrites() {
+	for below := c.nc; ; {
+		if l, ok := below.(interface{ LimitWrites(time.Duration) }); ok {
+			l.LimitWrites(answerTimeout)
+		}
+		next, ok := below.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		below = next.NetConn()
+	}
+}
+
 // interruptLocked ends a Read in progress. TLS may be writing in it: the answer to a key update, to
 // a sender that does not read.
 func (c *conn) interruptLocked() {

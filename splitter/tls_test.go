@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"linesplit/tlsconf"
 )
 
 func certificate(t testing.TB) tls.Certificate {
@@ -50,7 +52,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(nc, l.config), nil
+	return tls.Server(tlsconf.Watch(nc), l.config), nil
 }
 
 func dialTLS(t testing.TB, addr net.Addr, version uint16) *tls.Conn {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // Watched is a connection below a *tls.Conn that remembers whether its stream has ended. crypto/tls
@@ -12,6 +13,8 @@ import (
 type Watched struct {
 	net.Conn
 	ended atomic.Bool
+	limit time.Duration // of a Write; 0 for none
+	stuck atomic.Bool   // a limited Write has not been finished
 }
 
 // Watch returns c as a Watched. Nothing else may read from c.
@@ -19,6 +22,9 @@ func Watch(c net.Conn) *Watched { return &Watched{Conn: c} }
 
 // Read implements [net.Conn].
 func (w *Watched) Read(p []byte) (int, error) {
+	if w.stuck.Load() {
+		return 0, ErrWriteTimeout
+	}
 	n, err := w.Conn.Read(p)
 	if err == io.EOF {
 		w.ended.Store(true)

@@ -106,3 +106,40 @@ func TestIdleLinesGoBeforeThoseOfABusySender(t *testing.T) {
 		})
 	}
 }
+
+// Senders over TLS that ask for key updates and do not read the answers blocked linesplit in a write
+// within its read. Their unfinished lines were counted as dropped, and stayed.
+func TestTLSSendersThatDoNotReadDoNotStopOthers(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	sink := s.StartSink(testrig.SinkOptions{})
+	s.StartLineMode([]testrig.Target{sink}, append(testrig.TLSListenerArgs(), "-memory", "1MiB", "-max-line", "256KiB")...)
+	const senders = 5
+	for range senders { // one after the other, so that none is asked to drop its line before it is blocked
+		k, err := testrig.NewKeyUpdater(s.Process.Listeners[0], testrig.ClientTLS())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { k.Conn.Close() })
+		if err := k.Write(bytes.Repeat([]byte("x"), 140<<10)); err != nil {
+			t.Fatal(err)
+		}
+		go k.Flood()
+		untilStuck(t, k)
+	}
+	s.StartSenders(2, testrig.SenderOptions{Lines: 2_000, TLS: testrig.ClientTLS()})
+	untilLines(s, 4_000)
+	s.WaitForSenders()
+	s.WaitForMetric(1, "linesplit_dropped_lines_total")
+}
+
+// untilStuck waits until linesplit reads no more of k, or has closed it.
+func untilStuck(t *testing.T, k *testrig.KeyUpdater) {
+	last, since := int64(-1), time.Now()
+	testrig.WaitFor(t, "linesplit reads no more", func() bool {
+		if now := k.Written(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 400*time.Millisecond
+	})
+}
