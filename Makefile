@@ -49,7 +49,7 @@ bench-quick: ## the same in 2 minutes, to see that it works; writes nothing
 
 microbench: ## the hot paths, ten times over, into NEW (bin/bench.txt); OLD=FILE compares with an earlier file
 	@mkdir -p $(dir $(NEW))
-	go test -run '^$$' -bench '$(MICRO)' -benchmem -count 10 ./linebuf ./splitter ./target ./workerpool ./relay >$(NEW) || { cat $(NEW); exit 1; }
+	go test -run '^$$' -bench '$(MICRO)' -benchmem -count 10 ./linebuf ./splitter ./target ./workerpool ./relay/... >$(NEW) || { cat $(NEW); exit 1; }
 	$$(go -C tools tool -n benchstat) $(OLD) $(NEW)
 
 demo: ## see it at work, 15 seconds

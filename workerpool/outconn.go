@@ -14,7 +14,8 @@ import (
 const stuckAfter = time.Second
 
 // halfCloserWithin is the rule for half-closers: a FIN within this time after the connection's
-// start means that the target never writes, and not that it is going away.
+// start means that the target never writes, and not that it is going away. notHalfCloserFor is
+// the exception.
 const halfCloserWithin = time.Second
 
 // notHalfCloserFor is the time for which a connection that outlived halfCloserWithin proves
