@@ -17,16 +17,12 @@ import (
 // handshakeTimeout limits the TLS handshake with a client.
 const handshakeTimeout = 10 * time.Second
 
-// settleTime is the time that a client has to receive the rest of the reply if the target no longer
-// takes its bytes.
-const settleTime = 2 * time.Second
-
 // conn is one client with its target, once it has one.
 //
 // One goroutine prepares it: handshake and dial. Then that goroutine starts one for each direction
 // and goes on to another client. Dialling makes a stack grow, and the two goroutines keep a small
-// stack for as long as the connection lasts. The last of them to end cleans up. Any goroutine may
-// abort. That closes the sockets, so that the reads and writes of the two goroutines fail.
+// stack for as long as the connection lasts. The last of them to end closes the sockets and cleans
+// up. Any goroutine may abort. That makes the reads and writes of the two goroutines fail.
 type conn struct {
 	v       *serving
 	id      uint64
@@ -41,9 +37,12 @@ type conn struct {
 	pair  splice.Pair   // set together with backend
 	ended atomic.Int32  // number of flows that have ended
 	first atomic.Uint32 // traffic.End of the first flow that ended in an orderly way
-	why   atomic.Uint32 // traffic.End of what aborted the connection; NotEnded if nothing has
+	why   atomic.Uint32 // traffic.End of what broke the connection; NotEnded if nothing has
+	over  atomic.Bool   // halt has been called
 
-	undelivered atomic.Bool // the target has refused bytes of the client
+	targetRefuses, clientRefuses atomic.Bool // the side takes no more bytes from the other
+
+	deliveredIn, deliveredOut int64 // set by finish
 
 	mu       sync.Mutex
 	target   splice.Side // guarded by mu until carrying
@@ -52,12 +51,6 @@ type conn struct {
 	// Only maintain uses these.
 	seen  progress
 	since time.Time // when the progress became seen
-}
-
-// progress changes as long as the connection is not silent.
-type progress struct {
-	bytes int64
-	ended int32
 }
 
 func newConn(v *serving, nc net.Conn) *conn {
@@ -102,6 +95,7 @@ func (c *conn) giveUp(why traffic.End) {
 	if !c.abort(why) {
 		why = traffic.End(c.why.Load())
 	}
+	c.client.Reset()
 	c.v.clients.CountRefusal(why)
 	c.cleanUp(why)
 }
@@ -142,86 +136,46 @@ func (c *conn) join(b *upstream.Backend, nc net.Conn) bool {
 	return true
 }
 
-// abort resets both sides. It returns false if the conn was aborted before.
-func (c *conn) abort(why traffic.End) bool {
+// decide sets the reason for the connection's end. It returns false if it was set before.
+func (c *conn) decide(why traffic.End) bool {
 	if !c.why.CompareAndSwap(uint32(traffic.NotEnded), uint32(why)) {
 		return false
 	}
 	c.v.clients.CountCut(why)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.client.Reset()
-	c.target.Reset()
 	return true
 }
 
-// abortAt aborts if the client is connected to b.
-func (c *conn) abortAt(b *upstream.Backend, why traffic.End) {
-	if c.carrying.Load() && c.backend == b {
-		c.abort(why)
-	}
+// abort ends the connection at once. It returns false if another reason for its end was set before.
+func (c *conn) abort(why traffic.End) bool {
+	decided := c.decide(why)
+	c.halt()
+	return decided
 }
 
-// ends holds the reasons to record for a flow: its source has closed or was reset, or its
-// destination takes no bytes.
-type ends struct{ closed, reset, undeliverable traffic.End }
+// halt makes all reads and writes fail and ends all waiting, so that the flows end and both sides
+// are reset.
+func (c *conn) halt() {
+	c.over.Store(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.client.Interrupt()
+	c.target.Interrupt()
+}
 
-var (
-	clientEnds = ends{closed: traffic.EndClientClosed, reset: traffic.EndClientReset, undeliverable: traffic.EndTargetReset}
-	targetEnds = ends{closed: traffic.EndTargetClosed, reset: traffic.EndTargetReset, undeliverable: traffic.EndClientReset}
-)
+// abortAt ends the connection if its target is b, which is out of use: that side ends at once, and
+// the client still gets what the target has sent.
+func (c *conn) abortAt(b *upstream.Backend, why traffic.End) {
+	if !c.carrying.Load() || c.backend != b || !c.decide(why) {
+		return
+	}
+	c.target.Interrupt()
+	c.client.InterruptReading()
+}
 
 // carry is the goroutine of one direction.
 func (c *conn) carry(f *splice.Flow, e ends) {
 	defer c.v.running.Done()
 	c.flowEnded(f, e, f.Carry())
-}
-
-// flowEnded records the end of a flow; err is nil for an orderly one. The first orderly end is
-// passed on to the other side as a half-close, since that side may still send. After the second,
-// both sides are closed.
-func (c *conn) flowEnded(f *splice.Flow, e ends, err error) {
-	switch {
-	case err == nil:
-		c.first.CompareAndSwap(uint32(traffic.NotEnded), uint32(e.closed))
-	case err == splice.ErrUndeliverable:
-		c.undelivered.CompareAndSwap(false, f == &c.pair.In)
-		// The bytes that the receiving side sent before it broke are still carried in the other
-		// direction, and its end follows them there.
-	default:
-		c.abort(e.reset)
-	}
-	if c.ended.Add(1) == 2 {
-		if c.first.Load() == uint32(traffic.NotEnded) {
-			c.abort(e.undeliverable) // neither side takes bytes, and neither has ended; this flow found out last
-		}
-		c.finish()
-		return
-	}
-	if err == nil {
-		f.CloseWrite()
-	}
-}
-
-// finish ends a connection when both flows have ended.
-func (c *conn) finish() {
-	why := traffic.End(c.why.Load())
-	if why == traffic.NotEnded {
-		why = traffic.End(c.first.Load())
-		c.settle()
-		c.client.Close()
-		c.target.Close()
-	}
-	c.cleanUp(why)
-}
-
-// settle gives a client that was still sending the time to receive the reply. Closing a socket with
-// unread data resets it, and bytes on their way to the client are lost.
-func (c *conn) settle() {
-	if c.undelivered.Load() {
-		c.client.CloseWrite()
-		c.client.Drop(settleTime)
-	}
 }
 
 // cleanUp releases what the connection holds and records its end. The sockets have been closed.
@@ -249,26 +203,7 @@ func (c *conn) report(why traffic.End) {
 	}
 	if c.backend != nil {
 		rec.Target = c.backend.Target.String()
-		rec.BytesIn, rec.BytesOut = c.pair.In.Moved(), c.pair.Out.Moved()
+		rec.BytesIn, rec.BytesOut = c.deliveredIn, c.deliveredOut
 	}
 	c.v.clients.Record(rec)
-}
-
-// checkSilence aborts a connection that has made no progress for too long.
-func (c *conn) checkSilence(now time.Time, set *Tuning) {
-	if !c.carrying.Load() {
-		return
-	}
-	seen := progress{c.pair.In.Moved() + c.pair.Out.Moved(), c.ended.Load()}
-	if seen != c.seen || c.since.IsZero() {
-		c.seen, c.since = seen, now
-		return
-	}
-	silent := now.Sub(c.since)
-	switch {
-	case set.IdleTimeout > 0 && silent >= set.IdleTimeout:
-		c.abort(traffic.EndIdle)
-	case seen.ended == 1 && silent >= set.LingerTimeout:
-		c.abort(traffic.EndLinger)
-	}
 }

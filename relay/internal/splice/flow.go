@@ -41,6 +41,8 @@ type Flow struct {
 
 	busy bool // the last read returned at least smallBuffer bytes
 
+	closed atomic.Bool // CloseWrite has been called
+
 	// writing is held during each write to dst, and guards severed. severed is set once a write has
 	// failed because of a reset. The kernel reports a reset only once: if a write gets the report,
 	// the other direction reads what looks like an orderly end.
@@ -59,11 +61,46 @@ var (
 	errTruncated     = errors.New("the sending side broke off")
 )
 
-// Moved returns the number of bytes that the receiving side has taken.
+// Moved returns the number of bytes written to the receiving side's socket.
 func (f *Flow) Moved() int64 { return f.moved.Load() }
 
+// Waiting returns the number of bytes in the send queue of the receiving side's socket: those that
+// its peer's kernel has not acknowledged, and may still. With TLS these are encrypted bytes. It is
+// 0 where the kernel does not count them, and for Unix sockets, which hand over bytes at once.
+func (f *Flow) Waiting() int64 {
+	n, broken := f.unacknowledged()
+	if broken {
+		return 0
+	}
+	return n
+}
+
+// Delivered returns how many of the moved bytes the receiving side's peer gets if the socket is now
+// closed or, with reset, reset: a reset, now or before, loses those in the send queue. With TLS the
+// number may be too low by the overhead of the encryption.
+func (f *Flow) Delivered(reset bool) int64 {
+	n, broken := f.unacknowledged()
+	if !reset && !broken {
+		return f.Moved()
+	}
+	return max(0, f.Moved()-n)
+}
+
+// unacknowledged returns the number of bytes in the send queue, and whether none of them will be
+// sent any more, since the connection is broken.
+func (f *Flow) unacknowledged() (n int64, broken bool) {
+	n, broken = f.dst.sendQueue()
+	if n > 0 && f.closed.Load() {
+		n-- // the FIN counts as a byte
+	}
+	return n, broken
+}
+
 // CloseWrite half-closes the connection with the receiving side.
-func (f *Flow) CloseWrite() { f.dst.CloseWrite() }
+func (f *Flow) CloseWrite() {
+	f.closed.Store(true)
+	f.dst.CloseWrite()
+}
 
 // Carry moves bytes until src ends. It returns nil if src has ended in an orderly way and all its
 // bytes are written, ErrUndeliverable if the receiving side broke, and another error if src broke.

@@ -22,6 +22,12 @@ func (f *Flow) emptyRaw() error { panic("splice: no descriptors here") }
 // WasReset returns false: resets are not detected on this system.
 func (*Side) WasReset() bool { return false }
 
+// sendQueue returns 0: send queues are not counted on this system.
+func (*Side) sendQueue() (n int64, broken bool) { return 0, false }
+
+// awaitRoom returns true: it does not wait on this system.
+func (*Side) awaitRoom() bool { return true }
+
 type pipes struct{}
 
 func (*pipes) init()     {}

@@ -2,8 +2,10 @@ package splice
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -77,8 +79,14 @@ func (s *Side) read(b []byte) (int, error) {
 }
 
 // CloseWrite tells the peer that no more bytes will come: by close_notify with TLS, and by a FIN.
+// crypto/tls gives up a close_notify that the socket does not take within 5 s, and the peer would
+// take its stream for a truncated one. So CloseWrite first waits until there is room, or until the
+// side is interrupted.
 func (s *Side) CloseWrite() {
 	if s.conn != s.raw {
+		if !s.awaitRoom() {
+			return
+		}
 		closeWrite(s.conn)
 	}
 	closeWrite(s.raw)
@@ -96,10 +104,29 @@ func (s *Side) Close() { s.conn.Close() }
 // CloseSocket ends the connection in an orderly way, without close_notify.
 func (s *Side) CloseSocket() { s.raw.Close() }
 
-// Drop reads and discards bytes until the peer ends or limit has passed.
-func (s *Side) Drop(limit time.Duration) {
+// Drop reads and discards bytes until limit has passed. It returns true if the peer ends before.
+func (s *Side) Drop(limit time.Duration) (ended bool) {
 	s.raw.SetReadDeadline(time.Now().Add(limit))
-	io.Copy(io.Discard, s.raw)
+	_, err := io.Copy(io.Discard, s.raw)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// longAgo is a deadline that interrupts reading or writing at once.
+var longAgo = time.Unix(1, 0)
+
+// Interrupt makes reads and writes fail from now on. The socket stays open, so that its queue can
+// still be counted. Interrupt does nothing for the zero Side.
+func (s *Side) Interrupt() {
+	if s.raw != nil {
+		s.raw.SetDeadline(longAgo)
+	}
+}
+
+// InterruptReading makes reads fail from now on. It does nothing for the zero Side.
+func (s *Side) InterruptReading() {
+	if s.raw != nil {
+		s.raw.SetReadDeadline(longAgo)
+	}
 }
 
 // Reset ends the connection so that the peer cannot take it for an orderly end. A Unix socket has

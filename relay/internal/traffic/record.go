@@ -11,8 +11,8 @@ type Record struct {
 	Start            time.Time
 	Client, Listener string
 	Target           string // empty if none was connected
-	BytesIn          int64  // written to the target
-	BytesOut         int64  // written to the client
+	BytesIn          int64  // written to the target, less those that a reset discarded
+	BytesOut         int64  // written to the client, less those that a reset discarded
 	Duration         time.Duration
 	Dials            int    // attempts to connect to a target, the successful one included
 	End              string // reason why the connection ended; see End
@@ -23,6 +23,6 @@ type Connection struct {
 	ID                uint64 // unique among all connections of the relay, and rising
 	Client, Listener  string
 	Target            string // empty while none is connected
-	BytesIn, BytesOut int64  // as in Record
+	BytesIn, BytesOut int64  // written to the target and to the client
 	Since             time.Time
 }

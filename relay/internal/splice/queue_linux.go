@@ -1,0 +1,48 @@
+package splice
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// stateClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
+const stateClose = 7
+
+// sendQueue returns the number of bytes that the peer's kernel has not acknowledged, a FIN
+// included, and whether the connection is broken. It returns 0 and false for what is no open TCP
+// socket. The number is exact also after a reset, until the socket is closed.
+func (s *Side) sendQueue() (n int64, broken bool) {
+	tcp, ok := s.raw.(*net.TCPConn)
+	if !ok {
+		return 0, false
+	}
+	rc := descriptor(tcp)
+	if rc == nil {
+		return 0, false
+	}
+	rc.Control(func(fd uintptr) {
+		unacked, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		if err != nil {
+			return
+		}
+		n = int64(unacked)
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		broken = err == nil && info.State == stateClose
+	})
+	return n, broken
+}
+
+// awaitRoom waits until the socket takes bytes or is broken. It returns false if the side is
+// interrupted first.
+func (s *Side) awaitRoom() bool {
+	rc := descriptor(s.raw)
+	if rc == nil {
+		return true
+	}
+	return rc.Write(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	}) == nil
+}
