@@ -10,9 +10,14 @@ import (
 	"syscall"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
 )
+
+// errorPause is the pause after an error of receiving. Such an error comes with a datagram that was
+// sent, or with every call while the system has no memory.
+const errorPause = time.Millisecond
 
 // session stands for one client address. Its goroutine connects and carries replies. The goroutine
 // that reads the listening socket sends to the target.
@@ -51,22 +56,32 @@ func (s *session) keep(b []byte) {
 
 // send sends a datagram to the target, or drops it if that would block.
 func (s *session) send(b []byte) {
-	err := s.socket.send(b)
-	if isRefusal(err) { // concerns an earlier datagram; this one was not sent
-		if s.refusedByTarget() {
-			s.socket.conn.SetReadDeadline(longAgo)
-		}
-		err = s.socket.send(b)
+	if s.transmit(b) && s.refusedByTarget() {
+		s.socket.conn.SetReadDeadline(longAgo)
 	}
-	s.count(err, len(b))
 }
 
-// count counts n bytes sent to the target if err is nil.
-func (s *session) count(err error, n int) {
-	if err == nil {
-		s.bytesIn.Add(int64(n))
-		s.backend.BytesIn.Add(uint64(n))
+// transmit sends a datagram and counts it. An error that an earlier datagram has left on the socket
+// keeps it from being sent, and goes away by that, so transmit tries once more. It reports whether
+// the error was that the target refuses datagrams.
+func (s *session) transmit(b []byte) (refused bool) {
+	err := s.socket.send(b)
+	if isPassing(err) {
+		refused = isRefusal(err)
+		err = s.socket.send(b)
 	}
+	if err == nil {
+		s.bytesIn.Add(int64(len(b)))
+		s.backend.BytesIn.Add(uint64(len(b)))
+	}
+	return refused
+}
+
+// isPassing reports whether err concerns one datagram, not the socket. ICMP messages cause such
+// errors: a datagram was too long for the path (EMSGSIZE), for example.
+func isPassing(err error) bool {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && errno != syscall.EAGAIN && errno != syscall.EBADF
 }
 
 // run is the session's goroutine.
@@ -119,7 +134,9 @@ func (s *session) flush() {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
 	for _, b := range s.pending {
-		s.count(s.socket.send(b), len(b))
+		if s.transmit(b) {
+			s.refusedLocked()
+		}
 	}
 	s.pending, s.ready = nil, true
 }
@@ -140,9 +157,10 @@ func (s *session) carry() traffic.End {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
 			}
-			if !isRefusal(err) || s.refusedByTarget() {
+			if !isPassing(err) || isRefusal(err) && s.refusedByTarget() {
 				return traffic.EndTargetReset
 			}
+			accept.Pause(s.v.cut, errorPause)
 		}
 	}
 }
@@ -201,6 +219,10 @@ func (s *session) reply(b []byte) {
 func (s *session) refusedByTarget() bool {
 	s.v.mu.Lock()
 	defer s.v.mu.Unlock()
+	return s.refusedLocked()
+}
+
+func (s *session) refusedLocked() bool {
 	s.v.refused[s.backend] = time.Now()
 	s.lost = s.v.Backends.Datagrams.CountOpen(s.backend) > 0 && time.Since(s.start) >= refusedAge
 	return s.lost
