@@ -15,7 +15,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/linesplit /linesplit
 USER 65532:65532
 # For the health check, reachable only inside the container. To publish metrics, run with
-# -e LINESPLIT_ADMIN=0.0.0.0:9091.
+# -e LINESPLIT_ADMIN=:9091.
 ENV LINESPLIT_ADMIN=127.0.0.1:9091
 EXPOSE 9000
 STOPSIGNAL SIGTERM

@@ -1,6 +1,7 @@
 // Package listen parses -listen values and opens their listeners.
 //
-//	tcp://host:port     plain TCP; an empty host is every address, port 0 any free port
+//	tcp://host:port     plain TCP; port 0 is any free port. Every address of both families is an
+//	                    empty host or [::], every IPv4 address 0.0.0.0; see Apart
 //	tls://host:port     TLS over TCP
 //	udp://host:port     UDP, for whole lines or, with OpenPacket, for datagrams
 //	unix:///path        a socket file; options are ?mode=0660&uid=…&gid=…
@@ -123,7 +124,7 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 	if s.reuse {
 		lc.Control = sharePort
 	}
-	ln, err := lc.Listen(ctx, "tcp", s.address)
+	ln, err := lc.Listen(ctx, s.network(schemeTCP), s.address)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -174,9 +175,11 @@ func explain(err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: another program listens there", err)
+		return fmt.Errorf("%w: another program listens there, or another -listen does", err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("%w: no interface of this machine has this address", err)
+	case errors.Is(err, syscall.EAFNOSUPPORT):
+		return fmt.Errorf("%w: this machine has no IPv6; without a host, as in tcp://:9000, what there is is used", err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: ports below 1024 need root or CAP_NET_BIND_SERVICE", err)
 	default:

@@ -28,13 +28,13 @@ func sharePort(_, _ string, c syscall.RawConn) error {
 var errTried = errors.New("tried")
 
 // tryPort lets Go prepare a listener up to the bind, binds it, and goes no further.
-func tryPort(ctx context.Context, address string) error {
+func tryPort(ctx context.Context, network, address string) error {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	lc.Control = func(network, address string, c syscall.RawConn) error {
 		return cmp.Or(sharePort(network, address, c), bindOnly(network, address, c), errTried)
 	}
-	if _, err := lc.Listen(ctx, "tcp", address); !errors.Is(err, errTried) {
+	if _, err := lc.Listen(ctx, network, address); !errors.Is(err, errTried) {
 		return err
 	}
 	return nil
@@ -50,7 +50,7 @@ func bindOnly(network, address string, c syscall.RawConn) error {
 	switch {
 	case network == "tcp4":
 		sockaddr = &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
-	case ip.IsUnspecified(): // 0.0.0.0, too
+	case ip.IsUnspecified():
 		sockaddr = &unix.SockaddrInet6{Port: port}
 	default:
 		sockaddr = &unix.SockaddrInet6{Port: port, Addr: ip.As16()}

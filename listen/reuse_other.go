@@ -15,7 +15,7 @@ func sharePort(_, _ string, _ syscall.RawConn) error {
 	return errors.New("-reuse-port works on Linux only")
 }
 
-func tryPort(context.Context, string) error { return nil }
+func tryPort(context.Context, string, string) error { return nil }
 
 func stepAside(*net.TCPListener) error { return nil }
 

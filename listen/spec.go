@@ -49,6 +49,7 @@ type Spec struct {
 	gid     int    // group of the socket file; unset: this process's
 	secure  bool   // TLS on inherited sockets
 	reuse   bool   // see ReusePort
+	only6   bool   // every address is every IPv6 address; see Apart
 }
 
 // Parse parses a -listen value. Its errors tell the right form.
@@ -136,7 +137,7 @@ func checkHostPort(scheme, address string) error {
 		if addrErr, ok := errors.AsType[*net.AddrError](err); ok {
 			err = errors.New(addrErr.Err)
 		}
-		return fmt.Errorf("%w: want %[2]s://host:port, such as %[2]s://0.0.0.0:9000 or %[2]s://[::1]:9000", err, scheme)
+		return fmt.Errorf("%w: want %[2]s://host:port, such as %[2]s://:9000 or %[2]s://[::1]:9000", err, scheme)
 	}
 	if strings.ContainsAny(host, "/@ \t") {
 		return fmt.Errorf("host %q: want a name or an address", host)
@@ -300,7 +301,7 @@ func (s Spec) Try(ctx context.Context) error {
 	if !s.reuse || s.scheme != schemeTCP && s.scheme != schemeTLS {
 		return nil
 	}
-	if err := tryPort(ctx, s.address); err != nil {
+	if err := tryPort(ctx, s.network(schemeTCP), s.address); err != nil {
 		return fmt.Errorf("listen on %s: %w", s, err)
 	}
 	return nil

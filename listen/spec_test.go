@@ -101,7 +101,7 @@ var parseErrors = []struct{ in, want string }{
 	{"udp:514", "no // after the scheme"},
 	{"udp://:514?mode=0600", "udp:// takes no options"},
 	{"tls://[::1]", "missing port in address: want tls://host:port"},
-	{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://0.0.0.0:9000 or tcp://[::1]:9000"},
+	{"tcp://::1:9000", "too many colons in address: want tcp://host:port, such as tcp://:9000 or tcp://[::1]:9000"},
 	{"tcp://:", `port "": want a number`},
 	{"tcp://:65536", `port "65536": want a number from 1 to 65535, or 0`},
 	{"tcp://:-1", `port "-1": want a number`},

@@ -41,7 +41,7 @@ func openUDP(ctx context.Context, s Spec) (*net.UDPConn, error) {
 	if s.reuse {
 		lc.Control = sharePort
 	}
-	pc, err := lc.ListenPacket(ctx, "udp", s.address)
+	pc, err := lc.ListenPacket(ctx, s.network(schemeUDP), s.address)
 	if err != nil {
 		return nil, explain(err)
 	}

@@ -43,7 +43,7 @@ With -control it takes orders over HTTP, for all listeners, or with ?sink=2 for 
 Examples:
   linesplit sink -verify -until-quiet 5s
   linesplit sink -listen tcp://127.0.0.1:9998,tcp://127.0.0.1:9999 -verify -expect sent.json -json
-  linesplit sink -listen tls://0.0.0.0:6514 -tls-cert cert.pem -tls-key key.pem -output lines.log
+  linesplit sink -listen tls://:6514 -tls-cert cert.pem -tls-key key.pem -output lines.log
   linesplit sink -control 127.0.0.1:9090
   curl -X POST 'http://127.0.0.1:9090/crash?stall=200ms'     # meanwhile
 `,

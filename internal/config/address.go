@@ -40,8 +40,9 @@ func listeners(s *flags.Set) []listen.Spec {
 		specs = append(specs, spec)
 	}
 	if len(specs) == 0 && s.OK("listen") {
-		s.Fail("listen", errors.New("no listener: write tcp://0.0.0.0:9000, for example"))
+		s.Fail("listen", errors.New("no listener: write tcp://:9000, for example"))
 	}
+	listen.Apart(specs)
 	return specs
 }
 

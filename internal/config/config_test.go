@@ -24,7 +24,7 @@ import (
 func TestDefaults(t *testing.T) {
 	clearEnv(t)
 	c := mustParse(t)
-	if diff := cmp.Diff([]string{"tcp://0.0.0.0:9000"}, names(c.Listen)); diff != "" {
+	if diff := cmp.Diff([]string{"tcp://:9000"}, names(c.Listen)); diff != "" {
 		t.Error("listen", diff)
 	}
 	if diff := cmp.Diff([]string{"tcp://127.0.0.1:9999"}, names(c.Targets)); diff != "" {
@@ -123,15 +123,16 @@ func TestListeners(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"-port", "0"}, []string{"tcp://0.0.0.0:0"}},
+		{[]string{"-port", "0"}, []string{"tcp://:0"}},
 		{[]string{"-listen", ":9000,[::1]:9001"}, []string{"tcp://:9000", "tcp://[::1]:9001"}},
 		{[]string{"-listen", "-"}, []string{"stdin:"}},
 		{[]string{"-listen", "stdin"}, []string{"stdin:"}},
 		{[]string{"-addr", "::1"}, []string{"tcp://[::1]:9000"}},
 		{[]string{"-addr", "[::1]"}, []string{"tcp://[::1]:9000"}},
 		{[]string{"-addr", ""}, []string{"tcp://:9000"}},
+		{[]string{"-addr", "0.0.0.0"}, []string{"tcp://0.0.0.0:9000"}},
 		{[]string{"-addr", "localhost"}, []string{"tcp://localhost:9000"}},
-		{pair, []string{"tls://0.0.0.0:9000"}},
+		{pair, []string{"tls://:9000"}},
 		{append([]string{"-listen", "tls://:1", "-listen", "tcp://:2,stdin:"}, pair...), []string{"tls://:1", "tcp://:2", "stdin:"}},
 		{[]string{"-listen", "tcp://127.0.0.1:0,tcp://127.0.0.1:0"}, []string{"tcp://127.0.0.1:0", "tcp://127.0.0.1:0"}},
 	} {

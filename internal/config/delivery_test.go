@@ -76,7 +76,7 @@ func TestBadForwarding(t *testing.T) {
 		{"datagrams to nowhere", append(l4, "-listen", "udp://:1"), []string{
 			`-target "tcp://127.0.0.1:9999": no listener leads to it`, `the listener udp://:1 needs a udp:// target`}},
 		{"streams to nowhere", append(l4, "-target", "udp://a:1"), []string{
-			`the listener tcp://0.0.0.0:9000 needs a tcp://, tls:// or unix:// target`, `-target "udp://a:1": no listener leads to it`}},
+			`the listener tcp://:9000 needs a tcp://, tls:// or unix:// target`, `-target "udp://a:1": no listener leads to it`}},
 		{"check", []string{"-health", "ping"}, []string{`-health`}},
 		{"check of another kind", []string{"-health", "tcp", "-health-path", "/x"}, []string{`-health-path`}},
 		{"check in vain", []string{"-health-expect", "x"}, []string{`-health-expect`}},

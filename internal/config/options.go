@@ -48,8 +48,9 @@ func listenerOptions() []flags.Option {
 				"HOST:PORT or :PORT (TCP), tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME " +
 				"(abstract), udp://HOST:PORT, systemd:NAME?tls=true (socket activation; both parts " +
 				"optional), stdin: or - (line mode)"},
-		{Name: "addr", Arg: "HOST", Default: "0.0.0.0",
-			Help: "address to listen on"},
+		{Name: "addr", Arg: "HOST",
+			Help: "address to listen on; every IPv4 and IPv6 address when empty. 0.0.0.0 is every IPv4 address, " +
+				"[::] every address of both families unless -listen names an IPv4 address of its port, too"},
 		{Name: "port", Arg: "PORT", Default: "9000",
 			Help: "port to listen on; 0 lets the kernel choose"},
 		{Name: "reuse-port",
