@@ -1,5 +1,7 @@
 package admin
 
+import "github.com/prometheus/client_golang/prometheus"
+
 // addInbound adds what listeners count in both modes.
 func (c *collector) addInbound() {
 	c.counter("probes_total",
@@ -12,4 +14,16 @@ func (c *collector) addInbound() {
 	c.counter("tls_handshakes_displaced_total",
 		"TLS handshakes ended because the peer did not go on with its own while others waited.",
 		func(s *Status) uint64 { return s.Totals.HandshakesDisplaced })
+	c.add("udp_dropped_datagrams_total", "Datagrams that the kernel dropped at a udp:// listener, most likely since "+
+		"its receive buffer was full.", []string{"listener"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+		for _, l := range s.Datagrams {
+			emit(float64(l.Dropped), l.Listener)
+		}
+	})
+	c.add("udp_receive_buffer_bytes", "Size of the receive buffer that the kernel granted a udp:// listener.",
+		[]string{"listener"}, prometheus.GaugeValue, func(s *Status, emit emitter) {
+			for _, l := range s.Datagrams {
+				emit(float64(l.ReceiveBuffer), l.Listener)
+			}
+		})
 }

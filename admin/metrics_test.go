@@ -40,6 +40,7 @@ func fullLines() Status {
 			Name: "unix:///run/b.sock", Lines: &TargetLines{Confirmed: Amount{26, 27}},
 		}},
 		LogDropped: []LogDropped{{"log", 38}},
+		Datagrams:  []DatagramListener{{"udp://127.0.0.1:514", 45, 46}},
 	}
 }
 
@@ -47,7 +48,7 @@ func fullLines() Status {
 func fullConnections() Status {
 	return Status{
 		Totals: Totals{
-			Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6,
+			Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6, LostDatagrams: 47,
 			Refused: []RefusedBy{{Reason: "limit", Count: 7}, {Reason: "no-target", Count: 8}},
 		},
 		Targets: []TargetStatus{{
@@ -57,6 +58,7 @@ func fullConnections() Status {
 			Name: "udp://10.0.0.2:514", Forward: &TargetForward{Total: 16},
 		}},
 		LogDropped: []LogDropped{{"log", 38}, {"access", 39}},
+		Datagrams:  []DatagramListener{{"udp://127.0.0.1:514", 45, 46}},
 	}
 }
 

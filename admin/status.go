@@ -32,12 +32,21 @@ type Status struct {
 	// one more target, so that sums over all targets never fall. nil if there are none.
 	Removed    *TargetStatus `json:"-"`
 	LogDropped []LogDropped  `json:"-"`
+	// Datagrams has one element for each udp:// listener.
+	Datagrams []DatagramListener `json:"-"`
 }
 
 // LogDropped counts the lines of one log that were dropped because its reader was too slow.
 type LogDropped struct {
 	Log   string // one of a small, fixed set, since it is a label of a metric
 	Lines uint64
+}
+
+// DatagramListener counts what the kernel has dropped at a udp:// listener.
+type DatagramListener struct {
+	Listener      string // the actual address, in the syntax of -listen
+	Dropped       uint64
+	ReceiveBuffer uint64 // gauge: bytes granted
 }
 
 // Amount is a number of lines and their size in bytes.
@@ -79,7 +88,8 @@ type Totals struct {
 	Handshakes          uint64 `json:"handshakes"`
 	HandshakesWaiting   uint64 `json:"handshakes_waiting"`
 	HandshakesDisplaced uint64 `json:"handshakes_displaced"`
-	Probes              uint64 `json:"probes"` // ended before the first byte of TLS or of a PROXY header
+	LostDatagrams       uint64 `json:"lost_datagrams"` // connection mode: could not be passed on at once, either way
+	Probes              uint64 `json:"probes"`         // ended before the first byte of TLS or of a PROXY header
 
 	CutOff        uint64 `json:"cut_off"`        // clients still connected when the drain ended
 	ReceivedBytes uint64 `json:"received_bytes"` // from clients

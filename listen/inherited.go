@@ -122,10 +122,11 @@ func openInherited(f *os.File, config *tls.Config, guard *Guard, datagrams bool)
 		pc.Close()
 		return nil, nil, fmt.Errorf("%s: for datagrams, only UDP without TLS is supported: want ListenStream=", f.Name())
 	}
+	counter := newDatagramCounter(socket, 0)
 	if datagrams {
-		return nil, guardPackets(socket, guard), nil
+		return nil, guardPackets(counter, guard), nil
 	}
-	ln, err := newUDPListener(socket, guard)
+	ln, err := newUDPListener(counter, guard)
 	return ln, nil, err
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // receiveBuffer is the size of a UDP socket's buffer in bytes, which holds datagrams while its
-// reader is busy. The kernel may give less (Linux: net.core.rmem_max).
+// reader is busy. The kernel may give less (Linux: net.core.rmem_max); see Datagrams.
 const receiveBuffer = 4 << 20
 
 // OpenPacket opens the udp:// listener for s, for datagrams. guard admits them by the address of
@@ -26,14 +26,14 @@ func OpenPacket(ctx context.Context, s Spec, guard *Guard) (net.PacketConn, erro
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s, err)
 	}
-	return guardPackets(socket, guard), nil
+	return guardPackets(newDatagramCounter(socket, receiveBuffer), guard), nil
 }
 
-func guardPackets(socket *net.UDPConn, guard *Guard) net.PacketConn {
+func guardPackets(counter *datagramCounter, guard *Guard) net.PacketConn {
 	if guard == nil { // a guard that admits all may be changed later
-		return socket
+		return counter.socket
 	}
-	return &guardedPackets{packets: socket, guard: guard}
+	return &guardedPackets{packets: counter.socket, counter: counter, guard: guard}
 }
 
 func openUDP(ctx context.Context, s Spec) (*net.UDPConn, error) {
@@ -46,7 +46,7 @@ func openUDP(ctx context.Context, s Spec) (*net.UDPConn, error) {
 		return nil, explain(err)
 	}
 	socket := pc.(*net.UDPConn)
-	if err := socket.SetReadBuffer(receiveBuffer); err != nil {
+	if err := setReceiveBuffer(socket, receiveBuffer); err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("set the receive buffer to %d bytes: %w", receiveBuffer, err)
 	}
@@ -67,8 +67,14 @@ type packets interface {
 // guardedPackets drops datagrams that guard does not admit.
 type guardedPackets struct {
 	packets
-	guard *Guard
+	counter *datagramCounter
+	guard   *Guard
 }
+
+// Close closes the socket.
+func (c *guardedPackets) Close() error { return c.counter.close() }
+
+func (c *guardedPackets) datagrams() DatagramCounts { return c.counter.datagrams() }
 
 // ReadFrom returns the next admitted datagram.
 func (c *guardedPackets) ReadFrom(b []byte) (int, net.Addr, error) {

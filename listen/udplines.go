@@ -18,6 +18,7 @@ const maxDatagram = 65535
 // datagram. The socket is closed once both the listener and the connection are.
 type udpListener struct {
 	socket   *net.UDPConn
+	counter  *datagramCounter // of socket
 	rc       syscall.RawConn
 	guard    *Guard
 	deadline *deadline     // for Accept
@@ -38,11 +39,12 @@ func openUDPLines(ctx context.Context, s Spec, guard *Guard) (net.Listener, erro
 	if err != nil {
 		return nil, err
 	}
-	return newUDPListener(socket, guard)
+	return newUDPListener(newDatagramCounter(socket, receiveBuffer), guard)
 }
 
-// newUDPListener takes ownership of the socket.
-func newUDPListener(socket *net.UDPConn, guard *Guard) (net.Listener, error) {
+// newUDPListener takes ownership of the counter's socket.
+func newUDPListener(counter *datagramCounter, guard *Guard) (net.Listener, error) {
+	socket := counter.socket
 	rc, err := socket.SyscallConn()
 	if err != nil {
 		socket.Close()
@@ -50,6 +52,7 @@ func newUDPListener(socket *net.UDPConn, guard *Guard) (net.Listener, error) {
 	}
 	l := &udpListener{
 		socket:   socket,
+		counter:  counter,
 		rc:       rc,
 		guard:    guard,
 		deadline: newDeadline(),
@@ -117,13 +120,15 @@ func (l *udpListener) Close() error {
 	close(l.closing)
 	l.deadline.set(time.Time{})
 	if l.conn == nil {
-		return l.socket.Close()
+		return l.counter.close()
 	}
 	l.conn.endLocked()
 	return nil
 }
 
 func (l *udpListener) Addr() net.Addr { return l.socket.LocalAddr() }
+
+func (l *udpListener) datagrams() DatagramCounts { return l.counter.datagrams() }
 
 // String returns the actual address as a -listen value.
 func (l *udpListener) String() string { return schemeUDP + "://" + l.Addr().String() }
@@ -220,7 +225,7 @@ func (c *udpConn) Close() error {
 	c.closed = true
 	c.l.conn = nil
 	if c.l.closed {
-		return c.l.socket.Close()
+		return c.l.counter.close()
 	}
 	c.l.socket.SetReadDeadline(past)
 	c.l.free <- struct{}{}

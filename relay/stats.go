@@ -19,6 +19,9 @@ type Stats struct {
 	// CutOff counts clients that were still connected when Tuning.Drain had passed or the hard end
 	// came.
 	CutOff uint64
+	// LostDatagrams counts datagrams that could not be passed on at once, to a target or back to a
+	// client.
+	LostDatagrams uint64
 	// Expelled counts clients that were still connected to a removed target when its time had
 	// passed.
 	Expelled uint64
@@ -51,6 +54,7 @@ func (r *Relay) Stats() Stats {
 		Active:          c.Active.Load(),
 		Refused:         c.Refused(),
 		CutOff:          c.CutOff.Load(),
+		LostDatagrams:   c.LostDatagrams.Load(),
 		Expelled:        c.Expelled.Load(),
 		Waiting:         r.backends.Waiting(),
 	}

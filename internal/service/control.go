@@ -21,6 +21,7 @@ func (s *service) Status() admin.Status {
 	now.Ready, now.Reason = s.ready()
 	s.mode.describe(&now)
 	s.in.describe(&now.Totals)
+	now.Datagrams = s.in.datagramStatus()
 	s.checks.describe(&now)
 	return now
 }

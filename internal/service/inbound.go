@@ -137,6 +137,9 @@ func (in *inbound) announce(logger *slog.Logger) {
 	for _, name := range in.names() {
 		logger.Info("listening", "listener", name)
 	}
+	for _, l := range in.datagramListeners() {
+		warnOfSmallBuffer(logger, l)
+	}
 }
 
 // names returns the actual addresses, as -listen takes them.
@@ -145,7 +148,7 @@ func (in *inbound) names() (all []string) {
 		all = append(all, accept.Name(ln))
 	}
 	for _, pc := range in.packets {
-		all = append(all, "udp://"+pc.LocalAddr().String())
+		all = append(all, packetsName(pc))
 	}
 	return all
 }

@@ -155,11 +155,21 @@ func (s *service) serve(soft, hard context.Context, endInput func(), started fun
 
 	stopChecks := s.checks.run(soft)
 	defer stopChecks()
+	stopWatching := s.watchInbound()
+	defer stopWatching()
 	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger.Logger)
 	defer stopHandOver()
 	err := s.mode.carry(accepting, hard, s.in, endInput)
 	s.in.guard.FlushLog()
 	return errors.Join(err, s.mode.report())
+}
+
+// watchInbound logs what listeners lose, until stop is called.
+func (s *service) watchInbound() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { s.in.watchDatagrams(ctx, s.logger.Logger) })
+	return func() { cancel(); watching.Wait() }
 }
 
 // ready reports whether work can come in and go out, and if not, why.

@@ -48,6 +48,7 @@ func (s *session) touch() { s.last.Store(int64(time.Since(s.v.began))) }
 // keep stores a datagram until there is a socket, and drops it if too many wait.
 func (s *session) keep(b []byte) {
 	if n := len(s.pending); n > 0 && (n >= maxPending || s.pendingBytes+len(b) > maxPendingBytes) {
+		s.v.Clients.LostDatagrams.Add(1)
 		return
 	}
 	s.pending = append(s.pending, append([]byte(nil), b...))
@@ -70,10 +71,12 @@ func (s *session) transmit(b []byte) (refused bool) {
 		refused = isRefusal(err)
 		err = s.socket.send(b)
 	}
-	if err == nil {
-		s.bytesIn.Add(int64(len(b)))
-		s.backend.BytesIn.Add(uint64(len(b)))
+	if err != nil {
+		s.v.Clients.LostDatagrams.Add(1)
+		return refused
 	}
+	s.bytesIn.Add(int64(len(b)))
+	s.backend.BytesIn.Add(uint64(len(b)))
 	return refused
 }
 
@@ -208,10 +211,12 @@ func (s *session) reply(b []byte) {
 			s.source = nil
 		}
 	}
-	if err == nil {
-		s.bytesOut.Add(int64(len(b)))
-		s.backend.BytesOut.Add(uint64(len(b)))
+	if err != nil {
+		s.v.Clients.LostDatagrams.Add(1)
+		return
 	}
+	s.bytesOut.Add(int64(len(b)))
+	s.backend.BytesOut.Add(uint64(len(b)))
 }
 
 // refusedByTarget records that the target refuses datagrams, and reports whether the session ends
@@ -233,6 +238,7 @@ func (s *session) finish(why traffic.End) {
 	v := s.v
 	v.mu.Lock()
 	v.removeLocked(s)
+	v.Clients.LostDatagrams.Add(uint64(len(s.pending))) // they waited for a socket
 	v.mu.Unlock()
 	s.socket.close()
 	target := ""
