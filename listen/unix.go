@@ -123,12 +123,12 @@ func bind(ctx context.Context, s Spec) (*net.UnixListener, error) {
 // connections.
 func setOwnerAndMode(s Spec) error {
 	if s.uid != unset || s.gid != unset {
-		if err := os.Lchown(s.address, s.uid, s.gid); err != nil {
+		if err := setOwner(s.address, s.uid, s.gid); err != nil {
 			return fmt.Errorf("set owner uid=%d gid=%d (-1: unchanged): %w", s.uid, s.gid, withoutPath(err))
 		}
 	}
 	if s.mode != unset {
-		if err := os.Chmod(s.address, fs.FileMode(s.mode)); err != nil {
+		if err := setMode(s.address, fs.FileMode(s.mode)); err != nil {
 			return fmt.Errorf("set mode %04o: %w", s.mode, withoutPath(err))
 		}
 	}

@@ -233,3 +233,26 @@ func rawConnect(path string) error {
 	defer unix.Close(fd)
 	return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 }
+
+// In a directory of another user, that user could replace the new socket by a symbolic link, and a
+// file of root's got the socket's mode: 7 of 60 starts lost that race.
+func TestOwnerAndModeFollowNoLink(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	must(t, os.WriteFile(secret, nil, 0o600))
+	for name, put := range map[string]func(path string) error{
+		"symbolic link": func(path string) error { return os.Symlink(secret, path) },
+		"hard link":     func(path string) error { return os.Link(secret, path) },
+	} {
+		path := filepath.Join(dir, name)
+		must(t, put(path))
+		err := setOwnerAndMode(Spec{scheme: schemeUnix, address: path, mode: 0o666, uid: unset, gid: unset})
+		if info, statErr := os.Stat(secret); statErr != nil || err == nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, and the file has mode %v", name, err, info.Mode())
+		}
+		err = setOwnerAndMode(Spec{scheme: schemeUnix, address: path, mode: unset, uid: os.Getuid(), gid: os.Getgid()})
+		if err == nil {
+			t.Errorf("%s: its owner was set", name)
+		}
+	}
+}
