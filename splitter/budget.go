@@ -35,12 +35,16 @@ type budget struct {
 // headwayShare is the part of its charge that has to come before a line has made headway.
 const headwayShare = 16
 
-// unfinished returns the limit for unfinished lines: three eighths of the memory. Windows may take
-// half of it, and the rest is for lines on their way from one to the other. One line of the maximum
-// length fits, unless that is more than half of the memory.
+// unfinished returns the limit for unfinished lines: a quarter of the memory. Windows may take half
+// of it, handshakes an eighth and awake connections a sixteenth, and the rest is for lines on their
+// way from one to the other. One line of the maximum length fits, unless that is more than half of
+// the memory.
 func unfinished(memory int64, maxLine int) int64 {
-	return max(memory/8*3, min(memory/2, int64(linebuf.ClassSize(maxLine))))
+	return max(memory/4, min(memory/2, int64(linebuf.ClassSize(maxLine))))
 }
+
+// awakeShare is the part of the memory that awake connections may take.
+const awakeShare = 16
 
 // pressed reports whether connections should hold no more than their lines need.
 func (b *budget) pressed() bool { return b.charged.Load() > b.limit.Load()/2 }
@@ -223,7 +227,7 @@ func (h *headwayHeap) Pop() any {
 }
 
 // awakeBudget limits the memory of read buffers that connections hold while they wait in a read,
-// besides their unfinished lines: an eighth of all. Connections beyond that read into a small buffer.
+// besides their unfinished lines. Connections beyond that read into a small buffer.
 type awakeBudget struct {
 	limit   int64
 	charged atomic.Int64

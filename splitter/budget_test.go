@@ -101,7 +101,7 @@ func TestTrickleIsNoHeadway(t *testing.T) {
 
 // Buffers shrink to their lines before any line is dropped.
 func TestBuffersShrinkBeforeLinesAreDropped(t *testing.T) {
-	const n, size = 40, 12_400 // 640 KiB in the smallest buffers, and 1,280 KiB in those that reads leave
+	const n, size = 26, 12_400 // 416 KiB in the smallest buffers, and 832 KiB in those that reads leave
 	r := newRig(t, listenTCP(t), 2<<20, Options{Tuning: Tuning{MaxLine: 64 << 10}})
 	var conns []net.Conn
 	for range n {
@@ -159,7 +159,7 @@ func TestAwakeConnectionsDoNotTakeAllMemory(t *testing.T) {
 	if used := r.pool.InUse(); used > 1<<20 {
 		t.Errorf("%d bytes in use", used)
 	}
-	if used := r.budget.awake.charged.Load(); used > 1<<20/8 {
+	if used := r.budget.awake.charged.Load(); used > 1<<20/awakeShare {
 		t.Errorf("%d bytes charged for read buffers", used)
 	}
 	good := dialTLS(t, r.addr, 0)

@@ -83,18 +83,18 @@ type Splitter struct {
 }
 
 // New returns a Splitter that takes its buffers from pool and hands them over to out. The receiver
-// of a buffer owns it and puts it back. Unfinished lines may take three eighths of the pool's
+// of a buffer owns it and puts it back. Unfinished lines may take a quarter of the pool's
 // budget; beyond that the one that has been idle longest is dropped. The budget should be at least
 // four times MaxLine and ReadSize.
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
 	s.maxRead = max(s.o.ReadSize, maxReadSize)
+	s.registry.init()
+	s.budget.start = time.Now()
+	s.budget.awake.limit = pool.Limit() / awakeShare
 	s.losses.init(s.o.Logger)
 	s.hints.limiter.Burst = hintBurst
 	s.limitLog.Burst = 2 // both messages at once the first time
-	s.registry.init()
-	s.budget.start = time.Now()
-	s.budget.awake.limit = pool.Limit() / 8
 	s.Tune(o.Tuning)
 	return s
 }

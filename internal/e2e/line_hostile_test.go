@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,18 +13,12 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// half is a sender that has written the beginning of a line and goes on to exist.
-func half(t *testing.T, network, addr string, config *tls.Config, size int) net.Conn {
-	t.Helper()
-	conn, err := testrig.Dial(network, addr, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if _, err := conn.Write(bytes.Repeat([]byte("x"), size)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
+// half connects a sender that writes the beginning of a line.
+func half(s *testrig.Stage, client testrig.Client, size int) {
+	s.Helper()
+	conn := s.DialAs(client)
+	conn.SetDeadline(time.Time{})
+	s.Write(conn, bytes.Repeat([]byte("x"), size))
 }
 
 // untilMemoryRests waits until linesplit has read what it is going to read.
@@ -69,7 +62,7 @@ func TestIdleSendersDoNotStopOthers(t *testing.T) {
 			sink := s.StartSink(testrig.SinkOptions{})
 			s.StartLineMode([]testrig.Target{sink}, append(tc.listen, "-memory", fmt.Sprint(tc.memory), "-max-line", "64KiB")...)
 			for range tc.senders {
-				half(t, tc.network, s.Process.Listeners[0], tc.tls, tc.size)
+				half(s, testrig.Client{Network: tc.network, TLS: tc.tls}, tc.size)
 			}
 			untilMemoryRests(s)
 			s.StartSenders(2, testrig.SenderOptions{Lines: 2_000, Network: tc.network, TLS: tc.tls})
@@ -97,7 +90,7 @@ func TestIdleLinesGoBeforeThoseOfABusySender(t *testing.T) {
 			sink := s.StartSink(testrig.SinkOptions{})
 			s.StartLineMode([]testrig.Target{sink}, append(listen, "-memory", memory)...)
 			for range idle {
-				half(t, "tcp", s.Process.Listeners[0], config, 8_100)
+				half(s, testrig.Client{TLS: config}, 8_100)
 			}
 			untilMemoryRests(s)
 			s.StartSenders(1, testrig.SenderOptions{Lines: 50, Size: 400_000, TLS: config})
