@@ -2,14 +2,10 @@ package traffic
 
 import (
 	"log/slog"
-	"math"
 	"net/netip"
-	"sync"
 	"sync/atomic"
-	"time"
 
-	"golang.org/x/time/rate"
-
+	"linesplit/internal/clientlimit"
 	"linesplit/internal/loglimit"
 )
 
@@ -22,15 +18,12 @@ type Clients struct {
 	logger   *slog.Logger
 	refusals [numEnds]loglimit.Limiter // of clients over a limit, by reason
 	ids      atomic.Uint64             // of connections
-
-	mu     sync.Mutex         // guards the fields below
-	counts map[netip.Addr]int // admitted clients; kept without a limit, too, since one may be set
-	rates  rates
+	byAddr   clientlimit.Clients
 }
 
 // NewClients returns Clients that obey the settings in force in s. log may be nil.
 func NewClients(s *Settings, log AccessLog, logger *slog.Logger) *Clients {
-	return &Clients{settings: s, log: log, logger: logger, counts: make(map[netip.Addr]int)}
+	return &Clients{settings: s, log: log, logger: logger}
 }
 
 // NextID returns the ID of a new connection.
@@ -44,8 +37,10 @@ func (c *Clients) Admit(client netip.Addr) End {
 	why := NotEnded
 	if limit := c.settings.Load().MaxConnections; limit > 0 && active > int64(limit) {
 		why = EndLimit
-	} else if client.IsValid() {
-		why = c.admitAddr(client, time.Now())
+	} else {
+		set := c.settings.Load()
+		limits := clientlimit.Limits{Connections: set.MaxConnectionsPerClient, Rate: set.RatePerClient}
+		why = verdictEnds[c.byAddr.Admit(client, limits)]
 	}
 	if why != NotEnded {
 		c.Active.Add(-1)
@@ -74,36 +69,12 @@ func (c *Clients) FlushLog() {
 // Dismiss undoes Admit when an admitted client has ended.
 func (c *Clients) Dismiss(client netip.Addr) {
 	c.Active.Add(-1)
-	if client.IsValid() {
-		c.dismissAddr(client)
-	}
+	c.byAddr.Dismiss(client)
 }
 
-func (c *Clients) admitAddr(client netip.Addr, now time.Time) End {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	set := c.settings.Load()
-	if set.RatePerClient != c.rates.per {
-		c.rates = newRates(set.RatePerClient)
-	}
-	if !c.rates.allow(client, now) {
-		return EndRateLimit
-	}
-	if limit := set.MaxConnectionsPerClient; limit > 0 && c.counts[client] >= limit {
-		return EndClientLimit
-	}
-	c.counts[client]++
-	return NotEnded
-}
-
-func (c *Clients) dismissAddr(client netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := c.counts[client] - 1; n > 0 {
-		c.counts[client] = n
-	} else {
-		delete(c.counts, client)
-	}
+// verdictEnds are the ends of connections that are not admitted.
+var verdictEnds = [...]End{
+	clientlimit.Admitted: NotEnded, clientlimit.TooMany: EndClientLimit, clientlimit.TooFast: EndRateLimit,
 }
 
 // Recording reports whether there is an access log.
@@ -114,49 +85,4 @@ func (c *Clients) Record(rec Record) {
 	if c.log != nil {
 		c.log.Log(rec)
 	}
-}
-
-// maxRates limits the clients of one generation, and so the memory: two generations take about 16
-// MB. If more clients come in the time that a bucket takes to fill, the least recent ones get a new
-// bucket, which is full.
-const maxRates = 32 << 10
-
-// rates holds a token bucket for each client, in two generations. A client that was not seen for a
-// whole generation is forgotten. By then its bucket is full again, so that nothing is lost.
-type rates struct {
-	per      float64 // connections per second; 0 for no limit
-	burst    int
-	refill   time.Duration // time in which an empty bucket fills
-	now, old map[netip.Addr]*rate.Limiter
-	since    time.Time // start of generation now
-}
-
-func newRates(per float64) rates {
-	if per <= 0 {
-		return rates{}
-	}
-	burst := max(1, int(math.Ceil(min(per, 1<<30))))
-	return rates{
-		per:    per,
-		burst:  burst,
-		refill: time.Duration(float64(burst) / per * float64(time.Second)),
-		now:    make(map[netip.Addr]*rate.Limiter),
-	}
-}
-
-func (r *rates) allow(client netip.Addr, now time.Time) bool {
-	if r.per == 0 {
-		return true
-	}
-	if len(r.now) >= maxRates || now.Sub(r.since) > r.refill {
-		r.old, r.now, r.since = r.now, make(map[netip.Addr]*rate.Limiter), now
-	}
-	l := r.now[client]
-	if l == nil {
-		if l = r.old[client]; l == nil {
-			l = rate.NewLimiter(rate.Limit(r.per), r.burst)
-		}
-		r.now[client] = l
-	}
-	return l.AllowN(now, 1)
 }

@@ -1,4 +1,4 @@
-package traffic
+package clientlimit
 
 import (
 	"net/netip"
