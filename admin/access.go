@@ -45,15 +45,28 @@ const (
 
 type trustKey struct{}
 
-// withTrust returns a context for the requests of a listener.
-func withTrust(ctx context.Context, t trust) context.Context {
-	return context.WithValue(ctx, trustKey{}, t)
+// withTrust returns a context for the requests of a listener or connection, whose present trust is a
+// function's result.
+func withTrust(ctx context.Context, present func() trust) context.Context {
+	return context.WithValue(ctx, trustKey{}, present)
 }
 
 func requestTrust(r *http.Request) trust {
-	t, _ := r.Context().Value(trustKey{}).(trust)
-	return t
+	if present, ok := r.Context().Value(trustKey{}).(func() trust); ok {
+		return present()
+	}
+	return fromAnywhere
 }
+
+// identity is what a request has proved of its client.
+type identity int
+
+const (
+	anonymous  identity = iota
+	wrongToken          // it sent one that is not the token
+	guessing            // it sent one that was not compared, since its peer has sent too many wrong ones
+	known               // the client is authenticated
+)
 
 type identityKey struct{}
 
@@ -61,48 +74,82 @@ type identityKey struct{}
 // authenticated, and gives other clients less time to take their answer.
 func (g *gate) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		known := isOwner(r) || g.token.matches(bearer(r))
-		if !known {
+		who := g.whoIs(r)
+		if who != known {
 			// An error means that the writer has no deadlines.
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(anonymousWriteTimeout))
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, known)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, who)))
 	})
+}
+
+func (g *gate) whoIs(r *http.Request) identity {
+	sent := bearer(r)
+	switch {
+	case isOwner(r):
+		return known
+	case sent == "" || g.token == nil:
+		return anonymous
+	}
+	may, is := g.guesses.compare(requestPeer(r), time.Now(), func() bool { return g.token.matches(sent) })
+	switch {
+	case is:
+		return known
+	case may:
+		return wrongToken
+	}
+	return guessing
 }
 
 // isAuthenticated returns what identify found.
 func isAuthenticated(r *http.Request) bool {
-	known, _ := r.Context().Value(identityKey{}).(bool)
-	return known
+	return requestIdentity(r) == known
 }
 
-// trustIn returns the trust in the clients of ln, by its address.
-func trustIn(ln net.Listener) trust {
+func requestIdentity(r *http.Request) identity {
+	who, _ := r.Context().Value(identityKey{}).(identity)
+	return who
+}
+
+// trustIn returns a function for the present trust in the clients of ln, by its address. The
+// permissions of a socket's file may change while it is served.
+func trustIn(ln net.Listener) func() trust {
 	switch a := ln.Addr().(type) {
 	case *net.TCPAddr:
 		if a.IP.IsLoopback() {
-			return fromMachine
+			return func() trust { return fromMachine }
 		}
 	case *net.UnixAddr:
-		return trustInFile(a.Name)
+		own, _ := os.Lstat(a.Name) // an abstract socket has no file
+		return func() trust { return trustInFile(a.Name, own) }
 	}
-	return fromAnywhere
+	return func() trust { return fromAnywhere }
 }
 
-func trustInFile(path string) trust {
+// trustInFile returns the trust in the clients of a socket by its file now. own is the file as it was
+// when the socket was opened.
+func trustInFile(path string, own os.FileInfo) trust {
 	const others = 0o007
-	info, err := os.Lstat(path) // an abstract socket has no file
-	if err == nil && info.Mode().Type() == os.ModeSocket && info.Mode()&others == 0 {
+	info, err := os.Lstat(path)
+	if err == nil && own != nil && os.SameFile(info, own) && info.Mode().Type() == os.ModeSocket && info.Mode()&others == 0 {
 		return fromOwner
 	}
 	return fromMachine
 }
 
+// sinceAccept returns a function for the present trust in a connection that was accepted just now:
+// it never exceeds that of now, when its client may have come through permissions that are gone.
+func sinceAccept(present func() trust) func() trust {
+	accepted := present()
+	return func() trust { return min(accepted, present()) }
+}
+
 // gate decides which requests are allowed.
 type gate struct {
-	token *Token // nil for none
-	log   *slog.Logger
-	wrong loglimit.Limiter // for wrong tokens, which any client can send
+	token   *Token // nil for none
+	guesses guesses
+	log     *slog.Logger
+	wrong   loglimit.Limiter // for wrong tokens, which any client can send
 }
 
 // check returns nil if the request has the access that it needs.
@@ -130,9 +177,13 @@ func (g *gate) checkAnonymous(r *http.Request, needs level) *problem {
 	if needs == toRead {
 		return nil
 	}
-	if bearer(r) == "" {
+	switch requestIdentity(r) {
+	case anonymous:
 		return newProblem(http.StatusUnauthorized, "token-needed",
 			"this needs the token: send it as Authorization: Bearer TOKEN")
+	case guessing:
+		return newProblem(http.StatusTooManyRequests, "token-guesses",
+			"too many wrong tokens came from this address: try again in a second")
 	}
 	g.wrong.Warn(g.log, "wrong admin token", slog.String("peer", r.RemoteAddr), slog.String("path", r.URL.Path))
 	return newProblem(http.StatusUnauthorized, "token-wrong",
@@ -164,6 +215,17 @@ func checkHost(r *http.Request) *problem {
 	}
 	return newProblem(http.StatusMisdirectedRequest, "foreign-host",
 		"%q is not a name of this listener: use localhost or 127.0.0.1, or send the token", r.Host)
+}
+
+// local wraps a handler that everyone may use, from pages of other names excepted; see checkHost.
+func (g *gate) local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := checkHost(r); p != nil && !isAuthenticated(r) {
+			refuse(w, r, p)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func isLocalName(hostport string) bool {

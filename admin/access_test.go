@@ -102,7 +102,7 @@ func tokenFile(t *testing.T, text string) string {
 
 func loadToken(t *testing.T) *Token {
 	t.Helper()
-	token, err := LoadToken(tokenFile(t, "sesame\n"), nil)
+	token, err := LoadToken(tokenFile(t, "open-sesame\n"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestAccess(t *testing.T) {
 	plain := tlsconf.ServerFiles{Cert: certs.ServerCert, Key: certs.ServerKey}
 	mutual := plain
 	mutual.ClientCA = certs.CA
-	bearer := []string{"Authorization", "bearer sesame"}
+	bearer := []string{"Authorization", "bearer open-sesame"}
 	for _, test := range []struct {
 		name, listen string
 		files        tlsconf.ServerFiles
@@ -141,8 +141,8 @@ func TestAccess(t *testing.T) {
 		{"loopback", "127.0.0.1:0", plain, false, nil, "inspect", 403},
 		{"loopback, needless token", "127.0.0.1:0", plain, false, bearer, "inspect", 403},
 		{"loopback, no token sent", "127.0.0.1:0", plain, true, nil, "read", 401},
-		{"loopback, wrong token", "127.0.0.1:0", plain, true, []string{"Authorization", "Bearer sesam"}, "read", 401},
-		{"loopback, wrong scheme", "127.0.0.1:0", plain, true, []string{"Authorization", "Basic sesame"}, "read", 401},
+		{"loopback, wrong token", "127.0.0.1:0", plain, true, []string{"Authorization", "Bearer open-sesam"}, "read", 401},
+		{"loopback, wrong scheme", "127.0.0.1:0", plain, true, []string{"Authorization", "Basic open-sesame"}, "read", 401},
 		{"loopback, token", "127.0.0.1:0", plain, true, bearer, "change", 0},
 		{"anywhere", "0.0.0.0:0", plain, false, nil, "probe", 403},
 		{"anywhere, as localhost", "0.0.0.0:0", plain, false, []string{"Host", "localhost"}, "probe", 403},
@@ -224,11 +224,14 @@ func TestForeignHostIsRefused(t *testing.T) {
 		if got := s.status(t, "GET", "/", "Host", host); got != want {
 			t.Errorf("the page, %s: %d", host, got)
 		}
+		if got := s.status(t, "GET", "/metrics", "Host", host); got != want {
+			t.Errorf("metrics, %s: %d", host, got)
+		}
 		if got := s.status(t, "GET", "/healthz", "Host", host); got != 200 {
 			t.Errorf("probe, %s: %d", host, got)
 		}
 	}
-	if got := s.status(t, "POST", "/api/v1/reload", "Host", "name.example", "Authorization", "Bearer sesame"); got != 200 {
+	if got := s.status(t, "POST", "/api/v1/reload", "Host", "name.example", "Authorization", "Bearer open-sesame"); got != 200 {
 		t.Errorf("with the token: %d", got)
 	}
 }
@@ -290,7 +293,7 @@ func TestSlowBodyEndsSoon(t *testing.T) {
 		min, max            time.Duration
 	}{
 		{"not authenticated: the answer does not wait for the body", "", 401, 0, testReadTimeout * 9 / 10},
-		{"authenticated", "Authorization: Bearer sesame\r\n", 408, testReadTimeout * 9 / 10, 10 * testReadTimeout},
+		{"authenticated", "Authorization: Bearer open-sesame\r\n", 408, testReadTimeout * 9 / 10, 10 * testReadTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -315,7 +318,7 @@ func TestSlowBodyEndsSoon(t *testing.T) {
 
 func TestOversizedBodyIsRefused(t *testing.T) {
 	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{Token: loadToken(t)})
-	for token, want := range map[string]int{"sesame": 413, "": 401} {
+	for token, want := range map[string]int{"open-sesame": 413, "": 401} {
 		long := strings.NewReader(`"` + strings.Repeat("x", maxBody) + `"`)
 		r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/api/v1/targets", long)
 		if err != nil {

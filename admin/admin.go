@@ -90,7 +90,7 @@ func New(o Options) *Server {
 	g := &gate{token: o.Token, log: o.Logger}
 	s.gate = g
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", serveMetrics(newRegistry(o), &s.scrapes))
+	mux.Handle("GET /metrics", g.local(serveMetrics(newRegistry(o), &s.scrapes)))
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	s.handler = g.identify(mux)
@@ -129,7 +129,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // anything else; see access.go.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	from := trustIn(ln)
-	s.warn(ln, from)
+	s.warn(ln, from())
 	server := s.server(from)
 	ctx, cancel := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
@@ -162,7 +162,7 @@ func (s *Server) flushLog() {
 	s.gate.wrong.Flush()
 }
 
-func (s *Server) server(from trust) *http.Server {
+func (s *Server) server(from func() trust) *http.Server {
 	limiter := newConnLimiter(MaxConns)
 	return &http.Server{
 		Handler:           limiter.countRequests(s.handler),
@@ -172,9 +172,10 @@ func (s *Server) server(from trust) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         limiter.connState,
-		ConnContext:       limiter.connContext,
-		BaseContext:       func(net.Listener) context.Context { return withTrust(context.Background(), from) },
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // any client can cause these
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return limiter.connContext(withTrust(ctx, sinceAccept(from)), conn)
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // any client can cause these
 	}
 }
 

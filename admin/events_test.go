@@ -139,7 +139,7 @@ func TestHeadOfEventsReturnsAtOnce(t *testing.T) {
 func TestStreamHasHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Control: &fake{}}) // its sampler does not run
-		ctx, cancel := context.WithTimeout(withTrust(t.Context(), fromOwner), 2*heartbeat+time.Second)
+		ctx, cancel := context.WithTimeout(withTrust(t.Context(), always(fromOwner)), 2*heartbeat+time.Second)
 		defer cancel()
 		w := httptest.NewRecorder()
 		s.Handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/api/v1/events", nil))

@@ -3,8 +3,10 @@ package admin
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -96,9 +98,57 @@ func TestAbstractSocketIsOpenToTheMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if got := trustIn(ln); got != fromMachine {
+	if got := trustIn(ln)(); got != fromMachine {
 		t.Errorf("trust %d", got)
 	}
+}
+
+// The trust in the clients of a socket was read once: after a chmod all users of the machine had the
+// rights of its owner. A connection from a time of less trust keeps that.
+func TestTrustFollowsTheSocketsFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no such permissions")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	s := serveOn(t, "unix://"+path, tlsconf.ServerFiles{}, Options{})
+	early := &http.Client{Transport: &http.Transport{DialContext: s.client.Transport.(*http.Transport).DialContext}}
+	defer early.CloseIdleConnections()
+	reload := func(client *http.Client, want int) {
+		t.Helper()
+		r, err := client.Post(s.url+"/api/v1/reload", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil { // keeps the connection
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != want {
+			t.Errorf("%s, want %d", r.Status, want)
+		}
+	}
+	chmod := func(mode os.FileMode) {
+		t.Helper()
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(s.client, 200)
+	chmod(0o666)
+	reload(s.client, 403)
+	reload(early, 403)
+	chmod(0o660)
+	reload(s.client, 200) // a connection from before the chmod
+	reload(early, 403)    // one from when everyone could connect
+	early.CloseIdleConnections()
+	reload(early, 200)
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload(s.client, 403) // the file is not this socket's
 }
 
 func TestServeLogsUnsafeListeners(t *testing.T) {

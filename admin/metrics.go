@@ -131,8 +131,11 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	status := c.status()
 	for _, f := range c.families {
 		f.read(&status, func(value float64, labels ...string) {
+			for i, label := range labels {
+				labels[i] = strings.ToValidUTF8(label, "\uFFFD") // Prometheus takes no others
+			}
 			metric, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
-			if err != nil { // such as a label that is not UTF-8
+			if err != nil {
 				metric = prometheus.NewInvalidMetric(f.desc, err)
 			}
 			metrics <- metric

@@ -180,3 +180,16 @@ func TestRemovedTargetsHaveCountersOnly(t *testing.T) {
 		}
 	}
 }
+
+// One label that is not UTF-8 made its metrics invalid, and with them their whole families.
+func TestLabelsAreValid(t *testing.T) {
+	s := New(Options{Status: func() Status {
+		return Status{Targets: []TargetStatus{{Name: "unix:///a\xffb", Lines: &TargetLines{}}, {Name: "tcp://b:1", Lines: &TargetLines{}}}}
+	}})
+	text := body(t, get(t, s, "GET", "/metrics"))
+	for _, want := range []string{`linesplit_target_up{target="unix:///a�b"} 0`, `linesplit_target_up{target="tcp://b:1"} 0`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}

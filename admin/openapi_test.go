@@ -285,7 +285,7 @@ func TestDescriptionHasCommonErrors(t *testing.T) {
 		responses := dig(t, doc, doc, "paths", route.path, strings.ToLower(route.method), "responses")
 		want := []string{"403", "421", "503"}
 		if route.level > toRead {
-			want = append(want, "401")
+			want = append(want, "401", "429")
 		}
 		if route.level == toChange {
 			want = append(want, "400", "408", "413", "415", "500")

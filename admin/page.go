@@ -4,6 +4,8 @@ import (
 	"embed"
 	"io/fs"
 	"net/http"
+	"path"
+	"strings"
 )
 
 //go:embed page
@@ -30,10 +32,20 @@ func page(g *gate) http.Handler {
 			refuse(w, r, p)
 			return
 		}
+		if name := strings.Trim(path.Clean("/"+r.URL.Path), "/"); name != "" && !isFile(root, name) {
+			refuse(w, r, newProblem(http.StatusNotFound, "no-such-path", "there is no %q", r.URL.Path))
+			return
+		}
 		w.Header().Set("Content-Security-Policy", contentPolicy)
 		w.Header().Set("Cache-Control", "no-cache")
 		files.ServeHTTP(w, r)
 	})
+}
+
+// isFile reports whether there is a file of a name, which may be no valid one.
+func isFile(root fs.FS, name string) bool {
+	info, err := fs.Stat(root, name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // withSecurityHeaders adds headers to every response: browsers do not guess its type, show it in

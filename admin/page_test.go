@@ -206,3 +206,19 @@ func elements(t *testing.T, html string) (all []*element) {
 		}
 	}
 }
+
+// A path that is no valid file name was an internal error.
+func TestNoPathIsAnInternalError(t *testing.T) {
+	s := New(Options{Control: &fake{err: ErrUnknown}, Profiling: true})
+	for _, path := range []string{
+		"/%ff", "/a%00b", "/page", "/app.js/", "/index.html/..%2f..", "/%2e%2e/%2e%2e/etc/passwd", "/app.js%ff", "//", "/.",
+		apiPrefix + "/targets/%ff", apiPrefix + "/targets/%00", apiPrefix + "/%ff", apiPrefix + "/connections?limit=%ff",
+		"/metrics/%ff", "/debug/pprof/%ff", "/debug/pprof/symbol?%ff", "/debug/pprof/heap?debug=%ff",
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "DELETE", "%FF"} {
+			if r := ask(s, method, path, "", ""); r.StatusCode >= 500 {
+				t.Errorf("%s %s: %s", method, path, r.Status)
+			}
+		}
+	}
+}

@@ -14,7 +14,10 @@ import (
 	"linesplit/internal/regfile"
 )
 
-const maxToken = 4096 // bytes
+const (
+	minToken = 8    // bytes; guesses are slowed, see guesses
+	maxToken = 4096 // bytes
+)
 
 // Token is the secret that authenticates requests. It is read from a file, and again when the
 // file has changed. Its methods are safe for concurrent use. A nil Token matches nothing.
@@ -86,10 +89,15 @@ func readToken(file string) (sum [sha256.Size]byte, err error) {
 }
 
 func checkTokenFile(info fs.FileInfo) error {
-	const othersRead = 0o004
-	if runtime.GOOS != "windows" && info.Mode()&othersRead != 0 { // Windows has no such bits
+	const othersRead, othersWrite, groupRead, groupWrite = 0o004, 0o002, 0o040, 0o020
+	mode := info.Mode()
+	switch {
+	case runtime.GOOS == "windows": // has no such bits
+	case mode&othersRead != 0:
 		return fmt.Errorf("mode %04o makes it world-readable: chmod 600 it (in Kubernetes: defaultMode: 0440 of the volume)",
-			info.Mode().Perm())
+			mode.Perm())
+	case mode&othersWrite != 0, mode&groupWrite != 0 && mode&groupRead == 0:
+		return fmt.Errorf("mode %04o lets users replace the token who may not read it: chmod 600 it", mode.Perm())
 	}
 	return nil
 }
@@ -98,6 +106,9 @@ func checkToken(token []byte) error {
 	switch {
 	case len(token) == 0:
 		return errors.New("is empty: put a long random word into it, such as the output of openssl rand -hex 32")
+	case len(token) < minToken:
+		return fmt.Errorf("has fewer than %d characters, which can be guessed: put a long random word into it, "+
+			"such as the output of openssl rand -hex 32", minToken)
 	case bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("is not one word of visible ASCII characters, so no header can carry it")
 	}

@@ -14,14 +14,17 @@ import (
 
 func TestTokenFiles(t *testing.T) {
 	for _, test := range []struct{ name, text, err string }{
-		{"word", "sesame", ""},
-		{"with space around it", " \n sesame\r\n\n", ""},
+		{"word", "open-sesame", ""},
+		{"with space around it", " \n open-sesame\r\n\n", ""},
 		{"longest", strings.Repeat("x", maxToken), ""},
 		{"too long", strings.Repeat("x", maxToken+1), "has more than"},
+		{"shortest", strings.Repeat("x", minToken), ""},
+		{"too short", strings.Repeat("x", minToken-1), "can be guessed"},
+		{"one character", "x\n", "can be guessed"},
 		{"empty", "", "is empty: put"},
 		{"blank", " \n\t", "is empty: put"},
 		{"two words", "open sesame", "one word"},
-		{"not ASCII", "sésame", "one word"},
+		{"not ASCII", "open-sésame", "one word"},
 	} {
 		file := tokenFile(t, test.text)
 		_, err := LoadToken(file, nil)
@@ -38,8 +41,11 @@ func TestTokenFileMustNotBeWorldReadable(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such permissions")
 	}
-	for mode, want := range map[os.FileMode]string{0o644: "chmod 600", 0o604: "chmod 600", 0o640: "", 0o400: "", 0o600: ""} {
-		file := tokenFile(t, "sesame")
+	for mode, want := range map[os.FileMode]string{
+		0o644: "chmod 600", 0o604: "chmod 600", 0o640: "", 0o400: "", 0o600: "", 0o660: "",
+		0o622: "chmod 600", 0o602: "chmod 600", 0o620: "chmod 600",
+	} {
+		file := tokenFile(t, "open-sesame")
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +65,7 @@ func TestTokenFileMustNotBeWorldReadable(t *testing.T) {
 
 func TestTokenMatches(t *testing.T) {
 	token := loadToken(t)
-	for shown, want := range map[string]bool{"sesame": true, "": false, "sesam": false, "sesame ": false, "SESAME": false} {
+	for shown, want := range map[string]bool{"open-sesame": true, "": false, "open-sesam": false, "open-sesame ": false, "OPEN-SESAME": false} {
 		if got := token.matches(shown); got != want {
 			t.Errorf("%q: %v", shown, got)
 		}
@@ -72,7 +78,7 @@ func TestTokenMatches(t *testing.T) {
 // A new token is in force within seconds. While the file cannot be used, the old token stays in
 // force, and one warning is logged.
 func TestTokenFollowsItsFile(t *testing.T) {
-	file := tokenFile(t, "first")
+	file := tokenFile(t, "the-first")
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		token, err := LoadToken(file, slog.New(slog.NewTextHandler(&log, nil)))
@@ -93,22 +99,22 @@ func TestTokenFollowsItsFile(t *testing.T) {
 			}
 		}
 		put("second one")
-		expect("first", "second one")
-		put("second")
-		expect("second", "first")
+		expect("the-first", "second one")
+		put("the-second")
+		expect("the-second", "the-first")
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
 		for range 5 {
-			expect("second", "first")
+			expect("the-second", "the-first")
 		}
 		put("the-third")
-		expect("the-third", "second")
+		expect("the-third", "the-second")
 		if runtime.GOOS != "windows" {
 			if err := os.Chmod(file, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			expect("the-third", "second")
+			expect("the-third", "the-second")
 		}
 		if warnings := strings.Count(log.String(), "keeping the old one"); warnings != 3 {
 			t.Errorf("%d warnings:\n%s", warnings, &log)

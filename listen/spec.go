@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 )
 
 const (
@@ -62,6 +63,9 @@ func Parse(value string) (Spec, error) {
 }
 
 func parse(value string) (Spec, error) {
+	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return Spec{}, errors.New("has characters that cannot be printed") // its name goes to terminals
+	}
 	value = withScheme(value)
 	scheme, rest, found := strings.Cut(value, ":")
 	s := Spec{scheme: scheme, mode: unset, uid: unset, gid: unset}

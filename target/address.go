@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The schemes of an [Address].
@@ -108,6 +109,9 @@ func (a Address) Written() string {
 }
 
 func (a Address) check() error {
+	if !utf8.ValidString(a.Host) || strings.ContainsFunc(a.Host, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return errors.New("has characters that cannot be printed") // its name goes to terminals and metrics
+	}
 	switch a.Scheme {
 	case SchemeTCP, SchemeTLS, SchemeUDP:
 		return checkHostPort(a.Host)

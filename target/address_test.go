@@ -1,6 +1,7 @@
 package target
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -182,4 +183,22 @@ func FuzzParseAddress(f *testing.F) {
 			t.Fatalf("%q gives %+v, whose String %q gives %+v, %v", s, a, a.String(), again, err)
 		}
 	})
+}
+
+// The name of a target goes to logs, metrics and terminals. One with control sequences could clear
+// an operator's screen, and one that is not UTF-8 made its metrics invalid.
+func TestNamesCanBePrinted(t *testing.T) {
+	for _, in := range []string{
+		"unix:///a\x1b[2Jb", "unix:///a\xffb", "unix:///a\nb", "unix://@a\x00b", "unix:///a\u009bb", "unix:///a\u202eb",
+		"h\xffst:1", "tls://h\x1bst:1", "udp://[fe80::1%\x07]:1",
+	} {
+		if a, err := ParseAddress(in, false); err == nil || !strings.Contains(err.Error(), "cannot be printed") {
+			t.Errorf("%q: %+v, %v", in, a, err)
+		} else if strings.ContainsFunc(err.Error(), func(r rune) bool { return !strconv.IsPrint(r) }) {
+			t.Errorf("%q: the error has them: %q", in, err)
+		}
+	}
+	if _, err := ParseAddress("unix:///run/Gerät \u65e5.sock", false); err != nil {
+		t.Error(err)
+	}
 }

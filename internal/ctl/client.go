@@ -105,13 +105,18 @@ type RefusedError struct {
 
 // Error implements error.
 func (e *RefusedError) Error() string {
+	lines := strings.Split(e.Detail, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	text := strings.Join(lines, "\n")
 	if e.Status == http.StatusUnauthorized {
-		return e.Detail + " (ctl reads the token from -token-file FILE)"
+		return text + " (ctl reads the token from -token-file FILE)"
 	}
-	if len(e.Errors) == 0 {
-		return e.Detail
+	for _, reason := range e.Errors {
+		text += "\n  " + printable(reason)
 	}
-	return e.Detail + "\n  " + strings.Join(e.Errors, "\n  ")
+	return text
 }
 
 // do sends a request, with body as JSON unless body is nil, and returns the body of the answer,

@@ -122,7 +122,7 @@ func show[T any](ctx context.Context, s *session, method, path string, body any,
 		return err
 	}
 	if s.json {
-		_, err := s.out.Write(answer)
+		_, err := s.out.Write(printableJSON(answer))
 		return err
 	}
 	var value T
@@ -215,7 +215,7 @@ func weight(ctx context.Context, s *session, args []string) error {
 func balance(ctx context.Context, s *session, args []string) error {
 	body := map[string]string{"rule": args[0]}
 	return show(ctx, s, http.MethodPut, "/balance", body, func(w io.Writer, b struct{ Rule string }) {
-		fmt.Fprintf(w, "new connections are balanced by %s\n", b.Rule)
+		fmt.Fprintf(w, "new connections are balanced by %s\n", printable(b.Rule))
 	})
 }
 
@@ -224,10 +224,10 @@ func reload(ctx context.Context, s *session, _ []string) error {
 		if len(r.Changed) == 0 {
 			fmt.Fprintln(w, "nothing has changed")
 		} else {
-			fmt.Fprintf(w, "changed: %s\n", strings.Join(r.Changed, ", "))
+			fmt.Fprintf(w, "changed: %s\n", printable(strings.Join(r.Changed, ", ")))
 		}
 		if len(r.NeedRestart) > 0 {
-			fmt.Fprintf(w, "take effect only after a restart: %s\n", strings.Join(r.NeedRestart, ", "))
+			fmt.Fprintf(w, "take effect only after a restart: %s\n", printable(strings.Join(r.NeedRestart, ", ")))
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -336,5 +337,38 @@ func TestTopOnATerminal(t *testing.T) {
 	page := string((&session{out: terminal}).screen([]byte(`{"mode":"line"}`), nil))
 	if !strings.HasPrefix(page, home) || !strings.HasSuffix(page, clearRest) {
 		t.Errorf("%q", page)
+	}
+}
+
+// Names and texts from outside reached the terminal as they were: a target whose name had control
+// sequences could clear the screen, or show a line that linesplit never wrote.
+func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
+	const bad = "a\x1b[2J\u009b31m\u202e\xff\x00b"
+	hostile := admin.Status{
+		Mode: bad, Version: bad, Reason: bad, Balance: bad, Listeners: []string{bad},
+		Ledger:  &admin.Ledger{Dropped: admin.Amount{Lines: 1}, DroppedBy: []admin.DroppedBy{{Reason: bad, Amount: admin.Amount{Lines: 1}}}},
+		Targets: []admin.TargetStatus{{Name: bad, State: bad, LastError: bad}},
+	}
+	var out bytes.Buffer
+	writeStatus(&out, hostile)
+	writeTargets(&out, hostile.Targets)
+	writeConnections(&out, connectionList{[]admin.Connection{{Client: bad, Listener: bad, Target: bad}}})
+	writeConfig(&out, settingList{[]admin.Setting{{Name: bad, Value: bad, Source: bad}}})
+	out.WriteString((&RefusedError{Status: 401, Detail: bad}).Error())
+	out.WriteString((&RefusedError{Status: 422, Detail: bad + "\n" + bad, Errors: []string{bad}}).Error())
+	out.Write(printableJSON([]byte(`{"name":"` + bad + `\U000E0001"}`)))
+	for _, r := range out.String() {
+		if r != '\n' && !strconv.IsPrint(r) {
+			t.Fatalf("%q reaches the terminal: %q", r, out.String())
+		}
+	}
+	before := map[string]string{"name": "a\x1b\u009b\u202e\U000E0001\n日"}
+	text, err := json.Marshal(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after map[string]string
+	if err := json.Unmarshal(printableJSON(text), &after); err != nil || after["name"] != before["name"] {
+		t.Errorf("%s became %s: %v", text, printableJSON(text), err)
 	}
 }

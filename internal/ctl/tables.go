@@ -1,22 +1,29 @@
 package ctl
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf16"
 
 	"github.com/dustin/go-humanize"
 
 	"linesplit/admin"
 )
 
-// writeTable writes rows of cells in aligned columns.
+// writeTable writes rows of cells in aligned columns, with printable characters only.
 func writeTable(w io.Writer, rows func(row func(cells ...string))) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	rows(func(cells ...string) { fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t ")) })
+	rows(func(cells ...string) {
+		for i, cell := range cells {
+			cells[i] = printable(cell)
+		}
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
+	})
 	t.Flush()
 }
 
@@ -28,7 +35,8 @@ func writeStatus(w io.Writer, s admin.Status) {
 	case !s.Ready:
 		ready = "not ready: " + s.Reason
 	}
-	fmt.Fprintf(w, "linesplit %s, %s mode, up for %s, %s\n", s.Version, s.Mode, age(s.Now.Sub(s.Started)), ready)
+	fmt.Fprintf(w, "linesplit %s, %s mode, up for %s, %s\n", printable(s.Version), printable(s.Mode),
+		age(s.Now.Sub(s.Started)), printable(ready))
 	writeTable(w, func(row func(...string)) {
 		for _, l := range s.Listeners {
 			row("listening on", l)
@@ -116,14 +124,14 @@ func lastError(t admin.TargetStatus) string {
 	if t.LastError == "" {
 		return ""
 	}
-	return printable(t.LastError) + " (" + since(t.LastErrorAt) + " ago)"
+	return t.LastError + " (" + since(t.LastErrorAt) + " ago)"
 }
 
 func writeConnections(w io.Writer, l connectionList) {
 	writeTable(w, func(row func(...string)) {
 		row("ID", "CLIENT", "LISTENER", "TARGET", "FOR", "LINES IN", "BYTES IN", "BYTES OUT")
 		for _, c := range l.Connections {
-			row(number(c.ID), printable(c.Client), c.Listener, c.Target, since(c.Since), number(c.ReceivedLines),
+			row(number(c.ID), c.Client, c.Listener, c.Target, since(c.Since), number(c.ReceivedLines),
 				size(c.ReceivedBytes), size(c.SentBytes))
 		}
 	})
@@ -133,7 +141,7 @@ func writeConfig(w io.Writer, l settingList) {
 	writeTable(w, func(row func(...string)) {
 		row("SETTING", "VALUE", "FROM", "RELOADABLE")
 		for _, c := range l.Settings {
-			row(c.Name, printable(c.Value), c.Source, yesNo(c.Reloadable))
+			row(c.Name, c.Value, c.Source, yesNo(c.Reloadable))
 		}
 	})
 }
@@ -145,8 +153,8 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// printable replaces control characters in texts from outside, so that they can change neither
-// the terminal nor the table.
+// printable replaces characters in texts from outside that could change the terminal or the table:
+// control characters, those that change the direction of writing, and bytes that are not UTF-8.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' {
@@ -157,6 +165,23 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// printableJSON escapes the same characters in JSON, where they can occur in strings only.
+func printableJSON(text []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case r == '\n' || strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, "\\u%04x\\u%04x", high, low)
+		default:
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.Bytes()
 }
 
 func number(n uint64) string { return humanize.Comma(int64(n)) }

@@ -56,7 +56,7 @@ func unreachable(err error) bool {
 // screen returns one screenful, to be written at once so that it does not flicker.
 func (s *session) screen(answer []byte, err error) []byte {
 	if s.json {
-		return answer
+		return printableJSON(answer)
 	}
 	var text bytes.Buffer
 	var status admin.Status

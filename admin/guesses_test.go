@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"linesplit/tlsconf"
+)
+
+// Guesses of the token were as fast as the network: 40,000 in a second. Now a peer has some at once
+// and one a second after that, and right tokens cost it none.
+func TestGuessesAreSlowed(t *testing.T) {
+	var g guesses
+	now := began
+	guess := func(peer string, right bool) bool {
+		may, is := g.compare(peer, now, func() bool { return right })
+		if is && !right {
+			t.Error("a wrong token is right")
+		}
+		return may
+	}
+	compared := 0
+	for range 1000 {
+		if guess("a", false) {
+			compared++
+		}
+	}
+	if compared != guessBurst {
+		t.Errorf("%d guesses at once", compared)
+	}
+	if guess("a", true) || !guess("b", true) {
+		t.Error("the right token: compared for a guesser, or not for another peer")
+	}
+	for range 60 {
+		now = now.Add(guessInterval)
+		if !guess("a", false) || guess("a", false) {
+			t.Fatal("not one guess a second")
+		}
+	}
+	now = now.Add(time.Hour)
+	for range 1000 {
+		if !guess("a", true) {
+			t.Fatal("right tokens use up guesses")
+		}
+	}
+}
+
+// Peers without number take bounded memory, and get no more guesses by being many.
+func TestGuessersAreBounded(t *testing.T) {
+	var g guesses
+	compared := 0
+	for i := range 10 * maxGuessers {
+		may, _ := g.compare(fmt.Sprint(i), began, func() bool { return false })
+		if may {
+			compared++
+		}
+	}
+	if compared > maxGuessers+guessBurst || len(g.until) > maxGuessers+1 {
+		t.Errorf("%d guesses, %d peers", compared, len(g.until))
+	}
+	later := began.Add(time.Minute)
+	if may, _ := g.compare("new", later, func() bool { return false }); !may || len(g.until) != 1 {
+		t.Errorf("after a minute: compared %v, %d peers", may, len(g.until))
+	}
+}
+
+func TestGuesserIsToldToWait(t *testing.T) {
+	s := serveOn(t, "127.0.0.1:0", tlsconf.ServerFiles{}, Options{Token: loadToken(t)})
+	codes := map[int]int{}
+	for range 3 * guessBurst {
+		codes[s.status(t, "GET", "/api/v1/config", "Authorization", "Bearer wrong-token")]++
+	}
+	if codes[http.StatusUnauthorized] < guessBurst || codes[http.StatusTooManyRequests] == 0 {
+		t.Errorf("%v", codes)
+	}
+	if got := s.status(t, "GET", "/api/v1/status", "Authorization", "Bearer wrong-token"); got != 200 {
+		t.Errorf("what needs no token: status %d", got)
+	}
+	if got := s.status(t, "GET", "/healthz", "Authorization", "Bearer wrong-token"); got != 200 {
+		t.Errorf("probe: status %d", got)
+	}
+}
