@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"linesplit/internal/stranger"
 	"linesplit/target"
 )
 
@@ -42,5 +43,5 @@ func shake(ctx context.Context, conn net.Conn, a target.Address) error {
 	if err == nil || asked && isAlert(err) {
 		return nil
 	}
-	return fmt.Errorf("TLS handshake: %w", err)
+	return fmt.Errorf("TLS handshake: %w", stranger.Explain(err))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/stranger"
 	"linesplit/relay/internal/splice"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
@@ -115,7 +116,7 @@ func (c *conn) handshakeFailed(err error) traffic.End {
 	if c.why.Load() == uint32(traffic.NotEnded) {
 		c.v.clients.HandshakeErrors.Add(1)
 		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed",
-			slog.String("client", c.from.String()), slog.Any("err", err))
+			slog.String("client", c.from.String()), slog.Any("err", stranger.Explain(err)))
 		c.client.CloseSocket() // without a reset, so that the client receives the TLS alert
 	}
 	return traffic.EndHandshake

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/stranger"
 )
 
 // serving is one call of Serve.
@@ -74,7 +75,7 @@ func (c *conn) afterHandshake(err error) error {
 		return errCutOff
 	case c.v.hard.Err() == nil && !accept.IsProbe(err):
 		c.v.counters.handshakeErrors.Add(1)
-		attrs := []slog.Attr{slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", err)}
+		attrs := []slog.Attr{slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", stranger.Explain(err))}
 		if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 			attrs = append(attrs, slog.String("advice", "the sender does not speak TLS: give it a tcp:// listener, or switch TLS on there"))
 		}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"linesplit/internal/stranger"
 )
 
 // A blocked [Conn.Write] calls its waiting function at least once per Tick.
@@ -65,12 +67,13 @@ type Conn struct {
 
 // ending records how a connection came to its end.
 type ending struct {
-	closeNotify bool  // TLS has ended: the peer's close_notify or a TLS error
-	fin         bool  // the peer's FIN came
-	closed      bool  // after the FIN, the socket reached state CLOSE
-	err         error // why the connection failed
-	afterOurs   bool  // the peer's FIN came after ours
-	seemedRead  bool  // everything seemed read when we half-closed
+	closeNotify bool   // TLS has ended: the peer's close_notify or a TLS error
+	fin         bool   // the peer's FIN came
+	closed      bool   // after the FIN, the socket reached state CLOSE
+	err         error  // why the connection failed
+	said        []byte // beginning of the first thing that the peer said
+	afterOurs   bool   // the peer's FIN came after ours
+	seemedRead  bool   // everything seemed read when we half-closed
 }
 
 func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
@@ -205,6 +208,9 @@ func (c *Conn) fail(err error) error {
 
 func (c *Conn) failLocked(err error) error {
 	if c.end.err == nil {
+		if len(c.end.said) > 0 {
+			err = fmt.Errorf("%w; it said %s", err, stranger.Quote(c.end.said))
+		}
 		c.end.err = err
 	}
 	return c.end.err

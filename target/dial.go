@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"linesplit/internal/stranger"
 	"linesplit/tlsconf"
 )
 
@@ -64,7 +65,7 @@ func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.C
 	secure, err := handshake(ctx, conn, a, o)
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("TLS handshake: %w", err)
+		return nil, fmt.Errorf("TLS handshake: %w", stranger.Explain(err))
 	}
 	return secure, nil
 }

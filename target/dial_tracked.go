@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"linesplit/internal/stranger"
 )
 
 // keepalivePeriod is short because on a quiet connection only the answer to a keepalive shows that
@@ -68,7 +70,7 @@ func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, e
 	}
 	if a.Scheme == SchemeTLS {
 		if err := c.handshake(ctx, a, o); err != nil {
-			return nil, fmt.Errorf("TLS handshake: %w", err)
+			return nil, fmt.Errorf("TLS handshake: %w", stranger.Explain(err))
 		}
 	}
 	c.Progress() // samples the window before anything fills it

@@ -4,9 +4,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
+
+	"linesplit/internal/stranger"
 )
+
+// maxSaid is how much of the first thing that a target says is kept, in bytes, to say in an error
+// what it speaks.
+const maxSaid = 128
 
 // discardSize is the size of the read buffer of an outbound connection, in bytes. Targets send
 // little or nothing.
@@ -28,10 +35,25 @@ func (c *Conn) read() {
 
 func (c *Conn) discard(r io.Reader) error {
 	var buf [discardSize]byte
+	said := false
 	for {
-		if _, err := r.Read(buf[:]); err != nil {
+		n, err := r.Read(buf[:])
+		if n > 0 && !said {
+			said = true
+			c.hear(buf[:n])
+		}
+		if err != nil {
 			return err
 		}
+	}
+}
+
+// hear keeps the beginning of the first thing that the peer says.
+func (c *Conn) hear(said []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end.said == nil {
+		c.end.said = slices.Clone(said[:min(len(said), maxSaid)])
 	}
 }
 
@@ -44,17 +66,22 @@ func (c *Conn) sawCloseNotify() {
 	c.notify()
 }
 
+var errEnded = errors.New("the peer has ended the connection")
+
 // sawEnd records the error that a read of the socket returned: io.EOF is the peer's FIN, all others
-// are failures.
+// are failures. The FIN of a peer that speaks another protocol is one, too.
 func (c *Conn) sawEnd(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if errors.Is(err, net.ErrClosed) || c.end.fin || c.end.err != nil {
 		return
 	}
-	if errors.Is(err, io.EOF) {
+	switch strange := stranger.Hint(c.end.said) != ""; {
+	case strange && errors.Is(err, io.EOF): // such a peer has not taken our lines for lines
+		c.failLocked(errEnded)
+	case errors.Is(err, io.EOF):
 		c.countFINLocked()
-	} else {
+	default:
 		c.failLocked(err)
 	}
 	c.notify()
