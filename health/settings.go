@@ -26,30 +26,56 @@ type Settings struct {
 // fault.
 const defaultLowStatus, defaultHighStatus = 200, 399
 
+// flagSend sets a text that may hold a password: errors do not contain it.
+const flagSend = "health-send"
+
 // redisAnswers: one that asks for a password is alive. One that loads its data (-LOADING) is not
 // ready.
 const redisAnswers = `^(\+PONG|-NOAUTH)`
 
-// NewCheck judges s. Its errors name the flag at fault (-health-path and so on) and say what
-// would be right.
-func NewCheck(s Settings) (Check, error) {
-	if err := s.rejectUnused(); err != nil {
-		return Check{}, err
+// SettingError is a fault in one of the Settings.
+type SettingError struct {
+	Flag  string // that sets it, without the dash
+	Value string // empty for one that is missing, and for what may hold a password
+	Err   error  // what would be right
+}
+
+// Error names the flag, and the value as it was written: a regular expression with its backslashes
+// doubled would be another one.
+func (e *SettingError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("-%s: %v", e.Flag, e.Err)
 	}
+	return fmt.Sprintf(`-%s "%s": %v`, e.Flag, e.Value, e.Err)
+}
+
+// Unwrap returns e.Err.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// fault returns a SettingError, or nil if err is.
+func fault(flag, value string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SettingError{flag, value, err}
+}
+
+// NewCheck judges s. Its errors are SettingErrors, several of them joined.
+func NewCheck(s Settings) (Check, error) {
 	c := Check{kind: Kind(s.Kind)}
-	var err error
+	err := s.rejectUnused()
 	switch c.kind {
 	case None, TCP, TLS, MySQL:
 	case HTTP:
-		err = errors.Join(c.setPath(s.Path), c.setStatus(s.Status))
+		err = errors.Join(err, c.setPath(s.Path), c.setStatus(s.Status))
 	case SendExpect:
-		err = errors.Join(c.setSend(s.Send), c.setExpect(s.Expect))
+		err = errors.Join(err, c.setSend(s.Send), c.setExpect(s.Expect))
 	case Redis:
 		c.send, c.expect = []byte("PING\r\n"), regexp.MustCompile(redisAnswers)
 	case Exec:
-		err = c.setCommand(s.Command)
-	default:
-		err = fmt.Errorf("-health %q: there are tcp, tls, http, send-expect, redis, mysql and exec", s.Kind)
+		err = errors.Join(err, c.setCommand(s.Command))
+	default: // what other flags belong to is not known
+		err = fault("health", s.Kind, errors.New("there are tcp, tls, http, send-expect, redis, mysql and exec"))
 	}
 	if err != nil {
 		return Check{}, err
@@ -64,14 +90,18 @@ func (s Settings) rejectUnused() error {
 		flag, value string
 		kind        Kind
 	}{
-		{"-health-path", s.Path, HTTP},
-		{"-health-status", s.Status, HTTP},
-		{"-health-send", s.Send, SendExpect},
-		{"-health-expect", s.Expect, SendExpect},
-		{"-health-command", s.Command, Exec},
+		{"health-path", s.Path, HTTP},
+		{"health-status", s.Status, HTTP},
+		{flagSend, s.Send, SendExpect},
+		{"health-expect", s.Expect, SendExpect},
+		{"health-command", s.Command, Exec},
 	} {
 		if o.value != "" && Kind(s.Kind) != o.kind {
-			errs = append(errs, fmt.Errorf("%s is only valid with -health %s", o.flag, o.kind))
+			value := o.value
+			if o.flag == flagSend {
+				value = ""
+			}
+			errs = append(errs, fault(o.flag, value, fmt.Errorf("only valid with -health %s", o.kind)))
 		}
 	}
 	return errors.Join(errs...)
@@ -83,7 +113,7 @@ func (c *Check) setPath(text string) error {
 	}
 	u, err := url.ParseRequestURI(text)
 	if err != nil || !strings.HasPrefix(text, "/") {
-		return fmt.Errorf("-health-path %q is no path: write one such as /healthz", text)
+		return fault("health-path", text, errors.New("no path: write one such as /healthz"))
 	}
 	c.path = u
 	return nil
@@ -91,10 +121,7 @@ func (c *Check) setPath(text string) error {
 
 func (c *Check) setStatus(text string) (err error) {
 	c.low, c.high, err = parseStatus(text)
-	if err != nil {
-		return fmt.Errorf("-health-status %q: %w", text, err)
-	}
-	return nil
+	return fault("health-status", text, err)
 }
 
 // parseStatus reads 200 or 200-399.
@@ -119,10 +146,7 @@ func parseStatus(text string) (low, high int, err error) {
 
 func (c *Check) setSend(text string) (err error) {
 	c.send, err = unescape(text)
-	if err != nil {
-		return fmt.Errorf("-health-send: %w", err) // without the text, which may hold a password
-	}
-	return nil
+	return fault(flagSend, "", err)
 }
 
 // unescape resolves Go's escapes. A quotation mark may be written with or without a backslash.
@@ -136,7 +160,7 @@ func unescape(text string) ([]byte, error) {
 		char, wide, tail, err := strconv.UnquoteChar(rest, quote)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf(`%.2q is no escape: there are \r, \n, \t, \x00 and those of Go; a backslash is \\`, rest)
+			return nil, fmt.Errorf(`"%.2s" is no escape: there are \r, \n, \t, \x00 and those of Go; a backslash is \\`, rest)
 		case char < utf8.RuneSelf, !wide && rest[0] == '\\':
 			out = append(out, byte(char))
 		default: // as it was, also where it is no UTF-8
@@ -156,26 +180,23 @@ func appendRune(out []byte, source string, char rune) []byte {
 
 func (c *Check) setExpect(text string) (err error) {
 	if text == "" {
-		return errors.New("-health-expect is missing: write a regular expression that a good answer matches, such as ^220")
+		return fault("health-expect", "", errors.New("-health send-expect needs it: write a regular expression that a good answer matches, such as ^220"))
 	}
 	c.expect, err = regexp.Compile(text)
 	if err != nil {
-		return fmt.Errorf("-health-expect %q is no regular expression: %w", text, err)
+		return fault("health-expect", text, fmt.Errorf("no regular expression: %w", err))
 	}
 	return nil
 }
 
 func (c *Check) setCommand(text string) error {
 	if text == "" {
-		return errors.New("-health-command is missing: write the path of a program")
+		return fault("health-command", "", errors.New("-health exec needs it: write the path of a program"))
 	}
 	path, err := exec.LookPath(text)
 	if err != nil && !errors.Is(err, exec.ErrDot) {
-		return fmt.Errorf("-health-command %q: %w; write the path of a program, without arguments", text, err)
+		return fault("health-command", text, fmt.Errorf("%w; write the path of a program, without arguments", err))
 	}
 	c.command, err = filepath.Abs(path)
-	if err != nil {
-		return fmt.Errorf("-health-command %q: %w", text, err)
-	}
-	return nil
+	return fault("health-command", text, err)
 }

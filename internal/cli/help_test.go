@@ -39,6 +39,22 @@ func checkHelp(t *testing.T, text string) {
 	}
 }
 
+// Flags of one mode stood among those of both, such as -max-line and -rate-per-client.
+func TestHelpMarksFlagsOfOneMode(t *testing.T) {
+	clearEnv(t)
+	var stdout, stderr bytes.Buffer
+	Main(t.Context(), "v1.2.3", []string{"-help"}, &stdout, &stderr)
+	text := strings.Join(strings.Fields(stdout.String()), " ")
+	for _, o := range config.Options() {
+		_, after, _ := strings.Cut(text, " -"+o.Name+" ")
+		after, _, _ = strings.Cut(after, " -")
+		marked := strings.Contains(after, o.Scope+" mode only)") || strings.Contains(o.Group, o.Scope+" mode")
+		if o.Scope != "" && !marked {
+			t.Errorf("-%s is for %s mode only: %s", o.Name, o.Scope, after)
+		}
+	}
+}
+
 func checkWidth(t *testing.T, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {

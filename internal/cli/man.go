@@ -57,7 +57,7 @@ func docCommands() (all []clidoc.Command) {
 func docFlags(options []flags.Option) (all []clidoc.Flag) {
 	for _, o := range options {
 		all = append(all, clidoc.Flag{
-			Name: o.Name, Arg: o.Arg, Default: o.Default, Group: o.Group, Help: o.Help, Choices: o.Choices,
+			Name: o.Name, Arg: o.Arg, Default: o.Default, Group: o.Group, Help: o.Text(), Choices: o.Choices,
 		})
 	}
 	return all

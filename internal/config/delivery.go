@@ -100,14 +100,30 @@ func checks(s *flags.Set) health.Options {
 		Kind: s.Text("health"), Path: s.Text("health-path"), Status: s.Text("health-status"),
 		Send: s.Text("health-send"), Expect: s.Text("health-expect"), Command: s.Text("health-command"),
 	})
-	if err != nil {
-		s.Fail("health", err)
-	}
+	failChecks(s, err)
 	return health.Options{
 		Check:    check,
 		Interval: s.Duration("health-interval"),
 		Timeout:  s.Duration("health-timeout"),
 		Rise:     s.Number("health-rise", 1, 1000),
 		Fall:     s.Number("health-fall", 1, 1000),
+	}
+}
+
+// failChecks records the faults that health.NewCheck has found.
+func failChecks(s *flags.Set, err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			failChecks(s, e)
+		}
+		return
+	}
+	fault, ok := errors.AsType[*health.SettingError](err)
+	switch {
+	case !ok:
+	case fault.Value == "":
+		s.FailSecret(fault.Flag, fault.Err)
+	default:
+		s.FailValue(fault.Flag, fault.Value, fault.Err)
 	}
 }

@@ -106,6 +106,13 @@ func (s *Set) FailValue(name, value string, err error) {
 	s.AddError(fmt.Errorf("-%s %s%s: %w", name, quote(value), s.origin(o), err))
 }
 
+// FailSecret is FailValue without the value, which is missing or must not be shown.
+func (s *Set) FailSecret(name string, err error) {
+	o := s.byName[name]
+	o.bad = true
+	s.AddError(fmt.Errorf("-%s%s: %w", name, s.origin(o), err))
+}
+
 // FailEntry records that one entry of a list is wrong. A parser's error often names the entry
 // before the fault; only the fault is kept of it.
 func (s *Set) FailEntry(name, entry string, err error) {

@@ -23,6 +23,14 @@ type Option struct {
 	CommandLine bool // neither a variable nor a key of the file
 }
 
+// Text returns Help, and the one mode that the flag is valid in unless the group's heading says so.
+func (o Option) Text() string {
+	if o.Scope == "" || strings.Contains(o.Group, o.Scope+" mode") {
+		return o.Help
+	}
+	return o.Help + " (" + o.Scope + " mode only)"
+}
+
 func (o Option) isBool() bool { return o.Arg == "" }
 
 // EnvName returns the environment variable that stands for a flag: EnvName("APP", "max-line") is
@@ -51,7 +59,7 @@ func PrintOptions(w io.Writer, options []Option) {
 }
 
 func printOption(w io.Writer, o Option) {
-	words := strings.Fields(o.Help)
+	words := strings.Fields(o.Text())
 	if o.Default != "" {
 		words = append(words, "(default "+o.Default+")") // one word, so that it stays on one line
 	}
