@@ -63,8 +63,8 @@ func docFlags(options []flags.Option) (all []clidoc.Flag) {
 	return all
 }
 
-const manText = `linesplit takes newline-delimited records from any number of senders and spreads them, line
-by line, over many targets. What a target has not read when it fails is sent again elsewhere. With
+const manText = `linesplit takes newline-delimited records from any number of senders and spreads them, whole
+lines at a time, over many targets. What a target has not read when it fails is sent again elsewhere. With
 -mode connection it forwards whole connections and datagrams instead.
 
 Every flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as
