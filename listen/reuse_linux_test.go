@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 // A listener takes over from another while clients keep connecting: none is refused or reset.
@@ -22,14 +25,13 @@ func TestPortTakeoverLosesNoClient(t *testing.T) {
 	}
 
 	c := connectForever(t, addr)
-	var serving sync.WaitGroup
 	var by [4]atomic.Int64
-	serving.Go(func() { answerAll(first, &by[0]) })
+	stop := answerUntilStopped(t, first, &by[0])
 	c.more(100)
 	for i := 1; i < len(by); i++ {
 		next, err := Open(t.Context(), mustParse(t, "tcp://"+addr).ReusePort(), nil, nil)
 		must(t, err)
-		serving.Go(func() { answerAll(next, &by[i]) })
+		stopNext := answerUntilStopped(t, next, &by[i])
 		c.more(100)
 		must(t, first.(interface{ StepAside() error }).StepAside())
 		// Connections on their way arrive, and then no more come, though clients keep connecting.
@@ -41,13 +43,30 @@ func TestPortTakeoverLosesNoClient(t *testing.T) {
 				before = by[i].Load()
 			}
 		}
-		first.Close()
-		first = next
+		stop() // what waits in the backlog is still served
+		first, stop = next, stopNext
 		c.more(100)
 	}
 	c.stop()
-	first.Close()
-	serving.Wait()
+	stop()
+}
+
+// answerUntilStopped serves ln as linesplit does. stop empties the backlog and closes ln.
+func answerUntilStopped(t *testing.T, ln net.Listener, n *atomic.Int64) (stop func()) {
+	soft, cancel := context.WithCancel(t.Context())
+	loop := accept.Loop{
+		Listener: ln, Soft: soft, Hard: t.Context(),
+		Start:  func(c net.Conn) { n.Add(1); c.Write([]byte("!")); c.Close() },
+		Failed: func(err error) { t.Error(err) },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- loop.Run() }()
+	return func() {
+		cancel()
+		loop.LastCall()
+		must(t, <-ended)
+		ln.Close()
+	}
 }
 
 // clients connect one after the other until stop, and count how they are served.
