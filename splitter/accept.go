@@ -30,8 +30,10 @@ func (v *serving) failed(err error) {
 // start serves nc in its own goroutine.
 func (v *serving) start(nc net.Conn) {
 	c := newConn(v, nc)
-	v.counters.accepted.Add(1)
-	v.counters.connections.Add(1)
+	if !c.datagrams {
+		v.counters.accepted.Add(1)
+		v.counters.connections.Add(1)
+	}
 	v.registry.add(c)
 	if v.hard.Err() != nil { // abort may have run before c was registered
 		c.raw.Close()

@@ -261,7 +261,9 @@ func (c *conn) finish(err error) {
 	c.answerEnd(err)
 	c.raw.Close()
 	c.v.registry.remove(c)
-	c.v.counters.connections.Add(-1)
+	if !c.datagrams {
+		c.v.counters.connections.Add(-1)
+	}
 	if l := c.v.o.Logger; l.Enabled(c.v.hard, slog.LevelDebug) {
 		l.Debug("connection ended", "listener", accept.Name(c.v.ln), "peer", c.nc.RemoteAddr().String(), "reason", err)
 	}

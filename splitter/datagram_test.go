@@ -35,8 +35,8 @@ func TestOversizeDatagramIsDroppedAlone(t *testing.T) {
 			}
 			r := newRig(t, ln, plenty, Options{Tuning: Tuning{MaxLine: 64, Oversize: policy}})
 			r.wants(want.String())
-			if st := r.end(); dropped(st, reasonOversize).Lines != 1 || st.Accepted != 1 {
-				t.Errorf("%+v, want 1 line dropped and 1 connection", st)
+			if st := r.end(); dropped(st, reasonOversize).Lines != 1 || st.Accepted != 0 {
+				t.Errorf("%+v, want 1 line dropped and no sender counted", st)
 			}
 		})
 	}

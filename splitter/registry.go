@@ -9,8 +9,8 @@ import (
 // registry holds all connections of a Splitter, and limits their number.
 type registry struct {
 	mu    sync.Mutex
-	conns *conn // the newest; next leads to older ones
-	n     int
+	conns *conn      // the newest; next leads to older ones
+	n     int        // of senders: the connections of UDP listeners are not counted
 	added uint64     // connections ever added; the last ID
 	full  bool       // accepting is paused, and this has been logged
 	room  *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
@@ -25,17 +25,21 @@ func (r *registry) add(c *conn) {
 		c.next.prev = c
 	}
 	r.conns = c
-	r.n++
+	if !c.datagrams {
+		r.n++
+	}
 	r.added++
 	c.id = r.added
 }
 
-// newest returns at most limit connections, the newest first.
+// newest returns at most limit connections of senders, the newest first.
 func (r *registry) newest(limit int) (conns []*conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := r.conns; c != nil && len(conns) < limit; c = c.next {
-		conns = append(conns, c)
+		if !c.datagrams {
+			conns = append(conns, c)
+		}
 	}
 	return conns
 }
@@ -52,7 +56,9 @@ func (r *registry) remove(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.prev, c.next = nil, nil
-	r.n--
+	if !c.datagrams {
+		r.n--
+	}
 	if r.full {
 		r.room.Broadcast()
 	}

@@ -112,7 +112,8 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 //
 // A connection that implements syscall.Conn is read through its descriptor if the system allows it;
 // others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline
-// method is left with nothing in its backlog.
+// method is left with nothing in its backlog. The connection of a UDP listener stands for no sender:
+// it takes no place under MaxConnections and is not counted as one.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := &serving{Splitter: s, hard: hard, ln: ln}
 	server := accept.Server{
@@ -125,6 +126,9 @@ func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 		Drain:    v.drain,
 		CutOff:   v.cutOff,
 		Abort:    v.abort,
+	}
+	if ln.Addr().Network() == "udp" {
+		server.Room = nil
 	}
 	return server.Serve(soft, hard)
 }

@@ -200,3 +200,25 @@ func TestDatagramsAreLines(t *testing.T) {
 		t.Error(s.Process.LastLines(50))
 	}
 }
+
+// A udp:// listener is no sender. Each once took a place under -max-connections for ever: with a
+// limit of 1, one of three listeners worked.
+func TestDatagramListenersTakeNoPlaces(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{a, b}, append(udpArgs, "-listen", "udp://127.0.0.1:0", "-listen",
+		"tcp://127.0.0.1:0", "-max-connections", "1")...)
+	s.WaitForConnections(0)
+	for i, network := range []string{"udp", "udp", "tcp"} {
+		conn, err := net.Dial(network, s.Process.Listeners[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		s.Write(conn, s.NumberedLines(3, 200))
+		s.WaitForAllLines()
+	}
+	s.WaitForConnections(1)
+	s.WaitForMetric(1, "linesplit_connections_accepted_total")
+}
