@@ -56,9 +56,9 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 	}}
 	var caErr, pairErr error
 	if f.CA != "" {
-		pool, last, err := loadPool("target CA", f.CA)
-		m.config.RootCAs, caErr = pool, err
-		m.addCert("target CA", f.CA, last)
+		cas, err := loadAuthorities("target CA", f.CA, "lists of targets' certificates are not supported, take it out")
+		m.config.RootCAs, caErr = cas.pool, err
+		m.addCert("target CA", f.CA, cas.last)
 	}
 	if f.Cert != "" || f.Key != "" {
 		pair, err := loadPair("target", f.Cert, f.Key)

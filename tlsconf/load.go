@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"linesplit/internal/regfile"
@@ -41,20 +42,35 @@ func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
 		side, keyFile, certFile, err)
 }
 
-// loadPool reads a file of authorities. last is the authority that is valid longest.
-func loadPool(role, file string) (pool *x509.CertPool, last *x509.Certificate, err error) {
-	certs, err := readCertificates(role, file)
+// authorities are the certificates of a file of authorities.
+type authorities struct {
+	all  []*x509.Certificate
+	pool *x509.CertPool
+	last *x509.Certificate // the one that is valid longest
+}
+
+// loadAuthorities reads a file of authorities. It refuses a revocation list among them, which would
+// have no effect there; hint says what to do with it.
+func loadAuthorities(role, file, hint string) (a authorities, err error) {
+	blocks, err := readPEM(role, file)
 	if err != nil {
-		return nil, nil, err
+		return a, err
 	}
-	pool = x509.NewCertPool()
-	for _, c := range certs {
-		pool.AddCert(c)
-		if last == nil || c.NotAfter.After(last.NotAfter) {
-			last = c
+	if slices.ContainsFunc(blocks, func(b *pem.Block) bool { return b.Type == pemCRL }) {
+		return a, fmt.Errorf("tls %s %s: holds a revocation list, which has no effect here: %s", role, file, hint)
+	}
+	a.all, err = certificatesIn(role, file, blocks)
+	if err != nil {
+		return a, err
+	}
+	a.pool = x509.NewCertPool()
+	for _, c := range a.all {
+		a.pool.AddCert(c)
+		if a.last == nil || c.NotAfter.After(a.last.NotAfter) {
+			a.last = c
 		}
 	}
-	return pool, last, nil
+	return a, nil
 }
 
 // readCertificates returns the certificates of a file, at least one, and ignores other PEM blocks.
@@ -63,6 +79,10 @@ func readCertificates(role, file string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	return certificatesIn(role, file, blocks)
+}
+
+func certificatesIn(role, file string, blocks []*pem.Block) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for _, b := range blocks {
 		if b.Type != "CERTIFICATE" {
@@ -137,6 +157,8 @@ func describe(b *pem.Block) string {
 	switch {
 	case b.Type == "CERTIFICATE":
 		return "a certificate"
+	case b.Type == pemCRL:
+		return "a revocation list"
 	case b.Type == "CERTIFICATE REQUEST":
 		return "a certificate request"
 	case isKey(b):

@@ -13,8 +13,8 @@ import (
 
 // material is the result of reading all the files of one side.
 type material struct {
-	config *tls.Config
-	certs  []*watchedCert
+	config  *tls.Config
+	watched []*watched
 }
 
 // reloader keeps the configuration of one side and reads it again when the files change.

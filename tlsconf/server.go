@@ -10,6 +10,7 @@ import (
 type ServerFiles struct {
 	Cert, Key  string       // PEM: the certificate with its chain, and its key; both required; may be one file
 	ClientCA   string       // PEM: authorities that must have signed every client's certificate; empty: none needed
+	ClientCRL  string       // PEM: lists of client certificates that are revoked; empty: none; needs ClientCA
 	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2
 	Logger     *slog.Logger // of reloads and expiring certificates; nil discards
 }
@@ -26,7 +27,7 @@ func NewServer(f ServerFiles) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := []string{f.Cert, f.Key, f.ClientCA}
+	names := []string{f.Cert, f.Key, f.ClientCA, f.ClientCRL}
 	files, err := newReloader("server", orDiscard(f.Logger), names, func() (*material, error) {
 		return loadServer(f, version)
 	})
@@ -65,9 +66,18 @@ func loadServer(f ServerFiles, version uint16) (*material, error) {
 		return m, pairErr
 	}
 
-	pool, last, poolErr := loadPool("client CA", f.ClientCA)
-	m.config.ClientCAs = pool
+	cas, casErr := loadAuthorities("client CA", f.ClientCA, "give it as the clients' revocation list (-tls-client-crl)")
+	m.config.ClientCAs = cas.pool
 	m.config.ClientAuth = tls.RequireAndVerifyClientCert
-	m.addCert("client CA", f.ClientCA, last)
-	return m, errors.Join(pairErr, poolErr)
+	m.addCert("client CA", f.ClientCA, cas.last)
+	if f.ClientCRL == "" {
+		return m, errors.Join(pairErr, casErr)
+	}
+
+	revoked, crlErr := loadCRL("client CRL", f.ClientCRL, cas.all)
+	if crlErr == nil {
+		m.config.VerifyConnection = revoked.verify
+		m.addLists("client CRL", f.ClientCRL, revoked)
+	}
+	return m, errors.Join(pairErr, casErr, crlErr)
 }

@@ -14,8 +14,8 @@ import (
 func restartOnly() []string {
 	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "buffer", "queue", "memory",
 		"access-log", "log-format",
-		"tls-cert", "tls-key", "tls-client-ca", "tls-min-version", // the contents of the files are watched all the time
-		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling",
+		"tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version", // the contents of the files are watched all the time
+		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-tls-client-crl", "profiling",
 		"config", "check", "t", "help", "version"}
 }
 

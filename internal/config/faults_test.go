@@ -118,16 +118,22 @@ func TestBadListeners(t *testing.T) {
 
 func TestBadTLSFiles(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
+	tlsArgs := []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}
 	checkBadInput(t, []badInput{
 		{"cert without key", []string{"-tls-cert", certs.ServerCert}, []string{`needs -tls-key too`}},
 		{"key without cert", []string{"-tls-key", certs.ServerKey}, []string{`needs -tls-cert too`}},
 		{"unreadable pair", []string{"-tls-cert", "/nonexistent/c", "-tls-key", "/nonexistent/k"}, []string{
-			"-tls-cert, -tls-key, -tls-client-ca: tls server certificate /nonexistent/c: no such file",
-			"-tls-cert, -tls-key, -tls-client-ca: tls server key /nonexistent/k: no such file"}},
+			"-tls-cert, -tls-key, -tls-client-ca, -tls-client-crl: tls server certificate /nonexistent/c: no such file",
+			"-tls-cert, -tls-key, -tls-client-ca, -tls-client-crl: tls server key /nonexistent/k: no such file"}},
 		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.ClientKey}, []string{certs.ClientKey}},
 		{"certificate that is none", []string{"-tls-cert", certs.ServerKey, "-tls-key", certs.ServerKey}, []string{certs.ServerKey}},
 		{"tls listener without cert", []string{"-listen", "tls://:1"}, []string{`-listen "tls://:1": a tls:// listener needs -tls-cert and -tls-key`}},
 		{"cert without tls listener", []string{"-listen", "tcp://:1", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`no listener speaks TLS`}},
+		{"revocation list without authority", append([]string{"-tls-client-crl", certs.CA}, tlsArgs...), []string{`only valid with -tls-client-ca`}},
+		{"revocation list that is none", append([]string{"-tls-client-ca", certs.CA, "-tls-client-crl", certs.CA}, tlsArgs...),
+			[]string{`-tls-client-crl: tls client CRL ` + certs.CA + `: holds a certificate, not a revocation list`}},
+		{"admin revocation list without authority", []string{"-admin", "tls://127.0.0.1:1", "-admin-tls-cert", certs.ServerCert,
+			"-admin-tls-key", certs.ServerKey, "-admin-tls-client-crl", certs.CA}, []string{`only valid with -admin-tls-client-ca`}},
 		{"client authority without cert", []string{"-tls-client-ca", certs.CA}, []string{`only valid with -tls-cert and -tls-key`}},
 		{"tls version", []string{"-tls-min-version", "1.1"}, []string{`-tls-min-version "1.1": TLS 1.1 is broken`}},
 		{"target cert without key", []string{"-tls-target", "-tls-target-cert", certs.ClientCert}, []string{`needs -tls-target-key too`}},

@@ -35,7 +35,7 @@ func (c Config) dialsTLS() bool {
 func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	files := tlsconf.ServerFiles{
 		Cert: s.Text("tls-cert"), Key: s.Text("tls-key"), ClientCA: s.Text("tls-client-ca"),
-		MinVersion: minVersion,
+		ClientCRL: s.Text("tls-client-crl"), MinVersion: minVersion,
 	}
 	s.RequirePair("tls-cert", "tls-key")
 	listenersKnown := s.OK("listen", "addr", "port")
@@ -45,11 +45,13 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		s.Fail("listen", errors.New("a tls:// listener needs -tls-cert and -tls-key"))
 	case files.Cert == "" && files.ClientCA != "":
 		s.Fail("tls-client-ca", errors.New("only valid with -tls-cert and -tls-key"))
+	case files.ClientCA == "" && files.ClientCRL != "":
+		s.Fail("tls-client-crl", errors.New("only valid with -tls-client-ca"))
 	case listenersKnown && files.Cert != "" && !c.ListensTLS():
 		s.Fail("tls-cert", errors.New("no listener speaks TLS: write tls://HOST:PORT in -listen"))
 	case files.Cert != "":
 		if _, err := tlsconf.NewServer(files); err != nil {
-			s.FailEach("-tls-cert, -tls-key, -tls-client-ca", err)
+			s.FailEach("-tls-cert, -tls-key, -tls-client-ca, -tls-client-crl", err)
 		}
 	}
 	return files
@@ -60,22 +62,24 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	files := tlsconf.ServerFiles{
 		Cert: s.Text("admin-tls-cert"), Key: s.Text("admin-tls-key"), ClientCA: s.Text("admin-tls-client-ca"),
-		MinVersion: minVersion,
+		ClientCRL: s.Text("admin-tls-client-crl"), MinVersion: minVersion,
 	}
 	s.RequirePair("admin-tls-cert", "admin-tls-key")
 	if c.Admin == "" && s.OK("admin") {
-		s.RefuseWithout("admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "profiling")
+		s.RefuseWithout("admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-tls-client-crl", "profiling")
 	}
 	speaks := strings.HasPrefix(c.Admin, "tls://")
 	switch {
 	case !s.OK("admin", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca"):
 	case speaks && files.Cert == "":
 		s.Fail("admin", errors.New("a tls:// listener needs -admin-tls-cert and -admin-tls-key"))
-	case !speaks && files.Cert+files.ClientCA != "":
+	case !speaks && files.Cert+files.ClientCA+files.ClientCRL != "":
 		s.Fail("admin", errors.New("-admin-tls-cert, -admin-tls-key and -admin-tls-client-ca are for tls://HOST:PORT"))
+	case files.ClientCA == "" && files.ClientCRL != "":
+		s.Fail("admin-tls-client-crl", errors.New("only valid with -admin-tls-client-ca"))
 	case speaks:
 		if _, err := tlsconf.NewServer(files); err != nil {
-			s.FailEach("-admin-tls-cert, -admin-tls-key, -admin-tls-client-ca", err)
+			s.FailEach("-admin-tls-cert, -admin-tls-key, -admin-tls-client-ca, -admin-tls-client-crl", err)
 		}
 	}
 	if c.AdminToken != "" {

@@ -149,7 +149,7 @@ func NewAuthority(name string) (*Authority, error) {
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.AddDate(-1, 0, 0),
 		NotAfter:              now.AddDate(10, 0, 0),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 	}
@@ -163,6 +163,34 @@ func NewAuthority(name string) (*Authority, error) {
 
 // CertPEM returns the authority's own certificate.
 func (a *Authority) CertPEM() []byte { return certPEM(a.cert.Raw) }
+
+// Revoke returns a revocation list in PEM that names certificates, which it takes in PEM. The list
+// is valid until a time; zero means for a week.
+func (a *Authority) Revoke(until time.Time, certs ...[]byte) ([]byte, error) {
+	if until.IsZero() {
+		until = time.Now().AddDate(0, 0, 7)
+	}
+	list := &x509.RevocationList{
+		Number: serial(), ThisUpdate: until.AddDate(0, 0, -8), NextUpdate: until,
+	}
+	for _, cert := range certs {
+		block, _ := pem.Decode(cert)
+		if block == nil {
+			return nil, errors.New("revoke: no PEM")
+		}
+		parsed, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("revoke: %w", err)
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: parsed.SerialNumber, RevocationTime: list.ThisUpdate})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("revoke: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
+}
 
 // Options are the contents of a certificate. The zero value is valid for server and client on this
 // machine for a year.

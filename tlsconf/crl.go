@@ -1,0 +1,104 @@
+package tlsconf
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+)
+
+const (
+	pemCRL = "X509 CRL"
+	// oidDelta marks a list of changes to another list.
+	oidDelta = "2.5.29.27"
+)
+
+// revocations are the lists of revoked certificates of one file.
+type revocations struct {
+	lists []revocationList
+}
+
+type revocationList struct {
+	*x509.RevocationList
+	serials map[string]struct{} // of the revoked certificates
+}
+
+// loadCRL reads a file of revocation lists. Those of the given authorities must be signed by them;
+// others may belong to authorities that clients send along, and are checked when they do.
+func loadCRL(role, file string, authorities []*x509.Certificate) (*revocations, error) {
+	blocks, err := readPEM(role, file)
+	if err != nil {
+		return nil, err
+	}
+	r := new(revocations)
+	for i, b := range blocks {
+		if b.Type != pemCRL {
+			return nil, fmt.Errorf("tls %s %s: holds %s, not a revocation list", role, file, describe(b))
+		}
+		list, err := parseCRL(b.Bytes, authorities)
+		if err != nil {
+			return nil, fmt.Errorf("tls %s %s: list %d of the file: %w", role, file, i+1, err)
+		}
+		r.lists = append(r.lists, list)
+	}
+	return r, nil
+}
+
+func parseCRL(der []byte, authorities []*x509.Certificate) (revocationList, error) {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return revocationList{}, err
+	}
+	for _, e := range list.Extensions {
+		if e.Id.String() == oidDelta {
+			return revocationList{}, errors.New("it is a delta list, which is not supported: give the whole list")
+		}
+	}
+	known, signed := false, false
+	for _, ca := range authorities {
+		if bytes.Equal(ca.RawSubject, list.RawIssuer) {
+			known = true
+			signed = signed || list.CheckSignatureFrom(ca) == nil
+		}
+	}
+	if known && !signed {
+		return revocationList{}, fmt.Errorf("not signed by %s, which it names", list.Issuer)
+	}
+	serials := make(map[string]struct{}, len(list.RevokedCertificateEntries))
+	for _, e := range list.RevokedCertificateEntries {
+		serials[string(e.SerialNumber.Bytes())] = struct{}{}
+	}
+	return revocationList{list, serials}, nil
+}
+
+// verify refuses a client unless one of its chains has no revoked certificate, and a list for each
+// of its certificates but the last, whose issuer it is itself.
+func (r *revocations) verify(state tls.ConnectionState) error {
+	err := errors.New("the client has no chain of certificates")
+	for _, chain := range state.VerifiedChains {
+		if err = r.verifyChain(chain); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (r *revocations) verifyChain(chain []*x509.Certificate) error {
+	for i, cert := range chain[:max(0, len(chain)-1)] {
+		listed := false
+		for _, list := range r.lists {
+			if !bytes.Equal(list.RawIssuer, cert.RawIssuer) || list.CheckSignatureFrom(chain[i+1]) != nil {
+				continue
+			}
+			listed = true
+			if _, revoked := list.serials[string(cert.SerialNumber.Bytes())]; revoked {
+				return fmt.Errorf("the client's certificate is revoked: subject %s, serial number %x", cert.Subject, cert.SerialNumber)
+			}
+		}
+		if !listed {
+			return fmt.Errorf("no revocation list of %s, which has issued the client's certificate", cert.Issuer)
+		}
+	}
+	return nil
+}
