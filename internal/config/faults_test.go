@@ -147,9 +147,9 @@ func TestBadTLSFiles(t *testing.T) {
 
 func TestBadFilePaths(t *testing.T) {
 	checkBadInput(t, []badInput{
-		{"no file", []string{"-config", "/nonexistent/conf"}, []string{`-config "/nonexistent/conf": open /nonexistent/conf: no such file`}},
-		{"endless file", []string{"-config", "/dev/zero"}, []string{`-config "/dev/zero": a device or a socket, not a regular file`}},
-		{"directory for a file", []string{"-config", "/"}, []string{`-config "/": a directory, not a regular file`}},
+		{"no file", []string{"-config", "/nonexistent/conf"}, []string{`-config "/nonexistent/conf": no such file`}},
+		{"endless file", []string{"-config", "/dev/zero"}, []string{`-config "/dev/zero": is a device or a socket, not a regular file`}},
+		{"directory for a file", []string{"-config", "/"}, []string{`-config "/": is a directory, not a regular file`}},
 	})
 }
 

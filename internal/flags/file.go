@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/peterbourgon/ff/v3"
+
+	"linesplit/internal/regfile"
 )
 
 // Bounds of a settings file, in bytes.
@@ -52,22 +50,9 @@ func (s *Set) parseFile(path string) error {
 	})
 }
 
-// readSettings returns the content of a settings file without its byte order mark. It refuses a
-// pipe or a device, from which a read may never return.
+// readSettings returns the content of a settings file without its byte order mark.
 func readSettings(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // without the flag, a pipe waits for its writer here
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s, not a regular file", kind(info.Mode()))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, _, err := regfile.Read(path, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -75,21 +60,8 @@ func readSettings(path string) ([]byte, error) {
 	return data, checkSettings(data)
 }
 
-func kind(mode fs.FileMode) string {
-	switch mode.Type() {
-	case fs.ModeDir:
-		return "a directory"
-	case fs.ModeNamedPipe:
-		return "a pipe"
-	}
-	return "a device or a socket"
-}
-
 // checkSettings returns an error for content that cannot be a settings file.
 func checkSettings(data []byte) error {
-	if len(data) > maxFile {
-		return fmt.Errorf("more than %d bytes: not a settings file", maxFile)
-	}
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return errors.New("the text is UTF-16: save it as UTF-8")
 	}
