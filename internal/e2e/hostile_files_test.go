@@ -21,7 +21,7 @@ func TestFilesThatBecomePipesStopNothing(t *testing.T) {
 	dir := t.TempDir()
 	certs := testcert.New(t, dir)
 	token := filepath.Join(dir, "token")
-	if err := os.WriteFile(token, []byte("sesame"), 0o600); err != nil {
+	if err := os.WriteFile(token, []byte("open-sesame-0123"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := testrig.NewStage(t)
@@ -29,7 +29,7 @@ func TestFilesThatBecomePipesStopNothing(t *testing.T) {
 	s.StartLineMode([]testrig.Target{sink}, "-listen", "tls://127.0.0.1:0", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey,
 		"-admin-token-file", token)
 	client := testrig.Client{TLS: certs.ClientTLS()}
-	allowed := func() bool { return mayChange(s, "sesame") }
+	allowed := func() bool { return mayChange(s, "open-sesame-0123") }
 	served := func(when string) {
 		t.Helper()
 		conn, err := client.Dial(t, s.Process.Listeners[0])
