@@ -63,6 +63,8 @@ type Target struct {
 	connections atomic.Int64
 	stuck       atomic.Int64 // connections that have something to deliver and make no progress
 	freedAt     atomic.Int64 // when stuck last fell to 0, Unix nanoseconds
+	dialledAt   atomic.Int64 // when a dial last succeeded, Unix nanoseconds
+	passedAt    atomic.Int64 // when checks last found the target up, Unix nanoseconds
 
 	mu           sync.Mutex       // guards the fields below
 	known        bool             // the target has been up or down at least once
@@ -110,6 +112,7 @@ func (t *Target) SetFall(n int) { t.fall = n }
 // DialSucceeded reports a successful dial. It marks the target up unless checks mark it down, and
 // logs a change of state.
 func (t *Target) DialSucceeded() {
+	t.dialledAt.Store(time.Now().UnixNano())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failedInRow, t.downByDials = 0, false
@@ -161,6 +164,7 @@ func (t *Target) Failed() <-chan struct{} { return t.failed }
 // CheckedUp reports that active checks find the target up. It overrides earlier failed dials and
 // may be repeated.
 func (t *Target) CheckedUp() {
+	t.passedAt.Store(time.Now().UnixNano())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failedInRow, t.downByDials, t.downByChecks = 0, false, false
@@ -177,6 +181,12 @@ func (t *Target) CheckedDown(err error) {
 	t.checks++
 	t.fallLocked(err)
 }
+
+// DialledSince reports whether a dial has succeeded after the time given.
+func (t *Target) DialledSince(then time.Time) bool { return t.dialledAt.Load() > then.UnixNano() }
+
+// PassedSince reports whether checks have found the target up after the time given.
+func (t *Target) PassedSince(then time.Time) bool { return t.passedAt.Load() > then.UnixNano() }
 
 // ConnectionFailed records why a connection has failed, for Status. It does not mark the target
 // down: the next dial decides that.

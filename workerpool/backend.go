@@ -26,6 +26,7 @@ type backend struct {
 	retained                     linebuf.AtomicCount
 	logs                         backendLogs
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
+	probedAt                     atomic.Int64 // when a displaced worker last dialled to find out whether it is back, Unix nanoseconds
 	// notHalfCloserAt is when a connection was last seen that got no FIN within
 	// halfCloserWithin, in Unix nanoseconds.
 	notHalfCloserAt atomic.Int64

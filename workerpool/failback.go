@@ -2,17 +2,72 @@ package workerpool
 
 import "time"
 
-// tryFailback dials home beside the present connection if the worker is displaced and the
-// failback interval has passed.
+const (
+	// minHomeWait is the least time between a worker's last move, or last attempt to go home, and
+	// an attempt for which there is evidence that home is back.
+	minHomeWait = time.Second
+	// firstHomeWait is the wait after a connection home that was of no use; it doubles with each.
+	firstHomeWait = 5 * time.Second
+	// homeProven is the age at which a connection home counts as of use although it has confirmed
+	// nothing, since there may have been no lines.
+	homeProven = time.Minute
+)
+
+// tryFailback dials home beside the present connection if the worker is displaced and may go home.
 func (w *worker) tryFailback(now time.Time) {
 	if w.out == nil || w.out.backend == w.home || w.out.ending || w.lines == nil || !w.home.dialable() {
 		return
 	}
-	if now.Sub(w.failbackTried) < w.pool.settings.Load().FailbackInterval {
-		return
+	if w.mayGoHome(now) {
+		w.failbackTried = now
+		w.dialler.connect(w.home)
 	}
-	w.failbackTried = now
-	w.dialler.connect(w.home)
+}
+
+// mayGoHome reports whether there is evidence that home is back, or the failback interval has
+// passed. Evidence is a dial of home that has succeeded: one displaced worker after the other makes
+// such dials, and when one has succeeded, all go home.
+func (w *worker) mayGoHome(now time.Time) bool {
+	s := w.pool.settings.Load()
+	since := now.Sub(w.failbackTried)
+	switch {
+	case since >= s.FailbackInterval:
+		return true
+	case since < max(minHomeWait, w.homeWait):
+		return false
+	case w.home.target.DialledSince(w.failbackTried):
+		return true
+	}
+	passed := w.home.target.PassedSince(w.failbackTried)
+	return (passed || since >= s.FailbackProbe) && w.home.claimProbe(now, s.FailbackProbe)
+}
+
+// claimProbe reports whether the caller is to dial the backend to find out whether it is back. That
+// is so once in every interval, and once after each passed check.
+func (b *backend) claimProbe(now time.Time, every time.Duration) bool {
+	last := b.probedAt.Load()
+	then := time.Unix(0, last)
+	if now.Sub(then) < every && !b.target.PassedSince(then) {
+		return false
+	}
+	return b.probedAt.CompareAndSwap(last, now.UnixNano())
+}
+
+// noteLeft adjusts the wait before the worker goes home again when it leaves a connection. A home
+// that takes connections but is of no use, such as a balancer in front of dead receivers, would
+// otherwise get lines, and return them as duplicates, every few seconds. Nothing but time tells
+// whether a home that has stalled takes lines again.
+func (w *worker) noteLeft(c *outConn, err error, now time.Time) {
+	s := w.pool.settings.Load()
+	switch {
+	case c.backend != w.home || c.ending: // ending: noted when that began
+	case err == errStalled:
+		w.homeWait = s.FailbackInterval
+	case c.confirmed || now.Sub(c.since) >= homeProven:
+		w.homeWait = 0
+	default:
+		w.homeWait = min(max(2*w.homeWait, firstHomeWait), s.FailbackInterval)
+	}
 }
 
 // failbackInWrite dials home for a displaced worker whose write blocks. A connection home waits

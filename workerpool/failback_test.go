@@ -5,7 +5,12 @@ import (
 	"time"
 )
 
+// never is a FailbackProbe or FailbackInterval that no test reaches.
+const never = 24 * time.Hour
+
+// displaced returns a rig whose worker has no home and no evidence of its return.
 func displaced(t *testing.T, o Options) (r *rig, home, other *peer) {
+	o.FailbackProbe = never
 	home, other = newPeer("a"), newPeer("b")
 	home.refuse = true
 	r = newRig(t, o, []*peer{home, other}, 0)
@@ -141,5 +146,80 @@ func TestFailbackDuringWrite(t *testing.T) {
 			t.Fatal("home is up and idle but gets nothing")
 		}
 		r.wantResent(r.finish(time.Second), 6, 0)
+	})
+}
+
+// A target that was back stayed idle for up to five minutes, until the next failback interval.
+func TestFailbackWithinSeconds(t *testing.T) {
+	inBubble(t, "without checks", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{Connections: 4}, []*peer{a, b}, 0)
+		r.pass(5 * time.Second)
+		before := a.dialled()
+		r.pass(time.Minute)
+		if n := a.dialled() - before; n < 11 || n > 13 {
+			t.Errorf("four displaced workers dialled home %d times in a minute, want once in 5 s", n)
+		}
+		a.set(func() { a.refuse = false })
+		if s := r.pass(7 * time.Second); s.Targets[0].Connections != 4 || s.Targets[1].Connections != 0 {
+			t.Errorf("7 s after its return: %+v", s.Targets)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	inBubble(t, "after a passed check", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.refuse = true
+		r := newRig(t, Options{Connections: 4, Tuning: Tuning{FailbackProbe: never}}, []*peer{a, b}, 0)
+		home := r.pool.Targets()[0]
+		home.CheckedDown(errReset)
+		before := a.dialled()
+		r.pass(time.Minute)
+		r.wantDials(a, before)
+		a.set(func() { a.refuse = false })
+		home.CheckedUp()
+		if s := r.pass(2 * time.Second); s.Targets[0].Connections != 4 {
+			t.Errorf("2 s after a passed check: %+v", s.Targets)
+		}
+		r.wantResent(r.finish(time.Second), 0, 0)
+	})
+	inBubble(t, "after one connection failed", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := newRig(t, Options{Connections: 4}, []*peer{a, b}, 0)
+		r.pass(time.Minute) // old enough not to count as a home of no use
+		a.conn(0).reset()
+		if s := r.pass(time.Second); s.Targets[1].Connections != 1 {
+			t.Fatalf("no failover: %+v", s.Targets)
+		}
+		if s := r.pass(6 * time.Second); s.Targets[0].Connections != 4 {
+			t.Errorf("7 s after the failover: %+v", s.Targets)
+		}
+		r.finish(time.Second)
+	})
+}
+
+// The kernel of a target that hangs takes connections: that is no evidence that the target is back.
+func TestNoQuickFailbackAfterAStall(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.holdAcks = true
+		r := newRig(t, Options{Tuning: Tuning{FailbackInterval: 10 * time.Minute}}, []*peer{a, b})
+		for range 8 {
+			r.sendFullBuffers()
+		}
+		r.pass(time.Minute)
+		before := a.dialled()
+		if r.pool.Stats().Targets[0].Stalls == 0 {
+			t.Fatal("no stall")
+		}
+		r.pass(8 * time.Minute)
+		if n := a.dialled() - before; n > 0 {
+			t.Errorf("home was dialled %d times although it has stalled", n)
+		}
+		a.set(func() { a.holdAcks = false })
+		if s := r.pass(3 * time.Minute); s.Targets[0].Failbacks == 0 {
+			t.Errorf("no failback after the interval: %+v", s.Targets)
+		}
+		r.finish(time.Second)
 	})
 }

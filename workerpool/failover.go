@@ -12,6 +12,7 @@ import (
 func (w *worker) fail(c *outConn, err error) {
 	w.out, w.full = nil, false
 	w.moved = w.moved && err == errStalled
+	w.noteLeft(c, err, time.Now())
 	w.requeue(c, err)
 }
 

@@ -14,7 +14,8 @@ func TestFailoverChoosesTarget(t *testing.T) {
 	inBubble(t, "to another that is not down", func(t *testing.T) {
 		a, b, c := newPeer("a"), newPeer("b"), newPeer("c")
 		c.refuse = true
-		r := newRig(t, Options{}, []*peer{a, b, c}, 0, 2) // c's worker finds out that c is down
+		o := Options{Tuning: Tuning{FailbackProbe: never}}
+		r := newRig(t, o, []*peer{a, b, c}, 0, 2) // c's worker finds out that c is down
 		r.pass(5 * time.Second)
 		before := c.dialled()
 		for range 20 {
@@ -190,8 +191,12 @@ func TestFlappingTargetIsDialledSlowly(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{a, b}, 0)
 		r.sendFullBuffers()
 		r.pass(time.Minute)
-		if n := a.dialled(); n > 2 {
-			t.Errorf("%d dials of the one that flaps", n)
+		if n := a.dialled(); n > 4 { // after 0, 5, 15 and 35 s
+			t.Errorf("%d dials of the one that flaps in a minute", n)
+		}
+		r.pass(10 * time.Minute)
+		if n := a.dialled(); n > 9 {
+			t.Errorf("%d dials of the one that flaps in eleven minutes", n)
 		}
 		r.finish(time.Second)
 	})

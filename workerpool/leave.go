@@ -5,6 +5,7 @@ import "time"
 // onFIN acts on the peer's FIN: it dials a replacement. The worker leaves the connection when
 // that dial has ended, whether it succeeded or not.
 func (w *worker) onFIN(c *outConn, now time.Time) {
+	w.noteLeft(c, nil, now)
 	c.markEnding(now)
 	w.avoidIfHomeDown(c.backend)
 	if c.isNew(now) { // the next connection may end as soon

@@ -15,8 +15,12 @@ type Tuning struct {
 	// DeadTimeout is the time of unanswered retransmissions or probes after which a connection
 	// has failed; 0 means 30 s.
 	DeadTimeout time.Duration
-	// FailbackInterval is the time between a displaced worker's dials of its home; 0 means 5 min.
+	// FailbackInterval is the longest time between a displaced worker's dials of its home; 0 means
+	// 5 min.
 	FailbackInterval time.Duration
+	// FailbackProbe is the time after which one displaced worker dials its home to find out whether
+	// it is back, and the time between such dials; 0 means 5 s.
+	FailbackProbe time.Duration
 	// ResendMargin is the least number of bytes retained behind the acknowledged one; 0 means none.
 	ResendMargin int64
 	// ResendMax is the most bytes retained per connection; 0 means 8 MiB. It is less where many
@@ -34,6 +38,7 @@ func (t *Tuning) setDefaults() {
 	setDefault(&t.StallTimeout, 30*time.Second)
 	setDefault(&t.DeadTimeout, 30*time.Second)
 	setDefault(&t.FailbackInterval, 5*time.Minute)
+	setDefault(&t.FailbackProbe, 5*time.Second)
 	setDefault(&t.ResendMax, 8<<20)
 	setDefault(&t.ResendAge, 10*time.Second)
 }

@@ -69,7 +69,8 @@ type worker struct {
 	paused      bool // home takes no lines, so the worker takes nothing new
 	dialler     dialler
 
-	failbackTried time.Time
+	failbackTried time.Time     // when the worker last moved, or tried to go home
+	homeWait      time.Duration // wait before it tries again, whatever the evidence; see noteLeft
 
 	ticks     chan time.Time // from the pool
 	recheck   *time.Timer

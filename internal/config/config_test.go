@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 		Buffer: 16 << 10, Queue: 32, Memory: 256 << 20, Connections: 4,
 		Lines: splitter.Tuning{MaxLine: 1 << 20, Oversize: splitter.Drop},
 		Delivery: workerpool.Tuning{
-			StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: 5 * time.Minute,
+			StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: 5 * time.Minute, FailbackProbe: 5 * time.Second,
 			ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second,
 		},
 		Balance: "round-robin", AccessLog: "off",
@@ -193,7 +193,7 @@ func checkValid(t *testing.T, c Config) {
 	d := c.Delivery
 	if len(c.Listen) == 0 || len(c.Targets) == 0 || c.Connections < 1 || c.Queue < 1 || c.Buffer < 512 || !c.MaxLineFits() ||
 		d.ResendMargin > d.ResendMax ||
-		min(c.DialTimeout, d.StallTimeout, d.DeadTimeout, d.ResendAge, c.DrainTimeout, d.FailbackInterval) <= 0 {
+		min(c.DialTimeout, d.StallTimeout, d.DeadTimeout, d.ResendAge, c.DrainTimeout, d.FailbackInterval, d.FailbackProbe) <= 0 {
 		t.Errorf("accepted %+v", c)
 	}
 }

@@ -29,6 +29,7 @@ func delivery(s *flags.Set) workerpool.Tuning {
 		StallTimeout:     stallTimeout(s),
 		DeadTimeout:      s.Duration("dead-timeout"),
 		FailbackInterval: s.Duration("failback-interval"),
+		FailbackProbe:    s.Duration("failback-probe"),
 		ResendMargin:     s.Size("resend-margin", 0, humanize.GiByte),
 		ResendMax:        s.Size("resend-max", 512, humanize.GiByte),
 		ResendAge:        s.Duration("resend-age"),

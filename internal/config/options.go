@@ -71,7 +71,9 @@ func targetOptions() []flags.Option {
 		{Name: "dial-timeout", Arg: "DURATION", Default: "5s",
 			Help: "give up one attempt to connect after this"},
 		{Name: "failback-interval", Arg: "DURATION", Default: "5m", Scope: scopeLine,
-			Help: "how often a connection that had to move tries to go home"},
+			Help: "how often at least a connection that had to move tries to go home"},
+		{Name: "failback-probe", Arg: "DURATION", Default: "5s", Scope: scopeLine,
+			Help: "how often one of them finds out whether its target is back; a passed check does that too"},
 	}
 }
 

@@ -64,6 +64,8 @@ func scenarios() []scenario {
 			setup{flags: []string{"-stall-timeout", "1s"}, target: sink.Options{Buffer: smallBuffer}}, stalledTarget},
 		{"full-outage", "all targets go down and come back", setup{flags: []string{"-memory", "16MiB"}}, fullOutage},
 		{"proxy-sigterm", "the proxy gets SIGTERM while senders write", setup{proxyEnds: true}, proxySIGTERM},
+		{"target-comes-back", "a target is gone for a while, and must get lines again soon after it is back", setup{},
+			targetComesBack},
 		{"unterminated-lines", "connections end in the middle of a line, by a close or a reset", setup{},
 			unterminatedLines},
 		{"endless-line", "a sender writes megabytes without a newline", setup{}, endlessLine},
@@ -134,6 +136,29 @@ func fullOutage(s *stage) {
 	s.each(s.restart)
 	s.startRecovery()
 	s.awaitLines(2000)
+}
+
+// targetComesBack reports how long a target that is back stays without lines. Its connections have
+// all moved to the other target meanwhile.
+func targetComesBack(s *stage) {
+	s.startLoad(2, steadyRate)
+	away, other := s.targets[0], s.targets[1]
+	s.awaitLinesAt(away, 400)
+	away.Exit()
+	s.awaitLinesAt(other, uint64(s.size(4, 2))*steadyRate)
+	s.restart(away)
+	back, enough := time.Now(), away.Lines()+400
+	for !s.failed() && away.Lines() < enough && time.Since(back) < recoveryLimit {
+		s.wait(pollEvery)
+	}
+	switch took := time.Since(back).Seconds(); {
+	case away.Lines() >= enough:
+		s.recordStaged(true, "the target that was back got lines after %.1f s", took)
+	case s.o.Own:
+		s.fail(Failed, "the target that was back got no lines for %.1f s", took)
+	default: // a balancer of connections leaves old ones where they are
+		s.recordStaged(true, "the target that was back got no lines for %.1f s", took)
+	}
 }
 
 // proxySIGTERM uses senders that close when they notice a FIN, and blind ones that never read and
