@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,9 +16,15 @@ import (
 // what it speaks.
 const maxSaid = 128
 
-// discardSize is the size of the read buffer of an outbound connection, in bytes. Targets send
-// little or nothing.
-const discardSize = 512
+// An outbound connection reads into discardSize bytes, since targets send little or nothing. While a
+// target sends more, it reads into a buffer of busyDiscardSize bytes, which those connections share:
+// what is in it is never looked at.
+const (
+	discardSize     = 512
+	busyDiscardSize = 64 << 10
+)
+
+var busyDiscard = sync.Pool{New: func() any { return new([busyDiscardSize]byte) }}
 
 // read is the connection's reading goroutine. It reads through TLS as long as TLS lasts, so that
 // alerts, tickets and key updates are handled, then from the socket. After the peer's FIN it waits
@@ -33,6 +40,7 @@ func (c *Conn) read() {
 	}
 }
 
+// discard reads to the end of r and returns its error.
 func (c *Conn) discard(r io.Reader) error {
 	var buf [discardSize]byte
 	said := false
@@ -42,7 +50,22 @@ func (c *Conn) discard(r io.Reader) error {
 			said = true
 			c.hear(buf[:n])
 		}
+		if err == nil && n == len(buf) {
+			err = discardBusily(r)
+		}
 		if err != nil {
+			return err
+		}
+	}
+}
+
+// discardBusily reads from r until a read brings little, or fails.
+func discardBusily(r io.Reader) error {
+	buf := busyDiscard.Get().(*[busyDiscardSize]byte)
+	defer busyDiscard.Put(buf)
+	for {
+		n, err := r.Read(buf[:])
+		if err != nil || n <= discardSize {
 			return err
 		}
 	}

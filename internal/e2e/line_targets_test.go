@@ -176,7 +176,7 @@ func workersGoHome(t *testing.T, args []string) {
 	s.StartLineMode([]testrig.Target{a, b}, args...)
 	s.StartSenders(2, testrig.SteadySender())
 	s.WaitForLines(a, 400)
-	testrig.Orderly(a)
+	testrig.ShutdownInOrder(a)
 	testrig.WaitFor(t, "all workers are connected to the other target", func() bool { return b.Open() == 8 })
 	moved := b.Accepted()
 	for range 3 { // attempts to go home fail, and cost nothing
