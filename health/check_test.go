@@ -42,7 +42,9 @@ var checkTests = []checkTest{
 	{"http redirect", Settings{Kind: "http", Status: "200"}, answering(getEnd, "HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), "status 302"},
 	{"http redirect not followed", Settings{Kind: "http"}, answering(getEnd, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), ""},
 	{"http status wanted", Settings{Kind: "http", Status: "404"}, answering(getEnd, "HTTP/1.1 404 Not Found\r\n\r\n"), ""},
-	{"http nonsense", Settings{Kind: "http"}, answering(getEnd, "SSH-2.0-OpenSSH\r\n"), "malformed"},
+	{"http nonsense", Settings{Kind: "http"}, answering(getEnd, "SSH-2.0-OpenSSH\r\n"), "an SSH server is there"},
+	{"http of a TLS server", Settings{Kind: "http"}, answering(getEnd, "\x15\x03\x01\x00\x02\x02\x46"), "it speaks TLS, so write tls://"},
+	{"http and no header", Settings{Kind: "http"}, answering(getEnd, "HTTP/1.1 400"), "read answer: unexpected EOF"},
 	{"http closes", Settings{Kind: "http"}, answering(getEnd, ""), "EOF"},
 	{"http hangs", Settings{Kind: "http"}, hanging, "timeout"},
 	{"http drips its header", Settings{Kind: "http"}, dripping("HTTP/1.1 200 OK"), "http check"},
@@ -67,6 +69,7 @@ var checkTests = []checkTest{
 	{"redis in drips", Settings{Kind: "redis"}, func(c net.Conn) { until(c, "PING\r\n"); dripping("+PONG\r\n")(c) }, ""},
 	{"redis wants a password", Settings{Kind: "redis"}, answering("PING\r\n", "-NOAUTH Authentication required.\r\n"), ""},
 	{"redis loading", Settings{Kind: "redis"}, answering("PING\r\n", "-LOADING Redis is loading the dataset in memory\r\n"), "-LOADING"},
+	{"not redis", Settings{Kind: "redis"}, answering("PING\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"), `"HTTP/1.1 400 Bad Request": an HTTP server is there`},
 	{"redis hangs", Settings{Kind: "redis"}, hanging, "timeout"},
 
 	{"mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet(mysqlGreeting)); hanging(c) }, ""},
@@ -74,7 +77,7 @@ var checkTests = []checkTest{
 	{"mysql refuses", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet("\xff\x10\x04Too many connections")) }, "Too many connections"},
 	{"mysql of old", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet("\x093.20\x00")) }, "protocol 9"},
 	{"mysql cut short", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, packet(mysqlGreeting)[:20]) }, "unexpected EOF"},
-	{"not mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") }, "does not begin a greeting"},
+	{"not mysql", Settings{Kind: "mysql"}, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") }, `no greeting begins with "SSH-": an SSH server is there`},
 	{"mysql hangs", Settings{Kind: "mysql"}, hanging, "timeout"},
 }
 

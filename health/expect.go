@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"linesplit/internal/stranger"
 )
 
 // sendExpect writes, and reads until what has come matches.
@@ -36,11 +38,11 @@ func expect(r io.Reader, pattern *regexp.Regexp) error {
 func unmatched(got []byte, pattern *regexp.Regexp, err error) error {
 	switch {
 	case len(got) >= maxAnswer:
-		return fmt.Errorf(`no match for "%s" in the first %d bytes, which begin with %.60q`, pattern, maxAnswer, got)
+		return fmt.Errorf(`no match for "%s" in the first %d bytes, which begin with %s`, pattern, maxAnswer, stranger.Quote(got))
 	case len(got) > 0 && errors.Is(err, io.EOF):
-		return fmt.Errorf(`no match for "%s" in all that came, which begins with %.60q`, pattern, got)
+		return fmt.Errorf(`no match for "%s" in all that came, which begins with %s`, pattern, stranger.Quote(got))
 	case len(got) > 0:
-		return fmt.Errorf(`no match for "%s" in what came, which begins with %.60q: %w`, pattern, got, err)
+		return fmt.Errorf(`no match for "%s" in what came, which begins with %s: %w`, pattern, stranger.Quote(got), err)
 	}
 	return fmt.Errorf(`nothing came where "%s" was expected: %w`, pattern, err)
 }

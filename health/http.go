@@ -2,11 +2,17 @@ package health
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 
+	"linesplit/internal/stranger"
 	"linesplit/target"
 )
+
+// signBytes are enough to tell what another server speaks.
+const signBytes = 5
 
 // get asks for the path and judges the status. Redirects are not followed.
 func (c Check) get(conn *conversation, a target.Address) error {
@@ -14,8 +20,14 @@ func (c Check) get(conn *conversation, a target.Address) error {
 	if err := request.Write(conn); err != nil {
 		return fmt.Errorf("send request: %w", err)
 	}
-	status, err := readStatus(bufio.NewReader(conn), request)
-	if err != nil {
+	answer := bufio.NewReader(conn)
+	first, _ := answer.Peek(signBytes) // readStatus returns the error
+	first = slices.Clone(first)
+	status, err := readStatus(answer, request)
+	switch hint := stranger.Hint(first); {
+	case err != nil && hint != "" && !bytes.HasPrefix(first, []byte("HTTP/")):
+		return fmt.Errorf("read answer: %w: %s", err, hint)
+	case err != nil:
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if status < c.low || status > c.high {

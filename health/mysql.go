@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"linesplit/internal/stranger"
 )
 
 // Of MySQL's client/server protocol: a packet is three bytes of length, one of sequence, and its
@@ -37,7 +39,7 @@ func readPacket(r io.Reader) ([]byte, error) {
 	}
 	size := int(binary.LittleEndian.Uint32(header[:]) & 0xffffff)
 	if size == 0 || size > maxGreeting || header[3] != 0 {
-		return nil, fmt.Errorf("%q does not begin a greeting", header)
+		return nil, fmt.Errorf("no greeting begins with %s", stranger.Quote(header[:]))
 	}
 	payload := make([]byte, size)
 	if _, err := io.ReadFull(r, payload); err != nil {
