@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -147,6 +148,33 @@ func TestUDPLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Anyone can send datagrams from many addresses that are not his. They kept out all TCP clients by
+// opening as many sessions as -max-connections allows.
+func TestUDPSessionsLeavePlacesForConnections(t *testing.T) {
+	const most, flood = 8, 20
+	address, _ := packetEcho(t)
+	s := serve(t, echo)
+	r := startPackets(t, "127.0.0.1:0", Options{Tuning: Tuning{MaxConnections: most}}, address, s.name())
+	ln := listenAt(t, "tcp", "127.0.0.1:0")
+	hard, end := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(hard, hard, ln) }()
+	exchange(t, dialTo(t, ln.Addr()), "the listener is served")
+	for range flood {
+		_, err := r.client().Write([]byte("forged"))
+		must(t, err)
+	}
+	eventually(t, "all sessions are open or refused", func() bool {
+		st := r.Stats()
+		return refusalsFor(st, "limit")+uint64(st.Active)-1 == flood
+	})
+	for range most/2 - 1 {
+		exchange(t, dialTo(t, ln.Addr()), "hello")
+	}
+	end()
+	must(t, <-served)
 }
 
 func refusalsFor(s Stats, reason string) uint64 {

@@ -52,6 +52,7 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	}
 	v.cut, v.cutOff = context.WithCancel(hard)
 	defer v.cutOff()
+	defer r.clients.Listen()()
 	r.register(v)
 	defer r.unregister(v)
 

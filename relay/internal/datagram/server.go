@@ -185,7 +185,7 @@ func (v *Server) openLocked(oob []byte, from netip.AddrPort) *session {
 	case v.draining:
 		v.Clients.CountRefusal(traffic.EndShutdown)
 		return nil
-	case v.Backends.Datagrams.Active() >= int64(v.Settings.Load().UDPSessions):
+	case v.Backends.Datagrams.Active() >= int64(v.Clients.MaxSessions()):
 		v.Clients.Refuse(traffic.EndLimit, client)
 		return nil
 	case v.Clients.Admit(client) != traffic.NotEnded:

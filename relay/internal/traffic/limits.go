@@ -19,6 +19,8 @@ type Clients struct {
 	refusals [numEnds]loglimit.Limiter // of clients over a limit, by reason
 	ids      atomic.Uint64             // of connections
 	byAddr   clientlimit.Clients
+
+	listeners atomic.Int32 // for connections, which are served now
 }
 
 // NewClients returns Clients that obey the settings in force in s. log may be nil.
@@ -47,6 +49,24 @@ func (c *Clients) Admit(client netip.Addr) End {
 		c.Refuse(why, client)
 	}
 	return why
+}
+
+// Listen records that a listener for connections is being served. The caller calls stop when it is
+// not any more.
+func (c *Clients) Listen() (stop func()) {
+	c.listeners.Add(1)
+	return func() { c.listeners.Add(-1) }
+}
+
+// MaxSessions returns how many UDP sessions may be open at once. Datagrams whose senders' addresses
+// are forged open a session each. So where connections are served, too, sessions take at most half
+// of all places.
+func (c *Clients) MaxSessions() int {
+	set := c.settings.Load()
+	if set.MaxConnections > 0 && c.listeners.Load() > 0 {
+		return min(set.UDPSessions, max(1, set.MaxConnections/2))
+	}
+	return set.UDPSessions
 }
 
 // Refuse counts a client that a limit refuses, and logs such clients in sum for each reason.
