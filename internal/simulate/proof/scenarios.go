@@ -25,6 +25,7 @@ type setup struct {
 	flags     []string     // flags of linesplit, to wait for seconds instead of minutes
 	target    sink.Options // of both targets, without addresses and certificates
 	tls       bool         // targets speak TLS, one version 1.2 and one 1.3
+	unix      bool         // targets listen on Unix sockets, which only linesplit can be told
 	netns     bool         // the first target is in a network namespace of its own
 	haproxy   bool         // HAProxy stands between the proxy and the targets
 	chain     bool         // a second proxy of the same kind stands between the proxy and the targets
@@ -78,6 +79,9 @@ func scenarios() []scenario {
 			setup{flags: quickFailback, target: sink.Options{Behaviour: sink.Behaviour{HalfClose: true}}}, crashes},
 		{"leave-and-exit", "TLS targets announce their end, read on and exit with everything read",
 			setup{flags: quickFailback, tls: true}, leaveAndExit},
+		{"busy-unix-targets", "targets on Unix sockets have a full backlog much of the time",
+			setup{flags: []string{"-health", "tcp", "-health-interval", "200ms"}, unix: true,
+				target: sink.Options{Backlog: 1, AcceptPause: 20 * time.Millisecond}}, busyUnixTargets},
 		{"drip-and-burst", "targets that read slowly or in bursts are killed with data unread",
 			setup{flags: quickFailback}, dripAndBurst},
 		{"all-stalled", "all targets stop reading, and resume later",

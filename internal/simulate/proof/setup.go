@@ -17,6 +17,9 @@ func (s *stage) start() {
 		s.fail(Skipped, "the proxy is not configured for TLS targets: "+
 			"use {ca} in its command, or .TLS in its configuration")
 	}
+	if s.setup.unix && !s.o.Own {
+		s.fail(Skipped, "only linesplit is told of targets on Unix sockets")
+	}
 	if s.setup.haproxy && s.o.HAProxy == "" {
 		s.fail(Skipped, "needs HAProxy, which is not installed")
 	}
@@ -47,6 +50,9 @@ func (s *stage) startTarget(i int) {
 	}
 	o := s.setup.target
 	o.Network, o.Tally = "tcp", s.tally
+	if s.setup.unix {
+		o.Network, o.Address = "unix", filepath.Join(s.dir, fmt.Sprintf("t%d", i))
+	}
 	if s.setup.tls {
 		o.TLS = s.id.server([]uint16{tls.VersionTLS12, tls.VersionTLS13}[i%2])
 	}
@@ -111,9 +117,13 @@ func (s *stage) startProxy(i int, to []string) {
 	}
 }
 
-// targetAddresses returns the addresses of the targets.
+// targetAddresses returns the addresses of the targets: host:port, or unix:// with a path.
 func (s *stage) targetAddresses() (all []string) {
 	for _, t := range s.targets {
+		if s.setup.unix {
+			all = append(all, t.Target())
+			continue
+		}
 		all = append(all, t.Addr())
 	}
 	return all

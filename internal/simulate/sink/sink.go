@@ -28,6 +28,11 @@ type Options struct {
 	Buffer  int         // bytes of receive buffer, small so that senders notice a stall soon; 0: the kernel's default
 	Segment int         // most bytes of a TCP segment, as behind a network; 0: the device's limit
 
+	// Backlog is how many connections the kernel keeps for the sink to accept; 0: Go's default. The
+	// sink accepts the next one AcceptPause after the one before. With both it is a busy server.
+	Backlog     int
+	AcceptPause time.Duration
+
 	Tally *tally.Tally // accounts for what is read; shared; nil: lines are only counted
 	// Output gets all lines except those that are too long for a tally, in writes of whole lines.
 	// It must be safe for concurrent use. While a Write blocks, nothing more is read of that
@@ -182,6 +187,16 @@ type listener struct {
 	closed chan struct{}
 }
 
+// pause waits for d. It returns false if the listener is closed.
+func (ln *listener) pause(d time.Duration) bool {
+	select {
+	case <-ln.closed:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
 // listenLocked listens and starts the accept loop, unless the sink is listening already.
 func (s *Sink) listenLocked() error {
 	if s.ln != nil {
@@ -192,6 +207,12 @@ func (s *Sink) listenLocked() error {
 	opened, err := config.Listen(context.Background(), s.o.Network, s.listenAddress())
 	if err != nil {
 		return fmt.Errorf("start a sink: %w", err)
+	}
+	if s.o.Backlog > 0 {
+		if err := setBacklog(opened, s.o.Backlog); err != nil {
+			opened.Close()
+			return fmt.Errorf("start a sink: %w", err)
+		}
 	}
 	ln := &listener{opened, make(chan struct{})}
 	s.ln = ln
@@ -240,14 +261,15 @@ func (s *Sink) accept(ln *listener) {
 		if err == nil {
 			retry = initialRetry
 			s.admit(ln, raw)
+			if s.o.AcceptPause > 0 {
+				ln.pause(s.o.AcceptPause)
+			}
 			continue
 		}
-		select {
-		case <-ln.closed:
+		if !ln.pause(retry) {
 			return
-		case <-time.After(retry):
-			retry = min(2*retry, maxRetry)
 		}
+		retry = min(2*retry, maxRetry)
 	}
 }
 

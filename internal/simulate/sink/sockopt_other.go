@@ -14,3 +14,5 @@ func setReceiveBuffer(net.Conn, int) error { return errors.ErrUnsupported }
 
 // CloseListener closes ln.
 func CloseListener(ln net.Listener) { ln.Close() }
+
+func setBacklog(net.Listener, int) error { return errors.ErrUnsupported }

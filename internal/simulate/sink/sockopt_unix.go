@@ -27,6 +27,16 @@ func listenerOptions(o Options) func(network, address string, c syscall.RawConn)
 	}
 }
 
+// setBacklog changes the backlog of an open listener.
+func setBacklog(ln net.Listener, n int) error {
+	raw, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), n) })
+	return errors.Join(controlErr, err)
+}
+
 // setReceiveBuffer sets the size of a connection's receive buffer in bytes.
 func setReceiveBuffer(c net.Conn, size int) error {
 	raw, err := c.(syscall.Conn).SyscallConn()
