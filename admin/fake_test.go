@@ -56,12 +56,16 @@ func (f *fake) Status() Status {
 		Totals: Totals{Connections: 2, Accepted: 3, ReceivedBytes: f.lines * 10, Refused: []RefusedBy{{"denied", 1}}},
 		Ledger: &Ledger{
 			Received: Amount{f.lines, f.lines * 10}, Confirmed: Amount{f.lines, f.lines * 10},
+			Sent: Amount{f.lines, f.lines * 10}, Acknowledged: Amount{f.lines, f.lines * 10},
 			DroppedBy: []DroppedBy{{Reason: "torn", Amount: Amount{1, 10}}},
 		},
 		Targets: []TargetStatus{
 			{
 				Name: nameA, State: StateUp, Since: began, Connections: 4,
-				Lines: &TargetLines{Confirmed: Amount{f.lines, f.lines * 10}},
+				Lines: &TargetLines{
+					Sent: Amount{f.lines, f.lines * 10}, Acknowledged: Amount{f.lines, f.lines * 10},
+					Confirmed: Amount{f.lines, f.lines * 10},
+				},
 			},
 			{
 				Name: nameB, State: StateDown, Since: began, LastError: "refused", LastErrorAt: began, LatencySeconds: 0.1,

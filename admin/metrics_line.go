@@ -53,6 +53,14 @@ func (c *collector) addLineTargets() {
 		c.target(name, help, prometheus.CounterValue,
 			func(t *TargetStatus) float64 { return float64(value(t.lines())) })
 	}
+	counter("sent_lines_total", "Lines written to the target, each time that a line was sent.",
+		func(l *TargetLines) uint64 { return l.Sent.Lines })
+	counter("sent_bytes_total", "Bytes of lines written to the target, each time that a line was sent.",
+		func(l *TargetLines) uint64 { return l.Sent.Bytes })
+	counter("acknowledged_lines_total", "Lines of those sent that the target's kernel has acknowledged.",
+		func(l *TargetLines) uint64 { return l.Acknowledged.Lines })
+	counter("acknowledged_bytes_total", "Bytes of those lines sent that the target's kernel has acknowledged.",
+		func(l *TargetLines) uint64 { return l.Acknowledged.Bytes })
 	counter("confirmed_lines_total", "Lines confirmed by the target.",
 		func(l *TargetLines) uint64 { return l.Confirmed.Lines })
 	counter("confirmed_bytes_total", "Bytes confirmed by the target.",

@@ -36,7 +36,7 @@ func sampleOf(s *Status) sample {
 	}
 	out.Received.Bytes = s.Totals.ReceivedBytes
 	if s.Ledger != nil {
-		out.Received, out.Confirmed = s.Ledger.Received, s.Ledger.Confirmed
+		out.Received, out.Sent, out.Confirmed = s.Ledger.Received, s.Ledger.Sent, s.Ledger.Confirmed
 	}
 	for i := range s.Targets {
 		out.targets[s.Targets[i].Name] = countsOf(&s.Targets[i])
@@ -46,7 +46,7 @@ func sampleOf(s *Status) sample {
 
 func countsOf(t *TargetStatus) (c targetCounts) {
 	if t.Lines != nil {
-		c.lines, c.bytes = t.Lines.Confirmed.Lines, t.Lines.Confirmed.Bytes
+		c.lines, c.bytes = t.Lines.Sent.Lines, t.Lines.Sent.Bytes
 	}
 	if t.Forward != nil {
 		c.bytes, c.received, c.connections = t.Forward.SentBytes, t.Forward.ReceivedBytes, t.Forward.Total
@@ -106,7 +106,8 @@ func (h *history) setRates(s *Status) {
 		ReceivedBytes:  per(old.Received.Bytes, now.Received.Bytes),
 		ConfirmedLines: per(old.Confirmed.Lines, now.Confirmed.Lines),
 		ConfirmedBytes: per(old.Confirmed.Bytes, now.Confirmed.Bytes),
-		SentBytes:      per(old.SentBytes, now.SentBytes),
+		SentLines:      per(old.Sent.Lines, now.Sent.Lines),
+		SentBytes:      per(old.Sent.Bytes+old.SentBytes, now.Sent.Bytes+now.SentBytes), // one of them is 0
 		Accepted:       per(old.accepted, now.accepted),
 	}
 	var sum float64

@@ -9,17 +9,20 @@ import (
 
 func statusAt(second int, lines uint64, targets ...TargetStatus) Status {
 	return Status{
-		Now:     began.Add(time.Duration(second) * time.Second),
-		Totals:  Totals{Accepted: lines / 100, SentBytes: lines, ReceivedBytes: 3 * lines},
-		Ledger:  &Ledger{Received: Amount{lines, lines * 10}, Confirmed: Amount{lines / 2, lines * 5}},
+		Now:    began.Add(time.Duration(second) * time.Second),
+		Totals: Totals{Accepted: lines / 100, SentBytes: lines, ReceivedBytes: 3 * lines},
+		Ledger: &Ledger{
+			Received: Amount{lines, lines * 10}, Sent: Amount{lines / 4, lines * 2}, Confirmed: Amount{lines / 2, lines * 5},
+		},
 		Targets: targets,
 	}
 }
 
 func lineTarget(name string, bytes uint64) TargetStatus {
-	return TargetStatus{Name: name, Lines: &TargetLines{Confirmed: Amount{bytes / 10, bytes}}}
+	return TargetStatus{Name: name, Lines: &TargetLines{Sent: Amount{bytes / 10, bytes}, Confirmed: Amount{1, 1}}}
 }
 
+// Rates and shares go by what was sent: what is confirmed tells of ten seconds ago at low rates.
 func TestRates(t *testing.T) {
 	var h history
 	first := statusAt(0, 1000, lineTarget("a", 100), lineTarget("b", 700), lineTarget("c", 50))
@@ -38,7 +41,8 @@ func TestRates(t *testing.T) {
 	now := statusAt(4, 5000, lineTarget("a", 300), lineTarget("b", 0), lineTarget("d", 600))
 	h.setRates(&now)
 	want := Rates{
-		ReceivedLines: 1000, ReceivedBytes: 10000, ConfirmedLines: 500, ConfirmedBytes: 5000, SentBytes: 1000, Accepted: 10,
+		ReceivedLines: 1000, ReceivedBytes: 10000, ConfirmedLines: 500, ConfirmedBytes: 5000,
+		SentLines: 250, SentBytes: 2000 + 1000, Accepted: 10,
 	}
 	if diff := cmp.Diff(want, now.Rates); diff != "" {
 		t.Error(diff)
@@ -81,7 +85,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	past := h.all()
 	const last = seconds - 1
 	want := Sample{
-		At: began.Add(last * time.Second), Received: Amount{last, 10 * last}, Confirmed: Amount{last / 2, 5 * last}, SentBytes: last,
+		At: began.Add(last * time.Second), Received: Amount{last, 10 * last},
+		Sent: Amount{last / 4, 2 * last}, Confirmed: Amount{last / 2, 5 * last}, SentBytes: last,
 	}
 	diff := cmp.Diff(want, past[len(past)-1])
 	if diff != "" || len(past) != pastSamples || past[0].Received.Lines != seconds-pastSamples {

@@ -65,8 +65,12 @@ type Ledger struct {
 	Queued    Amount      `json:"queued"`    // gauge: read and not yet taken by a worker
 	Dropped   Amount      `json:"dropped"`
 	DroppedBy []DroppedBy `json:"dropped_by"` // Dropped by reason, including reasons with a count of 0
-	Resent    Amount      `json:"resent"`     // sent again, so that it may have arrived twice
-	Truncated uint64      `json:"truncated_lines"`
+	// Sent and Acknowledged count what was written to targets, and what of it their kernels have
+	// acknowledged, each time that a line was sent.
+	Sent         Amount `json:"sent"`
+	Acknowledged Amount `json:"acknowledged"`
+	Resent       Amount `json:"resent"` // sent again, so that it may have arrived twice
+	Truncated    uint64 `json:"truncated_lines"`
 }
 
 // DroppedBy is the part of Ledger.Dropped with one reason.
@@ -111,7 +115,8 @@ type Rates struct {
 	ReceivedBytes  float64 `json:"received_bytes"`
 	ConfirmedLines float64 `json:"confirmed_lines"`
 	ConfirmedBytes float64 `json:"confirmed_bytes"`
-	SentBytes      float64 `json:"sent_bytes"` // to clients; connection mode
+	SentLines      float64 `json:"sent_lines"` // to targets; line mode
+	SentBytes      float64 `json:"sent_bytes"` // to targets, or in connection mode to clients
 	Accepted       float64 `json:"accepted"`   // connections
 }
 
@@ -157,8 +162,8 @@ type TargetStatus struct {
 
 // TargetRates are per second, over the same time as Rates.
 type TargetRates struct {
-	Lines         float64 `json:"lines"`          // confirmed
-	Bytes         float64 `json:"bytes"`          // confirmed, or in connection mode sent to the target
+	Lines         float64 `json:"lines"`          // sent to the target; line mode
+	Bytes         float64 `json:"bytes"`          // sent to the target
 	ReceivedBytes float64 `json:"received_bytes"` // from the target; connection mode
 	Connections   float64 `json:"connections"`    // made; connection mode
 	Share         float64 `json:"share"`          // of Bytes among all targets, 0 to 1
@@ -166,6 +171,11 @@ type TargetRates struct {
 
 // TargetLines is the part of a TargetStatus that only line mode has.
 type TargetLines struct {
+	// Sent and Acknowledged are as in Ledger. On systems other than Linux, where the kernel does not
+	// say what was acknowledged, Acknowledged counts what is confirmed.
+	Sent         Amount `json:"sent"`
+	Acknowledged Amount `json:"acknowledged"`
+
 	Confirmed Amount     `json:"confirmed"`
 	Retained  Amount     `json:"retained"` // gauge: in the windows of its connections
 	Resent    Amount     `json:"resent"`   // written to it and sent again, to it or to another target
@@ -202,6 +212,7 @@ type History struct {
 type Sample struct {
 	At          time.Time `json:"at"`
 	Received    Amount    `json:"received"`    // from clients; lines in line mode only
+	Sent        Amount    `json:"sent"`        // line mode: to targets
 	Confirmed   Amount    `json:"confirmed"`   // line mode
 	SentBytes   uint64    `json:"sent_bytes"`  // to clients; connection mode
 	Connections uint64    `json:"connections"` // gauge: clients connected

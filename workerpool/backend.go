@@ -21,6 +21,7 @@ type backend struct {
 	drainedSince  time.Time // zero: not drained yet
 
 	failovers, failbacks, stalls atomic.Uint64
+	sent, acknowledged           linebuf.AtomicCount // each time that a line was sent
 	confirmed                    linebuf.AtomicCount
 	unacknowledged, unread       linebuf.AtomicCount
 	retained                     linebuf.AtomicCount
@@ -72,11 +73,13 @@ func (b *backend) stats() TargetStats {
 // counts returns the counters that only grow.
 func (b *backend) counts() TargetStats {
 	return TargetStats{
-		DialErrors: b.target.DialErrors(),
-		Failovers:  b.failovers.Load(),
-		Failbacks:  b.failbacks.Load(),
-		Stalls:     b.stalls.Load(),
-		Confirmed:  b.confirmed.Load(),
+		DialErrors:   b.target.DialErrors(),
+		Failovers:    b.failovers.Load(),
+		Failbacks:    b.failbacks.Load(),
+		Stalls:       b.stalls.Load(),
+		Sent:         b.sent.Load(),
+		Acknowledged: b.acknowledged.Load(),
+		Confirmed:    b.confirmed.Load(),
 		Resent: []Resent{
 			{CauseUnacknowledged, b.unacknowledged.Load()},
 			{CauseUnread, b.unread.Load()},

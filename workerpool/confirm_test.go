@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/linebuf"
 	"linesplit/target"
 )
 
@@ -390,5 +391,33 @@ func TestSystemWithoutCounts(t *testing.T) {
 		}
 		a.set(func() { a.holdAcks = false })
 		r.finish(time.Second)
+	})
+}
+
+// A line is counted as sent and as acknowledged at once, long before it is confirmed: an operator
+// who sends one line saw a rate and a share of 0 for ten seconds.
+func TestSentAndAcknowledgedAreCountedAtOnce(t *testing.T) {
+	inBubble(t, "acknowledged, not confirmed", func(t *testing.T) {
+		a := newPeer("a")
+		r := newRig(t, Options{}, []*peer{a})
+		r.send(1, 100)
+		r.pass(2 * target.Tick)
+		one := linebuf.Count{Lines: 1, Bytes: 100}
+		if s, _ := r.stats(a); s.Sent != one || s.Acknowledged != one || s.Confirmed != (linebuf.Count{}) {
+			t.Errorf("sent %+v, acknowledged %+v, confirmed %+v", s.Sent, s.Acknowledged, s.Confirmed)
+		}
+		r.finish(time.Minute)
+	})
+	inBubble(t, "sent, half of it acknowledged", func(t *testing.T) {
+		a := newPeer("a")
+		a.onAccept = func(c *peerConn) { c.ackLimit = 150 }
+		r := newRig(t, Options{}, []*peer{a})
+		r.send(2, 100)
+		r.pass(2 * target.Tick)
+		if s, _ := r.stats(a); s.Sent.Lines != 2 || s.Acknowledged != (linebuf.Count{Lines: 1, Bytes: 100}) {
+			t.Errorf("sent %+v, acknowledged %+v", s.Sent, s.Acknowledged)
+		}
+		a.set(func() { a.conns[0].ackLimit = noLimit })
+		r.finish(time.Minute)
 	})
 }

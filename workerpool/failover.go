@@ -30,6 +30,7 @@ func (w *worker) requeue(c *outConn, err error) {
 		w.confirmUpTo(c, c.arrived())
 	}
 	unacknowledged, unread := w.reclaim(c)
+	c.countLines(unacknowledged)
 	if w.stopped {
 		return
 	}

@@ -1,6 +1,10 @@
 package workerpool
 
-import "time"
+import (
+	"time"
+
+	"linesplit/linebuf"
+)
 
 // onFIN acts on the peer's FIN: it dials a replacement. The worker leaves the connection when
 // that dial has ended, whether it succeeded or not.
@@ -68,6 +72,7 @@ func (w *worker) tryFinish(c *outConn, now time.Time) bool {
 		w.release(c, c.next)
 	}
 	if c.window.empty() {
+		c.countLines(linebuf.Count{})
 		c.conn.Close()
 		c.leave()
 		return true

@@ -32,6 +32,11 @@ type outConn struct {
 	window   window
 	reported linebuf.Count // the part of backend.retained that is this window's
 
+	sent         linebuf.Count // lines written, whole or in part
+	writing      linebuf.Count // lines of the write under way
+	countedSent  linebuf.Count // the part of backend.sent that is this connection's
+	countedAcked linebuf.Count // the same of backend.acknowledged
+
 	stuckAfter time.Duration
 	next       uint64 // position behind the last segment given to conn
 	probe      uint64 // position up to which it may be written to although it is full
@@ -62,7 +67,13 @@ func (c *outConn) write(s segment, waiting func() error) error {
 	c.next += uint64(s.len())
 	s.end = c.next
 	c.window.push(s)
-	_, err := c.conn.Write(s.bytes(), waiting)
+	c.writing = s.count()
+	n, err := c.conn.Write(s.bytes(), waiting)
+	if err != nil {
+		c.writing = s.begun(0, s.start()+uint64(n))
+	}
+	c.sent.Add(c.writing)
+	c.writing = linebuf.Count{}
 	return err
 }
 
@@ -208,6 +219,32 @@ func (c *outConn) reportWindow() {
 	c.reported = c.window.held
 	c.backend.retained.Add(c.reported)
 }
+
+// countLines updates the backend's counts of sent and acknowledged lines. It runs at every tick and at
+// the end, not for every buffer or look, since it counts lines. missing are those of the lines given
+// to the connection that have not arrived in full.
+func (c *outConn) countLines(missing linebuf.Count) {
+	acknowledged := c.sent
+	acknowledged.Add(c.writing)
+	acknowledged.Sub(missing)
+	if acknowledged.Bytes > c.sent.Bytes { // in the middle of a write
+		acknowledged = c.sent
+	}
+	count := func(at *linebuf.AtomicCount, counted *linebuf.Count, now linebuf.Count) {
+		if now.Bytes > counted.Bytes {
+			grown := now
+			grown.Sub(*counted)
+			at.Add(grown)
+			*counted = now
+		}
+	}
+	count(&c.backend.sent, &c.countedSent, c.sent)
+	count(&c.backend.acknowledged, &c.countedAcked, acknowledged)
+}
+
+// unacknowledged counts the lines in the window that have not arrived in full, as far as known. On
+// systems without counts those are all.
+func (c *outConn) unacknowledged() linebuf.Count { return c.window.after(c.seen.Acked) }
 
 // leave takes the connection out of its target's counts once all of its lines are accounted
 // for. A target that is being removed may be dropped at that moment.

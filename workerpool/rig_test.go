@@ -322,6 +322,24 @@ func (r *rig) wantDelivered(s Stats) {
 	if twice := uint64(total - len(times)); twice > unacknowledged.Lines+unread.Lines {
 		r.t.Fatalf("%d duplicates, %d + %d counted as resent", twice, unacknowledged.Lines, unread.Lines)
 	}
+	sent, acknowledged := s.sent()
+	want := s.confirmed()
+	want.Add(unread)
+	if acknowledged != want {
+		r.t.Fatalf("acknowledged %+v, want those confirmed or resent as unread, %+v", acknowledged, want)
+	}
+	want.Add(unacknowledged)
+	if sent != want {
+		r.t.Fatalf("sent %+v, want those confirmed or resent, %+v", sent, want)
+	}
+}
+
+func (s Stats) sent() (sent, acknowledged linebuf.Count) {
+	for _, t := range append(s.Targets, s.Removed) {
+		sent.Add(t.Sent)
+		acknowledged.Add(t.Acknowledged)
+	}
+	return sent, acknowledged
 }
 
 func (r *rig) wantClosed(s Stats) {

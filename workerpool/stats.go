@@ -31,11 +31,14 @@ type TargetStats struct {
 	Connections int
 	Retained    linebuf.Count // in the windows of its connections, as of the last look at each
 	DialErrors  uint64
-	Failovers   uint64        // workers that left this target because it failed
-	Failbacks   uint64        // workers that came back to it as their home
-	Stalls      uint64        // connections without progress for the stall timeout
-	Confirmed   linebuf.Count // each line once, at the target that confirmed it
-	Resent      []Resent
+	Failovers   uint64 // workers that left this target because it failed
+	Failbacks   uint64 // workers that came back to it as their home
+	Stalls      uint64 // connections without progress for the stall timeout
+	// Sent and Acknowledged count the lines that were written to its connections, and those of them that
+	// its kernel has acknowledged, each time that a line was sent. They lag by a tick, target.Tick.
+	Sent, Acknowledged linebuf.Count
+	Confirmed          linebuf.Count // each line once, at the target that confirmed it
+	Resent             []Resent
 }
 
 // Resent counts lines that a target had been given and that were sent again, to it or to
@@ -61,6 +64,8 @@ func (s *TargetStats) add(o TargetStats) {
 	s.Failovers += o.Failovers
 	s.Failbacks += o.Failbacks
 	s.Stalls += o.Stalls
+	s.Sent.Add(o.Sent)
+	s.Acknowledged.Add(o.Acknowledged)
 	s.Confirmed.Add(o.Confirmed)
 	for i, r := range o.Resent {
 		s.Resent[i].Add(r.Count)

@@ -138,6 +138,20 @@ func (s *segment) begun(from, pos uint64) linebuf.Count {
 	return linebuf.Count{Lines: uint64(bytes.Count(b[lo:hi], newline)), Bytes: uint64(hi - lo)}
 }
 
+// after counts the lines that do not lie before pos in full.
+func (w *window) after(pos uint64) (n linebuf.Count) {
+	for i := len(w.list) - 1; i >= w.head && w.list[i].end > pos; i-- {
+		s := &w.list[i]
+		if pos <= s.start() {
+			n.Add(s.count())
+			continue
+		}
+		rest := s.bytes()[s.lineStart(pos)-s.start():]
+		n.Add(linebuf.Count{Lines: uint64(bytes.Count(rest, newline)), Bytes: uint64(len(rest))})
+	}
+	return n
+}
+
 // clip returns pos as an offset into the segment's bytes, clamped to its start and end.
 func (s *segment) clip(pos uint64) int {
 	start := s.start()

@@ -315,3 +315,26 @@ func TestWindowKeepsItsList(t *testing.T) {
 		t.Errorf("the list has grown to %d for 100 segments", cap(w.list))
 	}
 }
+
+// after counts the lines of which anything lies at pos or behind it.
+func TestWindowCountsLinesAfterAPosition(t *testing.T) {
+	var w window
+	end := uint64(0)
+	for _, text := range []string{"ab\ncd\n", "e\n", "fgh\ni\n"} {
+		end += uint64(len(text))
+		w.push(segment{buf: &linebuf.Buffer{B: []byte(text)}, lines: strings.Count(text, "\n"), end: end})
+	}
+	all := "ab\ncd\ne\nfgh\ni\n"
+	for pos := range len(all) + 2 {
+		var want linebuf.Count
+		at := 0
+		for line := range strings.Lines(all) {
+			if at += len(line); at > pos {
+				want.Add(linebuf.Count{Lines: 1, Bytes: uint64(len(line))})
+			}
+		}
+		if got := w.after(uint64(pos)); got != want {
+			t.Errorf("after %d: %+v, want %+v", pos, got, want)
+		}
+	}
+}

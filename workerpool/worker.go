@@ -140,6 +140,7 @@ func (w *worker) abortAll() {
 	}
 	for _, c := range open {
 		w.look(c, time.Now())
+		c.countLines(c.unacknowledged())
 		c.conn.Abort()
 		c.leave()
 	}
@@ -294,16 +295,28 @@ func (w *worker) waiting() error {
 	w.applyState(now)
 	w.reapLeaving(now)
 	w.look(w.out, now)
+	w.countLines()
 	if err := w.verdict(w.out, now); err != nil {
 		return err
 	}
 	return w.failbackInWrite(now)
 }
 
+// countLines updates the counts of sent and acknowledged lines for all connections.
+func (w *worker) countLines() {
+	for _, c := range w.leaving {
+		c.countLines(c.unacknowledged())
+	}
+	if c := w.out; c != nil {
+		c.countLines(c.unacknowledged())
+	}
+}
+
 // tick runs at regular intervals.
 func (w *worker) tick(now time.Time) {
 	w.applyState(now)
 	w.checkConns(now)
+	w.countLines()
 	w.tryFailback(now)
 	w.replaceDraining()
 	w.pollClosed()

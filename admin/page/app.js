@@ -126,6 +126,7 @@ const plans = {
       title: 'Lines per second', format: short, base: 1000, floor: 10,
       series: [
         { name: 'received', ...perSecond((s) => s.ledger.received.lines) },
+        { name: 'sent', ...perSecond((s) => s.ledger.sent.lines) },
         { name: 'confirmed', ...perSecond((s) => s.ledger.confirmed.lines) },
       ],
     },
@@ -133,6 +134,7 @@ const plans = {
       title: 'Bytes per second', format: bytesPerSecond, base: 1024, floor: 1024,
       series: [
         { name: 'received', ...perSecond((s) => s.ledger.received.bytes) },
+        { name: 'sent', ...perSecond((s) => s.ledger.sent.bytes) },
         { name: 'confirmed', ...perSecond((s) => s.ledger.confirmed.bytes) },
       ],
     },
@@ -206,9 +208,9 @@ async function recall() {
   }
   const { mode, started } = history;
   samples = samples.filter((old) => old.run !== started);
-  for (const { at, received, confirmed, sent_bytes, connections, waiting } of history.samples) {
+  for (const { at, received, sent, confirmed, sent_bytes, connections, waiting } of history.samples) {
     const totals = { received_bytes: received.bytes, sent_bytes, connections, waiting };
-    remember({ mode, started, now: at, ledger: { received, confirmed }, totals });
+    remember({ mode, started, now: at, ledger: { received, sent, confirmed }, totals });
   }
   drawCharts();
 }
@@ -217,6 +219,8 @@ async function recall() {
 
 const figures = [...document.querySelectorAll('.chart')];
 let cursorAt = null; // ms of the sample under the cursor, in all charts; null: now
+
+const styles = ['first', 'second', 'third']; // of the series, in this order
 
 const margin = { left: 58, right: 6, top: 8, bottom: 18 };
 
@@ -258,7 +262,7 @@ function drawChart(figure, plan, index) {
   const parts = [...scaleOf(ticks, plan, y, width), ...timesOf(seconds, x, end, width, height)];
   plan.series.forEach((series, i) => {
     const points = samples.map(({ at, values }) => ({ at, value: values[index][i] }));
-    parts.push(...curveOf(points, i === 0 ? 'first' : 'second', x, y));
+    parts.push(...curveOf(points, styles[i], x, y));
   });
   if (all.every((value) => value === null)) {
     parts.push(makeSVG('text', { x: (width + margin.left) / 2, y: height / 2, 'text-anchor': 'middle' }, 'measuring'));
@@ -333,7 +337,7 @@ function cursorOf(plan, index, x, y, height) {
   const at = x(sample.at);
   const parts = [makeSVG('line', { class: 'cursor', x1: at, x2: at, y1: margin.top, y2: height - margin.bottom })];
   sample.values[index].forEach((value, i) => {
-    if (value !== null) parts.push(makeSVG('circle', { class: `dot ${i === 0 ? 'first' : 'second'}`, cx: at, cy: y(value), r: 3 }));
+    if (value !== null) parts.push(makeSVG('circle', { class: `dot ${styles[i]}`, cx: at, cy: y(value), r: 3 }));
   });
   return parts;
 }
@@ -362,7 +366,7 @@ function figureOf(sample, plan, index, i) {
 
 function legendEntry(series, i) {
   const swatch = makeSVG('svg', { class: 'swatch', viewBox: '0 0 24 12', 'aria-hidden': 'true' });
-  swatch.append(makeSVG('line', { class: i === 0 ? 'first' : 'second', x1: 1, x2: 23, y1: 6, y2: 6 }));
+  swatch.append(makeSVG('line', { class: styles[i], x1: 1, x2: 23, y1: 6, y2: 6 }));
   return make('span', '', swatch, series.name, make('b'));
 }
 
@@ -487,7 +491,9 @@ function showLedger(s) {
       note: [bytes(l.dropped.bytes), ...reasons].join(' · '),
       className: l.dropped.lines > 0 ? 'attention' : '',
     }),
-    tile('Resent', l.resent, { className: 'apart', note: resentNote(l) }),
+    tile('Sent', l.sent, { className: 'apart', note: `${bytes(l.sent.bytes)} · resent lines count again` }),
+    tile('Acknowledged', l.acknowledged),
+    tile('Resent', l.resent, { note: resentNote(l) }),
   ]);
 }
 
@@ -547,7 +553,7 @@ const nameColumn = { ...cellOfText('name', 'Target', (t) => [t.name, historyOf(t
 function historyOf(t) {
   const parts = [];
   if (t.lines) {
-    parts.push(`${count(t.lines.confirmed.lines)} confirmed`);
+    parts.push(`${count(t.lines.sent.lines)} sent`, `${count(t.lines.acknowledged.lines)} acknowledged`, `${count(t.lines.confirmed.lines)} confirmed`);
     if (t.lines.resent.lines > 0) parts.push(`${count(t.lines.resent.lines)} resent`);
     if (t.lines.failovers > 0) parts.push(plural(t.lines.failovers, 'failover'));
     if (t.lines.stalls > 0) parts.push(plural(t.lines.stalls, 'stall'));

@@ -35,7 +35,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"status", "", "mode, listeners, rates and memory", status},
-		{"targets", "", "all targets: state, connections, rates, windows, last errors", targets},
+		{"targets", "", "all targets: state, connections, rates, lines, windows, last errors", targets},
 		{"connections", "[LIMIT]", "inbound connections, the oldest first (100 of them)", connections},
 		{"ledger", "", "where every line is: confirmed, retained, queued, dropped (line mode)", ledger},
 		{"config", "", "the settings in force, and where each comes from", config},

@@ -53,13 +53,17 @@ func (f *fake) Status() admin.Status {
 		Listeners: []string{"tcp://0.0.0.0:9000"},
 		Ledger: &admin.Ledger{
 			Received: admin.Amount{Lines: 1234567, Bytes: 9}, Confirmed: admin.Amount{Lines: 1234560},
+			Sent: admin.Amount{Lines: 9, Bytes: 90}, Acknowledged: admin.Amount{Lines: 8, Bytes: 80},
 			Dropped: admin.Amount{Lines: 7, Bytes: 5},
 			DroppedBy: []admin.DroppedBy{{Reason: "torn", Amount: admin.Amount{Lines: 7, Bytes: 5}},
 				{Reason: "oversize"}},
 		},
 		Targets: []admin.TargetStatus{
 			{Name: "tcp://10.0.0.1:9999", State: admin.StateUp, Connections: 4,
-				Lines: &admin.TargetLines{Retained: admin.Amount{Bytes: 1 << 20}}},
+				Lines: &admin.TargetLines{
+					Sent: admin.Amount{Lines: 9}, Acknowledged: admin.Amount{Lines: 8},
+					Confirmed: admin.Amount{Lines: 7}, Retained: admin.Amount{Bytes: 1 << 20},
+				}},
 			{Name: "unix:///run/b c.sock", State: admin.StateDown, LastError: "connection refused\x1b[31m\n",
 				LastErrorAt: time.Now()},
 		},
@@ -133,8 +137,8 @@ func TestCommands(t *testing.T) {
 		want  string // pattern that must match the answer
 		calls string
 	}{
-		{"status", `linesplit v1.2.3, line mode, up for 3h4m, ready\nlistening on +tcp://0.0.0.0:9000\n(?s:.*)received +1,234,567 +9\n(?s:.*)\+ dropped +7 +5\n +torn +7 +5\nresent`, ""},
-		{"targets", `TARGET +STATE .*\ntcp://10.0.0.1:9999 +up .* 4 .*1.0 MiB.*\nunix:///run/b c.sock +down .*connection refused\x{fffd}\[31m  \(0s ago\)`, ""},
+		{"status", `linesplit v1.2.3, line mode, up for 3h4m, ready\nlistening on +tcp://0.0.0.0:9000\n(?s:.*)received +1,234,567 +9\n(?s:.*)\+ dropped +7 +5\n +torn +7 +5\nsent +9 +90\nacknowledged +8 +80\nresent`, ""},
+		{"targets", `TARGET +STATE .*\ntcp://10.0.0.1:9999 +up .* 4 .* 9 +8 +7 .*1.0 MiB.*\nunix:///run/b c.sock +down .*connection refused\x{fffd}\[31m  \(0s ago\)`, ""},
 		{"ledger", `= confirmed +1,234,560 +0\n`, ""},
 		{"connections", `7 +10.9.8.7:1234 +tcp://0.0.0.0:9000 +0s +5,000`, "connections 100"},
 		{"connections 3", `7 +10.9.8.7:1234`, "connections 3"},
@@ -370,5 +374,19 @@ func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
 	var after map[string]string
 	if err := json.Unmarshal(printableJSON(text), &after); err != nil || after["name"] != before["name"] {
 		t.Errorf("%s became %s: %v", text, printableJSON(text), err)
+	}
+}
+
+func TestRatesOfFewLines(t *testing.T) {
+	for _, test := range []struct {
+		lines, bytes float64
+		want         string
+	}{
+		{0, 0, "0 B/s"}, {0.1, 6, "0.1 lines/s, 6 B/s"}, {9.94, 0.6, "9.9 lines/s, 1 B/s"}, {10.6, 2048, "11 lines/s, 2.0 KiB/s"},
+		{12345.6, 1, "12,346 lines/s, 1 B/s"},
+	} {
+		if got := rate(test.lines, test.bytes); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
+		}
 	}
 }

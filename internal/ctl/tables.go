@@ -48,6 +48,7 @@ func writeStatus(w io.Writer, s admin.Status) {
 			number(s.Totals.Connections), number(s.Totals.Accepted), number(refused(s))))
 		if s.Mode == admin.ModeLine {
 			row("received", rate(s.Rates.ReceivedLines, s.Rates.ReceivedBytes))
+			row("sent", rate(s.Rates.SentLines, s.Rates.SentBytes))
 			row("confirmed", rate(s.Rates.ConfirmedLines, s.Rates.ConfirmedBytes))
 			row("queue", fmt.Sprintf("%d of %d buffers", s.Limits.QueueBuffers, s.Limits.QueueCapacity))
 			row("memory", size(s.Limits.MemoryBytes)+" of "+size(s.Limits.MemoryLimit))
@@ -82,18 +83,31 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 				amount("    "+d.Reason, d.Amount)
 			}
 		}
+		amount("sent", l.Sent)
+		amount("acknowledged", l.Acknowledged)
 		amount("resent", l.Resent)
 	})
 }
 
 func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	writeTable(w, func(row func(...string)) {
-		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "LATENCY", "WINDOW", "WEIGHT", "LAST ERROR")
+		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "SENT", "ACKED", "CONFIRMED",
+			"LATENCY", "WINDOW", "WEIGHT", "LAST ERROR")
 		for _, t := range all {
+			sent, acked, confirmed := linesOf(t)
 			row(t.Name, t.State, since(t.Since), number(t.Connections), rate(t.Rates.Lines, t.Rates.Bytes),
-				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", latency(t), window(t), weightOf(t), lastError(t))
+				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", sent, acked, confirmed,
+				latency(t), window(t), weightOf(t), lastError(t))
 		}
 	})
+}
+
+// linesOf returns how many lines a target was sent, has acknowledged, and has confirmed.
+func linesOf(t admin.TargetStatus) (sent, acked, confirmed string) {
+	if t.Lines == nil {
+		return "-", "-", "-"
+	}
+	return number(t.Lines.Sent.Lines), number(t.Lines.Acknowledged.Lines), number(t.Lines.Confirmed.Lines)
 }
 
 func latency(t admin.TargetStatus) string {
@@ -188,9 +202,12 @@ func number(n uint64) string { return humanize.Comma(int64(n)) }
 func size(n uint64) string   { return humanize.IBytes(n) }
 
 func rate(lines, bytes float64) string {
-	text := size(uint64(bytes)) + "/s"
-	if lines > 0 {
-		text = humanize.Comma(int64(lines)) + " lines/s, " + text
+	text := size(uint64(bytes+0.5)) + "/s"
+	switch {
+	case lines >= 10:
+		text = humanize.Comma(int64(lines+0.5)) + " lines/s, " + text
+	case lines > 0:
+		text = fmt.Sprintf("%.1f lines/s, %s", lines, text)
 	}
 	return text
 }

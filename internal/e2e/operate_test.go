@@ -84,6 +84,33 @@ func (o *operator) await(target, state string) {
 	testrig.WaitFor(o.T, fmt.Sprintf("%s is %q", target, state), func() bool { return o.state(target) == state })
 }
 
+// An operator sends ten lines and asks for the targets: they showed a rate of 0 and a share of 0 %
+// for ten seconds, until the lines were confirmed.
+func TestFewLinesShowAtOnce(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	sink := s.StartSink(testrig.SinkOptions{})
+	o := newOperator(s)
+	s.StartLineMode([]testrig.Target{sink}, "-admin-token-file", o.token, "-resend-age", "10s")
+	o.connect()
+	conn := s.Dial()
+	defer conn.Close()
+	s.Write(conn, s.NumberedLines(10, 100))
+	var now admin.Status
+	testrig.WaitFor(t, "ten lines are sent and acknowledged", func() bool {
+		if err := json.Unmarshal(o.do("status"), &now); err != nil {
+			t.Fatal(err)
+		}
+		lines := now.Targets[0].Lines
+		return lines.Sent.Lines == 10 && lines.Acknowledged.Lines == 10
+	})
+	if to := now.Targets[0]; now.Ledger.Confirmed.Lines > 0 {
+		t.Log("they are confirmed already, on a machine this slow")
+	} else if to.Rates.Lines == 0 || to.Rates.Share != 1 || now.Rates.SentLines == 0 || now.Ledger.Sent.Lines != 10 {
+		t.Errorf("rates %+v, of the target %+v; ledger %+v", now.Rates, to.Rates, now.Ledger)
+	}
+}
+
 // Targets are added, drained and removed while lines flow: every line arrives once.
 func TestTargetsAddedAndRemovedUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()

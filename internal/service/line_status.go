@@ -32,6 +32,7 @@ func ledgerOf(in splitter.Stats, out workerpool.Stats) *admin.Ledger {
 		l.DroppedBy = append(l.DroppedBy, admin.DroppedBy{Reason: d.Reason, Amount: admin.Amount(d.Count)})
 	}
 	for _, t := range append(out.Targets[:len(out.Targets):len(out.Targets)], out.Removed) {
+		l.Sent, l.Acknowledged = plus(l.Sent, t.Sent), plus(l.Acknowledged, t.Acknowledged)
 		l.Confirmed = plus(l.Confirmed, t.Confirmed)
 		for _, r := range t.Resent {
 			l.Resent = plus(l.Resent, r.Count)
@@ -75,6 +76,7 @@ func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 		Name: t.Name, Up: t.Up, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
 		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.RoundTrip.Seconds(),
 		Lines: &admin.TargetLines{
+			Sent: admin.Amount(t.Sent), Acknowledged: admin.Amount(t.Acknowledged),
 			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),
 			Failovers: t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
 		},

@@ -59,7 +59,7 @@ func (r *lineModeRun) everythingIsUp(*testing.T) {
 	r.b.shows(cell(r.first.name(), "rate"), "lines/s")
 	r.b.wait(`/[1-9].* (ms|s)$/.test(document.querySelector(%s).innerText)`, cell(r.first.name(), "latency"))
 	r.b.wait(`parseInt(document.querySelector(%s).innerText) > 0`, cell(r.second.name(), "share"))
-	for _, label := range []string{"Received", "Confirmed", "In flight", "Queued", "Dropped", "Resent"} {
+	for _, label := range []string{"Received", "Confirmed", "In flight", "Queued", "Dropped", "Sent", "Acknowledged", "Resent"} {
 		r.b.shows("#ledger", label)
 	}
 	for _, tile := range []int{1, 2} { // received and confirmed must grow

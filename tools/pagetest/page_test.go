@@ -70,7 +70,7 @@ func TestChartsDoNotShowTheHistoryOfTheOtherMode(t *testing.T) {
 	startLoad(t, p.input, 2000)
 	b := open(t, p.page())
 	const label = `document.querySelector(".chart > svg").getAttribute("aria-label")`
-	b.wait(`/^Lines per second .* received [1-9].*confirmed [1-9]/.test(` + label + `)`)
+	b.wait(`/^Lines per second .* received [1-9].*sent [1-9].*confirmed [1-9]/.test(` + label + `)`)
 	p.stop()
 	start(t, "-mode", "connection", "-target", r.addr, "-listen", "tcp://127.0.0.1:0", "-admin", p.admin) // no clients
 	b.shows("#about", "mode\nconnection")
