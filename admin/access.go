@@ -126,10 +126,12 @@ func trustIn(ln net.Listener) func() trust {
 	return func() trust { return fromAnywhere }
 }
 
+// others are the permission bits for users who are neither the owner nor in the group.
+const others = 0o007
+
 // trustInFile returns the trust in the clients of a socket by its file now. own is the file as it was
 // when the socket was opened.
 func trustInFile(path string, own os.FileInfo) trust {
-	const others = 0o007
 	info, err := os.Lstat(path)
 	if err == nil && own != nil && os.SameFile(info, own) && info.Mode().Type() == os.ModeSocket && info.Mode()&others == 0 {
 		return fromOwner

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"linesplit/listen"
@@ -34,6 +36,22 @@ func ParseSpec(value string) (listen.Spec, error) {
 		return listen.Spec{}, fmt.Errorf("write 127.0.0.1:9091, tls://host:port or unix:///path: %w", err)
 	}
 	return spec, nil
+}
+
+// Authenticates reports whether a value of -admin names a socket file that admits only its owner and
+// group, so that its clients are authenticated by it.
+func Authenticates(value string) bool {
+	spec, err := ParseSpec(value)
+	if err != nil {
+		return false
+	}
+	_, options, _ := strings.Cut(spec.String(), "?")
+	query, err := url.ParseQuery(options)
+	if err != nil {
+		return false
+	}
+	mode, err := strconv.ParseUint(query.Get("mode"), 8, 32)
+	return err == nil && mode&others == 0
 }
 
 // withMode adds mode 0660 to a socket file without one: by the usual umask, all users of the

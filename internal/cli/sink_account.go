@@ -29,7 +29,7 @@ type sinkAccount struct {
 // valid all the same.
 func (r *sinkRun) account() (sinkAccount, error) {
 	sums := r.sums()
-	a := sinkAccount{Seconds: time.Since(r.start).Seconds(), Lines: sums.lines, Bytes: sums.bytes}
+	a := sinkAccount{Seconds: float64(time.Since(r.start).Microseconds()) / 1e6, Lines: sums.lines, Bytes: sums.bytes}
 	for _, s := range r.all {
 		a.Sinks = append(a.Sinks, s.Status())
 	}

@@ -236,7 +236,8 @@ func observeOptions() []flags.Option {
 		{Name: "admin-tls-client-crl", Arg: "FILE",
 			Help: "refuse admin clients whose certificate these revocation lists name, PEM"},
 		{Name: "profiling",
-			Help: "serve /debug/pprof on the admin listener, to requests that may change things"},
+			Help: "serve /debug/pprof on the admin listener, to requests that may change things; needs a token, " +
+				"a Unix socket or client certificates"},
 		{Name: "log-level", Arg: "LEVEL", Default: "info",
 			Choices: []string{"debug", "info", "warn", "error"},
 			Help:    "debug, info, warn or error"},

@@ -82,6 +82,10 @@ func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 			s.FailEach("-admin-tls-cert, -admin-tls-key, -admin-tls-client-ca, -admin-tls-client-crl", err)
 		}
 	}
+	if c.Profiling && c.Admin != "" && c.AdminToken == "" && files.ClientCA == "" && !admin.Authenticates(c.Admin) {
+		s.Fail("profiling", errors.New("profiles are for authenticated clients, and nothing authenticates any: "+
+			"set -admin-token-file, -admin unix:///PATH?mode=0660, or tls:// with -admin-tls-client-ca"))
+	}
 	if c.AdminToken != "" {
 		if _, err := admin.LoadToken(c.AdminToken, nil); err != nil {
 			s.AddError(fmt.Errorf("-admin-token-file: %w", err))

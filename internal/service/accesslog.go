@@ -26,5 +26,9 @@ func newAccessLog(format string, w io.Writer) accessLog {
 func (l accessLog) Log(c relay.Record) {
 	l.out.Info("", "client", c.Client, "listener", c.Listener, "target", c.Target,
 		"bytes_in", c.BytesIn, "bytes_out", c.BytesOut,
-		"seconds", c.Duration.Round(time.Microsecond).Seconds(), "dials", c.Dials, "end", c.End)
+		"seconds", seconds(c.Duration), "dials", c.Dials, "end", c.End)
 }
+
+// seconds returns a duration in seconds with six decimals at most. Duration.Seconds adds two numbers
+// that are rounded already, which shows as 1.8418670000000001.
+func seconds(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1e6 }

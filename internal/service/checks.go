@@ -143,7 +143,7 @@ func (c *checkCounts) describe(s *admin.Status) {
 		t := &s.Targets[i]
 		if n := c.by[t.Name]; n != nil {
 			t.ChecksPassed, t.ChecksFailed = n.passed, n.failed
-			t.LatencySeconds = cmp.Or(t.LatencySeconds, n.took.Seconds())
+			t.LatencySeconds = cmp.Or(t.LatencySeconds, seconds(n.took))
 		}
 	}
 	if n := c.removed; n.passed+n.failed > 0 {

@@ -34,7 +34,7 @@ func (m *connectionMode) describe(s *admin.Status) {
 func forwardTarget(t relay.TargetStats) admin.TargetStatus {
 	return admin.TargetStatus{
 		Name: t.Name, Up: t.Up, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
-		Connections: uint64(max(0, t.Active)), DialErrors: t.DialErrors, LatencySeconds: t.Latency.Seconds(),
+		Connections: uint64(max(0, t.Active)), DialErrors: t.DialErrors, LatencySeconds: seconds(t.Latency),
 		Forward: &admin.TargetForward{
 			Weight: t.Weight, Backup: t.Backup, MaxConnections: uint64(t.Most),
 			Total: t.Total, SentBytes: t.BytesIn, ReceivedBytes: t.BytesOut,

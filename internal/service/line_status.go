@@ -74,7 +74,7 @@ func (m *lineMode) describe(s *admin.Status) {
 func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 	s := admin.TargetStatus{
 		Name: t.Name, Up: t.Up, State: t.State, Since: t.Since, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
-		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: t.RoundTrip.Seconds(),
+		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: seconds(t.RoundTrip),
 		Lines: &admin.TargetLines{
 			Sent: admin.Amount(t.Sent), Acknowledged: admin.Amount(t.Acknowledged),
 			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),

@@ -138,7 +138,7 @@ func runScenario(ctx context.Context, o Options, s scenario, id identity, dir st
 		s.run(st)
 	}
 	r := st.finish()
-	r.Seconds = time.Since(begin).Seconds()
+	r.Seconds = float64(time.Since(begin).Microseconds()) / 1e6
 	if errors.Is(fatal, ErrCannotStart) && ctx.Err() == nil {
 		return r, fmt.Errorf("%s: %w", s.name, fatal)
 	}

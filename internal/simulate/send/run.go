@@ -300,7 +300,7 @@ func (r *run) done(elapsed time.Duration, lines, ended uint64) float64 {
 
 func (r *run) summary() Summary {
 	s := Summary{
-		Seconds: time.Since(r.started).Seconds(), Lines: r.lines.Load(), Bytes: r.bytes.Load(),
+		Seconds: float64(time.Since(r.started).Microseconds()) / 1e6, Lines: r.lines.Load(), Bytes: r.bytes.Load(),
 		InDoubt:  r.inDoubt.Load(),
 		Numbered: r.input == nil, Clients: r.clients, Senders: map[uint32]uint64{}, Requests: r.latencies(),
 	}
