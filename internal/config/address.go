@@ -117,7 +117,7 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 	if err != nil {
 		return a, err
 	}
-	if err := errors.Join(checkTarget(a, c.Mode), c.checkNotOwn(a)); err != nil {
+	if err := errors.Join(checkTarget(a, c.Mode), c.ownPlaces().check(a)); err != nil {
 		return a, fmt.Errorf("%q: %w", address, err)
 	}
 	return a, nil

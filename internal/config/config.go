@@ -108,6 +108,7 @@ func Parse(args []string) (Config, error) {
 		return Config{}, err
 	}
 	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config"})
+	refuseEmptyFile(s)
 	c, err := judge(s)
 	if err == nil && (s.Bool("check") || s.Bool("t")) {
 		err = ErrChecked

@@ -95,12 +95,16 @@ func (c Config) CanChange(name string, next Config) bool {
 
 // targetsThatNeedRestart returns the names of targets whose options differ in more than the weight.
 func targetsThatNeedRestart(old, next Config) (names []string) {
+	index := indexOf(next.Targets)
 	for _, was := range old.Targets {
-		for _, is := range next.Targets {
-			was.Weight, is.Weight = 0, 0
-			if was.String() == is.String() && was != is {
-				names = append(names, was.String())
-			}
+		i, found := index[was.String()]
+		if !found {
+			continue
+		}
+		is := next.Targets[i]
+		was.Weight, is.Weight = 0, 0
+		if was != is {
+			names = append(names, was.String())
 		}
 	}
 	return names
@@ -122,8 +126,9 @@ func (c Config) Keeping(old Config, names []string) Config {
 	}
 	configured := WriteTargets(c.Targets)
 	c.Targets = slices.Clone(c.Targets)
+	index := indexOf(old.Targets)
 	for i, is := range c.Targets {
-		if j := find(old.Targets, is); j >= 0 { // options that need a restart are named again by the next Diff
+		if j, found := index[is.String()]; found { // options that need a restart are named again by the next Diff
 			c.Targets[i] = old.Targets[j]
 			c.Targets[i].Weight = is.Weight
 		}
@@ -144,9 +149,10 @@ func (c Config) MaxLineFits() bool { return c.fitsMemory(int64(c.Lines.MaxLine))
 // other options, keeps c's weight.
 func (c Config) WithTargets(running []target.Address) Config {
 	c.Targets = slices.Clone(c.Targets)
+	index := indexOf(c.Targets)
 	for _, a := range running {
-		i := find(c.Targets, a)
-		if i < 0 {
+		i, found := index[a.String()]
+		if !found {
 			c.Targets = append(c.Targets, a)
 			continue
 		}
@@ -169,13 +175,14 @@ func WriteTargets(targets []target.Address) string {
 // DiffTargets returns the targets to add and the names of those to remove to get from one list to
 // another.
 func DiffTargets(old, next []target.Address) (add []target.Address, remove []string) {
+	inOld, inNext := indexOf(old), indexOf(next)
 	for _, a := range next {
-		if find(old, a) < 0 {
+		if _, found := inOld[a.String()]; !found {
 			add = append(add, a)
 		}
 	}
 	for _, a := range old {
-		if find(next, a) < 0 {
+		if _, found := inNext[a.String()]; !found {
 			remove = append(remove, a.String())
 		}
 	}
@@ -187,15 +194,20 @@ func DiffTargets(old, next []target.Address) (add []target.Address, remove []str
 // weight.
 func DiffWeights(old, next []target.Address) map[string]int {
 	weights := make(map[string]int)
+	index := indexOf(old)
 	for _, a := range next {
-		if i := find(old, a); i < 0 || old[i].Share() != a.Share() {
+		if i, found := index[a.String()]; !found || old[i].Share() != a.Share() {
 			weights[a.String()] = a.Share()
 		}
 	}
 	return weights
 }
 
-// find returns the index of the target with the name of a, or -1.
-func find(list []target.Address, a target.Address) int {
-	return slices.IndexFunc(list, func(b target.Address) bool { return b.String() == a.String() })
+// indexOf returns the places of targets in a list, by their names.
+func indexOf(list []target.Address) map[string]int {
+	index := make(map[string]int, len(list))
+	for i, a := range list {
+		index[a.String()] = i
+	}
+	return index
 }

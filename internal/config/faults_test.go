@@ -162,6 +162,7 @@ func TestBadFile(t *testing.T) {
 		{"no value", "port", `key "port" without a value in the file FILE`},
 		{"file in a file", "config /etc/x", `misplaced key "config"`},
 		{"bad value", "port 70000 # high", `-port "70000" from the file FILE: no port`},
+		{"no setting", "# target a:1\n", `the file holds no setting, and neither a flag nor LINESPLIT_TARGET names a target`},
 		{"long line", "# " + strings.Repeat("x", 64<<10) + "\nprot 1\n", `line 1 has 65538 bytes: the limit is 65535`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -171,6 +172,15 @@ func TestBadFile(t *testing.T) {
 			checkErrors(t, err, []string{strings.ReplaceAll(test.want, "FILE", file)})
 		})
 	}
+}
+
+// Where a flag or a variable names the targets, a file may be empty.
+func TestEmptyFileBesideATarget(t *testing.T) {
+	clearEnv(t)
+	file := writeFile(t, "")
+	mustParse(t, "-config", file, "-target", "a:1")
+	t.Setenv("LINESPLIT_TARGET", "a:1")
+	mustParse(t, "-config", file)
 }
 
 func TestAllErrorsAtOnce(t *testing.T) {

@@ -6,7 +6,22 @@ import (
 	"slices"
 
 	"linesplit/admin"
+	"linesplit/internal/flags"
 )
+
+// refuseEmptyFile records a fault for a file without a setting where nothing else names a target: a
+// restart while the file is being written would send everything to the default one.
+func refuseEmptyFile(s *flags.Set) {
+	if s.Text("config") == "" || !s.OK("config") || s.Given("target") || s.Err() != nil {
+		return
+	}
+	for _, o := range s.Options() {
+		if s.Has(o.Name) && s.Source(o.Name) == flags.FromFile {
+			return
+		}
+	}
+	s.Fail("config", fmt.Errorf("the file holds no setting, and neither a flag nor %s names a target", EnvName("target")))
+}
 
 // CheckLost returns an error if next has lost what c had, as a file does that was truncated: all
 // settings of the file, or every target, so that the default one would take their place. To get the

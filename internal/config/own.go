@@ -6,8 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 
 	"linesplit/admin"
 	"linesplit/internal/flags"
@@ -21,33 +21,87 @@ func checkOwn(s *flags.Set, c Config) {
 	if !s.OK("listen", "addr", "port", "admin") {
 		return
 	}
+	own := c.ownPlaces()
 	for _, a := range c.Targets {
-		if err := c.checkNotOwn(a); err != nil {
+		if err := own.check(a); err != nil {
 			s.FailValue("target", a.String(), err)
 		}
 	}
-	spec, err := admin.ParseSpec(c.Admin)
-	if c.Admin == "" || err != nil {
-		return
-	}
-	for _, l := range c.Listen {
-		if place := placeOf(l); place != (ownPlace{}) && place == placeOf(spec) {
-			s.Fail("admin", fmt.Errorf("the listener %s has that address", l))
-		}
+	if listener, found := own.listeners[own.admin]; found && own.admin != (ownPlace{}) {
+		s.Fail("admin", fmt.Errorf("the listener %s has that address", listener))
 	}
 }
 
-// checkNotOwn returns an error for a target that is a listener of linesplit itself.
-func (c Config) checkNotOwn(a target.Address) error {
+// ownPlaces are the places where linesplit listens, as far as they are known in advance.
+type ownPlaces struct {
+	listeners map[ownPlace]listen.Spec
+	admin     ownPlace
+	hosts     func() map[netip.Addr]bool // addresses of this machine
+}
+
+func (c Config) ownPlaces() ownPlaces {
+	own := ownPlaces{listeners: map[ownPlace]listen.Spec{}, hosts: sync.OnceValue(ownHosts)}
 	for _, spec := range c.Listen {
-		if placeOf(spec).has(a) {
-			return fmt.Errorf("linesplit itself listens there, on %s: what is sent there would go round for ever", spec)
+		if place := placeOf(spec); place != (ownPlace{}) {
+			own.listeners[place] = spec
 		}
 	}
-	if spec, err := admin.ParseSpec(c.Admin); err == nil && c.Admin != "" && placeOf(spec).has(a) {
-		return errors.New("that is the -admin listener")
+	if spec, err := admin.ParseSpec(c.Admin); err == nil && c.Admin != "" {
+		own.admin = placeOf(spec)
+	}
+	return own
+}
+
+// check returns an error for a target that is a listener of linesplit itself.
+func (o ownPlaces) check(a target.Address) error {
+	for _, place := range o.namesOf(a) {
+		if spec, found := o.listeners[place]; found {
+			return fmt.Errorf("linesplit itself listens there, on %s: what is sent there would go round for ever", spec)
+		}
+		if place == o.admin {
+			return errors.New("that is the -admin listener")
+		}
 	}
 	return nil
+}
+
+// namesOf returns the places where a listener would get what is sent to a target, as far as that is
+// known without a look-up.
+func (o ownPlaces) namesOf(a target.Address) []ownPlace {
+	if a.Scheme == target.SchemeUnix {
+		return []ownPlace{{network: a.Scheme, host: cleanPath(a.Host)}}
+	}
+	host, port, err := net.SplitHostPort(strings.ToLower(a.Host))
+	if err != nil {
+		return nil
+	}
+	network := networkOf(a.Scheme)
+	places := []ownPlace{{network, host, port}}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "localhost":
+		places = append(places, ownPlace{network, "127.0.0.1", port}, ownPlace{network, "::1", port}, ownPlace{network, "", port})
+	case err != nil:
+	case ip.IsLoopback():
+		places = append(places, ownPlace{network, "localhost", port}, ownPlace{network, "", port})
+	case ip.IsUnspecified():
+		places = append(places, ownPlace{network, "", port}, ownPlace{network, "127.0.0.1", port})
+	case o.hosts()[ip.Unmap()]:
+		places = append(places, ownPlace{network, "", port})
+	}
+	return places
+}
+
+// ownHosts returns the addresses of this machine, or none where they cannot be read.
+func ownHosts() map[netip.Addr]bool {
+	hosts := map[netip.Addr]bool{}
+	all, _ := net.InterfaceAddrs()
+	for _, a := range all {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			hosts[prefix.Addr()] = true
+		}
+	}
+	return hosts
 }
 
 // ownPlace is where a listener is. The zero value is nowhere that is known in advance.
@@ -88,43 +142,4 @@ func cleanPath(path string) string {
 		return path
 	}
 	return filepath.Clean(path)
-}
-
-// has reports whether a target leads to p, as far as that is known without a look-up.
-func (p ownPlace) has(a target.Address) bool {
-	if networkOf(a.Scheme) != p.network {
-		return false
-	}
-	if p.network == target.SchemeUnix {
-		return cleanPath(a.Host) == p.host
-	}
-	host, port, err := net.SplitHostPort(strings.ToLower(a.Host))
-	if err != nil || port != p.port {
-		return false
-	}
-	if p.host == "" {
-		return isOwnHost(host)
-	}
-	return host == p.host || isLoopback(host) && isLoopback(p.host) && (host == "localhost" || p.host == "localhost")
-}
-
-// isOwnHost reports whether a host is this machine, as far as that is known without a look-up.
-func isOwnHost(host string) bool {
-	if isLoopback(host) {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	own, err := net.InterfaceAddrs()
-	return ip.IsUnspecified() || err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
-		prefix, err := netip.ParsePrefix(a.String())
-		return err == nil && prefix.Addr() == ip.Unmap()
-	})
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
