@@ -40,12 +40,6 @@ func TestParseIsCanonical(t *testing.T) {
 		{"systemd:linesplit.socket?tls=true",
 			Spec{scheme: "systemd", address: "linesplit.socket", mode: unset, uid: unset, gid: unset, secure: true}, ""},
 		{"stdin:", unsetSpec("stdin", ""), ""},
-		{"stdin", unsetSpec("stdin", ""), "stdin:"},
-		{"-", unsetSpec("stdin", ""), "stdin:"},
-		{":9000", unsetSpec("tcp", ":9000"), "tcp://:9000"},
-		{"127.0.0.1:9000", unsetSpec("tcp", "127.0.0.1:9000"), "tcp://127.0.0.1:9000"},
-		{"[::1]:9000", unsetSpec("tcp", "[::1]:9000"), "tcp://[::1]:9000"},
-		{"localhost:9000", unsetSpec("tcp", "localhost:9000"), "tcp://localhost:9000"},
 	}
 	if runtime.GOOS == "linux" {
 		tests = append(tests, tests[0])
@@ -70,10 +64,22 @@ func TestParseIsCanonical(t *testing.T) {
 				t.Errorf("Parse(String()) = %v, %v", again, err)
 			}
 			if got.TLS() != strings.Contains(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") ||
-				got.Stdin() != (tt.out == "stdin:") {
+				got.Stdin() != (tt.in == "stdin:") {
 				t.Errorf("TLS %v, UDP %v, Stdin %v", got.TLS(), got.UDP(), got.Stdin())
 			}
 		})
+	}
+}
+
+// The short forms that other programs take were refused.
+func TestParseShortForms(t *testing.T) {
+	for short, want := range map[string]string{
+		"-": "stdin:", "stdin": "stdin:", ":9000": "tcp://:9000", "127.0.0.1:9000": "tcp://127.0.0.1:9000",
+		"localhost:9000": "tcp://localhost:9000", "[::1]:9000": "tcp://[::1]:9000",
+	} {
+		if got, err := Parse(short); err != nil || got.String() != want {
+			t.Errorf("Parse(%q) = %v, %v, want %s", short, got, err, want)
+		}
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// helpCommand is -help for those who write commands. Its words are the commands; see commands.
+// helpCommand is -help as a command. Its words are the names of all commands; see commands.
 func helpCommand() command {
 	return command{
 		name:     "help",
@@ -41,7 +41,7 @@ func runHelp(ctx context.Context, in invocation) int {
 	return c.run(ctx, in)
 }
 
-// versionCommand is -version for those who write commands.
+// versionCommand is -version as a command.
 func versionCommand() command {
 	return command{
 		name:    "version",

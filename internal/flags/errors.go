@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is said about faults: a log line has room for it, whatever was configured.
+// Bounds of the text about faults, so that a log line has room for it.
 const (
 	maxFaults    = 100 // further ones are only counted
 	maxFaultText = 1000

@@ -86,9 +86,7 @@ func TestReload(t *testing.T) {
 		{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1",
 			next:    "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
 			changed: "target", needRestart: "target tcp://10.0.0.2:1 (backup, max-connections, proxy-protocol)"},
-		{name: "no target any more", old: "-target 10.0.0.1:1 -deny 10.0.0.0/8", next: "-deny 10.1.0.0/16",
-			fault: "no target in the file, a flag or LINESPLIT_TARGET any more"},
-		{name: "nothing any more, in another mode", old: "-mode connection -target 10.0.0.1:1", fault: "no target"},
+		{name: "no target any more", old: "-target 10.0.0.1:1", next: "-deny 10.1.0.0/16", fault: "LINESPLIT_TARGET any more"},
 		{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,6 +116,15 @@ func TestReload(t *testing.T) {
 				t.Errorf("a second reload changes %v, and needs a restart for %v, %v", again, stillNeeded, err)
 			}
 		})
+	}
+}
+
+// An empty file changed the mode, too, in which case nothing else was looked at.
+func TestReloadOfNothingInAnotherMode(t *testing.T) {
+	s, mode, _ := withFakeMode(t, "-mode", "connection", "-target", "10.0.0.1:1")
+	_, _, err := s.Reload(t.Context())
+	if !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "no target") || len(mode.adopted) > 0 {
+		t.Errorf("error %v, adopted %v", err, mode.adopted)
 	}
 }
 

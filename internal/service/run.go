@@ -82,7 +82,7 @@ func outliveLogReaders() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
-// warn logs what is odd about a configuration.
+// warn logs the warnings of a configuration.
 func (s *service) warn(cfg config.Config) {
 	for _, warning := range cfg.Warnings {
 		s.logger.Warn("setting without effect", "reason", warning)
