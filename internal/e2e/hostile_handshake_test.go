@@ -72,6 +72,35 @@ func TestUnfinishedHandshakesDoNotFillTheMemory(t *testing.T) {
 	}
 }
 
+// The same in a container of 512 MiB, the size that the documents name.
+func TestUnfinishedHandshakesDoNotKillTheContainer(t *testing.T) {
+	t.Parallel()
+	if testrig.Race {
+		t.Skip("the race detector takes memory of its own")
+	}
+	const flood, limit = 5107, 512 << 20
+	for _, mode := range []string{"line", "connection"} {
+		t.Run(mode, func(t *testing.T) {
+			s := testrig.NewStage(t)
+			server := testrig.NewServer(t, testrig.ServerOptions{Handler: testrig.Echo})
+			o := testrig.NewProcessOptions([]testrig.Target{server}, append(testrig.TLSListenerArgs(), "-mode", mode)...)
+			o.Cgroup = testrig.NewCgroup(t, limit)
+			s.Process = testrig.StartProcess(t, o)
+			floodHandshakes(s, flood, unfinishedHello(65_000))
+			conn, err := testrig.Client{TLS: testrig.ClientTLS()}.Dial(t, s.Process.Listeners[0])
+			if err != nil {
+				t.Fatalf("an honest client beside %d others: %v\n%s", flood, err, s.Process.LastLines(5))
+			}
+			conn.Close()
+			peak := o.Cgroup.Peak(t)
+			t.Logf("peak: %d MiB", peak>>20)
+			if peak > limit/4 {
+				t.Errorf("the container had %d MiB in use, want less than %d", peak>>20, limit/4>>20)
+			}
+		})
+	}
+}
+
 // Clients that say their ClientHello and nothing more take places until others wait for them.
 func TestStuckHandshakesMakeRoomForOthers(t *testing.T) {
 	t.Parallel()

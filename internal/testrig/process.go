@@ -38,6 +38,7 @@ type ProcessOptions struct {
 	Listeners int       // how many "listening" lines of the log to wait for; 0: do not wait at all
 	Stdin     io.Reader // nil: /dev/null
 	Files     int       // limit of file descriptors; 0: that of this process
+	Cgroup    Cgroup    // control group to run in; the zero value: that of this process
 }
 
 // StartProcess starts a linesplit and returns when it listens. It is killed when the test ends.
@@ -68,10 +69,17 @@ func StartProcess(tb testing.TB, o ProcessOptions) *Process {
 }
 
 func command(tb testing.TB, o ProcessOptions) *exec.Cmd {
-	if o.Files == 0 {
+	var script string
+	if o.Files > 0 {
+		script += fmt.Sprintf("ulimit -n %d && ", o.Files)
+	}
+	if o.Cgroup.dir != "" {
+		script += fmt.Sprintf("echo $$ >'%s/cgroup.procs' && ", o.Cgroup.dir)
+	}
+	if script == "" {
 		return exec.Command(Binary(tb), o.Args...)
 	}
-	script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.Files)
+	script += `exec "$0" "$@"`
 	return exec.Command("sh", append([]string{"-c", script, Binary(tb)}, o.Args...)...)
 }
 

@@ -148,7 +148,7 @@ func installedUnits(t *testing.T) (service, socket string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(data), "ExecStart=/usr/bin/linesplit ", "ExecStart="+program+" ")
+		text := strings.ReplaceAll(string(data), "=/usr/bin/linesplit ", "="+program+" ")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

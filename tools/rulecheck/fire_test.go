@@ -102,6 +102,7 @@ func scenarios() []scenario {
 		{"resent", series{`linesplit_resent_lines_total{target="a",cause="unread"}`: lately(100)}, []string{"LinesplitResends"}},
 		{"accept errors", series{`linesplit_accept_errors_total`: lately(1)}, []string{"LinesplitAcceptErrors"}},
 		{"refused", series{`linesplit_connections_refused_total{reason="denied"}`: lately(1)}, []string{"LinesplitConnectionsRefused"}},
+		{"datagrams dropped", series{`linesplit_udp_dropped_datagrams_total{listener="udp://0.0.0.0:514"}`: lately(5)}, []string{"LinesplitDatagramsDropped"}},
 		{"handshake errors", series{`linesplit_tls_handshake_errors_total`: rising(60)}, []string{"LinesplitHandshakeErrors"}},
 	}
 }
