@@ -29,7 +29,7 @@ func (c *collector) addForwardClients() {
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
 	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with clients.",
 		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
-	c.counter("udp_lost_datagrams_total", "Datagrams that could not be passed on at once, to a target or back to a client.",
+	c.counter("udp_lost_datagrams_total", "Datagrams that were not passed on to a target or back to a client, replies that the kernel dropped included.",
 		func(s *Status) uint64 { return s.Totals.LostDatagrams })
 }
 

@@ -3,6 +3,8 @@ package listen
 import (
 	"net"
 	"sync"
+
+	"linesplit/internal/udpdrops"
 )
 
 // DatagramCounts tells what a udp:// listener may have lost without having seen it.
@@ -44,7 +46,7 @@ func newDatagramCounter(socket *net.UDPConn, asked int) *datagramCounter {
 func (c *datagramCounter) datagrams() DatagramCounts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now, ok := kernelDrops(c.socket); ok {
+	if now, ok := udpdrops.Count(c.socket); ok {
 		c.total += uint64(now - c.last)
 		c.last = now
 	}

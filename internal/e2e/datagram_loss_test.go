@@ -6,6 +6,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"time"
 
 	"linesplit/internal/testrig"
 )
@@ -61,4 +62,53 @@ func TestDatagramsThatTheKernelDropsAreCounted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same for a burst of replies: what the kernel drops at a session's socket is counted when the
+// session ends.
+func TestRepliesThatTheKernelDropsAreCounted(t *testing.T) {
+	t.Parallel()
+	const sent, size = 5_000, 1000
+	s := testrig.NewStage(t)
+	target, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	s.Process = s.StartLinesplit([]testrig.Target{testrig.TargetFlag("udp://" + target.LocalAddr().String())},
+		"-mode", "connection", "-listen", "udp://127.0.0.1:0", "-udp-idle-timeout", "1s")
+	client, err := net.Dial("udp", s.Process.Listeners[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Write([]byte("question")); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.SetReadDeadline(time.Now().Add(testrig.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	_, session, err := target.ReadFrom(make([]byte, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Process.Signal(syscall.SIGSTOP)
+	for range sent {
+		if _, err := target.WriteTo(make([]byte, size), session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Process.Signal(syscall.SIGCONT)
+	var passed, lost float64
+	testrig.WaitFor(t, "each reply is passed on or counted as lost", func() bool {
+		m := s.Process.Metrics()
+		passed = m.Sum("linesplit_target_received_bytes_total") / size
+		lost = m.Sum("linesplit_udp_lost_datagrams_total")
+		return passed+lost >= sent
+	})
+	t.Logf("%v passed on and %v lost of %d", passed, lost, sent)
+	if lost == 0 || passed+lost != sent {
+		t.Errorf("%v passed on and %v lost of %d", passed, lost, sent)
+	}
+	s.Process.Terminate()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/udpdrops"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
 )
@@ -240,6 +241,10 @@ func (s *session) finish(why traffic.End) {
 	v.removeLocked(s)
 	v.Clients.LostDatagrams.Add(uint64(len(s.pending))) // they waited for a socket
 	v.mu.Unlock()
+	if s.socket.conn != nil {
+		dropped, _ := udpdrops.Count(s.socket.conn) // replies that came faster than they were read
+		v.Clients.LostDatagrams.Add(uint64(dropped))
+	}
 	s.socket.close()
 	target := ""
 	if s.backend != nil {
