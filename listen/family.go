@@ -37,8 +37,8 @@ func (s Spec) everyAddress() bool {
 }
 
 // Apart makes listeners on every address of a port, which take both families, listeners on every
-// IPv6 address where the list has one on an IPv4 address of that port, too: the two would be in each
-// other's way. It changes the elements of specs.
+// IPv6 address where the list has one on an IPv4 address of that port, too: the two would be in
+// each other's way. It changes the elements of specs.
 func Apart(specs []Spec) {
 	for i := range specs {
 		if !specs[i].everyAddress() {

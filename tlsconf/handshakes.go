@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// handshakeCost is what a handshake holds in memory besides the client's messages, in bytes: its
-	// goroutine's stack, keys, hashes, and our answer.
+	// handshakeCost is what a handshake holds in memory besides the client's messages, in bytes:
+	// its goroutine's stack, keys, hashes, and our answer.
 	handshakeCost = 32 << 10
-	// helloCopies is how often crypto/tls holds a ClientHello: as a record, as a message, and parsed.
+	// helloCopies is how often crypto/tls holds a ClientHello: as a record, as a message, and
+	// parsed.
 	helloCopies = 4
 	// afterHello is how much a client may send between its ClientHello and the handshake's end, in
 	// bytes, a second ClientHello not counted. It is held twice.
@@ -107,7 +108,8 @@ func costOf(hello int) int64 {
 	return handshakeCost + helloCopies*int64(hello) + 2*int64(hello+afterHello)
 }
 
-// enter waits for a place of that cost. The wait ends: either handshakes end, or displace ends them.
+// enter waits for a place of that cost. The wait ends: either handshakes end, or displace ends
+// them.
 func (h *Handshakes) enter(w *Incoming, cost int64) {
 	h.mu.Lock()
 	if len(h.waiting) == 0 && h.used+cost <= h.budget {
@@ -137,7 +139,8 @@ func (h *Handshakes) leave(w *Incoming, cost int64) {
 	}
 }
 
-// tryGrow takes more for a handshake that has a place, unless other clients wait or there is no room.
+// tryGrow takes more for a handshake that has a place, unless other clients wait or there is no
+// room.
 func (h *Handshakes) tryGrow(more int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -160,7 +163,7 @@ func (h *Handshakes) tickLocked() {
 	}
 }
 
-// displace ends handshakes that wait for their client, the longest first, to make room for all who
+// displace ends handshakes that wait for their client, the longest first, to make room for all that
 // wait.
 func (h *Handshakes) displace() {
 	h.mu.Lock()

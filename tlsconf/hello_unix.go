@@ -18,8 +18,8 @@ var helloRooms = sync.Pool{New: func() any { return new([maxHelloStream]byte) }}
 
 // awaitHello waits until the whole ClientHello is in the socket's buffer, and leaves it there: a
 // client that has not sent all of it costs no memory of this process besides its goroutine's. It
-// returns the size of the ClientHello, 0 if the stream does not begin with one, and the error of the
-// connection's read deadline.
+// returns the size of the ClientHello, 0 if the stream does not begin with one, and the error of
+// the connection's read deadline.
 func awaitHello(conn net.Conn) (size int, err error) {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {

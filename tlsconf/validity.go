@@ -10,9 +10,9 @@ import (
 // act, and so short that certificates which are renewed a month ahead never cause a warning.
 const warnBefore = 14 * 24 * time.Hour
 
-// watched is a certificate or a revocation list whose validity is watched. One that is not valid now
-// is not an error: the clock may be wrong, the peer may not verify, and not starting at all would
-// be worse. An old list still revokes what it names.
+// watched is a certificate or a revocation list whose validity is watched. One that is not valid
+// now is not an error: the clock may be wrong, the peer may not verify, and not starting at all
+// would be worse. An old list still revokes what it names.
 type watched struct {
 	say         *warnings
 	role, file  string

@@ -7,8 +7,8 @@ import (
 	"linesplit/tlsconf"
 )
 
-// Handshake does the server's handshake of t, within the bounds of the listener that t comes from if
-// it has some.
+// Handshake does the server's handshake of t, within the bounds of the listener that t comes from
+// if it has some.
 func Handshake(t *tls.Conn) error {
 	if in, ok := t.NetConn().(*tlsconf.Incoming); ok {
 		return in.Handshake(t)

@@ -19,8 +19,8 @@ type Cgroup struct {
 	peak string // file with the most memory that was in use
 }
 
-// NewCgroup makes a control group with a limit in bytes, and removes it when the test ends. It skips
-// the test where that takes rights that this process does not have.
+// NewCgroup makes a control group with a limit in bytes, and removes it when the test ends. It
+// skips the test where that takes rights that this process does not have.
 func NewCgroup(tb testing.TB, limit int64) Cgroup {
 	tb.Helper()
 	const root = "/sys/fs/cgroup"

@@ -10,8 +10,8 @@ import (
 )
 
 // Count returns how many datagrams the kernel has dropped at a socket since it was opened, modulo
-// 2³², most of all because its receive buffer was full (SO_MEMINFO, Linux 4.12). ok is false if that
-// is not known. Receiving costs nothing more for it.
+// 2³², most of all because its receive buffer was full (SO_MEMINFO, Linux 4.12). ok is false if
+// that is not known. Receiving costs nothing more for it.
 func Count(socket *net.UDPConn) (n uint32, ok bool) {
 	const variables, drops = 9, 8 // SK_MEMINFO_VARS, SK_MEMINFO_DROPS
 	var info [variables]uint32
