@@ -42,6 +42,15 @@ func (c *collector) addSenders() {
 		func(s *Status) uint64 { return s.Totals.Accepted })
 	c.counter("connections_cut_off_total", "Senders still connected when the drain ended.",
 		func(s *Status) uint64 { return s.Totals.CutOff })
+	c.gauge("accepting_paused", "1 while the connection limit is reached, so that more senders wait, else 0.",
+		func(s *Status) uint64 { return uint64(oneIf(s.Limits.AcceptingPaused)) })
+	c.counter("accept_pauses_total", "Times that accepting paused at the connection limit.",
+		func(s *Status) uint64 { return s.Totals.AcceptPauses })
+	c.add("connections_timed_out_total", "Senders ended by a timeout.", []string{"timeout"},
+		prometheus.CounterValue, func(s *Status, emit emitter) {
+			emit(float64(s.Totals.IdleTimeouts), "idle")
+			emit(float64(s.Totals.LineTimeouts), "line")
+		})
 	c.counter("accept_errors_total", "Failed attempts to accept a sender.",
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
 	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with senders.",

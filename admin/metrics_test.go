@@ -27,9 +27,10 @@ func fullLines() Status {
 		Totals: Totals{
 			Connections: 28, Accepted: 29, CutOff: 30, AcceptErrors: 31, HandshakeErrors: 32,
 			Handshakes: 41, HandshakesWaiting: 42, HandshakesDisplaced: 43, Probes: 44,
+			IdleTimeouts: 45, LineTimeouts: 46, AcceptPauses: 47,
 			Refused: []RefusedBy{{Reason: "denied", Count: 35}},
 		},
-		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34},
+		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34, AcceptingPaused: true},
 		Targets: []TargetStatus{{
 			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 15, DialErrors: 22, ChecksPassed: 36, ChecksFailed: 37,
 			Lines: &TargetLines{

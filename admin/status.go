@@ -95,6 +95,12 @@ type Totals struct {
 	LostDatagrams       uint64 `json:"lost_datagrams"` // connection mode: could not be passed on at once, either way
 	Probes              uint64 `json:"probes"`         // ended before the first byte of TLS or of a PROXY header
 
+	// IdleTimeouts and LineTimeouts count the senders that a timeout has ended, and AcceptPauses how
+	// often accepting paused at Limits.MaxConnections; all in line mode.
+	IdleTimeouts uint64 `json:"idle_timeouts"`
+	LineTimeouts uint64 `json:"line_timeouts"`
+	AcceptPauses uint64 `json:"accept_pauses"`
+
 	CutOff        uint64 `json:"cut_off"`        // clients still connected when the drain ended
 	ReceivedBytes uint64 `json:"received_bytes"` // from clients
 	SentBytes     uint64 `json:"sent_bytes"`     // to clients; connection mode
@@ -127,6 +133,8 @@ type Limits struct {
 	QueueBuffers   uint64 `json:"queue_buffers"`
 	QueueCapacity  uint64 `json:"queue_capacity_buffers"` // senders wait while the queue is full
 	MaxConnections uint64 `json:"max_connections"`        // of clients; 0: no limit
+
+	AcceptingPaused bool `json:"accepting_paused"` // at MaxConnections, so that more senders wait; line mode
 }
 
 // These are the values of TargetStatus.State.

@@ -29,6 +29,10 @@ func (v *serving) failed(err error) {
 
 // start serves nc in its own goroutine.
 func (v *serving) start(nc net.Conn) {
+	if !v.admit(nc) {
+		v.counters.accepted.Add(1)
+		return
+	}
 	c := newConn(v, nc)
 	if !c.datagrams {
 		v.counters.accepted.Add(1)
@@ -74,7 +78,7 @@ func (c *conn) afterHandshake(err error) error {
 			closeWrite(c.raw)
 		}
 	case c.cut:
-		return errCutOff
+		return c.endLocked()
 	case c.v.hard.Err() == nil && !accept.IsProbe(err):
 		c.v.counters.handshakeErrors.Add(1)
 		attrs := []slog.Attr{slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", stranger.Explain(err))}

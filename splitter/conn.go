@@ -33,6 +33,8 @@ type conn struct {
 	filled bool            // the last read filled its buffer
 	inGate bool            // holds a place in Splitter.gate
 
+	timed     bool // see isTimed
+	activity  activity
 	datagrams bool // carries the datagrams of many senders
 	sniffing  bool // see sniff
 
@@ -45,7 +47,8 @@ type conn struct {
 	requested atomic.Bool // run calls handleRequests before the next read
 
 	mu         sync.Mutex
-	cut        bool   // Tuning.Drain has passed
+	cut        bool   // Tuning.Drain has passed, or a timeout
+	timedOut   error  // the timeout, if one has passed
 	halfClosed bool   // the sender has been sent a FIN
 	shaking    bool   // the TLS handshake is in progress
 	cancel     func() // ends the wait for a buffer; nil if there is no wait
@@ -79,13 +82,9 @@ func newConn(v *serving, nc net.Conn) *conn {
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
 	c.sniffing = true
 	c.lines = lineRules{max: set.MaxLine, policy: c.policy(set)}
-	for {
-		below, ok := c.raw.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c.raw = below.NetConn()
-	}
+	c.raw = below(nc)
+	c.timed = isTimed(nc)
+	c.noteRead(c.since)
 	_, c.secure = nc.(*tls.Conn)
 	c.shaking = c.secure
 	if !c.viaFD.init(c) {
@@ -145,6 +144,7 @@ func (c *conn) take(n int) error {
 	c.received.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
 	b.B = b.B[:r.whole+r.rest]
 	c.measure(n, r.whole > 0, now)
+	c.noteRead(now)
 	if r.whole > 0 {
 		whole := c.separate(r.whole)
 		c.discharge()
@@ -156,6 +156,7 @@ func (c *conn) take(n int) error {
 		return errTooLong
 	}
 	c.account()
+	c.noteLine(r.whole > 0)
 	return nil
 }
 
@@ -227,9 +228,7 @@ func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 	select {
 	case c.v.out <- b:
 	default:
-		select {
-		case c.v.out <- b:
-		case <-c.v.hard.Done():
+		if !c.sendSlowly(b) {
 			c.countDrop(reasonShutdown, n, nil)
 			c.v.pool.Put(b)
 			return net.ErrClosed
@@ -261,6 +260,7 @@ func (c *conn) finish(err error) {
 	c.answerEnd(err)
 	c.raw.Close()
 	c.v.registry.remove(c)
+	c.v.clients.byAddr.Dismiss(clientOf(c.nc))
 	if !c.datagrams {
 		c.v.counters.connections.Add(-1)
 	}

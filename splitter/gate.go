@@ -25,6 +25,7 @@ func (c *conn) enterGate() bool {
 // waitAtGate waits until the connection is in the gate. Connections enter first in, first out, so
 // that no sender starves.
 func (c *conn) waitAtGate() error {
+	defer c.resume(c.holdUp())
 	select {
 	case c.v.gate <- struct{}{}:
 		c.inGate = true

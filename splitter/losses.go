@@ -138,4 +138,7 @@ func (s *Splitter) FlushLog() {
 	s.acceptFailed.Flush()
 	s.handshakesFailed.Flush()
 	s.limitLog.Flush()
+	for i := range s.clients.refused {
+		s.clients.refused[i].log.Flush()
+	}
 }

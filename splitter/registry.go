@@ -96,6 +96,7 @@ func (r *registry) waitForRoom(soft context.Context, v *serving) bool {
 		}
 		if !r.full {
 			r.full = true
+			v.counters.pauses.Add(1)
 			v.limitLog.Warn(v.o.Logger, "connection limit reached, accepting pauses", slog.Int("connections", r.n))
 		}
 		r.room.Wait()
@@ -106,6 +107,13 @@ func (r *registry) waitForRoom(soft context.Context, v *serving) bool {
 		v.limitLog.Log(v.o.Logger, slog.LevelInfo, "accepting again", slog.Int("connections", r.n))
 	}
 	return true
+}
+
+// isPaused reports whether accepting is paused at the limit of connections.
+func (r *registry) isPaused() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full
 }
 
 func (r *registry) isFullLocked(limit int) bool { return limit > 0 && r.n >= limit }

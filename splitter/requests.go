@@ -91,6 +91,14 @@ func (c *conn) handleRequests() error {
 	return nil
 }
 
+// endLocked returns the reason for the end of a connection that has been cut off.
+func (c *conn) endLocked() error {
+	if c.timedOut != nil {
+		return c.timedOut
+	}
+	return errCutOff
+}
+
 func (c *conn) setDeadline() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +113,7 @@ func (c *conn) setDeadline() error {
 		c.readOut = now.Add(maxReadOut)
 		t = now.Add(readOutWait)
 	case lapsed || now.After(c.readOut):
-		return errCutOff
+		return c.endLocked()
 	default:
 		t = now.Add(readOutWait)
 	}

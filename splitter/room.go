@@ -89,6 +89,7 @@ func (c *conn) wait(size int) (*linebuf.Buffer, error) {
 	if b := c.v.pool.TryGet(size); b != nil {
 		return b, nil
 	}
+	defer c.resume(c.holdUp())
 	ctx, cancel := context.WithCancel(c.v.hard)
 	defer cancel()
 	c.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,7 +69,8 @@ type Splitter struct {
 	pool    *linebuf.Pool
 	out     chan<- *linebuf.Buffer
 	o       fixed
-	tuning  atomic.Pointer[Tuning] // see tuned
+	tuning  atomic.Pointer[Tuning]        // see tuned
+	news    atomic.Pointer[chan struct{}] // closed by the next Tune
 	maxRead int
 	gate    chan struct{} // see gateWidth
 
@@ -77,6 +79,7 @@ type Splitter struct {
 	losses           losses
 	hints            hints
 	budget           budget
+	clients          clients
 	acceptFailed     loglimit.Limiter
 	handshakesFailed loglimit.Limiter
 	limitLog         loglimit.Limiter // of reaching Tuning.MaxConnections and of accepting again
@@ -116,6 +119,11 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 // it takes no place under MaxConnections and is not counted as one.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := &serving{Splitter: s, hard: hard, ln: ln}
+	done := make(chan struct{})
+	var timing sync.WaitGroup
+	timing.Go(func() { v.timeOuts(done) })
+	defer timing.Wait()
+	defer close(done)
 	server := accept.Server{
 		Listener: ln,
 		Start:    v.start,

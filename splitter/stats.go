@@ -29,6 +29,13 @@ type Stats struct {
 	Accepted, AcceptErrors, HandshakeErrors uint64
 	// CutOff counts senders that were still connected when Tuning.Drain had passed or hard ended.
 	CutOff uint64
+	// Refused has one entry for each reason, always in the same order.
+	Refused [len(refusalNames)]Refused
+	// IdleTimeouts and LineTimeouts count senders ended by Tuning.IdleTimeout and LineTimeout.
+	IdleTimeouts, LineTimeouts uint64
+	// Paused reports whether Tuning.MaxConnections is reached, and Pauses counts how often it was.
+	Paused bool
+	Pauses uint64
 }
 
 // Dropped counts lines that were received and not delivered, for one reason:
@@ -65,6 +72,9 @@ type counters struct {
 	acceptErrors     atomic.Uint64
 	handshakeErrors  atomic.Uint64
 	cutOff           atomic.Uint64
+	idleTimeouts     atomic.Uint64
+	lineTimeouts     atomic.Uint64
+	pauses           atomic.Uint64
 }
 
 func (c *counters) queue(n linebuf.Count) {
@@ -89,6 +99,9 @@ func (c *counters) cut(r *cut) {
 	c.truncatedLines.Add(r.truncated)
 }
 
+// Paused reports whether Tuning.MaxConnections is reached, so that nothing is accepted.
+func (s *Splitter) Paused() bool { return s.registry.isPaused() }
+
 // Stats returns a snapshot. It is cheap.
 func (s *Splitter) Stats() Stats {
 	c := &s.counters
@@ -100,6 +113,13 @@ func (s *Splitter) Stats() Stats {
 		AcceptErrors:    c.acceptErrors.Load(),
 		HandshakeErrors: c.handshakeErrors.Load(),
 		CutOff:          c.cutOff.Load(),
+		IdleTimeouts:    c.idleTimeouts.Load(),
+		LineTimeouts:    c.lineTimeouts.Load(),
+		Paused:          s.registry.isPaused(),
+		Pauses:          c.pauses.Load(),
+	}
+	for i, reason := range refusalNames {
+		st.Refused[i] = Refused{reason, s.clients.refused[i].n.Load()}
 	}
 	for why := range st.Dropped {
 		st.Dropped[why] = Dropped{reasonNames[why], c.dropped[why].Load()}

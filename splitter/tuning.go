@@ -1,6 +1,10 @@
 package splitter
 
-import "time"
+import (
+	"time"
+
+	"linesplit/internal/clientlimit"
+)
 
 // Tuning holds the settings that may change while a Splitter runs. The zero value of each field
 // means its default.
@@ -13,6 +17,15 @@ type Tuning struct {
 	// nothing is accepted, so that further senders wait in the backlog. With n listeners it may be
 	// exceeded by n-1.
 	MaxConnections int
+	// PerClient limits the senders of one IP address. Those over a limit are reset.
+	PerClient clientlimit.Limits
+	// IdleTimeout ends a connection of which nothing has come for this long: 0 for never. Its
+	// unfinished line is dropped as torn. Here and for LineTimeout, times in which linesplit itself
+	// held up the connection do not count, and neither applies to stdin or UDP.
+	IdleTimeout time.Duration
+	// LineTimeout ends a connection with a line that is not finished this long after its first byte:
+	// 0 for never.
+	LineTimeout time.Duration
 	// Drain is the time that senders may go on writing after soft has ended. 0 cuts them off at
 	// once.
 	Drain time.Duration
@@ -35,6 +48,10 @@ func (s *Splitter) Tune(t Tuning) {
 	t = t.withDefaults()
 	s.tuning.Store(&t)
 	s.budget.limit.Store(unfinished(s.pool.Limit(), t.MaxLine))
+	news := make(chan struct{})
+	if old := s.news.Swap(&news); old != nil {
+		close(*old)
+	}
 	s.registry.wake()
 }
 

@@ -12,11 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/clientlimit"
 	"linesplit/linebuf"
 )
 
 func TestNewAppliesTheTuning(t *testing.T) {
-	tuning := Tuning{MaxLine: 1, Oversize: Close, MaxConnections: 2, Drain: 3}
+	tuning := Tuning{
+		MaxLine: 1, Oversize: Close, MaxConnections: 2, Drain: 3, IdleTimeout: 4, LineTimeout: 5,
+		PerClient: clientlimit.Limits{Connections: 6, Rate: 7},
+	}
 	s := New(linebuf.NewPool(plenty), nil, Options{Tuning: tuning})
 	from, to := reflect.ValueOf(tuning), reflect.ValueOf(*s.tuned())
 	for i := range to.NumField() {

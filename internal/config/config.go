@@ -72,7 +72,7 @@ type Config struct {
 	Queue       int               // buffers between senders and workers
 	Memory      int64             // budget for all lines held
 	Connections int               // to each target
-	Lines       splitter.Tuning   // MaxLine and Oversize; the rest is the caller's
+	Lines       splitter.Tuning   // all but MaxConnections and Drain
 	Delivery    workerpool.Tuning // all but DialOptions
 
 	// Connection mode.

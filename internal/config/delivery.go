@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"linesplit/health"
+	"linesplit/internal/clientlimit"
 	"linesplit/internal/flags"
 	"linesplit/relay"
 	"linesplit/splitter"
@@ -20,6 +21,12 @@ func lines(s *flags.Set) splitter.Tuning {
 	return splitter.Tuning{
 		MaxLine:  int(s.Size("max-line", 16, humanize.GiByte)),
 		Oversize: flags.Parsed(s, "oversize", splitter.ParseOversize),
+		PerClient: clientlimit.Limits{
+			Connections: s.Number("max-connections-per-client", 0, 1<<24),
+			Rate:        flags.Parsed(s, "rate-per-client", parseRate),
+		},
+		IdleTimeout: s.DurationOrZero("idle-timeout"),
+		LineTimeout: s.DurationOrZero("line-timeout"),
 	}
 }
 

@@ -108,8 +108,6 @@ func forwardOptions() []flags.Option {
 			Help: "how long a client waits while no target can be reached"},
 		{Name: "linger-timeout", Arg: "DURATION", Default: "1m", Scope: scopeConnection,
 			Help: "after one side has ended, the other may be silent for this long"},
-		{Name: "idle-timeout", Arg: "DURATION", Default: "0s", Scope: scopeConnection,
-			Help: "reset a connection that carries nothing either way for this long; 0s: never"},
 		{Name: "queue-timeout", Arg: "DURATION", Default: "5s", Scope: scopeConnection,
 			Help: "how long a client waits for a place at targets that have ?max-connections"},
 		{Name: "on-target-down", Arg: "ACTION", Default: "keep", Scope: scopeConnection,
@@ -158,10 +156,10 @@ func accessOptions() []flags.Option {
 			Help: "never accept these; wins over -allow"},
 		{Name: "proxy-protocol-from", Arg: "CIDR", Many: true,
 			Help: "these peers must begin with a PROXY protocol header (v1 or v2), which names the client"},
-		{Name: "max-connections-per-client", Arg: "N", Default: "0", Scope: scopeConnection,
-			Help: "connections of one address at one time; 0: no limit"},
-		{Name: "rate-per-client", Arg: "RATE", Scope: scopeConnection,
-			Help: "new connections of one address: 5/s, 300/m; empty: no limit"},
+		{Name: "max-connections-per-client", Arg: "N", Default: "0",
+			Help: "connections of one address at one time; more are reset; 0: no limit"},
+		{Name: "rate-per-client", Arg: "RATE",
+			Help: "new connections of one address: 5/s, 300/m; more are reset; empty: no limit"},
 	}
 }
 
@@ -205,6 +203,10 @@ func limitOptions() []flags.Option {
 		{Name: "max-connections", Arg: "N", Default: "0",
 			Help: "senders at one time: in line mode more wait, in connection mode they are refused; 0: as " +
 				"many as there are file descriptors for, which is also the most"},
+		{Name: "idle-timeout", Arg: "DURATION", Default: "0s",
+			Help: "end a connection that carries nothing for this long; in connection mode, either way; 0s: never"},
+		{Name: "line-timeout", Arg: "DURATION", Default: "0s", Scope: scopeLine,
+			Help: "end a sender that takes longer than this to finish a line; 0s: never"},
 	}
 }
 

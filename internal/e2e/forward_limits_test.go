@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -140,6 +141,9 @@ func TestClientsOverTheLimitAreRefused(t *testing.T) {
 		s.ExpectRefused(testrig.Client{From: testrig.ClientAddress(3)}, "the limit is reached")
 	}
 	s.WaitForRefusals("limit", 4)
+	if status, text := readiness(t, s.Process); status != http.StatusServiceUnavailable {
+		t.Errorf("at the limit /readyz says %d %s", status, text)
+	}
 	s.WaitForAccessLog("end=limit", "client="+testrig.ClientAddress(3))
 	s.finish(conns)
 }

@@ -81,8 +81,13 @@ func (m *connectionMode) report() error {
 	return fmt.Errorf("%d connections had not ended when the drain timeout passed, and were reset", s.CutOff)
 }
 
+// ready is false at the limit of clients, too: a new one would be refused.
 func (m *connectionMode) ready() (bool, string) {
-	for _, t := range m.relay.Stats().Targets {
+	s := m.relay.Stats()
+	if limit := maxClients(*m.cfg.Load(), len(s.Targets)); limit > 0 && s.Active >= int64(limit) {
+		return false, fmt.Sprintf("the limit of %d clients is reached", limit)
+	}
+	for _, t := range s.Targets {
 		if t.State == target.StateUp || t.State == target.StateUnknown {
 			return true, ""
 		}

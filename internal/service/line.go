@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -93,7 +94,11 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 	return err
 }
 
+// ready is false at the limit of senders, too: a new one would wait for another to leave.
 func (m *lineMode) ready() (bool, string) {
+	if m.split.Paused() {
+		return false, fmt.Sprintf("the limit of %d senders is reached", m.maxSenders())
+	}
 	for _, t := range m.pool.Stats().Targets {
 		if t.Connections > 0 {
 			return true, ""

@@ -57,11 +57,15 @@ func (m *lineMode) describe(s *admin.Status) {
 	s.Totals = admin.Totals{
 		Connections: uint64(max(0, in.Connections)), Accepted: in.Accepted, AcceptErrors: in.AcceptErrors,
 		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes,
+		IdleTimeouts: in.IdleTimeouts, LineTimeouts: in.LineTimeouts, AcceptPauses: in.Pauses,
+	}
+	for _, r := range in.Refused {
+		s.Totals.Refused = append(s.Totals.Refused, admin.RefusedBy{Reason: r.Reason, Count: r.N})
 	}
 	s.Limits = admin.Limits{
 		MemoryBytes: uint64(m.buffers.InUse()), MemoryLimit: uint64(m.buffers.Limit()),
 		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
-		MaxConnections: uint64(m.maxSenders()),
+		MaxConnections: uint64(m.maxSenders()), AcceptingPaused: in.Paused,
 	}
 	for _, t := range out.Targets {
 		s.Targets = append(s.Targets, lineTarget(t))

@@ -49,6 +49,7 @@ func healthy() series {
 		`linesplit_retained_lines`:                                            constant(1e4),
 		`linesplit_retained_bytes`:                                            constant(6e6),
 		`linesplit_memory_bytes`:                                              constant(8e6),
+		`linesplit_accepting_paused`:                                          constant(0),
 		`linesplit_memory_limit_bytes`:                                        constant(256 << 20),
 		`linesplit_confirmed_lines_total{target="a"}`:                         rising(1e6),
 		`linesplit_confirmed_lines_total{target="b"}`:                         rising(1e6),
@@ -104,6 +105,7 @@ func scenarios() []scenario {
 		{"accept errors", series{`linesplit_accept_errors_total`: lately(1)}, []string{"LinesplitAcceptErrors"}},
 		{"refused", series{`linesplit_connections_refused_total{reason="denied"}`: lately(1)}, []string{"LinesplitConnectionsRefused"}},
 		{"datagrams dropped", series{`linesplit_udp_dropped_datagrams_total{listener="udp://0.0.0.0:514"}`: lately(5)}, []string{"LinesplitDatagramsDropped"}},
+		{"connection limit", series{`linesplit_accepting_paused`: constant(1)}, []string{"LinesplitConnectionLimit"}},
 		{"handshake errors", series{`linesplit_tls_handshake_errors_total`: rising(60)}, []string{"LinesplitHandshakeErrors"}},
 	}
 }
