@@ -41,7 +41,7 @@ func runProof(t *testing.T, args ...string) (code int, run proofRun, stderr stri
 func TestProofOfLinesplitPasses(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
-	names := []string{"crashes-unread", "proxy-sigterm", "black-hole"}
+	names := []string{"crashes-unread", "proxy-sigterm", "reset-after-send", "black-hole"}
 	code, run, stderr := runProof(t, "-short", "-only", strings.Join(names, ","))
 	if code != 0 || !run.Passed || len(run.Results) != len(names) {
 		t.Fatalf("exit code %d: %+v\n%s", code, run, stderr)

@@ -69,6 +69,8 @@ func scenarios() []scenario {
 			targetComesBack},
 		{"unterminated-lines", "connections end in the middle of a line, by a close or a reset", setup{},
 			unterminatedLines},
+		{"reset-after-send", "connection mode: clients reset their connections before the targets have read",
+			setup{flags: []string{"-mode", "connection"}, target: sink.Options{Buffer: smallBuffer}}, resetAfterSend},
 		{"endless-line", "a sender writes megabytes without a newline", setup{}, endlessLine},
 		{"slow-and-idle-clients", "many clients send nothing, or one byte at a time", setup{}, slowAndIdleClients},
 		{"connection-churn", "hundreds of clients a second connect, send one line and disconnect", setup{},

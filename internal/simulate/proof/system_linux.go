@@ -2,12 +2,25 @@ package proof
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// unacknowledged returns how many bytes written to conn the peer's kernel has not acknowledged.
+func unacknowledged(conn *net.TCPConn) (n int) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n
+}
 
 // newProcessGroup makes a child the leader of a process group. An interrupt at the terminal then
 // reaches only us, and we end the child; killGroup ends what it has started. If we are killed, it
