@@ -29,6 +29,11 @@ func (c *collector) addForwardClients() {
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
 	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with clients.",
 		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
+	c.add("discarded_bytes_total", "Bytes that did not arrive, since the connection broke or was reset first; with TLS "+
+		"encrypted bytes.", []string{"to"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+		emit(float64(s.Totals.DiscardedIn), "target")
+		emit(float64(s.Totals.DiscardedOut), "client")
+	})
 	c.counter("udp_lost_datagrams_total", "Datagrams that were not passed on to a target or back to a client, replies that the kernel dropped included.",
 		func(s *Status) uint64 { return s.Totals.LostDatagrams })
 }

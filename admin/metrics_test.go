@@ -51,6 +51,7 @@ func fullConnections() Status {
 	return Status{
 		Totals: Totals{
 			Accepted: 1, AcceptErrors: 2, HandshakeErrors: 3, Connections: 4, Waiting: 5, CutOff: 6, LostDatagrams: 47,
+			DiscardedIn: 48, DiscardedOut: 49,
 			Refused: []RefusedBy{{Reason: "limit", Count: 7}, {Reason: "no-target", Count: 8}},
 		},
 		Targets: []TargetStatus{{

@@ -237,6 +237,9 @@ func TestAccessLogCountsWhatArrived(t *testing.T) {
 			if rec.BytesIn == 0 || rec.BytesIn > size/2 {
 				t.Errorf("%+v: %d bytes in, though the target has read none and its window is small", rec, rec.BytesIn)
 			}
+			if n := p.Stats().DiscardedIn; n != uint64(size-rec.BytesIn) {
+				t.Errorf("%d bytes discarded, want %d", n, size-rec.BytesIn)
+			}
 		})
 	}
 }

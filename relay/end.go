@@ -106,6 +106,8 @@ func (c *conn) finish() {
 	}
 	reset := c.why.Load() != uint32(traffic.NotEnded)
 	c.deliveredIn, c.deliveredOut = c.pair.In.Delivered(reset), c.pair.Out.Delivered(reset)
+	c.v.clients.DiscardedIn.Add(uint64(c.pair.In.Moved() - c.deliveredIn))
+	c.v.clients.DiscardedOut.Add(uint64(c.pair.Out.Moved() - c.deliveredOut))
 	if reset {
 		c.client.Reset()
 		c.target.Reset()

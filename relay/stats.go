@@ -22,6 +22,9 @@ type Stats struct {
 	// LostDatagrams counts datagrams that could not be passed on at once, to a target or back to a
 	// client.
 	LostDatagrams uint64
+	// DiscardedIn and DiscardedOut count bytes written to targets and to clients that did not arrive,
+	// since the connection broke or was reset first. With TLS they count encrypted bytes.
+	DiscardedIn, DiscardedOut uint64
 	// Expelled counts clients that were still connected to a removed target when its time had
 	// passed.
 	Expelled uint64
@@ -55,6 +58,8 @@ func (r *Relay) Stats() Stats {
 		Refused:         c.Refused(),
 		CutOff:          c.CutOff.Load(),
 		LostDatagrams:   c.LostDatagrams.Load(),
+		DiscardedIn:     c.DiscardedIn.Load(),
+		DiscardedOut:    c.DiscardedOut.Load(),
 		Expelled:        c.Expelled.Load(),
 		Waiting:         r.backends.Waiting(),
 	}

@@ -11,7 +11,7 @@ func (m *connectionMode) describe(s *admin.Status) {
 	s.Totals = admin.Totals{
 		Connections: uint64(max(0, now.Active)), Waiting: uint64(max(0, now.Waiting)), Accepted: now.Accepted,
 		AcceptErrors: now.AcceptErrors, HandshakeErrors: now.HandshakeErrors, CutOff: now.CutOff,
-		LostDatagrams: now.LostDatagrams,
+		LostDatagrams: now.LostDatagrams, DiscardedIn: now.DiscardedIn, DiscardedOut: now.DiscardedOut,
 		ReceivedBytes: now.Removed.BytesIn, SentBytes: now.Removed.BytesOut,
 	}
 	for _, r := range now.Refused {

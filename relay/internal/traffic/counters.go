@@ -15,6 +15,8 @@ type Counters struct {
 	HandshakeErrors atomic.Uint64 // clients whose TLS handshake failed
 	CutOff          atomic.Uint64 // clients that the end of the drain, or the hard end, cut off
 	Expelled        atomic.Uint64 // clients reset because their target was removed
+	DiscardedIn     atomic.Uint64 // bytes written to a target that a reset discarded; with TLS a few more
+	DiscardedOut    atomic.Uint64 // bytes written to a client that a reset discarded; with TLS a few more
 	LostDatagrams   atomic.Uint64 // datagrams that could not be passed on at once, either way
 	Active          atomic.Int64  // clients that are admitted now
 
