@@ -59,8 +59,8 @@ func (c Check) talk(ctx context.Context, a target.Address, o *target.Options, sa
 func sayNothing(*conversation) error { return nil }
 
 // closeInOrder ends a successful conversation without a reset, which a server might log: it sends
-// our FIN first, then reads the bytes that are still on their way. It returns the TLS alert by which
-// the target refused the connection, if one is among them.
+// our FIN first, then reads the bytes that are still on their way. It returns the TLS alert by
+// which the target refused the connection, if one is among them.
 func closeInOrder(conn *conversation) error {
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()

@@ -16,9 +16,8 @@ import (
 // what it speaks.
 const maxSaid = 128
 
-// An outbound connection reads into discardSize bytes, since targets send little or nothing. While a
-// target sends more, it reads into a buffer of busyDiscardSize bytes, which those connections share:
-// what is in it is never looked at.
+// An outbound connection reads into discardSize bytes, since targets send little or nothing. While
+// a target sends more, it borrows a buffer of busyDiscardSize bytes.
 const (
 	discardSize     = 512
 	busyDiscardSize = 64 << 10

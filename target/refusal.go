@@ -55,13 +55,13 @@ func firstSupported(all []tls.Certificate) func(*tls.CertificateRequestInfo) (*t
 }
 
 // ticketWatch is a cache that keeps nothing: a ticket ends the read that waits for a verdict.
-type ticketWatch struct{ *trial }
+type ticketWatch struct{ t *trial }
 
 func (ticketWatch) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
 
 func (w ticketWatch) Put(string, *tls.ClientSessionState) {
-	if w.waiting {
-		w.SetReadDeadline(past)
+	if w.t.waiting {
+		w.t.SetReadDeadline(past)
 	}
 }
 

@@ -361,8 +361,9 @@ func TestTLSPeerClosesBeforeOurFIN(t *testing.T) {
 	}
 }
 
-// A peer says close_notify and FIN, reads on, and closes with everything read. Our close_notify then
-// met a closed socket, whose RST made an orderly restart look like a failure: all lines went twice.
+// A peer says close_notify and FIN, reads on, and closes with everything read. Our close_notify
+// then met a closed socket, whose RST made an orderly restart look like a failure: all lines went
+// twice.
 func TestTLSPeerClosesAfterItsFIN(t *testing.T) {
 	t.Parallel()
 	for name, version := range tlsVersions {

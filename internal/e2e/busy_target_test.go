@@ -52,8 +52,8 @@ func busyServer(t *testing.T) testrig.Target {
 	return testrig.TargetFlag("unix://" + path)
 }
 
-// A full backlog failed each check of a Unix target in 0 ms, and three failed checks in a row took a
-// busy server out of use: most of these clients were reset.
+// A full backlog failed each check of a Unix target in 0 ms, and three failed checks in a row took
+// a busy server out of use: most of these clients were reset.
 func TestBusyUnixTargetIsNotDown(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
