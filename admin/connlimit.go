@@ -268,13 +268,13 @@ func (w *watchedWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// FlushError is for http.ResponseController.
+// FlushError implements http.ResponseController's optional interface.
 func (w *watchedWriter) FlushError() error {
 	defer w.limiter.beginWrite(w.conn, 0)()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap returns the wrapped writer to http.ResponseController.
 func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // peerOf returns the part of an address that a client cannot choose: an IPv4 address, or the first 64

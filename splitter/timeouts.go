@@ -22,7 +22,8 @@ var (
 	errLineTime = errors.New("closed: a line took longer than the line timeout")
 )
 
-// activity is what the timeouts of a connection go by. Its times are those of budget.now.
+// activity holds the times that the timeouts of a connection depend on. Its times are those of
+// budget.now.
 type activity struct {
 	last   atomic.Int64 // the last bytes, or the end of the last time that linesplit held up the connection
 	line   atomic.Int64 // the beginning of the unfinished line, without the times held up; 0 without one

@@ -39,7 +39,7 @@ func sayEvery(c net.Conn, d time.Duration, n int, what string) error {
 	return nil
 }
 
-// Ten senders that said nothing kept out everybody else for ever at -max-connections 10.
+// Ten silent senders kept out all others for ever at -max-connections 10.
 func TestIdleSendersMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, connect := newTimedRig(t, Tuning{MaxConnections: 2, IdleTimeout: time.Minute})

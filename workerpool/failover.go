@@ -101,8 +101,8 @@ func (w *worker) redial() {
 
 // candidate chooses the backend to dial: the preferred one, if set; else home, unless a backend
 // failed last; else a random one that did not fail last and is not known to be down. While all
-// are down, it tries home and the others in turn. It skips backends that checks have found down or that take
-// no lines, and returns nil if no other is left.
+// are down, it tries home and the others in turn. It skips backends that checks have found down
+// or that take no lines, and returns nil if no other is left.
 func (w *worker) candidate() *backend {
 	d := &w.dialler
 	if b := d.prefer; b != nil {

@@ -35,7 +35,7 @@ func (b *backend) flushLog() {
 	b.target.FlushLog()
 }
 
-// flushLogs is for the end of the pool.
+// flushLogs flushes the logs of all backends when the pool ends.
 func (p *Pool) flushLogs() {
 	for _, b := range p.backends.Load().all {
 		b.flushLog()

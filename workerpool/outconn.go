@@ -220,9 +220,9 @@ func (c *outConn) reportWindow() {
 	c.backend.retained.Add(c.reported)
 }
 
-// countLines updates the backend's counts of sent and acknowledged lines. It runs at every tick and at
-// the end, not for every buffer or look, since it counts lines. missing are those of the lines given
-// to the connection that have not arrived in full.
+// countLines updates the backend's counts of sent and acknowledged lines. It runs at every tick
+// and at the end, not for every buffer or look, since it counts lines. missing are those of the
+// lines given to the connection that have not arrived in full.
 func (c *outConn) countLines(missing linebuf.Count) {
 	acknowledged := c.sent
 	acknowledged.Add(c.writing)

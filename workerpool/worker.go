@@ -44,10 +44,11 @@ var (
 
 // worker takes buffers from the channel and writes them to one connection at a time.
 //
-// A failover takes these steps: checkConns, or a write, finds that the connection has failed
-// and calls fail (target's reader, which sees the end first, has woken the worker); requeue moves the lines that may not have been read to the retry queue;
-// ensureDial dials the next candidate; onDial takes the result, and switchTo makes it the
-// worker's connection; next then writes the retry queue before anything new.
+// A failover takes these steps: checkConns, or a write, finds that the connection has failed and
+// calls fail (target's reader, which sees the end first, has woken the worker); requeue moves the
+// lines that may not have been read to the retry queue; ensureDial dials the next candidate;
+// onDial takes the result, and switchTo makes it the worker's connection; next then writes the
+// retry queue before anything new.
 //
 // A FIN comes first where a target has read everything: onFIN then dials a replacement, and the
 // old connection ends in leave.go.

@@ -104,7 +104,7 @@ func ownHosts() map[netip.Addr]bool {
 	return hosts
 }
 
-// ownPlace is where a listener is. The zero value is nowhere that is known in advance.
+// ownPlace locates a listener. The zero value is nowhere that is known in advance.
 type ownPlace struct {
 	network string // tcp, udp or unix
 	host    string // path for unix; empty for every address of the machine
