@@ -243,14 +243,20 @@ func TestStreamsMakeRoom(t *testing.T) {
 				t.Errorf("%s: stream %d ended: %v", test.name, i, got)
 			}
 		}
-		for range maxKnownStreams {
-			if s.subscribe("a", true, began) == nil {
-				t.Errorf("%s: no place for an authenticated client", test.name)
-			}
+		checkKnownPlaces(t, test.name, s, began)
+	}
+}
+
+// checkKnownPlaces checks that authenticated clients have places of their own, and how many.
+func checkKnownPlaces(t *testing.T, name string, s *sampler, at time.Time) {
+	t.Helper()
+	for range maxKnownStreams {
+		if s.subscribe("a", true, at) == nil {
+			t.Errorf("%s: no place for an authenticated client", name)
 		}
-		if s.subscribe("a", true, began) != nil {
-			t.Errorf("%s: too many streams to authenticated clients", test.name)
-		}
+	}
+	if s.subscribe("a", true, at) != nil {
+		t.Errorf("%s: too many streams to authenticated clients", name)
 	}
 }
 

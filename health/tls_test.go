@@ -12,27 +12,25 @@ import (
 	"linesplit/target"
 )
 
+// overTLS returns a server that shakes hands and then calls serve.
+func overTLS(config *tls.Config, serve func(net.Conn)) func(net.Conn) {
+	return func(conn net.Conn) {
+		secure := tls.Server(conn, config)
+		if secure.Handshake() == nil {
+			serve(secure)
+		}
+	}
+}
+
 func TestTLSChecks(t *testing.T) {
 	t.Parallel()
 	files := testcert.New(t, t.TempDir())
-	over := func(serve func(net.Conn)) func(net.Conn) {
-		return func(conn net.Conn) {
-			secure := tls.Server(conn, files.ServerTLS())
-			if secure.Handshake() == nil {
-				serve(secure)
-			}
-		}
-	}
+	over := func(serve func(net.Conn)) func(net.Conn) { return overTLS(files.ServerTLS(), serve) }
 	demanding := func(version uint16) func(net.Conn) {
-		return func(conn net.Conn) {
-			config := files.ServerTLS()
-			config.MinVersion, config.MaxVersion = version, version
-			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, files.Pool()
-			secure := tls.Server(conn, config)
-			if secure.Handshake() == nil {
-				hanging(secure)
-			}
-		}
+		config := files.ServerTLS()
+		config.MinVersion, config.MaxVersion = version, version
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, files.Pool()
+		return overTLS(config, hanging)
 	}
 	noCertificate := func() *tls.Config { return &tls.Config{RootCAs: files.Pool(), ServerName: "localhost"} }
 	stranger := func() *tls.Config { return new(tls.Config) }

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -86,10 +87,8 @@ func TestDataAfterHeaderIsWhole(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, %d at a time: %v", tt.name, step, err)
 			}
-			remote, local := tt.remote, tt.local
-			if remote == "" {
-				remote, local = near.LocalAddr().String(), near.RemoteAddr().String()
-			}
+			remote := cmp.Or(tt.remote, near.LocalAddr().String())
+			local := cmp.Or(tt.local, near.RemoteAddr().String())
 			if far.RemoteAddr().String() != remote || far.LocalAddr().String() != local {
 				t.Errorf("%s: %v → %v, want %s → %s", tt.name, far.RemoteAddr(), far.LocalAddr(), remote, local)
 			}
