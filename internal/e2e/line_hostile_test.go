@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,11 +16,12 @@ import (
 )
 
 // half connects a sender that writes the beginning of a line.
-func half(s *testrig.Stage, client testrig.Client, size int) {
+func half(s *testrig.Stage, client testrig.Client, size int) net.Conn {
 	s.Helper()
 	conn := s.DialAs(client)
 	conn.SetDeadline(time.Time{})
 	s.Write(conn, bytes.Repeat([]byte("x"), size))
+	return conn
 }
 
 // untilMemoryRests waits until linesplit has read what it is going to read.
@@ -75,29 +78,58 @@ func TestIdleSendersDoNotStopOthers(t *testing.T) {
 }
 
 // The short lines of thousands of idle senders made linesplit drop the long lines of a busy one: the
-// longest line went first, however much its sender was writing.
+// longest line went first, however much its sender was writing. A byte now and then makes no sender
+// busy.
 func TestIdleLinesGoBeforeThoseOfABusySender(t *testing.T) {
 	t.Parallel()
-	for name, listen := range map[string][]string{"plain": {"-listen", "tcp://127.0.0.1:0"}, "TLS": testrig.TLSListenerArgs()} {
+	for name, tc := range map[string]struct {
+		idle    int
+		memory  string
+		trickle bool
+		client  testrig.Client
+		listen  []string
+	}{
+		"plain":   {4_090, "64MiB", false, testrig.Client{}, nil},
+		"trickle": {1_000, "16MiB", true, testrig.Client{}, nil},
+		"TLS":     {512, "8MiB", false, testrig.Client{TLS: testrig.ClientTLS()}, testrig.TLSListenerArgs()},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var config *tls.Config
-			idle, memory := 4_090, "64MiB"
-			if name == "TLS" {
-				config, idle, memory = testrig.ClientTLS(), 512, "8MiB"
-			}
 			s := testrig.NewStage(t)
 			sink := s.StartSink(testrig.SinkOptions{})
-			s.StartLineMode([]testrig.Target{sink}, append(listen, "-memory", memory)...)
-			for range idle {
-				half(s, testrig.Client{TLS: config}, 8_100)
+			s.StartLineMode([]testrig.Target{sink}, append(tc.listen, "-memory", tc.memory)...)
+			var conns []net.Conn
+			for range tc.idle {
+				conns = append(conns, half(s, tc.client, 8_100))
 			}
 			untilMemoryRests(s)
-			s.StartSenders(1, testrig.SenderOptions{Lines: 50, Size: 400_000, TLS: config})
+			if tc.trickle {
+				defer trickle(conns)()
+			}
+			s.StartSenders(1, testrig.SenderOptions{Lines: 50, Size: 400_000, TLS: tc.client.TLS})
 			untilLines(s, 50)
 			s.WaitForSenders()
 		})
 	}
+}
+
+// trickle writes a byte to each of conns, and again, until stop is called.
+func trickle(conns []net.Conn) (stop func()) {
+	done := make(chan struct{})
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for {
+			for _, c := range conns {
+				select {
+				case <-done:
+					return
+				default:
+					c.Write([]byte("x"))
+				}
+			}
+		}
+	})
+	return func() { close(done); writing.Wait() }
 }
 
 // Senders over TLS that ask for key updates and do not read the answers blocked linesplit in a write
