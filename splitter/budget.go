@@ -43,7 +43,7 @@ func unfinished(memory int64, maxLine int) int64 {
 	return max(memory/4, min(memory/2, int64(linebuf.ClassSize(maxLine))))
 }
 
-// awakeShare is the part of the memory that awake connections may take.
+// awakeShare is the part of the memory that awake connections may take. It has room for one at least.
 const awakeShare = 16
 
 // pressed reports whether connections should hold no more than their lines need.

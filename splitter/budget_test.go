@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"linesplit/linebuf"
 )
 
 // newBudgeted returns a connection that only the budget b knows.
@@ -159,7 +161,7 @@ func TestAwakeConnectionsDoNotTakeAllMemory(t *testing.T) {
 	if used := r.pool.InUse(); used > 1<<20 {
 		t.Errorf("%d bytes in use", used)
 	}
-	if used := r.budget.awake.charged.Load(); used > 1<<20/awakeShare {
+	if used := r.budget.awake.charged.Load(); used > r.budget.awake.limit {
 		t.Errorf("%d bytes charged for read buffers", used)
 	}
 	good := dialTLS(t, r.addr, 0)
@@ -179,4 +181,23 @@ func TestAwakeConnectionsDoNotTakeAllMemory(t *testing.T) {
 		t.Errorf("%d of 20 lines", got)
 	}
 	r.end()
+}
+
+// Senders that keep all read buffers busy leave UDP and stdin theirs: with small reads a busy UDP
+// socket would overflow.
+func TestStdinIsAwakeBesideAnyNumberOfSenders(t *testing.T) {
+	c := newBudgeted(nil, 0)
+	c.v.pool, c.v.maxRead, c.v.o.ReadSize = linebuf.NewPool(plenty), maxReadSize, defaultReadSize
+	c.size, c.lines.max = defaultReadSize, defaultMaxLine
+	c.held.awake = true
+	if !c.stayAwake() || c.held.charge != 0 {
+		t.Errorf("stdin is not awake, or is charged %d bytes", c.held.charge)
+	}
+	if charge, _ := c.chargeNow(); charge != 0 {
+		t.Errorf("%d bytes are charged for an empty read buffer", charge)
+	}
+	c.timed = true
+	if c.stayAwake() {
+		t.Error("a sender is awake without room for its read buffer")
+	}
 }

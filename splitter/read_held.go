@@ -67,12 +67,15 @@ func (c *conn) wantQuiet(carried int) int {
 }
 
 // stayAwake provides a full-size buffer, and charges it. If it returns false, the budget of awake
-// connections or the pool has no room for it.
+// connections or the pool has no room for it. UDP and stdin, of which there are few, are not charged.
 func (c *conn) stayAwake() bool {
 	h := &c.held
-	want := int64(min(c.want(c.carried()), c.v.maxRead))
-	if h.charge = c.v.budget.awake.reserve(h.charge, want); h.charge != want {
-		return false
+	if c.timed {
+		want := int64(min(c.want(c.carried()), c.v.maxRead))
+		if h.charge = c.v.budget.awake.reserve(h.charge, want); h.charge != want {
+			c.size = c.v.o.ReadSize // there may be room for that, the next time
+			return false
+		}
 	}
 	return c.ensure()
 }

@@ -186,8 +186,11 @@ func (c *conn) chargeNow() (charge, spare int64) {
 	if n := len(c.buf.B); n > 0 {
 		needed = int64(linebuf.ClassSize(n))
 	}
-	if c.held.charge > 0 { // awakeBudget has been charged for the read buffer
+	switch {
+	case c.held.charge > 0: // awakeBudget has been charged for the read buffer
 		size = max(needed, size-c.held.charge)
+	case c.held.awake && !c.timed && size <= int64(c.v.maxRead): // its read buffer is charged nowhere
+		size = needed
 	}
 	return size, size - needed
 }

@@ -94,7 +94,7 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s.maxRead = max(s.o.ReadSize, maxReadSize)
 	s.registry.init()
 	s.budget.start = time.Now()
-	s.budget.awake.limit = pool.Limit() / awakeShare
+	s.budget.awake.limit = max(pool.Limit()/awakeShare, int64(s.maxRead))
 	s.losses.init(s.o.Logger)
 	s.hints.limiter.Burst = hintBurst
 	s.limitLog.Burst = 2 // both messages at once the first time
