@@ -6,11 +6,10 @@ const (
 	// minHomeWait is the least time between a worker's last move, or last attempt to go home, and
 	// an attempt for which there is evidence that home is back.
 	minHomeWait = time.Second
-	// firstHomeWait is the wait after a connection home that was of no use; it doubles with each.
+	// homeProven is the age at which a connection home has shown that home is well.
+	homeProven = 30 * time.Second
+	// firstHomeWait is the wait after a connection home that ended sooner; it doubles with each.
 	firstHomeWait = 5 * time.Second
-	// homeProven is the age at which a connection home counts as of use although it has confirmed
-	// nothing, since there may have been no lines.
-	homeProven = time.Minute
 )
 
 // tryFailback dials home beside the present connection if the worker is displaced and may go home.
@@ -54,16 +53,16 @@ func (b *backend) claimProbe(now time.Time, every time.Duration) bool {
 }
 
 // noteLeft adjusts the wait before the worker goes home again when it leaves a connection. A home
-// that takes connections but is of no use, such as a balancer in front of dead receivers, would
-// otherwise get lines, and return them as duplicates, every few seconds. Nothing but time tells
-// whether a home that has stalled takes lines again.
+// that crashes again and again, or a balancer in front of dead receivers, would otherwise get lines
+// every few seconds, which then go twice. Only time shows whether a home that has stalled takes
+// lines again.
 func (w *worker) noteLeft(c *outConn, err error, now time.Time) {
 	s := w.pool.settings.Load()
 	switch {
 	case c.backend != w.home || c.ending: // ending: noted when that began
 	case err == errStalled:
 		w.homeWait = s.FailbackInterval
-	case c.confirmed || now.Sub(c.since) >= homeProven:
+	case now.Sub(c.since) >= homeProven:
 		w.homeWait = 0
 	default:
 		w.homeWait = min(max(2*w.homeWait, firstHomeWait), s.FailbackInterval)

@@ -223,3 +223,27 @@ func TestNoQuickFailbackAfterAStall(t *testing.T) {
 		r.finish(time.Second)
 	})
 }
+
+// A home that reads lines and crashes again and again gets them less and less often: each crash
+// sends lines twice.
+func TestFailbackToACrashingHomeSlowsDown(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		a.onAccept = func(c *peerConn) { time.AfterFunc(10*time.Second, c.reset) }
+		r := newRig(t, Options{}, []*peer{a, b}, 0)
+		for range 15 * 60 {
+			r.send(10, 100)
+			r.pass(time.Second)
+		}
+		// It goes home after 5, 10, 20 s and so on, in the end every 5 min.
+		if n := r.pool.Stats().Targets[0].Failbacks; n < 5 || n > 9 {
+			t.Errorf("%d failbacks in 15 minutes", n)
+		}
+		a.set(func() { a.onAccept = nil })
+		r.pass(5*time.Minute + 10*time.Second)
+		if s := r.pool.Stats(); s.Targets[0].Connections != 1 {
+			t.Errorf("not home within the interval: %+v", s.Targets)
+		}
+		r.finish(15 * time.Second)
+	})
+}
