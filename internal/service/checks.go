@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -30,7 +31,18 @@ func dialOptions(cfg config.Config, logger *slog.Logger) (target.Options, error)
 		return o, fmt.Errorf("TLS towards targets: %w", err)
 	}
 	o.TLS = client.Config
+	loadSystemRoots(cfg)
 	return o, nil
+}
+
+// loadSystemRoots loads the system's certificate authorities if targets are judged by them. Go
+// loads them once, at the first handshake: if no descriptor were free then, every later handshake
+// would fail too.
+func loadSystemRoots(cfg config.Config) {
+	isTLS := func(a target.Address) bool { return a.Scheme == target.SchemeTLS }
+	if files := cfg.TargetTLS; files.CA == "" && !files.SkipVerify && slices.ContainsFunc(cfg.Targets, isTLS) {
+		x509.SystemCertPool() // an error is that of each handshake
+	}
 }
 
 // checks are the health checks of a run and their counts. The zero value checks nothing.
