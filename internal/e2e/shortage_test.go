@@ -34,7 +34,7 @@ func TestLackOfDescriptorsMarksNoTargetDown(t *testing.T) {
 				t.Errorf("the log blames targets %d times", n)
 			}
 			s.WaitForMetric(1, "linesplit_target_dial_errors_total")
-			s.FinishLineMode(testrig.Resent)
+			s.FinishLineMode(testrig.OnlyResent)
 		})
 	}
 }
