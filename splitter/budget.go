@@ -35,6 +35,11 @@ type budget struct {
 // headwayShare is the part of its charge that has to come before a line has made headway.
 const headwayShare = 16
 
+// smallLineGrace is how much longer than others a sender with a small line may pause. While many
+// senders write long lines at once, one that writes short ones would otherwise lose a line whenever
+// the machine is busy and the rest of the line comes a moment late.
+const smallLineGrace = 250 * time.Millisecond
+
 // unfinished returns the limit for unfinished lines: a quarter of the memory. Windows may take half
 // of it, handshakes an eighth and awake connections a sixteenth, and the rest is for lines on their
 // way from one to the other. One line of the maximum length fits, unless that is more than half of
@@ -123,7 +128,7 @@ func (c *conn) roomy() bool {
 func (b *budget) popIdlestLocked() *conn {
 	for len(b.idlest) > 0 {
 		v := b.idlest[0]
-		at, roomy := v.headway.Load(), v.roomy()
+		at, roomy := b.keyOf(v), v.roomy()
 		if at > v.key || v.inFront.Load() && !roomy {
 			v.key = at
 			v.inFront.Store(roomy)
@@ -157,8 +162,18 @@ func (b *budget) list(c *conn) {
 	}
 }
 
+// keyOf returns the time by which c is sorted: that of its last headway, or smallLineGrace later if
+// its line is much smaller than the average.
+func (b *budget) keyOf(c *conn) int64 {
+	key, line := c.headway.Load(), c.charge.Load()-c.spare.Load()
+	if 4*line*int64(len(b.idlest)) < b.charged.Load() {
+		key += int64(smallLineGrace)
+	}
+	return key
+}
+
 func (b *budget) pushLocked(c *conn) {
-	c.key = c.headway.Load()
+	c.key = b.keyOf(c)
 	c.inFront.Store(c.roomy())
 	heap.Push(&b.idlest, c)
 }
