@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
 const (
@@ -20,6 +22,15 @@ const (
 	// stuckAfter is the duration of a write after which its client counts as not taking its answer. A
 	// write waits for the client only when the buffers of both kernels are full.
 	stuckAfter = 50 * time.Millisecond
+	// idleAfter is the time without a request after which a connection counts as idle.
+	idleAfter = time.Second
+	// maxRow is the number of requests in a row after which a connection gives way before new ones:
+	// a probe must not lose its place, in the moment before its request is read, to those of clients
+	// that are being answered all the time.
+	maxRow = 8
+	// pace is the wait before each further answer on such a connection while more than half of all
+	// places are taken: a hundred of them keep the processors from others for seconds.
+	pace = 50 * time.Millisecond
 )
 
 // connLimiter limits the connections of a server. At the limit, a new connection takes the place of
@@ -43,8 +54,10 @@ type connLimiter struct {
 type client struct {
 	peer     string    // see peerOf
 	requests int       // being answered
+	row      int       // requests since start
+	start    time.Time // the opening, or the first request after a pause of idleAfter
 	kept     int       // requests that keep the place; see keepPlace
-	since    time.Time // of the last response, or of the opening
+	since    time.Time // of the last request or response, or of the opening
 	writing  time.Time // start of the write that waits for the client; zero: none does
 	unread   int64     // bytes given to that write
 }
@@ -77,7 +90,7 @@ func (l *connLimiter) add(conn net.Conn, now time.Time) (evicted net.Conn) {
 		}
 		l.removeLocked(evicted)
 	}
-	l.conns[conn] = &client{since: now, peer: peerOf(conn.RemoteAddr())}
+	l.conns[conn] = &client{since: now, start: now, peer: peerOf(conn.RemoteAddr())}
 	return evicted
 }
 
@@ -95,12 +108,11 @@ func (l *connLimiter) removeLocked(conn net.Conn) {
 }
 
 // victimLocked returns the connection that has to give way to a new one, or nil if none has to.
-func (l *connLimiter) victimLocked(now time.Time) net.Conn {
+func (l *connLimiter) victimLocked(now time.Time) (victim net.Conn) {
 	held := map[string]int{}
 	for _, c := range l.conns {
 		held[c.peer]++
 	}
-	var victim net.Conn
 	var weakest claim
 	for conn, c := range l.conns {
 		this := c.claim(now)
@@ -123,25 +135,25 @@ type claim struct {
 type right int
 
 const (
-	stuck     right = iota // its client does not take its answer
-	idle                   // no request is being answered
-	writing                // its client may be taking its answer
-	answering              // a request is being answered
-	kept                   // the same, and it keeps the place
+	stuck   right = iota // its client does not take its answer
+	idle                 // nothing has happened for a while
+	endless              // its client has sent request upon request
+	young                // none of these: it is new, or sends a request now and then
+	kept                 // a request keeps the place
 )
 
 func (c *client) claim(now time.Time) claim {
 	switch {
 	case !c.writing.IsZero() && now.Sub(c.writing) >= stuckAfter:
 		return claim{right: stuck, since: c.writing}
-	case c.requests == 0:
+	case c.kept > 0 && c.writing.IsZero():
+		return claim{right: kept, since: c.since}
+	case c.requests == 0 && now.Sub(c.since) >= idleAfter:
 		return claim{right: idle, since: c.since}
-	case !c.writing.IsZero():
-		return claim{right: writing, since: c.writing}
-	case c.kept == 0:
-		return claim{right: answering, since: c.since}
+	case c.row > maxRow:
+		return claim{right: endless, since: c.since}
 	}
-	return claim{right: kept, since: c.since}
+	return claim{right: young, since: c.start}
 }
 
 // weaker reports whether c gives way before another claim. A peer that holds more than half of all
@@ -165,10 +177,27 @@ func (l *connLimiter) begin(conn net.Conn) (end func()) {
 func (l *connLimiter) count(conn net.Conn, requests int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c := l.conns[conn]; c != nil { // nil if it was closed meanwhile
-		c.requests += requests
-		c.since = time.Now()
+	c := l.conns[conn]
+	if c == nil { // it was closed meanwhile
+		return
 	}
+	now := time.Now()
+	if requests > 0 {
+		if now.Sub(c.since) >= idleAfter {
+			c.row, c.start = 0, now
+		}
+		c.row++
+	}
+	c.requests += requests
+	c.since = now
+}
+
+// isEndless reports whether a connection sends request upon request while many places are taken.
+func (l *connLimiter) isEndless(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.conns[conn]
+	return c != nil && c.row > maxRow && len(l.conns) > l.max/2
 }
 
 // beginWrite notes that n bytes wait for a client, until the caller calls end. If too many bytes
@@ -252,6 +281,9 @@ func (l *connLimiter) countRequests(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, _ := r.Context().Value(placeKey{}).(place)
 		defer l.begin(p.conn)()
+		if l.isEndless(p.conn) {
+			accept.Pause(r.Context(), pace)
+		}
 		handler.ServeHTTP(&watchedWriter{w, p}, r)
 	})
 }

@@ -80,7 +80,8 @@ func TestConnLimiterEvictsLongestIdle(t *testing.T) {
 	l.enter(conns[5], conns[3])
 }
 
-// A client that does not take its answer gives way before idle ones, and those before others.
+// A client that does not take its answer gives way first, then an idle one, then one that sends
+// request upon request, and then the one that has been there longest.
 func TestConnLimiterEvictsThoseThatDoNotReadFirst(t *testing.T) {
 	l, conns := newCrowded(t, 4), some(9, "10.0.0.1")
 	for _, conn := range conns[:4] {
@@ -92,18 +93,18 @@ func TestConnLimiterEvictsThoseThatDoNotReadFirst(t *testing.T) {
 	l.keep(conns[1], 1)
 	l.wait(conns[1], 100, l.now)
 	l.enter(conns[4], conns[1])
-	l.begin(conns[4])
-	l.wait(conns[4], 100, l.now.Add(time.Second))
 	l.enter(conns[5], conns[0])
-	l.begin(conns[5])
-	l.wait(conns[5], 100, l.now.Add(time.Second))
+	for range maxRow {
+		l.begin(conns[2])
+	}
 	l.enter(conns[6], conns[4])
-	l.begin(conns[6])
-	l.keep(conns[6], 1)
-	l.wait(conns[5], 100, l.now.Add(time.Second)) // it has taken some
-	l.enter(conns[7], conns[5])
+	for _, conn := range conns[5:7] {
+		l.begin(conn)
+	}
+	l.enter(conns[7], conns[2])
 	l.begin(conns[7])
-	l.enter(conns[8], conns[2]) // its request is the oldest without a right to its place
+	l.keep(conns[3], 1)
+	l.enter(conns[8], conns[5])
 }
 
 // A peer that holds more than half of all places gives way before others, whatever it does.

@@ -491,7 +491,7 @@ function showLedger(s) {
       note: [bytes(l.dropped.bytes), ...reasons].join(' · '),
       className: l.dropped.lines > 0 ? 'attention' : '',
     }),
-    tile('Sent', l.sent, { className: 'apart', note: `${bytes(l.sent.bytes)} · resent lines count again` }),
+    tile('Sent', l.sent, { className: 'apart' }),
     tile('Acknowledged', l.acknowledged),
     tile('Resent', l.resent, { note: resentNote(l) }),
   ]);
