@@ -182,6 +182,16 @@ func TestSamplerServesAllStreams(t *testing.T) {
 	})
 }
 
+// ended reports whether a stream has been closed. It takes one event otherwise, if there is any.
+func ended(one *stream) bool {
+	select {
+	case _, open := <-one.events:
+		return !open
+	default:
+		return false
+	}
+}
+
 // At the limit a stream has to make room if its client does not take its events, if its client has
 // more than others, or if it has had its turn. Each kind of client has a limit of its own.
 func TestStreamsMakeRoom(t *testing.T) {
@@ -192,14 +202,6 @@ func TestStreamsMakeRoom(t *testing.T) {
 			all = append(all, s.subscribe(peer(i), false, began))
 		}
 		return s, all
-	}
-	ended := func(one *stream) bool {
-		select {
-		case _, open := <-one.events:
-			return !open
-		default:
-			return false
-		}
 	}
 	peers := func(n int) func(int) string { return func(i int) string { return string(rune('a' + i%n)) } }
 	for _, test := range []struct {
