@@ -54,8 +54,8 @@ func Authenticates(value string) bool {
 	return err == nil && mode&others == 0
 }
 
-// withMode adds mode 0660 to a socket file without one: by the usual umask, all users of the
-// machine could connect.
+// withMode adds mode 0660 to a socket file without one. Otherwise the umask would decide: with none
+// all users of the machine could connect, with the usual one the socket's group could not.
 func withMode(value string) string {
 	path, options, has := strings.Cut(value, "?")
 	switch {
