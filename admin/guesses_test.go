@@ -47,22 +47,32 @@ func TestGuessesAreSlowed(t *testing.T) {
 	}
 }
 
-// Peers without number take bounded memory, and get no more guesses by being many.
+// Peers without number take bounded memory, those that guess most stay slowed, and none of them keeps
+// out a peer that has the token. 1,024 guessing addresses locked out all others.
 func TestGuessersAreBounded(t *testing.T) {
 	var g guesses
-	compared := 0
-	for i := range 10 * maxGuessers {
-		may, _ := g.compare(fmt.Sprint(i), began, func() bool { return false })
-		if may {
-			compared++
-		}
+	wrong := func(peer string) bool {
+		may, _ := g.compare(peer, began, func() bool { return false })
+		return may
 	}
-	if compared > maxGuessers+guessBurst || len(g.until) > maxGuessers+1 {
-		t.Errorf("%d guesses, %d peers", compared, len(g.until))
+	for range guessBurst {
+		wrong("persistent")
+	}
+	for i := range 10 * maxGuessers {
+		wrong(fmt.Sprint(i))
+	}
+	if len(g.until) > maxGuessers {
+		t.Errorf("%d accounts", len(g.until))
+	}
+	if wrong("persistent") {
+		t.Error("a peer with a large debt was forgotten")
+	}
+	if _, is := g.compare("honest", began, func() bool { return true }); !is {
+		t.Error("a peer that has not guessed is kept out")
 	}
 	later := began.Add(time.Minute)
 	if may, _ := g.compare("new", later, func() bool { return false }); !may || len(g.until) != 1 {
-		t.Errorf("after a minute: compared %v, %d peers", may, len(g.until))
+		t.Errorf("after a minute: compared %v, %d accounts", may, len(g.until))
 	}
 }
 

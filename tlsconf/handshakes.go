@@ -25,7 +25,7 @@ const (
 	// client certificates.
 	longChain = 64 << 10
 
-	// displaceAfter is how long a handshake may wait for its client while other clients wait for a
+	// displaceAfter is how long in all a handshake may wait for its client while others wait for a
 	// place. It is longer than most round trips.
 	displaceAfter = 250 * time.Millisecond
 	displaceEvery = 50 * time.Millisecond
@@ -174,17 +174,21 @@ func (h *Handshakes) displace() {
 	}
 	h.tickLocked()
 	before := time.Now().Add(-displaceAfter).UnixNano()
-	var stuck []*Incoming
+	type waits struct {
+		w     *Incoming
+		since int64
+	}
+	var stuck []waits
 	for w := range h.running {
 		if since := w.since.Load(); since != 0 && since < before && !w.displaced.Load() {
-			stuck = append(stuck, w)
+			stuck = append(stuck, waits{w, since})
 		}
 	}
-	slices.SortFunc(stuck, func(a, b *Incoming) int { return cmp.Compare(a.since.Load(), b.since.Load()) })
-	for _, w := range stuck[:min(len(stuck), len(h.waiting))] {
+	slices.SortFunc(stuck, func(a, b waits) int { return cmp.Compare(a.since, b.since) })
+	for _, s := range stuck[:min(len(stuck), len(h.waiting))] {
 		h.displaced.Add(1)
-		w.displaced.Store(true)
-		w.Conn.SetReadDeadline(time.Unix(1, 0))
+		s.w.displaced.Store(true)
+		s.w.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 

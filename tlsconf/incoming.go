@@ -21,7 +21,8 @@ type Incoming struct {
 	grown   bool  // left has been raised
 	cost    int64 // of the place
 
-	since     atomic.Int64 // when the handshake began to wait for its client, in Unix nanoseconds; 0 while it does not
+	waited    time.Duration // for the client, in the reads within the handshake that have returned
+	since     atomic.Int64  // the present time less waited when a read began, in Unix nanoseconds; 0 outside a read
 	displaced atomic.Bool  // Handshakes has ended the handshake
 }
 
@@ -77,14 +78,17 @@ func onOwnStack(f func() error) error {
 	return <-done
 }
 
-// readWithin reads within the handshake.
+// readWithin reads within the handshake. All the time that it waits for the client counts: a client
+// that sends a byte now and then makes no headway.
 func (w *Incoming) readWithin(p []byte) (int, error) {
 	if w.left == 0 && !w.grow() {
 		return 0, errTooMuch
 	}
-	w.since.Store(time.Now().UnixNano())
+	began := time.Now()
+	w.since.Store(began.Add(-w.waited).UnixNano())
 	n, err := w.Watched.Read(p[:min(len(p), w.left)])
 	w.since.Store(0)
+	w.waited += time.Since(began)
 	w.left -= n
 	return n, err
 }

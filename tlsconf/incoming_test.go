@@ -148,6 +148,39 @@ func TestStuckHandshakesMakeRoom(t *testing.T) {
 	}
 }
 
+// Clients that send a byte now and then kept their places until the time limit of the handshake, and
+// kept out all others: each byte began the wait anew.
+func TestTricklingHandshakesMakeRoom(t *testing.T) {
+	g := newGate(t)
+	hello := clientHello(t, g.client)
+	stop := make(chan struct{})
+	var trickling sync.WaitGroup
+	for range 200 {
+		conn := g.dial(hello)
+		trickling.Go(func() {
+			record := append([]byte{22, 3, 3, 64, 0}, make([]byte, 16<<10)...)
+			for i := range record {
+				if _, err := conn.Write(record[i:][:1]); err != nil {
+					return
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(displaceAfter / 2):
+				}
+			}
+		})
+	}
+	g.until("there is no room", func(st HandshakeStats) bool { return st.Waiting > 0 })
+	began := time.Now()
+	g.served()
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("an honest client waited %v", took)
+	}
+	close(stop)
+	trickling.Wait()
+}
+
 // After its ClientHello a client may send no more than a handshake needs.
 func TestClientThatSendsTooMuchIsRefused(t *testing.T) {
 	g := newGate(t)

@@ -78,7 +78,7 @@ func (m *connectionMode) report() error {
 	if s.CutOff == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d connections had not ended when the drain timeout passed, and were reset", s.CutOff)
+	return fmt.Errorf("%d connections had not ended when the drain was over, and were reset", s.CutOff)
 }
 
 // ready is false at the limit of clients, too: a new one would be refused.

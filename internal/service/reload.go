@@ -19,6 +19,10 @@ import (
 // reloadTimeout bounds the time for reading the files of the configuration.
 const reloadTimeout = 20 * time.Second
 
+// reloadBurst is how many failed reloads by SIGHUP are logged at once in half a minute; the others
+// are logged in sum.
+const reloadBurst = 8
+
 // maxStuckReads bounds how many reloads may have given up on a file that does not answer. Each of
 // them holds a thread.
 const maxStuckReads = 16
@@ -33,7 +37,7 @@ func (s *service) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 		}
 		systemd.Reloading(s.logger.Logger)
 		if _, _, err := s.reloadWithin(ctx, reloadTimeout); err != nil {
-			s.logger.Error("reload failed, nothing has changed", "err", err)
+			s.reloadFailed.Log(s.logger.Logger, slog.LevelError, "reload failed, nothing has changed", slog.Any("err", err))
 		}
 		systemd.Ready(s.logger.Logger)
 	}

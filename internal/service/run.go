@@ -13,6 +13,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
+	"linesplit/internal/loglimit"
 	"linesplit/internal/systemd"
 )
 
@@ -51,6 +52,8 @@ type service struct {
 
 	reread    func() (config.Config, error) // reads the configuration anew
 	reloading chan struct{}                 // holds one value while a file is read or applied; see read
+
+	reloadFailed loglimit.Limiter // of reloads by SIGHUP
 
 	stuckReads atomic.Int32 // calls of reread that have not returned
 
@@ -93,7 +96,7 @@ func (s *service) warn(cfg config.Config) {
 func newService(cfg config.Config, version string, logger *logs) *service {
 	s := &service{
 		logger: logger, version: version, started: time.Now(),
-		reread: cfg.Reread, reloading: make(chan struct{}, 1),
+		reread: cfg.Reread, reloading: make(chan struct{}, 1), reloadFailed: loglimit.Limiter{Burst: reloadBurst},
 	}
 	s.cfg.Store(&cfg)
 	return s
@@ -161,6 +164,7 @@ func (s *service) serve(soft, hard context.Context, endInput func(), started fun
 	defer stopHandOver()
 	err := s.mode.carry(accepting, hard, s.in, endInput)
 	s.in.guard.FlushLog()
+	s.reloadFailed.Flush()
 	return errors.Join(err, s.mode.report())
 }
 
