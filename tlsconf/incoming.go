@@ -23,7 +23,7 @@ type Incoming struct {
 
 	waited    time.Duration // for the client, in the reads within the handshake that have returned
 	since     atomic.Int64  // the present time less waited when a read began, in Unix nanoseconds; 0 outside a read
-	displaced atomic.Bool  // Handshakes has ended the handshake
+	displaced atomic.Bool   // Handshakes has ended the handshake
 }
 
 // Read implements [net.Conn].
