@@ -57,6 +57,9 @@ type Conn struct {
 	records            records // TLS only
 	estimate           estimator
 	silence            silence
+	peer               peerLookup
+	peerSlack          uint64 // bytes that the peer's kernel may have taken from TCP and not handed on
+	known              uint64 // see Progress.Known
 	silent             time.Duration
 	ackedWire          uint64 // acknowledged bytes on the wire
 	written            uint64 // plaintext position that corresponds to sent
@@ -233,16 +236,18 @@ func (c *Conn) Progress() Progress {
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.countLocked(now)
-	acked := min(c.ackedLinesLocked(), c.written)
+	acked, exact := min(c.ackedLinesLocked(), c.written), c.peer.exact
 	return Progress{
 		Written:         c.written,
 		Acked:           acked,
 		Read:            min(c.readLocked(), acked),
-		Unread:          c.estimate.unread,
+		Known:           min(c.known, acked),
+		Exact:           exact,
+		Unread:          c.unreadLocked(),
 		Hidden:          c.hiddenLocked(),
-		Rising:          c.estimate.rise() > 0,
-		WindowRecovered: c.estimate.stability.recovered(),
-		WindowStable:    c.estimate.stability.stable(),
+		Rising:          !exact && c.estimate.rise() > 0,
+		WindowRecovered: !exact && c.estimate.stability.recovered(),
+		WindowStable:    !exact && c.estimate.stability.stable(),
 		NoCounts:        !countsKept,
 		Silent:          c.silent,
 		FIN:             c.end.fin || c.end.closeNotify,
@@ -276,6 +281,7 @@ func (c *Conn) judgeTCPLocked(sent uint64, now time.Time) {
 		c.estimate.see(c.counts.window, c.ackedWire, now.Add(-c.counts.lastAckSeen), now)
 	}
 	c.silent = c.silence.see(c.counts, now)
+	c.askPeerLocked(now)
 }
 
 // judgeUnixLocked uses the kernel's count only while it is true. After a hang-up it is true unless
@@ -308,11 +314,13 @@ func (c *Conn) ackedLinesLocked() uint64 {
 }
 
 // readLocked returns how far the peer's application has read, by all evidence. Behind a proxy there
-// is none; over a Unix socket it is certain.
+// is none; over a Unix socket it is certain, and while the kernel answers for the peer's socket.
 func (c *Conn) readLocked() uint64 {
 	switch {
 	case c.unix:
 		return c.ackedWire
+	case c.peer.exact:
+		return c.known
 	case c.viaProxy || !c.estimate.known:
 		return c.readAtLocked(less(c.ackedWire, c.retain))
 	}
@@ -321,7 +329,7 @@ func (c *Conn) readLocked() uint64 {
 }
 
 func (c *Conn) hiddenLocked() uint64 {
-	if c.unix && countsKept {
+	if c.unix && countsKept || c.peer.exact {
 		return 0
 	}
 	return hidden(c.counts.segment)
@@ -353,7 +361,7 @@ func (c *Conn) allReadLocked() bool {
 	case e.afterOurs:
 		return true
 	}
-	return !c.viaProxy && e.closed && e.seemedRead && c.estimate.known
+	return !c.viaProxy && e.closed && e.seemedRead && (c.estimate.known || c.known > 0)
 }
 
 // CloseWrite ends our direction after everything written: it sends close_notify, if it can go out
@@ -365,7 +373,7 @@ func (c *Conn) allReadLocked() bool {
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	c.countLocked(time.Now())
-	c.end.seemedRead = c.estimate.seemsRead()
+	c.end.seemedRead = c.seemsReadLocked()
 	parting := c.secure != nil && !c.end.fin && !c.counts.peerFIN
 	c.sendingCloseNotify = parting
 	c.mu.Unlock()

@@ -35,10 +35,19 @@ func countTCP(fd int) (kernelCounts, error) {
 		segment:     int(info.Snd_mss),
 		closed:      info.State == stateClose,
 		peerFIN:     info.State == stateCloseWait,
+		tcpAcked:    tcpAcked(&info, known),
 		unanswered:  info.Retransmits > 0 || info.Probes > 0,
 		lastAckSeen: time.Duration(info.Last_ack_recv) * time.Millisecond,
 		roundTrip:   time.Duration(info.Rtt) * time.Microsecond,
 	}, nil
+}
+
+// tcpAcked returns tcpi_bytes_acked (Linux 4.1 and later), else 0.
+func tcpAcked(info *unix.TCPInfo, known uintptr) uint64 {
+	if known < unsafe.Offsetof(info.Bytes_acked)+unsafe.Sizeof(info.Bytes_acked) {
+		return 0
+	}
+	return info.Bytes_acked
 }
 
 // tcpInfo is unix.GetsockoptTCPInfo without its allocation. It returns how many bytes of info the

@@ -29,6 +29,10 @@ type Options struct {
 	// Retain is the maximum of that distance, in bytes: the caller will never send again what lies
 	// further back. DialTracked only.
 	Retain int64
+	// PeerLookup lets a connection ask the kernel, on Linux, how much a peer on this host and in this
+	// network namespace has not read. It replaces the estimate while the kernel answers. It has no
+	// effect on an Address with ViaProxy. DialTracked only.
+	PeerLookup bool
 }
 
 // Dial connects to a, trying all its addresses in turn, writes header, if any, and then completes

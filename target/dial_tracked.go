@@ -73,6 +73,9 @@ func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, e
 			return nil, fmt.Errorf("TLS handshake: %w", stranger.Explain(err))
 		}
 	}
+	if o.PeerLookup {
+		c.lookUpPeer()
+	}
 	c.Progress() // samples the window before anything fills it
 	return c, nil
 }

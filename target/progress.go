@@ -16,6 +16,12 @@ type Progress struct {
 	// Read is the number of bytes that the peer's application has read, as far as acknowledgements
 	// and windows show, less the safety distance of Options.Margin.
 	Read uint64
+	// Known is the number of bytes that the peer's application has certainly read, as far as the
+	// kernel has told of a peer on this host. It stays when the connection fails.
+	Known uint64
+	// Exact reports that the kernel has told it just now. Read is then Known, Unread counts what is
+	// not known to be read, and nothing is estimated.
+	Exact bool
 	// Unread estimates how many bytes have arrived that the peer's application has not read yet,
 	// counted on the wire.
 	Unread uint64
@@ -65,6 +71,7 @@ type kernelCounts struct {
 	closed      bool          // TCP: the socket is in state CLOSE; Unix: both directions have ended
 	peerFIN     bool          // TCP: the peer's FIN has come, and we have sent none
 	reset       bool          // Unix: the peer has closed with data unread
+	tcpAcked    uint64        // TCP's own count of acknowledged bytes, if the kernel has one
 	unanswered  bool          // a retransmission or a probe has had no answer yet
 	lastAckSeen time.Duration // time since the last acknowledgement
 	roundTrip   time.Duration // smoothed round-trip time
