@@ -26,6 +26,7 @@ type backend struct {
 	unacknowledged, unread       linebuf.AtomicCount
 	retained                     linebuf.AtomicCount
 	logs                         backendLogs
+	exact                        atomic.Int64 // connections whose peer's kernel tells what is unread
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	probedAt                     atomic.Int64 // when a displaced worker last dialled to find out whether it is back, Unix nanoseconds
 	// notHalfCloserAt is when a connection was last seen that got no FIN within
@@ -56,6 +57,7 @@ func (b *backend) stats() TargetStats {
 	s.Name = b.target.String()
 	s.Up = !b.target.Unhealthy() && (b.target.Connections() > 0 || !b.target.Down())
 	s.Connections, s.RoundTrip = b.target.Connections(), time.Duration(b.roundTrip.Load())
+	s.ExactConnections = int(b.exact.Load())
 	s.Retained = b.retained.Load()
 	status := b.target.Status()
 	s.LastError, s.LastErrorAt = status.LastError, status.LastErrorAt

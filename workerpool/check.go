@@ -27,7 +27,10 @@ func (w *worker) checkConns(now time.Time) {
 // look asks a connection for its progress and releases what that confirms.
 func (w *worker) look(c *outConn, now time.Time) {
 	s := w.pool.settings.Load()
-	c.look(now, s.stuckAfter)
+	before := c.exact
+	if c.look(now, s.stuckAfter); c.exact != before {
+		w.logger.Debug("peer lookup", "target", c.backend.target, "exact", c.exact)
+	}
 	w.release(c, c.confirmable(now, s.ResendAge))
 	w.enforceLimit(c, s.windowMax)
 	c.reportWindow()

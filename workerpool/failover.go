@@ -28,6 +28,8 @@ func (w *worker) requeue(c *outConn, err error) {
 	}
 	if c.seen.AllRead {
 		w.confirmUpTo(c, c.arrived())
+	} else {
+		w.confirmUpTo(c, c.seen.Known)
 	}
 	unacknowledged, unread := w.reclaim(c)
 	c.countLines(unacknowledged)

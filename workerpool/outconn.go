@@ -49,6 +49,7 @@ type outConn struct {
 	freshHistory ackHistory // over freshFor
 	confirmed    bool       // some of its lines were
 	stuck        bool
+	exact        bool // counted in backend.exact
 	stalled      bool // counted as a stall
 	ending       bool // it is to be left
 	endingAt     time.Time
@@ -92,6 +93,7 @@ func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
 		c.readTo, c.lastProgress = read, now
 	}
 	c.stuckAfter = stuckAfter
+	c.setExact(c.seen.Exact)
 	c.judgeFIN(now)
 	c.setStuck(now.Sub(c.ackedAt) >= c.stuckAfter)
 }
@@ -125,6 +127,17 @@ func (c *outConn) setStuck(stuck bool) {
 	}
 }
 
+// setExact counts the connections whose peer's kernel tells what is unread.
+func (c *outConn) setExact(exact bool) {
+	switch {
+	case exact && !c.exact:
+		c.backend.exact.Add(1)
+	case !exact && c.exact:
+		c.backend.exact.Add(-1)
+	}
+	c.exact = exact
+}
+
 // arrived returns the position up to which everything has arrived at the peer, as far as known.
 func (c *outConn) arrived() uint64 {
 	if c.seen.NoCounts {
@@ -133,9 +146,13 @@ func (c *outConn) arrived() uint64 {
 	return c.seen.Acked
 }
 
-// surelyRead returns the position before which nothing is unread by the estimate, without a
-// safety margin. enforceLimit may release what lies before it, and nothing else.
+// surelyRead returns the position before which nothing is unread, as the kernel tells or else by
+// the estimate, without a safety margin. enforceLimit may release what lies before it, and nothing
+// else.
 func (c *outConn) surelyRead() uint64 {
+	if c.seen.Exact {
+		return c.seen.Read
+	}
 	arrived := c.arrived()
 	return arrived - min(c.seen.Unread, arrived)
 }
@@ -145,7 +162,8 @@ func (c *outConn) surelyRead() uint64 {
 // than it seems has its backlog there, and one starved of CPU time may be seconds behind.
 const freshFor = 2 * time.Second
 
-// confirmable returns the position before which everything counts as read now.
+// confirmable returns the position before which everything counts as read now. With exact knowledge
+// that is what the peer has read, and nothing is fresh or hidden.
 func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 	c.ageHistory.note(now, c.arrived(), age)
 	c.freshHistory.note(now, c.arrived(), freshFor)
@@ -251,5 +269,6 @@ func (c *outConn) unacknowledged() linebuf.Count { return c.window.after(c.seen.
 func (c *outConn) leave() {
 	c.reportWindow()
 	c.setStuck(false)
+	c.setExact(false)
 	c.backend.target.Left()
 }

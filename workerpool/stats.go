@@ -29,11 +29,14 @@ type TargetStats struct {
 	LastErrorAt time.Time
 	RoundTrip   time.Duration // of TCP, as of the last look at any of its connections; 0: unknown
 	Connections int
-	Retained    linebuf.Count // in the windows of its connections, as of the last look at each
-	DialErrors  uint64
-	Failovers   uint64 // workers that left this target because it failed
-	Failbacks   uint64 // workers that came back to it as their home
-	Stalls      uint64 // connections without progress for the stall timeout
+	// ExactConnections are those of which the kernel tells what the target has not read; see
+	// target.Progress.Exact.
+	ExactConnections int
+	Retained         linebuf.Count // in the windows of its connections, as of the last look at each
+	DialErrors       uint64
+	Failovers        uint64 // workers that left this target because it failed
+	Failbacks        uint64 // workers that came back to it as their home
+	Stalls           uint64 // connections without progress for the stall timeout
 	// Sent and Acknowledged count the lines that were written to its connections, and those of them that
 	// its kernel has acknowledged, each time that a line was sent. They lag by a tick, target.Tick.
 	Sent, Acknowledged linebuf.Count

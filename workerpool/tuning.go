@@ -29,6 +29,9 @@ type Tuning struct {
 	// ResendAge is the time after which an acknowledged line counts as read if nothing seems
 	// unread; 0 means 10 s.
 	ResendAge time.Duration
+	// PeerLookup asks the kernel what targets on this host have not read; see
+	// target.Options.PeerLookup.
+	PeerLookup bool
 
 	// DialOptions gives TLS and Timeout; its other fields are set from the settings above.
 	DialOptions target.Options
@@ -55,7 +58,7 @@ type settings struct {
 // Tune changes how lines are delivered, all settings at once, and interrupts nothing. Durations
 // count from when they began: a stall that has already lasted longer than a new stall timeout
 // is over it. An open connection keeps the values that it was dialled with: DialOptions,
-// ResendMargin, how much its target.Conn assumes to be retained (ResendMax), and the time after
+// ResendMargin, PeerLookup, how much its target.Conn assumes to be retained (ResendMax), and the time after
 // which the kernel gives it up when idle (DeadTimeout). ResendMax as a bound on memory applies
 // to it at once. With Options.Dial set, DialOptions has no effect.
 func (p *Pool) Tune(t Tuning) {
@@ -98,6 +101,7 @@ func (s *settings) dialOptions() target.Options {
 	d.DeadTimeout = s.DeadTimeout
 	d.Margin = s.ResendMargin
 	d.Retain = s.windowMax
+	d.PeerLookup = s.PeerLookup
 	return d
 }
 
