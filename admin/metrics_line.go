@@ -80,6 +80,8 @@ func (c *collector) addLineTargets() {
 		func(a Amount) uint64 { return a.Bytes })
 	c.target("target_connections", "Connections open to the target.", prometheus.GaugeValue,
 		func(t *TargetStatus) float64 { return float64(t.Connections) })
+	c.target("target_exact_connections", "Connections to the target whose unread bytes the kernel reports.",
+		prometheus.GaugeValue, func(t *TargetStatus) float64 { return float64(t.lines().ExactConnections) })
 	counter("target_failovers_total", "Failovers of workers away from the target.",
 		func(l *TargetLines) uint64 { return l.Failovers })
 	counter("target_failbacks_total", "Failbacks of workers to the target.",

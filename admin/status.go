@@ -190,9 +190,13 @@ type TargetLines struct {
 	Retained  Amount     `json:"retained"` // gauge: in the windows of its connections
 	Resent    Amount     `json:"resent"`   // written to it and sent again, to it or to another target
 	ResentBy  []ResentBy `json:"-"`        // Resent by cause
-	Failovers uint64     `json:"failovers"`
-	Failbacks uint64     `json:"failbacks"`
-	Stalls    uint64     `json:"stalls"`
+	// ExactConnections is a gauge: the connections to a target on this host of which the kernel tells
+	// exactly what is unread (-peer-lookup).
+	ExactConnections uint64 `json:"exact_connections"`
+
+	Failovers uint64 `json:"failovers"`
+	Failbacks uint64 `json:"failbacks"`
+	Stalls    uint64 `json:"stalls"`
 }
 
 // ResentBy is the part of TargetLines.Resent with one cause.

@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 		Lines: splitter.Tuning{MaxLine: 1 << 20, Oversize: splitter.Drop},
 		Delivery: workerpool.Tuning{
 			StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: 5 * time.Minute, FailbackProbe: 5 * time.Second,
-			ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second,
+			ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second, PeerLookup: true,
 		},
 		Balance: "round-robin", AccessLog: "off",
 		Forward: relay.Tuning{

@@ -40,6 +40,7 @@ func delivery(s *flags.Set) workerpool.Tuning {
 		ResendMargin:     s.Size("resend-margin", 0, humanize.GiByte),
 		ResendMax:        s.Size("resend-max", 512, humanize.GiByte),
 		ResendAge:        s.Duration("resend-age"),
+		PeerLookup:       flags.Parsed(s, "peer-lookup", parsePeerLookup),
 	}
 }
 
@@ -68,6 +69,16 @@ func forward(s *flags.Set) relay.Tuning {
 		MaxConnectionsPerClient: s.Number("max-connections-per-client", 0, 1<<24),
 		RatePerClient:           flags.Parsed(s, "rate-per-client", parseRate),
 	}
+}
+
+func parsePeerLookup(text string) (on bool, err error) {
+	switch text {
+	case "auto":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, errors.New("write auto or off")
 }
 
 func parseOnTargetDown(text string) (reset bool, err error) {

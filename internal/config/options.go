@@ -95,6 +95,8 @@ func deliveryOptions() []flags.Option {
 			Help: "the most that one connection keeps for resending"},
 		{Name: "resend-age", Arg: "DURATION", Default: "10s", Scope: scopeLine,
 			Help: "lines acknowledged for this long count as delivered"},
+		{Name: "peer-lookup", Arg: "auto|off", Default: "auto", Scope: scopeLine, Choices: []string{"auto", "off"},
+			Help: "ask the kernel (Linux) what receivers on this host have not read, so that fewer lines go twice"},
 	}
 }
 

@@ -91,11 +91,11 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 
 func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	writeTable(w, func(row func(...string)) {
-		row("TARGET", "STATE", "FOR", "CONNECTIONS", "RATE", "SHARE", "SENT", "ACKED", "CONFIRMED",
+		row("TARGET", "STATE", "FOR", "CONNECTIONS", "EXACT", "RATE", "SHARE", "SENT", "ACKED", "CONFIRMED",
 			"LATENCY", "WINDOW", "WEIGHT", "LAST ERROR")
 		for _, t := range all {
 			sent, acked, confirmed := linesOf(t)
-			row(t.Name, t.State, since(t.Since), number(t.Connections), rate(t.Rates.Lines, t.Rates.Bytes),
+			row(t.Name, t.State, since(t.Since), number(t.Connections), exact(t), rate(t.Rates.Lines, t.Rates.Bytes),
 				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", sent, acked, confirmed,
 				latency(t), window(t), weightOf(t), lastError(t))
 		}
@@ -108,6 +108,14 @@ func linesOf(t admin.TargetStatus) (sent, acked, confirmed string) {
 		return "-", "-", "-"
 	}
 	return number(t.Lines.Sent.Lines), number(t.Lines.Acknowledged.Lines), number(t.Lines.Confirmed.Lines)
+}
+
+// exact returns how many connections to a target the kernel tells the unread bytes of.
+func exact(t admin.TargetStatus) string {
+	if t.Lines == nil {
+		return "-"
+	}
+	return number(t.Lines.ExactConnections)
 }
 
 func latency(t admin.TargetStatus) string {

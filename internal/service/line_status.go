@@ -82,7 +82,8 @@ func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 		Lines: &admin.TargetLines{
 			Sent: admin.Amount(t.Sent), Acknowledged: admin.Amount(t.Acknowledged),
 			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),
-			Failovers: t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
+			ExactConnections: uint64(max(0, t.ExactConnections)),
+			Failovers:        t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
 		},
 	}
 	for _, r := range t.Resent {
