@@ -40,7 +40,10 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	plain, secure := plainPair(t), securePair(t)
 	unix, peer := connectPlain(t, SchemeUnix, Options{})
 	swallow(peer)
+	known, knownPeer := connectPlain(t, SchemeTCP, Options{PeerLookup: true})
+	swallow(knownPeer)
 	for name, f := range map[string]func(){
+		"Progress with peer lookup":      func() { known.Progress() },
 		"Write":                          func() { plain.Write(buf, waiting) },
 		"Write to a Unix socket":         func() { unix.Write(buf, waiting) },
 		"Progress":                       func() { plain.Progress() },

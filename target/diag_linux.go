@@ -10,21 +10,27 @@ import (
 
 // diag is the process's netlink socket for questions about TCP sockets. It is opened at the first
 // question and stays open.
-var diag = netlinkDiag{fd: -1}
+var diag = netlinkDiag{fd: -1, open: openDiag}
 
 type netlinkDiag struct {
+	open func() (fd int, err error)
+
 	mu     sync.Mutex // guards the fields below; held only while the kernel answers, which is at once
 	fd     int        // -1: not open
 	seq    uint32
 	answer [4 << 10]byte
 }
 
-// openLocked fails where netlink is forbidden: by seccomp, or RestrictAddressFamilies of systemd.
+// openDiag fails where netlink is forbidden: by seccomp, or RestrictAddressFamilies of systemd.
+func openDiag() (int, error) {
+	return unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+}
+
 func (d *netlinkDiag) openLocked() error {
 	if d.fd >= 0 {
 		return nil
 	}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	fd, err := d.open()
 	if err == nil {
 		d.fd = fd
 	}

@@ -137,4 +137,3 @@ func address(family byte, b []byte) netip.Addr {
 	}
 	return netip.AddrFrom16([16]byte(b)).Unmap()
 }
-
