@@ -35,6 +35,7 @@ type peer struct {
 	recvBuf  int    // bytes that the peer's kernel takes beyond those that were read
 	margin   uint64 // of Progress.Read
 	noCounts bool
+	exact    bool // its kernel tells what is unread
 
 	onAccept   func(c *peerConn) // called for each new connection
 	holdReads  bool              // its application reads nothing
@@ -262,6 +263,12 @@ func (c *peerConn) Progress() target.Progress {
 	}
 	p.Acked, p.Unread = uint64(c.acked), unread
 	p.Read = p.Acked - min(p.Acked, c.peer.margin+2*unread)
+	if c.peer.exact {
+		p.Known = uint64(c.read)
+		if p.Exact = c.err == nil; p.Exact {
+			p.Read = p.Known
+		}
+	}
 	return p
 }
 

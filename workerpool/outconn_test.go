@@ -18,17 +18,19 @@ func TestConfirmable(t *testing.T) {
 		late uint64 // acknowledged for longer than freshFor
 		want uint64
 	}{
-		"nothing is old":               {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
-		"old and nothing unread":       {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
-		"old, but something is unread": {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
-		"old and at rest":              {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 90, 60},
-		"old, but the window rose":     {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
-		"read is ahead of the age":     {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
-		"read too fresh to trust":      {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
-		"beyond what can hide":         {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
-		"fresh, but exact":             {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
-		"anything can hide":            {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
-		"no counts":                    {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
+		"nothing is old":                 {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
+		"old and nothing unread":         {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
+		"old, but something is unread":   {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
+		"old and at rest":                {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 90, 60},
+		"old, but the window rose":       {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
+		"read is ahead of the age":       {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
+		"read too fresh to trust":        {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
+		"beyond what can hide":           {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
+		"fresh, but exact":               {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
+		"anything can hide":              {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
+		"exact, and something is unread": {target.Progress{Written: 100, Acked: 90, Read: 80, Known: 80, Exact: true, Unread: 10}, 0, 0, 80},
+		"exact, and everything is read":  {target.Progress{Written: 100, Acked: 90, Read: 90, Known: 90, Exact: true}, 0, 0, 90},
+		"no counts":                      {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := outConn{seen: c.seen}
