@@ -247,7 +247,7 @@ func (c *Conn) Progress() Progress {
 		Hidden:          c.hiddenLocked(),
 		Rising:          !exact && c.estimate.rise() > 0,
 		WindowRecovered: !exact && c.estimate.stability.recovered(),
-		WindowStable:    !exact && c.estimate.stability.stable(),
+		WindowStable:    c.estimate.stability.stable(),
 		NoCounts:        !countsKept,
 		Silent:          c.silent,
 		FIN:             c.end.fin || c.end.closeNotify,

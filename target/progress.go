@@ -13,11 +13,11 @@ type Progress struct {
 	// Acked is the number of bytes that have reached the peer's kernel; over a Unix socket, the
 	// peer's application.
 	Acked uint64
-	// Read is the number of bytes that the peer's application has read, as far as acknowledgements
-	// and windows show, less the safety distance of Options.Margin.
+	// Read is the number of bytes that the peer's application has read: Known if Exact is true, else
+	// what acknowledgements and windows show, less the safety distance of Options.Margin.
 	Read uint64
 	// Known is the number of bytes that the peer's application has certainly read, as far as the
-	// kernel has told of a peer on this host. It stays when the connection fails.
+	// kernel has told of a peer on this host (Options.PeerLookup). It stays when the connection fails.
 	Known uint64
 	// Exact reports that the kernel has told it just now. Read is then Known, Unread counts what is
 	// not known to be read, and nothing is estimated.
@@ -26,8 +26,8 @@ type Progress struct {
 	// counted on the wire.
 	Unread uint64
 	// Hidden is the number of bytes, beyond Unread, that may be unread without the peer's window
-	// showing it. It is 0 over a Unix socket, where Read is certain, and math.MaxUint64 where there
-	// is no limit.
+	// showing it. It is 0 where Read is certain, over a Unix socket or if Exact is true, and
+	// math.MaxUint64 where there is no limit.
 	Hidden uint64
 	// Rising reports whether the peer's window has grown of late. An Unread of 0 then means little.
 	Rising bool
