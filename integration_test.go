@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -133,21 +134,27 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 	}
 }
 
+// lookups are the two ways to know what a target has not read: the kernel tells, or it is estimated.
+var lookups = []string{"auto", "off"}
+
 // The process of a target exits at once. Its connections end with FIN or RST, depending on what was
 // unread.
 func TestTargetsThatExitAtOnceLoseNothing(t *testing.T) {
 	t.Parallel()
-	for _, r := range rates {
-		t.Run(r.name, func(t *testing.T) {
-			t.Parallel()
-			s := testrig.NewStage(t)
-			a, b := s.StartTwoSinks()
-			s.StartLineMode([]testrig.Target{a, b}, testrig.FastFailbackArgs...)
-			s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
-			s.RestartInTurn(6, s.Sinks, (*testrig.Sink).Exit)
-			s.StopSenders()
-			s.FinishLineMode(testrig.OnlyResent)
-		})
+	for _, lookup := range lookups {
+		for _, r := range rates {
+			t.Run("lookup "+lookup+"/"+r.name, func(t *testing.T) {
+				t.Parallel()
+				s := testrig.NewStage(t)
+				a, b := s.StartTwoSinks()
+				s.StartLineMode([]testrig.Target{a, b},
+					slices.Concat(testrig.FastFailbackArgs, []string{"-peer-lookup", lookup})...)
+				s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
+				s.RestartInTurn(6, s.Sinks, (*testrig.Sink).Exit)
+				s.StopSenders()
+				s.FinishLineMode(testrig.OnlyResent)
+			})
+		}
 	}
 }
 
@@ -176,20 +183,22 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 		{"unix", testrig.SinkOptions{Network: "unix"}, kill},
 	}
 	for _, test := range tests {
-		for _, r := range rates {
-			t.Run(test.name+"/"+r.name, func(t *testing.T) {
-				t.Parallel()
-				s := testrig.NewStage(t)
-				s.StartLineMode([]testrig.Target{s.StartSink(test.sink), s.StartSink(test.sink)},
-					append(testrig.TargetArgs(test.sink), testrig.FastFailbackArgs...)...)
-				s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
-				s.RestartInTurn(6, s.Sinks, test.end)
-				for _, sink := range s.Sinks {
-					sink.Behave(testrig.Steady) // otherwise they would take minutes to read the rest
-				}
-				s.StopSenders()
-				s.FinishLineMode(testrig.OnlyResent)
-			})
+		for _, lookup := range lookups {
+			for _, r := range rates {
+				t.Run(test.name+"/lookup "+lookup+"/"+r.name, func(t *testing.T) {
+					t.Parallel()
+					s := testrig.NewStage(t)
+					s.StartLineMode([]testrig.Target{s.StartSink(test.sink), s.StartSink(test.sink)},
+						slices.Concat(testrig.TargetArgs(test.sink), testrig.FastFailbackArgs, []string{"-peer-lookup", lookup})...)
+					s.StartSenders(2, testrig.SenderOptions{Rate: r.perSender})
+					s.RestartInTurn(6, s.Sinks, test.end)
+					for _, sink := range s.Sinks {
+						sink.Behave(testrig.Steady) // otherwise they would take minutes to read the rest
+					}
+					s.StopSenders()
+					s.FinishLineMode(testrig.OnlyResent)
+				})
+			}
 		}
 	}
 }
@@ -198,25 +207,28 @@ func TestTargetsKilledWithUnreadDataLoseNothing(t *testing.T) {
 func TestTargetProcessesKilledLoseNothing(t *testing.T) {
 	t.Parallel()
 	for _, hang := range []time.Duration{0, 50 * time.Millisecond} {
-		t.Run(fmt.Sprintf("hanging %v", hang), func(t *testing.T) {
-			t.Parallel()
-			s := testrig.NewStage(t)
-			targets := []*testrig.Child{testrig.StartChild(t, s.Tally), testrig.StartChild(t, s.Tally)}
-			s.StartLineMode([]testrig.Target{targets[0], targets[1]}, testrig.FastFailbackArgs...)
-			s.StartSenders(2, testrig.SteadySender())
-			for i := range 4 {
-				child := targets[i%2]
-				s.WaitForLines(child, 400)
-				if hang > 0 {
-					child.Suspend()
-					time.Sleep(hang)
+		for _, lookup := range lookups {
+			t.Run(fmt.Sprintf("hanging %v, lookup %s", hang, lookup), func(t *testing.T) {
+				t.Parallel()
+				s := testrig.NewStage(t)
+				targets := []*testrig.Child{testrig.StartChild(t, s.Tally), testrig.StartChild(t, s.Tally)}
+				s.StartLineMode([]testrig.Target{targets[0], targets[1]},
+					slices.Concat(testrig.FastFailbackArgs, []string{"-peer-lookup", lookup})...)
+				s.StartSenders(2, testrig.SteadySender())
+				for i := range 4 {
+					child := targets[i%2]
+					s.WaitForLines(child, 400)
+					if hang > 0 {
+						child.Suspend()
+						time.Sleep(hang)
+					}
+					child.Kill()
+					child.Start()
 				}
-				child.Kill()
-				child.Start()
-			}
-			s.StopSenders()
-			s.FinishLineMode(testrig.OnlyResent)
-		})
+				s.StopSenders()
+				s.FinishLineMode(testrig.OnlyResent)
+			})
+		}
 	}
 }
 

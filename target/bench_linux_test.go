@@ -82,3 +82,13 @@ func BenchmarkProgress(b *testing.B) {
 		c.Progress()
 	}
 }
+
+func BenchmarkProgressWithPeerLookup(b *testing.B) {
+	c, peer := connectPlain(b, SchemeTCP, Options{PeerLookup: true})
+	swallow(peer)
+	c.Write([]byte("x\n"), func() error { return io.EOF })
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Progress()
+	}
+}
