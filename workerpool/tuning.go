@@ -56,11 +56,11 @@ type settings struct {
 }
 
 // Tune changes how lines are delivered, all settings at once, and interrupts nothing. Durations
-// count from when they began: a stall that has already lasted longer than a new stall timeout
-// is over it. An open connection keeps the values that it was dialled with: DialOptions,
-// ResendMargin, PeerLookup, how much its target.Conn assumes to be retained (ResendMax), and the time after
-// which the kernel gives it up when idle (DeadTimeout). ResendMax as a bound on memory applies
-// to it at once. With Options.Dial set, DialOptions has no effect.
+// count from when they began: a stall that has already lasted longer than a new stall timeout is
+// over it. An open connection keeps the values that it was dialled with: DialOptions,
+// ResendMargin, PeerLookup, how much its target.Conn assumes to be retained (ResendMax), and the
+// time after which the kernel gives it up when idle (DeadTimeout). ResendMax as a bound on memory
+// applies to it at once. With Options.Dial set, DialOptions has no effect.
 func (p *Pool) Tune(t Tuning) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
