@@ -198,11 +198,12 @@ func TestNamesOfTargets(t *testing.T) {
 	c := serve(t, f)
 	for words, want := range map[string]string{
 		"drain 10.0.0.1:9999":        "drain tcp://10.0.0.1:9999",
-		"drain tls://10.0.0.1:9999":  "drain tcp://10.0.0.1:9999",
+		"drain tls://10.0.0.1:9999":  "did you mean tcp://10.0.0.1:9999?",
 		"weight 10.0.0.1:9999 3":     "weight tcp://10.0.0.1:9999 3",
 		"weight tcp://10.0.0.1:99 3": "did you mean tcp://10.0.0.1:9999?",
-		"drain 10.0.1.1:9999":        "did you mean tcp://10.0.0.1:9999?",
-		"drain logs":                 "; there are tcp://10.0.0.1:9999, unix:///run/b c.sock",
+		// A scheme that was written is not overruled: it changed another target than the one named.
+		"drain 10.0.1.1:9999": "did you mean tcp://10.0.0.1:9999?",
+		"drain logs":          "; there are tcp://10.0.0.1:9999, unix:///run/b c.sock",
 	} {
 		_, err := run(t, c, false, strings.Fields(words)...)
 		calls := f.takeCalls()

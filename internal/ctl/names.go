@@ -48,11 +48,11 @@ func (s *session) targetNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// meant returns the one name that differs from what was written in nothing but its scheme, its
-// options and its case, or nothing.
+// meant returns the one name that differs from what was written in nothing but its options, its case
+// and a scheme that was left out, or nothing.
 func meant(written string, names []string) (found string) {
 	for _, name := range names {
-		if strings.EqualFold(bare(name), bare(written)) {
+		if strings.EqualFold(bare(name), bare(written)) && (scheme(written) == "" || scheme(written) == scheme(name)) {
 			if found != "" {
 				return ""
 			}
@@ -60,6 +60,14 @@ func meant(written string, names []string) (found string) {
 		}
 	}
 	return found
+}
+
+// scheme returns the part of a name before "://", in lower case, or nothing.
+func scheme(name string) string {
+	if before, _, found := strings.Cut(name, "://"); found {
+		return strings.ToLower(before)
+	}
+	return ""
 }
 
 // bare returns a name without scheme and options. A name without a host is on this machine.
