@@ -27,9 +27,41 @@ func checkOwn(s *flags.Set, c Config) {
 			s.FailValue("target", a.String(), err)
 		}
 	}
-	if listener, found := own.listeners[own.admin]; found && own.admin != (ownPlace{}) {
+	if listener, found := own.atAdmin(c.Admin); found {
 		s.Fail("admin", fmt.Errorf("the listener %s has that address", listener))
 	}
+}
+
+// atAdmin returns the listener that takes the address of the admin listener.
+func (o ownPlaces) atAdmin(value string) (listener listen.Spec, found bool) {
+	if o.admin == (ownPlace{}) {
+		return listen.Spec{}, false
+	}
+	if listener, found = o.listeners[o.admin]; found {
+		return listener, true
+	}
+	for place, spec := range o.listeners {
+		if place.network == o.admin.network && place.port == o.admin.port &&
+			(covers(spec.String(), o.admin.host) || covers(value, place.host)) {
+			return spec, true
+		}
+	}
+	return listen.Spec{}, false
+}
+
+// covers reports whether a listener is at every address of a family that ip belongs to. It returns
+// false if ip is a name.
+func covers(listener, ip string) bool {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return false
+	}
+	_, rest, found := strings.Cut(listener, "://")
+	if !found {
+		rest = listener
+	}
+	host, _, err := net.SplitHostPort(rest)
+	return err == nil && (host == "" || host == "::" || host == "0.0.0.0" && addr.Is4())
 }
 
 // ownPlaces are the places where linesplit listens, as far as they are known in advance.

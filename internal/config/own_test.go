@@ -26,6 +26,11 @@ func TestTargetThatIsAnOwnListener(t *testing.T) {
 		{"-mode connection -listen udp://:514 -target udp://127.0.0.1:514", loop},
 		{"-admin 127.0.0.1:9091 -target 127.0.0.1:9091", admin},
 		{"-admin unix:///tmp/x.sock -target unix:///tmp/x.sock", admin},
+		{"-admin 127.0.0.1:9000", `-admin "127.0.0.1:9000": the listener tcp://:9000 has that address`},
+		{"-admin [::1]:9000", `the listener tcp://:9000 has that address`},
+		{"-admin 0.0.0.0:9000 -listen 127.0.0.1:9000", `has that address`},
+		{"-admin [::1]:9000 -listen 0.0.0.0:9000", ""},
+		{"-admin 127.0.0.1:9000 -listen udp://:9000", ""},
 		{"-admin 127.0.0.1:9000 -listen 127.0.0.1:9000", `-admin "127.0.0.1:9000": the listener tcp://127.0.0.1:9000 has that address`},
 		{"-target example.com:9000", ""}, // may be anything: nothing is looked up
 		{"-target " + ownAddress(t) + " -port 9", ""},
