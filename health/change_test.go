@@ -239,7 +239,7 @@ func TestReconfigureToAndFromRedials(t *testing.T) {
 			r.Reconfigure(without)
 			synctest.Wait()
 			if r.target.Down() {
-				t.Error("down for a check that nobody makes")
+				t.Error("down for a check that is never made")
 			}
 			n := checks.Load()
 			pass(time.Minute)
