@@ -39,7 +39,7 @@ var formats = []format{
 	{"HTTP/2", "use an HTTP server, or -mode connection in front of one", false, prefix("PRI * HTTP/2.0\r\n")},
 	{"HTTP", "use an HTTP server, or -mode connection in front of one; health probes belong to -admin", false,
 		matches(`^[A-Z]{3,7} [^ \n]+ HTTP/1\.[01]\r?\n`)},
-	{"a PROXY protocol header", "name the proxy in -proxy-protocol-from, or switch the PROXY protocol off there", false,
+	{"a PROXY protocol header", proxied, false,
 		prefix("PROXY TCP", "PROXY UNKNOWN", "\r\n\r\n\x00\r\nQUIT\n")},
 	{"Beats (Lumberjack)", "let Filebeat write to Logstash, or use -mode connection", false, prefix("1W\x00", "2W\x00")},
 	{"Fluent Forward", "use an output that writes lines, or -mode connection", false, fluentForward},
