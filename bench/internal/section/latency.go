@@ -13,20 +13,29 @@ import (
 	"linesplit/bench/report"
 )
 
-func (b *Bench) latencyTime() float64 {
-	return float64(b.Reps*len(b.lineContenders())) * (0.2 + float64(b.size.seconds))
-}
-
-func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
-	t, trials := newTrials(b.lineContenders(), "p50 µs", "p99 µs", "p99.9 µs")
+// takePercentiles measures each contender with run, which returns p50, p99 and p99.9 in
+// microseconds.
+func (b *Bench) takePercentiles(
+	ctx context.Context, names []string, run func(context.Context, contender.Setup) ([3]float64, error),
+) (*report.Table, error) {
+	t, trials := newTrials(names, "p50 µs", "p99 µs", "p99.9 µs")
 	err := b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
-		p, err := b.latencyRun(ctx, t.Setup)
+		p, err := run(ctx, t.Setup)
 		if err != nil {
 			return "", err
 		}
 		t.add(p[:]...)
 		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
 	})
+	return t, err
+}
+
+func (b *Bench) latencyTime() float64 {
+	return float64(b.Reps*len(b.lineContenders())) * (0.2 + float64(b.size.seconds))
+}
+
+func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
+	t, err := b.takePercentiles(ctx, b.lineContenders(), b.latencyRun)
 	addRatios(t, contender.Linesplit)
 	return []report.Section{{
 		Title: "Line mode: latency",

@@ -21,15 +21,7 @@ func (b *Bench) roundtripTime() float64 {
 // mostly on the processors that the kernel chose for the three processes: the p50 of the same proxy
 // was 28 µs in one run and 170 µs in the next.
 func (b *Bench) roundtrip(ctx context.Context) ([]report.Section, error) {
-	t, trials := newTrials(b.forwarders(), "p50 µs", "p99 µs", "p99.9 µs")
-	err := b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
-		p, err := b.roundtripRun(ctx, t.Setup)
-		if err != nil {
-			return "", err
-		}
-		t.add(p[:]...)
-		return fmt.Sprintf("%.0f %.0f %.0f µs", p[0], p[1], p[2]), nil
-	})
+	t, err := b.takePercentiles(ctx, b.forwarders(), b.roundtripRun)
 	addRatios(t, contender.LinesplitConnection)
 	return []report.Section{{
 		Title: "Connection mode: round trip",
