@@ -32,13 +32,28 @@ func held(t testing.TB, peer net.Conn) (n int) {
 	return n
 }
 
-// settled waits until nothing more arrives at a peer that does not read, and returns how many bytes
-// it holds. It waits many times as long as an acknowledgement may be delayed.
-func settled(t testing.TB, peer net.Conn) int {
+// unsent returns how many bytes the kernel has taken of c and not sent yet (SIOCOUTQNSD).
+func unsent(t testing.TB, c *Conn) (n int) {
+	t.Helper()
+	control(t, c.raw, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQNSD)
+		return err
+	})
+	return n
+}
+
+// settled waits until the buffer of a peer that does not read is full, and returns how many bytes it
+// holds. The goroutine that writes to c must not end by itself. On a busy machine it may rest with
+// room in the peer's buffer; but then the kernel has sent all that it wrote. The kernel sends what
+// fits into the rest of a window, less than a segment, once its timer for probes has fired; settled
+// waits for longer than that. It looks first, because a look waits for a write that holds the
+// socket, in the middle of which nothing is sent.
+func settled(t testing.TB, c *Conn, peer net.Conn) int {
 	t.Helper()
 	last, since := -1, time.Now()
 	eventually(t, "the peer's buffer to fill up", func() bool {
-		if n := held(t, peer); n != last {
+		c.Progress()
+		if n := held(t, peer); n != last || unsent(t, c) == 0 {
 			last, since = n, time.Now()
 		}
 		return time.Since(since) > 400*time.Millisecond

@@ -149,7 +149,7 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 				})
 				const read = 12345
 				stream := readN(t, front, read)
-				unread := settled(t, front)
+				unread := settled(t, c, front)
 				stream = append(stream, peek(t, front, unread)...)
 				reset(t, front)
 				w.Wait()
