@@ -33,7 +33,7 @@ const (
 // that is the next look's. Looks that come seldom ask twice.
 type peerLookup struct {
 	query   peerQuery // nil: not asked any more
-	exact   bool      // the last look was answered
+	exact   bool      // the last look was answered, or the answers have ended with the peer's socket
 	retry   bool      // a failure ends the lookup only after lookupTries
 	misses  int       // failures since the last answer
 	askedAt time.Time
@@ -56,8 +56,12 @@ func (l *peerLookup) see(acked uint64, now time.Time) {
 func (l *peerLookup) ask(acked uint64) bool {
 	unread, err := l.query.unread()
 	l.exact = err == nil
+	if errors.Is(err, errPeerGone) {
+		l.end()
+		return false
+	}
 	if err != nil {
-		if l.misses++; !l.retry || l.misses >= lookupTries || errors.Is(err, errPeerGone) {
+		if l.misses++; !l.retry || l.misses >= lookupTries {
 			l.stop()
 		}
 		return false
@@ -68,8 +72,18 @@ func (l *peerLookup) ask(acked uint64) bool {
 	return true
 }
 
-// stop ends the lookup. What it has proven stays true.
+// stop ends the lookup of a peer that may go on reading, which the estimate judges from then on.
+// What the lookup has proven stays true.
 func (l *peerLookup) stop() { l.query, l.exact = nil, false }
+
+// end ends the lookup of a peer that reads nothing more, because its socket or ours is gone. If there
+// was an answer, what it has proven is all that is known to be read, and an estimate would only
+// guess beyond it.
+func (l *peerLookup) end() {
+	if l.query != nil {
+		l.query, l.exact = nil, !l.askedAt.IsZero()
+	}
+}
 
 // lookUpPeer begins to ask about the peer's socket. With TLS a failure is final: the records that
 // the estimate counts as read are forgotten.
@@ -87,8 +101,11 @@ func (c *Conn) lookUpPeer() {
 // askPeerLocked updates what the peer is known to have read. Where BPF moves bytes from socket to
 // socket, TCP does not count them, and the lookup would not either.
 func (c *Conn) askPeerLocked(now time.Time) {
-	if c.counts.closed || c.counts.tcpAcked < c.ackedWire {
+	switch {
+	case c.counts.tcpAcked < c.ackedWire:
 		c.peer.stop()
+	case c.counts.closed:
+		c.peer.end()
 	}
 	c.peer.see(c.ackedWire, now)
 	if c.peer.exact {

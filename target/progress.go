@@ -19,8 +19,9 @@ type Progress struct {
 	// Known is the number of bytes that the peer's application has certainly read, as far as the
 	// kernel has told of a peer on this host (Options.PeerLookup). It stays when the connection fails.
 	Known uint64
-	// Exact reports that the kernel has told it just now. Read is then Known, Unread counts what is
-	// not known to be read, and nothing is estimated.
+	// Exact reports that the kernel has told it just now, or had told it until the peer's socket or
+	// ours was gone. Read is then Known, Unread counts what is not known to be read, and nothing is
+	// estimated.
 	Exact bool
 	// Unread estimates how many bytes have arrived that the peer's application has not read yet,
 	// counted on the wire.
