@@ -350,6 +350,8 @@ func TestTLSPeerClosesBeforeOurFIN(t *testing.T) {
 				got.done.Wait()
 				peer.Close()
 			})
+			c.deadline = time.Now().Add(wait) // or close_notify may be late for it, and is left out
+			c.raw.SetWriteDeadline(c.deadline)
 			c.raw = afterWrite{c.raw.(*net.TCPConn), func() { sawFIN(t, c) }}
 			c.CloseWrite()
 			closing.Wait()
