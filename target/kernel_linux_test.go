@@ -32,28 +32,29 @@ func held(t testing.TB, peer net.Conn) (n int) {
 	return n
 }
 
-// unsent returns how many bytes the kernel has taken of c and not sent yet (SIOCOUTQNSD).
-func unsent(t testing.TB, c *Conn) (n int) {
+// probing reports whether the kernel has bytes of c to send that the peer's buffer had no room for
+// when a timer fired last.
+func probing(t testing.TB, c *Conn) bool {
 	t.Helper()
-	control(t, c.raw, func(fd int) (err error) {
-		n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQNSD)
+	var info unix.TCPInfo
+	control(t, c.raw, func(fd int) error {
+		_, err := tcpInfo(fd, &info)
 		return err
 	})
-	return n
+	return info.Backoff > 0
 }
 
 // settled waits until the buffer of a peer that does not read is full, and returns how many bytes it
 // holds. The goroutine that writes to c must not end by itself. On a busy machine it may rest with
-// room in the peer's buffer; but then the kernel has sent all that it wrote. The kernel sends what
-// fits into the rest of a window, less than a segment, once its timer for probes has fired; settled
-// waits for longer than that. It looks first, because a look waits for a write that holds the
-// socket, in the middle of which nothing is sent.
+// room in the peer's buffer, and the kernel sends what fits into the last part of a window, less than
+// a segment, only when a timer fires: so settled waits until one has fired in vain. It looks first,
+// because a look waits for a write that holds the socket, in the middle of which nothing is sent.
 func settled(t testing.TB, c *Conn, peer net.Conn) int {
 	t.Helper()
 	last, since := -1, time.Now()
 	eventually(t, "the peer's buffer to fill up", func() bool {
 		c.Progress()
-		if n := held(t, peer); n != last || unsent(t, c) == 0 {
+		if n := held(t, peer); n != last || !probing(t, c) {
 			last, since = n, time.Now()
 		}
 		return time.Since(since) > 400*time.Millisecond
