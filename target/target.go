@@ -22,7 +22,6 @@ package target
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -313,29 +312,30 @@ func (t *Target) Confirming(since time.Duration) bool {
 type Set []*Target
 
 // Other returns a random target other than the given one, which may be nil. It prefers targets that
-// confirm, never returns one that is down, and returns nil if all others are down.
-func (s Set) Other(than *Target) *Target {
-	if t := s.OtherConfirming(than, 0); t != nil {
+// confirm, never returns one that is down, and returns nil if all others are down. Randomness comes
+// from intN, as rand.IntN.
+func (s Set) Other(than *Target, intN func(int) int) *Target {
+	if t := s.OtherConfirming(than, 0, intN); t != nil {
 		return t
 	}
-	return s.pick(than, func(*Target) bool { return true })
+	return s.pick(than, intN, func(*Target) bool { return true })
 }
 
 // OtherConfirming is like Other, but returns nil if no other target has been confirming for the
 // time given.
-func (s Set) OtherConfirming(than *Target, since time.Duration) *Target {
-	return s.pick(than, func(t *Target) bool { return t.Confirming(since) })
+func (s Set) OtherConfirming(than *Target, since time.Duration, intN func(int) int) *Target {
+	return s.pick(than, intN, func(t *Target) bool { return t.Confirming(since) })
 }
 
 // pick makes a uniform random choice in one pass (reservoir sampling).
-func (s Set) pick(than *Target, suits func(*Target) bool) *Target {
+func (s Set) pick(than *Target, intN func(int) int, suits func(*Target) bool) *Target {
 	var chosen *Target
 	n := 0
 	for _, t := range s {
 		if t == than || t.Down() || !suits(t) {
 			continue
 		}
-		if n++; rand.IntN(n) == 0 {
+		if n++; intN(n) == 0 {
 			chosen = t
 		}
 	}

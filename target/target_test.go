@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -60,9 +61,9 @@ func TestOther(t *testing.T) {
 				s[i].DialFailed(errors.New("refused"))
 			}
 		}
-		checkChoice(t, test.name+": Other", s, test.other, func() *Target { return s.Other(s[test.than]) })
+		checkChoice(t, test.name+": Other", s, test.other, func() *Target { return s.Other(s[test.than], rand.IntN) })
 		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target {
-			return s.OtherConfirming(s[test.than], 0)
+			return s.OtherConfirming(s[test.than], 0, rand.IntN)
 		})
 	}
 }
@@ -96,10 +97,10 @@ func checkChoice(t *testing.T, name string, s Set, allowed []int, draw func() *T
 
 func TestOtherThanNone(t *testing.T) {
 	s := named("a")
-	if got := s.Other(nil); got != s[0] {
+	if got := s.Other(nil, rand.IntN); got != s[0] {
 		t.Errorf("Other(nil) = %v", got)
 	}
-	if got := Set(nil).Other(nil); got != nil {
+	if got := Set(nil).Other(nil, rand.IntN); got != nil {
 		t.Errorf("of no targets: %v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -151,7 +152,7 @@ func TestDrainMovesDisplacedWorkers(t *testing.T) {
 			t.Errorf("%d bytes at the one that is drained", n)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		if n := a.bytes(); n != 10_000 {
 			t.Errorf("%d bytes at home", n)
 		}
@@ -250,7 +251,7 @@ func TestDrainDuringWrite(t *testing.T) {
 		r.pass(time.Minute)
 		r.must(r.pool.Resume(b.target())) // the worker may stay or return, but must go on
 		b.set(func() { b.holdAcks = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		if n := len(r.lines); n > 0 {
 			t.Errorf("%d buffers are still not taken", n)
 		}
@@ -386,6 +387,6 @@ func TestLastLinesWaitForResume(t *testing.T) {
 		r.wantState(a, target.StateDrained)
 		r.wantErr(r.pool.Drain(b.target()), ErrEnding)
 		r.must(r.pool.Resume(b.target()))
-		r.wantEnd(t, 2*maxDelay)
+		r.wantEnd(t, 2*delivery.MaxDelay)
 	})
 }

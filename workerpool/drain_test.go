@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -127,7 +128,7 @@ func TestFailureAtTheEndIsRetried(t *testing.T) {
 			t.Errorf("%d dials in a minute", n)
 		}
 		a.set(func() { a.onAccept, a.holdReads = nil, false })
-		r.wantEnd(t, 2*maxDelay)
+		r.wantEnd(t, 2*delivery.MaxDelay)
 	})
 	inBubble(t, "on another target", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")

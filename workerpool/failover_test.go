@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -76,7 +77,7 @@ func TestFailoverKeepsTrying(t *testing.T) {
 			t.Errorf("%d messages in ten minutes", n)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * maxDelay * 2)
+		r.pass(2 * delivery.MaxDelay * 2)
 		if n := a.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes read after home came back", n)
 		}
@@ -132,10 +133,10 @@ func checkDelays(t *testing.T, dials []time.Time) {
 	for i := 1; i < len(dials); i++ {
 		longest = max(longest, dials[i].Sub(dials[i-1]))
 	}
-	if longest > maxDelay*3/2 || longest < maxDelay {
+	if longest > delivery.MaxDelay*3/2 || longest < delivery.MaxDelay {
 		t.Errorf("the longest delay was %v", longest)
 	}
-	if first := dials[1].Sub(dials[0]); first > initialDelay*3/2 {
+	if first := dials[1].Sub(dials[0]); first > delivery.InitialDelay*3/2 {
 		t.Errorf("the first delay was %v", first)
 	}
 }
@@ -153,11 +154,11 @@ func TestFlappingTargetIsDialledSlowly(t *testing.T) {
 			t.Errorf("%d dials in five minutes", n)
 		}
 		checkDelays(t, a.dialTimes())
-		if n := r.log.count("connection failed") + r.log.count("connected"); n > 2*(logBurst+5*60/30) {
+		if n := r.log.count("connection failed") + r.log.count("connected"); n > 2*(delivery.LogBurst+5*60/30) {
 			t.Errorf("%d messages in five minutes", n)
 		}
 		a.set(func() { a.onAccept = nil })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.finish(time.Second)
 	})
 	inBubble(t, "many workers", func(t *testing.T) {
@@ -165,11 +166,11 @@ func TestFlappingTargetIsDialledSlowly(t *testing.T) {
 		a.onAccept = func(c *peerConn) { c.failLocked(errReset) }
 		r := newRig(t, Options{Connections: 50}, []*peer{a})
 		r.pass(time.Minute)
-		if n := r.log.count("connection failed") + r.log.count("connected"); n > 2*(logBurst+60/30) {
+		if n := r.log.count("connection failed") + r.log.count("connected"); n > 2*(delivery.LogBurst+60/30) {
 			t.Errorf("%d messages in a minute", n)
 		}
 		a.set(func() { a.onAccept = nil })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.finish(time.Second)
 	})
 	inBubble(t, "reset by the first bytes", func(t *testing.T) {
@@ -182,7 +183,7 @@ func TestFlappingTargetIsDialledSlowly(t *testing.T) {
 			t.Errorf("%d dials in five minutes", n)
 		}
 		a.set(func() { a.onAccept = nil })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.finish(time.Second)
 	})
 	inBubble(t, "to one that works", func(t *testing.T) {
@@ -250,7 +251,7 @@ func TestLeavingIsBounded(t *testing.T) {
 			peak = max(peak, r.checkedStats().Targets[0].Connections)
 			a.conn(-1).sendFIN()
 		}
-		if peak > maxLeaving+2 || peak < maxLeaving {
+		if peak > delivery.MaxLeaving+2 || peak < delivery.MaxLeaving {
 			t.Errorf("%d connections at a time", peak)
 		}
 		a.set(func() {
@@ -317,7 +318,7 @@ func TestLackOfDescriptorsIsNoTargetsFault(t *testing.T) {
 			t.Errorf("%d messages in five minutes, want one in half a minute", n)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		if n := a.conn(0).state().read; n != 10_000 {
 			t.Errorf("%d bytes read when there are descriptors again", n)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -45,7 +46,7 @@ func TestPeerFINMovesWorker(t *testing.T) {
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
 		r.sendFullBuffers()
-		r.pass(maxFINWait - time.Second)
+		r.pass(delivery.MaxFINWait - time.Second)
 		if c := a.conn(0).state(); c.halfClosed || c.closed || len(c.sent) != 10_000 {
 			t.Errorf("old connection: half-closed %v, closed %v, %d bytes sent", c.halfClosed, c.closed, len(c.sent))
 		}
@@ -62,7 +63,7 @@ func TestPeerFINMovesWorker(t *testing.T) {
 }
 
 func TestPeerFINWithUnreadData(t *testing.T) {
-	inBubble(t, "the worker half-closes after maxFINWait", func(t *testing.T) {
+	inBubble(t, "the worker half-closes after MaxFINWait", func(t *testing.T) {
 		a := newPeer("a")
 		a.onAccept = func(c *peerConn) {
 			if c.id == 0 {
@@ -73,7 +74,7 @@ func TestPeerFINWithUnreadData(t *testing.T) {
 		r.sendFullBuffers()
 		r.pass(2 * time.Second)
 		a.conn(0).sendFIN()
-		r.pass(maxFINWait + 2*target.Tick)
+		r.pass(delivery.MaxFINWait + 2*target.Tick)
 		if c := a.conn(0).state(); !c.halfClosed || c.closed {
 			t.Errorf("old connection: half-closed %v, closed %v", c.halfClosed, c.closed)
 		}
@@ -151,7 +152,7 @@ func TestHalfCloserIsServed(t *testing.T) {
 		a.set(func() { a.onAccept = (*peerConn).finLocked })
 		a.conn(0).sendFIN()
 		r.sendFullBuffers()
-		r.pass(notHalfCloserFor + 2*maxDelay)
+		r.pass(delivery.NotHalfCloserFor + 2*delivery.MaxDelay)
 		if n := a.dialled(); n < 2 || n > 12 {
 			t.Errorf("%d dials", n)
 		}
@@ -180,7 +181,7 @@ func TestPeerFINWithoutReplacement(t *testing.T) {
 		if n := a.dialled(); n > 60 {
 			t.Errorf("%d dials in a minute", n)
 		}
-		r.finish(2 * maxDelay)
+		r.finish(2 * delivery.MaxDelay)
 	})
 	inBubble(t, "no replacement is available", func(t *testing.T) {
 		a := newPeer("a")

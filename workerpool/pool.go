@@ -2,13 +2,11 @@
 // and keep each until its target has confirmed it. A worker that loses its connection sends
 // again, to another target if necessary, what may not have been read.
 //
-//	chan *linebuf.Buffer ─▶ worker ─▶ outConn ─▶ Conn ─▶ target
-//	                          ▲          │ window: written, not confirmed
-//	                          └──────────┘ retryQueue: what a failed connection leaves
+//	chan *linebuf.Buffer ─▶ worker ─▶ Machine ─▶ Conn ─▶ target
 //
-// A worker is one goroutine and owns all it uses: its present connection, those that it is
-// leaving, and their windows. At most one goroutine dials for it. The comment of worker lists
-// the steps of a failover.
+// A worker is one goroutine that drives a [delivery.Machine], which holds the rules and all that the
+// worker owns: its present connection, those that it is leaving, and their windows. At most one
+// goroutine dials for it.
 //
 // Targets can be added and removed while the pool runs. Workers apply such changes on each
 // tick, and at once when the pool nudges them; no lock is taken for a buffer.
@@ -23,7 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"linesplit/internal/loglimit"
+	"linesplit/internal/delivery"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -36,13 +34,9 @@ type Options struct {
 
 	Dial Dial // nil dials over the network, with DialOptions
 
-	ConfirmSeconds Observer // time from reading a line to its confirmation; nil discards
+	ConfirmSeconds delivery.Observer // time from reading a line to its confirmation; nil discards
 	Logger         *slog.Logger
 }
-
-// Observer takes one sample in seconds; a Prometheus histogram is one. It must be safe for
-// concurrent use.
-type Observer interface{ Observe(float64) }
 
 type noObserver struct{}
 
@@ -53,26 +47,24 @@ func (noObserver) Observe(float64) {}
 type Pool struct {
 	o        Options // Tuning is guarded by mu; workers read settings
 	buffers  *linebuf.Pool
-	backends atomic.Pointer[backendList] // replaced under mu
-	settings atomic.Pointer[settings]    // replaced under mu
+	shared   *delivery.Shared
+	settings atomic.Pointer[settings] // replaced under mu
+	ended    atomic.Bool              // all lines are taken, or Run was told to stop
 
-	taken    linebuf.AtomicCount
-	retained linebuf.AtomicCount
-	ended    atomic.Bool      // all lines are taken, or Run was told to stop
-	hindered loglimit.Limiter // of dials that failed for a lack of resources
-
-	mu      sync.Mutex // guards the fields below; never held while anything blocks
-	lines   <-chan *linebuf.Buffer
-	launch  func(*worker) // starts a worker; nil until Run runs
-	workers []*worker     // running and not dismissed
-	nextID  int           // of the next worker; never reused
-	removed TargetStats   // counts of targets that were removed
+	mu       sync.Mutex // guards the fields below; never held while anything blocks
+	backends []*backend // replaced as a whole
+	lines    <-chan *linebuf.Buffer
+	launch   func(*worker)     // starts a worker; nil until Run runs
+	workers  []*worker         // running and not dismissed
+	nextID   int               // of the next worker; never reused
+	removed  delivery.Counters // of targets that were removed
 }
 
 // New returns a pool that gives confirmed buffers back to buffers.
 func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
-	p := &Pool{o: o, buffers: buffers, removed: noStats()}
+	p := &Pool{o: o, buffers: buffers, removed: noCounters(),
+		shared: delivery.NewShared(buffers, o.ConfirmSeconds, o.Logger, nil)}
 	var backends []*backend
 	for _, a := range o.Targets {
 		backends = append(backends, p.newBackend(a))
@@ -82,10 +74,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 }
 
 func (p *Pool) newBackend(a target.Address) *backend {
-	b := &backend{target: target.New(a, p.o.Logger), wantWorkers: p.o.Connections}
-	b.logs.init()
-	b.accepting.Store(true)
-	return b
+	return &backend{Backend: delivery.NewBackend(a, p.o.Logger), wantWorkers: p.o.Connections}
 }
 
 func (o *Options) setDefaults() {
@@ -122,7 +111,7 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	close(over)
 	clock.Wait()
 	p.flushLogs()
-	if left := p.retained.Load(); left.Lines > 0 {
+	if left := p.shared.Retained(); left.Lines > 0 {
 		return fmt.Errorf("%d lines (%d bytes) were taken and not confirmed", left.Lines, left.Bytes)
 	}
 	return nil
@@ -134,7 +123,7 @@ func (p *Pool) startAll(lines <-chan *linebuf.Buffer, launch func(*worker)) {
 	defer p.mu.Unlock()
 	p.lines, p.launch = lines, launch
 	p.warnOfSharedMemoryLocked()
-	for _, b := range p.backends.Load().all {
+	for _, b := range p.backends {
 		p.startWorkersLocked(b)
 	}
 }
@@ -217,9 +206,9 @@ func (p *Pool) nudgeLocked(now time.Time) {
 func (p *Pool) Targets() (all []*target.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, b := range p.backends.Load().all {
+	for _, b := range p.backends {
 		if !b.removing {
-			all = append(all, b.target)
+			all = append(all, b.Target)
 		}
 	}
 	return all
@@ -229,25 +218,21 @@ func (p *Pool) Targets() (all []*target.Target) {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Retained: p.retained.Load(), Taken: p.taken.Load()}
-	for _, b := range p.backends.Load().all {
-		s.Targets = append(s.Targets, b.stats())
+	s := Stats{Retained: p.shared.Retained(), Taken: p.shared.Taken()}
+	for _, b := range p.backends {
+		s.Targets = append(s.Targets, b.statsLocked())
 	}
-	s.Removed = p.removed
+	s.Removed.Counters = p.removed
 	s.Removed.Resent = slices.Clone(p.removed.Resent)
 	return s
 }
 
-func (p *Pool) countTaken(n linebuf.Count) {
-	p.taken.Add(n)
-	p.retained.Add(n)
-}
-
-// countConfirmed counts lines that have left a window for good.
-func (p *Pool) countConfirmed(at *backend, n linebuf.Count) {
-	if n.Lines == 0 {
-		return
+// flushLogs logs what the log has held back to report it in sum.
+func (p *Pool) flushLogs() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.backends {
+		b.FlushLog()
 	}
-	at.confirmed.Add(n)
-	p.retained.Sub(n)
+	p.shared.FlushLog()
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -64,7 +65,7 @@ func TestIdleTargetIsRemovedAtOnce(t *testing.T) {
 		synctest.Wait()
 		r.wantGone(a)
 		b.set(func() { b.refuse = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.finish(time.Second)
 	})
 	inBubble(t, "one whose dial hangs, at once", func(t *testing.T) {
@@ -118,7 +119,7 @@ func TestRemoveWaitsForLines(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		b.set(func() { b.refuse = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.wantGone(a)
 		r.finish(time.Second)
 	})
@@ -188,7 +189,7 @@ func TestRemoveGivesUpHangingTarget(t *testing.T) {
 		r.pass(time.Second)
 		r.wantGone(a)
 		b.set(func() { b.refuse = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.finish(time.Second)
 	})
 	inBubble(t, "one with a write that never ends", func(t *testing.T) {

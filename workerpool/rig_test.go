@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -122,7 +123,7 @@ func (r *rig) addPeer(name string) *peer {
 
 // keepWorkersOf leaves all but the given homes without workers of their own.
 func (r *rig) keepWorkersOf(homes []int) {
-	for i, b := range r.pool.backends.Load().all {
+	for i, b := range r.pool.backends {
 		if len(homes) > 0 && !slices.Contains(homes, i) {
 			b.wantWorkers = 0
 		}
@@ -197,9 +198,9 @@ func (s Stats) resent() (unacknowledged, unread linebuf.Count) {
 	for _, t := range append(s.Targets, s.Removed) {
 		for _, r := range t.Resent {
 			switch r.Cause {
-			case CauseUnacknowledged:
+			case delivery.CauseUnacknowledged:
 				unacknowledged.Add(r.Count)
-			case CauseUnread:
+			case delivery.CauseUnread:
 				unread.Add(r.Count)
 			}
 		}

@@ -3,6 +3,8 @@ package workerpool
 import (
 	"testing"
 	"time"
+
+	"linesplit/internal/delivery"
 )
 
 // stalledPair returns two targets with a worker each, of which the first takes nothing.
@@ -208,7 +210,7 @@ func TestStallTargetIsNotRemembered(t *testing.T) {
 			}
 			dials, others := at.dialled(), other.dialled()
 			at.conn(1).reset()
-			r.pass(2 * initialDelay)
+			r.pass(2 * delivery.InitialDelay)
 			if at.dialled() != dials || other.dialled() != others+1 {
 				t.Errorf("after a failure: %d dials of the same target, %d of the other",
 					at.dialled()-dials, other.dialled()-others)

@@ -7,48 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
 // ErrEnding is the error of changes of targets after [Pool.Run] has seen the end of its lines.
 var ErrEnding = errors.New("the last lines are being delivered: targets can no longer change")
-
-// backendList is the list of targets. A Pool replaces it as a whole, so that workers read it
-// without a lock. A worker with an old list cannot use a target that was drained since:
-// backend.join refuses.
-type backendList struct {
-	all       []*backend // in the order of the configuration, added ones last
-	accepting target.Set // those that take lines
-}
-
-func newBackendList(backends []*backend) *backendList {
-	l := &backendList{all: backends}
-	for _, b := range backends {
-		if b.accepts() {
-			l.accepting = append(l.accepting, b.target)
-		}
-	}
-	return l
-}
-
-// of returns the backend of t, nil if it is not, or no longer, listed.
-func (l *backendList) of(t *target.Target) *backend {
-	for _, b := range l.all {
-		if b.target == t {
-			return b
-		}
-	}
-	return nil
-}
-
-func (l *backendList) named(name string) *backend {
-	for _, b := range l.all {
-		if b.target.String() == name {
-			return b
-		}
-	}
-	return nil
-}
 
 // Add lists another target and, while Run runs, starts its workers. A target that is being
 // removed is resumed instead. The error wraps target.ErrExists if the target is listed,
@@ -67,7 +31,7 @@ func (p *Pool) Add(a target.Address) error {
 
 // addLocked returns false if the target is listed already.
 func (p *Pool) addLocked(a target.Address) bool {
-	if there := p.backends.Load().named(a.String()); there != nil {
+	if there := p.namedLocked(a.String()); there != nil {
 		if !there.removing {
 			return false
 		}
@@ -75,8 +39,8 @@ func (p *Pool) addLocked(a target.Address) bool {
 		return true
 	}
 	b := p.newBackend(a)
-	p.setBackendsLocked(append(slices.Clone(p.backends.Load().all), b))
-	p.o.Logger.Info("target added", "target", b.target)
+	p.setBackendsLocked(append(slices.Clone(p.backends), b))
+	p.o.Logger.Info("target added", "target", b.Target)
 	p.startWorkersLocked(b)
 	return true
 }
@@ -145,7 +109,7 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 		p.addLocked(a)
 	}
 	for _, name := range remove {
-		if b := p.backends.Load().named(name); b != nil {
+		if b := p.namedLocked(name); b != nil {
 			p.removeLocked(b)
 		}
 	}
@@ -156,7 +120,7 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 // adding it makes it take lines.
 func (p *Pool) anyWouldAcceptLocked(add []target.Address) bool {
 	return slices.ContainsFunc(add, func(a target.Address) bool {
-		there := p.backends.Load().named(a.String())
+		there := p.namedLocked(a.String())
 		return there == nil || there.removing
 	})
 }
@@ -166,7 +130,7 @@ func (p *Pool) anyWouldAcceptLocked(add []target.Address) bool {
 func (p *Pool) Resume(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := p.backends.Load().named(name)
+	b := p.namedLocked(name)
 	if b == nil {
 		return fmt.Errorf("resume target %s: %w", name, target.ErrUnknown)
 	}
@@ -178,7 +142,7 @@ func (p *Pool) findLocked(name string) (*backend, error) {
 	if p.ended.Load() {
 		return nil, ErrEnding
 	}
-	if b := p.backends.Load().named(name); b != nil {
+	if b := p.namedLocked(name); b != nil {
 		return b, nil
 	}
 	return nil, target.ErrUnknown
@@ -188,22 +152,22 @@ func (p *Pool) findLocked(name string) (*backend, error) {
 // or, if none does now, be left to be resumed.
 func (p *Pool) canSpareLocked(names ...string) bool {
 	var take, left, leftTake bool
-	for _, b := range p.backends.Load().all {
-		take = take || b.accepts()
-		if !b.removing && !slices.Contains(names, b.target.String()) {
+	for _, b := range p.backends {
+		take = take || b.Accepts()
+		if !b.removing && !slices.Contains(names, b.Target.String()) {
 			left = true
-			leftTake = leftTake || b.accepts()
+			leftTake = leftTake || b.Accepts()
 		}
 	}
 	return left && (leftTake || !take)
 }
 
 func (p *Pool) drainLocked(b *backend) {
-	if b.accepts() {
-		b.accepting.Store(false)
+	if b.Accepts() {
+		b.SetAccepting(false)
 		b.drainingSince, b.drainedSince = time.Now(), time.Time{}
-		p.o.Logger.Info("target draining", "target", b.target, "remove", b.removing)
-		p.setBackendsLocked(p.backends.Load().all)
+		p.o.Logger.Info("target draining", "target", b.Target, "remove", b.removing)
+		p.setBackendsLocked(p.backends)
 	}
 	p.nudgeLocked(time.Now())
 	p.updateDrainedLocked(time.Now())
@@ -211,31 +175,47 @@ func (p *Pool) drainLocked(b *backend) {
 
 func (p *Pool) resumeLocked(b *backend) {
 	b.removing = false
-	if !b.accepts() {
-		b.accepting.Store(true)
-		p.o.Logger.Info("target resumed", "target", b.target)
-		p.setBackendsLocked(p.backends.Load().all)
+	if !b.Accepts() {
+		b.SetAccepting(true)
+		p.o.Logger.Info("target resumed", "target", b.Target)
+		p.setBackendsLocked(p.backends)
 	}
 	p.startWorkersLocked(b)
 	p.nudgeLocked(time.Now())
 }
 
-// setBackendsLocked publishes the backends and updates what depends on their number.
+// setBackendsLocked publishes the backends and updates what depends on their number. It is called
+// again after a change of which of them take lines.
 func (p *Pool) setBackendsLocked(backends []*backend) {
-	p.backends.Store(newBackendList(backends))
+	p.backends = backends
+	all := make([]*delivery.Backend, len(backends))
+	for i, b := range backends {
+		all[i] = b.Backend
+	}
+	p.shared.SetBackends(delivery.NewBackends(all))
 	p.updateSettingsLocked()
+}
+
+// namedLocked returns the backend of that name, nil if it is not, or no longer, listed.
+func (p *Pool) namedLocked(name string) *backend {
+	for _, b := range p.backends {
+		if b.name() == name {
+			return b
+		}
+	}
+	return nil
 }
 
 // updateDrainedLocked notes which targets have been drained, and drops those that are being
 // removed and have no connection and no worker left.
 func (p *Pool) updateDrainedLocked(now time.Time) {
-	for _, b := range p.backends.Load().all {
-		if b.accepts() || b.target.Connections() > 0 {
+	for _, b := range p.backends {
+		if b.Accepts() || b.Target.Connections() > 0 {
 			continue
 		}
 		if b.drainedSince.IsZero() {
 			b.drainedSince = now
-			p.o.Logger.Info("target drained", "target", b.target,
+			p.o.Logger.Info("target drained", "target", b.Target,
 				"took", now.Sub(b.drainingSince).Round(time.Millisecond))
 		}
 		if b.removing && b.workers == 0 {
@@ -247,9 +227,9 @@ func (p *Pool) updateDrainedLocked(now time.Time) {
 // dropBackendLocked needs that no connection counts for the backend any more: a connection
 // leaves it only when all of its lines are accounted for.
 func (p *Pool) dropBackendLocked(gone *backend) {
-	p.removed.add(gone.counts())
-	left := slices.Clone(p.backends.Load().all)
+	p.removed.Add(gone.Counters())
+	left := slices.Clone(p.backends)
 	p.setBackendsLocked(slices.DeleteFunc(left, func(b *backend) bool { return b == gone }))
-	gone.flushLog()
-	p.o.Logger.Info("target removed", "target", gone.target)
+	gone.FlushLog()
+	p.o.Logger.Info("target removed", "target", gone.Target)
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -41,7 +42,7 @@ func TestAddedTargetGetsItsShare(t *testing.T) {
 		r.pass(time.Minute)
 		b := r.addPeer("b")
 		r.must(r.pool.Add(b.addr))
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.wantResent(r.finish(time.Second), 0, 100)
 	})
 	inBubble(t, "takes over a stalled window", func(t *testing.T) {
@@ -124,7 +125,7 @@ func TestResumeUndoesDrain(t *testing.T) {
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		a.set(func() { a.holdReads = true })
 		peak := 0
-		for range 3 * maxLeaving {
+		for range 3 * delivery.MaxLeaving {
 			r.sendFullBuffers()
 			r.pass(time.Second)
 			r.must(r.pool.Drain(a.target()))
@@ -134,7 +135,7 @@ func TestResumeUndoesDrain(t *testing.T) {
 			r.must(r.pool.Resume(a.target()))
 			r.pass(time.Second)
 		}
-		if peak > maxLeaving+1 {
+		if peak > delivery.MaxLeaving+1 {
 			t.Errorf("%d connections at a time", peak)
 		}
 		a.set(func() { a.holdReads = false })
@@ -278,7 +279,7 @@ func TestStatsShowStateAndLastError(t *testing.T) {
 		a.conn(1).reset()
 		down := time.Now()
 		r.pass(time.Minute)
-		if s := r.checkedStats().Targets[0]; s.State != target.StateDown || s.Since.Sub(down) > maxDelay ||
+		if s := r.checkedStats().Targets[0]; s.State != target.StateDown || s.Since.Sub(down) > delivery.MaxDelay ||
 			s.LastErrorAt.Equal(down) || s.Up {
 			t.Errorf("down: %+v", s)
 		}
@@ -318,7 +319,7 @@ func TestStatsShowWindows(t *testing.T) {
 			t.Errorf("with the window waiting to be sent again: %+v", s)
 		}
 		a.set(func() { a.refuse = false })
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		s = r.finish(time.Second)
 		if at := s.Targets[0]; at.Retained.Lines != 0 || at.Retained.Bytes != 0 {
 			t.Errorf("at the end: %+v", at)

@@ -3,6 +3,7 @@ package workerpool
 import (
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/target"
 )
 
@@ -46,13 +47,12 @@ func (t *Tuning) setDefaults() {
 	setDefault(&t.ResendAge, 10*time.Second)
 }
 
-// settings are the values that workers use. They are replaced as a whole, so that workers read
-// them without a lock.
+// settings are the tuning in force, with its defaults, and what follows from it and from the number
+// of workers. They are replaced as a whole.
 type settings struct {
 	Tuning
-	stuckAfter time.Duration
-	windowMax  int64
-	dial       Dial
+	windowMax int64
+	dial      Dial
 }
 
 // Tune changes how lines are delivered, all settings at once, and interrupts nothing. Durations
@@ -78,13 +78,20 @@ func (p *Pool) updateSettingsLocked() {
 	before := p.settings.Load()
 	s := &settings{Tuning: p.o.Tuning}
 	s.setDefaults()
-	s.stuckAfter = min(stuckAfter, s.StallTimeout/2)
-	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.backends.Load().all)*p.o.Connections)
+	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.backends)*p.o.Connections)
 	s.dial = p.o.Dial
 	if s.dial == nil {
 		s.dial = dialWith(s.dialOptions())
 	}
 	p.settings.Store(s)
+	p.shared.SetSettings(&delivery.Settings{
+		StallTimeout:     s.StallTimeout,
+		DeadTimeout:      s.DeadTimeout,
+		FailbackInterval: s.FailbackInterval,
+		FailbackProbe:    s.FailbackProbe,
+		ResendAge:        s.ResendAge,
+		WindowMax:        s.windowMax,
+	})
 	if p.launch != nil && s.windowMax < before.windowMax {
 		p.warnOfSharedMemoryLocked()
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"linesplit/internal/delivery"
 )
 
 // A target that checks have found down is not dialled, even if no other is left.
@@ -41,7 +43,7 @@ func TestUnhealthyTargetIsNotDialled(t *testing.T) {
 			t.Errorf("old connection: closed %v, aborted %v", c.closed, c.aborted)
 		}
 		r.pool.Targets()[1].CheckedUp()
-		r.pass(2 * maxDelay)
+		r.pass(2 * delivery.MaxDelay)
 		r.wantDials(a, 1)
 		r.wantDials(b, 1)
 		r.finish(time.Second)

@@ -2,94 +2,37 @@ package workerpool
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"time"
 
+	"linesplit/internal/delivery"
 	"linesplit/linebuf"
-	"linesplit/target"
 )
 
-const (
-	// lookBytes and lookWrites are the bytes and writes after which a worker asks its
-	// connection for its progress: seldom enough to cost little, often enough for small
-	// windows. A worker with a small window looks sooner (lookAfter).
-	lookBytes  = 256 << 10
-	lookWrites = 32
-	// checkEvery is the number of buffers after which a busy worker looks for other events.
-	checkEvery = 8
-	// recheckAfter is the delay before a worker looks at a full window again.
-	recheckAfter = 5 * time.Millisecond
-	// observeEvery is the number of buffers that one sample of the confirmation histogram
-	// stands for.
-	observeEvery = 16
-	// maxFINWait is the time that a worker waits, after the peer's FIN, for signs that the peer
-	// has read everything before it half-closes. Keepalives bring such signs within 3 s.
-	// linesplit itself goes on reading for 4 s after its own FIN (half of -drain-timeout).
-	maxFINWait = 3500 * time.Millisecond
-	// maxLeaving is the number of connections that a worker has left and still waits for. With
-	// more than that, it gives up the oldest.
-	maxLeaving = 8
-)
+// checkEvery is the number of buffers after which a busy worker looks for other events.
+const checkEvery = 8
 
-// These are a worker's reasons to give up a connection that has not failed by itself.
-var (
-	errSilent         = errors.New("peer answers neither retransmissions nor probes")
-	errStalled        = errors.New("peer has taken nothing for the stall timeout; another target takes its lines")
-	errUnproven       = errors.New("target has closed, perhaps without reading everything")
-	errTooManyLeaving = errors.New("too many connections are waiting for their last confirmation")
-	errDrainStalled   = errors.New("target is being drained and makes no progress")
-	errStopped        = errors.New("stopped")
-)
-
-// worker takes buffers from the channel and writes them to one connection at a time.
-//
-// A failover takes these steps: checkConns, or a write, finds that the connection has failed and
-// calls fail (target's reader, which sees the end first, has woken the worker); requeue moves the
-// lines that may not have been read to the retry queue; ensureDial dials the next candidate;
-// onDial takes the result, and switchTo makes it the worker's connection; next then writes the
-// retry queue before anything new.
-//
-// A FIN comes first where a target has read everything: onFIN then dials a replacement, and the
-// old connection ends in leave.go.
+// worker drives a [delivery.Machine]: it takes buffers from the channel for it, writes what it is
+// to write, makes its dials, and tells it the time. It is one goroutine, and another while it
+// dials.
 type worker struct {
-	pool   *Pool
-	id     int
-	home   *backend // it belongs here; connected elsewhere, it is displaced
-	logger *slog.Logger
+	pool    *Pool
+	home    *backend
+	machine *delivery.Machine
+	lines   <-chan *linebuf.Buffer
+	stop    <-chan struct{}
+	dialler dialler
+	ticks   chan time.Time // from the pool
+	alarm   *time.Timer    // for Machine.Wake
+	alarmAt time.Time      // what it is set to; zero: not set
 
-	lines       <-chan *linebuf.Buffer // nil once it is closed
-	stop        <-chan struct{}
-	retryQueue  retryQueue // what failed connections left; written before anything new
-	out         *outConn   // the present connection; nil while there is none
-	lastBackend *backend   // the backend of the present or last connection
-	leaving     []*outConn // half-closed or about to be; their windows wait for confirmation
-	full        bool       // out must not be written to until the next look
-	moved       bool       // the window has moved once in the present stall
-	stopped     bool
-	paused      bool // home takes no lines, so the worker takes nothing new
-	dialler     dialler
-
-	failbackTried time.Time     // when the worker last moved, or tried to go home
-	homeWait      time.Duration // wait before it tries again, whatever the evidence; see noteLeft
-
-	ticks     chan time.Time // from the pool
-	recheck   *time.Timer
-	waitingFn func() error // waiting as a value, so that a write does not allocate it
-
-	lookAfter                       int           // bytes between two looks; see lookBytes
-	always                          chan struct{} // closed: it makes a case of a select ready
-	bytesSinceLook, writesSinceLook int
-	takenSinceCheck                 int
-	sinceSample                     int
+	waitingFn       func() error // waiting as a value, so that a write does not allocate it
+	takenSinceCheck int
 }
 
 func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *worker {
-	w := &worker{pool: p, id: id, home: home, lines: lines, logger: p.o.Logger.With("worker", id)}
+	w := &worker{pool: p, home: home, lines: lines, ticks: make(chan time.Time, 1)}
+	w.machine = delivery.New(p.shared, w, home.Backend, id)
 	w.waitingFn = w.waiting
-	w.ticks = make(chan time.Time, 1)
-	w.always = make(chan struct{})
-	close(w.always)
 	return w
 }
 
@@ -97,76 +40,25 @@ func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *wo
 // dismissed, or when hard ends.
 func (w *worker) run(hard context.Context) {
 	w.stop = hard.Done()
-	w.recheck = time.NewTimer(0)
-	defer w.recheck.Stop()
-	w.dialler.start(hard, func(ctx context.Context, a target.Address) (Conn, error) {
-		return w.pool.settings.Load().dial(ctx, a)
-	})
-	defer w.dialler.stop()
-	w.applyState(time.Now())
-	for !w.done() {
-		w.ensureDial()
+	w.alarm = time.NewTimer(0)
+	defer w.alarm.Stop()
+	w.dialler.start(hard)
+	w.machine.Begin(time.Now())
+	for !w.machine.Done() && !(w.machine.Rests() && w.pool.tryDismiss(w)) {
 		w.next()
 	}
-	w.abortAll()
+	w.machine.Abort(time.Now())
+	w.dialler.stop()
 }
 
-// done reports whether the worker is to end. When nothing is left to write, it retires the
-// present connection, which brings the worker to its end.
-func (w *worker) done() bool {
-	if w.stopped {
-		return true
-	}
-	if w.hasWork() {
-		return false
-	}
-	if w.out != nil {
-		w.retire()
-	}
-	if len(w.leaving) > 0 || !w.retryQueue.empty() { // leaving may have failed just now
-		return false
-	}
-	return w.lines == nil || w.pool.tryDismiss(w)
-}
-
-// hasWork reports whether there are lines to write, or more may come.
-func (w *worker) hasWork() bool { return w.lines != nil && !w.paused || !w.retryQueue.empty() }
-
-// abortAll gives up the connections that are still open. What they have not confirmed stays
-// counted as retained.
-func (w *worker) abortAll() {
-	open := w.leaving
-	if w.out != nil {
-		open = append(open, w.out)
-	}
-	for _, c := range open {
-		w.look(c, time.Now())
-		c.countLines(c.unacknowledged())
-		c.conn.Abort()
-		c.leave()
-	}
-}
-
-// writable reports whether the connection may be given more.
-func (w *worker) writable() bool {
-	return w.out != nil && !w.full && !w.out.ending
-}
-
-// intake returns the channel while the worker can write what it takes from it, otherwise nil.
-func (w *worker) intake() <-chan *linebuf.Buffer {
-	if !w.writable() || !w.retryQueue.empty() {
-		return nil
-	}
-	return w.lines
-}
-
-// next takes one buffer, or handles one other event.
+// next writes or takes one buffer, or handles one other event.
 func (w *worker) next() {
-	in := w.intake()
-	if in != nil && w.takenSinceCheck < checkEvery {
+	if w.takenSinceCheck < checkEvery {
+		if w.write() {
+			return
+		}
 		select {
-		case b, ok := <-in:
-			w.takenSinceCheck++
+		case b, ok := <-w.intake():
 			w.take(b, ok)
 			return
 		default:
@@ -174,168 +66,133 @@ func (w *worker) next() {
 	}
 	w.takenSinceCheck = 0
 	select {
-	case b, ok := <-in:
+	case b, ok := <-w.intake():
 		w.take(b, ok)
-	case <-w.retryReady():
-		w.write(w.retryQueue.pop())
 	case <-w.events():
-		w.checkConns(time.Now())
+		w.machine.Check(time.Now())
 	case now := <-w.ticks:
-		w.tick(now)
-	case now := <-w.rechecks():
-		w.checkConns(now)
+		w.machine.Tick(now)
+		w.pollEnd()
+	case now := <-w.due():
+		w.alarmAt = time.Time{}
+		w.machine.Due(now)
 	case r := <-w.dialler.results:
-		w.onDial(r)
-	case <-w.dialler.retry():
-		w.redial()
+		w.machine.Dialled(r.backend, r.conn, r.err, time.Now())
 	case <-w.stop:
-		w.stopped = true
+		w.machine.Stop()
+	case <-w.writeReady():
 	}
+}
+
+// intake returns the channel while the machine can write what is taken from it, otherwise nil.
+func (w *worker) intake() <-chan *linebuf.Buffer {
+	if !w.machine.Wants() {
+		return nil
+	}
+	return w.lines
 }
 
 func (w *worker) take(b *linebuf.Buffer, ok bool) {
 	if !ok {
-		w.noteInputEnd()
+		w.endInput()
 		return
 	}
-	w.write(w.toSegment(b))
+	w.machine.Take(b)
 }
 
-// noteInputEnd notes that the channel is closed, also for paused workers, which do not read it.
-func (w *worker) noteInputEnd() {
-	w.lines = nil
+// endInput notes that the channel is closed, also for paused workers, which do not read it.
+func (w *worker) endInput() {
 	w.pool.ended.Store(true)
+	w.machine.EndInput(time.Now())
 }
 
-// toSegment counts a buffer as taken and wraps it.
-func (w *worker) toSegment(b *linebuf.Buffer) segment {
-	s := segment{buf: b, lines: b.Lines}
-	w.pool.countTaken(s.count())
-	return s
-}
-
-// pollClosed checks whether the channel is closed while the worker takes nothing from it: a
+// pollEnd checks whether the channel is closed while the worker takes nothing from it: a
 // worker without lines needs no connection to end. Checking may take a buffer, so a paused
 // worker leaves it to the others, if any accept lines.
-func (w *worker) pollClosed() {
-	if w.lines == nil || w.intake() != nil || !w.retryQueue.empty() {
+func (w *worker) pollEnd() {
+	if !w.machine.Idle() {
 		return
 	}
 	if w.pool.ended.Load() {
-		w.lines = nil
+		w.endInput()
 		return
 	}
-	if len(w.lines) > 0 || w.paused && len(w.pool.backends.Load().accepting) > 0 {
+	if len(w.lines) > 0 || w.machine.Paused() && w.pool.shared.Backends().AnyAccepts() {
 		return
 	}
 	select {
 	case b, ok := <-w.lines:
 		if ok { // it came after the check of len
-			w.retryQueue.push(w.toSegment(b))
+			w.machine.Keep(b, time.Now())
 			return
 		}
-		w.noteInputEnd()
+		w.endInput()
 	default:
 	}
 }
 
-// retryReady is ready while the retry queue can be written. It is one case of next's select
-// among others because the queue may be long and its target slow.
-func (w *worker) retryReady() <-chan struct{} {
-	if !w.writable() || w.retryQueue.empty() {
-		return nil
+// write reports whether there was something to write.
+func (w *worker) write() bool {
+	c, p := w.machine.Writing()
+	if len(p) == 0 {
+		return false
 	}
-	return w.always
-}
-
-// events returns the event channel of the present connection, or of the last one being left.
-func (w *worker) events() <-chan struct{} {
-	switch {
-	case w.out != nil:
-		return w.out.conn.Events()
-	case len(w.leaving) > 0:
-		return w.leaving[len(w.leaving)-1].conn.Events()
-	}
-	return nil
-}
-
-func (w *worker) rechecks() <-chan time.Time {
-	if !w.full {
-		return nil
-	}
-	return w.recheck.C
-}
-
-// write gives a segment to the present connection.
-func (w *worker) write(s segment) {
-	c := w.out
-	n := s.len()
-	if err := c.write(s, w.waitingFn); err != nil {
-		w.fail(c, err)
-		return
-	}
-	w.pool.buffers.Put(c.window.mergeNewest())
-	w.bytesSinceLook += n
-	w.writesSinceLook++
-	if w.bytesSinceLook >= w.lookAfter || w.writesSinceLook >= lookWrites {
-		w.look(c, time.Now())
-	}
+	w.takenSinceCheck++
+	n, err := c.(Conn).Write(p, w.waitingFn)
+	w.machine.Wrote(n, err, time.Now())
+	return true
 }
 
 // waiting is called from within a write that makes no progress, and may end that write with an
-// error. It also handles the connections that are being left. A failure of the present
-// connection is left to the caller of write.
+// error.
 func (w *worker) waiting() error {
 	now := time.Now()
 	select {
 	case <-w.stop:
-		w.stopped = true
-		return errStopped
+		w.machine.Stop()
+	case r := <-w.dialler.results:
+		w.machine.Dialled(r.backend, r.conn, r.err, now)
 	default:
 	}
-	w.applyState(now)
-	w.reapLeaving(now)
-	w.look(w.out, now)
-	w.countLines()
-	if err := w.verdict(w.out, now); err != nil {
-		return err
-	}
-	return w.failbackInWrite(now)
+	return w.machine.Blocked(now)
 }
 
-// countLines updates the counts of sent and acknowledged lines for all connections.
-func (w *worker) countLines() {
-	for _, c := range w.leaving {
-		c.countLines(c.unacknowledged())
+// always is ready at any time.
+var always = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// writeReady is ready while there is something to write. It is one case of next's select among
+// others because the retry queue may be long and its target slow.
+func (w *worker) writeReady() <-chan struct{} {
+	if _, p := w.machine.Writing(); len(p) == 0 {
+		return nil
 	}
-	if c := w.out; c != nil {
-		c.countLines(c.unacknowledged())
-	}
+	return always
 }
 
-// tick runs at regular intervals.
-func (w *worker) tick(now time.Time) {
-	w.applyState(now)
-	w.checkConns(now)
-	w.countLines()
-	w.tryFailback(now)
-	w.replaceDraining()
-	w.pollClosed()
+// events returns the event channel of the connection that the machine watches.
+func (w *worker) events() <-chan struct{} {
+	if c := w.machine.Watched(); c != nil {
+		return c.(Conn).Events()
+	}
+	return nil
 }
 
-// applyState applies what was decided about the worker's home, about the target of its
-// connection, and about the settings. It runs within a blocked write too, so that such a worker
-// does not begin anything either. A worker with maxLeaving connections to wait for stays
-// paused, so that draining and resuming a slow target over and over does not pile up
-// connections.
-func (w *worker) applyState(now time.Time) {
-	w.lookAfter = int(min(lookBytes, w.pool.settings.Load().windowMax/4))
-	rested := w.paused
-	w.paused = !w.home.accepts() || rested && len(w.leaving) >= maxLeaving
-	if rested && !w.paused {
-		w.dialler.reset()
+// due returns a channel that receives the time when the machine is to be woken.
+func (w *worker) due() <-chan time.Time {
+	at := w.machine.Wake()
+	if at.IsZero() {
+		return nil
 	}
-	if c := w.out; c != nil && !c.backend.accepts() {
-		c.markEnding(now)
+	if at != w.alarmAt {
+		w.alarm.Reset(time.Until(at))
+		w.alarmAt = at
 	}
+	return w.alarm.C
 }
+
+// Dial is the action of the machine.
+func (w *worker) Dial(b *delivery.Backend) { w.dialler.connect(w.pool.settings.Load().dial, b) }

@@ -1,4 +1,4 @@
-package workerpool
+package delivery
 
 import (
 	"math"
@@ -84,9 +84,9 @@ func TestMayHalfClose(t *testing.T) {
 		"no FIN":                   {outConn{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
 		"already done":             {outConn{halfClosed: true}, time.Hour, false},
 		"FIN, all read":            {outConn{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
-		"FIN, something is unread": {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, maxFINWait - 1, false},
-		"FIN, not all arrived":     {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, maxFINWait - 1, false},
-		"maxFINWait has passed":    {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, maxFINWait, true},
+		"FIN, something is unread": {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, MaxFINWait - 1, false},
+		"FIN, not all arrived":     {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, MaxFINWait - 1, false},
+		"MaxFINWait has passed":    {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, MaxFINWait, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.f.markEnding(epoch)

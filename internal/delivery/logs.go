@@ -1,16 +1,15 @@
-package workerpool
+package delivery
 
 import (
 	"log/slog"
 
 	"linesplit/internal/loglimit"
-	"linesplit/target"
 )
 
-// logBurst is how many messages of one kind a target logs at once in half a minute; the others are
+// LogBurst is how many messages of one kind a target logs at once in half a minute; the others are
 // logged in sum. With hundreds of workers, each of which is connected and fails, a target that
 // resets its connections would flood the log.
-const logBurst = 4
+const LogBurst = 4
 
 // backendLogs has a limiter for each kind of message about a target's connections.
 type backendLogs struct {
@@ -23,25 +22,17 @@ func (l *backendLogs) all() []*loglimit.Limiter {
 
 func (l *backendLogs) init() {
 	for _, limiter := range l.all() {
-		limiter.Burst = logBurst
+		limiter.Burst = LogBurst
 	}
 }
 
-// flushLog logs what the log has held back to report it in sum.
-func (b *backend) flushLog() {
+// FlushLog logs what the log has held back to report it in sum.
+func (b *Backend) FlushLog() {
 	for _, limiter := range b.logs.all() {
 		limiter.Flush()
 	}
-	b.target.FlushLog()
-}
-
-// flushLogs flushes the logs of all backends when the pool ends.
-func (p *Pool) flushLogs() {
-	for _, b := range p.backends.Load().all {
-		b.flushLog()
-	}
-	p.hindered.Flush()
+	b.Target.FlushLog()
 }
 
 // targetAttr names a target in a message.
-func targetAttr(t *target.Target) slog.Attr { return slog.Any("target", t) }
+func targetAttr(b *Backend) slog.Attr { return slog.Any("target", b.Target) }

@@ -1,4 +1,4 @@
-package workerpool
+package delivery
 
 import (
 	"bytes"
@@ -37,6 +37,7 @@ type window struct {
 func (w *window) empty() bool { return w.head == len(w.list) }
 
 func (w *window) oldest() *segment { return &w.list[w.head] }
+func (w *window) newest() *segment { return &w.list[len(w.list)-1] }
 
 func (w *window) push(s segment) {
 	w.list, w.head = compact(w.list, w.head)

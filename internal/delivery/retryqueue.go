@@ -1,4 +1,4 @@
-package workerpool
+package delivery
 
 // retryQueue holds the segments that failed connections left, oldest first. The zero value is
 // empty.

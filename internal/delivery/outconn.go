@@ -1,4 +1,4 @@
-package workerpool
+package delivery
 
 import (
 	"time"
@@ -7,27 +7,21 @@ import (
 	"linesplit/target"
 )
 
-// stuckAfter is the time without an acknowledgement after which a connection with data
-// outstanding counts as stuck, so that its target does not count as confirming. If half of the
-// stall timeout is shorter, that is used: when all targets stop at once, none must seem fit to
-// take over from another.
-const stuckAfter = time.Second
-
 // halfCloserWithin is the rule for half-closers: a FIN within this time after the connection's
-// start means that the target never writes, and not that it is going away. notHalfCloserFor is
+// start means that the target never writes, and not that it is going away. NotHalfCloserFor is
 // the exception.
 const halfCloserWithin = time.Second
 
-// notHalfCloserFor is the time for which a connection that outlived halfCloserWithin proves
+// NotHalfCloserFor is the time for which a connection that outlived halfCloserWithin proves
 // that its target is no half-closer. A target that becomes one is reconnected to again and
 // again for this long.
-const notHalfCloserFor = 3 * time.Second
+const NotHalfCloserFor = 3 * time.Second
 
 // outConn is one connection in use, with its window and its progress as of the last look. Its
-// worker owns it.
+// machine owns it.
 type outConn struct {
 	conn     Conn
-	backend  *backend
+	backend  *Backend
 	since    time.Time
 	window   window
 	reported linebuf.Count // the part of backend.retained that is this window's
@@ -58,24 +52,16 @@ type outConn struct {
 }
 
 // newOutConn wraps a connection that has joined its backend.
-func newOutConn(c Conn, b *backend, now time.Time) *outConn {
+func newOutConn(c Conn, b *Backend, now time.Time) *outConn {
 	return &outConn{conn: c, backend: b, since: now, ackedAt: now}
 }
 
-// write gives s to the connection. From then on the window owns it, whether or not the write
-// fails.
-func (c *outConn) write(s segment, waiting func() error) error {
+// begin adds s to the window as the segment that is written next.
+func (c *outConn) begin(s segment) {
 	c.next += uint64(s.len())
 	s.end = c.next
 	c.window.push(s)
 	c.writing = s.count()
-	n, err := c.conn.Write(s.bytes(), waiting)
-	if err != nil {
-		c.writing = s.begun(0, s.start()+uint64(n))
-	}
-	c.sent.Add(c.writing)
-	c.writing = linebuf.Count{}
-	return err
 }
 
 // look asks the connection for its progress. It counts as stuck after stuckAfter without an
@@ -107,7 +93,7 @@ func (c *outConn) judgeFIN(now time.Time) {
 		if !c.isNew(now) {
 			c.backend.notHalfCloserAt.Store(now.UnixNano())
 		}
-	case c.isNew(now) && now.Sub(time.Unix(0, c.backend.notHalfCloserAt.Load())) > notHalfCloserFor:
+	case c.isNew(now) && now.Sub(time.Unix(0, c.backend.notHalfCloserAt.Load())) > NotHalfCloserFor:
 		c.ignoreFIN = true
 	}
 }
@@ -120,10 +106,10 @@ func (c *outConn) setStuck(stuck bool) {
 	}
 	c.stuck = stuck
 	if stuck {
-		c.backend.target.Stuck(1)
+		c.backend.Target.Stuck(1)
 	} else {
 		c.stalled = false
-		c.backend.target.Stuck(-1)
+		c.backend.Target.Stuck(-1)
 	}
 }
 
@@ -182,14 +168,14 @@ func (c *outConn) markEnding(now time.Time) {
 	}
 }
 
-// mayHalfClose reports whether the worker may send its FIN. After the peer's FIN it waits until
+// mayHalfClose reports whether the machine may send its FIN. After the peer's FIN it waits until
 // the peer seems to have read everything: once both sides have ended, the reset of a peer that
 // dies with data unread would go unseen.
 func (c *outConn) mayHalfClose(now time.Time) bool {
 	if c.halfClosed || !c.seen.FIN {
 		return !c.halfClosed
 	}
-	return c.seen.SeemsRead() && c.arrived() == c.next || now.Sub(c.endingAt) >= maxFINWait
+	return c.seen.SeemsRead() && c.arrived() == c.next || now.Sub(c.endingAt) >= MaxFINWait
 }
 
 // delivered reports whether a half-closed connection has ended cleanly with everything
@@ -270,5 +256,5 @@ func (c *outConn) leave() {
 	c.reportWindow()
 	c.setStuck(false)
 	c.setExact(false)
-	c.backend.target.Left()
+	c.backend.Target.Left()
 }

@@ -1,0 +1,132 @@
+package delivery
+
+import (
+	"log/slog"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// checkConns looks at every connection and acts on what it finds.
+func (m *Machine) checkConns(now time.Time) {
+	m.reapLeaving(now)
+	c := m.out
+	if c == nil {
+		return
+	}
+	m.look(c, now)
+	if err := m.verdict(c, now); err != nil {
+		m.fail(c, err, now)
+		return
+	}
+	if c.seen.FIN && !c.ending && !c.ignoreFIN {
+		m.onFIN(c, now)
+	}
+}
+
+// look asks a connection for its progress and releases what that confirms.
+func (m *Machine) look(c *outConn, now time.Time) {
+	s := m.shared.Settings()
+	before := c.exact
+	if c.look(now, s.stuckAfter()); c.exact != before {
+		m.logger.Debug("peer lookup", "target", c.backend.Target, "exact", c.exact)
+	}
+	m.release(c, c.confirmable(now, s.ResendAge), now)
+	m.enforceLimit(c, s.WindowMax, now)
+	c.reportWindow()
+	if c != m.out {
+		return
+	}
+	m.bytesSinceLook, m.writesSinceLook = 0, 0
+	if m.full = c.full(s.WindowMax); m.full {
+		m.recheckAt = now.Add(recheckAfter)
+	}
+}
+
+// release confirms all segments that end at pos or before it.
+func (m *Machine) release(c *outConn, pos uint64, now time.Time) {
+	var n linebuf.Count
+	for !c.window.empty() && c.window.oldest().end <= pos {
+		s := c.window.pop()
+		n.Add(s.count())
+		if m.sinceSample++; m.sinceSample >= observeEvery {
+			m.sinceSample = 0
+			m.shared.confirmSeconds.Observe(now.Sub(s.buf.Read).Seconds())
+		}
+		m.shared.buffers.Put(s.buf)
+	}
+	if n.Lines == 0 {
+		return
+	}
+	c.confirmed = true
+	m.moved = m.moved && c != m.out
+	m.shared.countConfirmed(c.backend, n)
+}
+
+// enforceLimit releases the oldest segments while the window holds more than its share, but
+// none that seem unread.
+func (m *Machine) enforceLimit(c *outConn, windowMax int64, now time.Time) {
+	limit := c.surelyRead()
+	for c.window.mem > windowMax && c.window.oldest().end <= limit {
+		m.release(c, c.window.oldest().end, now)
+	}
+}
+
+// verdict returns the reason to give up a connection, or nil to keep it.
+func (m *Machine) verdict(c *outConn, now time.Time) error {
+	s := m.shared.Settings()
+	switch {
+	case c.seen.Err != nil:
+		return c.seen.Err
+	case c.seen.Silent >= s.DeadTimeout:
+		return errSilent
+	case m.drainStalled(c, now, s.StallTimeout+s.ResendAge):
+		return errDrainStalled
+	case now.Sub(c.ackedAt) >= s.StallTimeout:
+		return m.stallVerdict(c, now)
+	}
+	return nil
+}
+
+// drainStalled reports whether a connection to a draining target has made no progress for the
+// timeout while another target confirms. Its window is then sent to that one. Without this
+// bound, a target that hangs could never be removed.
+func (m *Machine) drainStalled(c *outConn, now time.Time, timeout time.Duration) bool {
+	if c.backend.Accepts() || !c.ending || c.window.empty() || c.sinceProgress(now) < timeout {
+		return false
+	}
+	return m.shared.Backends().accepting.OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN) != nil
+}
+
+// stallVerdict handles a peer that is alive and acknowledges nothing. That is backpressure, not
+// a failure: the window moves once, and only to a target that confirms.
+func (m *Machine) stallVerdict(c *outConn, now time.Time) error {
+	if !c.stalled {
+		c.stalled = true
+		c.backend.stalls.Add(1)
+		c.backend.logs.takesNothing.Warn(m.logger, "target takes nothing", targetAttr(c.backend),
+			slog.Duration("since", now.Sub(c.ackedAt).Round(time.Millisecond)))
+	}
+	if m.moved || !m.canMove(c) {
+		return nil
+	}
+	m.moved = true
+	return errStalled
+}
+
+// canMove reports whether the window of a stalled connection has another target to go to. The
+// window of a connection that is being left can go to the present connection only. For the
+// present connection, canMove also chooses the target to dial.
+func (m *Machine) canMove(c *outConn) bool {
+	if m.out != nil && m.out != c {
+		at := m.out.backend
+		return at != c.backend && at.Target.Confirming(c.stuckAfter)
+	}
+	list := m.shared.Backends()
+	t := list.accepting.OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN)
+	if t == nil {
+		return false
+	}
+	m.dialling.prefer = list.of(t)
+	return true
+}
