@@ -149,12 +149,17 @@ func (c *outConn) surelyRead() uint64 {
 const freshFor = 2 * time.Second
 
 // confirmable returns the position before which everything counts as read now. With exact knowledge
-// that is what the peer has read, and nothing is fresh or hidden.
+// that is what the peer has read, and nothing is fresh or hidden. Otherwise fresh bytes may be
+// unread although they do not show, and as many before them as show.
 func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 	c.ageHistory.note(now, c.arrived(), age)
 	c.freshHistory.note(now, c.arrived(), freshFor)
 	shown := c.arrived() - min(c.arrived(), c.seen.Hidden)
-	pos := min(c.seen.Read, max(c.freshHistory.before(now.Add(-freshFor)), shown))
+	pos := c.seen.Read
+	if c.seen.Hidden > 0 {
+		old := max(c.freshHistory.before(now.Add(-freshFor)), shown)
+		pos = min(pos, old-min(old, c.seen.Unread))
+	}
 	if !c.seen.SeemsRead() {
 		return pos
 	}
