@@ -2,10 +2,11 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 30s
+SEEDS ?= 100000
 MICRO ?= .
 NEW ?= bin/bench.txt
 
-.PHONY: help build test test-services test-long race lint vuln rules deploy-check fuzz bench bench-quick microbench demo docker dist ci clean
+.PHONY: help build test test-services test-long race lint vuln rules deploy-check fuzz simulate mutants bench bench-quick microbench demo docker dist ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +40,12 @@ deploy-check: ## the files in deploy/: units, compose file, Kubernetes, dashboar
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
+
+simulate: ## the rules of delivery against SEEDS (100000) random networks
+	go test ./internal/delivery -run TestSimulation -count=1 -timeout 24h -sim.seeds $(SEEDS)
+
+mutants: ## the same with one rule broken after the other: each has to be noticed
+	go test ./internal/delivery -run TestMutants -count=1 -sim.mutants
 
 bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, 20 minutes, into docs/performance.md; BENCH=FLAGS
 	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json $(BENCH)

@@ -120,7 +120,9 @@ func (m *Machine) candidate() *Backend {
 	d := &m.dialling
 	if b := d.prefer; b != nil {
 		d.prefer = nil
-		return b
+		if b.dialable() { // it was when it was chosen
+			return b
+		}
 	}
 	avoid := d.avoid
 	switch {

@@ -25,6 +25,7 @@ func TestConfirmable(t *testing.T) {
 		"old, but the window rose":       {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
 		"read is ahead of the age":       {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
 		"read too fresh to trust":        {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 70},
+		"fresh, and something is unread": {target.Progress{Written: 100, Acked: 90, Read: 80, Unread: 5, Hidden: 90}, 60, 70, 65},
 		"beyond what can hide":           {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
 		"fresh, but exact":               {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
 		"anything can hide":              {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},

@@ -43,12 +43,14 @@ type simTarget struct {
 	finFirst  bool          // half-closes each connection at its start, and reads on
 	answers   bool          // it answers our FIN with its own
 	errs      bool          // estimates hide unread bytes for a while
+	drainedAt time.Time     // when it was last told to take no more lines
 	conns     []*simConn    // all that there ever were
 }
 
 // simConn is one connection, seen from both ends. It implements Conn.
 type simConn struct {
 	to      *simTarget
+	since   time.Time
 	sendBuf int // bytes that our kernel takes beyond the acknowledged ones
 	recvBuf int // bytes that the peer's kernel takes beyond those that were read
 
@@ -65,8 +67,10 @@ type simConn struct {
 	silentFrom time.Time // when the network went silent; zero: it answers
 	fin        bool      // the peer's
 	afterOurs  bool
-	leaves     bool // the process closes once it has seen our FIN
-	dead       bool // the process has ended
+	leaves     bool      // the process closes once it has seen our FIN
+	exitsAt    time.Time // when a process that leaves ends, whatever it has seen
+	wasStable  bool      // a look has said so
+	dead       bool      // the process has ended
 	ourFIN     bool
 	finArrived bool // ours
 	seemedRead bool // everything seemed read as we half-closed
@@ -82,7 +86,7 @@ type arrival struct {
 }
 
 func (t *simTarget) accept(now time.Time) *simConn {
-	c := &simConn{to: t, sendBuf: 200 + t.rng.IntN(4000), recvBuf: 200 + t.rng.IntN(4000), stillFrom: now}
+	c := &simConn{to: t, since: now, sendBuf: 200 + t.rng.IntN(4000), recvBuf: 200 << t.rng.IntN(11), stillFrom: now}
 	if t.finFirst {
 		c.fin, c.event = true, true
 	}
@@ -122,6 +126,9 @@ func (c *simConn) advance(now time.Time, ms int) {
 		c.process(max(1, ms/20))
 	}
 	c.endIfAnswered()
+	if c.leaves && now.After(c.exitsAt) {
+		c.kill()
+	}
 	if before != [2]int{c.acked, c.read} {
 		c.stillFrom = now
 	}
@@ -188,11 +195,16 @@ func (c *simConn) kill() {
 	}
 }
 
-// announceEnd sends a FIN; the process reads on until it sees ours. One that crosses ours on its way
-// would pass for an answer: the model leaves that out.
-func (c *simConn) announceEnd() {
-	if !c.closed && !c.dead && c.err == nil && !c.ourFIN {
+// exitAfter is how long a process that has announced its end waits for our FIN.
+const exitAfter = 10 * time.Second
+
+// announceEnd sends a FIN; the process reads on until it sees ours. The model leaves out a FIN that
+// crosses ours on its way, which would pass for an answer, and one at the start of a connection,
+// which makes the process a half-closer.
+func (c *simConn) announceEnd(now time.Time) {
+	if !c.closed && !c.dead && c.err == nil && !c.ourFIN && !c.fin && now.Sub(c.since) > halfCloserWithin {
 		c.fin, c.leaves, c.event = true, true, true
+		c.exitsAt = now.Add(exitAfter)
 	}
 }
 
@@ -248,6 +260,7 @@ func (c *simConn) Progress() target.Progress {
 		p.Silent = now.Sub(c.silentFrom)
 	}
 	p.AllRead = c.allRead()
+	c.wasStable = c.wasStable || p.WindowStable
 	return p
 }
 

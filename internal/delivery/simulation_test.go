@@ -173,6 +173,9 @@ func (m *simMachine) Dial(b *Backend) {
 	if !m.dialAt.IsZero() {
 		panic("two dials at a time")
 	}
+	if b.Target.Unhealthy() || !b.Accepts() {
+		panic("a dial of a target that checks have found down, or that takes no lines")
+	}
 	for _, x := range append(m.s.targets, m.s.former...) {
 		if x.Backend == b {
 			m.dialTo, m.dialAt = x, time.Now().Add(x.dialTime)
@@ -194,6 +197,7 @@ func (s *sim) run() {
 		s.hang()
 	}
 	if !s.ended && !s.stopped && !s.t.Failed() {
+		s.halfClosers()
 		s.recover()
 	}
 	if !s.stopped && !s.t.Failed() {
@@ -240,6 +244,29 @@ func (s *sim) hang() {
 	}
 	if n := x.Target.Connections(); leaves && n > 0 {
 		s.t.Errorf("seed %d: a target that hangs has %d connections although it was drained", s.seed, n)
+	}
+}
+
+// halfClosers demands that the machines stay connected to targets that half-close each connection at
+// its start: such a FIN means nothing.
+func (s *sim) halfClosers() {
+	if s.plot != peaceful {
+		return
+	}
+	conns := func() (n int) {
+		for _, x := range s.targets {
+			x.SetAccepting(true)
+			n += len(x.conns)
+		}
+		s.publish()
+		return n
+	}
+	conns()
+	s.live(2*s.shared.Settings().FailbackInterval + 10*time.Second)
+	before := conns()
+	s.live(10 * time.Second)
+	if n := conns() - before; n > 0 {
+		s.t.Errorf("seed %d: %d connections in ten seconds to targets that half-close", s.seed, n)
 	}
 }
 
@@ -310,7 +337,11 @@ func (m *simMachine) act(now time.Time, tick bool) {
 	if at := m.Wake(); !at.IsZero() && !now.Before(at) {
 		m.Due(now)
 	}
-	for range 1 + m.s.rng.IntN(4) {
+	most := 4
+	if m.s.plot == narrow { // more than the windows hold
+		most = 40
+	}
+	for range 1 + m.s.rng.IntN(most) {
 		if m.Wants() && !m.s.ended {
 			m.Take(m.s.buffer())
 		}
@@ -410,7 +441,7 @@ func (s *sim) fault() {
 		}
 	case 2:
 		for _, c := range x.live() {
-			c.announceEnd()
+			c.announceEnd(now)
 		}
 	case 3:
 		if live := x.live(); len(live) > 0 {
@@ -448,6 +479,9 @@ func (s *sim) fault() {
 }
 
 func (s *sim) setAccepting(x *simTarget, accepts bool) {
+	if x.Accepts() && !accepts {
+		x.drainedAt = time.Now()
+	}
 	x.SetAccepting(accepts)
 	s.publish()
 }
@@ -464,7 +498,7 @@ func (s *sim) change(x *simTarget) {
 	if len(s.targets) < 2 {
 		return
 	}
-	x.SetAccepting(false)
+	s.setAccepting(x, false)
 	for i, y := range s.targets {
 		if x == y {
 			s.targets = append(s.targets[:i:i], s.targets[i+1:]...)
@@ -553,14 +587,29 @@ func (s *sim) check() {
 	if taken != accounted {
 		s.t.Errorf("seed %d: taken %v, confirmed %v and retained %v", s.seed, taken, sum.Confirmed, retained)
 	}
-	limit := s.window + max(s.window, minProbe) + s.window/4 + 512
 	for _, m := range s.machines {
 		if len(m.leaving) > MaxLeaving {
 			s.t.Errorf("seed %d: leaving %d connections", s.seed, len(m.leaving))
 		}
-		if m.out != nil && m.out.window.mem > limit {
-			s.t.Errorf("seed %d: a window of %d bytes", s.seed, m.out.window.mem)
+		if m.out != nil {
+			s.checkOut(m.out)
 		}
+	}
+}
+
+// checkOut is what must hold for a connection in use: its window is bounded, and its target has not
+// been drained for longer than a tick or two.
+func (s *sim) checkOut(c *outConn) {
+	peer := c.conn.(*simConn)
+	limit := s.window + lookWrites*512
+	if peer.wasStable { // probes
+		limit += max(s.window, minProbe) + s.window/4
+	}
+	if c.window.mem > limit {
+		s.t.Errorf("seed %d: a window of %d bytes", s.seed, c.window.mem)
+	}
+	if !c.backend.Accepts() && !c.ending && time.Since(peer.to.drainedAt) > 2*time.Second {
+		s.t.Errorf("seed %d: a drained target still gets lines", s.seed)
 	}
 }
 
@@ -604,8 +653,7 @@ func (s *sim) checkEnd() {
 	}
 }
 
-// checkConns demands that all connections are closed, and that a half-closer had no more of them
-// than needed: its FIN means nothing.
+// checkConns demands that all connections are closed.
 func (s *sim) checkConns(x *simTarget) {
 	for i, c := range x.conns {
 		if !c.closed {
