@@ -28,6 +28,7 @@ type conn struct {
 	read   func() (int, error)
 	lines  lineRules
 
+	outlet Outlet
 	buf    *linebuf.Buffer // begins with the unfinished line; nil if there is none
 	size   int             // of the next buffer
 	filled bool            // the last read filled its buffer
@@ -78,7 +79,8 @@ var (
 
 func newConn(v *serving, nc net.Conn) *conn {
 	set := v.tuned()
-	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now(), at: -1}
+	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now(), at: -1,
+		outlet: v.o.Outlet()}
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
 	c.sniffing = true
 	c.lines = lineRules{max: set.MaxLine, policy: c.policy(set)}
@@ -221,10 +223,15 @@ func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
 	return pool.MustGet(len(rest))
 }
 
-// send hands b over. While the channel is full it waits, which holds back the sender.
+// send hands b over, to the outlet or the channel. While the channel is full it waits, which holds
+// back the sender.
 func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 	b.Lines, b.Read = lines, read
 	n := linebuf.Count{Lines: uint64(lines), Bytes: uint64(len(b.B))} // b has another owner once it is sent
+	if c.outlet.Offer(b) {
+		c.v.counters.queue(n)
+		return nil
+	}
 	select {
 	case c.v.out <- b:
 	default:

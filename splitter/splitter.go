@@ -31,9 +31,23 @@ type Options struct {
 	ReadSize int
 	// HandshakeTimeout limits the TLS handshake: 10 s.
 	HandshakeTimeout time.Duration
+	// Outlet returns an outlet for one connection, which tries it before the channel; nil: there are
+	// none.
+	Outlet func() Outlet
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
+
+// Outlet takes buffers of one connection without waiting.
+type Outlet interface {
+	// Offer reports whether it has taken b, which belongs to it from then on.
+	Offer(b *linebuf.Buffer) bool
+}
+
+// noOutlet takes nothing.
+type noOutlet struct{}
+
+func (noOutlet) Offer(*linebuf.Buffer) bool { return false }
 
 const (
 	defaultReadSize  = 16 << 10
@@ -46,6 +60,7 @@ const (
 type fixed struct {
 	ReadSize         int
 	HandshakeTimeout time.Duration
+	Outlet           func() Outlet
 	Logger           *slog.Logger
 }
 
@@ -60,7 +75,10 @@ func (o Options) fixed() fixed {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return fixed{o.ReadSize, o.HandshakeTimeout, o.Logger}
+	if o.Outlet == nil {
+		o.Outlet = func() Outlet { return noOutlet{} }
+	}
+	return fixed{o.ReadSize, o.HandshakeTimeout, o.Outlet, o.Logger}
 }
 
 // Splitter reads lines from the connections of any number of listeners. Its methods are safe for

@@ -25,7 +25,7 @@ const maxRecord = 16 << 10
 const maxBatch = 4 * maxRecord
 
 // Conn is one outbound connection that knows what its peer has acknowledged and read. One goroutine
-// writes and half-closes; Progress, Abort and Close are safe for concurrent use. Another goroutine
+// at a time writes and half-closes; Progress, Abort and Close are safe for concurrent use. Another goroutine
 // of the Conn reads from the connection, below TLS, discards what arrives, and sees the peer's FIN
 // and RST at once.
 type Conn struct {
@@ -40,7 +40,8 @@ type Conn struct {
 	wire   *wire     // the connection below secure
 
 	deadline time.Time // of raw's writes; only the writing goroutine uses it
-	plain    uint64    // bytes of lines given to Write; only the writing goroutine uses it
+	plain    uint64    // bytes of lines given to Write or TryWrite; only the writing goroutine uses it
+	direct   direct    // the write of TryWrite; only the writing goroutine uses it
 
 	// sent counts the bytes on the wire that the kernel has taken. The writing goroutine adds to it
 	// after each write. Another goroutine may therefore read too low a count, and then
@@ -100,6 +101,7 @@ func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
 	}
 	c.estimate.stability.span = min(maxSpan, c.retain/spanShare)
 	c.look = c.lookAt
+	c.direct.init()
 	return c, nil
 }
 

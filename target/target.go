@@ -15,8 +15,8 @@
 //   - Other systems than Linux report nothing: Progress.NoCounts is then true.
 //   - A Conn keeps no copy of what it has written and never sends anything twice. The caller keeps
 //     what may have to be sent again, and decides when to give the connection up.
-//   - The caller that dialled a Conn owns it and must Close or Abort it. One goroutine writes;
-//     Progress, Abort and Close are safe for concurrent use.
+//   - The caller that dialled a Conn owns it and must Close or Abort it. One goroutine at a
+//     time writes; Progress, Abort and Close are safe for concurrent use.
 package target
 
 import (

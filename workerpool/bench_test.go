@@ -24,6 +24,8 @@ func (c *sinkConn) Write(p []byte, _ func() error) (int, error) {
 	return len(p), nil
 }
 
+func (c *sinkConn) TryWrite(p []byte) (int, error) { return c.Write(p, nil) }
+
 func (c *sinkConn) Progress() target.Progress {
 	return target.Progress{Written: c.written, Acked: c.written, Read: c.written - min(c.written, 64<<10),
 		FIN: c.closed, AllRead: c.closed}

@@ -10,6 +10,7 @@ import (
 // is an interface so that the rules of delivery can be tested without a kernel.
 type Conn interface {
 	Write(p []byte, waiting func() error) (int, error)
+	TryWrite(p []byte) (int, error)
 	Progress() target.Progress
 	Events() <-chan struct{}
 	CloseWrite() error

@@ -220,6 +220,8 @@ func (c *peerConn) Write(p []byte, waiting func() error) (int, error) {
 	}
 }
 
+func (c *peerConn) TryWrite(p []byte) (int, error) { return c.take(p) }
+
 // take models one write(2).
 func (c *peerConn) take(p []byte) (int, error) {
 	c.peer.mu.Lock()

@@ -2,11 +2,13 @@
 // and keep each until its target has confirmed it. A worker that loses its connection sends
 // again, to another target if necessary, what may not have been read.
 //
-//	chan *linebuf.Buffer ─▶ worker ─▶ Machine ─▶ Conn ─▶ target
+//	chan *linebuf.Buffer ─┬▶ worker ─▶ Machine ─▶ Conn ─▶ target
+//	Outlet ───────────────┘
 //
 // A worker is one goroutine that drives a [delivery.Machine], which holds the rules and all that the
 // worker owns: its present connection, those that it is leaving, and their windows. At most one
-// goroutine dials for it.
+// goroutine dials for it. A goroutine that has read lines hands them to a worker through an
+// [Outlet], which writes them at once where it can, and otherwise sends them on the channel.
 //
 // Targets can be added and removed while the pool runs. Workers apply such changes on each
 // tick, and at once when the pool nudges them; no lock is taken for a buffer.
@@ -48,8 +50,10 @@ type Pool struct {
 	o        Options // Tuning is guarded by mu; workers read settings
 	buffers  *linebuf.Pool
 	shared   *delivery.Shared
-	settings atomic.Pointer[settings] // replaced under mu
-	ended    atomic.Bool              // all lines are taken, or Run was told to stop
+	settings atomic.Pointer[settings]  // replaced under mu
+	ended    atomic.Bool               // all lines are taken, or Run was told to stop
+	running  atomic.Pointer[[]*worker] // workers, for outlets; replaced under mu
+	outlets  atomic.Uint32             // made so far
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
@@ -135,8 +139,15 @@ func (p *Pool) startWorkersLocked(home *backend) {
 		p.nextID++
 		home.workers++
 		p.workers = append(p.workers, w)
+		p.publishWorkersLocked()
 		p.launch(w)
 	}
+}
+
+// publishWorkersLocked lets outlets know which workers there are.
+func (p *Pool) publishWorkersLocked() {
+	running := slices.Clone(p.workers)
+	p.running.Store(&running)
 }
 
 // tryDismiss removes a paused worker that has nothing left, if its home is being removed, and
@@ -168,6 +179,7 @@ func (p *Pool) removeWorkerLocked(w *worker) bool {
 		return false
 	}
 	p.workers = slices.Delete(p.workers, i, i+1)
+	p.publishWorkersLocked()
 	w.home.workers--
 	return true
 }

@@ -32,6 +32,8 @@ type rig struct {
 	done    chan struct{}
 	err     error // of Run; read it after done
 
+	outlet func() *Outlet // nil: send puts everything on the channel
+
 	seq    int
 	source map[string]int // line → the buffer it was sent in
 	bytes  int
@@ -139,6 +141,18 @@ func (r *rig) send(n, size int) {
 // sendIn is send with a buffer of at least the given capacity.
 func (r *rig) sendIn(n, size, capacity int) {
 	r.t.Helper()
+	b := r.buffer(n, size, capacity)
+	if r.outlet != nil && r.outlet().Offer(b) {
+		return
+	}
+	if cap(r.lines) > 0 && len(r.lines) == cap(r.lines) {
+		r.t.Fatal("the channel is full")
+	}
+	r.lines <- b
+}
+
+// buffer returns a buffer of new lines, which is to be sent.
+func (r *rig) buffer(n, size, capacity int) *linebuf.Buffer {
 	b := r.buffers.MustGet(max(n*size, capacity))
 	for range n {
 		line := fmt.Sprintf("%06d:%06d ", r.nBufs, r.seq)
@@ -150,10 +164,7 @@ func (r *rig) sendIn(n, size, capacity int) {
 	b.Lines, b.Read = n, time.Now()
 	r.nBufs++
 	r.bytes += len(b.B)
-	if cap(r.lines) > 0 && len(r.lines) == cap(r.lines) {
-		r.t.Fatal("the channel is full")
-	}
-	r.lines <- b
+	return b
 }
 
 // pass lets time pass and checks what must hold at every quiet moment.

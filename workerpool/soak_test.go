@@ -49,6 +49,7 @@ func soak(t *testing.T, rnd *rand.Rand) {
 			ResendMax:        []int64{4000, 20_000, 8 << 20}[rnd.IntN(3)],
 		},
 	}, peers)
+	r.useOutlets(rnd)
 	for i := range 150 {
 		for range rnd.IntN(4) {
 			if len(r.lines) < cap(r.lines)/2 {
@@ -87,6 +88,18 @@ func soak(t *testing.T, rnd *rand.Rand) {
 		close(r.lines)
 	}
 	r.wantEnd(t, 2*time.Minute)
+}
+
+// useOutlets makes some of the senders offer what they send to workers first.
+func (r *rig) useOutlets(rnd *rand.Rand) {
+	outlets := make([]*Outlet, rnd.IntN(4))
+	if len(outlets) == 0 {
+		return
+	}
+	for i := range outlets {
+		outlets[i] = r.pool.NewOutlet()
+	}
+	r.outlet = func() *Outlet { return outlets[rnd.IntN(len(outlets))] }
 }
 
 // change makes, now and then, one change that an operator may make. What must be refused is

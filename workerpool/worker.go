@@ -2,6 +2,7 @@ package workerpool
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"linesplit/internal/delivery"
@@ -11,26 +12,33 @@ import (
 // checkEvery is the number of buffers after which a busy worker looks for other events.
 const checkEvery = 8
 
-// worker drives a [delivery.Machine]: it takes buffers from the channel for it, writes what it is
-// to write, makes its dials, and tells it the time. It is one goroutine, and another while it
-// dials.
+// worker drives a [delivery.Machine]. It is one goroutine, and another while it dials. The goroutine
+// takes buffers from the channel for the machine, writes what it is to write, makes its dials, and
+// tells it the time.
+//
+// The goroutine that has locked turn drives the machine. That is the worker's own, except while it
+// waits for an event: then a goroutine that has just read lines may have its turn, to write them at
+// once (Outlet). Such a goroutine never waits. It pokes the worker if it leaves something to do.
 type worker struct {
 	pool    *Pool
 	home    *backend
-	machine *delivery.Machine
 	lines   <-chan *linebuf.Buffer
 	stop    <-chan struct{}
 	dialler dialler
 	ticks   chan time.Time // from the pool
+	poke    chan struct{}  // from outlets
 	alarm   *time.Timer    // for Machine.Wake
-	alarmAt time.Time      // what it is set to; zero: not set
+
+	turn    sync.Mutex // guards the fields below; outlets only try to lock it
+	machine *delivery.Machine
+	alarmAt time.Time // what alarm is set to; zero: not set
 
 	waitingFn       func() error // waiting as a value, so that a write does not allocate it
 	takenSinceCheck int
 }
 
 func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *worker {
-	w := &worker{pool: p, home: home, lines: lines, ticks: make(chan time.Time, 1)}
+	w := &worker{pool: p, home: home, lines: lines, ticks: make(chan time.Time, 1), poke: make(chan struct{}, 1)}
 	w.machine = delivery.New(p.shared, w, home.Backend, id)
 	w.waitingFn = w.waiting
 	return w
@@ -39,6 +47,8 @@ func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *wo
 // run returns when the channel is closed and everything is confirmed, when the worker is
 // dismissed, or when hard ends.
 func (w *worker) run(hard context.Context) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
 	w.stop = hard.Done()
 	w.alarm = time.NewTimer(0)
 	defer w.alarm.Stop()
@@ -65,23 +75,65 @@ func (w *worker) next() {
 		}
 	}
 	w.takenSinceCheck = 0
+	w.handle(w.await())
+}
+
+// event is what a worker has waited for: one of its fields is set.
+type event struct {
+	buffer       *linebuf.Buffer
+	closed       bool // the channel
+	check        bool
+	tick, due    time.Time
+	dialled      dialResult
+	stop, resume bool
+}
+
+// await waits for an event, without the turn.
+func (w *worker) await() (e event) {
+	in, events, due, ready := w.intake(), w.events(), w.due(), w.writeReady()
+	w.turn.Unlock()
+	defer w.turn.Lock()
 	select {
-	case b, ok := <-w.intake():
-		w.take(b, ok)
-	case <-w.events():
-		w.machine.Check(time.Now())
-	case now := <-w.ticks:
-		w.machine.Tick(now)
-		w.pollEnd()
-	case now := <-w.due():
-		w.alarmAt = time.Time{}
-		w.machine.Due(now)
-	case r := <-w.dialler.results:
-		w.machine.Dialled(r.backend, r.conn, r.err, time.Now())
+	case b, ok := <-in:
+		e.buffer, e.closed = b, !ok
+	case <-events:
+		e.check = true
+	case e.tick = <-w.ticks:
+	case e.due = <-due:
+	case e.dialled = <-w.dialler.results:
 	case <-w.stop:
-		w.machine.Stop()
-	case <-w.writeReady():
+		e.stop = true
+	case <-w.poke:
+		e.resume = true
+	case <-ready:
+		e.resume = true
 	}
+	return e
+}
+
+func (w *worker) handle(e event) {
+	switch {
+	case e.buffer != nil || e.closed:
+		w.take(e.buffer, !e.closed)
+	case e.check:
+		w.machine.Check(time.Now())
+	case !e.tick.IsZero():
+		w.tick(e.tick)
+	case !e.due.IsZero():
+		w.alarmAt = time.Time{}
+		w.machine.Due(e.due)
+	case e.dialled.backend != nil:
+		w.machine.Dialled(e.dialled.backend, e.dialled.conn, e.dialled.err, time.Now())
+	case e.stop:
+		w.machine.Stop()
+	case e.resume:
+		// next goes on with what an outlet has left, or with the retry queue.
+	}
+}
+
+func (w *worker) tick(now time.Time) {
+	w.machine.Tick(now)
+	w.pollEnd()
 }
 
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.
@@ -92,12 +144,17 @@ func (w *worker) intake() <-chan *linebuf.Buffer {
 	return w.lines
 }
 
+// take gives a buffer from the channel to the machine. It may have to be kept for a moment, if an
+// outlet had its turn meanwhile.
 func (w *worker) take(b *linebuf.Buffer, ok bool) {
-	if !ok {
+	switch {
+	case !ok:
 		w.endInput()
-		return
+	case w.machine.Wants():
+		w.machine.Take(b)
+	default:
+		w.machine.Keep(b, time.Now())
 	}
-	w.machine.Take(b)
 }
 
 // endInput notes that the channel is closed, also for paused workers, which do not read it.

@@ -28,9 +28,12 @@ const gcPercent = 30
 
 // lineMode cuts what senders write into lines and spreads the lines over the targets:
 //
-//	senders ─▶ listener ─┐                                    ┌─▶ worker ─▶ target
+//	senders ─▶ listener ─┐                                     ┌─▶ worker ─▶ target
 //	senders ─▶ listener ─┼─▶ splitter ─▶ chan *Buffer ─▶ pool ─┼─▶ worker ─▶ target
-//	                     ┘   (one goroutine per sender)       └─▶ worker ─▶ target
+//	                     ┘   (one goroutine per sender)        └─▶ worker ─▶ target
+//
+// A sender's goroutine writes to a target itself, past the channel, while a worker has nothing else
+// to do.
 type lineMode struct {
 	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads
 	logger       *slog.Logger
@@ -52,7 +55,11 @@ func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *l
 		confirmation: admin.NewConfirmation(),
 	}
 	m.cfg.Store(&cfg)
-	m.split = splitter.New(m.buffers, m.lines, splitter.Options{ReadSize: int(cfg.Buffer), Logger: logger})
+	m.split = splitter.New(m.buffers, m.lines, splitter.Options{
+		ReadSize: int(cfg.Buffer),
+		Outlet:   func() splitter.Outlet { return m.pool.NewOutlet() },
+		Logger:   logger,
+	})
 	m.pool = workerpool.New(m.buffers, workerpool.Options{
 		Targets:        cfg.Targets,
 		Connections:    cfg.Connections,
