@@ -1,0 +1,49 @@
+package loop
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Connect begins to connect a new TCP socket and adopts it. h is called when the connect has
+// succeeded or failed: FD.ConnectError tells. It is not called if Connect returns an error. The
+// address must have no zone, or a number as its zone. The caller limits the time.
+func (l *Loop) Connect(d *FD, a netip.AddrPort, h Handler) error {
+	var s sockaddr
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	if !s.set(a) {
+		return fmt.Errorf("connect to %s: the zone must be a number", a)
+	}
+	return l.connect(d, &s, h)
+}
+
+// ConnectUnix is Connect for a Unix socket, a path or an abstract name such as @name. While the
+// listener's backlog is full it returns unix.EAGAIN.
+func (l *Loop) ConnectUnix(d *FD, path string, h Handler) error {
+	var s sockaddr
+	if !s.setUnix(path) {
+		return os.NewSyscallError("connect", unix.EINVAL)
+	}
+	return l.connect(d, &s, h)
+}
+
+func (l *Loop) connect(d *FD, s *sockaddr, h Handler) error {
+	const flags = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(s.raw.Addr.Family), flags, 0)
+	if errno != 0 {
+		return os.NewSyscallError("socket", errno)
+	}
+	if s.raw.Addr.Family != unix.AF_UNIX {
+		SetOption(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&s.raw)), uintptr(s.size))
+	if errno != 0 && errno != unix.EINPROGRESS && errno != unix.EINTR { // after EINTR it goes on, too
+		closeFD(int(fd))
+		return os.NewSyscallError("connect", errno)
+	}
+	return l.Adopt(d, int(fd), h)
+}

@@ -1,0 +1,147 @@
+package loop
+
+import (
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// acceptsPerTurn is how many connections a listener accepts before other handlers have their
+	// turn.
+	acceptsPerTurn = 32
+
+	// Delays between attempts while accepting fails, for lack of descriptors for example.
+	firstRetry = 5 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// Acceptor takes the connections of a Listener. Its methods are called on the listener's loop.
+type Acceptor interface {
+	// Accepted takes over a new connection's descriptor, non-blocking and not inherited by
+	// programs. The peer's address is not valid if the socket is a Unix socket. Accepted may adopt
+	// the descriptor into any loop: Group.Least knows a good one.
+	Accepted(fd int, peer netip.AddrPort)
+	// AcceptFailed is told of each failure that is retried after a while.
+	AcceptFailed(err error)
+}
+
+// Listener accepts connections on a loop. The zero value is ready for Loop.Listen. Its methods may
+// be called only on its loop's goroutine.
+type Listener struct {
+	fd      FD
+	to      Acceptor
+	retry   Timer         // accepts again after a failure
+	delay   time.Duration // of the last retry; 0 after a success
+	paused  bool
+	pending bool // the kernel may have connections
+	last    lastCall
+}
+
+// Listen accepts connections from a listening socket, which is non-blocking and belongs to the loop
+// from now on. If it returns an error, the descriptor is closed.
+func (l *Loop) Listen(ln *Listener, fd int, to Acceptor) error {
+	ln.to, ln.pending = to, true
+	ln.retry.Do = ln.fd.Again
+	return l.Adopt(&ln.fd, fd, ln)
+}
+
+// Ready is for the loop.
+func (ln *Listener) Ready(l *Loop, ev Events) {
+	ln.pending = ln.pending || ev&Readable != 0
+	for range acceptsPerTurn {
+		if !ln.pending || ln.paused || ln.retry.Running() || !ln.fd.IsOpen() { // the Acceptor may pause or close
+			return
+		}
+		ln.acceptOne(l)
+	}
+	ln.fd.Again()
+}
+
+func (ln *Listener) acceptOne(l *Loop) {
+	fd, peer, errno := accept(ln.fd.Int())
+	switch errno {
+	case 0:
+		ln.delay = 0
+		ln.last.accepted(l)
+		ln.to.Accepted(fd, peer)
+	case unix.EAGAIN:
+		ln.pending = false
+	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO: // of one connection only
+	default:
+		ln.pending = true
+		ln.delay = min(max(firstRetry, 2*ln.delay), lastRetry)
+		l.Start(&ln.retry, ln.delay)
+		ln.to.AcceptFailed(os.NewSyscallError("accept4", errno))
+	}
+}
+
+// Pause leaves further connections in the kernel's backlog.
+func (ln *Listener) Pause() { ln.paused = true }
+
+// Resume undoes Pause.
+func (ln *Listener) Resume() {
+	ln.paused = false
+	ln.fd.Again()
+}
+
+// LastCall accepts what is in the backlog, pause or not, and calls done once no connection has come
+// for backlogWait: a peer whose connect has succeeded expects to be served. It calls done after
+// maxBacklog however many come.
+func (ln *Listener) LastCall(done func()) {
+	ln.paused = false
+	ln.fd.Again()
+	ln.last.begin(ln.fd.loop, done)
+}
+
+// Close closes the socket. Connections in its backlog are reset.
+func (ln *Listener) Close() {
+	if l := ln.fd.loop; l != nil {
+		l.Stop(&ln.retry)
+		ln.last.stop(l)
+	}
+	ln.fd.Close()
+}
+
+// accept is accept4(2). The peer's address is not valid for a Unix socket.
+func accept(listener int) (fd int, peer netip.AddrPort, errno unix.Errno) {
+	s := sockaddr{size: unix.SizeofSockaddrAny}
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&s.raw)),
+		uintptr(unsafe.Pointer(&s.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, netip.AddrPort{}, errno
+	}
+	return int(n), s.addrPort(), 0
+}
+
+const (
+	backlogWait = 10 * time.Millisecond
+	maxBacklog  = 250 * time.Millisecond
+)
+
+// lastCall is the end of accepting.
+type lastCall struct {
+	quiet, end Timer // one of them ends it
+}
+
+func (c *lastCall) begin(l *Loop, done func()) {
+	c.quiet.Do = func() { c.stop(l); done() }
+	c.end.Do = c.quiet.Do
+	l.Start(&c.quiet, backlogWait)
+	l.Start(&c.end, maxBacklog)
+}
+
+// accepted is told of each connection.
+func (c *lastCall) accepted(l *Loop) {
+	if c.quiet.Running() {
+		l.Start(&c.quiet, backlogWait)
+	}
+}
+
+func (c *lastCall) stop(l *Loop) {
+	l.Stop(&c.quiet)
+	l.Stop(&c.end)
+}

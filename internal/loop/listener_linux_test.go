@@ -1,0 +1,188 @@
+package loop
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connecting is a handler that reports how a connect ends.
+type connecting struct {
+	fd     FD
+	result chan error
+}
+
+func (c *connecting) Ready(_ *Loop, ev Events) {
+	if ev&Writable == 0 {
+		return
+	}
+	err := c.fd.ConnectError()
+	c.fd.Close()
+	c.result <- err
+}
+
+func TestConnect(t *testing.T) {
+	g := start(t, 2)
+	l := g.Loops()[1]
+	for _, at := range [][2]string{
+		{"tcp", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"unix", t.TempDir() + "/s"}, {"unix", "@loop-test"},
+	} {
+		ln, err := net.Listen(at[0], at[1])
+		must(t, err)
+		for _, want := range []error{nil, unix.ECONNREFUSED} {
+			c := &connecting{result: make(chan error, 1)}
+			on(t, l, func() {
+				if at[0] == "unix" {
+					err = l.ConnectUnix(&c.fd, at[1], c)
+				} else {
+					err = l.Connect(&c.fd, netip.MustParseAddrPort(ln.Addr().String()), c)
+				}
+			})
+			if err == nil {
+				err = <-c.result
+			}
+			if !errors.Is(err, want) && !(want != nil && errors.Is(err, os.ErrNotExist)) {
+				t.Errorf("%s: %v, want %v", at[1], err, want)
+			}
+			ln.Close()
+		}
+	}
+}
+
+// A connect that gets no answer is ended by its owner, and nothing is left of it.
+func TestConnectWithoutAnswer(t *testing.T) {
+	g := start(t, 1)
+	l := g.Loops()[0]
+	path := t.TempDir() + "/s"
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer closeFD(fd)
+	must(t, errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)))
+	on(t, l, func() {
+		var full error
+		var open []*connecting
+		for full == nil {
+			c := &connecting{result: make(chan error, 1)}
+			if full = l.ConnectUnix(&c.fd, path, c); full == nil {
+				open = append(open, c)
+			}
+		}
+		if !errors.Is(full, unix.EAGAIN) {
+			t.Errorf("with a full backlog: %v", full)
+		}
+		for _, c := range open {
+			c.fd.Close()
+		}
+		if err := l.ConnectUnix(&FD{}, string(make([]byte, 200)), nil); err == nil {
+			t.Error("a path of 200 bytes was accepted")
+		}
+		if err := l.Connect(&FD{}, netip.MustParseAddrPort("[fe80::1%lo]:1"), nil); err == nil {
+			t.Error("a zone with a name was accepted")
+		}
+	})
+}
+
+// Without descriptors a listener tries again with growing delays, reports each failure, and serves
+// the waiting connections once there are some. This test takes all descriptors.
+func TestAcceptIsRetriedWithoutDescriptors(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(descriptors(t) + 20), Max: limit.Max}))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	var taken []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		taken = append(taken, f)
+	}
+	a := &unix.SockaddrInet4{Port: addr.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	must(t, unix.Connect(fd, a))
+	begin := time.Now()
+	eventually(t, "five failures", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.failures) >= 5
+	})
+	if took := time.Since(begin); took < 5*firstRetry {
+		t.Errorf("five attempts in %v", took)
+	}
+	if !errors.Is(s.failures[0], unix.EMFILE) {
+		t.Errorf("failed with %v", s.failures[0])
+	}
+	for _, f := range taken {
+		f.Close()
+	}
+	eventually(t, "the connection accepted", func() bool { return s.count() == 1 })
+}
+
+func TestPauseLeavesConnectionsInTheBacklog(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	on(t, s.loop, s.ln.Pause)
+	for range 40 {
+		nc, err := net.Dial("tcp", addr.String())
+		must(t, err)
+		defer nc.Close()
+	}
+	on(t, s.loop, func() {})
+	on(t, s.loop, func() {})
+	if n := s.count(); n != 0 {
+		t.Errorf("%d accepted during the pause", n)
+	}
+	on(t, s.loop, s.ln.Resume)
+	eventually(t, "all accepted", func() bool { return s.count() == 40 })
+}
+
+// LastCall empties the backlog before it calls done, and calls it although connections keep coming.
+func TestLastCall(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	on(t, s.loop, s.ln.Pause)
+	for range 40 {
+		nc, err := net.Dial("tcp", addr.String())
+		must(t, err)
+		defer nc.Close()
+	}
+	done := make(chan int, 1)
+	begin := time.Now()
+	on(t, s.loop, func() { s.ln.LastCall(func() { done <- s.count(); s.ln.Close() }) })
+	if n := <-done; n != 40 {
+		t.Errorf("%d accepted, want 40", n)
+	}
+	if took := time.Since(begin); took < backlogWait {
+		t.Errorf("done after %v", took)
+	}
+}
+
+func TestLastCallEndsAlthoughConnectionsCome(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	done := make(chan struct{})
+	begin := time.Now()
+	on(t, s.loop, func() { s.ln.LastCall(func() { s.ln.Close(); close(done) }) })
+	for ended := false; !ended; {
+		if nc, err := net.Dial("tcp", addr.String()); err == nil {
+			nc.Close()
+		}
+		select {
+		case <-done:
+			ended = true
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if took := time.Since(begin); took > 10*maxBacklog {
+		t.Errorf("ended after %v", took)
+	}
+}

@@ -1,0 +1,170 @@
+package loop
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Events says what has become possible with a descriptor.
+type Events uint8
+
+const (
+	// Readable: a read will return data, the end or an error.
+	Readable Events = 1 << iota
+	// Writable: a write will take bytes or return an error. It is also the first event of a
+	// connect that has succeeded or failed; see FD.ConnectError.
+	Writable
+	// PeerEnded: the peer has sent its FIN, or the connection is broken. Data may be left to read.
+	PeerEnded
+	// Failed: the connection is broken. Reads return the rest of the data and then the error.
+	Failed
+)
+
+// eventsOf translates the events of epoll.
+func eventsOf(e uint32) (ev Events) {
+	if e&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		ev |= Readable
+	}
+	if e&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		ev |= Writable
+	}
+	if e&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 {
+		ev |= PeerEnded
+	}
+	if e&unix.EPOLLERR != 0 {
+		ev |= Failed
+	}
+	return ev
+}
+
+// Handler serves a descriptor.
+type Handler interface {
+	// Ready is called on the descriptor's loop with the events since the last call. They are 0 if
+	// FD.Again alone has caused the call.
+	Ready(l *Loop, ev Events)
+}
+
+// ScratchSize is the size of a loop's read buffer.
+const ScratchSize = 128 << 10
+
+// Loop is one event loop. Its methods may be called only on its own goroutine, except where they say
+// otherwise.
+type Loop struct {
+	group   *Group
+	index   int
+	poller  poller
+	inbox   inbox
+	count   atomic.Int64 // descriptors
+	queue   []ref        // handlers to call in the next turn, first in, first out
+	spare   []ref        // becomes queue while that is worked through
+	timers  timers
+	now     time.Time
+	scratch []byte
+
+	stopping bool
+}
+
+// ref names a registration.
+type ref struct {
+	fd  int32
+	gen uint32
+}
+
+func newLoop(g *Group, index int) (*Loop, error) {
+	l := &Loop{group: g, index: index, scratch: make([]byte, ScratchSize), now: g.start}
+	if err := l.poller.open(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Group returns the group that the loop belongs to. It may be called on any goroutine.
+func (l *Loop) Group() *Group { return l.group }
+
+// Index returns the number of the loop in its group, from 0. It may be called on any goroutine.
+func (l *Loop) Index() int { return l.index }
+
+// Descriptors returns the number of descriptors on the loop. It may be called on any goroutine.
+func (l *Loop) Descriptors() int { return int(l.count.Load()) }
+
+// Now returns the time at which the turn began.
+func (l *Loop) Now() time.Time { return l.now }
+
+// Scratch returns a buffer of ScratchSize bytes. All handlers share it, so its contents are lost
+// when the handler returns.
+func (l *Loop) Scratch() []byte { return l.scratch }
+
+// run is the loop's goroutine.
+func (l *Loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !l.stopping {
+		l.wait()
+		l.now = time.Now()
+		l.callHandlers()
+		l.runPosted(l.inbox.take())
+		l.callTimers()
+	}
+	l.runPosted(l.inbox.close())
+}
+
+// callHandlers calls the handlers that are in the queue now. What they queue is for the next turn.
+func (l *Loop) callHandlers() {
+	run := l.queue
+	l.queue = l.spare[:0]
+	for _, r := range run {
+		e := l.group.table.at(r.fd)
+		if e.gen.Load() != r.gen {
+			continue // closed meanwhile
+		}
+		ev := e.pending
+		e.pending, e.queued = 0, false
+		e.handler.Ready(l, ev)
+	}
+	l.spare = run
+}
+
+// enqueue lets a descriptor's handler be called with ev in the next turn.
+func (l *Loop) enqueue(r ref, ev Events) {
+	e := l.group.table.at(r.fd)
+	if e.gen.Load() != r.gen {
+		return
+	}
+	e.pending |= ev
+	if !e.queued {
+		e.queued = true
+		l.queue = append(l.queue, r)
+	}
+}
+
+// rawWait is how long a loop waits while it holds its processor.
+const rawWait = 3 * time.Millisecond
+
+// wait fills the queue. It returns when a handler, a task or a timer is due, and sometimes before.
+func (l *Loop) wait() {
+	if len(l.queue) > 0 || !l.inbox.sleep() {
+		n, _ := l.poller.poll(0)
+		l.accept(n)
+		return
+	}
+	limit := l.timers.left(l.group.start)
+	n, result := l.poller.poll(min(limit, rawWait))
+	if result == waitedInVain && limit > rawWait {
+		n, _ = l.poller.block(limit - rawWait)
+	}
+	l.inbox.wake()
+	l.accept(n)
+}
+
+// accept queues the handlers of the first n events of the poller.
+func (l *Loop) accept(n int) {
+	for i := range l.poller.events[:n] {
+		e := &l.poller.events[i]
+		if e.Fd != wakeFD {
+			l.enqueue(ref{e.Fd, uint32(e.Pad)}, eventsOf(e.Events))
+		}
+	}
+}
