@@ -9,6 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// LocalAddr returns the local address of a TCP socket. It is not valid for other sockets.
+func LocalAddr(fd int) netip.AddrPort {
+	s := sockaddr{size: unix.SizeofSockaddrAny}
+	if _, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&s.raw)),
+		uintptr(unsafe.Pointer(&s.size))); errno != 0 {
+		return netip.AddrPort{}
+	}
+	return s.addrPort()
+}
+
 // sockaddr is an address as the kernel writes it.
 type sockaddr struct {
 	raw  unix.RawSockaddrAny

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkPingPong measures a round trip of 64 bytes between a thread and an echo on a loop or in a
-// goroutine. CPU time is that of both sides.
+// BenchmarkPingPong measures a round trip of 64 bytes between a thread and an echo on a loop or in
+// a goroutine. CPU time is that of both sides.
 func BenchmarkPingPong(b *testing.B) {
 	b.Run("loop", func(b *testing.B) {
 		g := start(b, 1)
@@ -41,7 +41,7 @@ func pingPong(b *testing.B, to net.Addr) {
 	must(b, err)
 	fd, err := Detach(nc.(detachable))
 	must(b, err)
-	defer closeFD(fd)
+	defer Close(fd)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	buf := make([]byte, 64)
@@ -100,5 +100,5 @@ func BenchmarkTurn(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 	on(b, l, h.fd.Close)
-	closeFD(far)
+	Close(far)
 }

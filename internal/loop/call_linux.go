@@ -96,8 +96,8 @@ func SetOption(fd, level, option, value int) error {
 	return nil
 }
 
-// SetLinger makes the close of a TCP socket a reset. On other sockets it has no effect.
-func SetLinger(fd int) {
+// setLinger makes the close of a TCP socket a reset. On other sockets it has no effect.
+func setLinger(fd int) {
 	l := unix.Linger{Onoff: 1}
 	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
 		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
@@ -121,4 +121,5 @@ func shutdown(fd, how int) {
 	unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0)
 }
 
-func closeFD(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+// Close closes a descriptor that is on no loop.
+func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }

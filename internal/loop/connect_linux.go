@@ -42,8 +42,12 @@ func (l *Loop) connect(d *FD, s *sockaddr, h Handler) error {
 	}
 	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&s.raw)), uintptr(s.size))
 	if errno != 0 && errno != unix.EINPROGRESS && errno != unix.EINTR { // after EINTR it goes on, too
-		closeFD(int(fd))
+		Close(int(fd))
 		return os.NewSyscallError("connect", errno)
 	}
-	return l.Adopt(d, int(fd), h)
+	if err := l.Adopt(d, int(fd), h); err != nil {
+		Close(int(fd))
+		return err
+	}
+	return nil
 }

@@ -5,7 +5,7 @@
 // instance. All calls of a loop's descriptors are non-blocking and go to the kernel without telling
 // the Go scheduler, which costs a fraction of what the net package pays for a small read.
 //
-//	          ┌──────────────── a turn ────────────────┐
+//	          ┌─────────────── a turn ────────────────┐
 //	wait ──▶ handlers that are due ──▶ posted tasks ──▶ timers ──▶ wait
 //	            ▲   │ FD.Again
 //	            └───┘ in the next turn
@@ -28,10 +28,10 @@
 // goroutine holds for long, no file, no name lookup. Such work belongs in a goroutine that posts
 // its result with Post.
 //
-// Whoever calls Adopt hands the descriptor over; FD.Close, Reset and Release end that. No handler
-// is called for a descriptor after Close returns, also not for events that the kernel has reported
-// before, and also not when the kernel gives its number to another one: each registration has a
-// generation, and events carry it.
+// A successful Adopt hands the descriptor over to the FD; its Close, Reset and Release end that. No
+// handler is called for a descriptor after Close returns, also not for events that the kernel has
+// reported before, and also not when the kernel gives its number to another one: each registration
+// has a generation, and events carry it.
 //
 // # Waiting
 //

@@ -17,14 +17,13 @@ type FD struct {
 	ref
 }
 
-// Adopt puts a non-blocking descriptor on the loop, which owns it from then on, and lets h be called
-// for it. It may be called on any goroutine, and h.Ready may run before Adopt returns. A connected
-// socket is writable at first, so that h is called at once. If Adopt returns an error, the
-// descriptor is closed.
+// Adopt puts a non-blocking descriptor on the loop, which owns it from then on, and lets h be
+// called for it. It may be called on any goroutine, and h.Ready may run before Adopt returns. A
+// connected socket is writable at first, so that h is called at once. If Adopt returns an error,
+// the descriptor is still the caller's.
 func (l *Loop) Adopt(d *FD, fd int, h Handler) error {
 	e := l.group.table.grow(fd)
 	if e == nil {
-		closeFD(fd)
 		return errTooMany
 	}
 	gen := e.prepare(h)
@@ -33,7 +32,6 @@ func (l *Loop) Adopt(d *FD, fd int, h Handler) error {
 	l.count.Add(1)
 	if err := l.poller.add(fd, gen); err != nil {
 		d.leave()
-		closeFD(fd)
 		return err
 	}
 	return nil
@@ -75,7 +73,7 @@ func (d *FD) Close() {
 	}
 	fd := int(d.fd)
 	d.leave()
-	closeFD(fd)
+	Close(fd)
 }
 
 // Reset closes a socket so that a TCP peer sees a reset. It does nothing if the FD is not open.
@@ -83,8 +81,14 @@ func (d *FD) Reset() {
 	if d.gen == 0 {
 		return
 	}
-	SetLinger(int(d.fd))
+	setLinger(int(d.fd))
 	d.Close()
+}
+
+// Reset closes a socket that is on no loop so that a TCP peer sees a reset.
+func Reset(fd int) {
+	setLinger(fd)
+	Close(fd)
 }
 
 // Read reads what there is. It returns io.EOF at the end, and unix.EAGAIN if there is nothing.
@@ -102,8 +106,8 @@ func (d *FD) Write(b []byte) (int, error) { return Write(int(d.fd), b) }
 // CloseWrite half-closes a socket.
 func (d *FD) CloseWrite() { shutdown(int(d.fd), unix.SHUT_WR) }
 
-// ConnectError returns nil if the connect has succeeded: see Loop.Connect. It also returns, once, the
-// error that broke a connection.
+// ConnectError returns nil if the connect has succeeded: see Loop.Connect. It also returns, once,
+// the error that broke a connection.
 func (d *FD) ConnectError() error { return socketError(int(d.fd)) }
 
 // detachable is a *net.TCPConn, *net.TCPListener or their Unix counterparts.
@@ -112,8 +116,8 @@ type detachable interface {
 	io.Closer
 }
 
-// Detach takes a connection or listener of package net out of the runtime's poller, which would wake
-// up for each of its events. It returns a new descriptor for the socket, non-blocking and not
+// Detach takes a connection or listener of package net out of the runtime's poller, which would
+// wake up for each of its events. It returns a new descriptor for the socket, non-blocking and not
 // inherited by programs, and closes c, also if it returns an error.
 func Detach(c detachable) (int, error) {
 	fd, err := duplicate(c)

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// Supported reports whether this system has event loops. Everything else in this package exists on
-// Linux only.
+// Supported reports whether this system has event loops.
 const Supported = true
 
 // Group is a number of loops. Its methods are safe for concurrent use.
@@ -41,13 +40,13 @@ func New(n int) (*Group, error) {
 	return g, nil
 }
 
-// spareProcs is the number of processors of the Go scheduler beside those that loops hold while they
-// wait: for dials, TLS, logs, metrics and the garbage collector.
+// spareProcs is the number of processors of the Go scheduler beside those that loops hold while
+// they wait: for dials, TLS, logs, metrics and the garbage collector.
 const spareProcs = 2
 
 // MakeRoom raises GOMAXPROCS, if necessary, so that the given number of loops leaves processors for
-// other goroutines. The runtime then no longer follows later changes of a container's CPU limit; the
-// number of loops could not follow them either.
+// other goroutines. The runtime then no longer follows later changes of a container's CPU limit;
+// the number of loops could not follow them either.
 func MakeRoom(loops int) {
 	if want := loops + spareProcs; runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
@@ -97,8 +96,8 @@ const (
 )
 
 // table maps descriptors to their handlers. Numbers of descriptors are small and dense, and the
-// kernel gives out each only once at a time, so one table serves all loops. The goroutine that
-// has got a new descriptor from the kernel writes its entry; from then on the descriptor's loop does.
+// kernel gives out each only once at a time, so one table serves all loops. The goroutine that has
+// got a new descriptor from the kernel writes its entry; from then on the descriptor's loop does.
 type table struct {
 	chunks [maxChunks]atomic.Pointer[[chunkSize]entry]
 }
@@ -154,7 +153,7 @@ func (t *table) closeAll() {
 		for j := range c {
 			if e := &c[j]; e.gen.Load()&1 == 1 {
 				e.leave()
-				closeFD(i*chunkSize + j)
+				Close(i*chunkSize + j)
 			}
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// Task is work for a loop. Its owner may keep one and post it again and again without an allocation,
-// but not before it has begun to run.
+// Task is work for a loop. Its owner may keep one and post it again and again without an
+// allocation, but not before it has begun to run.
 type Task struct {
 	Do   func() // called on the loop
 	next *Task
@@ -40,8 +40,8 @@ func (l *Loop) runPosted(newest *Task) {
 	}
 }
 
-// inbox is a list of tasks that any goroutine adds to and the loop takes as a whole. It has no lock:
-// a loop that had to wait for one would lose its processor and its thread for a while.
+// inbox is a list of tasks that any goroutine adds to and the loop takes as a whole. It has no
+// lock: a loop that had to wait for one would lose its processor and its thread for a while.
 type inbox struct {
 	newest  atomic.Pointer[Task] // &closed after the end
 	asleep  atomic.Bool          // the loop waits, or is about to, and nothing has woken it

@@ -116,7 +116,7 @@ func TestPostFromATask(t *testing.T) {
 	g := start(t, 1)
 	l := g.Loops()[0]
 	near, far := pair(t)
-	defer closeFD(far)
+	defer Close(far)
 	stop := make(chan struct{})
 	stopped := false
 	h := adopt(t, l, near, func(h *handlerFunc, l *Loop, ev Events) {

@@ -42,7 +42,7 @@ type Listener struct {
 }
 
 // Listen accepts connections from a listening socket, which is non-blocking and belongs to the loop
-// from now on. If it returns an error, the descriptor is closed.
+// from now on. If it returns an error, the descriptor is still the caller's.
 func (l *Loop) Listen(ln *Listener, fd int, to Acceptor) error {
 	ln.to, ln.pending = to, true
 	ln.retry.Do = ln.fd.Again
@@ -99,11 +99,21 @@ func (ln *Listener) LastCall(done func()) {
 
 // Close closes the socket. Connections in its backlog are reset.
 func (ln *Listener) Close() {
+	ln.stopTimers()
+	ln.fd.Close()
+}
+
+// Release ends accepting and returns the socket, still listening. The caller closes it.
+func (ln *Listener) Release() int {
+	ln.stopTimers()
+	return ln.fd.Release()
+}
+
+func (ln *Listener) stopTimers() {
 	if l := ln.fd.loop; l != nil {
 		l.Stop(&ln.retry)
 		ln.last.stop(l)
 	}
-	ln.fd.Close()
 }
 
 // accept is accept4(2). The peer's address is not valid for a Unix socket.

@@ -61,7 +61,7 @@ func TestConnectWithoutAnswer(t *testing.T) {
 	path := t.TempDir() + "/s"
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
-	defer closeFD(fd)
+	defer Close(fd)
 	must(t, errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)))
 	on(t, l, func() {
 		var full error

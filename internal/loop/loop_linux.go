@@ -50,8 +50,8 @@ type Handler interface {
 // ScratchSize is the size of a loop's read buffer.
 const ScratchSize = 128 << 10
 
-// Loop is one event loop. Its methods may be called only on its own goroutine, except where they say
-// otherwise.
+// Loop is one event loop. Its methods may be called only on its own goroutine, except where they
+// say otherwise.
 type Loop struct {
 	group   *Group
 	index   int

@@ -95,9 +95,9 @@ func TestStaleEventsReachNoHandler(t *testing.T) {
 		}
 		closer.fd.Close()
 		heir.fd.Close()
-		closeFD(farHeir)
-		closeFD(farA)
-		closeFD(farB)
+		Close(farHeir)
+		Close(farA)
+		Close(farB)
 	})
 }
 
@@ -134,7 +134,7 @@ func TestAgainIsFair(t *testing.T) {
 		}
 		for i, h := range all {
 			h.fd.Close()
-			closeFD(far[i])
+			Close(far[i])
 		}
 	})
 }
@@ -261,7 +261,7 @@ func TestShutdownClosesTheRest(t *testing.T) {
 	if n, err := Read(far, make([]byte, 1)); n != 0 || err != nil {
 		t.Errorf("the far end reads %d, %v, want the end", n, err)
 	}
-	closeFD(far)
+	Close(far)
 	if g.Loops()[0].Post(func() {}) {
 		t.Error("a loop that has ended takes tasks")
 	}
@@ -275,7 +275,7 @@ func TestLeastPrefersTheGivenLoop(t *testing.T) {
 		l := g.Least(g.Loops()[1])
 		got = append(got, l.Index())
 		near, far := pair(t)
-		defer closeFD(far)
+		defer Close(far)
 		open = append(open, adopt(t, l, near, ignore))
 	}
 	if want := []int{1, 0, 2, 1, 0, 2}; !slices.Equal(got, want) {
@@ -308,7 +308,7 @@ func TestEventsOfAPipe(t *testing.T) {
 			t.Errorf("events %b, want %b", ev, Readable)
 		}
 	}
-	closeFD(fds[1])
+	Close(fds[1])
 	if ev := <-seen; ev&PeerEnded == 0 {
 		t.Errorf("events %b at the end", ev)
 	}

@@ -27,7 +27,7 @@ func (p *poller) open() (err error) {
 		return os.NewSyscallError("epoll_create1", err)
 	}
 	if p.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		closeFD(p.epfd)
+		Close(p.epfd)
 		return os.NewSyscallError("eventfd", err)
 	}
 	// Edges: each write is one, so the count in the eventfd need not be read.
@@ -40,8 +40,8 @@ func (p *poller) open() (err error) {
 }
 
 func (p *poller) close() {
-	closeFD(p.epfd)
-	closeFD(p.wakefd)
+	Close(p.epfd)
+	Close(p.wakefd)
 }
 
 // add registers a descriptor for all events.
