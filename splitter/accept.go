@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/loop"
 	"linesplit/internal/stranger"
 )
 
@@ -18,6 +19,7 @@ type serving struct {
 	*Splitter
 	hard  context.Context
 	ln    net.Listener
+	loops *loop.Group // nil: goroutines read all connections
 	conns sync.WaitGroup
 }
 
@@ -27,13 +29,22 @@ func (v *serving) failed(err error) {
 		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
 }
 
-// start serves nc in its own goroutine.
+// start serves nc on an event loop or in its own goroutine.
 func (v *serving) start(nc net.Conn) {
 	if !v.admit(nc) {
 		v.counters.accepted.Add(1)
 		return
 	}
+	if v.startOnLoop(nc) {
+		return
+	}
 	c := newConn(v, nc)
+	v.begin(c)
+	v.conns.Go(c.serve)
+}
+
+// begin counts and lists a connection that is about to be served.
+func (v *serving) begin(c *conn) {
 	if !c.datagrams {
 		v.counters.accepted.Add(1)
 		v.counters.connections.Add(1)
@@ -43,9 +54,8 @@ func (v *serving) start(nc net.Conn) {
 		c.raw.Close()
 	}
 	if l := v.o.Logger; l.Enabled(v.hard, slog.LevelDebug) {
-		l.Debug("connection accepted", "listener", accept.Name(v.ln), "peer", nc.RemoteAddr().String())
+		l.Debug("connection accepted", "listener", accept.Name(v.ln), "peer", c.nc.RemoteAddr().String())
 	}
-	v.conns.Go(c.serve)
 }
 
 // handshake does the TLS handshake; for a plain connection it does nothing.

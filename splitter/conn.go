@@ -15,8 +15,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// conn is one inbound connection. Only its goroutine touches it, except where a field says
-// otherwise.
+// conn is one inbound connection. Only its goroutine, or its event loop, touches it, except where a
+// field says otherwise.
 //
 // While it waits for bytes it has no buffer, or one just large enough for its unfinished line, and
 // few and small stack frames: thousands of idle connections cost a few kilobytes each.
@@ -41,6 +41,7 @@ type conn struct {
 
 	viaFD fdReader
 	held  heldReader
+	loop  *looped // nil if a goroutine reads the connection
 
 	lapsed  bool      // the last read ended at its deadline
 	readOut time.Time // when reading the rest ends; zero until the connection is cut off
@@ -89,7 +90,7 @@ func newConn(v *serving, nc net.Conn) *conn {
 	c.noteRead(c.since)
 	_, c.secure = nc.(*tls.Conn)
 	c.shaking = c.secure
-	if !c.viaFD.init(c) {
+	if c.loop = onLoop(nc); c.loop == nil && !c.viaFD.init(c) {
 		c.read = c.readHeld
 		c.held.small = make([]byte, smallRead)
 	}
@@ -224,25 +225,48 @@ func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
 }
 
 // send hands b over, to the outlet or the channel. While the channel is full it waits, which holds
-// back the sender.
+// back the sender. On a loop, b is kept instead until a goroutine waits.
 func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
 	b.Lines, b.Read = lines, read
-	n := linebuf.Count{Lines: uint64(lines), Bytes: uint64(len(b.B))} // b has another owner once it is sent
-	if c.outlet.Offer(b) {
-		c.v.counters.queue(n)
+	switch {
+	case c.trySend(b):
+		return nil
+	case c.loop != nil:
+		c.loop.unsent = b
 		return nil
 	}
-	select {
-	case c.v.out <- b:
-	default:
-		if !c.sendSlowly(b) {
-			c.countDrop(reasonShutdown, n, nil)
-			c.v.pool.Put(b)
-			return net.ErrClosed
+	return c.sendWaiting(b)
+}
+
+// trySend is send without waiting.
+func (c *conn) trySend(b *linebuf.Buffer) bool {
+	n := countOf(b)
+	if !c.outlet.Offer(b) {
+		select {
+		case c.v.out <- b:
+		default:
+			return false
 		}
 	}
 	c.v.counters.queue(n)
+	return true
+}
+
+// sendWaiting waits for the channel. If hard ends first, b is dropped.
+func (c *conn) sendWaiting(b *linebuf.Buffer) error {
+	n := countOf(b)
+	if !c.sendSlowly(b) {
+		c.countDrop(reasonShutdown, n, nil)
+		c.v.pool.Put(b)
+		return net.ErrClosed
+	}
+	c.v.counters.queue(n)
 	return nil
+}
+
+// countOf counts the lines of b, which has another owner once it is sent.
+func countOf(b *linebuf.Buffer) linebuf.Count {
+	return linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
 }
 
 // finish ends the connection. A last line without a newline gets one at a clean end; if the
@@ -283,5 +307,8 @@ func (c *conn) completeLast(rest int) {
 	b := c.buf
 	c.buf = nil
 	b.B = append(b.B, '\n')
-	c.send(b, 1, time.Now())
+	b.Lines, b.Read = 1, time.Now()
+	if !c.trySend(b) {
+		c.sendWaiting(b)
+	}
 }

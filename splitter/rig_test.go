@@ -18,6 +18,8 @@ import (
 	"linesplit/linebuf"
 )
 
+var loopsFlag = flag.Int("loops", 2, "event loops of the splitters under test")
+
 func TestMain(m *testing.M) {
 	// Parallel tests wait for time, not for processors. The command line overrides this.
 	flag.Set("test.parallel", "16")
@@ -59,6 +61,10 @@ func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options)
 	hard, hardCancel := context.WithCancel(context.Background())
 	r.soft, r.hard = softCancel, hardCancel
 	out := make(chan *linebuf.Buffer, queue)
+	switch ln.(type) {
+	case *net.TCPListener, *net.UnixListener: // others have no sockets, or are in a bubble
+		o.Loops = *loopsFlag
+	}
 	r.Splitter = New(r.pool, out, o)
 	taken := make(chan struct{})
 	go func() { defer close(taken); r.take(out) }()

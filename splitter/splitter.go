@@ -1,8 +1,9 @@
 // Package splitter accepts connections and turns the bytes read from them into buffers of whole
 // lines.
 //
-//	listener ─▶ accept ─▶ one goroutine per connection ─▶ channel of buffers
-//	                       reads, cuts at newlines          (bounded, shared)
+//	listener ─▶ accept ─▶ event loop, or a goroutine ─▶ outlet, which writes at once, or
+//	                      for each connection: reads,    channel of buffers
+//	                      cuts at newlines               (bounded, shared)
 //
 // A buffer on the channel holds whole lines of one connection. While the channel or the memory
 // budget is full, connections are not read, so that their senders feel TCP's backpressure: nothing
@@ -34,6 +35,9 @@ type Options struct {
 	// Outlet returns an outlet for one connection, which tries it before the channel; nil: there are
 	// none.
 	Outlet func() Outlet
+	// Loops is the number of event loops that read plain connections over TCP and Unix sockets, on
+	// Linux. 0: each connection has a goroutine, as it has with TLS and on other systems.
+	Loops int
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
@@ -61,6 +65,7 @@ type fixed struct {
 	ReadSize         int
 	HandshakeTimeout time.Duration
 	Outlet           func() Outlet
+	Loops            int
 	Logger           *slog.Logger
 }
 
@@ -78,7 +83,7 @@ func (o Options) fixed() fixed {
 	if o.Outlet == nil {
 		o.Outlet = func() Outlet { return noOutlet{} }
 	}
-	return fixed{o.ReadSize, o.HandshakeTimeout, o.Outlet, o.Logger}
+	return fixed{o.ReadSize, o.HandshakeTimeout, o.Outlet, o.Loops, o.Logger}
 }
 
 // Splitter reads lines from the connections of any number of listeners. Its methods are safe for
@@ -93,6 +98,7 @@ type Splitter struct {
 	gate    chan struct{} // see gateWidth
 
 	counters         counters
+	loops            loops
 	registry         registry
 	losses           losses
 	hints            hints
@@ -136,7 +142,8 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 // method is left with nothing in its backlog. The connection of a UDP listener stands for no sender:
 // it takes no place under MaxConnections and is not counted as one.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
-	v := &serving{Splitter: s, hard: hard, ln: ln}
+	v := &serving{Splitter: s, hard: hard, ln: ln, loops: s.loops.enter(s.o.Loops, s.o.Logger)}
+	defer s.loops.leave()
 	done := make(chan struct{})
 	var timing sync.WaitGroup
 	timing.Go(func() { v.timeOuts(done) })

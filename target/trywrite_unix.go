@@ -19,7 +19,7 @@ func (d *direct) init() { d.attempt = d.write }
 
 func (d *direct) write(fd uintptr) {
 	for {
-		d.n, d.err = syscall.Write(int(fd), d.p)
+		d.n, d.err = writeNow(int(fd), d.p)
 		if d.err != syscall.EINTR {
 			return
 		}

@@ -3,7 +3,6 @@ package workerpool
 import (
 	"time"
 
-	"linesplit/internal/delivery"
 	"linesplit/linebuf"
 )
 
@@ -33,13 +32,10 @@ func (p *Pool) NewOutlet() *Outlet {
 // waiting. It returns false, and the caller keeps b, if no worker can take it now: then it belongs
 // on the channel. Offer never waits. It must not be called after the channel has been closed.
 func (o *Outlet) Offer(b *linebuf.Buffer) bool {
-	running := o.pool.running.Load()
-	if running == nil || len(*running) == 0 {
-		return false
-	}
+	running := *o.pool.running.Load()
 	size := len(b.B)
-	for range min(len(*running), maxTries) {
-		w := (*running)[o.at%len(*running)]
+	for range min(len(running), maxTries) {
+		w := running[o.at%len(running)]
 		if o.bytes < stayBytes && o.writes < stayWrites && w.offer(b) {
 			o.bytes += size
 			o.writes++
@@ -66,17 +62,7 @@ func (w *worker) offer(b *linebuf.Buffer) bool {
 	left := w.hasEvent(c)
 	w.turn.Unlock()
 	if left {
-		select {
-		case w.poke <- struct{}{}:
-		default: // it will look anyway
-		}
+		w.wake()
 	}
 	return true
-}
-
-// hasEvent reports whether the worker has to do something, or to wait for something else, after a
-// write to c.
-func (w *worker) hasEvent(c delivery.Conn) bool {
-	_, p := w.machine.Writing()
-	return len(p) > 0 || w.machine.Watched() != c || w.machine.Wake() != w.alarmAt && !w.machine.Wake().IsZero()
 }

@@ -74,6 +74,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 		backends = append(backends, p.newBackend(a))
 	}
 	p.setBackendsLocked(backends) // p is not shared yet
+	p.publishWorkersLocked()
 	return p
 }
 
@@ -184,16 +185,19 @@ func (p *Pool) removeWorkerLocked(w *worker) bool {
 	return true
 }
 
-// tick sends the time to every worker at regular intervals. One ticker serves them all: a
-// ticker in each worker's select would enter and leave the runtime's timers with every buffer.
+// tick ticks every worker at regular intervals. One ticker serves them all, and one goroutine all
+// that are idle: each worker would have to wake up, and a ticker in its select would enter and leave
+// the runtime's timers with every buffer.
 func (p *Pool) tick(over <-chan struct{}) {
 	ticker := time.NewTicker(target.Tick)
 	defer ticker.Stop()
 	for {
 		select {
 		case now := <-ticker.C:
+			for _, w := range *p.running.Load() {
+				w.tickIfIdle(now)
+			}
 			p.mu.Lock()
-			p.nudgeLocked(now)
 			p.updateDrainedLocked(now)
 			p.mu.Unlock()
 		case <-over:
@@ -202,14 +206,10 @@ func (p *Pool) tick(over <-chan struct{}) {
 	}
 }
 
-// nudgeLocked makes every worker check its state and its connections. A worker that has not
-// taken the last tick yet misses this one.
+// nudgeLocked makes every worker check its state and its connections.
 func (p *Pool) nudgeLocked(now time.Time) {
 	for _, w := range p.workers {
-		select {
-		case w.ticks <- now:
-		default:
-		}
+		w.nudge(now)
 	}
 }
 

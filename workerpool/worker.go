@@ -136,6 +136,47 @@ func (w *worker) tick(now time.Time) {
 	w.pollEnd()
 }
 
+// tickIfIdle ticks the machine of a worker that waits for an event, in the calling goroutine. Others
+// tick when they have the time.
+func (w *worker) tickIfIdle(now time.Time) {
+	if !w.turn.TryLock() {
+		w.nudge(now)
+		return
+	}
+	watched := w.machine.Watched()
+	w.tick(now)
+	left := w.hasEvent(watched)
+	w.turn.Unlock()
+	if left {
+		w.wake()
+	}
+}
+
+// nudge makes the worker tick. One that has not taken the last tick yet misses this one.
+func (w *worker) nudge(now time.Time) {
+	select {
+	case w.ticks <- now:
+	default:
+	}
+}
+
+// wake makes the worker look at its machine.
+func (w *worker) wake() {
+	select {
+	case w.poke <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// hasEvent reports whether the worker has to do something, or to wait for something else, after
+// another goroutine has driven its machine. watched was the machine's connection before.
+func (w *worker) hasEvent(watched delivery.Conn) bool {
+	m := w.machine
+	_, p := m.Writing()
+	at := m.Wake()
+	return len(p) > 0 || m.Watched() != watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
+}
+
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.
 func (w *worker) intake() <-chan *linebuf.Buffer {
 	if !w.machine.Wants() {

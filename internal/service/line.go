@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,7 @@ func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *l
 	m.split = splitter.New(m.buffers, m.lines, splitter.Options{
 		ReadSize: int(cfg.Buffer),
 		Outlet:   func() splitter.Outlet { return m.pool.NewOutlet() },
+		Loops:    runtime.GOMAXPROCS(0),
 		Logger:   logger,
 	})
 	m.pool = workerpool.New(m.buffers, workerpool.Options{

@@ -1,0 +1,283 @@
+package splitter
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"linesplit/internal/loop"
+	"linesplit/linebuf"
+)
+
+// looped is a connection that an event loop reads, without a goroutine of its own: a plain one over
+// TCP or a Unix socket. The rules are those of conn; step is what conn.run is for goroutines.
+//
+// Where conn has to wait, for the gate, for memory or for the channel, a goroutine does that errand
+// while the loop leaves the connection alone. So conn has one owner at a time.
+//
+// It is also the connection's net.Conn: what other goroutines do to that is posted to the loop.
+type looped struct {
+	c    *conn
+	peer net.Addr
+	on   *loop.Loop
+
+	// The loop's goroutine owns the fields below.
+	fd       loop.FD
+	unix     bool
+	ended    bool // the sender has sent its FIN
+	readable bool // a read may return something
+	away     bool // a goroutine is on an errand
+	over     bool // the connection has ended
+	unsent   *linebuf.Buffer
+	why      error // the connection is to be closed once unsent has been sent; nil: it is not
+	timer    loop.Timer
+
+	wake    loop.Task   // makes the loop look at requests
+	posted  atomic.Bool // wake is
+	closing atomic.Bool // Close was called
+}
+
+// startOnLoop serves nc on a loop. It returns false, and nc is unchanged, if a goroutine has to.
+func (v *serving) startOnLoop(nc net.Conn) bool {
+	if v.loops == nil {
+		return false
+	}
+	var fd int
+	var err error
+	k := &looped{peer: nc.RemoteAddr()}
+	switch socket := nc.(type) {
+	case *net.TCPConn:
+		fd, err = loop.Detach(socket)
+	case *net.UnixConn:
+		k.unix = true
+		fd, err = loop.Detach(socket)
+	default:
+		return false
+	}
+	k.wake.Do, k.timer.Do = k.woken, k.lapse
+	k.on = v.loops.Least(nil)
+	v.conns.Add(1)
+	k.c = newConn(v, k)
+	v.begin(k.c)
+	k.on.Post(func() { k.adopt(fd, err) })
+	return true
+}
+
+// adopt begins to read, on the loop.
+func (k *looped) adopt(fd int, err error) {
+	if err == nil && !k.over {
+		err = k.on.Adopt(&k.fd, fd, k)
+	}
+	if !k.fd.IsOpen() && fd >= 0 {
+		loop.Close(fd)
+	}
+	if err != nil && !k.over {
+		k.c.v.failed(err)
+		k.end(err)
+	}
+}
+
+// Ready is for the loop.
+func (k *looped) Ready(_ *loop.Loop, ev loop.Events) {
+	k.readable = k.readable || ev&loop.Readable != 0
+	k.ended = k.ended || ev&loop.PeerEnded != 0
+	k.step()
+}
+
+// step handles requests and reads once, unless a goroutine has the connection.
+func (k *looped) step() {
+	c := k.c
+	switch {
+	case k.away || k.over:
+		return
+	case k.closing.Load():
+		k.end(net.ErrClosed)
+		return
+	case c.lapsed || c.requested.Load():
+		if err := c.handleRequests(); err != nil {
+			k.end(err)
+			return
+		}
+	}
+	if !k.readable {
+		return
+	}
+	switch {
+	case !c.enterGate():
+		c.release() // a thousand waiting connections must not hold a buffer each
+		c.account()
+		k.leaveTo(c.waitAtGate)
+	case !c.ensure():
+		c.leaveGate() // the wait for memory may be long, and other connections need less
+		k.leaveTo(c.makeRoom)
+	default:
+		k.read()
+	}
+}
+
+// read reads once, and lets the loop come back if there may be more.
+func (k *looped) read() {
+	c := k.c
+	room := c.buf.B[len(c.buf.B):cap(c.buf.B)]
+	n, err := k.fd.Read(room)
+	if err == unix.EAGAIN {
+		k.rest()
+		return
+	}
+	if n > 0 {
+		k.why = c.take(n)
+	}
+	switch {
+	case k.unsent != nil:
+		k.leaveTo(k.sendUnsent)
+	case err == io.EOF:
+		k.end(err)
+	case err != nil:
+		k.end(os.NewSyscallError("read", err))
+	case k.why != nil:
+		k.end(k.why)
+	case n < len(room) && !k.unix && !k.ended: // the socket is empty
+		k.rest()
+	default:
+		c.leaveGate()
+		k.fd.Again()
+	}
+}
+
+// rest waits for the next event.
+func (k *looped) rest() {
+	k.readable = false
+	k.c.release()
+	k.c.account()
+	k.c.leaveGate()
+}
+
+// sendUnsent waits until the channel takes the buffer that conn.send has kept.
+func (k *looped) sendUnsent() error {
+	b := k.unsent
+	k.unsent = nil
+	if err := k.c.sendWaiting(b); err != nil {
+		return err
+	}
+	k.c.leaveGate()
+	return k.why
+}
+
+// leaveTo leaves the connection to a goroutine that runs errand. Then the loop goes on, or ends the
+// connection if errand has failed.
+func (k *looped) leaveTo(errand func() error) {
+	k.away = true
+	go func() {
+		err := errand()
+		k.on.Post(func() {
+			k.away = false
+			if err != nil {
+				k.end(err)
+				return
+			}
+			k.step()
+		})
+	}()
+}
+
+// end ends the connection, on the loop. A last line may have to wait for the channel.
+func (k *looped) end(err error) {
+	k.over = true
+	k.on.Stop(&k.timer)
+	if k.c.carried() == 0 {
+		k.finish(err)
+		return
+	}
+	go func() {
+		k.c.finish(err)
+		k.on.Post(k.closed)
+	}()
+}
+
+func (k *looped) finish(err error) {
+	k.c.finish(err)
+	k.closed()
+}
+
+// closed closes the descriptor, after conn.finish.
+func (k *looped) closed() {
+	k.fd.Close()
+	k.c.v.conns.Done()
+}
+
+// woken looks at what other goroutines want.
+func (k *looped) woken() {
+	k.posted.Store(false)
+	k.step()
+}
+
+// lapse is the end of the deadline.
+func (k *looped) lapse() {
+	k.c.lapsed = !k.away // an errand is no silence of the sender
+	k.step()
+}
+
+func (k *looped) post() {
+	if !k.posted.Swap(true) {
+		k.on.PostTask(&k.wake)
+	}
+}
+
+// SetReadDeadline makes the connection handle requests at t. Its owner sets a time to come, or none;
+// others interrupt it by a time in the past.
+func (k *looped) SetReadDeadline(t time.Time) error {
+	switch {
+	case t.Equal(past):
+		k.post()
+	case t.IsZero():
+		k.on.Stop(&k.timer)
+	default:
+		k.on.Start(&k.timer, time.Until(t))
+	}
+	return nil
+}
+
+// Close ends the connection, as the end of a read.
+func (k *looped) Close() error {
+	k.closing.Store(true)
+	k.post()
+	return nil
+}
+
+// CloseWrite sends a FIN.
+func (k *looped) CloseWrite() error {
+	k.on.Post(func() {
+		if k.fd.IsOpen() {
+			k.fd.CloseWrite()
+		}
+	})
+	return nil
+}
+
+// RemoteAddr returns the sender's address.
+func (k *looped) RemoteAddr() net.Addr { return k.peer }
+
+// LocalAddr returns the listener's address.
+func (k *looped) LocalAddr() net.Addr { return k.c.v.ln.Addr() }
+
+// Read fails: the loop reads.
+func (k *looped) Read([]byte) (int, error) { return 0, os.ErrInvalid }
+
+// Write fails: nothing is written to senders.
+func (k *looped) Write([]byte) (int, error) { return 0, os.ErrInvalid }
+
+// SetDeadline is SetReadDeadline.
+func (k *looped) SetDeadline(t time.Time) error { return k.SetReadDeadline(t) }
+
+// SetWriteDeadline does nothing.
+func (k *looped) SetWriteDeadline(time.Time) error { return nil }
+
+// onLoop returns nc if it is on a loop, otherwise nil.
+func onLoop(nc net.Conn) *looped {
+	k, _ := nc.(*looped)
+	return k
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package splitter
+
+import (
+	"net"
+
+	"linesplit/linebuf"
+)
+
+// looped is not available here: goroutines read all connections.
+type looped struct{ unsent *linebuf.Buffer }
+
+func (*serving) startOnLoop(net.Conn) bool { return false }
+
+func onLoop(net.Conn) *looped { return nil }
