@@ -21,7 +21,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 		b.Skipf("%d descriptors are too few", limit.Cur)
 	}
 	ln := listenTCP(b)
-	pool, out, s := benchServe(b, ln, Options{})
+	pool, out, s := benchServe(b, ln, Options{Loops: *loopsFlag})
 	addr := &syscall.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
 	line := []byte(numbered(0, 1, 600))
 	fds := make([]int, 0, n)

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"linesplit/internal/loop"
 	"linesplit/linebuf"
 )
 
@@ -23,6 +24,8 @@ var loopsFlag = flag.Int("loops", 2, "event loops of the splitters under test")
 func TestMain(m *testing.M) {
 	// Parallel tests wait for time, not for processors. The command line overrides this.
 	flag.Set("test.parallel", "16")
+	flag.Parse()
+	loop.MakeRoom(*loopsFlag)
 	goleak.VerifyTestMain(m)
 }
 

@@ -41,13 +41,13 @@ func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *wo
 	w := &worker{pool: p, home: home, lines: lines, ticks: make(chan time.Time, 1), poke: make(chan struct{}, 1)}
 	w.machine = delivery.New(p.shared, w, home.Backend, id)
 	w.waitingFn = w.waiting
+	w.turn.Lock() // for run
 	return w
 }
 
-// run returns when the channel is closed and everything is confirmed, when the worker is
-// dismissed, or when hard ends.
+// run is called once, with the turn. It returns when the channel is closed and everything is
+// confirmed, when the worker is dismissed, or when hard ends.
 func (w *worker) run(hard context.Context) {
-	w.turn.Lock()
 	defer w.turn.Unlock()
 	w.stop = hard.Done()
 	w.alarm = time.NewTimer(0)
@@ -78,21 +78,32 @@ func (w *worker) next() {
 	w.handle(w.await())
 }
 
-// event is what a worker has waited for: one of its fields is set.
+// event is what a worker has waited for: one of its fields is set, or none if it only has to go on.
 type event struct {
-	buffer       *linebuf.Buffer
-	closed       bool // the channel
-	check        bool
-	tick, due    time.Time
-	dialled      dialResult
-	stop, resume bool
+	buffer    *linebuf.Buffer
+	closed    bool // the channel
+	check     bool
+	tick, due time.Time
+	dialled   dialResult
+	stop      bool
 }
 
-// await waits for an event, without the turn.
+// await waits for an event, without the turn. While there is something to write, it takes an event
+// if there is one: the retry queue may be long and its target slow.
 func (w *worker) await() (e event) {
-	in, events, due, ready := w.intake(), w.events(), w.due(), w.writeReady()
+	in, events, due := w.intake(), w.events(), w.due()
+	var ready <-chan struct{}
+	if _, p := w.machine.Writing(); len(p) > 0 {
+		ready = always
+	}
 	w.turn.Unlock()
 	defer w.turn.Lock()
+	select {
+	case <-w.stop:
+		e.stop = true
+		return e
+	default:
+	}
 	select {
 	case b, ok := <-in:
 		e.buffer, e.closed = b, !ok
@@ -104,9 +115,7 @@ func (w *worker) await() (e event) {
 	case <-w.stop:
 		e.stop = true
 	case <-w.poke:
-		e.resume = true
 	case <-ready:
-		e.resume = true
 	}
 	return e
 }
@@ -126,8 +135,6 @@ func (w *worker) handle(e event) {
 		w.machine.Dialled(e.dialled.backend, e.dialled.conn, e.dialled.err, time.Now())
 	case e.stop:
 		w.machine.Stop()
-	case e.resume:
-		// next goes on with what an outlet has left, or with the retry queue.
 	}
 }
 
@@ -261,15 +268,6 @@ var always = func() chan struct{} {
 	close(c)
 	return c
 }()
-
-// writeReady is ready while there is something to write. It is one case of next's select among
-// others because the retry queue may be long and its target slow.
-func (w *worker) writeReady() <-chan struct{} {
-	if _, p := w.machine.Writing(); len(p) == 0 {
-		return nil
-	}
-	return always
-}
 
 // events returns the event channel of the connection that the machine watches.
 func (w *worker) events() <-chan struct{} {
