@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,22 +19,24 @@ import (
 // unix:///path?mode=0660&uid=…&gid=…, with mode 0660 if none is given. Errors give the right
 // form.
 func ParseSpec(value string) (listen.Spec, error) {
+	const forms = "write 127.0.0.1:9091, tls://HOST:PORT or unix:///PATH"
+	scheme, _, found := strings.Cut(value, ":")
 	full := value
 	switch {
+	case value == "":
+		return listen.Spec{}, errors.New("no address: " + forms)
 	case strings.HasPrefix(value, "unix://"):
 		full = withMode(value)
-	case strings.HasPrefix(value, "tls://"), strings.HasPrefix(value, "tcp://"):
-	case strings.Contains(value, "://"), strings.HasPrefix(value, "stdin:"), strings.HasPrefix(value, "systemd:"):
-		return listen.Spec{}, errors.New("unknown scheme: write host:port, tls://host:port or unix:///path")
-	default:
-		full = "tcp://" + value
+	case found && slices.Contains([]string{"tcp", "tls", "unix"}, scheme):
+	case strings.Contains(value, "://"), slices.Contains([]string{"-", "stdin", "systemd", "udp"}, scheme):
+		return listen.Spec{}, fmt.Errorf("unknown scheme %q: %s", scheme, forms)
 	}
 	spec, err := listen.Parse(full)
 	if err != nil {
 		if inner := errors.Unwrap(err); inner != nil {
-			err = inner // without the value, which has a scheme or mode that the user did not write
+			err = inner // without the value, which has a mode that the user did not write
 		}
-		return listen.Spec{}, fmt.Errorf("write 127.0.0.1:9091, tls://host:port or unix:///path: %w", err)
+		return listen.Spec{}, err
 	}
 	return spec, nil
 }

@@ -37,8 +37,14 @@ func TestParseSpec(t *testing.T) {
 	}
 	for value, want := range map[string]string{
 		"":                  "write 127.0.0.1:9091",
-		"9091":              "write 127.0.0.1:9091",
-		"localhost":         "write 127.0.0.1:9091",
+		"9091":              "a port alone: write :9091",
+		"localhost":         "no port: write localhost:PORT",
+		"::1:9091":          "write [::1]:9091",
+		"/run/a.sock":       "no scheme: write unix:///run/a.sock",
+		"unix:/run/a.sock":  "write unix:///run/a.sock",
+		"http://a:1":        `unknown scheme "http": write 127.0.0.1:9091, tls://HOST:PORT or unix:///PATH`,
+		"-":                 "unknown scheme",
+		"stdin":             "unknown scheme",
 		"127.0.0.1:http":    "port",
 		"127.0.0.1:99999":   "port",
 		"udp://127.0.0.1:1": "unknown scheme",

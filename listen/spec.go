@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -18,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"linesplit/internal/hostport"
 )
 
 const (
@@ -81,13 +82,11 @@ func parse(value string) (Spec, error) {
 	rest, found = strings.CutPrefix(rest, "//")
 	switch {
 	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeUnix}, scheme):
-		return s, fmt.Errorf("no // after the scheme: %s", knownSchemes)
+		return s, withoutSlashes(scheme, rest)
 	case strings.HasPrefix(value, "/"):
 		return s, fmt.Errorf("no scheme: write unix://%s", value)
-	case !found && value != "" && strings.Trim(value, "0123456789") == "":
-		return s, fmt.Errorf("a port alone: write :%s", value)
 	case !found:
-		return s, fmt.Errorf("no scheme: %s", knownSchemes)
+		return s, fmt.Errorf("no address: %s", knownSchemes)
 	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
 		s.address = rest
 		return s, checkHostPort(scheme, rest)
@@ -99,19 +98,29 @@ func parse(value string) (Spec, error) {
 }
 
 // withScheme completes the short forms: host:port and :port are TCP, - and stdin are standard input.
+// A value that is no address at all is taken for host:port, too, so that its error says what is
+// missing.
 func withScheme(value string) string {
 	if value == "-" || value == schemeStdin {
 		return schemeStdin + ":"
 	}
 	scheme, rest, _ := strings.Cut(value, ":")
-	if strings.HasPrefix(rest, "//") || slices.Contains([]string{
+	if value == "" || strings.HasPrefix(value, "/") || strings.HasPrefix(rest, "//") || slices.Contains([]string{
 		schemeTCP, schemeTLS, schemeUDP, schemeUnix, schemeStdin, schemeInherited}, scheme) {
 		return value
 	}
-	if _, _, err := net.SplitHostPort(value); err != nil || strings.HasPrefix(value, "/") {
-		return value
-	}
 	return schemeTCP + "://" + value
+}
+
+// withoutSlashes is the error for a value such as unix:/run/x.sock.
+func withoutSlashes(scheme, rest string) error {
+	switch {
+	case rest == "":
+		return fmt.Errorf("no // after the scheme: %s", knownSchemes)
+	case strings.Trim(rest, "0123456789") == "":
+		rest = ":" + rest
+	}
+	return fmt.Errorf("no // after the scheme: write %s://%s", scheme, rest)
 }
 
 func parseInherited(s Spec, rest string) (Spec, error) {
@@ -136,12 +145,9 @@ func checkHostPort(scheme, address string) error {
 	if strings.Contains(address, "?") {
 		return fmt.Errorf("%s:// takes no options", scheme)
 	}
-	host, port, err := net.SplitHostPort(address)
+	host, port, err := hostport.Split(address)
 	if err != nil {
-		if addrErr, ok := errors.AsType[*net.AddrError](err); ok {
-			err = errors.New(addrErr.Err)
-		}
-		return fmt.Errorf("%w: want %[2]s://host:port, such as %[2]s://:9000 or %[2]s://[::1]:9000", err, scheme)
+		return err
 	}
 	if strings.ContainsAny(host, "/@ \t") {
 		return fmt.Errorf("host %q: want a name or an address", host)

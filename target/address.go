@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"linesplit/internal/hostport"
 )
 
 // The schemes of an [Address].
@@ -66,7 +67,7 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 		}
 	}
 	host, query, _ := strings.Cut(rest, "?")
-	if strings.HasPrefix(host, ":") && scheme != SchemeUnix {
+	if strings.HasPrefix(host, ":") && !strings.HasPrefix(host, "::") && scheme != SchemeUnix {
 		host = "127.0.0.1" + host // as for net.Dial
 	}
 	a := Address{Scheme: scheme, Host: host}
@@ -121,13 +122,13 @@ func (a Address) check() error {
 	return fmt.Errorf("unknown scheme %q: use tcp, tls, unix or udp", a.Scheme)
 }
 
-func checkHostPort(hostport string) error {
-	host, port, err := net.SplitHostPort(hostport)
+func checkHostPort(address string) error {
+	host, port, err := hostport.Split(address)
 	if err != nil {
-		return fmt.Errorf("%q is not host:port, such as 10.0.0.1:9999 or [2001:db8::1]:9999", hostport)
+		return err
 	}
 	if host == "" {
-		return fmt.Errorf("%q names no host: write it before the colon, such as 127.0.0.1%s", hostport, hostport)
+		return fmt.Errorf("%q names no host: write it before the colon, such as 127.0.0.1:%s", address, port)
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsLinkLocalUnicast() && ip.Zone() == "" {
 		return fmt.Errorf("%s is a link-local address, which needs its interface: [%s%%eth0]:%s", host, host, port)
@@ -196,7 +197,7 @@ func (a *Address) setOption(key, value string) (err error) {
 func parseBool(key, value string) (bool, error) {
 	b, err := strconv.ParseBool(value)
 	if err != nil {
-		return false, fmt.Errorf("%s=%q is neither true nor false", key, value)
+		return false, fmt.Errorf("%s=%q is neither true nor false: write %s=true", key, value, key)
 	}
 	return b, nil
 }

@@ -82,7 +82,7 @@ func TestSendFaults(t *testing.T) {
 		want []string
 	}{
 		{"", []string{`-to "": nowhere to send to`}},
-		{"-to 10.0.0.1", []string{`-to "10.0.0.1": "10.0.0.1" is not host:port`}},
+		{"-to 10.0.0.1", []string{`-to "10.0.0.1": no port: write 10.0.0.1:PORT`}},
 		{"-to udp://h:1,ftp://h:1,h:1?weight=3", []string{
 			`-to "udp://h:1": clients send streams`, `-to "ftp://h:1": unknown scheme`, `-to "h:1?weight=3": no options here`,
 		}},

@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"linesplit/internal/config"
 	"linesplit/internal/flags"
+	"linesplit/internal/hostport"
 	"linesplit/internal/simulate/sink"
 	"linesplit/listen"
 	"linesplit/tlsconf"
@@ -191,12 +193,12 @@ func parseControl(text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	_, port, err := net.SplitHostPort(text)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
+	_, port, err := hostport.Split(text)
 	if err != nil {
-		return "", errors.New("not host:port: write 127.0.0.1:9091, for example")
+		return "", err
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", fmt.Errorf("port %q: write a number from 1 to 65535, or 0 for any free one", port)
 	}
 	return text, nil
 }

@@ -80,14 +80,14 @@ func TestBadValues(t *testing.T) {
 		{"policy", []string{"-oversize", "keep"}, []string{`-oversize "keep": `}},
 		{"level", []string{"-log-level", "loud"}, []string{`-log-level "loud": write debug, info, warn or error`}},
 		{"format", []string{"-log-format", "xml"}, []string{`-log-format "xml": write text or json`}},
-		{"admin", []string{"-admin", "9091"}, []string{`-admin "9091": write 127.0.0.1:9091`}},
-		{"admin port", []string{"-admin", ":99999"}, []string{`-admin ":99999": write 127.0.0.1:9091`}},
+		{"admin", []string{"-admin", "9091"}, []string{`-admin "9091": a port alone: write :9091 or HOST:9091`}},
+		{"admin port", []string{"-admin", ":99999"}, []string{`-admin ":99999": port "99999": want a number`}},
 	})
 }
 
 func TestBadTargets(t *testing.T) {
 	checkBadInput(t, []badInput{
-		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": "10.0.0.1" is not host:port`}},
+		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": no port: write 10.0.0.1:PORT`}},
 		{"target port out of range", []string{"-target", "10.0.0.1:70000"}, []string{`-target "10.0.0.1:70000": `}},
 		{"link-local target", []string{"-target", "[fe80::1]:99"}, []string{`which needs its interface: [fe80::1%eth0]:99`}},
 		{"target scheme", []string{"-target", "sctp://10.0.0.1:1"}, []string{`-target "sctp://10.0.0.1:1": unknown scheme "sctp"`}},

@@ -1,0 +1,69 @@
+package hostport
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// An IPv6 address without brackets was answered with an example of another address, and a target's
+// with a text that had 127.0.0.1 before it.
+func TestSplitTellsTheRightForm(t *testing.T) {
+	for address, want := range map[string]string{
+		"":                    "no address: write HOST:PORT",
+		"9000":                "a port alone: write :9000 or HOST:9000",
+		"::1:9999":            "an IPv6 address stands in brackets: write [::1]:9999",
+		":::9999":             "an IPv6 address stands in brackets: write [::]:9999",
+		"2001:db8::1:9999":    "an IPv6 address stands in brackets: write [2001:db8::1]:9999",
+		"fe80::1%eth0:99":     "an IPv6 address stands in brackets: write [fe80::1%eth0]:99",
+		"::ffff:10.0.0.1:99":  "an IPv6 address stands in brackets: write [::ffff:10.0.0.1]:99",
+		"1:2:3:4:5:6:7:8:99":  "an IPv6 address stands in brackets: write [1:2:3:4:5:6:7:8]:99",
+		"1:2:3:4:5:6:7:8":     "and the port follows: write [1:2:3:4:5:6:7:8]:PORT",
+		"fe80::1%eth0":        "and the port follows: write [fe80::1%eth0]:PORT",
+		"2001:db8::1":         "and the port follows: write [2001:db8::1]:PORT",
+		"::":                  "and the port follows: write [::]:PORT",
+		"[::1]":               "no port: write [::1]:PORT",
+		"[::1]9999":           "no colon before the port: write [::1]:9999",
+		"localhost":           "no port: write localhost:PORT",
+		"10.0.0.1":            "no port: write 10.0.0.1:PORT",
+		"a:b:c":               "not host and port: write HOST:PORT, such as",
+		"[::1":                "not host and port",
+		"[::1]x":              "not host and port",
+		"[::1]::1":            "not host and port",
+		"10.0.0.1:99:99":      "not host and port",
+		"0":                   "no port: write 0:PORT",
+		"65536":               "no port: write 65536:PORT",
+		"::1:99999":           "not host and port",
+		"2001:db8::1:9999:80": "an IPv6 address stands in brackets: write [2001:db8::1:9999]:80",
+	} {
+		if host, port, err := Split(address); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Split(%q) = %q, %q, %v; want %q", address, host, port, err, want)
+		}
+	}
+}
+
+// A form that an error proposes is one that can be split.
+func FuzzSplit(f *testing.F) {
+	for _, seed := range []string{"h:1", "[::1]:1", "::1:1", "fe80::1%eth0:99", "[::1]9", "h", "99", "]1", "[[a]"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		host, port, err := Split(address)
+		wantHost, wantPort, wantErr := net.SplitHostPort(address)
+		if host != wantHost && err == nil || port != wantPort && err == nil || (err == nil) != (wantErr == nil) {
+			t.Errorf("Split(%q) = %q, %q, %v", address, host, port, err)
+		}
+		if err == nil {
+			return
+		}
+		_, proposed, found := strings.Cut(err.Error(), ": write ")
+		if !found {
+			t.Fatalf("Split(%q): %v: nothing is proposed", address, err)
+		}
+		proposed, _, _ = strings.Cut(proposed, " or HOST")
+		proposed, _, _ = strings.Cut(proposed, ", such as")
+		if _, _, err := net.SplitHostPort(proposed); err != nil && !strings.ContainsAny(address, "[]") {
+			t.Errorf("Split(%q) proposes %q: %v", address, proposed, err)
+		}
+	})
+}
