@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -46,12 +47,12 @@ func ctlCommand() command {
 		options: []flags.Option{
 			{Name: "admin", Arg: "ADDRESS", Group: groupConnection,
 				Default: cmp.Or(os.Getenv(config.EnvName("admin")), defaultAdmin),
-				Help: "its admin listener: HOST:PORT, tls://HOST:PORT or unix:///PATH; LINESPLIT_ADMIN changes " +
-					"the default"},
+				Help: "its admin listener: HOST:PORT, tls://HOST:PORT or unix:///PATH. It has one only if it runs " +
+					"with -admin; LINESPLIT_ADMIN changes the default"},
 			{Name: "token-file", Arg: "FILE", Group: groupConnection,
 				Default: os.Getenv(config.EnvName("admin-token-file")),
 				Help: "file with its token, as in its -admin-token-file; LINESPLIT_ADMIN_TOKEN_FILE changes the " +
-					"default"},
+					"default. Where that is exported, linesplit itself reads it, too, and does not start without -admin"},
 			{Name: "tls-ca", Arg: "FILE", Group: groupConnection,
 				Help: "authorities to trust instead of the system's"},
 			{Name: "tls-cert", Arg: "FILE", Group: groupConnection,
@@ -107,9 +108,18 @@ func newCtlClient(s *flags.Set) (*ctl.Client, error) {
 	}
 	client, err := ctl.NewClient(ctl.Options{Address: dialable(s.Text("admin")), Token: ctlToken(s), TLS: ctlTLS(s)})
 	if err != nil {
-		s.Fail("admin", err)
+		s.Fail("admin", fromVariable(s, "admin", "admin", err))
 	}
 	return client, s.Err()
+}
+
+// fromVariable adds to the error of a flag that has its default the environment variable that the
+// default comes from, if it does. The variable is named after another flag, of linesplit itself.
+func fromVariable(s *flags.Set, name, other string, err error) error {
+	if variable := config.EnvName(other); !s.Given(name) && os.Getenv(variable) != "" {
+		return fmt.Errorf("from the environment variable %s: %w", variable, err)
+	}
+	return err
 }
 
 func ctlToken(s *flags.Set) string {
@@ -119,7 +129,7 @@ func ctlToken(s *flags.Set) string {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		s.Fail("token-file", err)
+		s.Fail("token-file", fromVariable(s, "token-file", "admin-token-file", err))
 	}
 	return string(bytes.TrimSpace(text))
 }

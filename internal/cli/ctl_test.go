@@ -22,7 +22,17 @@ func TestCtlUsage(t *testing.T) {
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `unknown scheme "http"`},
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, "no such file"},
 		{[]string{"targets", "-admin", "127.0.0.1:1"}, exitCannotRun, "connection refused"},
-		{[]string{"weight", "a", "-json", "b", "-admin", "127.0.0.1:1"}, exitFailed, "write a number"},
+		// These faults of the command line had exit code 1, "linesplit refused", or 3, "not reached".
+		{[]string{"weight", "a", "-json", "b", "-admin", "127.0.0.1:1"}, exitUsage, "write a whole number"},
+		{[]string{"weight", "a:1", "2.5"}, exitUsage, `weight "2.5": write a whole number from 1 to 1000000`},
+		{[]string{"weight", "a:1", "-1"}, exitUsage, `linesplit ctl: weight "-1": write a whole number`},
+		{[]string{"connections", "many"}, exitUsage, `limit "many": write a whole number`},
+		{[]string{"drain", ""}, exitUsage, "drain: NAME is empty"},
+		{[]string{"-admin", "unix://tmp/x.sock", "targets"}, exitUsage, "want three of them, unix:///tmp/x.sock"},
+		{[]string{"-admin", "unix:/tmp/x.sock", "targets"}, exitUsage, "write unix:///tmp/x.sock"},
+		{[]string{"-admin", "/tmp/x.sock", "targets"}, exitUsage, "write unix:///tmp/x.sock"},
+		{[]string{"-admin", "localhost:abc", "targets"}, exitUsage, `port "abc"`},
+		{[]string{"-admin", "::1:9091", "targets"}, exitUsage, "write [::1]:9091"},
 	} {
 		var out, errs bytes.Buffer
 		code := runCommand(t.Context(), "ctl", tt.args, &out, &errs)
@@ -43,5 +53,19 @@ func TestCtlTakesItsAddressFromTheEnvironment(t *testing.T) {
 	code := runCommand(t.Context(), "ctl", []string{"targets"}, &out, &errs)
 	if code != exitCannotRun || !strings.Contains(errs.String(), "/nowhere/at/all.sock") {
 		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+
+	// Errors did not say that the values were not the command line's.
+	t.Setenv("LINESPLIT_ADMIN", "9091")
+	t.Setenv("LINESPLIT_ADMIN_TOKEN_FILE", token+"x")
+	errs.Reset()
+	code = runCommand(t.Context(), "ctl", []string{"targets"}, &out, &errs)
+	for _, want := range []string{
+		`-admin "9091": from the environment variable LINESPLIT_ADMIN: a port alone`,
+		`from the environment variable LINESPLIT_ADMIN_TOKEN_FILE: open ` + token + "x",
+	} {
+		if code != exitUsage || !strings.Contains(errs.String(), want) {
+			t.Errorf("exit code %d: %s, want %s", code, errs.String(), want)
+		}
 	}
 }

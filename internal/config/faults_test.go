@@ -202,3 +202,16 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		t.Errorf("all together:\n%s", text)
 	}
 }
+
+// A variable that is exported for linesplit ctl holds for linesplit itself, too. The error about its
+// file did not name it, and said nothing of use while there is no -admin.
+func TestTokenFileFromTheEnvironment(t *testing.T) {
+	clearEnv(t)
+	token := writeFile(t, "two words")
+	t.Setenv("LINESPLIT_ADMIN_TOKEN_FILE", token)
+	from := `-admin-token-file "` + token + `" from the environment variable LINESPLIT_ADMIN_TOKEN_FILE: `
+	_, err := Parse([]string{"-target", "a:1"})
+	checkErrors(t, err, []string{from + "only valid with -admin"})
+	_, err = Parse([]string{"-target", "a:1", "-admin", "127.0.0.1:9091"})
+	checkErrors(t, err, []string{from + "is not one word"})
+}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"linesplit/admin"
@@ -86,9 +85,9 @@ func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		s.Fail("profiling", errors.New("profiles are for authenticated clients, and nothing authenticates any: "+
 			"set -admin-token-file, -admin unix:///PATH?mode=0660, or tls:// with -admin-tls-client-ca"))
 	}
-	if c.AdminToken != "" {
+	if c.AdminToken != "" && s.OK("admin-token-file") {
 		if _, err := admin.LoadToken(c.AdminToken, nil); err != nil {
-			s.AddError(fmt.Errorf("-admin-token-file: %w", err))
+			s.FailEntry("admin-token-file", c.AdminToken, err)
 		}
 	}
 	return files

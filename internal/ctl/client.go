@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"linesplit/admin"
 )
 
 const (
@@ -38,9 +40,10 @@ type Options struct {
 
 // Client sends requests to one linesplit. Its methods are safe for concurrent use.
 type Client struct {
-	http  http.Client
-	base  string
-	token string
+	http    http.Client
+	address string // as it was written, for errors
+	base    string // of URLs
+	token   string
 }
 
 // NewClient returns a client that connects with its first request. The caller closes it.
@@ -55,7 +58,9 @@ func NewClient(o Options) (*Client, error) {
 		},
 		TLSClientConfig: o.TLS,
 	}
-	c := &Client{http: http.Client{Transport: transport}, token: o.Token, base: "http://linesplit"}
+	c := &Client{
+		http: http.Client{Transport: transport}, address: o.Address, base: "http://linesplit", token: o.Token,
+	}
 	switch {
 	case secure:
 		c.base = "https://" + address
@@ -65,22 +70,25 @@ func NewClient(o Options) (*Client, error) {
 	return c, nil
 }
 
+// parseAddress reads an address as linesplit's -admin does. What stands behind a socket's path, such
+// as its mode, is for linesplit only.
 func parseAddress(value string) (network, address string, secure bool, err error) {
-	scheme, rest, found := strings.Cut(value, "://")
-	if !found {
-		scheme, rest = "tcp", value
+	if strings.HasPrefix(value, "unix://") {
+		value, _, _ = strings.Cut(value, "?")
 	}
-	switch scheme {
-	case "unix":
-		rest, _, _ = strings.Cut(rest, "?") // the mode of the socket file is for linesplit
-		return "unix", rest, false, nil
-	case "tcp", "tls":
-		if _, _, err := net.SplitHostPort(rest); err != nil {
-			return "", "", false, errors.New("write 127.0.0.1:9091, tls://host:port or unix:///path, as in -admin")
-		}
-		return "tcp", rest, scheme == "tls", nil
+	spec, err := admin.ParseSpec(value)
+	if err != nil {
+		return "", "", false, err
 	}
-	return "", "", false, fmt.Errorf("unknown scheme %q: write 127.0.0.1:9091, tls://host:port or unix:///path", scheme)
+	network, address, _ = strings.Cut(spec.String(), "://")
+	if network == "unix" {
+		address, _, _ = strings.Cut(address, "?")
+		return network, address, false, nil
+	}
+	if strings.HasSuffix(address, ":0") {
+		return "", "", false, errors.New("port 0 is any free port: write the one that linesplit has logged")
+	}
+	return "tcp", address, spec.TLS(), nil
 }
 
 // Close closes idle connections.
@@ -130,20 +138,19 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return nil, &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.base, cause(err))}
+		return nil, &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.address, advise(cause(err)))}
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return nil, &UnreachableError{fmt.Errorf("read the answer of %s: %w", c.base, err)}
+		return nil, &UnreachableError{fmt.Errorf("read the answer of %s: %w", c.address, err)}
 	}
 	if answer.StatusCode < 300 {
 		return text, nil
 	}
 	refused := RefusedError{Status: answer.StatusCode}
 	if json.Unmarshal(text, &refused) != nil || refused.Detail == "" {
-		return nil, &UnreachableError{fmt.Errorf("%s answers %q: that is not linesplit's API; "+
-			"is it another program's address, or an older linesplit?", c.base, answer.Status)}
+		return nil, &UnreachableError{fmt.Errorf("%s answers %q: %s", c.address, answer.Status, adviceOn(text))}
 	}
 	return nil, &refused
 }
@@ -157,13 +164,14 @@ func (c *Client) Alive(ctx context.Context) error {
 	}
 	answer, err := c.http.Transport.RoundTrip(request) // follows no redirect, which could lead to another server
 	if err != nil {
-		return &UnreachableError{fmt.Errorf("ask %s: %w", request.URL, cause(err))}
+		return &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.address, advise(cause(err)))}
 	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return &UnreachableError{fmt.Errorf("ask %s: got %s", request.URL, answer.Status)}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusOK {
+		return nil
 	}
-	return nil
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxStranger))
+	return &UnreachableError{fmt.Errorf("ask linesplit at %s: got %s: %s", c.address, answer.Status, adviceOn(text))}
 }
 
 // cause strips the method and the address from an error, because the message names them already.

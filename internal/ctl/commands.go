@@ -30,24 +30,27 @@ type command struct {
 	args string // as in the help, one word each; in brackets if it may be left out
 	help string
 	run  func(ctx context.Context, s *session, args []string) error
+	// check judges the arguments as far as linesplit need not be asked. Nil: they are names.
+	check func(args []string) error
 }
 
 func commands() []command {
 	return []command{
-		{"status", "", "mode, listeners, rates and memory", status},
-		{"targets", "", "all targets: state, connections, rates, lines, windows, last errors", targets},
-		{"connections", "[LIMIT]", "inbound connections, the oldest first (100 of them)", connections},
-		{"ledger", "", "where every line is: confirmed, retained, queued, dropped (line mode)", ledger},
-		{"config", "", "the settings in force, and where each comes from", config},
-		{"top", "", "status and targets every second, until interrupted", top},
-		{"add", "ADDRESS", "add a target; ADDRESS is written as in -target", add},
-		{"drain", "NAME", "send a target nothing new, and let its connections finish",
-			targetCommand(http.MethodPost, "/drain")},
-		{"resume", "NAME", "undo drain", targetCommand(http.MethodPost, "/resume")},
-		{"remove", "NAME", "drain a target, then remove it", targetCommand(http.MethodDelete, "")},
-		{"weight", "NAME N", "change a target's share (connection mode)", weight},
-		{"balance", "RULE", "change how targets are chosen (connection mode)", balance},
-		{"reload", "", "read the configuration file again", reload},
+		{name: "status", help: "mode, listeners, rates and memory", run: status},
+		{name: "targets", help: "all targets: state, connections, rates, lines, windows, last errors", run: targets},
+		{name: "connections", args: "[LIMIT]", help: "inbound connections, the oldest first (100 of them)",
+			run: connections, check: checkConnections},
+		{name: "ledger", help: "where every line is: confirmed, retained, queued, dropped (line mode)", run: ledger},
+		{name: "config", help: "the settings in force, and where each comes from", run: config},
+		{name: "top", help: "status and targets every second, until interrupted", run: top},
+		{name: "add", args: "ADDRESS", help: "add a target; ADDRESS is written as in -target", run: add},
+		{name: "drain", args: "NAME", help: "send a target nothing new, and let its connections finish",
+			run: targetCommand(http.MethodPost, "/drain")},
+		{name: "resume", args: "NAME", help: "undo drain", run: targetCommand(http.MethodPost, "/resume")},
+		{name: "remove", args: "NAME", help: "drain a target, then remove it", run: targetCommand(http.MethodDelete, "")},
+		{name: "weight", args: "NAME N", help: "change a target's share (connection mode)", run: weight, check: checkWeight},
+		{name: "balance", args: "RULE", help: "change how targets are chosen (connection mode)", run: balance},
+		{name: "reload", help: "read the configuration file again", run: reload},
 	}
 }
 
@@ -95,7 +98,42 @@ func find(words []string) (command, error) {
 		return command{}, fmt.Errorf("arguments given to %s: %d; write %s", words[0], n,
 			strings.TrimSpace(all[i].name+" "+all[i].args))
 	}
-	return all[i], nil
+	return all[i], all[i].judge(words[1:])
+}
+
+// judge returns what is wrong with the arguments of c.
+func (c command) judge(args []string) error {
+	for i, arg := range args {
+		if arg == "" {
+			return fmt.Errorf("%s: %s is empty", c.name, strings.Trim(strings.Fields(c.args)[i], "[]"))
+		}
+	}
+	if c.check == nil {
+		return nil
+	}
+	return c.check(args)
+}
+
+// The largest arguments that linesplit takes.
+const (
+	maxLimit  = 10_000
+	maxWeight = 1_000_000
+)
+
+func checkConnections(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return checkNumber("limit", args[0], maxLimit)
+}
+
+func checkWeight(args []string) error { return checkNumber("weight", args[1], maxWeight) }
+
+func checkNumber(what, text string, high int) error {
+	if n, err := strconv.Atoi(text); err != nil || n < 1 || n > high {
+		return fmt.Errorf("%s %q: write a whole number from 1 to %d", what, text, high)
+	}
+	return nil
 }
 
 func didYouMean(word string, all []command) string {
@@ -129,7 +167,7 @@ func show[T any](ctx context.Context, s *session, method, path string, body any,
 	if len(answer) > 0 {
 		if err := json.Unmarshal(answer, &value); err != nil {
 			return &UnreachableError{fmt.Errorf("this version of linesplit does not understand the answer of %s: %w",
-				s.base, err)}
+				s.address, err)}
 		}
 	}
 	var page bytes.Buffer
@@ -201,10 +239,7 @@ func targetCommand(method, verb string) func(context.Context, *session, []string
 }
 
 func weight(ctx context.Context, s *session, args []string) error {
-	n, err := strconv.Atoi(args[1])
-	if err != nil {
-		return fmt.Errorf("weight %q: write a number", args[1])
-	}
+	n, _ := strconv.Atoi(args[1]) // checkWeight has read it
 	body := map[string]int{"weight": n}
 	return onTarget(ctx, s, args[0], func(name string) error {
 		return show(ctx, s, http.MethodPut, "/targets/"+url.PathEscape(name)+"/weight", body,

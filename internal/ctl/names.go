@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"linesplit/internal/flags"
@@ -14,20 +15,21 @@ import (
 // maxNames bounds how many targets a message lists.
 const maxNames = 8
 
-// onTarget calls do with the name of a target as a user writes it. If linesplit knows no such name,
-// onTarget tries again with the target that the user must mean, or returns an error with the names
-// that there are.
+// onTarget calls do with the name of the target that a user must mean: linesplit logs a request for
+// a name that it does not know as a failed change. If there is no such target, the error of do says
+// so, and onTarget adds the names that there are.
 func onTarget(ctx context.Context, s *session, written string, do func(name string) error) error {
-	err := do(written)
-	if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Status != http.StatusNotFound {
+	known, err := s.targetNames(ctx)
+	if _, unreachable := errors.AsType[*UnreachableError](err); unreachable {
 		return err
 	}
-	known, listErr := s.targetNames(ctx)
-	if listErr != nil {
-		return err
+	name := written
+	if found := meant(written, known); found != "" && !slices.Contains(known, written) {
+		name = found
 	}
-	if name := meant(written, known); name != "" {
-		return do(name)
+	err = do(name)
+	if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Status != http.StatusNotFound || known == nil {
+		return err
 	}
 	return fmt.Errorf("%w%s", err, hint(written, known))
 }

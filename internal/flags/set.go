@@ -109,6 +109,8 @@ func (s *Set) ParseArgs(args []string) error {
 		case err != nil && strings.HasPrefix(err.Error(), "bad flag syntax"): // Parse stopped before rest[0]
 			s.AddError(fmt.Errorf("%q is no flag: write -name, -name value or -name=value", rest[0]))
 			rest = rest[1:]
+		case err != nil && s.TakesArguments && isNegative(args[len(args)-len(rest)-1]):
+			s.arguments = append(s.arguments, args[len(args)-len(rest)-1])
 		case err != nil: // Parse stopped behind the flag
 			rest = s.failFlag(args[len(args)-len(rest)-1], rest)
 		}
@@ -169,6 +171,12 @@ func (s *Set) someBool() string {
 		return s.options[i].Name
 	}
 	return "name"
+}
+
+// isNegative reports whether an argument is a negative number, which is no flag.
+func isNegative(arg string) bool {
+	_, err := strconv.ParseFloat(arg, 64)
+	return err == nil && strings.HasPrefix(arg, "-")
 }
 
 // failFlag records a flag that is unknown or lacks its value, and returns the arguments to go on

@@ -48,6 +48,16 @@ func TestArguments(t *testing.T) {
 		t.Errorf("%q, %v", got, s.Err())
 	}
 
+	// A negative number was an unknown flag, and then an argument was missing.
+	s = New(table())
+	s.TakesArguments = true
+	if err := s.ParseArgs([]string{"weight", "a", "-1", "-port", "1", "-2.5"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Arguments(); !slices.Equal(got, []string{"weight", "a", "-1", "-2.5"}) || s.Err() != nil {
+		t.Errorf("%q, %v", got, s.Err())
+	}
+
 	s = New(table())
 	s.ArgumentHint = "everything is a flag"
 	if err := s.ParseArgs([]string{"list"}); err != nil {

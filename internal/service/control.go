@@ -120,8 +120,16 @@ func asAdmin(err error) error {
 		{workerpool.ErrEnding, admin.ErrDraining},
 	} {
 		if errors.Is(err, known.is) {
-			return fmt.Errorf("%w: %w", known.means, err)
+			return &controlError{known.means, err}
 		}
 	}
 	return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 }
+
+// controlError is an error of which the API knows the kind, and which says all there is to say.
+type controlError struct{ kind, err error }
+
+func (e *controlError) Error() string { return e.err.Error() }
+
+// Unwrap returns both, for package errors.
+func (e *controlError) Unwrap() []error { return []error{e.kind, e.err} }
