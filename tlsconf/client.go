@@ -56,7 +56,8 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 	}}
 	var caErr, pairErr error
 	if f.CA != "" {
-		cas, err := loadAuthorities("target CA", f.CA, "lists of targets' certificates are not supported, take it out")
+		cas, err := loadAuthorities(source{CAFile, "target CA", f.CA},
+			"lists of targets' certificates are not supported, take it out")
 		m.config.RootCAs, caErr = cas.pool, err
 		m.addCert("target CA", f.CA, cas.last)
 	}

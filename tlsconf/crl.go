@@ -26,19 +26,19 @@ type revocationList struct {
 
 // loadCRL reads a file of revocation lists. Those of the given authorities must be signed by them;
 // others may belong to authorities that clients send along, and are checked when they do.
-func loadCRL(role, file string, authorities []*x509.Certificate) (*revocations, error) {
-	blocks, err := readPEM(role, file)
+func loadCRL(from source, authorities []*x509.Certificate) (*revocations, error) {
+	blocks, err := readPEM(from)
 	if err != nil {
 		return nil, err
 	}
 	r := new(revocations)
 	for i, b := range blocks {
 		if b.Type != pemCRL {
-			return nil, fmt.Errorf("tls %s %s: holds %s, not a revocation list", role, file, describe(b))
+			return nil, from.fault("holds %s, not a revocation list", describe(b))
 		}
 		list, err := parseCRL(b.Bytes, authorities)
 		if err != nil {
-			return nil, fmt.Errorf("tls %s %s: list %d of the file: %w", role, file, i+1, err)
+			return nil, from.fault("list %d of the file: %w", i+1, err)
 		}
 		r.lists = append(r.lists, list)
 	}

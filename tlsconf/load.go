@@ -20,11 +20,13 @@ const maxPEM = 16 << 20
 // loadPair reads the certificate and the key of one side ("server", "target") and checks that they
 // belong together.
 func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
-	if err := checkPair(side, certFile, keyFile); err != nil {
+	certSource := source{CertFile, side + " certificate", certFile}
+	keySource := source{KeyFile, side + " key", keyFile}
+	if err := checkPair(certSource, keySource); err != nil {
 		return tls.Certificate{}, err
 	}
-	certs, certErr := readCertificates(side+" certificate", certFile)
-	key, keyErr := readKey(side+" key", keyFile)
+	certs, certErr := readCertificates(certSource)
+	key, keyErr := readKey(keySource)
 	if err := errors.Join(certErr, keyErr); err != nil {
 		return tls.Certificate{}, err
 	}
@@ -34,12 +36,11 @@ func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
 	}
 	for i := 1; i < len(certs); i++ {
 		if _, err := tls.X509KeyPair(encode(certs[i:i+1]), key); err == nil {
-			return tls.Certificate{}, fmt.Errorf("tls %s certificate %s: the key %s belongs to certificate %d "+
-				"of the file: put that one first and its issuers after it", side, certFile, keyFile, i+1)
+			return tls.Certificate{}, certSource.fault("the key %s belongs to certificate %d of the file: "+
+				"put that one first and its issuers after it", keyFile, i+1)
 		}
 	}
-	return tls.Certificate{}, fmt.Errorf("tls %s key %s: not usable with the certificate %s: %w",
-		side, keyFile, certFile, err)
+	return tls.Certificate{}, keySource.fault("not usable with the certificate %s: %w", certFile, err)
 }
 
 // authorities are the certificates of a file of authorities.
@@ -51,15 +52,15 @@ type authorities struct {
 
 // loadAuthorities reads a file of authorities. It refuses a revocation list among them, which would
 // have no effect there; hint says what to do with it.
-func loadAuthorities(role, file, hint string) (a authorities, err error) {
-	blocks, err := readPEM(role, file)
+func loadAuthorities(from source, hint string) (a authorities, err error) {
+	blocks, err := readPEM(from)
 	if err != nil {
 		return a, err
 	}
 	if slices.ContainsFunc(blocks, func(b *pem.Block) bool { return b.Type == pemCRL }) {
-		return a, fmt.Errorf("tls %s %s: holds a revocation list, which has no effect here: %s", role, file, hint)
+		return a, from.fault("holds a revocation list, which has no effect here: %s", hint)
 	}
-	a.all, err = certificatesIn(role, file, blocks)
+	a.all, err = certificatesIn(from, blocks)
 	if err != nil {
 		return a, err
 	}
@@ -74,15 +75,15 @@ func loadAuthorities(role, file, hint string) (a authorities, err error) {
 }
 
 // readCertificates returns the certificates of a file, at least one, and ignores other PEM blocks.
-func readCertificates(role, file string) ([]*x509.Certificate, error) {
-	blocks, err := readPEM(role, file)
+func readCertificates(from source) ([]*x509.Certificate, error) {
+	blocks, err := readPEM(from)
 	if err != nil {
 		return nil, err
 	}
-	return certificatesIn(role, file, blocks)
+	return certificatesIn(from, blocks)
 }
 
-func certificatesIn(role, file string, blocks []*pem.Block) ([]*x509.Certificate, error) {
+func certificatesIn(from source, blocks []*pem.Block) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for _, b := range blocks {
 		if b.Type != "CERTIFICATE" {
@@ -90,19 +91,19 @@ func certificatesIn(role, file string, blocks []*pem.Block) ([]*x509.Certificate
 		}
 		c, err := x509.ParseCertificate(b.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("tls %s %s: certificate %d of the file: %w", role, file, len(certs)+1, err)
+			return nil, from.fault("certificate %d of the file: %w", len(certs)+1, err)
 		}
 		certs = append(certs, c)
 	}
 	if len(certs) == 0 {
-		return nil, fmt.Errorf("tls %s %s: holds %s, not a certificate", role, file, describe(blocks[0]))
+		return nil, from.fault("holds %s, not a certificate", describe(blocks[0]))
 	}
 	return certs, nil
 }
 
 // readKey returns the first private key of a file, in PEM.
-func readKey(role, file string) ([]byte, error) {
-	blocks, err := readPEM(role, file)
+func readKey(from source) ([]byte, error) {
+	blocks, err := readPEM(from)
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +112,19 @@ func readKey(role, file string) ([]byte, error) {
 			continue
 		}
 		if isEncrypted(b) {
-			return nil, fmt.Errorf("tls %s %s: the key is encrypted, which is not supported: "+
-				"decrypt it with openssl pkey -in FILE -out NEWFILE", role, file)
+			return nil, from.fault("the key is encrypted, which is not supported: " +
+				"decrypt it with openssl pkey -in FILE -out NEWFILE")
 		}
 		return pem.EncodeToMemory(b), nil
 	}
-	return nil, fmt.Errorf("tls %s %s: holds %s, not a private key", role, file, describe(blocks[0]))
+	return nil, from.fault("holds %s, not a private key", describe(blocks[0]))
 }
 
 // readPEM returns the PEM blocks of a file, at least one.
-func readPEM(role, file string) ([]*pem.Block, error) {
-	data, _, err := regfile.Read(file, maxPEM)
+func readPEM(from source) ([]*pem.Block, error) {
+	data, _, err := regfile.Read(from.name, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("tls %s %s: %w", role, file, err)
+		return nil, from.fault("%w", err)
 	}
 	var blocks []*pem.Block
 	for rest := data; ; {
@@ -134,7 +135,7 @@ func readPEM(role, file string) ([]*pem.Block, error) {
 		blocks = append(blocks, b)
 	}
 	if len(blocks) == 0 {
-		return nil, fmt.Errorf("tls %s %s: %s", role, file, notPEM(data))
+		return nil, from.fault("%s", notPEM(data))
 	}
 	return blocks, nil
 }

@@ -66,7 +66,7 @@ func loadServer(f ServerFiles, version uint16) (*material, error) {
 		return m, pairErr
 	}
 
-	cas, casErr := loadAuthorities("client CA", f.ClientCA, "give it as the clients' revocation list (-tls-client-crl)")
+	cas, casErr := loadAuthorities(source{CAFile, "client CA", f.ClientCA}, "give it as the clients' revocation list (-tls-client-crl, or -admin-tls-client-crl)")
 	m.config.ClientCAs = cas.pool
 	m.config.ClientAuth = tls.RequireAndVerifyClientCert
 	m.addCert("client CA", f.ClientCA, cas.last)
@@ -74,7 +74,7 @@ func loadServer(f ServerFiles, version uint16) (*material, error) {
 		return m, errors.Join(pairErr, casErr)
 	}
 
-	revoked, crlErr := loadCRL("client CRL", f.ClientCRL, cas.all)
+	revoked, crlErr := loadCRL(source{CRLFile, "client CRL", f.ClientCRL}, cas.all)
 	if crlErr == nil {
 		m.config.VerifyConnection = revoked.verify
 		m.addLists("client CRL", f.ClientCRL, revoked)

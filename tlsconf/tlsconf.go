@@ -45,14 +45,14 @@ func minVersion(v uint16) (uint16, error) {
 }
 
 // checkPair returns an error that names the missing half of a certificate pair.
-func checkPair(side, cert, key string) error {
+func checkPair(cert, key source) error {
 	switch {
-	case cert == "" && key == "":
-		return fmt.Errorf("tls %s certificate: none given: a certificate and its key are required", side)
-	case cert == "":
-		return fmt.Errorf("tls %s certificate: none given for the key %s: both or neither", side, key)
-	case key == "":
-		return fmt.Errorf("tls %s key: none given for the certificate %s: both or neither", side, cert)
+	case cert.name == "" && key.name == "":
+		return cert.fault("none given: a certificate and its key are required")
+	case cert.name == "":
+		return cert.fault("none given for the key %s: both or neither", key.name)
+	case key.name == "":
+		return key.fault("none given for the certificate %s: both or neither", cert.name)
 	default:
 		return nil
 	}

@@ -135,11 +135,15 @@ func ctlToken(s *flags.Set) string {
 }
 
 func ctlTLS(s *flags.Set) *tls.Config {
+	s.RequirePair("tls-cert", "tls-key")
+	if !s.OK("tls-cert", "tls-key") {
+		return nil
+	}
 	client, err := tlsconf.NewClient(tlsconf.ClientFiles{
 		CA: s.Text("tls-ca"), Cert: s.Text("tls-cert"), Key: s.Text("tls-key"), ServerName: s.Text("tls-server-name"),
 	})
 	if err != nil {
-		s.FailEach("TLS", err)
+		config.FailFiles(s, err, clientOptions())
 		return nil
 	}
 	return client.Config()

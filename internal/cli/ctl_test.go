@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"linesplit/internal/testcert"
 )
 
 func TestCtlUsage(t *testing.T) {
@@ -38,6 +40,27 @@ func TestCtlUsage(t *testing.T) {
 		code := runCommand(t.Context(), "ctl", tt.args, &out, &errs)
 		if code != tt.code || !strings.Contains(out.String()+errs.String(), tt.want) {
 			t.Errorf("%q: exit code %d, want %d and %q\n%s%s", tt.args, code, tt.code, tt.want, out.String(), errs.String())
+		}
+	}
+}
+
+// Faults of files named every flag that takes a file, or none.
+func TestFaultsOfTLSFilesNameTheFlag(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	for _, tt := range []struct{ args, want string }{
+		{"ctl -tls-cert " + certs.ClientCert + " targets", `-tls-cert "` + certs.ClientCert + `": needs -tls-key too`},
+		{"ctl -tls-cert " + certs.ClientCert + " -tls-key " + certs.ServerKey + " targets",
+			`-tls-key "` + certs.ServerKey + `": not usable with the certificate ` + certs.ClientCert},
+		{"ctl -tls-ca " + certs.ServerKey + " targets", `-tls-ca "` + certs.ServerKey + `": holds a private key, not a certificate`},
+		{"send -to tls://a:1 -tls-ca " + certs.ServerKey, `-tls-ca "` + certs.ServerKey + `": holds a private key`},
+		{"sink -listen tls://127.0.0.1:0 -tls-cert " + certs.ServerKey + " -tls-key " + certs.ServerKey,
+			`-tls-cert "` + certs.ServerKey + `": holds a private key`},
+	} {
+		words := strings.Fields(tt.args)
+		var out, errs bytes.Buffer
+		code := runCommand(t.Context(), words[0], words[1:], &out, &errs)
+		if code != exitUsage || !strings.HasPrefix(errs.String(), "linesplit "+words[0]+": "+tt.want) {
+			t.Errorf("%s: exit code %d, want %s\n%s", tt.args, code, tt.want, errs.String())
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"linesplit/internal/config"
 	"linesplit/internal/flags"
 	"linesplit/internal/simulate/record"
 	"linesplit/internal/simulate/send"
@@ -212,10 +213,17 @@ func sendTLS(s *flags.Set, dials []send.Dial) *tls.Config {
 	}
 	client, err := tlsconf.NewClient(files)
 	if err != nil {
-		s.FailEach("-tls-ca, -tls-cert, -tls-key", err)
+		config.FailFiles(s, err, clientOptions())
 		return nil
 	}
 	return client.Config()
+}
+
+// clientOptions returns the options of the files of a client.
+func clientOptions() map[tlsconf.File]string {
+	return map[tlsconf.File]string{
+		tlsconf.CAFile: "tls-ca", tlsconf.CertFile: "tls-cert", tlsconf.KeyFile: "tls-key",
+	}
 }
 
 // refuseTLS records a fault for every -tls- flag that is given and has no fault yet, because no

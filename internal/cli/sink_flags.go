@@ -266,7 +266,9 @@ func sinkTLS(s *flags.Set, sinks []sink.Options) {
 	default:
 		server, err := tlsconf.NewServer(files)
 		if err != nil {
-			s.FailEach("-tls-cert, -tls-key, -tls-client-ca", err)
+			config.FailFiles(s, err, map[tlsconf.File]string{
+				tlsconf.CertFile: "tls-cert", tlsconf.KeyFile: "tls-key", tlsconf.CAFile: "tls-client-ca",
+			})
 			return
 		}
 		for i := range sinks {

@@ -107,7 +107,7 @@ func TestSinkFaults(t *testing.T) {
 		{"-listen tls://127.0.0.1:1", []string{"needs -tls-cert and -tls-key"}},
 		{"-listen tls://127.0.0.1:1 -tls-cert " + certs.ServerCert, []string{"needs -tls-key too"}},
 		{"-listen tls://127.0.0.1:1 -tls-cert " + certs.ServerCert + " -tls-key " + certs.MismatchedKey,
-			[]string{"-tls-cert, -tls-key, -tls-client-ca: "}},
+			[]string{`-tls-key "` + certs.MismatchedKey + `": not usable with the certificate ` + certs.ServerCert}},
 		{"-tls-cert " + certs.ServerCert + " -tls-key " + certs.ServerKey,
 			[]string{"-tls-cert", "-tls-key", "no listener speaks TLS"}},
 		{"-strict -expect a", []string{`-strict "true": only valid with -verify`, `-expect "a": only valid with -verify`}},

@@ -123,21 +123,28 @@ func TestBadTLSFiles(t *testing.T) {
 		{"cert without key", []string{"-tls-cert", certs.ServerCert}, []string{`needs -tls-key too`}},
 		{"key without cert", []string{"-tls-key", certs.ServerKey}, []string{`needs -tls-cert too`}},
 		{"unreadable pair", []string{"-tls-cert", "/nonexistent/c", "-tls-key", "/nonexistent/k"}, []string{
-			"-tls-cert, -tls-key, -tls-client-ca, -tls-client-crl: tls server certificate /nonexistent/c: no such file",
-			"-tls-cert, -tls-key, -tls-client-ca, -tls-client-crl: tls server key /nonexistent/k: no such file"}},
-		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.ClientKey}, []string{certs.ClientKey}},
-		{"certificate that is none", []string{"-tls-cert", certs.ServerKey, "-tls-key", certs.ServerKey}, []string{certs.ServerKey}},
+			`-tls-cert "/nonexistent/c": no such file`, `-tls-key "/nonexistent/k": no such file`}},
+		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.ClientKey}, []string{
+			`-tls-key "` + certs.ClientKey + `": not usable with the certificate ` + certs.ServerCert}},
+		{"certificate that is none", []string{"-tls-cert", certs.ServerKey, "-tls-key", certs.ServerKey}, []string{
+			`-tls-cert "` + certs.ServerKey + `": holds a private key, not a certificate`}},
+		{"client authority that is none", append([]string{"-tls-client-ca", certs.ServerKey}, tlsArgs...), []string{
+			`-tls-client-ca "` + certs.ServerKey + `": holds a private key, not a certificate`}},
+		{"admin key", []string{"-admin", "tls://127.0.0.1:1", "-admin-tls-cert", certs.ServerCert, "-admin-tls-key", certs.ClientKey}, []string{
+			`-admin-tls-key "` + certs.ClientKey + `": not usable with the certificate`}},
+		{"target key", []string{"-tls-target", "-tls-target-cert", certs.ClientCert, "-tls-target-key", certs.ServerKey}, []string{
+			`-tls-target-key "` + certs.ServerKey + `": not usable with the certificate`}},
 		{"tls listener without cert", []string{"-listen", "tls://:1"}, []string{`-listen "tls://:1": a tls:// listener needs -tls-cert and -tls-key`}},
 		{"cert without tls listener", []string{"-listen", "tcp://:1", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`no listener speaks TLS`}},
 		{"revocation list without authority", append([]string{"-tls-client-crl", certs.CA}, tlsArgs...), []string{`only valid with -tls-client-ca`}},
 		{"revocation list that is none", append([]string{"-tls-client-ca", certs.CA, "-tls-client-crl", certs.CA}, tlsArgs...),
-			[]string{`-tls-client-crl: tls client CRL ` + certs.CA + `: holds a certificate, not a revocation list`}},
+			[]string{`-tls-client-crl "` + certs.CA + `": holds a certificate, not a revocation list`}},
 		{"admin revocation list without authority", []string{"-admin", "tls://127.0.0.1:1", "-admin-tls-cert", certs.ServerCert,
 			"-admin-tls-key", certs.ServerKey, "-admin-tls-client-crl", certs.CA}, []string{`only valid with -admin-tls-client-ca`}},
 		{"client authority without cert", []string{"-tls-client-ca", certs.CA}, []string{`only valid with -tls-cert and -tls-key`}},
 		{"tls version", []string{"-tls-min-version", "1.1"}, []string{`-tls-min-version "1.1": TLS 1.1 is broken`}},
 		{"target cert without key", []string{"-tls-target", "-tls-target-cert", certs.ClientCert}, []string{`needs -tls-target-key too`}},
-		{"unreadable target authority", []string{"-tls-target", "-tls-target-ca", "/nonexistent/ca"}, []string{"tls target CA /nonexistent/ca: no such file"}},
+		{"unreadable target authority", []string{"-tls-target", "-tls-target-ca", "/nonexistent/ca"}, []string{`-tls-target-ca "/nonexistent/ca": no such file`}},
 		{"tls options without tls target", []string{"-tls-target-ca", certs.CA, "-tls-target-server-name", "x", "-tls-target-skip-verify"}, []string{
 			"-tls-target-ca", `-tls-target-server-name "x": no target speaks TLS`, "-tls-target-skip-verify"}},
 		{"tls target in vain", []string{"-tls-target", "-target", "tcp://a:1"}, []string{`-tls-target "true": every target names another scheme`}},

@@ -30,6 +30,26 @@ func (c Config) dialsTLS() bool {
 	return false
 }
 
+// FailFiles records the faults that tlsconf.NewServer or NewClient has found, each at the option that
+// names the file.
+func FailFiles(s *flags.Set, err error, names map[tlsconf.File]string) {
+	files, others := tlsconf.FileErrors(err)
+	for _, f := range files {
+		s.Fail(names[f.File], f.Err)
+	}
+	for _, err := range others {
+		s.AddError(err)
+	}
+}
+
+// serverOptions returns the options of the files of a listener. prefix begins their names.
+func serverOptions(prefix string) map[tlsconf.File]string {
+	return map[tlsconf.File]string{
+		tlsconf.CertFile: prefix + "tls-cert", tlsconf.KeyFile: prefix + "tls-key",
+		tlsconf.CAFile: prefix + "tls-client-ca", tlsconf.CRLFile: prefix + "tls-client-crl",
+	}
+}
+
 // serverTLS reads the files of the listeners, and loads them once to find faults.
 func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	files := tlsconf.ServerFiles{
@@ -50,7 +70,7 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		s.Fail("tls-cert", errors.New("no listener speaks TLS: write tls://HOST:PORT in -listen"))
 	case files.Cert != "":
 		if _, err := tlsconf.NewServer(files); err != nil {
-			s.FailEach("-tls-cert, -tls-key, -tls-client-ca, -tls-client-crl", err)
+			FailFiles(s, err, serverOptions(""))
 		}
 	}
 	return files
@@ -78,7 +98,7 @@ func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		s.Fail("admin-tls-client-crl", errors.New("only valid with -admin-tls-client-ca"))
 	case speaks:
 		if _, err := tlsconf.NewServer(files); err != nil {
-			s.FailEach("-admin-tls-cert, -admin-tls-key, -admin-tls-client-ca, -admin-tls-client-crl", err)
+			FailFiles(s, err, serverOptions("admin-"))
 		}
 	}
 	if c.Profiling && c.Admin != "" && c.AdminToken == "" && files.ClientCA == "" && !admin.Authenticates(c.Admin) {
@@ -107,7 +127,9 @@ func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
 	}
 	if s.OK("tls-target-cert", "tls-target-key") {
 		if _, err := tlsconf.NewClient(files); err != nil {
-			s.FailEach("-tls-target-ca, -tls-target-cert, -tls-target-key", err)
+			FailFiles(s, err, map[tlsconf.File]string{
+				tlsconf.CAFile: "tls-target-ca", tlsconf.CertFile: "tls-target-cert", tlsconf.KeyFile: "tls-target-key",
+			})
 		}
 	}
 	return files
