@@ -28,7 +28,10 @@ func TestCheck(t *testing.T) {
 			want: []string{"is valid"}},
 		{args: []string{"-check"}, env: "3", want: []string{"is valid", "warning: ", "LINESPLIT_MAX_LINE?"}},
 		{args: []string{"-config", bad, "-check", "-port", "x"}, code: exitUsage, want: []string{
-			"4 errors", `-target "x"`, `"prot"`, `-max-line "2GiB"`, `-port "x"`}},
+			"4 errors", bad + `:1: target "x"`, `"prot"`, bad + `:3: max-line "2GiB"`, `-port "x"`}},
+		// A warning may be about the variable that was to set what is missing.
+		{args: []string{"-check", "-port", "x"}, env: "3", code: exitUsage, want: []string{`-port "x"`, "LINESPLIT_MAX_LINE?"}},
+		{args: []string{"-check", "-t=maybe"}, code: exitUsage, want: []string{`-t "maybe": write true or false`}},
 		{args: []string{"-check", "-config", writeFile(t, "check\n")}, code: exitUsage, want: []string{"misplaced key"}},
 	} {
 		clearEnv(t)

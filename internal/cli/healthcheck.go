@@ -70,14 +70,14 @@ func healthAddress(c command, args []string) (string, error) {
 	// The other keys of the file are for linesplit itself.
 	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: config.EnvPrefix, FileFlag: "config", IgnoreUnknown: true})
 	address := s.Text("admin")
-	if faults, found := errors.AsType[flags.Errors](s.Err()); found {
-		return "", faults[0]
-	}
-	if address == "" {
+	if address == "" && s.Err() == nil {
 		return "", errors.New("no address to ask: give -admin ADDRESS or set LINESPLIT_ADMIN, as for linesplit itself")
 	}
-	if _, err := admin.ParseSpec(address); err != nil {
-		return "", fmt.Errorf("-admin %q: %w", address, err)
+	if _, err := admin.ParseSpec(address); err != nil && s.OK("admin") {
+		s.Fail("admin", err)
+	}
+	if faults, found := errors.AsType[flags.Errors](s.Err()); found {
+		return "", faults[0]
 	}
 	return dialable(address), nil
 }

@@ -20,7 +20,7 @@ func runService(ctx context.Context, in invocation) int {
 		return in.reportChecked(cfg)
 	}
 	if err != nil {
-		return in.explainConfig(err)
+		return in.explainConfig(cfg, err)
 	}
 	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version, Hangups: hangup.Caught()}
 	reaping, stop := context.WithCancel(ctx)
@@ -34,7 +34,7 @@ func runService(ctx context.Context, in invocation) int {
 
 // explainConfig answers a command line for which config.Parse has returned an error. It returns the
 // exit code.
-func (in invocation) explainConfig(err error) int {
+func (in invocation) explainConfig(cfg config.Config, err error) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		printHelp(in.stdout)
@@ -43,6 +43,7 @@ func (in invocation) explainConfig(err error) int {
 		printVersion(in.stdout, in.version)
 		return exitOK
 	}
+	in.warn(cfg)
 	fmt.Fprintf(in.stderr, "linesplit: %v\n", err)
 	if len(in.args) > 0 && !strings.HasPrefix(in.args[0], "-") { // perhaps a misspelt command
 		fmt.Fprintf(in.stderr, "the commands are %s%s\n", commandNames(), suggestCommand(in.args[0]))
@@ -53,9 +54,13 @@ func (in invocation) explainConfig(err error) int {
 
 // reportChecked answers -check for a valid configuration. It returns the exit code.
 func (in invocation) reportChecked(cfg config.Config) int {
+	in.warn(cfg)
+	fmt.Fprintln(in.stdout, "the configuration is valid")
+	return exitOK
+}
+
+func (in invocation) warn(cfg config.Config) {
 	for _, warning := range cfg.Warnings {
 		fmt.Fprintf(in.stderr, "linesplit: warning: %s\n", warning)
 	}
-	fmt.Fprintln(in.stdout, "the configuration is valid")
-	return exitOK
 }

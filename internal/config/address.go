@@ -83,10 +83,10 @@ func parsePort(text string, source flags.Source) (int, error) {
 	case err == nil && n >= 0 && n <= 65535:
 		return n, nil
 	case strings.Contains(text, "://") && source == flags.FromEnv:
-		return 0, errors.New("no port. Kubernetes sets this variable for a Service named linesplit: " +
+		return 0, errors.New("not a port. Kubernetes sets this variable for a Service named linesplit: " +
 			"set enableServiceLinks: false in the pod, or give -port")
 	}
-	return 0, errors.New("no port: write a number from 0 to 65535, 0 to let the kernel choose")
+	return 0, errors.New("not a port: write a number from 0 to 65535, 0 to let the kernel choose")
 }
 
 func targets(s *flags.Set) []target.Address {

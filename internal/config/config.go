@@ -101,7 +101,7 @@ type Config struct {
 
 // Parse reads the configuration from a command line without its program name, the environment and
 // the -config file. The error is flag.ErrHelp, ErrVersion, ErrChecked beside the configuration, or
-// flags.Errors with everything that is wrong.
+// flags.Errors with everything that is wrong beside a Config that has only Warnings.
 func Parse(args []string) (Config, error) {
 	s, err := parseArgs(args)
 	if err != nil {
@@ -109,8 +109,9 @@ func Parse(args []string) (Config, error) {
 	}
 	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config"})
 	refuseEmptyFile(s)
+	check, short := s.Bool("check"), s.Bool("t")
 	c, err := judge(s)
-	if err == nil && (s.Bool("check") || s.Bool("t")) {
+	if err == nil && (check || short) {
 		err = ErrChecked
 	}
 	c.reread = func() (Config, error) { return Parse(args) }
@@ -185,7 +186,7 @@ func judge(s *flags.Set) (Config, error) {
 	c.Shown, c.compared = shown(s, c.Mode), written(s, c.Mode)
 	c.Warnings = s.Warnings()
 	if err := s.Err(); err != nil {
-		return Config{}, err
+		return Config{Warnings: c.Warnings}, err
 	}
 	return c, nil
 }

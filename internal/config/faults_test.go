@@ -40,12 +40,12 @@ func TestBadCommandLines(t *testing.T) {
 
 func TestBadSizes(t *testing.T) {
 	checkBadInput(t, []badInput{
-		{"size", []string{"-buffer", "16XB"}, []string{`-buffer "16XB": no size: write bytes such as 16384, or 16KiB`}},
-		{"empty size", []string{"-buffer="}, []string{`-buffer "": no size`}},
-		{"negative size", []string{"-memory", "-1MiB"}, []string{`-memory "-1MiB": no size`}},
-		{"size with a comma", []string{"-max-line", "1,5MiB"}, []string{`-max-line "1,5MiB": no size`}},
-		{"size beyond int64", []string{"-memory", "8EiB"}, []string{`-memory "8EiB": no size`}},
-		{"size beyond uint64", []string{"-memory", "99999999999999999999EiB"}, []string{`no size`}},
+		{"size", []string{"-buffer", "16XB"}, []string{`-buffer "16XB": not a size: write bytes such as 16384, or 16KiB`}},
+		{"empty size", []string{"-buffer="}, []string{`-buffer "": not a size`}},
+		{"negative size", []string{"-memory", "-1MiB"}, []string{`-memory "-1MiB": not a size`}},
+		{"size with a comma", []string{"-max-line", "1,5MiB"}, []string{`-max-line "1,5MiB": not a size`}},
+		{"size beyond int64", []string{"-memory", "8EiB"}, []string{`-memory "8EiB": not a size`}},
+		{"size beyond uint64", []string{"-memory", "99999999999999999999EiB"}, []string{`not a size`}},
 		{"zero size", []string{"-max-line", "0"}, []string{`-max-line "0": out of bounds: write a size from 16B to 1GiB`}},
 		{"small buffer", []string{"-buffer", "511"}, []string{`-buffer "511": out of bounds: write a size from 512B to 1MiB`}},
 		{"large buffer", []string{"-buffer", "1048577"}, []string{`-buffer "1048577": out of bounds`}},
@@ -56,21 +56,21 @@ func TestBadSizes(t *testing.T) {
 
 func TestBadDurations(t *testing.T) {
 	checkBadInput(t, []badInput{
-		{"duration", []string{"-stall-timeout", "soon"}, []string{`-stall-timeout "soon": no duration: write 500ms, 30s`}},
+		{"duration", []string{"-stall-timeout", "soon"}, []string{`-stall-timeout "soon": not a duration: write 500ms, 30s`}},
 		{"duration without unit", []string{"-dial-timeout", "5"}, []string{`-dial-timeout "5": no unit: write 5s or 5ms`}},
-		{"empty duration", []string{"-resend-age="}, []string{`-resend-age "": no duration`}},
+		{"empty duration", []string{"-resend-age="}, []string{`-resend-age "": not a duration`}},
 		{"zero drain", []string{"-drain-timeout", "0"}, []string{`-drain-timeout "0": out of bounds`}},
 		{"negative duration", []string{"-failback-interval", "-5m"}, []string{`-failback-interval "-5m": out of bounds`}},
 		{"long duration", []string{"-dead-timeout", "9000h"}, []string{`-dead-timeout "9000h": out of bounds`}},
-		{"older name", []string{"-write-timeout", "x"}, []string{`-write-timeout "x": no duration`}},
+		{"older name", []string{"-write-timeout", "x"}, []string{`-write-timeout "x": not a duration`}},
 	})
 }
 
 func TestBadValues(t *testing.T) {
 	checkBadInput(t, []badInput{
-		{"port out of range", []string{"-port", "65536"}, []string{`-port "65536": no port: write a number from 0 to 65535`}},
-		{"negative port", []string{"-port", "-1"}, []string{`-port "-1": no port`}},
-		{"named port", []string{"-port", "http"}, []string{`-port "http": no port`}},
+		{"port out of range", []string{"-port", "65536"}, []string{`-port "65536": not a port: write a number from 0 to 65535`}},
+		{"negative port", []string{"-port", "-1"}, []string{`-port "-1": not a port`}},
+		{"named port", []string{"-port", "http"}, []string{`-port "http": not a port`}},
 		{"addr with port", []string{"-addr", "0.0.0.0:9000"}, []string{`-addr "0.0.0.0:9000": neither a host name nor an IP address: the port has a flag of its own, -port`}},
 		{"addr with scheme", []string{"-addr", "tcp//x"}, []string{`-addr "tcp//x": neither`}},
 		{"number", []string{"-connections", "many"}, []string{`-connections "many": write a whole number from 1 to 1024`}},
@@ -162,13 +162,13 @@ func TestBadFilePaths(t *testing.T) {
 
 func TestBadFile(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
-		{"unknown key", "prot 9000\n", `unknown key "prot" in the file FILE: did you mean port?`},
-		{"key written as a flag", "-port 9000", `unknown key "-port" in the file FILE: did you mean port?`},
+		{"unknown key", "prot 9000\n", `FILE:1: unknown key "prot": did you mean port?`},
+		{"key written as a flag", "-port 9000", `FILE:1: unknown key "-port": did you mean port?`},
 		{"equals sign", "port=9000", `put a space between key and value`},
 		{"tab", "port\t9000", `put a space between key and value`},
-		{"no value", "port", `key "port" without a value in the file FILE`},
+		{"no value", "port", `FILE:1: key "port" without a value: write port PORT`},
 		{"file in a file", "config /etc/x", `misplaced key "config"`},
-		{"bad value", "port 70000 # high", `-port "70000" from the file FILE: no port`},
+		{"bad value", "port 70000 # high", `FILE:1: port "70000": not a port`},
 		{"no setting", "# target a:1\n", `the file holds no setting, and neither a flag nor LINESPLIT_TARGET names a target`},
 		{"long line", "# " + strings.Repeat("x", 64<<10) + "\nprot 1\n", `line 1 has 65538 bytes: the limit is 65535`},
 	} {
@@ -199,9 +199,9 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	checkErrors(t, err, []string{
 		"unknown flag -prot",
 		`unexpected argument "x"`,
-		`unknown key "frobnicate" in the file ` + file,
+		file + `:2: unknown key "frobnicate"`,
 		`-buffer "1XB" from the environment variable LINESPLIT_BUFFER`,
-		`-max-line "9GiB" from the file ` + file,
+		file + `:1: max-line "9GiB": `,
 		`-queue "0"`,
 		`Kubernetes sets this variable for a Service named linesplit`,
 	})

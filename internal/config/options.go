@@ -258,7 +258,8 @@ func otherOptions() []flags.Option {
 				"true, # begins a comment"},
 		{Name: "check", CommandLine: true,
 			Help: "judge the configuration and the files that it names, print every fault, and exit with 0 if " +
-				"there is none, else with 2; nothing is opened, looked up or connected to"},
+				"there is none, else with 2; nothing is opened, looked up or connected to, so a host that " +
+				"does not resolve and a port that is taken are not found"},
 		{Name: "t", CommandLine: true,
 			Help: "the same as -check"},
 		{Name: "version", CommandLine: true,

@@ -103,14 +103,14 @@ func (s *Set) Fail(name string, err error) { s.FailValue(name, s.Text(name), err
 func (s *Set) FailValue(name, value string, err error) {
 	o := s.byName[name]
 	o.bad = true
-	s.AddError(fmt.Errorf("-%s %s%s: %w", name, quote(value), s.origin(o), err))
+	s.AddError(fmt.Errorf("%s: %w", s.place(o, value, " "+quote(value)), err))
 }
 
 // FailSecret is FailValue without the value, which is missing or must not be shown.
 func (s *Set) FailSecret(name string, err error) {
 	o := s.byName[name]
 	o.bad = true
-	s.AddError(fmt.Errorf("-%s%s: %w", name, s.origin(o), err))
+	s.AddError(fmt.Errorf("%s: %w", s.place(o, s.Text(name), ""), err))
 }
 
 // FailEntry records that one entry of a list is wrong. A parser's error often names the entry
@@ -133,12 +133,29 @@ func (s *Set) FailEach(about string, err error) {
 	s.AddError(fmt.Errorf("%s: %w", about, err))
 }
 
-func (s *Set) origin(o *setting) string {
+// place names a value and where it was written. shown is how the value appears.
+func (s *Set) place(o *setting, value, shown string) string {
 	switch o.source {
 	case FromEnv:
-		return " from the environment variable " + EnvName(s.env, o.Name)
+		return fmt.Sprintf("-%s%s from the environment variable %s", o.Name, shown, EnvName(s.env, o.Name))
 	case FromFile:
-		return " from the file " + s.Text(s.fileFlag)
+		return fmt.Sprintf("%s%s: %s%s", s.Text(s.fileFlag), o.lineOf(value), o.Name, shown)
+	}
+	return "-" + o.Name + shown
+}
+
+// lineOf returns ":" and the line of the file that a value, or an entry of a list, stands on. It
+// returns nothing if the value was written in another form and may stand on several lines.
+func (o *setting) lineOf(value string) string {
+	for i, written := range o.values {
+		for entry := range strings.SplitSeq(written, ",") {
+			if written == value || strings.TrimSpace(entry) == value {
+				return ":" + strconv.Itoa(o.lines[i])
+			}
+		}
+	}
+	if len(o.lines) == 1 {
+		return ":" + strconv.Itoa(o.lines[0])
 	}
 	return ""
 }

@@ -28,26 +28,41 @@ func (s *Set) parseFile(path string) error {
 		return err
 	}
 	s.now = FromFile
-	seen := map[*setting]bool{}
-	return ff.PlainParser(bytes.NewReader(data), func(key, value string) error {
-		known := s.byKey[key]
-		if s.ignore && known == nil {
+	seen := map[*setting]int{} // the line of each key
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		err := ff.PlainParser(bytes.NewReader(line), func(key, value string) error {
+			if fault := s.setFromFile(key, value, number, seen); fault != "" {
+				s.AddError(fmt.Errorf("%s:%d: %s", path, number, fault))
+			}
 			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
 		}
-		fault, hint := s.checkKey(key, value)
-		if fault == "" && seen[known] && !known.Many {
-			fault, hint = fmt.Sprintf("key %s more than once", quote(known.Name)), ": leave one of them"
-		}
-		if fault != "" {
-			s.AddError(fmt.Errorf("%s in the file %s%s", fault, path, hint))
-			return nil
-		}
-		seen[known] = true
-		if known.source == FromDefault || known.source == FromFile {
-			return known.Set(value)
-		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// setFromFile reads one line of a file, and returns what is wrong with it, or nothing.
+func (s *Set) setFromFile(key, value string, line int, seen map[*setting]int) (fault string) {
+	known := s.byKey[key]
+	if s.ignore && known == nil {
+		return ""
+	}
+	if fault := s.checkKey(key, value); fault != "" {
+		return fault
+	}
+	if first := seen[known]; first > 0 && !known.Many {
+		return fmt.Sprintf("key %s more than once, first on line %d: leave one of them", quote(known.Name), first)
+	}
+	seen[known] = line
+	if known.source == FromDefault || known.source == FromFile {
+		known.Set(value)
+		known.lines = append(known.lines, line)
+	}
+	return ""
 }
 
 // readSettings returns the content of a settings file without its byte order mark.
@@ -75,20 +90,20 @@ func checkSettings(data []byte) error {
 	return nil
 }
 
-func (s *Set) checkKey(key, value string) (fault, hint string) {
+func (s *Set) checkKey(key, value string) (fault string) {
 	switch known := s.byKey[key]; {
 	case strings.ContainsAny(key, "=:\t"):
-		return "unknown key " + quote(key), spaceHint
+		return "unknown key " + quote(key) + spaceHint
 	case known == nil:
-		return "unknown key " + quote(key), s.suggest(strings.TrimLeft(key, "-"), "")
+		return "unknown key " + quote(key) + s.suggest(strings.TrimLeft(key, "-"), "")
 	case value == "=" || strings.HasPrefix(value, "= ") || strings.HasPrefix(value, ": "):
-		return fmt.Sprintf("key %s with the value %s", quote(key), quote(value)), spaceHint
+		return fmt.Sprintf("key %s with the value %s", quote(key), quote(value)) + spaceHint
 	case known.Name == s.fileFlag || known.CommandLine:
-		return "misplaced key " + quote(key), ": it is for the command line only"
+		return "misplaced key " + quote(key) + ": it is for the command line only"
 	case value == "true" && !known.isBool(): // ff's value for a key that stands alone
-		return fmt.Sprintf("key %s without a value", quote(key)), ""
+		return fmt.Sprintf("key %s without a value: write %s %s", quote(key), known.Name, known.Arg)
 	}
-	return "", ""
+	return ""
 }
 
 const spaceHint = ": put a space between key and value, as in port 9000"

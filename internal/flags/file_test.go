@@ -98,15 +98,44 @@ func TestKeyGivenTwice(t *testing.T) {
 		text, want string
 		args       []string
 	}{
-		{"port 1\nport 2\n", `key "port" more than once in the file`, nil},
-		{"port 1\nAPP_PORT 1\n", `key "port" more than once in the file`, nil},
-		{"port 1\nport 2\n", `key "port" more than once in the file`, []string{"-port", "3"}},
-		{"deep\ndeep false\n", `key "deep" more than once in the file`, nil},
+		{"port 1\nport 2\n", `app.conf:2: key "port" more than once, first on line 1: leave one of them`, nil},
+		{"port 1\n\nAPP_PORT 1\n", `app.conf:3: key "port" more than once, first on line 1`, nil},
+		{"port 1\nport 2\n", `key "port" more than once`, []string{"-port", "3"}},
+		{"deep\ndeep false\n", `key "deep" more than once`, nil},
 		{"target b:1\ntarget c:1\n", "", nil},
 	} {
 		err := parse(t, test.text, test.args...).Err()
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%q: %v, want %q", test.text, err, test.want)
+		}
+	}
+}
+
+// Faults named the file and not the line, which in a long file had to be searched for.
+func TestFaultsNameTheLine(t *testing.T) {
+	s := parse(t, "# comment\n\nport x\nprot 1\ntarget a:1,b\ntarget c\r\nsize\nwait 1s # soon\n  config d\nsize =\ndeep maybe")
+	s.Number("port", 1, 2)
+	s.Bool("deep")
+	for _, entry := range s.List("target") {
+		if len(entry) < 3 {
+			s.FailValue("target", entry, errors.New("no port"))
+		}
+	}
+	s.FailValue("target", "tcp://a:1", errors.New("twice")) // written in another form
+	s.FailSecret("wait", errors.New("secret"))
+	errs, _ := errors.AsType[Errors](s.Err())
+	want := []string{
+		`:4: unknown key "prot": did you mean port?`, `:7: key "size" without a value: write size SIZE`,
+		`:9: misplaced key "config"`, `:10: key "size" with the value "="`, `:3: port "x": write a whole number`,
+		`:11: deep "maybe": write true or false`, `:5: target "b": no port`, `:6: target "c": no port`,
+		`: target "tcp://a:1": twice`, `:8: wait: secret`,
+	}
+	if len(errs) != len(want) {
+		t.Fatalf("%d faults, want %d: %v", len(errs), len(want), errs)
+	}
+	for i := range want {
+		if !strings.HasPrefix(errs[i].Error(), s.Text("config")+want[i]) {
+			t.Errorf("fault %d: %v, want %s", i, errs[i], want[i])
 		}
 	}
 }

@@ -29,6 +29,7 @@ type setting struct {
 	Option
 	values  []string // as written, in order, all from the same source
 	source  Source
+	lines   []int   // of values that come from the file
 	reading *Source // what the Set is reading now
 	bad     bool    // an error was reported for it; checks across options leave it out
 }

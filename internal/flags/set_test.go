@@ -87,7 +87,7 @@ func TestFaults(t *testing.T) {
 	if !errors.As(s.Err(), &errs) || len(errs) != 4 {
 		t.Fatalf("%v", s.Err())
 	}
-	for i, want := range []string{"unknown flag -prot: did you mean -port?", `-port "70000": `, "APP_SIZE", "from the file "} {
+	for i, want := range []string{"unknown flag -prot: did you mean -port?", `-port "70000": `, "APP_SIZE", `app.conf:1: wait "soon": `} {
 		if !strings.Contains(errs[i].Error(), want) {
 			t.Errorf("fault %d: %v, want %q", i, errs[i], want)
 		}

@@ -128,7 +128,7 @@ func ParseSize(text string) (int64, error) {
 	n, err := humanize.ParseBytes(text)
 	// ParseBytes takes the comma of 1,5MiB for a thousands separator and would return 15 MiB.
 	if err != nil || n > math.MaxInt64 || strings.Contains(text, ",") {
-		return 0, errors.New("no size: write bytes such as 16384, or 16KiB, 1MiB, 64KB")
+		return 0, errors.New("not a size: write bytes such as 16384, or 16KiB, 1MiB, 64KB")
 	}
 	return int64(n), nil
 }
@@ -170,7 +170,7 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("no unit: write %ss or %sms", text, text)
 	}
 	if err != nil {
-		return 0, errors.New("no duration: write 500ms, 30s, 5m or 1h30m")
+		return 0, errors.New("not a duration: write 500ms, 30s, 5m or 1h30m")
 	}
 	if d < minDuration || d > maxDuration {
 		return 0, errors.New("out of bounds: write a duration from 1ms to 8760h, a year")
