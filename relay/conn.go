@@ -13,6 +13,7 @@ import (
 	"linesplit/relay/internal/splice"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
+	"linesplit/tlsconf"
 )
 
 // handshakeTimeout limits the TLS handshake with a client.
@@ -115,8 +116,11 @@ func (c *conn) handshakeFailed(err error) traffic.End {
 	}
 	if c.why.Load() == uint32(traffic.NotEnded) {
 		c.v.clients.HandshakeErrors.Add(1)
-		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed",
-			slog.String("client", c.from.String()), slog.Any("err", stranger.Explain(err)))
+		attrs := []slog.Attr{slog.String("client", c.from.String()), slog.Any("err", stranger.Explain(err))}
+		if advice := tlsconf.ListenerAdvice(err); advice != "" {
+			attrs = append(attrs, slog.String("advice", advice))
+		}
+		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed", attrs...)
 		c.client.CloseSocket() // without a reset, so that the client receives the TLS alert
 	}
 	return traffic.EndHandshake

@@ -3,7 +3,6 @@ package splitter
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"linesplit/internal/accept"
 	"linesplit/internal/loop"
 	"linesplit/internal/stranger"
+	"linesplit/tlsconf"
 )
 
 // serving is one call of Serve.
@@ -92,8 +92,8 @@ func (c *conn) afterHandshake(err error) error {
 	case c.v.hard.Err() == nil && !accept.IsProbe(err):
 		c.v.counters.handshakeErrors.Add(1)
 		attrs := []slog.Attr{slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", stranger.Explain(err))}
-		if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-			attrs = append(attrs, slog.String("advice", "the sender does not speak TLS: give it a tcp:// listener, or switch TLS on there"))
+		if advice := tlsconf.ListenerAdvice(err); advice != "" {
+			attrs = append(attrs, slog.String("advice", advice))
 		}
 		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed", attrs...)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	"linesplit/internal/stranger"
 	"linesplit/tlsconf"
 )
 
@@ -69,7 +68,7 @@ func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.C
 	secure, err := handshake(ctx, conn, a, o)
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("TLS handshake: %w", stranger.Explain(err))
+		return nil, fmt.Errorf("TLS handshake: %w", tlsconf.AdviseHandshake(err, "-tls-target"))
 	}
 	return secure, nil
 }

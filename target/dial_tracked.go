@@ -6,7 +6,7 @@ import (
 	"net"
 	"time"
 
-	"linesplit/internal/stranger"
+	"linesplit/tlsconf"
 )
 
 // keepalivePeriod is short because on a quiet connection only the answer to a keepalive shows that
@@ -70,7 +70,7 @@ func prepare(ctx context.Context, raw net.Conn, a Address, o *Options) (*Conn, e
 	}
 	if a.Scheme == SchemeTLS {
 		if err := c.handshake(ctx, a, o); err != nil {
-			return nil, fmt.Errorf("TLS handshake: %w", stranger.Explain(err))
+			return nil, fmt.Errorf("TLS handshake: %w", tlsconf.AdviseHandshake(err, "-tls-target"))
 		}
 	}
 	if o.PeerLookup {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"linesplit/internal/testcert"
 )
 
 // strangers are peers that speak something else than lines: what they say, and what an error says
@@ -75,4 +77,52 @@ func sayOnce(t *testing.T, text string) Address {
 		io.Copy(io.Discard, conn)
 	}()
 	return Address{Scheme: SchemeTCP, Host: ln.Addr().String()}
+}
+
+// An untrusted certificate was reported without the flag that mends it.
+func TestHandshakeErrorsNameTheFlag(t *testing.T) {
+	files := testcert.New(t, t.TempDir())
+	for want, config := range map[string]*tls.Config{
+		"give its authority in -tls-target-ca":                     {},
+		"give localhost in -tls-target-server-name":                {RootCAs: files.Pool(), ServerName: "other.example"},
+		"if it speaks plain text, write tcp:// in place of tls://": nil,
+	} {
+		server := files.ServerTLS()
+		if config == nil { // the peer ends the connection
+			server, config = nil, new(tls.Config)
+		}
+		o := &Options{TLS: func() *tls.Config { return config }}
+		for name, dial := range map[string]func(Address) error{
+			"Dial":        func(a Address) error { _, err := Dial(t.Context(), a, o, nil); return err },
+			"DialTracked": func(a Address) error { _, err := DialTracked(t.Context(), a, o); return err },
+		} {
+			if err := dial(shakeOnce(t, server)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+	}
+}
+
+// shakeOnce returns the address of a server that does one handshake, or, without a configuration,
+// reads a little and ends the connection.
+func shakeOnce(t *testing.T, config *tls.Config) Address {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		if config == nil {
+			conn.Read(make([]byte, 16<<10))
+			return
+		}
+		tls.Server(conn, config).Handshake()
+	}()
+	return Address{Scheme: SchemeTLS, Host: ln.Addr().String()}
 }

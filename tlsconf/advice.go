@@ -1,11 +1,18 @@
 package tlsconf
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
+
+	"linesplit/internal/stranger"
 )
 
 // Advise adds to an error of the dialling side which setting can mend it. prefix begins the names of
@@ -16,6 +23,42 @@ func Advise(err error, prefix string) error {
 		return fmt.Errorf("%w: %s", err, advice)
 	}
 	return err
+}
+
+// AdviseHandshake is Advise for an error of a handshake, which may have failed because the peer does
+// not speak TLS at all. What such a peer said is quoted.
+func AdviseHandshake(err error, prefix string) error {
+	const plain = "if it speaks plain text, write tcp:// in place of tls://"
+	header, strange := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case strange && stranger.Hint(header.RecordHeader[:]) == "":
+		return fmt.Errorf("%w: %s", stranger.Explain(err), plain)
+	case strange:
+		return stranger.Explain(err)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("the peer has ended the connection: %w: %s", err, plain)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("no answer: %w: %s", err, plain)
+	}
+	return Advise(err, prefix)
+}
+
+// ListenerAdvice says what can mend an error of a handshake on the accepting side, or nothing.
+func ListenerAdvice(err error) string {
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
+		return "the sender does not speak TLS: give it a tcp:// listener, or switch TLS on there"
+	}
+	if _, untrusted := errors.AsType[x509.UnknownAuthorityError](err); untrusted {
+		return "the certificate that the client shows is of no authority in -tls-client-ca"
+	}
+	switch {
+	case strings.Contains(err.Error(), "client didn't provide a certificate"):
+		return "-tls-client-ca demands a certificate of every client: give the client one"
+	case strings.Contains(remoteAlert(err), "certificate"):
+		return "the client does not accept the certificate of -tls-cert: let it trust the authority of that, " +
+			"connect by a name that is in it, and put the issuers between them into -tls-cert"
+	}
+	return ""
 }
 
 func adviceOn(err error, prefix string) string {

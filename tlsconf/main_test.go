@@ -39,6 +39,16 @@ func mustClient(t *testing.T, f ClientFiles) *Client {
 // first: in TLS 1.3 the client is done before the server has checked its certificate.
 func handshake(t *testing.T, server, client *tls.Config) (near, far *tls.Conn, err error) {
 	t.Helper()
+	near, far, clientErr, serverErr := handshakeOfBoth(t, server, client)
+	if clientErr != nil && (serverErr == nil || strings.Contains(serverErr.Error(), "remote error")) {
+		return near, far, clientErr
+	}
+	return near, far, serverErr
+}
+
+// handshakeOfBoth is handshake with the error of each side.
+func handshakeOfBoth(t *testing.T, server, client *tls.Config) (near, far *tls.Conn, clientErr, serverErr error) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer ln.Close()
@@ -59,16 +69,13 @@ func handshake(t *testing.T, server, client *tls.Config) (near, far *tls.Conn, e
 	conn, err := ln.Accept()
 	must(t, err)
 	far = tls.Server(conn, server)
-	serverErr := far.Handshake()
+	serverErr = far.Handshake()
 	if serverErr != nil {
 		conn.Close()
 	}
-	clientErr := <-dialled
+	clientErr = <-dialled
 	t.Cleanup(func() { near.Close(); far.Close() })
-	if clientErr != nil && (serverErr == nil || strings.Contains(serverErr.Error(), "remote error")) {
-		return near, far, clientErr
-	}
-	return near, far, serverErr
+	return near, far, clientErr, serverErr
 }
 
 func exchange(t *testing.T, near, far net.Conn) {

@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
+	"linesplit/internal/stranger"
 	"linesplit/tlsconf"
 )
 
@@ -28,6 +30,39 @@ func TestHandshakeKnowsProbes(t *testing.T) {
 	h := tlsconf.NewHandshakes(0, nil)
 	if err := Handshake(tls.Server(h.Watch(far), &tls.Config{})); !IsProbe(err) {
 		t.Errorf("Handshake with a connection that ended: %v", err)
+	}
+}
+
+// Of a listener for TLS, a peer that sends plain text learned nothing: its connection ended as that of
+// a receiver does which has read everything, and linesplit as the sender counted its lines as
+// delivered without a word in its log.
+func TestPlainTextIsAnsweredByAnAlert(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for name, watch := range map[string]func(net.Conn) net.Conn{
+		"bounded":   func(c net.Conn) net.Conn { return tlsconf.NewHandshakes(0, nil).Watch(c) },
+		"unbounded": func(c net.Conn) net.Conn { return c },
+	} {
+		near, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer near.Close()
+		far, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(near, "a line\n")
+		err = Handshake(tls.Server(watch(far), &tls.Config{}))
+		far.Close()
+		said := make([]byte, 7)
+		_, readErr := io.ReadFull(near, said)
+		if err == nil || readErr != nil || !strings.Contains(stranger.Hint(said), "it speaks TLS") {
+			t.Errorf("%s: %v; the peer reads %q, %v", name, err, said, readErr)
+		}
 	}
 }
 

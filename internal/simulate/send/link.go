@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"linesplit/tlsconf"
 )
 
 // closeTimeout limits how long a client that has sent everything waits for the peer to end the
@@ -49,7 +51,7 @@ func connect(ctx context.Context, d Dial, limit time.Duration) (*link, error) {
 		secure := tls.Client(raw, d.TLS)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			raw.Close()
-			return nil, fmt.Errorf("dial %s: %w: %w", d, errHandshake, err)
+			return nil, fmt.Errorf("dial %s: %w: %w", d, errHandshake, tlsconf.AdviseHandshake(err, "-tls"))
 		}
 		l.Conn = secure
 	}
