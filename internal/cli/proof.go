@@ -173,7 +173,7 @@ func findHAProxy() string {
 func reportProgress(o *proof.Options, con *console.Console) {
 	o.Progress = func(p proof.Progress) {
 		if con.Due() {
-			con.Progress(fmt.Sprintf("%d/%d %s: %d lines sent, %d received", p.Number, p.Of, p.Scenario, p.Sent, p.Received))
+			con.Progress(fmt.Sprintf("%d/%d %s: %s sent, %d received", p.Number, p.Of, p.Scenario, counted(p.Sent, "line"), p.Received))
 		}
 	}
 	o.Done = func(r proof.Result) {

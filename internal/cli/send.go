@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"linesplit/internal/simulate/console"
 	"linesplit/internal/simulate/send"
@@ -105,8 +106,8 @@ func showSending(con *console.Console, p send.Progress) {
 	if !con.Live() || !con.Due() {
 		return
 	}
-	text := fmt.Sprintf("%s lines  %s/s  %d open",
-		humanize.Comma(int64(p.Lines)), perSecond(p.Bytes, p.Elapsed.Seconds()), p.Open)
+	text := fmt.Sprintf("%s  %s/s  %d open",
+		counted(p.Lines, "line"), perSecond(p.Bytes, p.Elapsed.Seconds()), p.Open)
 	if p.Done >= 0 {
 		text = fmt.Sprintf("%s %3.0f %%  ", console.Bar(p.Done, sendBarWidth), 100*p.Done) + text
 	}
@@ -114,13 +115,18 @@ func showSending(con *console.Console, p send.Progress) {
 		text += fmt.Sprintf("  %d failed", p.Failed)
 	}
 	if p.Lost > 0 {
-		text += fmt.Sprintf("  %d connections lost", p.Lost)
+		text += "  " + counted(p.Lost, "connection") + " lost"
 	}
 	con.Progress(text)
 }
 
 func perSecond(bytes uint64, seconds float64) string {
 	return humanize.Bytes(uint64(float64(bytes) / max(seconds, 1e-3)))
+}
+
+// counted returns a number of things, such as "1 line" or "2,000 lines".
+func counted(n uint64, thing string) string {
+	return humanize.Comma(int64(n)) + " " + english.PluralWord(int(n), thing, "")
 }
 
 // seconds converts a number of seconds for printing.
@@ -131,22 +137,21 @@ func seconds(n float64) time.Duration {
 // sendText formats a summary for people.
 func sendText(s send.Summary) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "sent %s lines, %s, in %.1f s: %s lines/s, %s/s\n",
-		humanize.Comma(int64(s.Lines)), humanize.Bytes(s.Bytes), s.Seconds,
+	fmt.Fprintf(&b, "sent %s, %s, in %.1f s: %s lines/s, %s/s\n",
+		counted(s.Lines, "line"), humanize.Bytes(s.Bytes), s.Seconds,
 		humanize.Comma(int64(float64(s.Lines)/max(s.Seconds, 1e-3))), perSecond(s.Bytes, s.Seconds))
 	for _, kind := range send.Kinds() {
 		if c := s.Clients[kind]; c != nil {
-			fmt.Fprintf(&b, "  %-16s %d clients, %d well%s%s\n", kind, c.Started, c.Succeeded,
+			fmt.Fprintf(&b, "  %-16s %s, %d well%s%s\n", kind, counted(c.Started, "client"), c.Succeeded,
 				sendReasons("failed", c.Reasons), sendReasons("connections lost and made again", c.Lost))
 		}
 	}
 	if r := s.Requests; r != nil {
-		fmt.Fprintf(&b, "  %s requests answered: p50 %v, p90 %v, p99 %v, p99.9 %v, max %v\n",
-			humanize.Comma(int64(r.Count)), seconds(r.P50), seconds(r.P90), seconds(r.P99), seconds(r.P999), seconds(r.Max))
+		fmt.Fprintf(&b, "  %s answered: p50 %v, p90 %v, p99 %v, p99.9 %v, max %v\n",
+			counted(r.Count, "request"), seconds(r.P50), seconds(r.P90), seconds(r.P99), seconds(r.P999), seconds(r.Max))
 	}
 	if s.InDoubt > 0 {
-		fmt.Fprintf(&b, "  up to %s lines were not acknowledged when their connection ended\n",
-			humanize.Comma(int64(s.InDoubt)))
+		fmt.Fprintf(&b, "  not acknowledged when the connection ended: up to %s\n", counted(s.InDoubt, "line"))
 	}
 	return b.String()
 }

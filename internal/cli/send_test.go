@@ -150,7 +150,7 @@ func TestSendToAPeerThatNeverAnswers(t *testing.T) {
 	args := "-to " + sink.addr() + " -mix request -request-timeout 50ms"
 	code := runCommand(t.Context(), "send", strings.Fields(args), &stdout, &stderr)
 	if code != exitFailed || !strings.Contains(stdout.String(), `"reasons":{"no_answer":1}`) ||
-		!strings.Contains(stderr.String(), "1 clients, 0 well; failed: 1 no_answer\nlinesplit send: clients failed: 1\n") {
+		!strings.Contains(stderr.String(), "1 client, 0 well; failed: 1 no_answer\nlinesplit send: clients failed: 1\n") {
 		t.Errorf("exit code %d, %s%s", code, &stdout, &stderr)
 	}
 }

@@ -223,8 +223,8 @@ func (r *sinkRun) show(sums sinkSums) {
 	now := time.Now()
 	rate := perSecond(sums.bytes-r.shownBytes, now.Sub(r.shown).Seconds())
 	r.shown, r.shownBytes = now, sums.bytes
-	r.con.Progress(fmt.Sprintf("%s lines  %s  %s/s  %d open",
-		humanize.Comma(int64(sums.lines)), humanize.Bytes(sums.bytes), rate, sums.open))
+	r.con.Progress(fmt.Sprintf("%s  %s  %s/s  %d open",
+		counted(sums.lines, "line"), humanize.Bytes(sums.bytes), rate, sums.open))
 }
 
 // close ends everything that is open: the control first, so that no order restarts a sink that has

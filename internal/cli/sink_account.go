@@ -105,10 +105,10 @@ func (r *sinkRun) print(a sinkAccount, in invocation) error {
 // sinkText formats an account for people.
 func sinkText(a sinkAccount) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "read %s lines, %s, in %.1f s\n", humanize.Comma(int64(a.Lines)), humanize.Bytes(a.Bytes), a.Seconds)
+	fmt.Fprintf(&b, "read %s, %s, in %.1f s\n", counted(a.Lines, "line"), humanize.Bytes(a.Bytes), a.Seconds)
 	for _, s := range a.Sinks {
-		fmt.Fprintf(&b, "  %s: %s lines, %s; connections: %s\n",
-			s.Target, humanize.Comma(int64(s.Lines)), humanize.Bytes(s.Bytes), listAmounts(
+		fmt.Fprintf(&b, "  %s: %s, %s; connections: %s\n",
+			s.Target, counted(s.Lines, "line"), humanize.Bytes(s.Bytes), listAmounts(
 				amount{s.Accepted, "accepted"}, amount{s.Refused, "refused"}, amount{s.Dropped, "dropped by chaos"},
 				amount{s.Reset, "reset with data unread"}, amount{s.Idle, "closed when idle"},
 				amount{s.Handshakes, "without a TLS handshake"}, amount{s.Broken, "broken off"}))
@@ -126,7 +126,7 @@ func sinkReportText(r tally.Report, inDoubt uint64) string {
 		line := fmt.Sprintf("  %-14s %13s   %s", name, humanize.Comma(int64(n)), note)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	sent, lost := fmt.Sprintf("by %d senders", len(r.Senders)), ""
+	sent, lost := "by "+counted(uint64(len(r.Senders)), "sender"), ""
 	if !r.SentKnown {
 		sent = "going by the last line of each sender that came"
 		lost = "lines missing at the end cannot be known without -expect"
@@ -151,7 +151,7 @@ func sinkReportText(r tally.Report, inDoubt uint64) string {
 		fmt.Fprintf(&b, "  latency: p50 %v, p90 %v, p99 %v, p99.9 %v, max %v\n",
 			seconds(l.P50), seconds(l.P90), seconds(l.P99), seconds(l.P999), seconds(l.Max))
 		if l.Early > 0 {
-			fmt.Fprintf(&b, "  %s lines came before they were sent: the clocks differ\n", humanize.Comma(int64(l.Early)))
+			fmt.Fprintf(&b, "  came before they were sent: %s; the clocks differ\n", counted(l.Early, "line"))
 		}
 	}
 	b.WriteString(sinkFaultsText(r))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linesplit/admin"
@@ -78,14 +79,14 @@ func (m *connectionMode) report() error {
 	if s.CutOff == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d connections had not ended when the drain was over, and were reset", s.CutOff)
+	return fmt.Errorf("connections that had not ended when the drain was over, and were reset: %d", s.CutOff)
 }
 
 // ready is false at the limit of clients, too: a new one would be refused.
 func (m *connectionMode) ready() (bool, string) {
 	s := m.relay.Stats()
 	if limit := maxClients(*m.cfg.Load(), len(s.Targets)); limit > 0 && s.Active >= int64(limit) {
-		return false, fmt.Sprintf("the limit of %d clients is reached", limit)
+		return false, "the limit is reached: " + english.Plural(limit, "client", "")
 	}
 	for _, t := range s.Targets {
 		if t.State == target.StateUp || t.State == target.StateUnknown {

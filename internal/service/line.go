@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linesplit/admin"
@@ -106,7 +106,7 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 // ready is false at the limit of senders, too: a new one would wait for another to leave.
 func (m *lineMode) ready() (bool, string) {
 	if m.split.Paused() {
-		return false, fmt.Sprintf("the limit of %d senders is reached", m.maxSenders())
+		return false, "the limit is reached: " + english.Plural(m.maxSenders(), "sender", "")
 	}
 	for _, t := range m.pool.Stats().Targets {
 		if t.Connections > 0 {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/dustin/go-humanize/english"
+
 	"linesplit/admin"
 )
 
@@ -35,8 +37,8 @@ func (m *lineMode) report() error {
 	if lost.Lines == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d lines (%d bytes) were not confirmed by any target and may be lost; %d senders were cut off",
-		lost.Lines, lost.Bytes, cutOff)
+	return fmt.Errorf("not confirmed by any target, and perhaps lost: %s (%s); senders cut off: %d",
+		english.Plural(int(lost.Lines), "line", ""), english.Plural(int(lost.Bytes), "byte", ""), cutOff)
 }
 
 // reportLevel returns the level of the account. An account with losses reaches the log at every

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"linesplit/internal/simulate/console"
 	"linesplit/internal/simulate/sink"
@@ -247,8 +248,8 @@ func (d *demo) reportResent() bool {
 		return true
 	}
 	if resent := d.ledger().Resent; resent.Lines > 0 {
-		d.con.Say("linesplit resent %s lines that target %d may not have read",
-			humanize.Comma(int64(resent.Lines)), victim+1)
+		d.con.Say("linesplit resent %s %s that target %d may not have read",
+			humanize.Comma(int64(resent.Lines)), english.PluralWord(int(resent.Lines), "line", ""), victim+1)
 	}
 	return true
 }

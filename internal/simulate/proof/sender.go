@@ -88,10 +88,10 @@ func (s *stage) checkSender(c *sender) {
 			if s.setup.proxyEnds && reason == "closed" { // a proxy that shuts down may close connections
 				continue
 			}
-			s.fail(Failed, "%d %s clients failed: %s", n, kind, reason)
+			s.fail(Failed, "%s clients that failed: %d: %s", kind, n, reason)
 		}
 		for reason, n := range count.Lost {
-			s.fail(Failed, "the proxy broke %d connections of %s clients: %s", n, kind, reason)
+			s.fail(Failed, "connections of %s clients that the proxy broke: %d: %s", kind, n, reason)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func TestOrdersThatEndASink(t *testing.T) {
 	mustAsk(t, "POST", url+"/restart", "")
 	dialAndSend(t, s)
 	if code, answer := ask(t, "POST", url+"/shutdown?patience=10ms", ""); code != http.StatusConflict ||
-		!strings.Contains(answer, "1 connections did not end") {
+		!strings.Contains(answer, "connections that did not end and were cut off: 1") {
 		t.Errorf("shutdown: %d %s", code, answer)
 	}
 	ln, err := net.Listen("tcp", s.Addr())

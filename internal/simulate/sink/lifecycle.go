@@ -34,7 +34,7 @@ func (s *Sink) Shutdown(ctx context.Context) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return fmt.Errorf("sink %s: %d connections did not end and were cut off: %w", s.addr, len(left), ctx.Err())
+	return fmt.Errorf("sink %s: connections that did not end and were cut off: %d: %w", s.addr, len(left), ctx.Err())
 }
 
 // Exit ends the sink like a process that exits at once. It closes everything while data may be

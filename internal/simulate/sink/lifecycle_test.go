@@ -54,7 +54,7 @@ func TestShutdownCutsOffAtItsDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := s.Shutdown(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 connections did not end") ||
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connections that did not end and were cut off: 1") ||
 		s.Open() != 0 {
 		t.Errorf("error = %v, %d open", err, s.Open())
 	}
