@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"linesplit/internal/config"
 	"linesplit/internal/flags"
 )
 
@@ -63,13 +64,27 @@ func commandNames() string {
 	return strings.Join(names, ", ")
 }
 
-// suggestCommand returns ", did you mean …?" with the nearest command, or nothing where none is near.
+// suggestCommand returns ", did you mean …?" with a command of ctl or a flag that is called so, or
+// else with the nearest command, or nothing where none is near.
 func suggestCommand(word string) string {
 	near := flags.Nearest(word, strings.Split(commandNames(), ", "))
-	if near == "" {
+	switch {
+	case slices.Contains(ctlWords(), word):
+		near = "linesplit ctl " + word
+	case slices.ContainsFunc(config.Options(), func(o flags.Option) bool { return o.Name == word }):
+		near = "-" + word
+	case near == "":
 		return ""
 	}
 	return ", did you mean " + near + "?"
+}
+
+// argumentHint says what the command takes in place of an argument.
+func (c command) argumentHint() string {
+	if len(c.options) == 0 {
+		return fmt.Sprintf("linesplit %s takes no arguments", c.name)
+	}
+	return fmt.Sprintf("linesplit %s takes flags only, such as -%s %s", c.name, c.options[0].Name, c.options[0].Arg)
 }
 
 // parse reads a command line without the command. The Set holds the values and all faults found so
@@ -77,7 +92,7 @@ func suggestCommand(word string) string {
 // flag.ErrHelp or nil.
 func (c command) parse(args []string) (*flags.Set, error) {
 	s := flags.New(append(slices.Clip(c.options), flags.Option{Name: "help"}))
-	s.ArgumentHint = fmt.Sprintf("linesplit %s takes flags only", c.name)
+	s.ArgumentHint = c.argumentHint()
 	s.TakesArguments = c.words != nil
 	return s, s.ParseArgs(args)
 }

@@ -80,7 +80,11 @@ func TestCommandsWithoutFlags(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{[]string{"demo", "x"}, exitUsage, "", `unexpected argument "x"`},
+		{[]string{"demo", "x"}, exitUsage, "", `unexpected argument "x": linesplit demo takes no arguments`},
+		{[]string{"dmo"}, exitUsage, "", "version, did you mean demo?"},
+		{[]string{"status"}, exitUsage, "", "did you mean linesplit ctl status?"},
+		{[]string{"drain", "a:1"}, exitUsage, "", "did you mean linesplit ctl drain?"},
+		{[]string{"check"}, exitUsage, "", "did you mean -check?"},
 		{[]string{"man"}, exitOK, ".TH ", ""},
 		{[]string{"man", "-help"}, exitOK, "Usage:", ""},
 		{[]string{"man", "x"}, exitUsage, "", `unexpected argument "x"`},
@@ -97,7 +101,7 @@ func TestCommandsWithoutFlags(t *testing.T) {
 		{[]string{"completion", "fish"}, exitOK, "complete -c linesplit", ""},
 		{[]string{"completion", "-help"}, exitOK, "Usage:", ""},
 		{[]string{"completion"}, exitUsage, "", "which shell?"},
-		{[]string{"completion", "tcsh"}, exitUsage, "", "which shell?"},
+		{[]string{"completion", "tcsh"}, exitUsage, "", `unknown shell "tcsh": write linesplit completion bash`},
 		{[]string{"completion", "bash", "zsh"}, exitUsage, "", `unexpected argument "zsh"`},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -57,6 +57,9 @@ func runCompletion(_ context.Context, in invocation) int {
 	switch {
 	case chosen < 0:
 		names := strings.Join(shellNames(), ", or ")
+		if len(words) > 0 {
+			return in.fail(exitUsage, fmt.Errorf("unknown shell %q: write linesplit completion %s", words[0], names))
+		}
 		return in.fail(exitUsage, errors.New("which shell? Write linesplit completion "+names))
 	case len(words) > 1:
 		return in.explain(fmt.Errorf("unexpected argument %q: linesplit completion takes one shell", words[1]))

@@ -6,8 +6,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"linesplit/internal/config"
@@ -79,6 +81,9 @@ func ctlWords() (words []string) {
 
 func runCtl(ctx context.Context, in invocation) int {
 	s, err := in.command.parse(in.args)
+	if err == nil && slices.Equal(s.Arguments(), []string{"help"}) {
+		err = flag.ErrHelp
+	}
 	var client *ctl.Client
 	if err == nil {
 		client, err = newCtlClient(s)

@@ -18,6 +18,7 @@ func TestCtlUsage(t *testing.T) {
 		want string // part of its output
 	}{
 		{[]string{"-help"}, exitOK, "drain NAME"},
+		{[]string{"help"}, exitOK, "drain NAME"},
 		{nil, exitUsage, "no command: write one of"},
 		{[]string{"-jso", "targets"}, exitUsage, "unknown flag -jso: did you mean -json?"},
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `unknown command "nothing"`},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -180,12 +181,14 @@ func sendDials(s *flags.Set) []send.Dial {
 
 // parseDial reads one address. An address that speaks TLS gets an empty configuration.
 func parseDial(entry string) (send.Dial, error) {
+	scheme, _, found := strings.Cut(entry, "://")
+	if found && !slices.Contains([]string{target.SchemeTCP, target.SchemeTLS, target.SchemeUnix}, scheme) {
+		return send.Dial{}, fmt.Errorf("unknown scheme %q: clients send streams, over tcp, tls or unix", scheme)
+	}
 	a, err := target.ParseAddress(entry, false)
 	switch {
 	case err != nil:
 		return send.Dial{}, err
-	case a.Scheme == target.SchemeUDP:
-		return send.Dial{}, errors.New("clients send streams: write tcp, tls or unix")
 	case strings.Contains(entry, "?"):
 		return send.Dial{}, errors.New("no options here: leave out what follows the question mark")
 	}

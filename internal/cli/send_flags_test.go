@@ -84,14 +84,14 @@ func TestSendFaults(t *testing.T) {
 		{"", []string{`-to "": nowhere to send to`}},
 		{"-to 10.0.0.1", []string{`-to "10.0.0.1": no port: write 10.0.0.1:PORT`}},
 		{"-to udp://h:1,ftp://h:1,h:1?weight=3", []string{
-			`-to "udp://h:1": clients send streams`, `-to "ftp://h:1": unknown scheme`, `-to "h:1?weight=3": no options here`,
+			`-to "udp://h:1": unknown scheme "udp": clients send streams, over tcp, tls or unix`, `-to "ftp://h:1": unknown scheme`, `-to "h:1?weight=3": no options here`,
 		}},
 		{"-to h:1 -mix stream=1,talk=3,request=0", []string{`unknown kind "talk"`, `weight "0" of request`}},
 		{"-to h:1 -connections 0 -clients -1 -lines x -clients-per-second 0 -rate NaN", []string{
 			`-connections "0"`, `-clients "-1"`, `-lines "x"`, `-clients-per-second "0"`, `-rate "NaN"`,
 		}},
-		{"-to h:1 -duration 10 -line-length 3 -first-sender -1 -repeat x", []string{
-			`-duration "10": no unit`, `-line-length "3"`, `-first-sender "-1"`, `-repeat "x"`,
+		{"-to h:1 -duration 10 -line-length long -first-sender -1 -repeat x", []string{
+			`-duration "10": no unit`, `-line-length "long": write a number of bytes or a range, such as 600 or 100-64KiB`, `-first-sender "-1"`, `-repeat "x"`,
 		}},
 		{"-to h:1 -repeat 3", []string{`-repeat "3": only valid with -file`}},
 		{"-to h:1 -file /tmp -line-length 100", []string{`-file "/tmp": a directory`, `-line-length "100": the lines of -file`}},

@@ -152,7 +152,7 @@ func sinkBehaviour(s *flags.Set) sink.Behaviour {
 		IdleTimeout:    s.OptionalDuration("idle-timeout"),
 		Refuse:         s.Bool("refuse"),
 		Chaos:          flags.Parsed(s, "chaos", parsePercent),
-		ChaosWhen:      s.Text("chaos-when"),
+		ChaosWhen:      flags.Parsed(s, "chaos-when", parseChaosWhen),
 		Hang:           s.Bool("hang"),
 		HalfClose:      s.Bool("half-close"),
 		ResetUnread:    s.Bool("reset-unread"),
@@ -162,6 +162,13 @@ func sinkBehaviour(s *flags.Set) sink.Behaviour {
 		s.FailEach("behaviour", err)
 	}
 	return b
+}
+
+func parseChaosWhen(text string) (string, error) {
+	if text != sink.AtOnce && text != sink.MidStream {
+		return "", fmt.Errorf("write %s or %s", sink.AtOnce, sink.MidStream)
+	}
+	return text, nil
 }
 
 func parsePercent(text string) (float64, error) {

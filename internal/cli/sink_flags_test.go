@@ -95,7 +95,7 @@ func TestSinkFaults(t *testing.T) {
 		want []string // parts of stderr
 	}{
 		{"-lisen tcp://:1", []string{"unknown flag -lisen", "did you mean -listen?", "run linesplit sink -help"}},
-		{"now", []string{`unexpected argument "now"`, "linesplit sink takes flags only"}},
+		{"now", []string{`unexpected argument "now"`, "linesplit sink takes flags only, such as -listen ADDRESS"}},
 		{"-listen 9999", []string{"-listen", "a port alone: write :9999"}},
 		{"-listen /tmp/x", []string{"-listen", "no scheme: write unix:///tmp/x"}},
 		{"-listen udp://127.0.0.1:1", []string{"a sink reads streams"}},
@@ -119,7 +119,7 @@ func TestSinkFaults(t *testing.T) {
 		{"-control-anywhere", []string{"only valid with -control"}},
 		{"-chaos 101", []string{"from 0 to 100"}},
 		{"-chaos nan", []string{"from 0 to 100"}},
-		{"-chaos-when never", []string{`chaos when "never": want at-once or mid-stream`}},
+		{"-chaos-when never", []string{`-chaos-when "never": write at-once or mid-stream`}},
 		{"-half-close -request", []string{"half close and request"}},
 		{"-delay 1", []string{"-delay", "write 1s or 1ms"}},
 		{"-idle-timeout 25h", []string{"idle timeout 25h"}},

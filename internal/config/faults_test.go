@@ -205,7 +205,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		`-queue "0"`,
 		`Kubernetes sets this variable for a Service named linesplit`,
 	})
-	if text := err.Error(); !strings.HasPrefix(text, "7 errors in the configuration:\n  unknown flag -prot") {
+	if text := err.Error(); !strings.HasPrefix(text, "7 errors:\n  unknown flag -prot") {
 		t.Errorf("all together:\n%s", text)
 	}
 }

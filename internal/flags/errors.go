@@ -38,7 +38,7 @@ func (e Errors) Error() string {
 		n += int(more) - 1
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d errors in the configuration:", n)
+	fmt.Fprintf(&b, "%d errors:", n)
 	for _, err := range e {
 		b.WriteString("\n  " + err.Error())
 	}
@@ -103,6 +103,9 @@ func (s *Set) Fail(name string, err error) { s.FailValue(name, s.Text(name), err
 func (s *Set) FailValue(name, value string, err error) {
 	o := s.byName[name]
 	o.bad = true
+	if o.source == FromFile && strings.HasPrefix(value, `"`) { // elsewhere the shell takes them away
+		err = fmt.Errorf("%w; quotation marks are part of the value here: leave them out", err)
+	}
 	s.AddError(fmt.Errorf("%s: %w", s.place(o, value, " "+quote(value)), err))
 }
 

@@ -140,6 +140,18 @@ func TestFaultsNameTheLine(t *testing.T) {
 	}
 }
 
+// In a file, quotation marks are no syntax.
+func TestQuotationMarksInAFile(t *testing.T) {
+	const hint = "quotation marks are part of the value here: leave them out"
+	s := parse(t, "port \"7\"\nwait 5\n")
+	s.Number("port", 1, 9)
+	s.Duration("wait")
+	errs, _ := errors.AsType[Errors](s.Err())
+	if len(errs) != 2 || !strings.Contains(errs[0].Error(), hint) || strings.Contains(errs[1].Error(), hint) {
+		t.Errorf("%v", s.Err())
+	}
+}
+
 // People who come from other programs write port = 9000.
 func TestKeyAndValueWithASignBetween(t *testing.T) {
 	for _, line := range []string{"port = 9000", "port: 9000", "port : 9000", "port=9000", "port=", "port ="} {

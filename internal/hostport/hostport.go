@@ -26,6 +26,8 @@ func fault(address string) error {
 	switch {
 	case address == "":
 		return errors.New("no address: write HOST:PORT")
+	case strings.ContainsAny(address, " \t;"):
+		return errors.New("not one address: several stand with commas between them: write HOST:PORT,HOST:PORT")
 	case isPort(address):
 		return fmt.Errorf("a port alone: write :%s or HOST:%s", address, address)
 	case bracketed && behind == "":

@@ -27,6 +27,8 @@ func TestSplitTellsTheRightForm(t *testing.T) {
 		"localhost":           "no port: write localhost:PORT",
 		"10.0.0.1":            "no port: write 10.0.0.1:PORT",
 		"a:b:c":               "not host and port: write HOST:PORT, such as",
+		"a:1 b:1":             "not one address: several stand with commas between them",
+		"a:1;b:1":             "not one address",
 		"[::1":                "not host and port",
 		"[::1]x":              "not host and port",
 		"[::1]::1":            "not host and port",
@@ -62,6 +64,7 @@ func FuzzSplit(f *testing.F) {
 		}
 		proposed, _, _ = strings.Cut(proposed, " or HOST")
 		proposed, _, _ = strings.Cut(proposed, ", such as")
+		proposed, _, _ = strings.Cut(proposed, ",HOST")
 		if _, _, err := net.SplitHostPort(proposed); err != nil && !strings.ContainsAny(address, "[]") {
 			t.Errorf("Split(%q) proposes %q: %v", address, proposed, err)
 		}

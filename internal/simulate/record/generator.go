@@ -34,11 +34,11 @@ func ParseLength(text string) (Length, error) {
 		maxText = minText
 	}
 	l := Length{}
-	var errs [2]error
-	l.Min, errs[0] = parseBytes(minText)
-	l.Max, errs[1] = parseBytes(maxText)
-	if err := errors.Join(errs[:]...); err != nil {
-		return Length{}, fmt.Errorf("write a number of bytes or a range, such as 600 or 100-64KiB: %w", err)
+	var minOK, maxOK bool
+	l.Min, minOK = parseBytes(minText)
+	l.Max, maxOK = parseBytes(maxText)
+	if !minOK || !maxOK {
+		return Length{}, errors.New("write a number of bytes or a range, such as 600 or 100-64KiB")
 	}
 	if l.Min < MinLength || l.Max > MaxLength || l.Min > l.Max {
 		return Length{}, fmt.Errorf("must be from %d bytes to %s, the smaller number first", MinLength,
@@ -47,9 +47,10 @@ func ParseLength(text string) (Length, error) {
 	return l, nil
 }
 
-func parseBytes(text string) (int, error) {
-	n, err := humanize.ParseBytes(text)
-	return int(min(n, MaxLength+1)), err
+// parseBytes refuses a comma, which humanize takes for one between thousands: 1,5KiB would be 15 KiB.
+func parseBytes(text string) (n int, ok bool) {
+	bytes, err := humanize.ParseBytes(text)
+	return int(min(bytes, MaxLength+1)), err == nil && !strings.Contains(text, ",")
 }
 
 // Generator composes records like those of Zeek and Suricata. It belongs to one goroutine.

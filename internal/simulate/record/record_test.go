@@ -117,6 +117,7 @@ func TestParseLength(t *testing.T) {
 		{text: "17MiB", bad: true},
 		{text: "600-", bad: true},
 		{text: "long", bad: true},
+		{text: "1,5KiB", bad: true}, // was 15 KiB
 		{text: "18446744073709551615", bad: true},
 	} {
 		got, err := ParseLength(tt.text)
