@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/clientlimit"
 )
 
 const (
@@ -309,8 +310,8 @@ func (w *watchedWriter) FlushError() error {
 // Unwrap returns the wrapped writer to http.ResponseController.
 func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// peerOf returns the part of an address that a client cannot choose: an IPv4 address, or the first 64
-// bits of an IPv6 one. It is "" for Unix sockets.
+// peerOf returns the name by which clients at an address are told apart, as in clientlimit.Network.
+// It is "" for Unix sockets.
 func peerOf(addr net.Addr) string {
 	if addr == nil {
 		return ""
@@ -326,12 +327,7 @@ func peerAt(address string) string {
 	if err != nil {
 		return ""
 	}
-	ip := at.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	network, _ := ip.Prefix(64) // cannot fail for an IPv6 address
-	return network.String()
+	return clientlimit.Network(at.Addr()).String()
 }
 
 // limitSendBuffer bounds the bytes that the kernel holds for a client. It also makes a client that

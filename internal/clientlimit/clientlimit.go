@@ -1,5 +1,5 @@
-// Package clientlimit limits the connections of each client address: how many there are at one
-// time, and how fast new ones come.
+// Package clientlimit limits the connections of each client: how many there are at one time, and
+// how fast new ones come. Clients are told apart by [Network].
 package clientlimit
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Limits are what one address may have. The zero value limits nothing.
+// Limits are what one client may have. The zero value limits nothing.
 type Limits struct {
 	Connections int     // at one time; 0 for no limit
 	Rate        float64 // new connections per second; 0 for no limit
@@ -24,11 +24,11 @@ const (
 	TooFast          // Limits.Rate is exceeded
 )
 
-// Clients counts the connections of each address. The zero value is ready to use. Its methods are
+// Clients counts the connections of each network. The zero value is ready to use. Its methods are
 // safe for concurrent use.
 type Clients struct {
 	mu     sync.Mutex         // guards the fields below
-	counts map[netip.Addr]int // admitted connections; kept without a limit, too, since one may be set
+	counts map[netip.Addr]int // admitted connections by Network; kept without a limit, too, since one may be set
 	rates  rates
 }
 
@@ -38,6 +38,7 @@ func (c *Clients) Admit(client netip.Addr, limits Limits) Verdict {
 	if !client.IsValid() {
 		return Admitted
 	}
+	client = Network(client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if limits.Rate != c.rates.per {
@@ -61,6 +62,7 @@ func (c *Clients) Dismiss(client netip.Addr) {
 	if !client.IsValid() {
 		return
 	}
+	client = Network(client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := c.counts[client] - 1; n > 0 {

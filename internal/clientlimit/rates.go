@@ -13,7 +13,7 @@ import (
 // bucket, which is full.
 const maxRates = 32 << 10
 
-// rates holds a token bucket for each client, in two generations. A client that was not seen for a
+// rates holds a token bucket for each network, in two generations. A client that was not seen for a
 // whole generation is forgotten. By then its bucket is full again, so that nothing is lost.
 type rates struct {
 	per      float64 // connections per second; 0 for no limit

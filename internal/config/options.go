@@ -159,9 +159,9 @@ func accessOptions() []flags.Option {
 		{Name: "proxy-protocol-from", Arg: "CIDR", Many: true,
 			Help: "these peers must begin with a PROXY protocol header (v1 or v2), which names the client"},
 		{Name: "max-connections-per-client", Arg: "N", Default: "0",
-			Help: "connections of one address at one time; more are reset; 0: no limit"},
+			Help: "connections of one address (IPv6: one /64) at one time; more are reset; 0: no limit"},
 		{Name: "rate-per-client", Arg: "RATE",
-			Help: "new connections of one address: 5/s, 300/m; more are reset; empty: no limit"},
+			Help: "new connections of one address (IPv6: one /64): 5/s, 300/m; more are reset; empty: no limit"},
 	}
 }
 
