@@ -23,6 +23,9 @@ const (
 	// stuckAfter is the duration of a write after which its client counts as not taking its answer. A
 	// write waits for the client only when the buffers of both kernels are full.
 	stuckAfter = 50 * time.Millisecond
+	// modest is the number of places that a peer may take before it counts as greedy, where an equal
+	// share is smaller: a probe and a scrape of one machine may come at the same moment.
+	modest = 2
 	// idleAfter is the time without a request after which a connection counts as idle.
 	idleAfter = time.Second
 	// maxRow is the number of requests in a row after which a connection gives way before new ones:
@@ -37,7 +40,8 @@ const (
 // connLimiter limits the connections of a server. At the limit, a new connection takes the place of
 // another; see client.claim for the order. So clients that only hold connections, send their
 // requests slowly, or do not read their answers cannot lock out a health probe: an orchestrator
-// would kill the process for that, with all lines in it.
+// would kill the process for that, with all lines in it. Nor can peers that open connections faster
+// than a probe sends its request: they take the places of their own connections.
 //
 // Places are left for probes and metrics because the requests that keep their places while they are
 // being worked on are limited in number, all kinds together to less than MaxConns: there is always a
@@ -83,15 +87,16 @@ func (l *connLimiter) connState(conn net.Conn, state http.ConnState) {
 // add returns the connection that the caller must close for the new one, which may be conn
 // itself, or nil.
 func (l *connLimiter) add(conn net.Conn, now time.Time) (evicted net.Conn) {
+	peer := peerOf(conn.RemoteAddr())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.conns) >= l.max {
-		if evicted = l.victimLocked(now); evicted == nil {
+		if evicted = l.victimLocked(peer, now); evicted == nil {
 			return conn
 		}
 		l.removeLocked(evicted)
 	}
-	l.conns[conn] = &client{since: now, start: now, peer: peerOf(conn.RemoteAddr())}
+	l.conns[conn] = &client{since: now, start: now, peer: peer}
 	return evicted
 }
 
@@ -108,17 +113,28 @@ func (l *connLimiter) removeLocked(conn net.Conn) {
 	}
 }
 
-// victimLocked returns the connection that has to give way to a new one, or nil if none has to.
-func (l *connLimiter) victimLocked(now time.Time) (victim net.Conn) {
-	held := map[string]int{}
-	for _, c := range l.conns {
-		held[c.peer]++
-	}
-	var weakest claim
+// victimLocked returns the connection that has to give way to a new one of a peer, or nil if none
+// has to.
+//
+// Connections that keep their places do not count, the new one does. A peer is greedy if it has more
+// connections than an equal share, and more than modest. With the new one there are more connections
+// than equal shares, so that some peer is greedy while an equal share is at least modest. Until then
+// a peer with no more than that loses none.
+func (l *connLimiter) victimLocked(newcomer string, now time.Time) (victim net.Conn) {
+	claims := make(map[net.Conn]claim, len(l.conns))
+	held := map[string]int{newcomer: 1}
 	for conn, c := range l.conns {
-		this := c.claim(now)
-		this.greedy = held[c.peer] > l.max/2
-		if this.right != kept && (victim == nil || this.weaker(weakest)) {
+		if this := c.claim(now); this.right != kept {
+			claims[conn] = this
+			held[c.peer]++
+		}
+	}
+	share := max(modest, len(claims)/len(held))
+	var weakest claim
+	for conn, this := range claims {
+		this.held = held[l.conns[conn].peer]
+		this.greedy = this.held > share
+		if victim == nil || this.weaker(weakest) {
 			victim, weakest = conn, this
 		}
 	}
@@ -127,8 +143,9 @@ func (l *connLimiter) victimLocked(now time.Time) (victim net.Conn) {
 
 // claim is a connection's claim to its place.
 type claim struct {
-	greedy bool // its peer holds more than half of all places
+	greedy bool // see victimLocked
 	right  right
+	held   int // connections of its peer that do not keep their places
 	since  time.Time
 }
 
@@ -157,14 +174,15 @@ func (c *client) claim(now time.Time) claim {
 	return claim{right: young, since: c.start}
 }
 
-// weaker reports whether c gives way before another claim. A peer that holds more than half of all
-// places gives way before others do.
+// weaker reports whether c gives way before another claim.
 func (c claim) weaker(than claim) bool {
 	switch {
 	case c.greedy != than.greedy:
 		return c.greedy
 	case c.right != than.right:
 		return c.right < than.right
+	case c.held != than.held:
+		return c.held > than.held
 	}
 	return c.since.Before(than.since)
 }
