@@ -18,8 +18,12 @@ type Pair struct {
 // Init prepares the flows between client and target. They add the bytes that they move to bytesIn
 // and bytesOut, too. The Pair must not be copied afterwards.
 func (p *Pair) Init(c *Carrier, client, target *Side, bytesIn, bytesOut *atomic.Uint64) {
-	p.In = Flow{carrier: c, src: client, dst: target, total: bytesIn, back: &p.Out}
-	p.Out = Flow{carrier: c, src: target, dst: client, total: bytesOut, back: &p.In}
+	full := largeBuffer
+	if client.conn != client.raw || target.conn != target.raw {
+		full = recordBuffer
+	}
+	p.In = Flow{carrier: c, src: client, dst: target, total: bytesIn, back: &p.Out, full: full}
+	p.Out = Flow{carrier: c, src: target, dst: client, total: bytesOut, back: &p.In, full: full}
 	p.In.raw.init(&p.In)
 	p.Out.raw.init(&p.Out)
 }
@@ -33,11 +37,12 @@ type Flow struct {
 	total    *atomic.Uint64
 	moved    atomic.Int64 // bytes that dst has taken
 
-	buf []byte // nil if none is held
-	off int    // start of the unwritten bytes in buf
-	n   int    // number of unwritten bytes in buf or in the pipe
-	err error  // error that ended reading
-	raw rawFlow
+	full int    // size of a buffer for reads that are expected to fill it: largeBuffer or recordBuffer
+	buf  []byte // nil if none is held
+	off  int    // start of the unwritten bytes in buf
+	n    int    // number of unwritten bytes in buf or in the pipe
+	err  error  // error that ended reading
+	raw  rawFlow
 
 	busy bool // the last read returned at least smallBuffer bytes
 
@@ -49,11 +54,6 @@ type Flow struct {
 	writing sync.Mutex
 	severed bool
 }
-
-const (
-	smallBuffer = 4 << 10 // where the buffer must be held while waiting for data
-	largeBuffer = 32 << 10
-)
 
 var (
 	// ErrUndeliverable is returned by Carry if the receiving side broke.
@@ -150,7 +150,7 @@ func (f *Flow) fill() {
 // size returns the size of a buffer that is held while waiting for data.
 func (f *Flow) size() int {
 	if f.busy {
-		return largeBuffer
+		return f.full
 	}
 	return smallBuffer
 }
@@ -182,7 +182,8 @@ func (f *Flow) count(n int) {
 	f.total.Add(uint64(n))
 }
 
-// hold makes buf a buffer of the given size.
+// hold makes buf a buffer of the given size, or a small one where the carrier has no more of the
+// others.
 func (f *Flow) hold(size int) {
 	if len(f.buf) != size {
 		f.releaseBuffer()
@@ -202,37 +203,3 @@ func (f *Flow) release() {
 	f.releaseBuffer()
 	f.raw.release(f)
 }
-
-// Carrier holds the buffers and pipes that flows share.
-type Carrier struct {
-	small, large sync.Pool // of *[smallBuffer]byte, *[largeBuffer]byte
-	pipes        pipes
-}
-
-// NewCarrier returns a Carrier that holds no buffers or pipes yet.
-func NewCarrier() *Carrier {
-	c := &Carrier{}
-	c.small.New = func() any { return new([smallBuffer]byte) }
-	c.large.New = func() any { return new([largeBuffer]byte) }
-	c.pipes.init()
-	return c
-}
-
-// buffer returns a buffer of the given length, smallBuffer or largeBuffer.
-func (c *Carrier) buffer(size int) []byte {
-	if size == smallBuffer {
-		return c.small.Get().(*[smallBuffer]byte)[:]
-	}
-	return c.large.Get().(*[largeBuffer]byte)[:]
-}
-
-func (c *Carrier) free(b []byte) {
-	if len(b) == smallBuffer {
-		c.small.Put((*[smallBuffer]byte)(b))
-	} else {
-		c.large.Put((*[largeBuffer]byte)(b))
-	}
-}
-
-// Trim closes the free pipes that were not needed since the last call, or all free pipes.
-func (c *Carrier) Trim(all bool) { c.pipes.trim(all) }

@@ -71,3 +71,26 @@ func TestBytesGoThroughBuffersWithoutPipes(t *testing.T) {
 		t.Errorf("%d pipes", c.pipes.all)
 	}
 }
+
+// A flow that has only small buffers, since all others are in use, still finds out that it has much
+// to carry.
+func TestBulkWithoutRoomForBuffers(t *testing.T) {
+	c := NewCarrier()
+	c.room.Store(0)
+	c.pipes.limit = 0
+	r := carry(t, c, "tcp")
+	const size = 3 << 20
+	var sending sync.WaitGroup
+	sending.Go(func() { r.client.Write(make([]byte, size)) })
+	b := make([]byte, size)
+	for n := 0; n < size; {
+		more, err := r.target.Read(b)
+		must(t, err)
+		n += more
+	}
+	sending.Wait()
+	eventually(t, "all bytes counted", func() bool { return r.bytesIn.Load() == size })
+	if got := c.room.Load(); got != 0 {
+		t.Errorf("room for %d bytes", got)
+	}
+}

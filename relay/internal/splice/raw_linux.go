@@ -73,7 +73,7 @@ func (f *Flow) readable(fd uintptr) bool {
 			return true
 		default:
 			f.n = n
-			f.raw.bulk = n >= largeBuffer || f.raw.bulk && n >= smallBuffer
+			f.raw.bulk = n == len(f.buf) || f.raw.bulk && n >= smallBuffer
 			return true
 		}
 	}
@@ -87,7 +87,7 @@ func (f *Flow) take(fd int) (int, error) {
 		return int(n), err
 	}
 	f.raw.release(f)
-	f.hold(largeBuffer)
+	f.hold(f.full)
 	return unix.Read(fd, f.buf)
 }
 

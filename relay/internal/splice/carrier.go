@@ -1,0 +1,67 @@
+package splice
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	smallBuffer  = 4 << 10  // where the buffer must be held while waiting for data
+	recordBuffer = 16 << 10 // where a side speaks TLS: what a record holds; a read returns no more
+	largeBuffer  = 32 << 10
+	// maxBuffers limits the bytes in buffers that are not small. A flow whose receiver takes nothing
+	// holds its buffer for as long. Beyond the limit, flows get small buffers.
+	maxBuffers = 16 << 20
+)
+
+// Carrier holds the buffers and pipes that flows share.
+type Carrier struct {
+	small, record, large sync.Pool    // of *[smallBuffer]byte, *[recordBuffer]byte, *[largeBuffer]byte
+	room                 atomic.Int64 // bytes that buffers that are not small may still take
+	pipes                pipes
+}
+
+// NewCarrier returns a Carrier that holds no buffers or pipes yet.
+func NewCarrier() *Carrier {
+	c := &Carrier{}
+	c.small.New = func() any { return new([smallBuffer]byte) }
+	c.record.New = func() any { return new([recordBuffer]byte) }
+	c.large.New = func() any { return new([largeBuffer]byte) }
+	c.room.Store(maxBuffers)
+	c.pipes.init()
+	return c
+}
+
+// buffer returns a buffer of the given length, which is one of the constants, or a small one if
+// there is no room.
+func (c *Carrier) buffer(size int) []byte {
+	if size > smallBuffer && c.room.Add(-int64(size)) < 0 {
+		c.room.Add(int64(size))
+		size = smallBuffer
+	}
+	switch size {
+	case largeBuffer:
+		return c.large.Get().(*[largeBuffer]byte)[:]
+	case recordBuffer:
+		return c.record.Get().(*[recordBuffer]byte)[:]
+	default:
+		return c.small.Get().(*[smallBuffer]byte)[:]
+	}
+}
+
+// free takes a buffer back.
+func (c *Carrier) free(b []byte) {
+	switch len(b) {
+	case largeBuffer:
+		c.large.Put((*[largeBuffer]byte)(b))
+	case recordBuffer:
+		c.record.Put((*[recordBuffer]byte)(b))
+	default:
+		c.small.Put((*[smallBuffer]byte)(b))
+		return
+	}
+	c.room.Add(int64(len(b)))
+}
+
+// Trim closes the free pipes that were not needed since the last call, or all free pipes.
+func (c *Carrier) Trim(all bool) { c.pipes.trim(all) }
