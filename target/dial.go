@@ -22,6 +22,10 @@ type Options struct {
 	// It is called at every dial, from any goroutine. An empty ServerName is filled in from the
 	// address.
 	TLS func() *tls.Config
+	// MayConnect, if not nil, is called before each attempt to connect, with a network such as tcp4
+	// and the address that a name has led to. Its error is the attempt's; a dial then goes on to the
+	// next address. It is called from any goroutine.
+	MayConnect func(network, address string) error
 	// Margin is the minimum distance, in bytes, between the acknowledged byte and the last byte
 	// that counts as read. DialTracked only.
 	Margin int64
@@ -38,8 +42,8 @@ type Options struct {
 // the TLS handshake. It returns a connection without the bookkeeping of [DialTracked]: a
 // *net.TCPConn, *net.UnixConn, *tls.Conn (or a type that embeds one) or connected *net.UDPConn,
 // which the caller must close. It resolves names at every call and uses only o.Timeout, which
-// limits all of it, and o.TLS. The kernel gives up an idle peer that does not answer keepalives
-// after about 150 s.
+// limits all of it, o.TLS and o.MayConnect. The kernel gives up an idle peer that does not answer
+// keepalives after about 150 s.
 func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -54,7 +58,7 @@ func Dial(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, 
 }
 
 func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.Conn, error) {
-	conn, err := open(ctx, a, net.KeepAliveConfig{Enable: true}) // every 15 s, nine times
+	conn, err := open(ctx, a, o, net.KeepAliveConfig{Enable: true}) // every 15 s, nine times
 	if err != nil {
 		return nil, err
 	}

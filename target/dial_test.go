@@ -162,3 +162,56 @@ func TestDialTriesAllAddresses(t *testing.T) {
 		t.Errorf("connected to %s, want %s", got, ln.Addr())
 	}
 }
+
+// A caller may refuse an address that a name has led to. The dial makes no connection to it, and
+// goes on to the next address.
+func TestMayConnect(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("not there")
+	for _, scheme := range []string{SchemeTCP, SchemeUnix, SchemeUDP} {
+		a := Address{Scheme: SchemeUDP, Host: "127.0.0.1:9"}
+		if scheme != SchemeUDP {
+			_, a = listen(t, scheme)
+		}
+		var network, address string
+		o := Options{Timeout: wait, MayConnect: func(n, a string) error {
+			network, address = n, a
+			return refused
+		}}
+		if c, err := Dial(t.Context(), a, &o, nil); !errors.Is(err, refused) {
+			t.Errorf("%s: %v", scheme, err)
+			if err == nil {
+				c.Close()
+			}
+		}
+		if !strings.HasPrefix(network, scheme) || address != a.Host {
+			t.Errorf("%s: asked about %s %s", scheme, network, address)
+		}
+		if scheme == SchemeUDP {
+			continue
+		}
+		if c, err := DialTracked(t.Context(), a, &o); !errors.Is(err, refused) || IsLocalError(err) {
+			t.Errorf("%s, tracked: %v", scheme, err)
+			if err == nil {
+				c.Abort()
+			}
+		}
+	}
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	o := Options{Timeout: wait, MayConnect: func(network, _ string) error {
+		if network == "tcp6" {
+			return refused
+		}
+		return nil
+	}}
+	c, err := Dial(t.Context(), Address{Scheme: SchemeTCP, Host: net.JoinHostPort("localhost", port)}, &o, nil)
+	if err != nil {
+		t.Fatalf("a name with an address that may be used: %v", err)
+	}
+	c.Close()
+}

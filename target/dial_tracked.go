@@ -31,7 +31,7 @@ func DialTracked(ctx context.Context, a Address, o *Options) (*Conn, error) {
 }
 
 func dial(ctx context.Context, a Address, o *Options) (*Conn, error) {
-	raw, err := open(ctx, a, keepalive(o.DeadTimeout))
+	raw, err := open(ctx, a, o, keepalive(o.DeadTimeout))
 	if err != nil {
 		return nil, err
 	}

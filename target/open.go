@@ -12,21 +12,29 @@ import (
 
 // open connects to a without TLS, trying all its addresses in turn. It does not use MPTCP: the
 // kernel cannot splice such sockets, and they lack options and counts that delivery depends on.
-func open(ctx context.Context, a Address, alive net.KeepAliveConfig) (net.Conn, error) {
+func open(ctx context.Context, a Address, o *Options, alive net.KeepAliveConfig) (net.Conn, error) {
 	if a.Scheme == SchemeUnix {
-		return openUnix(ctx, a.Host)
+		return openUnix(ctx, a.Host, o)
 	}
 	network := "tcp"
 	if a.Scheme == SchemeUDP {
 		network = "udp"
 	}
-	d := net.Dialer{KeepAliveConfig: alive}
+	d := net.Dialer{KeepAliveConfig: alive, Control: o.control()}
 	d.SetMultipathTCP(false)
 	conn, err := d.DialContext(ctx, network, a.Host)
 	if err != nil {
 		return nil, diagnose(err)
 	}
 	return conn, nil
+}
+
+// control returns the function for net.Dialer that calls MayConnect before each attempt.
+func (o *Options) control() func(network, address string, _ syscall.RawConn) error {
+	if o.MayConnect == nil {
+		return nil
+	}
+	return func(network, address string, _ syscall.RawConn) error { return o.MayConnect(network, address) }
 }
 
 // The wait before openUnix tries again begins with firstBacklogWait and doubles up to
@@ -39,10 +47,11 @@ const (
 // openUnix connects to a Unix socket. While the listener's backlog is full, a blocking connect
 // waits, but a non-blocking one fails at once with EAGAIN (unix(7)). openUnix waits too, until ctx
 // ends: a busy server is not a dead one.
-func openUnix(ctx context.Context, path string) (net.Conn, error) {
+func openUnix(ctx context.Context, path string, o *Options) (net.Conn, error) {
 	var full error // of the last attempt that found the backlog full
+	d := net.Dialer{Control: o.control()}
 	for wait := firstBacklogWait; ; wait = min(2*wait, maxBacklogWait) {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		conn, err := d.DialContext(ctx, "unix", path)
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
 			full = err

@@ -149,7 +149,7 @@ func (s *service) endReload() { <-s.reloading }
 
 // adoptLocked applies next, of which Keeping has removed all that needs a restart.
 func (s *service) adoptLocked(old, next config.Config) error {
-	dial, err := dialOptions(next, s.logger.Logger)
+	dial, err := dialOptions(next, &s.own, s.logger.Logger)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,8 @@ type service struct {
 	mode     mode
 	checks   *checks
 	in       *inbound
-	draining atomic.Bool // the soft end has come
+	own      ownListeners // of in
+	draining atomic.Bool  // the soft end has come
 
 	reread    func() (config.Config, error) // reads the configuration anew
 	reloading chan struct{}                 // holds one value while a file is read or applied; see read
@@ -119,6 +120,9 @@ func (s *service) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.in, err = openInbound(ctx, *s.cfg.Load(), s.mode.handshakes(), s.logger.Logger)
+	if err == nil {
+		s.own.set(s.in)
+	}
 	return err
 }
 
@@ -128,7 +132,7 @@ func (s *service) wire() error {
 	if err := checkDescriptors(cfg, len(cfg.Targets)); err != nil {
 		return err
 	}
-	dial, err := dialOptions(cfg, s.logger.Logger)
+	dial, err := dialOptions(cfg, &s.own, s.logger.Logger)
 	if err != nil {
 		return err
 	}
