@@ -7,5 +7,5 @@ import "context"
 // checkWritable returns nil: here only an attempt to write can tell.
 func checkWritable(string) error { return nil }
 
-// lockDir does nothing here.
-func lockDir(context.Context, string) (unlock func(), err error) { return func() {}, nil }
+// lock does nothing here.
+func lock(context.Context, string) (unlock func(), err error) { return func() {}, nil }

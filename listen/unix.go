@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -35,8 +34,8 @@ type unixListener struct {
 //
 // Between finding a stale file and replacing it, another process could do the same and take the new
 // file of the faster process for the stale one. Processes that run this code exclude each other by
-// a lock on the directory, which needs no file and ends with its holder. Against other programs,
-// the file is compared once more just before it is removed.
+// a lock, which ends with its holder. Against other programs, the file is compared once more just
+// before it is removed.
 func openUnix(ctx context.Context, s Spec) (net.Listener, error) {
 	if s.abstract() {
 		ln, err := bind(ctx, s)
@@ -46,7 +45,7 @@ func openUnix(ctx context.Context, s Spec) (net.Listener, error) {
 		return &unixListener{UnixListener: ln, path: s.address}, nil
 	}
 
-	unlock, err := lockDir(ctx, filepath.Dir(s.address))
+	unlock, err := lock(ctx, s.address)
 	if err != nil {
 		return nil, err
 	}

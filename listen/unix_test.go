@@ -166,7 +166,7 @@ func TestOneOfManyReplacesStaleSocket(t *testing.T) {
 
 func TestOpenWaitsForTheLock(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lockDir(t.Context(), dir)
+	unlock, err := lock(t.Context(), dir+"/s")
 	must(t, err)
 	opened := make(chan error, 1)
 	go func() {
@@ -178,12 +178,15 @@ func TestOpenWaitsForTheLock(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = Open(ctx, mustParse(t, "unix://"+dir+"/t"), nil, nil)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock directory "+dir) {
+	_, err = Open(ctx, mustParse(t, "unix://"+dir+"/s"), nil, nil)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lock "+dir+"/s") {
 		t.Errorf("got %v, want that the lock is held", err)
 	}
 	unlock()
 	must(t, <-opened)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
 
 func makeStale(t *testing.T, path string) {
