@@ -10,23 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"sync"
 	"syscall"
-	"time"
 )
-
-const (
-	// readTimeout is how long a disk may take to answer.
-	readTimeout = 5 * time.Second
-	// maxStuck bounds how many reads of one file may wait for a disk that does not answer. Each
-	// holds a thread.
-	maxStuck = 8
-	// stuckInterval is the minimum time between such reads: the name may lead to another disk by
-	// then.
-	stuckInterval = time.Minute
-)
-
-var errNoAnswer = errors.New("the disk does not answer")
 
 // Read returns the content of a regular file of at most limit bytes, and its state from before it
 // was read. Errors do not contain the name.
@@ -35,17 +20,20 @@ func Read(name string, limit int64) ([]byte, fs.FileInfo, error) {
 		data []byte
 		info fs.FileInfo
 	}
-	c, err := within(name, func() (content, error) {
-		data, info, err := read(name, limit)
+	c, err := within(name, func(begin func(fs.FileInfo) error) (content, error) {
+		data, info, err := read(name, limit, begin)
 		return content{data, info}, err
 	})
 	return c.data, c.info, err
 }
 
-func read(name string, limit int64) ([]byte, fs.FileInfo, error) {
+func read(name string, limit int64, begin func(fs.FileInfo) error) ([]byte, fs.FileInfo, error) {
 	info, err := os.Stat(name) // before opening: that could already do something to a device
 	if err == nil {
 		err = check(info, limit)
+	}
+	if err == nil {
+		err = begin(info)
 	}
 	if err != nil {
 		return nil, nil, withoutPath(err)
@@ -101,73 +89,4 @@ func withoutPath(err error) error {
 		return pathErr.Err
 	}
 	return err
-}
-
-// stuck counts the calls of within that were left behind, by the name of the file. It belongs to
-// the process, as the threads do that these calls hold.
-var stuck = struct {
-	mu    sync.Mutex
-	names map[string]stuckReads
-}{names: make(map[string]stuckReads)}
-
-type stuckReads struct {
-	n    int
-	last time.Time
-}
-
-// within calls do, which reads the file, in a goroutine, and leaves it behind if it takes too long.
-func within[T any](name string, do func() (T, error)) (result T, err error) {
-	if err := mayRead(name); err != nil {
-		return result, err
-	}
-	done := make(chan struct{})
-	var left bool // the caller has gone; guarded by stuck.mu
-	go func() {
-		r, e := do()
-		stuck.mu.Lock()
-		defer stuck.mu.Unlock()
-		if left {
-			endStuckLocked(name)
-			return
-		}
-		result, err = r, e
-		close(done)
-	}()
-	t := time.NewTimer(readTimeout)
-	defer t.Stop()
-	select {
-	case <-done:
-		return result, err
-	case <-t.C:
-	}
-	stuck.mu.Lock()
-	defer stuck.mu.Unlock()
-	select {
-	case <-done: // just in time
-		return result, err
-	default:
-	}
-	left = true
-	stuck.names[name] = stuckReads{stuck.names[name].n + 1, time.Now()}
-	var none T
-	return none, fmt.Errorf("%w within %v", errNoAnswer, readTimeout)
-}
-
-func mayRead(name string) error {
-	stuck.mu.Lock()
-	defer stuck.mu.Unlock()
-	s := stuck.names[name]
-	if s.n >= maxStuck || s.n > 0 && time.Since(s.last) < stuckInterval {
-		return fmt.Errorf("%w since %v", errNoAnswer, time.Since(s.last).Round(time.Second))
-	}
-	return nil
-}
-
-func endStuckLocked(name string) {
-	s := stuck.names[name]
-	if s.n--; s.n <= 0 {
-		delete(stuck.names, name)
-		return
-	}
-	stuck.names[name] = s
 }

@@ -55,47 +55,6 @@ func TestReadOfFileWithoutASize(t *testing.T) {
 	}
 }
 
-// A disk that does not answer holds up a reader for a limited time, and later readers hardly at
-// all. Once it answers, all is well.
-func TestDiskThatDoesNotAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		answer := make(chan struct{})
-		hang := func() (int, error) { <-answer; return 1, nil }
-		try := func() (time.Duration, error) {
-			began := time.Now()
-			_, err := within("hung", hang)
-			return time.Since(began), err
-		}
-		if took, err := try(); took != readTimeout || !errors.Is(err, errNoAnswer) {
-			t.Errorf("the first read took %v: %v", took, err)
-		}
-		if took, err := try(); took != 0 || !errors.Is(err, errNoAnswer) {
-			t.Errorf("the next read took %v: %v", took, err)
-		}
-		hung := 1
-		for range 2 * maxStuck {
-			time.Sleep(stuckInterval)
-			if took, _ := try(); took > 0 {
-				hung++
-			}
-		}
-		if hung != maxStuck {
-			t.Errorf("%d reads hang, want %d", hung, maxStuck)
-		}
-		if n, err := within("other", func() (int, error) { return 2, nil }); n != 2 || err != nil {
-			t.Errorf("another file: %d, %v", n, err)
-		}
-		close(answer)
-		synctest.Wait()
-		if n, err := within("hung", hang); n != 1 || err != nil {
-			t.Errorf("after the answer: %d, %v", n, err)
-		}
-		if len(stuck.names) != 0 {
-			t.Errorf("still stuck: %v", stuck.names)
-		}
-	})
-}
-
 // While one caller's check hangs, others go on with what there is, and the check ends by itself.
 func TestHungCheckHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -105,18 +105,11 @@ func (w *Watch) Expire() {
 func states(files []string) []fs.FileInfo {
 	all := make([]fs.FileInfo, len(files))
 	for i, name := range files {
-		info, err := within(name, func() (fs.FileInfo, error) { return os.Stat(name) })
+		info, err := within(name, func(func(fs.FileInfo) error) (fs.FileInfo, error) { return os.Stat(name) })
 		if errors.Is(err, errNoAnswer) {
 			break // the others are likely to be on the same disk
 		}
 		all[i] = info
 	}
 	return all
-}
-
-func sameFile(a, b fs.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Mode() == b.Mode() && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
