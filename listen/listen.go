@@ -109,6 +109,8 @@ type namedListener struct {
 	socket *net.TCPListener // the underlying one
 	config *tls.Config      // nil: plain TCP
 	guard  *Guard
+
+	detached detached
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
@@ -140,9 +142,9 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 
 func serveTCP(ln *net.TCPListener, config *tls.Config, guard *Guard) *namedListener {
 	if guard.hasProxies() {
-		return &namedListener{newProxyListener(ln, guard), ln, config, guard}
+		return &namedListener{deadlineListener: newProxyListener(ln, guard), socket: ln, config: config, guard: guard}
 	}
-	return &namedListener{&tcpListener{ln, guard}, ln, config, guard}
+	return &namedListener{deadlineListener: &tcpListener{ln, guard}, socket: ln, config: config, guard: guard}
 }
 
 // Accept waits for the next connection. It does not do the TLS handshake.
@@ -157,7 +159,20 @@ func (l *namedListener) Accept() (net.Conn, error) {
 // StepAside has the kernel give new connections to the process that opened the same address after
 // this one, if there is one; see [Spec.ReusePort]. Connections already on their way here still
 // arrive here.
-func (l *namedListener) StepAside() error { return stepAside(l.socket) }
+func (l *namedListener) StepAside() error {
+	if was, err := l.detached.control(stepAsideFD); was {
+		return err
+	}
+	return stepAside(l.socket)
+}
+
+// Close ends a waiting Accept and closes the socket.
+func (l *namedListener) Close() error {
+	if l.detached.close() {
+		return nil
+	}
+	return l.deadlineListener.Close()
+}
 
 // String returns the actual address as a -listen value.
 func (l *namedListener) String() string {

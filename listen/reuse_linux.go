@@ -64,12 +64,12 @@ func bindOnly(network, address string, c syscall.RawConn) error {
 // stepAside attaches a filter to the group of sockets that share a port. The filter returns 1, the
 // index of the second oldest socket. If there is none, the kernel chooses as without a filter.
 // (SO_ATTACH_REUSEPORT_CBPF, socket(7); Linux 4.5.)
-func stepAside(ln *net.TCPListener) error {
+func stepAside(ln *net.TCPListener) error { return onGroup(ln, stepAsideFD) }
+
+func stepAsideFD(fd int) error {
 	program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 1}}
-	return onGroup(ln, func(fd int) error {
-		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
-			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
-	})
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
+		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 }
 
 // undoStepAside removes the filter of a predecessor, which outlives its process.

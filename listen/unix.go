@@ -23,6 +23,8 @@ type unixListener struct {
 	file fs.FileInfo // nil for an abstract socket
 	once sync.Once
 	err  error
+
+	detached detached
 }
 
 // openUnix makes a socket file with its mode and owner, and replaces a stale one.
@@ -197,7 +199,11 @@ func (l *unixListener) Close() error {
 		if l.file != nil {
 			removeErr = removeSame(l.path, l.file)
 		}
-		l.err = errors.Join(removeErr, l.UnixListener.Close())
+		if l.detached.close() {
+			l.err = removeErr
+		} else {
+			l.err = errors.Join(removeErr, l.UnixListener.Close())
+		}
 	})
 	return l.err
 }
