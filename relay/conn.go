@@ -50,9 +50,7 @@ type conn struct {
 	target   splice.Side // guarded by mu until carrying
 	carrying atomic.Bool
 
-	// Only maintain uses these.
-	seen  progress
-	since time.Time // when the progress became seen
+	silence silence // only maintain uses it
 }
 
 func newConn(v *serving, nc net.Conn) *conn {
@@ -80,6 +78,11 @@ func (c *conn) prepare() {
 		c.giveUp(why)
 		return
 	}
+	c.startFlows()
+}
+
+// startFlows starts the two goroutines of a connection that has a target.
+func (c *conn) startFlows() {
 	// The target may have changed while it was being dialled, before abortAt could find this conn.
 	switch b := c.backend; {
 	case b.Expelled():
@@ -198,14 +201,7 @@ func (c *conn) report(why traffic.End) {
 	if !c.v.clients.Recording() {
 		return
 	}
-	rec := Record{
-		Start:    c.start,
-		Client:   c.from.String(),
-		Listener: accept.Name(c.v.ln),
-		Duration: time.Since(c.start),
-		Dials:    c.dials,
-		End:      why.String(),
-	}
+	rec := c.v.record(c.from, c.start, c.dials, why)
 	if c.backend != nil {
 		rec.Target = c.backend.Target.String()
 		rec.BytesIn, rec.BytesOut = c.deliveredIn, c.deliveredOut

@@ -27,7 +27,7 @@ func (v *serving) Connections(limit int) (all []Connection) {
 	for _, c := range v.some(limit) {
 		all = append(all, c.describe())
 	}
-	return all
+	return append(all, v.describeLinks(limit-len(all))...)
 }
 
 func (v *serving) some(limit int) (some []*conn) {

@@ -140,18 +140,10 @@ func (p *peers) waitForBytes(n uint64) {
 
 // broken reports whether the connection has a reason to end.
 func (p *peers) broken() bool {
-	for _, c := range p.conns() {
-		return c.why.Load() != uint32(traffic.NotEnded)
+	for _, s := range p.states() {
+		return s.why != traffic.NotEnded
 	}
 	return true
-}
-
-// conns returns the open connections.
-func (r *rig) conns() (all []*conn) {
-	for _, v := range r.allServices() {
-		all = append(all, v.(*serving).some(100)...)
-	}
-	return all
 }
 
 // bare returns the socket of a connection.
@@ -172,7 +164,7 @@ func TestBytesOfAClientThatIsGoneAreDelivered(t *testing.T) {
 	must(t, err)
 	p.waitForBytes(size)
 	p.sender.Close()
-	eventually(t, "the end is noticed", func() bool { return p.conns()[0].first.Load() != uint32(traffic.NotEnded) })
+	eventually(t, "the end is noticed", func() bool { return p.states()[0].first != traffic.NotEnded })
 	answers := make(chan error, 1)
 	go func() { // a target that writes before it reads
 		var err error
@@ -181,8 +173,8 @@ func TestBytesOfAClientThatIsGoneAreDelivered(t *testing.T) {
 		answers <- err
 	}()
 	eventually(t, "the client refuses", func() bool {
-		all := p.conns()
-		return len(all) == 0 || all[0].clientRefuses.Load() || all[0].why.Load() != uint32(traffic.NotEnded)
+		all := p.states()
+		return len(all) == 0 || all[0].clientRefuses || all[0].why != traffic.NotEnded
 	})
 	if got, err := io.Copy(io.Discard, p.receiver); got != size {
 		t.Errorf("%d of %d bytes arrived, %v", got, size, err)

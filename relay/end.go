@@ -135,42 +135,16 @@ func (c *conn) settle(refused *atomic.Bool, s *splice.Side, f *splice.Flow) {
 	}
 }
 
-// progress changes as long as the connection is not silent.
-type progress struct {
-	bytes int64
-	ended int32
-	// waiting is the number of bytes in both send queues, or unknown. It does not grow while bytes
-	// stays the same.
-	waiting int64
-}
-
-const unknown = -1
-
-// checkSilence aborts a connection that has made no progress for too long. A send queue that gets
-// shorter is progress, too: its peer reads slowly.
+// checkSilence aborts a connection that has made no progress for too long.
 func (c *conn) checkSilence(now time.Time, set *Tuning) {
 	if !c.carrying.Load() {
 		return
 	}
-	seen := progress{c.pair.In.Moved() + c.pair.Out.Moved(), c.ended.Load(), unknown}
-	moved := seen.bytes != c.seen.bytes || seen.ended != c.seen.ended || c.since.IsZero()
-	if !moved {
-		if seen.waiting = c.seen.waiting; seen.waiting != 0 {
-			seen.waiting = c.pair.In.Waiting() + c.pair.Out.Waiting()
-		}
-		moved = seen.waiting < c.seen.waiting
-	}
-	c.seen = seen
-	if moved {
-		c.since = now
-		return
-	}
-	silent := now.Sub(c.since)
-	switch {
-	case set.IdleTimeout > 0 && silent >= set.IdleTimeout:
-		c.abort(traffic.EndIdle)
-	case silent >= set.LingerTimeout && c.isEnding():
-		c.abort(traffic.EndLinger)
+	silent := c.silence.last(now, c.pair.In.Moved()+c.pair.Out.Moved(), c.ended.Load(), func() int64 {
+		return c.pair.In.Waiting() + c.pair.Out.Waiting()
+	})
+	if why := verdict(set, silent, c.isEnding()); why != traffic.NotEnded {
+		c.abort(why)
 	}
 }
 

@@ -79,6 +79,7 @@ func (v *serving) schedule() schedule {
 func (v *serving) sweep(now time.Time) {
 	set := v.tuned()
 	v.each(func(c *conn) { c.checkSilence(now, set) })
+	v.eachLink(func(k *link) { k.checkSilence(now, set) })
 	v.carrier.Trim(false)
 }
 
@@ -96,7 +97,7 @@ func (v *serving) watchTargets(before []*upstream.Backend) (down []*upstream.Bac
 		}
 		down = append(down, b)
 		if !slices.Contains(before, b) {
-			v.each(func(c *conn) { c.abortAt(b, traffic.EndTargetDown) })
+			v.abortAt(b, traffic.EndTargetDown)
 		}
 	}
 	return down

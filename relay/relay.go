@@ -1,10 +1,15 @@
 // Package relay carries whole connections between clients and targets, byte for byte in both
 // directions. It also forwards datagrams.
 //
+//	listener ─▶ an event loop: accept, limits ─▶ an event loop: choice, connect, both directions
 //	listener ─▶ accept ─▶ one goroutine: handshake, dial ─▶ two goroutines, one per direction
 //	            (limits)       (TLS)   (balancer, queue)     (splice)
 //
-// A conn is one connection. Its client and its target are sides, and its two directions are flows.
+// Event loops carry plain connections, on Linux, and goroutines all others. A link is a connection
+// on a loop, a conn one with goroutines. Its client and its target are sides, and its two
+// directions streams or flows. Both follow the same rules, which stand in search.go (which target
+// is tried when), silence.go (timeouts) and the comments of end.go (halves, resets, what is
+// delivered before them).
 //
 // The packages below relay, none of which imports it:
 //
@@ -20,6 +25,7 @@ import (
 	"sync"
 
 	"linesplit/internal/loglimit"
+	"linesplit/internal/loop"
 	"linesplit/relay/internal/splice"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
@@ -39,6 +45,9 @@ type Options struct {
 	// ConnectSeconds gets the duration of each successful dial, TLS handshake included. nil for
 	// none.
 	ConnectSeconds interface{ Observe(seconds float64) }
+	// Loops is the number of event loops that carry plain connections, on Linux. Without them, and
+	// on other systems, goroutines do, as they do for TLS.
+	Loops int
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
@@ -54,8 +63,11 @@ type Relay struct {
 
 	acceptFailed, handshakesFailed loglimit.Limiter
 
-	mu       sync.Mutex
-	services []service // calls of Serve and ServePackets that run; guarded by mu
+	mu       sync.Mutex  // guards the fields below
+	services []service   // calls of Serve and ServePackets that run
+	shared   *loop.Group // from the first call of Serve to the end of the last service; nil for none
+
+	wantLoops int
 }
 
 // service is one call of Serve or ServePackets. Its methods do not block.
@@ -73,7 +85,7 @@ func New(o Options) *Relay {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier()}
+	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier(), wantLoops: o.Loops}
 	r.settings.Store(o.Tuning)
 	r.clients = traffic.NewClients(&r.settings, o.AccessLog, o.Logger)
 	r.backends = upstream.New(upstream.Options{
@@ -104,14 +116,30 @@ func (r *Relay) register(v service) {
 	r.services = append(r.services, v)
 }
 
+// registerOnLoops adds v and gives it the event loops, if there are any.
+func (r *Relay) registerOnLoops(v *serving) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shared == nil && r.wantLoops > 0 {
+		r.shared = r.startLoops()
+	}
+	v.loops = r.shared
+	v.links = v.makeLinks()
+	r.services = append(r.services, v)
+}
+
 // unregister undoes register. When the last service has ended, it closes the pipes kept for further
-// connections.
+// connections, and ends the event loops.
 func (r *Relay) unregister(v service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.services = slices.DeleteFunc(r.services, func(w service) bool { return w == v })
 	if len(r.services) == 0 {
 		r.carrier.Trim(true)
+		if r.shared != nil {
+			r.shared.Shutdown()
+			r.shared = nil
+		}
 	}
 }
 

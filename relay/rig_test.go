@@ -23,6 +23,10 @@ import (
 	"linesplit/target"
 )
 
+// loops is the number of event loops of the relays under test. TestWithGoroutines runs all tests
+// without.
+var loops = flag.Int("loops", 2, "event loops of the relays under test")
+
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "16") // parallel tests wait for time, not for processors; the command line overrides this
 	goleak.VerifyTestMain(m)
@@ -102,7 +106,9 @@ func startAt(t testing.TB, ln net.Listener, o Options, addresses ...string) *rig
 	if o.AccessLog == nil {
 		o.AccessLog = r.log
 	}
+	o.Loops = *loops
 	r.Relay = New(o)
+	ln = bareListener(ln)
 	soft, endSoft := context.WithCancel(context.Background())
 	hard, endHard := context.WithCancel(context.Background())
 	r.soft, r.hard = endSoft, endHard

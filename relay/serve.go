@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/loop"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
 )
@@ -26,6 +27,9 @@ type serving struct {
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // guarded by mu
+
+	loops *loop.Group // carry the plain connections; nil if goroutines do
+	links []links     // these connections, by the index of their loop
 }
 
 // Serve accepts clients from ln and carries their connections until soft ends. Then it drains: it
@@ -42,6 +46,8 @@ type serving struct {
 // connection below a *tls.Conn may have a method Ended() bool that reports whether the stream
 // itself has ended. Serve then recognises an end that TLS did not announce, and passes it on as a
 // reset.
+//
+// If ln has a Detach method, as the listeners of package listen do, an event loop accepts.
 func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := &serving{
 		Relay:    r,
@@ -53,14 +59,31 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	v.cut, v.cutOff = context.WithCancel(hard)
 	defer v.cutOff()
 	defer r.clients.Listen()()
-	r.register(v)
+	r.registerOnLoops(v)
 	defer r.unregister(v)
 
 	var maintaining sync.WaitGroup
 	ctx, endMaintaining := context.WithCancel(context.Background())
 	maintaining.Go(func() { v.maintain(ctx) })
+	err := v.serve(soft)
+	endMaintaining()
+	maintaining.Wait()
+	return err
+}
+
+// serve accepts and drains, on a loop or in a goroutine.
+func (v *serving) serve(soft context.Context) error {
+	door, err := v.openDoor()
+	if err != nil {
+		v.ln.Close()
+		return err
+	}
+	if door != nil {
+		door.serve(soft)
+		return nil
+	}
 	server := accept.Server{
-		Listener: ln,
+		Listener: v.ln,
 		Start:    v.start,
 		Failed:   v.failed,
 		Wait:     v.wait,
@@ -68,10 +91,19 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 		CutOff:   v.cutOff,
 		Abort:    v.abortAll,
 	}
-	err := server.Serve(soft, v.cut) // cutOff ends v.cut and so causes Abort
-	endMaintaining()
-	maintaining.Wait()
-	return err
+	return server.Serve(soft, v.cut) // cutOff ends v.cut and so causes Abort
+}
+
+// record returns the record of a connection that ends now, without its target.
+func (v *serving) record(from net.Addr, start time.Time, dials int, why traffic.End) Record {
+	return Record{
+		Start:    start,
+		Client:   from.String(),
+		Listener: accept.Name(v.ln),
+		Duration: time.Since(start),
+		Dials:    dials,
+		End:      why.String(),
+	}
 }
 
 // wait waits for the goroutines of all conns. It is called when no more conns can start.
@@ -90,9 +122,12 @@ func (v *serving) failed(err error) {
 // stack grow, and reusing a grown stack saves time.
 const maxIdle = 32
 
-// start serves nc in other goroutines.
+// start serves nc on a loop or in other goroutines.
 func (v *serving) start(nc net.Conn) {
 	c := newConn(v, nc)
+	if v.startOnLoop(c) {
+		return
+	}
 	if why := v.clients.Admit(c.addr); why != traffic.NotEnded {
 		c.client.Reset()
 		c.report(why)
@@ -147,10 +182,16 @@ func (v *serving) Wake() {
 
 // Expel resets the connections to b.
 func (v *serving) Expel(b *upstream.Backend) {
-	v.each(func(c *conn) { c.abortAt(b, traffic.EndTargetRemoved) })
+	v.abortAt(b, traffic.EndTargetRemoved)
 }
 
-// each calls f for each connection. f must not block.
+// abortAt ends the connections to b, which is out of use.
+func (v *serving) abortAt(b *upstream.Backend, why traffic.End) {
+	v.each(func(c *conn) { c.abortAt(b, why) })
+	v.eachLink(func(k *link) { k.abortAt(b, why) })
+}
+
+// each calls f for each connection that goroutines carry. f must not block.
 func (v *serving) each(f func(*conn)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -160,4 +201,7 @@ func (v *serving) each(f func(*conn)) {
 }
 
 // abortAll resets all connections.
-func (v *serving) abortAll() { v.each(func(c *conn) { c.abort(traffic.EndShutdown) }) }
+func (v *serving) abortAll() {
+	v.each(func(c *conn) { c.abort(traffic.EndShutdown) })
+	v.eachLink(func(k *link) { k.abort(traffic.EndShutdown) })
+}

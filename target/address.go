@@ -109,6 +109,16 @@ func (a Address) Written() string {
 	return a.Scheme + "://" + a.Host + "?" + strings.Join(options, "&")
 }
 
+// Literal returns where a plain TCP target listens, if its host is an IP address without a zone:
+// nothing has to be looked up.
+func (a Address) Literal() (to netip.AddrPort, ok bool) {
+	if a.Scheme != SchemeTCP {
+		return netip.AddrPort{}, false
+	}
+	to, err := netip.ParseAddrPort(a.Host)
+	return to, err == nil && to.Addr().Zone() == ""
+}
+
 func (a Address) check() error {
 	if !utf8.ValidString(a.Host) || strings.ContainsFunc(a.Host, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return errors.New("has characters that cannot be printed") // its name goes to terminals and metrics

@@ -117,3 +117,15 @@ func clientConfig(a Address, o *Options) (*tls.Config, error) {
 	}
 	return config, nil
 }
+
+// DialError returns err, the error of a connect to a that was made without [Dial], in the form in
+// which Dial reports it.
+func DialError(a Address, err error) error {
+	op := &net.OpError{Op: "dial", Net: a.Scheme, Err: err}
+	if to, ok := a.Literal(); ok {
+		op.Addr = net.TCPAddrFromAddrPort(to)
+	} else {
+		op.Addr = &net.UnixAddr{Name: a.Host, Net: a.Scheme}
+	}
+	return fmt.Errorf("dial target %s: %w", a, diagnose(op))
+}

@@ -4,6 +4,8 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"linesplit/internal/loop"
 )
 
 // stateClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
@@ -21,16 +23,19 @@ func (s *Side) sendQueue() (n int64, broken bool) {
 	if rc == nil {
 		return 0, false
 	}
-	rc.Control(func(fd uintptr) {
-		unacked, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-		if err != nil {
-			return
-		}
-		n = int64(unacked)
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		broken = err == nil && info.State == stateClose
-	})
+	rc.Control(func(fd uintptr) { n, broken = queueOf(int(fd)) })
 	return n, broken
+}
+
+// queueOf is sendQueue for a descriptor. It does not look whether a connection is broken whose queue
+// is empty.
+func queueOf(fd int) (n int64, broken bool) {
+	unacked, err := loop.Unacknowledged(fd)
+	if err != nil || unacked == 0 {
+		return 0, false
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return int64(unacked), err == nil && info.State == stateClose
 }
 
 // awaitRoom waits until the socket takes bytes or is broken. It returns false if the side is

@@ -53,6 +53,23 @@ func NewSide(nc net.Conn) Side {
 	}
 }
 
+// Bare is a *net.TCPConn or a *net.UnixConn.
+type Bare interface {
+	net.Conn
+	syscall.Conn
+}
+
+// Bare returns the socket if bytes can go through it directly, and else nil.
+func (s *Side) Bare() Bare {
+	switch c := s.conn.(type) {
+	case *net.TCPConn:
+		return c
+	case *net.UnixConn:
+		return c
+	}
+	return nil
+}
+
 // Handshake does the TLS handshake as a server, within limit. It does nothing for a plain
 // connection.
 func (s *Side) Handshake(limit time.Duration) error {

@@ -4,12 +4,8 @@
 package upstream
 
 import (
-	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"sync"
-	"time"
 
 	"linesplit/internal/loglimit"
 	"linesplit/relay/internal/traffic"
@@ -74,48 +70,6 @@ func New(o Options) *Backends {
 	return s
 }
 
-// minDialTime is the time that a target must have had to answer before a timeout counts as its
-// failure.
-const minDialTime = time.Second
-
-// Dial tries once to connect to b, within limit, and reports the outcome to the target, the log and
-// the metrics. The caller closes the connection. A dial that ctx has cancelled is not a failure of
-// the target.
-func (s *Backends) Dial(ctx context.Context, b *Backend, header []byte, limit time.Duration) (net.Conn, error) {
-	set := s.settings.Load()
-	o := &set.DialOptions
-	if o.Timeout <= 0 || limit < o.Timeout {
-		shorter := *o
-		shorter.Timeout = limit
-		o = &shorter
-	}
-	start := time.Now()
-	nc, err := target.Dial(ctx, b.Target.Address, o, header)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, err
-	case target.IsLocalError(err):
-		b.Target.DialHindered(err)
-		s.dialsFailed.Warn(s.logger, "cannot dial for want of resources", slog.Any("err", err))
-		return nil, err
-	case o.Timeout == limit && limit < min(minDialTime, set.DialBudget/4) && timedOut(err):
-		return nil, err
-	default:
-		b.Target.DialFailed(err)
-		return nil, err
-	}
-	took := time.Since(start)
-	b.Target.DialSucceeded()
-	b.total.Add(1)
-	b.connectTime.Store(int64(took))
-	s.groupOf(b).SetUnreachable(false)
-	if s.connectSeconds != nil {
-		s.connectSeconds.Observe(took.Seconds())
-	}
-	return nc, nil
-}
-
 func (s *Backends) groupOf(b *Backend) *Group { return s.groupFor(b.Target) }
 
 func (s *Backends) groupFor(t *target.Target) *Group {
@@ -123,9 +77,4 @@ func (s *Backends) groupFor(t *target.Target) *Group {
 		return s.Datagrams
 	}
 	return s.Streams
-}
-
-func timedOut(err error) bool {
-	e, ok := errors.AsType[net.Error](err)
-	return ok && e.Timeout()
 }

@@ -1,0 +1,268 @@
+package relay
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"linesplit/internal/accept"
+	"linesplit/internal/loop"
+	"linesplit/relay/internal/splice"
+	"linesplit/relay/internal/traffic"
+	"linesplit/relay/internal/upstream"
+)
+
+// stage is what a link is doing.
+type stage uint8
+
+const (
+	arriving   stage = iota // has not been on its loop yet
+	away                    // a goroutine waits in the queue or dials, and will post
+	pausing                 // between two rounds of dials; the timer runs
+	connecting              // the target's socket is connecting; the timer limits that
+	carrying                // bytes flow
+	delivering              // broken: waits until the peers have acknowledged what was written
+	settling                // ended, but a side may still send what the other refuses
+	closed
+)
+
+// link is one plain client with its target, once it has one, on an event loop: what conn is with
+// goroutines. After admit it belongs to its loop's goroutine.
+type link struct {
+	v          *serving
+	loop       *loop.Loop
+	next, prev *link // in the list of the loop
+	listed     bool
+
+	id       uint64
+	start    time.Time
+	peer     netip.AddrPort // remote address of the client; not valid for Unix clients
+	from, to net.Addr       // the addresses of the client's connection; nil: ask peer and the socket
+	addr     netip.Addr     // IP address of the client
+
+	stage   stage
+	client  side
+	target  side
+	timer   loop.Timer
+	search  search
+	dials   int
+	trying  *upstream.Backend // counts the connection, but is not connected yet
+	attempt upstream.Attempt  // to connect to trying
+	backend *upstream.Backend // nil until there is a target
+
+	streams           splice.Streams // set together with backend
+	inEnded, outEnded bool           // these streams have ended
+	first             traffic.End    // of the first stream that ended in an orderly way
+	why               traffic.End    // of what broke the connection; NotEnded if nothing has
+	ending            ending
+	silence           silence
+
+	deliveredIn, deliveredOut int64 // set by finish
+}
+
+// side is the socket of the client or the target. It is a handler of its own.
+type side struct {
+	splice.Socket
+	link *link
+}
+
+// Ready is for the loop.
+func (s *side) Ready(_ *loop.Loop, ev loop.Events) {
+	s.Note(ev)
+	k := s.link
+	switch k.stage {
+	case arriving:
+		k.arrive()
+	case connecting:
+		if s == &k.target {
+			k.connected(ev)
+		}
+	case carrying, delivering, settling:
+		k.advance()
+	}
+}
+
+// admit counts a client and puts it on a loop, preferably the given one, or resets it. The link
+// owns the descriptor, and has its addresses and client.TCP by now.
+func (k *link) admit(fd int, prefer *loop.Loop) {
+	v := k.v
+	if k.id == 0 {
+		k.id = v.clients.NextID()
+	}
+	k.addr = k.peer.Addr().Unmap().WithZone("")
+	k.client.link, k.target.link = k, k
+	k.timer.Do = k.timeUp
+	if why := v.clients.Admit(k.addr); why != traffic.NotEnded {
+		loop.Reset(fd)
+		k.report(why)
+		return
+	}
+	v.running.Add(1)
+	k.loop = v.loops.Least(prefer)
+	if err := k.loop.Adopt(&k.client.FD, fd, &k.client); err != nil {
+		v.failed(err)
+		loop.Reset(fd)
+		v.clients.Dismiss(k.addr)
+		v.running.Done()
+	}
+}
+
+// arrive is the first call on the loop.
+func (k *link) arrive() {
+	k.v.links[k.loop.Index()].add(k)
+	if k.v.cut.Err() != nil { // eachLink may have been called before the link was in the list
+		k.decide(traffic.EndShutdown)
+		k.giveUp(traffic.EndShutdown)
+		return
+	}
+	k.choose()
+}
+
+// timeUp is called by the timer.
+func (k *link) timeUp() {
+	switch k.stage {
+	case pausing:
+		k.choose()
+	case connecting:
+		k.timedOut()
+	case delivering:
+		k.lookDelivered()
+	case settling:
+		k.lookSettled()
+	}
+}
+
+// decide sets the reason for the connection's end. It returns false if it was set before.
+func (k *link) decide(why traffic.End) bool {
+	if k.why != traffic.NotEnded {
+		return false
+	}
+	k.why = why
+	k.v.clients.CountCut(why)
+	return true
+}
+
+// abort ends the connection at once.
+func (k *link) abort(why traffic.End) {
+	k.decide(why)
+	switch k.stage {
+	case pausing, connecting:
+		k.giveUp(k.why)
+	case carrying, delivering, settling:
+		k.finish()
+	}
+	// The goroutine of a link that is away posts soon, since aborts before a connection has a
+	// target come from the hard end, which is its end, too.
+}
+
+// abortAt ends the connection if its target is b, which is out of use: that side ends at once, and
+// the client still gets what the target has sent.
+func (k *link) abortAt(b *upstream.Backend, why traffic.End) {
+	if k.backend != b || !k.decide(why) {
+		return
+	}
+	k.streams.In.Release()
+	k.inEnded, k.outEnded = true, true
+	k.deliver()
+}
+
+// giveUp ends a client that was not connected to a target.
+func (k *link) giveUp(why traffic.End) {
+	if k.why == traffic.NotEnded {
+		k.decide(why)
+	}
+	if k.trying != nil {
+		k.v.backends.Release(k.trying)
+		k.trying = nil
+	}
+	k.target.Reset()
+	k.client.Reset()
+	k.v.clients.CountRefusal(k.why)
+	k.cleanUp(k.why)
+}
+
+// cleanUp releases what the link holds and records its end. The sockets have been closed.
+func (k *link) cleanUp(why traffic.End) {
+	k.stage = closed
+	k.loop.Stop(&k.timer)
+	if k.backend != nil {
+		k.v.backends.Release(k.backend)
+	}
+	k.leaveLoop()
+	k.v.clients.Dismiss(k.addr)
+	k.report(why)
+	k.v.running.Done()
+}
+
+func (k *link) leaveLoop() {
+	if k.listed {
+		k.v.links[k.loop.Index()].remove(k)
+	}
+}
+
+// report writes the record of the connection to the access log.
+func (k *link) report(why traffic.End) {
+	if !k.v.clients.Recording() {
+		return
+	}
+	rec := k.v.record(k.clientAddr(), k.start, k.dials, why)
+	if k.backend != nil {
+		rec.Target = k.backend.Target.String()
+		rec.BytesIn, rec.BytesOut = k.deliveredIn, k.deliveredOut
+	}
+	k.v.clients.Record(rec)
+}
+
+func (k *link) describe() Connection {
+	d := Connection{
+		ID: k.id, Client: k.clientAddr().String(), Listener: accept.Name(k.v.ln), Since: k.start,
+	}
+	if k.backend != nil {
+		d.Target = k.backend.Target.String()
+		d.BytesIn, d.BytesOut = k.streams.In.Moved(), k.streams.Out.Moved()
+	}
+	return d
+}
+
+// clientAddr returns the client's address, and localAddr the address that it has connected to.
+func (k *link) clientAddr() net.Addr {
+	if k.from != nil {
+		return k.from
+	}
+	return named(k.peer)
+}
+
+func (k *link) localAddr() net.Addr {
+	if k.to != nil {
+		return k.to
+	}
+	return named(loop.LocalAddr(k.client.Int()))
+}
+
+// named returns a as package net does, with the zone's name.
+func named(a netip.AddrPort) net.Addr {
+	t := net.TCPAddrFromAddrPort(a)
+	if index := 0; t.Zone != "" {
+		if _, err := fmt.Sscan(t.Zone, &index); err == nil {
+			if i, err := net.InterfaceByIndex(index); err == nil {
+				t.Zone = i.Name
+			}
+		}
+	}
+	return t
+}
+
+// unixAddresses returns the addresses of a Unix connection as package net does.
+func unixAddresses(fd int) (from, to net.Addr) {
+	name := func(sa unix.Sockaddr, err error) net.Addr {
+		a := &net.UnixAddr{Net: "unix"}
+		if u, ok := sa.(*unix.SockaddrUnix); ok && err == nil {
+			a.Name = u.Name
+		}
+		return a
+	}
+	return name(unix.Getpeername(fd)), name(unix.Getsockname(fd))
+}

@@ -1,0 +1,178 @@
+package relay
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"linesplit/internal/testcert"
+)
+
+// onLoops returns the number of connections that event loops carry now, and of those that goroutines
+// do.
+func (r *rig) onLoops() (links, conns int) {
+	for _, s := range r.allServices() {
+		v := s.(*serving)
+		conns += len(v.some(1000))
+		links += len(v.describeLinks(1000))
+	}
+	return links, conns
+}
+
+func needLoops(t *testing.T) {
+	t.Helper()
+	if *loops == 0 {
+		t.Skip("without event loops")
+	}
+}
+
+// Plain connections are on event loops, however they were accepted and dialled; others are not.
+func TestWhatLoopsCarry(t *testing.T) {
+	needLoops(t)
+	certs := testcert.New(t, t.TempDir())
+	plain := serve(t, echo)
+	local := serveAt(t, listenAt(t, "unix", socketPath(t)), echo)
+	secure, secureName := listenAs(t, "tls", certs)
+	serveAt(t, secure, echo)
+	_, port, _ := net.SplitHostPort(plain.Addr().String())
+	for _, test := range []struct {
+		name, target string
+		ln           net.Listener
+		links, conns int
+	}{
+		{"literal address", plain.name(), listenAt(t, "tcp", "127.0.0.1:0"), 1, 0},
+		{"name", "tcp://localhost:" + port, listenAt(t, "tcp", "127.0.0.1:0"), 1, 0},
+		{"Unix target", local.name(), listenAt(t, "tcp", "127.0.0.1:0"), 1, 0},
+		{"Unix client", plain.name(), listenAt(t, "unix", socketPath(t)), 1, 0},
+		{"accepted by a goroutine", plain.name(), &faulty{Listener: listenAt(t, "tcp", "127.0.0.1:0")}, 1, 0},
+		{"TLS target", secureName, listenAt(t, "tcp", "127.0.0.1:0"), 0, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := Options{}
+			o.DialOptions.TLS = func() *tls.Config { return certs.ClientTLS() }
+			r := startAt(t, test.ln, o, test.target)
+			c := r.dial()
+			exchange(t, c, "hello")
+			if links, conns := r.onLoops(); links != test.links || conns != test.conns {
+				t.Errorf("loops carry %d, goroutines %d, want %d and %d", links, conns, test.links, test.conns)
+			}
+			all := r.Connections(10)
+			if len(all) != 1 {
+				t.Fatalf("%d connections are listed", len(all))
+			}
+			if d := all[0]; d.Client != c.LocalAddr().String() && d.Client != "@" || d.Target != test.target ||
+				d.BytesIn != 5 || d.BytesOut != 5 || d.ID != 1 {
+				t.Errorf("listed as %+v", d)
+			}
+			c.(interface{ CloseWrite() error }).CloseWrite()
+			io.ReadAll(c)
+			if rec := r.log.one(t); rec.End != "client-closed" || rec.BytesIn != 5 || rec.Dials != 1 || rec.Client != all[0].Client {
+				t.Errorf("%+v", rec)
+			}
+		})
+	}
+}
+
+// Connections that come and are reset while their targets are dialled, refuse, or answer late leave
+// no descriptor and no count.
+func TestManyConnectionsResetAtOnceLeaveNothing(t *testing.T) {
+	before := openDescriptors(t)
+	s := serve(t, echo)
+	dead := serve(t, echo)
+	dead.Close()
+	r := start(t, Options{}, s.name(), dead.name())
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 250 {
+				nc, err := net.Dial("tcp", r.ln.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%3 > 0 {
+					nc.Write([]byte("hello"))
+				}
+				if i%5 == 0 {
+					nc.Read(make([]byte, 1))
+				}
+				nc.(*net.TCPConn).SetLinger(i % 2)
+				nc.Close()
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "all ended", func() bool { return r.Stats().Active == 0 })
+	eventually(t, "the target's connections closed", func() bool { return r.Stats().Targets[0].Active == 0 })
+	r.hard()
+	must(t, <-r.ended)
+	r.ended <- nil
+	s.Close()
+	s.conns.Wait()
+	if n := openDescriptors(t); n > before {
+		t.Errorf("%d descriptors before, %d after", before, n)
+	}
+}
+
+func openDescriptors(t testing.TB) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(entries)
+}
+
+// A connect that gets no answer ends with -dial-timeout, and with the hard end.
+func TestUnansweredConnectEnds(t *testing.T) {
+	t.Parallel()
+	o := Options{Tuning: Tuning{DialBudget: 300 * time.Millisecond}}
+	o.DialOptions.Timeout = 100 * time.Millisecond
+	r := start(t, o, unanswering(t))
+	if err := r.refusal(); !isReset(err) {
+		t.Errorf("got %v", err)
+	}
+	if rec := r.log.one(t); rec.End != "dial-failed" || rec.Dials < 2 {
+		t.Errorf("%+v", rec)
+	}
+	if e := r.Stats().Targets[0].LastError; !strings.Contains(e, "i/o timeout") || !strings.Contains(e, "dial target tcp://127") {
+		t.Errorf("the target's error: %v", e)
+	}
+
+	r = start(t, Options{}, unanswering(t))
+	c := r.dial()
+	eventually(t, "dialled", func() bool { return r.Stats().Active == 1 })
+	r.hard()
+	if _, err := io.ReadAll(c); !isReset(err) {
+		t.Errorf("after the hard end: %v", err)
+	}
+	if rec := r.log.one(t); rec.End != "shutdown" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+// The kernel may choose the target's port as the local port of a connect to it, which then succeeds
+// although nothing listens. Such a connection is refused.
+func TestConnectToItselfIsRefused(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	sa, err := unix.Getsockname(fd)
+	must(t, err)
+	must(t, unix.Connect(fd, sa))
+	defer unix.Close(fd)
+	k := &link{v: &serving{Relay: New(Options{})}}
+	a := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: sa.(*unix.SockaddrInet4).Port}
+	p := newTarget(t, "tcp://"+a.String())
+	must(t, k.v.Add(p))
+	k.trying = k.v.backends.Streams.All()[0]
+	adoptForTest(t, k, fd)
+	if err := k.checkConnected(0); err == nil || !isErrno(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %v", err)
+	}
+}
