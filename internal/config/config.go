@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,7 @@ type Config struct {
 
 	// Connection mode.
 	Balance   string
+	Loops     int          // event loops for plain connections; 0: goroutines
 	AccessLog string       // text, json or off
 	Forward   relay.Tuning // all but DialOptions, Drain and MaxConnections
 
@@ -163,6 +165,7 @@ func judge(s *flags.Set) (Config, error) {
 		Connections:    s.Number("connections", 1, 1024),
 		Delivery:       delivery(s),
 		Balance:        flags.Parsed(s, "balance", relay.ParseBalance),
+		Loops:          flags.Parsed(s, "loops", parseLoops),
 		AccessLog:      flags.Parsed(s, "access-log", parseAccessLog),
 		Forward:        forward(s),
 		Admin:          flags.Parsed(s, "admin", parseAdmin),
@@ -224,6 +227,21 @@ func reusePort(s *flags.Set) bool {
 		s.Fail("reuse-port", errors.New("works on Linux only"))
 	}
 	return reuse
+}
+
+// processors is GOMAXPROCS, which follows a container's CPU limit, before event loops add to it.
+var processors = runtime.GOMAXPROCS(0)
+
+func parseLoops(text string) (int, error) {
+	const most = 256
+	if text == "auto" {
+		return min(processors, most), nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > most {
+		return 0, fmt.Errorf("write auto or a whole number from 0 to %d", most)
+	}
+	return n, nil
 }
 
 func parseMode(text string) (Mode, error) {

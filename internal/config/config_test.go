@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func TestDefaults(t *testing.T) {
 			StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: 5 * time.Minute, FailbackProbe: 5 * time.Second,
 			ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second, PeerLookup: true,
 		},
-		Balance: "round-robin", AccessLog: "off",
+		Balance: "round-robin", Loops: runtime.GOMAXPROCS(0), AccessLog: "off",
 		Forward: relay.Tuning{
 			DialBudget: 5 * time.Second, LingerTimeout: time.Minute, QueueTimeout: 5 * time.Second,
 			UDPIdleTimeout: 30 * time.Second, UDPSessions: 4096,
@@ -54,6 +55,15 @@ func TestDefaults(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(health.Check{}, Config{}), cmpopts.IgnoreFields(Config{}, "Shown")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestLoops(t *testing.T) {
+	clearEnv(t)
+	for value, want := range map[string]int{"auto": processors, "0": 0, "3": 3} {
+		if c := mustParse(t, "-mode", "connection", "-loops", value); c.Loops != want {
+			t.Errorf("-loops %s: %d, want %d", value, c.Loops, want)
+		}
 	}
 }
 

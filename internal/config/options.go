@@ -115,6 +115,9 @@ func forwardOptions() []flags.Option {
 		{Name: "on-target-down", Arg: "ACTION", Default: "keep", Scope: scopeConnection,
 			Choices: []string{"keep", "reset"},
 			Help:    "keep or reset the connections of a target that is found to be down"},
+		{Name: "loops", Arg: "N", Default: "auto", Scope: scopeConnection,
+			Help: "event loops that carry plain TCP and Unix connections (Linux): auto is one for each CPU that " +
+				"the process may use, 0 none, so that every connection has goroutines of its own"},
 		{Name: "udp-idle-timeout", Arg: "DURATION", Default: "30s", Scope: scopeConnection,
 			Help: "forget a client of a udp:// listener that is silent for this long"},
 		{Name: "udp-sessions", Arg: "N", Default: "4096", Scope: scopeConnection,

@@ -12,6 +12,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
+	"linesplit/internal/loop"
 	"linesplit/relay"
 	"linesplit/target"
 	"linesplit/tlsconf"
@@ -34,6 +35,7 @@ func newConnectionMode(cfg config.Config, dial target.Options, logger *logs) *co
 	m.cfg.Store(&cfg)
 	o := relay.Options{
 		Balance:        cfg.Balance,
+		Loops:          cfg.Loops,
 		Tuning:         forwardTuning(cfg, dial),
 		AccessLog:      logger.access,
 		ConnectSeconds: m.connect,
@@ -61,6 +63,9 @@ func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
 }
 
 func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ func()) error {
+	if n := m.cfg.Load().Loops; loop.Supported && n > 0 {
+		loop.MakeRoom(n)
+	}
 	return in.serve(
 		func(ln net.Listener) error { return m.relay.Serve(accepting, hard, ln) },
 		func(pc net.PacketConn) error { return m.relay.ServePackets(accepting, hard, pc) },

@@ -22,7 +22,7 @@ type budget struct {
 
 // budgetFor returns the budget of a configuration with a number of targets. In line mode each worker
 // needs two descriptors, since it has two connections while it changes targets. In connection mode
-// each client needs two, and a sixteenth of all may be pipes.
+// each client and each event loop needs two, and a sixteenth of all may be pipes.
 func budgetFor(cfg config.Config, targets int) budget {
 	b := budget{limit: descriptorLimit(), each: 1}
 	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg)
@@ -31,7 +31,7 @@ func budgetFor(cfg config.Config, targets int) budget {
 	}
 	if cfg.Mode == config.ConnectionMode {
 		b.each = 2
-		b.reserved += targets + b.limit/16 // one check of each target
+		b.reserved += targets + 2*cfg.Loops + b.limit/16 // one check of each target
 		return b
 	}
 	if cfg.Health.Check.Enabled() {
