@@ -90,14 +90,14 @@ func (k *link) dial(b *upstream.Backend) {
 var errElsewhere = fmt.Errorf("a goroutine has to dial")
 
 func (k *link) connect(a target.Address) error {
-	if to, ok := a.Literal(); ok {
-		k.target.TCP = true
+	to, literal := a.Literal()
+	k.target.Socket = splice.Socket{TCP: literal} // forget what events of a failed attempt have told
+	if literal {
 		return k.loop.Connect(&k.target.FD, to, &k.target)
 	}
 	if a.Scheme != target.SchemeUnix {
 		return errElsewhere
 	}
-	k.target.TCP = false
 	err := k.loop.ConnectUnix(&k.target.FD, a.Host, &k.target)
 	if isErrno(err, unix.EAGAIN) { // the backlog is full: target.Dial waits
 		return errElsewhere
@@ -219,20 +219,28 @@ func (k *link) dialled(nc net.Conn, err error) {
 		k.leaveWith(nc)
 		return
 	}
-	_, k.target.TCP = socket.(*net.TCPConn)
-	fd, err := loop.Detach(socket)
-	if err == nil {
-		if err = k.loop.Adopt(&k.target.FD, fd, &k.target); err != nil {
-			loop.Close(fd)
-		}
-	}
-	if err != nil {
+	if err := k.adoptTarget(socket); err != nil {
+		nc.Close()
 		k.attempt.Failed(target.DialError(k.trying.Target.Address, err))
 		k.dialFailed()
 		return
 	}
 	k.target.Note(loop.Writable)
 	k.join()
+}
+
+// adoptTarget takes a dialled socket from package net to the loop.
+func (k *link) adoptTarget(socket splice.Bare) error {
+	fd, err := loop.Detach(socket)
+	if err != nil {
+		return err
+	}
+	_, tcp := socket.(*net.TCPConn)
+	k.target.Socket = splice.Socket{TCP: tcp}
+	if err = k.loop.Adopt(&k.target.FD, fd, &k.target); err != nil {
+		loop.Close(fd)
+	}
+	return err
 }
 
 // join begins to carry bytes between the client and the target, which is connected.

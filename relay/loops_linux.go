@@ -119,20 +119,16 @@ func (d *door) Accepted(fd int, peer netip.AddrPort) {
 // AcceptFailed is for the loop.
 func (d *door) AcceptFailed(err error) { d.v.failed(err) }
 
-// startOnLoop is start for a plain connection that a goroutine has accepted. It returns false if nc
-// cannot be on a loop, and is still the caller's.
+// startOnLoop is start for a plain connection that a goroutine has accepted. It returns false if c
+// cannot be on a loop.
 func (v *serving) startOnLoop(c *conn) bool {
-	if v.loops == nil {
-		return false
-	}
 	socket := c.client.Bare()
-	if socket == nil {
+	if socket == nil || v.loops == nil {
 		return false
 	}
 	fd, err := loop.Detach(socket)
 	if err != nil {
-		v.failed(err) // the connection is closed
-		return true
+		return false // no descriptor is left for it: goroutines need no more
 	}
 	k := &link{v: v, start: c.start, id: c.id, from: c.from, to: c.to}
 	_, k.client.TCP = socket.(*net.TCPConn)

@@ -118,10 +118,12 @@ type detachable interface {
 
 // Detach takes a connection or listener of package net out of the runtime's poller, which would
 // wake up for each of its events. It returns a new descriptor for the socket, non-blocking and not
-// inherited by programs, and closes c, also if it returns an error.
+// inherited by programs, and closes c. If it returns an error, c is still open.
 func Detach(c detachable) (int, error) {
 	fd, err := duplicate(c)
-	c.Close() // the socket stays open under the new descriptor
+	if err == nil {
+		c.Close() // the socket stays open under the new descriptor
+	}
 	return fd, err
 }
 

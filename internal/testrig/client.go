@@ -19,10 +19,17 @@ import (
 	"time"
 )
 
+// LoopsVariable is the environment variable whose value, if there is one, is -loops of the linesplit
+// under test in connection mode: with 0 the tests try goroutines.
+const LoopsVariable = "LINESPLITTEST_LOOPS"
+
 // StartConnectionMode starts the linesplit under test in connection mode. It listens on a plain TCP
 // port unless args have a -listen.
 func (s *Stage) StartConnectionMode(targets []Target, args ...string) {
 	s.Helper()
+	if loops := os.Getenv(LoopsVariable); loops != "" {
+		args = append([]string{"-loops", loops}, args...)
+	}
 	// Unused pipes are closed after an eighth of the linger timeout.
 	args = append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)
 	s.Process = s.StartLinesplit(targets, args...)
