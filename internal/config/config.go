@@ -62,6 +62,7 @@ type Config struct {
 	ReusePort      bool          // the ports may belong to another process that is about to end
 	MaxConnections int           // 0: as many as the descriptor limit allows, less what the targets need
 	Access         listen.Lists
+	Loops          int // event loops for plain connections; 0: goroutines
 	DrainTimeout   time.Duration
 
 	Targets     []target.Address // at least one, no two of the same address
@@ -78,7 +79,6 @@ type Config struct {
 
 	// Connection mode.
 	Balance   string
-	Loops     int          // event loops for plain connections; 0: goroutines
 	AccessLog string       // text, json or off
 	Forward   relay.Tuning // all but DialOptions, Drain and MaxConnections
 

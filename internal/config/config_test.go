@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 func TestLoops(t *testing.T) {
 	clearEnv(t)
 	for value, want := range map[string]int{"auto": processors, "0": 0, "3": 3} {
-		if c := mustParse(t, "-mode", "connection", "-loops", value); c.Loops != want {
+		if c := mustParse(t, "-loops", value); c.Loops != want {
 			t.Errorf("-loops %s: %d, want %d", value, c.Loops, want)
 		}
 	}

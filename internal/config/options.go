@@ -115,9 +115,6 @@ func forwardOptions() []flags.Option {
 		{Name: "on-target-down", Arg: "ACTION", Default: "keep", Scope: scopeConnection,
 			Choices: []string{"keep", "reset"},
 			Help:    "keep or reset the connections of a target that is found to be down"},
-		{Name: "loops", Arg: "N", Default: "auto", Scope: scopeConnection,
-			Help: "event loops that carry plain TCP and Unix connections (Linux): auto is one for each CPU that " +
-				"the process may use, 0 none, so that every connection has goroutines of its own"},
 		{Name: "udp-idle-timeout", Arg: "DURATION", Default: "30s", Scope: scopeConnection,
 			Help: "forget a client of a udp:// listener that is silent for this long"},
 		{Name: "udp-sessions", Arg: "N", Default: "4096", Scope: scopeConnection,
@@ -205,6 +202,9 @@ func limitOptions() []flags.Option {
 			Help:    "a longer line: drop it, truncate it, or close its connection (over UDP: drop it)"},
 		{Name: "memory", Arg: "SIZE", Default: "256MiB", Scope: scopeLine,
 			Help: "budget for all lines held; at the limit senders wait"},
+		{Name: "loops", Arg: "N", Default: "auto",
+			Help: "event loops that serve plain TCP and Unix connections (Linux): auto is one for each CPU that " +
+				"the process may use, 0 none, so that every connection has goroutines of its own"},
 		{Name: "max-connections", Arg: "N", Default: "0",
 			Help: "senders at one time: in line mode more wait, in connection mode they are refused; 0: as " +
 				"many as there are file descriptors for, which is also the most"},

@@ -12,7 +12,6 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
-	"linesplit/internal/loop"
 	"linesplit/relay"
 	"linesplit/target"
 	"linesplit/tlsconf"
@@ -63,9 +62,7 @@ func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
 }
 
 func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ func()) error {
-	if n := m.cfg.Load().Loops; loop.Supported && n > 0 {
-		loop.MakeRoom(n)
-	}
+	makeRoom(m.cfg.Load().Loops)
 	return in.serve(
 		func(ln net.Listener) error { return m.relay.Serve(accepting, hard, ln) },
 		func(pc net.PacketConn) error { return m.relay.ServePackets(accepting, hard, pc) },

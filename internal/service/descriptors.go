@@ -20,18 +20,18 @@ type budget struct {
 	each     int // for one client
 }
 
-// budgetFor returns the budget of a configuration with a number of targets. In line mode each worker
-// needs two descriptors, since it has two connections while it changes targets. In connection mode
-// each client and each event loop needs two, and a sixteenth of all may be pipes.
+// budgetFor returns the budget of a configuration with a number of targets. Each event loop needs two
+// descriptors. In line mode each worker needs two, since it has two connections while it changes
+// targets. In connection mode each client needs two, and a sixteenth of all may be pipes.
 func budgetFor(cfg config.Config, targets int) budget {
 	b := budget{limit: descriptorLimit(), each: 1}
-	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg)
+	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg) + 2*cfg.Loops
 	if cfg.Admin != "" {
 		b.reserved += admin.MaxConns + 2 // its listener, and a connection that takes the place of another
 	}
 	if cfg.Mode == config.ConnectionMode {
 		b.each = 2
-		b.reserved += targets + 2*cfg.Loops + b.limit/16 // one check of each target
+		b.reserved += targets + b.limit/16 // one check of each target
 		return b
 	}
 	if cfg.Health.Check.Enabled() {

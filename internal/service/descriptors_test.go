@@ -35,7 +35,7 @@ func TestSendersLeaveDescriptorsToTargets(t *testing.T) {
 // Every part of the sum has to fit: clients got descriptors that 128 clients of the admin listener
 // needed, and a greater -max-connections was accepted and then ran into EMFILE.
 func TestDescriptorsAddUp(t *testing.T) {
-	line := []string{"-target", "127.0.0.1:1,127.0.0.1:2", "-connections", "5"}
+	line := []string{"-target", "127.0.0.1:1,127.0.0.1:2", "-connections", "5", "-loops", "0"}
 	for _, test := range []struct {
 		name     string
 		args     []string

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
-	"linesplit/internal/loop"
 	"linesplit/linebuf"
 	"linesplit/splitter"
 	"linesplit/target"
@@ -60,7 +58,7 @@ func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *l
 	m.split = splitter.New(m.buffers, m.lines, splitter.Options{
 		ReadSize: int(cfg.Buffer),
 		Outlet:   func() splitter.Outlet { return m.pool.NewOutlet() },
-		Loops:    lineLoops(),
+		Loops:    cfg.Loops,
 		Logger:   logger,
 	})
 	m.pool = workerpool.New(m.buffers, workerpool.Options{
@@ -95,9 +93,7 @@ func (m *lineMode) maxSenders() int { return maxClients(*m.cfg.Load(), len(m.poo
 
 // carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func()) error {
-	if loop.Supported {
-		loop.MakeRoom(lineLoops())
-	}
+	makeRoom(m.cfg.Load().Loops)
 	var workers sync.WaitGroup
 	workers.Go(func() { m.pool.Run(hard, m.lines) }) // report counts what it leaves unconfirmed
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
@@ -126,6 +122,3 @@ func (m *lineMode) handshakes() *tlsconf.Handshakes {
 }
 
 func (m *lineMode) histogram() prometheus.Histogram { return m.confirmation }
-
-// lineLoops returns the number of event loops, one for each CPU that the process may use.
-var lineLoops = sync.OnceValue(func() int { return runtime.GOMAXPROCS(0) })
