@@ -100,9 +100,9 @@ func TestManyConnectionsResetAtOnceLeaveNothing(t *testing.T) {
 				}
 				if i%3 > 0 {
 					nc.Write([]byte("hello"))
-				}
-				if i%5 == 0 {
-					nc.Read(make([]byte, 1))
+					if i%5 == 0 {
+						nc.Read(make([]byte, 1))
+					}
 				}
 				nc.(*net.TCPConn).SetLinger(i % 2)
 				nc.Close()
