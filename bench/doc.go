@@ -4,6 +4,7 @@
 //	go run ./bench                    # about 20 minutes
 //	go run ./bench -quick             # two minutes, to see that everything works
 //	go run ./bench -only latency -reps 9
+//	go run ./bench -reps 7 -beside haproxy -linesplit-old ~/before/linesplit
 //	go run ./bench -only bulk,connections,roundtrip,idle-pairs
 //	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json
 //	go -C tools run ./charts ../docs/charts/bench.json
@@ -18,7 +19,8 @@
 // Senders and receivers are processes of their own: this program with a role as its first argument
 // (send, sink, latency, ...). They cost much less than what they measure. Contenders take turns
 // within each repetition, so that a machine that becomes slower or faster does so for all of them.
-// Figures are medians with their ranges; those for which the machine was too noisy are marked.
+// Figures are medians with their ranges; those for which the machine was too noisy are marked. Two
+// builds of linesplit, or one with two sets of flags, take their turns in the same run.
 //
 // All traffic is on the loopback. Other proxies are measured if they are installed; nothing is
 // downloaded.

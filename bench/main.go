@@ -56,14 +56,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	l := contender.Launcher{Flags: o.flags, Threads: o.threads, Dir: dir}
+	l := contender.Launcher{Flags: o.flags, OldFlags: o.oldFlags, Threads: o.threads, Without: o.without, Dir: dir}
 	if l.Linesplit, err = contender.FindLinesplit(ctx, o.linesplit, dir); err != nil {
 		return err
+	}
+	if o.old != "" {
+		if l.Old, err = contender.FindLinesplit(ctx, o.old, dir); err != nil {
+			return err
+		}
 	}
 	if l.Certs, err = load.MakeCertificates(dir); err != nil {
 		return err
 	}
-	l.Programs = contender.FindPrograms(ctx, func(err error) {
+	l.FindPrograms(ctx, func(err error) {
 		fmt.Fprintf(stderr, "bench: %v: measuring without it\n", err)
 	})
 

@@ -34,7 +34,8 @@ func TestProgressEstimatesTheRest(t *testing.T) {
 
 func TestBadFlagsAreErrors(t *testing.T) {
 	for _, args := range []string{
-		"-only speed", "-only throughput,", "-reps 0", "-threads 0", "-linesplit /nowhere/linesplit", "more",
+		"-only speed", "-only throughput,", "-reps 0", "-threads 0", "-linesplit /nowhere/linesplit", "-beside squid",
+		"-linesplit-old /nowhere/linesplit", "-linesplit-old-flags -v", "more",
 	} {
 		err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard)
 		if err == nil {

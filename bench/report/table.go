@@ -79,7 +79,7 @@ func (t *Table) empty(row, col int) bool {
 	return t.hidden[[2]int{row, col}] || len(t.values[row][col]) == 0
 }
 
-// AddRatio adds a row with the ratios of two rows' medians, if the table has both rows.
+// AddRatio adds a row with the ratios of two rows, if the table has both.
 func (t *Table) AddRatio(row, base string) {
 	a, b := slices.Index(t.Rows, row), slices.Index(t.Rows, base)
 	if a < 0 || b < 0 {
@@ -89,11 +89,20 @@ func (t *Table) AddRatio(row, base string) {
 	for col := range t.Columns {
 		cell := "–"
 		if !t.empty(a, col) && !t.empty(b, col) {
-			cell = fmt.Sprintf("%.2f ×", median(t.values[a][col])/median(t.values[b][col]))
+			cell = fmt.Sprintf("%.2f ×", median(ratios(t.values[a][col], t.values[b][col])))
 		}
 		cells = append(cells, cell)
 	}
 	t.extra = append(t.extra, cells)
+}
+
+// ratios returns the ratio of two rows' values in each repetition. Its median shows a difference
+// better than the ratio of medians does: a machine that is slow for a whole repetition slows both.
+func ratios(values, base []float64) (all []float64) {
+	for i := range min(len(values), len(base)) {
+		all = append(all, values[i]/base[i])
+	}
+	return all
 }
 
 // AddFlatness adds a row with the ratio of the highest to the lowest median in one column of the

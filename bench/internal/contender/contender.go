@@ -5,6 +5,8 @@
 // and what it does not do, are files of this package.
 package contender
 
+import "strings"
+
 // Names of contenders, as tables show them.
 const (
 	Direct              = "direct" // no proxy
@@ -16,7 +18,34 @@ const (
 	IOCopy              = "io.Copy"
 	Linesplit           = "linesplit" // in line mode
 	LinesplitConnection = "linesplit -mode connection"
+
+	// Another build of linesplit, or the same one with other flags.
+	OldLinesplit           = "old linesplit"
+	OldLinesplitConnection = "old linesplit -mode connection"
 )
+
+// Others are the proxies beside linesplit, as Launcher.Without names them.
+var Others = []string{"haproxy", "nginx", "socat", "rsyslog", "io.copy"}
+
+// program returns which of Others a contender is, or another word for one that is none of them.
+func program(name string) string {
+	first, _, _ := strings.Cut(strings.ToLower(name), " ")
+	return first
+}
+
+// Old returns the name of the old build for that of the new one, in the same mode.
+func Old(name string) string {
+	if name == LinesplitConnection {
+		return OldLinesplitConnection
+	}
+	return OldLinesplit
+}
+
+func isLinesplit(name string) bool {
+	return name == Linesplit || name == LinesplitConnection || isOld(name)
+}
+
+func isOld(name string) bool { return name == OldLinesplit || name == OldLinesplitConnection }
 
 // Legs names the connections that use TLS: from senders to the proxy (In), and from the proxy to
 // targets (Out).

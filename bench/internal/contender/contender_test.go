@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,14 +31,10 @@ func lockThread(t *testing.T) {
 	t.Cleanup(runtime.UnlockOSThread)
 }
 
-// findTestPrograms finds the installed proxies.
-func findTestPrograms(t *testing.T) Programs {
-	return FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
-}
-
 func TestStopEndsAProxyAndItsChildren(t *testing.T) {
 	lockThread(t)
-	l := &Launcher{Threads: 1, Dir: t.TempDir(), Programs: findTestPrograms(t)}
+	l := &Launcher{Threads: 1, Dir: t.TempDir()}
+	l.FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
 	for _, name := range l.Available(HAProxy, Nginx, Socat, IOCopy, Rsyslog) {
 		sink, err := load.Spawn(t.Context(), "sink")
 		if err != nil {
@@ -83,5 +80,38 @@ func TestErrorNamesAMissingProgram(t *testing.T) {
 	_, err := findProgram("linesplit-is-not-called-this")
 	if err == nil || err.Error() != "linesplit-is-not-called-this is not on PATH" {
 		t.Errorf("error = %v", err)
+	}
+}
+
+func TestOldLinesplitHasItsOwnBinaryAndFlags(t *testing.T) {
+	l := &Launcher{Linesplit: "/new/linesplit", Flags: "-a", Threads: 1}
+	if l.Has(OldLinesplit) || l.Has(OldLinesplitConnection) {
+		t.Error("an old linesplit is there without a path")
+	}
+	l.Old, l.OldFlags = "/old/linesplit", "-b -c"
+	for name, want := range map[string]string{
+		Linesplit:              "/new/linesplit -listen tcp://x -target tcp://y -connections 4 -a",
+		OldLinesplit:           "/old/linesplit -listen tcp://x -target tcp://y -connections 4 -b -c",
+		LinesplitConnection:    "/new/linesplit -listen tcp://x -target tcp://y -mode connection -a",
+		OldLinesplitConnection: "/old/linesplit -listen tcp://x -target tcp://y -mode connection -b -c",
+	} {
+		cmd, err := l.command(t.Context(), Setup{Name: name}, "x", []string{"y"})
+		if err != nil || strings.Join(cmd.Args, " ") != want || !l.Has(name) {
+			t.Errorf("%s: %q, %v", name, cmd.Args, err)
+		}
+	}
+}
+
+func TestProxiesThatAreNotToBeMeasuredAreNotAvailable(t *testing.T) {
+	l := &Launcher{Without: []string{"nginx", "socat", "rsyslog", "io.copy"}}
+	l.FindPrograms(t.Context(), func(err error) {
+		if !strings.Contains(err.Error(), "haproxy") {
+			t.Errorf("%v, although nothing wants it", err)
+		}
+	})
+	l.Programs.HAProxy = "x"
+	got := l.Available(Direct, HAProxy, HAProxySplicing, Nginx, Socat, Rsyslog, IOCopy, Linesplit)
+	if want := []string{Direct, HAProxy, HAProxySplicing, Linesplit}; !slices.Equal(got, want) {
+		t.Errorf("%q are available", got)
 	}
 }

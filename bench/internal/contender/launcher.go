@@ -15,9 +15,12 @@ import (
 
 // Launcher starts contenders.
 type Launcher struct {
-	Linesplit string // path of the binary
-	Flags     string // additional flags for linesplit, separated by spaces
-	Threads   int    // that each proxy may use
+	Linesplit string   // path of the binary
+	Flags     string   // additional flags for linesplit, separated by spaces
+	Old       string   // path of the old linesplit; empty for none
+	OldFlags  string   // additional flags for the old linesplit
+	Threads   int      // that each proxy may use
+	Without   []string // those of Others that are not to be measured
 	Programs  Programs
 	Certs     load.Certificates
 	Dir       string // temporary; the caller removes it
@@ -32,6 +35,9 @@ func (l *Launcher) command(ctx context.Context, s Setup, addr string, targets []
 	case Linesplit, LinesplitConnection:
 		args := append(l.linesplitArgs(s, addr, targets), strings.Fields(l.Flags)...)
 		return l.goCommand(ctx, l.Linesplit, args...), nil
+	case OldLinesplit, OldLinesplitConnection:
+		args := append(l.linesplitArgs(s, addr, targets), strings.Fields(l.OldFlags)...)
+		return l.goCommand(ctx, l.Old, args...), nil
 	}
 	return l.otherCommand(ctx, s.Name, l.configData(s, addr, targets))
 }
@@ -66,7 +72,7 @@ func (l *Launcher) linesplitArgs(s Setup, addr string, targets []string) []strin
 		args = append(args, "-tls-target-ca", l.Certs.CA, "-tls-target-server-name", "localhost")
 	}
 	args = append(args, "-listen", listen+addr, "-target", scheme+strings.Join(targets, ","+scheme))
-	if s.Name == LinesplitConnection {
+	if s.Name == LinesplitConnection || s.Name == OldLinesplitConnection {
 		return append(args, "-mode", "connection")
 	}
 	return append(args, "-connections", strconv.Itoa(s.workers()))

@@ -25,27 +25,32 @@ type NginxBinary struct {
 	module string // file to load; empty if the module is built in
 }
 
-// FindPrograms looks for all programs. It calls missing with the reason for each that it does not
-// find.
-func FindPrograms(ctx context.Context, missing func(error)) (p Programs) {
+// FindPrograms looks for the programs of those proxies that are to be measured. It calls missing
+// with the reason for each that it does not find.
+func (l *Launcher) FindPrograms(ctx context.Context, missing func(error)) {
+	p := &l.Programs
 	for _, one := range []struct {
-		name string
-		path *string
-	}{{"haproxy", &p.HAProxy}, {"socat", &p.Socat}, {"rsyslogd", &p.Rsyslog}} {
-		path, err := findProgram(one.name)
+		contender, program string
+		path               *string
+	}{{HAProxy, "haproxy", &p.HAProxy}, {Socat, "socat", &p.Socat}, {Rsyslog, "rsyslogd", &p.Rsyslog}} {
+		if !l.Wants(one.contender) {
+			continue
+		}
+		path, err := findProgram(one.program)
 		if err != nil {
 			missing(err)
 		}
 		*one.path = path
 	}
-	var err error
-	if p.Nginx, err = findNginx(ctx); err != nil {
-		missing(err)
+	if l.Wants(Nginx) {
+		var err error
+		if p.Nginx, err = findNginx(ctx); err != nil {
+			missing(err)
+		}
 	}
-	return p
 }
 
-// FindLinesplit returns the absolute path of the binary to measure. If path is empty, it builds the
+// FindLinesplit returns the absolute path of a binary to measure. If path is empty, it builds the
 // binary in dir from the module of the current directory.
 func FindLinesplit(ctx context.Context, path, dir string) (string, error) {
 	if path != "" {
@@ -116,9 +121,18 @@ func Version(ctx context.Context, path, flag string) string {
 	return filepath.Base(path)
 }
 
-// Has reports whether a contender can be started.
+// Wants reports whether another proxy is to be measured, installed or not.
+func (l *Launcher) Wants(name string) bool {
+	return !slices.Contains(l.Without, program(name))
+}
+
+// Has reports whether a contender can be started and is to be measured.
 func (l *Launcher) Has(name string) bool {
 	switch p := l.Programs; name {
+	case IOCopy:
+		return l.Wants(name)
+	case OldLinesplit, OldLinesplitConnection:
+		return l.Old != ""
 	case HAProxy, HAProxySplicing:
 		return p.HAProxy != ""
 	case Nginx:
@@ -131,7 +145,7 @@ func (l *Launcher) Has(name string) bool {
 	return true
 }
 
-// Available returns those of the named contenders that can be started.
+// Available returns those of the named contenders that Has.
 func (l *Launcher) Available(names ...string) (available []string) {
 	for _, name := range names {
 		if l.Has(name) {

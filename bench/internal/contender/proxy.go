@@ -43,7 +43,7 @@ func (l *Launcher) Start(ctx context.Context, s Setup, targets []string) (*Proxy
 		return nil, err
 	}
 	p := &Proxy{name: s.Name, addr: addr, output: new(bytes.Buffer), ended: make(chan struct{}),
-		checkExit: s.Name == Linesplit || s.Name == LinesplitConnection}
+		checkExit: isLinesplit(s.Name)}
 	if p.cmd, err = l.command(ctx, s, addr, targets); err != nil {
 		return nil, err
 	}

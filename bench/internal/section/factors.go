@@ -27,7 +27,7 @@ type factor struct {
 
 func (b *Bench) allFactors() []factor {
 	base := b.baseTrial("")
-	common := b.Available(contender.HAProxy, contender.Nginx, contender.Linesplit, contender.LinesplitConnection)
+	common := b.commonContenders()
 	return []factor{
 		{"lines", "length of lines", "length of lines", common, b.size.lines, base.spec.Line,
 			report.Size,
@@ -38,8 +38,8 @@ func (b *Bench) allFactors() []factor {
 		{"targets", "number of targets", "targets", common, b.size.targets, base.spec.Targets,
 			func(n int) string { return report.Count(n, "target") },
 			func(t *trial, n int) { t.spec.Targets = n }},
-		{"workers", "linesplit's workers (-connections)", "connections to each target", []string{contender.Linesplit},
-			b.size.workers, contender.BaseWorkers,
+		{"workers", "linesplit's workers (-connections)", "connections to each target",
+			b.Available(contender.OldLinesplit, contender.Linesplit), b.size.workers, contender.BaseWorkers,
 			func(n int) string { return report.Count(n, "worker") + " per target" },
 			func(t *trial, n int) { t.Connections = n }},
 	}
@@ -119,7 +119,8 @@ func (b *Bench) factors(ctx context.Context) (found []report.Section, err error)
 		return nil, err
 	}
 	for _, e := range all {
-		for _, name := range []string{contender.Linesplit, contender.LinesplitConnection} {
+		for _, name := range b.Available(contender.OldLinesplit, contender.Linesplit,
+			contender.OldLinesplitConnection, contender.LinesplitConnection) {
 			if from := e.row(name, e.values[0]); slices.Contains(e.contenders, name) {
 				e.table.AddFlatness(name+": dearest / cheapest", 2, from, from+len(e.values))
 			}

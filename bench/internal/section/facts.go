@@ -24,10 +24,15 @@ func (b *Bench) NewReport(ctx context.Context) *report.Report {
 		strings.TrimSpace(fmt.Sprintf("%s, GOMAXPROCS=%d %s",
 			contender.Version(ctx, b.Linesplit, "-version"), b.Threads, b.Flags)),
 	}
-	r.Facts = append(r.Facts, programFacts(ctx, b.Programs, b.Threads)...)
+	if b.Old != "" {
+		r.Facts = append(r.Facts, strings.TrimSpace(fmt.Sprintf("%s: %s, GOMAXPROCS=%d %s",
+			contender.OldLinesplit, contender.Version(ctx, b.Old, "-version"), b.Threads, b.OldFlags)))
+	}
+	r.Facts = append(r.Facts, b.programFacts(ctx)...)
 	r.Facts = append(r.Facts,
-		fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback",
-			report.Count(b.Reps, "repetition")),
+		fmt.Sprintf("medians of %s, lowest and highest beside them; contenders took turns; all on the loopback, "+
+			"unless it says otherwise", report.Count(b.Reps, "repetition")),
+		"a ratio is the median of the ratios within each repetition",
 		fmt.Sprintf("a figure with a ? (hollow in charts) has a range wider than %.0f %% of it: "+
 			"the machine was too noisy to rely on it", report.MaxSpread*100))
 	if b.Quick {
@@ -43,9 +48,10 @@ func (b *Bench) Finish(r *report.Report) {
 	r.AddWarnings()
 }
 
-// programFacts returns a line about each other proxy: its version and setup, or that it is not
-// installed.
-func programFacts(ctx context.Context, p contender.Programs, threads int) (facts []string) {
+// programFacts returns a line about each other proxy that is to be measured: its version and setup,
+// or that it is not installed.
+func (b *Bench) programFacts(ctx context.Context) (facts []string) {
+	p, threads := b.Programs, b.Threads
 	for _, one := range []struct{ name, path, flag, about string }{
 		{contender.HAProxy, p.HAProxy, "-v",
 			fmt.Sprintf("mode tcp, one listen section, nbthread %d; with splicing where it says so", threads)},
@@ -54,12 +60,17 @@ func programFacts(ctx context.Context, p contender.Programs, threads int) (facts
 		{contender.Rsyslog, p.Rsyslog, "-v", fmt.Sprintf("imtcp, one queue in memory, %s, omfwd to a target at random",
 			report.Count(threads, "worker"))},
 	} {
-		if one.path == "" {
+		switch {
+		case !b.Wants(one.name):
+		case one.path == "":
 			facts = append(facts, one.name+": not installed, so not measured")
-		} else {
+		default:
 			facts = append(facts, contender.Version(ctx, one.path, one.flag)+", "+one.about)
 		}
 	}
-	return append(facts,
-		fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", contender.IOCopy, threads))
+	if b.Wants(contender.IOCopy) {
+		facts = append(facts,
+			fmt.Sprintf("%s: a proxy of fifty lines in this benchmark, GOMAXPROCS=%d", contender.IOCopy, threads))
+	}
+	return facts
 }

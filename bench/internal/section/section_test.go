@@ -57,7 +57,7 @@ func (noProgress) String() string { return "" }
 // which has tests of its own.
 func testInstalled(t *testing.T) *Bench {
 	b := testBench(t)
-	b.Programs = contender.FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
+	b.FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
 	return b
 }
 
@@ -200,6 +200,10 @@ func TestFailureOfAnotherProxyDoesNotEndTheRun(t *testing.T) {
 		t.Errorf("error %v, calls %v, notes %q", err, calls, b.notes)
 	}
 	fail := func(*trial) (string, error) { return "", broken }
+	b.notes = nil
+	if err := b.takeTurns(t.Context(), 1, trials(contender.OldLinesplit), fail); err != nil || len(b.notes) != 1 {
+		t.Errorf("old build: error %v, notes %q", err, b.notes)
+	}
 	for _, name := range []string{contender.Linesplit, contender.LinesplitConnection, contender.Direct} {
 		if err := b.takeTurns(t.Context(), 1, trials(name), fail); !errors.Is(err, broken) {
 			t.Errorf("%s: error = %v", name, err)
@@ -220,7 +224,7 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Errorf("%q are available", names)
 	}
-	facts := strings.Join(programFacts(t.Context(), b.Programs, 2), "\n")
+	facts := strings.Join(b.programFacts(t.Context()), "\n")
 	for _, name := range []string{contender.HAProxy, contender.Nginx, contender.Socat, contender.Rsyslog} {
 		if !strings.Contains(facts, name+": not installed, so not measured") {
 			t.Errorf("nothing about %s:\n%s", name, facts)

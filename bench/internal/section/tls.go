@@ -15,7 +15,7 @@ import (
 var tlsLegs = []contender.Legs{{In: true}, {Out: true}, {In: true, Out: true}}
 
 func (b *Bench) tlsContenders(legs contender.Legs) []string {
-	names := b.Available(contender.HAProxy, contender.Nginx, contender.Linesplit, contender.LinesplitConnection)
+	names := b.commonContenders()
 	if legs.In && legs.Out {
 		return append([]string{contender.Direct}, names...)
 	}
@@ -51,7 +51,7 @@ func (b *Bench) tls(ctx context.Context) ([]report.Section, error) {
 		addRatios(s.Table, contender.LinesplitConnection)
 		tables = append(tables, s.Table)
 	}
-	rows := b.Available(contender.HAProxy, contender.Nginx, contender.Linesplit, contender.LinesplitConnection)
+	rows := b.commonContenders()
 	series := []string{tlsLegs[0].String(), tlsLegs[1].String(), tlsLegs[2].String()}
 	found[len(found)-1].Figures = []report.Figure{
 		report.Grouped(rows, series, tables, "tls", "TLS: throughput", "MB/s", "MB/s"),
