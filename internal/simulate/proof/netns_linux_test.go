@@ -59,12 +59,12 @@ func TestNetnsLeavesNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Skip("needs a network namespace: ", err)
 	}
-	if _, err := net.InterfaceByName(n.device); err != nil {
+	if _, err := net.InterfaceByName(n.Device); err != nil {
 		t.Error(err)
 	}
 	n.close()
-	if _, err := net.InterfaceByName(n.device); err == nil {
-		t.Errorf("%s is still there", n.device)
+	if _, err := net.InterfaceByName(n.Device); err == nil {
+		t.Errorf("%s is still there", n.Device)
 	}
 }
 
@@ -92,7 +92,7 @@ func cutOff() int {
 	n.cut()
 	conn.Write([]byte("this does not arrive"))
 	far.Write([]byte("nor does this"))
-	fmt.Println(n.device)
+	fmt.Println(n.Device)
 	select {}
 }
 
