@@ -13,7 +13,7 @@
 // socat and rsyslog. Connection mode (bulk, connections, roundtrip, idle-pairs) is compared with
 // the same proxies without rsyslog, and with a proxy of fifty lines that only calls io.Copy. TLS
 // (tls) and one factor at a time (factors: length of lines, senders, targets, workers) are measured
-// in both modes. The configurations of the other proxies, in internal/contender, say how each is
+// in both modes, and so are targets behind a pair of virtual devices (link). The configurations of the other proxies, in internal/contender, say how each is
 // tuned and what it does not do.
 //
 // Senders and receivers are processes of their own: this program with a role as its first argument
@@ -22,7 +22,8 @@
 // Figures are medians with their ranges; those for which the machine was too noisy are marked. Two
 // builds of linesplit, or one with two sets of flags, take their turns in the same run.
 //
-// All traffic is on the loopback. Other proxies are measured if they are installed; nothing is
+// All traffic is on the loopback, that of link excepted, which needs root or a user namespace and is
+// skipped without. Other proxies are measured if they are installed; nothing is
 // downloaded.
 //
 // This package has the flags and the progress. The rest is in packages, each of which imports only

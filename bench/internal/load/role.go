@@ -72,7 +72,7 @@ func (o Options) clientTLS() *tls.Config {
 
 func parseOptions(args []string) (o Options, err error) {
 	flags := flag.NewFlagSet("role", flag.ContinueOnError)
-	flags.StringVar(&o.Listen, "listen", "", "address to listen on")
+	flags.StringVar(&o.Listen, "listen", "", "address to listen on (sink: with port 0; the loopback if empty)")
 	flags.Func("to", "comma-separated addresses to connect to, used in turn", func(list string) error {
 		o.To = strings.Split(list, ",")
 		return nil

@@ -5,6 +5,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -26,7 +27,7 @@ func sinkRole(o Options, in *bufio.Scanner, reply Reply) error {
 	s := &sink{line: o.size, verify: o.verify, tls: o.serverTLS(), reply: reply}
 	var addrs []string
 	for range o.ports {
-		ln, err := Listen(AnyPort)
+		ln, err := Listen(cmp.Or(o.Listen, AnyPort))
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ type Bench struct {
 	size sizes
 
 	seconds float64  // planned for the measurement that runs
-	notes   []string // failures of other proxies
+	notes   []string // failures of other proxies, and what could not be measured
 }
 
 // Options configure a Bench.
@@ -81,8 +81,12 @@ func (b *Bench) handleError(ctx context.Context, t *trial, err error) error {
 	}
 	t.failed = true
 	reason := strings.Join(strings.Fields(err.Error()), " ")
-	note := fmt.Sprintf("%s failed and was left out from then on: %s.", t.label, reason)
-	fmt.Fprintf(b.Log, "  %s\n", note)
-	b.notes = append(b.notes, note)
+	b.note(fmt.Sprintf("%s failed and was left out from then on: %s.", t.label, reason))
 	return nil
+}
+
+// note logs a sentence and puts it at the end of the report.
+func (b *Bench) note(sentence string) {
+	fmt.Fprintf(b.Log, "  %s\n", sentence)
+	b.notes = append(b.notes, sentence)
 }

@@ -63,7 +63,7 @@ func (b *Bench) callCount(name string) int {
 func (b *Bench) connectionsRun(ctx context.Context, s contender.Setup, n int) (seconds, cpu float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	st, err := b.startStage(ctx, s, "echo")
+	st, err := b.startStage(ctx, setting{Setup: s}, "echo")
 	if err != nil {
 		return 0, 0, err
 	}

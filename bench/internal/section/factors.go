@@ -48,8 +48,8 @@ func (b *Bench) allFactors() []factor {
 // baseTrial returns a trial of a contender at the base point.
 func (b *Bench) baseTrial(name string) *trial {
 	return &trial{
-		Setup: contender.Setup{Name: name, Connections: contender.BaseWorkers},
-		spec:  load.Transfer{Senders: 2, Targets: 2, Line: b.size.line, Bytes: b.size.factor},
+		setting: setting{Setup: contender.Setup{Name: name, Connections: contender.BaseWorkers}},
+		spec:    load.Transfer{Senders: 2, Targets: 2, Line: b.size.line, Bytes: b.size.factor},
 	}
 }
 

@@ -98,7 +98,7 @@ func (b *Bench) idleCount(name string) int {
 func (b *Bench) idleRun(ctx context.Context, s contender.Setup, n int, silent bool) (perConn []float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	st, err := b.startStage(ctx, s, "sink")
+	st, err := b.startStage(ctx, setting{Setup: s}, "sink")
 	if err != nil {
 		return nil, err
 	}

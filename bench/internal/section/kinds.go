@@ -27,6 +27,7 @@ func Kinds() []*Kind {
 		{"roundtrip", "connection mode", (*Bench).roundtripTime, (*Bench).roundtrip},
 		{"idle-pairs", "connection mode, memory of idle pairs", (*Bench).pairsTime, (*Bench).idlePairs},
 		{"tls", "both modes, TLS in, out and both", (*Bench).tlsTime, (*Bench).tls},
+		{"link", "both modes, targets in another network namespace", (*Bench).linkTime, (*Bench).link},
 		{"factors", "both modes, one factor at a time", (*Bench).factorsTime, (*Bench).factors},
 	}
 }
@@ -53,6 +54,7 @@ type sizes struct {
 	trips      int           // round trips
 	settle     time.Duration // time without change after which memory counts as settled
 	tls        int64         // bytes
+	link       int64         // bytes
 	factor     int64         // bytes
 
 	lines, senders, targets, workers []int // values of the factors, each varied while the others stay at the base point
@@ -61,13 +63,13 @@ type sizes struct {
 var (
 	fullSizes = sizes{
 		line: 600, throughput: 8e9, check: 5e8, seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
-		settle: 2 * time.Second, tls: 2e9, factor: 2e9,
+		settle: 2 * time.Second, tls: 2e9, link: 2e9, factor: 2e9,
 		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000},
 		targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16},
 	}
 	quickSizes = sizes{
 		line: 600, throughput: 5e8, check: 5e7, seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
-		settle: 500 * time.Millisecond, tls: 2e8, factor: 1e8,
+		settle: 500 * time.Millisecond, tls: 2e8, link: 2e8, factor: 1e8,
 		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers,
 	}
 )

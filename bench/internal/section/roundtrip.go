@@ -37,7 +37,7 @@ func (b *Bench) roundtrip(ctx context.Context) ([]report.Section, error) {
 func (b *Bench) roundtripRun(ctx context.Context, s contender.Setup) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	st, err := b.startStage(ctx, s, "echo")
+	st, err := b.startStage(ctx, setting{Setup: s}, "echo")
 	if err != nil {
 		return p, err
 	}

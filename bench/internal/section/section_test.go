@@ -70,7 +70,7 @@ func TestTransferArrivesWithoutProxy(t *testing.T) {
 	b := testBench(t)
 	for _, verify := range []bool{true, false} {
 		spec := load.Transfer{Senders: 5, Targets: 2, Line: 600, Verify: verify}.WithBytes(20e6)
-		r, err := b.transfer(t.Context(), contender.Setup{Name: contender.Direct}, spec)
+		r, err := b.transfer(t.Context(), named(contender.Direct), spec)
 		if err != nil || r.seconds <= 0 {
 			t.Errorf("verify %v: %+v, %v", verify, r, err)
 		}
@@ -137,7 +137,7 @@ func testTransfer(t *testing.T, b *Bench, s contender.Setup, lines ...int) {
 	t.Helper()
 	for _, line := range lines {
 		spec := load.Transfer{Senders: 3, Targets: 2, Line: line, Verify: true}.WithBytes(5e6)
-		r, err := b.transfer(t.Context(), s, spec)
+		r, err := b.transfer(t.Context(), setting{Setup: s}, spec)
 		if err != nil || r.seconds <= 0 || s.Name != contender.Direct && r.peak < 100<<10 {
 			t.Errorf("%s, lines of %d bytes, %v: %+v, %v", s.Name, line, s.TLS, r, err)
 		}
@@ -184,7 +184,7 @@ func TestFailureOfAnotherProxyDoesNotEndTheRun(t *testing.T) {
 	broken := errors.New("broken")
 	trials := func(names ...string) (all []*trial) {
 		for _, name := range names {
-			all = append(all, &trial{Setup: contender.Setup{Name: name}, label: name})
+			all = append(all, &trial{setting: named(name), label: name})
 		}
 		return all
 	}

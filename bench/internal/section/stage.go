@@ -4,10 +4,28 @@ package section
 
 import (
 	"context"
+	"net"
 
 	"linesplit/bench/internal/contender"
 	"linesplit/bench/internal/load"
+	"linesplit/internal/veth"
 )
+
+// setting is a contender and where its targets are.
+type setting struct {
+	contender.Setup
+	far *veth.Namespace // of the targets; nil if they are on the loopback
+}
+
+// spawnTarget starts a target in a role.
+func (s setting) spawnTarget(ctx context.Context, role string, args ...string) (target *load.Child, err error) {
+	if s.far == nil {
+		return load.Spawn(ctx, role, args...)
+	}
+	args = append(args, "-listen", net.JoinHostPort(s.far.FarIP, "0"))
+	s.far.Do(func() { target, err = load.Spawn(ctx, role, args...) })
+	return target, err
+}
 
 // stage is a running contender and the process that receives what it forwards.
 type stage struct {
@@ -18,11 +36,11 @@ type stage struct {
 
 // startStage starts a target in a role that replies "listening" with its addresses, and a contender
 // in front of it. The caller must call stop.
-func (b *Bench) startStage(ctx context.Context, s contender.Setup, role string, args ...string) (*stage, error) {
+func (b *Bench) startStage(ctx context.Context, s setting, role string, args ...string) (*stage, error) {
 	if s.TLS.Out {
 		args = append(args, "-certs", b.Dir)
 	}
-	target, err := load.Spawn(ctx, role, args...)
+	target, err := s.spawnTarget(ctx, role, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +49,7 @@ func (b *Bench) startStage(ctx context.Context, s contender.Setup, role string, 
 		target.Stop()
 		return nil, err
 	}
-	p, err := b.Start(ctx, s, addrs)
+	p, err := b.Start(ctx, s.Setup, addrs)
 	if err != nil {
 		target.Stop()
 		return nil, err

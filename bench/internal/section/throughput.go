@@ -14,6 +14,9 @@ import (
 // transferColumns are the columns of transferResult.figures.
 var transferColumns = []string{"MB/s", "million lines/s", "CPU s/GB", "peak MiB", "both ends CPU s/GB"}
 
+// Columns that do not apply to a run without a proxy.
+const transferCPU, transferPeak = 2, 3
+
 func (b *Bench) throughputTime() float64 {
 	return b.transferTime(len(b.lineContenders()), b.size.throughput, 1.1e9)
 }
@@ -24,7 +27,7 @@ func (b *Bench) throughput(ctx context.Context) ([]report.Section, error) {
 	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
-	t.Hide(contender.Direct, 2, 3)
+	t.Hide(contender.Direct, transferCPU, transferPeak)
 	addRatios(t, contender.Linesplit)
 	return []report.Section{{
 		Title: "Line mode: throughput",
@@ -50,7 +53,7 @@ func (b *Bench) bulk(ctx context.Context) ([]report.Section, error) {
 	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
-	t.Hide(contender.Direct, 2, 3)
+	t.Hide(contender.Direct, transferCPU, transferPeak)
 	addRatios(t, contender.LinesplitConnection)
 	return []report.Section{{
 		Title: "Connection mode: bulk",

@@ -62,7 +62,7 @@ func (b *Bench) checkAndMeasure(ctx context.Context, trials []*trial) error {
 	}
 	return b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		spec := t.spec.WithBytes(t.spec.Bytes / workDivisor(t.Name))
-		r, err := b.transfer(ctx, t.Setup, spec)
+		r, err := b.transfer(ctx, t.setting, spec)
 		if err != nil {
 			return "", err
 		}
@@ -76,19 +76,19 @@ func (b *Bench) checkAndMeasure(ctx context.Context, trials []*trial) error {
 // length of lines are verified once.
 func (b *Bench) verify(ctx context.Context, trials []*trial) error {
 	type key struct {
-		contender.Setup
+		setting
 		line int
 	}
 	seen := map[key]bool{}
 	for _, t := range trials {
-		k := key{t.Setup, t.spec.Line}
+		k := key{t.setting, t.spec.Line}
 		if seen[k] {
 			continue
 		}
 		seen[k] = true
 		spec := t.spec.WithBytes(b.size.check / workDivisor(t.Name))
 		spec.Verify = true
-		_, err := b.transfer(ctx, t.Setup, spec)
+		_, err := b.transfer(ctx, t.setting, spec)
 		if err != nil {
 			err = fmt.Errorf("checking every line: %w", err)
 		}
@@ -100,7 +100,7 @@ func (b *Bench) verify(ctx context.Context, trials []*trial) error {
 }
 
 // transfer starts sinks, a proxy and senders, moves the bytes, and checks that all of them arrived.
-func (b *Bench) transfer(ctx context.Context, s contender.Setup, spec load.Transfer) (r transferResult, err error) {
+func (b *Bench) transfer(ctx context.Context, s setting, spec load.Transfer) (r transferResult, err error) {
 	limit := 30*time.Second + time.Duration(float64(spec.Bytes)/minThroughput*float64(time.Second))
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 
 // trial is one contender under one set of conditions. It is repeated.
 type trial struct {
-	contender.Setup
+	setting
 	label  string // in the log
 	spec   load.Transfer
 	rows   []tableRow // where its figures go
@@ -30,12 +30,15 @@ func (t *trial) add(values ...float64) {
 	}
 }
 
+// named returns the setting of a contender with targets on the loopback.
+func named(name string) setting { return setting{Setup: contender.Setup{Name: name}} }
+
 // newTrials returns a trial for each contender, and a table with a row for each of them.
 func newTrials(names []string, columns ...string) (*report.Table, []*trial) {
 	t := report.NewTable(names, columns...)
 	var all []*trial
 	for row, name := range names {
-		all = append(all, &trial{Setup: contender.Setup{Name: name}, label: name, rows: []tableRow{{t, row}}})
+		all = append(all, &trial{setting: named(name), label: name, rows: []tableRow{{t, row}}})
 	}
 	return t, all
 }
