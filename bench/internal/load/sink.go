@@ -74,7 +74,7 @@ func (s *sink) serve(in *bufio.Scanner) error {
 			g := &goal{n, make(chan struct{})}
 			s.goal.Store(g)
 			s.reply("expecting")
-			if s.bytes.Load() < n { // no sender has begun, so add cannot have passed the goal before it was stored
+			if s.bytes.Load() < n { // else add may have passed the goal before it was stored
 				<-g.reached
 			}
 			s.reply("reached")

@@ -45,6 +45,7 @@ func (k *Kind) Run(ctx context.Context, b *Bench) ([]report.Section, error) {
 type sizes struct {
 	line       int           // bytes, newline included
 	throughput int64         // bytes
+	first      int64         // bytes of it that count as those after the start
 	check      int64         // bytes of the run in which every line is checked
 	seconds    int           // duration of a latency run
 	rate       int           // lines or round trips per second
@@ -62,13 +63,15 @@ type sizes struct {
 
 var (
 	fullSizes = sizes{
-		line: 600, throughput: 8e9, check: 5e8, seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
+		line: 600, throughput: 8e9, first: 2e9, check: 5e8,
+		seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
 		settle: 2 * time.Second, tls: 2e9, link: 2e9, factor: 2e9,
 		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000},
 		targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16},
 	}
 	quickSizes = sizes{
-		line: 600, throughput: 5e8, check: 5e7, seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
+		line: 600, throughput: 5e8, first: 1e8, check: 5e7,
+		seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
 		settle: 500 * time.Millisecond, tls: 2e8, link: 2e8, factor: 1e8,
 		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers,
 	}

@@ -51,8 +51,8 @@ func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
 func (b *Bench) latencyRun(ctx context.Context, s contender.Setup) (p [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*time.Duration(b.size.seconds)*time.Second)
 	defer cancel()
-	st, err := b.startStage(ctx, setting{Setup: s}, "latency", "-size", strconv.Itoa(b.size.line), "-rate", strconv.Itoa(b.size.rate),
-		"-count", strconv.Itoa(b.size.rate*b.size.seconds))
+	st, err := b.startStage(ctx, setting{Setup: s}, "latency", "-size", strconv.Itoa(b.size.line),
+		"-rate", strconv.Itoa(b.size.rate), "-count", strconv.Itoa(b.size.rate*b.size.seconds))
 	if err != nil {
 		return p, err
 	}

@@ -54,7 +54,8 @@ func (b *Bench) link(ctx context.Context) (found []report.Section, err error) {
 			trial.far, trial.label = l.Namespace, trial.Name+", "+l.title
 		}
 		all = append(all, trials...)
-		found = append(found, report.Section{Title: "Targets across a link, " + l.title, About: b.aboutLink(l, spec), Table: t})
+		found = append(found, report.Section{Title: "Targets across a link, " + l.title,
+			About: b.aboutLink(l, spec), Table: t})
 	}
 	if err := b.transferAll(ctx, all, spec); err != nil {
 		return nil, err

@@ -71,9 +71,44 @@ func TestTransferArrivesWithoutProxy(t *testing.T) {
 	for _, verify := range []bool{true, false} {
 		spec := load.Transfer{Senders: 5, Targets: 2, Line: 600, Verify: verify}.WithBytes(20e6)
 		r, err := b.transfer(t.Context(), named(contender.Direct), spec)
-		if err != nil || r.seconds <= 0 {
+		if err != nil || r.seconds <= 0 || r.bytes != 19999800 || r.first != (transferPart{}) {
 			t.Errorf("verify %v: %+v, %v", verify, r, err)
 		}
+	}
+}
+
+func TestTransferIsAlsoMeasuredInTwoParts(t *testing.T) {
+	b := testBench(t)
+	spec := load.Transfer{Senders: 2, Targets: 2, Line: 600, First: 5e6}.WithBytes(50e6)
+	r, err := b.transfer(t.Context(), named(contender.Direct), spec)
+	rest := r.since(r.first)
+	if err != nil || r.first.bytes < spec.First || r.first.seconds <= 0 ||
+		rest.bytes < 0 || rest.seconds <= 0 || r.first.bytes+rest.bytes != spec.Bytes {
+		t.Errorf("first %+v, rest %+v, %v", r.first, rest, err)
+	}
+	if short := spec.WithBytes(5e6); short.First != 0 {
+		t.Errorf("%+v has a second part without bytes", short)
+	}
+}
+
+func TestFailureOfASenderEndsATransferAtOnce(t *testing.T) {
+	sent := make(chan error, 1)
+	broken := errors.New("broken")
+	sent <- broken
+	lockThread(t)
+	sink, err := load.Spawn(t.Context(), "sink")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Stop()
+	if _, err := sink.Await("listening"); err != nil {
+		t.Fatal(err)
+	}
+	if err := expect(sink, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := awaitReached(sink, sent); !errors.Is(err, broken) {
+		t.Errorf("error = %v", err)
 	}
 }
 

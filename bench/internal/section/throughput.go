@@ -11,11 +11,9 @@ import (
 	"linesplit/bench/report"
 )
 
-// transferColumns are the columns of transferResult.figures.
-var transferColumns = []string{"MB/s", "million lines/s", "CPU s/GB", "peak MiB", "both ends CPU s/GB"}
-
-// Columns that do not apply to a run without a proxy.
-const transferCPU, transferPeak = 2, 3
+// aboutEnds says what the last columns of transferColumns mean.
+const aboutEnds = "Senders write blocks from memory, targets drop what they get without copying it; the last column says " +
+	"how much of the machine both take meanwhile, and the row direct how fast they are without a proxy."
 
 func (b *Bench) throughputTime() float64 {
 	return b.transferTime(len(b.lineContenders()), b.size.throughput, 1.1e9)
@@ -23,24 +21,26 @@ func (b *Bench) throughputTime() float64 {
 
 func (b *Bench) throughput(ctx context.Context) ([]report.Section, error) {
 	t, trials := newTrials(b.lineContenders(), transferColumns...)
-	spec := load.Transfer{Senders: 2, Targets: 2, Line: b.size.line, Bytes: b.size.throughput}
+	spec := load.Transfer{Senders: 2, Targets: 2, Line: b.size.line, Bytes: b.size.throughput, First: b.size.first}
+	warm := addWarm(trials)
 	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
 	t.Hide(contender.Direct, transferCPU, transferPeak)
 	addRatios(t, contender.Linesplit)
-	return []report.Section{{
+	throughput := report.Section{
 		Title: "Line mode: throughput",
 		About: fmt.Sprintf("Two senders, two targets (linesplit: %d connections to each), lines of %d bytes, "+
 			"%.1f GB per run (rsyslog: a tenth); every byte arrived. In a run before, every line was checked. "+
-			"Only linesplit and rsyslog split what one sender sends.",
+			"Only linesplit and rsyslog split what one sender sends. "+aboutEnds,
 			contender.BaseWorkers, spec.Line, float64(spec.Bytes)/1e9),
 		Table: t,
 		Figures: []report.Figure{
 			report.Bars(t, "throughput", "Line mode: throughput", "MB/s", "MB/s"),
 			report.Dots(t, "throughput-cpu", "Line mode: processor time", "CPU s/GB", "CPU s/GB"),
 		},
-	}}, nil
+	}
+	return []report.Section{throughput, b.warmSection(warm)}, nil
 }
 
 func (b *Bench) bulkTime() float64 {

@@ -3,6 +3,7 @@
 package section
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -18,23 +19,46 @@ import (
 // is cancelled.
 const minThroughput = 20e6
 
+// transferColumns are the columns of transferResult.figures.
+var transferColumns = []string{"MB/s", "million lines/s", "CPU s/GB", "peak MiB", "both ends CPU s/GB",
+	"both ends, cores"}
+
+// Columns that do not apply to a run without a proxy.
+const transferCPU, transferPeak = 2, 3
+
 // transferResult holds what a transfer cost.
 type transferResult struct {
+	transferPart
+	ends  float64      // processor time of sender and sink, in seconds
+	peak  int64        // peak resident memory of the proxy, in bytes
+	first transferPart // until Transfer.First bytes had arrived; zero if that is 0
+}
+
+// transferPart is a transfer from its begin to some moment.
+type transferPart struct {
+	bytes   int64 // that have arrived
 	seconds float64
 	cpu     float64 // of the proxy, in seconds
-	ends    float64 // processor time of sender and sink, in seconds
-	peak    int64   // peak resident memory of the proxy, in bytes
 }
+
+// since returns the part of a transfer that comes after its first part.
+func (p transferPart) since(first transferPart) transferPart {
+	return transferPart{p.bytes - first.bytes, p.seconds - first.seconds, p.cpu - first.cpu}
+}
+
+func (p transferPart) speed() float64 { return float64(p.bytes) / 1e6 / p.seconds } // MB/s
+
+func (p transferPart) cost() float64 { return p.cpu / (float64(p.bytes) / 1e9) } // CPU s/GB
 
 // figures returns the values of transferColumns.
 func (r transferResult) figures(spec load.Transfer) []float64 {
-	bytes := float64(spec.Bytes)
 	return []float64{
-		bytes / 1e6 / r.seconds,
-		bytes / float64(spec.Line) / 1e6 / r.seconds,
-		r.cpu / (bytes / 1e9),
+		r.speed(),
+		r.speed() / float64(spec.Line),
+		r.cost(),
 		float64(r.peak) / (1 << 20),
-		r.ends / (bytes / 1e9),
+		r.ends / (float64(r.bytes) / 1e9),
+		r.ends / r.seconds,
 	}
 }
 
@@ -68,6 +92,9 @@ func (b *Bench) checkAndMeasure(ctx context.Context, trials []*trial) error {
 		}
 		f := r.figures(spec)
 		t.add(f...)
+		if spec.First > 0 {
+			t.warm.add(r.warmFigures()...)
+		}
 		return fmt.Sprintf("%6.0f MB/s  %.3f CPU s/GB  %.1f MiB", f[0], f[2], f[3]), nil
 	})
 }
@@ -124,10 +151,7 @@ func (b *Bench) transfer(ctx context.Context, s setting, spec load.Transfer) (r 
 	if _, err := sender.Await("connected"); err != nil {
 		return r, err
 	}
-	if _, err := st.target.Ask(fmt.Sprintf("expect %d", spec.Bytes), "expecting"); err != nil {
-		return r, err
-	}
-	if r, err = timeTransfer(st.proxy, sender, st.target); err != nil {
+	if r, err = timeTransfer(st.proxy, sender, st.target, spec); err != nil {
 		return r, err
 	}
 	if err := st.proxy.Stop(); err != nil {
@@ -136,32 +160,80 @@ func (b *Bench) transfer(ctx context.Context, s setting, spec load.Transfer) (r 
 	return r, load.CheckTotal(st.target, spec)
 }
 
-// timeTransfer starts the sender and reads the meters before that and when all bytes have arrived.
-func timeTransfer(p *contender.Proxy, sender, sink *load.Child) (r transferResult, err error) {
+// timeTransfer starts the sender and reads the meters before that and when all bytes have arrived;
+// with spec.First, also in between.
+func timeTransfer(p *contender.Proxy, sender, sink *load.Child, spec load.Transfer) (r transferResult, err error) {
+	if err := expect(sink, cmp.Or(spec.First, spec.Bytes)); err != nil {
+		return r, err
+	}
 	before, err := readMeters(p, sender, sink)
 	if err != nil {
 		return r, err
 	}
 	peak := p.SamplePeak()
 	begin := time.Now()
-	if err = sendAndWait(sender, sink); err != nil {
+	sent := make(chan error, 1)
+	go func() {
+		_, err := sender.Ask("go", "sent")
+		sent <- err
+	}()
+	if spec.First > 0 {
+		if err = awaitReached(sink, sent); err == nil {
+			r.first, err = readPart(p, sink, before, begin)
+		}
+		if err == nil {
+			err = expect(sink, spec.Bytes)
+		}
+	}
+	if err == nil {
+		err = awaitReached(sink, sent)
+	}
+	if err != nil {
 		peak()
 		return r, err
 	}
-	r.seconds = time.Since(begin).Seconds()
+	r.bytes, r.seconds = spec.Bytes, time.Since(begin).Seconds()
 	after, err := readMeters(p, sender, sink)
 	r.peak = peak()
 	r.cpu, r.ends = after.proxy-before.proxy, after.ends-before.ends
 	return r, err
 }
 
-// sendAndWait starts the sender and waits until the sink has all bytes.
-func sendAndWait(sender, sink *load.Child) error {
-	if _, err := sender.Ask("go", "sent"); err != nil {
-		return err
-	}
-	_, err := sink.Await("reached")
+// expect tells a sink for how many bytes awaitReached waits.
+func expect(sink *load.Child, bytes int64) error {
+	_, err := sink.Ask(fmt.Sprintf("expect %d", bytes), "expecting")
 	return err
+}
+
+// awaitReached waits until the sink has the bytes that it expects, or the sender has failed. sent
+// gets the sender's result once.
+func awaitReached(sink *load.Child, sent chan error) error {
+	reached := make(chan error, 1)
+	go func() {
+		_, err := sink.Await("reached")
+		reached <- err
+	}()
+	select {
+	case err := <-reached:
+		return err
+	case err := <-sent:
+		if err != nil {
+			return err // the sink ends with its stage, and with it the goroutine
+		}
+		sent <- nil // for the next call
+		return <-reached
+	}
+}
+
+// readPart reads the proxy's meter while the transfer goes on.
+func readPart(p *contender.Proxy, sink *load.Child, before meters, begin time.Time) (part transferPart, err error) {
+	cpu, err := p.CPU()
+	if err != nil {
+		return part, err
+	}
+	part.cpu, part.seconds = cpu-before.proxy, time.Since(begin).Seconds()
+	part.bytes, err = load.Received(sink)
+	return part, err
 }
 
 // meters holds processor times, in seconds.

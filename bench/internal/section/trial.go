@@ -14,6 +14,7 @@ type trial struct {
 	label  string // in the log
 	spec   load.Transfer
 	rows   []tableRow // where its figures go
+	warm   tableRow   // where those of the parts of a run go, if there are any
 	failed bool       // left out from now on
 }
 
@@ -26,9 +27,11 @@ type tableRow struct {
 // add adds the figures of one repetition.
 func (t *trial) add(values ...float64) {
 	for _, r := range t.rows {
-		r.table.Add(r.row, values...)
+		r.add(values...)
 	}
 }
+
+func (r tableRow) add(values ...float64) { r.table.Add(r.row, values...) }
 
 // named returns the setting of a contender with targets on the loopback.
 func named(name string) setting { return setting{Setup: contender.Setup{Name: name}} }
