@@ -19,11 +19,11 @@ import (
 // warmup is the first part of a latency run, whose lines are not counted.
 const warmup = 500 * time.Millisecond
 
-// latencyRole listens and replies "listening" with its addresses. On "go ADDRESS" it sends lines
-// there, and replies "latency" with p50, p99 and p99.9 in microseconds when all of them have
-// arrived.
+// latencyRole listens and replies "listening" with its addresses. On "go ADDRESS..." it sends lines
+// there, on each of its connections at the given rate and in turn, and replies "latency" with p50,
+// p99 and p99.9 in microseconds when all of them have arrived.
 //
-// Sender and receivers block in system calls on threads of their own, so that only the kernel's
+// Senders and receivers block in system calls on threads of their own, so that only the kernel's
 // scheduler affects the result.
 func latencyRole(o Options, in *bufio.Scanner, reply Reply) error {
 	s := &latencyProbe{line: o.size, begin: time.Now(),
@@ -39,7 +39,7 @@ func latencyRole(o Options, in *bufio.Scanner, reply Reply) error {
 	}
 	reply("listening %s", strings.Join(addrs, " "))
 	in.Scan()
-	delays, err := s.run(strings.TrimPrefix(in.Text(), "go "), o.rate, o.count)
+	delays, err := s.run(strings.Fields(in.Text())[1:], o.conns, o.rate, o.count)
 	if err != nil {
 		return err
 	}
@@ -77,20 +77,27 @@ func stampedLine(size int) []byte {
 	return append(line, "\"}\n"...)
 }
 
-// run sends lines and returns the delays of all of them but those of the warm-up.
-func (s *latencyProbe) run(to string, rate, lines int) ([]time.Duration, error) {
-	conn, err := net.Dial("tcp", to)
+// run sends lines on each of n connections and returns the delays of all of them but those of the
+// warm-up. The connections take turns at even distances.
+func (s *latencyProbe) run(to []string, n, rate, lines int) ([]time.Duration, error) {
+	conns, err := connect(to, n, nil)
 	if err != nil {
 		return nil, err
 	}
-	go func() {
-		if err := s.send(conn.(*net.TCPConn), rate, lines); err != nil {
-			s.failed <- err
-		}
-	}()
-	skip := int(warmup.Seconds() * float64(rate))
+	tick, err := newPacer(rate)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range conns {
+		go func() {
+			if err := s.send(c.(*net.TCPConn), tick.shifted(i, n), lines); err != nil {
+				s.failed <- err
+			}
+		}()
+	}
+	skip := n * int(warmup.Seconds()*float64(rate))
 	var all []time.Duration
-	for seen := 0; seen < lines; {
+	for seen := 0; seen < n*lines; {
 		select {
 		case err := <-s.failed:
 			return nil, err
@@ -106,7 +113,7 @@ func (s *latencyProbe) run(to string, rate, lines int) ([]time.Duration, error) 
 }
 
 // send writes one line at each tick.
-func (s *latencyProbe) send(c *net.TCPConn, rate, lines int) error {
+func (s *latencyProbe) send(c *net.TCPConn, tick pacer, lines int) error {
 	runtime.LockOSThread()
 	fd, err := blocking(c)
 	if err != nil {
@@ -115,10 +122,6 @@ func (s *latencyProbe) send(c *net.TCPConn, rate, lines int) error {
 	defer unix.Close(fd)
 	line := stampedLine(s.line)
 	var head []byte
-	tick, err := newPacer(rate)
-	if err != nil {
-		return err
-	}
 	for n := range lines {
 		tick.await(n)
 		head = fmt.Appendf(head[:0], stampFormat, time.Since(s.begin))

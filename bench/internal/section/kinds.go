@@ -21,6 +21,7 @@ func Kinds() []*Kind {
 	return []*Kind{
 		{"throughput", "line mode", (*Bench).throughputTime, (*Bench).throughput},
 		{"latency", "line mode", (*Bench).latencyTime, (*Bench).latency},
+		{"trickle", "line mode, processor time of single lines", (*Bench).trickleTime, (*Bench).trickle},
 		{"idle", "line mode, memory of idle connections", (*Bench).idleTime, (*Bench).idle},
 		{"bulk", "connection mode", (*Bench).bulkTime, (*Bench).bulk},
 		{"connections", "connection mode", (*Bench).connectionsTime, (*Bench).connections},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"linesplit/bench/internal/contender"
@@ -35,7 +36,10 @@ func (b *Bench) latencyTime() float64 {
 }
 
 func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
-	t, err := b.takePercentiles(ctx, b.lineContenders(), b.latencyRun)
+	t, err := b.takePercentiles(ctx, b.lineContenders(), func(ctx context.Context, s contender.Setup) ([3]float64, error) {
+		r, err := b.latencyRun(ctx, s, 1, b.size.rate)
+		return r.percentiles, err
+	})
 	addRatios(t, contender.Linesplit)
 	return []report.Section{{
 		Title: "Line mode: latency",
@@ -47,22 +51,40 @@ func (b *Bench) latency(ctx context.Context) ([]report.Section, error) {
 	}}, err
 }
 
-// latencyRun returns p50, p99 and p99.9 in microseconds.
-func (b *Bench) latencyRun(ctx context.Context, s contender.Setup) (p [3]float64, err error) {
+// latencyResult holds what single lines took.
+type latencyResult struct {
+	percentiles [3]float64 // p50, p99 and p99.9 in microseconds
+	seconds     float64
+	meters      // processor times meanwhile
+}
+
+// latencyRun sends rate lines per second on each of a number of connections.
+func (b *Bench) latencyRun(ctx context.Context, s contender.Setup, conns, rate int) (r latencyResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*time.Duration(b.size.seconds)*time.Second)
 	defer cancel()
 	st, err := b.startStage(ctx, setting{Setup: s}, "latency", "-size", strconv.Itoa(b.size.line),
-		"-rate", strconv.Itoa(b.size.rate), "-count", strconv.Itoa(b.size.rate*b.size.seconds))
+		"-conns", strconv.Itoa(conns), "-rate", strconv.Itoa(rate), "-count", strconv.Itoa(rate*b.size.seconds))
 	if err != nil {
-		return p, err
+		return r, err
 	}
 	defer st.stop()
-	fields, err := st.target.Ask("go "+st.to[0], "latency")
+	before, err := readMeters(st.proxy, st.target)
 	if err != nil {
-		return p, err
+		return r, err
 	}
-	if err := load.ParseFigures(fields, p[:]); err != nil {
-		return p, err
+	begin := time.Now()
+	fields, err := st.target.Ask("go "+strings.Join(st.to, " "), "latency")
+	if err != nil {
+		return r, err
 	}
-	return p, st.proxy.Stop()
+	r.seconds = time.Since(begin).Seconds()
+	after, err := readMeters(st.proxy, st.target)
+	if err != nil {
+		return r, err
+	}
+	r.meters = meters{after.proxy - before.proxy, after.ends - before.ends}
+	if err := load.ParseFigures(fields, r.percentiles[:]); err != nil {
+		return r, err
+	}
+	return r, st.proxy.Stop()
 }

@@ -113,9 +113,19 @@ func TestFailureOfASenderEndsATransferAtOnce(t *testing.T) {
 }
 
 func TestLatencyIsMeasuredWithoutProxy(t *testing.T) {
-	p, err := testBench(t).latencyRun(t.Context(), contender.Setup{Name: contender.Direct})
+	testLatency(t, testBench(t), contender.Direct, 1)
+	testLatency(t, testBench(t), contender.Direct, 3)
+}
+
+func testLatency(t *testing.T, b *Bench, name string, senders int) {
+	t.Helper()
+	r, err := b.latencyRun(t.Context(), contender.Setup{Name: name}, senders, b.size.rate)
+	p := r.percentiles
 	if err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
-		t.Errorf("p50, p99, p99.9 = %v, %v", p, err)
+		t.Errorf("%s, %d senders: p50, p99, p99.9 = %v, %v", name, senders, p, err)
+	}
+	if r.seconds < float64(b.size.seconds)*0.9 || r.ends <= 0 || (r.proxy > 0) != (name != contender.Direct) {
+		t.Errorf("%s, %d senders: %v s, CPU %+v", name, senders, r.seconds, r.meters)
 	}
 }
 
@@ -158,9 +168,7 @@ func TestRsyslogIsMeasured(t *testing.T) {
 	}
 	s := contender.Setup{Name: contender.Rsyslog}
 	testTransfer(t, b, s, 100, 600, 64<<10)
-	if p, err := b.latencyRun(t.Context(), s); err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
-		t.Errorf("p50, p99, p99.9 = %v, %v", p, err)
-	}
+	testLatency(t, b, contender.Rsyslog, 1)
 	perConn, err := b.idleRun(t.Context(), s, b.idleCount(contender.Rsyslog), true)
 	if err != nil || len(perConn) != 2 {
 		t.Errorf("idle: %v KB, %v", perConn, err)
