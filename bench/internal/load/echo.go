@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,7 +16,7 @@ import (
 
 // echoRole listens, replies "listening" with its addresses, and sends back what it receives until
 // either side closes. It answers "await N" with "ended" when at least N connections have ended. To
-// cost little, one thread serves all of them.
+// cost little, one goroutine serves all of them with raw calls.
 func echoRole(o Options, in *bufio.Scanner, reply Reply) error {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -26,10 +25,14 @@ func echoRole(o Options, in *bufio.Scanner, reply Reply) error {
 	e := &echoServer{epoll: epoll, listeners: map[int]bool{}}
 	var addrs []string
 	for range o.ports {
-		addr, err := e.listen()
+		fd, addr, err := listenNonblocking()
 		if err != nil {
 			return err
 		}
+		if err := watch(e.epoll, fd); err != nil {
+			return err
+		}
+		e.listeners[fd] = true
 		addrs = append(addrs, addr)
 	}
 	reply("listening %s", strings.Join(addrs, " "))
@@ -42,26 +45,6 @@ type echoServer struct {
 	epoll     int
 	listeners map[int]bool
 	ended     atomic.Int64 // connections
-}
-
-// listen adds a listener and returns its address.
-func (e *echoServer) listen() (string, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return "", err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return "", err
-	}
-	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
-		return "", err
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return "", err
-	}
-	e.listeners[fd] = true
-	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port), watch(e.epoll, fd)
 }
 
 // answerCommands ends the process at the end of in.
@@ -81,11 +64,11 @@ func (e *echoServer) answerCommands(in *bufio.Scanner, reply Reply) {
 }
 
 func (e *echoServer) serve() error {
-	runtime.LockOSThread()
+	allowRaw(1)
 	events := make([]unix.EpollEvent, 256)
 	buf := make([]byte, 64<<10)
 	for {
-		ready, err := wait(e.epoll, events)
+		ready, err := rawWait(e.epoll, events)
 		if err != nil {
 			return err
 		}
@@ -120,7 +103,7 @@ func (e *echoServer) accept(ln int) error {
 
 // echo sends back the bytes that are there and reports whether the connection is still open.
 func echo(fd int, buf []byte) bool {
-	n, err := unix.Read(fd, buf)
+	n, err := rawRead(fd, buf)
 	if errors.Is(err, unix.EINTR) {
 		return true // epoll reports it again
 	}

@@ -5,9 +5,9 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,29 +20,40 @@ import (
 const warmup = 500 * time.Millisecond
 
 // latencyRole listens and replies "listening" with its addresses. On "go ADDRESS..." it sends lines
-// there, on each of its connections at the given rate and in turn, and replies "latency" with p50,
-// p99 and p99.9 in microseconds when all of them have arrived.
+// there, on its connections in turn at even distances, and replies "latency" with p50, p99 and p99.9
+// in microseconds when all of them have arrived.
 //
-// Senders and receivers block in system calls on threads of their own, so that only the kernel's
-// scheduler affects the result.
+// One goroutine sends and one receives. Both make raw system calls, so that only the kernel's
+// scheduler affects the result; otherwise this process took twice the processor time.
 func latencyRole(o Options, in *bufio.Scanner, reply Reply) error {
-	s := &latencyProbe{line: o.size, begin: time.Now(),
-		delays: make(chan []time.Duration, 1024), failed: make(chan error, 16)}
+	s := &latencyProbe{line: o.size, begin: time.Now(), listeners: map[int]bool{}, partial: map[int][]byte{},
+		delays: make([]time.Duration, 0, o.conns*o.count)}
+	var err error
+	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
 	var addrs []string
 	for range o.ports {
-		ln, err := Listen(AnyPort)
+		fd, addr, err := listenNonblocking()
 		if err != nil {
 			return err
 		}
-		addrs = append(addrs, ln.Addr().String())
-		go s.accept(ln)
+		if err := watch(s.epoll, fd); err != nil {
+			return err
+		}
+		s.listeners[fd] = true
+		addrs = append(addrs, addr)
 	}
 	reply("listening %s", strings.Join(addrs, " "))
 	in.Scan()
-	delays, err := s.run(strings.Fields(in.Text())[1:], o.conns, o.rate, o.count)
+	conns, err := connect(strings.Fields(in.Text())[1:], o.conns, nil)
 	if err != nil {
 		return err
 	}
+	if err := s.run(conns, o.rate, o.count); err != nil {
+		return err
+	}
+	delays := s.delays[o.conns*int(warmup.Seconds()*float64(o.rate)):]
 	slices.Sort(delays)
 	reply("latency %.1f %.1f %.1f", micros(delays, 0.5), micros(delays, 0.99), micros(delays, 0.999))
 	in.Scan()
@@ -55,13 +66,15 @@ func micros(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[i]) / 1e3
 }
 
-// latencyProbe sends lines that carry the time of sending, and receives them. Its goroutines end
-// with the process.
+// latencyProbe sends lines that carry the time of sending, and receives them. Its descriptors are
+// closed when the process ends.
 type latencyProbe struct {
-	line   int // bytes
-	begin  time.Time
-	delays chan []time.Duration
-	failed chan error
+	line      int // bytes
+	begin     time.Time
+	epoll     int
+	listeners map[int]bool
+	partial   map[int][]byte  // by connection: its buffer, which holds the begin of a line
+	delays    []time.Duration // in the order of arrival; its capacity is the number of lines
 }
 
 // A line begins with the time of sending, in nanoseconds since begin, as 19 digits.
@@ -77,105 +90,103 @@ func stampedLine(size int) []byte {
 	return append(line, "\"}\n"...)
 }
 
-// run sends lines on each of n connections and returns the delays of all of them but those of the
-// warm-up. The connections take turns at even distances.
-func (s *latencyProbe) run(to []string, n, rate, lines int) ([]time.Duration, error) {
-	conns, err := connect(to, n, nil)
-	if err != nil {
-		return nil, err
-	}
-	tick, err := newPacer(rate)
-	if err != nil {
-		return nil, err
-	}
-	for i, c := range conns {
-		go func() {
-			if err := s.send(c.(*net.TCPConn), tick.shifted(i, n), lines); err != nil {
-				s.failed <- err
-			}
-		}()
-	}
-	skip := n * int(warmup.Seconds()*float64(rate))
-	var all []time.Duration
-	for seen := 0; seen < n*lines; {
-		select {
-		case err := <-s.failed:
-			return nil, err
-		case some := <-s.delays:
-			for _, d := range some {
-				if seen++; seen > skip {
-					all = append(all, d)
-				}
-			}
+// run sends lines on each connection, at a rate per second, and receives all of them.
+func (s *latencyProbe) run(conns []net.Conn, rate, lines int) error {
+	allowRaw(2)
+	var fds []int
+	for _, c := range conns {
+		fd, err := blocking(c.(*net.TCPConn))
+		if err != nil {
+			return err
 		}
+		fds = append(fds, fd)
 	}
-	return all, nil
+	failed := make(chan error, 2)
+	go func() {
+		if err := s.send(fds, rate*len(fds), lines*len(fds)); err != nil {
+			failed <- fmt.Errorf("send: %w", err)
+		}
+	}()
+	go func() { failed <- s.receive() }()
+	return <-failed
 }
 
-// send writes one line at each tick.
-func (s *latencyProbe) send(c *net.TCPConn, tick pacer, lines int) error {
-	runtime.LockOSThread()
-	fd, err := blocking(c)
+// send writes one line at each tick, on the connections in turn.
+func (s *latencyProbe) send(fds []int, rate, lines int) error {
+	line := stampedLine(s.line)
+	head := make([]byte, 0, len(line))
+	tick, err := newPacer(rate)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	line := stampedLine(s.line)
-	var head []byte
 	for n := range lines {
 		tick.await(n)
 		head = fmt.Appendf(head[:0], stampFormat, time.Since(s.begin))
 		copy(line, head)
-		if err := writeAll(fd, line); err != nil {
-			return fmt.Errorf("write: %w", err)
+		if err := writeAll(fds[n%len(fds)], line); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *latencyProbe) accept(ln net.Listener) {
-	for {
-		c, err := ln.Accept()
+// receive records the delays of all lines.
+func (s *latencyProbe) receive() error {
+	events := make([]unix.EpollEvent, 64)
+	for len(s.delays) < cap(s.delays) {
+		ready, err := rawWait(s.epoll, events)
 		if err != nil {
-			return
+			return err
 		}
-		go func() {
-			if err := s.receive(c.(*net.TCPConn)); err != nil {
-				s.failed <- err
+		for _, e := range ready {
+			fd := int(e.Fd)
+			if s.listeners[fd] {
+				err = s.accept(fd)
+			} else {
+				err = s.read(fd)
 			}
-		}()
-	}
-}
-
-func (s *latencyProbe) receive(c *net.TCPConn) error {
-	runtime.LockOSThread()
-	fd, err := blocking(c)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	buf := make([]byte, 64<<10)
-	have := 0
-	for {
-		n, err := unix.Read(fd, buf[have:])
-		now := time.Since(s.begin)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			return nil // the proxy ends, or only tested whether the target is there
-		}
-		have += n
-		var some []time.Duration
-		for ; have >= s.line; have = copy(buf, buf[s.line:have]) {
-			sent, err := stamp(buf[:s.line])
 			if err != nil {
 				return err
 			}
-			some = append(some, now-sent)
 		}
-		s.delays <- some
 	}
+	return nil
+}
+
+func (s *latencyProbe) accept(ln int) error {
+	fd, _, err := unix.Accept4(ln, unix.SOCK_CLOEXEC)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
+		return nil // the connection has gone again
+	}
+	if err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
+	s.partial[fd] = make([]byte, 0, 64<<10)
+	return watch(s.epoll, fd)
+}
+
+// read takes what has arrived on a connection and records the delays of the lines that are complete.
+func (s *latencyProbe) read(fd int) error {
+	buf := s.partial[fd]
+	n, err := rawRead(fd, buf[len(buf):cap(buf)])
+	now := time.Since(s.begin)
+	if err == unix.EINTR {
+		return nil // epoll reports it again
+	}
+	if err != nil || n == 0 {
+		return unix.Close(fd) // the proxy ends, or only tested whether the target is there
+	}
+	buf = buf[:len(buf)+n]
+	rest := buf
+	for ; len(rest) >= s.line && len(s.delays) < cap(s.delays); rest = rest[s.line:] {
+		sent, err := stamp(rest[:s.line])
+		if err != nil {
+			return err
+		}
+		s.delays = append(s.delays, now-sent)
+	}
+	s.partial[fd] = buf[:copy(buf, rest)]
+	return nil
 }
 
 // stamp returns the time of sending.

@@ -19,15 +19,7 @@ func newPacer(rate int) (p pacer, err error) {
 	return p, unix.ClockGettime(unix.CLOCK_MONOTONIC, &p.start)
 }
 
-// shifted returns a pacer whose ticks are part i of n of an interval later.
-func (p pacer) shifted(i, n int) pacer {
-	p.start = unix.NsecToTimespec(p.start.Nano() + int64(time.Second)/int64(p.rate)*int64(i)/int64(n))
-	return p
-}
-
 // await blocks the thread in the kernel until tick n.
 func (p pacer) await(n int) {
-	due := unix.NsecToTimespec(p.start.Nano() + int64(n)*int64(time.Second)/int64(p.rate))
-	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &due, nil) == unix.EINTR {
-	}
+	rawSleepUntil(unix.NsecToTimespec(p.start.Nano() + int64(n)*int64(time.Second)/int64(p.rate)))
 }

@@ -3,16 +3,17 @@
 package load
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"net"
 
 	"golang.org/x/sys/unix"
 )
 
+// writeAll writes to a blocking descriptor, by raw calls.
 func writeAll(fd int, b []byte) error {
 	for len(b) > 0 {
-		n, err := unix.Write(fd, b)
+		n, err := rawWrite(fd, b)
 		if err != nil && err != unix.EINTR {
 			return err
 		}
@@ -21,9 +22,10 @@ func writeAll(fd int, b []byte) error {
 	return nil
 }
 
+// readAll fills b from a blocking descriptor, by raw calls.
 func readAll(fd int, b []byte) error {
 	for len(b) > 0 {
-		n, err := unix.Read(fd, b)
+		n, err := rawRead(fd, b)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -53,17 +55,26 @@ func blocking(c *net.TCPConn) (int, error) {
 	return fd, unix.SetNonblock(fd, false)
 }
 
-// watch makes wait report a descriptor whenever it is readable.
-func watch(epoll, fd int) error {
-	return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+// listenNonblocking returns a listening socket on the loopback, whose accept does not block, and its
+// address.
+func listenNonblocking() (fd int, addr string, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+		return 0, "", err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return 0, "", err
+	}
+	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+		return 0, "", err
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, "", err
+	}
+	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port), nil
 }
 
-// wait waits for events and returns those that have occurred, in the given memory.
-func wait(epoll int, events []unix.EpollEvent) ([]unix.EpollEvent, error) {
-	for {
-		n, err := unix.EpollWait(epoll, events, -1)
-		if !errors.Is(err, unix.EINTR) {
-			return events[:max(n, 0)], err
-		}
-	}
+// watch makes rawWait report a descriptor whenever it is readable.
+func watch(epoll, fd int) error {
+	return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
