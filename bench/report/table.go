@@ -53,6 +53,18 @@ func (t *Table) CopyColumn(col int, from *Table, column string) {
 	}
 }
 
+// Find returns the values of a row and column by their names, nil if there is nothing to show.
+func (t *Table) Find(row, column string) []float64 {
+	r, c := slices.Index(t.Rows, row), slices.Index(t.Columns, column)
+	if r < 0 || c < 0 || t.empty(r, c) {
+		return nil
+	}
+	return t.values[r][c]
+}
+
+// Set sets the values of all repetitions of one cell.
+func (t *Table) Set(row, col int, values []float64) { t.values[row][col] = values }
+
 // Point returns the median and range of one cell, nil if there is nothing to show.
 func (t *Table) Point(row int, column string) *Point {
 	col := slices.Index(t.Columns, column)
@@ -89,18 +101,23 @@ func (t *Table) AddRatio(row, base string) {
 	for col := range t.Columns {
 		cell := "–"
 		if !t.empty(a, col) && !t.empty(b, col) {
-			cell = fmt.Sprintf("%.2f ×", median(ratios(t.values[a][col], t.values[b][col])))
+			if all := Ratios(t.values[a][col], t.values[b][col]); len(all) > 0 {
+				cell = fmt.Sprintf("%.2f ×", median(all))
+			}
 		}
 		cells = append(cells, cell)
 	}
 	t.extra = append(t.extra, cells)
 }
 
-// ratios returns the ratio of two rows' values in each repetition. Its median shows a difference
-// better than the ratio of medians does: a machine that is slow for a whole repetition slows both.
-func ratios(values, base []float64) (all []float64) {
+// Ratios returns the ratio of two rows' values in each repetition in which the base is not 0. Its
+// median shows a difference better than the ratio of medians does: a machine that is slow for a
+// whole repetition slows both.
+func Ratios(values, base []float64) (all []float64) {
 	for i := range min(len(values), len(base)) {
-		all = append(all, values[i]/base[i])
+		if base[i] != 0 {
+			all = append(all, values[i]/base[i])
+		}
 	}
 	return all
 }

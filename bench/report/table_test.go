@@ -45,4 +45,9 @@ func TestRatioIsTakenWithinEachRepetition(t *testing.T) {
 	if cells := tab.Cells(); cells[3][1] != "1.20 ×" {
 		t.Errorf("ratio %s", cells[3][1])
 	}
+	tab.Set(0, 0, []float64{0, 0, 0})
+	tab.AddRatio("linesplit", "HAProxy")
+	if cells := tab.Cells(); cells[4][1] != "–" {
+		t.Errorf("ratio to 0: %s", cells[4][1])
+	}
 }

@@ -101,17 +101,18 @@ func (s *latencyProbe) run(conns []net.Conn, rate, lines int) error {
 		}
 		fds = append(fds, fd)
 	}
-	failed := make(chan error, 2)
+	done := make(chan error, 3)
 	go func() {
 		if err := s.send(fds, rate*len(fds), lines*len(fds)); err != nil {
-			failed <- fmt.Errorf("send: %w", err)
+			done <- fmt.Errorf("send: %w", err)
 		}
 	}()
-	go func() { failed <- s.receive() }()
-	return <-failed
+	go func() { done <- s.receive(func() { done <- nil }) }()
+	return <-done
 }
 
-// send writes one line at each tick, on the connections in turn.
+// send writes one line at each tick, on the connections in turn, and closes them: a proxy that is
+// told to end waits for its senders.
 func (s *latencyProbe) send(fds []int, rate, lines int) error {
 	line := stampedLine(s.line)
 	head := make([]byte, 0, len(line))
@@ -127,13 +128,23 @@ func (s *latencyProbe) send(fds []int, rate, lines int) error {
 			return err
 		}
 	}
+	for _, fd := range fds {
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// receive records the delays of all lines.
-func (s *latencyProbe) receive() error {
+// receive records the delays of all lines and calls complete when it has them. It goes on until the
+// process ends: a proxy that ends waits until its connections are closed.
+func (s *latencyProbe) receive(complete func()) error {
 	events := make([]unix.EpollEvent, 64)
-	for len(s.delays) < cap(s.delays) {
+	for {
+		if complete != nil && len(s.delays) == cap(s.delays) {
+			complete()
+			complete = nil
+		}
 		ready, err := rawWait(s.epoll, events)
 		if err != nil {
 			return err
@@ -150,7 +161,6 @@ func (s *latencyProbe) receive() error {
 			}
 		}
 	}
-	return nil
 }
 
 func (s *latencyProbe) accept(ln int) error {

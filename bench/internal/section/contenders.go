@@ -3,6 +3,8 @@
 package section
 
 import (
+	"slices"
+
 	"linesplit/bench/internal/contender"
 	"linesplit/bench/report"
 )
@@ -41,6 +43,16 @@ func addRatios(t *report.Table, ours string) {
 		t.AddRatio(ours, other)
 	}
 	t.AddRatio(contender.Old(ours), contender.HAProxy)
+}
+
+// without returns the names that are not among some.
+func without(names []string, some ...string) (others []string) {
+	for _, name := range names {
+		if !slices.Contains(some, name) {
+			others = append(others, name)
+		}
+	}
+	return others
 }
 
 // workDivisor divides the bytes that a slow contender moves, so that its run takes about as long as

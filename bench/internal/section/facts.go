@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,9 +42,9 @@ func (b *Bench) NewReport(ctx context.Context) *report.Report {
 	return r
 }
 
-// Finish puts the summaries in front of the sections and adds the warnings.
+// Finish puts the comparison and the summaries in front of the sections and adds the warnings.
 func (b *Bench) Finish(r *report.Report) {
-	r.Sections = append(b.summaries(r.Sections), r.Sections...)
+	r.Sections = slices.Concat(b.comparison(r.Sections), b.summaries(r.Sections), r.Sections)
 	r.Warnings = append(r.Warnings, b.notes...)
 	r.AddWarnings()
 }

@@ -19,6 +19,8 @@ import (
 // only once is not counted.
 const idleWarmup = 16
 
+const idleTitle = "Line mode: memory of an idle connection"
+
 // maxIdleReps limits the repetitions: memory hardly differs between runs, and waiting until it
 // settles takes long.
 const maxIdleReps = 3
@@ -46,13 +48,13 @@ func (b *Bench) idle(ctx context.Context) ([]report.Section, error) {
 	})
 	addRatios(t, contender.Linesplit)
 	return []report.Section{{
-		Title: "Line mode: memory of an idle connection",
+		Title: idleTitle,
 		About: fmt.Sprintf("%d plain connections (socat: %d, a process for each): resident memory with them less without "+
 			"them, divided by their number. First none of them has written anything, then each has sent one line. The "+
 			"kernel's own memory is not included; HAProxy, nginx and socat open a connection to a target for each.",
 			b.size.idle, b.idleCount(contender.Socat)),
 		Table:   t,
-		Figures: []report.Figure{report.Dots(t, "idle", "Line mode: memory of an idle connection", "KB", t.Columns...)},
+		Figures: []report.Figure{report.Dots(t, "idle", idleTitle, "KB", t.Columns...)},
 	}}, err
 }
 

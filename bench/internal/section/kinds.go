@@ -23,6 +23,8 @@ func Kinds() []*Kind {
 		{"latency", "line mode", (*Bench).latencyTime, (*Bench).latency},
 		{"trickle", "line mode, processor time of single lines", (*Bench).trickleTime, (*Bench).trickle},
 		{"idle", "line mode, memory of idle connections", (*Bench).idleTime, (*Bench).idle},
+		{"rest", "line mode, processor time at rest", (*Bench).restTime, (*Bench).rest},
+		{"senders", "line mode, one sender and very many", (*Bench).sendersTime, (*Bench).senders},
 		{"bulk", "connection mode", (*Bench).bulkTime, (*Bench).bulk},
 		{"connections", "connection mode", (*Bench).connectionsTime, (*Bench).connections},
 		{"roundtrip", "connection mode", (*Bench).roundtripTime, (*Bench).roundtrip},
@@ -44,20 +46,23 @@ func (k *Kind) Run(ctx context.Context, b *Bench) ([]report.Section, error) {
 
 // sizes say how much one repetition moves.
 type sizes struct {
-	line       int           // bytes, newline included
-	throughput int64         // bytes
-	first      int64         // bytes of it that count as those after the start
-	check      int64         // bytes of the run in which every line is checked
-	seconds    int           // duration of a latency run
-	rate       int           // lines or round trips per second
-	idle       int           // connections
-	bulk       int64         // bytes
-	calls      int           // short connections
-	trips      int           // round trips
-	settle     time.Duration // time without change after which memory counts as settled
-	tls        int64         // bytes
-	link       int64         // bytes
-	factor     int64         // bytes
+	line        int           // bytes, newline included
+	throughput  int64         // bytes
+	first       int64         // bytes of it that count as those after the start
+	check       int64         // bytes of the run in which every line is checked
+	seconds     int           // duration of a latency run
+	rate        int           // lines or round trips per second
+	idle        int           // connections
+	bulk        int64         // bytes
+	calls       int           // short connections
+	trips       int           // round trips
+	settle      time.Duration // time without change after which memory counts as settled
+	rest        time.Duration // for which the processor time of a resting proxy is measured
+	tls         int64         // bytes
+	crowd       int           // senders at once, as many as there can be
+	senderBytes int64         // of one sender, or of the crowd
+	link        int64         // bytes
+	factor      int64         // bytes
 
 	lines, senders, targets, workers []int // values of the factors, each varied while the others stay at the base point
 }
@@ -66,14 +71,14 @@ var (
 	fullSizes = sizes{
 		line: 600, throughput: 8e9, first: 2e9, check: 5e8,
 		seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
-		settle: 2 * time.Second, tls: 2e9, link: 2e9, factor: 2e9,
+		settle: 2 * time.Second, rest: 10 * time.Second, crowd: 1000, senderBytes: 3e9, tls: 2e9, link: 2e9, factor: 2e9,
 		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000},
 		targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16},
 	}
 	quickSizes = sizes{
 		line: 600, throughput: 5e8, first: 1e8, check: 5e7,
 		seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
-		settle: 500 * time.Millisecond, tls: 2e8, link: 2e8, factor: 1e8,
+		settle: 500 * time.Millisecond, rest: time.Second, crowd: 1000, senderBytes: 1e8, tls: 2e8, link: 2e8, factor: 1e8,
 		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers,
 	}
 )

@@ -15,6 +15,9 @@ import (
 // linkMTU is the size of the largest packet that Ethernet carries, in bytes.
 const linkMTU = 1500
 
+// linkTitles are the titles of the two links.
+var linkTitles = [2]string{"with offloads", "without offloads"}
+
 // link is a network namespace for targets.
 type link struct {
 	*veth.Namespace
@@ -80,8 +83,8 @@ func (b *Bench) link(ctx context.Context) (found []report.Section, err error) {
 // The caller closes the links, also those that come with an error.
 func makeLinks() (links []link, err error) {
 	for _, l := range []link{
-		{title: "with offloads", packets: "packets of up to 64 KiB cross it whole"},
-		{title: "without offloads", packets: fmt.Sprintf("no packet is larger than %d bytes", linkMTU)},
+		{title: linkTitles[0], packets: "packets of up to 64 KiB cross it whole"},
+		{title: linkTitles[1], packets: fmt.Sprintf("no packet is larger than %d bytes", linkMTU)},
 	} {
 		if l.Namespace, err = veth.New(); err != nil {
 			return links, err

@@ -32,7 +32,7 @@ func testBench(t *testing.T) *Bench {
 	lockThread(t)
 	b := New(contender.Launcher{Threads: 1, Dir: t.TempDir()}, Options{Reps: 1, Log: io.Discard, Progress: noProgress{}})
 	b.size = sizes{line: 600, rate: 2000, seconds: 1, check: 1e6, bulk: 5e6, calls: 200, trips: 500, idle: 40,
-		settle: 100 * time.Millisecond}
+		settle: 100 * time.Millisecond, rest: 100 * time.Millisecond}
 	var err error
 	if b.Certs, err = load.MakeCertificates(b.Dir); err != nil {
 		t.Fatal(err)
@@ -59,11 +59,6 @@ func testInstalled(t *testing.T) *Bench {
 	b := testBench(t)
 	b.FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
 	return b
-}
-
-// without removes a name.
-func without(names []string, name string) []string {
-	return slices.DeleteFunc(names, func(n string) bool { return n == name })
 }
 
 func TestTransferArrivesWithoutProxy(t *testing.T) {
@@ -149,6 +144,7 @@ func TestForwardersAreMeasured(t *testing.T) {
 			if name == contender.Direct {
 				return
 			}
+			testRest(t, b, name)
 			perConn, err := b.idleRun(t.Context(), s, b.idleCount(name), false)
 			if err != nil || len(perConn) != 1 {
 				t.Errorf("idle pairs: %v KB, %v", perConn, err)
@@ -169,9 +165,17 @@ func TestRsyslogIsMeasured(t *testing.T) {
 	s := contender.Setup{Name: contender.Rsyslog}
 	testTransfer(t, b, s, 100, 600, 64<<10)
 	testLatency(t, b, contender.Rsyslog, 1)
+	testRest(t, b, contender.Rsyslog)
 	perConn, err := b.idleRun(t.Context(), s, b.idleCount(contender.Rsyslog), true)
 	if err != nil || len(perConn) != 2 {
 		t.Errorf("idle: %v KB, %v", perConn, err)
+	}
+}
+
+func testRest(t *testing.T, b *Bench, name string) {
+	t.Helper()
+	if cpu, err := b.restRun(t.Context(), contender.Setup{Name: name}); err != nil || cpu < 0 || cpu > 1 {
+		t.Errorf("%s at rest takes %v of a core, %v", name, cpu, err)
 	}
 }
 
@@ -319,4 +323,44 @@ func TestPlanIsAboutAsLongAsARun(t *testing.T) {
 		t.Errorf("%.0f s, quick %.0f s", full, quick)
 	}
 	t.Logf("%.0f s, quick %.0f s", full, quick)
+}
+
+func TestComparisonTakesRatiosWithinRepetitions(t *testing.T) {
+	b := testBench(t)
+	b.size = fullSizes
+	rows := []string{contender.Direct, contender.HAProxy, contender.OldLinesplit, contender.Linesplit}
+	speed, rest := report.NewTable(rows, "MB/s", "peak MiB"), report.NewTable(rows, "CPU % of a core")
+	for i := range 3 {
+		speed.Add(1, float64(1000+i), 10)
+		speed.Add(2, float64(1000+i)*1.1, 20)
+		speed.Add(3, float64(1000+i)*1.5, 40)
+		rest.Add(1, 0)
+		rest.Add(3, 0.2)
+	}
+	found := []report.Section{
+		{Title: "Line mode: one sender, two targets", Table: speed}, {Title: "Line mode: at rest", Table: rest},
+	}
+	b.Programs.HAProxy, b.Old = "x", "y"
+	all := b.comparison(found)
+	if len(all) != 1 {
+		t.Fatalf("%d tables", len(all))
+	}
+	var got []string
+	for _, row := range all[0].Table.Cells() {
+		got = append(got, strings.Join(row, "|"))
+	}
+	want := []string{
+		"|HAProxy|old|linesplit|old / HAProxy|linesplit / HAProxy|linesplit / old",
+		"at rest: CPU % of a core|0.000 (0.000–0.000)|–|0.200 (0.200–0.200)|–|–|–",
+		"one sender, two targets: MB/s|1001 (1000–1002)|1101 (1100–1102)|1502 (1500–1503)|" +
+			"1.10 (1.10–1.10)|1.50 (1.50–1.50)|1.36 (1.36–1.36)",
+		"one sender, two targets: peak MiB|10.0 (10.0–10.0)|20.0 (20.0–20.0)|40.0 (40.0–40.0)|" +
+			"2.00 (2.00–2.00)|4.00 (4.00–4.00)|2.00 (2.00–2.00)",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if alone := b.comparison(found[1:]); alone != nil {
+		t.Errorf("%d tables of one figure", len(alone))
+	}
 }

@@ -21,7 +21,7 @@ var (
 		{"Line mode: latency", "p99 µs", "p99 µs"},
 		{"Line mode: latency", "p99.9 µs", "p99.9 µs"},
 		{"Line mode: throughput", "peak MiB", "peak MiB"},
-		{"Line mode: memory of an idle connection", "KB each, after a line", "KB per idle connection"},
+		{idleTitle, "KB each, after a line", "KB per idle connection"},
 	}
 	connectionColumns = []summaryColumn{
 		{"Connection mode: bulk", "MB/s", "MB/s"},
