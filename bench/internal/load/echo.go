@@ -25,7 +25,7 @@ func echoRole(o Options, in *bufio.Scanner, reply Reply) error {
 	e := &echoServer{epoll: epoll, listeners: map[int]bool{}}
 	var addrs []string
 	for range o.ports {
-		fd, addr, err := listenNonblocking()
+		fd, addr, err := listenNonblocking(AnyPort)
 		if err != nil {
 			return err
 		}
@@ -88,12 +88,9 @@ func (e *echoServer) serve() error {
 }
 
 func (e *echoServer) accept(ln int) error {
-	fd, _, err := unix.Accept4(ln, unix.SOCK_CLOEXEC)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
-		return nil // the connection has gone again
-	}
-	if err != nil {
-		return fmt.Errorf("accept: %w", err)
+	fd, ok, err := acceptOne(ln)
+	if !ok {
+		return err
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err

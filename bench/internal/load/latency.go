@@ -5,7 +5,6 @@ package load
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -34,7 +33,7 @@ func latencyRole(o Options, in *bufio.Scanner, reply Reply) error {
 	}
 	var addrs []string
 	for range o.ports {
-		fd, addr, err := listenNonblocking()
+		fd, addr, err := listenNonblocking(AnyPort)
 		if err != nil {
 			return err
 		}
@@ -164,12 +163,9 @@ func (s *latencyProbe) receive(complete func()) error {
 }
 
 func (s *latencyProbe) accept(ln int) error {
-	fd, _, err := unix.Accept4(ln, unix.SOCK_CLOEXEC)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
-		return nil // the connection has gone again
-	}
-	if err != nil {
-		return fmt.Errorf("accept: %w", err)
+	fd, ok, err := acceptOne(ln)
+	if !ok {
+		return err
 	}
 	s.partial[fd] = make([]byte, 0, 64<<10)
 	return watch(s.epoll, fd)

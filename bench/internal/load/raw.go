@@ -30,6 +30,16 @@ func rawWrite(fd int, b []byte) (int, error) {
 	return rawCall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), len(b))
 }
 
+// rawDiscard takes up to len(b) bytes from a TCP socket without copying them into b.
+func rawDiscard(fd int, b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		uintptr(len(b)), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
+
 //go:uintptrescapes
 func rawCall(call uintptr, fd int, memory uintptr, n int) (int, error) {
 	done, _, errno := unix.RawSyscall(call, uintptr(fd), memory, uintptr(n))

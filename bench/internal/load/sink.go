@@ -25,14 +25,18 @@ const maxReceive = 1 << 20
 // with -verify.
 func sinkRole(o Options, in *bufio.Scanner, reply Reply) error {
 	s := &sink{line: o.size, verify: o.verify, tls: o.serverTLS(), reply: reply}
+	listen := s.listen
+	if !s.verify && s.tls == nil {
+		allowRaw(o.ports)
+		listen = s.listenRaw
+	}
 	var addrs []string
 	for range o.ports {
-		ln, err := Listen(cmp.Or(o.Listen, AnyPort))
+		addr, err := listen(cmp.Or(o.Listen, AnyPort))
 		if err != nil {
 			return err
 		}
-		addrs = append(addrs, ln.Addr().String())
-		go s.accept(ln)
+		addrs = append(addrs, addr)
 	}
 	reply("listening %s", strings.Join(addrs, " "))
 	return s.serve(in)
@@ -87,25 +91,77 @@ func (s *sink) serve(in *bufio.Scanner) error {
 	return nil
 }
 
-func (s *sink) accept(ln net.Listener) {
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		go s.receive(c.(*net.TCPConn))
+// listen accepts connections whose bytes this process has to look at, and returns their address.
+func (s *sink) listen(addr string) (string, error) {
+	ln, err := Listen(addr)
+	if err != nil {
+		return "", err
 	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go s.receive(c.(*net.TCPConn))
+		}
+	}()
+	return ln.Addr().String(), nil
 }
 
 func (s *sink) receive(c *net.TCPConn) {
 	defer c.Close()
-	switch {
-	case s.tls != nil:
+	if s.tls != nil {
 		s.receiveTLS(c)
-	case s.verify:
+	} else {
 		s.checkLines(c)
-	default:
-		s.discard(c)
+	}
+}
+
+// listenRaw accepts connections whose bytes are only counted, and returns their address. One
+// goroutine serves all of them.
+func (s *sink) listenRaw(addr string) (string, error) {
+	ln, bound, err := listenNonblocking(addr)
+	if err != nil {
+		return "", err
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		err := s.discardAll(epoll, ln)
+		s.reply("error %v", err)
+	}()
+	return bound, watch(epoll, ln)
+}
+
+// discardAll accepts connections and discards what arrives on them.
+func (s *sink) discardAll(epoll, ln int) error {
+	events := make([]unix.EpollEvent, 256)
+	buf := make([]byte, maxReceive) // only its length matters, nothing is written to it
+	for {
+		ready, err := rawWait(epoll, events)
+		if err != nil {
+			return err
+		}
+		for _, e := range ready {
+			fd := int(e.Fd)
+			if fd != ln {
+				s.discard(fd, buf)
+				continue
+			}
+			fd, ok, err := acceptOne(ln)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if err := watch(epoll, fd); err != nil {
+				return err
+			}
+		}
 	}
 }
 
@@ -132,24 +188,15 @@ func (s *sink) receiveTLS(c *net.TCPConn) {
 	}
 }
 
-// discard counts bytes without copying them: with MSG_TRUNC the kernel drops them from a TCP
-// socket.
-func (s *sink) discard(c *net.TCPConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
-	buf := make([]byte, maxReceive) // only its length matters, nothing is written to it
-	for {
-		var n int
-		var failed error
-		err := raw.Read(func(fd uintptr) bool {
-			n, _, failed = unix.Recvfrom(int(fd), buf, unix.MSG_TRUNC)
-			return failed != unix.EAGAIN && failed != unix.EINTR
-		})
-		if err != nil || failed != nil || n == 0 {
-			return
-		}
+// discard counts the bytes that have arrived without copying them: with MSG_TRUNC the kernel drops
+// them from a TCP socket. It closes the connection at its end.
+func (s *sink) discard(fd int, buf []byte) {
+	n, err := rawDiscard(fd, buf)
+	switch {
+	case err == unix.EINTR || err == unix.EAGAIN: // epoll reports it again
+	case err != nil || n == 0:
+		unix.Close(fd)
+	default:
 		s.add(int64(n))
 	}
 }

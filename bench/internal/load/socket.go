@@ -3,9 +3,11 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,13 +57,17 @@ func blocking(c *net.TCPConn) (int, error) {
 	return fd, unix.SetNonblock(fd, false)
 }
 
-// listenNonblocking returns a listening socket on the loopback, whose accept does not block, and its
-// address.
-func listenNonblocking() (fd int, addr string, err error) {
+// listenNonblocking listens on an IPv4 address, and returns a socket whose accept does not block and
+// its address with the port.
+func listenNonblocking(addr string) (fd int, bound string, err error) {
+	want, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return 0, "", err
+	}
 	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
 		return 0, "", err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: want.Addr().As4(), Port: int(want.Port())}); err != nil {
 		return 0, "", err
 	}
 	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
@@ -71,7 +77,21 @@ func listenNonblocking() (fd int, addr string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port), nil
+	port := uint16(name.(*unix.SockaddrInet4).Port)
+	return fd, netip.AddrPortFrom(want.Addr(), port).String(), nil
+}
+
+// acceptOne accepts a connection for a listener of listenNonblocking. ok is false if the connection
+// has gone again.
+func acceptOne(ln int) (fd int, ok bool, err error) {
+	fd, _, err = unix.Accept4(ln, unix.SOCK_CLOEXEC)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("accept: %w", err)
+	}
+	return fd, true, nil
 }
 
 // watch makes rawWait report a descriptor whenever it is readable.
