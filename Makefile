@@ -5,8 +5,9 @@ FUZZTIME ?= 30s
 SEEDS ?= 100000
 MICRO ?= .
 NEW ?= bin/bench.txt
+COMPARE ?= throughput,trickle,idle,rest,senders,bulk,connections,roundtrip,tls,link
 
-.PHONY: help build test test-services test-long race lint vuln rules deploy-check fuzz simulate mutants bench bench-quick microbench demo docker dist ci clean
+.PHONY: help build test test-services test-long race lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -47,12 +48,15 @@ simulate: ## the rules of delivery against SEEDS (100000) random networks
 mutants: ## the same with one rule broken after the other: each has to be noticed
 	go test ./internal/delivery -run TestMutants -count=1 -sim.mutants
 
-bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, 20 minutes, into docs/performance.md; BENCH=FLAGS
+bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, half an hour, into docs/performance.md; BENCH=FLAGS
 	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json $(BENCH)
 	go -C tools run ./charts ../docs/charts/bench.json
 
-bench-quick: ## the same in 2 minutes, to see that it works; writes nothing
+bench-quick: ## the same in 3 minutes, to see that it works; writes nothing
 	go run ./bench -quick $(BENCH)
+
+bench-compare: ## beside HAProxy alone, one table first, medians of seven, half an hour; OLD=BINARY adds another linesplit, 10 minutes
+	go run ./bench -reps 7 -beside haproxy -only $(COMPARE) $(if $(OLD),-linesplit-old $(OLD)) $(BENCH)
 
 microbench: ## the hot paths, ten times over, into NEW (bin/bench.txt); OLD=FILE compares with an earlier file
 	@mkdir -p $(dir $(NEW))

@@ -7,11 +7,13 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain runs roles, as the program does, when the test binary is its own child.
@@ -130,4 +132,64 @@ func TestLinesAreJSONOfTheWantedSize(t *testing.T) {
 			}
 		}
 	}
+}
+
+// linesplit that is told to end waits for its senders: a probe that kept its connections open made
+// each run five seconds longer.
+func TestLatencyProbeClosesItsConnections(t *testing.T) {
+	lockThread(t)
+	probe, err := Spawn(t.Context(), "latency", "-ports", "1", "-conns", "2", "-rate", "2000", "-count", "1100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer probe.Stop()
+	targets, err := probe.Await("listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := Listen(AnyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ended := make(chan error, 2)
+	for range cap(ended) {
+		go func() { ended <- passOn(ln, targets[0]) }()
+	}
+	if _, err := probe.Ask("go "+ln.Addr().String(), "latency"); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(ended) {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a connection is still open")
+		}
+	}
+}
+
+// passOn passes what one connection of a listener sends to a target. It returns when the sender has
+// closed it, and then the target.
+func passOn(ln net.Listener, target string) error {
+	from, err := ln.Accept()
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := net.Dial("tcp", target)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	if _, err := io.Copy(to, from); err != nil {
+		return err
+	}
+	if err := to.(*net.TCPConn).CloseWrite(); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, to)
+	return err
 }

@@ -24,15 +24,16 @@ func (b *Bench) connectionsTime() float64 {
 }
 
 func (b *Bench) connections(ctx context.Context) ([]report.Section, error) {
-	t, trials := newTrials(b.forwarders(), "connections/s", "CPU s per 10,000")
+	t, trials := newTrials(b.forwarders(), "connections/s", "CPU s per 10,000", "both ends CPU s per 10,000")
 	err := b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
 		n := b.callCount(t.Name)
 		seconds, cpu, err := b.connectionsRun(ctx, t.Setup, n)
 		if err != nil {
 			return "", err
 		}
-		t.add(float64(n)/seconds, cpu/float64(n)*1e4)
-		return fmt.Sprintf("%6.0f/s  %.3f CPU s per 10,000", float64(n)/seconds, cpu/float64(n)*1e4), nil
+		perSecond, each, ends := float64(n)/seconds, cpu.proxy/float64(n)*1e4, cpu.ends/float64(n)*1e4
+		t.add(perSecond, each, ends)
+		return fmt.Sprintf("%6.0f/s  %.3f CPU s per 10,000", perSecond, each), nil
 	})
 	t.Hide(contender.Direct, 1)
 	addRatios(t, contender.LinesplitConnection)
@@ -58,34 +59,34 @@ func (b *Bench) callCount(name string) int {
 	return b.size.calls
 }
 
-// connectionsRun returns how long n connections took, and the processor time of the proxy until the
-// targets had seen all of them end, both in seconds.
-func (b *Bench) connectionsRun(ctx context.Context, s contender.Setup, n int) (seconds, cpu float64, err error) {
+// connectionsRun returns how long n connections took, in seconds, and the processor times until the
+// targets had seen all of them end.
+func (b *Bench) connectionsRun(ctx context.Context, s contender.Setup, n int) (seconds float64, cpu meters, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	st, err := b.startStage(ctx, setting{Setup: s}, "echo")
 	if err != nil {
-		return 0, 0, err
+		return 0, cpu, err
 	}
 	defer st.stop()
 	caller, err := load.Spawn(ctx, "call", "-to", strings.Join(st.to, ","), "-size", strconv.Itoa(messageSize))
 	if err != nil {
-		return 0, 0, err
+		return 0, cpu, err
 	}
 	defer caller.Stop()
 	if _, err := load.Call(caller, st.target, warmupCalls, warmupCalls); err != nil {
-		return 0, 0, err
+		return 0, cpu, err
 	}
-	before, err := st.proxy.CPU()
+	before, err := readMeters(st.proxy, caller, st.target)
 	if err != nil {
-		return 0, 0, err
+		return 0, cpu, err
 	}
 	if seconds, err = load.Call(caller, st.target, n, warmupCalls+n); err != nil {
-		return 0, 0, err
+		return 0, cpu, err
 	}
-	after, err := st.proxy.CPU()
+	after, err := readMeters(st.proxy, caller, st.target)
 	if err != nil {
-		return 0, 0, err
+		return 0, cpu, err
 	}
-	return seconds, after - before, st.proxy.Stop()
+	return seconds, after.since(before), st.proxy.Stop()
 }

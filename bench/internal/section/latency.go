@@ -82,7 +82,7 @@ func (b *Bench) latencyRun(ctx context.Context, s contender.Setup, conns, rate i
 	if err != nil {
 		return r, err
 	}
-	r.meters = meters{after.proxy - before.proxy, after.ends - before.ends}
+	r.meters = after.since(before)
 	if err := load.ParseFigures(fields, r.percentiles[:]); err != nil {
 		return r, err
 	}

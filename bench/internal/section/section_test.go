@@ -135,8 +135,8 @@ func TestForwardersAreMeasured(t *testing.T) {
 			s := contender.Setup{Name: name}
 			testTransfer(t, b, s, 600)
 			seconds, cpu, err := b.connectionsRun(t.Context(), s, b.callCount(name))
-			if err != nil || seconds <= 0 || cpu < 0 {
-				t.Errorf("connections: %v s, %v CPU s, %v", seconds, cpu, err)
+			if err != nil || seconds <= 0 || cpu.ends <= 0 || (cpu.proxy > 0) != (name != contender.Direct) {
+				t.Errorf("connections: %v s, CPU %+v, %v", seconds, cpu, err)
 			}
 			if p, err := b.roundtripRun(t.Context(), s); err != nil || p[0] <= 0 || p[0] > p[1] || p[1] > p[2] {
 				t.Errorf("round trip: p50, p99, p99.9 = %v, %v", p, err)

@@ -195,7 +195,8 @@ func timeTransfer(p *contender.Proxy, sender, sink *load.Child, spec load.Transf
 	r.bytes, r.seconds = spec.Bytes, time.Since(begin).Seconds()
 	after, err := readMeters(p, sender, sink)
 	r.peak = peak()
-	r.cpu, r.ends = after.proxy-before.proxy, after.ends-before.ends
+	cpu := after.since(before)
+	r.cpu, r.ends = cpu.proxy, cpu.ends
 	return r, err
 }
 
@@ -238,6 +239,10 @@ func readPart(p *contender.Proxy, sink *load.Child, before meters, begin time.Ti
 
 // meters holds processor times, in seconds.
 type meters struct{ proxy, ends float64 }
+
+func (m meters) since(before meters) meters {
+	return meters{m.proxy - before.proxy, m.ends - before.ends}
+}
 
 func readMeters(p *contender.Proxy, ends ...*load.Child) (m meters, err error) {
 	if m.proxy, err = p.CPU(); err != nil {
