@@ -9,23 +9,24 @@
 //	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json
 //	go -C tools run ./charts ../docs/charts/bench.json
 //
-// Line mode (throughput, latency, trickle, idle, rest, senders) is compared with HAProxy, nginx with
-// its stream module, socat and rsyslog. Connection mode (bulk, connections, roundtrip, idle-pairs) is
-// compared with the same proxies without rsyslog, and with a proxy of fifty lines that only calls
-// io.Copy. TLS (tls), targets in another network namespace (link) and one factor at a time (factors:
-// length of lines, senders, targets, workers) are measured in both modes. The configurations of the
-// other proxies, in internal/contender, say how each is tuned and what it does not do.
+// Line mode (throughput, latency, trickle, idle, rest, senders) is compared with HAProxy, nginx
+// with its stream module, socat and rsyslog. Connection mode (bulk, connections, roundtrip,
+// idle-pairs) is compared with the same proxies without rsyslog, and with a proxy of fifty lines
+// that only calls io.Copy. TLS (tls), targets in another network namespace (link) and one factor at
+// a time (factors: length of lines, senders, targets, workers) are measured in both modes. The
+// configurations of the other proxies, in internal/contender, say how each is tuned and what it
+// does not do.
 //
 // Senders and receivers are processes of their own: this program with a role as its first argument
 // (send, sink, latency, ...). They cost less than what they measure, and the report says how much.
-// Contenders take turns within each repetition, so that a machine that becomes slower or faster does
-// so for all of them; ratios are taken within each repetition. Figures are medians with their ranges;
-// those for which the machine was too noisy are marked. Two builds of linesplit, or one with two sets
-// of flags, take their turns in the same run.
+// Contenders take turns within each repetition, so that a machine that becomes slower or faster
+// does so for all of them; ratios are taken within each repetition. Figures are medians with their
+// ranges; those for which the machine was too noisy are marked. Two builds of linesplit, or one
+// with two sets of flags, take their turns in the same run.
 //
 // All traffic is on the loopback, except for link. That needs the program ip and the right to make
-// network namespaces (root, or unshare -Urn), and is skipped without, with a note. Other proxies are
-// measured if they are installed; nothing is downloaded.
+// network namespaces (root, or unshare -Urn), and is skipped without, with a note. Other proxies
+// are measured if they are installed; nothing is downloaded.
 //
 // This package has the flags and the progress. The rest is in packages, each of which imports only
 // those below it:

@@ -19,8 +19,8 @@ import (
 const warmup = 500 * time.Millisecond
 
 // latencyRole listens and replies "listening" with its addresses. On "go ADDRESS..." it sends lines
-// there, on its connections in turn at even distances, and replies "latency" with p50, p99 and p99.9
-// in microseconds when all of them have arrived.
+// there, on its connections in turn at even distances, and replies "latency" with p50, p99 and
+// p99.9 in microseconds when all of them have arrived.
 //
 // One goroutine sends and one receives. Both make raw system calls, so that only the kernel's
 // scheduler affects the result; otherwise this process took twice the processor time.
@@ -171,7 +171,8 @@ func (s *latencyProbe) accept(ln int) error {
 	return watch(s.epoll, fd)
 }
 
-// read takes what has arrived on a connection and records the delays of the lines that are complete.
+// read takes what has arrived on a connection and records the delays of the lines that are
+// complete.
 func (s *latencyProbe) read(fd int) error {
 	buf := s.partial[fd]
 	n, err := rawRead(fd, buf[len(buf):cap(buf)])

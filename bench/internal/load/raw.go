@@ -12,8 +12,8 @@ import (
 )
 
 // The calls of this file block a thread without telling Go's scheduler, which would wake another
-// thread of this process each time. A goroutine that makes them keeps its processor (in the sense of
-// GOMAXPROCS) and does not stop for the garbage collector.
+// thread of this process each time. A goroutine that makes them keeps its processor (in the sense
+// of GOMAXPROCS) and does not stop for the garbage collector.
 
 // allowRaw prepares the process for a number of goroutines that make raw calls most of the time. It
 // does without the garbage collector from then on.

@@ -57,8 +57,8 @@ func blocking(c *net.TCPConn) (int, error) {
 	return fd, unix.SetNonblock(fd, false)
 }
 
-// listenNonblocking listens on an IPv4 address, and returns a socket whose accept does not block and
-// its address with the port.
+// listenNonblocking listens on an IPv4 address, and returns a socket whose accept does not block
+// and its address with the port.
 func listenNonblocking(addr string) (fd int, bound string, err error) {
 	want, err := netip.ParseAddrPort(addr)
 	if err != nil {

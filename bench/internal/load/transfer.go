@@ -16,8 +16,8 @@ type Transfer struct {
 	Verify           bool  // check every line, which costs the sink time
 }
 
-// WithBytes returns a copy that moves a number of bytes, rounded down to whole lines. Its First is 0
-// if the bytes are no more than that.
+// WithBytes returns a copy that moves a number of bytes, rounded down to whole lines. Its First is
+// 0 if the bytes are no more than that.
 func (t Transfer) WithBytes(bytes int64) Transfer {
 	t.Bytes = bytes - bytes%int64(t.Line)
 	if t.First >= t.Bytes {

@@ -66,7 +66,7 @@ func (b *Bench) link(ctx context.Context) (found []report.Section, err error) {
 	var tables []*report.Table
 	var series []string
 	for i, s := range found {
-		s.Table.Hide(contender.Direct, transferCPU, transferPeak)
+		s.Table.Hide(contender.Direct, proxyColumns...)
 		addRatios(s.Table, contender.Linesplit)
 		addRatios(s.Table, contender.LinesplitConnection)
 		tables, series = append(tables, s.Table), append(series, links[i].title)

@@ -60,7 +60,7 @@ func (b *Bench) senders(ctx context.Context) (found []report.Section, err error)
 		return nil, err
 	}
 	for _, s := range found {
-		s.Table.Hide(contender.Direct, transferCPU, transferPeak)
+		s.Table.Hide(contender.Direct, proxyColumns...)
 		addRatios(s.Table, contender.Linesplit)
 	}
 	return found, nil

@@ -12,8 +12,8 @@ import (
 )
 
 // aboutEnds says what the last columns of transferColumns mean.
-const aboutEnds = "Senders write blocks from memory, targets drop what they get without copying it; the last column says " +
-	"how much of the machine both take meanwhile, and the row direct how fast they are without a proxy."
+const aboutEnds = "Senders write blocks from memory, targets drop what they get without copying it. The last columns " +
+	"say how many cores they and the proxy keep busy, and the row direct how fast they are without a proxy."
 
 func (b *Bench) throughputTime() float64 {
 	return b.transferTime(len(b.lineContenders()), b.size.throughput, 1.1e9)
@@ -26,7 +26,7 @@ func (b *Bench) throughput(ctx context.Context) ([]report.Section, error) {
 	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
-	t.Hide(contender.Direct, transferCPU, transferPeak)
+	t.Hide(contender.Direct, proxyColumns...)
 	addRatios(t, contender.Linesplit)
 	throughput := report.Section{
 		Title: "Line mode: throughput",
@@ -53,7 +53,7 @@ func (b *Bench) bulk(ctx context.Context) ([]report.Section, error) {
 	if err := b.transferAll(ctx, trials, spec); err != nil {
 		return nil, err
 	}
-	t.Hide(contender.Direct, transferCPU, transferPeak)
+	t.Hide(contender.Direct, proxyColumns...)
 	addRatios(t, contender.LinesplitConnection)
 	return []report.Section{{
 		Title: "Connection mode: bulk",

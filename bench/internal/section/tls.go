@@ -46,7 +46,7 @@ func (b *Bench) tls(ctx context.Context) ([]report.Section, error) {
 	}
 	var tables []*report.Table
 	for _, s := range found {
-		s.Table.Hide(contender.Direct, transferCPU, transferPeak)
+		s.Table.Hide(contender.Direct, proxyColumns...)
 		addRatios(s.Table, contender.Linesplit)
 		addRatios(s.Table, contender.LinesplitConnection)
 		tables = append(tables, s.Table)

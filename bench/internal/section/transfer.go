@@ -21,10 +21,10 @@ const minThroughput = 20e6
 
 // transferColumns are the columns of transferResult.figures.
 var transferColumns = []string{"MB/s", "million lines/s", "CPU s/GB", "peak MiB", "both ends CPU s/GB",
-	"both ends, cores"}
+	"both ends, cores", "proxy, cores"}
 
-// Columns that do not apply to a run without a proxy.
-const transferCPU, transferPeak = 2, 3
+// proxyColumns are those of transferColumns that do not apply to a run without a proxy.
+var proxyColumns = []int{2, 3, 6}
 
 // transferResult holds what a transfer cost.
 type transferResult struct {
@@ -59,6 +59,7 @@ func (r transferResult) figures(spec load.Transfer) []float64 {
 		float64(r.peak) / (1 << 20),
 		r.ends / (float64(r.bytes) / 1e9),
 		r.ends / r.seconds,
+		r.cpu / r.seconds,
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"linesplit/bench/report"
 )
 
-// trickleSenders is the number of senders that send single lines, each at an equal part of the rate.
+// trickleSenders is the number of senders that send single lines, each at an equal part of the
+// rate.
 const trickleSenders = 2
 
 func (b *Bench) trickleTime() float64 {
