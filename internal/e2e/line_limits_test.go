@@ -44,7 +44,7 @@ func TestIdleSendersAtTheLimitMakeRoom(t *testing.T) {
 	}
 	idle := s.DialMany(limit)
 	s.WaitForMetric(1, "linesplit_accepting_paused")
-	if status, text := readiness(t, s.Process); status != http.StatusServiceUnavailable || !strings.Contains(text, "limit of 10 senders") {
+	if status, text := readiness(t, s.Process); status != http.StatusServiceUnavailable || !strings.Contains(text, "10 senders") {
 		t.Errorf("at the limit: %d %s", status, text)
 	}
 	s.StartSenders(2, testrig.SenderOptions{Lines: 1_000})
