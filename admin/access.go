@@ -58,7 +58,7 @@ func requestTrust(r *http.Request) trust {
 	return fromAnywhere
 }
 
-// identity is what a request has proved of its client.
+// identity holds what a request has proved of its client.
 type identity int
 
 const (

@@ -52,7 +52,7 @@ type shared[T any] struct {
 	next *result[T] // of a call that has not begun; nil: there is none
 }
 
-// result is what one call returned. Callers share it and must not change it.
+// result holds what one call returned. Callers share it and must not change it.
 type result[T any] struct {
 	done  chan struct{} // closed when value is set
 	value T

@@ -52,7 +52,7 @@ func TestFloodTakesNoSinglePlace(t *testing.T) {
 	}
 }
 
-// Places that are kept by requests under way are not there to be shared, whoever has them.
+// Places that are kept by requests under way are not there to be shared, whichever client has them.
 func TestFloodBesideRequestsThatKeepTheirPlaces(t *testing.T) {
 	const anonymous = maxRequests + maxStreams
 	l, probes := newCrowded(t, MaxConns), some(modest, "10.1.0.1")

@@ -149,7 +149,7 @@ type claim struct {
 	since  time.Time
 }
 
-// right is what a claim rests on, the weakest first.
+// right names what a claim rests on, the weakest first.
 type right int
 
 const (

@@ -15,7 +15,7 @@ import (
 	"linesplit/relay/internal/upstream"
 )
 
-// stage is what a link is doing.
+// stage names what a link is doing.
 type stage uint8
 
 const (
@@ -69,7 +69,7 @@ type side struct {
 	link *link
 }
 
-// Ready is for the loop.
+// Ready handles events. The loop calls it.
 func (s *side) Ready(_ *loop.Loop, ev loop.Events) {
 	s.Note(ev)
 	k := s.link

@@ -10,7 +10,7 @@ import (
 	"linesplit/relay/internal/traffic"
 )
 
-// ending is what a link has to know while it ends.
+// ending holds what a link has to know while it ends.
 type ending struct {
 	ended int // number of streams that have ended in order or were refused
 

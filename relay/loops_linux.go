@@ -103,7 +103,7 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// Accepted is for the loop.
+// Accepted takes a new connection. The loop calls it.
 func (d *door) Accepted(fd int, peer netip.AddrPort) {
 	if d.admits != nil && peer.IsValid() && !d.admits(peer) {
 		loop.Reset(fd)
@@ -116,7 +116,7 @@ func (d *door) Accepted(fd int, peer netip.AddrPort) {
 	k.admit(fd, d.loop)
 }
 
-// AcceptFailed is for the loop.
+// AcceptFailed counts a failure. The loop calls it.
 func (d *door) AcceptFailed(err error) { d.v.failed(err) }
 
 // startOnLoop is start for a plain connection that a goroutine has accepted. It returns false if c

@@ -58,7 +58,7 @@ func (l *detachableListener) Close() error {
 	return l.Listener.Close()
 }
 
-// state is what tests look at in an open connection.
+// state holds what tests look at in an open connection.
 type state struct {
 	first, why    traffic.End
 	clientRefuses bool

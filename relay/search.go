@@ -16,7 +16,7 @@ const (
 	maxRetry     = time.Second
 )
 
-// search is how a client finds a target: which backends are tried, for how long, and when all are
+// search finds a target for a client: which backends are tried, for how long, and when all are
 // tried again. Its driver acquires backends, dials and waits.
 type search struct {
 	until  time.Time      // end of the dial budget; zero before the first dial

@@ -15,8 +15,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// conn is one inbound connection. Only its goroutine, or its event loop, touches it, except where a
-// field says otherwise.
+// conn is one inbound connection. Only its goroutine, or its event loop, touches it; comments on
+// fields name the exceptions.
 //
 // While it waits for bytes it has no buffer, or one just large enough for its unfinished line, and
 // few and small stack frames: thousands of idle connections cost a few kilobytes each.

@@ -81,7 +81,7 @@ func (k *looped) adopt(fd int, err error) {
 	}
 }
 
-// Ready is for the loop.
+// Ready notes the events and goes on. The loop calls it.
 func (k *looped) Ready(_ *loop.Loop, ev loop.Events) {
 	k.readable = k.readable || ev&loop.Readable != 0
 	k.ended = k.ended || ev&loop.PeerEnded != 0

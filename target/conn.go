@@ -25,9 +25,9 @@ const maxRecord = 16 << 10
 const maxBatch = 4 * maxRecord
 
 // Conn is one outbound connection that knows what its peer has acknowledged and read. One goroutine
-// at a time writes and half-closes; Progress, Abort and Close are safe for concurrent use. Another goroutine
-// of the Conn reads from the connection, below TLS, discards what arrives, and sees the peer's FIN
-// and RST at once.
+// at a time writes and half-closes; Progress, Abort and Close are safe for concurrent use. Another
+// goroutine of the Conn reads from the connection, below TLS, discards what arrives, and sees the
+// peer's FIN and RST at once.
 type Conn struct {
 	raw      net.Conn // *net.TCPConn or *net.UnixConn
 	sys      syscall.RawConn

@@ -43,7 +43,7 @@ func AdviseHandshake(err error, prefix string) error {
 	return Advise(err, prefix)
 }
 
-// ListenerAdvice says what can mend an error of a handshake on the accepting side, or nothing.
+// ListenerAdvice returns what can mend an error of a handshake on the accepting side, or nothing.
 func ListenerAdvice(err error) string {
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		return "the sender does not speak TLS: give it a tcp:// listener, or switch TLS on there"

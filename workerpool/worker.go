@@ -78,7 +78,7 @@ func (w *worker) next() {
 	w.handle(w.await())
 }
 
-// event is what a worker has waited for: one of its fields is set, or none if it only has to go on.
+// event describes what a worker has waited for: one of its fields is set, or none if it only has to go on.
 type event struct {
 	buffer    *linebuf.Buffer
 	closed    bool // the channel

@@ -33,9 +33,8 @@ func TestHandshakeKnowsProbes(t *testing.T) {
 	}
 }
 
-// Of a listener for TLS, a peer that sends plain text learned nothing: its connection ended as that of
-// a receiver does which has read everything, and linesplit as the sender counted its lines as
-// delivered without a word in its log.
+// A peer that sent plain text to a TLS listener learned nothing: its connection ended like that of a
+// receiver that has read everything, and a linesplit as the sender counted its lines as delivered.
 func TestPlainTextIsAnsweredByAnAlert(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -79,7 +79,7 @@ func suggestCommand(word string) string {
 	return ", did you mean " + near + "?"
 }
 
-// argumentHint says what the command takes in place of an argument.
+// argumentHint names what the command takes in place of an argument.
 func (c command) argumentHint() string {
 	if len(c.options) == 0 {
 		return fmt.Sprintf("linesplit %s takes no arguments", c.name)

@@ -30,7 +30,7 @@ func advise(err error) error {
 	return tlsconf.Advise(err, "-tls")
 }
 
-// adviceOn says what an answer that is not linesplit's API is a sign of.
+// adviceOn returns advice about an answer that is not linesplit's API.
 func adviceOn(body []byte) string {
 	if bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server")) {
 		return "what listens there speaks TLS: write tls:// before the address in -admin"

@@ -16,7 +16,7 @@ const (
 	MaxDelay     = 2 * time.Second
 )
 
-// dialling is what a machine knows about its dials. At most one attempt is under way.
+// dialling holds what a machine knows about its dials. At most one attempt is under way.
 type dialling struct {
 	busy    bool
 	arrived Conn     // a connection that waits for the end of the write under way, or nil

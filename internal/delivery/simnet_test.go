@@ -231,7 +231,7 @@ func (c *simConn) unreadSeen(now time.Time) int {
 	return certain + c.to.rng.IntN(1+unread-certain)
 }
 
-// Progress is what the machine learns at a look.
+// Progress returns what the machine learns at a look.
 func (c *simConn) Progress() target.Progress {
 	now := time.Now()
 	unread := c.unreadSeen(now)

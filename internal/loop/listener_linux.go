@@ -49,7 +49,7 @@ func (l *Loop) Listen(ln *Listener, fd int, to Acceptor) error {
 	return l.Adopt(&ln.fd, fd, ln)
 }
 
-// Ready is for the loop.
+// Ready accepts connections. The loop calls it.
 func (ln *Listener) Ready(l *Loop, ev Events) {
 	ln.pending = ln.pending || ev&Readable != 0
 	for range acceptsPerTurn {

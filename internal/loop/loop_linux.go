@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Events says what has become possible with a descriptor.
+// Events tells what has become possible with a descriptor.
 type Events uint8
 
 const (

@@ -76,7 +76,7 @@ func (p *poller) interrupt() {
 	}
 }
 
-// outcome is how a wait ended.
+// outcome names how a wait ended.
 type outcome int
 
 const (

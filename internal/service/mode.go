@@ -44,7 +44,7 @@ type mode interface {
 	setWeight(name string, weight int) error
 	setBalance(rule string) error
 	// adopt changes from one configuration to another, as far as that is possible while running.
-	// dial is how next reaches targets. If it returns an error, nothing has changed.
+	// dial reaches the targets of next. If it returns an error, nothing has changed.
 	adopt(old, next config.Config, dial target.Options) error
 }
 

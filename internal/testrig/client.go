@@ -47,7 +47,7 @@ type TargetFlag string
 // Target returns the text of the flag.
 func (l TargetFlag) Target() string { return string(l) }
 
-// Client says how a client connects to linesplit.
+// Client holds how a client connects to linesplit.
 type Client struct {
 	Network string      // tcp, also if empty, or unix
 	From    string      // address of this machine to connect from; empty: the kernel's choice

@@ -11,7 +11,7 @@ import (
 	"linesplit/bench/report"
 )
 
-// aboutEnds says what the last columns of transferColumns mean.
+// aboutEnds explains what the last columns of transferColumns mean.
 const aboutEnds = "Senders write blocks from memory, targets drop what they get without copying it. The last columns " +
 	"say how many cores they and the proxy keep busy, and the row direct how fast they are without a proxy."
 

@@ -1,0 +1,155 @@
+package delivery
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func (s *sim) counters() (sum Counters) {
+	sum.Resent = make([]Resent, 2)
+	for _, x := range append(s.targets, s.former...) {
+		sum.Add(x.Counters())
+	}
+	return sum
+}
+
+// check demands what must hold after every step.
+func (s *sim) check() {
+	sum, taken, retained := s.counters(), s.shared.Taken(), s.shared.Retained()
+	accounted := sum.Confirmed
+	accounted.Add(retained)
+	if taken != accounted {
+		s.t.Errorf("seed %d: taken %v, confirmed %v and retained %v", s.seed, taken, sum.Confirmed, retained)
+	}
+	for _, m := range s.machines {
+		if len(m.leaving) > MaxLeaving {
+			s.t.Errorf("seed %d: leaving %d connections", s.seed, len(m.leaving))
+		}
+		if m.out != nil {
+			s.checkOut(m.out)
+		}
+	}
+}
+
+// checkOut checks a connection in use: its window is bounded, and its target has not
+// been drained for longer than a tick or two.
+func (s *sim) checkOut(c *outConn) {
+	peer := c.conn.(*simConn)
+	limit := s.window + lookWrites*512
+	if peer.wasStable { // probes
+		limit += max(s.window, minProbe) + s.window/4
+	}
+	if c.window.mem > limit {
+		s.t.Errorf("seed %d: a window of %d bytes", s.seed, c.window.mem)
+	}
+	if !c.backend.Accepts() && !c.ending && time.Since(peer.to.drainedAt) > 2*time.Second {
+		s.t.Errorf("seed %d: a drained target still gets lines", s.seed)
+	}
+}
+
+// checkEnd counts what has arrived.
+func (s *sim) checkEnd() {
+	s.check()
+	times := map[int]int{}
+	total := s.receiveAll(times)
+	for _, x := range append(s.targets, s.former...) {
+		s.checkConns(x)
+	}
+	sum := s.counters()
+	if s.verbose && !s.stopped {
+		s.missing(times)
+	}
+	if uint64(len(times)) < sum.Confirmed.Lines {
+		s.t.Errorf("seed %d: %d lines confirmed, %d received", s.seed, sum.Confirmed.Lines, len(times))
+	}
+	if s.stopped {
+		return
+	}
+	if taken := int(s.shared.Taken().Lines); len(times) != taken {
+		s.t.Errorf("seed %d: %d of %d lines received", s.seed, len(times), taken)
+	}
+	unacknowledged, unread := sum.Resent[0].Count, sum.Resent[1].Count
+	resent := unacknowledged.Lines + unread.Lines
+	if twice := uint64(total - len(times)); twice > resent {
+		s.t.Errorf("seed %d: %d lines received again, %d counted as resent", s.seed, twice, resent)
+	}
+	if s.plot == peaceful && resent > 0 {
+		s.t.Errorf("seed %d: %d lines resent though all targets ended in order", s.seed, resent)
+	}
+	want := sum.Confirmed
+	want.Add(unread)
+	if sum.Acknowledged != want {
+		s.t.Errorf("seed %d: %v acknowledged, want those confirmed or resent as unread, %v", s.seed, sum.Acknowledged, want)
+	}
+	want.Add(unacknowledged)
+	if sum.Sent != want {
+		s.t.Errorf("seed %d: %v sent, want those confirmed or resent, %v", s.seed, sum.Sent, want)
+	}
+}
+
+// checkConns demands that all connections are closed.
+func (s *sim) checkConns(x *simTarget) {
+	for i, c := range x.conns {
+		if !c.closed {
+			s.t.Errorf("seed %d: %s[%d] was left open", s.seed, x.name, i)
+		}
+	}
+	if n := x.Target.Connections(); n != 0 {
+		s.t.Errorf("seed %d: %s counts %d connections", s.seed, x.name, n)
+	}
+}
+
+func (s *sim) receiveAll(times map[int]int) (total int) {
+	for _, x := range append(s.targets, s.former...) {
+		for i, c := range x.conns {
+			name := fmt.Sprintf("%s[%d]", x.name, i)
+			total += s.receive(name, string(c.sent[:c.read]), times)
+			if c.over && c.read == len(c.sent) && c.read > 0 && c.sent[c.read-1] != '\n' {
+				s.t.Errorf("seed %d: %s ended in order in the middle of a line", s.seed, name)
+			}
+		}
+	}
+	return total
+}
+
+// receive notes the whole lines at the start of what came over one connection.
+func (s *sim) receive(name, stream string, times map[int]int) (n int) {
+	whole := stream[:strings.LastIndexByte(stream, '\n')+1]
+	for line := range strings.Lines(whole) {
+		number, rest, _ := strings.Cut(line, " ")
+		seq, err := strconv.Atoi(number)
+		if err != nil || seq >= s.seq || strings.Trim(rest, "x") != "\n" {
+			s.t.Errorf("seed %d: %s: torn line %q", s.seed, name, line)
+			return n
+		}
+		times[seq]++
+		n++
+	}
+	return n
+}
+
+// missing prints which lines were not received, and where they were sent to.
+func (s *sim) missing(times map[int]int) {
+	for i, m := range s.machines {
+		s.say("machine %d of %s: out %v, leaving %d, retry %d, paused %v, full %v, moved %v", i, m.home.Target, m.out != nil, len(m.leaving), len(m.retryQueue.list), m.paused, m.full, m.moved)
+		if m.out != nil {
+			s.say("  at %s, window %d, ending %v, stalled %v, acked ago %v, arrived %d next %d", m.out.backend.Target, m.out.window.held.Lines, m.out.ending, m.out.stalled, time.Since(m.out.ackedAt), m.out.arrived(), m.out.next)
+		}
+	}
+	for seq := range s.seq {
+		if times[seq] > 0 {
+			continue
+		}
+		s.say("line %d is missing", seq)
+		for _, x := range append(s.targets, s.former...) {
+			for i, c := range x.conns {
+				if at := strings.Index("\n"+string(c.sent), fmt.Sprintf("\n%d ", seq)); at >= 0 {
+					s.say("  %s[%d]: sent at %d; acked %d, read %d, knows %d, fin %v, after ours %v, dead %v, over %v, err %v",
+						x.name, i, at, c.acked, c.read, x.knows, c.fin, c.afterOurs, c.dead, c.over, c.err)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package delivery
+
+import (
+	"syscall"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// live lets time pass while input trickles in.
+func (s *sim) live(d time.Duration) {
+	for until := time.Now().Add(d); time.Now().Before(until) && !s.t.Failed(); {
+		s.pass(125 * time.Millisecond)
+		s.check()
+	}
+}
+
+// hang stops the first target, which may have been told to go as well, and demands that its lines
+// reach another one.
+func (s *sim) hang() {
+	s.launch(s.targets[0])
+	s.launch(s.add())
+	s.heal()
+	s.live(20 * time.Second)
+	x, before := s.targets[0], s.seq
+	leaves := s.rng.IntN(2) == 0
+	x.rate = 0
+	s.say("%s hangs; leaves %v", x.name, leaves)
+	if leaves {
+		s.setAccepting(x, false)
+	}
+	set := s.shared.Settings()
+	s.live(2*set.StallTimeout + set.ResendAge + 10*time.Second)
+	times := map[int]int{}
+	s.receiveAll(times)
+	for _, c := range x.live() { // what has arrived in full may wait until the process reads on, or dies
+		s.receive(x.name, string(c.sent[:c.acked]), times)
+	}
+	for seq := range before {
+		if times[seq] == 0 {
+			s.t.Errorf("seed %d: line %d waits for a target that hangs", s.seed, seq)
+			s.missing(times)
+			break
+		}
+	}
+	if n := x.Target.Connections(); leaves && n > 0 {
+		s.t.Errorf("seed %d: a target that hangs has %d connections although it was drained", s.seed, n)
+	}
+}
+
+// halfClosers demands that the machines stay connected to targets that half-close each connection at
+// its start: such a FIN means nothing.
+func (s *sim) halfClosers() {
+	if s.plot != peaceful {
+		return
+	}
+	conns := func() (n int) {
+		for _, x := range s.targets {
+			x.SetAccepting(true)
+			n += len(x.conns)
+		}
+		s.publish()
+		return n
+	}
+	conns()
+	s.live(2*s.shared.Settings().FailbackInterval + 10*time.Second)
+	before := conns()
+	s.live(10 * time.Second)
+	if n := conns() - before; n > 0 {
+		s.t.Errorf("seed %d: %d connections in ten seconds to targets that half-close", s.seed, n)
+	}
+}
+
+// recover heals all targets and demands that all machines go home.
+func (s *sim) recover() {
+	s.say("recover")
+	s.heal()
+	s.live(2*s.shared.Settings().FailbackInterval + 10*time.Second)
+	for _, m := range s.machines {
+		if m.out == nil || m.out.backend != m.home {
+			s.t.Errorf("seed %d: a machine is not at home", s.seed)
+		}
+	}
+}
+
+func (s *sim) heal() {
+	for _, x := range append(s.targets, s.former...) {
+		x.heal()
+		x.Target.CheckedUp()
+	}
+	for _, x := range s.targets {
+		x.SetAccepting(true)
+	}
+	s.publish()
+}
+
+// fault changes something at random.
+func (s *sim) fault() {
+	x := s.targets[s.rng.IntN(len(s.targets))]
+	now := time.Now()
+	n := s.rng.IntN(18)
+	if s.plot == peaceful {
+		n = []int{2, 2, 12, 13, 14, 17}[s.rng.IntN(6)]
+	}
+	s.say("%s: fault %d", x.name, n)
+	switch n {
+	case 0, 1:
+		for _, c := range x.live() {
+			c.kill()
+		}
+	case 2:
+		for _, c := range x.live() {
+			c.announceEnd(now)
+		}
+	case 3:
+		if live := x.live(); len(live) > 0 {
+			live[s.rng.IntN(len(live))].reset(syscall.ECONNRESET)
+		}
+	case 4, 5:
+		x.rate = 0
+	case 6:
+		x.rate = 1 + s.rng.IntN(300)
+	case 7:
+		x.setBlackHole(now, !x.blackHole)
+	case 8:
+		x.refuses = []error{syscall.ECONNREFUSED, syscall.EMFILE}[s.rng.IntN(2)]
+	case 9:
+		x.finFirst = !x.finFirst
+	case 10:
+		x.dialTime = time.Duration(s.rng.IntN(3000)) * time.Millisecond
+	case 11:
+		x.heal()
+	case 12:
+		s.setAccepting(x, !x.Accepts())
+	case 13:
+		s.change(x)
+	case 14:
+		s.tune()
+	case 15:
+		for _, c := range x.live() {
+			c.risingTo = now.Add(time.Duration(s.rng.IntN(3000)) * time.Millisecond)
+		}
+	case 16:
+		s.checkHealth(x)
+	case 17:
+		s.end()
+	}
+}
+
+func (s *sim) setAccepting(x *simTarget, accepts bool) {
+	if x.Accepts() && !accepts {
+		x.drainedAt = time.Now()
+	}
+	x.SetAccepting(accepts)
+	s.publish()
+}
+
+// change adds a target, or removes one while another is left.
+func (s *sim) change(x *simTarget) {
+	if s.ended {
+		return
+	}
+	if s.rng.IntN(2) == 0 && len(s.targets) < 5 {
+		s.launch(s.add())
+		return
+	}
+	if len(s.targets) < 2 {
+		return
+	}
+	s.setAccepting(x, false)
+	for i, y := range s.targets {
+		if x == y {
+			s.targets = append(s.targets[:i:i], s.targets[i+1:]...)
+		}
+	}
+	s.former = append(s.former, x)
+	s.publish()
+}
+
+func (s *sim) checkHealth(x *simTarget) {
+	if s.rng.IntN(2) == 0 {
+		x.Target.CheckedUp()
+	} else {
+		x.Target.CheckedDown(syscall.EHOSTUNREACH)
+	}
+}
+
+// end ends the input, or rarely stops everything.
+func (s *sim) end() {
+	switch s.rng.IntN(12) {
+	case 0:
+		s.stopped = true
+		for _, m := range s.machines {
+			m.Stop()
+			m.Abort(time.Now())
+		}
+	case 1, 2:
+		s.ended = true
+	}
+}
+
+// patience is how long the machines may take to deliver what is left once all targets work: the
+// longest timeouts, one after the other.
+const patience = 5 * time.Minute
+
+// finish heals all targets, or all but one that vanishes, and demands that everything is delivered.
+func (s *sim) finish() {
+	s.say("finish")
+	s.heal()
+	s.ended = true
+	if x := s.targets[0]; len(s.targets) > 1 && s.rng.IntN(2) == 0 && s.plot != peaceful {
+		x.setBlackHole(time.Now(), true)
+		x.refuses = syscall.ETIMEDOUT
+	}
+	for until := time.Now().Add(patience); !s.done(); {
+		if time.Now().After(until) {
+			s.t.Errorf("seed %d: not done after %v", s.seed, patience)
+			return
+		}
+		s.pass(25 * time.Millisecond)
+	}
+	now := time.Now()
+	for _, m := range s.machines {
+		m.Abort(now)
+	}
+	if n := s.shared.Retained(); n != (linebuf.Count{}) {
+		s.t.Errorf("seed %d: %d lines retained at the end", s.seed, n.Lines)
+	}
+	if n := s.buffers.InUse(); n != 0 {
+		s.t.Errorf("seed %d: %d bytes of buffers were not given back", s.seed, n)
+	}
+}
+
+func (s *sim) done() bool {
+	for _, m := range s.machines {
+		if !m.Done() {
+			return false
+		}
+	}
+	return true
+}
