@@ -59,7 +59,7 @@ type Conn struct {
 	estimate           estimator
 	silence            silence
 	peer               peerLookup
-	peerSlack          uint64 // bytes that the peer's kernel may have taken from TCP and not handed on
+	peerSlack          uint64 // bytes that the peer's TLS may have read and not handed on
 	known              uint64 // see Progress.Known
 	silent             time.Duration
 	ackedWire          uint64 // acknowledged bytes on the wire

@@ -19,9 +19,10 @@ const (
 	lookupTries = 3
 	// lookupSeldom is the time between two looks from which on a look asks twice.
 	lookupSeldom = 10 * time.Millisecond
-	// lookupSlackTLS is how far, in bytes, TLS in the peer's kernel may be ahead of the peer's
-	// application: it takes one record at a time from TCP.
-	lookupSlackTLS = maxRecord + 256 + 5
+	// lookupSlackTLS is how many bytes the peer's TLS may have read and not handed on to its
+	// application. TLS in the kernel takes one record at a time; Go's crypto/tls, which reads ahead,
+	// was seen to hold 37 KB.
+	lookupSlackTLS = 64 << 10
 )
 
 // peerLookup knows what the peer has read, while the kernel answers for the peer's socket. The zero
