@@ -49,6 +49,28 @@ func (c *Carrier) buffer(size int) []byte {
 	}
 }
 
+// readSize returns how many bytes an event loop may read for a receiver that may take none of them:
+// what keep then has room for. Several loops may see the same room, so that it may fall below 0 by a
+// buffer for each loop.
+func (c *Carrier) readSize() int {
+	if c.room.Load() < largeBuffer {
+		return smallBuffer
+	}
+	return largeBuffer
+}
+
+// keep returns a buffer that begins with a copy of b, of which there are at most largeBuffer bytes.
+func (c *Carrier) keep(b []byte) (buf []byte) {
+	if len(b) <= smallBuffer {
+		buf = c.small.Get().(*[smallBuffer]byte)[:]
+	} else {
+		c.room.Add(-largeBuffer)
+		buf = c.large.Get().(*[largeBuffer]byte)[:]
+	}
+	copy(buf, b)
+	return buf
+}
+
 // free takes a buffer back.
 func (c *Carrier) free(b []byte) {
 	switch len(b) {

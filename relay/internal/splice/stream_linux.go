@@ -64,7 +64,7 @@ func (p *Streams) Init(c *Carrier, client, target *Socket, bytesIn, bytesOut *at
 
 // Stream is one direction of a connection on an event loop: a [Flow] without goroutines.
 //
-// Small amounts go through the loop's read buffer. Once a read has filled largeBuffer, bytes go
+// Small amounts go through the loop's read buffer. Once a read has been full, bytes go
 // through a pipe until reads return little again. What the receiving side does not take at once
 // waits in a buffer or in the pipe; nothing more is read meanwhile, and an idle stream holds
 // neither.
@@ -192,7 +192,7 @@ func (s *Stream) fill(l *loop.Loop) error {
 		s.copies = true
 	}
 	s.Release()
-	b := l.Scratch()[:largeBuffer]
+	b := l.Scratch()[:s.carrier.readSize()]
 	n, err := loop.Read(s.src.Int(), b)
 	s.data = b[:n]
 	return s.filled(n, len(b), err)
@@ -210,7 +210,7 @@ func (s *Stream) filled(n, size int, err error) error {
 		return io.EOF
 	}
 	s.n = n
-	s.bulk = n >= largeBuffer || s.bulk && n >= smallBuffer
+	s.bulk = n == size || s.bulk && n >= smallBuffer
 	s.short = n < size && s.pipe == nil && s.src.TCP
 	if s.short && !s.src.ended {
 		s.src.readable = false // another byte, or the end, is an event
@@ -255,8 +255,8 @@ func (s *Stream) keep() {
 	if s.pipe != nil || s.buf != nil {
 		return
 	}
-	s.buf = s.carrier.buffer(largeBuffer)
-	s.data = s.buf[:copy(s.buf, s.data)]
+	s.buf = s.carrier.keep(s.data)
+	s.data = s.buf[:s.n]
 }
 
 // holdPipe reports whether the stream holds a pipe now. It does not if there are too many.

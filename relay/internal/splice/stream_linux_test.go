@@ -173,3 +173,27 @@ func TestBlockedStreamStopsReading(t *testing.T) {
 		t.Errorf("%d bytes came through, want %d", n, taken)
 	}
 }
+
+// While stalled connections hold all large buffers, a loop had read more than fits into a small one:
+// the rest was lost, and the loop did not end.
+func TestBlockedStreamWithoutRoomForBuffers(t *testing.T) {
+	c := NewCarrier()
+	c.room.Store(largeBuffer - 1)
+	c.pipes.limit = 0
+	r := carryOnLoop(t, c, "tcp")
+	taken := fill(t, r.client)
+	held := make(chan int, 1)
+	r.loop.Post(func() { held <- len(r.streams.In.buf) })
+	if n := <-held; n != smallBuffer {
+		t.Errorf("a buffer of %d bytes is held", n)
+	}
+	must(t, r.client.(*net.TCPConn).CloseWrite())
+	r.target.(*net.TCPConn).CloseWrite()
+	if n, err := io.Copy(io.Discard, r.target); n != taken || err != nil {
+		t.Errorf("%d bytes came through, want %d; %v", n, taken, err)
+	}
+	<-r.done
+	if got := c.room.Load(); got != largeBuffer-1 {
+		t.Errorf("at the end room for %d bytes", got)
+	}
+}
