@@ -8,9 +8,11 @@ import (
 
 const (
 	// An outlet stays with one worker for stayBytes or stayWrites, so that its receiver is woken less
-	// often and reads more at a time.
+	// often and reads more at a time. After a pause of stayPause it takes the next worker: lines that
+	// come one by one are spread one by one.
 	stayBytes  = 1 << 20
 	stayWrites = 64
+	stayPause  = time.Millisecond
 	// maxTries is the number of workers that an outlet tries for one buffer.
 	maxTries = 16
 )
@@ -21,6 +23,7 @@ type Outlet struct {
 	pool          *Pool
 	at            int // index in Pool.running
 	bytes, writes int // given to that worker
+	last          time.Time
 }
 
 // NewOutlet returns an outlet that begins with another worker than the one before.
@@ -34,6 +37,10 @@ func (p *Pool) NewOutlet() *Outlet {
 func (o *Outlet) Offer(b *linebuf.Buffer) bool {
 	running := *o.pool.running.Load()
 	size := len(b.B)
+	if b.Read.Sub(o.last) > stayPause {
+		o.at, o.bytes, o.writes = o.at+1, 0, 0
+	}
+	o.last = b.Read
 	for range min(len(running), maxTries) {
 		w := running[o.at%len(running)]
 		if o.bytes < stayBytes && o.writes < stayWrites && w.offer(b) {

@@ -49,6 +49,31 @@ func TestOutletWritesAtOnce(t *testing.T) {
 	})
 }
 
+// Lines that come one by one go to one connection after the other, and to the targets in turn.
+func TestOutletSpreadsSingleLines(t *testing.T) {
+	inBubble(t, "with pauses", func(t *testing.T) {
+		a, b := newPeer("a"), newPeer("b")
+		r := offering(t, Options{Connections: 2}, a, b)
+		for range 4 {
+			r.send(1, 100)
+			r.pass(10 * time.Millisecond)
+			r.send(1, 100)
+			r.pass(10 * time.Millisecond)
+			if n, m := len(a.conn(0).state().sent)+len(a.conn(1).state().sent), len(b.conn(0).state().sent)+len(b.conn(1).state().sent); n != m {
+				t.Errorf("%d bytes at one target, %d at the other", n, m)
+			}
+		}
+		for _, p := range r.peers {
+			for i := range 2 {
+				if n := len(p.conn(i).state().sent); n != 200 {
+					t.Errorf("%s[%d] got %d bytes", p.name, i, n)
+				}
+			}
+		}
+		r.finish(time.Second)
+	})
+}
+
 func TestOutletNeverWaits(t *testing.T) {
 	inBubble(t, "the worker writes what a full connection does not take", func(t *testing.T) {
 		a := newPeer("a")

@@ -15,6 +15,7 @@
 package workerpool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -145,9 +146,17 @@ func (p *Pool) startWorkersLocked(home *backend) {
 	}
 }
 
-// publishWorkersLocked lets outlets know which workers there are.
+// publishWorkersLocked lets outlets know which workers there are. Neighbours in the list belong to
+// different targets, as far as possible.
 func (p *Pool) publishWorkersLocked() {
+	place := make(map[*worker]int, len(p.workers)) // among the workers of the same home
+	seen := make(map[*backend]int)
+	for _, w := range p.workers {
+		place[w] = seen[w.home]
+		seen[w.home]++
+	}
 	running := slices.Clone(p.workers)
+	slices.SortStableFunc(running, func(a, b *worker) int { return cmp.Compare(place[a], place[b]) })
 	p.running.Store(&running)
 }
 

@@ -56,7 +56,11 @@ func byName(t *testing.T) (listen, target string) {
 		t.Skipf("this machine's name leads elsewhere: %v", err)
 	}
 	ln.Close()
-	_, port, _ := net.SplitHostPort(string(testrig.FreeHostPort(t)))
+	if ln, err = net.Listen("tcp", ":0"); err != nil { // the port must be free at all addresses
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	return "tcp://:" + port, "tcp://" + net.JoinHostPort(name, port)
 }
 
