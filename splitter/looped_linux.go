@@ -103,10 +103,12 @@ func (k *looped) step() {
 			return
 		}
 	}
-	if !k.readable {
-		return
-	}
 	switch {
+	case k.unsent != nil: // completes has left it
+		k.leaveTo(k.sendUnsent)
+	case k.why != nil:
+		k.end(k.why)
+	case !k.readable:
 	case !c.enterGate():
 		c.release() // a thousand waiting connections must not hold a buffer each
 		c.account()
@@ -146,6 +148,26 @@ func (k *looped) read() {
 		c.leaveGate()
 		k.fd.Again()
 	}
+}
+
+// completes reads what has room behind an unfinished line that is about to be dropped, and reports
+// whether that has completed the line. Its rest may have arrived long ago: a loop that has many
+// connections comes late to each. k is nil, and nothing is read, for connections that are not on a
+// loop.
+func (k *looped) completes(c *conn) bool {
+	if k == nil || k.over || k.unsent != nil || c.buf == nil {
+		return false
+	}
+	if carried := c.carried(); carried <= smallRest && cap(c.buf.B) < 2*carried {
+		c.replace(c.v.pool.MustGet(2 * carried))
+	}
+	n, _ := loop.Read(k.fd.Int(), c.buf.B[len(c.buf.B):cap(c.buf.B)])
+	if n <= 0 { // read finds out why
+		return false
+	}
+	before := c.received.Load().Lines
+	k.why = c.take(n)
+	return c.received.Load().Lines > before
 }
 
 // rest waits for the next event.

@@ -13,4 +13,6 @@ type looped struct{ unsent *linebuf.Buffer }
 
 func (*serving) startOnLoop(net.Conn) bool { return false }
 
+func (*looped) completes(*conn) bool { return false }
+
 func onLoop(net.Conn) *looped { return nil }

@@ -204,7 +204,7 @@ func (c *conn) obeyEviction() {
 	keep := c.charge.Load() - c.v.budget.wanted(c)
 	c.goQuiet()
 	c.tighten()
-	if charge, _ := c.chargeNow(); charge > keep {
+	if charge, _ := c.chargeNow(); charge > keep && !c.loop.completes(c) {
 		c.dropCarried()
 	}
 	c.account()
