@@ -136,7 +136,12 @@ func ctlToken(s *flags.Set) string {
 	if err != nil {
 		s.Fail("token-file", fromVariable(s, "token-file", "admin-token-file", err))
 	}
-	return string(bytes.TrimSpace(text))
+	token := bytes.TrimSpace(text)
+	if bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		s.Fail("token-file", fromVariable(s, "token-file", "admin-token-file",
+			errors.New("is not one word of visible ASCII characters: give the file of linesplit's -admin-token-file")))
+	}
+	return string(token)
 }
 
 func ctlTLS(s *flags.Set) *tls.Config {

@@ -24,6 +24,7 @@ func TestCtlUsage(t *testing.T) {
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `unknown command "nothing"`},
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, `unknown scheme "http"`},
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, "no such file"},
+		{[]string{"-token-file", writeFile(t, "two words\n"), "targets"}, exitUsage, "is not one word of visible ASCII"},
 		{[]string{"targets", "-admin", "127.0.0.1:1"}, exitCannotRun, "connection refused"},
 		// These faults of the command line had exit code 1, "linesplit refused", or 3, "not reached".
 		{[]string{"weight", "a", "-json", "b", "-admin", "127.0.0.1:1"}, exitUsage, "write a whole number"},

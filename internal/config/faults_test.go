@@ -168,6 +168,7 @@ func TestBadFile(t *testing.T) {
 		{"tab", "port\t9000", `put a space between key and value`},
 		{"no value", "port", `FILE:1: key "port" without a value: write port PORT`},
 		{"file in a file", "config /etc/x", `misplaced key "config"`},
+		{"help in a file", "help", `misplaced key "help"`},
 		{"bad value", "port 70000 # high", `FILE:1: port "70000": not a port`},
 		{"no setting", "# target a:1\n", `the file holds no setting, and neither a flag nor LINESPLIT_TARGET names a target`},
 		{"long line", "# " + strings.Repeat("x", 64<<10) + "\nprot 1\n", `line 1 has 65538 bytes: the limit is 65535`},

@@ -137,6 +137,11 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 		return nil, err
 	}
 	answer, err := c.http.Do(request)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &UnreachableError{fmt.Errorf("no answer from %s within %v: what listens there may not be "+
+			"linesplit's admin listener: -admin of this command must say the same as linesplit's -admin",
+			c.address, requestTimeout)}
+	}
 	if err != nil {
 		return nil, &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.address, advise(cause(err)))}
 	}

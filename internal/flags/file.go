@@ -94,16 +94,22 @@ func (s *Set) checkKey(key, value string) (fault string) {
 	switch known := s.byKey[key]; {
 	case strings.ContainsAny(key, "=:\t"):
 		return "unknown key " + quote(key) + spaceHint
+	case key == "help": // only documentation, see New
+		return misplaced(key)
 	case known == nil:
 		return "unknown key " + quote(key) + s.suggest(strings.TrimLeft(key, "-"), "")
 	case value == "=" || strings.HasPrefix(value, "= ") || strings.HasPrefix(value, ": "):
 		return fmt.Sprintf("key %s with the value %s", quote(key), quote(value)) + spaceHint
 	case known.Name == s.fileFlag || known.CommandLine:
-		return "misplaced key " + quote(key) + ": it is for the command line only"
+		return misplaced(key)
 	case value == "true" && !known.isBool(): // ff's value for a key that stands alone
 		return fmt.Sprintf("key %s without a value: write %s %s", quote(key), known.Name, known.Arg)
 	}
 	return ""
+}
+
+func misplaced(key string) string {
+	return "misplaced key " + quote(key) + ": it is for the command line only"
 }
 
 const spaceHint = ": put a space between key and value, as in port 9000"

@@ -27,11 +27,11 @@ func (s *Set) nearest(name string) string {
 }
 
 // Nearest returns the first of the names that differs least from one that was written, or nothing
-// if all of them differ by more than two letters.
+// if all of them differ by more than two letters, or by as many as were written.
 func Nearest(written string, names []string) (best string) {
 	bestDistance := maxDistance + 1
 	for _, name := range names {
-		if d := distance(written, name); d < bestDistance {
+		if d := distance(written, name); d < bestDistance && d < len(written) {
 			best, bestDistance = name, d
 		}
 	}
