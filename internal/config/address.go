@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -117,10 +118,20 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 	if err != nil {
 		return a, err
 	}
-	if err := errors.Join(checkTarget(a, c.Mode), c.ownPlaces().check(a)); err != nil {
+	if err := errors.Join(checkTarget(a, c.Mode), c.ownPlaces().check(a), c.checkListened(a)); err != nil {
 		return a, fmt.Errorf("%q: %w", address, err)
 	}
 	return a, nil
+}
+
+// checkListened returns an error for a target that none of c's listeners leads to.
+func (c Config) checkListened(a target.Address) error {
+	datagrams := a.Scheme == target.SchemeUDP
+	if c.Mode != ConnectionMode ||
+		slices.ContainsFunc(c.Listen, func(spec listen.Spec) bool { return spec.UDP() == datagrams }) {
+		return nil
+	}
+	return noListener(kindOf(datagrams))
 }
 
 // AddressKey returns the part of a listener's or a target's address that no two of them may
@@ -191,14 +202,21 @@ func checkPairs(s *flags.Set, c Config) {
 	for _, a := range c.Targets {
 		targets[kindOf(a.Scheme == target.SchemeUDP)] = a.String()
 	}
-	for kind, needed := range [2]string{"a tcp://, tls:// or unix://", "a udp://"} {
+	for kind, needed := range kinds {
 		switch {
 		case listeners[kind] != "" && targets[kind] == "":
 			s.Fail("target", fmt.Errorf("the listener %s needs %s target", listeners[kind], needed))
 		case listeners[kind] == "" && targets[kind] != "":
-			s.FailValue("target", targets[kind], fmt.Errorf("no listener leads to it: it needs %s listener", needed))
+			s.FailValue("target", targets[kind], noListener(kind))
 		}
 	}
+}
+
+// kinds are those of listeners and targets: for streams, and for datagrams.
+var kinds = [2]string{"a tcp://, tls:// or unix://", "a udp://"}
+
+func noListener(kind int) error {
+	return fmt.Errorf("no listener leads to it: it needs %s listener", kinds[kind])
 }
 
 func kindOf(datagrams bool) int {

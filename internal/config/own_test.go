@@ -81,3 +81,19 @@ the environment variable "LINESPLIT_MAX_LINES" sets nothing: did you mean LINESP
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// By hand, a target could be added that no listener led to, and that a file could not name.
+func TestNoListenerLeadsToAnAddedTarget(t *testing.T) {
+	for _, test := range []struct{ args, target, want string }{
+		{"-mode connection -target a:1", "udp://b:1", "no listener leads to it: it needs a udp:// listener"},
+		{"-mode connection -target udp://a:1 -listen udp://:9000", "b:1", "it needs a tcp://, tls:// or unix:// listener"},
+		{"-mode connection -target udp://a:1,a:1 -listen udp://:9000,:9000", "udp://b:1", ""},
+	} {
+		clearEnv(t)
+		c := mustParse(t, strings.Fields(test.args)...)
+		_, err := c.ParseTarget(test.target)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: add %s: %v, want %q", test.args, test.target, err, test.want)
+		}
+	}
+}
