@@ -168,6 +168,9 @@ func (p *Pool) drainLocked(b *backend) {
 		b.drainingSince, b.drainedSince = time.Now(), time.Time{}
 		p.o.Logger.Info("target draining", "target", b.Target, "remove", b.removing)
 		p.setBackendsLocked(p.backends)
+		if !p.shared.Backends().AnyAccepts() {
+			p.o.Logger.Warn("no target takes lines any more: senders wait until one is resumed or added")
+		}
 	}
 	p.nudgeLocked(time.Now())
 	p.updateDrainedLocked(time.Now())

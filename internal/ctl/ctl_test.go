@@ -362,6 +362,19 @@ func TestTopOnATerminal(t *testing.T) {
 	}
 }
 
+// Datagrams that the kernel drops are in no count of lines. The status did not name them.
+func TestStatusNamesLostDatagrams(t *testing.T) {
+	var out bytes.Buffer
+	writeStatus(&out, admin.Status{Mode: "line", Ledger: new(admin.Ledger), Totals: admin.Totals{DroppedDatagrams: 1200}})
+	if !strings.Contains(out.String(), "1,200 datagrams lost, which no other count includes") {
+		t.Error(out.String())
+	}
+	out.Reset()
+	if writeStatus(&out, admin.Status{Mode: "line", Ledger: new(admin.Ledger)}); strings.Contains(out.String(), "datagram") {
+		t.Error(out.String())
+	}
+}
+
 // Names and texts from outside reached the terminal as they were: a target whose name had control
 // sequences could clear the screen, or show a line that linesplit never wrote.
 func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"linesplit/admin"
 )
@@ -59,6 +60,9 @@ func writeStatus(w io.Writer, s admin.Status) {
 	})
 	if s.Ledger != nil {
 		writeLedger(w, *s.Ledger)
+	}
+	if n := s.Totals.DroppedDatagrams + s.Totals.LostDatagrams; n > 0 {
+		fmt.Fprintf(w, "\n%s lost, which no other count includes\n", english.Plural(int(n), "datagram", ""))
 	}
 }
 

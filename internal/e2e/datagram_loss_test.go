@@ -60,6 +60,9 @@ func TestDatagramsThatTheKernelDropsAreCounted(t *testing.T) {
 			if s.CountLogLines("the kernel has dropped datagrams", "total=") == 0 {
 				t.Errorf("no word in the log:\n%s", s.Process.LastLines(20))
 			}
+			if s.CountLogLines("level=WARN", "drain ended", "dropped_datagrams=") == 0 {
+				t.Errorf("the last account does not name them:\n%s", s.Process.LastLines(5))
+			}
 		})
 	}
 }

@@ -70,14 +70,15 @@ func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ f
 }
 
 // report returns an error if connections had to be cut off.
-func (m *connectionMode) report() error {
+func (m *connectionMode) report(droppedDatagrams uint64) error {
 	m.relay.FlushLog()
 	s := m.relay.Stats()
 	level := slog.LevelInfo
-	if s.CutOff > 0 {
+	if s.CutOff+s.LostDatagrams+droppedDatagrams > 0 {
 		level = slog.LevelWarn
 	}
-	m.logger.Log(context.Background(), level, "drain ended", "connections", s.Accepted, "connections_cut_off", s.CutOff)
+	m.logger.Log(context.Background(), level, "drain ended", "connections", s.Accepted, "connections_cut_off", s.CutOff,
+		"lost_datagrams", s.LostDatagrams, "dropped_datagrams", droppedDatagrams)
 	if s.CutOff == 0 {
 		return nil
 	}

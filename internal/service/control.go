@@ -22,6 +22,7 @@ func (s *service) Status() admin.Status {
 	s.mode.describe(&now)
 	s.in.describe(&now.Totals)
 	now.Datagrams = s.in.datagramStatus()
+	now.Totals.DroppedDatagrams = s.in.droppedDatagrams()
 	s.checks.describe(&now)
 	return now
 }

@@ -45,6 +45,15 @@ func (in *inbound) datagramStatus() (all []admin.DatagramListener) {
 	return all
 }
 
+// droppedDatagrams returns how many datagrams the kernel has dropped at all listeners, also after
+// they were closed.
+func (in *inbound) droppedDatagrams() (n uint64) {
+	for _, l := range in.datagramListeners() {
+		n += l.counts.Dropped
+	}
+	return n
+}
+
 // warnOfSmallBuffer logs that the kernel holds fewer datagrams than it was asked to, since their
 // reader is told nothing of those that it drops.
 func warnOfSmallBuffer(logger *slog.Logger, l datagramListener) {

@@ -108,10 +108,15 @@ func (m *lineMode) ready() (bool, string) {
 	if m.split.Paused() {
 		return false, "the limit is reached: " + english.Plural(m.maxSenders(), "sender", "")
 	}
+	drained := true
 	for _, t := range m.pool.Stats().Targets {
 		if t.Connections > 0 {
 			return true, ""
 		}
+		drained = drained && (t.State == target.StateDraining || t.State == target.StateDrained)
+	}
+	if drained {
+		return false, "all targets are drained"
 	}
 	return false, "no target is connected"
 }

@@ -12,7 +12,7 @@ import (
 
 // report logs the account of the run. It returns an error if any line was not confirmed, except
 // lines that were dropped by the rules for them: those are in the account, by reason.
-func (m *lineMode) report() error {
+func (m *lineMode) report(droppedDatagrams uint64) error {
 	m.split.FlushLog()
 	l, cutOff := m.ledger(), m.split.Stats().CutOff
 	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
@@ -29,11 +29,12 @@ func (m *lineMode) report() error {
 			bytes = append(bytes, slog.Uint64(d.Reason, d.Bytes))
 		}
 	}
-	incomplete := lost.Bytes+l.Dropped.Bytes > 0
+	incomplete := lost.Bytes+l.Dropped.Bytes+droppedDatagrams > 0
 	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended",
 		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
 		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff,
-		slog.Group("dropped_lines", lines...), slog.Group("dropped_bytes", bytes...), "truncated_lines", l.Truncated)
+		slog.Group("dropped_lines", lines...), slog.Group("dropped_bytes", bytes...), "truncated_lines", l.Truncated,
+		"dropped_datagrams", droppedDatagrams)
 	if lost.Lines == 0 {
 		return nil
 	}

@@ -18,8 +18,9 @@ type mode interface {
 	// lets what has begun finish, and returns when all of it has, or soon after hard has ended.
 	// Line mode, which may have finite listeners, calls endInput when all listeners have ended.
 	carry(accepting, hard context.Context, in *inbound, endInput func()) error
-	// report logs how the run ended. The error tells how much was not finished.
-	report() error
+	// report logs how the run ended, with the datagrams that the kernel has dropped. The error tells
+	// how much was not finished.
+	report(droppedDatagrams uint64) error
 
 	// ready reports whether work can go out, and if not, why.
 	ready() (bool, string)

@@ -169,7 +169,7 @@ func (s *service) serve(soft, hard context.Context, endInput func(), started fun
 	err := s.mode.carry(accepting, hard, s.in, endInput)
 	s.in.guard.FlushLog()
 	s.reloadFailed.Flush()
-	return errors.Join(err, s.mode.report())
+	return errors.Join(err, s.mode.report(s.in.droppedDatagrams()))
 }
 
 // watchInbound logs what listeners lose, until stop is called.
