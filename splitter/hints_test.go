@@ -137,3 +137,21 @@ func TestHintsAreBounded(t *testing.T) {
 		t.Errorf("%d first hints, %d in memory", given, len(h.given))
 	}
 }
+
+// Senders of one format used up the warnings of all others.
+func TestFormatsDoNotHideEachOther(t *testing.T) {
+	log := new(testLog)
+	var h hints
+	for _, format := range []string{"gzip", "zstd"} {
+		for range 2 * hintBurst {
+			h.log(format).Warn(log.logger(), format)
+		}
+		if n := len(log.with("msg=" + format)); n != hintBurst {
+			t.Errorf("%s was logged %d times at once, want %d", format, n, hintBurst)
+		}
+	}
+	h.flush()
+	if n := len(log.with("")); n != 2*(hintBurst+1) {
+		t.Errorf("%d log lines after the flush", n)
+	}
+}

@@ -134,7 +134,7 @@ func (c *conn) countDrop(why reason, n linebuf.Count, err error) {
 // all calls of Serve have returned.
 func (s *Splitter) FlushLog() {
 	s.losses.flush()
-	s.hints.limiter.Flush()
+	s.hints.flush()
 	s.acceptFailed.Flush()
 	s.handshakesFailed.Flush()
 	s.limitLog.Flush()

@@ -120,7 +120,6 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s.budget.start = time.Now()
 	s.budget.awake.limit = max(pool.Limit()/awakeShare, int64(s.maxRead))
 	s.losses.init(s.o.Logger)
-	s.hints.limiter.Burst = hintBurst
 	s.limitLog.Burst = 2 // both messages at once the first time
 	s.Tune(o.Tuning)
 	return s
