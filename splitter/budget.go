@@ -252,9 +252,14 @@ type awakeBudget struct {
 // whichever is in force afterwards.
 func (b *awakeBudget) reserve(held, charge int64) int64 {
 	more := charge - held
-	if more != 0 && b.charged.Add(more) > b.limit && more > 0 {
-		b.charged.Add(-more)
-		return held
+	for more != 0 {
+		old := b.charged.Load()
+		if more > 0 && old+more > b.limit {
+			return held
+		}
+		if b.charged.CompareAndSwap(old, old+more) {
+			break
+		}
 	}
 	return charge
 }
