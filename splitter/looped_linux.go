@@ -28,7 +28,7 @@ type looped struct {
 	// The loop's goroutine owns the fields below.
 	fd       loop.FD
 	unix     bool
-	ended    bool // the sender has sent its FIN
+	unsure   bool // a short read has not emptied the socket: after a FIN or urgent data
 	readable bool // a read may return something
 	away     bool // a goroutine is on an errand
 	over     bool // the connection has ended
@@ -84,7 +84,7 @@ func (k *looped) adopt(fd int, err error) {
 // Ready notes the events and goes on. The loop calls it.
 func (k *looped) Ready(_ *loop.Loop, ev loop.Events) {
 	k.readable = k.readable || ev&loop.Readable != 0
-	k.ended = k.ended || ev&loop.PeerEnded != 0
+	k.unsure = k.unsure || ev&(loop.PeerEnded|loop.Urgent) != 0
 	k.step()
 }
 
@@ -142,7 +142,7 @@ func (k *looped) read() {
 		k.end(os.NewSyscallError("read", err))
 	case k.why != nil:
 		k.end(k.why)
-	case n < len(room) && !k.unix && !k.ended: // the socket is empty
+	case n < len(room) && !k.unix && !k.unsure: // the socket is empty
 		k.rest()
 	default:
 		c.leaveGate()

@@ -18,7 +18,7 @@
 // Epoll reports edges. A handler has to remember that its descriptor is readable or writable until
 // a call returns EAGAIN. No second event comes before that. One exception saves a call: a read from
 // a TCP socket that returned less than the buffer holds has emptied the socket, unless PeerEnded
-// was among the events; the next byte causes an event.
+// or Urgent has been among the events; the next byte causes an event.
 //
 // A handler does a bounded amount of work, such as one read, and then calls Again if there is more.
 // Handlers run first in, first out, each at most once a turn. This quantum is the fairness among

@@ -21,6 +21,9 @@ const (
 	PeerEnded
 	// Failed: the connection is broken. Reads return the rest of the data and then the error.
 	Failed
+	// Urgent: a TCP peer has sent urgent data. A read stops short of it although there is more, and
+	// a splice takes it for the end of what there is.
+	Urgent
 )
 
 // eventsOf translates the events of epoll.
@@ -36,6 +39,9 @@ func eventsOf(e uint32) (ev Events) {
 	}
 	if e&unix.EPOLLERR != 0 {
 		ev |= Failed
+	}
+	if e&unix.EPOLLPRI != 0 {
+		ev |= Urgent
 	}
 	return ev
 }

@@ -47,7 +47,7 @@ func (p *poller) close() {
 // add registers a descriptor for all events.
 func (p *poller) add(fd int, gen uint32) error {
 	e := unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET,
 		Fd:     int32(fd), Pad: int32(gen),
 	}
 	if errno := p.control(unix.EPOLL_CTL_ADD, fd, &e); errno != 0 {

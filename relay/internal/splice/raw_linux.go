@@ -79,12 +79,15 @@ func (f *Flow) readable(fd uintptr) bool {
 	}
 }
 
-// take reads from fd into a pipe or a buffer. It does not block.
+// take reads from fd into a pipe or a buffer. It does not block. A splice stops short of urgent data
+// as if there were no more, or at the end: a read tells.
 func (f *Flow) take(fd int) (int, error) {
 	f.n = 0
 	if f.raw.splices && f.raw.bulk && f.holdPipe() {
 		n, err := unix.Splice(fd, nil, f.raw.pipe.w, nil, pipeSize, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		return int(n), err
+		if n > 0 || err != nil && err != unix.EAGAIN {
+			return int(n), err
+		}
 	}
 	f.raw.release(f)
 	f.hold(f.full)

@@ -17,6 +17,7 @@ type Socket struct {
 
 	readable, writable bool // until a call returns EAGAIN
 	ended              bool // the peer has ended or broken the connection
+	urgent             bool // the peer has sent urgent data
 }
 
 // Note remembers what events have told. It is called before anything else looks at the socket.
@@ -24,6 +25,7 @@ func (s *Socket) Note(ev loop.Events) {
 	s.readable = s.readable || ev&loop.Readable != 0
 	s.writable = s.writable || ev&loop.Writable != 0
 	s.ended = s.ended || ev&loop.PeerEnded != 0
+	s.urgent = s.urgent || ev&loop.Urgent != 0
 }
 
 // Discard reads and discards a bounded number of bytes. It returns true if the peer has ended.
@@ -182,14 +184,16 @@ func (s *Stream) verifyEnd() error {
 	return nil
 }
 
-// fill reads once. It does not wait.
+// fill reads once. It does not wait. What a splice takes for the end may be urgent data.
 func (s *Stream) fill(l *loop.Loop) error {
-	if s.bulk && !s.copies && s.holdPipe() {
+	if s.bulk && !s.copies && !s.src.urgent && s.holdPipe() {
 		n, err := loop.Splice(s.src.Int(), s.pipe.w, pipeSize)
-		if err != unix.EINVAL {
+		switch {
+		case err == unix.EINVAL:
+			s.copies = true
+		case err != nil || n > 0:
 			return s.filled(n, pipeSize, err)
 		}
-		s.copies = true
 	}
 	s.Release()
 	b := l.Scratch()[:s.carrier.readSize()]
@@ -211,7 +215,7 @@ func (s *Stream) filled(n, size int, err error) error {
 	}
 	s.n = n
 	s.bulk = n == size || s.bulk && n >= smallBuffer
-	s.short = n < size && s.pipe == nil && s.src.TCP
+	s.short = n < size && s.pipe == nil && s.src.TCP && !s.src.urgent
 	if s.short && !s.src.ended {
 		s.src.readable = false // another byte, or the end, is an event
 	}
