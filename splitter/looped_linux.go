@@ -58,24 +58,26 @@ func (v *serving) startOnLoop(nc net.Conn) bool {
 	default:
 		return false
 	}
+	if err != nil {
+		return false // no descriptor is left for it: a goroutine needs no more
+	}
 	k.wake.Do, k.timer.Do = k.woken, k.lapse
 	k.on = v.loops.Least(nil)
 	v.conns.Add(1)
 	k.c = newConn(v, k)
 	v.begin(k.c)
-	k.on.Post(func() { k.adopt(fd, err) })
+	k.on.Post(func() { k.adopt(fd) })
 	return true
 }
 
 // adopt begins to read, on the loop.
-func (k *looped) adopt(fd int, err error) {
-	if err == nil && !k.over {
-		err = k.on.Adopt(&k.fd, fd, k)
-	}
-	if !k.fd.IsOpen() && fd >= 0 {
+func (k *looped) adopt(fd int) {
+	if k.over {
 		loop.Close(fd)
+		return
 	}
-	if err != nil && !k.over {
+	if err := k.on.Adopt(&k.fd, fd, k); err != nil {
+		loop.Close(fd)
 		k.c.v.failed(err)
 		k.end(err)
 	}

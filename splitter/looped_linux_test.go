@@ -1,6 +1,7 @@
 package splitter
 
 import (
+	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -53,4 +54,47 @@ func (r *rig) evictNow(c *conn) {
 	c.evict()
 	r.budget.mu.Unlock()
 	c.obeyEviction()
+}
+
+// lastListener accepts connections with the last descriptor that the process may have.
+type lastListener struct {
+	net.Listener
+	t *testing.T
+}
+
+func (l lastListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err == nil {
+		leaveNoDescriptor(l.t)
+	}
+	return nc, err
+}
+
+// leaveNoDescriptor limits the descriptors of the process to those that it has, until the test ends.
+func leaveNoDescriptor(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Error(err)
+	}
+	free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the lowest free number
+	if err != nil {
+		t.Error(err)
+	}
+	unix.Close(free)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(free), Max: limit.Max}); err != nil {
+		t.Error(err)
+	}
+	t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
+}
+
+// A loop needs one more descriptor for a moment. A connection that had got the last one was never
+// read, and stayed open until the collector found it. This test takes all descriptors.
+func TestLastDescriptorIsServed(t *testing.T) {
+	ln := listenTCP(t)
+	c := dial(t, ln.Addr())
+	write(t, c, "a line\n")
+	r := newRig(t, lastListener{ln, t}, plenty, Options{Loops: *loopsFlag})
+	r.wants("a line\n")
+	c.Close()
+	r.until("its end", func() bool { return r.Stats().Connections == 0 })
 }
