@@ -63,6 +63,7 @@ func (v *serving) startOnLoop(nc net.Conn) bool {
 	}
 	k.wake.Do, k.timer.Do = k.woken, k.lapse
 	k.on = v.loops.Least(nil)
+	k.on.Expect(1)
 	v.conns.Add(1)
 	k.c = newConn(v, k)
 	v.begin(k.c)
@@ -72,6 +73,7 @@ func (v *serving) startOnLoop(nc net.Conn) bool {
 
 // adopt begins to read, on the loop.
 func (k *looped) adopt(fd int) {
+	k.on.Expect(-1)
 	if k.over {
 		loop.Close(fd)
 		return

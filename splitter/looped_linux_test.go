@@ -98,3 +98,32 @@ func TestLastDescriptorIsServed(t *testing.T) {
 	c.Close()
 	r.until("its end", func() bool { return r.Stats().Connections == 0 })
 }
+
+// Connections that came faster than loops took them went to the same loop, all of them if it had
+// something else to do, and stayed there.
+func TestBurstSpreadsOverLoops(t *testing.T) {
+	if *loopsFlag == 0 {
+		t.Skip("no loops")
+	}
+	ln := listenTCP(t)
+	r := newRig(t, ln, plenty, Options{})
+	c := dial(t, ln.Addr())
+	write(t, c, "a line\n")
+	r.wants("a line\n") // there are loops now
+	c.Close()
+	r.until("its end", func() bool { return r.Stats().Connections == 0 })
+	loops := r.loops.group.Loops()
+	busy := make(chan struct{})
+	for _, l := range loops {
+		l.Post(func() { <-busy })
+	}
+	const each = 10
+	for range each * len(loops) {
+		dial(t, ln.Addr())
+	}
+	r.until("they are accepted", func() bool { return r.Stats().Connections == int64(each*len(loops)) })
+	close(busy)
+	for _, l := range loops {
+		r.until("each loop has its share", func() bool { return l.Descriptors() == each })
+	}
+}

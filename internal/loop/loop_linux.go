@@ -63,7 +63,7 @@ type Loop struct {
 	index   int
 	poller  poller
 	inbox   inbox
-	count   atomic.Int64 // descriptors
+	count   atomic.Int64 // descriptors, and those that are expected
 	queue   []ref        // handlers to call in the next turn, first in, first out
 	spare   []ref        // becomes queue while that is worked through
 	timers  timers
@@ -95,6 +95,10 @@ func (l *Loop) Index() int { return l.index }
 
 // Descriptors returns the number of descriptors on the loop. It may be called on any goroutine.
 func (l *Loop) Descriptors() int { return int(l.count.Load()) }
+
+// Expect counts n more descriptors for Group.Least, which chooses the loop for others before these
+// are adopted. A negative n undoes that. It may be called on any goroutine.
+func (l *Loop) Expect(n int) { l.count.Add(int64(n)) }
 
 // Now returns the time at which the turn began.
 func (l *Loop) Now() time.Time { return l.now }
