@@ -118,8 +118,7 @@ func (k *looped) step() {
 		c.account()
 		k.leaveTo(c.waitAtGate)
 	case !c.ensure():
-		c.leaveGate() // the wait for memory may be long, and other connections need less
-		k.leaveTo(c.makeRoom)
+		k.leaveTo(c.makeRoomInGate)
 	default:
 		k.read()
 	}

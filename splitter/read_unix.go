@@ -58,8 +58,7 @@ func (c *conn) waitForTurn() error {
 		c.account()
 		return c.waitAtGate()
 	}
-	c.leaveGate() // the wait for memory may be long, and other connections need less
-	return c.makeRoom()
+	return c.makeRoomInGate()
 }
 
 // readable is called when there may be something to read. It returns false to wait until there is.

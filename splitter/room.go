@@ -40,19 +40,32 @@ func (c *conn) want(n int) int {
 }
 
 // ensure provides a buffer to read into, without waiting. If it returns false, the caller needs
-// makeRoom.
+// makeRoomInGate.
 func (c *conn) ensure() bool {
 	want := c.want(c.carried())
 	if c.buf != nil && cap(c.buf.B) >= want {
 		return true
 	}
-	if want <= c.v.maxRead {
-		if b := c.v.pool.TryGet(want); b != nil {
-			c.replace(b)
-			return true
-		}
+	some := c.buf != nil && cap(c.buf.B)-len(c.buf.B) >= c.v.o.ReadSize/4
+	if want > c.v.maxRead && (some || !c.v.budget.reserve(c, int64(want))) {
+		return some
 	}
-	return c.buf != nil && cap(c.buf.B)-len(c.buf.B) >= c.v.o.ReadSize/4
+	if b := c.v.pool.TryGet(want); b != nil {
+		c.replace(b)
+		return true
+	}
+	return some
+}
+
+// makeRoomInGate leaves the gate, since the wait for memory may be long and other connections need
+// less, and comes back with a buffer to read into. It keeps that while it waits for the gate: were
+// it to give it back, long lines would wait for one and then for the other without end.
+func (c *conn) makeRoomInGate() error {
+	c.leaveGate()
+	if err := c.makeRoom(); err != nil {
+		return err
+	}
+	return c.waitAtGate()
 }
 
 // makeRoom is ensure with waiting for the memory. For a line longer than a read buffer it may evict
