@@ -92,11 +92,11 @@ type Totals struct {
 	Handshakes          uint64 `json:"handshakes"`
 	HandshakesWaiting   uint64 `json:"handshakes_waiting"`
 	HandshakesDisplaced uint64 `json:"handshakes_displaced"`
-	DiscardedIn         uint64 `json:"discarded_in"`   // connection mode: bytes to targets that a break discarded
-	DiscardedOut        uint64 `json:"discarded_out"`  // connection mode: bytes to clients that a break discarded
-	LostDatagrams       uint64 `json:"lost_datagrams"` // connection mode: could not be passed on at once, either way
+	DiscardedIn         uint64 `json:"discarded_in"`      // connection mode: bytes to targets that a break discarded
+	DiscardedOut        uint64 `json:"discarded_out"`     // connection mode: bytes to clients that a break discarded
+	LostDatagrams       uint64 `json:"lost_datagrams"`    // connection mode: could not be passed on at once, either way
 	DroppedDatagrams    uint64 `json:"dropped_datagrams"` // by the kernel, at all udp:// listeners, before linesplit read them
-	Probes              uint64 `json:"probes"`         // ended before the first byte of TLS or of a PROXY header
+	Probes              uint64 `json:"probes"`            // ended before the first byte of TLS or of a PROXY header
 
 	// IdleTimeouts and LineTimeouts count the senders that a timeout has ended, and AcceptPauses how
 	// often accepting paused at Limits.MaxConnections; all in line mode.
