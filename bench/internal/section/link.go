@@ -21,10 +21,9 @@ var linkTitles = [2]string{"with offloads", "without offloads"}
 // link is a network namespace for targets.
 type link struct {
 	*veth.Namespace
-	title     string
-	offloads  string // of the two ends
-	packets   string
-	transfers *report.Table
+	title    string
+	offloads string // of the two ends
+	packets  string
 }
 
 func (b *Bench) linkContenders() []string {
