@@ -1,8 +1,10 @@
 package workerpool
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"linesplit/internal/delivery"
@@ -158,5 +160,32 @@ func TestManyOutlets(t *testing.T) {
 		r.pass(time.Second)
 		r.finish(10 * time.Second)
 		r.wantOnce()
+	})
+}
+
+// The pool's clock ticks the workers that it saw last, one of which may have ended meanwhile. Such a
+// worker could take a buffer from the channel, and nothing wrote it.
+func TestEndedWorkerTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := target.ParseAddress("127.0.0.1:1", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := New(linebuf.NewPool(1<<20), Options{Targets: []target.Address{a}})
+		lines := make(chan *linebuf.Buffer)
+		w := newWorker(p, 0, p.backends[0], lines)
+		hard, stop := context.WithCancel(t.Context())
+		stop()
+		w.run(hard)
+		taken := false
+		go func() { lines <- p.buffers.MustGet(1); taken = true }()
+		synctest.Wait()
+		w.tickIfIdle(time.Now())
+		synctest.Wait()
+		if taken {
+			t.Error("it took a buffer")
+			return
+		}
+		<-lines
 	})
 }

@@ -176,7 +176,9 @@ func (m *Machine) Paused() bool { return m.paused }
 
 // Idle reports whether the machine waits for the end of its input, or for lines to be able to write
 // them: its driver then finds out whether the input has ended, since Take is not called.
-func (m *Machine) Idle() bool { return !m.ended && !m.Wants() && !m.writing && m.retryQueue.empty() }
+func (m *Machine) Idle() bool {
+	return !m.stopped && !m.ended && !m.Wants() && !m.writing && m.retryQueue.empty()
+}
 
 // writable reports whether the present connection may be given more.
 func (m *Machine) writable() bool {
