@@ -88,11 +88,12 @@ func (ln *Listener) Resume() {
 	ln.fd.Again()
 }
 
-// LastCall accepts what is in the backlog, pause or not, and calls done once no connection has come
-// for backlogWait: a peer whose connect has succeeded expects to be served. It calls done after
-// maxBacklog however many come.
+// LastCall accepts what is in the backlog, also after Pause or a failure, and calls done once no
+// connection has come for backlogWait: a peer whose connect has succeeded expects to be served. It
+// calls done after maxBacklog however many come.
 func (ln *Listener) LastCall(done func()) {
 	ln.paused = false
+	ln.fd.loop.Stop(&ln.retry)
 	ln.fd.Again()
 	ln.last.begin(ln.fd.loop, done)
 }

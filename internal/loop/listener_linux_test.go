@@ -127,6 +127,24 @@ func TestAcceptIsRetriedWithoutDescriptors(t *testing.T) {
 	eventually(t, "the connection accepted", func() bool { return s.count() == 1 })
 }
 
+// After failures, a listener waits up to a second before it accepts again. Its last call came
+// meanwhile, and reset the connections in the backlog.
+func TestLastCallEndsTheWaitAfterAFailure(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	l := g.Loops()[0]
+	on(t, l, func() { l.Start(&s.ln.retry, time.Hour) })
+	nc, err := net.Dial("tcp", addr.String())
+	must(t, err)
+	defer nc.Close()
+	done := make(chan struct{})
+	on(t, l, func() { s.ln.LastCall(func() { close(done) }) })
+	<-done
+	if n := s.count(); n != 1 {
+		t.Errorf("%d connections accepted, want 1", n)
+	}
+}
+
 func TestPauseLeavesConnectionsInTheBacklog(t *testing.T) {
 	g := start(t, 1)
 	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
