@@ -27,11 +27,12 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 		rule   string
 		atOnce int
 		// tolerance for the share of a target, as a share of all connections. Random choices
-		// need more.
+		// need more, and most of all the rule "random": of two targets it takes the one with fewer
+		// connections, and the last client's connection may still count when the next one comes.
 		tolerance float64
 	}{
 		{"round-robin", 16, 0.001},
-		{"random", 1, 0.02},
+		{"random", 1, 0.06},
 		{"source-hash", 16, 0.02},
 	}
 	for _, test := range tests {
