@@ -33,8 +33,8 @@ type worker struct {
 	machine *delivery.Machine
 	alarmAt time.Time // what alarm is set to; zero: not set
 
-	waitingFn       func() error // waiting as a value, so that a write does not allocate it
-	takenSinceCheck int
+	waitingFn         func() error // waiting as a value, so that a write does not allocate it
+	writtenSinceCheck int
 }
 
 func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *worker {
@@ -63,7 +63,7 @@ func (w *worker) run(hard context.Context) {
 
 // next writes or takes one buffer, or handles one other event.
 func (w *worker) next() {
-	if w.takenSinceCheck < checkEvery {
+	if w.writtenSinceCheck < checkEvery {
 		if w.write() {
 			return
 		}
@@ -74,11 +74,12 @@ func (w *worker) next() {
 		default:
 		}
 	}
-	w.takenSinceCheck = 0
+	w.writtenSinceCheck = 0
 	w.handle(w.await())
 }
 
-// event describes what a worker has waited for: one of its fields is set, or none if it only has to go on.
+// event describes what a worker has waited for: one of its fields is set, or none if it only has to
+// go on.
 type event struct {
 	buffer    *linebuf.Buffer
 	closed    bool // the channel
@@ -242,7 +243,7 @@ func (w *worker) write() bool {
 	if len(p) == 0 {
 		return false
 	}
-	w.takenSinceCheck++
+	w.writtenSinceCheck++
 	n, err := c.(Conn).Write(p, w.waitingFn)
 	w.machine.Wrote(n, err, time.Now())
 	return true

@@ -9,7 +9,7 @@ import (
 
 func (s *sim) counters() (sum Counters) {
 	sum.Resent = make([]Resent, 2)
-	for _, x := range append(s.targets, s.former...) {
+	for _, x := range s.all() {
 		sum.Add(x.Counters())
 	}
 	return sum
@@ -54,7 +54,7 @@ func (s *sim) checkEnd() {
 	s.check()
 	times := map[int]int{}
 	total := s.receiveAll(times)
-	for _, x := range append(s.targets, s.former...) {
+	for _, x := range s.all() {
 		s.checkConns(x)
 	}
 	sum := s.counters()
@@ -102,7 +102,7 @@ func (s *sim) checkConns(x *simTarget) {
 }
 
 func (s *sim) receiveAll(times map[int]int) (total int) {
-	for _, x := range append(s.targets, s.former...) {
+	for _, x := range s.all() {
 		for i, c := range x.conns {
 			name := fmt.Sprintf("%s[%d]", x.name, i)
 			total += s.receive(name, string(c.sent[:c.read]), times)
@@ -143,7 +143,7 @@ func (s *sim) missing(times map[int]int) {
 			continue
 		}
 		s.say("line %d is missing", seq)
-		for _, x := range append(s.targets, s.former...) {
+		for _, x := range s.all() {
 			for i, c := range x.conns {
 				if at := strings.Index("\n"+string(c.sent), fmt.Sprintf("\n%d ", seq)); at >= 0 {
 					s.say("  %s[%d]: sent at %d; acked %d, read %d, knows %d, fin %v, after ours %v, dead %v, over %v, err %v",

@@ -84,7 +84,7 @@ func (s *sim) recover() {
 }
 
 func (s *sim) heal() {
-	for _, x := range append(s.targets, s.former...) {
+	for _, x := range s.all() {
 		x.heal()
 		x.Target.CheckedUp()
 	}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -135,6 +136,9 @@ func (s *sim) add() *simTarget {
 	return x
 }
 
+// all returns the targets that are listed and those that were.
+func (s *sim) all() []*simTarget { return slices.Concat(s.targets, s.former) }
+
 func (s *sim) publish() {
 	var all []*Backend
 	for _, x := range s.targets {
@@ -173,7 +177,7 @@ func (m *simMachine) Dial(b *Backend) {
 	if b.Target.Unhealthy() || !b.Accepts() {
 		panic("a dial of a target that checks have found down, or that takes no lines")
 	}
-	for _, x := range append(m.s.targets, m.s.former...) {
+	for _, x := range m.s.all() {
 		if x.Backend == b {
 			m.dialTo, m.dialAt = x, time.Now().Add(x.dialTime)
 		}
@@ -215,7 +219,7 @@ func (s *sim) step() {
 func (s *sim) pass(d time.Duration) {
 	time.Sleep(d)
 	now := time.Now()
-	for _, x := range append(s.targets, s.former...) {
+	for _, x := range s.all() {
 		x.advance(now, d)
 		for _, c := range x.events() {
 			for _, m := range s.machines {
