@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/netip"
 
@@ -18,16 +17,6 @@ import (
 //
 // Goroutines carry connections with TLS on either side. A plain client whose target speaks TLS
 // leaves its loop together with the dialled connection.
-
-// startLoops returns a new group of loops, or nil if goroutines have to carry all connections.
-func (r *Relay) startLoops() *loop.Group {
-	g, err := loop.New(r.wantLoops)
-	if err != nil {
-		r.logger.Warn("no event loops, goroutines carry all connections", slog.Any("err", err))
-		return nil
-	}
-	return g
-}
 
 // detachable is a listener that only accepts, so that a loop can do it. Detach takes it out of the
 // runtime's poller and returns its descriptor, which stays the listener's; its Accept fails from

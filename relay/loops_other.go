@@ -6,14 +6,11 @@ import (
 	"context"
 	"time"
 
-	"linesplit/internal/loop"
 	"linesplit/relay/internal/traffic"
 	"linesplit/relay/internal/upstream"
 )
 
 // There are no event loops on this system: goroutines carry all connections.
-
-func (*Relay) startLoops() *loop.Group { return nil }
 
 type door struct{}
 

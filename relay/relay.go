@@ -65,7 +65,7 @@ type Relay struct {
 
 	mu       sync.Mutex  // guards the fields below
 	services []service   // calls of Serve and ServePackets that run
-	shared   *loop.Group // from the first call of Serve to the end of the last service; nil for none
+	shared   loop.Shared // the event loops, while Serve runs
 
 	wantLoops int
 }
@@ -116,30 +116,14 @@ func (r *Relay) register(v service) {
 	r.services = append(r.services, v)
 }
 
-// registerOnLoops adds v and gives it the event loops, if there are any.
-func (r *Relay) registerOnLoops(v *serving) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.shared == nil && r.wantLoops > 0 {
-		r.shared = r.startLoops()
-	}
-	v.loops = r.shared
-	v.links = v.makeLinks()
-	r.services = append(r.services, v)
-}
-
 // unregister undoes register. When the last service has ended, it closes the pipes kept for further
-// connections, and ends the event loops.
+// connections.
 func (r *Relay) unregister(v service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.services = slices.DeleteFunc(r.services, func(w service) bool { return w == v })
 	if len(r.services) == 0 {
 		r.carrier.Trim(true)
-		if r.shared != nil {
-			r.shared.Shutdown()
-			r.shared = nil
-		}
 	}
 }
 

@@ -59,7 +59,10 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 	v.cut, v.cutOff = context.WithCancel(hard)
 	defer v.cutOff()
 	defer r.clients.Listen()()
-	r.registerOnLoops(v)
+	v.loops = r.shared.Enter(r.wantLoops, r.logger)
+	defer r.shared.Leave()
+	v.links = v.makeLinks()
+	r.register(v)
 	defer r.unregister(v)
 
 	var maintaining sync.WaitGroup

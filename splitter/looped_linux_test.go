@@ -112,7 +112,8 @@ func TestBurstSpreadsOverLoops(t *testing.T) {
 	r.wants("a line\n") // there are loops now
 	c.Close()
 	r.until("its end", func() bool { return r.Stats().Connections == 0 })
-	loops := r.loops.group.Loops()
+	loops := r.loops.Enter(0, nil).Loops()
+	defer r.loops.Leave()
 	busy := make(chan struct{})
 	for _, l := range loops {
 		l.Post(func() { <-busy })

@@ -20,6 +20,7 @@ import (
 
 	"linesplit/internal/accept"
 	"linesplit/internal/loglimit"
+	"linesplit/internal/loop"
 	"linesplit/linebuf"
 )
 
@@ -98,7 +99,7 @@ type Splitter struct {
 	gate    chan struct{} // see gateWidth
 
 	counters         counters
-	loops            loops
+	loops            loop.Shared
 	registry         registry
 	losses           losses
 	hints            hints
@@ -141,8 +142,8 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 // method is left with nothing in its backlog. The connection of a UDP listener stands for no sender:
 // it takes no place under MaxConnections and is not counted as one.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
-	v := &serving{Splitter: s, hard: hard, ln: ln, loops: s.loops.enter(s.o.Loops, s.o.Logger)}
-	defer s.loops.leave()
+	v := &serving{Splitter: s, hard: hard, ln: ln, loops: s.loops.Enter(s.o.Loops, s.o.Logger)}
+	defer s.loops.Leave()
 	done := make(chan struct{})
 	var timing sync.WaitGroup
 	timing.Go(func() { v.timeOuts(done) })

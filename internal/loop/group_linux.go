@@ -46,9 +46,10 @@ const spareProcs = 2
 
 // MakeRoom raises GOMAXPROCS, if necessary, so that the given number of loops leaves processors for
 // other goroutines. The runtime then no longer follows later changes of a container's CPU limit;
-// the number of loops could not follow them either.
+// the number of loops could not follow them either. Without loops it does
+// nothing.
 func MakeRoom(loops int) {
-	if want := loops + spareProcs; runtime.GOMAXPROCS(0) < want {
+	if want := loops + spareProcs; loops > 0 && runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
 	}
 }

@@ -1,41 +1,42 @@
-package splitter
+package loop
 
 import (
 	"log/slog"
 	"sync"
-
-	"linesplit/internal/loop"
 )
 
-// loops are the event loops of a Splitter. They run while Serve does.
-type loops struct {
+// Shared is a Group that runs while it has users. The zero value is ready to use, and its methods are
+// safe for concurrent use.
+type Shared struct {
 	mu    sync.Mutex // guards the fields below
 	users int
-	group *loop.Group // nil: goroutines read all connections
+	group *Group // nil: there are no loops
 }
 
-// enter starts the loops for the first caller. The group is nil if n is 0, or on systems without
-// event loops.
-func (l *loops) enter(n int, logger *slog.Logger) *loop.Group {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.users++
-	if l.group == nil && n > 0 && loop.Supported {
-		var err error
-		if l.group, err = loop.New(n); err != nil {
-			logger.Warn("no event loops, goroutines read all connections", slog.Any("err", err))
-			l.group = nil
-		}
+// Enter starts n loops for the first user. The group is nil if n is 0, on systems without event
+// loops, and if they could not be started, which is logged: goroutines then serve all connections.
+func (s *Shared) Enter(n int, logger *slog.Logger) *Group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users++
+	if s.group != nil || n < 1 || !Supported {
+		return s.group
 	}
-	return l.group
+	group, err := New(n)
+	if err != nil {
+		logger.Warn("no event loops, goroutines serve all connections", slog.Any("err", err))
+		return nil
+	}
+	s.group = group
+	return group
 }
 
-// leave ends the loops with the last caller, whose connections have all ended.
-func (l *loops) leave() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.users--; l.users == 0 && l.group != nil {
-		l.group.Shutdown()
-		l.group = nil
+// Leave undoes Enter. It ends the loops with the last user, whose connections have all ended.
+func (s *Shared) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.users == 0 && s.group != nil {
+		s.group.Shutdown()
+		s.group = nil
 	}
 }

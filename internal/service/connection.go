@@ -12,6 +12,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
+	"linesplit/internal/loop"
 	"linesplit/relay"
 	"linesplit/target"
 	"linesplit/tlsconf"
@@ -62,7 +63,7 @@ func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
 }
 
 func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ func()) error {
-	makeRoom(m.cfg.Load().Loops)
+	loop.MakeRoom(m.cfg.Load().Loops)
 	return in.serve(
 		func(ln net.Listener) error { return m.relay.Serve(accepting, hard, ln) },
 		func(pc net.PacketConn) error { return m.relay.ServePackets(accepting, hard, pc) },

@@ -14,6 +14,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
+	"linesplit/internal/loop"
 	"linesplit/linebuf"
 	"linesplit/splitter"
 	"linesplit/target"
@@ -93,7 +94,7 @@ func (m *lineMode) maxSenders() int { return maxClients(*m.cfg.Load(), len(m.poo
 
 // carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func()) error {
-	makeRoom(m.cfg.Load().Loops)
+	loop.MakeRoom(m.cfg.Load().Loops)
 	var workers sync.WaitGroup
 	workers.Go(func() { m.pool.Run(hard, m.lines) }) // report counts what it leaves unconfirmed
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
