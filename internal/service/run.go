@@ -104,13 +104,14 @@ func newService(cfg config.Config, version string, logger *logs) *service {
 }
 
 func (s *service) run(ctx context.Context, started func(Running)) error {
-	ctx, endInput := context.WithCancel(ctx)
-	defer endInput()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	soft, hard, stop := shutdownContexts(ctx, s.drainTimeout, s.logger.Logger)
 	defer stop()
 	if err := s.open(soft); err != nil {
 		return err
 	}
+	endInput := func() { cancel(); <-soft.Done() }
 	return s.serve(soft, hard, endInput, started)
 }
 

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// shutdownContexts returns the two contexts that a run ends by. soft ends with ctx or at the first
-// SIGTERM or SIGINT; hard ends at the next one, or when the drain timeout has passed since soft
-// ended. drainTimeout is called once, when the drain begins. stop ends both contexts and waits for
-// the goroutine that watches them.
+// shutdownContexts returns the two contexts that a run ends by. soft ends soon after ctx or the first
+// SIGTERM or SIGINT, once the log says so; hard ends at the next signal, or when the drain timeout
+// has passed since soft ended. drainTimeout is called once, when the drain begins. stop ends both
+// contexts and waits for the goroutine that watches them.
 func shutdownContexts(ctx context.Context, drainTimeout func() time.Duration, logger *slog.Logger) (
 	soft, hard context.Context, stop func(),
 ) {
-	soft, endSoft := context.WithCancel(ctx)
+	soft, endSoft := context.WithCancel(context.WithoutCancel(ctx))
 	hard, endHard := context.WithCancel(context.WithoutCancel(ctx))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
@@ -30,7 +30,7 @@ func shutdownContexts(ctx context.Context, drainTimeout func() time.Duration, lo
 		case s := <-signals:
 			drain = drainTimeout()
 			logger.Info("drain began", "cause", s, "drain_timeout", drain)
-		case <-soft.Done():
+		case <-ctx.Done():
 			drain = drainTimeout()
 			logger.Info("drain began", "cause", "end of input", "drain_timeout", drain)
 		case <-stopped:
