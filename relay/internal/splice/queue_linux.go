@@ -30,12 +30,25 @@ func (s *Side) sendQueue() (n int64, broken bool) {
 // queueOf is sendQueue for a descriptor. It does not look whether a connection is broken whose queue
 // is empty.
 func queueOf(fd int) (n int64, broken bool) {
-	unacked, err := loop.Unacknowledged(fd)
-	if err != nil || unacked == 0 {
-		return 0, false
+	if n = unacknowledged(fd); n == 0 || !isClosed(fd) {
+		return n, false
 	}
+	n = unacknowledged(fd) // the last acknowledgement may have closed it since the first look
+	return n, n > 0
+}
+
+// unacknowledged returns 0 if the kernel does not count the queue.
+func unacknowledged(fd int) int64 {
+	n, err := loop.Unacknowledged(fd)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+func isClosed(fd int) bool {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	return int64(unacked), err == nil && info.State == stateClose
+	return err == nil && info.State == stateClose
 }
 
 // awaitRoom waits until the socket takes bytes or is broken. It returns false if the side is
