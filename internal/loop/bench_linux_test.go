@@ -61,6 +61,29 @@ func pingPong(b *testing.B, to net.Addr) {
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 }
 
+// BenchmarkTrickle measures a few bytes that come every half a millisecond: a loop then waits most of
+// the time, and holds its processor. CPU time is that of both sides.
+func BenchmarkTrickle(b *testing.B) {
+	g := start(b, 1)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	MakeRoom(1)
+	_, addr := serve(b, g, "tcp", "127.0.0.1:0")
+	nc, err := net.Dial(addr.Network(), addr.String())
+	must(b, err)
+	fd, err := Detach(nc.(detachable))
+	must(b, err)
+	defer Close(fd)
+	buf := make([]byte, 64)
+	pause := unix.NsecToTimespec(int64(500 * time.Microsecond))
+	before := cpuTime(b)
+	for b.Loop() {
+		Write(fd, buf)
+		unix.Nanosleep(&pause, nil)
+		Read(fd, buf)
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
 // awaitData waits as another process would: the scheduler does not see it.
 func awaitData(fd int) {
 	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}

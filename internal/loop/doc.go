@@ -1,9 +1,9 @@
 // Package loop runs event loops over non-blocking sockets, on Linux. It knows nothing of lines or
 // connections.
 //
-// A [Group] has some loops. Each [Loop] is a goroutine on a thread of its own with its own epoll
-// instance. All calls of a loop's descriptors are non-blocking and go to the kernel without telling
-// the Go scheduler, which costs a fraction of what the net package pays for a small read.
+// A [Group] has some loops. Each [Loop] is a goroutine with its own epoll instance. All calls of a
+// loop's descriptors are non-blocking and go to the kernel without telling the Go scheduler, which
+// costs a fraction of what the net package pays for a small read.
 //
 //	          ┌─────────────── a turn ────────────────┐
 //	wait ──▶ handlers that are due ──▶ posted tasks ──▶ timers ──▶ wait
@@ -38,6 +38,7 @@
 // A loop that has nothing to do waits in the kernel for some milliseconds without telling the
 // scheduler, and then in an ordinary system call. So it holds a processor (a P, of which there are
 // GOMAXPROCS) while traffic comes at short intervals, and none while it is idle. [MakeRoom] adds
-// processors for all other goroutines. The collector and sysmon interrupt such a wait by a signal,
-// and the loop then takes part in what they want. A loop never spins.
+// processors for all other goroutines. A loop that holds its processor calls the scheduler every few
+// milliseconds, before sysmon would interrupt it by a signal. The collector still interrupts a wait,
+// and the loop then takes part in what it wants. A loop never spins.
 package loop

@@ -68,6 +68,7 @@ type Loop struct {
 	spare   []ref        // becomes queue while that is worked through
 	timers  timers
 	now     time.Time
+	yielded time.Time // when it last called the scheduler
 	scratch []byte
 
 	stopping bool
@@ -109,11 +110,10 @@ func (l *Loop) Scratch() []byte { return l.scratch }
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for !l.stopping {
 		l.wait()
 		l.now = time.Now()
+		l.yield()
 		l.callHandlers()
 		l.runPosted(l.inbox.take())
 		l.callTimers()
@@ -147,6 +147,19 @@ func (l *Loop) enqueue(r ref, ev Events) {
 	if !e.queued {
 		e.queued = true
 		l.queue = append(l.queue, r)
+	}
+}
+
+// yieldEvery is the time after which a loop calls the scheduler, if only to be told to go on. After
+// 10 ms without such a call (forcePreemptNS in runtime/proc.go) sysmon would send a signal, which ends
+// a wait in the kernel, and look again every 20 µs for some time. That took a third of the processor
+// time of 4,000 single lines a second. A turn may take some milliseconds, and a wait rawWait.
+const yieldEvery = 5 * time.Millisecond
+
+func (l *Loop) yield() {
+	if l.now.Sub(l.yielded) >= yieldEvery {
+		runtime.Gosched()
+		l.yielded = l.now
 	}
 }
 
