@@ -11,10 +11,8 @@ import (
 )
 
 func TestClientsOfADeadTargetGetAnother(t *testing.T) {
-	dead := serve(t, echo)
-	dead.Close()
 	s := serve(t, echo)
-	r := start(t, Options{}, dead.name(), s.name())
+	r := start(t, Options{}, refusing(t), s.name())
 	for range 20 {
 		c := r.dial()
 		exchange(t, c, "hello")
@@ -85,11 +83,9 @@ func TestUnhealthyTargetIsNotDialled(t *testing.T) {
 
 // A reachable target for datagrams does not reset the log line about streams.
 func TestUnreachableIsLoggedOncePerKind(t *testing.T) {
-	dead := serve(t, echo)
-	dead.Close()
 	var log bytes.Buffer
 	o := Options{Tuning: Tuning{DialBudget: 100 * time.Millisecond}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	r := start(t, o, dead.name(), "udp://127.0.0.1:9")
+	r := start(t, o, refusing(t), "udp://127.0.0.1:9")
 	for range 3 {
 		r.refusal()
 		nc, err := r.backends.Dial(context.Background(), r.backends.Datagrams.All()[0], nil, time.Second)

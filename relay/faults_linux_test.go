@@ -91,11 +91,9 @@ func TestTargetThatDoesNotAnswerLeavesTimeForOthers(t *testing.T) {
 
 func TestWaitingInTheQueueTakesNoDialBudget(t *testing.T) {
 	t.Parallel()
-	dead := serve(t, echo)
-	dead.Close()
 	s := serve(t, echo)
 	o := Options{Tuning: Tuning{DialBudget: 3 * time.Second, QueueTimeout: time.Minute}} // a slow machine connects within it
-	r := start(t, o, dead.name(), s.name()+"?max-connections=1")
+	r := start(t, o, refusing(t), s.name()+"?max-connections=1")
 	first := r.dial()
 	exchange(t, first, "hello")
 	second := r.dial()

@@ -86,9 +86,7 @@ func TestWhatLoopsCarry(t *testing.T) {
 func TestManyConnectionsResetAtOnceLeaveNothing(t *testing.T) {
 	before := openDescriptors(t)
 	s := serve(t, echo)
-	dead := serve(t, echo)
-	dead.Close()
-	r := start(t, Options{}, s.name(), dead.name())
+	r := start(t, Options{}, s.name(), refusing(t))
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {

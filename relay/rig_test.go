@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"linesplit/internal/simulate/sink"
 	"linesplit/internal/testcert"
 	"linesplit/target"
 )
@@ -47,6 +48,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
+}
+
+// refusing returns the name of a target where no program listens. Another test could get a port of
+// 127.0.0.1 that is free.
+func refusing(t testing.TB) string {
+	ln := listenAt(t, "tcp", net.JoinHostPort(sink.FreshHost(), "0"))
+	defer ln.Close()
+	return "tcp://" + ln.Addr().String()
 }
 
 // records is an access log.

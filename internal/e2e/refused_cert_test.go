@@ -24,8 +24,7 @@ func TestTargetThatRefusesOurCertificateGetsNoClients(t *testing.T) {
 			refusing := testrig.NewServer(t, testrig.ServerOptions{TLS: demanding})
 			args := append(testrig.TLSTargetArgs(), "-health", "tls", "-health-interval", "200ms")
 			s.StartConnectionMode([]testrig.Target{good, refusing}, args...)
-			s.EchoMany(testrig.Client{}, 10, 2, testrig.FixedSize(1000))
-			s.WaitForTargetUp(refusing, false)
+			s.WaitForTargetUp(refusing, false) // a dial before that may not wait long enough for the refusal
 			s.WaitForTargetUp(good, true)
 			s.EchoMany(testrig.Client{}, 10, 2, testrig.FixedSize(1000))
 			s.FinishConnectionMode()
