@@ -30,6 +30,7 @@
 // Where to find a rule:
 //
 //	what confirms a line                        confirmable in outconn.go, release in check.go
+//	when a connection is looked at              rest.go for ticks, Wrote in write.go for writes
 //	how much is retained, and probes            enforceLimit in check.go, full in outconn.go
 //	stalls, silent peers                        verdict and stallVerdict in check.go
 //	what is sent again after a failure          requeue in failover.go
@@ -223,8 +224,10 @@ func (m *Machine) Tick(now time.Time) {
 		return
 	}
 	m.applyState(now)
-	m.checkConns(now)
-	m.countLines()
+	if m.lookDue(now) {
+		m.checkConns(now)
+		m.countLines()
+	}
 	m.tryFailback(now)
 	m.replaceDraining(now)
 	m.advance(now)

@@ -36,7 +36,9 @@ type outConn struct {
 	probe      uint64 // position up to which it may be written to although it is full
 
 	seen         target.Progress
+	seenAt       time.Time  // when the last look was
 	ackedAt      time.Time  // when data was last acknowledged, or none was outstanding
+	fromRest     bool       // nothing was outstanding when the last write began; see noteBegun
 	readTo       uint64     // the greatest surelyRead
 	lastProgress time.Time  // when readTo last grew
 	ageHistory   ackHistory // over -resend-age
@@ -58,17 +60,27 @@ func newOutConn(c Conn, b *Backend, now time.Time) *outConn {
 
 // begin adds s to the window as the segment that is written next.
 func (c *outConn) begin(s segment) {
+	c.fromRest = c.arrived() == c.next
 	c.next += uint64(s.len())
 	s.end = c.next
 	c.window.push(s)
 	c.writing = s.count()
 }
 
+// noteBegun notes when a write has begun with nothing outstanding: a stall counts from then on, and
+// not from the last look, which may be a second old.
+func (c *outConn) noteBegun(now time.Time) {
+	if c.fromRest {
+		c.ackedAt, c.fromRest = now, false
+	}
+}
+
 // look asks the connection for its progress. It counts as stuck after stuckAfter without an
 // acknowledgement.
 func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
-	before := c.arrived()
-	c.seen = c.conn.Progress()
+	c.noteBegun(now)
+	before, hadFIN, last := c.arrived(), c.seen.FIN, c.seenAt
+	c.seen, c.seenAt = c.conn.Progress(), now
 	if c.seen.RoundTrip > 0 {
 		c.backend.roundTrip.Store(int64(c.seen.RoundTrip))
 	}
@@ -80,21 +92,22 @@ func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
 	}
 	c.stuckAfter = stuckAfter
 	c.setExact(c.seen.Exact)
-	c.judgeFIN(now)
+	if !hadFIN {
+		c.judgeFIN(now, last)
+	}
 	c.setStuck(now.Sub(c.ackedAt) >= c.stuckAfter)
 }
 
 // judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away.
 // If other connections to the same target have lasted until just now, the target is going away.
-func (c *outConn) judgeFIN(now time.Time) {
+// judgeFIN runs until the FIN is seen; last is the time of the look before. A connection that was
+// not new by then has lasted until its FIN.
+func (c *outConn) judgeFIN(now, last time.Time) {
 	switch {
-	case c.ignoreFIN:
-	case !c.seen.FIN:
-		if !c.isNew(now) {
-			c.backend.notHalfCloserAt.Store(now.UnixNano())
-		}
+	case !c.isNew(last), !c.seen.FIN && !c.isNew(now):
+		c.backend.notHalfCloserAt.Store(now.UnixNano())
 	case c.isNew(now) && now.Sub(time.Unix(0, c.backend.notHalfCloserAt.Load())) > NotHalfCloserFor:
-		c.ignoreFIN = true
+		c.ignoreFIN = c.seen.FIN
 	}
 }
 

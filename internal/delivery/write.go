@@ -25,6 +25,7 @@ func (m *Machine) Writing() (Conn, []byte) {
 // taken, and the error that ended it. Fewer bytes without an error mean that the rest follows.
 func (m *Machine) Wrote(n int, err error, now time.Time) {
 	c := m.out
+	c.noteBegun(now)
 	m.written += n
 	if err != nil {
 		m.fail(c, err, now)

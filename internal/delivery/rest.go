@@ -1,0 +1,25 @@
+package delivery
+
+import "time"
+
+// restLook is the time between two looks at a connection at rest. A look costs some system calls,
+// and finds nothing on such a connection that an event does not report: what changes are the
+// figures of its target, and the silence of a peer that answers no keepalives, which come a second
+// apart themselves.
+const restLook = time.Second
+
+// lookDue reports whether a tick is to look at the connections: always, unless there is only one
+// and it is at rest.
+func (m *Machine) lookDue(now time.Time) bool {
+	if len(m.leaving) > 0 || m.out == nil {
+		return true
+	}
+	return !m.out.atRest() || now.Sub(m.out.seenAt) >= restLook
+}
+
+// atRest reports whether a connection has nothing to confirm and nothing to count, and was well at
+// the last look. Its first second is not restful: judgeFIN depends on it.
+func (c *outConn) atRest() bool {
+	return c.window.empty() && c.countedSent == c.sent && c.countedAcked == c.sent && !c.ending &&
+		!c.isNew(c.seenAt) && c.seen.Err == nil && (!c.seen.FIN || c.ignoreFIN) && c.seen.Silent == 0
+}

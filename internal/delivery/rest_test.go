@@ -1,0 +1,193 @@
+package delivery
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"linesplit/linebuf"
+	"linesplit/target"
+)
+
+// stage is one machine with its targets. Its dials succeed at once; the test says what a connection
+// reports, and lets time pass.
+type stage struct {
+	t       *testing.T
+	shared  *Shared
+	buffers *linebuf.Pool
+	targets []*Backend
+	m       *Machine
+	dialled *Backend    // the dial under way is to
+	conns   []*toldConn // all that there ever were
+	now     time.Time
+}
+
+// toldConn reports what the test tells it to. Unless it holds, everything written has been read.
+type toldConn struct {
+	told    target.Progress
+	written int
+	holds   bool // nothing more is acknowledged
+	looks   int
+	closed  bool
+}
+
+func (c *toldConn) Progress() target.Progress {
+	c.looks++
+	c.told.Written, c.told.Exact = uint64(c.written), true
+	if !c.holds {
+		c.told.Acked, c.told.Read, c.told.Known = c.told.Written, c.told.Written, c.told.Written
+	}
+	return c.told
+}
+
+func (c *toldConn) CloseWrite() error { return nil }
+func (c *toldConn) Abort()            { c.closed = true }
+func (c *toldConn) Close()            { c.closed = true }
+
+// newStage connects a machine to the first of n targets and lets the first second pass.
+func newStage(t *testing.T, n int) *stage {
+	s := &stage{t: t, buffers: linebuf.NewPool(0), now: time.Now()}
+	logger := slog.New(slog.DiscardHandler)
+	s.shared = NewShared(s.buffers, discard{}, logger, func(int) int { return 0 })
+	s.shared.SetSettings(&Settings{StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: time.Hour,
+		FailbackProbe: time.Hour, ResendAge: 10 * time.Second, WindowMax: 8 << 20})
+	for i := range n {
+		host := string(rune('a'+i)) + ":1"
+		s.targets = append(s.targets, NewBackend(target.Address{Scheme: target.SchemeTCP, Host: host}, logger))
+	}
+	s.shared.SetBackends(NewBackends(s.targets))
+	s.m = New(s.shared, s, s.targets[0], 0)
+	s.m.Begin(s.now)
+	s.connect()
+	s.pass(halfCloserWithin)
+	return s
+}
+
+// Dial is the action of the machine.
+func (s *stage) Dial(b *Backend) { s.dialled = b }
+
+// connect ends the dial under way and returns its connection.
+func (s *stage) connect() *toldConn {
+	s.t.Helper()
+	if s.dialled == nil {
+		s.t.Fatal("no dial is under way")
+	}
+	c, b := &toldConn{}, s.dialled
+	s.conns, s.dialled = append(s.conns, c), nil
+	s.m.Dialled(b, c, nil, s.now)
+	return c
+}
+
+// out returns the present connection.
+func (s *stage) out() *toldConn { return s.m.out.conn.(*toldConn) }
+
+// pass lets time pass in ticks.
+func (s *stage) pass(d time.Duration) {
+	for until := s.now.Add(d); s.now.Before(until); {
+		s.now = s.now.Add(target.Tick)
+		s.m.Tick(s.now)
+	}
+}
+
+// send delivers one line.
+func (s *stage) send() {
+	s.t.Helper()
+	if !s.m.Wants() {
+		s.t.Fatal("the machine wants no lines")
+	}
+	b := s.buffers.MustGet(512)
+	b.B, b.Lines, b.Read = append(b.B, "line\n"...), 1, s.now
+	s.m.Take(b)
+	c, p := s.m.Writing()
+	c.(*toldConn).written += len(p)
+	s.m.Wrote(len(p), nil, s.now)
+}
+
+// An idle process took 0.3 % of a core with eight connections: each was looked at eight times a
+// second, which takes several system calls, though it had nothing to confirm.
+func TestIdleConnectionIsLookedAtOnceASecond(t *testing.T) {
+	s := newStage(t, 1)
+	s.send()
+	s.pass(time.Second) // the line is confirmed and counted
+	c := s.out()
+	before := c.looks
+	s.pass(100 * time.Second)
+	if n := c.looks - before; n < 90 || n > 100 {
+		t.Errorf("%d looks in 100 s", n)
+	}
+	c.holds = true
+	s.send()
+	before = c.looks
+	s.pass(10 * time.Second)
+	if n := c.looks - before; n != 80 {
+		t.Errorf("%d looks in 10 s at a connection with a line to confirm, want one per tick", n)
+	}
+	c.holds = false
+	s.pass(target.Tick)
+	if got := s.targets[0].Counters(); got.Confirmed.Lines != 2 || got.Sent.Lines != 2 || got.Acknowledged.Lines != 2 {
+		t.Errorf("a tick after the last line was read: %+v", got)
+	}
+}
+
+// A connection at rest was last looked at up to a second ago. That second must not count as part of
+// a stall: the target would no longer count as confirming, and its window would move, too early.
+func TestStallOfAnIdleConnectionBeginsWithItsWrite(t *testing.T) {
+	for ticks := range time.Duration(8) { // since the last look
+		s := newStage(t, 1)
+		s.pass(5*time.Second + ticks*target.Tick)
+		s.out().holds = true
+		s.send()
+		s.pass(maxStuckAfter - target.Tick)
+		if s.m.out.stuck {
+			t.Fatalf("stuck too early, %d ticks after a look", ticks)
+		}
+		s.pass(target.Tick)
+		if !s.m.out.stuck {
+			t.Fatalf("not stuck after %v, %d ticks after a look", maxStuckAfter, ticks)
+		}
+	}
+}
+
+// A connection at rest has lasted until its FIN, not until the last look before it. The connection
+// that follows may get a FIN, too, as the target goes away: that one is no half-closer.
+func TestIdleConnectionProvesThatItsTargetIsNoHalfCloser(t *testing.T) {
+	for ticks := range time.Duration(8) {
+		s := newStage(t, 1)
+		s.pass(5*time.Second + ticks*target.Tick)
+		s.now = s.now.Add(target.Tick / 2)
+		s.out().told.FIN = true
+		s.m.Check(s.now)
+		s.now = s.now.Add(NotHalfCloserFor - target.Tick)
+		next := s.connect()
+		next.told.FIN = true
+		s.m.Check(s.now)
+		if s.m.out.ignoreFIN {
+			t.Fatalf("a FIN was ignored %v after the end of a connection, %d ticks after a look",
+				NotHalfCloserFor-target.Tick, ticks)
+		}
+	}
+}
+
+// What is no longer at rest is looked at by the next tick.
+func TestRestEnds(t *testing.T) {
+	for name, disturb := range map[string]func(s *stage){
+		"a line is written":           func(s *stage) { s.out().holds = true; s.send() },
+		"the target is drained":       func(s *stage) { s.targets[0].SetAccepting(false) },
+		"keepalives get no answer":    func(s *stage) { s.out().told.Silent = time.Second; s.m.Check(s.now) },
+		"a FIN has come":              func(s *stage) { s.out().told.FIN = true; s.m.Check(s.now) },
+		"a connection is being left":  func(s *stage) { s.m.leaving = append(s.m.leaving, newOutConn(&toldConn{}, s.targets[0], s.now)) },
+		"the connection is a new one": func(s *stage) { s.m.out.since = s.now },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 1)
+			s.pass(5 * time.Second)
+			c := s.out()
+			disturb(s)
+			before := c.looks
+			s.pass(target.Tick)
+			if c.looks == before {
+				t.Error("the next tick did not look")
+			}
+		})
+	}
+}
