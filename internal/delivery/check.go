@@ -80,7 +80,7 @@ func (m *Machine) verdict(c *outConn, now time.Time) error {
 		return c.seen.Err
 	case c.seen.Silent >= s.DeadTimeout:
 		return errSilent
-	case m.drainStalled(c, now, s.StallTimeout+s.ResendAge):
+	case m.drainStalled(c, now, s.drainTimeout()):
 		return errDrainStalled
 	case now.Sub(c.ackedAt) >= s.StallTimeout:
 		return m.stallVerdict(c, now)

@@ -59,7 +59,7 @@ var mutants = []mutant{
 	{"the window of a stalled connection moves", "check.go",
 		"case now.Sub(c.ackedAt) >= s.StallTimeout:", "case false:"},
 	{"a target that hangs can be removed", "check.go",
-		"case m.drainStalled(c, now, s.StallTimeout+s.ResendAge):", "case false:"},
+		"case m.drainStalled(c, now, s.drainTimeout()):", "case false:"},
 	{"few connections are left at a time", "leave.go",
 		"if len(m.leaving) > MaxLeaving {", "if false {"},
 	{"machines go home", "failback.go",

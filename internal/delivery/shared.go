@@ -8,6 +8,7 @@ import (
 
 	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
+	"linesplit/target"
 )
 
 // Settings are the values that machines use. They are replaced as a whole and never changed, so
@@ -38,6 +39,13 @@ type Settings struct {
 const maxStuckAfter = time.Second
 
 func (s *Settings) stuckAfter() time.Duration { return min(maxStuckAfter, s.StallTimeout/2) }
+
+// drainTimeout is the time without progress after which a connection to a draining target is given
+// up. By then age has confirmed what was read: ackHistory has a point per historyParts-th of the age,
+// ticks note it, and ticks find that it is old.
+func (s *Settings) drainTimeout() time.Duration {
+	return s.ResendAge + max(s.StallTimeout, s.ResendAge/historyParts+2*target.Tick)
+}
 
 // Observer takes one sample in seconds; a Prometheus histogram is one. It must be safe for
 // concurrent use.
