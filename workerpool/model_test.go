@@ -137,6 +137,7 @@ type peerConn struct {
 	ackLimit  int // upper bound of acked
 	readLimit int
 	slow      time.Duration // duration of each write
+	looks     int           // calls of Progress
 
 	silentSince time.Time
 	fin         bool // theirs
@@ -248,6 +249,7 @@ func (c *peerConn) take(p []byte) (int, error) {
 func (c *peerConn) Progress() target.Progress {
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
+	c.looks++
 	unread := uint64(c.acked - c.read)
 	p := target.Progress{
 		Written:  uint64(len(c.sent)),
@@ -398,7 +400,7 @@ func (c *peerConn) state() peerConn {
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
 	return peerConn{peer: c.peer, id: c.id, sent: c.sent, acked: c.acked, read: c.read, fin: c.fin,
-		halfClosed: c.halfClosed, err: c.err, over: c.over, closed: c.closed, aborted: c.aborted}
+		halfClosed: c.halfClosed, err: c.err, over: c.over, closed: c.closed, aborted: c.aborted, looks: c.looks}
 }
 
 var errNoSuchPeer = errors.New("no such peer")

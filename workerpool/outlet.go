@@ -63,6 +63,7 @@ func (w *worker) offer(b *linebuf.Buffer) bool {
 		return false
 	}
 	w.machine.Take(b)
+	w.pool.clock.stir()
 	c, p := w.machine.Writing()
 	n, err := c.(Conn).TryWrite(p)
 	w.machine.Wrote(n, err, time.Now())

@@ -10,8 +10,8 @@
 // goroutine dials for it. A goroutine that has read lines hands them to a worker through an
 // [Outlet], which writes them at once where it can, and otherwise sends them on the channel.
 //
-// Targets can be added and removed while the pool runs. Workers apply such changes on each
-// tick, and at once when the pool nudges them; no lock is taken for a buffer.
+// Targets can be added and removed while the pool runs. The pool nudges its workers to apply such
+// changes; no lock is taken for a buffer.
 package workerpool
 
 import (
@@ -55,6 +55,7 @@ type Pool struct {
 	ended    atomic.Bool               // all lines are taken, or Run was told to stop
 	running  atomic.Pointer[[]*worker] // workers, for outlets; replaced under mu
 	outlets  atomic.Uint32             // made so far
+	clock    clock
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
@@ -68,7 +69,7 @@ type Pool struct {
 // New returns a pool that gives confirmed buffers back to buffers.
 func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
-	p := &Pool{o: o, buffers: buffers, removed: noCounters(),
+	p := &Pool{o: o, buffers: buffers, removed: noCounters(), clock: newClock(),
 		shared: delivery.NewShared(buffers, o.ConfirmSeconds, o.Logger, nil)}
 	var backends []*backend
 	for _, a := range o.Targets {
@@ -111,7 +112,7 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 		})
 	})
 	over := make(chan struct{})
-	clock.Go(func() { p.tick(over) })
+	clock.Go(func() { p.runClock(over) })
 	running.Wait() // Add starts workers only while others run that have not seen the end of lines
 	p.ended.Store(true)
 	close(over)
@@ -192,27 +193,6 @@ func (p *Pool) removeWorkerLocked(w *worker) bool {
 	p.publishWorkersLocked()
 	w.home.workers--
 	return true
-}
-
-// tick ticks every worker at regular intervals. One ticker serves them all, and one goroutine all
-// that are idle: each worker would have to wake up, and a ticker in its select would enter and leave
-// the runtime's timers with every buffer.
-func (p *Pool) tick(over <-chan struct{}) {
-	ticker := time.NewTicker(target.Tick)
-	defer ticker.Stop()
-	for {
-		select {
-		case now := <-ticker.C:
-			for _, w := range *p.running.Load() {
-				w.tickIfIdle(now)
-			}
-			p.mu.Lock()
-			p.updateDrainedLocked(now)
-			p.mu.Unlock()
-		case <-over:
-			return
-		}
-	}
 }
 
 // nudgeLocked makes every worker check its state and its connections.

@@ -54,6 +54,7 @@ func (w *worker) run(hard context.Context) {
 	defer w.alarm.Stop()
 	w.dialler.start(hard)
 	w.machine.Begin(time.Now())
+	w.pool.clock.stir()
 	for !w.machine.Done() && !(w.machine.Rests() && w.pool.tryDismiss(w)) {
 		w.next()
 	}
@@ -122,6 +123,7 @@ func (w *worker) await() (e event) {
 }
 
 func (w *worker) handle(e event) {
+	w.pool.clock.stir()
 	switch {
 	case e.buffer != nil || e.closed:
 		w.take(e.buffer, !e.closed)
@@ -145,19 +147,20 @@ func (w *worker) tick(now time.Time) {
 }
 
 // tickIfIdle ticks the machine of a worker that waits for an event, in the calling goroutine. Others
-// tick when they have the time.
-func (w *worker) tickIfIdle(now time.Time) {
+// tick when they have the time. It reports whether the machine is quiet.
+func (w *worker) tickIfIdle(now time.Time) (quiet bool) {
 	if !w.turn.TryLock() {
 		w.nudge(now)
-		return
+		return false
 	}
 	watched := w.machine.Watched()
 	w.tick(now)
-	left := w.hasEvent(watched)
+	left, quiet := w.hasEvent(watched), w.machine.Quiet()
 	w.turn.Unlock()
 	if left {
 		w.wake()
 	}
+	return quiet
 }
 
 // nudge makes the worker tick. One that has not taken the last tick yet misses this one.

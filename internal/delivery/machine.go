@@ -20,7 +20,8 @@
 //     full, the machine neither moves to another connection nor ends this one in order, so that no
 //     line is torn. A driver whose write waits calls Blocked at least once per target.Tick.
 //   - Tick is called once per target.Tick, Due when the time of Wake has come, and Check when a
-//     connection may have ended.
+//     connection may have ended. While Quiet reports true, a Tick once per QuietTick suffices, and one
+//     at once when the settings change or which backends take lines.
 //   - The driver makes one dial at a time, the one that Dial asks for, and reports its end by
 //     Dialled, never from within Dial.
 //   - The machine owns a connection from Dialled on, and closes or aborts it.

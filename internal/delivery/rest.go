@@ -1,20 +1,32 @@
 package delivery
 
-import "time"
+import (
+	"time"
 
-// restLook is the time between two looks at a connection at rest. A look costs some system calls,
-// and finds nothing on such a connection that an event does not report: what changes are the
-// figures of its target, and the silence of a peer that answers no keepalives, which come a second
-// apart themselves.
-const restLook = time.Second
+	"linesplit/target"
+)
+
+// QuietTick is the time between two ticks that suffices while Quiet reports true, and between two
+// looks at a connection at rest. A look costs some system calls, and finds nothing on such a
+// connection that an event does not report: what changes are the figures of its target, and the
+// silence of a peer that answers no keepalives, which come a second apart themselves.
+const QuietTick = time.Second
+
+// Quiet reports whether the machine is at home and has nothing to do but to look at its one
+// connection once per QuietTick.
+func (m *Machine) Quiet() bool {
+	d := &m.dialling
+	return m.Wants() && !m.paused && m.out.backend == m.home && m.out.atRest() &&
+		len(m.leaving) == 0 && !d.busy && !d.armed()
+}
 
 // lookDue reports whether a tick is to look at the connections: always, unless there is only one
-// and it is at rest.
+// and it is at rest. Ticks may come a little early.
 func (m *Machine) lookDue(now time.Time) bool {
 	if len(m.leaving) > 0 || m.out == nil {
 		return true
 	}
-	return !m.out.atRest() || now.Sub(m.out.seenAt) >= restLook
+	return !m.out.atRest() || now.Sub(m.out.seenAt) > QuietTick-target.Tick/2
 }
 
 // atRest reports whether a connection has nothing to confirm and nothing to count, and was well at
