@@ -31,20 +31,6 @@ func onBytes(call uintptr, fd int, b []byte) (int, error) {
 	}
 }
 
-// Writev is writev(2).
-func Writev(fd int, parts []unix.Iovec) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(parts))), uintptr(len(parts)))
-		if errno == 0 {
-			return int(n), nil
-		}
-		if errno != unix.EINTR {
-			return 0, errno
-		}
-	}
-}
-
 // Splice moves up to n bytes between a socket and a pipe: splice(2) without waiting.
 func Splice(from, to, n int) (int, error) {
 	for {
