@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Supported reports whether this system has event loops.
-const Supported = true
+// supported reports whether this system has event loops.
+const supported = true
 
 // Group is a number of loops. Its methods are safe for concurrent use.
 type Group struct {
@@ -45,9 +45,8 @@ func New(n int) (*Group, error) {
 const spareProcs = 2
 
 // MakeRoom raises GOMAXPROCS, if necessary, so that the given number of loops leaves processors for
-// other goroutines. The runtime then no longer follows later changes of a container's CPU limit;
-// the number of loops could not follow them either. Without loops it does
-// nothing.
+// other goroutines. From then on the runtime does not follow changes of a container's CPU limit;
+// the number of loops could not follow them either. Without loops MakeRoom does nothing.
 func MakeRoom(loops int) {
 	if want := loops + spareProcs; loops > 0 && runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
@@ -97,15 +96,15 @@ const (
 )
 
 // table maps descriptors to their handlers. Numbers of descriptors are small and dense, and the
-// kernel gives out each only once at a time, so one table serves all loops. The goroutine that has
-// got a new descriptor from the kernel writes its entry; from then on the descriptor's loop does.
+// kernel gives out each only once at a time, so one table serves all loops. The goroutine that
+// adopts a descriptor writes its entry; from then on only the descriptor's loop does.
 type table struct {
 	chunks [maxChunks]atomic.Pointer[[chunkSize]entry]
 }
 
 // entry is the registration of a descriptor. gen publishes the other fields.
 type entry struct {
-	gen     atomic.Uint32 // odd while the descriptor is registered
+	gen     atomic.Uint32 // generation; odd while the descriptor is registered
 	pending Events        // events not yet passed to the handler
 	queued  bool          // in the loop's queue
 	handler Handler

@@ -5,21 +5,22 @@ import (
 	"sync"
 )
 
-// Shared is a Group that runs while it has users. The zero value is ready to use, and its methods are
-// safe for concurrent use.
+// Shared is a Group that runs while it has users. The zero value is ready to use, and its methods
+// are safe for concurrent use.
 type Shared struct {
 	mu    sync.Mutex // guards the fields below
 	users int
 	group *Group // nil: there are no loops
 }
 
-// Enter starts n loops for the first user. The group is nil if n is 0, on systems without event
-// loops, and if they could not be started, which is logged: goroutines then serve all connections.
+// Enter starts n loops for the first user, and returns them to all users. The group is nil if n is
+// 0, on systems without event loops, and if the loops could not be started, which is logged.
+// Goroutines then serve all connections.
 func (s *Shared) Enter(n int, logger *slog.Logger) *Group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users++
-	if s.group != nil || n < 1 || !Supported {
+	if s.group != nil || n < 1 || !supported {
 		return s.group
 	}
 	group, err := New(n)
@@ -31,7 +32,7 @@ func (s *Shared) Enter(n int, logger *slog.Logger) *Group {
 	return group
 }
 
-// Leave undoes Enter. It ends the loops with the last user, whose connections have all ended.
+// Leave undoes Enter. The user's connections must have ended. With the last user it ends the loops.
 func (s *Shared) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

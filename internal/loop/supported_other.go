@@ -4,9 +4,9 @@ package loop
 
 import "errors"
 
-// Supported reports whether this system has event loops. Everything else in this package exists on
-// Linux only, except for what is in this file.
-const Supported = false
+// supported reports whether this system has event loops. Of the rest of this package, only this
+// file and Shared exist on other systems than Linux.
+const supported = false
 
 // Group cannot be made on this system.
 type Group struct{}
