@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of this file do not tell the scheduler: descriptors must be non-blocking. They start
+// The calls of this file bypass the scheduler, so descriptors must be non-blocking. They start
 // again after a signal.
 
 // Read is read(2). It returns 0 and nil at the end.
@@ -45,8 +45,8 @@ func Splice(from, to, n int) (int, error) {
 	}
 }
 
-// Peek reports whether there is something to read: nil if so or at the end, unix.EAGAIN if not, and
-// else the error that broke the connection.
+// Peek returns nil if there is something to read or the peer has ended, unix.EAGAIN if neither, and
+// otherwise the error that broke the connection.
 func Peek(fd int) error {
 	var b [1]byte
 	for {
@@ -89,6 +89,7 @@ func setLinger(fd int) {
 		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
 }
 
+// socketError returns and clears the pending error of a socket.
 func socketError(fd int) error {
 	var v int32
 	size := uint32(unsafe.Sizeof(v))

@@ -18,8 +18,8 @@ type FD struct {
 }
 
 // Adopt puts a non-blocking descriptor on the loop, which owns it from then on, and lets h be
-// called for it. It may be called on any goroutine, and h.Ready may run before Adopt returns. A
-// connected socket is writable at first, so that h is called at once. If Adopt returns an error,
+// called for its events. It may be called on any goroutine, and h.Ready may run before Adopt
+// returns. A connected socket is writable at first, so h is called soon. If Adopt returns an error,
 // the descriptor is still the caller's.
 func (l *Loop) Adopt(d *FD, fd int, h Handler) error {
 	e := l.group.table.grow(fd)
@@ -106,8 +106,8 @@ func (d *FD) Write(b []byte) (int, error) { return Write(int(d.fd), b) }
 // CloseWrite half-closes a socket.
 func (d *FD) CloseWrite() { shutdown(int(d.fd), unix.SHUT_WR) }
 
-// ConnectError returns nil if the connect has succeeded: see Loop.Connect. It also returns, once,
-// the error that broke a connection.
+// ConnectError returns nil if the connect has succeeded; see Loop.Connect. Later it returns the
+// error that broke the connection, but only once.
 func (d *FD) ConnectError() error { return socketError(int(d.fd)) }
 
 // detachable is a *net.TCPConn, *net.TCPListener or their Unix counterparts.

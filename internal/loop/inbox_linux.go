@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// Task is work for a loop. Its owner may keep one and post it again and again without an
-// allocation, but not before it has begun to run.
+// Task is work for a loop. Its owner may keep it and post it again without an allocation, but only
+// once it has begun to run.
 type Task struct {
 	Do   func() // called on the loop
 	next *Task
@@ -65,7 +65,7 @@ func (b *inbox) put(t *Task) bool {
 	}
 }
 
-// rouse ends the loop's wait, if it waits and no one else has done so.
+// rouse ends the loop's wait, if it waits and no other goroutine has done so.
 func (b *inbox) rouse(p *poller) {
 	if !b.asleep.Load() {
 		return

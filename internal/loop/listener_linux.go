@@ -25,7 +25,7 @@ type Acceptor interface {
 	// programs. The peer's address is not valid if the socket is a Unix socket. Accepted may adopt
 	// the descriptor into any loop: Group.Least knows a good one.
 	Accepted(fd int, peer netip.AddrPort)
-	// AcceptFailed is told of each failure that is retried after a while.
+	// AcceptFailed is called for each failure. The listener tries again after a while.
 	AcceptFailed(err error)
 }
 
@@ -36,8 +36,8 @@ type Listener struct {
 	to      Acceptor
 	retry   Timer         // accepts again after a failure
 	delay   time.Duration // of the last retry; 0 after a success
-	paused  bool
-	pending bool // the kernel may have connections
+	paused  bool          // see Pause
+	pending bool          // the backlog may hold connections
 	last    lastCall
 }
 
@@ -88,9 +88,9 @@ func (ln *Listener) Resume() {
 	ln.fd.Again()
 }
 
-// LastCall accepts what is in the backlog, also after Pause or a failure, and calls done once no
-// connection has come for backlogWait: a peer whose connect has succeeded expects to be served. It
-// calls done after maxBacklog however many come.
+// LastCall accepts what is in the backlog, also after Pause or a failure, since a peer whose
+// connect has succeeded expects to be served. It calls done once no connection has come for
+// backlogWait, and at the latest after maxBacklog.
 func (ln *Listener) LastCall(done func()) {
 	ln.paused = false
 	ln.fd.loop.Stop(&ln.retry)
@@ -145,7 +145,7 @@ func (c *lastCall) begin(l *Loop, done func()) {
 	l.Start(&c.end, maxBacklog)
 }
 
-// accepted is told of each connection.
+// accepted is called for each connection.
 func (c *lastCall) accepted(l *Loop) {
 	if c.quiet.Running() {
 		l.Start(&c.quiet, backlogWait)

@@ -63,9 +63,9 @@ type Loop struct {
 	index   int
 	poller  poller
 	inbox   inbox
-	count   atomic.Int64 // descriptors, and those that are expected
+	count   atomic.Int64 // descriptors, those announced by Expect included
 	queue   []ref        // handlers to call in the next turn, first in, first out
-	spare   []ref        // becomes queue while that is worked through
+	spare   []ref        // the other queue: the two take turns
 	timers  timers
 	now     time.Time
 	yielded time.Time // when it last called the scheduler
@@ -97,8 +97,8 @@ func (l *Loop) Index() int { return l.index }
 // Descriptors returns the number of descriptors on the loop. It may be called on any goroutine.
 func (l *Loop) Descriptors() int { return int(l.count.Load()) }
 
-// Expect counts n more descriptors for Group.Least, which chooses the loop for others before these
-// are adopted. A negative n undoes that. It may be called on any goroutine.
+// Expect makes Group.Least count n more descriptors, which are about to be adopted. A negative n
+// undoes that. It may be called on any goroutine.
 func (l *Loop) Expect(n int) { l.count.Add(int64(n)) }
 
 // Now returns the time at which the turn began.
@@ -170,7 +170,7 @@ const rawWait = 3 * time.Millisecond
 func (l *Loop) wait() {
 	if len(l.queue) > 0 || !l.inbox.sleep() {
 		n, _ := l.poller.poll(0)
-		l.accept(n)
+		l.queueEvents(n)
 		return
 	}
 	limit := l.timers.left(l.group.start)
@@ -179,11 +179,11 @@ func (l *Loop) wait() {
 		n, _ = l.poller.block(limit - rawWait)
 	}
 	l.inbox.wake()
-	l.accept(n)
+	l.queueEvents(n)
 }
 
-// accept queues the handlers of the first n events of the poller.
-func (l *Loop) accept(n int) {
+// queueEvents queues the handlers of the first n events of the poller.
+func (l *Loop) queueEvents(n int) {
 	for i := range l.poller.events[:n] {
 		e := &l.poller.events[i]
 		if e.Fd != wakeFD {

@@ -96,7 +96,7 @@ func (p *poller) poll(limit time.Duration) (int, outcome) {
 	return p.result(n, errno)
 }
 
-// block is poll in an ordinary system call: the goroutine's processor is free for others meanwhile.
+// block is poll in an ordinary system call, so that other goroutines get the processor meanwhile.
 func (p *poller) block(limit time.Duration) (int, outcome) {
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd),
 		uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), milliseconds(limit), 0, 0)

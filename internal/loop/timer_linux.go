@@ -10,8 +10,8 @@ type Timer struct {
 	at   int // index in the heap, plus one; 0 while not running
 }
 
-// Start lets t.Do be called after d, or up to a millisecond later. A timer that runs already starts
-// anew.
+// Start lets t.Do be called after d, or up to a millisecond later. It restarts a timer that is
+// running.
 func (l *Loop) Start(t *Timer, d time.Duration) {
 	l.Stop(t)
 	t.when = l.now.Sub(l.group.start) + max(1, d) // not in this turn
@@ -38,7 +38,7 @@ func (l *Loop) callTimers() {
 	}
 }
 
-// timers is a heap: each timer is due no later than the two after it at twice its index.
+// timers is a heap: the timer at i is due no later than those at 2i+1 and 2i+2.
 type timers []*Timer
 
 // left returns the time until the first timer is due, or forever. start is the group's start.
