@@ -11,32 +11,33 @@ import (
 
 // Plain TCP and Unix connections are carried by event loops, each as a link:
 //
-//	listener ─▶ a loop: accept4, limits ─▶ the loop with the fewest: choice, connect, both directions
-//	   │ PROXY headers                        ▲  dials by name, the queue: goroutines
-//	   └─▶ a goroutine ───────────────────────┘
+//	listener ─▶ a loop: accept4, limits ─▶ the loop with the fewest connections:
+//	   │                                   choice, connect, both directions
+//	   │ PROXY headers                         ▲
+//	   └─▶ a goroutine ────────────────────────┘
 //
-// Goroutines carry connections with TLS on either side. A plain client whose target speaks TLS
-// leaves its loop together with the dialled connection.
+// Goroutines dial names and wait in the queue. They also carry connections with TLS on either side:
+// a plain client whose target speaks TLS leaves its loop together with the dialled connection.
 
-// detachable is a listener that only accepts, so that a loop can do it. Detach takes it out of the
-// runtime's poller and returns its descriptor, which stays the listener's; its Accept fails from
-// then on. admits decides about peers; nil admits all. ok is false, and nothing has changed, if the
-// listener does more than accept.
-type detachable interface {
+// detacher is a listener that may leave accepting to a loop. Detach takes it out of the runtime's
+// poller and returns its descriptor, which stays the listener's; its Accept fails from then on.
+// admits decides about peers; nil admits all. If the listener does more than accept, ok is false
+// and nothing has changed.
+type detacher interface {
 	Detach() (fd int, admits func(netip.AddrPort) bool, ok bool)
 }
 
-// door accepts the connections of a listener on a loop.
-type door struct {
+// acceptor accepts the connections of a listener on a loop. It is their [loop.Acceptor].
+type acceptor struct {
 	v      *serving
 	loop   *loop.Loop
 	ln     loop.Listener
-	admits func(netip.AddrPort) bool
+	admits func(netip.AddrPort) bool // nil admits all
 }
 
-// openDoor lets a loop accept. It returns nil if goroutines have to.
-func (v *serving) openDoor() (*door, error) {
-	ln, ok := v.ln.(detachable)
+// acceptOnLoop lets a loop accept. It returns nil if a goroutine has to.
+func (v *serving) acceptOnLoop() (*acceptor, error) {
+	ln, ok := v.ln.(detacher)
 	if !ok || v.loops == nil {
 		return nil, nil
 	}
@@ -44,20 +45,20 @@ func (v *serving) openDoor() (*door, error) {
 	if !ok {
 		return nil, nil
 	}
-	d := &door{v: v, loop: v.loops.Least(nil), admits: admits}
-	return d, d.loop.Listen(&d.ln, fd, d)
+	a := &acceptor{v: v, loop: v.loops.Least(nil), admits: admits}
+	return a, a.loop.Listen(&a.ln, fd, a)
 }
 
-// serve is accept.Server.Serve for a door.
-func (d *door) serve(soft context.Context) {
-	v := d.v
+// serve accepts until soft ends and then drains, as accept.Server.Serve does.
+func (a *acceptor) serve(soft context.Context) {
+	v := a.v
 	abort := accept.After(v.cut, v.abortAll)
 	defer abort()
 	select {
 	case <-soft.Done():
 	case <-v.cut.Done():
 	}
-	d.close()
+	a.close()
 	ended := make(chan struct{})
 	go func() { defer close(ended); v.wait() }()
 	accept.Drain(v.cut, ended, v.tuned().Drain, v.cutOff)
@@ -65,22 +66,22 @@ func (d *door) serve(soft context.Context) {
 }
 
 // close accepts what is in the backlog, unless the hard end has come, and closes the listener.
-func (d *door) close() {
+func (a *acceptor) close() {
 	done := make(chan struct{})
 	end := func() {
 		if !isClosed(done) {
-			d.ln.Release()
+			a.ln.Release()
 			close(done)
 		}
 	}
-	d.loop.Post(func() { d.ln.LastCall(end) })
+	a.loop.Post(func() { a.ln.LastCall(end) })
 	select {
 	case <-done:
-	case <-d.v.cut.Done():
-		d.loop.Post(end)
+	case <-a.v.cut.Done():
+		a.loop.Post(end)
 		<-done
 	}
-	d.v.ln.Close()
+	a.v.ln.Close()
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -93,23 +94,23 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // Accepted takes a new connection. The loop calls it.
-func (d *door) Accepted(fd int, peer netip.AddrPort) {
-	if d.admits != nil && peer.IsValid() && !d.admits(peer) {
+func (a *acceptor) Accepted(fd int, peer netip.AddrPort) {
+	if a.admits != nil && peer.IsValid() && !a.admits(peer) {
 		loop.Reset(fd)
 		return
 	}
-	k := &link{v: d.v, start: d.loop.Now(), peer: peer}
+	k := &link{v: a.v, start: a.loop.Now(), peer: peer}
 	if k.client.TCP = peer.IsValid(); !k.client.TCP {
 		k.from, k.to = unixAddresses(fd)
 	}
-	k.admit(fd, d.loop)
+	k.admit(fd, a.loop)
 }
 
 // AcceptFailed counts a failure. The loop calls it.
-func (d *door) AcceptFailed(err error) { d.v.failed(err) }
+func (a *acceptor) AcceptFailed(err error) { a.v.failed(err) }
 
-// startOnLoop is start for a plain connection that a goroutine has accepted. It returns false if c
-// cannot be on a loop.
+// startOnLoop starts a plain connection that a goroutine has accepted. It returns false, and c is
+// unchanged, if goroutines have to carry it.
 func (v *serving) startOnLoop(c *conn) bool {
 	socket := c.client.Bare()
 	if socket == nil || v.loops == nil {
@@ -117,7 +118,7 @@ func (v *serving) startOnLoop(c *conn) bool {
 	}
 	fd, err := loop.Detach(socket)
 	if err != nil {
-		return false // no descriptor is left for it: goroutines need no more
+		return false // no descriptor is left to detach it; goroutines need none
 	}
 	k := &link{v: v, start: c.start, id: c.id, from: c.from, to: c.to}
 	_, k.client.TCP = socket.(*net.TCPConn)
@@ -128,7 +129,7 @@ func (v *serving) startOnLoop(c *conn) bool {
 	return true
 }
 
-// links are the links of one loop. They belong to the loop's goroutine.
+// links is the list of the links of one loop. It belongs to the loop's goroutine.
 type links struct{ first *link }
 
 func (v *serving) makeLinks() []links {
@@ -158,7 +159,8 @@ func (s *links) remove(k *link) {
 	k.next, k.prev, k.listed = nil, nil, false
 }
 
-// eachLink lets f be called for each link, on its loop, and returns at once. f may end the link.
+// eachLink lets f be called for each link, on the link's loop, and returns at once. f may end the
+// link.
 func (v *serving) eachLink(f func(*link)) {
 	if v.loops == nil {
 		return
@@ -174,7 +176,7 @@ func (v *serving) eachLink(f func(*link)) {
 	}
 }
 
-// describeLinks returns at most limit of the links.
+// describeLinks describes at most limit of the links.
 func (v *serving) describeLinks(limit int) (all []Connection) {
 	if v.loops == nil || limit <= 0 {
 		return nil

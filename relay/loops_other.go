@@ -12,10 +12,10 @@ import (
 
 // There are no event loops on this system: goroutines carry all connections.
 
-type door struct{}
+type acceptor struct{}
 
-func (*serving) openDoor() (*door, error) { return nil, nil }
-func (*door) serve(context.Context)       {}
+func (*serving) acceptOnLoop() (*acceptor, error) { return nil, nil }
+func (*acceptor) serve(context.Context)           {}
 
 func (*serving) startOnLoop(*conn) bool { return false }
 

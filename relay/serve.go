@@ -20,7 +20,7 @@ type serving struct {
 	cut      context.Context // ends when all connections must end
 	cutOff   context.CancelFunc
 	ln       net.Listener
-	running  sync.WaitGroup // the goroutines of all conns
+	running  sync.WaitGroup // the goroutines of all conns, and the links
 	arrivals chan *conn     // new conns, taken by idle goroutines that prepare
 	idle     atomic.Int64   // number of these goroutines, or a few more
 	changed  chan struct{}  // tells maintain that settings or targets have changed; buffers one
@@ -28,8 +28,8 @@ type serving struct {
 	mu    sync.Mutex
 	conns map[*conn]struct{} // guarded by mu
 
-	loops *loop.Group // carry the plain connections; nil if goroutines do
-	links []links     // these connections, by the index of their loop
+	loops *loop.Group // event loops for plain connections; nil: goroutines carry these, too
+	links []links     // the connections on loops, by the index of the loop
 }
 
 // Serve accepts clients from ln and carries their connections until soft ends. Then it drains: it
@@ -76,13 +76,13 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 
 // serve accepts and drains, on a loop or in a goroutine.
 func (v *serving) serve(soft context.Context) error {
-	door, err := v.openDoor()
+	onLoop, err := v.acceptOnLoop()
 	if err != nil {
 		v.ln.Close()
 		return err
 	}
-	if door != nil {
-		door.serve(soft)
+	if onLoop != nil {
+		onLoop.serve(soft)
 		return nil
 	}
 	server := accept.Server{
@@ -109,7 +109,7 @@ func (v *serving) record(from net.Addr, start time.Time, dials int, why traffic.
 	}
 }
 
-// wait waits for the goroutines of all conns. It is called when no more conns can start.
+// wait waits until all connections have ended. It is called when no more can start.
 func (v *serving) wait() {
 	close(v.arrivals)
 	v.running.Wait()
