@@ -20,7 +20,7 @@ type stage uint8
 
 const (
 	arriving   stage = iota // has not been on its loop yet
-	away                    // a goroutine waits in the queue or dials, and will post
+	away                    // a goroutine waits in the queue or dials, and will post the result
 	pausing                 // between two rounds of dials; the timer runs
 	connecting              // the target's socket is connecting; the timer limits that
 	carrying                // bytes flow
@@ -29,18 +29,18 @@ const (
 	closed
 )
 
-// link is one plain client with its target, once it has one, on an event loop: what conn is with
-// goroutines. After admit it belongs to its loop's goroutine.
+// link is one plain client on an event loop, with its target once it has one. A conn is the same
+// with goroutines. After admit, a link belongs to its loop's goroutine.
 type link struct {
 	v          *serving
 	loop       *loop.Loop
 	next, prev *link // in the list of the loop
-	listed     bool
+	listed     bool  // in that list
 
 	id       uint64
 	start    time.Time
 	peer     netip.AddrPort // remote address of the client; not valid for Unix clients
-	from, to net.Addr       // the addresses of the client's connection; nil: ask peer and the socket
+	from, to net.Addr       // addresses of the client's connection; nil: see clientAddr and localAddr
 	addr     netip.Addr     // IP address of the client
 
 	stage   stage
@@ -49,7 +49,7 @@ type link struct {
 	timer   loop.Timer
 	search  search
 	dials   int
-	trying  *upstream.Backend // counts the connection, but is not connected yet
+	trying  *upstream.Backend // acquired, but not connected yet
 	attempt upstream.Attempt  // to connect to trying
 	backend *upstream.Backend // nil until there is a target
 
@@ -69,7 +69,7 @@ type side struct {
 	link *link
 }
 
-// Ready handles events. The loop calls it.
+// Ready handles events of the socket. The loop calls it.
 func (s *side) Ready(_ *loop.Loop, ev loop.Events) {
 	s.Note(ev)
 	k := s.link
@@ -85,8 +85,8 @@ func (s *side) Ready(_ *loop.Loop, ev loop.Events) {
 	}
 }
 
-// admit counts a client and puts it on a loop, preferably the given one, or resets it. The link
-// owns the descriptor, and has its addresses and client.TCP by now.
+// admit counts a client and puts it on a loop, preferably the given one, or resets it. It takes fd
+// over. The link's addresses and client.TCP must be set.
 func (k *link) admit(fd int, prefer *loop.Loop) {
 	v := k.v
 	if k.id == 0 {
@@ -114,14 +114,13 @@ func (k *link) admit(fd int, prefer *loop.Loop) {
 func (k *link) arrive() {
 	k.v.links[k.loop.Index()].add(k)
 	if k.v.cut.Err() != nil { // eachLink may have been called before the link was in the list
-		k.decide(traffic.EndShutdown)
 		k.giveUp(traffic.EndShutdown)
 		return
 	}
 	k.choose()
 }
 
-// timeUp is called by the timer.
+// timeUp handles the end of the timer.
 func (k *link) timeUp() {
 	switch k.stage {
 	case pausing:
@@ -154,8 +153,8 @@ func (k *link) abort(why traffic.End) {
 	case carrying, delivering, settling:
 		k.finish()
 	}
-	// The goroutine of a link that is away posts soon, since aborts before a connection has a
-	// target come from the hard end, which is its end, too.
+	// A link that is away ends when its goroutine posts. That is soon: without a target, a link is
+	// aborted only at the hard end, which ends the goroutine's wait or dial, too.
 }
 
 // abortAt ends the connection if its target is b, which is out of use: that side ends at once, and
@@ -171,9 +170,7 @@ func (k *link) abortAt(b *upstream.Backend, why traffic.End) {
 
 // giveUp ends a client that was not connected to a target.
 func (k *link) giveUp(why traffic.End) {
-	if k.why == traffic.NotEnded {
-		k.decide(why)
-	}
+	k.decide(why) // unless there is another reason already
 	if k.trying != nil {
 		k.v.backends.Release(k.trying)
 		k.trying = nil
@@ -227,7 +224,7 @@ func (k *link) describe() Connection {
 	return d
 }
 
-// clientAddr returns the client's address, and localAddr the address that it has connected to.
+// clientAddr returns the client's address.
 func (k *link) clientAddr() net.Addr {
 	if k.from != nil {
 		return k.from
@@ -235,6 +232,7 @@ func (k *link) clientAddr() net.Addr {
 	return named(k.peer)
 }
 
+// localAddr returns the address that the client has connected to.
 func (k *link) localAddr() net.Addr {
 	if k.to != nil {
 		return k.to
@@ -242,7 +240,7 @@ func (k *link) localAddr() net.Addr {
 	return named(loop.LocalAddr(k.client.Int()))
 }
 
-// named returns a as package net does, with the zone's name.
+// named returns a as package net does: with the name of its zone in place of the number.
 func named(a netip.AddrPort) net.Addr {
 	t := net.TCPAddrFromAddrPort(a)
 	if index := 0; t.Zone != "" {
