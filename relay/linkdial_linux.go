@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,13 +26,13 @@ func (k *link) choose() {
 	case b != nil:
 		k.dial(b)
 	default:
-		k.again(false)
+		k.goOn(false)
 	}
 }
 
-// again goes on with the search, or ends the client. failed reports whether a dial has failed;
-// otherwise there was no backend left to try.
-func (k *link) again(failed bool) {
+// goOn goes on with the search, now or after a pause, or ends the client. failed reports whether a
+// dial has failed; otherwise there was no backend left to try.
+func (k *link) goOn(failed bool) {
 	wait, why := k.search.next(k.v.Relay, failed)
 	switch {
 	case why != traffic.NotEnded:
@@ -62,7 +63,7 @@ func (k *link) queue(w *upstream.Waiter) {
 	}()
 }
 
-// dial connects to b, which counts the connection already.
+// dial begins to connect to b, which has been acquired.
 func (k *link) dial(b *upstream.Backend) {
 	k.trying = b
 	if k.search.waited && k.client.WasReset() {
@@ -87,7 +88,7 @@ func (k *link) dial(b *upstream.Backend) {
 }
 
 // errElsewhere is the error for targets that a loop cannot connect to.
-var errElsewhere = fmt.Errorf("a goroutine has to dial")
+var errElsewhere = errors.New("a goroutine has to dial")
 
 func (k *link) connect(a target.Address) error {
 	to, literal := a.Literal()
@@ -110,7 +111,7 @@ func isErrno(err error, errno unix.Errno) bool {
 	return ok && e.Err == errno
 }
 
-// connected is called when the connect has ended.
+// connected handles the end of the connect.
 func (k *link) connected(ev loop.Events) {
 	if ev&loop.Writable == 0 {
 		return
@@ -130,8 +131,9 @@ func (k *link) connected(ev loop.Events) {
 	k.join()
 }
 
-// checkConnected returns the error of a connect. One to a port from which the kernel also chooses
-// local ports may have met itself, as package net knows, too.
+// checkConnected returns the error of the connect. A socket whose target's port is among the
+// kernel's local ports may have connected to itself, and nothing listens there; package net checks
+// this, too.
 func (k *link) checkConnected(ev loop.Events) error {
 	if ev&(loop.Failed|loop.PeerEnded) != 0 {
 		if err := k.target.ConnectError(); err != nil {
@@ -169,19 +171,19 @@ func (k *link) header(b *upstream.Backend) []byte {
 	return proxyHeader(version, k.clientAddr(), k.localAddr())
 }
 
-// timedOut is called when the connect has taken too long.
+// timedOut handles a connect that has taken too long.
 func (k *link) timedOut() {
 	k.attempt.Failed(target.DialError(k.trying.Target.Address, os.ErrDeadlineExceeded))
 	k.dialFailed()
 }
 
-// dialFailed gives the backend back and goes on with another.
+// dialFailed gives the backend back and goes on with the search.
 func (k *link) dialFailed() {
 	k.target.Close()
 	k.v.backends.Release(k.trying)
 	k.search.tried.Add(k.trying)
 	k.trying = nil
-	k.again(true)
+	k.goOn(true)
 }
 
 // dialElsewhere dials in a goroutine: names are looked up, TLS targets do their handshake, and a
@@ -195,7 +197,7 @@ func (k *link) dialElsewhere(b *upstream.Backend, share time.Duration) {
 	}()
 }
 
-// dialled takes the result of dialElsewhere.
+// dialled handles the result of dialElsewhere.
 func (k *link) dialled(nc net.Conn, err error) {
 	switch {
 	case k.why != traffic.NotEnded, k.v.cut.Err() != nil:
@@ -260,7 +262,7 @@ func (k *link) join() {
 	k.advance()
 }
 
-// leaveWith makes the link a conn, which goroutines carry, with the dialled connection.
+// leaveWith makes the link a conn, which goroutines carry: nc, the dialled connection, speaks TLS.
 func (k *link) leaveWith(nc net.Conn) {
 	client, err := loop.Attach(k.client.Release())
 	if err != nil {
