@@ -12,7 +12,7 @@ import (
 
 // ending holds what a link has to know while it ends.
 type ending struct {
-	ended int // number of streams that have ended in order or were refused
+	ended int // number of streams that have ended in an orderly way or were refused
 
 	targetRefuses, clientRefuses bool // the side takes no more bytes from the other
 	targetGone, clientGone       bool // the side has ended while it was refused
@@ -86,8 +86,8 @@ func (k *link) streamEnded(s *splice.Stream, e ends, err error) {
 func (k *link) refusal() bool { return k.ending.targetRefuses || k.ending.clientRefuses }
 
 // deliver waits, before the sides are reset, until both peers have acknowledged the bytes that have
-// been read for them so far: a reset would lose the others. It waits no longer than until abort is
-// called, which checkSilence does if the send queues stay as they are.
+// been read for them so far: a reset would lose the rest. If the send queues stay as they are,
+// checkSilence ends the wait by abort.
 func (k *link) deliver() {
 	if k.stage == delivering {
 		return
@@ -122,9 +122,9 @@ func reached(s *splice.Stream, n int64) bool {
 	return waiting == 0 || s.Moved()-waiting >= n
 }
 
-// settle gives a side that may still be sending, since the other refuses its bytes, the time to
-// receive the rest. Closing a socket with unread data resets it, and loses the bytes in its send
-// queue.
+// settle ends the link, but first gives a side whose bytes the other refuses the time to receive
+// the rest. It may still be sending, and closing a socket with unread data resets it, which loses
+// the bytes in its send queue.
 func (k *link) settle() {
 	if k.why != traffic.NotEnded || !k.refusal() {
 		k.finish()
@@ -135,7 +135,7 @@ func (k *link) settle() {
 	k.loop.Start(&k.timer, lastLook)
 }
 
-// lookSettled is called at intervals while the link settles.
+// lookSettled looks at the send queues at intervals while the link settles.
 func (k *link) lookSettled() {
 	now := k.loop.Now()
 	if k.streams.In.Waiting() > 0 {
@@ -214,8 +214,8 @@ func (k *link) checkSilence(now time.Time, set *Tuning) {
 	}
 }
 
-// keepAlive lets the kernel give up a target that vanishes: every 15 s, nine times. It is set at
-// the first look, some seconds after the connect, so that short connections do not pay for it.
+// keepAlive lets the kernel give up a target that vanishes: after nine unanswered probes, one every
+// 15 s. It is set at the first look at the link, so that short connections do not pay for it.
 func (k *link) keepAlive() {
 	if !k.target.TCP {
 		return
