@@ -16,8 +16,8 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// onLoops returns the number of connections that event loops carry now, and of those that goroutines
-// do.
+// onLoops returns the number of connections that event loops carry now, and of those that
+// goroutines do.
 func (r *rig) onLoops() (links, conns int) {
 	for _, s := range r.allServices() {
 		v := s.(*serving)

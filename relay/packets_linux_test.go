@@ -59,7 +59,8 @@ func askAt(t *testing.T, c net.Conn, target net.PacketConn) netip.AddrPort {
 	return from.(*net.UDPAddr).AddrPort()
 }
 
-// sendUnreachable sends an ICMP message about a datagram between two IPv4 addresses of this machine.
+// sendUnreachable sends an ICMP message about a datagram between two IPv4 addresses of this
+// machine.
 func sendUnreachable(t *testing.T, code byte, from, to netip.AddrPort) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.IPPROTO_ICMP)

@@ -22,8 +22,8 @@ type Stats struct {
 	// LostDatagrams counts datagrams that could not be passed on at once, to a target or back to a
 	// client.
 	LostDatagrams uint64
-	// DiscardedIn and DiscardedOut count bytes written to targets and to clients that did not arrive,
-	// since the connection broke or was reset first. With TLS they count encrypted bytes.
+	// DiscardedIn and DiscardedOut count bytes written to targets and to clients that did not
+	// arrive, since the connection broke or was reset first. With TLS they count encrypted bytes.
 	DiscardedIn, DiscardedOut uint64
 	// Expelled counts clients that were still connected to a removed target when its time had
 	// passed.
