@@ -111,7 +111,7 @@ func (f *Flow) Carry() error {
 		if f.n == 0 {
 			break
 		}
-		if err := f.empty(); err != nil {
+		if err := f.flush(); err != nil {
 			f.sever(err)
 			return ErrUndeliverable
 		}
@@ -122,7 +122,8 @@ func (f *Flow) Carry() error {
 	return f.verifyEnd()
 }
 
-// verifyEnd returns an error if what looks like an orderly end of src was a reset; see writing.
+// verifyEnd returns an error if what looks like an orderly end of src was a reset: see
+// Flow.severed.
 func (f *Flow) verifyEnd() error {
 	f.back.writing.Lock()
 	defer f.back.writing.Unlock()
@@ -155,10 +156,10 @@ func (f *Flow) size() int {
 	return smallBuffer
 }
 
-// empty writes the bytes that fill has read.
-func (f *Flow) empty() error {
+// flush writes the bytes that fill has read.
+func (f *Flow) flush() error {
 	if f.dst.sys != nil {
-		return f.emptyRaw()
+		return f.flushRaw()
 	}
 	n, err := f.dst.conn.Write(f.buf[:f.n])
 	f.count(n)
@@ -182,8 +183,7 @@ func (f *Flow) count(n int) {
 	f.total.Add(uint64(n))
 }
 
-// hold makes buf a buffer of the given size, or a small one where the carrier has no more of the
-// others.
+// hold makes buf a buffer of the given size, or a small one if the carrier has no room for that.
 func (f *Flow) hold(size int) {
 	if len(f.buf) != size {
 		f.releaseBuffer()

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"linesplit/internal/loop"
 )
 
 // rawFlow is the part of a flow that reads from a descriptor or writes to one.
@@ -79,8 +81,8 @@ func (f *Flow) readable(fd uintptr) bool {
 	}
 }
 
-// take reads from fd into a pipe or a buffer. It does not block. A splice stops short of urgent data
-// as if there were no more, or at the end: a read tells.
+// take reads from fd into a pipe or a buffer. It does not block. A splice stops short of urgent
+// data as if there were no more, or as if that were the end, so take then reads, which tells.
 func (f *Flow) take(fd int) (int, error) {
 	f.n = 0
 	if f.raw.splices && f.raw.bulk && f.holdPipe() {
@@ -106,8 +108,8 @@ func (f *Flow) holdPipe() bool {
 	return true
 }
 
-// emptyRaw writes the bytes that have been read.
-func (f *Flow) emptyRaw() error {
+// flushRaw writes the bytes that have been read.
+func (f *Flow) flushRaw() error {
 	if err := f.dst.sys.Write(f.raw.writable); err != nil {
 		return err
 	}
@@ -157,9 +159,6 @@ func (s *Side) WasReset() bool {
 		return false
 	}
 	var err error
-	rc.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	})
-	return err != nil && err != unix.EAGAIN && err != unix.EINTR
+	rc.Control(func(fd uintptr) { err = loop.Peek(int(fd)) })
+	return err != nil && err != unix.EAGAIN
 }

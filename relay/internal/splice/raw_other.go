@@ -17,7 +17,7 @@ func (*rawFlow) release(*Flow) {}
 func descriptor(net.Conn) syscall.RawConn { return nil }
 
 func (f *Flow) fillRaw()        { panic("splice: no descriptors here") }
-func (f *Flow) emptyRaw() error { panic("splice: no descriptors here") }
+func (f *Flow) flushRaw() error { panic("splice: no descriptors here") }
 
 // WasReset returns false: resets are not detected on this system.
 func (*Side) WasReset() bool { return false }
