@@ -45,8 +45,8 @@ type Options struct {
 	// ConnectSeconds gets the duration of each successful dial, TLS handshake included. nil for
 	// none.
 	ConnectSeconds interface{ Observe(seconds float64) }
-	// Loops is the number of event loops that carry plain connections, on Linux. Without them, and
-	// on other systems, goroutines do, as they do for TLS.
+	// Loops is the number of event loops that carry plain connections, on Linux. With 0, and on
+	// other systems, goroutines carry them, as they carry those with TLS.
 	Loops int
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
@@ -63,11 +63,11 @@ type Relay struct {
 
 	acceptFailed, handshakesFailed loglimit.Limiter
 
-	mu       sync.Mutex  // guards the fields below
-	services []service   // calls of Serve and ServePackets that run
-	shared   loop.Shared // the event loops, while Serve runs
+	mu       sync.Mutex // guards services
+	services []service  // calls of Serve and ServePackets that run
 
-	wantLoops int
+	wantLoops int         // Options.Loops
+	shared    loop.Shared // the event loops, while Serve runs
 }
 
 // service is one call of Serve or ServePackets. Its methods do not block.
