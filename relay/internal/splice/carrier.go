@@ -6,18 +6,18 @@ import (
 )
 
 const (
-	smallBuffer  = 4 << 10  // where the buffer must be held while waiting for data
-	recordBuffer = 16 << 10 // where a side speaks TLS: what a record holds; a read returns no more
+	smallBuffer  = 4 << 10  // for reads that hold a buffer while they wait, and beyond maxBuffers
+	recordBuffer = 16 << 10 // where a side speaks TLS: a read returns one record at the most
 	largeBuffer  = 32 << 10
-	// maxBuffers limits the bytes in buffers that are not small. A flow whose receiver takes nothing
-	// holds its buffer for as long. Beyond the limit, flows get small buffers.
+	// maxBuffers limits the bytes in buffers that are not small: a flow holds its buffer for as
+	// long as its receiver takes nothing. Beyond the limit, flows get small buffers.
 	maxBuffers = 16 << 20
 )
 
 // Carrier holds the buffers and pipes that flows share.
 type Carrier struct {
 	small, record, large sync.Pool    // of *[smallBuffer]byte, *[recordBuffer]byte, *[largeBuffer]byte
-	room                 atomic.Int64 // bytes that buffers that are not small may still take
+	room                 atomic.Int64 // what is left of maxBuffers
 	pipes                pipes
 }
 
@@ -49,9 +49,9 @@ func (c *Carrier) buffer(size int) []byte {
 	}
 }
 
-// readSize returns how many bytes an event loop may read for a receiver that may take none of them:
-// what keep then has room for. Several loops may see the same room, so that it may fall below 0 by a
-// buffer for each loop.
+// readSize returns how many bytes an event loop may read at once: so many that keep has room for
+// them if the receiver takes none. Several loops may see the same room, which may then fall below 0
+// by a buffer for each of them.
 func (c *Carrier) readSize() int {
 	if c.room.Load() < largeBuffer {
 		return smallBuffer

@@ -12,8 +12,8 @@ import (
 const stateClose = 7
 
 // sendQueue returns the number of bytes that the peer's kernel has not acknowledged, a FIN
-// included, and whether the connection is broken. It returns 0 and false for what is no open TCP
-// socket. The number is exact also after a reset, until the socket is closed.
+// included, and whether the connection is broken. It returns 0 and false for anything but an open
+// TCP socket. The number is exact even after a reset, until the socket is closed.
 func (s *Side) sendQueue() (n int64, broken bool) {
 	tcp, ok := s.raw.(*net.TCPConn)
 	if !ok {
@@ -27,8 +27,8 @@ func (s *Side) sendQueue() (n int64, broken bool) {
 	return n, broken
 }
 
-// queueOf is sendQueue for a descriptor. It does not look whether a connection is broken whose queue
-// is empty.
+// queueOf is sendQueue for a descriptor. If the queue is empty, it does not look whether the
+// connection is broken.
 func queueOf(fd int) (n int64, broken bool) {
 	if n = unacknowledged(fd); n == 0 || !isClosed(fd) {
 		return n, false

@@ -15,10 +15,10 @@ import (
 // Side is the connection with the client or the one with the target. The zero value has no
 // connection, and Reset does nothing for it.
 type Side struct {
-	conn  net.Conn        // reads and writes the bytes
-	raw   net.Conn        // the socket: conn itself, or the connection below a *tls.Conn
-	sys   syscall.RawConn // descriptor of raw; nil if bytes must go through conn
-	ended interface{ Ended() bool }
+	conn  net.Conn                  // reads and writes the bytes
+	raw   net.Conn                  // the socket: conn itself, or the connection below a *tls.Conn
+	sys   syscall.RawConn           // descriptor of raw; nil if bytes must go through conn
+	ended interface{ Ended() bool } // whether the stream below the TLS has ended; nil if unknown
 }
 
 // secureConn is a *tls.Conn, or a wrapper of one through which its bytes must pass.
@@ -27,7 +27,7 @@ type secureConn interface {
 	ConnectionState() tls.ConnectionState
 }
 
-// NewSide returns the Side of nc. It unwraps nc by NetConn methods down to the socket.
+// NewSide returns the Side of nc. It unwraps nc by its NetConn methods down to the socket.
 func NewSide(nc net.Conn) Side {
 	s := Side{conn: nc, raw: nc}
 	secure := false

@@ -20,7 +20,7 @@ type Socket struct {
 	urgent             bool // the peer has sent urgent data
 }
 
-// Note remembers what events have told. It is called before anything else looks at the socket.
+// Note records the events of the socket. A handler calls it before anything else.
 func (s *Socket) Note(ev loop.Events) {
 	s.readable = s.readable || ev&loop.Readable != 0
 	s.writable = s.writable || ev&loop.Writable != 0
@@ -66,10 +66,9 @@ func (p *Streams) Init(c *Carrier, client, target *Socket, bytesIn, bytesOut *at
 
 // Stream is one direction of a connection on an event loop: a [Flow] without goroutines.
 //
-// Small amounts go through the loop's read buffer. Once a read has been full, bytes go
-// through a pipe until reads return little again. What the receiving side does not take at once
-// waits in a buffer or in the pipe; nothing more is read meanwhile, and an idle stream holds
-// neither.
+// Small amounts go through the loop's read buffer. Once a read has been full, bytes go through a
+// pipe until reads return little again. What the receiving side does not take at once waits in a
+// buffer or in the pipe; nothing more is read meanwhile. An idle stream holds neither.
 type Stream struct {
 	carrier  *Carrier
 	src, dst *Socket
@@ -77,7 +76,7 @@ type Stream struct {
 	total    *atomic.Uint64
 	moved    int64 // bytes that dst has taken
 
-	data []byte // bytes to write: part of the loop's buffer during a step, else of buf
+	data []byte // bytes to write: part of the loop's buffer during a step, otherwise of buf
 	buf  []byte // nil if none is held
 	pipe *pipe  // nil if none is held
 	n    int    // number of bytes to write, in data or in the pipe
@@ -151,7 +150,7 @@ func (s *Stream) step(l *loop.Loop) (ended bool, err error) {
 			return false, nil
 		case !s.src.readable:
 			return false, nil
-		case !first && !(s.src.ended && s.short): // nothing but the end is left to read then
+		case !first && !(s.src.ended && s.short): // if ended and short, only the end is left to read
 			s.src.Again()
 			return false, nil
 		}
@@ -184,7 +183,8 @@ func (s *Stream) verifyEnd() error {
 	return nil
 }
 
-// fill reads once. It does not wait. What a splice takes for the end may be urgent data.
+// fill reads once. It does not wait. Where a splice finds the end, there may be urgent data
+// instead, so a read follows.
 func (s *Stream) fill(l *loop.Loop) error {
 	if s.bulk && !s.copies && !s.src.urgent && s.holdPipe() {
 		n, err := loop.Splice(s.src.Int(), s.pipe.w, pipeSize)

@@ -174,8 +174,8 @@ func TestBlockedStreamStopsReading(t *testing.T) {
 	}
 }
 
-// While stalled connections hold all large buffers, a loop had read more than fits into a small one:
-// the rest was lost, and the loop did not end.
+// While stalled connections hold all large buffers, a loop had read more than fits into a small
+// one: the rest was lost, and the loop did not end.
 func TestBlockedStreamWithoutRoomForBuffers(t *testing.T) {
 	c := NewCarrier()
 	c.room.Store(largeBuffer - 1)
