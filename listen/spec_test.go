@@ -94,7 +94,7 @@ var parseErrors = []struct{ in, want string }{
 		"systemd:name and stdin:"},
 	{"localhost", "no port: write localhost:PORT"},
 	{"9000", "a port alone: write :9000 or HOST:9000"},
-	{"::1:9999", "an IPv6 address stands in brackets: write [::1]:9999"},
+	{"::1:9999", "an IPv6 address needs brackets: write [::1]:9999"},
 	{":::9999", "write [::]:9999"},
 	{"fe80::1%eth0:99", "write [fe80::1%eth0]:99"},
 	{"/run/a.sock", "no scheme: write unix:///run/a.sock"},

@@ -88,7 +88,7 @@ var addressErrors = map[string]string{
 	"":                          "write HOST:PORT",
 	"10.0.0.1":                  "no port: write 10.0.0.1:PORT",
 	"2001:db8::1:99":            "write [2001:db8::1]:99",
-	"::1:9999":                  "an IPv6 address stands in brackets: write [::1]:9999",
+	"::1:9999":                  "an IPv6 address needs brackets: write [::1]:9999",
 	"fe80::1%eth0:99":           "write [fe80::1%eth0]:99",
 	"tls://::1:99?via-proxy=1":  "write [::1]:99",
 	"9999":                      "a port alone: write :9999",

@@ -20,14 +20,14 @@ func Split(address string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// fault returns what is wrong with an address that cannot be split.
+// fault returns the error for an address that cannot be split.
 func fault(address string) error {
 	inside, behind, bracketed := strings.Cut(strings.TrimPrefix(address, "["), "]")
 	switch {
 	case address == "":
 		return errors.New("no address: write HOST:PORT")
 	case strings.ContainsAny(address, " \t;"):
-		return errors.New("not one address: several stand with commas between them: write HOST:PORT,HOST:PORT")
+		return errors.New("not one address: separate several with commas: write HOST:PORT,HOST:PORT")
 	case isPort(address):
 		return fmt.Errorf("a port alone: write :%s or HOST:%s", address, address)
 	case bracketed && behind == "":
@@ -38,10 +38,10 @@ func fault(address string) error {
 		return fmt.Errorf("no port: write %s:PORT", address)
 	}
 	if i := strings.LastIndexByte(address, ':'); isIPv6(address[:i]) && isPort(address[i+1:]) {
-		return fmt.Errorf("an IPv6 address stands in brackets: write [%s]:%s", address[:i], address[i+1:])
+		return fmt.Errorf("an IPv6 address needs brackets: write [%s]:%s", address[:i], address[i+1:])
 	}
 	if isIPv6(address) {
-		return fmt.Errorf("an IPv6 address stands in brackets, and the port follows: write [%s]:PORT", address)
+		return fmt.Errorf("an IPv6 address needs brackets, and a port behind them: write [%s]:PORT", address)
 	}
 	return errors.New("not host and port: write HOST:PORT, such as 10.0.0.1:9000 or [2001:db8::1]:9000")
 }
