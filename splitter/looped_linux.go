@@ -14,12 +14,13 @@ import (
 )
 
 // looped is a connection that an event loop reads, without a goroutine of its own: a plain one over
-// TCP or a Unix socket. The rules are those of conn; step is what conn.run is for goroutines.
+// TCP or a Unix socket. Its rules are those of conn: step does what conn.run does in a goroutine.
 //
 // Where conn has to wait, for the gate, for memory or for the channel, a goroutine does that errand
 // while the loop leaves the connection alone. So conn has one owner at a time.
 //
-// It is also the connection's net.Conn: what other goroutines do to that is posted to the loop.
+// looped is also the net.Conn of its conn. Calls of its methods by other goroutines are posted to
+// the loop.
 type looped struct {
 	c    *conn
 	peer net.Addr
@@ -28,16 +29,16 @@ type looped struct {
 	// The loop's goroutine owns the fields below.
 	fd       loop.FD
 	unix     bool
-	unsure   bool // a short read has not emptied the socket: after a FIN or urgent data
-	readable bool // a read may return something
-	away     bool // a goroutine is on an errand
-	over     bool // the connection has ended
-	unsent   *linebuf.Buffer
-	why      error // the connection is to be closed once unsent has been sent; nil: it is not
+	unsure   bool            // a short read may leave something in the socket: after a FIN or urgent data
+	readable bool            // a read may return something
+	away     bool            // a goroutine is on an errand
+	over     bool            // the connection has ended
+	unsent   *linebuf.Buffer // waits for the channel; nil if there is none
+	why      error           // to end the connection once unsent has been sent; nil: it goes on
 	timer    loop.Timer
 
 	wake    loop.Task   // makes the loop look at requests
-	posted  atomic.Bool // wake is
+	posted  atomic.Bool // wake is on its way to the loop
 	closing atomic.Bool // Close was called
 }
 
@@ -59,7 +60,7 @@ func (v *serving) startOnLoop(nc net.Conn) bool {
 		return false
 	}
 	if err != nil {
-		return false // no descriptor is left for it: a goroutine needs no more
+		return false // no descriptor is left to detach it; a goroutine needs none
 	}
 	k.wake.Do, k.timer.Do = k.woken, k.lapse
 	k.on = v.loops.Least(nil)
@@ -234,13 +235,13 @@ func (k *looped) closed() {
 	k.c.v.conns.Done()
 }
 
-// woken looks at what other goroutines want.
+// woken handles what other goroutines have asked for.
 func (k *looped) woken() {
 	k.posted.Store(false)
 	k.step()
 }
 
-// lapse is the end of the deadline.
+// lapse handles the end of the deadline.
 func (k *looped) lapse() {
 	k.c.lapsed = !k.away // an errand is no silence of the sender
 	k.step()
@@ -252,8 +253,8 @@ func (k *looped) post() {
 	}
 }
 
-// SetReadDeadline makes the connection handle requests at t. Its owner sets a time to come, or none;
-// others interrupt it by a time in the past.
+// SetReadDeadline makes the connection handle requests at t. The owner sets a time in the future or
+// none. Other goroutines set past, which interrupts the connection.
 func (k *looped) SetReadDeadline(t time.Time) error {
 	switch {
 	case t.Equal(past):
@@ -266,7 +267,7 @@ func (k *looped) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// Close ends the connection, as the end of a read.
+// Close ends the connection as a failed read would.
 func (k *looped) Close() error {
 	k.closing.Store(true)
 	k.post()
@@ -295,7 +296,7 @@ func (k *looped) Read([]byte) (int, error) { return 0, os.ErrInvalid }
 // Write fails: nothing is written to senders.
 func (k *looped) Write([]byte) (int, error) { return 0, os.ErrInvalid }
 
-// SetDeadline is SetReadDeadline.
+// SetDeadline is SetReadDeadline, since nothing is written.
 func (k *looped) SetDeadline(t time.Time) error { return k.SetReadDeadline(t) }
 
 // SetWriteDeadline does nothing.
