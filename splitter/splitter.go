@@ -33,8 +33,8 @@ type Options struct {
 	ReadSize int
 	// HandshakeTimeout limits the TLS handshake: 10 s.
 	HandshakeTimeout time.Duration
-	// Outlet returns an outlet for one connection, which tries it before the channel; nil: there are
-	// none.
+	// Outlet returns an outlet for one connection, which tries it before the channel; nil: there
+	// are none.
 	Outlet func() Outlet
 	// Loops is the number of event loops that read plain connections over TCP and Unix sockets, on
 	// Linux. 0: each connection has a goroutine, as it has with TLS and on other systems.
@@ -110,10 +110,10 @@ type Splitter struct {
 	limitLog         loglimit.Limiter // of reaching Tuning.MaxConnections and of accepting again
 }
 
-// New returns a Splitter that takes its buffers from pool and hands them over to out. The receiver
-// of a buffer owns it and puts it back. Unfinished lines may take a quarter of the pool's
-// budget; beyond that the one that has been idle longest is dropped. The budget should be at least
-// four times MaxLine and ReadSize.
+// New returns a Splitter that takes its buffers from pool and hands them over to its outlets and to
+// out. The receiver of a buffer owns it and puts it back. Unfinished lines may take a quarter of
+// the pool's budget; beyond that the one without headway for the longest time is dropped. The
+// budget should be at least four times MaxLine and ReadSize.
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
 	s.maxRead = max(s.o.ReadSize, maxReadSize)
@@ -139,8 +139,8 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 //
 // A connection that implements syscall.Conn is read through its descriptor if the system allows it;
 // others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline
-// method is left with nothing in its backlog. The connection of a UDP listener stands for no sender:
-// it takes no place under MaxConnections and is not counted as one.
+// method is left with nothing in its backlog. The connection of a UDP listener stands for no
+// sender: it takes no place under MaxConnections and is not counted as one.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := &serving{Splitter: s, hard: hard, ln: ln, loops: s.loops.Enter(s.o.Loops, s.o.Logger)}
 	defer s.loops.Leave()

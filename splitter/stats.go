@@ -16,7 +16,7 @@ type Stats struct {
 	// Received counts complete lines, those dropped included, and newlines added to last or
 	// truncated lines.
 	Received linebuf.Count
-	// Queued counts lines handed to the channel. It never falls.
+	// Queued counts lines handed to outlets and to the channel. It never falls.
 	Queued linebuf.Count
 	// Dropped has one entry for each reason, always in the same order.
 	Dropped [numReasons]Dropped
@@ -42,7 +42,8 @@ type Stats struct {
 //
 //   - "oversize": the line was longer than MaxLine.
 //   - "torn": the connection broke in mid-line.
-//   - "memory": unfinished lines took too much memory, and this one had been idle longest.
+//   - "memory": unfinished lines took too much memory, and this one had made no headway for the
+//     longest time.
 //   - "truncated": the ends cut off delivered lines (bytes, no lines).
 //   - "shutdown": the hard end came before the channel had room.
 type Dropped struct {
