@@ -54,8 +54,8 @@ func TestConnectionsAtTheGateHoldNoBuffer(t *testing.T) {
 }
 
 // A long line that grows needs memory and a place in the gate at one time. Connections that got one
-// gave it back while they waited for the other: where many did so, their lines hardly grew, although
-// workers had nothing to do, and the line timeout cut senders off.
+// gave it back while they waited for the other: where many did so, their lines hardly grew,
+// although workers had nothing to do, and the line timeout cut senders off.
 func TestLongLinesGrowWhileTheGateIsContended(t *testing.T) {
 	r := newRig(t, listenTCP(t), 32<<20, Options{Tuning: Tuning{MaxLine: 4 << 20}})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -79,8 +79,8 @@ func TestFormatsAreRecognized(t *testing.T) {
 	}
 }
 
-// Gzip and TLS bytes were forwarded as lines, and NUL-delimited records dropped as one endless line,
-// without a word in either case.
+// Gzip and TLS bytes were forwarded as lines, and NUL-delimited records dropped as one endless
+// line, without a word in either case.
 func TestSendersOfOtherThingsAreNamedOnce(t *testing.T) {
 	var gz bytes.Buffer
 	compressed := packed(t, gzip.NewWriter(&gz), &gz)

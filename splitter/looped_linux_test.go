@@ -70,7 +70,8 @@ func (l lastListener) Accept() (net.Conn, error) {
 	return nc, err
 }
 
-// leaveNoDescriptor limits the descriptors of the process to those that it has, until the test ends.
+// leaveNoDescriptor limits the descriptors of the process to those that it has, until the test
+// ends.
 func leaveNoDescriptor(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

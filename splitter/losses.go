@@ -130,8 +130,8 @@ func (c *conn) countDrop(why reason, n linebuf.Count, err error) {
 	c.v.losses.add(why, n, lossExample{peer: c.nc.RemoteAddr(), ln: c.v.ln, err: err})
 }
 
-// FlushLog logs the events that the log has held back to report them in sum. It is for the end, when
-// all calls of Serve have returned.
+// FlushLog logs the events that the log has held back to report them in sum. It is for the end,
+// when all calls of Serve have returned.
 func (s *Splitter) FlushLog() {
 	s.losses.flush()
 	s.hints.flush()

@@ -23,8 +23,8 @@ type Tuning struct {
 	// unfinished line is dropped as torn. Here and for LineTimeout, times in which linesplit itself
 	// held up the connection do not count, and neither applies to stdin or UDP.
 	IdleTimeout time.Duration
-	// LineTimeout ends a connection with a line that is not finished this long after its first byte:
-	// 0 for never.
+	// LineTimeout ends a connection with a line that is not finished this long after its first
+	// byte: 0 for never.
 	LineTimeout time.Duration
 	// Drain is the time that senders may go on writing after soft has ended. 0 cuts them off at
 	// once.
