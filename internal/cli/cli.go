@@ -12,9 +12,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"linesplit/internal/flags"
 	"linesplit/internal/hangup"
+	"linesplit/internal/service"
 )
 
 // Exit codes.
@@ -80,9 +82,10 @@ func (in invocation) fail(code int, err error) int {
 }
 
 // untilInterrupted returns a context that ends with SIGINT or SIGTERM. A second signal ends the
-// process at once.
+// process at once, unless it comes so soon that it is a repetition.
 func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	ctx, cancel := context.WithCancel(ctx)
+	interrupted, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(interrupted, func() { time.AfterFunc(service.RepeatedWithin, release) })
+	return interrupted, cancel
 }

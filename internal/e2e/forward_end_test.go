@@ -121,7 +121,7 @@ func TestTerminationResetsUnfinishedConnections(t *testing.T) {
 	const unfinished, drain = 5, time.Second
 	for name, end := range map[string]func(*testrig.Stage){
 		"drain timeout": func(*testrig.Stage) {},
-		"second signal": func(s *testrig.Stage) { s.Process.Signal(syscall.SIGTERM) },
+		"second signal": func(s *testrig.Stage) { s.StopAtOnce() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

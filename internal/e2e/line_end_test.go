@@ -69,6 +69,29 @@ func TestTerminationWithAllTargetsDownReportsUnconfirmedLines(t *testing.T) {
 	}
 }
 
+// `timeout`, and Ctrl-C under `docker run -it`, send a signal to the process and at once to its group.
+// The second one made the drain end as it began.
+func TestSignalToProcessAndGroupDrains(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	s.StartLineMode([]testrig.Target{s.StartSink(testrig.SinkOptions{})}, "-drain-timeout", "1h")
+	conn := s.Dial()
+	s.Write(conn, []byte("begun "))
+	s.WaitForConnections(1)
+	s.Process.Signal(syscall.SIGSTOP) // so that both are pending when it goes on
+	s.Process.Signal(syscall.SIGTERM)
+	s.Process.Signal(syscall.SIGINT)
+	s.Process.Signal(syscall.SIGCONT)
+	testrig.WaitFor(t, "the drain begins", func() bool { return s.CountLogLines("drain began") > 0 || s.Process.Ended() })
+	s.Write(conn, s.NumberedLines(1, 100))
+	conn.CloseWrite()
+	if code := s.Process.Wait(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	testrig.ExpectContains(t, s.Process.Stderr(), "signal taken as a repetition of the one before")
+	testrig.ExpectContains(t, s.DrainReport(), "received_lines=1 ", "confirmed_lines=1 ", "senders_cut_off=0")
+}
+
 // The user presses Ctrl-C again.
 func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 	t.Parallel()
@@ -80,7 +103,9 @@ func TestSecondSignalEndsAtOnceWithTheReport(t *testing.T) {
 	s.WaitForSenders()
 	s.WaitForMetric(1_234, "linesplit_received_lines_total")
 	s.Process.Signal(syscall.SIGTERM)
-	testrig.WaitFor(t, "the drain begins", func() bool { return s.CountLogLines("drain began") > 0 })
-	s.Terminate(1)
+	s.StopAtOnce()
+	if code := s.Process.Wait(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
 	testrig.ExpectContains(t, s.DrainReport(), "unconfirmed_lines=1234 ")
 }

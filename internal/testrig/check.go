@@ -5,6 +5,7 @@ package testrig
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -101,6 +102,19 @@ func WaitForUsage(t *testing.T, p *Process, conns int) Usage {
 		return m.Sum("linesplit_target_connections") == float64(conns) && now == before
 	})
 	return now
+}
+
+// StopAtOnce ends the drain that has begun: it sends SIGTERM until linesplit no longer takes it for a
+// repetition of the signal before.
+func (s *Stage) StopAtOnce() {
+	s.Helper()
+	WaitFor(s, "the drain ends at once", func() bool {
+		if s.Process.Ended() || s.CountLogLines("stopping at once") > 0 {
+			return true
+		}
+		s.Process.Signal(syscall.SIGTERM)
+		return false
+	})
 }
 
 // DrainReport returns the line of the log that reports how the drain ended.
