@@ -6,6 +6,7 @@
 // one on its left starts, stops and waits for; the mode runs in the goroutine of Run:
 //
 //	Run ─┬─▶ shutdown signals
+//	     ├─▶ the log of a drain that goes on
 //	     ├─▶ reloads on SIGHUP
 //	     ├─▶ the admin server
 //	     ├─▶ the service manager's notifications and watchdog

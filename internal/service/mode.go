@@ -21,6 +21,8 @@ type mode interface {
 	// report logs how the run ended, with the datagrams that the kernel has dropped. The error tells
 	// how much was not finished.
 	report(droppedDatagrams uint64) error
+	// waitsFor returns attributes for the log: how much is not finished.
+	waitsFor() []any
 
 	// ready reports whether work can go out, and if not, why.
 	ready() (bool, string)
