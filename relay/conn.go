@@ -123,7 +123,7 @@ func (c *conn) handshakeFailed(err error) traffic.End {
 		if advice := tlsconf.ListenerAdvice(err); advice != "" {
 			attrs = append(attrs, slog.String("advice", advice))
 		}
-		c.v.handshakesFailed.Warn(c.v.logger, "TLS handshake failed", attrs...)
+		c.v.handshakesFailed.Of(tlsconf.HandshakeFault(err)).Warn(c.v.logger, "TLS handshake failed", attrs...)
 		c.client.CloseSocket() // without a reset, so that the client receives the TLS alert
 	}
 	return traffic.EndHandshake

@@ -61,7 +61,8 @@ type Relay struct {
 	backends *upstream.Backends
 	carrier  *splice.Carrier // buffers and, on Linux, pipes
 
-	acceptFailed, handshakesFailed loglimit.Limiter
+	acceptFailed     loglimit.Limiter
+	handshakesFailed loglimit.Kinds // by tlsconf.HandshakeFault
 
 	mu       sync.Mutex // guards services
 	services []service  // calls of Serve and ServePackets that run

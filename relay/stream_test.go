@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -52,6 +54,27 @@ func TestFailedHandshakeIsRefused(t *testing.T) {
 	}
 	if r.Stats().HandshakeErrors != 1 || r.refused("handshake") != 1 || s.accepted.Load() != 0 {
 		t.Errorf("%+v", r.Stats())
+	}
+}
+
+// Checks of a balancer in plain text hid the failed handshakes of clients.
+func TestFailedHandshakesOfOneKindDoNotHideOthers(t *testing.T) {
+	var log bytes.Buffer
+	ln, _ := listenAs(t, "tls", testcert.New(t, t.TempDir()))
+	r := startAt(t, ln, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, "127.0.0.1:1")
+	for range 3 {
+		c := r.dial()
+		c.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+		io.ReadAll(c)
+	}
+	if _, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{ServerName: "not.trusted"}); err == nil {
+		t.Error("a client trusts the certificate")
+	}
+	eventually(t, "four records", func() bool { return len(r.log.get()) == 4 }) // each after its line of the log
+	for _, want := range []string{"does not look like a TLS handshake", "bad certificate"} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%d lines of the log with %q, want 1:\n%s", n, want, log.String())
+		}
 	}
 }
 

@@ -95,7 +95,7 @@ func (c *conn) afterHandshake(err error) error {
 		if advice := tlsconf.ListenerAdvice(err); advice != "" {
 			attrs = append(attrs, slog.String("advice", advice))
 		}
-		c.v.handshakesFailed.Warn(c.v.o.Logger, "TLS handshake failed", attrs...)
+		c.v.handshakesFailed.Of(tlsconf.HandshakeFault(err)).Warn(c.v.o.Logger, "TLS handshake failed", attrs...)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package splitter
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -37,7 +38,8 @@ func TestChurnAtTheConnectionLimitIsLoggedInSum(t *testing.T) {
 	})
 }
 
-// Failed handshakes, which any stranger can cause, make a line at once and one in half a minute.
+// Failed handshakes, which any stranger can cause, make a line at once and one in half a minute. Those
+// of one kind, such as checks of a balancer in plain text, hid those of all others.
 func TestFailedHandshakesAreLoggedInSum(t *testing.T) {
 	var log testLog
 	r := newRig(t, listenTLS(t), plenty, Options{Logger: log.logger()})
@@ -49,10 +51,17 @@ func TestFailedHandshakesAreLoggedInSum(t *testing.T) {
 		c.Close()
 	}
 	r.until("the failures", func() bool { return r.Stats().HandshakeErrors == failures })
+	if _, err := tls.Dial("tcp", r.addr.String(), &tls.Config{ServerName: "not.trusted"}); err == nil {
+		t.Error("a client trusts the certificate")
+	}
+	r.until("another failure", func() bool { return r.Stats().HandshakeErrors == failures+1 })
+	if all := log.with("TLS handshake failed"); len(all) != 2 || !strings.Contains(all[1], "bad certificate") {
+		t.Errorf("want a line of either kind at once:\n%s", strings.Join(all, ""))
+	}
 	r.end()
 	r.FlushLog()
 	all := log.with("TLS handshake failed")
-	if len(all) != 2 || !strings.Contains(all[1], "count=49") || !strings.Contains(all[0], "does not speak TLS") {
-		t.Errorf("want two lines, the second for 49 failures, with advice:\n%s", strings.Join(all, ""))
+	if len(all) != 3 || !strings.Contains(all[2], "count=49") || !strings.Contains(all[0], "does not speak TLS") {
+		t.Errorf("want three lines, the third for 49 failures, with advice:\n%s", strings.Join(all, ""))
 	}
 }

@@ -3,9 +3,7 @@ package splitter
 import (
 	"bytes"
 	"log/slog"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 
 	"linesplit/internal/accept"
@@ -22,9 +20,10 @@ const (
 // hints tells the operator once per peer that its bytes cannot be lines. Such bytes are treated as
 // any others: they are forwarded, or dropped by the rules for lines.
 type hints struct {
-	mu    sync.Mutex // guards the fields below
+	logs loglimit.Kinds // by format
+
+	mu    sync.Mutex // guards the field below
 	given map[hintKey]struct{}
-	logs  map[string]*loglimit.Limiter // of each format, so that none hides another
 }
 
 // hintKey is the address of a peer, or its listener's name if it has none, and what its bytes look
@@ -43,31 +42,6 @@ func (h *hints) first(key hintKey) bool {
 	}
 	h.given[key] = struct{}{}
 	return true
-}
-
-// log returns the limiter of a format, of which there are few.
-func (h *hints) log(format string) *loglimit.Limiter {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := h.logs[format]
-	if l == nil {
-		if h.logs == nil {
-			h.logs = make(map[string]*loglimit.Limiter)
-		}
-		l = &loglimit.Limiter{Burst: hintBurst}
-		h.logs[format] = l
-	}
-	return l
-}
-
-// flush logs what is held back.
-func (h *hints) flush() {
-	h.mu.Lock()
-	all := slices.Collect(maps.Values(h.logs))
-	h.mu.Unlock()
-	for _, l := range all {
-		l.Flush()
-	}
 }
 
 // sniff looks at the beginning of a stream, up to its first newline, for bytes that are no lines:
@@ -109,5 +83,5 @@ func (v *serving) hint(c *conn, f *format) {
 	if peer != "" {
 		attrs = append(attrs, slog.String("peer", peer))
 	}
-	v.hints.log(f.name).Warn(v.o.Logger, "a sender's bytes do not look like lines", attrs...)
+	v.hints.logs.Of(f.name).Warn(v.o.Logger, "a sender's bytes do not look like lines", attrs...)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"linesplit/internal/loglimit"
 )
 
 func packed(t *testing.T, w io.WriteCloser, to *bytes.Buffer) string {
@@ -141,16 +143,16 @@ func TestHintsAreBounded(t *testing.T) {
 // Senders of one format used up the warnings of all others.
 func TestFormatsDoNotHideEachOther(t *testing.T) {
 	log := new(testLog)
-	var h hints
+	h := hints{logs: loglimit.Kinds{Burst: hintBurst}}
 	for _, format := range []string{"gzip", "zstd"} {
 		for range 2 * hintBurst {
-			h.log(format).Warn(log.logger(), format)
+			h.logs.Of(format).Warn(log.logger(), format)
 		}
 		if n := len(log.with("msg=" + format)); n != hintBurst {
 			t.Errorf("%s was logged %d times at once, want %d", format, n, hintBurst)
 		}
 	}
-	h.flush()
+	h.logs.Flush()
 	if n := len(log.with("")); n != 2*(hintBurst+1) {
 		t.Errorf("%d log lines after the flush", n)
 	}

@@ -134,7 +134,7 @@ func (c *conn) countDrop(why reason, n linebuf.Count, err error) {
 // when all calls of Serve have returned.
 func (s *Splitter) FlushLog() {
 	s.losses.flush()
-	s.hints.flush()
+	s.hints.logs.Flush()
 	s.acceptFailed.Flush()
 	s.handshakesFailed.Flush()
 	s.limitLog.Flush()

@@ -106,7 +106,7 @@ type Splitter struct {
 	budget           budget
 	clients          clients
 	acceptFailed     loglimit.Limiter
-	handshakesFailed loglimit.Limiter
+	handshakesFailed loglimit.Kinds   // by tlsconf.HandshakeFault
 	limitLog         loglimit.Limiter // of reaching Tuning.MaxConnections and of accepting again
 }
 
@@ -121,6 +121,7 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s.budget.start = time.Now()
 	s.budget.awake.limit = max(pool.Limit()/awakeShare, int64(s.maxRead))
 	s.losses.init(s.o.Logger)
+	s.hints.logs.Burst = hintBurst
 	s.limitLog.Burst = 2 // both messages at once the first time
 	s.Tune(o.Tuning)
 	return s

@@ -61,6 +61,44 @@ func ListenerAdvice(err error) string {
 	return ""
 }
 
+// HandshakeFault names the kind of an error of a handshake on the accepting side. There are few kinds,
+// so that a log can limit each for itself.
+func HandshakeFault(err error) string {
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
+		return "no TLS"
+	}
+	if _, untrusted := errors.AsType[x509.UnknownAuthorityError](err); untrusted {
+		return "untrusted certificate"
+	}
+	if _, unverified := errors.AsType[*tls.CertificateVerificationError](err); unverified {
+		return "invalid certificate"
+	}
+	if _, revoked := errors.AsType[revocationError](err); revoked {
+		return "revocation"
+	}
+	alert := remoteAlert(err)
+	switch {
+	case strings.Contains(err.Error(), "client didn't provide a certificate"):
+		return "no certificate"
+	case strings.Contains(alert, "certificate"):
+		return "our certificate refused"
+	case alert != "":
+		return "refused by the client"
+	case errors.Is(err, errDisplaced):
+		return "displaced"
+	case errors.Is(err, errTooMuch):
+		return "too much"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case strings.Contains(err.Error(), "unsupported versions"):
+		return "version"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE):
+		return "ended"
+	}
+	return "other"
+}
+
 func adviceOn(err error, prefix string) string {
 	if _, untrusted := errors.AsType[x509.UnknownAuthorityError](err); untrusted {
 		return "if the certificate is the right one, give its authority in " + prefix + "-ca"

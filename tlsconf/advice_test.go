@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,14 +24,18 @@ func TestHandshakesThatFailAreAdvised(t *testing.T) {
 		server           ServerFiles
 		client           ClientFiles
 		wantClient, want string // of the client, and of the listener
+		wantFault        string
 	}{
-		{"untrusted", plain, ClientFiles{CA: f.OtherCA}, "give its authority in -x-ca", "the certificate of -tls-cert"},
+		{"untrusted", plain, ClientFiles{CA: f.OtherCA}, "give its authority in -x-ca", "the certificate of -tls-cert",
+			"our certificate refused"},
 		{"name", plain, ClientFiles{CA: f.CA, ServerName: "other.example"}, "give localhost in -x-server-name",
-			"the certificate of -tls-cert"},
+			"the certificate of -tls-cert", "our certificate refused"},
 		{"no certificate", mutual, ClientFiles{CA: f.CA}, "give a certificate in -x-cert and -x-key",
-			"demands a certificate of every client"},
+			"demands a certificate of every client", "no certificate"},
 		{"another authority's", mutual, ClientFiles{CA: f.CA, Cert: f.StrangerCert, Key: f.StrangerKey},
-			"does not accept the certificate that -x-cert names", "of no authority in -tls-client-ca"},
+			"does not accept the certificate that -x-cert names", "of no authority in -tls-client-ca", "untrusted certificate"},
+		{"expired", mutual, ClientFiles{CA: f.CA, Cert: f.ExpiredCert, Key: f.ExpiredKey},
+			"does not accept the certificate that -x-cert names", "", "invalid certificate"},
 	} {
 		near, _, clientErr, serverErr := handshakeOfBoth(t, mustServer(t, tt.server).Config(), mustClient(t, tt.client).Config())
 		if clientErr == nil { // in TLS 1.3 the refusal comes after our side of the handshake
@@ -41,6 +46,9 @@ func TestHandshakesThatFailAreAdvised(t *testing.T) {
 		}
 		if advice := ListenerAdvice(serverErr); !strings.Contains(advice, tt.want) {
 			t.Errorf("%s: the listener: %v: %q, want %q", tt.name, serverErr, advice, tt.want)
+		}
+		if fault := HandshakeFault(serverErr); fault != tt.wantFault {
+			t.Errorf("%s: the listener: %v: fault %q, want %q", tt.name, serverErr, fault, tt.wantFault)
 		}
 	}
 }
@@ -79,3 +87,21 @@ func (readOnly) RemoteAddr() net.Addr             { return nil }
 func (readOnly) SetDeadline(time.Time) error      { return nil }
 func (readOnly) SetReadDeadline(time.Time) error  { return nil }
 func (readOnly) SetWriteDeadline(time.Time) error { return nil }
+
+func TestFaultsOfHandshakes(t *testing.T) {
+	for want, err := range map[string]error{
+		"no TLS":                tls.RecordHeaderError{},
+		"revocation":            revocationError{errors.New("revoked")},
+		"refused by the client": &net.OpError{Op: "remote error", Err: tls.AlertError(40)},
+		"displaced":             displacedError(io.EOF),
+		"too much":              errTooMuch,
+		"timeout":               os.ErrDeadlineExceeded,
+		"ended":                 io.ErrUnexpectedEOF,
+		"version":               errors.New("tls: client offered only unsupported versions: [301]"),
+		"other":                 errors.New("tls: no cipher suite supported by both client and server"),
+	} {
+		if got := HandshakeFault(err); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+}

@@ -81,8 +81,11 @@ func (r *revocations) verify(state tls.ConnectionState) error {
 			return nil
 		}
 	}
-	return err
+	return revocationError{err}
 }
+
+// revocationError is the error of a handshake with a client that is revoked, or may be.
+type revocationError struct{ error }
 
 func (r *revocations) verifyChain(chain []*x509.Certificate) error {
 	for i, cert := range chain[:max(0, len(chain)-1)] {
