@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -93,33 +94,64 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 	})
 }
 
-func writeTargets(w io.Writer, all []admin.TargetStatus) {
+// column is one column of a table of Ts.
+type column[T any] struct {
+	shown bool
+	head  string
+	cell  func(T) string
+}
+
+// writeColumns writes a table with a row for each of all.
+func writeColumns[T any](w io.Writer, columns []column[T], all []T) {
+	columns = slices.DeleteFunc(columns, func(c column[T]) bool { return !c.shown })
 	writeTable(w, func(row func(...string)) {
-		row("TARGET", "STATE", "FOR", "CONNECTIONS", "EXACT", "RATE", "SHARE", "SENT", "ACKED", "CONFIRMED",
-			"LATENCY", "WINDOW", "WEIGHT", "LAST ERROR")
-		for _, t := range all {
-			sent, acked, confirmed := linesOf(t)
-			row(t.Name, t.State, since(t.Since), number(t.Connections), exact(t), rate(t.Rates.Lines, t.Rates.Bytes),
-				strconv.Itoa(int(100*t.Rates.Share+0.5))+"%", sent, acked, confirmed,
-				latency(t), window(t), weightOf(t), lastError(t))
+		var heads []string
+		for _, c := range columns {
+			heads = append(heads, c.head)
+		}
+		row(heads...)
+		for _, one := range all {
+			var cells []string
+			for _, c := range columns {
+				cells = append(cells, c.cell(one))
+			}
+			row(cells...)
 		}
 	})
 }
 
-// linesOf returns how many lines a target was sent, has acknowledged, and has confirmed.
-func linesOf(t admin.TargetStatus) (sent, acked, confirmed string) {
-	if t.Lines == nil {
-		return "-", "-", "-"
-	}
-	return number(t.Lines.Sent.Lines), number(t.Lines.Acknowledged.Lines), number(t.Lines.Confirmed.Lines)
+// writeTargets leaves out the columns of the other mode.
+func writeTargets(w io.Writer, all []admin.TargetStatus) {
+	type target = admin.TargetStatus
+	type lines = admin.TargetLines
+	line := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil })
+	connection := slices.ContainsFunc(all, func(t target) bool { return t.Forward != nil })
+	writeColumns(w, []column[target]{
+		{true, "TARGET", func(t target) string { return t.Name }},
+		{true, "STATE", func(t target) string { return t.State }},
+		{true, "FOR", func(t target) string { return since(t.Since) }},
+		{true, "CONNECTIONS", func(t target) string { return number(t.Connections) }},
+		{line, "EXACT", ofLines(func(l lines) string { return number(l.ExactConnections) })},
+		{true, "RATE", func(t target) string { return rate(t.Rates.Lines, t.Rates.Bytes) }},
+		{true, "SHARE", func(t target) string { return strconv.Itoa(int(100*t.Rates.Share+0.5)) + "%" }},
+		{line, "SENT", ofLines(func(l lines) string { return number(l.Sent.Lines) })},
+		{line, "ACKED", ofLines(func(l lines) string { return number(l.Acknowledged.Lines) })},
+		{line, "CONFIRMED", ofLines(func(l lines) string { return number(l.Confirmed.Lines) })},
+		{true, "LATENCY", latency},
+		{line, "WINDOW", ofLines(func(l lines) string { return size(l.Retained.Bytes) })},
+		{connection, "WEIGHT", weightOf},
+		{true, "LAST ERROR", lastError},
+	}, all)
 }
 
-// exact returns how many connections to a target the kernel tells the unread bytes of.
-func exact(t admin.TargetStatus) string {
-	if t.Lines == nil {
-		return "-"
+// ofLines returns the cell of a column that line mode alone has.
+func ofLines(cell func(admin.TargetLines) string) func(admin.TargetStatus) string {
+	return func(t admin.TargetStatus) string {
+		if t.Lines == nil {
+			return "-"
+		}
+		return cell(*t.Lines)
 	}
-	return number(t.Lines.ExactConnections)
 }
 
 func latency(t admin.TargetStatus) string {
@@ -127,13 +159,6 @@ func latency(t admin.TargetStatus) string {
 		return "-"
 	}
 	return humanize.SIWithDigits(t.LatencySeconds, 1, "s")
-}
-
-func window(t admin.TargetStatus) string {
-	if t.Lines == nil {
-		return "-"
-	}
-	return size(t.Lines.Retained.Bytes)
 }
 
 func weightOf(t admin.TargetStatus) string {
@@ -153,14 +178,22 @@ func lastError(t admin.TargetStatus) string {
 	return t.LastError + " (" + since(t.LastErrorAt) + " ago)"
 }
 
+// writeConnections leaves out the columns of the other mode. Where no connection tells the mode, they
+// would be empty.
 func writeConnections(w io.Writer, l connectionList) {
-	writeTable(w, func(row func(...string)) {
-		row("ID", "CLIENT", "LISTENER", "TARGET", "FOR", "LINES IN", "BYTES IN", "BYTES OUT")
-		for _, c := range l.Connections {
-			row(number(c.ID), c.Client, c.Listener, c.Target, since(c.Since), number(c.ReceivedLines),
-				size(c.ReceivedBytes), size(c.SentBytes))
-		}
-	})
+	type conn = admin.Connection
+	line := slices.ContainsFunc(l.Connections, func(c conn) bool { return c.ReceivedLines > 0 })
+	connection := slices.ContainsFunc(l.Connections, func(c conn) bool { return c.Target != "" })
+	writeColumns(w, []column[conn]{
+		{true, "ID", func(c conn) string { return number(c.ID) }},
+		{true, "CLIENT", func(c conn) string { return c.Client }},
+		{true, "LISTENER", func(c conn) string { return c.Listener }},
+		{connection, "TARGET", func(c conn) string { return c.Target }},
+		{true, "FOR", func(c conn) string { return since(c.Since) }},
+		{line, "LINES IN", func(c conn) string { return number(c.ReceivedLines) }},
+		{true, "BYTES IN", func(c conn) string { return size(c.ReceivedBytes) }},
+		{connection, "BYTES OUT", func(c conn) string { return size(c.SentBytes) }},
+	}, l.Connections)
 }
 
 func writeConfig(w io.Writer, l settingList) {
