@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"linesplit/admin"
+	"linesplit/internal/accept"
 )
 
 // serveAdmin reloads on hangups and serves the admin listener, if there is one, until stop is
@@ -17,7 +18,7 @@ func (s *service) serveAdmin(ctx context.Context) (stop func()) {
 	if s.in.admin == nil {
 		return stop
 	}
-	s.logger.Info("admin listening", "address", s.in.admin.Addr().String())
+	s.logger.Info("admin listening", "address", accept.Name(s.in.admin))
 	cfg := s.cfg.Load()
 	server := admin.New(admin.Options{
 		Mode: cfg.Mode.String(), Status: s.Status, Ready: s.ready, Histogram: s.mode.histogram(), Control: s,

@@ -1,9 +1,11 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -80,6 +82,22 @@ func TestRunThatCannotOpenItsListener(t *testing.T) {
 	for _, want := range []string{"linesplit failed", "address already in use"} {
 		if err == nil || !strings.Contains(log.String(), want) {
 			t.Errorf("error %v, want %q in the log:\n%s", err, want, &log)
+		}
+	}
+}
+
+// The line for a Unix socket had the bare path, which neither -admin nor ctl takes as an address.
+func TestAdminListenerIsLoggedAsAdminTakesIt(t *testing.T) {
+	socket := "unix://" + filepath.Join(t.TempDir(), "admin.sock")
+	for _, tt := range []struct{ value, want string }{{"127.0.0.1:0", "tcp://127.0.0.1:"}, {socket, socket + "\n"}} {
+		var log bytes.Buffer
+		cfg := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", tt.value)
+		ctx, end := context.WithCancel(t.Context())
+		if err := Run(ctx, cfg, Options{Stderr: &log, Started: func(Running) { end() }}); err != nil {
+			t.Error(err)
+		}
+		if want := `msg="admin listening" address=` + tt.want; !strings.Contains(log.String(), want) {
+			t.Errorf("-admin %s: want %q in the log:\n%s", tt.value, want, &log)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 // Process is a running linesplit. Its methods belong to the test's goroutine.
 type Process struct {
 	Listeners []string // addresses of its listeners, host:port or path, in the order of the flags
-	Admin     string   // host:port of the admin listener
+	Admin     string   // host:port or path of the admin listener
 
 	tb     testing.TB
 	cmd    *exec.Cmd
@@ -85,7 +85,7 @@ func command(tb testing.TB, o ProcessOptions) *exec.Cmd {
 
 var (
 	listening      = regexp.MustCompile(`(?m)msg=listening\b.*?listener="?([a-z]+:[^\s"]*)`)
-	adminListening = regexp.MustCompile(`(?m)msg="admin listening".*?address="?([^\s"]+)`)
+	adminListening = regexp.MustCompile(`(?m)msg="admin listening".*?address="?(?:[a-z]+://)?([^\s"]+)`)
 )
 
 func (p *Process) waitReady(listeners int) {
