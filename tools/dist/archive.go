@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,12 +21,16 @@ type entry struct {
 	mode int64
 }
 
-// archive packs the program with its documentation and completions.
+// archive packs the program with its documentation, its completions, and the files to deploy it with.
 func (r *release) archive(system, program, name string) error {
 	top := filepath.Base(name) + "/"
 	entries := []entry{{top + filepath.Base(program), program, 0o755}}
-	for _, file := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
-		entries = append(entries, entry{top + file, filepath.Join(r.repository, file), 0o644})
+	documents, err := r.documents()
+	if err != nil {
+		return err
+	}
+	for _, file := range documents {
+		entries = append(entries, entry{top + file, filepath.Join(r.repository, filepath.FromSlash(file)), 0o644})
 	}
 	for _, file := range []string{"linesplit.1", "linesplit.bash", "_linesplit", "linesplit.fish"} {
 		entries = append(entries, entry{top + file, r.staged(file), 0o644})
@@ -34,6 +39,25 @@ func (r *release) archive(system, program, name string) error {
 		return create(name+".zip", func(w io.Writer) error { return r.zip(w, entries) })
 	}
 	return create(name+".tar.gz", func(w io.Writer) error { return r.tarball(w, entries) })
+}
+
+// documents returns the files of the source that README.md leads to, and that these lead to. Their names
+// are relative, with slashes.
+func (r *release) documents() (all []string, err error) {
+	all = []string{"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+	source := os.DirFS(r.repository)
+	for _, dir := range []string{"docs", "deploy"} {
+		err := fs.WalkDir(source, dir, func(name string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				all = append(all, name)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // create writes a file. If that fails, it removes the file.

@@ -13,7 +13,9 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +85,10 @@ func checkArchive(t *testing.T, file string) {
 		}
 	}
 	wantStatic(t, files[top+"linesplit"])
+	checkLinks(t, files)
+	if unit := "deploy/systemd/linesplit.service"; !bytes.Equal(files[top+unit], read(t, filepath.Join("../..", unit))) {
+		t.Errorf("%s is not that of the source", unit)
+	}
 	program := filepath.Join(t.TempDir(), "linesplit")
 	if err := os.WriteFile(program, files[top+"linesplit"], 0o700); err != nil {
 		t.Fatal(err)
@@ -94,6 +100,32 @@ func checkArchive(t *testing.T, file string) {
 	heading := "linesplit " + strings.ReplaceAll(version, "-", `\-`)
 	if !bytes.Contains(files[top+"linesplit.1"], []byte(heading)) {
 		t.Error("the manual page does not name the version")
+	}
+}
+
+// checkLinks requires that every relative link of a document leads to a file or a directory of the
+// archive. README.md once linked to documents that were not packed.
+func checkLinks(t *testing.T, files map[string][]byte) {
+	t.Helper()
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)|(?:src|srcset)="([^":]+)"`)
+	links := 0
+	for name, text := range files {
+		if !strings.HasSuffix(name, ".md") {
+			continue
+		}
+		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+			links++
+			to := path.Join(path.Dir(name), match[1]+match[2])
+			_, isFile := files[to]
+			inside := slices.ContainsFunc(slices.Collect(maps.Keys(files)),
+				func(file string) bool { return strings.HasPrefix(file, to+"/") })
+			if !isFile && !inside {
+				t.Errorf("%s leads to %s, which is not there", name, to)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no document has a relative link")
 	}
 }
 
