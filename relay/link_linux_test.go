@@ -2,6 +2,7 @@ package relay
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"linesplit/internal/testcert"
+	"linesplit/target"
 )
 
 // onLoops returns the number of connections that event loops carry now, and of those that
@@ -172,5 +174,34 @@ func TestConnectToItselfIsRefused(t *testing.T) {
 	adoptForTest(t, k, fd)
 	if err := k.checkConnected(0); err == nil || !isErrno(err, syscall.ECONNREFUSED) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A client whose connection could not be handed to goroutines, for want of a descriptor, saw an
+// orderly end: it could take what it had sent for delivered.
+func TestClientThatCannotLeaveItsLoopIsReset(t *testing.T) {
+	if *loops == 0 {
+		t.Skip("without event loops")
+	}
+	certs := testcert.New(t, t.TempDir())
+	server, client := certs.ServerTLS(), certs.ClientTLS()
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	s := serve(t, func(c net.Conn) {
+		// From now on there is no descriptor for anything new; the handshake needs none.
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}); err != nil {
+			t.Error(err)
+		}
+		discard(tls.Server(c, server))
+	})
+	o := Options{Tuning: Tuning{DialOptions: target.Options{TLS: func() *tls.Config { return client }}}}
+	r := start(t, o, "tls://"+s.Addr().String())
+	n, err := r.dial().Read(make([]byte, 1))
+	if !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("read %d bytes, %v; want a reset", n, err)
+	}
+	if rec := r.log.one(t); rec.End != "dial-failed" {
+		t.Errorf("%+v", rec)
 	}
 }

@@ -80,7 +80,7 @@ func (k *looped) adopt(fd int) {
 		return
 	}
 	if err := k.on.Adopt(&k.fd, fd, k); err != nil {
-		loop.Close(fd)
+		loop.Reset(fd) // the sender must not take the end for an orderly one
 		k.c.v.failed(err)
 		k.end(err)
 	}
