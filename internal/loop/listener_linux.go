@@ -66,6 +66,7 @@ func (ln *Listener) acceptOne(l *Loop) {
 	switch errno {
 	case 0:
 		ln.delay = 0
+		ln.pending = readable(ln.fd.Int()) // a connection that comes later is another event
 		ln.last.accepted(l)
 		ln.to.Accepted(fd, peer)
 	case unix.EAGAIN:

@@ -127,6 +127,69 @@ func TestAcceptIsRetriedWithoutDescriptors(t *testing.T) {
 	eventually(t, "the connection accepted", func() bool { return s.count() == 1 })
 }
 
+// A listener called accept once more than there were connections. With the last free descriptor taken
+// by a connection, that failed for lack of another, and connections had to wait for the next attempt.
+func TestNoAcceptWithoutConnection(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	last, err := unix.Dup(fd) // the lowest number that is free
+	must(t, err)
+	unix.Close(last)
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(last) + 1, Max: limit.Max}))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	a := &unix.SockaddrInet4{Port: addr.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	must(t, unix.Connect(fd, a))
+	eventually(t, "accepted", func() bool { return s.count() == 1 })
+	on(t, s.loop, func() {}) // the handler has returned
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.failures) > 0 {
+		t.Errorf("one connection: %v", s.failures)
+	}
+}
+
+// dialBack dials its listener again while it takes a connection.
+type dialBack struct {
+	*echoes
+	addr unix.Sockaddr
+	left int
+	fds  []int
+}
+
+func (d *dialBack) Accepted(fd int, peer netip.AddrPort) {
+	d.echoes.Accepted(fd, peer)
+	if d.left--; d.left >= 0 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil && unix.Connect(fd, d.addr) == nil {
+			d.fds = append(d.fds, fd)
+		}
+	}
+}
+
+// A connection that comes after the listener has looked for more, and before its handler returns, is
+// accepted, too.
+func TestConnectionDuringAcceptIsAccepted(t *testing.T) {
+	g := start(t, 1)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	d := &dialBack{echoes: s, left: 40,
+		addr: &unix.SockaddrInet4{Port: addr.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}}
+	on(t, s.loop, func() { s.ln.to = d })
+	nc, err := net.Dial("tcp", addr.String())
+	must(t, err)
+	defer nc.Close()
+	eventually(t, "all accepted", func() bool { return s.count() == 41 })
+	on(t, s.loop, func() {
+		for _, fd := range d.fds {
+			Close(fd)
+		}
+	})
+}
+
 // After failures, a listener waits up to a second before it accepts again. Its last call came
 // meanwhile, and reset the connections in the backlog.
 func TestLastCallEndsTheWaitAfterAFailure(t *testing.T) {
