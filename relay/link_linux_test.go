@@ -205,3 +205,92 @@ func TestClientThatCannotLeaveItsLoopIsReset(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 }
+
+// hold stops all loops of a relay until release is called.
+func (r *rig) hold() (release func()) {
+	held := make(chan struct{})
+	r.eachLoop(func(*serving, int) { <-held })
+	return func() { close(held) }
+}
+
+// eachLoop lets f be called on each loop, with its index.
+func (r *rig) eachLoop(f func(v *serving, i int)) {
+	eventually(r.t, "served", func() bool { return len(r.allServices()) > 0 })
+	for _, s := range r.allServices() {
+		v := s.(*serving)
+		for i, l := range v.loops.Loops() {
+			l.Post(func() { f(v, i) })
+		}
+	}
+}
+
+// targetOption returns an option of the socket to the target of the only link.
+func (r *rig) targetOption(level, option int) int {
+	r.t.Helper()
+	got := make(chan int, 1)
+	r.eachLoop(func(v *serving, i int) {
+		if k := v.links[i].first; k != nil {
+			value, err := unix.GetsockoptInt(k.target.Int(), level, option)
+			if err != nil {
+				r.t.Error(err)
+			}
+			got <- value
+		}
+	})
+	return <-got
+}
+
+// What the relay writes at once also acknowledges the target's SYN: the target gets a packet less.
+// From the answer on, packets are acknowledged as ever, so that one of two small writes is not held
+// up.
+func TestFirstBytesAcknowledgeTheHandshake(t *testing.T) {
+	needLoops(t)
+	for name, test := range map[string]struct {
+		options string // of the target
+		early   bool   // the client has sent something when the target is dialled
+		packets uint32 // that have come by the time of the first bytes, the SYN included
+	}{
+		"client talks": {"", true, 2},
+		"client waits": {"", false, 3},
+		"PROXY header": {"?proxy-protocol=v1", false, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			segments := make(chan uint32, 1)
+			s := serve(t, func(c net.Conn) {
+				c.Read(make([]byte, 100))
+				rc, err := c.(*net.TCPConn).SyscallConn()
+				must(t, err)
+				rc.Control(func(fd uintptr) {
+					info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+					must(t, err)
+					segments <- info.Segs_in
+				})
+				c.Write([]byte("answer"))
+				discard(c)
+			})
+			r := start(t, Options{}, s.name()+test.options)
+			release := r.hold()
+			if !test.early {
+				release()
+			}
+			c := r.dial()
+			if !test.early {
+				eventually(t, "connected", func() bool { return r.Stats().Targets[0].Total == 1 })
+			}
+			if test.options == "" {
+				c.Write([]byte("hello"))
+			}
+			if test.early {
+				release()
+			}
+			if n := <-segments; n != test.packets {
+				t.Errorf("%d packets came, want %d", n, test.packets)
+			}
+			_, err := io.ReadFull(c, make([]byte, 6))
+			must(t, err)
+			if r.targetOption(unix.IPPROTO_TCP, unix.TCP_QUICKACK) != 1 {
+				t.Error("acknowledgements are delayed")
+			}
+		})
+	}
+}

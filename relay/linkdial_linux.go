@@ -92,9 +92,10 @@ var errElsewhere = errors.New("a goroutine has to dial")
 
 func (k *link) connect(a target.Address) error {
 	to, literal := a.Literal()
-	k.target.Socket = splice.Socket{TCP: literal} // forget what events of a failed attempt have told
+	talks := literal && (k.client.Readable() || a.ProxyProtocol > 0)
+	k.target.Socket = splice.Socket{TCP: literal, Talks: talks} // forget what events of a failed attempt have told
 	if literal {
-		return k.loop.Connect(&k.target.FD, to, &k.target)
+		return k.loop.Connect(&k.target.FD, to, talks, &k.target)
 	}
 	if a.Scheme != target.SchemeUnix {
 		return errElsewhere

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -40,7 +41,7 @@ func TestConnect(t *testing.T) {
 				if at[0] == "unix" {
 					err = l.ConnectUnix(&c.fd, at[1], c)
 				} else {
-					err = l.Connect(&c.fd, netip.MustParseAddrPort(ln.Addr().String()), c)
+					err = l.Connect(&c.fd, netip.MustParseAddrPort(ln.Addr().String()), want == nil, c)
 				}
 			})
 			if err == nil {
@@ -51,6 +52,66 @@ func TestConnect(t *testing.T) {
 			}
 			ln.Close()
 		}
+	}
+}
+
+// talker writes once it is connected, reads the answer, and reports the state of its socket.
+type talker struct {
+	fd    FD
+	talks bool
+	wrote uint32 // packets sent by then
+	after chan socketState
+}
+
+type socketState struct {
+	wrote    uint32 // packets sent by the time of the write, and it included
+	quickAck int    // TCP_QUICKACK after the answer
+}
+
+func (c *talker) Ready(_ *Loop, ev Events) {
+	if !c.fd.IsOpen() {
+		return
+	}
+	if c.wrote == 0 {
+		c.fd.Write([]byte("hel"))
+		if info, err := unix.GetsockoptTCPInfo(c.fd.Int(), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			c.wrote = info.Segs_out
+		}
+		c.fd.Write([]byte("lo"))
+	}
+	if _, err := c.fd.Read(make([]byte, 10)); err != nil {
+		return
+	}
+	if c.talks {
+		c.fd.Acknowledge()
+	}
+	s := socketState{wrote: c.wrote}
+	s.quickAck, _ = unix.GetsockoptInt(c.fd.Int(), unix.IPPROTO_TCP, unix.TCP_QUICKACK)
+	c.fd.Close()
+	c.after <- s
+}
+
+// A connect whose caller writes at once takes a packet less. The answer is acknowledged at once all
+// the same: with TCP_QUICKACK off, the second of two small writes came 42 ms after the first.
+func TestConnectThatTalks(t *testing.T) {
+	g := start(t, 1)
+	l := g.Loops()[0]
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	for talks, want := range map[bool]socketState{false: {3, 1}, true: {2, 1}} {
+		c := &talker{talks: talks, after: make(chan socketState, 1)}
+		on(t, l, func() { err = l.Connect(&c.fd, netip.MustParseAddrPort(ln.Addr().String()), talks, c) })
+		must(t, err)
+		nc, err := ln.Accept()
+		must(t, err)
+		_, err = io.ReadFull(nc, make([]byte, 5))
+		must(t, err)
+		nc.Write([]byte("hello"))
+		if got := <-c.after; got != want {
+			t.Errorf("talks %v: %+v, want %+v", talks, got, want)
+		}
+		nc.Close()
 	}
 }
 
@@ -81,7 +142,7 @@ func TestConnectWithoutAnswer(t *testing.T) {
 		if err := l.ConnectUnix(&FD{}, string(make([]byte, 200)), nil); err == nil {
 			t.Error("a path of 200 bytes was accepted")
 		}
-		if err := l.Connect(&FD{}, netip.MustParseAddrPort("[fe80::1%lo]:1"), nil); err == nil {
+		if err := l.Connect(&FD{}, netip.MustParseAddrPort("[fe80::1%lo]:1"), false, nil); err == nil {
 			t.Error("a zone with a name was accepted")
 		}
 	})

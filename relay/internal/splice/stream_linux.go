@@ -13,7 +13,8 @@ import (
 // Socket is one side of a connection that an event loop carries.
 type Socket struct {
 	loop.FD
-	TCP bool // a Unix socket otherwise
+	TCP   bool // a Unix socket otherwise
+	Talks bool // connected with talks, and nothing has been read; see loop.Loop.Connect
 
 	readable, writable bool // until a call returns EAGAIN
 	ended              bool // the peer has ended or broken the connection
@@ -27,6 +28,9 @@ func (s *Socket) Note(ev loop.Events) {
 	s.ended = s.ended || ev&loop.PeerEnded != 0
 	s.urgent = s.urgent || ev&loop.Urgent != 0
 }
+
+// Readable reports whether there may be something to read.
+func (s *Socket) Readable() bool { return s.readable }
 
 // Discard reads and discards a bounded number of bytes. It returns true if the peer has ended.
 func (s *Socket) Discard(l *loop.Loop) (ended bool) {
@@ -212,6 +216,10 @@ func (s *Stream) filled(n, size int, err error) error {
 		return os.NewSyscallError("read", err)
 	case n == 0:
 		return io.EOF
+	}
+	if s.src.Talks {
+		s.src.Talks = false
+		s.src.Acknowledge()
 	}
 	s.n = n
 	s.bulk = n == size || s.bulk && n >= smallBuffer
