@@ -294,3 +294,34 @@ func TestFirstBytesAcknowledgeTheHandshake(t *testing.T) {
 		})
 	}
 }
+
+// A short connection needs no TCP_NODELAY for its target, and a second write does.
+func TestNoDelayIsSetForTheSecondWrite(t *testing.T) {
+	needLoops(t)
+	for options, first := range map[string]int{"": 0, "?proxy-protocol=v1": 1} {
+		s := serve(t, func(c net.Conn) {
+			if options != "" {
+				readLine(c)
+			}
+			echo(c)
+		})
+		r := start(t, Options{}, s.name()+options)
+		c := r.dial()
+		for i, want := range []int{first, 1, 1} {
+			exchange(t, c, "hello")
+			if got := r.targetOption(unix.IPPROTO_TCP, unix.TCP_NODELAY); got != want {
+				t.Errorf("%s: after write %d TCP_NODELAY is %d, want %d", options, i+1, got, want)
+			}
+		}
+		c.Close()
+	}
+}
+
+// readLine reads a line and nothing after it.
+func readLine(c net.Conn) {
+	for b := make([]byte, 1); b[0] != '\n'; {
+		if _, err := c.Read(b); err != nil {
+			return
+		}
+	}
+}

@@ -93,7 +93,8 @@ var errElsewhere = errors.New("a goroutine has to dial")
 func (k *link) connect(a target.Address) error {
 	to, literal := a.Literal()
 	talks := literal && (k.client.Readable() || a.ProxyProtocol > 0)
-	k.target.Socket = splice.Socket{TCP: literal, Talks: talks} // forget what events of a failed attempt have told
+	// Forget what events of a failed attempt have told.
+	k.target.Socket = splice.Socket{TCP: literal, Talks: talks, Nagle: literal}
 	if literal {
 		return k.loop.Connect(&k.target.FD, to, talks, &k.target)
 	}
@@ -154,6 +155,7 @@ func (k *link) writeHeader() error {
 	if len(header) == 0 {
 		return nil
 	}
+	k.target.SendAtOnce() // the next write is the second
 	n, err := k.target.Write(header)
 	if err == nil && n < len(header) {
 		err = io.ErrShortWrite

@@ -11,7 +11,8 @@ import (
 
 // Connect begins to connect a new TCP socket and adopts it. h is called when the connect has
 // succeeded or failed: FD.ConnectError tells. It is not called if Connect returns an error. The
-// address must have no zone, or a number as its zone. The caller limits the time.
+// address must have no zone, or a number as its zone. The caller limits the time. Before it writes a
+// second time, it calls FD.NoDelay.
 //
 // With talks, the caller will write as soon as the connect has succeeded, which then acknowledges the
 // peer's SYN, too, and saves a packet. It calls FD.Acknowledge when it has read something.
@@ -40,9 +41,6 @@ func (l *Loop) connect(d *FD, s *sockaddr, talks bool, h Handler) error {
 	if errno != 0 {
 		return os.NewSyscallError("socket", errno)
 	}
-	if s.raw.Addr.Family != unix.AF_UNIX {
-		SetOption(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	}
 	if talks {
 		SetOption(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
 	}
@@ -57,6 +55,10 @@ func (l *Loop) connect(d *FD, s *sockaddr, talks bool, h Handler) error {
 	}
 	return nil
 }
+
+// NoDelay sets TCP_NODELAY: the kernel no longer holds back a small write while an earlier one is
+// unacknowledged.
+func (d *FD) NoDelay() { SetOption(int(d.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 // Acknowledge undoes talks of Loop.Connect: the kernel acknowledges what has come, and then at once, at
 // first, as ever. Without it a peer that answers in two small writes, without TCP_NODELAY, would send

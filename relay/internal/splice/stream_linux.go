@@ -14,6 +14,7 @@ import (
 type Socket struct {
 	loop.FD
 	TCP   bool // a Unix socket otherwise
+	Nagle bool // see SendAtOnce
 	Talks bool // connected with talks, and nothing has been read; see loop.Loop.Connect
 
 	readable, writable bool // until a call returns EAGAIN
@@ -31,6 +32,15 @@ func (s *Socket) Note(ev loop.Events) {
 
 // Readable reports whether there may be something to read.
 func (s *Socket) Readable() bool { return s.readable }
+
+// SendAtOnce is called before all writes but the first: the kernel then no longer holds back a small
+// write while another one is unacknowledged.
+func (s *Socket) SendAtOnce() {
+	if s.Nagle {
+		s.Nagle = false
+		s.NoDelay()
+	}
+}
 
 // Discard reads and discards a bounded number of bytes. It returns true if the peer has ended.
 func (s *Socket) Discard(l *loop.Loop) (ended bool) {
@@ -233,6 +243,9 @@ func (s *Stream) filled(n, size int, err error) error {
 // flush writes until nothing is left or dst takes no more.
 func (s *Stream) flush() error {
 	for s.n > 0 && s.dst.writable {
+		if s.moved > 0 {
+			s.dst.SendAtOnce()
+		}
 		n, err := s.give()
 		switch {
 		case err == unix.EAGAIN:
