@@ -3,11 +3,12 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 30s
 SEEDS ?= 100000
+SOAK ?= 1h
 MICRO ?= .
 NEW ?= bin/bench.txt
 COMPARE ?= throughput,trickle,idle,rest,senders,bulk,connections,roundtrip,tls,link
 
-.PHONY: help build test test-services test-long race lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
+.PHONY: help build test test-services test-long race soak lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +27,9 @@ test-long: ## the status page in headless Chromium, with a real linesplit behind
 
 race: ## all tests with the race detector
 	go test -race ./...
+
+soak: ## all kinds of faults for SOAK (1h), half of it with the race detector; SEED repeats the order of an earlier one
+	cd internal/e2e && go test -run '^TestSoak$$' -count=1 -timeout 0 -soak $(SOAK) $(if $(SEED),-soak.seed $(SEED))
 
 lint: ## gofmt, vet, go fix, staticcheck
 	@.ci/run format vet fix staticcheck

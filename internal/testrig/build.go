@@ -25,12 +25,32 @@ func Binary(tb testing.TB) string {
 	return program
 }
 
-// build builds linesplit into dir, with the race detector if this binary has it, and returns the
-// path of the program. It works in every directory of the module, with and without git.
-func build(dir string) (string, error) {
+// RaceBinary returns the path of the program built with the race detector, which the first call
+// builds unless Binary has it too.
+func RaceBinary(tb testing.TB) string {
+	tb.Helper()
+	path := Binary(tb)
+	if Race {
+		return path
+	}
+	path, err := withRace()
+	if err != nil {
+		tb.Fatalf("build with the race detector: %v", err)
+	}
+	return path
+}
+
+// withRace builds the program with the race detector, beside the one that Main has built.
+var withRace = sync.OnceValues(func() (string, error) {
+	return build(filepath.Join(filepath.Dir(program), "race"), true)
+})
+
+// build builds linesplit into dir and returns the path of the program. It works in every directory
+// of the module, with and without git.
+func build(dir string, race bool) (string, error) {
 	path := filepath.Join(dir, "linesplit")
 	args := []string{"build", "-buildvcs=false", "-o", path}
-	if Race {
+	if race {
 		args = append(args, "-race")
 	}
 	if _, err := goCommand(append(args, ".")...); err != nil {

@@ -19,21 +19,32 @@ import (
 	"linesplit/internal/simulate/tally"
 )
 
-// childEnv makes a test binary run as a target that listens on the address in this variable.
-const childEnv = "RIG_CHILD_LISTEN"
+const (
+	// childEnv makes a test binary run as a target that listens on the address in this variable.
+	childEnv = "RIG_CHILD_LISTEN"
+	// childNameEnv makes that target serve as Named does, with the name in this variable.
+	childNameEnv = "RIG_CHILD_NAME"
+)
 
-// RunIfChild runs this process as a target, and does not return, if StartChild has started it. The
-// TestMain of tests that use StartChild calls it first.
+// RunIfChild runs this process as a target, and does not return, if StartChild or StartNamedChild
+// has started it. The TestMain of tests that use them calls it first.
 func RunIfChild() {
-	if addr := os.Getenv(childEnv); addr != "" {
-		fmt.Fprintln(os.Stderr, serveChild(addr, os.Stdout))
-		os.Exit(1)
+	addr := os.Getenv(childEnv)
+	if addr == "" {
+		return
 	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // ends with the test process
+		os.Exit(1)
+	}()
+	fmt.Fprintln(os.Stderr, serveChild(addr, os.Getenv(childNameEnv), os.Stdout))
+	os.Exit(1)
 }
 
-// serveChild accepts connections without end, and writes what it reads from them to out, as frames.
-// A frame of connection 0 says that it listens, and an empty frame is the end of a connection.
-func serveChild(addr string, out io.Writer) error {
+// serveChild accepts connections without end. Without a name it writes what it reads from them to
+// out, as frames. A frame of connection 0 says that it listens, and an empty frame is the end of a
+// connection.
+func serveChild(addr, name string, out io.Writer) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -52,6 +63,10 @@ func serveChild(addr string, out io.Writer) error {
 		}
 		go func() {
 			defer conn.Close()
+			if name != "" {
+				Named(name[0])(conn)
+				return
+			}
 			if err := readChild(conn, func(b []byte) { write(id, b) }); err == io.EOF {
 				write(id, nil)
 			}
@@ -100,21 +115,33 @@ type Child struct {
 	tb      testing.TB
 	tally   *Tally
 	addr    string
+	name    string // of a server for connection mode; empty: a target for lines
 	cmd     *exec.Cmd
 	lines   atomic.Int64
 	reading sync.WaitGroup
 	ready   chan struct{}
 }
 
-// StartChild starts this test binary again, as a target. See RunIfChild.
+// StartChild starts this test binary again, as a target for lines. See RunIfChild.
 func StartChild(tb testing.TB, tally *Tally) *Child {
+	tb.Helper()
+	return startChild(tb, &Child{tb: tb, tally: tally})
+}
+
+// StartNamedChild starts this test binary again, as a server with the handler Named.
+func StartNamedChild(tb testing.TB, name byte) *Child {
+	tb.Helper()
+	return startChild(tb, &Child{tb: tb, name: string(name)})
+}
+
+func startChild(tb testing.TB, c *Child) *Child {
 	tb.Helper()
 	ln, err := ListenAlone()
 	if err != nil {
 		tb.Fatalf("target process: %v", err)
 	}
 	ln.Close()
-	c := &Child{tb: tb, tally: tally, addr: ln.Addr().String()}
+	c.addr = ln.Addr().String()
 	c.Start()
 	tb.Cleanup(c.Kill)
 	return c
@@ -130,9 +157,12 @@ func (c *Child) Lines() int { return int(c.lines.Load()) }
 func (c *Child) Start() {
 	c.tb.Helper()
 	c.cmd = exec.Command(os.Args[0])
-	c.cmd.Env = append(os.Environ(), childEnv+"="+c.addr)
+	c.cmd.Env = append(os.Environ(), childEnv+"="+c.addr, childNameEnv+"="+c.name)
 	c.cmd.Stderr = os.Stderr
 	out, err := c.cmd.StdoutPipe()
+	if err == nil {
+		_, err = c.cmd.StdinPipe() // which Wait closes, or the end of this process
+	}
 	if err == nil {
 		err = c.cmd.Start()
 	}

@@ -33,9 +33,7 @@ func (s *Stage) StartConnectionMode(targets []Target, args ...string) {
 	// Unused pipes are closed after an eighth of the linger timeout.
 	args = append([]string{"-mode", "connection", "-linger-timeout", "10s"}, args...)
 	s.Process = s.StartLinesplit(targets, args...)
-	s.Baseline = WaitForUsage(s.T, s.Process, 0)
-	const maxWaiting = 32 // goroutines that wait for the next client, of each listener
-	s.Baseline.goroutines += float64(maxWaiting * len(s.Process.Listeners))
+	s.Baseline = WaitForUsage(s.T, s.Process, 0).WithWaiting(len(s.Process.Listeners))
 }
 
 // WithOptions returns a target with options after its address.

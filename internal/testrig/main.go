@@ -58,6 +58,6 @@ func prepare() (dir string, err error) {
 	if Certs, err = testcert.Write(dir); err != nil {
 		return "", err
 	}
-	program, err = build(dir)
+	program, err = build(dir, Race)
 	return dir, err
 }

@@ -39,6 +39,8 @@ type ProcessOptions struct {
 	Stdin     io.Reader // nil: /dev/null
 	Files     int       // limit of file descriptors; 0: that of this process
 	Cgroup    Cgroup    // control group to run in; the zero value: that of this process
+	Env       []string  // NAME=VALUE, beside the environment of this process
+	Race      bool      // run the program with the race detector, also if this binary lacks it
 }
 
 // StartProcess starts a linesplit and returns when it listens. It is killed when the test ends.
@@ -69,18 +71,29 @@ func StartProcess(tb testing.TB, o ProcessOptions) *Process {
 }
 
 func command(tb testing.TB, o ProcessOptions) *exec.Cmd {
-	var script string
+	tb.Helper()
+	binary := Binary(tb)
+	if o.Race {
+		binary = RaceBinary(tb)
+	}
+	name, args := binary, o.Args
+	if script := launcher(o); script != "" {
+		name, args = "sh", append([]string{"-c", script + `exec "$0" "$@"`, binary}, o.Args...)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), o.Env...)
+	return cmd
+}
+
+// launcher returns the commands of a shell that go before the program, or "" if none are needed.
+func launcher(o ProcessOptions) (script string) {
 	if o.Files > 0 {
 		script += fmt.Sprintf("ulimit -n %d && ", o.Files)
 	}
 	if o.Cgroup.dir != "" {
 		script += fmt.Sprintf("echo $$ >'%s/cgroup.procs' && ", o.Cgroup.dir)
 	}
-	if script == "" {
-		return exec.Command(Binary(tb), o.Args...)
-	}
-	script += `exec "$0" "$@"`
-	return exec.Command("sh", append([]string{"-c", script, Binary(tb)}, o.Args...)...)
+	return script
 }
 
 var (
