@@ -24,7 +24,13 @@ const soakClients = 300
 // storm opens many connections and resets all of them at once. Where this process may not have so
 // many descriptors, they come in waves.
 func (s *soak) storm() func() {
-	stormLane.Lock()
+	for !stormLane.TryLock() {
+		if len(s.running) == 0 {
+			stormLane.Lock()
+			break
+		}
+		s.endOldest() // no target hangs for as long as this may take
+	}
 	defer stormLane.Unlock()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

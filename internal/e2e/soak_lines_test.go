@@ -43,15 +43,15 @@ type soakTarget struct {
 func newLineLoad(s *soak) *lineLoad {
 	l := &lineLoad{soak: s, child: testrig.StartChild(s.T, s.Tally), guest: s.StartSink(testrig.SinkOptions{}),
 		sent: make(testrig.Sent)}
-	for range 2 {
-		l.sinks = append(l.sinks, &soakTarget{Sink: s.StartSink(testrig.SinkOptions{})})
+	for _, network := range []string{"tcp", "tcp", "unix"} {
+		l.sinks = append(l.sinks, &soakTarget{Sink: s.StartSink(testrig.SinkOptions{Network: network})})
 	}
 	l.next.Store(1 << 20)
 	return l
 }
 
 func (l *lineLoad) targets() []testrig.Target {
-	return []testrig.Target{l.sinks[0], l.sinks[1], l.child}
+	return []testrig.Target{l.sinks[0], l.sinks[1], l.sinks[2], l.child}
 }
 
 func (l *lineLoad) extra() testrig.Target { return l.guest }

@@ -60,7 +60,7 @@ func (l *streamLoad) otherSettings() []string {
 	return []string{
 		"balance " + pick(l.rng, "round-robin", "least-connections", "random", "source-hash", "least-bandwidth"),
 		"idle-timeout " + pick(l.rng, "0s", "1m"),
-		fmt.Sprintf("linger-timeout %ds", 30+l.rng.IntN(30)),
+		"max-connections " + pick(l.rng, "0", "2000"),
 		fmt.Sprintf("dial-budget %ds", 5+l.rng.IntN(10)),
 		pick(l.rng, "# no checks", "health tcp\nhealth-interval 300ms"),
 		"max-connections-per-client " + pick(l.rng, "0", "2000"),

@@ -187,6 +187,8 @@ func (s *soak) settings(others ...string) []string {
 	}
 	if s.mode == "line" {
 		lines = append(lines, "failback-interval 1s", "failback-probe 1s")
+	} else { // longer than any target hangs, but unused pipes stay for an eighth of it
+		lines = append(lines, fmt.Sprintf("linger-timeout %v", max(10*time.Second, 60*s.hold)))
 	}
 	return append(lines, others...)
 }
