@@ -11,17 +11,20 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// soakUsage is what linesplit holds at rest that Stage.CheckLeaks does not look at.
+// soakUsage is what linesplit holds at rest. Stage.CheckLeaks compares the descriptors and goroutines
+// with those at the start.
 type soakUsage struct {
-	held     float64 // lines, bytes and connections of any kind
-	threads  float64
-	heap     float64 // bytes in use after a garbage collection
-	resident int64   // bytes of memory that belong to no file
+	held        float64 // lines, bytes and connections of any kind
+	descriptors int
+	goroutines  float64
+	threads     float64
+	heap        float64 // bytes in use after a garbage collection
+	resident    int64   // bytes of memory that belong to no file
 }
 
 func (u soakUsage) String() string {
-	return fmt.Sprintf("%.0f lines, bytes and connections, %.0f threads, heap of %.0f KiB, %d KiB resident", u.held,
-		u.threads, u.heap/1024, u.resident>>10)
+	return fmt.Sprintf("%.0f lines, bytes and connections, %d descriptors, %.0f goroutines, %.0f threads, "+
+		"heap of %.0f KiB, %d KiB resident", u.held, u.descriptors, u.goroutines, u.threads, u.heap/1024, u.resident>>10)
 }
 
 // atRest are the gauges that are 0 when no client is connected and everything is delivered.
@@ -45,6 +48,8 @@ func (s *soak) usage() (u soakUsage) {
 	if s.mode == "connection" {
 		u.held += m.Sum("linesplit_target_connections")
 	}
+	u.descriptors = testrig.OpenDescriptors(s.Process.PID())
+	u.goroutines = m.Sum("go_goroutines")
 	u.threads = m.Sum("go_threads")
 	u.heap = m.Sum("go_memstats_heap_alloc_bytes")
 	u.resident = s.Process.Memory("RssAnon")
