@@ -35,6 +35,9 @@ func (s *soak) idle(stop <-chan struct{}, rng *rand.Rand) {
 			open[i] = open[len(open)-1]
 			open = open[:len(open)-1]
 		}
-		time.Sleep(time.Duration(rng.Int64N(int64(s.hold / 5))))
+		s.pause(rng)
 	}
 }
+
+// pause is the time between two clients that come one after the other.
+func (s *soak) pause(rng *rand.Rand) { time.Sleep(time.Duration(rng.Int64N(int64(s.hold / 5)))) }

@@ -80,6 +80,7 @@ func (l *lineLoad) begin() {
 					l.Errorf("a sender that comes and goes: %v", err)
 					return
 				}
+				l.pause(rng)
 			}
 		})
 	}

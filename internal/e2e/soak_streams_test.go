@@ -77,6 +77,7 @@ func (l *streamLoad) begin() {
 					l.Errorf("a client: %v", err)
 					return
 				}
+				l.pause(rng)
 			}
 		})
 	}
