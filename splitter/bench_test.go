@@ -88,14 +88,3 @@ func BenchmarkSingleLines(b *testing.B) {
 	}
 	c.Close()
 }
-
-// BenchmarkCut measures the line rules alone, without reading.
-func BenchmarkCut(b *testing.B) {
-	in := []byte(numbered(0, 220, 600))
-	l := lineRules{max: 1 << 20}
-	b.SetBytes(int64(len(in)))
-	b.ReportAllocs()
-	for b.Loop() {
-		l.cut(in, 0)
-	}
-}

@@ -12,30 +12,26 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
 
-// conn is one inbound connection. Only its goroutine, or its event loop, touches it; comments on
-// fields name the exceptions.
+// conn is one inbound connection: the driver of an [intake.Stream], which has the rules. Only its
+// goroutine, or its event loop, touches it; comments on fields name the exceptions.
 //
-// While it waits for bytes it has no buffer, or one just large enough for its unfinished line, and
-// few and small stack frames: thousands of idle connections cost a few kilobytes each.
+// While it waits for bytes it has few and small stack frames, and its stream little memory:
+// thousands of idle connections cost a few kilobytes each.
 type conn struct {
 	v      *serving
 	nc     net.Conn
 	raw    net.Conn // nc, or the connection below its TLS; closed in place of nc, so that nothing is written
 	secure bool     // nc speaks TLS
 	read   func() (int, error)
-	lines  lineRules
+	in     intake.Stream
 
 	outlet Outlet
-	buf    *linebuf.Buffer // begins with the unfinished line; nil if there is none
-	size   int             // of the next buffer
-	filled bool            // the last read filled its buffer
-	inGate bool            // holds a place in Splitter.gate
+	inGate bool // holds a place in Splitter.gate
 
-	timed     bool // see isTimed
-	activity  activity
 	datagrams bool // carries the datagrams of many senders
 	sniffing  bool // see sniff
 
@@ -58,17 +54,6 @@ type conn struct {
 	since    time.Time
 	received linebuf.AtomicCount // complete lines and all bytes read, for Connections; written by the goroutine
 
-	fresh   int          // bytes that have come since the line last made headway
-	charge  atomic.Int64 // bytes that budget charges for the unfinished line; written by the goroutine
-	spare   atomic.Int64 // those of them that a smaller buffer would save; written by the goroutine
-	headway atomic.Int64 // when the line last made headway, see budget; written by the goroutine
-	asked   atomic.Bool  // budget wants memory back
-	listed  atomic.Bool  // in budget.idlest, or asked; guarded by budget.mu for writing
-	inFront atomic.Bool  // before all that are not in budget.idlest; guarded by budget.mu for writing
-	key     int64        // guarded by budget.mu: headway, or an earlier value of it
-	at      int          // guarded by budget.mu: the index in budget.idlest, -1 outside it
-	leaving int64        // guarded by budget.mu: the bytes asked for
-
 	id         uint64 // registry sets it, once
 	prev, next *conn  // guarded by registry.mu
 }
@@ -79,21 +64,17 @@ var (
 )
 
 func newConn(v *serving, nc net.Conn) *conn {
-	set := v.tuned()
-	c := &conn{v: v, nc: nc, raw: nc, size: v.o.ReadSize, since: time.Now(), at: -1,
-		outlet: v.o.Outlet()}
+	c := &conn{v: v, nc: nc, raw: nc, since: time.Now(), outlet: v.o.Outlet()}
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
 	c.sniffing = true
-	c.lines = lineRules{max: set.MaxLine, policy: c.policy(set)}
 	c.raw = below(nc)
-	c.timed = isTimed(nc)
-	c.noteRead(c.since)
 	_, c.secure = nc.(*tls.Conn)
 	c.shaking = c.secure
 	if c.loop = onLoop(nc); c.loop == nil && !c.viaFD.init(c) {
 		c.read = c.readHeld
-		c.held.small = make([]byte, smallRead)
+		c.held.small = make([]byte, intake.SmallRead)
 	}
+	c.in.Init(v.streams, c, intake.Options{Held: c.held.small != nil, Timed: isTimed(nc)}, c.limits(), c.since)
 	return c
 }
 
@@ -120,7 +101,7 @@ func (c *conn) run() error {
 				return err
 			}
 		}
-		c.leaveGate()
+		c.LeaveGate()
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -131,103 +112,38 @@ func (c *conn) run() error {
 	}
 }
 
-// take processes n bytes that have been read into c.buf, behind its content.
+// take processes n bytes that have been read into the stream's room.
 func (c *conn) take(n int) error {
-	now := time.Now()
-	b := c.buf
-	from := len(b.B)
-	c.adapt(n, cap(b.B)-from)
-	b.B = b.B[:from+n]
-
 	if c.sniffing {
-		c.sniff(b.B, from)
+		c.sniff(c.in.Fresh(n))
 	}
-	r := c.applyRules(b.B, from)
-	c.countCut(&r)
-	c.received.Add(linebuf.Count{Lines: r.allLines(), Bytes: uint64(n)})
-	b.B = b.B[:r.whole+r.rest]
-	c.measure(n, r.whole > 0, now)
-	c.noteRead(now)
-	if r.whole > 0 {
-		whole := c.separate(r.whole)
-		c.discharge()
-		if err := c.send(whole, r.lines, now); err != nil {
+	r := c.in.Read(n, c.limits(), time.Now())
+	c.received.Add(linebuf.Count{Lines: uint64(r.Lines), Bytes: uint64(n)})
+	if r.Whole != nil {
+		if err := c.send(r.Whole); err != nil {
 			return err
 		}
 	}
-	if r.close {
+	if r.Close {
 		return errTooLong
 	}
-	c.account()
-	c.noteLine(r.whole > 0)
+	c.in.Settle()
 	return nil
 }
 
-// applyRules cuts b, and switches to new rules if the tuning has changed.
-func (c *conn) applyRules(b []byte, from int) cut {
+// limits returns the limits for lines. A connection that carries the datagrams of many senders is
+// not closed for the fault of one of them.
+func (c *conn) limits() intake.Limits {
 	set := c.v.tuned()
-	if policy := c.policy(set); set.MaxLine != c.lines.max || policy != c.lines.policy {
-		return c.lines.change(set.MaxLine, policy, b, from)
-	}
-	return c.lines.cut(b, from)
-}
-
-// policy returns the policy for lines that are too long. A connection that carries the datagrams of
-// many senders is not closed for the fault of one of them.
-func (c *conn) policy(set *Tuning) Oversize {
 	if c.datagrams && set.Oversize == Close {
-		return Drop
+		return intake.Limits{MaxLine: set.MaxLine, Policy: Drop}
 	}
-	return set.Oversize
-}
-
-// separate returns a buffer with the first whole bytes of c.buf, and leaves the rest to the
-// connection. It copies few bytes out of a large buffer, since otherwise they would hold all of its
-// memory until they are confirmed.
-func (c *conn) separate(whole int) *linebuf.Buffer {
-	full, pool := c.buf, c.v.pool
-	rest := full.B[whole:]
-	if whole < len(rest) || 4*linebuf.ClassSize(whole) <= cap(full.B) {
-		part := pool.TryGet(whole)
-		if part == nil && whole < len(rest) {
-			part = pool.MustGet(whole) // one of the two has to be copied
-		}
-		if part != nil {
-			part.B = append(part.B, full.B[:whole]...)
-			full.B = full.B[:copy(full.B, rest)]
-			return part
-		}
-	}
-	c.buf = nil
-	if len(rest) > 0 {
-		c.buf = c.bufferFor(rest)
-		c.buf.B = append(c.buf.B, rest...)
-	}
-	full.B = full.B[:whole]
-	return full
-}
-
-// smallRest is the largest start of a line, in bytes, that is carried in a buffer of its own size.
-// Copying it once more costs nothing, and a thousand busy senders that wait for their turn do not
-// hold a read buffer each.
-const smallRest = 4 << 10
-
-// bufferFor returns a buffer to carry rest in. It has room for the next read if rest is long and
-// there is probably more to read at once.
-func (c *conn) bufferFor(rest []byte) *linebuf.Buffer {
-	pool := c.v.pool
-	if c.filled && len(rest) > smallRest {
-		if b := pool.TryGet(c.want(len(rest))); b != nil {
-			return b
-		}
-	}
-	return pool.MustGet(len(rest))
+	return intake.Limits{MaxLine: set.MaxLine, Policy: set.Oversize}
 }
 
 // send hands b over, to the outlet or the channel. While the channel is full it waits, which holds
 // back the sender. On a loop, b is kept instead until a goroutine waits.
-func (c *conn) send(b *linebuf.Buffer, lines int, read time.Time) error {
-	b.Lines, b.Read = lines, read
+func (c *conn) send(b *linebuf.Buffer) error {
 	switch {
 	case c.trySend(b):
 		return nil
@@ -256,7 +172,7 @@ func (c *conn) trySend(b *linebuf.Buffer) bool {
 func (c *conn) sendWaiting(b *linebuf.Buffer) error {
 	n := countOf(b)
 	if !c.sendSlowly(b) {
-		c.countDrop(reasonShutdown, n, nil)
+		c.countDrop(intake.ReasonShutdown, n, nil)
 		c.v.pool.Put(b)
 		return net.ErrClosed
 	}
@@ -272,19 +188,15 @@ func countOf(b *linebuf.Buffer) linebuf.Count {
 // finish ends the connection. A last line without a newline gets one at a clean end; if the
 // connection broke, the line is dropped as torn.
 func (c *conn) finish(err error) {
-	c.leaveGate()
-	if rest := c.carried(); rest > 0 {
-		if err == io.EOF {
-			c.completeLast(rest)
-		} else {
-			c.countDrop(reasonTorn, linebuf.Count{Lines: 1, Bytes: uint64(rest)}, err)
+	c.LeaveGate()
+	if err == io.EOF {
+		if b := c.in.Last(time.Now()); b != nil && !c.trySend(b) {
+			c.sendWaiting(b)
 		}
+	} else if torn := c.in.Torn(); torn.Lines > 0 {
+		c.countDrop(intake.ReasonTorn, torn, err)
 	}
-	c.v.pool.Put(c.buf)
-	c.buf = nil
-	c.goQuiet()
-	c.account()
-	c.v.budget.forget(c)
+	c.in.End()
 	if err == errCutOff || err != io.EOF && c.v.hard.Err() != nil {
 		c.v.counters.cutOff.Add(1)
 	}
@@ -297,18 +209,5 @@ func (c *conn) finish(err error) {
 	}
 	if l := c.v.o.Logger; l.Enabled(c.v.hard, slog.LevelDebug) {
 		l.Debug("connection ended", "listener", accept.Name(c.v.ln), "peer", c.nc.RemoteAddr().String(), "reason", err)
-	}
-}
-
-func (c *conn) completeLast(rest int) {
-	if rest == cap(c.buf.B) { // data that came together with io.EOF may have filled it
-		c.replace(c.v.pool.MustGet(rest + 1))
-	}
-	b := c.buf
-	c.buf = nil
-	b.B = append(b.B, '\n')
-	b.Lines, b.Read = 1, time.Now()
-	if !c.trySend(b) {
-		c.sendWaiting(b)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"linesplit/linebuf"
+	"linesplit/internal/intake"
 )
 
 func TestLinesPassByteForByte(t *testing.T) {
@@ -98,7 +98,7 @@ func TestLinesSurviveHostileReads(t *testing.T) {
 						}
 						<-c.closed
 						r.wants(want)
-						if d := dropped(r.ledger(), reasonTorn); d.Bytes != uint64(tornBytes) || (d.Lines == 1) != (tornBytes > 0) {
+						if d := dropped(r.ledger(), intake.ReasonTorn); d.Bytes != uint64(tornBytes) || (d.Lines == 1) != (tornBytes > 0) {
 							t.Errorf("dropped as torn: %+v, want %d bytes", d, tornBytes)
 						}
 					})
@@ -165,7 +165,7 @@ func TestClosePolicyClosesTheConnection(t *testing.T) {
 	write(t, good, "three\n")
 	r.wants("one\ntwo\nthree\n")
 	good.Close()
-	if d := dropped(r.end(), reasonOversize); d.Lines != 1 || d.Bytes != 10 {
+	if d := dropped(r.end(), intake.ReasonOversize); d.Lines != 1 || d.Bytes != 10 {
 		t.Errorf("dropped %+v", d)
 	}
 }
@@ -178,8 +178,8 @@ func TestResetInMidLineDropsTheLine(t *testing.T) {
 	r.wants("whole\n")
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
-	r.until("the tail to be dropped", func() bool { return dropped(r.Stats(), reasonTorn).Lines == 1 })
-	if d := dropped(r.end(), reasonTorn); d.Bytes != 3 {
+	r.until("the tail to be dropped", func() bool { return dropped(r.Stats(), intake.ReasonTorn).Lines == 1 })
+	if d := dropped(r.end(), intake.ReasonTorn); d.Bytes != 3 {
 		t.Errorf("dropped %+v", d)
 	}
 	r.wants("whole\n")
@@ -255,25 +255,4 @@ func TestFullChannelHoldsSenderBack(t *testing.T) {
 	r.gate.Unlock()
 	<-sent
 	r.wants(in)
-}
-
-// Reads that fill the buffer make it larger, and small reads make it smaller again.
-func TestReadSizeAdapts(t *testing.T) {
-	c := &conn{v: &serving{Splitter: New(linebuf.NewPool(0), nil, Options{})}, size: 16 << 10}
-	for _, want := range []int{32, 64, 128, 128} {
-		c.adapt(c.size, c.size)
-		if c.size != want<<10 {
-			t.Fatalf("size %d, want %d KiB", c.size, want)
-		}
-	}
-	c.adapt(100<<10, 128<<10)
-	if c.size != 128<<10 {
-		t.Error("a nearly full read made it smaller")
-	}
-	for _, want := range []int{64, 32, 16, 16} {
-		c.adapt(100, c.size)
-		if c.size != want<<10 {
-			t.Fatalf("size %d, want %d KiB", c.size, want)
-		}
-	}
 }

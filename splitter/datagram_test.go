@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"linesplit/listen"
+
+	"linesplit/internal/intake"
 )
 
 // A udp:// listener reads the datagrams of all senders as one connection. With -oversize close, one
@@ -35,7 +37,7 @@ func TestOversizeDatagramIsDroppedAlone(t *testing.T) {
 			}
 			r := newRig(t, ln, plenty, Options{Tuning: Tuning{MaxLine: 64, Oversize: policy}})
 			r.wants(want.String())
-			if st := r.end(); dropped(st, reasonOversize).Lines != 1 || st.Accepted != 0 {
+			if st := r.end(); dropped(st, intake.ReasonOversize).Lines != 1 || st.Accepted != 0 {
 				t.Errorf("%+v, want 1 line dropped and no sender counted", st)
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"linesplit/internal/intake"
 )
 
 // Senders notice the FIN, write what they have and close: nothing is lost, and the drain ends
@@ -47,7 +49,7 @@ func TestDrainCutsOffSenders(t *testing.T) {
 	if took := time.Since(began); took < drain {
 		t.Errorf("it took %v", took)
 	}
-	if d := dropped(st, reasonTorn); st.CutOff != 2 || d.Lines != 1 || d.Bytes != 6 {
+	if d := dropped(st, intake.ReasonTorn); st.CutOff != 2 || d.Lines != 1 || d.Bytes != 6 {
 		t.Errorf("%+v", st)
 	}
 	r.wants(in + "more\n")
@@ -129,7 +131,7 @@ func TestHardEndWaitsForNothing(t *testing.T) {
 	}
 	r.gate.Unlock()
 	st := r.ledger()
-	if d := dropped(st, reasonShutdown); d.Lines == 0 {
+	if d := dropped(st, intake.ReasonShutdown); d.Lines == 0 {
 		t.Errorf("nothing was dropped: %+v", st)
 	}
 	if st.CutOff != 21 {
@@ -155,7 +157,7 @@ func TestHardEndAloneIsEnough(t *testing.T) {
 	r.wants("a\n")
 	r.hard()
 	r.ended()
-	if d := dropped(r.ledger(), reasonTorn); d.Lines != 1 {
+	if d := dropped(r.ledger(), intake.ReasonTorn); d.Lines != 1 {
 		t.Errorf("dropped %+v", d)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
 
@@ -40,7 +41,7 @@ func FuzzServe(f *testing.F) {
 			rest := len(all) - len(whole)
 			if rest > 0 && rest < int(maxLine) && !want.closed {
 				want = model([]byte(whole), int(maxLine), p)
-				want.dropped[reasonTorn] = linebuf.Count{Lines: 1, Bytes: uint64(rest)}
+				want.dropped[intake.ReasonTorn] = linebuf.Count{Lines: 1, Bytes: uint64(rest)}
 			}
 		}
 		o := Options{Tuning: Tuning{MaxLine: int(maxLine), Oversize: p}, ReadSize: 512}

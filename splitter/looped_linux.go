@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"linesplit/internal/intake"
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
 )
@@ -114,21 +115,22 @@ func (k *looped) step() {
 	case k.why != nil:
 		k.end(k.why)
 	case !k.readable:
-	case !c.enterGate():
-		c.release() // a thousand waiting connections must not hold a buffer each
-		c.account()
-		k.leaveTo(c.waitAtGate)
-	case !c.ensure():
-		k.leaveTo(c.makeRoomInGate)
 	default:
-		k.read()
+		switch c.in.Prepare() {
+		case intake.AtGate:
+			k.leaveTo(c.waitAtGate)
+		case intake.Starved:
+			k.leaveTo(c.makeRoomInGate)
+		case intake.Ready:
+			k.read()
+		}
 	}
 }
 
 // read reads once, and lets the loop come back if there may be more.
 func (k *looped) read() {
 	c := k.c
-	room := c.buf.B[len(c.buf.B):cap(c.buf.B)]
+	room := c.in.Room()
 	n, err := k.fd.Read(room)
 	if err == unix.EAGAIN {
 		k.rest()
@@ -149,7 +151,7 @@ func (k *looped) read() {
 	case n < len(room) && !k.unix && !k.unsure: // the socket is empty
 		k.rest()
 	default:
-		c.leaveGate()
+		c.LeaveGate()
 		k.fd.Again()
 	}
 }
@@ -159,13 +161,14 @@ func (k *looped) read() {
 // connections comes late to each. k is nil, and nothing is read, for connections that are not on a
 // loop.
 func (k *looped) completes(c *conn) bool {
-	if k == nil || k.over || k.unsent != nil || c.buf == nil {
+	if k == nil || k.over || k.unsent != nil {
 		return false
 	}
-	if carried := c.carried(); carried <= smallRest && cap(c.buf.B) < 2*carried {
-		c.replace(c.v.pool.MustGet(2 * carried))
+	room := c.in.RestRoom()
+	if room == nil {
+		return false
 	}
-	n, _ := loop.Read(k.fd.Int(), c.buf.B[len(c.buf.B):cap(c.buf.B)])
+	n, _ := loop.Read(k.fd.Int(), room)
 	if n <= 0 { // read finds out why
 		return false
 	}
@@ -177,9 +180,7 @@ func (k *looped) completes(c *conn) bool {
 // rest waits for the next event.
 func (k *looped) rest() {
 	k.readable = false
-	k.c.release()
-	k.c.account()
-	k.c.leaveGate()
+	k.c.in.Quiet()
 }
 
 // sendUnsent waits until the channel takes the buffer that conn.send has kept.
@@ -189,7 +190,7 @@ func (k *looped) sendUnsent() error {
 	if err := k.c.sendWaiting(b); err != nil {
 		return err
 	}
-	k.c.leaveGate()
+	k.c.LeaveGate()
 	return k.why
 }
 
@@ -214,7 +215,7 @@ func (k *looped) leaveTo(errand func() error) {
 func (k *looped) end(err error) {
 	k.over = true
 	k.on.Stop(&k.timer)
-	if k.c.carried() == 0 {
+	if k.c.in.Carried() == 0 {
 		k.finish(err)
 		return
 	}

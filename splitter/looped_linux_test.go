@@ -3,8 +3,11 @@ package splitter
 import (
 	"net"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"linesplit/internal/intake"
 )
 
 // Under a shortage of memory a loop with many connections came late to a sender whose line had long
@@ -39,21 +42,21 @@ func TestEvictionReadsTheRestOfALineFirst(t *testing.T) {
 			r.wants(half + rest)
 			continue
 		}
-		r.until("the line is dropped", func() bool { return dropped(r.Stats(), reasonMemory).Lines == 1 })
+		r.until("the line is dropped", func() bool { return dropped(r.Stats(), intake.ReasonMemory).Lines == 1 })
 	}
 }
 
-// evictNow asks the only connection that has a charge to give all of it back, and lets it obey.
+// evictNow asks the connection to give back its memory, and lets it obey.
 func (r *rig) evictNow(c *conn) {
-	r.budget.mu.Lock()
-	if r.budget.popIdlestLocked() != c {
-		r.t.Error("the connection is not in the heap")
+	var greedy intake.Stream
+	greedy.Init(r.streams, &conn{v: c.v}, intake.Options{}, c.limits(), time.Now())
+	greedy.Replace(r.pool.MustGet(int(r.streams.Usage().UnfinishedMax)))
+	greedy.Account()
+	if !c.in.Asked() {
+		r.t.Error("the connection is not asked")
 	}
-	c.leaving = c.charge.Load()
-	r.budget.leaving += c.leaving
-	c.evict()
-	r.budget.mu.Unlock()
-	c.obeyEviction()
+	c.in.Obey()
+	greedy.End()
 }
 
 // lastListener accepts connections with the last descriptor that the process may have.

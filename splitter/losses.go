@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/intake"
 	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 )
@@ -15,7 +16,7 @@ import (
 // the number of lines and bytes, and one peer as an example.
 type losses struct {
 	logger *slog.Logger
-	by     [numReasons]loss
+	by     [intake.NumReasons]loss
 }
 
 // loss sums up what has been dropped for one reason and is not in the log yet.
@@ -39,7 +40,7 @@ type lossExample struct {
 func (l *losses) init(logger *slog.Logger) {
 	l.logger = logger
 	for why := range l.by {
-		l.by[why].log = func(int) { l.write(reason(why)) }
+		l.by[why].log = func(int) { l.write(intake.Reason(why)) }
 	}
 }
 
@@ -50,7 +51,7 @@ func (l *losses) flush() {
 	}
 }
 
-func (l *losses) add(why reason, n linebuf.Count, example lossExample) {
+func (l *losses) add(why intake.Reason, n linebuf.Count, example lossExample) {
 	s := &l.by[why]
 	s.mu.Lock()
 	s.n.Add(n)
@@ -59,17 +60,17 @@ func (l *losses) add(why reason, n linebuf.Count, example lossExample) {
 	s.limiter.Do(s.log)
 }
 
-func (l *losses) write(why reason) {
+func (l *losses) write(why intake.Reason) {
 	n, last := l.by[why].take()
 	if n == (linebuf.Count{}) { // another event's line had it already
 		return
 	}
 	msg := "lines dropped"
-	if why == reasonTruncated {
+	if why == intake.ReasonTruncated {
 		msg = "lines truncated"
 	}
 	attrs := []slog.Attr{
-		slog.String("reason", reasonNames[why]), slog.Uint64("lines", n.Lines), slog.Uint64("bytes", n.Bytes),
+		slog.String("reason", why.String()), slog.Uint64("lines", n.Lines), slog.Uint64("bytes", n.Bytes),
 		slog.String("listener", accept.Name(last.ln)),
 	}
 	if peer := peerName(last.peer); peer != "" {
@@ -78,7 +79,7 @@ func (l *losses) write(why reason) {
 	switch {
 	case last.err != nil:
 		attrs = append(attrs, slog.Any("err", last.err))
-	case why == reasonOversize || why == reasonTruncated:
+	case why == intake.ReasonOversize || why == intake.ReasonTruncated:
 		attrs = append(attrs, slog.Int("max_line", last.maxLine))
 	}
 	l.logger.LogAttrs(context.Background(), slog.LevelWarn, msg, attrs...)
@@ -107,25 +108,24 @@ func peerName(a net.Addr) string {
 	return a.String()
 }
 
-// countCut counts the losses of a cut.
-func (c *conn) countCut(r *cut) {
-	if !r.lossy {
-		return
-	}
-	c.v.counters.cut(r)
-	for why, n := range r.dropped {
+// Lost counts the losses of the stream. It implements [intake.Driver].
+func (c *conn) Lost(l intake.Losses) {
+	c.v.counters.lost(&l)
+	c.received.Add(linebuf.Count{Lines: l.Lines()})
+	for why, n := range l.Dropped {
 		if n == (linebuf.Count{}) {
 			continue
 		}
-		if reason(why) == reasonTruncated {
-			n.Lines = r.truncated
+		why := intake.Reason(why)
+		if why == intake.ReasonTruncated {
+			n.Lines = l.Truncated
 		}
-		c.v.losses.add(reason(why), n, lossExample{peer: c.nc.RemoteAddr(), ln: c.v.ln, maxLine: c.lines.max})
+		c.v.losses.add(why, n, lossExample{peer: c.nc.RemoteAddr(), ln: c.v.ln, maxLine: l.MaxLine})
 	}
 }
 
 // countDrop counts lines that are dropped because of err.
-func (c *conn) countDrop(why reason, n linebuf.Count, err error) {
+func (c *conn) countDrop(why intake.Reason, n linebuf.Count, err error) {
 	c.v.counters.drop(why, n)
 	c.v.losses.add(why, n, lossExample{peer: c.nc.RemoteAddr(), ln: c.v.ln, err: err})
 }

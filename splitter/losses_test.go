@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"linesplit/internal/intake"
 )
 
 // testLog is a log that goroutines write to while the test reads it.
@@ -122,7 +124,7 @@ func TestFlushLogTellsTheRest(t *testing.T) {
 	c := dial(t, r.addr)
 	for i := range 3 {
 		write(t, c, strings.Repeat("x", 99)+"\n")
-		r.until("the drop", func() bool { return dropped(r.Stats(), reasonOversize).Lines == uint64(i+1) })
+		r.until("the drop", func() bool { return dropped(r.Stats(), intake.ReasonOversize).Lines == uint64(i+1) })
 	}
 	c.Close()
 	r.end()

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"linesplit/internal/intake"
 )
 
 // With hundreds of senders, each with an unfinished line of a megabyte, and a budget of 32 MiB, the
@@ -60,7 +62,7 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 	}
 	keeps := uint64(budget / 2 >> 20)
 	r.until("all but what fits to be dropped", func() bool {
-		return r.charged() <= budget/2 && dropped(r.Stats(), reasonMemory).Lines >= uint64(n)-keeps
+		return r.charged() <= budget/2 && dropped(r.Stats(), intake.ReasonMemory).Lines >= uint64(n)-keeps
 	})
 	for _, c := range bad {
 		write(t, c, "\nnext\n")
@@ -75,7 +77,7 @@ func unfinishedLines(t *testing.T, ln net.Listener, dial func(testing.TB, net.Ad
 	if want := uint64(n * (len(chunk)*15 + 6)); st.Received.Bytes < want {
 		t.Errorf("received %d bytes, want %d and the good ones", st.Received.Bytes, want)
 	}
-	d := dropped(st, reasonMemory)
+	d := dropped(st, intake.ReasonMemory)
 	t.Logf("peak %d KiB, dropped %+v", used>>10, d)
 	if got := bytes.Count([]byte(r.output()), []byte("next\n")); got != n {
 		t.Errorf("%d of %d senders went on after their dropped line", got, n)
@@ -113,19 +115,19 @@ func TestLongestUnfinishedLineIsDropped(t *testing.T) {
 	r.until("the long line", func() bool { return r.charged() == 512<<10 })
 	write(t, short, string(bytes.Repeat([]byte("s"), 100<<10)))
 	r.until("the long line to be dropped", func() bool {
-		return dropped(r.Stats(), reasonMemory).Lines == 1 && r.charged() <= 256<<10
+		return dropped(r.Stats(), intake.ReasonMemory).Lines == 1 && r.charged() <= 256<<10
 	})
 	write(t, short, "\n")
 	r.until("the short line", func() bool { return r.Stats().Queued.Lines == 1 })
 	write(t, long, "l\ngood\n")
 	r.until("the next line", func() bool { return r.Stats().Queued.Lines == 2 })
-	if d := dropped(r.Stats(), reasonMemory); d.Bytes != 300<<10+2 {
+	if d := dropped(r.Stats(), intake.ReasonMemory); d.Bytes != 300<<10+2 {
 		t.Errorf("dropped %+v", d)
 	}
 	write(t, long, string(bytes.Repeat([]byte("l"), 600<<10)))
-	r.until("its own line to be dropped", func() bool { return dropped(r.Stats(), reasonMemory).Bytes == 900<<10+2 })
+	r.until("its own line to be dropped", func() bool { return dropped(r.Stats(), intake.ReasonMemory).Bytes == 900<<10+2 })
 	write(t, long, "\n")
-	r.until("the line's end", func() bool { return dropped(r.Stats(), reasonMemory).Bytes == 900<<10+3 })
+	r.until("the line's end", func() bool { return dropped(r.Stats(), intake.ReasonMemory).Bytes == 900<<10+3 })
 	long.Close()
 	short.Close()
 	r.end()
@@ -155,7 +157,7 @@ func TestEndlessLineCostsOneBuffer(t *testing.T) {
 	bad.Close()
 	r.until("the line behind it", func() bool { return r.Stats().Queued.Lines == 101 })
 	good.Close()
-	if d := dropped(r.end(), reasonOversize); d.Lines != 1 || d.Bytes != 64<<20+1 {
+	if d := dropped(r.end(), intake.ReasonOversize); d.Lines != 1 || d.Bytes != 64<<20+1 {
 		t.Errorf("dropped %+v", d)
 	}
 }

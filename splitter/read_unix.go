@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"linesplit/internal/intake"
 )
 
 // fdReader reads a plain connection through its descriptor, so that it needs no buffer while there
@@ -15,8 +17,7 @@ type fdReader struct {
 	readable func(fd uintptr) bool // (*conn).readable, bound once: binding it for each read would allocate
 	n        int
 	err      error
-	starved  bool // the budget has no room for a buffer
-	shut     bool // the gate is full
+	next     intake.Next // that Prepare has asked for
 }
 
 // init makes c read through its descriptor, and reports whether it has one.
@@ -37,50 +38,39 @@ func (r *fdReader) init(c *conn) bool {
 func (c *conn) readFD() (int, error) {
 	r := &c.viaFD
 	for {
-		r.n, r.err, r.starved, r.shut = 0, nil, false, false
+		r.n, r.err, r.next = 0, nil, intake.Ready
 		if err := r.rc.Read(r.readable); err != nil {
 			return 0, err
 		}
-		if !r.starved && !r.shut {
+		var err error
+		switch r.next {
+		case intake.Ready:
 			return r.n, r.err
+		case intake.AtGate:
+			err = c.waitAtGate()
+		case intake.Starved:
+			err = c.makeRoomInGate()
 		}
-		if err := c.waitForTurn(); err != nil {
+		if err != nil {
 			return 0, err
 		}
 	}
 }
 
-// waitForTurn waits for the gate or the memory that readable could not get. It must not run within
-// the callback, which would hold up Close.
-func (c *conn) waitForTurn() error {
-	if c.viaFD.shut {
-		c.release() // a thousand waiting connections must not hold a buffer each
-		c.account()
-		return c.waitAtGate()
-	}
-	return c.makeRoomInGate()
-}
-
-// readable is called when there may be something to read. It returns false to wait until there is.
+// readable is called when there may be something to read. It returns false to wait until there is,
+// and true for readFD to wait for the gate or for memory: here that would hold up Close.
 func (c *conn) readable(fd uintptr) bool {
 	r := &c.viaFD
-	if !c.enterGate() {
-		r.shut = true
+	if r.next = c.in.Prepare(); r.next != intake.Ready {
 		return true
 	}
-	if !c.ensure() {
-		r.starved = true
-		return true
-	}
-	b := c.buf.B
+	room := c.in.Room()
 	for {
-		n, err := syscall.Read(int(fd), b[len(b):cap(b)])
+		n, err := syscall.Read(int(fd), room)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			c.release()
-			c.account()
-			c.leaveGate()
+			c.in.Quiet()
 			return false
 		case err != nil:
 			r.err = os.NewSyscallError("read", err)

@@ -11,11 +11,10 @@ import (
 
 var past = time.Unix(1, 0)
 
-// evict asks the connection to give memory back. It is called with budget.mu held.
-func (c *conn) evict() {
+// Evict asks the connection to give memory back. It implements [intake.Driver].
+func (c *conn) Evict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asked.Store(true)
 	c.requested.Store(true)
 	if c.cancel != nil {
 		c.cancel()
@@ -24,6 +23,10 @@ func (c *conn) evict() {
 		c.interruptLocked()
 	}
 }
+
+// ReadRest reads the rest of a line that is about to be dropped, which a loop may be late for. It
+// implements [intake.Driver].
+func (c *conn) ReadRest() bool { return c.loop.completes(c) }
 
 // answerTimeout limits the time that a sender may take to read what TLS answers.
 const answerTimeout = 10 * time.Second
@@ -86,8 +89,8 @@ func (c *conn) handleRequests() error {
 	if err := c.setDeadline(); err != nil {
 		return err
 	}
-	c.obeyEviction()
-	c.account() // a connection that has gone quiet holds less
+	c.in.Obey()
+	c.in.Account() // a connection that has gone quiet holds less
 	return nil
 }
 

@@ -15,6 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"linesplit/internal/intake"
+	"linesplit/internal/intake/naive"
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
 )
@@ -95,7 +97,7 @@ func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options)
 	return r
 }
 
-func (r *rig) charged() int64 { return r.budget.charged.Load() }
+func (r *rig) charged() int64 { return r.streams.Usage().Unfinished }
 
 func (r *rig) take(out <-chan *linebuf.Buffer) {
 	for b := range out {
@@ -203,7 +205,7 @@ func (r *rig) wants(want string) {
 	}
 }
 
-func dropped(st Stats, why reason) Dropped { return st.Dropped[why] }
+func dropped(st Stats, why intake.Reason) Dropped { return st.Dropped[why] }
 
 func listenTCP(t testing.TB) net.Listener {
 	t.Helper()
@@ -311,3 +313,22 @@ func sorted(s string) string {
 	slices.Sort(lines)
 	return strings.Join(lines, "")
 }
+
+// result is the outcome of a stream.
+type result struct {
+	out       string
+	dropped   [intake.NumReasons]linebuf.Count
+	truncated uint64
+	closed    bool
+}
+
+// model is the naive form of the rules for lines.
+func model(in []byte, maxLine int, policy Oversize) (r result) {
+	n := naive.Cut(in, maxLine, policy.String())
+	r = result{out: n.Out, truncated: n.Truncated, closed: n.Closed}
+	r.dropped[intake.ReasonOversize] = n.Oversize
+	r.dropped[intake.ReasonTruncated].Bytes = n.CutOff
+	return r
+}
+
+var newline = []byte{'\n'}

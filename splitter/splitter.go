@@ -5,6 +5,9 @@
 //	                      for each connection: reads,    channel of buffers
 //	                      cuts at newlines               (bounded, shared)
 //
+// The rules for lines and memory are those of an [intake.Stream] for each connection; this package
+// drives them.
+//
 // A buffer on the channel holds whole lines of one connection. While the channel or the memory
 // budget is full, connections are not read, so that their senders feel TCP's backpressure: nothing
 // is ever dropped because the other side of the channel is slow.
@@ -19,6 +22,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/intake"
 	"linesplit/internal/loglimit"
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
@@ -57,8 +61,6 @@ func (noOutlet) Offer(*linebuf.Buffer) bool { return false }
 const (
 	defaultReadSize  = 16 << 10
 	defaultHandshake = 10 * time.Second
-
-	maxReadSize = 128 << 10 // larger reads saved nothing more when measured
 )
 
 // fixed holds the Options that never change, with their defaults; see Options.
@@ -91,19 +93,18 @@ func (o Options) fixed() fixed {
 // concurrent use.
 type Splitter struct {
 	pool    *linebuf.Pool
+	streams *intake.Shared
 	out     chan<- *linebuf.Buffer
 	o       fixed
 	tuning  atomic.Pointer[Tuning]        // see tuned
 	news    atomic.Pointer[chan struct{}] // closed by the next Tune
-	maxRead int
-	gate    chan struct{} // see gateWidth
+	gate    chan struct{}                 // see gateWidth
 
 	counters         counters
 	loops            loop.Shared
 	registry         registry
 	losses           losses
 	hints            hints
-	budget           budget
 	clients          clients
 	acceptFailed     loglimit.Limiter
 	handshakesFailed loglimit.Kinds   // by tlsconf.HandshakeFault
@@ -116,10 +117,8 @@ type Splitter struct {
 // budget should be at least four times MaxLine and ReadSize.
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
-	s.maxRead = max(s.o.ReadSize, maxReadSize)
+	s.streams = intake.NewShared(pool, s.o.ReadSize, time.Now())
 	s.registry.init()
-	s.budget.start = time.Now()
-	s.budget.awake.limit = max(pool.Limit()/awakeShare, int64(s.maxRead))
 	s.losses.init(s.o.Logger)
 	s.hints.logs.Burst = hintBurst
 	s.limitLog.Burst = 2 // both messages at once the first time

@@ -3,6 +3,7 @@ package splitter
 import (
 	"sync/atomic"
 
+	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
 
@@ -19,7 +20,7 @@ type Stats struct {
 	// Queued counts lines handed to outlets and to the channel. It never falls.
 	Queued linebuf.Count
 	// Dropped has one entry for each reason, always in the same order.
-	Dropped [numReasons]Dropped
+	Dropped [intake.NumReasons]Dropped
 	// TruncatedLines counts lines that were delivered, but not whole.
 	TruncatedLines uint64
 	// Connections is the number of senders that are connected now.
@@ -51,22 +52,9 @@ type Dropped struct {
 	linebuf.Count
 }
 
-type reason uint8
-
-const (
-	reasonOversize reason = iota
-	reasonTorn
-	reasonMemory
-	reasonTruncated
-	reasonShutdown
-	numReasons
-)
-
-var reasonNames = [numReasons]string{"oversize", "torn", "memory", "truncated", "shutdown"}
-
 type counters struct {
 	received, queued linebuf.AtomicCount
-	dropped          [numReasons]linebuf.AtomicCount
+	dropped          [intake.NumReasons]linebuf.AtomicCount
 	truncatedLines   atomic.Uint64
 	connections      atomic.Int64
 	accepted         atomic.Uint64
@@ -83,21 +71,18 @@ func (c *counters) queue(n linebuf.Count) {
 	c.queued.Add(n)
 }
 
-func (c *counters) drop(why reason, n linebuf.Count) {
+func (c *counters) drop(why intake.Reason, n linebuf.Count) {
 	c.received.Add(n)
 	c.dropped[why].Add(n)
 }
 
-func (c *counters) cut(r *cut) {
-	if !r.lossy {
-		return
-	}
-	for why, n := range r.dropped {
+func (c *counters) lost(l *intake.Losses) {
+	for why, n := range l.Dropped {
 		if n != (linebuf.Count{}) {
-			c.drop(reason(why), n)
+			c.drop(intake.Reason(why), n)
 		}
 	}
-	c.truncatedLines.Add(r.truncated)
+	c.truncatedLines.Add(l.Truncated)
 }
 
 // Paused reports whether Tuning.MaxConnections is reached, so that nothing is accepted.
@@ -123,7 +108,7 @@ func (s *Splitter) Stats() Stats {
 		st.Refused[i] = Refused{reason, s.clients.refused[i].n.Load()}
 	}
 	for why := range st.Dropped {
-		st.Dropped[why] = Dropped{reasonNames[why], c.dropped[why].Load()}
+		st.Dropped[why] = Dropped{intake.Reason(why).String(), c.dropped[why].Load()}
 	}
 	st.Received = c.received.Load()
 	return st

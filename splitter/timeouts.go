@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
 
@@ -22,14 +23,6 @@ var (
 	errLineTime = errors.New("closed: a line took longer than the line timeout")
 )
 
-// activity holds the times that the timeouts of a connection depend on. Its times are those of
-// budget.now.
-type activity struct {
-	last   atomic.Int64 // the last bytes, or the end of the last time that linesplit held up the connection
-	line   atomic.Int64 // the beginning of the unfinished line, without the times held up; 0 without one
-	heldUp atomic.Bool  // the connection waits for the gate, the memory or the channel
-}
-
 // timeOuts looks at the connections of v until done is closed.
 func (v *serving) timeOuts(done <-chan struct{}) {
 	t := time.NewTimer(longestStep)
@@ -44,7 +37,7 @@ func (v *serving) timeOuts(done <-chan struct{}) {
 		case <-*news:
 		case now := <-t.C:
 			if set.IdleTimeout > 0 || set.LineTimeout > 0 {
-				v.registry.each(v, func(c *conn) { c.checkTimeouts(v.budget.now(now), set) })
+				v.registry.each(v, func(c *conn) { c.checkTimeouts(now, set) })
 			}
 		}
 	}
@@ -60,15 +53,11 @@ func stepOf(timeouts ...time.Duration) time.Duration {
 	return max(step, shortestStep)
 }
 
-func (c *conn) checkTimeouts(now int64, set *Tuning) {
-	if !c.timed || c.activity.heldUp.Load() {
-		return
-	}
-	line, last := c.activity.line.Load(), c.activity.last.Load()
-	switch {
-	case set.LineTimeout > 0 && line > 0 && now-line > int64(set.LineTimeout):
+func (c *conn) checkTimeouts(now time.Time, set *Tuning) {
+	switch c.in.Expired(now, set.IdleTimeout, set.LineTimeout) {
+	case intake.SlowLine:
 		c.timeOut(errLineTime, &c.v.counters.lineTimeouts)
-	case set.IdleTimeout > 0 && now-last > int64(set.IdleTimeout):
+	case intake.Idle:
 		c.timeOut(errIdle, &c.v.counters.idleTimeouts)
 	}
 }
@@ -100,38 +89,14 @@ func isTimed(nc net.Conn) bool {
 	return false
 }
 
-// noteRead notes that bytes have come.
-func (c *conn) noteRead(now time.Time) { c.activity.last.Store(c.v.budget.now(now)) }
-
-// noteLine notes when the unfinished line began, if there is one: fresh says that it began with the
-// bytes just read.
-func (c *conn) noteLine(fresh bool) {
-	a := &c.activity
-	switch {
-	case c.carried() == 0 && !c.lines.skipping:
-		if a.line.Load() != 0 {
-			a.line.Store(0)
-		}
-	case fresh || a.line.Load() == 0:
-		a.line.Store(max(1, a.last.Load()))
-	}
-}
-
 // holdUp notes that linesplit keeps the connection from being read, until resume is called with
-// what it returns. The time between them counts for no timeout.
+// the time that it returns.
 func (c *conn) holdUp() (began time.Time) {
-	c.activity.heldUp.Store(true)
+	c.in.HoldUp()
 	return time.Now()
 }
 
-func (c *conn) resume(began time.Time) {
-	a, now := &c.activity, time.Now()
-	a.last.Store(c.v.budget.now(now))
-	if line := a.line.Load(); line > 0 {
-		a.line.Store(line + int64(now.Sub(began)))
-	}
-	a.heldUp.Store(false)
-}
+func (c *conn) resume(began time.Time) { c.in.Resume(began, time.Now()) }
 
 // sendSlowly is send for a channel that is full.
 func (c *conn) sendSlowly(b *linebuf.Buffer) bool {

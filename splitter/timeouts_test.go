@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
 
@@ -55,11 +56,11 @@ func TestIdleSendersMakeRoom(t *testing.T) {
 			t.Errorf("the late sender waited for %v", took)
 		}
 		st := r.Stats()
-		if d := dropped(st, reasonTorn); st.IdleTimeouts == 0 || d.Bytes != 0 && d.Bytes != 3 {
+		if d := dropped(st, intake.ReasonTorn); st.IdleTimeouts == 0 || d.Bytes != 0 && d.Bytes != 3 {
 			t.Errorf("%+v", st)
 		}
 		r.until("the second idle sender's end", func() bool { return r.Stats().IdleTimeouts == 2 })
-		r.until("its unfinished line", func() bool { return dropped(r.Stats(), reasonTorn).Bytes == 3 })
+		r.until("its unfinished line", func() bool { return dropped(r.Stats(), intake.ReasonTorn).Bytes == 3 })
 		if st := r.Stats(); st.CutOff != 0 || st.LineTimeouts != 0 || st.Pauses == 0 {
 			t.Errorf("%+v", st)
 		}
@@ -95,12 +96,12 @@ func TestUnfinishedLinesTimeOut(t *testing.T) {
 			}
 		}()
 		time.Sleep(100 * time.Second)
-		if st := r.Stats(); st.LineTimeouts != 1 || dropped(st, reasonTorn).Lines != 1 {
+		if st := r.Stats(); st.LineTimeouts != 1 || dropped(st, intake.ReasonTorn).Lines != 1 {
 			t.Errorf("%+v", st)
 		}
 		go sayEvery(skipped, time.Second, 1000, strings.Repeat("x", 1<<20)) // too long, which is no excuse
 		time.Sleep(100 * time.Second)
-		if st := r.Stats(); st.LineTimeouts != 2 || dropped(st, reasonTorn).Lines != 1 {
+		if st := r.Stats(); st.LineTimeouts != 2 || dropped(st, intake.ReasonTorn).Lines != 1 {
 			t.Errorf("%+v", st)
 		}
 		time.Sleep(100 * time.Second)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"linesplit/tlsconf"
+
+	"linesplit/internal/intake"
 )
 
 func certificate(t testing.TB) tls.Certificate {
@@ -118,7 +120,7 @@ func TestTLSResetInMidLineDropsTheLine(t *testing.T) {
 	r.wants("whole\n")
 	c.NetConn().(*net.TCPConn).SetLinger(0)
 	c.NetConn().Close()
-	r.until("the torn line", func() bool { return dropped(r.Stats(), reasonTorn).Bytes == 3 })
+	r.until("the torn line", func() bool { return dropped(r.Stats(), intake.ReasonTorn).Bytes == 3 })
 }
 
 // Draining sends a FIN and writes nothing to a sender, with or without TLS.
@@ -157,7 +159,7 @@ func TestTLSDrainCutsOffSenders(t *testing.T) {
 	r.wants("a\n")
 	r.until("both", func() bool { return r.Stats().Connections == 2 })
 	st := r.end()
-	if d := dropped(st, reasonTorn); st.CutOff != 2 || d.Lines != 1 || st.HandshakeErrors != 0 {
+	if d := dropped(st, intake.ReasonTorn); st.CutOff != 2 || d.Lines != 1 || st.HandshakeErrors != 0 {
 		t.Errorf("%+v", st)
 	}
 	silent.Close()

@@ -47,7 +47,7 @@ func (t Tuning) withDefaults() Tuning {
 func (s *Splitter) Tune(t Tuning) {
 	t = t.withDefaults()
 	s.tuning.Store(&t)
-	s.budget.limit.Store(unfinished(s.pool.Limit(), t.MaxLine))
+	s.streams.SetMaxLine(t.MaxLine)
 	news := make(chan struct{})
 	if old := s.news.Swap(&news); old != nil {
 		close(*old)

@@ -1,4 +1,4 @@
-package splitter
+package intake
 
 import (
 	"bytes"
@@ -6,26 +6,26 @@ import (
 	"linesplit/linebuf"
 )
 
-// lineRules decides which bytes of one connection are delivered. Of a line it remembers only
+// rules decides which bytes of one connection are delivered. Of a line it remembers only
 // whether to skip the rest.
-type lineRules struct {
+type rules struct {
 	max      int // length of a line with its newline, in bytes
 	policy   Oversize
 	skipping bool   // skip up to the next newline
-	why      reason // for skipping
+	why      Reason // for skipping
 }
 
-// cut is the result of applying lineRules to a buffer b: b[:whole] is to be delivered,
+// cut is the result of applying rules to a buffer b: b[:whole] is to be delivered,
 // b[whole:whole+rest] is the start of a line, and the bytes after that are no longer used.
 type cut struct {
 	whole, lines, rest int
-	dropped            [numReasons]linebuf.Count
+	dropped            [NumReasons]linebuf.Count
 	lossy              bool // dropped is not zero
 	truncated          uint64
 	close              bool // close the connection
 }
 
-func (r *cut) drop(why reason, lines, bytes int) {
+func (r *cut) drop(why Reason, lines, bytes int) {
 	r.dropped[why].Add(linebuf.Count{Lines: uint64(lines), Bytes: uint64(bytes)})
 	r.lossy = true
 }
@@ -36,7 +36,7 @@ func (r *cut) drop(why reason, lines, bytes int) {
 //
 // An unfinished line as long as max is too long already, whatever follows. So the rest is always
 // shorter than max, and a newline added to it at the end of the stream never makes it too long.
-func (l *lineRules) cut(b []byte, from int) (r cut) {
+func (l *rules) cut(b []byte, from int) (r cut) {
 	if l.skipping {
 		b, from = l.skip(b, &r), 0
 	}
@@ -58,7 +58,7 @@ func (l *lineRules) cut(b []byte, from int) (r cut) {
 
 // change is cut with new rules for the lines that begin in b. A line that began before, carried or
 // skipped, keeps its rules; if b does not end that line, the rules do not change yet.
-func (l *lineRules) change(max int, policy Oversize, b []byte, from int) (r cut) {
+func (l *rules) change(max int, policy Oversize, b []byte, from int) (r cut) {
 	end := 0
 	if from > 0 || l.skipping {
 		end = from + bytes.IndexByte(b[from:], '\n') + 1
@@ -105,13 +105,13 @@ func (r *cut) allLines() uint64 {
 var newline = []byte{'\n'}
 
 // skip removes the rest of the line that is being skipped from the front of b.
-func (l *lineRules) skip(b []byte, r *cut) []byte {
+func (l *rules) skip(b []byte, r *cut) []byte {
 	end := bytes.IndexByte(b, '\n') + 1
 	n := end
 	switch {
 	case end == 0:
 		end, n = len(b), len(b)
-	case l.why == reasonTruncated:
+	case l.why == ReasonTruncated:
 		n-- // truncate has delivered and counted the newline
 		fallthrough
 	default:
@@ -122,7 +122,7 @@ func (l *lineRules) skip(b []byte, r *cut) []byte {
 }
 
 // screen checks the length of each whole line, and closes the gaps that dropped lines leave.
-func (l *lineRules) screen(b []byte, r *cut) {
+func (l *rules) screen(b []byte, r *cut) {
 	whole, kept := r.whole, 0
 	for at := 0; at < whole; {
 		n := bytes.IndexByte(b[at:whole], '\n') + 1
@@ -132,13 +132,13 @@ func (l *lineRules) screen(b []byte, r *cut) {
 			r.lines++
 		case l.policy == Truncate:
 			kept = l.truncate(b, kept, at, r)
-			r.drop(reasonTruncated, 0, n-l.max)
+			r.drop(ReasonTruncated, 0, n-l.max)
 		case l.policy == Close:
 			l.refuse(b[at:whole+r.rest], r)
 			r.whole, r.rest = kept, 0
 			return
 		default:
-			r.drop(reasonOversize, 1, n)
+			r.drop(ReasonOversize, 1, n)
 		}
 		at += n
 	}
@@ -147,24 +147,24 @@ func (l *lineRules) screen(b []byte, r *cut) {
 }
 
 // cutRest handles an unfinished line that is too long already.
-func (l *lineRules) cutRest(b []byte, r *cut) {
+func (l *rules) cutRest(b []byte, r *cut) {
 	switch l.policy {
 	case Truncate:
-		r.drop(reasonTruncated, 0, r.rest-(l.max-1))
+		r.drop(ReasonTruncated, 0, r.rest-(l.max-1))
 		r.whole = l.truncate(b, r.whole, r.whole, r)
-		l.skipping, l.why = true, reasonTruncated
+		l.skipping, l.why = true, ReasonTruncated
 	case Close:
 		l.refuse(b[r.whole:r.whole+r.rest], r)
 	default:
-		r.drop(reasonOversize, 1, r.rest)
-		l.skipping, l.why = true, reasonOversize
+		r.drop(ReasonOversize, 1, r.rest)
+		l.skipping, l.why = true, ReasonOversize
 	}
 	r.rest = 0
 }
 
 // truncate moves the first max-1 bytes of the line at b[at:] to b[to:] and ends them with a
 // newline.
-func (l *lineRules) truncate(b []byte, to, at int, r *cut) int {
+func (l *rules) truncate(b []byte, to, at int, r *cut) int {
 	to += copy(b[to:], b[at:at+l.max-1])
 	b[to] = '\n'
 	r.lines++
@@ -174,17 +174,17 @@ func (l *lineRules) truncate(b []byte, to, at int, r *cut) int {
 
 // refuse drops b, the rest of what has been read, and closes the connection for a line that is too
 // long.
-func (l *lineRules) refuse(b []byte, r *cut) {
+func (l *rules) refuse(b []byte, r *cut) {
 	lines := bytes.Count(b, newline)
 	if len(b) > 0 && b[len(b)-1] != '\n' {
 		lines++
 	}
-	r.drop(reasonOversize, lines, len(b))
+	r.drop(ReasonOversize, lines, len(b))
 	r.close = true
 }
 
 // abandon drops an unfinished line of n bytes and skips the rest of it.
-func (l *lineRules) abandon(why reason, n int) (r cut) {
+func (l *rules) abandon(why Reason, n int) (r cut) {
 	r.drop(why, 1, n)
 	l.skipping, l.why = true, why
 	return r

@@ -1,4 +1,4 @@
-package splitter
+package intake
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"linesplit/internal/intake/naive"
 	"linesplit/linebuf"
 )
 
@@ -13,48 +14,24 @@ import (
 type result struct {
 	out       string
 	lines     int
-	dropped   [numReasons]linebuf.Count
+	dropped   [NumReasons]linebuf.Count
 	truncated uint64
 	closed    bool
 }
 
-// model is the naive form of the rules: it has the whole stream and goes line by line.
+// model is the naive form of the rules.
 func model(in []byte, max int, policy Oversize) (r result) {
-	for len(in) > 0 {
-		line, rest, found := bytes.Cut(in, newline)
-		if !found {
-			if len(line) < max {
-				r.out += string(line) + "\n"
-				r.lines++
-				return r
-			}
-		} else if len(line)+1 <= max {
-			r.out += string(line) + "\n"
-			r.lines++
-			in = rest
-			continue
-		}
-		switch policy {
-		case Drop:
-			r.dropped[reasonOversize].Add(linebuf.Count{Lines: 1, Bytes: uint64(len(in) - len(rest))})
-		case Truncate:
-			r.out += string(line[:max-1]) + "\n"
-			r.lines++
-			r.truncated++
-			r.dropped[reasonTruncated].Bytes += uint64(len(line) + 1 - max)
-		case Close:
-			r.closed = true
-			return r
-		}
-		in = rest
-	}
+	n := naive.Cut(in, max, policy.String())
+	r = result{out: n.Out, lines: n.Lines, truncated: n.Truncated, closed: n.Closed}
+	r.dropped[ReasonOversize] = n.Oversize
+	r.dropped[ReasonTruncated].Bytes = n.CutOff
 	return r
 }
 
 // feed applies the rules to in, in reads of step() bytes, and ends the stream cleanly.
 func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r result) {
 	t.Helper()
-	l := lineRules{max: max, policy: policy}
+	l := rules{max: max, policy: policy}
 	var carried []byte
 	for len(in) > 0 && !r.closed {
 		n := min(step(), len(in))
@@ -92,7 +69,7 @@ func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r
 func check(t *testing.T, got, want result) {
 	t.Helper()
 	if got.closed && want.closed {
-		got.dropped, want.dropped = [numReasons]linebuf.Count{}, [numReasons]linebuf.Count{}
+		got.dropped, want.dropped = [NumReasons]linebuf.Count{}, [NumReasons]linebuf.Count{}
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -133,10 +110,10 @@ func TestCutExamples(t *testing.T) {
 		{"empty lines", "", "\n\n\n", cut{whole: 3, lines: 3}, "\n\n\n"},
 		{"any bytes", "", "\x00\xff\r\n\xc3", cut{whole: 4, lines: 1, rest: 1}, "\x00\xff\r\n\xc3"},
 		{"too long, between others", "ab", "\n0123456789\nc\nd", cut{whole: 5, lines: 2, rest: 1, lossy: true,
-			dropped: [numReasons]linebuf.Count{reasonOversize: {Lines: 1, Bytes: 11}}}, "ab\nc\nd"},
+			dropped: [NumReasons]linebuf.Count{ReasonOversize: {Lines: 1, Bytes: 11}}}, "ab\nc\nd"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := lineRules{max: 10}
+			l := rules{max: 10}
 			b := []byte(tc.carried + tc.new)
 			got := l.cut(b, len(tc.carried))
 			if got != tc.want {
@@ -151,17 +128,17 @@ func TestCutExamples(t *testing.T) {
 
 // An abandoned line is skipped up to its newline, and the next one is whole.
 func TestAbandonedLineIsSkipped(t *testing.T) {
-	l := lineRules{max: 100}
-	if r := l.abandon(reasonMemory, 5); r.dropped[reasonMemory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
+	l := rules{max: 100}
+	if r := l.abandon(ReasonMemory, 5); r.dropped[ReasonMemory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
 		t.Errorf("abandoned: %+v", r.dropped)
 	}
 	b := []byte("xxx")
-	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[reasonMemory] != (linebuf.Count{Bytes: 3}) {
+	if r := l.cut(b, 0); r.whole+r.rest != 0 || r.dropped[ReasonMemory] != (linebuf.Count{Bytes: 3}) {
 		t.Errorf("skipped: %+v", r)
 	}
 	b = []byte("x\nab\nc")
 	r := l.cut(b, 0)
-	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[reasonMemory] != (linebuf.Count{Bytes: 2}) ||
+	if r.whole != 3 || r.rest != 1 || r.lines != 1 || r.dropped[ReasonMemory] != (linebuf.Count{Bytes: 2}) ||
 		string(b[:4]) != "ab\nc" {
 		t.Errorf("after it: %+v, %q", r, b)
 	}
@@ -218,5 +195,16 @@ func TestOversizeNamesParse(t *testing.T) {
 	}
 	if got := Oversize(7).String(); got != "Oversize(7)" {
 		t.Error(got)
+	}
+}
+
+// BenchmarkCut measures the line rules alone.
+func BenchmarkCut(b *testing.B) {
+	in := []byte(strings.Repeat(strings.Repeat("x", 600)+"\n", 220))
+	l := rules{max: 1 << 20}
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		l.cut(in, 0)
 	}
 }

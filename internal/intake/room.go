@@ -1,0 +1,254 @@
+package intake
+
+import (
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// This file decides how much room the next read gets, and who keeps a buffer.
+
+// Next says what a driver is to do before it may read.
+type Next int
+
+const (
+	Ready   Next = iota // read into Room
+	AtGate              // wait for a place in the gate, then call Prepare again
+	Starved             // wait for the memory that Need asks for, then for the gate
+)
+
+// Prepare readies the stream for a read, without waiting.
+//
+// A stream that waits for the gate gives its buffer back, since a thousand waiting streams must not
+// hold one each. One that waits for memory leaves the gate, since that wait may be long and other
+// streams need less, and comes back with its buffer: were it to give that back, long lines would
+// wait for one and then for the other without end.
+func (s *Stream) Prepare() Next {
+	switch {
+	case s.o.Held:
+		return s.prepareHeld()
+	case !s.driver.EnterGate():
+		s.release()
+		s.Account()
+		return AtGate
+	case !s.ensure():
+		s.driver.LeaveGate()
+		s.size = s.shared.readSize
+		return Starved
+	}
+	return Ready
+}
+
+// Room returns the memory for the next read, behind the unfinished line; nil without a buffer.
+func (s *Stream) Room() []byte {
+	if s.buf == nil {
+		return nil
+	}
+	return s.buf.B[len(s.buf.B):cap(s.buf.B)]
+}
+
+// Quiet tells that there is nothing to read.
+func (s *Stream) Quiet() {
+	s.release()
+	s.Account()
+	s.driver.LeaveGate()
+}
+
+// Need returns the size of the buffer that a starved stream has to wait for. For a line longer than
+// a read buffer it may evict other lines, or drop the line itself. It is to be called again when
+// Obey has interrupted the wait.
+func (s *Stream) Need() int {
+	for {
+		s.Account() // what it holds while it waits
+		size := s.want(s.Carried())
+		if s.o.Held {
+			size = s.wantQuiet(s.Carried())
+		}
+		if size <= s.shared.maxRead || s.Carried() == 0 || s.shared.budget.reserve(s, int64(size)) {
+			return size
+		}
+		s.drop()
+	}
+}
+
+// Carried returns the length of the unfinished line, in bytes.
+func (s *Stream) Carried() int {
+	if s.buf == nil {
+		return 0
+	}
+	return len(s.buf.B)
+}
+
+// adapt chooses the size of the next buffer. The last read filled n bytes of its room.
+func (s *Stream) adapt(n, room int) {
+	s.filled = n == room
+	switch {
+	case s.filled && room >= s.size/4: // filling the little room behind a carried line means nothing
+		s.size = min(2*s.size, s.shared.maxRead)
+	case n < s.size/4:
+		s.size = max(s.size/2, s.shared.readSize)
+	}
+}
+
+// want returns the size of a buffer that carries n bytes and has room for a read. A growing line
+// doubles it, up to the maximum line length; an unfinished line is always shorter than that, so
+// there is always room for a byte.
+func (s *Stream) want(n int) int {
+	if n == 0 {
+		return s.size
+	}
+	grown := linebuf.ClassSize(n + s.size/4)
+	return max(s.size, min(grown, linebuf.ClassSize(s.rules.max)))
+}
+
+// ensure provides a buffer to read into, without waiting, and reports whether there is one.
+func (s *Stream) ensure() bool {
+	want := s.want(s.Carried())
+	if s.buf != nil && cap(s.buf.B) >= want {
+		return true
+	}
+	some := s.buf != nil && cap(s.buf.B)-len(s.buf.B) >= s.shared.readSize/4
+	if want > s.shared.maxRead && (some || !s.shared.budget.reserve(s, int64(want))) {
+		return some
+	}
+	if b := s.shared.pool.TryGet(want); b != nil {
+		s.Replace(b)
+		return true
+	}
+	return some
+}
+
+// Replace moves the unfinished line to b, which belongs to the stream from now on.
+func (s *Stream) Replace(b *linebuf.Buffer) {
+	if s.buf != nil {
+		b.B = append(b.B, s.buf.B...)
+		s.shared.pool.Put(s.buf)
+	}
+	s.buf = b
+}
+
+// release gives memory back when there is nothing to read: an empty buffer goes back to the pool,
+// and a short line moves into a small buffer. Long lines stay where they are until memory is short:
+// otherwise a sender of single bytes would have them copied for each byte.
+func (s *Stream) release() {
+	b := s.buf
+	if b == nil {
+		return
+	}
+	if len(b.B) == 0 {
+		s.shared.pool.Put(b)
+		s.buf = nil
+		return
+	}
+	short := 4*linebuf.ClassSize(len(b.B)) <= cap(b.B) || cap(b.B) <= s.shared.readSize
+	if short || s.shared.budget.pressed() {
+		s.tighten()
+	}
+}
+
+// tighten moves an unfinished line into the smallest buffer that holds it.
+func (s *Stream) tighten() {
+	if s.Carried() == 0 {
+		s.shared.pool.Put(s.buf)
+		s.buf = nil
+	} else if needed := linebuf.ClassSize(len(s.buf.B)); needed < cap(s.buf.B) {
+		s.Replace(s.shared.pool.MustGet(needed))
+	}
+}
+
+// measure notes the headway of the unfinished line. Of n new bytes, the last ones begin another line
+// if whole lines have come.
+func (s *Stream) measure(n int, whole bool, now time.Time) {
+	if whole {
+		s.fresh = 0
+		if s.asked.Load() {
+			s.shared.budget.settle(s) // the line that it was about has ended
+		}
+	} else if s.fresh += n; int64(s.fresh)*headwayShare < s.charge.Load() {
+		return
+	}
+	s.fresh = 0
+	s.headway.Store(s.shared.budget.now(now))
+}
+
+// Account charges what the stream holds to the budget of unfinished lines. If the budget refuses,
+// the line is dropped.
+func (s *Stream) Account() {
+	charge, spare := s.chargeNow()
+	s.spare.Store(spare)
+	if charge != s.charge.Load() && !s.shared.budget.reserve(s, charge) {
+		s.drop()
+	}
+}
+
+// discharge is Account for a line that has just been completed: it must not stay charged while the
+// driver waits to hand it over.
+func (s *Stream) discharge() {
+	if charge, spare := s.chargeNow(); charge < s.charge.Load() {
+		s.spare.Store(spare)
+		s.shared.budget.reserve(s, charge)
+	}
+}
+
+// chargeNow returns the bytes to charge for the unfinished line, and those of them that a smaller
+// buffer would save.
+func (s *Stream) chargeNow() (charge, spare int64) {
+	if s.buf == nil {
+		return 0, 0
+	}
+	size, needed := int64(cap(s.buf.B)), int64(0)
+	if n := len(s.buf.B); n > 0 {
+		needed = int64(linebuf.ClassSize(n))
+	}
+	switch {
+	case s.awakeCharge > 0: // awakeBudget has been charged for the read buffer
+		size = max(needed, size-s.awakeCharge)
+	case s.awake && !s.o.Timed && size <= int64(s.shared.maxRead): // its read buffer is charged nowhere
+		size = needed
+	}
+	return size, size - needed
+}
+
+// Asked reports whether the stream is to give memory back, so that Obey has something to do.
+func (s *Stream) Asked() bool { return s.asked.Load() }
+
+// Obey gives memory back if the budget asked for that: what a smaller buffer saves, or if that is
+// too little, the unfinished line.
+func (s *Stream) Obey() {
+	if !s.asked.Load() {
+		return
+	}
+	keep := s.charge.Load() - s.shared.budget.wanted(s)
+	s.GoQuiet()
+	s.tighten()
+	if charge, _ := s.chargeNow(); charge > keep && !s.driver.ReadRest() {
+		s.drop()
+	}
+	s.Account()
+	s.shared.budget.settle(s) // where there was nothing left to give back
+}
+
+// RestRoom returns Room for the rest of a line that is about to be dropped, nil without such a
+// line. A short line gets as much room again as it takes.
+func (s *Stream) RestRoom() []byte {
+	carried := s.Carried()
+	if carried == 0 {
+		return nil
+	}
+	if carried <= smallRest && cap(s.buf.B) < 2*carried {
+		s.Replace(s.shared.pool.MustGet(2 * carried))
+	}
+	return s.Room()
+}
+
+// drop drops the unfinished line for lack of memory. The rest of the line will be skipped.
+func (s *Stream) drop() {
+	if n := s.Carried(); n > 0 {
+		c := s.rules.abandon(ReasonMemory, n)
+		s.driver.Lost(Losses{c.dropped, c.truncated, s.rules.max})
+	}
+	s.shared.pool.Put(s.buf)
+	s.buf = nil
+	s.spare.Store(0)
+	s.shared.budget.reserve(s, 0)
+}

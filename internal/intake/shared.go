@@ -1,0 +1,43 @@
+package intake
+
+import (
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// maxReadSize bounds a read, in bytes: larger reads saved nothing more when measured.
+const maxReadSize = 128 << 10
+
+// Shared is the memory that Streams share. It is safe for concurrent use.
+type Shared struct {
+	pool     *linebuf.Pool
+	readSize int // of a read at first, in bytes
+	maxRead  int
+	budget   budget
+}
+
+// NewShared returns the state of streams that take their buffers from pool. Their reads begin with
+// readSize bytes, a power of two. SetMaxLine comes before the first stream.
+func NewShared(pool *linebuf.Pool, readSize int, now time.Time) *Shared {
+	h := &Shared{pool: pool, readSize: readSize, maxRead: max(readSize, maxReadSize)}
+	h.budget.start = now
+	h.budget.awake.limit = max(pool.Limit()/awakeShare, int64(h.maxRead))
+	return h
+}
+
+// SetMaxLine tells the length of the longest line, on which the limit for unfinished lines depends.
+// The pool's budget should be at least four times that, and four times the size of a read.
+func (h *Shared) SetMaxLine(maxLine int) { h.budget.limit.Store(unfinished(h.pool.Limit(), maxLine)) }
+
+// Usage is what streams hold, in bytes.
+type Usage struct {
+	Unfinished, UnfinishedMax int64 // charged for unfinished lines
+	Awake, AwakeMax           int64 // charged for the read buffers of awake streams
+}
+
+// Usage returns the present values.
+func (h *Shared) Usage() Usage {
+	b := &h.budget
+	return Usage{b.charged.Load(), b.limit.Load(), b.awake.charged.Load(), b.awake.limit}
+}
