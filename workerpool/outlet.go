@@ -38,19 +38,26 @@ func (o *Outlet) Offer(b *linebuf.Buffer) bool {
 	running := *o.pool.running.Load()
 	size := len(b.B)
 	if b.Read.Sub(o.last) > stayPause {
-		o.at, o.bytes, o.writes = o.at+1, 0, 0
+		o.next()
 	}
 	o.last = b.Read
+	if o.bytes >= stayBytes || o.writes >= stayWrites {
+		o.next()
+	}
 	for range min(len(running), maxTries) {
-		w := running[o.at%len(running)]
-		if o.bytes < stayBytes && o.writes < stayWrites && w.offer(b) {
+		if running[o.at%len(running)].offer(b) {
 			o.bytes += size
 			o.writes++
 			return true
 		}
-		o.at, o.bytes, o.writes = o.at+1, 0, 0
+		o.next()
 	}
 	return false
+}
+
+// next goes on to the next worker.
+func (o *Outlet) next() {
+	o.at, o.bytes, o.writes = o.at+1, 0, 0
 }
 
 // offer is Offer for one worker.

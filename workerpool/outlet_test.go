@@ -51,6 +51,22 @@ func TestOutletWritesAtOnce(t *testing.T) {
 	})
 }
 
+// An outlet that had given its only worker as much as one gets at a time took it for refused: each 65th
+// buffer went over the channel, which wakes up the worker's goroutine.
+func TestOutletComesBackToTheOnlyWorker(t *testing.T) {
+	inBubble(t, "after as many writes as one gets", func(t *testing.T) {
+		r := offering(t, Options{}, newPeer("a"))
+		for i := range 4 * stayWrites {
+			if b := r.buffer(1, 100, 0); !r.outlet().Offer(b) {
+				t.Errorf("buffer %d was not taken", i)
+				r.lines <- b
+			}
+		}
+		r.finish(time.Second)
+		r.wantOnce()
+	})
+}
+
 // Lines that come one by one go to one connection after the other, and to the targets in turn.
 func TestOutletSpreadsSingleLines(t *testing.T) {
 	inBubble(t, "with pauses", func(t *testing.T) {
