@@ -36,6 +36,30 @@ func (c *sinkConn) CloseWrite() error       { c.closed = true; return nil }
 func (c *sinkConn) Abort()                  {}
 func (c *sinkConn) Close()                  {}
 
+// runSinks runs a pool of workers that are connected to sinks.
+func runSinks(t testing.TB, buffers *linebuf.Pool, workers int) *Pool {
+	t.Helper()
+	pool := New(buffers, Options{
+		Connections: workers,
+		Targets:     []target.Address{{Scheme: target.SchemeTCP, Host: "a:1"}},
+		Dial: func(context.Context, target.Address) (Conn, error) {
+			return &sinkConn{events: make(chan struct{}, 1)}, nil
+		},
+	})
+	lines, done := make(chan *linebuf.Buffer, 32), make(chan error, 1)
+	go func() { done <- pool.Run(context.WithoutCancel(t.Context()), lines) }()
+	t.Cleanup(func() {
+		close(lines)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	for pool.Stats().Targets[0].Connections < workers {
+		time.Sleep(time.Millisecond)
+	}
+	return pool
+}
+
 // benchBuffers sends b.N buffers of about 64 KiB each through one worker and waits for their
 // confirmation.
 func benchBuffers(b *testing.B, o Options) {

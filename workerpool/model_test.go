@@ -132,6 +132,7 @@ type peerConn struct {
 	id   int
 
 	sent      []byte // what our kernel took
+	writes    int    // in which it took something
 	acked     int
 	read      int // by the application, which has sent[:read]
 	ackLimit  int // upper bound of acked
@@ -239,6 +240,9 @@ func (c *peerConn) take(p []byte) (int, error) {
 	}
 	n := min(len(p), max(0, c.peer.sendBuf-(len(c.sent)-c.acked)))
 	c.sent = append(c.sent, p[:n]...)
+	if n > 0 {
+		c.writes++
+	}
 	if c.gone {
 		c.failLocked(syscall.ECONNRESET)
 	}
@@ -399,7 +403,7 @@ func (c *peerConn) state() peerConn {
 	}
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
-	return peerConn{peer: c.peer, id: c.id, sent: c.sent, acked: c.acked, read: c.read, fin: c.fin,
+	return peerConn{peer: c.peer, id: c.id, sent: c.sent, writes: c.writes, acked: c.acked, read: c.read, fin: c.fin,
 		halfClosed: c.halfClosed, err: c.err, over: c.over, closed: c.closed, aborted: c.aborted, looks: c.looks}
 }
 

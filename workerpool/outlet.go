@@ -7,12 +7,17 @@ import (
 )
 
 const (
-	// An outlet stays with one worker for stayBytes or stayWrites, so that its receiver is woken less
-	// often and reads more at a time. After a pause of stayPause it takes the next worker: lines that
-	// come one by one are spread one by one.
+	// An outlet stays with one worker for stayBytes or stayWrites, so that its receiver is woken
+	// less often and reads more at a time. After a pause of stayPause it takes the next worker:
+	// lines that come one by one are spread one by one.
 	stayBytes  = 1 << 20
 	stayWrites = 64
 	stayPause  = time.Millisecond
+	// At low load it stays for less after a pause: for minPart bytes, or one part in burstShares of
+	// what has come since if that is more. So a short burst is spread, too, and a long one reaches
+	// stayBytes.
+	burstShares = 16
+	longBurst   = burstShares * stayBytes
 	// maxTries is the number of workers that an outlet tries for one buffer.
 	maxTries = 16
 )
@@ -24,60 +29,85 @@ type Outlet struct {
 	at            int // index in Pool.running
 	bytes, writes int // given to that worker
 	last          time.Time
+	burst         burst
+	burstBytes    int // offered since the last pause, at most longBurst; under load always that
 }
+
+// burst identifies the buffers that one outlet has been offered between two pauses. The zero value
+// stands for the channel.
+type burst struct{ outlet, n uint32 }
 
 // NewOutlet returns an outlet that begins with another worker than the one before.
 func (p *Pool) NewOutlet() *Outlet {
-	return &Outlet{pool: p, at: int(p.outlets.Add(1) & 1023)}
+	id := p.outlets.Add(1)
+	return &Outlet{pool: p, at: int(id & 1023), burst: burst{outlet: id}}
 }
 
 // Offer gives b to a worker, which owns it from then on, and writes it as far as that needs no
-// waiting. It returns false, and the caller keeps b, if no worker can take it now: then it belongs
-// on the channel. Offer never waits. It must not be called after the channel has been closed.
+// waiting. At low load it may cut b for several workers, see spread. It returns false, and the
+// caller keeps b as it was, if no worker can take it now: then it belongs on the channel. Offer never
+// waits. It must not be called after the channel has been closed.
 func (o *Outlet) Offer(b *linebuf.Buffer) bool {
 	running := *o.pool.running.Load()
 	size := len(b.B)
 	if b.Read.Sub(o.last) > stayPause {
-		o.next()
+		o.beginBurst()
 	}
 	o.last = b.Read
-	if o.bytes >= stayBytes || o.writes >= stayWrites {
-		o.next()
+	stay := min(max(minPart, o.burstBytes/burstShares), stayBytes)
+	o.burstBytes = min(o.burstBytes+size, longBurst)
+	if o.burstBytes <= maxCut && size >= 2*stay && o.spread(running, b, stay) {
+		return true
+	}
+	if o.bytes >= stay || o.writes >= stayWrites {
+		o.next(1)
 	}
 	for range min(len(running), maxTries) {
-		if running[o.at%len(running)].offer(b) {
+		if running[o.at%len(running)].offer(b, o.burst) {
 			o.bytes += size
 			o.writes++
 			return true
 		}
-		o.next()
+		o.next(1)
 	}
 	return false
 }
 
-// next goes on to the next worker.
-func (o *Outlet) next() {
-	o.at, o.bytes, o.writes = o.at+1, 0, 0
+// beginBurst notes that a pause has ended.
+func (o *Outlet) beginBurst() {
+	o.next(1)
+	o.burst.n++
+	o.burstBytes = 0
+	if !o.pool.mayCut(1) {
+		o.burstBytes = longBurst
+	}
+}
+
+// next goes n workers on.
+func (o *Outlet) next(n int) {
+	o.at, o.bytes, o.writes = o.at+n, 0, 0
 }
 
 // offer is Offer for one worker.
-func (w *worker) offer(b *linebuf.Buffer) bool {
-	if !w.turn.TryLock() {
+func (w *worker) offer(b *linebuf.Buffer, from burst) bool {
+	if !w.tryTurn() {
 		return false
 	}
 	if !w.machine.Wants() {
 		w.turn.Unlock()
 		return false
 	}
-	w.machine.Take(b)
+	w.writeInTurn(b, from)
+	return true
+}
+
+// writeInTurn gives b to the machine, which wants it, writes as far as that needs no waiting, and
+// ends the turn.
+func (w *worker) writeInTurn(b *linebuf.Buffer, from burst) {
+	w.give(b, from)
 	w.pool.clock.stir()
 	c, p := w.machine.Writing()
 	n, err := c.(Conn).TryWrite(p)
 	w.machine.Wrote(n, err, time.Now())
-	left := w.hasEvent(c)
-	w.turn.Unlock()
-	if left {
-		w.wake()
-	}
-	return true
+	w.endTurn()
 }

@@ -36,6 +36,7 @@ func TestOutletWritesAtOnce(t *testing.T) {
 	inBubble(t, "spread over the workers", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
 		r := offering(t, Options{Connections: 2}, a, b)
+		r.pool.parts.Store(0) // as under load
 		for range 8 * stayWrites {
 			r.send(1, 100)
 		}

@@ -148,6 +148,63 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 	}
 }
 
+// A read of a thousand lines reaches all targets, of every kind, with about as many lines each, and a
+// second one right after it does too.
+func TestShortBurstReachesAllTargetsOverSockets(t *testing.T) {
+	files := testcert.New(t, t.TempDir())
+	for _, scheme := range []string{target.SchemeTCP, target.SchemeTLS, target.SchemeUnix} {
+		t.Run(scheme, func(t *testing.T) {
+			o := Options{Connections: 2, Tuning: Tuning{
+				PeerLookup:  true,
+				DialOptions: target.Options{TLS: files.ClientTLS, Timeout: 10 * time.Second},
+			}}
+			var sinks []*socketSink
+			for range 3 {
+				s := newSocketSink(t, scheme, files.ServerTLS(), 0)
+				sinks, o.Targets = append(sinks, s), append(o.Targets, s.addr)
+			}
+			buffers := linebuf.NewPool(16 << 20)
+			pool, lines := New(buffers, o), make(chan *linebuf.Buffer, 16)
+			done := make(chan error, 1)
+			go func() { done <- pool.Run(t.Context(), lines) }()
+			outlet := pool.NewOutlet()
+			for burst := range 2 {
+				waitFor(t, "all connections are idle", func() bool { return idleWorkers(pool) == 2*len(sinks) })
+				b := buffers.MustGet(9000)
+				for i := range 1000 {
+					b.B = fmt.Appendf(b.B, "%08d\n", 1000*burst+i)
+				}
+				b.Lines, b.Read = 1000, time.Now().Add(time.Duration(burst)*2*stayPause)
+				if !outlet.Offer(b) {
+					lines <- b
+				}
+				for _, s := range sinks {
+					waitFor(t, s.addr.String()+" has its share", func() bool { return s.lines() >= 330*(burst+1) })
+				}
+			}
+			close(lines)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			for _, s := range sinks {
+				s.ln.Close()
+				s.conns.Wait()
+			}
+			checkOnce(t, sinks, 2000)
+		})
+	}
+}
+
+func idleWorkers(p *Pool) (n int) {
+	for _, w := range *p.running.Load() {
+		if w.tryIdleTurn(burst{n: 1}) {
+			w.endTurn()
+			n++
+		}
+	}
+	return n
+}
+
 func changeAll(t *testing.T, pool *Pool, s *socketSink) {
 	t.Helper()
 	change(t, pool, s, pool.Drain, target.StateDrained)

@@ -3,6 +3,7 @@ package workerpool
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"linesplit/internal/delivery"
@@ -29,9 +30,13 @@ type worker struct {
 	poke    chan struct{}  // from outlets
 	alarm   *time.Timer    // for Machine.Wake
 
-	turn    sync.Mutex // guards the fields below; outlets only try to lock it
+	given atomic.Uint32 // buffers since the pool's last tick
+
+	turn    sync.Mutex // guards the fields below; outlets and the pool only try to lock it
 	machine *delivery.Machine
-	alarmAt time.Time // what alarm is set to; zero: not set
+	watched delivery.Conn // the machine's, when another goroutine took the turn
+	last    burst         // which the last buffer belonged to
+	alarmAt time.Time     // what alarm is set to; zero: not set
 
 	waitingFn         func() error // waiting as a value, so that a write does not allocate it
 	writtenSinceCheck int
@@ -149,18 +154,33 @@ func (w *worker) tick(now time.Time) {
 // tickIfIdle ticks the machine of a worker that waits for an event, in the calling goroutine. Others
 // tick when they have the time. It reports whether the machine is quiet.
 func (w *worker) tickIfIdle(now time.Time) (quiet bool) {
-	if !w.turn.TryLock() {
+	if !w.tryTurn() {
 		w.nudge(now)
 		return false
 	}
-	watched := w.machine.Watched()
 	w.tick(now)
-	left, quiet := w.hasEvent(watched), w.machine.Quiet()
+	quiet = w.machine.Quiet()
+	w.endTurn()
+	return quiet
+}
+
+// tryTurn takes the turn of a worker that waits for an event, for another goroutine.
+func (w *worker) tryTurn() bool {
+	if !w.turn.TryLock() {
+		return false
+	}
+	w.watched = w.machine.Watched()
+	return true
+}
+
+// endTurn ends such a turn. If the worker has to do something then, it wakes up.
+func (w *worker) endTurn() {
+	left := w.hasEvent()
+	w.watched = nil
 	w.turn.Unlock()
 	if left {
 		w.wake()
 	}
-	return quiet
 }
 
 // nudge makes the worker tick. One that has not taken the last tick yet misses this one.
@@ -180,12 +200,12 @@ func (w *worker) wake() {
 }
 
 // hasEvent reports whether the worker has to do something, or to wait for something else, after
-// another goroutine has driven its machine. watched was the machine's connection before.
-func (w *worker) hasEvent(watched delivery.Conn) bool {
+// another goroutine has driven its machine.
+func (w *worker) hasEvent() bool {
 	m := w.machine
 	_, p := m.Writing()
 	at := m.Wake()
-	return len(p) > 0 || m.Watched() != watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
+	return len(p) > 0 || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
 }
 
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.
@@ -203,10 +223,17 @@ func (w *worker) take(b *linebuf.Buffer, ok bool) {
 	case !ok:
 		w.endInput()
 	case w.machine.Wants():
-		w.machine.Take(b)
+		w.give(b, burst{})
 	default:
 		w.machine.Keep(b, time.Now())
 	}
+}
+
+// give gives the machine a buffer that it wants.
+func (w *worker) give(b *linebuf.Buffer, from burst) {
+	w.given.Add(1)
+	w.last = from
+	w.machine.Take(b)
 }
 
 // endInput notes that the channel is closed, also for paused workers, which do not read it.

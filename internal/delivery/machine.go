@@ -20,8 +20,9 @@
 //     full, the machine neither moves to another connection nor ends this one in order, so that no
 //     line is torn. A driver whose write waits calls Blocked at least once per target.Tick.
 //   - Tick is called once per target.Tick, Due when the time of Wake has come, and Check when a
-//     connection may have ended. While Quiet reports true, a Tick once per QuietTick suffices, and one
-//     at once when the settings change or which backends take lines.
+//     connection may have ended, or CaughtUp has to be up to date. While Quiet reports true, a Tick
+//     once per QuietTick suffices, and one at once when the settings change or which backends take
+//     lines.
 //   - The driver makes one dial at a time, the one that Dial asks for, and reports its end by
 //     Dialled, never from within Dial.
 //   - The machine owns a connection from Dialled on, and closes or aborts it.
@@ -172,6 +173,10 @@ func (m *Machine) Rests() bool {
 
 // Wants reports whether the machine can write what it is given by Take.
 func (m *Machine) Wants() bool { return !m.ended && m.writable() && m.retryQueue.empty() }
+
+// CaughtUp reports whether the machine wants more, and all that it has written has arrived, as of its
+// last look. Check looks again.
+func (m *Machine) CaughtUp() bool { return m.Wants() && m.out.arrived() == m.out.next }
 
 // Paused reports whether the machine's home takes no lines.
 func (m *Machine) Paused() bool { return m.paused }
