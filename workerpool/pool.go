@@ -56,7 +56,7 @@ type Pool struct {
 	running  atomic.Pointer[[]*worker] // workers, for outlets; replaced under mu
 	outlets  atomic.Uint32             // made so far
 	clock    clock
-	parts    atomic.Int32              // that outlets may cut before the next tick; see spread
+	parts    atomic.Int32 // that outlets may cut before the next tick; see spread
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
