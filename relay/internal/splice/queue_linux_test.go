@@ -11,7 +11,6 @@ import (
 func TestOrderlyEndIsNotTakenForABrokenConnection(t *testing.T) {
 	for range 100 {
 		far, near := connected(t, "tcp")
-		must(t, far.(*net.TCPConn).SetReadBuffer(4<<10)) // the queue is long when its end is awaited
 		end(t, near, far)
 		far.Close()
 		near.Close()
@@ -21,18 +20,19 @@ func TestOrderlyEndIsNotTakenForABrokenConnection(t *testing.T) {
 	}
 }
 
-// end ends a connection in an orderly way: far first, then near, which has written something.
+// end ends a connection in an orderly way: far first, then near, whose send queue is not empty.
 func end(t *testing.T, near, far net.Conn) {
 	must(t, far.(*net.TCPConn).CloseWrite())
+	must(t, near.(*net.TCPConn).SetWriteBuffer(1<<20))
+	_, err := near.Write(make([]byte, 256<<10)) // more than a receive window holds at first
+	must(t, err)
+	side := NewSide(near)
+	side.CloseWrite()
 	read := make(chan error)
 	go func() {
 		_, err := io.Copy(io.Discard, struct{ io.Reader }{far})
 		read <- err
 	}()
-	side := NewSide(near)
-	_, err := near.Write(make([]byte, 64<<10))
-	must(t, err)
-	side.CloseWrite()
 	for {
 		n, broken := side.sendQueue()
 		if broken {
