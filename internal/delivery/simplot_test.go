@@ -25,6 +25,9 @@ func (s *sim) hang() {
 	x, before := s.targets[0], s.seq
 	leaves := s.rng.IntN(2) == 0
 	x.rate = 0
+	for _, c := range x.live() { // its kernel must not take lines for much longer
+		c.recvBuf = min(c.recvBuf, c.acked-c.read+4000)
+	}
 	s.say("%s hangs; leaves %v", x.name, leaves)
 	if leaves {
 		s.setAccepting(x, false)
