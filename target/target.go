@@ -327,6 +327,22 @@ func (s Set) OtherConfirming(than *Target, since time.Duration, intN func(int) i
 	return s.pick(than, intN, func(t *Target) bool { return t.Confirming(since) })
 }
 
+// OthersStalled reports whether no target other than the given one is confirming, and one of them or
+// more is stuck.
+func (s Set) OthersStalled(than *Target) bool {
+	stuck := false
+	for _, t := range s {
+		switch {
+		case t == than:
+		case t.stuck.Load() > 0:
+			stuck = true
+		case t.Connections() > 0 && !t.Down():
+			return false
+		}
+	}
+	return stuck
+}
+
 // pick makes a uniform random choice in one pass (reservoir sampling).
 func (s Set) pick(than *Target, intN func(int) int, suits func(*Target) bool) *Target {
 	var chosen *Target

@@ -33,18 +33,20 @@ func TestOther(t *testing.T) {
 		than       int
 		other      []int // the targets that Other may return; nil: none
 		confirming []int // the targets that OtherConfirming may return; nil: none
+		stalled    bool  // OthersStalled
 	}{
-		{"alone", []int{confirming}, 0, nil, nil},
-		{"never the given one", []int{confirming, idle}, 0, []int{1}, nil},
-		{"all idle", []int{idle, idle, idle}, 1, []int{0, 2}, nil},
-		{"never one that is down", []int{idle, down, idle}, 0, []int{2}, nil},
-		{"all others down", []int{confirming, down, down}, 0, nil, nil},
-		{"confirming targets first", []int{idle, idle, confirming, stuck}, 0, []int{2}, []int{2}},
-		{"a stuck target rather than none", []int{confirming, stuck, down}, 0, []int{1}, nil},
-		{"stuck and idle targets alike", []int{confirming, stuck, idle}, 0, []int{1, 2}, nil},
-		{"the given one may be down", []int{down, confirming, confirming}, 0, []int{1, 2}, []int{1, 2}},
+		{"alone, and stuck", []int{stuck}, 0, nil, nil, false},
+		{"alone", []int{confirming}, 0, nil, nil, false},
+		{"never the given one", []int{confirming, idle}, 0, []int{1}, nil, false},
+		{"all idle", []int{idle, idle, idle}, 1, []int{0, 2}, nil, false},
+		{"never one that is down", []int{idle, down, idle}, 0, []int{2}, nil, false},
+		{"all others down", []int{confirming, down, down}, 0, nil, nil, false},
+		{"confirming targets first", []int{idle, idle, confirming, stuck}, 0, []int{2}, []int{2}, false},
+		{"a stuck target rather than none", []int{confirming, stuck, down}, 0, []int{1}, nil, true},
+		{"stuck and idle targets alike", []int{confirming, stuck, idle}, 0, []int{1, 2}, nil, true},
+		{"the given one may be down", []int{down, confirming, confirming}, 0, []int{1, 2}, []int{1, 2}, false},
 		{"many", []int{confirming, confirming, confirming, confirming, confirming, down, idle}, 2,
-			[]int{0, 1, 3, 4}, []int{0, 1, 3, 4}},
+			[]int{0, 1, 3, 4}, []int{0, 1, 3, 4}, false},
 	}
 	for _, test := range tests {
 		s := named("a", "b", "c", "d", "e", "f", "g")[:len(test.states)]
@@ -65,6 +67,9 @@ func TestOther(t *testing.T) {
 		checkChoice(t, test.name+": OtherConfirming", s, test.confirming, func() *Target {
 			return s.OtherConfirming(s[test.than], 0, rand.IntN)
 		})
+		if got := s.OthersStalled(s[test.than]); got != test.stalled {
+			t.Errorf("%s: OthersStalled() = %v", test.name, got)
+		}
 	}
 }
 

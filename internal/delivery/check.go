@@ -27,10 +27,11 @@ func (m *Machine) checkConns(now time.Time) {
 // look asks a connection for its progress and releases what that confirms.
 func (m *Machine) look(c *outConn, now time.Time) {
 	s := m.shared.Settings()
-	before := c.exact
+	before, last := c.exact, c.seenAt
 	if c.look(now, s.stuckAfter()); c.exact != before {
 		m.logger.Debug("peer lookup", "target", c.backend.Target, "exact", c.exact)
 	}
+	m.countHang(c, last, now)
 	m.release(c, c.confirmable(now, s.ResendAge), now)
 	m.enforceLimit(c, s.WindowMax, now)
 	c.reportWindow()
@@ -98,8 +99,28 @@ func (m *Machine) drainStalled(c *outConn, now time.Time, timeout time.Duration)
 	return m.shared.Backends().accepting.OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN) != nil
 }
 
+// countHang adds the time since the last look to a stall. A stall is judged beside the other
+// targets: they may all wait for the same service, and none of them hangs. So a stall that all others
+// come to share counts anew from when one of them confirms again, and after that the time in which
+// none does is left out. That others pause now and then must not keep the window for ever.
+func (m *Machine) countHang(c *outConn, last, now time.Time) {
+	if !c.ackedAt.Before(now) {
+		c.hung, c.allStalled = 0, false
+		return
+	}
+	if last.Before(c.ackedAt) {
+		last = c.ackedAt
+	}
+	switch {
+	case !m.shared.Backends().accepting.OthersStalled(c.backend.Target):
+		c.hung += now.Sub(last)
+	case !c.allStalled:
+		c.hung, c.allStalled = 0, true
+	}
+}
+
 // stallVerdict handles a peer that is alive and acknowledges nothing. That is backpressure, not
-// a failure: the window moves once, and only to a target that confirms.
+// a failure: the window moves once, and only to a target that confirms, while this one hangs.
 func (m *Machine) stallVerdict(c *outConn, now time.Time) error {
 	if !c.stalled {
 		c.stalled = true
@@ -107,7 +128,7 @@ func (m *Machine) stallVerdict(c *outConn, now time.Time) error {
 		c.backend.logs.takesNothing.Warn(m.logger, "target takes nothing", targetAttr(c.backend),
 			slog.Duration("since", now.Sub(c.ackedAt).Round(time.Millisecond)))
 	}
-	if m.moved || !m.canMove(c) {
+	if m.moved || c.hung < m.shared.Settings().StallTimeout || !m.canMove(c) {
 		return nil
 	}
 	m.moved = true

@@ -45,9 +45,11 @@ type outConn struct {
 	freshHistory ackHistory // over freshFor
 	confirmed    bool       // some of its lines were
 	stuck        bool
-	exact        bool // counted in backend.exact
-	stalled      bool // counted as a stall
-	ending       bool // it is to be left
+	exact        bool          // counted in backend.exact
+	stalled      bool          // counted as a stall
+	allStalled   bool          // in the present stall, all other targets have stalled, too
+	hung         time.Duration // part of the present stall that counts; see countHang
+	ending       bool          // it is to be left
 	endingAt     time.Time
 	ignoreFIN    bool // the peer is a half-closer, whose FIN means nothing
 	halfClosed   bool // by us

@@ -4,14 +4,15 @@ import (
 	"log/slog"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"linesplit/linebuf"
 	"linesplit/target"
 )
 
-// stage is one machine with its targets. Its dials succeed at once; the test says what a connection
-// reports, and lets time pass.
+// stage is one machine with its targets, inside a synctest bubble. The test ends its dials, says what
+// a connection reports, and lets time pass.
 type stage struct {
 	t       *testing.T
 	shared  *Shared
@@ -20,7 +21,6 @@ type stage struct {
 	m       *Machine
 	dialled *Backend    // the dial under way is to
 	conns   []*toldConn // all that there ever were
-	now     time.Time
 }
 
 // toldConn reports what the test tells it to. Unless it holds, everything written has been read.
@@ -51,9 +51,15 @@ func (c *toldConn) CloseWrite() error { return nil }
 func (c *toldConn) Abort()            { c.closed = true }
 func (c *toldConn) Close()            { c.closed = true }
 
-// newStage connects a machine to the first of n targets and lets the first second pass.
+// onStage connects a machine to the first of n targets, lets the first second pass, and calls f in a
+// bubble.
+func onStage(t *testing.T, n int, f func(s *stage)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(newStage(t, n)) })
+}
+
 func newStage(t *testing.T, n int) *stage {
-	s := &stage{t: t, buffers: linebuf.NewPool(0), now: time.Now()}
+	s := &stage{t: t, buffers: linebuf.NewPool(0)}
 	logger := slog.New(slog.DiscardHandler)
 	s.shared = NewShared(s.buffers, discard{}, logger, func(int) int { return 0 })
 	s.shared.SetSettings(&Settings{StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: time.Hour,
@@ -64,7 +70,7 @@ func newStage(t *testing.T, n int) *stage {
 	}
 	s.shared.SetBackends(NewBackends(s.targets))
 	s.m = New(s.shared, s, s.targets[0], 0)
-	s.m.Begin(s.now)
+	s.m.Begin(time.Now())
 	s.connect()
 	s.pass(halfCloserWithin)
 	return s
@@ -81,7 +87,7 @@ func (s *stage) connect() *toldConn {
 	}
 	c, b := &toldConn{}, s.dialled
 	s.conns, s.dialled = append(s.conns, c), nil
-	s.m.Dialled(b, c, nil, s.now)
+	s.m.Dialled(b, c, nil, time.Now())
 	return c
 }
 
@@ -90,9 +96,9 @@ func (s *stage) out() *toldConn { return s.m.out.conn.(*toldConn) }
 
 // pass lets time pass in ticks.
 func (s *stage) pass(d time.Duration) {
-	for until := s.now.Add(d); s.now.Before(until); {
-		s.now = s.now.Add(target.Tick)
-		s.m.Tick(s.now)
+	for until := time.Now().Add(d); time.Now().Before(until); {
+		time.Sleep(target.Tick)
+		s.m.Tick(time.Now())
 	}
 }
 
@@ -103,9 +109,9 @@ func (s *stage) send() {
 		s.t.Fatal("the machine wants no lines")
 	}
 	b := s.buffers.MustGet(512)
-	b.B, b.Lines, b.Read = append(b.B, "line\n"...), 1, s.now
+	b.B, b.Lines, b.Read = append(b.B, "line\n"...), 1, time.Now()
 	s.m.Take(b)
 	c, p := s.m.Writing()
 	c.(*toldConn).written += len(p)
-	s.m.Wrote(len(p), nil, s.now)
+	s.m.Wrote(len(p), nil, time.Now())
 }
