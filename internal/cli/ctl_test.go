@@ -31,6 +31,8 @@ func TestCtlUsage(t *testing.T) {
 		{[]string{"weight", "a:1", "2.5"}, exitUsage, `weight "2.5": write a whole number from 1 to 1000000`},
 		{[]string{"weight", "a:1", "-1"}, exitUsage, `linesplit ctl: weight "-1": write a whole number`},
 		{[]string{"connections", "many"}, exitUsage, `limit "many": write a whole number`},
+		{[]string{"add", "nonsense"}, exitUsage, `target "nonsense": no port: write nonsense:PORT`},
+		{[]string{"balance", "nonsense"}, exitUsage, `balance "nonsense": use one of round-robin,`},
 		{[]string{"drain", ""}, exitUsage, "drain: NAME is empty"},
 		{[]string{"-admin", "unix://tmp/x.sock", "targets"}, exitUsage, "want three of them, unix:///tmp/x.sock"},
 		{[]string{"-admin", "unix:/tmp/x.sock", "targets"}, exitUsage, "write unix:///tmp/x.sock"},

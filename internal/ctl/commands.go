@@ -15,6 +15,8 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/flags"
+	"linesplit/relay"
+	"linesplit/target"
 )
 
 // session is one run of a command.
@@ -43,13 +45,15 @@ func commands() []command {
 		{name: "ledger", help: "where every line is: confirmed, retained, queued, dropped (line mode)", run: ledger},
 		{name: "config", help: "the settings in force, and where each comes from", run: config},
 		{name: "top", help: "status and targets every second, until interrupted", run: top},
-		{name: "add", args: "ADDRESS", help: "add a target; ADDRESS is written as in -target", run: add},
+		{name: "add", args: "ADDRESS", help: "add a target; ADDRESS is written as in -target", run: add,
+			check: checkAddress},
 		{name: "drain", args: "NAME", help: "send a target nothing new, and let its connections finish",
 			run: targetCommand(http.MethodPost, "/drain")},
 		{name: "resume", args: "NAME", help: "undo drain", run: targetCommand(http.MethodPost, "/resume")},
 		{name: "remove", args: "NAME", help: "drain a target, then remove it", run: targetCommand(http.MethodDelete, "")},
 		{name: "weight", args: "NAME N", help: "change a target's share (connection mode)", run: weight, check: checkWeight},
-		{name: "balance", args: "RULE", help: "change how targets are chosen (connection mode)", run: balance},
+		{name: "balance", args: "RULE", help: "change how targets are chosen (connection mode)", run: balance,
+			check: checkRule},
 		{name: "reload", help: "read the configuration file again", run: reload},
 	}
 }
@@ -128,6 +132,16 @@ func checkConnections(args []string) error {
 }
 
 func checkWeight(args []string) error { return checkNumber("weight", args[1], maxWeight) }
+
+func checkAddress(args []string) error {
+	_, err := target.ParseAddress(args[0], false)
+	return err
+}
+
+func checkRule(args []string) error {
+	_, err := relay.ParseBalance(args[0])
+	return err
+}
 
 func checkNumber(what, text string, high int) error {
 	if n, err := strconv.Atoi(text); err != nil || n < 1 || n > high {
