@@ -53,8 +53,7 @@ func ctlCommand() command {
 					"with -admin; LINESPLIT_ADMIN changes the default"},
 			{Name: "token-file", Arg: "FILE", Group: groupConnection,
 				Default: os.Getenv(config.EnvName("admin-token-file")),
-				Help: "file with its token, as in its -admin-token-file; LINESPLIT_ADMIN_TOKEN_FILE changes the " +
-					"default. Where that is exported, linesplit itself reads it, too, and does not start without -admin"},
+				Help:    "file with its token, as in its -admin-token-file; LINESPLIT_ADMIN_TOKEN_FILE changes the default"},
 			{Name: "tls-ca", Arg: "FILE", Group: groupConnection,
 				Help: "authorities to trust instead of the system's"},
 			{Name: "tls-cert", Arg: "FILE", Group: groupConnection,

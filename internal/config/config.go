@@ -169,7 +169,7 @@ func judge(s *flags.Set) (Config, error) {
 		AccessLog:      flags.Parsed(s, "access-log", parseAccessLog),
 		Forward:        forward(s),
 		Admin:          flags.Parsed(s, "admin", parseAdmin),
-		AdminToken:     s.Text("admin-token-file"),
+		AdminToken:     adminToken(s),
 		Profiling:      s.Bool("profiling"),
 		LogLevel:       flags.Parsed(s, "log-level", parseLogLevel),
 		LogFormat:      flags.Parsed(s, "log-format", parseLogFormat),

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -211,15 +212,20 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	}
 }
 
-// A variable that is exported for linesplit ctl holds for linesplit itself, too. The error about its
-// file did not name it, and said nothing of use while there is no -admin.
+// A variable that is exported for linesplit ctl holds for linesplit itself, too, which did not start
+// without -admin. The error about its file did not name it.
 func TestTokenFileFromTheEnvironment(t *testing.T) {
 	clearEnv(t)
 	token := writeFile(t, "two words")
 	t.Setenv("LINESPLIT_ADMIN_TOKEN_FILE", token)
 	from := `-admin-token-file "` + token + `" from the environment variable LINESPLIT_ADMIN_TOKEN_FILE: `
-	_, err := Parse([]string{"-target", "a:1"})
-	checkErrors(t, err, []string{from + "only valid with -admin"})
+	c, err := Parse([]string{"-target", "a:1"})
+	want := []string{`the environment variable "LINESPLIT_ADMIN_TOKEN_FILE" sets nothing without -admin`}
+	if err != nil || c.AdminToken != "" || !slices.Equal(c.Warnings, want) {
+		t.Errorf("without -admin: token file %q, warnings %q, error %v", c.AdminToken, c.Warnings, err)
+	}
+	_, err = Parse([]string{"-target", "a:1", "-admin-token-file", token})
+	checkErrors(t, err, []string{`-admin-token-file "` + token + `": only valid with -admin`})
 	_, err = Parse([]string{"-target", "a:1", "-admin", "127.0.0.1:9091"})
 	checkErrors(t, err, []string{from + "is not one word"})
 }

@@ -151,6 +151,14 @@ func refuseTargetTLS(s *flags.Set) {
 	}
 }
 
+// adminToken ignores a token file of the environment that is there for linesplit ctl alone.
+func adminToken(s *flags.Set) string {
+	if s.Text("admin") == "" {
+		s.IgnoreWithout("admin", "admin-token-file")
+	}
+	return s.Text("admin-token-file")
+}
+
 // parseAdmin reads an address that admin.ParseSpec takes, or nothing.
 func parseAdmin(text string) (string, error) {
 	if text == "" {

@@ -15,12 +15,26 @@ var serviceLinks = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0
 // maxWarnings bounds the list of Warnings.
 const maxWarnings = 20
 
+// IgnoreWithout gives an option its default, with a warning, if its value comes from the environment:
+// there it may be meant for another command. It has no effect without the option needed, which the
+// caller found missing.
+func (s *Set) IgnoreWithout(needed, name string) {
+	o := s.byName[name]
+	if o.source != FromEnv {
+		return
+	}
+	s.ignored = append(s.ignored,
+		fmt.Sprintf("the environment variable %s sets nothing without -%s", quote(EnvName(s.env, name)), needed))
+	o.values, o.source = nil, FromDefault
+}
+
 // Warnings returns a sentence for every environment variable that has the program's prefix and sets
 // nothing, with the nearest one that would. It is empty before ParseEnvAndFile.
 func (s *Set) Warnings() (all []string) {
 	if s.env == "" {
 		return nil
 	}
+	all = slices.Clip(s.ignored)
 	for _, pair := range slices.Sorted(slices.Values(os.Environ())) {
 		variable, value, _ := strings.Cut(pair, "=")
 		name, ours := strings.CutPrefix(variable, s.env+"_")

@@ -72,6 +72,7 @@ type Set struct {
 	now       Source              // what is being read
 	errs      Errors              // at most maxFaults
 	more      moreFaults          // faults that errs has no room for
+	ignored   []string            // warnings of IgnoreWithout
 }
 
 // New returns a Set in which every option has its default. An option named "help" is
