@@ -113,7 +113,7 @@ func (c *Check) setPath(text string) error {
 	}
 	u, err := url.ParseRequestURI(text)
 	if err != nil || !strings.HasPrefix(text, "/") {
-		return fault("health-path", text, errors.New("no path: write one such as /healthz"))
+		return fault("health-path", text, errors.New("not a path: write one such as /healthz"))
 	}
 	c.path = u
 	return nil
@@ -184,7 +184,7 @@ func (c *Check) setExpect(text string) (err error) {
 	}
 	c.expect, err = regexp.Compile(text)
 	if err != nil {
-		return fault("health-expect", text, fmt.Errorf("no regular expression: %w", err))
+		return fault("health-expect", text, fmt.Errorf("not a regular expression: %w", err))
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ var addressErrors = map[string]string{
 	"a host:9999":               "neither a host name",
 	"me@h:9999":                 "neither a host name",
 	"a,b:9999":                  "neither a host name",
-	"h:":                        "1 to 65535",
+	"h:":                        "no port: write h:PORT",
 	"h:0":                       "1 to 65535",
 	"h:65536":                   "1 to 65535",
 	"h:-1":                      "1 to 65535",

@@ -11,7 +11,7 @@ func TestFaultsOfChecks(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{`-health ping -health-send x`, `-health "ping": there are tcp, tls, http, send-expect, redis, mysql and exec`},
 		{`-health send-expect -health-expect ^220\d+(`,
-			"-health-expect \"^220\\d+(\": no regular expression: error parsing regexp: missing closing ): `^220\\d+(`"},
+			"-health-expect \"^220\\d+(\": not a regular expression: error parsing regexp: missing closing ): `^220\\d+(`"},
 		{`-health http -health-send secret`, `-health-send: only valid with -health send-expect`},
 		{`-health tcp -health-path /x`, `-health-path "/x": only valid with -health http`},
 		{`-health send-expect`, `-health-expect: -health send-expect needs it: write a regular expression that a good answer matches, such as ^220`},

@@ -108,7 +108,7 @@ func parseRate(text string) (float64, error) {
 	n, err := strconv.ParseFloat(number, 64)
 	per := map[string]float64{"": 1, "s": 1, "m": 60, "h": 3600}[unit]
 	if err != nil || per == 0 || !(n > 0 && n <= 1e9) {
-		return 0, errors.New("no rate: write 5/s, 300/m or 1000/h")
+		return 0, errors.New("not a rate: write 5/s, 300/m or 1000/h")
 	}
 	return n / per, nil
 }

@@ -59,9 +59,9 @@ func TestBadForwarding(t *testing.T) {
 		{"connection flags", []string{"-balance", "random", "-udp-sessions", "5"}, []string{
 			`-balance "random": only valid with -mode connection, and this is -mode line`, `-udp-sessions "5": only valid with -mode connection`}},
 		{"balance", append(l4, "-balance", "fair"), []string{`-balance "fair": `}},
-		{"rate", append(l4, "-rate-per-client", "5/d"), []string{`-rate-per-client "5/d": no rate: write 5/s, 300/m or 1000/h`}},
-		{"rate of nothing", append(l4, "-rate-per-client", "0"), []string{`no rate`}},
-		{"rate that is no number", append(l4, "-rate-per-client", "NaN/s"), []string{`no rate`}},
+		{"rate", append(l4, "-rate-per-client", "5/d"), []string{`-rate-per-client "5/d": not a rate: write 5/s, 300/m or 1000/h`}},
+		{"rate of nothing", append(l4, "-rate-per-client", "0"), []string{`not a rate`}},
+		{"rate that is no number", append(l4, "-rate-per-client", "NaN/s"), []string{`not a rate`}},
 		{"on target down", append(l4, "-on-target-down", "drop"), []string{`-on-target-down "drop": write keep or reset`}},
 		{"access log", append(l4, "-access-log", "xml"), []string{`-access-log "xml": write text, json or off`}},
 		{"idle timeout", append(l4, "-idle-timeout", "5"), []string{`-idle-timeout "5": no unit: write 5s or 5ms`}},

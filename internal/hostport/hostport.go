@@ -11,11 +11,15 @@ import (
 	"strings"
 )
 
-// Split splits an address into host and port, as net.SplitHostPort does. It does not judge either.
+// Split splits an address into host and port, as net.SplitHostPort does. It judges neither, except
+// that there must be a port.
 func Split(address string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(address)
 	if err != nil {
 		return "", "", fault(address)
+	}
+	if port == "" {
+		return "", "", fmt.Errorf("no port: write %s", net.JoinHostPort(host, "PORT"))
 	}
 	return host, port, nil
 }
