@@ -108,6 +108,7 @@ func (f Figure) text() string {
 	return fmt.Sprintf("%s, %s. %s.", f.Title, f.Unit, strings.Join(all, "; "))
 }
 
+// String returns the median, and whether it is noisy.
 func (p *Point) String() string {
 	if p.Noisy {
 		return Number(p.Median) + " (noisy)"

@@ -21,6 +21,7 @@ type Table struct {
 	extra   [][]string // computed rows, each with its name in front
 }
 
+// NewTable returns a table without values.
 func NewTable(rows []string, columns ...string) *Table {
 	t := &Table{Rows: rows, Columns: columns, hidden: map[[2]int]bool{}}
 	for range rows {
