@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 
 	"linesplit/internal/accept"
 	"linesplit/internal/loop"
@@ -68,12 +69,10 @@ func (a *acceptor) serve(soft context.Context) {
 // close accepts what is in the backlog, unless the hard end has come, and closes the listener.
 func (a *acceptor) close() {
 	done := make(chan struct{})
-	end := func() {
-		if !isClosed(done) {
-			a.ln.Release()
-			close(done)
-		}
-	}
+	end := sync.OnceFunc(func() { // on the loop
+		a.ln.Release()
+		close(done)
+	})
 	a.loop.Post(func() { a.ln.LastCall(end) })
 	select {
 	case <-done:
@@ -82,15 +81,6 @@ func (a *acceptor) close() {
 		<-done
 	}
 	a.v.ln.Close()
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // Accepted takes a new connection. The loop calls it.
