@@ -154,7 +154,7 @@ func SettledMemory(ctx context.Context, pid int, quiet time.Duration) (int64, er
 		if time.Since(since) >= quiet || time.Now().After(limit) {
 			return now, nil
 		}
-		if err := pause(ctx, 250*time.Millisecond); err != nil {
+		if err := Pause(ctx, 250*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
@@ -177,7 +177,7 @@ func SettledDescriptors(ctx context.Context, pid int) (int, error) {
 			return have, err
 		}
 		before = have
-		if err := pause(ctx, 300*time.Millisecond); err != nil {
+		if err := Pause(ctx, 300*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
@@ -190,7 +190,7 @@ func AwaitDescriptors(ctx context.Context, pid, n int) error {
 		if err != nil || have >= n {
 			return err
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := Pause(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("%d of %d descriptors open: %w", have, n, err)
 		}
 	}
@@ -225,7 +225,8 @@ func SamplePeak(pid int) (stop func() int64) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits for d. If ctx ends first, it returns the error of ctx.
+func Pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -11,6 +11,7 @@ import (
 
 	"linesplit/bench/internal/contender"
 	"linesplit/bench/internal/load"
+	"linesplit/bench/internal/procstat"
 	"linesplit/bench/report"
 )
 
@@ -78,7 +79,7 @@ func (b *Bench) restRun(ctx context.Context, s contender.Setup) (cpu float64, er
 
 // cpuWhile returns the part of a core that a proxy takes during d, after restSettle.
 func cpuWhile(ctx context.Context, p *contender.Proxy, d time.Duration) (float64, error) {
-	if err := wait(ctx, restSettle); err != nil {
+	if err := procstat.Pause(ctx, restSettle); err != nil {
 		return 0, err
 	}
 	begin := time.Now()
@@ -86,18 +87,9 @@ func cpuWhile(ctx context.Context, p *contender.Proxy, d time.Duration) (float64
 	if err != nil {
 		return 0, err
 	}
-	if err := wait(ctx, d); err != nil {
+	if err := procstat.Pause(ctx, d); err != nil {
 		return 0, err
 	}
 	after, err := p.CPU()
 	return (after - before) / time.Since(begin).Seconds(), err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
