@@ -22,11 +22,12 @@ const (
 	maxTries = 16
 )
 
-// Outlet lets the goroutine that has read lines write them at once, if a worker has nothing else to
-// do: no other goroutine has to wake up for them. Each goroutine has an outlet of its own.
+// Outlet lets the goroutine or event loop that has read lines write them at once, if a worker has
+// nothing else to do: no other goroutine has to wake up for them. Each connection has an outlet of
+// its own, which one goroutine at a time may use.
 type Outlet struct {
 	pool          *Pool
-	at            int // index in Pool.running
+	at            int // index in Pool.running, modulo its length
 	bytes, writes int // given to that worker
 	last          time.Time
 	burst         burst
