@@ -129,6 +129,7 @@ func accept(listener int) (fd int, peer netip.AddrPort, errno unix.Errno) {
 	return int(n), s.addrPort(), 0
 }
 
+// The same as in internal/accept, for goroutines that accept.
 const (
 	backlogWait = 10 * time.Millisecond
 	maxBacklog  = 250 * time.Millisecond
