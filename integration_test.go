@@ -134,7 +134,8 @@ func TestTLSTargetsRestartedInOrderLoseNothing(t *testing.T) {
 	}
 }
 
-// lookups are the two ways to know what a target has not read: the kernel tells, or it is estimated.
+// lookups are the two ways to know what a target has not read: the kernel tells, or it is
+// estimated.
 var lookups = []string{"auto", "off"}
 
 // The process of a target exits at once. Its connections end with FIN or RST, depending on what was

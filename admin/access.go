@@ -45,8 +45,8 @@ const (
 
 type trustKey struct{}
 
-// withTrust returns a context for the requests of a listener or connection, whose present trust is a
-// function's result.
+// withTrust returns a context for the requests of a listener or connection, whose present trust is
+// a function's result.
 func withTrust(ctx context.Context, present func() trust) context.Context {
 	return context.WithValue(ctx, trustKey{}, present)
 }
@@ -129,8 +129,8 @@ func trustIn(ln net.Listener) func() trust {
 // others are the permission bits for users who are neither the owner nor in the group.
 const others = 0o007
 
-// trustInFile returns the trust in the clients of a socket by its file now. own is the file as it was
-// when the socket was opened.
+// trustInFile returns the trust in the clients of a socket by its file now. own is the file as it
+// was when the socket was opened.
 func trustInFile(path string, own os.FileInfo) trust {
 	info, err := os.Lstat(path)
 	if err == nil && own != nil && os.SameFile(info, own) && info.Mode().Type() == os.ModeSocket && info.Mode()&others == 0 {

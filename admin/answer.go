@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// draft is a ResponseWriter that keeps an answer until it is sent. A handler that writes to it never
-// waits for its client, so that a client that does not read holds none of the handler's limited
-// places.
+// draft is a ResponseWriter that keeps an answer until it is sent. A handler that writes to it
+// never waits for its client, so that a client that does not read holds none of the handler's
+// limited places.
 type draft struct {
 	header http.Header
 	code   int

@@ -27,8 +27,8 @@ type api struct {
 	gate    *gate
 	log     *slog.Logger
 	sampler *sampler
-	// Each holds one value per request of its kind of client that is being worked on. Clients do not
-	// hold one while they take their answer. Streams of events have a limit of their own.
+	// Each holds one value per request of its kind of client that is being worked on. Clients do
+	// not hold one while they take their answer. Streams of events have a limit of their own.
 	known, anonymous chan struct{}
 }
 

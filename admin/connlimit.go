@@ -20,17 +20,17 @@ const (
 	maxUnread = 16 << 20
 	// sendBuffer is the size in bytes of each connection's send buffer in the kernel.
 	sendBuffer = 64 << 10
-	// stuckAfter is the duration of a write after which its client counts as not taking its answer. A
-	// write waits for the client only when the buffers of both kernels are full.
+	// stuckAfter is the duration of a write after which its client counts as not taking its answer.
+	// A write waits for the client only when the buffers of both kernels are full.
 	stuckAfter = 50 * time.Millisecond
-	// modest is the number of places that a peer may take before it counts as greedy, where an equal
-	// share is smaller: a probe and a scrape of one machine may come at the same moment.
+	// modest is the number of places that a peer may take before it counts as greedy, where an
+	// equal share is smaller: a probe and a scrape of one machine may come at the same moment.
 	modest = 2
 	// idleAfter is the time without a request after which a connection counts as idle.
 	idleAfter = time.Second
 	// maxRow is the number of requests in a row after which a connection gives way before new ones:
-	// a probe must not lose its place, in the moment before its request is read, to those of clients
-	// that are being answered all the time.
+	// a probe must not lose its place, in the moment before its request is read, to those of
+	// clients that are being answered all the time.
 	maxRow = 8
 	// pace is the wait before each further answer on such a connection while more than half of all
 	// places are taken: a hundred of them keep the processors from others for seconds.
@@ -44,8 +44,8 @@ const (
 // than a probe sends its request: they take the places of their own connections.
 //
 // Places are left for probes and metrics because the requests that keep their places while they are
-// being worked on are limited in number, all kinds together to less than MaxConns: there is always a
-// connection that has to give way.
+// being worked on are limited in number, all kinds together to less than MaxConns: there is always
+// a connection that has to give way.
 type connLimiter struct {
 	max       int
 	maxUnread int64
@@ -116,10 +116,10 @@ func (l *connLimiter) removeLocked(conn net.Conn) {
 // victimLocked returns the connection that has to give way to a new one of a peer, or nil if none
 // has to.
 //
-// Connections that keep their places do not count, the new one does. A peer is greedy if it has more
-// connections than an equal share, and more than modest. With the new one there are more connections
-// than equal shares, so that some peer is greedy while an equal share is at least modest. Until then
-// a peer with no more than that loses none.
+// Connections that keep their places do not count, the new one does. A peer is greedy if it has
+// more connections than an equal share, and more than modest. With the new one there are more
+// connections than equal shares, so that some peer is greedy while an equal share is at least
+// modest. Until then a peer with no more than that loses none.
 func (l *connLimiter) victimLocked(newcomer string, now time.Time) (victim net.Conn) {
 	claims := make(map[net.Conn]claim, len(l.conns))
 	held := map[string]int{newcomer: 1}

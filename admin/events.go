@@ -110,8 +110,8 @@ func (s *sampler) subscribe(peer string, known bool, now time.Time) *stream {
 	return one
 }
 
-// makeRoomLocked reports whether there is room for one more stream of a kind of client. At the limit
-// it ends another stream of that kind, if there is one that has to give way.
+// makeRoomLocked reports whether there is room for one more stream of a kind of client. At the
+// limit it ends another stream of that kind, if there is one that has to give way.
 func (s *sampler) makeRoomLocked(peer string, known bool, now time.Time) bool {
 	limit := maxStreams
 	if known {
@@ -135,10 +135,10 @@ func (s *sampler) makeRoomLocked(peer string, known bool, now time.Time) bool {
 	return true
 }
 
-// givesWay returns the stream that a new one from peer may replace, or nil. It is, in this order, the
-// one that has not taken its events for longest, the oldest of the peer that has the most streams, if
-// that peer still has no fewer than the new one's afterwards, or the oldest one after its turn. The
-// streams are given oldest first.
+// givesWay returns the stream that a new one from peer may replace, or nil. It is, in this order,
+// the one that has not taken its events for longest, the oldest of the peer that has the most
+// streams, if that peer still has no fewer than the new one's afterwards, or the oldest one after
+// its turn. The streams are given oldest first.
 func givesWay(streams []*stream, peer string, now time.Time) *stream {
 	held := map[string]int{}
 	for _, one := range streams {
@@ -186,8 +186,8 @@ func statusEvent(s Status) []byte {
 	return b.Bytes()
 }
 
-// events streams one status event a second until the client disconnects, the server ends, or another
-// stream takes the place of this one.
+// events streams one status event a second until the client disconnects, the server ends, or
+// another stream takes the place of this one.
 func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	feed := a.sampler.subscribe(requestPeer(r), isAuthenticated(r), time.Now())
 	if feed == nil {

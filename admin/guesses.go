@@ -59,8 +59,8 @@ func (g *guesses) refund(peer string) {
 	}
 }
 
-// forgetLocked makes room: it removes all accounts without debts, or else the one with the smallest.
-// A peer that has not guessed must not pay for the guesses of others.
+// forgetLocked makes room: it removes all accounts without debts, or else the one with the
+// smallest. A peer that has not guessed must not pay for the guesses of others.
 func (g *guesses) forgetLocked(now time.Time) {
 	smallest := ""
 	for peer, until := range g.until {

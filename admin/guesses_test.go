@@ -47,8 +47,8 @@ func TestGuessesAreSlowed(t *testing.T) {
 	}
 }
 
-// Peers without number take bounded memory, those that guess most stay slowed, and none of them keeps
-// out a peer that has the token. 1,024 guessing addresses locked out all others.
+// Peers without number take bounded memory, those that guess most stay slowed, and none of them
+// keeps out a peer that has the token. 1,024 guessing addresses locked out all others.
 func TestGuessersAreBounded(t *testing.T) {
 	var g guesses
 	wrong := func(peer string) bool {

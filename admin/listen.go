@@ -41,8 +41,8 @@ func ParseSpec(value string) (listen.Spec, error) {
 	return spec, nil
 }
 
-// Authenticates reports whether a value of -admin names a socket file that admits only its owner and
-// group, so that its clients are authenticated by it.
+// Authenticates reports whether a value of -admin names a socket file that admits only its owner
+// and group, so that its clients are authenticated by it.
 func Authenticates(value string) bool {
 	spec, err := ParseSpec(value)
 	if err != nil {

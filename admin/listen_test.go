@@ -109,8 +109,8 @@ func TestAbstractSocketIsOpenToTheMachine(t *testing.T) {
 	}
 }
 
-// The trust in the clients of a socket was read once: after a chmod all users of the machine had the
-// rights of its owner. A connection from a time of less trust keeps that.
+// The trust in the clients of a socket was read once: after a chmod all users of the machine had
+// the rights of its owner. A connection from a time of less trust keeps that.
 func TestTrustFollowsTheSocketsFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such permissions")

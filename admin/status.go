@@ -98,8 +98,8 @@ type Totals struct {
 	DroppedDatagrams    uint64 `json:"dropped_datagrams"` // by the kernel, at all udp:// listeners, before linesplit read them
 	Probes              uint64 `json:"probes"`            // ended before the first byte of TLS or of a PROXY header
 
-	// IdleTimeouts and LineTimeouts count the senders that a timeout has ended, and AcceptPauses how
-	// often accepting paused at Limits.MaxConnections; all in line mode.
+	// IdleTimeouts and LineTimeouts count the senders that a timeout has ended, and AcceptPauses
+	// how often accepting paused at Limits.MaxConnections; all in line mode.
 	IdleTimeouts uint64 `json:"idle_timeouts"`
 	LineTimeouts uint64 `json:"line_timeouts"`
 	AcceptPauses uint64 `json:"accept_pauses"`
@@ -182,8 +182,8 @@ type TargetRates struct {
 
 // TargetLines is the part of a TargetStatus that only line mode has.
 type TargetLines struct {
-	// Sent and Acknowledged are as in Ledger. On systems other than Linux, where the kernel does not
-	// say what was acknowledged, Acknowledged counts what is confirmed.
+	// Sent and Acknowledged are as in Ledger. On systems other than Linux, where the kernel does
+	// not say what was acknowledged, Acknowledged counts what is confirmed.
 	Sent         Amount `json:"sent"`
 	Acknowledged Amount `json:"acknowledged"`
 
@@ -191,8 +191,8 @@ type TargetLines struct {
 	Retained  Amount     `json:"retained"` // gauge: in the windows of its connections
 	Resent    Amount     `json:"resent"`   // written to it and sent again, to it or to another target
 	ResentBy  []ResentBy `json:"-"`        // Resent by cause
-	// ExactConnections is a gauge: the connections to a target on this host of which the kernel tells
-	// exactly what is unread (-peer-lookup).
+	// ExactConnections is a gauge: the connections to a target on this host of which the kernel
+	// tells exactly what is unread (-peer-lookup).
 	ExactConnections uint64 `json:"exact_connections"`
 
 	Failovers uint64 `json:"failovers"`

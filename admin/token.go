@@ -53,8 +53,8 @@ func (t *Token) matches(sent string) bool {
 	return subtle.ConstantTimeCompare(sum[:], t.sum.Load()[:]) == 1
 }
 
-// read reads the file. If the file cannot be used the old token stays in force: the file may be half
-// replaced.
+// read reads the file. If the file cannot be used the old token stays in force: the file may be
+// half replaced.
 func (t *Token) read() error {
 	sum, err := readToken(t.file)
 	if err != nil {

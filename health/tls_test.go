@@ -43,7 +43,8 @@ func TestTLSChecks(t *testing.T) {
 		err    string
 	}{
 		{"target", Settings{Kind: "tls"}, target.SchemeTLS, files.ClientTLS, over(hanging), ""},
-		// A refusal of our certificate comes after our side of the 1.3 handshake: it passed the check.
+		// A refusal of our certificate comes after our side of the 1.3 handshake: it passed the
+		// check.
 		{"refuses us, 1.2", Settings{Kind: "tls"}, target.SchemeTLS, noCertificate, demanding(tls.VersionTLS12), "remote error: tls"},
 		{"refuses us, 1.3", Settings{Kind: "tls"}, target.SchemeTLS, noCertificate, demanding(tls.VersionTLS13), "remote error: tls"},
 		{"accepts us, 1.2", Settings{Kind: "tls"}, target.SchemeTLS, files.ClientTLS, demanding(tls.VersionTLS12), ""},

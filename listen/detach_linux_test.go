@@ -33,8 +33,8 @@ func acceptRaw(t *testing.T, fd int) int {
 	}
 }
 
-// Sockets that an event loop accepts have the options of those that Accept returns, and its peers are
-// judged by the lists in force.
+// Sockets that an event loop accepts have the options of those that Accept returns, and its peers
+// are judged by the lists in force.
 func TestDetachedListener(t *testing.T) {
 	g := &Guard{}
 	ln := openGuarded(t, "tcp://127.0.0.1:0", g).(detachable)

@@ -97,9 +97,9 @@ func parse(value string) (Spec, error) {
 	}
 }
 
-// withScheme completes the short forms: host:port and :port are TCP, - and stdin are standard input.
-// A value that is no address at all is taken for host:port, too, so that its error says what is
-// missing.
+// withScheme completes the short forms: host:port and :port are TCP, - and stdin are standard
+// input. A value that is no address at all is taken for host:port, too, so that its error says what
+// is missing.
 func withScheme(value string) string {
 	if value == "-" || value == schemeStdin {
 		return schemeStdin + ":"

@@ -132,9 +132,9 @@ func writeLooking(t *testing.T, c *Conn, p []byte) {
 	}
 }
 
-// A peer that has read fast stops. The worst moment is while its window is still growing. The writer
-// looks as a worker does, but on a busy machine it may rest while the window is at its widest, which
-// nothing shows afterwards: so the test looks whenever it has read, too.
+// A peer that has read fast stops. The worst moment is while its window is still growing. The
+// writer looks as a worker does, but on a busy machine it may rest while the window is at its
+// widest, which nothing shows afterwards: so the test looks whenever it has read, too.
 func TestUnreadRises(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeTCP, Options{Margin: 64 << 10, Retain: 1 << 30})

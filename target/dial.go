@@ -23,8 +23,8 @@ type Options struct {
 	// address.
 	TLS func() *tls.Config
 	// MayConnect, if not nil, is called before each attempt to connect, with a network such as tcp4
-	// and the address that a name has led to. Its error is the attempt's; a dial then goes on to the
-	// next address. It is called from any goroutine.
+	// and the address that a name has led to. Its error is the attempt's; a dial then goes on to
+	// the next address. It is called from any goroutine.
 	MayConnect func(network, address string) error
 	// Margin is the minimum distance, in bytes, between the acknowledged byte and the last byte
 	// that counts as read. DialTracked only.
@@ -32,9 +32,9 @@ type Options struct {
 	// Retain is the maximum of that distance, in bytes: the caller will never send again what lies
 	// further back. DialTracked only.
 	Retain int64
-	// PeerLookup lets a connection ask the kernel, on Linux, how much a peer on this host and in this
-	// network namespace has not read. It replaces the estimate while the kernel answers. It has no
-	// effect on an Address with ViaProxy. DialTracked only.
+	// PeerLookup lets a connection ask the kernel, on Linux, how much a peer on this host and in
+	// this network namespace has not read. It replaces the estimate while the kernel answers. It
+	// has no effect on an Address with ViaProxy. DialTracked only.
 	PeerLookup bool
 }
 

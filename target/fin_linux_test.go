@@ -188,8 +188,9 @@ var finTests = []finTest{
 		act: func(t *testing.T, c *Conn, peer net.Conn, data []byte) {
 			closeWrite(t, peer)
 			sawFIN(t, c)
-			// One packet of 60,000 bytes shows the kernel that packets fill its memory well. The window
-			// then ends wider than it began, and nothing seems unread unless a look falls in between.
+			// One packet of 60,000 bytes shows the kernel that packets fill its memory well. The
+			// window then ends wider than it began, and nothing seems unread unless a look falls in
+			// between.
 			for range 12 {
 				writeLooking(t, c, data[:5000])
 				allAcked(t, c)

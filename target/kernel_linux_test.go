@@ -44,11 +44,12 @@ func probing(t testing.TB, c *Conn) bool {
 	return info.Backoff > 0
 }
 
-// settled waits until the buffer of a peer that does not read is full, and returns how many bytes it
-// holds. The goroutine that writes to c must not end by itself. On a busy machine it may rest with
-// room in the peer's buffer, and the kernel sends what fits into the last part of a window, less than
-// a segment, only when a timer fires: so settled waits until one has fired in vain. It looks first,
-// because a look waits for a write that holds the socket, in the middle of which nothing is sent.
+// settled waits until the buffer of a peer that does not read is full, and returns how many bytes
+// it holds. The goroutine that writes to c must not end by itself. On a busy machine it may rest
+// with room in the peer's buffer, and the kernel sends what fits into the last part of a window,
+// less than a segment, only when a timer fires: so settled waits until one has fired in vain. It
+// looks first, because a look waits for a write that holds the socket, in the middle of which
+// nothing is sent.
 func settled(t testing.TB, c *Conn, peer net.Conn) int {
 	t.Helper()
 	last, since := -1, time.Now()

@@ -20,8 +20,8 @@ const (
 	// lookupSeldom is the time between two looks from which on a look asks twice.
 	lookupSeldom = 10 * time.Millisecond
 	// lookupSlackTLS is how many bytes the peer's TLS may have read and not handed on to its
-	// application. TLS in the kernel takes one record at a time; Go's crypto/tls, which reads ahead,
-	// was seen to hold 37 KB.
+	// application. TLS in the kernel takes one record at a time; Go's crypto/tls, which reads
+	// ahead, was seen to hold 37 KB.
 	lookupSlackTLS = 64 << 10
 )
 
@@ -77,9 +77,9 @@ func (l *peerLookup) ask(acked uint64) bool {
 // What the lookup has proven stays true.
 func (l *peerLookup) stop() { l.query, l.exact = nil, false }
 
-// end ends the lookup of a peer that reads nothing more, because its socket or ours is gone. If there
-// was an answer, what it has proven is all that is known to be read, and an estimate would only
-// guess beyond it.
+// end ends the lookup of a peer that reads nothing more, because its socket or ours is gone. If
+// there was an answer, what it has proven is all that is known to be read, and an estimate would
+// only guess beyond it.
 func (l *peerLookup) end() {
 	if l.query != nil {
 		l.query, l.exact = nil, !l.askedAt.IsZero()

@@ -115,9 +115,9 @@ func TestLookupThroughTLS(t *testing.T) {
 }
 
 // A receiver that dies, in whatever way, with data unread: whatever looks run meanwhile, no more
-// counts as read than was read. Once the receiver's socket was gone, the estimate decided. It misses
-// what is unread where a receiver has had no CPU time for seconds, and so lines were lost of which
-// the kernel had told that they were not read.
+// counts as read than was read. Once the receiver's socket was gone, the estimate decided. It
+// misses what is unread where a receiver has had no CPU time for seconds, and so lines were lost of
+// which the kernel had told that they were not read.
 func TestLookupNeverCountsWhatADyingPeerHolds(t *testing.T) {
 	t.Parallel()
 	deaths := map[string]func(net.Conn){

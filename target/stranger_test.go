@@ -41,7 +41,8 @@ func TestErrorsQuoteStrangers(t *testing.T) {
 	}
 }
 
-// The same where linesplit speaks TLS and the peer does not: the error said only that this is no TLS.
+// The same where linesplit speaks TLS and the peer does not: the error said only that this is no
+// TLS.
 func TestHandshakeErrorsQuoteStrangers(t *testing.T) {
 	o := &Options{TLS: func() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }}
 	for _, test := range strangers[:3] {

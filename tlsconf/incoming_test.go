@@ -148,8 +148,8 @@ func TestStuckHandshakesMakeRoom(t *testing.T) {
 	}
 }
 
-// Clients that send a byte now and then kept their places until the time limit of the handshake, and
-// kept out all others: each byte began the wait anew.
+// Clients that send a byte now and then kept their places until the time limit of the handshake,
+// and kept out all others: each byte began the wait anew.
 func TestTricklingHandshakesMakeRoom(t *testing.T) {
 	g := newGate(t)
 	hello := clientHello(t, g.client)

@@ -33,8 +33,9 @@ func TestHandshakeKnowsProbes(t *testing.T) {
 	}
 }
 
-// A peer that sent plain text to a TLS listener learned nothing: its connection ended like that of a
-// receiver that has read everything, and a linesplit as the sender counted its lines as delivered.
+// A peer that sent plain text to a TLS listener learned nothing: its connection ended like that of
+// a receiver that has read everything, and a linesplit as the sender counted its lines as
+// delivered.
 func TestPlainTextIsAnsweredByAnAlert(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -41,8 +41,8 @@ func healthcheckCommand() command {
 	}
 }
 
-// runHealthcheck serves container engines and supervisors. It takes the address from where linesplit
-// itself takes -admin, and prints nothing if linesplit is alive, and one line otherwise.
+// runHealthcheck serves container engines and supervisors. It takes the address from where
+// linesplit itself takes -admin, and prints nothing if linesplit is alive, and one line otherwise.
 func runHealthcheck(ctx context.Context, in invocation) int {
 	address, err := healthAddress(in.command, in.args)
 	if errors.Is(err, flag.ErrHelp) {

@@ -29,8 +29,8 @@ type recordSink struct {
 	got   func() // called when a line has come
 }
 
-// startRecordSink starts a sink, which acknowledges lines if answer is set. It ends with the test, or
-// with stop.
+// startRecordSink starts a sink, which acknowledges lines if answer is set. It ends with the test,
+// or with stop.
 func startRecordSink(t *testing.T, answer bool) *recordSink {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -70,8 +70,8 @@ func NewClient(o Options) (*Client, error) {
 	return c, nil
 }
 
-// parseAddress reads an address as linesplit's -admin does. What stands behind a socket's path, such
-// as its mode, is for linesplit only.
+// parseAddress reads an address as linesplit's -admin does. What stands behind a socket's path,
+// such as its mode, is for linesplit only.
 func parseAddress(value string) (network, address string, secure bool, err error) {
 	if strings.HasPrefix(value, "unix://") {
 		value, _, _ = strings.Cut(value, "?")

@@ -50,8 +50,8 @@ func (s *session) targetNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// meant returns the one name that differs from what was written in nothing but its options, its case
-// and a scheme that was left out, or nothing.
+// meant returns the one name that differs from what was written in nothing but its options, its
+// case and a scheme that was left out, or nothing.
 func meant(written string, names []string) (found string) {
 	for _, name := range names {
 		if strings.EqualFold(bare(name), bare(written)) && (scheme(written) == "" || scheme(written) == scheme(name)) {

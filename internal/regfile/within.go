@@ -36,9 +36,9 @@ type stuckCalls struct {
 	file  fs.FileInfo // which the last one reads; nil: it waits for the file's state
 }
 
-// within calls do, which looks at a file, in a goroutine, and leaves it behind if it takes too long.
-// Before do reads the file, it calls begin with the file's state, and returns the error if there is
-// one: the name may lead to another file than the one that earlier calls still read.
+// within calls do, which looks at a file, in a goroutine, and leaves it behind if it takes too
+// long. Before do reads the file, it calls begin with the file's state, and returns the error if
+// there is one: the name may lead to another file than the one that earlier calls still read.
 func within[T any](name string, do func(begin func(fs.FileInfo) error) (T, error)) (result T, err error) {
 	if err := mayLook(name); err != nil {
 		return result, err

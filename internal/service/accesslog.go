@@ -29,6 +29,6 @@ func (l accessLog) Log(c relay.Record) {
 		"seconds", seconds(c.Duration), "dials", c.Dials, "end", c.End)
 }
 
-// seconds returns a duration in seconds with six decimals at most. Duration.Seconds adds two numbers
-// that are rounded already, which shows as 1.8418670000000001.
+// seconds returns a duration in seconds with six decimals at most. Duration.Seconds adds two
+// numbers that are rounded already, which shows as 1.8418670000000001.
 func seconds(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1e6 }

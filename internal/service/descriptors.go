@@ -20,9 +20,9 @@ type budget struct {
 	each     int // for one client
 }
 
-// budgetFor returns the budget of a configuration with a number of targets. Each event loop needs two
-// descriptors. In line mode each worker needs two, since it has two connections while it changes
-// targets. In connection mode each client needs two, and a sixteenth of all may be pipes.
+// budgetFor returns the budget of a configuration with a number of targets. Each event loop needs
+// two descriptors. In line mode each worker needs two, since it has two connections while it
+// changes targets. In connection mode each client needs two, and a sixteenth of all may be pipes.
 func budgetFor(cfg config.Config, targets int) budget {
 	b := budget{limit: descriptorLimit(), each: 1}
 	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg) + 2*cfg.Loops

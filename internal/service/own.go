@@ -11,10 +11,10 @@ import (
 	"linesplit/internal/accept"
 )
 
-// ownListeners are the addresses at which this process listens. A target that a name or a link leads
-// back to one of them would make lines and connections go round for ever. internal/config refuses
-// those that it can tell without a look-up. The zero value has none; its methods are safe for
-// concurrent use.
+// ownListeners are the addresses at which this process listens. A target that a name or a link
+// leads back to one of them would make lines and connections go round for ever. internal/config
+// refuses those that it can tell without a look-up. The zero value has none; its methods are safe
+// for concurrent use.
 type ownListeners struct{ all atomic.Pointer[[]ownListener] }
 
 type ownListener struct {

@@ -103,9 +103,9 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 
 // read returns the present configuration. It keeps other reloads out until endReload is called; if
 // it returns an error, the caller does not call that. read gives up when ctx ends, since a file may
-// be on a disk that does not answer. It then leaves a goroutine behind, up to maxStuckReads of them,
-// which end when the disk has answered, and whose result is not used. Neither other changes nor
-// later reloads wait for them.
+// be on a disk that does not answer. It then leaves a goroutine behind, up to maxStuckReads of
+// them, which end when the disk has answered, and whose result is not used. Neither other changes
+// nor later reloads wait for them.
 func (s *service) read(ctx context.Context) (config.Config, error) {
 	select {
 	case s.reloading <- struct{}{}:

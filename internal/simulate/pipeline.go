@@ -8,8 +8,8 @@ import (
 
 // Pipeline is linesplit as internal/cli starts it. It connects to targets ("host:port", TCP),
 // listens on a loopback port of its own choice, and calls running once, as soon as senders can
-// connect. It works until ctx ends, then drains, and returns its last ledger when everything that it
-// started has ended. The error says that it could not start, or that it could not confirm every
+// connect. It works until ctx ends, then drains, and returns its last ledger when everything that
+// it started has ended. The error says that it could not start, or that it could not confirm every
 // line; the ledger is valid either way.
 //
 // For a demonstration of 15 seconds, a displaced connection should attempt to fail back about

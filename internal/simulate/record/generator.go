@@ -47,7 +47,8 @@ func ParseLength(text string) (Length, error) {
 	return l, nil
 }
 
-// parseBytes refuses a comma, which humanize takes for one between thousands: 1,5KiB would be 15 KiB.
+// parseBytes refuses a comma, which humanize takes for one between thousands: 1,5KiB would be 15
+// KiB.
 func parseBytes(text string) (n int, ok bool) {
 	bytes, err := humanize.ParseBytes(text)
 	return int(min(bytes, MaxLength+1)), err == nil && !strings.Contains(text, ",")
