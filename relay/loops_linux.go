@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -47,7 +48,10 @@ func (v *serving) acceptOnLoop() (*acceptor, error) {
 		return nil, nil
 	}
 	a := &acceptor{v: v, loop: v.loops.Least(nil), admits: admits}
-	return a, a.loop.Listen(&a.ln, fd, a)
+	if err := a.loop.Listen(&a.ln, fd, a); err != nil {
+		return nil, fmt.Errorf("accept on %s: %w", accept.Name(v.ln), err)
+	}
+	return a, nil
 }
 
 // serve accepts until soft ends and then drains, as accept.Server.Serve does.
