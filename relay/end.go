@@ -85,12 +85,12 @@ func (c *conn) refuses(f *splice.Flow) *atomic.Bool {
 	return &c.clientRefuses
 }
 
-// pass lets some time pass. It discards meanwhile what a side sends that the other does not take: a
-// peer may read nothing until it has written.
+// pass lets some time pass, and meanwhile discards what a side sends that the other does not take:
+// a peer may read nothing until it has written.
 func (c *conn) pass(d time.Duration) {
 	switch {
-	case c.clientRefuses.Load() && !c.target.Drop(d):
-	case c.targetRefuses.Load() && !c.client.Drop(d):
+	case c.clientRefuses.Load() && !c.target.Discard(d):
+	case c.targetRefuses.Load() && !c.client.Discard(d):
 	default:
 		accept.Pause(c.v.cut, d)
 	}
@@ -126,7 +126,7 @@ func (c *conn) settle(refused *atomic.Bool, s *splice.Side, f *splice.Flow) {
 		return
 	}
 	empty := time.Now()
-	for !c.over.Load() && !s.Drop(lastLook) {
+	for !c.over.Load() && !s.Discard(lastLook) {
 		if f.Waiting() > 0 {
 			empty = time.Now()
 		} else if time.Since(empty) >= settleTime {

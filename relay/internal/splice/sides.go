@@ -121,8 +121,8 @@ func (s *Side) Close() { s.conn.Close() }
 // CloseSocket ends the connection in an orderly way, without close_notify.
 func (s *Side) CloseSocket() { s.raw.Close() }
 
-// Drop reads and discards bytes until limit has passed. It returns true if the peer ends before.
-func (s *Side) Drop(limit time.Duration) (ended bool) {
+// Discard reads and discards bytes until limit has passed. It returns true if the peer ends before.
+func (s *Side) Discard(limit time.Duration) (ended bool) {
 	s.raw.SetReadDeadline(time.Now().Add(limit))
 	_, err := io.Copy(io.Discard, s.raw)
 	return !errors.Is(err, os.ErrDeadlineExceeded)
