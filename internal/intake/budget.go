@@ -12,12 +12,12 @@ import (
 // budget limits the memory of unfinished lines: all that streams hold while they wait for their
 // senders. Each stream charges its buffer here, with its whole capacity.
 //
-// If the sum would exceed the limit, streams have to give memory back. Those whose buffers are twice
-// as large as their lines need come first, and exchange them. Then lines are dropped, and the first
-// is the one that has made no headway for the longest time. Only the stream's own driver can do
-// either, so it is woken. The caller need not wait for that here: it waits in the pool, for the
-// memory itself. A stream obeys whatever it is waiting for, except the hand-over and the gate
-// before it.
+// If the sum would exceed the limit, streams have to give memory back. Those whose buffers are
+// twice as large as their lines need come first, and exchange them. Then lines are dropped,
+// beginning with the one that has made no headway for the longest time. Only the stream's own
+// driver can do either, so it is woken. The stream that needs memory does not wait for that here
+// but in the pool, for the memory itself. A stream that is asked obeys whatever it is waiting for,
+// except the hand-over and the gate before it.
 //
 // A line makes headway when a sixteenth of what it holds has come. A single byte now and then is
 // none, so a sender that trickles does not keep its memory at the expense of one that writes.
@@ -32,7 +32,7 @@ type budget struct {
 	leaving int64       // what streams that were asked have yet to give back
 }
 
-// headwayShare is the part of its charge that has to come before a line has made headway.
+// A line has made headway when 1/headwayShare of its charge has come.
 const headwayShare = 16
 
 // smallLineGrace is how much longer than others a sender with a small line may pause. While many
@@ -48,7 +48,7 @@ func unfinished(memory int64, maxLine int) int64 {
 	return max(memory/4, min(memory/2, int64(linebuf.ClassSize(maxLine))))
 }
 
-// awakeShare is the part of the memory that awake streams may take. It has room for one at least.
+// Awake streams may take 1/awakeShare of the memory, or a read buffer if that is more.
 const awakeShare = 16
 
 // pressed reports whether streams should hold no more than their lines need.
@@ -128,7 +128,7 @@ type charged struct {
 	asked   atomic.Bool  // budget wants memory back
 	listed  atomic.Bool  // in budget.idlest, or asked; guarded by budget.mu for writing
 	inFront atomic.Bool  // before all that are not in budget.idlest; guarded by budget.mu for writing
-	key     int64        // guarded by budget.mu: headway, or an earlier value of it
+	key     int64        // guarded by budget.mu: what keyOf returned when it was sorted
 	at      int          // guarded by budget.mu: the index in budget.idlest, -1 outside it
 	leaving int64        // guarded by budget.mu: the bytes asked for
 }
@@ -223,18 +223,23 @@ func (b *budget) forget(s *Stream) {
 	}
 }
 
-// headwayHeap is a heap of streams, in the order in which they have to give memory back. Its order
-// is that of inFront and key, which lag behind: popIdlestLocked catches up with those
-// that come to the front.
+// headwayHeap is a heap of streams, in the order in which they have to give memory back. That is
+// the order of inFront and key, which lag behind: popIdlestLocked brings those up to date that come
+// to the front.
 type headwayHeap []*Stream
 
+// Len implements [heap.Interface].
 func (h headwayHeap) Len() int { return len(h) }
+
+// Less implements [heap.Interface].
 func (h headwayHeap) Less(i, j int) bool {
 	if front := h[i].inFront.Load(); front != h[j].inFront.Load() {
 		return front
 	}
 	return h[i].key < h[j].key
 }
+
+// Swap implements [heap.Interface].
 func (h headwayHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j
@@ -257,8 +262,8 @@ func (h *headwayHeap) Pop() any {
 	return s
 }
 
-// awakeBudget limits the memory of read buffers that streams hold while they wait in a read, besides
-// their unfinished lines. Streams beyond that read into a small buffer.
+// awakeBudget limits the memory of read buffers that streams hold while they wait in a read,
+// besides their unfinished lines. Streams beyond that read into a small buffer.
 type awakeBudget struct {
 	limit   int64
 	charged atomic.Int64

@@ -24,13 +24,14 @@ func (s *Stream) prepareHeld() Next {
 	return Ready
 }
 
-// Fill copies b to Room, which is made for it.
+// Fill copies b into a buffer of its own, as if it had been read into Room. The driver then calls
+// Read.
 func (s *Stream) Fill(b []byte) {
 	s.buf = s.shared.pool.MustGet(len(b))
 	copy(s.buf.B[:len(b)], b)
 }
 
-// Awake reports whether the stream is awake, and Wake makes it so.
+// Awake reports whether the stream is awake.
 func (s *Stream) Awake() bool { return s.awake }
 
 // Wake gives the stream a full-size buffer from the next read on.
@@ -47,7 +48,7 @@ func (s *Stream) stayAwake() bool {
 	if s.o.Timed {
 		want := int64(min(s.want(s.Carried()), s.shared.maxRead))
 		if s.awakeCharge = s.shared.budget.awake.reserve(s.awakeCharge, want); s.awakeCharge != want {
-			s.size = s.shared.readSize // there may be room for that, the next time
+			s.size = s.shared.readSize // next time there may be room for that much
 			return false
 		}
 	}

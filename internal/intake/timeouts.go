@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// activity holds the times that the timeouts of a stream depend on, as budget.now has them. Its owner
-// writes it.
+// activity holds the times that the timeouts of a stream depend on, in the form of budget.now. The
+// stream's owner writes it.
 type activity struct {
 	last   atomic.Int64 // the last bytes, or the end of the last time that the driver held up the stream
 	line   atomic.Int64 // the beginning of the unfinished line, without the times held up; 0 without one
