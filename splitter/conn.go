@@ -64,10 +64,8 @@ var (
 )
 
 func newConn(v *serving, nc net.Conn) *conn {
-	c := &conn{v: v, nc: nc, raw: nc, since: time.Now(), outlet: v.o.Outlet()}
+	c := &conn{v: v, nc: nc, raw: below(nc), since: time.Now(), outlet: v.o.Outlet(), sniffing: true}
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
-	c.sniffing = true
-	c.raw = below(nc)
 	_, c.secure = nc.(*tls.Conn)
 	c.shaking = c.secure
 	if c.loop = onLoop(nc); c.loop == nil && !c.viaFD.init(c) {
@@ -170,14 +168,17 @@ func (c *conn) trySend(b *linebuf.Buffer) bool {
 
 // sendWaiting waits for the channel. If hard ends first, b is dropped.
 func (c *conn) sendWaiting(b *linebuf.Buffer) error {
+	defer c.resume(c.holdUp())
 	n := countOf(b)
-	if !c.sendSlowly(b) {
+	select {
+	case c.v.out <- b:
+		c.v.counters.queue(n)
+		return nil
+	case <-c.v.hard.Done():
 		c.countDrop(intake.ReasonShutdown, n, nil)
 		c.v.pool.Put(b)
 		return net.ErrClosed
 	}
-	c.v.counters.queue(n)
-	return nil
 }
 
 // countOf counts the lines of b, which has another owner once it is sent.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"linesplit/internal/intake"
-	"linesplit/linebuf"
 )
 
 const (
@@ -97,14 +96,3 @@ func (c *conn) holdUp() (began time.Time) {
 }
 
 func (c *conn) resume(began time.Time) { c.in.Resume(began, time.Now()) }
-
-// sendSlowly is send for a channel that is full.
-func (c *conn) sendSlowly(b *linebuf.Buffer) bool {
-	defer c.resume(c.holdUp())
-	select {
-	case c.v.out <- b:
-		return true
-	case <-c.v.hard.Done():
-		return false
-	}
-}
