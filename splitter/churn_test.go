@@ -38,8 +38,8 @@ func TestChurnAtTheConnectionLimitIsLoggedInSum(t *testing.T) {
 	})
 }
 
-// Failed handshakes, which any stranger can cause, make a line at once and one in half a minute. Those
-// of one kind, such as checks of a balancer in plain text, hid those of all others.
+// Failed handshakes, which any stranger can cause, make a line at once and one in half a minute.
+// Those of one kind, such as checks of a balancer in plain text, hid those of all others.
 func TestFailedHandshakesAreLoggedInSum(t *testing.T) {
 	var log testLog
 	r := newRig(t, listenTLS(t), plenty, Options{Logger: log.logger()})
