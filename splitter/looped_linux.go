@@ -110,7 +110,7 @@ func (k *looped) step() {
 		}
 	}
 	switch {
-	case k.unsent != nil: // completes has left it
+	case k.unsent != nil: // left by completes
 		k.leaveTo(k.sendUnsent)
 	case k.why != nil:
 		k.end(k.why)
@@ -156,10 +156,10 @@ func (k *looped) read() {
 	}
 }
 
-// completes reads what has room behind an unfinished line that is about to be dropped, and reports
-// whether that has completed the line. Its rest may have arrived long ago: a loop that has many
-// connections comes late to each. k is nil, and nothing is read, for connections that are not on a
-// loop.
+// completes reads once more behind an unfinished line that is about to be dropped, and reports
+// whether that has completed the line. The line's rest may have arrived long ago: a loop with many
+// connections comes late to each. For a connection that is not on a loop, k is nil, and nothing is
+// read.
 func (k *looped) completes(c *conn) bool {
 	if k == nil || k.over || k.unsent != nil {
 		return false
@@ -169,7 +169,7 @@ func (k *looped) completes(c *conn) bool {
 		return false
 	}
 	n, _ := loop.Read(k.fd.Int(), room)
-	if n <= 0 { // read finds out why
+	if n <= 0 { // the next read finds out why
 		return false
 	}
 	before := c.received.Load().Lines
@@ -194,8 +194,8 @@ func (k *looped) sendUnsent() error {
 	return k.why
 }
 
-// leaveTo leaves the connection to a goroutine that runs errand. Then the loop goes on, or ends the
-// connection if errand has failed.
+// leaveTo leaves the connection to a goroutine that runs errand. Afterwards the loop goes on, or
+// ends the connection if errand has failed.
 func (k *looped) leaveTo(errand func() error) {
 	k.away = true
 	go func() {

@@ -17,7 +17,7 @@ func (c *conn) makeRoomInGate() error {
 // makeRoom waits for the memory that a starved stream needs.
 func (c *conn) makeRoom() error {
 	for {
-		b, err := c.wait(c.in.Need())
+		b, err := c.awaitBuffer(c.in.Need())
 		if err == nil {
 			c.in.Replace(b)
 			return nil
@@ -29,9 +29,9 @@ func (c *conn) makeRoom() error {
 	}
 }
 
-// wait gets a buffer as soon as the budget has room. It returns an error if Evict or the hard end
-// cancels the wait.
-func (c *conn) wait(size int) (*linebuf.Buffer, error) {
+// awaitBuffer gets a buffer as soon as the pool has room for it. It returns an error if Evict or
+// the hard end cancels the wait.
+func (c *conn) awaitBuffer(size int) (*linebuf.Buffer, error) {
 	if b := c.v.pool.TryGet(size); b != nil {
 		return b, nil
 	}
