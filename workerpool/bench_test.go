@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -132,4 +133,32 @@ func BenchmarkLoopback(b *testing.B) {
 	})
 	ln.Close()
 	<-ended
+}
+
+// BenchmarkOffer is an outlet whose sender makes no pauses.
+func BenchmarkOffer(b *testing.B) {
+	for _, size := range []int{600, 16 << 10, 64 << 10} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			line := append(bytes.Repeat([]byte("x"), 99), '\n')
+			text := bytes.Repeat(line, size/len(line))
+			buffers := linebuf.NewPool(256 << 20)
+			outlet := runSinks(b, buffers, 8).NewOutlet()
+			offer := func() {
+				buf := buffers.MustGet(len(text))
+				buf.B = append(buf.B, text...)
+				buf.Lines, buf.Read = len(text)/len(line), time.Now()
+				if !outlet.Offer(buf) {
+					buffers.Put(buf)
+				}
+			}
+			for range 1000 {
+				offer() // free lists and windows grow to their size
+			}
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				offer()
+			}
+		})
+	}
 }

@@ -20,7 +20,8 @@ const (
 	// With lowLoad buffers or more between two ticks, nothing is cut until the next one. That is
 	// some 4,000 buffers a second, for which a few per cent of a processor are enough.
 	lowLoad = 512
-	// maxParts is some 1,000 parts a second, which take about one per cent of a processor.
+	// maxParts is some 1,000 parts a second, which take about one per cent of a processor. Workers
+	// that are tried in vain count, too: a look at a connection costs as much as a write.
 	maxParts = 128
 )
 
@@ -56,6 +57,7 @@ func (o *Outlet) spread(running []*worker, b *linebuf.Buffer, least int) bool {
 			found++
 		}
 	}
+	o.pool.parts.Add(-int32(tried))
 	if found < 2 {
 		endTurns(idle[:found])
 		return false
@@ -64,7 +66,6 @@ func (o *Outlet) spread(running []*worker, b *linebuf.Buffer, least int) bool {
 	var parts [maxTries]*linebuf.Buffer
 	n := cut(o.pool.buffers, b, parts[:wholeRounds(idle[:found])])
 	endTurns(idle[n:found])
-	o.pool.parts.Add(-int32(n))
 	for i, part := range parts[:n] {
 		idle[i].writeInTurn(part, o.burst)
 	}

@@ -204,6 +204,29 @@ func TestUnderLoadNothingIsCut(t *testing.T) {
 	})
 }
 
+// Looking for idle connections has its price, too, where there are none.
+func TestLooksAreLimited(t *testing.T) {
+	inBubble(t, "while bytes are on their way", func(t *testing.T) {
+		a := newPeer("a")
+		a.holdAcks = true
+		r := offering(t, Options{Connections: 8}, a)
+		for range 100 {
+			time.Sleep(stayPause + time.Microsecond)
+			r.send(64, 64)
+		}
+		looks := 0 // also those of ticks, and the few after many writes
+		for i := range 8 {
+			looks += a.conn(i).state().looks
+		}
+		if most := maxParts + 8*4; looks > most {
+			t.Errorf("%d looks, want %d at most", looks, most)
+		}
+		a.set(func() { a.holdAcks = false })
+		r.finish(time.Second)
+		r.wantOnce()
+	})
+}
+
 func TestOnlyIdleConnectionsGetParts(t *testing.T) {
 	const sender, other = 0, 1
 	// staged returns a rig of three targets, of which b was given a short line, and a function that
