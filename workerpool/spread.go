@@ -17,9 +17,11 @@ const (
 	// maxCut is the number of bytes after a pause within which buffers are cut. A burst that goes
 	// on is spread without a copy: its next buffers go to one worker after the other.
 	maxCut = 64 << 10
-	// With lowLoad buffers or more between two ticks, nothing is cut until the next one. That is
-	// some 4,000 buffers a second, for which a few per cent of a processor are enough.
-	lowLoad = 512
+	// With a load of lowLoad or more between two ticks, nothing is cut until the next one. Each
+	// buffer adds 1 to the load, and 1 for each loadBytes in it. So the load is low below some 4,000
+	// buffers or 16 MB a second, for which a few per cent of a processor are enough.
+	lowLoad   = 512
+	loadBytes = 4 << 10
 	// maxParts is some 1,000 parts a second, which take about one per cent of a processor. Workers
 	// that are tried in vain count, too: a look at a connection costs as much as a write.
 	maxParts = 128
@@ -30,11 +32,11 @@ func (p *Pool) mayCut(n int) bool { return p.parts.Load() >= int32(n) }
 
 // renewParts runs at each tick. It measures the load since the last one.
 func (p *Pool) renewParts() {
-	given := 0
+	load := 0
 	for _, w := range *p.running.Load() {
-		given += int(w.given.Swap(0))
+		load += int(w.load.Swap(0))
 	}
-	if given < lowLoad {
+	if load < lowLoad {
 		p.parts.Store(maxParts)
 	} else {
 		p.parts.Store(0)

@@ -191,6 +191,19 @@ func TestUnderLoadNothingIsCut(t *testing.T) {
 		r.finish(time.Minute)
 		r.wantOnce()
 	})
+	inBubble(t, "one sender of 50 MB a second, with pauses", func(t *testing.T) {
+		r := offering(t, Options{Connections: 2}, peersNamed(2)...)
+		const buffers = 300
+		for range buffers {
+			r.send(maxCut/2048, 2048)
+			time.Sleep(stayPause + stayPause/4)
+		}
+		if n := r.sumOfWrites(); n > buffers+maxParts {
+			t.Errorf("%d writes for %d buffers", n, buffers)
+		}
+		r.finish(time.Minute)
+		r.wantOnce()
+	})
 	inBubble(t, "many short bursts", func(t *testing.T) {
 		r := offering(t, Options{Connections: 8}, peersNamed(2)...)
 		for range 100 {

@@ -30,7 +30,7 @@ type worker struct {
 	poke    chan struct{}  // from outlets
 	alarm   *time.Timer    // for Machine.Wake
 
-	given atomic.Uint32 // buffers since the pool's last tick
+	load atomic.Uint32 // since the pool's last tick; see lowLoad
 
 	turn    sync.Mutex // guards the fields below; outlets and the pool only try to lock it
 	machine *delivery.Machine
@@ -231,7 +231,7 @@ func (w *worker) take(b *linebuf.Buffer, ok bool) {
 
 // give gives the machine a buffer that it wants.
 func (w *worker) give(b *linebuf.Buffer, from burst) {
-	w.given.Add(1)
+	w.load.Add(uint32(1 + len(b.B)/loadBytes))
 	w.last = from
 	w.machine.Take(b)
 }
