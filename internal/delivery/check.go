@@ -38,7 +38,7 @@ func (m *Machine) look(c *outConn, now time.Time) {
 	if c != m.out {
 		return
 	}
-	m.bytesSinceLook, m.writesSinceLook = 0, 0
+	m.bytesSinceLook, c.memAtLook = 0, c.window.mem
 	if m.full = c.full(s.WindowMax); m.full {
 		m.recheckAt = now.Add(recheckAfter)
 	}

@@ -50,11 +50,11 @@ import (
 )
 
 const (
-	// lookBytes and lookWrites are the bytes and writes after which a machine asks its connection
-	// for its progress: seldom enough to cost little, often enough for small windows. A machine
-	// with a small window looks sooner (lookAfter).
-	lookBytes  = 256 << 10
-	lookWrites = 32
+	// lookBytes is the number of bytes after which a machine asks its connection for its progress:
+	// seldom enough to cost little, often enough for small windows. A machine with a small window looks
+	// sooner (lookAfter), and one whose window has grown by twice as much memory. Single lines are
+	// merged and take little of that: ticks look at them.
+	lookBytes = 256 << 10
 	// recheckAfter is the delay before a machine looks at a full window again.
 	recheckAfter = 5 * time.Millisecond
 	// observeEvery is the number of buffers that one sample of the confirmation histogram
@@ -119,9 +119,9 @@ type Machine struct {
 	failbackTried time.Time     // when the machine last moved, or tried to go home
 	homeWait      time.Duration // wait before it tries again, whatever the evidence; see noteLeft
 
-	lookAfter                       int // bytes between two looks; see lookBytes
-	bytesSinceLook, writesSinceLook int
-	sinceSample                     int
+	lookAfter      int // bytes between two looks; see lookBytes
+	bytesSinceLook int
+	sinceSample    int
 }
 
 // New returns a machine whose lines belong to home. Its log messages carry the worker's number.

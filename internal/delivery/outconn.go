@@ -37,6 +37,7 @@ type outConn struct {
 
 	seen         target.Progress
 	seenAt       time.Time  // when the last look was
+	memAtLook    int64      // memory of the window after it
 	ackedAt      time.Time  // when data was last acknowledged, or none was outstanding
 	fromRest     bool       // nothing was outstanding when the last write began; see noteBegun
 	readTo       uint64     // the greatest surelyRead

@@ -37,8 +37,8 @@ func (s *sim) check() {
 // been drained for longer than a tick or two.
 func (s *sim) checkOut(c *outConn) {
 	peer := c.conn.(*simConn)
-	limit := s.window + lookWrites*512
-	if peer.wasStable { // probes
+	limit := s.window + s.window/2 // between two looks
+	if peer.wasStable {            // probes
 		limit += max(s.window, minProbe) + s.window/4
 	}
 	if c.window.mem > limit {

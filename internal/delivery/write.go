@@ -39,8 +39,7 @@ func (m *Machine) Wrote(n int, err error, now time.Time) {
 	m.endWrite()
 	m.shared.buffers.Put(c.window.mergeNewest())
 	m.bytesSinceLook += size
-	m.writesSinceLook++
-	if m.bytesSinceLook >= m.lookAfter || m.writesSinceLook >= lookWrites {
+	if m.bytesSinceLook >= m.lookAfter || c.window.mem-c.memAtLook >= 2*int64(m.lookAfter) {
 		m.look(c, now)
 	}
 	m.advance(now)
