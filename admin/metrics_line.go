@@ -42,6 +42,9 @@ func (c *collector) addSenders() {
 		func(s *Status) uint64 { return s.Totals.Accepted })
 	c.counter("connections_cut_off_total", "Senders still connected when the drain ended.",
 		func(s *Status) uint64 { return s.Totals.CutOff })
+	c.counter("connections_broken_total",
+		"Senders whose connection broke: a reset, no answer to keepalives, or TLS that was cut off.",
+		func(s *Status) uint64 { return s.Totals.Broken })
 	c.gauge("accepting_paused", "1 while the connection limit is reached, so that more senders wait, else 0.",
 		func(s *Status) uint64 { return uint64(oneIf(s.Limits.AcceptingPaused)) })
 	c.counter("accept_pauses_total", "Times that accepting paused at the connection limit.",

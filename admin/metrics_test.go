@@ -27,7 +27,7 @@ func fullLines() Status {
 		Totals: Totals{
 			Connections: 28, Accepted: 29, CutOff: 30, AcceptErrors: 31, HandshakeErrors: 32,
 			Handshakes: 41, HandshakesWaiting: 42, HandshakesDisplaced: 43, Probes: 44,
-			IdleTimeouts: 45, LineTimeouts: 46, AcceptPauses: 47,
+			IdleTimeouts: 45, LineTimeouts: 46, AcceptPauses: 47, Broken: 48,
 			Refused: []RefusedBy{{Reason: "denied", Count: 35}},
 		},
 		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34, AcceptingPaused: true},

@@ -105,6 +105,7 @@ type Totals struct {
 	AcceptPauses uint64 `json:"accept_pauses"`
 
 	CutOff        uint64 `json:"cut_off"`        // clients still connected when the drain ended
+	Broken        uint64 `json:"broken"`         // line mode: senders whose connection did not end in order
 	ReceivedBytes uint64 `json:"received_bytes"` // from clients
 	SentBytes     uint64 `json:"sent_bytes"`     // to clients; connection mode
 	// Refused counts connections that were not served, by reason, including reasons with a count

@@ -21,6 +21,8 @@ type serving struct {
 	ln    net.Listener
 	loops *loop.Group // nil: goroutines read all connections
 	conns sync.WaitGroup
+
+	inputErr error // why standard input was not read to its end; written before its conns.Done
 }
 
 func (v *serving) failed(err error) {

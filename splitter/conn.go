@@ -33,6 +33,7 @@ type conn struct {
 	inGate bool // holds a place in Splitter.gate
 
 	datagrams bool // carries the datagrams of many senders
+	stdin     bool // carries standard input
 	sniffing  bool // see sniff
 
 	viaFD fdReader
@@ -66,6 +67,7 @@ var (
 func newConn(v *serving, nc net.Conn) *conn {
 	c := &conn{v: v, nc: nc, raw: below(nc), since: time.Now(), outlet: v.o.Outlet(), sniffing: true}
 	_, c.datagrams = nc.RemoteAddr().(*net.UDPAddr)
+	c.stdin = isStdin(nc)
 	_, c.secure = nc.(*tls.Conn)
 	c.shaking = c.secure
 	if c.loop = onLoop(nc); c.loop == nil && !c.viaFD.init(c) {
@@ -81,6 +83,7 @@ func (c *conn) serve() {
 	err := c.handshake()
 	if err == nil {
 		err = c.run()
+		c.noteEnd(err)
 	}
 	c.finish(err)
 }
@@ -198,7 +201,7 @@ func (c *conn) finish(err error) {
 		c.countDrop(intake.ReasonTorn, torn, err)
 	}
 	c.in.End()
-	if err == errCutOff || err != io.EOF && c.v.hard.Err() != nil {
+	if c.cutOffBy(err) {
 		c.v.counters.cutOff.Add(1)
 	}
 	c.answerEnd(err)

@@ -83,7 +83,7 @@ func (k *looped) adopt(fd int) {
 	if err := k.on.Adopt(&k.fd, fd, k); err != nil {
 		loop.Reset(fd) // the sender must not take the end for an orderly one
 		k.c.v.failed(err)
-		k.end(err)
+		k.retire(err)
 	}
 }
 
@@ -211,8 +211,14 @@ func (k *looped) leaveTo(errand func() error) {
 	}()
 }
 
-// end ends the connection, on the loop. A last line may have to wait for the channel.
+// end ends the connection, on the loop.
 func (k *looped) end(err error) {
+	k.c.noteEnd(err)
+	k.retire(err)
+}
+
+// retire finishes the connection, on the loop. A last line may have to wait for the channel.
+func (k *looped) retire(err error) {
 	k.over = true
 	k.on.Stop(&k.timer)
 	if k.c.in.Carried() == 0 {

@@ -136,6 +136,7 @@ func (s *Splitter) FlushLog() {
 	s.losses.flush()
 	s.hints.logs.Flush()
 	s.acceptFailed.Flush()
+	s.datagramsFailed.Flush()
 	s.handshakesFailed.Flush()
 	s.limitLog.Flush()
 	for i := range s.clients.refused {

@@ -15,6 +15,7 @@ package splitter
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -107,6 +108,7 @@ type Splitter struct {
 	hints            hints
 	clients          clients
 	acceptFailed     loglimit.Limiter
+	datagramsFailed  loglimit.Limiter
 	handshakesFailed loglimit.Kinds   // by tlsconf.HandshakeFault
 	limitLog         loglimit.Limiter // of reaching Tuning.MaxConnections and of accepting again
 }
@@ -133,9 +135,10 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 // written to senders, except for close_notify in answer to a TLS sender's own.
 //
 // Serve returns only when everything it started has ended, with ln closed. It never closes the
-// channel. The error is nil unless ln was closed outside Serve. If Accept returns io.EOF, the
-// listener is a finite one, and Serve waits for the connections it has. It retries after any other
-// error of Accept. Several calls may run at the same time, one per listener.
+// channel. The error is nil unless ln was closed outside Serve, or standard input was not read to its
+// end. If Accept returns io.EOF, the listener is a finite one, and Serve waits for the connections it
+// has. It retries after any other error of Accept. Several calls may run at the same time, one per
+// listener.
 //
 // A connection that implements syscall.Conn is read through its descriptor if the system allows it;
 // others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline
@@ -163,5 +166,9 @@ func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	if ln.Addr().Network() == "udp" {
 		server.Room = nil
 	}
-	return server.Serve(soft, hard)
+	err := server.Serve(soft, hard)
+	if v.inputErr != nil {
+		return fmt.Errorf("%s was not read to its end: %w", accept.Name(ln), v.inputErr)
+	}
+	return err
 }

@@ -30,6 +30,10 @@ type Stats struct {
 	Accepted, AcceptErrors, HandshakeErrors uint64
 	// CutOff counts senders that were still connected when Tuning.Drain had passed or hard ended.
 	CutOff uint64
+	// Broken counts senders whose connection could not be read to an orderly end, after its TLS
+	// handshake if it has one: by a reset, for lack of answers to keepalives, or since TLS was cut
+	// off or altered. Its last line is also dropped as torn if it was unfinished.
+	Broken uint64
 	// Refused has one entry for each reason, always in the same order.
 	Refused [len(refusalNames)]Refused
 	// IdleTimeouts and LineTimeouts count senders ended by Tuning.IdleTimeout and LineTimeout.
@@ -61,6 +65,7 @@ type counters struct {
 	acceptErrors     atomic.Uint64
 	handshakeErrors  atomic.Uint64
 	cutOff           atomic.Uint64
+	broken           atomic.Uint64
 	idleTimeouts     atomic.Uint64
 	lineTimeouts     atomic.Uint64
 	pauses           atomic.Uint64
@@ -99,6 +104,7 @@ func (s *Splitter) Stats() Stats {
 		AcceptErrors:    c.acceptErrors.Load(),
 		HandshakeErrors: c.handshakeErrors.Load(),
 		CutOff:          c.cutOff.Load(),
+		Broken:          c.broken.Load(),
 		IdleTimeouts:    c.idleTimeouts.Load(),
 		LineTimeouts:    c.lineTimeouts.Load(),
 		Paused:          s.registry.isPaused(),

@@ -5,6 +5,8 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +28,26 @@ func TestEndOfStandardInputDrainsAndExits(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	s.CheckDelivery(nil, testrig.NoDuplicates)
+}
+
+// A script that pipes a directory, or a descriptor that cannot be read, into linesplit went on as if
+// it had been an empty input: no error in the log, and exit code 0.
+func TestStandardInputThatCannotBeReadFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, flag := range map[string]int{dir: os.O_RDONLY, filepath.Join(dir, "file"): os.O_CREATE | os.O_WRONLY} {
+		in, err := os.OpenFile(name, flag, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := testrig.NewSink(t, testrig.NewTally(), testrig.SinkOptions{})
+		p := testrig.StartProcess(t, testrig.ProcessOptions{Args: []string{"-listen", "stdin:", "-target", sink.Target()}, Stdin: in})
+		in.Close()
+		if code := p.Wait(); code != 1 {
+			t.Errorf("exit code %d, want 1", code)
+		}
+		testrig.ExpectContains(t, p.Stderr(), `level=ERROR msg="standard input failed, its rest is not read" err="read /dev/stdin: `)
+	}
 }
 
 // The same with no target listening: a pipeline in a shell script must not hang for ever.

@@ -57,7 +57,7 @@ func (m *lineMode) describe(s *admin.Status) {
 	s.Totals = admin.Totals{
 		Connections: uint64(max(0, in.Connections)), Accepted: in.Accepted, AcceptErrors: in.AcceptErrors,
 		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes,
-		IdleTimeouts: in.IdleTimeouts, LineTimeouts: in.LineTimeouts, AcceptPauses: in.Pauses,
+		Broken: in.Broken, IdleTimeouts: in.IdleTimeouts, LineTimeouts: in.LineTimeouts, AcceptPauses: in.Pauses,
 	}
 	for _, r := range in.Refused {
 		s.Totals.Refused = append(s.Totals.Refused, admin.RefusedBy{Reason: r.Reason, Count: r.N})
