@@ -24,6 +24,17 @@ func (c *conn) answerEnd(err error) {
 	t.CloseWrite() // an error means that the sender has gone
 }
 
+// truncation returns err, or in its place errNoClose if TLS ended in mid-line without close_notify:
+// the sender has died, or anything on the path has ended the stream. Many senders never send
+// close_notify, so an end after a whole line is an orderly one.
+func (c *conn) truncation(err error) error {
+	t, ok := c.nc.(*tls.Conn)
+	if ok && err == io.EOF && c.in.Carried() > 0 && c.endedWithoutNotify(t) {
+		return errNoClose
+	}
+	return err
+}
+
 // endedWithoutNotify reports whether the stream below the TLS has ended, so that close_notify did
 // not end it.
 func (c *conn) endedWithoutNotify(t *tls.Conn) bool {

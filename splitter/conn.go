@@ -62,6 +62,7 @@ type conn struct {
 var (
 	errCutOff  = errors.New("cut off: the drain ended")
 	errTooLong = errors.New("closed: a line is too long")
+	errNoClose = errors.New("the TLS stream ended in mid-line without close_notify, so it may have been cut off")
 )
 
 func newConn(v *serving, nc net.Conn) *conn {
@@ -82,7 +83,7 @@ func newConn(v *serving, nc net.Conn) *conn {
 func (c *conn) serve() {
 	err := c.handshake()
 	if err == nil {
-		err = c.run()
+		err = c.truncation(c.run())
 		c.noteEnd(err)
 	}
 	c.finish(err)

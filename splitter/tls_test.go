@@ -78,7 +78,7 @@ func TestTLSWriteOnlySendersLoseNothing(t *testing.T) {
 		} {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				r := newRig(t, listenTLS(t), plenty, Options{})
-				in := numbered(0, 20_000, 100) + "the last"
+				in := numbered(0, 20_000, 100)
 				c := dialTLS(t, r.addr, version)
 				for rest := in; rest != ""; {
 					n := min(len(rest), 5000)
@@ -88,8 +88,44 @@ func TestTLSWriteOnlySendersLoseNothing(t *testing.T) {
 				if err := end(c); err != nil {
 					t.Error(err)
 				}
-				r.wants(in + "\n")
-				r.end()
+				r.wants(in)
+				r.until("its end", func() bool { return r.Stats().Connections == 0 })
+				if st := r.end(); st.Broken != 0 {
+					t.Errorf("%+v", st)
+				}
+			})
+		}
+	}
+}
+
+// A TLS sender that died in mid-line had its half line delivered as a whole one: crypto/tls returns
+// io.EOF for a FIN without close_notify, too.
+func TestTLSEndInMidLine(t *testing.T) {
+	for name, version := range versions {
+		for how, tt := range map[string]struct {
+			end  func(*tls.Conn) error
+			torn uint64
+		}{
+			"close_notify": {func(c *tls.Conn) error { return c.Close() }, 0},
+			"FIN alone":    {func(c *tls.Conn) error { return c.NetConn().Close() }, 1},
+		} {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				r := newRig(t, listenTLS(t), plenty, Options{})
+				c := dialTLS(t, r.addr, version)
+				write(t, c, "one\nhalf of it")
+				if err := tt.end(c); err != nil {
+					t.Error(err)
+				}
+				r.until("its end", func() bool { return r.Stats().Accepted == 1 && r.Stats().Connections == 0 })
+				want := "one\n"
+				if tt.torn == 0 {
+					want += "half of it\n"
+				}
+				r.wants(want)
+				st := r.end()
+				if d := dropped(st, intake.ReasonTorn); d.Lines != tt.torn || d.Bytes != 10*tt.torn || st.Broken != tt.torn {
+					t.Errorf("%+v", st)
+				}
 			})
 		}
 	}
