@@ -61,8 +61,8 @@ func pingPong(b *testing.B, to net.Addr) {
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 }
 
-// BenchmarkTrickle measures a few bytes that come every half a millisecond: a loop then waits most of
-// the time, and holds its processor. CPU time is that of both sides.
+// BenchmarkTrickle measures a few bytes that come every half a millisecond: a loop then waits most
+// of the time, and holds its processor. CPU time is that of both sides.
 func BenchmarkTrickle(b *testing.B) {
 	g := start(b, 1)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))

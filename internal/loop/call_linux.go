@@ -61,8 +61,8 @@ func Peek(fd int) error {
 	}
 }
 
-// readable reports whether a read, or an accept, has something to return, be it an error. To find out
-// by an accept takes ten times as long: the kernel makes the new socket first.
+// readable reports whether a read, or an accept, has something to return, be it an error. To find
+// out by an accept takes ten times as long: the kernel makes the new socket first.
 func readable(fd int) bool {
 	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 	var noWait unix.Timespec

@@ -11,11 +11,12 @@ import (
 
 // Connect begins to connect a new TCP socket and adopts it. h is called when the connect has
 // succeeded or failed: FD.ConnectError tells. It is not called if Connect returns an error. The
-// address must have no zone, or a number as its zone. The caller limits the time. Before it writes a
-// second time, it calls FD.NoDelay.
+// address must have no zone, or a number as its zone. The caller limits the time. Before it writes
+// a second time, it calls FD.NoDelay.
 //
-// With talks, the caller will write as soon as the connect has succeeded, which then acknowledges the
-// peer's SYN, too, and saves a packet. It calls FD.Acknowledge when it has read something.
+// talks says that the caller will write as soon as the connect has succeeded. Its first bytes then
+// acknowledge the peer's SYN, too, which saves a packet. The caller calls FD.Acknowledge once it
+// has read something.
 func (l *Loop) Connect(d *FD, a netip.AddrPort, talks bool, h Handler) error {
 	var s sockaddr
 	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
@@ -60,7 +61,8 @@ func (l *Loop) connect(d *FD, s *sockaddr, talks bool, h Handler) error {
 // unacknowledged.
 func (d *FD) NoDelay() { SetOption(int(d.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
-// Acknowledge undoes talks of Loop.Connect: the kernel acknowledges what has come, and then at once, at
-// first, as ever. Without it a peer that answers in two small writes, without TCP_NODELAY, would send
-// the second one only when the kernel acknowledges the first, after 40 ms.
+// Acknowledge undoes talks of Loop.Connect: the kernel acknowledges what has come, and for a while
+// also what comes next, at once, as it does at the beginning of any other connection. Without it, a
+// peer that answers in two small writes, without TCP_NODELAY, would send the second one only when
+// the kernel acknowledges the first, after 40 ms.
 func (d *FD) Acknowledge() { SetOption(int(d.fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }

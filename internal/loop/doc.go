@@ -38,7 +38,7 @@
 // A loop that has nothing to do waits in the kernel for some milliseconds without telling the
 // scheduler, and then in an ordinary system call. So it holds a processor (a P, of which there are
 // GOMAXPROCS) while traffic comes at short intervals, and none while it is idle. [MakeRoom] adds
-// processors for all other goroutines. A loop that holds its processor calls the scheduler every few
-// milliseconds, before sysmon would interrupt it by a signal. The collector still interrupts a wait,
-// and the loop then takes part in what it wants. A loop never spins.
+// processors for all other goroutines. A loop that holds its processor calls the scheduler every
+// few milliseconds, before sysmon would interrupt it by a signal. The collector still interrupts a
+// wait, and the loop then takes part in what it wants. A loop never spins.
 package loop

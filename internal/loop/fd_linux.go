@@ -141,8 +141,9 @@ func duplicate(c syscall.Conn) (fd int, err error) {
 	return fd, os.NewSyscallError("fcntl", err)
 }
 
-// Attach is the reverse of Detach: it makes a net.Conn of a socket. It takes the descriptor over. If
-// it returns an error, which needs no more than a shortage of descriptors, a TCP peer sees a reset.
+// Attach is the reverse of Detach: it makes a net.Conn of a socket. It takes the descriptor over.
+// If it returns an error, which needs no more than a shortage of descriptors, a TCP peer sees a
+// reset.
 func Attach(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "socket")
 	defer f.Close() // FileConn has a descriptor of its own

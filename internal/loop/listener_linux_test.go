@@ -188,8 +188,9 @@ func TestAcceptIsRetriedWithoutDescriptors(t *testing.T) {
 	eventually(t, "the connection accepted", func() bool { return s.count() == 1 })
 }
 
-// A listener called accept once more than there were connections. With the last free descriptor taken
-// by a connection, that failed for lack of another, and connections had to wait for the next attempt.
+// A listener called accept once more than there were connections. With the last free descriptor
+// taken by a connection, that failed for lack of another, and connections had to wait for the next
+// attempt.
 func TestNoAcceptWithoutConnection(t *testing.T) {
 	g := start(t, 1)
 	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
@@ -232,8 +233,8 @@ func (d *dialBack) Accepted(fd int, peer netip.AddrPort) {
 	}
 }
 
-// A connection that comes after the listener has looked for more, and before its handler returns, is
-// accepted, too.
+// A connection that comes after the listener has looked for more, and before its handler returns,
+// is accepted, too.
 func TestConnectionDuringAcceptIsAccepted(t *testing.T) {
 	g := start(t, 1)
 	s, addr := serve(t, g, "tcp", "127.0.0.1:0")

@@ -33,8 +33,8 @@ func (s *Socket) Note(ev loop.Events) {
 // Readable reports whether there may be something to read.
 func (s *Socket) Readable() bool { return s.readable }
 
-// SendAtOnce is called before all writes but the first: the kernel then no longer holds back a small
-// write while another one is unacknowledged.
+// SendAtOnce is called before all writes but the first: the kernel then no longer holds back a
+// small write while another one is unacknowledged.
 func (s *Socket) SendAtOnce() {
 	if s.Nagle {
 		s.Nagle = false
