@@ -95,11 +95,16 @@ func (k *link) connect(a target.Address) error {
 	talks := literal && (k.client.Readable() || a.ProxyProtocol > 0)
 	// Forget what events of a failed attempt have told.
 	k.target.Socket = splice.Socket{TCP: literal, Talks: talks, Nagle: literal}
+	if !literal && a.Scheme != target.SchemeUnix {
+		return errElsewhere
+	}
+	if may := k.v.tuned().DialOptions.MayConnect; may != nil { // target.Dial asks it, too
+		if err := may(a.Scheme, a.Host); err != nil {
+			return err
+		}
+	}
 	if literal {
 		return k.loop.Connect(&k.target.FD, to, talks, &k.target)
-	}
-	if a.Scheme != target.SchemeUnix {
-		return errElsewhere
 	}
 	err := k.loop.ConnectUnix(&k.target.FD, a.Host, &k.target)
 	if isErrno(err, unix.EAGAIN) { // the backlog is full: target.Dial waits

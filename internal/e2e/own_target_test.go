@@ -76,3 +76,29 @@ func throughLink(t *testing.T) (listen, target string) {
 	}
 	return "unix://" + filepath.Join(dir, "s"), "unix://" + filepath.Join(dir, "link", "s")
 }
+
+// Where nothing checked targets, an event loop connected to a socket of its own that it reached through
+// a link: one client made a connection of the next, up to the limit.
+func TestOwnListenerIsNotDialledByALoop(t *testing.T) {
+	t.Parallel()
+	listen, self := throughLink(t)
+	s := testrig.NewStage(t)
+	sink := s.StartSink(testrig.SinkOptions{})
+	s.Process = s.StartLinesplit([]testrig.Target{testrig.TargetFlag(self), sink}, "-mode", "connection",
+		"-listen", listen, "-listen", "tcp://127.0.0.1:0", "-max-connections", "20")
+	const senders = 8
+	for range senders {
+		s.StartSender(testrig.SenderOptions{Addr: s.Process.Listeners[1], Lines: 100})
+		s.WaitForSenders()
+	}
+	s.WaitForAllLines()
+	m := s.Process.Metrics()
+	if n := m.Sum("linesplit_connections_accepted_total"); n != senders {
+		t.Errorf("%v connections, want %d", n, senders)
+	}
+	if m.Sum("linesplit_target_dial_errors_total", "target", self) == 0 {
+		t.Error("the target that leads back was never tried")
+	}
+	testrig.ExpectContains(t, s.Process.Stderr(), "linesplit itself listens there")
+	s.Process.Terminate()
+}
