@@ -19,7 +19,7 @@ func (passive) Lost(Losses)     {}
 
 // newStream returns a stream whose line made headway last at the given time.
 func newStream(headway int64) *Stream {
-	shared := NewShared(linebuf.NewPool(64<<20), 16<<10, time.Now())
+	shared := NewShared(linebuf.NewPool(64<<20), 16<<10, 128<<10, time.Now())
 	shared.SetMaxLine(1 << 20)
 	s := &Stream{}
 	s.Init(shared, passive{}, Options{}, Limits{MaxLine: 1 << 20}, time.Now())

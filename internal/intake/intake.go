@@ -14,12 +14,13 @@
 //     use.
 //   - Prepare comes before each read, and says whether it may take place. If it may, the driver
 //     reads into Room and calls Read if bytes have come, or Quiet if there are none to read.
-//   - The buffer that Read returns belongs to the driver, which hands it over and calls Settle. It
-//     reads nothing before that, so that a slow receiver holds back the sender.
+//   - The buffer that Read returns belongs to the driver. It calls Settle, and reads nothing more
+//     before it has handed the buffer over, so that a slow receiver holds back the sender.
 //   - Where the driver has to wait, for the gate, for memory or to hand over, it says so by HoldUp
 //     and Resume. While it waits for memory, it asks Need how much, and gives it to Replace.
 //   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over and
-//     the gate.
+//     the gate. If that has brought whole lines, by Driver.ReadRest, it hands them over before it
+//     waits on for memory, which they might hold.
 //   - At the end it calls Last or Torn, and then End, after which the Stream holds nothing.
 //
 // Where to find a rule:
@@ -80,7 +81,7 @@ type Stream struct {
 	buf    *linebuf.Buffer // begins with the unfinished line; nil if there is none
 	size   int             // of the next buffer
 	filled bool            // the last read filled its buffer
-	began  bool            // the last read has completed a line, so the unfinished one began with it
+	began  bool            // the last read has ended a line, so the unfinished one began with it
 
 	awake       bool  // see held.go
 	awakeCharge int64 // the charge for the read buffer, in awakeBudget; 0 if not awake
@@ -123,10 +124,10 @@ func (s *Stream) Read(n int, set Limits, now time.Time) (r Result) {
 		s.driver.Lost(Losses{c.dropped, c.truncated, s.rules.max})
 	}
 	b.B = b.B[:c.whole+c.rest]
-	s.measure(n, c.whole > 0, now)
+	s.measure(n, c.ended || c.whole > 0, now)
 	s.noteRead(now)
-	s.began = c.whole > 0
-	if s.began {
+	s.began = c.ended
+	if c.whole > 0 {
 		r.Whole, r.Lines = s.separate(c.whole), c.lines
 		r.Whole.Lines, r.Whole.Read = c.lines, now
 		s.discharge()

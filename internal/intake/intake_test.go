@@ -11,7 +11,7 @@ import (
 // Steady reading allocates nothing.
 func TestReadDoesNotAllocate(t *testing.T) {
 	pool := linebuf.NewPool(64 << 20)
-	shared := NewShared(pool, 16<<10, time.Now())
+	shared := NewShared(pool, 16<<10, 128<<10, time.Now())
 	shared.SetMaxLine(1 << 20)
 	set := Limits{MaxLine: 1 << 20}
 	var s Stream

@@ -21,6 +21,7 @@ type cut struct {
 	whole, lines, rest int
 	dropped            [NumReasons]linebuf.Count
 	lossy              bool // dropped is not zero
+	ended              bool // a line has ended, whether it is delivered or not
 	truncated          uint64
 	close              bool // close the connection
 }
@@ -41,7 +42,9 @@ func (l *rules) cut(b []byte, from int) (r cut) {
 		b, from = l.skip(b, &r), 0
 	}
 	r.whole = from + bytes.LastIndexByte(b[from:], '\n') + 1
-	if r.whole == from { // no newline in the new bytes, and none in the old ones
+	if r.whole > from {
+		r.ended = true
+	} else { // no newline in the new bytes, and none in the old ones
 		r.whole = 0
 	}
 	r.rest = len(b) - r.whole
@@ -87,6 +90,7 @@ func (r *cut) add(more cut, b []byte, at int) {
 			r.dropped[why].Add(n)
 		}
 	}
+	r.ended = r.ended || more.ended
 	r.truncated += more.truncated
 	r.close = more.close
 }
@@ -115,7 +119,7 @@ func (l *rules) skip(b []byte, r *cut) []byte {
 		n-- // truncate has delivered and counted the newline
 		fallthrough
 	default:
-		l.skipping = false
+		l.skipping, r.ended = false, true
 	}
 	r.drop(l.why, 0, n)
 	return b[:copy(b, b[end:])]

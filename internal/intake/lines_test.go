@@ -102,14 +102,14 @@ func TestCutExamples(t *testing.T) {
 		want               cut
 		b                  string // the used part of the buffer afterwards
 	}{
-		{"a line", "", "abc\n", cut{whole: 4, lines: 1}, "abc\n"},
-		{"two and a bit", "", "a\nb\nc", cut{whole: 4, lines: 2, rest: 1}, "a\nb\nc"},
+		{"a line", "", "abc\n", cut{ended: true, whole: 4, lines: 1}, "abc\n"},
+		{"two and a bit", "", "a\nb\nc", cut{ended: true, whole: 4, lines: 2, rest: 1}, "a\nb\nc"},
 		{"a bit", "", "abc", cut{rest: 3}, "abc"},
 		{"a bit more", "abc", "de", cut{rest: 5}, "abcde"},
-		{"the end of a line", "abc", "\n", cut{whole: 4, lines: 1}, "abc\n"},
-		{"empty lines", "", "\n\n\n", cut{whole: 3, lines: 3}, "\n\n\n"},
-		{"any bytes", "", "\x00\xff\r\n\xc3", cut{whole: 4, lines: 1, rest: 1}, "\x00\xff\r\n\xc3"},
-		{"too long, between others", "ab", "\n0123456789\nc\nd", cut{whole: 5, lines: 2, rest: 1, lossy: true,
+		{"the end of a line", "abc", "\n", cut{ended: true, whole: 4, lines: 1}, "abc\n"},
+		{"empty lines", "", "\n\n\n", cut{ended: true, whole: 3, lines: 3}, "\n\n\n"},
+		{"any bytes", "", "\x00\xff\r\n\xc3", cut{ended: true, whole: 4, lines: 1, rest: 1}, "\x00\xff\r\n\xc3"},
+		{"too long, between others", "ab", "\n0123456789\nc\nd", cut{ended: true, whole: 5, lines: 2, rest: 1, lossy: true,
 			dropped: [NumReasons]linebuf.Count{ReasonOversize: {Lines: 1, Bytes: 11}}}, "ab\nc\nd"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -157,9 +157,9 @@ func (s *Stream) tighten() {
 }
 
 // measure notes the headway of the unfinished line. Of n new bytes, the last ones begin another line
-// if whole lines have come.
-func (s *Stream) measure(n int, whole bool, now time.Time) {
-	if whole {
+// if the one before has gone.
+func (s *Stream) measure(n int, gone bool, now time.Time) {
+	if gone {
 		s.fresh = 0
 		if s.asked.Load() {
 			s.shared.budget.settle(s) // the line that it was about has ended

@@ -6,21 +6,19 @@ import (
 	"linesplit/linebuf"
 )
 
-// maxReadSize bounds a read, in bytes: larger reads saved nothing more when measured.
-const maxReadSize = 128 << 10
-
 // Shared is the memory that Streams share. It is safe for concurrent use.
 type Shared struct {
 	pool     *linebuf.Pool
 	readSize int // of a read at first, in bytes
-	maxRead  int
+	maxRead  int // of any read
 	budget   budget
 }
 
-// NewShared returns the state of streams that take their buffers from pool. Their reads begin with
-// readSize bytes, a power of two. SetMaxLine comes before the first stream.
-func NewShared(pool *linebuf.Pool, readSize int, now time.Time) *Shared {
-	h := &Shared{pool: pool, readSize: readSize, maxRead: max(readSize, maxReadSize)}
+// NewShared returns the state of streams that take their buffers from pool. Reads have room for
+// readSize bytes, a power of two, and up to maxRead while they fill it. SetMaxLine comes before the
+// first stream.
+func NewShared(pool *linebuf.Pool, readSize, maxRead int, now time.Time) *Shared {
+	h := &Shared{pool: pool, readSize: readSize, maxRead: max(readSize, maxRead)}
 	h.budget.start = now
 	h.budget.awake.limit = max(pool.Limit()/awakeShare, int64(h.maxRead))
 	return h
