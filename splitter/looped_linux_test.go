@@ -2,6 +2,7 @@ package splitter
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,16 +47,58 @@ func TestEvictionReadsTheRestOfALineFirst(t *testing.T) {
 	}
 }
 
+// While the channel and the memory were full, a line that was completed at the last moment waited for
+// memory, which it did not need. If all that held memory did, none went on.
+func TestCompletedLineDoesNotWaitForMemory(t *testing.T) {
+	if *loopsFlag == 0 {
+		t.Skip("without event loops")
+	}
+	ln := listenTCP(t)
+	r := newRigOn(t, ln, plenty, 1, Options{})
+	r.gate.Lock()
+	for i := range 2 { // one is taken, the other fills the channel
+		write(t, dial(t, ln.Addr()), "a line\n")
+		r.until("the line", func() bool { return r.Stats().Queued.Lines == uint64(i+1) })
+	}
+	nc := dial(t, ln.Addr())
+	write(t, nc, "half, ")
+	r.untilRead(6)
+	all := r.pool.MustGet(plenty)
+	write(t, nc, "more, ")
+	c := r.registry.newest(1)[0]
+	r.until("the wait for memory", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.cancel != nil
+	})
+	write(t, nc, "rest\n")
+	r.until("the rest arrives", func() bool {
+		n, err := unix.IoctlGetInt(c.loop.fd.Int(), unix.SIOCINQ)
+		return err == nil && n == len("more, rest\n")
+	})
+	r.ask(c)
+	r.until("it is read", func() bool { return c.received.Load().Lines == 1 })
+	r.gate.Unlock()
+	r.until("the line", func() bool { return strings.HasSuffix(r.output(), "half, more, rest\n") })
+	r.pool.Put(all)
+	nc.Close()
+}
+
 // evictNow asks the connection to give back its memory, and lets it obey.
 func (r *rig) evictNow(c *conn) {
-	var greedy intake.Stream
-	greedy.Init(r.streams, &conn{v: c.v}, intake.Options{}, c.limits(), time.Now())
-	greedy.Replace(r.pool.MustGet(int(r.streams.Usage().UnfinishedMax)))
-	greedy.Account()
+	r.ask(c)
 	if !c.in.Asked() {
 		r.t.Error("the connection is not asked")
 	}
 	c.in.Obey()
+}
+
+// ask has the connection asked to give back its memory.
+func (r *rig) ask(c *conn) {
+	var greedy intake.Stream
+	greedy.Init(r.streams, &conn{v: c.v}, intake.Options{}, c.limits(), time.Now())
+	greedy.Replace(r.pool.MustGet(int(r.streams.Usage().UnfinishedMax)))
+	greedy.Account()
 	greedy.End()
 }
 

@@ -8,13 +8,14 @@ import (
 
 // makeRoomInGate waits for the memory that a starved stream needs, and then for the gate.
 func (c *conn) makeRoomInGate() error {
-	if err := c.makeRoom(); err != nil {
+	if err := c.makeRoom(); err != nil || c.loop.pending() {
 		return err
 	}
 	return c.waitAtGate()
 }
 
-// makeRoom waits for the memory that a starved stream needs.
+// makeRoom waits for the memory that a starved stream needs. If the stream has completed its line
+// meanwhile, this must not wait for memory, and makeRoom returns without.
 func (c *conn) makeRoom() error {
 	for {
 		b, err := c.awaitBuffer(c.in.Need())
@@ -25,7 +26,9 @@ func (c *conn) makeRoom() error {
 		if err := c.v.hard.Err(); err != nil {
 			return err
 		}
-		c.in.Obey()
+		if c.in.Obey(); c.loop.pending() {
+			return nil
+		}
 	}
 }
 
