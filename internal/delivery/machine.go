@@ -111,7 +111,7 @@ type Machine struct {
 
 	full      bool      // out must not be written to until the next look
 	recheckAt time.Time // when a full window is looked at again
-	moved     bool      // the window has moved once in the present stall
+	moved     bool      // the window has moved in the present stall, to a connection that has yet to confirm
 	stopped   bool
 	ended     bool // no more input comes
 	paused    bool // home takes no lines, so the machine takes nothing new
