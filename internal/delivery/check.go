@@ -40,7 +40,9 @@ func (m *Machine) look(c *outConn, now time.Time) {
 	}
 	m.bytesSinceLook, c.memAtLook = 0, c.window.mem
 	if m.full = c.full(s.WindowMax); m.full {
-		m.recheckAt = now.Add(recheckAfter)
+		m.recheckAt = now.Add(c.recheckAfter(now))
+	} else {
+		c.noteOpen(now)
 	}
 }
 

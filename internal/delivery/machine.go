@@ -33,7 +33,7 @@
 //
 //	what confirms a line                        confirmable in outconn.go, release in check.go
 //	when a connection is looked at              rest.go for ticks, Wrote in write.go for writes
-//	how much is retained, and probes            enforceLimit in check.go, full in outconn.go
+//	how much is retained, and probes            enforceLimit in check.go, full in full.go
 //	stalls, silent peers                        verdict and stallVerdict in check.go
 //	what is sent again after a failure          requeue in failover.go
 //	which target is dialled next                candidate in dial.go
@@ -55,8 +55,6 @@ const (
 	// sooner (lookAfter), and one whose window has grown by twice as much memory. Single lines are
 	// merged and take little of that: ticks look at them.
 	lookBytes = 256 << 10
-	// recheckAfter is the delay before a machine looks at a full window again.
-	recheckAfter = 5 * time.Millisecond
 	// observeEvery is the number of buffers that one sample of the confirmation histogram
 	// stands for.
 	observeEvery = 16

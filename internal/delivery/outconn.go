@@ -32,8 +32,10 @@ type outConn struct {
 	countedAcked linebuf.Count // the same of backend.acknowledged
 
 	stuckAfter time.Duration
-	next       uint64 // position behind the last segment given to conn
-	probe      uint64 // position up to which it may be written to although it is full
+	next       uint64        // position behind the last segment given to conn
+	probe      uint64        // position up to which it may be written to although it is full
+	fullSince  time.Time     // zero: it is not full
+	openedIn   time.Duration // how long the window was full the last time
 
 	seen         target.Progress
 	seenAt       time.Time  // when the last look was
@@ -203,30 +205,6 @@ func (c *outConn) mayHalfClose(now time.Time) bool {
 // confirmed.
 func (c *outConn) delivered() bool {
 	return c.halfClosed && c.seen.Err == nil && c.seen.AllRead && c.arrived() == c.next
-}
-
-// full reports whether nothing more may be written until something is confirmed: the window
-// exceeds its share, enforceLimit could not release anything, and no probe is allowed.
-func (c *outConn) full(limit int64) bool {
-	if c.window.mem <= limit {
-		return false
-	}
-	c.allowProbe(limit)
-	return c.next >= c.probe
-}
-
-// minProbe is the number of bytes by which a window may exceed its limit for a probe where the
-// limit is small: some of the largest buffers.
-const minProbe = 1 << 20
-
-// allowProbe lets a connection write a little more when its window is full of data that only
-// seems unread. A receiver that has read everything may offer a narrower window for good, and
-// only more bytes tell it from one that hangs; without them both would stand still for ever. A
-// receiver that hangs is probed until the window holds twice its share.
-func (c *outConn) allowProbe(limit int64) {
-	if c.seen.WindowStable && c.arrived() == c.next && c.window.mem < limit+max(limit, minProbe) {
-		c.probe = c.next + uint64(limit/4)
-	}
 }
 
 // sinceProgress returns how long a connection that is being left has made no progress.

@@ -1,0 +1,80 @@
+package delivery
+
+import (
+	"testing"
+	"time"
+
+	"linesplit/target"
+)
+
+// fill sends until the window of a stage is full and returns when.
+func (s *stage) fill() time.Time {
+	s.t.Helper()
+	for range 2000 {
+		if !s.m.Wants() {
+			return time.Now()
+		}
+		s.send()
+	}
+	s.t.Fatal("the window does not fill")
+	return time.Time{}
+}
+
+// untilOpen does what Wake asks for until the machine wants lines again, or for a second.
+func (s *stage) untilOpen() (took time.Duration, looks int) {
+	start, before := time.Now(), s.out().looks
+	for !s.m.Wants() && time.Since(start) < time.Second {
+		time.Sleep(time.Until(s.m.Wake()))
+		s.m.Due(time.Now())
+	}
+	return time.Since(start), s.out().looks - before
+}
+
+// smallWindow is a stage whose window holds a few buffers, and whose target reads only when told.
+func smallWindow(t *testing.T, f func(s *stage)) {
+	onStage(t, 1, func(s *stage) {
+		set := *s.shared.Settings()
+		set.WindowMax = 4 << 10
+		s.shared.SetSettings(&set)
+		s.pass(target.Tick)
+		s.out().holds = true
+		f(s)
+	})
+}
+
+// A full window was looked at every 5 ms, whatever the round trip: with -resend-max 64KiB, eight
+// connections over the loopback carried 104 MB/s, one window of each per 5 ms.
+func TestFullWindowIsFoundOpenSoon(t *testing.T) {
+	for _, reads := range []time.Duration{50 * time.Microsecond, 300 * time.Microsecond, 2 * time.Millisecond} {
+		smallWindow(t, func(s *stage) {
+			for range 20 {
+				s.fill()
+				time.AfterFunc(reads, func() { s.out().holds = false })
+				took, looks := s.untilOpen()
+				if most := reads + reads/2 + minRecheck; took > most || looks > 12 {
+					s.t.Errorf("read after %v: open after %v, %d looks; want at most %v", reads, took, looks, most)
+				}
+				s.out().holds = true
+			}
+		})
+	}
+}
+
+// A receiver that takes its time costs few looks for each window, and one that hangs no more than one
+// per maxRecheck.
+func TestSlowReceiverCostsFewLooks(t *testing.T) {
+	smallWindow(t, func(s *stage) {
+		for i := range 20 {
+			s.fill()
+			time.AfterFunc(4*time.Millisecond, func() { s.out().holds = false })
+			if _, looks := s.untilOpen(); i > 0 && looks > 4 {
+				s.t.Errorf("%d looks at a window that opens every 4 ms", looks)
+			}
+			s.out().holds = true
+		}
+		s.fill()
+		if _, looks := s.untilOpen(); looks > 210 {
+			s.t.Errorf("%d looks in a second at a window that does not open", looks)
+		}
+	})
+}
