@@ -28,7 +28,6 @@ type worker struct {
 	dialler dialler
 	ticks   chan time.Time // from the pool
 	poke    chan struct{}  // from outlets
-	alarm   *time.Timer    // for Machine.Wake
 
 	load atomic.Uint32 // since the pool's last tick; see lowLoad
 
@@ -36,7 +35,7 @@ type worker struct {
 	machine *delivery.Machine
 	watched delivery.Conn // the machine's, when another goroutine took the turn
 	last    burst         // which the last buffer belonged to
-	alarmAt time.Time     // what alarm is set to; zero: not set
+	alarm   *alarm        // for Machine.Wake
 
 	waitingFn         func() error // waiting as a value, so that a write does not allocate it
 	writtenSinceCheck int
@@ -55,8 +54,8 @@ func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *wo
 func (w *worker) run(hard context.Context) {
 	defer w.turn.Unlock()
 	w.stop = hard.Done()
-	w.alarm = time.NewTimer(0)
-	defer w.alarm.Stop()
+	w.alarm = newAlarm(w.pool.o.Dial == nil)
+	defer w.alarm.stop()
 	w.dialler.start(hard)
 	w.machine.Begin(time.Now())
 	w.pool.clock.stir()
@@ -137,7 +136,7 @@ func (w *worker) handle(e event) {
 	case !e.tick.IsZero():
 		w.tick(e.tick)
 	case !e.due.IsZero():
-		w.alarmAt = time.Time{}
+		w.alarm.rang()
 		w.machine.Due(e.due)
 	case e.dialled.backend != nil:
 		w.machine.Dialled(e.dialled.backend, e.dialled.conn, e.dialled.err, time.Now())
@@ -205,7 +204,7 @@ func (w *worker) hasEvent() bool {
 	m := w.machine
 	_, p := m.Writing()
 	at := m.Wake()
-	return len(p) > 0 || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
+	return len(p) > 0 || m.Watched() != w.watched || !at.IsZero() && at != w.alarm.at || m.Rests() || m.Done()
 }
 
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.
@@ -308,18 +307,8 @@ func (w *worker) events() <-chan struct{} {
 	return nil
 }
 
-// due returns a channel that receives the time when the machine is to be woken.
-func (w *worker) due() <-chan time.Time {
-	at := w.machine.Wake()
-	if at.IsZero() {
-		return nil
-	}
-	if at != w.alarmAt {
-		w.alarm.Reset(time.Until(at))
-		w.alarmAt = at
-	}
-	return w.alarm.C
-}
+// due returns a channel that receives a value when the machine is to be woken.
+func (w *worker) due() <-chan time.Time { return w.alarm.set(w.machine.Wake()) }
 
 // Dial is the action of the machine.
 func (w *worker) Dial(b *delivery.Backend) { w.dialler.connect(w.pool.settings.Load().dial, b) }
