@@ -61,8 +61,8 @@ func ListenerAdvice(err error) string {
 	return ""
 }
 
-// HandshakeFault names the kind of an error of a handshake on the accepting side. There are few kinds,
-// so that a log can limit each for itself.
+// HandshakeFault names the kind of an error of a handshake on the accepting side. There are few
+// kinds, so that a log can limit each for itself.
 func HandshakeFault(err error) string {
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		return "no TLS"

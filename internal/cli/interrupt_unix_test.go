@@ -19,7 +19,7 @@ func TestRepeatedSignalDoesNotKillACommand(t *testing.T) {
 	}
 	terminate()
 	<-ctx.Done()
-	for began := time.Now(); time.Since(began) < 20*time.Millisecond; { // the default action may be back a little late
+	for began := time.Now(); time.Since(began) < 20*time.Millisecond; { // it may be back late
 		terminate()
 		time.Sleep(time.Millisecond)
 	}

@@ -212,8 +212,8 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	}
 }
 
-// A variable that is exported for linesplit ctl holds for linesplit itself, too, which did not start
-// without -admin. The error about its file did not name it.
+// A variable that is exported for linesplit ctl holds for linesplit itself, too, which did not
+// start without -admin. The error about its file did not name it.
 func TestTokenFileFromTheEnvironment(t *testing.T) {
 	clearEnv(t)
 	token := writeFile(t, "two words")

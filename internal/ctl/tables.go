@@ -178,8 +178,8 @@ func lastError(t admin.TargetStatus) string {
 	return t.LastError + " (" + since(t.LastErrorAt) + " ago)"
 }
 
-// writeConnections leaves out the columns of the other mode. Where no connection tells the mode, they
-// would be empty.
+// writeConnections leaves out the columns of the other mode. Where no connection tells the mode,
+// they would be empty.
 func writeConnections(w io.Writer, l connectionList) {
 	type conn = admin.Connection
 	line := slices.ContainsFunc(l.Connections, func(c conn) bool { return c.ReceivedLines > 0 })

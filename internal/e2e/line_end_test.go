@@ -91,8 +91,8 @@ func TestTerminationWithAllTargetsDownReportsUnconfirmedLines(t *testing.T) {
 	}
 }
 
-// `timeout`, and Ctrl-C under `docker run -it`, send a signal to the process and at once to its group.
-// The second one made the drain end as it began.
+// `timeout`, and Ctrl-C under `docker run -it`, send a signal to the process and at once to its
+// group. The second one made the drain end as it began.
 func TestSignalToProcessAndGroupDrains(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)

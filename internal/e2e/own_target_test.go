@@ -77,8 +77,8 @@ func throughLink(t *testing.T) (listen, target string) {
 	return "unix://" + filepath.Join(dir, "s"), "unix://" + filepath.Join(dir, "link", "s")
 }
 
-// Where nothing checked targets, an event loop connected to a socket of its own that it reached through
-// a link: one client made a connection of the next, up to the limit.
+// Where nothing checked targets, an event loop connected to a socket of its own that it reached
+// through a link: one client made a connection of the next, up to the limit.
 func TestOwnListenerIsNotDialledByALoop(t *testing.T) {
 	t.Parallel()
 	listen, self := throughLink(t)

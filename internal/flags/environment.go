@@ -15,9 +15,9 @@ var serviceLinks = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0
 // maxWarnings bounds the list of Warnings.
 const maxWarnings = 20
 
-// IgnoreWithout gives an option its default, with a warning, if its value comes from the environment:
-// there it may be meant for another command. It has no effect without the option needed, which the
-// caller found missing.
+// IgnoreWithout gives an option its default, with a warning, if its value comes from the
+// environment: there it may be meant for another command. It has no effect without the option
+// needed, which the caller found missing.
 func (s *Set) IgnoreWithout(needed, name string) {
 	o := s.byName[name]
 	if o.source != FromEnv {

@@ -15,10 +15,10 @@ import (
 // process and at once to its group, so that it comes twice.
 const RepeatedWithin = time.Second
 
-// shutdownContexts returns the two contexts that a run ends by. soft ends soon after ctx or the first
-// SIGTERM or SIGINT, once the log says so; hard ends at the next signal that is no repetition, or when
-// the drain timeout has passed since soft ended. drainTimeout is called once, when the drain begins.
-// stop ends both contexts and waits for the goroutine that watches them.
+// shutdownContexts returns the two contexts that a run ends by. soft ends soon after ctx or the
+// first SIGTERM or SIGINT, once the log says so; hard ends at the next signal that is no
+// repetition, or when the drain timeout has passed since soft ended. drainTimeout is called once,
+// when the drain begins. stop ends both contexts and waits for the goroutine that watches them.
 func shutdownContexts(ctx context.Context, drainTimeout func() time.Duration, logger *slog.Logger) (
 	soft, hard context.Context, stop func(),
 ) {
@@ -74,8 +74,8 @@ func (w *endWatcher) watch(inputEnded <-chan struct{}, drainTimeout func() time.
 	w.nextSignal(time.After(time.Until(w.repeatedUntil))) // logs repetitions
 }
 
-// nextSignal returns the next signal that is no repetition, or nil when timeout is ready first or the
-// run is over.
+// nextSignal returns the next signal that is no repetition, or nil when timeout is ready first or
+// the run is over.
 func (w *endWatcher) nextSignal(timeout <-chan time.Time) os.Signal {
 	for {
 		select {

@@ -30,8 +30,8 @@ func TestDrainIsLoggedBeforeItBegins(t *testing.T) {
 	}
 }
 
-// A signal that was sent to the process and to its group ended the drain as it began, and one that was
-// sent so to end the drain killed the process before its report.
+// A signal that was sent to the process and to its group ended the drain as it began, and one that
+// was sent so to end the drain killed the process before its report.
 func TestSignalsWithinASecondAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

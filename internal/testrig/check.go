@@ -112,8 +112,8 @@ func WaitForUsage(t *testing.T, p *Process, conns int) Usage {
 	return now
 }
 
-// StopAtOnce ends the drain that has begun: it sends SIGTERM until linesplit no longer takes it for a
-// repetition of the signal before.
+// StopAtOnce ends the drain that has begun: it sends SIGTERM until linesplit no longer takes it for
+// a repetition of the signal before.
 func (s *Stage) StopAtOnce() {
 	s.Helper()
 	WaitFor(s, "the drain ends at once", func() bool {

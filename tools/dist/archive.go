@@ -21,7 +21,8 @@ type entry struct {
 	mode int64
 }
 
-// archive packs the program with its documentation, its completions, and the files to deploy it with.
+// archive packs the program with its documentation, its completions, and the files to deploy it
+// with.
 func (r *release) archive(system, program, name string) error {
 	top := filepath.Base(name) + "/"
 	entries := []entry{{top + filepath.Base(program), program, 0o755}}
@@ -41,8 +42,8 @@ func (r *release) archive(system, program, name string) error {
 	return create(name+".tar.gz", func(w io.Writer) error { return r.tarball(w, entries) })
 }
 
-// documents returns the files of the source that README.md leads to, and that these lead to. Their names
-// are relative, with slashes.
+// documents returns the files of the source that README.md leads to, and that these lead to. Their
+// names are relative, with slashes.
 func (r *release) documents() (all []string, err error) {
 	all = []string{"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
 	source := os.DirFS(r.repository)
