@@ -95,17 +95,6 @@ func (r *cut) add(more cut, b []byte, at int) {
 	r.close = more.close
 }
 
-// allLines returns the number of lines counted, those dropped included.
-func (r *cut) allLines() uint64 {
-	n := uint64(r.lines)
-	if r.lossy {
-		for _, d := range r.dropped {
-			n += d.Lines
-		}
-	}
-	return n
-}
-
 var newline = []byte{'\n'}
 
 // skip removes the rest of the line that is being skipped from the front of b.
