@@ -77,7 +77,8 @@ func manSections() []clidoc.Section {
 	return []clidoc.Section{
 		{Title: "SIGNALS", Items: []clidoc.Item{
 			{Word: "SIGTERM, SIGINT", Meaning: "Drain and end: accept no new senders, read what the others still send, and " +
-				"wait until everything is confirmed. -drain-timeout bounds it; a second signal ends at once, unless it comes " +
+				"wait until everything is confirmed. -drain-timeout bounds it, but not the wait at the end of standard input, " +
+				"which only a signal ends. A second signal ends at once, unless it comes " +
 				"within a second of the first: then it is a repetition."},
 			{Word: "SIGHUP", Meaning: "Read the -config file again. If anything in it is wrong, nothing changes, and the log " +
 				"says why; it also names settings that cannot change without a restart."},

@@ -219,7 +219,7 @@ func shutdownOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "drain-timeout", Arg: "DURATION", Default: "8s",
 			Help: "after SIGTERM: in line mode senders get half of it to finish, then targets the rest; in " +
-				"connection mode connections get all of it"},
+				"connection mode connections get all of it. The end of standard input sets no limit"},
 	}
 }
 

@@ -50,17 +50,47 @@ func TestStandardInputThatCannotBeReadFails(t *testing.T) {
 	}
 }
 
-// The same with no target listening: a pipeline in a shell script must not hang for ever.
-func TestEndOfStandardInputExitsWithAllTargetsDown(t *testing.T) {
+// At the end of its input linesplit gave its targets as long as a supervisor waits, although none did:
+// the lines for a slow receiver, or for one that was about to start, were lost.
+func TestEndOfStandardInputWaitsForTargets(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"no checks": nil,
+		"checks":    {"-health", "tcp", "-health-interval", "50ms"}, // which have to go on after the end
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			addr := testrig.FreeHostPort(t)
+			o := testrig.NewProcessOptions([]testrig.Target{addr},
+				append(args, "-listen", "stdin:", "-drain-timeout", "1ms")...)
+			o.Stdin = bytes.NewReader(s.NumberedLines(500, 300))
+			s.Process = testrig.StartProcess(t, o)
+			testrig.WaitFor(t, "the end of the input", func() bool { return s.CountLogLines("drain began") > 0 })
+			testrig.WaitFor(t, "the target's failure", func() bool { return s.CountLogLines("target down") > 0 })
+			testrig.ExpectContains(t, s.Process.Stderr(), `msg="drain began" cause="end of input"`)
+			s.StartSink(testrig.SinkOptions{Address: string(addr)})
+			if code := s.Process.Wait(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+			testrig.ExpectContains(t, s.DrainReport(), "confirmed_lines=500 ", "unconfirmed_lines=0 ")
+			s.CheckDelivery(nil, testrig.NoDuplicates)
+		})
+	}
+}
+
+// `timeout 60 linesplit -listen stdin:` ends the wait for targets that never come.
+func TestTerminationAfterTheEndOfStandardInput(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
-	o := testrig.NewProcessOptions([]testrig.Target{testrig.FreeHostPort(t)}, "-listen", "stdin:", "-drain-timeout",
-		"2s")
+	o := testrig.NewProcessOptions([]testrig.Target{testrig.FreeHostPort(t)}, "-listen", "stdin:", "-drain-timeout", "10ms")
 	o.Stdin = bytes.NewReader(s.NumberedLines(500, 300))
 	s.Process = testrig.StartProcess(t, o)
-	if code := s.Process.Wait(); code != 1 {
+	testrig.WaitFor(t, "the end of the input", func() bool { return s.CountLogLines("drain began") > 0 })
+	if code := s.Process.Terminate(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
+	testrig.ExpectContains(t, s.Process.Stderr(), `msg="drain began" cause=terminated drain_timeout=10ms`)
 	testrig.ExpectContains(t, s.DrainReport(), "unconfirmed_lines=500 ")
 }
 

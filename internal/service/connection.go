@@ -62,7 +62,7 @@ func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
 	return t
 }
 
-func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ func()) error {
+func (m *connectionMode) carry(accepting, hard context.Context, in *inbound, _ func(error)) error {
 	loop.MakeRoom(m.cfg.Load().Loops)
 	return in.serve(
 		func(ln net.Listener) error { return m.relay.Serve(accepting, hard, ln) },

@@ -15,10 +15,25 @@ const (
 	drainLogTargets  = 10               // the most targets that such a line names
 )
 
-// logDrain logs now and then what a drain waits for, from soft's end until stop is called.
-func (s *service) logDrain(soft context.Context) (stop func()) {
+// noteEndOfInput begins the drain at the end of all input, unless soft's end has begun it. It has no
+// time limit: there is no supervisor that waits, and a receiver may be slow. cause is why the input
+// could not be read to its end, or nil.
+func (s *service) noteEndOfInput(soft context.Context, cause error) {
+	switch {
+	case soft.Err() != nil:
+		return
+	case cause == nil:
+		s.logger.Info("drain began", "cause", "end of input")
+	default:
+		s.logger.Info("drain began", "cause", cause)
+	}
+	s.draining.Store(true)
+}
+
+// logDrain logs now and then what a drain waits for, from the end of drains until stop is called.
+func (s *service) logDrain(drains context.Context) (stop func()) {
 	over, end := context.WithCancel(context.Background())
-	stopWaiting := accept.After(soft, func() {
+	stopWaiting := accept.After(drains, func() {
 		for began := time.Now(); ; {
 			accept.Pause(over, drainLogInterval)
 			if over.Err() != nil {

@@ -93,12 +93,12 @@ func (m *lineMode) tuneSplitter() {
 func (m *lineMode) maxSenders() int { return maxClients(*m.cfg.Load(), len(m.pool.Targets())) }
 
 // carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
-func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func()) error {
+func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func(error)) error {
 	loop.MakeRoom(m.cfg.Load().Loops)
 	var workers sync.WaitGroup
 	workers.Go(func() { m.pool.Run(hard, m.lines) }) // report counts what it leaves unconfirmed
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
-	endInput() // has an effect only after finite listeners
+	endInput(err)
 	close(m.lines)
 	workers.Wait()
 	return err

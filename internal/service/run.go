@@ -49,7 +49,7 @@ type service struct {
 	checks   *checks
 	in       *inbound
 	own      ownListeners // of in
-	draining atomic.Bool  // the soft end has come
+	draining atomic.Bool  // the soft end or the end of all input has come
 
 	reread    func() (config.Config, error) // reads the configuration anew
 	reloading chan struct{}                 // holds one value while a file is read or applied; see read
@@ -62,8 +62,9 @@ type service struct {
 	cfg atomic.Pointer[config.Config] // in force, less what the API has changed; stored under mu
 }
 
-// Run works until a signal, the end of ctx, or the end of the last finite listener, then drains.
-// The error tells why it could not start or what it could not finish; Run has logged it.
+// Run works until a signal, the end of ctx, or the end of the last finite listener, then drains. At
+// the end of its input the drain has no time limit until a signal comes or ctx ends. The error tells
+// why it could not start or what it could not finish; Run has logged it.
 func Run(ctx context.Context, cfg config.Config, o Options) error {
 	if o.Stderr != nil && o.Stderr != io.Discard {
 		outliveLogReaders()
@@ -104,15 +105,12 @@ func newService(cfg config.Config, version string, logger *logs) *service {
 }
 
 func (s *service) run(ctx context.Context, started func(Running)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	soft, hard, stop := shutdownContexts(ctx, s.drainTimeout, s.logger.Logger)
 	defer stop()
 	if err := s.open(soft); err != nil {
 		return err
 	}
-	endInput := func() { cancel(); <-soft.Done() }
-	return s.serve(soft, hard, endInput, started)
+	return s.serve(soft, hard, started)
 }
 
 // open makes the mode and opens all listeners. It opens all of them or none.
@@ -142,17 +140,19 @@ func (s *service) wire() error {
 	return nil
 }
 
-// serve carries lines or connections until soft ends, or until the last finite listener has ended,
-// when it calls endInput, which ends soft. Then it drains. It returns, with all listeners closed,
-// when everything is finished or soon after hard has ended. The error tells what was not finished.
+// serve carries lines or connections until soft ends, or until the last finite listener has ended.
+// Then it drains. It returns, with all listeners closed, when everything is finished or soon after
+// hard has ended. The error tells what was not finished.
 //
-// Consumers start first and stop last: the admin server and the health checks are there until the
-// mode has ended.
-func (s *service) serve(soft, hard context.Context, endInput func(), started func(Running)) error {
+// Consumers start first and stop last: the admin server is there until the mode has ended, and so are
+// the health checks until soft ends, since after the end of the input a target may take its time.
+func (s *service) serve(soft, hard context.Context, started func(Running)) error {
 	stopNotifying := func() {}
 	defer func() { stopNotifying() }()
 	stopAdmin := s.serveAdmin(soft)
 	defer stopAdmin()
+	drains, endInput := context.WithCancel(soft)
+	defer endInput()
 	stopMark := context.AfterFunc(soft, func() { s.draining.Store(true) })
 	defer stopMark()
 	s.in.announce(s.logger.Logger)
@@ -167,8 +167,11 @@ func (s *service) serve(soft, hard context.Context, endInput func(), started fun
 	defer stopWatching()
 	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger.Logger)
 	defer stopHandOver()
-	stopLogging := s.logDrain(soft)
-	err := s.mode.carry(accepting, hard, s.in, endInput)
+	stopLogging := s.logDrain(drains)
+	err := s.mode.carry(accepting, hard, s.in, func(cause error) {
+		s.noteEndOfInput(soft, cause)
+		endInput()
+	})
 	stopLogging()
 	s.in.guard.FlushLog()
 	s.reloadFailed.Flush()

@@ -29,7 +29,7 @@ func shutdownContexts(ctx context.Context, drainTimeout func() time.Duration, lo
 	w := endWatcher{signals: signals, stopped: make(chan struct{}), logger: logger}
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
-		w.watch(ctx.Done(), drainTimeout, endSoft, endHard)
+		w.watch(ctx, drainTimeout, endSoft, endHard)
 		// The next signal kills the process, so that nothing can delay its end for ever; but a
 		// repetition must not change the exit code of a process that is about to end by itself.
 		time.AfterFunc(time.Until(w.repeatedUntil), func() { signal.Stop(signals) })
@@ -51,13 +51,14 @@ type endWatcher struct {
 }
 
 // watch calls endSoft and endHard when it is time for them, and endHard before it returns.
-func (w *endWatcher) watch(inputEnded <-chan struct{}, drainTimeout func() time.Duration, endSoft, endHard func()) {
+func (w *endWatcher) watch(ctx context.Context, drainTimeout func() time.Duration, endSoft, endHard func()) {
 	defer endHard()
-	var cause any = "end of input"
+	var cause any
 	select {
 	case cause = <-w.signals:
 		w.repeatedUntil = time.Now().Add(RepeatedWithin)
-	case <-inputEnded:
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
 	case <-w.stopped:
 		return
 	}

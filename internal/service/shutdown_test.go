@@ -21,7 +21,7 @@ func TestDrainIsLoggedBeforeItBegins(t *testing.T) {
 		slog.New(slog.NewTextHandler(&log, nil)))
 	end()
 	<-soft.Done()
-	if hard.Err() != nil || !strings.Contains(log.String(), `msg="drain began" cause="end of input" drain_timeout=1m0s`) {
+	if hard.Err() != nil || !strings.Contains(log.String(), `msg="drain began" cause="context canceled" drain_timeout=1m0s`) {
 		t.Errorf("the hard context: %v; the log: %q", hard.Err(), log.String())
 	}
 	stop()
@@ -39,7 +39,7 @@ func TestSignalsWithinASecondAreOne(t *testing.T) {
 		soft, endSoft := context.WithCancel(t.Context())
 		hard, endHard := context.WithCancel(t.Context())
 		w := endWatcher{signals: signals, stopped: make(chan struct{}), logger: slog.New(slog.NewTextHandler(&log, nil))}
-		go w.watch(nil, func() time.Duration { return time.Hour }, endSoft, endHard)
+		go w.watch(t.Context(), func() time.Duration { return time.Hour }, endSoft, endHard)
 		defer close(w.stopped)
 		send := func(after time.Duration, s os.Signal, wantSoft, wantHard bool, wantRepetitions int) {
 			t.Helper()
@@ -74,7 +74,7 @@ func TestRepetitionAfterTheDrainTimeout(t *testing.T) {
 			<-hard.Done()
 			signals <- syscall.SIGTERM
 		}()
-		w.watch(nil, func() time.Duration { return time.Millisecond }, func() {}, endHard)
+		w.watch(t.Context(), func() time.Duration { return time.Millisecond }, func() {}, endHard)
 		if took := time.Since(began); took != RepeatedWithin || strings.Count(log.String(), "repetition") != 1 {
 			t.Errorf("watched for %v\n%s", took, &log)
 		}
