@@ -168,7 +168,8 @@ func (s *soak) start() {
 
 const (
 	soakToken   = "opensesame"
-	soakWorkers = 4 // connections to each target, the default
+	soakWorkers = 4        // connections to each target, the default
+	soakMemory  = 16 << 20 // bytes for lines, so few that senders have to wait
 )
 
 // options returns how to start a linesplit in the mode of the soak.
@@ -186,7 +187,7 @@ func (s *soak) settings(others ...string) []string {
 		lines = append(lines, "target "+target.Target())
 	}
 	if s.mode == "line" {
-		lines = append(lines, "failback-interval 1s", "failback-probe 1s")
+		lines = append(lines, fmt.Sprintf("memory %d", soakMemory), "failback-interval 1s", "failback-probe 1s")
 	} else { // longer than any target hangs, but unused pipes stay for an eighth of it
 		lines = append(lines, fmt.Sprintf("linger-timeout %v", max(10*time.Second, 60*s.hold)))
 	}

@@ -57,13 +57,14 @@ func (s *soak) usage() (u soakUsage) {
 }
 
 // compare waits until linesplit holds no more than after the warm-up, and nothing for its clients.
-// A thread or some memory more is no leak: both depend on how much happened at one time.
+// A thread or some memory more is no leak: both depend on how much happened at one time. In line
+// mode up to soakMemory waits for lines that come later.
 func (s *soak) compare(warm soakUsage) {
 	s.Helper()
 	const (
 		moreThreads  = 16
-		moreHeap     = 2 << 20
-		moreResident = 32 << 20
+		moreHeap     = soakMemory + 2<<20
+		moreResident = 2 * moreHeap
 	)
 	var now soakUsage
 	within := func() bool {
