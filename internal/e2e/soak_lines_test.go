@@ -152,9 +152,18 @@ func (l *lineLoad) breakOff(conn net.Conn, id uint32, n int, half []byte) {
 
 func (l *lineLoad) startled(n int) { l.torn.Add(int64(n)) }
 
-// flow waits until all workers are with their targets, and each of these gets lines.
+// flow waits until all lines that were sent before have arrived, all workers are with their targets,
+// and each of these gets lines.
 func (l *lineLoad) flow() {
 	l.Helper()
+	sent := l.SentSoFar()
+	l.mu.Lock()
+	maps.Copy(sent, l.sent)
+	l.mu.Unlock()
+	if !testrig.Poll(testrig.Patience, func() bool { return l.Tally.HasAll(sent) }) {
+		r := l.Tally.Report(sent)
+		l.Fatalf("lines are missing: %s\n%s", r, r.Details())
+	}
 	l.WaitForExactMetric(float64(soakWorkers*len(l.targets())), "linesplit_target_connections")
 	for _, to := range l.targets() {
 		l.WaitForLines(to.(interface{ Lines() int }), 20)

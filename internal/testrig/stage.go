@@ -5,6 +5,7 @@ package testrig
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"testing"
@@ -186,6 +187,15 @@ func (s *Stage) StopSenders() {
 		s.Sent[sender.ID()] += uint64(sender.Sent())
 	}
 	s.senders = nil
+}
+
+// SentSoFar returns how many lines have been sent at least, by senders that still write, too.
+func (s *Stage) SentSoFar() Sent {
+	sent := maps.Clone(s.Sent)
+	for _, sender := range s.senders {
+		sent[sender.ID()] = uint64(sender.Sent())
+	}
+	return sent
 }
 
 // WaitForSenders waits until the senders have written all their lines, and does what StopSenders
