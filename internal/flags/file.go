@@ -32,7 +32,7 @@ func (s *Set) parseFile(path string) error {
 	number := 0
 	for line := range bytes.Lines(data) {
 		number++
-		err := ff.PlainParser(bytes.NewReader(line), func(key, value string) error {
+		err := ff.PlainParser(bytes.NewReader(withoutTabs(line)), func(key, value string) error {
 			if fault := s.setFromFile(key, value, number, seen); fault != "" {
 				s.AddError(fmt.Errorf("%s:%d: %s", path, number, fault))
 			}
@@ -43,6 +43,16 @@ func (s *Set) parseFile(path string) error {
 		}
 	}
 	return nil
+}
+
+// withoutTabs returns a line with spaces in place of the tabs between key and value and before a
+// comment: ff's parser knows spaces only. Tabs within a value stay. It changes the line itself.
+func withoutTabs(line []byte) []byte {
+	line = bytes.TrimSpace(line)
+	if i := bytes.IndexAny(line, " \t"); i >= 0 {
+		line[i] = ' '
+	}
+	return bytes.ReplaceAll(line, []byte("\t#"), []byte(" #"))
 }
 
 // setFromFile reads one line of a file, and returns what is wrong with it, or nothing.
@@ -92,7 +102,7 @@ func checkSettings(data []byte) error {
 
 func (s *Set) checkKey(key, value string) (fault string) {
 	switch known := s.byKey[key]; {
-	case strings.ContainsAny(key, "=:\t"):
+	case strings.ContainsAny(key, "=:"):
 		return "unknown key " + quote(key) + spaceHint
 	case key == "help": // only documentation, see New
 		return misplaced(key)

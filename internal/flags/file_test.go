@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // table is a small program's options.
@@ -159,6 +161,20 @@ func TestKeyAndValueWithASignBetween(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "put a space between key and value, as in port 9000") {
 			t.Errorf("%q: %v", line, err)
 		}
+	}
+}
+
+// A tab between key and value was refused, and one before a comment became part of the value.
+func TestTabsInAFile(t *testing.T) {
+	s := parse(t, "port\t7\t# comment\n\twait \t 5s\t \t#\r\ndeep\nsize  1KiB \t# a\tb\ntarget\ta:1,\tb:1\n")
+	if n := s.Number("port", 1, 65535); n != 7 || s.Duration("wait") != 5*time.Second || !s.Bool("deep") || s.Err() != nil {
+		t.Errorf("port %d, wait %q, %v", n, s.Text("wait"), s.Err())
+	}
+	if size, list := s.Size("size", 1, 1<<20), s.List("target"); size != 1024 || !slices.Equal(list, []string{"a:1", "b:1"}) {
+		t.Errorf("size %d, targets %q", size, list)
+	}
+	if s := parse(t, "target a\tb"); s.Text("target") != "a\tb" { // within a value, a tab is no separator
+		t.Errorf("target %q", s.Text("target"))
 	}
 }
 
