@@ -82,6 +82,27 @@ the environment variable "LINESPLIT_MAX_LINES" sets nothing: did you mean LINESP
 	}
 }
 
+// The service started without a word, and LINESPLIT_HELP was said to be a misspelt LINESPLIT_HELP.
+// A variable that images set to their version is not meant for -version.
+func TestVariablesOfFlagsThatAreNoSettings(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("LINESPLIT_CHECK", "true")
+	t.Setenv("LINESPLIT_HELP", "1")
+	t.Setenv("LINESPLIT_T", "false")
+	t.Setenv("LINESPLIT_VERSION", "1.2.3")
+	got := strings.Join(mustParse(t).Warnings, "\n")
+	want := `the environment variable "LINESPLIT_CHECK" sets nothing: -check is for the command line only
+the environment variable "LINESPLIT_HELP" sets nothing: -help is for the command line only
+the environment variable "LINESPLIT_T" sets nothing: -t is for the command line only`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	t.Setenv("LINESPLIT_VERSION", "true")
+	if got := strings.Join(mustParse(t).Warnings, "\n"); !strings.HasSuffix(got, ": -version is for the command line only") {
+		t.Error(got)
+	}
+}
+
 // By hand, a target could be added that no listener led to, and that a file could not name.
 func TestNoListenerLeadsToAnAddedTarget(t *testing.T) {
 	for _, test := range []struct{ args, target, want string }{

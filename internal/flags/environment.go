@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,18 +38,43 @@ func (s *Set) Warnings() (all []string) {
 	all = slices.Clip(s.ignored)
 	for _, pair := range slices.Sorted(slices.Values(os.Environ())) {
 		variable, value, _ := strings.Cut(pair, "=")
-		name, ours := strings.CutPrefix(variable, s.env+"_")
-		if !ours || value == "" || s.byKey[variable] != nil || serviceLinks.MatchString(variable) ||
-			strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") {
+		hint, ineffective := s.ineffective(variable, value)
+		if !ineffective {
 			continue
-		}
-		hint := ""
-		if best := s.nearest(strings.ToLower(strings.ReplaceAll(name, "_", "-"))); best != "" {
-			hint = ": did you mean " + EnvName(s.env, best) + "?"
 		}
 		if all = append(all, fmt.Sprintf("the environment variable %s sets nothing%s", quote(variable), hint)); len(all) == maxWarnings {
 			break
 		}
 	}
 	return all
+}
+
+// ineffective reports whether a variable looks as if it were meant to set an option, and sets none.
+// The hint says why, or what may be meant.
+func (s *Set) ineffective(variable, value string) (hint string, ineffective bool) {
+	name, ours := strings.CutPrefix(variable, s.env+"_")
+	if !ours || value == "" || serviceLinks.MatchString(variable) ||
+		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") {
+		return "", false
+	}
+	i := slices.IndexFunc(s.options, func(o Option) bool { return EnvName(s.env, o.Name) == variable })
+	if i >= 0 {
+		return s.onlyOnCommandLine(s.options[i], value)
+	}
+	if best := s.nearest(strings.ToLower(strings.ReplaceAll(name, "_", "-"))); best != "" {
+		return ": did you mean " + EnvName(s.env, best) + "?", true
+	}
+	return "", true
+}
+
+// onlyOnCommandLine is ineffective for the variable of an option. Images have variables such as
+// APP_VERSION with another meaning: a value that the flag could not have is not meant for it.
+func (s *Set) onlyOnCommandLine(o Option, value string) (hint string, ineffective bool) {
+	if s.byName[o.Name] != nil && !o.CommandLine { // only documentation is not in byName, see New
+		return "", false
+	}
+	if _, err := strconv.ParseBool(value); o.isBool() && err != nil {
+		return "", false
+	}
+	return ": -" + o.Name + " is for the command line only", true
 }
