@@ -61,9 +61,13 @@ func written(s *flags.Set, m Mode) []writtenSetting {
 	return all
 }
 
-// Diff returns the names of the settings that differ between two configurations of one mode:
-// those that a reload changes, and those that need a restart.
+// Diff returns the names of the settings that differ between two configurations: those that a reload
+// changes, and those that need a restart. The latter are all of them if the modes differ: next may
+// hold what the running mode does not have.
 func Diff(old, next Config) (changed, needRestart []string) {
+	if old.Mode != next.Mode {
+		return nil, acrossModes(old, next)
+	}
 	for i, was := range old.compared {
 		is := next.compared[i]
 		switch {
@@ -78,6 +82,18 @@ func Diff(old, next Config) (changed, needRestart []string) {
 		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol)")
 	}
 	return changed, needRestart
+}
+
+// acrossModes returns the names of next's settings that differ from those of a configuration of the
+// other mode, or that are given and only valid in next's mode.
+func acrossModes(old, next Config) (names []string) {
+	for i, is := range next.compared {
+		j := slices.IndexFunc(old.compared, func(was writtenSetting) bool { return was.name == is.name })
+		if j < 0 && next.Shown[i].Source != admin.SourceDefault || j >= 0 && old.compared[j] != is {
+			names = append(names, is.name)
+		}
+	}
+	return names
 }
 
 // CanChange reports whether a setting can change from c's value to that of next without a restart.

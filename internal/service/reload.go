@@ -77,8 +77,9 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 	if err := old.CheckLost(next); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
-	if next.Mode != old.Mode { // the modes have too little in common to compare the rest
-		return nil, []string{"mode"}, nil
+	if next.Mode != old.Mode {
+		_, needRestart = config.Diff(old, next)
+		return nil, needRestart, nil
 	}
 	targets, _ := s.mode.inForce()
 	running := old.WithTargets(targets)

@@ -67,8 +67,10 @@ func TestReload(t *testing.T) {
 		fault       string
 	}{
 		{name: "nothing"},
-		{name: "another mode", next: "-mode connection -balance random -target 10.0.0.1:1", needRestart: "mode"},
-		{name: "back from connection mode", old: "-mode connection", next: "-queue 5", needRestart: "mode"},
+		// Only the mode was named, so that a target that had changed too was neither applied nor named.
+		{name: "another mode", next: "-mode connection -balance random -target 10.0.0.1:1", needRestart: "mode target balance"},
+		{name: "back from connection mode", old: "-mode connection -balance random -drain-timeout 5s",
+			next: "-queue 5 -drain-timeout 5s -log-level warn", needRestart: "mode queue log-level"},
 		{name: "targets and times", next: "-target 10.0.0.1:1,10.0.0.2:1 -stall-timeout 1m", changed: "target stall-timeout"},
 		{name: "sizes", next: "-queue 5 -memory 64MiB -connections 2", needRestart: "connections queue memory"},
 		{name: "a longer line", next: "-max-line 2MiB", changed: "max-line"},
