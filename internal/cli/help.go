@@ -19,9 +19,10 @@ Usage:
 const helpSettings = `
 Each command has flags of its own: linesplit COMMAND -help.
 
-Each flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as
-unset) and a key of the -config file. Flags win over the environment, the environment over the file.
-Sizes: 65536, 16KiB (1024s), 64KB (1000s). Durations: 500ms, 30s, 5m.
+Each setting is a flag, an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one
+counts as unset) and a key of the -config file; -check, -t, -version and -help are flags only. Flags
+win over the environment, the environment over the file.
+Sizes: 65536, 64KiB or 64Ki (1024s), 64KB or 64k (1000s). Durations: 500ms, 30s, 5m.
 `
 
 const helpExamples = `

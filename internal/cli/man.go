@@ -67,10 +67,10 @@ const manText = `linesplit takes newline-delimited records from any number of se
 lines at a time, over many targets. What a target has not read when it fails is sent again elsewhere. With
 -mode connection it forwards whole connections and datagrams instead.
 
-Every flag is also an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts as
-unset) and a key of the file that -config names. Flags win over the environment, the environment over
-the file. Sizes are bytes, or written as 16KiB (1024s) or 64KB (1000s); durations as 500ms, 30s or
-5m.`
+Every setting is a flag, an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts
+as unset) and a key of the file that -config names; -check, -t, -version and -help are flags only. Flags
+win over the environment, the environment over the file. Sizes are bytes, or written as 64KiB or 64Ki
+(1024s), 64KB or 64k (1000s); durations as 500ms, 30s or 5m.`
 
 // manSections returns the sections of the manual page after flags and commands.
 func manSections() []clidoc.Section {

@@ -106,6 +106,15 @@ func TestParseFlagsLooksNowhereElse(t *testing.T) {
 	checkErrors(t, err, []string{"unknown flag -x", `-queue "0"`})
 }
 
+// Whether -memory 64M was 64,000,000 bytes or 64 MiB could be read nowhere.
+func TestSizesAreShownWithOneMeaning(t *testing.T) {
+	clearEnv(t)
+	c := mustParse(t, "-memory", "64M", "-buffer", "32KiB")
+	if memory, buffer := c.setting("memory").Value, c.setting("buffer").Value; memory != "64000000" || buffer != "32KiB" || c.Memory != 64e6 {
+		t.Errorf("memory %s, which is %d bytes; buffer %s", memory, c.Memory, buffer)
+	}
+}
+
 func TestStallTimeoutAndItsOlderName(t *testing.T) {
 	for _, test := range []struct {
 		env  string // of -stall-timeout

@@ -21,7 +21,8 @@ func restartOnly() []string {
 
 func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }
 
-// shown returns all settings of a mode with their values and sources, secrets masked.
+// shown returns all settings of a mode with their values and sources, secrets masked, and sizes in a
+// form that has one meaning.
 func shown(s *flags.Set, m Mode) []admin.Setting {
 	sources := [...]string{
 		flags.FromDefault: admin.SourceDefault, flags.FromFlag: admin.SourceFlag,
@@ -32,6 +33,9 @@ func shown(s *flags.Set, m Mode) []admin.Setting {
 		value := s.Written(o.Name)
 		if o.Name == "health-send" && value != "" { // it may hold a password
 			value = "***"
+		}
+		if o.Arg == "SIZE" {
+			value = flags.Unambiguous(value)
 		}
 		all = append(all, admin.Setting{
 			Name: o.Name, Value: value, Source: sources[s.Source(o.Name)], Reloadable: reloadable(o.Name),

@@ -123,14 +123,29 @@ func (s *Set) OptionalSize(name string, high int64) int64 {
 	return s.Size(name, 1, high)
 }
 
-// ParseSize reads bytes as people write them: 16384, 16KiB, 1.5MiB, 64KB.
+// ParseSize reads bytes as people write them: 16384, 16KiB, 16Ki, 1.5MiB (1024s), 64KB, 64k (1000s).
 func ParseSize(text string) (int64, error) {
 	n, err := humanize.ParseBytes(text)
 	// ParseBytes takes the comma of 1,5MiB for a thousands separator and would return 15 MiB.
 	if err != nil || n > math.MaxInt64 || strings.Contains(text, ",") {
-		return 0, errors.New("not a size: write bytes such as 16384, or 16KiB, 1MiB, 64KB")
+		return 0, errors.New("not a size: write bytes such as 16384, or 16KiB and 1MiB (1024s), or 64KB (1000s)")
 	}
 	return int64(n), nil
+}
+
+// Unambiguous returns a size that was written with a single letter, such as 64M, in bytes: some
+// programs take such a letter for 1000s, as ParseSize does, others for 1024s. It returns any other
+// text as it is.
+func Unambiguous(size string) string {
+	unit := strings.TrimSpace(strings.TrimLeft(size, "0123456789."))
+	if len(unit) != 1 || strings.EqualFold(unit, "b") {
+		return size
+	}
+	n, err := ParseSize(size)
+	if err != nil {
+		return size
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 func sizeText(n int64) string {
