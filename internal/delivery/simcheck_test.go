@@ -23,6 +23,13 @@ func (s *sim) check() {
 	if taken != accounted {
 		s.t.Errorf("seed %d: taken %v, confirmed %v and retained %v", s.seed, taken, sum.Confirmed, retained)
 	}
+	s.checkMemory()
+	s.checkLedger()
+	for _, x := range s.all() {
+		if x.Target.Down() && !x.mayBeDown {
+			s.t.Errorf("seed %d: %s is down for want of resources here", s.seed, x.name)
+		}
+	}
 	for _, m := range s.machines {
 		if len(m.leaving) > MaxLeaving {
 			s.t.Errorf("seed %d: leaving %d connections", s.seed, len(m.leaving))
@@ -37,9 +44,9 @@ func (s *sim) check() {
 // been drained for longer than a tick or two.
 func (s *sim) checkOut(c *outConn) {
 	peer := c.conn.(*simConn)
-	limit := s.window + s.window/2 // between two looks
-	if peer.wasStable {            // probes
-		limit += max(s.window, minProbe) + s.window/4
+	limit := s.widest + s.widest/2 + int64(s.largest) // between two looks
+	if peer.wasStable {                               // probes
+		limit += max(s.widest, minProbe) + s.widest/4
 	}
 	if c.window.mem > limit {
 		s.t.Errorf("seed %d: a window of %d bytes", s.seed, c.window.mem)
@@ -120,7 +127,7 @@ func (s *sim) receive(name, stream string, times map[int]int) (n int) {
 	for line := range strings.Lines(whole) {
 		number, rest, _ := strings.Cut(line, " ")
 		seq, err := strconv.Atoi(number)
-		if err != nil || seq >= s.seq || strings.Trim(rest, "x") != "\n" {
+		if err != nil || s.size[seq] != len(line) || strings.Trim(rest, "x") != "\n" {
 			s.t.Errorf("seed %d: %s: torn line %q", s.seed, name, line)
 			return n
 		}
@@ -138,7 +145,7 @@ func (s *sim) missing(times map[int]int) {
 			s.say("  at %s, window %d, ending %v, stalled %v, acked ago %v, arrived %d next %d", m.out.backend.Target, m.out.window.held.Lines, m.out.ending, m.out.stalled, time.Since(m.out.ackedAt), m.out.arrived(), m.out.next)
 		}
 	}
-	for seq := range s.seq {
+	for _, seq := range s.given {
 		if times[seq] > 0 {
 			continue
 		}

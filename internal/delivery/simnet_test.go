@@ -44,6 +44,7 @@ type simTarget struct {
 	answers   bool          // it answers our FIN with its own
 	errs      bool          // estimates hide unread bytes for a while
 	drainedAt time.Time     // when it was last told to take no more lines
+	mayBeDown bool          // a dial or a check has failed by its fault
 	conns     []*simConn    // all that there ever were
 }
 

@@ -22,7 +22,7 @@ func (s *sim) hang() {
 	s.launch(s.add())
 	s.heal()
 	s.live(20 * time.Second)
-	x, before := s.targets[0], s.seq
+	x := s.targets[0]
 	leaves := s.rng.IntN(2) == 0
 	x.rate = 0
 	for _, c := range x.live() { // its kernel must not take lines for much longer
@@ -33,13 +33,23 @@ func (s *sim) hang() {
 		s.setAccepting(x, false)
 	}
 	set := s.shared.Settings()
-	s.live(2*set.StallTimeout + set.ResendAge + 10*time.Second)
+	enough := 2*set.StallTimeout + set.ResendAge + 10*time.Second
+	s.live(enough)
+	before := len(s.given)
+	s.muted = true // the target's kernel may have had room until just now
+	s.live(enough)
+	s.muted = false
 	times := map[int]int{}
 	s.receiveAll(times)
 	for _, c := range x.live() { // what has arrived in full may wait until the process reads on, or dies
 		s.receive(x.name, string(c.sent[:c.acked]), times)
 	}
-	for seq := range before {
+	for _, m := range s.machines { // some are on their way
+		if m.out != nil && m.out.backend != x.Backend {
+			m.noteHeld(times)
+		}
+	}
+	for _, seq := range s.given[:before] {
 		if times[seq] == 0 {
 			s.t.Errorf("seed %d: line %d waits for a target that hangs", s.seed, seq)
 			s.missing(times)
@@ -74,19 +84,22 @@ func (s *sim) halfClosers() {
 	}
 }
 
-// recover heals all targets and demands that all machines go home.
+// recover heals all targets and demands that all machines go home. One that has only just found out
+// that its connection is dead may take longer.
 func (s *sim) recover() {
 	s.say("recover")
 	s.heal()
-	s.live(2*s.shared.Settings().FailbackInterval + 10*time.Second)
+	enough := 2*s.shared.Settings().FailbackInterval + 10*time.Second
+	s.live(enough)
 	for _, m := range s.machines {
-		if m.out == nil || m.out.backend != m.home {
+		if (m.out == nil || m.out.backend != m.home) && time.Since(m.failbackTried) > enough/2 {
 			s.t.Errorf("seed %d: a machine is not at home", s.seed)
 		}
 	}
 }
 
 func (s *sim) heal() {
+	s.exhausted = false
 	for _, x := range s.all() {
 		x.heal()
 		x.Target.CheckedUp()
@@ -101,9 +114,9 @@ func (s *sim) heal() {
 func (s *sim) fault() {
 	x := s.targets[s.rng.IntN(len(s.targets))]
 	now := time.Now()
-	n := s.rng.IntN(18)
+	n := s.rng.IntN(19)
 	if s.plot == peaceful {
-		n = []int{2, 2, 12, 13, 14, 17}[s.rng.IntN(6)]
+		n = []int{2, 2, 12, 13, 14, 17, 18}[s.rng.IntN(7)]
 	}
 	s.say("%s: fault %d", x.name, n)
 	switch n {
@@ -147,6 +160,8 @@ func (s *sim) fault() {
 		s.checkHealth(x)
 	case 17:
 		s.end()
+	case 18:
+		s.exhausted = !s.exhausted
 	}
 }
 
@@ -178,6 +193,12 @@ func (s *sim) change(x *simTarget) {
 	}
 	s.former = append(s.former, x)
 	s.publish()
+	for _, m := range s.machines {
+		if !s.isFormer(m.home) {
+			return
+		}
+	}
+	s.launch(s.targets[0])
 }
 
 func (s *sim) checkHealth(x *simTarget) {
@@ -185,6 +206,7 @@ func (s *sim) checkHealth(x *simTarget) {
 		x.Target.CheckedUp()
 	} else {
 		x.Target.CheckedDown(syscall.EHOSTUNREACH)
+		x.mayBeDown = true
 	}
 }
 
@@ -197,8 +219,9 @@ func (s *sim) end() {
 			m.Stop()
 			m.Abort(time.Now())
 		}
+		s.abortSenders(time.Now())
 	case 1, 2:
-		s.ended = true
+		s.terminate(time.Now())
 	}
 }
 
@@ -210,7 +233,7 @@ const patience = 5 * time.Minute
 func (s *sim) finish() {
 	s.say("finish")
 	s.heal()
-	s.ended = true
+	s.terminate(time.Now())
 	if x := s.targets[0]; len(s.targets) > 1 && s.rng.IntN(2) == 0 && s.plot != peaceful {
 		x.setBlackHole(time.Now(), true)
 		x.refuses = syscall.ETIMEDOUT
@@ -218,9 +241,12 @@ func (s *sim) finish() {
 	for until := time.Now().Add(patience); !s.done(); {
 		if time.Now().After(until) {
 			s.t.Errorf("seed %d: not done after %v", s.seed, patience)
+			s.left()
 			return
 		}
 		s.pass(25 * time.Millisecond)
+		s.checkMemory()
+		s.checkLedger()
 	}
 	now := time.Now()
 	for _, m := range s.machines {

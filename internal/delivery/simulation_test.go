@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/intake"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -22,9 +24,15 @@ var (
 
 // TestSimulation drives machines through a model of the network with random faults: targets that
 // stall, hang, vanish, reset, end in order, half-close, refuse dials, are drained, removed and
-// added; changes of the settings; the end of the input at any moment. After every step the books
-// balance. In the end every line has been read by a target, and no more duplicates have arrived
-// than were counted.
+// added; no descriptors for dials; changes of the settings; the end of the input at any moment.
+//
+// Half of the seeds have senders, whose bytes come to the machines through the streams of
+// internal/intake, a gate, a queue and a common memory budget: lines that are too long, ends in
+// mid-line, resets, pauses, timeouts, shortage of memory, a drain.
+//
+// After every step the books balance: of lines, bytes and memory. In the end the streams have cut
+// and dropped what the rules for lines say, every line that they have cut has been read by a target,
+// whole, and no more duplicates have arrived than were counted.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		simulate(t, *simSeed, true)
@@ -67,12 +75,43 @@ type sim struct {
 	machines []*simMachine
 	nTargets int
 
-	plot     plot
-	window   int64 // Settings.WindowMax
-	lastTick time.Time
-	seq      int
-	ended    bool // the input
-	stopped  bool
+	plot      plot
+	window    int64 // Settings.WindowMax
+	widest    int64 // the greatest so far: a reload may lower it
+	lastTick  time.Time
+	seq       int
+	given     []int       // numbers of the lines that machines have been given
+	size      map[int]int // their lengths
+	exhausted bool        // no descriptor is left
+	muted     bool        // no input comes for now
+	ended     bool        // the input
+	stopped   bool
+
+	simFeed
+}
+
+// simFeed is where input comes from if senders write it.
+type simFeed struct {
+	fed     bool // they do
+	plenty  bool // there is memory for all lines at once
+	streams *intake.Shared
+	senders []*simSender
+	acting  *simSender
+	cutAt   time.Time // when senders that have not ended are cut off
+
+	limits     intake.Limits
+	idle, slow time.Duration // timeouts
+
+	cutLines int // by streams, in all
+	queue    []*linebuf.Buffer
+	queueCap int
+	handing  []*simSender // wait for the queue
+	gateFree int
+	gateLine []*simSender // wait for the gate
+
+	longestLine int // Limits.MaxLine at most
+	largest     int // buffer of whole lines
+	maxPace     int
 }
 
 // simMachine is a machine with its driver: it makes the dials, and offers what is read.
@@ -86,9 +125,10 @@ type simMachine struct {
 func newSim(t *testing.T, seed uint64, verbose bool) *sim {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	s := &sim{t: t, seed: seed, rng: rng, verbose: verbose, buffers: linebuf.NewPool(0), lastTick: time.Now(),
-		plot: plot(rng.IntN(int(numPlots))), window: simWindow}
-	if s.plot == narrow {
-		s.window = 2000 << rng.IntN(4)
+		plot: plot(rng.IntN(int(numPlots))), window: simWindow, size: map[int]int{}}
+	s.largest = 512
+	if rng.IntN(2) == 0 {
+		s.feeds()
 	}
 	logger := slog.New(slog.DiscardHandler)
 	if verbose {
@@ -102,7 +142,7 @@ func newSim(t *testing.T, seed uint64, verbose bool) *sim {
 	for range 1 + rng.IntN(3) {
 		s.launch(s.targets[rng.IntN(len(s.targets))])
 	}
-	s.say("plot %d", s.plot)
+	s.say("plot %d, fed by senders %v", s.plot, s.fed)
 	return s
 }
 
@@ -148,6 +188,10 @@ func (s *sim) publish() {
 }
 
 func (s *sim) tune() {
+	if s.plot == narrow {
+		s.window = 2000 << s.rng.IntN(4)
+	}
+	s.widest = max(s.widest, s.window)
 	s.shared.SetSettings(&Settings{
 		StallTimeout:     time.Duration(1+s.rng.IntN(30)) * time.Second,
 		DeadTimeout:      time.Duration(3+s.rng.IntN(30)) * time.Second,
@@ -156,6 +200,9 @@ func (s *sim) tune() {
 		ResendAge:        time.Duration(3+s.rng.IntN(10)) * time.Second,
 		WindowMax:        s.window,
 	})
+	if s.fed {
+		s.tuneIntake()
+	}
 }
 
 // simWindow is so large that no window reaches it: with estimates, the limit may cut off what
@@ -185,6 +232,7 @@ func (m *simMachine) Dial(b *Backend) {
 }
 
 func (s *sim) run() {
+	defer s.hangUp()
 	for range 200 + s.rng.IntN(600) {
 		s.step()
 		if s.rng.IntN(12) == 0 {
@@ -237,6 +285,7 @@ func (s *sim) pass(d time.Duration) {
 		m.act(now, tick)
 	}
 	s.dismiss(now)
+	s.passSenders(now, d)
 }
 
 // act gives the machine the events that are due and does what it asks for.
@@ -252,18 +301,20 @@ func (m *simMachine) act(now time.Time, tick bool) {
 		m.Due(now)
 	}
 	most := 4
-	if m.s.plot == narrow { // more than the windows hold
+	if m.s.plot == narrow || m.s.muted { // more than the windows hold
 		most = 40
 	}
 	for range 1 + m.s.rng.IntN(most) {
-		if m.Wants() && !m.s.ended {
-			m.Take(m.s.buffer())
+		if m.Wants() {
+			if b := m.s.input(now); b != nil {
+				m.s.give(m, b)
+			}
 		}
 		if !m.write(now) {
 			break
 		}
 	}
-	if m.s.ended && !m.ended && (m.Idle() || m.Wants()) {
+	if m.s.inputOver() && !m.ended && (m.Idle() || m.Wants()) {
 		m.EndInput(now)
 	}
 }
@@ -274,9 +325,14 @@ func (m *simMachine) finishDial(now time.Time) {
 	}
 	x := m.dialTo
 	m.dialTo, m.dialAt = nil, time.Time{}
-	m.s.say("%s: dial ends, %v", x.name, x.refuses)
-	if x.refuses != nil {
-		m.Dialled(x.Backend, nil, x.refuses, now)
+	err := x.refuses
+	if m.s.exhausted {
+		err = syscall.EMFILE
+	}
+	m.s.say("%s: dial ends, %v", x.name, err)
+	if err != nil {
+		x.mayBeDown = x.mayBeDown || !target.IsLocalError(err)
+		m.Dialled(x.Backend, nil, err, now)
 		return
 	}
 	m.Dialled(x.Backend, x.accept(now), nil, now)
@@ -292,6 +348,22 @@ func (m *simMachine) write(now time.Time) bool {
 	m.Wrote(n, err, now)
 	return n == len(p)
 }
+
+// input returns the next buffer for a machine, nil if there is none.
+func (s *sim) input(now time.Time) *linebuf.Buffer {
+	switch {
+	case s.muted:
+		return nil
+	case s.fed:
+		return s.next(now)
+	case s.ended:
+		return nil
+	}
+	return s.buffer()
+}
+
+// inputOver reports whether no more input comes.
+func (s *sim) inputOver() bool { return s.ended && len(s.senders) == 0 && len(s.queue) == 0 }
 
 // buffer returns some new lines.
 func (s *sim) buffer() *linebuf.Buffer {
