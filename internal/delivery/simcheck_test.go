@@ -44,8 +44,10 @@ func (s *sim) check() {
 // been drained for longer than a tick or two.
 func (s *sim) checkOut(c *outConn) {
 	peer := c.conn.(*simConn)
-	limit := s.widest + s.widest/2 + int64(s.largest) // between two looks
-	if peer.wasStable {                               // probes
+	// Between two looks it grows by half of the limit, by what a look found half written and was
+	// merged then, and by the last buffer.
+	limit := s.widest + s.widest/2 + 2*int64(s.largest)
+	if peer.wasStable { // probes
 		limit += max(s.widest, minProbe) + s.widest/4
 	}
 	if c.window.mem > limit {
