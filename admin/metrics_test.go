@@ -20,7 +20,8 @@ func fullLines() Status {
 		Ledger: &Ledger{
 			Received: Amount{1001, 1002}, Queued: Amount{9, 10}, Retained: Amount{13, 14}, Truncated: 8,
 			DroppedBy: []DroppedBy{
-				{Reason: "oversize", Amount: Amount{1, 2}}, {Reason: "torn", Amount: Amount{3, 4}},
+				{Reason: "oversize", Amount: Amount{1, 2}}, {Reason: "closed", Amount: Amount{9, 10}},
+				{Reason: "torn", Amount: Amount{3, 4}},
 				{Reason: "memory", Amount: Amount{5, 6}}, {Reason: "truncated", Amount: Amount{Bytes: 7}},
 			},
 		},

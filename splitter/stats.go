@@ -46,6 +46,7 @@ type Stats struct {
 // Dropped counts lines that were received and not delivered, for one reason:
 //
 //   - "oversize": the line was longer than MaxLine.
+//   - "closed": it was read behind a line for which Oversize Close closed the connection.
 //   - "torn": the connection broke in mid-line.
 //   - "memory": unfinished lines took too much memory, and this one had made no headway for the
 //     longest time.

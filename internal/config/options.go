@@ -199,7 +199,8 @@ func limitOptions() []flags.Option {
 			Help: "longest line, newline included"},
 		{Name: "oversize", Arg: "POLICY", Default: "drop", Scope: scopeLine,
 			Choices: []string{"drop", "truncate", "close"},
-			Help:    "a longer line: drop it, truncate it, or close its connection (over UDP: drop it)"},
+			Help: "a longer line: drop it, truncate it, or close its connection (over UDP: drop it), which also loses " +
+				"what the sender has sent behind it"},
 		{Name: "memory", Arg: "SIZE", Default: "256MiB", Scope: scopeLine,
 			Help: "budget for all lines held; at the limit senders wait"},
 		{Name: "loops", Arg: "N", Default: "auto",

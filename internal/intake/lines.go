@@ -69,7 +69,7 @@ func (l *rules) change(max int, policy Oversize, b []byte, from int) (r cut) {
 			return l.cut(b, from)
 		}
 		if r = l.cut(b[:end], from); r.close {
-			l.refuse(b[end:], &r)
+			r.closeBefore(b[end:])
 			return r
 		}
 	}
@@ -165,15 +165,27 @@ func (l *rules) truncate(b []byte, to, at int, r *cut) int {
 	return to + 1
 }
 
-// refuse drops b, the rest of what has been read, and closes the connection for a line that is too
-// long.
+// refuse drops the line at the start of b, which is too long, and closes the connection.
 func (l *rules) refuse(b []byte, r *cut) {
+	end := bytes.IndexByte(b, '\n') + 1
+	if end == 0 {
+		end = len(b)
+	}
+	r.drop(ReasonOversize, 1, end)
+	r.closeBefore(b[end:])
+}
+
+// closeBefore closes the connection and drops b, what has been read behind a line that is too long.
+func (r *cut) closeBefore(b []byte) {
+	r.close = true
+	if len(b) == 0 {
+		return
+	}
 	lines := bytes.Count(b, newline)
-	if len(b) > 0 && b[len(b)-1] != '\n' {
+	if b[len(b)-1] != '\n' {
 		lines++
 	}
-	r.drop(ReasonOversize, lines, len(b))
-	r.close = true
+	r.drop(ReasonClosed, lines, len(b))
 }
 
 // abandon drops an unfinished line of n bytes and skips the rest of it.

@@ -69,6 +69,9 @@ func feed(t *testing.T, in []byte, max int, policy Oversize, step func() int) (r
 func check(t *testing.T, got, want result) {
 	t.Helper()
 	if got.closed && want.closed {
+		if got.dropped[ReasonOversize].Lines != 1 {
+			t.Errorf("%d lines were too long, want 1: %+v", got.dropped[ReasonOversize].Lines, got)
+		}
 		got.dropped, want.dropped = [NumReasons]linebuf.Count{}, [NumReasons]linebuf.Count{}
 	}
 	if got != want {
@@ -123,6 +126,40 @@ func TestCutExamples(t *testing.T) {
 				t.Errorf("left %q, want %q", left, tc.b)
 			}
 		})
+	}
+}
+
+// Lines that were read behind one that was too long were counted as too long themselves.
+func TestCloseTellsWhatWasTooLong(t *testing.T) {
+	for _, tc := range []struct {
+		from          int // of the input: carried
+		in            string
+		whole, closed int // bytes before and behind
+		lines         uint64
+	}{
+		{0, "ab\n0123456789\nc\nd", 3, 3, 2},
+		{0, "ab\n0123456789\nc\n", 3, 2, 1},
+		{0, "ab\n0123456789\n", 3, 0, 0},
+		{0, "ab\n0123456789", 3, 0, 0},
+		{8, "0123456789\nc\nd", 0, 3, 2},
+	} {
+		for name, cut := range map[string]func(l *rules, b []byte) cut{
+			"the same rules": func(l *rules, b []byte) cut { return l.cut(b, tc.from) },
+			"new rules":      func(l *rules, b []byte) cut { return l.change(100, Drop, b, tc.from) },
+		} {
+			if name == "new rules" && tc.from == 0 {
+				continue // they apply to all lines
+			}
+			l := rules{max: 10, policy: Close}
+			r := cut(&l, []byte(tc.in))
+			want := linebuf.Count{Lines: 1, Bytes: uint64(len(tc.in) - tc.whole - tc.closed)}
+			if d := r.dropped[ReasonOversize]; !r.close || r.whole != tc.whole || d != want {
+				t.Errorf("%q, %s: %+v, want %+v", tc.in, name, r, want)
+			}
+			if d := r.dropped[ReasonClosed]; d != (linebuf.Count{Lines: tc.lines, Bytes: uint64(tc.closed)}) {
+				t.Errorf("%q, %s: behind it %+v, want %d lines", tc.in, name, d, tc.lines)
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ type Reason uint8
 
 const (
 	ReasonOversize  Reason = iota // longer than the maximum
+	ReasonClosed                  // read behind a line for which Close has closed the connection
 	ReasonTorn                    // the connection broke in mid-line
 	ReasonMemory                  // unfinished lines took too much memory
 	ReasonTruncated               // bytes cut off a line that was delivered
@@ -14,7 +15,7 @@ const (
 	NumReasons
 )
 
-var reasonNames = [NumReasons]string{"oversize", "torn", "memory", "truncated", "shutdown"}
+var reasonNames = [NumReasons]string{"oversize", "closed", "torn", "memory", "truncated", "shutdown"}
 
 // String returns the reason as metrics and the log name it.
 func (r Reason) String() string { return reasonNames[r] }

@@ -8,7 +8,7 @@ type Oversize int
 const (
 	Drop     Oversize = iota // skip the line, up to and including its newline
 	Truncate                 // deliver the first MaxLine-1 bytes and a newline
-	Close                    // close the connection, delivering the whole lines before; over UDP the same as Drop
+	Close                    // close the connection, delivering only the lines before; over UDP the same as Drop
 )
 
 var oversizeNames = [...]string{Drop: "drop", Truncate: "truncate", Close: "close"}
