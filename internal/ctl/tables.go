@@ -17,16 +17,22 @@ import (
 	"linesplit/admin"
 )
 
-// writeTable writes rows of cells in aligned columns, with printable characters only.
+// writeTable writes rows of cells in aligned columns, with printable characters only. Every cell but
+// the last of a row belongs to a column, also an empty one: package tabwriter aligns only rows that
+// have a cell there.
 func writeTable(w io.Writer, rows func(row func(cells ...string))) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	rows(func(cells ...string) {
 		for i, cell := range cells {
 			cells[i] = printable(cell)
 		}
-		fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	})
 	t.Flush()
+	for line := range strings.Lines(table.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 func writeStatus(w io.Writer, s admin.Status) {

@@ -39,3 +39,26 @@ func TestTablesLeaveOutTheColumnsOfTheOtherMode(t *testing.T) {
 		}
 	}
 }
+
+// A row with an empty last cell ended the columns before it, and the rows below stood elsewhere.
+func TestColumnsAreAlignedWhateverIsEmpty(t *testing.T) {
+	var table bytes.Buffer
+	writeTable(&table, func(row func(...string)) {
+		row("TARGET", "WINDOW", "LAST ERROR")
+		row("a", "much more", "e1")
+		row("b", "1 B", "")
+		row("a longer name", "", "e2")
+		row("", "", "e3")
+		row("", "", "")
+	})
+	want := `TARGET         WINDOW     LAST ERROR
+a              much more  e1
+b              1 B
+a longer name             e2
+                          e3
+
+`
+	if table.String() != want {
+		t.Errorf("got\n%swant\n%s", table.String(), want)
+	}
+}
