@@ -21,9 +21,11 @@ import (
 
 const (
 	prefix = "/api/v1"
-	// requestTimeout is the limit for a request and its answer. A change may take linesplit 20 s.
-	requestTimeout = 30 * time.Second
-	maxAnswer      = 64 << 20 // bytes: ten thousand connections need a twentieth of it
+	// readTimeout is the limit for a request that changes nothing, and its answer.
+	readTimeout = 5 * time.Second
+	// changeTimeout is the limit for a change: linesplit may take 20 s for it.
+	changeTimeout = 30 * time.Second
+	maxAnswer     = 64 << 20 // bytes: ten thousand connections need a twentieth of it
 )
 
 // Options name the linesplit to talk to.
@@ -68,6 +70,12 @@ func NewClient(o Options) (*Client, error) {
 		c.base = "http://" + address
 	}
 	return c, nil
+}
+
+// CheckAddress returns an error if NewClient would refuse the address. It sends no request.
+func CheckAddress(value string) error {
+	_, _, _, err := parseAddress(value)
+	return err
 }
 
 // parseAddress reads an address as linesplit's -admin does. What stands behind a socket's path,
@@ -130,7 +138,14 @@ func (e *RefusedError) Error() string {
 // do sends a request, with body as JSON unless body is nil, and returns the body of the answer,
 // which may be empty.
 func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	limit := readTimeout
+	if method != http.MethodGet {
+		if err := c.answers(ctx); err != nil {
+			return nil, err
+		}
+		limit = changeTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	request, err := c.request(ctx, method, path, body)
 	if err != nil {
@@ -138,9 +153,7 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 	}
 	answer, err := c.http.Do(request)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, &UnreachableError{fmt.Errorf("no answer from %s within %v: what listens there may not be "+
-			"linesplit's admin listener: -admin of this command must say the same as linesplit's -admin",
-			c.address, requestTimeout)}
+		return nil, c.silent(limit)
 	}
 	if err != nil {
 		return nil, &UnreachableError{fmt.Errorf("ask linesplit at %s: %w", c.address, advise(cause(err)))}
@@ -158,6 +171,23 @@ func (c *Client) do(ctx context.Context, method, path string, body any) ([]byte,
 		return nil, &UnreachableError{fmt.Errorf("%s answers %q: %s", c.address, answer.Status, adviceOn(text))}
 	}
 	return nil, &refused
+}
+
+// answers returns an error if what listens at the address does not answer at all, so that a change
+// does not wait for it as long as linesplit may take for the change.
+func (c *Client) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	if err := c.Alive(ctx); errors.Is(err, context.DeadlineExceeded) {
+		return c.silent(readTimeout)
+	}
+	return nil // the request itself meets any other fault, and explains it
+}
+
+// silent is the error for an address that has not answered within limit.
+func (c *Client) silent(limit time.Duration) error {
+	return &UnreachableError{fmt.Errorf("no answer from %s within %v: what listens there may not be linesplit's "+
+		"admin listener: -admin of this command must say the same as linesplit's -admin", c.address, limit)}
 }
 
 // Alive returns nil if the process answers /healthz, which needs no token. Its error is an
