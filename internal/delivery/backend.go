@@ -24,6 +24,7 @@ type Backend struct {
 	exact                        atomic.Int64 // connections whose peer's kernel tells what is unread
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	probedAt                     atomic.Int64 // when a displaced machine last dialled to find out whether it is back, Unix nanoseconds
+	cutShort                     atomic.Int64 // failed connections in a row that the peer has reset at once
 	// notHalfCloserAt is when a connection was last seen that got no FIN within
 	// halfCloserWithin, in Unix nanoseconds.
 	notHalfCloserAt atomic.Int64

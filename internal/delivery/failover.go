@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"errors"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"linesplit/linebuf"
@@ -39,8 +41,35 @@ func (m *Machine) requeue(c *outConn, err error, now time.Time) {
 	c.backend.Target.ConnectionFailed(err)
 	c.backend.unacknowledged.Add(unacknowledged)
 	c.backend.unread.Add(unread)
-	c.backend.logs.failed.Warn(m.logger, "connection failed", targetAttr(c.backend), slog.Any("err", err),
-		slog.Uint64("resend_unacknowledged_lines", unacknowledged.Lines), slog.Uint64("resend_unread_lines", unread.Lines))
+	attrs := []slog.Attr{targetAttr(c.backend), slog.Any("err", err),
+		slog.Uint64("resend_unacknowledged_lines", unacknowledged.Lines), slog.Uint64("resend_unread_lines", unread.Lines)}
+	if c.backend.countCutShort(c.cutShort(err, now)) >= cutShortTimes {
+		attrs = append(attrs, slog.String("advice", cutShortAdvice))
+	}
+	c.backend.logs.failed.Warn(m.logger, "connection failed", attrs...)
+}
+
+// A peer that speaks TLS or another protocol need not say so before it resets a connection. After
+// cutShortTimes in a row that may be the reason; a target that crashes at each start is another.
+const (
+	cutShortTimes  = 3
+	cutShortAdvice = "the target resets one connection after another right after the first bytes: " +
+		"does it expect TLS (write tls://) or another protocol?"
+)
+
+// cutShort reports whether the peer has reset a new connection on which something was written.
+func (c *outConn) cutShort(err error, now time.Time) bool {
+	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return reset && c.isNew(now) && c.seen.Written > 0
+}
+
+// countCutShort returns how many connections in a row were cut short, of those that have failed.
+func (b *Backend) countCutShort(cut bool) int64 {
+	if !cut {
+		b.cutShort.Store(0)
+		return 0
+	}
+	return b.cutShort.Add(1)
 }
 
 // confirmUpTo confirms the whole lines before pos.
