@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"linesplit/internal/urgent"
 )
 
 // Inherited holds the sockets that systemd has opened and passed to the process, each under the
@@ -137,6 +139,12 @@ func openInheritedListener(ln net.Listener, config *tls.Config, guard *Guard) (n
 	}
 	switch ln := ln.(type) {
 	case *net.TCPListener:
+		// Connections that wait in the backlog already lack the option, the first time that systemd
+		// passes the socket.
+		if err := keepUrgent(ln); err != nil {
+			ln.Close()
+			return nil, err
+		}
 		return serveTCP(ln, config, guard), nil
 	case *net.UnixListener:
 		if config != nil {
@@ -148,6 +156,15 @@ func openInheritedListener(ln net.Listener, config *tls.Config, guard *Guard) (n
 	}
 	ln.Close()
 	return nil, fmt.Errorf("a listener on %s cannot be used", ln.Addr().Network())
+}
+
+// keepUrgent keeps urgent data in the stream of a socket.
+func keepUrgent(socket syscall.Conn) error {
+	rc, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return urgent.Inline(rc)
 }
 
 // checkListener returns an error for sockets that would lose lines or never accept any.

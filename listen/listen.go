@@ -22,6 +22,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"linesplit/internal/urgent"
 )
 
 // Keepalive detects senders that vanished without a FIN: after 15 s of silence the kernel sends a
@@ -123,9 +125,7 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 	// Go listens with Multipath TCP where it can. Such sockets lack some of the options and counts
 	// of plain ones, and senders of lines do not have a second path.
 	lc.SetMultipathTCP(false)
-	if s.reuse {
-		lc.Control = sharePort
-	}
+	lc.Control = prepareTCP(s.reuse)
 	ln, err := lc.Listen(ctx, s.network(schemeTCP), s.address)
 	if err != nil {
 		return nil, explain(err)
@@ -138,6 +138,17 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 		}
 	}
 	return serveTCP(tcp, config, guard), nil
+}
+
+// prepareTCP returns the function that sets the options of a TCP socket before it listens.
+func prepareTCP(reuse bool) func(network, address string, c syscall.RawConn) error {
+	return func(network, address string, c syscall.RawConn) error {
+		err := urgent.Inline(c)
+		if err == nil && reuse {
+			err = sharePort(network, address, c)
+		}
+		return err
+	}
 }
 
 func serveTCP(ln *net.TCPListener, config *tls.Config, guard *Guard) *namedListener {

@@ -120,6 +120,17 @@ func bind(ctx context.Context, s Spec) (*net.UnixListener, error) {
 	return ln.(*net.UnixListener), nil
 }
 
+// Accept waits for the next connection. Unix sockets do not inherit that urgent data stays in the
+// stream.
+func (l *unixListener) Accept() (net.Conn, error) {
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		return nil, err
+	}
+	keepUrgent(conn) // an error means that the connection has ended
+	return conn, nil
+}
+
 // setOwnerAndMode gives a new socket file its owner, and only then its mode, which permits
 // connections.
 func setOwnerAndMode(s Spec) error {

@@ -95,6 +95,7 @@ func (a *acceptor) Accepted(fd int, peer netip.AddrPort) {
 	}
 	k := &link{v: a.v, start: a.loop.Now(), peer: peer}
 	if k.client.TCP = peer.IsValid(); !k.client.TCP {
+		loop.KeepUrgent(fd) // TCP inherits it from the listener
 		k.from, k.to = unixAddresses(fd)
 	}
 	k.admit(fd, a.loop)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"linesplit/internal/urgent"
 )
 
 // open connects to a without TLS, trying all its addresses in turn. It does not use MPTCP: the
@@ -29,12 +31,17 @@ func open(ctx context.Context, a Address, o *Options, alive net.KeepAliveConfig)
 	return conn, nil
 }
 
-// control returns the function for net.Dialer that calls MayConnect before each attempt.
-func (o *Options) control() func(network, address string, _ syscall.RawConn) error {
-	if o.MayConnect == nil {
-		return nil
+// control returns the function for net.Dialer that prepares the socket of each attempt and calls
+// MayConnect.
+func (o *Options) control() func(network, address string, c syscall.RawConn) error {
+	return func(network, address string, c syscall.RawConn) error {
+		if o.MayConnect != nil {
+			if err := o.MayConnect(network, address); err != nil {
+				return err
+			}
+		}
+		return urgent.Inline(c)
 	}
-	return func(network, address string, _ syscall.RawConn) error { return o.MayConnect(network, address) }
 }
 
 // The wait before openUnix tries again begins with firstBacklogWait and doubles up to

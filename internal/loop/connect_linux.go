@@ -42,6 +42,7 @@ func (l *Loop) connect(d *FD, s *sockaddr, talks bool, h Handler) error {
 	if errno != 0 {
 		return os.NewSyscallError("socket", errno)
 	}
+	KeepUrgent(int(fd))
 	if talks {
 		SetOption(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
 	}

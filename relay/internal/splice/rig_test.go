@@ -6,10 +6,13 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"linesplit/internal/urgent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -80,6 +83,9 @@ func connected(t testing.TB, network string) (far, near net.Conn) {
 	must(t, err)
 	near, err = ln.Accept()
 	must(t, err)
+	rc, err := near.(syscall.Conn).SyscallConn()
+	must(t, err)
+	must(t, urgent.Inline(rc)) // as all sockets that a Relay gets
 	return far, near
 }
 
