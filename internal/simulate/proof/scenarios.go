@@ -219,7 +219,7 @@ func (s *stage) closeWithoutNewline(lines int) {
 	s.writeRecords(conn, lines, true)
 }
 
-// resetInMidLine is a sender whose host dies. It waits until its earlier lines have been read,
+// resetInMidLine is a sender that a device on the path cuts off. It waits until its earlier lines have been read,
 // because a reset may overtake them.
 func (s *stage) resetInMidLine(delay time.Duration) {
 	conn, ok := s.dial()
