@@ -149,8 +149,10 @@ func checkHostPort(scheme, address string) error {
 	if err != nil {
 		return err
 	}
-	if strings.ContainsAny(host, "/@ \t") {
-		return fmt.Errorf("host %q: want a name or an address", host)
+	if host != "" { // every address
+		if err := hostport.CheckHost(host); err != nil {
+			return err
+		}
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsLinkLocalUnicast() && ip.Zone() == "" {
 		return fmt.Errorf("%s is a link-local address, which needs its interface: [%s%%eth0]:%s", host, host, port)

@@ -143,8 +143,8 @@ func checkHostPort(address string) error {
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsLinkLocalUnicast() && ip.Zone() == "" {
 		return fmt.Errorf("%s is a link-local address, which needs its interface: [%s%%eth0]:%s", host, host, port)
 	}
-	if strings.ContainsFunc(host, func(r rune) bool { return strings.ContainsRune(" ,/@", r) || !strconv.IsPrint(r) }) {
-		return fmt.Errorf("%q is neither a host name nor an IP address", host)
+	if err := hostport.CheckHost(host); err != nil {
+		return err
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < 1 {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", port)

@@ -1,5 +1,5 @@
-// Package hostport splits addresses of the form HOST:PORT. Its errors name the right form of the
-// address that was written.
+// Package hostport splits addresses of the form HOST:PORT and judges hosts. Its errors name the
+// right form of the address that was written.
 package hostport
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,6 +23,41 @@ func Split(address string) (host, port string, err error) {
 		return "", "", fmt.Errorf("no port: write %s", net.JoinHostPort(host, "PORT"))
 	}
 	return host, port, nil
+}
+
+// Bounds of names in the domain name system, in bytes (RFC 1035, section 2.3.4).
+const (
+	maxName  = 253 // without a last dot
+	maxLabel = 63
+)
+
+// CheckHost returns an error for a host that can be neither an IP address nor a name: names are of
+// letters, digits, hyphens and dots (RFC 1123, section 2.1) and of underscores, which are in use. A
+// name whose last part is a number is taken for an IPv4 address, as resolvers take it.
+func CheckHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	name := strings.TrimSuffix(host, ".")
+	labels := strings.Split(name, ".")
+	last := labels[len(labels)-1]
+	switch {
+	case strings.ContainsAny(host, "${}<>"):
+		return fmt.Errorf("%q is neither a host name nor an IP address: a variable that was not replaced?", host)
+	case len(name) > maxName || slices.ContainsFunc(labels, badLabel):
+		return fmt.Errorf("%q is neither a host name nor an IP address", host)
+	case strings.Trim(last, "0123456789") == "":
+		return fmt.Errorf("%q is no IPv4 address: write four numbers from 0 to 255, such as 127.0.0.1", host)
+	}
+	return nil
+}
+
+// badLabel reports whether a part between dots cannot be one of a name's.
+func badLabel(label string) bool {
+	return label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' ||
+		strings.ContainsFunc(label, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+		})
 }
 
 // fault returns the error for an address that cannot be split.

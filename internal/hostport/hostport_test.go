@@ -47,6 +47,28 @@ func TestSplitTellsTheRightForm(t *testing.T) {
 	}
 }
 
+// A template whose variable was not replaced, and an address with a typing error, were taken for the
+// names of hosts, and the target was down for ever.
+func TestCheckHost(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	for host, want := range map[string]string{
+		"10.0.0.1": "", "::1": "", "fe80::1%eth0": "", "::ffff:1.2.3.4": "", "localhost": "", "a-b.example.com.": "",
+		"my_host": "", "_srv.x": "", "3com.com": "", "1.2.3.4.example": "", "xn--bcher-kva": "", label + "." + label: "",
+		"h1": "", "1a": "", "A.B": "",
+		"$HOST": "a variable that was not replaced?", "{{.Host}}": "not replaced?", "<host>": "not replaced?",
+		"127.0.0.256": "is no IPv4 address: write four numbers", "127.1": "no IPv4 address", "1.2.3.4.5": "no IPv4 address",
+		"01.02.03.04": "no IPv4 address", "1": "no IPv4 address", "1.2.3.4.": "no IPv4 address", "x.7": "no IPv4 address",
+		"": "neither", ".": "neither", "a..b": "neither", ".a": "neither", "-a": "neither", "a-.b": "neither", "a b": "neither",
+		"b\u00fccher": "neither", "a,b": "neither", "me@h": "neither", "a/b": "neither", "h%eth0": "neither", label + "a": "neither",
+		strings.Repeat(label+".", 4): "neither", "a:b": "neither",
+	} {
+		err := CheckHost(host)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("CheckHost(%q) = %v, want %q", host, err, want)
+		}
+	}
+}
+
 // A form that an error proposes is one that can be split.
 func FuzzSplit(f *testing.F) {
 	for _, seed := range []string{"h:1", "[::1]:1", "::1:1", "fe80::1%eth0:99", "[::1]9", "h", "99", "]1", "[[a]"} {
