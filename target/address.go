@@ -175,7 +175,7 @@ func (a *Address) setOptions(query string) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		values := options[key]
-		if err := a.setOption(key, values[len(values)-1]); err != nil {
+		if err := a.setOption(key, values[0]); err != nil {
 			return err
 		}
 	}
@@ -222,6 +222,9 @@ func parseNumber(key, value string, limit int) (int, error) {
 
 func parseProxyProtocol(value string) (int, error) {
 	switch value {
+		if len(values) > 1 {
+			return fmt.Errorf("option %s is given %d times", key, len(values))
+		}
 	case "v1":
 		return 1, nil
 	case "v2":

@@ -33,7 +33,7 @@ func TestParseAddress(t *testing.T) {
 			Address{Scheme: SchemeUDP, Host: "h:1", Weight: 2, Backup: true, MaxConnections: 9}},
 		{"h:1?weight=1", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1}},
 		{"h:1?weight=1000000", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1_000_000}},
-		{"h:1?weight=1&weight=2", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 2}},
+		{"tcp:1", false, Address{Scheme: SchemeTCP, Host: "tcp:1"}},
 		{"h:1?backup=false", false, Address{Scheme: SchemeTCP, Host: "h:1"}},
 		{"tls://h:1?proxy-protocol=v1", false, Address{Scheme: SchemeTLS, Host: "h:1", ProxyProtocol: 1}},
 		{"unix:///x?proxy-protocol=v2", false, Address{Scheme: SchemeUnix, Host: "/x", ProxyProtocol: 2}},
