@@ -117,6 +117,8 @@ func withoutSlashes(scheme, rest string) error {
 	switch {
 	case rest == "":
 		return fmt.Errorf("no // after the scheme: %s", knownSchemes)
+	case scheme == schemeUnix && !strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, "@"):
+		return errors.New("no // after the scheme: write unix:// and the absolute path, such as unix:///run/x.sock")
 	case strings.Trim(rest, "0123456789") == "":
 		rest = ":" + rest
 	}
@@ -186,6 +188,9 @@ func checkUnixAddress(address string) error {
 			return errors.New("abstract sockets exist on Linux only: want unix:///path")
 		}
 		return nil
+	case strings.HasPrefix(address, "."), strings.HasPrefix(address, "~"):
+		return fmt.Errorf("path %q is not absolute: write unix:// and the absolute path, such as unix:///run/x.sock",
+			address)
 	case !filepath.IsAbs(address):
 		return fmt.Errorf("path %q does not begin with a slash: want three of them, unix:///%s", address, address)
 	case strings.HasSuffix(address, "/"):

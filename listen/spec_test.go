@@ -129,6 +129,8 @@ var parseErrors = []struct{ in, want string }{
 	{"unix://", "no path: want unix:///run/linesplit.sock"},
 	{"unix://@", "no path"},
 	{"unix://run/x", "want three of them, unix:///run/x"},
+	{"unix://./x.sock", `path "./x.sock" is not absolute: write unix:// and the absolute path`}, // once unix:///./x.sock
+	{"unix://~/x.sock", `path "~/x.sock" is not absolute`},
 	{"unix:///run/", "names a directory"},
 	{"unix:///" + strings.Repeat("x", maxPath), "a socket path may have at most"},
 	{"unix:///run/x?mode=0999", `mode "0999": want octal permissions such as 0660`},

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,6 +62,9 @@ func (a Address) Share() int { return max(1, a.Weight) }
 func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
+		if err := checkBare(s); err != nil {
+			return Address{}, fmt.Errorf("target %q: %w", s, err)
+		}
 		scheme, rest = SchemeTCP, s
 		if tlsByDefault {
 			scheme = SchemeTLS
@@ -78,6 +82,46 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 		return Address{}, fmt.Errorf("target %q: %w", s, err)
 	}
 	return a, nil
+}
+
+// checkBare returns an error for a value without "://" that is meant for a path, or has a scheme
+// without its slashes.
+func checkBare(value string) error {
+	const form = "write unix:// and the absolute path, such as unix:///run/x.sock"
+	value, _, _ = strings.Cut(value, "?")
+	scheme, rest, found := strings.Cut(value, ":")
+	_, err := strconv.ParseUint(rest, 10, 64)
+	switch {
+	case found && err == nil: // HOST:PORT, also with a host called tcp
+		return nil
+	case strings.HasPrefix(value, "/"):
+		return fmt.Errorf("no scheme: write unix://%s", value)
+	case strings.HasPrefix(value, "./"), strings.HasPrefix(value, "../"), strings.HasPrefix(value, "~"):
+		return errors.New("a path without a scheme: " + form)
+	case value == "-", scheme == "stdin":
+		return errors.New("standard input can be no target: use tcp, tls, unix or udp")
+	case found && scheme == SchemeUnix && !strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, "@"):
+		return errors.New("no // after the scheme: " + form)
+	case found && rest != "" && slices.Contains([]string{SchemeTCP, SchemeTLS, SchemeUDP, SchemeUnix}, scheme):
+		return fmt.Errorf("no // after the scheme: write %s://%s", scheme, rest)
+	}
+	return nil
+}
+
+// CheckSocket returns an error if a is a path at which something other than a socket is. It looks
+// at the file system, which may take as long as the disk.
+func (a Address) CheckSocket() error {
+	if a.Scheme != SchemeUnix || strings.HasPrefix(a.Host, "@") {
+		return nil
+	}
+	info, err := os.Stat(a.Host)
+	switch {
+	case err != nil || info.Mode().Type() == os.ModeSocket: // it may be made later
+		return nil
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory, not a socket", a.Host)
+	}
+	return fmt.Errorf("%s is a file, not a socket", a.Host)
 }
 
 // String returns the address in the form that ParseAddress reads, without the options of connection
@@ -178,6 +222,9 @@ func (a *Address) setOptions(query string) error {
 		if err := a.setOption(key, values[0]); err != nil {
 			return err
 		}
+		if len(values) > 1 {
+			return fmt.Errorf("option %s is given %d times", key, len(values))
+		}
 	}
 	if a.Scheme == SchemeUDP && a.ProxyProtocol > 0 {
 		return errors.New("proxy-protocol needs a stream: it is not valid for a udp target")
@@ -222,9 +269,6 @@ func parseNumber(key, value string, limit int) (int, error) {
 
 func parseProxyProtocol(value string) (int, error) {
 	switch value {
-		if len(values) > 1 {
-			return fmt.Errorf("option %s is given %d times", key, len(values))
-		}
 	case "v1":
 		return 1, nil
 	case "v2":

@@ -1,6 +1,9 @@
 package target
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -123,6 +126,28 @@ var addressErrors = map[string]string{
 	"unix://@" + pathOf(107):    "107",
 	"tls://h:1?via-proxy=true&": "",
 
+	// The last of two values counted, without a word.
+	"h:1?weight=2&weight=3":       "option weight is given 2 times",
+	"h:1?backup=true&backup=true": "option backup is given 2 times",
+	"h:1?via-proxy=0&via-proxy=1": "option via-proxy is given 2 times",
+	// Errors spoke of ports, or of another path.
+	"unix:/tmp/x":     "no // after the scheme: write unix:///tmp/x",
+	"unix:@x":         "no // after the scheme: write unix://@x",
+	"unix:x.sock":     "no // after the scheme: write unix:// and the absolute path",
+	"unix:":           "no // after the scheme: write unix:// and the absolute path",
+	"unix://./x.sock": "neither an absolute path",
+	"tls:h:1":         "no // after the scheme: write tls://h:1",
+	"/run/x.sock":     "no scheme: write unix:///run/x.sock",
+	"./x.sock":        "write unix:// and the absolute path",
+	"stdin:":          "standard input can be no target",
+	"stdin":           "standard input can be no target",
+	"-":               "standard input can be no target",
+	// Hosts that can be neither names nor addresses were taken for names.
+	"$HOST:9998":     "a variable that was not replaced?",
+	"127.0.0.256:99": "no IPv4 address",
+	"127.1:9998":     "no IPv4 address",
+	"my_host:1":      "",
+
 	"h:1?weight":                    "1 to 1000000",
 	"h:1?weight=":                   "1 to 1000000",
 	"h:1?weight=0":                  "1 to 1000000",
@@ -161,11 +186,41 @@ func TestParseAddressErrors(t *testing.T) {
 	}
 }
 
+// A regular file or a directory as a Unix target was only found at run time, as a refused connection.
+func TestCheckSocket(t *testing.T) {
+	dir := t.TempDir()
+	file, socket := filepath.Join(dir, "file"), filepath.Join(dir, "socket")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if err := os.Symlink(socket, dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file: "is a file, not a socket", dir: "is a directory, not a socket", socket: "", dir + "/link": "", dir + "/none": "", "@x": "",
+	} {
+		a := Address{Scheme: SchemeUnix, Host: path}
+		if err := a.CheckSocket(); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	_, err = Dial(t.Context(), Address{Scheme: SchemeUnix, Host: file}, new(Options), nil)
+	if err == nil || !strings.Contains(err.Error(), "connection refused: "+file+" is a file, not a socket") {
+		t.Errorf("dialling a file: %v", err)
+	}
+}
+
 func pathOf(n int) string { return strings.Repeat("p", n) }
 
 func FuzzParseAddress(f *testing.F) {
 	for _, s := range []string{
 		"h:1", "tls://[::1%lo]:1?via-proxy=1", "unix://@x", "unix:///a?b?c", "://", "?", "h:1?via-proxy=0&via-proxy=1",
+		"unix:/a", "stdin:",
 		"udp://h:1?weight=3&backup=t&max-connections=7", "h:1?proxy-protocol=v2",
 	} {
 		f.Add(s, true)

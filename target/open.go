@@ -16,7 +16,11 @@ import (
 // kernel cannot splice such sockets, and they lack options and counts that delivery depends on.
 func open(ctx context.Context, a Address, o *Options, alive net.KeepAliveConfig) (net.Conn, error) {
 	if a.Scheme == SchemeUnix {
-		return openUnix(ctx, a.Host, o)
+		conn, err := openUnix(ctx, a.Host, o)
+		if err != nil {
+			return nil, diagnose(err)
+		}
+		return conn, nil
 	}
 	network := "tcp"
 	if a.Scheme == SchemeUDP {

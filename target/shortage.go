@@ -51,8 +51,23 @@ func diagnose(err error) error {
 		return diagnoseLookup(err)
 	}
 	op, ok := errors.AsType[*net.OpError](err)
+	if ok && op.Net == SchemeUnix && errors.Is(op.Err, syscall.ECONNREFUSED) {
+		return diagnosePath(err, op.Addr)
+	}
 	if ok && errors.Is(op.Err, syscall.EADDRNOTAVAIL) && !hasSource(op.Addr) {
 		return &noSourceError{err}
+	}
+	return err
+}
+
+// diagnosePath adds that a path is not that of a socket: connect(2) reports that as if nothing
+// listened there.
+func diagnosePath(err error, path net.Addr) error {
+	if path == nil {
+		return err
+	}
+	if other := (Address{Scheme: SchemeUnix, Host: path.String()}).CheckSocket(); other != nil {
+		return fmt.Errorf("%w: %w", err, other)
 	}
 	return err
 }

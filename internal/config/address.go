@@ -96,6 +96,9 @@ func targets(s *flags.Set) []target.Address {
 	seen := map[string]bool{}
 	for _, entry := range s.List("target") {
 		a, err := target.ParseAddress(entry, tlsByDefault)
+		if err == nil {
+			err = a.CheckSocket()
+		}
 		if err == nil && seen[AddressKey(a.String())] {
 			err = errors.New("given twice")
 		}

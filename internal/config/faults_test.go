@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,10 @@ func TestBadValues(t *testing.T) {
 }
 
 func TestBadTargets(t *testing.T) {
+	file, err := filepath.Abs("faults_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	checkBadInput(t, []badInput{
 		{"target without port", []string{"-target", "10.0.0.1"}, []string{`-target "10.0.0.1": no port: write 10.0.0.1:PORT`}},
 		{"target port out of range", []string{"-target", "10.0.0.1:70000"}, []string{`-target "10.0.0.1:70000": `}},
@@ -96,6 +101,8 @@ func TestBadTargets(t *testing.T) {
 		{"no target", []string{"-target", ""}, []string{`-target "": no target`}},
 		{"only commas", []string{"-target", " , "}, []string{`no target`}},
 		{"stray comma", []string{"-target", "a:1,"}, []string{`-target "a:1,": an empty entry: one comma too many?`}},
+		{"a directory for a socket", []string{"-target", "unix://" + filepath.Dir(file)}, []string{"is a directory, not a socket"}},
+		{"a file for a socket", []string{"-target", "unix://" + file}, []string{"faults_test.go is a file, not a socket"}},
 		{"two bad targets", []string{"-target", "a,b"}, []string{`-target "a": `, `-target "b": `}},
 	})
 }
