@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"linesplit/internal/simulate/sink"
 )
 
 // Dial returns the kind of connection of each scheme, and sends the header before everything else.
@@ -103,7 +105,12 @@ func TestDialErrors(t *testing.T) {
 	t.Parallel()
 	files := certs(t)
 	_, silent := listen(t, SchemeTLS) // the kernel accepts connections, and nothing answers them
-	refusing, gone := listen(t, SchemeTCP)
+	// At an address of its own: another test could be given the port of 127.0.0.1.
+	refusing, err := net.Listen("tcp", net.JoinHostPort(sink.FreshHost(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := Address{Scheme: SchemeTCP, Host: refusing.Addr().String()}
 	refusing.Close()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
