@@ -137,7 +137,7 @@ func (g *Guard) admits(from netip.AddrPort) bool {
 		return true
 	}
 	g.denied.Add(1)
-	g.warn(&g.deniedLog, "connection denied", slog.Any("peer", from))
+	g.warn(&g.deniedLog, "connection denied", slog.Any("peer", shown(from)))
 	return false
 }
 
@@ -156,7 +156,7 @@ func (g *Guard) headerFailed(from netip.AddrPort, err error) {
 		return
 	}
 	g.proxyErrors.Add(1)
-	g.warn(&g.proxyErrorsLog, "no PROXY protocol header from a proxy", slog.Any("peer", from), slog.Any("err", err))
+	g.warn(&g.proxyErrorsLog, "no PROXY protocol header from a proxy", slog.Any("peer", shown(from)), slog.Any("err", err))
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {
@@ -171,6 +171,11 @@ func contains(networks []netip.Prefix, a netip.Addr) bool {
 // normalize returns the address in the form of the lists: IPv4 on an IPv6 socket as IPv4, and no
 // zone.
 func normalize(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// shown returns an address in the form of all other logs: IPv4 on an IPv6 socket as IPv4.
+func shown(from netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+}
 
 // peerOf returns the address of the peer.
 func peerOf(conn *net.TCPConn) netip.AddrPort {

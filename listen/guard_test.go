@@ -1,6 +1,8 @@
 package listen
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -70,6 +72,18 @@ func TestGuardAdmitsByLists(t *testing.T) {
 	}
 	if none := (*Guard)(nil); !none.admits(netip.MustParseAddrPort("10.0.0.1:1")) {
 		t.Error("denied without a guard")
+	}
+}
+
+// Refusals named a peer as [::ffff:127.0.0.1]:1, which no other message does.
+func TestRefusalsNamePeersAsOtherMessagesDo(t *testing.T) {
+	var logs bytes.Buffer
+	g := &Guard{Deny: prefixes("127.0.0.1"), Logger: slog.New(slog.NewTextHandler(&logs, nil))}
+	from := netip.MustParseAddrPort("[::ffff:127.0.0.1]:41956")
+	g.admits(from)
+	g.headerFailed(from, errNoHeader)
+	if n := strings.Count(logs.String(), "peer=127.0.0.1:41956"); n != 2 {
+		t.Errorf("the address is named %d times:\n%s", n, &logs)
 	}
 }
 
