@@ -1,6 +1,9 @@
 package splitter
 
-import "regexp"
+import (
+	"bytes"
+	"regexp"
+)
 
 // format is something else than lines that senders are known to send.
 type format struct {
@@ -47,6 +50,8 @@ var formats = []format{
 		`("non-transparent framing"), in rsyslog with TCP_Framing="traditional"`, false,
 		matches(`^[1-9][0-9]{0,5} <[0-9]{1,3}>`)},
 	{"UTF-16", "have the sender write UTF-8", false, isUTF16},
+	{"UTF-16, or NUL-delimited records of one character",
+		"have the sender write UTF-8, and end its records with a newline", false, isWide},
 	{"SSH", "use -mode connection", false, prefix("SSH-2.0-")},
 }
 
@@ -79,10 +84,16 @@ func fluentForward(b []byte) bool {
 	return len(b) >= 2 && b[0] >= 0x92 && b[0] <= 0x94 && (b[1]&0xe0 == 0xa0 || b[1] == 0xd9)
 }
 
-// isUTF16 recognizes a byte order mark, and two characters of ASCII without one.
+// isUTF16 recognizes a byte order mark, or text with a newline in which every other byte is NUL.
 func isUTF16(b []byte) bool {
 	if len(b) >= 2 && (b[0] == 0xff && b[1] == 0xfe || b[0] == 0xfe && b[1] == 0xff) {
 		return true
 	}
+	return isWide(b) && bytes.IndexByte(b, '\n') >= 0
+}
+
+// isWide recognizes two characters of ASCII in UTF-16. Records of one character with NUL bytes
+// between them are the same bytes.
+func isWide(b []byte) bool {
 	return len(b) >= 4 && (b[0] == 0) != (b[1] == 0) && (b[0] == 0) == (b[2] == 0) && (b[1] == 0) == (b[3] == 0)
 }
