@@ -28,9 +28,10 @@ linesplit send, and finds each that was lost, repeated, altered or torn.
 Usage:
   linesplit sink [-listen ADDRESS] [flags]
 
-It ends on SIGINT or SIGTERM, after -duration, or -until-quiet. Exit code 0: all well; 1: with
--verify, lines were lost or are not as they were sent, or the output could not be written; 2: a flag
-is wrong; 3: it cannot listen, or cannot read or write a file that is named.
+It ends on SIGINT or SIGTERM, after -duration or -until-quiet, and when a write to -output fails,
+since it would throw away what it reads. Exit code 0: all well; 1: with -verify, lines were lost or
+are not as they were sent, or the output could not be written; 2: a flag is wrong; 3: it cannot
+listen, or cannot read or write a file that is named.
 
 With -control it takes orders over HTTP, for all listeners, or with ?sink=2 for the second:
   GET /status
@@ -171,7 +172,8 @@ func (r *sinkRun) serveControl() error {
 // sinkInterval is the time between two looks at the counts.
 const sinkInterval = 20 * time.Millisecond
 
-// serve returns when the run is to end: with ctx, after -duration, or -until-quiet.
+// serve returns when the run is to end: with ctx, after -duration or -until-quiet, or when the
+// output has failed.
 func (r *sinkRun) serve(ctx context.Context) {
 	if r.duration > 0 {
 		var cancel context.CancelFunc
@@ -187,6 +189,9 @@ func (r *sinkRun) serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
+			if r.outputErr() != nil {
+				return
+			}
 			sums := r.sums()
 			if sums != before || sums.open > 0 || sums.bytes == 0 {
 				before, lastChange = sums, now
@@ -236,16 +241,29 @@ func (r *sinkRun) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.drain)
 	defer cancel()
 	var ending sync.WaitGroup
+	incomplete := r.outputErr() != nil
 	for _, s := range r.all {
-		ending.Go(func() { s.Shutdown(ctx) }) // connections that it cuts off are counted
+		ending.Go(func() {
+			if incomplete { // what a shutdown still reads would be lost
+				s.Exit()
+				return
+			}
+			s.Shutdown(ctx) // connections that it cuts off are counted
+		})
 	}
 	ending.Wait()
+	err := r.outputErr()
+	if r.file != nil {
+		err = errors.Join(err, r.file.Close())
+	}
+	return err
+}
+
+// outputErr returns why lines that were read are not in the output, or nil.
+func (r *sinkRun) outputErr() error {
 	var errs []error
 	for _, s := range r.all {
 		errs = append(errs, s.OutputErr())
-	}
-	if r.file != nil {
-		errs = append(errs, r.file.Close())
 	}
 	return errors.Join(errs...)
 }

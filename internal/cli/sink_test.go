@@ -232,11 +232,25 @@ func TestSinkOutput(t *testing.T) {
 	if r.stdout.String() != lines {
 		t.Errorf("stdout has %q", r.stdout.String())
 	}
+}
+
+// A sink whose output had failed read on and threw everything away, and said so at its end only.
+func TestSinkEndsWhenItsOutputFails(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
-		return
+		t.Skip("no /dev/full")
 	}
-	r = startSink(t, 1, "-listen", sinkAnywhere, "-output", "/dev/full", "-until-quiet", "50ms")
-	deliver(t, r.targets[0], []byte(lines))
+	r := startSink(t, 2, "-listen", sinkAnywhere, "-listen", sinkAnywhere, "-output", "/dev/full", "-drain-timeout", "1h")
+	idle, err := net.Dial("tcp", r.targets[1]) // it does not hold up the end
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	conn, err := net.Dial("tcp", r.targets[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "a\nb\n")
 	r.check(t, exitFailed, "write lines: write /dev/full: no space left on device")
 }
 
