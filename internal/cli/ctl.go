@@ -145,6 +145,10 @@ func ctlToken(s *flags.Set) string {
 
 func ctlTLS(s *flags.Set) *tls.Config {
 	s.RequirePair("tls-cert", "tls-key")
+	if !strings.HasPrefix(s.Text("admin"), "tls://") && s.OK("admin") {
+		refuseTLS(s, "the address does not speak TLS: write tls://HOST:PORT in -admin")
+		return nil
+	}
 	if !s.OK("tls-cert", "tls-key") {
 		return nil
 	}

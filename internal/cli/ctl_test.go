@@ -39,6 +39,10 @@ func TestCtlUsage(t *testing.T) {
 		{[]string{"-admin", "/tmp/x.sock", "targets"}, exitUsage, "write unix:///tmp/x.sock"},
 		{[]string{"-admin", "localhost:abc", "targets"}, exitUsage, `port "abc"`},
 		{[]string{"-admin", "::1:9091", "targets"}, exitUsage, "write [::1]:9091"},
+		// These flags were ignored without a word.
+		{[]string{"-tls-ca", empty, "-admin", "127.0.0.1:1", "targets"}, exitUsage,
+			`-tls-ca "` + empty + `": the address does not speak TLS: write tls://HOST:PORT in -admin`},
+		{[]string{"-tls-server-name", "a", "-admin", "unix:///a", "targets"}, exitUsage, `the address does not speak TLS`},
 	} {
 		var out, errs bytes.Buffer
 		code := runCommand(t.Context(), "ctl", tt.args, &out, &errs)
@@ -52,10 +56,10 @@ func TestCtlUsage(t *testing.T) {
 func TestFaultsOfTLSFilesNameTheFlag(t *testing.T) {
 	certs := testcert.New(t, t.TempDir())
 	for _, tt := range []struct{ args, want string }{
-		{"ctl -tls-cert " + certs.ClientCert + " targets", `-tls-cert "` + certs.ClientCert + `": needs -tls-key too`},
-		{"ctl -tls-cert " + certs.ClientCert + " -tls-key " + certs.ServerKey + " targets",
+		{"ctl -admin tls://a:1 -tls-cert " + certs.ClientCert + " targets", `-tls-cert "` + certs.ClientCert + `": needs -tls-key too`},
+		{"ctl -admin tls://a:1 -tls-cert " + certs.ClientCert + " -tls-key " + certs.ServerKey + " targets",
 			`-tls-key "` + certs.ServerKey + `": not usable with the certificate ` + certs.ClientCert},
-		{"ctl -tls-ca " + certs.ServerKey + " targets", `-tls-ca "` + certs.ServerKey + `": holds a private key, not a certificate`},
+		{"ctl -admin tls://a:1 -tls-ca " + certs.ServerKey + " targets", `-tls-ca "` + certs.ServerKey + `": holds a private key, not a certificate`},
 		{"send -to tls://a:1 -tls-ca " + certs.ServerKey, `-tls-ca "` + certs.ServerKey + `": holds a private key`},
 		{"sink -listen tls://127.0.0.1:0 -tls-cert " + certs.ServerKey + " -tls-key " + certs.ServerKey,
 			`-tls-cert "` + certs.ServerKey + `": holds a private key`},

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/internal/ctl"
 	"linesplit/internal/flags"
@@ -73,7 +72,7 @@ func healthAddress(c command, args []string) (string, error) {
 	if address == "" && s.Err() == nil {
 		return "", errors.New("no address to ask: give -admin ADDRESS or set LINESPLIT_ADMIN, as for linesplit itself")
 	}
-	if _, err := admin.ParseSpec(address); err != nil && s.OK("admin") {
+	if err := ctl.CheckAddress(address); err != nil && s.OK("admin") {
 		s.Fail("admin", err)
 	}
 	if faults, found := errors.AsType[flags.Errors](s.Err()); found {

@@ -77,6 +77,7 @@ func TestHealthcheck(t *testing.T) {
 		{name: "redirect", env: redirect, code: 1, stderr: "got 302 Found"},
 		{name: "no server", env: "127.0.0.1:1", code: 1, stderr: "connection refused"},
 		{name: "no address", code: 2, stderr: "give -admin ADDRESS or set LINESPLIT_ADMIN"},
+		{name: "no port", args: []string{"-admin", "127.0.0.1:0"}, code: 2, stderr: "port 0 is any free port"},
 		{name: "bad address", env: "9091", code: 2, stderr: `-admin "9091" from the environment variable LINESPLIT_ADMIN: a port alone: write :9091 or HOST:9091`},
 		{name: "bad address in the file", args: []string{"-config", bad}, code: 2, stderr: bad + `:1: admin "9091": a port alone`},
 		{name: "no file", args: []string{"-config", "/nonexistent"}, code: 2, stderr: "/nonexistent"},
