@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,8 +23,10 @@ import (
 
 // Exit codes.
 const (
-	exitOK     = 0 // everything was confirmed
-	exitFailed = 1 // could not start, or not everything was confirmed; for a command: lines were lost or altered
+	exitOK = 0 // everything was confirmed
+	// exitFailed means that linesplit could not start, that not everything was confirmed, or, for a
+	// command, that lines were lost or altered, or that its answer could not be written.
+	exitFailed = 1
 	exitUsage  = 2 // the command line or the configuration is wrong; nothing was opened
 	// exitCannotRun means that a command could not start, or could not reach its peer, and so has
 	// no result.
@@ -55,10 +59,11 @@ type invocation struct {
 // returned an error. It returns the exit code.
 func (in invocation) explain(err error) int {
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(in.stdout, in.command.text)
-		flags.PrintOptions(in.stdout, in.command.options)
-		fmt.Fprint(in.stdout, in.command.examples)
-		return exitOK
+		return in.answer(func(w io.Writer) {
+			fmt.Fprint(w, in.command.text)
+			flags.PrintOptions(w, in.command.options)
+			fmt.Fprint(w, in.command.examples)
+		})
 	}
 	in.fail(exitUsage, err)
 	fmt.Fprintf(in.stderr, "run linesplit %s -help for all flags\n", in.command.name)
@@ -75,9 +80,19 @@ func (in invocation) parseArguments() ([]string, error) {
 	return s.Arguments(), err
 }
 
+// answer prints what write writes on standard output, and returns the exit code.
+func (in invocation) answer(write func(io.Writer)) int {
+	var text bytes.Buffer
+	write(&text)
+	if _, err := in.stdout.Write(text.Bytes()); err != nil {
+		return in.fail(exitFailed, err)
+	}
+	return exitOK
+}
+
 // fail prints an error on standard error, and returns code.
 func (in invocation) fail(code int, err error) int {
-	fmt.Fprintf(in.stderr, "linesplit %s: %v\n", in.command.name, err)
+	fmt.Fprintf(in.stderr, "%s: %v\n", strings.TrimSpace("linesplit "+in.command.name), err)
 	return code
 }
 

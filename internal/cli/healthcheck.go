@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -45,8 +46,7 @@ func healthcheckCommand() command {
 func runHealthcheck(ctx context.Context, in invocation) int {
 	address, err := healthAddress(in.command, in.args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(in.stdout, healthUsage)
-		return exitOK
+		return in.answer(func(w io.Writer) { fmt.Fprint(w, healthUsage) })
 	}
 	if err != nil {
 		return in.fail(exitUsage, err)

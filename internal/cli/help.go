@@ -52,6 +52,6 @@ func printUsage(w io.Writer, name, argument, summary string) {
 	fmt.Fprintf(w, "  linesplit %-25s %s\n", usage, summary)
 }
 
-func printVersion(w io.Writer, version string) {
-	fmt.Fprintf(w, "linesplit %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func (in invocation) printVersion(w io.Writer) {
+	fmt.Fprintf(w, "linesplit %s (%s, %s/%s)\n", in.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -88,6 +89,28 @@ func TestVersion(t *testing.T) {
 		t.Errorf("got %q", text)
 	}
 }
+
+// Where standard output could not be written, the exit code was 0, as if the answer had been given.
+func TestAnswersThatCannotBeWritten(t *testing.T) {
+	clearEnv(t)
+	for _, words := range []string{
+		"-help", "-version", "-check -target a:1", "help", "help send", "version", "send -help", "ctl help", "healthcheck -help",
+		"man", "completion bash", "proof -list",
+	} {
+		var stderr bytes.Buffer
+		code := Main(t.Context(), "v1.2.3", strings.Fields(words), full{}, &stderr)
+		if code != exitFailed || !strings.HasPrefix(stderr.String(), "linesplit") || !strings.HasSuffix(stderr.String(), ": "+errFull.Error()+"\n") {
+			t.Errorf("%s: exit code %d, %q", words, code, &stderr)
+		}
+	}
+}
+
+var errFull = errors.New("no space left on device")
+
+// full is a disk without space.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
 
 // Every fault is printed, and a word that may be a misspelt command is answered with the commands.
 func TestFaultsOfTheCommandLine(t *testing.T) {

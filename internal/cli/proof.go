@@ -132,10 +132,11 @@ func runProof(ctx context.Context, in invocation) int {
 		return in.explain(err)
 	}
 	if p.list {
-		for _, s := range proof.Scenarios() {
-			fmt.Fprintf(in.stdout, "%-22s %s\n", s.Name, s.About)
-		}
-		return exitOK
+		return in.answer(func(w io.Writer) {
+			for _, s := range proof.Scenarios() {
+				fmt.Fprintf(w, "%-22s %s\n", s.Name, s.About)
+			}
+		})
 	}
 	p.HAProxy = findHAProxy()
 	ctx, stop := untilInterrupted(ctx)

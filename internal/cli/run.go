@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 
 	"linesplit/internal/children"
@@ -37,11 +38,9 @@ func runService(ctx context.Context, in invocation) int {
 func (in invocation) explainConfig(cfg config.Config, err error) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		printHelp(in.stdout)
-		return exitOK
+		return in.answer(printHelp)
 	case errors.Is(err, config.ErrVersion):
-		printVersion(in.stdout, in.version)
-		return exitOK
+		return in.answer(in.printVersion)
 	}
 	in.warn(cfg)
 	fmt.Fprintf(in.stderr, "linesplit: %v\n", err)
@@ -55,8 +54,7 @@ func (in invocation) explainConfig(cfg config.Config, err error) int {
 // reportChecked answers -check for a valid configuration. It returns the exit code.
 func (in invocation) reportChecked(cfg config.Config) int {
 	in.warn(cfg)
-	fmt.Fprintln(in.stdout, "the configuration is valid")
-	return exitOK
+	return in.answer(func(w io.Writer) { fmt.Fprintln(w, "the configuration is valid") })
 }
 
 func (in invocation) warn(cfg config.Config) {

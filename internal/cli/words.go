@@ -29,8 +29,7 @@ func runHelp(ctx context.Context, in invocation) int {
 	case len(words) > 1:
 		return in.explain(fmt.Errorf("unexpected argument %q: linesplit help takes one command", words[1]))
 	case len(words) == 0:
-		printHelp(in.stdout)
-		return exitOK
+		return in.answer(printHelp)
 	}
 	c := findCommand(words[0])
 	if c == nil {
@@ -55,8 +54,7 @@ Usage:
 			if _, err := in.parseArguments(); err != nil {
 				return in.explain(err)
 			}
-			printVersion(in.stdout, in.version)
-			return exitOK
+			return in.answer(in.printVersion)
 		},
 	}
 }
