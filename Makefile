@@ -29,7 +29,7 @@ race: ## all tests with the race detector
 	go test -race ./...
 
 soak: ## all kinds of faults for SOAK (1h), half of it with the race detector; SEED repeats the order of an earlier one
-	cd internal/e2e && go test -run '^TestSoak$$' -count=1 -timeout 0 -soak $(SOAK) $(if $(SEED),-soak.seed $(SEED))
+	cd internal/e2e && go test -v -run '^TestSoak$$' -count=1 -timeout 0 -soak $(SOAK) $(if $(SEED),-soak.seed $(SEED))
 
 lint: ## gofmt, vet, go fix, staticcheck
 	@.ci/run format vet fix staticcheck

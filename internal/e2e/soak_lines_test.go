@@ -24,11 +24,8 @@ type lineLoad struct {
 	child *testrig.Child
 	guest *testrig.Sink // the target that comes and goes
 
-	stop   chan struct{}
-	coming sync.WaitGroup // senders that come and go
-	next   atomic.Uint32  // number of the last sender that comes and goes
-	torn   atomic.Int64   // lines that senders may have left unfinished
-	works  int            // times that begin was called
+	next atomic.Uint32 // number of the last sender that comes and goes
+	torn atomic.Int64  // lines that senders may have left unfinished
 
 	mu   sync.Mutex
 	sent testrig.Sent // by senders that come and go
@@ -70,31 +67,16 @@ func (l *lineLoad) otherSettings() []string {
 
 func (l *lineLoad) begin() {
 	l.Helper()
-	l.stop = make(chan struct{})
 	l.StartSenders(3, testrig.SenderOptions{Rate: l.rate})
-	for i := range l.visitors {
-		rng := rand.New(rand.NewPCG(l.seed, uint64(1000*l.works+i+1)))
-		l.coming.Go(func() {
-			for !closed(l.stop) {
-				if err := l.visit(rng); err != nil {
-					l.Errorf("a sender that comes and goes: %v", err)
-					return
-				}
-				l.pause(rng)
-			}
-		})
+	for range l.visitors {
+		l.come(l.visit, func() {})
 	}
-	l.works++
-	l.coming.Go(func() { l.idle(l.stop, rand.New(rand.NewPCG(l.seed, uint64(1000*l.works)))) })
+	l.comeIdle()
 }
 
 func (l *lineLoad) end() {
 	l.Helper()
 	l.StopSenders()
-	close(l.stop)
-	l.coming.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	maps.Copy(l.Sent, l.sent)
 }
 

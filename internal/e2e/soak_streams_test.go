@@ -32,12 +32,9 @@ type streamLoad struct {
 	child              *testrig.Child
 	roughTaken         bool // by a fault
 
-	stop    chan struct{}
-	coming  sync.WaitGroup
 	carried atomic.Int64 // connections that were verified to the end
 	bytes   atomic.Int64 // that came back
 	excused atomic.Int64 // connections that broke when something was disturbed
-	works   int          // times that begin was called
 }
 
 func newStreamLoad(s *soak) *streamLoad {
@@ -68,27 +65,13 @@ func (l *streamLoad) otherSettings() []string {
 }
 
 func (l *streamLoad) begin() {
-	l.stop = make(chan struct{})
-	for i := range 2 * l.visitors {
-		rng := rand.New(rand.NewPCG(l.seed, uint64(1000*l.works+i+1)))
-		l.coming.Go(func() {
-			for !closed(l.stop) {
-				if err := l.visit(rng); err != nil {
-					l.Errorf("a client: %v", err)
-					return
-				}
-				l.pause(rng)
-			}
-		})
+	for range 2 * l.visitors {
+		l.come(l.visit, func() {})
 	}
-	l.works++
-	l.coming.Go(func() { l.idle(l.stop, rand.New(rand.NewPCG(l.seed, uint64(1000*l.works)))) })
+	l.comeIdle()
 }
 
-func (l *streamLoad) end() {
-	close(l.stop)
-	l.coming.Wait()
-}
+func (l *streamLoad) end() {}
 
 // errWrongBytes means that a client reads other bytes than it must, for which there is no excuse.
 var errWrongBytes = errors.New("wrong bytes")

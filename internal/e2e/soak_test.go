@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +118,29 @@ type soak struct {
 	reloads  int
 	started  time.Time
 	reported time.Time
+
+	stop   chan struct{}  // closed when clients are to end
+	coming sync.WaitGroup // clients that come and go
+	works  uint64         // clients that were started
+}
+
+// come starts a client that visits linesplit again and again, with random numbers of its own, and
+// calls leave in the end.
+func (s *soak) come(visit func(*rand.Rand) error, leave func()) {
+	s.works++
+	rng, stop := rand.New(rand.NewPCG(s.seed, s.works)), s.stop
+	s.coming.Go(func() {
+		defer leave()
+		for !closed(stop) {
+			if err := visit(rng); err != nil {
+				if s.Context().Err() == nil { // the test has not failed before
+					s.Errorf("a client: %v", err)
+				}
+				return
+			}
+			time.Sleep(time.Duration(rng.Int64N(int64(s.hold / 5))))
+		}
+	})
 }
 
 func runSoak(t *testing.T, plan soakPlan) {
@@ -202,8 +226,15 @@ func (s *soak) dialTimeout() time.Duration {
 // workFor makes clients work while faults happen, and then lets linesplit come to rest.
 func (s *soak) workFor(d time.Duration) {
 	s.Helper()
+	s.stop = make(chan struct{})
 	s.load.begin()
+	halt := sync.OnceFunc(func() {
+		close(s.stop)
+		s.coming.Wait()
+	})
+	s.Cleanup(halt) // after a failure
 	s.disturb(d)
+	halt()
 	s.load.end()
 	s.load.settle()
 	s.CheckLeaks()
