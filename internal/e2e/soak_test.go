@@ -148,7 +148,7 @@ func runSoak(t *testing.T, plan soakPlan) {
 		rng: rand.New(rand.NewPCG(plan.seed, 0))}
 	t.Cleanup(func() {
 		if t.Failed() {
-			s.print("failed: the reason follows at the end of all soaks")
+			s.print("failed")
 			t.Logf("%v: repeat the order with -soak.seed %d; the last faults:\n%s", plan, plan.seed,
 				strings.Join(s.history, "\n"))
 		}
