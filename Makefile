@@ -46,7 +46,7 @@ deploy-check: ## the files in deploy/: units, compose file, Kubernetes, dashboar
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
-simulate: ## the rules of delivery against SEEDS (100000) random networks
+simulate: ## the rules of reading and delivery against SEEDS (100000) random senders and networks
 	go test ./internal/delivery -run TestSimulation -count=1 -timeout 24h -sim.seeds $(SEEDS)
 
 mutants: ## the same with one rule broken after the other: each has to be noticed

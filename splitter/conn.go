@@ -37,11 +37,10 @@ type conn struct {
 	sniffing  bool // see sniff
 
 	viaFD fdReader
-	held  heldReader
+	small []byte  // see readHeld; nil for connections that are read through a descriptor
 	loop  *looped // nil if a goroutine reads the connection
 
-	lapsed  bool      // the last read ended at its deadline
-	readOut time.Time // when reading the rest ends; zero until the connection is cut off
+	lapsed bool // the last read ended at its deadline
 
 	requested atomic.Bool // run calls handleRequests before the next read
 
@@ -73,9 +72,9 @@ func newConn(v *serving, nc net.Conn) *conn {
 	c.shaking = c.secure
 	if c.loop = onLoop(nc); c.loop == nil && !c.viaFD.init(c) {
 		c.read = c.readHeld
-		c.held.small = make([]byte, intake.SmallRead)
+		c.small = make([]byte, intake.SmallRead)
 	}
-	c.in.Init(v.streams, c, intake.Options{Held: c.held.small != nil, Timed: isTimed(nc)}, c.limits(), c.since)
+	c.in.Init(v.streams, c, intake.Options{Held: c.small != nil, Timed: isTimed(nc)}, c.limits(), c.since)
 	return c
 }
 

@@ -2,16 +2,6 @@ package splitter
 
 import "time"
 
-const (
-	// A sender that is cut off is read until nothing has come for readOutWait, since closing a
-	// socket with unread data resets it. What has arrived is read at once. The wait is for data
-	// that the sender's kernel still holds because we had not been reading: that may have to be
-	// retransmitted first, which takes Linux 200 ms. A sender that never stops writing is read for
-	// maxReadOut.
-	readOutWait = 250 * time.Millisecond
-	maxReadOut  = time.Second
-)
-
 // drain asks all senders to end, and returns how long they may take.
 func (v *serving) drain() time.Duration {
 	v.registry.each(v, (*conn).halfClose)

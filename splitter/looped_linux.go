@@ -254,7 +254,7 @@ func (k *looped) woken() {
 
 // lapse handles the end of the deadline.
 func (k *looped) lapse() {
-	k.c.lapsed = !k.away // an errand is no silence of the sender
+	k.c.lapsed = true
 	k.step()
 }
 

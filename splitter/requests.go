@@ -108,17 +108,9 @@ func (c *conn) setDeadline() error {
 	lapsed := c.lapsed
 	c.lapsed = false
 	c.requested.Store(c.cut) // once cut off, each read has its own deadline
-	var t time.Time
-	switch now := time.Now(); {
-	case !c.cut:
-		t = c.held.deadline(c, now, lapsed)
-	case c.readOut.IsZero():
-		c.readOut = now.Add(maxReadOut)
-		t = now.Add(readOutWait)
-	case lapsed || now.After(c.readOut):
+	t, over := c.in.Deadline(time.Now(), lapsed, c.cut)
+	if over {
 		return c.endLocked()
-	default:
-		t = now.Add(readOutWait)
 	}
 	c.raw.SetReadDeadline(t)
 	return nil

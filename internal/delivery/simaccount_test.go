@@ -24,6 +24,8 @@ type simAccount struct {
 	lastWhole time.Time // when the newest whole line came; the beginning without one
 	lineFrom  time.Time // when the unfinished line began, without the times held up
 	lineAt    int       // its start
+	cutFrom   time.Time // when the driver learnt that the sender is cut off
+	resumed   time.Time // when it last went on
 }
 
 // ruledFrom says that limits were in force for the read at an offset, and until the next one.
@@ -141,7 +143,7 @@ func (a *simAccount) noteLine(x *simSender, now time.Time) {
 
 // heldUp notes a time for which the sender could do nothing.
 func (a *simAccount) heldUp(d time.Duration, now time.Time) {
-	a.lastSeen = now
+	a.lastSeen, a.resumed = now, now
 	if !a.lineFrom.IsZero() {
 		a.lineFrom = a.lineFrom.Add(d)
 	}
@@ -166,6 +168,24 @@ func (x *simSender) checkTimeouts(now time.Time) {
 		s.t.Errorf("seed %d: timeout %d, want %d", s.seed, got, want)
 	}
 	x.cut = x.cut || got != intake.NoTimeout
+}
+
+// judgeCut demands that a sender that was cut off has been silent, or has been read for a second.
+func (a *simAccount) judgeCut(x *simSender, now time.Time) {
+	silent, since := now.Sub(a.lastSeen), now.Sub(a.cutFrom)
+	if silent < 250*time.Millisecond && since < time.Second {
+		x.s.t.Errorf("seed %d: a sender is cut off after %v, %v after its last bytes", x.s.seed, since, silent)
+	}
+}
+
+// judgeStay demands that a sender that was cut off does not stay.
+func (a *simAccount) judgeStay(x *simSender, now time.Time) {
+	if a.cutFrom.IsZero() || x.waits != forNothing {
+		return
+	}
+	if stays := min(now.Sub(a.cutFrom), now.Sub(a.resumed)); stays > 5*time.Second {
+		x.s.t.Errorf("seed %d: a sender that was cut off stays for %v", x.s.seed, stays)
+	}
 }
 
 // check compares what the stream has made of all bytes with the rules in their simplest form.

@@ -39,6 +39,9 @@ func (s *sim) hang() {
 	s.muted = true // the target's kernel may have had room until just now
 	s.live(enough)
 	s.muted = false
+	for _, x := range s.senders {
+		x.account.resumed = time.Now()
+	}
 	times := map[int]int{}
 	s.receiveAll(times)
 	for _, c := range x.live() { // what has arrived in full may wait until the process reads on, or dies

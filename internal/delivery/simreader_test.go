@@ -29,6 +29,7 @@ type simReader struct {
 	requested bool // by Evict
 	restRead  bool // since then
 	cut       bool // the connection is to end once all that has arrived is read
+	deadline  time.Time
 	tooLong   bool // it is to be closed
 	ending    bool // unsent is its last line
 	over      bool
@@ -57,6 +58,7 @@ func (x *simSender) begin(now time.Time) {
 // pass lets the driver do what it can.
 func (x *simSender) pass(now time.Time) {
 	x.checkTimeouts(now)
+	x.account.judgeStay(x, now)
 	for range 1 + x.s.rng.IntN(4) {
 		if !x.step(now) {
 			return
@@ -72,10 +74,8 @@ func (x *simSender) step(now time.Time) bool {
 	case x.waits == forMemory:
 		return x.awaitMemory(now)
 	}
-	if x.requested {
-		x.in.Obey()
-		x.requested = false
-		x.in.Account()
+	if (x.requested || x.cut || x.lapsed(now)) && !x.handleRequests(now) {
+		return false
 	}
 	switch {
 	case x.unsent != nil && !x.handOver(now):
@@ -97,7 +97,7 @@ func (x *simSender) step(now time.Time) bool {
 	return x.readOnce(now)
 }
 
-func (x *simSender) readable() bool { return x.read < len(x.sent) || x.fin || x.reset || x.cut }
+func (x *simSender) readable() bool { return x.read < len(x.sent) || x.fin || x.reset }
 
 func (x *simSender) readOnce(now time.Time) bool {
 	left := len(x.sent) - x.read
@@ -108,11 +108,10 @@ func (x *simSender) readOnce(now time.Time) bool {
 	case left == 0 && x.fin:
 		x.end(true, now)
 		return false
-	case left == 0 && x.cut:
-		x.end(false, now)
-		return false
 	case left == 0:
-		x.settleDown(now)
+		if !x.held {
+			x.in.Quiet()
+		}
 		return false
 	}
 	into := x.in.Room()
@@ -123,8 +122,9 @@ func (x *simSender) readOnce(now time.Time) bool {
 	if x.s.rng.IntN(3) == 0 {
 		n = 1 + x.s.rng.IntN(n)
 	}
-	if x.held && n == len(into) {
+	if x.held && n == len(into) && !x.in.Awake() {
 		x.in.Wake()
+		x.requested = true
 	}
 	if x.in.Room() == nil {
 		x.in.Fill(into[:n])
@@ -142,15 +142,28 @@ func (x *simSender) readOnce(now time.Time) bool {
 	return true
 }
 
-// settleDown waits for bytes to come.
-func (x *simSender) settleDown(now time.Time) {
-	switch {
-	case !x.held:
-		x.in.Quiet()
-	case x.in.Awake() && now.Sub(x.account.lastSeen) > time.Second:
-		x.in.GoQuiet()
-		x.in.Account()
+// lapsed reports whether the deadline for reads has passed.
+func (x *simSender) lapsed(now time.Time) bool {
+	return !x.deadline.IsZero() && !now.Before(x.deadline)
+}
+
+// handleRequests does what the budget and the clock ask for. It returns false if that has ended the
+// connection.
+func (x *simSender) handleRequests(now time.Time) bool {
+	if x.cut && x.account.cutFrom.IsZero() {
+		x.account.cutFrom = now
 	}
+	at, over := x.in.Deadline(now, x.lapsed(now), x.cut)
+	x.deadline = at
+	if over {
+		x.account.judgeCut(x, now)
+		x.end(false, now)
+		return false
+	}
+	x.in.Obey()
+	x.requested = false
+	x.in.Account()
+	return true
 }
 
 // take gives n bytes that have been read to the stream.

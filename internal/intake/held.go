@@ -5,8 +5,8 @@ import "linesplit/linebuf"
 // This file is about streams whose reads need a buffer before there is anything to read: those of
 // TLS, and connections without a descriptor. While such a stream is quiet, it reads into a small
 // buffer of its driver, or into the room behind its unfinished line. Once a read has filled that,
-// the driver wakes it, and it is awake and gets a full-size buffer until GoQuiet. Where too many
-// streams are awake, it stays quiet, and reads go on with less at a time.
+// the driver wakes it, and it gets a full-size buffer until nothing has come for quietAfter. Where
+// too many streams are awake, it stays quiet, and reads go on with less at a time.
 
 // SmallRead is the size of the small buffer in bytes. It is in no budget.
 const SmallRead = 512
@@ -34,7 +34,7 @@ func (s *Stream) Fill(b []byte) {
 // Awake reports whether the stream is awake.
 func (s *Stream) Awake() bool { return s.awake }
 
-// Wake gives the stream a full-size buffer from the next read on.
+// Wake gives the stream a full-size buffer from the next read on, and needs a Deadline.
 func (s *Stream) Wake() { s.awake = true }
 
 // wantQuiet is want for a quiet stream.

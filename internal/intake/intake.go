@@ -1,13 +1,14 @@
 // Package intake decides what becomes of the bytes that senders write: where lines are cut, which of
 // them are dropped or truncated, how much memory unfinished lines may take, and how long a sender
-// may be silent. docs/operations.md describes the limits; this package is where they are.
+// may be silent. docs/delivery.md says what is dropped, docs/operations.md what memory is for; this
+// package is where the rules are.
 //
 // A [Stream] holds the unfinished line of one inbound connection. It has no goroutine, socket,
 // channel or clock. A driver tells it what has happened, and does what it asks for:
 //
-//	events   Prepare, Read, Settle, Quiet, Obey, HoldUp, Resume, Last, Torn, End
-//	actions  a read into Room, the buffer that Read returns, the wait that Prepare asks for, and
-//	         the methods of Driver
+//	events   Prepare, Read, Settle, Quiet, Deadline, Obey, HoldUp, Resume, Last, Torn, End
+//	actions  a read into Room, the buffer that Read returns, the wait that Prepare asks for, a
+//	         deadline for reads, and the methods of Driver
 //
 // The contract between them:
 //   - One goroutine at a time calls a Stream. Streams share a [Shared], which is safe for concurrent
@@ -18,6 +19,8 @@
 //     before it has handed the buffer over, so that a slow receiver holds back the sender.
 //   - Where the driver has to wait, for the gate, for memory or to hand over, it says so by HoldUp
 //     and Resume. While it waits for memory, it asks Need how much, and gives it to Replace.
+//   - When a stream has become awake, has been cut off or has missed its deadline, the driver asks
+//     Deadline for the next one. Once it is cut off, it does so before each read.
 //   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over and
 //     the gate. If that has brought whole lines, by Driver.ReadRest, it hands them over before it
 //     waits on for memory, which they might hold.
@@ -29,7 +32,7 @@
 //	which unfinished line is dropped for memory      budget.go
 //	how large the next read is, who keeps a buffer   room.go; held.go for reads that need one first
 //	what is copied when lines leave                  separate in intake.go
-//	silent senders, slow lines                       timeouts.go
+//	silent senders, slow lines, the end of a drain   timeouts.go
 package intake
 
 import (
@@ -85,6 +88,10 @@ type Stream struct {
 
 	awake       bool  // see held.go
 	awakeCharge int64 // the charge for the read buffer, in awakeBudget; 0 if not awake
+	active      bool  // bytes have come since Deadline was last asked
+	excused     bool  // the stream was held up since then
+
+	readOut time.Time // when reading the rest ends; zero until the stream is cut off
 
 	activity activity
 	charged
@@ -126,7 +133,7 @@ func (s *Stream) Read(n int, set Limits, now time.Time) (r Result) {
 	b.B = b.B[:c.whole+c.rest]
 	s.measure(n, c.ended || c.whole > 0, now)
 	s.noteRead(now)
-	s.began = c.ended
+	s.began, s.active = c.ended, true
 	if c.whole > 0 {
 		r.Whole, r.Lines = s.separate(c.whole), c.lines
 		r.Whole.Lines, r.Whole.Read = c.lines, now

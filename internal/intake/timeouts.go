@@ -56,6 +56,48 @@ func (s *Stream) noteLine(fresh bool) {
 	}
 }
 
+const (
+	// A stream is awake until nothing has come for quietAfter.
+	quietAfter = time.Second
+	// A sender that is cut off is read until nothing has come for readOutWait, since closing a
+	// socket with unread data resets it. What has arrived is read at once. The wait is for data
+	// that the sender's kernel still holds because we had not been reading: that may have to be
+	// retransmitted first, which takes Linux 200 ms. A sender that never stops writing is read for
+	// maxReadOut.
+	readOutWait = 250 * time.Millisecond
+	maxReadOut  = time.Second
+)
+
+// Deadline returns when the next reads are to end if nothing comes, zero for never. lapsed reports
+// whether the deadline before has passed, which is no silence of the sender if the stream was held
+// up; cut, whether the sender is cut off. Then, after some time, the stream is over.
+func (s *Stream) Deadline(now time.Time, lapsed, cut bool) (at time.Time, over bool) {
+	lapsed = lapsed && !s.excused
+	s.excused = false
+	switch {
+	case !cut:
+		return s.quietAt(now, lapsed), false
+	case s.readOut.IsZero():
+		s.readOut = now.Add(maxReadOut)
+	case lapsed || now.After(s.readOut):
+		return time.Time{}, true
+	}
+	return now.Add(readOutWait), false
+}
+
+// quietAt returns when an awake stream has gone quiet, and makes it so if that time has come.
+func (s *Stream) quietAt(now time.Time, lapsed bool) time.Time {
+	if !s.awake {
+		return time.Time{}
+	}
+	if lapsed && !s.active {
+		s.GoQuiet()
+		return time.Time{}
+	}
+	s.active = false
+	return now.Add(quietAfter)
+}
+
 // HoldUp tells that the driver keeps the stream from being read, until Resume. The time between
 // them counts for no timeout.
 func (s *Stream) HoldUp() { s.activity.heldUp.Store(true) }
@@ -68,4 +110,5 @@ func (s *Stream) Resume(began, now time.Time) {
 		a.line.Store(line + int64(now.Sub(began)))
 	}
 	a.heldUp.Store(false)
+	s.excused = true
 }

@@ -5,6 +5,32 @@ import (
 	"time"
 )
 
+// A sender over TLS that was cut off while linesplit made it wait for memory was closed as silent,
+// with what it had sent unread.
+func TestHeldUpSenderIsNotSilent(t *testing.T) {
+	s := newStream(0)
+	now := time.Now()
+	after := func(d time.Duration) time.Time { return now.Add(d) }
+	first, over := s.Deadline(now, false, true)
+	if over || !first.Equal(after(readOutWait)) {
+		t.Fatalf("at first: %v, over %v", first.Sub(now), over)
+	}
+	s.HoldUp()
+	s.Resume(now, after(readOutWait))
+	second, over := s.Deadline(after(readOutWait), true, true)
+	if over || !second.Equal(after(2*readOutWait)) {
+		t.Fatalf("after a wait: %v, over %v", second.Sub(now), over)
+	}
+	if _, over := s.Deadline(second, true, true); !over {
+		t.Error("a silent sender is not over")
+	}
+	s.HoldUp()
+	s.Resume(second, after(maxReadOut+1))
+	if _, over := s.Deadline(after(maxReadOut+1), false, true); !over {
+		t.Error("a sender is read for longer than a second")
+	}
+}
+
 // A line that was dropped or truncated gave its time to the next one, or got its own anew: a sender of
 // short lines behind long ones was closed as too slow, and one that never ended a long line was not.
 func TestTimeBelongsToOneLine(t *testing.T) {
