@@ -193,12 +193,20 @@ func (c *outConn) markEnding(now time.Time) {
 
 // mayHalfClose reports whether the machine may send its FIN. After the peer's FIN it waits until
 // the peer seems to have read everything: once both sides have ended, the reset of a peer that
-// dies with data unread would go unseen.
+// dies with data unread would go unseen. Where the kernel tells what is unread, it waits for that
+// before the peer's FIN, too: a FIN that comes later counts as the answer of a peer that has read
+// everything, and no kernel tells any more what a peer had unread that hangs and is shut down.
 func (c *outConn) mayHalfClose(now time.Time) bool {
-	if c.halfClosed || !c.seen.FIN {
-		return !c.halfClosed
+	read := c.seen.SeemsRead() && c.arrived() == c.next
+	switch {
+	case c.halfClosed:
+		return false
+	case c.seen.FIN:
+		return read || now.Sub(c.endingAt) >= MaxFINWait
+	case c.seen.Exact:
+		return read
 	}
-	return c.seen.SeemsRead() && c.arrived() == c.next || now.Sub(c.endingAt) >= MaxFINWait
+	return true
 }
 
 // delivered reports whether a half-closed connection has ended cleanly with everything

@@ -82,12 +82,16 @@ func TestMayHalfClose(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{
-		"no FIN":                   {outConn{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
-		"already done":             {outConn{halfClosed: true}, time.Hour, false},
-		"FIN, all read":            {outConn{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
-		"FIN, something is unread": {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, MaxFINWait - 1, false},
-		"FIN, not all arrived":     {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, MaxFINWait - 1, false},
-		"MaxFINWait has passed":    {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, MaxFINWait, true},
+		"no FIN":                    {outConn{seen: target.Progress{Unread: 5}, next: 10}, 0, true},
+		"already done":              {outConn{halfClosed: true}, time.Hour, false},
+		"FIN, all read":             {outConn{seen: target.Progress{FIN: true, Acked: 10}, next: 10}, 0, true},
+		"FIN, something is unread":  {outConn{seen: target.Progress{FIN: true, Acked: 10, Unread: 1}, next: 10}, MaxFINWait - 1, false},
+		"FIN, not all arrived":      {outConn{seen: target.Progress{FIN: true, Acked: 9}, next: 10}, MaxFINWait - 1, false},
+		"MaxFINWait has passed":     {outConn{seen: target.Progress{FIN: true, Acked: 9, Unread: 1}, next: 10}, MaxFINWait, true},
+		"exact, one byte is unread": {outConn{seen: target.Progress{Exact: true, Acked: 10, Unread: 1}, next: 10}, time.Hour, false},
+		"exact, not all arrived":    {outConn{seen: target.Progress{Exact: true, Acked: 9}, next: 10}, time.Hour, false},
+		"exact, all read":           {outConn{seen: target.Progress{Exact: true, Acked: 10}, next: 10}, 0, true},
+		"exact, FIN, MaxFINWait":    {outConn{seen: target.Progress{Exact: true, FIN: true, Acked: 10, Unread: 1}, next: 10}, MaxFINWait, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.f.markEnding(epoch)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"linesplit/admin"
 	"linesplit/internal/ctl"
@@ -150,6 +152,46 @@ func TestTargetsAddedAndRemovedUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	s.StopSenders()
 	o.client.Close()
 	s.FinishLineMode(testrig.NoDuplicates)
+}
+
+// A target on this host hung, was drained, and then announced its end without having read the rest:
+// its FIN passed for the answer of a target that has read everything, and those lines were lost.
+func TestDrainedTargetThatHangsAndIsShutDownLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	a, b := s.StartTwoSinks()
+	o := newOperator(s)
+	s.StartLineMode([]testrig.Target{a, b}, "-admin-token-file", o.token)
+	o.connect()
+	o.do("drain", b.Target())
+	o.await(b.Target(), admin.StateDrained)
+	conn := s.Dial()
+	s.Write(conn, s.NumberedLines(100, 600))
+	s.WaitForAllLines()
+	testrig.WaitFor(t, "the kernel tells what a has read", func() bool {
+		return s.Process.Metrics().Sum("linesplit_target_exact_connections", testrig.Label("target", a.Target())) > 0
+	})
+	time.Sleep(testrig.FINAge) // the FIN of a younger connection is ignored
+	a.Pause()
+	s.Write(conn, s.NumberedLines(20, 600))
+	s.WaitForMetric(120, "linesplit_acknowledged_lines_total")
+	o.do("resume", b.Target())
+	o.await(b.Target(), admin.StateUp)
+	o.do("drain", a.Target())
+	s.Write(conn, s.NumberedLines(1, 600))
+	s.WaitForLines(b, 1) // workers know of the drain
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := a.Sink.Shutdown(ctx); err == nil {
+		t.Error("a target that hangs was shut down in order")
+	}
+	a.Listen()
+	conn.Close()
+	o.client.Close()
+	s.WaitForAllLines()
+	if resent := s.Process.Metrics().Sum("linesplit_resent_lines_total"); resent != 20 {
+		t.Errorf("%.0f lines were sent again, want the 20 that were not read", resent)
+	}
 }
 
 // Many operators change targets at the same time: whichever commands succeed, every line arrives
