@@ -185,12 +185,6 @@ type soakMark struct{ begun, open atomic.Int64 }
 func (m *soakMark) begin() { m.open.Add(1); m.begun.Add(1) }
 func (m *soakMark) end()   { m.open.Add(-1) }
 
-// hold begins a disturbance and returns the function that ends it.
-func (m *soakMark) hold(end func()) func() {
-	m.begin()
-	return func() { end(); m.end() }
-}
-
 // soakMarks are the disturbances of each server by its name, and under 0 those of linesplit. A
 // client whose connection breaks is excused if its server was disturbed meanwhile.
 type soakMarks [256]soakMark
