@@ -212,11 +212,8 @@ func (a *simAccount) expect(in []byte) (out []byte, lost intake.Losses) {
 		case a.short[at]:
 			lost.Dropped[intake.ReasonMemory].Add(one)
 		case r.Closed:
-			rest := linebuf.Count{Lines: uint64(bytes.Count(in[at:], newline)), Bytes: uint64(len(in) - at)}
-			if in[len(in)-1] != '\n' {
-				rest.Lines++
-			}
-			lost.Dropped[intake.ReasonOversize].Add(rest)
+			lost.Dropped[intake.ReasonOversize].Add(one)
+			lost.Dropped[intake.ReasonClosed].Add(countLines(in[at+n:]))
 			return out, lost
 		case !whole && !a.clean && n < set.MaxLine:
 			lost.Dropped[intake.ReasonTorn].Add(one)
@@ -229,6 +226,15 @@ func (a *simAccount) expect(in []byte) (out []byte, lost intake.Losses) {
 		at += n
 	}
 	return out, lost
+}
+
+// countLines counts the lines of b, of which the last may be unfinished.
+func countLines(b []byte) linebuf.Count {
+	n := linebuf.Count{Lines: uint64(bytes.Count(b, newline)), Bytes: uint64(len(b))}
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		n.Lines++
+	}
+	return n
 }
 
 func (a *simAccount) limitsAt(at int) (set intake.Limits) {
