@@ -247,6 +247,16 @@ func (a *simAccount) limitsAt(at int) (set intake.Limits) {
 	return set
 }
 
+// checkWait demands that a sender that waits keeps no other one waiting.
+func (x *simSender) checkWait() {
+	switch {
+	case x.waits == forMemory && x.inGate:
+		x.s.t.Errorf("seed %d: a sender waits for memory in the gate", x.s.seed)
+	case x.waits == forGate && !x.grown && x.in.Carried() == 0 && x.lineBuffer() > 0:
+		x.s.t.Errorf("seed %d: a sender waits at the gate with an empty buffer", x.s.seed)
+	}
+}
+
 // holds returns the bytes of buffers that the sender's driver and its stream hold.
 func (x *simSender) holds() (n int64) {
 	n = x.lineBuffer()
@@ -273,6 +283,7 @@ func (s *sim) checkMemory() {
 		if x.waits == forMemory && !x.collect() {
 			largest = max(largest, x.needs)
 		}
+		x.checkWait()
 		settled = settled && x.waits == forNothing && !x.held && !x.grown
 		held += x.holds()
 		lines += x.lineBuffer()
