@@ -21,8 +21,8 @@ type budget struct {
 }
 
 // budgetFor returns the budget of a configuration with a number of targets. Each event loop needs
-// two descriptors. In line mode each worker needs three: two connections while it changes targets,
-// and a timer. In connection mode each client needs two, and a sixteenth of all may be pipes.
+// two descriptors. In line mode each worker needs two, since it has two connections while it
+// changes targets. In connection mode each client needs two, and a sixteenth of all may be pipes.
 func budgetFor(cfg config.Config, targets int) budget {
 	b := budget{limit: descriptorLimit(), each: 1}
 	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg) + 2*cfg.Loops
@@ -37,7 +37,7 @@ func budgetFor(cfg config.Config, targets int) budget {
 	if cfg.Health.Check.Enabled() {
 		b.reserved += targets
 	}
-	b.reserved += 3 * targets * cfg.Connections
+	b.reserved += 2 * targets * cfg.Connections
 	return b
 }
 

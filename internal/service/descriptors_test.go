@@ -24,7 +24,7 @@ func TestSendersLeaveDescriptorsToTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.addTarget(a); err != nil || limit() != before-15 {
+	if err := m.addTarget(a); err != nil || limit() != before-10 {
 		t.Errorf("%d senders with one target, %d with two; error %v", before, limit(), err)
 	}
 	if err := m.removeTarget(a.String()); err != nil || limit() != before {
@@ -42,10 +42,10 @@ func TestDescriptorsAddUp(t *testing.T) {
 		reserved int // of 1600
 		each     int
 	}{
-		{"line mode", line, 64 + 1 + 30, 1},
-		{"with an admin listener", append(line, "-admin", "127.0.0.1:0"), 64 + 1 + 30 + 130, 1},
-		{"with checks", append(line, "-health", "tcp"), 64 + 1 + 30 + 2, 1},
-		{"with PROXY headers", append(line, "-proxy-protocol-from", "10.0.0.0/8"), 64 + 1 + 30 + 1024, 1},
+		{"line mode", line, 64 + 1 + 20, 1},
+		{"with an admin listener", append(line, "-admin", "127.0.0.1:0"), 64 + 1 + 20 + 130, 1},
+		{"with checks", append(line, "-health", "tcp"), 64 + 1 + 20 + 2, 1},
+		{"with PROXY headers", append(line, "-proxy-protocol-from", "10.0.0.0/8"), 64 + 1 + 20 + 1024, 1},
 		{"connection mode", []string{"-mode", "connection", "-target", "127.0.0.1:1", "-loops", "3"}, 64 + 1 + 1 + 6 + 100, 2},
 	} {
 		cfg := mustParse(t, append(test.args, "-listen", "tcp://127.0.0.1:0")...)
