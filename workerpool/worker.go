@@ -28,6 +28,7 @@ type worker struct {
 	dialler dialler
 	ticks   chan time.Time // from the pool
 	poke    chan struct{}  // from outlets
+	alarm   *time.Timer    // for Machine.Wake
 
 	load atomic.Uint32 // since the pool's last tick; see lowLoad
 
@@ -35,7 +36,7 @@ type worker struct {
 	machine *delivery.Machine
 	watched delivery.Conn // the machine's, when another goroutine took the turn
 	last    burst         // which the last buffer belonged to
-	alarm   *alarm        // for Machine.Wake
+	alarmAt time.Time     // what alarm is set to; zero: not set
 
 	waitingFn         func() error // waiting as a value, so that a write does not allocate it
 	writtenSinceCheck int
@@ -54,8 +55,8 @@ func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *wo
 func (w *worker) run(hard context.Context) {
 	defer w.turn.Unlock()
 	w.stop = hard.Done()
-	w.alarm = newAlarm(w.pool.o.Dial == nil)
-	defer w.alarm.stop()
+	w.alarm = time.NewTimer(0)
+	defer w.alarm.Stop()
 	w.dialler.start(hard)
 	w.machine.Begin(time.Now())
 	w.pool.clock.stir()
@@ -136,7 +137,7 @@ func (w *worker) handle(e event) {
 	case !e.tick.IsZero():
 		w.tick(e.tick)
 	case !e.due.IsZero():
-		w.alarm.rang()
+		w.alarmAt = time.Time{}
 		w.machine.Due(e.due)
 	case e.dialled.backend != nil:
 		w.machine.Dialled(e.dialled.backend, e.dialled.conn, e.dialled.err, time.Now())
@@ -204,7 +205,7 @@ func (w *worker) hasEvent() bool {
 	m := w.machine
 	_, p := m.Writing()
 	at := m.Wake()
-	return len(p) > 0 || m.Watched() != w.watched || !at.IsZero() && at != w.alarm.at || m.Rests() || m.Done()
+	return len(p) > 0 || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
 }
 
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.
@@ -307,8 +308,18 @@ func (w *worker) events() <-chan struct{} {
 	return nil
 }
 
-// due returns a channel that receives a value when the machine is to be woken.
-func (w *worker) due() <-chan time.Time { return w.alarm.set(w.machine.Wake()) }
+// due returns a channel that receives the time when the machine is to be woken.
+func (w *worker) due() <-chan time.Time {
+	at := w.machine.Wake()
+	if at.IsZero() {
+		return nil
+	}
+	if at != w.alarmAt {
+		w.alarm.Reset(time.Until(at))
+		w.alarmAt = at
+	}
+	return w.alarm.C
+}
 
 // Dial is the action of the machine.
 func (w *worker) Dial(b *delivery.Backend) { w.dialler.connect(w.pool.settings.Load().dial, b) }
