@@ -60,7 +60,7 @@ func defaultListener(s *flags.Set) []listen.Spec {
 	}
 	spec, err := listen.Parse(scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		s.Fail("addr", err)
+		s.FailEntry("addr", s.Text("addr"), err)
 		return nil
 	}
 	return []listen.Spec{spec}

@@ -75,6 +75,7 @@ func TestBadValues(t *testing.T) {
 		{"named port", []string{"-port", "http"}, []string{`-port "http": not a port`}},
 		{"addr with port", []string{"-addr", "0.0.0.0:9000"}, []string{`-addr "0.0.0.0:9000": neither a host name nor an IP address: the port has a flag of its own, -port`}},
 		{"addr with scheme", []string{"-addr", "tcp//x"}, []string{`-addr "tcp//x": neither`}},
+		{"addr of a template", []string{"-addr", "$HOST"}, []string{`-addr "$HOST": "$HOST" is neither a host name nor an IP address: a variable`}},
 		{"number", []string{"-connections", "many"}, []string{`-connections "many": write a whole number from 1 to 1024`}},
 		{"no connections", []string{"-connections", "0"}, []string{`-connections "0"`}},
 		{"no queue", []string{"-queue", "0"}, []string{`-queue "0": write a whole number from 1 to 1048576`}},
