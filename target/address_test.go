@@ -186,7 +186,8 @@ func TestParseAddressErrors(t *testing.T) {
 	}
 }
 
-// A regular file or a directory as a Unix target was only found at run time, as a refused connection.
+// A regular file or a directory as a Unix target was only found at run time, as a refused
+// connection.
 func TestCheckSocket(t *testing.T) {
 	dir := t.TempDir()
 	file, socket := filepath.Join(dir, "file"), filepath.Join(dir, "socket")

@@ -21,8 +21,8 @@ func restartOnly() []string {
 
 func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }
 
-// shown returns all settings of a mode with their values and sources, secrets masked, and sizes in a
-// form that has one meaning.
+// shown returns all settings of a mode with their values and sources. Secrets are masked, and sizes
+// have a form with one meaning.
 func shown(s *flags.Set, m Mode) []admin.Setting {
 	sources := [...]string{
 		flags.FromDefault: admin.SourceDefault, flags.FromFlag: admin.SourceFlag,
@@ -65,9 +65,9 @@ func written(s *flags.Set, m Mode) []writtenSetting {
 	return all
 }
 
-// Diff returns the names of the settings that differ between two configurations: those that a reload
-// changes, and those that need a restart. The latter are all of them if the modes differ: next may
-// hold what the running mode does not have.
+// Diff returns the names of the settings that differ between two configurations: those that a
+// reload changes, and those that need a restart. The latter are all of them if the modes differ:
+// next may hold what the running mode does not have.
 func Diff(old, next Config) (changed, needRestart []string) {
 	if old.Mode != next.Mode {
 		return nil, acrossModes(old, next)

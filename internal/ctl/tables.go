@@ -17,9 +17,9 @@ import (
 	"linesplit/admin"
 )
 
-// writeTable writes rows of cells in aligned columns, with printable characters only. Every cell but
-// the last of a row belongs to a column, also an empty one: package tabwriter aligns only rows that
-// have a cell there.
+// writeTable writes rows of cells in aligned columns, with printable characters only. Every cell
+// but the last of a row belongs to a column, also an empty one: package tabwriter aligns only rows
+// that have a cell there.
 func writeTable(w io.Writer, rows func(row func(cells ...string))) {
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)

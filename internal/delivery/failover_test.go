@@ -27,8 +27,8 @@ func (s *stage) failOut(err error) {
 	s.t.Fatal("no dial after a failure")
 }
 
-// A plain target whose peer expects TLS reset each connection, and nothing in the log said what that
-// may mean.
+// A plain target whose peer expects TLS reset each connection, and nothing in the log said what
+// that may mean.
 func TestAdviceAfterResetsAtTheFirstBytes(t *testing.T) {
 	onStage(t, 1, func(s *stage) {
 		var logs bytes.Buffer

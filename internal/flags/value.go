@@ -123,7 +123,8 @@ func (s *Set) OptionalSize(name string, high int64) int64 {
 	return s.Size(name, 1, high)
 }
 
-// ParseSize reads bytes as people write them: 16384, 16KiB, 16Ki, 1.5MiB (1024s), 64KB, 64k (1000s).
+// ParseSize reads bytes as people write them: 16384, 16KiB, 16Ki and 1.5MiB (1024s), 64KB and 64k
+// (1000s).
 func ParseSize(text string) (int64, error) {
 	n, err := humanize.ParseBytes(text)
 	// ParseBytes takes the comma of 1,5MiB for a thousands separator and would return 15 MiB.

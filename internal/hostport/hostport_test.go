@@ -47,8 +47,8 @@ func TestSplitTellsTheRightForm(t *testing.T) {
 	}
 }
 
-// A template whose variable was not replaced, and an address with a typing error, were taken for the
-// names of hosts, and the target was down for ever.
+// A template whose variable was not replaced, and an address with a typing error, were taken for
+// the names of hosts, and the target was down for ever.
 func TestCheckHost(t *testing.T) {
 	label := strings.Repeat("a", 63)
 	for host, want := range map[string]string{

@@ -67,7 +67,7 @@ func TestReload(t *testing.T) {
 		fault       string
 	}{
 		{name: "nothing"},
-		// Only the mode was named, so that a target that had changed too was neither applied nor named.
+		// Only the mode was named: a target that had changed, too, was neither applied nor named.
 		{name: "another mode", next: "-mode connection -balance random -target 10.0.0.1:1", needRestart: "mode target balance"},
 		{name: "back from connection mode", old: "-mode connection -balance random -drain-timeout 5s",
 			next: "-queue 5 -drain-timeout 5s -log-level warn", needRestart: "mode queue log-level"},
