@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var simMutants = flag.Bool("sim.mutants", false, "break each rule of delivery, and demand that the simulation finds it")
+var simMutants = flag.Bool("sim.mutants", false, "break each rule, and demand that the simulation finds it")
 
 // mutant is a change of the source that breaks a rule.
 type mutant struct {
@@ -70,10 +70,75 @@ var mutants = []mutant{
 		"return b.Accepts() && !b.Target.Unhealthy()", "return b.Accepts()"},
 	{"after failures others are tried", "failover.go",
 		"m.dialling.avoid = c.backend", ""},
+	{"what is confirmed gives its memory back", "check.go",
+		"\t\tm.shared.buffers.Put(s.buf)", ""},
+	{"lines that have moved from a stalled target may move again", "leave.go",
+		"m.out, m.full, m.moved = nil, false, false", "m.out, m.full = nil, false"},
+	{"a lack of descriptors here is no fault of the target", "dial.go",
+		"if target.IsLocalError(err) {", "if target.IsLocalError(err) && false {"},
+
+	{"an unfinished line as long as the maximum is too long", "../intake/lines.go",
+		"if r.rest >= l.max {", "if r.rest > l.max {"},
+	{"the rest of a line that is too long is skipped", "../intake/lines.go",
+		"l.skipping, l.why = true, ReasonOversize", ""},
+	{"the rest of a truncated line is skipped", "../intake/lines.go",
+		"l.skipping, l.why = true, ReasonTruncated", ""},
+	{"the newline of a truncated line counts once", "../intake/lines.go",
+		"n-- // truncate has", "// truncate has"},
+	{"a line keeps the rules that it began with", "../intake/lines.go",
+		"if from > 0 || l.skipping {", "if false {"},
+	{"a sender of a line that is too long is closed", "../intake/lines.go",
+		"\tr.close = true", ""},
+	{"the rest of a line that was dropped for memory is skipped", "../intake/lines.go",
+		"l.skipping, l.why = true, why", ""},
+	{"the last line is handed over", "../intake/intake.go",
+		"\tif rest == 0 {", "\tif true {"},
+	{"a line that has left is no longer charged", "../intake/intake.go",
+		"\t\ts.discharge()", ""},
+	{"nor is the last one", "../intake/intake.go",
+		"\ts.discharge()\n\tb.B =", "\tb.B ="},
+	{"a line's time begins with it", "../intake/intake.go",
+		"s.began, s.active = c.ended, true", "s.began, s.active = c.whole > 0, true"},
+	{"a stream gives everything back at its end", "../intake/intake.go",
+		"\ts.shared.pool.Put(s.buf)\n\ts.buf = nil\n\ts.GoQuiet()", "\ts.GoQuiet()"},
+	{"a stream that waits for the gate holds no buffer", "../intake/room.go",
+		"\t\ts.release()\n\t\ts.Account()\n\t\treturn AtGate", "\t\treturn AtGate"},
+	{"one that waits for memory leaves the gate", "../intake/room.go",
+		"\t\ts.driver.LeaveGate()\n\t\ts.size", "\t\ts.size"},
+	{"a quiet stream holds no empty buffer", "../intake/room.go",
+		"\tif len(b.B) == 0 {", "\tif false {"},
+	{"a buffer that is replaced goes back", "../intake/room.go",
+		"\t\ts.shared.pool.Put(s.buf)\n\t}\n\ts.buf = b", "\t}\n\ts.buf = b"},
+	{"the buffer is charged, not the line", "../intake/room.go",
+		"return size, size - needed", "return needed, 0"},
+	{"a stream that is asked drops its line", "../intake/room.go",
+		"charge > keep && !s.driver.ReadRest()", "charge > keep && false"},
+	{"it reads the rest of the line first", "../intake/room.go",
+		"charge > keep && !s.driver.ReadRest()", "charge > keep"},
+	{"unfinished lines stay within their limit", "../intake/budget.go",
+		"if more > 0 && old+more > b.limit.Load() {", "if false {"},
+	{"the line that has made no headway for longest goes first", "../intake/budget.go",
+		"return h[i].key < h[j].key", "return h[i].key > h[j].key"},
+	{"read buffers of awake streams stay within their limit", "../intake/budget.go",
+		"if more > 0 && old+more > b.limit {", "if false {"},
+	{"time that a stream is held up counts for no line", "../intake/timeouts.go",
+		"a.line.Store(line + int64(now.Sub(began)))", "_ = line"},
+	{"nor as silence", "../intake/timeouts.go",
+		"\ta.last.Store(s.shared.budget.now(now))\n\tif", "\tif"},
+	{"a stream that is held up does not time out", "../intake/timeouts.go",
+		"!s.o.Timed || a.heldUp.Load()", "!s.o.Timed"},
+	{"a sender that is cut off is read on for a while", "../intake/timeouts.go",
+		"case lapsed || now.After(s.readOut):", "case true:"},
+	{"but not for ever", "../intake/timeouts.go",
+		"case lapsed || now.After(s.readOut):", "case lapsed:"},
+	{"a wait is no silence", "../intake/timeouts.go",
+		"lapsed = lapsed && !s.excused", ""},
+	{"memory that has come free goes to those that wait", "../../linebuf/pool.go",
+		"\t\tp.free += size\n\t}\n\tp.grantLocked()", "\t\tp.free += size\n\t}"},
 }
 
 // TestMutants breaks one rule after the other, in copies of the source, and demands that the
-// simulation finds each. It takes about a minute, so it runs only with -sim.mutants.
+// simulation finds each. It takes some minutes, so it runs only with -sim.mutants.
 func TestMutants(t *testing.T) {
 	if !*simMutants {
 		t.Skip("runs with -sim.mutants")
@@ -95,7 +160,7 @@ func (m *mutant) find(t *testing.T) {
 		t.Fatalf("%s has %q %d times", m.file, m.from, n)
 	}
 	dir := t.TempDir()
-	broken := filepath.Join(dir, m.file)
+	broken := filepath.Join(dir, filepath.Base(m.file))
 	overlay := filepath.Join(dir, "overlay.json")
 	here, err := filepath.Abs(m.file)
 	if err != nil {

@@ -32,7 +32,11 @@ func (s *sim) hang() {
 	if leaves {
 		s.setAccepting(x, false)
 	}
-	set := s.shared.Settings()
+	set := *s.shared.Settings()
+	if s.rng.IntN(2) == 0 { // the machines go home before others have confirmed anything
+		set.FailbackInterval = time.Second
+		s.shared.SetSettings(&set)
+	}
 	enough := 2*set.StallTimeout + set.ResendAge + 10*time.Second
 	s.live(enough)
 	before := len(s.given)
@@ -47,8 +51,8 @@ func (s *sim) hang() {
 	for _, c := range x.live() { // what has arrived in full may wait until the process reads on, or dies
 		s.receive(x.name, string(c.sent[:c.acked]), times)
 	}
-	for _, m := range s.machines { // some are on their way
-		if m.out != nil && m.out.backend != x.Backend {
+	for _, m := range s.machines { // some are on their way, or have been sent home just now
+		if m.out != nil && (m.out.backend != x.Backend || time.Since(m.failbackTried) < 2*set.StallTimeout) {
 			m.noteHeld(times)
 		}
 	}
