@@ -78,3 +78,22 @@ func TestSlowReceiverCostsFewLooks(t *testing.T) {
 		}
 	})
 }
+
+// The bytes that a receiver's TLS may have read and not handed on are retained beyond what the kernel
+// tells. A window that held no more than those was full until age confirmed some of it: with
+// -resend-max 64KiB, a TLS receiver on the same host got one buffer in ten seconds.
+func TestWindowSmallerThanSlackOpens(t *testing.T) {
+	smallWindow(t, func(s *stage) {
+		s.out().slack = 64 << 10
+		s.out().holds = false
+		for range 2000 {
+			if !s.m.Wants() {
+				s.t.Fatalf("full although everything has been read, %d bytes", s.m.out.window.mem)
+			}
+			s.send()
+		}
+		if mem := s.m.out.window.mem; mem < 2<<10 {
+			s.t.Errorf("only %d bytes are retained", mem)
+		}
+	})
+}

@@ -151,12 +151,9 @@ func (c *outConn) arrived() uint64 {
 }
 
 // surelyRead returns the position before which nothing is unread, as the kernel tells or else by
-// the estimate, without a safety margin. enforceLimit may release what lies before it, and nothing
-// else.
+// the estimate, without a safety margin, and without the allowance for what a peer's TLS holds.
+// enforceLimit may release what lies before it, and nothing else.
 func (c *outConn) surelyRead() uint64 {
-	if c.seen.Exact {
-		return c.seen.Read
-	}
 	arrived := c.arrived()
 	return arrived - min(c.seen.Unread, arrived)
 }

@@ -27,8 +27,9 @@ type stage struct {
 type toldConn struct {
 	told    target.Progress
 	written int
-	holds   bool // nothing more is acknowledged
-	guesses bool // it estimates what has been read
+	holds   bool   // nothing more is acknowledged
+	guesses bool   // it estimates what has been read
+	slack   uint64 // bytes that the receiver's TLS may hold
 	looks   int
 	closed  bool
 }
@@ -42,7 +43,8 @@ func (c *toldConn) Progress() target.Progress {
 	if c.guesses {
 		c.told.Hidden = math.MaxUint64
 	} else {
-		c.told.Exact, c.told.Read, c.told.Known = true, c.told.Acked, c.told.Acked
+		known := c.told.Acked - min(c.slack, c.told.Acked)
+		c.told.Exact, c.told.Read, c.told.Known = true, known, known
 	}
 	return c.told
 }
