@@ -106,7 +106,19 @@ func BenchmarkWorker(b *testing.B) {
 	})
 }
 
-func BenchmarkLoopback(b *testing.B) {
+func BenchmarkLoopback(b *testing.B) { benchLoopback(b, Tuning{ResendMargin: 64 << 10}) }
+
+// BenchmarkSmallWindow sends through one connection whose window is full again and again, to a
+// receiver whose kernel tells what it has read.
+func BenchmarkSmallWindow(b *testing.B) {
+	for _, max := range []int64{64 << 10, 256 << 10, 1 << 20, 8 << 20} {
+		b.Run(strconv.Itoa(int(max>>10))+"KiB", func(b *testing.B) {
+			benchLoopback(b, Tuning{ResendMax: max, PeerLookup: true})
+		})
+	}
+}
+
+func benchLoopback(b *testing.B, t Tuning) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -129,7 +141,7 @@ func BenchmarkLoopback(b *testing.B) {
 	}()
 	benchBuffers(b, Options{
 		Targets: []target.Address{{Scheme: target.SchemeTCP, Host: ln.Addr().String()}},
-		Tuning:  Tuning{ResendMargin: 64 << 10},
+		Tuning:  t,
 	})
 	ln.Close()
 	<-ended
