@@ -147,3 +147,15 @@ func TestReadSizeAdapts(t *testing.T) {
 		}
 	}
 }
+
+// A stream that read the rest of its line while it waited for memory asked for twice as much the next
+// time, and again. All others waited behind it, for ever if it was all there is.
+func TestStarvedStreamNeedsLittle(t *testing.T) {
+	s := newStream(0)
+	for range 3 {
+		s.adapt(s.size, s.size) // as ReadRest does
+		if n := s.Need(); n != 16<<10 {
+			t.Errorf("needs %d bytes", n)
+		}
+	}
+}

@@ -33,7 +33,6 @@ func (s *Stream) Prepare() Next {
 		return AtGate
 	case !s.ensure():
 		s.driver.LeaveGate()
-		s.size = s.shared.readSize
 		return Starved
 	}
 	return Ready
@@ -54,15 +53,19 @@ func (s *Stream) Quiet() {
 	s.driver.LeaveGate()
 }
 
-// Need returns the size of the buffer that a starved stream has to wait for. For a line longer than
+// Need returns the size of the buffer that a starved stream has to wait for, the least that it can do
+// with: all others wait behind it. For a line longer than
 // a read buffer it may evict other lines, or drop the line itself. It is to be called again when
 // Obey has interrupted the wait.
 func (s *Stream) Need() int {
 	for {
 		s.Account() // what it holds while it waits
-		size := s.want(s.Carried())
+		var size int
 		if s.o.Held {
 			size = s.wantQuiet(s.Carried())
+		} else {
+			s.size = s.shared.readSize // ReadRest may have made it larger since the last time
+			size = s.want(s.Carried())
 		}
 		if size <= s.shared.maxRead || s.Carried() == 0 || s.shared.budget.reserve(s, int64(size)) {
 			return size
