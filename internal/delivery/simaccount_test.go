@@ -322,8 +322,8 @@ func (s *sim) left() {
 	s.say("%d bytes of %d in use, %+v, %d queued, %d machines", s.buffers.InUse(), s.buffers.Limit(), s.streams.Usage(),
 		len(s.queue), len(s.machines))
 	for _, x := range s.senders {
-		s.say("sender: read %d of %d, waits %d, in gate %v, requested %v, asked %v, cut %v, fin %v, buffer %d, unsent %v",
-			x.read, len(x.sent), x.waits, x.inGate, x.requested, x.in.Asked(), x.cut, x.fin, x.lineBuffer(), x.unsent != nil)
+		s.say("sender: read %d of %d, waits %d for %d bytes, in gate %v, requested %v, asked %v, cut %v, fin %v, buffer %d, unsent %v",
+			x.read, len(x.sent), x.waits, x.needs, x.inGate, x.requested, x.in.Asked(), x.cut, x.fin, x.lineBuffer(), x.unsent != nil)
 	}
 }
 
@@ -343,7 +343,10 @@ func (m *simMachine) holds() (n int64) {
 
 // noteHeld notes the lines that the machine has yet to write or to see confirmed.
 func (m *simMachine) noteHeld(times map[int]int) {
-	held := slices.Concat(m.out.window.list[m.out.window.head:], m.retryQueue.list[m.retryQueue.head:])
+	held := m.retryQueue.list[m.retryQueue.head:]
+	if m.out != nil {
+		held = slices.Concat(held, m.out.window.list[m.out.window.head:])
+	}
 	for _, seg := range held {
 		m.s.receive("a machine", string(seg.bytes()), times)
 	}

@@ -52,7 +52,7 @@ func (s *sim) hang() {
 		s.receive(x.name, string(c.sent[:c.acked]), times)
 	}
 	for _, m := range s.machines { // some are on their way, or have been sent home just now
-		if m.out != nil && (m.out.backend != x.Backend || time.Since(m.failbackTried) < 2*set.StallTimeout) {
+		if m.out == nil || m.out.backend != x.Backend || time.Since(m.failbackTried) < 2*set.StallTimeout {
 			m.noteHeld(times)
 		}
 	}
