@@ -29,8 +29,8 @@ func (c *conn) noteEnd(err error) {
 	}
 }
 
-// cutOffBy reports whether err means that the connection had not ended when the drain or the process
-// did.
+// cutOffBy reports whether err means that the connection had not ended when the drain or the
+// process did.
 func (c *conn) cutOffBy(err error) bool {
 	return err == errCutOff || err != io.EOF && c.v.hard.Err() != nil
 }

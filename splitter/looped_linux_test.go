@@ -47,8 +47,8 @@ func TestEvictionReadsTheRestOfALineFirst(t *testing.T) {
 	}
 }
 
-// While the channel and the memory were full, a line that was completed at the last moment waited for
-// memory, which it did not need. If all that held memory did, none went on.
+// While the channel and the memory were full, a line that was completed at the last moment waited
+// for memory, which it did not need. If all that held memory did, none went on.
 func TestCompletedLineDoesNotWaitForMemory(t *testing.T) {
 	if *loopsFlag == 0 {
 		t.Skip("without event loops")

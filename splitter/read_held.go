@@ -3,8 +3,8 @@ package splitter
 import "linesplit/internal/intake"
 
 // readHeld reads a connection whose Read needs a buffer before there is anything to read: TLS, and
-// connections without a descriptor. While the stream is quiet and carries nothing, this is the small
-// one. A read that fills its room wakes the stream.
+// connections without a descriptor. While the stream is quiet and carries nothing, this is the
+// small one. A read that fills its room wakes the stream.
 func (c *conn) readHeld() (int, error) {
 	for c.in.Prepare() == intake.Starved {
 		if err := c.makeRoom(); err != nil {

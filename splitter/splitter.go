@@ -137,10 +137,10 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 // written to senders, except for close_notify in answer to a TLS sender's own.
 //
 // Serve returns only when everything it started has ended, with ln closed. It never closes the
-// channel. The error is nil unless ln was closed outside Serve, or standard input was not read to its
-// end. If Accept returns io.EOF, the listener is a finite one, and Serve waits for the connections it
-// has. It retries after any other error of Accept. Several calls may run at the same time, one per
-// listener.
+// channel. The error is nil unless ln was closed outside Serve, or standard input was not read to
+// its end. If Accept returns io.EOF, the listener is a finite one, and Serve waits for the
+// connections it has. It retries after any other error of Accept. Several calls may run at the same
+// time, one per listener.
 //
 // A connection that implements syscall.Conn is read through its descriptor if the system allows it;
 // others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline

@@ -327,8 +327,8 @@ func (s Set) OtherConfirming(than *Target, since time.Duration, intN func(int) i
 	return s.pick(than, intN, func(t *Target) bool { return t.Confirming(since) })
 }
 
-// OthersStalled reports whether no target other than the given one is confirming, and one of them or
-// more is stuck.
+// OthersStalled reports whether no target other than the given one is confirming, and one of them
+// or more is stuck.
 func (s Set) OthersStalled(than *Target) bool {
 	stuck := false
 	for _, t := range s {

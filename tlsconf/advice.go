@@ -15,8 +15,8 @@ import (
 	"linesplit/internal/stranger"
 )
 
-// Advise adds to an error of the dialling side which setting can mend it. prefix begins the names of
-// the settings: with -tls-target they are -tls-target-ca, -tls-target-cert, -tls-target-key and
+// Advise adds to an error of the dialling side which setting can mend it. prefix begins the names
+// of the settings: with -tls-target they are -tls-target-ca, -tls-target-cert, -tls-target-key and
 // -tls-target-server-name. Other errors stay as they are.
 func Advise(err error, prefix string) error {
 	if advice := adviceOn(err, prefix); advice != "" {
@@ -25,8 +25,8 @@ func Advise(err error, prefix string) error {
 	return err
 }
 
-// AdviseHandshake is Advise for an error of a handshake, which may have failed because the peer does
-// not speak TLS at all. What such a peer said is quoted.
+// AdviseHandshake is Advise for an error of a handshake, which may have failed because the peer
+// does not speak TLS at all. What such a peer said is quoted.
 func AdviseHandshake(err error, prefix string) error {
 	const plain = "if it speaks plain text, write tcp:// in place of tls://"
 	header, strange := errors.AsType[tls.RecordHeaderError](err)

@@ -9,9 +9,9 @@ import (
 )
 
 // clock ticks all workers of a pool, once per target.Tick, or once per delivery.QuietTick while all
-// machines are quiet: then an idle process wakes up once a second. One ticker serves them all, and one
-// goroutine all that are idle: each worker would have to wake up, and a ticker in its select would
-// enter and leave the runtime's timers with every buffer.
+// machines are quiet: then an idle process wakes up once a second. One ticker serves them all, and
+// one goroutine all that are idle: each worker would have to wake up, and a ticker in its select
+// would enter and leave the runtime's timers with every buffer.
 type clock struct {
 	slow    atomic.Bool   // all machines were quiet; the next event stirs the clock
 	stirred chan struct{} // holds one value

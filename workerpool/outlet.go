@@ -46,8 +46,8 @@ func (p *Pool) NewOutlet() *Outlet {
 
 // Offer gives b to a worker, which owns it from then on, and writes it as far as that needs no
 // waiting. At low load it may cut b for several workers, see spread. It returns false, and the
-// caller keeps b as it was, if no worker can take it now: then it belongs on the channel. Offer never
-// waits. It must not be called after the channel has been closed.
+// caller keeps b as it was, if no worker can take it now: then it belongs on the channel. Offer
+// never waits. It must not be called after the channel has been closed.
 func (o *Outlet) Offer(b *linebuf.Buffer) bool {
 	running := *o.pool.running.Load()
 	size := len(b.B)

@@ -52,8 +52,8 @@ func TestOutletWritesAtOnce(t *testing.T) {
 	})
 }
 
-// An outlet that had given its only worker as much as one gets at a time took it for refused: each 65th
-// buffer went over the channel, which wakes up the worker's goroutine.
+// An outlet that had given its only worker as much as one gets at a time took it for refused: each
+// 65th buffer went over the channel, which wakes up the worker's goroutine.
 func TestOutletComesBackToTheOnlyWorker(t *testing.T) {
 	inBubble(t, "after as many writes as one gets", func(t *testing.T) {
 		r := offering(t, Options{}, newPeer("a"))
@@ -180,8 +180,8 @@ func TestManyOutlets(t *testing.T) {
 	})
 }
 
-// The pool's clock ticks the workers that it saw last, one of which may have ended meanwhile. Such a
-// worker could take a buffer from the channel, and nothing wrote it.
+// The pool's clock ticks the workers that it saw last, one of which may have ended meanwhile. Such
+// a worker could take a buffer from the channel, and nothing wrote it.
 func TestEndedWorkerTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, err := target.ParseAddress("127.0.0.1:1", false)

@@ -5,8 +5,8 @@
 //	chan *linebuf.Buffer ─┬▶ worker ─▶ Machine ─▶ Conn ─▶ target
 //	Outlet ───────────────┘
 //
-// A worker is one goroutine that drives a [delivery.Machine], which holds the rules and all that the
-// worker owns: its present connection, those that it is leaving, and their windows. At most one
+// A worker is one goroutine that drives a [delivery.Machine], which holds the rules and all that
+// the worker owns: its present connection, those that it is leaving, and their windows. At most one
 // goroutine dials for it. A goroutine that has read lines hands them to a worker through an
 // [Outlet], which writes them at once where it can, and otherwise sends them on the channel.
 //

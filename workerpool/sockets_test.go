@@ -148,8 +148,8 @@ func TestTargetsChangeOverSockets(t *testing.T) {
 	}
 }
 
-// A read of a thousand lines reaches all targets, of every kind, with about as many lines each, and a
-// second one right after it does too.
+// A read of a thousand lines reaches all targets, of every kind, with about as many lines each, and
+// a second one right after it does too.
 func TestShortBurstReachesAllTargetsOverSockets(t *testing.T) {
 	files := testcert.New(t, t.TempDir())
 	for _, scheme := range []string{target.SchemeTCP, target.SchemeTLS, target.SchemeUnix} {

@@ -8,7 +8,8 @@ import (
 
 // At low load, an outlet cuts a read of many lines for the connections that are idle at that
 // moment. Each part costs a copy and one more write(2). So outlets cut only what comes soon after a
-// pause of the sender, and all of them together make at most maxParts between two ticks of the pool.
+// pause of the sender, and all of them together make at most maxParts between two ticks of the
+// pool.
 const (
 	// minPart is the least size of a part in bytes; only the last one may be smaller. A part of
 	// that size fills half of the smallest buffer, so parts hold about twice the memory at most.
@@ -18,8 +19,8 @@ const (
 	// on is spread without a copy: its next buffers go to one worker after the other.
 	maxCut = 64 << 10
 	// With a load of lowLoad or more between two ticks, nothing is cut until the next one. Each
-	// buffer adds 1 to the load, and 1 for each loadBytes in it. So the load is low below some 4,000
-	// buffers or 16 MB a second, for which a few per cent of a processor are enough.
+	// buffer adds 1 to the load, and 1 for each loadBytes in it. So the load is low below some
+	// 4,000 buffers or 16 MB a second, for which a few per cent of a processor are enough.
 	lowLoad   = 512
 	loadBytes = 4 << 10
 	// maxParts is some 1,000 parts a second, which take about one per cent of a processor. Workers
@@ -93,8 +94,8 @@ func endTurns(workers []*worker) {
 }
 
 // tryIdleTurn takes the turn of a worker whose connection is idle; the caller ends the turn. It
-// looks at the connection if it is not known whether everything has arrived. What the same burst has
-// brought before may still be on its way: its first read may have been a small one.
+// looks at the connection if it is not known whether everything has arrived. What the same burst
+// has brought before may still be on its way: its first read may have been a small one.
 func (w *worker) tryIdleTurn(this burst) bool {
 	if !w.tryTurn() {
 		return false

@@ -13,9 +13,9 @@ import (
 // checkEvery is the number of buffers after which a busy worker looks for other events.
 const checkEvery = 8
 
-// worker drives a [delivery.Machine]. It is one goroutine, and another while it dials. The goroutine
-// takes buffers from the channel for the machine, writes what it is to write, makes its dials, and
-// tells it the time.
+// worker drives a [delivery.Machine]. It is one goroutine, and another while it dials. The
+// goroutine takes buffers from the channel for the machine, writes what it is to write, makes its
+// dials, and tells it the time.
 //
 // The goroutine that has locked turn drives the machine. That is the worker's own, except while it
 // waits for an event: then a goroutine that has just read lines may have its turn, to write them at
@@ -151,8 +151,8 @@ func (w *worker) tick(now time.Time) {
 	w.pollEnd()
 }
 
-// tickIfIdle ticks the machine of a worker that waits for an event, in the calling goroutine. Others
-// tick when they have the time. It reports whether the machine is quiet.
+// tickIfIdle ticks the machine of a worker that waits for an event, in the calling goroutine.
+// Others tick when they have the time. It reports whether the machine is quiet.
 func (w *worker) tickIfIdle(now time.Time) (quiet bool) {
 	if !w.tryTurn() {
 		w.nudge(now)

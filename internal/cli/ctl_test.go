@@ -26,7 +26,8 @@ func TestCtlUsage(t *testing.T) {
 		{[]string{"-admin", "http://a", "-token-file", empty, "nothing"}, exitUsage, "no such file"},
 		{[]string{"-token-file", writeFile(t, "two words\n"), "targets"}, exitUsage, "is not one word of visible ASCII"},
 		{[]string{"targets", "-admin", "127.0.0.1:1"}, exitCannotRun, "connection refused"},
-		// These faults of the command line had exit code 1, "linesplit refused", or 3, "not reached".
+		// These faults of the command line had exit code 1, "linesplit refused", or 3, "not
+		// reached".
 		{[]string{"weight", "a", "-json", "b", "-admin", "127.0.0.1:1"}, exitUsage, "write a whole number"},
 		{[]string{"weight", "a:1", "2.5"}, exitUsage, `weight "2.5": write a whole number from 1 to 1000000`},
 		{[]string{"weight", "a:1", "-1"}, exitUsage, `linesplit ctl: weight "-1": write a whole number`},

@@ -30,8 +30,8 @@ func (c Config) dialsTLS() bool {
 	return false
 }
 
-// FailFiles records the faults that tlsconf.NewServer or NewClient has found, each at the option that
-// names the file.
+// FailFiles records the faults that tlsconf.NewServer or NewClient has found, each at the option
+// that names the file.
 func FailFiles(s *flags.Set, err error, names map[tlsconf.File]string) {
 	files, others := tlsconf.FileErrors(err)
 	for _, f := range files {

@@ -86,8 +86,9 @@ type Counters struct {
 	Failovers  uint64 // workers that left this target because it failed
 	Failbacks  uint64 // workers that came back to it as their home
 	Stalls     uint64 // connections without progress for the stall timeout
-	// Sent and Acknowledged count the lines that were written to its connections, and those of them that
-	// its kernel has acknowledged, each time that a line was sent. They lag by a tick, target.Tick.
+	// Sent and Acknowledged count the lines that were written to its connections, and those of them
+	// that its kernel has acknowledged, each time that a line was sent. They lag by a tick,
+	// target.Tick.
 	Sent, Acknowledged linebuf.Count
 	Confirmed          linebuf.Count // each line once, at the target that confirmed it
 	Resent             []Resent

@@ -102,9 +102,9 @@ func (m *Machine) drainStalled(c *outConn, now time.Time, timeout time.Duration)
 }
 
 // countHang adds the time since the last look to a stall. A stall is judged beside the other
-// targets: they may all wait for the same service, and none of them hangs. So a stall that all others
-// come to share counts anew from when one of them confirms again, and after that the time in which
-// none does is left out. That others pause now and then must not keep the window for ever.
+// targets: they may all wait for the same service, and none of them hangs. So a stall that all
+// others come to share counts anew from when one of them confirms again, and after that the time in
+// which none does is left out. That others pause now and then must not keep the window for ever.
 func (m *Machine) countHang(c *outConn, last, now time.Time) {
 	if !c.ackedAt.Before(now) {
 		c.hung, c.allStalled = 0, false

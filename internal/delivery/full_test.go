@@ -60,8 +60,8 @@ func TestFullWindowIsFoundOpenSoon(t *testing.T) {
 	}
 }
 
-// A receiver that takes its time costs few looks for each window, and one that hangs no more than one
-// per maxRecheck.
+// A receiver that takes its time costs few looks for each window, and one that hangs no more than
+// one per maxRecheck.
 func TestSlowReceiverCostsFewLooks(t *testing.T) {
 	smallWindow(t, func(s *stage) {
 		for i := range 20 {
@@ -79,8 +79,8 @@ func TestSlowReceiverCostsFewLooks(t *testing.T) {
 	})
 }
 
-// The bytes that a receiver's TLS may have read and not handed on are retained beyond what the kernel
-// tells. A window that held no more than those was full until age confirmed some of it: with
+// The bytes that a receiver's TLS may have read and not handed on are retained beyond what the
+// kernel tells. A window that held no more than those was full until age confirmed some of it: with
 // -resend-max 64KiB, a TLS receiver on the same host got one buffer in ten seconds.
 func TestWindowSmallerThanSlackOpens(t *testing.T) {
 	smallWindow(t, func(s *stage) {

@@ -37,9 +37,9 @@ func (m *Machine) avoidIfHomeDown(b *Backend) {
 	}
 }
 
-// retire begins to leave the present connection, in order. Lines that have moved to it from a stalled
-// one may move again: they would otherwise wait for a home that still hangs when the machine has
-// gone back to it.
+// retire begins to leave the present connection, in order. Lines that have moved to it from a
+// stalled one may move again: they would otherwise wait for a home that still hangs when the
+// machine has gone back to it.
 func (m *Machine) retire(now time.Time) {
 	c := m.out
 	m.out, m.full, m.moved = nil, false, false

@@ -8,8 +8,8 @@ import (
 	"linesplit/target"
 )
 
-// Age confirms up to an eighth of itself late. With a short stall timeout the window of a target that
-// had read everything was therefore sent again when the target was drained.
+// Age confirms up to an eighth of itself late. With a short stall timeout the window of a target
+// that had read everything was therefore sent again when the target was drained.
 func TestDrainedTargetThatHasReadConfirmsByAge(t *testing.T) {
 	for ticks := range time.Duration(9) { // since age noted a position
 		onStage(t, 2, func(s *stage) {

@@ -51,9 +51,9 @@ import (
 
 const (
 	// lookBytes is the number of bytes after which a machine asks its connection for its progress:
-	// seldom enough to cost little, often enough for small windows. A machine with a small window looks
-	// sooner (lookAfter), and one whose window has grown by twice as much memory. Single lines are
-	// merged and take little of that: ticks look at them.
+	// seldom enough to cost little, often enough for small windows. A machine with a small window
+	// looks sooner (lookAfter), and one whose window has grown by twice as much memory. Single
+	// lines are merged and take little of that: ticks look at them.
 	lookBytes = 256 << 10
 	// observeEvery is the number of buffers that one sample of the confirmation histogram
 	// stands for.
@@ -172,8 +172,8 @@ func (m *Machine) Rests() bool {
 // Wants reports whether the machine can write what it is given by Take.
 func (m *Machine) Wants() bool { return !m.ended && m.writable() && m.retryQueue.empty() }
 
-// CaughtUp reports whether the machine wants more, and all that it has written has arrived, as of its
-// last look. Check looks again.
+// CaughtUp reports whether the machine wants more, and all that it has written has arrived, as of
+// its last look. Check looks again.
 func (m *Machine) CaughtUp() bool { return m.Wants() && m.out.arrived() == m.out.next }
 
 // Paused reports whether the machine's home takes no lines.

@@ -22,8 +22,8 @@ type Settings struct {
 	DeadTimeout time.Duration
 	// FailbackInterval is the longest time between a displaced machine's dials of its home.
 	FailbackInterval time.Duration
-	// FailbackProbe is the time after which one displaced machine dials its home to find out whether
-	// it is back, and the time between such dials.
+	// FailbackProbe is the time after which one displaced machine dials its home to find out
+	// whether it is back, and the time between such dials.
 	FailbackProbe time.Duration
 	// ResendAge is the time after which an acknowledged line counts as read if nothing seems
 	// unread.
@@ -41,8 +41,8 @@ const maxStuckAfter = time.Second
 func (s *Settings) stuckAfter() time.Duration { return min(maxStuckAfter, s.StallTimeout/2) }
 
 // drainTimeout is the time without progress after which a connection to a draining target is given
-// up. By then age has confirmed what was read: ackHistory has a point per historyParts-th of the age,
-// ticks note it, and ticks find that it is old.
+// up. By then age has confirmed what was read: ackHistory has a point per historyParts-th of the
+// age, ticks note it, and ticks find that it is old.
 func (s *Settings) drainTimeout() time.Duration {
 	return s.ResendAge + max(s.StallTimeout, s.ResendAge/historyParts+2*target.Tick)
 }

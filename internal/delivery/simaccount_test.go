@@ -75,8 +75,8 @@ func (a *simAccount) lose(x *simSender, l intake.Losses) {
 	a.lines += l.Lines()
 }
 
-// checkLedger demands that each byte that was read is in a buffer, dropped or carried, and that each
-// line that was cut is given to a machine or on its way to one.
+// checkLedger demands that each byte that was read is in a buffer, dropped or carried, and that
+// each line that was cut is given to a machine or on its way to one.
 func (s *sim) checkLedger() {
 	if !s.fed || s.stopped {
 		return
@@ -271,8 +271,8 @@ func (x *simSender) holds() (n int64) {
 // lineBuffer returns the size of the buffer of the stream.
 func (x *simSender) lineBuffer() int64 { return int64(x.in.Carried() + cap(x.in.Room())) }
 
-// checkMemory demands that all memory in use is held by someone, and that no sender waits for memory
-// that is free.
+// checkMemory demands that all memory in use is held by someone, and that no sender waits for
+// memory that is free.
 func (s *sim) checkMemory() {
 	if !s.fed || s.stopped {
 		return

@@ -68,8 +68,8 @@ func (s *sim) hang() {
 	}
 }
 
-// halfClosers demands that the machines stay connected to targets that half-close each connection at
-// its start: such a FIN means nothing.
+// halfClosers demands that the machines stay connected to targets that half-close each connection
+// at its start: such a FIN means nothing.
 func (s *sim) halfClosers() {
 	if s.plot != peaceful {
 		return

@@ -395,8 +395,8 @@ func (s *sim) offer(b *linebuf.Buffer) bool {
 	return true
 }
 
-// next takes a buffer out of the queue, and lets those that wait hand over theirs. It returns nil if
-// there is none.
+// next takes a buffer out of the queue, and lets those that wait hand over theirs. It returns nil
+// if there is none.
 func (s *sim) next(now time.Time) *linebuf.Buffer {
 	if len(s.queue) == 0 {
 		return nil

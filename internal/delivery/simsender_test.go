@@ -149,7 +149,8 @@ func (x *simSender) named() bool {
 	return len(x.part) == 0 || bytes.IndexByte(x.sent[bytes.LastIndexByte(x.sent, '\n')+1:], ' ') >= 0
 }
 
-// line returns a new line: mostly a short one, sometimes one about as long as is allowed, or longer.
+// line returns a new line: mostly a short one, sometimes one about as long as is allowed, or
+// longer.
 func (s *sim) line() []byte {
 	n := s.rng.IntN(40)
 	switch maxLine := s.limits.MaxLine; s.rng.IntN(8) {

@@ -31,8 +31,8 @@ var (
 // mid-line, resets, pauses, timeouts, shortage of memory, a drain.
 //
 // After every step the books balance: of lines, bytes and memory. In the end the streams have cut
-// and dropped what the rules for lines say, every line that they have cut has been read by a target,
-// whole, and no more duplicates have arrived than were counted.
+// and dropped what the rules for lines say, every line that they have cut has been read by a
+// target, whole, and no more duplicates have arrived than were counted.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		simulate(t, *simSeed, true)

@@ -11,8 +11,8 @@ import (
 	"linesplit/target"
 )
 
-// stage is one machine with its targets, inside a synctest bubble. The test ends its dials, says what
-// a connection reports, and lets time pass.
+// stage is one machine with its targets, inside a synctest bubble. The test ends its dials, says
+// what a connection reports, and lets time pass.
 type stage struct {
 	t       *testing.T
 	shared  *Shared
@@ -53,8 +53,8 @@ func (c *toldConn) CloseWrite() error { return nil }
 func (c *toldConn) Abort()            { c.closed = true }
 func (c *toldConn) Close()            { c.closed = true }
 
-// onStage connects a machine to the first of n targets, lets the first second pass, and calls f in a
-// bubble.
+// onStage connects a machine to the first of n targets, lets the first second pass, and calls f in
+// a bubble.
 func onStage(t *testing.T, n int, f func(s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { f(newStage(t, n)) })

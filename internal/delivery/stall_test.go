@@ -37,7 +37,8 @@ func (s *stage) wantMoved(after time.Duration) {
 }
 
 // All targets stall, because of a service behind them, and go on at different moments. The first to
-// go on then took the windows of the others, which were about to go on, too: their lines went twice.
+// go on then took the windows of the others, which were about to go on, too: their lines went
+// twice.
 func TestSharedStallCountsFromWhenAnotherTargetGoesOn(t *testing.T) {
 	onStage(t, 2, func(s *stage) {
 		s.stallAll()
@@ -66,8 +67,8 @@ func TestHangBehindSharedStallMoves(t *testing.T) {
 	})
 }
 
-// Other targets that pause again and again do not keep the window for ever: from the second of their
-// pauses on, only the time of the pauses does not count.
+// Other targets that pause again and again do not keep the window for ever: from the second of
+// their pauses on, only the time of the pauses does not count.
 func TestPausesOfOthersOnlyDelayTheMove(t *testing.T) {
 	onStage(t, 2, func(s *stage) {
 		s.stallAll()

@@ -45,7 +45,8 @@ func (m *Machine) Wrote(n int, err error, now time.Time) {
 	m.advance(now)
 }
 
-// endWrite counts the lines of the write under way as sent, as far as the connection has taken them.
+// endWrite counts the lines of the write under way as sent, as far as the connection has taken
+// them.
 func (m *Machine) endWrite() {
 	if !m.writing {
 		return

@@ -40,8 +40,8 @@ func floodHandshakes(s *testrig.Stage, n int, begin []byte) {
 	})
 }
 
-// Connections with an unfinished ClientHello of 65 KB took 134 KiB each, outside -memory and without
-// a bound: 5,107 of them ended a process in a container of 512 MiB, in either mode.
+// Connections with an unfinished ClientHello of 65 KB took 134 KiB each, outside -memory and
+// without a bound: 5,107 of them ended a process in a container of 512 MiB, in either mode.
 func TestUnfinishedHandshakesDoNotFillTheMemory(t *testing.T) {
 	t.Parallel()
 	const (

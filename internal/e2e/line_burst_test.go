@@ -11,8 +11,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// A hundred lines that are written at once to a linesplit at rest reach all targets, about evenly. Each
-// kind of connection is read in its own way, and sometimes by more than one read.
+// A hundred lines that are written at once to a linesplit at rest reach all targets, about evenly.
+// Each kind of connection is read in its own way, and sometimes by more than one read.
 func TestShortBurstReachesAllTargets(t *testing.T) {
 	t.Parallel()
 	const lines, size = 100, 64

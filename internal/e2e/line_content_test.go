@@ -189,8 +189,8 @@ func TestUnfinishedLinesStayWithinTheMemoryBudget(t *testing.T) {
 		writing.Go(func() { hog.Write(unfinished) })
 	}
 	s.WaitForMetric(1, "linesplit_dropped_lines_total", testrig.Label("reason", "memory"))
-	// Each of these writes arrives as a whole. Of a larger one, a line may come in two parts, far apart if
-	// the machine is busy, and linesplit drops what makes no headway meanwhile.
+	// Each of these writes arrives as a whole. Of a larger one, a line may come in two parts, far
+	// apart if the machine is busy, and linesplit drops what makes no headway meanwhile.
 	for range 100 {
 		s.Write(good, s.NumberedLines(50, 600))
 		s.WaitForAllLines()

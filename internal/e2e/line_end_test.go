@@ -30,8 +30,8 @@ func TestEndOfStandardInputDrainsAndExits(t *testing.T) {
 	s.CheckDelivery(nil, testrig.NoDuplicates)
 }
 
-// A script that pipes a directory, or a descriptor that cannot be read, into linesplit went on as if
-// it had been an empty input: no error in the log, and exit code 0.
+// A script that pipes a directory, or a descriptor that cannot be read, into linesplit went on as
+// if it had been an empty input: no error in the log, and exit code 0.
 func TestStandardInputThatCannotBeReadFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -50,8 +50,8 @@ func TestStandardInputThatCannotBeReadFails(t *testing.T) {
 	}
 }
 
-// At the end of its input linesplit gave its targets as long as a supervisor waits, although none did:
-// the lines for a slow receiver, or for one that was about to start, were lost.
+// At the end of its input linesplit gave its targets as long as a supervisor waits, although none
+// did: the lines for a slow receiver, or for one that was about to start, were lost.
 func TestEndOfStandardInputWaitsForTargets(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{

@@ -43,8 +43,8 @@ func untilLines(s *testrig.Stage, n int) {
 	testrig.WaitFor(s.T, fmt.Sprintf("%d lines arrive", n), func() bool { return s.Tally.Lines() >= n })
 }
 
-// Thousands of senders that each held the beginning of a line took all of the memory, since less was
-// charged for these lines than their buffers held: nothing was read any more until they left.
+// Thousands of senders that each held the beginning of a line took all of the memory, since less
+// was charged for these lines than their buffers held: nothing was read any more until they left.
 func TestIdleSendersDoNotStopOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -77,9 +77,9 @@ func TestIdleSendersDoNotStopOthers(t *testing.T) {
 	}
 }
 
-// The short lines of thousands of idle senders made linesplit drop the long lines of a busy one: the
-// longest line went first, however much its sender was writing. A byte now and then makes no sender
-// busy.
+// The short lines of thousands of idle senders made linesplit drop the long lines of a busy one:
+// the longest line went first, however much its sender was writing. A byte now and then makes no
+// sender busy.
 func TestIdleLinesGoBeforeThoseOfABusySender(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -132,8 +132,8 @@ func trickle(conns []net.Conn) (stop func()) {
 	return func() { close(done); writing.Wait() }
 }
 
-// Senders over TLS that ask for key updates and do not read the answers blocked linesplit in a write
-// within its read. Their unfinished lines were counted as dropped, and stayed.
+// Senders over TLS that ask for key updates and do not read the answers blocked linesplit in a
+// write within its read. Their unfinished lines were counted as dropped, and stayed.
 func TestTLSSendersThatDoNotReadDoNotStopOthers(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)

@@ -51,8 +51,8 @@ func TestIdleSendersAreServed(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// The descriptor limit of a running process is lowered: accept fails until a sender disconnects. The
-// target does not count as down, although nothing can be dialled meanwhile.
+// The descriptor limit of a running process is lowered: accept fails until a sender disconnects.
+// The target does not count as down, although nothing can be dialled meanwhile.
 func TestSendersAreServedAfterDescriptorsWereUsedUp(t *testing.T) {
 	t.Parallel()
 	const files = 64

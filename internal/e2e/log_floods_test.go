@@ -67,8 +67,8 @@ func TestAbortedScrapesDoNotFloodTheLog(t *testing.T) {
 	wantFewLines(s, before)
 }
 
-// A target that resets every connection made 35 lines of log a second with 256 workers: each time it
-// was down and up again.
+// A target that resets every connection made 35 lines of log a second with 256 workers: each time
+// it was down and up again.
 func TestTargetThatResetsInALoopDoesNotFloodTheLog(t *testing.T) {
 	t.Parallel()
 	ln, err := testrig.ListenAlone()

@@ -134,8 +134,8 @@ func (l *lineLoad) breakOff(conn net.Conn, id uint32, n int, half []byte) {
 
 func (l *lineLoad) startled(n int) { l.torn.Add(int64(n)) }
 
-// flow waits until all lines that were sent before have arrived, all workers are with their targets,
-// and each of these gets lines.
+// flow waits until all lines that were sent before have arrived, all workers are with their
+// targets, and each of these gets lines.
 func (l *lineLoad) flow() {
 	l.Helper()
 	sent := l.SentSoFar()

@@ -11,8 +11,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// soakUsage is what linesplit holds at rest. Stage.CheckLeaks compares the descriptors and goroutines
-// with those at the start.
+// soakUsage is what linesplit holds at rest. Stage.CheckLeaks compares the descriptors and
+// goroutines with those at the start.
 type soakUsage struct {
 	held        float64 // lines, bytes and connections of any kind
 	descriptors int

@@ -38,8 +38,8 @@ func sendUrgent(conn net.Conn) error {
 
 const urgentLines = "first\nsecond\nthird\n"
 
-// The kernel takes the last byte of urgent data out of the stream, unless it is told otherwise. It was
-// a newline here, and two lines arrived as one.
+// The kernel takes the last byte of urgent data out of the stream, unless it is told otherwise. It
+// was a newline here, and two lines arrived as one.
 func TestUrgentDataStaysInTheStream(t *testing.T) {
 	t.Parallel()
 	for _, loops := range []string{"auto", "0"} {

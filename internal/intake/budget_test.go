@@ -148,8 +148,8 @@ func TestReadSizeAdapts(t *testing.T) {
 	}
 }
 
-// A stream that read the rest of its line while it waited for memory asked for twice as much the next
-// time, and again. All others waited behind it, for ever if it was all there is.
+// A stream that read the rest of its line while it waited for memory asked for twice as much the
+// next time, and again. All others waited behind it, for ever if it was all there is.
 func TestStarvedStreamNeedsLittle(t *testing.T) {
 	s := newStream(0)
 	for range 3 {

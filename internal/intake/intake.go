@@ -1,7 +1,7 @@
-// Package intake decides what becomes of the bytes that senders write: where lines are cut, which of
-// them are dropped or truncated, how much memory unfinished lines may take, and how long a sender
-// may be silent. docs/delivery.md says what is dropped, docs/operations.md what memory is for; this
-// package is where the rules are.
+// Package intake decides what becomes of the bytes that senders write: where lines are cut, which
+// of them are dropped or truncated, how much memory unfinished lines may take, and how long a
+// sender may be silent. docs/delivery.md says what is dropped, docs/operations.md what memory is
+// for; this package is where the rules are.
 //
 // A [Stream] holds the unfinished line of one inbound connection. It has no goroutine, socket,
 // channel or clock. A driver tells it what has happened, and does what it asks for:
@@ -158,8 +158,8 @@ func (s *Stream) Settle() {
 }
 
 // separate returns a buffer with the first whole bytes of s.buf, and leaves the rest to the stream.
-// It copies few bytes out of a large buffer, since otherwise they would hold all of its memory until
-// they are confirmed.
+// It copies few bytes out of a large buffer, since otherwise they would hold all of its memory
+// until they are confirmed.
 func (s *Stream) separate(whole int) *linebuf.Buffer {
 	full, pool := s.buf, s.shared.pool
 	rest := full.B[whole:]

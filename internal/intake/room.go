@@ -53,10 +53,9 @@ func (s *Stream) Quiet() {
 	s.driver.LeaveGate()
 }
 
-// Need returns the size of the buffer that a starved stream has to wait for, the least that it can do
-// with: all others wait behind it. For a line longer than
-// a read buffer it may evict other lines, or drop the line itself. It is to be called again when
-// Obey has interrupted the wait.
+// Need returns the size of the buffer that a starved stream has to wait for, the least that it can
+// do with: all others wait behind it. For a line longer than a read buffer it may evict other
+// lines, or drop the line itself. It is to be called again when Obey has interrupted the wait.
 func (s *Stream) Need() int {
 	for {
 		s.Account() // what it holds while it waits
@@ -159,8 +158,8 @@ func (s *Stream) tighten() {
 	}
 }
 
-// measure notes the headway of the unfinished line. Of n new bytes, the last ones begin another line
-// if the one before has gone.
+// measure notes the headway of the unfinished line. Of n new bytes, the last ones begin another
+// line if the one before has gone.
 func (s *Stream) measure(n int, gone bool, now time.Time) {
 	if gone {
 		s.fresh = 0

@@ -31,8 +31,9 @@ func TestHeldUpSenderIsNotSilent(t *testing.T) {
 	}
 }
 
-// A line that was dropped or truncated gave its time to the next one, or got its own anew: a sender of
-// short lines behind long ones was closed as too slow, and one that never ended a long line was not.
+// A line that was dropped or truncated gave its time to the next one, or got its own anew: a sender
+// of short lines behind long ones was closed as too slow, and one that never ended a long line was
+// not.
 func TestTimeBelongsToOneLine(t *testing.T) {
 	type read struct {
 		at   time.Duration

@@ -92,7 +92,8 @@ func SetOption(fd, level, option, value int) error {
 	return nil
 }
 
-// KeepUrgent keeps urgent data (MSG_OOB) where its sender has written it, in the stream of a socket.
+// KeepUrgent keeps urgent data (MSG_OOB) where its sender has written it, in the stream of a
+// socket.
 func KeepUrgent(fd int) { SetOption(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) }
 
 // setLinger makes the close of a TCP socket a reset. On other sockets it has no effect.

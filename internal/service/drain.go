@@ -15,9 +15,9 @@ const (
 	drainLogTargets  = 10               // the most targets that such a line names
 )
 
-// noteEndOfInput begins the drain at the end of all input, unless soft's end has begun it. It has no
-// time limit: there is no supervisor that waits, and a receiver may be slow. cause is why the input
-// could not be read to its end, or nil.
+// noteEndOfInput begins the drain at the end of all input, unless soft's end has begun it. It has
+// no time limit: there is no supervisor that waits, and a receiver may be slow. cause is why the
+// input could not be read to its end, or nil.
 func (s *service) noteEndOfInput(soft context.Context, cause error) {
 	switch {
 	case soft.Err() != nil:

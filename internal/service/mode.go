@@ -16,11 +16,11 @@ import (
 type mode interface {
 	// carry serves the listeners of in and closes them. It stops accepting when accepting ends,
 	// lets what has begun finish, and returns when all of it has, or soon after hard has ended.
-	// Line mode, which may have finite listeners, calls endInput when all listeners have ended, with
-	// the error of those that have failed.
+	// Line mode, which may have finite listeners, calls endInput when all listeners have ended,
+	// with the error of those that have failed.
 	carry(accepting, hard context.Context, in *inbound, endInput func(error)) error
-	// report logs how the run ended, with the datagrams that the kernel has dropped. The error tells
-	// how much was not finished.
+	// report logs how the run ended, with the datagrams that the kernel has dropped. The error
+	// tells how much was not finished.
 	report(droppedDatagrams uint64) error
 	// waitsFor returns attributes for the log: how much is not finished.
 	waitsFor() []any

@@ -63,8 +63,8 @@ type service struct {
 }
 
 // Run works until a signal, the end of ctx, or the end of the last finite listener, then drains. At
-// the end of its input the drain has no time limit until a signal comes or ctx ends. The error tells
-// why it could not start or what it could not finish; Run has logged it.
+// the end of its input the drain has no time limit until a signal comes or ctx ends. The error
+// tells why it could not start or what it could not finish; Run has logged it.
 func Run(ctx context.Context, cfg config.Config, o Options) error {
 	if o.Stderr != nil && o.Stderr != io.Discard {
 		outliveLogReaders()
@@ -81,8 +81,8 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	return err
 }
 
-// outliveLogReaders keeps the process alive when the reader of its log has gone. Ignoring the signal
-// would do so, too, but the programs of -health exec would inherit that.
+// outliveLogReaders keeps the process alive when the reader of its log has gone. Ignoring the
+// signal would do so, too, but the programs of -health exec would inherit that.
 func outliveLogReaders() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
@@ -144,8 +144,9 @@ func (s *service) wire() error {
 // Then it drains. It returns, with all listeners closed, when everything is finished or soon after
 // hard has ended. The error tells what was not finished.
 //
-// Consumers start first and stop last: the admin server is there until the mode has ended, and so are
-// the health checks until soft ends, since after the end of the input a target may take its time.
+// Consumers start first and stop last: the admin server is there until the mode has ended, and so
+// are the health checks until soft ends, since after the end of the input a target may take its
+// time.
 func (s *service) serve(soft, hard context.Context, started func(Running)) error {
 	stopNotifying := func() {}
 	defer func() { stopNotifying() }()

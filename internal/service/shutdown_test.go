@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// The soft context ended before the goroutine that logs the drain had run, so that a short drain was
-// logged to end before it began.
+// The soft context ended before the goroutine that logs the drain had run, so that a short drain
+// was logged to end before it began.
 func TestDrainIsLoggedBeforeItBegins(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	var log bytes.Buffer

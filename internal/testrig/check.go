@@ -87,8 +87,8 @@ func (u Usage) within(limit Usage) bool {
 	return u.goroutines <= limit.goroutines && u.descriptors <= limit.descriptors
 }
 
-// WithWaiting returns the usage of a linesplit in connection mode whose listeners may keep goroutines
-// that wait for the next client.
+// WithWaiting returns the usage of a linesplit in connection mode whose listeners may keep
+// goroutines that wait for the next client.
 func (u Usage) WithWaiting(listeners int) Usage {
 	const maxWaiting = 32 // of each listener
 	u.goroutines += float64(maxWaiting * listeners)

@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// LoopsVariable is the environment variable whose value, if there is one, is -loops of the linesplit
-// under test in connection mode: with 0 the tests try goroutines.
+// LoopsVariable is the environment variable whose value, if there is one, is -loops of the
+// linesplit under test in connection mode: with 0 the tests try goroutines.
 const LoopsVariable = "LINESPLITTEST_LOOPS"
 
 // StartConnectionMode starts the linesplit under test in connection mode. It listens on a plain TCP

@@ -219,8 +219,8 @@ func (s *stage) closeWithoutNewline(lines int) {
 	s.writeRecords(conn, lines, true)
 }
 
-// resetInMidLine is a sender that a device on the path cuts off. It waits until its earlier lines have been read,
-// because a reset may overtake them.
+// resetInMidLine is a sender that a device on the path cuts off. It waits until its earlier lines
+// have been read, because a reset may overtake them.
 func (s *stage) resetInMidLine(delay time.Duration) {
 	conn, ok := s.dial()
 	if !ok {
