@@ -103,19 +103,36 @@ func (b *budget) evictFor(s *Stream, more int64) bool {
 			b.charged.Add(more)
 			return true
 		}
-		v := b.popIdlestLocked()
-		if v == nil {
+		if !b.askIdlestLocked() {
 			break
 		}
-		v.leaving = v.charge.Load()
-		if v.roomy() {
-			v.leaving = v.spare.Load()
-		}
-		b.leaving += v.leaving
-		v.asked.Store(true)
-		v.driver.Evict()
 	}
 	return false
+}
+
+// rebalance asks streams to give memory back while the sum, without what they will give, exceeds the
+// limit: a stream that was asked for spare room has used it meanwhile.
+func (b *budget) rebalance() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.charged.Load()-b.leaving > b.limit.Load() && b.askIdlestLocked() {
+	}
+}
+
+// askIdlestLocked asks the next stream to give memory back. It returns false if there is none.
+func (b *budget) askIdlestLocked() bool {
+	v := b.popIdlestLocked()
+	if v == nil {
+		return false
+	}
+	v.leaving, v.keepsLine = v.charge.Load(), v.roomy()
+	if v.keepsLine {
+		v.leaving = v.spare.Load()
+	}
+	b.leaving += v.leaving
+	v.asked.Store(true)
+	v.driver.Evict()
+	return true
 }
 
 // charged is the part of a stream that the budget knows. Its owner writes the fields that are not
@@ -131,6 +148,8 @@ type charged struct {
 	key     int64        // guarded by budget.mu: what keyOf returned when it was sorted
 	at      int          // guarded by budget.mu: the index in budget.idlest, -1 outside it
 	leaving int64        // guarded by budget.mu: the bytes asked for
+
+	keepsLine bool // guarded by budget.mu: it was asked for spare room only
 }
 
 // roomy reports whether a smaller buffer would save half of the charge or more.
@@ -194,11 +213,11 @@ func (b *budget) pushLocked(s *Stream) {
 	heap.Push(&b.idlest, s)
 }
 
-// wanted returns the bytes that s has been asked to give back.
-func (b *budget) wanted(s *Stream) int64 {
+// wanted returns the bytes that s has been asked to give back, and whether only spare room was meant.
+func (b *budget) wanted(s *Stream) (bytes int64, keepsLine bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return s.leaving
+	return s.leaving, s.keepsLine
 }
 
 // settle ends the request to s: it has been obeyed, or the line that it was about is gone.

@@ -89,6 +89,41 @@ func TestBudgetRefusesALineThatNoEvictionMakesRoomFor(t *testing.T) {
 	}
 }
 
+// A stream was asked for the spare half of its buffer, and its line grew into that before it could
+// obey: the liveliest of all lines was dropped.
+func TestLineThatGrowsIntoItsSpareRoomStays(t *testing.T) {
+	shared := NewShared(linebuf.NewPool(64<<20), 16<<10, 128<<10, time.Now())
+	shared.SetMaxLine(1 << 20)
+	shared.budget.limit.Store(96 << 10)
+	var streams [3]*Stream
+	for i, carried := range []int{20 << 10, 30 << 10, 1 << 10} { // lively, idle, and one that wants more
+		s := &Stream{}
+		s.Init(shared, passive{}, Options{}, Limits{MaxLine: 1 << 20}, time.Now())
+		s.Replace(shared.pool.MustGet([]int{64 << 10, 32 << 10, 1 << 10}[i]))
+		s.buf.B = s.buf.B[:carried]
+		s.headway.Store([]int64{1000, 1, 1000}[i])
+		s.Account()
+		streams[i] = s
+	}
+	lively, idle, third := streams[0], streams[1], streams[2]
+	third.Replace(shared.pool.MustGet(16 << 10))
+	third.Account()
+	if !lively.Asked() || idle.Asked() {
+		t.Fatalf("asked: %v, %v; want the one with a spare half", lively.Asked(), idle.Asked())
+	}
+	lively.buf.B = lively.buf.B[:60<<10]
+	lively.Obey()
+	if lively.Carried() != 60<<10 || !idle.Asked() {
+		t.Errorf("the lively line has %d bytes; the idle one is asked: %v", lively.Carried(), idle.Asked())
+	}
+	idle.Obey()
+	third.Obey() // it has spare room, too
+	if idle.Carried() != 0 || shared.budget.leaving != 0 || shared.budget.charged.Load() > 96<<10 {
+		t.Errorf("%d bytes of the idle line are left, %d leaving, %d charged", idle.Carried(), shared.budget.leaving,
+			shared.budget.charged.Load())
+	}
+}
+
 // An idle sender that trickles keeps its place in the order: a byte now and then is no headway.
 func TestTrickleIsNoHeadway(t *testing.T) {
 	s := newStream(0)

@@ -214,20 +214,22 @@ func (s *Stream) chargeNow() (charge, spare int64) {
 // Asked reports whether the stream is to give memory back, so that Obey has something to do.
 func (s *Stream) Asked() bool { return s.asked.Load() }
 
-// Obey gives memory back if the budget asked for that: what a smaller buffer saves, or if that is
-// too little, the unfinished line.
+// Obey gives memory back if the budget asked for that: what a smaller buffer saves, or the unfinished
+// line. A line that has grown into its spare room meanwhile has made headway, and stays if another has
+// made none for longer.
 func (s *Stream) Obey() {
-	if !s.asked.Load() {
-		return
+	for s.asked.Load() {
+		wanted, keepsLine := s.shared.budget.wanted(s)
+		keep := s.charge.Load() - wanted
+		s.GoQuiet()
+		s.tighten()
+		if charge, _ := s.chargeNow(); charge > keep && !keepsLine && !s.driver.ReadRest() {
+			s.drop()
+		}
+		s.Account()
+		s.shared.budget.settle(s) // where there was nothing left to give back
+		s.shared.budget.rebalance()
 	}
-	keep := s.charge.Load() - s.shared.budget.wanted(s)
-	s.GoQuiet()
-	s.tighten()
-	if charge, _ := s.chargeNow(); charge > keep && !s.driver.ReadRest() {
-		s.drop()
-	}
-	s.Account()
-	s.shared.budget.settle(s) // where there was nothing left to give back
 }
 
 // RestRoom returns Room for the rest of a line that is about to be dropped, nil without such a
