@@ -36,7 +36,12 @@ func (s *service) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 		case <-hangup:
 		}
 		systemd.Reloading(s.logger.Logger)
-		if _, _, err := s.reloadWithin(ctx, reloadTimeout); err != nil {
+		_, _, err := s.reloadWithin(ctx, reloadTimeout)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			s.logger.Info("reload given up, linesplit ends")
+			return
+		case err != nil:
 			s.reloadFailed.Log(s.logger.Logger, slog.LevelError, "reload failed, nothing has changed", slog.Any("err", err))
 		}
 		systemd.Ready(s.logger.Logger)

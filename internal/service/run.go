@@ -142,12 +142,20 @@ func (s *service) wire() error {
 
 // serve carries lines or connections until soft ends, or until the last finite listener has ended.
 // Then it drains. It returns, with all listeners closed, when everything is finished or soon after
-// hard has ended. The error tells what was not finished.
+// hard has ended, and has logged the account of the run last. The error tells what was not finished.
+func (s *service) serve(soft, hard context.Context, started func(Running)) error {
+	err := s.carry(soft, hard, started)
+	s.in.guard.FlushLog()
+	s.reloadFailed.Flush()
+	return errors.Join(err, s.mode.report(s.in.droppedDatagrams()))
+}
+
+// carry is serve up to the account.
 //
 // Consumers start first and stop last: the admin server is there until the mode has ended, and so
 // are the health checks until soft ends, since after the end of the input a target may take its
 // time.
-func (s *service) serve(soft, hard context.Context, started func(Running)) error {
+func (s *service) carry(soft, hard context.Context, started func(Running)) error {
 	stopNotifying := func() {}
 	defer func() { stopNotifying() }()
 	stopAdmin := s.serveAdmin(soft)
@@ -169,14 +177,11 @@ func (s *service) serve(soft, hard context.Context, started func(Running)) error
 	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger.Logger)
 	defer stopHandOver()
 	stopLogging := s.logDrain(drains)
-	err := s.mode.carry(accepting, hard, s.in, func(cause error) {
+	defer stopLogging()
+	return s.mode.carry(accepting, hard, s.in, func(cause error) {
 		s.noteEndOfInput(soft, cause)
 		endInput()
 	})
-	stopLogging()
-	s.in.guard.FlushLog()
-	s.reloadFailed.Flush()
-	return errors.Join(err, s.mode.report(s.in.droppedDatagrams()))
 }
 
 // watchInbound logs what listeners lose, until stop is called.

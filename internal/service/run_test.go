@@ -5,11 +5,14 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"linesplit/admin"
+	"linesplit/internal/config"
 )
 
 // Started gets a Status that is still valid after Run has returned, when it holds the final counts.
@@ -43,6 +46,39 @@ func TestRunReportsItsState(t *testing.T) {
 	}
 	if s := status(); !s.Draining || s.Ready || s.Ledger.Confirmed != (admin.Amount{Lines: 1, Bytes: 6}) {
 		t.Errorf("status %+v, ledger %+v", s, s.Ledger)
+	}
+}
+
+// A reload that the end of the process cut off was logged as failed, behind the account, which is the
+// last line of the log.
+func TestAccountIsTheLastLineOfTheLog(t *testing.T) {
+	cfg := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1")
+	var log bytes.Buffer
+	logger := newLogs(cfg, nil, &log)
+	s := newService(cfg, "", logger)
+	reading, answer := make(chan struct{}), make(chan struct{})
+	defer close(answer)
+	s.reread = func() (config.Config, error) {
+		close(reading)
+		<-answer
+		return cfg, nil
+	}
+	hangups := make(chan os.Signal, 1)
+	s.hangups = hangups
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	err := s.run(ctx, func(Running) {
+		go func() {
+			hangups <- syscall.SIGHUP
+			<-reading
+			end()
+		}()
+	})
+	logger.close()
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if err != nil || !strings.Contains(lines[len(lines)-1], `msg="drain ended"`) ||
+		strings.Contains(log.String(), "reload failed") || !strings.Contains(log.String(), "reload given up") {
+		t.Errorf("error %v; log:\n%s", err, log.String())
 	}
 }
 
