@@ -177,10 +177,6 @@ func (k *looped) completes(c *conn) bool {
 	return c.received.Load().Lines > before
 }
 
-// pending reports whether completes has left the connection with something to do. k is nil for
-// connections that are not on a loop.
-func (k *looped) pending() bool { return k != nil && (k.unsent != nil || k.why != nil) }
-
 // rest waits for the next event.
 func (k *looped) rest() {
 	k.readable = false

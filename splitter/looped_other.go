@@ -15,6 +15,4 @@ func (*serving) startOnLoop(net.Conn) bool { return false }
 
 func (*looped) completes(*conn) bool { return false }
 
-func (*looped) pending() bool { return false }
-
 func onLoop(net.Conn) *looped { return nil }

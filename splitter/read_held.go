@@ -7,7 +7,7 @@ import "linesplit/internal/intake"
 // small one. A read that fills its room wakes the stream.
 func (c *conn) readHeld() (int, error) {
 	for c.in.Prepare() == intake.Starved {
-		if err := c.makeRoom(); err != nil {
+		if _, err := c.makeRoom(); err != nil {
 			return 0, err
 		}
 	}

@@ -8,28 +8,26 @@ import (
 
 // makeRoomInGate waits for the memory that a starved stream needs, and then for the gate.
 func (c *conn) makeRoomInGate() error {
-	if err := c.makeRoom(); err != nil || c.loop.pending() {
+	if fed, err := c.makeRoom(); err != nil || !fed {
 		return err
 	}
 	return c.waitAtGate()
 }
 
-// makeRoom waits for the memory that a starved stream needs. If the stream has completed its line
-// meanwhile, this must not wait for memory, and makeRoom returns without.
-func (c *conn) makeRoom() error {
-	for {
-		b, err := c.awaitBuffer(c.in.Need())
-		if err == nil {
-			c.in.Replace(b)
-			return nil
-		}
-		if err := c.v.hard.Err(); err != nil {
-			return err
-		}
-		if c.in.Obey(); c.loop.pending() {
-			return nil
-		}
+// makeRoom waits for the memory that a starved stream needs, and reports whether it has got it. If
+// the stream gives memory back instead, it may need none any more, or have lines to hand over:
+// Prepare then says anew what comes next.
+func (c *conn) makeRoom() (fed bool, err error) {
+	b, err := c.awaitBuffer(c.in.Need())
+	if err == nil {
+		c.in.Replace(b)
+		return true, nil
 	}
+	if err := c.v.hard.Err(); err != nil {
+		return false, err
+	}
+	c.in.Obey()
+	return false, nil
 }
 
 // awaitBuffer gets a buffer as soon as the pool has room for it. It returns an error if Evict or

@@ -305,10 +305,7 @@ func (x *simSender) awaitMemory(now time.Time) bool {
 	}
 	x.in.Obey()
 	x.requested = false
-	if x.unsent != nil || x.tooLong { // ReadRest has ended a line, which must not wait for memory
-		return x.step(now)
-	}
-	return x.starve(now)
+	return x.step(now)
 }
 
 // collect reports whether the wait for memory has ended.

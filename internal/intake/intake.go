@@ -22,8 +22,8 @@
 //   - When a stream has become awake, has been cut off or has missed its deadline, the driver asks
 //     Deadline for the next one. Once it is cut off, it does so before each read.
 //   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over and
-//     the gate. If that has brought whole lines, by Driver.ReadRest, it hands them over before it
-//     waits on for memory, which they might hold.
+//     the gate. A wait for memory ends with that: ReadRest may have brought whole lines, which are
+//     handed over first, and Prepare says whether there is still a need.
 //   - At the end it calls Last or Torn, and then End, after which the Stream holds nothing.
 //
 // Where to find a rule:

@@ -14,7 +14,7 @@ type Next int
 const (
 	Ready   Next = iota // read into Room
 	AtGate              // wait for a place in the gate, then call Prepare again
-	Starved             // wait for the memory that Need asks for, then for the gate
+	Starved             // wait for the memory that Need asks for, then for the gate; then Prepare again
 )
 
 // Prepare readies the stream for a read, without waiting.
@@ -55,7 +55,7 @@ func (s *Stream) Quiet() {
 
 // Need returns the size of the buffer that a starved stream has to wait for, the least that it can
 // do with: all others wait behind it. For a line longer than a read buffer it may evict other
-// lines, or drop the line itself. It is to be called again when Obey has interrupted the wait.
+// lines, or drop the line itself.
 func (s *Stream) Need() int {
 	for {
 		s.Account() // what it holds while it waits
@@ -214,9 +214,9 @@ func (s *Stream) chargeNow() (charge, spare int64) {
 // Asked reports whether the stream is to give memory back, so that Obey has something to do.
 func (s *Stream) Asked() bool { return s.asked.Load() }
 
-// Obey gives memory back if the budget asked for that: what a smaller buffer saves, or the unfinished
-// line. A line that has grown into its spare room meanwhile has made headway, and stays if another has
-// made none for longer.
+// Obey gives memory back if the budget asked for that: what a smaller buffer saves, or the
+// unfinished line. A line that has grown into its spare room meanwhile has made headway, and stays
+// if another has made none for longer.
 func (s *Stream) Obey() {
 	for s.asked.Load() {
 		wanted, keepsLine := s.shared.budget.wanted(s)
