@@ -47,6 +47,9 @@ func (s *sim) checkOut(c *outConn) {
 	// Between two looks it grows by half of the limit, by what a look found half written and was
 	// merged then, and by the last buffer.
 	limit := s.widest + s.widest/2 + 2*int64(s.largest)
+	if s.fed { // senders' small buffers that were read more than a second apart are not merged
+		limit += 8 * senderCount * int64(s.largest)
+	}
 	if peer.wasStable { // probes
 		limit += max(s.widest, minProbe) + s.widest/4
 	}

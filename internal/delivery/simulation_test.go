@@ -192,8 +192,12 @@ func (s *sim) tune() {
 		s.window = 2000 << s.rng.IntN(4)
 	}
 	s.widest = max(s.widest, s.window)
+	stall := time.Duration(1+s.rng.IntN(30)) * time.Second
+	if s.plot == peaceful { // looks that are a second apart are no stall
+		stall += 2 * time.Second
+	}
 	s.shared.SetSettings(&Settings{
-		StallTimeout:     time.Duration(1+s.rng.IntN(30)) * time.Second,
+		StallTimeout:     stall,
 		DeadTimeout:      time.Duration(3+s.rng.IntN(30)) * time.Second,
 		FailbackInterval: time.Duration(1+s.rng.IntN(60)) * time.Second,
 		FailbackProbe:    time.Duration(1+s.rng.IntN(10)) * time.Second,
