@@ -208,9 +208,12 @@ func TestClientThatCannotLeaveItsLoopIsReset(t *testing.T) {
 
 // hold stops all loops of a relay until release is called.
 func (r *rig) hold() (release func()) {
-	held := make(chan struct{})
-	r.eachLoop(func(*serving, int) { <-held })
-	return func() { close(held) }
+	held, end := make(chan struct{}), make(chan struct{})
+	r.eachLoop(func(*serving, int) { held <- struct{}{}; <-end })
+	for range *loops {
+		<-held
+	}
+	return func() { close(end) }
 }
 
 // eachLoop lets f be called on each loop, with its index.
@@ -241,21 +244,25 @@ func (r *rig) targetOption(level, option int) int {
 }
 
 // What the relay writes at once also acknowledges the target's SYN: the target gets a packet less.
-// From the answer on, packets are acknowledged as ever, so that one of two small writes is not held
-// up.
+// All the same, its answer is acknowledged as it arrives, so that the second of two small writes is
+// not held up. That must not take a call of the relay: it would cost as much as the packet saves.
 func TestFirstBytesAcknowledgeTheHandshake(t *testing.T) {
 	needLoops(t)
 	for name, test := range map[string]struct {
 		options string // of the target
-		early   bool   // the client has sent something when the target is dialled
+		early   string // what the client has sent when the target is dialled; "end" is its end
+		late    string // what it sends once the target has got that, or the header
 		packets uint32 // that have come by the time of the first bytes, the SYN included
 	}{
-		"client talks": {"", true, 2},
-		"client waits": {"", false, 3},
-		"PROXY header": {"?proxy-protocol=v1", false, 2},
+		"client talks":       {"", "hello", "", 2},
+		"client ends":        {"", "end", "", 2},
+		"client talks on":    {"", "hello", "more", 2},
+		"client waits":       {"", "", "", 3},
+		"PROXY header":       {"?proxy-protocol=v1", "", "", 2},
+		"PROXY and a client": {"?proxy-protocol=v1", "", "hello", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			segments := make(chan uint32, 1)
+			segments, answer, done := make(chan uint32, 1), make(chan struct{}), make(chan struct{})
 			s := serve(t, func(c net.Conn) {
 				c.Read(make([]byte, 100))
 				rc, err := c.(*net.TCPConn).SyscallConn()
@@ -265,27 +272,41 @@ func TestFirstBytesAcknowledgeTheHandshake(t *testing.T) {
 					must(t, err)
 					segments <- info.Segs_in
 				})
+				if test.late != "" {
+					io.ReadFull(c, make([]byte, len(test.late)))
+				}
+				<-answer
 				c.Write([]byte("answer"))
-				discard(c)
+				<-done
 			})
+			defer close(done)
 			r := start(t, Options{}, s.name()+test.options)
 			release := r.hold()
-			if !test.early {
+			if test.early == "" {
 				release()
 			}
 			c := r.dial()
-			if !test.early {
+			switch test.early {
+			case "":
 				eventually(t, "connected", func() bool { return r.Stats().Targets[0].Total == 1 })
-			}
-			if test.options == "" {
-				c.Write([]byte("hello"))
-			}
-			if test.early {
+				if test.options == "" {
+					c.Write([]byte("hello"))
+				}
+			case "end":
+				c.(*net.TCPConn).CloseWrite()
+				release()
+			default:
+				c.Write([]byte(test.early))
 				release()
 			}
 			if n := <-segments; n != test.packets {
 				t.Errorf("%d packets came, want %d", n, test.packets)
 			}
+			if test.options == "" && r.targetOption(unix.IPPROTO_TCP, unix.TCP_QUICKACK) != 1 {
+				t.Error("the relay has to acknowledge the answer")
+			}
+			c.Write([]byte(test.late))
+			close(answer)
 			_, err := io.ReadFull(c, make([]byte, 6))
 			must(t, err)
 			if r.targetOption(unix.IPPROTO_TCP, unix.TCP_QUICKACK) != 1 {

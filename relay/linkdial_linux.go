@@ -94,7 +94,7 @@ func (k *link) connect(a target.Address) error {
 	to, literal := a.Literal()
 	talks := literal && (k.client.Readable() || a.ProxyProtocol > 0)
 	// Forget what events of a failed attempt have told.
-	k.target.Socket = splice.Socket{TCP: literal, Talks: talks, Nagle: literal}
+	k.target.Socket = splice.Socket{TCP: literal, First: splice.First{Nagle: literal, Talks: talks}}
 	if !literal && a.Scheme != target.SchemeUnix {
 		return errElsewhere
 	}
@@ -160,8 +160,8 @@ func (k *link) writeHeader() error {
 	if len(header) == 0 {
 		return nil
 	}
-	k.target.SendAtOnce() // the next write is the second
 	n, err := k.target.Write(header)
+	k.target.BeforeMore()
 	if err == nil && n < len(header) {
 		err = io.ErrShortWrite
 	}

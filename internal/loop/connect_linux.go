@@ -14,9 +14,9 @@ import (
 // address must have no zone, or a number as its zone. The caller limits the time. Before it writes
 // a second time, it calls FD.NoDelay.
 //
-// talks says that the caller will write as soon as the connect has succeeded. Its first bytes then
-// acknowledge the peer's SYN, too, which saves a packet. The caller calls FD.Acknowledge once it
-// has read something.
+// talks says that the caller will write as soon as the connect has succeeded, and then call
+// FD.AckAtOnce. Its first bytes acknowledge the peer's SYN, too, which saves a packet. If it writes
+// nothing, the kernel acknowledges the SYN within 200 ms.
 func (l *Loop) Connect(d *FD, a netip.AddrPort, talks bool, h Handler) error {
 	var s sockaddr
 	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
@@ -62,8 +62,8 @@ func (l *Loop) connect(d *FD, s *sockaddr, talks bool, h Handler) error {
 // unacknowledged.
 func (d *FD) NoDelay() { SetOption(int(d.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
-// Acknowledge undoes talks of Loop.Connect: the kernel acknowledges what has come, and for a while
-// also what comes next, at once, as it does at the beginning of any other connection. Without it, a
-// peer that answers in two small writes, without TCP_NODELAY, would send the second one only when
-// the kernel acknowledges the first, after 40 ms.
-func (d *FD) Acknowledge() { SetOption(int(d.fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
+// AckAtOnce lets the kernel acknowledge without delay what has come and what comes next, as it does
+// on its own at first. After talks it would wait 40 ms for bytes to send with the acknowledgement,
+// and for as long, a peer without TCP_NODELAY would keep back the second of two small writes.
+// Another write before the answer ends the effect.
+func (d *FD) AckAtOnce() { SetOption(int(d.fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }

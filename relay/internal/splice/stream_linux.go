@@ -14,8 +14,7 @@ import (
 type Socket struct {
 	loop.FD
 	TCP   bool // a Unix socket otherwise
-	Nagle bool // see SendAtOnce
-	Talks bool // connected with talks, and nothing has been read; see loop.Loop.Connect
+	First First
 
 	readable, writable bool // until a call returns EAGAIN
 	ended              bool // the peer has ended or broken the connection
@@ -32,15 +31,6 @@ func (s *Socket) Note(ev loop.Events) {
 
 // Readable reports whether there may be something to read.
 func (s *Socket) Readable() bool { return s.readable }
-
-// SendAtOnce is called before all writes but the first: the kernel then no longer holds back a
-// small write while another one is unacknowledged.
-func (s *Socket) SendAtOnce() {
-	if s.Nagle {
-		s.Nagle = false
-		s.NoDelay()
-	}
-}
 
 // Discard reads and discards a bounded number of bytes. It returns true if the peer has ended.
 func (s *Socket) Discard(l *loop.Loop) (ended bool) {
@@ -227,10 +217,7 @@ func (s *Stream) filled(n, size int, err error) error {
 	case n == 0:
 		return io.EOF
 	}
-	if s.src.Talks {
-		s.src.Talks = false
-		s.src.Acknowledge()
-	}
+	s.src.gotFirst()
 	s.n = n
 	s.bulk = n == size || s.bulk && n >= smallBuffer
 	s.short = n < size && s.pipe == nil && s.src.TCP && !s.src.urgent
@@ -243,8 +230,9 @@ func (s *Stream) filled(n, size int, err error) error {
 // flush writes until nothing is left or dst takes no more.
 func (s *Stream) flush() error {
 	for s.n > 0 && s.dst.writable {
-		if s.moved > 0 {
-			s.dst.SendAtOnce()
+		first := s.moved == 0
+		if !first {
+			s.dst.BeforeMore()
 		}
 		n, err := s.give()
 		switch {
@@ -257,6 +245,9 @@ func (s *Stream) flush() error {
 		s.n -= n
 		s.moved += int64(n)
 		s.total.Add(uint64(n))
+		if first {
+			s.dst.wroteFirst()
+		}
 	}
 	return nil
 }
