@@ -38,7 +38,11 @@ func TestSimulation(t *testing.T) {
 		simulate(t, *simSeed, true)
 		return
 	}
-	for seed := *simFirst; seed < *simFirst+*simSeeds && !t.Failed(); seed++ {
+	seeds := *simSeeds
+	if testing.Short() {
+		seeds = min(seeds, 60)
+	}
+	for seed := *simFirst; seed < *simFirst+seeds && !t.Failed(); seed++ {
 		simulate(t, seed, false)
 	}
 }
