@@ -1,13 +1,10 @@
 package splitter
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -28,37 +25,18 @@ func (f failing) Read(b []byte) (int, error) {
 	return 0, f.err
 }
 
-// safeLog is a log that a test may read while it is written.
-type safeLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *safeLog) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *safeLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // A standard input that failed, such as a directory or a file on a broken disk, passed for one that
 // had been read to its end, unless it failed in mid-line.
 func TestStandardInputThatFails(t *testing.T) {
 	for text, torn := range map[string]uint64{"": 0, "whole\n": 0, "whole\ncut": 1} {
-		log := &safeLog{}
-		r := newRig(t, listen.Stdin(failing{strings.NewReader(text), syscall.EIO}), plenty,
-			Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
+		var log testLog
+		r := newRig(t, listen.Stdin(failing{strings.NewReader(text), syscall.EIO}), plenty, Options{Logger: log.logger()})
 		r.ended()
 		if !errors.Is(r.err, syscall.EIO) || !strings.Contains(r.err.Error(), "stdin: was not read to its end") {
 			t.Errorf("%q: Serve = %v", text, r.err)
 		}
-		if !strings.Contains(log.String(), `level=ERROR msg="standard input failed, its rest is not read" err=`) {
-			t.Errorf("%q: log %q", text, log)
+		if len(log.with(`level=ERROR msg="standard input failed, its rest is not read" err=`)) == 0 {
+			t.Errorf("%q: log %q", text, log.with())
 		}
 		if st := r.ledger(); dropped(st, intake.ReasonTorn).Lines != torn {
 			t.Errorf("%q: %+v", text, st)
