@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,7 @@ type link struct {
 	client  side
 	target  side
 	timer   loop.Timer
+	gone    loop.Task // calls recycle
 	search  search
 	dials   int
 	trying  *upstream.Backend // acquired, but not connected yet
@@ -61,6 +63,34 @@ type link struct {
 	silence           silence
 
 	deliveredIn, deliveredOut int64 // set by finish
+}
+
+// spareLinks holds links for further connections. Short connections would otherwise keep the
+// garbage collector busy.
+var spareLinks sync.Pool // of *link
+
+// newLink returns a link whose other fields are zero.
+func newLink(v *serving, start time.Time) *link {
+	k, ok := spareLinks.Get().(*link)
+	if !ok {
+		k = &link{}
+		k.timer.Do, k.gone.Do = k.timeUp, k.recycle
+		k.client.link, k.target.link = k, k
+	}
+	k.v, k.start = v, start
+	return k
+}
+
+// recycle gives back a link that has ended: its sockets are closed, its timer is stopped, and
+// neither a list nor a goroutine holds it. Functions of the link that are still running may look at
+// it, so on a loop this is a task of its own, which runs when they have returned.
+func (k *link) recycle() {
+	clear(k.search.tried)
+	timeUp, recycle, tried := k.timer.Do, k.gone.Do, k.search.tried[:0]
+	*k = link{}
+	k.timer.Do, k.gone.Do, k.search.tried = timeUp, recycle, tried
+	k.client.link, k.target.link = k, k
+	spareLinks.Put(k)
 }
 
 // side is the socket of the client or the target. It is a handler of its own.
@@ -93,11 +123,10 @@ func (k *link) admit(fd int, prefer *loop.Loop) {
 		k.id = v.clients.NextID()
 	}
 	k.addr = k.peer.Addr().Unmap().WithZone("")
-	k.client.link, k.target.link = k, k
-	k.timer.Do = k.timeUp
 	if why := v.clients.Admit(k.addr); why != traffic.NotEnded {
 		loop.Reset(fd)
 		k.report(why)
+		k.recycle()
 		return
 	}
 	v.running.Add(1)
@@ -183,21 +212,23 @@ func (k *link) giveUp(why traffic.End) {
 
 // cleanUp releases what the link holds and records its end. The sockets have been closed.
 func (k *link) cleanUp(why traffic.End) {
-	k.stage = closed
 	k.loop.Stop(&k.timer)
 	if k.backend != nil {
 		k.v.backends.Release(k.backend)
 	}
-	k.leaveLoop()
 	k.v.clients.Dismiss(k.addr)
 	k.report(why)
-	k.v.running.Done()
+	k.leave()
 }
 
-func (k *link) leaveLoop() {
+// leave takes the link, whose sockets the loop no longer has, off the loop.
+func (k *link) leave() {
+	k.stage = closed
 	if k.listed {
 		k.v.links[k.loop.Index()].remove(k)
 	}
+	k.loop.PostTask(&k.gone)
+	k.v.running.Done()
 }
 
 // report writes the record of the connection to the access log.

@@ -284,8 +284,6 @@ func (k *link) leaveWith(nc net.Conn) {
 		from: k.clientAddr(), to: k.to, addr: k.addr, dials: k.dials,
 	}
 	b := k.trying
-	k.stage = closed
-	k.leaveLoop()
 	k.v.add(c)
 	if c.join(b, nc) {
 		c.startFlows()
@@ -293,5 +291,5 @@ func (k *link) leaveWith(nc net.Conn) {
 		k.v.backends.Release(b)
 		c.giveUp(traffic.EndShutdown)
 	}
-	k.v.running.Done()
+	k.leave()
 }

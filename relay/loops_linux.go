@@ -93,7 +93,8 @@ func (a *acceptor) Accepted(fd int, peer netip.AddrPort) {
 		loop.Reset(fd)
 		return
 	}
-	k := &link{v: a.v, start: a.loop.Now(), peer: peer}
+	k := newLink(a.v, a.loop.Now())
+	k.peer = peer
 	if k.client.TCP = peer.IsValid(); !k.client.TCP {
 		loop.KeepUrgent(fd) // TCP inherits it from the listener
 		k.from, k.to = unixAddresses(fd)
@@ -115,7 +116,8 @@ func (v *serving) startOnLoop(c *conn) bool {
 	if err != nil {
 		return false // no descriptor is left to detach it; goroutines need none
 	}
-	k := &link{v: v, start: c.start, id: c.id, from: c.from, to: c.to}
+	k := newLink(v, c.start)
+	k.id, k.from, k.to = c.id, c.from, c.to
 	_, k.client.TCP = socket.(*net.TCPConn)
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		k.peer = a.AddrPort()
