@@ -115,9 +115,9 @@ func (s *side) Ready(_ *loop.Loop, ev loop.Events) {
 	}
 }
 
-// admit counts a client and puts it on a loop, preferably the given one, or resets it. It takes fd
-// over. The link's addresses and client.TCP must be set.
-func (k *link) admit(fd int, prefer *loop.Loop) {
+// admit counts a client and puts it on a loop, or resets it. on is the loop that has accepted it,
+// nil if a goroutine has. It takes fd over. The link's addresses and client.TCP must be set.
+func (k *link) admit(fd int, on *loop.Loop) {
 	v := k.v
 	if k.id == 0 {
 		k.id = v.clients.NextID()
@@ -130,7 +130,11 @@ func (k *link) admit(fd int, prefer *loop.Loop) {
 		return
 	}
 	v.running.Add(1)
-	k.loop = v.loops.Least(prefer)
+	if on != nil {
+		k.loop = v.loops.Near(on)
+	} else {
+		k.loop = v.loops.Least(nil)
+	}
 	if err := k.loop.Adopt(&k.client.FD, fd, &k.client); err != nil {
 		v.failed(err)
 		loop.Reset(fd)

@@ -346,3 +346,21 @@ func readLine(c net.Conn) {
 		}
 	}
 }
+
+// One loop accepted for all, so that its work held up the clients that others could have served.
+func TestABusyLoopHoldsUpNoClient(t *testing.T) {
+	needLoops(t)
+	r := start(t, Options{}, serve(t, echo).name())
+	busy, release := make(chan struct{}), make(chan struct{})
+	r.eachLoop(func(_ *serving, i int) {
+		if i == 0 {
+			close(busy)
+			<-release
+		}
+	})
+	<-busy
+	defer close(release)
+	c := r.dial()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	exchange(t, c, "hello")
+}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -13,10 +14,10 @@ import (
 
 // Plain TCP and Unix connections are carried by event loops, each as a link:
 //
-//	listener ─▶ a loop: accept4, limits ─▶ the loop with the fewest connections:
-//	   │                                   choice, connect, both directions
-//	   │ PROXY headers                         ▲
-//	   └─▶ a goroutine ────────────────────────┘
+//	listener ─▶ each loop: accept4, limits ─▶ this loop, or one with fewer connections:
+//	   │                                      choice, connect, both directions
+//	   │ PROXY headers                            ▲
+//	   └─▶ a goroutine ───────────────────────────┘
 //
 // Goroutines dial names and wait in the queue. They also carry connections with TLS on either side:
 // a plain client whose target speaks TLS leaves its loop together with the dialled connection.
@@ -29,16 +30,22 @@ type detacher interface {
 	Detach() (fd int, admits func(netip.AddrPort) bool, ok bool)
 }
 
-// acceptor accepts the connections of a listener on a loop. It is their [loop.Acceptor].
+// acceptors accept the connections of a listener, one on each loop. There is at least one, or the
+// value is nil.
+type acceptors []*acceptor
+
+// acceptor accepts on a loop. It is the [loop.Acceptor] of its connections.
 type acceptor struct {
 	v      *serving
 	loop   *loop.Loop
 	ln     loop.Listener
 	admits func(netip.AddrPort) bool // nil admits all
+	end    func()                    // ends accepting and closes ended; called on the loop
+	ended  chan struct{}
 }
 
-// acceptOnLoop lets a loop accept. It returns nil if a goroutine has to.
-func (v *serving) acceptOnLoop() (*acceptor, error) {
+// acceptOnLoops lets loops accept. It returns none if a goroutine has to.
+func (v *serving) acceptOnLoops() (acceptors, error) {
 	ln, ok := v.ln.(detacher)
 	if !ok || v.loops == nil {
 		return nil, nil
@@ -47,23 +54,60 @@ func (v *serving) acceptOnLoop() (*acceptor, error) {
 	if !ok {
 		return nil, nil
 	}
-	a := &acceptor{v: v, loop: v.loops.Least(nil), admits: admits}
-	if err := a.loop.Listen(&a.ln, fd, a); err != nil {
+	first, err := v.newAcceptor(v.loops.Loops()[0], fd, admits)
+	if err != nil {
 		return nil, fmt.Errorf("accept on %s: %w", accept.Name(v.ln), err)
 	}
+	first.end = sync.OnceFunc(func() {
+		first.ln.Release() // fd is the listener's
+		close(first.ended)
+	})
+	all := acceptors{first}
+	for _, l := range v.loops.Loops()[1:] {
+		a, err := v.anotherAcceptor(l, fd, admits)
+		if err != nil {
+			v.logger.Warn("not all event loops accept connections",
+				slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
+			break
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// anotherAcceptor accepts with a copy of fd, which it owns.
+func (v *serving) anotherAcceptor(l *loop.Loop, fd int, admits func(netip.AddrPort) bool) (*acceptor, error) {
+	fd, err := loop.Duplicate(fd)
+	if err != nil {
+		return nil, err
+	}
+	a, err := v.newAcceptor(l, fd, admits)
+	if err != nil {
+		loop.Close(fd)
+		return nil, err
+	}
+	a.end = sync.OnceFunc(func() {
+		a.ln.Close()
+		close(a.ended)
+	})
 	return a, nil
 }
 
+func (v *serving) newAcceptor(l *loop.Loop, fd int, admits func(netip.AddrPort) bool) (*acceptor, error) {
+	a := &acceptor{v: v, loop: l, admits: admits, ended: make(chan struct{})}
+	return a, l.Listen(&a.ln, fd, a)
+}
+
 // serve accepts until soft ends and then drains, as accept.Server.Serve does.
-func (a *acceptor) serve(soft context.Context) {
-	v := a.v
+func (all acceptors) serve(soft context.Context) {
+	v := all[0].v
 	abort := accept.After(v.cut, v.abortAll)
 	defer abort()
 	select {
 	case <-soft.Done():
 	case <-v.cut.Done():
 	}
-	a.close()
+	all.close()
 	ended := make(chan struct{})
 	go func() { defer close(ended); v.wait() }()
 	accept.Drain(v.cut, ended, v.tuned().Drain, v.cutOff)
@@ -71,20 +115,20 @@ func (a *acceptor) serve(soft context.Context) {
 }
 
 // close accepts what is in the backlog, unless the hard end has come, and closes the listener.
-func (a *acceptor) close() {
-	done := make(chan struct{})
-	end := sync.OnceFunc(func() { // on the loop
-		a.ln.Release()
-		close(done)
-	})
-	a.loop.Post(func() { a.ln.LastCall(end) })
-	select {
-	case <-done:
-	case <-a.v.cut.Done():
-		a.loop.Post(end)
-		<-done
+func (all acceptors) close() {
+	v := all[0].v
+	for _, a := range all {
+		a.loop.Post(func() { a.ln.LastCall(a.end) })
 	}
-	a.v.ln.Close()
+	for _, a := range all {
+		select {
+		case <-a.ended:
+		case <-v.cut.Done():
+			a.loop.Post(a.end)
+			<-a.ended
+		}
+	}
+	v.ln.Close()
 }
 
 // Accepted takes a new connection. The loop calls it.

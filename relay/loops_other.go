@@ -12,10 +12,10 @@ import (
 
 // There are no event loops on this system: goroutines carry all connections.
 
-type acceptor struct{}
+type acceptors []struct{}
 
-func (*serving) acceptOnLoop() (*acceptor, error) { return nil, nil }
-func (*acceptor) serve(context.Context)           {}
+func (*serving) acceptOnLoops() (acceptors, error) { return nil, nil }
+func (acceptors) serve(context.Context)            {}
 
 func (*serving) startOnLoop(*conn) bool { return false }
 

@@ -76,13 +76,13 @@ func (r *Relay) Serve(soft, hard context.Context, ln net.Listener) error {
 
 // serve accepts and drains, on a loop or in a goroutine.
 func (v *serving) serve(soft context.Context) error {
-	onLoop, err := v.acceptOnLoop()
+	onLoops, err := v.acceptOnLoops()
 	if err != nil {
 		v.ln.Close()
 		return err
 	}
-	if onLoop != nil {
-		onLoop.serve(soft)
+	if onLoops != nil {
+		onLoops.serve(soft)
 		return nil
 	}
 	server := accept.Server{

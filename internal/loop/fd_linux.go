@@ -21,7 +21,9 @@ type FD struct {
 // called for its events. It may be called on any goroutine, and h.Ready may run before Adopt
 // returns. A connected socket is writable at first, so h is called soon. If Adopt returns an error,
 // the descriptor is still the caller's.
-func (l *Loop) Adopt(d *FD, fd int, h Handler) error {
+func (l *Loop) Adopt(d *FD, fd int, h Handler) error { return l.adopt(d, fd, h, allEvents) }
+
+func (l *Loop) adopt(d *FD, fd int, h Handler, events uint32) error {
 	e := l.group.table.grow(fd)
 	if e == nil {
 		return errTooMany
@@ -30,7 +32,7 @@ func (l *Loop) Adopt(d *FD, fd int, h Handler) error {
 	d.loop, d.ref = l, ref{int32(fd), gen}
 	e.publish(gen)
 	l.count.Add(1)
-	if err := l.poller.add(fd, gen); err != nil {
+	if err := l.poller.add(fd, gen, events); err != nil {
 		d.leave()
 		return err
 	}
@@ -132,12 +134,16 @@ func duplicate(c syscall.Conn) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	failed := rc.Control(func(old uintptr) {
-		fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
-	})
+	failed := rc.Control(func(old uintptr) { fd, err = Duplicate(int(old)) })
 	if failed != nil {
 		return -1, failed
 	}
+	return fd, err
+}
+
+// Duplicate returns another descriptor of the same socket, not inherited by programs.
+func Duplicate(fd int) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	return fd, os.NewSyscallError("fcntl", err)
 }
 

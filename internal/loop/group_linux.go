@@ -71,6 +71,17 @@ func (g *Group) Least(prefer *Loop) *Loop {
 	return best
 }
 
+// Near returns l, for a connection that it has accepted: another thread would have to wake up, and
+// get the socket into its caches. If l has more than a quarter more descriptors than some other
+// loop, Near returns the one with the fewest.
+func (g *Group) Near(l *Loop) *Loop {
+	best := g.Least(l)
+	if fewest := best.count.Load(); l.count.Load() <= fewest+fewest/4 {
+		return l
+	}
+	return best
+}
+
 // Shutdown ends all loops and returns when they have ended. Tasks that were posted before still
 // run. It closes the descriptors that are left without telling their handlers. It must not be
 // called on a loop, and nothing may be adopted any more.

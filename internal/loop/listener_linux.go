@@ -41,12 +41,13 @@ type Listener struct {
 	last    lastCall
 }
 
-// Listen accepts connections from a listening socket, which is non-blocking and belongs to the loop
-// from now on. If it returns an error, the descriptor is still the caller's.
+// Listen accepts connections from a listening socket, which is non-blocking. The descriptor belongs
+// to the loop from now on. If Listen returns an error, it is still the caller's. Several loops may
+// listen to one socket, each with a descriptor of its own: the kernel wakes one that waits.
 func (l *Loop) Listen(ln *Listener, fd int, to Acceptor) error {
 	ln.to, ln.pending = to, true
 	ln.retry.Do = ln.fd.Again
-	return l.Adopt(&ln.fd, fd, ln)
+	return l.adopt(&ln.fd, fd, ln, listenEvents)
 }
 
 // Ready accepts connections. The loop calls it.

@@ -328,3 +328,29 @@ func TestLastCallEndsAlthoughConnectionsCome(t *testing.T) {
 		t.Errorf("ended after %v", took)
 	}
 }
+
+// Loops that accept from one socket get each connection once, and one that is busy leaves them to
+// the others.
+func TestSeveralLoopsAccept(t *testing.T) {
+	g := start(t, 2)
+	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+	fd, err := Duplicate(s.ln.fd.Int())
+	must(t, err)
+	other := &echoes{loop: g.Loops()[1]}
+	must(t, other.loop.Listen(&other.ln, fd, other))
+	busy, release := make(chan struct{}), make(chan struct{})
+	s.loop.Post(func() { close(busy); <-release })
+	<-busy
+	const half = 20
+	for n := range 2 * half {
+		if n == half {
+			eventually(t, "the other loop has accepted half", func() bool { return other.count() == half })
+			close(release)
+		}
+		nc, err := net.Dial("tcp", addr.String())
+		must(t, err)
+		defer nc.Close()
+	}
+	eventually(t, "all accepted", func() bool { return s.count()+other.count() == 2*half })
+	on(t, other.loop, other.ln.Close)
+}

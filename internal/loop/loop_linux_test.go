@@ -327,3 +327,21 @@ func TestMakeRoomOnlyRaises(t *testing.T) {
 		t.Errorf("GOMAXPROCS = %d after a call for less", got)
 	}
 }
+
+// A connection stays where it was accepted unless that loop has a quarter more than another.
+func TestNear(t *testing.T) {
+	g := start(t, 2)
+	a, b := g.Loops()[0], g.Loops()[1]
+	for _, test := range []struct {
+		a, b int
+		want *Loop
+	}{{0, 0, a}, {1, 0, b}, {2, 1, b}, {5, 4, a}, {6, 4, b}, {4, 100, a}, {126, 100, b}} {
+		a.Expect(test.a)
+		b.Expect(test.b)
+		if got := g.Near(a); got != test.want {
+			t.Errorf("with %d here and %d there: loop %d", test.a, test.b, got.Index())
+		}
+		a.Expect(-test.a)
+		b.Expect(-test.b)
+	}
+}

@@ -44,12 +44,15 @@ func (p *poller) close() {
 	Close(p.wakefd)
 }
 
-// add registers a descriptor for all events.
-func (p *poller) add(fd int, gen uint32) error {
-	e := unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET,
-		Fd:     int32(fd), Pad: int32(gen),
-	}
+const (
+	allEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
+	// listenEvents wake one of the loops that wait, where several accept from one socket.
+	listenEvents = unix.EPOLLIN | unix.EPOLLET | unix.EPOLLEXCLUSIVE
+)
+
+// add registers a descriptor for events.
+func (p *poller) add(fd int, gen, events uint32) error {
+	e := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(gen)}
 	if errno := p.control(unix.EPOLL_CTL_ADD, fd, &e); errno != 0 {
 		return os.NewSyscallError("epoll_ctl", errno)
 	}
