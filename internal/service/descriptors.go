@@ -22,7 +22,8 @@ type budget struct {
 
 // budgetFor returns the budget of a configuration with a number of targets. Each event loop needs
 // two descriptors. In line mode each worker needs two, since it has two connections while it
-// changes targets. In connection mode each client needs two, and a sixteenth of all may be pipes.
+// changes targets. In connection mode each client needs two, a sixteenth of all may be pipes, and
+// each event loop accepts from each listener, all but the first with a descriptor of their own.
 func budgetFor(cfg config.Config, targets int) budget {
 	b := budget{limit: descriptorLimit(), each: 1}
 	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg) + 2*cfg.Loops
@@ -32,6 +33,7 @@ func budgetFor(cfg config.Config, targets int) budget {
 	if cfg.Mode == config.ConnectionMode {
 		b.each = 2
 		b.reserved += targets + b.limit/16 // one check of each target
+		b.reserved += len(cfg.Listen) * max(0, cfg.Loops-1)
 		return b
 	}
 	if cfg.Health.Check.Enabled() {

@@ -46,7 +46,7 @@ func TestDescriptorsAddUp(t *testing.T) {
 		{"with an admin listener", append(line, "-admin", "127.0.0.1:0"), 64 + 1 + 20 + 130, 1},
 		{"with checks", append(line, "-health", "tcp"), 64 + 1 + 20 + 2, 1},
 		{"with PROXY headers", append(line, "-proxy-protocol-from", "10.0.0.0/8"), 64 + 1 + 20 + 1024, 1},
-		{"connection mode", []string{"-mode", "connection", "-target", "127.0.0.1:1", "-loops", "3"}, 64 + 1 + 1 + 6 + 100, 2},
+		{"connection mode", []string{"-mode", "connection", "-target", "127.0.0.1:1", "-loops", "3"}, 64 + 1 + 1 + 6 + 2 + 100, 2},
 	} {
 		cfg := mustParse(t, append(test.args, "-listen", "tcp://127.0.0.1:0")...)
 		b := budgetFor(cfg, len(cfg.Targets))
