@@ -86,6 +86,8 @@ func HandshakeFault(err error) string {
 		return "refused by the client"
 	case errors.Is(err, errDisplaced):
 		return "displaced"
+	case errors.Is(err, errNoPlace):
+		return "no place"
 	case errors.Is(err, errTooMuch):
 		return "too much"
 	case errors.Is(err, os.ErrDeadlineExceeded):

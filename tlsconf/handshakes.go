@@ -28,7 +28,16 @@ const (
 	// displaceAfter is how long in all a handshake may wait for its client while others wait for a
 	// place. It is longer than most round trips.
 	displaceAfter = 250 * time.Millisecond
-	displaceEvery = 50 * time.Millisecond
+	// yieldAfter is the same for a client that has something to its account while a client that has
+	// nothing waits.
+	yieldAfter    = 50 * time.Millisecond
+	displaceEvery = 20 * time.Millisecond
+
+	// maxWait is how long a client may wait for a place where awaitPlace cannot tell that its
+	// connection's deadline has passed.
+	maxWait = 10 * time.Second
+	// lookEvery is how often awaitPlace looks whether the client is still there.
+	lookEvery = 500 * time.Millisecond
 
 	// minPlaces is the number of handshakes that have room in any budget.
 	minPlaces = 16
@@ -39,11 +48,12 @@ const (
 var (
 	errDisplaced = errors.New("the client did not go on with its handshake, and other clients waited for its place")
 	errTooMuch   = errors.New("the client sent too much within its handshake")
+	errNoPlace   = errors.New("other clients took all room for handshakes as long as this one waited")
 )
 
 // Handshakes bounds the memory of all TLS handshakes that are in progress at one time. A client
-// costs nothing until the whole of its ClientHello has arrived. Then it waits, first in, first out,
-// for a place in the budget. While clients wait, handshakes that have waited longest for their
+// costs nothing until the whole of its ClientHello has arrived. Then it waits for a place in the
+// budget, in the order of queue. While clients wait, handshakes that have waited longest for their
 // client's next message are ended. A nil *Handshakes bounds the size of ClientHellos only. Its
 // methods are safe for concurrent use.
 type Handshakes struct {
@@ -55,13 +65,8 @@ type Handshakes struct {
 	mu      sync.Mutex // guards the fields below
 	used    int64      // bytes
 	running map[*Incoming]struct{}
-	waiting []*waiter // the first has waited longest
-	ticking bool      // displace will be called
-}
-
-type waiter struct {
-	cost    int64
-	granted chan struct{} // closed once the cost is part of Handshakes.used
+	queue   queue
+	ticking bool // displace will be called
 }
 
 // NewHandshakes returns a bound for the handshakes of a process. memory is the budget in bytes: 32
@@ -95,7 +100,7 @@ func (h *Handshakes) Stats() HandshakeStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return HandshakeStats{
-		Running: len(h.running), Waiting: len(h.waiting), Bytes: h.used,
+		Running: len(h.running), Waiting: h.queue.waiting, Bytes: h.used,
 		Displaced: h.displaced.Load(), Probes: h.probes.Load(),
 	}
 }
@@ -108,34 +113,48 @@ func costOf(hello int) int64 {
 	return handshakeCost + helloCopies*int64(hello) + 2*int64(hello+afterHello)
 }
 
-// enter waits for a place of that cost. The wait ends: either handshakes end, or displace ends
-// them.
-func (h *Handshakes) enter(w *Incoming, cost int64) {
+// enter waits for a place. Without one it returns why the wait has ended.
+func (h *Handshakes) enter(w *Incoming) error {
 	h.mu.Lock()
-	if len(h.waiting) == 0 && h.used+cost <= h.budget {
-		h.takeLocked(cost)
+	defer h.mu.Unlock()
+	if h.queue.waiting == 0 && h.used+w.cost <= h.budget {
+		h.takeLocked(w.cost)
 	} else {
-		waiting := &waiter{cost, make(chan struct{})}
-		h.waiting = append(h.waiting, waiting)
+		waiting := h.queue.add(w.from, w.cost, time.Now())
 		h.tickLocked()
 		h.mu.Unlock()
-		<-waiting.granted
+		err := w.awaitPlace(waiting.granted)
 		h.mu.Lock()
+		if err != nil && !waiting.served {
+			h.queue.remove(waiting)
+			h.serveLocked() // others may need less
+			return err
+		}
 	}
-	defer h.mu.Unlock()
 	h.running[w] = struct{}{}
+	return nil
 }
 
-// leave gives back what w holds. From then on w is not displaced any more.
-func (h *Handshakes) leave(w *Incoming, cost int64) {
+// leave gives back what w holds. From then on w is not displaced any more. A handshake that has
+// failed goes to the account of the client's address.
+func (h *Handshakes) leave(w *Incoming, failed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.running, w)
-	h.takeLocked(-cost)
-	for len(h.waiting) > 0 && h.used+h.waiting[0].cost <= h.budget {
-		h.takeLocked(h.waiting[0].cost)
-		close(h.waiting[0].granted)
-		h.waiting = slices.Delete(h.waiting, 0, 1)
+	h.takeLocked(-w.cost)
+	if failed {
+		h.queue.blame(w.from, min(w.waited, displaceAfter), time.Now())
+	}
+	h.serveLocked()
+}
+
+// serveLocked gives places to those that come first, as far as there is room.
+func (h *Handshakes) serveLocked() {
+	for w := h.queue.next(); w != nil && h.used+w.cost <= h.budget; w = h.queue.next() {
+		h.queue.remove(w)
+		h.takeLocked(w.cost)
+		w.served = true
+		close(w.granted)
 	}
 }
 
@@ -144,7 +163,7 @@ func (h *Handshakes) leave(w *Incoming, cost int64) {
 func (h *Handshakes) tryGrow(more int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.waiting) > 0 || h.used+more > h.budget {
+	if h.queue.waiting > 0 || h.used+more > h.budget {
 		return false
 	}
 	h.takeLocked(more)
@@ -169,27 +188,42 @@ func (h *Handshakes) displace() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ticking = false
-	if len(h.waiting) == 0 {
+	if h.queue.waiting == 0 {
 		return
 	}
 	h.tickLocked()
-	before := time.Now().Add(-displaceAfter).UnixNano()
-	type waits struct {
-		w     *Incoming
-		since int64
-	}
-	var stuck []waits
-	for w := range h.running {
-		if since := w.since.Load(); since != 0 && since < before && !w.displaced.Load() {
-			stuck = append(stuck, waits{w, since})
+	now := time.Now()
+	left, blameless := h.queue.waiting, h.queue.blameless()
+	for _, s := range h.stuckLocked(now) {
+		if left <= 0 || s.waited < displaceAfter && (blameless <= 0 || !h.queue.isBlamed(s.w.from)) {
+			continue
 		}
-	}
-	slices.SortFunc(stuck, func(a, b waits) int { return cmp.Compare(a.since, b.since) })
-	for _, s := range stuck[:min(len(stuck), len(h.waiting))] {
+		left, blameless = left-1, blameless-1
 		h.displaced.Add(1)
 		s.w.displaced.Store(true)
-		s.w.Conn.SetReadDeadline(time.Unix(1, 0))
+		s.w.Conn.SetDeadline(time.Unix(1, 0))
 	}
+}
+
+type stuck struct {
+	w      *Incoming
+	waited time.Duration
+}
+
+// stuckLocked returns the handshakes that wait for their client and have done so for yieldAfter,
+// the longest first.
+func (h *Handshakes) stuckLocked(now time.Time) (all []stuck) {
+	for w := range h.running {
+		since := w.since.Load()
+		if since == 0 || w.displaced.Load() {
+			continue
+		}
+		if waited := time.Duration(now.UnixNano() - since); waited >= yieldAfter {
+			all = append(all, stuck{w, waited})
+		}
+	}
+	slices.SortFunc(all, func(a, b stuck) int { return cmp.Compare(b.waited, a.waited) })
+	return all
 }
 
 func displacedError(err error) error { return fmt.Errorf("%w (%w)", errDisplaced, err) }

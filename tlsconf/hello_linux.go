@@ -3,7 +3,10 @@ package tlsconf
 import "golang.org/x/sys/unix"
 
 // endsHere reports whether the peer has ended the stream.
-func endsHere(fd int, _ bool) bool {
+func endsHere(fd int, _ bool) bool { return hungUp(fd) }
+
+// hungUp reports whether the peer has ended the stream, which may have unread bytes.
+func hungUp(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0

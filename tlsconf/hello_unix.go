@@ -82,3 +82,22 @@ func peek(fd int, b []byte) (n int, err error) {
 		}
 	}
 }
+
+// lost reports why a connection on which nothing is read cannot be used any more: it was closed,
+// its read deadline has passed, or the peer has ended it. Where it cannot tell, it returns nil.
+func lost(conn net.Conn) error {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	ended := false
+	err = raw.Read(func(fd uintptr) (done bool) { ended = hungUp(int(fd)); return true })
+	if err == nil && ended {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -3,6 +3,9 @@ package tlsconf
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -16,13 +19,14 @@ type Incoming struct {
 	greeted bool // the ClientHello has arrived
 	hello   int  // size of the ClientHello, in bytes
 
-	shaking bool  // Handshake has a place
-	left    int   // bytes that the client may still send within the handshake
-	grown   bool  // left has been raised
-	cost    int64 // of the place
+	from    netip.Addr // see networkOf
+	shaking bool       // Handshake has a place
+	left    int        // bytes that the client may still send within the handshake
+	grown   bool       // left has been raised
+	cost    int64      // of the place
 
-	waited    time.Duration // for the client, in the reads within the handshake that have returned
-	since     atomic.Int64  // the present time less waited when a read began, in Unix nanoseconds; 0 outside a read
+	waited    time.Duration // for the client, in the reads and writes within the handshake that have returned
+	since     atomic.Int64  // the present time less waited when one of these began, in Unix nanoseconds; 0 outside
 	displaced atomic.Bool   // Handshakes has ended the handshake
 }
 
@@ -58,12 +62,19 @@ func (w *Incoming) Handshake(t *tls.Conn) error {
 	if w.h == nil {
 		return t.Handshake()
 	}
-	w.cost, w.left = costOf(w.hello), 2*w.hello+afterHello
-	w.h.enter(w, w.cost)
+	return w.inPlace(t.Handshake)
+}
+
+// inPlace calls shake, which does the handshake, once there is a place for it.
+func (w *Incoming) inPlace(shake func() error) error {
+	w.cost, w.left, w.from = costOf(w.hello), 2*w.hello+afterHello, networkOf(w.Conn)
+	if err := w.h.enter(w); err != nil {
+		return err
+	}
 	w.shaking = true
-	err := onOwnStack(t.Handshake)
+	err := onOwnStack(shake)
 	w.shaking = false
-	w.h.leave(w, w.cost)
+	w.h.leave(w, err != nil)
 	if err != nil && w.displaced.Load() {
 		return displacedError(err)
 	}
@@ -78,19 +89,58 @@ func onOwnStack(f func() error) error {
 	return <-done
 }
 
-// readWithin reads within the handshake. All the time that it waits for the client counts: a client
-// that sends a byte now and then makes no headway.
+// awaitPlace waits until there is a place. It gives up once the client is gone or its time is over.
+func (w *Incoming) awaitPlace(granted <-chan struct{}) error {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for began := time.Now(); ; {
+		select {
+		case <-granted:
+			return nil
+		case <-look.C:
+		}
+		if err := lost(w.Conn); err != nil {
+			return fmt.Errorf("%w: %w", errNoPlace, err)
+		}
+		if time.Since(began) > maxWait {
+			return fmt.Errorf("%w: %w", errNoPlace, os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// readWithin reads within the handshake.
 func (w *Incoming) readWithin(p []byte) (int, error) {
 	if w.left == 0 && !w.grow() {
 		return 0, errTooMuch
 	}
-	began := time.Now()
-	w.since.Store(began.Add(-w.waited).UnixNano())
+	began := w.beginWait()
 	n, err := w.Watched.Read(p[:min(len(p), w.left)])
-	w.since.Store(0)
-	w.waited += time.Since(began)
+	w.endWait(began)
 	w.left -= n
 	return n, err
+}
+
+// Write implements [net.Conn].
+func (w *Incoming) Write(p []byte) (int, error) {
+	if !w.shaking {
+		return w.Watched.Write(p)
+	}
+	began := w.beginWait()
+	defer w.endWait(began)
+	return w.Watched.Write(p)
+}
+
+// beginWait begins a wait for the client, which endWait ends. All such waits of a handshake count
+// together: a client that sends a byte now and then makes no headway.
+func (w *Incoming) beginWait() time.Time {
+	began := time.Now()
+	w.since.Store(began.Add(-w.waited).UnixNano())
+	return began
+}
+
+func (w *Incoming) endWait(began time.Time) {
+	w.since.Store(0)
+	w.waited += time.Since(began)
 }
 
 // grow makes room for a long chain of certificates, once.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -123,64 +125,6 @@ func TestHelloThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// Clients that send a ClientHello and then nothing have to make room for others.
-func TestStuckHandshakesMakeRoom(t *testing.T) {
-	g := newGate(t)
-	hello := clientHello(t, g.client)
-	const stuck = 200
-	for range stuck {
-		g.dial(hello)
-	}
-	g.until("there is no room", func(st HandshakeStats) bool { return st.Waiting > 0 && st.Running+st.Waiting > stuck/2 })
-	if st := g.h.Stats(); st.Bytes > g.h.budget {
-		t.Errorf("%d bytes of %d", st.Bytes, g.h.budget)
-	}
-	began := time.Now()
-	g.served()
-	if took := time.Since(began); took > patience/2 {
-		t.Errorf("an honest client waited %v", took)
-	}
-	if g.h.Stats().Displaced == 0 {
-		t.Error("none was displaced")
-	}
-	if err := <-g.errs; !errors.Is(err, errDisplaced) {
-		t.Errorf("the first to end: %v", err)
-	}
-}
-
-// Clients that send a byte now and then kept their places until the time limit of the handshake,
-// and kept out all others: each byte began the wait anew.
-func TestTricklingHandshakesMakeRoom(t *testing.T) {
-	g := newGate(t)
-	hello := clientHello(t, g.client)
-	stop := make(chan struct{})
-	var trickling sync.WaitGroup
-	for range 200 {
-		conn := g.dial(hello)
-		trickling.Go(func() {
-			record := append([]byte{22, 3, 3, 64, 0}, make([]byte, 16<<10)...)
-			for i := range record {
-				if _, err := conn.Write(record[i:][:1]); err != nil {
-					return
-				}
-				select {
-				case <-stop:
-					return
-				case <-time.After(displaceAfter / 2):
-				}
-			}
-		})
-	}
-	g.until("there is no room", func(st HandshakeStats) bool { return st.Waiting > 0 })
-	began := time.Now()
-	g.served()
-	if took := time.Since(began); took > patience/2 {
-		t.Errorf("an honest client waited %v", took)
-	}
-	close(stop)
-	trickling.Wait()
-}
-
 // After its ClientHello a client may send no more than a handshake needs.
 func TestClientThatSendsTooMuchIsRefused(t *testing.T) {
 	g := newGate(t)
@@ -213,5 +157,43 @@ func TestEndBeforeTheFirstByteIsAProbe(t *testing.T) {
 	}
 	if err := end(hello[:10], false); errors.Is(err, ErrProbe) || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("within the ClientHello: %v", err)
+	}
+}
+
+// Clients that had gone kept their places in the queue, each with a descriptor of ours.
+func TestWaitingClientIsLost(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	pair := func() (near, far net.Conn) {
+		near, err := net.Dial("tcp", ln.Addr().String())
+		must(t, err)
+		far, err = ln.Accept()
+		must(t, err)
+		t.Cleanup(func() { near.Close(); far.Close() })
+		_, err = near.Write([]byte("unread"))
+		must(t, err)
+		return near, far
+	}
+	near, far := pair()
+	if err := lost(far); err != nil {
+		t.Errorf("an open connection: %v", err)
+	}
+	far.SetReadDeadline(time.Unix(1, 0))
+	if err := lost(far); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after its deadline: %v", err)
+	}
+	far.SetReadDeadline(time.Time{})
+	if runtime.GOOS == "linux" {
+		near.Close()
+		for end := time.Now().Add(patience); lost(far) == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		}
+		if err := lost(far); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("after the client has closed: %v", err)
+		}
+	}
+	far.Close()
+	if err := lost(far); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after it was closed: %v", err)
 	}
 }

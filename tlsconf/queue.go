@@ -1,0 +1,203 @@
+package tlsconf
+
+import (
+	"container/heap"
+	"container/list"
+	"net"
+	"net/netip"
+	"time"
+
+	"linesplit/internal/clientlimit"
+)
+
+const (
+	// blameLasts is how long after its last failed handshake an address has to its account what its
+	// handshakes have cost others.
+	blameLasts = time.Minute
+	// maxBlamed is the number of addresses that have an account.
+	maxBlamed = 16384
+)
+
+// queue holds the clients that wait for a place. Those of the address come first whose failed
+// handshakes have held places in vain for the shortest time, and of those the newest: it is the
+// one most likely to be still there. So clients that come and do not go on with their handshakes
+// wait behind clients of other addresses, however many there are and however often they come back.
+//
+// A queue is not safe for concurrent use.
+type queue struct {
+	origins map[netip.Addr]*origin // by clientlimit.Network; those with an account or with waiters
+	order   originHeap             // those with waiters
+	waiting int
+	added   uint64
+}
+
+// origin is what is known of an address.
+type origin struct {
+	at      netip.Addr
+	blame   time.Duration // in which its failed handshakes have held places and waited for their clients
+	blamed  time.Time     // when blame was raised last
+	waiters list.List     // of *waiter; the first is the newest
+	index   int           // in queue.order; -1 without waiters
+}
+
+type waiter struct {
+	from    *origin
+	cost    int64
+	number  uint64 // a higher one is newer
+	place   *list.Element
+	granted chan struct{} // closed once the cost is part of Handshakes.used
+	served  bool          // granted is closed
+}
+
+// add returns a new waiter of an address.
+func (q *queue) add(from netip.Addr, cost int64, now time.Time) *waiter {
+	o := q.origin(from)
+	o.forgive(now)
+	q.added++
+	q.waiting++
+	w := &waiter{from: o, cost: cost, number: q.added, granted: make(chan struct{})}
+	w.place = o.waiters.PushFront(w)
+	if o.index < 0 {
+		heap.Push(&q.order, o)
+	} else {
+		heap.Fix(&q.order, o.index)
+	}
+	return w
+}
+
+// next returns the waiter that comes first, nil if there is none.
+func (q *queue) next() *waiter {
+	if len(q.order) == 0 {
+		return nil
+	}
+	return q.order[0].newest()
+}
+
+// remove takes a waiter out.
+func (q *queue) remove(w *waiter) {
+	o := w.from
+	q.waiting--
+	o.waiters.Remove(w.place)
+	if o.waiters.Len() > 0 {
+		heap.Fix(&q.order, o.index)
+		return
+	}
+	heap.Remove(&q.order, o.index)
+	if o.blame == 0 {
+		delete(q.origins, o.at)
+	}
+}
+
+// blame adds to the account of an address.
+func (q *queue) blame(from netip.Addr, held time.Duration, now time.Time) {
+	if held <= 0 {
+		return
+	}
+	if q.origins[from] == nil && !q.makeRoom(now) {
+		return
+	}
+	o := q.origin(from)
+	o.forgive(now)
+	o.blame, o.blamed = o.blame+held, now
+	if o.index >= 0 {
+		heap.Fix(&q.order, o.index)
+	}
+}
+
+// isBlamed reports whether an address has something to its account.
+func (q *queue) isBlamed(from netip.Addr) bool {
+	return q.origins[from] != nil && q.origins[from].blame > 0
+}
+
+// blameless returns the number of waiters of addresses that have nothing to their accounts.
+func (q *queue) blameless() (n int) {
+	for _, o := range q.order {
+		if o.blame == 0 {
+			n += o.waiters.Len()
+		}
+	}
+	return n
+}
+
+func (q *queue) origin(at netip.Addr) *origin {
+	o := q.origins[at]
+	if o == nil {
+		if q.origins == nil {
+			q.origins = make(map[netip.Addr]*origin)
+		}
+		o = &origin{at: at, index: -1}
+		q.origins[at] = o
+	}
+	return o
+}
+
+// makeRoom closes some accounts whose time is over, and another one if there are too many. It
+// reports whether there is room for one more.
+func (q *queue) makeRoom(now time.Time) bool {
+	const looks = 8 // at accounts, in random order, so that this takes no longer with many
+	looked := 0
+	for at, o := range q.origins {
+		if looked++; looked > looks {
+			break
+		}
+		if o.index < 0 && (len(q.origins) >= maxBlamed || now.Sub(o.blamed) > blameLasts) {
+			delete(q.origins, at)
+		}
+	}
+	return len(q.origins) < maxBlamed
+}
+
+// forgive closes the account if its time is over. The caller puts o in its place in the order.
+func (o *origin) forgive(now time.Time) {
+	if o.blame > 0 && now.Sub(o.blamed) > blameLasts {
+		o.blame = 0
+	}
+}
+
+func (o *origin) newest() *waiter { return o.waiters.Front().Value.(*waiter) }
+
+// networkOf returns the part of the peer's address that the peer cannot choose; not a valid one
+// where peers have none.
+func networkOf(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return clientlimit.Network(a.AddrPort().Addr())
+	}
+	return netip.Addr{}
+}
+
+// originHeap is a heap of origins with waiters, in the order in which they are served.
+type originHeap []*origin
+
+// Len implements [heap.Interface].
+func (h originHeap) Len() int { return len(h) }
+
+// Less implements [heap.Interface].
+func (h originHeap) Less(i, j int) bool {
+	if h[i].blame != h[j].blame {
+		return h[i].blame < h[j].blame
+	}
+	return h[i].newest().number > h[j].newest().number
+}
+
+// Swap implements [heap.Interface].
+func (h originHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (h *originHeap) Push(x any) {
+	o := x.(*origin)
+	o.index = len(*h)
+	*h = append(*h, o)
+}
+
+// Pop implements [heap.Interface].
+func (h *originHeap) Pop() any {
+	last := len(*h) - 1
+	o := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	o.index = -1
+	return o
+}
