@@ -2,6 +2,7 @@ package intake
 
 import (
 	"container/heap"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +66,7 @@ func (b *budget) reserve(s *Stream, charge int64) bool {
 		return false
 	}
 	s.charge.Store(charge)
-	if charge > 0 && (!s.listed.Load() || s.roomy() && !s.inFront.Load()) {
+	if charge > 0 && (!s.listed.Load() || s.roomy() && !s.inFront.Load() || s.line() > s.graceUpTo.Load()) {
 		b.list(s)
 	}
 	if more < 0 && s.asked.Load() {
@@ -90,10 +91,14 @@ func (b *budget) tryCharge(more int64) bool {
 
 // evictFor asks other streams to give memory back until the sum, plus more for s and without what
 // they will give, is within the limit. It returns false if that is not enough, or if s itself has
-// been asked.
+// been asked for its line. A request for spare room that s uses now is void: others are asked
+// instead.
 func (b *budget) evictFor(s *Stream, more int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.keepsLine && s.asked.Load() {
+		b.settleLocked(s)
+	}
 	if s.listed.Load() && s.at >= 0 { // s is not to be asked
 		heap.Remove(&b.idlest, s.at)
 		defer heap.Push(&b.idlest, s)
@@ -145,9 +150,11 @@ type charged struct {
 	asked   atomic.Bool  // budget wants memory back
 	listed  atomic.Bool  // in budget.idlest, or asked; guarded by budget.mu for writing
 	inFront atomic.Bool  // before all that are not in budget.idlest; guarded by budget.mu for writing
-	key     int64        // guarded by budget.mu: what keyOf returned when it was sorted
-	at      int          // guarded by budget.mu: the index in budget.idlest, -1 outside it
-	leaving int64        // guarded by budget.mu: the bytes asked for
+	key     int64        // guarded by budget.mu: the time by which it is sorted, see rankLocked
+	// key is too high once the line has more bytes than that; guarded by budget.mu for writing
+	graceUpTo atomic.Int64
+	at        int   // guarded by budget.mu: the index in budget.idlest, -1 outside it
+	leaving   int64 // guarded by budget.mu: the bytes asked for
 
 	keepsLine bool // guarded by budget.mu: it was asked for spare room only
 }
@@ -158,15 +165,16 @@ func (s *Stream) roomy() bool {
 	return spare > 0 && 2*spare >= s.charge.Load()
 }
 
+// line returns the bytes that the unfinished line needs.
+func (s *Stream) line() int64 { return s.charge.Load() - s.spare.Load() }
+
 // popIdlestLocked takes the stream that is to give memory back next out of the heap. It returns
 // nil if no stream has a charge.
 func (b *budget) popIdlestLocked() *Stream {
 	for len(b.idlest) > 0 {
 		v := b.idlest[0]
-		at, roomy := b.keyOf(v), v.roomy()
-		if at > v.key || v.inFront.Load() && !roomy {
-			v.key = at
-			v.inFront.Store(roomy)
+		if at, _ := b.keyOf(v); at > v.key || v.inFront.Load() && !v.roomy() {
+			b.rankLocked(v)
 			heap.Fix(&b.idlest, 0)
 			continue
 		}
@@ -189,7 +197,7 @@ func (b *budget) list(s *Stream) {
 	defer b.mu.Unlock()
 	switch {
 	case s.at >= 0:
-		s.inFront.Store(s.roomy())
+		b.rankLocked(s)
 		heap.Fix(&b.idlest, s.at)
 	case !s.listed.Load():
 		s.listed.Store(true)
@@ -197,19 +205,27 @@ func (b *budget) list(s *Stream) {
 	}
 }
 
-// keyOf returns the time by which s is sorted: that of its last headway, or smallLineGrace later if
-// its line is much smaller than the average.
-func (b *budget) keyOf(s *Stream) int64 {
-	key, line := s.headway.Load(), s.charge.Load()-s.spare.Load()
-	if 4*line*int64(len(b.idlest)) < b.charged.Load() {
-		key += int64(smallLineGrace)
+// keyOf returns the time by which s is to be sorted, and the size of the line up to which that
+// holds. The time is that of the last headway, or smallLineGrace later if the line is much smaller
+// than the average.
+func (b *budget) keyOf(s *Stream) (key, upTo int64) {
+	key, upTo = s.headway.Load(), (b.charged.Load()-1)/(4*max(1, int64(len(b.idlest))))
+	if s.line() > upTo {
+		return key, math.MaxInt64
 	}
-	return key
+	return key + int64(smallLineGrace), upTo
+}
+
+// rankLocked brings up to date what s is sorted by. The caller then puts it into its place.
+func (b *budget) rankLocked(s *Stream) {
+	key, upTo := b.keyOf(s)
+	s.key = key
+	s.graceUpTo.Store(upTo)
+	s.inFront.Store(s.roomy())
 }
 
 func (b *budget) pushLocked(s *Stream) {
-	s.key = b.keyOf(s)
-	s.inFront.Store(s.roomy())
+	b.rankLocked(s)
 	heap.Push(&b.idlest, s)
 }
 
@@ -224,6 +240,10 @@ func (b *budget) wanted(s *Stream) (bytes int64, keepsLine bool) {
 func (b *budget) settle(s *Stream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.settleLocked(s)
+}
+
+func (b *budget) settleLocked(s *Stream) {
 	if !s.asked.Swap(false) {
 		return
 	}

@@ -194,3 +194,51 @@ func TestStarvedStreamNeedsLittle(t *testing.T) {
 		}
 	}
 }
+
+// Lines that had begun small kept the grace of small lines after they had grown, so that small
+// lines without such luck were dropped before them, and before their own grace was over.
+func TestGraceEndsWhenALineHasGrown(t *testing.T) {
+	ms := func(n int64) int64 { return n * int64(time.Millisecond) }
+	var b budget
+	b.limit.Store(1 << 20)
+	other, grows, small, last := newStream(ms(400)), newStream(ms(100)), newStream(ms(50)), newStream(ms(400))
+	b.reserve(other, 500<<10)
+	b.reserve(grows, 1<<10)
+	b.reserve(small, 512)
+	grows.headway.Store(ms(110))
+	b.reserve(grows, 400<<10)
+	if !b.reserve(last, 256<<10) {
+		t.Fatal("no room")
+	}
+	if !grows.asked.Load() || small.asked.Load() || other.asked.Load() {
+		t.Errorf("asked: the line that has grown %v, the small one %v, the liveliest %v; want only the first",
+			grows.asked.Load(), small.asked.Load(), other.asked.Load())
+	}
+}
+
+// A stream that had been asked for spare room, and before it could obey needed more than that for a
+// line that went on, had its line dropped, though others had made no headway for longer.
+func TestLineThatOutgrowsItsSpareRoomStays(t *testing.T) {
+	var b budget
+	b.limit.Store(64 << 10)
+	lively, idle, other := newStream(1000), newStream(1), newStream(1000)
+	b.reserve(idle, 30<<10)
+	lively.spare.Store(28 << 10)
+	b.reserve(lively, 30<<10)
+	b.reserve(other, 8<<10)
+	if !lively.asked.Load() || idle.asked.Load() {
+		t.Fatalf("asked: %v, %v; want the one with spare room", lively.asked.Load(), idle.asked.Load())
+	}
+	lively.spare.Store(0)
+	if !b.reserve(lively, 48<<10) || !idle.asked.Load() {
+		t.Errorf("the lively line is to be dropped; the idle one is asked: %v", idle.asked.Load())
+	}
+	b.reserve(idle, 0)
+	for _, s := range []*Stream{lively, idle, other} {
+		b.reserve(s, 0)
+		b.forget(s)
+	}
+	if b.leaving != 0 || b.charged.Load() != 0 || len(b.idlest) != 0 {
+		t.Errorf("at the end: %d leaving, %d charged, %d listed", b.leaving, b.charged.Load(), len(b.idlest))
+	}
+}
