@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -18,10 +17,6 @@ import (
 
 // reloadTimeout bounds the time for reading the files of the configuration.
 const reloadTimeout = 20 * time.Second
-
-// reloadBurst is how many failed reloads by SIGHUP are logged at once in half a minute; the others
-// are logged in sum.
-const reloadBurst = 8
 
 // maxStuckReads bounds how many reloads may have given up on a file that does not answer. Each of
 // them holds a thread.
@@ -61,12 +56,7 @@ func (s *service) Reload(ctx context.Context) (changed, needRestart []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	level := slog.LevelInfo
-	if len(needRestart) > 0 {
-		level = slog.LevelWarn
-	}
-	s.logger.Log(ctx, level, "reloaded",
-		"changed", strings.Join(changed, " "), "need_restart", strings.Join(needRestart, " "))
+	s.reloaded.log(s.logger.Logger, needRestart)
 	return changed, needRestart, nil
 }
 
@@ -103,7 +93,7 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 		}
 	}
 	s.cfg.Store(&next)
-	s.warn(next)
+	s.reloaded.note(changed, next.Warnings)
 	return changed, needRestart, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -54,6 +55,7 @@ type service struct {
 	reread    func() (config.Config, error) // reads the configuration anew
 	reloading chan struct{}                 // holds one value while a file is read or applied; see read
 
+	reloaded     reloadLog
 	reloadFailed loglimit.Limiter // of reloads by SIGHUP
 
 	stuckReads atomic.Int32 // calls of reread that have not returned
@@ -73,7 +75,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	defer logger.close()
 	s := newService(cfg, o.Version, logger)
 	s.hangups = o.Hangups
-	s.warn(cfg)
+	warnOf(logger.Logger, cfg.Warnings)
 	err := s.run(ctx, o.Started)
 	if err != nil {
 		logger.Error("linesplit failed", "err", err)
@@ -87,10 +89,10 @@ func outliveLogReaders() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
-// warn logs the warnings of a configuration.
-func (s *service) warn(cfg config.Config) {
-	for _, warning := range cfg.Warnings {
-		s.logger.Warn("setting without effect", "reason", warning)
+// warnOf logs the warnings of a configuration.
+func warnOf(logger *slog.Logger, warnings []string) {
+	for _, warning := range warnings {
+		logger.Warn("setting without effect", "reason", warning)
 	}
 }
 
@@ -98,7 +100,8 @@ func (s *service) warn(cfg config.Config) {
 func newService(cfg config.Config, version string, logger *logs) *service {
 	s := &service{
 		logger: logger, version: version, started: time.Now(),
-		reread: cfg.Reread, reloading: make(chan struct{}, 1), reloadFailed: loglimit.Limiter{Burst: reloadBurst},
+		reread: cfg.Reread, reloading: make(chan struct{}, 1),
+		reloaded: newReloadLog(), reloadFailed: loglimit.Limiter{Burst: reloadBurst},
 	}
 	s.cfg.Store(&cfg)
 	return s
@@ -146,6 +149,7 @@ func (s *service) wire() error {
 func (s *service) serve(soft, hard context.Context, started func(Running)) error {
 	err := s.carry(soft, hard, started)
 	s.in.guard.FlushLog()
+	s.reloaded.limit.Flush()
 	s.reloadFailed.Flush()
 	return errors.Join(err, s.mode.report(s.in.droppedDatagrams()))
 }
