@@ -105,8 +105,12 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 func (s *service) read(ctx context.Context) (config.Config, error) {
 	select {
 	case s.reloading <- struct{}{}:
-	case <-ctx.Done():
-		return config.Config{}, errors.New("another reload still reads its files")
+	default:
+		select {
+		case s.reloading <- struct{}{}:
+		case <-ctx.Done():
+			return config.Config{}, errors.New("another reload still reads its files")
+		}
 	}
 	cfg, err := s.readFiles(ctx)
 	if err != nil {
@@ -128,8 +132,8 @@ func (s *service) readFiles(ctx context.Context) (config.Config, error) {
 	answers, reread := make(chan answer, 1), s.reread
 	s.stuckReads.Add(1)
 	go func() {
-		defer s.stuckReads.Add(-1)
 		cfg, err := reread()
+		s.stuckReads.Add(-1) // before the answer: a reload that follows it at once must not find this one
 		answers <- answer{cfg, err}
 	}()
 	select {

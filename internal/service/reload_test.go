@@ -232,15 +232,20 @@ func TestReloadOfAFileThatDoesNotAnswer(t *testing.T) {
 	s, mode, next := withFakeMode(t, "-target", "10.0.0.1:1")
 	*next = []string{"-target", "10.0.0.2:1"}
 	hangs, read := make(chan struct{}), s.reread
+	hang := int32(0) // reads that do
 	stuck := func() (config.Config, error) { <-hangs; return read() }
 	mended := func(round int) {
 		s.reread = read
 		if _, _, err := s.Reload(t.Context()); err != nil || len(mode.adopted) != 1 {
 			t.Errorf("round %d: Reload = %v, adopted %d times, want once", round, err, len(mode.adopted))
 		}
+		if n := s.stuckReads.Load(); n != hang { // a reload that had returned was among them for a moment
+			t.Fatalf("round %d: %d reads count as stuck, %d are", round, n, hang)
+		}
 	}
 	for round := range maxStuckReads {
 		s.reread = stuck
+		hang++
 		_, _, err := s.reloadWithin(t.Context(), time.Millisecond)
 		if !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "a pipe") {
 			t.Errorf("Reload = %v, want an error with the likely cause", err)
@@ -257,6 +262,7 @@ func TestReloadOfAFileThatDoesNotAnswer(t *testing.T) {
 	}
 	s.mu.Unlock()
 	close(hangs)
+	hang = 0
 	for s.stuckReads.Load() > 0 {
 		time.Sleep(time.Millisecond)
 	}
