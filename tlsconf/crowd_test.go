@@ -1,8 +1,11 @@
 package tlsconf
 
 import (
+	"cmp"
 	"errors"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -237,6 +240,39 @@ func TestQueueServesTheBlamelessFirstAndOfThemTheNewest(t *testing.T) {
 	q.blame(networkOf(addr(5)), 1, now)
 	if got := names[q.next()]; got != "most to its account, forgiven" {
 		t.Errorf("%q comes first", got)
+	}
+}
+
+// Whatever comes, fails and leaves, the next waiter is the one that a look at all of them finds.
+func TestQueueFindsTheNext(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var q queue
+	now := time.Unix(1000, 0)
+	var all []*waiter
+	for range 5000 {
+		now = now.Add(time.Duration(rnd.IntN(2000)) * time.Millisecond)
+		from := networkOf(&sham{nil, net.IPv4(10, 0, 0, byte(rnd.IntN(20)))})
+		switch rnd.IntN(4) {
+		case 0, 1:
+			all = append(all, q.add(from, 1, now))
+		case 2:
+			q.blame(from, time.Duration(rnd.IntN(3))*time.Second, now)
+		case 3:
+			if len(all) > 0 {
+				i := rnd.IntN(len(all))
+				q.remove(all[i])
+				all = slices.Delete(all, i, i+1)
+			}
+		}
+		if len(all) == 0 {
+			continue
+		}
+		want := slices.MinFunc(all, func(a, b *waiter) int {
+			return cmp.Or(cmp.Compare(a.from.blame, b.from.blame), cmp.Compare(b.number, a.number))
+		})
+		if got := q.next(); got != want || q.waiting != len(all) {
+			t.Fatalf("next is number %d of %d waiters, want %d of %d", got.number, q.waiting, want.number, len(all))
+		}
 	}
 }
 
