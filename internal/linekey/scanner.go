@@ -1,0 +1,277 @@
+package linekey
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// scanner reads JSON (RFC 8259) from b, and stops where it is not valid. It allocates nothing and
+// does not recurse.
+type scanner struct {
+	b  []byte
+	at int
+}
+
+// peek returns the next byte, 0 at the end. A NUL is not valid outside of strings, nor in them.
+func (s *scanner) peek() byte {
+	if s.at < len(s.b) {
+		return s.b[s.at]
+	}
+	return 0
+}
+
+func (s *scanner) skipByte(c byte) bool {
+	if s.peek() != c {
+		return false
+	}
+	s.at++
+	return true
+}
+
+func (s *scanner) skipSpace() {
+	for s.at < len(s.b) && isSpace(s.b[s.at]) {
+		s.at++
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// plain tells the bytes of a string that stand for themselves.
+var plain = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// unescaped tells what a byte behind a backslash stands for; 0: nothing.
+var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// str reads a string.
+func (s *scanner) str() (str jsonString, ok bool) {
+	if !s.skipByte('"') {
+		return str, false
+	}
+	b, at := s.b, s.at
+	for {
+		for at < len(b) && plain[b[at]] {
+			at++
+		}
+		switch {
+		case at == len(b):
+			return str, false
+		case b[at] == '"':
+			str.raw = b[s.at:at]
+			s.at = at + 1
+			return str, true
+		case b[at] != '\\':
+			return str, false
+		}
+		n := escapeLen(b[at:])
+		if n == 0 {
+			return str, false
+		}
+		str.escaped = true
+		at += n
+	}
+}
+
+// escapeLen returns the length of the escape at the start of b, without the second half of a
+// surrogate pair; 0 if it is not valid.
+func escapeLen(b []byte) int {
+	switch {
+	case len(b) < 2:
+		return 0
+	case unescaped[b[1]] != 0:
+		return 2
+	case b[1] != 'u' || hex4(b[2:]) < 0:
+		return 0
+	}
+	return 6
+}
+
+// hex4 returns the value of four hexadecimal digits, -1 if there are none.
+func hex4(b []byte) rune {
+	if len(b) < 4 {
+		return -1
+	}
+	var r rune
+	for _, c := range b[:4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return -1
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
+}
+
+// decodeU returns the character of the escape \uXXXX, or of a surrogate pair of two, at the start
+// of b, and its length. A surrogate alone stands for U+FFFD, as in encoding/json.
+func decodeU(b []byte) (r rune, n int) {
+	r = hex4(b[2:])
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if len(b) >= 12 && b[6] == '\\' && b[7] == 'u' {
+		if both := utf16.DecodeRune(r, hex4(b[8:])); both != utf8.RuneError {
+			return both, 12
+		}
+	}
+	return utf8.RuneError, 6
+}
+
+// skipScalar skips a string, a number, true, false or null.
+func (s *scanner) skipScalar() bool {
+	switch c := s.peek(); c {
+	case '"':
+		_, ok := s.str()
+		return ok
+	case 't':
+		return s.skipWord("true")
+	case 'f':
+		return s.skipWord("false")
+	case 'n':
+		return s.skipWord("null")
+	default:
+		return s.skipNumber()
+	}
+}
+
+func (s *scanner) skipWord(w string) bool {
+	if len(s.b)-s.at < len(w) || string(s.b[s.at:s.at+len(w)]) != w {
+		return false
+	}
+	s.at += len(w)
+	return true
+}
+
+func (s *scanner) skipNumber() bool {
+	s.skipByte('-')
+	if !s.skipByte('0') && !s.skipDigits() {
+		return false
+	}
+	if s.skipByte('.') && !s.skipDigits() {
+		return false
+	}
+	if s.skipByte('e') || s.skipByte('E') {
+		if !s.skipByte('+') {
+			s.skipByte('-')
+		}
+		return s.skipDigits()
+	}
+	return true
+}
+
+func (s *scanner) skipDigits() bool {
+	from := s.at
+	for c := s.peek(); '0' <= c && c <= '9'; c = s.peek() {
+		s.at++
+	}
+	return s.at > from
+}
+
+// atEndOfValue reports whether a member may end here. It may not at the end of the line: a number
+// may have been cut off.
+func (s *scanner) atEndOfValue() bool {
+	c := s.peek()
+	return isSpace(c) || c == ',' || c == '}'
+}
+
+// maxDepth is how deep objects and arrays before the key may be nested.
+const maxDepth = 512
+
+// nesting says of each level whether it is an object.
+type nesting [maxDepth / 64]uint64
+
+func (n *nesting) set(level int, object bool) {
+	bit := uint64(1) << (level % 64)
+	n[level/64] &^= bit
+	if object {
+		n[level/64] |= bit
+	}
+}
+
+func (n *nesting) isObject(level int) bool { return n[level/64]>>(level%64)&1 == 1 }
+
+// skipValue skips a value and the white space before it.
+func (s *scanner) skipValue() bool {
+	s.skipSpace()
+	if c := s.peek(); c != '{' && c != '[' {
+		return s.skipScalar()
+	}
+	return s.skipContainer()
+}
+
+// skipContainer skips an object or an array with all that is in it.
+func (s *scanner) skipContainer() bool {
+	var in nesting
+	for depth := 0; ; {
+		// A value begins here.
+		s.skipSpace()
+		switch c := s.peek(); c {
+		case '{', '[':
+			if depth == maxDepth {
+				return false
+			}
+			s.at++
+			object := c == '{'
+			in.set(depth, object)
+			depth++
+			s.skipSpace()
+			if !s.skipByte(c + 2) { // '{' and '}', '[' and ']' are two apart
+				if object && !s.skipName() {
+					return false
+				}
+				continue
+			}
+			depth--
+		default:
+			if !s.skipScalar() {
+				return false
+			}
+		}
+		// A value has ended here.
+		if depth = s.closeLevels(&in, depth); depth <= 0 {
+			return depth == 0
+		}
+	}
+}
+
+// closeLevels goes on behind a value: to the next value of the same level, or of one further out.
+// It returns the level, 0 behind the outermost value, -1 if this is not JSON.
+func (s *scanner) closeLevels(in *nesting, depth int) int {
+	for depth > 0 {
+		object := in.isObject(depth - 1)
+		s.skipSpace()
+		switch c := s.peek(); {
+		case c == ',':
+			s.at++
+			if s.skipSpace(); object && !s.skipName() {
+				return -1
+			}
+			return depth
+		case object && c == '}', !object && c == ']':
+			s.at++
+			depth--
+		default:
+			return -1
+		}
+	}
+	return 0
+}
+
+// skipName skips the name of a member and the colon.
+func (s *scanner) skipName() bool {
+	if _, ok := s.str(); !ok {
+		return false
+	}
+	s.skipSpace()
+	return s.skipByte(':')
+}
