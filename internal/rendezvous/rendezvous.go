@@ -1,0 +1,51 @@
+// Package rendezvous chooses one of several nodes for a key, by weighted rendezvous hashing: each
+// node has a score for each key, and the one with the highest score gets it. So each node gets keys
+// in proportion to its weight, and when a node comes or goes, no key moves between the others.
+package rendezvous
+
+import (
+	"math"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Node is one that keys are distributed to.
+type Node struct {
+	ID     uint64  // the same in every process; see ID
+	Weight float64 // above 0; 1 is as good as any if all weights are equal
+}
+
+// ID returns the ID of the node with that name.
+func ID(name string) uint64 { return xxhash.Sum64String(name) }
+
+// Pick returns the index of the node that key belongs to, -1 if there are none. It depends on the
+// key and the nodes alone, not on their order.
+func Pick(key uint64, nodes []Node) int {
+	best, most := -1, math.Inf(-1)
+	for i, n := range nodes {
+		s := score(key, n)
+		if s > most || s == most && n.ID > nodes[best].ID {
+			best, most = i, s
+		}
+	}
+	return best
+}
+
+// score is an exponentially distributed variable with the weight as its rate, negated and inverted:
+// of several, each is the greatest in proportion to its weight.
+func score(key uint64, n Node) float64 {
+	const bits = 53                                              // that a float64 holds exactly
+	u := (float64(mix(key^n.ID)>>(64-bits)) + 0.5) / (1 << bits) // within 0 and 1, both excluded
+	return -n.Weight / math.Log(u)
+}
+
+// mix is the finalizer of MurmurHash3: a change of any bit of x changes each bit of the result with
+// a probability of about one half.
+func mix(x uint64) uint64 {
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	x *= 0xc4ceb9fe1a85ec53
+	x ^= x >> 33
+	return x
+}
