@@ -63,6 +63,7 @@ func (m *Machine) release(c *outConn, pos uint64, now time.Time) {
 	}
 	c.confirmed = true
 	m.moved = m.moved && c != m.out
+	m.countOrdered(n.Lines)
 	m.shared.countConfirmed(c.backend, n)
 }
 
@@ -141,11 +142,17 @@ func (m *Machine) stallVerdict(c *outConn, now time.Time) error {
 // window of a connection that is being left can go to the present connection only. For the
 // present connection, canMove also chooses the target to dial.
 func (m *Machine) canMove(c *outConn) bool {
+	list := m.shared.Backends()
 	if m.out != nil && m.out != c {
 		at := m.out.backend
+		if at == c.backend && m.behind() { // a new connection to the same target may do better
+			return list.accepting.OtherConfirming(at.Target, c.stuckAfter, m.shared.intN) != nil
+		}
 		return at != c.backend && at.Target.Confirming(c.stuckAfter)
 	}
-	list := m.shared.Backends()
+	if m.stays() {
+		return false
+	}
 	t := list.accepting.OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN)
 	if t == nil {
 		return false

@@ -115,9 +115,16 @@ func (m *Machine) redial(now time.Time) {
 // candidate chooses the backend to dial: the preferred one, if set; else home, unless a backend
 // failed last; else a random one that did not fail last and is not known to be down. While all
 // are down, it tries home and the others in turn. It skips backends that checks have found down
-// or that take no lines, and returns nil if no other is left.
+// or that take no lines, and returns nil if no other is left. A machine that stays takes home or
+// none.
 func (m *Machine) candidate() *Backend {
 	d := &m.dialling
+	if m.stays() {
+		if m.home.dialable() {
+			return m.home
+		}
+		return nil
+	}
 	if b := d.prefer; b != nil {
 		d.prefer = nil
 		if b.dialable() { // it was when it was chosen

@@ -25,7 +25,7 @@ func (m *Machine) requeue(c *outConn, err error, now time.Time) {
 	defer c.leave()
 	c.conn.Abort()
 	m.dialling.noteFailure(c, err)
-	if m.out == nil {
+	if m.out == nil && m.proves(c, err) {
 		m.dialling.avoid = c.backend
 	}
 	if c.seen.AllRead {
@@ -78,13 +78,16 @@ func (m *Machine) confirmUpTo(c *outConn, pos uint64, now time.Time) {
 	if c.window.empty() || pos <= c.window.oldest().start() {
 		return
 	}
-	m.shared.countConfirmed(c.backend, c.window.trim(c.window.oldest().lineStart(pos)))
+	n := c.window.trim(c.window.oldest().lineStart(pos))
+	m.countOrdered(n.Lines)
+	m.shared.countConfirmed(c.backend, n)
 }
 
-// reclaim moves the window to the retry queue and counts the part of it that the connection had
-// been given.
+// reclaim moves the window to the retry queue, in front of what is in it, and counts the part of it
+// that the connection had been given.
 func (m *Machine) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
-	for !c.window.empty() {
+	older := 0
+	for ; !c.window.empty(); older++ {
 		s := c.window.pop()
 		border := c.seen.Acked
 		if border > s.start() && border < s.end {
@@ -94,5 +97,6 @@ func (m *Machine) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
 		unacknowledged.Add(s.begun(border, c.seen.Written))
 		m.retryQueue.push(s)
 	}
+	m.retryQueue.advance(older)
 	return unacknowledged, unread
 }

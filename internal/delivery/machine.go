@@ -39,11 +39,13 @@
 //	which target is dialled next                candidate in dial.go
 //	a peer's FIN, our FIN, the end in order     leave.go; judgeFIN in outconn.go for half-closers
 //	the way home                                failback.go
+//	lines that keep their order                 order.go
 package delivery
 
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"linesplit/linebuf"
@@ -97,6 +99,8 @@ type Machine struct {
 	driver Driver
 	home   *Backend // it belongs here; connected elsewhere, it is displaced
 	logger *slog.Logger
+
+	inOrder *atomic.Uint64 // counts confirmed lines of a machine that keeps their order; otherwise nil
 
 	retryQueue  retryQueue // what failed connections left; written before anything new
 	out         *outConn   // the present connection; nil while there is none
@@ -187,7 +191,7 @@ func (m *Machine) Idle() bool {
 
 // writable reports whether the present connection may be given more.
 func (m *Machine) writable() bool {
-	return m.out != nil && !m.full && !m.out.ending && !m.writing
+	return m.out != nil && !m.full && !m.out.ending && !m.writing && !m.behind()
 }
 
 // Take gives the machine a buffer to deliver. Wants must be true.
@@ -281,10 +285,11 @@ func (m *Machine) Abort(now time.Time) {
 }
 
 // Watched returns the connection whose end the driver is to report by Check: the present one, or
-// the one that was left last; nil if there is none. Ticks find the end of the others.
+// the one that was left last, if there is no present one or it waits for that; nil if there is none.
+// Ticks find the end of the others.
 func (m *Machine) Watched() Conn {
 	switch {
-	case m.out != nil:
+	case m.out != nil && !m.behind():
 		return m.out.conn
 	case len(m.leaving) > 0:
 		return m.leaving[len(m.leaving)-1].conn

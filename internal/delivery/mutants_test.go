@@ -74,6 +74,24 @@ var mutants = []mutant{
 		"\t\tm.shared.buffers.Put(s.buf)", ""},
 	{"lines that have moved from a stalled target may move again", "leave.go",
 		"m.out, m.full, m.moved = nil, false, false", "m.out, m.full = nil, false"},
+	{"what an earlier connection was given is confirmed first", "order.go",
+		"return m.inOrder != nil && len(m.leaving) > 0", "return false"},
+	{"what is taken back goes in front", "failover.go",
+		"m.retryQueue.advance(older)", "_ = older"},
+	{"keys that stay home do so", "dial.go",
+		"\tif m.stays() {\n\t\tif", "\tif false {\n\t\tif"},
+	{"lanes know what is confirmed", "failover.go",
+		"\tm.countOrdered(n.Lines)", ""},
+	{"a slot moves only behind its last line", "../lane/routes.go",
+		"if m.from.confirmed.Load() < m.after {", "if false {"},
+	{"lines of a slot wait while it moves", "../lane/routes.go",
+		"\t\t\tr.table[slot] = m.index", "\t\t\tr.table[slot] = to"},
+	{"slots arrive with the lines that have waited", "../lane/routes.go",
+		"\tm.moveTo(&m.to.queue)", ""},
+	{"a lane is kept while slots are on their way to it", "../lane/routes.go",
+		"\t\tif m.to == l {", "\t\tif m == nil {"},
+	{"lines without room stay with their sender", "../lane/scatter.go",
+		"kept += copy(b.B[kept:], b.B[p.from:p.to])", "kept += 0"},
 	{"a lack of descriptors here is no fault of the target", "dial.go",
 		"if target.IsLocalError(err) {", "if target.IsLocalError(err) && false {"},
 
@@ -174,7 +192,7 @@ func (m *mutant) find(t *testing.T) {
 	}
 	write(t, broken, strings.Replace(string(source), m.from, m.to, 1))
 	write(t, overlay, string(plan))
-	out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "^TestSimulation$", "-count=1",
+	out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "^TestSimulation", "-count=1",
 		"-timeout=5m", "-sim.seeds=3000").CombinedOutput()
 	switch {
 	case err == nil:

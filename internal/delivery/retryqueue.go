@@ -1,5 +1,7 @@
 package delivery
 
+import "slices"
+
 // retryQueue holds the segments that failed connections left, oldest first. The zero value is
 // empty.
 type retryQueue struct {
@@ -21,4 +23,15 @@ func (q *retryQueue) pop() segment {
 		q.list, q.head = q.list[:0], 0
 	}
 	return s
+}
+
+// advance moves the n newest segments to the front, in their order.
+func (q *retryQueue) advance(n int) {
+	all := q.list[q.head:]
+	if n == 0 || n == len(all) {
+		return
+	}
+	slices.Reverse(all[:len(all)-n])
+	slices.Reverse(all[len(all)-n:])
+	slices.Reverse(all)
 }

@@ -30,6 +30,9 @@ type Settings struct {
 	ResendAge time.Duration
 	// WindowMax is the most bytes that a machine retains per connection.
 	WindowMax int64
+	// StayHome keeps the lines of machines in order from going to another target while home is down
+	// or hangs.
+	StayHome bool
 }
 
 // maxStuckAfter is the time without an acknowledgement after which a connection with data

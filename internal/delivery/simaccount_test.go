@@ -372,6 +372,12 @@ func (s *sim) judgeEviction(x *simSender) {
 
 // give gives a buffer to a machine, and notes its lines.
 func (s *sim) give(m *simMachine, b *linebuf.Buffer) {
+	s.note(b)
+	m.Take(b)
+}
+
+// note notes the lines of a buffer that a machine gets.
+func (s *sim) note(b *linebuf.Buffer) {
 	for line := range bytes.Lines(b.B) {
 		number, _, _ := bytes.Cut(line, []byte{' '})
 		seq, err := strconv.Atoi(string(number))
@@ -381,5 +387,4 @@ func (s *sim) give(m *simMachine, b *linebuf.Buffer) {
 		s.size[seq] = len(line)
 		s.given = append(s.given, seq)
 	}
-	m.Take(b)
 }

@@ -25,6 +25,9 @@ func (s *sim) check() {
 	}
 	s.checkMemory()
 	s.checkLedger()
+	if s.lanes != nil {
+		s.lanes.check(sum.Confirmed.Lines)
+	}
 	for _, x := range s.all() {
 		if x.Target.Down() && !x.mayBeDown {
 			s.t.Errorf("seed %d: %s is down for want of resources here", s.seed, x.name)
@@ -47,7 +50,7 @@ func (s *sim) checkOut(c *outConn) {
 	// Between two looks it grows by half of the limit, by what a look found half written and was
 	// merged then, and by the last buffer.
 	limit := s.widest + s.widest/2 + 2*int64(s.largest)
-	if s.fed { // senders' small buffers that were read more than a second apart are not merged
+	if s.fed || s.lanes != nil { // senders' small buffers that were read more than a second apart are not merged
 		limit += 8 * senderCount * int64(s.largest)
 	}
 	if peer.wasStable { // probes
@@ -81,6 +84,9 @@ func (s *sim) checkEnd() {
 	}
 	if taken := int(s.shared.Taken().Lines); len(times) != taken {
 		s.t.Errorf("seed %d: %d of %d lines received", s.seed, len(times), taken)
+	}
+	if s.lanes != nil {
+		s.lanes.checkEnd()
 	}
 	unacknowledged, unread := sum.Resent[0].Count, sum.Resent[1].Count
 	resent := unacknowledged.Lines + unread.Lines

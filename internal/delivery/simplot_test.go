@@ -19,7 +19,7 @@ func (s *sim) live(d time.Duration) {
 // reach another one.
 func (s *sim) hang() {
 	s.launch(s.targets[0])
-	s.launch(s.add())
+	s.launchNew()
 	s.heal()
 	s.live(20 * time.Second)
 	x := s.targets[0]
@@ -99,6 +99,9 @@ func (s *sim) recover() {
 	enough := 2*s.shared.Settings().FailbackInterval + 10*time.Second
 	s.live(enough)
 	for _, m := range s.machines {
+		if s.isFormer(m.home) { // it is to end
+			continue
+		}
 		if (m.out == nil || m.out.backend != m.home) && time.Since(m.failbackTried) > enough/2 {
 			s.t.Errorf("seed %d: a machine is not at home", s.seed)
 		}
@@ -180,13 +183,23 @@ func (s *sim) setAccepting(x *simTarget, accepts bool) {
 	s.publish()
 }
 
+// launchNew adds a target with its machine, or machines.
+func (s *sim) launchNew() {
+	x := s.add()
+	if s.lanes != nil {
+		s.lanes.launch(x)
+		return
+	}
+	s.launch(x)
+}
+
 // change adds a target, or removes one while another is left.
 func (s *sim) change(x *simTarget) {
 	if s.ended {
 		return
 	}
 	if s.rng.IntN(2) == 0 && len(s.targets) < 5 {
-		s.launch(s.add())
+		s.launchNew()
 		return
 	}
 	if len(s.targets) < 2 {
@@ -241,7 +254,7 @@ func (s *sim) finish() {
 	s.say("finish")
 	s.heal()
 	s.terminate(time.Now())
-	if x := s.targets[0]; len(s.targets) > 1 && s.rng.IntN(2) == 0 && s.plot != peaceful {
+	if x := s.targets[0]; len(s.targets) > 1 && s.rng.IntN(2) == 0 && s.plot != peaceful && !s.stay {
 		x.setBlackHole(time.Now(), true)
 		x.refuses = syscall.ETIMEDOUT
 	}

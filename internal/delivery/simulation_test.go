@@ -6,12 +6,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"linesplit/internal/intake"
+	"linesplit/internal/lane"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -35,7 +37,7 @@ var (
 // target, whole, and no more duplicates have arrived than were counted.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
-		simulate(t, *simSeed, true)
+		simulate(t, *simSeed, true, false)
 		return
 	}
 	seeds := *simSeeds
@@ -43,11 +45,11 @@ func TestSimulation(t *testing.T) {
 		seeds = min(seeds, 60)
 	}
 	for seed := *simFirst; seed < *simFirst+seeds && !t.Failed(); seed++ {
-		simulate(t, seed, false)
+		simulate(t, seed, false, false)
 	}
 }
 
-func simulate(t *testing.T, seed uint64, verbose bool) {
+func simulate(t *testing.T, seed uint64, verbose, inOrder bool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		defer func() {
@@ -58,10 +60,11 @@ func simulate(t *testing.T, seed uint64, verbose bool) {
 				}
 			}
 			if t.Failed() {
-				t.Logf("replay with: go test ./internal/delivery -run TestSimulation -sim.seed %d", seed)
+				name, _, _ := strings.Cut(t.Name(), "/")
+				t.Logf("replay with: go test ./internal/delivery -run '^%s$' -sim.seed %d", name, seed)
 			}
 		}()
-		newSim(t, seed, verbose).run()
+		newSim(t, seed, verbose, inOrder).run()
 	})
 }
 
@@ -92,6 +95,8 @@ type sim struct {
 	stopped   bool
 
 	simFeed
+	lanes *simLanes // nil: lines have no keys
+	stay  bool      // Settings.StayHome
 }
 
 // simFeed is where input comes from if senders write it.
@@ -122,16 +127,20 @@ type simFeed struct {
 type simMachine struct {
 	*Machine
 	s      *sim
+	lane   *lane.Lane // nil: it takes lines of any key
 	dialTo *simTarget
 	dialAt time.Time // when the dial under way ends; zero: there is none
 }
 
-func newSim(t *testing.T, seed uint64, verbose bool) *sim {
+func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	s := &sim{t: t, seed: seed, rng: rng, verbose: verbose, buffers: linebuf.NewPool(0), lastTick: time.Now(),
 		plot: plot(rng.IntN(int(numPlots))), window: simWindow, size: map[int]int{}}
 	s.largest = 512
-	if rng.IntN(2) == 0 {
+	switch {
+	case inOrder:
+		s.keepOrder()
+	case rng.IntN(2) == 0:
 		s.feeds()
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -145,6 +154,11 @@ func newSim(t *testing.T, seed uint64, verbose bool) *sim {
 	s.tune()
 	for range 1 + rng.IntN(3) {
 		s.launch(s.targets[rng.IntN(len(s.targets))])
+	}
+	if inOrder {
+		for _, x := range s.targets {
+			s.lanes.launch(x)
+		}
 	}
 	s.say("plot %d, fed by senders %v", s.plot, s.fed)
 	return s
@@ -189,6 +203,9 @@ func (s *sim) publish() {
 		all = append(all, x.Backend)
 	}
 	s.shared.SetBackends(NewBackends(all))
+	if s.lanes != nil {
+		s.lanes.assign()
+	}
 }
 
 func (s *sim) tune() {
@@ -207,6 +224,7 @@ func (s *sim) tune() {
 		FailbackProbe:    time.Duration(1+s.rng.IntN(10)) * time.Second,
 		ResendAge:        time.Duration(3+s.rng.IntN(10)) * time.Second,
 		WindowMax:        s.window,
+		StayHome:         s.stay,
 	})
 	if s.fed {
 		s.tuneIntake()
@@ -218,6 +236,9 @@ func (s *sim) tune() {
 const simWindow = 1 << 40
 
 func (s *sim) launch(home *simTarget) {
+	if s.lanes != nil {
+		return // see simLanes.launch
+	}
 	m := &simMachine{s: s}
 	m.Machine = New(s.shared, m, home.Backend, len(s.machines))
 	s.machines = append(s.machines, m)
@@ -231,6 +252,9 @@ func (m *simMachine) Dial(b *Backend) {
 	}
 	if b.Target.Unhealthy() || !b.Accepts() {
 		panic("a dial of a target that checks have found down, or that takes no lines")
+	}
+	if m.s.stay && m.home.Accepts() && b != m.home {
+		panic("a dial of another target while home takes lines")
 	}
 	for _, x := range m.s.all() {
 		if x.Backend == b {
@@ -293,6 +317,9 @@ func (s *sim) pass(d time.Duration) {
 		m.act(now, tick)
 	}
 	s.dismiss(now)
+	if s.lanes != nil {
+		s.lanes.pass(tick)
+	}
 	s.passSenders(now, d)
 }
 
@@ -313,7 +340,10 @@ func (m *simMachine) act(now time.Time, tick bool) {
 		most = 40
 	}
 	for range 1 + m.s.rng.IntN(most) {
-		if m.Wants() {
+		switch {
+		case m.lane != nil:
+			m.s.lanes.give(m, now)
+		case m.Wants():
 			if b := m.s.input(now); b != nil {
 				m.s.give(m, b)
 			}
@@ -322,7 +352,11 @@ func (m *simMachine) act(now time.Time, tick bool) {
 			break
 		}
 	}
-	if m.s.inputOver() && !m.ended && (m.Idle() || m.Wants()) {
+	over := m.s.inputOver()
+	if m.lane != nil {
+		over = m.s.lanes.inputOver(m)
+	}
+	if over && !m.ended && (m.Idle() || m.Wants()) {
 		m.EndInput(now)
 	}
 }
@@ -353,6 +387,9 @@ func (m *simMachine) write(now time.Time) bool {
 		return false
 	}
 	n, err := c.(*simConn).Write(p)
+	if m.lane != nil {
+		m.s.lanes.wrote(c.(*simConn))
+	}
 	m.Wrote(n, err, now)
 	return n == len(p)
 }
@@ -394,7 +431,7 @@ func (s *sim) buffer() *linebuf.Buffer {
 func (s *sim) dismiss(now time.Time) {
 	kept := s.machines[:0]
 	for _, m := range s.machines {
-		if m.Rests() && s.isFormer(m.home) && m.dialAt.IsZero() {
+		if m.Rests() && s.isFormer(m.home) && m.dialAt.IsZero() && (m.lane == nil || s.lanes.forget(m)) {
 			m.Abort(now)
 			continue
 		}

@@ -1,0 +1,259 @@
+package delivery
+
+import (
+	"bytes"
+	"strconv"
+	"testing"
+	"time"
+
+	"linesplit/internal/lane"
+	"linesplit/internal/linekey"
+	"linesplit/linebuf"
+)
+
+// TestSimulationInOrder is TestSimulation with keys: lines are scattered to lanes, which machines
+// deliver in order, while targets fail, come and go at random. Beside all that TestSimulation
+// demands, whenever a line is written
+//
+//   - the line of its key before it comes right before it on the same connection, or it begins a
+//     stretch that is repeated from there on;
+//   - no other connection has lines of its key that a target may still read.
+func TestSimulationInOrder(t *testing.T) {
+	if *simSeed != 0 {
+		simulate(t, *simSeed, true, true)
+		return
+	}
+	seeds := *simSeeds
+	if testing.Short() {
+		seeds = min(seeds, 60)
+	}
+	for seed := *simFirst; seed < *simFirst+seeds && !t.Failed(); seed++ {
+		simulate(t, seed, false, true)
+	}
+}
+
+// simLanes scatters lines to the machines of a simulation.
+type simLanes struct {
+	s       *sim
+	routes  *lane.Routes
+	senders []*lane.Source
+	pending []*linebuf.Buffer // what a sender waits with, or nil
+	perHome int               // machines of each target
+	over    bool              // the routes know that no more lines come
+
+	confirmed uint64           // by machines that were dismissed
+	keys      []simKey         // by number
+	place     map[int]int      // of each line among those of its key
+	parsed    map[*simConn]int // bytes of sent that were looked at
+}
+
+// simKey is what is known about one key.
+type simKey struct {
+	lines int // read from its sender
+	high  int // place of the furthest line that was written, -1: none
+	conn  *simConn
+	place int // of the line that was written last, over conn
+	end   int // position behind it
+}
+
+const simKeys = 23
+
+// keepOrder makes the simulation one with keys.
+func (s *sim) keepOrder() {
+	limit := int64(1024 << s.rng.IntN(5))
+	l := &simLanes{s: s, routes: lane.New(s.buffers, limit), perHome: 1 + s.rng.IntN(3), keys: make([]simKey, simKeys),
+		place: map[int]int{}, parsed: map[*simConn]int{}, pending: make([]*linebuf.Buffer, 1+s.rng.IntN(3))}
+	for i := range l.keys {
+		l.keys[i].high = -1
+	}
+	for i := range l.pending { // each sender has keys of its own
+		l.senders = append(l.senders, l.routes.NewSource(l.find, false, i))
+	}
+	s.largest = int(limit)
+	s.stay = s.plot != hang && s.rng.IntN(3) == 0
+	s.lanes = l
+}
+
+func keyOf(line []byte) int {
+	number, _, _ := bytes.Cut(line, []byte{' '})
+	seq, _ := strconv.Atoi(string(number))
+	return seq % simKeys
+}
+
+// find returns the key of a line. The lines of key 0 have none.
+func (l *simLanes) find(line []byte) (uint64, bool) {
+	k := keyOf(line)
+	return linekey.HashNumber(uint64(k)), k != 0
+}
+
+// launch starts the machines of a target that gets keys from now on.
+func (l *simLanes) launch(home *simTarget) {
+	for range l.perHome {
+		m := &simMachine{s: l.s, lane: l.routes.NewLane(func(bool) {})}
+		m.Machine = NewInOrder(l.s.shared, m, home.Backend, len(l.s.machines), m.lane.Confirmed())
+		l.s.machines = append(l.s.machines, m)
+		m.Begin(time.Now())
+	}
+	l.assign()
+}
+
+// assign distributes the keys over the targets that take lines or, if there is none, over those
+// that are listed.
+func (l *simLanes) assign() {
+	var homes, all []lane.Home
+	for _, x := range l.s.targets {
+		h := lane.Home{Name: x.name}
+		for _, m := range l.s.machines {
+			if m.home == x.Backend {
+				h.Lanes = append(h.Lanes, m.lane)
+			}
+		}
+		if len(h.Lanes) == 0 {
+			continue
+		}
+		if all = append(all, h); x.Accepts() {
+			homes = append(homes, h)
+		}
+	}
+	if len(homes) == 0 {
+		homes = all
+	}
+	l.routes.Assign(homes)
+}
+
+// pass lets senders go on.
+func (l *simLanes) pass(tick bool) {
+	s := l.s
+	if tick {
+		l.routes.Settle()
+	}
+	waiting := false
+	for i, from := range l.senders {
+		if l.pending[i] == nil && !s.ended && !s.muted && s.rng.IntN(2) == 0 {
+			l.pending[i] = l.buffer(i)
+		}
+		if b := l.pending[i]; b != nil && from.Offer(b) {
+			l.pending[i] = nil
+		}
+		waiting = waiting || l.pending[i] != nil
+	}
+	if s.ended && !waiting && !l.over {
+		l.over = true
+		l.routes.End()
+	}
+}
+
+// buffer returns some lines of a sender with keys of its own.
+func (l *simLanes) buffer(sender int) *linebuf.Buffer {
+	s := l.s
+	b := s.buffers.MustGet(1024)
+	for range 1 + s.rng.IntN(8) {
+		for s.seq%simKeys%len(l.senders) != sender {
+			s.seq++
+		}
+		b.B = strconv.AppendInt(b.B, int64(s.seq), 10)
+		b.B = append(b.B, ' ')
+		for range s.rng.IntN(40) {
+			b.B = append(b.B, 'x')
+		}
+		b.B = append(b.B, '\n')
+		b.Lines++
+		k := &l.keys[s.seq%simKeys]
+		l.place[s.seq] = k.lines
+		k.lines++
+		s.seq++
+	}
+	b.Read = time.Now()
+	return b
+}
+
+// give gives the machine what its lane has.
+func (l *simLanes) give(m *simMachine, now time.Time) {
+	keep := m.Paused() && l.s.shared.Backends().AnyAccepts()
+	for keep || m.Wants() {
+		b := m.lane.Pop()
+		if b == nil {
+			return
+		}
+		l.s.note(b)
+		if keep {
+			m.Keep(b, now)
+			continue
+		}
+		m.Take(b)
+		return
+	}
+}
+
+// wrote checks the order of the lines that have been written to a connection.
+func (l *simLanes) wrote(c *simConn) {
+	from := l.parsed[c]
+	whole := bytes.LastIndexByte(c.sent, '\n') + 1
+	for line := range bytes.Lines(c.sent[from:max(from, whole)]) {
+		from += len(line)
+		number, _, _ := bytes.Cut(line, []byte{' '})
+		seq, _ := strconv.Atoi(string(number))
+		if keyOf(line) != 0 {
+			l.judge(c, seq, from)
+		}
+	}
+	l.parsed[c] = from
+}
+
+// judge checks one line that has been written to c up to the position end.
+func (l *simLanes) judge(c *simConn, seq, end int) {
+	k, place := &l.keys[seq%simKeys], l.place[seq]
+	switch {
+	case k.conn == c && place != k.place+1:
+		l.fail("key %d: line %d comes behind line %d of its connection to %s", seq%simKeys, place, k.place, c.to.name)
+	case place > k.high+1:
+		l.fail("key %d: line %d at %s overtakes line %d", seq%simKeys, place, c.to.name, k.high+1)
+	case k.conn != nil && k.conn != c && k.conn.mayRead(k.end):
+		l.fail("key %d: line %d goes to %s while %s has yet to read line %d", seq%simKeys, place, c.to.name,
+			k.conn.to.name, k.place)
+	}
+	k.conn, k.place, k.end, k.high = c, place, end, max(k.high, place)
+}
+
+func (l *simLanes) fail(format string, args ...any) {
+	l.s.t.Errorf("seed %d: "+format, append([]any{l.s.seed}, args...)...)
+}
+
+// mayRead reports whether the process has not read up to the position, and may do so.
+func (c *simConn) mayRead(end int) bool {
+	return c.read < end && !c.dead && !c.over && !c.closed && c.err == nil
+}
+
+// inputOver reports whether the lane of a machine gets nothing more.
+func (l *simLanes) inputOver(m *simMachine) bool { return l.over && l.routes.Finished(m.lane) }
+
+// forget dismisses a machine whose target was removed, if its lane is not needed any more.
+func (l *simLanes) forget(m *simMachine) bool {
+	if !l.routes.Forget(m.lane) {
+		return false
+	}
+	l.confirmed += m.lane.Confirmed().Load()
+	return true
+}
+
+// check demands that lanes count what is confirmed.
+func (l *simLanes) check(confirmed uint64) {
+	n := l.confirmed
+	for _, m := range l.s.machines {
+		n += m.lane.Confirmed().Load()
+	}
+	if n != confirmed {
+		l.fail("lanes count %d lines as confirmed, targets %d", n, confirmed)
+	}
+}
+
+// checkEnd demands that all lines have left their senders.
+func (l *simLanes) checkEnd() {
+	given := 0
+	for _, k := range l.keys {
+		given += k.lines
+	}
+	if given != len(l.s.given) {
+		l.fail("%d of %d lines were given to machines", len(l.s.given), given)
+	}
+}

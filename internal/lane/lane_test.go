@@ -1,0 +1,439 @@
+package lane
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"linesplit/linebuf"
+)
+
+// bench is a set of lanes of some targets.
+type bench struct {
+	t      *testing.T
+	pool   *linebuf.Pool
+	routes *Routes
+	homes  []Home
+	woken  map[*Lane]int
+}
+
+func newBench(t *testing.T, limit int64, targets, lanes int) *bench {
+	b := &bench{t: t, pool: linebuf.NewPool(0), woken: map[*Lane]int{}}
+	b.routes = New(b.pool, limit)
+	for i := range targets {
+		b.homes = append(b.homes, b.home(fmt.Sprint("target-", i), lanes))
+	}
+	b.routes.Assign(b.homes)
+	return b
+}
+
+func (b *bench) home(name string, lanes int) Home {
+	h := Home{Name: name}
+	for range lanes {
+		var l *Lane
+		l = b.routes.NewLane(func(bool) { b.woken[l]++ })
+		h.Lanes = append(h.Lanes, l)
+	}
+	return h
+}
+
+func (b *bench) lanes() (all []*Lane) {
+	for _, h := range b.homes {
+		all = append(all, h.Lanes...)
+	}
+	return all
+}
+
+// source returns a source for lines "KEY NUMBER". A line that begins with a blank has no key.
+func (b *bench) source(drop bool) *Source {
+	return b.routes.NewSource(func(line []byte) (uint64, bool) {
+		key, _, _ := bytes.Cut(line, []byte{' '})
+		return xxhash.Sum64(key), len(key) > 0
+	}, drop, 0)
+}
+
+func (b *bench) buffer(lines ...string) *linebuf.Buffer {
+	text := strings.Join(lines, "\n") + "\n"
+	buf := b.pool.MustGet(len(text))
+	buf.B = append(buf.B, text...)
+	buf.Lines, buf.Read = len(lines), time.Now()
+	return buf
+}
+
+// drain takes everything out of a lane, and confirms it if told so.
+func (b *bench) drain(l *Lane, confirm bool) (lines []string) {
+	for buf := l.Pop(); buf != nil; buf = l.Pop() {
+		got := strings.Split(strings.TrimSuffix(string(buf.B), "\n"), "\n")
+		if len(got) != buf.Lines || buf.Read.IsZero() {
+			b.t.Errorf("a buffer counts %d lines, has %q, was read at %v", buf.Lines, buf.B, buf.Read)
+		}
+		lines = append(lines, got...)
+		b.pool.Put(buf)
+	}
+	if confirm {
+		l.Confirmed().Add(uint64(len(lines)))
+	}
+	return lines
+}
+
+// where returns the lane that has the line, nil if none does. It takes everything out of all lanes.
+func (b *bench) where(line string) (at *Lane) {
+	for _, l := range b.lanes() {
+		if slices.Contains(b.drain(l, true), line) {
+			at = l
+		}
+	}
+	return at
+}
+
+func (b *bench) wantNothingHeld() {
+	b.t.Helper()
+	if n := b.pool.InUse(); n != 0 {
+		b.t.Errorf("%d bytes of buffers were not given back", n)
+	}
+}
+
+// Lines of a key stay in order and in one lane, whatever is between them.
+func TestScatterKeepsKeysInOrder(t *testing.T) {
+	b := newBench(t, 1<<20, 4, 3)
+	s := b.source(false)
+	for n := range 50 {
+		var lines []string
+		for k := range 40 {
+			lines = append(lines, fmt.Sprintf("key%d %d", k*n%40, n))
+		}
+		if !s.Offer(b.buffer(lines...)) {
+			t.Fatal("no room")
+		}
+	}
+	at, last, total := map[string]*Lane{}, map[string]int{}, 0
+	used := 0
+	for _, l := range b.lanes() {
+		lines := b.drain(l, false)
+		if len(lines) > 0 {
+			used++
+		}
+		if b.woken[l] == 0 && len(lines) > 0 {
+			t.Error("a lane was filled and not woken")
+		}
+		for _, line := range lines {
+			key, number, _ := strings.Cut(line, " ")
+			n, _ := strconv.Atoi(number)
+			if at[key] != nil && at[key] != l || n < last[key] {
+				t.Fatalf("%s: number %d after %d, in the same lane: %v", key, n, last[key], at[key] == l)
+			}
+			at[key], last[key] = l, n
+			total++
+		}
+	}
+	if total != 50*40 || used < 10 {
+		t.Errorf("%d lines in %d lanes", total, used)
+	}
+	b.wantNothingHeld()
+}
+
+// A lane without room leaves its lines with the sender, and takes no others' room.
+func TestFullLaneHoldsUpOnlyItsKeys(t *testing.T) {
+	b := newBench(t, 1024, 2, 1)
+	s := b.source(false)
+	slow := b.laneOf("slow")
+	quick := "quick"
+	for b.laneOf(quick) == slow {
+		quick += "x"
+	}
+	for i := range 100 {
+		if buf := b.buffer(fmt.Sprint("slow ", i, strings.Repeat("s", 200))); !s.Offer(buf) {
+			b.pool.Put(buf)
+			break
+		}
+	}
+	if full := slow.Stats(); full.FullSince.IsZero() || full.Queued.Bytes > 1024 {
+		t.Fatalf("the lane holds %+v", full)
+	}
+	held := b.buffer("slow 1000"+strings.Repeat("s", 500), quick+" 1", "slow 1001"+strings.Repeat("s", 500), quick+" 2")
+	room := b.routes.Room()
+	if s.Offer(held) {
+		t.Fatal("there was room")
+	}
+	if want := "slow 1000" + strings.Repeat("s", 500) + "\nslow 1001" + strings.Repeat("s", 500) + "\n"; string(held.B) != want || held.Lines != 2 {
+		t.Errorf("the sender is left with %d lines %q", held.Lines, held.B)
+	}
+	select {
+	case <-room:
+		t.Error("room was announced although there is none")
+	default:
+	}
+	for _, l := range b.lanes() {
+		if l != slow {
+			if got := b.drain(l, false); !slices.Equal(got, []string{quick + " 1", quick + " 2"}) {
+				t.Errorf("the other lane has got %q", got)
+			}
+		}
+	}
+	b.drain(slow, false)
+	select {
+	case <-room:
+	default:
+		t.Error("room was not announced")
+	}
+	if !s.Offer(held) {
+		t.Error("a buffer that is larger than the limit found no room in an empty lane")
+	}
+	if got := b.drain(slow, false); len(got) != 2 {
+		t.Errorf("got %q", got)
+	}
+	b.wantNothingHeld()
+}
+
+// laneOf returns the lane of a key.
+func (b *bench) laneOf(key string) *Lane {
+	s := b.source(false)
+	line := key + " where"
+	if !s.Offer(b.buffer(line)) {
+		b.t.Fatal("no room")
+	}
+	return b.where(line)
+}
+
+func TestLinesWithoutKey(t *testing.T) {
+	b := newBench(t, 1<<20, 2, 2)
+	drop := b.source(true)
+	if !drop.Offer(b.buffer(" none", "a 1", " none either")) {
+		t.Fatal("no room")
+	}
+	if got, want := drop.TakeDropped(), (linebuf.Count{Lines: 2, Bytes: 19}); got != want {
+		t.Errorf("dropped %+v, want %+v", got, want)
+	}
+	if got := drop.TakeDropped(); got != (linebuf.Count{}) {
+		t.Errorf("dropped %+v again", got)
+	}
+	if !drop.Offer(b.buffer(" none", " none")) {
+		t.Error("a buffer of lines that are dropped was left")
+	}
+	b.where("")
+	any := b.source(false)
+	got := map[*Lane]int{}
+	for range 8 {
+		any.Offer(b.buffer(" none"))
+		for _, l := range b.lanes() {
+			got[l] += len(b.drain(l, false))
+		}
+	}
+	for _, l := range b.lanes() {
+		if got[l] != 2 {
+			t.Errorf("lanes get %v of eight lines without a key, want two each", got)
+			break
+		}
+	}
+	b.wantNothingHeld()
+}
+
+// A key moves only once its lane has seen all confirmed that it was given, and the lines that come
+// meanwhile follow it.
+func TestKeyMovesBehindItsLastLine(t *testing.T) {
+	b := newBench(t, 1<<20, 2, 1)
+	s := b.source(false)
+	gone := b.homes[0].Lanes[0]
+	key := ""
+	for i := 0; key == ""; i++ {
+		if k := fmt.Sprint("k", i); b.laneOf(k) == gone {
+			key = k
+		}
+	}
+	s.Offer(b.buffer(key+" 1", key+" 2"))
+	b.routes.Assign(b.homes[1:])
+	s.Offer(b.buffer(key + " 3"))
+	left := b.homes[1].Lanes[0]
+	if b.routes.Settle() || !left.Empty() {
+		t.Fatal("the key has moved before its last line")
+	}
+	if share, waiting := b.routes.Moving(); share < 0.4 || share > 0.6 || waiting.Lines != 1 {
+		t.Errorf("%v of all keys are moving, %+v wait", share, waiting)
+	}
+	if b.routes.Forget(gone) || b.routes.Finished(left) {
+		t.Error("a lane was given up that a slot is on the way from, or to")
+	}
+	if got := b.drain(gone, false); len(got) != 2 {
+		t.Errorf("the old lane has %q", got)
+	}
+	gone.Confirmed().Add(1)
+	if b.routes.Settle() {
+		t.Fatal("the key has moved before its last line was confirmed")
+	}
+	gone.Confirmed().Add(1)
+	if !b.routes.Settle() {
+		t.Fatal("the key has not moved")
+	}
+	s.Offer(b.buffer(key + " 4"))
+	if got := b.drain(left, true); !slices.Equal(got, []string{key + " 3", key + " 4"}) {
+		t.Errorf("the new lane has %q", got)
+	}
+	if !b.routes.Forget(gone) || b.routes.Forget(left) {
+		t.Error("the old lane was kept, or the new one was not")
+	}
+	b.wantNothingHeld()
+}
+
+// A target that is listed again while its keys are leaving gets them back behind their lines.
+func TestKeyMovesBack(t *testing.T) {
+	b := newBench(t, 1<<20, 2, 1)
+	s := b.source(false)
+	first, second := b.homes[0].Lanes[0], b.homes[1].Lanes[0]
+	key := "k"
+	for b.laneOf(key) != first {
+		key += "k"
+	}
+	s.Offer(b.buffer(key + " 1"))
+	b.routes.Assign(b.homes[1:])
+	s.Offer(b.buffer(key + " 2"))
+	b.routes.Assign(b.homes)
+	s.Offer(b.buffer(key + " 3"))
+	b.drain(first, true)
+	if b.routes.Settle() {
+		t.Fatal("the key went back before its lines on the way")
+	}
+	s.Offer(b.buffer(key + " 4"))
+	if got := b.drain(second, true); !slices.Equal(got, []string{key + " 2", key + " 3"}) {
+		t.Errorf("on the way: %q", got)
+	}
+	b.routes.Settle()
+	if got := b.drain(first, true); !slices.Equal(got, []string{key + " 4"}) {
+		t.Errorf("back: %q", got)
+	}
+	b.wantNothingHeld()
+}
+
+// After the end, keys on the way arrive, and no others set out.
+func TestEndLetsKeysArrive(t *testing.T) {
+	b := newBench(t, 1<<20, 2, 1)
+	s := b.source(false)
+	first, second := b.homes[0].Lanes[0], b.homes[1].Lanes[0]
+	key := "k"
+	for b.laneOf(key) != first {
+		key += "k"
+	}
+	s.Offer(b.buffer(key + " 1"))
+	b.routes.Assign(b.homes[1:])
+	s.Offer(b.buffer(key + " 2"))
+	b.routes.End()
+	if b.routes.Finished(second) {
+		t.Error("a lane is finished with lines on the way to it")
+	}
+	b.routes.Assign(b.homes[:1])
+	b.drain(first, true)
+	if !b.routes.Settle() || b.routes.Finished(second) {
+		t.Error("the lines have not arrived")
+	}
+	if got := b.drain(second, true); len(got) != 1 || !b.routes.Finished(second) || !b.routes.Finished(first) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Lines that come while a worker is busy share its buffers, so that it writes many at once.
+func TestLinesGatherInBuffers(t *testing.T) {
+	b := newBench(t, 1<<20, 1, 1)
+	s := b.source(false)
+	for i := range 1000 {
+		s.Offer(b.buffer(fmt.Sprint("k ", i, strings.Repeat("x", 200))))
+	}
+	l, buffers := b.homes[0].Lanes[0], 0
+	for buf := l.Pop(); buf != nil; buf = l.Pop() {
+		buffers++
+		b.pool.Put(buf)
+	}
+	if buffers > 20 {
+		t.Errorf("%d buffers for 1000 lines", buffers)
+	}
+	b.wantNothingHeld()
+}
+
+func TestScatterAllocatesNothing(t *testing.T) {
+	b := newBench(t, 1<<20, 4, 4)
+	s := b.source(false)
+	var lines []string
+	for i := range 200 {
+		lines = append(lines, fmt.Sprint("key", i, " ", strings.Repeat("x", 100)))
+	}
+	text := strings.Join(lines, "\n") + "\n"
+	cycle := func() {
+		buf := b.pool.MustGet(len(text))
+		buf.B = append(buf.B, text...)
+		buf.Lines, buf.Read = len(lines), time.Now()
+		s.Offer(buf)
+		for _, h := range b.homes {
+			for _, l := range h.Lanes {
+				for got := l.Pop(); got != nil; got = l.Pop() {
+					b.pool.Put(got)
+				}
+			}
+		}
+	}
+	for range 20 {
+		cycle()
+	}
+	if n := testing.AllocsPerRun(100, cycle); n > 0 {
+		t.Errorf("%v allocations per buffer", n)
+	}
+}
+
+// Of five targets, one that goes moves a fifth of the keys, and they come back to it.
+func TestFifthOfKeysMoves(t *testing.T) {
+	b := newBench(t, 1<<20, 5, 4)
+	before := b.routes.table
+	b.routes.Assign(b.homes[:4])
+	without := b.routes.table
+	moved := 0
+	for slot := range before {
+		if before[slot] != without[slot] {
+			moved++
+		}
+	}
+	if share := float64(moved) / numSlots; share < 0.19 || share > 0.21 {
+		t.Errorf("%v of the keys have moved, want a fifth", share)
+	}
+	b.routes.Assign(b.homes)
+	if b.routes.table != before {
+		t.Error("keys have not come back")
+	}
+}
+
+// BenchmarkScatter scatters 128 KiB of lines of 600 bytes to 16 lanes.
+func BenchmarkScatter(b *testing.B) {
+	pool := linebuf.NewPool(0)
+	routes := New(pool, 4<<20)
+	var homes []Home
+	for i := range 4 {
+		h := Home{Name: fmt.Sprint("target-", i)}
+		for range 4 {
+			h.Lanes = append(h.Lanes, routes.NewLane(func(bool) {}))
+		}
+		homes = append(homes, h)
+	}
+	routes.Assign(homes)
+	s := routes.NewSource(func(line []byte) (uint64, bool) { return xxhash.Sum64(line[:10]), true }, false, 0)
+	var text []byte
+	for i := range 218 {
+		text = fmt.Appendf(text, "key%07d %s\n", i, strings.Repeat("x", 588))
+	}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		buf := pool.MustGet(len(text))
+		buf.B = append(buf.B, text...)
+		buf.Lines = 218
+		s.Offer(buf)
+		for _, h := range homes {
+			for _, l := range h.Lanes {
+				for got := l.Pop(); got != nil; got = l.Pop() {
+					pool.Put(got)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package lane
+
+import (
+	"bytes"
+
+	"linesplit/linebuf"
+)
+
+// Source hands the lines of one sender over to lanes. One goroutine at a time uses it.
+type Source struct {
+	routes  *Routes
+	find    func(line []byte) (hash uint64, ok bool)
+	drop    bool // lines without a key
+	whole   bool // all lines have the key hash
+	hash    uint64
+	turn    int
+	dropped linebuf.Count
+}
+
+// NewSource returns a source for lines whose keys find returns. Lines without a key go to any lane,
+// or are dropped if drop is set. turn tells sources apart, so that they begin with different lanes.
+func (r *Routes) NewSource(find func([]byte) (uint64, bool), drop bool, turn int) *Source {
+	return &Source{routes: r, find: find, drop: drop, turn: turn}
+}
+
+// NewWholeSource returns a source all of whose lines have one key.
+func (r *Routes) NewWholeSource(hash uint64) *Source {
+	return &Source{routes: r, whole: true, hash: hash}
+}
+
+// fewBytes is the size of a buffer in bytes below which its lines are to be written at once.
+// Larger ones come from senders that write more than that: their lanes' workers write what has
+// gathered meanwhile.
+const fewBytes = 16 << 10
+
+// Offer gives the lines of b to their lanes, as far as these have room. If that is all of them, it
+// returns true, and b has another owner. Otherwise b is left with the lines that it could not give
+// away, in order, and belongs to the caller. Offer never waits.
+func (s *Source) Offer(b *linebuf.Buffer) bool {
+	t := s.routes.takeScratch()
+	now := len(b.B) < fewBytes
+	done := s.scatter(b, t)
+	for _, l := range t.filled {
+		l.wake(now)
+	}
+	s.routes.putScratch(t)
+	return done
+}
+
+// TakeDropped returns the number of lines that were dropped, for lack of a key, since the last call.
+func (s *Source) TakeDropped() linebuf.Count {
+	n := s.dropped
+	s.dropped = linebuf.Count{}
+	return n
+}
+
+// scratch is what scattering one buffer needs.
+type scratch struct {
+	pieces []piece
+	shares []share  // of the ways, by index
+	used   []uint16 // ways with a share
+	filled []*Lane
+}
+
+// piece is a run of lines of the buffer that go the same way.
+type piece struct {
+	from, to int
+	lines    int
+	way      uint16 // none: they are dropped
+	next     int    // of the same way, -1 for the last
+}
+
+// share is what one way gets of the buffer.
+type share struct {
+	first, last int // pieces
+	size, lines int
+	blocked     bool // the way has no room
+}
+
+func (r *Routes) takeScratch() *scratch {
+	select {
+	case t := <-r.scratches:
+		return t
+	default:
+		return &scratch{}
+	}
+}
+
+func (r *Routes) putScratch(t *scratch) {
+	clear(t.filled)
+	t.filled = t.filled[:0]
+	select {
+	case r.scratches <- t:
+	default:
+	}
+}
+
+// scatter is Offer, without waking lanes.
+func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
+	r := s.routes
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.open) == 0 {
+		return false
+	}
+	if s.whole {
+		return s.giveWhole(b, r.table[slotOf(s.hash)], t)
+	}
+	s.split(b.B, t)
+	if len(t.used) == 1 && t.shares[t.used[0]].size == len(b.B) {
+		return s.giveWhole(b, t.used[0], t)
+	}
+	blocked := false
+	limit := r.limit.Load()
+	for _, i := range t.used {
+		w, share := r.ways[i], &t.shares[i]
+		share.blocked = !w.queue.copyIn(r.pool, b, share, t.pieces, limit)
+		if share.blocked {
+			blocked = true
+		} else if w.lane != nil {
+			t.filled = append(t.filled, w.lane)
+		}
+	}
+	if blocked {
+		keepBlocked(b, t)
+		return false
+	}
+	r.pool.Put(b)
+	return true
+}
+
+func (s *Source) giveWhole(b *linebuf.Buffer, way uint16, t *scratch) bool {
+	w := s.routes.ways[way]
+	if !w.queue.take(s.routes.pool, b, s.routes.limit.Load()) {
+		return false
+	}
+	if w.lane != nil {
+		t.filled = append(t.filled, w.lane)
+	}
+	return true
+}
+
+// split finds the way of each line of b.
+func (s *Source) split(b []byte, t *scratch) {
+	t.begin(len(s.routes.ways))
+	keyless := -1
+	for at := 0; at < len(b); {
+		end := at + bytes.IndexByte(b[at:], '\n') + 1
+		var way uint16
+		switch hash, ok := s.find(b[at:end]); {
+		case ok:
+			way = s.routes.table[slotOf(hash)]
+		case s.drop:
+			way = none
+			s.dropped.Add(linebuf.Count{Lines: 1, Bytes: uint64(end - at)})
+		default:
+			if keyless < 0 {
+				keyless = int(s.anyLane())
+			}
+			way = uint16(keyless)
+		}
+		t.add(at, end, way)
+		at = end
+	}
+}
+
+// anyLane returns a lane for lines without a key, another one each time.
+func (s *Source) anyLane() uint16 {
+	r := s.routes
+	for range r.open {
+		s.turn++
+		if i := r.open[s.turn%len(r.open)]; !r.ways[i].queue.full() {
+			return i
+		}
+	}
+	return r.open[s.turn%len(r.open)]
+}
+
+func (t *scratch) begin(ways int) {
+	for _, i := range t.used {
+		t.shares[i] = share{}
+	}
+	t.used, t.pieces = t.used[:0], t.pieces[:0]
+	if len(t.shares) < ways {
+		t.shares = make([]share, ways)
+	}
+}
+
+// add adds a line.
+func (t *scratch) add(from, to int, way uint16) {
+	n := len(t.pieces)
+	if n > 0 && t.pieces[n-1].way == way {
+		t.pieces[n-1].to = to
+		t.pieces[n-1].lines++
+	} else {
+		t.pieces = append(t.pieces, piece{from: from, to: to, lines: 1, way: way, next: -1})
+	}
+	if way == none {
+		return
+	}
+	s := &t.shares[way]
+	switch {
+	case s.lines == 0:
+		s.first, s.last = n, n
+		t.used = append(t.used, way)
+	case len(t.pieces) > n:
+		t.pieces[s.last].next = n
+		s.last = n
+	}
+	s.lines++
+	s.size += to - from
+}
+
+// keepBlocked leaves only those lines in b whose way has no room.
+func keepBlocked(b *linebuf.Buffer, t *scratch) {
+	kept, lines := 0, 0
+	for _, p := range t.pieces {
+		if p.way != none && t.shares[p.way].blocked {
+			kept += copy(b.B[kept:], b.B[p.from:p.to])
+			lines += p.lines
+		}
+	}
+	b.B, b.Lines = b.B[:kept], lines
+}
