@@ -157,6 +157,9 @@ func (c *conn) send(b *linebuf.Buffer) error {
 
 // trySend is send without waiting.
 func (c *conn) trySend(b *linebuf.Buffer) bool {
+	if o, ok := c.outlet.(KeyedOutlet); ok {
+		return c.offerKeyed(o, b)
+	}
 	n := countOf(b)
 	if !c.outlet.Offer(b) {
 		select {
@@ -171,6 +174,9 @@ func (c *conn) trySend(b *linebuf.Buffer) bool {
 
 // sendWaiting waits for the channel. If hard ends first, b is dropped.
 func (c *conn) sendWaiting(b *linebuf.Buffer) error {
+	if o, ok := c.outlet.(KeyedOutlet); ok {
+		return c.sendKeyed(o, b)
+	}
 	defer c.resume(c.holdUp())
 	n := countOf(b)
 	select {

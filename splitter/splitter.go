@@ -38,8 +38,8 @@ type Options struct {
 	ReadSize int
 	// HandshakeTimeout limits the TLS handshake: 10 s.
 	HandshakeTimeout time.Duration
-	// Outlet returns an outlet for one connection, which tries it before the channel; nil: there
-	// are none.
+	// Outlet returns an outlet for one connection, which tries it before the channel, or uses it
+	// instead if it is a KeyedOutlet; nil: there are none.
 	Outlet func() Outlet
 	// Loops is the number of event loops that read plain connections over TCP and Unix sockets, on
 	// Linux. 0: each connection has a goroutine, as it has with TLS and on other systems.

@@ -52,6 +52,7 @@ type Stats struct {
 //     longest time.
 //   - "truncated": the ends cut off delivered lines (bytes, no lines).
 //   - "shutdown": the hard end came before the channel had room.
+//   - "keyless": it has no key, and such lines are to be dropped; see KeyedOutlet.
 type Dropped struct {
 	Reason string
 	linebuf.Count

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"linesplit/internal/delivery"
+	"linesplit/internal/lane"
 	"linesplit/linebuf"
 	"linesplit/target"
 )
@@ -33,6 +34,7 @@ import (
 type Options struct {
 	Targets     []target.Address // at least one
 	Connections int              // workers per target; 0 means 4
+	Keys                         // which lines are to stay together
 	Tuning                       // settings that [Pool.Tune] can change later
 
 	Dial Dial // nil dials over the network, with DialOptions
@@ -57,6 +59,7 @@ type Pool struct {
 	outlets  atomic.Uint32             // made so far
 	clock    clock
 	parts    atomic.Int32 // that outlets may cut before the next tick; see spread
+	routes   *lane.Routes // of the workers' lanes; nil: lines have no keys
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
@@ -72,6 +75,9 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
 	p := &Pool{o: o, buffers: buffers, removed: noCounters(), clock: newClock(),
 		shared: delivery.NewShared(buffers, o.ConfirmSeconds, o.Logger, nil)}
+	if o.Rule != nil {
+		p.routes = lane.New(buffers, minLane)
+	}
 	var backends []*backend
 	for _, a := range o.Targets {
 		backends = append(backends, p.newBackend(a))
@@ -115,6 +121,9 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	})
 	over := make(chan struct{})
 	clock.Go(func() { p.runClock(over) })
+	if p.routes != nil {
+		clock.Go(func() { p.awaitEnd(hard, lines) })
+	}
 	running.Wait() // Add starts workers only while others run that have not seen the end of lines
 	p.ended.Store(true)
 	close(over)
@@ -135,6 +144,7 @@ func (p *Pool) startAll(lines <-chan *linebuf.Buffer, launch func(*worker)) {
 	for _, b := range p.backends {
 		p.startWorkersLocked(b)
 	}
+	p.assignLocked()
 }
 
 // startWorkersLocked starts the workers that a backend lacks, if lines may still come.
@@ -168,7 +178,7 @@ func (p *Pool) publishWorkersLocked() {
 func (p *Pool) tryDismiss(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !w.home.removing {
+	if !w.home.removing || w.lane != nil && !p.routes.Forget(w.lane) {
 		return false
 	}
 	p.removeWorkerLocked(w)
@@ -223,8 +233,11 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	s := Stats{Retained: p.shared.Retained(), Taken: p.shared.Taken()}
 	for _, b := range p.backends {
-		s.Targets = append(s.Targets, b.statsLocked())
+		t := b.statsLocked()
+		t.Lanes = p.laneStatsLocked(b)
+		s.Targets = append(s.Targets, t)
 	}
+	s.Keys = p.keyStats()
 	s.Removed.Counters = p.removed
 	s.Removed.Resent = slices.Clone(p.removed.Resent)
 	return s

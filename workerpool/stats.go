@@ -13,6 +13,7 @@ type Stats struct {
 	Retained linebuf.Count // taken and not confirmed: in windows or in a retry queue
 	Targets  []TargetStats
 	Removed  TargetStats // sums over targets that were removed; only its Counters are set
+	Keys     *KeyStats   // nil: lines have no keys
 }
 
 // TargetStats is the part of Stats for one target.
@@ -28,6 +29,7 @@ type TargetStats struct {
 	// followed; empty: none.
 	LastError   string
 	LastErrorAt time.Time
+	Lanes       LaneStats // zero if lines have no keys
 	delivery.Gauges
 	delivery.Counters
 }

@@ -42,6 +42,7 @@ func (p *Pool) addLocked(a target.Address) bool {
 	p.setBackendsLocked(append(slices.Clone(p.backends), b))
 	p.o.Logger.Info("target added", "target", b.Target)
 	p.startWorkersLocked(b)
+	p.assignLocked()
 	return true
 }
 
@@ -184,6 +185,7 @@ func (p *Pool) resumeLocked(b *backend) {
 		p.setBackendsLocked(p.backends)
 	}
 	p.startWorkersLocked(b)
+	p.assignLocked()
 	p.nudgeLocked(time.Now())
 }
 
@@ -197,6 +199,7 @@ func (p *Pool) setBackendsLocked(backends []*backend) {
 	}
 	p.shared.SetBackends(delivery.NewBackends(all))
 	p.updateSettingsLocked()
+	p.assignLocked()
 }
 
 // namedLocked returns the backend of that name, nil if it is not, or no longer, listed.

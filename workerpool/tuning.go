@@ -30,6 +30,8 @@ type Tuning struct {
 	// ResendAge is the time after which an acknowledged line counts as read if nothing seems
 	// unread; 0 means 10 s.
 	ResendAge time.Duration
+	// StayHome keeps lines with keys from going to another target while theirs is down or hangs.
+	StayHome bool
 	// PeerLookup asks the kernel what targets on this host have not read; see
 	// target.Options.PeerLookup.
 	PeerLookup bool
@@ -91,7 +93,11 @@ func (p *Pool) updateSettingsLocked() {
 		FailbackProbe:    s.FailbackProbe,
 		ResendAge:        s.ResendAge,
 		WindowMax:        s.windowMax,
+		StayHome:         s.StayHome,
 	})
+	if p.routes != nil {
+		p.routes.SetLimit(laneLimit(p.buffers.Limit(), len(p.backends)*p.o.Connections))
+	}
 	if p.launch != nil && s.windowMax < before.windowMax {
 		p.warnOfSharedMemoryLocked()
 	}

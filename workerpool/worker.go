@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"linesplit/internal/delivery"
+	"linesplit/internal/lane"
 	"linesplit/linebuf"
 )
 
@@ -23,7 +24,8 @@ const checkEvery = 8
 type worker struct {
 	pool    *Pool
 	home    *backend
-	lines   <-chan *linebuf.Buffer
+	lines   <-chan *linebuf.Buffer // nil if it has a lane
+	lane    *lane.Lane             // nil: lines have no keys
 	stop    <-chan struct{}
 	dialler dialler
 	ticks   chan time.Time // from the pool
@@ -36,6 +38,7 @@ type worker struct {
 	machine *delivery.Machine
 	watched delivery.Conn // the machine's, when another goroutine took the turn
 	last    burst         // which the last buffer belonged to
+	over    bool          // the lane gets nothing more
 	alarmAt time.Time     // what alarm is set to; zero: not set
 
 	waitingFn         func() error // waiting as a value, so that a write does not allocate it
@@ -44,7 +47,7 @@ type worker struct {
 
 func newWorker(p *Pool, id int, home *backend, lines <-chan *linebuf.Buffer) *worker {
 	w := &worker{pool: p, home: home, lines: lines, ticks: make(chan time.Time, 1), poke: make(chan struct{}, 1)}
-	w.machine = delivery.New(p.shared, w, home.Backend, id)
+	w.machine = p.newMachine(w, id)
 	w.waitingFn = w.waiting
 	w.turn.Lock() // for run
 	return w
@@ -70,7 +73,7 @@ func (w *worker) run(hard context.Context) {
 // next writes or takes one buffer, or handles one other event.
 func (w *worker) next() {
 	if w.writtenSinceCheck < checkEvery {
-		if w.write() {
+		if w.write() || w.takeFromLane() {
 			return
 		}
 		select {
@@ -81,6 +84,9 @@ func (w *worker) next() {
 		}
 	}
 	w.writtenSinceCheck = 0
+	if w.lane != nil && w.pollLaneEnd() {
+		return
+	}
 	w.handle(w.await())
 }
 
@@ -100,7 +106,7 @@ type event struct {
 func (w *worker) await() (e event) {
 	in, events, due := w.intake(), w.events(), w.due()
 	var ready <-chan struct{}
-	if _, p := w.machine.Writing(); len(p) > 0 {
+	if _, p := w.machine.Writing(); len(p) > 0 || w.takesFromLane() {
 		ready = always
 	}
 	w.turn.Unlock()
@@ -205,7 +211,7 @@ func (w *worker) hasEvent() bool {
 	m := w.machine
 	_, p := m.Writing()
 	at := m.Wake()
-	return len(p) > 0 || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
+	return len(p) > 0 || w.takesFromLane() || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
 }
 
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.
@@ -246,6 +252,10 @@ func (w *worker) endInput() {
 // worker without lines needs no connection to end. Checking may take a buffer, so a paused
 // worker leaves it to the others, if any accept lines.
 func (w *worker) pollEnd() {
+	if w.lane != nil {
+		w.pollLaneEnd()
+		return
+	}
 	if !w.machine.Idle() {
 		return
 	}

@@ -427,29 +427,6 @@ func (s *sim) buffer() *linebuf.Buffer {
 	return b
 }
 
-// dismiss ends the machines of removed targets, and forgets such targets once nothing uses them.
-func (s *sim) dismiss(now time.Time) {
-	kept := s.machines[:0]
-	for _, m := range s.machines {
-		if m.Rests() && s.isFormer(m.home) && m.dialAt.IsZero() && (m.lane == nil || s.lanes.forget(m)) {
-			m.Abort(now)
-			continue
-		}
-		kept = append(kept, m)
-	}
-	clear(s.machines[len(kept):])
-	s.machines = kept
-}
-
-func (s *sim) isFormer(b *Backend) bool {
-	for _, x := range s.former {
-		if x.Backend == b {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *sim) say(format string, args ...any) {
 	if s.verbose {
 		s.t.Logf(time.Now().Format("05.000 ")+format, args...)

@@ -12,10 +12,11 @@ const (
 	ReasonMemory                  // unfinished lines took too much memory
 	ReasonTruncated               // bytes cut off a line that was delivered
 	ReasonShutdown                // the driver could not hand the line over in time
+	ReasonKeyless                 // the driver found no key in the line
 	NumReasons
 )
 
-var reasonNames = [NumReasons]string{"oversize", "closed", "torn", "memory", "truncated", "shutdown"}
+var reasonNames = [NumReasons]string{"oversize", "closed", "torn", "memory", "truncated", "shutdown", "keyless"}
 
 // String returns the reason as metrics and the log name it.
 func (r Reason) String() string { return reasonNames[r] }

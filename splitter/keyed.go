@@ -1,0 +1,55 @@
+package splitter
+
+import (
+	"net"
+
+	"linesplit/internal/intake"
+	"linesplit/linebuf"
+)
+
+// KeyedOutlet is an Outlet that takes the place of the channel, since lines with the same key must
+// not overtake each other.
+type KeyedOutlet interface {
+	// Offer may take some lines of b only. It returns false then, and leaves the others in b, in
+	// order: they are to be offered again before any later lines.
+	Outlet
+	// Room returns a channel that is closed when it is worth while to offer lines again that an
+	// Offer after this call has left.
+	Room() <-chan struct{}
+	// TakeDropped returns the number of lines that Offer has dropped for lack of a key since the last
+	// call.
+	TakeDropped() linebuf.Count
+}
+
+// offerKeyed is trySend to a keyed outlet. It counts those lines that have left b.
+func (c *conn) offerKeyed(o KeyedOutlet, b *linebuf.Buffer) bool {
+	n := countOf(b)
+	done := o.Offer(b)
+	if !done {
+		n.Sub(countOf(b))
+	}
+	if dropped := o.TakeDropped(); dropped.Lines > 0 {
+		n.Sub(dropped)
+		c.countDrop(intake.ReasonKeyless, dropped, nil)
+	}
+	c.v.counters.queue(n)
+	return done
+}
+
+// sendKeyed waits until the outlet has taken b. If hard ends first, what is left of b is dropped.
+func (c *conn) sendKeyed(o KeyedOutlet, b *linebuf.Buffer) error {
+	defer c.resume(c.holdUp())
+	for {
+		room := o.Room()
+		if c.offerKeyed(o, b) {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-c.v.hard.Done():
+			c.countDrop(intake.ReasonShutdown, countOf(b), nil)
+			c.v.pool.Put(b)
+			return net.ErrClosed
+		}
+	}
+}
