@@ -59,12 +59,14 @@ func (f *fake) Status() Status {
 			Sent: Amount{f.lines, f.lines * 10}, Acknowledged: Amount{f.lines, f.lines * 10},
 			DroppedBy: []DroppedBy{{Reason: "torn", Amount: Amount{1, 10}}},
 		},
+		Keys: &KeyStatus{Rule: "json:host", Moving: 0.2, Waiting: Amount{1, 10}},
 		Targets: []TargetStatus{
 			{
 				Name: nameA, State: StateUp, Since: began, Connections: 4,
 				Lines: &TargetLines{
 					Sent: Amount{f.lines, f.lines * 10}, Acknowledged: Amount{f.lines, f.lines * 10},
 					Confirmed: Amount{f.lines, f.lines * 10},
+					Lanes:     &TargetLanes{Queued: Amount{3, 30}, Full: 1, FullSince: began},
 				},
 			},
 			{
@@ -74,7 +76,7 @@ func (f *fake) Status() Status {
 		},
 	}
 	if f.mode == ModeConnection {
-		s.Mode, s.Ledger, s.Balance = ModeConnection, nil, "round-robin"
+		s.Mode, s.Ledger, s.Keys, s.Balance = ModeConnection, nil, nil, "round-robin"
 		for i := range s.Targets {
 			s.Targets[i].Lines, s.Targets[i].Forward = nil, &TargetForward{Weight: 1, SentBytes: f.lines}
 		}

@@ -22,6 +22,10 @@ func (c *collector) addLedger() {
 		func(s *Status) uint64 { return s.ledger().Retained.Lines })
 	c.gauge("retained_bytes", "Bytes written to targets and not yet confirmed.",
 		func(s *Status) uint64 { return s.ledger().Retained.Bytes })
+	c.add("keys_moving_ratio", "Share of all keys that are on their way to another target, 0 to 1.", nil,
+		prometheus.GaugeValue, func(s *Status, emit emitter) { emit(s.keys().Moving) })
+	c.gauge("keys_waiting_lines", "Lines that wait for their key to move, a part of the queued ones.",
+		func(s *Status) uint64 { return s.keys().Waiting.Lines })
 }
 
 func (c *collector) addLimits() {
@@ -85,6 +89,16 @@ func (c *collector) addLineTargets() {
 		func(t *TargetStatus) float64 { return float64(t.Connections) })
 	c.target("target_exact_connections", "Connections to the target whose unread bytes the kernel reports.",
 		prometheus.GaugeValue, func(t *TargetStatus) float64 { return float64(t.lines().ExactConnections) })
+	gauge := func(name, help string, value func(*TargetLanes) uint64) {
+		c.target(name, help, prometheus.GaugeValue,
+			func(t *TargetStatus) float64 { return float64(value(t.lines().lanes())) })
+	}
+	gauge("target_lane_lines", "Lines that wait in the lanes of the target's keys, a part of the queued ones.",
+		func(l *TargetLanes) uint64 { return l.Queued.Lines })
+	gauge("target_lane_bytes", "Bytes of these lines.",
+		func(l *TargetLanes) uint64 { return l.Queued.Bytes })
+	gauge("target_lanes_full", "Lanes of the target's keys that have no room, so that senders wait.",
+		func(l *TargetLanes) uint64 { return l.Full })
 	counter("target_failovers_total", "Failovers of workers away from the target.",
 		func(l *TargetLines) uint64 { return l.Failovers })
 	counter("target_failbacks_total", "Failbacks of workers to the target.",
@@ -123,6 +137,22 @@ func (s *Status) ledger() *Ledger {
 		return &Ledger{}
 	}
 	return s.Ledger
+}
+
+// keys returns s.Keys, or empty ones if it is nil.
+func (s *Status) keys() *KeyStatus {
+	if s.Keys == nil {
+		return &KeyStatus{}
+	}
+	return s.Keys
+}
+
+// lanes returns l.Lanes, or empty ones if it is nil.
+func (l *TargetLines) lanes() *TargetLanes {
+	if l.Lanes == nil {
+		return &TargetLanes{}
+	}
+	return l.Lanes
 }
 
 // lines returns t.Lines, or empty ones if it is nil.

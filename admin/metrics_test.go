@@ -31,6 +31,7 @@ func fullLines() Status {
 			IdleTimeouts: 45, LineTimeouts: 46, AcceptPauses: 47, Broken: 48,
 			Refused: []RefusedBy{{Reason: "denied", Count: 35}},
 		},
+		Keys:   &KeyStatus{Moving: 0.55, Waiting: Amount{56, 57}},
 		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34, AcceptingPaused: true},
 		Targets: []TargetStatus{{
 			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 15, DialErrors: 22, ChecksPassed: 36, ChecksFailed: 37,
@@ -38,6 +39,7 @@ func fullLines() Status {
 				Sent: Amount{51, 52}, Acknowledged: Amount{53, 54},
 				Confirmed: Amount{16, 17}, ExactConnections: 3, Failovers: 23, Failbacks: 24, Stalls: 25,
 				ResentBy: []ResentBy{{"unacknowledged", Amount{18, 19}}, {"unread", Amount{20, 21}}},
+				Lanes:    &TargetLanes{Queued: Amount{58, 59}, Full: 60},
 			},
 		}, {
 			Name: "unix:///run/b.sock", Lines: &TargetLines{Confirmed: Amount{26, 27}},

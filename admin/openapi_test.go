@@ -82,6 +82,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 	types := map[string]reflect.Type{}
 	for name, value := range map[string]any{
 		"Status": Status{}, "Amount": Amount{}, "Ledger": Ledger{}, "DroppedBy": DroppedBy{}, "Totals": Totals{},
+		"KeyStatus": KeyStatus{}, "TargetLanes": TargetLanes{},
 		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{},
 		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
 		"TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},

@@ -23,6 +23,7 @@ type Status struct {
 
 	Listeners []string       `json:"listeners"` // actual addresses, in the syntax of -listen
 	Ledger    *Ledger        `json:"ledger,omitempty"`
+	Keys      *KeyStatus     `json:"keys,omitempty"` // line mode with -key
 	Totals    Totals         `json:"totals"`
 	Rates     Rates          `json:"rates"` // filled in by Server
 	Limits    Limits         `json:"limits"`
@@ -71,6 +72,16 @@ type Ledger struct {
 	Acknowledged Amount `json:"acknowledged"`
 	Resent       Amount `json:"resent"` // sent again, so that it may have arrived twice
 	Truncated    uint64 `json:"truncated_lines"`
+}
+
+// KeyStatus tells about keys, with -key.
+type KeyStatus struct {
+	Rule string `json:"rule"` // -key
+	// Moving is a gauge: the share of all keys that are on their way to another target, 0 to 1. Lines
+	// of these wait until all lines before them are confirmed; Waiting counts them, as a part of
+	// Ledger.Queued.
+	Moving  float64 `json:"moving"`
+	Waiting Amount  `json:"waiting"`
 }
 
 // DroppedBy is the part of Ledger.Dropped with one reason.
@@ -199,6 +210,17 @@ type TargetLines struct {
 	Failovers uint64 `json:"failovers"`
 	Failbacks uint64 `json:"failbacks"`
 	Stalls    uint64 `json:"stalls"`
+
+	Lanes *TargetLanes `json:"lanes,omitempty"` // with -key
+}
+
+// TargetLanes are the queues of the keys of one target, one for each of its connections.
+type TargetLanes struct {
+	Queued Amount `json:"queued"` // gauge: a part of Ledger.Queued
+	// Full is a gauge: the lanes that have no room, and hold up the senders of lines for them.
+	// FullSince says since when the first of them does.
+	Full      uint64    `json:"full"`
+	FullSince time.Time `json:"full_since,omitzero"`
 }
 
 // ResentBy is the part of TargetLines.Resent with one cause.

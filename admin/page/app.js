@@ -528,6 +528,10 @@ function showLimits(s) {
     const full = l.queue_buffers >= l.queue_capacity_buffers;
     items.push(used('Queue, in buffers', l.queue_buffers, l.queue_capacity_buffers, count, full ? 'full: senders wait' : ''));
   }
+  if (s.keys) {
+    const moving = s.keys.moving > 0 ? `${(100 * s.keys.moving).toFixed(0)} % of them are moving, ${plural(s.keys.waiting.lines, 'line waits', 'lines wait')} for that` : '';
+    items.push({ label: 'Keys', value: s.keys.rule, note: moving });
+  }
   if (l.max_connections > 0) items.push(used('Clients', s.totals.connections, l.max_connections, count));
   else items.push({ label: 'Clients', value: `${count(s.totals.connections)}, no limit` });
   fillList(byId('limits'), items);
@@ -557,6 +561,7 @@ function historyOf(t) {
     if (t.lines.resent.lines > 0) parts.push(`${count(t.lines.resent.lines)} resent`);
     if (t.lines.failovers > 0) parts.push(plural(t.lines.failovers, 'failover'));
     if (t.lines.stalls > 0) parts.push(plural(t.lines.stalls, 'stall'));
+    if (t.lines.lanes?.queued.lines > 0) parts.push(`${count(t.lines.lanes.queued.lines)} queued`);
   }
   if (t.forward) {
     parts.push(`weight ${t.forward.weight}`);
@@ -574,9 +579,16 @@ const stateColumn = {
     cell.querySelector('use').setAttribute('href', `#sign-${signOf(t.state)}`);
     cell.firstChild.className = `state ${signOf(t.state)}`;
     setText(cell.firstChild.lastChild, t.state);
-    setText(cell.lastChild, t.since ? `for ${between(t.since, s)}` : '');
+    setText(cell.lastChild, [t.since ? `for ${between(t.since, s)}` : '', fullLanes(t, s)].filter(Boolean).join(' · '));
   },
 };
+
+// fullLanes says that a target's keys hold up their senders.
+function fullLanes(t, s) {
+  const lanes = t.lines?.lanes;
+  if (!lanes?.full) return '';
+  return `${plural(lanes.full, 'lane')} full for ${between(lanes.full_since, s)}: senders wait`;
+}
 
 const knownStates = ['up', 'down', 'draining', 'drained'];
 const signOf = (state) => (knownStates.includes(state) ? state : 'unknown');

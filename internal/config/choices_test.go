@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +17,8 @@ func TestChoicesAreAccepted(t *testing.T) {
 			switch {
 			case o.Scope == scopeConnection:
 				args = append(args, "-mode", "connection")
+			case strings.HasPrefix(o.Name, "key-"):
+				args = append(args, "-key", "field:1")
 			case value == "send-expect":
 				args = append(args, "-health-expect", "x")
 			case value == "exec":

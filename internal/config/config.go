@@ -74,6 +74,7 @@ type Config struct {
 	Queue       int               // buffers between senders and workers
 	Memory      int64             // budget for all lines held
 	Connections int               // to each target
+	Keys        workerpool.Keys   // which lines stay together
 	Lines       splitter.Tuning   // all but MaxConnections and Drain
 	Delivery    workerpool.Tuning // all but DialOptions
 
@@ -163,6 +164,7 @@ func judge(s *flags.Set) (Config, error) {
 		Queue:          s.Number("queue", 1, 1<<20),
 		Memory:         s.Size("memory", humanize.MiByte, 16*humanize.TiByte),
 		Connections:    s.Number("connections", 1, 1024),
+		Keys:           keys(s),
 		Delivery:       delivery(s),
 		Balance:        flags.Parsed(s, "balance", relay.ParseBalance),
 		Loops:          flags.Parsed(s, "loops", parseLoops),

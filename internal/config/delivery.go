@@ -11,6 +11,7 @@ import (
 	"linesplit/health"
 	"linesplit/internal/clientlimit"
 	"linesplit/internal/flags"
+	"linesplit/internal/linekey"
 	"linesplit/relay"
 	"linesplit/splitter"
 	"linesplit/workerpool"
@@ -41,7 +42,54 @@ func delivery(s *flags.Set) workerpool.Tuning {
 		ResendMax:        s.Size("resend-max", 512, humanize.GiByte),
 		ResendAge:        s.Duration("resend-age"),
 		PeerLookup:       flags.Parsed(s, "peer-lookup", parsePeerLookup),
+		StayHome:         flags.Parsed(s, "key-down", parseKeyDown),
 	}
+}
+
+// keys reads which lines stay together.
+func keys(s *flags.Set) workerpool.Keys {
+	k := workerpool.Keys{
+		Rule:        flags.Parsed(s, "key", parseKey),
+		DropMissing: flags.Parsed(s, "key-missing", parseKeyMissing),
+	}
+	if s.OK("key") && s.Text("key") == "" {
+		for _, name := range []string{"key-missing", "key-down"} {
+			if s.Given(name) {
+				s.Fail(name, errors.New("only valid with -key"))
+			}
+		}
+	}
+	if k.Rule != nil && k.Rule.PerConnection() && k.DropMissing {
+		s.Fail("key-missing", errors.New("with -key connection every line has a key"))
+	}
+	return k
+}
+
+func parseKey(text string) (*linekey.Rule, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return linekey.Parse(text)
+}
+
+func parseKeyMissing(text string) (drop bool, err error) {
+	switch text {
+	case "any":
+		return false, nil
+	case "drop":
+		return true, nil
+	}
+	return false, errors.New("write any or drop")
+}
+
+func parseKeyDown(text string) (wait bool, err error) {
+	switch text {
+	case "move":
+		return false, nil
+	case "wait":
+		return true, nil
+	}
+	return false, errors.New("write move or wait")
 }
 
 // stallTimeout reads -stall-timeout, or its older name if only that is given.

@@ -12,7 +12,7 @@ import (
 // restartOnly returns the settings that hold from start to end: open sockets, and sizes that
 // other parts are built on.
 func restartOnly() []string {
-	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "buffer", "queue", "memory", "loops",
+	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory", "loops",
 		"access-log", "log-format",
 		"tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version", // the contents of the files are watched all the time
 		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-tls-client-crl", "profiling",

@@ -68,6 +68,14 @@ func targetOptions() []flags.Option {
 				"?proxy-protocol=v1 or v2, joined by &"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,
 			Help: "connections to each target"},
+		{Name: "key", Arg: "RULE", Scope: scopeLine,
+			Help: "lines with the same key go to one target at a time, in order; the key is json:PATH (json:user.id), " +
+				"field:N (the N-th of fields with blanks between), until:CHAR (what comes before it; or space, tab) " +
+				"or connection; empty: any line goes anywhere"},
+		{Name: "key-missing", Arg: "ACTION", Default: "any", Scope: scopeLine, Choices: []string{"any", "drop"},
+			Help: "a line without the key: any target may have it, or drop it and count it"},
+		{Name: "key-down", Arg: "ACTION", Default: "move", Scope: scopeLine, Choices: []string{"move", "wait"},
+			Help: "while the target of a key is down or takes nothing: move the key to another one, or wait"},
 		{Name: "dial-timeout", Arg: "DURATION", Default: "5s",
 			Help: "give up one attempt to connect after this"},
 		{Name: "failback-interval", Arg: "DURATION", Default: "5m", Scope: scopeLine,

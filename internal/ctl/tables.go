@@ -58,6 +58,9 @@ func writeStatus(w io.Writer, s admin.Status) {
 			row("received", rate(s.Rates.ReceivedLines, s.Rates.ReceivedBytes))
 			row("sent", rate(s.Rates.SentLines, s.Rates.SentBytes))
 			row("confirmed", rate(s.Rates.ConfirmedLines, s.Rates.ConfirmedBytes))
+			if s.Keys != nil {
+				row("keys", keysOf(*s.Keys))
+			}
 			row("queue", fmt.Sprintf("%d of %d buffers", s.Limits.QueueBuffers, s.Limits.QueueCapacity))
 			row("memory", size(s.Limits.MemoryBytes)+" of "+size(s.Limits.MemoryLimit))
 			return
@@ -71,6 +74,14 @@ func writeStatus(w io.Writer, s admin.Status) {
 	if n := s.Totals.DroppedDatagrams + s.Totals.LostDatagrams; n > 0 {
 		fmt.Fprintf(w, "\n%s lost, which no other count includes\n", english.Plural(int(n), "datagram", ""))
 	}
+}
+
+func keysOf(k admin.KeyStatus) string {
+	if k.Moving == 0 {
+		return k.Rule
+	}
+	return fmt.Sprintf("%s, %.0f%% of them moving, for which %s", k.Rule, 100*k.Moving,
+		english.Plural(int(k.Waiting.Lines), "line waits", "lines wait"))
 }
 
 func refused(s admin.Status) (n uint64) {
@@ -131,6 +142,7 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	type target = admin.TargetStatus
 	type lines = admin.TargetLines
 	line := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil })
+	keyed := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil && t.Lines.Lanes != nil })
 	connection := slices.ContainsFunc(all, func(t target) bool { return t.Forward != nil })
 	writeColumns(w, []column[target]{
 		{true, "TARGET", func(t target) string { return t.Name }},
@@ -145,6 +157,8 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 		{line, "CONFIRMED", ofLines(func(l lines) string { return number(l.Confirmed.Lines) })},
 		{true, "LATENCY", latency},
 		{line, "WINDOW", ofLines(func(l lines) string { return size(l.Retained.Bytes) })},
+		{keyed, "QUEUED", ofLines(queuedInLanes)},
+		{keyed, "FULL LANES", ofLines(fullLanes)},
 		{connection, "WEIGHT", weightOf},
 		{true, "LAST ERROR", lastError},
 	}, all)
@@ -158,6 +172,21 @@ func ofLines(cell func(admin.TargetLines) string) func(admin.TargetStatus) strin
 		}
 		return cell(*t.Lines)
 	}
+}
+
+func queuedInLanes(l admin.TargetLines) string {
+	if l.Lanes == nil {
+		return "-"
+	}
+	return number(l.Lanes.Queued.Lines)
+}
+
+// fullLanes tells how many lanes hold up senders, and for how long.
+func fullLanes(l admin.TargetLines) string {
+	if l.Lanes == nil || l.Lanes.Full == 0 {
+		return "-"
+	}
+	return number(l.Lanes.Full) + " for " + since(l.Lanes.FullSince)
 }
 
 func latency(t admin.TargetStatus) string {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"linesplit/admin"
 )
@@ -60,5 +61,29 @@ a longer name             e2
 `
 	if table.String() != want {
 		t.Errorf("got\n%swant\n%s", table.String(), want)
+	}
+}
+
+// Targets with keys say which of them hold up senders.
+func TestTargetsWithKeys(t *testing.T) {
+	lanes := func(l admin.TargetLanes) admin.TargetStatus {
+		return admin.TargetStatus{Name: "a", State: admin.StateUp, Lines: &admin.TargetLines{Lanes: &l}}
+	}
+	var out strings.Builder
+	writeTargets(&out, []admin.TargetStatus{
+		lanes(admin.TargetLanes{Queued: admin.Amount{Lines: 12345}, Full: 2, FullSince: time.Now().Add(-3 * time.Minute)}),
+		lanes(admin.TargetLanes{}),
+		{Name: "of an older version", Lines: &admin.TargetLines{}},
+	})
+	for _, want := range []string{"QUEUED  FULL LANES", "12,345  2 for 3m0s", "0       -"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	writeStatus(&out, admin.Status{Mode: admin.ModeLine,
+		Keys: &admin.KeyStatus{Rule: "json:host", Moving: 0.2, Waiting: admin.Amount{Lines: 7}}})
+	if want := "json:host, 20% of them moving, for which 7 lines wait"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in\n%s", want, out.String())
 	}
 }

@@ -19,7 +19,7 @@ func parsePath(text string) ([]string, error) {
 	var name strings.Builder
 	end := func() error {
 		if name.Len() == 0 {
-			return errors.New("a name in the path is empty: want names with dots between, such as json:user.id")
+			return errors.New("a name in the path is empty: write names with dots between, such as json:user.id")
 		}
 		path = append(path, name.String())
 		name.Reset()

@@ -7,6 +7,7 @@ package linekey
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func Parse(text string) (*Rule, error) {
 	case text == "connection":
 		r.kind = perConnection
 	case !found:
-		return nil, fmt.Errorf("key %q: want %s", text, Forms)
+		return nil, errors.New("write " + Forms)
 	case form == "json":
 		r.kind = inJSON
 		r.path, err = parsePath(arg)
@@ -61,10 +62,10 @@ func Parse(text string) (*Rule, error) {
 		r.kind = before
 		r.until, err = parseUntil(arg)
 	default:
-		return nil, fmt.Errorf("key %q: want %s", text, Forms)
+		return nil, errors.New("write " + Forms)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("key %q: %w", text, err)
+		return nil, err
 	}
 	return r, nil
 }
@@ -75,7 +76,7 @@ const maxField = 10000
 func parseField(arg string) (int, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil || n < 1 || n > maxField {
-		return 0, fmt.Errorf("the number of a field is from 1 to %d, such as field:1", maxField)
+		return 0, fmt.Errorf("write the number of a field, from 1 to %d, such as field:1", maxField)
 	}
 	return n, nil
 }
@@ -90,11 +91,11 @@ func parseUntil(arg string) ([]byte, error) {
 	r, size := utf8.DecodeRuneInString(arg)
 	switch {
 	case size == 0 || size < len(arg):
-		return nil, fmt.Errorf("want one character, or space or tab, such as until:|")
+		return nil, errors.New("write one character, or space or tab, such as until:|")
 	case r == utf8.RuneError && size == 1:
-		return nil, fmt.Errorf("the character is not valid UTF-8")
+		return nil, errors.New("the character is not valid UTF-8")
 	case r == '\n' || r == '\r':
-		return nil, fmt.Errorf("a line ends before that character")
+		return nil, errors.New("a line ends before that character")
 	}
 	return []byte(arg), nil
 }

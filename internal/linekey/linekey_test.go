@@ -113,10 +113,10 @@ func TestHashesAreStable(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, tc := range []struct{ rule, want string }{
-		{"", "want json:PATH"},
-		{"json", "want json:PATH"},
-		{"yaml:a", "want json:PATH"},
-		{"connection:x", "want json:PATH"},
+		{"", "write json:PATH"},
+		{"json", "write json:PATH"},
+		{"yaml:a", "write json:PATH"},
+		{"connection:x", "write json:PATH"},
 		{"json:", "a name in the path is empty"},
 		{"json:a..b", "a name in the path is empty"},
 		{"json:a.", "a name in the path is empty"},
@@ -127,8 +127,8 @@ func TestParseRefuses(t *testing.T) {
 		{"field:-1", "from 1 to 10000"},
 		{"field:x", "from 1 to 10000"},
 		{"field:10001", "from 1 to 10000"},
-		{"until:", "want one character"},
-		{"until:ab", "want one character"},
+		{"until:", "write one character"},
+		{"until:ab", "write one character"},
 		{"until:\n", "a line ends before"},
 		{"until:\xff", "not valid UTF-8"},
 	} {

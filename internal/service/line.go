@@ -34,7 +34,8 @@ const gcPercent = 30
 //	                     ┘   (one goroutine per sender)        └─▶ worker ─▶ target
 //
 // A sender's goroutine writes to a target itself, past the channel, while a worker has nothing else
-// to do.
+// to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place of
+// the channel.
 type lineMode struct {
 	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads
 	logger       *slog.Logger
@@ -58,19 +59,28 @@ func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *l
 	m.cfg.Store(&cfg)
 	m.split = splitter.New(m.buffers, m.lines, splitter.Options{
 		ReadSize: int(cfg.Buffer),
-		Outlet:   func() splitter.Outlet { return m.pool.NewOutlet() },
+		Outlet:   m.newOutlet,
 		Loops:    cfg.Loops,
 		Logger:   logger,
 	})
 	m.pool = workerpool.New(m.buffers, workerpool.Options{
 		Targets:        cfg.Targets,
 		Connections:    cfg.Connections,
+		Keys:           cfg.Keys,
 		Tuning:         deliveryTuning(cfg, dial),
 		ConfirmSeconds: m.confirmation,
 		Logger:         logger,
 	})
 	m.tuneSplitter()
 	return m
+}
+
+// newOutlet returns the outlet of one sender.
+func (m *lineMode) newOutlet() splitter.Outlet {
+	if m.pool.Keyed() {
+		return m.pool.NewKeyedOutlet()
+	}
+	return m.pool.NewOutlet()
 }
 
 func deliveryTuning(cfg config.Config, dial target.Options) workerpool.Tuning {

@@ -67,8 +67,16 @@ func (m *lineMode) describe(s *admin.Status) {
 		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
 		MaxConnections: uint64(m.maxSenders()), AcceptingPaused: in.Paused,
 	}
+	if k := out.Keys; k != nil {
+		s.Keys = &admin.KeyStatus{Rule: k.Rule, Moving: k.Moving, Waiting: admin.Amount(k.Waiting)}
+	}
 	for _, t := range out.Targets {
 		s.Targets = append(s.Targets, lineTarget(t))
+		if out.Keys != nil {
+			s.Targets[len(s.Targets)-1].Lines.Lanes = &admin.TargetLanes{
+				Queued: admin.Amount(t.Lanes.Queued), Full: uint64(t.Lanes.Full), FullSince: t.Lanes.FullSince,
+			}
+		}
 	}
 	if removed := lineTarget(out.Removed); hasCounts(removed) {
 		s.Removed = &removed
