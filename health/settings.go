@@ -38,6 +38,8 @@ type SettingError struct {
 	Flag  string // that sets it, without the dash
 	Value string // empty for one that is missing, and for what may hold a password
 	Err   error  // what would be right
+
+	Unused bool // the setting belongs to another kind of check
 }
 
 // Error names the flag, and the value as it was written: a regular expression with its backslashes
@@ -57,7 +59,7 @@ func fault(flag, value string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &SettingError{flag, value, err}
+	return &SettingError{Flag: flag, Value: value, Err: err}
 }
 
 // NewCheck judges s. Its errors are SettingErrors, several of them joined.
@@ -101,7 +103,9 @@ func (s Settings) rejectUnused() error {
 			if o.flag == flagSend {
 				value = ""
 			}
-			errs = append(errs, fault(o.flag, value, fmt.Errorf("only valid with -health %s", o.kind)))
+			errs = append(errs, &SettingError{
+				Flag: o.flag, Value: value, Err: fmt.Errorf("only valid with -health %s", o.kind), Unused: true,
+			})
 		}
 	}
 	return errors.Join(errs...)

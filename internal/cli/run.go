@@ -23,6 +23,9 @@ func runService(ctx context.Context, in invocation) int {
 	if err != nil {
 		return in.explainConfig(cfg, err)
 	}
+	if cfg.Named() {
+		return in.fail(exitUsage, errors.New("a table [service.NAME]: this linesplit runs one service, without a name"))
+	}
 	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version, Hangups: hangup.Caught()}
 	reaping, stop := context.WithCancel(ctx)
 	defer stop()
@@ -35,7 +38,7 @@ func runService(ctx context.Context, in invocation) int {
 
 // explainConfig answers a command line for which config.Parse has returned an error. It returns the
 // exit code.
-func (in invocation) explainConfig(cfg config.Config, err error) int {
+func (in invocation) explainConfig(cfg config.Process, err error) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return in.answer(printHelp)
@@ -52,12 +55,12 @@ func (in invocation) explainConfig(cfg config.Config, err error) int {
 }
 
 // reportChecked answers -check for a valid configuration. It returns the exit code.
-func (in invocation) reportChecked(cfg config.Config) int {
+func (in invocation) reportChecked(cfg config.Process) int {
 	in.warn(cfg)
 	return in.answer(func(w io.Writer) { fmt.Fprintln(w, "the configuration is valid") })
 }
 
-func (in invocation) warn(cfg config.Config) {
+func (in invocation) warn(cfg config.Process) {
 	for _, warning := range cfg.Warnings {
 		fmt.Fprintf(in.stderr, "linesplit: warning: %s\n", warning)
 	}

@@ -15,6 +15,7 @@ import (
 )
 
 func listeners(s *flags.Set) []listen.Spec {
+	dropOtherListeners(s)
 	if !s.Given("listen") {
 		return defaultListener(s)
 	}
@@ -37,7 +38,7 @@ func listeners(s *flags.Set) []listen.Spec {
 			s.FailEntry("listen", entry, err)
 			continue
 		}
-		seen[AddressKey(spec.String())] = !strings.HasSuffix(spec.String(), ":0") // each gets a port of its own there
+		seen[AddressKey(spec.String())] = !hasPortOfItsOwn(spec)
 		specs = append(specs, spec)
 	}
 	if len(specs) == 0 && s.OK("listen") {
@@ -45,6 +46,21 @@ func listeners(s *flags.Set) []listen.Spec {
 	}
 	listen.Apart(specs)
 	return specs
+}
+
+// hasPortOfItsOwn reports whether the kernel chooses the port of a listener.
+func hasPortOfItsOwn(spec listen.Spec) bool { return strings.HasSuffix(spec.String(), ":0") }
+
+// dropOtherListeners drops inherited settings that those of a table take the place of: -listen that
+// of -addr and -port, and the other way round.
+func dropOtherListeners(s *flags.Set) {
+	own := func(name string) bool { return s.Given(name) && !s.Inherited(name) }
+	if own("listen") {
+		s.Drop("addr")
+		s.Drop("port")
+	} else if own("addr") || own("port") {
+		s.Drop("listen")
+	}
 }
 
 // defaultListener returns the listener of -addr and -port, with TLS if there is a certificate.

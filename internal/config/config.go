@@ -55,8 +55,9 @@ func (m Mode) String() string {
 	return scopeLine
 }
 
-// Config is a whole, valid configuration, as Parse returns it. Sizes are bytes.
+// Config is a whole, valid configuration of one service. Sizes are bytes.
 type Config struct {
+	Name           string // of the service; empty for the one of a process without named services
 	Mode           Mode
 	Listen         []listen.Spec // at least one, no two of the same address
 	ReusePort      bool          // the ports may belong to another process that is about to end
@@ -72,7 +73,7 @@ type Config struct {
 	// Line mode.
 	Buffer      int64             // size of the first read from a sender
 	Queue       int               // buffers between senders and workers
-	Memory      int64             // budget for all lines held
+	Memory      int64             // budget for all lines held by the service
 	Connections int               // to each target
 	Keys        workerpool.Keys   // which lines stay together
 	Lines       splitter.Tuning   // all but MaxConnections and Drain
@@ -86,6 +87,8 @@ type Config struct {
 	ServerTLS tlsconf.ServerFiles // valid and readable where ListensTLS; no Logger yet
 	TargetTLS tlsconf.ClientFiles // valid and readable where a target speaks TLS; no Logger yet
 
+	// The process has these, and all services the same.
+
 	Admin      string // as admin.ParseSpec reads it; empty: no admin listener
 	AdminToken string // file; empty: none
 	AdminTLS   tlsconf.ServerFiles
@@ -96,46 +99,10 @@ type Config struct {
 
 	Warnings []string // sentences about what has no effect and cannot be meant so
 
-	Shown      []admin.Setting        // all settings of the mode, as they were written, without secrets
-	compared   []writtenSetting       // the same, with secrets
-	tlsTargets bool                   // targets without a scheme speak TLS
-	reread     func() (Config, error) // what made it, with the same flags
+	Shown      []admin.Setting  // all settings of the mode, as they were written, without secrets
+	compared   []writtenSetting // the same, with secrets
+	tlsTargets bool             // targets without a scheme speak TLS
 }
-
-// Parse reads the configuration from a command line without its program name, the environment and
-// the -config file. The error is flag.ErrHelp, ErrVersion, ErrChecked beside the configuration, or
-// flags.Errors with everything that is wrong beside a Config that has only Warnings.
-func Parse(args []string) (Config, error) {
-	s, err := parseArgs(args)
-	if err != nil {
-		return Config{}, err
-	}
-	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config"})
-	refuseEmptyFile(s)
-	check, short := s.Bool("check"), s.Bool("t")
-	c, err := judge(s)
-	if err == nil && (check || short) {
-		err = ErrChecked
-	}
-	c.reread = func() (Config, error) { return Parse(args) }
-	return c, err
-}
-
-// ParseFlags is Parse without the environment and the file, for runs that must not depend on
-// where they happen.
-func ParseFlags(args []string) (Config, error) {
-	s, err := parseArgs(args)
-	if err != nil {
-		return Config{}, err
-	}
-	c, err := judge(s)
-	c.reread = func() (Config, error) { return ParseFlags(args) }
-	return c, err
-}
-
-// Reread parses the command line of c once more, with the environment and the file as they are now
-// if Parse has made c.
-func (c Config) Reread() (Config, error) { return c.reread() }
 
 func parseArgs(args []string) (*flags.Set, error) {
 	s := flags.New(Options())
@@ -149,9 +116,10 @@ func parseArgs(args []string) (*flags.Set, error) {
 	return s, nil
 }
 
-// judge parses all values, each by itself and then together.
+// judge parses all values of one service, each by itself and then together.
 func judge(s *flags.Set) (Config, error) {
 	c := Config{
+		Name:           s.Name(),
 		Mode:           flags.Parsed(s, "mode", parseMode),
 		ReusePort:      reusePort(s),
 		MaxConnections: s.Number("max-connections", 0, 1<<24),
@@ -162,7 +130,7 @@ func judge(s *flags.Set) (Config, error) {
 		Buffer:         s.Size("buffer", 512, humanize.MiByte),
 		Lines:          lines(s),
 		Queue:          s.Number("queue", 1, 1<<20),
-		Memory:         s.Size("memory", humanize.MiByte, 16*humanize.TiByte),
+		Memory:         parseMemory(s),
 		Connections:    s.Number("connections", 1, 1024),
 		Keys:           keys(s),
 		Delivery:       delivery(s),
@@ -188,13 +156,18 @@ func judge(s *flags.Set) (Config, error) {
 	c.ServerTLS = serverTLS(s, c, minVersion)
 	c.TargetTLS = targetTLS(s, c, minVersion)
 	c.AdminTLS = adminTLS(s, c, minVersion)
-	c.Shown, c.compared = shown(s, c.Mode), written(s, c.Mode)
-	c.Warnings = s.Warnings()
+	has := func(o flags.Option) bool { return inScope(o, c.Mode) && (c.Name == "" || !o.Shared) }
+	c.Shown, c.compared = shown(s, has), written(s, has)
+	if c.Name == "" {
+		c.Warnings = s.Warnings()
+	}
 	if err := s.Err(); err != nil {
 		return Config{Warnings: c.Warnings}, err
 	}
 	return c, nil
 }
+
+func parseMemory(s *flags.Set) int64 { return s.Size("memory", humanize.MiByte, 16*humanize.TiByte) }
 
 // checkSizes looks at sizes that must fit each other.
 func checkSizes(s *flags.Set, c Config) {
@@ -215,7 +188,7 @@ func (c Config) fitsMemory(size int64) bool { return size <= c.Memory/4 }
 // refuseOtherMode records a fault for every option that is given and has no effect in the mode.
 func refuseOtherMode(s *flags.Set, m Mode) {
 	for _, o := range s.Options() {
-		if s.Has(o.Name) && !inScope(o, m) && s.Given(o.Name) {
+		if s.Has(o.Name) && !inScope(o, m) && s.Given(o.Name) && !s.Drop(o.Name) {
 			s.Fail(o.Name, fmt.Errorf("only valid with -mode %s, and this is -mode %s", o.Scope, m))
 		}
 	}

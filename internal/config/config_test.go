@@ -194,7 +194,8 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		args := append([]string{"-config", file}, strings.Split(lines, "\n")...)
-		c, err := Parse(args)
+		p, err := Parse(args)
+		c := p.Config
 		switch {
 		case errors.Is(err, flag.ErrHelp), errors.Is(err, ErrVersion), errors.Is(err, ErrChecked):
 		case err != nil:

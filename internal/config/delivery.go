@@ -94,6 +94,9 @@ func parseKeyDown(text string) (wait bool, err error) {
 
 // stallTimeout reads -stall-timeout, or its older name if only that is given.
 func stallTimeout(s *flags.Set) time.Duration {
+	if s.Given("write-timeout") && !s.Inherited("write-timeout") {
+		s.Drop("stall-timeout") // a table's older name wins over the other one outside the table
+	}
 	if !s.Given("write-timeout") {
 		return s.Duration("stall-timeout")
 	}
@@ -163,10 +166,10 @@ func parseRate(text string) (float64, error) {
 
 // checks reads how targets are checked. Flags that belong to another kind of check are refused.
 func checks(s *flags.Set) health.Options {
-	check, err := health.NewCheck(health.Settings{
-		Kind: s.Text("health"), Path: s.Text("health-path"), Status: s.Text("health-status"),
-		Send: s.Text("health-send"), Expect: s.Text("health-expect"), Command: s.Text("health-command"),
-	})
+	check, err := newCheck(s)
+	if dropUnused(s, err) {
+		check, err = newCheck(s)
+	}
 	failChecks(s, err)
 	return health.Options{
 		Check:    check,
@@ -177,20 +180,44 @@ func checks(s *flags.Set) health.Options {
 	}
 }
 
+func newCheck(s *flags.Set) (health.Check, error) {
+	return health.NewCheck(health.Settings{
+		Kind: s.Text("health"), Path: s.Text("health-path"), Status: s.Text("health-status"),
+		Send: s.Text("health-send"), Expect: s.Text("health-expect"), Command: s.Text("health-command"),
+	})
+}
+
+// dropUnused drops inherited settings of another kind of check, and reports whether there were any.
+func dropUnused(s *flags.Set, err error) (dropped bool) {
+	for _, fault := range settingErrors(err) {
+		if fault.Unused && s.Drop(fault.Flag) {
+			dropped = true
+		}
+	}
+	return dropped
+}
+
 // failChecks records the faults that health.NewCheck has found.
 func failChecks(s *flags.Set, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			failChecks(s, e)
+	for _, fault := range settingErrors(err) {
+		if fault.Value == "" {
+			s.FailSecret(fault.Flag, fault.Err)
+			continue
 		}
-		return
-	}
-	fault, ok := errors.AsType[*health.SettingError](err)
-	switch {
-	case !ok:
-	case fault.Value == "":
-		s.FailSecret(fault.Flag, fault.Err)
-	default:
 		s.FailValue(fault.Flag, fault.Value, fault.Err)
 	}
+}
+
+// settingErrors returns the faults that err joins.
+func settingErrors(err error) (all []*health.SettingError) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			all = append(all, settingErrors(e)...)
+		}
+		return all
+	}
+	if fault, ok := errors.AsType[*health.SettingError](err); ok {
+		return []*health.SettingError{fault}
+	}
+	return nil
 }

@@ -21,15 +21,15 @@ func restartOnly() []string {
 
 func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }
 
-// shown returns all settings of a mode with their values and sources. Secrets are masked, and sizes
-// have a form with one meaning.
-func shown(s *flags.Set, m Mode) []admin.Setting {
+// shown returns those settings that has accepts with their values and sources. Secrets are masked,
+// and sizes have a form with one meaning.
+func shown(s *flags.Set, has func(flags.Option) bool) []admin.Setting {
 	sources := [...]string{
 		flags.FromDefault: admin.SourceDefault, flags.FromFlag: admin.SourceFlag,
 		flags.FromEnv: admin.SourceEnvironment, flags.FromFile: admin.SourceFile,
 	}
 	var all []admin.Setting
-	for _, o := range settingsOf(s, m) {
+	for _, o := range settingsOf(s, has) {
 		value := s.Written(o.Name)
 		if o.Name == "health-send" && value != "" { // it may hold a password
 			value = "***"
@@ -44,10 +44,10 @@ func shown(s *flags.Set, m Mode) []admin.Setting {
 	return all
 }
 
-// settingsOf returns the options of a mode that configure something.
-func settingsOf(s *flags.Set, m Mode) (all []flags.Option) {
+// settingsOf returns the options that configure something and that has accepts.
+func settingsOf(s *flags.Set, has func(flags.Option) bool) (all []flags.Option) {
 	for _, o := range s.Options() {
-		if s.Has(o.Name) && !o.CommandLine && inScope(o, m) {
+		if s.Has(o.Name) && !o.CommandLine && has(o) {
 			all = append(all, o)
 		}
 	}
@@ -57,9 +57,9 @@ func settingsOf(s *flags.Set, m Mode) (all []flags.Option) {
 // writtenSetting is a setting with everything that was written for it.
 type writtenSetting struct{ name, value string }
 
-func written(s *flags.Set, m Mode) []writtenSetting {
+func written(s *flags.Set, has func(flags.Option) bool) []writtenSetting {
 	var all []writtenSetting
-	for _, o := range settingsOf(s, m) {
+	for _, o := range settingsOf(s, has) {
 		all = append(all, writtenSetting{o.Name, s.Written(o.Name)})
 	}
 	return all

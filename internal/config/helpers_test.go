@@ -31,13 +31,25 @@ func writeFile(t testing.TB, text string) string {
 	return path
 }
 
-func mustParse(t *testing.T, args ...string) Config {
+func mustParse(t *testing.T, args ...string) Config { return mustParseAll(t, args...).Config }
+
+func mustParseAll(t *testing.T, args ...string) Process {
 	t.Helper()
-	c, err := Parse(args)
+	p, err := Parse(args)
 	if err != nil {
 		t.Fatalf("Parse(%q): %v", args, err)
 	}
-	return c
+	return p
+}
+
+// writeTOML writes a file whose name ends with .toml.
+func writeTOML(t testing.TB, text string) string {
+	t.Helper()
+	path := writeFile(t, text)
+	if err := os.Rename(path, path+".toml"); err != nil {
+		t.Fatal(err)
+	}
+	return path + ".toml"
 }
 
 // names returns listeners or targets as they are written.

@@ -12,7 +12,7 @@ import (
 // refuseEmptyFile records a fault for a file without a setting where nothing else names a target: a
 // restart while the file is being written would send everything to the default one.
 func refuseEmptyFile(s *flags.Set) {
-	if s.Text("config") == "" || !s.OK("config") || s.Given("target") || s.Err() != nil {
+	if s.Text("config") == "" || !s.OK("config") || s.Given("target") || s.Err() != nil || len(s.Tables()) > 0 {
 		return
 	}
 	for _, o := range s.Options() {
@@ -23,21 +23,40 @@ func refuseEmptyFile(s *flags.Set) {
 	s.Fail("config", fmt.Errorf("the file holds no setting, and neither a flag nor %s names a target", EnvName("target")))
 }
 
-// CheckLost returns an error if next has lost what c had, as a file does that was truncated: all
-// settings of the file, or every target, so that the default one would take their place. To get the
-// defaults back, restart, or write them down.
-func (c Config) CheckLost(next Config) error {
-	var errs []error
-	if had, has := c.fromFile(), next.fromFile(); had > 0 && has == 0 {
-		errs = append(errs, fmt.Errorf("the file %s holds no setting, where it held %d: is it being written at the moment?",
-			c.setting("config").Value, had))
+// CheckLost returns an error if next has lost what p had, as a file does that was truncated: all
+// settings of the file, all services, or every target of a service, so that the default one would
+// take their place. To get the defaults back, restart, or write them down.
+func (p Process) CheckLost(next Process) error {
+	if p.Named() && !next.Named() {
+		return fmt.Errorf("the file %s holds no service, where it held %d: is it being written at the moment?",
+			p.setting("config").Value, len(p.Services))
 	}
-	if t := c.setting("target"); t.Source != admin.SourceDefault && next.setting("target").Source == admin.SourceDefault {
-		errs = append(errs, fmt.Errorf("no target in the file, a flag or %s any more, and %d are in use: "+
-			"to send everything to the default one, write target %s", EnvName("target"), len(c.Targets),
-			next.setting("target").Value))
+	var errs []error
+	if had, has := p.fromFile(), next.fromFile(); !p.Named() && had > 0 && has == 0 {
+		errs = append(errs, fmt.Errorf("the file %s holds no setting, where it held %d: is it being written at the moment?",
+			p.setting("config").Value, had))
+	}
+	for _, c := range p.Services {
+		for _, is := range next.Services {
+			if c.Name == is.Name {
+				errs = append(errs, c.checkLostTargets(is))
+			}
+		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) checkLostTargets(next Config) error {
+	if c.setting("target").Source == admin.SourceDefault || next.setting("target").Source != admin.SourceDefault {
+		return nil
+	}
+	about := ""
+	if c.Name != "" {
+		about = tableKind + " " + c.Name + ": "
+	}
+	return fmt.Errorf("%sno target in the file, a flag or %s any more, and %d are in use: "+
+		"to send everything to the default one, write target %s", about, EnvName("target"), len(c.Targets),
+		next.setting("target").Value)
 }
 
 // fromFile returns how many settings come from the file.
@@ -50,7 +69,7 @@ func (c Config) fromFile() (n int) {
 	return n
 }
 
-// setting returns a setting that both modes have.
+// setting returns a setting that c has in every mode.
 func (c Config) setting(name string) admin.Setting {
 	return c.Shown[slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == name })]
 }

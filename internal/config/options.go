@@ -15,7 +15,7 @@ const (
 // Options returns every flag of linesplit with its default. Flags, environment, file, -help, the
 // manual page and the shell completions all follow this table.
 func Options() []flags.Option {
-	return slices.Concat(
+	return shared(slices.Concat(
 		group("Listeners", listenerOptions()),
 		group("Targets", targetOptions()),
 		group("Delivery of lines (line mode)", deliveryOptions()),
@@ -27,7 +27,16 @@ func Options() []flags.Option {
 		group("Shutdown", shutdownOptions()),
 		group("Logs, metrics and API", observeOptions()),
 		group("Other", otherOptions()),
-	)
+	), "loops", "admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca",
+		"admin-tls-client-crl", "profiling", "log-level", "log-format", "config")
+}
+
+// shared marks the options that a process has once, for all of its services.
+func shared(options []flags.Option, names ...string) []flags.Option {
+	for i := range options {
+		options[i].Shared = options[i].CommandLine || slices.Contains(names, options[i].Name)
+	}
+	return options
 }
 
 // group puts options under one heading of -help.
@@ -267,7 +276,8 @@ func otherOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "config", Arg: "FILE",
 			Help: `read settings from a file of lines "key value", such as "max-line 1MiB"; a key alone means ` +
-				"true, # begins a comment"},
+				"true, # begins a comment. A file whose name ends with .toml is TOML: max-line = \"1MiB\", and " +
+				"[service.NAME] begins the keys of one of several services"},
 		{Name: "check", CommandLine: true,
 			Help: "judge the configuration and the files that it names, print every fault, and exit with 0 if " +
 				"there is none, else with 2; nothing is opened, looked up or connected to, so a host that " +

@@ -52,6 +52,9 @@ func serverOptions(prefix string) map[tlsconf.File]string {
 
 // serverTLS reads the files of the listeners, and loads them once to find faults.
 func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
+	if s.OK("listen", "addr", "port") && !c.ListensTLS() {
+		dropAll(s, "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl")
+	}
 	files := tlsconf.ServerFiles{
 		Cert: s.Text("tls-cert"), Key: s.Text("tls-key"), ClientCA: s.Text("tls-client-ca"),
 		ClientCRL: s.Text("tls-client-crl"), MinVersion: minVersion,
@@ -74,6 +77,13 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		}
 	}
 	return files
+}
+
+// dropAll drops inherited options that have no effect on a service.
+func dropAll(s *flags.Set, names ...string) {
+	for _, name := range names {
+		s.Drop(name)
+	}
 }
 
 // adminTLS reads the files of a tls:// admin listener, and loads them and the token once to find
@@ -115,6 +125,9 @@ func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 
 // targetTLS reads the files for TLS targets, and loads them once to find faults.
 func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
+	if s.OK("target", "tls-target") && !c.dialsTLS() {
+		dropAll(s, "tls-target", "tls-target-ca", "tls-target-cert", "tls-target-key", "tls-target-server-name", "tls-target-skip-verify")
+	}
 	files := tlsconf.ClientFiles{
 		CA: s.Text("tls-target-ca"), Cert: s.Text("tls-target-cert"), Key: s.Text("tls-target-key"),
 		ServerName: s.Text("tls-target-server-name"), SkipVerify: s.Bool("tls-target-skip-verify"),

@@ -103,7 +103,7 @@ func (s *Set) Fail(name string, err error) { s.FailValue(name, s.Text(name), err
 func (s *Set) FailValue(name, value string, err error) {
 	o := s.byName[name]
 	o.bad = true
-	if o.source == FromFile && strings.HasPrefix(value, `"`) { // elsewhere the shell takes them away
+	if o.source == FromFile && strings.HasPrefix(value, `"`) && !s.readsTOML() { // elsewhere the shell takes them away
 		err = fmt.Errorf("%w; quotation marks are part of the value here: leave them out", err)
 	}
 	s.AddError(fmt.Errorf("%s: %w", s.place(o, value, " "+quote(value)), err))
@@ -138,14 +138,48 @@ func (s *Set) FailEach(about string, err error) {
 
 // place names a value and where it was written. shown is how the value appears.
 func (s *Set) place(o *setting, value, shown string) string {
+	table := s.about()
 	switch o.source {
 	case FromEnv:
-		return fmt.Sprintf("-%s%s from the environment variable %s", o.Name, shown, EnvName(s.env, o.Name))
+		return fmt.Sprintf("%s-%s%s from the environment variable %s", table, o.Name, shown, EnvName(s.env, o.Name))
 	case FromFile:
-		return fmt.Sprintf("%s%s: %s%s", s.Text(s.fileFlag), o.lineOf(value), o.Name, shown)
+		return fmt.Sprintf("%s%s: %s%s%s", s.Text(s.fileFlag), o.lineOf(value), table, o.Name, shown)
 	}
-	return "-" + o.Name + shown
+	return table + "-" + o.Name + shown
 }
+
+// about names the table of s in faults; it is empty for the top of the file.
+func (s *Set) about() string {
+	if s.name == "" {
+		return ""
+	}
+	return s.tableKind + " " + s.name + ": "
+}
+
+// Take records the faults of a table of s. A fault of an inherited value is there once, with the
+// first table that has it.
+func (s *Set) Take(table *Set) {
+	known := map[string]bool{}
+	for _, err := range s.errs {
+		known[err.Error()] = true
+	}
+	for _, t := range s.tables {
+		for _, err := range t.taken {
+			known[err] = true
+		}
+	}
+	for _, err := range table.errs {
+		text := strings.Replace(err.Error(), table.about(), "", 1)
+		if !known[text] {
+			s.AddError(err)
+			table.taken = append(table.taken, text)
+		}
+	}
+	s.more += table.more
+}
+
+// readsTOML reports whether the file is TOML.
+func (s *Set) readsTOML() bool { return strings.HasSuffix(s.Text(s.fileFlag), tomlSuffix) }
 
 // lineOf returns ":" and the line of the file that a value, or an entry of a list, stands on. It
 // returns nothing if the value was written in another form and may stand on several lines.

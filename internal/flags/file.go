@@ -75,29 +75,33 @@ func (s *Set) setFromFile(key, value string, line int, seen map[*setting]int) (f
 	return ""
 }
 
-// readSettings returns the content of a settings file without its byte order mark.
+// readSettings returns the content of a file of lines "key value".
 func readSettings(path string) ([]byte, error) {
-	data, _, err := regfile.Read(path, maxFile)
+	data, err := readText(path)
 	if err != nil {
 		return nil, err
-	}
-	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
-	return data, checkSettings(data)
-}
-
-// checkSettings returns an error for content that cannot be a settings file.
-func checkSettings(data []byte) error {
-	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return errors.New("the text is UTF-16: save it as UTF-8")
 	}
 	number := 0
 	for line := range bytes.Lines(data) {
 		number++
 		if n := len(bytes.TrimSuffix(line, []byte("\n"))); n > maxFileLine {
-			return fmt.Errorf("line %d has %d bytes: the limit is %d", number, n, maxFileLine)
+			return nil, fmt.Errorf("line %d has %d bytes: the limit is %d", number, n, maxFileLine)
 		}
 	}
-	return nil
+	return data, nil
+}
+
+// readText returns the content of a file without its byte order mark.
+func readText(path string) ([]byte, error) {
+	data, _, err := regfile.Read(path, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, errors.New("the text is UTF-16: save it as UTF-8")
+	}
+	return data, nil
 }
 
 func (s *Set) checkKey(key, value string) (fault string) {

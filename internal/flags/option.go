@@ -21,6 +21,7 @@ type Option struct {
 	Many    bool     // repeatable; of any other flag the last value counts, and a file may set it once
 
 	CommandLine bool // neither a variable nor a key of the file
+	Shared      bool // not a key of a file's tables
 }
 
 // Text returns Help, and the one mode that the flag is valid in unless the group's heading says so.

@@ -32,6 +32,8 @@ type setting struct {
 	lines   []int   // of values that come from the file
 	reading *Source // what the Set is reading now
 	bad     bool    // an error was reported for it; checks across options leave it out
+
+	inherited bool // the value was written outside the table of the Set
 }
 
 func (s *setting) Set(value string) error {
@@ -73,6 +75,11 @@ type Set struct {
 	errs      Errors              // at most maxFaults
 	more      moreFaults          // faults that errs has no room for
 	ignored   []string            // warnings of IgnoreWithout
+
+	tableKind string   // see FileOptions
+	tables    []*Set   // of the file, in order
+	name      string   // of the table that this Set is; empty for the top of the file
+	taken     []string // its faults that Take has recorded, without its name
 }
 
 // New returns a Set in which every option has its default. An option named "help" is
@@ -126,12 +133,15 @@ type FileOptions struct {
 	EnvPrefix     string // variables are EnvName(EnvPrefix, option); empty ones count as unset
 	FileFlag      string // option that names the file
 	IgnoreUnknown bool   // skip keys that the table does not have
+	// Tables is the first word of the tables [KIND.NAME] that a TOML file may have; empty for none.
+	// A file whose name ends with .toml is TOML.
+	Tables string
 }
 
 // ParseEnvAndFile reads the environment, and the file that an option names, for all options that
 // the command line left unset. It records faults.
 func (s *Set) ParseEnvAndFile(o FileOptions) {
-	s.env, s.fileFlag, s.ignore = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown
+	s.env, s.fileFlag, s.ignore, s.tableKind = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown, o.Tables
 	s.byKey = map[string]*setting{}
 	for name, known := range s.byName {
 		s.byKey[name], s.byKey[EnvName(s.env, name)] = known, known
@@ -148,11 +158,18 @@ func (s *Set) ParseEnvAndFile(o FileOptions) {
 		return
 	}
 	if path := file.String(); path != "" {
-		if err := s.parseFile(path); err != nil {
+		parse := s.parseFile
+		if strings.HasSuffix(path, tomlSuffix) {
+			parse = s.parseTOML
+		}
+		if err := parse(path); err != nil {
 			s.Fail(s.fileFlag, err)
 		}
 	}
 }
+
+// Name returns the name of the file's table that s stands for; it is empty for all else.
+func (s *Set) Name() string { return s.name }
 
 // Arguments returns the arguments that are not flags, in order. There are none unless
 // TakesArguments is set.

@@ -69,7 +69,8 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := *s.cfg.Load()
-	if err := old.CheckLost(next); err != nil {
+	if err := (config.Process{Config: old, Services: []config.Config{old}}).CheckLost(
+		config.Process{Config: next, Services: []config.Config{next}}); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
 	if next.Mode != old.Mode {

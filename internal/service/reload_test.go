@@ -49,13 +49,13 @@ func withFakeMode(t *testing.T, args ...string) (s *service, m *fakeMode, next *
 	s = unwired(t, cfg)
 	s.mode, s.checks = m, new(checks)
 	s.in = &inbound{guard: &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom}}
-	s.reread = func() (config.Config, error) { return config.ParseFlags(*next) }
+	s.reread = func() (config.Config, error) { p, err := config.ParseFlags(*next); return p.Config, err }
 	return s, m, next
 }
 
 // reloadsFrom makes s read the given arguments at each reload.
 func reloadsFrom(s *service, args ...string) {
-	s.reread = func() (config.Config, error) { return config.ParseFlags(args) }
+	s.reread = func() (config.Config, error) { p, err := config.ParseFlags(args); return p.Config, err }
 }
 
 func TestReload(t *testing.T) {

@@ -67,13 +67,15 @@ type service struct {
 // Run works until a signal, the end of ctx, or the end of the last finite listener, then drains. At
 // the end of its input the drain has no time limit until a signal comes or ctx ends. The error
 // tells why it could not start or what it could not finish; Run has logged it.
-func Run(ctx context.Context, cfg config.Config, o Options) error {
+func Run(ctx context.Context, p config.Process, o Options) error {
+	cfg := p.Config
 	if o.Stderr != nil && o.Stderr != io.Discard {
 		outliveLogReaders()
 	}
 	logger := newLogs(cfg, o.Stdout, o.Stderr)
 	defer logger.close()
 	s := newService(cfg, o.Version, logger)
+	s.reread = func() (config.Config, error) { q, err := p.Reread(); return q.Config, err }
 	s.hangups = o.Hangups
 	warnOf(logger.Logger, cfg.Warnings)
 	err := s.run(ctx, o.Started)
@@ -100,8 +102,8 @@ func warnOf(logger *slog.Logger, warnings []string) {
 func newService(cfg config.Config, version string, logger *logs) *service {
 	s := &service{
 		logger: logger, version: version, started: time.Now(),
-		reread: cfg.Reread, reloading: make(chan struct{}, 1),
-		reloaded: newReloadLog(), reloadFailed: loglimit.Limiter{Burst: reloadBurst},
+		reloading: make(chan struct{}, 1),
+		reloaded:  newReloadLog(), reloadFailed: loglimit.Limiter{Burst: reloadBurst},
 	}
 	s.cfg.Store(&cfg)
 	return s

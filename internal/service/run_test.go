@@ -23,7 +23,7 @@ func TestRunReportsItsState(t *testing.T) {
 	}
 	defer target.Close()
 	go readConnections(target)
-	cfg := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", target.Addr().String(), "-resend-age", "1ms")
+	cfg := mustParseAll(t, "-listen", "tcp://127.0.0.1:0", "-target", target.Addr().String(), "-resend-age", "1ms")
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	calls := 0
@@ -113,7 +113,7 @@ func TestRunThatCannotOpenItsListener(t *testing.T) {
 	}
 	defer taken.Close()
 	var log strings.Builder
-	cfg := mustParse(t, "-listen", "tcp://"+taken.Addr().String())
+	cfg := mustParseAll(t, "-listen", "tcp://"+taken.Addr().String())
 	err = Run(t.Context(), cfg, Options{Stderr: &log, Started: func(Running) { t.Error("started") }})
 	for _, want := range []string{"linesplit failed", "address already in use"} {
 		if err == nil || !strings.Contains(log.String(), want) {
@@ -127,7 +127,7 @@ func TestAdminListenerIsLoggedAsAdminTakesIt(t *testing.T) {
 	socket := "unix://" + filepath.Join(t.TempDir(), "admin.sock")
 	for _, tt := range []struct{ value, want string }{{"127.0.0.1:0", "tcp://127.0.0.1:"}, {socket, socket + "\n"}} {
 		var log bytes.Buffer
-		cfg := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", tt.value)
+		cfg := mustParseAll(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-admin", tt.value)
 		ctx, end := context.WithCancel(t.Context())
 		if err := Run(ctx, cfg, Options{Stderr: &log, Started: func(Running) { end() }}); err != nil {
 			t.Error(err)

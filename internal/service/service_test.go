@@ -7,13 +7,15 @@ import (
 	"linesplit/listen"
 )
 
-func mustParse(t *testing.T, args ...string) config.Config {
+func mustParse(t *testing.T, args ...string) config.Config { return mustParseAll(t, args...).Config }
+
+func mustParseAll(t *testing.T, args ...string) config.Process {
 	t.Helper()
-	cfg, err := config.ParseFlags(args)
+	p, err := config.ParseFlags(args)
 	if err != nil {
 		t.Fatalf("ParseFlags(%q): %v", args, err)
 	}
-	return cfg
+	return p
 }
 
 // wired returns a service with its mode and checks, but without listeners. It logs nothing.

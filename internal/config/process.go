@@ -1,0 +1,100 @@
+package config
+
+import (
+	"linesplit/internal/flags"
+	"linesplit/tlsconf"
+)
+
+// tableKind is the first word of the tables of a TOML file: [service.NAME].
+const tableKind = "service"
+
+// Process is a whole, valid configuration, as Parse returns it: what a process has once, and its
+// services.
+type Process struct {
+	// Config is the configuration of the one service that has no name. If the services have names,
+	// it has what all of them share; of the rest, only Shown and what belongs to it.
+	Config
+	Services []Config // at least one, in the order of the file
+
+	reread func() (Process, error) // what made it, with the same flags
+}
+
+// Named reports whether the services have names: they stand in tables of a file.
+func (p Process) Named() bool { return p.Services[0].Name != "" }
+
+// Reread parses the command line of p once more, with the environment and the file as they are now
+// if Parse has made p.
+func (p Process) Reread() (Process, error) { return p.reread() }
+
+// Parse reads the configuration from a command line without its program name, the environment and
+// the -config file. The error is flag.ErrHelp, ErrVersion, ErrChecked beside the configuration, or
+// flags.Errors with everything that is wrong beside a Process that has only Warnings.
+func Parse(args []string) (Process, error) {
+	s, err := parseArgs(args)
+	if err != nil {
+		return Process{}, err
+	}
+	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config", Tables: tableKind})
+	refuseEmptyFile(s)
+	check, short := s.Bool("check"), s.Bool("t")
+	p, err := judgeAll(s)
+	if err == nil && (check || short) {
+		err = ErrChecked
+	}
+	p.reread = func() (Process, error) { return Parse(args) }
+	return p, err
+}
+
+// ParseFlags is Parse without the environment and the file, for runs that must not depend on
+// where they happen.
+func ParseFlags(args []string) (Process, error) {
+	s, err := parseArgs(args)
+	if err != nil {
+		return Process{}, err
+	}
+	p, err := judgeAll(s)
+	p.reread = func() (Process, error) { return ParseFlags(args) }
+	return p, err
+}
+
+// judgeAll judges the services of s: those of its tables, or the one that s itself is.
+func judgeAll(s *flags.Set) (p Process, err error) {
+	if len(s.Tables()) == 0 {
+		p.Config, err = judge(s)
+		p.Services = []Config{p.Config}
+		return p, err
+	}
+	p.Config = judgeShared(s)
+	for _, name := range s.Tables() {
+		table := s.Table(name)
+		c, _ := judge(table)
+		s.Take(table)
+		p.Services = append(p.Services, c)
+	}
+	checkApart(s, p.Services)
+	if err := s.Err(); err != nil {
+		return Process{Config: Config{Warnings: p.Warnings}}, err
+	}
+	return p, nil
+}
+
+// judgeShared reads what the process has once if its services have names. Faults are those of each
+// service, too: Take leaves out the repetition.
+func judgeShared(s *flags.Set) Config {
+	c := Config{
+		Memory:    parseMemory(s),
+		Loops:     flags.Parsed(s, "loops", parseLoops),
+		Admin:     flags.Parsed(s, "admin", parseAdmin),
+		Profiling: s.Bool("profiling"),
+		LogLevel:  flags.Parsed(s, "log-level", parseLogLevel),
+		LogFormat: flags.Parsed(s, "log-format", parseLogFormat),
+	}
+	c.AdminToken = adminToken(s)
+	c.AdminTLS = adminTLS(s, c, flags.Parsed(s, "tls-min-version", tlsconf.ParseVersion))
+	c.Shown, c.compared = shown(s, isShared), written(s, isShared)
+	c.Warnings = s.Warnings()
+	return c
+}
+
+// isShared reports whether an option is one of the process rather than of a service.
+func isShared(o flags.Option) bool { return o.Shared || o.Name == "memory" }
