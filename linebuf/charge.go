@@ -5,7 +5,7 @@ package linebuf
 func (p *Pool) Charge(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.inUse += n
+	p.useLocked(n)
 	if n > 0 {
 		p.makeRoomLocked()
 	} else {

@@ -1,45 +1,41 @@
 package linebuf
 
-import (
-	"context"
-	"math"
-	"sync"
-)
-
-// maxFree limits the free lists, in bytes. Buffers beyond it go to the garbage collector, so that a
-// burst does not take memory for ever.
-const maxFree = 32 << 20
+import "context"
 
 // Pool hands out buffers within a budget of bytes. It is safe for concurrent use.
 //
-// It keeps its own free lists instead of a sync.Pool. There is one list per size class, newest
-// buffer first, since that one is still in the cache. Buffers in use and free buffers together stay
-// within the budget, so that the memory of the process does too. Nothing allocates in steady state.
+// It keeps free lists of its own instead of a sync.Pool; see [Memory].
 type Pool struct {
-	limit   int64
-	maxFree int64
+	*Memory
 
-	mu       sync.Mutex // never held across a blocking call
-	inUse    int64      // bytes handed out
-	free     int64      // bytes on the free lists
-	lists    [numClasses]*Buffer
-	waiters  waiter // the ring's sentinel; its next has waited longest
-	nWaiters int
+	limit    int64  // of inUse
+	reserved int64  // guarded by mu: the part of the memory that no other pool gets
+	inUse    int64  // guarded by mu: bytes handed out
+	waiters  waiter // guarded by mu: the ring's sentinel; its next has waited longest
+	nWaiters int    // guarded by mu
+	closed   bool   // guarded by mu: nothing is counted any more
 }
 
-// NewPool returns a pool with a budget of limit bytes. A buffer counts with its capacity from the
-// moment it is handed out until it is put back. A limit below 1 means no limit.
-func NewPool(limit int64) *Pool {
-	if limit < 1 {
-		limit = math.MaxInt64
-	}
-	p := &Pool{limit: limit, maxFree: min(maxFree, limit)}
-	p.waiters.next, p.waiters.prev = &p.waiters, &p.waiters
-	return p
+// NewPool returns a pool with a budget of limit bytes that it shares with no other. A buffer counts
+// with its capacity from the moment it is handed out until it is put back. A limit below 1 means no
+// limit.
+func NewPool(limit int64) *Pool { return NewMemory(limit).NewPool(limit) }
+
+// Limit returns the bytes that the pool can count on: its budget, or its part of a shared one. Parts
+// of it are limits for what lines in one state may hold.
+func (p *Pool) Limit() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reserved
 }
 
-// Limit returns the budget in bytes.
-func (p *Pool) Limit() int64 { return p.limit }
+// Bound returns the bytes that the pool may hand out at the moment: other pools that need less than
+// their parts leave room.
+func (p *Pool) Bound() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(p.limit, max(p.reserved, p.Memory.limit-(p.committed-max(p.inUse, p.reserved))))
+}
 
 // InUse returns how many bytes are handed out at the moment. MustGet may raise it above Limit.
 func (p *Pool) InUse() int64 {
@@ -97,26 +93,37 @@ func (p *Pool) Put(b *Buffer) {
 		panic("linebuf: a buffer was put back twice")
 	}
 	size := int64(len(b.store))
-	p.inUse -= size
+	p.useLocked(-size)
 	b.B, b.Lines, b.free = b.store[:0], 0, true
-	if p.free+size <= p.maxFree && p.inUse+p.free+size <= p.limit {
-		b.next = p.lists[b.class]
-		p.lists[b.class] = b
-		p.free += size
-	}
+	p.keepLocked(b, size)
 	p.grantLocked()
 }
 
 func (p *Pool) fitsLocked(class uint8) bool {
 	size := int64(sizeOf(class))
-	return p.inUse == 0 || size <= p.limit-p.inUse
+	return p.inUse == 0 || size <= p.limit-p.inUse && p.committedWithLocked(size) <= p.Memory.limit
+}
+
+// committedWithLocked returns what Memory.committed would be with size more bytes handed out.
+func (p *Pool) committedWithLocked(size int64) int64 {
+	return p.committed - max(p.inUse, p.reserved) + max(p.inUse+size, p.reserved)
+}
+
+// useLocked counts n bytes as handed out, or as put back if n is negative.
+func (p *Pool) useLocked(n int64) {
+	if p.closed {
+		return
+	}
+	p.committed = p.committedWithLocked(n)
+	p.inUse += n
+	p.used += n
 }
 
 // takeLocked counts a buffer of the class as handed out. It returns nil if none is free: the caller
 // then makes one outside the lock, since fresh memory has to be cleared.
 func (p *Pool) takeLocked(class uint8) *Buffer {
 	size := int64(sizeOf(class))
-	p.inUse += size
+	p.useLocked(size)
 	b := p.lists[class]
 	if b == nil {
 		p.makeRoomLocked()
@@ -126,17 +133,6 @@ func (p *Pool) takeLocked(class uint8) *Buffer {
 	p.free -= size
 	b.next, b.free = nil, false
 	return b
-}
-
-// makeRoomLocked leaves free buffers to the garbage collector, the largest first, until buffers in
-// use and free buffers together fit into the budget.
-func (p *Pool) makeRoomLocked() {
-	for class := numClasses - 1; class >= 0 && p.free > p.limit-p.inUse; class-- {
-		for p.lists[class] != nil && p.free > p.limit-p.inUse {
-			p.lists[class] = p.lists[class].next
-			p.free -= int64(sizeOf(uint8(class)))
-		}
-	}
 }
 
 func orNew(b *Buffer, class uint8) *Buffer {

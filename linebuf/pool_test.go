@@ -100,7 +100,7 @@ func TestFreeBuffersStayWithinTheBudget(t *testing.T) {
 		var all []*Buffer
 		for b := p.TryGet(size); b != nil; b = p.TryGet(size) {
 			all = append(all, b)
-			if p.inUse+p.free > p.limit {
+			if p.inUse+p.free > p.Memory.limit {
 				t.Fatalf("in use %d and free %d exceed %d", p.inUse, p.free, p.limit)
 			}
 		}

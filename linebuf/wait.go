@@ -16,6 +16,7 @@ func (p *Pool) wait(ctx context.Context, class uint8) (*Buffer, error) {
 	w.prev, w.next = p.waiters.prev, &p.waiters
 	w.prev.next, w.next.prev = w, w
 	p.nWaiters++
+	p.waiting++
 	p.grantLocked() // there may be room since the caller looked
 	p.mu.Unlock()
 
@@ -44,8 +45,8 @@ func (p *Pool) withdraw(w *waiter) bool {
 	}
 }
 
-// grantLocked serves the waiters in order, as long as the next one fits.
-func (p *Pool) grantLocked() {
+// serveLocked serves the waiters in order, as long as the next one fits.
+func (p *Pool) serveLocked() {
 	for w := p.waiters.next; w != &p.waiters && p.fitsLocked(w.class); w = p.waiters.next {
 		p.unlinkLocked(w)
 		w.b = p.takeLocked(w.class)
@@ -56,4 +57,5 @@ func (p *Pool) grantLocked() {
 func (p *Pool) unlinkLocked(w *waiter) {
 	w.prev.next, w.next.prev = w.next, w.prev
 	p.nWaiters--
+	p.waiting--
 }
