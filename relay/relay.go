@@ -48,6 +48,8 @@ type Options struct {
 	// Loops is the number of event loops that carry plain connections, on Linux. With 0, and on
 	// other systems, goroutines carry them, as they carry those with TLS.
 	Loops int
+	// SharedLoops has the event loops that others use, too. nil: the Relay has its own.
+	SharedLoops *loop.Shared
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
@@ -67,8 +69,8 @@ type Relay struct {
 	mu       sync.Mutex // guards services
 	services []service  // calls of Serve and ServePackets that run
 
-	wantLoops int         // Options.Loops
-	shared    loop.Shared // the event loops, while Serve runs
+	wantLoops int          // Options.Loops
+	shared    *loop.Shared // the event loops, while Serve runs
 }
 
 // service is one call of Serve or ServePackets. Its methods do not block.
@@ -86,7 +88,10 @@ func New(o Options) *Relay {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier(), wantLoops: o.Loops}
+	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier(), wantLoops: o.Loops, shared: o.SharedLoops}
+	if r.shared == nil {
+		r.shared = new(loop.Shared)
+	}
 	r.settings.Store(o.Tuning)
 	r.clients = traffic.NewClients(&r.settings, o.AccessLog, o.Logger)
 	r.backends = upstream.New(upstream.Options{

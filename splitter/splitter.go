@@ -44,6 +44,8 @@ type Options struct {
 	// Loops is the number of event loops that read plain connections over TCP and Unix sockets, on
 	// Linux. 0: each connection has a goroutine, as it has with TLS and on other systems.
 	Loops int
+	// SharedLoops has the event loops that others use, too. nil: the Splitter has its own.
+	SharedLoops *loop.Shared
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
@@ -104,7 +106,7 @@ type Splitter struct {
 	gate    chan struct{}                 // see gateWidth
 
 	counters         counters
-	loops            loop.Shared
+	loops            *loop.Shared
 	registry         registry
 	losses           losses
 	hints            hints
@@ -122,6 +124,10 @@ type Splitter struct {
 func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 	s := &Splitter{pool: pool, out: out, o: o.fixed(), gate: make(chan struct{}, gateWidth)}
 	s.streams = intake.NewShared(pool, s.o.ReadSize, maxReadSize, time.Now())
+	s.loops = o.SharedLoops
+	if s.loops == nil {
+		s.loops = new(loop.Shared)
+	}
 	s.registry.init()
 	s.losses.init(s.o.Logger)
 	s.hints.logs.Burst = hintBurst
