@@ -47,6 +47,9 @@ type Options struct {
 	Histogram prometheus.Histogram
 	// Control is the run that the API and the status page show and change. nil disables both.
 	Control Control
+	// Process is the process if its services have names: the API, the page and the metrics show all
+	// of them. Mode, Status, Histogram and Control are not used then.
+	Process Process
 	// Token authenticates requests. nil means that there is none; access.go lists what is allowed
 	// then.
 	Token *Token
@@ -83,7 +86,7 @@ func New(o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Profiling, reading: readTimeout,
+		ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Process != nil || o.Profiling, reading: readTimeout,
 	}
 	s.scrapes.logger = o.Logger
 
@@ -93,6 +96,7 @@ func New(o Options) *Server {
 	mux.Handle("GET /metrics", g.local(serveMetrics(newRegistry(o), &s.scrapes)))
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /readyz/{service}", readyzOf(o.Process))
 	s.handler = g.identify(mux)
 	if s.guarded {
 		s.handler = g.identify(s.guard(mux, g, o))
@@ -105,7 +109,7 @@ func (s *Server) guard(mux *http.ServeMux, g *gate, o Options) http.Handler {
 	if o.Profiling {
 		registerProfiling(mux, g)
 	}
-	if o.Control != nil {
+	if o.Control != nil || o.Process != nil {
 		s.api = newAPI(o, g)
 		s.api.register(mux)
 		mux.Handle("/", page(g))
@@ -207,6 +211,22 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	writeText(w, http.StatusOK, "ok")
+}
+
+// readyzOf reports whether one of several services is ready. p is nil if there is only one.
+func readyzOf(p Process) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s, err := findService(p, r.PathValue("service"))
+		if err != nil {
+			writeText(w, http.StatusNotFound, err.Error())
+			return
+		}
+		if status := s.Control.Status(); !status.Ready {
+			writeText(w, http.StatusServiceUnavailable, "not ready: "+status.Reason)
+			return
+		}
+		writeText(w, http.StatusOK, "ok")
+	}
 }
 
 func writeText(w http.ResponseWriter, code int, text string) {

@@ -23,7 +23,8 @@ const (
 
 // api is the JSON API to a Control.
 type api struct {
-	control Control
+	control Control // nil if services have names
+	process Process // nil if they have none
 	gate    *gate
 	log     *slog.Logger
 	sampler *sampler
@@ -34,16 +35,16 @@ type api struct {
 
 func newAPI(o Options, g *gate) *api {
 	a := &api{
-		control: o.Control, gate: g, log: o.Logger,
+		control: o.Control, process: o.Process, gate: g, log: o.Logger,
 		known: make(chan struct{}, maxRequests), anonymous: make(chan struct{}, maxRequests),
 	}
-	a.sampler = newSampler(a.status)
+	a.sampler = newSampler(a.statuses)
 	return a
 }
 
 // handler answers a request, or writes nothing and returns an error: a *problem, an error of
 // Control, or an internal one.
-type handler func(w http.ResponseWriter, r *http.Request) error
+type handler func(v view, w http.ResponseWriter, r *http.Request) error
 
 // route is one operation of the API. openapi.json describes them all.
 type route struct {
@@ -51,28 +52,38 @@ type route struct {
 	level        level
 	handle       handler
 	stream       bool // takes no slot, and writes as it goes
+	whole        bool // of the process, rather than of one service
+	named        bool // only below servicePrefix
 }
 
-// routes returns all operations. A target's name contains slashes and is escaped in a path, as in
-// tcp:%2F%2F10.0.0.1:9999.
-func (a *api) routes() []route {
+// processRoutes returns the operations of the whole process.
+func processRoutes() []route {
 	return []route{
-		{method: "GET", path: "/status", level: toRead, handle: a.getStatus},
-		{method: "GET", path: "/history", level: toRead, handle: a.getHistory},
-		{method: "GET", path: "/ledger", level: toRead, handle: a.getLedger},
-		{method: "GET", path: "/targets", level: toRead, handle: a.getTargets},
-		{method: "GET", path: "/targets/{name}", level: toRead, handle: a.getTarget},
-		{method: "GET", path: "/events", level: toRead, handle: a.events, stream: true},
-		{method: "GET", path: "/openapi.json", level: toRead, handle: getDescription},
-		{method: "GET", path: "/connections", level: toInspect, handle: a.getConnections},
-		{method: "GET", path: "/config", level: toInspect, handle: a.getConfig},
-		{method: "POST", path: "/targets", level: toChange, handle: a.addTarget},
-		{method: "DELETE", path: "/targets/{name}", level: toChange, handle: a.removeTarget},
-		{method: "POST", path: "/targets/{name}/drain", level: toChange, handle: a.drainTarget},
-		{method: "POST", path: "/targets/{name}/resume", level: toChange, handle: a.resumeTarget},
-		{method: "PUT", path: "/targets/{name}/weight", level: toChange, handle: a.setWeight},
-		{method: "PUT", path: "/balance", level: toChange, handle: a.setBalance},
-		{method: "POST", path: "/reload", level: toChange, handle: a.reload},
+		{method: "GET", path: "/services", level: toRead, handle: view.getServices, whole: true},
+		{method: "GET", path: "/openapi.json", level: toRead, handle: view.getDescription, whole: true},
+		{method: "GET", path: "/config", level: toInspect, handle: view.getAllConfig, whole: true},
+		{method: "POST", path: "/reload", level: toChange, handle: view.reload, whole: true},
+	}
+}
+
+// serviceRoutes returns the operations of one service. A target's name contains slashes and is
+// escaped in a path, as in tcp:%2F%2F10.0.0.1:9999.
+func serviceRoutes() []route {
+	return []route{
+		{method: "GET", path: "/status", level: toRead, handle: view.getStatus},
+		{method: "GET", path: "/history", level: toRead, handle: view.getHistory},
+		{method: "GET", path: "/ledger", level: toRead, handle: view.getLedger},
+		{method: "GET", path: "/targets", level: toRead, handle: view.getTargets},
+		{method: "GET", path: "/targets/{name}", level: toRead, handle: view.getTarget},
+		{method: "GET", path: "/events", level: toRead, handle: view.events, stream: true},
+		{method: "GET", path: "/connections", level: toInspect, handle: view.getConnections},
+		{method: "GET", path: "/config", level: toInspect, handle: view.getConfig, named: true},
+		{method: "POST", path: "/targets", level: toChange, handle: view.addTarget},
+		{method: "DELETE", path: "/targets/{name}", level: toChange, handle: view.removeTarget},
+		{method: "POST", path: "/targets/{name}/drain", level: toChange, handle: view.drainTarget},
+		{method: "POST", path: "/targets/{name}/resume", level: toChange, handle: view.resumeTarget},
+		{method: "PUT", path: "/targets/{name}/weight", level: toChange, handle: view.setWeight},
+		{method: "PUT", path: "/balance", level: toChange, handle: view.setBalance},
 	}
 }
 
@@ -145,7 +156,13 @@ func (a *api) withSlot(r *http.Request, do func()) bool {
 
 func (a *api) answer(w http.ResponseWriter, r *http.Request, route route) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	err := route.handle(w, r)
+	v, err := view{api: a}, error(nil)
+	if !route.whole {
+		v, err = a.view(r)
+	}
+	if err == nil {
+		err = route.handle(v, w, r)
+	}
 	if route.level == toChange {
 		a.logChange(r, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A Control wraps one of these errors to tell clients the kind of a failure. Any other error is
@@ -19,6 +21,8 @@ var (
 	ErrNotInMode = errors.New("not in this mode")
 	// ErrDraining means that linesplit itself drains, and its targets no longer change. 409.
 	ErrDraining = errors.New("linesplit is draining")
+	// ErrNotRunning means that the service could not be started. 409.
+	ErrNotRunning = errors.New("the service does not run")
 	// ErrInvalid means that an address, weight, rule or configuration is not valid. Nothing was
 	// changed. 422.
 	ErrInvalid = errors.New("not valid")
@@ -57,6 +61,27 @@ type Control interface {
 	Reload(ctx context.Context) (changed, needRestart []string, err error)
 }
 
+// Process shows and changes a process whose services have names. Its methods must be safe for
+// concurrent use.
+type Process interface {
+	// Services returns the services in the order of the configuration, with those that drain since
+	// they were removed last. No two have the same name.
+	Services() []Service
+	// Config returns the settings that all services share, as Control.Config does.
+	Config() []Setting
+	// Reload is that of Control. It may add and remove services.
+	Reload(ctx context.Context) (changed, needRestart []string, err error)
+}
+
+// Service is one of several services.
+type Service struct {
+	Name    string // letters, digits, - and _
+	Control Control
+	// Histogram, if not nil, is one of the metrics of the service. See NewConfirmation and
+	// NewConnect.
+	Histogram prometheus.Histogram
+}
+
 // Connection describes a connected client.
 type Connection struct {
 	ID            uint64    `json:"id"` // unique within a run
@@ -80,8 +105,9 @@ const (
 
 // Setting is a setting with its effective value.
 type Setting struct {
-	Name       string `json:"name"`  // of the flag
-	Value      string `json:"value"` // in the flag's syntax; secrets are masked
+	Service    string `json:"service,omitempty"` // of several that has it; empty for what they share
+	Name       string `json:"name"`              // of the flag
+	Value      string `json:"value"`             // in the flag's syntax; secrets are masked
 	Source     string `json:"source"`
 	Reloadable bool   `json:"reloadable"` // a change takes effect without a restart
 }

@@ -24,8 +24,10 @@ const (
 // sampler takes a Status each second, for the rates and for all streams of events. One goroutine
 // calls run; subscribe and unsubscribe are safe for concurrent use.
 type sampler struct {
-	status  func() Status // with rates
-	history *history
+	statuses func() []Status // of all services, with rates
+
+	historyMu sync.Mutex
+	histories map[string]*history // by service; guarded by historyMu
 
 	mu      sync.Mutex // protects the fields below, and all of each stream but its channel
 	streams []*stream  // oldest first
@@ -34,14 +36,40 @@ type sampler struct {
 
 // stream is one stream of events.
 type stream struct {
-	events chan []byte // with room for one; closed when the stream has to end
-	peer   string      // see peerOf
-	known  bool        // the client is authenticated
-	since  time.Time
-	missed int // events in a row that replaced one that the client had not taken
+	service string      // its name; empty for the one without
+	events  chan []byte // with room for one; closed when the stream has to end
+	peer    string      // see peerOf
+	known   bool        // the client is authenticated
+	since   time.Time
+	missed  int // events in a row that replaced one that the client had not taken
 }
 
-func newSampler(status func() Status) *sampler { return &sampler{status: status, history: &history{}} }
+func newSampler(statuses func() []Status) *sampler {
+	return &sampler{statuses: statuses, histories: map[string]*history{}}
+}
+
+// historyOf returns the history of a service.
+func (s *sampler) historyOf(service string) *history {
+	s.historyMu.Lock()
+	defer s.historyMu.Unlock()
+	h := s.histories[service]
+	if h == nil {
+		h = &history{}
+		s.histories[service] = h
+	}
+	return h
+}
+
+// forgetOthers removes the histories of services that are gone.
+func (s *sampler) forgetOthers(there []Status) {
+	s.historyMu.Lock()
+	defer s.historyMu.Unlock()
+	for name := range s.histories {
+		if !slices.ContainsFunc(there, func(one Status) bool { return one.Service == name }) {
+			delete(s.histories, name)
+		}
+	}
+}
 
 // run samples until ctx ends, and then ends all streams.
 func (s *sampler) run(ctx context.Context) {
@@ -59,24 +87,45 @@ func (s *sampler) run(ctx context.Context) {
 }
 
 func (s *sampler) tick() {
-	status := s.status()
-	s.history.add(&status)
-	if s.hasStreams() {
-		s.broadcast(statusEvent(status))
+	all := s.statuses()
+	for _, status := range all {
+		s.historyOf(status.Service).add(&status)
+		if s.hasStreams(status.Service) {
+			s.broadcast(status.Service, statusEvent(status))
+		}
 	}
+	s.forgetOthers(all)
+	s.endOthers(all)
 }
 
-func (s *sampler) hasStreams() bool {
+func (s *sampler) hasStreams(service string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.streams) > 0
+	return slices.ContainsFunc(s.streams, func(one *stream) bool { return one.service == service })
 }
 
-// broadcast gives each stream an event. It replaces an event that a slow stream has not taken yet.
-func (s *sampler) broadcast(event []byte) {
+// endOthers ends the streams of services that are gone.
+func (s *sampler) endOthers(there []Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams = slices.DeleteFunc(s.streams, func(one *stream) bool {
+		gone := !slices.ContainsFunc(there, func(status Status) bool { return status.Service == one.service })
+		if gone {
+			close(one.events)
+		}
+		return gone
+	})
+}
+
+// broadcast gives each stream of a service an event. It replaces an event that a slow stream has not
+// taken yet.
+func (s *sampler) broadcast(service string, event []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.streams {
+		if one.service != service {
+			continue
+		}
 		select {
 		case <-one.events:
 			one.missed++
@@ -97,15 +146,20 @@ func (s *sampler) end() {
 	s.streams = nil
 }
 
-// subscribe returns a new stream that ends when run ends or another stream takes its place. It
-// returns nil if there are too many streams or run has ended.
+// subscribe is subscribeTo for the one service without a name.
 func (s *sampler) subscribe(peer string, known bool, now time.Time) *stream {
+	return s.subscribeTo("", peer, known, now)
+}
+
+// subscribeTo returns a new stream of a service. It ends when the service or run ends, or another
+// stream takes its place. It is nil if there are too many streams or run has ended.
+func (s *sampler) subscribeTo(service, peer string, known bool, now time.Time) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || !s.makeRoomLocked(peer, known, now) {
 		return nil
 	}
-	one := &stream{events: make(chan []byte, 1), peer: peer, known: known, since: now}
+	one := &stream{service: service, events: make(chan []byte, 1), peer: peer, known: known, since: now}
 	s.streams = append(s.streams, one)
 	return one
 }
@@ -188,13 +242,13 @@ func statusEvent(s Status) []byte {
 
 // events streams one status event a second until the client disconnects, the server ends, or
 // another stream takes the place of this one.
-func (a *api) events(w http.ResponseWriter, r *http.Request) error {
-	feed := a.sampler.subscribe(requestPeer(r), isAuthenticated(r), time.Now())
+func (v view) events(w http.ResponseWriter, r *http.Request) error {
+	feed := v.sampler.subscribeTo(v.name, requestPeer(r), isAuthenticated(r), time.Now())
 	if feed == nil {
 		return newProblem(http.StatusServiceUnavailable, "too-many-streams",
 			"too many streams of events are open: read %s/status instead", apiPrefix)
 	}
-	defer a.sampler.unsubscribe(feed)
+	defer v.sampler.unsubscribe(feed)
 	defer keepPlace(r)()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -207,7 +261,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 		timeout = streamWriteTimeout
 	}
 	out := &eventWriter{w: w, timeout: timeout}
-	if out.send(append([]byte("retry: 2000\n"), statusEvent(a.status())...)) == nil {
+	if out.send(append([]byte("retry: 2000\n"), statusEvent(v.status())...)) == nil {
 		out.relay(r.Context(), feed.events)
 	}
 	return nil

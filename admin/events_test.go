@@ -227,7 +227,7 @@ func TestStreamsMakeRoom(t *testing.T) {
 					ended(one) // takes what is there
 				}
 			}
-			s.broadcast([]byte("x"))
+			s.broadcast("", []byte("x"))
 		}
 		for i, one := range all {
 			if i != test.slow {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // These are the bodies of requests and responses that are used here only.
@@ -41,14 +40,6 @@ const (
 	maxConnections     = 10_000
 )
 
-// status returns Control's Status with the fields that Server fills in.
-func (a *api) status() Status {
-	s := a.control.Status()
-	s.Now = time.Now()
-	a.sampler.history.setRates(&s)
-	return withoutNil(s)
-}
-
 // withoutNil makes nil lists empty, since nil would be null in JSON.
 func withoutNil(s Status) Status {
 	s.Listeners = orEmpty(s.Listeners)
@@ -74,42 +65,42 @@ func respond(w http.ResponseWriter, value any) error {
 	return nil
 }
 
-func (a *api) getStatus(w http.ResponseWriter, _ *http.Request) error { return respond(w, a.status()) }
+func (v view) getStatus(w http.ResponseWriter, _ *http.Request) error { return respond(w, v.status()) }
 
-func (a *api) getHistory(w http.ResponseWriter, _ *http.Request) error {
-	s := a.status()
-	return respond(w, History{s.Mode, s.Started, orEmpty(a.sampler.history.all())})
+func (v view) getHistory(w http.ResponseWriter, _ *http.Request) error {
+	s := v.status()
+	return respond(w, History{s.Mode, s.Started, orEmpty(v.sampler.historyOf(v.name).all())})
 }
 
-func (a *api) getLedger(w http.ResponseWriter, _ *http.Request) error {
-	s := a.status()
+func (v view) getLedger(w http.ResponseWriter, _ *http.Request) error {
+	s := v.status()
 	if s.Ledger == nil {
 		return fmt.Errorf("%w: %s mode has no ledger of lines", ErrNotInMode, s.Mode)
 	}
 	return respond(w, s.Ledger)
 }
 
-func (a *api) getTargets(w http.ResponseWriter, _ *http.Request) error {
-	return respond(w, targetList{a.status().Targets})
+func (v view) getTargets(w http.ResponseWriter, _ *http.Request) error {
+	return respond(w, targetList{v.status().Targets})
 }
 
-func (a *api) getTarget(w http.ResponseWriter, r *http.Request) error {
-	t, err := a.find(r.PathValue("name"))
+func (v view) getTarget(w http.ResponseWriter, r *http.Request) error {
+	t, err := v.find(r.PathValue("name"))
 	if err != nil {
 		return err
 	}
 	return respond(w, t)
 }
 
-func (a *api) find(name string) (TargetStatus, error) {
-	targets := a.status().Targets
+func (v view) find(name string) (TargetStatus, error) {
+	targets := v.status().Targets
 	if i := slices.IndexFunc(targets, func(t TargetStatus) bool { return t.Name == name }); i >= 0 {
 		return targets[i], nil
 	}
 	return TargetStatus{}, fmt.Errorf("%w: %q", ErrUnknown, name)
 }
 
-func (a *api) getConnections(w http.ResponseWriter, r *http.Request) error {
+func (v view) getConnections(w http.ResponseWriter, r *http.Request) error {
 	limit := defaultConnections
 	if text := r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -119,15 +110,15 @@ func (a *api) getConnections(w http.ResponseWriter, r *http.Request) error {
 		}
 		limit = n
 	}
-	return respond(w, connectionList{orEmpty(a.control.Connections(limit))})
+	return respond(w, connectionList{orEmpty(v.Control.Connections(limit))})
 }
 
-func (a *api) getConfig(w http.ResponseWriter, _ *http.Request) error {
-	return respond(w, settingList{orEmpty(a.control.Config())})
+func (v view) getConfig(w http.ResponseWriter, _ *http.Request) error {
+	return respond(w, settingList{v.settings()})
 }
 
 // addTarget answers with all targets, since only Control knows the name of the new one.
-func (a *api) addTarget(w http.ResponseWriter, r *http.Request) error {
+func (v view) addTarget(w http.ResponseWriter, r *http.Request) error {
 	var body newTarget
 	if err := decode(r, &body); err != nil {
 		return err
@@ -137,19 +128,19 @@ func (a *api) addTarget(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := changeContext(r)
 	defer cancel()
-	if err := a.control.Add(ctx, body.Address); err != nil {
+	if err := v.Control.Add(ctx, body.Address); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusCreated, "application/json", targetList{a.status().Targets})
+	writeJSON(w, http.StatusCreated, "application/json", targetList{v.status().Targets})
 	return nil
 }
 
 // removeTarget answers 202 with the target while it still drains, else 204.
-func (a *api) removeTarget(w http.ResponseWriter, r *http.Request) error {
-	if err := a.change(r, a.control.Remove); err != nil {
+func (v view) removeTarget(w http.ResponseWriter, r *http.Request) error {
+	if err := v.change(r, v.Control.Remove); err != nil {
 		return err
 	}
-	t, err := a.find(r.PathValue("name"))
+	t, err := v.find(r.PathValue("name"))
 	if err != nil {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -158,22 +149,22 @@ func (a *api) removeTarget(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *api) drainTarget(w http.ResponseWriter, r *http.Request) error {
-	if err := a.change(r, a.control.Drain); err != nil {
+func (v view) drainTarget(w http.ResponseWriter, r *http.Request) error {
+	if err := v.change(r, v.Control.Drain); err != nil {
 		return err
 	}
-	return a.getTarget(w, r)
+	return v.getTarget(w, r)
 }
 
-func (a *api) resumeTarget(w http.ResponseWriter, r *http.Request) error {
-	if err := a.change(r, a.control.Resume); err != nil {
+func (v view) resumeTarget(w http.ResponseWriter, r *http.Request) error {
+	if err := v.change(r, v.Control.Resume); err != nil {
 		return err
 	}
-	return a.getTarget(w, r)
+	return v.getTarget(w, r)
 }
 
 // change calls do with the name of the target in the path.
-func (a *api) change(r *http.Request, do func(context.Context, string) error) error {
+func (v view) change(r *http.Request, do func(context.Context, string) error) error {
 	if err := checkEmptyBody(r); err != nil {
 		return err
 	}
@@ -182,7 +173,7 @@ func (a *api) change(r *http.Request, do func(context.Context, string) error) er
 	return do(ctx, r.PathValue("name"))
 }
 
-func (a *api) setWeight(w http.ResponseWriter, r *http.Request) error {
+func (v view) setWeight(w http.ResponseWriter, r *http.Request) error {
 	var body newWeight
 	if err := decode(r, &body); err != nil {
 		return err
@@ -192,13 +183,13 @@ func (a *api) setWeight(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := changeContext(r)
 	defer cancel()
-	if err := a.control.SetWeight(ctx, r.PathValue("name"), *body.Weight); err != nil {
+	if err := v.Control.SetWeight(ctx, r.PathValue("name"), *body.Weight); err != nil {
 		return err
 	}
-	return a.getTarget(w, r)
+	return v.getTarget(w, r)
 }
 
-func (a *api) setBalance(w http.ResponseWriter, r *http.Request) error {
+func (v view) setBalance(w http.ResponseWriter, r *http.Request) error {
 	var body newBalance
 	if err := decode(r, &body); err != nil {
 		return err
@@ -208,21 +199,30 @@ func (a *api) setBalance(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := changeContext(r)
 	defer cancel()
-	if err := a.control.SetBalance(ctx, body.Rule); err != nil {
+	if err := v.Control.SetBalance(ctx, body.Rule); err != nil {
 		return err
 	}
 	return respond(w, body)
 }
 
-func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
+func (v view) reload(w http.ResponseWriter, r *http.Request) error {
 	if err := checkEmptyBody(r); err != nil {
 		return err
 	}
 	ctx, cancel := changeContext(r)
 	defer cancel()
-	changed, needRestart, err := a.control.Reload(ctx)
+	do := v.reloader()
+	changed, needRestart, err := do(ctx)
 	if err != nil {
 		return err
 	}
 	return respond(w, reloaded{orEmpty(changed), orEmpty(needRestart)})
+}
+
+// reloader returns the Reload of the process.
+func (v view) reloader() func(context.Context) (changed, needRestart []string, err error) {
+	if v.process != nil {
+		return v.process.Reload
+	}
+	return v.control.Reload
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,15 +29,25 @@ func NewConfirmation() prometheus.Histogram {
 func newRegistry(o Options) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		newCollector(o.Mode, o.Status),
+		collectorOf(o),
 		buildInfo(o.Version),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	if o.Histogram != nil {
+	switch {
+	case o.Process != nil:
+		registry.MustRegister(histograms{o.Process})
+	case o.Histogram != nil:
 		registry.MustRegister(o.Histogram)
 	}
 	return registry
+}
+
+func collectorOf(o Options) *collector {
+	if o.Process != nil {
+		return newServicesCollector(o.Process)
+	}
+	return newCollector(o.Mode, o.Status)
 }
 
 // serveMetrics serves a registry as text, with gzip where the client accepts it. Concurrent scrapes
@@ -93,30 +104,71 @@ type family struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
 	read func(s *Status, emit emitter)
+	mode string // that has it; empty for both
+	once bool   // of the process rather than of a service
 }
 
 type emitter func(value float64, labels ...string)
 
-// collector turns one Status per scrape into metrics.
+// collector turns one Status of each service per scrape into metrics.
 type collector struct {
-	status   func() Status
+	statuses func() []Status
+	named    bool // services have names, which become a label
 	families []family
+
+	mode string // of the families that are being added
+	once bool
+	help map[string]*prometheus.Desc // by name, of families that are there already
 }
 
 func newCollector(mode string, status func() Status) *collector {
-	c := &collector{status: status}
+	c := &collector{statuses: func() []Status { return []Status{status()} }}
 	if mode == ModeConnection {
-		c.addForwardClients()
-		c.addForwardTargets()
+		c.addConnectionMode()
 	} else {
-		c.addLedger()
-		c.addLimits()
-		c.addSenders()
-		c.addLineTargets()
+		c.addLineMode()
 	}
+	c.addBoth()
+	return c
+}
+
+// newServicesCollector returns the collector of all services, which may be of either mode.
+func newServicesCollector(p Process) *collector {
+	c := &collector{named: true, help: map[string]*prometheus.Desc{}}
+	c.statuses = func() (all []Status) {
+		for _, s := range p.Services() {
+			status := s.Control.Status()
+			status.Service = s.Name
+			all = append(all, status)
+		}
+		return all
+	}
+	c.mode = ModeLine
+	c.addLineMode()
+	c.mode = ModeConnection
+	c.addConnectionMode()
+	c.mode = ""
+	c.addBoth()
+	return c
+}
+
+func (c *collector) addLineMode() {
+	c.addLedger()
+	c.addLimits()
+	c.addSenders()
+	c.addLineTargets()
+}
+
+func (c *collector) addConnectionMode() {
+	c.addForwardClients()
+	c.addForwardTargets()
+}
+
+func (c *collector) addBoth() {
 	c.addInbound()
 	c.addShared()
-	return c
+	c.once = true
+	c.addLogs()
 }
 
 // Describe implements prometheus.Collector.
@@ -128,24 +180,62 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
-	status := c.status()
-	for _, f := range c.families {
-		f.read(&status, func(value float64, labels ...string) {
-			for i, label := range labels {
-				labels[i] = strings.ToValidUTF8(label, "\uFFFD") // Prometheus takes no others
+	for i, status := range c.statuses() {
+		for _, f := range c.families {
+			if f.mode != "" && f.mode != status.Mode || f.once && i > 0 {
+				continue
 			}
-			metric, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
-			if err != nil {
-				metric = prometheus.NewInvalidMetric(f.desc, err)
-			}
-			metrics <- metric
-		})
+			f.read(&status, func(value float64, labels ...string) {
+				if c.named && !f.once {
+					labels = append(labels, status.Service)
+				}
+				metrics <- metricOf(f, value, labels)
+			})
+		}
 	}
 }
 
+func metricOf(f family, value float64, labels []string) prometheus.Metric {
+	for i, label := range labels {
+		labels[i] = strings.ToValidUTF8(label, "\uFFFD") // Prometheus takes no others
+	}
+	metric, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
+	if err != nil {
+		return prometheus.NewInvalidMetric(f.desc, err)
+	}
+	return metric
+}
+
+// add adds a metric. If services have names, both modes share the metrics of the same name, with the
+// help text of the first.
 func (c *collector) add(name, help string, labels []string, kind prometheus.ValueType, read func(*Status, emitter)) {
-	desc := prometheus.NewDesc("linesplit_"+name, help, labels, nil)
-	c.families = append(c.families, family{desc: desc, kind: kind, read: read})
+	if c.named && !c.once {
+		labels = append(slices.Clip(labels), "service")
+	}
+	desc := c.help[name]
+	if desc == nil {
+		desc = prometheus.NewDesc("linesplit_"+name, help, labels, nil)
+	}
+	if c.named {
+		c.help[name] = desc
+	}
+	c.families = append(c.families, family{desc: desc, kind: kind, read: read, mode: c.mode, once: c.once})
+}
+
+// histograms are those of all services.
+type histograms struct{ process Process }
+
+// Describe implements prometheus.Collector. Services come and go, so that nothing is known in
+// advance.
+func (histograms) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (h histograms) Collect(metrics chan<- prometheus.Metric) {
+	for _, s := range h.process.Services() {
+		if s.Histogram != nil {
+			prometheus.WrapCollectorWith(prometheus.Labels{"service": s.Name}, s.Histogram).Collect(metrics)
+		}
+	}
 }
 
 func (c *collector) counter(name, help string, value func(*Status) uint64) {
@@ -186,6 +276,10 @@ func (c *collector) addShared() {
 		})
 	c.add("target_checks_total", "Health checks of the target, by result.", []string{"target", "result"},
 		prometheus.CounterValue, emitChecks)
+}
+
+// addLogs adds the metrics of linesplit's own logs, which services share.
+func (c *collector) addLogs() {
 	c.add("log_dropped_lines_total", "Lines of linesplit's own logs that were dropped because their reader was too slow.",
 		[]string{"log"}, prometheus.CounterValue, func(s *Status, emit emitter) {
 			for _, d := range s.LogDropped {

@@ -17,17 +17,17 @@ func NewConnect() prometheus.Histogram {
 
 // addForwardClients adds the counts of clients. It and the method below are for connection mode.
 func (c *collector) addForwardClients() {
-	c.gauge("connections", "Client connections, including those that wait for a target.",
+	c.gauge("connections", "Senders or clients connected, including clients that wait for a target.",
 		func(s *Status) uint64 { return s.Totals.Connections })
 	c.gauge("connections_waiting", "Clients that wait because all targets are full.",
 		func(s *Status) uint64 { return s.Totals.Waiting })
-	c.counter("connections_accepted_total", "Client connections accepted, including UDP sessions.",
+	c.counter("connections_accepted_total", "Senders or clients accepted, including UDP sessions.",
 		func(s *Status) uint64 { return s.Totals.Accepted })
-	c.counter("connections_cut_off_total", "Client connections reset because they were still open when the drain ended.",
+	c.counter("connections_cut_off_total", "Senders or clients still connected when the drain ended.",
 		func(s *Status) uint64 { return s.Totals.CutOff })
 	c.counter("accept_errors_total", "Failed attempts to accept a connection.",
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
-	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with clients.",
+	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with senders or clients.",
 		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
 	c.add("discarded_bytes_total", "Bytes that did not arrive, since the connection broke or was reset first; with TLS "+
 		"encrypted bytes.", []string{"to"}, prometheus.CounterValue, func(s *Status, emit emitter) {
@@ -43,7 +43,7 @@ func (c *collector) addForwardTargets() {
 		c.target(name, help, prometheus.CounterValue,
 			func(t *TargetStatus) float64 { return float64(value(t.forward())) })
 	}
-	c.target("target_connections", "Connections to the target, including those being dialled.", prometheus.GaugeValue,
+	c.target("target_connections", "Connections open to the target, including those being dialled.", prometheus.GaugeValue,
 		func(t *TargetStatus) float64 { return float64(t.Connections) })
 	counter("target_connections_total", "Connections ever opened to the target for clients.",
 		func(f *TargetForward) uint64 { return f.Total })

@@ -40,11 +40,11 @@ func (c *collector) addLimits() {
 }
 
 func (c *collector) addSenders() {
-	c.gauge("connections", "Senders connected.",
+	c.gauge("connections", "Senders or clients connected, including clients that wait for a target.",
 		func(s *Status) uint64 { return s.Totals.Connections })
-	c.counter("connections_accepted_total", "Senders accepted.",
+	c.counter("connections_accepted_total", "Senders or clients accepted, including UDP sessions.",
 		func(s *Status) uint64 { return s.Totals.Accepted })
-	c.counter("connections_cut_off_total", "Senders still connected when the drain ended.",
+	c.counter("connections_cut_off_total", "Senders or clients still connected when the drain ended.",
 		func(s *Status) uint64 { return s.Totals.CutOff })
 	c.counter("connections_broken_total",
 		"Senders whose connection broke: a reset, no answer to keepalives, or TLS that was cut off.",
@@ -60,7 +60,7 @@ func (c *collector) addSenders() {
 		})
 	c.counter("accept_errors_total", "Failed attempts to accept a sender.",
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
-	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with senders.",
+	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with senders or clients.",
 		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
 }
 
@@ -85,7 +85,7 @@ func (c *collector) addLineTargets() {
 		func(a Amount) uint64 { return a.Lines })
 	c.resent("resent_bytes_total", "Bytes sent again after the target failed, which may have arrived twice, by cause.",
 		func(a Amount) uint64 { return a.Bytes })
-	c.target("target_connections", "Connections open to the target.", prometheus.GaugeValue,
+	c.target("target_connections", "Connections open to the target, including those being dialled.", prometheus.GaugeValue,
 		func(t *TargetStatus) float64 { return float64(t.Connections) })
 	c.target("target_exact_connections", "Connections to the target whose unread bytes the kernel reports.",
 		prometheus.GaugeValue, func(t *TargetStatus) float64 { return float64(t.lines().ExactConnections) })

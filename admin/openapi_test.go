@@ -67,7 +67,7 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 		if tag := op["tags"].([]any)[0]; tag != tags[route.level] {
 			t.Errorf("%s %s is tagged %s", route.method, route.path, tag)
 		}
-		if _, has := op["parameters"]; has != (strings.Contains(route.path, "{name}") || route.path == "/connections") {
+		if _, has := op["parameters"]; has != (strings.Contains(route.path, "{") || strings.HasSuffix(route.path, "/connections")) {
 			t.Errorf("%s %s: parameters: %v", route.method, route.path, has)
 		}
 	}
@@ -85,7 +85,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 		"KeyStatus": KeyStatus{}, "TargetLanes": TargetLanes{},
 		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{},
 		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
-		"TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
+		"ServiceList": serviceList{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
 		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{},
 		"NewBalance": newBalance{}, "Reloaded": reloaded{}, "Problem": problem{}, "History": History{}, "Sample": Sample{},
 	} {
@@ -170,14 +170,17 @@ func TestResponsesFitTheDescription(t *testing.T) {
 	}
 	for _, mode := range []string{ModeLine, ModeConnection} {
 		for _, err := range []error{nil, ErrUnknown, ErrInvalid, ErrExists, errOther} {
-			s := New(Options{Control: &fake{mode: mode, err: err}})
-			for _, route := range s.api.routes() {
-				if route.stream {
-					continue
+			control := &fake{mode: mode, err: err}
+			for _, o := range []Options{{Control: control}, {Process: fakeProcess{"a": control, "b": control}}} {
+				s := New(o)
+				for _, route := range s.api.routes() {
+					if route.stream {
+						continue
+					}
+					path := apiPrefix + strings.NewReplacer("{name}", "tcp:%2F%2F10.0.0.1:9999", "{service}", "a").Replace(route.path)
+					r := ask(s, route.method, path, asJSON, bodies[route.method+" "+strings.TrimPrefix(route.path, servicePrefix)])
+					checkResponse(t, doc, route, r)
 				}
-				path := apiPrefix + strings.ReplaceAll(route.path, "{name}", "tcp:%2F%2F10.0.0.1:9999")
-				r := ask(s, route.method, path, asJSON, bodies[route.method+" "+route.path])
-				checkResponse(t, doc, route, r)
 			}
 		}
 	}

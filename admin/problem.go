@@ -40,6 +40,7 @@ var controlErrors = []struct {
 	{ErrExists, http.StatusConflict, "target-exists"},
 	{ErrLast, http.StatusConflict, "last-target"},
 	{ErrDraining, http.StatusConflict, "draining"},
+	{ErrNotRunning, http.StatusConflict, "not-running"},
 	{ErrNotInMode, http.StatusConflict, "not-in-mode"},
 	{ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 }

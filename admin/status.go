@@ -8,11 +8,12 @@ const (
 	ModeConnection = "connection"
 )
 
-// Status is the state of a run at one moment. The API, the status page, ctl and the metrics are
+// Status is the state of a service at one moment. The API, the status page, ctl and the metrics are
 // all written from it. Counts never fall, even when targets are removed, unless they are marked
 // as gauges. Bytes of lines include newlines.
 type Status struct {
-	Mode     string    `json:"mode"` // ModeLine or ModeConnection
+	Service  string    `json:"service,omitempty"` // its name; empty for the one service of a process without named ones
+	Mode     string    `json:"mode"`              // ModeLine or ModeConnection
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
 	Now      time.Time `json:"now"` // filled in by Server

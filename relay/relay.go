@@ -50,9 +50,17 @@ type Options struct {
 	Loops int
 	// SharedLoops has the event loops that others use, too. nil: the Relay has its own.
 	SharedLoops *loop.Shared
+	// Carrier has the buffers and pipes that other Relays use, too. nil: the Relay has its own.
+	Carrier *Carrier
 	// Logger gets changes of state, and repeated failures as a summary. nil discards them.
 	Logger *slog.Logger
 }
+
+// Carrier holds the buffers and pipes of connections, within limits of its own.
+type Carrier = splice.Carrier
+
+// NewCarrier returns a Carrier for several Relays.
+func NewCarrier() *Carrier { return splice.NewCarrier() }
 
 // Relay carries connections from any number of listeners to its targets. Its methods are safe for
 // concurrent use.
@@ -88,7 +96,10 @@ func New(o Options) *Relay {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{logger: o.Logger, carrier: splice.NewCarrier(), wantLoops: o.Loops, shared: o.SharedLoops}
+	r := &Relay{logger: o.Logger, carrier: o.Carrier, wantLoops: o.Loops, shared: o.SharedLoops}
+	if r.carrier == nil {
+		r.carrier = NewCarrier()
+	}
 	if r.shared == nil {
 		r.shared = new(loop.Shared)
 	}

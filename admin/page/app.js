@@ -3,6 +3,7 @@
 // as HTML.
 
 const api = 'api/v1/'; // relative: the page may lie below a prefix
+const servicesEvery = 5000; // ms between two looks at the list of services
 const shownSeconds = 300; // the longest span of the charts
 const meanSeconds = 5; // rates in the charts are averages over this: confirmations come in bursts
 const staleAfter = 4000; // ms without a status
@@ -200,12 +201,14 @@ function rate(from, to, i, j) {
 
 // recall reads the last minutes of this run from linesplit: the page may have missed them.
 async function recall() {
+  const of = service;
   let history;
   try {
     history = await ask('GET', 'history');
   } catch {
     return; // the charts keep the samples they have
   }
+  if (of !== service) return; // the page shows another one meanwhile
   const { mode, started } = history;
   samples = samples.filter((old) => old.run !== started);
   for (const { at, received, sent, confirmed, sent_bytes, connections, waiting } of history.samples) {
@@ -449,6 +452,7 @@ function listEntry(item) {
 
 function showHead(s) {
   const about = [
+    ...(s.service ? [{ label: 'service', value: s.service }] : []),
     { label: 'mode', value: s.balance ? `${s.mode}, ${s.balance}` : s.mode },
     { label: 'version', value: s.version },
     { label: 'up for', value: between(s.started, s) },
@@ -768,10 +772,14 @@ let token = ''; // only held here: it disappears with the page
 // ask sends a request and returns the JSON of the answer. If the answer is a problem document, it
 // throws an Error with its text.
 async function ask(method, path) {
+  return request(method, apiOf(service) + path);
+}
+
+async function request(method, url) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   let answer;
   try {
-    answer = await fetch(api + path, { method, headers, cache: 'no-store' });
+    answer = await fetch(url, { method, headers, cache: 'no-store' });
   } catch {
     throw problem('No answer', 'linesplit cannot be reached');
   }
@@ -887,6 +895,60 @@ function closeMessage() {
   byId('message-status').replaceChildren();
 }
 
+// ---- services -----------------------------------------------------------------------------------
+
+let service = ''; // the one that the page shows; empty: the only one
+
+const apiOf = (name) => (name ? `${api}services/${encodeURIComponent(name)}/` : api);
+
+// look reads the list of services, and shows another one if that of the page is gone.
+async function look() {
+  let all;
+  try {
+    all = (await request('GET', `${api}services`)).services;
+  } catch {
+    return; // the page says so itself
+  }
+  const names = all.map((s) => s.service ?? '');
+  const wanted = [decodeURIComponent(location.hash.slice(1)), service, names[0]].find((name) => names.includes(name)) ?? '';
+  if (!names[0]) clearInterval(looking); // a process without named services never has any
+  byId('services').hidden = names.length < 2;
+  showServices(all, wanted);
+  if (wanted !== service) show(wanted);
+}
+
+function show(name) {
+  service = name;
+  shown = null;
+  samples = [];
+  document.body.classList.add('waiting');
+  if (source) connect();
+}
+
+function showServices(all, current) {
+  const list = byId('services-list');
+  const labels = all.map((s) => s.service ?? '').join('\n');
+  if (list.dataset.labels !== labels) {
+    list.dataset.labels = labels;
+    list.replaceChildren(...all.map((s) => make('li', '', serviceLink(s.service ?? ''))));
+  }
+  all.forEach((s, i) => {
+    const link = list.children[i].firstChild;
+    const state = s.draining ? 'draining' : s.ready ? 'up' : 'down';
+    link.querySelector('use').setAttribute('href', `#sign-${state}`);
+    link.className = `state ${state}`;
+    link.title = s.ready ? 'ready' : s.reason ?? 'not ready';
+    if (s.service === current) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  });
+}
+
+function serviceLink(name) {
+  const link = make('a', '', sign('unknown'), make('span', '', name));
+  link.href = `#${encodeURIComponent(name)}`;
+  return link;
+}
+
 // ---- the stream ---------------------------------------------------------------------------------
 
 let source = null;
@@ -915,7 +977,7 @@ function connect() {
   clearTimeout(polling);
   source?.close();
   openedAt = performance.now();
-  source = new EventSource(`${api}events`);
+  source = new EventSource(`${apiOf(service)}events`);
   source.addEventListener('open', recall);
   source.addEventListener('status', (event) => take(JSON.parse(event.data), 'live'));
   source.addEventListener('error', () => {
@@ -927,8 +989,10 @@ function connect() {
 // poll replaces a stream that linesplit refused, for example because too many are open, and finds
 // out why.
 async function poll() {
+  const of = service;
   try {
-    take(await ask('GET', 'status'), 'every 2 s');
+    const s = await ask('GET', 'status');
+    if (of === service) take(s, 'every 2 s');
   } catch (err) {
     trouble = err.message;
   }
@@ -960,6 +1024,7 @@ function showAge(how) {
 function watch() {
   showAge();
   const now = performance.now();
+  if (!source) return;
   const silent = now - takenAt > reconnectAfter && now - openedAt > reconnectAfter;
   if (silent && source.readyState !== EventSource.CLOSED) connect();
 }
@@ -974,5 +1039,7 @@ byId('message-close').addEventListener('click', closeMessage);
 byId('confirm').addEventListener('close', confirmClosed);
 byId('confirm-yes').addEventListener('click', () => byId('confirm').close('yes'));
 byId('confirm-no').addEventListener('click', () => byId('confirm').close('no'));
-connect();
+const looking = setInterval(look, servicesEvery);
+addEventListener('hashchange', look);
+look().finally(connect);
 setInterval(watch, 1000);

@@ -34,6 +34,7 @@ Examples:
   linesplit ctl -token-file token drain tcp://10.0.0.1:9999
   linesplit ctl -admin unix:///run/linesplit/admin.sock top
   linesplit ctl -json ledger | jq .confirmed
+  linesplit ctl -service syslog targets
 `
 
 // defaultAdmin is the address that ctl connects to if neither a flag nor the environment names one.
@@ -62,6 +63,9 @@ func ctlCommand() command {
 				Help: "key of the certificate, PEM"},
 			{Name: "tls-server-name", Arg: "NAME", Group: groupConnection,
 				Help: "name that its certificate must have, in place of its host"},
+			{Name: "service", Arg: "NAME", Group: groupConnection,
+				Help: "the service that the command is about, where a .toml file names several; without it, status, " +
+					"targets, ledger, connections, config and top show all of them"},
 			{Name: "json", Group: groupOutput,
 				Help: "print the answers as JSON, for programs"},
 		},
@@ -110,7 +114,8 @@ func newCtlClient(s *flags.Set) (*ctl.Client, error) {
 	if err := ctl.Check(s.Arguments()); err != nil {
 		s.AddError(err)
 	}
-	client, err := ctl.NewClient(ctl.Options{Address: dialable(s.Text("admin")), Token: ctlToken(s), TLS: ctlTLS(s)})
+	client, err := ctl.NewClient(ctl.Options{Address: dialable(s.Text("admin")), Token: ctlToken(s), TLS: ctlTLS(s),
+		Service: s.Text("service")})
 	if err != nil {
 		s.Fail("admin", fromVariable(s, "admin", "admin", err))
 	}

@@ -23,9 +23,6 @@ func runService(ctx context.Context, in invocation) int {
 	if err != nil {
 		return in.explainConfig(cfg, err)
 	}
-	if cfg.Named() {
-		return in.fail(exitUsage, errors.New("a table [service.NAME]: this linesplit runs one service, without a name"))
-	}
 	o := service.Options{Stdout: in.stdout, Stderr: in.stderr, Version: in.version, Hangups: hangup.Caught()}
 	reaping, stop := context.WithCancel(ctx)
 	defer stop()

@@ -2,8 +2,13 @@ package config
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
 
 	"linesplit/internal/flags"
+	"linesplit/linebuf"
 	"linesplit/listen"
 )
 
@@ -30,6 +35,79 @@ func checkApart(s *flags.Set, services []Config) {
 		n := copy(services[i].Listen, all)
 		all = all[n:]
 	}
+}
+
+// checkParts records services whose longest line does not fit the part of the memory that they can
+// count on.
+func checkParts(s *flags.Set, p Process) {
+	pools := 0
+	for _, c := range p.Services {
+		if c.Mode == LineMode {
+			pools++
+		}
+	}
+	for _, c := range p.Services {
+		part := linebuf.Part(p.Memory, c.Memory, pools)
+		if longest := max(int64(c.Lines.MaxLine), c.Buffer); c.Mode == LineMode && pools > 1 && longest > part/4 {
+			s.AddError(fmt.Errorf("%s %s: -max-line and -buffer must be at most a quarter of the memory that the service can "+
+				"count on, which is %s: half of -memory, divided by %d services", tableKind, c.Name, humanize.IBytes(uint64(part)), pools))
+		}
+	}
+}
+
+// checkRounds records services that send to each other, directly or through others: what is sent
+// there would go round for ever. One that sends to itself is found elsewhere.
+func checkRounds(s *flags.Set, services []Config) {
+	at := map[ownPlace]string{} // services by the places of their listeners
+	for _, c := range services {
+		for place := range c.ownPlaces().listeners {
+			at[place] = c.Name
+		}
+	}
+	g := graph{leads: map[string][]string{}, seen: map[string]bool{}}
+	for _, c := range services {
+		own := c.ownPlaces()
+		for _, a := range c.Targets {
+			for _, place := range own.namesOf(a) {
+				if to, found := at[place]; found && to != c.Name {
+					g.leads[c.Name] = append(g.leads[c.Name], to)
+				}
+			}
+		}
+	}
+	for _, c := range services {
+		if round := g.roundFrom(c.Name); round != nil {
+			s.AddError(fmt.Errorf("the services send to each other, %s: what is sent there would go round for ever",
+				strings.Join(round, " to ")))
+			return
+		}
+	}
+}
+
+// graph says which services lead to which.
+type graph struct {
+	leads map[string][]string
+	seen  map[string]bool // services that have been looked at
+	way   []string        // to the one that is looked at now
+}
+
+// roundFrom returns a round that a way from a service leads to, or nil.
+func (g *graph) roundFrom(name string) []string {
+	if i := slices.Index(g.way, name); i >= 0 {
+		return append(g.way[i:], name)
+	}
+	if g.seen[name] {
+		return nil
+	}
+	g.seen[name] = true
+	g.way = append(g.way, name)
+	for _, next := range g.leads[name] {
+		if round := g.roundFrom(next); round != nil {
+			return round
+		}
+	}
+	g.way = g.way[:len(g.way)-1]
+	return nil
 }
 
 // sameListener is the fault of two services that listen at the same address.

@@ -38,15 +38,8 @@ func TestKeys(t *testing.T) {
 // Lines that are in lanes keep their key, so a reload does not change it.
 func TestReloadOfKeys(t *testing.T) {
 	clearEnv(t)
-	parse := func(args ...string) Config {
-		c, err := Parse(args)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	changed, needRestart := Diff(parse("-key", "field:1"),
-		parse("-key", "field:2", "-key-missing", "drop", "-key-down", "wait"))
+	changed, needRestart := Diff(mustParse(t, "-key", "field:1"),
+		mustParse(t, "-key", "field:2", "-key-missing", "drop", "-key-down", "wait"))
 	if !slices.Equal(changed, []string{"key-down"}) || !slices.Equal(needRestart, []string{"key", "key-missing"}) {
 		t.Errorf("changes %q, needs a restart for %q", changed, needRestart)
 	}

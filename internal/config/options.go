@@ -28,7 +28,7 @@ func Options() []flags.Option {
 		group("Logs, metrics and API", observeOptions()),
 		group("Other", otherOptions()),
 	), "loops", "admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca",
-		"admin-tls-client-crl", "profiling", "log-level", "log-format", "config")
+		"admin-tls-client-crl", "profiling", "log-level", "log-format", "config", "start-partial")
 }
 
 // shared marks the options that a process has once, for all of its services.
@@ -278,6 +278,8 @@ func otherOptions() []flags.Option {
 			Help: `read settings from a file of lines "key value", such as "max-line 1MiB"; a key alone means ` +
 				"true, # begins a comment. A file whose name ends with .toml is TOML: max-line = \"1MiB\", and " +
 				"[service.NAME] begins the keys of one of several services"},
+		{Name: "start-partial",
+			Help: "start the services that can, if the file names several; a reload tries the others again"},
 		{Name: "check", CommandLine: true,
 			Help: "judge the configuration and the files that it names, print every fault, and exit with 0 if " +
 				"there is none, else with 2; nothing is opened, looked up or connected to, so a host that " +

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+
 	"linesplit/internal/flags"
 	"linesplit/tlsconf"
 )
@@ -16,11 +18,21 @@ type Process struct {
 	Config
 	Services []Config // at least one, in the order of the file
 
+	StartPartial bool // services start without those that cannot
+
 	reread func() (Process, error) // what made it, with the same flags
 }
 
 // Named reports whether the services have names: they stand in tables of a file.
 func (p Process) Named() bool { return p.Services[0].Name != "" }
+
+// Within returns a service's configuration as far as a running process lets it: what services share
+// stays as it is.
+func (c Config) Within(process Config) Config {
+	c.Loops, c.Memory = process.Loops, min(c.Memory, process.Memory)
+	c.Admin, c.AdminToken, c.AdminTLS, c.Profiling = process.Admin, process.AdminToken, process.AdminTLS, process.Profiling
+	return c
+}
 
 // Reread parses the command line of p once more, with the environment and the file as they are now
 // if Parse has made p.
@@ -60,11 +72,14 @@ func ParseFlags(args []string) (Process, error) {
 // judgeAll judges the services of s: those of its tables, or the one that s itself is.
 func judgeAll(s *flags.Set) (p Process, err error) {
 	if len(s.Tables()) == 0 {
+		if s.Bool("start-partial") {
+			s.Fail("start-partial", errors.New("only valid with several services, which tables [service.NAME] of a .toml file describe"))
+		}
 		p.Config, err = judge(s)
 		p.Services = []Config{p.Config}
 		return p, err
 	}
-	p.Config = judgeShared(s)
+	p.Config, p.StartPartial = judgeShared(s), s.Bool("start-partial")
 	for _, name := range s.Tables() {
 		table := s.Table(name)
 		c, _ := judge(table)
@@ -72,6 +87,8 @@ func judgeAll(s *flags.Set) (p Process, err error) {
 		p.Services = append(p.Services, c)
 	}
 	checkApart(s, p.Services)
+	checkParts(s, p)
+	checkRounds(s, p.Services)
 	if err := s.Err(); err != nil {
 		return Process{Config: Config{Warnings: p.Warnings}}, err
 	}

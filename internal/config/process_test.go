@@ -108,6 +108,13 @@ func TestFaultsOfServices(t *testing.T) {
 		{"process", "admin = \"x\"\n[service.a]\n[service.b]\nport = 1", []string{`FILE:1: admin "x": `}},
 		{"one listener", "[service.a]\nlisten = \"tcp://:514\"\n[service.b]\nlisten = [\"udp://:514\", \"tcp://:514\"]",
 			[]string{`the services a and b both listen on tcp://:514: give one of them another address`}},
+		{"round", "[service.a]\nlisten = \"tcp://:1\"\ntarget = \"127.0.0.1:2\"\n[service.b]\nlisten = \"tcp://127.0.0.1:2\"\ntarget = [\"x:1\", \"localhost:3\"]\n" +
+			"[service.c]\nlisten = \"tcp://:3\"\ntarget = \"127.0.0.1:1\"",
+			[]string{`the services send to each other, a to b to c to a: what is sent there would go round for ever`}},
+		{"itself", "[service.a]\nlisten = \"tcp://:1\"\ntarget = \"127.0.0.1:1\"", []string{`FILE:3: service a: target "tcp://127.0.0.1:1": linesplit itself listens there`}},
+		{"long lines", "memory = \"8MiB\"\nmax-line = \"2MiB\"\n[service.a]\nport = 1\n[service.b]\nport = 2\nmax-line = \"64KiB\"",
+			[]string{`service a: -max-line and -buffer must be at most a quarter of the memory that the service can count on, which is 2.0 MiB`}},
+		{"start-partial", "start-partial = true\ntarget = \"a:1\"", []string{`FILE:1: start-partial "true": only valid with several services`}},
 		{"defaults alone", "[service.a]\n[service.b]", []string{`the services a and b both listen on tcp://:9000`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

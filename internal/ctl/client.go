@@ -38,6 +38,9 @@ type Options struct {
 	// TLS is used for tls:// addresses. Nil trusts the system's authorities and shows no
 	// certificate.
 	TLS *tls.Config
+	// Service is the service that commands are about. Empty: the only one, or for commands that
+	// show something, all of them.
+	Service string
 }
 
 // Client sends requests to one linesplit. Its methods are safe for concurrent use.
@@ -46,6 +49,7 @@ type Client struct {
 	address string // as it was written, for errors
 	base    string // of URLs
 	token   string
+	service string // Options.Service
 }
 
 // NewClient returns a client that connects with its first request. The caller closes it.
@@ -62,6 +66,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{
 		http: http.Client{Transport: transport}, address: o.Address, base: "http://linesplit", token: o.Token,
+		service: o.Service,
 	}
 	switch {
 	case secure:
@@ -114,6 +119,7 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // RefusedError is an answer of linesplit that says why it refused a request.
 type RefusedError struct {
+	Type   string   `json:"type"`   // ends with a word for programs
 	Status int      `json:"status"` // HTTP status code
 	Detail string   `json:"detail"`
 	Errors []string `json:"errors"` // the single reasons, if there are several

@@ -22,8 +22,9 @@ import (
 // session is one run of a command.
 type session struct {
 	*Client
-	out  io.Writer
-	json bool
+	out     io.Writer
+	json    bool
+	service string // that commands are about; empty for the only one
 }
 
 // command is one entry of the table that the help, Check and Run read.
@@ -44,6 +45,7 @@ func commands() []command {
 			run: connections, check: checkConnections},
 		{name: "ledger", help: "where every line is: confirmed, retained, queued, dropped (line mode)", run: ledger},
 		{name: "config", help: "the settings in force, and where each comes from", run: config},
+		{name: "services", help: "all services: mode, readiness, connections, targets, listeners", run: services},
 		{name: "top", help: "status and targets every second, until interrupted", run: top},
 		{name: "add", args: "ADDRESS", help: "add a target; ADDRESS is written as in -target", run: add,
 			check: checkAddress},
@@ -81,7 +83,7 @@ func Run(ctx context.Context, c *Client, out io.Writer, asJSON bool, words []str
 	if err != nil {
 		return err
 	}
-	return command.run(ctx, &session{Client: c, out: out, json: asJSON}, words[1:])
+	return withServiceHint(command.run(ctx, &session{Client: c, out: out, json: asJSON, service: c.service}, words[1:]))
 }
 
 func find(words []string) (command, error) {
@@ -195,15 +197,15 @@ func get[T any](ctx context.Context, s *session, path string, text func(io.Write
 }
 
 func status(ctx context.Context, s *session, _ []string) error {
-	return get(ctx, s, "/status", writeStatus)
+	return getEach(ctx, s, "/status", writeStatus)
 }
 
 func targets(ctx context.Context, s *session, _ []string) error {
-	return get(ctx, s, "/targets", func(w io.Writer, l targetList) { writeTargets(w, l.Targets) })
+	return getEach(ctx, s, "/targets", func(w io.Writer, l targetList) { writeTargets(w, l.Targets) })
 }
 
 func ledger(ctx context.Context, s *session, _ []string) error {
-	return get(ctx, s, "/ledger", writeLedger)
+	return getEach(ctx, s, "/ledger", writeLedger)
 }
 
 func config(ctx context.Context, s *session, _ []string) error {
@@ -215,7 +217,7 @@ func connections(ctx context.Context, s *session, args []string) error {
 	if len(args) > 0 {
 		path += "?limit=" + url.QueryEscape(args[0])
 	}
-	return get(ctx, s, path, writeConnections)
+	return getEach(ctx, s, path, writeConnections)
 }
 
 // Bodies of answers that have no type in package admin.
@@ -269,7 +271,7 @@ func balance(ctx context.Context, s *session, args []string) error {
 }
 
 func reload(ctx context.Context, s *session, _ []string) error {
-	return show(ctx, s, http.MethodPost, "/reload", nil, func(w io.Writer, r reloaded) {
+	return show(ctx, s, http.MethodPost, reloadPath, nil, func(w io.Writer, r reloaded) {
 		if len(r.Changed) == 0 {
 			fmt.Fprintln(w, "nothing has changed")
 		} else {

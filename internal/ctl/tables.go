@@ -231,13 +231,17 @@ func writeConnections(w io.Writer, l connectionList) {
 	}, l.Connections)
 }
 
+// writeConfig names the service of each setting, if services have names.
 func writeConfig(w io.Writer, l settingList) {
-	writeTable(w, func(row func(...string)) {
-		row("SETTING", "VALUE", "FROM", "RELOADABLE")
-		for _, c := range l.Settings {
-			row(c.Name, c.Value, c.Source, yesNo(c.Reloadable))
-		}
-	})
+	type setting = admin.Setting
+	named := slices.ContainsFunc(l.Settings, func(c setting) bool { return c.Service != "" })
+	writeColumns(w, []column[setting]{
+		{named, "SERVICE", func(c setting) string { return orDash(c.Service) }},
+		{true, "SETTING", func(c setting) string { return c.Name }},
+		{true, "VALUE", func(c setting) string { return c.Value }},
+		{true, "FROM", func(c setting) string { return c.Source }},
+		{true, "RELOADABLE", func(c setting) string { return yesNo(c.Reloadable) }},
+	}, l.Settings)
 }
 
 func yesNo(b bool) string {

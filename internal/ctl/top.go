@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -25,12 +26,18 @@ const (
 
 // top shows status and targets every second; on a terminal, each time in the same place. If
 // linesplit becomes unreachable, it may be restarting: top shows the error and goes on. But if it
-// cannot be reached at first, top returns the error. With JSON, each answer is a line.
+// cannot be reached at first, top returns the error. With JSON, each answer is a line. If there are
+// several services and the session is about none of them, top shows all.
 func top(ctx context.Context, s *session, _ []string) error {
+	path := "/status"
 	ticks := time.NewTicker(topInterval)
 	defer ticks.Stop()
 	for first := true; ; first = false {
-		answer, err := s.do(ctx, http.MethodGet, "/status", nil)
+		answer, err := s.do(ctx, http.MethodGet, path, nil)
+		if first && several(err) {
+			path = servicesPath
+			answer, err = s.do(ctx, http.MethodGet, path, nil)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -48,6 +55,12 @@ func top(ctx context.Context, s *session, _ []string) error {
 	}
 }
 
+func writeScreen(w io.Writer, s admin.Status) {
+	writeStatus(w, s)
+	fmt.Fprintln(w)
+	writeTargets(w, s.Targets)
+}
+
 func unreachable(err error) bool {
 	_, is := errors.AsType[*UnreachableError](err)
 	return is
@@ -59,16 +72,24 @@ func (s *session) screen(answer []byte, err error) []byte {
 		return printableJSON(answer)
 	}
 	var text bytes.Buffer
-	var status admin.Status
-	if err == nil {
-		err = json.Unmarshal(answer, &status)
+	var all struct { // of one service or of several
+		admin.Status
+		Services []admin.Status
 	}
-	if err != nil {
+	if err == nil {
+		err = json.Unmarshal(answer, &all)
+	}
+	switch {
+	case err != nil:
 		fmt.Fprintf(&text, "%s  %v\n", time.Now().Format(time.TimeOnly), err)
-	} else {
-		writeStatus(&text, status)
-		fmt.Fprintln(&text)
-		writeTargets(&text, status.Targets)
+	case all.Services == nil:
+		writeScreen(&text, all.Status)
+	default:
+		writeServices(&text, all.Services)
+		for i, one := range all.Services {
+			_ = writeHeading(&text, i+1, one)
+			writeScreen(&text, one)
+		}
 	}
 	if !console.IsTerminal(s.out) {
 		return append(text.Bytes(), '\n')

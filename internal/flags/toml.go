@@ -14,8 +14,11 @@ import (
 // tomlSuffix ends the names of files that are TOML. All others have lines "key value".
 const tomlSuffix = ".toml"
 
-// maxTableName bounds the name of a table, in bytes.
-const maxTableName = 63
+// Bounds of tables.
+const (
+	maxTables    = 1000
+	maxTableName = 63 // bytes of a name
+)
 
 // parseTOML reads a TOML file: its keys at the top for all options that are not set yet, and tables
 // [KIND.NAME], which Table returns. It records all faults.
@@ -255,6 +258,9 @@ func (s *Set) table(e tomlEntry) (t *Set, fault string) {
 	if !isTableName(name) {
 		return nil, fmt.Sprintf("[%s.%s]: a name has letters, digits, - and _ only, begins with a letter or digit, "+
 			"and is at most %d long", s.tableKind, quote(name), maxTableName)
+	}
+	if len(s.tables) == maxTables {
+		return nil, fmt.Sprintf("[%s.%s]: more than %d tables", s.tableKind, name, maxTables)
 	}
 	t = New(s.options)
 	t.name, t.tableKind, t.fileFlag, t.env = name, s.tableKind, s.fileFlag, s.env

@@ -11,7 +11,8 @@ import (
 // accessLog writes a line for each connection at its end. It implements relay.AccessLog.
 type accessLog struct{ out *slog.Logger }
 
-func newAccessLog(format string, w io.Writer) accessLog {
+// newAccessLog returns the access log of a service, which may have no name.
+func newAccessLog(format, name string, w io.Writer) accessLog {
 	// The level and the message would be the same in every line.
 	o := slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.LevelKey || a.Key == slog.MessageKey {
@@ -19,7 +20,11 @@ func newAccessLog(format string, w io.Writer) accessLog {
 		}
 		return a
 	}}
-	return accessLog{newLogger(format, w, o)}
+	out := newLogger(format, w, o)
+	if name != "" {
+		out = out.With("service", name)
+	}
+	return accessLog{out}
 }
 
 // Log implements relay.AccessLog.

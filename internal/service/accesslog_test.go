@@ -15,7 +15,7 @@ import (
 func TestSecondsHaveSixDecimalsAtMost(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
-		newAccessLog(format, &out).Log(relay.Record{Duration: 1841867 * time.Microsecond})
+		newAccessLog(format, "", &out).Log(relay.Record{Duration: 1841867 * time.Microsecond})
 		if text := out.String(); !strings.Contains(text, "1.841867 ") && !strings.Contains(text, "1.841867,") {
 			t.Errorf("%s: %s", format, text)
 		}

@@ -10,24 +10,48 @@ import (
 
 // serveAdmin reloads on hangups and serves the admin listener, if there is one, until stop is
 // called, regardless of how ctx ends.
-func (s *service) serveAdmin(ctx context.Context) (stop func()) {
+func (p *process) serveAdmin(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	stop = func() { cancel(); serving.Wait() }
-	serving.Go(func() { s.reloadOn(ctx, s.hangups) })
-	if s.in.admin == nil {
+	serving.Go(func() { p.reloadOn(ctx, p.hangups) })
+	if p.admin == nil {
 		return stop
 	}
-	s.logger.Info("admin listening", "address", accept.Name(s.in.admin))
-	cfg := s.cfg.Load()
-	server := admin.New(admin.Options{
-		Mode: cfg.Mode.String(), Status: s.Status, Ready: s.ready, Histogram: s.mode.histogram(), Control: s,
-		Token: s.in.token, Profiling: cfg.Profiling, Version: s.version, Logger: s.logger.Logger,
-	})
+	p.logger.Info("admin listening", "address", accept.Name(p.admin))
+	server := admin.New(p.adminOptions())
 	serving.Go(func() {
-		if err := server.Serve(ctx, s.in.admin); err != nil {
-			s.logger.Error("admin listener failed", "err", err)
+		if err := server.Serve(ctx, p.admin); err != nil {
+			p.logger.Error("admin listener failed", "err", err)
 		}
 	})
 	return stop
 }
+
+func (p *process) adminOptions() admin.Options {
+	o := admin.Options{
+		Ready: p.ready, Token: p.token, Profiling: p.cfg.Load().Profiling, Version: p.version, Logger: p.logger.Logger,
+	}
+	if p.named {
+		o.Process = p
+		return o
+	}
+	s := p.all()[0]
+	o.Mode, o.Status, o.Histogram, o.Control = s.cfg.Load().Mode.String(), s.Status, s.mode.histogram(), control{s, p}
+	return o
+}
+
+// Services implements admin.Process.
+func (p *process) Services() (all []admin.Service) {
+	for _, s := range p.all() {
+		one := admin.Service{Name: s.name, Control: control{s, p}}
+		if s.failed == nil {
+			one.Histogram = s.mode.histogram()
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// Config implements admin.Process.
+func (p *process) Config() []admin.Setting { return p.cfg.Load().Shown }

@@ -24,22 +24,26 @@ import (
 //	clients ─▶ listener ─┼─▶ relay ──┼─▶ target
 //	                     ┘           └─▶ target
 type connectionMode struct {
+	service *service
+	dial    target.Options                // as cfg; guarded by the service's mu
 	cfg     atomic.Pointer[config.Config] // as at the start, except for reloads
 	logger  *slog.Logger
 	connect prometheus.Histogram
 	relay   *relay.Relay
 }
 
-func newConnectionMode(cfg config.Config, dial target.Options, logger *logs) *connectionMode {
-	m := &connectionMode{logger: logger.Logger, connect: admin.NewConnect()}
+func newConnectionMode(cfg config.Config, dial target.Options, s *service) *connectionMode {
+	m := &connectionMode{service: s, dial: dial, logger: s.logger, connect: admin.NewConnect()}
 	m.cfg.Store(&cfg)
 	o := relay.Options{
 		Balance:        cfg.Balance,
 		Loops:          cfg.Loops,
-		Tuning:         forwardTuning(cfg, dial),
-		AccessLog:      logger.access,
+		SharedLoops:    &s.shared.loops,
+		Carrier:        s.shared.carrier,
+		Tuning:         m.tuning(cfg, dial),
+		AccessLog:      s.access,
 		ConnectSeconds: m.connect,
-		Logger:         logger.Logger,
+		Logger:         s.logger,
 	}
 	for _, a := range cfg.Targets {
 		o.Targets = append(o.Targets, m.newTarget(a, cfg.Health.Fall))
@@ -48,13 +52,22 @@ func newConnectionMode(cfg config.Config, dial target.Options, logger *logs) *co
 	return m
 }
 
-func forwardTuning(cfg config.Config, dial target.Options) relay.Tuning {
+func (m *connectionMode) tuning(cfg config.Config, dial target.Options) relay.Tuning {
 	t := cfg.Forward
 	t.DialOptions = dial
 	t.Drain = cfg.DrainTimeout
-	t.MaxConnections = maxClients(cfg, len(cfg.Targets))
+	t.MaxConnections = m.service.maxClients(cfg, len(cfg.Targets))
 	return t
 }
+
+func (m *connectionMode) rebalance() {
+	change := relay.Change{Tuning: m.tuning(*m.cfg.Load(), m.dial)}
+	if err := m.relay.Reconfigure(change); err != nil { // impossible: no target changes
+		m.logger.Warn("cannot adapt to other services", "err", err)
+	}
+}
+
+func (m *connectionMode) close() {}
 
 func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
 	t := target.New(a, m.logger)
@@ -89,7 +102,7 @@ func (m *connectionMode) report(droppedDatagrams uint64) error {
 // ready is false at the limit of clients, too: a new one would be refused.
 func (m *connectionMode) ready() (bool, string) {
 	s := m.relay.Stats()
-	if limit := maxClients(*m.cfg.Load(), len(s.Targets)); limit > 0 && s.Active >= int64(limit) {
+	if limit := m.service.maxClients(*m.cfg.Load(), len(s.Targets)); limit > 0 && s.Active >= int64(limit) {
 		return false, "the limit is reached: " + english.Plural(limit, "client", "")
 	}
 	for _, t := range s.Targets {

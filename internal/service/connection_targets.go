@@ -35,6 +35,7 @@ func (m *connectionMode) adopt(old, next config.Config, dial target.Options) err
 	if err := m.relay.Reconfigure(m.changeBetween(old, next, dial)); err != nil {
 		return err
 	}
+	m.dial = dial
 	m.cfg.Store(&next)
 	return nil
 }
@@ -42,7 +43,7 @@ func (m *connectionMode) adopt(old, next config.Config, dial target.Options) err
 func (m *connectionMode) changeBetween(old, next config.Config, dial target.Options) relay.Change {
 	add, remove := config.DiffTargets(old.Targets, next.Targets)
 	c := relay.Change{
-		Tuning:  forwardTuning(next, dial),
+		Tuning:  m.tuning(next, dial),
 		Remove:  remove,
 		Within:  next.DrainTimeout,
 		Weights: config.DiffWeights(old.Targets, next.Targets),

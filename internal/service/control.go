@@ -12,13 +12,28 @@ import (
 	"linesplit/workerpool"
 )
 
+// control is a service with the reload of its process. It implements admin.Control.
+type control struct {
+	*service
+	process *process
+}
+
+// Reload implements admin.Control.
+func (c control) Reload(ctx context.Context) (changed, needRestart []string, err error) {
+	return c.process.Reload(ctx)
+}
+
 // Status implements admin.Control.
 func (s *service) Status() admin.Status {
 	now := admin.Status{
-		Mode: s.cfg.Load().Mode.String(), Version: s.version, Started: s.started,
-		Draining: s.draining.Load(), Listeners: s.in.names(), LogDropped: s.logger.dropped(),
+		Mode: s.cfg.Load().Mode.String(), Version: s.shared.version, Started: s.shared.started,
+		Draining: s.draining.Load(), LogDropped: s.shared.logger.dropped(),
 	}
 	now.Ready, now.Reason = s.ready()
+	if s.failed != nil {
+		return now
+	}
+	now.Listeners = s.in.names()
 	s.mode.describe(&now)
 	s.in.describe(&now.Totals)
 	now.Datagrams = s.in.datagramStatus()
@@ -28,12 +43,20 @@ func (s *service) Status() admin.Status {
 }
 
 // Connections implements admin.Control.
-func (s *service) Connections(limit int) []admin.Connection { return s.mode.connections(limit) }
+func (s *service) Connections(limit int) []admin.Connection {
+	if s.failed != nil {
+		return nil
+	}
+	return s.mode.connections(limit)
+}
 
 // Config implements admin.Control.
 func (s *service) Config() []admin.Setting {
 	cfg := s.cfg.Load()
 	all := slices.Clone(cfg.Shown)
+	if s.failed != nil {
+		return all
+	}
 	targets, balance := s.mode.inForce()
 	for i, setting := range all {
 		now, was := "", ""
@@ -59,7 +82,7 @@ func (s *service) Add(_ context.Context, address string) error {
 			return err
 		}
 		cfg.MaxConnections = 0 // it gives way to targets
-		if err := checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
+		if err := s.checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
 			return err
 		}
 		return s.mode.addTarget(a)
@@ -105,6 +128,9 @@ func (s *service) watchTargets() { s.checks.watch(s.mode.targets()) }
 func (s *service) change(do func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failed != nil {
+		return fmt.Errorf("%w: %w", admin.ErrNotRunning, s.failed)
+	}
 	return asAdmin(do())
 }
 

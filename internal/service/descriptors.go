@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"sync"
 
 	"linesplit/admin"
 	"linesplit/internal/config"
@@ -20,27 +21,101 @@ type budget struct {
 	each     int // for one client
 }
 
-// budgetFor returns the budget of a configuration with a number of targets. Each event loop needs
-// two descriptors. In line mode each worker needs two, since it has two connections while it
-// changes targets. In connection mode each client needs two, a sixteenth of all may be pipes, and
-// each event loop accepts from each listener, all but the first with a descriptor of their own.
+// budgetFor returns the budget of a configuration with a number of targets, of one service alone.
 func budgetFor(cfg config.Config, targets int) budget {
-	b := budget{limit: descriptorLimit(), each: 1}
-	b.reserved = spareDescriptors + len(cfg.Listen) + pendingHeaders(cfg) + 2*cfg.Loops
-	if cfg.Admin != "" {
-		b.reserved += admin.MaxConns + 2 // its listener, and a connection that takes the place of another
+	b := budget{limit: descriptorLimit()}
+	n := needOf(cfg, targets)
+	b.reserved, b.each = sharedDescriptors(cfg, n.pipes, b.limit)+n.reserved, n.each
+	return b
+}
+
+// sharedDescriptors returns how many descriptors all services need together. Each event loop needs
+// two. A sixteenth of all may be pipes, if any service needs them.
+func sharedDescriptors(cfg config.Config, pipes bool, limit int) int {
+	n := spareDescriptors + 2*cfg.Loops
+	if pipes {
+		n += limit / 16
 	}
+	if cfg.Admin != "" {
+		n += admin.MaxConns + 2 // its listener, and a connection that takes the place of another
+	}
+	return n
+}
+
+// need is what one service needs.
+type need struct {
+	reserved int // for all but clients
+	each     int // for one client
+	clients  int // -max-connections
+
+	pipes bool // see sharedDescriptors
+}
+
+// needOf returns the need of a configuration with a number of targets. In line mode each worker
+// needs two descriptors, since it has two connections while it changes targets. In connection mode
+// each client needs two and pipes, and each event loop accepts from each listener, all but the first
+// with a descriptor of their own.
+func needOf(cfg config.Config, targets int) need {
+	n := need{each: 1, clients: cfg.MaxConnections}
+	n.reserved = len(cfg.Listen) + pendingHeaders(cfg)
 	if cfg.Mode == config.ConnectionMode {
-		b.each = 2
-		b.reserved += targets + b.limit/16 // one check of each target
-		b.reserved += len(cfg.Listen) * max(0, cfg.Loops-1)
-		return b
+		n.each, n.pipes = 2, true
+		n.reserved += targets // one check of each target
+		n.reserved += len(cfg.Listen) * max(0, cfg.Loops-1)
+		return n
 	}
 	if cfg.Health.Check.Enabled() {
-		b.reserved += targets
+		n.reserved += targets
 	}
-	b.reserved += 2 * targets * cfg.Connections
+	n.reserved += 2 * targets * cfg.Connections
+	return n
+}
+
+// descriptors divides those of the process among its services. Clients that a service may have by
+// its -max-connections are reserved for it. The rest is for the clients of the services without
+// that limit, in equal parts, so that the clients of one cannot keep out those of another. The zero
+// value knows no limit.
+type descriptors struct {
+	limit int // of the process; 0: unknown
+
+	mu    sync.Mutex // guards needs
+	needs map[*service]need
+}
+
+// budget notes what s needs now, and returns its budget.
+func (d *descriptors) budget(s *service, cfg config.Config, targets int) budget {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	mine := needOf(cfg, targets)
+	if d.needs == nil {
+		d.needs = map[*service]need{}
+	}
+	d.needs[s] = mine
+	b := budget{limit: d.limit, reserved: mine.reserved, each: mine.each}
+	open, pipes := 0, false // services without a limit of their own; whether any needs pipes
+	for other, n := range d.needs {
+		pipes = pipes || n.pipes
+		if n.clients == 0 {
+			open++
+		}
+		if other != s {
+			b.reserved += n.reserved + n.clients*n.each
+		}
+	}
+	b.reserved += sharedDescriptors(cfg, pipes, d.limit)
+	if free := d.limit - b.reserved; mine.clients == 0 && free > 0 {
+		b.reserved += free - free/open
+	} else if mine.clients > 0 {
+		b.reserved += 2 * open // a client each
+	}
 	return b
+}
+
+// forget leaves what s had to the others.
+func (d *descriptors) forget(s *service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.needs, s)
 }
 
 // clients returns how many clients may be connected where want is -max-connections. 0 means no
@@ -76,15 +151,24 @@ func (b budget) check(want int) error {
 
 // maxClients limits the clients so that enough descriptors are left for everything else. 0 means no
 // limit.
-func maxClients(cfg config.Config, targets int) int {
-	return budgetFor(cfg, targets).clients(cfg.MaxConnections)
+func (s *service) maxClients(cfg config.Config, targets int) int {
+	return s.shared.descriptors.budget(s, cfg, targets).clients(cfg.MaxConnections)
 }
 
 // checkDescriptors returns an error if the descriptors of the process do not suffice for a
-// configuration.
-func checkDescriptors(cfg config.Config, targets int) error {
-	return budgetFor(cfg, targets).check(cfg.MaxConnections)
+// configuration of s, beside the other services.
+func (s *service) checkDescriptors(cfg config.Config, targets int) error {
+	return s.shared.descriptors.budget(s, cfg, targets).check(cfg.MaxConnections)
 }
+
+// register makes the need of s known to the other services.
+func (s *service) register() {
+	cfg := s.cfg.Load()
+	s.shared.descriptors.budget(s, *cfg, len(cfg.Targets))
+}
+
+// unregister undoes register.
+func (s *service) unregister() { s.shared.descriptors.forget(s) }
 
 // pendingHeaders returns the maximum number of connections whose PROXY header has not arrived yet.
 func pendingHeaders(cfg config.Config) int {

@@ -87,7 +87,7 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 	if descriptorLimit() > 1<<24 {
 		t.Skip("any number of descriptors is allowed here")
 	}
-	if err := unwired(t, mustParse(t, many...)).wire(); err == nil || !strings.Contains(err.Error(), "-max-connections") {
+	if err := unwired(t, mustParseAll(t, many...)).all()[0].wire(); err == nil || !strings.Contains(err.Error(), "-max-connections") {
 		t.Errorf("at start: %v", err)
 	}
 	s, m, next := withFakeMode(t, args...)
@@ -97,5 +97,40 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 	}
 	if len(m.adopted) > 0 {
 		t.Error("it was adopted")
+	}
+}
+
+// Clients of one service cannot use up the descriptors that another needs: what a service may have by
+// its -max-connections is its own, and the others share the rest.
+func TestServicesShareDescriptors(t *testing.T) {
+	d := &descriptors{limit: 1600}
+	line := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-connections", "5", "-loops", "0")
+	limited := line
+	limited.MaxConnections = 300
+	web := mustParse(t, "-mode", "connection", "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-loops", "0")
+	a, b, c := new(service), new(service), new(service)
+	if n := d.budget(a, line, 1).clients(0); n != 1600-64-11 {
+		t.Errorf("%d clients of the only service", n)
+	}
+	d.budget(b, limited, 1)
+	d.budget(c, web, 1)
+	free := 1600 - 64 - 100 - 11 - 11 - 300 - 2
+	if n := d.budget(a, line, 1).clients(0); n != free/2 {
+		t.Errorf("%d clients of a service without a limit, want %d", n, free/2)
+	}
+	if n := d.budget(b, limited, 1).clients(300); n != 300 {
+		t.Errorf("%d clients of a service with a limit", n)
+	}
+	if n := d.budget(c, web, 1).clients(0); n != free/2/2 {
+		t.Errorf("%d clients in connection mode, want %d", n, free/2/2)
+	}
+	limited.MaxConnections = 1500
+	if err := d.budget(b, limited, 1).check(1500); err == nil || !strings.Contains(err.Error(), "-max-connections 1500") {
+		t.Errorf("too many: %v", err)
+	}
+	d.forget(b)
+	d.forget(c)
+	if n := d.budget(a, line, 1).clients(0); n != 1600-64-11 {
+		t.Errorf("%d clients of the service that is left", n)
 	}
 }

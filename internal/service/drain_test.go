@@ -20,7 +20,7 @@ func (waitingMode) waitsFor() []any { return []any{"senders", 3} }
 func TestDrainIsLoggedWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		s := &service{logger: &logs{Logger: slog.New(slog.NewTextHandler(&log, nil))}, mode: waitingMode{}}
+		s := &service{logger: slog.New(slog.NewTextHandler(&log, nil)), mode: waitingMode{}}
 		soft, endSoft := context.WithCancel(t.Context())
 		stop := s.logDrain(soft)
 		time.Sleep(time.Hour)

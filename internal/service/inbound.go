@@ -12,81 +12,42 @@ import (
 	"linesplit/admin"
 	"linesplit/internal/accept"
 	"linesplit/internal/config"
-	"linesplit/internal/systemd"
 	"linesplit/listen"
 	"linesplit/tlsconf"
 )
 
 // inbound holds everything that listens, and the guard that decides which peers may connect.
 type inbound struct {
-	admin     net.Listener // nil for none
-	token     *admin.Token // for the admin listener's clients; nil for none
-	reuse     bool         // a new process may share the ports
+	reuse     bool // a new process may share the ports
 	inherited *listen.Inherited
 	guard     *listen.Guard
 	listeners []net.Listener
 	packets   []net.PacketConn // udp:// in connection mode
 }
 
-// openInbound opens everything that cfg names, or nothing. The admin listener comes first: with
-// -reuse-port, clients that connect here while something else cannot be opened are reset, and the
-// older process would have served them.
-func openInbound(
-	ctx context.Context, cfg config.Config, handshakes *tlsconf.Handshakes, logger *slog.Logger,
+// openInbound opens all listeners that cfg names, or none.
+func openInbound(ctx context.Context, cfg config.Config, inherited *listen.Inherited, handshakes *tlsconf.Handshakes,
+	logger *slog.Logger,
 ) (*inbound, error) {
 	tlsConfig, err := serverTLS(cfg, logger)
 	if err != nil {
 		return nil, err
 	}
-	in := &inbound{reuse: cfg.ReusePort, inherited: listen.NewInherited(systemd.InheritedFiles())}
+	in := &inbound{reuse: cfg.ReusePort, inherited: inherited}
 	in.guard = &listen.Guard{
 		Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger,
 		Handshakes: handshakes,
 	}
-	if err := in.open(ctx, cfg, tlsConfig, logger); err != nil {
-		return nil, errors.Join(err, in.close())
+	for _, spec := range cfg.Listen {
+		if err := in.openListener(ctx, spec, tlsConfig, cfg.Mode); err != nil {
+			return nil, errors.Join(err, in.close())
+		}
 	}
 	return in, nil
 }
 
-func (in *inbound) open(ctx context.Context, cfg config.Config, tlsConfig *tls.Config, logger *slog.Logger) error {
-	if err := in.openAdmin(ctx, cfg, logger); err != nil {
-		return err
-	}
-	if err := in.tryPorts(ctx, cfg.Listen); err != nil {
-		return err
-	}
-	for _, spec := range cfg.Listen {
-		if err := in.openListener(ctx, spec, tlsConfig, cfg.Mode); err != nil {
-			return err
-		}
-	}
-	return in.inherited.Close()
-}
-
-func (in *inbound) openAdmin(ctx context.Context, cfg config.Config, logger *slog.Logger) (err error) {
-	if cfg.Admin == "" {
-		return nil
-	}
-	if cfg.AdminToken != "" {
-		if in.token, err = admin.LoadToken(cfg.AdminToken, logger); err != nil {
-			return err
-		}
-	}
-	files := cfg.AdminTLS
-	files.Logger = logger
-	ln, err := admin.Listen(ctx, cfg.Admin, files)
-	if err == nil {
-		in.admin = ln
-	}
-	return err
-}
-
-// tryPorts returns an error if a shared port cannot be opened, before any is; see openInbound.
-func (in *inbound) tryPorts(ctx context.Context, specs []listen.Spec) error {
-	if !in.reuse {
-		return nil
-	}
+// tryPorts returns an error if a shared port cannot be opened, before any is; see process.open.
+func tryPorts(ctx context.Context, specs []listen.Spec) error {
 	var errs []error
 	for _, spec := range specs {
 		errs = append(errs, spec.ReusePort().Try(ctx))
@@ -178,11 +139,7 @@ func (in *inbound) describe(t *admin.Totals) {
 }
 
 func (in *inbound) close() error {
-	in.inherited.Close() // its error names sockets that nothing has asked for, which does not matter now
 	var errs []error
-	if in.admin != nil {
-		errs = append(errs, in.admin.Close())
-	}
 	for _, ln := range in.listeners {
 		errs = append(errs, ln.Close())
 	}

@@ -37,7 +37,9 @@ const gcPercent = 30
 // to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place of
 // the channel.
 type lineMode struct {
+	service      *service
 	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads
+	dial         target.Options                // as cfg; guarded by the service's mu
 	logger       *slog.Logger
 	buffers      *linebuf.Pool
 	lines        chan *linebuf.Buffer
@@ -46,13 +48,15 @@ type lineMode struct {
 	confirmation prometheus.Histogram
 }
 
-func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *lineMode {
+func newLineMode(cfg config.Config, dial target.Options, s *service) *lineMode {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	m := &lineMode{
-		logger:       logger,
-		buffers:      linebuf.NewPool(cfg.Memory),
+		service:      s,
+		dial:         dial,
+		logger:       s.logger,
+		buffers:      s.shared.memory.NewPool(cfg.Memory),
 		lines:        make(chan *linebuf.Buffer, cfg.Queue),
 		confirmation: admin.NewConfirmation(),
 	}
@@ -61,7 +65,9 @@ func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *l
 		ReadSize: int(cfg.Buffer),
 		Outlet:   m.newOutlet,
 		Loops:    cfg.Loops,
-		Logger:   logger,
+		Logger:   s.logger,
+
+		SharedLoops: &s.shared.loops,
 	})
 	m.pool = workerpool.New(m.buffers, workerpool.Options{
 		Targets:        cfg.Targets,
@@ -69,7 +75,7 @@ func newLineMode(cfg config.Config, dial target.Options, logger *slog.Logger) *l
 		Keys:           cfg.Keys,
 		Tuning:         deliveryTuning(cfg, dial),
 		ConfirmSeconds: m.confirmation,
-		Logger:         logger,
+		Logger:         s.logger,
 	})
 	m.tuneSplitter()
 	return m
@@ -100,7 +106,16 @@ func (m *lineMode) tuneSplitter() {
 }
 
 // maxSenders returns 0 for no limit.
-func (m *lineMode) maxSenders() int { return maxClients(*m.cfg.Load(), len(m.pool.Targets())) }
+func (m *lineMode) maxSenders() int {
+	return m.service.maxClients(*m.cfg.Load(), len(m.pool.Targets()))
+}
+
+func (m *lineMode) rebalance() {
+	m.tuneSplitter()
+	m.pool.Tune(deliveryTuning(*m.cfg.Load(), m.dial))
+}
+
+func (m *lineMode) close() { m.buffers.Close() }
 
 // carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func(error)) error {

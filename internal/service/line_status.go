@@ -63,7 +63,7 @@ func (m *lineMode) describe(s *admin.Status) {
 		s.Totals.Refused = append(s.Totals.Refused, admin.RefusedBy{Reason: r.Reason, Count: r.N})
 	}
 	s.Limits = admin.Limits{
-		MemoryBytes: uint64(m.buffers.InUse()), MemoryLimit: uint64(m.buffers.Limit()),
+		MemoryBytes: uint64(m.buffers.InUse()), MemoryLimit: uint64(m.buffers.Bound()),
 		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
 		MaxConnections: uint64(m.maxSenders()), AcceptingPaused: in.Paused,
 	}

@@ -47,6 +47,7 @@ func (m *lineMode) adopt(old, next config.Config, dial target.Options) error {
 	if err := m.pool.Reconfigure(deliveryTuning(next, dial), add, remove); err != nil {
 		return err
 	}
+	m.dial = dial
 	m.cfg.Store(&next)
 	m.tuneSplitter()
 	return nil

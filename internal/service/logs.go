@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"linesplit/admin"
@@ -20,37 +21,47 @@ const logFlushTimeout = time.Second
 // output. Logging never blocks.
 type logs struct {
 	*slog.Logger
-	access relay.AccessLog // nil for none
-	level  slog.LevelVar
+	level slog.LevelVar
 
-	err, out *asynclog.Writer // out is nil without an access log
+	stdout io.Writer
+	err    *asynclog.Writer
+	out    atomic.Pointer[asynclog.Writer] // nil while no service has an access log
 }
 
-// newLogs starts the writers of both logs; nil writers discard. The caller closes the logs.
+// newLogs starts the writer of the log; nil writers discard. The caller closes the logs.
 func newLogs(cfg config.Config, stdout, stderr io.Writer) *logs {
-	l := &logs{err: asynclog.New(cmp.Or(stderr, io.Discard))}
+	l := &logs{err: asynclog.New(cmp.Or(stderr, io.Discard)), stdout: cmp.Or(stdout, io.Discard)}
 	l.level.Set(cfg.LogLevel)
 	l.Logger = newLogger(cfg.LogFormat, l.err, slog.HandlerOptions{Level: &l.level})
-	if cfg.Mode == config.ConnectionMode && cfg.AccessLog != "off" {
-		l.out = asynclog.New(cmp.Or(stdout, io.Discard))
-		l.access = newAccessLog(cfg.AccessLog, l.out)
-	}
 	return l
+}
+
+// accessLog returns the access log of a service, or nil if it has none. Calls come one at a time.
+func (l *logs) accessLog(cfg config.Config) relay.AccessLog {
+	if cfg.Mode != config.ConnectionMode || cfg.AccessLog == "off" {
+		return nil
+	}
+	out := l.out.Load()
+	if out == nil {
+		out = asynclog.New(l.stdout)
+		l.out.Store(out)
+	}
+	return newAccessLog(cfg.AccessLog, cfg.Name, out)
 }
 
 // dropped counts the lines of each log that were dropped because its reader was too slow.
 func (l *logs) dropped() []admin.LogDropped {
 	all := []admin.LogDropped{{Log: "log", Lines: l.err.Dropped()}}
-	if l.out != nil {
-		all = append(all, admin.LogDropped{Log: "access", Lines: l.out.Dropped()})
+	if out := l.out.Load(); out != nil {
+		all = append(all, admin.LogDropped{Log: "access", Lines: out.Dropped()})
 	}
 	return all
 }
 
 // close logs how many lines were dropped and waits, within limits, until the rest is written.
 func (l *logs) close() {
-	if l.out != nil {
-		l.out.Close(logFlushTimeout)
+	if out := l.out.Load(); out != nil {
+		out.Close(logFlushTimeout)
 	}
 	for _, d := range l.dropped() {
 		if d.Lines > 0 {

@@ -12,7 +12,8 @@ import (
 )
 
 // mode is line mode or connection mode: what happens between the listeners and the targets. All
-// methods but carry and report are safe for concurrent use.
+// methods but carry and report are safe for concurrent use. adopt and rebalance are called with the
+// service's mu held.
 type mode interface {
 	// carry serves the listeners of in and closes them. It stops accepting when accepting ends,
 	// lets what has begun finish, and returns when all of it has, or soon after hard has ended.
@@ -50,11 +51,15 @@ type mode interface {
 	// adopt changes from one configuration to another, as far as that is possible while running.
 	// dial reaches the targets of next. If it returns an error, nothing has changed.
 	adopt(old, next config.Config, dial target.Options) error
+	// rebalance applies what the service gets of what services share.
+	rebalance()
+	// close gives back what the mode has of that, at its end.
+	close()
 }
 
-func newMode(cfg config.Config, dial target.Options, logger *logs) mode {
+func newMode(cfg config.Config, dial target.Options, s *service) mode {
 	if cfg.Mode == config.ConnectionMode {
-		return newConnectionMode(cfg, dial, logger)
+		return newConnectionMode(cfg, dial, s)
 	}
-	return newLineMode(cfg, dial, logger.Logger)
+	return newLineMode(cfg, dial, s)
 }

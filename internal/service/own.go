@@ -11,10 +11,10 @@ import (
 	"linesplit/internal/accept"
 )
 
-// ownListeners are the addresses at which this process listens. A target that a name or a link
-// leads back to one of them would make lines and connections go round for ever. internal/config
-// refuses those that it can tell without a look-up. The zero value has none; its methods are safe
-// for concurrent use.
+// ownListeners are the addresses at which a service and the admin server listen. A target that a
+// name or a link leads back to one of them would make lines and connections go round for ever.
+// internal/config refuses those that it can tell without a look-up. The zero value has none; its
+// methods are safe for concurrent use.
 type ownListeners struct{ all atomic.Pointer[[]ownListener] }
 
 type ownListener struct {
@@ -24,8 +24,8 @@ type ownListener struct {
 	at      netip.AddrPort
 }
 
-// set makes the listeners of in known.
-func (o *ownListeners) set(in *inbound) {
+// set makes the listeners of in known, and the admin listener unless it is nil.
+func (o *ownListeners) set(in *inbound, admin net.Listener) {
 	var all []ownListener
 	add := func(name string, a net.Addr) {
 		l := ownListener{name: name, network: a.Network()}
@@ -42,8 +42,8 @@ func (o *ownListeners) set(in *inbound) {
 	for _, pc := range in.packets {
 		add(packetsName(pc), pc.LocalAddr())
 	}
-	if in.admin != nil {
-		add("-admin "+accept.Name(in.admin), in.admin.Addr())
+	if admin != nil {
+		add("-admin "+accept.Name(admin), admin.Addr())
 	}
 	o.all.Store(&all)
 }

@@ -74,7 +74,7 @@ func TestOwnListenersRefuseTheirOwnNetworksOnly(t *testing.T) {
 	if err := own.mayConnect("tcp4", ln.Addr().String()); err != nil {
 		t.Errorf("before anything listens: %v", err)
 	}
-	own.set(&inbound{listeners: []net.Listener{ln}, packets: []net.PacketConn{pc}, admin: admin})
+	own.set(&inbound{listeners: []net.Listener{ln}, packets: []net.PacketConn{pc}}, admin)
 	for _, test := range []struct {
 		network string
 		to      net.Addr

@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/internal/systemd"
@@ -23,79 +21,87 @@ const reloadTimeout = 20 * time.Second
 const maxStuckReads = 16
 
 // reloadOn reloads at each value of hangup, until ctx ends.
-func (s *service) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
+func (p *process) reloadOn(ctx context.Context, hangup <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
 		}
-		systemd.Reloading(s.logger.Logger)
-		_, _, err := s.reloadWithin(ctx, reloadTimeout)
+		systemd.Reloading(p.logger.Logger)
+		_, _, err := p.reloadWithin(ctx, reloadTimeout)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			s.logger.Info("reload given up, linesplit ends")
+			p.logger.Info("reload given up, linesplit ends")
 			return
+		case isPartial(err):
+			p.logger.Error("reload failed in part", "err", err)
 		case err != nil:
-			s.reloadFailed.Log(s.logger.Logger, slog.LevelError, "reload failed, nothing has changed", slog.Any("err", err))
+			p.reloadFailed.Log(p.logger.Logger, slog.LevelError, "reload failed, nothing has changed", slog.Any("err", err))
 		}
-		systemd.Ready(s.logger.Logger)
+		systemd.Ready(p.logger.Logger)
 	}
 }
 
-func (s *service) reloadWithin(ctx context.Context, timeout time.Duration) (changed, needRestart []string, err error) {
+func (p *process) reloadWithin(ctx context.Context, timeout time.Duration) (changed, needRestart []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return s.Reload(ctx)
+	return p.Reload(ctx)
 }
 
-// Reload implements admin.Control: it applies what has changed in the file or the environment, and
-// leaves all else as it is, such as a target that was drained or added by hand.
-func (s *service) Reload(ctx context.Context) (changed, needRestart []string, err error) {
-	changed, needRestart, err = s.reload(ctx)
-	if err != nil {
+// Reload applies what has changed in the file or the environment, and leaves all else as it is, such
+// as a target that was drained or added by hand. It is that of admin.Control.
+func (p *process) Reload(ctx context.Context) (changed, needRestart []string, err error) {
+	changed, needRestart, err = p.reload(ctx)
+	if err != nil && !isPartial(err) {
 		return nil, nil, err
 	}
-	s.reloaded.log(s.logger.Logger, needRestart)
-	return changed, needRestart, nil
+	p.reloaded.log(p.logger.Logger, needRestart)
+	return changed, needRestart, err
 }
 
-func (s *service) reload(ctx context.Context) (changed, needRestart []string, err error) {
-	next, err := s.read(ctx)
+func (p *process) reload(ctx context.Context) (changed, needRestart []string, err error) {
+	next, err := p.read(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
-	defer s.endReload()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := *s.cfg.Load()
-	if err := (config.Process{Config: old, Services: []config.Config{old}}).CheckLost(
-		config.Process{Config: next, Services: []config.Config{next}}); err != nil {
+	defer p.endReload()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.presentLocked().CheckLost(next); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
-	if next.Mode != old.Mode {
-		_, needRestart = config.Diff(old, next)
-		return nil, needRestart, nil
+	if p.named != next.Named() {
+		return nil, []string{"service"}, nil
 	}
-	targets, _ := s.mode.inForce()
-	running := old.WithTargets(targets)
-	changed, needRestart = config.Diff(running, next)
-	next = next.Keeping(running, needRestart)
-	if !next.MaxLineFits() {
-		return nil, nil, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart",
-			admin.ErrInvalid, humanize.IBytes(uint64(next.Memory)))
+	if p.named {
+		changed, needRestart, err = p.reloadSetLocked(ctx, next)
+	} else {
+		changed, needRestart, err = p.reloadOneLocked(next.Config)
 	}
-	if err := checkDescriptors(next, len(next.Targets)); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	if err == nil || isPartial(err) {
+		p.logger.level.Set(p.cfg.Load().LogLevel)
+		p.reloaded.note(changed, next.Warnings)
 	}
-	if len(changed) > 0 {
-		if err := s.adoptLocked(old, next); err != nil {
-			return nil, nil, asAdmin(err)
+	return changed, needRestart, err
+}
+
+func (p *process) reloadOneLocked(next config.Config) (changed, needRestart []string, err error) {
+	s := p.all()[0]
+	changed, needRestart, err = s.reload(next)
+	p.cfg.Store(s.cfg.Load())
+	return changed, needRestart, err
+}
+
+// presentLocked returns the configuration in force.
+func (p *process) presentLocked() config.Process {
+	present := config.Process{Config: *p.cfg.Load()}
+	for _, s := range p.all() {
+		if !s.left.Load() {
+			present.Services = append(present.Services, *s.cfg.Load())
 		}
 	}
-	s.cfg.Store(&next)
-	s.reloaded.note(changed, next.Warnings)
-	return changed, needRestart, nil
+	return present
 }
 
 // read returns the present configuration. It keeps other reloads out until endReload is called; if
@@ -103,65 +109,47 @@ func (s *service) reload(ctx context.Context) (changed, needRestart []string, er
 // be on a disk that does not answer. It then leaves a goroutine behind, up to maxStuckReads of
 // them, which end when the disk has answered, and whose result is not used. Neither other changes
 // nor later reloads wait for them.
-func (s *service) read(ctx context.Context) (config.Config, error) {
+func (p *process) read(ctx context.Context) (config.Process, error) {
 	select {
-	case s.reloading <- struct{}{}:
+	case p.reloading <- struct{}{}:
 	default:
 		select {
-		case s.reloading <- struct{}{}:
+		case p.reloading <- struct{}{}:
 		case <-ctx.Done():
-			return config.Config{}, errors.New("another reload still reads its files")
+			return config.Process{}, errors.New("another reload still reads its files")
 		}
 	}
-	cfg, err := s.readFiles(ctx)
+	cfg, err := p.readFiles(ctx)
 	if err != nil {
-		s.endReload()
+		p.endReload()
 	}
 	return cfg, err
 }
 
 // readFiles calls reread and gives up when ctx ends.
-func (s *service) readFiles(ctx context.Context) (config.Config, error) {
-	if n := s.stuckReads.Load(); n >= maxStuckReads {
-		return config.Config{}, fmt.Errorf("%d earlier reloads still wait for a file: is one of those that the "+
+func (p *process) readFiles(ctx context.Context) (config.Process, error) {
+	if n := p.stuckReads.Load(); n >= maxStuckReads {
+		return config.Process{}, fmt.Errorf("%d earlier reloads still wait for a file: is one of those that the "+
 			"configuration names a pipe, or on a disk that does not answer?", n)
 	}
 	type answer struct {
-		cfg config.Config
+		cfg config.Process
 		err error
 	}
-	answers, reread := make(chan answer, 1), s.reread
-	s.stuckReads.Add(1)
+	answers, reread := make(chan answer, 1), p.reread
+	p.stuckReads.Add(1)
 	go func() {
 		cfg, err := reread()
-		s.stuckReads.Add(-1) // before the answer: a reload that follows it at once must not find this one
+		p.stuckReads.Add(-1) // before the answer: a reload that follows it at once must not find this one
 		answers <- answer{cfg, err}
 	}()
 	select {
 	case a := <-answers:
 		return a.cfg, a.err
 	case <-ctx.Done():
-		return config.Config{}, errors.New("a file of the configuration cannot be read in time: " +
+		return config.Process{}, errors.New("a file of the configuration cannot be read in time: " +
 			"is one of them a pipe, or on a disk that does not answer?")
 	}
 }
 
-func (s *service) endReload() { <-s.reloading }
-
-// adoptLocked applies next, of which Keeping has removed all that needs a restart.
-func (s *service) adoptLocked(old, next config.Config) error {
-	dial, err := dialOptions(next, &s.own, s.logger.Logger)
-	if err != nil {
-		return err
-	}
-	if err := s.mode.adopt(old, next, dial); err != nil {
-		return err
-	}
-	s.checks.reconfigure(next, dial)
-	s.watchTargets()
-	if err := s.in.guard.Set(next.Access); err != nil { // impossible after Keeping
-		return err
-	}
-	s.logger.level.Set(next.LogLevel)
-	return nil
-}
+func (p *process) endReload() { <-p.reloading }

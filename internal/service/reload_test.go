@@ -41,21 +41,30 @@ func (m *fakeMode) adopt(_, next config.Config, _ target.Options) error {
 
 // withFakeMode returns a service with a configuration, and the arguments that it reads at the next
 // reload.
-func withFakeMode(t *testing.T, args ...string) (s *service, m *fakeMode, next *[]string) {
+func withFakeMode(t *testing.T, args ...string) (p control, m *fakeMode, next *[]string) {
 	t.Helper()
-	cfg := mustParse(t, args...)
+	cfg := mustParseAll(t, args...)
 	next = new([]string)
-	m = &fakeMode{first: cfg}
-	s = unwired(t, cfg)
+	m = &fakeMode{first: cfg.Config}
+	p.process = unwired(t, cfg)
+	p.service = p.process.all()[0]
+	s := p.service
 	s.mode, s.checks = m, new(checks)
 	s.in = &inbound{guard: &listen.Guard{Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom}}
-	s.reread = func() (config.Config, error) { p, err := config.ParseFlags(*next); return p.Config, err }
-	return s, m, next
+	p.process.reread = func() (config.Process, error) { return config.ParseFlags(*next) }
+	return p, m, next
 }
 
 // reloadsFrom makes s read the given arguments at each reload.
-func reloadsFrom(s *service, args ...string) {
-	s.reread = func() (config.Config, error) { p, err := config.ParseFlags(args); return p.Config, err }
+func reloadsFrom(c control, args ...string) {
+	c.process.reread = func() (config.Process, error) { return config.ParseFlags(args) }
+}
+
+// wiredControl returns a process with a wired service.
+func wiredControl(t *testing.T, args ...string) control {
+	t.Helper()
+	p := wiredProcess(t, args...)
+	return control{p.all()[0], p}
 }
 
 func TestReload(t *testing.T) {
@@ -145,7 +154,7 @@ func TestReloadThatTheTargetsRefuseChangesNothing(t *testing.T) {
 	for _, m := range []string{"line", "connection"} {
 		t.Run(m, func(t *testing.T) {
 			fixed := []string{"-mode", m, "-listen", "tcp://127.0.0.1:0"}
-			s := wired(t, append(fixed, "-target", "127.0.0.1:1", "-target", "127.0.0.1:2", "-max-connections", "7")...)
+			s := wiredControl(t, append(fixed, "-target", "127.0.0.1:1", "-target", "127.0.0.1:2", "-max-connections", "7")...)
 			reloadsFrom(s, append(fixed, "-target", "127.0.0.1:1", "-target", "127.0.0.1:3", "-max-connections", "8")...)
 			state := func() (st admin.Status) { s.mode.describe(&st); return st }
 			if err := s.Drain(t.Context(), "tcp://127.0.0.1:1"); err != nil {
@@ -176,7 +185,7 @@ func TestReloadThatTheTargetsRefuseChangesNothing(t *testing.T) {
 // A target that was added by hand before it is in the file gets its weight from the file, and keeps
 // its other options.
 func TestReloadOfATargetAddedByHand(t *testing.T) {
-	s := wired(t, "-mode", "connection", "-target", "10.0.0.1:1")
+	s := wiredControl(t, "-mode", "connection", "-target", "10.0.0.1:1")
 	reloadsFrom(s, "-mode", "connection",
 		"-target", "10.0.0.1:1,10.0.0.2:1?weight=5,10.0.0.3:1?weight=5&backup=true")
 	for _, byHand := range []string{"10.0.0.2:1", "10.0.0.3:1"} {
@@ -203,7 +212,7 @@ func TestReloadOfATargetAddedByHand(t *testing.T) {
 // once the target has them.
 func TestReloadOfTargetOptions(t *testing.T) {
 	const plain, backup = "tcp://10.0.0.1:1,tcp://10.0.0.2:1", "tcp://10.0.0.1:1,tcp://10.0.0.2:1?backup=true"
-	s := wired(t, "-mode", "connection", "-target", plain)
+	s := wiredControl(t, "-mode", "connection", "-target", plain)
 	reloadsFrom(s, "-mode", "connection", "-target", backup)
 	reload := func(restarts int, shown string) {
 		t.Helper()
@@ -231,22 +240,22 @@ func TestReloadOfTargetOptions(t *testing.T) {
 func TestReloadOfAFileThatDoesNotAnswer(t *testing.T) {
 	s, mode, next := withFakeMode(t, "-target", "10.0.0.1:1")
 	*next = []string{"-target", "10.0.0.2:1"}
-	hangs, read := make(chan struct{}), s.reread
+	hangs, read := make(chan struct{}), s.process.reread
 	hang := int32(0) // reads that do
-	stuck := func() (config.Config, error) { <-hangs; return read() }
+	stuck := func() (config.Process, error) { <-hangs; return read() }
 	mended := func(round int) {
-		s.reread = read
+		s.process.reread = read
 		if _, _, err := s.Reload(t.Context()); err != nil || len(mode.adopted) != 1 {
 			t.Errorf("round %d: Reload = %v, adopted %d times, want once", round, err, len(mode.adopted))
 		}
-		if n := s.stuckReads.Load(); n != hang { // a reload that had returned was among them for a moment
+		if n := s.process.stuckReads.Load(); n != hang { // a reload that had returned was among them for a moment
 			t.Fatalf("round %d: %d reads count as stuck, %d are", round, n, hang)
 		}
 	}
 	for round := range maxStuckReads {
-		s.reread = stuck
+		s.process.reread = stuck
 		hang++
-		_, _, err := s.reloadWithin(t.Context(), time.Millisecond)
+		_, _, err := s.process.reloadWithin(t.Context(), time.Millisecond)
 		if !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "a pipe") {
 			t.Errorf("Reload = %v, want an error with the likely cause", err)
 		}
@@ -263,7 +272,7 @@ func TestReloadOfAFileThatDoesNotAnswer(t *testing.T) {
 	s.mu.Unlock()
 	close(hangs)
 	hang = 0
-	for s.stuckReads.Load() > 0 {
+	for s.process.stuckReads.Load() > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	mended(maxStuckReads)

@@ -17,7 +17,7 @@ func TestReloadsInALoopMakeFewLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, next := withFakeMode(t, "-target", "10.0.0.1:1")
 		var log bytes.Buffer
-		s.logger.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s.process.logger.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		const reloads = 100
 		for i := range reloads {
 			*next = []string{"-target", "10.0.0.1:1", "-stall-timeout", strconv.Itoa(30+i/30) + "s"}

@@ -52,13 +52,13 @@ func TestRunReportsItsState(t *testing.T) {
 // A reload that the end of the process cut off was logged as failed, behind the account, which is the
 // last line of the log.
 func TestAccountIsTheLastLineOfTheLog(t *testing.T) {
-	cfg := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1")
+	cfg := mustParseAll(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1")
 	var log bytes.Buffer
-	logger := newLogs(cfg, nil, &log)
-	s := newService(cfg, "", logger)
+	logger := newLogs(cfg.Config, nil, &log)
+	s := newProcess(cfg, "", logger)
 	reading, answer := make(chan struct{}), make(chan struct{})
 	defer close(answer)
-	s.reread = func() (config.Config, error) {
+	s.reread = func() (config.Process, error) {
 		close(reading)
 		<-answer
 		return cfg, nil

@@ -21,17 +21,24 @@ func mustParseAll(t *testing.T, args ...string) config.Process {
 // wired returns a service with its mode and checks, but without listeners. It logs nothing.
 func wired(t *testing.T, args ...string) *service {
 	t.Helper()
-	s := unwired(t, mustParse(t, args...))
+	return wiredProcess(t, args...).all()[0]
+}
+
+// wiredProcess returns a process with a wired service.
+func wiredProcess(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := unwired(t, mustParseAll(t, args...))
+	s := p.all()[0]
 	if err := s.wire(); err != nil {
 		t.Fatal(err)
 	}
 	s.in = &inbound{guard: &listen.Guard{}}
-	return s
+	return p
 }
 
-func unwired(t *testing.T, cfg config.Config) *service {
+func unwired(t *testing.T, cfg config.Process) *process {
 	t.Helper()
-	logger := newLogs(cfg, nil, nil)
+	logger := newLogs(cfg.Config, nil, nil)
 	t.Cleanup(logger.close)
-	return newService(cfg, "", logger)
+	return newProcess(cfg, "", logger)
 }

@@ -1,0 +1,402 @@
+package service
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+)
+
+// running is a process with named services, whose file a test writes. Its log is whole once the run
+// has ended.
+type running struct {
+	*testing.T
+	*process
+	file  string
+	log   *lockedBuffer
+	end   context.CancelFunc
+	ended chan error
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// start runs what a file says, and waits until everything listens.
+func start(t *testing.T, text string, args ...string) *running {
+	t.Helper()
+	r := prepare(t, text, args...)
+	ctx, end := context.WithCancel(t.Context())
+	r.end = end
+	listening := make(chan struct{})
+	go func() {
+		err := r.run(ctx, func(Running) { close(listening) })
+		r.logger.close()
+		r.ended <- err
+	}()
+	select {
+	case <-listening:
+	case err := <-r.ended:
+		t.Fatalf("%v\n%s", err, r.log)
+	}
+	t.Cleanup(func() { end(); r.wait() })
+	return r
+}
+
+func prepare(t *testing.T, text string, args ...string) *running {
+	t.Helper()
+	r := &running{T: t, file: filepath.Join(t.TempDir(), "services.toml"), log: &lockedBuffer{}, ended: make(chan error, 1)}
+	r.write(text)
+	cfg, err := config.Parse(append([]string{"-config", r.file}, args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.process = newProcess(cfg, "", newLogs(cfg.Config, nil, r.log))
+	return r
+}
+
+func (r *running) write(text string) {
+	r.Helper()
+	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// wait returns the error of the run once it has ended.
+func (r *running) wait() error {
+	err := <-r.ended
+	r.ended <- err
+	return err
+}
+
+// reload writes the file anew and reads it.
+func (r *running) reload(text string) (changed, needRestart []string) {
+	r.Helper()
+	r.write(text)
+	changed, needRestart, err := r.Reload(r.Context())
+	if err != nil {
+		r.Fatalf("%v\n%s", err, r.log)
+	}
+	return changed, needRestart
+}
+
+// find returns a service, or nil.
+func (r *running) find(name string) *service {
+	for _, s := range r.all() {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (r *running) names() (all []string) {
+	for _, s := range r.all() {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+// address returns that of the first listener of a service.
+func (r *running) address(name string) string {
+	return strings.TrimPrefix(r.find(name).in.names()[0], "tcp://")
+}
+
+// eventually waits until cond holds.
+func (r *running) eventually(what string, cond func() bool) {
+	r.Helper()
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.Fatalf("never: %s\n%s", what, r.log)
+		}
+	}
+}
+
+// echoServer answers each connection with what it sends.
+func echoServer(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); io.Copy(c, c) }()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// echo is one connection to an echo server behind linesplit.
+type echo struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (r *running) dial(name string) echo {
+	r.Helper()
+	c, err := net.Dial("tcp", r.address(name))
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { c.Close() })
+	return echo{c, bufio.NewReader(c)}
+}
+
+func (e echo) say(t *testing.T, text string) {
+	t.Helper()
+	fmt.Fprintln(e, text)
+	if got, err := e.in.ReadString('\n'); err != nil || got != text+"\n" {
+		t.Fatalf("%q, %v; want %q", got, err, text)
+	}
+}
+
+func lineService(name, listen, target string) string {
+	return fmt.Sprintf("[service.%s]\nlisten = %q\ntarget = %q\nresend-age = \"1ms\"\n", name, "tcp://"+listen, target)
+}
+
+func webService(name, listen, target string) string {
+	return fmt.Sprintf("[service.%s]\nmode = \"connection\"\nlisten = %q\ntarget = %q\n", name, "tcp://"+listen, target)
+}
+
+const anyPort = "127.0.0.1:0"
+
+// discard is a target for lines.
+func discard(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go readConnections(ln)
+	return ln.Addr().String()
+}
+
+func TestTwoServices(t *testing.T) {
+	r := start(t, lineService("lines", anyPort, discard(t))+webService("web", anyPort, echoServer(t)))
+	web := r.dial("web")
+	web.say(t, "hello")
+	web.Close()
+	if err := sendLine(r.address("lines")); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the line is confirmed", func() bool { return r.find("lines").Status().Ledger.Confirmed.Lines == 1 })
+	r.eventually("it is ready", func() bool { ok, _ := r.ready(); return ok })
+	r.end()
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{`msg="drain ended" service=lines received_lines=1 confirmed_lines=1`, `msg="drain ended" service=web connections=1`} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("no %s in\n%s", want, r.log)
+		}
+	}
+}
+
+// Services come, change and go while a connection of another one stays open.
+func TestReloadOfTheSetOfServices(t *testing.T) {
+	sink, server := discard(t), echoServer(t)
+	web := webService("web", anyPort, server)
+	r := start(t, web+lineService("old", anyPort, sink))
+	kept := r.dial("web")
+	kept.say(t, "before")
+	was := r.find("web")
+	if err := sendLine(r.address("old")); err != nil {
+		t.Fatal(err)
+	}
+	changed, needRestart := r.reload(lineService("new", anyPort, sink) + web + "dial-timeout = \"7s\"\n")
+	if want := []string{"web.dial-timeout", "old (removed)", "new (added)"}; !slices.Equal(changed, want) || len(needRestart) > 0 {
+		t.Errorf("changed %q, want %q; a restart is needed for %q", changed, want, needRestart)
+	}
+	r.eventually("the removed service has ended", func() bool { return r.find("old") == nil })
+	r.eventually("its account is in the log", func() bool {
+		return strings.Contains(r.log.String(), `msg="drain ended" service=old received_lines=1 confirmed_lines=1`)
+	})
+	if err := sendLine(r.address("new")); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the line is confirmed", func() bool { return r.find("new").Status().Ledger.Confirmed.Lines == 1 })
+	kept.say(t, "after")
+	if r.find("web") != was || !slices.Equal(r.names(), []string{"new", "web"}) {
+		t.Errorf("services %q", r.names())
+	}
+	if changed, _ := r.reload(lineService("new", anyPort, sink) + web + "dial-timeout = \"7s\"\n"); len(changed) > 0 {
+		t.Errorf("a second reload changes %q", changed)
+	}
+	kept.Close()
+	r.end()
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// freeAddress is one where nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// A service that gets another name listens where it did before.
+func TestRenamedService(t *testing.T) {
+	server, at := echoServer(t), freeAddress(t)
+	r := start(t, webService("a", at, server)+webService("other", anyPort, server))
+	r.dial("a").say(t, "one")
+	changed, _ := r.reload(webService("b", at, server) + webService("other", anyPort, server))
+	if want := []string{"a (removed)", "b (added)"}; !slices.Equal(changed, want) {
+		t.Errorf("changed %q", changed)
+	}
+	r.dial("b").say(t, "two")
+}
+
+// A service that cannot listen stops a reload before anything has changed.
+func TestReloadWithAServiceThatCannotStart(t *testing.T) {
+	server, taken := echoServer(t), discard(t)
+	before := webService("a", anyPort, server)
+	r := start(t, before)
+	r.write(before + "dial-timeout = \"7s\"\n" + webService("b", taken, server))
+	_, _, err := r.Reload(t.Context())
+	if !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "service b: ") || !slices.Equal(r.names(), []string{"a"}) {
+		t.Errorf("%v, services %q", err, r.names())
+	}
+	if changed, _ := r.reload(before + "dial-timeout = \"7s\"\n"); !slices.Equal(changed, []string{"a.dial-timeout"}) {
+		t.Errorf("changed %q: the failed reload has changed something", changed)
+	}
+	r.dial("a").say(t, "hello")
+}
+
+func TestServiceThatCannotStart(t *testing.T) {
+	server, taken := echoServer(t), discard(t)
+	r := prepare(t, webService("a", anyPort, server)+webService("b", taken, server))
+	err := r.run(t.Context(), func(Running) { t.Error("started") })
+	r.logger.close()
+	if err == nil || !strings.HasPrefix(err.Error(), "service b: ") || !strings.Contains(err.Error(), "address already in use") {
+		t.Error(err)
+	}
+}
+
+// With -start-partial the others start, and a reload tries the failed one again.
+func TestStartPartial(t *testing.T) {
+	server, at := echoServer(t), ""
+	taken, err := net.Listen("tcp", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at = taken.Addr().String()
+	text := webService("a", anyPort, server) + webService("b", at, server)
+	r := start(t, text, "-start-partial")
+	r.dial("a").say(t, "hello")
+	s := r.find("b")
+	if status := s.Status(); status.Ready || !strings.Contains(status.Reason, "could not be started: ") {
+		t.Errorf("%+v", status)
+	}
+	if ok, why := r.ready(); ok || !strings.HasPrefix(why, "service b: it could not be started") {
+		t.Errorf("ready: %v, %s", ok, why)
+	}
+	if err := s.Add(t.Context(), "127.0.0.1:1"); !errors.Is(err, admin.ErrNotRunning) {
+		t.Error(err)
+	}
+	r.write(text)
+	if _, _, err := r.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "all else has changed: service b: ") {
+		t.Error(err)
+	}
+	taken.Close()
+	if changed, _ := r.reload(text); !slices.Equal(changed, []string{"b (added)"}) {
+		t.Errorf("changed %q", changed)
+	}
+	r.dial("b").say(t, "hello")
+}
+
+// If no service can start, the process does not either.
+func TestStartPartialOfNothing(t *testing.T) {
+	taken := discard(t)
+	r := prepare(t, webService("a", taken, echoServer(t)), "-start-partial")
+	defer r.logger.close()
+	if err := r.run(t.Context(), func(Running) { t.Error("started") }); err == nil || !strings.HasPrefix(err.Error(), "service a: ") {
+		t.Error(err)
+	}
+}
+
+// A service whose target was down took all memory, and senders of the others had to wait.
+func TestServicesLeaveMemoryToOthers(t *testing.T) {
+	text := "memory = \"8MiB\"\nmax-line = \"64KiB\"\nqueue = 65536\ndrain-timeout = \"100ms\"\n" + lineService("stuck", anyPort, freeAddress(t)) + lineService("lines", anyPort, discard(t))
+	r := start(t, text)
+	c, err := net.Dial("tcp", r.address("stuck"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetWriteDeadline(time.Now().Add(time.Minute))
+	stuck := r.find("stuck")
+	go func() {
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		for range 16 << 10 { // until nothing more is taken
+			if _, err := c.Write(line); err != nil {
+				return
+			}
+		}
+	}()
+	r.eventually("its memory is full", func() bool {
+		l := stuck.Status().Limits
+		return l.MemoryBytes > l.MemoryLimit*3/4
+	})
+	if err := sendLine(r.address("lines")); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the line of the other is confirmed", func() bool { return r.find("lines").Status().Ledger.Confirmed.Lines == 1 })
+}
+
+// The drain of a removed service has its own limit.
+func TestRemovedServiceIsCutOff(t *testing.T) {
+	server := echoServer(t)
+	other := webService("other", anyPort, server)
+	r := start(t, webService("web", anyPort, server)+"drain-timeout = \"50ms\"\n"+other)
+	open := r.dial("web")
+	open.say(t, "hello")
+	r.reload(other)
+	if _, err := open.in.ReadByte(); err == nil {
+		t.Error("not cut off")
+	}
+	r.eventually("the removed service has ended", func() bool { return r.find("web") == nil })
+	r.end()
+	if err := r.wait(); err == nil || !strings.Contains(err.Error(), "service web: connections that had not ended") {
+		t.Error(err)
+	}
+}
