@@ -80,11 +80,33 @@ func lineOptions() Options {
 	return Options{Mode: ModeLine, Status: fullLines, Histogram: confirmation, Version: "v1.2.3"}
 }
 
+// fixed is a Control with one Status.
+type fixed struct {
+	Control
+	status func() Status
+}
+
+func (f fixed) Status() Status { return f.status() }
+
+// fixedProcess has a service of each mode.
+type fixedProcess struct{ Process }
+
+func (fixedProcess) Services() []Service {
+	line, connection := lineOptions(), connectionOptions()
+	return []Service{
+		{Name: "lines", Control: fixed{status: line.Status}, Histogram: line.Histogram},
+		{Name: "web", Control: fixed{status: connection.Status}, Histogram: connection.Histogram},
+	}
+}
+
+func serviceOptions() Options { return Options{Process: fixedProcess{}, Version: "v1.2.3"} }
+
 // The check of the alert rules reads the golden files, too.
 func TestMetrics(t *testing.T) {
 	for golden, o := range map[string]Options{
 		"testdata/metrics.txt":   lineOptions(),
 		"testdata/forwarded.txt": connectionOptions(),
+		"testdata/services.txt":  serviceOptions(),
 	} {
 		got := ownLines(body(t, get(t, New(o), "GET", "/metrics")))
 		if *update {
@@ -133,7 +155,7 @@ func TestGoAndProcessMetricsAreThere(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	for _, o := range []Options{lineOptions(), connectionOptions()} {
+	for _, o := range []Options{lineOptions(), connectionOptions(), serviceOptions()} {
 		problems, err := testutil.GatherAndLint(newRegistry(o))
 		if err != nil {
 			t.Fatal(err)

@@ -69,7 +69,8 @@ lines at a time, over many targets. What a target has not read when it fails is 
 
 Every setting is a flag, an environment variable (-max-line is LINESPLIT_MAX_LINE; an empty one counts
 as unset) and a key of the file that -config names; -check, -t, -version and -help are flags only. Flags
-win over the environment, the environment over the file. Sizes are bytes, or written as 64KiB or 64Ki
+win over the environment, the environment over the file. A file whose name ends with .toml is TOML; in it,
+tables [service.NAME] describe several services, which share the process. Sizes are bytes, or written as 64KiB or 64Ki
 (1024s), 64KB or 64k (1000s); durations as 500ms, 30s or 5m.`
 
 // manSections returns the sections of the manual page after flags and commands.

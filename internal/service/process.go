@@ -50,7 +50,8 @@ type process struct {
 	running    int             // services that have not ended; guarded by mu
 	ended      []*service      // those that have, without their account; guarded by mu
 	errs       []error         // of those that have, at most maxErrors; guarded by mu
-	over       chan struct{}   // closed when no service runs any more
+	done       bool            // guarded by mu: no service runs any more
+	over       chan struct{}   // closed when done
 }
 
 // maxErrors bounds how many errors of services that have ended are kept for the end of the run.
@@ -202,19 +203,20 @@ func (p *process) serve(soft, hard context.Context, started func(Running)) error
 //
 // Consumers start first and stop last: the admin server is there until the services have ended.
 func (p *process) carry(soft, hard context.Context, started func(Running)) {
-	var listeners []string
-	for _, s := range p.all() {
-		if s.works() {
-			s.in.announce(s.logger)
-			listeners = append(listeners, s.in.names()...)
-		}
-	}
 	stopNotifying := func() {}
 	defer func() { stopNotifying() }()
-	status := p.all()[0].Status
-	p.launchAll(soft, hard)
+	p.mu.Lock() // reloads wait until all services work
 	stopAdmin := p.serveAdmin(soft)
 	defer stopAdmin()
+	status := p.all()[0].Status
+	listeners := p.launchAllLocked(soft, hard)
+	p.mu.Unlock()
+	stopEnding := context.AfterFunc(soft, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.endLocked()
+	})
+	defer stopEnding()
 	if started != nil {
 		started(Running{Listeners: listeners, Status: status})
 	}
@@ -222,20 +224,22 @@ func (p *process) carry(soft, hard context.Context, started func(Running)) {
 	<-p.over
 }
 
-func (p *process) launchAll(soft, hard context.Context) {
+// launchAllLocked starts the services that are open, and returns their listeners.
+func (p *process) launchAllLocked(soft, hard context.Context) (listeners []string) {
 	p.shared.loops.Enter(p.cfg.Load().Loops, p.logger.Logger)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.soft, p.hard = soft, hard
 	for _, s := range p.all() {
 		if s.works() {
+			listeners = append(listeners, s.in.names()...)
 			p.launchLocked(s)
 		}
 	}
+	return listeners
 }
 
 // launchLocked starts a service, which is open.
 func (p *process) launchLocked(s *service) {
+	s.in.announce(s.logger)
 	p.running++
 	soft, hard := p.soft, p.hard
 	go func() { p.noteEnd(s, s.carry(soft, hard)) }()
@@ -254,7 +258,7 @@ func (p *process) noteEnd(s *service, err error) {
 		s.unregister()
 		p.rebalanceLocked()
 	}
-	if p.running--; p.running > 0 && p.soft.Err() == nil {
+	if p.running--; p.goesOnLocked() {
 		err := s.about(s.report())
 		p.keepLocked(err)
 		if err != nil {
@@ -263,7 +267,19 @@ func (p *process) noteEnd(s *service, err error) {
 		return
 	}
 	p.ended = append(p.ended, s)
-	if p.running == 0 {
+	p.endLocked()
+}
+
+// goesOnLocked reports whether the run goes on: a service works, or one that could not be started may
+// do so after a reload.
+func (p *process) goesOnLocked() bool {
+	return p.soft.Err() == nil && (p.running > 0 || slices.ContainsFunc(p.all(), func(s *service) bool { return s.failed != nil }))
+}
+
+// endLocked ends the run once no service runs any more.
+func (p *process) endLocked() {
+	if p.running == 0 && !p.done {
+		p.done = true
 		p.shared.loops.Leave()
 		close(p.over)
 	}

@@ -400,3 +400,62 @@ func TestRemovedServiceIsCutOff(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While a removed service drains, no other can have its name, and nothing of such a reload is done.
+func TestNameOfADrainingService(t *testing.T) {
+	server := echoServer(t)
+	web, other := webService("web", anyPort, server), webService("other", anyPort, server)
+	r := start(t, web+other)
+	open := r.dial("web")
+	open.say(t, "hello")
+	r.reload(other)
+	r.write(web + other + "dial-timeout = \"7s\"\n")
+	if _, _, err := r.Reload(r.Context()); err == nil || !strings.Contains(err.Error(), "service web was removed and still drains") {
+		t.Error(err)
+	}
+	open.say(t, "still here")
+	if s := r.find("web"); !s.Status().Draining || !slices.Equal(r.names(), []string{"other", "web"}) {
+		t.Errorf("services %q", r.names())
+	}
+	if ok, why := r.ready(); !ok {
+		t.Errorf("a service that leaves makes the process not ready: %s", why)
+	}
+	open.Close()
+	r.eventually("the removed service has ended", func() bool { return r.find("web") == nil })
+	changed, _ := r.reload(web + other + "dial-timeout = \"7s\"\n")
+	if want := []string{"other.dial-timeout", "web (added)"}; !slices.Equal(changed, want) {
+		t.Errorf("changed %q, want %q", changed, want)
+	}
+	r.dial("web").say(t, "hello again")
+}
+
+// What a running service cannot change is named with it, and stays as it was.
+func TestReloadNamesWhatNeedsARestart(t *testing.T) {
+	server := echoServer(t)
+	r := start(t, webService("a", anyPort, server)+webService("b", anyPort, server))
+	before := r.address("a")
+	text := "memory = \"64MiB\"\nlog-level = \"debug\"\n" + webService("a", freeAddress(t), server) + webService("b", anyPort, server)
+	changed, needRestart := r.reload(text)
+	if want := []string{"memory", "a.listen"}; !slices.Equal(needRestart, want) || !slices.Equal(changed, []string{"log-level"}) {
+		t.Errorf("changed %q; a restart is needed for %q, want %q", changed, needRestart, want)
+	}
+	if r.address("a") != before || !r.find("a").logger.Enabled(r.Context(), -4) {
+		t.Error("the listener has changed, or the log level has not")
+	}
+	if again, still := r.reload(text); len(again) > 0 || len(still) != 2 {
+		t.Errorf("a second reload changes %q, and needs a restart for %q", again, still)
+	}
+}
+
+// A reload after which no service works does not end the process: the next reload may mend it.
+func TestNothingWorksAfterAReload(t *testing.T) {
+	server, taken := echoServer(t), discard(t)
+	r := start(t, webService("a", anyPort, server), "-start-partial")
+	r.write(webService("b", taken, server))
+	if _, _, err := r.Reload(r.Context()); err == nil || !strings.Contains(err.Error(), "service b: ") {
+		t.Error(err)
+	}
+	r.eventually("the removed service has ended", func() bool { return r.find("a") == nil })
+	r.reload(webService("b", anyPort, server))
+	r.dial("b").say(t, "hello")
+}

@@ -44,7 +44,7 @@ func isPartial(err error) bool {
 // reloadSetLocked changes from the services in force to those of next. Services that are the same in
 // both are not touched. If it returns an error, nothing has changed, unless the error says so.
 func (p *process) reloadSetLocked(ctx context.Context, next config.Process) (changed, needRestart []string, err error) {
-	if p.soft.Err() != nil || p.running == 0 {
+	if p.soft.Err() != nil || p.done {
 		return nil, nil, admin.ErrDraining
 	}
 	changed, needRestart = config.Diff(*p.cfg.Load(), next.Config)
@@ -176,7 +176,6 @@ func (p *process) launchAddedLocked(set setChange) {
 	p.services.Store(&all)
 	for _, s := range set.added {
 		if s.failed == nil {
-			s.in.announce(s.logger)
 			p.launchLocked(s)
 		}
 	}

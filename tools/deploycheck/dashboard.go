@@ -152,7 +152,8 @@ func checkDashboards(repository string) error {
 // allMetrics returns the metrics of both modes and of every Go process.
 func allMetrics(repository string) (known.Metrics, error) {
 	testdata := filepath.Join(repository, "admin", "testdata")
-	metrics, err := known.Read(filepath.Join(testdata, "metrics.txt"), filepath.Join(testdata, "forwarded.txt"))
+	metrics, err := known.Read(filepath.Join(testdata, "metrics.txt"), filepath.Join(testdata, "forwarded.txt"),
+		filepath.Join(testdata, "services.txt"))
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,8 @@ func checkOperations(repository string) error {
 		return err
 	}
 	testdata := filepath.Join(repository, "admin", "testdata")
-	metrics, err := known.Read(filepath.Join(testdata, "metrics.txt"), filepath.Join(testdata, "forwarded.txt"))
+	metrics, err := known.Read(filepath.Join(testdata, "metrics.txt"), filepath.Join(testdata, "forwarded.txt"),
+		filepath.Join(testdata, "services.txt"))
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func start(t *testing.T, args ...string) *process {
 
 // listening matches the log lines of the admin listener and of the inbound one, which linesplit
 // opens in this order.
-var listening = regexp.MustCompile(`msg="admin listening" address=tcp://(\S+)|msg=listening listener=tcp://(\S+)`)
+var listening = regexp.MustCompile(`msg="admin listening" address=tcp://(\S+)|msg=listening (?:service=\S+ )?listener=tcp://(\S+)`)
 
 // follow copies linesplit's log to the test's log, and sends the first two addresses.
 func (p *process) follow(t *testing.T, log io.Reader, addresses chan<- string) {

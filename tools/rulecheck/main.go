@@ -21,19 +21,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: rulecheck METRICS RULES")
+	n := len(os.Args) - 1
+	if n < 2 {
+		fmt.Fprintln(os.Stderr, "usage: rulecheck METRICS… RULES")
 		os.Exit(2)
 	}
-	if err := check(os.Args[1], os.Args[2]); err != nil {
+	if err := check(os.Args[1:n], os.Args[n]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 // check returns all faults of the rules.
-func check(metricsFile, rulesFile string) error {
-	metrics, err := known.Read(metricsFile)
+func check(metricsFiles []string, rulesFile string) error {
+	metrics, err := known.Read(metricsFiles...)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-const (
-	metricsFile = "../../admin/testdata/metrics.txt"
-	rulesFile   = "../../deploy/prometheus/rules.yml"
-)
+const rulesFile = "../../deploy/prometheus/rules.yml"
+
+// metricsFiles hold the metrics of line mode, without named services and with them.
+var metricsFiles = []string{"../../admin/testdata/metrics.txt", "../../admin/testdata/services.txt"}
 
 func TestRulesHaveNoFaults(t *testing.T) {
-	if err := check(metricsFile, rulesFile); err != nil {
+	if err := check(metricsFiles, rulesFile); err != nil {
 		t.Error(err)
 	}
 }
@@ -58,7 +58,7 @@ func TestBrokenRulesAreRefused(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			switch err := check(metricsFile, file); {
+			switch err := check(metricsFiles, file); {
 			case test.want == "" && err != nil:
 				t.Error(err)
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
@@ -69,10 +69,10 @@ func TestBrokenRulesAreRefused(t *testing.T) {
 }
 
 func TestMissingFilesAreErrors(t *testing.T) {
-	if err := check("/nonexistent/metrics", rulesFile); err == nil {
+	if err := check([]string{"/nonexistent/metrics"}, rulesFile); err == nil {
 		t.Error("no error without metrics")
 	}
-	if err := check(metricsFile, "/nonexistent/rules"); err == nil {
+	if err := check(metricsFiles, "/nonexistent/rules"); err == nil {
 		t.Error("no error without rules")
 	}
 }
