@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/clienthello"
 	"linesplit/internal/clientlimit"
 )
 
@@ -38,7 +39,7 @@ func (c *crowd) connect(from net.IP, client func(net.Conn)) error {
 	defer far.Close()
 	c.clients.Go(func() { defer near.Close(); client(near) })
 	w := c.h.Watch(&sham{far, from})
-	w.hello = maxHello
+	w.hello = clienthello.MaxSize
 	return w.inPlace(func() error {
 		b := make([]byte, 1)
 		if _, err := w.Write(b); err != nil {
@@ -168,7 +169,7 @@ func TestWaitForAPlaceEnds(t *testing.T) {
 		busy := make(chan struct{})
 		for range minPlaces {
 			w := c.h.Watch(&sham{nil, net.IPv4(10, 0, 0, 1)})
-			w.hello = maxHello
+			w.hello = clienthello.MaxSize
 			c.clients.Go(func() { w.inPlace(func() error { <-busy; return nil }) }) // never waits for its client
 		}
 		synctest.Wait()

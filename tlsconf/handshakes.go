@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"linesplit/internal/clienthello"
 )
 
 const (
@@ -45,6 +47,10 @@ const (
 	defaultHandshakeMemory = 32 << 20
 )
 
+// ErrProbe reports a connection that ended before its first byte. Load balancers and monitors check
+// a port that way.
+var ErrProbe = clienthello.ErrProbe
+
 var (
 	errDisplaced = errors.New("the client did not go on with its handshake, and other clients waited for its place")
 	errTooMuch   = errors.New("the client sent too much within its handshake")
@@ -80,7 +86,7 @@ func NewHandshakes(memory int64, charge func(bytes int64)) *Handshakes {
 		charge = func(int64) {}
 	}
 	return &Handshakes{
-		budget: max(memory, minPlaces*costOf(maxHello)), charge: charge, running: make(map[*Incoming]struct{}),
+		budget: max(memory, minPlaces*costOf(clienthello.MaxSize)), charge: charge, running: make(map[*Incoming]struct{}),
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"linesplit/internal/clienthello"
 )
 
 // Incoming is a connection below a server's *tls.Conn: a Watched whose first Read waits for the
@@ -43,8 +45,13 @@ func (w *Incoming) Read(p []byte) (int, error) {
 	return w.Watched.Read(p)
 }
 
+// greet waits for the ClientHello. What is no TLS, or breaks its rules, is left to crypto/tls, which
+// explains it better.
 func (w *Incoming) greet() (err error) {
-	w.hello, err = awaitHello(w.Conn)
+	w.hello, err = clienthello.Await(w.Conn)
+	if errors.Is(err, clienthello.ErrNotTLS) || errors.Is(err, clienthello.ErrMalformed) {
+		err = nil
+	}
 	w.greeted = err == nil
 	return err
 }
@@ -99,7 +106,7 @@ func (w *Incoming) awaitPlace(granted <-chan struct{}) error {
 			return nil
 		case <-look.C:
 		}
-		if err := lost(w.Conn); err != nil {
+		if err := clienthello.Lost(w.Conn); err != nil {
 			return fmt.Errorf("%w: %w", errNoPlace, err)
 		}
 		if time.Since(began) > maxWait {

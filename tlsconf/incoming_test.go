@@ -9,13 +9,42 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"linesplit/internal/clienthello"
 	"linesplit/internal/testcert"
 )
+
+// clientHello returns the first bytes of a TLS client, up to the end of its ClientHello.
+func clientHello(t *testing.T, config *tls.Config) []byte {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	go tls.Client(far, config).Handshake()
+	b := make([]byte, 16<<10)
+	n, err := near.Read(b)
+	must(t, err)
+	return b[:n]
+}
+
+// inRecords returns a handshake message in records of a size each.
+func inRecords(message []byte, size int) (b []byte) {
+	for part := range slices.Chunk(message, size) {
+		b = append(b, 22, 3, 1, byte(len(part)>>8), byte(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}
+
+// message returns a ClientHello of a size, header included, with nothing in it.
+func message(size int) []byte {
+	n := size - 4
+	return append([]byte{1, byte(n >> 16), byte(n >> 8), byte(n)}, make([]byte, n)...)
+}
 
 // patience is longer than anything takes, and shorter than a test may.
 const patience = 30 * time.Second
@@ -116,11 +145,11 @@ func TestUnfinishedHelloHoldsNothing(t *testing.T) {
 func TestHelloThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 	g := newGate(t)
 	g.dial(inRecords(message(65_000), 16<<10)[:100])
-	if err := <-g.errs; !errors.Is(err, errHelloTooLarge) {
+	if err := <-g.errs; !errors.Is(err, clienthello.ErrTooLarge) {
 		t.Errorf("the handshake: %v", err)
 	}
-	g.dial(inRecords(message(maxHello), 1)) // as large as may be, and six times that with its records
-	if err := <-g.errs; !errors.Is(err, errHelloTooLarge) {
+	g.dial(inRecords(message(clienthello.MaxSize), 1)) // as large as may be, and six times that with its records
+	if err := <-g.errs; !errors.Is(err, clienthello.ErrTooLarge) {
 		t.Errorf("the handshake in tiny records: %v", err)
 	}
 }
@@ -176,24 +205,24 @@ func TestWaitingClientIsLost(t *testing.T) {
 		return near, far
 	}
 	near, far := pair()
-	if err := lost(far); err != nil {
+	if err := clienthello.Lost(far); err != nil {
 		t.Errorf("an open connection: %v", err)
 	}
 	far.SetReadDeadline(time.Unix(1, 0))
-	if err := lost(far); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := clienthello.Lost(far); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after its deadline: %v", err)
 	}
 	far.SetReadDeadline(time.Time{})
 	if runtime.GOOS == "linux" {
 		near.Close()
-		for end := time.Now().Add(patience); lost(far) == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(patience); clienthello.Lost(far) == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		}
-		if err := lost(far); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := clienthello.Lost(far); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("after the client has closed: %v", err)
 		}
 	}
 	far.Close()
-	if err := lost(far); !errors.Is(err, net.ErrClosed) {
+	if err := clienthello.Lost(far); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after it was closed: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package tlsconf
+package clienthello
 
 import "golang.org/x/sys/unix"
 
