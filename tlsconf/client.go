@@ -28,7 +28,7 @@ func NewClient(f ClientFiles) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := newReloader("target", orDiscard(f.Logger), []string{f.CA, f.Cert, f.Key}, func() (*material, error) {
+	files, err := newReloader("target", orDiscard(f.Logger), []string{f.CA, f.Cert, f.Key}, func(*material) (*material, error) {
 		return loadClient(f, version)
 	})
 	if err != nil {
@@ -66,7 +66,10 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 		m.config.GetClientCertificate, pairErr = alwaysPresent(pair), err
 		m.addCert("target certificate", f.Cert, pair.Leaf)
 	}
-	return m, errors.Join(caErr, pairErr)
+	if err := errors.Join(caErr, pairErr); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // alwaysPresent presents the configured certificate even to a target whose list of authorities does

@@ -19,17 +19,18 @@ const (
 // FileError is a fault of one file. NewServer and NewClient return one for each fault, joined.
 type FileError struct {
 	File File
-	Err  error // the fault without the file's name
+	Name string // of the file; empty: none was given
+	Err  error  // the fault without the file's name
 
-	role, name string
+	role string
 }
 
 // Error names the role of the file, the file, and the fault.
 func (e *FileError) Error() string {
-	if e.name == "" {
+	if e.Name == "" {
 		return fmt.Sprintf("tls %s: %v", e.role, e.Err)
 	}
-	return fmt.Sprintf("tls %s %s: %v", e.role, e.name, e.Err)
+	return fmt.Sprintf("tls %s %s: %v", e.role, e.Name, e.Err)
 }
 
 // Unwrap returns the fault.
@@ -59,5 +60,5 @@ type source struct {
 
 // fault returns a FileError.
 func (s source) fault(format string, args ...any) error {
-	return &FileError{File: s.file, Err: fmt.Errorf(format, args...), role: s.role, name: s.name}
+	return &FileError{File: s.file, Name: s.name, Err: fmt.Errorf(format, args...), role: s.role}
 }

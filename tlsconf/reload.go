@@ -15,6 +15,8 @@ import (
 type material struct {
 	config  *tls.Config
 	watched []*watched
+	clients *clientTrust // of a server
+	renewed []string     // files of the pairs that differ from those before
 }
 
 // reloader keeps the configuration of one side and reads it again when the files change.
@@ -22,7 +24,9 @@ type reloader struct {
 	side  string
 	log   *slog.Logger
 	files []string
-	load  func() (*material, error)
+	// load reads the files. Beside an error it may return what could be read, with the rest from
+	// before; before is nil at first.
+	load func(before *material) (*material, error)
 
 	watch   *regfile.Watch
 	current atomic.Pointer[material]
@@ -30,7 +34,9 @@ type reloader struct {
 }
 
 // newReloader reads the files. An empty name means that the file is not configured.
-func newReloader(side string, log *slog.Logger, files []string, load func() (*material, error)) (*reloader, error) {
+func newReloader(side string, log *slog.Logger, files []string,
+	load func(before *material) (*material, error),
+) (*reloader, error) {
 	files = slices.DeleteFunc(files, func(name string) bool { return name == "" })
 	r := &reloader{side: side, log: log, files: files, load: load}
 	watch, err := regfile.NewWatch(files, r.read, r.report)
@@ -58,8 +64,12 @@ func (r *reloader) warn() {
 }
 
 func (r *reloader) read() error {
-	m, err := r.load()
-	if err == nil {
+	before := r.current.Load()
+	m, err := r.load(before)
+	if m != nil && (err == nil || before != nil) {
+		r.warning.Lock()
+		m.keepWarnings(before)
+		r.warning.Unlock()
 		r.current.Store(m)
 	}
 	return err
@@ -67,10 +77,14 @@ func (r *reloader) read() error {
 
 // report logs another failure only after another change.
 func (r *reloader) report(changed bool, err error) {
-	switch {
-	case err == nil:
+	if err == nil {
 		r.log.Info("tls files reloaded", "side", r.side, "files", r.files)
-	case changed:
+		return
+	}
+	if changed {
 		r.log.Warn("tls files have changed and cannot be used, keeping the old ones", "side", r.side, "err", err)
+	}
+	if files := r.current.Load().renewed; len(files) > 0 {
+		r.log.Info("tls files reloaded", "side", r.side, "files", files)
 	}
 }

@@ -134,7 +134,7 @@ func TestFailedReadingIsRepeated(t *testing.T) {
 	var loads int
 	var fault error
 	log := new(logBuffer)
-	r, err := newReloader("server", log.logger(), []string{name}, func() (*material, error) {
+	r, err := newReloader("server", log.logger(), []string{name}, func(*material) (*material, error) {
 		loads++
 		return &material{config: new(tls.Config)}, fault
 	})
@@ -163,7 +163,7 @@ func TestFilesAreCheckedAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		name := write(t, "file", []byte("0"))
 		var loads int
-		r, err := newReloader("server", slog.New(slog.DiscardHandler), []string{name}, func() (*material, error) {
+		r, err := newReloader("server", slog.New(slog.DiscardHandler), []string{name}, func(*material) (*material, error) {
 			loads++
 			return &material{config: new(tls.Config)}, nil
 		})

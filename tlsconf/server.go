@@ -1,6 +1,7 @@
 package tlsconf
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -9,10 +10,25 @@ import (
 // ServerFiles are the files and settings of the accepting side.
 type ServerFiles struct {
 	Cert, Key  string       // PEM: the certificate with its chain, and its key; both required; may be one file
+	More       []Pair       // further certificates, for clients that ask for their names
 	ClientCA   string       // PEM: authorities that must have signed every client's certificate; empty: none needed
 	ClientCRL  string       // PEM: lists of client certificates that are revoked; empty: none; needs ClientCA
 	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2
 	Logger     *slog.Logger // of reloads and expiring certificates; nil discards
+}
+
+// Pair names the files of a certificate with its chain, and of its key, both PEM; it may be one
+// file.
+type Pair struct{ Cert, Key string }
+
+func (f *ServerFiles) pairs() []Pair { return append([]Pair{{f.Cert, f.Key}}, f.More...) }
+
+// names returns the names of all files; some may be empty.
+func (f *ServerFiles) names() (all []string) {
+	for _, p := range f.pairs() {
+		all = append(all, p.Cert, p.Key)
+	}
+	return append(all, f.ClientCA, f.ClientCRL)
 }
 
 // Server makes configurations for the accepting side. Its methods are safe for concurrent use.
@@ -27,9 +43,8 @@ func NewServer(f ServerFiles) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := []string{f.Cert, f.Key, f.ClientCA, f.ClientCRL}
-	files, err := newReloader("server", orDiscard(f.Logger), names, func() (*material, error) {
-		return loadServer(f, version)
+	files, err := newReloader("server", orDiscard(f.Logger), f.names(), func(before *material) (*material, error) {
+		return loadServer(f, version, before)
 	})
 	if err != nil {
 		return nil, err
@@ -50,34 +65,72 @@ func (s *Server) Config() *tls.Config {
 	}
 }
 
-func loadServer(f ServerFiles, version uint16) (*material, error) {
-	pair, pairErr := loadPair("server", f.Cert, f.Key)
+// loadServer reads all files. Each pair, and the files that judge clients, are used or kept as
+// before on their own: a pair that is broken keeps no other from being renewed.
+func loadServer(f ServerFiles, version uint16, before *material) (*material, error) {
 	m := &material{config: &tls.Config{
-		Certificates: []tls.Certificate{pair},
-		MinVersion:   version,
+		MinVersion: version,
 		// A sender that only writes never reads the session tickets that we would send after the
 		// handshake. When it closes, its kernel finds them unread and sends a reset, and our kernel
 		// then discards what has arrived and is not yet read. So we send no tickets and nothing
 		// else either.
 		SessionTicketsDisabled: true,
 	}}
-	m.addCert("server certificate", f.Cert, pair.Leaf)
+	var errs []error
+	for i, files := range f.pairs() {
+		pair, err := loadPair("server", files.Cert, files.Key)
+		errs = append(errs, err)
+		switch {
+		case before == nil:
+		case err != nil:
+			pair = before.config.Certificates[i]
+		case !bytes.Equal(pair.Leaf.Raw, before.config.Certificates[i].Leaf.Raw):
+			m.renewed = append(m.renewed, files.Cert, files.Key)
+		}
+		m.config.Certificates = append(m.config.Certificates, pair)
+		m.addCert("server certificate", files.Cert, pair.Leaf)
+	}
+	if len(f.More) > 0 {
+		m.config.GetCertificate = newChoice(m.config.Certificates).certificate
+	}
+	trust, err := loadClientTrust(f)
+	if err != nil && before != nil {
+		trust = before.clients
+	}
+	m.trust(f, trust)
+	return m, errors.Join(append(errs, err)...)
+}
+
+// clientTrust judges the certificates of clients.
+type clientTrust struct {
+	cas     authorities
+	revoked *revocations // nil: no lists
+}
+
+// loadClientTrust returns nil if clients need no certificate.
+func loadClientTrust(f ServerFiles) (*clientTrust, error) {
 	if f.ClientCA == "" {
-		return m, pairErr
+		return nil, nil
 	}
-
 	cas, casErr := loadAuthorities(source{CAFile, "client CA", f.ClientCA}, "give it as the clients' revocation list (-tls-client-crl, or -admin-tls-client-crl)")
-	m.config.ClientCAs = cas.pool
-	m.config.ClientAuth = tls.RequireAndVerifyClientCert
-	m.addCert("client CA", f.ClientCA, cas.last)
 	if f.ClientCRL == "" {
-		return m, errors.Join(pairErr, casErr)
+		return &clientTrust{cas: cas}, casErr
 	}
-
 	revoked, crlErr := loadCRL(source{CRLFile, "client CRL", f.ClientCRL}, cas.all)
-	if crlErr == nil {
-		m.config.VerifyConnection = revoked.verify
-		m.addLists("client CRL", f.ClientCRL, revoked)
+	return &clientTrust{cas: cas, revoked: revoked}, errors.Join(casErr, crlErr)
+}
+
+// trust makes the configuration judge clients by t; nil lets every client in.
+func (m *material) trust(f ServerFiles, t *clientTrust) {
+	m.clients = t
+	if t == nil {
+		return
 	}
-	return m, errors.Join(pairErr, casErr, crlErr)
+	m.config.ClientCAs = t.cas.pool
+	m.config.ClientAuth = tls.RequireAndVerifyClientCert
+	m.addCert("client CA", f.ClientCA, t.cas.last)
+	if t.revoked != nil {
+		m.config.VerifyConnection = t.revoked.verify
+		m.addLists("client CRL", f.ClientCRL, t.revoked)
+	}
 }

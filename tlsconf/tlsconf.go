@@ -4,8 +4,8 @@
 // There is no goroutine that watches the files: they are checked when a handshake or a dial needs
 // the configuration, at most once a second. Changed files that load are used from the next
 // handshake on. If they do not load, for example because a certificate was replaced before its key,
-// the old configuration stays in use and the failure is logged once. Existing connections are not
-// affected.
+// the old configuration stays in use and the failure is logged once; of several certificates, those
+// that load are used. Existing connections are not affected.
 //
 // Errors name the role of a file ("tls server key"), the file, and the fault, for all files at
 // once.

@@ -61,6 +61,25 @@ func (m *material) addLists(role, file string, r *revocations) {
 	}
 }
 
+// keepWarnings takes over which warnings have been logged of what is the same as before.
+func (m *material) keepWarnings(before *material) {
+	if before == nil {
+		return
+	}
+	for _, w := range m.watched {
+		for _, was := range before.watched {
+			if w.same(was) {
+				w.lastWarning = was.lastWarning
+			}
+		}
+	}
+}
+
+func (w *watched) same(was *watched) bool {
+	return w.role == was.role && w.file == was.file && w.subject == was.subject &&
+		w.from.Equal(was.from) && w.until.Equal(was.until)
+}
+
 // warn logs how the validity of each certificate has changed since the last call.
 func (m *material) warn(log *slog.Logger, now time.Time) {
 	for _, w := range m.watched {

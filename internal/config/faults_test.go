@@ -135,6 +135,11 @@ func TestBadTLSFiles(t *testing.T) {
 			`-tls-cert "/nonexistent/c": no such file`, `-tls-key "/nonexistent/k": no such file`}},
 		{"mismatched pair", []string{"-tls-cert", certs.ServerCert, "-tls-key", certs.ClientKey}, []string{
 			`-tls-key "` + certs.ClientKey + `": not usable with the certificate ` + certs.ServerCert}},
+		{"second pair mismatched", append([]string{"-tls-cert", certs.ClientCert, "-tls-key", certs.MismatchedKey}, tlsArgs...), []string{
+			`-tls-key "` + certs.MismatchedKey + `": not usable with the certificate ` + certs.ClientCert}},
+		{"fewer keys", append([]string{"-tls-cert", certs.ClientCert}, tlsArgs...), []string{
+			`: keys: 1, and certificates: 2: give one -tls-key for each -tls-cert, in the same order`}},
+		{"certificate twice", append(slices.Clone(tlsArgs), tlsArgs...), []string{`-tls-cert "` + certs.ServerCert + `": given twice`}},
 		{"certificate that is none", []string{"-tls-cert", certs.ServerKey, "-tls-key", certs.ServerKey}, []string{
 			`-tls-cert "` + certs.ServerKey + `": holds a private key, not a certificate`}},
 		{"client authority that is none", append([]string{"-tls-client-ca", certs.ServerKey}, tlsArgs...), []string{

@@ -184,10 +184,11 @@ func accessOptions() []flags.Option {
 
 func tlsOptions() []flags.Option {
 	return []flags.Option{
-		{Name: "tls-cert", Arg: "FILE",
-			Help: "certificate of tls:// listeners, and of -addr and -port, PEM"},
-		{Name: "tls-key", Arg: "FILE",
-			Help: "key of the certificate, PEM"},
+		{Name: "tls-cert", Arg: "FILE", Many: true,
+			Help: "certificate of tls:// listeners, and of -addr and -port, PEM; repeatable or comma separated: a client " +
+				"gets the one for the name that it asks for, or else the first"},
+		{Name: "tls-key", Arg: "FILE", Many: true,
+			Help: "key of the certificate, PEM; of several, in the same order"},
 		{Name: "tls-client-ca", Arg: "FILE",
 			Help: "senders must show a certificate of these authorities"},
 		{Name: "tls-client-crl", Arg: "FILE",

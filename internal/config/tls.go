@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"linesplit/admin"
@@ -35,7 +37,11 @@ func (c Config) dialsTLS() bool {
 func FailFiles(s *flags.Set, err error, names map[tlsconf.File]string) {
 	files, others := tlsconf.FileErrors(err)
 	for _, f := range files {
-		s.Fail(names[f.File], f.Err)
+		if f.Name == "" {
+			s.Fail(names[f.File], f.Err)
+			continue
+		}
+		s.FailValue(names[f.File], f.Name, f.Err)
 	}
 	for _, err := range others {
 		s.AddError(err)
@@ -56,10 +62,11 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		dropAll(s, "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl")
 	}
 	files := tlsconf.ServerFiles{
-		Cert: s.Text("tls-cert"), Key: s.Text("tls-key"), ClientCA: s.Text("tls-client-ca"),
-		ClientCRL: s.Text("tls-client-crl"), MinVersion: minVersion,
+		ClientCA: s.Text("tls-client-ca"), ClientCRL: s.Text("tls-client-crl"), MinVersion: minVersion,
 	}
-	s.RequirePair("tls-cert", "tls-key")
+	if pairs := certificatePairs(s); len(pairs) > 0 {
+		files.Cert, files.Key, files.More = pairs[0].Cert, pairs[0].Key, pairs[1:]
+	}
 	listenersKnown := s.OK("listen", "addr", "port")
 	switch {
 	case !s.OK("tls-cert", "tls-key"):
@@ -84,6 +91,28 @@ func dropAll(s *flags.Set, names ...string) {
 	for _, name := range names {
 		s.Drop(name)
 	}
+}
+
+// certificatePairs returns the certificates of the listeners with their keys, in the order in which
+// they were given.
+func certificatePairs(s *flags.Set) (pairs []tlsconf.Pair) {
+	s.RequirePair("tls-cert", "tls-key")
+	certs, keys := s.List("tls-cert"), s.List("tls-key")
+	if !s.OK("tls-cert", "tls-key") {
+		return nil
+	}
+	if len(certs) != len(keys) {
+		s.Fail("tls-key", fmt.Errorf("keys: %d, and certificates: %d: give one -tls-key for each -tls-cert, in the same order",
+			len(keys), len(certs)))
+		return nil
+	}
+	for i, cert := range certs {
+		if slices.Contains(certs[:i], cert) {
+			s.FailValue("tls-cert", cert, errors.New("given twice"))
+		}
+		pairs = append(pairs, tlsconf.Pair{Cert: cert, Key: keys[i]})
+	}
+	return pairs
 }
 
 // adminTLS reads the files of a tls:// admin listener, and loads them and the token once to find
