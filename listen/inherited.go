@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -62,6 +63,31 @@ func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams boo
 		pc.Close()
 	}
 	return nil, nil, err
+}
+
+// OpenRouters makes Routers from all sockets that s names and no earlier call has taken; see Open.
+func (h *Inherited) OpenRouters(s Spec, guard *Guard, logger *slog.Logger) (routers []*Router, err error) {
+	plain := s
+	plain.secure = false
+	listeners, _, err := h.Open(plain, nil, guard, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, ln := range listeners {
+		if _, tcp := ln.(*namedListener); !tcp {
+			err = errors.Join(err, fmt.Errorf("listen on %s: TLS needs a TCP socket: %s is %s", s, ln.Addr(), ln.Addr().Network()))
+		}
+		r := NewRouter(ln, logger)
+		r.guard = guard
+		routers = append(routers, r)
+	}
+	if err == nil {
+		return routers, nil
+	}
+	for _, ln := range listeners {
+		ln.Close()
+	}
+	return nil, err
 }
 
 // Close closes the sockets that no call of Open has taken, and returns an error that names them:

@@ -35,6 +35,7 @@ const (
 // Its methods are safe for concurrent use.
 type Router struct {
 	ln     net.Listener
+	guard  *Guard // of ln; nil: unknown
 	logger *slog.Logger
 	limit  time.Duration // for a ClientHello
 
@@ -67,19 +68,28 @@ func NewRouter(ln net.Listener, logger *slog.Logger) *Router {
 	return r
 }
 
+// OpenRouter returns a Router for the TLS listener that s names. guard is as for [Open].
+func OpenRouter(ctx context.Context, s Spec, guard *Guard, logger *slog.Logger) (*Router, error) {
+	ln, err := openTCP(ctx, s, nil, guard)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", s, err)
+	}
+	r := NewRouter(ln, logger)
+	r.guard = guard
+	return r, nil
+}
+
+// Guard returns the guard of the listener, or nil.
+func (r *Router) Guard() *Guard { return r.guard }
+
 // Add returns the listener for the clients that a service wants. secure returns a connection that
-// speaks TLS; nil leaves that to the peers. Add fails if another service wants the same clients, or
-// after the last Routed was closed.
+// speaks TLS; nil leaves that to the peers. Of services that want the same clients, the one that was
+// added last gets them. Add fails with net.ErrClosed after the last Routed was closed.
 func (r *Router) Add(wanted Wanted, secure func(net.Conn) net.Conn) (*Routed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, fmt.Errorf("share %s: %w", r.name(), net.ErrClosed)
-	}
-	for _, other := range r.open {
-		if err := wanted.Overlap(other.wanted); err != nil {
-			return nil, fmt.Errorf("share %s: another service has %w", r.name(), err)
-		}
 	}
 	l := &Routed{queue: newQueue(r.ln.Addr(), MaxRouted), router: r, wanted: wanted, secure: secure}
 	r.open = append(r.open, l)
@@ -209,6 +219,15 @@ func (l *Routed) StepAside() error {
 
 // String returns the actual address as a -listen value.
 func (l *Routed) String() string { return l.router.name() }
+
+// Want changes which clients the service gets from now on; see [Router.Add].
+func (l *Routed) Want(wanted Wanted) {
+	r := l.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.wanted = wanted
+	r.routes.Store(newRoutes(r.open))
+}
 
 // Router returns the Router that l belongs to.
 func (l *Routed) Router() *Router { return l.router }

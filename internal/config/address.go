@@ -38,7 +38,7 @@ func listeners(s *flags.Set) []listen.Spec {
 			s.FailEntry("listen", entry, err)
 			continue
 		}
-		seen[AddressKey(spec.String())] = !hasPortOfItsOwn(spec)
+		seen[AddressKey(spec.String())] = !ChoosesPort(spec)
 		specs = append(specs, spec)
 	}
 	if len(specs) == 0 && s.OK("listen") {
@@ -48,8 +48,8 @@ func listeners(s *flags.Set) []listen.Spec {
 	return specs
 }
 
-// hasPortOfItsOwn reports whether the kernel chooses the port of a listener.
-func hasPortOfItsOwn(spec listen.Spec) bool { return strings.HasSuffix(spec.String(), ":0") }
+// ChoosesPort reports whether the kernel chooses the port of a listener.
+func ChoosesPort(spec listen.Spec) bool { return strings.HasSuffix(spec.String(), ":0") }
 
 // dropOtherListeners drops inherited settings that those of a table take the place of: -listen that
 // of -addr and -port, and the other way round.
@@ -71,7 +71,7 @@ func defaultListener(s *flags.Set) []listen.Spec {
 		return nil
 	}
 	scheme := "tcp"
-	if s.Text("tls-cert") != "" || s.Text("tls-key") != "" {
+	if s.Text("tls-cert") != "" || s.Text("tls-key") != "" || s.Bool("tls-passthrough") && s.Text("mode") != scopeLine {
 		scheme = "tls"
 	}
 	spec, err := listen.Parse(scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)))

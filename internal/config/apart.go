@@ -15,19 +15,25 @@ import (
 // checkApart records listeners that two services have. It lets the listeners of different services
 // be where those of one service may be beside each other.
 func checkApart(s *flags.Set, services []Config) {
-	first := map[string]string{} // service by the key of its listener
+	type listener struct {
+		spec listen.Spec
+		of   Config
+	}
+	there := map[string][]listener{} // by their keys
 	var all []listen.Spec
 	for _, c := range services {
 		for _, spec := range c.Listen {
 			all = append(all, spec)
-			if hasPortOfItsOwn(spec) {
+			if ChoosesPort(spec) {
 				continue
 			}
-			other, found := first[AddressKey(spec.String())]
-			if found && other != c.Name {
-				s.AddError(sameListener(spec, other, c.Name))
+			key := AddressKey(spec.String())
+			for _, other := range there[key] {
+				if err := mayShare(spec, other.spec, other.of, c); err != nil && other.of.Name != c.Name {
+					s.AddError(err)
+				}
 			}
-			first[AddressKey(spec.String())] = c.Name
+			there[key] = append(there[key], listener{spec, c})
 		}
 	}
 	listen.Apart(all)
@@ -108,9 +114,4 @@ func (g *graph) roundFrom(name string) []string {
 	}
 	g.way = g.way[:len(g.way)-1]
 	return nil
-}
-
-// sameListener is the fault of two services that listen at the same address.
-func sameListener(spec listen.Spec, a, b string) error {
-	return fmt.Errorf("the services %s and %s both listen on %s: give one of them another address", a, b, spec)
 }

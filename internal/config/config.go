@@ -84,7 +84,11 @@ type Config struct {
 	AccessLog string       // text, json or off
 	Forward   relay.Tuning // all but DialOptions, Drain and MaxConnections
 
-	ServerTLS tlsconf.ServerFiles // valid and readable where ListensTLS; no Logger yet
+	Wanted         listen.Wanted // which clients of TLS listeners are served, if Routes
+	TLSPassthrough bool          // connection mode: the targets do the handshake
+	defaults       bool          // Wanted.Rest was written
+
+	ServerTLS tlsconf.ServerFiles // valid and readable where ListensTLS and not TLSPassthrough; no Logger yet
 	TargetTLS tlsconf.ClientFiles // valid and readable where a target speaks TLS; no Logger yet
 
 	// The process has these, and all services the same.
@@ -153,6 +157,8 @@ func judge(s *flags.Set) (Config, error) {
 		checkAddresses(s, c)
 	}
 	minVersion := flags.Parsed(s, "tls-min-version", tlsconf.ParseVersion)
+	c.Wanted, c.TLSPassthrough = routing(s, c)
+	c.defaults = len(s.List("sni-default")) > 0
 	c.ServerTLS = serverTLS(s, c, minVersion)
 	c.TargetTLS = targetTLS(s, c, minVersion)
 	c.AdminTLS = adminTLS(s, c, minVersion)

@@ -14,7 +14,7 @@ import (
 func restartOnly() []string {
 	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory", "loops",
 		"access-log", "log-format",
-		"tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version", // the contents of the files are watched all the time
+		"tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version", "tls-passthrough", // the contents of the files are watched all the time
 		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-tls-client-crl", "profiling",
 		"config", "check", "t", "help", "version"}
 }
@@ -107,6 +107,8 @@ func (c Config) CanChange(name string, next Config) bool {
 		return false
 	case name == "proxy-protocol-from": // listeners opened without trusted proxies do not read headers
 		return len(c.Access.ProxyFrom) > 0 || len(next.Access.ProxyFrom) == 0
+	case strings.HasPrefix(name, "sni"): // listeners that were opened without names look at no first message
+		return c.Routes() == next.Routes()
 	case strings.HasPrefix(name, "health") && c.Mode == LineMode: // workers that probe by dialing go on doing so
 		return c.Health.Check.Enabled() == next.Health.Check.Enabled()
 	}
@@ -144,6 +146,10 @@ func (c Config) Keeping(old Config, names []string) Config {
 	if !old.CanChange("health", c) {
 		c.Health = old.Health
 	}
+	if !old.CanChange("sni", c) {
+		c.Wanted = old.Wanted
+	}
+	c.TLSPassthrough = old.TLSPassthrough
 	configured := WriteTargets(c.Targets)
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(old.Targets)

@@ -193,6 +193,15 @@ func tlsOptions() []flags.Option {
 			Help: "senders must show a certificate of these authorities"},
 		{Name: "tls-client-crl", Arg: "FILE",
 			Help: "refuse senders whose certificate these revocation lists name, PEM; read again when it changes"},
+		{Name: "sni", Arg: "NAME", Many: true,
+			Help: "server names that clients of tls:// listeners may ask for, such as www.example.com, or *.example.com for " +
+				"one label more; repeatable or comma separated; other clients are refused, see -sni-default; all if empty"},
+		{Name: "sni-default", Arg: "CLIENTS", Many: true,
+			Choices: []string{"all", "unknown-name", "no-name", "ech"},
+			Help: "clients that -sni leaves out and that are served all the same: unknown-name, no-name, ech " +
+				"(whose name may be encrypted), or all of them; repeatable or comma separated"},
+		{Name: "tls-passthrough", Scope: scopeConnection,
+			Help: "forward the TLS of clients of tls:// listeners to the targets as it is, after a look at their first message"},
 		{Name: "tls-min-version", Arg: "VERSION", Default: "1.2",
 			Choices: []string{"1.2", "1.3"},
 			Help:    "1.2 or 1.3, on both sides"},

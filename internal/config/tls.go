@@ -67,6 +67,10 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	if pairs := certificatePairs(s); len(pairs) > 0 {
 		files.Cert, files.Key, files.More = pairs[0].Cert, pairs[0].Key, pairs[1:]
 	}
+	if c.TLSPassthrough {
+		refuseWithPassthrough(s, c)
+		return tlsconf.ServerFiles{}
+	}
 	listenersKnown := s.OK("listen", "addr", "port")
 	switch {
 	case !s.OK("tls-cert", "tls-key"):

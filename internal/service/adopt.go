@@ -75,9 +75,10 @@ func (s *service) applyLocked(c change) error {
 		}
 		s.checks.reconfigure(c.next, c.dial)
 		s.watchTargets()
-		if err := s.in.guard.Set(c.next.Access); err != nil { // impossible after Keeping
+		if err := s.in.admit(c.next.Access); err != nil { // impossible after Keeping
 			return err
 		}
+		s.in.want(c.next.Wanted)
 	}
 	s.cfg.Store(&c.next)
 	return nil

@@ -2,6 +2,8 @@ package service
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"linesplit/admin"
@@ -25,7 +27,7 @@ type budget struct {
 func budgetFor(cfg config.Config, targets int) budget {
 	b := budget{limit: descriptorLimit()}
 	n := needOf(cfg, targets)
-	b.reserved, b.each = sharedDescriptors(cfg, n.pipes, b.limit)+n.reserved, n.each
+	b.reserved, b.each = sharedDescriptors(cfg, n.pipes, b.limit)+n.reserved+pendingHellos(n), n.each
 	return b
 }
 
@@ -48,7 +50,8 @@ type need struct {
 	each     int // for one client
 	clients  int // -max-connections
 
-	pipes bool // see sharedDescriptors
+	pipes  bool          // see sharedDescriptors
+	routed []listen.Spec // listeners that are shared by server names
 }
 
 // needOf returns the need of a configuration with a number of targets. In line mode each worker
@@ -56,7 +59,7 @@ type need struct {
 // each client needs two and pipes, and each event loop accepts from each listener, all but the first
 // with a descriptor of their own.
 func needOf(cfg config.Config, targets int) need {
-	n := need{each: 1, clients: cfg.MaxConnections}
+	n := need{each: 1, clients: cfg.MaxConnections, routed: routedSpecs(cfg)}
 	n.reserved = len(cfg.Listen) + pendingHeaders(cfg)
 	if cfg.Mode == config.ConnectionMode {
 		n.each, n.pipes = 2, true
@@ -92,6 +95,7 @@ func (d *descriptors) budget(s *service, cfg config.Config, targets int) budget 
 	}
 	d.needs[s] = mine
 	b := budget{limit: d.limit, reserved: mine.reserved, each: mine.each}
+	all := slices.Collect(maps.Values(d.needs))
 	open, pipes := 0, false // services without a limit of their own; whether any needs pipes
 	for other, n := range d.needs {
 		pipes = pipes || n.pipes
@@ -102,7 +106,7 @@ func (d *descriptors) budget(s *service, cfg config.Config, targets int) budget 
 			b.reserved += n.reserved + n.clients*n.each
 		}
 	}
-	b.reserved += sharedDescriptors(cfg, pipes, d.limit)
+	b.reserved += sharedDescriptors(cfg, pipes, d.limit) + pendingHellos(all...)
 	if free := d.limit - b.reserved; mine.clients == 0 && free > 0 {
 		b.reserved += free - free/open
 	} else if mine.clients > 0 {

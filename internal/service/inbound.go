@@ -20,26 +20,30 @@ import (
 type inbound struct {
 	reuse     bool // a new process may share the ports
 	inherited *listen.Inherited
+	ports     *ports
 	guard     *listen.Guard
 	listeners []net.Listener
 	packets   []net.PacketConn // udp:// in connection mode
 }
 
 // openInbound opens all listeners that cfg names, or none.
-func openInbound(ctx context.Context, cfg config.Config, inherited *listen.Inherited, handshakes *tlsconf.Handshakes,
-	logger *slog.Logger,
+func openInbound(ctx context.Context, cfg config.Config, sh *shared, handshakes *tlsconf.Handshakes, logger *slog.Logger,
 ) (*inbound, error) {
 	tlsConfig, err := serverTLS(cfg, logger)
 	if err != nil {
 		return nil, err
 	}
-	in := &inbound{reuse: cfg.ReusePort, inherited: inherited}
+	in := &inbound{reuse: cfg.ReusePort, inherited: sh.inherited, ports: &sh.ports}
 	in.guard = &listen.Guard{
 		Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger,
 		Handshakes: handshakes,
 	}
 	for _, spec := range cfg.Listen {
-		if err := in.openListener(ctx, spec, tlsConfig, cfg.Mode); err != nil {
+		open := func() error { return in.openListener(ctx, spec, tlsConfig, cfg.Mode) }
+		if spec.TLS() && cfg.Routes() {
+			open = func() error { return in.openRouted(ctx, spec, tlsConfig, cfg.Wanted) }
+		}
+		if err := open(); err != nil {
 			return nil, errors.Join(err, in.close())
 		}
 	}
@@ -80,9 +84,9 @@ func (in *inbound) openListener(ctx context.Context, spec listen.Spec, tlsConfig
 	return err
 }
 
-// serverTLS returns nil if no listener speaks TLS.
+// serverTLS returns nil if no listener speaks TLS itself.
 func serverTLS(cfg config.Config, logger *slog.Logger) (*tls.Config, error) {
-	if !cfg.ListensTLS() {
+	if !cfg.ListensTLS() || cfg.TLSPassthrough {
 		return nil, nil
 	}
 	files := cfg.ServerTLS
@@ -117,6 +121,7 @@ func (in *inbound) names() (all []string) {
 // serve calls stream for each listener and packets for each packet connection, in a goroutine of
 // its own each, and returns their errors when all have returned. Both close what they get.
 func (in *inbound) serve(stream func(net.Listener) error, packets func(net.PacketConn) error) error {
+	in.startRouting()
 	errs := make([]error, len(in.listeners)+len(in.packets))
 	var serving sync.WaitGroup
 	for i, ln := range in.listeners {
@@ -135,6 +140,7 @@ func (in *inbound) describe(t *admin.Totals) {
 	t.Handshakes, t.HandshakesWaiting = uint64(h.Running), uint64(h.Waiting)
 	t.HandshakesDisplaced = h.Displaced
 	t.Probes = h.Probes + s.Probes
+	in.describeRouted(t, &s)
 	t.Refused = append([]admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}, t.Refused...)
 }
 

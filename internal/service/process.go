@@ -67,6 +67,7 @@ type shared struct {
 	carrier     *relay.Carrier
 	descriptors descriptors
 	inherited   *listen.Inherited
+	ports       ports
 	admin       net.Listener // of the process; nil for none
 	// drainTimeout returns the time that the drain of the process has.
 	drainTimeout func() time.Duration

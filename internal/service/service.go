@@ -64,7 +64,7 @@ func (s *service) open(ctx context.Context) (err error) {
 			s.mode.close()
 		}
 	}()
-	s.in, err = openInbound(ctx, *s.cfg.Load(), s.shared.inherited, s.mode.handshakes(), s.logger)
+	s.in, err = openInbound(ctx, *s.cfg.Load(), s.shared, s.mode.handshakes(), s.logger)
 	if err == nil {
 		s.own.set(s.in, s.shared.admin)
 	}

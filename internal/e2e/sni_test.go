@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"linesplit/internal/testcert"
+	"linesplit/internal/testrig"
+)
+
+// pairFor issues a certificate for hosts by the authority that all clients trust.
+func pairFor(t *testing.T, hosts ...string) (cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	err := testrig.Certs.Authority.WritePair(cert, key, testcert.Options{Name: hosts[0], Hosts: hosts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// namesShop is a server with TLS and certificates of its own. It answers a request of HTTP with its
+// name and that of the host which the client asked for.
+func namesShop(t *testing.T, name string, hosts ...string) *testrig.Server {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(pairFor(t, hosts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testrig.NewServer(t, testrig.ServerOptions{
+		TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Handler: answer(name),
+	})
+}
+
+// answer answers requests of HTTP with a name.
+func answer(name string) testrig.Handler {
+	return func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for line := "x"; strings.TrimSpace(line) != ""; {
+			var err error
+			if line, err = in.ReadString('\n'); err != nil {
+				return
+			}
+		}
+		body := name
+		if secure, ok := conn.(*tls.Conn); ok {
+			body += " as " + secure.ConnectionState().ServerName
+		}
+		fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	}
+}
+
+// below returns a server with TLS as a target that gets the bytes of the TLS.
+func below(s *testrig.Server) testrig.Target { return testrig.TargetFlag("tcp://" + s.Addr()) }
+
+const request = "GET / HTTP/1.0\r\nHost: x\r\n\r\n"
+
+// asker asks for a host at an address and returns the answer of HTTP, or what went wrong.
+type asker struct {
+	name, needs string
+	ask         func(t *testing.T, addr, host string) (string, error)
+}
+
+// askers are clients of all kinds that check the server's certificate.
+var askers = []asker{
+	{"Go", "", func(t *testing.T, addr, host string) (string, error) {
+		config := testrig.ClientTLS()
+		config.ServerName = host
+		d := &net.Dialer{Timeout: testrig.Patience}
+		conn, err := tls.DialWithDialer(d, "tcp", addr, config)
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(testrig.Patience))
+		io.WriteString(conn, request)
+		said, err := io.ReadAll(conn)
+		return string(said), err
+	}},
+	{"openssl s_client", "openssl", func(t *testing.T, addr, host string) (string, error) {
+		return run(t, request, "openssl", "s_client", "-connect", addr, "-servername", host, "-quiet",
+			"-CAfile", testrig.Certs.CA, "-verify_return_error", "-verify_hostname", host)
+	}},
+	{"curl", "curl", func(t *testing.T, addr, host string) (string, error) {
+		_, port, _ := net.SplitHostPort(addr)
+		return run(t, "", "curl", "-sS", "--max-time", "30", "--cacert", testrig.Certs.CA, "--noproxy", "*",
+			"--resolve", host+":"+port+":127.0.0.1", "https://"+host+":"+port+"/")
+	}},
+	{"Python", "python3", func(t *testing.T, addr, host string) (string, error) {
+		const script = `
+import socket, ssl, sys
+address, port = sys.argv[1].rsplit(":", 1)
+context = ssl.create_default_context(cafile=sys.argv[3])
+with socket.create_connection((address, int(port)), timeout=30) as plain:
+    with context.wrap_socket(plain, server_hostname=sys.argv[2]) as secure:
+        secure.sendall(sys.stdin.buffer.read())
+        while data := secure.recv(4096):
+            sys.stdout.buffer.write(data)
+`
+		return run(t, request, "python3", "-c", script, addr, host, testrig.Certs.CA)
+	}},
+}
+
+// run runs a program and returns what it writes.
+func run(t *testing.T, stdin, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, &stderr)
+	}
+	return string(out), err
+}
+
+// forEachAsker runs a test for each client that this machine has.
+func forEachAsker(t *testing.T, test func(t *testing.T, a asker)) {
+	for _, a := range askers {
+		t.Run(a.name, func(t *testing.T) {
+			if _, err := exec.LookPath(a.needs); a.needs != "" && err != nil {
+				t.Skipf("needs the program %s", a.needs)
+			}
+			test(t, a)
+		})
+	}
+}
+
+// expectAnswer asks for a host and expects an answer that ends with want.
+func (a asker) expectAnswer(t *testing.T, addr, host, want string) {
+	t.Helper()
+	if got, err := a.ask(t, addr, host); err != nil || !strings.HasSuffix(got, want) {
+		t.Errorf("%s gets %q, %v, want %q", host, got, err, want)
+	}
+}
+
+func TestTLSIsPassedThroughByName(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	shop := namesShop(t, "shop", "a.example", "*.b.example")
+	s.StartConnectionMode([]testrig.Target{below(shop)}, "-listen", "tls://127.0.0.1:0", "-tls-passthrough", "-sni", "a.example,*.B.example")
+	refused := 0
+	forEachAsker(t, func(t *testing.T, a asker) {
+		a.expectAnswer(t, s.Process.Listeners[0], "a.example", "shop as a.example")
+		a.expectAnswer(t, s.Process.Listeners[0], "x.b.example", "shop as x.b.example")
+		got, err := a.ask(t, s.Process.Listeners[0], "c.example")
+		if err == nil {
+			t.Errorf("c.example is answered: %q", got)
+		}
+		refused++
+	})
+	s.WaitForRefusals("unknown-name", refused)
+	plain, err := testrig.Client{}.Exchange(t, s.Process.Listeners[0], []byte(request))
+	if want := []byte{21, 3, 1, 0, 2, 2, 70}; err != nil || !bytes.Equal(plain, want) {
+		t.Errorf("a client without TLS gets %q, %v, want the alert %q", plain, err, want)
+	}
+	s.WaitForRefusals("no-tls", 1)
+	testrig.ExpectContains(t, s.Process.Stderr(), `msg="TLS client refused" reason=unknown-name`, "server_name=c.example", "it is an HTTP client")
+	s.FinishConnectionMode()
+}
+
+// What a client sends behind its ClientHello, and all that follows, arrives whole.
+func TestPassedThroughStreamsAreWhole(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	echo := testrig.NewServer(t, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)})
+	s.StartConnectionMode([]testrig.Target{below(echo)}, "-listen", "tls://127.0.0.1:0", "-tls-passthrough")
+	s.EchoMany(testrig.Client{TLS: testrig.ClientTLS()}, 20, 5, testrig.VariedSizes)
+	s.FinishConnectionMode()
+}
+
+func TestCertificateIsChosenForRealClients(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	web := testrig.NewServer(t, testrig.ServerOptions{Handler: answer("web")})
+	var args []string
+	for _, hosts := range [][]string{{"first.example"}, {"*.b.example"}, {"www.b.example"}} {
+		cert, key := pairFor(t, hosts...)
+		args = append(args, "-tls-cert", cert, "-tls-key", key)
+	}
+	s.StartConnectionMode([]testrig.Target{web}, slices.Concat([]string{"-listen", "tls://127.0.0.1:0"}, args)...)
+	forEachAsker(t, func(t *testing.T, a asker) {
+		for _, host := range []string{"first.example", "x.b.example", "www.b.example"} {
+			a.expectAnswer(t, s.Process.Listeners[0], host, "web")
+		}
+		if _, err := a.ask(t, s.Process.Listeners[0], "other.example"); err == nil {
+			t.Error("a client takes a certificate for another host")
+		}
+	})
+	s.FinishConnectionMode()
+}
