@@ -161,6 +161,26 @@ func TestHonestClientsGetATurnBesideSilentOnes(t *testing.T) {
 	}
 }
 
+// Honest clients, some of which are so slow that they pass for silent ones, as on a machine that is
+// too busy, are not taken for attackers.
+func TestAddressWithSomeFailedHandshakesGetsItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{h: NewHandshakes(1, nil), finished: make(chan struct{})}
+		c.attack(900, maxWait, time.Second/5, func(i, _ int) net.IP { return net.IPv4(10, 0, 0, byte(i%200)) })
+		time.Sleep(time.Second)
+		from := net.IPv4(192, 0, 2, 1)
+		for range 20 {
+			c.clients.Go(func() { c.connect(from, honest(time.Second)) })
+			c.send(2, time.Second/5, time.Second/50, time.Second/2, from)
+		}
+		close(c.finished)
+		c.clients.Wait()
+		if c.inTime < c.tried*3/4 {
+			t.Errorf("%d of %d clients had their handshake at once", c.inTime, c.tried)
+		}
+	})
+}
+
 // A client that waits for a place gives up when its time is over, as it may wait behind others for
 // ever.
 func TestWaitForAPlaceEnds(t *testing.T) {
@@ -210,8 +230,9 @@ func TestQueueServesTheBlamelessFirstAndOfThemTheNewest(t *testing.T) {
 	now := time.Unix(1000, 0)
 	at := func(n byte) (a [4]byte) { return [4]byte{10, 0, 0, n} }
 	addr := func(n byte) net.Conn { a := at(n); return &sham{nil, a[:]} }
-	q.blame(networkOf(addr(1)), 2*time.Second, now)
-	q.blame(networkOf(addr(2)), time.Second, now)
+	q.blame(networkOf(addr(1)), 2*maxBlame, now)
+	q.blame(networkOf(addr(1)), 2*maxBlame, now)
+	q.blame(networkOf(addr(2)), 2*maxBlame, now)
 	q.blame(networkOf(addr(3)), 0, now)
 	names := make(map[*waiter]string)
 	add := func(name string, n byte) {
@@ -253,12 +274,14 @@ func TestQueueFindsTheNext(t *testing.T) {
 	for range 5000 {
 		now = now.Add(time.Duration(rnd.IntN(2000)) * time.Millisecond)
 		from := networkOf(&sham{nil, net.IPv4(10, 0, 0, byte(rnd.IntN(20)))})
-		switch rnd.IntN(4) {
+		switch rnd.IntN(5) {
 		case 0, 1:
 			all = append(all, q.add(from, 1, now))
 		case 2:
-			q.blame(from, time.Duration(rnd.IntN(3))*time.Second, now)
+			q.blame(from, time.Duration(rnd.Int64N(int64(maxBlame))), now)
 		case 3:
+			q.praise(from)
+		case 4:
 			if len(all) > 0 {
 				i := rnd.IntN(len(all))
 				q.remove(all[i])

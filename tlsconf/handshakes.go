@@ -32,7 +32,7 @@ const (
 	displaceAfter = 250 * time.Millisecond
 	// yieldAfter is the same for a client that has something to its account while a client that has
 	// nothing waits.
-	yieldAfter    = 50 * time.Millisecond
+	yieldAfter    = 100 * time.Millisecond
 	displaceEvery = 20 * time.Millisecond
 
 	// maxWait is how long a client may wait for a place where awaitPlace cannot tell that its
@@ -141,15 +141,17 @@ func (h *Handshakes) enter(w *Incoming) error {
 	return nil
 }
 
-// leave gives back what w holds. From then on w is not displaced any more. A handshake that has
-// failed goes to the account of the client's address.
+// leave gives back what w holds. From then on w is not displaced any more. How the handshake has
+// ended goes to the account of the client's address.
 func (h *Handshakes) leave(w *Incoming, failed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.running, w)
 	h.takeLocked(-w.cost)
 	if failed {
-		h.queue.blame(w.from, min(w.waited, displaceAfter), time.Now())
+		h.queue.blame(w.from, w.waited, time.Now())
+	} else {
+		h.queue.praise(w.from)
 	}
 	h.serveLocked()
 }

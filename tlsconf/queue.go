@@ -14,12 +14,15 @@ const (
 	// blameLasts is how long after its last failed handshake an address has to its account what its
 	// handshakes have cost others.
 	blameLasts = time.Minute
+	// maxBlame is how much of the wait of one failed handshake counts.
+	maxBlame = displaceAfter
 	// maxBlamed is the number of addresses that have an account.
 	maxBlamed = 16384
 )
 
-// queue holds the clients that wait for a place. Those of the address come first whose failed
-// handshakes have held places in vain for the shortest time, and of those the newest: it is the
+// queue holds the clients that wait for a place. Each address has an account of the time for which
+// its failed handshakes have waited for their clients, less an allowance for those that succeeded.
+// The address with the least to its account comes first, and of its clients the newest, which is the
 // one most likely to be still there. So clients that come and do not go on with their handshakes
 // wait behind clients of other addresses, however many there are and however often they come back.
 //
@@ -88,9 +91,10 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// blame adds to the account of an address.
-func (q *queue) blame(from netip.Addr, held time.Duration, now time.Time) {
-	if held <= 0 {
+// blame adds to the account of an address the time for which a failed handshake has waited for its
+// client.
+func (q *queue) blame(from netip.Addr, waited time.Duration, now time.Time) {
+	if waited <= 0 {
 		return
 	}
 	if q.origins[from] == nil && !q.makeRoom(now) {
@@ -98,9 +102,26 @@ func (q *queue) blame(from netip.Addr, held time.Duration, now time.Time) {
 	}
 	o := q.origin(from)
 	o.forgive(now)
-	o.blame, o.blamed = o.blame+held, now
+	o.blame, o.blamed = o.blame+min(waited, maxBlame), now
 	if o.index >= 0 {
 		heap.Fix(&q.order, o.index)
+	}
+}
+
+// praise takes from the account of an address, for a handshake that has succeeded, what a failed one
+// adds at most: a client that the machine or the network lets wait too long passes for a silent one
+// now and then.
+func (q *queue) praise(from netip.Addr) {
+	o := q.origins[from]
+	if o == nil || o.blame == 0 {
+		return
+	}
+	o.blame = max(0, o.blame-maxBlame)
+	switch {
+	case o.index >= 0:
+		heap.Fix(&q.order, o.index)
+	case o.blame == 0:
+		delete(q.origins, from)
 	}
 }
 
