@@ -48,7 +48,7 @@ func program(version string) clidoc.Program {
 func docCommands() (all []clidoc.Command) {
 	for _, c := range commands() {
 		all = append(all, clidoc.Command{
-			Name: c.name, Summary: c.summary, Text: c.text + c.examples, Words: c.words, Flags: docFlags(c.options),
+			Name: c.name, Summary: c.summary, Text: c.text + c.examples, Arg: c.argument, Words: c.words, Flags: docFlags(c.options),
 		})
 	}
 	return all

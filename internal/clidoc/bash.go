@@ -27,6 +27,10 @@ func Bash(w io.Writer, p Program) error {
 		out.printf("    %s)\n", c.Name)
 		out.bashFlags(c.Flags)
 		out.bashWords(c.Words, 2)
+		if c.takesFile() {
+			out.printf("        if [[ $cur != -?* ]]; then\n            compopt -o filenames 2>/dev/null\n" +
+				"            mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n        fi\n")
+		}
 		out.printf("        ;;\n")
 	}
 	out.printf("    *)\n")

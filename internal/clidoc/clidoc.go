@@ -25,7 +25,8 @@ type Command struct {
 	Name    string
 	Summary string   // one line, without a full stop
 	Text    string   // preformatted; may be empty
-	Words   []string // the values that its argument may take; nil if it takes none
+	Arg     string   // placeholder of its argument; empty if it takes none
+	Words   []string // the values that its argument may take; nil if they cannot be listed
 	Flags   []Flag
 }
 
@@ -41,6 +42,9 @@ type Flag struct {
 
 // takesFile reports whether the value of f is the name of a file.
 func (f Flag) takesFile() bool { return f.Arg == "FILE" }
+
+// takesFile reports whether the argument of c is the name of a file.
+func (c Command) takesFile() bool { return c.Arg == "FILE" }
 
 // Section is a part of the manual page. Its text, in paragraphs, comes first, then its items,
 // then its lines.

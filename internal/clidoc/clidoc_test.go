@@ -31,6 +31,7 @@ func sample() Program {
 				Flags: []Flag{{Name: "mode", Arg: "MODE", Help: hostile, Choices: []string{"hot", "cold"}}}},
 			{Name: "mix", Summary: "Mixes", Words: []string{"wine", "water"}},
 			{Name: "milk", Summary: "Milks"},
+			{Name: "tip", Summary: "Tips", Arg: "FILE", Flags: []Flag{{Name: "slow", Help: "do not spill"}}},
 		},
 		Sections: []Section{
 			{Title: "EXIT STATUS", Text: "See " + hostile, Items: []Item{{Word: ".0", Meaning: "'well'"}}},
@@ -112,7 +113,7 @@ func TestManFormatsWithoutWarnings(t *testing.T) {
 	for _, want := range []string{
 		"pour - pours 'quoted'", ".Two starts with a dot.", "'Three 'quoted' \"twice\" [in] a\\b: $HOME $(exit 9) `exit 9` ~ ^ ; | & * ? # %d %",
 		"-mode MODE", ".help with a dot (default slow)", "'from' 'quoted'", "laid out . like this", ".0 'well'",
-		"'quote 'quoted'", ".dot", "pour mix wine | water",
+		"'quote 'quoted'", ".dot", "pour mix wine | water", "pour tip FILE [flags]",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in\n%s", want, page)
@@ -138,7 +139,7 @@ var completions = []struct {
 	line string
 	want []string
 }{
-	{"pour ", []string{"milk", "mix", "serve"}},
+	{"pour ", []string{"milk", "mix", "serve", "tip"}},
 	{"pour mi", []string{"milk", "mix"}},
 	{"pour -", []string{"-count", "-from", "-mode", "-quiet"}},
 	{"pour -m", []string{"-mode"}},
@@ -152,6 +153,8 @@ var completions = []struct {
 	{"pour mix ", []string{"water", "wine"}},
 	{"pour mix wi", []string{"wine"}},
 	{"pour milk ", nil},
+	{"pour tip alp", []string{"alpha"}},
+	{"pour tip -s", []string{"-slow"}},
 }
 
 func TestBashCompletes(t *testing.T) {

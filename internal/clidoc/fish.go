@@ -20,6 +20,9 @@ func Fish(w io.Writer, p Program) error {
 	out.fishFlags(p.Name, "not "+runs+strings.Join(commandNames(p), " "), p.Flags)
 	for _, c := range p.Commands {
 		out.fishFlags(p.Name, runs+c.Name, c.Flags)
+		if c.takesFile() {
+			out.printf("complete -c %s -n %s -F\n", p.Name, fishQuote(runs+c.Name))
+		}
 		if len(c.Words) > 0 {
 			out.printf("complete -c %s -n %s -a %s\n", p.Name, fishQuote(runs+c.Name),
 				fishQuote(strings.Join(c.Words, " ")))

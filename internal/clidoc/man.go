@@ -29,8 +29,11 @@ func (p *page) synopsis(of Program) {
 	p.printf(".SH SYNOPSIS\n.B %s\n[\\fIflags\\fR]\n", roff(of.Name))
 	for _, c := range of.Commands {
 		p.printf(".br\n.B %s %s\n", roff(of.Name), roff(c.Name))
-		if len(c.Words) > 0 {
+		switch {
+		case len(c.Words) > 0:
 			p.printf("%s\n", roff(strings.Join(c.Words, " | ")))
+		case c.Arg != "":
+			p.printf("\\fI%s\\fR\n", roff(c.Arg))
 		}
 		if len(c.Flags) > 0 {
 			p.printf("[\\fIflags\\fR]\n")

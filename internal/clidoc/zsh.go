@@ -19,11 +19,11 @@ func Zsh(w io.Writer, p Program) error {
 	out.printf("    case $words[2] in\n")
 	for _, c := range p.Commands {
 		out.printf("    %s)\n        shift words\n        ((CURRENT--))\n", c.Name)
-		out.zshFlags(c.Flags, c.Words)
+		out.zshFlags(c.Flags, c.argument())
 		out.printf("        ;;\n")
 	}
 	out.printf("    *)\n")
-	out.zshFlags(p.Flags, nil)
+	out.zshFlags(p.Flags, "")
 	out.printf("        ;;\n    esac\n}\n")
 	// A sourced script registers itself. One that zsh loads from $fpath is called for a
 	// completion at once.
@@ -32,8 +32,19 @@ func Zsh(w io.Writer, p Program) error {
 	return out.writeTo(w)
 }
 
-func (p *page) zshFlags(flags []Flag, words []string) {
-	if len(flags) == 0 && len(words) == 0 {
+// argument returns how _arguments completes the argument of c; empty if it takes none.
+func (c Command) argument() string {
+	switch {
+	case c.takesFile():
+		return "1:" + zshEscape(c.Arg) + ":_files"
+	case len(c.Words) > 0:
+		return "1: :(" + strings.Join(c.Words, " ") + ")"
+	}
+	return ""
+}
+
+func (p *page) zshFlags(flags []Flag, argument string) {
+	if len(flags) == 0 && argument == "" {
 		p.printf("        _message 'no more arguments'\n")
 		return
 	}
@@ -41,8 +52,8 @@ func (p *page) zshFlags(flags []Flag, words []string) {
 	for _, f := range flags {
 		p.printf(" \\\n            %s", shellQuote(zshSpec(f)))
 	}
-	if len(words) > 0 {
-		p.printf(" \\\n            %s", shellQuote("1: :("+strings.Join(words, " ")+")"))
+	if argument != "" {
+		p.printf(" \\\n            %s", shellQuote(argument))
 	}
 	p.printf("\n")
 }
