@@ -34,6 +34,7 @@ func commands() []command {
 		proofCommand(),
 		ctlCommand(),
 		healthcheckCommand(),
+		convertCommand(),
 		completionCommand(),
 		manCommand(),
 		helpCommand(),

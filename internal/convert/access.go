@@ -1,0 +1,86 @@
+package convert
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// accessRule is one of a list of rules of which the first that matches counts.
+type accessRule struct {
+	allow bool
+	net   netip.Prefix
+	line  int
+}
+
+// accessLists turns such a list into linesplit's two: deny wins, and where there is an allow, every
+// other address is refused. It reports false if no two lists do the same.
+func accessLists(rules []accessRule, otherwise bool) (allow, deny []netip.Prefix, ok bool) {
+	for i, r := range rules {
+		before, after := rules[:i], rules[i+1:]
+		if matchedBefore(before, r.net) {
+			continue // an earlier rule decides about all of it
+		}
+		switch {
+		case r.allow && !otherwise:
+			allow = append(allow, r.net)
+		case r.allow, !otherwise && !overlapsAllowed(after, r.net):
+			// What applies otherwise says the same.
+		case overlapsAllowed(before, r.net):
+			return nil, nil, false // a part of it is allowed, and deny would win
+		default:
+			deny = append(deny, r.net)
+		}
+	}
+	if !otherwise && len(allow) == 0 {
+		return nil, nil, false // nobody may come
+	}
+	return allow, deny, true
+}
+
+// matchedBefore reports whether one of the rules includes all of net.
+func matchedBefore(rules []accessRule, net netip.Prefix) bool {
+	return slices.ContainsFunc(rules, func(r accessRule) bool {
+		return r.net.Bits() <= net.Bits() && r.net.Overlaps(net)
+	})
+}
+
+// overlapsAllowed reports whether one of the rules allows a part of net.
+func overlapsAllowed(rules []accessRule, net netip.Prefix) bool {
+	return slices.ContainsFunc(rules, func(r accessRule) bool { return r.allow && r.net.Overlaps(net) })
+}
+
+// parseNet reads an address or a network. The part of an address behind the network's bits is
+// ignored.
+func parseNet(text string) (netip.Prefix, bool) {
+	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err == nil
+}
+
+// setAccess adds rules to the service, and reports whether linesplit can follow them.
+func (s *section) setAccess(rules []accessRule, otherwise bool) bool {
+	allow, deny, ok := accessLists(rules, otherwise)
+	if !ok {
+		return false
+	}
+	for _, list := range []struct {
+		key  string
+		nets []netip.Prefix
+	}{{"allow", allow}, {"deny", deny}} {
+		for _, net := range list.nets {
+			s.add(list.key, netText(net), "")
+		}
+	}
+	return true
+}
+
+// netText returns a network, or an address without its number of bits.
+func netText(net netip.Prefix) string {
+	if net.IsSingleIP() {
+		return net.Addr().String()
+	}
+	return net.String()
+}

@@ -1,0 +1,316 @@
+package convert
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"linesplit/internal/config"
+	"linesplit/listen"
+	"linesplit/target"
+)
+
+// document is a linesplit configuration in the making.
+type document struct {
+	origin    Origin
+	source    string // name of the file it comes from
+	head      *section
+	services  []*section
+	names     map[string]bool     // of all services
+	missed    map[int]*missing    // by line
+	listeners map[string]listener // all listeners so far, by address
+	addresses int                 // to listen on and to connect to, also those that were refused
+	overflow  error               // the first limit that was exceeded
+}
+
+// section is the beginning of the file, or one [service.NAME].
+type section struct {
+	d        *document
+	name     string // empty: the beginning of the file
+	line     int    // at which the service begins
+	comment  string // says where the service comes from
+	settings []setting
+	missing  []*missing
+	targets  map[string]bool // keys of all targets
+}
+
+// setting is one key and its value.
+type setting struct {
+	key     string
+	value   any // string, bool, int or []item
+	comment string
+}
+
+// item is one entry of a list.
+type item struct {
+	text    string
+	comment string
+}
+
+// missing is a line of the input that has no counterpart, whole or in part.
+type missing struct {
+	line  int
+	texts []string // what has none
+	whys  []string // reasons and hints; may be empty
+}
+
+// listener says who listens on an address.
+type listener struct {
+	service string
+	line    int
+	udp     bool
+	port    string
+	any     bool // the address stands for every address of the machine
+}
+
+func newDocument(in Input) *document {
+	d := &document{
+		origin: in.Origin, source: filepath.Base(in.Name),
+		names: map[string]bool{}, missed: map[int]*missing{}, listeners: map[string]listener{},
+	}
+	d.head = &section{d: d}
+	return d
+}
+
+// service begins a new service. The name is that of the origin; where it is taken, the new one gets
+// a number.
+func (d *document) service(name string, line int, comment string) *section {
+	if len(d.services) == maxServices {
+		d.fail(fmt.Errorf("more than %d services", maxServices))
+	}
+	s := &section{
+		d: d, name: d.freeName(serviceName(name)), line: line, comment: comment, targets: map[string]bool{},
+	}
+	if d.overflow == nil {
+		d.services = append(d.services, s)
+	}
+	return s
+}
+
+func (d *document) freeName(name string) string {
+	free := name
+	for n := 2; d.names[free]; n++ {
+		free = name + "-" + strconv.Itoa(n)
+	}
+	d.names[free] = true
+	return free
+}
+
+// serviceName replaces characters that a service's name must not have, and shortens it.
+func serviceName(name string) string {
+	name = strings.Trim(strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '-'
+	}, name), "-_")
+	return cmp.Or(name[:min(len(name), 60)], "service")
+}
+
+// fail records a limit that was exceeded; check returns the first one.
+func (d *document) fail(err error) { d.overflow = cmp.Or(d.overflow, err) }
+
+// check leaves out services that could not run, and returns an error for a document that is no
+// configuration.
+func (d *document) check() error {
+	d.services = slices.DeleteFunc(d.services, func(s *section) bool {
+		lacks := ""
+		switch {
+		case len(s.list("listen")) == 0:
+			lacks = "no address to listen on"
+		case len(s.list("target")) == 0:
+			lacks = "no target"
+		default:
+			return false
+		}
+		d.head.miss(s.line, "service "+s.name, "left out: there is "+lacks)
+		d.head.missing = append(d.head.missing, s.missing...)
+		return true
+	})
+	if d.overflow != nil {
+		return d.overflow
+	}
+	if len(d.services) == 0 {
+		return errors.New("there is no service in it that linesplit could run" + d.firstMissing())
+	}
+	return nil
+}
+
+// firstMissing names the first line that has no counterpart, for an error.
+func (d *document) firstMissing() string {
+	if len(d.missed) == 0 {
+		return ""
+	}
+	first := d.missed[slices.Min(slices.Collect(maps.Keys(d.missed)))]
+	return "; the first of " + strconv.Itoa(len(d.missed)) + " lines without a counterpart is " + first.String()
+}
+
+// miss records that a line, or the part of it in text, has no counterpart. The comment stands in s,
+// or where the line was first recorded.
+func (s *section) miss(line int, text, why string) {
+	m := s.d.missed[line]
+	if m == nil {
+		m = &missing{line: line}
+		s.d.missed[line] = m
+		s.missing = append(s.missing, m)
+	}
+	if !slices.Contains(m.texts, text) {
+		m.texts = append(m.texts, text)
+	}
+	if why != "" && !slices.Contains(m.whys, why) {
+		m.whys = append(m.whys, why)
+	}
+}
+
+// set gives a key a value; the last one counts.
+func (s *section) set(key string, value any) { s.setWithComment(key, value, "") }
+
+func (s *section) setWithComment(key string, value any, comment string) {
+	s.unset(key)
+	s.settings = append(s.settings, setting{key, value, comment})
+}
+
+func (s *section) unset(key string) {
+	s.settings = slices.DeleteFunc(s.settings, func(have setting) bool { return have.key == key })
+}
+
+// get returns the value of a key, or nil.
+func (s *section) get(key string) any {
+	if i := slices.IndexFunc(s.settings, func(have setting) bool { return have.key == key }); i >= 0 {
+		return s.settings[i].value
+	}
+	return nil
+}
+
+// list returns the entries of a key.
+func (s *section) list(key string) []item {
+	items, _ := s.get(key).([]item)
+	return items
+}
+
+// add appends to a list.
+func (s *section) add(key, text, comment string) {
+	s.set(key, append(s.list(key), item{text, comment}))
+}
+
+// mayAdd counts an address, and reports whether there may be as many.
+func (d *document) mayAdd() bool {
+	if d.addresses++; d.addresses > maxAddresses {
+		d.fail(fmt.Errorf("more than %d addresses", maxAddresses))
+	}
+	return d.overflow == nil
+}
+
+// addListener adds an address to listen on, unless it is taken, which is an error. An address that
+// another one of the same service includes is left out.
+func (s *section) addListener(line int, address, comment string) error {
+	if !s.d.mayAdd() {
+		return nil
+	}
+	bare, _, _ := strings.Cut(address, "?")
+	spec, err := listen.Parse(bare)
+	if err != nil {
+		return err
+	}
+	l := listener{service: s.name, line: line, udp: spec.UDP()}
+	scheme, rest, _ := strings.Cut(spec.String(), "://")
+	key := rest
+	if scheme != "unix" {
+		colon := strings.LastIndexByte(rest, ':')
+		l.port = rest[colon+1:]
+		l.any = slices.Contains([]string{"", "0.0.0.0", "[::]"}, rest[:colon])
+		key = fmt.Sprint(l.udp, " ", rest)
+	}
+	if taken, ok := s.d.listeners[key]; ok {
+		return fmt.Errorf("line %d listens there already", taken.line)
+	}
+	if by, included := s.d.includes(l); included && by.service != s.name {
+		return fmt.Errorf("service %s, line %d, takes every connection to port %s", by.service, by.line, l.port)
+	} else if included {
+		return nil
+	}
+	s.d.listeners[key] = l
+	s.add("listen", address, comment)
+	return nil
+}
+
+// includes returns the listener on every address that has l's port, if l is on one address.
+func (d *document) includes(l listener) (by listener, found bool) {
+	if l.any || l.port == "" {
+		return listener{}, false
+	}
+	for _, host := range []string{"", "0.0.0.0", "[::]"} {
+		if by, found = d.listeners[fmt.Sprint(l.udp, " ", host, ":", l.port)]; found {
+			return by, true
+		}
+	}
+	return listener{}, false
+}
+
+// addTarget adds a target with its options in the order given, unless linesplit would refuse it.
+func (s *section) addTarget(address string, options []string, comment string) error {
+	if !s.d.mayAdd() {
+		return nil
+	}
+	if options != nil {
+		address += "?" + strings.Join(options, "&")
+	}
+	a, err := target.ParseAddress(address, false)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(address, ",") {
+		return errors.New("linesplit would take the comma for the end of the address")
+	}
+	key := config.AddressKey(a.String())
+	if s.targets[key] {
+		return errors.New("a target of this service has that address already")
+	}
+	s.targets[key] = true
+	s.add("target", address, comment)
+	return nil
+}
+
+// hoist moves settings that all services share to the beginning of the file.
+func (d *document) hoist() {
+	if len(d.services) < 2 {
+		return
+	}
+	for _, candidate := range slices.Clone(d.services[0].settings) {
+		if candidate.key == "listen" || candidate.key == "target" || d.head.get(candidate.key) != nil {
+			continue
+		}
+		if !slices.ContainsFunc(d.services, func(s *section) bool { return !s.has(candidate) }) {
+			d.head.settings = append(d.head.settings, candidate)
+			for _, s := range d.services {
+				s.unset(candidate.key)
+			}
+		}
+	}
+}
+
+func (s *section) has(wanted setting) bool {
+	return slices.ContainsFunc(s.settings, func(have setting) bool {
+		return have.key == wanted.key && render(have) == render(wanted)
+	})
+}
+
+// setIdle sets the idle timeout for those of clients and targets, of which 0 stands for none. The
+// shorter one ends a connection that is silent on both sides.
+func (s *section) setIdle(client, target time.Duration) {
+	switch idle := min(client, target); {
+	case client == target && client > 0:
+		s.set("idle-timeout", durationText(within(client)))
+	case idle > 0:
+		s.setWithComment("idle-timeout", durationText(within(idle)), "the shorter of two")
+	case client+target > 0:
+		s.set("idle-timeout", durationText(within(client+target)))
+	}
+}

@@ -1,0 +1,160 @@
+package convert
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// global reads the global section.
+func (f *haFile) global(s *haSection) {
+	for _, l := range s.lines {
+		if why, ok := f.globalLine(l); !ok {
+			f.d.head.miss(l.n, l.String(), why)
+		}
+	}
+}
+
+// globalLine reads a line of the global section. It reports whether it has a counterpart.
+func (f *haFile) globalLine(l haLine) (why string, ok bool) {
+	switch l.words[0] {
+	case "ca-base":
+		f.caBase = l.arg(1)
+	case "crt-base":
+		f.certBase = l.arg(1)
+	case "log":
+		f.logs = true
+		return logsElsewhere, standardStream(l.arg(1))
+	case "nbthread":
+		n, err := strconv.Atoi(l.arg(1))
+		if err != nil || n < 1 || n > 1024 {
+			return "", false
+		}
+		f.d.head.set("loops", n)
+	case "hard-stop-after":
+		d, ok := haDuration(l.arg(1), time.Millisecond)
+		if !ok || d == 0 {
+			return noDuration, false
+		}
+		f.d.head.set("drain-timeout", durationText(within(d)))
+	case "stats":
+		return "linesplit ctl uses -admin", false
+	case "maxconn", "ulimit-n", "maxconnrate":
+		return "max-connections limits each service; all descriptors that the process may have are used", false
+	case "chroot", "user", "group", "uid", "gid", "daemon", "pidfile", "master-worker", "nbproc", "cpu-map":
+		return "the service manager does that, see deploy/systemd", false
+	case "ssl-default-bind-options", "ssl-default-server-options":
+		return f.tlsOptions(l)
+	case "ssl-default-bind-ciphers", "ssl-default-bind-ciphersuites", "ssl-default-server-ciphers",
+		"ssl-default-server-ciphersuites", "tune.ssl.default-dh-param", "ssl-dh-param-file":
+		return "Go chooses the ciphers", false
+	case "no":
+	default:
+		return "", false
+	}
+	return "", true
+}
+
+// tlsOptions reads the lowest version of TLS from ssl-default-bind-options, where it is given, and
+// options that are always so.
+func (f *haFile) tlsOptions(l haLine) (why string, ok bool) {
+	always := []string{"no-sslv3", "no-tlsv10", "no-tlsv11"}
+	var odd []string
+	for i := 1; i < len(l.words); i++ {
+		word := l.words[i]
+		switch version, isVersion := tlsVersions[l.arg(i+1)]; {
+		case word == "ssl-min-ver" && isVersion:
+			i++
+			f.minTLS = max(f.minTLS, version)
+		case !slices.Contains(always, word):
+			odd = append(odd, word)
+		}
+	}
+	if odd == nil {
+		return "", true
+	}
+	f.d.head.miss(l.n, l.words[0]+" … "+strings.Join(odd, " "), "")
+	return "", true
+}
+
+// adminFrom makes the address of a statistics page that of -admin, if it is the first.
+func (f *haFile) adminFrom(s *haSection) {
+	for _, l := range s.lines {
+		if l.words[0] != "bind" || f.d.head.get("admin") != nil {
+			continue
+		}
+		host, port, err := splitHAProxyAddress(l.arg(1))
+		if low, _, errPort := portRange(port); err != nil || errPort != nil || len(l.words) > 2 {
+			continue
+		} else {
+			address := bindHost(host, false) + ":" + strconv.Itoa(low)
+			comment := s.title()
+			if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+				comment += "; metrics and probes only, unless there is an admin-token-file"
+			}
+			f.d.head.setWithComment("admin", address, comment)
+			f.converted[l.n] = true
+		}
+	}
+	if f.d.head.get("admin") == nil {
+		return
+	}
+	for _, l := range s.lines {
+		switch l.words[0] + " " + l.arg(1) {
+		case "stats enable", "http-request use-service", "no log":
+			f.converted[l.n] = true
+		}
+	}
+}
+
+// used reports whether a line of a section of another mode has a counterpart.
+func (f *haFile) used(line int) bool { return f.converted[line] }
+
+// isStats reports whether a section serves HAProxy's statistics or metrics, and nothing else.
+func (s *haSection) isStats() bool {
+	stats := false
+	for _, l := range s.lines {
+		switch l.words[0] {
+		case "stats":
+			stats = true
+		case "http-request":
+			stats = stats || l.arg(1) == "use-service" && strings.HasPrefix(l.arg(2), "prometheus-exporter")
+		case "server", "default_backend", "use_backend", "server-template":
+			return false
+		}
+	}
+	return stats
+}
+
+// leftOver records the sections that no service came of.
+func (f *haFile) leftOver() {
+	for _, s := range f.sections {
+		switch s.kind {
+		case "global", "defaults", "frontend", "listen":
+		case "backend":
+			if !s.inUse {
+				s.missAll(f.d.head, "no frontend of mode tcp leads to it")
+			}
+		default:
+			s.missAll(f.d.head, "")
+		}
+	}
+	for _, s := range f.sections {
+		if s.kind == "defaults" {
+			f.missDefaults(s)
+		}
+	}
+}
+
+// missDefaults records lines of defaults that only sections of other modes would use.
+func (f *haFile) missDefaults(s *haSection) {
+	for _, l := range s.lines {
+		key := l.key()
+		_, known := haHandlers[key]
+		if !known && !haImplied[key] && l.words[0] != "no" {
+			f.d.head.miss(l.n, l.String(), haReasons[key])
+		}
+	}
+}
