@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -33,7 +34,7 @@ func shake(ctx context.Context, conn net.Conn, a target.Address) error {
 		},
 	}
 	if host, _, err := net.SplitHostPort(a.Host); err == nil && a.Scheme == target.SchemeTCP {
-		config.ServerName = host
+		config.ServerName = cmp.Or(a.HostName, host)
 	}
 	secure := tls.Client(conn, config)
 	err := secure.HandshakeContext(ctx)

@@ -23,8 +23,11 @@ const (
 	SchemeUDP  = "udp" // connection mode only
 )
 
-// maxWeight is far beyond any need and leaves room to sum weights.
-const maxWeight = 1_000_000
+// MaxWeight is the largest weight, far beyond any need and leaves room to sum weights.
+const MaxWeight = 1_000_000
+
+// ErrUnknownOption is in the error of ParseAddress about an option that addresses do not have.
+var ErrUnknownOption = errors.New("unknown option")
 
 // Address is a target's location and the options for reaching it. It is an immutable value; equal
 // addresses are the same target.
@@ -38,6 +41,12 @@ type Address struct {
 	// (HAProxy, docker-proxy, a sidecar), so that neither an acknowledgement nor a FIN proves
 	// anything about the receiver.
 	ViaProxy bool
+	// ServerName is the name that the target's certificate must have; empty for that of
+	// Options.TLS or, if there is none, HostName or the host. It is not part of the target's name.
+	ServerName string
+	// HostName is the host name that a source of targets has looked up to get Host; empty if Host
+	// was configured. It is no option, and not part of the target's name.
+	HostName string
 
 	// The fields below are for connection mode and not part of the target's name.
 
@@ -134,6 +143,19 @@ func (a Address) String() string {
 	return s
 }
 
+// Key identifies the place that the address leads to: network and host with port, without scheme
+// and options. No two targets may have the same one. Host names are compared without case, paths
+// with it.
+func (a Address) Key() string {
+	switch a.Scheme {
+	case SchemeUnix:
+		return a.Host
+	case SchemeUDP: // UDP ports are not TCP ports
+		return "udp " + strings.ToLower(a.Host)
+	}
+	return strings.ToLower(a.Host)
+}
+
 // Written returns the address with all its options in the form that ParseAddress reads.
 func (a Address) Written() string {
 	var options []string
@@ -143,6 +165,7 @@ func (a Address) Written() string {
 		}
 	}
 	add(a.ViaProxy, "via-proxy=%v", true)
+	add(a.ServerName != "", "server-name=%s", a.ServerName)
 	add(a.Share() > 1, "weight=%d", a.Weight)
 	add(a.Backup, "backup=%v", true)
 	add(a.MaxConnections > 0, "max-connections=%d", a.MaxConnections)
@@ -226,6 +249,9 @@ func (a *Address) setOptions(query string) error {
 			return fmt.Errorf("option %s is given %d times", key, len(values))
 		}
 	}
+	if a.Scheme != SchemeTLS && a.ServerName != "" {
+		return errors.New("server-name is the name in a certificate: it is only valid for a tls target")
+	}
 	if a.Scheme == SchemeUDP && a.ProxyProtocol > 0 {
 		return errors.New("proxy-protocol needs a stream: it is not valid for a udp target")
 	}
@@ -236,8 +262,10 @@ func (a *Address) setOption(key, value string) (err error) {
 	switch key {
 	case "via-proxy":
 		a.ViaProxy, err = parseBool(key, value)
+	case "server-name":
+		a.ServerName, err = parseServerName(value)
 	case "weight":
-		a.Weight, err = parseNumber(key, value, maxWeight)
+		a.Weight, err = parseNumber(key, value, MaxWeight)
 	case "backup":
 		a.Backup, err = parseBool(key, value)
 	case "max-connections":
@@ -245,10 +273,17 @@ func (a *Address) setOption(key, value string) (err error) {
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
-		return fmt.Errorf("unknown option %q: use via-proxy=true, weight=3, backup=true, max-connections=100 "+
-			"or proxy-protocol=v2", key)
+		return fmt.Errorf("%w %q: use via-proxy=true, server-name=NAME, weight=3, backup=true, "+
+			"max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
 	}
 	return err
+}
+
+func parseServerName(value string) (string, error) {
+	if err := hostport.CheckHost(value); err != nil {
+		return "", fmt.Errorf("server-name: %w", err)
+	}
+	return value, nil
 }
 
 func parseBool(key, value string) (bool, error) {

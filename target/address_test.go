@@ -163,6 +163,9 @@ var addressErrors = map[string]string{
 	"h:1?proxy-protocol=":           "neither v1 nor v2",
 	"udp://h:1?proxy-protocol=v2":   "needs a stream",
 	"h:1?wieght=3":                  "weight=3",
+	"h:1?server-name=x":             "only valid for a tls target",
+	"tls://h:1?server-name=":        "server-name:",
+	"tls://h:1?server-name=a b":     "neither a host name",
 	"h:1?a=1&backup=x&weight=0&z=1": `unknown option "a"`,
 }
 
@@ -235,7 +238,7 @@ func FuzzParseAddress(f *testing.F) {
 			}
 			return
 		}
-		if a.Weight < 0 || a.Weight > maxWeight || a.Share() < 1 || a.MaxConnections < 0 ||
+		if a.Weight < 0 || a.Weight > MaxWeight || a.Share() < 1 || a.MaxConnections < 0 ||
 			a.ProxyProtocol < 0 || a.ProxyProtocol > 2 {
 			t.Fatalf("%q gives %+v, which is out of bounds", s, a)
 		}

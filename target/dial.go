@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -20,7 +21,7 @@ type Options struct {
 	DeadTimeout time.Duration
 	// TLS returns the configuration for one handshake and is required for addresses of SchemeTLS.
 	// It is called at every dial, from any goroutine. An empty ServerName is filled in from the
-	// address.
+	// address, and one that the address has as an option replaces it.
 	TLS func() *tls.Config
 	// MayConnect, if not nil, is called before each attempt to connect, with a network such as tcp4
 	// and the address that a name has led to. Its error is the attempt's; a dial then goes on to
@@ -108,6 +109,7 @@ func clientConfig(a Address, o *Options) (*tls.Config, error) {
 		return nil, fmt.Errorf("no TLS configuration for %s", a)
 	}
 	config := o.TLS().Clone()
+	config.ServerName = cmp.Or(a.ServerName, config.ServerName, a.HostName)
 	if config.ServerName == "" {
 		host, _, err := net.SplitHostPort(a.Host)
 		if err != nil {

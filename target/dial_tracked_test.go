@@ -115,6 +115,23 @@ func TestDialTrackedEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// The name in a certificate is that of the address, else that of the settings, else the name that
+// was looked up, else the host.
+func TestServerNames(t *testing.T) {
+	for _, test := range []struct{ option, setting, lookedUp, want string }{
+		{"option.test", "setting.test", "name.test", "option.test"},
+		{"", "setting.test", "name.test", "setting.test"},
+		{"", "", "name.test", "name.test"},
+		{"", "", "", "10.0.0.1"},
+	} {
+		a := Address{Scheme: SchemeTLS, Host: "10.0.0.1:1", ServerName: test.option, HostName: test.lookedUp}
+		config, err := clientConfig(a, &Options{TLS: func() *tls.Config { return &tls.Config{ServerName: test.setting} }})
+		if err != nil || config.ServerName != test.want {
+			t.Errorf("%+v: %s, %v", test, config.ServerName, err)
+		}
+	}
+}
+
 // fakeDNS answers every question for A or AAAA records with the addresses in addrs of that family.
 func fakeDNS(t *testing.T, addrs ...netip.Addr) *net.Resolver {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
