@@ -13,13 +13,12 @@ import (
 // ends, and in every case the processes that the program left behind in its process group.
 func runProgram(ctx context.Context, command, address string) error {
 	cmd := exec.CommandContext(ctx, command, address)
-	setProcessGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd) }
+	children.Group(cmd)
 	if err := children.Start(cmd); err != nil {
 		return &startError{err}
 	}
 	err := children.Wait(cmd)
-	killGroup(cmd)
+	children.KillGroup(cmd)
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: killed: %w", command, ctx.Err())

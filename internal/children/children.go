@@ -60,3 +60,10 @@ func (r *registry) change() {
 	default:
 	}
 }
+
+// Group makes a program that is about to start the leader of a process group of its own, so that
+// KillGroup reaches what it has started. The end of cmd's context calls KillGroup.
+func Group(cmd *exec.Cmd) {
+	setGroup(cmd)
+	cmd.Cancel = func() error { return KillGroup(cmd) }
+}
