@@ -113,3 +113,11 @@ func states(files []string) []fs.FileInfo {
 	}
 	return all
 }
+
+// State returns the state of the file that a name leads to, through symbolic links; nil if it
+// cannot be told.
+func State(name string) fs.FileInfo { return states([]string{name})[0] }
+
+// Same reports whether a file is the same as before, and has not changed. nil is the state of one
+// that cannot be read.
+func Same(a, b fs.FileInfo) bool { return sameFile(a, b) }

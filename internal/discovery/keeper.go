@@ -1,0 +1,387 @@
+package discovery
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"linesplit/target"
+)
+
+const (
+	// A target goes after dropAfter answers in a row without it, and no earlier than dropAge after
+	// the first of them.
+	dropAfter = 3
+	dropAge   = 30 * time.Second
+)
+
+// Keeper decides which targets there are, from what the sources answer. It has no goroutine, no
+// socket and no clock: answers go in, changes come out. A failed lookup is no answer, so nothing
+// ever goes because of one.
+//
+// The rules:
+//   - A target that a source lists is added. Its identity is its network, address and port.
+//   - It goes after three answers of the source without it, 30 s after the first of them at the
+//     earliest; at the first one if the target is down as well.
+//   - At most half of all targets go in one interval of a source, and never the last one.
+//   - It stays while another source lists it, the configuration names it, or it was added by hand.
+//   - One that was removed by hand stays away until each source that listed it has answered
+//     without it.
+//   - An empty answer is no answer, unless Rules.DrainEmpty is set: then it counts like any other,
+//     and the last target is drained and kept.
+//
+// A Keeper is not safe for concurrent use. The caller applies each change at once; what it cannot
+// apply comes again with the next answer.
+type Keeper struct {
+	rules   Rules
+	static  map[string]bool // by key, from the configuration
+	byHand  map[string]bool // by key
+	sources map[string]*listing
+	drained map[string]bool // by key: the last target, which an empty answer has drained
+	gone    []time.Time     // when targets were removed, oldest first
+}
+
+// Rules are the settings of a Keeper.
+type Rules struct {
+	DrainEmpty bool // empty answers count
+}
+
+// listing is what one source has listed.
+type listing struct {
+	answered bool // at least once
+	targets  map[string]*listed
+}
+
+// listed is a target in the listing of a source.
+type listed struct {
+	address target.Address
+	missing int       // answers in a row without it
+	since   time.Time // of the first of them
+	banned  bool      // it was removed by hand
+}
+
+// Running is a target that gets lines or connections, or is drained, and is not being removed.
+type Running struct {
+	Address target.Address
+	Down    bool
+}
+
+// Answer is what a source lists.
+type Answer struct {
+	Targets []target.Address // in any order
+	// Missing tells why the list may lack some targets; nil if it is whole. Such an answer adds
+	// targets and lets none go.
+	Missing error
+	// TTL is how long the answer is valid; 0 if the source does not say.
+	TTL time.Duration
+}
+
+// Change is what the caller has to do. Names are those of target.Address.String.
+type Change struct {
+	Add     []target.Address // or to take back, if it is being removed
+	Remove  []string
+	Drain   []string       // not to be removed: it is the last one
+	Resume  []string       // drained by an earlier change
+	Weights map[string]int // of targets that are running
+}
+
+// Empty reports whether there is nothing to do.
+func (c Change) Empty() bool {
+	return len(c.Add)+len(c.Remove)+len(c.Drain)+len(c.Resume)+len(c.Weights) == 0
+}
+
+// NewKeeper returns a Keeper without sources and targets: see Configure.
+func NewKeeper() *Keeper {
+	return &Keeper{byHand: map[string]bool{}, sources: map[string]*listing{}, drained: map[string]bool{}}
+}
+
+// Configure sets the rules, the targets that the configuration names, and the names of the sources.
+// It returns the removal of targets that nothing lists any more. While a source has not answered
+// yet, they stay: it may be about to list them, or what takes their place.
+func (k *Keeper) Configure(r Rules, static []target.Address, sources []string, running []Running) Change {
+	k.rules, k.static = r, map[string]bool{}
+	for _, a := range static {
+		k.static[a.Key()] = true
+	}
+	maps.DeleteFunc(k.sources, func(name string, _ *listing) bool { return !slices.Contains(sources, name) })
+	for _, name := range sources {
+		if k.sources[name] == nil {
+			k.sources[name] = &listing{targets: map[string]*listed{}}
+		}
+	}
+	var c Change
+	k.removeOrphans(&c, running)
+	return c
+}
+
+// Answer takes an answer of a source. interval is the time until its next one.
+func (k *Keeper) Answer(source string, a Answer, now time.Time, interval time.Duration, running []Running) Change {
+	l := k.sources[source]
+	if l == nil { // it was removed from the configuration meanwhile
+		return Change{}
+	}
+	if len(a.Targets) == 0 && !k.rules.DrainEmpty {
+		return Change{}
+	}
+	c := Change{Weights: map[string]int{}}
+	l.answered = l.answered || a.Missing == nil
+	k.note(l, a, now, &c, keysOf(running))
+	k.add(l, &c, running)
+	k.remove(l, &c, now, interval, running)
+	k.removeOrphans(&c, running)
+	return c
+}
+
+// note updates what l lists.
+func (k *Keeper) note(l *listing, a Answer, now time.Time, c *Change, there map[string]target.Address) {
+	seen := make(map[string]bool, len(a.Targets))
+	for _, t := range a.Targets {
+		key := t.Key()
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		was := l.targets[key]
+		if is, runs := there[key]; runs && is.String() == t.String() && is.Share() != t.Share() &&
+			(was == nil || was.address.Share() != t.Share()) && !k.static[key] && !k.byHand[key] {
+			c.Weights[t.String()] = t.Share()
+		}
+		if was == nil {
+			l.targets[key] = &listed{address: t}
+			continue
+		}
+		was.address, was.missing = t, 0
+	}
+	if a.Missing != nil {
+		return
+	}
+	for key, t := range l.targets {
+		switch {
+		case seen[key]:
+		case t.banned: // the source has dropped it once
+			delete(l.targets, key)
+		default:
+			if t.missing == 0 {
+				t.since = now
+			}
+			t.missing++
+		}
+	}
+}
+
+// add adds what l lists and is not running, and resumes what was drained.
+func (k *Keeper) add(l *listing, c *Change, running []Running) {
+	there := keysOf(running)
+	for _, key := range slices.Sorted(maps.Keys(l.targets)) {
+		t := l.targets[key]
+		now, isThere := there[key]
+		switch {
+		case t.banned || t.missing > 0:
+		case !isThere:
+			c.Add = append(c.Add, t.address)
+			delete(k.drained, key)
+		case k.renamed(key, now):
+			c.Add = append(c.Add, t.address)
+			c.Remove = append(c.Remove, now.String())
+			delete(k.drained, key)
+		case k.drained[key]:
+			c.Resume = append(c.Resume, t.address.String())
+			delete(k.drained, key)
+		}
+	}
+}
+
+// renamed reports whether a running target is listed under other names only: its scheme has changed.
+func (k *Keeper) renamed(key string, running target.Address) bool {
+	if k.static[key] || k.byHand[key] {
+		return false
+	}
+	for _, l := range k.sources {
+		if t := l.targets[key]; t != nil && !t.banned && t.address.String() == running.String() {
+			return false
+		}
+	}
+	return true
+}
+
+// candidate is a running target that nothing lists any more.
+type candidate struct {
+	Running
+	key   string
+	since time.Time
+}
+
+// remove removes targets that l has dropped, as far as the rules allow. What is neither running nor
+// listed is forgotten.
+func (k *Keeper) remove(l *listing, c *Change, now time.Time, interval time.Duration, running []Running) {
+	there := keysOf(running)
+	maps.DeleteFunc(l.targets, func(key string, t *listed) bool {
+		_, isThere := there[key]
+		return t.missing > 0 && !isThere && !t.banned
+	})
+	var candidates []candidate
+	for _, r := range running {
+		key := r.Address.Key()
+		t := l.targets[key]
+		if t == nil || !dropped(t, r.Down, now) || k.wanted(key, l) {
+			continue
+		}
+		candidates = append(candidates, candidate{r, key, t.since})
+	}
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(compareBool(b.Down, a.Down), a.since.Compare(b.since), strings.Compare(a.key, b.key))
+	})
+	k.gone = slices.DeleteFunc(k.gone, func(at time.Time) bool { return now.Sub(at) >= interval })
+	budget := (len(running)+len(k.gone))/2 - len(k.gone)
+	for _, d := range candidates[:min(len(candidates), max(0, budget))] {
+		c.Remove = append(c.Remove, d.Address.String())
+		k.gone = append(k.gone, now)
+		delete(k.drained, d.key)
+	}
+	if k.rules.DrainEmpty && len(running) == 1 && len(candidates) == 1 && len(c.Add) == 0 && !k.drained[candidates[0].key] {
+		k.drained[candidates[0].key] = true
+		c.Drain = append(c.Drain, candidates[0].Address.String())
+	}
+}
+
+// dropped reports whether a source has dropped a target for good.
+func dropped(t *listed, down bool, now time.Time) bool {
+	return t.missing > 0 && down || t.missing >= dropAfter && now.Sub(t.since) >= dropAge
+}
+
+// wanted reports whether a target stays although l has dropped it.
+func (k *Keeper) wanted(key string, l *listing) bool {
+	if k.static[key] || k.byHand[key] {
+		return true
+	}
+	for _, other := range k.sources {
+		if t := other.targets[key]; other != l && t != nil && !t.banned && t.missing < dropAfter {
+			return true
+		}
+	}
+	return false
+}
+
+// removeOrphans removes targets that neither the configuration nor a source knows any more, and
+// that nobody added by hand, once all sources have answered, and never the last target.
+func (k *Keeper) removeOrphans(c *Change, running []Running) {
+	for _, l := range k.sources {
+		if !l.answered {
+			return
+		}
+	}
+	left := len(running) + len(c.Add) - len(c.Remove)
+	for _, r := range running {
+		if left > 1 && !k.known(r.Address.Key()) {
+			c.Remove = append(c.Remove, r.Address.String())
+			left--
+		}
+	}
+}
+
+func (k *Keeper) known(key string) bool {
+	if k.static[key] || k.byHand[key] {
+		return true
+	}
+	for _, l := range k.sources {
+		if l.targets[key] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// AddedByHand notes that a target was added by hand: it stays, whatever sources list.
+func (k *Keeper) AddedByHand(a target.Address) {
+	key := a.Key()
+	k.byHand[key] = true
+	for _, l := range k.sources {
+		if t := l.targets[key]; t != nil {
+			t.banned = false
+		}
+	}
+}
+
+// RemovedByHand notes that a target was removed by hand.
+func (k *Keeper) RemovedByHand(a target.Address) {
+	key := a.Key()
+	delete(k.byHand, key)
+	delete(k.static, key)
+	delete(k.drained, key)
+	for _, l := range k.sources {
+		switch t := l.targets[key]; {
+		case t == nil:
+		case t.missing > 0: // the source has dropped it already
+			delete(l.targets, key)
+		default:
+			t.banned = true
+		}
+	}
+}
+
+// ResumedByHand notes that a target which is being removed was taken back by hand.
+func (k *Keeper) ResumedByHand(a target.Address) {
+	key := a.Key()
+	delete(k.drained, key)
+	if !k.known(key) {
+		k.byHand[key] = true
+	}
+	for _, l := range k.sources {
+		if t := l.targets[key]; t != nil {
+			t.banned, t.missing = false, 0
+		}
+	}
+}
+
+// Origin says where a target comes from.
+type Origin struct {
+	Configured, ByHand bool
+	Sources            []string // names of those that list it, or did so last
+}
+
+// Origin returns where a running target comes from.
+func (k *Keeper) Origin(a target.Address) Origin {
+	key := a.Key()
+	o := Origin{Configured: k.static[key], ByHand: k.byHand[key]}
+	for name, l := range k.sources {
+		if t := l.targets[key]; t != nil && !t.banned {
+			o.Sources = append(o.Sources, name)
+		}
+	}
+	slices.Sort(o.Sources)
+	return o
+}
+
+// Listed returns how many targets a source lists, less those that were removed by hand.
+func (k *Keeper) Listed(source string) (n int) {
+	l := k.sources[source]
+	if l == nil {
+		return 0
+	}
+	for _, t := range l.targets {
+		if !t.banned && t.missing == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func keysOf(running []Running) map[string]target.Address {
+	keys := make(map[string]target.Address, len(running))
+	for _, r := range running {
+		keys[r.Address.Key()] = r.Address
+	}
+	return keys
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

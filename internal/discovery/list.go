@@ -1,0 +1,190 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"linesplit/target"
+)
+
+const (
+	// maxTargets is the most targets that one source may list. More are taken for a mistake.
+	maxTargets = 1000
+	// maxList is the size of the longest list, in bytes.
+	maxList = 4 << 20
+)
+
+// place is an element of a list before it is judged.
+type place struct {
+	text   string // HOST:PORT, perhaps with a scheme
+	weight int    // 0 if the list does not say
+}
+
+// answer makes an answer of what a list holds. A place that cannot be a target does not hold up the
+// others, but then the list counts as incomplete.
+func (s Spec) answer(places []place) (Answer, error) {
+	if len(places) > maxTargets {
+		return Answer{}, fmt.Errorf("lists %d targets, and %d are the most", len(places), maxTargets)
+	}
+	var a Answer
+	for _, p := range places {
+		t, err := s.parse(p.text)
+		if err != nil {
+			a.Missing = fmt.Errorf("no target: %w", err)
+			continue
+		}
+		if p.weight > 0 && s.template.Weight == 0 {
+			t.Weight = min(p.weight, target.MaxWeight)
+		}
+		a.Targets = append(a.Targets, t)
+	}
+	return a.orMissing()
+}
+
+// decoderFor returns the decoder for a file by its extension.
+func decoderFor(path string) (func([]byte) ([]place, error), error) {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".json":
+		return decodeJSON, nil
+	case ".yaml", ".yml":
+		return decodeYAML, nil
+	}
+	return nil, fmt.Errorf("%s: the extension tells the format: .json, .yaml or .yml", filepath.Base(path))
+}
+
+// group is an element of Prometheus' lists, from files and over HTTP. Its labels have no meaning
+// here.
+type group struct {
+	Targets []string `json:"targets" yaml:"targets"`
+}
+
+// instance is an element of Consul's /v1/health/service.
+type instance struct {
+	Node    struct{ Address string }
+	Service *struct {
+		Address string
+		Port    int
+		Weights struct{ Passing int }
+	}
+	Checks []struct{ Status string }
+}
+
+var errEmptyText = errors.New("the list is empty text, not even []: is it being written at the moment?")
+
+// decodeJSON reads a list of Prometheus' or of Consul's.
+func decodeJSON(text []byte) ([]place, error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, errEmptyText
+	}
+	var list []json.RawMessage
+	d := json.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&list); err != nil {
+		return nil, fmt.Errorf("not a JSON list: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("more than one JSON list")
+	}
+	if list == nil {
+		return nil, errors.New("the list is null: write [] for none")
+	}
+	var places []place
+	for i, raw := range list {
+		more, err := decodeElement(raw)
+		if err != nil {
+			return nil, fmt.Errorf("element %d of the list: %w", i+1, err)
+		}
+		places = append(places, more...)
+	}
+	return places, nil
+}
+
+func decodeElement(raw json.RawMessage) ([]place, error) {
+	var i instance
+	if err := json.Unmarshal(raw, &i); err == nil && i.Service != nil {
+		return i.places()
+	}
+	var g group
+	if err := json.Unmarshal(raw, &g); err != nil {
+		return nil, err
+	}
+	return g.places()
+}
+
+func (g group) places() (places []place, err error) {
+	if g.Targets == nil {
+		return nil, errors.New("has no targets: write {\"targets\": [\"HOST:PORT\"]}")
+	}
+	for _, t := range g.Targets {
+		places = append(places, place{text: t})
+	}
+	return places, nil
+}
+
+// places returns the instance, unless a check of it is critical.
+func (i instance) places() ([]place, error) {
+	for _, c := range i.Checks {
+		if c.Status == "critical" {
+			return nil, nil
+		}
+	}
+	host := i.Service.Address
+	if host == "" { // as Consul's documentation says
+		host = i.Node.Address
+	}
+	if host == "" {
+		return nil, errors.New("neither the service nor its node has an address")
+	}
+	return []place{{net.JoinHostPort(host, strconv.Itoa(i.Service.Port)), i.Service.Weights.Passing}}, nil
+}
+
+// decodeYAML reads a list of Prometheus'.
+func decodeYAML(text []byte) ([]place, error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, errEmptyText
+	}
+	var groups []group
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&groups); err != nil {
+		return nil, fmt.Errorf("not a YAML list of targets: %w", err)
+	}
+	if groups == nil {
+		return nil, errors.New("the list is null: write [] for none")
+	}
+	if d.Decode(new(any)) != io.EOF {
+		return nil, errors.New("more than one YAML document")
+	}
+	var places []place
+	for i, g := range groups {
+		more, err := g.places()
+		if err != nil {
+			return nil, fmt.Errorf("element %d of the list: %w", i+1, err)
+		}
+		places = append(places, more...)
+	}
+	return places, nil
+}
+
+// decodeOutput reads what a program prints: a JSON list, or one place a line, where # begins a
+// comment.
+func decodeOutput(text []byte) ([]place, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) && json.Valid(text) {
+		return decodeJSON(text)
+	}
+	places := []place{}
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			places = append(places, place{text: line})
+		}
+	}
+	return places, nil
+}

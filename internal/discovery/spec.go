@@ -1,0 +1,283 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"linesplit/internal/hostport"
+	"linesplit/target"
+)
+
+// The schemes of a Spec.
+const (
+	schemeDNS   = "dns"
+	schemeSRV   = "srv"
+	schemeFile  = "file"
+	schemeExec  = "exec"
+	schemeHTTP  = "discover+http"
+	schemeHTTPS = "discover+https"
+)
+
+var schemes = []string{schemeDNS, schemeSRV, schemeFile, schemeExec, schemeHTTP, schemeHTTPS}
+
+// Bounds of ?refresh=.
+const (
+	minRefresh = time.Second
+	maxRefresh = 24 * time.Hour
+)
+
+// Spec is a source as -target names it. It is an immutable value; the zero value is not valid.
+type Spec struct {
+	text     string // as it was written
+	scheme   string // one of the constants above
+	place    string // host:port, name, path or URL
+	template target.Address
+	refresh  time.Duration // 0: as the source says
+	token    string        // file
+}
+
+// IsSource reports whether a -target value names a source and not an address.
+func IsSource(text string) bool {
+	scheme, _, found := strings.Cut(text, "://")
+	return found && slices.Contains(schemes, scheme)
+}
+
+// ParseSpec parses a -target value that names a source: dns://host:port, srv://name, file:///path,
+// exec:///program, discover+http://host/path or discover+https://host/path. Options behind a ? are
+// those of a target's address, which hold for each target that comes from there, and scheme=tls,
+// refresh=30s and, for the last two, token-file=/path. What else is behind the ? of these two
+// belongs to the request. Targets without a scheme speak TLS if tlsByDefault.
+func ParseSpec(text string, tlsByDefault bool) (Spec, error) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	s := Spec{text: text, scheme: scheme}
+	place, query, _ := strings.Cut(rest, "?")
+	s.place = place
+	err := s.checkPlace()
+	if err == nil {
+		err = s.setOptions(query, tlsByDefault)
+	}
+	if err != nil {
+		return Spec{}, fmt.Errorf("target %q: %w", text, err)
+	}
+	return s, nil
+}
+
+// String returns the source as it was written. It names the source in logs and metrics.
+func (s Spec) String() string { return s.text }
+
+// Datagrams reports whether the targets without a scheme of their own are UDP.
+func (s Spec) Datagrams() bool { return s.template.Scheme == target.SchemeUDP }
+
+// TLS reports whether the targets without a scheme of their own speak TLS.
+func (s Spec) TLS() bool { return s.template.Scheme == target.SchemeTLS }
+
+// MayListBoth reports whether the targets may have schemes of their own.
+func (s Spec) MayListBoth() bool { return s.scheme != schemeDNS && s.scheme != schemeSRV }
+
+// AsksDNS reports whether the source is in DNS.
+func (s Spec) AsksDNS() bool { return s.scheme == schemeDNS || s.scheme == schemeSRV }
+
+// SamePlace reports whether two sources differ in their options at most.
+func (s Spec) SamePlace(other Spec) bool { return s.scheme == other.scheme && s.place == other.place }
+
+// Sample returns an address with the options of all targets from this source, and no host of
+// theirs, so that options can be checked.
+func (s Spec) Sample() target.Address { return s.template }
+
+func (s Spec) isHTTP() bool { return s.scheme == schemeHTTP || s.scheme == schemeHTTPS }
+
+func (s Spec) checkPlace() error {
+	switch s.scheme {
+	case schemeDNS:
+		if strings.HasPrefix(s.place, ":") {
+			return fmt.Errorf("no name to look up: write dns://NAME%s", s.place)
+		}
+		_, err := target.ParseAddress(s.place, false)
+		return errors.Unwrap(err)
+	case schemeSRV:
+		if strings.ContainsAny(s.place, ":/") {
+			return errors.New("the records name the port: write srv://_NAME._tcp.DOMAIN")
+		}
+		if s.place == "" {
+			return errors.New("no name: write srv://_NAME._tcp.DOMAIN")
+		}
+		return hostport.CheckHost(s.place)
+	case schemeFile:
+		if err := absolute(s.place); err != nil {
+			return err
+		}
+		if _, err := decoderFor(s.place); err != nil {
+			return err
+		}
+		return nil
+	case schemeExec:
+		return absolute(s.place)
+	}
+	u, err := url.Parse(strings.TrimPrefix(s.scheme, "discover+") + "://" + s.place)
+	switch {
+	case err != nil:
+		return errors.New("not a URL: write discover+http://HOST/PATH")
+	case u.User != nil:
+		return errors.New("a name and a password would show in logs and metrics: write ?token-file=/PATH")
+	case u.Hostname() == "":
+		return errors.New("no host: write " + s.scheme + "://HOST/PATH")
+	case u.Fragment != "":
+		return errors.New("a # has no meaning here")
+	}
+	return hostport.CheckHost(u.Hostname())
+}
+
+// absolute returns an error for what is no absolute path.
+func absolute(path string) error {
+	if !filepath.IsAbs(path) || path == "/" {
+		return fmt.Errorf("%q is no absolute path: write three slashes, such as file:///etc/linesplit/targets.json", path)
+	}
+	return nil
+}
+
+// setOptions reads what is behind the ?.
+func (s *Spec) setOptions(query string, tlsByDefault bool) error {
+	forTargets, own, request, err := s.sort(query)
+	if err != nil {
+		return err
+	}
+	if s.isHTTP() {
+		s.place = strings.TrimPrefix(s.scheme, "discover+") + "://" + s.place
+		if request != "" {
+			s.place += "?" + request
+		}
+	}
+	scheme := target.SchemeTCP
+	if tlsByDefault {
+		scheme = target.SchemeTLS
+	}
+	for _, key := range slices.Sorted(maps.Keys(own)) {
+		value := own.Get(key)
+		switch key {
+		case "scheme":
+			if !slices.Contains([]string{target.SchemeTCP, target.SchemeTLS, target.SchemeUDP}, value) {
+				return fmt.Errorf("scheme=%q is none of targets: write scheme=tcp, scheme=tls or scheme=udp", value)
+			}
+			scheme = value
+		case "refresh":
+			s.refresh, err = time.ParseDuration(value)
+			if err != nil || s.refresh < minRefresh || s.refresh > maxRefresh {
+				return fmt.Errorf("refresh=%q is no duration from 1s to 24h: write refresh=30s", value)
+			}
+		case "token-file":
+			if err := absolute(value); err != nil {
+				return fmt.Errorf("token-file: %w", err)
+			}
+			s.token = value
+		}
+		if len(own[key]) > 1 {
+			return fmt.Errorf("option %s is given %d times", key, len(own[key]))
+		}
+	}
+	if s.scheme == schemeSRV && forTargets.Has("weight") {
+		return errors.New("the records have weights: leave out the option")
+	}
+	s.template, err = target.ParseAddress(scheme+"://"+samplePlace+"?"+forTargets.Encode(), false)
+	return errors.Unwrap(err)
+}
+
+// samplePlace stands for the place of a target; it is none that exists (RFC 5737).
+const samplePlace = "192.0.2.1:1"
+
+// sort tells options of targets, options of the source, and the query of a request apart.
+func (s *Spec) sort(query string) (forTargets, own url.Values, request string, err error) {
+	forTargets, own = url.Values{}, url.Values{}
+	var rest []string
+	for part := range strings.SplitSeq(query, "&") {
+		if part == "" {
+			continue
+		}
+		values, err := url.ParseQuery(part)
+		if err != nil {
+			return nil, nil, "", fmt.Errorf("options %q: %w", part, err)
+		}
+		key, value, _ := strings.Cut(part, "=")
+		for key, all := range values {
+			value = all[0]
+			switch {
+			case key == "scheme" || key == "refresh" || key == "token-file" && s.isHTTP():
+				own.Add(key, value)
+			case !isTargetOption(key) && s.isHTTP():
+				rest = append(rest, part)
+			default:
+				forTargets.Add(key, value)
+			}
+		}
+		if !isTargetOption(key) && !s.isHTTP() && !own.Has(key) {
+			return nil, nil, "", fmt.Errorf("unknown option %q: use scheme=tls, refresh=30s, or an option of targets "+
+				"such as server-name=NAME, via-proxy=true or weight=3", key)
+		}
+	}
+	return forTargets, own, strings.Join(rest, "&"), nil
+}
+
+// isTargetOption reports whether addresses of targets have an option.
+func isTargetOption(key string) bool {
+	_, err := target.ParseAddress("tcp://"+samplePlace+"?"+url.QueryEscape(key)+"=", false)
+	return !errors.Is(err, target.ErrUnknownOption)
+}
+
+// Check returns an error if the source names a file that cannot be what it should be. It looks at
+// the file system, which may take as long as the disk. A file that is not there may come later; a
+// program must be there.
+func (s Spec) Check() error {
+	if s.scheme != schemeFile && s.scheme != schemeExec {
+		return nil
+	}
+	info, err := os.Stat(s.place)
+	switch {
+	case err != nil && s.scheme == schemeFile:
+		return nil
+	case err != nil:
+		return fmt.Errorf("the program %s cannot be started: %w", s.place, errors.Unwrap(err))
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory", s.place)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", s.place)
+	case s.scheme == schemeExec && info.Mode()&0o111 == 0:
+		return fmt.Errorf("%s is not executable: run chmod +x %s", s.place, s.place)
+	}
+	return nil
+}
+
+// target returns the address of a target that was found at host and port.
+func (s Spec) target(host, port string) (target.Address, error) {
+	return s.parse(net.JoinHostPort(host, port))
+}
+
+// parse reads the address of a target as a list has it: HOST:PORT, or with a scheme of its own.
+func (s Spec) parse(text string) (target.Address, error) {
+	written := text
+	if !strings.Contains(text, "://") {
+		written = s.template.Scheme + "://" + text
+	}
+	if strings.ContainsAny(text, "?") {
+		return target.Address{}, fmt.Errorf("%.100q: options belong to the source", text)
+	}
+	a, err := target.ParseAddress(written, false)
+	if err != nil {
+		return target.Address{}, fmt.Errorf("%.100q: %w", text, errors.Unwrap(err))
+	}
+	all := s.template
+	all.Scheme, all.Host = a.Scheme, a.Host
+	if a.Scheme != target.SchemeTLS {
+		all.ServerName = ""
+	}
+	if a.Scheme == target.SchemeUDP {
+		all.ProxyProtocol = 0
+	}
+	return all, nil
+}
