@@ -14,6 +14,15 @@ func (c *collector) addLedger() {
 		func(a Amount) uint64 { return a.Bytes })
 	c.counter("truncated_lines_total", "Lines truncated to the maximum length and delivered.",
 		func(s *Status) uint64 { return s.ledger().Truncated })
+	c.counter("altered_lines_total",
+		"Lines in which something else was written for a newline or NUL byte that the target's framing cannot hold.",
+		func(s *Status) uint64 { return s.ledger().Altered })
+	c.add("framing_bytes_total",
+		"Bytes by which lines became longer (added) or shorter (removed) in the framing of their target.",
+		[]string{"change"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+			emit(float64(s.ledger().FramingAdded), "added")
+			emit(float64(s.ledger().FramingRemoved), "removed")
+		})
 	c.gauge("queued_lines", "Lines read and not yet taken by a worker.",
 		func(s *Status) uint64 { return s.ledger().Queued.Lines })
 	c.gauge("queued_bytes", "Bytes read and not yet taken by a worker.",

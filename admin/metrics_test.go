@@ -19,6 +19,7 @@ func fullLines() Status {
 	return Status{
 		Ledger: &Ledger{
 			Received: Amount{1001, 1002}, Queued: Amount{9, 10}, Retained: Amount{13, 14}, Truncated: 8,
+			Altered: 51, FramingAdded: 52, FramingRemoved: 53,
 			DroppedBy: []DroppedBy{
 				{Reason: "oversize", Amount: Amount{1, 2}}, {Reason: "closed", Amount: Amount{9, 10}},
 				{Reason: "torn", Amount: Amount{3, 4}},

@@ -60,6 +60,9 @@ type Amount struct {
 // Ledger accounts for all lines in line mode. While no line is moving,
 //
 //	Received = Confirmed + Retained + Queued + Dropped
+//
+// in lines. In bytes, FramingRemoved belongs to the right side, and FramingAdded to the left: a line
+// for a target of another framing than its sender's is counted as it was until a worker takes it.
 type Ledger struct {
 	Received  Amount      `json:"received"`  // read from senders, including dropped lines
 	Confirmed Amount      `json:"confirmed"` // each line once, including those confirmed by removed targets
@@ -73,6 +76,10 @@ type Ledger struct {
 	Acknowledged Amount `json:"acknowledged"`
 	Resent       Amount `json:"resent"` // sent again, so that it may have arrived twice
 	Truncated    uint64 `json:"truncated_lines"`
+	// Altered counts lines in which something else was written for an embedded newline or NUL byte.
+	Altered        uint64 `json:"altered_lines"`
+	FramingAdded   uint64 `json:"framing_added_bytes"`
+	FramingRemoved uint64 `json:"framing_removed_bytes"`
 }
 
 // KeyStatus tells about keys, with -key.

@@ -8,17 +8,22 @@ package linebuf
 import (
 	"math/bits"
 	"time"
+
+	"linesplit/internal/framing"
 )
 
 // Buffer holds bytes of one inbound connection. On the channel between reader and worker these are
 // whole lines. It is not safe for concurrent use: only its owner touches it.
 type Buffer struct {
-	// B is the content. Between reader and worker it is not empty and ends in '\n'. A buffer fresh
-	// from the pool has len(B) == 0 and the capacity of its size class. The owner may reslice it:
-	// Put restores it.
+	// B is the content. Between reader and worker it is not empty and consists of whole lines. A
+	// buffer fresh from the pool has len(B) == 0 and the capacity of its size class. The owner may
+	// reslice it: Put restores it.
 	B []byte
-	// Lines is the number of newlines in B.
+	// Lines is the number of lines in B.
 	Lines int
+	// Framing tells where the lines in B end, and is never Auto. With all but Newline, whose lines
+	// each end in a newline, a line may contain newlines.
+	Framing framing.Framing
 	// Read is the time at which the last byte of B was read. It has a monotonic clock reading, so
 	// time.Since is exact.
 	Read time.Time

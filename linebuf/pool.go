@@ -1,6 +1,10 @@
 package linebuf
 
-import "context"
+import (
+	"context"
+
+	"linesplit/internal/framing"
+)
 
 // Pool hands out buffers within a budget of bytes. It is safe for concurrent use.
 //
@@ -94,7 +98,7 @@ func (p *Pool) Put(b *Buffer) {
 	}
 	size := int64(len(b.store))
 	p.useLocked(-size)
-	b.B, b.Lines, b.free = b.store[:0], 0, true
+	b.B, b.Lines, b.Framing, b.free = b.store[:0], 0, framing.Newline, true
 	p.keepLocked(b, size)
 	p.grantLocked()
 }

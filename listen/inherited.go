@@ -44,6 +44,9 @@ func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams boo
 	}
 	for _, f := range files {
 		ln, pc, openErr := openInherited(f, config, guard, datagrams)
+		if openErr == nil && ln != nil {
+			ln, openErr = withFraming(ln, s)
+		}
 		switch {
 		case openErr != nil:
 			err = errors.Join(err, fmt.Errorf("listen on %s: %w", s, openErr))

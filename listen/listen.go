@@ -9,6 +9,8 @@
 //	systemd:name        sockets that systemd has opened, see Inherited; ?tls=true for TLS
 //	stdin:              standard input, as a listener with one connection
 //
+// All but udp:// take ?framing=newline, octet, nul or auto, in line mode.
+//
 // Parse finds errors in a value itself. Spec.Check finds errors that can be found without
 // listening, and Open finds the rest, such as a port that is in use.
 package listen
@@ -37,6 +39,8 @@ const (
 // Open opens the listener for s. config is the server's TLS configuration, used for tls:// only.
 // guard decides which peers may connect; nil admits all. ctx limits the opening only, not the
 // listener's life.
+//
+// The listener, unless it is of UDP, has a Framing method, which returns that of s.
 //
 // The listener is a fmt.Stringer that returns its actual address in the form of a -listen value,
 // with the port that the kernel chose. Except for stdin it has a SetDeadline method, for Accept.
@@ -69,9 +73,12 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 	case schemeUnix:
 		ln, err = openUnix(ctx, s)
 	case schemeStdin:
-		return Stdin(os.Stdin), nil
+		ln = Stdin(os.Stdin)
 	default:
 		err = errors.New("unknown scheme")
+	}
+	if err == nil {
+		ln, err = withFraming(ln, s)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s, err)
@@ -113,6 +120,7 @@ type namedListener struct {
 	guard  *Guard
 
 	detached detached
+	framed
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
@@ -191,7 +199,7 @@ func (l *namedListener) String() string {
 	if l.config != nil {
 		scheme = schemeTLS
 	}
-	return scheme + "://" + l.Addr().String()
+	return scheme + "://" + l.Addr().String() + l.query()
 }
 
 // explain removes the net package's repetition of the address from an error, and adds a hint.

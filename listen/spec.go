@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/hostport"
 )
 
@@ -52,6 +53,8 @@ type Spec struct {
 	secure  bool   // TLS on inherited sockets
 	reuse   bool   // see ReusePort
 	only6   bool   // every address is every IPv6 address; see Apart
+
+	framing framing.Framing // of what senders write
 }
 
 // Parse parses a -listen value. Its errors tell the right form.
@@ -71,10 +74,7 @@ func parse(value string) (Spec, error) {
 	scheme, rest, found := strings.Cut(value, ":")
 	s := Spec{scheme: scheme, mode: unset, uid: unset, gid: unset}
 	if scheme == schemeStdin && found {
-		if rest != "" {
-			return s, errors.New("stdin: takes nothing after the colon")
-		}
-		return s, nil
+		return parseStdin(s, rest)
 	}
 	if scheme == schemeInherited && found {
 		return parseInherited(s, rest)
@@ -88,8 +88,7 @@ func parse(value string) (Spec, error) {
 	case !found:
 		return s, fmt.Errorf("no address: %s", knownSchemes)
 	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
-		s.address = rest
-		return s, checkHostPort(scheme, rest)
+		return parseNetwork(s, rest)
 	case scheme == schemeUnix:
 		return parseUnix(s, rest)
 	default:
@@ -132,21 +131,21 @@ func parseInherited(s Spec, rest string) (Spec, error) {
 			"of the socket unit, or systemd: for all", name)
 	}
 	s.address = name
-	switch query {
-	case "":
-	case "tls=true":
-		s.secure = true
-	default:
-		return s, fmt.Errorf("option %q: want ?tls=true or none", query)
+	options, err := s.takeFraming(query)
+	if err != nil {
+		return s, err
+	}
+	if s.secure = options.Get("tls") == "true"; s.secure {
+		options.Del("tls")
+	}
+	if len(options) > 0 {
+		return s, fmt.Errorf("option %q: want ?tls=true, ?framing=octet, both or none", options.Encode())
 	}
 	return s, nil
 }
 
 // checkHostPort checks that the address has a host and a numeric port.
-func checkHostPort(scheme, address string) error {
-	if strings.Contains(address, "?") {
-		return fmt.Errorf("%s:// takes no options", scheme)
-	}
+func checkHostPort(address string) error {
 	host, port, err := hostport.Split(address)
 	if err != nil {
 		return err
@@ -170,11 +169,8 @@ func checkHostPort(scheme, address string) error {
 func parseUnix(s Spec, rest string) (Spec, error) {
 	var query string
 	s.address, query, _ = strings.Cut(rest, "?")
-	options, err := url.ParseQuery(query)
-	if err != nil {
-		return s, fmt.Errorf("options: %w", err)
-	}
-	return s, errors.Join(checkUnixAddress(s.address), s.setOptions(options))
+	options, err := s.takeFraming(query)
+	return s, errors.Join(err, checkUnixAddress(s.address), s.setOptions(options))
 }
 
 func checkUnixAddress(address string) error {
@@ -208,7 +204,7 @@ func (s *Spec) setOptions(options url.Values) error {
 		var err error
 		switch {
 		case !slices.Contains([]string{"mode", "uid", "gid"}, key):
-			err = fmt.Errorf("unknown option %q: known are mode, uid and gid", key)
+			err = fmt.Errorf("unknown option %q: known are framing, mode, uid and gid", key)
 		case len(values) > 1:
 			err = fmt.Errorf("option %s is given %d times", key, len(values))
 		case s.abstract():
@@ -266,15 +262,13 @@ func lookupGroup(name string) (string, error) {
 
 // String returns the value in canonical form: parsing it gives the same Spec.
 func (s Spec) String() string {
-	switch {
-	case s.scheme == schemeStdin:
-		return "stdin:"
-	case s.Inherited() && s.secure:
-		return "systemd:" + s.address + "?tls=true"
-	case s.Inherited():
-		return "systemd:" + s.address
-	}
 	var options []string
+	if s.framing != framing.Newline {
+		options = append(options, "framing="+s.framing.String())
+	}
+	if s.secure {
+		options = append(options, "tls=true")
+	}
 	if s.mode != unset {
 		options = append(options, fmt.Sprintf("mode=%04o", s.mode))
 	}
@@ -284,10 +278,14 @@ func (s Spec) String() string {
 	if s.gid != unset {
 		options = append(options, fmt.Sprintf("gid=%d", s.gid))
 	}
-	if s.scheme != schemeUnix || len(options) == 0 {
-		return s.scheme + "://" + s.address
+	text := s.scheme + "://" + s.address
+	if s.Stdin() || s.Inherited() {
+		text = s.scheme + ":" + s.address
 	}
-	return s.scheme + "://" + s.address + "?" + strings.Join(options, "&")
+	if len(options) > 0 {
+		text += "?" + strings.Join(options, "&")
+	}
+	return text
 }
 
 // TLS reports whether the listener uses TLS, so that Open needs a configuration.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"linesplit/internal/framing"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,6 +42,10 @@ func TestParseIsCanonical(t *testing.T) {
 		{"systemd:linesplit.socket?tls=true",
 			Spec{scheme: "systemd", address: "linesplit.socket", mode: unset, uid: unset, gid: unset, secure: true}, ""},
 		{"stdin:", unsetSpec("stdin", ""), ""},
+		{"tcp://:9000?framing=octet", framedSpec("tcp", ":9000", framing.Octet), ""},
+		{"tls://:9000?framing=newline", unsetSpec("tls", ":9000"), "tls://:9000"},
+		{"unix:///x?framing=nul", framedSpec("unix", "/x", framing.NUL), ""},
+		{"systemd:?framing=auto", framedSpec("systemd", "", framing.Auto), ""},
 	}
 	if runtime.GOOS == "linux" {
 		tests = append(tests, tests[0])
@@ -83,6 +89,12 @@ func TestParseShortForms(t *testing.T) {
 	}
 }
 
+func framedSpec(scheme, address string, f framing.Framing) Spec {
+	s := unsetSpec(scheme, address)
+	s.framing = f
+	return s
+}
+
 // unsetSpec returns a Spec without mode, uid and gid.
 func unsetSpec(scheme, address string) Spec {
 	return Spec{scheme: scheme, address: address, mode: unset, uid: unset, gid: unset}
@@ -122,7 +134,12 @@ var parseErrors = []struct{ in, want string }{
 	{"127.0.0.256:9000", `"127.0.0.256" is no IPv4 address`},
 	{"unix:run/x", "write unix:// and the absolute path"},
 	{"unix:99", "write unix:// and the absolute path"},
-	{"tcp://:9000?mode=0660", "tcp:// takes no options"},
+	{"tcp://:9000?mode=0660", `unknown option "mode": known is framing`},
+	{"tcp://:9000?framing=lf", `framing="lf": use newline, octet, nul or auto`},
+	{"tcp://:9000?framing=nul&framing=nul", "option framing is given 2 times"},
+	{"udp://:9000?framing=nul", "udp:// takes no options"},
+	{"stdin:?framing=nul&mode=0660", "nothing after the colon but ?framing"},
+	{"systemd:x?framing=crlf", `framing="crlf"`},
 	{"unix:///a\x1b[2Jb", "cannot be printed"},
 	{"unix:///a\xffb", "cannot be printed"},
 	{"systemd:a\u202eb", "cannot be printed"},
@@ -138,7 +155,7 @@ var parseErrors = []struct{ in, want string }{
 	{"unix:///run/x?mode=rw", `mode "rw": want octal`},
 	{"unix:///run/x?mode", `mode "": want octal`},
 	{"unix:///run/x?mode=600&mode=660", "option mode is given 2 times"},
-	{"unix:///run/x?perm=0600", `unknown option "perm": known are mode, uid and gid`},
+	{"unix:///run/x?perm=0600", `unknown option "perm": known are framing, mode, uid and gid`},
 	{"unix:///run/x?uid=unknown-here", `no user "unknown-here" on this machine`},
 	{"unix:///run/x?gid=unknown-here", `no group "unknown-here" on this machine`},
 	{"unix:///run/x?uid=4294967295", `user "4294967295": want a name, or a number from 0 to 4294967294`},

@@ -35,6 +35,8 @@ func Stdin(in io.Reader) net.Listener {
 }
 
 type stdinListener struct {
+	framed
+
 	mu     sync.Mutex // guards the fields below
 	conn   *stdinConn // nil once it has been accepted
 	closed bool
@@ -65,8 +67,8 @@ func (l *stdinListener) Close() error {
 
 func (l *stdinListener) Addr() net.Addr { return stdinAddr{} }
 
-// String returns "stdin:".
-func (l *stdinListener) String() string { return stdinAddr{}.String() }
+// String returns "stdin:", with the framing if that is another than lines.
+func (l *stdinListener) String() string { return stdinAddr{}.String() + l.query() }
 
 type stdinAddr struct{}
 

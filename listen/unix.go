@@ -25,6 +25,7 @@ type unixListener struct {
 	err  error
 
 	detached detached
+	framed
 }
 
 // openUnix makes a socket file with its mode and owner, and replaces a stale one.
@@ -224,4 +225,4 @@ func (l *unixListener) Close() error {
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 // String returns the address as a -listen value, without options.
-func (l *unixListener) String() string { return schemeUnix + "://" + l.path }
+func (l *unixListener) String() string { return schemeUnix + "://" + l.path + l.query() }

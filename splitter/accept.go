@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/framing"
 	"linesplit/internal/loop"
 	"linesplit/internal/stranger"
 	"linesplit/tlsconf"
@@ -20,9 +21,20 @@ type serving struct {
 	hard  context.Context
 	ln    net.Listener
 	loops *loop.Group // nil: goroutines read all connections
-	conns sync.WaitGroup
+
+	framing framing.Framing // of what senders write
+	conns   sync.WaitGroup
 
 	inputErr error // why standard input was not read to its end; written before its conns.Done
+}
+
+// framingOf returns the framing of what a listener's senders write: that of its Framing method, if
+// it has one, else lines.
+func framingOf(ln net.Listener) framing.Framing {
+	if f, ok := ln.(interface{ Framing() framing.Framing }); ok {
+		return f.Framing()
+	}
+	return framing.Newline
 }
 
 func (v *serving) failed(err error) {

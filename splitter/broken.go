@@ -19,7 +19,7 @@ func (c *conn) noteEnd(err error) {
 	case err == io.EOF, c.cutOffBy(err), c.hasTimedOut():
 	case c.stdin:
 		c.v.inputFailed(err)
-	case err == errTooLong:
+	case err == errTooLong, err == errUncounted:
 	case c.datagrams:
 		c.v.datagramsFailed.Warn(c.v.o.Logger, "reading datagrams failed, trying again",
 			slog.String("listener", accept.Name(c.v.ln)), slog.Any("err", err))

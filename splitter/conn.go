@@ -61,7 +61,9 @@ type conn struct {
 var (
 	errCutOff  = errors.New("cut off: the drain ended")
 	errTooLong = errors.New("closed: a line is too long")
-	errNoClose = errors.New("the TLS stream ended in mid-line without close_notify, so it may have been cut off")
+	// errUncounted ends a sender of which it is not known where its next line begins.
+	errUncounted = errors.New("closed: the line does not begin with its length and a space, as octet counting has it")
+	errNoClose   = errors.New("the TLS stream ended in mid-line without close_notify, so it may have been cut off")
 )
 
 func newConn(v *serving, nc net.Conn) *conn {
@@ -74,7 +76,7 @@ func newConn(v *serving, nc net.Conn) *conn {
 		c.read = c.readHeld
 		c.small = make([]byte, intake.SmallRead)
 	}
-	c.in.Init(v.streams, c, intake.Options{Held: c.small != nil, Timed: isTimed(nc)}, c.limits(), c.since)
+	c.in.Init(v.streams, c, intake.Options{Held: c.small != nil, Timed: isTimed(nc), Framing: v.framing}, c.limits(), c.since)
 	return c
 }
 
@@ -125,7 +127,10 @@ func (c *conn) take(n int) error {
 			return err
 		}
 	}
-	if r.Close {
+	switch {
+	case r.Uncounted:
+		return errUncounted
+	case r.Close:
 		return errTooLong
 	}
 	c.in.Settle()
@@ -195,15 +200,16 @@ func countOf(b *linebuf.Buffer) linebuf.Count {
 	return linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
 }
 
-// finish ends the connection. A last line without a newline gets one at a clean end; if the
-// connection broke, the line is dropped as torn.
+// finish ends the connection. A last line without a newline gets one at a clean end; a counted one,
+// or any if the connection broke, is dropped as torn.
 func (c *conn) finish(err error) {
 	c.LeaveGate()
 	if err == io.EOF {
 		if b := c.in.Last(time.Now()); b != nil && !c.trySend(b) {
 			c.sendWaiting(b)
 		}
-	} else if torn := c.in.Torn(); torn.Lines > 0 {
+	}
+	if torn := c.in.Torn(); torn.Lines > 0 {
 		c.countDrop(intake.ReasonTorn, torn, err)
 	}
 	c.in.End()

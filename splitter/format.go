@@ -17,9 +17,20 @@ const (
 	proxied    = "name the proxy in -proxy-protocol-from, or switch the PROXY protocol off there"
 )
 
+// These formats are other framings.
+const (
+	octetCounting = "syslog with octet counting (RFC 6587)"
+	wideOrNUL     = "UTF-16, or NUL-delimited records of one character"
+)
+
+// isFraming reports whether f is only another framing. f may be nil.
+func (f *format) isFraming() bool {
+	return f != nil && (f.name == octetCounting || f.name == wideOrNUL)
+}
+
 var nulDelimited = format{
 	name:   "NUL-delimited records",
-	advice: "have the sender end its records with a newline, not a NUL byte: without newlines everything is one line",
+	advice: "listen with ?framing=nul, or have the sender end its records with a newline: without newlines everything is one line",
 }
 
 var crDelimited = format{
@@ -46,11 +57,10 @@ var formats = []format{
 		prefix("PROXY TCP", "PROXY UNKNOWN", "\r\n\r\n\x00\r\nQUIT\n")},
 	{"Beats (Lumberjack)", "let Filebeat write to Logstash, or use -mode connection", false, prefix("1W\x00", "2W\x00")},
 	{"Fluent Forward", "use an output that writes lines, or -mode connection", false, fluentForward},
-	{"syslog with octet counting (RFC 6587)", "have the sender end its messages with newlines " +
-		`("non-transparent framing"), in rsyslog with TCP_Framing="traditional"`, false,
-		matches(`^[1-9][0-9]{0,5} <[0-9]{1,3}>`)},
+	{octetCounting, "listen with ?framing=octet, or with ?framing=auto where other senders end their messages " +
+		"with newlines", false, matches(`^[1-9][0-9]{0,5} <[0-9]{1,3}>`)},
 	{"UTF-16", "have the sender write UTF-8", false, isUTF16},
-	{"UTF-16, or NUL-delimited records of one character",
+	{wideOrNUL,
 		"have the sender write UTF-8, and end its records with a newline", false, isWide},
 	{"SSH", "use -mode connection", false, prefix("SSH-2.0-")},
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"linesplit/internal/accept"
+	"linesplit/internal/framing"
 	"linesplit/internal/loglimit"
 )
 
@@ -49,13 +50,16 @@ func (h *hints) first(key hintKey) bool {
 // looks at the start of each read.
 func (c *conn) sniff(b []byte, from int) {
 	f := formatOf(b[:min(len(b), sniffBytes)], c.datagrams)
+	if c.v.framing != framing.Newline && f.isFraming() {
+		f = nil
+	}
 	switch began := c.received.Load().Bytes == uint64(from); {
 	case c.datagrams:
 		if f == nil || from > 0 {
 			return
 		}
 	case began && f != nil:
-	case bytes.IndexByte(b[from:], '\n') >= 0:
+	case c.v.framing != framing.Newline, bytes.IndexByte(b[from:], '\n') >= 0:
 		c.sniffing = false
 		return
 	case bytes.IndexByte(b[from:], 0) >= 0:

@@ -1,7 +1,6 @@
 package splitter
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -102,10 +101,10 @@ func (r *rig) charged() int64 { return r.streams.Usage().Unfinished }
 func (r *rig) take(out <-chan *linebuf.Buffer) {
 	for b := range out {
 		r.gate.Lock() // waits while a test holds it
-		n := bytes.Count(b.B, newline)
+		n := b.Framing.Count(b.B)
 		r.gate.Unlock()
-		if len(b.B) == 0 || b.B[len(b.B)-1] != '\n' {
-			r.t.Errorf("a buffer of %d bytes does not end in a newline", len(b.B))
+		if len(b.B) == 0 || b.Framing.Start(b.B, len(b.B)) != len(b.B) {
+			r.t.Errorf("a buffer of %d bytes does not end with a line", len(b.B))
 		}
 		if n != b.Lines {
 			r.t.Errorf("a buffer counts %d lines and has %d", b.Lines, n)
@@ -330,5 +329,3 @@ func model(in []byte, maxLine int, policy Oversize) (r result) {
 	r.dropped[intake.ReasonTruncated].Bytes = n.CutOff
 	return r
 }
-
-var newline = []byte{'\n'}

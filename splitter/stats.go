@@ -53,6 +53,7 @@ type Stats struct {
 //   - "truncated": the ends cut off delivered lines (bytes, no lines).
 //   - "shutdown": the hard end came before the channel had room.
 //   - "keyless": it has no key, and such lines are to be dropped; see KeyedOutlet.
+//   - "framing": it did not begin with its length, as octet counting has it.
 type Dropped struct {
 	Reason string
 	linebuf.Count

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/hostport"
 )
 
@@ -47,6 +48,8 @@ type Address struct {
 	// HostName is the host name that a source of targets has looked up to get Host; empty if Host
 	// was configured. It is no option, and not part of the target's name.
 	HostName string
+	// Framing is how the lines that it gets are told apart.
+	Framing framing.Framing
 
 	// The fields below are for connection mode and not part of the target's name.
 
@@ -136,9 +139,14 @@ func (a Address) CheckSocket() error {
 // String returns the address in the form that ParseAddress reads, without the options of connection
 // mode. It names the target in logs and metrics.
 func (a Address) String() string {
+	return a.with(a.lineOptions())
+}
+
+// with returns the address with options.
+func (a Address) with(options []string) string {
 	s := a.Scheme + "://" + a.Host
-	if a.ViaProxy {
-		s += "?via-proxy=true"
+	if len(options) > 0 {
+		s += "?" + strings.Join(options, "&")
 	}
 	return s
 }
@@ -156,24 +164,31 @@ func (a Address) Key() string {
 	return strings.ToLower(a.Host)
 }
 
+// lineOptions returns the options that are part of the name.
+func (a Address) lineOptions() (options []string) {
+	if a.ViaProxy {
+		options = append(options, "via-proxy=true")
+	}
+	if a.Framing != framing.Newline {
+		options = append(options, "framing="+a.Framing.String())
+	}
+	return options
+}
+
 // Written returns the address with all its options in the form that ParseAddress reads.
 func (a Address) Written() string {
-	var options []string
+	options := a.lineOptions()
 	add := func(given bool, format string, value any) {
 		if given {
 			options = append(options, fmt.Sprintf(format, value))
 		}
 	}
-	add(a.ViaProxy, "via-proxy=%v", true)
 	add(a.ServerName != "", "server-name=%s", a.ServerName)
 	add(a.Share() > 1, "weight=%d", a.Weight)
 	add(a.Backup, "backup=%v", true)
 	add(a.MaxConnections > 0, "max-connections=%d", a.MaxConnections)
 	add(a.ProxyProtocol > 0, "proxy-protocol=v%d", a.ProxyProtocol)
-	if options == nil {
-		return a.String()
-	}
-	return a.Scheme + "://" + a.Host + "?" + strings.Join(options, "&")
+	return a.with(options)
 }
 
 // Literal returns where a plain TCP target listens, if its host is an IP address without a zone:
@@ -264,6 +279,8 @@ func (a *Address) setOption(key, value string) (err error) {
 		a.ViaProxy, err = parseBool(key, value)
 	case "server-name":
 		a.ServerName, err = parseServerName(value)
+	case "framing":
+		a.Framing, err = framing.ParseTarget(value)
 	case "weight":
 		a.Weight, err = parseNumber(key, value, MaxWeight)
 	case "backup":
@@ -273,7 +290,7 @@ func (a *Address) setOption(key, value string) (err error) {
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
-		return fmt.Errorf("%w %q: use via-proxy=true, server-name=NAME, weight=3, backup=true, "+
+		return fmt.Errorf("%w %q: use via-proxy=true, framing=octet, server-name=NAME, weight=3, backup=true, "+
 			"max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
 	}
 	return err

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"linesplit/internal/framing"
 )
 
 func TestParseAddress(t *testing.T) {
@@ -74,10 +76,12 @@ func TestAddressShare(t *testing.T) {
 
 func TestAddressString(t *testing.T) {
 	for a, want := range map[Address]string{
-		{Scheme: SchemeTCP, Host: "10.0.0.1:9999"}:       "tcp://10.0.0.1:9999",
-		{Scheme: SchemeTLS, Host: "h:1", ViaProxy: true}: "tls://h:1?via-proxy=true",
-		{Scheme: SchemeUnix, Host: "/run/x"}:             "unix:///run/x",
-		{Scheme: SchemeUnix, Host: "@x"}:                 "unix://@x",
+		{Scheme: SchemeTCP, Host: "10.0.0.1:9999"}:                             "tcp://10.0.0.1:9999",
+		{Scheme: SchemeTLS, Host: "h:1", ViaProxy: true}:                       "tls://h:1?via-proxy=true",
+		{Scheme: SchemeUnix, Host: "/run/x"}:                                   "unix:///run/x",
+		{Scheme: SchemeTCP, Host: "h:1", Framing: framing.Octet}:               "tcp://h:1?framing=octet",
+		{Scheme: SchemeTCP, Host: "h:1", Framing: framing.NUL, ViaProxy: true}: "tcp://h:1?via-proxy=true&framing=nul",
+		{Scheme: SchemeUnix, Host: "@x"}:                                       "unix://@x",
 	} {
 		if got := a.String(); got != want {
 			t.Errorf("%+v.String() = %q, want %q", a, got, want)
@@ -120,6 +124,9 @@ var addressErrors = map[string]string{
 	"h:1?via-proxy":             "write via-proxy=true",
 	"h:1?via-proxy=yes":         "neither true nor false",
 	"h:1?via-proxy=true;a=b":    "options",
+	"h:1?framing=lf":            `framing="lf": use newline, octet or nul`,
+	"h:1?framing=auto":          "a target has one of newline, octet and nul",
+	"h:1?framing=newline":       "",
 	"h:1?%zz=1":                 "options",
 	"unix:///x?mode=0660":       "via-proxy=true",
 	"unix:///" + pathOf(107):    "107",

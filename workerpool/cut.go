@@ -1,10 +1,6 @@
 package workerpool
 
-import (
-	"bytes"
-
-	"linesplit/linebuf"
-)
+import "linesplit/linebuf"
 
 // cut moves the lines of b, in order, to at most as many buffers as parts has room for, and returns
 // how many it has filled. They are of about equal size. There are fewer parts if lines are long, or
@@ -13,7 +9,7 @@ import (
 func cut(pool *linebuf.Pool, b *linebuf.Buffer, parts []*linebuf.Buffer) int {
 	rest, lines, n := b.B, b.Lines, 0
 	for ; n < len(parts)-1; n++ {
-		size := lineEnd(rest, len(rest)/(len(parts)-n))
+		size := b.Framing.End(rest, max(1, len(rest)/(len(parts)-n))) // of at least one line
 		if size == len(rest) {
 			break
 		}
@@ -22,7 +18,7 @@ func cut(pool *linebuf.Pool, b *linebuf.Buffer, parts []*linebuf.Buffer) int {
 			break
 		}
 		part.B = append(part.B, rest[:size]...)
-		part.Lines, part.Read = bytes.Count(part.B, newline), b.Read
+		part.Lines, part.Read, part.Framing = b.Framing.Count(part.B), b.Read, b.Framing
 		parts[n] = part
 		rest, lines = rest[size:], lines-part.Lines
 	}
@@ -34,18 +30,12 @@ func cut(pool *linebuf.Pool, b *linebuf.Buffer, parts []*linebuf.Buffer) int {
 	return n + 1
 }
 
-// lineEnd returns the end of the line that holds byte size-1 of b, or of the first line.
-func lineEnd(b []byte, size int) int {
-	at := max(0, size-1)
-	return at + bytes.IndexByte(b[at:], '\n') + 1
-}
-
 // keep returns a buffer that holds only rest, the end of b. A small rest does not keep a large
 // buffer.
 func keep(pool *linebuf.Pool, b *linebuf.Buffer, rest []byte) *linebuf.Buffer {
 	if 4*linebuf.ClassSize(len(rest)) <= cap(b.B) {
 		if small := pool.TryGet(len(rest)); small != nil {
-			small.B, small.Read = append(small.B, rest...), b.Read
+			small.B, small.Read, small.Framing = append(small.B, rest...), b.Read, b.Framing
 			pool.Put(b)
 			return small
 		}
@@ -53,5 +43,3 @@ func keep(pool *linebuf.Pool, b *linebuf.Buffer, rest []byte) *linebuf.Buffer {
 	b.B = b.B[:copy(b.B, rest)]
 	return b
 }
-
-var newline = []byte{'\n'}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/framing"
 	"linesplit/linebuf"
 )
 
@@ -27,7 +28,7 @@ func checkCut(t *testing.T, text string, capacity, n int, room int64) []*linebuf
 		longest = max(longest, len(line))
 	}
 	for i, p := range parts {
-		if len(p.B) == 0 || p.B[len(p.B)-1] != '\n' || p.Lines != bytes.Count(p.B, newline) || p.Read != read {
+		if len(p.B) == 0 || p.B[len(p.B)-1] != '\n' || p.Lines != bytes.Count(p.B, []byte{'\n'}) || p.Read != read {
 			t.Errorf("part %d: %d lines, read at %v: %.100q", i, p.Lines, p.Read, p.B)
 		}
 		if room >= 2*int64(len(text))+int64(n*linebuf.ClassSize(1)) && len(p.B) >= len(text)/n+longest+n {
@@ -51,6 +52,26 @@ func checkCut(t *testing.T, text string, capacity, n int, room int64) []*linebuf
 		t.Errorf("parts hold %d bytes, and %d more are in use", held, pool.InUse())
 	}
 	return parts
+}
+
+// Lines that are counted, and contain newlines, are cut where they end.
+func TestCutKeepsCountedLines(t *testing.T) {
+	pool := linebuf.NewPool(0)
+	line := "601 " + strings.Repeat("\n", 601)
+	b := pool.MustGet(10 * len(line))
+	b.B, b.Lines, b.Framing = append(b.B, strings.Repeat(line, 10)...), 10, framing.Octet
+	parts := make([]*linebuf.Buffer, 4)
+	n, whole := cut(pool, b, parts), ""
+	for _, p := range parts[:n] {
+		if p.Framing != framing.Octet || string(p.B) != strings.Repeat(line, p.Lines) {
+			t.Errorf("a part of %d bytes has %d lines, %v", len(p.B), p.Lines, p.Framing)
+		}
+		whole += string(p.B)
+		pool.Put(p)
+	}
+	if n != 4 || whole != strings.Repeat(line, 10) || pool.InUse() != 0 {
+		t.Errorf("%d parts with %d bytes, %d in use", n, len(whole), pool.InUse())
+	}
 }
 
 func TestCutKeepsAllLines(t *testing.T) {

@@ -107,8 +107,9 @@ func (w *worker) offer(b *linebuf.Buffer, from burst) bool {
 func (w *worker) writeInTurn(b *linebuf.Buffer, from burst) {
 	w.give(b, from)
 	w.pool.clock.stir()
-	c, p := w.machine.Writing()
-	n, err := c.(Conn).TryWrite(p)
-	w.machine.Wrote(n, err, time.Now())
+	if c, p := w.machine.Writing(); len(p) > 0 {
+		n, err := c.(Conn).TryWrite(p)
+		w.machine.Wrote(n, err, time.Now())
+	}
 	w.endTurn()
 }

@@ -231,7 +231,7 @@ func (p *Pool) Targets() (all []*target.Target) {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Retained: p.shared.Retained(), Taken: p.shared.Taken()}
+	s := Stats{Retained: p.shared.Retained(), Taken: p.shared.Taken(), Reframed: p.shared.Reframed()}
 	for _, b := range p.backends {
 		t := b.statsLocked()
 		t.Lanes = p.laneStatsLocked(b)

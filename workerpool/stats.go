@@ -7,10 +7,12 @@ import (
 	"linesplit/linebuf"
 )
 
-// Stats is a snapshot of a pool's counters. A count of bytes includes newlines.
+// Stats is a snapshot of a pool's counters. A count of bytes includes newlines, or what else tells
+// lines apart.
 type Stats struct {
 	Taken    linebuf.Count // taken from the channel so far
 	Retained linebuf.Count // taken and not confirmed: in windows or in a retry queue
+	Reframed delivery.Reframed
 	Targets  []TargetStats
 	Removed  TargetStats // sums over targets that were removed; only its Counters are set
 	Keys     *KeyStats   // nil: lines have no keys

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"linesplit/internal/delivery"
+	"linesplit/internal/framing"
 	"linesplit/target"
 )
 
@@ -35,6 +36,9 @@ type Tuning struct {
 	// PeerLookup asks the kernel what targets on this host have not read; see
 	// target.Options.PeerLookup.
 	PeerLookup bool
+	// Embedded is the rule for lines that contain the delimiter of their target's framing; the
+	// default is framing.Escape.
+	Embedded framing.Embedded
 
 	// DialOptions gives TLS and Timeout; its other fields are set from the settings above.
 	DialOptions target.Options
@@ -94,6 +98,7 @@ func (p *Pool) updateSettingsLocked() {
 		ResendAge:        s.ResendAge,
 		WindowMax:        s.windowMax,
 		StayHome:         s.StayHome,
+		Embedded:         s.Embedded,
 	})
 	if p.routes != nil {
 		p.routes.SetLimit(laneLimit(p.buffers.Limit(), len(p.backends)*p.o.Connections))

@@ -505,6 +505,7 @@ function resentNote(l) {
   const parts = [bytes(l.resent.bytes)];
   if (l.resent.lines > 0) parts.push('may have arrived twice');
   if (l.truncated_lines > 0) parts.push(`${count(l.truncated_lines)} truncated`);
+  if (l.altered_lines > 0) parts.push(`${count(l.altered_lines)} altered`);
   return parts.join(' · ');
 }
 

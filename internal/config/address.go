@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"linesplit/internal/flags"
+	"linesplit/internal/framing"
 	"linesplit/listen"
 	"linesplit/target"
 )
@@ -49,7 +50,7 @@ func listeners(s *flags.Set) []listen.Spec {
 }
 
 // ChoosesPort reports whether the kernel chooses the port of a listener.
-func ChoosesPort(spec listen.Spec) bool { return strings.HasSuffix(spec.String(), ":0") }
+func ChoosesPort(spec listen.Spec) bool { return strings.HasSuffix(AddressKey(spec.String()), ":0") }
 
 // dropOtherListeners drops inherited settings that those of a table take the place of: -listen that
 // of -addr and -port, and the other way round.
@@ -175,6 +176,9 @@ func checkAddresses(s *flags.Set, c Config) {
 		if c.Mode == ConnectionMode && spec.Stdin() {
 			s.FailValue("listen", spec.String(), errors.New("standard input is lines: it needs -mode line"))
 		}
+		if c.Mode == ConnectionMode && spec.Framing() != framing.Newline {
+			s.FailValue("listen", spec.String(), errNoFraming)
+		}
 	}
 	for _, a := range c.Targets {
 		if err := checkTarget(a, c.Mode); err != nil {
@@ -187,6 +191,8 @@ func checkAddresses(s *flags.Set, c Config) {
 	}
 }
 
+var errNoFraming = errors.New("?framing is only valid with -mode line: connections are forwarded as they are")
+
 // checkTarget returns an error for a target that the mode does not have, or with an option that
 // has no effect in it.
 func checkTarget(a target.Address, m Mode) error {
@@ -195,6 +201,8 @@ func checkTarget(a target.Address, m Mode) error {
 	switch {
 	case m == ConnectionMode && a.ViaProxy:
 		return errors.New("?via-proxy is " + onlyLines)
+	case m == ConnectionMode && a.Framing != framing.Newline:
+		return errNoFraming
 	case m == ConnectionMode:
 		return nil
 	case a.Scheme == target.SchemeUDP:

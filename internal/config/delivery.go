@@ -11,6 +11,7 @@ import (
 	"linesplit/health"
 	"linesplit/internal/clientlimit"
 	"linesplit/internal/flags"
+	"linesplit/internal/framing"
 	"linesplit/internal/linekey"
 	"linesplit/relay"
 	"linesplit/splitter"
@@ -43,6 +44,7 @@ func delivery(s *flags.Set) workerpool.Tuning {
 		ResendAge:        s.Duration("resend-age"),
 		PeerLookup:       flags.Parsed(s, "peer-lookup", parsePeerLookup),
 		StayHome:         flags.Parsed(s, "key-down", parseKeyDown),
+		Embedded:         flags.Parsed(s, "embedded-newline", framing.ParseEmbedded),
 	}
 }
 

@@ -56,7 +56,8 @@ func listenerOptions() []flags.Option {
 			Help: "where to accept senders, in place of -addr and -port; repeatable or comma separated: " +
 				"HOST:PORT or :PORT (TCP), tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME " +
 				"(abstract), udp://HOST:PORT, systemd:NAME?tls=true (socket activation; both parts " +
-				"optional), stdin: or - (line mode)"},
+				"optional), stdin: or - (line mode). ?framing=octet, nul or auto, where a line does not end in " +
+				"a newline: octet counting (RFC 6587), a NUL byte, or what the sender's first bytes look like"},
 		{Name: "addr", Arg: "HOST",
 			Help: "address to listen on; every IPv4 and IPv6 address when empty. 0.0.0.0 is every IPv4 address, " +
 				"[::] every address of both families unless -listen names an IPv4 address of its port, too"},
@@ -73,7 +74,7 @@ func targetOptions() []flags.Option {
 		{Name: "target", Arg: "ADDRESS", Many: true, Default: "127.0.0.1:9999",
 			Help: "receivers; repeatable or comma separated: HOST:PORT or :PORT (TCP), tls://HOST:PORT, " +
 				"unix:///PATH, udp://HOST:PORT (connection mode). Line mode: ?via-proxy=true if a proxy " +
-				"stands before the receiver. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
+				"stands before the receiver, ?framing=octet or nul for one that takes no newlines. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
 				"?proxy-protocol=v1 or v2, joined by &"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,
 			Help: "connections to each target"},
@@ -114,6 +115,10 @@ func deliveryOptions() []flags.Option {
 			Help: "lines acknowledged for this long count as delivered"},
 		{Name: "peer-lookup", Arg: "auto|off", Default: "auto", Scope: scopeLine, Choices: []string{"auto", "off"},
 			Help: "ask the kernel (Linux) what receivers on this host have not read, so that fewer lines go twice"},
+		{Name: "embedded-newline", Arg: "RULE", Default: "escape", Scope: scopeLine,
+			Choices: []string{"escape", "space", "refuse"},
+			Help: "a line with a newline in it (from a listener with ?framing), for a target that ends lines with " +
+				"newlines: escape it as \\n, write a space, or refuse the line; the same for NUL bytes and ?framing=nul"},
 	}
 }
 

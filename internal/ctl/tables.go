@@ -105,6 +105,12 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 				amount("    "+d.Reason, d.Amount)
 			}
 		}
+		if l.FramingAdded+l.FramingRemoved > 0 {
+			row("framing", "", fmt.Sprintf("+%s -%s", number(l.FramingAdded), number(l.FramingRemoved)))
+		}
+		if l.Altered > 0 {
+			row("altered", number(l.Altered), "")
+		}
 		amount("sent", l.Sent)
 		amount("acknowledged", l.Acknowledged)
 		amount("resent", l.Resent)

@@ -20,6 +20,7 @@ type Backend struct {
 	confirmed                    linebuf.AtomicCount
 	unacknowledged, unread       linebuf.AtomicCount
 	retained                     linebuf.AtomicCount
+	unlogged                     linebuf.AtomicCount // refused, and not in the log yet
 	logs                         backendLogs
 	exact                        atomic.Int64 // connections whose peer's kernel tells what is unread
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress

@@ -13,11 +13,12 @@ const LogBurst = 4
 
 // backendLogs has a limiter for each kind of message about a target's connections.
 type backendLogs struct {
-	connected, failedOver, movedOn, failedBack, failed, takesNothing loglimit.Limiter
+	connected, failedOver, movedOn, failedBack, failed, takesNothing, refused loglimit.Limiter
 }
 
 func (l *backendLogs) all() []*loglimit.Limiter {
-	return []*loglimit.Limiter{&l.connected, &l.failedOver, &l.movedOn, &l.failedBack, &l.failed, &l.takesNothing}
+	return []*loglimit.Limiter{&l.connected, &l.failedOver, &l.movedOn, &l.failedBack, &l.failed, &l.takesNothing,
+		&l.refused}
 }
 
 func (l *backendLogs) init() {

@@ -15,6 +15,7 @@
 //   - Every event carries the time, which never goes back.
 //   - A buffer that Take is given belongs to the machine, which puts it back into the pool once its
 //     lines are confirmed. Take may be called only while Wants reports true.
+//   - Take may leave nothing to write: lines that the target's framing cannot hold are dropped.
 //   - While Writing returns bytes, the driver writes them to that connection and to no other, in
 //     order, and reports with Wrote how many the connection took. Until a segment is written in
 //     full, the machine neither moves to another connection nor ends this one in order, so that no
@@ -37,6 +38,7 @@
 //	stalls, silent peers                        verdict and stallVerdict in check.go
 //	what is sent again after a failure          requeue in failover.go
 //	which target is dialled next                candidate in dial.go
+//	what is rewritten for the target's framing  reframe.go
 //	a peer's FIN, our FIN, the end in order     leave.go; judgeFIN in outconn.go for half-closers
 //	the way home                                failback.go
 //	lines that keep their order                 order.go
@@ -154,7 +156,7 @@ func (m *Machine) advance(now time.Time) {
 
 // resend begins to write the retry queue, which comes before anything new.
 func (m *Machine) resend(now time.Time) {
-	if m.writable() && !m.retryQueue.empty() {
+	for m.writable() && !m.retryQueue.empty() {
 		m.beginWrite(m.retryQueue.pop())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 	"linesplit/target"
@@ -33,6 +34,8 @@ type Settings struct {
 	// StayHome keeps the lines of machines in order from going to another target while home is down
 	// or hangs.
 	StayHome bool
+	// Embedded is the rule for lines that contain the delimiter of their target's framing.
+	Embedded framing.Embedded
 }
 
 // maxStuckAfter is the time without an acknowledgement after which a connection with data
@@ -66,6 +69,7 @@ type Shared struct {
 	backends atomic.Pointer[Backends]
 
 	taken, retained linebuf.AtomicCount
+	reframed        reframed
 	hindered        loglimit.Limiter // of dials that failed for a lack of resources
 }
 

@@ -107,6 +107,8 @@ func (a *simAccount) bytes() int {
 	return int(n)
 }
 
+var newline = []byte{'\n'}
+
 // added returns the bytes of newlines that the sender has not written, or not yet.
 func (a *simAccount) added(x *simSender) int {
 	at := x.lineStart()

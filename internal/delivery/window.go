@@ -1,14 +1,13 @@
 package delivery
 
 import (
-	"bytes"
 	"time"
 
 	"linesplit/linebuf"
 )
 
 // segment is a run of whole lines that is kept until it is confirmed: the content of buf from
-// off on. Its owner owns buf.
+// off on. Its owner owns buf, whose framing tells where the lines end.
 type segment struct {
 	buf   *linebuf.Buffer
 	off   int
@@ -109,21 +108,23 @@ func (w *window) mergeNewest() *linebuf.Buffer {
 // lineStart returns the start of the line that holds the byte at pos, a position within the
 // segment.
 func (s *segment) lineStart(pos uint64) uint64 {
-	begun := s.bytes()[:pos-s.start()]
-	return s.start() + uint64(bytes.LastIndexByte(begun, '\n')+1)
+	return s.start() + uint64(s.buf.Framing.Start(s.bytes(), int(pos-s.start())))
 }
 
 // trim removes the lines before pos, the start of a line within the segment, and returns their
 // count.
 func (s *segment) trim(pos uint64) linebuf.Count {
 	n := int(pos - s.start())
-	off := linebuf.Count{Lines: uint64(bytes.Count(s.bytes()[:n], newline)), Bytes: uint64(n)}
+	off := s.countOf(s.bytes()[:n])
 	s.off += n
 	s.lines -= int(off.Lines)
 	return off
 }
 
-var newline = []byte{'\n'}
+// countOf counts the lines that end in b, a part of the segment that begins with a line.
+func (s *segment) countOf(b []byte) linebuf.Count {
+	return linebuf.Count{Lines: uint64(s.buf.Framing.Count(b)), Bytes: uint64(len(b))}
+}
 
 // begun counts the lines of which at least one byte lies before pos and none before from. Both
 // may lie outside the segment; from is the start of a line if it lies within.
@@ -133,10 +134,7 @@ func (s *segment) begun(from, pos uint64) linebuf.Count {
 		return linebuf.Count{}
 	}
 	b := s.bytes()
-	if hi > 0 && b[hi-1] != '\n' {
-		hi += bytes.IndexByte(b[hi:], '\n') + 1
-	}
-	return linebuf.Count{Lines: uint64(bytes.Count(b[lo:hi], newline)), Bytes: uint64(hi - lo)}
+	return s.countOf(b[lo:s.buf.Framing.End(b, hi)])
 }
 
 // after counts the lines that do not lie before pos in full.
@@ -147,8 +145,7 @@ func (w *window) after(pos uint64) (n linebuf.Count) {
 			n.Add(s.count())
 			continue
 		}
-		rest := s.bytes()[s.lineStart(pos)-s.start():]
-		n.Add(linebuf.Count{Lines: uint64(bytes.Count(rest, newline)), Bytes: uint64(len(rest))})
+		n.Add(s.countOf(s.bytes()[s.lineStart(pos)-s.start():]))
 	}
 	return n
 }

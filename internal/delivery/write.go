@@ -7,8 +7,15 @@ import (
 )
 
 // beginWrite makes s the segment that Writing returns. The window owns it from now on, whether or
-// not it is written.
+// not it is written. If s has another framing than the target, it is rewritten first, and nothing
+// is written if no line of it is left.
 func (m *Machine) beginWrite(s segment) {
+	if to := m.out.backend.Target.Address.Framing; s.buf.Framing != to {
+		if s = m.reframe(s, to); s.len() == 0 {
+			m.shared.buffers.Put(s.buf)
+			return
+		}
+	}
 	m.out.begin(s)
 	m.writing, m.written = true, 0
 }

@@ -76,7 +76,7 @@ func (w Rewrite) Bound(src []byte, records int) int {
 func (w Rewrite) Append(dst, src []byte) ([]byte, Outcome) {
 	var o Outcome
 	for len(src) > 0 {
-		body, size := w.From.first(src)
+		body, size := w.From.First(src)
 		before := len(dst)
 		dst = w.appendRecord(dst, body, &o)
 		if len(dst) == before {
@@ -90,8 +90,9 @@ func (w Rewrite) Append(dst, src []byte) ([]byte, Outcome) {
 	return dst, o
 }
 
-// first returns the first record of b without its framing, and its length with that.
-func (f Framing) first(b []byte) (body []byte, size int) {
+// First returns the first record of b without its framing, and its length with that. b begins with a
+// whole record.
+func (f Framing) First(b []byte) (body []byte, size int) {
 	if f == Octet {
 		length, count := Header(b)
 		size = length + int(count)

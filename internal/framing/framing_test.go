@@ -132,7 +132,7 @@ func FuzzRewrite(f *testing.F) {
 			if refused {
 				continue
 			}
-			body, size := w.To.first(got)
+			body, size := w.To.First(got)
 			if string(body) != want {
 				t.Fatalf("%+v of %q: %q, want %q", w, r, body, want)
 			}

@@ -28,7 +28,8 @@
 //
 // Where to find a rule:
 //
-//	where a line ends, lines that are too long       lines.go
+//	where a line ends, lines that are too long       lines.go; octets.go for octet counting
+//	which framing a sender has                       detect.go
 //	which unfinished line is dropped for memory      budget.go
 //	how large the next read is, who keeps a buffer   room.go; held.go for reads that need one first
 //	what is copied when lines leave                  separate in intake.go
@@ -38,6 +39,7 @@ package intake
 import (
 	"time"
 
+	"linesplit/internal/framing"
 	"linesplit/linebuf"
 )
 
@@ -63,11 +65,13 @@ type Driver interface {
 type Options struct {
 	Held  bool // its driver's reads need a buffer before there is anything to read
 	Timed bool // it has a sender to which timeouts apply; its read buffer is charged while it is awake
+
+	Framing framing.Framing // of what the sender writes
 }
 
 // Limits are the settings that may change. They apply to lines of which nothing has been read yet.
 type Limits struct {
-	MaxLine int // maximum length of a line with its newline, in bytes
+	MaxLine int // maximum length of a line with its delimiter or count, in bytes
 	Policy  Oversize
 }
 
@@ -100,7 +104,7 @@ type Stream struct {
 // Init makes s ready for its first read.
 func (s *Stream) Init(shared *Shared, driver Driver, o Options, set Limits, now time.Time) {
 	s.shared, s.driver, s.o = shared, driver, o
-	s.rules = rules{max: set.MaxLine, policy: set.Policy}
+	s.rules = rules{max: set.MaxLine, policy: set.Policy, framing: o.Framing}
 	s.size = shared.readSize
 	s.at = -1
 	s.noteRead(now)
@@ -110,7 +114,9 @@ func (s *Stream) Init(shared *Shared, driver Driver, o Options, set Limits, now 
 type Result struct {
 	Whole *linebuf.Buffer // whole lines, to be handed over; the caller owns it. nil: there are none
 	Lines int             // in Whole
-	Close bool            // the sender is to be closed for a line that is too long
+	Close bool            // the sender is to be closed for a line that is too long, or Uncounted
+
+	Uncounted bool // since no count was where one had to be
 }
 
 // Fresh returns the unfinished line with the n bytes that have been read behind it, and the
@@ -126,7 +132,7 @@ func (s *Stream) Read(n int, set Limits, now time.Time) (r Result) {
 	from := len(b.B)
 	s.adapt(n, cap(b.B)-from)
 	b.B = b.B[:from+n]
-	c := s.applyRules(set, from)
+	c := s.rules.apply(set, b.B, from)
 	if c.lossy {
 		s.driver.Lost(Losses{c.dropped, c.truncated, s.rules.max})
 	}
@@ -136,19 +142,11 @@ func (s *Stream) Read(n int, set Limits, now time.Time) (r Result) {
 	s.began, s.active = c.ended, true
 	if c.whole > 0 {
 		r.Whole, r.Lines = s.separate(c.whole), c.lines
-		r.Whole.Lines, r.Whole.Read = c.lines, now
+		r.Whole.Lines, r.Whole.Read, r.Whole.Framing = c.lines, now, s.rules.inner()
 		s.discharge()
 	}
-	r.Close = c.close
+	r.Close, r.Uncounted = c.close, c.uncounted
 	return r
-}
-
-// applyRules cuts the buffer, and switches to new rules if the limits have changed.
-func (s *Stream) applyRules(set Limits, from int) cut {
-	if set.MaxLine != s.rules.max || set.Policy != s.rules.policy {
-		return s.rules.change(set.MaxLine, set.Policy, s.buf.B, from)
-	}
-	return s.rules.cut(s.buf.B, from)
 }
 
 // Settle ends what a read began, once its lines have been handed over.
@@ -200,11 +198,12 @@ func (s *Stream) bufferFor(rest []byte) *linebuf.Buffer {
 	return pool.MustGet(len(rest))
 }
 
-// Last ends the unfinished line with a newline, at a clean end of the stream, and returns its
-// buffer, which the caller owns. Without an unfinished line it returns nil.
+// Last ends the unfinished line with its delimiter, at a clean end of the stream, and returns its
+// buffer, which the caller owns. Without an unfinished line it returns nil; so it does if the line
+// is counted, and Torn has it.
 func (s *Stream) Last(now time.Time) *linebuf.Buffer {
 	rest := s.Carried()
-	if rest == 0 {
+	if rest == 0 || s.rules.framing == framing.Octet {
 		return nil
 	}
 	if rest == cap(s.buf.B) { // data that came together with the end may have filled it
@@ -213,12 +212,13 @@ func (s *Stream) Last(now time.Time) *linebuf.Buffer {
 	b := s.buf
 	s.buf = nil
 	s.discharge()
-	b.B = append(b.B, '\n')
+	b.Framing = s.rules.inner()
+	b.B = append(b.B, b.Framing.Delimiter())
 	b.Lines, b.Read = 1, now
 	return b
 }
 
-// Torn returns what is lost as the stream breaks: the unfinished line, if there is one.
+// Torn returns what is lost as the stream ends: the unfinished line, if there is one.
 func (s *Stream) Torn() linebuf.Count {
 	if rest := s.Carried(); rest > 0 {
 		return linebuf.Count{Lines: 1, Bytes: uint64(rest)}

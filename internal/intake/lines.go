@@ -3,16 +3,36 @@ package intake
 import (
 	"bytes"
 
+	"linesplit/internal/framing"
 	"linesplit/linebuf"
 )
 
 // rules decides which bytes of one connection are delivered. Of a line it remembers only
 // whether to skip the rest.
+//
+// A line ends in the delimiter of its framing, which is a newline or a NUL byte; octets.go has the
+// lines that are counted instead.
 type rules struct {
-	max      int // length of a line with its newline, in bytes
+	max      int // length of a line with its delimiter or its count, in bytes
 	policy   Oversize
-	skipping bool   // skip up to the next newline
-	why      Reason // for skipping
+	framing  framing.Framing // Auto until the first bytes decide; see detect
+	skipping bool            // skip up to the next delimiter
+	why      Reason          // for skipping
+	octets   octets
+}
+
+// apply cuts b as cut does, and switches to new limits for the lines that begin in b.
+func (l *rules) apply(set Limits, b []byte, from int) cut {
+	if l.framing == framing.Auto {
+		l.detect(b, from)
+	}
+	switch {
+	case l.framing == framing.Octet:
+		return l.cutOctets(set, b, from)
+	case set.MaxLine != l.max || set.Policy != l.policy:
+		return l.change(set.MaxLine, set.Policy, b, from)
+	}
+	return l.cut(b, from)
 }
 
 // cut is the result of applying rules to a buffer b: b[:whole] is to be delivered,
@@ -24,6 +44,7 @@ type cut struct {
 	ended              bool // a line has ended, whether it is delivered or not
 	truncated          uint64
 	close              bool // close the connection
+	uncounted          bool // since there is no count where one has to be
 }
 
 func (r *cut) drop(why Reason, lines, bytes int) {
@@ -32,24 +53,24 @@ func (r *cut) drop(why Reason, lines, bytes int) {
 }
 
 // cut applies the rules to b, where b[:from] is the start of a line that had been carried over (no
-// newline in it) and b[from:] is new. It moves bytes within b to close the gaps that dropped lines
+// delimiter in it) and b[from:] is new. It moves bytes within b to close the gaps that dropped lines
 // leave.
 //
 // An unfinished line as long as max is too long already, whatever follows. So the rest is always
-// shorter than max, and a newline added to it at the end of the stream never makes it too long.
+// shorter than max, and a delimiter added to it at the end of the stream never makes it too long.
 func (l *rules) cut(b []byte, from int) (r cut) {
 	if l.skipping {
 		b, from = l.skip(b, &r), 0
 	}
-	r.whole = from + bytes.LastIndexByte(b[from:], '\n') + 1
+	r.whole = from + bytes.LastIndexByte(b[from:], l.framing.Delimiter()) + 1
 	if r.whole > from {
 		r.ended = true
-	} else { // no newline in the new bytes, and none in the old ones
+	} else { // no delimiter in the new bytes, and none in the old ones
 		r.whole = 0
 	}
 	r.rest = len(b) - r.whole
 	if r.whole <= l.max {
-		r.lines = bytes.Count(b[min(from, r.whole):r.whole], newline)
+		r.lines = l.framing.Count(b[min(from, r.whole):r.whole])
 	} else {
 		l.screen(b, &r)
 	}
@@ -64,12 +85,12 @@ func (l *rules) cut(b []byte, from int) (r cut) {
 func (l *rules) change(max int, policy Oversize, b []byte, from int) (r cut) {
 	end := 0
 	if from > 0 || l.skipping {
-		end = from + bytes.IndexByte(b[from:], '\n') + 1
+		end = from + bytes.IndexByte(b[from:], l.framing.Delimiter()) + 1
 		if end == from {
 			return l.cut(b, from)
 		}
 		if r = l.cut(b[:end], from); r.close {
-			r.closeBefore(b[end:])
+			l.closeBefore(b[end:], &r)
 			return r
 		}
 	}
@@ -95,17 +116,15 @@ func (r *cut) add(more cut, b []byte, at int) {
 	r.close = more.close
 }
 
-var newline = []byte{'\n'}
-
 // skip removes the rest of the line that is being skipped from the front of b.
 func (l *rules) skip(b []byte, r *cut) []byte {
-	end := bytes.IndexByte(b, '\n') + 1
+	end := bytes.IndexByte(b, l.framing.Delimiter()) + 1
 	n := end
 	switch {
 	case end == 0:
 		end, n = len(b), len(b)
 	case l.why == ReasonTruncated:
-		n-- // truncate has delivered and counted the newline
+		n-- // truncate has delivered and counted the delimiter
 		fallthrough
 	default:
 		l.skipping, r.ended = false, true
@@ -118,7 +137,7 @@ func (l *rules) skip(b []byte, r *cut) []byte {
 func (l *rules) screen(b []byte, r *cut) {
 	whole, kept := r.whole, 0
 	for at := 0; at < whole; {
-		n := bytes.IndexByte(b[at:whole], '\n') + 1
+		n := bytes.IndexByte(b[at:whole], l.framing.Delimiter()) + 1
 		switch {
 		case n <= l.max:
 			kept += copy(b[kept:], b[at:at+n])
@@ -156,10 +175,10 @@ func (l *rules) cutRest(b []byte, r *cut) {
 }
 
 // truncate moves the first max-1 bytes of the line at b[at:] to b[to:] and ends them with a
-// newline.
+// delimiter.
 func (l *rules) truncate(b []byte, to, at int, r *cut) int {
 	to += copy(b[to:], b[at:at+l.max-1])
-	b[to] = '\n'
+	b[to] = l.framing.Delimiter()
 	r.lines++
 	r.truncated++
 	return to + 1
@@ -167,30 +186,31 @@ func (l *rules) truncate(b []byte, to, at int, r *cut) int {
 
 // refuse drops the line at the start of b, which is too long, and closes the connection.
 func (l *rules) refuse(b []byte, r *cut) {
-	end := bytes.IndexByte(b, '\n') + 1
+	end := bytes.IndexByte(b, l.framing.Delimiter()) + 1
 	if end == 0 {
 		end = len(b)
 	}
 	r.drop(ReasonOversize, 1, end)
-	r.closeBefore(b[end:])
+	l.closeBefore(b[end:], r)
 }
 
 // closeBefore closes the connection and drops b, what has been read behind a line that is too long.
-func (r *cut) closeBefore(b []byte) {
+func (l *rules) closeBefore(b []byte, r *cut) {
 	r.close = true
 	if len(b) == 0 {
 		return
 	}
-	lines := bytes.Count(b, newline)
-	if b[len(b)-1] != '\n' {
+	lines := l.framing.Count(b)
+	if l.framing.Start(b, len(b)) < len(b) {
 		lines++
 	}
 	r.drop(ReasonClosed, lines, len(b))
 }
 
-// abandon drops an unfinished line of n bytes and skips the rest of it.
-func (l *rules) abandon(why Reason, n int) (r cut) {
-	r.drop(why, 1, n)
+// abandon drops an unfinished line, of which b has come, and skips the rest of it.
+func (l *rules) abandon(why Reason, b []byte) (r cut) {
+	r.drop(why, 1, len(b))
 	l.skipping, l.why = true, why
+	l.octets.abandon(l, b)
 	return r
 }

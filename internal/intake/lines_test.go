@@ -10,6 +10,8 @@ import (
 	"linesplit/linebuf"
 )
 
+var newline = []byte{'\n'}
+
 // result is the outcome of a stream.
 type result struct {
 	out       string
@@ -166,7 +168,7 @@ func TestCloseTellsWhatWasTooLong(t *testing.T) {
 // An abandoned line is skipped up to its newline, and the next one is whole.
 func TestAbandonedLineIsSkipped(t *testing.T) {
 	l := rules{max: 100}
-	if r := l.abandon(ReasonMemory, 5); r.dropped[ReasonMemory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
+	if r := l.abandon(ReasonMemory, []byte("01234")); r.dropped[ReasonMemory] != (linebuf.Count{Lines: 1, Bytes: 5}) {
 		t.Errorf("abandoned: %+v", r.dropped)
 	}
 	b := []byte("xxx")

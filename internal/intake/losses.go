@@ -13,10 +13,11 @@ const (
 	ReasonTruncated               // bytes cut off a line that was delivered
 	ReasonShutdown                // the driver could not hand the line over in time
 	ReasonKeyless                 // the driver found no key in the line
+	ReasonFraming                 // no count was where one had to be
 	NumReasons
 )
 
-var reasonNames = [NumReasons]string{"oversize", "closed", "torn", "memory", "truncated", "shutdown", "keyless"}
+var reasonNames = [NumReasons]string{"oversize", "closed", "torn", "memory", "truncated", "shutdown", "keyless", "framing"}
 
 // String returns the reason as metrics and the log name it.
 func (r Reason) String() string { return reasonNames[r] }

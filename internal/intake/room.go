@@ -247,8 +247,8 @@ func (s *Stream) RestRoom() []byte {
 
 // drop drops the unfinished line for lack of memory. The rest of the line will be skipped.
 func (s *Stream) drop() {
-	if n := s.Carried(); n > 0 {
-		c := s.rules.abandon(ReasonMemory, n)
+	if s.Carried() > 0 {
+		c := s.rules.abandon(ReasonMemory, s.buf.B)
 		s.driver.Lost(Losses{c.dropped, c.truncated, s.rules.max})
 	}
 	s.shared.pool.Put(s.buf)

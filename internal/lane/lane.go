@@ -101,24 +101,24 @@ func (q *queue) hasRoomLocked(more, limit int64, now time.Time) bool {
 	return false
 }
 
-// bufferLocked returns the newest buffer if size more bytes fit into it, or otherwise a new one; nil
-// if there is no room for that. The memory comes from the pool without waiting: what all queues hold
-// is bounded by their limits. Behind others, a new buffer is a larger one: the worker is busy, and
-// more lines will come before it takes them.
-func (q *queue) bufferLocked(pool *linebuf.Pool, size int, limit int64, read time.Time) *linebuf.Buffer {
+// bufferLocked returns the newest buffer if size more bytes fit into it and its lines have the
+// framing of from, or otherwise a new one; nil if there is no room for that. The memory comes from
+// the pool without waiting: what all queues hold is bounded by their limits. Behind others, a new
+// buffer is a larger one: the worker is busy, and more lines will come before it takes them.
+func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, limit int64) *linebuf.Buffer {
 	n := size
 	if !q.emptyLocked() {
 		last := q.buffers[len(q.buffers)-1]
-		if size <= cap(last.B)-len(last.B) {
+		if size <= cap(last.B)-len(last.B) && last.Framing == from.Framing {
 			return last
 		}
 		n = max(size, min(2*cap(last.B), maxChunk, int(limit/4)))
 	}
-	if !q.hasRoomLocked(int64(linebuf.ClassSize(n)), limit, read) {
+	if !q.hasRoomLocked(int64(linebuf.ClassSize(n)), limit, from.Read) {
 		return nil
 	}
 	b := pool.MustGet(n)
-	b.Read = read
+	b.Read, b.Framing = from.Read, from.Framing
 	q.pushLocked(b)
 	return b
 }
@@ -129,7 +129,7 @@ func (q *queue) emptyLocked() bool { return q.head == len(q.buffers) }
 func (q *queue) copyIn(pool *linebuf.Pool, from *linebuf.Buffer, s *share, pieces []piece, limit int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	to := q.bufferLocked(pool, s.size, limit, from.Read)
+	to := q.bufferLocked(pool, from, s.size, limit)
 	if to == nil {
 		return false
 	}
@@ -152,7 +152,7 @@ func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, limit int64) bool {
 	defer q.mu.Unlock()
 	lines, size := b.Lines, len(b.B)
 	if size <= maxCopy && !q.emptyLocked() {
-		to := q.bufferLocked(pool, size, limit, b.Read)
+		to := q.bufferLocked(pool, b, size, limit)
 		if to == nil {
 			return false
 		}

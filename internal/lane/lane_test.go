@@ -3,6 +3,7 @@ package lane
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"linesplit/internal/framing"
 	"linesplit/linebuf"
 )
 
@@ -336,6 +338,47 @@ func TestEndLetsKeysArrive(t *testing.T) {
 }
 
 // Lines that come while a worker is busy share its buffers, so that it writes many at once.
+// Lines of several framings that have one key share a lane, but no buffer: it tells in one way only
+// where its lines end.
+func TestFramingsDoNotMix(t *testing.T) {
+	b := newBench(t, 1<<20, 2, 2)
+	s := b.source(false)
+	octet := func(lines ...string) *linebuf.Buffer {
+		buf := b.buffer(lines...)
+		buf.Framing, buf.B = framing.Octet, buf.B[:0]
+		for _, line := range lines {
+			buf.B = append(framing.AppendHeader(buf.B, len(line)), line...)
+		}
+		return buf
+	}
+	offers := []*linebuf.Buffer{
+		b.buffer("a 1", "b 1"), octet("a 2", "b 2\n\n"), octet("a 3"), b.buffer("a 4"), octet("b 3", "a 5"),
+	}
+	for _, buf := range offers {
+		if !s.Offer(buf) {
+			t.Fatal("no room")
+		}
+	}
+	got := map[string][]string{}
+	for _, l := range b.lanes() {
+		for buf := l.Pop(); buf != nil; buf = l.Pop() {
+			if n := buf.Framing.Count(buf.B); n != buf.Lines {
+				t.Errorf("a buffer counts %d lines, %q has %d", buf.Lines, buf.B, n)
+			}
+			for rest := buf.B; len(rest) > 0; {
+				line, size := buf.Framing.First(rest)
+				got[string(line[:1])] = append(got[string(line[:1])], string(line))
+				rest = rest[size:]
+			}
+			b.pool.Put(buf)
+		}
+	}
+	want := map[string][]string{"a": {"a 1", "a 2", "a 3", "a 4", "a 5"}, "b": {"b 1", "b 2\n\n", "b 3"}}
+	if !maps.EqualFunc(got, want, slices.Equal[[]string]) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestLinesGatherInBuffers(t *testing.T) {
 	b := newBench(t, 1<<20, 1, 1)
 	s := b.source(false)

@@ -1,10 +1,6 @@
 package lane
 
-import (
-	"bytes"
-
-	"linesplit/linebuf"
-)
+import "linesplit/linebuf"
 
 // Source hands the lines of one sender over to lanes. One goroutine at a time uses it.
 type Source struct {
@@ -106,7 +102,7 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 	if s.whole {
 		return s.giveWhole(b, r.table[slotOf(s.hash)], t)
 	}
-	s.split(b.B, t)
+	s.split(b, t)
 	if len(t.used) == 1 && t.shares[t.used[0]].size == len(b.B) {
 		return s.giveWhole(b, t.used[0], t)
 	}
@@ -141,18 +137,19 @@ func (s *Source) giveWhole(b *linebuf.Buffer, way uint16, t *scratch) bool {
 }
 
 // split finds the way of each line of b.
-func (s *Source) split(b []byte, t *scratch) {
+func (s *Source) split(b *linebuf.Buffer, t *scratch) {
 	t.begin(len(s.routes.ways))
 	keyless := -1
-	for at := 0; at < len(b); {
-		end := at + bytes.IndexByte(b[at:], '\n') + 1
+	for at := 0; at < len(b.B); {
+		line, size := b.Framing.First(b.B[at:])
+		end := at + size
 		var way uint16
-		switch hash, ok := s.find(b[at:end]); {
+		switch hash, ok := s.find(line); {
 		case ok:
 			way = s.routes.table[slotOf(hash)]
 		case s.drop:
 			way = none
-			s.dropped.Add(linebuf.Count{Lines: 1, Bytes: uint64(end - at)})
+			s.dropped.Add(linebuf.Count{Lines: 1, Bytes: uint64(size)})
 		default:
 			if keyless < 0 {
 				keyless = int(s.anyLane())

@@ -2,6 +2,7 @@ package service
 
 import (
 	"linesplit/admin"
+	"linesplit/internal/delivery"
 	"linesplit/linebuf"
 	"linesplit/splitter"
 	"linesplit/workerpool"
@@ -25,12 +26,16 @@ func ledgerOf(in splitter.Stats, out workerpool.Stats) *admin.Ledger {
 		Queued: gauge(linebuf.Count{
 			Lines: in.Queued.Lines - out.Taken.Lines, Bytes: in.Queued.Bytes - out.Taken.Bytes,
 		}),
-		Truncated: in.TruncatedLines,
+		Truncated: in.TruncatedLines, Altered: out.Reframed.Altered,
+		FramingAdded: out.Reframed.Added, FramingRemoved: out.Reframed.Removed,
 	}
 	for _, d := range in.Dropped {
 		l.Dropped = plus(l.Dropped, d.Count)
 		l.DroppedBy = append(l.DroppedBy, admin.DroppedBy{Reason: d.Reason, Amount: admin.Amount(d.Count)})
 	}
+	l.Dropped = plus(l.Dropped, out.Reframed.Refused)
+	l.DroppedBy = append(l.DroppedBy,
+		admin.DroppedBy{Reason: delivery.ReasonEmbedded, Amount: admin.Amount(out.Reframed.Refused)})
 	for _, t := range append(out.Targets[:len(out.Targets):len(out.Targets)], out.Removed) {
 		l.Sent, l.Acknowledged = plus(l.Sent, t.Sent), plus(l.Acknowledged, t.Acknowledged)
 		l.Confirmed = plus(l.Confirmed, t.Confirmed)

@@ -61,7 +61,7 @@ type Ledger struct {
 
 // Ledger returns the ledger in a unit, "lines" or "bytes".
 func (m Metrics) Ledger(unit string) Ledger {
-	return Ledger{
+	l := Ledger{
 		Unit:      unit,
 		Received:  m.Sum("linesplit_received_" + unit + "_total"),
 		Confirmed: m.Sum("linesplit_confirmed_" + unit + "_total"),
@@ -69,6 +69,11 @@ func (m Metrics) Ledger(unit string) Ledger {
 		Queued:    m.Sum("linesplit_queued_" + unit),
 		Dropped:   m.Sum("linesplit_dropped_" + unit + "_total"),
 	}
+	if unit == "bytes" { // what the framing of targets has added and removed
+		l.Received += m.Sum("linesplit_framing_bytes_total", Label("change", "added"))
+		l.Dropped += m.Sum("linesplit_framing_bytes_total", Label("change", "removed"))
+	}
+	return l
 }
 
 // Holds reports whether everything received is accounted for.
