@@ -62,7 +62,7 @@ func (f *fake) Status() Status {
 		Keys: &KeyStatus{Rule: "json:host", Moving: 0.2, Waiting: Amount{1, 10}},
 		Targets: []TargetStatus{
 			{
-				Name: nameA, State: StateUp, Since: began, Connections: 4,
+				Name: nameA, State: StateUp, Since: began, Connections: 4, From: []string{"dns://a:1"},
 				Lines: &TargetLines{
 					Sent: Amount{f.lines, f.lines * 10}, Acknowledged: Amount{f.lines, f.lines * 10},
 					Confirmed: Amount{f.lines, f.lines * 10},
@@ -75,6 +75,9 @@ func (f *fake) Status() Status {
 			},
 		},
 	}
+	s.Sources = []SourceStatus{{
+		Name: "dns://a:1", Failing: true, Targets: 1, Answers: 2, Failures: 3, LastAnswerAt: began, LastError: "SERVFAIL", LastErrorAt: began,
+	}}
 	if f.mode == ModeConnection {
 		s.Mode, s.Ledger, s.Keys, s.Balance = ModeConnection, nil, nil, "round-robin"
 		for i := range s.Targets {

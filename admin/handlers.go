@@ -12,6 +12,7 @@ import (
 type (
 	targetList struct {
 		Targets []TargetStatus `json:"targets"`
+		Sources []SourceStatus `json:"sources"`
 	}
 	connectionList struct {
 		Connections []Connection `json:"connections"`
@@ -44,6 +45,7 @@ const (
 func withoutNil(s Status) Status {
 	s.Listeners = orEmpty(s.Listeners)
 	s.Targets = orEmpty(s.Targets)
+	s.Sources = orEmpty(s.Sources)
 	s.Totals.Refused = orEmpty(s.Totals.Refused)
 	if s.Ledger != nil {
 		ledger := *s.Ledger
@@ -80,8 +82,13 @@ func (v view) getLedger(w http.ResponseWriter, _ *http.Request) error {
 	return respond(w, s.Ledger)
 }
 
+func (v view) targets() targetList {
+	s := v.status()
+	return targetList{s.Targets, s.Sources}
+}
+
 func (v view) getTargets(w http.ResponseWriter, _ *http.Request) error {
-	return respond(w, targetList{v.status().Targets})
+	return respond(w, v.targets())
 }
 
 func (v view) getTarget(w http.ResponseWriter, r *http.Request) error {
@@ -131,7 +138,7 @@ func (v view) addTarget(w http.ResponseWriter, r *http.Request) error {
 	if err := v.Control.Add(ctx, body.Address); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusCreated, "application/json", targetList{v.status().Targets})
+	writeJSON(w, http.StatusCreated, "application/json", v.targets())
 	return nil
 }
 

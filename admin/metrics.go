@@ -166,6 +166,7 @@ func (c *collector) addConnectionMode() {
 
 func (c *collector) addBoth() {
 	c.addInbound()
+	c.addSources()
 	c.addShared()
 	c.once = true
 	c.addLogs()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,6 +46,9 @@ func fullLines() Status {
 		}, {
 			Name: "unix:///run/b.sock", Lines: &TargetLines{Confirmed: Amount{26, 27}},
 		}},
+		Sources: []SourceStatus{{
+			Name: "dns://a.example:9999", Failing: true, Targets: 61, Answers: 62, Failures: 63, LastAnswerAt: time.UnixMilli(64500),
+		}, {Name: "file:///etc/targets.json"}},
 		LogDropped: []LogDropped{{"log", 38}},
 		Datagrams:  []DatagramListener{{"udp://127.0.0.1:514", 45, 46}},
 	}
@@ -64,6 +68,7 @@ func fullConnections() Status {
 		}, {
 			Name: "udp://10.0.0.2:514", Forward: &TargetForward{Total: 16},
 		}},
+		Sources:    []SourceStatus{{Name: "dns://a.example:9999", Targets: 61, Answers: 62, LastAnswerAt: time.UnixMilli(64500)}},
 		LogDropped: []LogDropped{{"log", 38}, {"access", 39}},
 		Datagrams:  []DatagramListener{{"udp://127.0.0.1:514", 45, 46}},
 	}

@@ -29,6 +29,7 @@ type Status struct {
 	Rates     Rates          `json:"rates"` // filled in by Server
 	Limits    Limits         `json:"limits"`
 	Targets   []TargetStatus `json:"targets"` // in the order of the configuration, added ones last
+	Sources   []SourceStatus `json:"sources"` // of targets, in the order of the configuration
 
 	// Removed holds the summed counts of removed targets, without gauges. The metrics show it as
 	// one more target, so that sums over all targets never fall. nil if there are none.
@@ -186,9 +187,24 @@ type TargetStatus struct {
 	ChecksPassed   uint64      `json:"checks_passed"`
 	ChecksFailed   uint64      `json:"checks_failed"`
 	Rates          TargetRates `json:"rates"` // filled in by Server
+	// From tells where the target comes from: the names of sources, "configuration" and "by hand";
+	// nil if there are no sources.
+	From []string `json:"from,omitempty"`
 
 	Lines   *TargetLines   `json:"lines,omitempty"`   // line mode
 	Forward *TargetForward `json:"forward,omitempty"` // connection mode
+}
+
+// SourceStatus is the state of a source of targets.
+type SourceStatus struct {
+	Name         string    `json:"name"`    // as in -target
+	Failing      bool      `json:"failing"` // gauge: its last lookup failed, or its answer was not whole
+	Targets      uint64    `json:"targets"` // gauge: that it lists
+	Answers      uint64    `json:"answers"`
+	Failures     uint64    `json:"failures"`
+	LastAnswerAt time.Time `json:"last_answer_at,omitzero"`
+	LastError    string    `json:"last_error,omitempty"` // kept after later answers
+	LastErrorAt  time.Time `json:"last_error_at,omitzero"`
 }
 
 // TargetRates are per second, over the same time as Rates.

@@ -32,7 +32,7 @@ import (
 
 // Options configure a Pool. Zero values mean the documented defaults.
 type Options struct {
-	Targets     []target.Address // at least one
+	Targets     []target.Address // none if they are to be added later
 	Connections int              // workers per target; 0 means 4
 	Keys                         // which lines are to stay together
 	Tuning                       // settings that [Pool.Tune] can change later
@@ -58,8 +58,10 @@ type Pool struct {
 	running  atomic.Pointer[[]*worker] // workers, for outlets; replaced under mu
 	outlets  atomic.Uint32             // made so far
 	clock    clock
-	parts    atomic.Int32 // that outlets may cut before the next tick; see spread
-	routes   *lane.Routes // of the workers' lanes; nil: lines have no keys
+	parts    atomic.Int32  // that outlets may cut before the next tick; see spread
+	routes   *lane.Routes  // of the workers' lanes; nil: lines have no keys
+	staffed  chan struct{} // closed when the first worker starts
+	endInput chan struct{} // see EndInput
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
@@ -74,6 +76,7 @@ type Pool struct {
 func New(buffers *linebuf.Pool, o Options) *Pool {
 	o.setDefaults()
 	p := &Pool{o: o, buffers: buffers, removed: noCounters(), clock: newClock(),
+		staffed: make(chan struct{}), endInput: make(chan struct{}),
 		shared: delivery.NewShared(buffers, o.ConfirmSeconds, o.Logger, nil)}
 	if o.Rule != nil {
 		p.routes = lane.New(buffers, minLane)
@@ -119,6 +122,7 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 			p.workerEnded(w)
 		})
 	})
+	running.Go(func() { p.awaitWorkers(hard) })
 	over := make(chan struct{})
 	clock.Go(func() { p.runClock(over) })
 	if p.routes != nil {
@@ -133,6 +137,33 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 		return fmt.Errorf("%d lines (%d bytes) were taken and not confirmed", left.Lines, left.Bytes)
 	}
 	return nil
+}
+
+// EndInput tells a pool that has no target yet that its channel is closed: no worker is there to
+// find out. It is called at most once, after the channel has been closed.
+func (p *Pool) EndInput() { close(p.endInput) }
+
+// awaitWorkers returns when there are workers, or when none are needed any more. Once there are, a
+// target is always left that has some.
+func (p *Pool) awaitWorkers(hard context.Context) {
+	select {
+	case <-p.staffed:
+		return
+	case <-hard.Done():
+	case <-p.endInput:
+		if len(p.lines) > 0 {
+			select {
+			case <-p.staffed:
+				return
+			case <-hard.Done():
+			}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.workers) == 0 {
+		p.ended.Store(true)
+	}
 }
 
 // startAll starts the workers of all targets.
@@ -153,6 +184,9 @@ func (p *Pool) startWorkersLocked(home *backend) {
 		w := newWorker(p, p.nextID, home, p.lines)
 		p.nextID++
 		home.workers++
+		if p.nextID == 1 {
+			close(p.staffed)
+		}
 		p.workers = append(p.workers, w)
 		p.publishWorkersLocked()
 		p.launch(w)

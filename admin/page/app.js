@@ -573,6 +573,7 @@ function historyOf(t) {
     if (t.forward.backup) parts.push('backup');
     parts.push(`${plural(t.forward.total, 'connection')} so far`);
   }
+  if (t.from?.length > 0) parts.push(`from ${t.from.join(', ')}`);
   return parts.join(' · ');
 }
 
@@ -695,6 +696,28 @@ function showTargets(s) {
     fillRow(row, t, s);
   });
   setText(byId('targets-sum'), `${sumOf(targets)} · rates are 10-second averages`);
+  showSources(s);
+}
+
+// showSources lists the sources of targets, if there are any.
+function showSources(s) {
+  const sources = s.sources ?? [];
+  const list = byId('sources');
+  list.hidden = sources.length === 0;
+  while (list.children.length > sources.length) list.lastChild.remove();
+  while (list.children.length < sources.length) list.append(make('div', '', make('dt'), make('dd')));
+  sources.forEach((source, i) => {
+    setText(list.children[i].firstChild, source.name);
+    setText(list.children[i].lastChild, stateOfSource(source, s));
+  });
+}
+
+function stateOfSource(source, s) {
+  const parts = [plural(source.targets, 'target')];
+  parts.push(source.last_answer_at ? `answered ${between(source.last_answer_at, s)} ago` : 'has not answered yet');
+  if (source.failing) parts.push(`failing: ${source.last_error}`);
+  else if (source.last_error) parts.push(`last error ${between(source.last_error_at, s)} ago: ${source.last_error}`);
+  return parts.join(' · ');
 }
 
 function beginTable(mode) {
@@ -754,6 +777,12 @@ function noteChanges(before, s) {
     else if (was.state !== t.state) note(s, signOf(t.state), `${t.name} is ${t.state}${t.state === 'down' && t.last_error ? `: ${errorOf(t)}` : ''}`);
   }
   for (const name of old.keys()) note(s, 'drained', `${name} was removed`);
+  const failing = new Map((before.sources ?? []).map((source) => [source.name, source.failing]));
+  for (const source of s.sources ?? []) {
+    if (failing.get(source.name) === source.failing) continue;
+    if (source.failing) note(s, 'down', `${source.name} fails: ${source.last_error}`);
+    else if (failing.has(source.name)) note(s, 'up', `${source.name} answers again`);
+  }
 }
 
 function note(s, state, text) {

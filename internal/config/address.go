@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"linesplit/internal/discovery"
 	"linesplit/internal/flags"
 	"linesplit/internal/framing"
 	"linesplit/listen"
@@ -107,41 +108,96 @@ func parsePort(text string, source flags.Source) (int, error) {
 	return 0, errors.New("not a port: write a number from 0 to 65535, 0 to let the kernel choose")
 }
 
-func targets(s *flags.Set) []target.Address {
+// targets reads -target: addresses, and sources of more of them.
+func targets(s *flags.Set) (addresses []target.Address, sources []discovery.Spec) {
 	tlsByDefault := s.Bool("tls-target")
-	var addresses []target.Address
 	seen := map[string]bool{}
 	for _, entry := range s.List("target") {
-		a, err := target.ParseAddress(entry, tlsByDefault)
-		if err == nil {
-			err = a.CheckSocket()
+		key := entry
+		var err error
+		if discovery.IsSource(entry) {
+			var spec discovery.Spec
+			if spec, err = parseSource(entry, tlsByDefault); err == nil && !seen[key] {
+				sources = append(sources, spec)
+			}
+		} else {
+			var a target.Address
+			if a, err = parseTarget(entry, tlsByDefault); err == nil {
+				if key = a.Key(); !seen[key] {
+					addresses = append(addresses, a)
+				}
+			}
 		}
-		if err == nil && seen[AddressKey(a.String())] {
+		if err == nil && seen[key] {
 			err = errors.New("given twice")
 		}
 		if err != nil {
 			s.FailEntry("target", entry, err)
 			continue
 		}
-		seen[AddressKey(a.String())] = true
-		addresses = append(addresses, a)
+		seen[key] = true
 	}
-	if len(addresses) == 0 && s.OK("target") {
+	if len(addresses)+len(sources) == 0 && s.OK("target") {
 		s.Fail("target", errors.New("no target: write 10.0.0.1:9999, for example"))
 	}
-	return addresses
+	return addresses, sources
+}
+
+func parseTarget(entry string, tlsByDefault bool) (target.Address, error) {
+	a, err := target.ParseAddress(entry, tlsByDefault)
+	if err != nil {
+		return a, adviseSource(entry, err)
+	}
+	return a, a.CheckSocket()
+}
+
+func parseSource(entry string, tlsByDefault bool) (discovery.Spec, error) {
+	spec, err := discovery.ParseSpec(entry, tlsByDefault)
+	if err != nil {
+		return spec, err
+	}
+	if err := spec.Check(); err != nil {
+		return spec, fmt.Errorf("target %q: %w", entry, err)
+	}
+	return spec, nil
+}
+
+// adviseSource adds to the error about a scheme which schemes name sources.
+func adviseSource(entry string, err error) error {
+	scheme, rest, found := strings.Cut(entry, "://")
+	why := errors.Unwrap(err)
+	switch {
+	case !found || slices.Contains([]string{target.SchemeTCP, target.SchemeTLS, target.SchemeUnix, target.SchemeUDP}, scheme):
+		return err
+	case scheme == "http" || scheme == "https":
+		why = fmt.Errorf("%w; for a list of targets over HTTP write discover+%s://%s", why, scheme, rest)
+	default:
+		why = fmt.Errorf("%w; sources of targets are dns, srv, file, exec, discover+http and discover+https", why)
+	}
+	return fmt.Errorf("target %q: %w", entry, why)
 }
 
 // ParseTarget reads the address of a target to be added to c's.
 func (c Config) ParseTarget(address string) (target.Address, error) {
+	if discovery.IsSource(address) {
+		return target.Address{}, fmt.Errorf("%q is a source of targets: write it into the configuration and reload", address)
+	}
 	a, err := target.ParseAddress(address, c.tlsTargets)
 	if err != nil {
 		return a, err
 	}
-	if err := errors.Join(checkTarget(a, c.Mode), c.ownPlaces().check(a), c.checkListened(a)); err != nil {
+	if err := c.TargetChecker()(a); err != nil {
 		return a, fmt.Errorf("%q: %w", address, err)
 	}
 	return a, nil
+}
+
+// TargetChecker returns a function that returns an error for a target that cannot be added to c's.
+func (c Config) TargetChecker() func(target.Address) error {
+	own := c.ownPlaces()
+	return func(a target.Address) error {
+		return errors.Join(checkTarget(a, c.Mode), own.check(a), c.checkListened(a))
+	}
 }
 
 // checkListened returns an error for a target that none of c's listeners leads to.
@@ -183,6 +239,11 @@ func checkAddresses(s *flags.Set, c Config) {
 	for _, a := range c.Targets {
 		if err := checkTarget(a, c.Mode); err != nil {
 			s.FailValue("target", a.String(), err)
+		}
+	}
+	for _, spec := range c.Sources {
+		if err := checkTarget(spec.Sample(), c.Mode); err != nil {
+			s.FailValue("target", spec.String(), err)
 		}
 	}
 	checkOwn(s, c)
@@ -228,6 +289,12 @@ func checkPairs(s *flags.Set, c Config) {
 	}
 	for _, a := range c.Targets {
 		targets[kindOf(a.Scheme == target.SchemeUDP)] = a.String()
+	}
+	for _, spec := range c.Sources {
+		targets[kindOf(spec.Datagrams())] = spec.String()
+		if spec.MayListBoth() { // it may have targets for every listener
+			return
+		}
 	}
 	for kind, needed := range kinds {
 		switch {

@@ -21,6 +21,8 @@ func TestChoicesAreAccepted(t *testing.T) {
 				args = append(args, "-key", "field:1")
 			case o.Name == "sni-default":
 				args = append(args, "-listen", "tls://:1")
+			case o.Name == "discovery-empty":
+				args = append(args, "-target", "dns://receivers:9")
 			case value == "send-expect":
 				args = append(args, "-health-expect", "x")
 			case value == "exec":

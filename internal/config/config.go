@@ -16,6 +16,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/health"
+	"linesplit/internal/discovery"
 	"linesplit/internal/flags"
 	"linesplit/listen"
 	"linesplit/relay"
@@ -66,7 +67,10 @@ type Config struct {
 	Loops          int // event loops for plain connections; 0: goroutines
 	DrainTimeout   time.Duration
 
-	Targets     []target.Address // at least one, no two of the same address
+	Targets     []target.Address // no two of the same address; at least one, or one of Sources
+	Sources     []discovery.Spec // of more targets; no two the same
+	Discovery   discovery.Rules
+	Resolver    string // for Sources, as discovery.ParseResolver returns it; empty for the system's servers
 	DialTimeout time.Duration
 	Health      health.Options // Check to Fall; the rest is the caller's
 
@@ -129,6 +133,8 @@ func judge(s *flags.Set) (Config, error) {
 		MaxConnections: s.Number("max-connections", 0, 1<<24),
 		Access:         accessLists(s),
 		DrainTimeout:   s.Duration("drain-timeout"),
+		Discovery:      discoveryRules(s),
+		Resolver:       flags.Parsed(s, "resolver", parseResolver),
 		DialTimeout:    s.Duration("dial-timeout"),
 		Health:         checks(s),
 		Buffer:         s.Size("buffer", 512, humanize.MiByte),
@@ -151,7 +157,8 @@ func judge(s *flags.Set) (Config, error) {
 	}
 	checkSizes(s, c)
 	c.Listen = listeners(s)
-	c.Targets = targets(s)
+	c.Targets, c.Sources = targets(s)
+	checkDiscovery(s, c)
 	if s.OK("mode") {
 		refuseOtherMode(s, c.Mode)
 		checkAddresses(s, c)

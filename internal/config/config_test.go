@@ -168,8 +168,8 @@ func TestTLSFiles(t *testing.T) {
 	c := mustParse(t, "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey, "-tls-client-ca", certs.CA, "-tls-min-version", "1.3",
 		"-target", "a:1,tls://b:1", "-tls-target-ca", certs.CA, "-tls-target-cert", certs.ClientCert, "-tls-target-key", certs.ClientKey,
 		"-tls-target-server-name", "x", "-tls-target-skip-verify")
-	if !c.ListensTLS() || !c.dialsTLS() {
-		t.Errorf("TLS in %v, out %v", c.ListensTLS(), c.dialsTLS())
+	if !c.ListensTLS() || !c.DialsTLS() {
+		t.Errorf("TLS in %v, out %v", c.ListensTLS(), c.DialsTLS())
 	}
 	if s := c.ServerTLS; s.Cert != certs.ServerCert || s.Key != certs.ServerKey || s.ClientCA != certs.CA || s.MinVersion != 0x0304 {
 		t.Errorf("listeners: %+v", s)
@@ -177,7 +177,7 @@ func TestTLSFiles(t *testing.T) {
 	if s := c.TargetTLS; s.CA != certs.CA || s.Cert != certs.ClientCert || s.Key != certs.ClientKey || s.ServerName != "x" || !s.SkipVerify || s.MinVersion != 0x0304 {
 		t.Errorf("targets: %+v", s)
 	}
-	if c := mustParse(t); c.ListensTLS() || c.dialsTLS() {
+	if c := mustParse(t); c.ListensTLS() || c.DialsTLS() {
 		t.Error("TLS without a TLS address")
 	}
 }

@@ -82,8 +82,8 @@ func Diff(old, next Config) (changed, needRestart []string) {
 			needRestart = append(needRestart, was.name)
 		}
 	}
-	if names := targetsThatNeedRestart(old, next); len(names) > 0 {
-		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol)")
+	if names := append(targetsThatNeedRestart(old, next), sourcesThatNeedRestart(old, next)...); len(names) > 0 {
+		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol, server-name)")
 	}
 	return changed, needRestart
 }
@@ -125,6 +125,7 @@ func targetsThatNeedRestart(old, next Config) (names []string) {
 		}
 		is := next.Targets[i]
 		was.Weight, is.Weight = 0, 0
+		was.HostName, is.HostName = "", ""
 		if was != is {
 			names = append(names, was.String())
 		}
@@ -150,7 +151,7 @@ func (c Config) Keeping(old Config, names []string) Config {
 		c.Wanted = old.Wanted
 	}
 	c.TLSPassthrough = old.TLSPassthrough
-	configured := WriteTargets(c.Targets)
+	configured := c.WriteTargets(c.Targets)
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(old.Targets)
 	for i, is := range c.Targets {
@@ -159,7 +160,7 @@ func (c Config) Keeping(old Config, names []string) Config {
 			c.Targets[i].Weight = is.Weight
 		}
 	}
-	if inForce := WriteTargets(c.Targets); inForce != configured {
+	if inForce := c.WriteTargets(c.Targets); inForce != configured {
 		i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == "target" })
 		c.Shown[i].Value = inForce
 	}

@@ -55,7 +55,7 @@ func (c Config) checkLostTargets(next Config) error {
 		about = tableKind + " " + c.Name + ": "
 	}
 	return fmt.Errorf("%sno target in the file, a flag or %s any more, and %d are in use: "+
-		"to send everything to the default one, write target %s", about, EnvName("target"), len(c.Targets),
+		"to send everything to the default one, write target %s", about, EnvName("target"), len(c.Targets)+len(c.Sources),
 		next.setting("target").Value)
 }
 

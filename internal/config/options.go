@@ -73,9 +73,19 @@ func targetOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "target", Arg: "ADDRESS", Many: true, Default: "127.0.0.1:9999",
 			Help: "receivers; repeatable or comma separated: HOST:PORT or :PORT (TCP), tls://HOST:PORT, " +
-				"unix:///PATH, udp://HOST:PORT (connection mode). Line mode: ?via-proxy=true if a proxy " +
+				"unix:///PATH, udp://HOST:PORT (connection mode), or a source of targets: dns://NAME:PORT (each " +
+				"address), srv://NAME, file:///PATH.json (or .yaml), exec:///PROGRAM, discover+https://HOST/PATH. " +
+				"?server-name=NAME for a TLS certificate. Line mode: ?via-proxy=true if a proxy " +
 				"stands before the receiver, ?framing=octet or nul for one that takes no newlines. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
-				"?proxy-protocol=v1 or v2, joined by &"},
+				"?proxy-protocol=v1 or v2, joined by &. On a source they hold for each target, beside ?scheme=tls " +
+				"and ?refresh=30s"},
+		{Name: "resolver", Arg: "ADDRESS",
+			Help: "DNS server for dns:// and srv://, in place of the system's: IP, IP:PORT, or tcp://IP:PORT to ask " +
+				"over TCP alone"},
+		{Name: "discovery-empty", Arg: "ACTION", Default: "keep",
+			Choices: []string{"keep", "drain"},
+			Help: "when a source answers that there are no targets: keep those that it had, or drain them, after " +
+				"three such answers and 30 s"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,
 			Help: "connections to each target"},
 		{Name: "key", Arg: "RULE", Scope: scopeLine,

@@ -22,8 +22,13 @@ func (c Config) ListensTLS() bool {
 	return false
 }
 
-// dialsTLS reports whether any target speaks TLS.
-func (c Config) dialsTLS() bool {
+// DialsTLS reports whether any target speaks TLS, or may do so.
+func (c Config) DialsTLS() bool {
+	for _, spec := range c.Sources {
+		if spec.TLS() || spec.MayListBoth() {
+			return true
+		}
+	}
 	for _, a := range c.Targets {
 		if a.Scheme == target.SchemeTLS {
 			return true
@@ -158,7 +163,7 @@ func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 
 // targetTLS reads the files for TLS targets, and loads them once to find faults.
 func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
-	if s.OK("target", "tls-target") && !c.dialsTLS() {
+	if s.OK("target", "tls-target") && !c.DialsTLS() {
 		dropAll(s, "tls-target", "tls-target-ca", "tls-target-cert", "tls-target-key", "tls-target-server-name", "tls-target-skip-verify")
 	}
 	files := tlsconf.ClientFiles{
@@ -167,7 +172,7 @@ func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
 		MinVersion: minVersion,
 	}
 	s.RequirePair("tls-target-cert", "tls-target-key")
-	if s.OK("target", "tls-target") && !c.dialsTLS() {
+	if s.OK("target", "tls-target") && !c.DialsTLS() {
 		refuseTargetTLS(s)
 		return files
 	}

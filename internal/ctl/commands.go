@@ -40,7 +40,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "status", help: "mode, listeners, rates and memory", run: status},
-		{name: "targets", help: "all targets: state, connections, rates, lines, windows, last errors", run: targets},
+		{name: "targets", help: "all targets: state, connections, rates, lines, windows, last errors, sources", run: targets},
 		{name: "connections", args: "[LIMIT]", help: "inbound connections, the oldest first (100 of them)",
 			run: connections, check: checkConnections},
 		{name: "ledger", help: "where every line is: confirmed, retained, queued, dropped (line mode)", run: ledger},
@@ -201,7 +201,10 @@ func status(ctx context.Context, s *session, _ []string) error {
 }
 
 func targets(ctx context.Context, s *session, _ []string) error {
-	return getEach(ctx, s, "/targets", func(w io.Writer, l targetList) { writeTargets(w, l.Targets) })
+	return getEach(ctx, s, "/targets", func(w io.Writer, l targetList) {
+		writeTargets(w, l.Targets)
+		writeSources(w, l.Sources)
+	})
 }
 
 func ledger(ctx context.Context, s *session, _ []string) error {
@@ -222,7 +225,10 @@ func connections(ctx context.Context, s *session, args []string) error {
 
 // Bodies of answers that have no type in package admin.
 type (
-	targetList     struct{ Targets []admin.TargetStatus }
+	targetList struct {
+		Targets []admin.TargetStatus
+		Sources []admin.SourceStatus
+	}
 	connectionList struct{ Connections []admin.Connection }
 	settingList    struct{ Settings []admin.Setting }
 	reloaded       struct {
@@ -234,7 +240,10 @@ type (
 func add(ctx context.Context, s *session, args []string) error {
 	body := map[string]string{"address": args[0]}
 	return show(ctx, s, http.MethodPost, "/targets", body,
-		func(w io.Writer, l targetList) { writeTargets(w, l.Targets) })
+		func(w io.Writer, l targetList) {
+			writeTargets(w, l.Targets)
+			writeSources(w, l.Sources)
+		})
 }
 
 // targetCommand returns a command that takes the name of a target. Its answer is the target, or

@@ -59,13 +59,17 @@ func (f *fake) Status() admin.Status {
 				{Reason: "oversize"}},
 		},
 		Targets: []admin.TargetStatus{
-			{Name: "tcp://10.0.0.1:9999", State: admin.StateUp, Connections: 4,
+			{Name: "tcp://10.0.0.1:9999", State: admin.StateUp, Connections: 4, From: []string{"dns://a:1", "by hand"},
 				Lines: &admin.TargetLines{
 					Sent: admin.Amount{Lines: 9}, Acknowledged: admin.Amount{Lines: 8},
 					Confirmed: admin.Amount{Lines: 7}, Retained: admin.Amount{Bytes: 1 << 20},
 				}},
 			{Name: "unix:///run/b c.sock", State: admin.StateDown, LastError: "connection refused\x1b[31m\n",
 				LastErrorAt: time.Now()},
+		},
+		Sources: []admin.SourceStatus{
+			{Name: "dns://a:1", Failing: true, Targets: 1, Answers: 12, Failures: 3, LastAnswerAt: time.Now(), LastError: "SERVFAIL", LastErrorAt: time.Now()},
+			{Name: "file:///b.json"},
 		},
 	}
 }
@@ -139,6 +143,8 @@ func TestCommands(t *testing.T) {
 	}{
 		{"status", `linesplit v1.2.3, line mode, up for 3h4m, ready\nlistening on +tcp://0.0.0.0:9000\n(?s:.*)received +1,234,567 +9\n(?s:.*)\+ dropped +7 +5\n +torn +7 +5\nsent +9 +90\nacknowledged +8 +80\nresent`, ""},
 		{"targets", `TARGET +STATE .*\ntcp://10.0.0.1:9999 +up .* 4 .* 9 +8 +7 .*1.0 MiB.*\nunix:///run/b c.sock +down .*connection refused\x{fffd}\[31m  \(0s ago\)`, ""},
+		{"targets", `FROM +LAST ERROR\n.* dns://a:1 by hand(?s:.*)\n\nSOURCE +STATE +TARGETS +ANSWERED +ANSWERS +FAILURES +LAST ERROR\n` +
+			`dns://a:1 +failing +1 +0s ago +12 +3 +SERVFAIL \(0s ago\)\nfile:///b.json +not asked yet +0 +never +0 +0`, ""},
 		{"ledger", `= confirmed +1,234,560 +0\n`, ""},
 		{"connections", `7 +10.9.8.7:1234 +tcp://0.0.0.0:9000 +0s +5,000`, "connections 100"},
 		{"connections 3", `7 +10.9.8.7:1234`, "connections 3"},
@@ -387,6 +393,7 @@ func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	writeStatus(&out, hostile)
 	writeTargets(&out, hostile.Targets)
+	writeSources(&out, []admin.SourceStatus{{Name: bad, LastError: bad}})
 	writeConnections(&out, connectionList{[]admin.Connection{{Client: bad, Listener: bad, Target: bad}}})
 	writeConfig(&out, settingList{[]admin.Setting{{Name: bad, Value: bad, Source: bad}}})
 	out.WriteString((&RefusedError{Status: 401, Detail: bad}).Error())

@@ -143,10 +143,11 @@ func writeColumns[T any](w io.Writer, columns []column[T], all []T) {
 	})
 }
 
-// writeTargets leaves out the columns of the other mode.
+// writeTargets leaves out the columns of the other mode, and that of sources if there are none.
 func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	type target = admin.TargetStatus
 	type lines = admin.TargetLines
+	found := slices.ContainsFunc(all, func(t target) bool { return len(t.From) > 0 })
 	line := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil })
 	keyed := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil && t.Lines.Lanes != nil })
 	connection := slices.ContainsFunc(all, func(t target) bool { return t.Forward != nil })
@@ -166,8 +167,44 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 		{keyed, "QUEUED", ofLines(queuedInLanes)},
 		{keyed, "FULL LANES", ofLines(fullLanes)},
 		{connection, "WEIGHT", weightOf},
+		{found, "FROM", func(t target) string { return strings.Join(t.From, " ") }},
 		{true, "LAST ERROR", lastError},
 	}, all)
+}
+
+// writeSources writes nothing if there are none.
+func writeSources(w io.Writer, all []admin.SourceStatus) {
+	type source = admin.SourceStatus
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	writeColumns(w, []column[source]{
+		{true, "SOURCE", func(s source) string { return s.Name }},
+		{true, "STATE", sourceState},
+		{true, "TARGETS", func(s source) string { return number(s.Targets) }},
+		{true, "ANSWERED", func(s source) string {
+			if s.LastAnswerAt.IsZero() {
+				return "never"
+			}
+			return since(s.LastAnswerAt) + " ago"
+		}},
+		{true, "ANSWERS", func(s source) string { return number(s.Answers) }},
+		{true, "FAILURES", func(s source) string { return number(s.Failures) }},
+		{true, "LAST ERROR", func(s source) string {
+			return lastError(admin.TargetStatus{LastError: s.LastError, LastErrorAt: s.LastErrorAt})
+		}},
+	}, all)
+}
+
+func sourceState(s admin.SourceStatus) string {
+	switch {
+	case s.Failing:
+		return "failing"
+	case s.LastAnswerAt.IsZero():
+		return "not asked yet"
+	}
+	return "answers"
 }
 
 // ofLines returns the cell of a column that line mode alone has.

@@ -70,7 +70,7 @@ func (s *service) planLocked(next config.Config) (change, error) {
 // applyLocked makes a change that planLocked has judged.
 func (s *service) applyLocked(c change) error {
 	if len(c.changed) > 0 {
-		if err := s.mode.adopt(c.old, c.next, c.dial); err != nil {
+		if err := s.mode.adopt(leavingToFinder(c.old, c.next), c.next, c.dial); err != nil {
 			return asAdmin(err)
 		}
 		s.checks.reconfigure(c.next, c.dial)
@@ -81,5 +81,8 @@ func (s *service) applyLocked(c change) error {
 		s.in.want(c.next.Wanted)
 	}
 	s.cfg.Store(&c.next)
+	if err := s.reconfigureFinderLocked(c.next); err != nil {
+		s.logger.Warn("targets cannot be changed as the configuration says", "err", err)
+	}
 	return nil
 }

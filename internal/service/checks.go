@@ -39,8 +39,7 @@ func dialOptions(cfg config.Config, own *ownListeners, logger *slog.Logger) (tar
 // loads them once, at the first handshake: if no descriptor were free then, every later handshake
 // would fail too.
 func loadSystemRoots(cfg config.Config) {
-	isTLS := func(a target.Address) bool { return a.Scheme == target.SchemeTLS }
-	if files := cfg.TargetTLS; files.CA == "" && !files.SkipVerify && slices.ContainsFunc(cfg.Targets, isTLS) {
+	if files := cfg.TargetTLS; files.CA == "" && !files.SkipVerify && cfg.DialsTLS() {
 		x509.SystemCertPool() // an error is that of each handshake
 	}
 }

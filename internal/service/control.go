@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"linesplit/admin"
-	"linesplit/internal/config"
 	"linesplit/target"
 	"linesplit/workerpool"
 )
@@ -39,6 +38,7 @@ func (s *service) Status() admin.Status {
 	now.Datagrams = s.in.datagramStatus()
 	now.Totals.DroppedDatagrams = s.in.droppedDatagrams()
 	s.checks.describe(&now)
+	s.finder.describe(&now)
 	return now
 }
 
@@ -64,7 +64,7 @@ func (s *service) Config() []admin.Setting {
 		case "balance":
 			now, was = balance, cfg.Balance
 		case "target":
-			now, was = config.WriteTargets(targets), config.WriteTargets(cfg.Targets)
+			now, was = cfg.WriteTargets(s.configured(targets)), cfg.WriteTargets(cfg.Targets)
 		}
 		if now != was {
 			all[i].Value, all[i].Source = now, admin.SourceAPI
@@ -85,13 +85,24 @@ func (s *service) Add(_ context.Context, address string) error {
 		if err := s.checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
 			return err
 		}
-		return s.mode.addTarget(a)
+		if err := s.mode.addTarget(a); err != nil {
+			return err
+		}
+		s.finder.keeper.AddedByHand(a)
+		return nil
 	})
 }
 
 // Remove implements admin.Control.
 func (s *service) Remove(_ context.Context, name string) error {
-	return s.changeTargets(func() error { return s.mode.removeTarget(name) })
+	return s.changeTargets(func() error {
+		a, listed := s.addressOf(name)
+		err := s.mode.removeTarget(name)
+		if err == nil && listed {
+			s.finder.keeper.RemovedByHand(a)
+		}
+		return err
+	})
 }
 
 // Drain implements admin.Control.
@@ -101,7 +112,13 @@ func (s *service) Drain(_ context.Context, name string) error {
 
 // Resume implements admin.Control.
 func (s *service) Resume(_ context.Context, name string) error {
-	return s.changeTargets(func() error { return s.mode.resumeTarget(name) })
+	return s.changeTargets(func() error {
+		err := s.mode.resumeTarget(name)
+		if a, listed := s.addressOf(name); err == nil && listed {
+			s.finder.keeper.ResumedByHand(a)
+		}
+		return err
+	})
 }
 
 // SetWeight implements admin.Control.
@@ -114,9 +131,11 @@ func (s *service) SetBalance(_ context.Context, rule string) error {
 	return s.change(func() error { return s.mode.setBalance(rule) })
 }
 
-// changeTargets calls do, which adds or removes targets, and then updates the health checks.
+// changeTargets calls do, which adds or removes targets, and then updates the health checks and
+// what is known of the targets' origins.
 func (s *service) changeTargets(do func() error) error {
 	return s.change(func() error {
+		defer s.noteOriginsLocked()
 		defer s.watchTargets()
 		return do()
 	})

@@ -14,6 +14,7 @@
 //	     └─▶ each service ─┬─▶ the end of the service, if a reload removes it
 //	                       ├─▶ the log of a drain that goes on
 //	                       ├─▶ health checks ──▶ one per target
+//	                       ├─▶ the finder ──▶ one per source of targets
 //	                       └── the mode, in the goroutine of the service:
 //
 //	line mode ───────┬─▶ one splitter.Serve per listener ──▶ one goroutine per sender

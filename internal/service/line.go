@@ -125,6 +125,7 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
 	endInput(err)
 	close(m.lines)
+	m.pool.EndInput()
 	workers.Wait()
 	return err
 }

@@ -22,6 +22,7 @@ type service struct {
 
 	mode     mode
 	checks   *checks
+	finder   *finder
 	in       *inbound
 	own      ownListeners // of in
 	draining atomic.Bool  // the soft end, the removal or the end of all input has come
@@ -42,6 +43,7 @@ func newService(cfg config.Config, sh *shared) *service {
 		s.logger = s.logger.With("service", s.name)
 	}
 	s.access = sh.logger.accessLog(cfg)
+	s.finder = newFinder(s, cfg)
 	s.cfg.Store(&cfg)
 	return s
 }
@@ -112,6 +114,7 @@ func (s *service) wire() error {
 	}
 	s.mode = newMode(cfg, dial, s)
 	s.checks = newChecks(cfg, dial, s.mode.targets(), s.logger)
+	s.noteOriginsLocked() // s is not shared yet
 	return nil
 }
 
@@ -130,6 +133,8 @@ func (s *service) carry(soft, hard context.Context) error {
 	defer stopMark()
 	stopChecks := s.checks.run(soft)
 	defer stopChecks()
+	stopFinding := s.find(soft)
+	defer stopFinding()
 	stopWatching := s.watchInbound()
 	defer stopWatching()
 	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger)
@@ -217,6 +222,9 @@ func (s *service) ready() (bool, string) {
 		return false, "it could not be started: " + s.failed.Error()
 	case s.draining.Load():
 		return false, "draining"
+	}
+	if reason := s.nothingFound(); reason != "" {
+		return false, reason
 	}
 	return s.mode.ready()
 }

@@ -46,7 +46,9 @@ func checkCompose(file string, commands commands) error {
 			f.checkLinesplit(project, service, commands)
 		}
 	}
-	f.checkPrometheus(project, filepath.Join(filepath.Dir(file), "prometheus", "prometheus.yml"))
+	if _, scraped := project.Services["prometheus"]; scraped {
+		f.checkPrometheus(project, filepath.Join(filepath.Dir(file), "prometheus", "prometheus.yml"))
+	}
 	return f.err()
 }
 
@@ -122,7 +124,8 @@ func (f *findings) checkLinesplit(project *types.Project, service types.ServiceC
 func isComma(r rune) bool { return r == ',' }
 
 func isService(project *types.Project, address string) error {
-	host, _, err := net.SplitHostPort(address)
+	place, _, _ := strings.Cut(strings.TrimPrefix(address, "dns://"), "?")
+	host, _, err := net.SplitHostPort(place)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,13 @@ type cluster struct {
 	network    networking.NetworkPolicy
 	monitor    monitoring.ServiceMonitor
 	sidecar    core.Pod
+	headless   headless
+}
+
+// headless holds the manifests of deploy/kubernetes/examples/headless.
+type headless struct {
+	service             core.Service
+	receiver, linesplit apps.Deployment
 }
 
 // checkCluster reads the manifests as an API server with strict validation does, and checks that
@@ -39,6 +46,9 @@ func checkCluster(dir string, commands commands) error {
 		{"networkpolicy.yaml", "networking.k8s.io/v1 NetworkPolicy", &c.network},
 		{"servicemonitor.yaml", "monitoring.coreos.com/v1 ServiceMonitor", &c.monitor},
 		{"examples/sidecar.yaml", "v1 Pod", &c.sidecar},
+		{"examples/headless/service.yaml", "v1 Service", &c.headless.service},
+		{"examples/headless/receiver.yaml", "apps/v1 Deployment", &c.headless.receiver},
+		{"examples/headless/linesplit.yaml", "apps/v1 Deployment", &c.headless.linesplit},
 	} {
 		if err := readManifest(filepath.Join(dir, file.name), file.kind, file.into); err != nil {
 			return err
@@ -49,6 +59,9 @@ func checkCluster(dir string, commands commands) error {
 	f.checkPorts(c)
 	f.checkPod("deployment", c.deployment.Spec.Template.Spec, commands)
 	f.checkPod("sidecar", c.sidecar.Spec, commands)
+	f.checkPod("headless receiver", c.headless.receiver.Spec.Template.Spec, commands)
+	f.checkPod("headless linesplit", c.headless.linesplit.Spec.Template.Spec, commands)
+	f.checkHeadless(c.headless)
 	return f.err()
 }
 
@@ -76,6 +89,17 @@ func readManifest(file, kind string, into any) error {
 		return fmt.Errorf("%s: is %s, want %s", file, got, kind)
 	}
 	return nil
+}
+
+// checkHeadless requires a Service without an address of its own, which selects the receivers.
+func (f *findings) checkHeadless(h headless) {
+	if h.service.Spec.ClusterIP != core.ClusterIPNone {
+		f.add("headless Service: its clusterIP is %q, want None", h.service.Spec.ClusterIP)
+	}
+	selector := labels.SelectorFromSet(h.service.Spec.Selector)
+	if selector.Empty() || !selector.Matches(labels.Set(h.receiver.Spec.Template.Labels)) {
+		f.add("headless Service: its selector does not match %v", h.receiver.Spec.Template.Labels)
+	}
 }
 
 // checkSelectors requires that each selector matches its pods, or its service.

@@ -21,6 +21,7 @@ func TestDeployHasNoFaults(t *testing.T) {
 	deploy := filepath.Join(repository, "deploy")
 	for name, err := range map[string]error{
 		"compose":    checkCompose(filepath.Join(deploy, "compose.yaml"), c),
+		"scale":      checkCompose(filepath.Join(deploy, "compose.scale.yaml"), c),
 		"kubernetes": checkCluster(filepath.Join(deploy, "kubernetes"), c),
 		"dashboards": checkDashboards(repository),
 		"operations": checkOperations(repository),

@@ -64,6 +64,7 @@ func healthy() series {
 		`linesplit_resent_lines_total{target="a",cause="unread"}`:             constant(7),
 		`linesplit_connections_cut_off_total`:                                 constant(0),
 		`linesplit_accept_errors_total`:                                       constant(1),
+		`linesplit_source_failing{source="dns://a:1"}`:                        constant(0),
 		`linesplit_tls_handshake_errors_total`:                                rising(1),
 		`linesplit_connections_refused_total{reason="denied"}`:                constant(4),
 	}
@@ -92,6 +93,7 @@ func scenarios() []scenario {
 			`linesplit_confirmed_lines_total{target="a"}`: constant(9), `linesplit_confirmed_lines_total{target="b"}`: constant(9),
 			`linesplit_queued_lines`: constant(0), `linesplit_retained_lines`: constant(0),
 		}, nil},
+		{"a source fails", series{`linesplit_source_failing{source="dns://a:1"}`: constant(1)}, []string{"LinesplitSourceFailing"}},
 		{"stalls", series{`linesplit_target_stalls_total{target="a"}`: lately(1)}, []string{"LinesplitTargetStalls"}},
 		{"backlog grows", series{`linesplit_retained_bytes`: rising(2 << 20)}, []string{"LinesplitBacklogGrowing"}},
 		{"backlog high and steady", series{`linesplit_retained_bytes`: constant(64 << 20)}, nil},

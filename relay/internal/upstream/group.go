@@ -176,7 +176,7 @@ var preferences = [...]func(*target.Target) bool{
 }
 
 // chooseLocked returns a backend and counts a connection there. Otherwise it returns nil and
-// reports whether backends would suit but are full.
+// reports whether waiting helps: backends would suit but are full, or there is none at all yet.
 func (g *Group) chooseLocked(client netip.Addr, tried *Tried) (b *Backend, full bool) {
 	for _, suits := range preferences {
 		g.candidates = g.candidates[:0]
@@ -198,7 +198,7 @@ func (g *Group) chooseLocked(client netip.Addr, tried *Tried) (b *Backend, full 
 			return nil, true
 		}
 	}
-	return nil, false
+	return nil, len(g.All()) == 0
 }
 
 // Limited reports whether clients may have to wait, since a backend has a limit.

@@ -89,3 +89,16 @@ func TestTargetThatComesBackServesTheQueue(t *testing.T) {
 		t.Errorf("%v", why)
 	}
 }
+
+// A client that came before any target was found was refused at once.
+func TestClientWaitsForTheFirstTarget(t *testing.T) {
+	s := newTestSet(Options{Settings: settings(traffic.Tuning{QueueTimeout: time.Minute})})
+	b, w := s.Streams.Acquire(netip.Addr{}, nil)
+	if b != nil || w == nil {
+		t.Fatalf("acquired %v, waits: %t", b, w != nil)
+	}
+	must(t, s.Add(newTarget(t, "10.0.0.1:80")))
+	if b, why := s.Streams.Wait(t.Context(), w); b == nil {
+		t.Errorf("no target: %v", why)
+	}
+}

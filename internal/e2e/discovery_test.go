@@ -1,0 +1,216 @@
+//go:build linux
+
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"linesplit/internal/testrig"
+)
+
+var changes = flag.Int("changes", 5, "how often the lists of targets change in tests of discovery")
+
+// listFile is a list of targets in a file, which tests replace.
+type listFile struct {
+	*testrig.Stage
+	path string
+}
+
+// put replaces the list by a rename.
+func (f listFile) put(sinks ...*testrig.Sink) {
+	f.Helper()
+	text := "- targets:\n"
+	for _, s := range sinks {
+		text += "  - " + strings.TrimPrefix(s.Target(), "tcp://") + "\n"
+	}
+	if err := os.WriteFile(f.path+".new", []byte(text), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	if err := os.Rename(f.path+".new", f.path); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// Targets come and go under load, and nothing is lost or sent twice. At the start there is none:
+// senders wait.
+func TestTargetsFollowAFile(t *testing.T) {
+	testrig.SkipIfShort(t)
+	t.Parallel()
+	s := testrig.NewStage(t)
+	f := listFile{s, filepath.Join(t.TempDir(), "targets.yaml")}
+	s.StartLineMode(nil, "-target", "file://"+f.path+"?refresh=1s")
+	s.StartSenders(2, testrig.SteadySender())
+	s.WaitForMetric(1, "linesplit_source_failing")
+	if m := s.Process.Metrics(); m.Sum("linesplit_target_up") > 0 {
+		t.Error("there are targets before any was found")
+	}
+	s.WaitForSenderLines(1)
+	var sinks []*testrig.Sink
+	for range 4 {
+		sinks = append(sinks, s.StartSink(testrig.SinkOptions{}))
+	}
+	f.put(sinks[:2]...)
+	s.WaitForLines(sinks[0], 400)
+	s.WaitForLines(sinks[1], 400)
+	s.Baseline = testrig.WaitForUsage(t, s.Process, 8)
+	listed, ended := sinks[:2:2], []*testrig.Sink(nil)
+	for i := range *changes {
+		joins := sinks[(i+2)%4]
+		if slices.Contains(ended, joins) {
+			joins.Listen()
+			ended = slices.DeleteFunc(ended, func(e *testrig.Sink) bool { return e == joins })
+		}
+		f.put(append(listed, joins)...)
+		s.WaitForLines(joins, 200)
+		leaves := listed[0]
+		leaves.Shutdown() // a receiver that has gone goes from the list at once
+		ended = append(ended, leaves)
+		listed = []*testrig.Sink{listed[1], joins}
+		f.put(listed...)
+		s.WaitForExactMetric(2, "linesplit_source_targets")
+		gone := func() bool {
+			return !strings.Contains(s.Process.Metrics().Dump(), "linesplit_target_up{target=\""+leaves.Target()+"\"")
+		}
+		testrig.WaitFor(t, leaves.Target()+" goes", gone)
+	}
+	if err := os.WriteFile(f.path, []byte("- targets: ["), 0o600); err != nil { // half written
+		t.Fatal(err)
+	}
+	s.WaitForMetric(1, "linesplit_source_failing")
+	s.WaitForLines(listed[0], 200)
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
+}
+
+// nameServer is dnsmasq, which answers for receivers.test with a time of 5 s.
+type nameServer struct {
+	*testing.T
+	hosts, address string
+	cmd            *exec.Cmd
+}
+
+func startNameServer(t *testing.T) *nameServer {
+	program, err := exec.LookPath("dnsmasq")
+	if err != nil {
+		t.Skip("needs dnsmasq: apt-get install dnsmasq-base")
+	}
+	d := &nameServer{T: t, hosts: filepath.Join(t.TempDir(), "hosts"), address: string(testrig.FreeHostPort(t))}
+	d.answer()
+	host, port, _ := net.SplitHostPort(d.address)
+	d.cmd = exec.Command(program, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+		"--pid-file=", "--user=", "--addn-hosts="+d.hosts, "--local=/test/", "--local-ttl=5", "--bind-interfaces",
+		"--listen-address="+host, "--port="+port)
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.cmd.Process.Kill(); d.cmd.Wait() })
+	testrig.WaitFor(t, "dnsmasq listens", func() bool { return testrig.HostPort(d.address).Listening() })
+	return d
+}
+
+// answer makes the server answer with these hosts from now on.
+func (d *nameServer) answer(hosts ...string) {
+	d.Helper()
+	var text strings.Builder
+	for _, h := range hosts {
+		fmt.Fprintln(&text, h, "receivers.test")
+	}
+	if err := os.WriteFile(d.hosts, []byte(text.String()), 0o644); err != nil {
+		d.Fatal(err)
+	}
+	if d.cmd != nil {
+		d.signal(syscall.SIGHUP)
+	}
+}
+
+func (d *nameServer) signal(s syscall.Signal) {
+	d.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil {
+		d.Error(err)
+	}
+}
+
+// startFleet starts sinks at one port of several addresses, as a name in DNS has them.
+func startFleet(s *testrig.Stage, n int) (port string, hosts []string, sinks []*testrig.Sink) {
+	s.Helper()
+	first := s.StartSink(testrig.SinkOptions{})
+	host, port, _ := net.SplitHostPort(first.Addr())
+	hosts, sinks = []string{host}, []*testrig.Sink{first}
+	for len(sinks) < n {
+		host = net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254))).String()
+		sinks = append(sinks, s.StartSink(testrig.SinkOptions{Address: net.JoinHostPort(host, port)}))
+		hosts = append(hosts, host)
+	}
+	return port, hosts, sinks
+}
+
+// A new address gets its share within its TTL plus two seconds. A name server that stops, and one
+// that has no address any more, takes nothing away. One line of the log says so.
+func TestTargetsFollowDNS(t *testing.T) {
+	testrig.SkipIfShort(t)
+	t.Parallel()
+	d := startNameServer(t)
+	s := testrig.NewStage(t)
+	port, hosts, sinks := startFleet(s, 3)
+	d.answer(hosts[:2]...)
+	s.Process = s.StartLinesplit(nil, "-target", "dns://receivers.test:"+port, "-resolver", d.address)
+	s.StartSenders(2, testrig.SteadySender())
+	s.WaitForLines(sinks[0], 200)
+	s.WaitForLines(sinks[1], 200)
+	d.answer(hosts...)
+	began := time.Now()
+	s.WaitForLines(sinks[2], 200)
+	if took := time.Since(began); took > 7*time.Second && !testrig.Race {
+		t.Errorf("the new address had its share after %v", took)
+	}
+	s.Baseline = testrig.WaitForUsage(t, s.Process, 12)
+	d.answer()
+	s.WaitForMetric(1, "linesplit_source_failing")
+	d.signal(syscall.SIGSTOP)
+	s.WaitForMetric(2, "linesplit_source_failures_total")
+	d.signal(syscall.SIGCONT)
+	d.answer(hosts...)
+	s.WaitForExactMetric(0, "linesplit_source_failing")
+	for _, sink := range sinks {
+		s.WaitForLines(sink, 100)
+	}
+	if n := s.CountLogLines("source failed"); n != 1 {
+		t.Errorf("%d lines of the log say that the source failed", n)
+	}
+	s.StopSenders()
+	s.FinishLineMode(testrig.NoDuplicates)
+}
+
+// In connection mode a client that comes before any target is found waits for it.
+func TestConnectionsFollowAFile(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	path := filepath.Join(t.TempDir(), "targets.json")
+	s.StartConnectionMode(nil, "-target", "file://"+path, "-queue-timeout", "1m", "-dial-budget", "1m")
+	server := testrig.NewServer(t, testrig.ServerOptions{})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		s.ExpectServed(testrig.Client{})
+	}()
+	s.WaitForConnections(1)
+	text := fmt.Sprintf(`[{"targets":[%q]}]`, strings.TrimPrefix(server.Target(), "tcp://"))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-served
+	s.Baseline = testrig.WaitForUsage(t, s.Process, 0).WithWaiting(1)
+	s.ExpectServed(testrig.Client{})
+	s.FinishConnectionMode()
+}

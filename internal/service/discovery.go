@@ -1,0 +1,242 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"linesplit/admin"
+	"linesplit/internal/config"
+	"linesplit/internal/discovery"
+	"linesplit/target"
+	"linesplit/workerpool"
+)
+
+// finder finds targets by asking sources. Sources answer in goroutines of their own, and each
+// answer becomes a change under service.mu, like one that is made by hand.
+type finder struct {
+	driver  *discovery.Driver
+	keeper  *discovery.Keeper // guarded by service.mu
+	origins atomic.Pointer[origins]
+}
+
+// origins tell where targets come from, for Status, which does not wait for service.mu.
+type origins struct {
+	of     map[string][]string // by the target's name
+	listed map[string]uint64   // by the source's
+}
+
+// The origins of targets that no source lists.
+const (
+	fromConfiguration = "configuration"
+	fromHand          = "by hand"
+)
+
+// newFinder asks nothing yet.
+func newFinder(s *service, cfg config.Config) *finder {
+	f := &finder{keeper: discovery.NewKeeper()}
+	f.driver = discovery.NewDriver(discovery.Options{Report: s.found, Logger: s.logger})
+	f.driver.Set(cfg.Sources, cfg.Resolver)
+	f.keeper.Configure(cfg.Discovery, cfg.Targets, cfg.SourceNames(), nil)
+	f.origins.Store(&origins{})
+	return f
+}
+
+// find asks the sources until stop is called, also after soft has ended: the last lines may need a
+// target that takes the place of another.
+func (s *service) find(soft context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(soft))
+	var finding sync.WaitGroup
+	finding.Go(func() { s.finder.driver.Run(ctx) })
+	return func() { cancel(); finding.Wait() }
+}
+
+// found takes an answer of a source, whose next answer is due after the time next. The error says
+// what is wrong with the answer.
+func (s *service) found(source string, a discovery.Answer, next time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg := *s.cfg.Load()
+	if err := cfg.Discovery.ErrEmpty(a.Targets); err != nil {
+		return err
+	}
+	listed := len(a.Targets)
+	targets, unusable := usable(cfg, a.Targets)
+	if len(targets) == 0 && listed > 0 {
+		return unusable
+	}
+	a.Targets = targets
+	change := s.finder.keeper.Answer(source, a, time.Now(), next, s.running())
+	return errors.Join(unusable, s.applyFoundLocked(change, slog.String("source", source)))
+}
+
+// usable returns the targets that can be added, and why others cannot.
+func usable(cfg config.Config, targets []target.Address) ([]target.Address, error) {
+	var unusable error
+	check := cfg.TargetChecker()
+	return slices.DeleteFunc(slices.Clone(targets), func(a target.Address) bool {
+		err := check(a)
+		if err != nil {
+			unusable = fmt.Errorf("target %s: %w", a, err)
+		}
+		return err != nil
+	}), unusable
+}
+
+// running returns the targets that are not being removed.
+func (s *service) running() (all []discovery.Running) {
+	down := make(map[string]bool)
+	for _, t := range s.mode.targets() {
+		down[t.String()] = t.Status().State == target.StateDown
+	}
+	addresses, _ := s.mode.inForce()
+	for _, a := range addresses {
+		if isDown, there := down[a.String()]; there {
+			all = append(all, discovery.Running{Address: a, Down: isDown})
+		}
+	}
+	return all
+}
+
+// applyFoundLocked makes a change of targets. What it cannot do comes again with the next answer.
+func (s *service) applyFoundLocked(c discovery.Change, cause slog.Attr) error {
+	defer s.noteOriginsLocked()
+	if c.Empty() {
+		return nil
+	}
+	defer s.watchTargets()
+	var errs []error
+	try := func(err error) {
+		// The mode keeps a last target, and one that has gone by itself needs nothing.
+		if err != nil && !errors.Is(err, target.ErrLast) && !errors.Is(err, target.ErrUnknown) &&
+			!errors.Is(err, workerpool.ErrEnding) && !errors.Is(err, admin.ErrNotInMode) {
+			errs = append(errs, err)
+		}
+	}
+	for _, a := range c.Add {
+		try(s.addFoundLocked(a))
+	}
+	for _, name := range c.Remove {
+		try(s.mode.removeTarget(name))
+	}
+	for _, name := range c.Drain {
+		try(s.mode.drainTarget(name))
+	}
+	for _, name := range c.Resume {
+		try(s.mode.resumeTarget(name))
+	}
+	for name, weight := range c.Weights {
+		try(s.mode.setWeight(name, weight))
+	}
+	s.logger.Info("targets changed", cause, "added", len(c.Add)+len(c.Resume), "removed", len(c.Remove)+len(c.Drain))
+	return errors.Join(errs...)
+}
+
+func (s *service) addFoundLocked(a target.Address) error {
+	cfg := *s.cfg.Load()
+	cfg.MaxConnections = 0 // it gives way to targets
+	if err := s.checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
+		return fmt.Errorf("target %s: %w", a, err)
+	}
+	return s.mode.addTarget(a)
+}
+
+// reconfigureLocked takes the sources and the targets of a new configuration.
+func (s *service) reconfigureFinderLocked(next config.Config) error {
+	change := s.finder.keeper.Configure(next.Discovery, next.Targets, next.SourceNames(), s.running())
+	s.finder.driver.Set(next.Sources, next.Resolver)
+	return s.applyFoundLocked(change, slog.String("cause", "reload"))
+}
+
+// leavingToFinder returns old without the targets that next does not have, if there are sources:
+// the finder removes them when the sources have answered, since one may list them too, and until
+// then they may be the only ones.
+func leavingToFinder(old, next config.Config) config.Config {
+	if len(old.Sources)+len(next.Sources) == 0 {
+		return old
+	}
+	old.Targets = slices.DeleteFunc(slices.Clone(old.Targets), func(a target.Address) bool {
+		return !slices.ContainsFunc(next.Targets, func(b target.Address) bool { return a.String() == b.String() })
+	})
+	return old
+}
+
+// addressOf returns the address of a target.
+func (s *service) addressOf(name string) (target.Address, bool) {
+	targets, _ := s.mode.inForce()
+	i := slices.IndexFunc(targets, func(a target.Address) bool { return a.String() == name })
+	if i < 0 {
+		return target.Address{}, false
+	}
+	return targets[i], true
+}
+
+// noteOriginsLocked updates what Status says about sources.
+func (s *service) noteOriginsLocked() {
+	o := &origins{of: make(map[string][]string), listed: make(map[string]uint64)}
+	targets, _ := s.mode.inForce()
+	for _, a := range targets {
+		from := s.finder.keeper.Origin(a)
+		all := slices.Clone(from.Sources)
+		if from.ByHand {
+			all = append([]string{fromHand}, all...)
+		}
+		if from.Configured {
+			all = append([]string{fromConfiguration}, all...)
+		}
+		o.of[a.String()] = all
+	}
+	for _, name := range s.cfg.Load().SourceNames() {
+		o.listed[name] = uint64(s.finder.keeper.Listed(name))
+	}
+	s.finder.origins.Store(o)
+}
+
+// describe fills in the sources, and where targets come from.
+func (f *finder) describe(s *admin.Status) {
+	o := f.origins.Load()
+	for _, st := range f.driver.Status() {
+		s.Sources = append(s.Sources, admin.SourceStatus{
+			Name: st.Source, Failing: st.Failing, Targets: o.listed[st.Source], Answers: st.Answers, Failures: st.Failures,
+			LastAnswerAt: st.LastAnswer, LastError: st.LastError, LastErrorAt: st.LastErrorAt,
+		})
+	}
+	if len(s.Sources) == 0 {
+		return
+	}
+	for i := range s.Targets {
+		s.Targets[i].From = o.of[s.Targets[i].Name]
+	}
+}
+
+// nothingFound returns why there is no target yet, or an empty text if there is one.
+func (s *service) nothingFound() string {
+	if len(s.mode.targets()) > 0 {
+		return ""
+	}
+	reason := "no target has been found yet"
+	for _, st := range s.finder.driver.Status() {
+		reason += ": " + st.Source
+		if st.LastError != "" {
+			return reason + ": " + st.LastError
+		}
+	}
+	return reason
+}
+
+// configured returns the targets that do not come from sources alone.
+func (s *service) configured(targets []target.Address) (all []target.Address) {
+	o := s.finder.origins.Load()
+	for _, a := range targets {
+		from := o.of[a.String()]
+		if len(from) == 0 || from[0] == fromConfiguration || from[0] == fromHand {
+			all = append(all, a)
+		}
+	}
+	return all
+}
