@@ -40,7 +40,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "status", help: "mode, listeners, rates and memory", run: status},
-		{name: "targets", help: "all targets: state, connections, rates, lines, windows, last errors, sources", run: targets},
+		{name: "targets", help: "all targets: state, connections, rates, lines, windows, errors, sources", run: targets},
 		{name: "connections", args: "[LIMIT]", help: "inbound connections, the oldest first (100 of them)",
 			run: connections, check: checkConnections},
 		{name: "ledger", help: "where every line is: confirmed, retained, queued, dropped (line mode)", run: ledger},

@@ -166,6 +166,7 @@ func TestDNSSearchListDoesNotLeadElsewhere(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	note("app.first.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError) // another server's reply
+	note("app.", dnsmessage.TypeA, dnsmessage.RCodeRefused)              // a server without upstreams, about a name without a domain
 	if _, err := judge(rec, found, nil); err != nil {
 		t.Error(err)
 	}

@@ -20,6 +20,7 @@ type recorder struct {
 type question struct {
 	asked    dnsmessage.Question
 	answered bool          // by a good reply: with records, or that there are none
+	refused  bool          // by a server that will hardly ever answer it
 	records  bool          // there are
 	ttl      time.Duration // the least of theirs
 }
@@ -117,6 +118,12 @@ func (r *recorder) reply(e exchange, message []byte) {
 		return
 	}
 	records, ttl, ok := leastTTL(&p, e.q.asked.Type)
+	if h.RCode == dnsmessage.RCodeRefused {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		e.q.refused = true
+		return
+	}
 	switch {
 	case !ok:
 		return
@@ -155,7 +162,8 @@ func same(a, b dnsmessage.Question) bool {
 }
 
 // unanswered returns a question that no server has answered, and whether it was about another name
-// than the records that were found.
+// than the records that were found. A server may refuse to be asked about other names at all, such as
+// those without a domain.
 func (r *recorder) unanswered() (failed string, elsewhere bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -171,6 +179,9 @@ func (r *recorder) unanswered() (failed string, elsewhere bool) {
 		}
 		name := q.asked.Name.String()
 		other := found != "" && !strings.EqualFold(name, found)
+		if other && q.refused {
+			continue
+		}
 		if failed == "" || other {
 			failed, elsewhere = strings.TrimPrefix(q.asked.Type.String(), "Type")+" "+name, elsewhere || other
 		}
