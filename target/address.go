@@ -50,6 +50,9 @@ type Address struct {
 	HostName string
 	// Framing is how the lines that it gets are told apart.
 	Framing framing.Framing
+	// Turn spreads dials over the addresses of a host name: each value begins with another one; 0
+	// leaves the order to the resolver. It is no option either. See Target.NextDial.
+	Turn uint32
 
 	// The fields below are for connection mode and not part of the target's name.
 
@@ -190,6 +193,15 @@ func (a Address) Written() string {
 	add(a.ProxyProtocol > 0, "proxy-protocol=v%d", a.ProxyProtocol)
 	return a.with(options)
 }
+
+// literal reports whether nothing has to be looked up to connect.
+func (a Address) literal() bool {
+	_, err := netip.ParseAddrPort(a.Host)
+	return a.Scheme == SchemeUnix || err == nil
+}
+
+// Names reports whether the host is a name, which a dial looks up.
+func (a Address) Names() bool { return !a.literal() }
 
 // Literal returns where a plain TCP target listens, if its host is an IP address without a zone:
 // nothing has to be looked up.

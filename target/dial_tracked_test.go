@@ -242,3 +242,62 @@ func TestKeepalive(t *testing.T) {
 		}
 	}
 }
+
+// Workers that all took the first address of a name left the other ones idle.
+func TestDialsSpreadOverAddresses(t *testing.T) {
+	original := net.DefaultResolver
+	defer func() { net.DefaultResolver = original }()
+	ln, a := listen(t, SchemeTCP)
+	_, port, err := net.SplitHostPort(a.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}
+	var addrs []netip.Addr
+	var listeners []net.Listener
+	for _, host := range hosts {
+		addrs = append(addrs, netip.MustParseAddr(host))
+		if host != "127.0.0.1" {
+			other, err := net.Listen("tcp", net.JoinHostPort(host, port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			listeners = append(listeners, other)
+		}
+	}
+	net.DefaultResolver = fakeDNS(t, addrs...)
+	named := New(Address{Scheme: SchemeTCP, Host: net.JoinHostPort("receiver.linesplit.test.", port)}, nil)
+	dials := func() (to []string) {
+		for range 6 {
+			c, err := DialTracked(t.Context(), named.NextDial(), &Options{Timeout: wait})
+			if err != nil {
+				t.Fatal(err)
+			}
+			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+			to = append(to, host)
+			c.Close()
+		}
+		return to
+	}
+	counts := map[string]int{}
+	for _, host := range dials() {
+		counts[host]++
+	}
+	for _, host := range hosts {
+		if counts[host] != 2 {
+			t.Errorf("connections: %v", counts)
+		}
+	}
+	for _, other := range listeners {
+		other.Close()
+	}
+	for _, host := range dials() { // the only one that is left
+		if host != ln.Addr().(*net.TCPAddr).IP.String() {
+			t.Errorf("connected to %s", host)
+		}
+	}
+	if a := New(Address{Scheme: SchemeTCP, Host: "10.0.0.1:1"}, nil).NextDial(); a.Turn != 0 {
+		t.Errorf("a literal address: %+v", a)
+	}
+}

@@ -28,7 +28,11 @@ func open(ctx context.Context, a Address, o *Options, alive net.KeepAliveConfig)
 	}
 	d := net.Dialer{KeepAliveConfig: alive, Control: o.control()}
 	d.SetMultipathTCP(false)
-	conn, err := d.DialContext(ctx, network, a.Host)
+	dial := d.DialContext
+	if a.Turn > 0 && !a.literal() {
+		dial = func(ctx context.Context, network, _ string) (net.Conn, error) { return openInTurn(ctx, &d, network, a) }
+	}
+	conn, err := dial(ctx, network, a.Host)
 	if err != nil {
 		return nil, diagnose(err)
 	}

@@ -60,6 +60,7 @@ type Target struct {
 	fall        int           // failed dials in a row that mark it down; 0 means 1
 	failed      chan struct{} // see Failed
 	dialErrors  atomic.Uint64
+	turns       atomic.Uint32 // see NextDial
 	connections atomic.Int64
 	stuck       atomic.Int64 // connections that have something to deliver and make no progress
 	freedAt     atomic.Int64 // when stuck last fell to 0, Unix nanoseconds
@@ -104,6 +105,16 @@ func (t *Target) FlushLog() { t.changes.Flush() }
 
 // String returns the target's name in logs and metrics.
 func (t *Target) String() string { return t.Address.String() }
+
+// NextDial returns the address for the next dial. If its host is a name with several addresses, each
+// dial begins with another one.
+func (t *Target) NextDial() Address {
+	a := t.Address
+	if a.Names() {
+		a.Turn = max(1, t.turns.Add(1))
+	}
+	return a
+}
 
 // SetFall sets how many dials in a row must fail to mark the target down; the default is 1. It must
 // be called before any other use.

@@ -41,7 +41,7 @@ func (d *dialler) stop() {
 
 func (d *dialler) connect(dial Dial, b *delivery.Backend) {
 	d.attempt.Go(func() {
-		c, err := dial(d.ctx, b.Target.Address)
+		c, err := dial(d.ctx, b.Target.NextDial())
 		d.results <- dialResult{c, b, err}
 	})
 }

@@ -135,6 +135,8 @@ func (s *service) carry(soft, hard context.Context) error {
 	defer stopChecks()
 	stopFinding := s.find(soft)
 	defer stopFinding()
+	stopNames := s.watchNames(soft)
+	defer stopNames()
 	stopWatching := s.watchInbound()
 	defer stopWatching()
 	accepting, stopHandOver := s.in.handOver(soft, hard, s.logger)
