@@ -2,9 +2,6 @@ package discovery
 
 import (
 	"errors"
-	"fmt"
-	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -301,119 +298,5 @@ func TestKeeperWeights(t *testing.T) {
 	}
 	if c = w.k.Answer("s", Answer{Targets: heavier}, w.now, testInterval, w.running); !c.Empty() {
 		t.Errorf("again: %+v", c)
-	}
-}
-
-// Whatever happens: at most half of all go in an interval, never the last, and only such as the
-// source that answers has left out for long enough, or that are down. What all sources list runs.
-func TestKeeperProperties(t *testing.T) {
-	for seed := range uint64(50) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { keeperProperties(t, rand.New(rand.NewPCG(seed, 1))) })
-	}
-}
-
-func keeperProperties(t *testing.T, random *rand.Rand) {
-	w := newWorld(t, Rules{DrainEmpty: random.IntN(4) == 0}, strings.Repeat("z", random.IntN(2)), "s", "u")
-	missing := map[string]map[string]int{"s": {}, "u": {}} // answers in a row without a host that was listed
-	since := map[string]map[string]time.Time{"s": {}, "u": {}}
-	banned := map[string]map[string]bool{"s": {}, "u": {}}
-	byHand := map[string]bool{}
-	for range 200 {
-		switch random.IntN(12) {
-		case 0:
-			if len(w.running) > 0 {
-				w.running[random.IntN(len(w.running))].Down = random.IntN(2) == 0
-			}
-			continue
-		case 1:
-			if len(w.running) < 2 {
-				continue
-			}
-			host := strings.ToLower(string(w.hosts()[random.IntN(len(w.running))]))
-			w.removeByHand(host)
-			delete(byHand, host)
-			for name := range missing {
-				if n, listed := missing[name][host]; listed && n == 0 {
-					banned[name][host] = true
-				}
-			}
-			continue
-		case 2:
-			host := string(rune('a' + random.IntN(8)))
-			if !strings.Contains(strings.ToLower(w.hosts()), host) {
-				w.addByHand(host)
-				byHand[host] = true
-				delete(banned["s"], host)
-				delete(banned["u"], host)
-			}
-			continue
-		}
-		name := []string{"s", "u"}[random.IntN(2)]
-		var hosts strings.Builder
-		for h := 'a'; h < 'i'; h++ {
-			if random.IntN(10) < 8 && random.IntN(200) > 0 {
-				hosts.WriteRune(h)
-			}
-		}
-		list := hosts.String()
-		if random.IntN(15) == 0 {
-			list = ""
-		}
-		before := strings.ToLower(w.hosts())
-		downBefore := map[string]bool{}
-		for _, r := range w.running {
-			downBefore[r.Address.Host[:1]] = r.Down
-		}
-		isPartial := random.IntN(6) == 0
-		if isPartial {
-			w.partial(name, list)
-		} else {
-			w.answer(name, list)
-		}
-		if list != "" || w.k.rules.DrainEmpty {
-			for h := 'a'; h < 'i'; h++ {
-				host := string(h)
-				_, known := missing[name][host]
-				switch {
-				case strings.ContainsRune(list, h):
-					missing[name][host] = 0
-				case !known || isPartial:
-				case banned[name][host]:
-					delete(banned[name], host)
-					delete(missing[name], host)
-				default:
-					if missing[name][host] == 0 {
-						since[name][host] = w.now
-					}
-					missing[name][host]++
-				}
-			}
-		}
-		after := strings.ToLower(w.hosts())
-		var gone []string
-		for _, h := range strings.Split(before, "") {
-			if !strings.Contains(after, h) {
-				gone = append(gone, h)
-			}
-		}
-		if 2*len(gone) > len(before) {
-			t.Fatalf("%v of %s went at once", gone, before)
-		}
-		for _, h := range gone {
-			n := missing[name][h]
-			if h == "z" || byHand[h] || n == 0 || !downBefore[h] && (n < dropAfter || w.now.Sub(since[name][h]) < dropAge) {
-				t.Fatalf("%s went after %d answers of %s without it; down: %t, by hand: %t", h, n, name, downBefore[h], byHand[h])
-			}
-		}
-		for _, h := range strings.Split(list, "") {
-			if h != "" && !banned[name][h] && !strings.Contains(after, h) {
-				t.Fatalf("%s lists %s, which does not run", name, h)
-			}
-		}
-	}
-	for _, l := range w.k.sources {
-		if len(l.targets) > 8 {
-			t.Errorf("remembers %v", slices.Sorted(maps.Keys(l.targets)))
-		}
 	}
 }
