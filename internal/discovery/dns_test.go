@@ -127,6 +127,14 @@ func TestDNSFailures(t *testing.T) {
 			t.Errorf("%v, missing: %v, %v", a.Targets, a.Missing, err)
 		}
 	})
+	t.Run("slow", func(t *testing.T) {
+		slow := serveDNS(t)
+		slow.set("app.test.", 60, "10.0.0.1")
+		slow.delay = 100 * time.Millisecond
+		if a, err := ask(t, &dnsSource{mustSpec(t, "dns://app.test.:9"), slow.resolver("udp")}); err != nil || a.Missing != nil || len(a.Targets) != 1 {
+			t.Errorf("%v, missing: %v, %v", a.Targets, a.Missing, err)
+		}
+	})
 	t.Run("connection refused", func(t *testing.T) {
 		t.Parallel()
 		if a, err := ask(t, &dnsSource{mustSpec(t, "dns://app.test.:9"), resolver{"udp://127.0.0.1:1"}}); err == nil {

@@ -50,7 +50,7 @@ func TestHTTPServerMisbehaves(t *testing.T) {
 		w.WriteHeader(503)
 		fmt.Fprint(w, "[]\x1b[31m no\tleader")
 	})
-	mux.HandleFunc("/circle", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/circle", 302) })
+	mux.HandleFunc("/circle", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/circle", http.StatusFound) })
 	mux.HandleFunc("/flood", func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
@@ -70,7 +70,7 @@ func TestHTTPServerMisbehaves(t *testing.T) {
 	})
 	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>log in") })
 	mux.HandleFunc("/ok", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[]`) })
-	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", 307) })
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", http.StatusTemporaryRedirect) })
 	for path, want := range map[string]string{
 		"/error": "503 Service Unavailable: [] [31m no leader", "/circle": "more than 3 redirects", "/flood": "more than 4194304 bytes",
 		"/half": "unexpected EOF", "/hang": "deadline exceeded", "/drip": "deadline exceeded", "/page": "not a JSON list",
@@ -97,7 +97,7 @@ func TestHTTPServerMisbehaves(t *testing.T) {
 func TestHTTPSIsNotLeft(t *testing.T) {
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[{"targets":["evil:1"]}]`) }))
 	defer plain.Close()
-	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, 302) }))
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, http.StatusFound) }))
 	defer secure.Close()
 	src := httpSpec(t, secure, "/")
 	if _, err := ask(t, src); err == nil || !strings.Contains(err.Error(), "certificate") {

@@ -15,6 +15,8 @@ const (
 	// the first of them.
 	dropAfter = 3
 	dropAge   = 30 * time.Second
+	// maxGone bounds how many removals are remembered.
+	maxGone = 4096
 )
 
 // Keeper decides which targets there are, from what the sources answer. It has no goroutine, no
@@ -233,8 +235,8 @@ func (k *Keeper) remove(l *listing, c *Change, now time.Time, interval time.Dura
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(compareBool(b.Down, a.Down), a.since.Compare(b.since), strings.Compare(a.key, b.key))
 	})
-	k.gone = slices.DeleteFunc(k.gone, func(at time.Time) bool { return now.Sub(at) >= interval })
-	budget := (len(running)+len(k.gone))/2 - len(k.gone)
+	lately := k.goneSince(now.Add(-interval))
+	budget := (len(running)+lately)/2 - lately
 	for _, d := range candidates[:min(len(candidates), max(0, budget))] {
 		c.Remove = append(c.Remove, d.Address.String())
 		k.gone = append(k.gone, now)
@@ -244,6 +246,19 @@ func (k *Keeper) remove(l *listing, c *Change, now time.Time, interval time.Dura
 		k.drained[candidates[0].key] = true
 		c.Drain = append(c.Drain, candidates[0].Address.String())
 	}
+}
+
+// goneSince returns how many targets were removed after a time. The oldest are forgotten when there
+// are very many.
+func (k *Keeper) goneSince(t time.Time) int {
+	k.gone = k.gone[max(0, len(k.gone)-maxGone):]
+	i, _ := slices.BinarySearchFunc(k.gone, t, func(at, t time.Time) int {
+		if at.After(t) {
+			return 1
+		}
+		return -1
+	})
+	return len(k.gone) - i
 }
 
 // dropped reports whether a source has dropped a target for good.

@@ -177,6 +177,23 @@ func TestKeeperDropsHalfAtATimeAndNeverTheLast(t *testing.T) {
 	w.want("xy")
 }
 
+// A source that is asked seldom does not take another half after one that is asked often.
+func TestKeeperDropsHalfOfAllSources(t *testing.T) {
+	w := newWorld(t, Rules{}, "", "s", "u")
+	w.answer("s", "abcd")
+	w.answer("u", "efgh")
+	for range 4 {
+		w.answer("s", "a")
+	}
+	w.want("aefgh")
+	for range 3 {
+		w.now = w.now.Add(20 * time.Second)
+		w.apply(w.k.Answer("s", Answer{Targets: addresses("a")}, w.now, testInterval, w.running)) // must not forget
+		w.apply(w.k.Answer("u", Answer{Targets: addresses("e")}, w.now, 10*time.Minute, w.running))
+	}
+	w.want("aegh")
+}
+
 func TestKeeperEmptyAnswers(t *testing.T) {
 	w := newWorld(t, Rules{DrainEmpty: true}, "", "s")
 	w.answer("s", "abcd")

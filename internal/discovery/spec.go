@@ -204,9 +204,9 @@ func (s *Spec) sort(query string) (forTargets, own url.Values, request string, e
 		if err != nil {
 			return nil, nil, "", fmt.Errorf("options %q: %w", part, err)
 		}
-		key, value, _ := strings.Cut(part, "=")
+		key, _, _ := strings.Cut(part, "=")
 		for key, all := range values {
-			value = all[0]
+			value := all[0]
 			switch {
 			case key == "scheme" || key == "refresh" || key == "token-file" && s.isHTTP():
 				own.Add(key, value)

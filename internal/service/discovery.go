@@ -146,7 +146,7 @@ func (s *service) addFoundLocked(a target.Address) error {
 	return s.mode.addTarget(a)
 }
 
-// reconfigureLocked takes the sources and the targets of a new configuration.
+// reconfigureFinderLocked takes the sources and the targets of a new configuration.
 func (s *service) reconfigureFinderLocked(next config.Config) error {
 	change := s.finder.keeper.Configure(next.Discovery, next.Targets, next.SourceNames(), s.running())
 	s.finder.driver.Set(next.Sources, next.Resolver)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,5 +141,72 @@ func TestDiscoveryReloaded(t *testing.T) {
 		s.want(t, "tcp://10.0.0.3:9 "+testSource)
 		reload("10.0.0.4:9")
 		s.want(t, "tcp://10.0.0.4:9")
+	})
+}
+
+// state returns the state of a target, or "" if there is none of that name.
+func (s *service) state(name string) string {
+	for _, t := range s.Status().Targets {
+		if t.Name == name {
+			return t.State
+		}
+	}
+	return ""
+}
+
+// answers makes the source answer n times, eleven seconds apart.
+func (s *service) answers(n int, hosts ...string) {
+	for range n {
+		time.Sleep(11 * time.Second)
+		s.list(testSource, hosts...)
+	}
+}
+
+// A target that goes is drained, and taken back when it is listed again meanwhile.
+func TestDiscoveryDrainsAndTakesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := wired(t, "-listen", "127.0.0.1:0", "-target", testSource)
+		const a, b = "tcp://10.0.0.1:9", "tcp://10.0.0.2:9"
+		s.answers(1, "10.0.0.1", "10.0.0.2")
+		for _, x := range s.mode.targets() {
+			x.Joined() // a connection with lines to confirm
+		}
+		s.answers(3, "10.0.0.2")
+		if got := s.state(a); got == target.StateDraining {
+			t.Error("goes too early")
+		}
+		s.answers(1, "10.0.0.2")
+		if got := s.state(a); got != target.StateDraining {
+			t.Errorf("%s is %s", a, got)
+		}
+		s.want(t, b+" "+testSource)
+		s.answers(1, "10.0.0.1", "10.0.0.2")
+		if got := s.state(a); got == target.StateDraining {
+			t.Error("is not taken back")
+		}
+		s.want(t, a+" "+testSource, b+" "+testSource)
+	})
+}
+
+// With -discovery-empty drain, even the last target is drained, and taken back later.
+func TestDiscoveryOfNothing(t *testing.T) {
+	both(t, func(t *testing.T, flags []string) {
+		synctest.Test(t, func(t *testing.T) {
+			s := wired(t, append(flags, "-target", testSource, "-discovery-empty", "drain")...)
+			const a = "tcp://10.0.0.1:9"
+			s.answers(1, "10.0.0.1")
+			s.answers(3)
+			if got := s.state(a); got != target.StateUnknown {
+				t.Errorf("after three empty answers, %s is %s", a, got)
+			}
+			s.answers(3)
+			if got := s.state(a); got != target.StateDrained && got != target.StateDraining {
+				t.Errorf("after six empty answers, %s is %s", a, got)
+			}
+			s.answers(1, "10.0.0.1")
+			if got := s.state(a); got != target.StateUnknown {
+				t.Errorf("listed again, %s is %s", a, got)
+			}
+		})
 	})
 }
