@@ -36,9 +36,33 @@ func (c *conn) offerKeyed(o KeyedOutlet, b *linebuf.Buffer) bool {
 	return done
 }
 
+// fit returns b, or its lines in a buffer of their size if b is far larger and there is memory.
+func (c *conn) fit(b *linebuf.Buffer) *linebuf.Buffer {
+	if 4*linebuf.ClassSize(len(b.B)) > cap(b.B) {
+		return b
+	}
+	small := c.v.pool.TryGet(len(b.B))
+	if small == nil {
+		return b
+	}
+	small.B, small.Lines, small.Read = append(small.B, b.B...), b.Lines, b.Read
+	c.v.pool.Put(b)
+	return small
+}
+
 // sendKeyed waits until the outlet has taken b. If hard ends first, what is left of b is dropped.
+//
+// It leaves the gate: that one sender has to wait says nothing about others, whose lines have other
+// keys. Since there may be many that wait, they hold neither a read buffer nor a large buffer for
+// few lines.
 func (c *conn) sendKeyed(o KeyedOutlet, b *linebuf.Buffer) error {
 	defer c.resume(c.holdUp())
+	if c.small == nil {
+		c.in.Quiet()
+	} else {
+		c.in.GoQuiet()
+	}
+	b = c.fit(b)
 	for {
 		room := o.Room()
 		if c.offerKeyed(o, b) {

@@ -2,6 +2,8 @@ package splitter
 
 import (
 	"bytes"
+	"crypto/tls"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -79,8 +81,8 @@ func (g *grudging) output() string {
 	return string(g.got)
 }
 
-func newKeyedRig(t *testing.T, g *grudging) *rig {
-	r := newRig(t, listenTCP(t), plenty, Options{Outlet: func() Outlet { return g }})
+func newKeyedRig(t *testing.T, g *grudging, ln net.Listener) *rig {
+	r := newRig(t, ln, plenty, Options{Outlet: func() Outlet { return g }})
 	g.pool = r.pool
 	return r
 }
@@ -89,7 +91,7 @@ func newKeyedRig(t *testing.T, g *grudging) *rig {
 // at once.
 func TestKeyedOutletTakesLinesBitByBit(t *testing.T) {
 	g := newGrudging(0)
-	r := newKeyedRig(t, g)
+	r := newKeyedRig(t, g, listenTCP(t))
 	c := dial(t, r.addr)
 	in := numbered(0, 100, 100)
 	write(t, c, in+"-dropped\n-too\n")
@@ -109,10 +111,67 @@ func TestKeyedOutletTakesLinesBitByBit(t *testing.T) {
 	}
 }
 
+// TLS reads into a buffer that it holds, and gives it back while it waits.
+func TestKeyedOutletOfTLSSenders(t *testing.T) {
+	g := newGrudging(0)
+	r := newKeyedRig(t, g, listenTLS(t))
+	c := dialTLS(t, r.addr, tls.VersionTLS13)
+	in := numbered(0, 400, 100)
+	written := make(chan error, 1)
+	go func() {
+		_, err := c.Write([]byte(in))
+		written <- err
+	}()
+	r.until("some lines are read", func() bool {
+		all := r.Connections(1)
+		return len(all) == 1 && all[0].Lines > 0
+	})
+	g.allow(3)
+	r.until("all lines", func() bool { return g.output() == in })
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	r.end()
+}
+
+// Senders that waited for a full lane held all places in the gate, so that no other sender was read.
+func TestSendersThatWaitForLanesHoldUpNoOthers(t *testing.T) {
+	full, free := newGrudging(0), newGrudging(100)
+	accepted := 0
+	r := newRig(t, listenTCP(t), plenty, Options{Outlet: func() Outlet {
+		if accepted++; accepted <= gateWidth+1 {
+			return full
+		}
+		return free
+	}})
+	full.pool, free.pool = r.pool, r.pool
+	in := numbered(0, 10, 100)
+	for n := range gateWidth + 1 {
+		write(t, dial(t, r.addr), in)
+		r.until("it is accepted and read", func() bool {
+			all := r.Connections(gateWidth + 1)
+			for _, c := range all {
+				if c.Bytes != uint64(len(in)) {
+					return false
+				}
+			}
+			return len(all) == n+1
+		})
+	}
+	write(t, dial(t, r.addr), in)
+	r.until("the other sender's lines", func() bool { return free.output() == in })
+	if held := r.pool.InUse(); held > 2*int64(gateWidth+1)*int64(linebuf.ClassSize(len(in))) {
+		t.Errorf("senders that wait hold %d bytes", held)
+	}
+	full.allow(100)
+	r.until("all lines", func() bool { return len(full.output()) == (gateWidth+1)*len(in) })
+}
+
 // A hard end drops what an outlet has not taken, and counts it.
 func TestHardEndWhileKeyedOutletIsFull(t *testing.T) {
 	g := newGrudging(0)
-	r := newKeyedRig(t, g)
+	r := newKeyedRig(t, g, listenTCP(t))
 	c := dial(t, r.addr)
 	in := numbered(0, 10, 100)
 	write(t, c, in)

@@ -76,7 +76,7 @@ func (p *Pool) newMachine(w *worker, id int) *delivery.Machine {
 // assignLocked distributes the keys over the targets that take lines. If none does, lines wait in
 // the lanes of those that are not being removed.
 func (p *Pool) assignLocked() {
-	if p.routes == nil {
+	if p.routes == nil || p.assignLater {
 		return
 	}
 	var accepting, staying []lane.Home

@@ -8,6 +8,7 @@ import (
 
 	"linesplit/internal/linekey"
 	"linesplit/linebuf"
+	"linesplit/target"
 )
 
 func fourPeers() []*peer {
@@ -163,6 +164,29 @@ func TestKeysMoveWhenTargetsDo(t *testing.T) {
 		r.pass(30 * time.Second)
 		r.wantGone(a)
 		r.sendKeys(5)
+		r.finishInOrder()
+		r.wantOnce()
+	})
+	inBubble(t, "once, when several targets change together", func(t *testing.T) {
+		r := newKeyedRig(t, Options{}, 100, fourPeers()...)
+		r.sendKeys(5)
+		before := r.homes()
+		e := r.addPeer("e")
+		a := r.peers[0]
+		r.must(r.pool.Reconfigure(Tuning{}, []target.Address{e.addr}, []string{a.target()}))
+		if k := r.pool.Stats().Keys; k.Moving > 0.45 { // a quarter of a, and a fifth of the others for e
+			t.Errorf("%v of all keys are moving", k.Moving)
+		}
+		r.sendKeys(5)
+		r.pass(30 * time.Second)
+		r.sendKeys(5)
+		for key, home := range before {
+			for _, p := range []*peer{r.peers[1], r.peers[2], r.peers[3]} {
+				if home != a && home != p && r.hasKey(p, key) {
+					t.Errorf("%s has gone from %s to %s", key, home.name, p.name)
+				}
+			}
+		}
 		r.finishInOrder()
 		r.wantOnce()
 	})

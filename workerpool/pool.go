@@ -70,6 +70,8 @@ type Pool struct {
 	workers  []*worker         // running and not dismissed
 	nextID   int               // of the next worker; never reused
 	removed  delivery.Counters // of targets that were removed
+
+	assignLater bool // several targets are being changed together: keys move once, afterwards
 }
 
 // New returns a pool that gives confirmed buffers back to buffers.

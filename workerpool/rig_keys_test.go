@@ -130,10 +130,18 @@ func (r *keyedRig) keyAt(p *peer) string {
 // elsewhere reports whether lines of a key have gone to another target than p.
 func (r *keyedRig) elsewhere(key string, p *peer) bool {
 	for _, other := range r.peers {
-		for i := 0; other != p && other.conn(i) != nil; i++ {
-			if bytes.Contains(other.conn(i).state().sent, []byte(" "+key+" ")) {
-				return true
-			}
+		if other != p && r.hasKey(other, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasKey reports whether lines of a key have gone to p.
+func (r *keyedRig) hasKey(p *peer, key string) bool {
+	for i := 0; p.conn(i) != nil; i++ {
+		if bytes.Contains(p.conn(i).state().sent, []byte(" "+key+" ")) {
+			return true
 		}
 	}
 	return false

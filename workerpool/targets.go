@@ -105,6 +105,7 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 	case !p.canSpareLocked(remove...) && !p.anyWouldAcceptLocked(add):
 		return fmt.Errorf("remove target %s: %w", strings.Join(remove, ", "), target.ErrLast)
 	}
+	p.assignLater = true
 	p.tuneLocked(t)
 	for _, a := range add {
 		p.addLocked(a)
@@ -114,6 +115,8 @@ func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) erro
 			p.removeLocked(b)
 		}
 	}
+	p.assignLater = false
+	p.assignLocked()
 	return nil
 }
 

@@ -17,6 +17,8 @@
 //     reads into Room and calls Read if bytes have come, or Quiet if there are none to read.
 //   - The buffer that Read returns belongs to the driver. It calls Settle, and reads nothing more
 //     before it has handed the buffer over, so that a slow receiver holds back the sender.
+//   - A driver that may have to wait for long with the buffer calls Quiet first, or GoQuiet for a Held
+//     stream, so that the stream keeps no read buffer meanwhile.
 //   - Where the driver has to wait, for the gate, for memory or to hand over, it says so by HoldUp
 //     and Resume. While it waits for memory, it asks Need how much, and gives it to Replace.
 //   - When a stream has become awake, has been cut off or has missed its deadline, the driver asks
