@@ -66,3 +66,72 @@ func TestServerNamesAcrossReloads(t *testing.T) {
 		t.Errorf("kept %+v", kept.Wanted)
 	}
 }
+
+// twoAtOneAddress is a file of two services at one address.
+func twoAtOneAddress(certs testcert.Files, a, b string) string {
+	return `
+listen = "tls://:443"
+tls-cert = "` + certs.ServerCert + `"
+tls-key = "` + certs.ServerKey + `"
+[service.a]
+` + a + `
+[service.b]
+` + b
+}
+
+func TestServicesShareAListener(t *testing.T) {
+	clearEnv(t)
+	certs := testcert.New(t, t.TempDir())
+	p := mustParseAll(t, "-config", writeTOML(t, twoAtOneAddress(certs, `sni = ["a.example", "*.example"]`, `
+mode = "connection"
+tls-passthrough = true
+sni = "b.example"
+sni-default = "all"`)))
+	a, b := p.Services[0], p.Services[1]
+	if a.ServerTLS.Cert == "" || a.TLSPassthrough || !slices.Equal(a.Wanted.Names, []string{"a.example", "*.example"}) {
+		t.Errorf("%+v", a)
+	}
+	if b.ServerTLS.Cert != "" || !b.TLSPassthrough || b.Wanted.Rest != listen.AllRest {
+		t.Errorf("%+v", b)
+	}
+}
+
+// Defaults about server names have no effect on a service without TLS.
+func TestServerNamesAtTheTop(t *testing.T) {
+	clearEnv(t)
+	p := mustParseAll(t, "-config", writeTOML(t, `
+mode = "connection"
+tls-passthrough = true
+sni = "a.example"
+[service.through]
+listen = "tls://:443"
+[service.plain]
+listen = "tcp://:444"
+[service.lines]
+mode = "line"
+port = 445
+`))
+	if through, plain, lines := p.Services[0], p.Services[1], p.Services[2]; !through.Routes() || plain.Routes() || lines.Routes() {
+		t.Errorf("%+v", p.Services)
+	}
+}
+
+func TestServicesThatCannotShareAListener(t *testing.T) {
+	certs := testcert.New(t, t.TempDir())
+	const names = `sni = "a.example"`
+	for _, test := range []struct{ name, a, b, want string }{
+		{"no names", "", "", "the services a and b both listen on tls://:443: give one of them another address, or each server names"},
+		{"names of one", names, "", "share tls://:443, and b has no sni: give it server names, or sni-default"},
+		{"passthrough without names", names, "mode = \"connection\"\ntls-passthrough = true", "b has no sni"},
+		{"same name", names, `sni = ["b.example", "A.example"]`, "both have the server name a.example"},
+		{"same rest", names + "\nsni-default = [\"ech\", \"no-name\"]", `sni-default = "no-name"`, "both have the clients no-name"},
+		{"other access", names + "\nallow = \"10.0.0.0/8\"", `sni = "b.example"`, "differ in allow, which comes before the server name"},
+		{"plain text", names, `listen = "tcp://:443"`, "both listen on tcp://:443: give one of them another address"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clearEnv(t)
+			_, err := Parse([]string{"-config", writeTOML(t, twoAtOneAddress(certs, test.a, test.b))})
+			checkErrors(t, err, []string{test.want})
+		})
+	}
+}

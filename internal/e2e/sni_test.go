@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,9 +94,9 @@ var askers = []asker{
 			"-CAfile", testrig.Certs.CA, "-verify_return_error", "-verify_hostname", host)
 	}},
 	{"curl", "curl", func(t *testing.T, addr, host string) (string, error) {
-		_, port, _ := net.SplitHostPort(addr)
+		ip, port, _ := net.SplitHostPort(addr)
 		return run(t, "", "curl", "-sS", "--max-time", "30", "--cacert", testrig.Certs.CA, "--noproxy", "*",
-			"--resolve", host+":"+port+":127.0.0.1", "https://"+host+":"+port+"/")
+			"--resolve", host+":"+port+":"+ip, "https://"+host+":"+port+"/")
 	}},
 	{"Python", "python3", func(t *testing.T, addr, host string) (string, error) {
 		const script = `
@@ -199,4 +200,131 @@ func TestCertificateIsChosenForRealClients(t *testing.T) {
 		}
 	})
 	s.FinishConnectionMode()
+}
+
+// startServices starts the linesplit under test with a file of services.
+func startServices(t *testing.T, s *testrig.Stage, file string, listeners int) {
+	t.Helper()
+	s.Process = testrig.StartProcess(t, testrig.ProcessOptions{Args: []string{"-config", file}, Listeners: listeners})
+}
+
+// writeServices writes a file of services and returns its path.
+func writeServices(t *testing.T, path, text string) string {
+	t.Helper()
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "linesplit.toml")
+	}
+	if err := testcert.Replace(path, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Services behind one port: connections that are passed through, connections whose TLS ends here,
+// lines, and a service for all other clients. A reload moves a name from one to another.
+func TestServicesBehindOnePort(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	shop := namesShop(t, "shop", "shop.example", "new.example")
+	other := namesShop(t, "other", "other.example", "shop.example")
+	web := testrig.NewServer(t, testrig.ServerOptions{Handler: answer("web")})
+	sink := s.StartSink(testrig.SinkOptions{})
+	cert, key := pairFor(t, "web.example", "lines.example")
+	addr := string(testrig.FreeHostPort(t))
+	text := func(names string) string {
+		return fmt.Sprintf(`
+admin = "127.0.0.1:0"
+listen = "tls://%s"
+tls-cert = %q
+tls-key = %q
+[service.shop]
+mode = "connection"
+tls-passthrough = true
+sni = %s
+target = %q
+[service.web]
+mode = "connection"
+sni = "web.example"
+target = %q
+[service.lines]
+sni = "lines.example"
+target = %q
+[service.other]
+mode = "connection"
+tls-passthrough = true
+sni-default = ["unknown-name"]
+target = %q
+`, addr, cert, key, names, "tcp://"+shop.Addr(), web.Target(), sink.Target(), "tcp://"+other.Addr())
+	}
+	file := writeServices(t, "", text(`["shop.example"]`))
+	startServices(t, s, file, 4)
+	forEachAsker(t, func(t *testing.T, a asker) {
+		a.expectAnswer(t, addr, "shop.example", "shop as shop.example")
+		a.expectAnswer(t, addr, "web.example", "web")
+		a.expectAnswer(t, addr, "other.example", "other as other.example")
+	})
+
+	config := testrig.ClientTLS()
+	config.ServerName = "lines.example"
+	lines, err := tls.Dial("tcp", addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write(lines, s.NumberedLines(10, 100))
+	s.WaitForLines(sink, 10)
+	lines.Close()
+
+	config.ServerName = "" // which a client does not send, as for an address
+	config.InsecureSkipVerify = true
+	if conn, err := tls.Dial("tcp", addr, config); err == nil {
+		conn.Close()
+		t.Error("a client without a name is served")
+	}
+	s.WaitForRefusals("no-name", 1)
+
+	open, err := tls.Dial("tcp", addr, func() *tls.Config { c := testrig.ClientTLS(); c.ServerName = "shop.example"; return c }())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	writeServices(t, file, text(`["new.example"]`))
+	s.Process.Signal(syscall.SIGHUP)
+	testrig.WaitFor(t, "the reload", func() bool { return strings.Contains(s.Process.Stderr(), "msg=reloaded changed=shop.sni") })
+	askers[0].expectAnswer(t, addr, "new.example", "shop as new.example")
+	askers[0].expectAnswer(t, addr, "shop.example", "other as shop.example")
+	io.WriteString(open, request)
+	if said, err := io.ReadAll(open); err != nil || !strings.HasSuffix(string(said), "shop as shop.example") {
+		t.Errorf("a connection from before the reload: %q, %v", said, err)
+	}
+}
+
+// A service that is removed leaves the port to the others, and one that is added joins them.
+func TestServicesBehindOnePortComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	addr := string(testrig.FreeHostPort(t))
+	service := func(name string) string {
+		shop := namesShop(t, name, "a.example", "b.example")
+		return fmt.Sprintf("[service.%s]\ntls-passthrough = true\nsni = \"%s.example\"\ntarget = %q\n", name, name, "tcp://"+shop.Addr())
+	}
+	head := fmt.Sprintf("admin = \"127.0.0.1:0\"\nlisten = \"tls://%s\"\nmode = \"connection\"\n", addr)
+	a, b := service("a"), service("b")
+	file := writeServices(t, "", head+a)
+	startServices(t, s, file, 1)
+	reload := func(text, logged string) {
+		t.Helper()
+		writeServices(t, file, text)
+		s.Process.Signal(syscall.SIGHUP)
+		testrig.WaitFor(t, logged, func() bool { return strings.Contains(s.Process.Stderr(), logged) })
+	}
+	askers[0].expectAnswer(t, addr, "a.example", "a as a.example")
+	reload(head+a+b, "b (added)")
+	askers[0].expectAnswer(t, addr, "a.example", "a as a.example")
+	askers[0].expectAnswer(t, addr, "b.example", "b as b.example")
+	reload(head+b, "a (removed)")
+	askers[0].expectAnswer(t, addr, "b.example", "b as b.example")
+	testrig.WaitFor(t, "the name is refused", func() bool {
+		_, err := askers[0].ask(t, addr, "a.example")
+		return err != nil && strings.Contains(err.Error(), "unrecognized name")
+	})
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"sync"
 
@@ -14,7 +15,9 @@ import (
 // ports are the TLS listeners that services share, told apart by server names. The zero value has
 // none. Its methods are safe for concurrent use.
 type ports struct {
-	mu  sync.Mutex
+	logger *slog.Logger // of what is not for one service; nil discards
+
+	mu  sync.Mutex // guards the field below
 	all map[string][]*listen.Router // by config.AddressKey; some may have ended
 }
 
@@ -71,12 +74,12 @@ func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, tlsConfig *
 
 func (in *inbound) openRouters(ctx context.Context, spec listen.Spec) ([]*listen.Router, error) {
 	if spec.Inherited() {
-		return in.inherited.OpenRouters(spec, in.guard, in.guard.Logger)
+		return in.inherited.OpenRouters(spec, in.guard, in.ports.logger)
 	}
 	if in.reuse {
 		spec = spec.ReusePort()
 	}
-	r, err := listen.OpenRouter(ctx, spec, in.guard, in.guard.Logger)
+	r, err := listen.OpenRouter(ctx, spec, in.guard, in.ports.logger)
 	if err != nil {
 		return nil, err
 	}
