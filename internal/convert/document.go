@@ -38,6 +38,7 @@ type section struct {
 	settings []setting
 	missing  []*missing
 	targets  map[string]bool // keys of all targets
+	group    string          // services of one group share listeners; empty: the service shares none
 }
 
 // setting is one key and its value.
@@ -63,6 +64,7 @@ type missing struct {
 // listener says who listens on an address.
 type listener struct {
 	service string
+	group   string
 	line    int
 	udp     bool
 	port    string
@@ -219,7 +221,7 @@ func (s *section) addListener(line int, address, comment string) error {
 	if err != nil {
 		return err
 	}
-	l := listener{service: s.name, line: line, udp: spec.UDP()}
+	l := listener{service: s.name, group: s.group, line: line, udp: spec.UDP()}
 	scheme, rest, _ := strings.Cut(spec.String(), "://")
 	key := rest
 	if scheme != "unix" {
@@ -228,10 +230,15 @@ func (s *section) addListener(line int, address, comment string) error {
 		l.any = slices.Contains([]string{"", "0.0.0.0", "[::]"}, rest[:colon])
 		key = fmt.Sprint(l.udp, " ", rest)
 	}
-	if taken, ok := s.d.listeners[key]; ok {
+	taken, ok := s.d.listeners[key]
+	switch {
+	case ok && taken.group != "" && taken.group == s.group && !slices.Contains(s.list("listen"), item{address, comment}):
+		s.add("listen", address, comment)
+		return nil
+	case ok:
 		return fmt.Errorf("line %d listens there already", taken.line)
 	}
-	if by, included := s.d.includes(l); included && by.service != s.name {
+	if by, included := s.d.includes(l); included && by.service != s.name && (s.group == "" || by.group != s.group) {
 		return fmt.Errorf("service %s, line %d, takes every connection to port %s", by.service, by.line, l.port)
 	} else if included {
 		return nil

@@ -146,8 +146,10 @@ type gobetweenServer struct {
 	name  string
 	s     *section
 	udp   bool
-	proxy bool // PROXY headers to backends
-	tls   bool // TLS to backends
+	sni   string // server name of the clients of this service; empty: all others, or all if not routed
+	route bool   // clients are told apart by server names
+	proxy bool   // PROXY headers to backends
+	tls   bool   // TLS to backends
 }
 
 // find returns a value of the server, whose path is below [servers.NAME].
@@ -165,23 +167,43 @@ func (v *gobetweenServer) has(table string) bool {
 // miss records a value that turned out to have no counterpart.
 func (v *gobetweenServer) miss(e *entry, why string) { v.s.miss(e.line, e.String(), why) }
 
-// server makes a service of [servers.NAME].
+// server makes a service of [servers.NAME], or one for each server name that its backends have, and
+// one for the clients that none of these names fits.
 func (g *gobetween) server(name string, line int) {
-	v := &gobetweenServer{g: g, name: name, s: g.d.service(name, line, "servers."+name)}
+	whole := &gobetweenServer{g: g, name: name}
+	names, rest := whole.serverNames()
+	for _, sni := range names {
+		g.build(name+"-"+sni, line, &gobetweenServer{g: g, name: name, sni: sni, route: true})
+	}
+	last := g.d.head
+	if rest {
+		whole.route = len(names) > 0
+		g.build(name, line, whole)
+		last = whole.s
+	}
+	for _, e := range g.entries {
+		if len(e.path) > 2 && e.path[0] == "servers" && e.path[1] == name {
+			g.missUnused(last, e)
+			e.used = true
+		}
+	}
+}
+
+// build fills one service.
+func (g *gobetween) build(name string, line int, v *gobetweenServer) {
+	v.s = g.d.service(name, line, "servers."+v.name)
+	if v.route {
+		v.s.group = "servers." + v.name
+	}
 	v.s.set("mode", "connection")
 	v.listen()
+	v.byServerName()
 	v.balance()
 	v.times()
 	v.access()
 	v.backendsTLS()
 	v.discovery()
 	v.health()
-	for _, e := range g.entries {
-		if len(e.path) > 2 && e.path[0] == "servers" && e.path[1] == name {
-			g.missUnused(v.s, e)
-			e.used = true
-		}
-	}
 }
 
 // listen reads bind, protocol and [tls].
@@ -191,6 +213,9 @@ func (v *gobetweenServer) listen() {
 		return
 	}
 	scheme := "tcp://"
+	if v.route {
+		scheme = "tls://"
+	}
 	switch protocol := v.find("protocol"); protocol.text() {
 	case "", "tcp":
 	case "udp":

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"linesplit/internal/servername"
 )
 
 // discovery reads [discovery]: where backends come from.
@@ -56,20 +58,75 @@ func parseBackend(value entryValue) (b gobetweenBackend, err error) {
 
 // static reads static_list.
 func (v *gobetweenServer) static() {
-	var backends []gobetweenBackend
-	for _, value := range v.find("discovery", "static_list").all() {
-		b, err := parseBackend(value)
-		if err != nil {
-			v.s.miss(value.line, value.text, err.Error())
-			continue
-		}
-		backends = append(backends, b)
+	backends := v.backends(func(value entryValue, err error) { v.s.miss(value.line, value.text, err.Error()) })
+	if v.route {
+		backends = slices.DeleteFunc(backends, func(b gobetweenBackend) bool { return b.sni != v.sni })
 	}
 	if balance := v.s.get("balance"); balance != "random" { // priorities count for gobetween's weight alone
 		for i := range backends {
 			backends[i].priority = 1
 		}
 	}
+	v.addBackends(backends)
+}
+
+// backends returns the entries of static_list, and gives those that are none to refuse.
+func (v *gobetweenServer) backends(refuse func(entryValue, error)) (backends []gobetweenBackend) {
+	for _, value := range v.find("discovery", "static_list").all() {
+		b, err := parseBackend(value)
+		if err != nil {
+			refuse(value, err)
+			continue
+		}
+		backends = append(backends, b)
+	}
+	return backends
+}
+
+// serverNames returns the server names that the backends have, and reports whether there is a service
+// for all other clients. Without [sni], gobetween does not look at names.
+func (v *gobetweenServer) serverNames() (names []string, rest bool) {
+	strategy := v.find("sni", "hostname_matching_strategy")
+	v.find("sni", "read_timeout") // linesplit's bound is its own
+	unexpected := v.find("sni", "unexpected_hostname_strategy")
+	if !v.has("sni") || v.find("discovery", "kind").text() != "static" || v.find("protocol").text() == "udp" {
+		return nil, true
+	}
+	if strategy.text() == "regexp" {
+		strategy.used = false
+		return nil, true
+	}
+	for _, b := range v.backends(func(entryValue, error) {}) {
+		name, err := servername.Parse(b.sni)
+		if b.sni == "" {
+			rest = true
+		} else if err == nil && name == b.sni && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if unexpected.text() == "any" {
+		unexpected.used = false
+	}
+	return names, rest && unexpected.text() != "reject" || names == nil
+}
+
+// byServerName makes the clients of the service those that ask for its name, or all others.
+func (v *gobetweenServer) byServerName() {
+	switch {
+	case !v.route:
+		return
+	case v.sni == "":
+		v.s.set("sni-default", "all")
+	default:
+		v.s.add("sni", v.sni, "")
+	}
+	if v.s.get("tls-cert") == nil {
+		v.s.set("tls-passthrough", true)
+	}
+}
+
+// addBackends adds backends as targets.
+func (v *gobetweenServer) addBackends(backends []gobetweenBackend) {
 	equal := !slices.ContainsFunc(backends, func(b gobetweenBackend) bool { return b.weight != backends[0].weight })
 	var priorities []int
 	for _, b := range backends {
@@ -112,9 +169,6 @@ func (v *gobetweenServer) target(b gobetweenBackend, equalWeights bool, prioriti
 	}
 	if v.proxy && !v.udp {
 		options = append(options, "proxy-protocol=v1")
-	}
-	if b.sni != "" {
-		v.s.miss(b.value.line, "sni="+b.sni, "a service of its own with that name, on the same listener")
 	}
 	return v.s.addTarget(scheme+goDialAddress(b.address), options, "")
 }

@@ -10,7 +10,8 @@ import (
 type haACL struct {
 	line      haLine
 	criterion string
-	values    []string // without flags
+	values    []string
+	flags     []string // such as -i, and -m end with its argument
 }
 
 // haRule is a "tcp-request connection accept" or "reject" line.
@@ -27,23 +28,31 @@ func (v *haService) acl(l haLine) bool {
 		v.miss(l, l.String(), "it needs a name and a condition")
 		return true
 	}
-	a := haACL{line: l, criterion: l.words[2]}
-	a.values, _ = aclValues(l.words[3:])
-	v.acls[l.words[1]] = append(v.acls[l.words[1]], a)
+	v.acls[l.words[1]] = append(v.acls[l.words[1]], newACL(l, l.words[2:]))
 	return true
+}
+
+// newACL reads a condition of a line: a criterion, flags and values.
+func newACL(l haLine, words []string) haACL {
+	a := haACL{line: l, criterion: words[0]}
+	a.values, a.flags = aclValues(words[1:])
+	return a
 }
 
 // aclValues returns the values of a condition, and its flags, such as -i.
 func aclValues(words []string) (values, flags []string) {
-	for i, word := range words {
-		if word == "--" {
+	for i := 0; i < len(words); i++ {
+		switch word := words[i]; {
+		case word == "--":
 			return append(values, words[i+1:]...), flags
-		}
-		if strings.HasPrefix(word, "-") {
+		case (word == "-m" || word == "-f") && i+1 < len(words):
+			i++
+			flags = append(flags, word+" "+words[i])
+		case strings.HasPrefix(word, "-"):
 			flags = append(flags, word)
-			continue
+		default:
+			values = append(values, word)
 		}
-		values = append(values, word)
 	}
 	return values, flags
 }
@@ -62,8 +71,7 @@ func (v *haService) condition(words []string) (acls []haACL, negated, ok bool) {
 		negated, words = !negated, append([]string{name}, words[1:]...)
 	}
 	if words[0] == "{" && words[len(words)-1] == "}" && len(words) > 3 && !slices.Contains(words[1:len(words)-1], "}") {
-		values, _ := aclValues(words[2 : len(words)-1])
-		return []haACL{{criterion: words[1], values: values}}, negated, true
+		return []haACL{newACL(haLine{}, words[1:len(words)-1])}, negated, true
 	}
 	if len(words) != 1 {
 		return nil, false, false
@@ -75,7 +83,7 @@ func (v *haService) condition(words []string) (acls []haACL, negated, ok bool) {
 // sources returns the networks of conditions on the source address.
 func sources(acls []haACL) (nets []netip.Prefix, ok bool) {
 	for _, a := range acls {
-		if a.criterion != "src" || len(a.values) == 0 {
+		if a.criterion != "src" || len(a.values) == 0 || len(a.flags) > 0 {
 			return nil, false
 		}
 		for _, text := range a.values {
@@ -139,7 +147,7 @@ func (v *haService) accessLists() {
 	}
 	for _, acls := range v.acls {
 		for _, a := range acls {
-			if _, ok := sources([]haACL{a}); !ok {
+			if _, ok := sources([]haACL{a}); !ok && !v.routes.acls[a.line.n] {
 				v.miss(a.line, a.line.String(), "")
 			}
 		}

@@ -105,7 +105,7 @@ func (f *haFile) path(name, base string) string {
 // listenOn adds one address of a bind line, which may have a range of ports.
 func (v *haService) listenOn(l haLine, address string, p haBind) error {
 	scheme := "tcp://"
-	if p.ssl {
+	if p.ssl || len(v.routes.all) > 0 {
 		scheme = "tls://"
 	}
 	kind, rest, typed := strings.Cut(address, "@")
@@ -142,7 +142,7 @@ func (v *haService) listenOn(l haLine, address string, p haBind) error {
 }
 
 func (v *haService) listenUnix(l haLine, path string, p haBind) error {
-	if p.ssl {
+	if p.ssl || len(v.routes.all) > 0 {
 		return errors.New("a Unix socket of linesplit has no TLS")
 	}
 	if p.accept {

@@ -30,6 +30,8 @@ type haService struct {
 	servers  []haServer
 	backups  bool // option allbackups
 	check    haCheck
+	routes   *haRoutes // of the frontend
+	names    []string  // server names of this service's clients; none: all others
 }
 
 // A haRole is a part that a section can have: frontend, backend, or both.
@@ -76,39 +78,70 @@ func (f *haFile) otherMode(s *haSection) {
 	}
 }
 
-// service makes a service of a frontend with its default backend, or of a listen section.
+// service makes a service of a frontend with its default backend, or of a listen section, and one
+// for each backend whose clients are told apart by server names.
 func (f *haFile) service(s *haSection) {
-	v := &haService{f: f, front: s, times: map[string]time.Duration{}, retries: 3, acls: map[string][]haACL{}, proxied: true}
-	v.defaults.weight = 1
-	comment := s.title()
-	if s.kind == "listen" {
-		v.back = s
-	} else if l, ok := s.last("default_backend"); ok {
-		if v.back = f.find("backend", l.arg(1)); v.back != nil {
-			comment += "; " + v.back.title()
+	routes := &haRoutes{}
+	if s.kind == "frontend" {
+		routes = f.routes(s)
+	}
+	for _, r := range routes.all {
+		f.build(s, f.find("backend", r.backend), s.name+"-"+r.backend, routes, r.names)
+	}
+	back := s
+	if s.kind == "frontend" {
+		l, given := s.last("default_backend")
+		if back = f.find("backend", l.arg(1)); back == nil && given && len(routes.all) > 0 {
+			f.d.head.miss(l.n, l.String(), "no such backend")
 		}
 	}
-	v.s = f.d.service(s.name, s.head.n, comment)
-	v.headAddress(s.head)
-	role := frontRole
-	if v.back == s {
-		role |= backRole
+	if back != nil || len(routes.all) == 0 {
+		f.build(s, back, s.name, routes, nil)
 	}
-	v.read(s, role)
-	if v.back != nil && v.back != s {
-		v.read(v.back, backRole)
+}
+
+// build makes one service. Without a backend it records what is missing.
+func (f *haFile) build(front, back *haSection, name string, routes *haRoutes, names []string) {
+	v := &haService{
+		f: f, front: front, back: back, times: map[string]time.Duration{}, retries: 3, acls: map[string][]haACL{},
+		proxied: true, routes: routes, names: names,
+	}
+	v.defaults.weight = 1
+	comment, role := front.title(), frontRole|backRole
+	if front != back {
+		role = frontRole
+	}
+	if front != back && back != nil {
+		comment += "; " + back.title()
+	}
+	v.s = f.d.service(name, front.head.n, comment)
+	if len(routes.all) > 0 {
+		v.s.group = front.title()
+	}
+	v.headAddress(front.head)
+	v.read(front, role)
+	if back != nil && back != front {
+		v.read(back, backRole)
 	}
 	v.finish()
 }
 
+// find returns a section, which counts as used from then on, or nil.
 func (f *haFile) find(kind, name string) *haSection {
-	for _, s := range f.sections {
-		if s.kind == kind && s.name == name {
-			s.inUse = true
-			return s
-		}
+	s := f.peek(kind, name)
+	if s != nil {
+		s.inUse = true
 	}
-	return nil
+	return s
+}
+
+// peek returns a section, or nil.
+func (f *haFile) peek(kind, name string) *haSection {
+	i := slices.IndexFunc(f.sections, func(s *haSection) bool { return s.kind == kind && s.name == name })
+	if i < 0 {
+		return nil
+	}
+	return f.sections[i]
 }
 
 // headAddress reads the old form "listen NAME ADDRESS".
@@ -190,52 +223,56 @@ func init() { // the handlers refer to functions that use the table
 	}
 	both := frontRole | backRole
 	haHandlers = map[string]entry{
-		"bind":                   {frontRole, (*haService).bind, ""},
-		"maxconn":                {frontRole, (*haService).maxconn, "not a number"},
-		"option tcplog":          {frontRole, func(v *haService, _ haLine) bool { v.tcplog = true; return true }, ""},
-		"option httplog":         {frontRole, func(v *haService, _ haLine) bool { v.tcplog = true; return true }, ""},
-		"log":                    {frontRole, func(v *haService, l haLine) bool { return v.log(l) }, logsElsewhere},
-		"acl":                    {frontRole, (*haService).acl, ""},
-		"tcp-request connection": {frontRole, (*haService).connectionRule, ""},
-		"default_backend":        {frontRole, (*haService).defaultBackend, "no such backend"},
-		"timeout client":         {frontRole, (*haService).timeout, noDuration},
-		"timeout client-fin":     {frontRole, (*haService).timeout, noDuration},
-		"clitimeout":             {frontRole, (*haService).oldTimeout, noDuration},
-		"timeout tunnel":         {both, (*haService).timeout, noDuration},
-		"timeout connect":        {backRole, (*haService).timeout, noDuration},
-		"timeout server":         {backRole, (*haService).timeout, noDuration},
-		"timeout server-fin":     {backRole, (*haService).timeout, noDuration},
-		"timeout queue":          {backRole, (*haService).timeout, noDuration},
-		"timeout check":          {backRole, (*haService).timeout, noDuration},
-		"contimeout":             {backRole, (*haService).oldTimeout, noDuration},
-		"srvtimeout":             {backRole, (*haService).oldTimeout, noDuration},
-		"retries":                {backRole, (*haService).setRetries, "not a number"},
-		"balance":                {backRole, (*haService).setBalance, "linesplit has no such rule"},
-		"hash-type":              {backRole, func(_ *haService, l haLine) bool { return l.arg(1) == "consistent" }, "source-hash is always consistent"},
-		"default-server":         {backRole, (*haService).defaultServer, ""},
-		"server":                 {backRole, (*haService).server, ""},
-		"server-template":        {backRole, (*haService).template, ""},
-		"option allbackups":      {backRole, func(v *haService, _ haLine) bool { v.backups = true; return true }, ""},
-		"option tcp-check":       {backRole, (*haService).checkOption, ""},
-		"option httpchk":         {backRole, (*haService).checkOption, ""},
-		"option mysql-check":     {backRole, (*haService).checkOption, ""},
-		"option redis-check":     {backRole, (*haService).checkOption, ""},
-		"option ssl-hello-chk":   {backRole, (*haService).checkOption, ""},
-		"option external-check":  {backRole, (*haService).checkOption, ""},
-		"tcp-check connect":      {backRole, (*haService).checkStep, ""},
-		"tcp-check send":         {backRole, (*haService).checkStep, ""},
-		"tcp-check send-binary":  {backRole, (*haService).checkStep, ""},
-		"tcp-check expect":       {backRole, (*haService).checkStep, ""},
-		"tcp-check comment":      {backRole, (*haService).checkStep, ""},
-		"http-check send":        {backRole, (*haService).checkStep, ""},
-		"http-check expect":      {backRole, (*haService).checkStep, ""},
-		"http-check connect":     {backRole, (*haService).checkStep, ""},
-		"http-check comment":     {backRole, (*haService).checkStep, ""},
-		"external-check command": {backRole, (*haService).checkStep, ""},
+		"bind":                      {frontRole, (*haService).bind, ""},
+		"maxconn":                   {frontRole, (*haService).maxconn, "not a number"},
+		"option tcplog":             {frontRole, func(v *haService, _ haLine) bool { v.tcplog = true; return true }, ""},
+		"option httplog":            {frontRole, func(v *haService, _ haLine) bool { v.tcplog = true; return true }, ""},
+		"log":                       {frontRole, func(v *haService, l haLine) bool { return v.log(l) }, logsElsewhere},
+		"acl":                       {frontRole, (*haService).acl, ""},
+		"tcp-request connection":    {frontRole, (*haService).connectionRule, ""},
+		"use_backend":               {frontRole, (*haService).useBackend, "linesplit chooses no service by such a condition"},
+		"tcp-request inspect-delay": {frontRole, (*haService).lookAtHello, noLook},
+		"tcp-request content":       {frontRole, (*haService).lookAtHello, noLook},
+		"default_backend":           {frontRole, (*haService).defaultBackend, "no such backend"},
+		"timeout client":            {frontRole, (*haService).timeout, noDuration},
+		"timeout client-fin":        {frontRole, (*haService).timeout, noDuration},
+		"clitimeout":                {frontRole, (*haService).oldTimeout, noDuration},
+		"timeout tunnel":            {both, (*haService).timeout, noDuration},
+		"timeout connect":           {backRole, (*haService).timeout, noDuration},
+		"timeout server":            {backRole, (*haService).timeout, noDuration},
+		"timeout server-fin":        {backRole, (*haService).timeout, noDuration},
+		"timeout queue":             {backRole, (*haService).timeout, noDuration},
+		"timeout check":             {backRole, (*haService).timeout, noDuration},
+		"contimeout":                {backRole, (*haService).oldTimeout, noDuration},
+		"srvtimeout":                {backRole, (*haService).oldTimeout, noDuration},
+		"retries":                   {backRole, (*haService).setRetries, "not a number"},
+		"balance":                   {backRole, (*haService).setBalance, "linesplit has no such rule"},
+		"hash-type":                 {backRole, func(_ *haService, l haLine) bool { return l.arg(1) == "consistent" }, "source-hash is always consistent"},
+		"default-server":            {backRole, (*haService).defaultServer, ""},
+		"server":                    {backRole, (*haService).server, ""},
+		"server-template":           {backRole, (*haService).template, ""},
+		"option allbackups":         {backRole, func(v *haService, _ haLine) bool { v.backups = true; return true }, ""},
+		"option tcp-check":          {backRole, (*haService).checkOption, ""},
+		"option httpchk":            {backRole, (*haService).checkOption, ""},
+		"option mysql-check":        {backRole, (*haService).checkOption, ""},
+		"option redis-check":        {backRole, (*haService).checkOption, ""},
+		"option ssl-hello-chk":      {backRole, (*haService).checkOption, ""},
+		"option external-check":     {backRole, (*haService).checkOption, ""},
+		"tcp-check connect":         {backRole, (*haService).checkStep, ""},
+		"tcp-check send":            {backRole, (*haService).checkStep, ""},
+		"tcp-check send-binary":     {backRole, (*haService).checkStep, ""},
+		"tcp-check expect":          {backRole, (*haService).checkStep, ""},
+		"tcp-check comment":         {backRole, (*haService).checkStep, ""},
+		"http-check send":           {backRole, (*haService).checkStep, ""},
+		"http-check expect":         {backRole, (*haService).checkStep, ""},
+		"http-check connect":        {backRole, (*haService).checkStep, ""},
+		"http-check comment":        {backRole, (*haService).checkStep, ""},
+		"external-check command":    {backRole, (*haService).checkStep, ""},
 	}
 }
 
 const (
+	noLook        = "linesplit looks into connections for server names only, and where use_backend needs them"
 	noDuration    = "not a duration"
 	logsElsewhere = "linesplit logs to standard error, and -access-log to standard output"
 )
@@ -250,28 +287,25 @@ var haImplied = map[string]bool{
 
 // haReasons say of some lines why there is no counterpart, or what to use instead.
 var haReasons = map[string]string{
-	"use_backend":               "linesplit chooses no service by such a condition",
-	"tcp-request content":       "linesplit does not look into connections",
-	"tcp-request inspect-delay": "linesplit does not look into connections",
-	"stick":                     "balance = \"source-hash\" keeps a client at its target",
-	"stick-table":               "balance = \"source-hash\" keeps a client at its target",
-	"monitor-uri":               "/healthz and /readyz are at -admin",
-	"log-format":                "-access-log has formats of its own",
-	"option pgsql-check":        "linesplit checks with health = \"tcp\" instead, or with send-expect or exec",
-	"option smtpchk":            "linesplit checks with health = \"tcp\" instead, or with send-expect or exec",
-	"option ldap-check":         "linesplit checks with health = \"tcp\" instead, or with send-expect or exec",
-	"option dontlognull":        "the access log calls such a connection client-closed or probe",
-	"rate-limit":                "rate-per-client limits the connections of one client",
-	"option forwardfor":         "HTTP",
-	"option http-server-close":  "HTTP",
-	"option httpclose":          "HTTP",
-	"option http-keep-alive":    "HTTP",
-	"timeout http-request":      "HTTP",
-	"timeout http-keep-alive":   "HTTP",
-	"errorfile":                 "HTTP",
-	"cookie":                    "HTTP",
-	"fullconn":                  "?max-connections of a target is fixed",
-	"source":                    "linesplit connects from the address that the kernel chooses",
+	"stick":                    "balance = \"source-hash\" keeps a client at its target",
+	"stick-table":              "balance = \"source-hash\" keeps a client at its target",
+	"monitor-uri":              "/healthz and /readyz are at -admin",
+	"log-format":               "-access-log has formats of its own",
+	"option pgsql-check":       "linesplit checks with health = \"tcp\" instead, or with send-expect or exec",
+	"option smtpchk":           "linesplit checks with health = \"tcp\" instead, or with send-expect or exec",
+	"option ldap-check":        "linesplit checks with health = \"tcp\" instead, or with send-expect or exec",
+	"option dontlognull":       "the access log calls such a connection client-closed or probe",
+	"rate-limit":               "rate-per-client limits the connections of one client",
+	"option forwardfor":        "HTTP",
+	"option http-server-close": "HTTP",
+	"option httpclose":         "HTTP",
+	"option http-keep-alive":   "HTTP",
+	"timeout http-request":     "HTTP",
+	"timeout http-keep-alive":  "HTTP",
+	"errorfile":                "HTTP",
+	"cookie":                   "HTTP",
+	"fullconn":                 "?max-connections of a target is fixed",
+	"source":                   "linesplit connects from the address that the kernel chooses",
 }
 
 // haDuration reads a time as HAProxy writes it: without a unit it is milliseconds.
@@ -369,6 +403,7 @@ func (v *haService) finish() {
 	if v.tcplog && v.logs {
 		v.s.set("access-log", "text")
 	}
+	v.byServerName()
 	v.tlsVersion()
 	v.only6Listeners()
 	v.accessLists()
