@@ -17,7 +17,7 @@ import (
 type ports struct {
 	logger *slog.Logger // of what is not for one service; nil discards
 
-	mu  sync.Mutex // guards the field below
+	mu  sync.Mutex                  // guards the field below
 	all map[string][]*listen.Router // by config.AddressKey; some may have ended
 }
 
