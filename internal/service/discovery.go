@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,14 +220,15 @@ func (s *service) nothingFound() string {
 	if len(s.mode.targets()) > 0 {
 		return ""
 	}
-	reason := "no target has been found yet"
+	reason := []string{"no target has been found yet"}
 	for _, st := range s.finder.driver.Status() {
-		reason += ": " + st.Source
+		reason = append(reason, st.Source)
 		if st.LastError != "" {
-			return reason + ": " + st.LastError
+			reason = append(reason, st.LastError)
+			break
 		}
 	}
-	return reason
+	return strings.Join(reason, ": ")
 }
 
 // configured returns the targets that do not come from sources alone.
