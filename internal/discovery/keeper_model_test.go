@@ -123,7 +123,7 @@ func (m *keeperModel) answers(source, list string, part bool) {
 	}
 	after := strings.ToLower(m.hosts())
 	gone := 0
-	for _, h := range strings.Split(before, "") {
+	for h := range strings.SplitSeq(before, "") {
 		if strings.Contains(after, h) {
 			continue
 		}
@@ -136,7 +136,7 @@ func (m *keeperModel) answers(source, list string, part bool) {
 	if 2*gone > len(before) {
 		m.Fatalf("%d of %s went at once", gone, before)
 	}
-	for _, h := range strings.Split(list, "") {
+	for h := range strings.SplitSeq(list, "") {
 		if !v.banned[h] && !strings.Contains(after, h) {
 			m.Fatalf("%s lists %s, which does not run", source, h)
 		}

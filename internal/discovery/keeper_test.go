@@ -34,7 +34,7 @@ func newWorld(t *testing.T, r Rules, static string, sources ...string) *world {
 
 // addresses returns targets on hosts of one letter each.
 func addresses(hosts string) (all []target.Address) {
-	for _, h := range strings.Split(hosts, "") {
+	for h := range strings.SplitSeq(hosts, "") {
 		all = append(all, target.Address{Scheme: target.SchemeTCP, Host: h + ":1"})
 	}
 	return all

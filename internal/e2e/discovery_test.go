@@ -30,11 +30,12 @@ type listFile struct {
 // put replaces the list by a rename.
 func (f listFile) put(sinks ...*testrig.Sink) {
 	f.Helper()
-	text := "- targets:\n"
+	var text strings.Builder
+	text.WriteString("- targets:\n")
 	for _, s := range sinks {
-		text += "  - " + strings.TrimPrefix(s.Target(), "tcp://") + "\n"
+		text.WriteString("  - " + strings.TrimPrefix(s.Target(), "tcp://") + "\n")
 	}
-	if err := os.WriteFile(f.path+".new", []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(f.path+".new", []byte(text.String()), 0o600); err != nil {
 		f.Fatal(err)
 	}
 	if err := os.Rename(f.path+".new", f.path); err != nil {

@@ -114,7 +114,7 @@ func FuzzRewrite(f *testing.F) {
 		w := Rewrite{Framing(from % 3), Framing(to % 3), Embedded(rule % 3)}
 		var src []byte
 		var records [][]byte
-		for _, r := range bytes.Split(in, []byte("\xff")) { // 0xff stands between the records
+		for r := range bytes.SplitSeq(in, []byte("\xff")) { // 0xff stands between the records
 			if w.From != Octet {
 				r = bytes.ReplaceAll(r, w.From.separator(), []byte("."))
 			} else if len(r) == 0 {
