@@ -7,6 +7,7 @@ import (
 
 	"linesplit/internal/discovery"
 	"linesplit/internal/flags"
+	"linesplit/internal/framing"
 	"linesplit/target"
 )
 
@@ -73,6 +74,6 @@ func sourcesThatNeedRestart(old, next Config) (names []string) {
 
 // fixed returns a without what can change while a target runs, or makes another target.
 func fixed(a target.Address) target.Address {
-	a.Weight, a.Scheme, a.ViaProxy = 0, "", false
+	a.Weight, a.Scheme, a.ViaProxy, a.Framing = 0, "", false, framing.Newline
 	return a
 }
