@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"linesplit/internal/config"
+	"linesplit/internal/discovery"
 	"linesplit/listen"
 	"linesplit/target"
 )
@@ -269,20 +270,31 @@ func (s *section) addTarget(address string, options []string, comment string) er
 	if options != nil {
 		address += "?" + strings.Join(options, "&")
 	}
-	a, err := target.ParseAddress(address, false)
+	key, err := targetKey(address)
 	if err != nil {
 		return err
 	}
 	if strings.Contains(address, ",") {
 		return errors.New("linesplit would take the comma for the end of the address")
 	}
-	key := config.AddressKey(a.String())
 	if s.targets[key] {
 		return errors.New("a target of this service has that address already")
 	}
 	s.targets[key] = true
 	s.add("target", address, comment)
 	return nil
+}
+
+// targetKey returns the part of a target, or of a source of targets, that no two of a service may
+// share. It returns an error for what linesplit would refuse.
+func targetKey(text string) (string, error) {
+	if discovery.IsSource(text) {
+		_, err := discovery.ParseSpec(text, false)
+		key, _, _ := strings.Cut(text, "?")
+		return key, err
+	}
+	a, err := target.ParseAddress(text, false)
+	return config.AddressKey(a.String()), err
 }
 
 // hoist moves settings that all services share to the beginning of the file.

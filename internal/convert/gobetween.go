@@ -69,14 +69,15 @@ func (g *gobetween) missUnused(s *section, e *entry) {
 
 // gobetweenReasons say of some keys why there is no counterpart, or what to use instead.
 var gobetweenReasons = map[string]string{
-	"output":            "linesplit logs to standard error",
-	"login":             "admin-token-file in place of a name and a password",
-	"password":          "admin-token-file in place of a name and a password",
-	"acme_hosts":        "another program has to renew the certificate; linesplit reads it again when it changes",
-	"ciphers":           "Go chooses the ciphers",
-	"initial_status":    "a target is up until checks have failed health-fall times",
-	"transparent":       "linesplit connects from the address that the kernel chooses",
-	"srv_lookup_server": "linesplit asks the DNS servers of the system",
+	"output":                       "linesplit logs to standard error",
+	"login":                        "admin-token-file in place of a name and a password",
+	"password":                     "admin-token-file in place of a name and a password",
+	"acme_hosts":                   "another program has to renew the certificate; linesplit reads it again when it changes",
+	"ciphers":                      "Go chooses the ciphers",
+	"initial_status":               "a target is up until checks have failed health-fall times",
+	"transparent":                  "linesplit connects from the address that the kernel chooses",
+	"hostname_matching_strategy":   "names that are patterns: all clients go to all backends",
+	"unexpected_hostname_strategy": "clients that no name fits go to backends without a name",
 }
 
 // logging reads [logging].

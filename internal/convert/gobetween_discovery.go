@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"linesplit/internal/servername"
 )
@@ -14,10 +16,15 @@ import (
 // discovery reads [discovery]: where backends come from.
 func (v *gobetweenServer) discovery() {
 	kind := v.find("discovery", "kind")
-	v.find("discovery", "failpolicy") // linesplit keeps what it knows
 	switch kind.text() {
 	case "static":
 		v.static()
+	case "srv":
+		v.srv()
+	case "exec":
+		v.list()
+	case "consul":
+		v.consul()
 	case "":
 	default:
 		v.miss(kind, "linesplit has no such source of targets")
@@ -58,6 +65,7 @@ func parseBackend(value entryValue) (b gobetweenBackend, err error) {
 
 // static reads static_list.
 func (v *gobetweenServer) static() {
+	v.find("discovery", "failpolicy") // a list does not fail
 	backends := v.backends(func(value entryValue, err error) { v.s.miss(value.line, value.text, err.Error()) })
 	if v.route {
 		backends = slices.DeleteFunc(backends, func(b gobetweenBackend) bool { return b.sni != v.sni })
@@ -183,4 +191,85 @@ func goDialAddress(address string) string {
 		return address
 	}
 	return "[" + host + "]:" + port
+}
+
+// srv reads a source in DNS.
+func (v *gobetweenServer) srv() {
+	pattern := v.find("discovery", "srv_lookup_pattern")
+	if pattern == nil {
+		return
+	}
+	if server := v.find("discovery", "srv_lookup_server"); server != nil {
+		address := server.text()
+		if v.find("discovery", "srv_dns_protocol").text() == "tcp" {
+			address = "tcp://" + address
+		}
+		if isResolver(server.text()) {
+			v.s.set("resolver", address)
+		} else {
+			v.miss(server, "resolver takes an IP address and a port")
+		}
+	}
+	v.source(pattern, "srv://"+strings.TrimSuffix(pattern.text(), "."))
+}
+
+// list reads a source that is a program. It prints HOST:PORT on each line in both cases, but
+// options behind that are gobetween's own.
+func (v *gobetweenServer) list() {
+	command := v.find("discovery", "exec_command")
+	if command == nil {
+		return
+	}
+	if len(command.values) != 1 {
+		v.miss(command, "linesplit gives the program no arguments: write a program that does")
+		return
+	}
+	v.source(command, "exec://"+command.text())
+}
+
+// consul reads a source that is Consul's HTTP API.
+func (v *gobetweenServer) consul() {
+	host, service := v.find("discovery", "consul_host"), v.find("discovery", "consul_service_name")
+	if host == nil || service == nil {
+		return
+	}
+	scheme := "discover+http://"
+	if v.find("discovery", "consul_tls_enabled").text() == "true" {
+		scheme = "discover+https://"
+	}
+	var query []string
+	if v.find("discovery", "consul_service_passing_only").text() == "true" {
+		query = append(query, "passing")
+	}
+	for name, key := range map[string]string{"consul_datacenter": "dc", "consul_service_tag": "tag"} {
+		if e := v.find("discovery", name); e.text() != "" {
+			query = append(query, key+"="+url.QueryEscape(e.text()))
+		}
+	}
+	slices.Sort(query)
+	v.source(host, scheme+host.text()+"/v1/health/service/"+url.PathEscape(service.text()), query...)
+}
+
+// source adds a source of targets, with its options.
+func (v *gobetweenServer) source(e *entry, address string, options ...string) {
+	switch {
+	case v.udp:
+		options = append(options, "scheme=udp")
+	case v.tls:
+		options = append(options, "scheme=tls")
+	}
+	if v.proxy && !v.udp {
+		options = append(options, "proxy-protocol=v1")
+	}
+	interval := v.find("discovery", "interval")
+	if d := v.parseDuration(interval); d > 0 {
+		options = append(options, "refresh="+durationText(min(max(d, time.Second), 24*time.Hour)))
+	}
+	if err := v.s.addTarget(address, options, ""); err != nil {
+		v.miss(e, err.Error())
+		return
+	}
+	if policy := v.find("discovery", "failpolicy"); policy.text() == "setempty" {
+		v.miss(policy, "linesplit keeps what it knows while a source fails")
+	}
 }

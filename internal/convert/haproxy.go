@@ -39,7 +39,7 @@ type haSection struct {
 	head       haLine
 	lines      []haLine
 	from       *haSection // the defaults that apply, or nil
-	inUse      bool       // of a backend: a service has it
+	inUse      bool       // of a backend or resolvers: a service has it
 }
 
 // haFile is a whole configuration.

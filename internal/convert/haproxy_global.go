@@ -128,6 +128,54 @@ func (s *haSection) isStats() bool {
 	return stats
 }
 
+// useResolver sets the DNS server for the sources of a service: the first of the section that the
+// server names.
+func (f *haFile) useResolver(s *section, server haServer) {
+	if server.params.resolvers == "" {
+		return
+	}
+	section := f.find("resolvers", server.params.resolvers)
+	if section == nil {
+		s.miss(server.line.n, "resolvers "+server.params.resolvers, "no such section")
+		return
+	}
+	for _, l := range section.lines {
+		switch l.words[0] {
+		case "nameserver":
+			if s.get("resolver") == nil && isResolver(l.arg(2)) {
+				s.set("resolver", l.arg(2))
+				f.converted[l.n] = true
+			}
+		case "parse-resolv-conf":
+			f.converted[l.n] = true
+		}
+	}
+}
+
+// isResolver reports whether linesplit can ask the DNS server at an address.
+func isResolver(address string) bool {
+	_, err := netip.ParseAddrPort(address)
+	return err == nil
+}
+
+// missResolvers records the lines of a resolvers section that have no counterpart.
+func (f *haFile) missResolvers(s *haSection) {
+	if !s.inUse {
+		s.missAll(f.d.head, "no server-template uses it")
+		return
+	}
+	why := "linesplit heeds the records' own times, and keeps what it knows while DNS fails"
+	for _, l := range s.lines {
+		switch {
+		case f.converted[l.n]:
+		case l.words[0] == "nameserver":
+			f.d.head.miss(l.n, l.String(), "linesplit asks one DNS server, or those of the system")
+		default:
+			f.d.head.miss(l.n, l.String(), why)
+		}
+	}
+}
+
 // leftOver records the sections that no service came of.
 func (f *haFile) leftOver() {
 	for _, s := range f.sections {
@@ -137,6 +185,8 @@ func (f *haFile) leftOver() {
 			if !s.inUse {
 				s.missAll(f.d.head, "no frontend of mode tcp leads to it")
 			}
+		case "resolvers":
+			f.missResolvers(s)
 		default:
 			s.missAll(f.d.head, "")
 		}

@@ -261,7 +261,11 @@ func (v *haService) missExtraBackups() {
 func (v *haService) target(s haServer, equalWeights bool, health healthValues) {
 	address, err := v.serverAddress(s)
 	if err == nil {
-		err = v.s.addTarget(address, s.options(equalWeights, health), s.name)
+		options := s.options(equalWeights, health)
+		if strings.HasPrefix(address, "dns://") || strings.HasPrefix(address, "srv://") {
+			options = v.sourceOptions(s, options)
+		}
+		err = v.s.addTarget(address, options, s.name)
 	}
 	if err != nil {
 		v.miss(s.line, s.line.String(), err.Error())
@@ -297,8 +301,10 @@ func (v *haService) serverAddress(s haServer) (string, error) {
 		kind, rest = "", s.address
 	}
 	switch {
+	case s.count != "" && typed:
+		return "", errors.New("not a name that DNS knows")
 	case s.count != "":
-		return "", errors.New("linesplit has no templates")
+		return v.templateSource(rest)
 	case kind == "unix", kind == "" && strings.HasPrefix(rest, "/"):
 		return unixTarget(rest, s.params.ssl)
 	case kind == "abns":
@@ -321,6 +327,29 @@ func (v *haService) serverAddress(s haServer) (string, error) {
 		host = "[" + host + "]"
 	}
 	return scheme + host + ":" + port, nil
+}
+
+// templateSource returns the source of the targets of a server-template: each address of the name,
+// or, for a name such as _http._tcp.example.com, each of its SRV records.
+func (v *haService) templateSource(name string) (string, error) {
+	if strings.HasPrefix(name, "_") {
+		service, _, _ := strings.Cut(name, ":")
+		return "srv://" + strings.TrimSuffix(service, "."), nil
+	}
+	host, port, err := splitHAProxyAddress(name)
+	if err != nil {
+		host, port, err = v.clientPort(name, host, port)
+	}
+	return "dns://" + strings.TrimSuffix(host, ".") + ":" + port, err
+}
+
+// sourceOptions returns the options of a source of targets. Records of SRV have weights.
+func (v *haService) sourceOptions(s haServer, options []string) []string {
+	if s.params.ssl {
+		options = append(options, "scheme=tls")
+	}
+	v.f.useResolver(v.s, s)
+	return options
 }
 
 func unixTarget(path string, secure bool) (string, error) {
