@@ -29,7 +29,7 @@ func (c *conn) answerEnd(err error) {
 // close_notify, so an end after a whole line is an orderly one.
 func (c *conn) truncation(err error) error {
 	t, ok := c.nc.(*tls.Conn)
-	if ok && err == io.EOF && c.in.Carried() > 0 && c.endedWithoutNotify(t) {
+	if ok && err == io.EOF && c.in.Unfinished() > 0 && c.endedWithoutNotify(t) {
 		return errNoClose
 	}
 	return err

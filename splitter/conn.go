@@ -144,7 +144,11 @@ func (c *conn) limits() intake.Limits {
 	if c.datagrams && set.Oversize == Close {
 		return intake.Limits{MaxLine: set.MaxLine, Policy: Drop}
 	}
-	return intake.Limits{MaxLine: set.MaxLine, Policy: set.Oversize}
+	join := intake.Join{Start: set.RecordStart, Lines: set.RecordLines}
+	if c.datagrams { // of many senders
+		join = intake.Join{}
+	}
+	return intake.Limits{MaxLine: set.MaxLine, Policy: set.Oversize, Join: join}
 }
 
 // send hands b over, to the outlet or the channel. While the channel is full it waits, which holds
@@ -200,14 +204,17 @@ func countOf(b *linebuf.Buffer) linebuf.Count {
 	return linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
 }
 
-// finish ends the connection. A last line without a newline gets one at a clean end; a counted one,
-// or any if the connection broke, is dropped as torn.
+// finish ends the connection. A record that could have gone on ends with it. A last line without a
+// newline gets one at a clean end; a counted one, or any if the connection broke, is dropped as
+// torn.
 func (c *conn) finish(err error) {
 	c.LeaveGate()
+	last := c.in.Complete
 	if err == io.EOF {
-		if b := c.in.Last(time.Now()); b != nil && !c.trySend(b) {
-			c.sendWaiting(b)
-		}
+		last = c.in.Last
+	}
+	if b := last(time.Now()); b != nil && !c.trySend(b) {
+		c.sendWaiting(b)
 	}
 	if torn := c.in.Torn(); torn.Lines > 0 {
 		c.countDrop(intake.ReasonTorn, torn, err)

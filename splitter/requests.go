@@ -90,8 +90,9 @@ func (c *conn) handleRequests() error {
 		return err
 	}
 	c.in.Obey()
+	err := c.endLateRecord()
 	c.in.Account() // a connection that has gone quiet holds less
-	return nil
+	return err
 }
 
 // endLocked returns the reason for the end of a connection that has been cut off.

@@ -13,6 +13,7 @@ const (
 	// Looking at all connections now and then costs less than a timer for each, and nothing where
 	// bytes flow. A timeout may be exceeded by one step.
 	stepsPerTimeout = 16
+	stepsPerRecord  = 4
 	shortestStep    = 10 * time.Millisecond
 	longestStep     = 5 * time.Second
 )
@@ -26,16 +27,21 @@ var (
 func (v *serving) timeOuts(done <-chan struct{}) {
 	t := time.NewTimer(longestStep)
 	defer t.Stop()
+	records := false // some connections may have unfinished ones
 	for {
 		news := v.news.Load() // before the settings, so that none are missed
 		set := v.tuned()
-		t.Reset(stepOf(set.IdleTimeout, set.LineTimeout))
+		step := stepOf(set.IdleTimeout, set.LineTimeout)
+		if records = records || set.RecordStart != nil; records {
+			step = min(step, max(set.RecordWait/stepsPerRecord, shortestStep))
+		}
+		t.Reset(step)
 		select {
 		case <-done:
 			return
 		case <-*news:
 		case now := <-t.C:
-			if set.IdleTimeout > 0 || set.LineTimeout > 0 {
+			if set.IdleTimeout > 0 || set.LineTimeout > 0 || records {
 				v.registry.each(v, func(c *conn) { c.checkTimeouts(now, set) })
 			}
 		}
@@ -53,6 +59,9 @@ func stepOf(timeouts ...time.Duration) time.Duration {
 }
 
 func (c *conn) checkTimeouts(now time.Time, set *Tuning) {
+	if c.in.Late(now, set.RecordWait) {
+		c.requestRecord()
+	}
 	switch c.in.Expired(now, set.IdleTimeout, set.LineTimeout) {
 	case intake.SlowLine:
 		c.timeOut(errLineTime, &c.v.counters.lineTimeouts)

@@ -1,6 +1,7 @@
 package splitter
 
 import (
+	"regexp"
 	"time"
 
 	"linesplit/internal/clientlimit"
@@ -26,16 +27,34 @@ type Tuning struct {
 	// LineTimeout ends a connection with a line that is not finished this long after its first
 	// byte: 0 for never.
 	LineTimeout time.Duration
+	// RecordStart matches the first line of each record of several lines: the lines up to the next
+	// such line are joined. nil: each line is a record. UDP lines are not joined, nor are those of
+	// listeners that have another framing than lines.
+	RecordStart *regexp.Regexp
+	// RecordLines is the most lines of a record: 1000. It has at most MaxLine bytes, too.
+	RecordLines int
+	// RecordWait is the time after which a record ends if its next line has not come: 1 s.
+	RecordWait time.Duration
 	// Drain is the time that senders may go on writing after soft has ended. 0 cuts them off at
 	// once.
 	Drain time.Duration
 }
 
-const defaultMaxLine = 1 << 20
+const (
+	defaultMaxLine     = 1 << 20
+	defaultRecordLines = 1000
+	defaultRecordWait  = time.Second
+)
 
 func (t Tuning) withDefaults() Tuning {
 	if t.MaxLine < 1 {
 		t.MaxLine = defaultMaxLine
+	}
+	if t.RecordLines < 1 {
+		t.RecordLines = defaultRecordLines
+	}
+	if t.RecordWait <= 0 {
+		t.RecordWait = defaultRecordWait
 	}
 	return t
 }

@@ -17,7 +17,8 @@ import (
 func TestNewAppliesTheTuning(t *testing.T) {
 	tuning := Tuning{
 		MaxLine: 1, Oversize: Close, MaxConnections: 2, Drain: 3, IdleTimeout: 4, LineTimeout: 5,
-		PerClient: clientlimit.Limits{Connections: 6, Rate: 7},
+		PerClient:   clientlimit.Limits{Connections: 6, Rate: 7},
+		RecordStart: notIndented, RecordLines: 8, RecordWait: 9,
 	}
 	s := New(linebuf.NewPool(plenty), nil, Options{Tuning: tuning})
 	from, to := reflect.ValueOf(tuning), reflect.ValueOf(*s.tuned())

@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 		DialTimeout: 5 * time.Second, DrainTimeout: 8 * time.Second,
 		Health: health.Options{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3},
 		Buffer: 16 << 10, Queue: 32, Memory: 256 << 20, Connections: 4,
-		Lines: splitter.Tuning{MaxLine: 1 << 20, Oversize: splitter.Drop},
+		Lines: splitter.Tuning{MaxLine: 1 << 20, Oversize: splitter.Drop, RecordLines: 1000, RecordWait: time.Second},
 		Delivery: workerpool.Tuning{
 			StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: 5 * time.Minute, FailbackProbe: 5 * time.Second,
 			ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second, PeerLookup: true,

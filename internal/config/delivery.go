@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,18 @@ func lines(s *flags.Set) splitter.Tuning {
 		},
 		IdleTimeout: s.DurationOrZero("idle-timeout"),
 		LineTimeout: s.DurationOrZero("line-timeout"),
+		RecordStart: flags.Parsed(s, "record-start", parseRecordStart),
+		RecordLines: s.Number("record-lines", 1, 1<<20),
+		RecordWait:  s.Duration("record-wait"),
 	}
+}
+
+// parseRecordStart returns nil for an empty text: lines are not joined.
+func parseRecordStart(text string) (*regexp.Regexp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return regexp.Compile(text)
 }
 
 // delivery reads how lines are delivered.

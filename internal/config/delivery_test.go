@@ -70,6 +70,9 @@ func TestBadForwarding(t *testing.T) {
 		{"via-proxy", append(l4, "-target", "a:1?via-proxy=true"), []string{`-target "tcp://a:1?via-proxy=true": ?via-proxy is only valid with -mode line`}},
 		{"framing", append(l4, "-target", "a:1?framing=nul", "-listen", ":1?framing=auto"), []string{`-listen "tcp://:1?framing=auto": ?framing is only valid with -mode line`,
 			`-target "tcp://a:1?framing=nul": ?framing is only valid with -mode line`}},
+		{"record start", []string{"-record-start", "(", "-record-lines", "0", "-record-wait", "1"}, []string{
+			`-record-start "(": error parsing regexp: missing closing )`, `-record-lines "0": write a whole number`,
+			`-record-wait "1": no unit`}},
 		{"embedded newlines", []string{"-embedded-newline", "keep"}, []string{`-embedded-newline "keep": `}},
 		{"weight", []string{"-target", "a:1?weight=2"}, []string{`-target "tcp://a:1": ?weight is only valid with -mode connection`}},
 		{"backup", []string{"-target", "a:1?backup=true"}, []string{`?backup is only valid with -mode connection`}},

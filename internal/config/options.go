@@ -244,6 +244,13 @@ func limitOptions() []flags.Option {
 			Choices: []string{"drop", "truncate", "close"},
 			Help: "a longer line: drop it, truncate it, or close its connection (over UDP: drop it), which also loses " +
 				"what the sender has sent behind it"},
+		{Name: "record-start", Arg: "REGEXP", Scope: scopeLine,
+			Help: "join the lines of a sender to records of several lines, such as a stack trace, which go whole to one " +
+				"target: each line that matches begins a record; empty: each line is one"},
+		{Name: "record-lines", Arg: "N", Default: "1000", Scope: scopeLine,
+			Help: "the most lines of such a record; the most bytes are those of -max-line"},
+		{Name: "record-wait", Arg: "DURATION", Default: "1s", Scope: scopeLine,
+			Help: "a record ends when its next line has not come for this long"},
 		{Name: "memory", Arg: "SIZE", Default: "256MiB", Scope: scopeLine,
 			Help: "budget for all lines held; at the limit senders wait"},
 		{Name: "loops", Arg: "N", Default: "auto",

@@ -114,7 +114,7 @@ var mutants = []mutant{
 	{"a line that has left is no longer charged", "../intake/intake.go",
 		"\t\ts.discharge()", ""},
 	{"nor is the last one", "../intake/intake.go",
-		"\ts.discharge()\n\tb.Framing =", "\tb.Framing ="},
+		"\ts.buf = nil\n\ts.discharge()", "\ts.buf = nil"},
 	{"a line's time begins with it", "../intake/intake.go",
 		"s.began, s.active = c.ended, true", "s.began, s.active = c.whole > 0, true"},
 	{"a stream gives everything back at its end", "../intake/intake.go",

@@ -26,12 +26,14 @@
 //   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over and
 //     the gate. A wait for memory ends with that: ReadRest may have brought whole lines, which are
 //     handed over first, and Prepare says whether there is still a need.
-//   - At the end it calls Last or Torn, and then End, after which the Stream holds nothing.
+//   - When Late reports true, it calls Complete, and hands over what that returns.
+//   - At the end it calls Last, or Complete and Torn, and then End, after which the Stream holds nothing.
 //
 // Where to find a rule:
 //
 //	where a line ends, lines that are too long       lines.go; octets.go for octet counting
 //	which framing a sender has                       detect.go
+//	lines that are joined to records                 join.go
 //	which unfinished line is dropped for memory      budget.go
 //	how large the next read is, who keeps a buffer   room.go; held.go for reads that need one first
 //	what is copied when lines leave                  separate in intake.go
@@ -75,6 +77,7 @@ type Options struct {
 type Limits struct {
 	MaxLine int // maximum length of a line with its delimiter or count, in bytes
 	Policy  Oversize
+	Join    Join
 }
 
 // Stream is one inbound connection: its unfinished line, and the buffer that holds it.
@@ -87,7 +90,8 @@ type Stream struct {
 	o      Options
 	rules  rules
 
-	buf    *linebuf.Buffer // begins with the unfinished line; nil if there is none
+	buf    *linebuf.Buffer // begins with record, then the unfinished line; nil if there is neither
+	record record          // see join.go
 	size   int             // of the next buffer
 	filled bool            // the last read filled its buffer
 	began  bool            // the last read has ended a line, so the unfinished one began with it
@@ -134,15 +138,20 @@ func (s *Stream) Read(n int, set Limits, now time.Time) (r Result) {
 	from := len(b.B)
 	s.adapt(n, cap(b.B)-from)
 	b.B = b.B[:from+n]
-	c := s.rules.apply(set, b.B, from)
+	c := s.rules.apply(set, b.B[s.record.size:], from-s.record.size)
 	if c.lossy {
 		s.driver.Lost(Losses{c.dropped, c.truncated, s.rules.max})
 	}
-	b.B = b.B[:c.whole+c.rest]
+	b.B = b.B[:s.record.size+c.whole+c.rest]
 	s.measure(n, c.ended || c.whole > 0, now)
 	s.noteRead(now)
 	s.began, s.active = c.ended, true
-	if c.whole > 0 {
+	switch {
+	case s.joins(set.Join):
+		if size, records := s.join(set.Join, s.record.size+c.whole, c.rest, now); records > 0 {
+			r.Whole, r.Lines = s.takeRecords(size, now), records
+		}
+	case c.whole > 0:
 		r.Whole, r.Lines = s.separate(c.whole), c.lines
 		r.Whole.Lines, r.Whole.Read, r.Whole.Framing = c.lines, now, s.rules.inner()
 		s.discharge()
@@ -208,21 +217,26 @@ func (s *Stream) Last(now time.Time) *linebuf.Buffer {
 	if rest == 0 || s.rules.framing == framing.Octet {
 		return nil
 	}
+	if s.Unfinished() == 0 {
+		return s.Complete(now)
+	}
 	if rest == cap(s.buf.B) { // data that came together with the end may have filled it
 		s.Replace(s.shared.pool.MustGet(rest + 1))
 	}
-	b := s.buf
+	b, f := s.buf, s.rules.inner()
+	b.B = append(b.B, f.Delimiter())
+	if s.joins(s.record.set) {
+		return s.lastRecords(now)
+	}
 	s.buf = nil
 	s.discharge()
-	b.Framing = s.rules.inner()
-	b.B = append(b.B, b.Framing.Delimiter())
-	b.Lines, b.Read = 1, now
+	b.Lines, b.Read, b.Framing = 1, now, f
 	return b
 }
 
 // Torn returns what is lost as the stream ends: the unfinished line, if there is one.
 func (s *Stream) Torn() linebuf.Count {
-	if rest := s.Carried(); rest > 0 {
+	if rest := s.Unfinished(); rest > 0 {
 		return linebuf.Count{Lines: 1, Bytes: uint64(rest)}
 	}
 	return linebuf.Count{}

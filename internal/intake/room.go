@@ -248,7 +248,12 @@ func (s *Stream) RestRoom() []byte {
 // drop drops the unfinished line for lack of memory. The rest of the line will be skipped.
 func (s *Stream) drop() {
 	if s.Carried() > 0 {
-		c := s.rules.abandon(ReasonMemory, s.buf.B)
+		var c cut
+		if rest := s.buf.B[s.record.size:]; len(rest) > 0 {
+			c = s.rules.abandon(ReasonMemory, rest)
+		}
+		c.drop(ReasonMemory, s.record.lines, s.record.size)
+		s.forgetRecord()
 		s.driver.Lost(Losses{c.dropped, c.truncated, s.rules.max})
 	}
 	s.shared.pool.Put(s.buf)

@@ -47,7 +47,7 @@ func (s *Stream) noteRead(now time.Time) { s.activity.last.Store(s.shared.budget
 func (s *Stream) noteLine(fresh bool) {
 	a := &s.activity
 	switch {
-	case s.Carried() == 0 && !s.rules.skipping:
+	case s.Unfinished() == 0 && !s.rules.skipping:
 		if a.line.Load() != 0 {
 			a.line.Store(0)
 		}
