@@ -81,10 +81,11 @@ func (c *crowd) attack(n int, stays, pause time.Duration, from func(i, try int) 
 		c.clients.Go(func() {
 			for try := 0; ; try++ {
 				c.connect(from(i, try), silent(stays))
+				time.Sleep(pause)
 				select {
 				case <-c.finished:
 					return
-				case <-time.After(pause):
+				default:
 				}
 			}
 		})
