@@ -49,9 +49,11 @@ func (m *Machine) look(c *outConn, now time.Time) {
 // release confirms all segments that end at pos or before it.
 func (m *Machine) release(c *outConn, pos uint64, now time.Time) {
 	var n linebuf.Count
+	refused := 0
 	for !c.window.empty() && c.window.oldest().end <= pos {
 		s := c.window.pop()
 		n.Add(s.count())
+		refused += s.refused
 		if m.sinceSample++; m.sinceSample >= observeEvery {
 			m.sinceSample = 0
 			m.shared.confirmSeconds.Observe(now.Sub(s.buf.Read).Seconds())
@@ -63,7 +65,7 @@ func (m *Machine) release(c *outConn, pos uint64, now time.Time) {
 	}
 	c.confirmed = true
 	m.moved = m.moved && c != m.out
-	m.countOrdered(n.Lines)
+	m.countOrdered(n.Lines + uint64(refused))
 	m.shared.countConfirmed(c.backend, n)
 }
 

@@ -40,6 +40,16 @@ func (m *Machine) proves(c *outConn, err error) bool {
 	return m.inOrder == nil || !c.confirmed
 }
 
+// countRefused counts lines of which none is left to write: as soon as what was written before them is
+// confirmed.
+func (m *Machine) countRefused(lines int) {
+	if m.out.window.empty() {
+		m.countOrdered(uint64(lines))
+		return
+	}
+	m.out.window.newest().refused += lines
+}
+
 // countOrdered counts lines that have been confirmed.
 func (m *Machine) countOrdered(lines uint64) {
 	if m.inOrder != nil {

@@ -46,10 +46,9 @@ func (m *Machine) reframe(s segment, to framing.Framing) segment {
 	var o framing.Outcome
 	b.B, o = rewrite.Append(b.B, old)
 	b.Lines, b.Read, b.Framing = o.Records, s.buf.Read, to
-	next := segment{buf: b, lines: o.Records}
+	next := segment{buf: b, lines: o.Records, refused: s.refused + o.Refused}
 	m.shared.countReframed(s.count(), next.count(), o)
 	if o.Refused > 0 {
-		m.countOrdered(uint64(o.Refused)) // nothing waits for them any more
 		m.logRefused(o)
 	}
 	m.shared.buffers.Put(s.buf)

@@ -149,12 +149,41 @@ func TestRefusedLinesHoldUpNoKey(t *testing.T) {
 		done := new(atomic.Uint64)
 		s.m.inOrder = done
 		s.take(framing.NUL, "a\nb\x00c\x00")
-		if n := done.Load(); n != 1 {
-			t.Errorf("%d lines are done, want the refused one", n)
+		if n := done.Load(); n != 0 {
+			t.Errorf("%d lines are done before the other one is confirmed", n)
 		}
 		s.pass(target.Tick)
 		if n := done.Load(); n != 2 {
 			t.Errorf("%d lines are done, want both", n)
+		}
+		s.take(framing.NUL, "d\ne\x00")
+		if n := done.Load(); n != 3 {
+			t.Errorf("%d lines are done, want the refused one with nothing before it", n)
+		}
+	})
+}
+
+// A line that was refused counted as done at once: a key whose last line was not confirmed yet could
+// go to another target for a refused line behind it.
+func TestRefusedLinesAreNotDoneBeforeThoseBeforeThem(t *testing.T) {
+	onStage(t, 1, func(s *stage) {
+		set := *s.shared.Settings()
+		set.Embedded = framing.Refuse
+		s.shared.SetSettings(&set)
+		done := new(atomic.Uint64)
+		s.m.inOrder = done
+		s.out().holds = true
+		s.take(framing.NUL, "a\x00")
+		s.take(framing.NUL, "b\nc\x00")
+		s.take(framing.NUL, "d\x00")
+		s.pass(target.Tick)
+		if n := done.Load(); n != 0 {
+			t.Errorf("%d lines are done, and none is confirmed", n)
+		}
+		s.out().holds = false
+		s.pass(target.Tick)
+		if n := done.Load(); n != 3 {
+			t.Errorf("%d lines are done, want all", n)
 		}
 	})
 }

@@ -13,6 +13,10 @@ type segment struct {
 	off   int
 	lines int
 	end   uint64 // position behind its last byte, on the connection that it was last given to
+	// refused counts lines beside these, or right behind them, that the target's framing could not
+	// hold. They are done when the segment is: nothing may take them for proof that lines before them
+	// are confirmed.
+	refused int
 }
 
 func (s *segment) bytes() []byte { return s.buf.B[s.off:] }
@@ -97,6 +101,7 @@ func (w *window) mergeNewest() *linebuf.Buffer {
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)
 	prev.lines += last.lines
+	prev.refused += last.refused
 	prev.end = last.end
 	buf := last.buf
 	w.mem -= int64(cap(buf.B))

@@ -12,6 +12,7 @@ import (
 func (m *Machine) beginWrite(s segment) {
 	if to := m.out.backend.Target.Address.Framing; s.buf.Framing != to {
 		if s = m.reframe(s, to); s.len() == 0 {
+			m.countRefused(s.refused)
 			m.shared.buffers.Put(s.buf)
 			return
 		}
