@@ -89,10 +89,15 @@ func lineOptions() Options {
 // fixed is a Control with one Status.
 type fixed struct {
 	Control
+	mode   string
 	status func() Status
 }
 
-func (f fixed) Status() Status { return f.status() }
+func (f fixed) Status() Status {
+	s := f.status()
+	s.Mode = f.mode
+	return s
+}
 
 // fixedProcess has a service of each mode.
 type fixedProcess struct{ Process }
@@ -100,8 +105,8 @@ type fixedProcess struct{ Process }
 func (fixedProcess) Services() []Service {
 	line, connection := lineOptions(), connectionOptions()
 	return []Service{
-		{Name: "lines", Control: fixed{status: line.Status}, Histogram: line.Histogram},
-		{Name: "web", Control: fixed{status: connection.Status}, Histogram: connection.Histogram},
+		{Name: "lines", Control: fixed{mode: line.Mode, status: line.Status}, Histogram: line.Histogram},
+		{Name: "web", Control: fixed{mode: connection.Mode, status: connection.Status}, Histogram: connection.Histogram},
 	}
 }
 

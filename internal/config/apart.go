@@ -43,9 +43,12 @@ func checkApart(s *flags.Set, services []Config) {
 	}
 }
 
-// checkParts records services whose longest line does not fit the part of the memory that they can
-// count on.
+// checkParts records services that may have more memory than all together, and those whose longest
+// line does not fit the part of the memory that they can count on.
 func checkParts(s *flags.Set, p Process) {
+	if !s.OK("memory") {
+		return
+	}
 	pools := 0
 	for _, c := range p.Services {
 		if c.Mode == LineMode {
@@ -53,6 +56,10 @@ func checkParts(s *flags.Set, p Process) {
 		}
 	}
 	for _, c := range p.Services {
+		if c.Memory > p.Memory {
+			s.AddError(fmt.Errorf("%s %s: memory is %s, and at the top of the file %s for all services", tableKind, c.Name,
+				humanize.IBytes(uint64(c.Memory)), humanize.IBytes(uint64(p.Memory))))
+		}
 		part := linebuf.Part(p.Memory, c.Memory, pools)
 		if longest := max(int64(c.Lines.MaxLine), c.Buffer); c.Mode == LineMode && pools > 1 && longest > part/4 {
 			s.AddError(fmt.Errorf("%s %s: -max-line and -buffer must be at most a quarter of the memory that the service can "+

@@ -114,6 +114,9 @@ func TestFaultsOfServices(t *testing.T) {
 		{"itself", "[service.a]\nlisten = \"tcp://:1\"\ntarget = \"127.0.0.1:1\"", []string{`FILE:3: service a: target "tcp://127.0.0.1:1": linesplit itself listens there`}},
 		{"long lines", "memory = \"8MiB\"\nmax-line = \"2MiB\"\n[service.a]\nport = 1\n[service.b]\nport = 2\nmax-line = \"64KiB\"",
 			[]string{`service a: -max-line and -buffer must be at most a quarter of the memory that the service can count on, which is 2.0 MiB`}},
+		{"more memory than there is", "memory = \"8MiB\"\n[service.a]\nmemory = \"9MiB\"",
+			[]string{`service a: memory is 9.0 MiB, and at the top of the file 8.0 MiB for all services`}},
+		{"bad memory", "memory = \"much\"\n[service.a]\nport = 1\n[service.b]\nport = 2", []string{`FILE:1: memory "much": not a size`}},
 		{"start-partial", "start-partial = true\ntarget = \"a:1\"", []string{`FILE:1: start-partial "true": only valid with several services`}},
 		{"defaults alone", "[service.a]\n[service.b]", []string{`the services a and b both listen on tcp://:9000`}},
 	} {
