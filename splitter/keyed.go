@@ -45,7 +45,8 @@ func (c *conn) fit(b *linebuf.Buffer) *linebuf.Buffer {
 	if small == nil {
 		return b
 	}
-	small.B, small.Lines, small.Read = append(small.B, b.B...), b.Lines, b.Read
+	small.B = append(small.B, b.B...)
+	small.Lines, small.Read, small.Framing = b.Lines, b.Read, b.Framing
 	c.v.pool.Put(b)
 	return small
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
@@ -182,4 +183,18 @@ func TestHardEndWhileKeyedOutletIsFull(t *testing.T) {
 	if d.Lines != uint64(strings.Count(in, "\n")) || d.Bytes != uint64(len(in)) {
 		t.Errorf("dropped %+v", d)
 	}
+}
+
+// Counted lines that moved into a smaller buffer, while they waited for a lane, were cut at their
+// newlines.
+func TestSmallerBufferKeepsTheFraming(t *testing.T) {
+	pool := linebuf.NewPool(plenty)
+	c := &conn{v: &serving{Splitter: New(pool, nil, Options{})}}
+	b := pool.MustGet(64 << 10)
+	b.B, b.Lines, b.Framing = append(b.B, "3 a\nb"...), 1, framing.Octet
+	small := c.fit(b)
+	if cap(small.B) > 4096 || small.Framing != framing.Octet || small.Lines != 1 || string(small.B) != "3 a\nb" {
+		t.Errorf("%d lines in %q, %v, of %d bytes", small.Lines, small.B, small.Framing, cap(small.B))
+	}
+	pool.Put(small)
 }
