@@ -124,10 +124,6 @@ func (m *Machine) countHang(c *outConn, last, now time.Time) {
 	}
 }
 
-// replaced reports whether the present connection has taken the place of c by a renewal: then it is
-// to the same target, and is as good or bad a place for c's window as c itself.
-func (m *Machine) replaced(c *outConn) bool { return c.renewed && m.out.backend == c.backend }
-
 // stallVerdict handles a peer that is alive and acknowledges nothing. That is backpressure, not
 // a failure: the window moves once, and only to a target that confirms, while this one hangs.
 func (m *Machine) stallVerdict(c *outConn, now time.Time) error {
@@ -139,9 +135,6 @@ func (m *Machine) stallVerdict(c *outConn, now time.Time) error {
 	}
 	if m.moved || c.hung < m.shared.Settings().StallTimeout || !m.canMove(c) {
 		return nil
-	}
-	if m.out != nil && m.out != c && m.replaced(c) && !m.behind() { // the whole target hangs: the present connection moves, too
-		m.out.markEnding(now)
 	}
 	m.moved = true
 	return errStalled
@@ -157,9 +150,7 @@ func (m *Machine) canMove(c *outConn) bool {
 		if at == c.backend && m.behind() { // a new connection to the same target may do better
 			return list.accepting.OtherConfirming(at.Target, c.stuckAfter, m.shared.intN) != nil
 		}
-		if !m.replaced(c) || m.writing { // a write under way stalls, too, and moves first
-			return at != c.backend && at.Target.Confirming(c.stuckAfter)
-		}
+		return at != c.backend && at.Target.Confirming(c.stuckAfter)
 	}
 	if m.stays() {
 		return false

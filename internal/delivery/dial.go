@@ -229,20 +229,13 @@ func (m *Machine) attemptFailed(now time.Time) {
 // switchTo makes a fresh connection the present one, between two lines, and retires the one
 // before.
 func (m *Machine) switchTo(c *outConn, now time.Time) {
-	renewed := m.out != nil && m.out.backend == c.backend && !m.out.ending
 	if m.out != nil {
-		m.out.renewed = renewed
 		m.retire(now)
 	}
-	c.renewAt = m.renewalOf(c.backend, now)
 	m.out = c
 	m.dialling.avoid, m.dialling.prefer = nil, nil
 	m.failbackTried = now
-	if renewed {
-		m.logger.Debug("connection renewed", targetAttr(c.backend))
-	} else {
-		m.logSwitch(c.backend)
-	}
+	m.logSwitch(c.backend)
 	m.lastBackend = c.backend
 }
 

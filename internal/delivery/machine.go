@@ -42,7 +42,6 @@
 //	a peer's FIN, our FIN, the end in order     leave.go; judgeFIN in outconn.go for half-closers
 //	the way home                                failback.go
 //	lines that keep their order                 order.go
-//	another connection in place of an old one   renew.go
 package delivery
 
 import (
@@ -240,7 +239,6 @@ func (m *Machine) Tick(now time.Time) {
 		m.countLines()
 	}
 	m.tryFailback(now)
-	m.tryRenew(now)
 	m.replaceDraining(now)
 	m.advance(now)
 }

@@ -54,10 +54,8 @@ type outConn struct {
 	hung         time.Duration // part of the present stall that counts; see countHang
 	ending       bool          // it is to be left
 	endingAt     time.Time
-	ignoreFIN    bool      // the peer is a half-closer, whose FIN means nothing
-	halfClosed   bool      // by us
-	renewAt      time.Time // when another connection is to take its place; zero: never
-	renewed      bool      // one has
+	ignoreFIN    bool // the peer is a half-closer, whose FIN means nothing
+	halfClosed   bool // by us
 }
 
 // newOutConn wraps a connection that has joined its backend.
