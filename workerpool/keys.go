@@ -81,7 +81,7 @@ func (p *Pool) assignLocked() {
 	}
 	var accepting, staying []lane.Home
 	for _, b := range p.backends {
-		h := lane.Home{Name: b.name()}
+		h := lane.Home{Name: b.Target.Address.Key()} // keys stay if only its options change
 		for _, w := range p.workers {
 			if w.home == b {
 				h.Lanes = append(h.Lanes, w.lane)

@@ -41,8 +41,10 @@ func TestKeysKeepTheirTargets(t *testing.T) {
 	})
 	inBubble(t, "when another pool begins with the same targets", func(t *testing.T) {
 		var first map[string]string
-		for range 2 {
-			r := newKeyedRig(t, Options{}, 100, fourPeers()...)
+		for i := range 2 {
+			peers := fourPeers()
+			peers[1].addr.ViaProxy = i == 1 // its options have changed
+			r := newKeyedRig(t, Options{}, 100, peers...)
 			r.sendKeys(1)
 			r.pass(time.Second)
 			at := map[string]string{}
