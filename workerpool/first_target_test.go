@@ -1,0 +1,83 @@
+package workerpool
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A pool without a target ended at once, and lines waited for ever.
+func TestPoolWaitsForItsFirstTarget(t *testing.T) {
+	inBubble(t, "lines wait for it", func(t *testing.T) {
+		r := newRig(t, Options{Connections: 2}, nil)
+		r.sendFullBuffers()
+		r.pass(time.Minute)
+		a := r.addPeer("a")
+		r.must(r.pool.Add(a.addr))
+		r.pass(time.Second)
+		if a.bytes() == 0 {
+			t.Error("gets nothing")
+		}
+		r.finish(time.Second)
+		r.wantOnce()
+	})
+	inBubble(t, "also after the end of the input", func(t *testing.T) {
+		r := newRig(t, Options{}, nil)
+		r.sendFullBuffers()
+		close(r.lines)
+		r.pool.EndInput()
+		r.pass(time.Minute)
+		a := r.addPeer("a")
+		r.must(r.pool.Add(a.addr))
+		r.pass(30 * time.Second)
+		select {
+		case <-r.done:
+		default:
+			t.Error("does not end")
+		}
+		r.wantOnce()
+	})
+	inBubble(t, "and for nothing if there are no lines", func(t *testing.T) {
+		r := newRig(t, Options{}, nil)
+		r.pass(time.Minute)
+		close(r.lines)
+		r.pool.EndInput()
+		synctest.Wait()
+		select {
+		case <-r.done:
+		default:
+			t.Error("does not end")
+		}
+		r.wantErr(r.pool.Add(newPeer("a").addr), ErrEnding)
+	})
+	inBubble(t, "until it is told to stop", func(t *testing.T) {
+		r := newRig(t, Options{}, nil)
+		r.sendFullBuffers()
+		r.hard()
+		synctest.Wait()
+		select {
+		case <-r.done:
+		default:
+			t.Error("does not end")
+		}
+	})
+	inBubble(t, "with keys", func(t *testing.T) {
+		r := newKeyedRig(t, Options{}, 4)
+		b := r.buffer()
+		room := r.outlet.Room()
+		if r.outlet.Offer(b) {
+			t.Fatal("lines have gone somewhere")
+		}
+		r.pass(time.Minute)
+		a := r.addPeer("a")
+		r.must(r.pool.Add(a.addr))
+		<-room
+		if !r.outlet.Offer(b) {
+			t.Fatal("there is no room yet")
+		}
+		r.pass(time.Second)
+		if a.bytes() == 0 {
+			t.Error("gets nothing")
+		}
+	})
+}
