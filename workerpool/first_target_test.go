@@ -61,6 +61,36 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 			t.Error("does not end")
 		}
 	})
+	inBubble(t, "with keys, also after the end of the input", func(t *testing.T) {
+		r := newKeyedRig(t, Options{}, 4)
+		r.lines <- r.buffer()
+		synctest.Wait()
+		close(r.lines)
+		r.pool.EndInput()
+		r.pass(time.Minute)
+		a := r.addPeer("a")
+		r.must(r.pool.Add(a.addr))
+		r.pass(30 * time.Second)
+		if a.bytes() == 0 {
+			t.Error("gets nothing")
+		}
+		select {
+		case <-r.done:
+		default:
+			t.Error("does not end")
+		}
+	})
+	inBubble(t, "with keys, for nothing", func(t *testing.T) {
+		r := newKeyedRig(t, Options{}, 4)
+		close(r.lines)
+		r.pool.EndInput()
+		synctest.Wait()
+		select {
+		case <-r.done:
+		default:
+			t.Error("does not end")
+		}
+	})
 	inBubble(t, "with keys", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 4)
 		b := r.buffer()

@@ -62,6 +62,7 @@ type Pool struct {
 	routes   *lane.Routes  // of the workers' lanes; nil: lines have no keys
 	staffed  chan struct{} // closed when the first worker starts
 	endInput chan struct{} // see EndInput
+	handed   chan struct{} // closed when awaitEnd has handed over the last line; nil: lines have no keys
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
@@ -81,7 +82,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 		staffed: make(chan struct{}), endInput: make(chan struct{}),
 		shared: delivery.NewShared(buffers, o.ConfirmSeconds, o.Logger, nil)}
 	if o.Rule != nil {
-		p.routes = lane.New(buffers, minLane)
+		p.routes, p.handed = lane.New(buffers, minLane), make(chan struct{})
 	}
 	var backends []*backend
 	for _, a := range o.Targets {
@@ -128,7 +129,7 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	over := make(chan struct{})
 	clock.Go(func() { p.runClock(over) })
 	if p.routes != nil {
-		clock.Go(func() { p.awaitEnd(hard, lines) })
+		clock.Go(func() { defer close(p.handed); p.awaitEnd(hard, lines) })
 	}
 	running.Wait() // Add starts workers only while others run that have not seen the end of lines
 	p.ended.Store(true)
@@ -153,12 +154,14 @@ func (p *Pool) awaitWorkers(hard context.Context) {
 		return
 	case <-hard.Done():
 	case <-p.endInput:
-		if len(p.lines) > 0 {
-			select {
-			case <-p.staffed:
-				return
-			case <-hard.Done():
-			}
+		if len(p.lines) == 0 && p.handed == nil {
+			break
+		}
+		select {
+		case <-p.staffed:
+			return
+		case <-p.handed: // there were none
+		case <-hard.Done():
 		}
 	}
 	p.mu.Lock()
