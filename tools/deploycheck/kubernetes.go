@@ -189,7 +189,11 @@ func (f *findings) checkContainer(of string, c core.Container, grace time.Durati
 	ports := map[string]bool{}
 	addPorts(ports, c)
 	for _, probe := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
-		if probe != nil {
+		switch {
+		case probe == nil:
+		case probe.TCPSocket != nil:
+			f.wantPort(of, probe.TCPSocket.Port, ports)
+		default:
 			f.wantPort(of, probe.HTTPGet.Port, ports)
 		}
 	}

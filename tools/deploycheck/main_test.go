@@ -133,7 +133,7 @@ func TestDashboardFaultsAreFound(t *testing.T) {
 		{"unknown label", file, "by (reason)", "by (why)", `grouped by "why"`},
 		{"broken query", file, "sum(rate(linesplit_received_lines_total", "sum rate(linesplit_received_lines_total", "parse error"},
 		{"legend", file, "{{instance}} held", "{{pod}} held", "the legend uses pod"},
-		{"series of all instances", file, `sum by (instance) (linesplit_memory_bytes{job=\"$job\", instance=~\"$instance\"})`, `sum by (instance) (linesplit_memory_bytes)`, "does not select $job"},
+		{"series of all instances", file, `sum by (instance) (linesplit_memory_bytes{job=\"$job\", instance=~\"$instance\", service=~\"$service\"})`, `sum by (instance) (linesplit_memory_bytes)`, "does not select $job"},
 		{"variable's metric", file, "label_values(linesplit_build_info, job)", "label_values(linesplit_info, job)", `metric "linesplit_info" does not exist`},
 		{"variable's query", file, "label_values(linesplit_build_info, job)", "jobs()", "want label_values"},
 		{"unknown variable", file, `"name": "instance"`, `"name": "host"`, "there is no variable $instance"},
