@@ -125,3 +125,27 @@ func mustListen(t *testing.T, network string) any {
 	must(t, err)
 	return pc
 }
+
+func TestInheritedSocketsAreShared(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	unix, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "a.sock"), Net: "unix"})
+	must(t, err)
+	h := handDown(t, map[string]any{"tcp": tcp, "unix": unix})
+	routers, err := h.OpenRouters(mustParse(t, "systemd:tcp?tls=true"), nil, nil)
+	must(t, err)
+	l, err := routers[0].Add(Wanted{Rest: AllRest}, nil)
+	must(t, err)
+	defer l.Close()
+	routers[0].Start()
+	near, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	defer near.Close()
+	go tls.Client(near, &tls.Config{ServerName: "a.example"}).Handshake()
+	far, err := l.Accept()
+	must(t, err)
+	far.Close()
+	if _, err := h.OpenRouters(mustParse(t, "systemd:unix?tls=true"), nil, nil); err == nil || !strings.Contains(err.Error(), "TLS needs a TCP socket") {
+		t.Errorf("a Unix socket with TLS: %v", err)
+	}
+}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -329,4 +332,40 @@ func TestServicesBehindOnePortComeAndGo(t *testing.T) {
 		_, err := askers[0].ask(t, addr, "a.example")
 		return err != nil && strings.Contains(err.Error(), "unrecognized name")
 	})
+}
+
+// Clients come all the time while a new process takes the port over from an old one.
+func TestRestartWithReusePortRefusesNoPassedThroughClient(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	shop := namesShop(t, "shop", "a.example")
+	args := []string{"-mode", "connection", "-reuse-port", "-tls-passthrough", "-sni", "a.example", "-listen"}
+	old := s.StartLinesplit([]testrig.Target{below(shop)}, append(args, "tls://127.0.0.1:0")...)
+	addr := old.Listeners[0]
+
+	var served atomic.Int64
+	var asking sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	for range 3 {
+		asking.Go(func() {
+			for ctx.Err() == nil {
+				askers[0].expectAnswer(t, addr, "a.example", "shop as a.example")
+				served.Add(1)
+			}
+		})
+	}
+	more := func() {
+		goal := served.Load() + 10
+		testrig.WaitFor(t, "more clients are served", func() bool { return served.Load() >= goal })
+	}
+	more()
+	next := s.StartLinesplit([]testrig.Target{below(shop)}, append(args, "tls://"+addr)...)
+	more()
+	if code := old.Terminate(); code != 0 {
+		t.Errorf("the old process ended with %d\n%s", code, old.LastLines(10))
+	}
+	more()
+	stop()
+	asking.Wait()
+	next.Terminate()
 }

@@ -77,6 +77,20 @@ func TestDescriptorsAddUp(t *testing.T) {
 	}
 }
 
+// Services that share a listener count those of its clients once whose ClientHello has not come.
+func TestDescriptorsOfSharedListeners(t *testing.T) {
+	through := func(listeners, name string) need {
+		return needOf(mustParse(t, "-mode", "connection", "-tls-passthrough", "-listen", listeners, "-sni", name), 1)
+	}
+	a, b := through("tls://127.0.0.1:1,tcp://127.0.0.1:2", "a.example"), through("tls://127.0.0.1:1,tls://127.0.0.1:3", "b.example")
+	if n := pendingHellos(a, b); n != 2*1024+3*128 {
+		t.Errorf("%d descriptors for clients that wait, want those of 2 listeners, and of 3 queues", n)
+	}
+	if n := pendingHellos(needOf(mustParse(t), 1)); n != 0 {
+		t.Errorf("%d descriptors for clients that wait where none do", n)
+	}
+}
+
 // What does not fit is refused at start, and changes nothing at a reload.
 func TestTooManyConnectionsAreRefused(t *testing.T) {
 	if descriptorLimit() == 0 {
