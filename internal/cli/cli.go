@@ -25,7 +25,8 @@ import (
 const (
 	exitOK = 0 // everything was confirmed
 	// exitFailed means that linesplit could not start, that not everything was confirmed, or, for a
-	// command, that lines were lost or altered, or that its answer could not be written.
+	// command, that lines were lost, altered or not converted, or that its answer could not be
+	// written.
 	exitFailed = 1
 	exitUsage  = 2 // the command line or the configuration is wrong; nothing was opened
 	// exitCannotRun means that a command could not start, or could not reach its peer, and so has
