@@ -40,7 +40,8 @@ func TestConvertedFilesPassCheck(t *testing.T) {
 	}
 }
 
-// withFiles replaces the certificates, keys and directories of a configuration by ones that exist.
+// withFiles replaces the certificates, keys, programs and directories of a configuration by ones that
+// exist.
 func withFiles(t *testing.T, text []byte) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -58,5 +59,6 @@ func withFiles(t *testing.T, text []byte) []byte {
 		t.Fatal(err)
 	}
 	text = regexp.MustCompile(`(?m)^((?:admin-)?tls-[a-z-]+) = "/[^"]*"`).ReplaceAll(text, []byte(`$1 = "`+pair+`"`))
+	text = regexp.MustCompile(`exec:///[^"?]*`).ReplaceAll(text, []byte("exec:///bin/true"))
 	return regexp.MustCompile(`unix:///[^"?]*/`).ReplaceAll(text, []byte("unix://"+dir+"/"))
 }
