@@ -62,6 +62,7 @@ func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, tlsConfig *
 	add := func(r *listen.Router) error {
 		l, err := r.Add(wanted, secure)
 		if err == nil {
+			l.Frame(spec.Framing())
 			in.listeners = append(in.listeners, l)
 		}
 		return err
