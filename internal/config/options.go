@@ -247,7 +247,7 @@ func limitOptions() []flags.Option {
 			Help: "join the lines of a sender to records of several lines, such as a stack trace, which go whole to one " +
 				"target: each line that matches begins a record; empty: each line is one"},
 		{Name: "record-lines", Arg: "N", Default: "1000", Scope: scopeLine,
-			Help: "the most lines of such a record; the most bytes are those of -max-line"},
+			Help: "the most lines of such a record; its bytes are limited as those of a line"},
 		{Name: "record-wait", Arg: "DURATION", Default: "1s", Scope: scopeLine,
 			Help: "a record ends when its next line has not come for this long"},
 		{Name: "memory", Arg: "SIZE", Default: "256MiB", Scope: scopeLine,
