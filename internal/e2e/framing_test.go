@@ -180,6 +180,37 @@ func TestRecordsGoWholeToTheNextTarget(t *testing.T) {
 	s.Terminate(0)
 }
 
+// The lines of a stack trace were spread over all targets.
+func TestStackTracesGoWhole(t *testing.T) {
+	t.Parallel()
+	const senders, traces = 3, 50
+	s := testrig.NewStage(t)
+	lines, counted := newListener(t, framing.Newline), newListener(t, framing.Octet)
+	s.StartLineMode([]testrig.Target{lines, counted}, "-record-start", `^\S`, "-record-wait", "1m")
+	var want []string
+	for i := range senders {
+		conn := s.Dial()
+		for j := range traces {
+			trace := fmt.Sprintf("error %d %02d", i, j) + strings.Repeat("\n\tat a function", j%5)
+			want = append(want, trace)
+			half := len(trace) / 2 // in two writes, so that it may come in two reads
+			s.Write(conn, []byte(trace[:half]))
+			s.Write(conn, []byte(trace[half:]+"\n"))
+		}
+		conn.Close()
+	}
+	got := allRecords(t, len(want), lines, counted)
+	for i := range got {
+		got[i] = strings.ReplaceAll(got[i], `\n`, "\n")
+	}
+	slices.Sort(want)
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("%d records, want %d: %q", len(got), len(want), got)
+	}
+	s.WaitForLedger()
+	s.Terminate(0)
+}
+
 // Programs that people use, each as its sender, at one port.
 func TestSendersOfOtherFramings(t *testing.T) {
 	t.Parallel()
