@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"linesplit/internal/framing"
@@ -42,6 +43,9 @@ type Address struct {
 	// (HAProxy, docker-proxy, a sidecar), so that neither an acknowledgement nor a FIN proves
 	// anything about the receiver.
 	ViaProxy bool
+	// MaxAge is the age at which a tracked connection is renewed, from MinAge to a day; 0 means never.
+	// It is not part of the target's name.
+	MaxAge time.Duration
 	// ServerName is the name that the target's certificate must have; empty for that of
 	// Options.TLS or, if there is none, HostName or the host. It is not part of the target's name.
 	ServerName string
@@ -186,6 +190,7 @@ func (a Address) Written() string {
 			options = append(options, fmt.Sprintf(format, value))
 		}
 	}
+	add(a.MaxAge > 0, "max-age=%v", a.MaxAge)
 	add(a.ServerName != "", "server-name=%s", a.ServerName)
 	add(a.Share() > 1, "weight=%d", a.Weight)
 	add(a.Backup, "backup=%v", true)
@@ -289,6 +294,8 @@ func (a *Address) setOption(key, value string) (err error) {
 	switch key {
 	case "via-proxy":
 		a.ViaProxy, err = parseBool(key, value)
+	case "max-age":
+		a.MaxAge, err = parseMaxAge(value)
 	case "server-name":
 		a.ServerName, err = parseServerName(value)
 	case "framing":
@@ -302,10 +309,24 @@ func (a *Address) setOption(key, value string) (err error) {
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
-		return fmt.Errorf("%w %q: use via-proxy=true, framing=octet, server-name=NAME, weight=3, backup=true, "+
-			"max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
+		return fmt.Errorf("%w %q: use via-proxy=true, framing=octet, max-age=5m, server-name=NAME, weight=3, "+
+			"backup=true, max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
 	}
 	return err
+}
+
+// Bounds of Address.MaxAge.
+const (
+	MinAge = 5 * time.Second
+	maxAge = 24 * time.Hour
+)
+
+func parseMaxAge(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < MinAge || d > maxAge {
+		return 0, fmt.Errorf("max-age=%q is no duration from %v to 24h: write max-age=5m", value, MinAge)
+	}
+	return d, nil
 }
 
 func parseServerName(value string) (string, error) {

@@ -170,6 +170,8 @@ var addressErrors = map[string]string{
 	"h:1?proxy-protocol=":           "neither v1 nor v2",
 	"udp://h:1?proxy-protocol=v2":   "needs a stream",
 	"h:1?wieght=3":                  "weight=3",
+	"h:1?max-age=1s":                "no duration from 5s to 24h",
+	"h:1?max-age=300":               "write max-age=5m",
 	"h:1?server-name=x":             "only valid for a tls target",
 	"tls://h:1?server-name=":        "server-name:",
 	"tls://h:1?server-name=a b":     "neither a host name",

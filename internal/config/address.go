@@ -264,6 +264,8 @@ func checkTarget(a target.Address, m Mode) error {
 		return errors.New("?via-proxy is " + onlyLines)
 	case m == ConnectionMode && a.Framing != framing.Newline:
 		return errNoFraming
+	case m == ConnectionMode && a.MaxAge > 0:
+		return errors.New("?max-age is " + onlyLines)
 	case m == ConnectionMode:
 		return nil
 	case a.Scheme == target.SchemeUDP:

@@ -83,7 +83,7 @@ func Diff(old, next Config) (changed, needRestart []string) {
 		}
 	}
 	if names := append(targetsThatNeedRestart(old, next), sourcesThatNeedRestart(old, next)...); len(names) > 0 {
-		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol, server-name)")
+		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol, server-name, max-age)")
 	}
 	return changed, needRestart
 }

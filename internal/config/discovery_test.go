@@ -35,6 +35,7 @@ func TestBadSources(t *testing.T) {
 		{"no port", target("dns://a"), []string{`-target "dns://a": no port: write a:PORT`}},
 		{"backup in line mode", target("dns://a:1?proxy-protocol=v2"), []string{"?proxy-protocol is only valid with -mode connection"}},
 		{"via-proxy in connection mode", target("dns://a:1?via-proxy=true", "-mode", "connection"), []string{"?via-proxy is only valid with -mode line"}},
+		{"max-age in connection mode", target("10.0.0.1:9?max-age=5m", "-mode", "connection"), []string{"?max-age is only valid with -mode line"}},
 		{"udp in line mode", target("dns://a:1?scheme=udp"), []string{"a udp:// target is only valid with -mode connection"}},
 		{"streams alone", target("dns://a:1", "-mode", "connection", "-listen", "udp://:1"), []string{"no listener leads to it", "needs a udp:// target"}},
 		{"resolver alone", target("10.0.0.1:9", "-resolver", "10.0.0.53"), []string{"no source that asks DNS"}},

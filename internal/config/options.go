@@ -76,7 +76,8 @@ func targetOptions() []flags.Option {
 				"unix:///PATH, udp://HOST:PORT (connection mode), or a source of targets: dns://NAME:PORT (each " +
 				"address), srv://NAME, file:///PATH.json (or .yaml), exec:///PROGRAM, discover+https://HOST/PATH. " +
 				"?server-name=NAME for a TLS certificate. Line mode: ?via-proxy=true if a proxy " +
-				"stands before the receiver, ?framing=octet or nul for one that takes no newlines. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
+				"stands before the receiver, ?framing=octet or nul for one that takes no newlines, ?max-age=5m to " +
+				"renew connections in order. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
 				"?proxy-protocol=v1 or v2, joined by &. On a source they hold for each target, beside ?scheme=tls " +
 				"and ?refresh=30s"},
 		{Name: "resolver", Arg: "ADDRESS",

@@ -188,7 +188,7 @@ func (m *Machine) takeArrived(now time.Time) {
 	}
 	d.arrived, d.at, d.busy = nil, nil, false
 	switch {
-	case !m.hasWork(): // it is no longer needed
+	case !m.hasWork() || m.tooLate(at): // it is no longer needed
 		c.Close()
 	case !at.join():
 		c.Close()
@@ -229,13 +229,19 @@ func (m *Machine) attemptFailed(now time.Time) {
 // switchTo makes a fresh connection the present one, between two lines, and retires the one
 // before.
 func (m *Machine) switchTo(c *outConn, now time.Time) {
+	renewed := m.out != nil && m.out.renewal.begun
 	if m.out != nil {
 		m.retire(now)
 	}
+	c.renewal = m.renewalOf(c.backend, now)
 	m.out = c
 	m.dialling.avoid, m.dialling.prefer = nil, nil
 	m.failbackTried = now
-	m.logSwitch(c.backend)
+	if renewed && m.lastBackend == c.backend {
+		m.logger.Debug("connection renewed", targetAttr(c.backend))
+	} else {
+		m.logSwitch(c.backend)
+	}
 	m.lastBackend = c.backend
 }
 

@@ -42,6 +42,7 @@
 //	a peer's FIN, our FIN, the end in order     leave.go; judgeFIN in outconn.go for half-closers
 //	the way home                                failback.go
 //	lines that keep their order                 order.go
+//	another connection in place of an old one   renew.go
 package delivery
 
 import (
@@ -193,7 +194,7 @@ func (m *Machine) Idle() bool {
 
 // writable reports whether the present connection may be given more.
 func (m *Machine) writable() bool {
-	return m.out != nil && !m.full && !m.out.ending && !m.writing && !m.behind()
+	return m.out != nil && !m.full && !m.out.ending && !m.out.renewal.begun && !m.writing && !m.behind()
 }
 
 // Take gives the machine a buffer to deliver. Wants must be true.
@@ -239,6 +240,7 @@ func (m *Machine) Tick(now time.Time) {
 		m.countLines()
 	}
 	m.tryFailback(now)
+	m.tryRenew(now)
 	m.replaceDraining(now)
 	m.advance(now)
 }

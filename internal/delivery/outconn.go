@@ -23,6 +23,7 @@ type outConn struct {
 	conn     Conn
 	backend  *Backend
 	since    time.Time
+	renewal  renewal
 	window   window
 	reported linebuf.Count // the part of backend.retained that is this window's
 

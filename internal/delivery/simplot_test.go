@@ -74,6 +74,14 @@ func (s *sim) halfClosers() {
 	if s.plot != peaceful {
 		return
 	}
+	for _, x := range s.targets { // renewals are connections, too
+		x.Target.Address.MaxAge = 0
+	}
+	for _, m := range s.machines {
+		if m.out != nil {
+			m.out.renewal = renewal{}
+		}
+	}
 	conns := func() (n int) {
 		for _, x := range s.targets {
 			x.SetAccepting(true)

@@ -183,9 +183,10 @@ const (
 func (s *sim) add() *simTarget {
 	s.nTargets++
 	name := "t" + strconv.Itoa(s.nTargets) + ":1"
+	age := time.Duration(s.rng.IntN(3)) * target.MinAge // of connections; 0: no limit
 	x := &simTarget{name: name, rng: s.rng, knows: knowledge(s.rng.IntN(int(numKnowledge))), answers: true,
 		dialTime: time.Millisecond, rate: 1 + s.rng.IntN(200), errs: s.plot == storm,
-		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name}, nil)}
+		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name, MaxAge: age}, nil)}
 	if s.plot == peaceful {
 		x.rate, x.finFirst = 100, s.rng.IntN(4) == 0
 	}

@@ -215,3 +215,20 @@ func TestConnectionsFollowAFile(t *testing.T) {
 	s.ExpectServed(testrig.Client{})
 	s.FinishConnectionMode()
 }
+
+// Connections that have a greatest age are renewed under load, and nothing is lost or sent twice.
+func TestConnectionsAreRenewed(t *testing.T) {
+	testrig.SkipIfShort(t)
+	t.Parallel()
+	s := testrig.NewStage(t)
+	a, b := s.StartTwoSinks()
+	s.StartLineMode([]testrig.Target{testrig.WithOptions(a, "max-age=5s"), b}, "-connections", "2")
+	s.StartSenders(2, testrig.SteadySender())
+	testrig.WaitFor(t, "connections are renewed twice", func() bool { return a.Accepted() >= 6 })
+	s.WaitForLines(a, 400)
+	s.StopSenders()
+	if b.Accepted() != 2 {
+		t.Errorf("a target without a greatest age has had %d connections", b.Accepted())
+	}
+	s.FinishLineMode(testrig.NoDuplicates)
+}
