@@ -88,6 +88,22 @@ func (p *places) displace() time.Duration {
 	return overdueAfter
 }
 
+// expects reports whether connections that were accepted before a time may still be handed on:
+// their first bytes have come, or are not overdue yet. After overdueAfter none is expected.
+func (p *places) expects(before time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(before) >= overdueAfter {
+		return false
+	}
+	for _, began := range p.waiting {
+		if !began.After(before) && time.Since(began) < overdueAfter {
+			return true
+		}
+	}
+	return len(p.taken) > len(p.waiting) // some are being handed on
+}
+
 // settled notes that the wait for conn's first bytes is over, and takes its read deadline away. It
 // returns false if displace or close has ended the wait.
 func (p *places) settled(conn net.Conn) bool {

@@ -31,7 +31,8 @@ type proxyListener struct {
 }
 
 func newProxyListener(tcp *net.TCPListener, guard *Guard) *proxyListener {
-	l := &proxyListener{queue: newQueue(tcp.Addr(), 0), tcp: tcp, guard: guard, places: newPlaces(MaxPendingHeaders)}
+	l := &proxyListener{tcp: tcp, guard: guard, places: newPlaces(MaxPendingHeaders)}
+	l.queue = newQueue(tcp.Addr(), 0, l.places)
 	l.running.Go(l.accept)
 	return l
 }

@@ -10,6 +10,7 @@ import (
 // queue hands connections from goroutines that have prepared them to Accept.
 type queue struct {
 	addr     net.Addr
+	places   *places // of connections that may still come
 	ready    chan accepted
 	deadline *deadline
 	closing  chan struct{}
@@ -23,9 +24,9 @@ type accepted struct {
 	err  error
 }
 
-// newQueue returns a queue in which size connections may wait for Accept.
-func newQueue(addr net.Addr, size int) *queue {
-	return &queue{addr: addr, ready: make(chan accepted, size), deadline: newDeadline(), closing: make(chan struct{})}
+// newQueue returns a queue in which size connections may wait for Accept. They come from places.
+func newQueue(addr net.Addr, size int, places *places) *queue {
+	return &queue{addr: addr, places: places, ready: make(chan accepted, size), deadline: newDeadline(), closing: make(chan struct{})}
 }
 
 // deliver hands a to Accept, for which it waits if the queue is full. It returns false after close.
@@ -72,6 +73,27 @@ func (q *queue) Accept() (net.Conn, error) {
 	case <-q.closing:
 		return nil, q.acceptError(net.ErrClosed)
 	case <-q.deadline.passed():
+		return q.acceptLate()
+	}
+}
+
+// acceptLate waits beyond the deadline for connections whose first bytes are not overdue yet: their
+// peers connected in time, as those that wait in a backlog. It does not wait for newer ones.
+func (q *queue) acceptLate() (net.Conn, error) {
+	const look = 5 * time.Millisecond
+	for began := time.Now(); q.places.expects(began); {
+		select {
+		case a := <-q.ready:
+			return a.conn, a.err
+		case <-q.closing:
+			return nil, q.acceptError(net.ErrClosed)
+		case <-time.After(look):
+		}
+	}
+	select {
+	case a := <-q.ready: // the last one has come
+		return a.conn, a.err
+	default:
 		return nil, q.acceptError(os.ErrDeadlineExceeded)
 	}
 }

@@ -92,7 +92,7 @@ func (r *Router) Add(wanted Wanted, secure func(net.Conn) net.Conn) (*Routed, er
 	if r.closed {
 		return nil, fmt.Errorf("share %s: %w", r.name(), net.ErrClosed)
 	}
-	l := &Routed{queue: newQueue(r.ln.Addr(), MaxRouted), router: r, wanted: wanted, secure: secure}
+	l := &Routed{queue: newQueue(r.ln.Addr(), MaxRouted, r.places), router: r, wanted: wanted, secure: secure}
 	r.open = append(r.open, l)
 	r.routes.Store(newRoutes(r.open))
 	return l, nil

@@ -355,7 +355,7 @@ func TestBusyServiceHoldsUpNoOther(t *testing.T) {
 	busy, err := s.router.Add(wanted(t, "busy.example"), nil)
 	must(t, err)
 	defer busy.Close()
-	busy.queue = newQueue(busy.Addr(), 1)
+	busy.queue = newQueue(busy.Addr(), 1, s.router.places)
 	s.add("free", "free.example", true)
 	s.router.Start()
 	for range 2 {
