@@ -91,8 +91,8 @@ func (v *gobetweenServer) backends(refuse func(entryValue, error)) (backends []g
 	return backends
 }
 
-// serverNames returns the server names that the backends have, and reports whether there is a service
-// for all other clients. Without [sni], gobetween does not look at names.
+// serverNames returns the server names that the backends have, and reports whether there is a
+// service for all other clients. Without [sni], gobetween does not look at names.
 func (v *gobetweenServer) serverNames() (names []string, rest bool) {
 	strategy := v.find("sni", "hostname_matching_strategy")
 	v.find("sni", "read_timeout") // linesplit's bound is its own
