@@ -117,8 +117,8 @@ func (s *sampler) endOthers(there []Status) {
 	})
 }
 
-// broadcast gives each stream of a service an event. It replaces an event that a slow stream has not
-// taken yet.
+// broadcast gives each stream of a service an event. It replaces an event that a slow stream has
+// not taken yet.
 func (s *sampler) broadcast(service string, event []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

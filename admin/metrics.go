@@ -207,8 +207,8 @@ func metricOf(f family, value float64, labels []string) prometheus.Metric {
 	return metric
 }
 
-// add adds a metric. If services have names, both modes share the metrics of the same name, with the
-// help text of the first.
+// add adds a metric. If services have names, both modes share the metrics of the same name, with
+// the help text of the first.
 func (c *collector) add(name, help string, labels []string, kind prometheus.ValueType, read func(*Status, emitter)) {
 	if c.named && !c.once {
 		labels = append(slices.Clip(labels), "service")

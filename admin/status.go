@@ -62,8 +62,9 @@ type Amount struct {
 //
 //	Received = Confirmed + Retained + Queued + Dropped
 //
-// in lines. In bytes, FramingRemoved belongs to the right side, and FramingAdded to the left: a line
-// for a target of another framing than its sender's is counted as it was until a worker takes it.
+// in lines. In bytes, FramingRemoved belongs to the right side, and FramingAdded to the left: a
+// line for a target of another framing than its sender's is counted as it was until a worker takes
+// it.
 type Ledger struct {
 	Received  Amount      `json:"received"`  // read from senders, including dropped lines
 	Confirmed Amount      `json:"confirmed"` // each line once, including those confirmed by removed targets
@@ -86,9 +87,9 @@ type Ledger struct {
 // KeyStatus tells about keys, with -key.
 type KeyStatus struct {
 	Rule string `json:"rule"` // -key
-	// Moving is a gauge: the share of all keys that are on their way to another target, 0 to 1. Lines
-	// of these wait until all lines before them are confirmed; Waiting counts them, as a part of
-	// Ledger.Queued.
+	// Moving is a gauge: the share of all keys that are on their way to another target, 0 to 1.
+	// Lines of these wait until all lines before them are confirmed; Waiting counts them, as a part
+	// of Ledger.Queued.
 	Moving  float64 `json:"moving"`
 	Waiting Amount  `json:"waiting"`
 }

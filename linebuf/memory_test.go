@@ -60,7 +60,8 @@ func TestWaitersOfAnotherPool(t *testing.T) {
 	})
 }
 
-// A pool that comes makes the parts of the others smaller, and one that goes leaves its part to them.
+// A pool that comes makes the parts of the others smaller, and one that goes leaves its part to
+// them.
 func TestPoolsComeAndGo(t *testing.T) {
 	m := NewMemory(64 << 10)
 	a := m.NewPool(0)

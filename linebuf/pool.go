@@ -25,8 +25,8 @@ type Pool struct {
 // limit.
 func NewPool(limit int64) *Pool { return NewMemory(limit).NewPool(limit) }
 
-// Limit returns the bytes that the pool can count on: its budget, or its part of a shared one. Parts
-// of it are limits for what lines in one state may hold.
+// Limit returns the bytes that the pool can count on: its budget, or its part of a shared one.
+// Parts of it are limits for what lines in one state may hold.
 func (p *Pool) Limit() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -84,8 +84,8 @@ func OpenRouter(ctx context.Context, s Spec, guard *Guard, logger *slog.Logger) 
 func (r *Router) Guard() *Guard { return r.guard }
 
 // Add returns the listener for the clients that a service wants. secure returns a connection that
-// speaks TLS; nil leaves that to the peers. Of services that want the same clients, the one that was
-// added last gets them. Add fails with net.ErrClosed after the last Routed was closed.
+// speaks TLS; nil leaves that to the peers. Of services that want the same clients, the one that
+// was added last gets them. Add fails with net.ErrClosed after the last Routed was closed.
 func (r *Router) Add(wanted Wanted, secure func(net.Conn) net.Conn) (*Routed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

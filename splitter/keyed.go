@@ -16,8 +16,8 @@ type KeyedOutlet interface {
 	// Room returns a channel that is closed when it is worth while to offer lines again that an
 	// Offer after this call has left.
 	Room() <-chan struct{}
-	// TakeDropped returns the number of lines that Offer has dropped for lack of a key since the last
-	// call.
+	// TakeDropped returns the number of lines that Offer has dropped for lack of a key since the
+	// last call.
 	TakeDropped() linebuf.Count
 }
 

@@ -136,7 +136,8 @@ func TestKeyedOutletOfTLSSenders(t *testing.T) {
 	r.end()
 }
 
-// Senders that waited for a full lane held all places in the gate, so that no other sender was read.
+// Senders that waited for a full lane held all places in the gate, so that no other sender was
+// read.
 func TestSendersThatWaitForLanesHoldUpNoOthers(t *testing.T) {
 	full, free := newGrudging(0), newGrudging(100)
 	accepted := 0

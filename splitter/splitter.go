@@ -150,9 +150,9 @@ func New(pool *linebuf.Pool, out chan<- *linebuf.Buffer, o Options) *Splitter {
 //
 // A connection that implements syscall.Conn is read through its descriptor if the system allows it;
 // others, such as *tls.Conn, are read through their Read method. A listener that has a SetDeadline
-// method is left with nothing in its backlog. What its Framing method returns tells how the lines of
-// its senders end; without one, each ends in a newline. The connection of a UDP listener stands for no
-// sender: it takes no place under MaxConnections and is not counted as one.
+// method is left with nothing in its backlog. What its Framing method returns tells how the lines
+// of its senders end; without one, each ends in a newline. The connection of a UDP listener stands
+// for no sender: it takes no place under MaxConnections and is not counted as one.
 func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := &serving{Splitter: s, hard: hard, ln: ln, loops: s.loops.Enter(s.o.Loops, s.o.Logger), framing: framingOf(ln)}
 	defer s.loops.Leave()

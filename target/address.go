@@ -43,8 +43,8 @@ type Address struct {
 	// (HAProxy, docker-proxy, a sidecar), so that neither an acknowledgement nor a FIN proves
 	// anything about the receiver.
 	ViaProxy bool
-	// MaxAge is the age at which a tracked connection is renewed, from MinAge to a day; 0 means never.
-	// It is not part of the target's name.
+	// MaxAge is the age at which a tracked connection is renewed, from MinAge to a day; 0 means
+	// never. It is not part of the target's name.
 	MaxAge time.Duration
 	// ServerName is the name that the target's certificate must have; empty for that of
 	// Options.TLS or, if there is none, HostName or the host. It is not part of the target's name.

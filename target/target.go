@@ -106,8 +106,8 @@ func (t *Target) FlushLog() { t.changes.Flush() }
 // String returns the target's name in logs and metrics.
 func (t *Target) String() string { return t.Address.String() }
 
-// NextDial returns the address for the next dial. If its host is a name with several addresses, each
-// dial begins with another one.
+// NextDial returns the address for the next dial. If its host is a name with several addresses,
+// each dial begins with another one.
 func (t *Target) NextDial() Address {
 	a := t.Address
 	if a.Names() {

@@ -45,8 +45,8 @@ func (w *Incoming) Read(p []byte) (int, error) {
 	return w.Watched.Read(p)
 }
 
-// greet waits for the ClientHello. What is no TLS, or breaks its rules, is left to crypto/tls, which
-// explains it better.
+// greet waits for the ClientHello. What is no TLS, or breaks its rules, is left to crypto/tls,
+// which explains it better.
 func (w *Incoming) greet() (err error) {
 	w.hello, err = clienthello.Await(w.Conn)
 	if errors.Is(err, clienthello.ErrNotTLS) || errors.Is(err, clienthello.ErrMalformed) {

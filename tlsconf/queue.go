@@ -22,9 +22,10 @@ const (
 
 // queue holds the clients that wait for a place. Each address has an account of the time for which
 // its failed handshakes have waited for their clients, less an allowance for those that succeeded.
-// The address with the least to its account comes first, and of its clients the newest, which is the
-// one most likely to be still there. So clients that come and do not go on with their handshakes
-// wait behind clients of other addresses, however many there are and however often they come back.
+// The address with the least to its account comes first, and of its clients the newest, which is
+// the one most likely to be still there. So clients that come and do not go on with their
+// handshakes wait behind clients of other addresses, however many there are and however often they
+// come back.
 //
 // A queue is not safe for concurrent use.
 type queue struct {
@@ -108,9 +109,9 @@ func (q *queue) blame(from netip.Addr, waited time.Duration, now time.Time) {
 	}
 }
 
-// praise takes from the account of an address, for a handshake that has succeeded, what a failed one
-// adds at most: a client that the machine or the network lets wait too long passes for a silent one
-// now and then.
+// praise takes from the account of an address, for a handshake that has succeeded, what a failed
+// one adds at most: a client that the machine or the network lets wait too long passes for a silent
+// one now and then.
 func (q *queue) praise(from netip.Addr) {
 	o := q.origins[from]
 	if o == nil || o.blame == 0 {

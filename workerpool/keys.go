@@ -104,8 +104,8 @@ func (p *Pool) assignLocked() {
 	}
 }
 
-// awaitEnd waits until no more lines come, when they have keys. Lines that come over the channel are
-// handed to lanes, too.
+// awaitEnd waits until no more lines come, when they have keys. Lines that come over the channel
+// are handed to lanes, too.
 func (p *Pool) awaitEnd(hard context.Context, lines <-chan *linebuf.Buffer) {
 	var outlet *KeyedOutlet
 	for {
@@ -204,8 +204,8 @@ type LaneStats struct {
 // KeyStats are the present values of a pool whose lines have keys.
 type KeyStats struct {
 	Rule string // as linekey.Parse reads it
-	// Moving is the share of all keys that are on their way to another target or worker, and Waiting
-	// counts the lines that wait for that.
+	// Moving is the share of all keys that are on their way to another target or worker, and
+	// Waiting counts the lines that wait for that.
 	Moving  float64
 	Waiting linebuf.Count
 }

@@ -40,8 +40,8 @@ func TestConvertedFilesPassCheck(t *testing.T) {
 	}
 }
 
-// withFiles replaces the certificates, keys, programs and directories of a configuration by ones that
-// exist.
+// withFiles replaces the certificates, keys, programs and directories of a configuration by ones
+// that exist.
 func withFiles(t *testing.T, text []byte) []byte {
 	t.Helper()
 	dir := t.TempDir()

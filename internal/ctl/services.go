@@ -13,8 +13,8 @@ import (
 	"linesplit/admin"
 )
 
-// severalServices ends the type of linesplit's answer to a request that names no service where there
-// are several.
+// severalServices ends the type of linesplit's answer to a request that names no service where
+// there are several.
 const severalServices = ":several-services"
 
 // do sends a request about the service of the session, if it has one.

@@ -20,8 +20,8 @@ func (s *stage) fill() time.Time {
 	return time.Time{}
 }
 
-// untilOpen does what Wake asks for until the machine wants lines again, or for a second. The target
-// reads everything after the time given.
+// untilOpen does what Wake asks for until the machine wants lines again, or for a second. The
+// target reads everything after the time given.
 func (s *stage) untilOpen(reads time.Duration) (took time.Duration, looks int) {
 	start, before := time.Now(), s.out().looks
 	readAt := start.Add(reads)

@@ -289,8 +289,8 @@ func (m *Machine) Abort(now time.Time) {
 }
 
 // Watched returns the connection whose end the driver is to report by Check: the present one, or
-// the one that was left last, if there is no present one or it waits for that; nil if there is none.
-// Ticks find the end of the others.
+// the one that was left last, if there is no present one or it waits for that; nil if there is
+// none. Ticks find the end of the others.
 func (m *Machine) Watched() Conn {
 	switch {
 	case m.out != nil && !m.behind():

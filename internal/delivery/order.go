@@ -40,8 +40,8 @@ func (m *Machine) proves(c *outConn, err error) bool {
 	return m.inOrder == nil || !c.confirmed
 }
 
-// countRefused counts lines of which none is left to write: as soon as what was written before them is
-// confirmed.
+// countRefused counts lines of which none is left to write: as soon as what was written before them
+// is confirmed.
 func (m *Machine) countRefused(lines int) {
 	if m.out.window.empty() {
 		m.countOrdered(uint64(lines))

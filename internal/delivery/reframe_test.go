@@ -163,8 +163,8 @@ func TestRefusedLinesHoldUpNoKey(t *testing.T) {
 	})
 }
 
-// A line that was refused counted as done at once: a key whose last line was not confirmed yet could
-// go to another target for a refused line behind it.
+// A line that was refused counted as done at once: a key whose last line was not confirmed yet
+// could go to another target for a refused line behind it.
 func TestRefusedLinesAreNotDoneBeforeThoseBeforeThem(t *testing.T) {
 	onStage(t, 1, func(s *stage) {
 		set := *s.shared.Settings()

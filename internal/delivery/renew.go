@@ -3,8 +3,8 @@ package delivery
 import "time"
 
 const (
-	// renewParts is how many parts of its greatest age a connection may lack when it is renewed: all
-	// connections that were made together are not renewed together.
+	// renewParts is how many parts of its greatest age a connection may lack when it is renewed:
+	// all connections that were made together are not renewed together.
 	renewParts = 5
 	// renewWithin is how long a connection that is to be renewed is not written to, at most.
 	renewWithin = 5 * time.Second
@@ -32,8 +32,9 @@ func (m *Machine) renewalOf(b *Backend, now time.Time) renewal {
 //
 // The old connection is left alone until all that was written to it is confirmed. Only then is the
 // other one dialled, so that no line has to be looked after on a connection that is being left. A
-// target that does not confirm in time keeps its connection, and so does one that cannot be dialled;
-// the next attempt comes when the connection is as old again. A displaced machine goes home anyway.
+// target that does not confirm in time keeps its connection, and so does one that cannot be
+// dialled; the next attempt comes when the connection is as old again. A displaced machine goes
+// home anyway.
 func (m *Machine) tryRenew(now time.Time) {
 	c := m.out
 	if c == nil || c.renewal.at.IsZero() || c.backend != m.home || c.ending || m.writing {

@@ -14,8 +14,8 @@ type segment struct {
 	lines int
 	end   uint64 // position behind its last byte, on the connection that it was last given to
 	// refused counts lines beside these, or right behind them, that the target's framing could not
-	// hold. They are done when the segment is: nothing may take them for proof that lines before them
-	// are confirmed.
+	// hold. They are done when the segment is: nothing may take them for proof that lines before
+	// them are confirmed.
 	refused int
 }
 

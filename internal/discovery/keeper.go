@@ -195,7 +195,8 @@ func (k *Keeper) add(l *listing, c *Change, running []Running) {
 	}
 }
 
-// renamed reports whether a running target is listed under other names only: its scheme has changed.
+// renamed reports whether a running target is listed under other names only: its scheme has
+// changed.
 func (k *Keeper) renamed(key string, running target.Address) bool {
 	if k.static[key] || k.byHand[key] {
 		return false

@@ -162,8 +162,8 @@ func same(a, b dnsmessage.Question) bool {
 }
 
 // unanswered returns a question that no server has answered, and whether it was about another name
-// than the records that were found. A server may refuse to be asked about other names at all, such as
-// those without a domain.
+// than the records that were found. A server may refuse to be asked about other names at all, such
+// as those without a domain.
 func (r *recorder) unanswered() (failed string, elsewhere bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

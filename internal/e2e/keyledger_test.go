@@ -115,8 +115,8 @@ type keyConn struct {
 	fd   int             // while it is being read
 }
 
-// isReset reports whether linesplit has given up the connection: what is left to read has been taken
-// back.
+// isReset reports whether linesplit has given up the connection: what is left to read has been
+// taken back.
 func (c *keyConn) isReset() bool {
 	info, err := unix.GetsockoptTCPInfo(c.fd, unix.SOL_TCP, unix.TCP_INFO)
 	return err == nil && info.State == unix.BPF_TCP_CLOSE

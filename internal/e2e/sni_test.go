@@ -276,7 +276,7 @@ target = %q
 		t.Fatal(err)
 	}
 	s.Write(lines, s.NumberedLines(10, 100))
-	s.WaitForLines(sink, 10)
+	testrig.WaitFor(t, "ten lines to arrive", func() bool { return sink.Lines() == 10 })
 	lines.Close()
 
 	config.ServerName = "" // which a client does not send, as for an address

@@ -295,8 +295,8 @@ func (s *Set) title() string {
 // Inherited reports whether the option's value was written outside the table of s.
 func (s *Set) Inherited(name string) bool { return s.byName[name].inherited }
 
-// Drop gives an inherited option its default: it has no effect in this table. It reports whether the
-// option was inherited.
+// Drop gives an inherited option its default: it has no effect in this table. It reports whether
+// the option was inherited.
 func (s *Set) Drop(name string) bool {
 	o := s.byName[name]
 	if !o.inherited {

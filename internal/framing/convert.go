@@ -60,7 +60,8 @@ type Outcome struct {
 	RefusedBytes int // of those, as they were before
 }
 
-// Bound returns the most bytes that Append appends for src, which holds the given number of records.
+// Bound returns the most bytes that Append appends for src, which holds the given number of
+// records.
 func (w Rewrite) Bound(src []byte, records int) int {
 	if w.To == Octet {
 		return len(src) + records*HeaderSize(len(src))
@@ -90,8 +91,8 @@ func (w Rewrite) Append(dst, src []byte) ([]byte, Outcome) {
 	return dst, o
 }
 
-// First returns the first record of b without its framing, and its length with that. b begins with a
-// whole record.
+// First returns the first record of b without its framing, and its length with that. b begins with
+// a whole record.
 func (f Framing) First(b []byte) (body []byte, size int) {
 	if f == Octet {
 		length, count := Header(b)

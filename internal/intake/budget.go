@@ -115,8 +115,8 @@ func (b *budget) evictFor(s *Stream, more int64) bool {
 	return false
 }
 
-// rebalance asks streams to give memory back while the sum, without what they will give, exceeds the
-// limit: a stream that was asked for spare room has used it meanwhile.
+// rebalance asks streams to give memory back while the sum, without what they will give, exceeds
+// the limit: a stream that was asked for spare room has used it meanwhile.
 func (b *budget) rebalance() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -229,7 +229,8 @@ func (b *budget) pushLocked(s *Stream) {
 	heap.Push(&b.idlest, s)
 }
 
-// wanted returns the bytes that s has been asked to give back, and whether only spare room was meant.
+// wanted returns the bytes that s has been asked to give back, and whether only spare room was
+// meant.
 func (b *budget) wanted(s *Stream) (bytes int64, keepsLine bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

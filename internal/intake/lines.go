@@ -53,8 +53,8 @@ func (r *cut) drop(why Reason, lines, bytes int) {
 }
 
 // cut applies the rules to b, where b[:from] is the start of a line that had been carried over (no
-// delimiter in it) and b[from:] is new. It moves bytes within b to close the gaps that dropped lines
-// leave.
+// delimiter in it) and b[from:] is new. It moves bytes within b to close the gaps that dropped
+// lines leave.
 //
 // An unfinished line as long as max is too long already, whatever follows. So the rest is always
 // shorter than max, and a delimiter added to it at the end of the stream never makes it too long.

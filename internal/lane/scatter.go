@@ -43,7 +43,8 @@ func (s *Source) Offer(b *linebuf.Buffer) bool {
 	return done
 }
 
-// TakeDropped returns the number of lines that were dropped, for lack of a key, since the last call.
+// TakeDropped returns the number of lines that were dropped, for lack of a key, since the last
+// call.
 func (s *Source) TakeDropped() linebuf.Count {
 	n := s.dropped
 	s.dropped = linebuf.Count{}

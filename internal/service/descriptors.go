@@ -56,8 +56,8 @@ type need struct {
 
 // needOf returns the need of a configuration with a number of targets. In line mode each worker
 // needs two descriptors, since it has two connections while it changes targets. In connection mode
-// each client needs two and pipes, and each event loop accepts from each listener, all but the first
-// with a descriptor of their own.
+// each client needs two and pipes, and each event loop accepts from each listener, all but the
+// first with a descriptor of their own.
 func needOf(cfg config.Config, targets int) need {
 	n := need{each: 1, clients: cfg.MaxConnections, routed: routedSpecs(cfg)}
 	n.reserved = len(cfg.Listen) + pendingHeaders(cfg)

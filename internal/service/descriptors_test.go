@@ -114,8 +114,8 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 	}
 }
 
-// Clients of one service cannot use up the descriptors that another needs: what a service may have by
-// its -max-connections is its own, and the others share the rest.
+// Clients of one service cannot use up the descriptors that another needs: what a service may have
+// by its -max-connections is its own, and the others share the rest.
 func TestServicesShareDescriptors(t *testing.T) {
 	d := &descriptors{limit: 1600}
 	line := mustParse(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-connections", "5", "-loops", "0")

@@ -25,8 +25,8 @@
 //
 // Two contexts end a run, and each service. The soft one ends at the first signal, with the input
 // or with the removal of the service: no new senders are accepted, and connected ones get notice.
-// The hard one ends at a second signal or after the drain timeout: everything is closed at once, and
-// the run reports what it did not finish.
+// The hard one ends at a second signal or after the drain timeout: everything is closed at once,
+// and the run reports what it did not finish.
 //
 // SIGHUP, which package hangup catches from the start of the program on, leads to reloadOn.
 package service

@@ -34,8 +34,8 @@ const gcPercent = 30
 //	                     ┘   (one goroutine per sender)        └─▶ worker ─▶ target
 //
 // A sender's goroutine writes to a target itself, past the channel, while a worker has nothing else
-// to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place of
-// the channel.
+// to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place
+// of the channel.
 type lineMode struct {
 	service      *service
 	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads

@@ -186,9 +186,10 @@ func (p *process) openAdmin(ctx context.Context) (err error) {
 	return err
 }
 
-// serve lets the services work until soft ends, or until the last finite listener has ended. Then it
-// drains. It returns, with all listeners closed, when everything is finished or soon after hard has
-// ended, and has logged the account of each service last. The error tells what was not finished.
+// serve lets the services work until soft ends, or until the last finite listener has ended. Then
+// it drains. It returns, with all listeners closed, when everything is finished or soon after hard
+// has ended, and has logged the account of each service last. The error tells what was not
+// finished.
 func (p *process) serve(soft, hard context.Context, started func(Running)) error {
 	p.carry(soft, hard, started)
 	p.reloaded.limit.Flush()
@@ -247,8 +248,8 @@ func (p *process) launchLocked(s *service) {
 	go func() { p.noteEnd(s, s.carry(soft, hard)) }()
 }
 
-// noteEnd notes that a service has ended. Its account comes at once if others go on, else at the end
-// of the run.
+// noteEnd notes that a service has ended. Its account comes at once if others go on, else at the
+// end of the run.
 func (p *process) noteEnd(s *service, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -272,8 +273,8 @@ func (p *process) noteEnd(s *service, err error) {
 	p.endLocked()
 }
 
-// goesOnLocked reports whether the run goes on: a service works, or one that could not be started may
-// do so after a reload.
+// goesOnLocked reports whether the run goes on: a service works, or one that could not be started
+// may do so after a reload.
 func (p *process) goesOnLocked() bool {
 	return p.soft.Err() == nil && (p.running > 0 || slices.ContainsFunc(p.all(), func(s *service) bool { return s.failed != nil }))
 }

@@ -49,8 +49,8 @@ func (p *process) reloadWithin(ctx context.Context, timeout time.Duration) (chan
 	return p.Reload(ctx)
 }
 
-// Reload applies what has changed in the file or the environment, and leaves all else as it is, such
-// as a target that was drained or added by hand. It is that of admin.Control.
+// Reload applies what has changed in the file or the environment, and leaves all else as it is,
+// such as a target that was drained or added by hand. It is that of admin.Control.
 func (p *process) Reload(ctx context.Context) (changed, needRestart []string, err error) {
 	changed, needRestart, err = p.reload(ctx)
 	if err != nil && !isPartial(err) {

@@ -14,7 +14,8 @@ import (
 // SIGHUP that failed; the others are logged in sum.
 const reloadBurst = 8
 
-// reloadLog logs reloads. A line that stands for several names all settings that these have changed.
+// reloadLog logs reloads. A line that stands for several names all settings that these have
+// changed.
 type reloadLog struct {
 	limit loglimit.Limiter
 

@@ -49,8 +49,8 @@ func TestRunReportsItsState(t *testing.T) {
 	}
 }
 
-// A reload that the end of the process cut off was logged as failed, behind the account, which is the
-// last line of the log.
+// A reload that the end of the process cut off was logged as failed, behind the account, which is
+// the last line of the log.
 func TestAccountIsTheLastLineOfTheLog(t *testing.T) {
 	cfg := mustParseAll(t, "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1")
 	var log bytes.Buffer

@@ -149,8 +149,8 @@ func (s *service) carry(soft, hard context.Context) error {
 	})
 }
 
-// contexts returns the contexts that the service ends by, when the process does. soft ends, too, when
-// the service is removed, and hard when its drain timeout has passed since.
+// contexts returns the contexts that the service ends by, when the process does. soft ends, too,
+// when the service is removed, and hard when its drain timeout has passed since.
 func (s *service) contexts(soft, hard context.Context) (ownSoft, ownHard context.Context, stop func()) {
 	ownSoft, endSoft := context.WithCancel(soft)
 	ownHard, endHard := context.WithCancel(hard)

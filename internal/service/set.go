@@ -41,8 +41,8 @@ func isPartial(err error) bool {
 	return partial
 }
 
-// reloadSetLocked changes from the services in force to those of next. Services that are the same in
-// both are not touched. If it returns an error, nothing has changed, unless the error says so.
+// reloadSetLocked changes from the services in force to those of next. Services that are the same
+// in both are not touched. If it returns an error, nothing has changed, unless the error says so.
 func (p *process) reloadSetLocked(ctx context.Context, next config.Process) (changed, needRestart []string, err error) {
 	if p.soft.Err() != nil || p.done {
 		return nil, nil, admin.ErrDraining
