@@ -12,7 +12,7 @@ import (
 
 // reloadBurst is how many reloads are logged at once in half a minute, and how many of those by
 // SIGHUP that failed; the others are logged in sum.
-const reloadBurst = 8
+const reloadBurst = 32
 
 // reloadLog logs reloads. A line that stands for several names all settings that these have
 // changed.
