@@ -64,7 +64,7 @@ func TestDNSAddresses(t *testing.T) {
 			t.Errorf("%s: valid for %v", scheme, a.TTL)
 		}
 	}
-	if server.asked["tcp"] != 2 || server.asked["udp"] != 2 {
+	if server.askedOver("tcp") != 2 || server.askedOver("udp") != 2 {
 		t.Errorf("questions: %v", server.asked)
 	}
 }
@@ -81,7 +81,7 @@ func TestDNSTruncated(t *testing.T) {
 	if err != nil || a.Missing != nil || len(a.Targets) != 200 || a.TTL != time.Minute {
 		t.Errorf("%d targets for %v: %v, %v", len(a.Targets), a.TTL, a.Missing, err)
 	}
-	if server.asked["tcp"] == 0 {
+	if server.askedOver("tcp") == 0 {
 		t.Error("not asked over TCP")
 	}
 }
@@ -91,9 +91,9 @@ func TestDNSFailures(t *testing.T) {
 	server := serveDNS(t)
 	server.set("app.test.", 60, "10.0.0.1", "2001:db8::1")
 	server.set("none.test.", 60)
-	server.codes["broken.test."] = dnsmessage.RCodeServerFailure
-	server.codes["refused.test."] = dnsmessage.RCodeRefused
-	server.silent["dead.test."] = true
+	server.with(func() { server.codes["broken.test."] = dnsmessage.RCodeServerFailure })
+	server.with(func() { server.codes["refused.test."] = dnsmessage.RCodeRefused })
+	server.with(func() { server.silent["dead.test."] = true })
 	for _, test := range []struct {
 		name, place string
 		empty       bool
@@ -121,7 +121,7 @@ func TestDNSFailures(t *testing.T) {
 	t.Run("one family fails", func(t *testing.T) {
 		half := serveDNS(t)
 		half.set("app.test.", 60, "10.0.0.1", "2001:db8::1")
-		half.codes["AAAA app.test."] = dnsmessage.RCodeServerFailure
+		half.with(func() { half.codes["AAAA app.test."] = dnsmessage.RCodeServerFailure })
 		a, err := ask(t, &dnsSource{mustSpec(t, "dns://app.test.:9"), half.resolver("udp")})
 		if err != nil || a.Missing == nil || len(a.Targets) != 1 {
 			t.Errorf("%v, missing: %v, %v", a.Targets, a.Missing, err)
@@ -130,7 +130,7 @@ func TestDNSFailures(t *testing.T) {
 	t.Run("slow", func(t *testing.T) {
 		slow := serveDNS(t)
 		slow.set("app.test.", 60, "10.0.0.1")
-		slow.delay = 100 * time.Millisecond
+		slow.with(func() { slow.delay = 100 * time.Millisecond })
 		if a, err := ask(t, &dnsSource{mustSpec(t, "dns://app.test.:9"), slow.resolver("udp")}); err != nil || a.Missing != nil || len(a.Targets) != 1 {
 			t.Errorf("%v, missing: %v, %v", a.Targets, a.Missing, err)
 		}
@@ -184,15 +184,17 @@ func TestDNSSearchListDoesNotLeadElsewhere(t *testing.T) {
 func TestDNSTTLs(t *testing.T) {
 	server := serveDNS(t)
 	server.set("app.test.", 300, "10.0.0.1")
-	server.edit = func(m *dnsmessage.Message, _ string) {
-		if len(m.Answers) > 0 {
-			real := dnsmessage.MustNewName("real.test.")
-			alias := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Type: dnsmessage.TypeCNAME, Class: dnsmessage.ClassINET, TTL: 11},
-				Body: &dnsmessage.CNAMEResource{CNAME: real}}
-			m.Answers[0].Header.Name = real
-			m.Answers = append([]dnsmessage.Resource{alias}, m.Answers...)
+	server.with(func() {
+		server.edit = func(m *dnsmessage.Message, _ string) {
+			if len(m.Answers) > 0 {
+				real := dnsmessage.MustNewName("real.test.")
+				alias := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Type: dnsmessage.TypeCNAME, Class: dnsmessage.ClassINET, TTL: 11},
+					Body: &dnsmessage.CNAMEResource{CNAME: real}}
+				m.Answers[0].Header.Name = real
+				m.Answers = append([]dnsmessage.Resource{alias}, m.Answers...)
+			}
 		}
-	}
+	})
 	src := &dnsSource{mustSpec(t, "dns://app.test.:9"), server.resolver("udp")}
 	if a, err := ask(t, src); err != nil || a.TTL != 11*time.Second {
 		t.Errorf("%+v, %v", a, err)

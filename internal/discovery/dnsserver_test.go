@@ -180,3 +180,9 @@ func (s *dnsServer) with(change func()) {
 	defer s.mu.Unlock()
 	change()
 }
+
+// askedOver returns the number of questions that came over a network.
+func (s *dnsServer) askedOver(network string) (n int) {
+	s.with(func() { n = s.asked[network] })
+	return n
+}
