@@ -65,13 +65,13 @@ func (f *fake) Status() Status {
 				Name: nameA, State: StateUp, Since: began, Connections: 4, From: []string{"dns://a:1"},
 				Lines: &TargetLines{
 					Sent: Amount{f.lines, f.lines * 10}, Acknowledged: Amount{f.lines, f.lines * 10},
-					Confirmed: Amount{f.lines, f.lines * 10},
-					Lanes:     &TargetLanes{Queued: Amount{3, 30}, Full: 1, FullSince: began},
+					Confirmed: Amount{f.lines, f.lines * 10}, Weight: 1, WantedConnections: 4,
+					Lanes: &TargetLanes{Queued: Amount{3, 30}, Full: 1, FullSince: began},
 				},
 			},
 			{
 				Name: nameB, State: StateDown, Since: began, LastError: "refused", LastErrorAt: began, LatencySeconds: 0.1,
-				Lines: &TargetLines{},
+				Lines: &TargetLines{Weight: 3, Backup: true, WantedConnections: 4},
 			},
 		},
 	}

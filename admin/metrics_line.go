@@ -108,6 +108,8 @@ func (c *collector) addLineTargets() {
 		func(l *TargetLanes) uint64 { return l.Queued.Bytes })
 	gauge("target_lanes_full", "Lanes of the target's keys that have no room, so that senders wait.",
 		func(l *TargetLanes) uint64 { return l.Full })
+	c.target("target_wanted_connections", "Connections that the target's share comes to.",
+		prometheus.GaugeValue, func(t *TargetStatus) float64 { return float64(t.lines().WantedConnections) })
 	counter("target_failovers_total", "Failovers of workers away from the target.",
 		func(l *TargetLines) uint64 { return l.Failovers })
 	counter("target_failbacks_total", "Failbacks of workers to the target.",

@@ -39,7 +39,7 @@ func fullLines() Status {
 			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 15, DialErrors: 22, ChecksPassed: 36, ChecksFailed: 37,
 			Lines: &TargetLines{
 				Sent: Amount{51, 52}, Acknowledged: Amount{53, 54},
-				Confirmed: Amount{16, 17}, ExactConnections: 3, Failovers: 23, Failbacks: 24, Stalls: 25,
+				Confirmed: Amount{16, 17}, ExactConnections: 3, WantedConnections: 4, Failovers: 23, Failbacks: 24, Stalls: 25,
 				ResentBy: []ResentBy{{"unacknowledged", Amount{18, 19}}, {"unread", Amount{20, 21}}},
 				Lanes:    &TargetLanes{Queued: Amount{58, 59}, Full: 60},
 			},

@@ -236,6 +236,10 @@ type TargetLines struct {
 	Failbacks uint64 `json:"failbacks"`
 	Stalls    uint64 `json:"stalls"`
 
+	Weight            int  `json:"weight"`             // its share of the connections
+	Backup            bool `json:"backup"`             // serves only while no other target is up
+	WantedConnections int  `json:"wanted_connections"` // that its share comes to
+
 	Lanes *TargetLanes `json:"lanes,omitempty"` // with -key
 }
 

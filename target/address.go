@@ -31,6 +31,9 @@ const MaxWeight = 1_000_000
 // ErrUnknownOption is in the error of ParseAddress about an option that addresses do not have.
 var ErrUnknownOption = errors.New("unknown option")
 
+// maxConnections is the limit of -connections, too.
+const maxConnections = 1024
+
 // Address is a target's location and the options for reaching it. It is an immutable value; equal
 // addresses are the same target.
 type Address struct {
@@ -58,17 +61,21 @@ type Address struct {
 	// leaves the order to the resolver. It is no option either. See Target.NextDial.
 	Turn uint32
 
-	// The fields below are for connection mode and not part of the target's name.
+	// The fields below are not part of the target's name.
 
 	// Weight is the target's share of the connections relative to other targets, at most 1,000,000;
 	// 0 means 1, see Share.
 	Weight int
 	// Backup reports whether the target serves only while no target without Backup is up.
 	Backup bool
-	// MaxConnections limits the connections that the target has at a time; 0 means no limit.
+	// Connections is the number of connections that line mode keeps to the target, at most 1024,
+	// in place of a share by weight; 0 means none of its own.
+	Connections int
+	// MaxConnections limits the connections that the target has at a time in connection mode; 0
+	// means no limit.
 	MaxConnections int
 	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that each connection
-	// begins with; 0 means none.
+	// begins with in connection mode; 0 means none.
 	ProxyProtocol int
 }
 
@@ -143,8 +150,8 @@ func (a Address) CheckSocket() error {
 	return fmt.Errorf("%s is a file, not a socket", a.Host)
 }
 
-// String returns the address in the form that ParseAddress reads, without the options of connection
-// mode. It names the target in logs and metrics.
+// String returns the address in the form that ParseAddress reads, with no other option than
+// via-proxy. It names the target in logs and metrics.
 func (a Address) String() string {
 	return a.with(a.lineOptions())
 }
@@ -194,6 +201,7 @@ func (a Address) Written() string {
 	add(a.ServerName != "", "server-name=%s", a.ServerName)
 	add(a.Share() > 1, "weight=%d", a.Weight)
 	add(a.Backup, "backup=%v", true)
+	add(a.Connections > 0, "connections=%d", a.Connections)
 	add(a.MaxConnections > 0, "max-connections=%d", a.MaxConnections)
 	add(a.ProxyProtocol > 0, "proxy-protocol=v%d", a.ProxyProtocol)
 	return a.with(options)
@@ -287,6 +295,9 @@ func (a *Address) setOptions(query string) error {
 	if a.Scheme == SchemeUDP && a.ProxyProtocol > 0 {
 		return errors.New("proxy-protocol needs a stream: it is not valid for a udp target")
 	}
+	if a.Connections > 0 && a.Weight > 0 {
+		return errors.New("connections is a number of its own, so that weight has no effect: leave out one of them")
+	}
 	return nil
 }
 
@@ -304,13 +315,15 @@ func (a *Address) setOption(key, value string) (err error) {
 		a.Weight, err = parseNumber(key, value, MaxWeight)
 	case "backup":
 		a.Backup, err = parseBool(key, value)
+	case "connections":
+		a.Connections, err = parseNumber(key, value, maxConnections)
 	case "max-connections":
 		a.MaxConnections, err = parseNumber(key, value, 1<<30)
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
 		return fmt.Errorf("%w %q: use via-proxy=true, framing=octet, max-age=5m, server-name=NAME, weight=3, "+
-			"backup=true, max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
+			"backup=true, connections=8, max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
 	}
 	return err
 }

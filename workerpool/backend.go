@@ -11,8 +11,9 @@ import (
 type backend struct {
 	*delivery.Backend
 
-	wantWorkers   int // workers that it should have
-	workers       int // workers that it has
+	address       target.Address // with the weight in force
+	wantWorkers   int            // workers that it should have
+	workers       int            // workers that it has, those that are surplus included
 	removing      bool
 	drainingSince time.Time // start of the last drain
 	drainedSince  time.Time // zero: not drained yet
@@ -29,6 +30,9 @@ func (b *backend) statsLocked() TargetStats {
 		State:       status.State,
 		Since:       status.Since,
 		Removing:    b.removing,
+		Weight:      b.address.Share(),
+		Backup:      b.address.Backup,
+		Wanted:      b.wantWorkers,
 		LastError:   status.LastError,
 		LastErrorAt: status.LastErrorAt,
 		Gauges:      b.Gauges(),

@@ -64,6 +64,7 @@ func (p *Pool) runClock(over <-chan struct{}) {
 // tickAll ticks all workers, and reports whether the machines of all are quiet.
 func (p *Pool) tickAll(now time.Time) (quiet bool) {
 	p.renewParts()
+	p.updateResting()
 	quiet = p.routes == nil || p.routes.Settle()
 	for _, w := range *p.running.Load() {
 		quiet = w.tickIfIdle(now) && quiet

@@ -73,13 +73,14 @@ func (p *Pool) newMachine(w *worker, id int) *delivery.Machine {
 	return delivery.NewInOrder(p.shared, w, w.home.Backend, id, w.lane.Confirmed())
 }
 
-// assignLocked distributes the keys over the targets that take lines. If none does, lines wait in
-// the lanes of those that are not being removed.
+// assignLocked distributes the keys over the targets that take lines and are no backups, whose lanes
+// move to a backup while no other target is up. If there is no such target, backups get the keys, and
+// if none takes lines, they wait in the lanes of those that are not being removed.
 func (p *Pool) assignLocked() {
 	if p.routes == nil || p.assignLater {
 		return
 	}
-	var accepting, staying []lane.Home
+	var accepting, staying, backups []lane.Home
 	for _, b := range p.backends {
 		h := lane.Home{Name: b.Target.Address.Key()} // keys stay if only its options change
 		for _, w := range p.workers {
@@ -90,16 +91,23 @@ func (p *Pool) assignLocked() {
 		if len(h.Lanes) == 0 {
 			continue
 		}
-		if b.Accepts() {
+		switch {
+		case !b.Accepts():
+		case b.address.Backup:
+			backups = append(backups, h)
+		default:
 			accepting = append(accepting, h)
 		}
 		if !b.removing {
 			staying = append(staying, h)
 		}
 	}
-	if len(accepting) > 0 {
+	switch {
+	case len(accepting) > 0:
 		p.routes.Assign(accepting)
-	} else {
+	case len(backups) > 0:
+		p.routes.Assign(backups)
+	default:
 		p.routes.Assign(staying)
 	}
 }

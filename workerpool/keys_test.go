@@ -175,7 +175,7 @@ func TestKeysMoveWhenTargetsDo(t *testing.T) {
 		before := r.homes()
 		e := r.addPeer("e")
 		a := r.peers[0]
-		r.must(r.pool.Reconfigure(Tuning{}, []target.Address{e.addr}, []string{a.target()}))
+		r.must(r.pool.Reconfigure(Change{Add: []target.Address{e.addr}, Remove: []string{a.target()}}))
 		if k := r.pool.Stats().Keys; k.Moving > 0.45 { // a quarter of a, and a fifth of the others for e
 			t.Errorf("%v of all keys are moving", k.Moving)
 		}

@@ -412,7 +412,7 @@ var errNoSuchPeer = errors.New("no such peer")
 func dialPeers(peers []*peer) Dial {
 	return func(ctx context.Context, a target.Address) (Conn, error) {
 		for _, p := range peers {
-			if p.addr.String() == a.String() {
+			if p.addr.String() == a.String() { // weights may have changed
 				return p.dial(ctx)
 			}
 		}

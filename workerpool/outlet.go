@@ -27,7 +27,7 @@ const (
 // its own, which one goroutine at a time may use.
 type Outlet struct {
 	pool          *Pool
-	at            int // index in Pool.running, modulo its length
+	at            int // index in Pool.offered, modulo its length
 	bytes, writes int // given to that worker
 	last          time.Time
 	burst         burst
@@ -49,7 +49,7 @@ func (p *Pool) NewOutlet() *Outlet {
 // caller keeps b as it was, if no worker can take it now: then it belongs on the channel. Offer
 // never waits. It must not be called after the channel has been closed.
 func (o *Outlet) Offer(b *linebuf.Buffer) bool {
-	running := *o.pool.running.Load()
+	running := *o.pool.offered.Load()
 	size := len(b.B)
 	if b.Read.Sub(o.last) > stayPause {
 		o.beginBurst()

@@ -15,7 +15,6 @@
 package workerpool
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -33,7 +32,7 @@ import (
 // Options configure a Pool. Zero values mean the documented defaults.
 type Options struct {
 	Targets     []target.Address // none if they are to be added later
-	Connections int              // workers per target; 0 means 4
+	Connections int              // workers per target on average, see [Shares]; 0 means 4
 	Keys                         // which lines are to stay together
 	Tuning                       // settings that [Pool.Tune] can change later
 
@@ -55,7 +54,8 @@ type Pool struct {
 	shared   *delivery.Shared
 	settings atomic.Pointer[settings]  // replaced under mu
 	ended    atomic.Bool               // all lines are taken, or Run was told to stop
-	running  atomic.Pointer[[]*worker] // workers, for outlets; replaced under mu
+	running  atomic.Pointer[[]*worker] // all workers; replaced under mu
+	offered  atomic.Pointer[[]*worker] // those for outlets; replaced under mu
 	outlets  atomic.Uint32             // made so far
 	clock    clock
 	parts    atomic.Int32  // that outlets may cut before the next tick; see spread
@@ -69,6 +69,7 @@ type Pool struct {
 	lines    <-chan *linebuf.Buffer
 	launch   func(*worker)     // starts a worker; nil until Run runs
 	workers  []*worker         // running and not dismissed
+	resting  bool              // backups rest, as of the last tick
 	nextID   int               // of the next worker; never reused
 	removed  delivery.Counters // of targets that were removed
 
@@ -89,13 +90,14 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 		backends = append(backends, p.newBackend(a))
 	}
 	p.setBackendsLocked(backends) // p is not shared yet
+	p.setSharesLocked()
 	p.publishWorkersLocked()
 	p.parts.Store(maxParts)
 	return p
 }
 
 func (p *Pool) newBackend(a target.Address) *backend {
-	return &backend{Backend: delivery.NewBackend(a, p.o.Logger), wantWorkers: p.o.Connections}
+	return &backend{Backend: delivery.NewBackend(a, p.o.Logger), address: a}
 }
 
 func (o *Options) setDefaults() {
@@ -198,26 +200,12 @@ func (p *Pool) startWorkersLocked(home *backend) {
 	}
 }
 
-// publishWorkersLocked lets outlets know which workers there are. Neighbours in the list belong to
-// different targets, as far as possible.
-func (p *Pool) publishWorkersLocked() {
-	place := make(map[*worker]int, len(p.workers)) // among the workers of the same home
-	seen := make(map[*backend]int)
-	for _, w := range p.workers {
-		place[w] = seen[w.home]
-		seen[w.home]++
-	}
-	running := slices.Clone(p.workers)
-	slices.SortStableFunc(running, func(a, b *worker) int { return cmp.Compare(place[a], place[b]) })
-	p.running.Store(&running)
-}
-
-// tryDismiss removes a paused worker that has nothing left, if its home is being removed, and
-// reports whether the worker is to end.
+// tryDismiss removes a paused worker that has nothing left, if its home is being removed or has too
+// many workers, and reports whether the worker is to end.
 func (p *Pool) tryDismiss(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !w.home.removing || w.lane != nil && !p.routes.Forget(w.lane) {
+	if !w.leaves.Load() || w.lane != nil && !p.routes.Forget(w.lane) {
 		return false
 	}
 	p.removeWorkerLocked(w)

@@ -142,7 +142,7 @@ func (r *rig) change(rnd *rand.Rand) {
 		want(r.pool.Remove(p.target()), append(known, target.ErrLast)...)
 	case 6:
 		if other := r.peers[rnd.IntN(len(r.peers))]; other != p {
-			want(r.pool.Reconfigure(anyTuning(rnd), []target.Address{p.addr}, []string{other.target()}), target.ErrLast)
+			want(r.pool.Reconfigure(Change{Tuning: anyTuning(rnd), Add: []target.Address{p.addr}, Remove: []string{other.target()}}), target.ErrLast)
 		}
 	case 7:
 		r.pool.Tune(anyTuning(rnd))

@@ -76,7 +76,7 @@ func (o *Outlet) spread(running []*worker, b *linebuf.Buffer, least int) bool {
 }
 
 // wholeRounds returns how many of the idle workers get a part, so that each target gets as many as
-// the others. Neighbours in Pool.running belong to different targets: the target of the first one
+// the others. Neighbours in Pool.offered belong to different targets: the target of the first one
 // begins the second round.
 func wholeRounds(idle []*worker) int {
 	for round := 1; round < len(idle); round++ {

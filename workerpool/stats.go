@@ -27,6 +27,9 @@ type TargetStats struct {
 	State    string
 	Since    time.Time
 	Removing bool // it is being drained to be removed
+	Weight   int  // in force
+	Backup   bool // it serves only while no other target is up
+	Wanted   int  // connections that it is to have
 	// LastError is the last error of a dial, a check or a connection, also if successes
 	// followed; empty: none.
 	LastError   string

@@ -14,14 +14,20 @@ import (
 // ErrEnding is the error of changes of targets after [Pool.Run] has seen the end of its lines.
 var ErrEnding = errors.New("the last lines are being delivered: targets can no longer change")
 
+var errLeaving = errors.New("it is being removed and had another ?backup: add it again when it is gone")
+
 // Add lists another target and, while Run runs, starts its workers. A target that is being
-// removed is resumed instead. The error wraps target.ErrExists if the target is listed,
-// draining or not, and ErrEnding after Run has seen the end of its lines.
+// removed is resumed instead, with the new Weight and Connections. The error wraps target.ErrExists
+// if the target is listed, draining or not, and ErrEnding after Run has seen the end of its lines.
+// One that is being removed and is to be a backup, or no longer, has to be gone first.
 func (p *Pool) Add(a target.Address) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended.Load() {
 		return fmt.Errorf("add target %s: %w", a, ErrEnding)
+	}
+	if there := p.namedLocked(a.String()); there != nil && there.removing && there.address.Backup != a.Backup {
+		return fmt.Errorf("add target %s: %w", a, errLeaving)
 	}
 	if !p.addLocked(a) {
 		return fmt.Errorf("add target %s: %w", a, target.ErrExists)
@@ -35,14 +41,14 @@ func (p *Pool) addLocked(a target.Address) bool {
 		if !there.removing {
 			return false
 		}
+		there.address.Weight, there.address.Connections = a.Weight, a.Connections
 		p.resumeLocked(there)
 		return true
 	}
 	b := p.newBackend(a)
 	p.setBackendsLocked(append(slices.Clone(p.backends), b))
 	p.o.Logger.Info("target added", "target", b.Target)
-	p.startWorkersLocked(b)
-	p.assignLocked()
+	p.shareOutLocked()
 	return true
 }
 
@@ -90,30 +96,47 @@ func (p *Pool) Remove(name string) error {
 func (p *Pool) removeLocked(b *backend) {
 	b.removing = true
 	p.drainLocked(b)
+	p.shareOutLocked()
 }
 
-// Reconfigure does Tune, Add and Remove at once or, with an error, none of them. Adding a
-// target that is listed or removing one that is not is no error. The error wraps target.ErrLast
-// or ErrEnding.
-func (p *Pool) Reconfigure(t Tuning, add []target.Address, remove []string) error {
+// Change is a set of changes that are made together. Adding a target that is listed is no error,
+// nor is removing or changing one that is not.
+type Change struct {
+	Tuning
+	Add    []target.Address
+	Remove []string
+	Shares []target.Address // targets that get this Weight and these Connections
+}
+
+// Reconfigure makes all changes of c or, with an error, none of them. The error wraps
+// target.ErrLast or ErrEnding.
+func (p *Pool) Reconfigure(c Change) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case len(add)+len(remove) == 0:
+	case len(c.Add)+len(c.Remove)+len(c.Shares) == 0:
 	case p.ended.Load():
 		return ErrEnding
-	case !p.canSpareLocked(remove...) && !p.anyWouldAcceptLocked(add):
-		return fmt.Errorf("remove target %s: %w", strings.Join(remove, ", "), target.ErrLast)
+	case !p.canSpareLocked(c.Remove...) && !p.anyWouldAcceptLocked(c.Add):
+		return fmt.Errorf("remove target %s: %w", strings.Join(c.Remove, ", "), target.ErrLast)
 	}
 	p.assignLater = true
-	p.tuneLocked(t)
-	for _, a := range add {
+	p.tuneLocked(c.Tuning)
+	for _, a := range c.Add {
 		p.addLocked(a)
 	}
-	for _, name := range remove {
+	for _, name := range c.Remove {
 		if b := p.namedLocked(name); b != nil {
 			p.removeLocked(b)
 		}
+	}
+	for _, a := range c.Shares {
+		if b := p.namedLocked(a.String()); b != nil {
+			b.address.Weight, b.address.Connections = a.Weight, a.Connections
+		}
+	}
+	if len(c.Shares) > 0 {
+		p.shareOutLocked()
 	}
 	p.assignLater = false
 	p.assignLocked()
@@ -181,13 +204,18 @@ func (p *Pool) drainLocked(b *backend) {
 }
 
 func (p *Pool) resumeLocked(b *backend) {
+	wasRemoving := b.removing
 	b.removing = false
 	if !b.Accepts() {
 		b.SetAccepting(true)
 		p.o.Logger.Info("target resumed", "target", b.Target)
 		p.setBackendsLocked(p.backends)
 	}
-	p.startWorkersLocked(b)
+	if wasRemoving {
+		p.shareOutLocked()
+	} else {
+		p.startWorkersLocked(b) // some may have ended since
+	}
 	p.assignLocked()
 	p.nudgeLocked(time.Now())
 }

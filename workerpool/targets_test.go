@@ -200,8 +200,7 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 		r := newRig(t, Options{}, []*peer{a})
 		b := r.addPeer("b")
 		r.pass(time.Second)
-		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr, a.addr},
-			[]string{a.target(), "tcp://unlisted:1"}))
+		r.must(r.pool.Reconfigure(Change{Tuning: Tuning{StallTimeout: time.Minute}, Add: []target.Address{b.addr, a.addr}, Remove: []string{a.target(), "tcp://unlisted:1"}}))
 		r.pass(time.Second)
 		r.wantGone(a)
 		r.sendUntilTaken(b)
@@ -215,17 +214,16 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 		r := newRig(t, Options{Tuning: Tuning{StallTimeout: time.Hour}}, []*peer{a, b})
 		r.pass(time.Second)
 		r.must(r.pool.Drain(b.target()))
-		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, []target.Address{b.addr},
-			[]string{a.target()}), target.ErrLast)
-		r.wantErr(r.pool.Reconfigure(Tuning{StallTimeout: time.Minute}, nil, []string{a.target(), b.target()}),
+		r.wantErr(r.pool.Reconfigure(Change{Tuning: Tuning{StallTimeout: time.Minute}, Add: []target.Address{b.addr}, Remove: []string{a.target()}}), target.ErrLast)
+		r.wantErr(r.pool.Reconfigure(Change{Tuning: Tuning{StallTimeout: time.Minute}, Add: nil, Remove: []string{a.target(), b.target()}}),
 			target.ErrLast)
 		r.sendUntilTaken(a)
 		if s := r.pool.settings.Load(); s.StallTimeout != time.Hour {
 			t.Errorf("stall timeout %v", s.StallTimeout)
 		}
 		r.finish(time.Second)
-		r.wantErr(r.pool.Reconfigure(Tuning{}, nil, []string{a.target()}), ErrEnding)
-		r.must(r.pool.Reconfigure(Tuning{}, nil, nil))
+		r.wantErr(r.pool.Reconfigure(Change{Tuning: Tuning{}, Add: nil, Remove: []string{a.target()}}), ErrEnding)
+		r.must(r.pool.Reconfigure(Change{Tuning: Tuning{}, Add: nil, Remove: nil}))
 	})
 	inBubble(t, "takes back one that is being removed", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")
@@ -233,7 +231,7 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 		a.set(func() { a.holdReads = true })
 		r.sendUntilTaken(a)
 		r.must(r.pool.Remove(a.target()))
-		r.must(r.pool.Reconfigure(Tuning{StallTimeout: time.Hour}, []target.Address{a.addr}, []string{b.target()}))
+		r.must(r.pool.Reconfigure(Change{Tuning: Tuning{StallTimeout: time.Hour}, Add: []target.Address{a.addr}, Remove: []string{b.target()}}))
 		a.set(func() { a.holdReads = false })
 		r.pass(time.Second)
 		r.wantGone(b)

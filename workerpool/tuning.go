@@ -84,7 +84,7 @@ func (p *Pool) updateSettingsLocked() {
 	before := p.settings.Load()
 	s := &settings{Tuning: p.o.Tuning}
 	s.setDefaults()
-	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), len(p.backends)*p.o.Connections)
+	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), p.wantedLocked())
 	s.dial = p.o.Dial
 	if s.dial == nil {
 		s.dial = dialWith(s.dialOptions())

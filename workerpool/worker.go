@@ -31,6 +31,8 @@ type worker struct {
 	ticks   chan time.Time // from the pool
 	poke    chan struct{}  // from outlets
 	alarm   *time.Timer    // for Machine.Wake
+	surplus bool           // its home has too many workers; guarded by Pool.mu
+	leaves  atomic.Bool    // it is to end once it has nothing left; changes under Pool.mu
 
 	load atomic.Uint32 // since the pool's last tick; see lowLoad
 
@@ -211,7 +213,8 @@ func (w *worker) hasEvent() bool {
 	m := w.machine
 	_, p := m.Writing()
 	at := m.Wake()
-	return len(p) > 0 || w.takesFromLane() || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt || m.Rests() || m.Done()
+	return len(p) > 0 || w.takesFromLane() || m.Watched() != w.watched || !at.IsZero() && at != w.alarmAt ||
+		m.Rests() && w.leaves.Load() || m.Done()
 }
 
 // intake returns the channel while the machine can write what is taken from it, otherwise nil.

@@ -266,14 +266,12 @@ func checkTarget(a target.Address, m Mode) error {
 		return errNoFraming
 	case m == ConnectionMode && a.MaxAge > 0:
 		return errors.New("?max-age is " + onlyLines)
+	case m == ConnectionMode && a.Connections > 0:
+		return errors.New("?connections is only valid with -mode line: write ?max-connections to limit clients")
 	case m == ConnectionMode:
 		return nil
 	case a.Scheme == target.SchemeUDP:
 		return errors.New("a udp:// target is " + onlyConnections + ": a datagram's delivery cannot be confirmed")
-	case a.Weight > 0:
-		return errors.New("?weight is " + onlyConnections)
-	case a.Backup:
-		return errors.New("?backup is " + onlyConnections)
 	case a.MaxConnections > 0:
 		return errors.New("?max-connections is " + onlyConnections)
 	case a.ProxyProtocol > 0:

@@ -74,8 +74,9 @@ func TestBadForwarding(t *testing.T) {
 			`-record-start "(": error parsing regexp: missing closing )`, `-record-lines "0": write a whole number`,
 			`-record-wait "1": no unit`}},
 		{"embedded newlines", []string{"-embedded-newline", "keep"}, []string{`-embedded-newline "keep": `}},
-		{"weight", []string{"-target", "a:1?weight=2"}, []string{`-target "tcp://a:1": ?weight is only valid with -mode connection`}},
-		{"backup", []string{"-target", "a:1?backup=true"}, []string{`?backup is only valid with -mode connection`}},
+		{"connections", append(l4, "-target", "a:1?connections=2"), []string{
+			`-target "tcp://a:1": ?connections is only valid with -mode line: write ?max-connections to limit clients`}},
+		{"two shares", []string{"-target", "a:1?connections=2&weight=3"}, []string{"leave out one of them"}},
 		{"places", []string{"-target", "a:1?max-connections=2"}, []string{`?max-connections is only valid with -mode connection`}},
 		{"header", []string{"-target", "a:1?proxy-protocol=v1"}, []string{`?proxy-protocol is only valid with -mode connection`}},
 		{"lines to datagrams", []string{"-target", "udp://a:1"}, []string{`a udp:// target is only valid with -mode connection`}},

@@ -115,7 +115,7 @@ func (c Config) CanChange(name string, next Config) bool {
 	return true
 }
 
-// targetsThatNeedRestart returns the names of targets whose options differ in more than the weight.
+// targetsThatNeedRestart returns the names of targets whose options differ in more than their share.
 func targetsThatNeedRestart(old, next Config) (names []string) {
 	index := indexOf(next.Targets)
 	for _, was := range old.Targets {
@@ -124,7 +124,7 @@ func targetsThatNeedRestart(old, next Config) (names []string) {
 			continue
 		}
 		is := next.Targets[i]
-		was.Weight, is.Weight = 0, 0
+		was.Weight, was.Connections = is.Weight, is.Connections
 		was.HostName, is.HostName = "", ""
 		if was != is {
 			names = append(names, was.String())
@@ -157,7 +157,7 @@ func (c Config) Keeping(old Config, names []string) Config {
 	for i, is := range c.Targets {
 		if j, found := index[is.String()]; found { // options that need a restart are named again by the next Diff
 			c.Targets[i] = old.Targets[j]
-			c.Targets[i].Weight = is.Weight
+			c.Targets[i].Weight, c.Targets[i].Connections = is.Weight, is.Connections
 		}
 	}
 	if inForce := c.WriteTargets(c.Targets); inForce != configured {
@@ -173,7 +173,7 @@ func (c Config) MaxLineFits() bool { return c.fitsMemory(int64(c.Lines.MaxLine))
 
 // WithTargets returns c with the targets of a running linesplit in place of its own, which some
 // may have been added to by hand. A target of c's that was removed and added again by hand, with
-// other options, keeps c's weight.
+// other options, keeps c's share.
 func (c Config) WithTargets(running []target.Address) Config {
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(c.Targets)
@@ -183,7 +183,7 @@ func (c Config) WithTargets(running []target.Address) Config {
 			c.Targets = append(c.Targets, a)
 			continue
 		}
-		a.Weight = c.Targets[i].Weight
+		a.Weight, a.Connections = c.Targets[i].Weight, c.Targets[i].Connections
 		c.Targets[i] = a
 	}
 	return c
@@ -228,6 +228,18 @@ func DiffWeights(old, next []target.Address) map[string]int {
 		}
 	}
 	return weights
+}
+
+// DiffShares returns the targets of next whose weight or number of connections differs, or that are
+// new: such a target may have been added by hand with another share.
+func DiffShares(old, next []target.Address) (differ []target.Address) {
+	index := indexOf(old)
+	for _, a := range next {
+		if i, found := index[a.String()]; !found || old[i].Share() != a.Share() || old[i].Connections != a.Connections {
+			differ = append(differ, a)
+		}
+	}
+	return differ
 }
 
 // indexOf returns the places of targets in a list, by their names.

@@ -75,11 +75,11 @@ func targetOptions() []flags.Option {
 			Help: "receivers; repeatable or comma separated: HOST:PORT or :PORT (TCP), tls://HOST:PORT, " +
 				"unix:///PATH, udp://HOST:PORT (connection mode), or a source of targets: dns://NAME:PORT (each " +
 				"address), srv://NAME, file:///PATH.json (or .yaml), exec:///PROGRAM, discover+https://HOST/PATH. " +
-				"?server-name=NAME for a TLS certificate. Line mode: ?via-proxy=true if a proxy " +
-				"stands before the receiver, ?framing=octet or nul for one that takes no newlines, ?max-age=5m to " +
-				"renew connections in order. Connection mode: ?weight=3, ?backup=true, ?max-connections=100, " +
-				"?proxy-protocol=v1 or v2, joined by &. On a source they hold for each target, beside ?scheme=tls " +
-				"and ?refresh=30s"},
+				"Options, joined by &: ?weight=3, ?backup=true (serves while no other is up), ?server-name=NAME for " +
+				"a TLS certificate. Line mode: ?connections=8, ?via-proxy=true if a proxy stands before the " +
+				"receiver, ?framing=octet or nul for one that takes no newlines, ?max-age=5m to renew connections " +
+				"in order. Connection mode: ?max-connections=100, ?proxy-protocol=v1 or v2. On a source they hold " +
+				"for each target, beside ?scheme=tls and ?refresh=30s"},
 		{Name: "resolver", Arg: "ADDRESS",
 			Help: "DNS server for dns:// and srv://, in place of the system's: IP, IP:PORT, or tcp://IP:PORT to ask " +
 				"over TCP alone"},
@@ -88,7 +88,7 @@ func targetOptions() []flags.Option {
 			Help: "when a source answers that there are no targets: keep those that it had, or drain them, after " +
 				"three such answers and 30 s"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,
-			Help: "connections to each target"},
+			Help: "connections to each target: this many on average, shared out by ?weight"},
 		{Name: "key", Arg: "RULE", Scope: scopeLine,
 			Help: "lines with the same key go to one target at a time, in order; the key is json:PATH (json:user.id), " +
 				"field:N (the N-th of fields with blanks between), until:CHAR (what comes before it; or space, tab) " +

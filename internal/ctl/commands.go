@@ -53,7 +53,7 @@ func commands() []command {
 			run: targetCommand(http.MethodPost, "/drain")},
 		{name: "resume", args: "NAME", help: "undo drain", run: targetCommand(http.MethodPost, "/resume")},
 		{name: "remove", args: "NAME", help: "drain a target, then remove it", run: targetCommand(http.MethodDelete, "")},
-		{name: "weight", args: "NAME N", help: "change a target's share (connection mode)", run: weight, check: checkWeight},
+		{name: "weight", args: "NAME N", help: "change a target's share of the connections", run: weight, check: checkWeight},
 		{name: "balance", args: "RULE", help: "change how targets are chosen (connection mode)", run: balance,
 			check: checkRule},
 		{name: "reload", help: "read the configuration file again", run: reload},

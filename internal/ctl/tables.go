@@ -150,7 +150,6 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	found := slices.ContainsFunc(all, func(t target) bool { return len(t.From) > 0 })
 	line := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil })
 	keyed := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil && t.Lines.Lanes != nil })
-	connection := slices.ContainsFunc(all, func(t target) bool { return t.Forward != nil })
 	writeColumns(w, []column[target]{
 		{true, "TARGET", func(t target) string { return t.Name }},
 		{true, "STATE", func(t target) string { return t.State }},
@@ -166,7 +165,7 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 		{line, "WINDOW", ofLines(func(l lines) string { return size(l.Retained.Bytes) })},
 		{keyed, "QUEUED", ofLines(queuedInLanes)},
 		{keyed, "FULL LANES", ofLines(fullLanes)},
-		{connection, "WEIGHT", weightOf},
+		{true, "WEIGHT", weightOf},
 		{found, "FROM", func(t target) string { return strings.Join(t.From, " ") }},
 		{true, "LAST ERROR", lastError},
 	}, all)
@@ -240,13 +239,20 @@ func latency(t admin.TargetStatus) string {
 }
 
 func weightOf(t admin.TargetStatus) string {
+	var weight int
+	var backup bool
 	switch {
-	case t.Forward == nil:
+	case t.Lines != nil:
+		weight, backup = t.Lines.Weight, t.Lines.Backup
+	case t.Forward != nil:
+		weight, backup = t.Forward.Weight, t.Forward.Backup
+	default:
 		return "-"
-	case t.Forward.Backup:
-		return strconv.Itoa(t.Forward.Weight) + " (backup)"
 	}
-	return strconv.Itoa(t.Forward.Weight)
+	if backup {
+		return strconv.Itoa(weight) + " (backup)"
+	}
+	return strconv.Itoa(weight)
 }
 
 func lastError(t admin.TargetStatus) string {

@@ -13,7 +13,7 @@ import (
 // The columns of the other mode stood there, full of dashes or zeros.
 func TestTablesLeaveOutTheColumnsOfTheOtherMode(t *testing.T) {
 	var lineTargets, connectionTargets, senders, clients, idle bytes.Buffer
-	writeTargets(&lineTargets, []admin.TargetStatus{{Name: "a", State: admin.StateUp, Lines: &admin.TargetLines{}}})
+	writeTargets(&lineTargets, []admin.TargetStatus{{Name: "a", State: admin.StateUp, Lines: &admin.TargetLines{Weight: 2, Backup: true}}})
 	writeTargets(&connectionTargets, []admin.TargetStatus{{Name: "a", State: admin.StateUp, Forward: &admin.TargetForward{Weight: 3}}})
 	writeConnections(&senders, connectionList{[]admin.Connection{{ID: 1, Client: "c", Listener: "l", ReceivedLines: 5}}})
 	writeConnections(&clients, connectionList{[]admin.Connection{{ID: 1, Client: "c", Listener: "l", Target: "t"}}})
@@ -23,8 +23,8 @@ func TestTablesLeaveOutTheColumnsOfTheOtherMode(t *testing.T) {
 		table            *bytes.Buffer
 	}{
 		{"targets in line mode",
-			"TARGET STATE FOR CONNECTIONS EXACT RATE SHARE SENT ACKED CONFIRMED LATENCY WINDOW LAST ERROR",
-			"a up - 0 0 0 B/s 0% 0 0 0 - 0 B", &lineTargets},
+			"TARGET STATE FOR CONNECTIONS EXACT RATE SHARE SENT ACKED CONFIRMED LATENCY WINDOW WEIGHT LAST ERROR",
+			"a up - 0 0 0 B/s 0% 0 0 0 - 0 B 2 (backup)", &lineTargets},
 		{"targets in connection mode", "TARGET STATE FOR CONNECTIONS RATE SHARE LATENCY WEIGHT LAST ERROR",
 			"a up - 0 0 B/s 0% - 3", &connectionTargets},
 		{"senders", "ID CLIENT LISTENER FOR LINES IN BYTES IN", "1 c l - 5 0 B", &senders},

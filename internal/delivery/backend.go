@@ -26,6 +26,8 @@ type Backend struct {
 	roundTrip                    atomic.Int64 // nanoseconds, as of the last look at any connection; see target.Progress
 	probedAt                     atomic.Int64 // when a displaced machine last dialled to find out whether it is back, Unix nanoseconds
 	cutShort                     atomic.Int64 // failed connections in a row that the peer has reset at once
+	futile                       atomic.Int64 // connections in a row that the peer has reset at once, before it confirmed anything
+	inUse                        atomic.Int64 // connections that are not about to be left
 	// notHalfCloserAt is when a connection was last seen that got no FIN within
 	// halfCloserWithin, in Unix nanoseconds.
 	notHalfCloserAt atomic.Int64
@@ -145,6 +147,8 @@ func (s *Counters) Add(o Counters) {
 type Backends struct {
 	all       []*Backend // in the order of the configuration, added ones last
 	accepting target.Set // those that take lines
+
+	primaries, backups target.Set // of accepting
 }
 
 // NewBackends returns a list that the caller does not change any more. It has to be made anew when
@@ -152,8 +156,14 @@ type Backends struct {
 func NewBackends(all []*Backend) *Backends {
 	l := &Backends{all: all}
 	for _, b := range all {
-		if b.Accepts() {
-			l.accepting = append(l.accepting, b.Target)
+		if !b.Accepts() {
+			continue
+		}
+		l.accepting = append(l.accepting, b.Target)
+		if b.isBackup() {
+			l.backups = append(l.backups, b.Target)
+		} else {
+			l.primaries = append(l.primaries, b.Target)
 		}
 	}
 	return l

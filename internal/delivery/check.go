@@ -63,7 +63,7 @@ func (m *Machine) release(c *outConn, pos uint64, now time.Time) {
 	if n.Lines == 0 {
 		return
 	}
-	c.confirmed = true
+	c.noteConfirmed()
 	m.moved = m.moved && c != m.out
 	m.countOrdered(n.Lines + uint64(refused))
 	m.shared.countConfirmed(c.backend, n)
@@ -98,10 +98,11 @@ func (m *Machine) verdict(c *outConn, now time.Time) error {
 // timeout while another target confirms. Its window is then sent to that one. Without this
 // bound, a target that hangs could never be removed.
 func (m *Machine) drainStalled(c *outConn, now time.Time, timeout time.Duration) bool {
-	if c.backend.Accepts() || !c.ending || c.window.empty() || c.sinceProgress(now) < timeout {
+	list := m.shared.Backends()
+	if list.serves(c.backend) || !c.ending || c.window.empty() || c.sinceProgress(now) < timeout {
 		return false
 	}
-	return m.shared.Backends().accepting.OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN) != nil
+	return list.serving().OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN) != nil
 }
 
 // countHang adds the time since the last look to a stall. A stall is judged beside the other
@@ -117,7 +118,7 @@ func (m *Machine) countHang(c *outConn, last, now time.Time) {
 		last = c.ackedAt
 	}
 	switch {
-	case !m.shared.Backends().accepting.OthersStalled(c.backend.Target):
+	case !m.shared.Backends().serving().OthersStalled(c.backend.Target):
 		c.hung += now.Sub(last)
 	case !c.allStalled:
 		c.hung, c.allStalled = 0, true
@@ -155,7 +156,7 @@ func (m *Machine) canMove(c *outConn) bool {
 	if m.stays() {
 		return false
 	}
-	t := list.accepting.OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN)
+	t := list.serving().OtherConfirming(c.backend.Target, c.stuckAfter, m.shared.intN)
 	if t == nil {
 		return false
 	}

@@ -115,45 +115,44 @@ func (m *Machine) redial(now time.Time) {
 // candidate chooses the backend to dial: the preferred one, if set; else home, unless a backend
 // failed last; else a random one that did not fail last and is not known to be down. While all
 // are down, it tries home and the others in turn. It skips backends that checks have found down
-// or that take no lines, and returns nil if no other is left. A machine that stays takes home or
-// none.
+// or that take no lines, and backups that rest, and returns nil if no other is left. A machine that
+// stays takes home or none.
 func (m *Machine) candidate() *Backend {
 	d := &m.dialling
 	if m.stays() {
-		if m.home.dialable() {
+		if m.shared.Backends().dialable(m.home) {
 			return m.home
 		}
 		return nil
 	}
 	if b := d.prefer; b != nil {
 		d.prefer = nil
-		if b.dialable() { // it was when it was chosen
+		if m.shared.Backends().dialable(b) { // it was when it was chosen
 			return b
 		}
 	}
-	avoid := d.avoid
+	avoid, list := d.avoid, m.shared.Backends()
 	switch {
-	case avoid == nil && m.home.dialable():
+	case avoid == nil && list.dialable(m.home):
 		return m.home
 	case avoid == nil:
 		avoid = m.home
 	}
-	list := m.shared.Backends()
-	if t := list.accepting.Other(avoid.Target, m.shared.intN); t != nil {
+	if t := list.serving().Other(avoid.Target, m.shared.intN); t != nil {
 		return list.of(t)
 	}
-	return m.inTurn(list.all)
+	return m.inTurn(list)
 }
 
-func (m *Machine) inTurn(backends []*Backend) *Backend {
+func (m *Machine) inTurn(list *Backends) *Backend {
 	d := &m.dialling
-	for range 2 * len(backends) {
+	for range 2 * len(list.all) {
 		d.turn++
 		b := m.home
 		if d.turn%2 == 0 {
-			b = backends[d.turn/2%len(backends)]
+			b = list.all[d.turn/2%len(list.all)]
 		}
-		if b.dialable() {
+		if list.dialable(b) {
 			return b
 		}
 	}
@@ -258,7 +257,7 @@ func (m *Machine) logSwitch(to *Backend) {
 	case to == m.home:
 		to.failbacks.Add(1)
 		to.logs.failedBack.Log(m.logger, slog.LevelInfo, "failed back", targetAttr(to), left)
-	case !from.Accepts():
+	case !m.shared.Backends().serves(from):
 		to.logs.movedOn.Log(m.logger, slog.LevelInfo, "moved on", targetAttr(to), left)
 	default:
 		from.failovers.Add(1)

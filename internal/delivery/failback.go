@@ -14,7 +14,7 @@ const (
 
 // tryFailback dials home beside the present connection if the machine is displaced and may go home.
 func (m *Machine) tryFailback(now time.Time) {
-	if m.out == nil || m.out.backend == m.home || m.out.ending || m.ended || !m.home.dialable() {
+	if m.out == nil || m.out.backend == m.home || m.out.ending || m.ended || !m.shared.Backends().dialable(m.home) {
 		return
 	}
 	if m.mayGoHome(now) {

@@ -43,7 +43,11 @@ func (m *Machine) requeue(c *outConn, err error, now time.Time) {
 	c.backend.unread.Add(unread)
 	attrs := []slog.Attr{targetAttr(c.backend), slog.Any("err", err),
 		slog.Uint64("resend_unacknowledged_lines", unacknowledged.Lines), slog.Uint64("resend_unread_lines", unread.Lines)}
-	if c.backend.countCutShort(c.cutShort(err, now)) >= cutShortTimes {
+	cutShort := c.cutShort(err, now)
+	if cutShort && !c.confirmed {
+		c.backend.futile.Add(1)
+	}
+	if c.backend.countCutShort(cutShort) >= cutShortTimes {
 		attrs = append(attrs, slog.String("advice", cutShortAdvice))
 	}
 	c.backend.logs.failed.Warn(m.logger, "connection failed", attrs...)

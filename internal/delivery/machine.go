@@ -22,8 +22,8 @@
 //     line is torn. A driver whose write waits calls Blocked at least once per target.Tick.
 //   - Tick is called once per target.Tick, Due when the time of Wake has come, and Check when a
 //     connection may have ended, or CaughtUp has to be up to date. While Quiet reports true, a Tick
-//     once per QuietTick suffices, and one at once when the settings change or which backends take
-//     lines.
+//     once per QuietTick suffices, and one at once when the settings change, or which backends take
+//     lines, or SetWanted was called.
 //   - The driver makes one dial at a time, the one that Dial asks for, and reports its end by
 //     Dialled, never from within Dial.
 //   - The machine owns a connection from Dialled on, and closes or aborts it.
@@ -37,6 +37,7 @@
 //	how much is retained, and probes            enforceLimit in check.go, full in full.go
 //	stalls, silent peers                        verdict and stallVerdict in check.go
 //	what is sent again after a failure          requeue in failover.go
+//	when backups serve                          backup.go
 //	which target is dialled next                candidate in dial.go
 //	what is rewritten for the target's framing  reframe.go
 //	a peer's FIN, our FIN, the end in order     leave.go; judgeFIN in outconn.go for half-closers
@@ -118,8 +119,9 @@ type Machine struct {
 	recheckAt time.Time // when a full window is looked at again
 	moved     bool      // the window has moved in the present stall, to a connection that has yet to confirm
 	stopped   bool
-	ended     bool // no more input comes
-	paused    bool // home takes no lines, so the machine takes nothing new
+	ended     bool        // no more input comes
+	paused    bool        // home takes no lines now, so the machine takes nothing new
+	unwanted  atomic.Bool // see SetWanted
 
 	failbackTried time.Time     // when the machine last moved, or tried to go home
 	homeWait      time.Duration // wait before it tries again, whatever the evidence; see noteLeft
@@ -183,8 +185,14 @@ func (m *Machine) Wants() bool { return !m.ended && m.writable() && m.retryQueue
 // its last look. Check looks again.
 func (m *Machine) CaughtUp() bool { return m.Wants() && m.out.arrived() == m.out.next }
 
-// Paused reports whether the machine's home takes no lines.
+// Paused reports whether the machine takes no lines: its home takes none or is a backup that rests,
+// or the machine is not wanted.
 func (m *Machine) Paused() bool { return m.paused }
+
+// SetWanted tells the machine whether it is to take lines at all. One that is not wanted leaves its
+// connection in order, as if its home took no lines, and then rests. SetWanted is safe for
+// concurrent use; the machine acts on it at the next Tick.
+func (m *Machine) SetWanted(v bool) { m.unwanted.Store(!v) }
 
 // Idle reports whether the machine waits for the end of its input, or for lines to be able to write
 // them: its driver then finds out whether the input has ended, since Take is not called.
@@ -319,11 +327,12 @@ func (m *Machine) countLines() {
 func (m *Machine) applyState(now time.Time) {
 	m.lookAfter = int(min(lookBytes, m.shared.Settings().WindowMax/4))
 	rested := m.paused
-	m.paused = !m.home.Accepts() || rested && len(m.leaving) >= MaxLeaving
+	list := m.shared.Backends()
+	m.paused = !list.serves(m.home) || m.unwanted.Load() || rested && len(m.leaving) >= MaxLeaving
 	if rested && !m.paused {
 		m.dialling.reset()
 	}
-	if c := m.out; c != nil && !c.backend.Accepts() {
+	if c := m.out; c != nil && !list.serves(c.backend) {
 		c.markEnding(now)
 	}
 }

@@ -61,6 +61,7 @@ type outConn struct {
 
 // newOutConn wraps a connection that has joined its backend.
 func newOutConn(c Conn, b *Backend, now time.Time) *outConn {
+	b.inUse.Add(1)
 	return &outConn{conn: c, backend: b, since: now, ackedAt: now}
 }
 
@@ -186,6 +187,15 @@ func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 func (c *outConn) markEnding(now time.Time) {
 	if !c.ending {
 		c.ending, c.endingAt = true, now
+		c.backend.inUse.Add(-1)
+	}
+}
+
+// noteConfirmed notes that the target has confirmed lines of the connection.
+func (c *outConn) noteConfirmed() {
+	if !c.confirmed {
+		c.confirmed = true
+		c.backend.futile.Store(0)
 	}
 }
 
@@ -261,5 +271,8 @@ func (c *outConn) leave() {
 	c.reportWindow()
 	c.setStuck(false)
 	c.setExact(false)
+	if !c.ending {
+		c.backend.inUse.Add(-1)
+	}
 	c.backend.Target.Left()
 }

@@ -94,6 +94,7 @@ func TestMayHalfClose(t *testing.T) {
 		"exact, FIN, MaxFINWait":    {outConn{seen: target.Progress{Exact: true, FIN: true, Acked: 10, Unread: 1}, next: 10}, MaxFINWait, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.f.backend = NewBackend(target.Address{}, nil)
 			c.f.markEnding(epoch)
 			c.f.markEnding(epoch.Add(time.Hour)) // only the first call counts
 			if got := c.f.mayHalfClose(epoch.Add(c.after)); got != c.want {

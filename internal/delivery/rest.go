@@ -13,9 +13,12 @@ import (
 const QuietTick = time.Second
 
 // Quiet reports whether the machine is at home and has nothing to do but to look at its one
-// connection once per QuietTick.
+// connection once per QuietTick, or whether it waits for its home, a backup, to be needed.
 func (m *Machine) Quiet() bool {
 	d := &m.dialling
+	if m.paused && m.Rests() && m.shared.Backends().rests(m.home) {
+		return !d.busy && !d.armed()
+	}
 	return m.Wants() && !m.paused && m.out.backend == m.home && m.out.atRest() &&
 		len(m.leaving) == 0 && !d.busy && !d.armed()
 }

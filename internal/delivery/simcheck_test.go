@@ -33,6 +33,7 @@ func (s *sim) check() {
 			s.t.Errorf("seed %d: %s is down for want of resources here", s.seed, x.name)
 		}
 	}
+	s.checkBackups()
 	for _, m := range s.machines {
 		if len(m.leaving) > MaxLeaving {
 			s.t.Errorf("seed %d: leaving %d connections", s.seed, len(m.leaving))

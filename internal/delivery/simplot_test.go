@@ -18,11 +18,15 @@ func (s *sim) live(d time.Duration) {
 // hang stops the first target, which may have been told to go as well, and demands that its lines
 // reach another one.
 func (s *sim) hang() {
-	s.launch(s.targets[0])
-	s.launchNew()
+	x := s.primary()
+	s.launch(x)
+	if s.lanes != nil {
+		s.launchNew()
+	} else {
+		s.launch(s.addAs(false))
+	}
 	s.heal()
 	s.live(20 * time.Second)
-	x := s.targets[0]
 	leaves := s.rng.IntN(2) == 0
 	x.rate = 0
 	for _, c := range x.live() { // its kernel must not take lines for much longer
@@ -110,7 +114,7 @@ func (s *sim) recover() {
 		if s.isFormer(m.home) { // it is to end
 			continue
 		}
-		if (m.out == nil || m.out.backend != m.home) && time.Since(m.failbackTried) > enough/2 {
+		if !m.isHome() && time.Since(m.failbackTried) > enough/2 {
 			s.t.Errorf("seed %d: a machine is not at home", s.seed)
 		}
 	}
@@ -125,6 +129,9 @@ func (s *sim) heal() {
 	for _, x := range s.targets {
 		x.SetAccepting(true)
 	}
+	for _, m := range s.machines {
+		m.want(true)
+	}
 	s.publish()
 }
 
@@ -132,9 +139,9 @@ func (s *sim) heal() {
 func (s *sim) fault() {
 	x := s.targets[s.rng.IntN(len(s.targets))]
 	now := time.Now()
-	n := s.rng.IntN(19)
+	n := s.rng.IntN(21)
 	if s.plot == peaceful {
-		n = []int{2, 2, 12, 13, 14, 17, 18}[s.rng.IntN(7)]
+		n = []int{2, 2, 12, 13, 14, 17, 18, 19}[s.rng.IntN(8)]
 	}
 	s.say("%s: fault %d", x.name, n)
 	switch n {
@@ -180,6 +187,10 @@ func (s *sim) fault() {
 		s.end()
 	case 18:
 		s.exhausted = !s.exhausted
+	case 19:
+		s.changeWanted()
+	case 20:
+		s.refuseAll()
 	}
 }
 
@@ -262,9 +273,8 @@ func (s *sim) finish() {
 	s.say("finish")
 	s.heal()
 	s.terminate(time.Now())
-	if x := s.targets[0]; len(s.targets) > 1 && s.rng.IntN(2) == 0 && s.plot != peaceful && !s.stay {
-		x.setBlackHole(time.Now(), true)
-		x.refuses = syscall.ETIMEDOUT
+	if s.rng.IntN(2) == 0 && s.plot != peaceful && !s.stay {
+		s.vanish()
 	}
 	for until := time.Now().Add(patience); !s.done(); {
 		if time.Now().After(until) {

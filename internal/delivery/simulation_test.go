@@ -26,7 +26,8 @@ var (
 
 // TestSimulation drives machines through a model of the network with random faults: targets that
 // stall, hang, vanish, reset, end in order, half-close, refuse dials, are drained, removed and
-// added; no descriptors for dials; changes of the settings; the end of the input at any moment.
+// added; no descriptors for dials; changes of the settings and of the machines that are wanted; the
+// end of the input at any moment. In a third of the seeds some targets are backups.
 //
 // Half of the seeds have senders, whose bytes come to the machines through the streams of
 // internal/intake, a gate, a queue and a common memory budget: lines that are too long, ends in
@@ -97,6 +98,7 @@ type sim struct {
 	simFeed
 	lanes *simLanes // nil: lines have no keys
 	stay  bool      // Settings.StayHome
+	simBackups
 }
 
 // simFeed is where input comes from if senders write it.
@@ -130,6 +132,8 @@ type simMachine struct {
 	lane   *lane.Lane // nil: it takes lines of any key
 	dialTo *simTarget
 	dialAt time.Time // when the dial under way ends; zero: there is none
+
+	unwantedAt time.Time // when it was last told to rest
 }
 
 func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
@@ -148,6 +152,7 @@ func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
 		logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	s.shared = NewShared(s.buffers, discard{}, logger, rng.IntN)
+	s.mixed = rng.IntN(3) == 0 && !inOrder
 	for range 1 + rng.IntN(3) {
 		s.add()
 	}
@@ -155,6 +160,7 @@ func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
 	for range 1 + rng.IntN(3) {
 		s.launch(s.targets[rng.IntN(len(s.targets))])
 	}
+	s.launchAll()
 	if inOrder {
 		for _, x := range s.targets {
 			s.lanes.launch(x)
@@ -179,14 +185,16 @@ const (
 	numPlots
 )
 
-// add lists another target.
-func (s *sim) add() *simTarget {
+// add lists another target, perhaps a backup, but not as the only one.
+func (s *sim) add() *simTarget { return s.addAs(s.mixed && len(s.targets) > 0 && s.rng.IntN(2) == 0) }
+
+func (s *sim) addAs(backup bool) *simTarget {
 	s.nTargets++
 	name := "t" + strconv.Itoa(s.nTargets) + ":1"
 	age := time.Duration(s.rng.IntN(3)) * target.MinAge // of connections; 0: no limit
 	x := &simTarget{name: name, rng: s.rng, knows: knowledge(s.rng.IntN(int(numKnowledge))), answers: true,
 		dialTime: time.Millisecond, rate: 1 + s.rng.IntN(200), errs: s.plot == storm,
-		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name, MaxAge: age}, nil)}
+		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name, MaxAge: age, Backup: backup}, nil)}
 	if s.plot == peaceful {
 		x.rate, x.finFirst = 100, s.rng.IntN(4) == 0
 	}
@@ -256,6 +264,9 @@ func (m *simMachine) Dial(b *Backend) {
 	}
 	if m.s.stay && m.home.Accepts() && b != m.home {
 		panic("a dial of another target while home takes lines")
+	}
+	if m.s.rests(b) {
+		panic("a dial of a backup that is not needed")
 	}
 	for _, x := range m.s.all() {
 		if x.Backend == b {

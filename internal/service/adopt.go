@@ -59,7 +59,7 @@ func (s *service) planLocked(next config.Config) (change, error) {
 		return c, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart",
 			admin.ErrInvalid, humanize.IBytes(uint64(c.next.Memory)))
 	}
-	if err := s.checkDescriptors(c.next, len(c.next.Targets)); err != nil {
+	if err := s.checkDescriptors(c.next, c.next.Targets); err != nil {
 		return c, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
 	var err error

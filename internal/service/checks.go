@@ -46,19 +46,26 @@ func loadSystemRoots(cfg config.Config) {
 
 // checks are the health checks of a run and their counts. The zero value checks nothing.
 type checks struct {
-	checker *health.Checker // nil if targets are not checked
-	counts  checkCounts
-	logger  *slog.Logger
+	checker     *health.Checker // nil: nothing is checked
+	onlyBackups bool            // nor are other targets than backups redialled
+	counts      checkCounts
+	logger      *slog.Logger
 }
 
-// newChecks starts nothing yet. In line mode without -health, nothing is checked: the workers
-// themselves dial targets that are down.
+// newChecks starts nothing yet. In line mode without -health only backups are watched, which are
+// redialled while they are down: other targets that are down are dialled by the workers themselves.
 func newChecks(cfg config.Config, dial target.Options, targets []*target.Target, logger *slog.Logger) *checks {
-	c := &checks{logger: logger}
-	if cfg.Mode == config.ConnectionMode || cfg.Health.Check.Enabled() {
-		c.checker = health.New(targets, c.options(cfg, dial))
-	}
+	c := &checks{logger: logger, onlyBackups: cfg.Mode == config.LineMode && !cfg.Health.Check.Enabled()}
+	c.checker = health.New(c.watched(targets), c.options(cfg, dial))
 	return c
+}
+
+// watched returns those of the targets that are checked or redialled.
+func (c *checks) watched(targets []*target.Target) []*target.Target {
+	if !c.onlyBackups {
+		return targets
+	}
+	return slices.DeleteFunc(slices.Clone(targets), func(t *target.Target) bool { return !t.Address.Backup })
 }
 
 func (c *checks) options(cfg config.Config, dial target.Options) health.Options {
@@ -92,7 +99,7 @@ func (c *checks) reconfigure(cfg config.Config, dial target.Options) {
 // watch replaces the list of targets that are checked.
 func (c *checks) watch(targets []*target.Target) {
 	if c.checker != nil {
-		c.checker.Watch(targets)
+		c.checker.Watch(c.watched(targets))
 		c.counts.keep(targets)
 	}
 }

@@ -56,7 +56,7 @@ func (m *connectionMode) tuning(cfg config.Config, dial target.Options) relay.Tu
 	t := cfg.Forward
 	t.DialOptions = dial
 	t.Drain = cfg.DrainTimeout
-	t.MaxConnections = m.service.maxClients(cfg, len(cfg.Targets))
+	t.MaxConnections = m.service.maxClients(cfg, cfg.Targets)
 	return t
 }
 
@@ -102,7 +102,7 @@ func (m *connectionMode) report(droppedDatagrams uint64) error {
 // ready is false at the limit of clients, too: a new one would be refused.
 func (m *connectionMode) ready() (bool, string) {
 	s := m.relay.Stats()
-	if limit := m.service.maxClients(*m.cfg.Load(), len(s.Targets)); limit > 0 && s.Active >= int64(limit) {
+	if limit := m.service.maxClients(*m.cfg.Load(), m.relay.Addresses()); limit > 0 && s.Active >= int64(limit) {
 		return false, "the limit is reached: " + english.Plural(limit, "client", "")
 	}
 	for _, t := range s.Targets {

@@ -17,7 +17,7 @@ func (m *connectionMode) describe(s *admin.Status) {
 	for _, r := range now.Refused {
 		s.Totals.Refused = append(s.Totals.Refused, admin.RefusedBy{Reason: r.Reason, Count: r.N})
 	}
-	s.Limits.MaxConnections = uint64(m.service.maxClients(*m.cfg.Load(), len(now.Targets)))
+	s.Limits.MaxConnections = uint64(m.service.maxClients(*m.cfg.Load(), m.relay.Addresses()))
 	for _, t := range now.Targets {
 		s.Totals.ReceivedBytes += t.BytesIn
 		s.Totals.SentBytes += t.BytesOut

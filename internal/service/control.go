@@ -82,7 +82,8 @@ func (s *service) Add(_ context.Context, address string) error {
 			return err
 		}
 		cfg.MaxConnections = 0 // it gives way to targets
-		if err := s.checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
+		running, _ := s.mode.inForce()
+		if err := s.checkDescriptors(cfg, append(running, a)); err != nil {
 			return err
 		}
 		if err := s.mode.addTarget(a); err != nil {

@@ -9,6 +9,8 @@ import (
 	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/listen"
+	"linesplit/target"
+	"linesplit/workerpool"
 )
 
 // spareDescriptors are reserved for standard input and output, files that are read for a moment,
@@ -23,8 +25,8 @@ type budget struct {
 	each     int // for one client
 }
 
-// budgetFor returns the budget of a configuration with a number of targets, of one service alone.
-func budgetFor(cfg config.Config, targets int) budget {
+// budgetFor returns the budget of a configuration with these targets, of one service alone.
+func budgetFor(cfg config.Config, targets []target.Address) budget {
 	b := budget{limit: descriptorLimit()}
 	n := needOf(cfg, targets)
 	b.reserved, b.each = sharedDescriptors(cfg, n.pipes, b.limit)+n.reserved+pendingHellos(n), n.each
@@ -54,23 +56,23 @@ type need struct {
 	routed []listen.Spec // listeners that are shared by server names
 }
 
-// needOf returns the need of a configuration with a number of targets. In line mode each worker
+// needOf returns the need of a configuration with these targets. In line mode each worker
 // needs two descriptors, since it has two connections while it changes targets. In connection mode
-// each client needs two and pipes, and each event loop accepts from each listener, all but the
-// first with a descriptor of their own.
-func needOf(cfg config.Config, targets int) need {
+// each client needs two and pipes, and each event loop accepts from each listener, all but the first
+// with a descriptor of their own.
+func needOf(cfg config.Config, targets []target.Address) need {
 	n := need{each: 1, clients: cfg.MaxConnections, routed: routedSpecs(cfg)}
 	n.reserved = len(cfg.Listen) + pendingHeaders(cfg)
 	if cfg.Mode == config.ConnectionMode {
 		n.each, n.pipes = 2, true
-		n.reserved += targets // one check of each target
+		n.reserved += len(targets) // one check of each target
 		n.reserved += len(cfg.Listen) * max(0, cfg.Loops-1)
 		return n
 	}
 	if cfg.Health.Check.Enabled() {
-		n.reserved += targets
+		n.reserved += len(targets)
 	}
-	n.reserved += 2 * targets * cfg.Connections
+	n.reserved += 2 * workersOf(cfg, targets)
 	return n
 }
 
@@ -86,7 +88,7 @@ type descriptors struct {
 }
 
 // budget notes what s needs now, and returns its budget.
-func (d *descriptors) budget(s *service, cfg config.Config, targets int) budget {
+func (d *descriptors) budget(s *service, cfg config.Config, targets []target.Address) budget {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	mine := needOf(cfg, targets)
@@ -155,20 +157,28 @@ func (b budget) check(want int) error {
 
 // maxClients limits the clients so that enough descriptors are left for everything else. 0 means no
 // limit.
-func (s *service) maxClients(cfg config.Config, targets int) int {
+func (s *service) maxClients(cfg config.Config, targets []target.Address) int {
 	return s.shared.descriptors.budget(s, cfg, targets).clients(cfg.MaxConnections)
 }
 
 // checkDescriptors returns an error if the descriptors of the process do not suffice for a
-// configuration of s, beside the other services.
-func (s *service) checkDescriptors(cfg config.Config, targets int) error {
+// configuration of s with these targets, beside the other services.
+func (s *service) checkDescriptors(cfg config.Config, targets []target.Address) error {
 	return s.shared.descriptors.budget(s, cfg, targets).check(cfg.MaxConnections)
+}
+
+// workersOf returns how many connections line mode has to the targets.
+func workersOf(cfg config.Config, targets []target.Address) (n int) {
+	for _, share := range workerpool.Shares(targets, cfg.Connections) {
+		n += share
+	}
+	return n
 }
 
 // register makes the need of s known to the other services.
 func (s *service) register() {
 	cfg := s.cfg.Load()
-	s.shared.descriptors.budget(s, *cfg, len(cfg.Targets))
+	s.shared.descriptors.budget(s, *cfg, cfg.Targets)
 }
 
 // unregister undoes register.

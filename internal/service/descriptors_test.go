@@ -49,7 +49,7 @@ func TestDescriptorsAddUp(t *testing.T) {
 		{"connection mode", []string{"-mode", "connection", "-target", "127.0.0.1:1", "-loops", "3"}, 64 + 1 + 1 + 6 + 2 + 100, 2},
 	} {
 		cfg := mustParse(t, append(test.args, "-listen", "tcp://127.0.0.1:0")...)
-		b := budgetFor(cfg, len(cfg.Targets))
+		b := budgetFor(cfg, cfg.Targets)
 		if b.limit > 0 && cfg.Mode == config.ConnectionMode {
 			b.reserved += 100 - b.limit/16
 		}
@@ -80,13 +80,14 @@ func TestDescriptorsAddUp(t *testing.T) {
 // Services that share a listener count those of its clients once whose ClientHello has not come.
 func TestDescriptorsOfSharedListeners(t *testing.T) {
 	through := func(listeners, name string) need {
-		return needOf(mustParse(t, "-mode", "connection", "-tls-passthrough", "-listen", listeners, "-sni", name), 1)
+		cfg := mustParse(t, "-mode", "connection", "-tls-passthrough", "-listen", listeners, "-sni", name)
+		return needOf(cfg, cfg.Targets)
 	}
 	a, b := through("tls://127.0.0.1:1,tcp://127.0.0.1:2", "a.example"), through("tls://127.0.0.1:1,tls://127.0.0.1:3", "b.example")
 	if n := pendingHellos(a, b); n != 2*1024+3*128 {
 		t.Errorf("%d descriptors for clients that wait, want those of 2 listeners, and of 3 queues", n)
 	}
-	if n := pendingHellos(needOf(mustParse(t), 1)); n != 0 {
+	if n := pendingHellos(needOf(mustParse(t), nil)); n != 0 {
 		t.Errorf("%d descriptors for clients that wait where none do", n)
 	}
 }
@@ -123,28 +124,28 @@ func TestServicesShareDescriptors(t *testing.T) {
 	limited.MaxConnections = 300
 	web := mustParse(t, "-mode", "connection", "-listen", "tcp://127.0.0.1:0", "-target", "127.0.0.1:1", "-loops", "0")
 	a, b, c := new(service), new(service), new(service)
-	if n := d.budget(a, line, 1).clients(0); n != 1600-64-11 {
+	if n := d.budget(a, line, line.Targets).clients(0); n != 1600-64-11 {
 		t.Errorf("%d clients of the only service", n)
 	}
-	d.budget(b, limited, 1)
-	d.budget(c, web, 1)
+	d.budget(b, limited, line.Targets)
+	d.budget(c, web, web.Targets)
 	free := 1600 - 64 - 100 - 11 - 11 - 300 - 2
-	if n := d.budget(a, line, 1).clients(0); n != free/2 {
+	if n := d.budget(a, line, line.Targets).clients(0); n != free/2 {
 		t.Errorf("%d clients of a service without a limit, want %d", n, free/2)
 	}
-	if n := d.budget(b, limited, 1).clients(300); n != 300 {
+	if n := d.budget(b, limited, line.Targets).clients(300); n != 300 {
 		t.Errorf("%d clients of a service with a limit", n)
 	}
-	if n := d.budget(c, web, 1).clients(0); n != free/2/2 {
+	if n := d.budget(c, web, web.Targets).clients(0); n != free/2/2 {
 		t.Errorf("%d clients in connection mode, want %d", n, free/2/2)
 	}
 	limited.MaxConnections = 1500
-	if err := d.budget(b, limited, 1).check(1500); err == nil || !strings.Contains(err.Error(), "-max-connections 1500") {
+	if err := d.budget(b, limited, line.Targets).check(1500); err == nil || !strings.Contains(err.Error(), "-max-connections 1500") {
 		t.Errorf("too many: %v", err)
 	}
 	d.forget(b)
 	d.forget(c)
-	if n := d.budget(a, line, 1).clients(0); n != 1600-64-11 {
+	if n := d.budget(a, line, line.Targets).clients(0); n != 1600-64-11 {
 		t.Errorf("%d clients of the service that is left", n)
 	}
 }

@@ -141,7 +141,8 @@ func (s *service) applyFoundLocked(c discovery.Change, cause slog.Attr) error {
 func (s *service) addFoundLocked(a target.Address) error {
 	cfg := *s.cfg.Load()
 	cfg.MaxConnections = 0 // it gives way to targets
-	if err := s.checkDescriptors(cfg, len(s.mode.targets())+1); err != nil {
+	running, _ := s.mode.inForce()
+	if err := s.checkDescriptors(cfg, append(running, a)); err != nil {
 		return fmt.Errorf("target %s: %w", a, err)
 	}
 	return s.mode.addTarget(a)

@@ -107,7 +107,7 @@ func (m *lineMode) tuneSplitter() {
 
 // maxSenders returns 0 for no limit.
 func (m *lineMode) maxSenders() int {
-	return m.service.maxClients(*m.cfg.Load(), len(m.pool.Targets()))
+	return m.service.maxClients(*m.cfg.Load(), m.pool.Addresses())
 }
 
 func (m *lineMode) rebalance() {

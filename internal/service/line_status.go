@@ -97,6 +97,7 @@ func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),
 			ExactConnections: uint64(max(0, t.ExactConnections)),
 			Failovers:        t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
+			Weight: max(1, t.Weight), Backup: t.Backup, WantedConnections: t.Wanted,
 		},
 	}
 	for _, r := range t.Resent {

@@ -6,15 +6,13 @@ import (
 	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/target"
+	"linesplit/workerpool"
 )
 
 func (m *lineMode) targets() []*target.Target { return m.pool.Targets() }
 
 func (m *lineMode) inForce() (targets []target.Address, balance string) {
-	for _, t := range m.pool.Targets() {
-		targets = append(targets, t.Address)
-	}
-	return targets, ""
+	return m.pool.Addresses(), ""
 }
 
 func (m *lineMode) addTarget(a target.Address) error {
@@ -34,8 +32,10 @@ func (m *lineMode) resumeTarget(name string) error {
 	return m.pool.Resume(name)
 }
 
-func (m *lineMode) setWeight(string, int) error {
-	return fmt.Errorf("%w: weights are for connections; of lines, faster targets get more", admin.ErrNotInMode)
+// setWeight leaves as many descriptors as there are: the number of connections is about the same.
+func (m *lineMode) setWeight(name string, weight int) error {
+	defer m.tuneSplitter()
+	return m.pool.SetWeight(name, weight)
 }
 
 func (m *lineMode) setBalance(string) error {
@@ -44,7 +44,11 @@ func (m *lineMode) setBalance(string) error {
 
 func (m *lineMode) adopt(old, next config.Config, dial target.Options) error {
 	add, remove := config.DiffTargets(old.Targets, next.Targets)
-	if err := m.pool.Reconfigure(deliveryTuning(next, dial), add, remove); err != nil {
+	change := workerpool.Change{
+		Tuning: deliveryTuning(next, dial), Add: add, Remove: remove,
+		Shares: config.DiffShares(old.Targets, next.Targets),
+	}
+	if err := m.pool.Reconfigure(change); err != nil {
 		return err
 	}
 	m.dial = dial

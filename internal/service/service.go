@@ -105,7 +105,7 @@ func (s *service) works() bool { return s.failed == nil && !s.over.Load() }
 // wire makes the mode and the health checks, which share the targets.
 func (s *service) wire() error {
 	cfg := *s.cfg.Load()
-	if err := s.checkDescriptors(cfg, len(cfg.Targets)); err != nil {
+	if err := s.checkDescriptors(cfg, cfg.Targets); err != nil {
 		return err
 	}
 	dial, err := dialOptions(cfg, &s.own, s.logger)
