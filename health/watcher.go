@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -68,7 +69,8 @@ func (w *watcher) forgetChecks() {
 
 // watch checks the target until ctx ends or the settings are replaced.
 func (w *watcher) watch(ctx context.Context) {
-	w.verdict.rise, w.verdict.fall = w.set.Rise, w.set.Fall
+	a := w.target.Address
+	w.verdict.rise, w.verdict.fall = cmp.Or(a.Rise, w.set.Rise), cmp.Or(a.Fall, w.set.Fall)
 	for w.wait(ctx, w.untilNext()) {
 		w.checkOnce(ctx)
 		w.last = time.Now()
@@ -151,15 +153,20 @@ func earlier(a, b time.Time) time.Time {
 
 // interval returns the wait between two checks, with jitter.
 func (w *watcher) interval() time.Duration {
-	d := w.set.Interval
+	d := w.steady()
 	if !w.checked || w.verdict.changing() || w.verdict.up && w.target.Down() {
 		d = w.fast()
 	}
 	return time.Duration((1 + jitter*(2*rand.Float64()-1)) * float64(d))
 }
 
+// steady returns the interval while nothing changes: the target's own, or that of all.
+func (w *watcher) steady() time.Duration {
+	return cmp.Or(w.target.Address.HealthInterval, w.set.Interval)
+}
+
 func (w *watcher) fast() time.Duration {
-	return min(w.set.Interval, max(minInterval, w.set.Interval/fastFactor))
+	return min(w.steady(), max(minInterval, w.steady()/fastFactor))
 }
 
 // isLocalError reports whether err is a lack of resources on this machine, which is no evidence

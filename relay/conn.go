@@ -50,7 +50,8 @@ type conn struct {
 	target   splice.Side // guarded by mu until carrying
 	carrying atomic.Bool
 
-	silence silence // only maintain uses it
+	silence silence // only maintain uses it, and sides
+	sides   *sides  // nil without timeouts of the sides
 }
 
 func newConn(v *serving, nc net.Conn) *conn {

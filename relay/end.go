@@ -143,7 +143,11 @@ func (c *conn) checkSilence(now time.Time, set *Tuning) {
 	silent := c.silence.last(now, c.pair.In.Moved()+c.pair.Out.Moved(), c.ended.Load(), func() int64 {
 		return c.pair.In.Waiting() + c.pair.Out.Waiting()
 	})
-	if why := verdict(set, silent, c.isEnding()); why != traffic.NotEnded {
+	why := verdict(set, silent, c.isEnding())
+	if why == traffic.NotEnded && !c.isEnding() {
+		why = checkSides(&c.sides, now, set, &c.pair.In, &c.pair.Out)
+	}
+	if why != traffic.NotEnded {
 		c.abort(why)
 	}
 }

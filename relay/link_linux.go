@@ -61,6 +61,7 @@ type link struct {
 	why               traffic.End    // of what broke the connection; NotEnded if nothing has
 	ending            ending
 	silence           silence
+	sides             *sides // nil without timeouts of the sides
 
 	deliveredIn, deliveredOut int64 // set by finish
 }

@@ -209,7 +209,11 @@ func (k *link) checkSilence(now time.Time, set *Tuning) {
 		return in.Waiting() + out.Waiting()
 	})
 	isEnding := k.ending.ended > 0 || k.why != traffic.NotEnded
-	if why := verdict(set, silent, isEnding); why != traffic.NotEnded {
+	why := verdict(set, silent, isEnding)
+	if why == traffic.NotEnded && !isEnding {
+		why = checkSides(&k.sides, now, set, in, out)
+	}
+	if why != traffic.NotEnded {
 		k.abort(why)
 	}
 }

@@ -63,8 +63,10 @@ type schedule struct {
 func (v *serving) schedule() schedule {
 	set := v.tuned()
 	shortest := set.LingerTimeout
-	if set.IdleTimeout > 0 {
-		shortest = min(shortest, set.IdleTimeout)
+	for _, timeout := range []time.Duration{set.IdleTimeout, set.ClientIdleTimeout, set.TargetIdleTimeout} {
+		if timeout > 0 {
+			shortest = min(shortest, timeout)
+		}
 	}
 	step := min(max(shortest/stepsPerTimeout, minStep), maxStep)
 	s := schedule{step: step, interval: step, watching: set.ResetOnDown || v.backends.Streams.Limited()}

@@ -42,6 +42,59 @@ func (s *silence) last(now time.Time, bytes int64, ended int32, waiting func() i
 	return now.Sub(s.since)
 }
 
+// sides measures how long each side has been silent. It is made only where a side has a timeout of
+// its own.
+type sides struct{ client, target sideSilence }
+
+// look returns for how long each side has been silent, given the bytes moved in both directions and
+// the bytes in the send queues behind them. A side whose bytes wait for the other one to take them
+// is held up and not silent.
+func (s *sides) look(now time.Time, in, out, inWaiting, outWaiting int64) (client, target time.Duration) {
+	client = s.client.last(now, in, out-outWaiting, inWaiting > 0)
+	target = s.target.last(now, out, in-inWaiting, outWaiting > 0)
+	return client, target
+}
+
+// sideSilence measures how long one side has neither sent anything nor taken anything.
+type sideSilence struct {
+	sent, taken int64
+	since       time.Time // zero before the first look
+}
+
+func (s *sideSilence) last(now time.Time, sent, taken int64, heldUp bool) time.Duration {
+	if sent != s.sent || taken > s.taken || heldUp || s.since.IsZero() {
+		s.since = now
+	}
+	s.sent, s.taken = sent, taken
+	return now.Sub(s.since)
+}
+
+// flow is one direction of a connection.
+type flow interface {
+	Moved() int64
+	Waiting() int64 // bytes in the send queue behind it
+}
+
+// checkSides returns the reason to end a connection of which one side has been silent for longer
+// than its own timeout, or NotEnded. It makes *s if there is such a timeout.
+func checkSides(s **sides, now time.Time, set *Tuning, in, out flow) traffic.End {
+	if set.ClientIdleTimeout <= 0 && set.TargetIdleTimeout <= 0 {
+		*s = nil
+		return traffic.NotEnded
+	}
+	if *s == nil {
+		*s = new(sides)
+	}
+	client, target := (*s).look(now, in.Moved(), out.Moved(), in.Waiting(), out.Waiting())
+	switch {
+	case set.ClientIdleTimeout > 0 && client >= set.ClientIdleTimeout:
+		return traffic.EndClientIdle
+	case set.TargetIdleTimeout > 0 && target >= set.TargetIdleTimeout:
+		return traffic.EndTargetIdle
+	}
+	return traffic.NotEnded
+}
+
 // verdict returns why a connection that is silent for so long has to end, or NotEnded. ending
 // reports whether a side has ended or broken.
 func verdict(set *Tuning, silent time.Duration, ending bool) traffic.End {

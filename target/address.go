@@ -34,6 +34,12 @@ var ErrUnknownOption = errors.New("unknown option")
 // maxConnections is the limit of -connections, too.
 const maxConnections = 1024
 
+// These are the limits of checks.
+const (
+	maxInRow    = 1000 // as of -health-rise and -health-fall
+	minInterval = time.Millisecond
+)
+
 // Address is a target's location and the options for reaching it. It is an immutable value; equal
 // addresses are the same target.
 type Address struct {
@@ -71,6 +77,11 @@ type Address struct {
 	// Connections is the number of connections that line mode keeps to the target, at most 1024,
 	// in place of a share by weight; 0 means none of its own.
 	Connections int
+	// HealthInterval is the time between checks of the target, Rise the number of checks in a row
+	// that must succeed before it is up, and Fall the number that must fail before it is down; 0
+	// means the values for all targets.
+	HealthInterval time.Duration
+	Rise, Fall     int
 	// MaxConnections limits the connections that the target has at a time in connection mode; 0
 	// means no limit.
 	MaxConnections int
@@ -202,6 +213,9 @@ func (a Address) Written() string {
 	add(a.Share() > 1, "weight=%d", a.Weight)
 	add(a.Backup, "backup=%v", true)
 	add(a.Connections > 0, "connections=%d", a.Connections)
+	add(a.HealthInterval > 0, "health-interval=%v", a.HealthInterval)
+	add(a.Rise > 0, "rise=%d", a.Rise)
+	add(a.Fall > 0, "fall=%d", a.Fall)
 	add(a.MaxConnections > 0, "max-connections=%d", a.MaxConnections)
 	add(a.ProxyProtocol > 0, "proxy-protocol=v%d", a.ProxyProtocol)
 	return a.with(options)
@@ -317,13 +331,20 @@ func (a *Address) setOption(key, value string) (err error) {
 		a.Backup, err = parseBool(key, value)
 	case "connections":
 		a.Connections, err = parseNumber(key, value, maxConnections)
+	case "health-interval":
+		a.HealthInterval, err = parseInterval(key, value)
+	case "rise":
+		a.Rise, err = parseNumber(key, value, maxInRow)
+	case "fall":
+		a.Fall, err = parseNumber(key, value, maxInRow)
 	case "max-connections":
 		a.MaxConnections, err = parseNumber(key, value, 1<<30)
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
 		return fmt.Errorf("%w %q: use via-proxy=true, framing=octet, max-age=5m, server-name=NAME, weight=3, "+
-			"backup=true, connections=8, max-connections=100 or proxy-protocol=v2", ErrUnknownOption, key)
+			"backup=true, connections=8, health-interval=1s, rise=1, fall=5, max-connections=100 or proxy-protocol=v2",
+			ErrUnknownOption, key)
 	}
 	return err
 }
@@ -363,6 +384,14 @@ func parseNumber(key, value string, limit int) (int, error) {
 		return 0, fmt.Errorf("%s=%q is not a number from 1 to %d", key, value, limit)
 	}
 	return int(n), nil
+}
+
+func parseInterval(key, value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < minInterval {
+		return 0, fmt.Errorf("%s=%q is not a duration of at least %v: write %s=5s", key, value, minInterval, key)
+	}
+	return d, nil
 }
 
 func parseProxyProtocol(value string) (int, error) {

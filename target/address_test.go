@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"linesplit/internal/framing"
 )
@@ -37,6 +38,8 @@ func TestParseAddress(t *testing.T) {
 		{"udp://h:1?weight=2&backup=true&max-connections=9", false,
 			Address{Scheme: SchemeUDP, Host: "h:1", Weight: 2, Backup: true, MaxConnections: 9}},
 		{"h:1?connections=1024&backup=true", false, Address{Scheme: SchemeTCP, Host: "h:1", Connections: 1024, Backup: true}},
+		{"h:1?health-interval=1m30s&rise=1&fall=7", false,
+			Address{Scheme: SchemeTCP, Host: "h:1", HealthInterval: 90 * time.Second, Rise: 1, Fall: 7}},
 		{"h:1?weight=1", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1}},
 		{"h:1?weight=1000000", false, Address{Scheme: SchemeTCP, Host: "h:1", Weight: 1_000_000}},
 		{"tcp:1", false, Address{Scheme: SchemeTCP, Host: "tcp:1"}},
@@ -164,6 +167,10 @@ var addressErrors = map[string]string{
 	"h:1?weight=1000001":            "1 to 1000000",
 	"h:1?weight=99999999999999":     "1 to 1000000",
 	"h:1?connections=0":             "1 to 1024",
+	"h:1?health-interval=5":         "write health-interval=5s",
+	"h:1?health-interval=0s":        "at least 1ms",
+	"h:1?rise=0":                    "1 to 1000",
+	"h:1?fall=1001":                 "1 to 1000",
 	"h:1?connections=1025":          "1 to 1024",
 	"h:1?connections=2&weight=1":    "leave out one of them",
 	"h:1?backup=maybe":              "neither true nor false",

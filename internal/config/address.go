@@ -196,7 +196,7 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 func (c Config) TargetChecker() func(target.Address) error {
 	own := c.ownPlaces()
 	return func(a target.Address) error {
-		return errors.Join(checkTarget(a, c.Mode), own.check(a), c.checkListened(a))
+		return errors.Join(checkTarget(a, c.Mode), c.checkHealthOptions(a), own.check(a), c.checkListened(a))
 	}
 }
 
@@ -237,12 +237,20 @@ func checkAddresses(s *flags.Set, c Config) {
 		}
 	}
 	for _, a := range c.Targets {
-		if err := checkTarget(a, c.Mode); err != nil {
+		err := checkTarget(a, c.Mode)
+		if err == nil && s.OK("health") {
+			err = c.checkHealthOptions(a)
+		}
+		if err != nil {
 			s.FailValue("target", a.String(), err)
 		}
 	}
 	for _, spec := range c.Sources {
-		if err := checkTarget(spec.Sample(), c.Mode); err != nil {
+		err := checkTarget(spec.Sample(), c.Mode)
+		if err == nil && s.OK("health") {
+			err = c.checkHealthOptions(spec.Sample())
+		}
+		if err != nil {
 			s.FailValue("target", spec.String(), err)
 		}
 	}
@@ -253,6 +261,25 @@ func checkAddresses(s *flags.Set, c Config) {
 }
 
 var errNoFraming = errors.New("?framing is only valid with -mode line: connections are forwarded as they are")
+
+// checkHealthOptions returns an error for a target with options of a check that is not made. In
+// connection mode fall counts failed dials, too.
+func (c Config) checkHealthOptions(a target.Address) error {
+	option := ""
+	switch {
+	case c.Health.Check.Enabled():
+	case a.HealthInterval > 0:
+		option = "health-interval"
+	case a.Rise > 0:
+		option = "rise"
+	case a.Fall > 0 && c.Mode == LineMode:
+		option = "fall"
+	}
+	if option == "" {
+		return nil
+	}
+	return fmt.Errorf("?%s has no effect without -health: choose a check, such as -health tcp", option)
+}
 
 // checkTarget returns an error for a target that the mode does not have, or with an option that
 // has no effect in it.

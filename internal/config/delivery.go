@@ -127,6 +127,8 @@ func forward(s *flags.Set) relay.Tuning {
 		DialBudget:              s.Duration("dial-budget"),
 		LingerTimeout:           s.Duration("linger-timeout"),
 		IdleTimeout:             s.DurationOrZero("idle-timeout"),
+		ClientIdleTimeout:       s.DurationOrZero("client-idle-timeout"),
+		TargetIdleTimeout:       s.DurationOrZero("target-idle-timeout"),
 		QueueTimeout:            s.Duration("queue-timeout"),
 		ResetOnDown:             flags.Parsed(s, "on-target-down", parseOnTargetDown),
 		UDPIdleTimeout:          s.Duration("udp-idle-timeout"),

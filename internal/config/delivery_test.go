@@ -76,6 +76,10 @@ func TestBadForwarding(t *testing.T) {
 		{"embedded newlines", []string{"-embedded-newline", "keep"}, []string{`-embedded-newline "keep": `}},
 		{"connections", append(l4, "-target", "a:1?connections=2"), []string{
 			`-target "tcp://a:1": ?connections is only valid with -mode line: write ?max-connections to limit clients`}},
+		{"own interval in vain", []string{"-target", "a:1?health-interval=1s"}, []string{
+			`-target "tcp://a:1": ?health-interval has no effect without -health`}},
+		{"own rise in vain", append(l4, "-target", "a:1?rise=1"), []string{`?rise has no effect without -health`}},
+		{"own fall in vain", []string{"-target", "a:1?fall=1"}, []string{`?fall has no effect without -health`}},
 		{"two shares", []string{"-target", "a:1?connections=2&weight=3"}, []string{"leave out one of them"}},
 		{"places", []string{"-target", "a:1?max-connections=2"}, []string{`?max-connections is only valid with -mode connection`}},
 		{"header", []string{"-target", "a:1?proxy-protocol=v1"}, []string{`?proxy-protocol is only valid with -mode connection`}},

@@ -83,7 +83,8 @@ func Diff(old, next Config) (changed, needRestart []string) {
 		}
 	}
 	if names := append(targetsThatNeedRestart(old, next), sourcesThatNeedRestart(old, next)...); len(names) > 0 {
-		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+" (backup, max-connections, proxy-protocol, server-name, max-age)")
+		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+
+			" (backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)")
 	}
 	return changed, needRestart
 }

@@ -75,11 +75,12 @@ func targetOptions() []flags.Option {
 			Help: "receivers; repeatable or comma separated: HOST:PORT or :PORT (TCP), tls://HOST:PORT, " +
 				"unix:///PATH, udp://HOST:PORT (connection mode), or a source of targets: dns://NAME:PORT (each " +
 				"address), srv://NAME, file:///PATH.json (or .yaml), exec:///PROGRAM, discover+https://HOST/PATH. " +
-				"Options, joined by &: ?weight=3, ?backup=true (serves while no other is up), ?server-name=NAME for " +
-				"a TLS certificate. Line mode: ?connections=8, ?via-proxy=true if a proxy stands before the " +
-				"receiver, ?framing=octet or nul for one that takes no newlines, ?max-age=5m to renew connections " +
-				"in order. Connection mode: ?max-connections=100, ?proxy-protocol=v1 or v2. On a source they hold " +
-				"for each target, beside ?scheme=tls and ?refresh=30s"},
+				"Options, joined by &: ?weight=3, ?backup=true (serves while no other is up), ?health-interval=1s, " +
+				"?rise=1, ?fall=5 (in place of -health-…), ?server-name=NAME for a TLS certificate. Line mode: " +
+				"?connections=8, ?via-proxy=true if a proxy stands before the receiver, ?framing=octet or nul for " +
+				"one that takes no newlines, ?max-age=5m to renew connections in order. Connection mode: " +
+				"?max-connections=100, ?proxy-protocol=v1 or v2. On a source they hold for each target, beside " +
+				"?scheme=tls and ?refresh=30s"},
 		{Name: "resolver", Arg: "ADDRESS",
 			Help: "DNS server for dns:// and srv://, in place of the system's: IP, IP:PORT, or tcp://IP:PORT to ask " +
 				"over TCP alone"},
@@ -261,6 +262,10 @@ func limitOptions() []flags.Option {
 				"many as there are file descriptors for, which is also the most"},
 		{Name: "idle-timeout", Arg: "DURATION", Default: "0s",
 			Help: "end a connection that carries nothing for this long; in connection mode, either way; 0s: never"},
+		{Name: "client-idle-timeout", Arg: "DURATION", Default: "0s", Scope: scopeConnection,
+			Help: "end a connection whose client neither sends nor takes anything for this long; 0s: never"},
+		{Name: "target-idle-timeout", Arg: "DURATION", Default: "0s", Scope: scopeConnection,
+			Help: "end a connection whose target neither sends nor takes anything for this long; 0s: never"},
 		{Name: "line-timeout", Arg: "DURATION", Default: "0s", Scope: scopeLine,
 			Help: "end a sender that takes longer than this to finish a line; 0s: never"},
 	}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -71,7 +72,7 @@ func (m *connectionMode) close() {}
 
 func (m *connectionMode) newTarget(a target.Address, fall int) *target.Target {
 	t := target.New(a, m.logger)
-	t.SetFall(fall)
+	t.SetFall(cmp.Or(a.Fall, fall))
 	return t
 }
 

@@ -12,6 +12,8 @@ const (
 	EndClientReset       // the client reset the connection
 	EndTargetReset       // the target reset the connection
 	EndIdle              // Tuning.IdleTimeout or, for a UDP session, UDPIdleTimeout has passed
+	EndClientIdle        // Tuning.ClientIdleTimeout has passed
+	EndTargetIdle        // Tuning.TargetIdleTimeout has passed
 	EndLinger            // one side had ended, and nothing came from the other for Tuning.LingerTimeout
 	EndTargetDown        // the target went down, with Tuning.ResetOnDown
 	EndTargetRemoved     // the target was removed, and its connections had no time left
@@ -34,6 +36,8 @@ var endNames = [numEnds]string{
 	EndClientReset:   "client-reset",
 	EndTargetReset:   "target-reset",
 	EndIdle:          "idle",
+	EndClientIdle:    "client-idle",
+	EndTargetIdle:    "target-idle",
 	EndLinger:        "linger",
 	EndTargetDown:    "target-down",
 	EndTargetRemoved: "target-removed",

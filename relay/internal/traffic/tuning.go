@@ -20,6 +20,9 @@ type Tuning struct {
 	// IdleTimeout limits the time without data from either side: 0 for no limit. It is noticed up
 	// to an eighth later.
 	IdleTimeout time.Duration
+	// ClientIdleTimeout and TargetIdleTimeout limit the time in which that side neither sends
+	// anything nor takes anything, while none of its bytes wait for the other side: 0 for no limit.
+	ClientIdleTimeout, TargetIdleTimeout time.Duration
 	// QueueTimeout limits the time that a client waits while all targets are full: 5 s.
 	QueueTimeout time.Duration
 	// Drain is the time that connections may go on after the soft end. 0 resets them at once.
