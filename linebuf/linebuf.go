@@ -2,7 +2,8 @@
 // pool that keeps all of them within one memory budget, and counts of lines and bytes.
 //
 // A buffer has one owner at a time. Sending it on a channel hands it over. The last owner puts it
-// back, once, and does not touch it afterwards.
+// back, once, and does not touch it afterwards. [Pool.Share] makes several buffers of one, whose
+// owners share the memory.
 package linebuf
 
 import (
@@ -28,10 +29,14 @@ type Buffer struct {
 	// time.Since is exact.
 	Read time.Time
 
-	store []byte  // all of the memory, however B has been resliced
+	store []byte  // all of the memory, however B has been resliced; nil for a view
 	next  *Buffer // on the free list
 	class uint8
 	free  bool // in the pool; detects a second Put
+
+	views   int      // how many of this buffer are not put back; guarded by Pool.mu
+	base    *Buffer  // of which this is a view, else nil
+	account *Account // that its memory is charged to, or nil
 }
 
 const (

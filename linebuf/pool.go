@@ -18,6 +18,9 @@ type Pool struct {
 	waiters  waiter // guarded by mu: the ring's sentinel; its next has waited longest
 	nWaiters int    // guarded by mu
 	closed   bool   // guarded by mu: nothing is counted any more
+
+	freeViews *Buffer // guarded by mu: list
+	nViews    int     // guarded by mu: its length
 }
 
 // NewPool returns a pool with a budget of limit bytes that it shares with no other. A buffer counts
@@ -93,10 +96,19 @@ func (p *Pool) Put(b *Buffer) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b.free {
-		panic("linebuf: a buffer was put back twice")
+	if b.free || b.views > 0 {
+		panic("linebuf: a buffer was put back twice, or while others share it")
+	}
+	if b.base != nil {
+		if b = p.putViewLocked(b); b == nil {
+			return
+		}
 	}
 	size := int64(len(b.store))
+	if b.account != nil {
+		b.account.held.Add(-size)
+		b.account = nil
+	}
 	p.useLocked(-size)
 	b.B, b.Lines, b.Framing, b.free = b.store[:0], 0, framing.Newline, true
 	p.keepLocked(b, size)

@@ -13,7 +13,7 @@ func cut(pool *linebuf.Pool, b *linebuf.Buffer, parts []*linebuf.Buffer) int {
 		if size == len(rest) {
 			break
 		}
-		part := pool.TryGet(size)
+		part := pool.TryGetLike(b, size)
 		if part == nil {
 			break
 		}
@@ -33,13 +33,17 @@ func cut(pool *linebuf.Pool, b *linebuf.Buffer, parts []*linebuf.Buffer) int {
 // keep returns a buffer that holds only rest, the end of b. A small rest does not keep a large
 // buffer.
 func keep(pool *linebuf.Pool, b *linebuf.Buffer, rest []byte) *linebuf.Buffer {
-	if 4*linebuf.ClassSize(len(rest)) <= cap(b.B) {
-		if small := pool.TryGet(len(rest)); small != nil {
+	if 4*int64(linebuf.ClassSize(len(rest))) <= b.Memory() {
+		if small := pool.TryGetLike(b, len(rest)); small != nil {
 			small.B, small.Read, small.Framing = append(small.B, rest...), b.Read, b.Framing
 			pool.Put(b)
 			return small
 		}
 	}
-	b.B = b.B[:copy(b.B, rest)]
+	if b.Shared() {
+		b.B = rest
+	} else {
+		b.B = b.B[:copy(b.B, rest)]
+	}
 	return b
 }

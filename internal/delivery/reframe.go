@@ -42,7 +42,7 @@ func (s *Shared) Reframed() Reframed {
 func (m *Machine) reframe(s segment, to framing.Framing) segment {
 	rewrite := framing.Rewrite{From: s.buf.Framing, To: to, Embedded: m.shared.Settings().Embedded}
 	old := s.bytes()
-	b := m.shared.buffers.MustGet(rewrite.Bound(old, s.lines))
+	b := m.shared.buffers.MustGetLike(s.buf, rewrite.Bound(old, s.lines))
 	var o framing.Outcome
 	b.B, o = rewrite.Append(b.B, old)
 	b.Lines, b.Read, b.Framing = o.Records, s.buf.Read, to

@@ -45,7 +45,7 @@ func (w *window) newest() *segment { return &w.list[len(w.list)-1] }
 func (w *window) push(s segment) {
 	w.list, w.head = compact(w.list, w.head)
 	w.list = append(w.list, s)
-	w.mem += int64(cap(s.buf.B))
+	w.mem += s.buf.Memory()
 	w.held.Add(s.count())
 }
 
@@ -64,7 +64,7 @@ func (w *window) pop() segment {
 	s := w.list[w.head]
 	w.list[w.head] = segment{}
 	w.head++
-	w.mem -= int64(cap(s.buf.B))
+	w.mem -= s.buf.Memory()
 	w.held.Sub(s.count())
 	if w.empty() {
 		w.list, w.head = w.list[:0], 0
@@ -89,14 +89,20 @@ const maxMerge = 4 << 10
 const mergeWithin = time.Second
 
 // mergeNewest copies the newest segment behind the one before it if it is small and fits, and
-// returns the buffer that this freed, else nil.
-func (w *window) mergeNewest() *linebuf.Buffer {
+// returns the buffer that this freed, else nil. A buffer whose content others share is replaced by
+// one from the pool.
+func (w *window) mergeNewest(pool *linebuf.Pool) *linebuf.Buffer {
 	if len(w.list)-w.head < 2 {
 		return nil
 	}
 	last, prev := &w.list[len(w.list)-1], &w.list[len(w.list)-2]
-	if last.len() > maxMerge || last.len() > cap(prev.buf.B)-len(prev.buf.B) ||
-		last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
+	if last.len() > maxMerge || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
+		return nil
+	}
+	if prev.buf.Shared() && prev.len()+last.len() <= maxMerge {
+		w.unshare(prev, pool)
+	}
+	if last.len() > cap(prev.buf.B)-len(prev.buf.B) {
 		return nil
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)
@@ -104,10 +110,23 @@ func (w *window) mergeNewest() *linebuf.Buffer {
 	prev.refused += last.refused
 	prev.end = last.end
 	buf := last.buf
-	w.mem -= int64(cap(buf.B))
+	w.mem -= buf.Memory()
 	*last = segment{}
 	w.list = w.list[:len(w.list)-1]
 	return buf
+}
+
+// unshare copies a small segment whose memory others share, so that more can be appended to it. If
+// the budget has no room it stays as it is.
+func (w *window) unshare(s *segment, pool *linebuf.Pool) {
+	own := pool.TryGetLike(s.buf, maxMerge)
+	if own == nil {
+		return
+	}
+	own.B, own.Lines, own.Read, own.Framing = append(own.B, s.bytes()...), s.lines, s.buf.Read, s.buf.Framing
+	w.mem += own.Memory() - s.buf.Memory()
+	pool.Put(s.buf)
+	s.buf, s.off = own, 0
 }
 
 // lineStart returns the start of the line that holds the byte at pos, a position within the

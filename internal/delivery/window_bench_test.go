@@ -64,7 +64,7 @@ func BenchmarkWindowTrickle(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		w.push(segment{buf: one[0], lines: 1, end: w.oldest().end + uint64(size)})
-		if w.mergeNewest() == nil {
+		if w.mergeNewest(nil) == nil {
 			b.Fatal("a line did not fit")
 		}
 		if len(home[0].B)+size > room {

@@ -109,12 +109,12 @@ func TestMergeNewest(t *testing.T) {
 			pool := linebuf.NewPool(0)
 			var w window
 			w.push(segmentOf(pool, line(c.prev), c.prevCapacity, uint64(c.prev)))
-			if w.mergeNewest() != nil {
+			if w.mergeNewest(nil) != nil {
 				t.Fatal("merged with nothing before it")
 			}
 			w.push(segmentOf(pool, line(c.last), 0, uint64(c.prev+c.last)))
 			mem := w.mem
-			freed := w.mergeNewest()
+			freed := w.mergeNewest(nil)
 			if (freed != nil) != c.merged {
 				t.Fatalf("merged: %v", freed != nil)
 			}
@@ -150,7 +150,7 @@ func TestMergeAfterPop(t *testing.T) {
 	w.push(segmentOf(pool, "a\n", 0, 2))
 	w.push(segmentOf(pool, "b\n", 0, 4))
 	w.pop()
-	if w.mergeNewest() != nil {
+	if w.mergeNewest(nil) != nil {
 		t.Fatal("merged into a segment that has left the window")
 	}
 }
@@ -162,7 +162,7 @@ func TestMergeBehindTrimmed(t *testing.T) {
 	w.push(segmentOf(pool, "aa\nbb\n", 0, 6))
 	w.oldest().trim(3)
 	w.push(segmentOf(pool, "cc\n", 0, 9))
-	if w.mergeNewest() == nil {
+	if w.mergeNewest(nil) == nil {
 		t.Fatal("not merged")
 	}
 	if s := w.pop(); string(s.bytes()) != "bb\ncc\n" || s.start() != 3 || s.end != 9 || s.count() != count(2, 6) {
@@ -235,7 +235,7 @@ func checkWindow(t *testing.T, ops []byte) {
 			n.text, n.ends, n.caps, n.room = n.text[1:], n.ends[1:], n.caps[1:], n.room[1:]
 			pool.Put(s.buf)
 		case op == 2:
-			freed := w.mergeNewest()
+			freed := w.mergeNewest(nil)
 			if merged := n.merge(); merged != (freed != nil) {
 				t.Fatalf("merged: %v, want %v", freed != nil, merged)
 			}

@@ -45,7 +45,7 @@ func (m *Machine) Wrote(n int, err error, now time.Time) {
 		return
 	}
 	m.endWrite()
-	m.shared.buffers.Put(c.window.mergeNewest())
+	m.shared.buffers.Put(c.window.mergeNewest(m.shared.buffers))
 	m.bytesSinceLook += size
 	if m.bytesSinceLook >= m.lookAfter || c.window.mem-c.memAtLook >= 2*int64(m.lookAfter) {
 		m.look(c, now)

@@ -1,0 +1,92 @@
+package linebuf
+
+import (
+	"sync/atomic"
+
+	"linesplit/internal/framing"
+)
+
+// Account counts the memory of buffers that are held on behalf of one receiver, in bytes. The zero
+// value is ready to use; it is safe for concurrent use.
+type Account struct{ held atomic.Int64 }
+
+// Held returns the present count.
+func (a *Account) Held() int64 { return a.held.Load() }
+
+// maxViews limits the free views that a pool keeps.
+const maxViews = 1 << 14
+
+// Share divides the ownership of b, which the caller gives up, among one receiver for each of the
+// accounts. It appends a view for each of them to views: a buffer with the content of b, which each
+// receiver owns and puts back by itself. The memory of b is shared, not copied, and goes back to
+// the pool with the last view. Until then the content must not change, so a view has no room to
+// append to: cap(view.B) is len(view.B). Each account is charged with all of the memory, since any
+// receiver may be the last one to hold it.
+func (p *Pool) Share(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.free || b.base != nil || b.views > 0 {
+		panic("linebuf: a buffer was shared that is free, or shared already")
+	}
+	b.views = len(accounts)
+	for _, a := range accounts {
+		v := p.freeViews
+		if v == nil {
+			v = new(Buffer)
+		} else {
+			p.freeViews, v.next = v.next, nil
+			p.nViews--
+		}
+		v.B, v.Lines, v.Read, v.Framing = b.B[:len(b.B):len(b.B)], b.Lines, b.Read, b.Framing
+		v.base, v.account, v.free = b, a, false
+		a.held.Add(int64(len(b.store)))
+		views = append(views, v)
+	}
+	return views
+}
+
+// Shared reports whether b is a view, whose content must not change.
+func (b *Buffer) Shared() bool { return b.base != nil }
+
+// Memory returns the bytes of memory that b keeps from being used otherwise. For a view that is all
+// of the shared memory.
+func (b *Buffer) Memory() int64 {
+	if b.base != nil {
+		return int64(len(b.base.store))
+	}
+	return int64(cap(b.B))
+}
+
+// TryGetLike is TryGet for a buffer that is to hold part of the content of like: it is charged to
+// the same account, if there is one.
+func (p *Pool) TryGetLike(like *Buffer, size int) *Buffer {
+	return chargedLike(p.TryGet(size), like)
+}
+
+// MustGetLike is MustGet for such a buffer.
+func (p *Pool) MustGetLike(like *Buffer, size int) *Buffer { return chargedLike(p.MustGet(size), like) }
+
+func chargedLike(b, like *Buffer) *Buffer {
+	if b != nil && like.account != nil {
+		b.account = like.account
+		b.account.held.Add(int64(len(b.store)))
+	}
+	return b
+}
+
+// putViewLocked gives back a view. It returns the buffer behind it if this was the last view, which
+// is then to be put back, else nil.
+func (p *Pool) putViewLocked(v *Buffer) *Buffer {
+	b := v.base
+	v.account.held.Add(-int64(len(b.store)))
+	v.B, v.Lines, v.Framing, v.base, v.account, v.free = nil, 0, framing.Newline, nil, nil, true
+	if p.nViews < maxViews {
+		v.next = p.freeViews
+		p.freeViews = v
+		p.nViews++
+	}
+	if b.views--; b.views > 0 {
+		return nil
+	}
+	return b
+}
