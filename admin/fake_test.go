@@ -78,6 +78,10 @@ func (f *fake) Status() Status {
 	s.Sources = []SourceStatus{{
 		Name: "dns://a:1", Failing: true, Targets: 1, Answers: 2, Failures: 3, LastAnswerAt: began, LastError: "SERVFAIL", LastErrorAt: began,
 	}}
+	if f.mode != ModeConnection {
+		s.Groups = []GroupStatus{{Name: "main", Required: true, Targets: 2}, {Name: "archive", BudgetBytes: 5}}
+		s.Targets[0].Group = "main"
+	}
 	if f.mode == ModeConnection {
 		s.Mode, s.Ledger, s.Keys, s.Balance = ModeConnection, nil, nil, "round-robin"
 		for i := range s.Targets {

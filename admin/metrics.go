@@ -157,6 +157,7 @@ func (c *collector) addLineMode() {
 	c.addLimits()
 	c.addSenders()
 	c.addLineTargets()
+	c.addGroups()
 }
 
 func (c *collector) addConnectionMode() {

@@ -36,7 +36,7 @@ func fullLines() Status {
 		Keys:   &KeyStatus{Moving: 0.55, Waiting: Amount{56, 57}},
 		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34, AcceptingPaused: true},
 		Targets: []TargetStatus{{
-			Name: "tcp://10.0.0.1:9999", Up: true, Connections: 15, DialErrors: 22, ChecksPassed: 36, ChecksFailed: 37,
+			Name: "tcp://10.0.0.1:9999", Group: "main", Up: true, Connections: 15, DialErrors: 22, ChecksPassed: 36, ChecksFailed: 37,
 			Lines: &TargetLines{
 				Sent: Amount{51, 52}, Acknowledged: Amount{53, 54},
 				Confirmed: Amount{16, 17}, ExactConnections: 3, WantedConnections: 4, Failovers: 23, Failbacks: 24, Stalls: 25,
@@ -49,6 +49,9 @@ func fullLines() Status {
 		Sources: []SourceStatus{{
 			Name: "dns://a.example:9999", Failing: true, Targets: 61, Answers: 62, Failures: 63, LastAnswerAt: time.UnixMilli(64500),
 		}, {Name: "file:///etc/targets.json"}},
+		Groups: []GroupStatus{{Name: "main", Required: true, Given: Amount{61, 62}, Confirmed: Amount{63, 64},
+			Retained: Amount{65, 66}, Queued: Amount{67, 68}, Dropped: Amount{69, 70}, Resent: Amount{71, 72},
+			MemoryBytes: 73, BudgetBytes: 74}},
 		LogDropped: []LogDropped{{"log", 38}},
 		Datagrams:  []DatagramListener{{"udp://127.0.0.1:514", 45, 46}},
 	}

@@ -83,7 +83,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 	for name, value := range map[string]any{
 		"Status": Status{}, "Amount": Amount{}, "Ledger": Ledger{}, "DroppedBy": DroppedBy{}, "Totals": Totals{},
 		"KeyStatus": KeyStatus{}, "TargetLanes": TargetLanes{},
-		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "Source": SourceStatus{},
+		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "Source": SourceStatus{}, "Group": GroupStatus{},
 		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
 		"ServiceList": serviceList{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
 		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{},

@@ -31,6 +31,10 @@ type Status struct {
 	Targets   []TargetStatus `json:"targets"` // in the order of the configuration, added ones last
 	Sources   []SourceStatus `json:"sources"` // of targets, in the order of the configuration
 
+	// Groups has the account of each group of targets in line mode, if there are several. Ledger is
+	// then that of the first.
+	Groups []GroupStatus `json:"groups,omitempty"`
+
 	// Removed holds the summed counts of removed targets, without gauges. The metrics show it as
 	// one more target, so that sums over all targets never fall. nil if there are none.
 	Removed    *TargetStatus `json:"-"`
@@ -92,6 +96,24 @@ type KeyStatus struct {
 	// of Ledger.Queued.
 	Moving  float64 `json:"moving"`
 	Waiting Amount  `json:"waiting"`
+}
+
+// GroupStatus accounts for the lines that one group of targets is given, each of which goes to one of
+// its targets. While no line is moving,
+//
+//	Given = Confirmed + Retained + Queued + Dropped
+type GroupStatus struct {
+	Name        string `json:"name"`
+	Required    bool   `json:"required"` // it holds up senders; otherwise lines beyond its budget are dropped for it
+	Targets     int    `json:"targets"`
+	Given       Amount `json:"given"`
+	Confirmed   Amount `json:"confirmed"`
+	Retained    Amount `json:"retained"` // gauge
+	Queued      Amount `json:"queued"`   // gauge: not yet taken by a worker
+	Dropped     Amount `json:"dropped"`  // for this group alone
+	Resent      Amount `json:"resent"`
+	MemoryBytes uint64 `json:"memory_bytes"` // gauge: held for it, perhaps for other groups, too
+	BudgetBytes uint64 `json:"budget_bytes"` // of them; 0: a required group has none
 }
 
 // DroppedBy is the part of Ledger.Dropped with one reason.
@@ -174,9 +196,10 @@ const (
 // TargetStatus is the state of one target.
 type TargetStatus struct {
 	Name        string    `json:"name"`
-	Up          bool      `json:"-"`              // gauge: not known to be down
-	State       string    `json:"state"`          // one of StateUp and so on
-	Since       time.Time `json:"since,omitzero"` // of State
+	Group       string    `json:"group,omitempty"` // line mode with several groups
+	Up          bool      `json:"-"`               // gauge: not known to be down
+	State       string    `json:"state"`           // one of StateUp and so on
+	Since       time.Time `json:"since,omitzero"`  // of State
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	Connections uint64    `json:"connections"` // gauge: open connections to it

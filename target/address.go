@@ -69,6 +69,8 @@ type Address struct {
 
 	// The fields below are not part of the target's name.
 
+	// Group names the group that the target belongs to, in line mode; empty: that of -target.
+	Group string
 	// Weight is the target's share of the connections relative to other targets, at most 1,000,000;
 	// 0 means 1, see Share.
 	Weight int

@@ -12,6 +12,18 @@ import (
 	"linesplit/internal/framing"
 )
 
+func TestCutGroup(t *testing.T) {
+	for value, want := range map[string][2]string{
+		"archive=h:1?weight=2": {"archive", "h:1?weight=2"}, "=h:1": {"", "h:1"}, "a=": {"a", ""},
+		"h:1?weight=2": {"", "h:1?weight=2"}, "unix:///a=b": {"", "unix:///a=b"}, "[::1]:1?a=b": {"", "[::1]:1?a=b"},
+		"a=unix://@x=y": {"a", "unix://@x=y"}, "": {"", ""},
+	} {
+		if group, address, found := CutGroup(value); group != want[0] || address != want[1] || found != (len(address) < len(value)) {
+			t.Errorf("%q: %q, %q, %v", value, group, address, found)
+		}
+	}
+}
+
 func TestParseAddress(t *testing.T) {
 	tests := []struct {
 		in    string

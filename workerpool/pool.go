@@ -34,6 +34,8 @@ type Options struct {
 	Targets     []target.Address // none if they are to be added later
 	Connections int              // workers per target on average, see [Shares]; 0 means 4
 	Keys                         // which lines are to stay together
+	Pools       int              // that share the memory for lines; 0 means 1
+	Budget      int64            // of memory, of which windows may fill half; 0 means the part of one pool
 	Tuning                       // settings that [Pool.Tune] can change later
 
 	Dial Dial // nil dials over the network, with DialOptions

@@ -80,6 +80,13 @@ func (p *Pool) Addresses() (all []target.Address) {
 	return all
 }
 
+// Lists reports whether there is a target of that name, being removed or not.
+func (p *Pool) Lists(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.namedLocked(name) != nil
+}
+
 // setSharesLocked notes how many workers each target should have. One that is being removed keeps
 // its workers until they end.
 func (p *Pool) setSharesLocked() {

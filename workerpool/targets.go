@@ -108,17 +108,31 @@ type Change struct {
 	Shares []target.Address // targets that get this Weight and these Connections
 }
 
-// Reconfigure makes all changes of c or, with an error, none of them. The error wraps
-// target.ErrLast or ErrEnding.
-func (p *Pool) Reconfigure(c Change) error {
+// CanReconfigure returns the error that Reconfigure would return now.
+func (p *Pool) CanReconfigure(c Change) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.canReconfigureLocked(c)
+}
+
+func (p *Pool) canReconfigureLocked(c Change) error {
 	switch {
 	case len(c.Add)+len(c.Remove)+len(c.Shares) == 0:
 	case p.ended.Load():
 		return ErrEnding
 	case !p.canSpareLocked(c.Remove...) && !p.anyWouldAcceptLocked(c.Add):
 		return fmt.Errorf("remove target %s: %w", strings.Join(c.Remove, ", "), target.ErrLast)
+	}
+	return nil
+}
+
+// Reconfigure makes all changes of c or, with an error, none of them. The error wraps
+// target.ErrLast or ErrEnding.
+func (p *Pool) Reconfigure(c Change) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.canReconfigureLocked(c); err != nil {
+		return err
 	}
 	p.assignLater = true
 	p.tuneLocked(c.Tuning)

@@ -84,7 +84,7 @@ func (p *Pool) updateSettingsLocked() {
 	before := p.settings.Load()
 	s := &settings{Tuning: p.o.Tuning}
 	s.setDefaults()
-	s.windowMax = windowMax(s.ResendMax, p.buffers.Limit(), p.wantedLocked())
+	s.windowMax = windowMax(s.ResendMax, p.memory(), p.wantedLocked())
 	s.dial = p.o.Dial
 	if s.dial == nil {
 		s.dial = dialWith(s.dialOptions())
@@ -106,6 +106,15 @@ func (p *Pool) updateSettingsLocked() {
 	if p.launch != nil && s.windowMax < before.windowMax {
 		p.warnOfSharedMemoryLocked()
 	}
+}
+
+// memory returns the bytes of memory for lines that the pool can count on.
+func (p *Pool) memory() int64 {
+	part := p.buffers.Limit() / int64(max(1, p.o.Pools))
+	if p.o.Budget > 0 {
+		return min(part, p.o.Budget)
+	}
+	return part
 }
 
 // windowMax shares half of the memory among the workers. Windows that filled all of it would

@@ -567,6 +567,7 @@ function historyOf(t) {
     if (t.lines.failovers > 0) parts.push(plural(t.lines.failovers, 'failover'));
     if (t.lines.stalls > 0) parts.push(plural(t.lines.stalls, 'stall'));
     if (t.lines.lanes?.queued.lines > 0) parts.push(`${count(t.lines.lanes.queued.lines)} queued`);
+    if (t.group) parts.push(`group ${t.group}`);
     if (t.lines.weight !== 1) parts.push(`weight ${t.lines.weight}`);
     if (t.lines.backup) parts.push('backup');
   }

@@ -177,15 +177,20 @@ func adviseSource(entry string, err error) error {
 	return fmt.Errorf("target %q: %w", entry, why)
 }
 
-// ParseTarget reads the address of a target to be added to c's.
+// ParseTarget reads the address of a target to be added to c's. NAME= before it names its group.
 func (c Config) ParseTarget(address string) (target.Address, error) {
 	if discovery.IsSource(address) {
 		return target.Address{}, fmt.Errorf("%q is a source of targets: write it into the configuration and reload", address)
 	}
-	a, err := target.ParseAddress(address, c.tlsTargets)
+	group, rest, err := c.cutGroup(address)
+	if err != nil {
+		return target.Address{}, fmt.Errorf("%q: %w", address, err)
+	}
+	a, err := target.ParseAddress(rest, c.tlsTargets)
 	if err != nil {
 		return a, err
 	}
+	a.Group = group
 	if err := c.TargetChecker()(a); err != nil {
 		return a, fmt.Errorf("%q: %w", address, err)
 	}
@@ -242,7 +247,7 @@ func checkAddresses(s *flags.Set, c Config) {
 			err = c.checkHealthOptions(a)
 		}
 		if err != nil {
-			s.FailValue("target", a.String(), err)
+			s.FailValue(flagOf(a), a.String(), err)
 		}
 	}
 	for _, spec := range c.Sources {
@@ -305,6 +310,14 @@ func checkTarget(a target.Address, m Mode) error {
 		return errors.New("?proxy-protocol is " + onlyConnections)
 	}
 	return nil
+}
+
+// flagOf returns the flag that a target comes from.
+func flagOf(a target.Address) string {
+	if a.Group != "" {
+		return "group"
+	}
+	return "target"
 }
 
 // checkPairs records listeners without targets of their kind, datagrams or streams, and targets

@@ -84,7 +84,7 @@ func Diff(old, next Config) (changed, needRestart []string) {
 	}
 	if names := append(targetsThatNeedRestart(old, next), sourcesThatNeedRestart(old, next)...); len(names) > 0 {
 		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+
-			" (backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)")
+			" (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)")
 	}
 	return changed, needRestart
 }
@@ -106,6 +106,8 @@ func (c Config) CanChange(name string, next Config) bool {
 	switch {
 	case !reloadable(name):
 		return false
+	case name == "group": // their targets change, but not which groups there are
+		return slices.Equal(c.Groups, next.Groups)
 	case name == "proxy-protocol-from": // listeners opened without trusted proxies do not read headers
 		return len(c.Access.ProxyFrom) > 0 || len(next.Access.ProxyFrom) == 0
 	case strings.HasPrefix(name, "sni"): // listeners that were opened without names look at no first message
@@ -152,6 +154,9 @@ func (c Config) Keeping(old Config, names []string) Config {
 		c.Wanted = old.Wanted
 	}
 	c.TLSPassthrough = old.TLSPassthrough
+	if !old.CanChange("group", c) {
+		c.Groups, c.Targets = old.Groups, slices.Concat(InGroup(c.Targets, MainGroup), old.grouped())
+	}
 	configured := c.WriteTargets(c.Targets)
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(old.Targets)
@@ -190,10 +195,10 @@ func (c Config) WithTargets(running []target.Address) Config {
 	return c
 }
 
-// WriteTargets returns a list of targets as -target takes it, sorted.
-func WriteTargets(targets []target.Address) string {
+// WriteTargets returns those of the targets that are in a group as -target takes them, sorted.
+func WriteTargets(targets []target.Address, group string) string {
 	var all []string
-	for _, a := range targets {
+	for _, a := range InGroup(targets, group) {
 		all = append(all, a.Written())
 	}
 	slices.Sort(all)

@@ -47,7 +47,7 @@ func commands() []command {
 		{name: "config", help: "the settings in force, and where each comes from", run: config},
 		{name: "services", help: "all services: mode, readiness, connections, targets, listeners", run: services},
 		{name: "top", help: "status and targets every second, until interrupted", run: top},
-		{name: "add", args: "ADDRESS", help: "add a target; ADDRESS is written as in -target", run: add,
+		{name: "add", args: "ADDRESS", help: "add a target; ADDRESS is written as in -target, GROUP=ADDRESS as in -group", run: add,
 			check: checkAddress},
 		{name: "drain", args: "NAME", help: "send a target nothing new, and let its connections finish",
 			run: targetCommand(http.MethodPost, "/drain")},
@@ -136,7 +136,8 @@ func checkConnections(args []string) error {
 func checkWeight(args []string) error { return checkNumber("weight", args[1], maxWeight) }
 
 func checkAddress(args []string) error {
-	_, err := target.ParseAddress(args[0], false)
+	_, address, _ := target.CutGroup(args[0])
+	_, err := target.ParseAddress(address, false)
 	return err
 }
 

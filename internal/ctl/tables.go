@@ -71,6 +71,10 @@ func writeStatus(w io.Writer, s admin.Status) {
 	if s.Ledger != nil {
 		writeLedger(w, *s.Ledger)
 	}
+	if len(s.Groups) > 0 {
+		fmt.Fprintln(w)
+		writeGroups(w, s.Groups)
+	}
 	if n := s.Totals.DroppedDatagrams + s.Totals.LostDatagrams; n > 0 {
 		fmt.Fprintf(w, "\n%s lost, which no other count includes\n", english.Plural(int(n), "datagram", ""))
 	}
@@ -143,6 +147,32 @@ func writeColumns[T any](w io.Writer, columns []column[T], all []T) {
 	})
 }
 
+// writeGroups writes the accounts of groups in lines.
+func writeGroups(w io.Writer, all []admin.GroupStatus) {
+	type group = admin.GroupStatus
+	lines := func(of func(group) admin.Amount) func(group) string {
+		return func(g group) string { return number(of(g).Lines) }
+	}
+	writeColumns(w, []column[group]{
+		{true, "GROUP", func(g group) string { return g.Name }},
+		{true, "TARGETS", func(g group) string { return strconv.Itoa(g.Targets) }},
+		{true, "GIVEN", lines(func(g group) admin.Amount { return g.Given })},
+		{true, "CONFIRMED", lines(func(g group) admin.Amount { return g.Confirmed })},
+		{true, "RETAINED", lines(func(g group) admin.Amount { return g.Retained })},
+		{true, "QUEUED", lines(func(g group) admin.Amount { return g.Queued })},
+		{true, "DROPPED", lines(func(g group) admin.Amount { return g.Dropped })},
+		{true, "RESENT", lines(func(g group) admin.Amount { return g.Resent })},
+		{true, "MEMORY", memoryOf},
+	}, all)
+}
+
+func memoryOf(g admin.GroupStatus) string {
+	if g.Required {
+		return size(g.MemoryBytes)
+	}
+	return size(g.MemoryBytes) + " of " + size(g.BudgetBytes)
+}
+
 // writeTargets leaves out the columns of the other mode, and that of sources if there are none.
 func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	type target = admin.TargetStatus
@@ -150,7 +180,9 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	found := slices.ContainsFunc(all, func(t target) bool { return len(t.From) > 0 })
 	line := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil })
 	keyed := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil && t.Lines.Lanes != nil })
+	grouped := slices.ContainsFunc(all, func(t target) bool { return t.Group != "" })
 	writeColumns(w, []column[target]{
+		{grouped, "GROUP", func(t target) string { return t.Group }},
 		{true, "TARGET", func(t target) string { return t.Name }},
 		{true, "STATE", func(t target) string { return t.State }},
 		{true, "FOR", func(t target) string { return since(t.Since) }},

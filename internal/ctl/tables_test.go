@@ -87,3 +87,20 @@ func TestTargetsWithKeys(t *testing.T) {
 		t.Errorf("no %q in\n%s", want, out.String())
 	}
 }
+
+func TestGroupsHaveATableOfTheirOwn(t *testing.T) {
+	var groups, targets bytes.Buffer
+	writeGroups(&groups, []admin.GroupStatus{
+		{Name: "main", Required: true, Targets: 2, Given: admin.Amount{Lines: 9}, Confirmed: admin.Amount{Lines: 8}, Retained: admin.Amount{Lines: 1}},
+		{Name: "archive", Targets: 1, Dropped: admin.Amount{Lines: 7}, MemoryBytes: 1024, BudgetBytes: 2048},
+	})
+	writeTargets(&targets, []admin.TargetStatus{{Name: "a", Group: "main", Lines: &admin.TargetLines{}}})
+	for _, want := range []string{
+		"GROUP TARGETS GIVEN CONFIRMED RETAINED QUEUED DROPPED RESENT MEMORY",
+		"main 2 9 8 1 0 0 0 0 B", "archive 1 0 0 0 0 7 0 1.0 KiB of 2.0 KiB", "GROUP TARGET STATE", "main a",
+	} {
+		if got := strings.Join(strings.Fields(groups.String()+targets.String()), " "); !strings.Contains(got, want) {
+			t.Errorf("%q is missing:\n%s%s", want, &groups, &targets)
+		}
+	}
+}

@@ -65,6 +65,8 @@ func (s *service) Config() []admin.Setting {
 			now, was = balance, cfg.Balance
 		case "target":
 			now, was = cfg.WriteTargets(s.configured(targets)), cfg.WriteTargets(cfg.Targets)
+		case "group":
+			now, was = cfg.WriteGroups(targets), cfg.WriteGroups(cfg.Targets)
 		}
 		if now != was {
 			all[i].Value, all[i].Source = now, admin.SourceAPI

@@ -169,8 +169,14 @@ func (s *service) checkDescriptors(cfg config.Config, targets []target.Address) 
 
 // workersOf returns how many connections line mode has to the targets.
 func workersOf(cfg config.Config, targets []target.Address) (n int) {
-	for _, share := range workerpool.Shares(targets, cfg.Connections) {
-		n += share
+	groups := []string{config.MainGroup}
+	for _, g := range cfg.Groups {
+		groups = append(groups, g.Name)
+	}
+	for _, g := range groups {
+		for _, share := range workerpool.Shares(config.InGroup(targets, g), cfg.Connections) {
+			n += share
+		}
 	}
 	return n
 }

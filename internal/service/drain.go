@@ -65,12 +65,14 @@ func byTarget(key string, counts []targetCount) slog.Attr {
 
 func (m *lineMode) waitsFor() []any {
 	in, out := m.stats()
-	l := ledgerOf(in, out)
+	l := ledgerOf(in, out[0].Stats)
 	var connections int
 	var lines []targetCount
-	for _, t := range out.Targets {
-		connections += t.Connections
-		lines = append(lines, targetCount{t.Name, int64(t.Retained.Lines)})
+	for _, g := range out {
+		for _, t := range g.Targets {
+			connections += t.Connections
+			lines = append(lines, targetCount{t.Name, int64(t.Retained.Lines)})
+		}
 	}
 	return []any{
 		"senders", max(0, in.Connections), "target_connections", connections,

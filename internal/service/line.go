@@ -14,6 +14,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
+	"linesplit/internal/fanout"
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
 	"linesplit/splitter"
@@ -33,6 +34,9 @@ const gcPercent = 30
 //	senders ─▶ listener ─┼─▶ splitter ─▶ chan *Buffer ─▶ pool ─┼─▶ worker ─▶ target
 //	                     ┘   (one goroutine per sender)        └─▶ worker ─▶ target
 //
+// With several groups of targets there is a pool for each, and a fan-out before them that gives
+// each buffer to all.
+//
 // A sender's goroutine writes to a target itself, past the channel, while a worker has nothing else
 // to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place
 // of the channel.
@@ -44,7 +48,9 @@ type lineMode struct {
 	buffers      *linebuf.Pool
 	lines        chan *linebuf.Buffer
 	split        *splitter.Splitter
-	pool         *workerpool.Pool
+	groups       []*lineGroup     // at least one, that of -target first
+	pool         *workerpool.Pool // of the first group
+	fan          *fanout.Fanout   // nil: one group only
 	confirmation prometheus.Histogram
 }
 
@@ -69,24 +75,10 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) *lineMode {
 
 		SharedLoops: &s.shared.loops,
 	})
-	m.pool = workerpool.New(m.buffers, workerpool.Options{
-		Targets:        cfg.Targets,
-		Connections:    cfg.Connections,
-		Keys:           cfg.Keys,
-		Tuning:         deliveryTuning(cfg, dial),
-		ConfirmSeconds: m.confirmation,
-		Logger:         s.logger,
-	})
+	m.groups, m.fan = newLineGroups(cfg, dial, m.buffers, m.confirmation, s.logger)
+	m.pool = m.groups[0].pool
 	m.tuneSplitter()
 	return m
-}
-
-// newOutlet returns the outlet of one sender.
-func (m *lineMode) newOutlet() splitter.Outlet {
-	if m.pool.Keyed() {
-		return m.pool.NewKeyedOutlet()
-	}
-	return m.pool.NewOutlet()
 }
 
 func deliveryTuning(cfg config.Config, dial target.Options) workerpool.Tuning {
@@ -107,12 +99,14 @@ func (m *lineMode) tuneSplitter() {
 
 // maxSenders returns 0 for no limit.
 func (m *lineMode) maxSenders() int {
-	return m.service.maxClients(*m.cfg.Load(), m.pool.Addresses())
+	return m.service.maxClients(*m.cfg.Load(), m.addresses())
 }
 
 func (m *lineMode) rebalance() {
 	m.tuneSplitter()
-	m.pool.Tune(deliveryTuning(*m.cfg.Load(), m.dial))
+	for _, g := range m.groups {
+		g.pool.Tune(deliveryTuning(*m.cfg.Load(), m.dial))
+	}
 }
 
 func (m *lineMode) close() { m.buffers.Close() }
@@ -121,7 +115,7 @@ func (m *lineMode) close() { m.buffers.Close() }
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func(error)) error {
 	loop.MakeRoom(m.cfg.Load().Loops)
 	var workers sync.WaitGroup
-	workers.Go(func() { m.pool.Run(hard, m.lines) }) // report counts what it leaves unconfirmed
+	workers.Go(func() { m.deliver(hard) })
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
 	endInput(err)
 	close(m.lines)
@@ -135,17 +129,31 @@ func (m *lineMode) ready() (bool, string) {
 	if m.split.Paused() {
 		return false, "the limit is reached: " + english.Plural(m.maxSenders(), "sender", "")
 	}
+	for _, g := range m.groups {
+		if reason := g.reasonNotReady(); g.required && reason != "" {
+			return false, reason
+		}
+	}
+	return true, ""
+}
+
+// reasonNotReady returns why no line can go to the group, or "".
+func (g *lineGroup) reasonNotReady() string {
+	of := ""
+	if g.name != "" {
+		of = " of group " + g.name
+	}
 	drained := true
-	for _, t := range m.pool.Stats().Targets {
+	for _, t := range g.pool.Stats().Targets {
 		if t.Connections > 0 {
-			return true, ""
+			return ""
 		}
 		drained = drained && (t.State == target.StateDraining || t.State == target.StateDrained)
 	}
 	if drained {
-		return false, "all targets are drained"
+		return "all targets" + of + " are drained"
 	}
-	return false, "no target is connected"
+	return "no target" + of + " is connected"
 }
 
 // handshakes lets TLS handshakes take an eighth of the budget, which counts them like lines.

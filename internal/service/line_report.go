@@ -14,7 +14,8 @@ import (
 // lines that were dropped by the rules for them: those are in the account, by reason.
 func (m *lineMode) report(droppedDatagrams uint64) error {
 	m.split.FlushLog()
-	l, cutOff := m.ledger(), m.split.Stats().CutOff
+	in, out := m.stats()
+	l, cutOff, lostByGroups := ledgerOf(in, out[0].Stats), in.CutOff, m.reportGroups(in, out)
 	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
 	var lines, bytes []any
 	for _, d := range l.DroppedBy {
@@ -29,12 +30,14 @@ func (m *lineMode) report(droppedDatagrams uint64) error {
 			bytes = append(bytes, slog.Uint64(d.Reason, d.Bytes))
 		}
 	}
-	incomplete := lost.Bytes+l.Dropped.Bytes+droppedDatagrams > 0
+	incomplete := lost.Bytes+lostByGroups.Bytes+l.Dropped.Bytes+droppedDatagrams > 0
 	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended",
 		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
 		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff,
 		slog.Group("dropped_lines", lines...), slog.Group("dropped_bytes", bytes...), "truncated_lines", l.Truncated,
 		"dropped_datagrams", droppedDatagrams)
+	lost.Lines += lostByGroups.Lines
+	lost.Bytes += lostByGroups.Bytes
 	if lost.Lines == 0 {
 		return nil
 	}

@@ -1,22 +1,14 @@
 package service
 
 import (
+	"slices"
+
 	"linesplit/admin"
 	"linesplit/internal/delivery"
 	"linesplit/linebuf"
 	"linesplit/splitter"
 	"linesplit/workerpool"
 )
-
-// stats asks the receiving side last, so that lines that move meanwhile never seem to be more than
-// were received.
-func (m *lineMode) stats() (in splitter.Stats, out workerpool.Stats) {
-	out = m.pool.Stats()
-	in = m.split.Stats()
-	return in, out
-}
-
-func (m *lineMode) ledger() *admin.Ledger { return ledgerOf(m.stats()) }
 
 // ledgerOf sums up what both ends of the pipeline have counted. in must be no older than out.
 func ledgerOf(in splitter.Stats, out workerpool.Stats) *admin.Ledger {
@@ -58,7 +50,7 @@ func plus(a admin.Amount, n linebuf.Count) admin.Amount {
 
 func (m *lineMode) describe(s *admin.Status) {
 	in, out := m.stats()
-	s.Ledger = ledgerOf(in, out)
+	s.Ledger = ledgerOf(in, out[0].Stats)
 	s.Totals = admin.Totals{
 		Connections: uint64(max(0, in.Connections)), Accepted: in.Accepted, AcceptErrors: in.AcceptErrors,
 		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes,
@@ -72,18 +64,30 @@ func (m *lineMode) describe(s *admin.Status) {
 		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
 		MaxConnections: uint64(m.maxSenders()), AcceptingPaused: in.Paused,
 	}
-	if k := out.Keys; k != nil {
+	if k := out[0].Keys; k != nil {
 		s.Keys = &admin.KeyStatus{Rule: k.Rule, Moving: k.Moving, Waiting: admin.Amount(k.Waiting)}
 	}
-	for _, t := range out.Targets {
-		s.Targets = append(s.Targets, lineTarget(t))
-		if out.Keys != nil {
-			s.Targets[len(s.Targets)-1].Lines.Lanes = &admin.TargetLanes{
-				Queued: admin.Amount(t.Lanes.Queued), Full: uint64(t.Lanes.Full), FullSince: t.Lanes.FullSince,
+	removed := out[0].Removed
+	removed.Resent = slices.Clone(removed.Resent)
+	for i, g := range m.groups {
+		for _, t := range out[i].Targets {
+			line := lineTarget(t)
+			line.Group = g.name
+			if out[i].Keys != nil {
+				line.Lines.Lanes = &admin.TargetLanes{
+					Queued: admin.Amount(t.Lanes.Queued), Full: uint64(t.Lanes.Full), FullSince: t.Lanes.FullSince,
+				}
 			}
+			s.Targets = append(s.Targets, line)
+		}
+		if i > 0 {
+			removed.Add(out[i].Removed.Counters)
+		}
+		if m.fan != nil {
+			s.Groups = append(s.Groups, g.ledger(in, out[i]))
 		}
 	}
-	if removed := lineTarget(out.Removed); hasCounts(removed) {
+	if removed := lineTarget(removed); hasCounts(removed) {
 		s.Removed = &removed
 	}
 }
