@@ -321,15 +321,19 @@ func (s *section) has(wanted setting) bool {
 	})
 }
 
-// setIdle sets the idle timeout for those of clients and targets, of which 0 stands for none. The
-// shorter one ends a connection that is silent on both sides.
+// setIdle sets the idle timeouts of clients and targets, of which 0 stands for none. If they are
+// equal, one for both does the same: what one side sends, the other takes.
 func (s *section) setIdle(client, target time.Duration) {
-	switch idle := min(client, target); {
-	case client == target && client > 0:
+	if client == target && client > 0 {
 		s.set("idle-timeout", durationText(within(client)))
-	case idle > 0:
-		s.setWithComment("idle-timeout", durationText(within(idle)), "the shorter of two")
-	case client+target > 0:
-		s.set("idle-timeout", durationText(within(client+target)))
+		return
+	}
+	for _, side := range []struct {
+		key  string
+		idle time.Duration
+	}{{"client-idle-timeout", client}, {"target-idle-timeout", target}} {
+		if side.idle > 0 {
+			s.set(side.key, durationText(within(side.idle)))
+		}
 	}
 }

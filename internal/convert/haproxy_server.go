@@ -287,6 +287,18 @@ func (s haServer) options(equalWeights bool, health healthValues) (options []str
 	if p.proxy != "" {
 		options = append(options, "proxy-protocol="+p.proxy)
 	}
+	if !p.check {
+		return options
+	}
+	if p.inter != health.interval {
+		options = append(options, "health-interval="+durationText(within(p.inter)))
+	}
+	if p.rise != health.rise {
+		options = append(options, "rise="+strconv.Itoa(p.rise))
+	}
+	if p.fall != health.fall {
+		options = append(options, "fall="+strconv.Itoa(p.fall))
+	}
 	return options
 }
 

@@ -87,10 +87,26 @@ func TestHAProxyServers(t *testing.T) {
 		"10.0.0.1:1 backup no-backup":        "10.0.0.1:1",
 		"10.0.0.1:1 weight 7":                "10.0.0.1:1",
 		"10.0.0.1:1 maxconn 7 send-proxy":    "10.0.0.1:1?max-connections=7&proxy-protocol=v1",
+		"10.0.0.1:1 check inter 5s rise 4":   "10.0.0.1:1",
 		"10.0.0.1:1 send-proxy-v2 maxconn 0": "10.0.0.1:1?proxy-protocol=v2",
 	} {
 		text, decoded := mustConvert(t, HAProxy, "listen x\n bind :80\n server a "+server+"\n")
 		if got := value(decoded, "x", "target"); got != want || strings.Contains(text, "no counterpart: ") {
+			t.Errorf("%s: %v, want %s\n%s", server, got, want, text)
+		}
+	}
+}
+
+// The first server says how a service checks, and others what they have of their own.
+func TestHAProxyChecksOfServers(t *testing.T) {
+	for server, want := range map[string]string{
+		"check":                                "b:2?health-interval=2s&rise=2&fall=3",
+		"check inter 5s rise 4 fall 6":         "b:2",
+		"check inter 5s rise 4 fall 1":         "b:2?fall=1",
+		"check inter 500 rise 4 fall 6 backup": "b:2?backup=true&health-interval=500ms",
+	} {
+		text, decoded := mustConvert(t, HAProxy, "listen x\n bind :80\n server a a:1 check inter 5s rise 4 fall 6\n server b b:2 "+server+"\n")
+		if got, _ := value(decoded, "x", "target").([]any); len(got) != 2 || got[0] != "a:1" || got[1] != want {
 			t.Errorf("%s: %v, want %s\n%s", server, got, want, text)
 		}
 	}
