@@ -14,6 +14,7 @@ func TestNewAppliesTheTuning(t *testing.T) {
 		DialOptions: target.Options{Timeout: 1}, DialBudget: 2, LingerTimeout: 3, IdleTimeout: 4, QueueTimeout: 5,
 		Drain: 6, MaxConnections: 7,
 		MaxConnectionsPerClient: 8, RatePerClient: 9, ResetOnDown: true, UDPIdleTimeout: 10, UDPSessions: 11,
+		ClientIdleTimeout: 12, TargetIdleTimeout: 13,
 	}
 	from, to := reflect.ValueOf(tuning), reflect.ValueOf(*New(Options{Tuning: tuning}).tuned())
 	for i := range to.NumField() {
