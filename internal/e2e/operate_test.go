@@ -315,7 +315,7 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	f.seen++ // reloads by the API are in the log too
 	for text, want := range map[string]string{
 		"target " + b.Target() + "\nstall-timeout soon": "stall-timeout",
-		"target 10.0.0.1:9999?weight=3":                 "weight is only valid with -mode connection",
+		"target 10.0.0.1:9999?max-connections=3":        "max-connections is only valid with -mode connection",
 		"tarket " + b.Target():                          "unknown key",
 		"":                                              "holds no setting",
 		"# target " + a.Target():                        "holds no setting",
