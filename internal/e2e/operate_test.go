@@ -146,8 +146,8 @@ func TestTargetsAddedAndRemovedUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	if _, err := o.try("remove", "tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no such target") {
 		t.Errorf("remove a target that does not exist: %v", err)
 	}
-	if _, err := o.try("weight", a.Target(), "2"); err == nil || !strings.Contains(err.Error(), "not in this mode") {
-		t.Errorf("set a weight in line mode: %v", err)
+	if _, err := o.try("balance", "random"); err == nil || !strings.Contains(err.Error(), "not in this mode") {
+		t.Errorf("set a rule for balancing in line mode: %v", err)
 	}
 	s.StopSenders()
 	o.client.Close()
