@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,16 @@ func TestTargetsOwnIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := target.New(target.Address{Host: "own:1", HealthInterval: time.Second, Rise: 1, Fall: 4}, nil)
 		other := target.New(target.Address{Host: "other:1"}, nil)
-		checked := map[string]int{}
-		bad := false
+		var checkedOwn, checkedOther atomic.Int32
+		var bad atomic.Bool
 		c := New([]*target.Target{own, other}, Options{Check: Check{kind: TCP}, Interval: 10 * time.Second, Rise: 2, Fall: 2})
 		c.check = func(_ context.Context, a target.Address) error {
-			checked[a.Host]++
-			if bad {
+			if a == own.Address {
+				checkedOwn.Add(1)
+			} else {
+				checkedOther.Add(1)
+			}
+			if bad.Load() {
 				return errBad
 			}
 			return nil
@@ -33,7 +38,7 @@ func TestTargetsOwnIntervals(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 				synctest.Wait()
 				for i, x := range []*target.Target{own, other} {
-					if x.Down() != bad {
+					if x.Down() != bad.Load() {
 						down[i] = passed
 					}
 				}
@@ -41,17 +46,17 @@ func TestTargetsOwnIntervals(t *testing.T) {
 			return down
 		}
 		sleepWhile(time.Minute)
-		if n := []int{checked["own:1"], checked["other:1"]}; n[0] < 50 || n[0] > 72 || n[1] < 5 || n[1] > 9 {
+		if n := []int32{checkedOwn.Load(), checkedOther.Load()}; n[0] < 50 || n[0] > 72 || n[1] < 5 || n[1] > 9 {
 			t.Errorf("checks in a minute: %v", n)
 		}
-		bad = true
-		before := checked["own:1"]
+		bad.Store(true)
+		before := checkedOwn.Load()
 		took := sleepWhile(time.Minute)
 		// Four failures, the last three 200 ms apart; two failures, 2 s apart.
-		if n := checked["own:1"] - before; took[0] < 500*time.Millisecond || took[0] > 2*time.Second || took[1] < 1700*time.Millisecond || took[1] > 14*time.Second {
+		if n := checkedOwn.Load() - before; took[0] < 500*time.Millisecond || took[0] > 2*time.Second || took[1] < 1700*time.Millisecond || took[1] > 14*time.Second {
 			t.Errorf("down after %v, %d checks", took, n)
 		}
-		bad = false
+		bad.Store(false)
 		if took := sleepWhile(time.Minute); took[0] > 1200*time.Millisecond || took[1] < 1700*time.Millisecond {
 			t.Errorf("up again after %v", took)
 		}
