@@ -98,8 +98,8 @@ type KeyStatus struct {
 	Waiting Amount  `json:"waiting"`
 }
 
-// GroupStatus accounts for the lines that one group of targets is given, each of which goes to one of
-// its targets. While no line is moving,
+// GroupStatus accounts for the lines that one group of targets is given, each of which goes to one
+// of its targets. While no line is moving,
 //
 //	Given = Confirmed + Retained + Queued + Dropped
 type GroupStatus struct {

@@ -31,7 +31,8 @@ type Options struct {
 	// them are redialled when failed dials have marked them down.
 	Check Check
 	// Interval is the time between the end of a check and the start of the next, 5 s by default.
-	// It, Rise and Fall are for targets whose Address has none of their own. While the state is unknown or about to change it is a fifth of that, but at least 100 ms.
+	// It, Rise and Fall are for targets whose Address has none of their own. While the state is
+	// unknown or about to change it is a fifth of that, but at least 100 ms.
 	Interval time.Duration
 	// Timeout limits one check, 2 s by default.
 	Timeout time.Duration

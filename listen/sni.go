@@ -96,8 +96,9 @@ func newRoutes(all []*Routed) *routes {
 	return r
 }
 
-// find returns the listener for a client, or nil and the kind of client that nobody wants. Browsers
-// also say that they encrypt the name where they do not, so that a name that fits counts.
+// find returns the listener for a client, or nil and the kind of the client if no listener serves
+// that kind. Browsers also say that they encrypt the name where they do not, so that a name that
+// fits counts.
 func (r *routes) find(h clienthello.Hello) (*Routed, Rest) {
 	if l, found := r.byName.Lookup(h.ServerName); found {
 		return l, NoRest

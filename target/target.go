@@ -8,10 +8,10 @@
 // The contract of a Conn:
 //   - [Progress].Acked never counts a byte that the peer's kernel did not acknowledge, and with TLS
 //     counts whole records only. Over TCP it is exact to the byte, also after a reset.
-//   - Progress.Read is certain over a Unix socket, and while Progress.Exact is true: then the kernel
-//     tells of a peer on this host. Otherwise it is an estimate from the peer's receive window, a
-//     safety distance behind Acked; Options.Margin, Options.Retain and Progress.Hidden bound its
-//     error.
+//   - Progress.Read is certain over a Unix socket, and while Progress.Exact is true: then the
+//     kernel tells of a peer on this host. Otherwise it is an estimate from the peer's receive
+//     window, a safety distance behind Acked; Options.Margin, Options.Retain and Progress.Hidden
+//     bound its error.
 //   - Other systems than Linux report nothing: Progress.NoCounts is then true.
 //   - A Conn keeps no copy of what it has written and never sends anything twice. The caller keeps
 //     what may have to be sent again, and decides when to give the connection up.

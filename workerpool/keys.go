@@ -73,9 +73,9 @@ func (p *Pool) newMachine(w *worker, id int) *delivery.Machine {
 	return delivery.NewInOrder(p.shared, w, w.home.Backend, id, w.lane.Confirmed())
 }
 
-// assignLocked distributes the keys over the targets that take lines and are no backups, whose lanes
-// move to a backup while no other target is up. If there is no such target, backups get the keys, and
-// if none takes lines, they wait in the lanes of those that are not being removed.
+// assignLocked distributes the keys over the targets that take lines and are no backups, whose
+// lanes move to a backup while no other target is up. If there is no such target, backups get the
+// keys, and if none takes lines, they wait in the lanes of those that are not being removed.
 func (p *Pool) assignLocked() {
 	if p.routes == nil || p.assignLater {
 		return

@@ -118,7 +118,8 @@ func (c Config) CanChange(name string, next Config) bool {
 	return true
 }
 
-// targetsThatNeedRestart returns the names of targets whose options differ in more than their share.
+// targetsThatNeedRestart returns the names of targets whose options differ in more than their
+// share.
 func targetsThatNeedRestart(old, next Config) (names []string) {
 	index := indexOf(next.Targets)
 	for _, was := range old.Targets {

@@ -50,7 +50,8 @@ func (c Config) SourceNames() (names []string) {
 	return names
 }
 
-// WriteTargets returns the group of -target with c's sources as -target takes it, the targets sorted.
+// WriteTargets returns the group of -target with c's sources as -target takes it, the targets
+// sorted.
 func (c Config) WriteTargets(targets []target.Address) string {
 	all := c.SourceNames()
 	if list := WriteTargets(targets, MainGroup); list != "" {

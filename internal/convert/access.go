@@ -32,7 +32,7 @@ func accessLists(rules []accessRule, otherwise bool) (allow, deny []netip.Prefix
 		}
 	}
 	if !otherwise && len(allow) == 0 {
-		return nil, nil, false // nobody may come
+		return nil, nil, false // no client is allowed
 	}
 	return allow, deny, true
 }

@@ -12,8 +12,8 @@ import "linesplit/target"
 // that is drained, so nothing is lost and nothing goes twice.
 
 // up reports whether a target takes lines and seems to work: no check has found it down, it does
-// not reset one new connection after the other before it has confirmed anything, and it has connections in use or is not known to be
-// down.
+// not reset one new connection after the other before it has confirmed anything, and it has
+// connections in use or is not known to be down.
 func (b *Backend) up() bool {
 	return b.Accepts() && !b.Target.Unhealthy() && b.futile.Load() < cutShortTimes &&
 		(b.inUse.Load() > 0 || !b.Target.Down())

@@ -5,8 +5,8 @@ import "sync/atomic"
 // A machine made by NewInOrder delivers lines in the order in which it is given them, to one target
 // at a time. That takes these rules beside the ones for all machines:
 //
-//   - It writes nothing to its next connection before all that it wrote to the last one is confirmed,
-//     or taken back to be sent again; see behind.
+//   - It writes nothing to its next connection before all that it wrote to the last one is
+//     confirmed, or taken back to be sent again; see behind.
 //   - What is taken back goes in front of all that waits, in order; see reclaim.
 //   - A connection that ends is no reason to go elsewhere, unless it was of no use or its target
 //     hangs: another dial of home comes first; see proves.

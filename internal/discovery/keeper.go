@@ -280,8 +280,8 @@ func (k *Keeper) wanted(key string, l *listing) bool {
 	return false
 }
 
-// removeOrphans removes targets that neither the configuration nor a source knows any more, and
-// that nobody added by hand, once all sources have answered, and never the last target.
+// removeOrphans removes the targets that were not added by hand and that neither the configuration
+// nor a source lists any more. It waits until all sources have answered, and keeps the last target.
 func (k *Keeper) removeOrphans(c *Change, running []Running) {
 	for _, l := range k.sources {
 		if !l.answered {

@@ -205,7 +205,7 @@ func (c *keyConn) take(b []byte) {
 	c.part = append([]byte(nil), c.part...)
 }
 
-// end makes do of all connections, and waits until they have ended. Nobody listens from then on.
+// end closes the listener, calls do for each connection, and waits until all have ended.
 func (x *keyTarget) end(do func(c *keyConn)) {
 	x.ln.Close()
 	x.mu.Lock()

@@ -17,8 +17,8 @@ type withOptions struct {
 
 func (t withOptions) Target() string { return t.to.Target() + "?" + t.options }
 
-// The primaries crash one after the other, and come back: the backup gets lines only in between, and
-// nothing is lost.
+// The primaries crash one after the other, and come back: the backup gets lines only in between,
+// and nothing is lost.
 func TestBackupServesOnlyWhileOthersAreDown(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)

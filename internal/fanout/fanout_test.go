@@ -107,8 +107,8 @@ func (o outletOf) Offer(b *linebuf.Buffer) bool {
 	return true
 }
 
-// Whatever the groups' workers do, each line reaches each group once or is counted as dropped there,
-// a required group drops nothing, and all memory comes back.
+// Whatever the groups' workers do, each line reaches each group once or is counted as dropped
+// there, a required group drops nothing, and all memory comes back.
 func TestEachGroupGetsEachLineOnce(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {

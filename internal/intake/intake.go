@@ -11,23 +11,24 @@
 //	         deadline for reads, and the methods of Driver
 //
 // The contract between them:
-//   - One goroutine at a time calls a Stream. Streams share a [Shared], which is safe for concurrent
-//     use.
+//   - One goroutine at a time calls a Stream. Streams share a [Shared], which is safe for
+//     concurrent use.
 //   - Prepare comes before each read, and says whether it may take place. If it may, the driver
 //     reads into Room and calls Read if bytes have come, or Quiet if there are none to read.
 //   - The buffer that Read returns belongs to the driver. It calls Settle, and reads nothing more
 //     before it has handed the buffer over, so that a slow receiver holds back the sender.
-//   - A driver that may have to wait for long with the buffer calls Quiet first, or GoQuiet for a Held
-//     stream, so that the stream keeps no read buffer meanwhile.
+//   - A driver that may have to wait for long with the buffer calls Quiet first, or GoQuiet for a
+//     Held stream, so that the stream keeps no read buffer meanwhile.
 //   - Where the driver has to wait, for the gate, for memory or to hand over, it says so by HoldUp
 //     and Resume. While it waits for memory, it asks Need how much, and gives it to Replace.
 //   - When a stream has become awake, has been cut off or has missed its deadline, the driver asks
 //     Deadline for the next one. Once it is cut off, it does so before each read.
-//   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over and
-//     the gate. A wait for memory ends with that: ReadRest may have brought whole lines, which are
-//     handed over first, and Prepare says whether there is still a need.
+//   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over
+//     and the gate. A wait for memory ends with that: ReadRest may have brought whole lines, which
+//     are handed over first, and Prepare says whether there is still a need.
 //   - When Late reports true, it calls Complete, and hands over what that returns.
-//   - At the end it calls Last, or Complete and Torn, and then End, after which the Stream holds nothing.
+//   - At the end it calls Last, or Complete and Torn, and then End, after which the Stream holds
+//     nothing.
 //
 // Where to find a rule:
 //

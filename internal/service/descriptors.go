@@ -56,9 +56,9 @@ type need struct {
 	routed []listen.Spec // listeners that are shared by server names
 }
 
-// needOf returns the need of a configuration with these targets. In line mode each worker
-// needs two descriptors, since it has two connections while it changes targets. In connection mode
-// each client needs two and pipes, and each event loop accepts from each listener, all but the first
+// needOf returns the need of a configuration with these targets. In line mode each worker needs two
+// descriptors, since it has two connections while it changes targets. In connection mode each
+// client needs two and pipes, and each event loop accepts from each listener, all but the first
 // with a descriptor of their own.
 func needOf(cfg config.Config, targets []target.Address) need {
 	n := need{each: 1, clients: cfg.MaxConnections, routed: routedSpecs(cfg)}
