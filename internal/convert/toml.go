@@ -3,12 +3,9 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"sort"
-	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
+	"linesplit/internal/tomlfile"
 )
 
 // entry is one value of a structured file, a list or a single one.
@@ -58,93 +55,24 @@ func (e *entry) off() bool {
 	return true
 }
 
-// readTOML returns all values of a TOML file in order. The library's decoder judges the whole file
-// first; its parser then tells on which line a key stands.
-func readTOML(text []byte) ([]*entry, error) {
-	var whole map[string]any
-	if err := toml.Unmarshal(text, &whole); err != nil {
-		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
-			row, _ := at.Position()
-			return nil, fmt.Errorf("line %d: %s", row, strings.TrimPrefix(err.Error(), "toml: "))
+// readTOML returns all values of a TOML file in order.
+func readTOML(text []byte) (all []*entry, err error) {
+	found, err := tomlfile.Read(text)
+	if at, ok := errors.AsType[*tomlfile.Error](err); ok {
+		return nil, fmt.Errorf("line %d: %w", at.Line, err)
+	}
+	for _, f := range found {
+		if f.Header {
+			continue
 		}
-		return nil, err
-	}
-	r := tomlReader{}
-	for i, c := range text {
-		if c == '\n' {
-			r.newlines = append(r.newlines, i)
-		}
-	}
-	r.parser.Reset(text)
-	var table []string
-	for r.parser.NextExpression() {
-		switch node := r.parser.Expression(); node.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			table, _ = r.key(nil, node)
-		case unstable.KeyValue:
-			r.add(table, node)
-		}
-	}
-	return r.entries, r.parser.Error()
-}
-
-// tomlReader collects the values of a file.
-type tomlReader struct {
-	parser   unstable.Parser
-	newlines []int // offsets
-	entries  []*entry
-}
-
-// key returns the whole path of a key or table, and its line.
-func (r *tomlReader) key(table []string, node *unstable.Node) (path []string, line int) {
-	path = append(path, table...)
-	for k := node.Key(); k.Next(); {
-		path = append(path, string(k.Node().Data))
-		line = r.line(k.Node(), line)
-	}
-	return path, line
-}
-
-// line returns the line of a node, or other for one that the parser does not locate.
-func (r *tomlReader) line(node *unstable.Node, other int) int {
-	if node.Raw.Length == 0 {
-		return other
-	}
-	return 1 + sort.SearchInts(r.newlines, int(node.Raw.Offset))
-}
-
-// add adds a key with its value. The keys of an inline table are those of a table.
-func (r *tomlReader) add(table []string, node *unstable.Node) {
-	path, line := r.key(table, node)
-	e := &entry{path: path, line: line}
-	switch value := node.Value(); value.Kind {
-	case unstable.InlineTable:
-		for c := value.Children(); c.Next(); {
-			r.add(path, c.Node())
-		}
-		return
-	case unstable.Array:
-		e.list = true
-		for c := value.Children(); c.Next(); {
-			if c.Node().Kind != unstable.Comment {
-				e.values = append(e.values, entryValue{scalar(c.Node()), r.line(c.Node(), line)})
+		e := &entry{path: f.Path, line: f.Line, list: f.List}
+		for _, v := range f.Values {
+			if v.Kind == tomlfile.Other && v.Text == "" {
+				v.Text = "…"
 			}
+			e.values = append(e.values, entryValue{v.Text, v.Line})
 		}
-	default:
-		e.values = []entryValue{{scalar(value), line}}
+		all = append(all, e)
 	}
-	r.entries = append(r.entries, e)
-}
-
-// scalar returns a single value as text; tables and lists within a list are no such value.
-func scalar(node *unstable.Node) string {
-	switch node.Kind {
-	case unstable.InlineTable, unstable.Array:
-		return "…"
-	case unstable.Integer:
-		if n, err := strconv.ParseInt(string(node.Data), 0, 64); err == nil {
-			return strconv.FormatInt(n, 10)
-		}
-	}
-	return string(node.Data)
+	return all, err
 }

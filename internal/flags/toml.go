@@ -3,12 +3,10 @@ package flags
 import (
 	"errors"
 	"fmt"
-	"sort"
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
+	"linesplit/internal/tomlfile"
 )
 
 // tomlSuffix ends the names of files that are TOML. All others have lines "key value".
@@ -27,31 +25,30 @@ func (s *Set) parseTOML(path string) error {
 	if err != nil {
 		return err
 	}
-	entries, err := tomlEntries(data)
+	entries, err := tomlfile.Read(data)
 	if err != nil {
 		line := ""
-		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
-			row, _ := at.Position()
-			line = ":" + strconv.Itoa(row)
+		if at, ok := errors.AsType[*tomlfile.Error](err); ok {
+			line = ":" + strconv.Itoa(at.Line)
 		}
-		s.AddError(fmt.Errorf("%s%s: %s", path, line, strings.TrimPrefix(err.Error(), "toml: ")))
+		s.AddError(fmt.Errorf("%s%s: %w", path, line, err))
 		s.byName[s.fileFlag].bad = true
 		return nil
 	}
 	s.now = FromFile
 	for _, e := range entries {
-		if fault := s.setFromTOML(e); fault != "" {
-			s.AddError(fmt.Errorf("%s:%d: %s", path, e.line, fault))
+		if fault := s.setFromTOML(entryOf(e)); fault != "" {
+			s.AddError(fmt.Errorf("%s:%d: %s", path, e.Line, fault))
 		}
 	}
 	return nil
 }
 
-// tomlEntry is one key of a TOML file, or a table if it has no key of its own.
+// tomlEntry is one key of a TOML file, or a table, as an option takes it.
 type tomlEntry struct {
 	path   []string // of the key, with that of its table
 	line   int
-	header bool     // [TABLE]
+	header bool     // a table
 	array  bool     // [[TABLE]], or a value in brackets
 	values []string // as the option takes them
 	lines  []int    // of the values
@@ -59,104 +56,20 @@ type tomlEntry struct {
 	fault  string   // why it has no values
 }
 
-// tomlEntries returns all keys of a file in order. The library's decoder judges the whole file
-// first; its parser then tells on which line a key stands.
-func tomlEntries(data []byte) ([]tomlEntry, error) {
-	var ignored map[string]any
-	if err := toml.Unmarshal(data, &ignored); err != nil {
-		return nil, err
-	}
-	r := tomlReader{newlines: newlinesOf(data)}
-	r.parser.Reset(data)
-	var table []string
-	for r.parser.NextExpression() {
-		switch node := r.parser.Expression(); node.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			path, line := r.key(nil, node)
-			r.entries = append(r.entries, tomlEntry{path: path, line: line, header: true, array: node.Kind == unstable.ArrayTable})
-			table = path
-		case unstable.KeyValue:
-			r.add(table, node)
+func entryOf(e tomlfile.Entry) tomlEntry {
+	t := tomlEntry{path: e.Path, line: e.Line, header: e.Header, array: e.List}
+	for _, v := range e.Values {
+		switch v.Kind {
+		case tomlfile.Bool:
+			t.truth = !e.List
+		case tomlfile.Float:
+			v.Text = strings.ReplaceAll(v.Text, "_", "")
+		case tomlfile.Other:
+			t.fault = "the value is neither a string, a number nor true or false: write a string, such as \"30s\""
 		}
+		t.values, t.lines = append(t.values, v.Text), append(t.lines, v.Line)
 	}
-	return r.entries, r.parser.Error()
-}
-
-// tomlReader collects the entries of a file.
-type tomlReader struct {
-	parser   unstable.Parser
-	newlines []int // offsets
-	entries  []tomlEntry
-}
-
-func newlinesOf(data []byte) (all []int) {
-	for i, b := range data {
-		if b == '\n' {
-			all = append(all, i)
-		}
-	}
-	return all
-}
-
-// key returns the whole path of a key or table, and its line.
-func (r *tomlReader) key(table []string, node *unstable.Node) (path []string, line int) {
-	path = append(path, table...)
-	for k := node.Key(); k.Next(); {
-		path = append(path, string(k.Node().Data))
-		line = r.line(k.Node(), line)
-	}
-	return path, line
-}
-
-// line returns the line of a node, or other for one that the parser does not locate.
-func (r *tomlReader) line(node *unstable.Node, other int) int {
-	if node.Raw.Length == 0 {
-		return other
-	}
-	return 1 + sort.SearchInts(r.newlines, int(node.Raw.Offset))
-}
-
-// add adds a key with its value. The keys of an inline table are those of a table.
-func (r *tomlReader) add(table []string, node *unstable.Node) {
-	path, line := r.key(table, node)
-	e := tomlEntry{path: path, line: line}
-	switch value := node.Value(); value.Kind {
-	case unstable.InlineTable:
-		r.entries = append(r.entries, tomlEntry{path: path, line: line, header: true})
-		for c := value.Children(); c.Next(); {
-			r.add(path, c.Node())
-		}
-		return
-	case unstable.Array:
-		e.array = true
-		for c := value.Children(); c.Next(); {
-			if c.Node().Kind != unstable.Comment {
-				e.addValue(c.Node(), r.line(c.Node(), line))
-			}
-		}
-	default:
-		e.truth = value.Kind == unstable.Bool
-		e.addValue(value, line)
-	}
-	r.entries = append(r.entries, e)
-}
-
-func (e *tomlEntry) addValue(node *unstable.Node, line int) {
-	text := string(node.Data)
-	switch node.Kind {
-	case unstable.String, unstable.Bool:
-	case unstable.Float:
-		text = strings.ReplaceAll(text, "_", "")
-	case unstable.Integer:
-		n, err := strconv.ParseInt(text, 0, 64) // the decoder has taken it
-		if err != nil {
-			e.fault = "number " + quote(text) + ": " + err.Error()
-		}
-		text = strconv.FormatInt(n, 10)
-	default:
-		e.fault = "the value is neither a string, a number nor true or false: write a string, such as \"30s\""
-	}
-	e.values, e.lines = append(e.values, text), append(e.lines, line)
+	return t
 }
 
 // setFromTOML reads one entry, and returns what is wrong with it, or nothing.
