@@ -36,9 +36,10 @@ type conn struct {
 	stdin     bool // carries standard input
 	sniffing  bool // see sniff
 
-	viaFD fdReader
-	small []byte  // see readHeld; nil for connections that are read through a descriptor
-	loop  *looped // nil if a goroutine reads the connection
+	viaFD    fdReader
+	small    []byte                    // see readHeld; nil for connections that are read through a descriptor
+	readInto func([]byte) (int, error) // see readHeld; nil as small is
+	loop     *looped                   // nil if a goroutine reads the connection
 
 	lapsed bool // the last read ended at its deadline
 
@@ -73,7 +74,7 @@ func newConn(v *serving, nc net.Conn) *conn {
 	_, c.secure = nc.(*tls.Conn)
 	c.shaking = c.secure
 	if c.loop = onLoop(nc); c.loop == nil && !c.viaFD.init(c) {
-		c.read = c.readHeld
+		c.read, c.readInto = c.readHeld, readerOf(nc)
 		c.small = make([]byte, intake.SmallRead)
 	}
 	c.in.Init(v.streams, c, intake.Options{Held: c.small != nil, Timed: isTimed(nc), Framing: v.framing}, c.limits(), c.since)

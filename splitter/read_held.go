@@ -1,6 +1,27 @@
 package splitter
 
-import "linesplit/internal/intake"
+import (
+	"crypto/tls"
+	"io"
+	"net"
+
+	"linesplit/internal/intake"
+)
+
+// arrivals is a connection below TLS that lets a read take all records that have arrived.
+type arrivals interface {
+	ReadArrived(t io.Reader, p []byte) (int, error)
+}
+
+// readerOf returns what reads nc: its Read method, or ReadArrived of the connection below its TLS.
+func readerOf(nc net.Conn) func([]byte) (int, error) {
+	if t, ok := nc.(*tls.Conn); ok {
+		if a, ok := t.NetConn().(arrivals); ok {
+			return func(p []byte) (int, error) { return a.ReadArrived(t, p) }
+		}
+	}
+	return nc.Read
+}
 
 // readHeld reads a connection whose Read needs a buffer before there is anything to read: TLS, and
 // connections without a descriptor. While the stream is quiet and carries nothing, this is the
@@ -15,7 +36,7 @@ func (c *conn) readHeld() (int, error) {
 	if into == nil {
 		into = c.small
 	}
-	n, err := c.nc.Read(into)
+	n, err := c.readInto(into)
 	if !c.in.Awake() && n == len(into) {
 		c.in.Wake()
 		c.lapsed = true // run then sets the deadline

@@ -15,6 +15,10 @@ type Watched struct {
 	ended atomic.Bool
 	limit time.Duration // of a Write; 0 for none
 	stuck atomic.Bool   // a limited Write has not been finished
+
+	only    bool // Read takes what has arrived, see ReadArrived
+	drained bool // the last Read got less than it had room for
+	now     readNow
 }
 
 // Watch returns c as a Watched. Nothing else may read from c.
@@ -25,10 +29,19 @@ func (w *Watched) Read(p []byte) (int, error) {
 	if w.stuck.Load() {
 		return 0, ErrWriteTimeout
 	}
-	n, err := w.Conn.Read(p)
+	n, err := w.read(p)
 	if err == io.EOF {
 		w.ended.Store(true)
 	}
+	return n, err
+}
+
+func (w *Watched) read(p []byte) (int, error) {
+	if w.only {
+		return w.readArrived(p)
+	}
+	n, err := w.Conn.Read(p)
+	w.drained = n < len(p)
 	return n, err
 }
 
