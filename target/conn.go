@@ -69,17 +69,6 @@ type Conn struct {
 	end                ending
 }
 
-// ending records how a connection came to its end.
-type ending struct {
-	closeNotify bool   // TLS has ended: the peer's close_notify or a TLS error
-	fin         bool   // the peer's FIN came
-	closed      bool   // after the FIN, the socket reached state CLOSE
-	err         error  // why the connection failed
-	said        []byte // beginning of the first thing that the peer said
-	afterOurs   bool   // the peer's FIN came after ours
-	seemedRead  bool   // everything seemed read when we half-closed
-}
-
 func newConn(raw net.Conn, o *Options, viaProxy bool) (*Conn, error) {
 	sc, ok := raw.(syscall.Conn)
 	if !ok {
@@ -238,6 +227,7 @@ func (c *Conn) Progress() Progress {
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.countLocked(now)
+	c.knowRefusedLocked()
 	acked, exact := min(c.ackedLinesLocked(), c.written), c.peer.exact
 	return Progress{
 		Written:         c.written,
@@ -345,62 +335,6 @@ func (c *Conn) readAtLocked(wire uint64) uint64 {
 }
 
 func less(a, b uint64) uint64 { return a - min(a, b) }
-
-// allReadLocked decides whether everything acknowledged was also read. Over TCP only an orderly end
-// of both directions proves that: a FIN that answers ours, or a FIN that came first when everything
-// seemed read as we sent ours. A FIN followed by a RST should mean that the peer closed with
-// everything read; but a run under heavy load lost lines that way, and duplicates are the smaller
-// evil.
-func (c *Conn) allReadLocked() bool {
-	e := &c.end
-	switch {
-	case !countsKept:
-		return e.fin && e.afterOurs && e.err == nil
-	case c.unix:
-		return true // over a Unix socket, acknowledged means read
-	case e.err != nil || !e.fin || !c.halfClosed || c.ackedWire < c.sent.Load():
-		return false
-	case e.afterOurs:
-		return true
-	}
-	return !c.viaProxy && e.closed && e.seemedRead && (c.estimate.known || c.known > 0)
-}
-
-// CloseWrite ends our direction after everything written: it sends close_notify, if it can go out
-// without waiting, and a FIN. The peer may go on reading; Progress reports when it has answered.
-//
-// After the peer's FIN there is no close_notify: a process that has exited, or closed its socket,
-// takes our FIN, but answers bytes with a RST, which looks like the end of a process that has not
-// read everything. A peer that still reads sees an end without close_notify, but has ended itself.
-func (c *Conn) CloseWrite() error {
-	c.mu.Lock()
-	c.countLocked(time.Now())
-	c.end.seemedRead = c.seemsReadLocked()
-	parting := c.secure != nil && !c.end.fin && !c.counts.peerFIN
-	c.sendingCloseNotify = parting
-	c.mu.Unlock()
-	sent := !parting || c.sendCloseNotify()
-	c.mu.Lock()
-	if !sent { // a FIN that came meanwhile did not answer anything
-		c.end.afterOurs = false
-	}
-	c.sendingCloseNotify, c.halfClosed = false, true
-	c.mu.Unlock()
-	hc, ok := c.raw.(interface{ CloseWrite() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return hc.CloseWrite()
-}
-
-// errNoRoom ends the write of close_notify on a socket that takes no more.
-var errNoRoom = errors.New("no room in the send buffer")
-
-// sendCloseNotify reports whether close_notify has gone out. It does not wait for room in the send
-// buffer, because the FIN follows.
-func (c *Conn) sendCloseNotify() bool {
-	return c.secure.CloseWrite() == nil && c.flush(func() error { return errNoRoom }) == nil
-}
 
 // Abort closes the connection with a RST and discards what the kernel has not sent: the caller
 // sends it elsewhere.

@@ -89,6 +89,7 @@ func (c *Conn) handshake(ctx context.Context, a Address, o *Options) error {
 	c.wire = &wire{Conn: c.raw, c: c}
 	t := newTrial(c.wire, config)
 	c.secure = t.Conn
+	c.margin = max(c.margin, slackTLS)
 	if err := t.shake(ctx); err != nil { // data that comes early is discarded, like all that comes
 		return err
 	}

@@ -19,10 +19,10 @@ const (
 	lookupTries = 3
 	// lookupSeldom is the time between two looks from which on a look asks twice.
 	lookupSeldom = 10 * time.Millisecond
-	// lookupSlackTLS is how many bytes the peer's TLS may have read and not handed on to its
+	// slackTLS is how many bytes the peer's TLS may have read and not handed on to its
 	// application. TLS in the kernel takes one record at a time; Go's crypto/tls, which reads
 	// ahead, was seen to hold 37 KB.
-	lookupSlackTLS = 64 << 10
+	slackTLS = 64 << 10
 )
 
 // peerLookup knows what the peer has read, while the kernel answers for the peer's socket. The zero
@@ -95,7 +95,7 @@ func (c *Conn) lookUpPeer() {
 	c.peer.query = newPeerQuery(c.raw, c.sys)
 	c.peer.retry = c.secure == nil
 	if c.secure != nil {
-		c.peerSlack = lookupSlackTLS
+		c.peerSlack = slackTLS
 	}
 }
 

@@ -17,8 +17,8 @@ type Progress struct {
 	// else what acknowledgements and windows show, less the safety distance of Options.Margin.
 	Read uint64
 	// Known is the number of bytes that the peer's application has certainly read, as far as the
-	// kernel has told of a peer on this host (Options.PeerLookup). It stays when the connection
-	// fails.
+	// kernel has told of a peer on this host (Options.PeerLookup), or the end of a TLS connection
+	// has. It stays when the connection fails.
 	Known uint64
 	// Exact reports that the kernel has told it just now, or had told it until the peer's socket or
 	// ours was gone. Read is then Known, Unread counts what is not known to be read, and nothing is

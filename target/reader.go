@@ -117,7 +117,7 @@ func (c *Conn) countFINLocked() {
 		c.failLocked(syscall.ECONNRESET)
 		return
 	}
-	c.end.fin, c.end.afterOurs = true, c.halfClosed || c.sendingCloseNotify
+	c.end.fin, c.end.afterOurs = true, !c.end.finFirst && (c.halfClosed || c.sendingCloseNotify)
 }
 
 func (c *Conn) failed() error {

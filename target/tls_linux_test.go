@@ -362,32 +362,3 @@ func TestTLSPeerClosesBeforeOurFIN(t *testing.T) {
 		})
 	}
 }
-
-// A peer says close_notify and FIN, reads on, and closes with everything read. Our close_notify
-// then met a closed socket, whose RST made an orderly restart look like a failure: all lines went
-// twice.
-func TestTLSPeerClosesAfterItsFIN(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			const early, late = 99_000, 1000
-			mustWrite(t, c, pattern(early))
-			readN(t, peer, early)
-			closeWrite(t, peer)
-			closeWrite(t, peer.NetConn())
-			event(t, c)
-			mustWrite(t, c, pattern(late)) // it was on its way
-			readN(t, peer, late)
-			peer.NetConn().Close()
-			allAcked(t, c)
-			eventually(t, "all to seem read", func() bool { return c.Progress().SeemsRead() })
-			c.CloseWrite()
-			eventually(t, "the end", func() bool { p := c.Progress(); return p.Over || p.Err != nil })
-			if p := c.Progress(); !p.AllRead || p.Err != nil || p.Acked != early+late {
-				t.Errorf("%+v", p)
-			}
-		})
-	}
-}
