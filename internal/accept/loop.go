@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -17,9 +18,19 @@ import (
 const (
 	// After Soft has ended, accepting goes on until the backlog has been empty for backlogWait: a
 	// peer whose connect succeeded expects to be served, and may have written all its data and
-	// closed. Accepting ends after maxBacklog however many connections come.
+	// closed. After maxBacklog only connections that are there already are accepted, and after
+	// maxEmptying none: a busy machine may need long for a backlog of a moment, but connections
+	// that keep coming must not hold up the end.
 	backlogWait = 10 * time.Millisecond
 	maxBacklog  = 250 * time.Millisecond
+	maxEmptying = 2 * time.Second
+	// lateWait is the time to wait for a connection after maxBacklog.
+	lateWait = time.Millisecond
+	// emptyLooks is how many deadlines of Accept in a row have to pass without a connection until
+	// the backlog counts as empty: on a busy machine, one may have passed before Accept looked.
+	emptyLooks = 2
+	// undatedWait takes the place of backlogWait for a listener without deadlines.
+	undatedWait = 5 * backlogWait
 
 	// Delays between attempts while Accept fails, for lack of descriptors for example.
 	initialRetry = 5 * time.Millisecond
@@ -37,6 +48,14 @@ type Loop struct {
 	// Room waits until one more connection may be accepted. It returns false if Soft ends first.
 	// nil means that there is always room.
 	Room func() bool
+
+	accepted atomic.Int64 // connections so far
+}
+
+// emptying is the state of Run once Soft has ended. The zero value is ready to use.
+type emptying struct {
+	began time.Time
+	empty int // deadlines that have passed in a row
 }
 
 // Run accepts until Soft ends and LastCall is called, or until Accept returns io.EOF, which means
@@ -44,20 +63,20 @@ type Loop struct {
 // unless the listener was closed elsewhere.
 func (l *Loop) Run() error {
 	retry := NewBackOff(initialRetry, maxRetry)
-	var last time.Time // when accepting ends at the latest; zero until Soft has ended
+	var end emptying
 	for l.Room == nil || l.Room() {
 		nc, err := l.Listener.Accept()
 		stopping := l.Soft.Err() != nil
 		switch {
 		case err == nil:
 			retry.Reset()
+			end.empty = 0
+			l.accepted.Add(1)
 			l.Start(nc)
-			if stopping && !l.acceptAnother(&last) {
+			if stopping && !l.acceptAnother(&end) {
 				return nil
 			}
-		case stopping && last.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && l.acceptAnother(&last):
-			// On a busy machine LastCall's deadline may have passed before Accept looked at the
-			// backlog. acceptAnother has set a new one.
+		case stopping && errors.Is(err, os.ErrDeadlineExceeded) && end.looksAgain() && l.acceptAnother(&end):
 		case stopping, errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -72,23 +91,43 @@ func (l *Loop) Run() error {
 
 // LastCall lets Run empty the backlog and return. It is called once Soft has ended. It sets a
 // deadline shortly ahead, since with one in the past Accept fails before it looks at the backlog. A
-// listener without deadlines is closed after the same time.
+// listener without deadlines is closed once no connection has come for undatedWait, and after
+// maxEmptying at the latest.
 func (l *Loop) LastCall() {
-	if !l.acceptUntil(time.Now().Add(backlogWait)) {
-		Pause(l.Hard, backlogWait)
-		l.Listener.Close()
+	if l.acceptUntil(time.Now().Add(backlogWait)) {
+		return
 	}
+	for end, before := time.Now().Add(maxEmptying), int64(-1); time.Now().Before(end); {
+		now := l.accepted.Load()
+		if now == before || l.Hard.Err() != nil {
+			break
+		}
+		before = now
+		Pause(l.Hard, undatedWait)
+	}
+	l.Listener.Close()
 }
 
-// acceptAnother reports whether one more connection may be accepted although Soft has ended, and
-// sets the deadline for it.
-func (l *Loop) acceptAnother(last *time.Time) bool {
+// looksAgain counts a deadline that has passed without a connection, and reports whether to look at
+// the backlog once more.
+func (e *emptying) looksAgain() bool {
+	e.empty++
+	return e.empty < emptyLooks
+}
+
+// acceptAnother reports whether to call Accept again although Soft has ended, and sets the deadline
+// for it.
+func (l *Loop) acceptAnother(e *emptying) bool {
 	now := time.Now()
-	if last.IsZero() {
-		*last = now.Add(maxBacklog)
+	if e.began.IsZero() {
+		e.began = now
 	}
-	l.acceptUntil(now.Add(backlogWait))
-	return now.Before(*last)
+	wait := backlogWait
+	if now.Sub(e.began) >= maxBacklog {
+		wait = lateWait
+	}
+	l.acceptUntil(now.Add(wait))
+	return now.Sub(e.began) < maxEmptying
 }
 
 func (l *Loop) acceptUntil(t time.Time) bool {

@@ -92,12 +92,12 @@ func (ln *Listener) Resume() {
 
 // LastCall accepts what is in the backlog, also after Pause or a failure, since a peer whose
 // connect has succeeded expects to be served. It calls done once no connection has come for
-// backlogWait, and at the latest after maxBacklog.
+// backlogWait or, after maxBacklog, none is there, and at the latest after maxEmptying.
 func (ln *Listener) LastCall(done func()) {
 	ln.paused = false
 	ln.fd.loop.Stop(&ln.retry)
 	ln.fd.Again()
-	ln.last.begin(ln.fd.loop, done)
+	ln.last.begin(ln, done)
 }
 
 // Close closes the socket. Connections in its backlog are reset.
@@ -134,28 +134,42 @@ func accept(listener int) (fd int, peer netip.AddrPort, errno unix.Errno) {
 const (
 	backlogWait = 10 * time.Millisecond
 	maxBacklog  = 250 * time.Millisecond
+	maxEmptying = 2 * time.Second
 )
 
 // lastCall is the end of accepting.
 type lastCall struct {
-	quiet, end Timer // one of them ends it
+	quiet Timer // ends it if the backlog is empty
+	began time.Time
 }
 
-func (c *lastCall) begin(l *Loop, done func()) {
-	c.quiet.Do = func() { c.stop(l); done() }
-	c.end.Do = c.quiet.Do
+// begin looks at the backlog before it calls done: on a busy machine, the loop may have had no time
+// to accept what is in it.
+func (c *lastCall) begin(ln *Listener, done func()) {
+	l := ln.fd.loop
+	c.began = time.Now()
+	c.quiet.Do = func() {
+		if ln.backlogged() && time.Since(c.began) < maxEmptying {
+			ln.pending = true
+			ln.fd.Again()
+			l.Start(&c.quiet, backlogWait)
+			return
+		}
+		done()
+	}
 	l.Start(&c.quiet, backlogWait)
-	l.Start(&c.end, maxBacklog)
 }
 
 // accepted is called for each connection.
 func (c *lastCall) accepted(l *Loop) {
-	if c.quiet.Running() {
+	if c.quiet.Running() && time.Since(c.began) < maxBacklog {
 		l.Start(&c.quiet, backlogWait)
 	}
 }
 
-func (c *lastCall) stop(l *Loop) {
-	l.Stop(&c.quiet)
-	l.Stop(&c.end)
+func (c *lastCall) stop(l *Loop) { l.Stop(&c.quiet) }
+
+// backlogged reports whether there are connections that can be accepted now.
+func (ln *Listener) backlogged() bool {
+	return !ln.paused && !ln.retry.Running() && ln.fd.IsOpen() && readable(ln.fd.Int())
 }
