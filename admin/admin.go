@@ -70,6 +70,7 @@ type Server struct {
 	api     *api // nil without a Control
 	gate    *gate
 	reading time.Duration // limit on reading a request
+	ending  time.Duration // limit on requests at the end
 	handler http.Handler
 	scrapes scrapeLog
 }
@@ -86,7 +87,7 @@ func New(o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Process != nil || o.Profiling, reading: readTimeout,
+		ready: o.Ready, log: o.Logger, token: o.Token, guarded: o.Control != nil || o.Process != nil || o.Profiling, reading: readTimeout, ending: endTimeout,
 	}
 	s.scrapes.logger = o.Logger
 
@@ -150,7 +151,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("serve admin on %s: %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
-	grace, endGrace := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	grace, endGrace := context.WithTimeout(context.WithoutCancel(ctx), s.ending)
 	defer endGrace()
 	if err := server.Shutdown(grace); err != nil {
 		s.log.Debug("admin requests cut off", "err", errors.Join(err, server.Close()))

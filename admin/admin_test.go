@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -159,7 +158,7 @@ func TestServeReturnsErrorOfListener(t *testing.T) {
 
 func TestHugeHeaderIsRefused(t *testing.T) {
 	url, _ := start(t, Options{})
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: longReading}
 	request, err := http.NewRequestWithContext(t.Context(), "GET", url+"/healthz", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestFloodOfConnectionsKeepsOutNoProbe(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	probe.SetDeadline(time.Now().Add(30 * time.Second))
+	probe.SetDeadline(time.Now().Add(longReading))
 	if _, err := io.WriteString(probe, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

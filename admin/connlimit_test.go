@@ -204,7 +204,7 @@ func TestIdleConnectionsDoNotLockOutProbes(t *testing.T) {
 			t.Fatal(err)
 		}
 		held = append(held, conn)
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		conn.SetDeadline(time.Now().Add(longReading))
 		if _, err := conn.Write([]byte("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestIdleConnectionsDoNotLockOutProbes(t *testing.T) {
 			ended.Add(1)
 		})
 	}
-	for end := time.Now().Add(30 * time.Second); ended.Load() < 2*MaxConns; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(longReading); ended.Load() < 2*MaxConns; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d connections are still open", int64(len(held))-ended.Load())
 		}
