@@ -19,8 +19,9 @@ const (
 // dialling holds what a machine knows about its dials. At most one attempt is under way.
 type dialling struct {
 	busy    bool
-	arrived Conn     // a connection that waits for the end of the write under way, or nil
-	at      *Backend // that it is to
+	arrived Conn      // a connection that waits for the end of the write under way, or nil
+	at      *Backend  // that it is to
+	since   time.Time // when it was established
 	delays  *backoff.ExponentialBackOff
 	retryAt time.Time // when the next attempt is due; zero: none is scheduled
 	avoid   *Backend  // the one that failed last
@@ -170,7 +171,7 @@ func (m *Machine) Dialled(b *Backend, c Conn, err error, now time.Time) {
 		c.Close()
 	default:
 		b.Target.DialSucceeded()
-		m.dialling.arrived, m.dialling.at = c, b
+		m.dialling.arrived, m.dialling.at, m.dialling.since = c, b, now
 		m.dialling.busy = m.writing // no other attempt before this connection is used
 	}
 	if !m.writing {
@@ -189,11 +190,11 @@ func (m *Machine) takeArrived(now time.Time) {
 	switch {
 	case !m.hasWork() || m.tooLate(at): // it is no longer needed
 		c.Close()
-	case !at.join():
+	case m.shared.Backends().rests(at) || !at.join(): // since the dial began
 		c.Close()
 		m.attemptFailed(now)
 	default:
-		m.switchTo(newOutConn(c, at, now), now)
+		m.switchTo(newOutConn(c, at, d.since, now), now)
 	}
 }
 

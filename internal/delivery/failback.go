@@ -62,7 +62,7 @@ func (m *Machine) noteLeft(c *outConn, err error, now time.Time) {
 	case c.backend != m.home || c.ending: // ending: noted when that began
 	case err == errStalled:
 		m.homeWait = s.FailbackInterval
-	case now.Sub(c.since) >= homeProven:
+	case now.Sub(c.used) >= homeProven:
 		m.homeWait = 0
 	default:
 		m.homeWait = min(max(2*m.homeWait, firstHomeWait), s.FailbackInterval)

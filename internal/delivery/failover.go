@@ -64,7 +64,7 @@ const (
 // cutShort reports whether the peer has reset a new connection on which something was written.
 func (c *outConn) cutShort(err error, now time.Time) bool {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return reset && c.isNew(now) && c.seen.Written > 0
+	return reset && now.Sub(c.used) < halfCloserWithin && c.seen.Written > 0
 }
 
 // countCutShort returns how many connections in a row were cut short, of those that have failed.

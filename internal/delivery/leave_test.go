@@ -31,3 +31,31 @@ func TestDrainedTargetThatHasReadConfirmsByAge(t *testing.T) {
 		})
 	}
 }
+
+// A connection that had waited for the end of a write counted as new from then on: its target's FIN,
+// seconds after its start, passed for that of a half-closer, and the target got lines until it
+// exited, with a reset.
+func TestFINAfterAWaitIsNoHalfClosers(t *testing.T) {
+	onStage(t, 1, func(s *stage) {
+		s.pass(5 * time.Second)
+		old := s.out()
+		b := s.buffers.MustGet(512)
+		b.B, b.Lines, b.Read = append(b.B, "line\n"...), 1, time.Now()
+		s.m.Take(b)
+		old.told.FIN = true
+		s.m.Check(time.Now())
+		waits := s.connect()
+		s.pass(NotHalfCloserFor + time.Second)
+		_, p := s.m.Writing()
+		old.written += len(p)
+		s.m.Wrote(len(p), nil, time.Now())
+		if s.out() != waits {
+			t.Fatal("the connection that has waited is not used")
+		}
+		waits.told.FIN = true
+		s.m.Check(time.Now())
+		if s.m.out.ignoreFIN || s.dialled == nil {
+			t.Errorf("ignored: %v, another dial: %v", s.m.out.ignoreFIN, s.dialled != nil)
+		}
+	})
+}

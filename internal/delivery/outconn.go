@@ -22,7 +22,8 @@ const NotHalfCloserFor = 3 * time.Second
 type outConn struct {
 	conn     Conn
 	backend  *Backend
-	since    time.Time
+	since    time.Time // when it was established
+	used     time.Time // when the machine began to use it
 	renewal  renewal
 	window   window
 	reported linebuf.Count // the part of backend.retained that is this window's
@@ -59,10 +60,11 @@ type outConn struct {
 	halfClosed   bool // by us
 }
 
-// newOutConn wraps a connection that has joined its backend.
-func newOutConn(c Conn, b *Backend, now time.Time) *outConn {
+// newOutConn wraps a connection that has joined its backend and is used from now on. It was
+// established at since, and may have waited for the end of a write.
+func newOutConn(c Conn, b *Backend, since, now time.Time) *outConn {
 	b.inUse.Add(1)
-	return &outConn{conn: c, backend: b, since: now, ackedAt: now}
+	return &outConn{conn: c, backend: b, since: since, used: now, ackedAt: now}
 }
 
 // begin adds s to the window as the segment that is written next.
@@ -108,7 +110,9 @@ func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
 // judgeFIN tells a half-closer, whose FIN comes at the start, from a target that is going away.
 // If other connections to the same target have lasted until just now, the target is going away.
 // judgeFIN runs until the FIN is seen; last is the time of the look before. A connection that was
-// not new by then has lasted until its FIN.
+// not new by then has lasted until its FIN. If the first look at a connection that has waited finds
+// a FIN, nothing tells when that came: the target counts as going away, which costs a half-closer
+// one more connection. Taken for one, a target that goes away would get lines until it exits.
 func (c *outConn) judgeFIN(now, last time.Time) {
 	switch {
 	case !c.isNew(last), !c.seen.FIN && !c.isNew(now):

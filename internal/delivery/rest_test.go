@@ -82,7 +82,7 @@ func TestRestEnds(t *testing.T) {
 		"keepalives get no answer": func(s *stage) { s.out().told.Silent = time.Second; s.m.Check(time.Now()) },
 		"a FIN has come":           func(s *stage) { s.out().told.FIN = true; s.m.Check(time.Now()) },
 		"a connection is being left": func(s *stage) {
-			s.m.leaving = append(s.m.leaving, newOutConn(&toldConn{}, s.targets[0], time.Now()))
+			s.m.leaving = append(s.m.leaving, newOutConn(&toldConn{}, s.targets[0], time.Now(), time.Now()))
 		},
 		"the connection is a new one": func(s *stage) { s.m.out.since = time.Now() },
 	} {

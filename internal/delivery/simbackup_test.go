@@ -65,7 +65,7 @@ func (s *sim) checkBackups() {
 		if s.rests(m.out.backend) && now.Sub(s.upSince) > 2*time.Second {
 			s.t.Errorf("seed %d: a backup gets lines while another target is up", s.seed)
 		}
-		if m.unwanted.Load() && !m.writing && m.retryQueue.empty() && now.Sub(m.unwantedAt) > 2*time.Second && now.Sub(m.out.since) > 2*time.Second {
+		if m.unwanted.Load() && !m.writing && m.retryQueue.empty() && now.Sub(m.unwantedAt) > 2*time.Second && now.Sub(m.out.used) > 2*time.Second {
 			s.t.Errorf("seed %d: a machine that is not wanted gets lines", s.seed)
 		}
 	}
