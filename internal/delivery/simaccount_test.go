@@ -3,7 +3,6 @@ package delivery
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"time"
 
 	"linesplit/internal/intake"
@@ -350,7 +349,7 @@ func (m *simMachine) noteHeld(times map[int]int) {
 		held = slices.Concat(held, m.out.window.list[m.out.window.head:])
 	}
 	for _, seg := range held {
-		m.s.receive("a machine", string(seg.bytes()), times)
+		m.s.receive("a machine", string(seg.bytes()), seg.buf.Framing, times)
 	}
 }
 
@@ -369,24 +368,5 @@ func (s *sim) judgeEviction(x *simSender) {
 			s.t.Errorf("seed %d: the line of a sender of %v ago is dropped, another is silent for %v", s.seed,
 				time.Since(x.account.lastWhole), time.Since(y.account.lastSeen))
 		}
-	}
-}
-
-// give gives a buffer to a machine, and notes its lines.
-func (s *sim) give(m *simMachine, b *linebuf.Buffer) {
-	s.note(b)
-	m.Take(b)
-}
-
-// note notes the lines of a buffer that a machine gets.
-func (s *sim) note(b *linebuf.Buffer) {
-	for line := range bytes.Lines(b.B) {
-		number, _, _ := bytes.Cut(line, []byte{' '})
-		seq, err := strconv.Atoi(string(number))
-		if _, twice := s.size[seq]; err != nil || twice {
-			s.t.Errorf("seed %d: line %q is read twice, or torn", s.seed, line)
-		}
-		s.size[seq] = len(line)
-		s.given = append(s.given, seq)
 	}
 }

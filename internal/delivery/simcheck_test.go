@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -18,10 +17,14 @@ func (s *sim) counters() (sum Counters) {
 // check demands what must hold after every step.
 func (s *sim) check() {
 	sum, taken, retained := s.counters(), s.shared.Taken(), s.shared.Retained()
-	accounted := sum.Confirmed
+	accounted, r := sum.Confirmed, s.shared.Reframed()
 	accounted.Add(retained)
-	if taken != accounted {
-		s.t.Errorf("seed %d: taken %v, confirmed %v and retained %v", s.seed, taken, sum.Confirmed, retained)
+	accounted.Add(r.Refused)
+	accounted.Bytes += r.Removed
+	given := taken
+	given.Bytes += r.Added
+	if given != accounted {
+		s.t.Errorf("seed %d: taken %v, confirmed %v, retained %v, %+v", s.seed, taken, sum.Confirmed, retained, r)
 	}
 	s.checkMemory()
 	s.checkLedger()
@@ -83,9 +86,7 @@ func (s *sim) checkEnd() {
 	if s.stopped {
 		return
 	}
-	if taken := int(s.shared.Taken().Lines); len(times) != taken {
-		s.t.Errorf("seed %d: %d of %d lines received", s.seed, len(times), taken)
-	}
+	s.checkArrived(times)
 	if s.lanes != nil {
 		s.lanes.checkEnd()
 	}
@@ -108,6 +109,28 @@ func (s *sim) checkEnd() {
 	}
 }
 
+// checkArrived demands that each line that machines have taken was received, but those that were
+// refused.
+func (s *sim) checkArrived(times map[int]int) {
+	missing := uint64(0)
+	for _, seq := range s.given {
+		switch {
+		case times[seq] > 0:
+		case s.mayBeRefused(seq):
+			missing++
+		default:
+			s.t.Errorf("seed %d: line %d of %d was not received", s.seed, seq, len(s.given))
+			return
+		}
+	}
+	if refused := s.shared.Reframed().Refused.Lines; missing > refused {
+		s.t.Errorf("seed %d: %d lines were not received, %d were refused", s.seed, missing, refused)
+	}
+	if taken := s.shared.Taken().Lines; taken != uint64(len(s.given)) {
+		s.t.Errorf("seed %d: %d lines given, %d counted as taken", s.seed, len(s.given), taken)
+	}
+}
+
 // checkConns demands that all connections are closed.
 func (s *sim) checkConns(x *simTarget) {
 	for i, c := range x.conns {
@@ -118,35 +141,6 @@ func (s *sim) checkConns(x *simTarget) {
 	if n := x.Target.Connections(); n != 0 {
 		s.t.Errorf("seed %d: %s counts %d connections", s.seed, x.name, n)
 	}
-}
-
-func (s *sim) receiveAll(times map[int]int) (total int) {
-	for _, x := range s.all() {
-		for i, c := range x.conns {
-			name := fmt.Sprintf("%s[%d]", x.name, i)
-			total += s.receive(name, string(c.sent[:c.read]), times)
-			if c.over && c.read == len(c.sent) && c.read > 0 && c.sent[c.read-1] != '\n' {
-				s.t.Errorf("seed %d: %s ended in order in the middle of a line", s.seed, name)
-			}
-		}
-	}
-	return total
-}
-
-// receive notes the whole lines at the start of what came over one connection.
-func (s *sim) receive(name, stream string, times map[int]int) (n int) {
-	whole := stream[:strings.LastIndexByte(stream, '\n')+1]
-	for line := range strings.Lines(whole) {
-		number, rest, _ := strings.Cut(line, " ")
-		seq, err := strconv.Atoi(number)
-		if err != nil || s.size[seq] != len(line) || strings.Trim(rest, "x") != "\n" {
-			s.t.Errorf("seed %d: %s: torn line %q", s.seed, name, line)
-			return n
-		}
-		times[seq]++
-		n++
-	}
-	return n
 }
 
 // missing prints which lines were not received, and where they were sent to.

@@ -1,8 +1,6 @@
 package delivery
 
 import (
-	"bytes"
-	"strconv"
 	"testing"
 	"time"
 
@@ -49,8 +47,8 @@ type simLanes struct {
 
 // simKey is what is known about one key.
 type simKey struct {
-	lines int // read from its sender
-	high  int // place of the furthest line that was written, -1: none
+	lines []int // numbers of those that were read from its sender
+	high  int   // place of the furthest line that was written, -1: none
 	conn  *simConn
 	place int // of the line that was written last, over conn
 	end   int // position behind it
@@ -61,6 +59,7 @@ const simKeys = 23
 // keepOrder makes the simulation one with keys.
 func (s *sim) keepOrder() {
 	limit := int64(1024 << s.rng.IntN(5))
+	s.frames()
 	l := &simLanes{s: s, routes: lane.New(s.buffers, limit), perHome: 1 + s.rng.IntN(3), keys: make([]simKey, simKeys),
 		place: map[int]int{}, parsed: map[*simConn]int{}, pending: make([]*linebuf.Buffer, 1+s.rng.IntN(3))}
 	for i := range l.keys {
@@ -69,20 +68,15 @@ func (s *sim) keepOrder() {
 	for i := range l.pending { // each sender has keys of its own
 		l.senders = append(l.senders, l.routes.NewSource(l.find, false, i))
 	}
-	s.largest = int(limit)
+	s.largest = max(s.largest, int(limit))
 	s.stay = s.plot != hang && s.rng.IntN(3) == 0
 	s.lanes = l
 }
 
-func keyOf(line []byte) int {
-	number, _, _ := bytes.Cut(line, []byte{' '})
-	seq, _ := strconv.Atoi(string(number))
-	return seq % simKeys
-}
-
 // find returns the key of a line. The lines of key 0 have none.
 func (l *simLanes) find(line []byte) (uint64, bool) {
-	k := keyOf(line)
+	seq, _ := numberOf(string(line))
+	k := seq % simKeys
 	return linekey.HashNumber(uint64(k)), k != 0
 }
 
@@ -147,21 +141,15 @@ func (l *simLanes) pass(tick bool) {
 func (l *simLanes) buffer(sender int) *linebuf.Buffer {
 	s := l.s
 	b := s.buffers.MustGet(1024)
+	b.Framing = s.someFraming()
 	for range 1 + s.rng.IntN(8) {
 		for s.seq%simKeys%len(l.senders) != sender {
 			s.seq++
 		}
-		b.B = strconv.AppendInt(b.B, int64(s.seq), 10)
-		b.B = append(b.B, ' ')
-		for range s.rng.IntN(40) {
-			b.B = append(b.B, 'x')
-		}
-		b.B = append(b.B, '\n')
-		b.Lines++
 		k := &l.keys[s.seq%simKeys]
-		l.place[s.seq] = k.lines
-		k.lines++
-		s.seq++
+		l.place[s.seq] = len(k.lines)
+		k.lines = append(k.lines, s.seq)
+		s.appendLine(b)
 	}
 	b.Read = time.Now()
 	return b
@@ -187,32 +175,43 @@ func (l *simLanes) give(m *simMachine, now time.Time) {
 
 // wrote checks the order of the lines that have been written to a connection.
 func (l *simLanes) wrote(c *simConn) {
-	from := l.parsed[c]
-	whole := bytes.LastIndexByte(c.sent, '\n') + 1
-	for line := range bytes.Lines(c.sent[from:max(from, whole)]) {
-		from += len(line)
-		number, _, _ := bytes.Cut(line, []byte{' '})
-		seq, _ := strconv.Atoi(string(number))
-		if keyOf(line) != 0 {
+	from, f := l.parsed[c], c.to.Target.Address.Framing
+	bodies, rest := deframe(string(c.sent[from:]), f)
+	for _, body := range bodies {
+		from += len(enframe(body, f))
+		if seq, _ := numberOf(body); seq%simKeys != 0 {
 			l.judge(c, seq, from)
 		}
 	}
-	l.parsed[c] = from
+	if l.parsed[c] = from; from != len(c.sent)-len(rest) {
+		l.fail("%d bytes of %q are lines", from, c.sent)
+	}
 }
 
 // judge checks one line that has been written to c up to the position end.
 func (l *simLanes) judge(c *simConn, seq, end int) {
 	k, place := &l.keys[seq%simKeys], l.place[seq]
 	switch {
-	case k.conn == c && place != k.place+1:
+	case k.conn == c && (place <= k.place || !l.refusable(k, k.place+1, place)):
 		l.fail("key %d: line %d comes behind line %d of its connection to %s", seq%simKeys, place, k.place, c.to.name)
-	case place > k.high+1:
+	case !l.refusable(k, k.high+1, place):
 		l.fail("key %d: line %d at %s overtakes line %d", seq%simKeys, place, c.to.name, k.high+1)
 	case k.conn != nil && k.conn != c && k.conn.mayRead(k.end):
 		l.fail("key %d: line %d goes to %s while %s has yet to read line %d", seq%simKeys, place, c.to.name,
 			k.conn.to.name, k.place)
 	}
 	k.conn, k.place, k.end, k.high = c, place, end, max(k.high, place)
+}
+
+// refusable reports whether all lines of a key from a place to another, if there are any, may have
+// been refused.
+func (l *simLanes) refusable(k *simKey, from, to int) bool {
+	for place := from; place < to; place++ {
+		if !l.s.mayBeRefused(k.lines[place]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *simLanes) fail(format string, args ...any) {
@@ -236,14 +235,16 @@ func (l *simLanes) forget(m *simMachine) bool {
 	return true
 }
 
-// check demands that lanes count what is confirmed.
+// check demands that lanes count what is confirmed and, once the lines before them are, what is
+// refused.
 func (l *simLanes) check(confirmed uint64) {
 	n := l.confirmed
 	for _, m := range l.s.machines {
 		n += m.lane.Confirmed().Load()
 	}
-	if n != confirmed {
-		l.fail("lanes count %d lines as confirmed, targets %d", n, confirmed)
+	refused := l.s.shared.Reframed().Refused.Lines
+	if atEnd := l.s.shared.Retained().Lines == 0; n < confirmed || n > confirmed+refused || atEnd && n != confirmed+refused {
+		l.fail("lanes count %d lines as done, targets %d as confirmed, %d are refused", n, confirmed, refused)
 	}
 }
 
@@ -251,7 +252,7 @@ func (l *simLanes) check(confirmed uint64) {
 func (l *simLanes) checkEnd() {
 	given := 0
 	for _, k := range l.keys {
-		given += k.lines
+		given += len(k.lines)
 	}
 	if given != len(l.s.given) {
 		l.fail("%d of %d lines were given to machines", len(l.s.given), given)

@@ -53,7 +53,7 @@ func (s *sim) hang() {
 	times := map[int]int{}
 	s.receiveAll(times)
 	for _, c := range x.live() { // what has arrived in full may wait until the process reads on, or dies
-		s.receive(x.name, string(c.sent[:c.acked]), times)
+		s.receive(x.name, string(c.sent[:c.acked]), x.Target.Address.Framing, times)
 	}
 	for _, m := range s.machines { // some are on their way, or have been sent home just now
 		if m.out == nil || m.out.backend != x.Backend || time.Since(m.failbackTried) < 2*set.StallTimeout {
@@ -61,7 +61,7 @@ func (s *sim) hang() {
 		}
 	}
 	for _, seq := range s.given[:before] {
-		if times[seq] == 0 {
+		if times[seq] == 0 && !s.mayBeRefused(seq) {
 			s.t.Errorf("seed %d: line %d waits for a target that hangs", s.seed, seq)
 			s.missing(times)
 			break

@@ -31,11 +31,13 @@ var (
 //
 // Half of the seeds have senders, whose bytes come to the machines through the streams of
 // internal/intake, a gate, a queue and a common memory budget: lines that are too long, ends in
-// mid-line, resets, pauses, timeouts, shortage of memory, a drain.
+// mid-line, resets, pauses, timeouts, shortage of memory, a drain. In half of the others, lines come
+// and go in different framings and contain newlines and NUL bytes, under each rule for those.
 //
 // After every step the books balance: of lines, bytes and memory. In the end the streams have cut
 // and dropped what the rules for lines say, every line that they have cut has been read by a
-// target, whole, and no more duplicates have arrived than were counted.
+// target, whole, rewritten as the rules say, and no more duplicates have arrived than were counted.
+// Lines that a framing cannot hold are refused, those alone, and counted.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		simulate(t, *simSeed, true, false)
@@ -87,14 +89,12 @@ type sim struct {
 	window    int64 // Settings.WindowMax
 	widest    int64 // the greatest so far: a reload may lower it
 	lastTick  time.Time
-	seq       int
-	given     []int       // numbers of the lines that machines have been given
-	size      map[int]int // their lengths
-	exhausted bool        // no descriptor is left
-	muted     bool        // no input comes for now
-	ended     bool        // the input
+	exhausted bool // no descriptor is left
+	muted     bool // no input comes for now
+	ended     bool // the input
 	stopped   bool
 
+	simRecords
 	simFeed
 	lanes *simLanes // nil: lines have no keys
 	stay  bool      // Settings.StayHome
@@ -139,13 +139,16 @@ type simMachine struct {
 func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	s := &sim{t: t, seed: seed, rng: rng, verbose: verbose, buffers: linebuf.NewPool(0), lastTick: time.Now(),
-		plot: plot(rng.IntN(int(numPlots))), window: simWindow, size: map[int]int{}}
+		plot: plot(rng.IntN(int(numPlots))), window: simWindow,
+		simRecords: simRecords{lines: map[int]simRecord{}, forms: map[int]map[string]bool{}}}
 	s.largest = 512
 	switch {
 	case inOrder:
 		s.keepOrder()
 	case rng.IntN(2) == 0:
 		s.feeds()
+	default:
+		s.frames()
 	}
 	logger := slog.New(slog.DiscardHandler)
 	if verbose {
@@ -194,7 +197,8 @@ func (s *sim) addAs(backup bool) *simTarget {
 	age := time.Duration(s.rng.IntN(3)) * target.MinAge // of connections; 0: no limit
 	x := &simTarget{name: name, rng: s.rng, knows: knowledge(s.rng.IntN(int(numKnowledge))), answers: true,
 		dialTime: time.Millisecond, rate: 1 + s.rng.IntN(200), errs: s.plot == storm,
-		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name, MaxAge: age, Backup: backup}, nil)}
+		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name, MaxAge: age, Backup: backup,
+			Framing: s.someFraming()}, nil)}
 	if s.plot == peaceful {
 		x.rate, x.finFirst = 100, s.rng.IntN(4) == 0
 	}
@@ -234,6 +238,7 @@ func (s *sim) tune() {
 		ResendAge:        time.Duration(3+s.rng.IntN(10)) * time.Second,
 		WindowMax:        s.window,
 		StayHome:         s.stay,
+		Embedded:         s.someRule(),
 	})
 	if s.fed {
 		s.tuneIntake()
@@ -421,23 +426,6 @@ func (s *sim) input(now time.Time) *linebuf.Buffer {
 
 // inputOver reports whether no more input comes.
 func (s *sim) inputOver() bool { return s.ended && len(s.senders) == 0 && len(s.queue) == 0 }
-
-// buffer returns some new lines.
-func (s *sim) buffer() *linebuf.Buffer {
-	lines := 1 + s.rng.IntN(8)
-	b := s.buffers.MustGet(512)
-	for range lines {
-		b.B = strconv.AppendInt(b.B, int64(s.seq), 10)
-		b.B = append(b.B, ' ')
-		for range s.rng.IntN(40) {
-			b.B = append(b.B, 'x')
-		}
-		b.B = append(b.B, '\n')
-		s.seq++
-	}
-	b.Lines, b.Read = lines, time.Now()
-	return b
-}
 
 func (s *sim) say(format string, args ...any) {
 	if s.verbose {
