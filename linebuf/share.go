@@ -48,6 +48,9 @@ func (p *Pool) Share(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer 
 // Shared reports whether b is a view, whose content must not change.
 func (b *Buffer) Shared() bool { return b.base != nil }
 
+// Charged reports whether the memory of b is charged to an account. That of every view is.
+func (b *Buffer) Charged() bool { return b.account != nil }
+
 // Memory returns the bytes of memory that b keeps from being used otherwise. For a view that is all
 // of the shared memory.
 func (b *Buffer) Memory() int64 {

@@ -89,8 +89,8 @@ const maxMerge = 4 << 10
 const mergeWithin = time.Second
 
 // mergeNewest copies the newest segment behind the one before it if it is small and fits, and
-// returns the buffer that this freed, else nil. A buffer whose content others share is replaced by
-// one from the pool.
+// returns the buffer that this freed, else nil. A buffer that is charged to a group, such as one
+// whose content others share, is replaced by a larger one from the pool where that saves memory.
 func (w *window) mergeNewest(pool *linebuf.Pool) *linebuf.Buffer {
 	if len(w.list)-w.head < 2 {
 		return nil
@@ -99,10 +99,7 @@ func (w *window) mergeNewest(pool *linebuf.Pool) *linebuf.Buffer {
 	if last.len() > maxMerge || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
 		return nil
 	}
-	if prev.buf.Shared() && prev.len()+last.len() <= maxMerge {
-		w.unshare(prev, pool)
-	}
-	if last.len() > cap(prev.buf.B)-len(prev.buf.B) {
+	if room := cap(prev.buf.B) - len(prev.buf.B); last.len() > room && !w.copyForMerge(prev, last, pool) {
 		return nil
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)
@@ -116,17 +113,24 @@ func (w *window) mergeNewest(pool *linebuf.Pool) *linebuf.Buffer {
 	return buf
 }
 
-// unshare copies a small segment whose memory others share, so that more can be appended to it. If
-// the budget has no room it stays as it is.
-func (w *window) unshare(s *segment, pool *linebuf.Pool) {
-	own := pool.TryGetLike(s.buf, maxMerge)
-	if own == nil {
-		return
+// copyForMerge gives prev a buffer of its own that has room for last behind it, and reports whether
+// it has. That must not take more memory than the two hold now: the budget of a group is checked
+// before its machines are given lines, and lines that are read a second apart are never merged.
+func (w *window) copyForMerge(prev, last *segment, pool *linebuf.Pool) bool {
+	size := prev.len() + last.len()
+	if !prev.buf.Charged() || size > maxMerge ||
+		int64(linebuf.ClassSize(size)) > prev.buf.Memory()+last.buf.Memory() {
+		return false
 	}
-	own.B, own.Lines, own.Read, own.Framing = append(own.B, s.bytes()...), s.lines, s.buf.Read, s.buf.Framing
-	w.mem += own.Memory() - s.buf.Memory()
-	pool.Put(s.buf)
-	s.buf, s.off = own, 0
+	own := pool.TryGetLike(prev.buf, size)
+	if own == nil {
+		return false
+	}
+	own.B, own.Lines, own.Read, own.Framing = append(own.B, prev.bytes()...), prev.lines, prev.buf.Read, prev.buf.Framing
+	w.mem += own.Memory() - prev.buf.Memory()
+	pool.Put(prev.buf)
+	prev.buf, prev.off = own, 0
+	return true
 }
 
 // lineStart returns the start of the line that holds the byte at pos, a position within the
