@@ -337,7 +337,7 @@ func (m *simMachine) holds() (n int64) {
 		n += m.out.window.mem
 	}
 	for _, seg := range m.retryQueue.list[m.retryQueue.head:] {
-		n += int64(cap(seg.buf.B))
+		n += seg.buf.Memory()
 	}
 	return n
 }

@@ -251,6 +251,9 @@ func (s *sim) checkHealth(x *simTarget) {
 
 // end ends the input, or rarely stops everything.
 func (s *sim) end() {
+	if s.group != nil {
+		return
+	}
 	switch s.rng.IntN(12) {
 	case 0:
 		s.stopped = true

@@ -75,7 +75,13 @@ func (s *sim) appendLine(b *linebuf.Buffer) {
 
 // delimiterOf returns what ends lines, unless they are counted.
 func delimiterOf(f framing.Framing) string {
-	return map[framing.Framing]string{framing.Newline: "\n", framing.NUL: "\x00"}[f]
+	switch f {
+	case framing.Newline:
+		return "\n"
+	case framing.NUL:
+		return "\x00"
+	}
+	return ""
 }
 
 func enframe(body string, f framing.Framing) string {
@@ -118,9 +124,13 @@ func (r simRecord) rewritten(to framing.Framing, rule framing.Embedded) (simReco
 	if strings.Contains(body, d) && rule == framing.Refuse {
 		return r, false
 	}
-	instead := map[string]string{"\n": `\n`, "\x00": `\u0000`}[d]
-	if rule == framing.Space {
-		instead = " "
+	instead := " "
+	switch {
+	case rule == framing.Space:
+	case d == "\n":
+		instead = `\n`
+	default:
+		instead = `\u0000`
 	}
 	return simRecord{strings.ReplaceAll(body, d, instead), to}, true
 }
@@ -140,6 +150,9 @@ func (s *sim) mayArriveAs(seq int, body string, f framing.Framing) bool {
 	r, known := s.lines[seq]
 	if !known || r.plain() {
 		return known && r.body == body
+	}
+	if once, _ := r.rewritten(f, framing.Escape); once.body == body {
+		return true
 	}
 	if s.forms[seq] == nil {
 		s.forms[seq] = r.allForms()

@@ -54,6 +54,12 @@ func TestSimulation(t *testing.T) {
 
 func simulate(t *testing.T, seed uint64, verbose, inOrder bool) {
 	t.Helper()
+	replayable(t, seed, verbose, func(t *testing.T) { newSim(t, seed, verbose, inOrder).run() })
+}
+
+// replayable runs a simulation in a bubble, and says how to repeat one that fails.
+func replayable(t *testing.T, seed uint64, verbose bool, run func(*testing.T)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -67,7 +73,7 @@ func simulate(t *testing.T, seed uint64, verbose, inOrder bool) {
 				t.Logf("replay with: go test ./internal/delivery -run '^%s$' -sim.seed %d", name, seed)
 			}
 		}()
-		newSim(t, seed, verbose, inOrder).run()
+		run(t)
 	})
 }
 
@@ -77,6 +83,7 @@ type sim struct {
 	seed    uint64
 	rng     *rand.Rand
 	verbose bool
+	prefix  string // of the names of targets
 
 	shared   *Shared
 	buffers  *linebuf.Pool
@@ -97,6 +104,7 @@ type sim struct {
 	simRecords
 	simFeed
 	lanes *simLanes // nil: lines have no keys
+	group *simGroup // nil: there is one group only
 	stay  bool      // Settings.StayHome
 	simBackups
 }
@@ -150,20 +158,7 @@ func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
 	default:
 		s.frames()
 	}
-	logger := slog.New(slog.DiscardHandler)
-	if verbose {
-		logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	s.shared = NewShared(s.buffers, discard{}, logger, rng.IntN)
-	s.mixed = rng.IntN(3) == 0 && !inOrder
-	for range 1 + rng.IntN(3) {
-		s.add()
-	}
-	s.tune()
-	for range 1 + rng.IntN(3) {
-		s.launch(s.targets[rng.IntN(len(s.targets))])
-	}
-	s.launchAll()
+	s.start()
 	if inOrder {
 		for _, x := range s.targets {
 			s.lanes.launch(x)
@@ -171,6 +166,27 @@ func newSim(t *testing.T, seed uint64, verbose, inOrder bool) *sim {
 	}
 	s.say("plot %d, fed by senders %v", s.plot, s.fed)
 	return s
+}
+
+// start makes the first targets and machines.
+func (s *sim) start() {
+	s.shared = NewShared(s.buffers, discard{}, s.logger(), s.rng.IntN)
+	s.mixed = s.rng.IntN(3) == 0 && s.lanes == nil
+	for range 1 + s.rng.IntN(3) {
+		s.add()
+	}
+	s.tune()
+	for range 1 + s.rng.IntN(3) {
+		s.launch(s.targets[s.rng.IntN(len(s.targets))])
+	}
+	s.launchAll()
+}
+
+func (s *sim) logger() *slog.Logger {
+	if !s.verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type discard struct{}
@@ -193,7 +209,7 @@ func (s *sim) add() *simTarget { return s.addAs(s.mixed && len(s.targets) > 0 &&
 
 func (s *sim) addAs(backup bool) *simTarget {
 	s.nTargets++
-	name := "t" + strconv.Itoa(s.nTargets) + ":1"
+	name := s.prefix + "t" + strconv.Itoa(s.nTargets) + ":1"
 	age := time.Duration(s.rng.IntN(3)) * target.MinAge // of connections; 0: no limit
 	x := &simTarget{name: name, rng: s.rng, knows: knowledge(s.rng.IntN(int(numKnowledge))), answers: true,
 		dialTime: time.Millisecond, rate: 1 + s.rng.IntN(200), errs: s.plot == storm,
@@ -315,7 +331,11 @@ func (s *sim) step() {
 
 func (s *sim) pass(d time.Duration) {
 	time.Sleep(d)
-	now := time.Now()
+	s.passed(time.Now(), d)
+}
+
+// passed is called when the time d has passed.
+func (s *sim) passed(now time.Time, d time.Duration) {
 	for _, x := range s.all() {
 		x.advance(now, d)
 		for _, c := range x.events() {
@@ -416,6 +436,8 @@ func (s *sim) input(now time.Time) *linebuf.Buffer {
 	switch {
 	case s.muted:
 		return nil
+	case s.group != nil:
+		return s.group.next()
 	case s.fed:
 		return s.next(now)
 	case s.ended:
@@ -425,7 +447,12 @@ func (s *sim) input(now time.Time) *linebuf.Buffer {
 }
 
 // inputOver reports whether no more input comes.
-func (s *sim) inputOver() bool { return s.ended && len(s.senders) == 0 && len(s.queue) == 0 }
+func (s *sim) inputOver() bool {
+	if s.group != nil {
+		return s.group.over
+	}
+	return s.ended && len(s.senders) == 0 && len(s.queue) == 0
+}
 
 func (s *sim) say(format string, args ...any) {
 	if s.verbose {
