@@ -13,6 +13,7 @@ type backend struct {
 
 	address       target.Address // with the weight in force
 	wantWorkers   int            // workers that it should have
+	keyWeight     float64        // its share of the keys, see KeyWeights
 	workers       int            // workers that it has, those that are surplus included
 	removing      bool
 	drainingSince time.Time // start of the last drain

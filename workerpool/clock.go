@@ -71,6 +71,7 @@ func (p *Pool) tickAll(now time.Time) (quiet bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.leaveSurplusLanesLocked(now)
 	p.updateDrainedLocked(now)
 	return quiet
 }

@@ -51,16 +51,19 @@ func (o *KeyedOutlet) Room() <-chan struct{} { return o.pool.routes.Room() }
 // TakeDropped returns the number of lines that were dropped for lack of a key since the last call.
 func (o *KeyedOutlet) TakeDropped() linebuf.Count { return o.source.TakeDropped() }
 
-// maxLane is the most memory that the queue of one lane takes, in bytes, and minLane the least that
-// it may take: with very many workers all of them may take more than a quarter of the memory.
 const (
-	maxLane = 4 << 20
+	// laneBuffer is the memory in a lane, in bytes, that one of Options.Queue stands for.
+	laneBuffer = 64 << 10
+	// minLane is the least memory that a lane may take, in bytes: with very many workers all of them
+	// may take more than a quarter of the memory.
 	minLane = 16 << 10
 )
 
-// laneLimit shares a quarter of the memory among the lanes. Windows take half at most.
-func laneLimit(memory int64, workers int) int64 {
-	return max(minLane, min(maxLane, memory/4/int64(max(1, workers))))
+// laneLimitLocked returns the most memory that one lane takes, in bytes: Options.Queue buffers, and
+// no more than its part of a quarter of the memory. Windows take half at most.
+func (p *Pool) laneLimitLocked() int64 {
+	part := p.buffers.Limit() / 4 / int64(max(1, p.wantedLocked()))
+	return max(minLane, min(int64(p.o.Queue)*laneBuffer, part))
 }
 
 // newMachine returns the machine of a new worker, and gives the worker a lane if lines have keys.
@@ -82,9 +85,10 @@ func (p *Pool) assignLocked() {
 	}
 	var accepting, staying, backups []lane.Home
 	for _, b := range p.backends {
-		h := lane.Home{Name: b.Target.Address.Key()} // keys stay if only its options change
+		// The name has no options: keys stay if others than the share change.
+		h := lane.Home{Name: b.Target.Address.Key(), Weight: b.keyWeight}
 		for _, w := range p.workers {
-			if w.home == b {
+			if w.home == b && !w.surplus {
 				h.Lanes = append(h.Lanes, w.lane)
 			}
 		}
@@ -109,6 +113,20 @@ func (p *Pool) assignLocked() {
 		p.routes.Assign(backups)
 	default:
 		p.routes.Assign(staying)
+	}
+}
+
+// leaveSurplusLanesLocked lets those workers end whose home has too many, once the keys of their
+// lanes have moved to other lanes of it, behind their last lines.
+func (p *Pool) leaveSurplusLanesLocked(now time.Time) {
+	if p.routes == nil {
+		return
+	}
+	for _, w := range p.workers {
+		if w.surplus && p.routes.Unused(w.lane) {
+			w.machine.SetWanted(false)
+			w.nudge(now)
+		}
 	}
 }
 

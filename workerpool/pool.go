@@ -34,6 +34,7 @@ type Options struct {
 	Targets     []target.Address // none if they are to be added later
 	Connections int              // workers per target on average, see [Shares]; 0 means 4
 	Keys                         // which lines are to stay together
+	Queue       int              // buffers of 64 KiB that each lane of lines with keys may hold; 0 means 32
 	Pools       int              // that share the memory for lines; 0 means 1
 	Budget      int64            // of memory, of which windows may fill half; 0 means the part of one pool
 	Tuning                       // settings that [Pool.Tune] can change later
@@ -104,6 +105,7 @@ func (p *Pool) newBackend(a target.Address) *backend {
 
 func (o *Options) setDefaults() {
 	setDefault(&o.Connections, 4)
+	setDefault(&o.Queue, 32)
 	if o.ConfirmSeconds == nil {
 		o.ConfirmSeconds = noObserver{}
 	}

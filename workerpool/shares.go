@@ -39,6 +39,32 @@ func Shares(targets []target.Address, connections int) []int {
 	return shares
 }
 
+// KeyWeights returns the share of the keys that each of the targets gets, relative to the others of
+// its kind, backups or not. That is its weight, exactly and not rounded to whole connections, so
+// that a change of one weight moves no key between the others. A target with Address.Connections
+// counts as if it had the weight that gives it as many.
+func KeyWeights(targets []target.Address, connections int) []float64 {
+	var sum, n [2]float64 // of those with a weight: that are no backups, and of backups
+	for _, a := range targets {
+		if a.Connections == 0 {
+			sum[class(a)] += float64(a.Share())
+			n[class(a)]++
+		}
+	}
+	weights := make([]float64, len(targets))
+	for i, a := range targets {
+		weights[i] = float64(a.Share())
+		if a.Connections > 0 {
+			mean := 1.0
+			if c := class(a); n[c] > 0 {
+				mean = sum[c] / n[c]
+			}
+			weights[i] = mean * float64(a.Connections) / float64(connections)
+		}
+	}
+	return weights
+}
+
 func class(a target.Address) int {
 	if a.Backup {
 		return 1
@@ -87,8 +113,8 @@ func (p *Pool) Lists(name string) bool {
 	return p.namedLocked(name) != nil
 }
 
-// setSharesLocked notes how many workers each target should have. One that is being removed keeps
-// its workers until they end.
+// setSharesLocked notes how many workers each target should have, and which share of the keys. One
+// that is being removed keeps its workers until they end.
 func (p *Pool) setSharesLocked() {
 	var staying []*backend
 	var addresses []target.Address
@@ -97,8 +123,9 @@ func (p *Pool) setSharesLocked() {
 			staying, addresses = append(staying, b), append(addresses, b.address)
 		}
 	}
+	weights := KeyWeights(addresses, p.o.Connections)
 	for i, share := range Shares(addresses, p.o.Connections) {
-		staying[i].wantWorkers = share
+		staying[i].wantWorkers, staying[i].keyWeight = share, weights[i]
 	}
 	p.updateSettingsLocked()
 }
@@ -122,8 +149,10 @@ func (p *Pool) adjustWorkersLocked(home *backend) {
 			continue
 		}
 		n++
-		w.surplus = !home.removing && n > home.wantWorkers && p.routes == nil // lanes of keys stay
-		w.machine.SetWanted(!w.surplus)
+		w.surplus = !home.removing && n > home.wantWorkers
+		if !w.surplus || w.lane == nil { // a lane is left first, see leaveSurplusLanesLocked
+			w.machine.SetWanted(!w.surplus)
+		}
 		if leaves := home.removing || w.surplus; w.leaves.Swap(leaves) != leaves {
 			w.nudge(time.Now())
 		}

@@ -96,7 +96,7 @@ func (p *Pool) Remove(name string) error {
 func (p *Pool) removeLocked(b *backend) {
 	b.removing = true
 	p.drainLocked(b)
-	p.shareOutLocked()
+	p.shareOutLocked() // keys move once, to the lanes that there are afterwards
 }
 
 // Change is a set of changes that are made together. Adding a target that is listed is no error,
@@ -213,6 +213,9 @@ func (p *Pool) drainLocked(b *backend) {
 			p.o.Logger.Warn("no target takes lines any more: senders wait until one is resumed or added")
 		}
 	}
+	if !b.removing {
+		p.assignLocked()
+	}
 	p.nudgeLocked(time.Now())
 	p.updateDrainedLocked(time.Now())
 }
@@ -229,8 +232,8 @@ func (p *Pool) resumeLocked(b *backend) {
 		p.shareOutLocked()
 	} else {
 		p.startWorkersLocked(b) // some may have ended since
+		p.assignLocked()
 	}
-	p.assignLocked()
 	p.nudgeLocked(time.Now())
 }
 
@@ -244,7 +247,6 @@ func (p *Pool) setBackendsLocked(backends []*backend) {
 	}
 	p.shared.SetBackends(delivery.NewBackends(all))
 	p.updateSettingsLocked()
-	p.assignLocked()
 }
 
 // namedLocked returns the backend of that name, nil if it is not, or no longer, listed.

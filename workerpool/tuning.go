@@ -101,7 +101,7 @@ func (p *Pool) updateSettingsLocked() {
 		Embedded:         s.Embedded,
 	})
 	if p.routes != nil {
-		p.routes.SetLimit(laneLimit(p.buffers.Limit(), len(p.backends)*p.o.Connections))
+		p.routes.SetLimit(p.laneLimitLocked())
 	}
 	if p.launch != nil && s.windowMax < before.windowMax {
 		p.warnOfSharedMemoryLocked()

@@ -116,7 +116,7 @@ func deliveryOptions() []flags.Option {
 		{Name: "buffer", Arg: "SIZE", Default: "16KiB", Scope: scopeLine,
 			Help: "bytes of the first read from a sender; busy ones get more"},
 		{Name: "queue", Arg: "N", Default: "32", Scope: scopeLine,
-			Help: "buffers between senders and targets"},
+			Help: "buffers between senders and targets; with -key, of 64KiB each in the lane of each connection to a target"},
 		{Name: "stall-timeout", Arg: "DURATION", Default: "30s", Scope: scopeLine,
 			Help: "lines move to another target when a live one takes nothing for this long"},
 		{Name: "write-timeout", Arg: "DURATION", Scope: scopeLine,

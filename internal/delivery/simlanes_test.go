@@ -96,7 +96,7 @@ func (l *simLanes) launch(home *simTarget) {
 func (l *simLanes) assign() {
 	var homes, all []lane.Home
 	for _, x := range l.s.targets {
-		h := lane.Home{Name: x.name}
+		h := lane.Home{Name: x.name, Weight: 1}
 		for _, m := range l.s.machines {
 			if m.home == x.Backend {
 				h.Lanes = append(h.Lanes, m.lane)

@@ -36,7 +36,7 @@ func newBench(t *testing.T, limit int64, targets, lanes int) *bench {
 }
 
 func (b *bench) home(name string, lanes int) Home {
-	h := Home{Name: name}
+	h := Home{Name: name, Weight: 1}
 	for range lanes {
 		var l *Lane
 		l = b.routes.NewLane(func(bool) { b.woken[l]++ })
@@ -337,7 +337,6 @@ func TestEndLetsKeysArrive(t *testing.T) {
 	}
 }
 
-// Lines that come while a worker is busy share its buffers, so that it writes many at once.
 // Lines of several framings that have one key share a lane, but no buffer: it tells in one way only
 // where its lines end.
 func TestFramingsDoNotMix(t *testing.T) {
@@ -379,6 +378,7 @@ func TestFramingsDoNotMix(t *testing.T) {
 	}
 }
 
+// Lines that come while a worker is busy share its buffers, so that it writes many at once.
 func TestLinesGatherInBuffers(t *testing.T) {
 	b := newBench(t, 1<<20, 1, 1)
 	s := b.source(false)
@@ -452,7 +452,7 @@ func BenchmarkScatter(b *testing.B) {
 	routes := New(pool, 4<<20)
 	var homes []Home
 	for i := range 4 {
-		h := Home{Name: fmt.Sprint("target-", i)}
+		h := Home{Name: fmt.Sprint("target-", i), Weight: 1}
 		for range 4 {
 			h.Lanes = append(h.Lanes, routes.NewLane(func(bool) {}))
 		}

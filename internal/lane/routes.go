@@ -91,10 +91,11 @@ func (r *Routes) addWayLocked(w way) uint16 {
 	return uint16(len(r.ways) - 1)
 }
 
-// Home is a target that takes keys. Its share is in proportion to its lanes.
+// Home is a target that takes keys.
 type Home struct {
-	Name  string // the same in every process, such as its address
-	Lanes []*Lane
+	Name   string  // the same in every process, such as its address
+	Weight float64 // its share of the keys relative to other homes; above 0
+	Lanes  []*Lane // share its keys evenly; one more or less at the end moves the fewest
 }
 
 // Assign distributes the slots over homes, and moves as few as possible. With no homes, nothing
@@ -123,12 +124,12 @@ func (r *Routes) Assign(homes []Home) {
 func distribute(homes []Home) *[numSlots]uint16 {
 	nodes := make([]rendezvous.Node, len(homes))
 	for i, h := range homes {
-		nodes[i] = rendezvous.Node{ID: rendezvous.ID(h.Name), Weight: float64(len(h.Lanes))}
+		nodes[i] = rendezvous.Node{ID: rendezvous.ID(h.Name), Weight: h.Weight}
 	}
 	var wanted [numSlots]uint16
 	for slot := range wanted {
 		lanes := homes[rendezvous.Pick(uint64(slot), nodes)].Lanes
-		wanted[slot] = lanes[slot%len(lanes)].index
+		wanted[slot] = lanes[rendezvous.Bucket(uint64(slot), len(lanes))].index
 	}
 	return &wanted
 }
@@ -237,11 +238,15 @@ func (r *Routes) finishedLocked(l *Lane) bool {
 	return l.Empty()
 }
 
-// Forget drops a lane, and reports whether it could: it is empty, has no slot, and none is on the
-// way from or to it.
-func (r *Routes) Forget(l *Lane) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// Unused reports whether a lane is empty, has no slot, and none is on the way from or to it: it
+// gets nothing before an Assign names it again.
+func (r *Routes) Unused(l *Lane) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.unusedLocked(l)
+}
+
+func (r *Routes) unusedLocked(l *Lane) bool {
 	if !r.finishedLocked(l) {
 		return false
 	}
@@ -254,6 +259,16 @@ func (r *Routes) Forget(l *Lane) bool {
 		if r.table[slot] == l.index || r.wanted[slot] == l.index {
 			return false
 		}
+	}
+	return true
+}
+
+// Forget drops a lane, and reports whether it could: it is Unused.
+func (r *Routes) Forget(l *Lane) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.unusedLocked(l) {
+		return false
 	}
 	r.ways[l.index] = way{}
 	return true

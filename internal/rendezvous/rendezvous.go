@@ -31,12 +31,32 @@ func Pick(key uint64, nodes []Node) int {
 	return best
 }
 
+// Bucket returns a number from 0 to n-1 for key, each of them equally often; n must be above 0.
+// When n grows by one, only those keys change their bucket that go to the new one.
+func Bucket(key uint64, n int) int {
+	// Jump consistent hashing, of Lamping and Veach: a key whose bucket is at stays there until the
+	// number of buckets exceeds (at+1)/u for a random u, and then goes to the newest bucket. So it
+	// is found in O(log n) steps, without a look at each bucket.
+	const step = 0x9e3779b97f4a7c15 // of a sequence in which no value comes again
+	at, next := 0, 0.0
+	for next < float64(n) {
+		at = int(next)
+		key += step
+		next = math.Floor(float64(at+1) / unit(mix(key)))
+	}
+	return at
+}
+
 // score is an exponentially distributed variable with the weight as its rate, negated and inverted:
 // of several, each is the greatest in proportion to its weight.
 func score(key uint64, n Node) float64 {
-	const bits = 53                                              // that a float64 holds exactly
-	u := (float64(mix(key^n.ID)>>(64-bits)) + 0.5) / (1 << bits) // within 0 and 1, both excluded
-	return -n.Weight / math.Log(u)
+	return -n.Weight / math.Log(unit(mix(key^n.ID)))
+}
+
+// unit returns a number within 0 and 1, both excluded, that is evenly distributed if x is.
+func unit(x uint64) float64 {
+	const bits = 53 // that a float64 holds exactly
+	return (float64(x>>(64-bits)) + 0.5) / (1 << bits)
 }
 
 // mix is the finalizer of MurmurHash3: a change of any bit of x changes each bit of the result with

@@ -111,3 +111,40 @@ func TestNoNodes(t *testing.T) {
 		t.Errorf("got %d", got)
 	}
 }
+
+// Each bucket gets as many keys as any other, and one bucket more takes its share and moves nothing
+// else.
+func TestBuckets(t *testing.T) {
+	before := make([]int, keys)
+	for n := 1; n <= 9; n++ {
+		got := make([]float64, n)
+		for i := range keys {
+			b := Bucket(uint64(i), n)
+			if b != before[i] && b != n-1 {
+				t.Fatalf("with bucket %d, key %d went from bucket %d to %d", n-1, i, before[i], b)
+			}
+			before[i] = b
+			got[b]++
+		}
+		for b := range n {
+			near(t, fmt.Sprintf("keys of bucket %d of %d", b, n), got[b], keys/float64(n))
+		}
+	}
+}
+
+// A key has the same bucket in every release.
+func TestBucketsAreStable(t *testing.T) {
+	var got []int
+	for i := range 12 {
+		got = append(got, Bucket(key(i), 8))
+	}
+	if want := []int{7, 3, 7, 4, 6, 0, 1, 7, 1, 6, 2, 4}; !slices.Equal(got, want) {
+		t.Errorf("got %v, was %v", got, want)
+	}
+}
+
+func BenchmarkBucket(b *testing.B) {
+	for i := uint64(0); b.Loop(); i++ {
+		Bucket(i, 1024)
+	}
+}

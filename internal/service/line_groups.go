@@ -45,6 +45,7 @@ func newLineGroups(cfg config.Config, dial target.Options, buffers *linebuf.Pool
 			Targets:        config.InGroup(cfg.Targets, configName(g.name)),
 			Connections:    cfg.Connections,
 			Keys:           cfg.Keys,
+			Queue:          cfg.Queue,
 			Pools:          len(all),
 			Budget:         g.budget,
 			Tuning:         deliveryTuning(cfg, dial),
