@@ -78,9 +78,14 @@ func (m *simMachine) want(v bool) {
 	m.SetWanted(v)
 }
 
-// changeWanted tells a machine to rest, if its home has another one, or to go on.
+// changeWanted tells a machine to rest, if its home has another one, or to go on. With keys, it
+// changes the share of a target.
 func (s *sim) changeWanted() {
-	if len(s.machines) == 0 || s.lanes != nil {
+	if len(s.machines) == 0 {
+		return
+	}
+	if s.lanes != nil {
+		s.lanes.reshare()
 		return
 	}
 	m := s.machines[s.rng.IntN(len(s.machines))]

@@ -10,7 +10,7 @@ import (
 )
 
 // TestSimulationInOrder is TestSimulation with keys: lines are scattered to lanes, which machines
-// deliver in order, while targets fail, come and go at random. Beside all that TestSimulation
+// deliver in order, while targets fail, come and go, and change their shares at random. Beside all that TestSimulation
 // demands, whenever a line is written
 //
 //   - the line of its key before it comes right before it on the same connection, or it begins a
@@ -36,8 +36,9 @@ type simLanes struct {
 	routes  *lane.Routes
 	senders []*lane.Source
 	pending []*linebuf.Buffer // what a sender waits with, or nil
-	perHome int               // machines of each target
-	over    bool              // the routes know that no more lines come
+	perHome int               // machines of each new target
+	weights map[*simTarget]float64
+	over    bool // the routes know that no more lines come
 
 	confirmed uint64           // by machines that were dismissed
 	keys      []simKey         // by number
@@ -61,7 +62,7 @@ func (s *sim) keepOrder() {
 	limit := int64(1024 << s.rng.IntN(5))
 	s.frames()
 	l := &simLanes{s: s, routes: lane.New(s.buffers, limit), perHome: 1 + s.rng.IntN(3), keys: make([]simKey, simKeys),
-		place: map[int]int{}, parsed: map[*simConn]int{}, pending: make([]*linebuf.Buffer, 1+s.rng.IntN(3))}
+		weights: map[*simTarget]float64{}, place: map[int]int{}, parsed: map[*simConn]int{}, pending: make([]*linebuf.Buffer, 1+s.rng.IntN(3))}
 	for i := range l.keys {
 		l.keys[i].high = -1
 	}
@@ -83,12 +84,49 @@ func (l *simLanes) find(line []byte) (uint64, bool) {
 // launch starts the machines of a target that gets keys from now on.
 func (l *simLanes) launch(home *simTarget) {
 	for range l.perHome {
-		m := &simMachine{s: l.s, lane: l.routes.NewLane(func(bool) {})}
-		m.Machine = NewInOrder(l.s.shared, m, home.Backend, len(l.s.machines), m.lane.Confirmed())
-		l.s.machines = append(l.s.machines, m)
-		m.Begin(time.Now())
+		l.launchOne(home)
+	}
+	l.weights[home] = 1
+	l.assign()
+}
+
+func (l *simLanes) launchOne(home *simTarget) {
+	m := &simMachine{s: l.s, lane: l.routes.NewLane(func(bool) {})}
+	m.Machine = NewInOrder(l.s.shared, m, home.Backend, len(l.s.machines), m.lane.Confirmed())
+	l.s.machines = append(l.s.machines, m)
+	m.Begin(time.Now())
+}
+
+// reshare gives a target another weight and another number of machines.
+func (l *simLanes) reshare() {
+	if l.over {
+		return
+	}
+	x := l.s.targets[l.s.rng.IntN(len(l.s.targets))]
+	wanted := 1 + l.s.rng.IntN(4)
+	l.weights[x] = float64(1 + l.s.rng.IntN(5))
+	l.s.say("%s: %d machines, weight %v", x.name, wanted, l.weights[x])
+	for _, m := range l.s.machines {
+		if m.home == x.Backend {
+			if m.excess = wanted <= 0; !m.excess {
+				m.want(true)
+			}
+			wanted--
+		}
+	}
+	for range wanted {
+		l.launchOne(x)
 	}
 	l.assign()
+}
+
+// leaveExcess lets machines go whose lanes are of no use any more.
+func (l *simLanes) leaveExcess() {
+	for _, m := range l.s.machines {
+		if m.excess && l.routes.Unused(m.lane) {
+			m.want(false)
+		}
+	}
 }
 
 // assign distributes the keys over the targets that take lines or, if there is none, over those
@@ -96,9 +134,9 @@ func (l *simLanes) launch(home *simTarget) {
 func (l *simLanes) assign() {
 	var homes, all []lane.Home
 	for _, x := range l.s.targets {
-		h := lane.Home{Name: x.name, Weight: 1}
+		h := lane.Home{Name: x.name, Weight: l.weights[x]}
 		for _, m := range l.s.machines {
-			if m.home == x.Backend {
+			if m.home == x.Backend && !m.excess {
 				h.Lanes = append(h.Lanes, m.lane)
 			}
 		}
@@ -120,6 +158,7 @@ func (l *simLanes) pass(tick bool) {
 	s := l.s
 	if tick {
 		l.routes.Settle()
+		l.leaveExcess()
 	}
 	waiting := false
 	for i, from := range l.senders {

@@ -130,6 +130,7 @@ func (s *sim) heal() {
 		x.SetAccepting(true)
 	}
 	for _, m := range s.machines {
+		m.excess = false
 		m.want(true)
 	}
 	s.publish()
@@ -310,11 +311,13 @@ func (s *sim) done() bool {
 	return true
 }
 
-// dismiss ends the machines of removed targets, and forgets such targets once nothing uses them.
+// dismiss ends the machines of removed targets, and those in excess, and forgets such targets once
+// nothing uses them.
 func (s *sim) dismiss(now time.Time) {
 	kept := s.machines[:0]
 	for _, m := range s.machines {
-		if m.Rests() && s.isFormer(m.home) && m.dialAt.IsZero() && (m.lane == nil || s.lanes.forget(m)) {
+		leaves := s.isFormer(m.home) || m.excess
+		if m.Rests() && leaves && m.dialAt.IsZero() && (m.lane == nil || s.lanes.forget(m)) {
 			m.Abort(now)
 			continue
 		}

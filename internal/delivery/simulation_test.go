@@ -138,6 +138,7 @@ type simMachine struct {
 	*Machine
 	s      *sim
 	lane   *lane.Lane // nil: it takes lines of any key
+	excess bool       // its lane is to get no keys any more, and it then ends
 	dialTo *simTarget
 	dialAt time.Time // when the dial under way ends; zero: there is none
 
