@@ -1,6 +1,8 @@
 package linekey
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -44,6 +46,30 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// skipPlain returns the index of the first byte of b, from at on, that is not plain; len(b) if
+// there is none. It looks at eight bytes at a time.
+func skipPlain(b []byte, at int) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	for len(b)-at >= 8 {
+		x := binary.LittleEndian.Uint64(b[at:])
+		quote, slash := x^('"'*ones), x^('\\'*ones)
+		// Each term has the high bit of the bytes that it is about: those below a blank, and those
+		// that are 0. A borrow may mark bytes behind the first of them, too, never before.
+		found := ((x - ' '*ones) &^ x) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)
+		if found &= highs; found != 0 {
+			return at + bits.TrailingZeros64(found)/8
+		}
+		at += 8
+	}
+	for at < len(b) && plain[b[at]] {
+		at++
+	}
+	return at
+}
+
 // unescaped tells what a byte behind a backslash stands for; 0: nothing.
 var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
@@ -54,8 +80,14 @@ func (s *scanner) str() (str jsonString, ok bool) {
 	}
 	b, at := s.b, s.at
 	for {
-		for at < len(b) && plain[b[at]] {
-			at++
+		near := at
+		if str.escaped { // where one escape is, the next is mostly near
+			for near = min(at+16, len(b)); at < near && plain[b[at]]; {
+				at++
+			}
+		}
+		if at == near {
+			at = skipPlain(b, at)
 		}
 		switch {
 		case at == len(b):
@@ -67,27 +99,16 @@ func (s *scanner) str() (str jsonString, ok bool) {
 		case b[at] != '\\':
 			return str, false
 		}
-		n := escapeLen(b[at:])
-		if n == 0 {
+		str.escaped = true
+		switch rest := b[at+1:]; {
+		case len(rest) > 0 && unescaped[rest[0]] != 0:
+			at += 2
+		case len(rest) > 0 && rest[0] == 'u' && hex4(rest[1:]) >= 0: // of a surrogate pair, each half
+			at += 6
+		default:
 			return str, false
 		}
-		str.escaped = true
-		at += n
 	}
-}
-
-// escapeLen returns the length of the escape at the start of b, without the second half of a
-// surrogate pair; 0 if it is not valid.
-func escapeLen(b []byte) int {
-	switch {
-	case len(b) < 2:
-		return 0
-	case unescaped[b[1]] != 0:
-		return 2
-	case b[1] != 'u' || hex4(b[2:]) < 0:
-		return 0
-	}
-	return 6
 }
 
 // hex4 returns the value of four hexadecimal digits, -1 if there are none.
