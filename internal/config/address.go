@@ -247,7 +247,7 @@ func checkAddresses(s *flags.Set, c Config) {
 			err = c.checkHealthOptions(a)
 		}
 		if err != nil {
-			s.FailValue(flagOf(a), a.String(), err)
+			failTarget(s, a, err)
 		}
 	}
 	for _, spec := range c.Sources {
@@ -310,14 +310,6 @@ func checkTarget(a target.Address, m Mode) error {
 		return errors.New("?proxy-protocol is " + onlyConnections)
 	}
 	return nil
-}
-
-// flagOf returns the flag that a target comes from.
-func flagOf(a target.Address) string {
-	if a.Group != "" {
-		return "group"
-	}
-	return "target"
 }
 
 // checkPairs records listeners without targets of their kind, datagrams or streams, and targets

@@ -111,6 +111,8 @@ type Config struct {
 	Shown      []admin.Setting  // all settings of the mode, as they were written, without secrets
 	compared   []writtenSetting // the same, with secrets
 	tlsTargets bool             // targets without a scheme speak TLS
+
+	groupTables bool // some of Groups stand in tables of a file
 }
 
 func parseArgs(args []string) (*flags.Set, error) {
@@ -173,6 +175,7 @@ func judge(s *flags.Set) (Config, error) {
 	c.AdminTLS = adminTLS(s, c, minVersion)
 	has := func(o flags.Option) bool { return inScope(o, c.Mode) && (c.Name == "" || !o.Shared) }
 	c.Shown, c.compared = shown(s, has), written(s, has)
+	c.showGroupTables()
 	if c.Name == "" {
 		c.Warnings = s.Warnings()
 	}

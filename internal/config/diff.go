@@ -107,7 +107,7 @@ func (c Config) CanChange(name string, next Config) bool {
 	case !reloadable(name):
 		return false
 	case name == "group": // their targets change, but not which groups there are
-		return slices.Equal(c.Groups, next.Groups)
+		return sameGroups(c.Groups, next.Groups)
 	case name == "proxy-protocol-from": // listeners opened without trusted proxies do not read headers
 		return len(c.Access.ProxyFrom) > 0 || len(next.Access.ProxyFrom) == 0
 	case strings.HasPrefix(name, "sni"): // listeners that were opened without names look at no first message

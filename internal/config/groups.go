@@ -25,6 +25,9 @@ type Group struct {
 	Budget   int64 // bytes of memory; 0 for a required group
 }
 
+// minBudget is the least budget of a best-effort group, in bytes.
+const minBudget = 64 << 10
+
 var validGroupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 
 // groupEntry is one address of a -group with the options for the group that stand behind it.
@@ -67,55 +70,86 @@ func cutGroupOptions(address string) (rest string, options map[string]string, er
 	return host, options, nil
 }
 
-// groups reads -group. It returns the groups and the targets of all of them, which are not among
-// those of -target.
-func groups(s *flags.Set, c Config) (all []Group, targets []target.Address) {
-	var current *Group
-	at := map[string]string{} // the groups of addresses
-	for _, a := range c.Targets {
-		at[AddressKey(a.String())] = MainGroup
+// groupReader reads the groups of a configuration: the entries of -group, and tables
+// [group.NAME].
+type groupReader struct {
+	s       *flags.Set
+	c       Config
+	groups  []Group
+	at      map[string]string // the groups of addresses, by AddressKey
+	targets []target.Address
+}
+
+// groupsOf adds the groups of line mode to c.
+func groupsOf(s *flags.Set, c *Config) {
+	if !s.OK("mode") {
+		return
 	}
-	for _, entry := range s.List("group") {
+	if c.Mode != LineMode {
+		refuseGroupTables(s)
+		return
+	}
+	r := groupReader{s: s, c: *c, at: map[string]string{}}
+	for _, a := range c.Targets {
+		r.at[AddressKey(a.String())] = MainGroup
+	}
+	r.readEntries()
+	for _, t := range s.Parts() {
+		r.readTable(t)
+	}
+	checkGroups(s, *c, r.groups)
+	c.Groups, c.Targets = r.groups, append(c.Targets, r.targets...)
+	c.groupTables = len(s.Parts()) > 0
+}
+
+// readEntries reads -group.
+func (r *groupReader) readEntries() {
+	var current *Group
+	for _, entry := range r.s.List("group") {
 		e, err := parseGroupEntry(entry)
 		switch {
 		case err != nil:
 		case e.name == "" && current == nil:
 			err = errors.New("no name: write NAME=ADDRESS, such as archive=" + entry)
 		case e.name == MainGroup:
-			err = fmt.Errorf("%s is the group of -target: choose another name", MainGroup)
-		case slices.ContainsFunc(all, func(g Group) bool { return g.Name == e.name }):
+			err = errMainGroup
+		case r.has(e.name):
 			err = fmt.Errorf("the group %s is named twice: list its addresses behind one another, %s=ADDRESS,ADDRESS", e.name, e.name)
 		case e.name != "":
-			all = append(all, Group{Name: e.name, Required: true})
-			current = &all[len(all)-1]
+			r.groups = append(r.groups, Group{Name: e.name, Required: true})
+			current = &r.groups[len(r.groups)-1]
 		}
-		var a target.Address
 		if err == nil {
 			err = current.setOptions(e.options)
 		}
 		if err == nil {
-			a, err = parseGroupTarget(e.address, current.Name, c)
-		}
-		if key := AddressKey(a.String()); err == nil && at[key] != "" {
-			err = fmt.Errorf("the address is in the group %s already", at[key])
-		} else {
-			at[key] = current.nameOr("")
+			err = r.add(e.address, current.Name)
 		}
 		if err != nil {
-			s.FailEntry("group", entry, err)
-			continue
+			r.s.FailEntry("group", entry, err)
 		}
-		targets = append(targets, a)
 	}
-	checkGroups(s, c, all)
-	return all, targets
 }
 
-func (g *Group) nameOr(none string) string {
-	if g == nil {
-		return none
+var errMainGroup = fmt.Errorf("%s is the group of -target: choose another name", MainGroup)
+
+func (r *groupReader) has(name string) bool {
+	return slices.ContainsFunc(r.groups, func(g Group) bool { return g.Name == name })
+}
+
+// add reads a target of a group.
+func (r *groupReader) add(address, group string) error {
+	a, err := parseGroupTarget(address, group, r.c)
+	if err != nil {
+		return err
 	}
-	return g.Name
+	key := AddressKey(a.String())
+	if r.at[key] != "" {
+		return fmt.Errorf("the address is in the group %s already", r.at[key])
+	}
+	r.at[key] = group
+	r.targets = append(r.targets, a)
+	return nil
 }
 
 func parseGroupTarget(address, group string, c Config) (target.Address, error) {
@@ -141,7 +175,7 @@ func (g *Group) setOptions(options map[string]string) error {
 				err = fmt.Errorf("required=%q is neither true nor false: write required=false", value)
 			}
 		case "budget":
-			if g.Budget, err = flags.ParseSize(value); err == nil && g.Budget < 1<<16 {
+			if g.Budget, err = flags.ParseSize(value); err == nil && g.Budget < minBudget {
 				err = fmt.Errorf("budget=%q: must be at least 64KiB", value)
 			}
 		}
@@ -155,13 +189,13 @@ func (g *Group) setOptions(options map[string]string) error {
 // checkGroups looks at what groups must have in common, and fills in their budgets.
 func checkGroups(s *flags.Set, c Config, all []Group) {
 	if len(all) >= fanout.Max {
-		s.Fail("group", fmt.Errorf("%d groups: there may be at most %d beside that of -target", len(all), fanout.Max-1))
+		failGroups(s, fmt.Errorf("%d groups: there may be at most %d beside that of -target", len(all), fanout.Max-1))
 	}
 	if !s.OK("group") {
 		return
 	}
 	if len(all) > 0 && s.Text("key") != "" {
-		s.Fail("group", errors.New("lines with keys go to one group only: leave out -group or -key"))
+		failGroups(s, errors.New("lines with keys go to one group only: leave out -group or -key"))
 	}
 	bestEffort, sum := int64(0), int64(0)
 	for _, g := range all {
@@ -173,7 +207,7 @@ func checkGroups(s *flags.Set, c Config, all []Group) {
 		g := &all[i]
 		switch {
 		case g.Required && g.Budget > 0:
-			s.FailEntry("group", g.Name, errors.New("a required group has no budget: it holds up senders; "+
+			failGroup(s, g.Name, "budget", errors.New("a required group has no budget: it holds up senders; "+
 				"write required=false, too, to drop lines for it"))
 		case !g.Required && g.Budget == 0:
 			g.Budget = c.Memory / 4 / bestEffort
@@ -181,15 +215,7 @@ func checkGroups(s *flags.Set, c Config, all []Group) {
 		sum += g.Budget
 	}
 	if s.OK("memory") && sum > c.Memory/2 {
-		s.Fail("group", fmt.Errorf("the budgets are %d bytes in sum: may be at most half of -memory, which is %s", sum, s.Text("memory")))
-	}
-}
-
-// groupsOf adds the groups of line mode to c.
-func groupsOf(s *flags.Set, c *Config) {
-	if s.OK("mode") && c.Mode == LineMode {
-		all, targets := groups(s, *c)
-		c.Groups, c.Targets = all, append(c.Targets, targets...)
+		failGroups(s, fmt.Errorf("the budgets are %d bytes in sum: may be at most half of -memory, which is %s", sum, s.Text("memory")))
 	}
 }
 

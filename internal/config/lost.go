@@ -12,7 +12,7 @@ import (
 // refuseEmptyFile records a fault for a file without a setting where nothing else names a target: a
 // restart while the file is being written would send everything to the default one.
 func refuseEmptyFile(s *flags.Set) {
-	if s.Text("config") == "" || !s.OK("config") || s.Given("target") || s.Err() != nil || len(s.Tables()) > 0 {
+	if s.Text("config") == "" || !s.OK("config") || s.Given("target") || s.Err() != nil || len(s.Tables())+len(s.Parts()) > 0 {
 		return
 	}
 	for _, o := range s.Options() {

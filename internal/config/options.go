@@ -319,7 +319,7 @@ func otherOptions() []flags.Option {
 		{Name: "config", Arg: "FILE",
 			Help: `read settings from a file of lines "key value", such as "max-line 1MiB"; a key alone means ` +
 				"true, # begins a comment. A file whose name ends with .toml is TOML: max-line = \"1MiB\", and " +
-				"[service.NAME] begins the keys of one of several services"},
+				"[service.NAME] begins the keys of one of several services, and [group.NAME] those of a group"},
 		{Name: "start-partial",
 			Help: "start the services that can, if the file names several; a reload tries the others again"},
 		{Name: "check", CommandLine: true,

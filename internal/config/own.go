@@ -24,7 +24,7 @@ func checkOwn(s *flags.Set, c Config) {
 	own := c.ownPlaces()
 	for _, a := range c.Targets {
 		if err := own.check(a); err != nil {
-			s.FailValue(flagOf(a), a.String(), err)
+			failTarget(s, a, err)
 		}
 	}
 	if listener, found := own.atAdmin(c.Admin); found {

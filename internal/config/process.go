@@ -46,7 +46,7 @@ func Parse(args []string) (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
-	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config", Tables: tableKind})
+	s.ParseEnvAndFile(flags.FileOptions{EnvPrefix: EnvPrefix, FileFlag: "config", Tables: tableKind, Parts: groupParts()})
 	refuseEmptyFile(s)
 	check, short := s.Bool("check"), s.Bool("t")
 	p, err := judgeAll(s)

@@ -58,6 +58,10 @@ func (s *Set) Err() error {
 
 // AddError records a fault that belongs to no single option.
 func (s *Set) AddError(err error) {
+	if s.within != nil {
+		s.within.AddError(err)
+		return
+	}
 	if s.full() {
 		s.more++
 		return
@@ -69,7 +73,12 @@ func (s *Set) AddError(err error) {
 }
 
 // full reports whether further faults are only counted, so that nothing need be said about them.
-func (s *Set) full() bool { return len(s.errs) >= maxFaults }
+func (s *Set) full() bool {
+	if s.within != nil {
+		return s.within.full()
+	}
+	return len(s.errs) >= maxFaults
+}
 
 // longError shortens the text of an error.
 type longError struct {
@@ -143,7 +152,7 @@ func (s *Set) place(o *setting, value, shown string) string {
 	case FromEnv:
 		return fmt.Sprintf("%s-%s%s from the environment variable %s", table, o.Name, shown, EnvName(s.env, o.Name))
 	case FromFile:
-		return fmt.Sprintf("%s%s: %s%s%s", s.Text(s.fileFlag), o.lineOf(value), table, o.Name, shown)
+		return fmt.Sprintf("%s%s: %s%s%s", s.path(), o.lineOf(value), table, o.Name, shown)
 	}
 	return table + "-" + o.Name + shown
 }
@@ -153,7 +162,19 @@ func (s *Set) about() string {
 	if s.name == "" {
 		return ""
 	}
-	return s.tableKind + " " + s.name + ": "
+	about := s.tableKind + " " + s.name + ": "
+	if s.within != nil {
+		return s.within.about() + about
+	}
+	return about
+}
+
+// path returns the name of the file.
+func (s *Set) path() string {
+	if s.within != nil {
+		return s.within.path()
+	}
+	return s.Text(s.fileFlag)
 }
 
 // Take records the faults of a table of s. A fault of an inherited value is there once, with the
@@ -179,7 +200,7 @@ func (s *Set) Take(table *Set) {
 }
 
 // readsTOML reports whether the file is TOML.
-func (s *Set) readsTOML() bool { return strings.HasSuffix(s.Text(s.fileFlag), tomlSuffix) }
+func (s *Set) readsTOML() bool { return strings.HasSuffix(s.path(), tomlSuffix) }
 
 // lineOf returns ":" and the line of the file that a value, or an entry of a list, stands on. It
 // returns nothing if the value was written in another form and may stand on several lines.

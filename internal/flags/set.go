@@ -80,6 +80,13 @@ type Set struct {
 	tables    []*Set   // of the file, in order
 	name      string   // of the table that this Set is; empty for the top of the file
 	taken     []string // its faults that Take has recorded, without its name
+
+	partKind Parts
+	parts    []*Set // tables [KIND.NAME] of parts, in order
+	within   *Set   // which this Set is a part of, else nil
+	outside  bool   // a part that is inherited
+	misread  bool   // see IsMisread
+	line     int    // of a part
 }
 
 // New returns a Set in which every option has its default. An option named "help" is
@@ -136,12 +143,13 @@ type FileOptions struct {
 	// Tables is the first word of the tables [KIND.NAME] that a TOML file may have; empty for none.
 	// A file whose name ends with .toml is TOML.
 	Tables string
+	Parts  Parts // the zero value: there are none
 }
 
 // ParseEnvAndFile reads the environment, and the file that an option names, for all options that
 // the command line left unset. It records faults.
 func (s *Set) ParseEnvAndFile(o FileOptions) {
-	s.env, s.fileFlag, s.ignore, s.tableKind = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown, o.Tables
+	s.env, s.fileFlag, s.ignore, s.tableKind, s.partKind = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown, o.Tables, o.Parts
 	s.byKey = map[string]*setting{}
 	for name, known := range s.byName {
 		s.byKey[name], s.byKey[EnvName(s.env, name)] = known, known

@@ -31,7 +31,7 @@ func (s *Set) parseTOML(path string) error {
 		if at, ok := errors.AsType[*tomlfile.Error](err); ok {
 			line = ":" + strconv.Itoa(at.Line)
 		}
-		s.AddError(fmt.Errorf("%s%s: %w", path, line, err))
+		s.AddError(fmt.Errorf("%s%s: %w", path, line, s.adviseParts(err)))
 		s.byName[s.fileFlag].bad = true
 		return nil
 	}
@@ -79,6 +79,8 @@ func (s *Set) setFromTOML(e tomlEntry) (fault string) {
 	switch {
 	case s.ignore && (inTable || e.header || s.byName[e.path[0]] == nil):
 		return ""
+	case (inTable || e.header) && s.isPartKind(kind):
+		return s.setPart(e, e.path)
 	case (inTable || e.header) && (s.tableKind == "" || kind != s.tableKind):
 		return s.unknownTable(e)
 	case e.array && e.header:
@@ -89,21 +91,37 @@ func (s *Set) setFromTOML(e tomlEntry) (fault string) {
 		return s.setEntry(s.byName, e, "")
 	case depth == 2 && !e.header:
 		return fmt.Sprintf("key %s outside a table of its own: write it in [%s.NAME]", quote(e.path[1]), kind)
-	case depth > 3 || depth == 3 && e.header:
-		return fmt.Sprintf("unknown table [%s]", strings.Join(e.path[:3], "."))
+	}
+	isPart := depth > 2 && (depth > 3 || e.header) && s.isPartKind(e.path[2])
+	if !isPart && (depth > 3 || depth == 3 && e.header) {
+		return fmt.Sprintf("unknown table [%s]%s", strings.Join(e.path[:3], "."), s.suggestPart(e.path[2], kind+"."+e.path[1]+"."))
 	}
 	t, fault := s.table(e)
-	if fault != "" || e.header {
+	switch {
+	case fault != "" || e.header && depth == 2:
 		return fault
+	case isPart:
+		return t.setPart(e, e.path[2:])
 	}
 	return s.setEntry(t.byName, e, t.title())
+}
+
+// suggestPart returns ": did you mean …?" if a word is nearly the kind of parts.
+func (s *Set) suggestPart(word, before string) string {
+	if s.partKind.Kind == "" || Nearest(word, []string{s.partKind.Kind}) == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean [%s%s.NAME]?", before, s.partKind.Kind)
 }
 
 func (s *Set) unknownTable(e tomlEntry) string {
 	if s.tableKind == "" {
 		return fmt.Sprintf("[%s]: this file has no tables", strings.Join(e.path, "."))
 	}
-	hint := fmt.Sprintf(": tables are [%s.NAME]", s.tableKind)
+	hint := s.suggestPart(e.path[0], "")
+	if hint == "" {
+		hint = fmt.Sprintf(": tables are [%s.NAME]", s.tableKind)
+	}
 	if s.byName[e.path[0]] != nil {
 		return fmt.Sprintf("key %s with a table for its value: write %s = \"…\"", quote(e.path[0]), e.path[0])
 	}
@@ -121,7 +139,11 @@ func (s *Set) setEntry(options map[string]*setting, e tomlEntry, title string) (
 	case key == "help":
 		return misplaced(key)
 	case known == nil:
-		return "unknown key " + quote(key) + in + s.suggest(strings.TrimLeft(key, "-"), "")
+		hint := s.suggest(strings.TrimLeft(key, "-"), "")
+		if hint == "" && s.within != nil {
+			hint = s.keyNames()
+		}
+		return "unknown key " + quote(key) + in + hint
 	case known.Name == s.fileFlag || known.CommandLine:
 		return misplaced(key)
 	case title != "" && known.Shared:
@@ -154,6 +176,7 @@ func (s *Set) Table(name string) *Set {
 	for _, t := range s.tables {
 		if t.name == name {
 			t.inheritFrom(s)
+			t.inheritParts(s)
 			return t
 		}
 	}
@@ -176,7 +199,7 @@ func (s *Set) table(e tomlEntry) (t *Set, fault string) {
 		return nil, fmt.Sprintf("[%s.%s]: more than %d tables", s.tableKind, name, maxTables)
 	}
 	t = New(s.options)
-	t.name, t.tableKind, t.fileFlag, t.env = name, s.tableKind, s.fileFlag, s.env
+	t.name, t.tableKind, t.fileFlag, t.env, t.partKind = name, s.tableKind, s.fileFlag, s.env, s.partKind
 	s.tables = append(s.tables, t)
 	return t, ""
 }
@@ -201,6 +224,9 @@ func (s *Set) inheritFrom(top *Set) {
 func (s *Set) title() string {
 	if s.name == "" {
 		return ""
+	}
+	if s.within != nil && s.within.name != "" && !s.outside {
+		return "[" + s.within.partPrefix() + s.name + "]"
 	}
 	return "[" + s.tableKind + "." + s.name + "]"
 }
