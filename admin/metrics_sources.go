@@ -12,6 +12,14 @@ func (c *collector) addSources() {
 		func(s *SourceStatus) float64 { return float64(s.Answers) })
 	c.source("source_failures_total", "Failed lookups of the source, and answers that were not whole.",
 		prometheus.CounterValue, func(s *SourceStatus) float64 { return float64(s.Failures) })
+	c.add("source_group", "1 for each source and the group that its targets are in.", []string{"source", "group"},
+		prometheus.GaugeValue, func(s *Status, emit emitter) {
+			for _, src := range s.Sources {
+				if src.Group != "" {
+					emit(1, src.Name, src.Group)
+				}
+			}
+		})
 	c.add("source_last_answer_timestamp_seconds", "When the source last answered, in seconds since 1970.",
 		[]string{"source"}, prometheus.GaugeValue, func(s *Status, emit emitter) {
 			for _, src := range s.Sources {

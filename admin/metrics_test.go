@@ -47,7 +47,8 @@ func fullLines() Status {
 			Name: "unix:///run/b.sock", Lines: &TargetLines{Confirmed: Amount{26, 27}},
 		}},
 		Sources: []SourceStatus{{
-			Name: "dns://a.example:9999", Failing: true, Targets: 61, Answers: 62, Failures: 63, LastAnswerAt: time.UnixMilli(64500),
+			Group: "main",
+			Name:  "dns://a.example:9999", Failing: true, Targets: 61, Answers: 62, Failures: 63, LastAnswerAt: time.UnixMilli(64500),
 		}, {Name: "file:///etc/targets.json"}},
 		Groups: []GroupStatus{{Name: "main", Required: true, Given: Amount{61, 62}, Confirmed: Amount{63, 64},
 			Retained: Amount{65, 66}, Queued: Amount{67, 68}, Dropped: Amount{69, 70}, Resent: Amount{71, 72},

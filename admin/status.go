@@ -221,9 +221,10 @@ type TargetStatus struct {
 
 // SourceStatus is the state of a source of targets.
 type SourceStatus struct {
-	Name         string    `json:"name"`    // as in -target
-	Failing      bool      `json:"failing"` // gauge: its last lookup failed, or its answer was not whole
-	Targets      uint64    `json:"targets"` // gauge: that it lists
+	Name         string    `json:"name"`            // as in -target
+	Group        string    `json:"group,omitempty"` // line mode with several groups
+	Failing      bool      `json:"failing"`         // gauge: its last lookup failed, or its answer was not whole
+	Targets      uint64    `json:"targets"`         // gauge: that it lists
 	Answers      uint64    `json:"answers"`
 	Failures     uint64    `json:"failures"`
 	LastAnswerAt time.Time `json:"last_answer_at,omitzero"`

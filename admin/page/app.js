@@ -717,6 +717,7 @@ function showSources(s) {
 
 function stateOfSource(source, s) {
   const parts = [plural(source.targets, 'target')];
+  if (source.group) parts.push(`group ${source.group}`);
   parts.push(source.last_answer_at ? `answered ${between(source.last_answer_at, s)} ago` : 'has not answered yet');
   if (source.failing) parts.push(`failing: ${source.last_error}`);
   else if (source.last_error) parts.push(`last error ${between(source.last_error_at, s)} ago: ${source.last_error}`);

@@ -179,12 +179,12 @@ func adviseSource(entry string, err error) error {
 
 // ParseTarget reads the address of a target to be added to c's. NAME= before it names its group.
 func (c Config) ParseTarget(address string) (target.Address, error) {
-	if discovery.IsSource(address) {
-		return target.Address{}, fmt.Errorf("%q is a source of targets: write it into the configuration and reload", address)
-	}
 	group, rest, err := c.cutGroup(address)
 	if err != nil {
 		return target.Address{}, fmt.Errorf("%q: %w", address, err)
+	}
+	if discovery.IsSource(rest) {
+		return target.Address{}, fmt.Errorf("%q is a source of targets: write it into the configuration and reload", address)
 	}
 	a, err := target.ParseAddress(rest, c.tlsTargets)
 	if err != nil {
@@ -247,7 +247,7 @@ func checkAddresses(s *flags.Set, c Config) {
 			err = c.checkHealthOptions(a)
 		}
 		if err != nil {
-			failTarget(s, a, err)
+			failTarget(s, a.Group, a.String(), err)
 		}
 	}
 	for _, spec := range c.Sources {
@@ -256,7 +256,7 @@ func checkAddresses(s *flags.Set, c Config) {
 			err = c.checkHealthOptions(spec.Sample())
 		}
 		if err != nil {
-			s.FailValue("target", spec.String(), err)
+			failTarget(s, spec.Group(), spec.String(), err)
 		}
 	}
 	checkOwn(s, c)

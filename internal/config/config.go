@@ -67,9 +67,9 @@ type Config struct {
 	Loops          int // event loops for plain connections; 0: goroutines
 	DrainTimeout   time.Duration
 
-	Targets     []target.Address // no two of the same address; at least one of each group, or one of Sources
+	Targets     []target.Address // no two of the same address; each group has one, or one of Sources
 	Groups      []Group          // line mode: those beside the group of -target
-	Sources     []discovery.Spec // of more targets of the group of -target; no two the same
+	Sources     []discovery.Spec // of more targets, those of the group of -target first; no two the same
 	Discovery   discovery.Rules
 	Resolver    string // for Sources, as discovery.ParseResolver returns it; empty for the system's servers
 	DialTimeout time.Duration
@@ -161,8 +161,8 @@ func judge(s *flags.Set) (Config, error) {
 	checkSizes(s, c)
 	c.Listen = listeners(s)
 	c.Targets, c.Sources = targets(s)
-	checkDiscovery(s, c)
 	groupsOf(s, &c)
+	checkDiscovery(s, c)
 	if s.OK("mode") {
 		refuseOtherMode(s, c.Mode)
 		checkAddresses(s, c)

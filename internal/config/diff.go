@@ -155,10 +155,11 @@ func (c Config) Keeping(old Config, names []string) Config {
 		c.Wanted = old.Wanted
 	}
 	c.TLSPassthrough = old.TLSPassthrough
+	configured, groups := c.WriteTargets(c.Targets), c.WriteGroups(c.Targets)
+	c.Sources = keepSources(old, c, !old.CanChange("group", c))
 	if !old.CanChange("group", c) {
 		c.Groups, c.Targets = old.Groups, slices.Concat(InGroup(c.Targets, MainGroup), old.grouped())
 	}
-	configured := c.WriteTargets(c.Targets)
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(old.Targets)
 	for i, is := range c.Targets {
@@ -167,12 +168,21 @@ func (c Config) Keeping(old Config, names []string) Config {
 			c.Targets[i].Weight, c.Targets[i].Connections = is.Weight, is.Connections
 		}
 	}
-	if inForce := c.WriteTargets(c.Targets); inForce != configured {
-		i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == "target" })
-		c.Shown[i].Value = inForce
+	c.showIfChanged("target", configured, c.WriteTargets(c.Targets))
+	if !slices.Contains(names, "group") {
+		c.showIfChanged("group", groups, c.WriteGroups(c.Targets))
 	}
 	c.TargetTLS.MinVersion, c.Connections, c.Memory = old.TargetTLS.MinVersion, old.Connections, old.Memory
 	return c
+}
+
+// showIfChanged shows what is in force for a setting if it is not what was configured.
+func (c Config) showIfChanged(name, configured, inForce string) {
+	if inForce == configured {
+		return
+	}
+	i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == name })
+	c.Shown[i].Value = inForce
 }
 
 // MaxLineFits reports whether the longest line still fits the memory budget.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func parseResolver(text string) (string, error) {
 
 // checkDiscovery records options for sources where there are none.
 func checkDiscovery(s *flags.Set, c Config) {
-	if len(c.Sources) > 0 || !s.OK("target") {
+	if len(c.Sources) > 0 || !s.OK("target", "group") {
 		return
 	}
 	if s.Given("discovery-empty") && s.OK("discovery-empty") {
@@ -42,19 +43,25 @@ func checkDiscovery(s *flags.Set, c Config) {
 	}
 }
 
-// SourceNames returns the names of the sources.
-func (c Config) SourceNames() (names []string) {
+// SourceNames returns the names of a group's sources.
+func (c Config) SourceNames(group string) (names []string) {
 	for _, spec := range c.Sources {
-		names = append(names, spec.String())
+		if cmp.Or(spec.Group(), MainGroup) == group {
+			names = append(names, spec.String())
+		}
 	}
 	return names
 }
 
-// WriteTargets returns the group of -target with c's sources as -target takes it, the targets
+// WriteTargets returns the group of -target with its sources as -target takes it, the targets
 // sorted.
 func (c Config) WriteTargets(targets []target.Address) string {
-	all := c.SourceNames()
-	if list := WriteTargets(targets, MainGroup); list != "" {
+	return c.writeTargets(targets, MainGroup)
+}
+
+func (c Config) writeTargets(targets []target.Address, group string) string {
+	all := c.SourceNames(group)
+	if list := WriteTargets(targets, group); list != "" {
 		all = append([]string{list}, all...)
 	}
 	return strings.Join(all, ",")
@@ -71,6 +78,26 @@ func sourcesThatNeedRestart(old, next Config) (names []string) {
 		}
 	}
 	return names
+}
+
+// keepSources returns the sources of next, each in the group that it is in while linesplit runs. If
+// groups cannot change, all but main keep their sources.
+func keepSources(old, next Config, groupsStay bool) (all []discovery.Spec) {
+	for _, spec := range next.Sources {
+		i := slices.IndexFunc(old.Sources, func(was discovery.Spec) bool { return was.SamePlace(spec) })
+		if i >= 0 {
+			spec = spec.InGroup(old.Sources[i].Group())
+		}
+		if spec.Group() == "" || !groupsStay {
+			all = append(all, spec)
+		}
+	}
+	for _, was := range old.Sources {
+		if groupsStay && was.Group() != "" {
+			all = append(all, was)
+		}
+	}
+	return all
 }
 
 // fixed returns a without what can change while a target runs, or makes another target.

@@ -12,7 +12,7 @@ func TestSourcesAreParsed(t *testing.T) {
 	clearEnv(t)
 	c := mustParse(t, "-target", "dns://a:1,10.0.0.1:9", "-target", "srv://_b._tcp.test?scheme=tls", "-resolver", "10.0.0.53",
 		"-discovery-empty", "drain", "-tls-target-skip-verify")
-	if got := c.SourceNames(); !slices.Equal(got, []string{"dns://a:1", "srv://_b._tcp.test?scheme=tls"}) || len(c.Targets) != 1 {
+	if got := c.SourceNames(MainGroup); !slices.Equal(got, []string{"dns://a:1", "srv://_b._tcp.test?scheme=tls"}) || len(c.Targets) != 1 {
 		t.Errorf("%q, %v", got, c.Targets)
 	}
 	if !c.Discovery.DrainEmpty || c.Resolver != "udp://10.0.0.53:53" || !c.DialsTLS() {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,6 +79,7 @@ type groupReader struct {
 	groups  []Group
 	at      map[string]string // the groups of addresses, by AddressKey
 	targets []target.Address
+	sources []discovery.Spec // of all groups, that of -target first
 }
 
 // groupsOf adds the groups of line mode to c.
@@ -89,7 +91,7 @@ func groupsOf(s *flags.Set, c *Config) {
 		refuseGroupTables(s)
 		return
 	}
-	r := groupReader{s: s, c: *c, at: map[string]string{}}
+	r := groupReader{s: s, c: *c, at: map[string]string{}, sources: c.Sources}
 	for _, a := range c.Targets {
 		r.at[AddressKey(a.String())] = MainGroup
 	}
@@ -98,7 +100,7 @@ func groupsOf(s *flags.Set, c *Config) {
 		r.readTable(t)
 	}
 	checkGroups(s, *c, r.groups)
-	c.Groups, c.Targets = r.groups, append(c.Targets, r.targets...)
+	c.Groups, c.Targets, c.Sources = r.groups, append(c.Targets, r.targets...), r.sources
 	c.groupTables = len(s.Parts()) > 0
 }
 
@@ -137,12 +139,16 @@ func (r *groupReader) has(name string) bool {
 	return slices.ContainsFunc(r.groups, func(g Group) bool { return g.Name == name })
 }
 
-// add reads a target of a group.
+// add reads a target of a group, or a source of targets.
 func (r *groupReader) add(address, group string) error {
-	a, err := parseGroupTarget(address, group, r.c)
+	if discovery.IsSource(address) {
+		return r.addSource(address, group)
+	}
+	a, err := parseTarget(address, r.c.tlsTargets)
 	if err != nil {
 		return err
 	}
+	a.Group = group
 	key := AddressKey(a.String())
 	if r.at[key] != "" {
 		return fmt.Errorf("the address is in the group %s already", r.at[key])
@@ -152,16 +158,20 @@ func (r *groupReader) add(address, group string) error {
 	return nil
 }
 
-func parseGroupTarget(address, group string, c Config) (target.Address, error) {
-	if discovery.IsSource(address) {
-		return target.Address{}, errors.New("a source of targets: only -target takes sources, a group takes addresses")
+// addSource reads a source of targets. No two groups may ask the same one, since no two have the
+// same target.
+func (r *groupReader) addSource(text, group string) error {
+	spec, err := parseSource(text, r.c.tlsTargets)
+	if err != nil {
+		return err
 	}
-	a, err := target.ParseAddress(address, c.tlsTargets)
-	if err == nil {
-		err = a.CheckSocket()
+	for _, other := range r.sources {
+		if other.String() == text || other.SamePlace(spec) && other.Group() != group {
+			return fmt.Errorf("the source is in the group %s already", cmp.Or(other.Group(), MainGroup))
+		}
 	}
-	a.Group = group
-	return a, err
+	r.sources = append(r.sources, spec.InGroup(group))
+	return nil
 }
 
 // setOptions reads the options for the group.
@@ -237,11 +247,12 @@ func (c Config) grouped() (all []target.Address) {
 	return all
 }
 
-// WriteGroups returns the groups with those of the targets that are in them, as -group takes them.
+// WriteGroups returns the groups with those of the targets that are in them, and their sources, as
+// -group takes them.
 func (c Config) WriteGroups(targets []target.Address) string {
 	var all []string
 	for _, g := range c.Groups {
-		written := g.Name + "=" + WriteTargets(targets, g.Name)
+		written := g.Name + "=" + c.writeTargets(targets, g.Name)
 		if !g.Required {
 			separator := "?"
 			if strings.Contains(written[strings.LastIndexByte(written, ',')+1:], "?") {

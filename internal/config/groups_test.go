@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"linesplit/target"
@@ -62,7 +63,10 @@ func TestBadGroups(t *testing.T) {
 		{"too much", []string{"-memory", "4MiB", "-group", "x=b:1?required=false&budget=3MiB"}, []string{`the budgets are 3145728 bytes in sum: may be at most half of -memory`}},
 		{"options of connection mode", []string{"-group", "x=b:1?max-connections=2"}, []string{`-group "tcp://b:1": ?max-connections is only valid`}},
 		{"keys", []string{"-key", "json:host", "-group", "x=b:1"}, []string{`leave out -group or -key`}},
-		{"a source", []string{"-group", "x=dns://b:1"}, []string{`only -target takes sources`}},
+		{"a bad source", []string{"-group", "x=dns://b"}, []string{`-group "x=dns://b": no port: write b:PORT`}},
+		{"a source in two groups", []string{"-target", "dns://b:1", "-group", "x=c:1,dns://b:1?weight=2"}, []string{`-group "dns://b:1?weight=2": the source is in the group main already`}},
+		{"a source twice", []string{"-group", "x=dns://b:1,dns://b:1"}, []string{`-group "dns://b:1": the source is in the group x already`}},
+		{"a source of datagrams", []string{"-group", "x=dns://b:1?scheme=udp"}, []string{`-group "dns://b:1?scheme=udp": a udp:// target is only valid`}},
 		{"connection mode", []string{"-mode", "connection", "-group", "x=b:1"}, []string{`-group "x=b:1": only valid with -mode line`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -70,6 +74,51 @@ func TestBadGroups(t *testing.T) {
 			_, err := Parse(test.args)
 			checkErrors(t, err, test.want)
 		})
+	}
+}
+
+// Groups take sources, and a reload changes which.
+func TestSourcesOfGroups(t *testing.T) {
+	clearEnv(t)
+	const archive = "archive=dns://b:1?refresh=5s&required=false&budget=1MiB,c:1,discover+http://d/list?x=1"
+	c := mustParse(t, "-target", "dns://a:1", "-group", archive, "-resolver", "10.0.0.53")
+	if got := c.SourceNames(MainGroup); !slices.Equal(got, []string{"dns://a:1"}) {
+		t.Errorf("main: %q", got)
+	}
+	if got := c.SourceNames("archive"); !slices.Equal(got, []string{"dns://b:1?refresh=5s", "discover+http://d/list?x=1"}) {
+		t.Errorf("archive: %q", got)
+	}
+	if c.Sources[1].Sample().Group != "archive" || c.Groups[0].Budget != 1<<20 || len(c.Targets) != 1 {
+		t.Errorf("%+v, %+v, %v", c.Sources, c.Groups, c.Targets)
+	}
+	again := mustParse(t, "-target", c.WriteTargets(c.Targets), "-group", c.WriteGroups(c.Targets), "-resolver", "10.0.0.53")
+	if !slices.Equal(again.Groups, c.Groups) || len(again.Sources) != 3 || again.Sources[2].Group() != "archive" {
+		t.Errorf("written as %s and read again: %+v", c.WriteGroups(c.Targets), again.Sources)
+	}
+	next := mustParse(t, "-target", "dns://a:1", "-group", archive+",srv://e", "-resolver", "10.0.0.53")
+	changed, needRestart := Diff(c, next)
+	if kept := next.Keeping(c, needRestart); !slices.Equal(changed, []string{"group"}) || len(needRestart) > 0 || len(kept.Sources) != 4 {
+		t.Errorf("another source: changed %v, need a restart %v, kept %v", changed, needRestart, kept.Sources)
+	}
+	next = mustParse(t, "-target", "dns://a:1", "-group", "archive=c:1?required=false&budget=1MiB", "-group", "audit=dns://b:1?refresh=5s",
+		"-resolver", "10.0.0.53")
+	_, needRestart = Diff(c, next)
+	if kept := next.Keeping(c, needRestart); !slices.Equal(kept.SourceNames("archive"), c.SourceNames("archive")) || len(kept.Sources) != 3 {
+		t.Errorf("another group: need a restart %v, kept %v", needRestart, kept.Sources)
+	}
+}
+
+// A source that moves to another group needs a restart, as a target does.
+func TestSourceThatChangesGroups(t *testing.T) {
+	clearEnv(t)
+	old := mustParse(t, "-target", "a:1,dns://b:1", "-group", "archive=c:1")
+	next := mustParse(t, "-target", "a:1", "-group", "archive=c:1,dns://b:1")
+	changed, needRestart := Diff(old, next)
+	if len(needRestart) != 1 || !strings.HasPrefix(needRestart[0], "target dns://b:1 (group,") {
+		t.Errorf("changed %v, need a restart %v", changed, needRestart)
+	}
+	if kept := next.Keeping(old, needRestart); !slices.Equal(kept.SourceNames(MainGroup), []string{"dns://b:1"}) {
+		t.Errorf("kept %v", kept.Sources)
 	}
 }
 
@@ -99,7 +148,7 @@ func TestTargetsAreAddedToGroups(t *testing.T) {
 			t.Errorf("%s: %+v, %v", address, a, err)
 		}
 	}
-	for _, address := range []string{"none=x:1", "archive=x", "archive=x:1?required=false"} {
+	for _, address := range []string{"none=x:1", "archive=x", "archive=x:1?required=false", "archive=dns://x:1", "dns://x:1"} {
 		if a, err := c.ParseTarget(address); err == nil {
 			t.Errorf("%s: %+v", address, a)
 		}

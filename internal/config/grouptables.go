@@ -9,7 +9,6 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/flags"
-	"linesplit/target"
 )
 
 // groupParts are the tables [group.NAME] and [service.NAME.group.NAME] of a TOML file.
@@ -114,15 +113,15 @@ func sameGroups(a, b []Group) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(a), byName), slices.SortedFunc(slices.Values(b), byName))
 }
 
-// failTarget records that a target is wrong, where it was written.
-func failTarget(s *flags.Set, a target.Address, err error) {
-	t := groupTable(s, a.Group)
+// failTarget records that a target or a source of a group is wrong, where it was written.
+func failTarget(s *flags.Set, group, value string, err error) {
+	t := groupTable(s, group)
 	switch {
-	case a.Group == "":
-		s.FailValue("target", a.String(), err)
+	case group == "":
+		s.FailValue("target", value, err)
 	case t != nil:
-		t.FailValue("target", a.String(), err)
+		t.FailValue("target", value, err)
 	default:
-		s.FailValue("group", a.String(), err)
+		s.FailValue("group", value, err)
 	}
 }

@@ -31,7 +31,7 @@ memory = "64MiB"
 target = ["c:1?weight=2", "tls://d:1"]
 required = false
 [group.audit]
-target = "e:1"
+target = ["e:1", "dns://g:1"]
 [group.metrics]
 required = false
 budget = "1MiB"
@@ -42,9 +42,9 @@ target = "f:1"
 	}
 	c := p.Services[0]
 	byFlag := mustParse(t, "-target", "a:1", "-memory", "64MiB",
-		"-group", "archive=c:1?weight=2&required=false,tls://d:1", "-group", "audit=e:1",
+		"-group", "archive=c:1?weight=2&required=false,tls://d:1", "-group", "audit=e:1,dns://g:1",
 		"-group", "metrics=f:1?required=false&budget=1MiB")
-	if !slices.Equal(c.Groups, byFlag.Groups) || !slices.Equal(c.Targets, byFlag.Targets) {
+	if !slices.Equal(c.Groups, byFlag.Groups) || !slices.Equal(c.Targets, byFlag.Targets) || !slices.Equal(c.Sources, byFlag.Sources) {
 		t.Errorf("tables: %+v %v\n-group: %+v %v", c.Groups, c.Targets, byFlag.Groups, byFlag.Targets)
 	}
 	i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == "group" })
@@ -101,6 +101,8 @@ func TestBadGroupTables(t *testing.T) {
 		{"main", "[group.main]\ntarget = \"b:1\"", `FILE:1: [group.main]: main is the group of the key target`},
 		{"bad name", "[group.\"x y\"]\ntarget = \"b:1\"", `FILE:1: [group.x y]: a name of a group has letters`},
 		{"bad address", "[group.x]\ntarget = [\"b:1\",\n\"c\"]", `FILE:3: group x: target "c": `},
+		{"a bad source", "[group.x]\ntarget = \"dns://b\"", `FILE:2: group x: target "dns://b": no port`},
+		{"a source of datagrams", "[group.x]\ntarget = \"dns://b:1?scheme=udp\"", `FILE:2: group x: target "dns://b:1?scheme=udp": a udp:// target is only valid`},
 		{"option of the group", "[group.x]\ntarget = \"b:1?budget=1MiB\"", `FILE:2: group x: target "b:1?budget=1MiB": required and budget are keys of the table here`},
 		{"in two groups", "target = \"a:1\"\n[group.x]\ntarget = \"a:1\"", `FILE:3: group x: target "a:1": the address is in the group main already`},
 		{"small budget", "[group.x]\ntarget = \"b:1\"\nrequired = false\nbudget = \"5KiB\"", `FILE:4: group x: budget "5KiB": out of bounds`},

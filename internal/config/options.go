@@ -89,7 +89,8 @@ func targetOptions() []flags.Option {
 			Help: "when a source answers that there are no targets: keep those that it had, or drain them, after " +
 				"three such answers and 30 s"},
 		{Name: "group", Arg: "NAME=ADDRESS", Many: true, Scope: scopeLine,
-			Help: "a group of more receivers, which gets each line, too; repeatable: NAME=ADDRESS,ADDRESS. " +
+			Help: "a group of more receivers, which gets each line, too; repeatable: NAME=ADDRESS,ADDRESS, and " +
+				"sources of targets as in -target. " +
 				"Options of the group, behind any of its addresses: ?required=false (its lines are dropped " +
 				"where it is slow, beyond ?budget=64MiB of memory). The other targets are the group main; no keys with groups"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,

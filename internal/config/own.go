@@ -24,7 +24,7 @@ func checkOwn(s *flags.Set, c Config) {
 	own := c.ownPlaces()
 	for _, a := range c.Targets {
 		if err := own.check(a); err != nil {
-			failTarget(s, a, err)
+			failTarget(s, a.Group, a.String(), err)
 		}
 	}
 	if listener, found := own.atAdmin(c.Admin); found {

@@ -210,7 +210,9 @@ func writeSources(w io.Writer, all []admin.SourceStatus) {
 		return
 	}
 	fmt.Fprintln(w)
+	grouped := slices.ContainsFunc(all, func(s source) bool { return s.Group != "" })
 	writeColumns(w, []column[source]{
+		{grouped, "GROUP", func(s source) string { return s.Group }},
 		{true, "SOURCE", func(s source) string { return s.Name }},
 		{true, "STATE", sourceState},
 		{true, "TARGETS", func(s source) string { return number(s.Targets) }},

@@ -73,6 +73,15 @@ func ParseSpec(text string, tlsByDefault bool) (Spec, error) {
 // String returns the source as it was written. It names the source in logs and metrics.
 func (s Spec) String() string { return s.text }
 
+// InGroup returns s with the group of all targets from there; empty for the group of -target.
+func (s Spec) InGroup(name string) Spec {
+	s.template.Group = name
+	return s
+}
+
+// Group returns the group of all targets from there; empty for the group of -target.
+func (s Spec) Group() string { return s.template.Group }
+
 // Datagrams reports whether the targets without a scheme of their own are UDP.
 func (s Spec) Datagrams() bool { return s.template.Scheme == target.SchemeUDP }
 

@@ -25,8 +25,9 @@ const Max = 16
 type Options struct {
 	Name     string
 	Required bool
-	Budget   int64 // bytes of memory that a best-effort group may hold
-	Queue    int   // buffers in the queue of its workers
+	Budget   int64  // bytes of memory that a best-effort group may hold
+	Queue    int    // buffers in the queue of its workers
+	Ended    func() // called once its channel is closed; nil: nothing is
 }
 
 // Fanout gives buffers to groups. Its methods are safe for concurrent use; Run may be called once.

@@ -117,6 +117,9 @@ func (g *Group) pump(hard context.Context) {
 					continue
 				}
 				close(g.queue)
+				if g.Ended != nil {
+					g.Ended()
+				}
 			case <-g.abandoned:
 			case <-hard.Done():
 			}

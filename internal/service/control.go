@@ -66,7 +66,7 @@ func (s *service) Config() []admin.Setting {
 		case "target":
 			now, was = cfg.WriteTargets(s.configured(targets)), cfg.WriteTargets(cfg.Targets)
 		case "group":
-			now, was = cfg.WriteGroups(targets), cfg.WriteGroups(cfg.Targets)
+			now, was = cfg.WriteGroups(s.configured(targets)), cfg.WriteGroups(cfg.Targets)
 		}
 		if now != was {
 			all[i].Value, all[i].Source = now, admin.SourceAPI
@@ -91,7 +91,7 @@ func (s *service) Add(_ context.Context, address string) error {
 		if err := s.mode.addTarget(a); err != nil {
 			return err
 		}
-		s.finder.keeper.AddedByHand(a)
+		s.finder.keeperOf(a).AddedByHand(a)
 		return nil
 	})
 }
@@ -102,7 +102,7 @@ func (s *service) Remove(_ context.Context, name string) error {
 		a, listed := s.addressOf(name)
 		err := s.mode.removeTarget(name)
 		if err == nil && listed {
-			s.finder.keeper.RemovedByHand(a)
+			s.finder.keeperOf(a).RemovedByHand(a)
 		}
 		return err
 	})
@@ -118,7 +118,7 @@ func (s *service) Resume(_ context.Context, name string) error {
 	return s.changeTargets(func() error {
 		err := s.mode.resumeTarget(name)
 		if a, listed := s.addressOf(name); err == nil && listed {
-			s.finder.keeper.ResumedByHand(a)
+			s.finder.keeperOf(a).ResumedByHand(a)
 		}
 		return err
 	})

@@ -119,7 +119,9 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
 	endInput(err)
 	close(m.lines)
-	m.pool.EndInput()
+	if m.fan == nil {
+		m.pool.EndInput() // a fan-out does so for each group, once it has passed on all lines
+	}
 	workers.Wait()
 	return err
 }

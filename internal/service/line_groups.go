@@ -56,7 +56,8 @@ func newLineGroups(cfg config.Config, dial target.Options, buffers *linebuf.Pool
 			o.Logger = logger.With("group", g.name)
 		}
 		g.pool = workerpool.New(buffers, o)
-		options = append(options, fanout.Options{Name: g.name, Required: g.required, Budget: g.budget, Queue: cfg.Queue})
+		options = append(options, fanout.Options{Name: g.name, Required: g.required, Budget: g.budget, Queue: cfg.Queue,
+			Ended: g.pool.EndInput})
 	}
 	if len(all) == 1 {
 		return all, nil
