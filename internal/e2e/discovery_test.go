@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,52 +93,12 @@ func TestTargetsFollowAFile(t *testing.T) {
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// nameServer is dnsmasq, which answers for receivers.test with a time of 5 s.
-type nameServer struct {
-	*testing.T
-	hosts, address string
-	cmd            *exec.Cmd
-}
-
-func startNameServer(t *testing.T) *nameServer {
-	program, err := exec.LookPath("dnsmasq")
-	if err != nil {
-		t.Skip("needs dnsmasq: apt-get install dnsmasq-base")
-	}
-	d := &nameServer{T: t, hosts: filepath.Join(t.TempDir(), "hosts"), address: string(testrig.FreeHostPort(t))}
-	d.answer()
-	host, port, _ := net.SplitHostPort(d.address)
-	d.cmd = exec.Command(program, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
-		"--pid-file=", "--user=", "--addn-hosts="+d.hosts, "--local=/test/", "--local-ttl=5", "--bind-interfaces",
-		"--listen-address="+host, "--port="+port)
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.cmd.Process.Kill(); d.cmd.Wait() })
-	testrig.WaitFor(t, "dnsmasq listens", func() bool { return testrig.HostPort(d.address).Listening() })
-	return d
-}
-
-// answer makes the server answer with these hosts from now on.
-func (d *nameServer) answer(hosts ...string) {
-	d.Helper()
-	var text strings.Builder
+// named returns what a name server is to know: these hosts of receivers.test.
+func named(hosts ...string) (lines []string) {
 	for _, h := range hosts {
-		fmt.Fprintln(&text, h, "receivers.test")
+		lines = append(lines, h+" receivers.test")
 	}
-	if err := os.WriteFile(d.hosts, []byte(text.String()), 0o644); err != nil {
-		d.Fatal(err)
-	}
-	if d.cmd != nil {
-		d.signal(syscall.SIGHUP)
-	}
-}
-
-func (d *nameServer) signal(s syscall.Signal) {
-	d.Helper()
-	if err := d.cmd.Process.Signal(s); err != nil {
-		d.Error(err)
-	}
+	return lines
 }
 
 // startFleet starts sinks at one port of several addresses, as a name in DNS has them.
@@ -161,27 +120,26 @@ func startFleet(s *testrig.Stage, n int) (port string, hosts []string, sinks []*
 func TestTargetsFollowDNS(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
-	d := startNameServer(t)
 	s := testrig.NewStage(t)
 	port, hosts, sinks := startFleet(s, 3)
-	d.answer(hosts[:2]...)
-	s.Process = s.StartLinesplit(nil, "-target", "dns://receivers.test:"+port, "-resolver", d.address)
+	d := testrig.StartNameServer(t, testrig.NameServerOptions{Addr: string(testrig.FreeHostPort(t)), Hosts: named(hosts[:2]...)})
+	s.Process = s.StartLinesplit(nil, "-target", "dns://receivers.test:"+port, "-resolver", d.Addr())
 	s.StartSenders(2, testrig.SteadySender())
 	s.WaitForLines(sinks[0], 200)
 	s.WaitForLines(sinks[1], 200)
-	d.answer(hosts...)
+	d.Set(named(hosts...)...)
 	began := time.Now()
 	s.WaitForLines(sinks[2], 200)
 	if took := time.Since(began); took > 7*time.Second && !testrig.Race {
 		t.Errorf("the new address had its share after %v", took)
 	}
 	s.Baseline = testrig.WaitForUsage(t, s.Process, 12)
-	d.answer()
+	d.Set()
 	s.WaitForMetric(1, "linesplit_source_failing")
-	d.signal(syscall.SIGSTOP)
+	d.Signal(syscall.SIGSTOP)
 	s.WaitForMetric(2, "linesplit_source_failures_total")
-	d.signal(syscall.SIGCONT)
-	d.answer(hosts...)
+	d.Signal(syscall.SIGCONT)
+	d.Set(named(hosts...)...)
 	s.WaitForExactMetric(0, "linesplit_source_failing")
 	for _, sink := range sinks {
 		s.WaitForLines(sink, 100)

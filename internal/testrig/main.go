@@ -58,6 +58,8 @@ func prepare() (dir string, err error) {
 	if Certs, err = testcert.Write(dir); err != nil {
 		return "", err
 	}
-	program, err = build(dir, Race)
+	if program = os.Getenv(programEnv); program == "" {
+		program, err = build(dir, Race)
+	}
 	return dir, err
 }
