@@ -217,10 +217,10 @@ func (d *Driver) note(s *asked, err error) {
 		return
 	}
 	st.Failures++
-	st.LastError, st.LastErrorAt = err.Error(), now
+	st.LastError, st.LastErrorAt = errorText(err), now
 	if !was {
 		s.changes.Log(d.o.Logger, slog.LevelWarn, "source failed, its targets stay",
-			slog.String("source", st.Source), slog.Any("err", err))
+			slog.String("source", st.Source), slog.String("err", st.LastError))
 	}
 }
 

@@ -5,15 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strconv"
-	"strings"
 	"time"
 
 	"linesplit/internal/children"
 )
-
-// maxErrorText bounds what an error quotes of what a program or a server has written.
-const maxErrorText = 200
 
 // outputDelay is how long after the program's end a process that it has left behind may keep the
 // output open.
@@ -24,7 +19,7 @@ type execSource struct{ spec Spec }
 
 func (s *execSource) lookup(ctx context.Context) (Answer, error) {
 	out := bounded{limit: maxList}
-	complaint := bounded{limit: maxErrorText}
+	complaint := bounded{limit: maxQuoted}
 	cmd := exec.CommandContext(ctx, s.spec.place)
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	cmd.WaitDelay = outputDelay
@@ -41,7 +36,7 @@ func (s *execSource) lookup(ctx context.Context) (Answer, error) {
 	case ctx.Err() != nil:
 		return Answer{}, fmt.Errorf("killed: it takes too long: %w", ctx.Err())
 	case err != nil && len(complaint.text) > 0:
-		return Answer{}, fmt.Errorf("%w: %s", err, oneLine(complaint.text))
+		return Answer{}, fmt.Errorf("%w: %s", err, oneLine(string(complaint.text), maxQuoted))
 	case err != nil:
 		return Answer{}, err
 	case out.cut:
@@ -66,10 +61,4 @@ func (b *bounded) Write(p []byte) (int, error) {
 	b.text = append(b.text, p[:n]...)
 	b.cut = b.cut || n < len(p)
 	return len(p), nil
-}
-
-// oneLine makes text fit for a line of the log.
-func oneLine(text []byte) string {
-	line := strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "?")
-	return strings.Join(strings.FieldsFunc(line, func(r rune) bool { return !strconv.IsPrint(r) || r == ' ' }), " ")
 }

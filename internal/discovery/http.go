@@ -67,7 +67,7 @@ func (s *httpSource) lookup(ctx context.Context) (Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxList+1))
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return Answer{}, fmt.Errorf("status %s: %s", resp.Status, oneLine(body))
+		return Answer{}, fmt.Errorf("status %s: %s", resp.Status, oneLine(string(body), maxQuoted))
 	case err != nil:
 		return Answer{}, fmt.Errorf("read the answer: %w", err)
 	case len(body) > maxList:

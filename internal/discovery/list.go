@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"linesplit/target"
 )
 
@@ -61,10 +59,9 @@ func decoderFor(path string) (func([]byte) ([]place, error), error) {
 	return nil, fmt.Errorf("%s: the extension tells the format: .json, .yaml or .yml", filepath.Base(path))
 }
 
-// group is an element of Prometheus' lists, from files and over HTTP. Its labels have no meaning
-// here.
+// group is an element of Prometheus' lists in JSON. Its labels have no meaning here.
 type group struct {
-	Targets []string `json:"targets" yaml:"targets"`
+	Targets []*string // nil for null
 }
 
 // instance is an element of Consul's /v1/health/service.
@@ -77,6 +74,8 @@ type instance struct {
 	}
 	Checks []struct{ Status string }
 }
+
+var errNoTargets = errors.New(`has no targets: write {"targets": ["HOST:PORT"]}`)
 
 var errEmptyText = errors.New("the list is empty text, not even []: is it being written at the moment?")
 
@@ -121,10 +120,13 @@ func decodeElement(raw json.RawMessage) ([]place, error) {
 
 func (g group) places() (places []place, err error) {
 	if g.Targets == nil {
-		return nil, errors.New("has no targets: write {\"targets\": [\"HOST:PORT\"]}")
+		return nil, errNoTargets
 	}
 	for _, t := range g.Targets {
-		places = append(places, place{text: t})
+		if t == nil {
+			return nil, errors.New("a target is null: write \"HOST:PORT\"")
+		}
+		places = append(places, place{text: *t})
 	}
 	return places, nil
 }
@@ -144,33 +146,6 @@ func (i instance) places() ([]place, error) {
 		return nil, errors.New("neither the service nor its node has an address")
 	}
 	return []place{{net.JoinHostPort(host, strconv.Itoa(i.Service.Port)), i.Service.Weights.Passing}}, nil
-}
-
-// decodeYAML reads a list of Prometheus'.
-func decodeYAML(text []byte) ([]place, error) {
-	if len(bytes.TrimSpace(text)) == 0 {
-		return nil, errEmptyText
-	}
-	var groups []group
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	if err := d.Decode(&groups); err != nil {
-		return nil, fmt.Errorf("not a YAML list of targets: %w", err)
-	}
-	if groups == nil {
-		return nil, errors.New("the list is null: write [] for none")
-	}
-	if d.Decode(new(any)) != io.EOF {
-		return nil, errors.New("more than one YAML document")
-	}
-	var places []place
-	for i, g := range groups {
-		more, err := g.places()
-		if err != nil {
-			return nil, fmt.Errorf("element %d of the list: %w", i+1, err)
-		}
-		places = append(places, more...)
-	}
-	return places, nil
 }
 
 // decodeOutput reads what a program prints: a JSON list, or one place a line, where # begins a
