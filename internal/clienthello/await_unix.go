@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rooms holds the buffers that ClientHellos are looked at in. None is held while waiting.
-var rooms = sync.Pool{New: func() any { return new([MaxStream]byte) }}
+// peekBuffers has buffers to peek at ClientHellos. A waiting goroutine holds none.
+var peekBuffers = sync.Pool{New: func() any { return new([MaxStream]byte) }}
 
 // await waits until the whole ClientHello is in the socket's buffer, and leaves it there: a client
 // that has not sent all of it costs no memory of this process besides its goroutine's. Then it
-// calls look with what has come, which look must not keep. ok is false, and nothing has happened,
-// if conn is not a socket. The other results are those of Await, or the error of look.
+// calls look with the bytes that have arrived, which look must not keep. If conn is not a socket,
+// ok is false and await has done nothing. Otherwise it returns what Await does, or the error of
+// look.
 func await(conn net.Conn, look func(b []byte) error) (size int, ok bool, err error) {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
@@ -43,16 +44,17 @@ func await(conn net.Conn, look func(b []byte) error) (size int, ok bool, err err
 
 // wait is the state of a wait for a ClientHello.
 type wait struct {
-	look       func(b []byte) error
-	size, seen int // of the message, and of what has arrived
-	err        error
+	look func(b []byte) error
+	size int   // of the message, in bytes; 0 while unknown
+	seen int   // bytes that have arrived
+	err  error // the reason to stop waiting
 }
 
-// once scans what has arrived, and reports whether there is nothing more to wait for.
+// once scans the bytes that have arrived, and reports whether the wait is over.
 func (w *wait) once(fd int) (done bool) {
-	room := rooms.Get().(*[MaxStream]byte)
-	defer rooms.Put(room)
-	n, err := peek(fd, room[:])
+	buf := peekBuffers.Get().(*[MaxStream]byte)
+	defer peekBuffers.Put(buf)
+	n, err := peek(fd, buf[:])
 	before := w.seen
 	switch {
 	case err == unix.EAGAIN:
@@ -65,10 +67,10 @@ func (w *wait) once(fd int) (done bool) {
 		return true
 	}
 	w.seen = n
-	w.size, err = Scan(room[:n])
+	w.size, err = Scan(buf[:n])
 	switch {
 	case err == nil:
-		w.err = w.look(room[:n])
+		w.err = w.look(buf[:n])
 		return true
 	case !errors.Is(err, ErrIncomplete):
 		w.err = err
@@ -78,6 +80,7 @@ func (w *wait) once(fd int) (done bool) {
 	return w.err != nil
 }
 
+// peek copies the bytes that have arrived to b, and leaves them in the socket's buffer.
 func peek(fd int, b []byte) (n int, err error) {
 	for {
 		if n, _, err = unix.Recvfrom(fd, b, unix.MSG_PEEK); err != unix.EINTR {
@@ -86,8 +89,9 @@ func peek(fd int, b []byte) (n int, err error) {
 	}
 }
 
-// Lost reports why a connection on which nothing is read cannot be used any more: it was closed,
-// its read deadline has passed, or the peer has ended it. Where it cannot tell, it returns nil.
+// Lost returns an error if a connection that is not being read has become useless: it was
+// closed, its read deadline has passed, or the peer has ended its stream. Lost consumes nothing.
+// Where it cannot tell, it returns nil.
 func Lost(conn net.Conn) error {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {

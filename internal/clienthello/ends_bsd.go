@@ -2,11 +2,11 @@
 
 package clienthello
 
-// endsHere reports whether the peer has ended the stream. Here the only sign of it is that the
-// waiting ended without another byte. An end that comes together with the last bytes is found out
-// at the deadline.
+// endsHere reports whether the peer has ended the stream. On these systems the only sign of an end
+// is a wake-up without another byte. An end that comes together with the last bytes is found at the
+// read deadline.
 func endsHere(_ int, grown bool) bool { return !grown }
 
-// hungUp reports whether the peer has ended the stream, which may have unread bytes. Here there is
-// no sign of it before these are read.
+// hungUp reports false: these systems give no sign of the end of a stream before all of its bytes
+// are read.
 func hungUp(int) bool { return false }

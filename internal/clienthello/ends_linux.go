@@ -2,7 +2,8 @@ package clienthello
 
 import "golang.org/x/sys/unix"
 
-// endsHere reports whether the peer has ended the stream.
+// endsHere reports whether the peer has ended the stream. Other systems need to know, besides,
+// whether bytes have arrived since the last look.
 func endsHere(fd int, _ bool) bool { return hungUp(fd) }
 
 // hungUp reports whether the peer has ended the stream, which may have unread bytes.

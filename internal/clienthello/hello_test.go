@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// recorded is a connection that says what is in b and hears nothing.
+// recorded is a connection that yields recorded bytes and discards what is written to it.
 type recorded struct{ bytes.Reader }
 
 func (*recorded) Write(p []byte) (int, error)      { return len(p), nil }
@@ -25,7 +25,7 @@ func (*recorded) SetDeadline(time.Time) error      { return nil }
 func (*recorded) SetReadDeadline(time.Time) error  { return nil }
 func (*recorded) SetWriteDeadline(time.Time) error { return nil }
 
-// model returns what crypto/tls reads, or its error.
+// model returns the Hello that crypto/tls reads, or its error.
 func model(b []byte) (h Hello, err error) {
 	read := errors.New("read")
 	conn := new(recorded)
@@ -112,7 +112,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatIsMalformed(t *testing.T) {
+func TestParseRefusesMalformedHellos(t *testing.T) {
 	whole := hello(names("\x00a"))
 	longer := slices.Clone(whole)
 	longer[3]++ // the message is a byte longer than its extensions
@@ -156,8 +156,9 @@ func TestParseAllocatesLittle(t *testing.T) {
 	}
 }
 
-// FuzzParse holds Parse against crypto/tls: where that accepts a ClientHello, Parse reads the same.
-// b is a whole stream, all extensions of a ClientHello, or the content of the one for names.
+// FuzzParse compares Parse with crypto/tls: of a ClientHello that crypto/tls accepts, Parse must
+// read the same. For part 1, b is all extensions of a ClientHello, for part 2 the content of the
+// extension for names, and otherwise a whole stream.
 func FuzzParse(f *testing.F) {
 	f.Add(first(f, &tls.Config{ServerName: "www.example.com", NextProtos: []string{"h2", "http/1.1"}}), 0, 0)
 	f.Add(inRecords(hello(names("\x00a.example")), 9), 0, 3)
@@ -206,7 +207,7 @@ func hasAlert(b []byte) bool {
 	return false
 }
 
-// chunks is a connection that is read in chunks of a size.
+// chunks is a recorded connection whose reads return at most size bytes.
 type chunks struct {
 	recorded
 	size int
@@ -229,7 +230,7 @@ func TestReadAheadLeavesTheStreamWhole(t *testing.T) {
 	}
 }
 
-func TestReadAheadTellsHowAStreamEnds(t *testing.T) {
+func TestReadAheadErrors(t *testing.T) {
 	for stream, want := range map[string]error{
 		"":                                   ErrProbe,
 		"\x16\x03\x01\x00\x05":               io.ErrUnexpectedEOF,

@@ -9,9 +9,10 @@ import (
 	"syscall"
 )
 
-// Await waits until the whole ClientHello of a client has come, and leaves it to be read. It
-// returns its size. The error is one of Scan's except ErrIncomplete, ErrProbe, or that of the read
-// deadline. Where a connection cannot be looked into, Await returns MaxSize at once.
+// Await waits until the whole ClientHello of a client has arrived, and returns its size in bytes.
+// It consumes nothing: the caller reads the stream from its beginning. The error is one of Scan's
+// other than ErrIncomplete, or ErrProbe, or an error of the connection, such as a passed read
+// deadline. Where Await cannot peek at a connection, it returns MaxSize at once.
 func Await(conn net.Conn) (size int, err error) {
 	size, ok, err := await(conn, func([]byte) error { return nil })
 	if !ok {
@@ -20,9 +21,9 @@ func Await(conn net.Conn) (size int, err error) {
 	return size, err
 }
 
-// Read is Await that returns the Hello. The caller goes on with the connection that Read returns,
-// from which the whole stream can still be read. It is conn itself where that can be looked into.
-// If there is an error, it may lack the beginning of its stream.
+// Read waits as Await does, and returns the ClientHello. The caller goes on with the connection
+// whole, from which the whole stream can still be read. It is conn itself if Read can peek at conn.
+// After an error, whole may lack the beginning of its stream.
 func Read(conn net.Conn) (h Hello, whole net.Conn, err error) {
 	_, ok, err := await(conn, func(b []byte) (err error) {
 		h, err = Parse(b)
@@ -34,7 +35,8 @@ func Read(conn net.Conn) (h Hello, whole net.Conn, err error) {
 	return readAhead(conn)
 }
 
-// readAhead is Read for a connection that cannot be looked into.
+// readAhead is Read for a connection at which it cannot peek: it reads the ClientHello, and returns
+// a connection that yields the same bytes once more.
 func readAhead(conn net.Conn) (Hello, net.Conn, error) {
 	const step = 2 << 10
 	var b []byte
@@ -47,7 +49,7 @@ func readAhead(conn net.Conn) (Hello, net.Conn, error) {
 		n, err := conn.Read(b[len(b):min(cap(b), MaxStream)])
 		b = b[:len(b)+n]
 		switch {
-		case n > 0: // the next Read returns the error once more
+		case n > 0: // if there was an error, the next Read returns it once more
 		case len(b) == 0 && (err == io.EOF || errors.Is(err, syscall.ECONNRESET)):
 			return Hello{}, conn, ErrProbe
 		case err == io.EOF:
@@ -61,7 +63,7 @@ func readAhead(conn net.Conn) (Hello, net.Conn, error) {
 // rewound is a connection whose first bytes have been read.
 type rewound struct {
 	net.Conn
-	rest []byte // of the first bytes
+	rest []byte // the first bytes that have yet to be returned
 }
 
 // Read implements [net.Conn].
@@ -77,7 +79,7 @@ func (c *rewound) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// CloseWrite ends the stream to the peer, as that of a [net.TCPConn].
+// CloseWrite ends the stream to the peer, like CloseWrite of a [net.TCPConn].
 func (c *rewound) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
@@ -85,7 +87,7 @@ func (c *rewound) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// SetLinger is as that of a [net.TCPConn].
+// SetLinger is like SetLinger of a [net.TCPConn].
 func (c *rewound) SetLinger(seconds int) error {
 	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
 		return l.SetLinger(seconds)

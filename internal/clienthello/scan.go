@@ -1,5 +1,6 @@
 // Package clienthello reads the first message of a TLS client, its ClientHello (RFC 8446, 4.1.2),
-// without a handshake: when all of it has come, and what it says about whom the client wants.
+// without a handshake. It tells when the whole message has arrived, and which server the client
+// wants.
 package clienthello
 
 import (
@@ -12,18 +13,19 @@ const (
 	// some hundred bytes, two thousand with post-quantum keys, and a few thousand more with a large
 	// session ticket; the protocol allows 16 MiB, and crypto/tls 64 KiB.
 	MaxSize = 16 << 10
-	// MaxStream is the size of the longest beginning of a stream that may be needed to see the
-	// whole ClientHello, which a client may spread over many records.
+	// MaxStream is the largest number of bytes, from the beginning of a stream, in which the whole
+	// ClientHello must have arrived. A client may spread the message over many records, each of
+	// which has a header.
 	MaxStream = 24 << 10
 
-	recordHeader  = 5
-	messageHeader = 4
+	recordHeader  = 5 // bytes
+	messageHeader = 4 // bytes
 
-	recordHandshake = 22
-	messageHello    = 1
+	recordHandshake = 22 // the type of records that hold handshake messages
+	messageHello    = 1  // the type of a ClientHello
 
-	// strangeVersion is the first version in a record's header that crypto/tls, too, takes for a
-	// sign that the stream is no TLS. Versions below have no meaning (RFC 8446, 5.1).
+	// strangeVersion is the lowest major version in a record's header that shows that the stream is
+	// not TLS; crypto/tls draws the same line. Lower versions have no meaning (RFC 8446, 5.1).
 	strangeVersion = 0x10
 )
 
@@ -35,20 +37,21 @@ var (
 	ErrIncomplete = errors.New("the ClientHello is not complete")
 	// ErrNotTLS reports a stream that does not begin as TLS does.
 	ErrNotTLS = errors.New("the stream does not begin with a TLS handshake")
-	// ErrMalformed reports a stream that begins as TLS does, and breaks its rules.
+	// ErrMalformed reports a stream that begins as TLS does, and then breaks the rules of TLS.
 	ErrMalformed = errors.New("malformed ClientHello")
-	// ErrTooLarge reports a ClientHello that is not worth its memory.
+	// ErrTooLarge reports a ClientHello larger than MaxSize, or in a longer stream than MaxStream.
 	ErrTooLarge = fmt.Errorf("the client's first message (ClientHello) is larger than %d bytes, "+
 		"which no TLS client needs", MaxSize)
 )
 
-// Scan looks for the ClientHello at the beginning of a stream. err is nil if the message is
-// complete, with the record that it ends in. Otherwise it is, or wraps, ErrIncomplete, ErrNotTLS,
-// ErrMalformed or ErrTooLarge. More of the stream changes no answer but ErrIncomplete. size is the
-// length of the message, header included, or 0 if it is not known yet.
+// Scan looks for the ClientHello at the beginning of a stream. err is nil if b holds the whole
+// message and the whole record in which it ends. Otherwise err is, or wraps, ErrIncomplete,
+// ErrNotTLS, ErrMalformed or ErrTooLarge. Only after ErrIncomplete can more of the stream change
+// the result. size is the length of the message in bytes, header included, or 0 while it is
+// unknown.
 func Scan(b []byte) (size int, err error) {
 	var head [messageHeader]byte
-	have := 0 // bytes of the message
+	have := 0 // bytes of the message so far
 	b = b[:min(len(b), MaxStream)]
 	for rest := b; ; {
 		length, known, err := recordLength(rest, len(rest) == len(b))
@@ -86,8 +89,8 @@ func Scan(b []byte) (size int, err error) {
 	return size, ErrIncomplete
 }
 
-// recordLength returns the length of the handshake record that b begins with. known is false while
-// the header is incomplete.
+// recordLength returns the length of the handshake record that b begins with, without its header.
+// known is false while the header is incomplete. first is true for the first record of the stream.
 func recordLength(b []byte, first bool) (length int, known bool, err error) {
 	switch {
 	case len(b) > 0 && b[0] != recordHandshake && first, len(b) > 1 && b[1] >= strangeVersion && first:

@@ -23,7 +23,7 @@ func first(t testing.TB, config *tls.Config) []byte {
 	return b[:n]
 }
 
-// inRecords returns a handshake message in records of a size each.
+// inRecords returns a handshake message in records of at most size bytes each.
 func inRecords(message []byte, size int) (b []byte) {
 	for part := range slices.Chunk(message, size) {
 		b = append(b, 22, 3, 1, byte(len(part)>>8), byte(len(part)))
@@ -32,13 +32,13 @@ func inRecords(message []byte, size int) (b []byte) {
 	return b
 }
 
-// sized returns a ClientHello of a size, header included, with nothing in it.
+// sized returns a ClientHello of size bytes, header included, all of them 0 after the header.
 func sized(size int) []byte {
 	n := size - messageHeader
 	return append([]byte{messageHello, byte(n >> 16), byte(n >> 8), byte(n)}, make([]byte, n)...)
 }
 
-func TestHelloIsCompleteAtItsLastByteOnly(t *testing.T) {
+func TestScanCompletesAtTheLastByte(t *testing.T) {
 	real := first(t, &tls.Config{ServerName: "localhost"})
 	for name, hello := range map[string][]byte{
 		"as crypto/tls sends it": real,
@@ -60,7 +60,7 @@ func TestHelloIsCompleteAtItsLastByteOnly(t *testing.T) {
 	}
 }
 
-func TestHelloThatIsTooLargeIsKnownByItsHeader(t *testing.T) {
+func TestScanRefusesALargeHelloByItsHeader(t *testing.T) {
 	large := sized(MaxSize + 1)
 	for name, b := range map[string][]byte{
 		"one record":          inRecords(large, MaxSize)[:recordHeader+messageHeader],
@@ -73,7 +73,7 @@ func TestHelloThatIsTooLargeIsKnownByItsHeader(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoHelloIsNotWaitedFor(t *testing.T) {
+func TestScanRefusesOtherStreams(t *testing.T) {
 	for text, want := range map[string]error{
 		"GET / HTTP/1.1\r\n":               ErrNotTLS,
 		"\x80\x2e\x01\x03":                 ErrNotTLS, // SSLv2
@@ -95,6 +95,7 @@ func TestWhatIsNoHelloIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// FuzzScan checks that more of a stream changes no answer but ErrIncomplete.
 func FuzzScan(f *testing.F) {
 	f.Add(inRecords(sized(300), 7), 20)
 	f.Add(bytes.Repeat([]byte{22, 3, 1, 0, 1, 1}, 10), 7)

@@ -5,19 +5,19 @@ import (
 	"fmt"
 )
 
-// Embedded is the rule for a record that contains the delimiter of the framing that it is rewritten
-// into: a newline, or a NUL byte.
+// Embedded is the rule for records that contain the delimiter of the framing that they are
+// rewritten into: a newline, or a NUL byte.
 type Embedded uint8
 
 const (
 	Escape Embedded = iota // write \n for a newline, and \u0000 for a NUL byte, as JSON does
 	Space                  // write a space
-	Refuse                 // leave the record out
+	Refuse                 // leave out the record
 )
 
 var embeddedNames = [...]string{Escape: "escape", Space: "space", Refuse: "refuse"}
 
-// ParseEmbedded returns the rule of that name: escape, space or refuse.
+// ParseEmbedded returns the rule with the given name: escape, space or refuse.
 func ParseEmbedded(name string) (Embedded, error) {
 	for e, known := range embeddedNames {
 		if name == known {
@@ -35,7 +35,7 @@ func (e Embedded) String() string {
 	return embeddedNames[e]
 }
 
-// substitute returns what the rule writes in place of a delimiter.
+// substitute returns the text that the rule writes in place of a delimiter.
 func (e Embedded) substitute(delimiter byte) string {
 	switch {
 	case e == Space:
@@ -46,22 +46,23 @@ func (e Embedded) substitute(delimiter byte) string {
 	return `\n`
 }
 
-// Rewrite is a way from one framing into another; neither is Auto.
+// Rewrite describes how records are rewritten from one framing into another. Neither framing is
+// Auto.
 type Rewrite struct {
 	From, To Framing
-	Embedded Embedded
+	Embedded Embedded // for delimiters of To
 }
 
-// Outcome counts what became of the records that were rewritten.
+// Outcome counts the records that Append has read.
 type Outcome struct {
-	Records      int // written
-	Altered      int // those of them in which something else stands for a delimiter
-	Refused      int // left out
-	RefusedBytes int // of those, as they were before
+	Records      int // records written
+	Altered      int // written records in which Embedded replaced a delimiter
+	Refused      int // records left out because of Embedded
+	RefusedBytes int // size of the refused records in their old framing
 }
 
-// Bound returns the most bytes that Append appends for src, which holds the given number of
-// records.
+// Bound returns an upper bound for the number of bytes that Append appends for src, which holds the
+// given number of records.
 func (w Rewrite) Bound(src []byte, records int) int {
 	if w.To == Octet {
 		return len(src) + records*HeaderSize(len(src))
@@ -72,8 +73,8 @@ func (w Rewrite) Bound(src []byte, records int) int {
 
 // Append appends the records of src, which are whole, to dst in their new framing.
 //
-// A delimiter of the new framing at the end of a record is the sender's own end of line: it is not
-// repeated. A record without bytes has no form in octet counting: it becomes a newline there.
+// A record that already ends with the delimiter of the new framing does not get a second one. Octet
+// counting cannot express an empty record, so Append writes a record of one newline in its place.
 func (w Rewrite) Append(dst, src []byte) ([]byte, Outcome) {
 	var o Outcome
 	for len(src) > 0 {
@@ -91,19 +92,7 @@ func (w Rewrite) Append(dst, src []byte) ([]byte, Outcome) {
 	return dst, o
 }
 
-// First returns the first record of b without its framing, and its length with that. b begins with
-// a whole record.
-func (f Framing) First(b []byte) (body []byte, size int) {
-	if f == Octet {
-		length, count := Header(b)
-		size = length + int(count)
-		return b[length:size], size
-	}
-	n := bytes.IndexByte(b, f.Delimiter())
-	return b[:n], n + 1
-}
-
-// appendRecord appends one record, or nothing if it is refused.
+// appendRecord appends one record, or nothing if Embedded refuses it.
 func (w Rewrite) appendRecord(dst, body []byte, o *Outcome) []byte {
 	if w.To == Octet {
 		if len(body) == 0 {

@@ -1,9 +1,9 @@
-// Package framing tells where the records of a stream end, and rewrites records from one framing
+// Package framing finds where the records of a stream end, and rewrites records from one framing
 // into another.
 //
-// A record is what linesplit delivers as one piece: with [Newline] a line. With [NUL] and [Octet] a
-// record may contain newlines. Its delimiter, or its count, is part of the record's bytes in all
-// functions of this package: the records of a buffer are its bytes, one after the other.
+// A record is the unit that linesplit delivers whole. With [Newline] it is a line. With [NUL] and
+// [Octet] it may contain newlines. Its delimiter, or the count before it, belongs to the record
+// throughout this package, so a buffer of records has no bytes between them.
 package framing
 
 import (
@@ -16,14 +16,14 @@ type Framing uint8
 
 const (
 	Newline Framing = iota // each record ends in a newline
-	NUL                    // each record ends in a NUL byte, as GELF over TCP
+	NUL                    // each record ends in a NUL byte, as in GELF over TCP
 	Octet                  // each record begins with its length and a space: octet counting, RFC 6587, 3.4.1
-	Auto                   // for senders only: their first bytes decide which of the others it is
+	Auto                   // for senders only: the first bytes of each decide which of the others it uses
 )
 
 var names = [...]string{Newline: "newline", NUL: "nul", Octet: "octet", Auto: "auto"}
 
-// String returns the name of f as Parse takes it.
+// String returns the name of f as ParseSender takes it.
 func (f Framing) String() string {
 	if int(f) >= len(names) {
 		return fmt.Sprintf("Framing(%d)", uint8(f))
@@ -31,7 +31,8 @@ func (f Framing) String() string {
 	return names[f]
 }
 
-// ParseSender returns the framing of that name for what senders write.
+// ParseSender returns the framing with the given name, for the streams of senders: newline, nul,
+// octet or auto.
 func ParseSender(name string) (Framing, error) {
 	for f, known := range names {
 		if name == known {
@@ -41,7 +42,8 @@ func ParseSender(name string) (Framing, error) {
 	return Newline, fmt.Errorf("framing=%q: use newline, octet, nul or auto", name)
 }
 
-// ParseTarget returns the framing of that name for what targets read.
+// ParseTarget returns the framing with the given name, for what targets read: newline, nul or
+// octet.
 func ParseTarget(name string) (Framing, error) {
 	f, err := ParseSender(name)
 	switch {
@@ -55,7 +57,7 @@ func ParseTarget(name string) (Framing, error) {
 
 var newline, nul = []byte{'\n'}, []byte{0}
 
-// Delimiter returns the byte that ends a record, for Newline and NUL.
+// Delimiter returns the byte that ends each record. f is Newline or NUL.
 func (f Framing) Delimiter() byte {
 	if f == NUL {
 		return 0
@@ -71,7 +73,7 @@ func (f Framing) separator() []byte {
 	return newline
 }
 
-// Count returns the number of records that end in b, which begins with the start of a record.
+// Count returns the number of records that end in b. b begins with the start of a record.
 func (f Framing) Count(b []byte) (n int) {
 	if f != Octet {
 		return bytes.Count(b, f.separator())
@@ -86,8 +88,20 @@ func (f Framing) Count(b []byte) (n int) {
 	return n
 }
 
-// End returns the end of the record that holds byte pos-1 of b, or 0 if pos is 0. b holds whole
-// records.
+// First returns the first record of b without its delimiter or count, and the length of the record
+// with it. b begins with a whole record.
+func (f Framing) First(b []byte) (body []byte, size int) {
+	if f == Octet {
+		length, count := Header(b)
+		size = length + int(count)
+		return b[length:size], size
+	}
+	n := bytes.IndexByte(b, f.Delimiter())
+	return b[:n], n + 1
+}
+
+// End returns the offset at which the record with byte pos-1 of b ends, or 0 if pos is 0. b holds
+// whole records.
 func (f Framing) End(b []byte, pos int) int {
 	if f == Octet {
 		at := 0
@@ -103,8 +117,8 @@ func (f Framing) End(b []byte, pos int) int {
 	return pos
 }
 
-// Start returns the start of the record that holds byte pos of b, or pos if a record ends there. b
-// holds whole records.
+// Start returns the offset at which the record with byte pos of b begins. For pos = len(b) that is
+// the start of the unfinished record at the end of b, or pos if there is none.
 func (f Framing) Start(b []byte, pos int) int {
 	if f != Octet {
 		return bytes.LastIndexByte(b[:pos], f.Delimiter()) + 1

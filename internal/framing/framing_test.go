@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// frame writes records in the simplest way; none may contain the delimiter.
+// frame returns records in framing f, without any check: none may contain the delimiter.
 func frame(f Framing, records ...string) string {
 	var b strings.Builder
 	for _, r := range records {
@@ -104,8 +104,8 @@ func TestRewriteExamples(t *testing.T) {
 	}
 }
 
-// Whatever the records are, as many are written or refused as there were, none is torn, and Bound
-// holds.
+// FuzzRewrite checks that Append writes or refuses each record, writes it as expected does, and
+// stays within Bound.
 func FuzzRewrite(f *testing.F) {
 	f.Add([]byte("a\nb\x00\x00cd\n\x00"), uint8(2), uint8(0), uint8(0))
 	f.Add([]byte("\n\x00\n"), uint8(1), uint8(0), uint8(1))
@@ -144,7 +144,7 @@ func FuzzRewrite(f *testing.F) {
 	})
 }
 
-// expected is what a record is to be in its new framing, in the simplest form.
+// expected returns the body of record r after w, found with package strings.
 func expected(r []byte, w Rewrite) (want string, refused bool) {
 	if w.To == Octet {
 		if len(r) == 0 {

@@ -2,15 +2,15 @@ package framing
 
 import "strconv"
 
-const (
-	maxDigits = 10 // of a count
-	// MaxHeader is the length of the longest count with its space.
-	MaxHeader = maxDigits + 1
-)
+const maxDigits = 10 // the most digits of a count
 
-// Header reads the count at the start of b, which is a decimal number without leading zeros, and a
-// space. It returns the length of both, and the number that was read: the bytes of the record after
-// the space. length is 0 if b ends within the count, and negative if b does not begin with one.
+// MaxHeader is the length of the longest header, in bytes.
+const MaxHeader = maxDigits + 1
+
+// Header reads the header of an octet-counted record at the start of b: a count, which is a decimal
+// number without leading zeros, and a space. It returns the length of the header, and the count:
+// the number of bytes after the space. length is 0 if b ends within the header, and negative if b
+// does not begin with one.
 func Header(b []byte) (length int, count int64) {
 	for i, c := range b {
 		switch {
@@ -25,8 +25,8 @@ func Header(b []byte) (length int, count int64) {
 	return 0, 0
 }
 
-// octetRecord returns the length of the first record of b, with its header, and whether b holds all
-// of it.
+// octetRecord returns the length of the first record of b, with its header. If b does not hold all
+// of the record, whole is false and size is len(b).
 func octetRecord(b []byte) (size int, whole bool) {
 	length, count := Header(b)
 	if length <= 0 || count > int64(len(b)-length) {
@@ -40,7 +40,7 @@ func AppendHeader(b []byte, count int) []byte {
 	return append(strconv.AppendInt(b, int64(count), 10), ' ')
 }
 
-// HeaderSize returns the length of what AppendHeader appends.
+// HeaderSize returns the number of bytes that AppendHeader appends.
 func HeaderSize(count int) int {
 	n := 2
 	for ; count >= 10; count /= 10 {
@@ -49,17 +49,17 @@ func HeaderSize(count int) int {
 	return n
 }
 
-// Guess is an answer of Detect.
+// Guess is the result of Detect.
 type Guess uint8
 
 const (
-	Undecided Guess = iota // more bytes decide
-	Counted                // octet counting
-	Delimited              // something else
+	Undecided Guess = iota // more bytes are needed
+	Counted                // syslog with octet counting
+	Delimited              // any other stream
 )
 
-// Detect tells whether a stream that begins with b is syslog with octet counting: a count, a space
-// and "<", with which each syslog message begins.
+// Detect guesses from the first bytes of a stream whether it is syslog with octet counting: then it
+// begins with a header, followed by the "<" with which each syslog message begins.
 func Detect(b []byte) Guess {
 	switch length, _ := Header(b); {
 	case length == 0, length > 0 && len(b) == length:

@@ -43,12 +43,12 @@ func parsePath(text string) ([]string, error) {
 	return path, end()
 }
 
-// findJSON returns the hash of the value at path in line, a JSON object. Strings count by their
-// characters, however they are escaped; numbers, true and false as they are written. There is no
-// key where the path leads nowhere, to null, an object or an array, or where the line up to the end
-// of the value is not valid JSON; what follows is not looked at. Of several members with the same
-// name the first counts.
-func findJSON(line []byte, path []string) (uint64, bool) {
+// findJSON returns the hash of the value at path in line, a JSON object. It hashes the characters
+// of a string, however they are escaped, and a number, true or false as written. ok is false if the
+// path leads nowhere, or to null, an object or an array, or if the line up to the end of the value
+// is not valid JSON. findJSON does not read what follows the value. Of several members with the
+// same name the first counts.
+func findJSON(line []byte, path []string) (hash uint64, ok bool) {
 	s := scanner{b: line}
 	for i, name := range path {
 		if !s.enterMember(name) {
@@ -91,7 +91,7 @@ func (s *scanner) enterMember(name string) bool {
 	}
 }
 
-// hashValue returns the hash of the value that begins here.
+// hashValue returns the hash of the value that begins at s.at.
 func (s *scanner) hashValue() (uint64, bool) {
 	from := s.at
 	switch s.peek() {
@@ -110,10 +110,10 @@ func (s *scanner) hashValue() (uint64, bool) {
 	return xxhash.Sum64(s.b[from:s.at]), true
 }
 
-// jsonString is the content of a string as it is written.
+// jsonString is a JSON string.
 type jsonString struct {
-	raw     []byte
-	escaped bool // raw has escapes, all of them valid
+	raw     []byte // between the quotation marks, as written
+	escaped bool   // raw has escapes, all of them valid
 }
 
 // equals reports whether the string is name.
@@ -148,8 +148,8 @@ func (s jsonString) hash() uint64 {
 	return d.Sum64()
 }
 
-// nextPiece returns the characters at the start of raw up to the next escape, or those that an
-// escape stands for, in buf.
+// nextPiece returns the characters at the start of raw up to the next escape. If raw begins with an
+// escape, it returns the character that the escape stands for, in buf. rest is what follows in raw.
 func nextPiece(raw []byte, buf *[utf8.UTFMax]byte) (piece, rest []byte) {
 	if raw[0] != '\\' {
 		n := bytes.IndexByte(raw, '\\')

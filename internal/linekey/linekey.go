@@ -1,8 +1,8 @@
 // Package linekey finds the key of a line without decoding the line. Lines with the same key belong
 // together: they stay in order and go to one target at a time.
 //
-// A key comes out as a 64-bit hash. The hash is the same in every process and every release, so
-// that keys keep their targets when linesplit restarts.
+// The package returns keys as 64-bit hashes. A key has the same hash in every process and every
+// release, so that keys keep their targets when linesplit restarts.
 package linekey
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Forms lists what Parse understands, for error messages and help.
+// Forms lists the forms of a rule that Parse accepts, for error messages and help.
 const Forms = "json:PATH, field:N, until:CHAR or connection"
 
 // Rule says where the key of a line is. It is safe for concurrent use.
 type Rule struct {
 	text  string
 	kind  kind
-	path  []string // of kind inJSON: the names that lead to the value
-	field int      // of kind inField: the number of the field, from 1
-	until []byte   // of kind before: what ends the key
+	path  []string // inJSON: the names that lead to the value
+	field int      // inField: the number of the field, from 1
+	until []byte   // before: the character that ends the key
 }
 
 type kind int
@@ -41,7 +41,7 @@ const (
 //
 //	json:PATH    the value at a path of names, such as json:user.id
 //	field:N      the N-th field, from 1, of a line whose fields are separated by blanks
-//	until:CHAR   what comes before a character; until:space and until:tab name blanks
+//	until:CHAR   the text before a character; until:space and until:tab name blanks
 //	connection   the connection that the line came from
 func Parse(text string) (*Rule, error) {
 	r := &Rule{text: text}
@@ -70,7 +70,7 @@ func Parse(text string) (*Rule, error) {
 	return r, nil
 }
 
-// maxField bounds the number of a field. A larger one is a slip of the keyboard.
+// maxField is the largest number of a field. A larger one is a typing error.
 const maxField = 10000
 
 func parseField(arg string) (int, error) {

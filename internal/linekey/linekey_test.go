@@ -152,7 +152,7 @@ func TestFindAllocatesNothing(t *testing.T) {
 	}
 }
 
-// model finds the key with encoding/json, token by token.
+// model returns the key that encoding/json finds, token by token.
 func model(line []byte, path []string) (key string, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
@@ -177,7 +177,7 @@ func model(line []byte, path []string) (key string, ok bool) {
 	return "", false
 }
 
-// toMember reads up to the value of a member.
+// toMember reads up to the value of the first member with a name.
 func toMember(d *json.Decoder, name string) bool {
 	for d.More() {
 		t, err := d.Token()
@@ -234,7 +234,7 @@ func FuzzPath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// A record that has the path is found to have it.
+		// Find finds the key in an object that has the path.
 		var v any = "x"
 		for i := len(path) - 1; i >= 0; i-- {
 			v = map[string]any{path[i]: v}
@@ -249,7 +249,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// A record of 600 bytes with its key within the first 200.
+// benchRecord returns a record of 600 bytes with its key within the first 200.
 func benchRecord() []byte {
 	line := `{"time":"2026-11-29T17:35:16.123456Z","level":"info","tags":["prod","eu-west-1"],` +
 		`"http":{"method":"GET","status":200,"bytes":5120},"service":"checkout","host":{"name":"web-17.example.org"},"message":"`

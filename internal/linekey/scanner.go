@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// scanner reads JSON (RFC 8259) from b, and stops where it is not valid. It allocates nothing and
-// does not recurse.
+// scanner reads JSON (RFC 8259). Its methods move at over a piece of JSON, and report whether it is
+// valid. A scanner allocates nothing and does not recurse.
 type scanner struct {
 	b  []byte
-	at int
+	at int // the offset in b of the next byte
 }
 
-// peek returns the next byte, 0 at the end. A NUL is not valid outside of strings, nor in them.
+// peek returns the next byte, or 0 at the end: no NUL byte is valid in JSON.
 func (s *scanner) peek() byte {
 	if s.at < len(s.b) {
 		return s.b[s.at]
@@ -38,7 +38,7 @@ func (s *scanner) skipSpace() {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// plain tells the bytes of a string that stand for themselves.
+// plain reports for each byte whether it stands for itself in a string.
 var plain = func() (t [256]bool) {
 	for c := range t {
 		t[c] = c >= ' ' && c != '"' && c != '\\'
@@ -70,10 +70,10 @@ func skipPlain(b []byte, at int) int {
 	return at
 }
 
-// unescaped tells what a byte behind a backslash stands for; 0: nothing.
+// unescaped has the character that a byte after a backslash stands for; 0 for no valid escape.
 var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// str reads a string.
+// str reads a string. ok is false if there is no valid one.
 func (s *scanner) str() (str jsonString, ok bool) {
 	if !s.skipByte('"') {
 		return str, false
@@ -111,7 +111,7 @@ func (s *scanner) str() (str jsonString, ok bool) {
 	}
 }
 
-// hex4 returns the value of four hexadecimal digits, -1 if there are none.
+// hex4 returns the value of the four hexadecimal digits at the start of b, or -1.
 func hex4(b []byte) rune {
 	if len(b) < 4 {
 		return -1
@@ -198,8 +198,8 @@ func (s *scanner) skipDigits() bool {
 	return s.at > from
 }
 
-// atEndOfValue reports whether a member may end here. It may not at the end of the line: a number
-// may have been cut off.
+// atEndOfValue reports whether the value of a member may end at s.at. At the end of the line it may
+// not: a number could have been cut off there.
 func (s *scanner) atEndOfValue() bool {
 	c := s.peek()
 	return isSpace(c) || c == ',' || c == '}'
@@ -208,7 +208,7 @@ func (s *scanner) atEndOfValue() bool {
 // maxDepth is how deep objects and arrays before the key may be nested.
 const maxDepth = 512
 
-// nesting says of each level whether it is an object.
+// nesting has a bit for each level of nesting: 1 for an object, 0 for an array.
 type nesting [maxDepth / 64]uint64
 
 func (n *nesting) set(level int, object bool) {
@@ -230,11 +230,11 @@ func (s *scanner) skipValue() bool {
 	return s.skipContainer()
 }
 
-// skipContainer skips an object or an array with all that is in it.
+// skipContainer skips an object or an array with its content.
 func (s *scanner) skipContainer() bool {
 	var in nesting
 	for depth := 0; ; {
-		// A value begins here.
+		// A value begins at s.at.
 		s.skipSpace()
 		switch c := s.peek(); c {
 		case '{', '[':
@@ -258,15 +258,16 @@ func (s *scanner) skipContainer() bool {
 				return false
 			}
 		}
-		// A value has ended here.
+		// A value has ended at s.at.
 		if depth = s.closeLevels(&in, depth); depth <= 0 {
 			return depth == 0
 		}
 	}
 }
 
-// closeLevels goes on behind a value: to the next value of the same level, or of one further out.
-// It returns the level, 0 behind the outermost value, -1 if this is not JSON.
+// closeLevels moves from the end of a value to the start of the next one, in the same object or
+// array or in one around it. It returns the depth there, 0 at the end of the outermost value, and
+// -1 if the JSON is not valid.
 func (s *scanner) closeLevels(in *nesting, depth int) int {
 	for depth > 0 {
 		object := in.isObject(depth - 1)

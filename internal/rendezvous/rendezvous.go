@@ -1,6 +1,7 @@
 // Package rendezvous chooses one of several nodes for a key, by weighted rendezvous hashing: each
-// node has a score for each key, and the one with the highest score gets it. So each node gets keys
-// in proportion to its weight, and when a node comes or goes, no key moves between the others.
+// node has a score for each key, and the node with the highest score gets the key. So each node
+// gets keys in proportion to its weight, and when a node comes or goes, no key moves between the
+// others.
 package rendezvous
 
 import (
@@ -9,17 +10,17 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Node is one that keys are distributed to.
+// Node is a place that gets a share of the keys.
 type Node struct {
 	ID     uint64  // the same in every process; see ID
-	Weight float64 // above 0; 1 is as good as any if all weights are equal
+	Weight float64 // share of the keys relative to other nodes; above 0
 }
 
 // ID returns the ID of the node with that name.
 func ID(name string) uint64 { return xxhash.Sum64String(name) }
 
-// Pick returns the index of the node that key belongs to, -1 if there are none. It depends on the
-// key and the nodes alone, not on their order.
+// Pick returns the index of the node that key belongs to, or -1 if nodes is empty. Which node that
+// is does not depend on their order.
 func Pick(key uint64, nodes []Node) int {
 	best, most := -1, math.Inf(-1)
 	for i, n := range nodes {
@@ -47,8 +48,9 @@ func Bucket(key uint64, n int) int {
 	return at
 }
 
-// score is an exponentially distributed variable with the weight as its rate, negated and inverted:
-// of several, each is the greatest in proportion to its weight.
+// score returns 1/x for a number x from the exponential distribution whose rate is the weight of n.
+// Among several such numbers, the probability that x of one node is the smallest is proportional to
+// the node's weight.
 func score(key uint64, n Node) float64 {
 	return -n.Weight / math.Log(unit(mix(key^n.ID)))
 }
@@ -60,7 +62,7 @@ func unit(x uint64) float64 {
 }
 
 // mix is the finalizer of MurmurHash3: a change of any bit of x changes each bit of the result with
-// a probability of about one half.
+// a probability of about 1/2.
 func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd

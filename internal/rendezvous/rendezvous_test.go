@@ -29,6 +29,7 @@ func assign(t *testing.T, n []Node) (all []uint64) {
 	return all
 }
 
+// near checks that got is within 2 % of want.
 func near(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > 0.02*want {
@@ -48,8 +49,8 @@ func TestEachNodeGetsItsShare(t *testing.T) {
 	}
 }
 
-// Of five nodes, one that goes away takes only its own fifth of the keys with it, and one that is
-// replaced by another moves a fifth to it.
+// When one of five nodes goes away, only its fifth of the keys moves. When it is replaced by
+// another node, keys move only to the new node or from the old one.
 func TestFewKeysMove(t *testing.T) {
 	names := []string{"10.0.0.1:9999", "10.0.0.2:9999", "10.0.0.3:9999", "10.0.0.4:9999", "10.0.0.5:9999"}
 	before := assign(t, nodes(names...))
@@ -73,7 +74,7 @@ func TestFewKeysMove(t *testing.T) {
 	}
 }
 
-// A node with more weight than before takes keys from the others, and none move between those.
+// A node whose weight grows takes keys from the others; no key moves between those.
 func TestWeightMovesKeysToItsNodeOnly(t *testing.T) {
 	n := nodes("a", "b", "c")
 	before := assign(t, n)
