@@ -5,15 +5,16 @@ import (
 	"slices"
 )
 
-// accessRule is one of a list of rules of which the first that matches counts.
+// accessRule is one rule of a list in which the first rule that matches an address decides.
 type accessRule struct {
 	allow bool
 	net   netip.Prefix
-	line  int
+	line  int // of the input
 }
 
-// accessLists turns such a list into linesplit's two: deny wins, and where there is an allow, every
-// other address is refused. It reports false if no two lists do the same.
+// accessLists turns a list of rules, and what applies where none matches, into linesplit's two
+// lists: deny wins over allow, and with an allow list every other address is refused. ok is false
+// if no two such lists decide alike.
 func accessLists(rules []accessRule, otherwise bool) (allow, deny []netip.Prefix, ok bool) {
 	for i, r := range rules {
 		before, after := rules[:i], rules[i+1:]
@@ -24,9 +25,9 @@ func accessLists(rules []accessRule, otherwise bool) (allow, deny []netip.Prefix
 		case r.allow && !otherwise:
 			allow = append(allow, r.net)
 		case r.allow, !otherwise && !overlapsAllowed(after, r.net):
-			// What applies otherwise says the same.
+			// The rule decides as otherwise does.
 		case overlapsAllowed(before, r.net):
-			return nil, nil, false // a part of it is allowed, and deny would win
+			return nil, nil, false // an earlier rule allows a part of it, and deny would win
 		default:
 			deny = append(deny, r.net)
 		}
@@ -49,8 +50,8 @@ func overlapsAllowed(rules []accessRule, net netip.Prefix) bool {
 	return slices.ContainsFunc(rules, func(r accessRule) bool { return r.allow && r.net.Overlaps(net) })
 }
 
-// parseNet reads an address or a network. The part of an address behind the network's bits is
-// ignored.
+// parseNet reads an address or a network. It clears the bits after the network's part, as in
+// 10.1.2.3/8.
 func parseNet(text string) (netip.Prefix, bool) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
 		ip = ip.Unmap()
@@ -60,7 +61,7 @@ func parseNet(text string) (netip.Prefix, bool) {
 	return p.Masked(), err == nil
 }
 
-// setAccess adds rules to the service, and reports whether linesplit can follow them.
+// setAccess adds the rules to the service as lists, and reports whether linesplit can express them.
 func (s *section) setAccess(rules []accessRule, otherwise bool) bool {
 	allow, deny, ok := accessLists(rules, otherwise)
 	if !ok {
@@ -77,7 +78,7 @@ func (s *section) setAccess(rules []accessRule, otherwise bool) bool {
 	return true
 }
 
-// netText returns a network, or an address without its number of bits.
+// netText returns the network as linesplit takes it: a single address has no number of bits.
 func netText(net netip.Prefix) string {
 	if net.IsSingleIP() {
 		return net.Addr().String()

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A list of rules and the two lists that it becomes decide alike about every address.
+// A list of rules, and the two lists that accessLists makes of it, decide alike about every
+// address.
 func TestAccessListsDecideAlike(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	converted := 0
@@ -37,7 +38,7 @@ func TestAccessListsDecideAlike(t *testing.T) {
 	}
 }
 
-// decide is the rule of the origins: the first rule that matches counts.
+// decide reports whether an origin allows an address: the first rule that matches decides.
 func decide(rules []accessRule, otherwise bool, ip netip.Addr) bool {
 	for _, r := range rules {
 		if r.net.Contains(ip) {
@@ -47,7 +48,7 @@ func decide(rules []accessRule, otherwise bool, ip netip.Addr) bool {
 	return otherwise
 }
 
-// listed is linesplit's rule.
+// listed reports whether linesplit allows an address.
 func listed(allow, deny []netip.Prefix, ip netip.Addr) bool {
 	contains := func(net netip.Prefix) bool { return net.Contains(ip) }
 	return !slices.ContainsFunc(deny, contains) && (len(allow) == 0 || slices.ContainsFunc(allow, contains))

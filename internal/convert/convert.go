@@ -1,6 +1,6 @@
-// Package convert turns the configuration of another load balancer into one of linesplit's, as
-// TOML. Each origin has a reader of its own, which fills a document; one writer prints it. Lines
-// without a counterpart become comments.
+// Package convert turns the configuration of another load balancer into one for linesplit, in TOML.
+// Each origin has a reader of its own, which fills a document; one writer prints it. Lines without
+// a counterpart become comments.
 package convert
 
 import (
@@ -20,8 +20,8 @@ const MaxSize = 1 << 20
 // frontends may share a backend, and a port range is one listener for each port.
 const (
 	maxServices  = 1000
-	maxAddresses = 20_000  // of all services
-	maxLines     = 500_000 // of HAProxy's proxies, with those that they share
+	maxAddresses = 20_000  // listeners and targets of all services together
+	maxLines     = 500_000 // lines of HAProxy's proxies; a shared line counts once for each proxy
 	maxOutput    = 1 << 20 // bytes; linesplit reads no larger file
 )
 
@@ -35,13 +35,16 @@ const (
 	Mixctl    Origin = "mixctl"
 )
 
+// originNames are the origins as their authors write them.
+var originNames = map[Origin]string{Gobetween: "gobetween", HAProxy: "HAProxy", Mixctl: "mixctl"}
+
 // Origins returns all origins, sorted.
 func Origins() []Origin { return []Origin{Gobetween, HAProxy, Mixctl} }
 
 // Input is a configuration to convert.
 type Input struct {
-	Name   string // of the file, for comments and to detect the origin
-	Text   []byte
+	Name   string // name of the file, for comments and to detect the origin
+	Text   []byte // at most MaxSize bytes of UTF-8
 	Origin Origin // empty: detected from the name and the text
 
 	// Env looks up a variable of the environment, which HAProxy's configuration may refer to. Nil
@@ -49,15 +52,16 @@ type Input struct {
 	Env func(name string) (value string, found bool)
 }
 
-// Result is what Convert has made of an Input.
+// Result is a converted configuration.
 type Result struct {
-	TOML     []byte
-	Origin   Origin
-	Services int
-	Missing  int // lines of the input that have no counterpart
+	TOML     []byte // the configuration for linesplit
+	Origin   Origin // as given, or as detected
+	Services int    // number of services in TOML, at least 1
+	Missing  int    // lines of the input that have no counterpart, whole or in part
 }
 
-// Convert returns the linesplit configuration that does what in describes, as far as linesplit can.
+// Convert returns a linesplit configuration that does what in describes, as far as linesplit can.
+// The error names the line of a fault in the input, where it has one.
 func Convert(in Input) (Result, error) {
 	switch {
 	case len(in.Text) > MaxSize:
@@ -90,7 +94,7 @@ func Convert(in Input) (Result, error) {
 		err = d.check()
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("as a configuration of %s: %w", names[in.Origin], err)
+		return Result{}, fmt.Errorf("as a configuration of %s: %w", originNames[in.Origin], err)
 	}
 	d.hoist()
 	text := d.write()
@@ -100,7 +104,8 @@ func Convert(in Input) (Result, error) {
 	return Result{TOML: text, Origin: in.Origin, Services: len(d.services), Missing: len(d.missed)}, nil
 }
 
-// detect tells the origin from the extension, else from the first line that is no comment.
+// detect guesses the origin from the extension of the file's name, or else from the first line that
+// is not a comment.
 func detect(name string, text []byte) Origin {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".toml":

@@ -95,7 +95,7 @@ func mustConvert(t *testing.T, origin Origin, text string) (string, map[string]a
 	return string(result.TOML), decoded
 }
 
-// value returns a key of a service.
+// value returns the value of a key of a service, or nil.
 func value(decoded map[string]any, service, key string) any {
 	services, _ := decoded["service"].(map[string]any)
 	s, _ := services[service].(map[string]any)
@@ -148,7 +148,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Inputs that refer to their parts again and again would become outputs, and work, without a limit.
+// Without limits, a small input that refers to its parts many times would become a huge output.
 func TestResultIsBounded(t *testing.T) {
 	lines := func(n int, format string) string {
 		var b strings.Builder

@@ -17,28 +17,28 @@ import (
 	"linesplit/target"
 )
 
-// document is a linesplit configuration in the making.
+// document is the linesplit configuration that a reader fills.
 type document struct {
 	origin    Origin
-	source    string // name of the file it comes from
-	head      *section
-	services  []*section
-	names     map[string]bool     // of all services
-	missed    map[int]*missing    // by line
+	source    string              // base name of the input file
+	head      *section            // the top of the file
+	services  []*section          // in the order of the input
+	names     map[string]bool     // names of all services
+	missed    map[int]*missing    // all lines without a counterpart, by their numbers
 	listeners map[string]listener // all listeners so far, by address
-	addresses int                 // to listen on and to connect to, also those that were refused
+	addresses int                 // listeners and targets so far, also those that were refused
 	overflow  error               // the first limit that was exceeded
 }
 
-// section is the beginning of the file, or one [service.NAME].
+// section is the top of the file, or one [service.NAME].
 type section struct {
 	d        *document
-	name     string // empty: the beginning of the file
-	line     int    // at which the service begins
-	comment  string // says where the service comes from
+	name     string // empty: the top of the file
+	line     int    // line of the input at which the service begins
+	comment  string // names the part of the input that the service comes from
 	settings []setting
-	missing  []*missing
-	targets  map[string]bool // keys of all targets
+	missing  []*missing      // lines without a counterpart that the section names
+	targets  map[string]bool // targetKey of each target
 	group    string          // services of one group share listeners; empty: the service shares none
 }
 
@@ -58,18 +58,18 @@ type item struct {
 // missing is a line of the input that has no counterpart, whole or in part.
 type missing struct {
 	line  int
-	texts []string // what has none
+	texts []string // the parts without a counterpart, or the whole line
 	whys  []string // reasons and hints; may be empty
 }
 
-// listener says who listens on an address.
+// listener is an address to listen on that a service has taken.
 type listener struct {
-	service string
-	group   string
-	line    int
+	service string // name of the service
+	group   string // of the service
+	line    int    // line of the input that names the address
 	udp     bool
-	port    string
-	any     bool // the address stands for every address of the machine
+	port    string // empty for a Unix socket
+	any     bool   // the address stands for every address of the machine
 }
 
 func newDocument(in Input) *document {
@@ -81,8 +81,8 @@ func newDocument(in Input) *document {
 	return d
 }
 
-// service begins a new service. The name is that of the origin; where it is taken, the new one gets
-// a number.
+// service adds a service with the given name, in which serviceName replaces characters, and which
+// gets a number if another service has it.
 func (d *document) service(name string, line int, comment string) *section {
 	if len(d.services) == maxServices {
 		d.fail(fmt.Errorf("more than %d services", maxServices))
@@ -96,6 +96,7 @@ func (d *document) service(name string, line int, comment string) *section {
 	return s
 }
 
+// freeName returns the name, with a number if another service has it.
 func (d *document) freeName(name string) string {
 	free := name
 	for n := 2; d.names[free]; n++ {
@@ -105,7 +106,7 @@ func (d *document) freeName(name string) string {
 	return free
 }
 
-// serviceName replaces characters that a service's name must not have, and shortens it.
+// serviceName returns a valid name for a service: it replaces characters and shortens the name.
 func serviceName(name string) string {
 	name = strings.Trim(strings.Map(func(r rune) rune {
 		switch {
@@ -120,8 +121,8 @@ func serviceName(name string) string {
 // fail records a limit that was exceeded; check returns the first one.
 func (d *document) fail(err error) { d.overflow = cmp.Or(d.overflow, err) }
 
-// check leaves out services that could not run, and returns an error for a document that is no
-// configuration.
+// check removes services that could not run, and returns an error if a limit was exceeded or no
+// service is left.
 func (d *document) check() error {
 	d.services = slices.DeleteFunc(d.services, func(s *section) bool {
 		lacks := ""
@@ -155,8 +156,8 @@ func (d *document) firstMissing() string {
 	return "; the first of " + strconv.Itoa(len(d.missed)) + " lines without a counterpart is " + first.String()
 }
 
-// miss records that a line, or the part of it in text, has no counterpart. The comment stands in s,
-// or where the line was first recorded.
+// miss records that a line, or the part of it in text, has no counterpart. The comment about the
+// line stands in the section that recorded it first.
 func (s *section) miss(line int, text, why string) {
 	m := s.d.missed[line]
 	if m == nil {
@@ -172,7 +173,7 @@ func (s *section) miss(line int, text, why string) {
 	}
 }
 
-// set gives a key a value; the last one counts.
+// set gives a key a value, in place of the one that it had.
 func (s *section) set(key string, value any) { s.setWithComment(key, value, "") }
 
 func (s *section) setWithComment(key string, value any, comment string) {
@@ -192,29 +193,30 @@ func (s *section) get(key string) any {
 	return nil
 }
 
-// list returns the entries of a key.
+// list returns the entries of a key whose value is a list.
 func (s *section) list(key string) []item {
 	items, _ := s.get(key).([]item)
 	return items
 }
 
-// add appends to a list.
+// add appends an entry to the list of a key.
 func (s *section) add(key, text, comment string) {
 	s.set(key, append(s.list(key), item{text, comment}))
 }
 
-// mayAdd counts an address, and reports whether there may be as many.
-func (d *document) mayAdd() bool {
+// countAddress counts an address, and reports whether all limits still hold.
+func (d *document) countAddress() bool {
 	if d.addresses++; d.addresses > maxAddresses {
 		d.fail(fmt.Errorf("more than %d addresses", maxAddresses))
 	}
 	return d.overflow == nil
 }
 
-// addListener adds an address to listen on, unless it is taken, which is an error. An address that
-// another one of the same service includes is left out.
+// addListener adds an address to listen on. It returns an error if linesplit would refuse the
+// address, or if it is taken already. If another address of the same service includes it,
+// addListener does nothing.
 func (s *section) addListener(line int, address, comment string) error {
-	if !s.d.mayAdd() {
+	if !s.d.countAddress() {
 		return nil
 	}
 	bare, _, _ := strings.Cut(address, "?")
@@ -249,7 +251,8 @@ func (s *section) addListener(line int, address, comment string) error {
 	return nil
 }
 
-// includes returns the listener on every address that has l's port, if l is on one address.
+// includes returns the listener on every address of the machine that has l's port, if there is one
+// and l is on a single address.
 func (d *document) includes(l listener) (by listener, found bool) {
 	if l.any || l.port == "" {
 		return listener{}, false
@@ -262,9 +265,10 @@ func (d *document) includes(l listener) (by listener, found bool) {
 	return listener{}, false
 }
 
-// addTarget adds a target with its options in the order given, unless linesplit would refuse it.
+// addTarget adds a target with its options in the order given. It returns an error if linesplit
+// would refuse the target, or if the service has it already.
 func (s *section) addTarget(address string, options []string, comment string) error {
-	if !s.d.mayAdd() {
+	if !s.d.countAddress() {
 		return nil
 	}
 	if options != nil {
@@ -285,8 +289,8 @@ func (s *section) addTarget(address string, options []string, comment string) er
 	return nil
 }
 
-// targetKey returns the part of a target, or of a source of targets, that no two of a service may
-// share. It returns an error for what linesplit would refuse.
+// targetKey returns the part of a target, or of a source of targets, that no two targets of a
+// service may share. It returns an error if linesplit would refuse the target.
 func targetKey(text string) (string, error) {
 	if discovery.IsSource(text) {
 		_, err := discovery.ParseSpec(text, false)
@@ -297,7 +301,7 @@ func targetKey(text string) (string, error) {
 	return config.AddressKey(a.String()), err
 }
 
-// hoist moves settings that all services share to the beginning of the file.
+// hoist moves settings that all services have in common to the top of the file.
 func (d *document) hoist() {
 	if len(d.services) < 2 {
 		return
@@ -315,14 +319,15 @@ func (d *document) hoist() {
 	}
 }
 
+// has reports whether the section has a setting, with its value and comment.
 func (s *section) has(wanted setting) bool {
 	return slices.ContainsFunc(s.settings, func(have setting) bool {
 		return have.key == wanted.key && render(have) == render(wanted)
 	})
 }
 
-// setIdle sets the idle timeouts of clients and targets, of which 0 stands for none. If they are
-// equal, one for both does the same: what one side sends, the other takes.
+// setIdle sets the idle timeouts of clients and targets; 0 stands for no timeout. One timeout for
+// both sides takes the place of two equal ones, since each side takes what the other sends.
 func (s *section) setIdle(client, target time.Duration) {
 	if client == target && client > 0 {
 		s.set("idle-timeout", durationText(within(client)))

@@ -10,8 +10,9 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// FuzzConvert holds for any input: no panic, a bounded result, valid TOML in which every service
-// has a listener and a target, as many comments as it says, and the same result again.
+// FuzzConvert checks for any input that Convert does not panic, that the result is bounded and
+// valid TOML in which every service has a listener and a target, that it has as many comments as
+// Missing says, and that a second call returns the same.
 func FuzzConvert(f *testing.F) {
 	for _, name := range inputs(f) {
 		text, err := os.ReadFile(name)
@@ -63,7 +64,8 @@ func checkResult(t *testing.T, result Result) {
 	}
 }
 
-// FuzzQuoted: what quoted writes is what a TOML parser reads, as far as that can be text.
+// FuzzQuoted checks that a TOML parser reads the text that quoted has written, except for invalid
+// UTF-8.
 func FuzzQuoted(f *testing.F) {
 	for _, text := range []string{"", "a", `"`, `\`, `'\"`, "\n", "\x00\x7f\x1b", "é\u0085", "\xff", "😀"} {
 		f.Add(text)

@@ -12,8 +12,8 @@ import (
 // gobetween reads a gobetween configuration.
 type gobetween struct {
 	d       *document
-	entries []*entry
-	byPath  map[string]*entry
+	entries []*entry          // in the order of the file
+	byPath  map[string]*entry // by entry.path, joined with NUL bytes
 }
 
 // readGobetween fills d from gobetween's TOML.
@@ -48,7 +48,7 @@ func readGobetween(d *document, text []byte) error {
 	return nil
 }
 
-// find returns a value that counts as used from then on, or nil. Only find makes a value used.
+// find returns a value and marks it as used, or returns nil.
 func (g *gobetween) find(path ...string) *entry {
 	e := g.byPath[strings.Join(path, "\x00")]
 	if e != nil {
@@ -57,14 +57,14 @@ func (g *gobetween) find(path ...string) *entry {
 	return e
 }
 
-// missUnused records a value that nothing has used, unless it only switches something off.
+// missUnused records a value that is not marked as used, unless it only switches something off.
 func (g *gobetween) missUnused(s *section, e *entry) {
 	if !e.used && !e.off() {
 		s.miss(e.line, e.String(), gobetweenReasons[e.path[len(e.path)-1]])
 	}
 }
 
-// gobetweenReasons say of some keys why there is no counterpart, or what to use instead.
+// gobetweenReasons are explanations for keys without a counterpart, or name what to use instead.
 var gobetweenReasons = map[string]string{
 	"output":                       "linesplit logs to standard error",
 	"login":                        "admin-token-file in place of a name and a password",
@@ -118,6 +118,7 @@ func (g *gobetween) admin() {
 	}
 }
 
+// adminTLS reads [api.tls].
 func (g *gobetween) adminTLS() {
 	cert, key := g.find("api", "tls", "cert_path"), g.find("api", "tls", "key_path")
 	if cert == nil || key == nil {
@@ -128,8 +129,8 @@ func (g *gobetween) adminTLS() {
 	g.d.head.set("admin-tls-key", key.text())
 }
 
-// goListenAddress returns an address as linesplit writes it. Go programs that listen on 0.0.0.0
-// take IPv6 connections as well.
+// goListenAddress returns the listening address of a Go program as linesplit writes it. Go programs
+// that listen on 0.0.0.0 accept IPv6 connections as well.
 func goListenAddress(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host != "0.0.0.0" && host != "::" {
@@ -138,14 +139,14 @@ func goListenAddress(address string) string {
 	return ":" + port
 }
 
-// gobetweenServer is one [servers.NAME].
+// gobetweenServer makes one service of a [servers.NAME].
 type gobetweenServer struct {
 	g     *gobetween
-	name  string
+	name  string // of the server
 	s     *section
 	udp   bool
-	sni   string // server name of the clients of this service; empty: all others, or all if not routed
-	route bool   // clients are told apart by server names
+	route bool   // the service gets only some of the clients, chosen by server name
+	sni   string // with route: the server name of these clients; empty: those that no other service gets
 	proxy bool   // PROXY headers to backends
 	tls   bool   // TLS to backends
 }
@@ -162,11 +163,11 @@ func (v *gobetweenServer) has(table string) bool {
 	})
 }
 
-// miss records a value that turned out to have no counterpart.
+// miss records that a value has no counterpart.
 func (v *gobetweenServer) miss(e *entry, why string) { v.s.miss(e.line, e.String(), why) }
 
-// server makes a service of [servers.NAME], or one for each server name that its backends have, and
-// one for the clients that none of these names fits.
+// server makes a service of [servers.NAME], or one for each server name that its backends have and
+// one for the clients that ask for another name.
 func (g *gobetween) server(name string, line int) {
 	whole := &gobetweenServer{g: g, name: name}
 	names, rest := whole.serverNames()
@@ -187,7 +188,7 @@ func (g *gobetween) server(name string, line int) {
 	}
 }
 
-// build fills one service.
+// build adds a service with the given name and fills it.
 func (g *gobetween) build(name string, line int, v *gobetweenServer) {
 	v.s = g.d.service(name, line, "servers."+v.name)
 	if v.route {
@@ -229,6 +230,7 @@ func (v *gobetweenServer) listen() {
 	}
 }
 
+// serverTLS reads [tls].
 func (v *gobetweenServer) serverTLS() {
 	for _, pair := range [][2]string{{"cert_path", "tls-cert"}, {"key_path", "tls-key"}} {
 		if e := v.find("tls", pair[0]); e.text() != "" {
@@ -239,7 +241,7 @@ func (v *gobetweenServer) serverTLS() {
 	v.find("tls", "session_tickets")
 }
 
-// minVersion reads the lowest version of TLS of a table. linesplit has one for both sides.
+// minVersion records the versions of TLS in a table that linesplit cannot keep to.
 func (v *gobetweenServer) minVersion(table string) {
 	if e := v.find(table, "min_version"); e != nil && e.text() != "tls1.2" {
 		v.miss(e, "linesplit speaks TLS 1.2 and 1.3")
@@ -249,6 +251,7 @@ func (v *gobetweenServer) minVersion(table string) {
 	}
 }
 
+// balance reads balance.
 func (v *gobetweenServer) balance() {
 	e := v.find("balance")
 	rules := map[string]string{
@@ -272,7 +275,7 @@ func (v *gobetweenServer) option(name string) *entry {
 	return byDefault
 }
 
-// times reads limits and timeouts, which [defaults] may have.
+// times reads max_connections and the timeouts, which may also stand in [defaults].
 func (v *gobetweenServer) times() {
 	if e := v.option("max_connections"); e != nil && !e.off() {
 		if n, err := strconv.Atoi(e.text()); err == nil && n > 0 && n <= 1<<24 {
@@ -292,12 +295,12 @@ func (v *gobetweenServer) times() {
 	}
 }
 
-// duration returns a timeout; 0 for none.
+// duration returns a timeout, or 0 for none.
 func (v *gobetweenServer) duration(name string) time.Duration {
-	e := v.option(name)
-	return v.parseDuration(e)
+	return v.parseDuration(v.option(name))
 }
 
+// parseDuration returns the duration in e, or 0 if there is none.
 func (v *gobetweenServer) parseDuration(e *entry) time.Duration {
 	if e == nil || e.text() == "" {
 		return 0
@@ -310,12 +313,12 @@ func (v *gobetweenServer) parseDuration(e *entry) time.Duration {
 	return d
 }
 
-// access reads [access]: rules of which the first that matches counts.
+// access reads [access], where the first rule that matches decides.
 func (v *gobetweenServer) access() {
 	list := v.find("access", "rules")
 	otherwise := v.find("access", "default")
 	var rules []accessRule
-	for _, value := range list.all() {
+	for _, value := range list.elements() {
 		action, network, _ := strings.Cut(strings.TrimSpace(value.text), " ")
 		net, ok := parseNet(strings.TrimSpace(network))
 		if !ok || action != "allow" && action != "deny" {
@@ -333,14 +336,7 @@ func (v *gobetweenServer) access() {
 	v.miss(list, "linesplit's deny wins over allow, and where there is an allow, all others are refused")
 }
 
-func (e *entry) all() []entryValue {
-	if e == nil {
-		return nil
-	}
-	return e.values
-}
-
-// backendsTLS reads [backends_tls] and [proxy_protocol], which say how to connect to backends.
+// backendsTLS reads [proxy_protocol] and [backends_tls], the settings of connections to backends.
 func (v *gobetweenServer) backendsTLS() {
 	v.proxy = v.find("proxy_protocol", "version") != nil
 	if v.tls = v.has("backends_tls"); !v.tls {

@@ -13,7 +13,7 @@ import (
 	"linesplit/internal/servername"
 )
 
-// discovery reads [discovery]: where backends come from.
+// discovery reads [discovery]: the source of the backends.
 func (v *gobetweenServer) discovery() {
 	kind := v.find("discovery", "kind")
 	switch kind.text() {
@@ -22,7 +22,7 @@ func (v *gobetweenServer) discovery() {
 	case "srv":
 		v.srv()
 	case "exec":
-		v.list()
+		v.exec()
 	case "consul":
 		v.consul()
 	case "":
@@ -35,9 +35,9 @@ func (v *gobetweenServer) discovery() {
 type gobetweenBackend struct {
 	value            entryValue
 	address          string
-	weight, priority int // priority: the lowest number serves
-	limit            int
-	sni              string
+	weight, priority int    // backends with the lowest priority serve
+	limit            int    // of connections; 0 for none
+	sni              string // server name of the clients that the backend serves; empty for others
 }
 
 // parseBackend reads "HOST:PORT weight=N priority=N max_connections=N sni=NAME".
@@ -70,7 +70,7 @@ func (v *gobetweenServer) static() {
 	if v.route {
 		backends = slices.DeleteFunc(backends, func(b gobetweenBackend) bool { return b.sni != v.sni })
 	}
-	if balance := v.s.get("balance"); balance != "random" { // priorities count for gobetween's weight alone
+	if balance := v.s.get("balance"); balance != "random" { // gobetween heeds priorities with weight alone
 		for i := range backends {
 			backends[i].priority = 1
 		}
@@ -78,9 +78,9 @@ func (v *gobetweenServer) static() {
 	v.addBackends(backends)
 }
 
-// backends returns the entries of static_list, and gives those that are none to refuse.
+// backends returns the entries of static_list, and calls refuse for each that is not valid.
 func (v *gobetweenServer) backends(refuse func(entryValue, error)) (backends []gobetweenBackend) {
-	for _, value := range v.find("discovery", "static_list").all() {
+	for _, value := range v.find("discovery", "static_list").elements() {
 		b, err := parseBackend(value)
 		if err != nil {
 			refuse(value, err)
@@ -91,11 +91,11 @@ func (v *gobetweenServer) backends(refuse func(entryValue, error)) (backends []g
 	return backends
 }
 
-// serverNames returns the server names that the backends have, and reports whether there is a
-// service for all other clients. Without [sni], gobetween does not look at names.
+// serverNames returns the server names that the backends have. rest reports whether there are
+// backends for all other clients. Without [sni], gobetween does not look at names.
 func (v *gobetweenServer) serverNames() (names []string, rest bool) {
 	strategy := v.find("sni", "hostname_matching_strategy")
-	v.find("sni", "read_timeout") // linesplit's bound is its own
+	v.find("sni", "read_timeout") // linesplit has a fixed timeout
 	unexpected := v.find("sni", "unexpected_hostname_strategy")
 	if !v.has("sni") || v.find("discovery", "kind").text() != "static" || v.find("protocol").text() == "udp" {
 		return nil, true
@@ -118,7 +118,7 @@ func (v *gobetweenServer) serverNames() (names []string, rest bool) {
 	return names, rest && unexpected.text() != "reject" || names == nil
 }
 
-// byServerName makes the clients of the service those that ask for its name, or all others.
+// byServerName restricts the service to the clients that ask for its name, or to all others.
 func (v *gobetweenServer) byServerName() {
 	switch {
 	case !v.route:
@@ -149,7 +149,7 @@ func (v *gobetweenServer) addBackends(backends []gobetweenBackend) {
 	}
 }
 
-// target adds a backend as a target. Those of the first priority serve, and all others are backups.
+// target adds a backend as a target. It is a backup unless it has the first of the priorities.
 func (v *gobetweenServer) target(b gobetweenBackend, equalWeights bool, priorities []int) error {
 	scheme := ""
 	switch {
@@ -193,7 +193,7 @@ func goDialAddress(address string) string {
 	return "[" + host + "]:" + port
 }
 
-// srv reads a source in DNS.
+// srv reads the source of kind srv: SRV records in DNS.
 func (v *gobetweenServer) srv() {
 	pattern := v.find("discovery", "srv_lookup_pattern")
 	if pattern == nil {
@@ -213,9 +213,9 @@ func (v *gobetweenServer) srv() {
 	v.source(pattern, "srv://"+strings.TrimSuffix(pattern.text(), "."))
 }
 
-// list reads a source that is a program. It prints HOST:PORT on each line in both cases, but
-// options behind that are gobetween's own.
-func (v *gobetweenServer) list() {
+// exec reads the source of kind exec: a program. For gobetween as for linesplit it prints HOST:PORT
+// on each line, but linesplit does not know the options that gobetween takes after that.
+func (v *gobetweenServer) exec() {
 	command := v.find("discovery", "exec_command")
 	if command == nil {
 		return
@@ -227,7 +227,7 @@ func (v *gobetweenServer) list() {
 	v.source(command, "exec://"+command.text())
 }
 
-// consul reads a source that is Consul's HTTP API.
+// consul reads the source of kind consul: its HTTP API.
 func (v *gobetweenServer) consul() {
 	host, service := v.find("discovery", "consul_host"), v.find("discovery", "consul_service_name")
 	if host == nil || service == nil {
@@ -250,7 +250,7 @@ func (v *gobetweenServer) consul() {
 	v.source(host, scheme+host.text()+"/v1/health/service/"+url.PathEscape(service.text()), query...)
 }
 
-// source adds a source of targets, with its options.
+// source adds a source of targets with the given options, and those that apply to all sources.
 func (v *gobetweenServer) source(e *entry, address string, options ...string) {
 	switch {
 	case v.udp:

@@ -13,7 +13,7 @@ func (v *gobetweenServer) health() {
 	var h health.Settings
 	switch kind.text() {
 	case "", "none":
-		for _, e := range v.g.entries { // nothing else in the table has an effect
+		for _, e := range v.g.entries { // the rest of the table has no effect
 			e.used = e.used || len(e.path) == 4 && e.path[1] == v.name && e.path[2] == "healthcheck"
 		}
 		return
@@ -38,13 +38,13 @@ func (v *gobetweenServer) health() {
 	for name, key := range map[string]string{"passes": "health-rise", "fails": "health-fall"} {
 		n, err := strconv.Atoi(v.find("healthcheck", name).text())
 		if err != nil || n < 1 {
-			n = 1 // gobetween's rule
+			n = 1 // the default of gobetween
 		}
 		v.s.set(key, min(n, 1000))
 	}
 }
 
-// program reads a check by a program.
+// program reads the check of kind exec.
 func (v *gobetweenServer) program() health.Settings {
 	e := v.find("healthcheck", "exec_command")
 	positive, negative := v.find("healthcheck", "exec_expected_positive_output"), v.find("healthcheck", "exec_expected_negative_output")
@@ -54,13 +54,13 @@ func (v *gobetweenServer) program() health.Settings {
 	v.miss(e, "linesplit gives the program one argument, HOST:PORT, and judges it by its exit code, not by its output")
 	for _, output := range []*entry{positive, negative} {
 		if output != nil {
-			v.miss(output, "0 is the exit code of a program that is content")
+			v.miss(output, "the check passes if the exit code is 0")
 		}
 	}
 	return health.Settings{Kind: string(health.Exec), Command: e.text()}
 }
 
-// probe reads a check that sends a text and expects another.
+// probe reads the check of kind probe: a text to send, and one to expect.
 func (v *gobetweenServer) probe() health.Settings {
 	protocol, send, expect := v.find("healthcheck", "probe_protocol"), v.find("healthcheck", "probe_send"), v.find("healthcheck", "probe_recv")
 	regular := v.find("healthcheck", "probe_strategy").text() == "regexp"

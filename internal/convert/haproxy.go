@@ -9,9 +9,9 @@ import (
 
 // haLine is a line of an HAProxy configuration.
 type haLine struct {
-	n      int      // its number, from 1
-	words  []string // never empty
-	shared bool     // it stands in a defaults section
+	n      int      // number of the line, from 1
+	words  []string // at least one
+	shared bool     // the line stands in a defaults section
 }
 
 // String returns the line as a comment names it, without passwords.
@@ -25,7 +25,7 @@ func (l haLine) String() string {
 	return strings.Join(words, " ")
 }
 
-// arg returns a word, or "" if the line is shorter.
+// arg returns word i, from 0, or "" if the line is shorter.
 func (l haLine) arg(i int) string {
 	if i < len(l.words) {
 		return l.words[i]
@@ -35,25 +35,25 @@ func (l haLine) arg(i int) string {
 
 // haSection is one section: its first line and the lines below it.
 type haSection struct {
-	kind, name string
+	kind, name string // such as "frontend" and "web"
 	head       haLine
 	lines      []haLine
 	from       *haSection // the defaults that apply, or nil
-	inUse      bool       // of a backend or resolvers: a service has it
+	inUse      bool       // a service uses the section, a backend or resolvers
 }
 
 // haFile is a whole configuration.
 type haFile struct {
 	d        *document
 	sections []*haSection
-	env      map[string]string // of setenv and presetenv
-	outside  func(string) (string, bool)
+	env      map[string]string           // variables of setenv and presetenv
+	outside  func(string) (string, bool) // looks up a variable of the environment
 
-	certBase, caBase string       // directories of relative names
-	minTLS           string       // of ssl-default-bind-options and -server-options; empty for none
-	logs             bool         // a log line in the global section
-	read             int          // lines of proxies so far; those of defaults and backends count each time
-	converted        map[int]bool // lines of sections of other modes that have a counterpart
+	certBase, caBase string       // directories of relative file names; empty for none
+	minTLS           string       // from ssl-default-bind-options and -server-options; empty for none
+	logs             bool         // the global section has a log line
+	read             int          // lines of proxies so far; a shared line counts once for each proxy
+	converted        map[int]bool // numbers of lines with a counterpart, in sections that are no proxies of mode tcp
 }
 
 // haKinds are the words that begin a section.
@@ -87,10 +87,10 @@ func (f *haFile) lookup(name string) (string, bool) {
 	return f.outside(name)
 }
 
-// split cuts the text into sections. Lines that cannot be used at all are recorded as missing.
+// split cuts the text into sections. It records lines that no section can use.
 func (f *haFile) split(text string) {
 	var now, defaults *haSection
-	conditions := 0 // .if without its .endif
+	conditions := 0 // how many .if blocks the line is within
 	n := 0
 	for raw := range strings.Lines(text) {
 		n++
@@ -127,7 +127,7 @@ func (f *haFile) split(text string) {
 	}
 }
 
-// condition returns by how much a word changes the depth of conditions.
+// condition returns the change in the depth of .if blocks that a line beginning with word makes.
 func condition(word string) int {
 	switch word {
 	case ".if":
@@ -138,7 +138,8 @@ func condition(word string) int {
 	return 0
 }
 
-// setEnv reads setenv, which replaces a variable, and presetenv, which does not.
+// setEnv reads a line "setenv NAME VALUE", which replaces a variable, or "presetenv NAME VALUE",
+// which does not.
 func (f *haFile) setEnv(l haLine) {
 	if len(l.words) < 3 {
 		f.d.head.miss(l.n, l.String(), "it needs a name and a value")
@@ -149,7 +150,7 @@ func (f *haFile) setEnv(l haLine) {
 	}
 }
 
-// chooseDefaults heeds "from NAME", which names the defaults of a section.
+// chooseDefaults sets the defaults of a section that names them with "from NAME".
 func (f *haFile) chooseDefaults(s *haSection) {
 	i := slices.Index(s.head.words, "from")
 	if i < 1 || i+1 >= len(s.head.words) {
@@ -176,7 +177,7 @@ func (s *haSection) all() (lines []haLine) {
 	return lines
 }
 
-// last returns the last line of those that begin with a word, and whether there is one.
+// last returns the last line that begins with a word, and whether there is one.
 func (s *haSection) last(word string) (found haLine, ok bool) {
 	for _, l := range s.all() {
 		if l.words[0] == word {
@@ -186,7 +187,7 @@ func (s *haSection) last(word string) (found haLine, ok bool) {
 	return found, ok
 }
 
-// mode returns what the section carries: tcp, http, …
+// mode returns the mode of the section, such as tcp or http.
 func (s *haSection) mode() string {
 	if l, ok := s.last("mode"); ok {
 		return l.arg(1)
@@ -194,7 +195,7 @@ func (s *haSection) mode() string {
 	return "tcp"
 }
 
-// missAll records every line of a section.
+// missAll records that no line of a section has a counterpart.
 func (s *haSection) missAll(into *section, why string) {
 	into.miss(s.head.n, s.head.String(), why)
 	for _, l := range s.lines {
@@ -202,7 +203,7 @@ func (s *haSection) missAll(into *section, why string) {
 	}
 }
 
-// title names a section in comments.
+// title returns how comments name a section.
 func (s *haSection) title() string {
 	return strings.TrimSpace(s.kind+" "+s.name) + ", line " + strconv.Itoa(s.head.n)
 }

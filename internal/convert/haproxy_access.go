@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// haACL is one "acl NAME CRITERION VALUES" line.
+// haACL is one condition: an "acl NAME CRITERION VALUES" line, or { CRITERION VALUES } in a rule.
 type haACL struct {
-	line      haLine
+	line      haLine // empty for a condition in a rule
 	criterion string
 	values    []string
-	flags     []string // such as -i, and -m end with its argument
+	flags     []string // such as "-i", and "-m end" with its argument
 }
 
 // haRule is a "tcp-request connection accept" or "reject" line.
 type haRule struct {
 	line    haLine
 	allow   bool
-	negated bool
+	negated bool           // the rule is about all addresses but nets
 	nets    []netip.Prefix // empty: every address
 }
 
-// acl reads "acl NAME CRITERION VALUES". Rules that use it decide whether it has a counterpart.
+// acl reads "acl NAME CRITERION VALUES". accessLists finds out later whether it has a counterpart.
 func (v *haService) acl(l haLine) bool {
 	if len(l.words) < 3 {
 		v.miss(l, l.String(), "it needs a name and a condition")
@@ -32,7 +32,7 @@ func (v *haService) acl(l haLine) bool {
 	return true
 }
 
-// newACL reads a condition of a line: a criterion, flags and values.
+// newACL returns the condition in words: a criterion, flags and values.
 func newACL(l haLine, words []string) haACL {
 	a := haACL{line: l, criterion: words[0]}
 	a.values, a.flags = aclValues(words[1:])
@@ -57,8 +57,8 @@ func aclValues(words []string) (values, flags []string) {
 	return values, flags
 }
 
-// condition returns the one condition of a rule: a named acl, or { CRITERION VALUES }. It reports
-// false for anything else, such as two of them.
+// condition returns the single condition of a rule: a named acl, which may have several lines, or
+// { CRITERION VALUES }. ok is false for anything else, such as two conditions.
 func (v *haService) condition(words []string) (acls []haACL, negated, ok bool) {
 	if len(words) < 2 || words[0] != "if" && words[0] != "unless" {
 		return nil, false, false
@@ -80,7 +80,8 @@ func (v *haService) condition(words []string) (acls []haACL, negated, ok bool) {
 	return acls, negated, ok
 }
 
-// sources returns the networks of conditions on the source address.
+// sources returns the networks of conditions on the source address. ok is false if one of the
+// conditions is about something else.
 func sources(acls []haACL) (nets []netip.Prefix, ok bool) {
 	for _, a := range acls {
 		if a.criterion != "src" || len(a.values) == 0 || len(a.flags) > 0 {
@@ -122,7 +123,8 @@ func (v *haService) connectionRule(l haLine) bool {
 	return true
 }
 
-// proxyFrom sets the peers that must begin with a PROXY header; without networks, all.
+// proxyFrom adds the peers that must begin with a PROXY header: nets, or all peers if nets is
+// empty.
 func (v *haService) proxyFrom(nets []netip.Prefix) {
 	if len(nets) == 0 {
 		nets = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
@@ -135,7 +137,7 @@ func (v *haService) proxyFrom(nets []netip.Prefix) {
 }
 
 // accessLists turns the rules about connections into allow, deny and proxy-protocol-from, and
-// records the conditions that nothing uses.
+// records the conditions that linesplit cannot express and that no route uses.
 func (v *haService) accessLists() {
 	if v.binds > 0 && v.proxied {
 		v.proxyFrom(nil)
@@ -154,12 +156,12 @@ func (v *haService) accessLists() {
 	}
 }
 
-// setRules reports whether linesplit can follow the rules.
+// setRules sets allow and deny from the rules, and reports whether linesplit can express them.
 func (v *haService) setRules() bool {
 	var rules []accessRule
 	otherwise := true
 	for _, r := range v.rules {
-		if !otherwise { // nothing comes behind a rule for all
+		if !otherwise { // the rule before decides about every address
 			break
 		}
 		switch {
@@ -167,7 +169,7 @@ func (v *haService) setRules() bool {
 			return v.s.setAccess(rules, true)
 		case len(r.nets) == 0:
 			otherwise = false
-		case r.negated && !r.allow: // reject unless: the rest of the rules is for these networks
+		case r.negated && !r.allow: // reject unless: the other rules are about these networks
 			return len(rules) == 0 && v.allowOnly(r)
 		case r.negated:
 			return false
@@ -180,7 +182,8 @@ func (v *haService) setRules() bool {
 	return v.s.setAccess(rules, otherwise)
 }
 
-// allowOnly makes the networks of a rule the only ones, less those that rules behind it reject.
+// allowOnly allows the networks of a rule alone, less those that later rules reject. It returns
+// false if later rules do anything else.
 func (v *haService) allowOnly(only haRule) bool {
 	var rules []accessRule
 	for _, r := range v.rules[1:] {

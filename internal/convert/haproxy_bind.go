@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// maxPortRange is the largest range of ports that becomes single listeners.
+// maxPortRange is the most ports of a range; each becomes a listener.
 const maxPortRange = 100
 
-// haBind are the parameters of a bind line.
+// haBind has the parameters of a bind line.
 type haBind struct {
-	ssl, accept, v6only bool
-	cert, clientCA, crl string
-	verify              string
-	mode, uid, gid      string
-	minVersion          string
+	ssl, accept, v6only bool     // accept: accept-proxy
+	cert, clientCA, crl string   // files
+	verify              string   // none, optional or required
+	mode, uid, gid      string   // of a Unix socket
+	minVersion          string   // such as TLSv1.2
 	odd                 []string // words that have no counterpart
 }
 
@@ -52,6 +52,7 @@ func (v *haService) bind(l haLine) bool {
 	return true
 }
 
+// bindParameters reads the parameters of a bind line.
 func (v *haService) bindParameters(words []string) (p haBind) {
 	for i := 0; i < len(words); i++ {
 		word, argument := words[i], ""
@@ -94,7 +95,7 @@ func (v *haService) bindParameters(words []string) (p haBind) {
 	return p
 }
 
-// path completes a relative name by a base directory.
+// path returns the name of a file, within the directory base if it is relative.
 func (f *haFile) path(name, base string) string {
 	if base == "" || filepath.IsAbs(name) || strings.HasPrefix(name, "@") || name == "" {
 		return name
@@ -168,7 +169,7 @@ func (v *haService) listenUnix(l haLine, path string, p haBind) error {
 }
 
 // splitHAProxyAddress splits HOST:PORT at its last colon: HAProxy allows IPv6 addresses without
-// brackets. The host is without brackets; "*" is empty.
+// brackets. It returns the host without brackets, and "*" as an empty host.
 func splitHAProxyAddress(address string) (host, port string, err error) {
 	colon := strings.LastIndexByte(address, ':')
 	if colon < 0 || strings.HasSuffix(address, "]") {
@@ -182,6 +183,7 @@ func splitHAProxyAddress(address string) (host, port string, err error) {
 	return host, port, nil
 }
 
+// portRange reads PORT or LOW-HIGH.
 func portRange(ports string) (low, high int, err error) {
 	from, to, isRange := strings.Cut(ports, "-")
 	if !isRange {
@@ -200,8 +202,8 @@ func portRange(ports string) (low, high int, err error) {
 	return low, high, nil
 }
 
-// bindHost returns the host of a listener. HAProxy takes an address without one for every IPv4
-// address.
+// bindHost returns the host of a listener as linesplit writes it. An address without a host is
+// every IPv4 address in HAProxy's configuration, or every IPv6 address if six is set.
 func bindHost(host string, six bool) string {
 	switch ip, err := netip.ParseAddr(host); {
 	case host == "" && six, err == nil && ip == netip.IPv6Unspecified():
@@ -243,7 +245,7 @@ func (v *haService) serverTLS(l haLine, p haBind) {
 	}
 }
 
-// minVersion reads ssl-min-ver.
+// minVersion sets the lowest version of TLS from a bind line's ssl-min-ver.
 func (v *haService) minVersion(l haLine, version string) {
 	text, ok := tlsVersions[version]
 	if !ok {
@@ -253,10 +255,11 @@ func (v *haService) minVersion(l haLine, version string) {
 	v.s.set("tls-min-version", text)
 }
 
-// tlsVersions are the versions that tls-min-version takes, by HAProxy's names.
+// tlsVersions are the values of tls-min-version, by HAProxy's names.
 var tlsVersions = map[string]string{"TLSv1.2": "1.2", "TLSv1.3": "1.3"}
 
-// tlsVersion sets the lowest version of TLS of the global section, if it is above linesplit's own.
+// tlsVersion sets the lowest version of TLS from the global section, if it is above linesplit's
+// default and the service has no version of its own.
 func (v *haService) tlsVersion() {
 	secure := v.s.get("tls-cert") != nil || slices.ContainsFunc(v.servers, func(s haServer) bool { return s.params.ssl })
 	if secure && v.f.minTLS == "1.3" && v.s.get("tls-min-version") == nil {
@@ -264,7 +267,8 @@ func (v *haService) tlsVersion() {
 	}
 }
 
-// only6Listeners records the bind lines for IPv6 alone that linesplit would take for both.
+// only6Listeners records the bind lines for IPv6 alone with which linesplit would listen on IPv4 as
+// well.
 func (v *haService) only6Listeners() {
 	for _, l := range v.only6 {
 		_, port, err := splitHAProxyAddress(l.arg(1))

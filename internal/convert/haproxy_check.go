@@ -12,13 +12,13 @@ import (
 	"linesplit/health"
 )
 
-// haCheck is how a backend checks its servers.
+// haCheck describes how a backend checks its servers.
 type haCheck struct {
 	option haLine   // the line that chooses the kind; without words: plain connections
-	steps  []haLine // of tcp-check, http-check and external-check
+	steps  []haLine // lines of tcp-check, http-check and external-check
 }
 
-// healthValues are the numbers of a check.
+// healthValues are the values of a service's check that a server may have of its own.
 type healthValues struct {
 	interval   time.Duration
 	rise, fall int
@@ -36,7 +36,8 @@ func (v *haService) checkStep(l haLine) bool {
 	return true
 }
 
-// health sets the check of the service from the servers that have one.
+// health sets the check of the service, with the values of the first server that has one, and
+// returns these values.
 func (v *haService) health() healthValues {
 	checked := slices.DeleteFunc(slices.Clone(v.servers), func(s haServer) bool { return !s.params.check })
 	if len(checked) == 0 {
@@ -54,7 +55,7 @@ func (v *haService) health() healthValues {
 		v.s.setWithComment("health", settings.Kind, v.methodComment())
 	}
 	v.s.set("health-interval", durationText(within(values.interval)))
-	timeout := values.interval // HAProxy's rule
+	timeout := values.interval // the default of HAProxy
 	if t := v.times["check"]; t > 0 {
 		timeout = t
 	}
@@ -69,7 +70,7 @@ func (v *haService) health() healthValues {
 	return values
 }
 
-// setHealth sets the flags of a check, other than its times.
+// setHealth sets the flags of a check, except the interval and timeout, rise and fall.
 func (s *section) setHealth(h health.Settings) {
 	for key, value := range map[string]string{
 		"health": h.Kind, "health-path": h.Path, "health-status": h.Status, "health-send": h.Send,
@@ -81,7 +82,7 @@ func (s *section) setHealth(h health.Settings) {
 	}
 }
 
-// checkSettings turns the lines about checks into a check of linesplit's.
+// checkSettings turns the lines about checks into settings for linesplit's check.
 func (v *haService) checkSettings(checked []haServer) health.Settings {
 	plain := health.Settings{Kind: string(health.TCP)}
 	if slices.ContainsFunc(checked, func(s haServer) bool { return s.params.ssl || s.params.checkSSL }) {
@@ -110,8 +111,8 @@ func (v *haService) checkSettings(checked []haServer) health.Settings {
 	return plain
 }
 
-// missElsewhere records the servers that are checked at another place than they serve at, and
-// reports whether there are any.
+// missElsewhere records the servers that HAProxy checks at another address than that of the server,
+// and reports whether there are any.
 func (v *haService) missElsewhere(checked []haServer) (found bool) {
 	for _, s := range checked {
 		text := ""
@@ -138,7 +139,7 @@ func (v *haService) missCheck(why string) {
 	}
 }
 
-// methodComment says which method a check asks with, if HAProxy would use another one than GET.
+// methodComment returns a comment about the method of an HTTP check, if HAProxy would not use GET.
 func (v *haService) methodComment() string {
 	method := "OPTIONS"
 	if o := v.check.option.words; len(o) > 3 { // option httpchk METHOD URI
@@ -207,7 +208,7 @@ func (v *haService) httpExpect(l haLine, status string) string {
 	return l.words[3]
 }
 
-// externalCheck reads the program of "external-check command FILE".
+// externalCheck reads "external-check command FILE".
 func (v *haService) externalCheck() health.Settings {
 	for _, l := range v.check.steps {
 		if l.key() == "external-check command" && l.arg(2) != "" {
@@ -219,10 +220,11 @@ func (v *haService) externalCheck() health.Settings {
 	return health.Settings{Kind: string(health.TCP)}
 }
 
-// tcpCheck reads the steps of "option tcp-check": at most one text to send, and one to expect.
+// tcpCheck reads the steps of "option tcp-check": at most one text to send, and one to expect. It
+// returns plain, a check without texts, if there are none or linesplit cannot take the steps.
 func (v *haService) tcpCheck(plain health.Settings) health.Settings {
 	h := health.Settings{Kind: string(health.SendExpect)}
-	secure := false // though the servers are not
+	secure := false // the check speaks TLS, though the servers do not
 	for _, l := range v.check.steps {
 		text := strings.Join(l.words[min(2, len(l.words)):], " ")
 		var err error
@@ -287,7 +289,7 @@ func setExpect(h *health.Settings, l haLine) error {
 	return errors.New("linesplit expects a text or a regular expression")
 }
 
-// setOnce sets a text that has not been set.
+// setOnce sets a text, or returns an error if it has been set before.
 func setOnce(to *string, text string) error {
 	if *to != "" {
 		return errors.New("linesplit sends once and expects one answer")
@@ -318,8 +320,9 @@ func escapeText(text string) string {
 	return b.String()
 }
 
-// textPattern returns a regular expression for a text. In one that is not UTF-8, as many bytes as
-// there are beyond ASCII in a row match any such bytes: expressions match characters, not bytes.
+// textPattern returns a regular expression that matches a text. Expressions match characters, not
+// bytes: so if the text is not UTF-8, the expression matches any characters beyond ASCII where the
+// text has bytes beyond ASCII.
 func textPattern(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

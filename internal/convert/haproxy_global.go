@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // global reads the global section.
@@ -17,7 +16,8 @@ func (f *haFile) global(s *haSection) {
 	}
 }
 
-// globalLine reads a line of the global section. It reports whether it has a counterpart.
+// globalLine reads a line of the global section. ok is false if the line has no counterpart; why
+// may then say more.
 func (f *haFile) globalLine(l haLine) (why string, ok bool) {
 	switch l.words[0] {
 	case "ca-base":
@@ -34,7 +34,7 @@ func (f *haFile) globalLine(l haLine) (why string, ok bool) {
 		}
 		f.d.head.set("loops", n)
 	case "hard-stop-after":
-		d, ok := haDuration(l.arg(1), time.Millisecond)
+		d, ok := haDuration(l.arg(1))
 		if !ok || d == 0 {
 			return noDuration, false
 		}
@@ -57,8 +57,8 @@ func (f *haFile) globalLine(l haLine) (why string, ok bool) {
 	return "", true
 }
 
-// tlsOptions reads the lowest version of TLS from ssl-default-bind-options, where it is given, and
-// options that are always so.
+// tlsOptions reads ssl-default-bind-options and -server-options: the lowest version of TLS, and
+// options for what linesplit always does.
 func (f *haFile) tlsOptions(l haLine) (why string, ok bool) {
 	always := []string{"no-sslv3", "no-tlsv10", "no-tlsv11"}
 	var odd []string
@@ -79,24 +79,26 @@ func (f *haFile) tlsOptions(l haLine) (why string, ok bool) {
 	return "", true
 }
 
-// adminFrom makes the address of a statistics page that of -admin, if it is the first.
+// adminFrom sets -admin to the address of a statistics page, unless an earlier page has set it.
 func (f *haFile) adminFrom(s *haSection) {
 	for _, l := range s.lines {
-		if l.words[0] != "bind" || f.d.head.get("admin") != nil {
+		if l.words[0] != "bind" || len(l.words) > 2 || f.d.head.get("admin") != nil {
 			continue
 		}
 		host, port, err := splitHAProxyAddress(l.arg(1))
-		if low, _, errPort := portRange(port); err != nil || errPort != nil || len(l.words) > 2 {
+		if err != nil {
 			continue
-		} else {
-			address := bindHost(host, false) + ":" + strconv.Itoa(low)
-			comment := s.title()
-			if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-				comment += "; metrics and probes only, unless there is an admin-token-file"
-			}
-			f.d.head.setWithComment("admin", address, comment)
-			f.converted[l.n] = true
 		}
+		low, _, err := portRange(port)
+		if err != nil {
+			continue
+		}
+		comment := s.title()
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+			comment += "; metrics and probes only, unless there is an admin-token-file"
+		}
+		f.d.head.setWithComment("admin", bindHost(host, false)+":"+strconv.Itoa(low), comment)
+		f.converted[l.n] = true
 	}
 	if f.d.head.get("admin") == nil {
 		return
@@ -108,9 +110,6 @@ func (f *haFile) adminFrom(s *haSection) {
 		}
 	}
 }
-
-// used reports whether a line of a section of another mode has a counterpart.
-func (f *haFile) used(line int) bool { return f.converted[line] }
 
 // isStats reports whether a section serves HAProxy's statistics or metrics, and nothing else.
 func (s *haSection) isStats() bool {
@@ -128,8 +127,8 @@ func (s *haSection) isStats() bool {
 	return stats
 }
 
-// useResolver sets the DNS server for the sources of a service: the first of the section that the
-// server names.
+// useResolver sets the DNS server of a service to the first one of the resolvers section that a
+// server line names.
 func (f *haFile) useResolver(s *section, server haServer) {
 	if server.params.resolvers == "" {
 		return
@@ -152,7 +151,7 @@ func (f *haFile) useResolver(s *section, server haServer) {
 	}
 }
 
-// isResolver reports whether linesplit can ask the DNS server at an address.
+// isResolver reports whether -resolver takes the address: an IP address with a port.
 func isResolver(address string) bool {
 	_, err := netip.ParseAddrPort(address)
 	return err == nil
@@ -176,7 +175,7 @@ func (f *haFile) missResolvers(s *haSection) {
 	}
 }
 
-// leftOver records the sections that no service came of.
+// leftOver records the lines of all sections that became no part of a service.
 func (f *haFile) leftOver() {
 	for _, s := range f.sections {
 		switch s.kind {
@@ -198,11 +197,11 @@ func (f *haFile) leftOver() {
 	}
 }
 
-// missDefaults records lines of defaults that only sections of other modes would use.
+// missDefaults records lines of defaults whose keywords have no counterpart.
 func (f *haFile) missDefaults(s *haSection) {
 	for _, l := range s.lines {
 		key := l.key()
-		_, known := haHandlers[key]
+		_, known := haKeywords[key]
 		if !known && !haImplied[key] && l.words[0] != "no" {
 			f.d.head.miss(l.n, l.String(), haReasons[key])
 		}

@@ -15,26 +15,26 @@ type haService struct {
 	s           *section
 	front, back *haSection // the same for a listen section; back may be nil
 
-	times    map[string]time.Duration // timeouts by their names
+	times    map[string]time.Duration // timeouts by their names, such as connect
 	retries  int
-	tcplog   bool
-	logs     bool
-	acls     map[string][]haACL
-	rules    []haRule
-	proxied  bool // every bind line has accept-proxy
-	binds    int
-	ports    []string // of the bind lines, one for each
-	only6    []haLine // bind lines for IPv6 alone
-	balance  string
-	defaults haParams // of default-server
+	tcplog   bool               // option tcplog or httplog
+	logs     bool               // a log line applies
+	acls     map[string][]haACL // by their names
+	rules    []haRule           // in order
+	proxied  bool               // every bind line has accept-proxy
+	binds    int                // number of bind lines
+	ports    []string           // port or range of each TCP address of the bind lines
+	only6    []haLine           // bind lines for IPv6 alone
+	balance  string             // as linesplit's -balance takes it; empty for the default
+	defaults haParams           // of default-server
 	servers  []haServer
 	backups  bool // option allbackups
 	check    haCheck
 	routes   *haRoutes // of the frontend
-	names    []string  // server names of this service's clients; none: all others
+	names    []string  // server names of this service's clients; empty: all other clients
 }
 
-// A haRole is a part that a section can have: frontend, backend, or both.
+// A haRole tells which lines of a section to read: those of a frontend, of a backend, or both.
 type haRole int
 
 const (
@@ -42,8 +42,8 @@ const (
 	backRole
 )
 
-// A haHandler reads a line. It reports whether the line has a counterpart, or records itself what
-// has none.
+// A haHandler reads a line. It returns false if the line has no counterpart. If only a part has
+// none, it records that itself and returns true.
 type haHandler func(v *haService, l haLine) bool
 
 // proxies makes services of all frontends and listen sections, in their order.
@@ -59,8 +59,8 @@ func (f *haFile) proxies() {
 	}
 }
 
-// otherMode records a section that is not of mode tcp. The address of a statistics page becomes
-// linesplit's own.
+// otherMode records that a section of another mode than tcp has no counterpart, except that the
+// address of a statistics page becomes that of -admin.
 func (f *haFile) otherMode(s *haSection) {
 	why := "linesplit forwards connections and does not read " + strings.ToUpper(s.mode())
 	if s.isStats() {
@@ -68,7 +68,7 @@ func (f *haFile) otherMode(s *haSection) {
 		f.adminFrom(s)
 	}
 	for _, l := range s.lines {
-		if l.words[0] == "mode" || f.used(l.n) {
+		if l.words[0] == "mode" || f.converted[l.n] {
 			continue
 		}
 		f.d.head.miss(l.n, l.String(), why)
@@ -100,7 +100,8 @@ func (f *haFile) service(s *haSection) {
 	}
 }
 
-// build makes one service. Without a backend it records what is missing.
+// build makes one service for the clients that ask for one of names, or for all other clients if
+// names is empty. back is nil if the frontend has no backend, front if it is a listen section.
 func (f *haFile) build(front, back *haSection, name string, routes *haRoutes, names []string) {
 	v := &haService{
 		f: f, front: front, back: back, times: map[string]time.Duration{}, retries: 3, acls: map[string][]haACL{},
@@ -126,7 +127,7 @@ func (f *haFile) build(front, back *haSection, name string, routes *haRoutes, na
 	v.finish()
 }
 
-// find returns a section, which counts as used from then on, or nil.
+// find returns a section and marks it as used, or returns nil.
 func (f *haFile) find(kind, name string) *haSection {
 	s := f.peek(kind, name)
 	if s != nil {
@@ -135,7 +136,7 @@ func (f *haFile) find(kind, name string) *haSection {
 	return s
 }
 
-// peek returns a section, or nil.
+// peek is find without the mark.
 func (f *haFile) peek(kind, name string) *haSection {
 	i := slices.IndexFunc(f.sections, func(s *haSection) bool { return s.kind == kind && s.name == name })
 	if i < 0 {
@@ -151,7 +152,7 @@ func (v *haService) headAddress(head haLine) {
 	}
 }
 
-// read applies all lines of a section.
+// read applies the lines of a section that belong to the role.
 func (v *haService) read(s *haSection, role haRole) {
 	lines := s.all()
 	if v.f.read += len(lines); v.f.read > maxLines {
@@ -160,7 +161,7 @@ func (v *haService) read(s *haSection, role haRole) {
 	}
 	for _, l := range lines {
 		key := l.key()
-		handler, inRole := haHandlers[key]
+		handler, inRole := haKeywords[key]
 		switch {
 		case l.words[0] == "no":
 			v.negated(l)
@@ -168,7 +169,7 @@ func (v *haService) read(s *haSection, role haRole) {
 			if !handler.read(v, l) {
 				v.miss(l, l.String(), handler.why)
 			}
-		case inRole && l.shared: // the other part of the proxy reads it
+		case inRole && l.shared: // a line of defaults for sections of the other role
 		case inRole:
 			v.miss(l, l.String(), "not in a "+s.kind)
 		case haImplied[key]:
@@ -178,7 +179,7 @@ func (v *haService) read(s *haSection, role haRole) {
 	}
 }
 
-// key returns what tells lines apart: the first word, or the first two.
+// key returns the keyword of the line: its first word, or the first two.
 func (l haLine) key() string {
 	switch l.words[0] {
 	case "timeout", "option", "tcp-check", "http-check", "tcp-request", "external-check":
@@ -187,7 +188,7 @@ func (l haLine) key() string {
 	return l.words[0]
 }
 
-// negated reads "no …". What linesplit does not have needs no such line.
+// negated reads a line "no …". It ignores those about settings without a counterpart.
 func (v *haService) negated(l haLine) {
 	switch rest := strings.Join(l.words[1:], " "); rest {
 	case "log":
@@ -208,26 +209,24 @@ func (v *haService) miss(l haLine, text, why string) {
 	v.s.miss(l.n, text, why)
 }
 
-// haHandlers are the lines of proxies that have a counterpart.
-var haHandlers map[string]struct {
-	role haRole
+// haKeyword is a keyword of proxies that has a counterpart.
+type haKeyword struct {
+	role haRole // the sections that may have it
 	read haHandler
-	why  string // if read reports false
+	why  string // the reason that is given if read reports false
 }
 
-func init() { // the handlers refer to functions that use the table
-	type entry = struct {
-		role haRole
-		read haHandler
-		why  string
-	}
+// haKeywords are the keywords of proxies that have a counterpart, by haLine.key.
+var haKeywords map[string]haKeyword
+
+func init() { // an initializer would be a cycle: the handlers use the table
 	both := frontRole | backRole
-	haHandlers = map[string]entry{
+	haKeywords = map[string]haKeyword{
 		"bind":                      {frontRole, (*haService).bind, ""},
 		"maxconn":                   {frontRole, (*haService).maxconn, "not a number"},
-		"option tcplog":             {frontRole, func(v *haService, _ haLine) bool { v.tcplog = true; return true }, ""},
-		"option httplog":            {frontRole, func(v *haService, _ haLine) bool { v.tcplog = true; return true }, ""},
-		"log":                       {frontRole, func(v *haService, l haLine) bool { return v.log(l) }, logsElsewhere},
+		"option tcplog":             {frontRole, (*haService).logFormat, ""},
+		"option httplog":            {frontRole, (*haService).logFormat, ""},
+		"log":                       {frontRole, (*haService).log, logsElsewhere},
 		"acl":                       {frontRole, (*haService).acl, ""},
 		"tcp-request connection":    {frontRole, (*haService).connectionRule, ""},
 		"use_backend":               {frontRole, (*haService).useBackend, "linesplit chooses no service by such a condition"},
@@ -277,7 +276,7 @@ const (
 	logsElsewhere = "linesplit logs to standard error, and -access-log to standard output"
 )
 
-// haImplied are lines that say what linesplit does without being told.
+// haImplied are the keywords for what linesplit always does.
 var haImplied = map[string]bool{
 	"mode": true, "enabled": true, "description": true, "redispatch": true,
 	"option redispatch": true, "option log-health-checks": true, "option contstats": true,
@@ -285,7 +284,7 @@ var haImplied = map[string]bool{
 	"option splice-response": true, "option tcpka": true, "option clitcpka": true, "option srvtcpka": true,
 }
 
-// haReasons say of some lines why there is no counterpart, or what to use instead.
+// haReasons are explanations for keywords without a counterpart, or name what to use instead.
 var haReasons = map[string]string{
 	"stick":                    "balance = \"source-hash\" keeps a client at its target",
 	"stick-table":              "balance = \"source-hash\" keeps a client at its target",
@@ -308,14 +307,14 @@ var haReasons = map[string]string{
 	"source":                   "linesplit connects from the address that the kernel chooses",
 }
 
-// haDuration reads a time as HAProxy writes it: without a unit it is milliseconds.
-func haDuration(text string, unit time.Duration) (time.Duration, bool) {
+// haDuration reads a time as HAProxy writes it, in milliseconds if it has no unit.
+func haDuration(text string) (time.Duration, bool) {
 	end := len(text)
 	for end > 0 && !isDigit(text[end-1]) {
 		end--
 	}
 	units := map[string]time.Duration{
-		"": unit, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
+		"": time.Millisecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
 		"m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
 	}
 	u, known := units[text[end:]]
@@ -331,9 +330,9 @@ func haDuration(text string, unit time.Duration) (time.Duration, bool) {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// timeout reads "timeout NAME TIME". 0 stands for no limit.
+// timeout reads "timeout NAME TIME"; 0 stands for no timeout.
 func (v *haService) timeout(l haLine) bool {
-	d, ok := haDuration(l.arg(2), time.Millisecond)
+	d, ok := haDuration(l.arg(2))
 	if !ok {
 		return false
 	}
@@ -341,7 +340,7 @@ func (v *haService) timeout(l haLine) bool {
 	return true
 }
 
-// oldTimeout reads clitimeout, contimeout and srvtimeout, which later versions call otherwise.
+// oldTimeout reads clitimeout, contimeout and srvtimeout, the older names of three timeouts.
 func (v *haService) oldTimeout(l haLine) bool {
 	name := map[string]string{"clitimeout": "client", "contimeout": "connect", "srvtimeout": "server"}[l.words[0]]
 	return v.timeout(haLine{words: []string{"timeout", name, l.arg(1)}})
@@ -367,20 +366,26 @@ func (v *haService) setRetries(l haLine) bool {
 	return true
 }
 
-// log reports whether linesplit's own log can take the place of the line.
+// logFormat reads "option tcplog" and "option httplog".
+func (v *haService) logFormat(haLine) bool {
+	v.tcplog = true
+	return true
+}
+
+// log reads "log …". It returns true if linesplit's own log takes the place of that one.
 func (v *haService) log(l haLine) bool {
 	v.logs = v.logs || l.arg(1) != "global" || v.f.logs
 	return l.arg(1) == "global" || standardStream(l.arg(1))
 }
 
-// standardStream reports whether HAProxy logs to a stream of its own process there.
+// standardStream reports whether the address of a log is a standard stream of HAProxy's process.
 func standardStream(address string) bool {
 	return slices.Contains([]string{"stdout", "stderr", "fd@1", "fd@2"}, address)
 }
 
 func (v *haService) defaultBackend(haLine) bool { return v.back != nil }
 
-// setBalance reads the rule, whose name may be followed by its arguments.
+// setBalance reads "balance RULE", where arguments may follow the rule in parentheses.
 func (v *haService) setBalance(l haLine) bool {
 	rule, arguments, _ := strings.Cut(l.arg(1), "(")
 	rules := map[string]string{
@@ -394,7 +399,7 @@ func (v *haService) setBalance(l haLine) bool {
 	return v.balance != ""
 }
 
-// finish turns what was read into settings.
+// finish sets the settings of the service, once all lines are read.
 func (v *haService) finish() {
 	v.s.set("mode", "connection")
 	if v.balance != "" {
@@ -433,6 +438,7 @@ func (v *haService) timeouts() {
 	}
 }
 
+// times returns n times in words.
 func times(n int) string {
 	switch n {
 	case 1:

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// haServer is one server line.
+// haServer is one server line, or a server-template.
 type haServer struct {
 	line    haLine
 	name    string
-	address string
-	count   string // of a server-template; else empty
+	address string // as in the line
+	count   string // number of servers of a server-template; empty for a server line
 	params  haParams
 }
 
@@ -23,15 +23,16 @@ type haServer struct {
 type haParams struct {
 	weight, maxconn           int // a maxconn of 0 is no limit
 	backup, check, disabled   bool
-	inter                     time.Duration
-	rise, fall                int
-	proxy                     string // v1 or v2
+	inter                     time.Duration // between checks
+	rise, fall                int           // number of checks
+	proxy                     string        // version of the PROXY header, v1 or v2; empty for none
 	ssl, verifyNone, checkSSL bool
-	ca, crt, serverName       string
-	checkPort, checkAddr      string
-	resolvers                 string
-	shutdown                  bool // on-marked-down shutdown-sessions
-	odd                       []string
+	ca, crt                   string // files
+	serverName                string
+	checkPort, checkAddr      string   // where checks connect to; empty: where the server is
+	resolvers                 string   // name of a resolvers section
+	shutdown                  bool     // on-marked-down shutdown-sessions
+	odd                       []string // words that have no counterpart
 }
 
 // serverArguments lists parameters of servers that are followed by an argument.
@@ -43,14 +44,14 @@ var serverArguments = strings.Fields(`addr agent-addr agent-inter agent-port age
 	resolvers rise shard sigalgs slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-md5sig tcp-ut track usesrc
 	verify verifyhost weight ws`)
 
-// The values that HAProxy gives to checks.
+// The defaults of HAProxy for checks.
 const (
 	haInter = 2 * time.Second
 	haRise  = 2
 	haFall  = 3
 )
 
-// defaultServer reads "default-server PARAMETERS", which later server lines start with.
+// defaultServer reads "default-server PARAMETERS", the defaults of the server lines after it.
 func (v *haService) defaultServer(l haLine) bool {
 	v.params(l.words[1:], &v.defaults)
 	v.missOdd(l, "default-server", &v.defaults)
@@ -91,7 +92,7 @@ func (v *haService) template(l haLine) bool {
 	return true
 }
 
-// serverDefaults returns what a server line starts with.
+// serverDefaults returns the parameters of a server line that has none of its own.
 func (v *haService) serverDefaults() haParams {
 	p := v.defaults
 	if p.inter == 0 {
@@ -106,7 +107,7 @@ func (v *haService) serverDefaults() haParams {
 	return p
 }
 
-// params applies parameters to p.
+// params applies the parameters in words to p.
 func (v *haService) params(words []string, p *haParams) {
 	for i := 0; i < len(words); i++ {
 		word, argument := words[i], ""
@@ -140,7 +141,7 @@ func setFlag(p *haParams, word string, on bool) bool {
 		p.ssl = on
 	case "check-ssl":
 		p.checkSSL = on
-	case "check-send-proxy": // checks begin with the header that connections have
+	case "check-send-proxy": // linesplit's checks send the PROXY header if connections do
 		return p.proxy != ""
 	case "send-proxy":
 		p.proxy = proxy[on]
@@ -154,7 +155,7 @@ func setFlag(p *haParams, word string, on bool) bool {
 	return true
 }
 
-// setParam sets a parameter with an argument, and reports whether linesplit has a counterpart.
+// setParam sets a parameter with an argument, and reports whether it has a counterpart.
 func (v *haService) setParam(p *haParams, word, argument string) bool {
 	switch word {
 	case "weight":
@@ -166,7 +167,7 @@ func (v *haService) setParam(p *haParams, word, argument string) bool {
 	case "fall":
 		return setNumber(&p.fall, argument, 1, 1000)
 	case "inter":
-		d, ok := haDuration(argument, time.Millisecond)
+		d, ok := haDuration(argument)
 		if ok && d > 0 {
 			p.inter = d
 		}
@@ -204,6 +205,7 @@ func (v *haService) setParam(p *haParams, word, argument string) bool {
 	return true
 }
 
+// setNumber reads a whole number from low to high, and reports whether text is one.
 func setNumber(to *int, text string, low, high int) bool {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
@@ -213,7 +215,7 @@ func setNumber(to *int, text string, low, high int) bool {
 	return true
 }
 
-// targets turns the servers into targets, and what they say about TLS and checks into settings.
+// targets turns the servers into targets, and their TLS and checks into settings of the service.
 func (v *haService) targets() {
 	v.servers = slices.DeleteFunc(v.servers, func(s haServer) bool {
 		why := ""
@@ -272,7 +274,7 @@ func (v *haService) target(s haServer, equalWeights bool, health healthValues) {
 	}
 }
 
-// options returns the options of a target.
+// options returns the options of the target. Those that equal the service's health are left out.
 func (s haServer) options(equalWeights bool, health healthValues) (options []string) {
 	p := s.params
 	if !equalWeights && p.weight > 1 {
@@ -355,7 +357,7 @@ func (v *haService) templateSource(name string) (string, error) {
 	return "dns://" + strings.TrimSuffix(host, ".") + ":" + port, err
 }
 
-// sourceOptions returns the options of a source of targets. Records of SRV have weights.
+// sourceOptions adds the options of a source of targets, and sets the DNS server that it asks.
 func (v *haService) sourceOptions(s haServer, options []string) []string {
 	if s.params.ssl {
 		options = append(options, "scheme=tls")
@@ -371,8 +373,9 @@ func unixTarget(path string, secure bool) (string, error) {
 	return "unix://" + path, nil
 }
 
-// clientPort returns the address of a server whose port is that of the listener, or so many above
-// or below it. That is known if there is just one listener.
+// clientPort returns the host and port of a server whose port is relative to the port that the
+// client connects to: the same port if offset is empty, or the sum with an offset such as +1000. It
+// returns an error unless there is just one listener.
 func (v *haService) clientPort(address, host, offset string) (string, string, error) {
 	if len(v.ports) != 1 || strings.Contains(v.ports[0], "-") {
 		return "", "", errors.New("its port depends on the port that the client connects to")
@@ -391,7 +394,8 @@ func (v *haService) clientPort(address, host, offset string) (string, string, er
 	return host, strconv.Itoa(listened + n), nil
 }
 
-// targetTLS sets how linesplit speaks TLS to targets: as to the first of them.
+// targetTLS sets the TLS settings for targets to those of the first server with TLS, and records
+// the servers with other ones.
 func (v *haService) targetTLS() {
 	secure := slices.DeleteFunc(slices.Clone(v.servers), func(s haServer) bool { return !s.params.ssl })
 	if len(secure) == 0 {

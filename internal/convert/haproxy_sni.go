@@ -17,20 +17,20 @@ type haRoute struct {
 // haRoutes are all routes of a frontend.
 type haRoutes struct {
 	all   []haRoute
-	lines map[int]string // use_backend lines that became a route, and what is missing of them
-	acls  map[int]bool   // acl lines that they use
-	taken map[string]bool
+	lines map[int]string  // use_backend lines that became routes, with the part that has no counterpart
+	acls  map[int]bool    // acl lines that these use
+	taken map[string]bool // names that a route has
 }
 
-// The conditions on the server name of a client: before its TLS is forwarded, and after a listener
-// of HAProxy has ended it.
+// The criteria for the server name of a client: of TLS that HAProxy forwards, and of TLS that it
+// terminates.
 var (
 	forwardedNames = []string{"req_ssl_sni", "req.ssl_sni"}
 	endedNames     = []string{"ssl_fc_sni", "ssl_fc_sni_end"}
 )
 
-// routes reads the use_backend lines of a frontend whose condition is a server name. Others are
-// left to the handler of such lines.
+// routes reads the use_backend lines of a frontend whose condition is a server name. useBackend
+// records the others.
 func (f *haFile) routes(s *haSection) *haRoutes {
 	r := &haRoutes{lines: map[int]string{}, acls: map[int]bool{}, taken: map[string]bool{}}
 	v := &haService{f: f, acls: map[string][]haACL{}}
@@ -62,14 +62,15 @@ func (f *haFile) routes(s *haSection) *haRoutes {
 	return r
 }
 
-// endsTLS reports whether listeners of the frontend have certificates.
+// endsTLS reports whether HAProxy terminates TLS at a listener of the frontend.
 func endsTLS(lines []haLine) bool {
 	return slices.ContainsFunc(lines, func(l haLine) bool {
 		return l.words[0] == "bind" && slices.Contains(l.words, "ssl")
 	})
 }
 
-// namesOf returns the server names of a condition that no route before has.
+// namesOf returns the server names of a condition, less those that an earlier route has, and what
+// linesplit misses of the condition. The error says why it cannot be a route.
 func (r *haRoutes) namesOf(acls []haACL, ended bool) (names []string, missing string, err error) {
 	criteria := forwardedNames
 	if ended {
@@ -103,7 +104,7 @@ func (r *haRoutes) namesOf(acls []haACL, ended bool) (names []string, missing st
 	return names, missing, nil
 }
 
-// add gives names to a backend.
+// add adds names to the route to a backend.
 func (r *haRoutes) add(backend string, names []string) {
 	for i := range r.all {
 		if r.all[i].backend == backend {
@@ -114,7 +115,7 @@ func (r *haRoutes) add(backend string, names []string) {
 	r.all = append(r.all, haRoute{backend, names})
 }
 
-// useBackend reads a use_backend line.
+// useBackend reads a use_backend line, which has a counterpart if it became a route.
 func (v *haService) useBackend(l haLine) bool {
 	missing, routed := v.routes.lines[l.n]
 	if missing != "" {
@@ -123,8 +124,8 @@ func (v *haService) useBackend(l haLine) bool {
 	return routed
 }
 
-// lookAtHello reads lines that have HAProxy wait for the first message of TLS: linesplit does so
-// where clients are told apart by server names.
+// lookAtHello reads lines that make HAProxy wait for the first message of TLS. linesplit waits for
+// it where it tells clients apart by server names.
 func (v *haService) lookAtHello(l haLine) bool {
 	if len(v.routes.all) == 0 {
 		return false
@@ -137,7 +138,7 @@ func (v *haService) lookAtHello(l haLine) bool {
 	}, hello)
 }
 
-// byServerName makes the clients of the service those that ask for its names, or all others.
+// byServerName restricts the service to the clients that ask for its names, or to all others.
 func (v *haService) byServerName() {
 	if len(v.routes.all) == 0 {
 		return

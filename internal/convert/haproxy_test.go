@@ -97,7 +97,8 @@ func TestHAProxyServers(t *testing.T) {
 	}
 }
 
-// The first server says how a service checks, and others what they have of their own.
+// The check of a service has the values of the first server; other servers get options where their
+// values differ.
 func TestHAProxyChecksOfServers(t *testing.T) {
 	for server, want := range map[string]string{
 		"check":                                "b:2?health-interval=2s&rise=2&fall=3",
@@ -112,7 +113,7 @@ func TestHAProxyChecksOfServers(t *testing.T) {
 	}
 }
 
-// Servers that linesplit would treat otherwise are named, and are no targets.
+// Servers that linesplit cannot serve as HAProxy does become comments, and no targets.
 func TestHAProxyServersLeftOut(t *testing.T) {
 	for server, why := range map[string]string{
 		"10.0.0.1:1 disabled":   "disabled",
@@ -163,7 +164,7 @@ func TestHAProxyChecks(t *testing.T) {
 	}
 }
 
-// A check that linesplit cannot do is named, and a simpler one takes its place.
+// A check that linesplit cannot do becomes a comment, and a plain one takes its place.
 func TestHAProxyChecksReplaced(t *testing.T) {
 	for _, lines := range []string{
 		"option tcp-check\n tcp-check send a\n tcp-check expect string b\n tcp-check send c",
@@ -248,7 +249,7 @@ func TestHAProxyDurations(t *testing.T) {
 		"500": "500ms", "5s": "5s", "90s": "1m30s", "2m": "2m", "1h": "1h", "1d": "24h", "10us": "10µs", "999999999d": "8760h",
 		"": "", "x": "", "5 s": "", "-1s": "", "1.5s": "",
 	} {
-		d, ok := haDuration(text, 1_000_000)
+		d, ok := haDuration(text)
 		if got := durationText(d); ok != (want != "") || ok && got != want {
 			t.Errorf("%q: %s %v, want %s", text, got, ok, want)
 		}

@@ -7,22 +7,21 @@ import (
 	"strings"
 )
 
-// wordReader splits a line of HAProxy's configuration into words: quotes, escapes, comments and
-// variables as in "Quoting and escaping" and "Environment variables" of its manual.
+// wordReader splits a line of HAProxy's configuration into words. Quotes, escapes, comments and
+// variables follow "Quoting and escaping" and "Environment variables" of its manual.
 type wordReader struct {
-	rest  string
+	rest  string // of the line
 	env   func(string) (string, bool)
 	words []string
-	word  strings.Builder
-	began bool // the word has begun, be it empty
-	limit int  // bytes that variables may still add
+	word  strings.Builder // the unfinished word
+	began bool            // there is an unfinished word, which may be empty
+	limit int             // bytes that variables may still add
 }
 
-// maxExpansion bounds what the variables of one line may add, in bytes.
+// maxExpansion is the largest number of bytes that the variables of one line may add.
 const maxExpansion = 4096
 
-// splitWords returns the words of a line. With an error, the words are those that were read before
-// it.
+// splitWords returns the words of a line; with an error, those before the fault.
 func splitWords(line string, env func(string) (string, bool)) ([]string, error) {
 	r := wordReader{rest: line, env: env, limit: maxExpansion}
 	for r.rest != "" {
@@ -105,7 +104,7 @@ func (r *wordReader) weakQuotes() error {
 	return errors.New(`the quote " is not closed`)
 }
 
-// escape reads a backslash and what it stands for.
+// escape reads an escape: a backslash and what follows it.
 func (r *wordReader) escape() error {
 	if len(r.rest) < 2 {
 		return errors.New(`the line ends with \`)
@@ -183,7 +182,7 @@ func (r *wordReader) variable() error {
 	return nil
 }
 
-// insert adds the value of a variable. As a list, its blanks separate words.
+// insert adds the value of a variable to the word. If list is set, blanks in it separate words.
 func (r *wordReader) insert(value string, list bool) {
 	if !list {
 		r.word.WriteString(value)
@@ -193,15 +192,11 @@ func (r *wordReader) insert(value string, list bool) {
 	for i, field := range fields {
 		r.word.WriteString(field)
 		if i < len(fields)-1 {
-			r.endListed()
+			r.began = true
+			r.endWord()
+			r.began = true
 		}
 	}
-}
-
-func (r *wordReader) endListed() {
-	r.began = true
-	r.endWord()
-	r.began = true
 }
 
 func isAlnum(c byte) bool {

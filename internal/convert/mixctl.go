@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readMixctl fills d from mixctl's rules, as YAML.
+// readMixctl fills d from mixctl's rules, in YAML.
 func readMixctl(d *document, text []byte) error {
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
@@ -45,7 +45,7 @@ func fields(mapping *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 	}
 }
 
-// resolve returns what an alias stands for, and any other node as it is.
+// resolve returns the node that an alias stands for, and any other node as it is.
 func resolve(node *yaml.Node) *yaml.Node {
 	if node.Kind == yaml.AliasNode && node.Alias != nil {
 		return node.Alias
@@ -53,7 +53,7 @@ func resolve(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// mixctlRule makes a service of a rule. mixctl takes a target at random for each connection.
+// mixctlRule makes a service of a rule. mixctl chooses a target at random for each connection.
 func mixctlRule(d *document, rule *yaml.Node) {
 	if rule.Kind != yaml.MappingNode {
 		d.head.miss(rule.Line, rule.Value, "not a rule")

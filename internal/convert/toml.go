@@ -8,13 +8,12 @@ import (
 	"linesplit/internal/tomlfile"
 )
 
-// entry is one value of a structured file, a list or a single one.
+// entry is one key of a TOML file with its value or list.
 type entry struct {
-	path   []string // its key, with those of the tables around it
+	path   []string // the key, after those of the tables around it
 	line   int
-	values []entryValue
-	list   bool
-	used   bool
+	values []entryValue // the elements of a list, or the single value
+	used   bool         // the reader has looked at the value
 }
 
 type entryValue struct {
@@ -35,7 +34,7 @@ func (e *entry) String() string {
 	return key + " = " + strings.Join(values, ", ")
 }
 
-// text returns the value, or the last one of a list.
+// text returns the value, the last one of a list, or "" if e is nil.
 func (e *entry) text() string {
 	if e == nil || len(e.values) == 0 {
 		return ""
@@ -43,7 +42,16 @@ func (e *entry) text() string {
 	return e.values[len(e.values)-1].text
 }
 
-// off reports whether the value says what linesplit does without being told: nothing, no limit, no.
+// elements returns the values, or none if e is nil.
+func (e *entry) elements() []entryValue {
+	if e == nil {
+		return nil
+	}
+	return e.values
+}
+
+// off reports whether the value is empty, zero or false, so that a setting without a counterpart
+// has no effect.
 func (e *entry) off() bool {
 	for _, v := range e.values {
 		switch v.text {
@@ -55,7 +63,7 @@ func (e *entry) off() bool {
 	return true
 }
 
-// readTOML returns all values of a TOML file in order.
+// readTOML returns all keys of a TOML file in order.
 func readTOML(text []byte) (all []*entry, err error) {
 	found, err := tomlfile.Read(text)
 	if at, ok := errors.AsType[*tomlfile.Error](err); ok {
@@ -65,7 +73,7 @@ func readTOML(text []byte) (all []*entry, err error) {
 		if f.Header {
 			continue
 		}
-		e := &entry{path: f.Path, line: f.Line, list: f.List}
+		e := &entry{path: f.Path, line: f.Line}
 		for _, v := range f.Values {
 			if v.Kind == tomlfile.Other && v.Text == "" {
 				v.Text = "…"

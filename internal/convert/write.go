@@ -12,19 +12,16 @@ import (
 	"linesplit/internal/config"
 )
 
-// Limits of what is quoted in a comment, in characters.
+// Limits of the text in a comment, in characters.
 const (
-	maxQuoted  = 160
-	maxComment = 300
+	maxQuoted  = 160 // of a quoted line
+	maxComment = 300 // of an explanation
 )
-
-// names are the origins as their authors write them.
-var names = map[Origin]string{Gobetween: "gobetween", HAProxy: "HAProxy", Mixctl: "mixctl"}
 
 // write prints the document as TOML.
 func (d *document) write() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Made by linesplit convert from the %s configuration %s.\n", names[d.origin], clean(d.source, maxQuoted))
+	fmt.Fprintf(&b, "# Made by linesplit convert from the %s configuration %s.\n", originNames[d.origin], clean(d.source, maxQuoted))
 	switch n := len(d.missed); n {
 	case 0:
 		b.WriteString("# Every line has a counterpart.\n")
@@ -64,7 +61,7 @@ func (s *section) write(b *bytes.Buffer) {
 	}
 }
 
-// String returns the line's number, what has no counterpart, and why.
+// String returns the line's number, the texts without a counterpart, and the reasons.
 func (m *missing) String() string {
 	text := "line " + strconv.Itoa(m.line) + ": " + clean(strings.Join(m.texts, ", "), maxQuoted)
 	if len(m.whys) > 0 {
@@ -73,7 +70,8 @@ func (m *missing) String() string {
 	return text
 }
 
-// render prints one setting. A list of one entry is a string.
+// render returns the line of a setting, or the lines of a list. It writes a list of one entry as a
+// string.
 func render(have setting) string {
 	items, isList := have.value.([]item)
 	if isList && len(items) == 1 {
@@ -100,6 +98,7 @@ func render(have setting) string {
 	return b.String()
 }
 
+// comment returns text as a comment at the end of a line, or nothing for an empty text.
 func comment(text string) string {
 	if text == "" {
 		return ""
@@ -120,7 +119,7 @@ func literal(value any) string {
 	panic(fmt.Sprintf("no TOML value for %T", value))
 }
 
-// quoted returns a string in TOML's quotes: literal ones if that saves escapes.
+// quoted returns a TOML string: in single quotes if that saves escapes, else in double ones.
 func quoted(text string) string {
 	if strings.ContainsAny(text, `\"`) && !strings.ContainsRune(text, '\'') && !strings.ContainsFunc(text, isControl) {
 		return "'" + text + "'"
@@ -150,8 +149,7 @@ func quoted(text string) string {
 
 func isControl(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError }
 
-// clean returns text for a comment: on one line, without characters that do not print, and of at
-// most limit characters.
+// clean returns text for a comment: one line of at most limit characters, all of them printable.
 func clean(text string, limit int) string {
 	var b strings.Builder
 	n := 0
@@ -169,7 +167,7 @@ func clean(text string, limit int) string {
 	return strings.TrimSpace(b.String())
 }
 
-// durationText returns a duration as linesplit's flags take it, without parts that are zero.
+// durationText returns a duration as linesplit's flags take it, such as 1m30s or 2h.
 func durationText(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -187,7 +185,7 @@ const (
 	maxDuration = 365 * 24 * time.Hour
 )
 
-// within brings a duration into the bounds that linesplit's flags have.
+// within returns the nearest duration that linesplit's flags take.
 func within(d time.Duration) time.Duration {
 	return min(max(d, minDuration), maxDuration)
 }
