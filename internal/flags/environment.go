@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// serviceLinks matches the end of variables that Kubernetes sets for Services whose names begin
-// with the program's.
+// serviceLinks matches the end of the variables that Kubernetes sets for Services. Their names
+// begin like those of the program's variables if the Service has the name of the program.
 var serviceLinks = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_.*)?)$`)
 
 // maxWarnings bounds the list of Warnings.
 const maxWarnings = 20
 
-// IgnoreWithout gives an option its default, with a warning, if its value comes from the
-// environment: there it may be meant for another command. It has no effect without the option
-// needed, which the caller found missing.
+// IgnoreWithout resets an option to its default, with a warning, if its value comes from the
+// environment, where it may be meant for another command of the program. The option is only valid
+// with the option needed, which the caller found missing.
 func (s *Set) IgnoreWithout(needed, name string) {
 	o := s.byName[name]
 	if o.source != FromEnv {
@@ -30,7 +30,8 @@ func (s *Set) IgnoreWithout(needed, name string) {
 }
 
 // Warnings returns a sentence for every environment variable that has the program's prefix and sets
-// nothing, with the nearest one that would. It is empty before ParseEnvAndFile.
+// nothing. The sentence names a variable of a similar name, if there is one. Warnings returns nil
+// before ParseEnvAndFile.
 func (s *Set) Warnings() (all []string) {
 	if s.env == "" {
 		return nil
@@ -49,8 +50,8 @@ func (s *Set) Warnings() (all []string) {
 	return all
 }
 
-// ineffective reports whether a variable looks as if it were meant to set an option, and sets none.
-// The hint says why, or what may be meant.
+// ineffective reports whether a variable seems meant to set an option, but sets none. The hint, if
+// not empty, says why, or which variable may be meant.
 func (s *Set) ineffective(variable, value string) (hint string, ineffective bool) {
 	name, ours := strings.CutPrefix(variable, s.env+"_")
 	if !ours || value == "" || serviceLinks.MatchString(variable) ||
@@ -67,10 +68,11 @@ func (s *Set) ineffective(variable, value string) (hint string, ineffective bool
 	return "", true
 }
 
-// onlyOnCommandLine is ineffective for the variable of an option. Images have variables such as
-// APP_VERSION with another meaning: a value that the flag could not have is not meant for it.
+// onlyOnCommandLine is ineffective for a variable with the name of an option. It ignores a value
+// that the option could not have: container images have variables such as APP_VERSION with another
+// meaning.
 func (s *Set) onlyOnCommandLine(o Option, value string) (hint string, ineffective bool) {
-	if s.byName[o.Name] != nil && !o.CommandLine { // only documentation is not in byName, see New
+	if s.byName[o.Name] != nil && !o.CommandLine { // byName lacks the option help, see New
 		return "", false
 	}
 	if _, err := strconv.ParseBool(value); o.isBool() && err != nil {

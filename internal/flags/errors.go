@@ -9,18 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of the text about faults, so that a log line has room for it.
+// Bounds of the text about faults, so that it fits into a log line.
 const (
-	maxFaults    = 100 // further ones are only counted
-	maxFaultText = 1000
-	maxQuote     = 200 // bytes of a value
+	maxFaults    = 100  // further faults are only counted
+	maxFaultText = 1000 // bytes of a fault
+	maxQuote     = 200  // bytes of a quoted value
 )
 
-// Errors holds everything that is wrong with a configuration, one error for each fault. It is
-// never empty. Of very many faults the last error counts those that have none of their own.
+// Errors holds all faults of a configuration, one error for each. It is never empty. If there are
+// very many faults, the last error counts those that are left out.
 type Errors []error
 
-// moreFaults counts faults.
+// moreFaults is the error that counts the faults that are left out.
 type moreFaults int
 
 func (n moreFaults) Error() string { return fmt.Sprintf("and %d more", int(n)) }
@@ -56,7 +56,7 @@ func (s *Set) Err() error {
 	return s.errs
 }
 
-// AddError records a fault that belongs to no single option.
+// AddError records a fault that no single option has.
 func (s *Set) AddError(err error) {
 	if s.within != nil {
 		s.within.AddError(err)
@@ -72,7 +72,7 @@ func (s *Set) AddError(err error) {
 	s.errs = append(s.errs, err)
 }
 
-// full reports whether further faults are only counted, so that nothing need be said about them.
+// full reports whether further faults are only counted, so that their texts are not needed.
 func (s *Set) full() bool {
 	if s.within != nil {
 		return s.within.full()
@@ -90,8 +90,8 @@ func (e *longError) Error() string { return strings.ToValidUTF8(e.text, "") + " 
 
 func (e *longError) Unwrap() error { return e.error }
 
-// quote puts a value between quotation marks, as it was written: a doubled backslash would be
-// another regular expression. A long value is cut, one with control characters is escaped.
+// quote puts a value between quotation marks. It does not double backslashes: users would take that
+// for another regular expression. It cuts a long value, and escapes one with control characters.
 func quote(value string) string {
 	rest := ""
 	if len(value) > maxQuote {
@@ -108,25 +108,26 @@ func quote(value string) string {
 // Fail records that the value in force of an option is wrong.
 func (s *Set) Fail(name string, err error) { s.FailValue(name, s.Text(name), err) }
 
-// FailValue records that a value of an option is wrong: which value, where it comes from, and why.
+// FailValue records that a value of an option is wrong. The fault names the value, where it was
+// written, and err.
 func (s *Set) FailValue(name, value string, err error) {
 	o := s.byName[name]
 	o.bad = true
-	if o.source == FromFile && strings.HasPrefix(value, `"`) && !s.readsTOML() { // elsewhere the shell takes them away
+	if o.source == FromFile && strings.HasPrefix(value, `"`) && !s.readsTOML() {
 		err = fmt.Errorf("%w; quotation marks are part of the value here: leave them out", err)
 	}
 	s.AddError(fmt.Errorf("%s: %w", s.place(o, value, " "+quote(value)), err))
 }
 
-// FailSecret is FailValue without the value, which is missing or must not be shown.
+// FailSecret is FailValue for a value that must not be shown, or that is missing.
 func (s *Set) FailSecret(name string, err error) {
 	o := s.byName[name]
 	o.bad = true
 	s.AddError(fmt.Errorf("%s: %w", s.place(o, s.Text(name), ""), err))
 }
 
-// FailEntry records that one entry of a list is wrong. A parser's error often names the entry
-// before the fault; only the fault is kept of it.
+// FailEntry records that one entry of a list is wrong. It unwraps err once: a parser's error names
+// the entry, too.
 func (s *Set) FailEntry(name, entry string, err error) {
 	if bare := errors.Unwrap(err); bare != nil {
 		err = bare
@@ -134,7 +135,7 @@ func (s *Set) FailEntry(name, entry string, err error) {
 	s.FailValue(name, entry, err)
 }
 
-// FailEach records each of the errors that err joins, with what they are about before each.
+// FailEach records each of the errors that err joins, after the text about.
 func (s *Set) FailEach(about string, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
@@ -145,7 +146,8 @@ func (s *Set) FailEach(about string, err error) {
 	s.AddError(fmt.Errorf("%s: %w", about, err))
 }
 
-// place names a value and where it was written. shown is how the value appears.
+// place returns the name of the option, followed by shown, and where value was written. shown is
+// empty, or a space and the value as the fault quotes it.
 func (s *Set) place(o *setting, value, shown string) string {
 	table := s.about()
 	switch o.source {
@@ -157,7 +159,7 @@ func (s *Set) place(o *setting, value, shown string) string {
 	return table + "-" + o.Name + shown
 }
 
-// about names the table of s in faults; it is empty for the top of the file.
+// about returns the name of the table of s, as faults begin with it, or "" if s is no table.
 func (s *Set) about() string {
 	if s.name == "" {
 		return ""
@@ -177,8 +179,8 @@ func (s *Set) path() string {
 	return s.Text(s.fileFlag)
 }
 
-// Take records the faults of a table of s. A fault of an inherited value is there once, with the
-// first table that has it.
+// Take records the faults of a table of s. If several tables inherit a wrong value, Take records
+// the fault once, for the first of them.
 func (s *Set) Take(table *Set) {
 	known := map[string]bool{}
 	for _, err := range s.errs {
@@ -202,8 +204,8 @@ func (s *Set) Take(table *Set) {
 // readsTOML reports whether the file is TOML.
 func (s *Set) readsTOML() bool { return strings.HasSuffix(s.path(), tomlSuffix) }
 
-// lineOf returns ":" and the line of the file that a value, or an entry of a list, stands on. It
-// returns nothing if the value was written in another form and may stand on several lines.
+// lineOf returns ":" and the line of the file on which a value, or an entry of a list, was written.
+// It returns "" if it does not find the value and the option was written on several lines.
 func (o *setting) lineOf(value string) string {
 	for i, written := range o.values {
 		for entry := range strings.SplitSeq(written, ",") {
@@ -218,7 +220,7 @@ func (o *setting) lineOf(value string) string {
 	return ""
 }
 
-// OK reports whether no fault was recorded for any of the options, so that a check across them
+// OK reports whether all of the options are free of faults so far, so that a check across them
 // makes sense.
 func (s *Set) OK(names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return s.byName[name].bad })
@@ -234,8 +236,8 @@ func (s *Set) RequirePair(a, b string) {
 	}
 }
 
-// RefuseWithout records a fault for each of names that is given: they are only valid with the
-// option needed, which the caller found missing.
+// RefuseWithout records a fault for each of the named options that is given: they are only valid
+// with the option needed, which the caller found missing.
 func (s *Set) RefuseWithout(needed string, names ...string) {
 	for _, name := range names {
 		if s.Given(name) && s.OK(name, needed) {

@@ -17,18 +17,18 @@ const (
 	maxFileLine = 64<<10 - 1 // ff's parser takes a longer line for the end of the file
 )
 
-// byteOrderMark begins files that some editors on Windows save.
+// byteOrderMark is the first character of files that some editors on Windows write.
 const byteOrderMark = "\ufeff"
 
-// parseFile reads lines "key value" for all options that are not set yet. Unknown keys, and faults
-// that ff's plain parser accepts, are recorded.
+// parseFile reads lines "key value" for all options that are not set yet. It records faults of keys
+// and values. The error is about the whole file.
 func (s *Set) parseFile(path string) error {
 	data, err := readSettings(path)
 	if err != nil {
 		return err
 	}
 	s.now = FromFile
-	seen := map[*setting]int{} // the line of each key
+	seen := map[*setting]int{} // the last line of each option
 	number := 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -45,8 +45,8 @@ func (s *Set) parseFile(path string) error {
 	return nil
 }
 
-// withoutTabs returns a line with spaces in place of the tabs between key and value and before a
-// comment: ff's parser knows spaces only. Tabs within a value stay. It changes the line itself.
+// withoutTabs replaces the tab after the key and tabs before a comment by spaces, since ff's parser
+// knows only spaces. Tabs within a value stay. It changes line and returns a part of it.
 func withoutTabs(line []byte) []byte {
 	line = bytes.TrimSpace(line)
 	if i := bytes.IndexAny(line, " \t"); i >= 0 {
@@ -55,7 +55,7 @@ func withoutTabs(line []byte) []byte {
 	return bytes.ReplaceAll(line, []byte("\t#"), []byte(" #"))
 }
 
-// setFromFile reads one line of a file, and returns what is wrong with it, or nothing.
+// setFromFile stores the key and value of one line. It returns the fault of the line, or "".
 func (s *Set) setFromFile(key, value string, line int, seen map[*setting]int) (fault string) {
 	known := s.byKey[key]
 	if s.ignore && known == nil {
@@ -104,11 +104,12 @@ func readText(path string) ([]byte, error) {
 	return data, nil
 }
 
+// checkKey returns the fault of a line "key value", or "".
 func (s *Set) checkKey(key, value string) (fault string) {
 	switch known := s.byKey[key]; {
 	case strings.ContainsAny(key, "=:"):
 		return "unknown key " + quote(key) + spaceHint
-	case key == "help": // only documentation, see New
+	case key == "help": // which byKey lacks, see New
 		return misplaced(key)
 	case known == nil:
 		return "unknown key " + quote(key) + s.suggest(strings.TrimLeft(key, "-"), "")
@@ -122,6 +123,7 @@ func (s *Set) checkKey(key, value string) (fault string) {
 	return ""
 }
 
+// misplaced returns the fault of a key that only the command line can set.
 func misplaced(key string) string {
 	return "misplaced key " + quote(key) + ": it is for the command line only"
 }

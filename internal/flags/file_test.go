@@ -93,8 +93,8 @@ func TestByteOrderMark(t *testing.T) {
 	}
 }
 
-// Of two lines for one setting the last one counted, without a word. Where a flag wins, the file is
-// wrong all the same.
+// Of two lines for one setting the last one silently won. They are a fault even if a flag overrides
+// both.
 func TestKeyGivenTwice(t *testing.T) {
 	for _, test := range []struct {
 		text, want string
@@ -113,7 +113,7 @@ func TestKeyGivenTwice(t *testing.T) {
 	}
 }
 
-// Faults named the file and not the line, which in a long file had to be searched for.
+// Faults named the file but not the line, which is hard to find in a long file.
 func TestFaultsNameTheLine(t *testing.T) {
 	s := parse(t, "# comment\n\nport x\nprot 1\ntarget a:1,b\ntarget c\r\nsize\nwait 1s # soon\n  config d\nsize =\ndeep maybe")
 	s.Number("port", 1, 2)

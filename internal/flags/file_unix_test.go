@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A pipe in place of the file stopped whatever read it, since a pipe waits for its writer.
+// A pipe in place of the file blocked the reader, since opening a pipe waits for its writer.
 func TestFileThatIsAPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.conf")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

@@ -1,6 +1,9 @@
 // Package flags reads a program's settings from its command line, the environment and a file,
-// collects everything that is wrong with them, and prints help. It knows nothing of the program:
-// options come in as a table.
+// collects all faults in them, and prints help. It knows nothing of the program, which passes its
+// options as a table.
+//
+// A program makes a [Set] of the table, calls ParseArgs and ParseEnvAndFile, reads each option by a
+// method such as Number, and asks Err for all faults at the end.
 package flags
 
 import (
@@ -12,19 +15,19 @@ import (
 // Option describes one flag.
 type Option struct {
 	Name    string   // without the dash; EnvName derives the environment variable from it
-	Arg     string   // stands for the value in help; empty for a boolean, which may stand without a value
+	Arg     string   // stands for the value in help; empty for a boolean, which needs no value
 	Default string   // as a user would write it; empty for none
 	Group   string   // heading in help; options of one group stand together
 	Scope   string   // the mode that the flag is valid in, for the caller to enforce; empty for every mode
-	Help    string   // one or more sentences without a full stop
-	Choices []string // the values that the flag takes, where they are few; for shell completion
-	Many    bool     // repeatable; of any other flag the last value counts, and a file may set it once
+	Help    string   // one or more sentences without the last full stop
+	Choices []string // the values that the flag takes, if there are few; for shell completion
+	Many    bool     // repeatable; any other flag has its last value, and a file may set it only once
 
-	CommandLine bool // neither a variable nor a key of the file
-	Shared      bool // not a key of a file's tables
+	CommandLine bool // the environment and the file cannot set the option
+	Shared      bool // the tables of a file cannot set the option
 }
 
-// Text returns Help, and the one mode that the flag is valid in unless the group's heading says so.
+// Text returns Help, followed by Scope unless the group's heading names that mode.
 func (o Option) Text() string {
 	if o.Scope == "" || strings.Contains(o.Group, o.Scope+" mode") {
 		return o.Help
@@ -34,20 +37,19 @@ func (o Option) Text() string {
 
 func (o Option) isBool() bool { return o.Arg == "" }
 
-// EnvName returns the environment variable that stands for a flag: EnvName("APP", "max-line") is
+// EnvName returns the name of the environment variable for a flag: EnvName("APP", "max-line") is
 // "APP_MAX_LINE".
 func EnvName(prefix, flag string) string {
 	return prefix + "_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Columns of help: where the text of a flag begins, and where every line ends.
+// Columns of help.
 const (
-	helpIndent = 33
-	helpWidth  = 98
+	helpIndent = 33 // at which the text of a flag begins
+	helpWidth  = 98 // at which every line ends
 )
 
-// PrintOptions writes help for the options, each group under its heading. A failed write is
-// ignored.
+// PrintOptions writes help for the options, each group under its heading. It ignores write errors.
 func PrintOptions(w io.Writer, options []Option) {
 	group := ""
 	for _, o := range options {
@@ -71,7 +73,7 @@ func printOption(w io.Writer, o Option) {
 	}
 }
 
-// wrap joins words to lines of at most width bytes. A longer word gets a line of its own.
+// wrap joins words into lines of at most width bytes. A longer word gets a line of its own.
 func wrap(words []string, width int) []string {
 	var lines []string
 	line := ""

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Source tells where a value comes from.
+// Source is the place that a value comes from.
 type Source int
 
 // The sources of a value. Flags win over the environment, the environment over the file.
@@ -23,19 +23,20 @@ const (
 )
 
 // setting is one option with its values. It implements flag.Value with a Set that never fails:
-// packages flag and ff stop at the first error, and users want to see all errors at once, so
-// values are stored first and parsed later.
+// package flag stops at the first error, but users want to see all errors at once. So values are
+// stored first and parsed later.
 type setting struct {
 	Option
 	values  []string // as written, in order, all from the same source
 	source  Source
-	lines   []int   // of values that come from the file
-	reading *Source // what the Set is reading now
-	bad     bool    // an error was reported for it; checks across options leave it out
+	lines   []int   // line of each of the values, if they come from the file
+	reading *Source // Set.now of the Set
+	bad     bool    // a fault was recorded for the option; checks across options leave it out
 
 	inherited bool // the value was written outside the table of the Set
 }
 
+// Set implements flag.Value: it stores one more value.
 func (s *setting) Set(value string) error {
 	s.values = append(s.values, strings.TrimSpace(value))
 	s.source = *s.reading
@@ -50,36 +51,36 @@ func (s *setting) String() string {
 	return s.Default
 }
 
-// IsBoolFlag lets a boolean stand without a value; see package flag.
+// IsBoolFlag implements flag's boolFlag: it reports whether the flag needs no value.
 func (s *setting) IsBoolFlag() bool { return s.isBool() }
 
-// Set holds the values of a table of options, and every error found in them so far. Methods that
+// Set holds the values of a table of options, and all faults found in them so far. Methods that
 // take the name of an option panic if the table has no such option. A Set is not safe for
 // concurrent use.
 type Set struct {
 	// ArgumentHint ends the error about an argument that is not a flag: it says what is allowed
 	// instead.
 	ArgumentHint string
-	// TakesArguments collects arguments that are not flags; see Arguments.
+	// TakesArguments makes ParseArgs collect arguments that are not flags; see Arguments.
 	TakesArguments bool
 
 	options   []Option
-	fileFlag  string // option that names the file; empty for none
+	fileFlag  string // option that names the file; empty before ParseEnvAndFile
 	ignore    bool   // skip unknown keys in the file
 	env       string // prefix of environment variables
 	arguments []string
 	flags     *flag.FlagSet
 	byName    map[string]*setting
-	byKey     map[string]*setting // by what a file may call it: its name or its variable
-	now       Source              // what is being read
+	byKey     map[string]*setting // by the names that a file may use: the option's and the variable's
+	now       Source              // the source that is being read
 	errs      Errors              // at most maxFaults
-	more      moreFaults          // faults that errs has no room for
+	more      moreFaults          // number of faults that errs has no room for
 	ignored   []string            // warnings of IgnoreWithout
 
-	tableKind string   // see FileOptions
-	tables    []*Set   // of the file, in order
-	name      string   // of the table that this Set is; empty for the top of the file
-	taken     []string // its faults that Take has recorded, without its name
+	tableKind string   // see FileOptions.Tables
+	tables    []*Set   // tables of the file, in order
+	name      string   // name of the table that this Set stands for; empty for the top of the file
+	taken     []string // faults of this Set that Take has recorded, without the name of the table
 
 	partKind Parts
 	parts    []*Set // tables [KIND.NAME] of parts, in order
@@ -105,8 +106,8 @@ func New(options []Option) *Set {
 	return s
 }
 
-// ParseArgs reads a command line without its program name. It records faults and reads on after
-// each. The error is flag.ErrHelp or nil.
+// ParseArgs reads a command line without its program name. It records all faults; the error is
+// flag.ErrHelp or nil.
 func (s *Set) ParseArgs(args []string) error {
 	s.now = FromFlag
 	for len(args) > 0 {
@@ -139,15 +140,15 @@ func (s *Set) ParseArgs(args []string) error {
 type FileOptions struct {
 	EnvPrefix     string // variables are EnvName(EnvPrefix, option); empty ones count as unset
 	FileFlag      string // option that names the file
-	IgnoreUnknown bool   // skip keys that the table does not have
-	// Tables is the first word of the tables [KIND.NAME] that a TOML file may have; empty for none.
-	// A file whose name ends with .toml is TOML.
+	IgnoreUnknown bool   // skip keys of the file that are not in the table of options
+	// Tables is the KIND of the tables [KIND.NAME] that a TOML file may have; empty for no tables.
 	Tables string
 	Parts  Parts // the zero value: there are none
 }
 
 // ParseEnvAndFile reads the environment, and the file that an option names, for all options that
-// the command line left unset. It records faults.
+// the command line left unset. A file whose name ends with .toml is TOML; any other has lines "key
+// value". ParseEnvAndFile records all faults.
 func (s *Set) ParseEnvAndFile(o FileOptions) {
 	s.env, s.fileFlag, s.ignore, s.tableKind, s.partKind = o.EnvPrefix, o.FileFlag, o.IgnoreUnknown, o.Tables, o.Parts
 	s.byKey = map[string]*setting{}
@@ -176,13 +177,14 @@ func (s *Set) ParseEnvAndFile(o FileOptions) {
 	}
 }
 
-// Name returns the name of the file's table that s stands for; it is empty for all else.
+// Name returns the name of the file's table that s stands for, or "" if s is no table.
 func (s *Set) Name() string { return s.name }
 
 // Arguments returns the arguments that are not flags, in order. There are none unless
 // TakesArguments is set.
 func (s *Set) Arguments() []string { return s.arguments }
 
+// failArgument records an argument that is not a flag.
 func (s *Set) failArgument(arg string) {
 	if _, err := strconv.ParseBool(arg); err == nil {
 		s.AddError(fmt.Errorf("unexpected argument %q: a flag that is true or false takes its value with =, such as -%s=%s",
@@ -200,15 +202,15 @@ func (s *Set) someBool() string {
 	return "name"
 }
 
-// isNegative reports whether an argument is a negative number, which is no flag.
+// isNegative reports whether an argument is a negative number, and so not a flag.
 func isNegative(arg string) bool {
 	_, err := strconv.ParseFloat(arg, 64)
 	return err == nil && strings.HasPrefix(arg, "-")
 }
 
 // failFlag records a flag that is unknown or lacks its value, and returns the arguments to go on
-// with. What looks like the value of an unknown flag is skipped: it would only cause a second
-// error.
+// with. It skips an argument that looks like the value of an unknown flag, and would only cause a
+// second error.
 func (s *Set) failFlag(arg string, rest []string) []string {
 	name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 	if known := s.byName[name]; known != nil {

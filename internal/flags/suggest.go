@@ -2,10 +2,11 @@ package flags
 
 import "fmt"
 
-// maxDistance is how many letters a suggestion may differ from the name that was written.
+// maxDistance is the largest distance between a name that was written and a suggestion.
 const maxDistance = 2
 
-// suggest returns ": did you mean …?" with the nearest option, or nothing where none is near.
+// suggest returns ": did you mean …?" with the prefix and the name of the nearest option, or "" if
+// none is near.
 func (s *Set) suggest(name, prefix string) string {
 	if s.full() {
 		return ""
@@ -17,7 +18,7 @@ func (s *Set) suggest(name, prefix string) string {
 	return fmt.Sprintf(": did you mean %s%s?", prefix, best)
 }
 
-// nearest returns the name of the option whose name is nearest, or nothing where none is near.
+// nearest returns the name of the nearest option, or "" if none is near.
 func (s *Set) nearest(name string) string {
 	var names []string
 	for _, o := range s.options {
@@ -26,8 +27,8 @@ func (s *Set) nearest(name string) string {
 	return Nearest(name, names)
 }
 
-// Nearest returns the first of the names that differs least from one that was written, or nothing
-// if all of them differ by more than two letters, or by as many as were written.
+// Nearest returns the name that differs least from the one that was written; the first of several.
+// It returns "" if every name differs by more than two letters, or by as many as were written.
 func Nearest(written string, names []string) (best string) {
 	bestDistance := maxDistance + 1
 	for _, name := range names {
@@ -38,8 +39,8 @@ func Nearest(written string, names []string) (best string) {
 	return best
 }
 
-// distance returns how many letters to insert, delete or change to turn a into b (Levenshtein).
-// Where the lengths differ too much it returns a number above maxDistance without counting.
+// distance returns the number of bytes to insert, delete or change to turn a into b (Levenshtein).
+// If the lengths differ by more than maxDistance, it returns maxDistance + 1.
 func distance(a, b string) int {
 	if d := len(a) - len(b); d > maxDistance || d < -maxDistance {
 		return maxDistance + 1

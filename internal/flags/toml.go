@@ -9,17 +9,18 @@ import (
 	"linesplit/internal/tomlfile"
 )
 
-// tomlSuffix ends the names of files that are TOML. All others have lines "key value".
+// tomlSuffix ends the names of files in TOML. All other files have lines "key value".
 const tomlSuffix = ".toml"
 
-// Bounds of tables.
+// Bounds of the tables of a file.
 const (
 	maxTables    = 1000
-	maxTableName = 63 // bytes of a name
+	maxTableName = 63 // bytes
 )
 
-// parseTOML reads a TOML file: its keys at the top for all options that are not set yet, and tables
-// [KIND.NAME], which Table returns. It records all faults.
+// parseTOML reads a TOML file: keys at the top, for all options that are not set yet, and tables
+// [KIND.NAME], which Table returns. It records the faults of the text. The error is about reading
+// the file.
 func (s *Set) parseTOML(path string) error {
 	data, err := readText(path)
 	if err != nil {
@@ -44,20 +45,20 @@ func (s *Set) parseTOML(path string) error {
 	return nil
 }
 
-// tomlEntry is one key of a TOML file, or a table, as an option takes it.
+// tomlEntry is a [tomlfile.Entry] in the form that setFromTOML needs.
 type tomlEntry struct {
-	path   []string // of the key, with that of its table
-	line   int
+	path   []string // the key, after those of the tables around it
 	header bool     // a table
 	array  bool     // [[TABLE]], or a value in brackets
 	values []string // as the option takes them
-	lines  []int    // of the values
+	lines  []int    // the line of each value
 	truth  bool     // the value is true or false
-	fault  string   // why it has no values
+	fault  string   // the reason why no option can take the values, or ""
 }
 
+// entryOf converts the values of an entry.
 func entryOf(e tomlfile.Entry) tomlEntry {
-	t := tomlEntry{path: e.Path, line: e.Line, header: e.Header, array: e.List}
+	t := tomlEntry{path: e.Path, header: e.Header, array: e.List}
 	for _, v := range e.Values {
 		switch v.Kind {
 		case tomlfile.Bool:
@@ -72,7 +73,7 @@ func entryOf(e tomlfile.Entry) tomlEntry {
 	return t
 }
 
-// setFromTOML reads one entry, and returns what is wrong with it, or nothing.
+// setFromTOML stores the values of one entry. It returns the fault of the entry, or "".
 func (s *Set) setFromTOML(e tomlEntry) (fault string) {
 	depth := len(e.path)
 	kind, inTable := e.path[0], depth > 1
@@ -114,21 +115,23 @@ func (s *Set) suggestPart(word, before string) string {
 	return fmt.Sprintf(": did you mean [%s%s.NAME]?", before, s.partKind.Kind)
 }
 
+// unknownTable returns the fault of a table that is not [KIND.NAME], or of a key in it.
 func (s *Set) unknownTable(e tomlEntry) string {
-	if s.tableKind == "" {
-		return fmt.Sprintf("[%s]: this file has no tables", strings.Join(e.path, "."))
-	}
+	table := strings.Join(e.path, ".")
 	hint := s.suggestPart(e.path[0], "")
-	if hint == "" {
+	switch {
+	case s.tableKind == "":
+		return fmt.Sprintf("[%s]: tables are not allowed in this file", table)
+	case s.byName[e.path[0]] != nil:
+		return fmt.Sprintf("key %s with a table for its value: write %s = \"…\"", quote(e.path[0]), e.path[0])
+	case hint == "":
 		hint = fmt.Sprintf(": tables are [%s.NAME]", s.tableKind)
 	}
-	if s.byName[e.path[0]] != nil {
-		return fmt.Sprintf("key %s with a table for its value: write %s = \"…\"", quote(e.path[0]), e.path[0])
-	}
-	return fmt.Sprintf("unknown table [%s]%s", strings.Join(e.path, "."), hint)
+	return fmt.Sprintf("unknown table [%s]%s", table, hint)
 }
 
-// setEntry reads a key at the top of the file, or of the table with a title.
+// setEntry stores the values of a key. title is that of the key's table, or "" for a key at the top
+// of the file.
 func (s *Set) setEntry(options map[string]*setting, e tomlEntry, title string) (fault string) {
 	key := e.path[len(e.path)-1]
 	known, in := options[key], ""
@@ -169,9 +172,9 @@ func (s *Set) Tables() (names []string) {
 	return names
 }
 
-// Table returns the options of a table. Those that the table does not set have the values of s, but
-// count as inherited; see Inherited and Drop. Table is called once for each name, after
-// ParseEnvAndFile, and panics if there is no such table.
+// Table returns the options of a table. An option that the table does not set has the value of s,
+// and counts as inherited; see Inherited and Drop. The caller calls Table once for each name, after
+// ParseEnvAndFile, and passes the table to Take at the end. Table panics if there is no such table.
 func (s *Set) Table(name string) *Set {
 	for _, t := range s.tables {
 		if t.name == name {
@@ -183,7 +186,8 @@ func (s *Set) Table(name string) *Set {
 	panic("flags: no table " + name)
 }
 
-// table returns the options that a table sets.
+// table returns the Set of the table that an entry belongs to. It makes the Set if this is the
+// first entry of the table.
 func (s *Set) table(e tomlEntry) (t *Set, fault string) {
 	name := e.path[1]
 	for _, t := range s.tables {
@@ -211,6 +215,7 @@ func isTableName(name string) bool {
 	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
+// inheritFrom gives the options that s does not set the values of the file's top.
 func (s *Set) inheritFrom(top *Set) {
 	for name, own := range s.byName {
 		if from := top.byName[name]; own.source == FromDefault {
@@ -220,7 +225,7 @@ func (s *Set) inheritFrom(top *Set) {
 	}
 }
 
-// title returns how a file names the table of s; it is empty for the top of the file.
+// title returns the table of s as the file writes it, or "" if s is no table.
 func (s *Set) title() string {
 	if s.name == "" {
 		return ""
@@ -234,8 +239,8 @@ func (s *Set) title() string {
 // Inherited reports whether the option's value was written outside the table of s.
 func (s *Set) Inherited(name string) bool { return s.byName[name].inherited }
 
-// Drop gives an inherited option its default: it has no effect in this table. It reports whether
-// the option was inherited.
+// Drop resets an inherited option to its default, since it has no effect in this table. It reports
+// whether the option was inherited.
 func (s *Set) Drop(name string) bool {
 	o := s.byName[name]
 	if !o.inherited {

@@ -155,7 +155,7 @@ func TestFaultsOfTables(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, it is read or refused with the place of the fault.
+// FuzzTOML checks that every fault of a file names the file.
 func FuzzTOML(f *testing.F) {
 	for _, seed := range []string{
 		"port = 1\n[part.a]\ntarget = [\"a\", 'b']\n", "[part]\na = {port = 1}", "[[part]]\n", "a.b.c.d = 1", "port = 0x_1",

@@ -12,22 +12,22 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Options returns the table that the Set was made of.
+// Options returns the table of options that was given to New.
 func (s *Set) Options() []Option { return s.options }
 
-// Has reports whether the option can be given a value.
+// Has reports whether an option has a value. The option help has none.
 func (s *Set) Has(name string) bool { return s.byName[name] != nil }
 
-// Given reports whether the option was written anywhere, rather than left at its default.
+// Given reports whether the option was written anywhere, and is not at its default.
 func (s *Set) Given(name string) bool { return s.Source(name) != FromDefault }
 
 // Source returns where the option's value comes from.
 func (s *Set) Source(name string) Source { return s.byName[name].source }
 
-// Text returns the option's value as it was written. Of several the last one counts.
+// Text returns the option's value as it was written, the last one of several.
 func (s *Set) Text(name string) string { return s.byName[name].String() }
 
-// Written returns everything that was written for the option, joined by commas, or its default.
+// Written returns all values that were written for the option, joined by commas, or its default.
 func (s *Set) Written(name string) string {
 	o := s.byName[name]
 	if len(o.values) > 1 {
@@ -36,8 +36,8 @@ func (s *Set) Written(name string) string {
 	return o.String()
 }
 
-// List returns the entries of an option that is repeatable and comma separated. Empty entries are
-// faults.
+// List returns the entries of an option that is repeatable and comma separated. It records empty
+// entries as a fault.
 func (s *Set) List(name string) []string {
 	o := s.byName[name]
 	values := o.values
@@ -68,7 +68,8 @@ func Parsed[T any](s *Set, name string, parse func(string) (T, error)) T {
 	return v
 }
 
-// Bool reads an option that is true or false; one that is empty and not given is false.
+// Bool reads an option that is true or false. An option without a default that is not given is
+// false.
 func (s *Set) Bool(name string) bool {
 	if s.leftOut(name) {
 		return false
@@ -82,7 +83,7 @@ func (s *Set) Bool(name string) bool {
 	})
 }
 
-// leftOut reports whether an option that has no default was not given.
+// leftOut reports whether an option without a default was not given.
 func (s *Set) leftOut(name string) bool { return s.Text(name) == "" && !s.Given(name) }
 
 // Number reads a whole number from low to high.
@@ -96,7 +97,8 @@ func (s *Set) Number(name string, low, high int) int {
 	})
 }
 
-// OptionalNumber reads a whole number from 1 to high; 0 stands for an option that was left out.
+// OptionalNumber reads a whole number from 1 to high. It returns 0 if the option is not given and
+// has no default.
 func (s *Set) OptionalNumber(name string, high int) int {
 	if s.leftOut(name) {
 		return 0
@@ -115,7 +117,8 @@ func (s *Set) Size(name string, low, high int64) int64 {
 	})
 }
 
-// OptionalSize reads a number of bytes from 1 to high; 0 stands for an option that was left out.
+// OptionalSize reads a number of bytes from 1 to high. It returns 0 if the option is not given and
+// has no default.
 func (s *Set) OptionalSize(name string, high int64) int64 {
 	if s.leftOut(name) {
 		return 0
@@ -123,8 +126,7 @@ func (s *Set) OptionalSize(name string, high int64) int64 {
 	return s.Size(name, 1, high)
 }
 
-// ParseSize reads bytes as people write them: 16384, 16KiB, 16Ki and 1.5MiB (1024s), 64KB and 64k
-// (1000s).
+// ParseSize reads a number of bytes: 16384; 16KiB, 16Ki or 1.5MiB (1024s); 64KB or 64k (1000s).
 func ParseSize(text string) (int64, error) {
 	n, err := humanize.ParseBytes(text)
 	// ParseBytes takes the comma of 1,5MiB for a thousands separator and would return 15 MiB.
@@ -134,9 +136,8 @@ func ParseSize(text string) (int64, error) {
 	return int64(n), nil
 }
 
-// Unambiguous returns a size that was written with a single letter, such as 64M, in bytes: some
-// programs take such a letter for 1000s, as ParseSize does, others for 1024s. It returns any other
-// text as it is.
+// Unambiguous returns a size with a single letter, such as 64M, in bytes: ParseSize takes such a
+// letter for 1000s, but some programs take it for 1024s. It returns any other text as it is.
 func Unambiguous(size string) string {
 	unit := strings.TrimSpace(strings.TrimLeft(size, "0123456789."))
 	if len(unit) != 1 || strings.EqualFold(unit, "b") {
@@ -153,7 +154,7 @@ func sizeText(n int64) string {
 	return strings.NewReplacer(" ", "", ".0", "").Replace(humanize.IBytes(uint64(n)))
 }
 
-// Bounds of every duration. The upper one keeps sums of times and durations from overflowing.
+// Bounds of every duration. The upper bound keeps sums of times and durations from overflowing.
 const (
 	minDuration = time.Millisecond
 	maxDuration = 365 * 24 * time.Hour
@@ -162,7 +163,7 @@ const (
 // Duration reads a duration from 1 ms to a year.
 func (s *Set) Duration(name string) time.Duration { return Parsed(s, name, parseDuration) }
 
-// DurationOrZero is Duration for an option that also takes 0.
+// DurationOrZero is Duration for an option that takes 0 as well.
 func (s *Set) DurationOrZero(name string) time.Duration {
 	return Parsed(s, name, func(text string) (time.Duration, error) {
 		if d, err := time.ParseDuration(text); err == nil && d == 0 {
@@ -172,7 +173,7 @@ func (s *Set) DurationOrZero(name string) time.Duration {
 	})
 }
 
-// OptionalDuration is Duration for an option that may be empty; 0 stands for that.
+// OptionalDuration is Duration for an option that may be empty. It returns 0 then.
 func (s *Set) OptionalDuration(name string) time.Duration {
 	if s.Text(name) == "" {
 		return 0

@@ -1,4 +1,5 @@
-// Package tomlfile reads TOML files as lists of keys with their lines, for messages that name them.
+// Package tomlfile reads TOML files as lists of keys with their lines, so that errors can name the
+// line of a key.
 package tomlfile
 
 import (
@@ -11,21 +12,21 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// Entry is one key of a file with its values, or a table.
+// Entry is one key of a file with its value or list, or a table.
 type Entry struct {
-	Path   []string // the key, with those of the tables around it
-	Line   int
-	Header bool // [TABLE], [[TABLE]] or a table in braces, which have no values
-	List   bool // [[TABLE]], or a value in brackets
-	Values []Value
+	Path   []string // the key, after those of the tables around it; at least one
+	Line   int      // from 1
+	Header bool     // [TABLE], [[TABLE]] or a table in braces, which have no values
+	List   bool     // [[TABLE]], or a value in brackets
+	Values []Value  // the elements of a list, or the single value
 }
 
-// Value is a single value, or one of a list.
+// Value is a single value, or an element of a list.
 type Value struct {
-	// Text is the value: integers in decimal, the rest as it is written, without quotes. It is empty
-	// for a table or list within a list.
+	// Text is a string without its quotes and escapes, an integer in decimal, or any other value as
+	// written. It is empty for a table or list within a list.
 	Text string
-	Line int
+	Line int // from 1; that of the key for a table or list within a list
 	Kind Kind
 }
 
@@ -43,17 +44,17 @@ const (
 
 // Error is a fault in the syntax of a file.
 type Error struct {
-	Line int
+	Line int // from 1
 	text string
 }
 
 // Error returns the fault without its line.
 func (e *Error) Error() string { return e.text }
 
-// Read returns all keys and tables of a file in order. The library's decoder judges the whole file
-// first; its parser then tells on which line a key stands. The error is an [*Error] if the line of
-// the fault is known.
+// Read returns all keys and tables of a file in order. The error is an [*Error] if the line of the
+// fault is known.
 func Read(data []byte) ([]Entry, error) {
+	// The decoder finds all faults. The parser beneath it finds fewer, but tells the lines of keys.
 	var ignored map[string]any
 	if err := toml.Unmarshal(data, &ignored); err != nil {
 		text := strings.TrimPrefix(err.Error(), "toml: ")
@@ -83,7 +84,7 @@ func Read(data []byte) ([]Entry, error) {
 // reader collects the entries of a file.
 type reader struct {
 	parser   unstable.Parser
-	newlines []int // offsets
+	newlines []int // offsets of all newlines in the file, ascending
 	entries  []Entry
 }
 
@@ -96,7 +97,7 @@ func newlinesOf(data []byte) (all []int) {
 	return all
 }
 
-// key returns the whole path of a key or table, and its line.
+// key returns the path of a key or table, after that of the table around it, and its line.
 func (r *reader) key(table []string, node *unstable.Node) (path []string, line int) {
 	path = append(path, table...)
 	for k := node.Key(); k.Next(); {
@@ -106,7 +107,7 @@ func (r *reader) key(table []string, node *unstable.Node) (path []string, line i
 	return path, line
 }
 
-// line returns the line of a node, or other for one that the parser does not locate.
+// line returns the line of a node, or other if the parser does not know its place.
 func (r *reader) line(node *unstable.Node, other int) int {
 	if node.Raw.Length == 0 {
 		return other
@@ -114,7 +115,7 @@ func (r *reader) line(node *unstable.Node, other int) int {
 	return 1 + sort.SearchInts(r.newlines, int(node.Raw.Offset))
 }
 
-// add adds a key with its value. The keys of an inline table are those of a table.
+// add adds a key with its value. It adds the keys of an inline table like those of any other table.
 func (r *reader) add(table []string, node *unstable.Node) {
 	path, line := r.key(table, node)
 	e := Entry{Path: path, Line: line}
@@ -147,7 +148,7 @@ func valueOf(node *unstable.Node, line int) Value {
 		v.Kind = Bool
 	case unstable.Integer:
 		v.Kind = Integer
-		if n, err := strconv.ParseInt(v.Text, 0, 64); err == nil { // the decoder has taken it
+		if n, err := strconv.ParseInt(v.Text, 0, 64); err == nil { // the decoder has accepted it, so it is one
 			v.Text = strconv.FormatInt(n, 10)
 		}
 	case unstable.Float:
