@@ -1,14 +1,14 @@
 package linebuf
 
-// Charge counts n bytes against the budget that are held for something other than buffers. It
-// neither waits nor fails, and exceeds the budget if it has to. A negative n takes them off again.
+// Charge counts n bytes that the caller holds outside of buffers against the budget. It neither
+// waits nor fails, and exceeds the budget if it has to. A negative n takes bytes off again.
 func (p *Pool) Charge(n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
 	p.useLocked(n)
 	if n > 0 {
-		p.makeRoomLocked()
+		p.memory.makeRoomLocked()
 	} else {
-		p.grantLocked()
+		p.memory.grantLocked()
 	}
 }

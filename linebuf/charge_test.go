@@ -10,8 +10,8 @@ func TestChargeTakesRoomAndGivesItBack(t *testing.T) {
 		p := NewPool(1024)
 		p.Put(p.TryGet(1024)) // is free, and makes room
 		p.Charge(512)
-		if p.TryGet(1024) != nil || p.InUse() != 512 || p.free != 0 {
-			t.Errorf("with 512 bytes charged: in use %d, free %d", p.InUse(), p.free)
+		if p.TryGet(1024) != nil || p.InUse() != 512 || p.memory.free != 0 {
+			t.Errorf("with 512 bytes charged: in use %d, free %d", p.InUse(), p.memory.free)
 		}
 		got := make(chan *Buffer)
 		go func() {

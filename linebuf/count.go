@@ -2,7 +2,7 @@ package linebuf
 
 import "sync/atomic"
 
-// Count is a number of lines and their size in bytes, newlines included.
+// Count is a number of lines and their size in bytes, delimiters or counts included.
 type Count struct{ Lines, Bytes uint64 }
 
 // Add adds o to c.
@@ -11,7 +11,7 @@ func (c *Count) Add(o Count) {
 	c.Bytes += o.Bytes
 }
 
-// Sub subtracts o, which must not be larger, from c.
+// Sub subtracts o from c. o must not be larger.
 func (c *Count) Sub(o Count) {
 	c.Lines -= o.Lines
 	c.Bytes -= o.Bytes

@@ -1,5 +1,5 @@
-// Package linebuf provides what the reading and the sending side share: buffers of whole lines, the
-// pool that keeps all of them within one memory budget, and counts of lines and bytes.
+// Package linebuf provides the types that the reading and the sending side share: buffers of whole
+// lines, the pool that keeps all of them within one memory budget, and counts of lines and bytes.
 //
 // A buffer has one owner at a time. Sending it on a channel hands it over. The last owner puts it
 // back, once, and does not touch it afterwards. [Pool.Share] makes several buffers of one, whose
@@ -13,30 +13,30 @@ import (
 	"linesplit/internal/framing"
 )
 
-// Buffer holds bytes of one inbound connection. On the channel between reader and worker these are
-// whole lines. It is not safe for concurrent use: only its owner touches it.
+// Buffer holds bytes of one inbound connection. It is not safe for concurrent use: only its owner
+// touches it.
 type Buffer struct {
 	// B is the content. Between reader and worker it is not empty and consists of whole lines. A
-	// buffer fresh from the pool has len(B) == 0 and the capacity of its size class. The owner may
-	// reslice it: Put restores it.
+	// new buffer of the pool has len(B) == 0 and the capacity of its size class. The owner may
+	// reslice B: Put restores it.
 	B []byte
 	// Lines is the number of lines in B.
 	Lines int
-	// Framing tells where the lines in B end, and is never Auto. With all but Newline, whose lines
-	// each end in a newline, a line may contain newlines.
+	// Framing tells where the lines in B end, and is never Auto. Lines of other framings than
+	// Newline may contain newlines.
 	Framing framing.Framing
 	// Read is the time at which the last byte of B was read. It has a monotonic clock reading, so
 	// time.Since is exact.
 	Read time.Time
 
 	store []byte  // all of the memory, however B has been resliced; nil for a view
-	next  *Buffer // on the free list
-	class uint8
-	free  bool // in the pool; detects a second Put
+	next  *Buffer // in the free list
+	class uint8   // size class; see sizeOf
+	free  bool    // the buffer is in the pool; detects a second Put
 
-	views   int      // how many of this buffer are not put back; guarded by Pool.mu
-	base    *Buffer  // of which this is a view, else nil
-	account *Account // that its memory is charged to, or nil
+	views   int      // guarded by Memory.mu: number of views of this buffer that are not put back
+	base    *Buffer  // the buffer of which this is a view; nil for any other
+	account *Account // the account that is charged for the memory, or nil
 }
 
 const (
@@ -50,6 +50,7 @@ func ClassSize(size int) int {
 	return sizeOf(classOf(size))
 }
 
+// classOf returns the smallest size class that holds size bytes.
 func classOf(size int) uint8 {
 	if size <= 1<<minShift {
 		return 0
@@ -57,6 +58,7 @@ func classOf(size int) uint8 {
 	return uint8(bits.Len(uint(size-1)) - minShift)
 }
 
+// sizeOf returns the size of the buffers of a class, in bytes.
 func sizeOf(class uint8) int {
 	return 1 << (minShift + int(class))
 }

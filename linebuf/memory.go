@@ -2,32 +2,31 @@ package linebuf
 
 import (
 	"math"
-	"slices"
 	"sync"
 )
 
-// maxFree limits the free lists, in bytes. Buffers beyond it go to the garbage collector, so that a
-// burst does not take memory for ever.
+// maxFree limits the free lists, in bytes. Buffers beyond it go to the garbage collector, so that
+// the memory of a burst is freed after it.
 const maxFree = 32 << 20
 
-// Memory is a budget of bytes that pools share. Half of it belongs to the pools in equal parts,
-// which no other pool gets, so that none of them can starve the others. The other half goes to
-// whichever pool asks first. A single pool has all of it. Memory is safe for concurrent use.
+// Memory is a budget of bytes that pools share. Half of it is reserved for the pools in equal
+// parts, so that none of them can starve the others. The other half goes to the pools that ask
+// first. A single pool has all of the budget. Memory is safe for concurrent use.
 //
 // There is one free list for each size class, newest buffer first, since that one is still in the
 // cache. Buffers in use and free buffers together stay within the budget, so that the memory of the
 // process does too. Nothing allocates in steady state.
 type Memory struct {
-	limit   int64
-	maxFree int64
+	limit   int64 // bytes
+	maxFree int64 // bytes in the free lists
 
-	mu        sync.Mutex // never held across a blocking call; guards all fields of the pools, too
+	mu        sync.Mutex // guards the fields below and those of the pools; never held across a blocking call
 	pools     []*Pool
-	turn      int   // index in pools of the one whose waiters are served first
+	turn      int   // index in pools of the pool whose waiters are served first
 	waiting   int   // the sum of Pool.nWaiters
 	used      int64 // the sum of Pool.inUse
 	committed int64 // the sum of the larger of Pool.inUse and Pool.reserved
-	free      int64 // bytes on the free lists
+	free      int64 // bytes in the free lists
 	lists     [numClasses]*Buffer
 }
 
@@ -39,8 +38,8 @@ func NewMemory(limit int64) *Memory {
 	return &Memory{limit: limit, maxFree: min(maxFree, limit)}
 }
 
-// Part returns the part of a budget of total bytes that one of several pools, which may hand out
-// limit bytes at most, can count on.
+// Part returns the bytes that are reserved for a pool, out of a budget of total bytes that the
+// given number of pools share. limit is the most that the pool may hand out.
 func Part(total, limit int64, pools int) int64 {
 	if pools > 1 {
 		total /= 2 * int64(pools)
@@ -49,12 +48,13 @@ func Part(total, limit int64, pools int) int64 {
 }
 
 // NewPool returns a pool that hands out at most limit bytes of m at one time. A limit below 1 means
-// that of m. The parts of the other pools become smaller. Close gives the pool's part back.
+// that of m. The parts that are reserved for other pools become smaller. The caller closes the pool
+// to give its part back.
 func (m *Memory) NewPool(limit int64) *Pool {
 	if limit < 1 {
 		limit = m.limit
 	}
-	p := &Pool{Memory: m, limit: limit}
+	p := &Pool{memory: m, limit: limit}
 	p.waiters.next, p.waiters.prev = &p.waiters, &p.waiters
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -63,20 +63,7 @@ func (m *Memory) NewPool(limit int64) *Pool {
 	return p
 }
 
-// Close ends the use of the pool, which has no waiters any more. What it has handed out is left to
-// the garbage collector and no longer counted.
-func (p *Pool) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.Index(p.pools, p); i >= 0 {
-		p.useLocked(-p.inUse)
-		p.closed = true
-		p.pools = slices.Delete(p.pools, i, i+1)
-		p.divideLocked()
-	}
-}
-
-// divideLocked gives each pool its part.
+// divideLocked reserves a part of the budget for each pool.
 func (m *Memory) divideLocked() {
 	m.committed, m.turn = 0, 0
 	for _, p := range m.pools {
@@ -97,7 +84,7 @@ func (m *Memory) grantLocked() {
 	}
 }
 
-// keepLocked puts a buffer of a size on its free list, if there is room.
+// keepLocked puts a buffer of size bytes on its free list, if there is room.
 func (m *Memory) keepLocked(b *Buffer, size int64) {
 	if m.free+size <= m.maxFree && m.used+m.free+size <= m.limit {
 		b.next = m.lists[b.class]
@@ -106,8 +93,8 @@ func (m *Memory) keepLocked(b *Buffer, size int64) {
 	}
 }
 
-// makeRoomLocked leaves free buffers to the garbage collector, the largest first, until buffers in
-// use and free buffers together fit into the budget.
+// makeRoomLocked drops free buffers, the largest first, until buffers in use and free buffers
+// together fit into the budget.
 func (m *Memory) makeRoomLocked() {
 	for class := numClasses - 1; class >= 0 && m.free > m.limit-m.used; class-- {
 		for m.lists[class] != nil && m.free > m.limit-m.used {

@@ -2,58 +2,59 @@ package linebuf
 
 import (
 	"context"
+	"slices"
 
 	"linesplit/internal/framing"
 )
 
-// Pool hands out buffers within a budget of bytes. It is safe for concurrent use.
+// Pool hands out buffers within a budget of bytes. A buffer counts with its capacity from the
+// moment it is handed out until it is put back. A Pool is safe for concurrent use.
 //
-// It keeps free lists of its own instead of a sync.Pool; see [Memory].
+// The free lists of Memory take the place of a sync.Pool, which has no budget and loses its buffers
+// at each garbage collection.
 type Pool struct {
-	*Memory
+	memory *Memory
+	limit  int64 // the most bytes to hand out at one time
 
-	limit    int64  // of inUse
-	reserved int64  // guarded by mu: the part of the memory that no other pool gets
-	inUse    int64  // guarded by mu: bytes handed out
-	waiters  waiter // guarded by mu: the ring's sentinel; its next has waited longest
-	nWaiters int    // guarded by mu
-	closed   bool   // guarded by mu: nothing is counted any more
-
-	freeViews *Buffer // guarded by mu: list
-	nViews    int     // guarded by mu: its length
+	// Guarded by memory.mu.
+	reserved  int64   // bytes of the budget that no other pool gets
+	inUse     int64   // bytes handed out
+	waiters   waiter  // sentinel of the ring of waiters; its next has waited longest
+	nWaiters  int     // number of waiters
+	closed    bool    // Close was called
+	freeViews *Buffer // list of views to use again
+	nViews    int     // length of freeViews
 }
 
-// NewPool returns a pool with a budget of limit bytes that it shares with no other. A buffer counts
-// with its capacity from the moment it is handed out until it is put back. A limit below 1 means no
-// limit.
+// NewPool returns a pool with a budget of limit bytes of its own. A limit below 1 means no limit.
 func NewPool(limit int64) *Pool { return NewMemory(limit).NewPool(limit) }
 
-// Limit returns the bytes that the pool can count on: its budget, or its part of a shared one.
-// Parts of it are limits for what lines in one state may hold.
+// Limit returns the bytes that are reserved for the pool: all of its own budget, or its part of a
+// shared one. Limits for lines in one state, such as unfinished lines, are fractions of it.
 func (p *Pool) Limit() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
 	return p.reserved
 }
 
-// Bound returns the bytes that the pool may hand out at the moment: other pools that need less than
-// their parts leave room.
+// Bound returns the bytes that the pool may hand out at the moment, which depends on the other
+// pools of a shared budget. It is at least Limit.
 func (p *Pool) Bound() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return min(p.limit, max(p.reserved, p.Memory.limit-(p.committed-max(p.inUse, p.reserved))))
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	return min(p.limit, max(p.reserved, p.memory.limit-(p.memory.committed-max(p.inUse, p.reserved))))
 }
 
 // InUse returns how many bytes are handed out at the moment. MustGet may raise it above Limit.
 func (p *Pool) InUse() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
 	return p.inUse
 }
 
 // Get returns an empty buffer of at least size bytes, which the caller owns. While the budget has
-// no room for it, Get waits; waiters are served first in, first out. The only error is ctx's, and
-// it comes without a buffer. A size above the whole budget is granted when nothing else is in use.
+// no room for it, Get waits; waiters are served first in, first out. The only error is that of ctx,
+// without a buffer. A size above the whole budget is granted when nothing else is in use.
 func (p *Pool) Get(ctx context.Context, size int) (*Buffer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -64,17 +65,17 @@ func (p *Pool) Get(ctx context.Context, size int) (*Buffer, error) {
 	return p.wait(ctx, classOf(size))
 }
 
-// TryGet is Get without waiting: it returns nil if the budget has no room, or if other callers
-// already wait for room.
+// TryGet is Get without waiting: it returns nil if the budget has no room, or if other callers are
+// waiting for room.
 func (p *Pool) TryGet(size int) *Buffer {
 	class := classOf(size)
-	p.mu.Lock()
+	p.memory.mu.Lock()
 	if p.nWaiters > 0 || !p.fitsLocked(class) {
-		p.mu.Unlock()
+		p.memory.mu.Unlock()
 		return nil
 	}
 	b := p.takeLocked(class)
-	p.mu.Unlock()
+	p.memory.mu.Unlock()
 	return orNew(b, class)
 }
 
@@ -82,20 +83,20 @@ func (p *Pool) TryGet(size int) *Buffer {
 // neither waits nor fails, and exceeds the budget if it has to.
 func (p *Pool) MustGet(size int) *Buffer {
 	class := classOf(size)
-	p.mu.Lock()
+	p.memory.mu.Lock()
 	b := p.takeLocked(class)
-	p.mu.Unlock()
+	p.memory.mu.Unlock()
 	return orNew(b, class)
 }
 
-// Put gives back b, which the caller owns until then. Putting nil does nothing. Putting the same
-// buffer twice panics, because by then it may have another owner.
+// Put gives back b, which the caller owns until then. It does nothing if b is nil, and panics if b
+// was put back before, since by then it may have another owner.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
 	if b.free || b.views > 0 {
 		panic("linebuf: a buffer was put back twice, or while others share it")
 	}
@@ -111,18 +112,33 @@ func (p *Pool) Put(b *Buffer) {
 	}
 	p.useLocked(-size)
 	b.B, b.Lines, b.Framing, b.free = b.store[:0], 0, framing.Newline, true
-	p.keepLocked(b, size)
-	p.grantLocked()
+	p.memory.keepLocked(b, size)
+	p.memory.grantLocked()
 }
 
+// Close ends the use of the pool, which must have no waiters any more. The pool no longer counts
+// the buffers that it has handed out.
+func (p *Pool) Close() {
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	if i := slices.Index(p.memory.pools, p); i >= 0 {
+		p.useLocked(-p.inUse)
+		p.closed = true
+		p.memory.pools = slices.Delete(p.memory.pools, i, i+1)
+		p.memory.divideLocked()
+	}
+}
+
+// fitsLocked reports whether a buffer of the class fits into the budget. Any buffer does if the
+// pool has handed out none.
 func (p *Pool) fitsLocked(class uint8) bool {
 	size := int64(sizeOf(class))
-	return p.inUse == 0 || size <= p.limit-p.inUse && p.committedWithLocked(size) <= p.Memory.limit
+	return p.inUse == 0 || size <= p.limit-p.inUse && p.committedWithLocked(size) <= p.memory.limit
 }
 
 // committedWithLocked returns what Memory.committed would be with size more bytes handed out.
 func (p *Pool) committedWithLocked(size int64) int64 {
-	return p.committed - max(p.inUse, p.reserved) + max(p.inUse+size, p.reserved)
+	return p.memory.committed - max(p.inUse, p.reserved) + max(p.inUse+size, p.reserved)
 }
 
 // useLocked counts n bytes as handed out, or as put back if n is negative.
@@ -130,27 +146,28 @@ func (p *Pool) useLocked(n int64) {
 	if p.closed {
 		return
 	}
-	p.committed = p.committedWithLocked(n)
+	p.memory.committed = p.committedWithLocked(n)
 	p.inUse += n
-	p.used += n
+	p.memory.used += n
 }
 
-// takeLocked counts a buffer of the class as handed out. It returns nil if none is free: the caller
-// then makes one outside the lock, since fresh memory has to be cleared.
+// takeLocked counts a buffer of the class as handed out. It returns nil if none is free: then the
+// caller makes one outside the lock, since new memory has to be cleared.
 func (p *Pool) takeLocked(class uint8) *Buffer {
 	size := int64(sizeOf(class))
 	p.useLocked(size)
-	b := p.lists[class]
+	b := p.memory.lists[class]
 	if b == nil {
-		p.makeRoomLocked()
+		p.memory.makeRoomLocked()
 		return nil
 	}
-	p.lists[class] = b.next
-	p.free -= size
+	p.memory.lists[class] = b.next
+	p.memory.free -= size
 	b.next, b.free = nil, false
 	return b
 }
 
+// orNew returns b, or a new buffer of the class if b is nil.
 func orNew(b *Buffer, class uint8) *Buffer {
 	if b == nil {
 		return newBuffer(class)

@@ -100,8 +100,8 @@ func TestFreeBuffersStayWithinTheBudget(t *testing.T) {
 		var all []*Buffer
 		for b := p.TryGet(size); b != nil; b = p.TryGet(size) {
 			all = append(all, b)
-			if p.inUse+p.free > p.Memory.limit {
-				t.Fatalf("in use %d and free %d exceed %d", p.inUse, p.free, p.limit)
+			if p.inUse+p.memory.free > p.memory.limit {
+				t.Fatalf("in use %d and free %d exceed %d", p.inUse, p.memory.free, p.limit)
 			}
 		}
 		if want := 8 << 10 / size; len(all) != want {
@@ -119,8 +119,8 @@ func TestFreeBuffersStayWithinTheBudget(t *testing.T) {
 	for _, b := range all {
 		big.Put(b)
 	}
-	if big.free != maxFree {
-		t.Errorf("%d bytes are kept, want %d", big.free, maxFree)
+	if big.memory.free != maxFree {
+		t.Errorf("%d bytes are kept, want %d", big.memory.free, maxFree)
 	}
 }
 
@@ -224,8 +224,8 @@ func TestPoolUnderPressure(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if p.InUse() != 0 || p.nWaiters != 0 || p.free > p.limit {
-		t.Errorf("in use %d, waiting %d, free %d", p.InUse(), p.nWaiters, p.free)
+	if p.InUse() != 0 || p.nWaiters != 0 || p.memory.free > p.limit {
+		t.Errorf("in use %d, waiting %d, free %d", p.InUse(), p.nWaiters, p.memory.free)
 	}
 }
 

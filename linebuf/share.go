@@ -6,25 +6,24 @@ import (
 	"linesplit/internal/framing"
 )
 
-// Account counts the memory of buffers that are held on behalf of one receiver, in bytes. The zero
-// value is ready to use; it is safe for concurrent use.
+// Account counts the memory of the buffers that one receiver holds, in bytes. The zero value is
+// ready to use. An Account is safe for concurrent use.
 type Account struct{ held atomic.Int64 }
 
 // Held returns the present count.
 func (a *Account) Held() int64 { return a.held.Load() }
 
-// maxViews limits the free views that a pool keeps.
+// maxViews limits the number of free views that a pool keeps.
 const maxViews = 1 << 14
 
-// Share divides the ownership of b, which the caller gives up, among one receiver for each of the
-// accounts. It appends a view for each of them to views: a buffer with the content of b, which each
-// receiver owns and puts back by itself. The memory of b is shared, not copied, and goes back to
-// the pool with the last view. Until then the content must not change, so a view has no room to
-// append to: cap(view.B) is len(view.B). Each account is charged with all of the memory, since any
-// receiver may be the last one to hold it.
+// Share makes a view of b for each of the accounts, and appends the views to views. A view is a
+// buffer with the content of b, whose receiver owns it and puts it back. The caller gives up b. The
+// views share its memory, which goes back to the pool with the last of them. Until then the content
+// must not change, so a view has no room to append to: cap(view.B) is len(view.B). Each account is
+// charged for all of the memory, since any receiver may be the last one to hold it.
 func (p *Pool) Share(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
 	if b.free || b.base != nil || b.views > 0 {
 		panic("linebuf: a buffer was shared that is free, or shared already")
 	}
@@ -45,14 +44,13 @@ func (p *Pool) Share(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer 
 	return views
 }
 
-// Shared reports whether b is a view, whose content must not change.
+// Shared reports whether b is a view that Share has made, whose content must not change.
 func (b *Buffer) Shared() bool { return b.base != nil }
 
 // Charged reports whether the memory of b is charged to an account. That of every view is.
 func (b *Buffer) Charged() bool { return b.account != nil }
 
-// Memory returns the bytes of memory that b keeps from being used otherwise. For a view that is all
-// of the shared memory.
+// Memory returns the bytes of memory that b occupies. For a view that is all of the shared memory.
 func (b *Buffer) Memory() int64 {
 	if b.base != nil {
 		return int64(len(b.base.store))
@@ -60,15 +58,16 @@ func (b *Buffer) Memory() int64 {
 	return int64(cap(b.B))
 }
 
-// TryGetLike is TryGet for a buffer that is to hold part of the content of like: it is charged to
-// the same account, if there is one.
+// TryGetLike is TryGet for a buffer into which the caller copies content of like. The account of
+// like, if it has one, is charged for the buffer.
 func (p *Pool) TryGetLike(like *Buffer, size int) *Buffer {
 	return chargedLike(p.TryGet(size), like)
 }
 
-// MustGetLike is MustGet for such a buffer.
+// MustGetLike is TryGetLike with MustGet.
 func (p *Pool) MustGetLike(like *Buffer, size int) *Buffer { return chargedLike(p.MustGet(size), like) }
 
+// chargedLike charges the account of like for b, which may be nil, and returns b.
 func chargedLike(b, like *Buffer) *Buffer {
 	if b != nil && like.account != nil {
 		b.account = like.account
@@ -77,8 +76,8 @@ func chargedLike(b, like *Buffer) *Buffer {
 	return b
 }
 
-// putViewLocked gives back a view. It returns the buffer behind it if this was the last view, which
-// is then to be put back, else nil.
+// putViewLocked gives back a view. After the last view it returns the buffer of which these were
+// views, which the caller puts back, and otherwise nil.
 func (p *Pool) putViewLocked(v *Buffer) *Buffer {
 	b := v.base
 	v.account.held.Add(-int64(len(b.store)))

@@ -2,23 +2,24 @@ package linebuf
 
 import "context"
 
-// waiter is one waiting Get, a link of the ring in Pool.
+// waiter is a waiting Get, a link of the ring Pool.waiters.
 type waiter struct {
 	class      uint8
-	granted    chan struct{} // closed once its memory is counted as handed out
-	b          *Buffer       // the granted buffer; nil if it is counted but has yet to be made
+	granted    chan struct{} // closed once the memory is counted as handed out
+	b          *Buffer       // valid after granted: the buffer, or nil if the waiter is to make it
 	prev, next *waiter
 }
 
+// wait waits in the ring for a buffer of a size class.
 func (p *Pool) wait(ctx context.Context, class uint8) (*Buffer, error) {
 	w := &waiter{class: class, granted: make(chan struct{})}
-	p.mu.Lock()
+	p.memory.mu.Lock()
 	w.prev, w.next = p.waiters.prev, &p.waiters
 	w.prev.next, w.next.prev = w, w
 	p.nWaiters++
-	p.waiting++
-	p.grantLocked() // there may be room since the caller looked
-	p.mu.Unlock()
+	p.memory.waiting++
+	p.memory.grantLocked() // there may be room since the caller looked
+	p.memory.mu.Unlock()
 
 	select {
 	case <-w.granted:
@@ -30,17 +31,17 @@ func (p *Pool) wait(ctx context.Context, class uint8) (*Buffer, error) {
 	return orNew(w.b, class), nil
 }
 
-// withdraw takes w off the ring. It returns false if w has been granted its buffer in the meantime.
-// Waiters behind w may fit now, if w asked for more than there was.
+// withdraw takes w out of the ring. It returns false if w has been granted its buffer in the
+// meantime. Waiters behind w are served if they fit now.
 func (p *Pool) withdraw(w *waiter) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
 	select {
 	case <-w.granted:
 		return false
 	default:
 		p.unlinkLocked(w)
-		p.grantLocked()
+		p.memory.grantLocked()
 		return true
 	}
 }
@@ -54,8 +55,9 @@ func (p *Pool) serveLocked() {
 	}
 }
 
+// unlinkLocked takes w out of the ring.
 func (p *Pool) unlinkLocked(w *waiter) {
 	w.prev.next, w.next.prev = w.next, w.prev
 	p.nWaiters--
-	p.waiting--
+	p.memory.waiting--
 }

@@ -15,9 +15,9 @@ import (
 	"linesplit/internal/stranger"
 )
 
-// Advise adds to an error of the dialling side which setting can mend it. prefix begins the names
-// of the settings: with -tls-target they are -tls-target-ca, -tls-target-cert, -tls-target-key and
-// -tls-target-server-name. Other errors stay as they are.
+// Advise adds to an error of the dialling side which setting can mend it, if there is one. prefix
+// begins the names of the settings: with -tls-target they are -tls-target-ca, -tls-target-cert,
+// -tls-target-key and -tls-target-server-name.
 func Advise(err error, prefix string) error {
 	if advice := adviceOn(err, prefix); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)
@@ -26,7 +26,7 @@ func Advise(err error, prefix string) error {
 }
 
 // AdviseHandshake is Advise for an error of a handshake, which may have failed because the peer
-// does not speak TLS at all. What such a peer said is quoted.
+// does not speak TLS. It quotes the first bytes of such a peer.
 func AdviseHandshake(err error, prefix string) error {
 	const plain = "if it speaks plain text, write tcp:// in place of tls://"
 	header, strange := errors.AsType[tls.RecordHeaderError](err)
@@ -43,7 +43,7 @@ func AdviseHandshake(err error, prefix string) error {
 	return Advise(err, prefix)
 }
 
-// ListenerAdvice returns what can mend an error of a handshake on the accepting side, or nothing.
+// ListenerAdvice returns advice on an error of a handshake on the accepting side, or "".
 func ListenerAdvice(err error) string {
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		return "the sender does not speak TLS: give it a tcp:// listener, or switch TLS on there"
@@ -61,8 +61,8 @@ func ListenerAdvice(err error) string {
 	return ""
 }
 
-// HandshakeFault names the kind of an error of a handshake on the accepting side. There are few
-// kinds, so that a log can limit each for itself.
+// HandshakeFault returns the kind of an error of a handshake on the accepting side, such as
+// "timeout". There are few kinds, so that a log can limit the rate of each separately.
 func HandshakeFault(err error) string {
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		return "no TLS"
@@ -101,6 +101,7 @@ func HandshakeFault(err error) string {
 	return "other"
 }
 
+// adviceOn returns the advice of Advise, or "".
 func adviceOn(err error, prefix string) string {
 	if _, untrusted := errors.AsType[x509.UnknownAuthorityError](err); untrusted {
 		return "if the certificate is the right one, give its authority in " + prefix + "-ca"
@@ -118,7 +119,7 @@ func adviceOn(err error, prefix string) string {
 	return ""
 }
 
-// nameOf returns a name that a certificate is for.
+// nameOf returns a host name of the certificate, or words for it if none is plain.
 func nameOf(cert *x509.Certificate) string {
 	for _, name := range cert.DNSNames {
 		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == "" {
@@ -128,7 +129,7 @@ func nameOf(cert *x509.Certificate) string {
 	return "its name"
 }
 
-// remoteAlert returns the text of an alert that the peer has sent, or nothing.
+// remoteAlert returns the text of an alert that the peer has sent, or "".
 func remoteAlert(err error) string {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
 		return op.Err.Error()

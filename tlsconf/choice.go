@@ -6,21 +6,21 @@ import (
 	"linesplit/internal/servername"
 )
 
-// choice chooses among several certificates by the name that a client asks for. crypto/tls would
-// check each of them against the name, at every handshake.
+// choice chooses among several certificates by the name that a client asks for. It uses a table of
+// names, since crypto/tls would compare the name with each certificate at every handshake.
 type choice struct {
 	all    []tls.Certificate // at least one
 	byName servername.Table[[]*tls.Certificate]
 }
 
-// newChoice reads the names that the certificates are for. Names that no client can ask for are
-// left out.
+// newChoice makes the table of the certificates' names. It leaves out names that no client can ask
+// for.
 func newChoice(all []tls.Certificate) *choice {
 	c := &choice{all: all, byName: servername.Table[[]*tls.Certificate]{}}
 	for i := range all {
 		pair := &all[i]
 		if pair.Leaf == nil {
-			continue // could not be read, which is an error
+			continue // loadServer has returned an error for it
 		}
 		for _, text := range pair.Leaf.DNSNames {
 			if name, err := servername.Parse(text); err == nil {
@@ -31,9 +31,9 @@ func newChoice(all []tls.Certificate) *choice {
 	return c
 }
 
-// certificate returns the certificate for a client: the first that is for the name, or else the
-// first of all. One whose key the client can check comes before others. It is
-// tls.Config.GetCertificate.
+// certificate is a tls.Config.GetCertificate. It returns the first certificate for the name that
+// the client asks for, or the first of all if there is none. A certificate that the client supports
+// comes before others.
 func (c *choice) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if fitting, found := c.byName.Lookup(hello.ServerName); found {
 		for _, pair := range fitting {

@@ -9,9 +9,9 @@ import (
 // ClientFiles are the files and settings of the dialling side. The zero value trusts the system's
 // authorities and presents no certificate.
 type ClientFiles struct {
-	CA         string       // PEM: the authorities to trust instead of the system's
+	CA         string       // PEM: authorities to trust instead of the system's
 	Cert, Key  string       // PEM: for targets that request a certificate; both or neither; may be one file
-	ServerName string       // the name that a target's certificate must have; empty: see Config
+	ServerName string       // name that a target's certificate must have; empty: see Config
 	SkipVerify bool         // accept any certificate
 	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2
 	Logger     *slog.Logger // of reloads and expiring certificates; nil discards
@@ -22,7 +22,7 @@ type Client struct {
 	files *reloader
 }
 
-// NewClient reads all the files. Its error joins everything that is wrong with them.
+// NewClient reads all the files. Its error joins all faults; see FileErrors.
 func NewClient(f ClientFiles) (*Client, error) {
 	version, err := minVersion(f.MinVersion)
 	if err != nil {
@@ -40,18 +40,19 @@ func NewClient(f ClientFiles) (*Client, error) {
 	return &Client{files: files}, nil
 }
 
-// Config returns the configuration for one dial, from the present contents of the files. The caller
-// owns it. If its ServerName is empty the caller must set it to the host that it dials: crypto/tls
-// refuses a handshake without a name unless SkipVerify is set.
+// Config returns a configuration for one dial, from the present contents of the files. The caller
+// owns it. If its ServerName is empty, the caller must set it to the host that it dials, since
+// crypto/tls refuses a handshake without a name unless SkipVerify is set.
 func (c *Client) Config() *tls.Config { return c.files.config().Clone() }
 
+// loadClient reads all files, and returns no material unless all of them load.
 func loadClient(f ClientFiles, version uint16) (*material, error) {
 	m := &material{config: &tls.Config{
 		ServerName:         f.ServerName,
 		InsecureSkipVerify: f.SkipVerify,
 		MinVersion:         version,
-		// One Write of at most 16 KiB must make one record and one write to the socket:
-		// acknowledged bytes are counted in whole records.
+		// A Write of at most 16 KiB must make one record and one write to the socket, since
+		// package target counts acknowledged bytes in whole records.
 		DynamicRecordSizingDisabled: true,
 	}}
 	var caErr, pairErr error
@@ -72,9 +73,9 @@ func loadClient(f ClientFiles, version uint16) (*material, error) {
 	return m, nil
 }
 
-// alwaysPresent presents the configured certificate even to a target whose list of authorities does
-// not name its issuer. By default crypto/tls would present none, and the target would report a
-// missing certificate instead of the fault in ours.
+// alwaysPresent returns a callback that presents the configured certificate even to a target whose
+// list of authorities does not name its issuer. By default crypto/tls would present none, and the
+// target would report a missing certificate instead of an untrusted one.
 func alwaysPresent(pair tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 }

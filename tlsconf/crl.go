@@ -9,23 +9,24 @@ import (
 )
 
 const (
-	pemCRL = "X509 CRL"
-	// oidDelta marks a list of changes to another list.
-	oidDelta = "2.5.29.27"
+	pemCRL   = "X509 CRL"  // type of the PEM block of a revocation list
+	oidDelta = "2.5.29.27" // extension of a delta list, which has the changes to another list
 )
 
-// revocations are the lists of revoked certificates of one file.
+// revocations has the revocation lists of one file.
 type revocations struct {
 	lists []revocationList
 }
 
+// revocationList is a revocation list with an index.
 type revocationList struct {
 	*x509.RevocationList
-	serials map[string]struct{} // of the revoked certificates
+	serials map[string]struct{} // serial numbers of the revoked certificates, as big-endian bytes
 }
 
-// loadCRL reads a file of revocation lists. Those of the given authorities must be signed by them;
-// others may belong to authorities that clients send along, and are checked when they do.
+// loadCRL reads a file of revocation lists. It checks the signatures of lists that one of the given
+// authorities has issued. Other lists may belong to authorities that clients send along; verify
+// checks those.
 func loadCRL(from source, authorities []*x509.Certificate) (*revocations, error) {
 	blocks, err := readPEM(from)
 	if err != nil {
@@ -45,6 +46,7 @@ func loadCRL(from source, authorities []*x509.Certificate) (*revocations, error)
 	return r, nil
 }
 
+// parseCRL reads one list.
 func parseCRL(der []byte, authorities []*x509.Certificate) (revocationList, error) {
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
@@ -72,8 +74,8 @@ func parseCRL(der []byte, authorities []*x509.Certificate) (revocationList, erro
 	return revocationList{list, serials}, nil
 }
 
-// verify refuses a client unless one of its chains has no revoked certificate, and a list for each
-// of its certificates but the last, whose issuer it is itself.
+// verify is a tls.Config.VerifyConnection. It accepts a client if verifyChain accepts one of its
+// chains of certificates.
 func (r *revocations) verify(state tls.ConnectionState) error {
 	err := errors.New("the client has no chain of certificates")
 	for _, chain := range state.VerifiedChains {
@@ -84,9 +86,11 @@ func (r *revocations) verify(state tls.ConnectionState) error {
 	return revocationError{err}
 }
 
-// revocationError is the error of a handshake with a client that is revoked, or may be.
+// revocationError is the error of verify.
 type revocationError struct{ error }
 
+// verifyChain returns an error if a certificate of the chain is revoked, or if there is no list of
+// its issuer. It does not check the last certificate, which has issued itself.
 func (r *revocations) verifyChain(chain []*x509.Certificate) error {
 	for i, cert := range chain[:max(0, len(chain)-1)] {
 		listed := false

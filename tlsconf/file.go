@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// File tells the files of one side apart.
+// File is the role of a file in ServerFiles or ClientFiles.
 type File int
 
 // The files of ServerFiles and ClientFiles.
@@ -22,7 +22,7 @@ type FileError struct {
 	Name string // of the file; empty: none was given
 	Err  error  // the fault without the file's name
 
-	role string
+	role string // such as "server key"
 }
 
 // Error names the role of the file, the file, and the fault.
@@ -36,7 +36,7 @@ func (e *FileError) Error() string {
 // Unwrap returns the fault.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// FileErrors returns the FileErrors that err joins, and what it joins beside them.
+// FileErrors splits err, which may join several errors, into FileErrors and others.
 func FileErrors(err error) (files []*FileError, others []error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
@@ -51,14 +51,14 @@ func FileErrors(err error) (files []*FileError, others []error) {
 	return nil, []error{err}
 }
 
-// source is a file to be read.
+// source is a file to read.
 type source struct {
 	file File
 	role string // such as "server key"
 	name string // empty: none was given
 }
 
-// fault returns a FileError.
+// fault returns a FileError about the file.
 func (s source) fault(format string, args ...any) error {
 	return &FileError{File: s.file, Name: s.name, Err: fmt.Errorf(format, args...), role: s.role}
 }

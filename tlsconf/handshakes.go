@@ -14,37 +14,38 @@ import (
 )
 
 const (
-	// handshakeCost is what a handshake holds in memory besides the client's messages, in bytes:
-	// its goroutine's stack, keys, hashes, and our answer.
+	// handshakeCost is the memory of a handshake besides the client's messages, in bytes: its
+	// goroutine's stack, keys, hashes, and our answer.
 	handshakeCost = 32 << 10
-	// helloCopies is how often crypto/tls holds a ClientHello: as a record, as a message, and
-	// parsed.
+	// helloCopies is the number of copies of a ClientHello that crypto/tls holds: as a record, as a
+	// message, and parsed.
 	helloCopies = 4
-	// afterHello is how much a client may send between its ClientHello and the handshake's end, in
-	// bytes, a second ClientHello not counted. It is held twice.
+	// afterHello is the number of bytes that a client may send between its ClientHello and the end
+	// of the handshake, besides a second ClientHello. crypto/tls holds two copies of them.
 	afterHello = 8 << 10
-	// longChain is how much more may come where the budget has room for it at once: a chain of
-	// client certificates.
+	// longChain is the number of bytes that a client may send beyond that, for a chain of
+	// certificates, if the budget has room for them at once.
 	longChain = 64 << 10
 
-	// displaceAfter is how long in all a handshake may wait for its client while others wait for a
-	// place. It is longer than most round trips.
+	// displaceAfter is the total time that a handshake may wait for its client while other clients
+	// wait for a place. It is longer than most round trips.
 	displaceAfter = 250 * time.Millisecond
-	// yieldAfter is the same for a client that has something to its account while a client that has
-	// nothing waits.
-	yieldAfter    = 100 * time.Millisecond
+	// yieldAfter is the same for a handshake of an address with blame, while a client of an address
+	// without blame waits; see queue.
+	yieldAfter = 100 * time.Millisecond
+	// displaceEvery is the time between two calls of displace while clients wait.
 	displaceEvery = 20 * time.Millisecond
 
-	// maxWait is how long a client may wait for a place where awaitPlace cannot tell that its
+	// maxWait is how long a client may wait for a place where awaitPlace cannot see that its
 	// connection's deadline has passed.
 	maxWait = 10 * time.Second
-	// lookEvery is how often awaitPlace looks whether the client is still there.
+	// lookEvery is the time between two looks of awaitPlace whether the client is still there.
 	lookEvery = 500 * time.Millisecond
 
-	// minPlaces is the number of handshakes that have room in any budget.
+	// minPlaces is the number of handshakes for which any budget has room.
 	minPlaces = 16
 
-	defaultHandshakeMemory = 32 << 20
+	defaultHandshakeMemory = 32 << 20 // bytes
 )
 
 // ErrProbe reports a connection that ended before its first byte. Load balancers and monitors check
@@ -58,26 +59,27 @@ var (
 )
 
 // Handshakes bounds the memory of all TLS handshakes that are in progress at one time. A client
-// costs nothing until the whole of its ClientHello has arrived. Then it waits for a place in the
-// budget, in the order of queue. While clients wait, handshakes that have waited longest for their
-// client's next message are ended. A nil *Handshakes bounds the size of ClientHellos only. Its
-// methods are safe for concurrent use.
+// costs nothing until its whole ClientHello has arrived. Then it waits for a place in the budget;
+// see queue for the order. While clients wait, Handshakes ends the handshakes that have waited
+// longest for their client's next message. A nil *Handshakes bounds the size of ClientHellos only.
+// Its methods are safe for concurrent use.
 type Handshakes struct {
-	budget int64
+	budget int64 // bytes
 	charge func(bytes int64)
 
 	probes, displaced atomic.Uint64
 
 	mu      sync.Mutex // guards the fields below
-	used    int64      // bytes
+	used    int64      // bytes of the budget
 	running map[*Incoming]struct{}
 	queue   queue
-	ticking bool // displace will be called
+	ticking bool // a timer will call displace
 }
 
 // NewHandshakes returns a bound for the handshakes of a process. memory is the budget in bytes: 32
-// MiB if it is 0, and never less than for a few handshakes. charge, if not nil, is called with what
-// handshakes take and, as a negative number, give back; it must not block.
+// MiB if it is 0, and at least enough for a few handshakes. Handshakes calls charge, if not nil,
+// with the number of bytes that handshakes take, and a negative number for bytes that they give
+// back. charge must not block.
 func NewHandshakes(memory int64, charge func(bytes int64)) *Handshakes {
 	if memory <= 0 {
 		memory = defaultHandshakeMemory
@@ -90,10 +92,11 @@ func NewHandshakes(memory int64, charge func(bytes int64)) *Handshakes {
 	}
 }
 
-// HandshakeStats counts since NewHandshakes, except for the gauges Running, Waiting and Bytes.
+// HandshakeStats has the present values of Running, Waiting and Bytes, and counts since
+// NewHandshakes.
 type HandshakeStats struct {
-	Running, Waiting int
-	Bytes            int64
+	Running, Waiting int    // handshakes in progress, and clients that wait for a place
+	Bytes            int64  // of the budget in use
 	Displaced        uint64 // handshakes ended because other clients waited
 	Probes           uint64 // connections that ended before their first byte
 }
@@ -111,15 +114,16 @@ func (h *Handshakes) Stats() HandshakeStats {
 	}
 }
 
-// Watch returns c as an Incoming, for tls.Server. Nothing else may read from c.
+// Watch returns c as an Incoming, for tls.Server. c belongs to it from then on.
 func (h *Handshakes) Watch(c net.Conn) *Incoming { return &Incoming{Watched: Watched{Conn: c}, h: h} }
 
-// costOf returns what a handshake with a ClientHello of that size may hold in memory.
+// costOf returns the most memory, in bytes, that a handshake with a ClientHello of the given size
+// may take.
 func costOf(hello int) int64 {
 	return handshakeCost + helloCopies*int64(hello) + 2*int64(hello+afterHello)
 }
 
-// enter waits for a place. Without one it returns why the wait has ended.
+// enter waits for a place. The error is the reason why the client gets none.
 func (h *Handshakes) enter(w *Incoming) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,8 +145,8 @@ func (h *Handshakes) enter(w *Incoming) error {
 	return nil
 }
 
-// leave gives back what w holds. From then on w is not displaced any more. How the handshake has
-// ended goes to the account of the client's address.
+// leave gives back the place of w, which displace does not end any more. The client's address gets
+// blame for a failed handshake, and loses some for one that succeeded.
 func (h *Handshakes) leave(w *Incoming, failed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,7 +160,7 @@ func (h *Handshakes) leave(w *Incoming, failed bool) {
 	h.serveLocked()
 }
 
-// serveLocked gives places to those that come first, as far as there is room.
+// serveLocked gives places to the first waiters of the queue, as far as there is room.
 func (h *Handshakes) serveLocked() {
 	for w := h.queue.next(); w != nil && h.used+w.cost <= h.budget; w = h.queue.next() {
 		h.queue.remove(w)
@@ -166,8 +170,8 @@ func (h *Handshakes) serveLocked() {
 	}
 }
 
-// tryGrow takes more for a handshake that has a place, unless other clients wait or there is no
-// room.
+// tryGrow takes more bytes for a handshake that has a place. It returns false if other clients wait
+// or there is no room.
 func (h *Handshakes) tryGrow(more int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -183,6 +187,7 @@ func (h *Handshakes) takeLocked(bytes int64) {
 	h.charge(bytes)
 }
 
+// tickLocked makes a timer call displace soon.
 func (h *Handshakes) tickLocked() {
 	if !h.ticking {
 		h.ticking = true
@@ -190,8 +195,8 @@ func (h *Handshakes) tickLocked() {
 	}
 }
 
-// displace ends handshakes that wait for their client, the longest first, to make room for all that
-// wait.
+// displace ends handshakes that wait for their client, the longest first, to make room for one
+// waiter of the queue each.
 func (h *Handshakes) displace() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -213,13 +218,14 @@ func (h *Handshakes) displace() {
 	}
 }
 
+// stuck is a handshake that waits for its client.
 type stuck struct {
 	w      *Incoming
-	waited time.Duration
+	waited time.Duration // total of all waits so far
 }
 
-// stuckLocked returns the handshakes that wait for their client and have done so for yieldAfter,
-// the longest first.
+// stuckLocked returns the handshakes that wait for their client and have done so for at least
+// yieldAfter in total, the longest first.
 func (h *Handshakes) stuckLocked(now time.Time) (all []stuck) {
 	for w := range h.running {
 		since := w.since.Load()

@@ -13,23 +13,27 @@ import (
 )
 
 // Incoming is a connection below a server's *tls.Conn: a Watched whose first Read waits for the
-// whole ClientHello, and refuses one that is too large. One goroutine may call Read and Handshake.
+// whole ClientHello, and refuses one that is too large. One goroutine at a time may call Read and
+// Handshake.
 type Incoming struct {
 	Watched
-	h *Handshakes // nil: Handshake bounds nothing but the ClientHello
+	h *Handshakes // nil: only the size of the ClientHello is bounded
 
 	greeted bool // the ClientHello has arrived
 	hello   int  // size of the ClientHello, in bytes
 
-	from    netip.Addr // see networkOf
+	from    netip.Addr // networkOf the client
 	shaking bool       // Handshake has a place
 	left    int        // bytes that the client may still send within the handshake
-	grown   bool       // left has been raised
-	cost    int64      // of the place
+	grown   bool       // grow has raised left
+	cost    int64      // bytes of the budget that the place takes
 
-	waited    time.Duration // for the client, in the reads and writes within the handshake that have returned
-	since     atomic.Int64  // the present time less waited when one of these began, in Unix nanoseconds; 0 outside
-	displaced atomic.Bool   // Handshakes has ended the handshake
+	// waited is the time for which reads and writes within the handshake have waited for the
+	// client. During one of them, since is the time at which it began, less waited, in Unix
+	// nanoseconds; at any other time it is 0.
+	waited    time.Duration
+	since     atomic.Int64
+	displaced atomic.Bool // displace has ended the handshake
 }
 
 // Read implements [net.Conn].
@@ -45,8 +49,8 @@ func (w *Incoming) Read(p []byte) (int, error) {
 	return w.Watched.Read(p)
 }
 
-// greet waits for the ClientHello. What is no TLS, or breaks its rules, is left to crypto/tls,
-// which explains it better.
+// greet waits for the ClientHello. It accepts a stream that is not TLS, or breaks the rules of TLS:
+// crypto/tls reads that next, and returns a better error.
 func (w *Incoming) greet() (err error) {
 	w.hello, err = clienthello.Await(w.Conn)
 	if errors.Is(err, clienthello.ErrNotTLS) || errors.Is(err, clienthello.ErrMalformed) {
@@ -57,8 +61,8 @@ func (w *Incoming) greet() (err error) {
 }
 
 // Handshake does the handshake of t, which runs over w. It waits for the ClientHello until the read
-// deadline, then for a place among all handshakes. The error is ErrProbe if the connection ended
-// before its first byte.
+// deadline of w, and then for a place in the budget of Handshakes. The error is ErrProbe if the
+// connection ended before its first byte.
 func (w *Incoming) Handshake(t *tls.Conn) error {
 	if err := w.greet(); err != nil {
 		if w.h != nil && errors.Is(err, ErrProbe) {
@@ -72,7 +76,7 @@ func (w *Incoming) Handshake(t *tls.Conn) error {
 	return w.inPlace(t.Handshake)
 }
 
-// inPlace calls shake, which does the handshake, once there is a place for it.
+// inPlace waits for a place, and calls shake, which does the handshake.
 func (w *Incoming) inPlace(shake func() error) error {
 	w.cost, w.left, w.from = costOf(w.hello), 2*w.hello+afterHello, networkOf(w.Conn)
 	if err := w.h.enter(w); err != nil {
@@ -96,7 +100,8 @@ func onOwnStack(f func() error) error {
 	return <-done
 }
 
-// awaitPlace waits until there is a place. It gives up once the client is gone or its time is over.
+// awaitPlace waits until granted is closed. It returns an error once the client is gone or its time
+// is over.
 func (w *Incoming) awaitPlace(granted <-chan struct{}) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
@@ -115,7 +120,7 @@ func (w *Incoming) awaitPlace(granted <-chan struct{}) error {
 	}
 }
 
-// readWithin reads within the handshake.
+// readWithin is Read within the handshake: it bounds what the client may send.
 func (w *Incoming) readWithin(p []byte) (int, error) {
 	if w.left == 0 && !w.grow() {
 		return 0, errTooMuch
@@ -137,8 +142,8 @@ func (w *Incoming) Write(p []byte) (int, error) {
 	return w.Watched.Write(p)
 }
 
-// beginWait begins a wait for the client, which endWait ends. All such waits of a handshake count
-// together: a client that sends a byte now and then makes no headway.
+// beginWait begins a wait for the client, and endWait ends it. All waits of a handshake are added
+// up, so that a client cannot gain time by sending a byte now and then.
 func (w *Incoming) beginWait() time.Time {
 	began := time.Now()
 	w.since.Store(began.Add(-w.waited).UnixNano())
@@ -150,7 +155,7 @@ func (w *Incoming) endWait(began time.Time) {
 	w.waited += time.Since(began)
 }
 
-// grow makes room for a long chain of certificates, once.
+// grow makes room for a long chain of certificates, once. It returns false if there is no room.
 func (w *Incoming) grow() bool {
 	const more = 2 * longChain
 	if w.grown || !w.h.tryGrow(more) {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// ErrWriteTimeout is returned by the reads and writes of a connection below TLS after a write has
-// taken too long; see [Watched.LimitWrites].
+// ErrWriteTimeout is the error of Read and Write after a Write has taken too long; see
+// [Watched.LimitWrites].
 var ErrWriteTimeout = errors.New("the peer does not read what TLS has to answer")
 
-// LimitWrites gives each Write a deadline of its own, d after its start. For connections that are
-// only read, that is a limit for what TLS answers within a Read: a peer that asks for key updates
-// and does not read the answers would block the Read for ever. After a Write that has not been
-// finished, Read returns ErrWriteTimeout, for the stream to the peer is broken.
+// LimitWrites gives each Write a deadline of its own, d after its start. On a connection that the
+// caller only reads, TLS itself writes within a Read: a peer that asks for key updates and does not
+// read the answers would block the Read for ever. After a Write that exceeds d, Read and Write
+// return ErrWriteTimeout, since the stream to the peer is broken.
 //
-// It must not be called at the same time as Read or Write.
+// The caller must not call it at the same time as Read or Write.
 func (w *Watched) LimitWrites(d time.Duration) { w.limit = d }
 
 // Write implements [net.Conn].

@@ -13,8 +13,8 @@ import (
 	"linesplit/internal/regfile"
 )
 
-// maxPEM is the size of the largest file that is read, in bytes. A bundle of all public authorities
-// has a quarter of a megabyte; revocation lists may be larger.
+// maxPEM is the size of the largest file that this package reads, in bytes. A bundle of all public
+// authorities has a quarter of a megabyte; revocation lists may be larger.
 const maxPEM = 16 << 20
 
 // loadPair reads the certificate and the key of one side ("server", "target") and checks that they
@@ -47,11 +47,11 @@ func loadPair(side, certFile, keyFile string) (tls.Certificate, error) {
 type authorities struct {
 	all  []*x509.Certificate
 	pool *x509.CertPool
-	last *x509.Certificate // the one that is valid longest
+	last *x509.Certificate // the certificate that expires last
 }
 
 // loadAuthorities reads a file of authorities. It refuses a revocation list among them, which would
-// have no effect there; hint says what to do with it.
+// have no effect; hint tells the user what to do with the list.
 func loadAuthorities(from source, hint string) (a authorities, err error) {
 	blocks, err := readPEM(from)
 	if err != nil {
@@ -83,6 +83,7 @@ func readCertificates(from source) ([]*x509.Certificate, error) {
 	return certificatesIn(from, blocks)
 }
 
+// certificatesIn returns the certificates among the blocks of a file, at least one.
 func certificatesIn(from source, blocks []*pem.Block) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for _, b := range blocks {
@@ -101,7 +102,7 @@ func certificatesIn(from source, blocks []*pem.Block) ([]*x509.Certificate, erro
 	return certs, nil
 }
 
-// readKey returns the first private key of a file, in PEM.
+// readKey returns the first private key of a file as a PEM block.
 func readKey(from source) ([]byte, error) {
 	blocks, err := readPEM(from)
 	if err != nil {
@@ -140,6 +141,7 @@ func readPEM(from source) ([]*pem.Block, error) {
 	return blocks, nil
 }
 
+// notPEM returns the fault of a file without a complete PEM block.
 func notPEM(data []byte) string {
 	const asn1Sequence = 0x30 // the first byte of every DER certificate and key
 	switch {
@@ -154,6 +156,7 @@ func notPEM(data []byte) string {
 	}
 }
 
+// describe returns what a PEM block holds, in words.
 func describe(b *pem.Block) string {
 	switch {
 	case b.Type == "CERTIFICATE":
@@ -177,6 +180,7 @@ func isEncrypted(b *pem.Block) bool {
 	return b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED")
 }
 
+// encode returns the certificates in PEM.
 func encode(certs []*x509.Certificate) []byte {
 	var out []byte
 	for _, c := range certs {

@@ -11,49 +11,48 @@ import (
 )
 
 const (
-	// blameLasts is how long after its last failed handshake an address has to its account what its
-	// handshakes have cost others.
+	// blameLasts is how long an address has its blame after its last failed handshake.
 	blameLasts = time.Minute
-	// maxBlame is how much of the wait of one failed handshake counts.
+	// maxBlame is the most blame for one failed handshake.
 	maxBlame = displaceAfter
-	// maxBlamed is the number of addresses that have an account.
+	// maxBlamed is the largest number of addresses with blame.
 	maxBlamed = 16384
 )
 
-// queue holds the clients that wait for a place. Each address has an account of the time for which
-// its failed handshakes have waited for their clients, less an allowance for those that succeeded.
-// The address with the least to its account comes first, and of its clients the newest, which is
-// the one most likely to be still there. So clients that come and do not go on with their
-// handshakes wait behind clients of other addresses, however many there are and however often they
-// come back.
+// queue holds the clients that wait for a place. Each address has a blame: the time for which its
+// failed handshakes have waited for their clients, less an allowance for those that succeeded. The
+// address with the least blame comes first, and of its clients the newest, which is most likely to
+// be still there. So clients that do not go on with their handshakes wait behind clients of other
+// addresses, however many they are and however often they come back.
 //
 // A queue is not safe for concurrent use.
 type queue struct {
-	origins map[netip.Addr]*origin // by clientlimit.Network; those with an account or with waiters
-	order   originHeap             // those with waiters
-	waiting int
-	added   uint64
+	origins map[netip.Addr]*origin // by clientlimit.Network; those with blame or with waiters
+	order   originHeap             // the origins with waiters
+	waiting int                    // number of all waiters
+	added   uint64                 // number of waiters ever added
 }
 
-// origin is what is known of an address.
+// origin is an address with its blame and its waiters.
 type origin struct {
 	at      netip.Addr
-	blame   time.Duration // in which its failed handshakes have held places and waited for their clients
-	blamed  time.Time     // when blame was raised last
-	waiters list.List     // of *waiter; the first is the newest
-	index   int           // in queue.order; -1 without waiters
+	blame   time.Duration
+	blamed  time.Time // when blame was raised last
+	waiters list.List // of *waiter; the first is the newest
+	index   int       // in queue.order; -1 without waiters
 }
 
+// waiter is a client that waits for a place.
 type waiter struct {
 	from    *origin
-	cost    int64
-	number  uint64 // a higher one is newer
-	place   *list.Element
+	cost    int64         // bytes of the budget
+	number  uint64        // the waiter with a higher number is newer
+	place   *list.Element // in origin.waiters
 	granted chan struct{} // closed once the cost is part of Handshakes.used
 	served  bool          // granted is closed
 }
 
-// add returns a new waiter of an address.
+// add adds a waiter of an address, and returns it.
 func (q *queue) add(from netip.Addr, cost int64, now time.Time) *waiter {
 	o := q.origin(from)
 	o.forgive(now)
@@ -69,7 +68,7 @@ func (q *queue) add(from netip.Addr, cost int64, now time.Time) *waiter {
 	return w
 }
 
-// next returns the waiter that comes first, nil if there is none.
+// next returns the waiter that comes first, or nil if there is none.
 func (q *queue) next() *waiter {
 	if len(q.order) == 0 {
 		return nil
@@ -92,8 +91,8 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// blame adds to the account of an address the time for which a failed handshake has waited for its
-// client.
+// blame adds the time for which a failed handshake has waited for its client to the blame of the
+// client's address.
 func (q *queue) blame(from netip.Addr, waited time.Duration, now time.Time) {
 	if waited <= 0 {
 		return
@@ -109,9 +108,8 @@ func (q *queue) blame(from netip.Addr, waited time.Duration, now time.Time) {
 	}
 }
 
-// praise takes from the account of an address, for a handshake that has succeeded, what a failed
-// one adds at most: a client that the machine or the network lets wait too long passes for a silent
-// one now and then.
+// praise takes off the blame of an address, for a handshake that has succeeded, as much as a failed
+// one adds at most: now and then, a slow machine or network makes a good client fail.
 func (q *queue) praise(from netip.Addr) {
 	o := q.origins[from]
 	if o == nil || o.blame == 0 {
@@ -126,12 +124,12 @@ func (q *queue) praise(from netip.Addr) {
 	}
 }
 
-// isBlamed reports whether an address has something to its account.
+// isBlamed reports whether an address has blame.
 func (q *queue) isBlamed(from netip.Addr) bool {
 	return q.origins[from] != nil && q.origins[from].blame > 0
 }
 
-// blameless returns the number of waiters of addresses that have nothing to their accounts.
+// blameless returns the number of waiters of addresses without blame.
 func (q *queue) blameless() (n int) {
 	for _, o := range q.order {
 		if o.blame == 0 {
@@ -141,6 +139,7 @@ func (q *queue) blameless() (n int) {
 	return n
 }
 
+// origin returns the origin of an address, and makes it if there is none.
 func (q *queue) origin(at netip.Addr) *origin {
 	o := q.origins[at]
 	if o == nil {
@@ -153,10 +152,10 @@ func (q *queue) origin(at netip.Addr) *origin {
 	return o
 }
 
-// makeRoom closes some accounts whose time is over, and another one if there are too many. It
+// makeRoom forgets some origins whose blame is over, or any blamed ones if there are too many. It
 // reports whether there is room for one more.
 func (q *queue) makeRoom(now time.Time) bool {
-	const looks = 8 // at accounts, in random order, so that this takes no longer with many
+	const looks = 8 // origins to look at, in random order, so that this takes no longer with many
 	looked := 0
 	for at, o := range q.origins {
 		if looked++; looked > looks {
@@ -169,7 +168,7 @@ func (q *queue) makeRoom(now time.Time) bool {
 	return len(q.origins) < maxBlamed
 }
 
-// forgive closes the account if its time is over. The caller puts o in its place in the order.
+// forgive clears the blame if its time is over. The caller then puts o in its place in queue.order.
 func (o *origin) forgive(now time.Time) {
 	if o.blame > 0 && now.Sub(o.blamed) > blameLasts {
 		o.blame = 0
@@ -178,8 +177,8 @@ func (o *origin) forgive(now time.Time) {
 
 func (o *origin) newest() *waiter { return o.waiters.Front().Value.(*waiter) }
 
-// networkOf returns the part of the peer's address that the peer cannot choose; not a valid one
-// where peers have none.
+// networkOf returns the part of the peer's address that the peer cannot choose, or the zero Addr if
+// the peer has no TCP address.
 func networkOf(c net.Conn) netip.Addr {
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return clientlimit.Network(a.AddrPort().Addr())
@@ -187,7 +186,7 @@ func networkOf(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// originHeap is a heap of origins with waiters, in the order in which they are served.
+// originHeap is a heap of the origins with waiters, in the order in which they are served.
 type originHeap []*origin
 
 // Len implements [heap.Interface].

@@ -13,27 +13,27 @@ import (
 
 // material is the result of reading all the files of one side.
 type material struct {
-	config  *tls.Config
-	watched []*watched
-	clients *clientTrust // of a server
-	renewed []string     // files of the pairs that differ from those before
+	config     *tls.Config
+	validities []*validity  // of all certificates and lists in the files
+	clients    *clientTrust // of a server; nil if clients need no certificate
+	renewed    []string     // files of the pairs that differ from those of the last load
 }
 
 // reloader keeps the configuration of one side and reads it again when the files change.
 type reloader struct {
-	side  string
+	side  string // "server" or "target"
 	log   *slog.Logger
 	files []string
-	// load reads the files. Beside an error it may return what could be read, with the rest from
-	// before; before is nil at first.
+	// load reads the files. before is the current material, nil at first. With an error, load may
+	// return a material of the files that it could read and of parts of before.
 	load func(before *material) (*material, error)
 
 	watch   *regfile.Watch
 	current atomic.Pointer[material]
-	warning sync.Mutex // held while a material's warnings are looked at
+	warning sync.Mutex // guards validity.lastWarning
 }
 
-// newReloader reads the files. An empty name means that the file is not configured.
+// newReloader reads the files, whose names may be empty for files that are not configured.
 func newReloader(side string, log *slog.Logger, files []string,
 	load func(before *material) (*material, error),
 ) (*reloader, error) {
@@ -48,8 +48,8 @@ func newReloader(side string, log *slog.Logger, files []string,
 	return r, nil
 }
 
-// config returns the present configuration. It does not wait for a disk that does not answer: then
-// the configuration that was last read stays in force.
+// config returns the current configuration, after a look whether the files have changed. It does
+// not wait for a disk that does not answer: then it returns the configuration that was last read.
 func (r *reloader) config() *tls.Config {
 	if r.watch.Check() {
 		r.warn()
@@ -57,12 +57,16 @@ func (r *reloader) config() *tls.Config {
 	return r.current.Load().config
 }
 
+// warn logs certificates and lists that expire soon, or are not valid.
+// warn logs certificates and lists that are not valid, or expire soon.
 func (r *reloader) warn() {
 	r.warning.Lock()
 	defer r.warning.Unlock()
 	r.current.Load().warn(r.log, time.Now())
 }
 
+// read loads the files and replaces the current material.
+// read loads the files and replaces the current material.
 func (r *reloader) read() error {
 	before := r.current.Load()
 	m, err := r.load(before)
@@ -75,7 +79,8 @@ func (r *reloader) read() error {
 	return err
 }
 
-// report logs another failure only after another change.
+// report logs the result of a read. It logs a failure only if the files have changed since the last
+// one.
 func (r *reloader) report(changed bool, err error) {
 	if err == nil {
 		r.log.Info("tls files reloaded", "side", r.side, "files", r.files)

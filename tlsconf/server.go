@@ -11,14 +11,14 @@ import (
 type ServerFiles struct {
 	Cert, Key  string       // PEM: the certificate with its chain, and its key; both required; may be one file
 	More       []Pair       // further certificates, for clients that ask for their names
-	ClientCA   string       // PEM: authorities that must have signed every client's certificate; empty: none needed
-	ClientCRL  string       // PEM: lists of client certificates that are revoked; empty: none; needs ClientCA
+	ClientCA   string       // PEM: authorities for certificates of clients; empty: clients need none
+	ClientCRL  string       // PEM: revocation lists for certificates of clients; empty for none; needs ClientCA
 	MinVersion uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2
 	Logger     *slog.Logger // of reloads and expiring certificates; nil discards
 }
 
-// Pair names the files of a certificate with its chain, and of its key, both PEM; it may be one
-// file.
+// Pair names the file of a certificate with its chain, and that of its key, both PEM. One file may
+// hold both.
 type Pair struct{ Cert, Key string }
 
 func (f *ServerFiles) pairs() []Pair { return append([]Pair{{f.Cert, f.Key}}, f.More...) }
@@ -37,7 +37,7 @@ type Server struct {
 	version uint16
 }
 
-// NewServer reads all the files. Its error joins everything that is wrong with them.
+// NewServer reads all the files. Its error joins all faults; see FileErrors.
 func NewServer(f ServerFiles) (*Server, error) {
 	version, err := minVersion(f.MinVersion)
 	if err != nil {
@@ -52,9 +52,8 @@ func NewServer(f ServerFiles) (*Server, error) {
 	return &Server{files: files, version: version}, nil
 }
 
-// Config returns a configuration for accepting connections that stays valid for the life of the
-// process: each handshake uses the present contents of the files. Callers share it and must not
-// change it.
+// Config returns a configuration for accepting connections. It stays valid for the life of the
+// process: each handshake uses the present contents of the files. Callers must not change it.
 func (s *Server) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:             s.version,
@@ -65,15 +64,15 @@ func (s *Server) Config() *tls.Config {
 	}
 }
 
-// loadServer reads all files. Each pair, and the files that judge clients, are used or kept as
-// before on their own: a pair that is broken keeps no other from being renewed.
+// loadServer reads all files. For each pair that does not load, and for the files about clients, it
+// keeps what before has, so that a broken pair does not keep others from being renewed. before is
+// nil at the first load.
 func loadServer(f ServerFiles, version uint16, before *material) (*material, error) {
 	m := &material{config: &tls.Config{
 		MinVersion: version,
-		// A sender that only writes never reads the session tickets that we would send after the
-		// handshake. When it closes, its kernel finds them unread and sends a reset, and our kernel
-		// then discards what has arrived and is not yet read. So we send no tickets and nothing
-		// else either.
+		// A sender that only writes never reads the session tickets that crypto/tls would send
+		// after the handshake. When it closes, its kernel finds them unread and sends a reset, and
+		// then our kernel discards the bytes that have arrived and are not read yet.
 		SessionTicketsDisabled: true,
 	}}
 	var errs []error
@@ -107,7 +106,7 @@ type clientTrust struct {
 	revoked *revocations // nil: no lists
 }
 
-// loadClientTrust returns nil if clients need no certificate.
+// loadClientTrust reads the files about clients. It returns nil if clients need no certificate.
 func loadClientTrust(f ServerFiles) (*clientTrust, error) {
 	if f.ClientCA == "" {
 		return nil, nil
@@ -120,7 +119,8 @@ func loadClientTrust(f ServerFiles) (*clientTrust, error) {
 	return &clientTrust{cas: cas, revoked: revoked}, errors.Join(casErr, crlErr)
 }
 
-// trust makes the configuration judge clients by t; nil lets every client in.
+// trust sets how the configuration judges the certificates of clients. If t is nil, clients need no
+// certificate.
 func (m *material) trust(f ServerFiles, t *clientTrust) {
 	m.clients = t
 	if t == nil {

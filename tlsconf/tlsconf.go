@@ -1,14 +1,14 @@
 // Package tlsconf makes a *tls.Config for either side of a connection from files, and makes a new
 // one when the files change.
 //
-// There is no goroutine that watches the files: they are checked when a handshake or a dial needs
-// the configuration, at most once a second. Changed files that load are used from the next
-// handshake on. If they do not load, for example because a certificate was replaced before its key,
-// the old configuration stays in use and the failure is logged once; of several certificates, those
-// that load are used. Existing connections are not affected.
+// No goroutine watches the files: a handshake or a dial that needs the configuration checks them,
+// at most once a second. The next handshake uses changed files. If they do not load, for example
+// because a certificate was replaced before its key, the old configuration stays in use and the log
+// has the failure once; of several certificates, those that load are used. Established connections
+// are not affected.
 //
-// Errors name the role of a file ("tls server key"), the file, and the fault, for all files at
-// once.
+// An error joins the faults of all files. Each names the role of a file ("tls server key"), the
+// file, and what is wrong with it.
 package tlsconf
 
 import (
@@ -17,8 +17,8 @@ import (
 	"log/slog"
 )
 
-// ParseVersion parses a minimum version as people write it: 1.2 or 1.3. Older versions are no
-// longer safe and are refused.
+// ParseVersion parses a minimum version, 1.2 or 1.3, and returns its number in crypto/tls. It
+// refuses older versions, which are not safe.
 func ParseVersion(s string) (uint16, error) {
 	switch s {
 	case "1.2":
@@ -58,6 +58,7 @@ func checkPair(cert, key source) error {
 	}
 }
 
+// orDiscard returns log, or a logger that discards its records if log is nil.
 func orDiscard(log *slog.Logger) *slog.Logger {
 	if log == nil {
 		return slog.New(slog.DiscardHandler)

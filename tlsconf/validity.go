@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// warnBefore is how long before its end the log warns of a certificate: long enough for a person to
-// act, and so short that certificates which are renewed a month ahead never cause a warning.
+// warnBefore is the time before the end of a certificate at which the log warns: long enough for a
+// person to act, and so short that certificates which are renewed a month ahead cause no warning.
 const warnBefore = 14 * 24 * time.Hour
 
-// watched is a certificate or a revocation list whose validity is watched. One that is not valid
-// now is not an error: the clock may be wrong, the peer may not verify, and not starting at all
-// would be worse. An old list still revokes what it names.
-type watched struct {
+// validity is the period in which a certificate or a revocation list is valid. linesplit uses it
+// outside of this period, too, and warns: the clock may be wrong, the peer may not verify, and not
+// to start at all would be worse. An old list still revokes the certificates that it names.
+type validity struct {
 	say         *warnings
 	role, file  string
-	subject     string
+	subject     string // of the certificate, or issuer of the list
 	from, until time.Time
-	before      time.Duration // how long before its end the log warns; 0: only then
-	lastWarning string        // so that each warning is logged once
+	before      time.Duration // time before the end at which the log warns; 0: only after the end
+	lastWarning string        // the warning that was last logged; empty for none
 }
 
-// warnings are log lines.
+// warnings are the messages about validities of one kind.
 type warnings struct{ expired, early, soon string }
 
 var (
@@ -37,72 +37,74 @@ var (
 	}
 )
 
-// addCert adds a certificate to watch; nil, from a file that could not be read, is ignored.
+// addCert adds the validity of a certificate. It ignores nil, which stands for a file that did not
+// load.
 func (m *material) addCert(role, file string, cert *x509.Certificate) {
 	if cert != nil {
-		m.watched = append(m.watched, &watched{
+		m.validities = append(m.validities, &validity{
 			say: &certificateWarnings, role: role, file: file, subject: cert.Subject.String(),
 			from: cert.NotBefore, until: cert.NotAfter, before: warnBefore,
 		})
 	}
 }
 
-// addLists adds revocation lists to watch. Most of them are made anew every few days, so that only
-// their end is worth a warning.
+// addLists adds the validities of revocation lists. Most lists are replaced every few days, so the
+// log does not warn before their end.
 func (m *material) addLists(role, file string, r *revocations) {
 	for _, list := range r.lists {
 		if list.NextUpdate.IsZero() {
 			continue
 		}
-		m.watched = append(m.watched, &watched{
+		m.validities = append(m.validities, &validity{
 			say: &listWarnings, role: role, file: file, subject: list.Issuer.String(),
 			from: list.ThisUpdate, until: list.NextUpdate,
 		})
 	}
 }
 
-// keepWarnings takes over which warnings have been logged of what is the same as before.
+// keepWarnings copies lastWarning of the validities that are the same as in before, so that the log
+// has each warning once.
 func (m *material) keepWarnings(before *material) {
 	if before == nil {
 		return
 	}
-	for _, w := range m.watched {
-		for _, was := range before.watched {
-			if w.same(was) {
-				w.lastWarning = was.lastWarning
+	for _, v := range m.validities {
+		for _, was := range before.validities {
+			if v.same(was) {
+				v.lastWarning = was.lastWarning
 			}
 		}
 	}
 }
 
-func (w *watched) same(was *watched) bool {
-	return w.role == was.role && w.file == was.file && w.subject == was.subject &&
-		w.from.Equal(was.from) && w.until.Equal(was.until)
+func (v *validity) same(was *validity) bool {
+	return v.role == was.role && v.file == was.file && v.subject == was.subject &&
+		v.from.Equal(was.from) && v.until.Equal(was.until)
 }
 
-// warn logs how the validity of each certificate has changed since the last call.
+// warn logs each warning that has changed since the last call.
 func (m *material) warn(log *slog.Logger, now time.Time) {
-	for _, w := range m.watched {
-		warning := w.warning(now)
-		if warning == w.lastWarning {
+	for _, v := range m.validities {
+		warning := v.warning(now)
+		if warning == v.lastWarning {
 			continue
 		}
-		w.lastWarning = warning
+		v.lastWarning = warning
 		if warning != "" {
-			log.Warn(warning, "role", w.role, "file", w.file, "subject", w.subject,
-				"not_before", w.from, "not_after", w.until)
+			log.Warn(warning, "role", v.role, "file", v.file, "subject", v.subject,
+				"not_before", v.from, "not_after", v.until)
 		}
 	}
 }
 
-func (w *watched) warning(now time.Time) string {
+func (v *validity) warning(now time.Time) string {
 	switch {
-	case now.After(w.until):
-		return w.say.expired
-	case now.Before(w.from):
-		return w.say.early
-	case w.until.Sub(now) < w.before:
-		return w.say.soon
+	case now.After(v.until):
+		return v.say.expired
+	case now.Before(v.from):
+		return v.say.early
+	case v.until.Sub(now) < v.before:
+		return v.say.soon
 	default:
 		return ""
 	}

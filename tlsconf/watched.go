@@ -14,14 +14,14 @@ type Watched struct {
 	net.Conn
 	ended atomic.Bool
 	limit time.Duration // of a Write; 0 for none
-	stuck atomic.Bool   // a limited Write has not been finished
+	stuck atomic.Bool   // a Write has exceeded limit
 
 	only    bool // Read takes what has arrived, see ReadArrived
 	drained bool // the last Read got less than it had room for
 	now     readNow
 }
 
-// Watch returns c as a Watched. Nothing else may read from c.
+// Watch returns c as a Watched, to which c belongs from then on.
 func Watch(c net.Conn) *Watched { return &Watched{Conn: c} }
 
 // Read implements [net.Conn].
@@ -45,7 +45,7 @@ func (w *Watched) read(p []byte) (int, error) {
 	return n, err
 }
 
-// Ended reports whether a Read has met the end of the stream. It is safe for concurrent use.
+// Ended reports whether a Read has reached the end of the stream. It is safe for concurrent use.
 func (w *Watched) Ended() bool { return w.ended.Load() }
 
 // NetConn returns the underlying connection.

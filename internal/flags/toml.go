@@ -48,6 +48,7 @@ func (s *Set) parseTOML(path string) error {
 // tomlEntry is a [tomlfile.Entry] in the form that setFromTOML needs.
 type tomlEntry struct {
 	path   []string // the key, after those of the tables around it
+	line   int      // the line of the key
 	header bool     // a table
 	array  bool     // [[TABLE]], or a value in brackets
 	values []string // as the option takes them
@@ -58,7 +59,7 @@ type tomlEntry struct {
 
 // entryOf converts the values of an entry.
 func entryOf(e tomlfile.Entry) tomlEntry {
-	t := tomlEntry{path: e.Path, header: e.Header, array: e.List}
+	t := tomlEntry{path: e.Path, line: e.Line, header: e.Header, array: e.List}
 	for _, v := range e.Values {
 		switch v.Kind {
 		case tomlfile.Bool:

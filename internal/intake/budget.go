@@ -10,41 +10,41 @@ import (
 	"linesplit/linebuf"
 )
 
-// budget limits the memory of unfinished lines: all that streams hold while they wait for their
-// senders. Each stream charges its buffer here, with its whole capacity.
+// budget limits the memory of unfinished lines, which is all memory that streams hold while they
+// wait for their senders. It charges each stream for its buffer, with the whole capacity.
 //
-// If the sum would exceed the limit, streams have to give memory back. Those whose buffers are
-// twice as large as their lines need come first, and exchange them. Then lines are dropped,
-// beginning with the one that has made no headway for the longest time. Only the stream's own
-// driver can do either, so it is woken. The stream that needs memory does not wait for that here
-// but in the pool, for the memory itself. A stream that is asked obeys whatever it is waiting for,
-// except the hand-over and the gate before it.
+// If the sum would exceed the limit, the budget asks streams to give memory back. Streams whose
+// buffers are at least twice as large as their lines need come first, and move their lines into
+// smaller buffers. Then lines are dropped, beginning with the line that has made no headway for the
+// longest time. Only the stream's own driver can do either, so Driver.Evict wakes it. The stream
+// that needs memory does not wait for that here but in the pool, for the memory itself. A stream
+// that is asked obeys whatever its driver waits for, except the hand-over and the gate before it.
 //
-// A line makes headway when a sixteenth of what it holds has come. A single byte now and then is
-// none, so a sender that trickles does not keep its memory at the expense of one that writes.
+// A line makes headway when a sixteenth of its charge has come. A single byte now and then is no
+// headway, so a sender that trickles does not keep its memory at the expense of one that writes.
 type budget struct {
-	start   time.Time
-	limit   atomic.Int64
+	start   time.Time    // see now
+	limit   atomic.Int64 // bytes
 	charged atomic.Int64 // the sum of Stream.charge
 	awake   awakeBudget
 
-	mu      sync.Mutex
-	idlest  headwayHeap // all streams with a charge, except those asked; some others, too
-	leaving int64       // what streams that were asked have yet to give back
+	mu      sync.Mutex  // guards the fields below
+	idlest  headwayHeap // streams to ask: all with a charge that are not asked already, and some others
+	leaving int64       // bytes that streams that were asked have yet to give back
 }
 
 // A line has made headway when 1/headwayShare of its charge has come.
 const headwayShare = 16
 
-// smallLineGrace is how much longer than others a sender with a small line may pause. While many
-// senders write long lines at once, one that writes short ones would otherwise lose a line whenever
-// the machine is busy and the rest of the line comes a moment late.
+// smallLineGrace is the time by which a sender with a small line may pause longer than others.
+// While many senders write long lines at once, a sender of short ones would otherwise lose a line
+// whenever the machine is busy and the rest of the line comes a moment late.
 const smallLineGrace = 250 * time.Millisecond
 
-// unfinished returns the limit for unfinished lines: a quarter of the memory. Windows may take half
-// of it, handshakes an eighth and awake streams a sixteenth, and the rest is for lines on their way
-// from one to the other. One line of the maximum length fits, unless that is more than half of the
-// memory.
+// unfinished returns the limit for unfinished lines, in bytes: a quarter of the memory. Windows may
+// take half of the memory, handshakes an eighth, and awake streams a sixteenth. The rest is for
+// lines on their way from streams to windows. If maxLine needs more than a quarter, the limit is
+// its size, up to half of the memory.
 func unfinished(memory int64, maxLine int) int64 {
 	return max(memory/4, min(memory/2, int64(linebuf.ClassSize(maxLine))))
 }
@@ -55,11 +55,11 @@ const awakeShare = 16
 // pressed reports whether streams should hold no more than their lines need.
 func (b *budget) pressed() bool { return b.charged.Load() > b.limit.Load()/2 }
 
-// now returns the time in the form of Stream.headway.
+// now returns t as nanoseconds since start.
 func (b *budget) now(t time.Time) int64 { return int64(t.Sub(b.start)) }
 
-// reserve replaces the charge for s's unfinished line. It returns false if the line is to be
-// dropped instead. It never waits, and lowering the charge always succeeds.
+// reserve replaces the charge of s for its unfinished line. It returns false if s has to drop the
+// line instead. It never waits, and always succeeds in lowering the charge.
 func (b *budget) reserve(s *Stream, charge int64) bool {
 	more := charge - s.charge.Load() // only its owner changes s.charge
 	if !b.tryCharge(more) && !b.evictFor(s, more) {
@@ -89,10 +89,10 @@ func (b *budget) tryCharge(more int64) bool {
 	}
 }
 
-// evictFor asks other streams to give memory back until the sum, plus more for s and without what
-// they will give, is within the limit. It returns false if that is not enough, or if s itself has
-// been asked for its line. A request for spare room that s uses now is void: others are asked
-// instead.
+// evictFor asks other streams to give memory back until the sum, plus more for s and less the bytes
+// that were asked for, is within the limit. It returns false if that is not enough, or if s itself
+// has been asked for its line. If s has been asked for spare room, which it uses now, evictFor
+// withdraws that and asks others instead.
 func (b *budget) evictFor(s *Stream, more int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,8 +115,8 @@ func (b *budget) evictFor(s *Stream, more int64) bool {
 	return false
 }
 
-// rebalance asks streams to give memory back while the sum, without what they will give, exceeds
-// the limit: a stream that was asked for spare room has used it meanwhile.
+// rebalance asks streams to give memory back while the sum, less the bytes that were asked for,
+// exceeds the limit. That happens if a stream that was asked for spare room has used it.
 func (b *budget) rebalance() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -140,23 +140,25 @@ func (b *budget) askIdlestLocked() bool {
 	return true
 }
 
-// charged is the part of a stream that the budget knows. Its owner writes the fields that are not
-// guarded.
+// charged is the part of a Stream that the budget uses.
 type charged struct {
+	// Only the driver of the stream writes these.
 	fresh   int          // bytes that have come since the line last made headway
 	charge  atomic.Int64 // bytes that budget charges for the unfinished line
-	spare   atomic.Int64 // those of them that a smaller buffer would save
-	headway atomic.Int64 // when the line last made headway, see budget
-	asked   atomic.Bool  // budget wants memory back
-	listed  atomic.Bool  // in budget.idlest, or asked; guarded by budget.mu for writing
-	inFront atomic.Bool  // before all that are not in budget.idlest; guarded by budget.mu for writing
-	key     int64        // guarded by budget.mu: the time by which it is sorted, see rankLocked
-	// key is too high once the line has more bytes than that; guarded by budget.mu for writing
-	graceUpTo atomic.Int64
-	at        int   // guarded by budget.mu: the index in budget.idlest, -1 outside it
-	leaving   int64 // guarded by budget.mu: the bytes asked for
+	spare   atomic.Int64 // bytes of charge that a smaller buffer would save
+	headway atomic.Int64 // when the line last made headway, in the form of budget.now
 
-	keepsLine bool // guarded by budget.mu: it was asked for spare room only
+	// Written with budget.mu held.
+	asked     atomic.Bool  // budget wants memory back
+	listed    atomic.Bool  // in budget.idlest, or asked
+	inFront   atomic.Bool  // sorted before all streams of budget.idlest without inFront
+	graceUpTo atomic.Int64 // key is too high once the line has more bytes than that
+
+	// Guarded by budget.mu.
+	key       int64 // the time by which the stream is sorted; see rankLocked
+	at        int   // index in budget.idlest; -1 outside it
+	leaving   int64 // bytes that the stream was asked for
+	keepsLine bool  // the stream was asked for spare room only
 }
 
 // roomy reports whether a smaller buffer would save half of the charge or more.
@@ -168,8 +170,8 @@ func (s *Stream) roomy() bool {
 // line returns the bytes that the unfinished line needs.
 func (s *Stream) line() int64 { return s.charge.Load() - s.spare.Load() }
 
-// popIdlestLocked takes the stream that is to give memory back next out of the heap. It returns
-// nil if no stream has a charge.
+// popIdlestLocked takes the next stream to ask out of the heap. It returns nil if no stream in the
+// heap has a charge.
 func (b *budget) popIdlestLocked() *Stream {
 	for len(b.idlest) > 0 {
 		v := b.idlest[0]
@@ -191,7 +193,7 @@ func (b *budget) popIdlestLocked() *Stream {
 	return nil
 }
 
-// list puts s into the heap, or into its right place there.
+// list puts s into the heap, or moves it to its place there.
 func (b *budget) list(s *Stream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -205,8 +207,8 @@ func (b *budget) list(s *Stream) {
 	}
 }
 
-// keyOf returns the time by which s is to be sorted, and the size of the line up to which that
-// holds. The time is that of the last headway, or smallLineGrace later if the line is much smaller
+// keyOf returns the time by which to sort s, and the largest size of its line for which that time
+// holds. It is the time of the last headway, or smallLineGrace later if the line is much smaller
 // than the average.
 func (b *budget) keyOf(s *Stream) (key, upTo int64) {
 	key, upTo = s.headway.Load(), (b.charged.Load()-1)/(4*max(1, int64(len(b.idlest))))
@@ -216,7 +218,7 @@ func (b *budget) keyOf(s *Stream) (key, upTo int64) {
 	return key + int64(smallLineGrace), upTo
 }
 
-// rankLocked brings up to date what s is sorted by. The caller then puts it into its place.
+// rankLocked updates the fields by which s is sorted. The caller then moves s to its place.
 func (b *budget) rankLocked(s *Stream) {
 	key, upTo := b.keyOf(s)
 	s.key = key
@@ -224,20 +226,21 @@ func (b *budget) rankLocked(s *Stream) {
 	s.inFront.Store(s.roomy())
 }
 
+// pushLocked puts s into the heap.
 func (b *budget) pushLocked(s *Stream) {
 	b.rankLocked(s)
 	heap.Push(&b.idlest, s)
 }
 
-// wanted returns the bytes that s has been asked to give back, and whether only spare room was
-// meant.
+// wanted returns the bytes that s has been asked to give back, and whether they are only spare
+// room.
 func (b *budget) wanted(s *Stream) (bytes int64, keepsLine bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return s.leaving, s.keepsLine
 }
 
-// settle ends the request to s: it has been obeyed, or the line that it was about is gone.
+// settle ends the request to s: s has obeyed it, or the line that it was about is gone.
 func (b *budget) settle(s *Stream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -263,9 +266,8 @@ func (b *budget) forget(s *Stream) {
 	}
 }
 
-// headwayHeap is a heap of streams, in the order in which they have to give memory back. That is
-// the order of inFront and key, which lag behind: popIdlestLocked brings those up to date that come
-// to the front.
+// headwayHeap is a heap of streams in the order in which the budget asks them: by inFront and key.
+// These fields may be out of date; popIdlestLocked updates those of the stream at the front.
 type headwayHeap []*Stream
 
 // Len implements [heap.Interface].
@@ -302,15 +304,15 @@ func (h *headwayHeap) Pop() any {
 	return s
 }
 
-// awakeBudget limits the memory of read buffers that streams hold while they wait in a read,
-// besides their unfinished lines. Streams beyond that read into a small buffer.
+// awakeBudget limits the memory of the read buffers that awake streams hold while they wait in a
+// read, besides their unfinished lines; see held.go.
 type awakeBudget struct {
-	limit   int64
-	charged atomic.Int64
+	limit   int64        // bytes
+	charged atomic.Int64 // bytes
 }
 
-// reserve replaces the charge of one stream, which is held before. It returns held or charge,
-// whichever is in force afterwards.
+// reserve replaces the charge of a stream, held, by another one, unless that would exceed the
+// limit. It returns the charge that is in force afterwards.
 func (b *awakeBudget) reserve(held, charge int64) int64 {
 	more := charge - held
 	for more != 0 {

@@ -6,12 +6,13 @@ import (
 	"linesplit/internal/framing"
 )
 
-// detect decides the framing of a stream by its first bytes: b, of which b[:from] was there before.
-// A count, a space and "<" are syslog with octet counting. Otherwise the first newline or NUL byte
-// decides. A stream without either among its first max bytes has lines that end in newlines.
+// detect decides the framing of a stream by its first bytes, b, of which b[:from] was there before.
+// A stream that begins with a count, a space and "<" is syslog with octet counting. Otherwise the
+// first newline or NUL byte decides. A stream with neither in its first max bytes has lines that
+// end in newlines.
 func (l *rules) detect(b []byte, from int) {
 	begin := b
-	if o := &l.octets; l.skipping { // the first bytes were dropped
+	if o := &l.octets; l.skipping { // the first bytes were dropped; o.head has them
 		begin = append(o.head[:o.n:o.n], b[:min(len(b), len(o.head)-o.n)]...)
 	}
 	switch framing.Detect(begin) {
@@ -38,7 +39,7 @@ func (l *rules) detect(b []byte, from int) {
 	}
 }
 
-// inner returns the framing of whole lines.
+// inner returns the framing of whole lines; while nothing has decided, they end in newlines.
 func (l *rules) inner() framing.Framing {
 	if l.framing == framing.Auto {
 		return framing.Newline
@@ -46,7 +47,7 @@ func (l *rules) inner() framing.Framing {
 	return l.framing
 }
 
-// keepHead keeps the first bytes of a stream that are dropped and do not tell the framing yet.
+// keepHead keeps the first bytes of a stream if they are being dropped, for the next detect.
 func (l *rules) keepHead(b []byte) {
 	if l.skipping {
 		l.octets.n = copy(l.octets.head[:], b)

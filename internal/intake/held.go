@@ -2,17 +2,19 @@ package intake
 
 import "linesplit/linebuf"
 
-// This file is about streams whose reads need a buffer before there is anything to read: those of
-// TLS, and connections without a descriptor. While such a stream is quiet, it reads into a small
+// This file has the rules for Held streams, whose reads need a buffer before there is anything to
+// read: those of TLS, and connections without a descriptor. A quiet stream reads into a small
 // buffer of its driver, or into the room behind its unfinished line. Once a read has filled that,
-// the driver wakes it, and it gets a full-size buffer until nothing has come for quietAfter. Where
-// too many streams are awake, it stays quiet, and reads go on with less at a time.
+// the driver wakes the stream, which then has a full-size buffer until nothing has come for
+// quietAfter. If too many streams are awake, the stream stays quiet, and its reads bring less at a
+// time.
 
-// SmallRead is the size of the small buffer in bytes. It is in no budget.
+// SmallRead is the size of a driver's small buffer, in bytes. No budget counts these buffers.
 const SmallRead = 512
 
-// prepareHeld is Prepare: it provides Room behind the unfinished line, or none, and then the driver
-// reads into its small buffer and calls Fill. All that is held during the read is charged.
+// prepareHeld is Prepare for a Held stream. It provides Room behind the unfinished line, or none:
+// then the driver reads into its small buffer and calls Fill. The budget is charged for all that
+// the stream holds during the read.
 func (s *Stream) prepareHeld() Next {
 	if s.awake && !s.stayAwake() {
 		s.GoQuiet()
@@ -24,8 +26,8 @@ func (s *Stream) prepareHeld() Next {
 	return Ready
 }
 
-// Fill copies b into a buffer of its own, as if it had been read into Room. The driver then calls
-// Read.
+// Fill copies b into a new buffer of the stream, as if b had been read into Room. The driver then
+// calls Read.
 func (s *Stream) Fill(b []byte) {
 	s.buf = s.shared.pool.MustGet(len(b))
 	copy(s.buf.B[:len(b)], b)
@@ -34,16 +36,18 @@ func (s *Stream) Fill(b []byte) {
 // Awake reports whether the stream is awake.
 func (s *Stream) Awake() bool { return s.awake }
 
-// Wake gives the stream a full-size buffer from the next read on, and needs a Deadline.
+// Wake gives the stream a full-size buffer from the next read on. The driver then asks Deadline for
+// the end of that time.
 func (s *Stream) Wake() { s.awake = true }
 
-// wantQuiet is want for a quiet stream.
+// wantQuiet is want for a quiet stream: the size of its next buffer, in bytes.
 func (s *Stream) wantQuiet(carried int) int {
 	return min(linebuf.ClassSize(carried+SmallRead), max(linebuf.ClassSize(s.rules.max), SmallRead))
 }
 
-// stayAwake provides a full-size buffer, and charges it. If it returns false, the budget of awake
-// streams or the pool has no room for it. UDP and stdin, of which there are few, are not charged.
+// stayAwake provides a full-size buffer, and charges awakeBudget for it. It returns false if that
+// budget or the pool has no room. Streams that are not Timed, UDP and stdin, are few and not
+// charged.
 func (s *Stream) stayAwake() bool {
 	if s.o.Timed {
 		want := int64(min(s.want(s.Carried()), s.shared.maxRead))

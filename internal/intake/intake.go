@@ -1,10 +1,9 @@
-// Package intake decides what becomes of the bytes that senders write: where lines are cut, which
-// of them are dropped or truncated, how much memory unfinished lines may take, and how long a
-// sender may be silent. docs/delivery.md says what is dropped, docs/operations.md what memory is
-// for; this package is where the rules are.
+// Package intake has the rules for the bytes that senders write: where lines end, which lines are
+// dropped or truncated, how much memory unfinished lines may take, and how long a sender may be
+// silent. docs/delivery.md describes the drops, and docs/operations.md the memory.
 //
 // A [Stream] holds the unfinished line of one inbound connection. It has no goroutine, socket,
-// channel or clock. A driver tells it what has happened, and does what it asks for:
+// channel or clock. A driver tells it of events, and carries out the actions that it asks for:
 //
 //	events   Prepare, Read, Settle, Quiet, Deadline, Obey, HoldUp, Resume, Last, Torn, End
 //	actions  a read into Room, the buffer that Read returns, the wait that Prepare asks for, a
@@ -13,14 +12,15 @@
 // The contract between them:
 //   - One goroutine at a time calls a Stream. Streams share a [Shared], which is safe for
 //     concurrent use.
-//   - Prepare comes before each read, and says whether it may take place. If it may, the driver
-//     reads into Room and calls Read if bytes have come, or Quiet if there are none to read.
+//   - The driver calls Prepare before each read, which reports whether the read may take place.
+//     Then the driver reads into Room and calls Read if bytes have come, or Quiet if there are none.
 //   - The buffer that Read returns belongs to the driver. It calls Settle, and reads nothing more
 //     before it has handed the buffer over, so that a slow receiver holds back the sender.
 //   - A driver that may have to wait for long with the buffer calls Quiet first, or GoQuiet for a
 //     Held stream, so that the stream keeps no read buffer meanwhile.
-//   - Where the driver has to wait, for the gate, for memory or to hand over, it says so by HoldUp
-//     and Resume. While it waits for memory, it asks Need how much, and gives it to Replace.
+//   - Where the driver has to wait, for the gate, for memory or to hand over, it calls HoldUp before
+//     the wait and Resume after it. For memory it asks Need how much to wait for, and passes the
+//     buffer to Replace.
 //   - When a stream has become awake, has been cut off or has missed its deadline, the driver asks
 //     Deadline for the next one. Once it is cut off, it does so before each read.
 //   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over
@@ -48,33 +48,35 @@ import (
 	"linesplit/linebuf"
 )
 
-// Driver does for a Stream what takes I/O, and counts. Any goroutine calls Evict, the others are
-// called from within the events.
+// Driver does the I/O for a Stream, and counts its losses. Any goroutine may call Evict; the Stream
+// calls the other methods from within its events.
 type Driver interface {
-	// EnterGate reports whether the stream has a place in the gate, which it gets if that needs no
-	// waiting. LeaveGate gives the place back, if it has one. A Held stream needs none.
+	// EnterGate takes a place in the gate if that needs no waiting, and reports whether the stream
+	// has one. A Held stream needs none.
 	EnterGate() bool
+	// LeaveGate gives back the place in the gate, if the stream has one.
 	LeaveGate()
 	// Evict makes the driver call Obey. It is called with the lock of the budget held, so it must
 	// not call the Stream.
 	Evict()
-	// ReadRest reads what has come behind an unfinished line that is about to be dropped, into
-	// RestRoom, calls Read for it, and reports whether that has completed the line. A driver that
-	// reads all bytes as soon as they come returns false.
+	// ReadRest reads the bytes that have come after an unfinished line that is about to be dropped,
+	// into RestRoom, calls Read, and reports whether that has completed the line. A driver that
+	// always reads bytes as soon as they come returns false.
 	ReadRest() bool
-	// Lost counts lines that will not be delivered, or not whole.
+	// Lost counts lines that are not delivered, or not whole.
 	Lost(Losses)
 }
 
 // Options are the settings of a Stream that do not change.
 type Options struct {
-	Held  bool // its driver's reads need a buffer before there is anything to read
-	Timed bool // it has a sender to which timeouts apply; its read buffer is charged while it is awake
+	Held  bool // the driver's reads need a buffer before there is anything to read; see held.go
+	Timed bool // timeouts apply to the sender, and the read buffer is charged while the stream is awake
 
-	Framing framing.Framing // of what the sender writes
+	Framing framing.Framing // of the sender; may be Auto
 }
 
-// Limits are the settings that may change. They apply to lines of which nothing has been read yet.
+// Limits are the settings of a Stream that may change. A change applies to lines of which no byte
+// has been read.
 type Limits struct {
 	MaxLine int // maximum length of a line with its delimiter or count, in bytes
 	Policy  Oversize
@@ -93,16 +95,16 @@ type Stream struct {
 
 	buf    *linebuf.Buffer // begins with record, then the unfinished line; nil if there is neither
 	record record          // see join.go
-	size   int             // of the next buffer
+	size   int             // of the next buffer, in bytes
 	filled bool            // the last read filled its buffer
-	began  bool            // the last read has ended a line, so the unfinished one began with it
+	began  bool            // the last read has ended a line, so the unfinished line began in it
 
 	awake       bool  // see held.go
-	awakeCharge int64 // the charge for the read buffer, in awakeBudget; 0 if not awake
-	active      bool  // bytes have come since Deadline was last asked
-	excused     bool  // the stream was held up since then
+	awakeCharge int64 // bytes that awakeBudget charges for the read buffer; 0 unless awake
+	active      bool  // bytes have come since the last call of Deadline
+	excused     bool  // the stream was held up since the last call of Deadline
 
-	readOut time.Time // when reading the rest ends; zero until the stream is cut off
+	readOut time.Time // when a stream that was cut off is read no more; zero before that
 
 	activity activity
 	charged
@@ -117,17 +119,17 @@ func (s *Stream) Init(shared *Shared, driver Driver, o Options, set Limits, now 
 	s.noteRead(now)
 }
 
-// Result tells what a read has brought.
+// Result is the result of a read.
 type Result struct {
-	Whole *linebuf.Buffer // whole lines, to be handed over; the caller owns it. nil: there are none
-	Lines int             // in Whole
-	Close bool            // the sender is to be closed for a line that is too long, or Uncounted
+	Whole *linebuf.Buffer // whole lines to hand over, or nil; the caller owns the buffer
+	Lines int             // number of lines in Whole
+	Close bool            // the driver is to close the connection, for a line that is too long or for Uncounted
 
-	Uncounted bool // since no count was where one had to be
+	Uncounted bool // the sender's octet counting is broken: no count was where one has to be
 }
 
-// Fresh returns the unfinished line with the n bytes that have been read behind it, and the
-// length of the former. It is for looking at them before Read, which may move them.
+// Fresh returns the unfinished line with the n bytes that have been read after it, and the length
+// of the line before these. Callers may look at b until they call Read, which may move the bytes.
 func (s *Stream) Fresh(n int) (b []byte, from int) {
 	from = len(s.buf.B)
 	return s.buf.B[:from+n], from
@@ -161,15 +163,15 @@ func (s *Stream) Read(n int, set Limits, now time.Time) (r Result) {
 	return r
 }
 
-// Settle ends what a read began, once its lines have been handed over.
+// Settle ends a read: the driver calls it once it has handed over the lines of the read.
 func (s *Stream) Settle() {
 	s.Account()
 	s.noteLine(s.began)
 }
 
 // separate returns a buffer with the first whole bytes of s.buf, and leaves the rest to the stream.
-// It copies few bytes out of a large buffer, since otherwise they would hold all of its memory
-// until they are confirmed.
+// If they are few bytes of a large buffer it copies them, since they would otherwise hold all of
+// its memory until they are confirmed.
 func (s *Stream) separate(whole int) *linebuf.Buffer {
 	full, pool := s.buf, s.shared.pool
 	rest := full.B[whole:]
@@ -193,13 +195,13 @@ func (s *Stream) separate(whole int) *linebuf.Buffer {
 	return full
 }
 
-// smallRest is the largest start of a line, in bytes, that is carried in a buffer of its own size.
-// Copying it once more costs nothing, and a thousand busy senders that wait for their turn do not
-// hold a read buffer each.
+// smallRest is the size of the longest start of a line, in bytes, for which the stream always keeps
+// a buffer of no more than its size. To copy it once more costs little, and a thousand busy senders
+// that wait for their turn do not hold a read buffer each.
 const smallRest = 4 << 10
 
-// bufferFor returns a buffer to carry rest in. It has room for the next read if rest is long and
-// there is probably more to read at once.
+// bufferFor returns a buffer for rest, the start of a line. It has room for the next read if rest
+// is long and there is probably more to read at once.
 func (s *Stream) bufferFor(rest []byte) *linebuf.Buffer {
 	pool := s.shared.pool
 	if s.filled && len(rest) > smallRest {
@@ -211,8 +213,8 @@ func (s *Stream) bufferFor(rest []byte) *linebuf.Buffer {
 }
 
 // Last ends the unfinished line with its delimiter, at a clean end of the stream, and returns its
-// buffer, which the caller owns. Without an unfinished line it returns nil; so it does if the line
-// is counted, and Torn has it.
+// buffer, which the caller owns. It returns nil if there is no unfinished line, or if the sender
+// counts octets: then Torn returns the line.
 func (s *Stream) Last(now time.Time) *linebuf.Buffer {
 	rest := s.Carried()
 	if rest == 0 || s.rules.framing == framing.Octet {
@@ -235,7 +237,7 @@ func (s *Stream) Last(now time.Time) *linebuf.Buffer {
 	return b
 }
 
-// Torn returns what is lost as the stream ends: the unfinished line, if there is one.
+// Torn returns the count of the unfinished line, which is lost if the stream ends now.
 func (s *Stream) Torn() linebuf.Count {
 	if rest := s.Unfinished(); rest > 0 {
 		return linebuf.Count{Lines: 1, Bytes: uint64(rest)}
@@ -243,7 +245,7 @@ func (s *Stream) Torn() linebuf.Count {
 	return linebuf.Count{}
 }
 
-// End gives everything back. It is the last event.
+// End gives back all memory of the stream. It is the last event.
 func (s *Stream) End() {
 	s.shared.pool.Put(s.buf)
 	s.buf = nil

@@ -11,31 +11,30 @@ import (
 )
 
 // This file joins lines that end in newlines to records of several lines, such as a stack trace. A
-// record begins with each line that matches an expression. It is not whole before the next one
-// begins, or a bound is reached, and until then it is a part of the unfinished line: in one buffer
-// with that, before it.
+// record begins with each line that matches an expression, and is complete when the next one begins
+// or a bound is reached. Until then it stays in the stream's buffer, before the unfinished line.
 
-// Join tells how lines are joined. The zero value means that they are not.
+// Join has the settings for joining lines. With the zero value lines are not joined.
 type Join struct {
 	Start *regexp.Regexp // matches the first line of each record, without its newline; nil: no joining
 	Lines int            // the most lines of a record
 }
 
-// record is the unfinished record of a stream. Its last line may follow, see Stream.
+// record is the unfinished record of a stream, and the result of join.
 type record struct {
-	size  int          // of its lines, each with its newline, at the front of the buffer
-	lines int          // their number
+	size  int          // bytes of its whole lines with their newlines, at the front of the buffer
+	lines int          // number of these lines
 	set   Join         // as of the last read
-	ends  []int        // in the buffer, of the records that the last read has completed
-	multi bool         // one of those has several lines
-	since atomic.Int64 // when the last line came, in the form of budget.now; 0: there is none
+	ends  []int        // offsets in the buffer at which the records end that join has completed
+	multi bool         // one of the completed records has several lines
+	since atomic.Int64 // time of the last line, in the form of budget.now; 0 without lines
 }
 
-// join takes the whole lines b[record.size:whole], with rest bytes of an unfinished line behind
-// them. It returns the length of the records that are complete, and their number.
+// join adds the whole lines b[record.size:whole] to the record. rest bytes of an unfinished line
+// follow them. It returns the length and the number of the records that are complete.
 //
-// A record is complete when it has as many lines as allowed, or when it would become longer than
-// the longest line with the next one, even if that is not whole yet.
+// A record is also complete when it has as many lines as allowed, or when the next line, even an
+// unfinished one, would make it longer than the longest line.
 func (s *Stream) join(set Join, whole, rest int, now time.Time) (size, records int) {
 	b, r := s.buf.B, &s.record
 	r.set = set
@@ -66,18 +65,19 @@ func (s *Stream) join(set Join, whole, rest int, now time.Time) (size, records i
 	return begin, len(r.ends)
 }
 
-// begins reports whether a line begins a record, behind one of a number of lines.
+// begins reports whether line begins a record, where the record before has the given number of
+// lines.
 func (j Join) begins(line []byte, lines int) bool {
 	return j.Start == nil || lines >= j.Lines || j.Start.Match(line)
 }
 
-// joins reports whether the stream joins lines, or has a record that it began when it did.
+// joins reports whether the stream joins lines, or still has a record from when it did.
 func (s *Stream) joins(set Join) bool {
 	return (set.Start != nil || s.record.size > 0) && s.rules.inner() == framing.Newline
 }
 
-// pack returns a buffer of the records of b, which join has found. They are counted if one has
-// several lines.
+// pack returns a buffer of the records in b that join has completed. If one of them has several
+// lines, the buffer has octet counting.
 func (s *Stream) pack(b *linebuf.Buffer) *linebuf.Buffer {
 	r := &s.record
 	b.Lines = len(r.ends)
@@ -99,15 +99,15 @@ func (s *Stream) pack(b *linebuf.Buffer) *linebuf.Buffer {
 	return packed
 }
 
-// Late reports whether the unfinished record has waited for its next line for longer than a time.
-// It may be called by any goroutine.
+// Late reports whether the unfinished record has waited for its next line for longer than wait. Any
+// goroutine may call it.
 func (s *Stream) Late(now time.Time, wait time.Duration) bool {
 	since := s.record.since.Load()
 	return since > 0 && s.shared.budget.now(now)-since > int64(wait)
 }
 
-// Complete ends the unfinished record, if there is one, and returns its buffer, which the caller
-// owns. A line that is not finished stays.
+// Complete ends the unfinished record and returns its buffer, which the caller owns, or nil if
+// there is no record. An unfinished line stays in the stream.
 func (s *Stream) Complete(now time.Time) *linebuf.Buffer {
 	if s.record.size == 0 {
 		return nil
@@ -116,7 +116,8 @@ func (s *Stream) Complete(now time.Time) *linebuf.Buffer {
 	return s.takeRecords(s.record.ends[0], now)
 }
 
-// takeRecords returns a buffer with the records at the front of the stream's, which join has found.
+// takeRecords takes the records that join has completed, size bytes at the front of the stream's
+// buffer, and returns a buffer of them.
 func (s *Stream) takeRecords(size int, now time.Time) *linebuf.Buffer {
 	b := s.separate(size)
 	b.Read = now
@@ -125,7 +126,7 @@ func (s *Stream) takeRecords(size int, now time.Time) *linebuf.Buffer {
 	return b
 }
 
-// lastRecords is Last where lines are joined: the last line has got its newline.
+// lastRecords is Last for a stream that joins lines. The last line has got its newline already.
 func (s *Stream) lastRecords(now time.Time) *linebuf.Buffer {
 	whole := s.Carried()
 	if size, _ := s.join(s.record.set, whole, 0, now); size < whole { // the last one is complete, too

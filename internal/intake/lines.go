@@ -7,21 +7,22 @@ import (
 	"linesplit/linebuf"
 )
 
-// rules decides which bytes of one connection are delivered. Of a line it remembers only
-// whether to skip the rest.
+// rules decides which bytes of one connection are delivered. It holds no bytes of lines: of the
+// unfinished line it knows only whether to skip the rest.
 //
-// A line ends in the delimiter of its framing, which is a newline or a NUL byte; octets.go has the
-// lines that are counted instead.
+// This file has the rules for lines that end in a delimiter, a newline or a NUL byte; octets.go has
+// those for octet counting.
 type rules struct {
-	max      int // length of a line with its delimiter or its count, in bytes
+	max      int // longest line with its delimiter or its count, in bytes
 	policy   Oversize
 	framing  framing.Framing // Auto until the first bytes decide; see detect
-	skipping bool            // skip up to the next delimiter
-	why      Reason          // for skipping
+	skipping bool            // the rest of the unfinished line is skipped
+	why      Reason          // the reason for skipping
 	octets   octets
 }
 
-// apply cuts b as cut does, and switches to new limits for the lines that begin in b.
+// apply is cut for any framing, which it detects if it has to. The limits apply to the lines that
+// begin in b[from:].
 func (l *rules) apply(set Limits, b []byte, from int) cut {
 	if l.framing == framing.Auto {
 		l.detect(b, from)
@@ -35,29 +36,29 @@ func (l *rules) apply(set Limits, b []byte, from int) cut {
 	return l.cut(b, from)
 }
 
-// cut is the result of applying rules to a buffer b: b[:whole] is to be delivered,
+// cut is the result of applying rules to a buffer b: b[:whole] has whole lines to deliver,
 // b[whole:whole+rest] is the start of a line, and the bytes after that are no longer used.
 type cut struct {
-	whole, lines, rest int
+	whole, lines, rest int // bytes, number of lines, bytes
 	dropped            [NumReasons]linebuf.Count
-	lossy              bool // dropped is not zero
-	ended              bool // a line has ended, whether it is delivered or not
-	truncated          uint64
-	close              bool // close the connection
-	uncounted          bool // since there is no count where one has to be
+	lossy              bool   // dropped is not zero
+	ended              bool   // a line has ended, whether it is delivered or not
+	truncated          uint64 // number of lines that were truncated
+	close              bool   // close the connection
+	uncounted          bool   // close it because there is no count where one has to be
 }
 
+// drop counts lines and bytes as dropped.
 func (r *cut) drop(why Reason, lines, bytes int) {
 	r.dropped[why].Add(linebuf.Count{Lines: uint64(lines), Bytes: uint64(bytes)})
 	r.lossy = true
 }
 
-// cut applies the rules to b, where b[:from] is the start of a line that had been carried over (no
-// delimiter in it) and b[from:] is new. It moves bytes within b to close the gaps that dropped
-// lines leave.
+// cut applies the rules to b, where b[:from] is the unfinished line, without a delimiter, and
+// b[from:] is new. It moves bytes within b to close the gaps that dropped lines leave.
 //
-// An unfinished line as long as max is too long already, whatever follows. So the rest is always
-// shorter than max, and a delimiter added to it at the end of the stream never makes it too long.
+// An unfinished line of max bytes is too long already, whatever follows. So the rest is always
+// shorter than max, and the delimiter that Last adds never makes it too long.
 func (l *rules) cut(b []byte, from int) (r cut) {
 	if l.skipping {
 		b, from = l.skip(b, &r), 0
@@ -80,8 +81,8 @@ func (l *rules) cut(b []byte, from int) (r cut) {
 	return r
 }
 
-// change is cut with new rules for the lines that begin in b. A line that began before, carried or
-// skipped, keeps its rules; if b does not end that line, the rules do not change yet.
+// change is cut with new limits for the lines that begin in b[from:]. A line that began before,
+// kept or skipped, keeps the old limits; they stay in force until it has ended.
 func (l *rules) change(max int, policy Oversize, b []byte, from int) (r cut) {
 	end := 0
 	if from > 0 || l.skipping {
@@ -124,7 +125,7 @@ func (l *rules) skip(b []byte, r *cut) []byte {
 	case end == 0:
 		end, n = len(b), len(b)
 	case l.why == ReasonTruncated:
-		n-- // truncate has delivered and counted the delimiter
+		n-- // truncate has delivered the delimiter, so it is not dropped
 		fallthrough
 	default:
 		l.skipping, r.ended = false, true
@@ -133,7 +134,8 @@ func (l *rules) skip(b []byte, r *cut) []byte {
 	return b[:copy(b, b[end:])]
 }
 
-// screen checks the length of each whole line, and closes the gaps that dropped lines leave.
+// screen applies the policy to each whole line that is too long, and closes the gaps that dropped
+// lines leave.
 func (l *rules) screen(b []byte, r *cut) {
 	whole, kept := r.whole, 0
 	for at := 0; at < whole; {
@@ -158,7 +160,7 @@ func (l *rules) screen(b []byte, r *cut) {
 	r.whole = kept
 }
 
-// cutRest handles an unfinished line that is too long already.
+// cutRest applies the policy to an unfinished line that is too long already.
 func (l *rules) cutRest(b []byte, r *cut) {
 	switch l.policy {
 	case Truncate:
@@ -184,7 +186,8 @@ func (l *rules) truncate(b []byte, to, at int, r *cut) int {
 	return to + 1
 }
 
-// refuse drops the line at the start of b, which is too long, and closes the connection.
+// refuse drops the line at the start of b, which is too long, and all of b behind it, and closes
+// the connection.
 func (l *rules) refuse(b []byte, r *cut) {
 	end := bytes.IndexByte(b, l.framing.Delimiter()) + 1
 	if end == 0 {
@@ -194,7 +197,7 @@ func (l *rules) refuse(b []byte, r *cut) {
 	l.closeBefore(b[end:], r)
 }
 
-// closeBefore closes the connection and drops b, what has been read behind a line that is too long.
+// closeBefore closes the connection and drops b, which was read behind a line that is too long.
 func (l *rules) closeBefore(b []byte, r *cut) {
 	r.close = true
 	if len(b) == 0 {
@@ -207,7 +210,7 @@ func (l *rules) closeBefore(b []byte, r *cut) {
 	r.drop(ReasonClosed, lines, len(b))
 }
 
-// abandon drops an unfinished line, of which b has come, and skips the rest of it.
+// abandon drops the unfinished line, of which b has come, and skips the rest of it.
 func (l *rules) abandon(why Reason, b []byte) (r cut) {
 	r.drop(why, 1, len(b))
 	l.skipping, l.why = true, why

@@ -2,19 +2,19 @@ package intake
 
 import "linesplit/linebuf"
 
-// Reason says why a line was not delivered, or not whole.
+// Reason is the reason why a line was not delivered, or not whole.
 type Reason uint8
 
 const (
-	ReasonOversize  Reason = iota // longer than the maximum
-	ReasonClosed                  // read behind a line for which Close has closed the connection
+	ReasonOversize  Reason = iota // the line was longer than the maximum
+	ReasonClosed                  // read after a line for which Close has closed the connection
 	ReasonTorn                    // the connection broke in mid-line
 	ReasonMemory                  // unfinished lines took too much memory
-	ReasonTruncated               // bytes cut off a line that was delivered
-	ReasonShutdown                // the driver could not hand the line over in time
+	ReasonTruncated               // bytes that were cut off a line that was delivered
+	ReasonShutdown                // the driver could not hand over the line in time
 	ReasonKeyless                 // the driver found no key in the line
-	ReasonFraming                 // no count was where one had to be
-	NumReasons
+	ReasonFraming                 // no count was where one has to be
+	NumReasons                    // number of reasons
 )
 
 var reasonNames = [NumReasons]string{"oversize", "closed", "torn", "memory", "truncated", "shutdown", "keyless", "framing"}
@@ -26,7 +26,7 @@ func (r Reason) String() string { return reasonNames[r] }
 type Losses struct {
 	Dropped   [NumReasons]linebuf.Count
 	Truncated uint64 // lines that were delivered, but not whole
-	MaxLine   int    // by which they were measured
+	MaxLine   int    // the limit that applied to them, in bytes
 }
 
 // Lines returns the number of lines dropped.

@@ -2,23 +2,24 @@ package intake
 
 import "linesplit/internal/framing"
 
-// This file has the rules for lines that are counted: each begins with the number of its bytes and
-// a space (octet counting). A buffer of whole lines has them as they came, with their counts.
+// This file has the rules for octet counting: each line begins with a header, the number of its
+// bytes and a space. Buffers of whole lines keep the headers.
 
-// minCounted is the least limit for such lines, so that a count and some bytes fit.
+// minCounted is the lowest limit for a counted line, in bytes, so that a header and some bytes fit.
 const minCounted = 16
 
-// octets is what rules remember of such lines.
+// octets is the state of rules for octet counting.
 type octets struct {
 	left int64 // bytes of the line that is being skipped that have yet to come
-	tail int64 // bytes to skip behind the unfinished line, which is to be truncated
-	// head[:n] is the beginning of the count of a line that is being skipped. It also holds the
-	// first bytes of a stream that were dropped before they could tell the framing.
+	tail int64 // bytes to skip behind the unfinished line, which is being truncated
+	// head[:n] is the beginning of the header of a line that is being skipped. While the framing is
+	// Auto, it is the first bytes of the stream, if these were dropped before they told the
+	// framing.
 	head [framing.MaxHeader + 1]byte
 	n    int
 }
 
-// cutOctets is cut for such lines. The limits apply to lines that begin in b[from:].
+// cutOctets is cut for counted lines. The limits apply to lines that begin in b[from:].
 func (l *rules) cutOctets(set Limits, b []byte, from int) (r cut) {
 	at := 0
 	if l.skipping {
@@ -55,11 +56,11 @@ func moveDown(b []byte, to, at, size int) int {
 	return size
 }
 
-// cutOversized handles the line at b[at:], which is too long and has a count of head bytes, and
-// returns where to go on.
+// cutOversized applies the policy to the line at b[at:], which is too long and has a header of head
+// bytes. It returns the offset in b at which cutOctets goes on.
 func (l *rules) cutOversized(b []byte, at, head int, count int64, r *cut) int {
 	switch l.policy {
-	case Truncate: // the new count ends where the old one does
+	case Truncate: // a shorter header takes the place of the end of the old one
 		kept := l.max - framing.HeaderSize(l.max)
 		gap := head - framing.HeaderSize(kept)
 		framing.AppendHeader(b[at+gap:at+gap], kept)
@@ -77,7 +78,8 @@ func (l *rules) cutOversized(b []byte, at, head int, count int64, r *cut) int {
 	return at + l.skipLeft(b[at:], ReasonOversize, r)
 }
 
-// skipTail skips what comes behind a line that has been truncated, and ends at b[at:].
+// skipTail skips the rest of a line that has been truncated, which begins at b[at:]. It returns the
+// offset behind it.
 func (l *rules) skipTail(b []byte, at int, r *cut) int {
 	if l.octets.tail == 0 {
 		return at
@@ -87,7 +89,7 @@ func (l *rules) skipTail(b []byte, at int, r *cut) int {
 	return at + l.skipLeft(b[at:], ReasonTruncated, r)
 }
 
-// skipLeft skips octets.left bytes and returns how many of them b has.
+// skipLeft skips octets.left bytes, for the reason why, and returns how many of them are in b.
 func (l *rules) skipLeft(b []byte, why Reason, r *cut) int {
 	n := int(min(int64(len(b)), l.octets.left))
 	r.drop(why, 0, n)
@@ -97,7 +99,8 @@ func (l *rules) skipLeft(b []byte, why Reason, r *cut) int {
 	return n
 }
 
-// skipOctets goes on with the line that is being skipped, and returns how much of b belongs to it.
+// skipOctets skips the part of b that belongs to the line that is being skipped, and returns its
+// length.
 func (l *rules) skipOctets(b []byte, r *cut) (at int) {
 	o := &l.octets
 	for o.n > 0 {
@@ -121,14 +124,14 @@ func (l *rules) skipOctets(b []byte, r *cut) (at int) {
 	return at + l.skipLeft(b[at:], l.why, r)
 }
 
-// refuseUncounted drops b, in which no count is where one has to be: nothing tells where the next
-// line begins.
+// refuseUncounted drops b, which has no header where one has to be, and closes the connection:
+// nothing tells where the next line begins.
 func (l *rules) refuseUncounted(b []byte, r *cut) {
 	r.close, r.uncounted = true, true
 	r.drop(ReasonFraming, 1, len(b))
 }
 
-// abandon notes what is to be skipped of an unfinished line of which b has come.
+// abandon notes the rest of the unfinished line, of which b has come, as bytes to skip.
 func (o *octets) abandon(l *rules, b []byte) {
 	switch l.framing {
 	case framing.Auto:

@@ -6,9 +6,9 @@ import (
 	"linesplit/linebuf"
 )
 
-// This file decides how much room the next read gets, and who keeps a buffer.
+// This file has the rules for the size of the next read, and for the buffer that a stream keeps.
 
-// Next says what a driver is to do before it may read.
+// Next is what a driver has to do before it may read.
 type Next int
 
 const (
@@ -20,9 +20,9 @@ const (
 // Prepare readies the stream for a read, without waiting.
 //
 // A stream that waits for the gate gives its buffer back, since a thousand waiting streams must not
-// hold one each. One that waits for memory leaves the gate, since that wait may be long and other
-// streams need less, and comes back with its buffer: were it to give that back, long lines would
-// wait for one and then for the other without end.
+// hold one each. A stream that waits for memory leaves the gate, since that wait may be long and
+// other streams need less memory. It comes back to the gate with the buffer that it got, and keeps
+// it: otherwise long lines would wait for memory and for the gate in turn without end.
 func (s *Stream) Prepare() Next {
 	switch {
 	case s.o.Held:
@@ -38,7 +38,8 @@ func (s *Stream) Prepare() Next {
 	return Ready
 }
 
-// Room returns the memory for the next read, behind the unfinished line; nil without a buffer.
+// Room returns the memory for the next read, behind the unfinished line, or nil if the stream has
+// no buffer.
 func (s *Stream) Room() []byte {
 	if s.buf == nil {
 		return nil
@@ -46,16 +47,16 @@ func (s *Stream) Room() []byte {
 	return s.buf.B[len(s.buf.B):cap(s.buf.B)]
 }
 
-// Quiet tells that there is nothing to read.
+// Quiet is the event that there is nothing to read.
 func (s *Stream) Quiet() {
 	s.release()
 	s.Account()
 	s.driver.LeaveGate()
 }
 
-// Need returns the size of the buffer that a starved stream has to wait for, the least that it can
-// do with: all others wait behind it. For a line longer than a read buffer it may evict other
-// lines, or drop the line itself.
+// Need returns the size of the buffer that a starved stream has to wait for, in bytes. It is as
+// small as possible, since other streams wait behind this one. For a line longer than a read
+// buffer, Need may evict other lines, or drop the line itself.
 func (s *Stream) Need() int {
 	for {
 		s.Account() // what it holds while it waits
@@ -73,7 +74,7 @@ func (s *Stream) Need() int {
 	}
 }
 
-// Carried returns the length of the unfinished line, in bytes.
+// Carried returns the length of the unfinished line, in bytes, with the record that it belongs to.
 func (s *Stream) Carried() int {
 	if s.buf == nil {
 		return 0
@@ -85,16 +86,16 @@ func (s *Stream) Carried() int {
 func (s *Stream) adapt(n, room int) {
 	s.filled = n == room
 	switch {
-	case s.filled && room >= s.size/4: // filling the little room behind a carried line means nothing
+	case s.filled && room >= s.size/4: // to fill little room behind an unfinished line means nothing
 		s.size = min(2*s.size, s.shared.maxRead)
 	case n < s.size/4:
 		s.size = max(s.size/2, s.shared.readSize)
 	}
 }
 
-// want returns the size of a buffer that carries n bytes and has room for a read. A growing line
-// doubles it, up to the maximum line length; an unfinished line is always shorter than that, so
-// there is always room for a byte.
+// want returns the size of a buffer for an unfinished line of n bytes with room for a read. For a
+// growing line it doubles, up to the maximum line length. An unfinished line is always shorter than
+// that, so there is always room for a byte.
 func (s *Stream) want(n int) int {
 	if n == 0 {
 		return s.size
@@ -120,7 +121,7 @@ func (s *Stream) ensure() bool {
 	return some
 }
 
-// Replace moves the unfinished line to b, which belongs to the stream from now on.
+// Replace moves the unfinished line to b, which belongs to the stream from then on.
 func (s *Stream) Replace(b *linebuf.Buffer) {
 	if s.buf != nil {
 		b.B = append(b.B, s.buf.B...)
@@ -158,8 +159,8 @@ func (s *Stream) tighten() {
 	}
 }
 
-// measure notes the headway of the unfinished line. Of n new bytes, the last ones begin another
-// line if the one before has gone.
+// measure notes the headway of the unfinished line, for n new bytes. If gone is set, the line
+// before has ended, and the unfinished one began in these bytes.
 func (s *Stream) measure(n int, gone bool, now time.Time) {
 	if gone {
 		s.fresh = 0
@@ -173,8 +174,8 @@ func (s *Stream) measure(n int, gone bool, now time.Time) {
 	s.headway.Store(s.shared.budget.now(now))
 }
 
-// Account charges what the stream holds to the budget of unfinished lines. If the budget refuses,
-// the line is dropped.
+// Account charges the budget of unfinished lines for the memory that the stream holds. If the
+// budget refuses, Account drops the line.
 func (s *Stream) Account() {
 	charge, spare := s.chargeNow()
 	s.spare.Store(spare)
@@ -192,7 +193,7 @@ func (s *Stream) discharge() {
 	}
 }
 
-// chargeNow returns the bytes to charge for the unfinished line, and those of them that a smaller
+// chargeNow returns the bytes to charge for the unfinished line, and how many of them a smaller
 // buffer would save.
 func (s *Stream) chargeNow() (charge, spare int64) {
 	if s.buf == nil {
@@ -211,12 +212,12 @@ func (s *Stream) chargeNow() (charge, spare int64) {
 	return size, size - needed
 }
 
-// Asked reports whether the stream is to give memory back, so that Obey has something to do.
+// Asked reports whether the budget wants memory back, so that Obey has something to do.
 func (s *Stream) Asked() bool { return s.asked.Load() }
 
-// Obey gives memory back if the budget asked for that: what a smaller buffer saves, or the
-// unfinished line. A line that has grown into its spare room meanwhile has made headway, and stays
-// if another has made none for longer.
+// Obey gives memory back if the budget has asked for it: it moves the unfinished line into a
+// smaller buffer, or drops it. A line that has used its spare room in the meantime has made
+// headway, and stays if another line has made none for longer.
 func (s *Stream) Obey() {
 	for s.asked.Load() {
 		wanted, keepsLine := s.shared.budget.wanted(s)
@@ -227,13 +228,13 @@ func (s *Stream) Obey() {
 			s.drop()
 		}
 		s.Account()
-		s.shared.budget.settle(s) // where there was nothing left to give back
+		s.shared.budget.settle(s) // if there was nothing left to give back
 		s.shared.budget.rebalance()
 	}
 }
 
-// RestRoom returns Room for the rest of a line that is about to be dropped, nil without such a
-// line. A short line gets as much room again as it takes.
+// RestRoom returns Room for the rest of a line that is about to be dropped, or nil if there is no
+// line. For a short line it makes at least as much room as the line has bytes.
 func (s *Stream) RestRoom() []byte {
 	carried := s.Carried()
 	if carried == 0 {
@@ -245,7 +246,8 @@ func (s *Stream) RestRoom() []byte {
 	return s.Room()
 }
 
-// drop drops the unfinished line for lack of memory. The rest of the line will be skipped.
+// drop drops the unfinished line, and the record before it, for lack of memory. The rest of the
+// line will be skipped.
 func (s *Stream) drop() {
 	if s.Carried() > 0 {
 		var c cut

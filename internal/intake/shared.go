@@ -6,17 +6,17 @@ import (
 	"linesplit/linebuf"
 )
 
-// Shared is the memory that Streams share. It is safe for concurrent use.
+// Shared is the pool and the budget that Streams share. It is safe for concurrent use.
 type Shared struct {
 	pool     *linebuf.Pool
-	readSize int // of a read at first, in bytes
-	maxRead  int // of any read
+	readSize int // of a stream's first read, in bytes
+	maxRead  int // of the largest read, in bytes
 	budget   budget
 }
 
 // NewShared returns the state of streams that take their buffers from pool. Reads have room for
-// readSize bytes, a power of two, and up to maxRead while they fill it. SetMaxLine comes before the
-// first stream.
+// readSize bytes, a power of two, and for up to maxRead bytes while they fill it. The caller calls
+// SetMaxLine before it makes the first stream.
 func NewShared(pool *linebuf.Pool, readSize, maxRead int, now time.Time) *Shared {
 	h := &Shared{pool: pool, readSize: readSize, maxRead: max(readSize, maxRead)}
 	h.budget.start = now
@@ -24,14 +24,15 @@ func NewShared(pool *linebuf.Pool, readSize, maxRead int, now time.Time) *Shared
 	return h
 }
 
-// SetMaxLine tells the length of the longest line, on which the limit for unfinished lines depends.
-// The pool's budget should be at least four times that, and four times the size of a read.
+// SetMaxLine sets the limit for unfinished lines, which depends on the length of the longest line
+// in bytes. The pool's budget should be at least four times that, and four times the size of a
+// read.
 func (h *Shared) SetMaxLine(maxLine int) { h.budget.limit.Store(unfinished(h.pool.Limit(), maxLine)) }
 
-// Usage is what streams hold, in bytes.
+// Usage is the memory that streams hold, with its limits, in bytes.
 type Usage struct {
-	Unfinished, UnfinishedMax int64 // charged for unfinished lines
-	Awake, AwakeMax           int64 // charged for the read buffers of awake streams
+	Unfinished, UnfinishedMax int64 // of unfinished lines
+	Awake, AwakeMax           int64 // of the read buffers of awake streams
 }
 
 // Usage returns the present values.

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// activity holds the times that the timeouts of a stream depend on, in the form of budget.now. The
-// stream's owner writes it.
+// activity holds the times that the timeouts of a stream depend on, in the form of budget.now. Only
+// the stream's driver writes it.
 type activity struct {
-	last   atomic.Int64 // the last bytes, or the end of the last time that the driver held up the stream
-	line   atomic.Int64 // the beginning of the unfinished line, without the times held up; 0 without one
-	heldUp atomic.Bool  // the stream waits for the gate, the memory or the hand-over
+	last   atomic.Int64 // when bytes came last, or the driver last called Resume
+	line   atomic.Int64 // when the unfinished line began, later by all times held up; 0 without a line
+	heldUp atomic.Bool  // the driver waits for the gate, for memory or to hand over
 }
 
-// Timeout is a timeout that has passed.
+// Timeout is the kind of a timeout that has passed.
 type Timeout int
 
 const (
@@ -22,8 +22,8 @@ const (
 	SlowLine          // the unfinished line began too long ago
 )
 
-// Expired returns the timeout that has passed, if any: 0 for idle or line means none. It may be
-// called by any goroutine.
+// Expired returns the timeout that has passed, if any. idle and line are the timeouts; 0 stands for
+// none. Any goroutine may call it.
 func (s *Stream) Expired(now time.Time, idle, line time.Duration) Timeout {
 	a, at := &s.activity, s.shared.budget.now(now)
 	if !s.o.Timed || a.heldUp.Load() {
@@ -42,8 +42,8 @@ func (s *Stream) Expired(now time.Time, idle, line time.Duration) Timeout {
 // noteRead notes that bytes have come.
 func (s *Stream) noteRead(now time.Time) { s.activity.last.Store(s.shared.budget.now(now)) }
 
-// noteLine notes when the unfinished line began, if there is one: fresh says that it began with the
-// bytes just read.
+// noteLine notes when the unfinished line began, if there is one. If fresh is set, it began with
+// the bytes just read.
 func (s *Stream) noteLine(fresh bool) {
 	a := &s.activity
 	switch {
@@ -68,9 +68,10 @@ const (
 	maxReadOut  = time.Second
 )
 
-// Deadline returns when the next reads are to end if nothing comes, zero for never. lapsed reports
-// whether the deadline before has passed, which is no silence of the sender if the stream was held
-// up; cut, whether the sender is cut off. Then, after some time, the stream is over.
+// Deadline returns the time until which the driver waits for bytes, or zero for no limit. lapsed
+// says that the last deadline has passed; Deadline ignores that if the stream was held up. cut says
+// that the sender is cut off: then over is true once the driver has waited long enough for its last
+// bytes.
 func (s *Stream) Deadline(now time.Time, lapsed, cut bool) (at time.Time, over bool) {
 	lapsed = lapsed && !s.excused
 	s.excused = false
@@ -85,7 +86,8 @@ func (s *Stream) Deadline(now time.Time, lapsed, cut bool) (at time.Time, over b
 	return now.Add(readOutWait), false
 }
 
-// quietAt returns when an awake stream has gone quiet, and makes it so if that time has come.
+// quietAt returns the time at which an awake stream becomes quiet if nothing comes. If that time
+// has passed, it makes the stream quiet and returns zero.
 func (s *Stream) quietAt(now time.Time, lapsed bool) time.Time {
 	if !s.awake {
 		return time.Time{}
@@ -98,11 +100,11 @@ func (s *Stream) quietAt(now time.Time, lapsed bool) time.Time {
 	return now.Add(quietAfter)
 }
 
-// HoldUp tells that the driver keeps the stream from being read, until Resume. The time between
-// them counts for no timeout.
+// HoldUp is the event that the driver stops reading the stream, until it calls Resume. The time
+// between them counts for no timeout.
 func (s *Stream) HoldUp() { s.activity.heldUp.Store(true) }
 
-// Resume ends what HoldUp began, at the given time.
+// Resume ends the time without reads that HoldUp began at the time began.
 func (s *Stream) Resume(began, now time.Time) {
 	a := &s.activity
 	a.last.Store(s.shared.budget.now(now))

@@ -10,8 +10,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// CutFramed is Cut for a stream of any framing. Out has the lines in the framing that it returns,
-// which is that of the stream or, for Auto, the one that the stream seems to have.
+// CutFramed is Cut for a stream of any framing. It returns the framing of the lines in Out: f, or,
+// for Auto, the framing that it has detected.
 func CutFramed(in []byte, f framing.Framing, maxLine int, policy string) (Result, framing.Framing) {
 	if f == framing.Auto {
 		f = detect(in, maxLine)
@@ -27,7 +27,7 @@ func CutFramed(in []byte, f framing.Framing, maxLine int, policy string) (Result
 
 var syslog = regexp.MustCompile(`^[1-9][0-9]{0,9} <`)
 
-// detect tells the framing of a whole stream.
+// detect returns the framing of a stream.
 func detect(in []byte, maxLine int) framing.Framing {
 	if syslog.Match(in) {
 		return framing.Octet
@@ -41,7 +41,7 @@ func detect(in []byte, maxLine int) framing.Framing {
 
 var header = regexp.MustCompile(`^([1-9][0-9]{0,9}) `)
 
-// unfinishedHeader is what a stream ends with that may go on with a count.
+// unfinishedHeader matches the end of a stream within a header.
 var unfinishedHeader = regexp.MustCompile(`^[1-9][0-9]{0,9}$`)
 
 // cutCounted is Cut for octet counting. A line that is unfinished at the end of the stream is torn.
@@ -78,7 +78,8 @@ func cutCounted(in []byte, maxLine int, policy string) (r Result) {
 	return r
 }
 
-// truncateCounted truncates a line that is too long, of which b has come.
+// truncateCounted truncates a line that is too long and has a header of head bytes. b is the part
+// of the line that has come.
 func (r *Result) truncateCounted(b []byte, head, maxLine int) {
 	kept := maxLine - len(strconv.Itoa(maxLine)) - 1
 	shorter := fmt.Sprintf("%d ", kept)

@@ -1,5 +1,5 @@
-// Package naive has the rules for lines in their simplest form, for tests: it has the whole stream
-// of a sender, and goes line by line.
+// Package naive has the rules of package intake in their simplest form, for tests: its functions
+// take the whole stream of a sender, and go line by line.
 package naive
 
 import (
@@ -11,18 +11,18 @@ import (
 
 // Result is the outcome of a stream.
 type Result struct {
-	Out       string // all lines that are delivered
-	Lines     int    // in Out
-	Oversize  linebuf.Count
-	CutOff    uint64 // bytes that truncation has cut off
-	Truncated uint64 // lines that it has cut
-	Closed    bool   // the sender is closed at a line that is too long, or Uncounted
-	Uncounted bool   // since no count is where one has to be
-	Torn      int    // bytes of a counted line that did not come whole
+	Out       string        // all lines that are delivered
+	Lines     int           // number of lines in Out
+	Oversize  linebuf.Count // lines that were dropped because of their length
+	CutOff    uint64        // bytes that were cut off truncated lines
+	Truncated uint64        // number of truncated lines
+	Closed    bool          // the connection is closed at a line that is too long, or at Uncounted
+	Uncounted bool          // no count is where one has to be
+	Torn      int           // bytes of a counted line that did not come whole
 }
 
-// Cut applies the policy of the given name to a stream of lines that ends in order. Of a stream
-// that is closed it does not count what is dropped, which depends on the reads.
+// Cut applies the policy with the given name to a stream of lines that ends cleanly. It does not
+// count the lines that are dropped when the connection is closed, since they depend on the reads.
 func Cut(in []byte, maxLine int, policy string) Result {
 	return cutDelimited(in, "\n", maxLine, policy)
 }
