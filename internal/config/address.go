@@ -16,6 +16,7 @@ import (
 	"linesplit/target"
 )
 
+// listeners reads -listen, or -addr and -port.
 func listeners(s *flags.Set) []listen.Spec {
 	dropOtherListeners(s)
 	if !s.Given("listen") {
@@ -50,11 +51,11 @@ func listeners(s *flags.Set) []listen.Spec {
 	return specs
 }
 
-// ChoosesPort reports whether the kernel chooses the port of a listener.
+// ChoosesPort reports whether the kernel is to choose the port of a listener.
 func ChoosesPort(spec listen.Spec) bool { return strings.HasSuffix(AddressKey(spec.String()), ":0") }
 
-// dropOtherListeners drops inherited settings that those of a table take the place of: -listen that
-// of -addr and -port, and the other way round.
+// dropOtherListeners drops the inherited settings that a table overrides: -listen overrides -addr
+// and -port, and either of these overrides -listen.
 func dropOtherListeners(s *flags.Set) {
 	own := func(name string) bool { return s.Given(name) && !s.Inherited(name) }
 	if own("listen") {
@@ -96,6 +97,7 @@ func parseHost(text string) (string, error) {
 	return host, nil
 }
 
+// parsePort reads -port; source is where the text comes from.
 func parsePort(text string, source flags.Source) (int, error) {
 	n, err := strconv.Atoi(text)
 	switch {
@@ -108,7 +110,7 @@ func parsePort(text string, source flags.Source) (int, error) {
 	return 0, errors.New("not a port: write a number from 0 to 65535, 0 to let the kernel choose")
 }
 
-// targets reads -target: addresses, and sources of more of them.
+// targets reads -target: addresses, and sources of more addresses.
 func targets(s *flags.Set) (addresses []target.Address, sources []discovery.Spec) {
 	tlsByDefault := s.Bool("tls-target")
 	seen := map[string]bool{}
@@ -162,7 +164,7 @@ func parseSource(entry string, tlsByDefault bool) (discovery.Spec, error) {
 	return spec, nil
 }
 
-// adviseSource adds to the error about a scheme which schemes name sources.
+// adviseSource adds to an error about an unknown scheme how sources of targets are written.
 func adviseSource(entry string, err error) error {
 	scheme, rest, found := strings.Cut(entry, "://")
 	why := errors.Unwrap(err)
@@ -177,7 +179,8 @@ func adviseSource(entry string, err error) error {
 	return fmt.Errorf("target %q: %w", entry, why)
 }
 
-// ParseTarget reads the address of a target to be added to c's. NAME= before it names its group.
+// ParseTarget reads the address of a target to add to those of c while it runs. NAME= before the
+// address names its group.
 func (c Config) ParseTarget(address string) (target.Address, error) {
 	group, rest, err := c.cutGroup(address)
 	if err != nil {
@@ -197,7 +200,8 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 	return a, nil
 }
 
-// TargetChecker returns a function that returns an error for a target that cannot be added to c's.
+// TargetChecker returns a function that returns an error for a target that cannot be added to those
+// of c.
 func (c Config) TargetChecker() func(target.Address) error {
 	own := c.ownPlaces()
 	return func(a target.Address) error {
@@ -205,7 +209,8 @@ func (c Config) TargetChecker() func(target.Address) error {
 	}
 }
 
-// checkListened returns an error for a target that none of c's listeners leads to.
+// checkListened returns an error for a target that no listener of c leads to, since one has
+// datagrams and the other streams.
 func (c Config) checkListened(a target.Address) error {
 	datagrams := a.Scheme == target.SchemeUDP
 	if c.Mode != ConnectionMode ||
@@ -230,8 +235,8 @@ func AddressKey(address string) string {
 	return strings.ToLower(rest)
 }
 
-// checkAddresses records listeners and targets that the mode does not have, and those that do not
-// fit each other.
+// checkAddresses records listeners and targets that are not valid in the mode, and those that do
+// not fit each other.
 func checkAddresses(s *flags.Set, c Config) {
 	for _, spec := range c.Listen {
 		if c.Mode == ConnectionMode && spec.Stdin() {
@@ -267,8 +272,8 @@ func checkAddresses(s *flags.Set, c Config) {
 
 var errNoFraming = errors.New("?framing is only valid with -mode line: connections are forwarded as they are")
 
-// checkHealthOptions returns an error for a target with options of a check that is not made. In
-// connection mode fall counts failed dials, too.
+// checkHealthOptions returns an error for a target with options of a check if -health is not set.
+// In connection mode ?fall is valid all the same, since it counts failed dials, too.
 func (c Config) checkHealthOptions(a target.Address) error {
 	option := ""
 	switch {
@@ -286,8 +291,8 @@ func (c Config) checkHealthOptions(a target.Address) error {
 	return fmt.Errorf("?%s has no effect without -health: choose a check, such as -health tcp", option)
 }
 
-// checkTarget returns an error for a target that the mode does not have, or with an option that
-// has no effect in it.
+// checkTarget returns an error for a target that is not valid in the mode, or has an option that is
+// not.
 func checkTarget(a target.Address, m Mode) error {
 	onlyLines := "only valid with -mode line: connections are not sent again"
 	onlyConnections := "only valid with -mode connection"
@@ -338,13 +343,15 @@ func checkPairs(s *flags.Set, c Config) {
 	}
 }
 
-// kinds are those of listeners and targets: for streams, and for datagrams.
+// kinds are the kinds of listeners and targets in words, by kindOf.
 var kinds = [2]string{"a tcp://, tls:// or unix://", "a udp://"}
 
+// noListener returns the error for a target of a kind without a listener.
 func noListener(kind int) error {
 	return fmt.Errorf("no listener leads to it: it needs %s listener", kinds[kind])
 }
 
+// kindOf returns the kind of a listener or target: 0 for streams, 1 for datagrams.
 func kindOf(datagrams bool) int {
 	if datagrams {
 		return 1
@@ -352,6 +359,7 @@ func kindOf(datagrams bool) int {
 	return 0
 }
 
+// accessLists reads -allow, -deny and -proxy-protocol-from.
 func accessLists(s *flags.Set) listen.Lists {
 	return listen.Lists{
 		Allow: prefixes(s, "allow"), Deny: prefixes(s, "deny"), ProxyFrom: prefixes(s, "proxy-protocol-from"),

@@ -12,14 +12,14 @@ import (
 	"linesplit/listen"
 )
 
-// checkApart records listeners that two services have. It lets the listeners of different services
-// be where those of one service may be beside each other.
+// checkApart records addresses on which two services listen and that they cannot share. It also
+// prepares the listeners of all services to stand beside each other; see listen.Apart.
 func checkApart(s *flags.Set, services []Config) {
 	type listener struct {
 		spec listen.Spec
-		of   Config
+		of   Config // the service
 	}
-	there := map[string][]listener{} // by their keys
+	there := map[string][]listener{} // by AddressKey
 	var all []listen.Spec
 	for _, c := range services {
 		for _, spec := range c.Listen {
@@ -43,8 +43,8 @@ func checkApart(s *flags.Set, services []Config) {
 	}
 }
 
-// checkParts records services that may have more memory than all together, and those whose longest
-// line does not fit the part of the memory that they can count on.
+// checkParts records services that may have more memory than all services together, and services
+// whose longest line does not fit the part of the memory that is reserved for them.
 func checkParts(s *flags.Set, p Process) {
 	if !s.OK("memory") {
 		return
@@ -68,8 +68,8 @@ func checkParts(s *flags.Set, p Process) {
 	}
 }
 
-// checkRounds records services that send to each other, directly or through others: what is sent
-// there would go round for ever. One that sends to itself is found elsewhere.
+// checkRounds records services that send to each other, directly or through others, so that lines
+// would go round for ever. checkOwn finds a service that sends to itself.
 func checkRounds(s *flags.Set, services []Config) {
 	at := map[ownPlace]string{} // services by the places of their listeners
 	for _, c := range services {
@@ -97,14 +97,15 @@ func checkRounds(s *flags.Set, services []Config) {
 	}
 }
 
-// graph says which services lead to which.
+// graph is the graph of services that send to services.
 type graph struct {
-	leads map[string][]string
-	seen  map[string]bool // services that have been looked at
-	way   []string        // to the one that is looked at now
+	leads map[string][]string // the services that each service sends to
+	seen  map[string]bool     // services that roundFrom has visited
+	way   []string            // from the first service to the one that roundFrom visits
 }
 
-// roundFrom returns a round that a way from a service leads to, or nil.
+// roundFrom returns a round that can be reached from a service, its first name also at the end, or
+// nil.
 func (g *graph) roundFrom(name string) []string {
 	if i := slices.Index(g.way, name); i >= 0 {
 		return append(g.way[i:], name)

@@ -1,6 +1,6 @@
-// Package config holds linesplit's settings: it reads them from flags, environment and file,
-// judges them, and tells which of them a reload can change. It reads files (certificates, tokens)
-// and opens no socket.
+// Package config holds linesplit's settings: it reads them from flags, environment and file, checks
+// them, and decides which of them a reload can change. It reads files (certificates, tokens), and
+// opens no socket.
 package config
 
 import (
@@ -26,20 +26,19 @@ import (
 	"linesplit/workerpool"
 )
 
-// EnvPrefix begins the name of every environment variable of linesplit's.
+// EnvPrefix begins the name of each of linesplit's environment variables.
 const EnvPrefix = "LINESPLIT"
 
-// EnvName returns the environment variable that stands for a flag.
+// EnvName returns the name of the environment variable for a flag.
 func EnvName(flag string) string { return flags.EnvName(EnvPrefix, flag) }
 
-// ErrVersion is returned by Parse when -version is given; flag.ErrHelp is its counterpart for
-// -help.
+// ErrVersion is the error of Parse for -version, as flag.ErrHelp is for -help.
 var ErrVersion = errors.New("version requested")
 
-// ErrChecked is returned by Parse when -check is given and nothing is wrong.
+// ErrChecked is the error of Parse for -check, if the configuration is valid.
 var ErrChecked = errors.New("configuration checked")
 
-// Mode selects what linesplit carries: lines or connections.
+// Mode is the unit that linesplit forwards: lines or connections.
 type Mode int
 
 // The modes. The zero value is LineMode.
@@ -56,15 +55,15 @@ func (m Mode) String() string {
 	return scopeLine
 }
 
-// Config is a whole, valid configuration of one service. Sizes are bytes.
+// Config is a complete, valid configuration of one service. Sizes are bytes.
 type Config struct {
-	Name           string // of the service; empty for the one of a process without named services
+	Name           string // of the service; empty if services have no names, and there is only one
 	Mode           Mode
-	Listen         []listen.Spec // at least one, no two of the same address
+	Listen         []listen.Spec // at least one; no two have the same address
 	ReusePort      bool          // the ports may belong to another process that is about to end
 	MaxConnections int           // 0: as many as the descriptor limit allows, less what the targets need
 	Access         listen.Lists
-	Loops          int // event loops for plain connections; 0: goroutines
+	Loops          int // number of event loops for plain connections; 0: each connection has goroutines
 	DrainTimeout   time.Duration
 
 	Targets     []target.Address // no two of the same address; each group has one, or one of Sources
@@ -73,48 +72,49 @@ type Config struct {
 	Discovery   discovery.Rules
 	Resolver    string // for Sources, as discovery.ParseResolver returns it; empty for the system's servers
 	DialTimeout time.Duration
-	Health      health.Options // Check to Fall; the rest is the caller's
+	Health      health.Options // the fields Check to Fall; the caller sets the others
 
 	// Line mode.
 	Buffer      int64             // size of the first read from a sender
 	Queue       int               // buffers between senders and workers
-	Memory      int64             // budget for all lines held by the service
-	Connections int               // to each target
+	Memory      int64             // budget for all lines that the service holds
+	Connections int               // to each target, on average
 	Keys        workerpool.Keys   // which lines stay together
-	Lines       splitter.Tuning   // all but MaxConnections and Drain
-	Delivery    workerpool.Tuning // all but DialOptions
+	Lines       splitter.Tuning   // without MaxConnections and Drain
+	Delivery    workerpool.Tuning // without DialOptions
 
 	// Connection mode.
-	Balance   string
+	Balance   string       // as relay.ParseBalance returns it
 	AccessLog string       // text, json or off
-	Forward   relay.Tuning // all but DialOptions, Drain and MaxConnections
+	Forward   relay.Tuning // without DialOptions, Drain and MaxConnections
 
-	Wanted         listen.Wanted // which clients of TLS listeners are served, if Routes
+	Wanted         listen.Wanted // the clients of TLS listeners to serve, if Routes returns true
 	TLSPassthrough bool          // connection mode: the targets do the handshake
-	defaults       bool          // Wanted.Rest was written
+	defaults       bool          // -sni-default is given
 
-	ServerTLS tlsconf.ServerFiles // valid and readable where ListensTLS and not TLSPassthrough; no Logger yet
-	TargetTLS tlsconf.ClientFiles // valid and readable where a target speaks TLS; no Logger yet
+	ServerTLS tlsconf.ServerFiles // valid and readable if ListensTLS and not TLSPassthrough; without Logger
+	TargetTLS tlsconf.ClientFiles // valid and readable if DialsTLS; without Logger
 
-	// The process has these, and all services the same.
+	// Settings of the process, which all services share.
 
 	Admin      string // as admin.ParseSpec reads it; empty: no admin listener
-	AdminToken string // file; empty: none
+	AdminToken string // name of the file; empty: no token
 	AdminTLS   tlsconf.ServerFiles
 	Profiling  bool
 
 	LogLevel  slog.Level
 	LogFormat string // text or json
 
-	Warnings []string // sentences about what has no effect and cannot be meant so
+	Warnings []string // sentences about environment variables that have no effect
 
 	Shown      []admin.Setting  // all settings of the mode, as they were written, without secrets
-	compared   []writtenSetting // the same, with secrets
+	compared   []writtenSetting // the same settings in the same order, with secrets
 	tlsTargets bool             // targets without a scheme speak TLS
 
 	groupTables bool // some of Groups stand in tables of a file
 }
 
+// parseArgs reads the command line.
 func parseArgs(args []string) (*flags.Set, error) {
 	s := flags.New(Options())
 	s.ArgumentHint = "settings are flags, such as -target 10.0.0.1:9999, and a command comes before all flags"
@@ -127,7 +127,8 @@ func parseArgs(args []string) (*flags.Set, error) {
 	return s, nil
 }
 
-// judge parses all values of one service, each by itself and then together.
+// judge reads the values of all settings of one service, and then checks which of them do not go
+// together. With an error, the Config has nothing but Warnings.
 func judge(s *flags.Set) (Config, error) {
 	c := Config{
 		Name:           s.Name(),
@@ -187,7 +188,7 @@ func judge(s *flags.Set) (Config, error) {
 
 func parseMemory(s *flags.Set) int64 { return s.Size("memory", humanize.MiByte, 16*humanize.TiByte) }
 
-// checkSizes looks at sizes that must fit each other.
+// checkSizes records sizes that do not fit each other.
 func checkSizes(s *flags.Set, c Config) {
 	if s.OK("max-line", "memory") && !c.fitsMemory(int64(c.Lines.MaxLine)) {
 		s.Fail("max-line", fmt.Errorf("must be at most a quarter of -memory, which is %s", s.Text("memory")))
@@ -200,7 +201,7 @@ func checkSizes(s *flags.Set, c Config) {
 	}
 }
 
-// fitsMemory reports whether buffers of a size leave room for others in the memory budget.
+// fitsMemory reports whether a buffer of size bytes leaves room for others in the memory budget.
 func (c Config) fitsMemory(size int64) bool { return size <= c.Memory/4 }
 
 // refuseOtherMode records a fault for every option that is given and has no effect in the mode.
@@ -212,8 +213,10 @@ func refuseOtherMode(s *flags.Set, m Mode) {
 	}
 }
 
+// inScope reports whether an option is valid in a mode.
 func inScope(o flags.Option, m Mode) bool { return o.Scope == "" || o.Scope == m.String() }
 
+// reusePort reads -reuse-port.
 func reusePort(s *flags.Set) bool {
 	reuse := s.Bool("reuse-port")
 	if reuse && runtime.GOOS != "linux" {
@@ -222,7 +225,8 @@ func reusePort(s *flags.Set) bool {
 	return reuse
 }
 
-// processors is GOMAXPROCS, which follows a container's CPU limit, before event loops add to it.
+// processors is GOMAXPROCS at the start of the program, where it follows a container's CPU limit.
+// Event loops raise it later.
 var processors = runtime.GOMAXPROCS(0)
 
 func parseLoops(text string) (int, error) {

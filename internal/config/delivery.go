@@ -19,7 +19,7 @@ import (
 	"linesplit/workerpool"
 )
 
-// lines reads how senders' lines are cut.
+// lines reads the settings for the lines of senders.
 func lines(s *flags.Set) splitter.Tuning {
 	return splitter.Tuning{
 		MaxLine:  int(s.Size("max-line", 16, humanize.GiByte)),
@@ -44,7 +44,7 @@ func parseRecordStart(text string) (*regexp.Regexp, error) {
 	return regexp.Compile(text)
 }
 
-// delivery reads how lines are delivered.
+// delivery reads the settings for the delivery of lines.
 func delivery(s *flags.Set) workerpool.Tuning {
 	return workerpool.Tuning{
 		StallTimeout:     stallTimeout(s),
@@ -60,7 +60,7 @@ func delivery(s *flags.Set) workerpool.Tuning {
 	}
 }
 
-// keys reads which lines stay together.
+// keys reads -key and -key-missing.
 func keys(s *flags.Set) workerpool.Keys {
 	k := workerpool.Keys{
 		Rule:        flags.Parsed(s, "key", parseKey),
@@ -121,7 +121,7 @@ func stallTimeout(s *flags.Set) time.Duration {
 	return stall
 }
 
-// forward reads how connections are forwarded.
+// forward reads the settings of connection mode.
 func forward(s *flags.Set) relay.Tuning {
 	return relay.Tuning{
 		DialBudget:              s.Duration("dial-budget"),
@@ -180,7 +180,8 @@ func parseRate(text string) (float64, error) {
 	return n / per, nil
 }
 
-// checks reads how targets are checked. Flags that belong to another kind of check are refused.
+// checks reads the settings of health checks. It records flags of another kind of check as faults,
+// unless they are inherited.
 func checks(s *flags.Set) health.Options {
 	check, err := newCheck(s)
 	if dropUnused(s, err) {
@@ -224,7 +225,7 @@ func failChecks(s *flags.Set, err error) {
 	}
 }
 
-// settingErrors returns the faults that err joins.
+// settingErrors returns the SettingErrors that err joins.
 func settingErrors(err error) (all []*health.SettingError) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {

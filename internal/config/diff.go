@@ -9,20 +9,21 @@ import (
 	"linesplit/target"
 )
 
-// restartOnly returns the settings that hold from start to end: open sockets, and sizes that
-// other parts are built on.
-func restartOnly() []string {
-	return []string{"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory", "loops",
-		"access-log", "log-format",
-		"tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version", "tls-passthrough", // the contents of the files are watched all the time
-		"admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-tls-client-crl", "profiling",
-		"config", "check", "t", "help", "version"}
+// restartOnly are the settings that a reload cannot change, such as those of open sockets and of
+// memory. Of TLS that is only the names of the files: changes of their contents take effect at
+// once.
+var restartOnly = []string{
+	"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory",
+	"loops", "access-log", "log-format", "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version",
+	"tls-passthrough", "admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca",
+	"admin-tls-client-crl", "profiling", "config", "check", "t", "help", "version",
 }
 
-func reloadable(name string) bool { return !slices.Contains(restartOnly(), name) }
+// reloadable reports whether a reload can change a setting.
+func reloadable(name string) bool { return !slices.Contains(restartOnly, name) }
 
-// shown returns those settings that has accepts with their values and sources. Secrets are masked,
-// and sizes have a form with one meaning.
+// shown returns the settings for which has returns true, with their values and sources. It masks
+// secrets, and writes sizes so that they are unambiguous.
 func shown(s *flags.Set, has func(flags.Option) bool) []admin.Setting {
 	sources := [...]string{
 		flags.FromDefault: admin.SourceDefault, flags.FromFlag: admin.SourceFlag,
@@ -44,7 +45,7 @@ func shown(s *flags.Set, has func(flags.Option) bool) []admin.Setting {
 	return all
 }
 
-// settingsOf returns the options that configure something and that has accepts.
+// settingsOf returns the options for which has returns true, less those for the command line only.
 func settingsOf(s *flags.Set, has func(flags.Option) bool) (all []flags.Option) {
 	for _, o := range s.Options() {
 		if s.Has(o.Name) && !o.CommandLine && has(o) {
@@ -54,9 +55,10 @@ func settingsOf(s *flags.Set, has func(flags.Option) bool) (all []flags.Option) 
 	return all
 }
 
-// writtenSetting is a setting with everything that was written for it.
+// writtenSetting is a setting with all values that were written for it; see flags.Set.Written.
 type writtenSetting struct{ name, value string }
 
+// written returns the settings for which has returns true, in the order of shown.
 func written(s *flags.Set, has func(flags.Option) bool) []writtenSetting {
 	var all []writtenSetting
 	for _, o := range settingsOf(s, has) {
@@ -65,9 +67,8 @@ func written(s *flags.Set, has func(flags.Option) bool) []writtenSetting {
 	return all
 }
 
-// Diff returns the names of the settings that differ between two configurations: those that a
-// reload changes, and those that need a restart. The latter are all of them if the modes differ:
-// next may hold what the running mode does not have.
+// Diff returns the names of the settings that differ between two configurations of a service: those
+// that a reload changes, and those that need a restart. If the modes differ, all of them need one.
 func Diff(old, next Config) (changed, needRestart []string) {
 	if old.Mode != next.Mode {
 		return nil, acrossModes(old, next)
@@ -89,8 +90,8 @@ func Diff(old, next Config) (changed, needRestart []string) {
 	return changed, needRestart
 }
 
-// acrossModes returns the names of next's settings that differ from those of a configuration of the
-// other mode, or that are given and only valid in next's mode.
+// acrossModes is Diff for configurations of different modes. It returns the names of the settings
+// of next that differ from those of old, or that are given and not valid in the mode of old.
 func acrossModes(old, next Config) (names []string) {
 	for i, is := range next.compared {
 		j := slices.IndexFunc(old.compared, func(was writtenSetting) bool { return was.name == is.name })
@@ -106,20 +107,20 @@ func (c Config) CanChange(name string, next Config) bool {
 	switch {
 	case !reloadable(name):
 		return false
-	case name == "group": // their targets change, but not which groups there are
+	case name == "group": // the targets of groups can change, but not the groups
 		return sameGroups(c.Groups, next.Groups)
 	case name == "proxy-protocol-from": // listeners opened without trusted proxies do not read headers
 		return len(c.Access.ProxyFrom) > 0 || len(next.Access.ProxyFrom) == 0
-	case strings.HasPrefix(name, "sni"): // listeners that were opened without names look at no first message
+	case strings.HasPrefix(name, "sni"): // listeners opened without names do not look at first messages
 		return c.Routes() == next.Routes()
-	case strings.HasPrefix(name, "health") && c.Mode == LineMode: // workers that probe by dialing go on doing so
+	case strings.HasPrefix(name, "health") && c.Mode == LineMode: // workers either probe by dialing, or rely on checks
 		return c.Health.Check.Enabled() == next.Health.Check.Enabled()
 	}
 	return true
 }
 
-// targetsThatNeedRestart returns the names of targets whose options differ in more than their
-// share.
+// targetsThatNeedRestart returns the names of targets whose options differ in more than weight and
+// connections.
 func targetsThatNeedRestart(old, next Config) (names []string) {
 	index := indexOf(next.Targets)
 	for _, was := range old.Targets {
@@ -137,8 +138,9 @@ func targetsThatNeedRestart(old, next Config) (names []string) {
 	return names
 }
 
-// Keeping returns c with old's values of the named settings, in what is shown and compared and in
-// what the running parts would otherwise change: these values stay in force until a restart.
+// Keeping returns c with the values that stay in force until a restart. names are the settings that
+// need one, as Diff(old, c) returns them: Keeping takes their values from old, in Shown and
+// compared, and in the fields that a reload would otherwise pass to running parts.
 func (c Config) Keeping(old Config, names []string) Config {
 	for i, was := range old.Shown {
 		if slices.Contains(names, was.Name) {
@@ -163,7 +165,7 @@ func (c Config) Keeping(old Config, names []string) Config {
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(old.Targets)
 	for i, is := range c.Targets {
-		if j, found := index[is.String()]; found { // options that need a restart are named again by the next Diff
+		if j, found := index[is.String()]; found { // keep old options, so that the next Diff names these again
 			c.Targets[i] = old.Targets[j]
 			c.Targets[i].Weight, c.Targets[i].Connections = is.Weight, is.Connections
 		}
@@ -185,12 +187,12 @@ func (c Config) showIfChanged(name, configured, inForce string) {
 	c.Shown[i].Value = inForce
 }
 
-// MaxLineFits reports whether the longest line still fits the memory budget.
+// MaxLineFits reports whether the longest line fits the memory budget.
 func (c Config) MaxLineFits() bool { return c.fitsMemory(int64(c.Lines.MaxLine)) }
 
-// WithTargets returns c with the targets of a running linesplit in place of its own, which some
-// may have been added to by hand. A target of c's that was removed and added again by hand, with
-// other options, keeps c's share.
+// WithTargets returns c with the running targets, some of which may have been added by hand,
+// besides its own. Of a target that is in both, it takes the running options with the weight and
+// connections of c.
 func (c Config) WithTargets(running []target.Address) Config {
 	c.Targets = slices.Clone(c.Targets)
 	index := indexOf(c.Targets)
@@ -206,7 +208,7 @@ func (c Config) WithTargets(running []target.Address) Config {
 	return c
 }
 
-// WriteTargets returns those of the targets that are in a group as -target takes them, sorted.
+// WriteTargets returns the value of -target for those of the targets that are in a group, sorted.
 func WriteTargets(targets []target.Address, group string) string {
 	var all []string
 	for _, a := range InGroup(targets, group) {
@@ -216,8 +218,8 @@ func WriteTargets(targets []target.Address, group string) string {
 	return strings.Join(all, ",")
 }
 
-// DiffTargets returns the targets to add and the names of those to remove to get from one list to
-// another.
+// DiffTargets returns the targets to add to a list, and the names of those to remove, so that the
+// list old becomes next.
 func DiffTargets(old, next []target.Address) (add []target.Address, remove []string) {
 	inOld, inNext := indexOf(old), indexOf(next)
 	for _, a := range next {
@@ -233,9 +235,8 @@ func DiffTargets(old, next []target.Address) (add []target.Address, remove []str
 	return add, remove
 }
 
-// DiffWeights returns the weights that differ, by the names of their targets. Those of targets
-// that are new in next are among them: such a target may have been added by hand with another
-// weight.
+// DiffWeights returns the weights that differ, by the names of their targets. It includes the
+// weights of targets that are new in next, which may have been added by hand with another weight.
 func DiffWeights(old, next []target.Address) map[string]int {
 	weights := make(map[string]int)
 	index := indexOf(old)
@@ -247,8 +248,8 @@ func DiffWeights(old, next []target.Address) map[string]int {
 	return weights
 }
 
-// DiffShares returns the targets of next whose weight or number of connections differs, or that are
-// new: such a target may have been added by hand with another share.
+// DiffShares returns the targets of next whose weight or number of connections differs. It includes
+// new targets, which may have been added by hand with other values.
 func DiffShares(old, next []target.Address) (differ []target.Address) {
 	index := indexOf(old)
 	for _, a := range next {
@@ -259,7 +260,7 @@ func DiffShares(old, next []target.Address) (differ []target.Address) {
 	return differ
 }
 
-// indexOf returns the places of targets in a list, by their names.
+// indexOf returns the indexes of the targets of a list, by their names.
 func indexOf(list []target.Address) map[string]int {
 	index := make(map[string]int, len(list))
 	for i, a := range list {

@@ -12,6 +12,7 @@ import (
 	"linesplit/target"
 )
 
+// discoveryRules reads -discovery-empty.
 func discoveryRules(s *flags.Set) discovery.Rules {
 	drain := flags.Parsed(s, "discovery-empty", func(text string) (bool, error) {
 		if text != "keep" && text != "drain" {
@@ -29,7 +30,7 @@ func parseResolver(text string) (string, error) {
 	return discovery.ParseResolver(text)
 }
 
-// checkDiscovery records options for sources where there are none.
+// checkDiscovery records settings for sources of targets if there are no sources.
 func checkDiscovery(s *flags.Set, c Config) {
 	if len(c.Sources) > 0 || !s.OK("target", "group") {
 		return
@@ -53,8 +54,8 @@ func (c Config) SourceNames(group string) (names []string) {
 	return names
 }
 
-// WriteTargets returns the group of -target with its sources as -target takes it, the targets
-// sorted.
+// WriteTargets returns the value of -target for those of the targets that are in its group, sorted,
+// and its sources.
 func (c Config) WriteTargets(targets []target.Address) string {
 	return c.writeTargets(targets, MainGroup)
 }
@@ -67,8 +68,8 @@ func (c Config) writeTargets(targets []target.Address, group string) string {
 	return strings.Join(all, ",")
 }
 
-// sourcesThatNeedRestart returns the names of sources with options that targets from there, as they
-// run, do not take over.
+// sourcesThatNeedRestart returns the names of sources whose options have changed in a way that
+// running targets from these sources do not adopt.
 func sourcesThatNeedRestart(old, next Config) (names []string) {
 	for _, was := range old.Sources {
 		for _, is := range next.Sources {
@@ -100,7 +101,8 @@ func keepSources(old, next Config, groupsStay bool) (all []discovery.Spec) {
 	return all
 }
 
-// fixed returns a without what can change while a target runs, or makes another target.
+// fixed returns a without the options that can change while a target runs, and without those that
+// make it another target.
 func fixed(a target.Address) target.Address {
 	a.Weight, a.Scheme, a.ViaProxy, a.Framing = 0, "", false, framing.Newline
 	return a

@@ -9,8 +9,9 @@ import (
 	"linesplit/internal/flags"
 )
 
-// refuseEmptyFile records a fault for a file without a setting where nothing else names a target: a
-// restart while the file is being written would send everything to the default one.
+// refuseEmptyFile records a fault for a file without a setting if neither a flag nor the
+// environment names a target: a restart while the file is being written would send everything to
+// the default target.
 func refuseEmptyFile(s *flags.Set) {
 	if s.Text("config") == "" || !s.OK("config") || s.Given("target") || s.Err() != nil || len(s.Tables())+len(s.Parts()) > 0 {
 		return
@@ -23,9 +24,10 @@ func refuseEmptyFile(s *flags.Set) {
 	s.Fail("config", fmt.Errorf("the file holds no setting, and neither a flag nor %s names a target", EnvName("target")))
 }
 
-// CheckLost returns an error if next has lost what p had, as a file does that was truncated: all
-// settings of the file, all services, or every target of a service, so that the default one would
-// take their place. To get the defaults back, restart, or write them down.
+// CheckLost returns an error if next lacks all settings of the file, all services, or every target
+// of a service, where p has some: then the file was probably truncated, and the default target
+// would take the place of the others. Users who want the defaults restart, or write them into the
+// file.
 func (p Process) CheckLost(next Process) error {
 	if p.Named() && !next.Named() {
 		return fmt.Errorf("the file %s holds no service, where it held %d: is it being written at the moment?",
@@ -46,6 +48,7 @@ func (p Process) CheckLost(next Process) error {
 	return errors.Join(errs...)
 }
 
+// checkLostTargets returns an error if next has only the default target, and c has others.
 func (c Config) checkLostTargets(next Config) error {
 	if c.setting("target").Source == admin.SourceDefault || next.setting("target").Source != admin.SourceDefault {
 		return nil
@@ -59,7 +62,7 @@ func (c Config) checkLostTargets(next Config) error {
 		next.setting("target").Value)
 }
 
-// fromFile returns how many settings come from the file.
+// fromFile returns the number of settings that come from the file.
 func (c Config) fromFile() (n int) {
 	for _, s := range c.Shown {
 		if s.Source == admin.SourceFile {
@@ -69,7 +72,7 @@ func (c Config) fromFile() (n int) {
 	return n
 }
 
-// setting returns a setting that c has in every mode.
+// setting returns a setting of c. It panics if c has no such setting.
 func (c Config) setting(name string) admin.Setting {
 	return c.Shown[slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == name })]
 }

@@ -15,8 +15,8 @@ import (
 	"linesplit/target"
 )
 
-// checkOwn records targets that are listeners of linesplit itself, which would go round for ever,
-// and an admin listener where a listener is.
+// checkOwn records targets that are listeners of linesplit itself, to which lines would go round
+// for ever, and an admin listener whose address another listener has.
 func checkOwn(s *flags.Set, c Config) {
 	if !s.OK("listen", "addr", "port", "admin") {
 		return
@@ -32,7 +32,7 @@ func checkOwn(s *flags.Set, c Config) {
 	}
 }
 
-// atAdmin returns the listener that takes the address of the admin listener.
+// atAdmin returns the listener that has the address of the admin listener, value.
 func (o ownPlaces) atAdmin(value string) (listener listen.Spec, found bool) {
 	if o.admin == (ownPlace{}) {
 		return listen.Spec{}, false
@@ -49,8 +49,8 @@ func (o ownPlaces) atAdmin(value string) (listener listen.Spec, found bool) {
 	return listen.Spec{}, false
 }
 
-// covers reports whether a listener is at every address of a family that ip belongs to. It returns
-// false if ip is a name.
+// covers reports whether a listener is on every address of the family of ip. It returns false if ip
+// is a host name.
 func covers(listener, ip string) bool {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
@@ -64,13 +64,14 @@ func covers(listener, ip string) bool {
 	return err == nil && (host == "" || host == "::" || host == "0.0.0.0" && addr.Is4())
 }
 
-// ownPlaces are the places where linesplit listens, as far as they are known in advance.
+// ownPlaces are the places at which linesplit listens, as far as the configuration tells them.
 type ownPlaces struct {
 	listeners map[ownPlace]listen.Spec
-	admin     ownPlace
-	hosts     func() map[netip.Addr]bool // addresses of this machine
+	admin     ownPlace                   // zero without an admin listener
+	hosts     func() map[netip.Addr]bool // returns the addresses of this machine
 }
 
+// ownPlaces returns the places of the listeners of c and of its admin listener.
 func (c Config) ownPlaces() ownPlaces {
 	own := ownPlaces{listeners: map[ownPlace]listen.Spec{}, hosts: sync.OnceValue(ownHosts)}
 	for _, spec := range c.Listen {
@@ -97,8 +98,8 @@ func (o ownPlaces) check(a target.Address) error {
 	return nil
 }
 
-// namesOf returns the places where a listener would get what is sent to a target, as far as that is
-// known without a look-up.
+// namesOf returns the places of the listeners that a target may lead to, as far as it is known
+// without a look-up of host names.
 func (o ownPlaces) namesOf(a target.Address) []ownPlace {
 	if a.Scheme == target.SchemeUnix {
 		return []ownPlace{{network: a.Scheme, host: cleanPath(a.Host)}}
@@ -124,7 +125,7 @@ func (o ownPlaces) namesOf(a target.Address) []ownPlace {
 	return places
 }
 
-// ownHosts returns the addresses of this machine, or none where they cannot be read.
+// ownHosts returns the addresses of this machine, or none if it cannot read them.
 func ownHosts() map[netip.Addr]bool {
 	hosts := map[netip.Addr]bool{}
 	all, _ := net.InterfaceAddrs()
@@ -136,13 +137,15 @@ func ownHosts() map[netip.Addr]bool {
 	return hosts
 }
 
-// ownPlace locates a listener. The zero value is nowhere that is known in advance.
+// ownPlace is the place of a listener. The zero value stands for an unknown one.
 type ownPlace struct {
 	network string // tcp, udp or unix
 	host    string // path for unix; empty for every address of the machine
 	port    string // empty for unix
 }
 
+// placeOf returns the place of a listener, or the zero value, as for a port that the kernel
+// chooses.
 func placeOf(spec listen.Spec) ownPlace {
 	scheme, rest, found := strings.Cut(spec.String(), "://")
 	rest, _, _ = strings.Cut(rest, "?")

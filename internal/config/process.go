@@ -10,37 +10,37 @@ import (
 // tableKind is the first word of the tables of a TOML file: [service.NAME].
 const tableKind = "service"
 
-// Process is a whole, valid configuration, as Parse returns it: what a process has once, and its
-// services.
+// Process is a complete, valid configuration of a process: its services, and the settings that
+// these share.
 type Process struct {
-	// Config is the configuration of the one service that has no name. If the services have names,
-	// it has what all of them share; of the rest, only Shown and what belongs to it.
+	// Config is the configuration of the only service, if that has no name. If the services have
+	// names, it has only the settings that they share.
 	Config
 	Services []Config // at least one, in the order of the file
 
-	StartPartial bool // services start without those that cannot
+	StartPartial bool // start the services that can, if others cannot
 
-	reread func() (Process, error) // what made it, with the same flags
+	reread func() (Process, error) // see Reread
 }
 
-// Named reports whether the services have names: they stand in tables of a file.
+// Named reports whether the services have names, as they do in tables of a file.
 func (p Process) Named() bool { return p.Services[0].Name != "" }
 
-// Within returns a service's configuration as far as a running process lets it: what services share
-// stays as it is.
+// Within returns the configuration of a service with the shared settings of a running process,
+// which a reload does not change.
 func (c Config) Within(process Config) Config {
 	c.Loops, c.Memory = process.Loops, min(c.Memory, process.Memory)
 	c.Admin, c.AdminToken, c.AdminTLS, c.Profiling = process.Admin, process.AdminToken, process.AdminTLS, process.Profiling
 	return c
 }
 
-// Reread parses the command line of p once more, with the environment and the file as they are now
-// if Parse has made p.
+// Reread parses the command line of p once more. If Parse has made p, Reread also reads the
+// environment and the file as they are now.
 func (p Process) Reread() (Process, error) { return p.reread() }
 
 // Parse reads the configuration from a command line without its program name, the environment and
-// the -config file. The error is flag.ErrHelp, ErrVersion, ErrChecked beside the configuration, or
-// flags.Errors with everything that is wrong beside a Process that has only Warnings.
+// the -config file. The error is flag.ErrHelp, ErrVersion, ErrChecked together with the
+// configuration, or flags.Errors with all faults together with a Process that has only Warnings.
 func Parse(args []string) (Process, error) {
 	s, err := parseArgs(args)
 	if err != nil {
@@ -58,7 +58,7 @@ func Parse(args []string) (Process, error) {
 }
 
 // ParseFlags is Parse without the environment and the file, for runs that must not depend on
-// where they happen.
+// either.
 func ParseFlags(args []string) (Process, error) {
 	s, err := parseArgs(args)
 	if err != nil {
@@ -69,7 +69,7 @@ func ParseFlags(args []string) (Process, error) {
 	return p, err
 }
 
-// judgeAll judges the services of s: those of its tables, or the one that s itself is.
+// judgeAll reads the services of s: those in its tables, or the only one, which s itself describes.
 func judgeAll(s *flags.Set) (p Process, err error) {
 	if len(s.Tables()) == 0 {
 		if s.Bool("start-partial") {
@@ -95,8 +95,8 @@ func judgeAll(s *flags.Set) (p Process, err error) {
 	return p, nil
 }
 
-// judgeShared reads what the process has once if its services have names. Faults are those of each
-// service, too: Take leaves out the repetition.
+// judgeShared reads the settings that named services share. Each service inherits their faults;
+// Take records these only once.
 func judgeShared(s *flags.Set) Config {
 	c := Config{
 		Memory:    parseMemory(s),
@@ -113,5 +113,6 @@ func judgeShared(s *flags.Set) Config {
 	return c
 }
 
-// isShared reports whether an option is one of the process rather than of a service.
+// isShared reports whether an option is a setting of the process. -memory is one of the process and
+// of each service.
 func isShared(o flags.Option) bool { return o.Shared || o.Name == "memory" }

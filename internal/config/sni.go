@@ -12,13 +12,13 @@ import (
 	"linesplit/target"
 )
 
-// Routes reports whether clients of TLS listeners are told apart by what they ask for, so that a
-// look at their first message comes before all else.
+// Routes reports whether linesplit looks at the first message of clients of TLS listeners, to
+// decide which of them to serve, or to forward their TLS.
 func (c Config) Routes() bool {
 	return c.TLSPassthrough || len(c.Wanted.Names) > 0 || c.Wanted.Rest != listen.NoRest
 }
 
-// routing reads which clients of TLS listeners are wanted, and whether their TLS is passed through.
+// routing reads -sni and -sni-default, the clients of TLS listeners to serve, and -tls-passthrough.
 func routing(s *flags.Set, c Config) (w listen.Wanted, passthrough bool) {
 	if s.OK("listen", "addr", "port") && !c.ListensTLS() {
 		dropAll(s, "sni", "sni-default", "tls-passthrough")
@@ -57,7 +57,8 @@ func routing(s *flags.Set, c Config) (w listen.Wanted, passthrough bool) {
 	return w, passthrough
 }
 
-// refuseWithPassthrough records what has no effect where TLS is passed through, or cannot be meant.
+// refuseWithPassthrough records settings that have no effect with -tls-passthrough, and targets for
+// which it makes no sense.
 func refuseWithPassthrough(s *flags.Set, c Config) {
 	names := []string{"tls-cert", "tls-key", "tls-client-ca", "tls-client-crl"}
 	dropAll(s, names...)
@@ -74,8 +75,9 @@ func refuseWithPassthrough(s *flags.Set, c Config) {
 	}
 }
 
-// mayShare returns an error if two services cannot share a listener. They can if it speaks TLS and
-// they have different server names.
+// mayShare returns an error if the services a and b cannot share the address of their listeners
+// spec and otherSpec. They can if both listeners speak TLS and the services have different server
+// names.
 func mayShare(spec, otherSpec listen.Spec, a, b Config) error {
 	if !spec.TLS() || !otherSpec.TLS() || !a.Routes() && !b.Routes() {
 		return fmt.Errorf("the services %s and %s both listen on %s: give one of them another address%s", a.Name, b.Name, spec,
@@ -105,7 +107,7 @@ func mayShare(spec, otherSpec listen.Spec, a, b Config) error {
 	return nil
 }
 
-// shareHint says how two services can share a listener, if they can.
+// shareHint returns a hint how two services can share a listener, or "" if they cannot.
 func shareHint(specs ...listen.Spec) string {
 	if slices.ContainsFunc(specs, func(s listen.Spec) bool { return !s.TLS() }) {
 		return ""

@@ -37,8 +37,8 @@ func (c Config) DialsTLS() bool {
 	return false
 }
 
-// FailFiles records the faults that tlsconf.NewServer or NewClient has found, each at the option
-// that names the file.
+// FailFiles records the faults in err, an error of tlsconf.NewServer or NewClient, each as one of
+// the option that names the file. names has the options.
 func FailFiles(s *flags.Set, err error, names map[tlsconf.File]string) {
 	files, others := tlsconf.FileErrors(err)
 	for _, f := range files {
@@ -53,7 +53,7 @@ func FailFiles(s *flags.Set, err error, names map[tlsconf.File]string) {
 	}
 }
 
-// serverOptions returns the options of the files of a listener. prefix begins their names.
+// serverOptions returns the names of the options for the files of a listener, after a prefix.
 func serverOptions(prefix string) map[tlsconf.File]string {
 	return map[tlsconf.File]string{
 		tlsconf.CertFile: prefix + "tls-cert", tlsconf.KeyFile: prefix + "tls-key",
@@ -61,7 +61,7 @@ func serverOptions(prefix string) map[tlsconf.File]string {
 	}
 }
 
-// serverTLS reads the files of the listeners, and loads them once to find faults.
+// serverTLS reads the names of the listeners' files, and loads the files once to find faults.
 func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	if s.OK("listen", "addr", "port") && !c.ListensTLS() {
 		dropAll(s, "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl")
@@ -95,15 +95,15 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	return files
 }
 
-// dropAll drops inherited options that have no effect on a service.
+// dropAll drops those of the options that are inherited, since they have no effect on a service.
 func dropAll(s *flags.Set, names ...string) {
 	for _, name := range names {
 		s.Drop(name)
 	}
 }
 
-// certificatePairs returns the certificates of the listeners with their keys, in the order in which
-// they were given.
+// certificatePairs returns the certificates of the listeners with their keys, in the order of the
+// options.
 func certificatePairs(s *flags.Set) (pairs []tlsconf.Pair) {
 	s.RequirePair("tls-cert", "tls-key")
 	certs, keys := s.List("tls-cert"), s.List("tls-key")
@@ -124,8 +124,8 @@ func certificatePairs(s *flags.Set) (pairs []tlsconf.Pair) {
 	return pairs
 }
 
-// adminTLS reads the files of a tls:// admin listener, and loads them and the token once to find
-// faults.
+// adminTLS reads the names of the files of a tls:// admin listener, and loads these and the token
+// once to find faults. It also checks which of the admin listener's settings go together.
 func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	files := tlsconf.ServerFiles{
 		Cert: s.Text("admin-tls-cert"), Key: s.Text("admin-tls-key"), ClientCA: s.Text("admin-tls-client-ca"),
@@ -161,7 +161,7 @@ func adminTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	return files
 }
 
-// targetTLS reads the files for TLS targets, and loads them once to find faults.
+// targetTLS reads the names of the files for TLS targets, and loads the files once to find faults.
 func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
 	if s.OK("target", "tls-target") && !c.DialsTLS() {
 		dropAll(s, "tls-target", "tls-target-ca", "tls-target-cert", "tls-target-key", "tls-target-server-name", "tls-target-skip-verify")
@@ -186,7 +186,7 @@ func targetTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ClientFiles {
 	return files
 }
 
-// refuseTargetTLS records options for TLS targets where there are none.
+// refuseTargetTLS records options for TLS targets if there are no such targets.
 func refuseTargetTLS(s *flags.Set) {
 	if s.Bool("tls-target") {
 		s.Fail("tls-target", errors.New("every target names another scheme: leave out the scheme, or write tls://"))
@@ -202,7 +202,8 @@ func refuseTargetTLS(s *flags.Set) {
 	}
 }
 
-// adminToken ignores a token file of the environment that is there for linesplit ctl alone.
+// adminToken reads -admin-token-file. Without -admin it ignores a file that the environment names,
+// which is meant for linesplit ctl.
 func adminToken(s *flags.Set) string {
 	if s.Text("admin") == "" {
 		s.IgnoreWithout("admin", "admin-token-file")
@@ -210,7 +211,7 @@ func adminToken(s *flags.Set) string {
 	return s.Text("admin-token-file")
 }
 
-// parseAdmin reads an address that admin.ParseSpec takes, or nothing.
+// parseAdmin checks the address of -admin, which may be empty.
 func parseAdmin(text string) (string, error) {
 	if text == "" {
 		return "", nil
