@@ -13,10 +13,10 @@ import (
 	"linesplit/target"
 )
 
-// maxLookups bounds how many hosts of SRV records are looked up at one time.
+// maxLookups is the number of hosts of SRV records to look up at one time.
 const maxLookups = 8
 
-// dnsSource looks a name up: each address is a target.
+// dnsSource looks up a name, each address of which is a target.
 type dnsSource struct {
 	spec Spec
 	resolver
@@ -38,7 +38,7 @@ func (s *dnsSource) lookup(ctx context.Context) (Answer, error) {
 	return a.orMissing()
 }
 
-// orMissing returns a, or what is missing as an error if there is nothing in a.
+// orMissing returns a, or Missing as an error if a has no targets.
 func (a Answer) orMissing() (Answer, error) {
 	if len(a.Targets) == 0 && a.Missing != nil {
 		return Answer{}, a.Missing
@@ -46,7 +46,8 @@ func (a Answer) orMissing() (Answer, error) {
 	return a, nil
 }
 
-// addAll adds the addresses of a host to a.
+// addAll adds the addresses of a host to a, as targets at port. A weight above 0 takes the place of
+// that in the options.
 func (s Spec) addAll(a *Answer, found []netip.Addr, host, port string, weight int) error {
 	if len(a.Targets)+len(found) > maxTargets {
 		return fmt.Errorf("leads to more than %d targets", maxTargets)
@@ -66,8 +67,8 @@ func (s Spec) addAll(a *Answer, found []netip.Addr, host, port string, weight in
 	return nil
 }
 
-// srvSource looks SRV records up. The hosts in those of the lowest priority are looked up in turn,
-// and each address is a target, at the port and with the weight of its record.
+// srvSource looks up the SRV records of a name, and then the hosts in the records of the lowest
+// priority. Each address of these is a target, at the port and with the weight of its record.
 type srvSource struct {
 	spec Spec
 	resolver
@@ -98,8 +99,8 @@ func (s *srvSource) lookup(ctx context.Context) (Answer, error) {
 	return a.orMissing()
 }
 
-// hosts looks up the hosts of records. A host without an address counts as missing: the record is
-// there.
+// hosts looks up the hosts of records. The answer about a host without an address is incomplete,
+// since there is a record for the host.
 func (s *srvSource) hosts(ctx context.Context, records []*net.SRV) []reply[netip.Addr] {
 	all := make([]reply[netip.Addr], len(records))
 	places := make(chan struct{}, maxLookups)
@@ -122,8 +123,8 @@ func (s *srvSource) hosts(ctx context.Context, records []*net.SRV) []reply[netip
 	return all
 }
 
-// lowestPriority returns the records of the lowest priority. One of them may say that there is no
-// such service (RFC 2782): its target is the root.
+// lowestPriority returns the records of the lowest priority, which come first. It leaves out a
+// record whose target is the root: that says that there is no such service (RFC 2782).
 func lowestPriority(records []*net.SRV) (first []*net.SRV) {
 	for _, r := range records {
 		if r.Priority == records[0].Priority && r.Target != "." {
@@ -133,10 +134,10 @@ func lowestPriority(records []*net.SRV) (first []*net.SRV) {
 	return first
 }
 
-// errEmpty stands for an empty answer, which changes nothing.
+// errEmpty is the error of ErrEmpty.
 var errEmpty = errors.New("the answer is empty: the targets stay as they are")
 
-// ErrEmpty returns an error if an answer is empty and the rules do not count such answers.
+// ErrEmpty returns an error if targets, those of an answer, are none, and r ignores such answers.
 func (r Rules) ErrEmpty(targets []target.Address) error {
 	if len(targets) == 0 && !r.DrainEmpty {
 		return errEmpty

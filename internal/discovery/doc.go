@@ -1,3 +1,3 @@
-// Package discovery finds targets: it asks sources, such as DNS or a file, again and again, and
-// decides from their answers which targets there are.
+// Package discovery finds targets. A [Driver] asks sources, such as DNS or a file, again and again,
+// and a [Keeper] decides from their answers which targets there are.
 package discovery

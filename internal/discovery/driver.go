@@ -15,25 +15,27 @@ import (
 )
 
 const (
-	// lookupTimeout is how long one lookup may take.
+	// lookupTimeout is the longest time for one lookup.
 	lookupTimeout = 15 * time.Second
-	// After a failure a source is asked again after firstRetry, and later up to lastRetry.
+	// The driver asks a source again firstRetry after a failure, and doubles the time after further
+	// failures, up to lastRetry.
 	firstRetry = time.Second
 	lastRetry  = 15 * time.Second
-	// watchInterval is the time between two looks at a source that can tell of changes.
+	// watchInterval is the time between two calls of watcher.changed.
 	watchInterval = time.Second
-	// maxJitter keeps many processes from asking one server in step. It is short, so that new
-	// addresses are found soon after the old answer has expired.
+	// maxJitter is the largest random delay, which keeps many processes from asking one server in
+	// step. It is short, so that new addresses are found soon after the old answer has expired.
 	maxJitter = time.Second
 )
 
-// Options are what a Driver needs.
+// Options are the settings of a Driver.
 type Options struct {
 	Resolver string // as ParseResolver returns it; empty for the system's servers
-	// Report gets each answer of a source, and the time until its next one. An error says what is
-	// wrong with it. Calls come from the goroutines of the sources, one at a time for each.
+	// Report takes each answer of a source, and the time until the next lookup. It returns an error
+	// if something is wrong with the answer. Sources call it concurrently; one source, one call at
+	// a time.
 	Report func(source string, a Answer, next time.Duration) error
-	Logger *slog.Logger
+	Logger *slog.Logger // must not be nil
 }
 
 // Driver asks sources, each in a goroutine of its own, and reports what they answer. Its methods
@@ -45,39 +47,39 @@ type Driver struct {
 	o    Options
 	open func(Spec, Options) source
 
-	mu      sync.Mutex // guards the fields below
-	ctx     context.Context
-	asking  sync.WaitGroup
-	sources []*asked // in the order of the configuration
+	mu      sync.Mutex      // guards the fields below
+	ctx     context.Context // of Run; nil before Run
+	asking  sync.WaitGroup  // the goroutines of the sources
+	sources []*asked        // in the order of the configuration
 }
 
-// asked is a source with what it has answered. Its fields are guarded by Driver.mu, except spec.
+// asked is a source and its state. Driver.mu guards the fields, except spec.
 type asked struct {
 	spec    Spec
-	stop    context.CancelFunc // nil until its goroutine runs
+	stop    context.CancelFunc // ends the goroutine; nil until it runs
 	state   Status
-	changes loglimit.Limiter
+	changes loglimit.Limiter // of log lines about changes of Failing
 }
 
-// Status is how a source does.
+// Status is the state of a source.
 type Status struct {
-	Source      string
-	Answers     uint64
-	Failures    uint64
-	LastAnswer  time.Time // zero: it has not answered yet
-	LastError   string    // of a lookup, or of what was in an answer; kept after later answers
+	Source      string    // name, as Spec.String returns it
+	Answers     uint64    // number of answers, also of incomplete ones
+	Failures    uint64    // number of failed lookups, and of answers that were empty or incomplete
+	LastAnswer  time.Time // zero: the source has not answered yet
+	LastError   string    // of a lookup or an answer; kept after later answers
 	LastErrorAt time.Time
-	Failing     bool // the last lookup failed, or its answer was not whole
+	Failing     bool // the last lookup failed, or its answer was empty or incomplete
 }
 
-// changesBurst is how many changes of a source are logged at once in half a minute.
+// changesBurst is the number of changes of Failing that are logged without a delay.
 const changesBurst = 4
 
-// NewDriver returns a driver without sources: see Set.
+// NewDriver returns a driver without sources; Set adds them.
 func NewDriver(o Options) *Driver { return &Driver{o: o, open: Spec.open} }
 
-// Run asks the sources until ctx ends, and returns when all of its goroutines have ended. It is
-// called once.
+// Run asks the sources until ctx ends, and returns when all goroutines of the driver have ended. It
+// must be called only once.
 func (d *Driver) Run(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
@@ -96,8 +98,8 @@ func (d *Driver) Run(ctx context.Context) {
 	d.asking.Wait()
 }
 
-// Set replaces the list of sources and the resolver. Sources that stay in it go on undisturbed,
-// unless the resolver has changed.
+// Set replaces the list of sources and the resolver. It does not disturb sources that stay in the
+// list, unless the resolver has changed. Callers may call it before Run.
 func (d *Driver) Set(specs []Spec, resolver string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -126,6 +128,7 @@ func (d *Driver) Set(specs []Spec, resolver string) {
 	}
 }
 
+// startLocked starts the goroutine of a source.
 func (d *Driver) startLocked(s *asked) {
 	if d.ctx.Err() != nil {
 		return
@@ -136,6 +139,7 @@ func (d *Driver) startLocked(s *asked) {
 	d.asking.Go(func() { d.ask(ctx, s, src) })
 }
 
+// stopLocked tells the goroutines of sources to end.
 func (d *Driver) stopLocked(sources []*asked) {
 	for _, s := range sources {
 		if s.stop != nil {
@@ -173,16 +177,16 @@ func (d *Driver) ask(ctx context.Context, s *asked, src source) {
 	}
 }
 
-// errFailed is in the error of a lookup that has no answer.
+// errFailed matches the error of a lookup without an answer.
 var errFailed = errors.New("the lookup failed")
 
-// failure is such an error, which shows its cause alone.
+// failure is an error that matches errFailed and has the text of its cause.
 type failure struct{ error }
 
 func (f failure) Is(other error) bool { return other == errFailed }
 func (f failure) Unwrap() error       { return f.error }
 
-// once asks a source, reports the answer, and returns when the next one is due.
+// once asks a source, reports the answer, and returns the time until the next lookup.
 func (d *Driver) once(ctx context.Context, spec Spec, src source) (next time.Duration, err error) {
 	within, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -224,7 +228,7 @@ func (d *Driver) note(s *asked, err error) {
 	}
 }
 
-// await waits until another lookup is due, or a watcher has seen a change.
+// await waits for d, or until a watcher has noticed a change.
 func await(ctx context.Context, src source, d time.Duration) {
 	w, watches := src.(watcher)
 	if !watches {
@@ -239,7 +243,7 @@ func await(ctx context.Context, src source, d time.Duration) {
 	}
 }
 
-// pause waits, and reports whether ctx has not ended meanwhile.
+// pause waits for d. It returns false if ctx ends before that.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

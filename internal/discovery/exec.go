@@ -14,7 +14,7 @@ import (
 // output open.
 const outputDelay = 500 * time.Millisecond
 
-// execSource runs a program without arguments, and reads what it prints.
+// execSource runs a program without arguments, and reads its output.
 type execSource struct{ spec Spec }
 
 func (s *execSource) lookup(ctx context.Context) (Answer, error) {

@@ -10,18 +10,19 @@ import (
 )
 
 const (
-	// A file is read once it has been left alone for settleTime, at most maxSettle times later: it
-	// may be written bit by bit, and half a YAML list is a list.
+	// settleTime is the time for which a file must not have changed before its content counts. A
+	// program may write it bit by bit, and the first half of a YAML list is a valid list.
 	settleTime = 400 * time.Millisecond
-	maxSettle  = 10
+	// maxSettle is the number of readings after which a lookup of a changing file fails.
+	maxSettle = 10
 )
 
 var errUnsettled = errors.New("it does not stop changing")
 
-// fileSource reads a list of Prometheus' file_sd, in JSON or YAML.
+// fileSource reads a list in the format of Prometheus' file_sd, JSON or YAML.
 type fileSource struct {
 	spec Spec
-	seen fs.FileInfo // when it was last read
+	seen fs.FileInfo // state of the file at the last reading
 }
 
 func (s *fileSource) lookup(ctx context.Context) (Answer, error) {
@@ -40,8 +41,7 @@ func (s *fileSource) lookup(ctx context.Context) (Answer, error) {
 	return s.spec.answer(places)
 }
 
-// read returns the content once two readings have found the file in the same state, or the file is
-// old.
+// read returns the content once the file has not changed for settleTime.
 func (s *fileSource) read(ctx context.Context) ([]byte, error) {
 	var last fs.FileInfo
 	for range maxSettle {
@@ -62,7 +62,7 @@ func (s *fileSource) read(ctx context.Context) ([]byte, error) {
 	return nil, errUnsettled
 }
 
-// changed reports whether the file is another than the one that was read last, or has changed.
+// changed reports whether the file was changed or replaced since the last reading.
 func (s *fileSource) changed() bool {
 	now := regfile.State(s.spec.place)
 	return !regfile.Same(now, s.seen)

@@ -15,13 +15,13 @@ import (
 
 const (
 	maxRedirects = 3
-	maxToken     = 64 << 10
-	// intervalHeader is sent by sources, if they wish to be asked less often. Prometheus sends the
-	// same header to them.
+	maxToken     = 64 << 10 // bytes of the token file
+	// intervalHeader is the header of an answer that sets the time until the next lookup.
+	// Prometheus sends it in its requests.
 	intervalHeader = "X-Prometheus-Refresh-Interval-Seconds"
 )
 
-// httpSource gets a list of Prometheus' http_sd or of Consul's health API.
+// httpSource gets a list in the format of Prometheus' http_sd, or from Consul's health API.
 type httpSource struct {
 	spec   Spec
 	client http.Client
@@ -29,8 +29,8 @@ type httpSource struct {
 
 func newHTTPSource(s Spec) *httpSource {
 	return &httpSource{s, http.Client{
-		// A connection of its own for each request: the next one is far away, and the server may
-		// have gone over to another address by then.
+		// Each request has a connection of its own, since the next request comes much later, and
+		// the server may have another address by then.
 		Transport: &http.Transport{
 			DisableKeepAlives: true, TLSHandshakeTimeout: lookupTimeout, MaxResponseHeaderBytes: 64 << 10,
 		},
@@ -38,7 +38,8 @@ func newHTTPSource(s Spec) *httpSource {
 	}}
 }
 
-// checkRedirect follows a few redirects, and none from HTTPS to HTTP, where anyone could answer.
+// checkRedirect allows a few redirects, but none from HTTPS to HTTP: anyone on the path could
+// answer there.
 func checkRedirect(next *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > maxRedirects:
@@ -84,7 +85,7 @@ func (s *httpSource) lookup(ctx context.Context) (Answer, error) {
 	return a, err
 }
 
-// authorize adds the token, which is read each time: it may change.
+// authorize adds the token to a request. It reads the file each time, since the token may change.
 func (s *httpSource) authorize(req *http.Request) error {
 	if s.spec.token == "" {
 		return nil

@@ -11,38 +11,38 @@ import (
 )
 
 const (
-	// A target goes after dropAfter answers in a row without it, and no earlier than dropAge after
-	// the first of them.
+	// dropAfter is the number of answers in a row without a target after which it goes, and dropAge
+	// the least time since the first of them.
 	dropAfter = 3
 	dropAge   = 30 * time.Second
-	// maxGone bounds how many removals are remembered.
+	// maxGone is the number of removals that a Keeper remembers.
 	maxGone = 4096
 )
 
-// Keeper decides which targets there are, from what the sources answer. It has no goroutine, no
-// socket and no clock: answers go in, changes come out. A failed lookup is no answer, so nothing
-// ever goes because of one.
+// Keeper decides from the answers of the sources which targets there are. It has no goroutine, no
+// socket and no clock: it takes answers and returns changes. A failed lookup is no answer, so it
+// never removes a target.
 //
 // The rules:
 //   - A target that a source lists is added. Its identity is its network, address and port.
-//   - It goes after three answers of the source without it, 30 s after the first of them at the
-//     earliest; at the first one if the target is down as well.
-//   - At most half of all targets go in one interval of a source, and never the last one.
+//   - It is removed after three answers of the source without it, and at the earliest 30 s after the
+//     first of them. If it is down as well, it is removed at the first one.
+//   - At most half of all targets are removed in one interval of a source, and never the last one.
 //   - It stays while another source lists it, the configuration names it, or it was added by hand.
-//   - One that was removed by hand stays away until each source that listed it has answered
-//     without it.
+//   - A target that was removed by hand is not added again until each source that listed it has
+//     answered without it.
 //   - An empty answer is no answer, unless Rules.DrainEmpty is set: then it counts like any other,
 //     and the last target is drained and kept.
 //
-// A Keeper is not safe for concurrent use. The caller applies each change at once; what it cannot
-// apply comes again with the next answer.
+// A Keeper is not safe for concurrent use. The caller applies each change at once. A change that
+// fails is returned again with the next answer.
 type Keeper struct {
 	rules   Rules
-	static  map[string]bool // by key, from the configuration
-	byHand  map[string]bool // by key
-	sources map[string]*listing
-	drained map[string]bool // by key: the last target, which an empty answer has drained
-	gone    []time.Time     // when targets were removed, oldest first
+	static  map[string]bool     // keys of the targets that the configuration names
+	byHand  map[string]bool     // keys of the targets that were added by hand
+	sources map[string]*listing // by name
+	drained map[string]bool     // key of the last target, if an empty answer has drained it
+	gone    []time.Time         // when targets were removed, oldest first
 }
 
 // Rules are the settings of a Keeper.
@@ -50,18 +50,18 @@ type Rules struct {
 	DrainEmpty bool // empty answers count
 }
 
-// listing is what one source has listed.
+// listing has the targets that one source has listed.
 type listing struct {
-	answered bool // at least once
-	targets  map[string]*listed
+	answered bool               // the source has given a complete answer
+	targets  map[string]*listed // by key
 }
 
 // listed is a target in the listing of a source.
 type listed struct {
 	address target.Address
-	missing int       // answers in a row without it
-	since   time.Time // of the first of them
-	banned  bool      // it was removed by hand
+	missing int       // number of answers in a row without the target
+	since   time.Time // time of the first of these
+	banned  bool      // the target was removed by hand
 }
 
 // Running is a target that gets lines or connections, or is drained, and is not being removed.
@@ -70,23 +70,23 @@ type Running struct {
 	Down    bool
 }
 
-// Answer is what a source lists.
+// Answer is the list of targets that a source has returned.
 type Answer struct {
 	Targets []target.Address // in any order
-	// Missing tells why the list may lack some targets; nil if it is whole. Such an answer adds
-	// targets and lets none go.
+	// Missing is the reason why the list may be incomplete, or nil. An incomplete answer adds
+	// targets and removes none.
 	Missing error
 	// TTL is how long the answer is valid; 0 if the source does not say.
 	TTL time.Duration
 }
 
-// Change is what the caller has to do. Names are those of target.Address.String.
+// Change lists what the caller has to do. Names are those of target.Address.String.
 type Change struct {
-	Add     []target.Address // or to take back, if it is being removed
-	Remove  []string
-	Drain   []string       // not to be removed: it is the last one
-	Resume  []string       // drained by an earlier change
-	Weights map[string]int // of targets that are running
+	Add     []target.Address // to add, or to take back if they are being removed
+	Remove  []string         // names of targets
+	Drain   []string         // name of the last target, to drain and keep
+	Resume  []string         // names of targets that an earlier change has drained
+	Weights map[string]int   // new weights of running targets, by name
 }
 
 // Empty reports whether there is nothing to do.
@@ -94,14 +94,14 @@ func (c Change) Empty() bool {
 	return len(c.Add)+len(c.Remove)+len(c.Drain)+len(c.Resume)+len(c.Weights) == 0
 }
 
-// NewKeeper returns a Keeper without sources and targets: see Configure.
+// NewKeeper returns a Keeper without sources and targets; Configure sets them.
 func NewKeeper() *Keeper {
 	return &Keeper{byHand: map[string]bool{}, sources: map[string]*listing{}, drained: map[string]bool{}}
 }
 
 // Configure sets the rules, the targets that the configuration names, and the names of the sources.
-// It returns the removal of targets that nothing lists any more. While a source has not answered
-// yet, they stay: it may be about to list them, or what takes their place.
+// The change removes targets that neither the configuration nor a source lists any more. They stay
+// while a source has not answered yet: it may list them, or those that take their place.
 func (k *Keeper) Configure(r Rules, static []target.Address, sources []string, running []Running) Change {
 	k.rules, k.static = r, map[string]bool{}
 	for _, a := range static {
@@ -118,7 +118,8 @@ func (k *Keeper) Configure(r Rules, static []target.Address, sources []string, r
 	return c
 }
 
-// Answer takes an answer of a source. interval is the time until its next one.
+// Answer takes an answer of a source, and returns the change that it causes. interval is the time
+// until the next answer.
 func (k *Keeper) Answer(source string, a Answer, now time.Time, interval time.Duration, running []Running) Change {
 	l := k.sources[source]
 	if l == nil { // it was removed from the configuration meanwhile
@@ -129,15 +130,16 @@ func (k *Keeper) Answer(source string, a Answer, now time.Time, interval time.Du
 	}
 	c := Change{Weights: map[string]int{}}
 	l.answered = l.answered || a.Missing == nil
-	k.note(l, a, now, &c, keysOf(running))
+	k.updateListing(l, a, now, &c, keysOf(running))
 	k.add(l, &c, running)
 	k.remove(l, &c, now, interval, running)
 	k.removeOrphans(&c, running)
 	return c
 }
 
-// note updates what l lists.
-func (k *Keeper) note(l *listing, a Answer, now time.Time, c *Change, there map[string]target.Address) {
+// updateListing updates l from an answer. It adds to c the new weights of running targets, which
+// are those in there.
+func (k *Keeper) updateListing(l *listing, a Answer, now time.Time, c *Change, there map[string]target.Address) {
 	seen := make(map[string]bool, len(a.Targets))
 	for _, t := range a.Targets {
 		key := t.Key()
@@ -173,7 +175,7 @@ func (k *Keeper) note(l *listing, a Answer, now time.Time, c *Change, there map[
 	}
 }
 
-// add adds what l lists and is not running, and resumes what was drained.
+// add adds the targets of l that are not running, and resumes those that were drained.
 func (k *Keeper) add(l *listing, c *Change, running []Running) {
 	there := keysOf(running)
 	for _, key := range slices.Sorted(maps.Keys(l.targets)) {
@@ -195,8 +197,8 @@ func (k *Keeper) add(l *listing, c *Change, running []Running) {
 	}
 }
 
-// renamed reports whether a running target is listed under other names only: its scheme has
-// changed.
+// renamed reports whether sources list a running target under other names only, since its scheme
+// has changed.
 func (k *Keeper) renamed(key string, running target.Address) bool {
 	if k.static[key] || k.byHand[key] {
 		return false
@@ -209,15 +211,15 @@ func (k *Keeper) renamed(key string, running target.Address) bool {
 	return true
 }
 
-// candidate is a running target that nothing lists any more.
+// candidate is a running target that no source lists any more.
 type candidate struct {
 	Running
 	key   string
-	since time.Time
+	since time.Time // time of the first answer without it
 }
 
-// remove removes targets that l has dropped, as far as the rules allow. What is neither running nor
-// listed is forgotten.
+// remove removes targets that l has dropped, as far as the rules allow. It forgets targets that are
+// neither running nor listed.
 func (k *Keeper) remove(l *listing, c *Change, now time.Time, interval time.Duration, running []Running) {
 	there := keysOf(running)
 	maps.DeleteFunc(l.targets, func(key string, t *listed) bool {
@@ -249,8 +251,8 @@ func (k *Keeper) remove(l *listing, c *Change, now time.Time, interval time.Dura
 	}
 }
 
-// goneSince returns how many targets were removed after a time. The oldest are forgotten when there
-// are very many.
+// goneSince returns the number of targets that were removed after t. It forgets the oldest removals
+// if there are more than maxGone.
 func (k *Keeper) goneSince(t time.Time) int {
 	k.gone = k.gone[max(0, len(k.gone)-maxGone):]
 	i, _ := slices.BinarySearchFunc(k.gone, t, func(at, t time.Time) int {
@@ -262,7 +264,7 @@ func (k *Keeper) goneSince(t time.Time) int {
 	return len(k.gone) - i
 }
 
-// dropped reports whether a source has dropped a target for good.
+// dropped reports whether enough answers of a source lacked a target to remove it.
 func dropped(t *listed, down bool, now time.Time) bool {
 	return t.missing > 0 && down || t.missing >= dropAfter && now.Sub(t.since) >= dropAge
 }
@@ -297,6 +299,8 @@ func (k *Keeper) removeOrphans(c *Change, running []Running) {
 	}
 }
 
+// known reports whether the configuration names a target, it was added by hand, or a source lists
+// it or has listed it lately.
 func (k *Keeper) known(key string) bool {
 	if k.static[key] || k.byHand[key] {
 		return true
@@ -309,7 +313,7 @@ func (k *Keeper) known(key string) bool {
 	return false
 }
 
-// AddedByHand notes that a target was added by hand: it stays, whatever sources list.
+// AddedByHand notes that a target was added by hand, and so stays whatever sources list.
 func (k *Keeper) AddedByHand(a target.Address) {
 	key := a.Key()
 	k.byHand[key] = true
@@ -337,7 +341,7 @@ func (k *Keeper) RemovedByHand(a target.Address) {
 	}
 }
 
-// ResumedByHand notes that a target which is being removed was taken back by hand.
+// ResumedByHand notes that a target that was being removed was taken back by hand.
 func (k *Keeper) ResumedByHand(a target.Address) {
 	key := a.Key()
 	delete(k.drained, key)
@@ -351,10 +355,10 @@ func (k *Keeper) ResumedByHand(a target.Address) {
 	}
 }
 
-// Origin says where a target comes from.
+// Origin tells where a target comes from.
 type Origin struct {
-	Configured, ByHand bool
-	Sources            []string // names of those that list it, or did so last
+	Configured, ByHand bool     // the configuration names it; it was added by hand
+	Sources            []string // names of the sources that list it or have listed it lately, sorted
 }
 
 // Origin returns where a running target comes from.
@@ -370,7 +374,7 @@ func (k *Keeper) Origin(a target.Address) Origin {
 	return o
 }
 
-// Listed returns how many targets a source lists, less those that were removed by hand.
+// Listed returns the number of targets that a source lists, less those that were removed by hand.
 func (k *Keeper) Listed(source string) (n int) {
 	l := k.sources[source]
 	if l == nil {
@@ -384,6 +388,7 @@ func (k *Keeper) Listed(source string) (n int) {
 	return n
 }
 
+// keysOf returns the addresses of running targets by their keys.
 func keysOf(running []Running) map[string]target.Address {
 	keys := make(map[string]target.Address, len(running))
 	for _, r := range running {
@@ -392,6 +397,7 @@ func keysOf(running []Running) map[string]target.Address {
 	return keys
 }
 
+// compareBool orders false before true.
 func compareBool(a, b bool) int {
 	switch {
 	case a == b:

@@ -15,20 +15,21 @@ import (
 )
 
 const (
-	// maxTargets is the most targets that one source may list. More are taken for a mistake.
+	// maxTargets is the most targets that one source may list. A longer list is taken for a
+	// mistake.
 	maxTargets = 1000
 	// maxList is the size of the longest list, in bytes.
 	maxList = 4 << 20
 )
 
-// place is an element of a list before it is judged.
+// place is a target in a list, before it is parsed.
 type place struct {
 	text   string // HOST:PORT, perhaps with a scheme
-	weight int    // 0 if the list does not say
+	weight int    // 0 if the list has none
 }
 
-// answer makes an answer of what a list holds. A place that cannot be a target does not hold up the
-// others, but then the list counts as incomplete.
+// answer makes an answer of the places in a list. If one of them is not a valid target, the answer
+// has the others and is incomplete.
 func (s Spec) answer(places []place) (Answer, error) {
 	if len(places) > maxTargets {
 		return Answer{}, fmt.Errorf("lists %d targets, and %d are the most", len(places), maxTargets)
@@ -59,12 +60,12 @@ func decoderFor(path string) (func([]byte) ([]place, error), error) {
 	return nil, fmt.Errorf("%s: the extension tells the format: .json, .yaml or .yml", filepath.Base(path))
 }
 
-// group is an element of Prometheus' lists in JSON. Its labels have no meaning here.
+// group is an element of a JSON list in the format of Prometheus. linesplit ignores its labels.
 type group struct {
 	Targets []*string // nil for null
 }
 
-// instance is an element of Consul's /v1/health/service.
+// instance is an element of Consul's answer to /v1/health/service.
 type instance struct {
 	Node    struct{ Address string }
 	Service *struct {
@@ -79,7 +80,7 @@ var errNoTargets = errors.New(`has no targets: write {"targets": ["HOST:PORT"]}`
 
 var errEmptyText = errors.New("the list is empty text, not even []: is it being written at the moment?")
 
-// decodeJSON reads a list of Prometheus' or of Consul's.
+// decodeJSON reads a list in the format of Prometheus or Consul.
 func decodeJSON(text []byte) ([]place, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errEmptyText
@@ -106,6 +107,7 @@ func decodeJSON(text []byte) ([]place, error) {
 	return places, nil
 }
 
+// decodeElement reads an element of such a list.
 func decodeElement(raw json.RawMessage) ([]place, error) {
 	var i instance
 	if err := json.Unmarshal(raw, &i); err == nil && i.Service != nil {
@@ -118,6 +120,7 @@ func decodeElement(raw json.RawMessage) ([]place, error) {
 	return g.places()
 }
 
+// places returns the targets of the group.
 func (g group) places() (places []place, err error) {
 	if g.Targets == nil {
 		return nil, errNoTargets
@@ -131,7 +134,7 @@ func (g group) places() (places []place, err error) {
 	return places, nil
 }
 
-// places returns the instance, unless a check of it is critical.
+// places returns the address of the instance, or nothing if one of its checks is critical.
 func (i instance) places() ([]place, error) {
 	for _, c := range i.Checks {
 		if c.Status == "critical" {

@@ -10,23 +10,24 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// recorder watches the DNS messages of one lookup. Its methods are safe for concurrent use.
+// recorder reads the DNS messages of one lookup as package net sends and receives them. Its methods
+// are safe for concurrent use.
 type recorder struct {
 	mu        sync.Mutex
 	questions []*question // in the order in which they were first asked
 }
 
-// question is what a server was asked, at least once.
+// question is a question that servers were asked at least once.
 type question struct {
 	asked    dnsmessage.Question
-	answered bool          // by a good reply: with records, or that there are none
-	refused  bool          // by a server that will hardly ever answer it
-	records  bool          // there are
-	ttl      time.Duration // the least of theirs
+	answered bool          // a server has replied with records, or that there are none
+	refused  bool          // a server has refused it, and will hardly ever answer it
+	records  bool          // the answer has records
+	ttl      time.Duration // the shortest TTL of these
 }
 
-// watch returns conn with eyes on it. Package net tells UDP from TCP by whether the connection is
-// a net.PacketConn.
+// watch returns a connection that passes the messages on conn to r. It is a net.PacketConn if conn
+// is one: package net takes any other connection for TCP.
 func (r *recorder) watch(conn net.Conn) net.Conn {
 	if udp, ok := conn.(*net.UDPConn); ok {
 		return &udpConn{UDPConn: udp, r: r}
@@ -34,10 +35,11 @@ func (r *recorder) watch(conn net.Conn) net.Conn {
 	return &tcpConn{Conn: conn, r: r}
 }
 
+// udpConn is a connection with one message in each datagram.
 type udpConn struct {
 	*net.UDPConn
 	r    *recorder
-	sent exchange
+	sent exchange // the last message sent
 }
 
 func (c *udpConn) Write(p []byte) (int, error) {
@@ -51,12 +53,12 @@ func (c *udpConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tcpConn carries messages that follow their length, of two bytes.
+// tcpConn is a connection on which each message follows its length, in two bytes.
 type tcpConn struct {
 	net.Conn
 	r    *recorder
-	sent exchange
-	in   []byte // of the message that is coming; at most one, since package net asks one question
+	sent exchange // the last message sent
+	in   []byte   // the start of the next message; package net asks one question at a time
 }
 
 func (c *tcpConn) Write(p []byte) (int, error) {
@@ -78,12 +80,13 @@ func (c *tcpConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// exchange is a question that was sent, with the number that its reply carries.
+// exchange is a question that was sent.
 type exchange struct {
-	id uint16
-	q  *question
+	id uint16    // of the message; its reply has the same
+	q  *question // nil if the message was not understood
 }
 
+// ask notes the question in a message that is sent.
 func (r *recorder) ask(message []byte) exchange {
 	var p dnsmessage.Parser
 	h, err := p.Start(message)
@@ -106,7 +109,7 @@ func (r *recorder) ask(message []byte) exchange {
 	return exchange{h.ID, q}
 }
 
-// reply notes a reply to a question. One that package net does not accept is none.
+// reply notes the reply to a question. It ignores replies that package net does not accept.
 func (r *recorder) reply(e exchange, message []byte) {
 	var p dnsmessage.Parser
 	h, err := p.Start(message)
@@ -138,8 +141,9 @@ func (r *recorder) reply(e exchange, message []byte) {
 	e.q.answered, e.q.records, e.q.ttl = true, records, ttl
 }
 
-// leastTTL reads the answers, and returns whether there are any of a type, and the shortest of
-// their times and of the aliases that lead to them.
+// leastTTL reads the answers of a reply. It reports whether there are any of the type kind, and
+// returns the shortest TTL of these and of the aliases that lead to them. ok is false if the reply
+// is malformed.
 func leastTTL(p *dnsmessage.Parser, kind dnsmessage.Type) (records bool, ttl time.Duration, ok bool) {
 	least := uint32(1 << 31)
 	for {
@@ -157,13 +161,14 @@ func leastTTL(p *dnsmessage.Parser, kind dnsmessage.Type) (records bool, ttl tim
 	}
 }
 
+// same reports whether two questions are the same; names are compared without case.
 func same(a, b dnsmessage.Question) bool {
 	return a.Type == b.Type && strings.EqualFold(a.Name.String(), b.Name.String())
 }
 
-// unanswered returns a question that no server has answered, and whether it was about another name
-// than the records that were found. A server may refuse to be asked about other names at all, such
-// as those without a domain.
+// unanswered returns a question that no server has answered, or "". elsewhere reports whether it
+// was about another name than the records that were found. unanswered ignores questions about other
+// names that a server has refused: some servers refuse all names without a domain, for example.
 func (r *recorder) unanswered() (failed string, elsewhere bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +194,8 @@ func (r *recorder) unanswered() (failed string, elsewhere bool) {
 	return failed, elsewhere
 }
 
-// ttl returns the shortest time of the records that were found; 0 if none were.
+// ttl returns the shortest TTL of the records that were found, or minTTL if that is 0 or there are
+// no records. It returns 0 if no server was asked.
 func (r *recorder) ttl() (least time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -199,7 +205,7 @@ func (r *recorder) ttl() (least time.Duration) {
 		}
 	}
 	if least == 0 && len(r.questions) > 0 {
-		return minTTL // the records say 0
+		return minTTL
 	}
 	return least
 }

@@ -13,20 +13,21 @@ import (
 	"linesplit/internal/hostport"
 )
 
-// Bounds of the time that an answer of DNS is valid.
+// Bounds of the time for which an answer is valid.
 const (
 	minTTL = 5 * time.Second
 	maxTTL = 5 * time.Minute
 )
 
-// resolver looks names up as package net does, with its search list, EDNS and TCP after a truncated
-// reply, and learns besides how long the answers are valid and whether they are whole.
+// resolver looks up names as package net does, with its search list, EDNS, and TCP after a
+// truncated reply. Besides, it finds out how long the answers are valid, and whether they are
+// complete.
 type resolver struct {
 	server string // as ParseResolver returns it; empty for the system's servers
 }
 
-// ParseResolver reads the address of a DNS server: IP, IP:PORT or tcp://IP:PORT, which asks over
-// TCP alone.
+// ParseResolver reads the address of a DNS server: IP, IP:PORT, or tcp://IP:PORT to ask over TCP
+// alone. It returns the address as udp://IP:PORT or tcp://IP:PORT.
 func ParseResolver(text string) (string, error) {
 	network, place, found := strings.Cut(text, "://")
 	if !found {
@@ -51,7 +52,7 @@ func ParseResolver(text string) (string, error) {
 	return network + "://" + net.JoinHostPort(host, port), nil
 }
 
-// through returns a resolver whose replies rec sees.
+// through returns a resolver of package net that asks r's server, and whose messages rec records.
 func (r resolver) through(rec *recorder) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if ours, server, found := strings.Cut(r.server, "://"); found {
@@ -68,15 +69,15 @@ func (r resolver) through(rec *recorder) *net.Resolver {
 	}}
 }
 
-// reply is what a lookup has found.
+// reply is the result of a lookup.
 type reply[T any] struct {
 	found   []T
-	ttl     time.Duration // 0 if nothing says it, as in /etc/hosts
-	missing error         // why some may be missing
+	ttl     time.Duration // how long the result is valid; 0 if that is unknown, as in /etc/hosts
+	missing error         // the reason why the result may be incomplete, or nil
 }
 
-// addresses returns the IPv4 and IPv6 addresses of a host. None, and no error, means that the
-// servers know of none.
+// addresses returns the IPv4 and IPv6 addresses of a host. It returns none, and no error, if the
+// servers have answered that there are none.
 func (r resolver) addresses(ctx context.Context, host string) (reply[netip.Addr], error) {
 	rec := new(recorder)
 	found, err := r.through(rec).LookupNetIP(ctx, "ip", host)
@@ -91,7 +92,7 @@ func (r resolver) addresses(ctx context.Context, host string) (reply[netip.Addr]
 func (r resolver) services(ctx context.Context, name string) (reply[*net.SRV], error) {
 	rec := new(recorder)
 	_, found, err := r.through(rec).LookupSRV(ctx, "", "", name)
-	if len(found) > 0 && err != nil { // some records have names that cannot be
+	if len(found) > 0 && err != nil { // package net has left out records with invalid names
 		a, _ := judge(rec, found, nil)
 		a.missing = err
 		return a, nil
@@ -99,9 +100,10 @@ func (r resolver) services(ctx context.Context, name string) (reply[*net.SRV], e
 	return judge(rec, found, err)
 }
 
-// judge tells an answer from a failure. Package net goes on to the next name of the search list
-// after a failure, which may lead to another host; and it returns the addresses of one family when
-// the server has failed to answer about the other.
+// judge decides whether the result of a lookup by package net is an answer, an incomplete answer or
+// a failure. After a failure package net goes on to the next name of the search list, which may be
+// another host; and it returns the addresses of one family if the server did not answer about the
+// other one.
 func judge[T any](rec *recorder, found []T, err error) (reply[T], error) {
 	failed, elsewhere := rec.unanswered()
 	e, isDNS := errors.AsType[*net.DNSError](err)

@@ -8,19 +8,19 @@ import (
 // Intervals between two lookups of a source whose answers do not say how long they are valid.
 const (
 	defaultRefresh = 30 * time.Second
-	fileRefresh    = 10 * time.Second // beside the changes that a file's watch finds at once
+	fileRefresh    = 10 * time.Second // a change of the file leads to a lookup before that
 )
 
-// A source answers which targets there are.
+// A source lists targets.
 type source interface {
-	// lookup asks once. It returns soon after ctx has ended. An error is no answer: everything
-	// stays as it is.
+	// lookup asks once. It returns soon after ctx has ended. After an error the targets stay as
+	// they are.
 	lookup(ctx context.Context) (Answer, error)
 }
 
-// A watcher is a source that can tell of changes between two lookups.
+// A watcher is a source that notices changes between two lookups.
 type watcher interface {
-	// changed reports whether another lookup is likely to answer something new.
+	// changed reports whether another lookup is likely to return another answer.
 	changed() bool
 }
 

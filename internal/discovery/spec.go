@@ -36,12 +36,12 @@ const (
 
 // Spec is a source as -target names it. It is an immutable value; the zero value is not valid.
 type Spec struct {
-	text     string // as it was written
-	scheme   string // one of the constants above
-	place    string // host:port, name, path or URL
-	template target.Address
-	refresh  time.Duration // 0: as the source says
-	token    string        // file
+	text     string         // as it was written
+	scheme   string         // one of the constants above
+	place    string         // host:port, name, path or URL
+	template target.Address // has the options of each target from the source, and samplePlace
+	refresh  time.Duration  // 0: the answers of the source decide
+	token    string         // name of the token file; empty for none
 }
 
 // IsSource reports whether a -target value names a source and not an address.
@@ -51,10 +51,12 @@ func IsSource(text string) bool {
 }
 
 // ParseSpec parses a -target value that names a source: dns://host:port, srv://name, file:///path,
-// exec:///program, discover+http://host/path or discover+https://host/path. Options behind a ? are
-// those of a target's address, which hold for each target that comes from there, and scheme=tls,
-// refresh=30s and, for the last two, token-file=/path. What else is behind the ? of these two
-// belongs to the request. Targets without a scheme speak TLS if tlsByDefault.
+// exec:///program, discover+http://host/path or discover+https://host/path.
+//
+// Options follow a ?. Those of a target's address hold for each target from the source. Further
+// options are scheme=tls, refresh=30s and, for the last two schemes, token-file=/path; other text
+// after the ? of these two is the query of the request. Targets without a scheme speak TLS if
+// tlsByDefault is set.
 func ParseSpec(text string, tlsByDefault bool) (Spec, error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	s := Spec{text: text, scheme: scheme}
@@ -85,24 +87,26 @@ func (s Spec) Group() string { return s.template.Group }
 // Datagrams reports whether the targets without a scheme of their own are UDP.
 func (s Spec) Datagrams() bool { return s.template.Scheme == target.SchemeUDP }
 
-// TLS reports whether the targets without a scheme of their own speak TLS.
+// TLS reports whether targets without a scheme of their own speak TLS.
 func (s Spec) TLS() bool { return s.template.Scheme == target.SchemeTLS }
 
-// MayListBoth reports whether the targets may have schemes of their own.
-func (s Spec) MayListBoth() bool { return s.scheme != schemeDNS && s.scheme != schemeSRV }
+// MayListBoth reports whether the source may list targets with schemes of their own, and so both
+// streams and datagrams, or TLS and plain text.
+func (s Spec) MayListBoth() bool { return !s.AsksDNS() }
 
 // AsksDNS reports whether the source is in DNS.
 func (s Spec) AsksDNS() bool { return s.scheme == schemeDNS || s.scheme == schemeSRV }
 
-// SamePlace reports whether two sources differ in their options at most.
+// SamePlace reports whether two sources are the same except for their options.
 func (s Spec) SamePlace(other Spec) bool { return s.scheme == other.scheme && s.place == other.place }
 
-// Sample returns an address with the options of all targets from this source, and no host of
-// theirs, so that options can be checked.
+// Sample returns the address of an imaginary target from the source, with the options of all its
+// targets, so that callers can check these.
 func (s Spec) Sample() target.Address { return s.template }
 
 func (s Spec) isHTTP() bool { return s.scheme == schemeHTTP || s.scheme == schemeHTTPS }
 
+// checkPlace returns an error for a place that the scheme does not allow.
 func (s Spec) checkPlace() error {
 	switch s.scheme {
 	case schemeDNS:
@@ -120,15 +124,13 @@ func (s Spec) checkPlace() error {
 		}
 		return hostport.CheckHost(s.place)
 	case schemeFile:
-		if err := absolute(s.place); err != nil {
+		if err := checkAbsolute(s.place); err != nil {
 			return err
 		}
-		if _, err := decoderFor(s.place); err != nil {
-			return err
-		}
-		return nil
+		_, err := decoderFor(s.place)
+		return err
 	case schemeExec:
-		return absolute(s.place)
+		return checkAbsolute(s.place)
 	}
 	u, err := url.Parse(strings.TrimPrefix(s.scheme, "discover+") + "://" + s.place)
 	switch {
@@ -144,17 +146,17 @@ func (s Spec) checkPlace() error {
 	return hostport.CheckHost(u.Hostname())
 }
 
-// absolute returns an error for what is no absolute path.
-func absolute(path string) error {
+// checkAbsolute returns an error if path is not the absolute path of a file.
+func checkAbsolute(path string) error {
 	if !filepath.IsAbs(path) || path == "/" {
 		return fmt.Errorf("%q is no absolute path: write three slashes, such as file:///etc/linesplit/targets.json", path)
 	}
 	return nil
 }
 
-// setOptions reads what is behind the ?.
+// setOptions reads the text after the ?.
 func (s *Spec) setOptions(query string, tlsByDefault bool) error {
-	forTargets, own, request, err := s.sort(query)
+	forTargets, own, request, err := s.splitQuery(query)
 	if err != nil {
 		return err
 	}
@@ -182,7 +184,7 @@ func (s *Spec) setOptions(query string, tlsByDefault bool) error {
 				return fmt.Errorf("refresh=%q is no duration from 1s to 24h: write refresh=30s", value)
 			}
 		case "token-file":
-			if err := absolute(value); err != nil {
+			if err := checkAbsolute(value); err != nil {
 				return fmt.Errorf("token-file: %w", err)
 			}
 			s.token = value
@@ -198,11 +200,12 @@ func (s *Spec) setOptions(query string, tlsByDefault bool) error {
 	return errors.Unwrap(err)
 }
 
-// samplePlace stands for the place of a target; it is none that exists (RFC 5737).
+// samplePlace is the address of an imaginary target; no host has it (RFC 5737).
 const samplePlace = "192.0.2.1:1"
 
-// sort tells options of targets, options of the source, and the query of a request apart.
-func (s *Spec) sort(query string) (forTargets, own url.Values, request string, err error) {
+// splitQuery splits the text after the ? into options of targets, options of the source, and the
+// query of an HTTP request.
+func (s *Spec) splitQuery(query string) (forTargets, own url.Values, request string, err error) {
 	forTargets, own = url.Values{}, url.Values{}
 	var rest []string
 	for part := range strings.SplitSeq(query, "&") {
@@ -233,15 +236,15 @@ func (s *Spec) sort(query string) (forTargets, own url.Values, request string, e
 	return forTargets, own, strings.Join(rest, "&"), nil
 }
 
-// isTargetOption reports whether addresses of targets have an option.
+// isTargetOption reports whether key is an option of a target's address.
 func isTargetOption(key string) bool {
 	_, err := target.ParseAddress("tcp://"+samplePlace+"?"+url.QueryEscape(key)+"=", false)
 	return !errors.Is(err, target.ErrUnknownOption)
 }
 
-// Check returns an error if the source names a file that cannot be what it should be. It looks at
-// the file system, which may take as long as the disk. A file that is not there may come later; a
-// program must be there.
+// Check returns an error if the source names a file that is not of the right kind, or a program
+// that cannot be started. A list that does not exist is valid, since it may come later. Check reads
+// the file system, and may block as long as the disk does.
 func (s Spec) Check() error {
 	if s.scheme != schemeFile && s.scheme != schemeExec {
 		return nil
@@ -262,12 +265,12 @@ func (s Spec) Check() error {
 	return nil
 }
 
-// target returns the address of a target that was found at host and port.
+// target returns the address of a target at host and port.
 func (s Spec) target(host, port string) (target.Address, error) {
 	return s.parse(net.JoinHostPort(host, port))
 }
 
-// parse reads the address of a target as a list has it: HOST:PORT, or with a scheme of its own.
+// parse reads the address of a target in a list: HOST:PORT, or with a scheme of its own.
 func (s Spec) parse(text string) (target.Address, error) {
 	written := text
 	if !strings.Contains(text, "://") {
