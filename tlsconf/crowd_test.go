@@ -15,13 +15,13 @@ import (
 	"linesplit/internal/clientlimit"
 )
 
-// crowd is a server whose clients make sham handshakes: the server writes its answer to a
-// ClientHello, and waits for the client's.
+// crowd is a server whose clients make sham handshakes: the server writes a byte for its answer,
+// and waits for a byte of the client.
 type crowd struct {
 	h        *Handshakes
 	clients  sync.WaitGroup
-	tried    int
-	inTime   int
+	tried    int           // handshakes of honest clients
+	inTime   int           // those that succeeded at once
 	finished chan struct{} // closed when no more clients come
 }
 
@@ -33,7 +33,7 @@ type sham struct {
 
 func (s *sham) RemoteAddr() net.Addr { return &net.TCPAddr{IP: s.from, Port: 1} }
 
-// connect makes a handshake with a client that does what its function says, and returns its error.
+// connect makes a handshake, for which client is the client's side, and returns the server's error.
 func (c *crowd) connect(from net.IP, client func(net.Conn)) error {
 	near, far := net.Pipe()
 	defer far.Close()
@@ -50,7 +50,7 @@ func (c *crowd) connect(from net.IP, client func(net.Conn)) error {
 	})
 }
 
-// silent takes the answer and does not go on; it leaves after stays.
+// silent returns a client that reads the answer, does not go on, and leaves after stays.
 func silent(stays time.Duration) func(net.Conn) {
 	return func(near net.Conn) {
 		b := make([]byte, 1)

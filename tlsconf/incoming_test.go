@@ -49,8 +49,8 @@ func message(size int) []byte {
 // patience is longer than anything takes, and shorter than a test may.
 const patience = 30 * time.Second
 
-// gate is a TLS server with bounded handshakes.
-type gate struct {
+// testServer is a TLS server with bounded handshakes.
+type testServer struct {
 	t       *testing.T
 	ln      net.Listener
 	h       *Handshakes
@@ -60,12 +60,12 @@ type gate struct {
 	serving sync.WaitGroup
 }
 
-func newGate(t *testing.T) *gate {
+func newTestServer(t *testing.T) *testServer {
 	t.Helper()
 	certs := testcert.New(t, t.TempDir())
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	g := &gate{t: t, ln: ln, errs: make(chan error, 1000), client: certs.ClientTLS()}
+	g := &testServer{t: t, ln: ln, errs: make(chan error, 1000), client: certs.ClientTLS()}
 	g.client.ServerName = "localhost"
 	g.h = NewHandshakes(1, func(n int64) { g.charged.Add(n) })
 	config := mustServer(t, ServerFiles{Cert: certs.ServerCert, Key: certs.ServerKey}).Config()
@@ -88,7 +88,7 @@ func newGate(t *testing.T) *gate {
 	return g
 }
 
-func (g *gate) handshake(conn net.Conn, config *tls.Config) error {
+func (g *testServer) handshake(conn net.Conn, config *tls.Config) error {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
 	in := g.h.Watch(conn)
@@ -96,7 +96,7 @@ func (g *gate) handshake(conn net.Conn, config *tls.Config) error {
 }
 
 // dial connects and sends first.
-func (g *gate) dial(first []byte) net.Conn {
+func (g *testServer) dial(first []byte) net.Conn {
 	g.t.Helper()
 	conn, err := net.Dial("tcp", g.ln.Addr().String())
 	must(g.t, err)
@@ -107,7 +107,7 @@ func (g *gate) dial(first []byte) net.Conn {
 }
 
 // until waits for the counts.
-func (g *gate) until(what string, done func(HandshakeStats) bool) {
+func (g *testServer) until(what string, done func(HandshakeStats) bool) {
 	g.t.Helper()
 	for end := time.Now().Add(patience); !done(g.h.Stats()); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -117,7 +117,7 @@ func (g *gate) until(what string, done func(HandshakeStats) bool) {
 }
 
 // served makes a whole handshake.
-func (g *gate) served() {
+func (g *testServer) served() {
 	g.t.Helper()
 	conn := g.dial(nil)
 	conn.SetDeadline(time.Now().Add(patience))
@@ -130,7 +130,7 @@ func (g *gate) served() {
 // 5,107 clients with an unfinished ClientHello of 65 KB once took 134 KiB each for as long as a
 // handshake may last.
 func TestUnfinishedHelloHoldsNothing(t *testing.T) {
-	g := newGate(t)
+	g := newTestServer(t)
 	hello := clientHello(t, g.client)
 	conns := []net.Conn{g.dial(nil), g.dial(hello[:1]), g.dial(hello[:len(hello)-1])}
 	for range 3 {
@@ -143,7 +143,7 @@ func TestUnfinishedHelloHoldsNothing(t *testing.T) {
 }
 
 func TestHelloThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
-	g := newGate(t)
+	g := newTestServer(t)
 	g.dial(inRecords(message(65_000), 16<<10)[:100])
 	if err := <-g.errs; !errors.Is(err, clienthello.ErrTooLarge) {
 		t.Errorf("the handshake: %v", err)
@@ -156,7 +156,7 @@ func TestHelloThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 
 // After its ClientHello a client may send no more than a handshake needs.
 func TestClientThatSendsTooMuchIsRefused(t *testing.T) {
-	g := newGate(t)
+	g := newTestServer(t)
 	conn := g.dial(clientHello(t, g.client))
 	endless := inRecords(append([]byte{11, 3, 0xff, 0xff}, make([]byte, 200<<10)...), 16<<10)
 	conn.Write(endless) // it may be refused before it has taken all
@@ -166,7 +166,7 @@ func TestClientThatSendsTooMuchIsRefused(t *testing.T) {
 }
 
 func TestEndBeforeTheFirstByteIsAProbe(t *testing.T) {
-	g := newGate(t)
+	g := newTestServer(t)
 	hello := clientHello(t, g.client)
 	end := func(first []byte, reset bool) error {
 		conn := g.dial(first)

@@ -13,9 +13,9 @@ import (
 	"linesplit/internal/testcert"
 )
 
-// hall is a gate without sockets, for tests in which only time that passes while all clients wait
-// is to count: on a busy machine an honest client would pass for a stuck one.
-type hall struct {
+// pipeServer is a testServer over pipes, for tests in a bubble of synctest: with real time, an
+// honest client on a busy machine would pass for a stuck one.
+type pipeServer struct {
 	t       *testing.T
 	h       *Handshakes
 	server  *tls.Config
@@ -25,8 +25,8 @@ type hall struct {
 	serving sync.WaitGroup
 }
 
-// inHall calls test in a bubble of synctest.
-func inHall(t *testing.T, test func(h *hall)) {
+// inBubble calls test in a bubble of synctest.
+func inBubble(t *testing.T, test func(h *pipeServer)) {
 	certs := testcert.New(t, t.TempDir())
 	client := certs.ClientTLS()
 	now := time.Now() // the certificates are not valid yet in the bubble
@@ -34,7 +34,7 @@ func inHall(t *testing.T, test func(h *hall)) {
 	server := mustServer(t, ServerFiles{Cert: certs.ServerCert, Key: certs.ServerKey}).Config()
 	hello := clientHello(t, client)
 	synctest.Test(t, func(t *testing.T) {
-		h := &hall{t: t, h: NewHandshakes(1, nil), server: server, client: client, hello: hello,
+		h := &pipeServer{t: t, h: NewHandshakes(1, nil), server: server, client: client, hello: hello,
 			errs: make(chan error, 1000)}
 		test(h)
 		h.serving.Wait()
@@ -45,7 +45,7 @@ func inHall(t *testing.T, test func(h *hall)) {
 }
 
 // connect returns a client's side of a connection.
-func (h *hall) connect() net.Conn {
+func (h *pipeServer) connect() net.Conn {
 	near, far := net.Pipe()
 	h.serving.Go(func() {
 		defer far.Close()
@@ -56,8 +56,8 @@ func (h *hall) connect() net.Conn {
 	return near
 }
 
-// stuck connects and sends its ClientHello. It takes what the server answers until that hangs up.
-func (h *hall) stuck() net.Conn {
+// stuck connects a client that sends its ClientHello, and only reads from then on.
+func (h *pipeServer) stuck() net.Conn {
 	near := h.connect()
 	h.serving.Go(func() {
 		if _, err := near.Write(h.hello); err == nil {
@@ -68,7 +68,7 @@ func (h *hall) stuck() net.Conn {
 }
 
 // served makes a whole handshake, which must not take long.
-func (h *hall) served() {
+func (h *pipeServer) served() {
 	h.t.Helper()
 	began := time.Now()
 	near := h.connect()
@@ -84,7 +84,7 @@ func (h *hall) served() {
 
 // Clients that send a ClientHello and then nothing have to make room for others.
 func TestStuckHandshakesMakeRoom(t *testing.T) {
-	inHall(t, func(h *hall) {
+	inBubble(t, func(h *pipeServer) {
 		const stuck = 200
 		for range stuck {
 			h.stuck()
@@ -106,7 +106,7 @@ func TestStuckHandshakesMakeRoom(t *testing.T) {
 // Clients that send a byte now and then kept their places until the time limit of the handshake,
 // and kept out all others: each byte began the wait anew.
 func TestTricklingHandshakesMakeRoom(t *testing.T) {
-	inHall(t, func(h *hall) {
+	inBubble(t, func(h *pipeServer) {
 		record := append([]byte{22, 3, 3, 64, 0}, make([]byte, 16<<10)...)
 		for range 2 * minPlaces {
 			near := h.connect()

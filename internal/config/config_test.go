@@ -106,7 +106,7 @@ func TestParseFlagsLooksNowhereElse(t *testing.T) {
 	checkErrors(t, err, []string{"unknown flag -x", `-queue "0"`})
 }
 
-// Whether -memory 64M was 64,000,000 bytes or 64 MiB could be read nowhere.
+// The settings that were shown did not tell whether -memory 64M was 64,000,000 bytes or 64 MiB.
 func TestSizesAreShownWithOneMeaning(t *testing.T) {
 	clearEnv(t)
 	c := mustParse(t, "-memory", "64M", "-buffer", "32KiB")
@@ -182,7 +182,8 @@ func TestTLSFiles(t *testing.T) {
 	}
 }
 
-// Any command line and file give a valid configuration or errors, never a panic.
+// FuzzParse checks that any command line and file give a valid configuration or errors, never a
+// panic.
 func FuzzParse(f *testing.F) {
 	f.Add("-port\n9000\n-target\na:1,b:2", "queue 5\n")
 	f.Add("-prot\n---x\n-listen\nstdin:,tcp://:0\n-tls-target\ntrue", "max-line 1XB\nport\t5\n\x00")

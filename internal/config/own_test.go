@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A target that was a listener of linesplit's own sent each line round for ever.
+// Each line to a target that was one of linesplit's own listeners went round for ever.
 func TestTargetThatIsAnOwnListener(t *testing.T) {
 	loop, admin := "linesplit itself listens there", "that is the -admin listener"
 	for _, test := range []struct{ args, want string }{
@@ -62,7 +62,7 @@ func ownAddress(t *testing.T) string {
 	return "127.0.0.1:9000"
 }
 
-// A misspelt variable was ignored without a word. Those of Kubernetes' service links are not ours.
+// A misspelt variable was silently ignored. Those of Kubernetes' service links are not linesplit's.
 func TestMisspeltVariables(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("LINESPLIT_MAX_LINES", "2MiB")
@@ -82,7 +82,7 @@ the environment variable "LINESPLIT_MAX_LINES" sets nothing: did you mean LINESP
 	}
 }
 
-// The service started without a word, and LINESPLIT_HELP was said to be a misspelt LINESPLIT_HELP.
+// The service started without a warning, and LINESPLIT_HELP was called a misspelt LINESPLIT_HELP.
 // A variable that images set to their version is not meant for -version.
 func TestVariablesOfFlagsThatAreNoSettings(t *testing.T) {
 	clearEnv(t)
@@ -103,7 +103,7 @@ the environment variable "LINESPLIT_T" sets nothing: -t is for the command line 
 	}
 }
 
-// By hand, a target could be added that no listener led to, and that a file could not name.
+// The API accepted a target that no listener led to, and that a file could not have named.
 func TestNoListenerLeadsToAnAddedTarget(t *testing.T) {
 	for _, test := range []struct{ args, target, want string }{
 		{"-mode connection -target a:1", "udp://b:1", "no listener leads to it: it needs a udp:// listener"},

@@ -69,7 +69,7 @@ func TestServices(t *testing.T) {
 	}
 }
 
-// A default outside the tables that has no effect on a service was an error for it.
+// A default outside the tables was an error for a service on which it has no effect.
 func TestDefaultsWithoutEffectOnAService(t *testing.T) {
 	clearEnv(t)
 	certs := testcert.New(t, t.TempDir())

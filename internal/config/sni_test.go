@@ -96,7 +96,7 @@ sni-default = "all"`)))
 	}
 }
 
-// Defaults about server names have no effect on a service without TLS.
+// Defaults for server names have no effect on a service without TLS.
 func TestServerNamesAtTheTop(t *testing.T) {
 	clearEnv(t)
 	p := mustParseAll(t, "-config", writeTOML(t, `

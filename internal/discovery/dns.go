@@ -2,15 +2,12 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
-
-	"linesplit/target"
 )
 
 // maxLookups is the number of hosts of SRV records to look up at one time.
@@ -132,15 +129,4 @@ func lowestPriority(records []*net.SRV) (first []*net.SRV) {
 		}
 	}
 	return first
-}
-
-// errEmpty is the error of ErrEmpty.
-var errEmpty = errors.New("the answer is empty: the targets stay as they are")
-
-// ErrEmpty returns an error if targets, those of an answer, are none, and r ignores such answers.
-func (r Rules) ErrEmpty(targets []target.Address) error {
-	if len(targets) == 0 && !r.DrainEmpty {
-		return errEmpty
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -48,6 +49,17 @@ type Keeper struct {
 // Rules are the settings of a Keeper.
 type Rules struct {
 	DrainEmpty bool // empty answers count
+}
+
+// errEmpty is the error of ErrEmpty.
+var errEmpty = errors.New("the answer is empty: the targets stay as they are")
+
+// ErrEmpty returns an error if targets, those of an answer, are none, and r ignores such answers.
+func (r Rules) ErrEmpty(targets []target.Address) error {
+	if len(targets) == 0 && !r.DrainEmpty {
+		return errEmpty
+	}
+	return nil
 }
 
 // listing has the targets that one source has listed.

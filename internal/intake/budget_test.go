@@ -27,7 +27,7 @@ func newStream(headway int64) *Stream {
 	return s
 }
 
-// Whatever the streams did before, those asked to drop their lines are the ones that have been
+// Whatever the streams did before, the budget asks those to drop their lines that have been
 // idle longest, and no more of them than needed.
 func TestBudgetAsksTheIdlest(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))

@@ -36,8 +36,8 @@
 //	which framing a sender has                       detect.go
 //	lines that are joined to records                 join.go
 //	which unfinished line is dropped for memory      budget.go
-//	how large the next read is, who keeps a buffer   room.go; held.go for reads that need one first
-//	what is copied when lines leave                  separate in intake.go
+//	the size of the next read, and its buffer        room.go; held.go for reads that need one first
+//	whether lines are copied when they leave         separate in intake.go
 //	silent senders, slow lines, the end of a drain   timeouts.go
 package intake
 

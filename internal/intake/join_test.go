@@ -12,7 +12,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// recordsOf returns the records of a buffer without what tells them apart, and puts it back.
+// recordsOf returns the records of a buffer without their newlines or headers, and puts the buffer
+// back.
 func recordsOf(t *testing.T, pool *linebuf.Pool, b *linebuf.Buffer) (records []string) {
 	t.Helper()
 	for all := b.B; len(all) > 0; {
@@ -33,7 +34,8 @@ func recordsOf(t *testing.T, pool *linebuf.Pool, b *linebuf.Buffer) (records []s
 	return records
 }
 
-// joined is the simplest form of joining: of a whole stream whose lines are all short enough.
+// joined returns the records of a whole stream, whose lines are all short enough, in the simplest
+// way.
 func joined(in string, set Limits) (records []string) {
 	record, lines := "", 0
 	for line := range strings.SplitAfterSeq(in, "\n") {

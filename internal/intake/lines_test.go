@@ -21,7 +21,7 @@ type result struct {
 	closed    bool
 }
 
-// model is the naive form of the rules.
+// model returns the result of package naive.
 func model(in []byte, max int, policy Oversize) (r result) {
 	n := naive.Cut(in, max, policy.String())
 	r = result{out: n.Out, lines: n.Lines, truncated: n.Truncated, closed: n.Closed}

@@ -11,7 +11,7 @@ import (
 	"linesplit/linebuf"
 )
 
-// account is what a stream was told to do with its bytes.
+// account is a driver that adds up the losses.
 type account struct {
 	passive
 	lost Losses
@@ -36,7 +36,7 @@ type framed struct {
 	closed, uncounted bool
 }
 
-// feedFramed gives in to a stream, in reads of at most step() bytes, and ends it in order.
+// feedFramed feeds in to a stream, in reads of at most step() bytes, and ends the stream cleanly.
 func feedFramed(t *testing.T, in []byte, f framing.Framing, set Limits, step func() int) (r framed) {
 	t.Helper()
 	pool := linebuf.NewPool(64 << 20)
