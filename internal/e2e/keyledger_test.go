@@ -54,6 +54,8 @@ func (l *keyLedger) line(c *keyConn, line []byte) {
 	case c.left[key] && c.isReset():
 		l.late++ // the target had stalled
 		return
+	case c.left[key] && n == k.high+1: // back behind its own last line
+		delete(c.left, key)
 	case c.left[key]:
 		l.fault("%s %d comes over a connection to %s that its key had left", key, n, c.at.Target())
 	case k.conn == c && n != k.last+1:
