@@ -217,6 +217,7 @@ func (c *conn) finish(err error) {
 	if b := last(time.Now()); b != nil && !c.trySend(b) {
 		c.sendWaiting(b)
 	}
+	c.flush()
 	if torn := c.in.Torn(); torn.Lines > 0 {
 		c.countDrop(intake.ReasonTorn, torn, err)
 	}

@@ -13,12 +13,23 @@ type KeyedOutlet interface {
 	// Offer may take some lines of b only. It returns false then, and leaves the others in b, in
 	// order: they are to be offered again before any later lines.
 	Outlet
+	// Flush tells the workers of lines that Offer has not told them of, since more may come soon. A
+	// caller that has called Offer calls it before it waits for anything.
+	Flush()
 	// Room returns a channel that is closed when it is worth while to offer lines again that an
 	// Offer after this call has left.
 	Room() <-chan struct{}
 	// TakeDropped returns the number of lines that Offer has dropped for lack of a key since the
 	// last call.
 	TakeDropped() linebuf.Count
+}
+
+// flush lets workers know of all lines that they have been given. A loop calls it before it leaves
+// the connection alone: while there is more to read, workers write more at a time.
+func (c *conn) flush() {
+	if o, ok := c.outlet.(KeyedOutlet); ok {
+		o.Flush()
+	}
 }
 
 // offerKeyed is trySend to a keyed outlet. It counts those lines that have left b.
@@ -33,6 +44,9 @@ func (c *conn) offerKeyed(o KeyedOutlet, b *linebuf.Buffer) bool {
 		c.countDrop(intake.ReasonKeyless, dropped, nil)
 	}
 	c.v.counters.queue(n)
+	if c.loop == nil {
+		o.Flush()
+	}
 	return done
 }
 

@@ -21,6 +21,7 @@ type grudging struct {
 	mu      sync.Mutex // guards the fields below
 	room    chan struct{}
 	most    int // lines that it takes of one offer; 0: none
+	untold  int // that were taken since the last Flush
 	got     []byte
 	dropped linebuf.Count
 }
@@ -33,6 +34,7 @@ func (g *grudging) Offer(b *linebuf.Buffer) bool {
 	for range g.most {
 		end := bytes.IndexByte(b.B, '\n') + 1
 		line := b.B[:end]
+		g.untold++
 		if line[0] == '-' {
 			g.dropped.Add(linebuf.Count{Lines: 1, Bytes: uint64(end)})
 		} else {
@@ -48,6 +50,12 @@ func (g *grudging) Offer(b *linebuf.Buffer) bool {
 		g.announceLocked()
 	}
 	return false
+}
+
+func (g *grudging) Flush() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.untold = 0
 }
 
 func (g *grudging) Room() <-chan struct{} {
@@ -110,6 +118,30 @@ func TestKeyedOutletTakesLinesBitByBit(t *testing.T) {
 	if st.Queued.Lines != 201 || r.size() != 0 {
 		t.Errorf("%d lines queued, %d bytes on the channel", st.Queued.Lines, r.size())
 	}
+}
+
+// Workers learn of all lines once there is nothing more to read, on a loop, too.
+func TestKeyedOutletIsFlushed(t *testing.T) {
+	g := newGrudging(1 << 20)
+	r := newKeyedRig(t, g, listenTCP(t))
+	c := dial(t, r.addr)
+	in := ""
+	flushed := func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.untold == 0 && string(g.got) == in
+	}
+	for n := range 5 {
+		more := numbered(n, 1000, 600) // more than one read
+		in += more
+		write(t, c, more)
+		r.until("all lines are known", flushed)
+	}
+	in += "last\n"
+	write(t, c, "last")
+	c.Close()
+	r.until("the last line is known", flushed)
+	r.end()
 }
 
 // TLS reads into a buffer that it holds, and gives it back while it waits.

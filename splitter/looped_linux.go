@@ -174,12 +174,14 @@ func (k *looped) completes(c *conn) bool {
 	}
 	before := c.received.Load().Lines
 	k.why = c.take(n)
+	c.flush()
 	return c.received.Load().Lines > before
 }
 
 // rest waits for the next event.
 func (k *looped) rest() {
 	k.readable = false
+	k.c.flush()
 	k.c.in.Quiet()
 }
 
@@ -198,6 +200,7 @@ func (k *looped) sendUnsent() error {
 // ends the connection if errand has failed.
 func (k *looped) leaveTo(errand func() error) {
 	k.away = true
+	k.c.flush()
 	go func() {
 		err := errand()
 		k.on.Post(func() {

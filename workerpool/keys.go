@@ -41,8 +41,12 @@ func (p *Pool) NewKeyedOutlet() *KeyedOutlet {
 
 // Offer hands over the lines of b, as far as their lanes have room. If that is all of them, it
 // returns true, and b has another owner. Otherwise b is left with the others, in order, and belongs
-// to the caller, who offers them again before any later lines. Offer never waits.
+// to the caller, who offers them again before any later lines. Offer never waits. Workers may not
+// know of the lines before the next Flush, which the caller calls before it waits for anything.
 func (o *KeyedOutlet) Offer(b *linebuf.Buffer) bool { return o.source.Offer(b) }
+
+// Flush wakes the workers that Offer has not woken.
+func (o *KeyedOutlet) Flush() { o.source.Flush() }
 
 // Room returns a channel that is closed when a lane that was full has room again. A caller takes it
 // before the Offer that fails.
@@ -151,6 +155,7 @@ func (p *Pool) awaitEnd(hard context.Context, lines <-chan *linebuf.Buffer) {
 					return
 				}
 			}
+			outlet.Flush()
 		case <-hard.Done():
 			return
 		}

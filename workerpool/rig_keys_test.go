@@ -55,6 +55,7 @@ func (r *keyedRig) sendKeys(n int) {
 		if !r.outlet.Offer(r.buffer()) {
 			r.t.Fatal("no room")
 		}
+		r.outlet.Flush()
 		synctest.Wait()
 	}
 }

@@ -40,7 +40,22 @@ func (l *Lane) Pop() *linebuf.Buffer {
 	if wanted {
 		l.routes.announceRoom()
 	}
-	return b
+	return l.routes.fit(b)
+}
+
+// fit returns b, or its lines in a buffer of their size: b was to hold more than has come.
+func (r *Routes) fit(b *linebuf.Buffer) *linebuf.Buffer {
+	if b == nil || 2*linebuf.ClassSize(len(b.B)) > cap(b.B) {
+		return b
+	}
+	small := r.pool.TryGet(len(b.B))
+	if small == nil {
+		return b
+	}
+	small.B = append(small.B, b.B...)
+	small.Lines, small.Read, small.Framing = b.Lines, b.Read, b.Framing
+	r.pool.Put(b)
+	return small
 }
 
 // Confirmed returns the number of the lane's lines that are confirmed. The worker adds to it.
@@ -103,10 +118,14 @@ func (q *queue) hasRoomLocked(more, limit int64, now time.Time) bool {
 
 // bufferLocked returns the newest buffer if size more bytes fit into it and its lines have the
 // framing of from, or otherwise a new one; nil if there is no room for that. The memory comes from
-// the pool without waiting: what all queues hold is bounded by their limits. Behind others, a new
-// buffer is a larger one: the worker is busy, and more lines will come before it takes them.
+// the pool without waiting: what all queues hold is bounded by their limits. A new buffer is a larger
+// one behind others, since the worker is busy, and for a sender of many lines: more of them will come
+// before the worker takes these.
 func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, limit int64) *linebuf.Buffer {
 	n := size
+	if len(from.B) >= fewBytes {
+		n = max(size, min(8*size, maxChunk, int(limit/4)))
+	}
 	if !q.emptyLocked() {
 		last := q.buffers[len(q.buffers)-1]
 		if size <= cap(last.B)-len(last.B) && last.Framing == from.Framing {
@@ -125,48 +144,49 @@ func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int,
 
 func (q *queue) emptyLocked() bool { return q.head == len(q.buffers) }
 
-// copyIn copies the lines of a share behind the newest, and reports whether there was room.
-func (q *queue) copyIn(pool *linebuf.Pool, from *linebuf.Buffer, s *share, pieces []piece, limit int64) bool {
+// copyIn copies the lines of a share behind the newest. It reports whether there was room, and how
+// many bytes the queue holds then.
+func (q *queue) copyIn(pool *linebuf.Pool, from *linebuf.Buffer, s *share, pieces []piece, limit int64) (uint64, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	to := q.bufferLocked(pool, from, s.size, limit)
 	if to == nil {
-		return false
+		return 0, false
 	}
 	for i := s.first; i >= 0; i = pieces[i].next {
 		to.B = append(to.B, from.B[pieces[i].from:pieces[i].to]...)
 	}
 	to.Lines += s.lines
 	q.countLocked(s.lines, s.size)
-	return true
+	return q.held.Bytes, true
 }
 
 // maxCopy is the size of the largest buffer, in bytes, whose lines are copied behind others: single
 // lines are not to hold a buffer each.
 const maxCopy = 4 << 10
 
-// take puts b itself into the queue, or copies it if it is small, and reports whether there was
-// room. Then b has another owner.
-func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, limit int64) bool {
+// take puts b itself into the queue, or copies it if it is small. It reports whether there was room,
+// and how many bytes the queue holds then. If there was, b has another owner.
+func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, limit int64) (uint64, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lines, size := b.Lines, len(b.B)
 	if size <= maxCopy && !q.emptyLocked() {
 		to := q.bufferLocked(pool, b, size, limit)
 		if to == nil {
-			return false
+			return 0, false
 		}
 		to.B = append(to.B, b.B...)
 		to.Lines += lines
 		pool.Put(b)
 	} else {
 		if !q.hasRoomLocked(int64(cap(b.B)), limit, b.Read) {
-			return false
+			return 0, false
 		}
 		q.pushLocked(b)
 	}
 	q.countLocked(lines, size)
-	return true
+	return q.held.Bytes, true
 }
 
 func (q *queue) pushLocked(b *linebuf.Buffer) {

@@ -11,6 +11,8 @@ type Source struct {
 	hash    uint64
 	turn    int
 	dropped linebuf.Count
+	owed    []*Lane // whose workers are to be woken by Flush
+	owes    []bool  // of each lane, by its index, whether it is in owed
 }
 
 // NewSource returns a source for lines whose keys find returns. Lines without a key go to any lane,
@@ -29,18 +31,56 @@ func (r *Routes) NewWholeSource(hash uint64) *Source {
 // gathered meanwhile.
 const fewBytes = 16 << 10
 
+// muchBytes is how much a lane holds, in bytes, before a sender of many lines wakes its worker. Each
+// read of 128 KiB has some kilobytes for each of many lanes, and a wake-up and a system call for
+// these cost more than all else that happens to them.
+const muchBytes = 64 << 10
+
 // Offer gives the lines of b to their lanes, as far as these have room. If that is all of them, it
 // returns true, and b has another owner. Otherwise b is left with the lines that it could not give
 // away, in order, and belongs to the caller. Offer never waits.
+//
+// Workers that have nothing else to do may not know of the lines before the next Flush, which the
+// caller calls before it waits for anything.
 func (s *Source) Offer(b *linebuf.Buffer) bool {
 	t := s.routes.takeScratch()
 	now := len(b.B) < fewBytes
+	much := uint64(min(muchBytes, s.routes.limit.Load()/4))
 	done := s.scatter(b, t)
-	for _, l := range t.filled {
-		l.wake(now)
+	for _, f := range t.filled {
+		if now || f.holds >= much {
+			f.lane.wake(now)
+		} else {
+			s.owe(f.lane)
+		}
 	}
 	s.routes.putScratch(t)
+	if !done {
+		s.Flush()
+	}
 	return done
+}
+
+// owe notes that a lane's worker is to be woken.
+func (s *Source) owe(l *Lane) {
+	for int(l.index) >= len(s.owes) {
+		s.owes = append(s.owes, false)
+	}
+	if !s.owes[l.index] {
+		s.owes[l.index] = true
+		s.owed = append(s.owed, l)
+	}
+}
+
+// Flush wakes the workers that Offer has not woken.
+func (s *Source) Flush() {
+	for i, l := range s.owed {
+		if !l.Empty() {
+			l.wake(false)
+		}
+		s.owes[l.index], s.owed[i] = false, nil
+	}
+	s.owed = s.owed[:0]
 }
 
 // TakeDropped returns the number of lines that were dropped, for lack of a key, since the last
@@ -56,7 +96,13 @@ type scratch struct {
 	pieces []piece
 	shares []share  // of the ways, by index
 	used   []uint16 // ways with a share
-	filled []*Lane
+	filled []filled
+}
+
+// filled is a lane that has got lines, and how many bytes it holds since.
+type filled struct {
+	lane  *Lane
+	holds uint64
 }
 
 // piece is a run of lines of the buffer that go the same way.
@@ -111,11 +157,11 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 	limit := r.limit.Load()
 	for _, i := range t.used {
 		w, share := r.ways[i], &t.shares[i]
-		share.blocked = !w.queue.copyIn(r.pool, b, share, t.pieces, limit)
-		if share.blocked {
+		holds, ok := w.queue.copyIn(r.pool, b, share, t.pieces, limit)
+		if share.blocked = !ok; share.blocked {
 			blocked = true
 		} else if w.lane != nil {
-			t.filled = append(t.filled, w.lane)
+			t.filled = append(t.filled, filled{w.lane, holds})
 		}
 	}
 	if blocked {
@@ -128,11 +174,12 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 
 func (s *Source) giveWhole(b *linebuf.Buffer, way uint16, t *scratch) bool {
 	w := s.routes.ways[way]
-	if !w.queue.take(s.routes.pool, b, s.routes.limit.Load()) {
+	holds, ok := w.queue.take(s.routes.pool, b, s.routes.limit.Load())
+	if !ok {
 		return false
 	}
 	if w.lane != nil {
-		t.filled = append(t.filled, w.lane)
+		t.filled = append(t.filled, filled{w.lane, holds})
 	}
 	return true
 }
