@@ -33,20 +33,32 @@ type datagramCounter struct {
 	socket         *net.UDPConn
 	asked, granted int
 
-	mu    sync.Mutex // guards the fields below
-	last  uint32     // the kernel's count, which wraps
-	total uint64
+	mu      sync.Mutex // guards the fields below
+	last    uint32     // the kernel's count, which wraps
+	total   uint64
+	stopped bool // another listener counts what is dropped at the socket
 }
 
-// newDatagramCounter takes the size of the receive buffer that was asked for, 0 for none.
+// newDatagramCounter takes the size of the receive buffer that was asked for, 0 for none. It counts
+// from now on.
 func newDatagramCounter(socket *net.UDPConn, asked int) *datagramCounter {
-	return &datagramCounter{socket: socket, asked: asked, granted: receiveBufferOf(socket)}
+	c := &datagramCounter{socket: socket, asked: asked, granted: receiveBufferOf(socket)}
+	c.last, _ = udpdrops.Count(socket)
+	return c
+}
+
+// stop counts for the last time.
+func (c *datagramCounter) stop() {
+	c.datagrams()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
 }
 
 func (c *datagramCounter) datagrams() DatagramCounts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now, ok := udpdrops.Count(c.socket); ok {
+	if now, ok := udpdrops.Count(c.socket); ok && !c.stopped {
 		c.total += uint64(now - c.last)
 		c.last = now
 	}

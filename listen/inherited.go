@@ -174,7 +174,7 @@ func openInheritedListener(ln net.Listener, config *tls.Config, guard *Guard) (n
 			ln.Close()
 			return nil, err
 		}
-		return serveTCP(ln, config, guard), nil
+		return serveTCP(tcpSocket{ln, true}, config, guard), nil
 	case *net.UnixListener:
 		if config != nil {
 			ln.Close()

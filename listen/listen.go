@@ -36,6 +36,10 @@ const (
 	keepAliveCount    = 4
 )
 
+var keepAlive = net.KeepAliveConfig{
+	Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+}
+
 // Open opens the listener for s. config is the server's TLS configuration, used for tls:// only.
 // guard decides which peers may connect; nil admits all. ctx limits the opening only, not the
 // listener's life.
@@ -88,7 +92,7 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 
 // tcpListener accepts the TCP connections that guard admits.
 type tcpListener struct {
-	*net.TCPListener
+	tcpSocket
 	guard *Guard
 }
 
@@ -120,16 +124,12 @@ type namedListener struct {
 	guard  *Guard
 
 	detached detached
+	passing
 	framed
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
-	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
-		Enable:   true,
-		Idle:     keepAliveIdle,
-		Interval: keepAliveInterval,
-		Count:    keepAliveCount,
-	}}
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	// Go listens with Multipath TCP where it can. Such sockets lack some of the options and counts
 	// of plain ones, and senders of lines do not have a second path.
 	lc.SetMultipathTCP(false)
@@ -145,7 +145,7 @@ func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net
 			return nil, err
 		}
 	}
-	return serveTCP(tcp, config, guard), nil
+	return serveTCP(tcpSocket{TCPListener: tcp}, config, guard), nil
 }
 
 // prepareTCP returns the function that sets the options of a TCP socket before it listens.
@@ -159,11 +159,26 @@ func prepareTCP(reuse bool) func(network, address string, c syscall.RawConn) err
 	}
 }
 
-func serveTCP(ln *net.TCPListener, config *tls.Config, guard *Guard) *namedListener {
-	if guard.hasProxies() {
-		return &namedListener{deadlineListener: newProxyListener(ln, guard), socket: ln, config: config, guard: guard}
+// tcpSocket is a listening socket.
+type tcpSocket struct {
+	*net.TCPListener
+	taken bool // it was opened elsewhere: package net does not know the settings of keepalive
+}
+
+// AcceptTCP waits for the next connection, whoever it is from.
+func (s tcpSocket) AcceptTCP() (*net.TCPConn, error) {
+	conn, err := s.TCPListener.AcceptTCP()
+	if err == nil && s.taken {
+		conn.SetKeepAliveConfig(keepAlive) // an error means that the connection has ended
 	}
-	return &namedListener{deadlineListener: &tcpListener{ln, guard}, socket: ln, config: config, guard: guard}
+	return conn, err
+}
+
+func serveTCP(s tcpSocket, config *tls.Config, guard *Guard) *namedListener {
+	if guard.hasProxies() {
+		return &namedListener{deadlineListener: newProxyListener(s, guard), socket: s.TCPListener, config: config, guard: guard}
+	}
+	return &namedListener{deadlineListener: &tcpListener{s, guard}, socket: s.TCPListener, config: config, guard: guard}
 }
 
 // Accept waits for the next connection. It does not do the TLS handshake.
@@ -187,6 +202,7 @@ func (l *namedListener) StepAside() error {
 
 // Close ends a waiting Accept and closes the socket.
 func (l *namedListener) Close() error {
+	defer l.noteClosed()
 	if l.detached.close() {
 		return nil
 	}

@@ -22,19 +22,41 @@ var errOverdue = errors.New("the header was overdue, and other connections waite
 // a bounded number of connections is taken out of the kernel's backlog.
 type proxyListener struct {
 	*queue
-	tcp     *net.TCPListener
+	tcp     tcpSocket
 	guard   *Guard
 	places  *places // of header goroutines
 	once    sync.Once
 	err     error
 	running sync.WaitGroup
+
+	mu    sync.Mutex // guards the field below, and Close
+	begun bool       // accept runs
 }
 
-func newProxyListener(tcp *net.TCPListener, guard *Guard) *proxyListener {
+func newProxyListener(tcp tcpSocket, guard *Guard) *proxyListener {
 	l := &proxyListener{tcp: tcp, guard: guard, places: newPlaces(MaxPendingHeaders)}
 	l.queue = newQueue(tcp.Addr(), 0, l.places)
-	l.running.Go(l.accept)
+	if !tcp.taken {
+		l.begin()
+	}
 	return l
+}
+
+// Accept waits for the next connection. The first call begins to take connections out of the
+// backlog of a socket that another listener may share.
+func (l *proxyListener) Accept() (net.Conn, error) {
+	l.begin()
+	return l.queue.Accept()
+}
+
+func (l *proxyListener) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.begun || isClosed(l.closing) {
+		return
+	}
+	l.begun = true
+	l.running.Go(l.accept)
 }
 
 // accept accepts connections until Close, and starts reading their headers if they have any.
@@ -116,7 +138,9 @@ func (l *proxyListener) deliverConn(conn net.Conn, raw *net.TCPConn) {
 // when all goroutines of the listener have ended.
 func (l *proxyListener) Close() error {
 	l.once.Do(func() {
+		l.mu.Lock()
 		l.queue.close()
+		l.mu.Unlock()
 		l.places.close()
 		l.err = l.tcp.Close()
 		l.running.Wait()

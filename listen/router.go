@@ -87,6 +87,16 @@ func (r *Router) Guard() *Guard { return r.guard }
 // speaks TLS; nil leaves that to the peers. Of services that want the same clients, the one that
 // was added last gets them. Add fails with net.ErrClosed after the last Routed was closed.
 func (r *Router) Add(wanted Wanted, secure func(net.Conn) net.Conn) (*Routed, error) {
+	l, err := r.Prepare(wanted, secure)
+	if err == nil {
+		l.Activate()
+	}
+	return l, err
+}
+
+// Prepare is Add for a service that is not yet sure to start: it gets no clients, and takes none
+// from other services, before Activate.
+func (r *Router) Prepare(wanted Wanted, secure func(net.Conn) net.Conn) (*Routed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -94,8 +104,24 @@ func (r *Router) Add(wanted Wanted, secure func(net.Conn) net.Conn) (*Routed, er
 	}
 	l := &Routed{queue: newQueue(r.ln.Addr(), MaxRouted, r.places), router: r, wanted: wanted, secure: secure}
 	r.open = append(r.open, l)
-	r.routes.Store(newRoutes(r.open))
 	return l, nil
+}
+
+// HasProxies reports whether the listener reads PROXY headers.
+func (r *Router) HasProxies() bool {
+	l, ok := r.ln.(*namedListener)
+	if !ok {
+		return false
+	}
+	_, has := l.deadlineListener.(*proxyListener)
+	return has
+}
+
+// Closed reports whether the last Routed was closed.
+func (r *Router) Closed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // Start begins to accept. Further calls do nothing.
@@ -198,8 +224,18 @@ type Routed struct {
 	router *Router
 	wanted Wanted
 	secure func(net.Conn) net.Conn // nil: TLS is passed through
+	active bool                    // guarded by the router's mu
 	once   sync.Once
 	err    error
+}
+
+// Activate lets the service get clients; see [Router.Prepare].
+func (l *Routed) Activate() {
+	r := l.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.active = true
+	r.routes.Store(newRoutes(r.open))
 }
 
 // Accept waits for the next client of the service. It does not do the TLS handshake.

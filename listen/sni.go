@@ -75,7 +75,7 @@ func (w Wanted) Overlap(other Wanted) error {
 	return nil
 }
 
-// routes are the listeners of a Router by what they want.
+// routes are the active listeners of a Router by what they want.
 type routes struct {
 	byName servername.Table[*Routed]
 	byRest map[Rest]*Routed
@@ -84,6 +84,9 @@ type routes struct {
 func newRoutes(all []*Routed) *routes {
 	r := &routes{byName: servername.Table[*Routed]{}, byRest: map[Rest]*Routed{}}
 	for _, l := range all {
+		if !l.active {
+			continue
+		}
 		for _, name := range l.wanted.Names {
 			r.byName[name] = l
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -69,6 +70,16 @@ type guardedPackets struct {
 	packets
 	counter *datagramCounter
 	guard   *Guard
+	passed  atomic.Bool // see PassedOn
+}
+
+// PassedOn reports whether another listener reads the datagrams from now on. What is left to do
+// here is to send replies.
+func (c *guardedPackets) PassedOn() bool { return c.passed.Load() }
+
+func (c *guardedPackets) passOn() {
+	c.passed.Store(true)
+	c.counter.stop()
 }
 
 // Close closes the socket.

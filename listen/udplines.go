@@ -130,6 +130,8 @@ func (l *udpListener) Addr() net.Addr { return l.socket.LocalAddr() }
 
 func (l *udpListener) datagrams() DatagramCounts { return l.counter.datagrams() }
 
+func (l *udpListener) passOn() { l.counter.stop() }
+
 // String returns the actual address as a -listen value.
 func (l *udpListener) String() string { return schemeUDP + "://" + l.Addr().String() }
 

@@ -20,11 +20,12 @@ const probeTimeout = time.Second
 type unixListener struct {
 	*net.UnixListener
 	path string
-	file fs.FileInfo // nil for an abstract socket
+	file *socketFile // nil for an abstract socket, and for one of systemd
 	once sync.Once
 	err  error
 
 	detached detached
+	passing
 	framed
 }
 
@@ -69,7 +70,9 @@ func bindFile(ctx context.Context, s Spec) (*unixListener, error) {
 	}
 	ln.SetUnlinkOnClose(false) // it would remove any file that has the name by then
 	l := &unixListener{UnixListener: ln, path: s.address}
-	if l.file, err = os.Lstat(s.address); err == nil {
+	info, err := os.Lstat(s.address)
+	if err == nil {
+		l.file = newSocketFile(info)
 		err = setOwnerAndMode(s)
 	}
 	if err != nil {
@@ -203,13 +206,14 @@ func removeSame(path string, info fs.FileInfo) error {
 }
 
 // Close ends a waiting Accept and removes the socket file, if the file at the path is still its
-// own. It removes the file first: while the socket is open, no process takes it for stale, and its
+// own and no other listener has the socket. It removes the file first: while the socket is open, no process takes it for stale, and its
 // inode number is not reused.
 func (l *unixListener) Close() error {
 	l.once.Do(func() {
+		defer l.noteClosed()
 		var removeErr error
 		if l.file != nil {
-			removeErr = removeSame(l.path, l.file)
+			removeErr = l.file.release(l.path)
 		}
 		if l.detached.close() {
 			l.err = removeErr

@@ -114,10 +114,15 @@ func (all acceptors) serve(soft context.Context) {
 	<-ended
 }
 
-// close accepts what is in the backlog, unless the hard end has come, and closes the listener.
+// close accepts what is in the backlog, unless the hard end has come or another listener does so,
+// and closes the listener.
 func (all acceptors) close() {
 	v := all[0].v
 	for _, a := range all {
+		if accept.PassedOn(v.ln) {
+			a.loop.Post(a.end)
+			continue
+		}
 		a.loop.Post(func() { a.ln.LastCall(a.end) })
 	}
 	for _, a := range all {

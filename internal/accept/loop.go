@@ -59,7 +59,7 @@ type emptying struct {
 }
 
 // Run accepts until Soft ends and LastCall is called, or until Accept returns io.EOF, which means
-// that the listener is a finite one. It retries after any other error of Accept. The error is nil
+// that the listener is a finite one, or until the listener is passed on. It retries after any other error of Accept. The error is nil
 // unless the listener was closed elsewhere.
 func (l *Loop) Run() error {
 	retry := NewBackOff(initialRetry, maxRetry)
@@ -76,6 +76,8 @@ func (l *Loop) Run() error {
 			if stopping && !l.acceptAnother(&end) {
 				return nil
 			}
+		case errors.Is(err, os.ErrDeadlineExceeded) && PassedOn(l.Listener):
+			return nil
 		case stopping && errors.Is(err, os.ErrDeadlineExceeded) && end.looksAgain() && l.acceptAnother(&end):
 		case stopping, errors.Is(err, io.EOF):
 			return nil
@@ -94,7 +96,7 @@ func (l *Loop) Run() error {
 // listener without deadlines is closed once no connection has come for undatedWait, and after
 // maxEmptying at the latest.
 func (l *Loop) LastCall() {
-	if l.acceptUntil(time.Now().Add(backlogWait)) {
+	if PassedOn(l.Listener) || l.acceptUntil(time.Now().Add(backlogWait)) {
 		return
 	}
 	for end, before := time.Now().Add(maxEmptying), int64(-1); time.Now().Before(end); {
@@ -118,6 +120,9 @@ func (e *emptying) looksAgain() bool {
 // acceptAnother reports whether to call Accept again although Soft has ended, and sets the deadline
 // for it.
 func (l *Loop) acceptAnother(e *emptying) bool {
+	if PassedOn(l.Listener) {
+		return false
+	}
 	now := time.Now()
 	if e.began.IsZero() {
 		e.began = now
@@ -133,6 +138,13 @@ func (l *Loop) acceptAnother(e *emptying) bool {
 func (l *Loop) acceptUntil(t time.Time) bool {
 	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
 	return ok && d.SetDeadline(t) == nil
+}
+
+// PassedOn reports whether another listener has the socket of ln, and accepts what is in its
+// backlog: this one is to accept nothing more. Listeners tell so by a method of that name.
+func PassedOn(ln any) bool {
+	p, ok := ln.(interface{ PassedOn() bool })
+	return ok && p.PassedOn()
 }
 
 // NewBackOff returns delays that grow from initial to longest, without end.

@@ -100,10 +100,14 @@ func (ln *Listener) LastCall(done func()) {
 	ln.last.begin(ln, done)
 }
 
-// Close closes the socket. Connections in its backlog are reset.
+// Close closes the descriptor. Connections in the backlog are reset, unless the socket has other
+// descriptors. In that case the kernel would go on to report events for this one, and wake this
+// loop in place of one that accepts: it is taken off the loop first.
 func (ln *Listener) Close() {
 	ln.stopTimers()
-	ln.fd.Close()
+	if ln.fd.IsOpen() {
+		Close(ln.fd.Release())
+	}
 }
 
 // Release ends accepting and returns the socket, still listening. The caller closes it.

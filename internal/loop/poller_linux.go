@@ -59,7 +59,8 @@ func (p *poller) add(fd int, gen, events uint32) error {
 	return nil
 }
 
-// remove undoes add for a descriptor that stays open. Closing one removes it, too.
+// remove undoes add for a descriptor that stays open, or whose socket does under another one.
+// Closing the last one removes it, too.
 func (p *poller) remove(fd int) { p.control(unix.EPOLL_CTL_DEL, fd, nil) }
 
 func (p *poller) control(op, fd int, e *unix.EpollEvent) unix.Errno {

@@ -110,16 +110,17 @@ func (v *Server) Serve(soft, hard context.Context) error {
 	ended := make(chan struct{})
 	stopDrain := accept.After(soft, func() { v.drain(ended) })
 	err := v.read()
-	close(ended)
-	stopDrain()
 	if err != nil { // replies cannot be sent any more
 		v.cutOff()
 	}
 	v.running.Wait()
+	close(ended)
+	stopDrain()
 	return err
 }
 
-// read forwards the datagrams of clients until no session is left and none will be opened.
+// read forwards the datagrams of clients until no session is left and none will be opened, or until
+// another one reads from the socket.
 func (v *Server) read() error {
 	b, oob := make([]byte, maxDatagram), make([]byte, controlSize)
 	retry := accept.NewBackOff(5*time.Millisecond, time.Second)
@@ -142,14 +143,18 @@ func (v *Server) read() error {
 	}
 }
 
-// over reports whether no session is left and none will be opened.
+// over reports whether there is nothing left to read.
 func (v *Server) over() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.overLocked()
 }
 
-func (v *Server) overLocked() bool { return v.draining && len(v.sessions) == 0 }
+// overLocked also looks at whether the socket has another reader. All datagrams of clients are for
+// that one, also of those that have sessions here, which still pass on replies.
+func (v *Server) overLocked() bool {
+	return v.draining && (len(v.sessions) == 0 || accept.PassedOn(v.pc))
+}
 
 // forward passes one datagram on. It never blocks.
 func (v *Server) forward(b, oob []byte, from netip.AddrPort) {
