@@ -64,8 +64,8 @@ type Control interface {
 // Process shows and changes a process whose services have names. Its methods must be safe for
 // concurrent use.
 type Process interface {
-	// Services returns the services in the order of the configuration, with those that drain since
-	// they were removed last. No two have the same name.
+	// Services returns the services in the order of the configuration, with those last that drain
+	// since they were removed or replaced. No two have the same name.
 	Services() []Service
 	// Config returns the settings that all services share, as Control.Config does.
 	Config() []Setting
@@ -75,7 +75,7 @@ type Process interface {
 
 // Service is one of several services.
 type Service struct {
-	Name    string // letters, digits, - and _
+	Name    string // letters, digits, - and _; ~ and a number behind it if another service has the name by now
 	Control Control
 	// Histogram, if not nil, is one of the metrics of the service. See NewConfirmation and
 	// NewConnect.

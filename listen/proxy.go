@@ -3,6 +3,7 @@ package listen
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -64,7 +65,7 @@ func (l *proxyListener) accept() {
 	for {
 		conn, err := l.tcp.AcceptTCP()
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded): // or passed on
 			return
 		case err != nil:
 			l.deliver(accepted{err: err}) // waits for Accept before the next attempt

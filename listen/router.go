@@ -44,7 +44,9 @@ type Router struct {
 	close   context.CancelFunc
 	places  *places        // of connections whose ClientHello is awaited
 	running sync.WaitGroup // accepting, and a goroutine for each of them
-	routes  atomic.Pointer[routes]
+
+	accepting passing // is closed when nothing is accepted any more
+	routes    atomic.Pointer[routes]
 
 	mu     sync.Mutex // guards the fields below
 	open   []*Routed
@@ -133,7 +135,23 @@ func (r *Router) Start() {
 	}
 	r.begun = true
 	loop := accept.Loop{Listener: r.ln, Soft: r.closing, Hard: r.closing, Start: r.start, Failed: r.failed}
-	r.running.Go(func() { loop.Run() })
+	r.running.Go(func() {
+		loop.Run()
+		r.accepting.noteClosed()
+	})
+}
+
+// passOn ends accepting, and leaves the services what has been accepted.
+func (r *Router) passOn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l, ok := r.ln.(interface{ passOn() }); ok {
+		l.passOn()
+	}
+	if !r.begun {
+		r.begun = true // for Start
+		r.accepting.noteClosed()
+	}
 }
 
 // First returns the Routed that has been open longest, or nil.

@@ -141,8 +141,8 @@ func (k *Shared) PassOn() {
 	}
 }
 
-// Await waits until the first listener is closed, or ctx ends. It does not wait for listeners
-// whose clients do not depend on who accepts them: of datagrams, and those of a Router.
+// Await waits until the first listener accepts nothing any more, or ctx ends. It does not wait for
+// sockets for datagrams.
 func (k *Shared) Await(ctx context.Context) {
 	if l, ok := k.from.(interface{ closed() <-chan struct{} }); ok {
 		select {
@@ -176,13 +176,18 @@ func (p *passing) noteClosed() {
 
 func (l *namedListener) passOn() {
 	l.passed.Store(true)
-	l.SetDeadline(past) // fails if a loop accepts, or if it is closed
+	l.socket.SetDeadline(past) // these fail if a loop accepts, or if it is closed
+	l.SetDeadline(past)
 }
 
 func (l *unixListener) passOn() {
 	l.passed.Store(true)
 	l.SetDeadline(past)
 }
+
+func (l *Routed) passOn() { l.router.passOn() }
+
+func (l *Routed) closed() <-chan struct{} { return l.router.accepting.closed() }
 
 // socketFile is the file of a Unix socket, of which several listeners of this process may have
 // descriptors. The last of them removes it.

@@ -59,8 +59,8 @@ type emptying struct {
 }
 
 // Run accepts until Soft ends and LastCall is called, or until Accept returns io.EOF, which means
-// that the listener is a finite one, or until the listener is passed on. It retries after any other error of Accept. The error is nil
-// unless the listener was closed elsewhere.
+// that the listener is a finite one, or until the listener is passed on. It retries after any other
+// error of Accept. The error is nil unless the listener was closed elsewhere.
 func (l *Loop) Run() error {
 	retry := NewBackOff(initialRetry, maxRetry)
 	var end emptying
@@ -120,8 +120,8 @@ func (e *emptying) looksAgain() bool {
 // acceptAnother reports whether to call Accept again although Soft has ended, and sets the deadline
 // for it.
 func (l *Loop) acceptAnother(e *emptying) bool {
-	if PassedOn(l.Listener) {
-		return false
+	if PassedOn(l.Listener) { // what the listener itself has accepted; its deadline has passed
+		return true
 	}
 	now := time.Now()
 	if e.began.IsZero() {
@@ -141,7 +141,8 @@ func (l *Loop) acceptUntil(t time.Time) bool {
 }
 
 // PassedOn reports whether another listener has the socket of ln, and accepts what is in its
-// backlog: this one is to accept nothing more. Listeners tell so by a method of that name.
+// backlog: this one is to accept nothing more from there, and has a deadline in the past. Listeners
+// tell so by a method of that name.
 func PassedOn(ln any) bool {
 	p, ok := ln.(interface{ PassedOn() bool })
 	return ok && p.PassedOn()

@@ -111,7 +111,8 @@ type Config struct {
 	compared   []writtenSetting // the same settings in the same order, with secrets
 	tlsTargets bool             // targets without a scheme speak TLS
 
-	groupTables bool // some of Groups stand in tables of a file
+	groupTables  bool // some of Groups stand in tables of a file
+	sharesMemory bool // Memory is that of all services together
 }
 
 // parseArgs reads the command line.
@@ -171,6 +172,7 @@ func judge(s *flags.Set) (Config, error) {
 	minVersion := flags.Parsed(s, "tls-min-version", tlsconf.ParseVersion)
 	c.Wanted, c.TLSPassthrough = routing(s, c)
 	c.defaults = len(s.List("sni-default")) > 0
+	c.sharesMemory = c.Name != "" && (s.Inherited("memory") || !s.Given("memory"))
 	c.ServerTLS = serverTLS(s, c, minVersion)
 	c.TargetTLS = targetTLS(s, c, minVersion)
 	c.AdminTLS = adminTLS(s, c, minVersion)

@@ -9,8 +9,9 @@ import (
 	"linesplit/target"
 )
 
-// restartOnly are the settings that a reload cannot change, such as those of open sockets and of
-// memory. Of TLS that is only the names of the files: changes of their contents take effect at
+// restartOnly are the settings that a running service has from its start to its end, such as those
+// of open sockets and of memory. ByReplacement tells which of them a service in its place can
+// change. Of TLS that is only the names of the files: changes of their contents take effect at
 // once.
 var restartOnly = []string{
 	"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory",
@@ -39,7 +40,8 @@ func shown(s *flags.Set, has func(flags.Option) bool) []admin.Setting {
 			value = flags.Unambiguous(value)
 		}
 		all = append(all, admin.Setting{
-			Name: o.Name, Value: value, Source: sources[s.Source(o.Name)], Reloadable: reloadable(o.Name),
+			Name: o.Name, Value: value, Source: sources[s.Source(o.Name)],
+			Reloadable: reloadable(o.Name) || !onlyAtStart(s.Name(), o.Name),
 		})
 	}
 	return all
@@ -76,7 +78,7 @@ func Diff(old, next Config) (changed, needRestart []string) {
 	for i, was := range old.compared {
 		is := next.compared[i]
 		switch {
-		case was == is:
+		case was == is, was.name == "memory" && old.sharesMemory && next.sharesMemory: // the process names it
 		case old.CanChange(was.name, next):
 			changed = append(changed, was.name)
 		default:

@@ -2,7 +2,9 @@ package config
 
 import (
 	"errors"
+	"slices"
 
+	"linesplit/admin"
 	"linesplit/internal/flags"
 	"linesplit/tlsconf"
 )
@@ -30,6 +32,13 @@ func (p Process) Named() bool { return p.Services[0].Name != "" }
 // which a reload does not change.
 func (c Config) Within(process Config) Config {
 	c.Loops, c.Memory = process.Loops, min(c.Memory, process.Memory)
+	if c.sharesMemory {
+		c.Memory = process.Memory
+		i := slices.IndexFunc(c.Shown, func(s admin.Setting) bool { return s.Name == "memory" })
+		if i >= 0 {
+			c.Shown[i].Value = process.setting("memory").Value
+		}
+	}
 	c.Admin, c.AdminToken, c.AdminTLS, c.Profiling = process.Admin, process.AdminToken, process.AdminTLS, process.Profiling
 	return c
 }

@@ -333,9 +333,9 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	if after := string(o.do("config")); after != before || o.state(b.Target()) != "" {
 		t.Errorf("the configuration was\n%s\nand is\n%s", before, after)
 	}
-	f.write("target "+a.Target(), "queue 7", "log-level debug")
+	f.write("target "+a.Target(), "memory 300MiB", "log-level debug")
 	line := f.reload()
-	if !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=queue") {
+	if !strings.Contains(line, "changed=log-level") || !strings.Contains(line, "need_restart=memory") {
 		t.Errorf("a setting that needs a restart: %s", line)
 	}
 	s.StartSenders(1, testrig.SteadySender())

@@ -36,15 +36,15 @@ func (p *process) adminOptions() admin.Options {
 		o.Process = p
 		return o
 	}
-	s := p.all()[0]
-	o.Mode, o.Status, o.Histogram, o.Control = s.cfg.Load().Mode.String(), s.Status, s.mode.histogram(), control{s, p}
+	o.Mode, o.Status = p.all()[0].cfg.Load().Mode.String(), p.statusOfFirst
+	o.Histogram, o.Control = presentHistogram{p.all()[0].mode.histogram(), p}, present{p}
 	return o
 }
 
 // Services implements admin.Process.
 func (p *process) Services() (all []admin.Service) {
 	for _, s := range p.all() {
-		one := admin.Service{Name: s.name, Control: control{s, p}}
+		one := admin.Service{Name: s.title(), Control: control{s, p}}
 		if s.failed == nil {
 			one.Histogram = s.mode.histogram()
 		}

@@ -16,21 +16,12 @@ type change struct {
 	old, next            config.Config
 	dial                 target.Options // reaches the targets of next
 	changed, needRestart []string       // names of settings
+	replace              []string       // names of settings that a service in its place would have
 }
 
-// reload changes from the configuration in force to next, as far as that is possible while running.
-// If it returns an error, nothing has changed.
-func (s *service) reload(next config.Config) (changed, needRestart []string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, err := s.planLocked(next)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c.changed, c.needRestart, s.applyLocked(c)
-}
-
-// plan is the first half of reload, and apply the second.
+// plan judges a change from the configuration in force to next. It changes nothing. If it names
+// settings for which the service has to be replaced, next is the configuration of the one in its
+// place; otherwise apply makes the change.
 func (s *service) plan(next config.Config) (change, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,17 +34,20 @@ func (s *service) apply(c change) error {
 	return s.applyLocked(c)
 }
 
-// planLocked judges a change to next. It changes nothing.
 func (s *service) planLocked(next config.Config) (change, error) {
 	c := change{service: s, old: *s.cfg.Load()}
-	if next.Mode != c.old.Mode {
-		_, c.needRestart = config.Diff(c.old, next)
-		c.next = c.old
-		return c, nil
-	}
 	targets, _ := s.mode.inForce()
 	running := c.old.WithTargets(targets)
 	c.changed, c.needRestart = config.Diff(running, next)
+	c.replace, c.needRestart = config.ByReplacement(c.old, next, c.needRestart)
+	switch {
+	case len(c.replace) > 0:
+		c.next = next.Replacing(c.old, c.needRestart)
+		return c, nil
+	case next.Mode != c.old.Mode || s.over.Load():
+		c.changed, c.next = nil, c.old
+		return c, nil
+	}
 	c.next = next.Keeping(running, c.needRestart)
 	if !c.next.MaxLineFits() {
 		return c, fmt.Errorf("%w: -max-line must be at most a quarter of -memory, which stays at %s until a restart",

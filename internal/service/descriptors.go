@@ -52,8 +52,9 @@ type need struct {
 	each     int // for one client
 	clients  int // -max-connections
 
-	pipes  bool          // see sharedDescriptors
-	routed []listen.Spec // listeners that are shared by server names
+	leaving bool          // it takes no more clients
+	pipes   bool          // see sharedDescriptors
+	routed  []listen.Spec // listeners that are shared by server names
 }
 
 // needOf returns the need of a configuration with these targets. In line mode each worker needs two
@@ -78,8 +79,9 @@ func needOf(cfg config.Config, targets []target.Address) need {
 
 // descriptors divides those of the process among its services. Clients that a service may have by
 // its -max-connections are reserved for it. The rest is for the clients of the services without
-// that limit, in equal parts, so that the clients of one cannot keep out those of another. The zero
-// value knows no limit.
+// that limit, in equal parts, so that the clients of one cannot keep out those of another. Nothing
+// is reserved for clients of a service that leaves, since those of the one in its place would have
+// no room beside them; for a moment there may be fewer than both use. The zero value knows no limit.
 type descriptors struct {
 	limit int // of the process; 0: unknown
 
@@ -92,6 +94,7 @@ func (d *descriptors) budget(s *service, cfg config.Config, targets []target.Add
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	mine := needOf(cfg, targets)
+	mine.leaving = s.yields.Load()
 	if d.needs == nil {
 		d.needs = map[*service]need{}
 	}
@@ -101,11 +104,14 @@ func (d *descriptors) budget(s *service, cfg config.Config, targets []target.Add
 	open, pipes := 0, false // services without a limit of their own; whether any needs pipes
 	for other, n := range d.needs {
 		pipes = pipes || n.pipes
-		if n.clients == 0 {
+		if n.clients == 0 && (!n.leaving || other == s) {
 			open++
 		}
 		if other != s {
-			b.reserved += n.reserved + n.clients*n.each
+			b.reserved += n.reserved
+		}
+		if other != s && !n.leaving {
+			b.reserved += n.clients * n.each
 		}
 	}
 	b.reserved += sharedDescriptors(cfg, pipes, d.limit) + pendingHellos(all...)
@@ -185,6 +191,14 @@ func workersOf(cfg config.Config, targets []target.Address) (n int) {
 func (s *service) register() {
 	cfg := s.cfg.Load()
 	s.shared.descriptors.budget(s, *cfg, cfg.Targets)
+}
+
+// yield notes whether the service leaves its clients' descriptors to others.
+func (s *service) yield(yields bool) {
+	s.yields.Store(yields)
+	if s.works() {
+		s.register()
+	}
 }
 
 // unregister undoes register.

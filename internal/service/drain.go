@@ -15,12 +15,13 @@ const (
 	drainLogTargets  = 10               // the most targets that such a line names
 )
 
-// noteEndOfInput begins the drain at the end of all input, unless soft's end has begun it. It has
+// noteEndOfInput begins the drain at the end of all input, unless soft's end has begun it, or does
+// so since other services have the listeners. It has
 // no time limit: there is no supervisor that waits, and a receiver may be slow. cause is why the
 // input could not be read to its end, or nil.
 func (s *service) noteEndOfInput(soft context.Context, cause error) {
 	switch {
-	case soft.Err() != nil:
+	case soft.Err() != nil, s.in.passedOn.Load():
 		return
 	case cause == nil:
 		s.logger.Info("drain began", "cause", "end of input")

@@ -14,7 +14,8 @@ const handOverTime = time.Second
 
 // handOver returns a context that ends when accepting must end. Without -reuse-port that is when
 // soft ends. With it, a new process may share the ports: when soft ends, the listeners step aside,
-// so that new connections go to the new process, and accepting ends handOverTime later.
+// so that new connections go to the new process, and accepting ends handOverTime later. Listeners
+// whose sockets belong to other services by then do not.
 func (in *inbound) handOver(soft, hard context.Context, logger *slog.Logger) (accepting context.Context, stop func()) {
 	if !in.reuse {
 		return soft, func() {}
@@ -22,6 +23,9 @@ func (in *inbound) handOver(soft, hard context.Context, logger *slog.Logger) (ac
 	accepting, cancel := context.WithCancel(context.WithoutCancel(soft))
 	stopWaiting := accept.After(soft, func() {
 		defer cancel()
+		if in.passedOn.Load() {
+			return
+		}
 		in.stepAside(logger)
 		accept.Pause(hard, handOverTime)
 	})

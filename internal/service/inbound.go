@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"linesplit/admin"
 	"linesplit/internal/accept"
@@ -24,27 +25,42 @@ type inbound struct {
 	guard     *listen.Guard
 	listeners []net.Listener
 	packets   []net.PacketConn // udp:// in connection mode
+	opened    []opened         // all of them
+	passedOn  atomic.Bool      // other services have the sockets
 }
 
-// openInbound opens all listeners that cfg names, or none.
+// openOptions are what opening a listener takes besides its address.
+type openOptions struct {
+	mode     config.Mode
+	tls      *tls.Config // nil if no listener speaks TLS itself
+	wanted   listen.Wanted
+	heritage *heritage // nil: all sockets are new
+	before   *inbound  // of the service whose place is taken; nil: there is none
+}
+
+// openInbound opens all listeners that cfg names, or none. o has heritage and before.
 func openInbound(ctx context.Context, cfg config.Config, sh *shared, handshakes *tlsconf.Handshakes, logger *slog.Logger,
-) (*inbound, error) {
-	tlsConfig, err := serverTLS(cfg, logger)
-	if err != nil {
+	o openOptions) (*inbound, error) {
+	var err error
+	if o.tls, err = serverTLS(cfg, logger); err != nil {
 		return nil, err
 	}
+	o.mode, o.wanted = cfg.Mode, cfg.Wanted
 	in := &inbound{reuse: cfg.ReusePort, inherited: sh.inherited, ports: &sh.ports}
 	in.guard = &listen.Guard{
 		Allow: cfg.Access.Allow, Deny: cfg.Access.Deny, ProxyFrom: cfg.Access.ProxyFrom, Logger: logger,
 		Handshakes: handshakes,
 	}
 	for _, spec := range cfg.Listen {
-		open := func() error { return in.openListener(ctx, spec, tlsConfig, cfg.Mode) }
+		open := in.openListener
 		if spec.TLS() && cfg.Routes() {
-			open = func() error { return in.openRouted(ctx, spec, tlsConfig, cfg.Wanted) }
+			open = in.openRouted
 		}
-		if err := open(); err != nil {
-			return nil, errors.Join(err, in.close())
+		if in.reuse && !spec.Inherited() {
+			spec = spec.ReusePort()
+		}
+		if err := open(ctx, spec, o); err != nil {
+			return nil, errors.Join(openError{err, spec}, in.close())
 		}
 	}
 	return in, nil
@@ -59,27 +75,31 @@ func tryPorts(ctx context.Context, specs []listen.Spec) error {
 	return errors.Join(errs...)
 }
 
-func (in *inbound) openListener(ctx context.Context, spec listen.Spec, tlsConfig *tls.Config, m config.Mode) error {
-	datagrams := m == config.ConnectionMode
-	if spec.Inherited() {
-		listeners, packets, err := in.inherited.Open(spec, tlsConfig, in.guard, datagrams)
-		in.listeners = append(in.listeners, listeners...)
-		in.packets = append(in.packets, packets...)
+func (in *inbound) openListener(ctx context.Context, spec listen.Spec, o openOptions) error {
+	if found, err := in.inherit(spec, o); found {
 		return err
 	}
-	if in.reuse {
-		spec = spec.ReusePort()
+	datagrams := o.mode == config.ConnectionMode
+	if spec.Inherited() {
+		listeners, packets, err := in.inherited.Open(spec, o.tls, in.guard, datagrams)
+		for _, ln := range listeners {
+			in.addListener(spec, ln)
+		}
+		for _, pc := range packets {
+			in.addPackets(spec, pc)
+		}
+		return err
 	}
 	if datagrams && spec.UDP() {
 		pc, err := listen.OpenPacket(ctx, spec, in.guard)
 		if err == nil {
-			in.packets = append(in.packets, pc)
+			in.addPackets(spec, pc)
 		}
 		return err
 	}
-	ln, err := listen.Open(ctx, spec, tlsConfig, in.guard)
+	ln, err := listen.Open(ctx, spec, o.tls, in.guard)
 	if err == nil {
-		in.listeners = append(in.listeners, ln)
+		in.addListener(spec, ln)
 	}
 	return err
 }

@@ -127,7 +127,7 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err := p.openEach(func(s *service) error { return s.tryPorts(ctx) }); err != nil {
 		return err
 	}
-	if err := p.openEach(func(s *service) error { return s.open(ctx) }); err != nil {
+	if err := p.openEach(func(s *service) error { return s.open(ctx, openOptions{}) }); err != nil {
 		return err
 	}
 	return p.shared.inherited.Close()
@@ -211,7 +211,6 @@ func (p *process) carry(soft, hard context.Context, started func(Running)) {
 	p.mu.Lock() // reloads wait until all services work
 	stopAdmin := p.serveAdmin(soft)
 	defer stopAdmin()
-	status := p.all()[0].Status
 	listeners := p.launchAllLocked(soft, hard)
 	p.mu.Unlock()
 	stopEnding := context.AfterFunc(soft, func() {
@@ -221,16 +220,29 @@ func (p *process) carry(soft, hard context.Context, started func(Running)) {
 	})
 	defer stopEnding()
 	if started != nil {
-		started(Running{Listeners: listeners, Status: status})
+		started(Running{Listeners: listeners, Status: p.statusOfFirst})
 	}
 	stopNotifying = systemd.Notify(soft, hard, func() { p.ready() }, p.logger.Logger)
 	<-p.over
+}
+
+// statusOfFirst returns the status of the first service.
+func (p *process) statusOfFirst() admin.Status {
+	if all := p.all(); len(all) > 0 {
+		return all[0].Status()
+	}
+	return admin.Status{}
 }
 
 // launchAllLocked starts the services that are open, and returns their listeners.
 func (p *process) launchAllLocked(soft, hard context.Context) (listeners []string) {
 	p.shared.loops.Enter(p.cfg.Load().Loops, p.logger.Logger)
 	p.soft, p.hard = soft, hard
+	for _, s := range p.all() {
+		if s.works() {
+			s.in.activate()
+		}
+	}
 	for _, s := range p.all() {
 		if s.works() {
 			listeners = append(listeners, s.in.names()...)

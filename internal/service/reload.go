@@ -74,22 +74,11 @@ func (p *process) reload(ctx context.Context) (changed, needRestart []string, er
 	if p.named != next.Named() {
 		return nil, []string{"service"}, nil
 	}
-	if p.named {
-		changed, needRestart, err = p.reloadSetLocked(ctx, next)
-	} else {
-		changed, needRestart, err = p.reloadOneLocked(next.Config)
-	}
+	changed, needRestart, err = p.reloadSetLocked(ctx, next)
 	if err == nil || isPartial(err) {
 		p.logger.level.Set(p.cfg.Load().LogLevel)
 		p.reloaded.note(changed, next.Warnings)
 	}
-	return changed, needRestart, err
-}
-
-func (p *process) reloadOneLocked(next config.Config) (changed, needRestart []string, err error) {
-	s := p.all()[0]
-	changed, needRestart, err = s.reload(next)
-	p.cfg.Store(s.cfg.Load())
 	return changed, needRestart, err
 }
 

@@ -72,6 +72,7 @@ func TestReload(t *testing.T) {
 		name        string
 		old, next   string
 		changed     string
+		replace     string // settings for which another service takes the place of this one
 		needRestart string
 		fault       string
 	}{
@@ -81,28 +82,36 @@ func TestReload(t *testing.T) {
 		{name: "back from connection mode", old: "-mode connection -balance random -drain-timeout 5s",
 			next: "-queue 5 -drain-timeout 5s -log-level warn", needRestart: "mode queue log-level"},
 		{name: "targets and times", next: "-target 10.0.0.1:1,10.0.0.2:1 -stall-timeout 1m", changed: "target stall-timeout"},
-		{name: "sizes", next: "-queue 5 -memory 64MiB -connections 2", needRestart: "connections queue memory"},
+		{name: "sizes", next: "-queue 5 -memory 64MiB -connections 2", replace: "connections queue", needRestart: "memory"},
 		{name: "a longer line", next: "-max-line 2MiB", changed: "max-line"},
 		{name: "lines too long for the memory there is", old: "-memory 8MiB", next: "-memory 64MiB -max-line 16MiB",
 			fault: "stays at 8.0 MiB until a restart"},
 		{name: "proxies where there were none", next: "-proxy-protocol-from 10.0.0.0/8 -deny 10.9.0.0/16",
-			changed: "deny", needRestart: "proxy-protocol-from"},
+			changed: "deny", replace: "proxy-protocol-from"},
 		{name: "other proxies", old: "-proxy-protocol-from 10.0.0.0/8", next: "-proxy-protocol-from 10.1.0.0/16",
 			changed: "proxy-protocol-from"},
-		{name: "checks where there were none", next: "-health tcp -health-fall 5", needRestart: "health health-fall"},
+		{name: "checks where there were none", next: "-health tcp -health-fall 5", replace: "health health-fall"},
 		{name: "other checks", old: "-health tcp", next: "-health tcp -health-fall 5", changed: "health-fall"},
 		{name: "checks of connections", old: "-mode connection", next: "-mode connection -health tcp", changed: "health"},
 		{name: "a weight", old: "-mode connection -target 10.0.0.1:1", next: "-mode connection -target 10.0.0.1:1?weight=3",
 			changed: "target"},
 		{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1",
 			next:    "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
-			changed: "target", needRestart: "target tcp://10.0.0.2:1 (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)"},
+			changed: "target", replace: "target tcp://10.0.0.2:1 (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)"},
 		{name: "no target any more", old: "-target 10.0.0.1:1", next: "-deny 10.1.0.0/16", fault: "LINESPLIT_TARGET any more"},
 		{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, mode, next := withFakeMode(t, strings.Fields(tt.old)...)
 			*next = strings.Fields(tt.next)
+			if tt.replace != "" {
+				c, err := s.plan(mustParseAll(t, *next...).Config)
+				if err != nil || strings.Join(c.changed, " ") != tt.changed || strings.Join(c.replace, " ") != tt.replace ||
+					strings.Join(c.needRestart, " ") != tt.needRestart {
+					t.Errorf("changed %q, replaced for %q, a restart is needed for %q, %v", c.changed, c.replace, c.needRestart, err)
+				}
+				return
+			}
 			before := s.Config()
 			changed, needRestart, err := s.Reload(t.Context())
 			if got := strings.Join(changed, " "); got != tt.changed {
@@ -182,57 +191,57 @@ func TestReloadThatTheTargetsRefuseChangesNothing(t *testing.T) {
 	}
 }
 
-// A target that was added by hand before it is in the file gets its weight from the file, and keeps
-// its other options.
+// A target that was added by hand before it is in the file gets its weight from the file. If it has
+// other options there, another service takes the place of this one.
 func TestReloadOfATargetAddedByHand(t *testing.T) {
 	s := wiredControl(t, "-mode", "connection", "-target", "10.0.0.1:1")
-	reloadsFrom(s, "-mode", "connection",
-		"-target", "10.0.0.1:1,10.0.0.2:1?weight=5,10.0.0.3:1?weight=5&backup=true")
 	for _, byHand := range []string{"10.0.0.2:1", "10.0.0.3:1"} {
 		if err := s.Add(t.Context(), byHand); err != nil {
 			t.Fatal(err)
 		}
 	}
+	reloadsFrom(s, "-mode", "connection", "-target", "10.0.0.1:1,10.0.0.2:1?weight=5,10.0.0.3:1?weight=5")
 	for range 2 {
-		_, needRestart, err := s.Reload(t.Context())
-		if err != nil || len(needRestart) != 1 || !strings.HasPrefix(needRestart[0], "target tcp://10.0.0.3:1 (") {
+		if _, needRestart, err := s.Reload(t.Context()); err != nil || len(needRestart) > 0 {
 			t.Errorf("needs a restart for %v, %v", needRestart, err)
 		}
 		var st admin.Status
 		s.mode.describe(&st)
 		for _, x := range st.Targets[1:] {
-			if x.Forward.Weight != 5 || x.Forward.Backup {
+			if x.Forward.Weight != 5 {
 				t.Errorf("%s: %+v", x.Name, x.Forward)
 			}
 		}
 	}
+	backup := mustParseAll(t, "-mode", "connection", "-target", "10.0.0.1:1,10.0.0.2:1?weight=5,10.0.0.3:1?weight=5&backup=true")
+	c, err := s.plan(backup.Config)
+	if err != nil || len(c.replace) != 1 || !strings.HasPrefix(c.replace[0], "target tcp://10.0.0.3:1 (") {
+		t.Errorf("replaced for %v, %v", c.replace, err)
+	}
 }
 
-// Options of a target that need a restart are not shown before the restart, and not named any more
-// once the target has them.
+// Options of a target that only another service can have are not shown by this one, and not named
+// any more once the target has them.
 func TestReloadOfTargetOptions(t *testing.T) {
 	const plain, backup = "tcp://10.0.0.1:1,tcp://10.0.0.2:1", "tcp://10.0.0.1:1,tcp://10.0.0.2:1?backup=true"
 	s := wiredControl(t, "-mode", "connection", "-target", plain)
-	reloadsFrom(s, "-mode", "connection", "-target", backup)
-	reload := func(restarts int, shown string) {
-		t.Helper()
-		_, needRestart, err := s.Reload(t.Context())
-		if err != nil || len(needRestart) != restarts {
-			t.Errorf("needs a restart for %q, %v", needRestart, err)
-		}
-		all := s.Config()
-		i := slices.IndexFunc(all, func(s admin.Setting) bool { return s.Name == "target" })
-		if all[i].Value != shown || all[i].Source == admin.SourceAPI {
-			t.Errorf("%+v, want %s", all[i], shown)
-		}
+	next := mustParseAll(t, "-mode", "connection", "-target", backup).Config
+	if c, err := s.plan(next); err != nil || len(c.replace) != 1 {
+		t.Errorf("replaced for %q, %v", c.replace, err)
 	}
-	reload(1, plain)
-	reload(1, plain)
 	err := errors.Join(s.Remove(t.Context(), "tcp://10.0.0.2:1"), s.Add(t.Context(), "10.0.0.2:1?backup=true"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	reload(0, backup)
+	reloadsFrom(s, "-mode", "connection", "-target", backup)
+	if _, needRestart, err := s.Reload(t.Context()); err != nil || len(needRestart) > 0 {
+		t.Errorf("needs a restart for %q, %v", needRestart, err)
+	}
+	all := s.Config()
+	i := slices.IndexFunc(all, func(s admin.Setting) bool { return s.Name == "target" })
+	if all[i].Value != backup || all[i].Source == admin.SourceAPI {
+		t.Errorf("%+v, want %s", all[i], backup)
+	}
 }
 
 // A reload that had met a file that does not answer kept all later ones out, also after the file

@@ -25,7 +25,7 @@ func TestReloadsInALoopMakeFewLines(t *testing.T) {
 			case 50:
 				*next = append(*next, "-deny", "10.0.0.0/8")
 			case 70:
-				*next = append(*next, "-queue", "5")
+				*next = append(*next, "-memory", "64MiB")
 			}
 			if _, _, err := s.Reload(t.Context()); err != nil {
 				t.Fatal(err)

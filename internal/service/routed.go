@@ -3,8 +3,10 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 
 	"linesplit/admin"
@@ -22,13 +24,16 @@ type ports struct {
 }
 
 // get returns the Routers of an address, which open opens unless another service has done so. add
-// takes part in each before the last of the others can leave.
-func (p *ports) get(address string, open func() ([]*listen.Router, error), add func(*listen.Router) error) error {
+// takes part in each before the last of the others can leave. proxies tells whether the Routers
+// have to read PROXY headers: those that do not, or do and need not, are left to the services that
+// have them.
+func (p *ports) get(address string, proxies bool, open func() ([]*listen.Router, error), add func(*listen.Router) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.forgetClosedLocked()
 	joined := 0
 	for _, r := range p.all[address] {
-		if add(r) == nil {
+		if r.HasProxies() == proxies && add(r) == nil {
 			joined++
 		}
 	}
@@ -42,7 +47,7 @@ func (p *ports) get(address string, open func() ([]*listen.Router, error), add f
 	if p.all == nil {
 		p.all = map[string][]*listen.Router{}
 	}
-	p.all[address] = routers
+	p.all[address] = append(p.all[address], routers...)
 	for _, r := range routers {
 		if err := add(r); err != nil {
 			return err
@@ -51,40 +56,71 @@ func (p *ports) get(address string, open func() ([]*listen.Router, error), add f
 	return nil
 }
 
-// openRouted opens a TLS listener whose clients are told apart by what they ask for, or takes part
-// in that of another service. tlsConfig is nil if their TLS is passed through.
-func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, tlsConfig *tls.Config, wanted listen.Wanted) error {
-	var secure func(net.Conn) net.Conn
-	if tlsConfig != nil {
-		secure = func(conn net.Conn) net.Conn { return tls.Server(in.guard.Handshakes.Watch(conn), tlsConfig) }
+// forgetClosedLocked removes the Routers whose last service has left.
+func (p *ports) forgetClosedLocked() {
+	for address, routers := range p.all {
+		routers = slices.DeleteFunc(routers, (*listen.Router).Closed)
+		if p.all[address] = routers; len(routers) == 0 {
+			delete(p.all, address)
+		}
 	}
-	open := func() ([]*listen.Router, error) { return in.openRouters(ctx, spec) }
+}
+
+// openRouted opens a TLS listener whose clients are told apart by what they ask for, or takes part
+// in that of another service. o.tls is nil if their TLS is passed through.
+func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, o openOptions) error {
+	var secure func(net.Conn) net.Conn
+	if config := o.tls; config != nil {
+		secure = func(conn net.Conn) net.Conn { return tls.Server(in.guard.Handshakes.Watch(conn), config) }
+	}
+	open := func() ([]*listen.Router, error) { return in.openRouters(ctx, spec, o) }
 	add := func(r *listen.Router) error {
-		l, err := r.Add(wanted, secure)
+		l, err := r.Prepare(o.wanted, secure)
 		if err == nil {
 			l.Frame(spec.Framing())
-			in.listeners = append(in.listeners, l)
+			in.addListener(spec, l)
 		}
 		return err
 	}
+	proxies := len(in.guard.ProxyFrom) > 0
 	if config.ChoosesPort(spec) { // another one for each
-		return new(ports).get("", open, add)
+		return new(ports).get("", proxies, open, add)
 	}
-	return in.ports.get(config.AddressKey(spec.String()), open, add)
+	return in.ports.get(config.AddressKey(spec.String()), proxies, open, add)
 }
 
-func (in *inbound) openRouters(ctx context.Context, spec listen.Spec) ([]*listen.Router, error) {
+func (in *inbound) openRouters(ctx context.Context, spec listen.Spec, o openOptions) (all []*listen.Router, err error) {
+	if shares := o.heritage.take(spec, o.before); shares != nil {
+		for _, share := range shares {
+			r, openErr := share.OpenRouter(spec, in.guard, in.ports.logger)
+			if openErr != nil {
+				err = errors.Join(err, openErr)
+				continue
+			}
+			all = append(all, r)
+		}
+		if err != nil {
+			closeRouters(all)
+		}
+		return all, err
+	}
 	if spec.Inherited() {
 		return in.inherited.OpenRouters(spec, in.guard, in.ports.logger)
-	}
-	if in.reuse {
-		spec = spec.ReusePort()
 	}
 	r, err := listen.OpenRouter(ctx, spec, in.guard, in.ports.logger)
 	if err != nil {
 		return nil, err
 	}
 	return []*listen.Router{r}, nil
+}
+
+// closeRouters closes Routers that no service has.
+func closeRouters(all []*listen.Router) {
+	for _, r := range all {
+		if l, err := r.Prepare(listen.Wanted{}, nil); err == nil {
+			l.Close()
+		}
+	}
 }
 
 // routed returns the listeners whose clients are told apart.
@@ -95,6 +131,13 @@ func (in *inbound) routed() (all []*listen.Routed) {
 		}
 	}
 	return all
+}
+
+// activate makes the clients that the service wants its own, at routed listeners.
+func (in *inbound) activate() {
+	for _, l := range in.routed() {
+		l.Activate()
+	}
 }
 
 // startRouting lets the clients of routed listeners in, once everything is open.

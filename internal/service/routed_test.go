@@ -30,7 +30,7 @@ func TestServicesBehindOnePortHaveTheirFramings(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := &inbound{guard: &listen.Guard{}, ports: shared}
-		if err := in.openRouted(t.Context(), spec, nil, listen.Wanted{Names: []string{string(rune('a' + i))}}); err != nil {
+		if err := in.openRouted(t.Context(), spec, openOptions{wanted: listen.Wanted{Names: []string{string(rune('a' + i))}}}); err != nil {
 			t.Fatal(err)
 		}
 		ln := in.listeners[0].(*listen.Routed)

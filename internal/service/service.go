@@ -27,10 +27,12 @@ type service struct {
 	own      ownListeners // of in
 	draining atomic.Bool  // the soft end, the removal or the end of all input has come
 
-	failed error         // why the service could not be opened; set before others know the service
-	over   atomic.Bool   // it has ended
-	left   atomic.Bool   // the service was removed and drains
-	leave  chan struct{} // closed when the service is removed
+	failed error                  // why the service could not be opened; set before others know the service
+	over   atomic.Bool            // it has ended
+	left   atomic.Bool            // the service was removed or replaced, and drains
+	leave  chan string            // gets the cause when the service is removed or replaced
+	yields atomic.Bool            // others need not leave descriptors to clients of this one; see descriptors
+	shown  atomic.Pointer[string] // name of a service that has left and whose name another one has; nil: name
 
 	mu  sync.Mutex                    // held during every change
 	cfg atomic.Pointer[config.Config] // in force, less what the API has changed; stored under mu
@@ -38,7 +40,7 @@ type service struct {
 
 // newService opens nothing yet.
 func newService(cfg config.Config, sh *shared) *service {
-	s := &service{name: cfg.Name, logger: sh.logger.Logger, shared: sh, leave: make(chan struct{})}
+	s := &service{name: cfg.Name, logger: sh.logger.Logger, shared: sh, leave: make(chan string, 1)}
 	if s.name != "" {
 		s.logger = s.logger.With("service", s.name)
 	}
@@ -56,8 +58,17 @@ func (s *service) about(err error) error {
 	return fmt.Errorf("service %s: %w", s.name, err)
 }
 
-// open makes the mode and opens all listeners. It opens all of them or none.
-func (s *service) open(ctx context.Context) (err error) {
+// title returns the name by which metrics and the API know the service.
+func (s *service) title() string {
+	if name := s.shown.Load(); name != nil {
+		return *name
+	}
+	return s.name
+}
+
+// open makes the mode and opens all listeners. It opens all of them or none. o has sockets that may
+// be taken from services that end.
+func (s *service) open(ctx context.Context, o openOptions) (err error) {
 	if err := s.wire(); err != nil {
 		return err
 	}
@@ -66,7 +77,7 @@ func (s *service) open(ctx context.Context) (err error) {
 			s.mode.close()
 		}
 	}()
-	s.in, err = openInbound(ctx, *s.cfg.Load(), s.shared, s.mode.handshakes(), s.logger)
+	s.in, err = openInbound(ctx, *s.cfg.Load(), s.shared, s.mode.handshakes(), s.logger, o)
 	if err == nil {
 		s.own.set(s.in, s.shared.admin)
 	}
@@ -150,7 +161,7 @@ func (s *service) carry(soft, hard context.Context) error {
 }
 
 // contexts returns the contexts that the service ends by, when the process does. soft ends, too,
-// when the service is removed, and hard when its drain timeout has passed since.
+// when the service is removed or replaced, and hard when its drain timeout has passed since.
 func (s *service) contexts(soft, hard context.Context) (ownSoft, ownHard context.Context, stop func()) {
 	ownSoft, endSoft := context.WithCancel(soft)
 	ownHard, endHard := context.WithCancel(hard)
@@ -180,9 +191,9 @@ func (s *service) contexts(soft, hard context.Context) (ownSoft, ownHard context
 // service has to drain. It returns 0 if hard ends no earlier than that of the process.
 func (s *service) waitForEnd(soft context.Context, over chan struct{}, endSoft func()) time.Duration {
 	select {
-	case <-s.leave:
+	case cause := <-s.leave:
 		drain := s.cfg.Load().DrainTimeout
-		s.logger.Info("drain began", "cause", "service removed", "drain_timeout", drain)
+		s.logger.Info("drain began", "cause", cause, "drain_timeout", drain)
 		endSoft()
 		return drain
 	case <-soft.Done():
@@ -194,11 +205,24 @@ func (s *service) waitForEnd(soft context.Context, over chan struct{}, endSoft f
 	return 0
 }
 
+// Causes for which a service leaves.
+const (
+	causeRemoved  = "service removed"
+	causeReplaced = "service replaced"
+)
+
 // remove begins the end of the service.
-func (s *service) remove() {
-	if !s.left.Swap(true) {
-		close(s.leave)
+func (s *service) remove(cause string) {
+	if s.left.Swap(true) {
+		return
 	}
+	if s.over.Load() { // it has ended by itself, and others already have all that it had but this
+		s.unregister()
+		return
+	}
+	s.yields.Store(true)
+	s.draining.Store(true)
+	s.leave <- cause
 }
 
 // report logs the account of the service, after carry.

@@ -27,6 +27,7 @@ type running struct {
 	*process
 	file  string
 	log   *lockedBuffer
+	out   *lockedBuffer // access logs
 	end   context.CancelFunc
 	ended chan error
 }
@@ -72,13 +73,13 @@ func start(t *testing.T, text string, args ...string) *running {
 
 func prepare(t *testing.T, text string, args ...string) *running {
 	t.Helper()
-	r := &running{T: t, file: filepath.Join(t.TempDir(), "services.toml"), log: &lockedBuffer{}, ended: make(chan error, 1)}
+	r := &running{T: t, file: filepath.Join(t.TempDir(), "services.toml"), log: &lockedBuffer{}, out: &lockedBuffer{}, ended: make(chan error, 1)}
 	r.write(text)
 	cfg, err := config.Parse(append([]string{"-config", r.file}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.process = newProcess(cfg, "", newLogs(cfg.Config, nil, r.log))
+	r.process = newProcess(cfg, "", newLogs(cfg.Config, r.out, r.log))
 	return r
 }
 
@@ -110,7 +111,7 @@ func (r *running) reload(text string) (changed, needRestart []string) {
 // find returns a service, or nil.
 func (r *running) find(name string) *service {
 	for _, s := range r.all() {
-		if s.name == name {
+		if s.title() == name {
 			return s
 		}
 	}
@@ -119,7 +120,7 @@ func (r *running) find(name string) *service {
 
 func (r *running) names() (all []string) {
 	for _, s := range r.all() {
-		all = append(all, s.name)
+		all = append(all, s.title())
 	}
 	return all
 }
@@ -172,8 +173,10 @@ func (r *running) dial(name string) echo {
 		r.Fatal(err)
 	}
 	r.Cleanup(func() { c.Close() })
-	return echo{c, bufio.NewReader(c)}
+	return newEcho(c)
 }
+
+func newEcho(c net.Conn) echo { return echo{c, bufio.NewReader(c)} }
 
 func (e echo) say(t *testing.T, text string) {
 	t.Helper()
@@ -401,7 +404,7 @@ func TestRemovedServiceIsCutOff(t *testing.T) {
 	}
 }
 
-// While a removed service drains, no other can have its name, and nothing of such a reload is done.
+// While a removed service drained, no other could have its name, and a reload was refused.
 func TestNameOfADrainingService(t *testing.T) {
 	server := echoServer(t)
 	web, other := webService("web", anyPort, server), webService("other", anyPort, server)
@@ -409,40 +412,42 @@ func TestNameOfADrainingService(t *testing.T) {
 	open := r.dial("web")
 	open.say(t, "hello")
 	r.reload(other)
-	r.write(web + other + "dial-timeout = \"7s\"\n")
-	if _, _, err := r.Reload(r.Context()); err == nil || !strings.Contains(err.Error(), "service web was removed and still drains") {
-		t.Error(err)
-	}
-	open.say(t, "still here")
-	if s := r.find("web"); !s.Status().Draining || !slices.Equal(r.names(), []string{"other", "web"}) {
+	was := r.find("web")
+	if !was.Status().Draining || !slices.Equal(r.names(), []string{"other", "web"}) {
 		t.Errorf("services %q", r.names())
 	}
-	if ok, why := r.ready(); !ok {
-		t.Errorf("a service that leaves makes the process not ready: %s", why)
-	}
-	open.Close()
-	r.eventually("the removed service has ended", func() bool { return r.find("web") == nil })
 	changed, _ := r.reload(web + other + "dial-timeout = \"7s\"\n")
 	if want := []string{"other.dial-timeout", "web (added)"}; !slices.Equal(changed, want) {
 		t.Errorf("changed %q, want %q", changed, want)
 	}
+	if !slices.Equal(r.names(), []string{"web", "other", "web~1"}) || r.find("web~1") != was {
+		t.Errorf("services %q", r.names())
+	}
+	open.say(t, "still here")
+	r.dial("web").say(t, "hello again")
+	if ok, why := r.ready(); !ok {
+		t.Errorf("a service that leaves makes the process not ready: %s", why)
+	}
+	open.Close()
+	r.eventually("the removed service has ended", func() bool { return r.find("web~1") == nil })
 	r.dial("web").say(t, "hello again")
 }
 
-// What a running service cannot change is named with it, and stays as it was.
+// What only the process can change at its start is named, and stays as it was.
 func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	server := echoServer(t)
 	r := start(t, webService("a", anyPort, server)+webService("b", anyPort, server))
-	before := r.address("a")
-	text := "memory = \"64MiB\"\nlog-level = \"debug\"\n" + webService("a", freeAddress(t), server) + webService("b", anyPort, server)
+	was := r.find("a")
+	text := "memory = \"64MiB\"\nlog-level = \"debug\"\nreuse-port = true\n" +
+		webService("a", anyPort, server) + webService("b", anyPort, server)
 	changed, needRestart := r.reload(text)
-	if want := []string{"memory", "a.listen"}; !slices.Equal(needRestart, want) || !slices.Equal(changed, []string{"log-level"}) {
+	if want := []string{"memory", "a.reuse-port", "b.reuse-port"}; !slices.Equal(needRestart, want) || !slices.Equal(changed, []string{"log-level"}) {
 		t.Errorf("changed %q; a restart is needed for %q, want %q", changed, needRestart, want)
 	}
-	if r.address("a") != before || !r.find("a").logger.Enabled(r.Context(), -4) {
-		t.Error("the listener has changed, or the log level has not")
+	if r.find("a") != was || !was.logger.Enabled(r.Context(), -4) {
+		t.Error("the service has changed, or the log level has not")
 	}
-	if again, still := r.reload(text); len(again) > 0 || len(still) != 2 {
+	if again, still := r.reload(text); len(again) > 0 || len(still) != 3 {
 		t.Errorf("a second reload changes %q, and needs a restart for %q", again, still)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -13,21 +14,32 @@ import (
 	"linesplit/internal/config"
 )
 
-// A new service may listen where a removed one did: its listeners close soon after its drain has
-// begun.
+// A new service may have to wait for the listeners of one that ends, which close soon after its
+// drain has begun.
 const (
 	takeOverTime  = 3 * time.Second
 	takeOverPause = 10 * time.Millisecond
 )
 
-// setChange is what a reload changes about the set of services.
+// setChange is what a reload changes about the set of services. A service that cannot change what
+// the new configuration says is replaced: another one, with the same name, begins as it ends.
 type setChange struct {
-	all     []*service // in the order of the new configuration
-	changes []change   // of those that were there and work
-	gone    []*service // that are not in the new configuration
-	added   []*service // new ones, open unless they are late or have failed
-	late    []*service // of added: they listen where services do that are gone
-	partial bool       // -start-partial: new ones may fail
+	all      []*service // in the order of the new configuration
+	changes  []change   // of those that were there and work
+	gone     []*service // that are not in the new configuration
+	added    []addition
+	heritage heritage // of gone and of those that are replaced
+	partial  bool     // -start-partial: new ones may fail
+	kept     []error  // why services that should have been replaced go on
+}
+
+// addition is a new service, which is open unless it is late or has failed.
+type addition struct {
+	*service
+	place   int      // in setChange.all
+	old     *service // that it replaces; nil for none
+	because []string // settings for which it replaces the old one
+	late    bool     // it can listen only when services that end do no more
 }
 
 // partialError is an error of a reload that has changed everything else.
@@ -44,33 +56,36 @@ func isPartial(err error) bool {
 // reloadSetLocked changes from the services in force to those of next. Services that are the same
 // in both are not touched. If it returns an error, nothing has changed, unless the error says so.
 func (p *process) reloadSetLocked(ctx context.Context, next config.Process) (changed, needRestart []string, err error) {
-	if p.soft.Err() != nil || p.done {
+	if p.soft != nil && p.soft.Err() != nil || p.done {
 		return nil, nil, admin.ErrDraining
 	}
-	changed, needRestart = config.Diff(*p.cfg.Load(), next.Config)
-	inForce := next.Config.Keeping(*p.cfg.Load(), needRestart).Within(*p.cfg.Load())
+	inForce := *p.cfg.Load()
+	if p.named {
+		changed, needRestart = config.Diff(inForce, next.Config)
+		inForce = next.Config.Keeping(inForce, needRestart).Within(inForce)
+	}
 	set, err := p.planSetLocked(ctx, next, inForce)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, c := range set.changes {
+		if len(c.replace) > 0 {
+			continue
+		}
 		if err := c.service.apply(c); err != nil {
 			set.discard()
 			return nil, nil, fmt.Errorf("%w; changed before that: %s", c.service.about(err), orNothing(changed))
 		}
 		changed = append(changed, namesOf(c.service, c.changed)...)
+	}
+	for _, c := range set.changes {
 		needRestart = append(needRestart, namesOf(c.service, c.needRestart)...)
 	}
+	changed = append(changed, p.exchangeLocked(ctx, &set)...)
+	if !p.named {
+		inForce = *set.all[0].cfg.Load()
+	}
 	p.cfg.Store(&inForce)
-	for _, s := range set.gone {
-		s.remove()
-		changed = append(changed, s.name+" (removed)")
-	}
-	for _, s := range set.added {
-		changed = append(changed, s.name+" (added)")
-	}
-	set.openLate(ctx)
-	p.launchAddedLocked(set)
 	return changed, needRestart, set.failures()
 }
 
@@ -79,77 +94,174 @@ func (p *process) planSetLocked(ctx context.Context, next config.Process, inForc
 	set.partial = next.StartPartial
 	there := map[string]*service{}
 	for _, s := range p.all() {
-		there[s.name] = s
+		if !s.left.Load() {
+			there[s.name] = s
+		} else if !s.over.Load() {
+			set.heritage.leave(s)
+		}
 	}
 	for _, c := range next.Services {
 		s := there[c.Name]
 		delete(there, c.Name)
-		switch {
-		case s == nil || s.failed != nil:
-			s = newService(c.Within(inForce), p.shared)
-			set.added = append(set.added, s)
-		case s.left.Load():
-			return set, fmt.Errorf("%w: service %s was removed and still drains: reload again when it has ended",
-				admin.ErrInvalid, c.Name)
-		case !s.over.Load():
-			change, err := s.plan(c.Within(inForce))
-			if err != nil {
-				return set, s.about(err)
-			}
-			set.changes = append(set.changes, change)
+		if err := set.planOne(s, c.Within(inForce), p.shared); err != nil {
+			return set, s.about(err)
 		}
-		set.all = append(set.all, s)
 	}
 	for _, s := range p.all() {
-		if there[s.name] == s && !s.left.Load() && s.failed == nil {
+		if there[s.name] == s && s.failed == nil {
 			set.gone = append(set.gone, s)
+			set.heritage.leave(s)
 		}
 	}
 	return set, set.open(ctx)
 }
 
-// open opens the new services that do not have to wait for others to go.
-func (set *setChange) open(ctx context.Context) error {
-	for _, s := range set.added {
-		s.register()
+// planOne judges what becomes of a service, nil for none, that is to have the configuration cfg.
+func (set *setChange) planOne(s *service, cfg config.Config, sh *shared) error {
+	if s == nil || s.failed != nil {
+		set.add(addition{service: newService(cfg, sh)})
+		return nil
 	}
-	for _, s := range set.added {
-		err := s.open(ctx)
-		switch {
-		case err == nil:
-		case errors.Is(err, syscall.EADDRINUSE) && len(set.gone) > 0:
-			set.late = append(set.late, s)
-		case set.partial:
-			s.fail(err)
-		default:
-			set.discard()
-			return fmt.Errorf("%w: %w", admin.ErrInvalid, s.about(err))
-		}
+	c, err := s.plan(cfg)
+	switch {
+	case err != nil:
+		return err
+	case len(c.replace) > 0:
+		set.add(addition{service: newService(c.next, sh), old: s, because: append(c.changed, c.replace...)})
+		set.heritage.leave(s)
+	default:
+		set.all = append(set.all, s)
 	}
+	set.changes = append(set.changes, c)
 	return nil
 }
 
-// openLate opens the services that listen where services did that are gone.
-func (set *setChange) openLate(ctx context.Context) {
-	deadline := time.Now().Add(takeOverTime)
-	for _, s := range set.late {
-		err := s.open(ctx)
-		for errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) && ctx.Err() == nil {
-			accept.Pause(ctx, takeOverPause)
-			err = s.open(ctx)
-		}
-		if err != nil {
-			s.fail(err)
-		}
-	}
+func (set *setChange) add(a addition) {
+	a.place = len(set.all)
+	set.added = append(set.added, a)
+	set.all = append(set.all, a.service)
 }
 
-// failures returns the errors of the new services that could not be opened.
+// open opens the new services that do not have to wait for others to go.
+func (set *setChange) open(ctx context.Context) error {
+	for _, s := range set.leaving() {
+		s.yield(true)
+	}
+	for _, a := range set.added {
+		a.register()
+	}
+	var opened []addition
+	for _, a := range set.added {
+		err := set.openOne(ctx, a)
+		switch {
+		case err == nil:
+		case set.heritage.mayBlock(err):
+			a.late = true
+		case !set.partial:
+			set.discard()
+			return fmt.Errorf("%w: %w", admin.ErrInvalid, a.about(err))
+		case a.old != nil:
+			set.keep(a, err)
+			continue
+		default:
+			a.fail(err)
+		}
+		opened = append(opened, a)
+	}
+	set.added = opened
+	return nil
+}
+
+// openOne opens a new service, or leaves all sockets to others.
+func (set *setChange) openOne(ctx context.Context, a addition) error {
+	o := openOptions{heritage: &set.heritage}
+	if a.old != nil {
+		o.before = a.old.in
+	}
+	before := len(set.heritage.taken)
+	err := a.open(ctx, o)
+	if err != nil {
+		set.heritage.taken = set.heritage.taken[:before]
+	}
+	return err
+}
+
+// keep lets a service go on as it is that should have been replaced.
+func (set *setChange) keep(a addition, err error) {
+	a.unregister()
+	a.old.yield(false)
+	set.all[a.place] = a.old
+	set.kept = append(set.kept, fmt.Errorf("%w: the service goes on as it was: %w",
+		a.about(errors.New("cannot change "+strings.Join(a.because, ", "))), err))
+}
+
+// leaving returns the services that end.
+func (set *setChange) leaving() []*service {
+	all := slices.Clone(set.gone)
+	for _, a := range set.added {
+		if a.old != nil {
+			all = append(all, a.old)
+		}
+	}
+	return all
+}
+
+// exchangeLocked starts the new services as others end, makes the list of all, and returns what has
+// changed by that. The new ones accept from sockets that they share only when the others do no
+// more: the kernel wakes one of those that wait, and that one must not be about to end.
+func (p *process) exchangeLocked(ctx context.Context, set *setChange) (changed []string) {
+	set.heritage.passOn()
+	for _, s := range set.gone {
+		s.remove(causeRemoved)
+		changed = append(changed, s.name+" (removed)")
+	}
+	for _, a := range set.added {
+		if a.old == nil {
+			changed = append(changed, a.name+" (added)")
+			continue
+		}
+		a.old.remove(causeReplaced)
+		changed = append(changed, namesOf(a.service, a.because)...)
+		if a.name != "" {
+			changed = append(changed, a.name+" (replaced)")
+		}
+	}
+	set.heritage.await(ctx)
+	set.openLate(ctx)
+	p.launchAddedLocked(set.added)
+	p.listLocked(set.all)
+	if len(set.added)+len(set.gone) > 0 {
+		p.rebalanceLocked()
+	}
+	return changed
+}
+
+// openLate opens the services that listen where services did that end.
+func (set *setChange) openLate(ctx context.Context) {
+	deadline := time.Now().Add(takeOverTime)
+	for _, a := range set.added {
+		if !a.late {
+			continue
+		}
+		err := set.openOne(ctx, a)
+		for errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) && ctx.Err() == nil {
+			accept.Pause(ctx, takeOverPause)
+			err = set.openOne(ctx, a)
+		}
+		if err != nil {
+			a.fail(err)
+		}
+	}
+	set.heritage.passOn()
+	set.heritage.await(ctx)
+}
+
+// failures returns the errors of the services that could not be opened.
 func (set *setChange) failures() error {
-	var errs []error
-	for _, s := range set.added {
-		if s.failed != nil {
-			errs = append(errs, s.about(s.failed))
+	errs := set.kept
+	for _, a := range set.added {
+		if a.failed != nil {
+			errs = append(errs, a.about(a.failed))
 		}
 	}
 	if len(errs) == 0 {
@@ -158,36 +270,68 @@ func (set *setChange) failures() error {
 	return partialError{fmt.Errorf("%w: all else has changed: %w", admin.ErrInvalid, errors.Join(errs...))}
 }
 
-// discard closes the new services.
+// discard closes the new services, and lets all others go on.
 func (set *setChange) discard() {
-	for _, s := range set.added {
-		s.close()
+	for _, a := range set.added {
+		a.close()
+	}
+	for _, s := range set.leaving() {
+		s.yield(false)
 	}
 }
 
-// launchAddedLocked starts the new services, and makes the list of all.
-func (p *process) launchAddedLocked(set setChange) {
-	all := set.all
+// launchAddedLocked starts the new services.
+func (p *process) launchAddedLocked(added []addition) {
+	added = slices.DeleteFunc(slices.Clone(added), func(a addition) bool { return a.failed != nil })
+	for _, a := range added {
+		a.in.activate()
+	}
+	for _, a := range added {
+		p.launchLocked(a.service)
+	}
+}
+
+// listLocked makes the list of all services: those of a configuration, and those that leave. Of
+// services of the same name, those that leave get another one.
+func (p *process) listLocked(all []*service) {
+	taken := map[string]bool{}
+	var leaving []*service
+	for _, s := range all {
+		taken[s.name] = true
+	}
 	for _, s := range p.all() {
-		if s.left.Load() {
-			all = append(all, s)
+		if s.left.Load() && !s.over.Load() {
+			leaving = append(leaving, s)
+			taken[s.title()] = taken[s.title()] || s.shown.Load() != nil
 		}
 	}
+	for _, s := range leaving {
+		if s.shown.Load() != nil || !taken[s.name] {
+			continue
+		}
+		n := 1
+		for taken[formerName(s.name, n)] {
+			n++
+		}
+		name := formerName(s.name, n)
+		taken[name] = true
+		s.shown.Store(&name)
+	}
+	all = append(slices.Clone(all), leaving...)
 	p.services.Store(&all)
-	for _, s := range set.added {
-		if s.failed == nil {
-			p.launchLocked(s)
-		}
-	}
-	if len(set.added)+len(set.gone) > 0 {
-		p.rebalanceLocked()
-	}
 }
 
-// namesOf puts the name of a service before those of its settings.
+// formerName returns the name of a service that drains while another one has its name. No service
+// of a configuration can have it.
+func formerName(name string, n int) string { return fmt.Sprintf("%s~%d", name, n) }
+
+// namesOf puts the name of a service, if it has one, before those of its settings.
 func namesOf(s *service, settings []string) (all []string) {
 	for _, setting := range settings {
-		all = append(all, s.name+"."+setting)
+		if s.name != "" {
+			setting = s.name + "." + setting
+		}
+		all = append(all, setting)
 	}
 	return all
 }
