@@ -44,7 +44,8 @@ func (a *api) views() (all []view) {
 }
 
 // view returns the service that a request is about: the one in its path, the only one there is, or
-// the only one with the target that the path names.
+// the only one with the target that the path names. A service that drains while another one has its
+// name is meant only by a path with the name that it has meanwhile.
 func (a *api) view(r *http.Request) (view, error) {
 	all := a.views()
 	if name := r.PathValue("service"); name != "" {
@@ -53,10 +54,11 @@ func (a *api) view(r *http.Request) (view, error) {
 		}
 		return view{}, newProblem(http.StatusNotFound, "unknown-service", "there is no service %q: %s", name, listServices(all))
 	}
-	if len(all) == 1 {
-		return all[0], nil
+	now := slices.DeleteFunc(slices.Clone(all), func(v view) bool { return strings.Contains(v.name, "~") })
+	if len(now) == 1 {
+		return now[0], nil
 	}
-	having := slices.DeleteFunc(slices.Clone(all), func(v view) bool {
+	having := slices.DeleteFunc(now, func(v view) bool {
 		_, err := v.find(r.PathValue("name"))
 		return err != nil
 	})

@@ -68,12 +68,14 @@ func TestServicesOfTheAPI(t *testing.T) {
 
 // Where there is one service, the paths without its name are those of the service.
 func TestTheOnlyServiceNeedsNoName(t *testing.T) {
-	s := New(Options{Process: fakeProcess{"only": {}}})
-	var status Status
-	if err := json.Unmarshal([]byte(body(t, ask(s, "GET", "/api/v1/status", "", ""))), &status); err != nil || status.Service != "only" {
-		t.Errorf("%+v, %v", status, err)
+	for _, p := range []fakeProcess{{"only": {}}, {"only": {}, "only~1": {}, "only~2": {}}} {
+		s := New(Options{Process: p})
+		var status Status
+		if err := json.Unmarshal([]byte(body(t, ask(s, "GET", "/api/v1/status", "", ""))), &status); err != nil || status.Service != "only" {
+			t.Errorf("%+v, %v", status, err)
+		}
 	}
-	s = New(Options{Control: &fake{}})
+	s := New(Options{Control: &fake{}})
 	if r := ask(s, "GET", "/api/v1/services/x/status", "", ""); r.StatusCode != http.StatusNotFound ||
 		!strings.Contains(body(t, r), "has no name: leave out /services/NAME") {
 		t.Error(r.Status)

@@ -17,6 +17,9 @@ import (
 // there are several.
 const severalServices = ":several-services"
 
+// unknownService ends the type of the answer to a request about a service that is not there.
+const unknownService = ":unknown-service"
+
 // do sends a request about the service of the session, if it has one.
 func (s *session) do(ctx context.Context, method, path string, body any) ([]byte, error) {
 	if s.service != "" && path != reloadPath {
@@ -43,6 +46,9 @@ func several(err error) bool {
 	return ok && strings.HasSuffix(refused.Type, severalServices)
 }
 
+// gone reports whether a request was refused since there is no such service.
+func gone(refused *RefusedError) bool { return strings.HasSuffix(refused.Type, unknownService) }
+
 // getEach is get for each service, if there are several and the session is about none of them. JSON
 // has the answer of one service only.
 func getEach[T any](ctx context.Context, s *session, path string, text func(io.Writer, T)) error {
@@ -59,8 +65,8 @@ func getEach[T any](ctx context.Context, s *session, path string, text func(io.W
 			return err
 		}
 		err := get(ctx, s.of(one.Service), path, text)
-		if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Status == http.StatusConflict {
-			_, err = fmt.Fprintln(s.out, printable(refused.Detail)) // a service of the other mode
+		if refused, ok := errors.AsType[*RefusedError](err); ok && (refused.Status == http.StatusConflict || gone(refused)) {
+			_, err = fmt.Fprintln(s.out, printable(refused.Detail)) // of the other mode, or removed meanwhile
 		}
 		if err != nil {
 			return err

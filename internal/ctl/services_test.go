@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"linesplit/admin"
@@ -73,6 +74,35 @@ func TestCommandsAboutSeveralServices(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "there are a, b (ctl: write -service NAME before the command)") {
 			t.Errorf("%q: %v", words, err)
 		}
+	}
+}
+
+// leavingFakes is a process whose second service is removed while a command prints the first one.
+type leavingFakes struct {
+	severalFakes
+	strings.Builder
+	gone atomic.Bool
+}
+
+func (p *leavingFakes) Services() []admin.Service {
+	all := p.severalFakes.Services()
+	if p.gone.Load() {
+		return all[:1]
+	}
+	return all
+}
+
+func (p *leavingFakes) Write(b []byte) (int, error) {
+	p.gone.Store(true)
+	return p.Builder.Write(b)
+}
+
+// A service that went between the list and its own answer ended the command with an error.
+func TestCommandAboutAServiceThatGoes(t *testing.T) {
+	p := &leavingFakes{severalFakes: severalFakes{&fake{}, &fake{}}}
+	err := Run(t.Context(), serveSeveral(t, p, ""), p, false, []string{"targets"})
+	if out := p.String(); err != nil || !strings.HasPrefix(out, "service a\n") || !strings.Contains(out, `there is no service "b"`) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

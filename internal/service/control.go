@@ -150,8 +150,11 @@ func (s *service) watchTargets() { s.checks.watch(s.mode.targets()) }
 func (s *service) change(do func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil {
+	switch {
+	case s.failed != nil:
 		return fmt.Errorf("%w: %w", admin.ErrNotRunning, s.failed)
+	case s.over.Load():
+		return fmt.Errorf("%w: it has ended", admin.ErrNotRunning)
 	}
 	return asAdmin(do())
 }
