@@ -121,10 +121,15 @@ func turnAway(conn net.Conn, alert byte) {
 
 // resetConn closes a connection with a reset if it can.
 func resetConn(conn net.Conn) {
-	if c, ok := conn.(interface{ SetLinger(int) error }); ok {
-		c.SetLinger(0)
-	}
+	setLinger(conn, 0)
 	conn.Close()
+}
+
+func setLinger(conn net.Conn, seconds int) error {
+	if c, ok := conn.(interface{ SetLinger(int) error }); ok {
+		return c.SetLinger(seconds)
+	}
+	return errors.ErrUnsupported
 }
 
 // shortened returns a name that a client has sent in a form that fits into a log line.

@@ -226,7 +226,7 @@ func (r *Router) route(conn net.Conn) {
 		r.refuse(whole, kind.String(), slog.String("server_name", shortened(h.ServerName)))
 		drain(whole)
 		turnAway(whole, unrecognizedName)
-	case !l.offer(whole):
+	case !l.offer(l.named(whole, h.ServerName)):
 		r.refuse(whole, reasonBusy, slog.String("server_name", shortened(h.ServerName)))
 		resetConn(whole)
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -33,6 +34,7 @@ type conn struct {
 	from    net.Addr          // remote address of the client
 	to      net.Addr          // local address of the client's connection
 	addr    netip.Addr        // IP address of the client; not valid for Unix clients
+	sni     string            // server name, where TLS is passed through
 	dials   int               // attempts to connect to a target
 	backend *upstream.Backend // nil until there is a target; set under mu, before carrying
 
@@ -62,6 +64,7 @@ func newConn(v *serving, nc net.Conn) *conn {
 		client: splice.NewSide(nc),
 		from:   nc.RemoteAddr(),
 		to:     nc.LocalAddr(),
+		sni:    serverName(nc),
 	}
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
@@ -203,6 +206,7 @@ func (c *conn) report(why traffic.End) {
 		return
 	}
 	rec := c.v.record(c.from, c.start, c.dials, why)
+	rec.ServerName = cmp.Or(c.sni, c.client.ServerName())
 	if c.backend != nil {
 		rec.Target = c.backend.Target.String()
 		rec.BytesIn, rec.BytesOut = c.deliveredIn, c.deliveredOut

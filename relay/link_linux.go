@@ -43,6 +43,7 @@ type link struct {
 	peer     netip.AddrPort // remote address of the client; not valid for Unix clients
 	from, to net.Addr       // addresses of the client's connection; nil: see clientAddr and localAddr
 	addr     netip.Addr     // IP address of the client
+	sni      string         // server name, where TLS is passed through
 
 	stage   stage
 	client  side
@@ -242,6 +243,7 @@ func (k *link) report(why traffic.End) {
 		return
 	}
 	rec := k.v.record(k.clientAddr(), k.start, k.dials, why)
+	rec.ServerName = k.sni
 	if k.backend != nil {
 		rec.Target = k.backend.Target.String()
 		rec.BytesIn, rec.BytesOut = k.deliveredIn, k.deliveredOut

@@ -281,7 +281,7 @@ func (k *link) leaveWith(nc net.Conn) {
 	}
 	c := &conn{
 		v: k.v, id: k.id, start: k.start, client: splice.NewSide(client),
-		from: k.clientAddr(), to: k.to, addr: k.addr, dials: k.dials,
+		from: k.clientAddr(), to: k.to, addr: k.addr, sni: k.sni, dials: k.dials,
 	}
 	b := k.trying
 	k.v.add(c)

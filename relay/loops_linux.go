@@ -166,7 +166,7 @@ func (v *serving) startOnLoop(c *conn) bool {
 		return false // no descriptor is left to detach it; goroutines need none
 	}
 	k := newLink(v, c.start)
-	k.id, k.from, k.to = c.id, c.from, c.to
+	k.id, k.from, k.to, k.sni = c.id, c.from, c.to, c.sni
 	_, k.client.TCP = socket.(*net.TCPConn)
 	if a, ok := c.from.(*net.TCPAddr); ok {
 		k.peer = a.AddrPort()

@@ -97,6 +97,15 @@ func (v *serving) serve(soft context.Context) error {
 	return server.Serve(soft, v.cut) // cutOff ends v.cut and so causes Abort
 }
 
+// serverName returns the name that a client has asked for, if the listener knows it: where TLS is
+// passed through, that of its ServerName method.
+func serverName(nc net.Conn) string {
+	if n, ok := nc.(interface{ ServerName() string }); ok {
+		return n.ServerName()
+	}
+	return ""
+}
+
 // record returns the record of a connection that ends now, without its target.
 func (v *serving) record(from net.Addr, start time.Time, dials int, why traffic.End) Record {
 	return Record{

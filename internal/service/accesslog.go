@@ -3,7 +3,9 @@ package service
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"linesplit/relay"
 )
@@ -29,9 +31,22 @@ func newAccessLog(format, name string, w io.Writer) accessLog {
 
 // Log implements relay.AccessLog.
 func (l accessLog) Log(c relay.Record) {
-	l.out.Info("", "client", c.Client, "listener", c.Listener, "target", c.Target,
+	attrs := []any{"client", c.Client, "listener", c.Listener, "target", c.Target,
 		"bytes_in", c.BytesIn, "bytes_out", c.BytesOut,
-		"seconds", seconds(c.Duration), "dials", c.Dials, "end", c.End)
+		"seconds", seconds(c.Duration), "dials", c.Dials, "end", c.End}
+	if c.ServerName != "" {
+		attrs = append(attrs, "server_name", loggedName(c.ServerName))
+	}
+	l.out.Info("", attrs...)
+}
+
+// loggedName returns a server name without what is longer than any host's name.
+func loggedName(name string) string {
+	const most = 253 // RFC 1035, without the dot at the end
+	if len(name) > most {
+		name = name[:most] + "…"
+	}
+	return strings.ToValidUTF8(name, string(utf8.RuneError))
 }
 
 // seconds returns a duration in seconds with six decimals at most. Duration.Seconds adds two

@@ -85,6 +85,14 @@ func (s *Side) Handshake(limit time.Duration) error {
 	return nil
 }
 
+// ServerName returns the name that a client has asked for in the handshake, or "".
+func (s *Side) ServerName() string {
+	if t, ok := s.conn.(secureConn); ok {
+		return t.ConnectionState().ServerName
+	}
+	return ""
+}
+
 // read returns io.EOF only if the peer has announced its end. crypto/tls also returns it if the
 // stream below ends between two records, but then anything on the path may have ended the stream.
 func (s *Side) read(b []byte) (int, error) {

@@ -10,6 +10,7 @@ type AccessLog interface{ Log(Record) }
 type Record struct {
 	Start            time.Time
 	Client, Listener string
+	ServerName       string // that the client has asked for by TLS, as it has written it; empty if it has not
 	Target           string // empty if none was connected
 	BytesIn          int64  // written to the target, less those that a reset discarded
 	BytesOut         int64  // written to the client, less those that a reset discarded
