@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"linesplit/admin"
 )
@@ -183,5 +184,63 @@ func TestNoConnectionIsRefused(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket file is left: %v", err)
+	}
+}
+
+// The datagrams of clients went to the old service, too, which drained and dropped those of new
+// clients.
+func TestReplacedServiceLeavesDatagrams(t *testing.T) {
+	target, err := net.ListenPacket("udp", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	go func() {
+		b := make([]byte, 100)
+		for {
+			n, from, err := target.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			target.WriteTo(b[:n], from)
+		}
+	}()
+	at := freeAddress(t)
+	text := fmt.Sprintf("[service.dns]\nmode = \"connection\"\nlisten = \"udp://%s\"\ntarget = \"udp://%s\"\n", at, target.LocalAddr())
+	r := start(t, text)
+	ask := func(c net.Conn) {
+		t.Helper()
+		c.SetDeadline(time.Now().Add(time.Minute))
+		c.Write([]byte("hello"))
+		if n, err := c.Read(make([]byte, 100)); n != 5 || err != nil {
+			t.Fatalf("%d bytes, %v\n%s", n, err, r.log)
+		}
+	}
+	client := func() net.Conn {
+		c, err := net.Dial("udp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	before := client()
+	ask(before)
+	for i := range 3 {
+		r.reload(text + fmt.Sprintf("access-log = %q\n", []string{"text", "json"}[i%2]))
+		for range 5 {
+			ask(before)
+			ask(client())
+		}
+	}
+	if len(r.names()) < 2 {
+		t.Error("the old one has ended at once, though it had a session")
+	}
+	for _, s := range r.all() {
+		for _, refused := range s.Status().Totals.Refused {
+			if refused.Count > 0 {
+				t.Errorf("%s: %+v", s.title(), refused)
+			}
+		}
 	}
 }
