@@ -67,10 +67,21 @@ type Process interface {
 	// Services returns the services in the order of the configuration, with those last that drain
 	// since they were removed or replaced. No two have the same name.
 	Services() []Service
+	// SharedPorts returns what has come to the TLS listeners of services that are told apart by
+	// server names, and to none of the services.
+	SharedPorts() SharedPorts
 	// Config returns the settings that all services share, as Control.Config does.
 	Config() []Setting
 	// Reload is that of Control. It may add and remove services.
 	Reload(ctx context.Context) (changed, needRestart []string, err error)
+}
+
+// SharedPorts counts clients of listeners that services may share, before it is known which service
+// they are for. The counts of a listener go with its last service.
+type SharedPorts struct {
+	AcceptErrors uint64      `json:"accept_errors"`
+	Probes       uint64      `json:"probes"` // ended before their first byte
+	Refused      []RefusedBy `json:"refused"`
 }
 
 // Service is one of several services.

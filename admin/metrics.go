@@ -106,6 +106,8 @@ type family struct {
 	read func(s *Status, emit emitter)
 	mode string // that has it; empty for both
 	once bool   // of the process rather than of a service
+
+	ports bool // also counts what has come to shared ports and to none of the services
 }
 
 type emitter func(value float64, labels ...string)
@@ -113,7 +115,8 @@ type emitter func(value float64, labels ...string)
 // collector turns one Status of each service per scrape into metrics.
 type collector struct {
 	statuses func() []Status
-	named    bool // services have names, which become a label
+	ports    func() SharedPorts // nil if services have no names
+	named    bool               // services have names, which become a label
 	families []family
 
 	mode string // of the families that are being added
@@ -143,6 +146,7 @@ func newServicesCollector(p Process) *collector {
 		}
 		return all
 	}
+	c.ports = p.SharedPorts
 	c.mode = ModeLine
 	c.addLineMode()
 	c.mode = ModeConnection
@@ -195,7 +199,25 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 			})
 		}
 	}
+	c.collectPorts(metrics)
 }
+
+// collectPorts emits what has come to shared ports as that of a service without a name.
+func (c *collector) collectPorts(metrics chan<- prometheus.Metric) {
+	if c.ports == nil {
+		return
+	}
+	p := c.ports()
+	status := Status{Totals: Totals{AcceptErrors: p.AcceptErrors, Probes: p.Probes, Refused: p.Refused}}
+	for _, f := range c.families {
+		if f.ports {
+			f.read(&status, func(value float64, labels ...string) { metrics <- metricOf(f, value, append(labels, "")) })
+		}
+	}
+}
+
+// countsPorts notes that the family that was added last also counts at shared ports.
+func (c *collector) countsPorts() { c.families[len(c.families)-1].ports = true }
 
 func metricOf(f family, value float64, labels []string) prometheus.Metric {
 	for i, label := range labels {
@@ -276,6 +298,7 @@ func (c *collector) addShared() {
 				emit(float64(r.Count), r.Reason)
 			}
 		})
+	c.countsPorts()
 	c.add("target_checks_total", "Health checks of the target, by result.", []string{"target", "result"},
 		prometheus.CounterValue, emitChecks)
 }

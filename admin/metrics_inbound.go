@@ -7,6 +7,7 @@ func (c *collector) addInbound() {
 	c.counter("probes_total",
 		"Connections that ended before their first byte, where TLS or a PROXY header had to come first.",
 		func(s *Status) uint64 { return s.Totals.Probes })
+	c.countsPorts()
 	c.gauge("tls_handshakes", "TLS handshakes with senders or clients in progress.",
 		func(s *Status) uint64 { return s.Totals.Handshakes })
 	c.gauge("tls_handshakes_waiting", "Senders or clients that wait with their TLS handshake, since too many are in progress.",

@@ -69,6 +69,7 @@ func (c *collector) addSenders() {
 		})
 	c.counter("accept_errors_total", "Failed attempts to accept a sender.",
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
+	c.countsPorts() // of both modes
 	c.counter("tls_handshake_errors_total", "Failed TLS handshakes with senders or clients.",
 		func(s *Status) uint64 { return s.Totals.HandshakeErrors })
 }

@@ -114,6 +114,8 @@ func (fixedProcess) Services() []Service {
 	}
 }
 
+func (fixedProcess) SharedPorts() SharedPorts { return fakeProcess(nil).SharedPorts() }
+
 func serviceOptions() Options { return Options{Process: fixedProcess{}, Version: "v1.2.3"} }
 
 // The check of the alert rules reads the golden files, too.

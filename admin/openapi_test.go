@@ -85,7 +85,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 		"KeyStatus": KeyStatus{}, "TargetLanes": TargetLanes{},
 		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "Source": SourceStatus{}, "Group": GroupStatus{},
 		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
-		"ServiceList": serviceList{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
+		"ServiceList": serviceList{}, "SharedPorts": SharedPorts{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
 		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{},
 		"NewBalance": newBalance{}, "Reloaded": reloaded{}, "Problem": problem{}, "History": History{}, "Sample": Sample{},
 	} {

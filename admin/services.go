@@ -100,11 +100,18 @@ func (a *api) statuses() (all []Status) {
 
 // serviceList is the body of a response.
 type serviceList struct {
-	Services []Status `json:"services"`
+	Services    []Status     `json:"services"`
+	SharedPorts *SharedPorts `json:"shared_ports,omitempty"` // nil if services have no names
 }
 
 func (v view) getServices(w http.ResponseWriter, _ *http.Request) error {
-	return respond(w, serviceList{orEmpty(v.statuses())})
+	list := serviceList{Services: orEmpty(v.statuses())}
+	if v.process != nil {
+		shared := v.process.SharedPorts()
+		shared.Refused = orEmpty(shared.Refused)
+		list.SharedPorts = &shared
+	}
+	return respond(w, list)
 }
 
 // getAllConfig answers with what services share, and then with the settings of each service.

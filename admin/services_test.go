@@ -23,6 +23,10 @@ func (p fakeProcess) Services() (all []Service) {
 	return all
 }
 
+func (fakeProcess) SharedPorts() SharedPorts {
+	return SharedPorts{AcceptErrors: 3, Probes: 4, Refused: []RefusedBy{{Reason: "unknown-name", Count: 5}}}
+}
+
 func (fakeProcess) Config() []Setting {
 	return []Setting{{Name: "admin", Value: "x", Source: SourceFile}}
 }
@@ -43,6 +47,7 @@ func TestServicesOfTheAPI(t *testing.T) {
 		holds        string
 	}{
 		{"GET", "/services", 200, `"service":"web"`},
+		{"GET", "/services", 200, `"shared_ports":{"accept_errors":3,"probes":4,"refused":[{"reason":"unknown-name","count":5}]}`},
 		{"GET", "/services/web/status", 200, `{"service":"web","mode":"connection"`},
 		{"GET", "/services/lines/ledger", 200, `"received"`},
 		{"GET", "/services/none/status", 404, "there is no service \\\"none\\\": there are lines, web"},
@@ -106,6 +111,8 @@ func TestMetricsOfServices(t *testing.T) {
 	for _, want := range []string{
 		`linesplit_connections{service="web"} 2`, `linesplit_received_lines_total{service="lines"} `,
 		`linesplit_target_up{service="lines",target="` + nameA + `"} 0`, `linesplit_confirmation_seconds_count{service="lines"} 0`,
+		`linesplit_connections_refused_total{reason="unknown-name",service=""} 5`, `linesplit_probes_total{service=""} 4`,
+		`linesplit_accept_errors_total{service=""} 3`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)

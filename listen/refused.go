@@ -23,13 +23,14 @@ const (
 	reasonTooLarge  = "hello-too-large"
 	reasonMalformed = "hello-malformed"
 	reasonBroken    = "hello-broken"
-	reasonBusy      = "busy"
+	// ReasonBusy is the only one of clients that are for one service; see [Routed.Busy].
+	ReasonBusy = "busy"
 )
 
 // reasons are all reasons, in the order of the life of a connection.
 var reasons = []string{
 	reasonNoTLS, reasonSlow, reasonOverdue, reasonTooLarge, reasonMalformed, reasonBroken,
-	UnknownName.String(), NoName.String(), Encrypted.String(), reasonBusy,
+	UnknownName.String(), NoName.String(), Encrypted.String(), ReasonBusy,
 }
 
 var errHelloOverdue = errors.New("the ClientHello was overdue, and other connections waited for its place")
@@ -59,7 +60,7 @@ type Refusals struct {
 	Count  uint64
 }
 
-// Stats returns the counts so far, with every reason for a refusal.
+// Stats returns the counts so far of all services together, with every reason for a refusal.
 func (r *Router) Stats() RouterStats {
 	s := RouterStats{Probes: r.counts.probes.Load(), AcceptErrors: r.counts.acceptErrors.Load()}
 	for i, reason := range reasons {

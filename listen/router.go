@@ -154,16 +154,6 @@ func (r *Router) passOn() {
 	}
 }
 
-// First returns the Routed that has been open longest, or nil.
-func (r *Router) First() *Routed {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.open) == 0 {
-		return nil
-	}
-	return r.open[0]
-}
-
 // remove takes out l, and reports whether it was the last.
 func (r *Router) remove(l *Routed) (last bool) {
 	r.mu.Lock()
@@ -181,6 +171,9 @@ func (r *Router) end() error {
 	err := r.ln.Close()
 	r.running.Wait()
 	r.refusals.Flush()
+	if r.guard != nil {
+		r.guard.FlushLog()
+	}
 	r.acceptLog.Flush()
 	return err
 }
@@ -227,7 +220,8 @@ func (r *Router) route(conn net.Conn) {
 		drain(whole)
 		turnAway(whole, unrecognizedName)
 	case !l.offer(l.named(whole, h.ServerName)):
-		r.refuse(whole, reasonBusy, slog.String("server_name", shortened(h.ServerName)))
+		l.busy.Add(1)
+		r.refuse(whole, ReasonBusy, slog.String("server_name", shortened(h.ServerName)))
 		resetConn(whole)
 	}
 }
@@ -243,6 +237,7 @@ type Routed struct {
 	wanted Wanted
 	secure func(net.Conn) net.Conn // nil: TLS is passed through
 	active bool                    // guarded by the router's mu
+	busy   atomic.Uint64           // see Busy
 	once   sync.Once
 	err    error
 }
@@ -288,6 +283,9 @@ func (l *Routed) Want(wanted Wanted) {
 	l.wanted = wanted
 	r.routes.Store(newRoutes(r.open))
 }
+
+// Busy returns how many clients of the service were refused since MaxRouted waited already.
+func (l *Routed) Busy() uint64 { return l.busy.Load() }
 
 // Router returns the Router that l belongs to.
 func (l *Routed) Router() *Router { return l.router }

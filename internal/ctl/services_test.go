@@ -18,6 +18,8 @@ func (p severalFakes) Services() []admin.Service {
 	return []admin.Service{{Name: "a", Control: p.a}, {Name: "b", Control: p.b}}
 }
 
+func (severalFakes) SharedPorts() admin.SharedPorts { return admin.SharedPorts{} }
+
 func (severalFakes) Config() []admin.Setting { return []admin.Setting{{Name: "admin", Value: "x"}} }
 
 func (p severalFakes) Reload(ctx context.Context) (changed, needRestart []string, err error) {

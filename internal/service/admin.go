@@ -53,5 +53,8 @@ func (p *process) Services() (all []admin.Service) {
 	return all
 }
 
+// SharedPorts implements admin.Process.
+func (p *process) SharedPorts() admin.SharedPorts { return p.shared.ports.totals() }
+
 // Config implements admin.Process.
 func (p *process) Config() []admin.Setting { return p.cfg.Load().Shown }

@@ -160,9 +160,15 @@ func (in *inbound) describe(t *admin.Totals) {
 	t.Handshakes, t.HandshakesWaiting = uint64(h.Running), uint64(h.Waiting)
 	t.HandshakesDisplaced = h.Displaced
 	t.Probes = h.Probes + s.Probes
-	in.describeRouted(t, &s)
-	t.Refused = append([]admin.RefusedBy{{Reason: "denied", Count: s.Denied}, {Reason: "proxy-protocol", Count: s.ProxyErrors}}, t.Refused...)
+	t.Refused = append([]admin.RefusedBy{{Reason: reasonDenied, Count: s.Denied}, {Reason: reasonProxy, Count: s.ProxyErrors}}, t.Refused...)
+	in.describeRouted(t)
 }
+
+// Reasons for which a guard refuses clients.
+const (
+	reasonDenied = "denied"
+	reasonProxy  = "proxy-protocol"
+)
 
 func (in *inbound) close() error {
 	var errs []error

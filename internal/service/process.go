@@ -84,7 +84,7 @@ func newProcess(cfg config.Process, version string, logger *logs) *process {
 		version: version, started: time.Now(), logger: logger, memory: linebuf.NewMemory(cfg.Memory),
 		carrier:      relay.NewCarrier(),
 		drainTimeout: p.drainTimeout,
-		ports:        ports{logger: logger.Logger},
+		ports:        ports{logger: logger.Logger, named: cfg.Named()},
 	}
 	p.shared.descriptors.limit = descriptorLimit()
 	p.cfg.Store(&cfg.Config)

@@ -18,6 +18,7 @@ import (
 // none. Its methods are safe for concurrent use.
 type ports struct {
 	logger *slog.Logger // of what is not for one service; nil discards
+	named  bool         // services have names, so that there may be several
 
 	mu  sync.Mutex                  // guards the field below
 	all map[string][]*listen.Router // by config.AddressKey; some may have ended
@@ -90,9 +91,13 @@ func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, o openOptio
 }
 
 func (in *inbound) openRouters(ctx context.Context, spec listen.Spec, o openOptions) (all []*listen.Router, err error) {
+	// What it refuses is not for one service, and it may outlive the service that opens it.
+	guard := &listen.Guard{
+		Allow: in.guard.Allow, Deny: in.guard.Deny, ProxyFrom: in.guard.ProxyFrom, Logger: in.ports.logger,
+	}
 	if shares := o.heritage.take(spec, o.before); shares != nil {
 		for _, share := range shares {
-			r, openErr := share.OpenRouter(spec, in.guard, in.ports.logger)
+			r, openErr := share.OpenRouter(spec, guard, in.ports.logger)
 			if openErr != nil {
 				err = errors.Join(err, openErr)
 				continue
@@ -105,9 +110,9 @@ func (in *inbound) openRouters(ctx context.Context, spec listen.Spec, o openOpti
 		return all, err
 	}
 	if spec.Inherited() {
-		return in.inherited.OpenRouters(spec, in.guard, in.ports.logger)
+		return in.inherited.OpenRouters(spec, guard, in.ports.logger)
 	}
-	r, err := listen.OpenRouter(ctx, spec, in.guard, in.ports.logger)
+	r, err := listen.OpenRouter(ctx, spec, guard, in.ports.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -165,31 +170,76 @@ func (in *inbound) want(wanted listen.Wanted) {
 }
 
 // describeRouted adds what Routers and their guards have counted before the mode got the
-// connections. What is not for one service is counted with the first of those that share.
-func (in *inbound) describeRouted(t *admin.Totals, guard *listen.GuardStats) {
-	var refused []admin.RefusedBy
-	for _, l := range in.routed() {
-		r := l.Router()
-		if first := r.First(); first != nil && first != l {
-			continue
-		}
-		if g := r.Guard(); g != in.guard {
-			others := g.Stats()
-			guard.Denied += others.Denied
-			guard.ProxyErrors += others.ProxyErrors
-			t.Probes += others.Probes
-		}
-		s := r.Stats()
-		t.Probes += s.Probes
-		t.AcceptErrors += s.AcceptErrors
-		for i, one := range s.Refused {
-			if i == len(refused) {
-				refused = append(refused, admin.RefusedBy{Reason: one.Reason})
-			}
-			refused[i].Count += one.Count
+// connections. What may be for several services is left to ports.totals.
+func (in *inbound) describeRouted(t *admin.Totals) {
+	var before admin.SharedPorts // what came to Routers that are of this service alone
+	busy := uint64(0)
+	routed := in.routed()
+	for _, l := range routed {
+		busy += l.Busy()
+		if !in.ports.share(l.Router()) {
+			addRouter(&before, l.Router())
 		}
 	}
-	t.Refused = append(t.Refused, refused...)
+	t.Probes += before.Probes
+	t.AcceptErrors += before.AcceptErrors
+	for _, r := range before.Refused {
+		addRefused(&t.Refused, r.Reason, r.Count)
+	}
+	if len(routed) > 0 {
+		addRefused(&t.Refused, listen.ReasonBusy, busy)
+	}
+}
+
+// share reports whether services may share a Router, though there may be one only at the moment.
+func (p *ports) share(r *listen.Router) bool {
+	if !p.named {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, routers := range p.all {
+		if slices.Contains(routers, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// totals returns what has come to the Routers that services share, and to none of the services.
+func (p *ports) totals() (t admin.SharedPorts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgetClosedLocked()
+	for _, routers := range p.all {
+		for _, r := range routers {
+			addRouter(&t, r)
+		}
+	}
+	return t
+}
+
+func addRouter(t *admin.SharedPorts, r *listen.Router) {
+	s, g := r.Stats(), r.Guard().Stats()
+	t.Probes += s.Probes + g.Probes
+	t.AcceptErrors += s.AcceptErrors
+	addRefused(&t.Refused, reasonDenied, g.Denied)
+	addRefused(&t.Refused, reasonProxy, g.ProxyErrors)
+	for _, one := range s.Refused {
+		if one.Reason != listen.ReasonBusy {
+			addRefused(&t.Refused, one.Reason, one.Count)
+		}
+	}
+}
+
+// addRefused adds to the count of a reason.
+func addRefused(all *[]admin.RefusedBy, reason string, n uint64) {
+	i := slices.IndexFunc(*all, func(r admin.RefusedBy) bool { return r.Reason == reason })
+	if i < 0 {
+		*all = append(*all, admin.RefusedBy{Reason: reason})
+		i = len(*all) - 1
+	}
+	(*all)[i].Count += n
 }
 
 // routedSpecs returns the listeners of a configuration that are shared by server names.
