@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 // wait bounds what must happen, limit what a check must give up on.
 const (
-	wait  = 20 * time.Second
+	wait  = time.Minute
 	limit = 3 * time.Second
 )
 

@@ -77,7 +77,12 @@ func TestArrivedDataIsReadAfterDrain(t *testing.T) {
 		t.Fatal("the sender was not held back")
 	}
 	r.soft()
-	time.Sleep(200 * time.Millisecond) // the drain ends
+	r.until("the end of the drain", func() bool {
+		c := r.registry.newest(1)[0] // it waits for the channel
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.cut
+	})
 	r.gate.Unlock()
 	st := r.end()
 	if got := st.Received.Bytes; got != uint64(n) {

@@ -50,7 +50,7 @@ type rig struct {
 }
 
 const (
-	wait   = 20 * time.Second // the maximum wait for what must happen
+	wait   = time.Minute // the maximum wait for what must happen
 	plenty = 64 << 20
 )
 

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-const wait = 20 * time.Second
+const wait = time.Minute
 
 func mustSpec(t *testing.T, text string) Spec {
 	t.Helper()

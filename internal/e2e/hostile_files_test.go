@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"linesplit/internal/testcert"
 	"linesplit/internal/testrig"
@@ -73,7 +72,7 @@ func mayChange(s *testrig.Stage, token string) bool {
 		s.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: testrig.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
 		s.Fatalf("ask with the token: %v", err)
