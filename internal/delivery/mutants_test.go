@@ -41,7 +41,9 @@ var mutants = []mutant{
 	{"an end without that proof sends again", "leave.go",
 		"if err == nil && c.seen.Over && c.halfClosed {", "if false {"},
 	{"our FIN waits until the peer has read", "outconn.go",
-		"return c.seen.SeemsRead() && c.arrived() == c.next || now.Sub(c.endingAt) >= MaxFINWait", "return true"},
+		"return read || now.Sub(c.endingAt) >= MaxFINWait", "return true"},
+	{"and where the kernel tells, it waits for that before the peer's FIN, too", "outconn.go",
+		"\t\treturn read\n", "\t\treturn true\n"},
 	{"a peer's FIN makes the machine leave", "check.go",
 		"if c.seen.FIN && !c.ending && !c.ignoreFIN {", "if false {"},
 	{"a half-closer's FIN means nothing", "outconn.go",
@@ -140,9 +142,11 @@ var mutants = []mutant{
 	{"the buffer is charged, not the line", "../intake/room.go",
 		"return size, size - needed", "return needed, 0"},
 	{"a stream that is asked drops its line", "../intake/room.go",
-		"charge > keep && !s.driver.ReadRest()", "charge > keep && false"},
+		"charge > keep && !keepsLine && !s.driver.ReadRest()", "false"},
+	{"but one whose line has made headway keeps it", "../intake/room.go",
+		"!keepsLine && ", ""},
 	{"it reads the rest of the line first", "../intake/room.go",
-		"charge > keep && !s.driver.ReadRest()", "charge > keep"},
+		"charge > keep && !keepsLine && !s.driver.ReadRest()", "charge > keep && !keepsLine"},
 	{"unfinished lines stay within their limit", "../intake/budget.go",
 		"if more > 0 && old+more > b.limit.Load() {", "if false {"},
 	{"the line that has made no headway for longest goes first", "../intake/budget.go",
@@ -162,30 +166,128 @@ var mutants = []mutant{
 	{"a wait is no silence", "../intake/timeouts.go",
 		"lapsed = lapsed && !s.excused", ""},
 	{"memory that has come free goes to those that wait", "../../linebuf/pool.go",
-		"\t\tp.free += size\n\t}\n\tp.grantLocked()", "\t\tp.free += size\n\t}"},
+		"\tp.keepLocked(b, size)\n\tp.grantLocked()", "\tp.keepLocked(b, size)"},
+}
+
+// orderMutants are found by TestSimulationInOrder.
+var orderMutants = []mutant{
+	{"refused lines are done", "check.go",
+		"m.countOrdered(n.Lines + uint64(refused))", "m.countOrdered(n.Lines)"},
+	{"refused lines are done behind those before them", "order.go",
+		"\tif m.out.window.empty() {", "\tif true {"},
+	{"refused lines are not forgotten when lines are merged", "window.go",
+		"\tprev.refused += last.refused", ""},
+	{"nor when lines are rewritten again", "reframe.go",
+		"refused: s.refused + o.Refused", "refused: o.Refused"},
+	{"lines of one lane that share a buffer have one framing", "../lane/lane.go",
+		" && last.Framing == from.Framing {", " {"},
+}
+
+// framingMutants are found by TestSimulation.
+var framingMutants = []mutant{
+	{"lines are rewritten for their target", "write.go",
+		"s.buf.Framing != to {", "false {"},
+	{"what is rewritten gives its memory back", "reframe.go",
+		"\tm.shared.buffers.Put(s.buf)", ""},
+	{"what is rewritten is retained in its new form", "reframe.go",
+		"\ts.retained.Add(next)", "\ts.retained.Add(old)"},
+	{"refused lines are counted", "reframe.go",
+		"\tr.refused.Add(refused)", ""},
+	{"a buffer that is refused as a whole goes back", "write.go",
+		"\t\t\tm.shared.buffers.Put(s.buf)", ""},
+	{"refused lines leave no difference in bytes", "reframe.go",
+		"\told.Sub(refused)", ""},
+	{"a delimiter at the end is the line's end", "../framing/convert.go",
+		"n > 0 && body[n-1] == d {", "false {"},
+	{"lines that contain a delimiter may be refused", "../framing/convert.go",
+		"if w.Embedded == Refuse {", "if false {"},
+	{"each delimiter is replaced", "../framing/convert.go",
+		"for i := bytes.IndexByte(body, d); i >= 0; i = bytes.IndexByte(body, d) {",
+		"if i := bytes.IndexByte(body, d); i >= 0 {"},
+	{"altered lines are counted", "../framing/convert.go",
+		"\t\to.Altered++", ""},
+	{"a counted line is not counted again", "../framing/convert.go",
+		"return b[length:size], size", "return b[:size], size"},
+	{"counted lines are told apart by their counts", "../framing/framing.go",
+		"if !ok || at+size > pos {", "if !ok || at+size >= pos {"},
+}
+
+// groupMutants are found by TestSimulationOfGroups.
+var groupMutants = []mutant{
+	{"a required group drops nothing", "../fanout/group.go",
+		"return !g.Required && ", "return "},
+	{"a best-effort group stays within its budget", "../fanout/group.go",
+		"g.account.Held() > max(g.Budget, view.Memory())", "false"},
+	{"and may use all of it", "../fanout/group.go",
+		"g.account.Held() > max(g.Budget, view.Memory())", "g.account.Held() > max(g.Budget/2, view.Memory())"},
+	{"a group that holds nothing else gets a buffer of any size", "../fanout/group.go",
+		"max(g.Budget, view.Memory())", "g.Budget"},
+	{"what a group does not get is counted", "../fanout/group.go",
+		"g.dropped.Add(linebuf.Count{Lines: uint64(view.Lines), Bytes: uint64(len(view.B))})", ""},
+	{"and gives its memory back", "../fanout/group.go",
+		"\tg.buffers.Put(view)", ""},
+	{"a required group that is behind holds up senders", "../fanout/fanout.go",
+		"for g.Required && g.behind.Load() {", "for false {"},
+	{"a best-effort group does not", "../fanout/fanout.go",
+		"for g.Required && g.behind.Load() {", "for g.behind.Load() {"},
+	{"the list of a group is emptied", "../fanout/group.go",
+		"\tsignal(g.work)", ""},
+	{"shared memory goes back with its last view, not before", "../../linebuf/share.go",
+		"if b.views--; b.views > 0 {", "if b.views--; false {"},
+	{"and it goes back with that", "../../linebuf/share.go",
+		"\t\treturn nil\n\t}\n\treturn b", "\t\treturn nil\n\t}\n\treturn nil"},
+	{"each group is charged", "../../linebuf/share.go",
+		"\t\ta.held.Add(int64(len(b.store)))", ""},
+	{"each is charged no longer than it holds", "../../linebuf/share.go",
+		"\tv.account.held.Add(-int64(len(b.store)))", ""},
+	{"copies are charged to their group", "../../linebuf/share.go",
+		"if b != nil && like.account != nil {", "if false {"},
+	{"nothing is appended to shared memory", "../../linebuf/share.go",
+		"b.B[:len(b.B):len(b.B)]", "b.B"},
+	{"merging saves memory", "window.go",
+		"pool.TryGetLike(prev.buf, size)", "pool.TryGetLike(prev.buf, maxMerge)"},
 }
 
 // TestMutants breaks one rule after the other, in copies of the source, and demands that the
-// simulation finds each. It takes some minutes, so it runs only with -sim.mutants.
+// simulation finds each. It takes some minutes, so it runs only with -sim.mutants; otherwise it
+// demands that the source has what is to be broken.
 func TestMutants(t *testing.T) {
-	if !*simMutants {
-		t.Skip("runs with -sim.mutants")
-	}
-	for _, m := range mutants {
-		t.Run(strings.ReplaceAll(m.rule, " ", "_"), func(t *testing.T) {
-			t.Parallel()
-			m.find(t)
-		})
+	for _, of := range []struct {
+		by  string // what finds them, behind TestSimulation; empty: any simulation
+		all []mutant
+	}{
+		{"", mutants}, {"$", framingMutants}, {"InOrder$", orderMutants}, {"OfGroups$", groupMutants},
+	} {
+		for _, m := range of.all {
+			if !*simMutants {
+				m.broken(t)
+				continue
+			}
+			t.Run(strings.ReplaceAll(m.rule, " ", "_"), func(t *testing.T) {
+				t.Parallel()
+				m.find(t, of.by)
+			})
+		}
 	}
 }
 
-func (m *mutant) find(t *testing.T) {
+// broken returns the source with the rule broken.
+func (m *mutant) broken(t *testing.T) string {
+	t.Helper()
 	source, err := os.ReadFile(m.file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(source), m.from); n != 1 {
-		t.Fatalf("%s has %q %d times", m.file, m.from, n)
+	if n := strings.Count(string(source), m.from); n != 1 || m.from == m.to {
+		t.Errorf("%s: %s has %q %d times", m.rule, m.file, m.from, n)
+	}
+	return strings.Replace(string(source), m.from, m.to, 1)
+}
+
+func (m *mutant) find(t *testing.T, by string) {
+	text := m.broken(t)
+	if t.Failed() {
+		return
 	}
 	dir := t.TempDir()
 	broken := filepath.Join(dir, filepath.Base(m.file))
@@ -198,10 +300,10 @@ func (m *mutant) find(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, broken, strings.Replace(string(source), m.from, m.to, 1))
+	write(t, broken, text)
 	write(t, overlay, string(plan))
-	out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "^TestSimulation", "-count=1",
-		"-timeout=5m", "-sim.seeds=3000").CombinedOutput()
+	out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "^TestSimulation"+by, "-count=1",
+		"-timeout=30m", "-sim.seeds=3000").CombinedOutput()
 	switch {
 	case err == nil:
 		t.Errorf("the simulation does not notice:\n%s", out)

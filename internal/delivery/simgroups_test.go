@@ -299,6 +299,8 @@ func (x *simGroup) checkMemory(idle bool) {
 		x.of.fail("group %s is charged with %d bytes, and its machines hold %d", x.Name, held, holds)
 	case !x.Required && !x.sim.framed && held > most:
 		x.of.fail("group %s holds %d bytes, with a budget of %d", x.Name, held, x.Budget)
+	case x.Required && held-holds > int64((x.Queue+1+len(x.of.senders))*x.of.largest):
+		x.of.fail("%d bytes wait for group %s, which holds up nothing", held-holds, x.Name)
 	}
 }
 
