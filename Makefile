@@ -22,8 +22,9 @@ test: ## all tests
 test-services: ## all tests, with a real web server, Redis and PostgreSQL; as root on Debian it installs them
 	@.ci/services go test ./...
 
-test-long: ## the status page in headless Chromium, with a real linesplit behind it
+test-long: ## the status page in headless Chromium; targets in DNS that change fifty times
 	go -C tools test -count=1 ./pagetest
+	go test -count=1 -timeout 30m -run 'ThroughManyChanges|Renew' ./internal/e2e -changes 50
 
 race: ## all tests with the race detector
 	go test -race ./...

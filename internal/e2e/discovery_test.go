@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -18,21 +17,19 @@ import (
 	"linesplit/internal/testrig"
 )
 
-var changes = flag.Int("changes", 5, "how often the lists of targets change in tests of discovery")
-
 // listFile is a list of targets in a file, which tests replace.
 type listFile struct {
 	*testrig.Stage
 	path string
 }
 
-// put replaces the list by a rename.
-func (f listFile) put(sinks ...*testrig.Sink) {
+// putList replaces the list by a rename.
+func putList[T testrig.Target](f listFile, targets ...T) {
 	f.Helper()
 	var text strings.Builder
 	text.WriteString("- targets:\n")
-	for _, s := range sinks {
-		text.WriteString("  - " + strings.TrimPrefix(s.Target(), "tcp://") + "\n")
+	for _, t := range targets {
+		text.WriteString("  - '" + strings.TrimPrefix(t.Target(), "tcp://") + "'\n")
 	}
 	if err := os.WriteFile(f.path+".new", []byte(text.String()), 0o600); err != nil {
 		f.Fatal(err)
@@ -60,7 +57,7 @@ func TestTargetsFollowAFile(t *testing.T) {
 	for range 4 {
 		sinks = append(sinks, s.StartSink(testrig.SinkOptions{}))
 	}
-	f.put(sinks[:2]...)
+	putList(f, sinks[:2]...)
 	s.WaitForLines(sinks[0], 400)
 	s.WaitForLines(sinks[1], 400)
 	s.Baseline = testrig.WaitForUsage(t, s.Process, 8)
@@ -71,13 +68,13 @@ func TestTargetsFollowAFile(t *testing.T) {
 			joins.Listen()
 			ended = slices.DeleteFunc(ended, func(e *testrig.Sink) bool { return e == joins })
 		}
-		f.put(append(listed, joins)...)
+		putList(f, append(listed, joins)...)
 		s.WaitForLines(joins, 200)
 		leaves := listed[0]
 		leaves.Shutdown() // a receiver that has gone goes from the list at once
 		ended = append(ended, leaves)
 		listed = []*testrig.Sink{listed[1], joins}
-		f.put(listed...)
+		putList(f, listed...)
 		s.WaitForExactMetric(2, "linesplit_source_targets")
 		gone := func() bool {
 			return !strings.Contains(s.Process.Metrics().Dump(), "linesplit_target_up{target=\""+leaves.Target()+"\"")
@@ -172,21 +169,4 @@ func TestConnectionsFollowAFile(t *testing.T) {
 	s.Baseline = testrig.WaitForUsage(t, s.Process, 0).WithWaiting(1)
 	s.ExpectServed(testrig.Client{})
 	s.FinishConnectionMode()
-}
-
-// Connections that have a greatest age are renewed under load, and nothing is lost or sent twice.
-func TestConnectionsAreRenewed(t *testing.T) {
-	testrig.SkipIfShort(t)
-	t.Parallel()
-	s := testrig.NewStage(t)
-	a, b := s.StartTwoSinks()
-	s.StartLineMode([]testrig.Target{testrig.WithOptions(a, "max-age=5s"), b}, "-connections", "2")
-	s.StartSenders(2, testrig.SteadySender())
-	testrig.WaitFor(t, "connections are renewed twice", func() bool { return a.Accepted() >= 6 })
-	s.WaitForLines(a, 400)
-	s.StopSenders()
-	if b.Accepted() != 2 {
-		t.Errorf("a target without a greatest age has had %d connections", b.Accepted())
-	}
-	s.FinishLineMode(testrig.NoDuplicates)
 }

@@ -99,9 +99,10 @@ func (l *keyLedger) lines() int {
 // keyTarget is a target whose lines a keyLedger judges.
 type keyTarget struct {
 	testrig.HostPort
-	ledger *keyLedger
-	stall  atomic.Bool
-	got    atomic.Int64 // lines
+	ledger   *keyLedger
+	stall    atomic.Bool
+	got      atomic.Int64 // lines
+	accepted atomic.Int64 // connections
 
 	ln    net.Listener
 	mu    sync.Mutex // guards conns
@@ -145,6 +146,7 @@ func (x *keyTarget) start() {
 			if err != nil {
 				return
 			}
+			x.accepted.Add(1)
 			k := &keyConn{TCPConn: c.(*net.TCPConn), at: x, left: map[string]bool{}}
 			x.mu.Lock()
 			x.conns[k] = true

@@ -23,6 +23,7 @@ type Handler func(net.Conn)
 // ServerOptions configure a Server.
 type ServerOptions struct {
 	Network string      // tcp, also if empty, unix or abstract
+	Address string      // host:port; empty: one of its own
 	TLS     *tls.Config // nil: plain
 	Handler Handler     // nil: EchoAtEnd
 }
@@ -97,6 +98,8 @@ func (s *Server) listen() (net.Listener, error) {
 		return net.Listen("tcp", s.addr)
 	case s.addr != "":
 		return net.Listen("unix", s.addr)
+	case s.o.Address != "":
+		return net.Listen("tcp", s.o.Address)
 	case s.o.Network == "unix":
 		return net.Listen("unix", filepath.Join(shortTempDir(s.tb), "server.sock"))
 	case s.o.Network == "abstract":
