@@ -86,6 +86,42 @@ func TestDNSTruncated(t *testing.T) {
 	}
 }
 
+// What fits into a truncated answer is not taken for all, when the server cannot be asked over TCP.
+func TestDNSTruncatedWithoutTCP(t *testing.T) {
+	for name, tcp := range map[string]func(*dnsServer){
+		"refused": func(s *dnsServer) { s.streams.Close() },
+		"silent":  func(s *dnsServer) { s.silent["tcp"] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serveDNS(t)
+			server.set("many.test.", 60, "10.0.0.1", "10.0.0.2")
+			server.with(func() {
+				server.edit = func(m *dnsmessage.Message, over string) { m.Truncated = over == "udp" }
+				tcp(server)
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if a, err := (&dnsSource{mustSpec(t, "dns://many.test.:9"), server.resolver("udp")}).lookup(ctx); err == nil {
+				t.Errorf("%v, missing: %v", a.Targets, a.Missing)
+			}
+		})
+	}
+}
+
+// More addresses than a source may have are a mistake, and no answer.
+func TestDNSWithTooManyAddresses(t *testing.T) {
+	server := serveDNS(t)
+	var ips []string
+	for i := range maxTargets + 1 {
+		ips = append(ips, fmt.Sprintf("10.0.%d.%d", i/100, i%100))
+	}
+	server.set("many.test.", 60, ips...)
+	if a, err := ask(t, &dnsSource{mustSpec(t, "dns://many.test.:9"), server.resolver("udp")}); err == nil ||
+		!strings.Contains(err.Error(), "more than 1000 targets") {
+		t.Errorf("%d targets, %v", len(a.Targets), err)
+	}
+}
+
 // No failure looks like an answer, and a failure about half of the addresses like no whole one.
 func TestDNSFailures(t *testing.T) {
 	server := serveDNS(t)

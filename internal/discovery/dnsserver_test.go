@@ -22,7 +22,7 @@ type dnsServer struct {
 	mu      sync.Mutex
 	records map[string][]dnsmessage.Resource         // by name in lower case
 	codes   map[string]dnsmessage.RCode              // of names, or of "A name" and the like
-	silent  map[string]bool                          // the same, which get no answer
+	silent  map[string]bool                          // the same, or networks, which get no answer
 	delay   time.Duration                            // before each answer
 	asked   map[string]int                           // questions by network
 	edit    func(m *dnsmessage.Message, over string) // changes each answer; nil for none
@@ -106,7 +106,7 @@ func (s *dnsServer) answer(query []byte, over string) []byte {
 	q := in.Questions[0]
 	name := strings.ToLower(q.Name.String())
 	kind := strings.TrimPrefix(q.Type.String(), "Type") + " " + name
-	if s.silent[name] || s.silent[kind] {
+	if s.silent[name] || s.silent[kind] || s.silent[over] {
 		return nil
 	}
 	if s.delay > 0 {

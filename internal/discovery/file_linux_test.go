@@ -1,0 +1,32 @@
+package discovery
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What cannot be a list holds nothing up: a pipe that nobody writes to, a link to itself, and a file
+// that is too large.
+func TestFileThatIsNone(t *testing.T) {
+	r := newFileRig(t, "targets.json")
+	if err := syscall.Mkfifo(r.path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.want("not a regular file")
+	for _, to := range []string{"targets.json", "/dev/zero", "/proc/self/mem"} {
+		if err := errors.Join(os.Remove(r.path), os.Symlink(to, r.path)); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := ask(t, r.src); err == nil {
+			t.Errorf("a link to %s: %v", to, written(a))
+		}
+	}
+	if err := os.Remove(r.path); err != nil {
+		t.Fatal(err)
+	}
+	r.put(r.path, "["+strings.Repeat(" ", maxList)+"]")
+	r.want("more than")
+}
