@@ -22,7 +22,7 @@ func TestGroupsFollowFiles(t *testing.T) {
 	lists := []listFile{{main, filepath.Join(dir, "main.yaml")}, {archive, filepath.Join(dir, "archive.yaml")}}
 	a, b := main.StartTwoSinks()
 	c, d := archive.StartTwoSinks()
-	lists[0].put(a, b)
+	putList(lists[0], a, b)
 	o := newOperator(main)
 	main.Process = main.StartLinesplit(nil, "-connections", "2", "-admin-token-file", o.token,
 		"-target", "file://"+lists[0].path+"?refresh=1s", "-group", "archive=file://"+lists[1].path+"?refresh=1s")
@@ -33,15 +33,15 @@ func TestGroupsFollowFiles(t *testing.T) {
 	if ready := string(o.do("status")); !strings.Contains(ready, "no target of group archive has been found yet") {
 		t.Errorf("the status does not say why linesplit is not ready: %s", ready)
 	}
-	lists[1].put(c)
+	putList(lists[1], c)
 	archive.Process = main.Process
 	archive.WaitForLines(c, 400)
-	lists[1].put(c, d)
+	putList(lists[1], c, d)
 	archive.WaitForLines(d, 200)
 	a.Shutdown()
-	lists[0].put(b)
+	putList(lists[0], b)
 	c.Shutdown()
-	lists[1].put(d)
+	putList(lists[1], d)
 	for _, gone := range []*testrig.Sink{a, c} {
 		testrig.WaitFor(t, gone.Target()+" goes", func() bool { return o.state(gone.Target()) == "" })
 	}
