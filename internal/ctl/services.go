@@ -93,7 +93,10 @@ func writeHeading(w io.Writer, i int, s admin.Status) error {
 }
 
 // serviceList is an answer that has no type in package admin.
-type serviceList struct{ Services []admin.Status }
+type serviceList struct {
+	Services    []admin.Status
+	SharedPorts *admin.SharedPorts `json:"shared_ports"`
+}
 
 // services returns the status of each service.
 func (s *session) services(ctx context.Context) ([]admin.Status, error) {
@@ -110,7 +113,26 @@ func (s *session) services(ctx context.Context) ([]admin.Status, error) {
 }
 
 func services(ctx context.Context, s *session, _ []string) error {
-	return get(ctx, s.of(""), servicesPath, func(w io.Writer, l serviceList) { writeServices(w, l.Services) })
+	return get(ctx, s.of(""), servicesPath, func(w io.Writer, l serviceList) {
+		writeServices(w, l.Services)
+		writeSharedPorts(w, l.SharedPorts)
+	})
+}
+
+// writeSharedPorts tells which clients were refused at TLS ports that services share, if any were.
+func writeSharedPorts(w io.Writer, p *admin.SharedPorts) {
+	if p == nil {
+		return
+	}
+	var all []string
+	for _, r := range p.Refused {
+		if r.Count > 0 {
+			all = append(all, fmt.Sprintf("%s %s", printable(r.Reason), number(r.Count)))
+		}
+	}
+	if len(all) > 0 {
+		fmt.Fprintf(w, "\nrefused at shared TLS ports: %s\n", strings.Join(all, ", "))
+	}
 }
 
 func writeServices(w io.Writer, all []admin.Status) {

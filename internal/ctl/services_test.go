@@ -18,7 +18,9 @@ func (p severalFakes) Services() []admin.Service {
 	return []admin.Service{{Name: "a", Control: p.a}, {Name: "b", Control: p.b}}
 }
 
-func (severalFakes) SharedPorts() admin.SharedPorts { return admin.SharedPorts{} }
+func (severalFakes) SharedPorts() admin.SharedPorts {
+	return admin.SharedPorts{Refused: []admin.RefusedBy{{Reason: "no-tls"}, {Reason: "unknown-name", Count: 5}}}
+}
 
 func (severalFakes) Config() []admin.Setting { return []admin.Setting{{Name: "admin", Value: "x"}} }
 
@@ -57,7 +59,8 @@ func TestCommandsAboutSeveralServices(t *testing.T) {
 		}
 	}
 	out, err := run(t, all, false, "services")
-	if err != nil || !strings.Contains(out, "SERVICE") || !strings.Contains(out, "1 of 2") {
+	if err != nil || !strings.Contains(out, "SERVICE") || !strings.Contains(out, "1 of 2") ||
+		!strings.HasSuffix(out, "\nrefused at shared TLS ports: unknown-name 5\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	out, err = run(t, all, false, "config")
