@@ -41,7 +41,7 @@ func (l *rules) cutOctets(set Limits, b []byte, from int) (r cut) {
 		default:
 			r.whole += moveDown(b, r.whole, at, int(size))
 			r.lines++
-			r.ended = true
+			r.ended = r.ended || l.octets.tail == 0
 			at = l.skipTail(b, at+int(size), &r)
 		}
 	}

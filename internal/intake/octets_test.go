@@ -206,3 +206,26 @@ func FuzzFramed(f *testing.F) {
 		checkFramed(t, in, got, modelFramed(in, how, set))
 	})
 }
+
+// A counted line that is truncated is unfinished until all of it has come. It counted as ended when
+// what is delivered of it had: -line-timeout counted anew from then on.
+func TestLineTimeoutOfTruncatedCountedLine(t *testing.T) {
+	shared := NewShared(linebuf.NewPool(1<<20), 512, 2048, time.Now())
+	set := Limits{MaxLine: 40, Policy: Truncate}
+	shared.SetMaxLine(set.MaxLine)
+	var a account
+	var s Stream
+	begin := time.Now()
+	s.Init(shared, &a, Options{Framing: framing.Octet, Timed: true}, set, begin)
+	for i, part := range []string{"100 xxxx", strings.Repeat("x", 50)} {
+		if s.Prepare() != Ready {
+			t.Fatal("not ready")
+		}
+		n := copy(s.Room(), part)
+		s.Read(n, set, begin.Add(time.Duration(i)*1500*time.Millisecond))
+		s.Settle()
+	}
+	if got := s.Expired(begin.Add(2500*time.Millisecond), 0, 2*time.Second); got != SlowLine {
+		t.Errorf("timeout %d, want %d", got, SlowLine)
+	}
+}
