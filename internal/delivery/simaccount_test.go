@@ -3,8 +3,10 @@ package delivery
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"time"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/intake"
 	"linesplit/internal/intake/naive"
 	"linesplit/linebuf"
@@ -16,8 +18,8 @@ type simAccount struct {
 	out   []byte      // whole lines that the stream has cut
 	lines uint64      // complete, those dropped included
 	lost  intake.Losses
-	short map[int]bool // starts of the lines that were dropped for lack of memory
-	clean bool         // the end was in order
+	short map[int]int // what had come of the lines that were dropped for lack of memory, by their starts
+	clean bool        // the end was in order
 
 	lastSeen  time.Time // when bytes came, or the driver no longer held up the stream
 	lastWhole time.Time // when the newest whole line came; the beginning without one
@@ -51,17 +53,16 @@ func (a *simAccount) note(x *simSender, r intake.Result, now time.Time) {
 	a.out = append(a.out, r.Whole.B...)
 	a.lines += uint64(r.Lines)
 	x.s.cutLines += r.Lines
-	b := r.Whole.B
-	if n := bytes.Count(b, newline); n != r.Lines || n != r.Whole.Lines || len(b) == 0 || b[len(b)-1] != '\n' {
-		x.s.t.Errorf("seed %d: a buffer counts %d and %d lines, has %d, ends in %q", x.s.seed, r.Lines, r.Whole.Lines,
-			n, b[max(0, len(b)-1):])
+	bodies, rest := deframe(string(r.Whole.B), x.framing)
+	if n := len(bodies); n != r.Lines || n != r.Whole.Lines || n == 0 || rest != "" || r.Whole.Framing != x.framing {
+		x.s.t.Errorf("seed %d: a buffer counts %d and %d lines, has %d, ends in %q", x.s.seed, r.Lines, r.Whole.Lines, n, rest)
 	}
 }
 
 // lose notes losses. A line that is dropped for lack of memory is the unfinished one.
 func (a *simAccount) lose(x *simSender, l intake.Losses) {
 	if l.Dropped[intake.ReasonMemory].Lines > 0 {
-		a.short[x.lineStart()] = true
+		a.short[x.lineStart()] = x.read - x.lineStart()
 		a.judgeDrop(x)
 		if x.s.plenty {
 			x.s.t.Errorf("seed %d: a line was dropped although there is plenty of memory", x.s.seed)
@@ -106,14 +107,12 @@ func (a *simAccount) bytes() int {
 	return int(n)
 }
 
-var newline = []byte{'\n'}
-
-// added returns the bytes of newlines that the sender has not written, or not yet.
+// added returns the bytes of delimiters that the sender has not written, or not yet.
 func (a *simAccount) added(x *simSender) int {
 	at := x.lineStart()
 	set := a.limitsAt(at)
-	cut := set.Policy == intake.Truncate && x.read-at >= set.MaxLine && !a.short[at]
-	if cut || x.ending {
+	cut := set.Policy == intake.Truncate && x.read-at >= set.MaxLine && a.short[at] == 0
+	if x.framing != framing.Octet && (cut || x.ending) {
 		return 1
 	}
 	return 0
@@ -123,14 +122,15 @@ func (a *simAccount) added(x *simSender) int {
 // another one. A long line gets no room for that.
 func (a *simAccount) judgeDrop(x *simSender) {
 	const long = 4 << 10
-	rest, carried := bytes.IndexByte(x.sent[x.read:], '\n'), x.in.Carried()
+	end, come := x.endBehind(x.lineStart())
+	rest, carried := end-1-x.read, x.in.Carried()
 	late := x.requested && x.onLoop && x.unsent == nil && !x.reset && !x.restRead
-	if late && rest >= 0 && rest < carried && carried <= long {
+	if late && come && rest < carried && carried <= long {
 		x.s.t.Errorf("seed %d: a line was dropped although its rest had come", x.s.seed)
 	}
 }
 
-func (x *simSender) lineStart() int { return bytes.LastIndexByte(x.sent[:x.read], '\n') + 1 }
+func (x *simSender) lineStart() int { return x.startBefore(x.read) }
 
 // noteLine notes when the unfinished line began.
 func (a *simAccount) noteLine(x *simSender, now time.Time) {
@@ -191,7 +191,7 @@ func (a *simAccount) judgeStay(x *simSender, now time.Time) {
 
 // check compares what the stream has made of all bytes with the rules in their simplest form.
 func (a *simAccount) check(x *simSender) {
-	out, lost := a.expect(x.sent[:x.read])
+	out, lost := a.expect(x, x.sent[:x.read])
 	lost.MaxLine = a.lost.MaxLine
 	if !bytes.Equal(a.out, out) || a.lost != lost {
 		x.s.t.Errorf("seed %d: a sender's lines: got\n%q\n%+v\nwant\n%q\n%+v", x.s.seed, a.out, a.lost, out, lost)
@@ -199,40 +199,55 @@ func (a *simAccount) check(x *simSender) {
 }
 
 // expect returns what is to become of the bytes that were read.
-func (a *simAccount) expect(in []byte) (out []byte, lost intake.Losses) {
+func (a *simAccount) expect(x *simSender, in []byte) (out []byte, lost intake.Losses) {
 	for at := 0; at < len(in); {
-		n := bytes.IndexByte(in[at:], '\n') + 1
-		whole := n > 0
-		if !whole {
-			n = len(in) - at
-		}
+		end, _ := x.endBehind(at)
+		whole := end <= len(in)
+		n := min(end, len(in)) - at
 		set := a.limitsAt(at)
 		one := linebuf.Count{Lines: 1, Bytes: uint64(n)}
-		r := naive.Cut(in[at:at+n], set.MaxLine, set.Policy.String())
+		r, _ := naive.CutFramed(in[at:at+n], x.framing, set.MaxLine, set.Policy.String())
 		switch {
-		case a.short[at]:
+		case a.short[at] > 0:
+			one.Bytes -= shorter(in[at:at+a.short[at]], end-at, set, x.framing)
+			lost.Dropped[intake.ReasonTruncated].Bytes += uint64(n) - one.Bytes
 			lost.Dropped[intake.ReasonMemory].Add(one)
 		case r.Closed:
 			lost.Dropped[intake.ReasonOversize].Add(one)
-			lost.Dropped[intake.ReasonClosed].Add(countLines(in[at+n:]))
+			lost.Dropped[intake.ReasonClosed].Add(x.countLines(at+n, len(in)))
 			return out, lost
-		case !whole && !a.clean && n < set.MaxLine:
+		case !whole && !a.clean && n < set.MaxLine && x.framing != framing.Octet:
 			lost.Dropped[intake.ReasonTorn].Add(one)
 		default:
 			out = append(out, r.Out...)
 			lost.Dropped[intake.ReasonOversize].Add(r.Oversize)
 			lost.Dropped[intake.ReasonTruncated].Bytes += r.CutOff
 			lost.Truncated += r.Truncated
+			if r.Torn > 0 {
+				lost.Dropped[intake.ReasonTorn].Add(linebuf.Count{Lines: 1, Bytes: uint64(r.Torn)})
+			}
 		}
 		at += n
 	}
 	return out, lost
 }
 
-// countLines counts the lines of b, of which the last may be unfinished.
-func countLines(b []byte) linebuf.Count {
-	n := linebuf.Count{Lines: uint64(bytes.Count(b, newline)), Bytes: uint64(len(b))}
-	if len(b) > 0 && b[len(b)-1] != '\n' {
+// shorter returns the bytes by which the count of a line that is truncated has become shorter, if
+// that count is in the part of the line that has come.
+func shorter(come []byte, size int, set intake.Limits, f framing.Framing) uint64 {
+	head := bytes.IndexByte(come, ' ')
+	if f != framing.Octet || head < 0 || size <= set.MaxLine || set.Policy != intake.Truncate {
+		return 0
+	}
+	kept := set.MaxLine - len(strconv.Itoa(set.MaxLine)) - 1
+	return uint64(head - len(strconv.Itoa(kept)))
+}
+
+// countLines counts the lines between two positions, of which the last may be unfinished.
+func (x *simSender) countLines(from, to int) linebuf.Count {
+	n := linebuf.Count{Bytes: uint64(to - from)}
+	for from < to {
+		from, _ = x.endBehind(from)
 		n.Lines++
 	}
 	return n

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
@@ -51,8 +52,8 @@ type simReader struct {
 func (x *simSender) begin(now time.Time) {
 	x.held, x.onLoop = x.s.rng.IntN(4) == 0, x.s.rng.IntN(2) == 0
 	x.onLoop = x.onLoop && !x.held
-	x.account = simAccount{lastSeen: now, lastWhole: now, short: map[int]bool{}}
-	x.in.Init(x.s.streams, x, intake.Options{Held: x.held, Timed: true}, x.s.limits, now)
+	x.account = simAccount{lastSeen: now, lastWhole: now, short: map[int]int{}}
+	x.in.Init(x.s.streams, x, intake.Options{Held: x.held, Timed: true, Framing: x.framing}, x.s.limits, now)
 }
 
 // pass lets the driver do what it can.
@@ -190,7 +191,7 @@ func (x *simSender) end(clean bool, now time.Time) {
 	x.s.say("sender ends, clean %v, read %d of %d", clean, x.read, len(x.sent))
 	x.LeaveGate()
 	x.account.clean = clean
-	if !clean {
+	if !clean || x.framing == framing.Octet {
 		x.account.lost.Dropped[intake.ReasonTorn].Add(x.in.Torn())
 	} else if b := x.in.Last(now); b != nil {
 		x.account.out = append(x.account.out, b.B...)

@@ -55,22 +55,28 @@ func (s *sim) buffer() *linebuf.Buffer {
 
 // appendLine appends the next line to a buffer.
 func (s *sim) appendLine(b *linebuf.Buffer) {
+	b.B = append(b.B, enframe(s.body(b.Framing, s.rng.IntN(40)), b.Framing)...)
+	b.Lines++
+}
+
+// body returns the next line without its framing: its number, a space and n bytes more, among which
+// there may be delimiters of other framings.
+func (s *sim) body(f framing.Framing, n int) string {
 	body := strconv.AppendInt(nil, int64(s.seq), 10)
 	body = append(body, ' ')
 	mixed := s.framed && s.rng.IntN(3) == 0
-	for range s.rng.IntN(40) {
+	for range n {
 		c := byte('x')
 		if mixed && s.rng.IntN(8) == 0 {
 			c = "\n\x00"[s.rng.IntN(2)]
 		}
-		if c != 'x' && b.Framing != framing.Octet && string(c) == delimiterOf(b.Framing) {
+		if string(c) == delimiterOf(f) {
 			c = 'x'
 		}
 		body = append(body, c)
 	}
-	b.B = append(b.B, enframe(string(body), b.Framing)...)
-	b.Lines++
 	s.seq++
+	return string(body)
 }
 
 // delimiterOf returns what ends lines, unless they are counted.

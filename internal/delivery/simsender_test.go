@@ -2,9 +2,10 @@ package delivery
 
 import (
 	"bytes"
-	"strconv"
+	"slices"
 	"time"
 
+	"linesplit/internal/framing"
 	"linesplit/internal/intake"
 	"linesplit/linebuf"
 )
@@ -16,14 +17,16 @@ import (
 type simSender struct {
 	s *sim
 
-	sent   []byte // all that the process has written
-	part   []byte // of its line, not written yet
-	pace   int    // bytes that it writes per millisecond
-	rests  time.Time
-	kernel int // bytes that wait in the kernel at most
-	fin    bool
-	reset  bool
-	leaves time.Time // when it ends after it has seen our FIN; zero: it has not
+	framing framing.Framing
+	sent    []byte // all that the process has written
+	part    []byte // of its line, not written yet
+	ends    []int  // of its lines in sent; that of the last may not be reached yet
+	pace    int    // bytes that it writes per millisecond
+	rests   time.Time
+	kernel  int // bytes that wait in the kernel at most
+	fin     bool
+	reset   bool
+	leaves  time.Time // when it ends after it has seen our FIN; zero: it has not
 
 	simReader
 }
@@ -36,7 +39,7 @@ func (s *sim) connect(now time.Time) {
 	if s.ended || s.stopped || len(s.senders) >= senderCount {
 		return
 	}
-	x := &simSender{s: s, kernel: 300 << s.rng.IntN(6), pace: 1 + s.rng.IntN(s.maxPace)}
+	x := &simSender{s: s, framing: s.someFraming(), kernel: 300 << s.rng.IntN(6), pace: 1 + s.rng.IntN(s.maxPace)}
 	x.begin(now)
 	s.senders = append(s.senders, x)
 }
@@ -66,7 +69,8 @@ func (x *simSender) act(now time.Time, ms int) {
 			return
 		}
 		if len(x.part) == 0 {
-			x.part = x.s.line()
+			x.part = x.s.line(x.framing)
+			x.ends = append(x.ends, len(x.sent)+len(x.part))
 		}
 		n := min(most, room, len(x.part))
 		x.sent = append(x.sent, x.part[:n]...)
@@ -146,12 +150,32 @@ func (s *sim) hangUp() {
 
 // named reports whether an unfinished line says which one it is.
 func (x *simSender) named() bool {
-	return len(x.part) == 0 || bytes.IndexByte(x.sent[bytes.LastIndexByte(x.sent, '\n')+1:], ' ') >= 0
+	return len(x.part) == 0 || x.framing == framing.Octet || bytes.IndexByte(x.sent[x.startBefore(len(x.sent)):], ' ') >= 0
+}
+
+// startBefore returns the start of the line that is unfinished at a position, or the position if a
+// line ends there.
+func (x *simSender) startBefore(pos int) int {
+	i, found := slices.BinarySearch(x.ends, pos)
+	switch {
+	case found:
+		return pos
+	case i == 0:
+		return 0
+	}
+	return x.ends[i-1]
+}
+
+// endBehind returns the end of the line that begins at or holds a position, and whether that has
+// been written.
+func (x *simSender) endBehind(pos int) (end int, written bool) {
+	i, _ := slices.BinarySearch(x.ends, pos+1)
+	return x.ends[i], x.ends[i] <= len(x.sent)
 }
 
 // line returns a new line: mostly a short one, sometimes one about as long as is allowed, or
 // longer.
-func (s *sim) line() []byte {
+func (s *sim) line(f framing.Framing) []byte {
 	n := s.rng.IntN(40)
 	switch maxLine := s.limits.MaxLine; s.rng.IntN(8) {
 	case 0:
@@ -159,13 +183,7 @@ func (s *sim) line() []byte {
 	case 1:
 		n = s.rng.IntN(2 * maxLine)
 	}
-	b := strconv.AppendInt(nil, int64(s.seq), 10)
-	b = append(b, ' ')
-	for range n {
-		b = append(b, 'x')
-	}
-	s.seq++
-	return append(b, '\n')
+	return []byte(enframe(s.body(f, n), f))
 }
 
 // tuneIntake changes what a reload can change for senders.
@@ -187,10 +205,13 @@ func (s *sim) tuneIntake() {
 // feeds makes the input come from senders, within a memory budget that is tight or plenty.
 func (s *sim) feeds() {
 	s.fed = true
+	s.frames()
 	s.longestLine = 64 << s.rng.IntN(8)
 	read := 512 << s.rng.IntN(2)
 	largest := max(read<<s.rng.IntN(3), linebuf.ClassSize(s.longestLine))
-	s.largest = largest
+	if s.largest = largest; s.framed { // what stands for a delimiter is longer
+		s.largest *= 8
+	}
 	limit := 4 * largest * (1 + s.rng.IntN(4))
 	if s.plenty = s.rng.IntN(3) == 0; s.plenty {
 		limit = 4 * senderCount * 8 * largest
