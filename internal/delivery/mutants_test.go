@@ -173,8 +173,6 @@ var mutants = []mutant{
 var orderMutants = []mutant{
 	{"refused lines are done", "check.go",
 		"m.countOrdered(n.Lines + uint64(refused))", "m.countOrdered(n.Lines)"},
-	{"refused lines are done behind those before them", "order.go",
-		"\tif m.out.window.empty() {", "\tif true {"},
 	{"refused lines are not forgotten when lines are merged", "window.go",
 		"\tprev.refused += last.refused", ""},
 	{"nor when lines are rewritten again", "reframe.go",
