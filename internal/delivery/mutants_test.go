@@ -166,7 +166,7 @@ var mutants = []mutant{
 	{"a wait is no silence", "../intake/timeouts.go",
 		"lapsed = lapsed && !s.excused", ""},
 	{"memory that has come free goes to those that wait", "../../linebuf/pool.go",
-		"\tp.keepLocked(b, size)\n\tp.grantLocked()", "\tp.keepLocked(b, size)"},
+		"\tp.memory.keepLocked(b, size)\n\tp.memory.grantLocked()", "\tp.memory.keepLocked(b, size)"},
 }
 
 // orderMutants are found by TestSimulationInOrder.
@@ -204,7 +204,7 @@ var framingMutants = []mutant{
 		"if i := bytes.IndexByte(body, d); i >= 0 {"},
 	{"altered lines are counted", "../framing/convert.go",
 		"\t\to.Altered++", ""},
-	{"a counted line is not counted again", "../framing/convert.go",
+	{"a counted line is not counted again", "../framing/framing.go",
 		"return b[length:size], size", "return b[:size], size"},
 	{"counted lines are told apart by their counts", "../framing/framing.go",
 		"if !ok || at+size > pos {", "if !ok || at+size >= pos {"},
