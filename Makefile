@@ -8,7 +8,7 @@ MICRO ?= .
 NEW ?= bin/bench.txt
 COMPARE ?= throughput,trickle,idle,rest,senders,bulk,connections,roundtrip,tls,link
 
-.PHONY: help build test test-services test-long race soak lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
+.PHONY: help build test test-services test-page test-long race soak lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -22,8 +22,10 @@ test: ## all tests
 test-services: ## all tests, with a real web server, Redis and PostgreSQL; as root on Debian it installs them
 	@.ci/services go test ./...
 
-test-long: ## the status page in headless Chromium; targets in DNS that change fifty times
+test-page: ## the status page in headless Chromium, with a real linesplit behind it
 	go -C tools test -count=1 ./pagetest
+
+test-long: test-page ## the same, and targets in DNS that change fifty times, for minutes
 	go test -count=1 -timeout 30m -run 'ThroughManyChanges|Renew' ./internal/e2e -changes 50
 
 race: ## all tests with the race detector
