@@ -66,7 +66,7 @@ const (
 // laneLimitLocked returns the most memory that one lane takes, in bytes: Options.Queue buffers, and
 // no more than its part of a quarter of the memory. Windows take half at most.
 func (p *Pool) laneLimitLocked() int64 {
-	part := p.buffers.Limit() / 4 / int64(max(1, p.wantedLocked()))
+	part := p.memory() / 4 / int64(max(1, p.wantedLocked()))
 	return max(minLane, min(int64(p.o.Queue)*laneBuffer, part))
 }
 

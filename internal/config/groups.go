@@ -204,9 +204,6 @@ func checkGroups(s *flags.Set, c Config, all []Group) {
 	if !s.OK("group") {
 		return
 	}
-	if len(all) > 0 && s.Text("key") != "" {
-		failGroups(s, errors.New("lines with keys go to one group only: leave out -group or -key"))
-	}
 	bestEffort, sum := int64(0), int64(0)
 	for _, g := range all {
 		if !g.Required {

@@ -62,7 +62,6 @@ func TestBadGroups(t *testing.T) {
 		{"no budget", []string{"-group", "x=b:1?required=false&budget=5"}, []string{`at least 64KiB`}},
 		{"too much", []string{"-memory", "4MiB", "-group", "x=b:1?required=false&budget=3MiB"}, []string{`the budgets are 3145728 bytes in sum: may be at most half of -memory`}},
 		{"options of connection mode", []string{"-group", "x=b:1?max-connections=2"}, []string{`-group "tcp://b:1": ?max-connections is only valid`}},
-		{"keys", []string{"-key", "json:host", "-group", "x=b:1"}, []string{`leave out -group or -key`}},
 		{"a bad source", []string{"-group", "x=dns://b"}, []string{`-group "x=dns://b": no port: write b:PORT`}},
 		{"a source in two groups", []string{"-target", "dns://b:1", "-group", "x=c:1,dns://b:1?weight=2"}, []string{`-group "dns://b:1?weight=2": the source is in the group main already`}},
 		{"a source twice", []string{"-group", "x=dns://b:1,dns://b:1"}, []string{`-group "dns://b:1": the source is in the group x already`}},
@@ -74,6 +73,15 @@ func TestBadGroups(t *testing.T) {
 			_, err := Parse(test.args)
 			checkErrors(t, err, test.want)
 		})
+	}
+}
+
+// Lines with keys go to several groups, too.
+func TestGroupsWithKeys(t *testing.T) {
+	for _, key := range []string{"json:host", "connection"} {
+		if c := mustParse(t, "-key", key, "-group", "x=b:1", "-group", "y=c:1?required=false"); len(c.Groups) != 2 || c.Keys.Rule == nil {
+			t.Errorf("%s: %+v, %+v", key, c.Groups, c.Keys)
+		}
 	}
 }
 

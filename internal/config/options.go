@@ -92,7 +92,7 @@ func targetOptions() []flags.Option {
 			Help: "a group of more receivers, which gets each line, too; repeatable: NAME=ADDRESS,ADDRESS, and " +
 				"sources of targets as in -target. " +
 				"Options of the group, behind any of its addresses: ?required=false (its lines are dropped " +
-				"where it is slow, beyond ?budget=64MiB of memory). The other targets are the group main; no keys with groups"},
+				"where it is slow, beyond ?budget=64MiB of memory). The other targets are the group main"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,
 			Help: "connections to each target: this many on average, shared out by ?weight"},
 		{Name: "key", Arg: "RULE", Scope: scopeLine,

@@ -99,15 +99,31 @@ func (f *Fanout) awaitRoom(hard context.Context) bool {
 	return true
 }
 
+// Share gives up b for a view of it for each group, appended to views. It is nil for a group that is
+// over its budget, for which the lines are counted as dropped.
+func (f *Fanout) Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer {
+	first := len(views)
+	views = f.buffers.Share(b, f.accounts, views)
+	for i, view := range views[first:] {
+		if f.groups[i].overBudget(view) {
+			f.Drop(i, view)
+			views[first+i] = nil
+		}
+	}
+	return views
+}
+
+// Drop gives up a view of the group with an index, and counts its lines as dropped for the group.
+func (f *Fanout) Drop(i int, view *linebuf.Buffer) { f.groups[i].drop(view) }
+
 // give hands b to each group: to its outlet if there are outlets and that takes it, else to its
 // queue.
 func (f *Fanout) give(b *linebuf.Buffer, outlets []Outlet) {
 	var array [Max]*linebuf.Buffer
-	for i, view := range f.buffers.Share(b, f.accounts, array[:0]) {
+	for i, view := range f.Share(b, array[:0]) {
 		g := f.groups[i]
 		switch {
-		case g.overBudget(view):
-			g.drop(view)
+		case view == nil:
 		case outlets != nil && !g.behind.Load() && outlets[i].Offer(view):
 		default:
 			g.enqueue(view)

@@ -48,7 +48,7 @@ func (r *Routes) fit(b *linebuf.Buffer) *linebuf.Buffer {
 	if b == nil || 2*linebuf.ClassSize(len(b.B)) > cap(b.B) {
 		return b
 	}
-	small := r.pool.TryGet(len(b.B))
+	small := r.pool.TryGetLike(b, len(b.B))
 	if small == nil {
 		return b
 	}
@@ -116,27 +116,47 @@ func (q *queue) hasRoomLocked(more, limit int64, now time.Time) bool {
 	return false
 }
 
+// hasRoom reports whether the queue holds less than it may. What is put in then may exceed the
+// limit, once for each sender.
+func (q *queue) hasRoom(limit int64, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.mem < limit {
+		return true
+	}
+	if q.fullSince.IsZero() {
+		q.fullSince = now
+	}
+	return false
+}
+
+// bound limits what is put into a queue.
+type bound struct {
+	limit int64 // bytes of memory that the queue may hold
+	force bool  // exceed it: the caller has seen to it that there is room
+}
+
 // bufferLocked returns the newest buffer if size more bytes fit into it and its lines have the
 // framing of from, or otherwise a new one; nil if there is no room for that. The memory comes from
 // the pool without waiting: what all queues hold is bounded by their limits. A new buffer is a larger
 // one behind others, since the worker is busy, and for a sender of many lines: more of them will come
 // before the worker takes these.
-func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, limit int64) *linebuf.Buffer {
+func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, to bound) *linebuf.Buffer {
 	n := size
 	if len(from.B) >= fewBytes {
-		n = max(size, min(8*size, maxChunk, int(limit/4)))
+		n = max(size, min(8*size, maxChunk, int(to.limit/4)))
 	}
 	if !q.emptyLocked() {
 		last := q.buffers[len(q.buffers)-1]
 		if size <= cap(last.B)-len(last.B) && last.Framing == from.Framing {
 			return last
 		}
-		n = max(size, min(2*cap(last.B), maxChunk, int(limit/4)))
+		n = max(size, min(2*cap(last.B), maxChunk, int(to.limit/4)))
 	}
-	if !q.hasRoomLocked(int64(linebuf.ClassSize(n)), limit, from.Read) {
+	if !to.force && !q.hasRoomLocked(int64(linebuf.ClassSize(n)), to.limit, from.Read) {
 		return nil
 	}
-	b := pool.MustGet(n)
+	b := pool.MustGetLike(from, n)
 	b.Read, b.Framing = from.Read, from.Framing
 	q.pushLocked(b)
 	return b
@@ -146,10 +166,10 @@ func (q *queue) emptyLocked() bool { return q.head == len(q.buffers) }
 
 // copyIn copies the lines of a share behind the newest. It reports whether there was room, and how
 // many bytes the queue holds then.
-func (q *queue) copyIn(pool *linebuf.Pool, from *linebuf.Buffer, s *share, pieces []piece, limit int64) (uint64, bool) {
+func (q *queue) copyIn(pool *linebuf.Pool, from *linebuf.Buffer, s *share, pieces []piece, within bound) (uint64, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	to := q.bufferLocked(pool, from, s.size, limit)
+	to := q.bufferLocked(pool, from, s.size, within)
 	if to == nil {
 		return 0, false
 	}
@@ -167,12 +187,12 @@ const maxCopy = 4 << 10
 
 // take puts b itself into the queue, or copies it if it is small. It reports whether there was room,
 // and how many bytes the queue holds then. If there was, b has another owner.
-func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, limit int64) (uint64, bool) {
+func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, within bound) (uint64, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lines, size := b.Lines, len(b.B)
 	if size <= maxCopy && !q.emptyLocked() {
-		to := q.bufferLocked(pool, b, size, limit)
+		to := q.bufferLocked(pool, b, size, within)
 		if to == nil {
 			return 0, false
 		}
@@ -180,7 +200,7 @@ func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, limit int64) (uint64
 		to.Lines += lines
 		pool.Put(b)
 	} else {
-		if !q.hasRoomLocked(int64(cap(b.B)), limit, b.Read) {
+		if !within.force && !q.hasRoomLocked(b.Memory(), within.limit, b.Read) {
 			return 0, false
 		}
 		q.pushLocked(b)
@@ -196,7 +216,7 @@ func (q *queue) pushLocked(b *linebuf.Buffer) {
 		q.buffers, q.head = q.buffers[:n], 0
 	}
 	q.buffers = append(q.buffers, b)
-	q.mem += int64(cap(b.B))
+	q.mem += b.Memory()
 }
 
 func (q *queue) countLocked(lines, size int) {
@@ -219,7 +239,7 @@ func (q *queue) pop(limit int64) (b *linebuf.Buffer, wanted bool) {
 	if q.head++; q.head == len(q.buffers) {
 		q.buffers, q.head = q.buffers[:0], 0
 	}
-	q.mem -= int64(cap(b.B))
+	q.mem -= b.Memory()
 	q.held.Sub(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))})
 	q.lines.Add(int64(-b.Lines))
 	if !q.fullSince.IsZero() && q.mem <= limit/2 {

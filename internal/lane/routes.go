@@ -27,7 +27,7 @@ type Routes struct {
 	moves atomic.Int32 // under way
 
 	scratches chan *scratch
-	room      atomic.Pointer[chan struct{}] // closed when there may be room again
+	room      *room
 
 	mu      sync.RWMutex // guards the fields below; sources hold it while they scatter
 	ways    []way        // where lines can go
@@ -57,9 +57,7 @@ type move struct {
 // New returns routes without lanes, to which copies of lines take memory from pool. One queue may
 // hold up to limit bytes.
 func New(pool *linebuf.Pool, limit int64) *Routes {
-	r := &Routes{pool: pool, scratches: make(chan *scratch, 64)}
-	room := make(chan struct{})
-	r.room.Store(&room)
+	r := &Routes{pool: pool, scratches: make(chan *scratch, 64), room: newRoom()}
 	r.SetLimit(limit)
 	for i := range r.table {
 		r.table[i], r.wanted[i] = none, none
@@ -308,4 +306,13 @@ func (r *Routes) Room() <-chan struct{} { return *r.room.Load() }
 func (r *Routes) announceRoom() {
 	next := make(chan struct{})
 	close(*r.room.Swap(&next))
+}
+
+// room has a channel that is closed when there may be room again.
+type room struct{ atomic.Pointer[chan struct{}] }
+
+func newRoom() *room {
+	r, c := &room{}, make(chan struct{})
+	r.Store(&c)
+	return r
 }

@@ -97,6 +97,7 @@ type scratch struct {
 	shares []share  // of the ways, by index
 	used   []uint16 // ways with a share
 	filled []filled
+	marks  []mark // see Multi
 }
 
 // filled is a lane that has got lines, and how many bytes it holds since.
@@ -146,18 +147,18 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 	if len(r.open) == 0 {
 		return false
 	}
+	within := bound{limit: r.limit.Load()}
 	if s.whole {
-		return s.giveWhole(b, r.table[slotOf(s.hash)], t)
+		return s.giveWhole(b, r.table[slotOf(s.hash)], t, within)
 	}
 	s.split(b, t)
 	if len(t.used) == 1 && t.shares[t.used[0]].size == len(b.B) {
-		return s.giveWhole(b, t.used[0], t)
+		return s.giveWhole(b, t.used[0], t, within)
 	}
 	blocked := false
-	limit := r.limit.Load()
 	for _, i := range t.used {
 		w, share := r.ways[i], &t.shares[i]
-		holds, ok := w.queue.copyIn(r.pool, b, share, t.pieces, limit)
+		holds, ok := w.queue.copyIn(r.pool, b, share, t.pieces, within)
 		if share.blocked = !ok; share.blocked {
 			blocked = true
 		} else if w.lane != nil {
@@ -172,9 +173,9 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 	return true
 }
 
-func (s *Source) giveWhole(b *linebuf.Buffer, way uint16, t *scratch) bool {
+func (s *Source) giveWhole(b *linebuf.Buffer, way uint16, t *scratch, within bound) bool {
 	w := s.routes.ways[way]
-	holds, ok := w.queue.take(s.routes.pool, b, s.routes.limit.Load())
+	holds, ok := w.queue.take(s.routes.pool, b, within)
 	if !ok {
 		return false
 	}

@@ -39,7 +39,7 @@ const gcPercent = 30
 //
 // A sender's goroutine writes to a target itself, past the channel, while a worker has nothing else
 // to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place
-// of the channel.
+// of the channel; with several groups, to a lane in each of them.
 type lineMode struct {
 	service      *service
 	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads
@@ -48,9 +48,10 @@ type lineMode struct {
 	buffers      *linebuf.Pool
 	lines        chan *linebuf.Buffer
 	split        *splitter.Splitter
-	groups       []*lineGroup     // at least one, that of -target first
-	pool         *workerpool.Pool // of the first group
-	fan          *fanout.Fanout   // nil: one group only
+	groups       []*lineGroup            // at least one, that of -target first
+	pool         *workerpool.Pool        // of the first group
+	fan          *fanout.Fanout          // nil: one group only
+	keyed        *workerpool.KeyedGroups // nil: one group only, or lines without keys
 	confirmation prometheus.Histogram
 }
 
@@ -77,6 +78,7 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) *lineMode {
 	})
 	m.groups, m.fan = newLineGroups(cfg, dial, m.buffers, m.confirmation, s.logger)
 	m.pool = m.groups[0].pool
+	m.keyed = m.keyedGroups()
 	m.tuneSplitter()
 	return m
 }

@@ -69,12 +69,28 @@ func newLineGroups(cfg config.Config, dial target.Options, buffers *linebuf.Pool
 	return all, fan
 }
 
+// keyedGroups returns what makes outlets for lines with keys, nil where lines have none or there is
+// one group only.
+func (m *lineMode) keyedGroups() *workerpool.KeyedGroups {
+	if m.fan == nil || !m.pool.Keyed() {
+		return nil
+	}
+	var pools []*workerpool.Pool
+	var required []bool
+	for _, g := range m.groups {
+		pools, required = append(pools, g.pool), append(required, g.required)
+	}
+	return workerpool.NewKeyedGroups(pools, required, m.fan)
+}
+
 // configName returns the name of a group in a configuration.
 func configName(name string) string { return cmp.Or(name, config.MainGroup) }
 
 // newOutlet returns the outlet of one sender.
 func (m *lineMode) newOutlet() splitter.Outlet {
 	switch {
+	case m.keyed != nil:
+		return m.keyed.NewOutlet()
 	case m.pool.Keyed():
 		return m.pool.NewKeyedOutlet()
 	case m.fan == nil:

@@ -64,9 +64,7 @@ func (m *lineMode) describe(s *admin.Status) {
 		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
 		MaxConnections: uint64(m.maxSenders()), AcceptingPaused: in.Paused,
 	}
-	if k := out[0].Keys; k != nil {
-		s.Keys = &admin.KeyStatus{Rule: k.Rule, Moving: k.Moving, Waiting: admin.Amount(k.Waiting)}
-	}
+	s.Keys = keyStatus(out)
 	removed := out[0].Removed
 	removed.Resent = slices.Clone(removed.Resent)
 	for i, g := range m.groups {
@@ -107,6 +105,22 @@ func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 	for _, r := range t.Resent {
 		s.Lines.Resent = plus(s.Lines.Resent, r.Count)
 		s.Lines.ResentBy = append(s.Lines.ResentBy, admin.ResentBy{Cause: r.Cause, Amount: admin.Amount(r.Count)})
+	}
+	return s
+}
+
+// keyStatus returns the state of keys, nil if lines have none. With several groups it is that of the
+// one in which most keys are on their way, and the lines that wait in all of them.
+func keyStatus(out []groupStats) (s *admin.KeyStatus) {
+	for _, g := range out {
+		if g.Keys == nil {
+			continue
+		}
+		if s == nil {
+			s = &admin.KeyStatus{Rule: g.Keys.Rule}
+		}
+		s.Moving = max(s.Moving, g.Keys.Moving)
+		s.Waiting = plus(s.Waiting, g.Keys.Waiting)
 	}
 	return s
 }
