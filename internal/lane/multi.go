@@ -147,11 +147,18 @@ func (m *Multi) mark(b *linebuf.Buffer) {
 }
 
 // scatter is Offer, without waking lanes. The routes of all groups stay as they are meanwhile.
-func (m *Multi) scatter(b *linebuf.Buffer) bool {
+func (m *Multi) scatter(b *linebuf.Buffer) (done bool) {
 	for _, s := range m.sources {
 		s.routes.mu.RLock()
-		defer s.routes.mu.RUnlock()
 	}
+	done = m.scatterLocked(b)
+	for _, s := range m.sources {
+		s.routes.mu.RUnlock()
+	}
+	return done
+}
+
+func (m *Multi) scatterLocked(b *linebuf.Buffer) bool {
 	fits := true
 	for i, s := range m.sources {
 		s.splitMarks(m.ts[0].marks, m.ts[i])

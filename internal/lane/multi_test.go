@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
+
 	"linesplit/linebuf"
 )
 
@@ -231,5 +233,36 @@ func TestMultiWithoutTargets(t *testing.T) {
 	s.takeAll()
 	if len(s.got[0]) != 2 || len(s.got[1]) != 2 {
 		t.Errorf("%v", s.got)
+	}
+}
+
+// In steady state handing out a buffer allocates nothing.
+func TestMultiDoesNotAllocate(t *testing.T) {
+	s := newSeveral(t, 1<<20, false, []int{2, 2}, []int64{0, 1 << 20})
+	text := []byte("a 1\nb 1\nc 1\nd 1\n")
+	hash := func(line []byte) (uint64, bool) { return xxhash.Sum64(line[:1]), true }
+	s.multi = NewMulti([]Group{{s.groups[0].routes, true}, {s.groups[1].routes, false}}, s,
+		func(r *Routes) *Source { return r.NewSource(hash, false, 0) })
+	offer := func() {
+		b := s.pool.MustGet(512)
+		b.B, b.Lines = append(b.B, text...), 4
+		if !s.multi.Offer(b) {
+			t.Fatal("no room")
+		}
+		for _, g := range s.groups {
+			for _, h := range g.homes {
+				for _, l := range h.Lanes {
+					for b := l.Pop(); b != nil; b = l.Pop() {
+						s.pool.Put(b)
+					}
+				}
+			}
+		}
+	}
+	for range 100 {
+		offer()
+	}
+	if n := testing.AllocsPerRun(200, offer); n > 0 {
+		t.Errorf("%v allocations for each buffer", n)
 	}
 }
