@@ -89,9 +89,8 @@ func targetOptions() []flags.Option {
 			Help: "when a source answers that there are no targets: keep those that it had, or drain them, after " +
 				"three such answers and 30 s"},
 		{Name: "group", Arg: "NAME=ADDRESS", Many: true, Scope: scopeLine,
-			Help: "a group of more receivers, which gets each line, too; repeatable: NAME=ADDRESS,ADDRESS, and " +
-				"sources of targets as in -target. " +
-				"Options of the group, behind any of its addresses: ?required=false (its lines are dropped " +
+			Help: "a group of more receivers, which gets each line, too; repeatable: NAME=ADDRESS,ADDRESS, " +
+				"among them sources of targets such as dns://NAME:PORT. Options of the group, behind any of its addresses: ?required=false (its lines are dropped " +
 				"where it is slow, beyond ?budget=64MiB of memory). The other targets are the group main"},
 		{Name: "connections", Arg: "N", Default: "4", Scope: scopeLine,
 			Help: "connections to each target: this many on average, shared out by ?weight"},
