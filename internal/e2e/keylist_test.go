@@ -130,11 +130,12 @@ func TestKeysKeepTheirOrderAsAFileChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.yaml")
 	put := func(listed ...*keyTarget) {
 		t.Helper()
-		text := "- targets:\n"
+		var text strings.Builder
+		text.WriteString("- targets:\n")
 		for _, x := range listed {
-			text += fmt.Sprintf("  - %q\n", x.HostPort)
+			text.WriteString(fmt.Sprintf("  - %q\n", x.HostPort))
 		}
-		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path+".new", []byte(text.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Rename(path+".new", path); err != nil {

@@ -3,6 +3,7 @@ package lane
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -21,10 +22,8 @@ func (b *bench) at() []*Lane {
 // homeOf returns the index of a lane's home.
 func (b *bench) homeOf(l *Lane) int {
 	for i, h := range b.homes {
-		for _, own := range h.Lanes {
-			if own == l {
-				return i
-			}
+		if slices.Contains(h.Lanes, l) {
+			return i
 		}
 	}
 	return -1

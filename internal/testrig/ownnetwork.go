@@ -43,11 +43,12 @@ func (n OwnNetwork) Run(t *testing.T, test func(*testing.T)) {
 	if err := os.WriteFile(conf, []byte(n.ResolvConf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	script := "ip link set lo up; mount --bind \"$0\" /etc/resolv.conf; "
+	var script strings.Builder
+	script.WriteString("ip link set lo up; mount --bind \"$0\" /etc/resolv.conf; ")
 	for _, a := range n.Addresses {
-		script += "ip address add " + a + " dev lo nodad; "
+		script.WriteString("ip address add " + a + " dev lo nodad; ")
 	}
-	args := []string{"--net", "--mount", "sh", "-ec", script + `exec "$@"`, conf, self, "-test.v", "-test.run=^" + t.Name() + "$"}
+	args := []string{"--net", "--mount", "sh", "-ec", script.String() + `exec "$@"`, conf, self, "-test.v", "-test.run=^" + t.Name() + "$"}
 	cmd := exec.CommandContext(t.Context(), "unshare", append(args, givenFlags()...)...)
 	cmd.Env = append(os.Environ(), ownNetworkEnv+"="+t.Name(), programEnv+"="+program)
 	out, err := cmd.CombinedOutput()

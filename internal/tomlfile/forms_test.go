@@ -13,21 +13,22 @@ import (
 func show(entries []Entry) (all []string) {
 	kinds := map[Kind]string{String: "string", Bool: "bool", Integer: "integer", Float: "float", Other: "other"}
 	for _, e := range entries {
-		text := fmt.Sprintf("%d %s", e.Line, strings.Join(e.Path, "/"))
+		var text strings.Builder
+		text.WriteString(fmt.Sprintf("%d %s", e.Line, strings.Join(e.Path, "/")))
 		switch {
 		case e.Header && e.List:
-			text += " [[]]"
+			text.WriteString(" [[]]")
 		case e.Header:
-			text += " []"
+			text.WriteString(" []")
 		case e.List:
-			text += " ="
+			text.WriteString(" =")
 		default:
-			text += " :"
+			text.WriteString(" :")
 		}
 		for _, v := range e.Values {
-			text += fmt.Sprintf(" %s:%d %s", kinds[v.Kind], v.Line, v.Text)
+			text.WriteString(fmt.Sprintf(" %s:%d %s", kinds[v.Kind], v.Line, v.Text))
 		}
-		all = append(all, text)
+		all = append(all, text.String())
 	}
 	return all
 }
