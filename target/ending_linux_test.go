@@ -1,6 +1,7 @@
 package target
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -23,73 +24,58 @@ func endOf(t *testing.T, c *Conn) Progress {
 // has taken the first line. Its kernel has nothing unread, so a FIN follows its close_notify, and
 // no RST. That counted as proof that it had read everything, and the lines in its TLS were lost.
 func TestTLSPeerClosesWithLinesInItsTLS(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			mustWrite(t, c, pattern(5000))
-			readN(t, peer, 100)
-			peer.Close()
-			if p := endOf(t, c); p.AllRead || p.Known > 100 || p.Acked != 5000 {
-				t.Errorf("%+v; want at most 100 known to be read", p)
-			}
-		})
-	}
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		mustWrite(t, c, pattern(5000))
+		readN(t, peer, 100)
+		peer.Close()
+		if p := endOf(t, c); p.AllRead || p.Known > 100 || p.Acked != 5000 {
+			t.Errorf("%+v; want at most 100 known to be read", p)
+		}
+	})
 }
 
 // A peer says close_notify and FIN, reads on, and closes with everything read, or closes at once.
 // Our close_notify meets a closed socket. Once its RST made an orderly restart look like a failure,
 // and all lines went twice; now no more than the peer's TLS may have held.
 func TestTLSPeerClosesAfterItsFIN(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			const early, late = 299_000, 1000
-			var reading sync.WaitGroup
-			reading.Go(func() { io.CopyN(io.Discard, peer, early) })
-			mustWrite(t, c, pattern(early))
-			reading.Wait()
-			closeWrite(t, peer)
-			closeWrite(t, peer.NetConn())
-			event(t, c)
-			mustWrite(t, c, pattern(late)) // it was on its way
-			readN(t, peer, late)
-			peer.NetConn().Close()
-			p := endOf(t, c)
-			least := uint64(early + late - slackTLS - 2*maxRecord) // whole records count
-			if p.AllRead || p.Acked != early+late || p.Known < least || p.Known > p.Acked-slackTLS+maxRecord {
-				t.Errorf("%+v; want about 64 KiB less than all known to be read", p)
-			}
-		})
-	}
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		const early, late = 299_000, 1000
+		var reading sync.WaitGroup
+		reading.Go(func() { io.CopyN(io.Discard, peer, early) })
+		mustWrite(t, c, pattern(early))
+		reading.Wait()
+		closeWrite(t, peer)
+		closeWrite(t, peer.NetConn())
+		event(t, c)
+		mustWrite(t, c, pattern(late)) // it was on its way
+		readN(t, peer, late)
+		peer.NetConn().Close()
+		p := endOf(t, c)
+		least := uint64(early + late - slackTLS - 2*maxRecord) // whole records count
+		if p.AllRead || p.Acked != early+late || p.Known < least || p.Known > p.Acked-slackTLS+maxRecord {
+			t.Errorf("%+v; want about 64 KiB less than all known to be read", p)
+		}
+	})
 }
 
 // A peer that reads on after its close_notify and FIN takes our close_notify: nothing goes twice.
 func TestTLSPeerReadsOnAfterItsFIN(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			data := pattern(100_000)
-			closeWrite(t, peer)
-			closeWrite(t, peer.NetConn())
-			got := collect(peer)
-			mustWrite(t, c, data)
-			var closing sync.WaitGroup
-			closing.Go(func() {
-				got.done.Wait()
-				peer.Close()
-			})
-			if p := endOf(t, c); !p.AllRead || p.Err != nil || p.Acked != uint64(len(data)) {
-				t.Errorf("%+v", p)
-			}
-			closing.Wait()
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		data := pattern(100_000)
+		closeWrite(t, peer)
+		closeWrite(t, peer.NetConn())
+		got := collect(peer)
+		mustWrite(t, c, data)
+		var closing sync.WaitGroup
+		closing.Go(func() {
+			got.done.Wait()
+			peer.Close()
 		})
-	}
+		if p := endOf(t, c); !p.AllRead || p.Err != nil || p.Acked != uint64(len(data)) {
+			t.Errorf("%+v", p)
+		}
+		closing.Wait()
+	})
 }
 
 // A peer's FIN comes before ours, but the reading goroutine, for want of CPU time, sees it only

@@ -28,6 +28,19 @@ func tlsPair(t testing.TB, version uint16, change func(server *tls.Config)) (*Co
 	return c, peer.(*tls.Conn)
 }
 
+// eachTLS runs test with a connection of each version, side by side with other tests.
+func eachTLS(t *testing.T, test func(t *testing.T, c *Conn, peer *tls.Conn)) {
+	t.Helper()
+	t.Parallel()
+	for name, version := range tlsVersions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, peer := tlsPair(t, version, nil)
+			test(t, c, peer)
+		})
+	}
+}
+
 // Everything arrives, whatever kind of server it is, and the server's answer to our close proves
 // it.
 func TestTLSDelivers(t *testing.T) {
@@ -169,84 +182,69 @@ func TestTLSAckedCountsWholeRecords(t *testing.T) {
 // A TLS peer that closes with data unread sends close_notify all the same, and crypto/tls takes
 // that for a clean end.
 func TestTLSCloseNotifyProvesNothing(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			mustWrite(t, c, pattern(5000))
-			arrived(t, peer.NetConn(), 5000)
-			allAcked(t, c)
-			peer.Close()
-			event(t, c)
-			p := failed(t, c)
-			if p.AllRead || p.Over || p.Acked != 5000 {
-				t.Errorf("%+v; want an error and no AllRead", p)
-			}
-		})
-	}
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		mustWrite(t, c, pattern(5000))
+		arrived(t, peer.NetConn(), 5000)
+		allAcked(t, c)
+		peer.Close()
+		event(t, c)
+		p := failed(t, c)
+		if p.AllRead || p.Over || p.Acked != 5000 {
+			t.Errorf("%+v; want an error and no AllRead", p)
+		}
+	})
 }
 
 // A close_notify without a FIN is a reason to leave the connection, and not a failure.
 func TestTLSCloseNotifyAlone(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			if err := peer.CloseWrite(); err != nil { // sends close_notify and no FIN
-				t.Fatal(err)
-			}
-			event(t, c)
-			if p := sawFIN(t, c); p.Err != nil || p.AllRead || p.Over {
-				t.Errorf("%+v", p)
-			}
-			got := collect(peer)
-			data := pattern(100_000)
-			mustWrite(t, c, data)
-			eventually(t, "all to be acknowledged and read", func() bool {
-				p := c.Progress()
-				return p.Acked == p.Written && p.Unread == 0
-			})
-			if err := c.CloseWrite(); err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got.all(t, data), data) || got.err != nil {
-				t.Errorf("the server read %d bytes, %v", got.got.Len(), got.err)
-			}
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		if err := peer.CloseWrite(); err != nil { // sends close_notify and no FIN
+			t.Fatal(err)
+		}
+		event(t, c)
+		if p := sawFIN(t, c); p.Err != nil || p.AllRead || p.Over {
+			t.Errorf("%+v", p)
+		}
+		got := collect(peer)
+		data := pattern(100_000)
+		mustWrite(t, c, data)
+		eventually(t, "all to be acknowledged and read", func() bool {
+			p := c.Progress()
+			return p.Acked == p.Written && p.Unread == 0
 		})
-	}
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.all(t, data), data) || got.err != nil {
+			t.Errorf("the server read %d bytes, %v", got.got.Len(), got.err)
+		}
+	})
 }
 
 // A write that the peer blocks for longer than the write deadline goes on in the middle of a
 // record.
 func TestTLSWriteGoesOn(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			data := pattern(12 << 20)
-			goOn := patient()
-			var got *collector
-			asked := 0
-			n, err := c.Write(data, func() error {
-				if asked++; asked == 3 {
-					got = collect(peer)
-				}
-				return goOn()
-			})
-			if err != nil || n != len(data) || asked < 3 {
-				t.Fatalf("Write = %d, %v, having asked %d times", n, err, asked)
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		data := pattern(12 << 20)
+		goOn := patient()
+		var got *collector
+		asked := 0
+		n, err := c.Write(data, func() error {
+			if asked++; asked == 3 {
+				got = collect(peer)
 			}
-			if err := c.CloseWrite(); err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got.all(t, data), data) || got.err != nil {
-				t.Errorf("the server read %d of %d bytes, %v", got.got.Len(), len(data), got.err)
-			}
+			return goOn()
 		})
-	}
+		if err != nil || n != len(data) || asked < 3 {
+			t.Fatalf("Write = %d, %v, having asked %d times", n, err, asked)
+		}
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.all(t, data), data) || got.err != nil {
+			t.Errorf("the server read %d of %d bytes, %v", got.got.Len(), len(data), got.err)
+		}
+	})
 }
 
 // A write that waiting stops returns the error of waiting, and close_notify on a connection that
@@ -337,28 +335,23 @@ func (s afterWrite) Write(p []byte) (int, error) {
 // A peer that has read our close_notify, and so everything before it, may close before we send our
 // FIN.
 func TestTLSPeerClosesBeforeOurFIN(t *testing.T) {
-	t.Parallel()
-	for name, version := range tlsVersions {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, peer := tlsPair(t, version, nil)
-			data := pattern(100_000)
-			got := collect(peer)
-			mustWrite(t, c, data)
-			var closing sync.WaitGroup
-			closing.Go(func() {
-				got.done.Wait()
-				peer.Close()
-			})
-			c.deadline = time.Now().Add(wait) // or close_notify may be late for it, and is left out
-			c.raw.SetWriteDeadline(c.deadline)
-			c.raw = afterWrite{c.raw.(*net.TCPConn), func() { sawFIN(t, c) }}
-			c.CloseWrite()
-			closing.Wait()
-			eventually(t, "the end", func() bool { return c.Progress().Over })
-			if p := c.Progress(); !p.AllRead || p.Err != nil || p.Acked != uint64(len(data)) {
-				t.Errorf("%+v", p)
-			}
+	eachTLS(t, func(t *testing.T, c *Conn, peer *tls.Conn) {
+		data := pattern(100_000)
+		got := collect(peer)
+		mustWrite(t, c, data)
+		var closing sync.WaitGroup
+		closing.Go(func() {
+			got.done.Wait()
+			peer.Close()
 		})
-	}
+		c.deadline = time.Now().Add(wait) // or close_notify may be late for it, and is left out
+		c.raw.SetWriteDeadline(c.deadline)
+		c.raw = afterWrite{c.raw.(*net.TCPConn), func() { sawFIN(t, c) }}
+		c.CloseWrite()
+		closing.Wait()
+		eventually(t, "the end", func() bool { return c.Progress().Over })
+		if p := c.Progress(); !p.AllRead || p.Err != nil || p.Acked != uint64(len(data)) {
+			t.Errorf("%+v", p)
+		}
+	})
 }
