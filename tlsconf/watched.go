@@ -17,6 +17,7 @@ type Watched struct {
 	stuck atomic.Bool   // a Write has exceeded limit
 
 	only    bool // Read takes what has arrived, see ReadArrived
+	mayWait bool // the next Read may wait though only is set
 	drained bool // the last Read got less than it had room for
 	now     readNow
 }
