@@ -57,7 +57,7 @@ func (s *service) planLocked(next config.Config) (change, error) {
 		return c, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
 	var err error
-	c.dial, err = dialOptions(c.next, &s.own, s.logger)
+	c.dial, err = dialOptions(c.next, s.mayConnect, s.logger)
 	return c, err
 }
 

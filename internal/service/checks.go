@@ -22,8 +22,8 @@ import (
 const redialDelay = time.Second
 
 // dialOptions returns how both modes and health checks reach targets.
-func dialOptions(cfg config.Config, own *ownListeners, logger *slog.Logger) (target.Options, error) {
-	o := target.Options{Timeout: cfg.DialTimeout, MayConnect: own.mayConnect}
+func dialOptions(cfg config.Config, mayConnect func(network, address string) error, logger *slog.Logger) (target.Options, error) {
+	o := target.Options{Timeout: cfg.DialTimeout, MayConnect: mayConnect}
 	files := cfg.TargetTLS
 	files.Logger = logger
 	client, err := tlsconf.NewClient(files)

@@ -201,8 +201,11 @@ func (s *service) yield(yields bool) {
 	}
 }
 
-// unregister undoes register.
-func (s *service) unregister() { s.shared.descriptors.forget(s) }
+// unregister undoes register and open.
+func (s *service) unregister() {
+	s.shared.descriptors.forget(s)
+	s.shared.rounds.remove(s)
+}
 
 // pendingHeaders returns the maximum number of connections whose PROXY header has not arrived yet.
 func pendingHeaders(cfg config.Config) int {

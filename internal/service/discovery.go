@@ -31,6 +31,8 @@ type finder struct {
 
 // origins tell where targets come from, for Status, which does not wait for service.mu.
 type origins struct {
+	targets []target.Address // that are in force
+
 	of     map[string][]string // by the target's name
 	listed map[string]uint64   // by the source's
 	group  map[string]string   // by the source's; nil where there is one group only
@@ -237,6 +239,7 @@ func (s *service) addressOf(name string) (target.Address, bool) {
 func (s *service) noteOriginsLocked() {
 	o := &origins{of: make(map[string][]string), listed: make(map[string]uint64)}
 	targets, _ := s.mode.inForce()
+	o.targets = targets
 	for _, a := range targets {
 		from := s.finder.keeperOf(a).Origin(a)
 		all := slices.Clone(from.Sources)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -60,6 +61,17 @@ func (o *ownListeners) mayConnect(network, address string) error {
 		}
 	}
 	return nil
+}
+
+// ports returns the ports of the listeners, with 0 for Unix sockets.
+func (o *ownListeners) ports() (all []uint16) {
+	if listeners := o.all.Load(); listeners != nil {
+		for _, l := range *listeners {
+			all = append(all, l.at.Port())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // has reports whether what is sent to an address of the listener's network comes to the listener.

@@ -68,6 +68,7 @@ type shared struct {
 	descriptors descriptors
 	inherited   *listen.Inherited
 	ports       ports
+	rounds      rounds
 	admin       net.Listener // of the process; nil for none
 	// drainTimeout returns the time that the drain of the process has.
 	drainTimeout func() time.Duration
@@ -267,6 +268,7 @@ func (p *process) noteEnd(s *service, err error) {
 	defer p.mu.Unlock()
 	p.keepLocked(s.about(err))
 	s.over.Store(true)
+	s.shared.rounds.remove(s)
 	if s.left.Load() {
 		services := slices.DeleteFunc(slices.Clone(p.all()), func(other *service) bool { return other == s })
 		p.services.Store(&services)

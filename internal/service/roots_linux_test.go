@@ -28,7 +28,7 @@ func TestSystemRootsAreLoadedAtTheStart(t *testing.T) {
 		return
 	}
 	cfg := config.Config{Targets: []target.Address{{Scheme: target.SchemeTLS, Host: "h:1"}}}
-	if _, err := dialOptions(cfg, new(ownListeners), slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := dialOptions(cfg, nil, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 3}); err != nil {

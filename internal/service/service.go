@@ -80,8 +80,17 @@ func (s *service) open(ctx context.Context, o openOptions) (err error) {
 	s.in, err = openInbound(ctx, *s.cfg.Load(), s.shared, s.mode.handshakes(), s.logger, o)
 	if err == nil {
 		s.own.set(s.in, s.shared.admin)
+		s.shared.rounds.add(s)
 	}
 	return err
+}
+
+// mayConnect returns an error if lines or connections to an address would come back to s.
+func (s *service) mayConnect(network, address string) error {
+	if err := s.own.mayConnect(network, address); err != nil {
+		return err
+	}
+	return s.shared.rounds.mayConnect(s, network, address)
 }
 
 func (s *service) tryPorts(ctx context.Context) error {
@@ -119,7 +128,7 @@ func (s *service) wire() error {
 	if err := s.checkDescriptors(cfg, cfg.Targets); err != nil {
 		return err
 	}
-	dial, err := dialOptions(cfg, &s.own, s.logger)
+	dial, err := dialOptions(cfg, s.mayConnect, s.logger)
 	if err != nil {
 		return err
 	}
