@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,9 +82,13 @@ func command(tb testing.TB, o ProcessOptions) *exec.Cmd {
 		name, args = "sh", append([]string{"-c", script + `exec "$0" "$@"`, binary}, o.Args...)
 	}
 	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), forTests), o.Env...)
 	return cmd
 }
+
+// forTests reports whether an environment variable is one of the tests, of which linesplit would
+// warn that it sets nothing.
+func forTests(variable string) bool { return strings.HasPrefix(variable, "LINESPLIT_TEST_") }
 
 // launcher returns the commands of a shell that go before the program, or "" if none are needed.
 func launcher(o ProcessOptions) (script string) {
