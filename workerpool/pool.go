@@ -183,24 +183,33 @@ func (p *Pool) startAll(lines <-chan *linebuf.Buffer, launch func(*worker)) {
 	defer p.mu.Unlock()
 	p.lines, p.launch = lines, launch
 	p.warnOfSharedMemoryLocked()
-	for _, b := range p.backends {
-		p.startWorkersLocked(b)
-	}
+	p.startWorkersLocked(p.backends...)
 	p.assignLocked()
 }
 
-// startWorkersLocked starts the workers that a backend lacks, if lines may still come.
-func (p *Pool) startWorkersLocked(home *backend) {
-	for p.launch != nil && !p.ended.Load() && home.workers < home.wantWorkers {
-		w := newWorker(p, p.nextID, home, p.lines)
-		p.nextID++
-		home.workers++
-		if p.nextID == 1 {
-			close(p.staffed)
+// startWorkersLocked starts the workers that backends lack, if lines may still come.
+func (p *Pool) startWorkersLocked(homes ...*backend) {
+	if p.launch == nil || p.ended.Load() {
+		return
+	}
+	first, none := len(p.workers), p.nextID == 0
+	for _, home := range homes {
+		for !home.removing && home.workers < home.wantWorkers {
+			p.workers = append(p.workers, newWorker(p, p.nextID, home, p.lines))
+			p.nextID++
+			home.workers++
 		}
-		p.workers = append(p.workers, w)
-		p.publishWorkersLocked()
+	}
+	started := slices.Clone(p.workers[first:])
+	if len(started) == 0 {
+		return
+	}
+	p.publishWorkersLocked()
+	for _, w := range started {
 		p.launch(w)
+	}
+	if none {
+		close(p.staffed) // only now that they have been launched: Run waits for them from here on
 	}
 }
 

@@ -133,32 +133,29 @@ func (p *Pool) setSharesLocked() {
 // shareOutLocked gives each target as many workers as it should have.
 func (p *Pool) shareOutLocked() {
 	p.setSharesLocked()
-	for _, b := range p.backends {
-		p.adjustWorkersLocked(b)
+	workers := make(map[*backend][]*worker, len(p.backends)) // by their homes
+	for _, w := range p.workers {
+		workers[w.home] = append(workers[w.home], w)
 	}
+	for _, b := range p.backends {
+		p.adjustWorkersLocked(b, workers[b])
+	}
+	p.startWorkersLocked(p.backends...)
 	p.publishWorkersLocked()
 	p.assignLocked()
 }
 
-// adjustWorkersLocked starts the workers that a target lacks, if lines may still come, and lets the
-// newest ones end that it has too many of, or all if it is being removed.
-func (p *Pool) adjustWorkersLocked(home *backend) {
-	n := 0
-	for _, w := range p.workers {
-		if w.home != home {
-			continue
-		}
-		n++
-		w.surplus = !home.removing && n > home.wantWorkers
+// adjustWorkersLocked lets the newest of a target's workers end that it has too many of, or all if
+// it is being removed.
+func (p *Pool) adjustWorkersLocked(home *backend, workers []*worker) {
+	for i, w := range workers {
+		w.surplus = !home.removing && i >= home.wantWorkers
 		if !w.surplus || w.lane == nil { // a lane is left first, see leaveSurplusLanesLocked
 			w.machine.SetWanted(!w.surplus)
 		}
 		if leaves := home.removing || w.surplus; w.leaves.Swap(leaves) != leaves {
 			w.nudge(time.Now())
 		}
-	}
-	if !home.removing {
-		p.startWorkersLocked(home)
 	}
 }
 
