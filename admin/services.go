@@ -58,12 +58,16 @@ func (a *api) view(r *http.Request) (view, error) {
 	if len(now) == 1 {
 		return now[0], nil
 	}
+	target := r.PathValue("name")
 	having := slices.DeleteFunc(now, func(v view) bool {
-		_, err := v.find(r.PathValue("name"))
+		_, err := v.find(target)
 		return err != nil
 	})
-	if len(having) == 1 {
+	switch {
+	case len(having) == 1:
 		return having[0], nil
+	case len(having) == 0 && target != "":
+		return view{}, fmt.Errorf("%w: %q, in any of the services: %s", ErrUnknown, target, listServices(all))
 	}
 	return view{}, newProblem(http.StatusConflict, "several-services", "there are several services: use %s%s: %s",
 		apiPrefix, strings.Replace(servicePrefix, "{service}", "NAME", 1)+strings.TrimPrefix(r.URL.Path, apiPrefix), listServices(all))

@@ -56,6 +56,9 @@ func TestServicesOfTheAPI(t *testing.T) {
 		{"GET", strings.TrimPrefix(at("/targets/%s", nameB), apiPrefix), 200, nameB},
 		{"GET", strings.TrimPrefix(at("/targets/%s", nameA), apiPrefix), 409, "there are several services"},
 		{"GET", strings.TrimPrefix(at("/services/web/targets/%s", nameA), apiPrefix), 200, nameA},
+		// The answer asked for a service, which was not what was wrong with the request.
+		{"GET", strings.TrimPrefix(at("/targets/%s", "10.0.0.1:9999"), apiPrefix), 404,
+			`no such target: \"10.0.0.1:9999\", in any of the services: there are lines, web`},
 		{"GET", "/config", 200, `{"service":"web","name":"target"`},
 		{"GET", "/services/web/config", 200, `{"settings":[{"service":"web","name":"target"`},
 		{"POST", "/reload", 200, `a.target`},
