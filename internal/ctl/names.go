@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"linesplit/admin"
 	"linesplit/internal/flags"
 )
 
@@ -34,8 +35,13 @@ func onTarget(ctx context.Context, s *session, written string, do func(name stri
 	return fmt.Errorf("%w%s", err, hint(written, known))
 }
 
+// targetNames returns the names of the service's targets, or those of all services if there are
+// several and the session is about none of them.
 func (s *session) targetNames(ctx context.Context) ([]string, error) {
 	answer, err := s.do(ctx, http.MethodGet, "/targets", nil)
+	if several(err) {
+		return s.allTargetNames(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -43,11 +49,29 @@ func (s *session) targetNames(ctx context.Context) ([]string, error) {
 	if err := json.Unmarshal(answer, &list); err != nil {
 		return nil, err
 	}
+	return addNames(nil, list.Targets), nil
+}
+
+func (s *session) allTargetNames(ctx context.Context) ([]string, error) {
+	all, err := s.services(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var names []string
-	for _, t := range list.Targets {
-		names = append(names, t.Name)
+	for _, one := range all {
+		names = addNames(names, one.Targets)
 	}
 	return names, nil
+}
+
+// addNames adds the names of targets that are not among names yet.
+func addNames(names []string, targets []admin.TargetStatus) []string {
+	for _, t := range targets {
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+	}
+	return names
 }
 
 // meant returns the one name that differs from what was written in nothing but its options, its

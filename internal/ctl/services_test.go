@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,6 +80,46 @@ func TestCommandsAboutSeveralServices(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "there are a, b (ctl: write -service NAME before the command)") {
 			t.Errorf("%q: %v", words, err)
 		}
+	}
+}
+
+// withTarget is a fake with one target.
+type withTarget struct {
+	*fake
+	name string
+}
+
+func (f withTarget) Status() admin.Status {
+	s := f.fake.Status()
+	s.Targets = []admin.TargetStatus{{Name: f.name}}
+	return s
+}
+
+// ownTargets is a process whose services have a target each.
+type ownTargets struct{ severalFakes }
+
+func (p ownTargets) Services() []admin.Service {
+	return []admin.Service{
+		{Name: "a", Control: withTarget{p.a, "tcp://10.0.0.1:9999"}},
+		{Name: "b", Control: withTarget{p.b, "tcp://10.0.0.2:9999"}},
+	}
+}
+
+// Beside other services, the name of a target had to be written with its scheme; without it, or
+// with a typing error, the answer asked for a service.
+func TestNamesOfTargetsOfSeveralServices(t *testing.T) {
+	p := ownTargets{severalFakes{&fake{}, &fake{}}}
+	c := serveSeveral(t, p, "")
+	if _, err := run(t, c, false, "drain", "10.0.0.2:9999"); err != nil {
+		t.Error(err)
+	}
+	if calls := p.b.takeCalls(); !slices.Equal(calls, []string{"drain tcp://10.0.0.2:9999"}) || len(p.a.takeCalls()) > 0 {
+		t.Errorf("called %q", calls)
+	}
+	_, err := run(t, c, false, "drain", "10.0.0.2:999")
+	const want = `in any of the services: there are a, b: did you mean tcp://10.0.0.2:9999?`
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
