@@ -55,7 +55,7 @@ func (l *reloadLog) log(logger *slog.Logger, needRestart []string) {
 		if len(needRestart) > 0 {
 			level = slog.LevelWarn
 		}
-		attrs := []any{"changed", strings.Join(changed, " "), "need_restart", strings.Join(needRestart, " ")}
+		attrs := []any{"changed", strings.Join(changed, ", "), "need_restart", strings.Join(needRestart, ", ")}
 		if count > 1 {
 			attrs = append(attrs, "count", count)
 		}

@@ -38,7 +38,7 @@ func TestReloadsInALoopMakeFewLines(t *testing.T) {
 			t.Fatalf("%d lines, want %d:\n%s", len(lines), reloadBurst+1, log.String())
 		}
 		last := lines[reloadBurst]
-		count := regexp.MustCompile(`level=INFO .*changed="(stall-timeout deny|deny stall-timeout)" need_restart="" count=68$`)
+		count := regexp.MustCompile(`level=INFO .*changed="(stall-timeout, deny|deny, stall-timeout)" need_restart="" count=68$`)
 		if !count.MatchString(last) {
 			t.Errorf("the last line is %s", last)
 		}
