@@ -239,8 +239,8 @@ func TestAllTargetsStalledIsBackpressureNotFailure(t *testing.T) {
 	testrig.SkipIfShort(t)
 	t.Parallel()
 	// A receiver whose buffer is full may drop a segment. The sender's kernel then doubles the time
-	// between retransmissions, and where the receiver reads again, it waits for the next one: 25.4 s
-	// after the first at the latest, so less than the stall timeout after Resume.
+	// between retransmissions, and where the receiver reads again, it waits for the next one. That
+	// comes 25.4 s after the first at the latest, less than the stall timeout after Resume.
 	const stall = 14 * time.Second
 	s := testrig.NewStage(t)
 	o := testrig.SinkOptions{Buffer: testrig.SmallBuffer}

@@ -69,9 +69,9 @@ func TestStreamOutlivesReadTimeout(t *testing.T) {
 	}
 }
 
-// ratesBetween returns the limits of the rate at the last event. It is that since some sample before
-// the last event but one, whether there was an event for the sample or not. On a busy machine
-// samples are not a second apart.
+// ratesBetween returns the limits of the rate at the last event. It is that since some sample
+// before the last event but one, whether there was an event for the sample or not. On a busy
+// machine samples are not a second apart.
 func ratesBetween(seen []Status) (lowest, highest float64) {
 	last := seen[len(seen)-1]
 	lowest = math.Inf(1)

@@ -205,9 +205,9 @@ func removeSame(path string, info fs.FileInfo) error {
 	return err
 }
 
-// Close ends a waiting Accept and removes the socket file, if the file at the path is still its
-// own and no other listener has the socket. It removes the file first: while the socket is open, no process takes it for stale, and its
-// inode number is not reused.
+// Close ends a waiting Accept and removes the socket file, if the file at the path is still its own
+// and no other listener has the socket. It removes the file first: while the socket is open, no
+// process takes it for stale, and its inode number is not reused.
 func (l *unixListener) Close() error {
 	l.once.Do(func() {
 		defer l.noteClosed()

@@ -6,8 +6,8 @@ import "io"
 // far as that needs no wait for the peer: a Read of crypto/tls returns one record, at most 16 KiB,
 // of all that have arrived. Bytes may come with an error. It belongs to the goroutine that reads.
 //
-// It waits only while TLS has no data that it has not returned. One t.Read may need several reads of
-// w, and may have data in hand before the last of them: with TLS 1.2, t reads on when an alert
+// It waits only while TLS has no data that it has not returned. One t.Read may need several reads
+// of w, and may have data in hand before the last of them: with TLS 1.2, t reads on when an alert
 // begins behind a record. So only the first read of w after t has come to its end may wait.
 func (w *Watched) ReadArrived(t io.Reader, p []byte) (n int, err error) {
 	w.only = true

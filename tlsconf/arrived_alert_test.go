@@ -11,8 +11,8 @@ import (
 )
 
 // crypto/tls reads on when an alert begins behind the data that it has decrypted (TLS 1.2). Where
-// the rest of the alert had not arrived, data came with the error that says so, and was thrown away;
-// or the read waited for the rest of the alert with the data in hand.
+// the rest of the alert had not arrived, data came with the error that says so, and was thrown
+// away; or the read waited for the rest of the alert with the data in hand.
 func TestDataDoesNotWaitForTheRestOfAnAlert(t *testing.T) {
 	for name, tt := range map[string]struct {
 		records int

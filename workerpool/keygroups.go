@@ -19,8 +19,8 @@ type KeyedGroups struct {
 	outlets atomic.Uint32
 }
 
-// NewKeyedGroups returns a KeyedGroups for pools with the same Options.Keys, none of which runs yet.
-// Senders wait for those that required says; the others get what share gives them.
+// NewKeyedGroups returns a KeyedGroups for pools with the same Options.Keys, none of which runs
+// yet. Senders wait for those that required says; the others get what share gives them.
 func NewKeyedGroups(pools []*Pool, required []bool, share Sharer) *KeyedGroups {
 	g := &KeyedGroups{keys: pools[0].o.Keys, share: share}
 	for i, p := range pools {

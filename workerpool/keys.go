@@ -58,8 +58,8 @@ func (o *KeyedOutlet) TakeDropped() linebuf.Count { return o.source.TakeDropped(
 const (
 	// laneBuffer is the memory in a lane, in bytes, that one of Options.Queue stands for.
 	laneBuffer = 64 << 10
-	// minLane is the least memory that a lane may take, in bytes: with very many workers all of them
-	// may take more than a quarter of the memory.
+	// minLane is the least memory that a lane may take, in bytes: with very many workers all of
+	// them may take more than a quarter of the memory.
 	minLane = 16 << 10
 )
 

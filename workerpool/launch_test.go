@@ -16,7 +16,8 @@ func crowdPool(t *testing.T, launch func(*Pool, *worker)) *Pool {
 }
 
 // Run waits for workers once there are some. It was told of the first one before that had been
-// launched: it could find none, and end the pool, or panic, just as a source found the first target.
+// launched: it could find none, and end the pool, or panic, just as a source found the first
+// target.
 func TestFirstWorkerIsLaunchedBeforeRunLearnsOfIt(t *testing.T) {
 	launched := 0
 	p := crowdPool(t, func(p *Pool, _ *worker) {

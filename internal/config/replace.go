@@ -26,8 +26,8 @@ func ByReplacement(old, next Config, names []string) (replace, restart []string)
 	return replace, restart
 }
 
-// onlyAtStart reports whether a setting of a service, which may have no name, has its value from the
-// start of the process to its end.
+// onlyAtStart reports whether a setting of a service, which may have no name, has its value from
+// the start of the process to its end.
 func onlyAtStart(service, name string) bool {
 	if name == "reuse-port" || service == "" && (name == "memory" || name == "mode") {
 		return true

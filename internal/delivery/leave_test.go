@@ -32,8 +32,8 @@ func TestDrainedTargetThatHasReadConfirmsByAge(t *testing.T) {
 	}
 }
 
-// A connection that had waited for the end of a write counted as new from then on: its target's FIN,
-// seconds after its start, passed for that of a half-closer, and the target got lines until it
+// A connection that had waited for the end of a write counted as new from then on: its target's
+// FIN, seconds after its start, passed for that of a half-closer, and the target got lines until it
 // exited, with a reset.
 func TestFINAfterAWaitIsNoHalfClosers(t *testing.T) {
 	onStage(t, 1, func(s *stage) {

@@ -18,7 +18,8 @@ import (
 // Targets of each group fail on their own. Beside all that TestSimulation demands of each group
 //
 //   - what the senders have handed over is, in each group, with machines, in its queue or dropped;
-//   - a group is charged with the memory that it holds, and all groups together hold what is in use;
+//   - a group is charged with the memory that it holds, and all groups together hold what is in
+//     use;
 //   - required groups drop nothing, the others just what is beyond their budget;
 //   - a best-effort group that hangs holds up neither senders nor other groups.
 func TestSimulationOfGroups(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 )
 
 // TestSimulationInOrder is TestSimulation with keys: lines are scattered to lanes, which machines
-// deliver in order, while targets fail, come and go, and change their shares at random. Beside all that TestSimulation
-// demands, whenever a line is written
+// deliver in order, while targets fail, come and go, and change their shares at random. Beside all
+// that TestSimulation demands, whenever a line is written
 //
 //   - the line of its key before it comes right before it on the same connection, or it begins a
 //     stretch that is repeated from there on;

@@ -31,8 +31,8 @@ var (
 //
 // Half of the seeds have senders, whose bytes come to the machines through the streams of
 // internal/intake, a gate, a queue and a common memory budget: lines that are too long, ends in
-// mid-line, resets, pauses, timeouts, shortage of memory, a drain. In half of the others, lines come
-// and go in different framings and contain newlines and NUL bytes, under each rule for those.
+// mid-line, resets, pauses, timeouts, shortage of memory, a drain. In half of the others, lines
+// come and go in different framings and contain newlines and NUL bytes, under each rule for those.
 //
 // After every step the books balance: of lines, bytes and memory. In the end the streams have cut
 // and dropped what the rules for lines say, every line that they have cut has been read by a

@@ -52,8 +52,8 @@ func running(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-// Nothing of a program is left: no process, no descriptor, and no goroutine (see TestMain). One that
-// goes over to a session of its own is out of reach, but holds nothing up.
+// Nothing of a program is left: no process, no descriptor, and no goroutine (see TestMain). One
+// that goes over to a session of its own is out of reach, but holds nothing up.
 func TestExecLeavesNothing(t *testing.T) {
 	before := descriptors(t)
 	t.Run("programs", func(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// hostile are documents of some hundred kilobytes that make a careless reader work, or say, too much.
+// hostile are documents of some hundred kilobytes that make a careless reader work, or say, too
+// much.
 func hostile() map[string]string {
 	many := strings.Repeat
 	keys := func(n int, format string) string {

@@ -26,8 +26,8 @@ const (
 //
 // The rules:
 //   - A target that a source lists is added. Its identity is its network, address and port.
-//   - It is removed after three answers of the source without it, and at the earliest 30 s after the
-//     first of them. If it is down as well, it is removed at the first one.
+//   - It is removed after three answers of the source without it, and at the earliest 30 s after
+//     the first of them. If it is down as well, it is removed at the first one.
 //   - At most half of all targets are removed in one interval of a source, and never the last one.
 //   - It stays while another source lists it, the configuration names it, or it was added by hand.
 //   - A target that was removed by hand is not added again until each source that listed it has

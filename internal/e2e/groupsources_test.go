@@ -13,8 +13,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// Targets of two groups come from a list each and change under load. Each group gets each line once.
-// At first the second group, which is required, has no target, and senders wait.
+// Targets of two groups come from a list each and change under load. Each group gets each line
+// once. At first the second group, which is required, has no target, and senders wait.
 func TestGroupsFollowFiles(t *testing.T) {
 	t.Parallel()
 	main, archive := testrig.NewStage(t), testrig.NewStage(t)
@@ -84,9 +84,9 @@ func TestGroupsFollowFiles(t *testing.T) {
 	}
 }
 
-// linesplit ends at once where a required group has never had a target and no line has come. Where a
-// best-effort group has none although lines have come, it waits for the drain timeout, and accounts
-// for them.
+// linesplit ends at once where a required group has never had a target and no line has come. Where
+// a best-effort group has none although lines have come, it waits for the drain timeout, and
+// accounts for them.
 func TestGroupsWithoutTargetsEnd(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

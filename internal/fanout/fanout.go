@@ -99,8 +99,8 @@ func (f *Fanout) awaitRoom(hard context.Context) bool {
 	return true
 }
 
-// Share gives up b for a view of it for each group, appended to views. It is nil for a group that is
-// over its budget, for which the lines are counted as dropped.
+// Share gives up b for a view of it for each group, appended to views. It is nil for a group that
+// is over its budget, for which the lines are counted as dropped.
 func (f *Fanout) Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer {
 	first := len(views)
 	views = f.buffers.Share(b, f.accounts, views)

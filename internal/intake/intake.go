@@ -13,14 +13,15 @@
 //   - One goroutine at a time calls a Stream. Streams share a [Shared], which is safe for
 //     concurrent use.
 //   - The driver calls Prepare before each read, which reports whether the read may take place.
-//     Then the driver reads into Room and calls Read if bytes have come, or Quiet if there are none.
+//     Then the driver reads into Room and calls Read if bytes have come, or Quiet if there are
+//     none.
 //   - The buffer that Read returns belongs to the driver. It calls Settle, and reads nothing more
 //     before it has handed the buffer over, so that a slow receiver holds back the sender.
 //   - A driver that may have to wait for long with the buffer calls Quiet first, or GoQuiet for a
 //     Held stream, so that the stream keeps no read buffer meanwhile.
-//   - Where the driver has to wait, for the gate, for memory or to hand over, it calls HoldUp before
-//     the wait and Resume after it. For memory it asks Need how much to wait for, and passes the
-//     buffer to Replace.
+//   - Where the driver has to wait, for the gate, for memory or to hand over, it calls HoldUp
+//     before the wait and Resume after it. For memory it asks Need how much to wait for, and passes
+//     the buffer to Replace.
 //   - When a stream has become awake, has been cut off or has missed its deadline, the driver asks
 //     Deadline for the next one. Once it is cut off, it does so before each read.
 //   - After Driver.Evict the driver calls Obey soon, whatever it waits for, except the hand-over

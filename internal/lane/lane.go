@@ -138,9 +138,9 @@ type bound struct {
 
 // bufferLocked returns the newest buffer if size more bytes fit into it and its lines have the
 // framing of from, or otherwise a new one; nil if there is no room for that. The memory comes from
-// the pool without waiting: what all queues hold is bounded by their limits. A new buffer is a larger
-// one behind others, since the worker is busy, and for a sender of many lines: more of them will come
-// before the worker takes these.
+// the pool without waiting: what all queues hold is bounded by their limits. A new buffer is a
+// larger one behind others, since the worker is busy, and for a sender of many lines: more of them
+// will come before the worker takes these.
 func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, to bound) *linebuf.Buffer {
 	n := size
 	if len(from.B) >= fewBytes {
@@ -185,8 +185,8 @@ func (q *queue) copyIn(pool *linebuf.Pool, from *linebuf.Buffer, s *share, piece
 // lines are not to hold a buffer each.
 const maxCopy = 4 << 10
 
-// take puts b itself into the queue, or copies it if it is small. It reports whether there was room,
-// and how many bytes the queue holds then. If there was, b has another owner.
+// take puts b itself into the queue, or copies it if it is small. It reports whether there was
+// room, and how many bytes the queue holds then. If there was, b has another owner.
 func (q *queue) take(pool *linebuf.Pool, b *linebuf.Buffer, within bound) (uint64, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

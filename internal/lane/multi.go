@@ -31,8 +31,8 @@ func JoinRoom(groups []Group) {
 
 // Multi hands the lines of one sender to the lanes of several groups, each of which gets all of
 // them. A buffer goes to all groups or, while a lane that it has lines for is full in a group that
-// waits, to none: so what one group was given never differs from what another one was. One goroutine
-// at a time uses it.
+// waits, to none: so what one group was given never differs from what another one was. One
+// goroutine at a time uses it.
 type Multi struct {
 	sources []*Source
 	waits   []bool
@@ -69,9 +69,9 @@ type mark struct {
 	slot uint16
 }
 
-// Offer gives the lines of b to lanes of all groups and returns true; b has other owners then. Or it
-// returns false, and b belongs to the caller, less those lines that are dropped for lack of a key.
-// Offer never waits.
+// Offer gives the lines of b to lanes of all groups and returns true; b has other owners then. Or
+// it returns false, and b belongs to the caller, less those lines that are dropped for lack of a
+// key. Offer never waits.
 func (m *Multi) Offer(b *linebuf.Buffer) bool {
 	for _, s := range m.sources {
 		m.ts = append(m.ts, s.routes.takeScratch())

@@ -31,9 +31,9 @@ func (r *Routes) NewWholeSource(hash uint64) *Source {
 // gathered meanwhile.
 const fewBytes = 16 << 10
 
-// muchBytes is how much a lane holds, in bytes, before a sender of many lines wakes its worker. Each
-// read of 128 KiB has some kilobytes for each of many lanes, and a wake-up and a system call for
-// these cost more than all else that happens to them.
+// muchBytes is how much a lane holds, in bytes, before a sender of many lines wakes its worker.
+// Each read of 128 KiB has some kilobytes for each of many lanes, and a wake-up and a system call
+// for these cost more than all else that happens to them.
 const muchBytes = 64 << 10
 
 // Offer gives the lines of b to their lanes, as far as these have room. If that is all of them, it

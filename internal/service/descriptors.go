@@ -81,7 +81,8 @@ func needOf(cfg config.Config, targets []target.Address) need {
 // its -max-connections are reserved for it. The rest is for the clients of the services without
 // that limit, in equal parts, so that the clients of one cannot keep out those of another. Nothing
 // is reserved for clients of a service that leaves, since those of the one in its place would have
-// no room beside them; for a moment there may be fewer than both use. The zero value knows no limit.
+// no room beside them; for a moment there may be fewer than both use. The zero value knows no
+// limit.
 type descriptors struct {
 	limit int // of the process; 0: unknown
 

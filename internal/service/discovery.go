@@ -57,8 +57,8 @@ func newFinder(s *service, cfg config.Config) *finder {
 	return f
 }
 
-// groupNames returns the groups of a configuration as target.Address.Group has them. While linesplit
-// runs they are always the same.
+// groupNames returns the groups of a configuration as target.Address.Group has them. While
+// linesplit runs they are always the same.
 func groupNames(cfg config.Config) []string {
 	names := []string{""}
 	for _, g := range cfg.Groups {

@@ -109,8 +109,8 @@ func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 	return s
 }
 
-// keyStatus returns the state of keys, nil if lines have none. With several groups it is that of the
-// one in which most keys are on their way, and the lines that wait in all of them.
+// keyStatus returns the state of keys, nil if lines have none. With several groups it is that of
+// the one in which most keys are on their way, and the lines that wait in all of them.
 func keyStatus(out []groupStats) (s *admin.KeyStatus) {
 	for _, g := range out {
 		if g.Keys == nil {

@@ -30,10 +30,11 @@ type rounds struct {
 }
 
 const (
-	// settleWays is the time after a connection was begun for which it counts even though origins do
-	// not have its target yet.
+	// settleWays is the time after a connection was begun for which it counts even though origins
+	// do not have its target yet.
 	settleWays = 5 * time.Second
-	// maxWays is the number of ways of one service above which those of former targets are forgotten.
+	// maxWays is the number of ways of one service above which those of former targets are
+	// forgotten.
 	maxWays = 1000
 )
 
