@@ -292,7 +292,7 @@ func TestReloadsUnderLoadLoseAndRepeatNothing(t *testing.T) {
 	s.StartSenders(2, testrig.SteadySender())
 	for i := range 20 {
 		f.write(pair(i+1), fmt.Sprintf("stall-timeout %ds", 20+i), fmt.Sprintf("max-connections %d", 100+i))
-		if line := f.reload(); !strings.Contains(line, `changed="target stall-timeout max-connections"`) {
+		if line := f.reload(); !strings.Contains(line, `changed="target, stall-timeout, max-connections"`) {
 			t.Fatalf("reload %d: %s", i, line)
 		}
 		s.WaitForLines(sinks[(i+2)%3], 200)
