@@ -149,6 +149,8 @@ func TestBadTLSFiles(t *testing.T) {
 		{"target key", []string{"-tls-target", "-tls-target-cert", certs.ClientCert, "-tls-target-key", certs.ServerKey}, []string{
 			`-tls-target-key "` + certs.ServerKey + `": not usable with the certificate`}},
 		{"tls listener without cert", []string{"-listen", "tls://:1"}, []string{`-listen "tls://:1": a tls:// listener needs -tls-cert and -tls-key`}},
+		{"tls listener without cert or passthrough", []string{"-mode", "connection", "-listen", "tls://:1"}, []string{
+			`-listen "tls://:1": a tls:// listener needs -tls-cert and -tls-key, or -tls-passthrough if`}},
 		{"cert without tls listener", []string{"-listen", "tcp://:1", "-tls-cert", certs.ServerCert, "-tls-key", certs.ServerKey}, []string{`no listener speaks TLS`}},
 		{"revocation list without authority", append([]string{"-tls-client-crl", certs.CA}, tlsArgs...), []string{`only valid with -tls-client-ca`}},
 		{"revocation list that is none", append([]string{"-tls-client-ca", certs.CA, "-tls-client-crl", certs.CA}, tlsArgs...),

@@ -80,7 +80,7 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	switch {
 	case !s.OK("tls-cert", "tls-key"):
 	case listenersKnown && files.Cert == "" && c.ListensTLS():
-		s.Fail("listen", errors.New("a tls:// listener needs -tls-cert and -tls-key"))
+		s.Fail("listen", noCertificate(c.Mode))
 	case files.Cert == "" && files.ClientCA != "":
 		s.Fail("tls-client-ca", errors.New("only valid with -tls-cert and -tls-key"))
 	case files.ClientCA == "" && files.ClientCRL != "":
@@ -93,6 +93,14 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 		}
 	}
 	return files
+}
+
+// noCertificate is the fault of a tls:// listener without a certificate.
+func noCertificate(mode Mode) error {
+	if mode == ConnectionMode {
+		return errors.New("a tls:// listener needs -tls-cert and -tls-key, or -tls-passthrough if targets do the handshake")
+	}
+	return errors.New("a tls:// listener needs -tls-cert and -tls-key")
 }
 
 // dropAll drops those of the options that are inherited, since they have no effect on a service.
