@@ -21,6 +21,10 @@ import (
 
 // lines reads the settings for the lines of senders.
 func lines(s *flags.Set) splitter.Tuning {
+	if s.OK("record-start") && s.Text("record-start") == "" {
+		unused(s, "record-lines", "only valid with -record-start")
+		unused(s, "record-wait", "only valid with -record-start")
+	}
 	return splitter.Tuning{
 		MaxLine:  int(s.Size("max-line", 16, humanize.GiByte)),
 		Oversize: flags.Parsed(s, "oversize", splitter.ParseOversize),
@@ -67,16 +71,21 @@ func keys(s *flags.Set) workerpool.Keys {
 		DropMissing: flags.Parsed(s, "key-missing", parseKeyMissing),
 	}
 	if s.OK("key") && s.Text("key") == "" {
-		for _, name := range []string{"key-missing", "key-down"} {
-			if s.Given(name) {
-				s.Fail(name, errors.New("only valid with -key"))
-			}
-		}
+		unused(s, "key-missing", "only valid with -key")
+		unused(s, "key-down", "only valid with -key")
 	}
 	if k.Rule != nil && k.Rule.PerConnection() && k.DropMissing {
-		s.Fail("key-missing", errors.New("with -key connection every line has a key"))
+		unused(s, "key-missing", "with -key connection every line has a key")
 	}
 	return k
+}
+
+// unused records a setting that has no effect, if it was given. A default from outside the table of
+// s is dropped instead: other tables may need it.
+func unused(s *flags.Set, name, why string) {
+	if s.Given(name) && s.OK(name) && !s.Drop(name) {
+		s.Fail(name, errors.New(why))
+	}
 }
 
 func parseKey(text string) (*linekey.Rule, error) {

@@ -73,6 +73,8 @@ func TestBadForwarding(t *testing.T) {
 		{"record start", []string{"-record-start", "(", "-record-lines", "0", "-record-wait", "1"}, []string{
 			`-record-start "(": error parsing regexp: missing closing )`, `-record-lines "0": write a whole number`,
 			`-record-wait "1": no unit`}},
+		{"records in vain", []string{"-record-lines", "5", "-record-wait", "2s"}, []string{
+			`-record-lines "5": only valid with -record-start`, `-record-wait "2s": only valid with -record-start`}},
 		{"embedded newlines", []string{"-embedded-newline", "keep"}, []string{`-embedded-newline "keep": `}},
 		{"connections", append(l4, "-target", "a:1?connections=2"), []string{
 			`-target "tcp://a:1": ?connections is only valid with -mode line: write ?max-connections to limit clients`}},

@@ -30,17 +30,16 @@ func parseResolver(text string) (string, error) {
 	return discovery.ParseResolver(text)
 }
 
-// checkDiscovery records settings for sources of targets if there are no sources.
+// checkDiscovery records settings for sources of targets if there are none that they apply to.
 func checkDiscovery(s *flags.Set, c Config) {
-	if len(c.Sources) > 0 || !s.OK("target", "group") {
+	if !s.OK("target", "group") {
 		return
 	}
-	if s.Given("discovery-empty") && s.OK("discovery-empty") {
-		s.Fail("discovery-empty", errors.New("no source of targets: write dns://NAME:PORT in -target, for example"))
+	if len(c.Sources) == 0 {
+		unused(s, "discovery-empty", "no source of targets: write dns://NAME:PORT in -target, for example")
 	}
-	asksDNS := func(spec discovery.Spec) bool { return spec.AsksDNS() }
-	if s.Given("resolver") && s.OK("resolver") && !slices.ContainsFunc(c.Sources, asksDNS) {
-		s.Fail("resolver", errors.New("no source that asks DNS: write dns://NAME:PORT or srv://NAME in -target"))
+	if !slices.ContainsFunc(c.Sources, discovery.Spec.AsksDNS) {
+		unused(s, "resolver", "no source that asks DNS: write dns://NAME:PORT or srv://NAME in -target")
 	}
 }
 

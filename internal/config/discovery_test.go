@@ -39,6 +39,7 @@ func TestBadSources(t *testing.T) {
 		{"udp in line mode", target("dns://a:1?scheme=udp"), []string{"a udp:// target is only valid with -mode connection"}},
 		{"streams alone", target("dns://a:1", "-mode", "connection", "-listen", "udp://:1"), []string{"no listener leads to it", "needs a udp:// target"}},
 		{"resolver alone", target("10.0.0.1:9", "-resolver", "10.0.0.53"), []string{"no source that asks DNS"}},
+		{"resolver beside a file", target("file:///a.json", "-resolver", "10.0.0.53"), []string{"no source that asks DNS"}},
 		{"resolver by name", target("dns://a:1", "-resolver", "dns.test"), []string{"-resolver"}},
 		{"empty alone", target("10.0.0.1:9", "-discovery-empty", "drain"), []string{"no source of targets"}},
 		{"empty", target("dns://a:1", "-discovery-empty", "perhaps"), []string{"write keep or drain"}},

@@ -79,6 +79,11 @@ tls-key = "` + certs.ServerKey + `"
 tls-target-ca = "` + certs.CA + `"
 port = 9000
 stall-timeout = "1m"
+resolver = "10.0.0.53"
+discovery-empty = "drain"
+key-missing = "drop"
+key-down = "wait"
+record-lines = 5
 [service.tls]
 write-timeout = "5s"
 target = "tls://a:1"
@@ -91,6 +96,9 @@ listen = "tcp://:9001"
 		t.Errorf("%+v", tls)
 	}
 	if plain.ListensTLS() || plain.ServerTLS.Cert != "" || plain.TargetTLS.CA != "" || plain.Delivery.StallTimeout != time.Minute {
+		t.Errorf("%+v", plain)
+	}
+	if plain.Delivery.StayHome || plain.Lines.RecordLines != tls.Lines.RecordLines || plain.Lines.RecordLines == 5 {
 		t.Errorf("%+v", plain)
 	}
 }

@@ -29,7 +29,7 @@ func TestServicesDoNotSendInARound(t *testing.T) {
 	testrig.WaitFor(t, "b sends to c, and c to a", func() bool {
 		return s.CountLogLines("msg=connected", "service=b") > 0 && s.CountLogLines("msg=connected", "service=c") > 0
 	})
-	if err := os.WriteFile(list, []byte(fmt.Sprintf(`[{"targets": [%q]}]`, at[1])), 0o600); err != nil {
+	if err := os.WriteFile(list, fmt.Appendf(nil, `[{"targets": [%q]}]`, at[1]), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	testrig.WaitFor(t, "a is kept from sending to b", func() bool {
