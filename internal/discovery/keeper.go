@@ -34,6 +34,8 @@ const (
 //     answered without it.
 //   - An empty answer is no answer, unless Rules.DrainEmpty is set: then it counts like any other,
 //     and the last target is drained and kept.
+//   - A source has at most MaxListed targets; further ones wait until others have gone. An incomplete
+//     answer removes nothing, except that of more than maxTargets those go that are down.
 //
 // A Keeper is not safe for concurrent use. The caller applies each change at once. A change that
 // fails is returned again with the next answer.
@@ -99,6 +101,9 @@ type Change struct {
 	Drain   []string         // name of the last target, to drain and keep
 	Resume  []string         // names of targets that an earlier change has drained
 	Weights map[string]int   // new weights of running targets, by name
+	// Waiting is the number of targets in the answer for which there is no room yet. It is nothing
+	// to do.
+	Waiting int
 }
 
 // Empty reports whether there is nothing to do.
@@ -143,6 +148,9 @@ func (k *Keeper) Answer(source string, a Answer, now time.Time, interval time.Du
 	c := Change{Weights: map[string]int{}}
 	l.answered = l.answered || a.Missing == nil
 	k.updateListing(l, a, now, &c, keysOf(running))
+	if len(l.targets) > maxTargets && a.Missing != nil {
+		l.missDown(a, now, running)
+	}
 	k.add(l, &c, running)
 	k.remove(l, &c, now, interval, running)
 	k.removeOrphans(&c, running)
@@ -165,6 +173,10 @@ func (k *Keeper) updateListing(l *listing, a Answer, now time.Time, c *Change, t
 			c.Weights[t.String()] = t.Share()
 		}
 		if was == nil {
+			if len(l.targets) >= MaxListed {
+				c.Waiting++
+				continue
+			}
 			l.targets[key] = &listed{address: t}
 			continue
 		}

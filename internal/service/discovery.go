@@ -106,6 +106,10 @@ func (s *service) found(source string, a discovery.Answer, next time.Duration) e
 	}
 	a.Targets = targets
 	change := s.finder.keepers[group].Answer(source, a, time.Now(), next, s.running(group))
+	if change.Waiting > 0 {
+		unusable = errors.Join(unusable, fmt.Errorf("%d of its targets are left out until others have gone: "+
+			"one source may have %d, with those that it no longer lists", change.Waiting, discovery.MaxListed))
+	}
 	return errors.Join(unusable, s.applyFoundLocked(change, slog.String("source", source)))
 }
 
