@@ -34,8 +34,9 @@ const (
 //     answered without it.
 //   - An empty answer is no answer, unless Rules.DrainEmpty is set: then it counts like any other,
 //     and the last target is drained and kept.
-//   - A source has at most MaxListed targets; further ones wait until others have gone. An incomplete
-//     answer removes nothing, except that of more than maxTargets those go that are down.
+//   - A source has at most MaxListed targets; further ones wait until others have gone. An
+//     incomplete answer removes nothing, except that of more than maxTargets those go that are
+//     down.
 //
 // A Keeper is not safe for concurrent use. The caller applies each change at once. A change that
 // fails is returned again with the next answer.

@@ -8,8 +8,9 @@ import (
 // lists and that have not gone yet. It is twice what one answer may list.
 const MaxListed = 2 * maxTargets
 
-// missDown notes that an incomplete answer lacks targets that are down, or not running, so that they
-// go. Otherwise the former targets of a source that never answers completely would add up for ever.
+// missDown notes that an incomplete answer lacks targets that are down, or not running, so that
+// they go. Otherwise the former targets of a source that never answers completely would add up for
+// ever.
 func (l *listing) missDown(a Answer, now time.Time, running []Running) {
 	stays := make(map[string]bool, len(a.Targets))
 	for _, t := range a.Targets {
