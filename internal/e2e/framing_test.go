@@ -215,7 +215,7 @@ func TestStackTracesGoWhole(t *testing.T) {
 func TestSendersOfOtherFramings(t *testing.T) {
 	t.Parallel()
 	for name, send := range map[string]func(t *testing.T, port string){
-		"rsyslog": sendByRsyslog, "python": sendByPython, "logger": sendByLogger,
+		"rsyslog": sendByRsyslog, "syslog-ng": sendBySyslogNG, "python": sendByPython, "logger": sendByLogger,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -289,10 +289,33 @@ input(type="imuxsock" Socket=%[2]q CreatePath="on" UseSysTimeStamp="off" RateLim
 action(type="omfwd" target="127.0.0.1" port=%[3]q protocol="tcp" TCP_Framing="octet-counted"
        template="RSYSLOG_SyslogProtocol23Format" action.resumeRetryCount="-1")
 `, dir, socket, port)
+	sendThrough(t, socket, config, text, rsyslogd, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
+}
+
+// sendBySyslogNG has syslog-ng do the same. Its syslog() counts octets. Debian installs one of the
+// two programs, not both.
+func sendBySyslogNG(t *testing.T, port string) {
+	syslogNG, dir := find(t, "syslog-ng"), t.TempDir()
+	socket := filepath.Join(dir, "in")
+	config := filepath.Join(dir, "syslog-ng.conf")
+	text := fmt.Sprintf(`@version: 3.38
+source in { unix-dgram(%[1]q); };
+destination out { syslog("127.0.0.1" transport("tcp") port(%[2]s)); };
+log { source(in); destination(out); };
+`, socket, port)
+	sendThrough(t, socket, config, text, syslogNG, "--foreground", "--stderr", "--no-caps", "--cfgfile="+config,
+		"--persist-file="+filepath.Join(dir, "persist"), "--pidfile="+filepath.Join(dir, "pid"),
+		"--control="+filepath.Join(dir, "control"))
+}
+
+// sendThrough starts a program with a configuration, and sends it records through the Unix socket
+// that it opens.
+func sendThrough(t *testing.T, socket, config, text, program string, args ...string) {
+	t.Helper()
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(rsyslogd, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
+	cmd := exec.Command(program, args...)
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
@@ -302,11 +325,11 @@ action(type="omfwd" target="127.0.0.1" port=%[3]q protocol="tcp" TCP_Framing="oc
 		cmd.Process.Kill() // nothing is left to write: all records have arrived
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("rsyslogd:\n%s", &log)
+			t.Logf("%s:\n%s", program, &log)
 		}
 	})
 	var conn net.Conn
-	testrig.WaitFor(t, "rsyslogd", func() (ok bool) {
+	testrig.WaitFor(t, program, func() (ok bool) {
 		var err error
 		conn, err = net.DialTimeout("unixgram", socket, time.Second)
 		return err == nil
