@@ -53,7 +53,7 @@ simulate: ## the rules of reading and delivery against SEEDS (100000) random sen
 	go test ./internal/delivery -run TestSimulation -count=1 -timeout 24h -sim.seeds $(SEEDS)
 
 mutants: ## the same with one rule broken after the other: each has to be noticed
-	go test ./internal/delivery -run TestMutants -count=1 -sim.mutants
+	go test ./internal/delivery -run TestMutants -count=1 -timeout 2h -sim.mutants
 
 bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, half an hour, into docs/performance.md; BENCH=FLAGS
 	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json $(BENCH)
