@@ -62,13 +62,22 @@ func single(v Value) any {
 		return Other
 	}
 	if v.Kind == Float { // the decoder has taken it, so this is no fault
-		f, _ := strconv.ParseFloat(strings.ReplaceAll(v.Text, "_", ""), 64)
+		text := strings.ReplaceAll(v.Text, "_", "")
+		if strings.HasSuffix(text, "nan") { // ParseFloat takes it without a sign only
+			text = "nan"
+		}
+		f, _ := strconv.ParseFloat(text, 64)
 		return floatText(f)
 	}
 	return fmt.Sprint(v.Kind, " ", v.Text)
 }
 
-func floatText(f float64) string { return fmt.Sprint(Float, " ", math.Float64bits(f)) }
+func floatText(f float64) string {
+	if math.IsNaN(f) { // of which there are many
+		return "nan"
+	}
+	return fmt.Sprint(Float, " ", math.Float64bits(f))
+}
 
 // flatten turns what the decoder returns into the form of rebuild.
 func flatten(v any, inList bool) any {
