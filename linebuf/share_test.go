@@ -103,7 +103,7 @@ func TestCopiesAreChargedLikeTheirOriginal(t *testing.T) {
 	p.Put(views[0])
 	plain := p.MustGet(10)
 	if c := p.TryGetLike(plain, 10); c.account != nil || p.TryGetLike(plain, 4096) != nil {
-		t.Error("a copy is charged to nobody's account, or exceeds the budget")
+		t.Error("a copy is charged to no account, or exceeds the budget")
 	} else {
 		p.Put(c)
 	}

@@ -165,7 +165,7 @@ type tcpSocket struct {
 	taken bool // it was opened elsewhere: package net does not know the settings of keepalive
 }
 
-// AcceptTCP waits for the next connection, whoever it is from.
+// AcceptTCP waits for the next connection and, if the socket was opened elsewhere, sets keepalive.
 func (s tcpSocket) AcceptTCP() (*net.TCPConn, error) {
 	conn, err := s.TCPListener.AcceptTCP()
 	if err == nil && s.taken {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// What cannot be a list holds nothing up: a pipe that nobody writes to, a link to itself, and a
-// file that is too large.
+// A lookup fails, and does not hang, if the path is a pipe without a writer, a symbolic link to
+// itself or to a device, or a file that is too large.
 func TestFileThatIsNone(t *testing.T) {
 	r := newFileRig(t, "targets.json")
 	if err := syscall.Mkfifo(r.path, 0o600); err != nil {

@@ -16,7 +16,7 @@ func (h *handing) Accepted(fd int, _ netip.AddrPort) { h.accepted <- fd }
 func (h *handing) AcceptFailed(error)                {}
 
 // A listener that was closed stayed registered with its loop, if its socket had another descriptor:
-// the kernel woke that loop for a connection, and nobody accepted it.
+// the kernel woke that loop for a new connection, which it did not accept.
 func TestClosedListenerIsNotWoken(t *testing.T) {
 	g := start(t, 2)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
