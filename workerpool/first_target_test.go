@@ -30,11 +30,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 		a := r.addPeer("a")
 		r.must(r.pool.Add(a.addr))
 		r.pass(30 * time.Second)
-		select {
-		case <-r.done:
-		default:
-			t.Error("does not end")
-		}
+		r.wantEnded()
 		r.wantOnce()
 	})
 	inBubble(t, "and for nothing if there are no lines", func(t *testing.T) {
@@ -43,11 +39,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 		close(r.lines)
 		r.pool.EndInput()
 		synctest.Wait()
-		select {
-		case <-r.done:
-		default:
-			t.Error("does not end")
-		}
+		r.wantEnded()
 		r.wantErr(r.pool.Add(newPeer("a").addr), ErrEnding)
 	})
 	inBubble(t, "until it is told to stop", func(t *testing.T) {
@@ -55,11 +47,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 		r.sendFullBuffers()
 		r.hard()
 		synctest.Wait()
-		select {
-		case <-r.done:
-		default:
-			t.Error("does not end")
-		}
+		r.wantEnded()
 	})
 	inBubble(t, "with keys, also after the end of the input", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 4)
@@ -74,22 +62,14 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 		if a.bytes() == 0 {
 			t.Error("gets nothing")
 		}
-		select {
-		case <-r.done:
-		default:
-			t.Error("does not end")
-		}
+		r.wantEnded()
 	})
 	inBubble(t, "with keys, for nothing", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 4)
 		close(r.lines)
 		r.pool.EndInput()
 		synctest.Wait()
-		select {
-		case <-r.done:
-		default:
-			t.Error("does not end")
-		}
+		r.wantEnded()
 	})
 	inBubble(t, "with keys", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 4)

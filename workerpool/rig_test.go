@@ -278,6 +278,16 @@ func sequenceOf(text []byte) iter.Seq[int] {
 	}
 }
 
+// wantEnded demands that Run has returned.
+func (r *rig) wantEnded() {
+	r.t.Helper()
+	select {
+	case <-r.done:
+	default:
+		r.t.Error("does not end")
+	}
+}
+
 func (r *rig) wantNoFaults() {
 	r.t.Helper()
 	for _, p := range r.peers {

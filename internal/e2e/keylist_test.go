@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,30 +125,16 @@ func TestKeysKeepTheirOrderAsAFileChanges(t *testing.T) {
 	for range 3 {
 		targets = append(targets, startKeyTarget(t, flow.ledger))
 	}
-	path := filepath.Join(t.TempDir(), "targets.yaml")
-	put := func(listed ...*keyTarget) {
-		t.Helper()
-		var text strings.Builder
-		text.WriteString("- targets:\n")
-		for _, x := range listed {
-			text.WriteString(fmt.Sprintf("  - %q\n", x.HostPort))
-		}
-		if err := os.WriteFile(path+".new", []byte(text.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(targets[:2]...)
-	s.Process = s.StartLinesplit(nil, "-target", "file://"+path+"?refresh=1s", "-key", "field:1", "-connections", "2")
+	f := listFile{s, filepath.Join(t.TempDir(), "targets.yaml")}
+	putList(f, targets[:2]...)
+	s.Process = s.StartLinesplit(nil, "-target", "file://"+f.path+"?refresh=1s", "-key", "field:1", "-connections", "2")
 	flow.start(s.Process.Listeners[0], 2, 500)
 	flow.at(targets[0], 200)
 	flow.at(targets[1], 200)
-	put(targets...)
+	putList(f, targets...)
 	flow.at(targets[2], 200)
 	gone := targets[0]
-	put(targets[1:]...)
+	putList(f, targets[1:]...)
 	gone.shutDown() // a target that is down and not listed goes at once
 	testrig.WaitFor(t, "a target that is not listed goes", func() bool {
 		return !strings.Contains(s.Process.Metrics().Dump(), `linesplit_target_up{target="`+gone.Target()+`"`)
@@ -159,7 +143,7 @@ func TestKeysKeepTheirOrderAsAFileChanges(t *testing.T) {
 		flow.at(x, 200)
 	}
 	gone.start()
-	put(targets...)
+	putList(f, targets...)
 	flow.at(gone, 200)
 	flow.finish(s)
 }

@@ -287,16 +287,22 @@ func TestPauseLeavesConnectionsInTheBacklog(t *testing.T) {
 	eventually(t, "all accepted", func() bool { return s.count() == 40 })
 }
 
-// LastCall empties the backlog before it calls done, and calls it although connections keep coming.
-func TestLastCall(t *testing.T) {
-	g := start(t, 1)
-	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
+// serveBacklog returns a paused listener with n connections in its backlog.
+func serveBacklog(t *testing.T, n int) *echoes {
+	t.Helper()
+	s, addr := serve(t, start(t, 1), "tcp", "127.0.0.1:0")
 	on(t, s.loop, s.ln.Pause)
-	for range 40 {
+	for range n {
 		nc, err := net.Dial("tcp", addr.String())
 		must(t, err)
-		defer nc.Close()
+		t.Cleanup(func() { nc.Close() })
 	}
+	return s
+}
+
+// LastCall empties the backlog before it calls done, and calls it although connections keep coming.
+func TestLastCall(t *testing.T) {
+	s := serveBacklog(t, 40)
 	done := make(chan int, 1)
 	begin := time.Now()
 	on(t, s.loop, func() { s.ln.LastCall(func() { done <- s.count(); s.ln.Close() }) })
@@ -311,14 +317,7 @@ func TestLastCall(t *testing.T) {
 // A loop that has had no time to accept before the wait is over looks at the backlog once more. It
 // used to reset the connections that it had not accepted in its next turn.
 func TestLastCallOfABusyLoop(t *testing.T) {
-	g := start(t, 1)
-	s, addr := serve(t, g, "tcp", "127.0.0.1:0")
-	on(t, s.loop, s.ln.Pause)
-	for range 40 {
-		nc, err := net.Dial("tcp", addr.String())
-		must(t, err)
-		defer nc.Close()
-	}
+	s := serveBacklog(t, 40)
 	done := make(chan int, 1)
 	on(t, s.loop, func() {
 		s.ln.LastCall(func() { done <- s.count(); s.ln.Close() })
