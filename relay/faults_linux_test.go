@@ -31,6 +31,9 @@ func TestReplyBeforeTheEndOfTheRequestIsComplete(t *testing.T) {
 					c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 					discard(c)
 				}
+				c.(interface{ CloseRead() error }).CloseRead() // a Unix socket takes no more from now on
+				c.SetReadDeadline(time.Time{})
+				discard(c)
 			})
 			r := start(t, Options{}, s.name())
 			c := r.dial()

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"linesplit/admin"
@@ -32,11 +33,17 @@ func wantGroup(t *testing.T, m testrig.Metrics, name string, lines, dropped floa
 	}
 }
 
-func waitForGroup(t *testing.T, p *testrig.Process, name string) (m testrig.Metrics) {
+// waitForGroups waits until the named groups of a process have nothing queued and nothing retained,
+// and returns the metrics of that moment.
+func waitForGroups(t *testing.T, p *testrig.Process, names ...string) (m testrig.Metrics) {
 	t.Helper()
-	testrig.WaitFor(t, "the group "+name+" is at rest", func() bool {
+	testrig.WaitFor(t, fmt.Sprintf("the groups %q are at rest", names), func() bool {
 		m = p.Metrics()
-		return m.Sum("linesplit_group_queued_lines", "group", name)+m.Sum("linesplit_group_retained_lines", "group", name) == 0
+		var held float64
+		for _, name := range names {
+			held += m.Sum("linesplit_group_queued_lines", "group", name) + m.Sum("linesplit_group_retained_lines", "group", name)
+		}
+		return held == 0
 	})
 	return m
 }
@@ -61,8 +68,7 @@ func TestEachGroupGetsEachLine(t *testing.T) {
 	main.WaitForAllLines()
 	archive.WaitForAllLines()
 	main.CheckLeaks()
-	waitForGroup(t, main.Process, "main")
-	m := waitForGroup(t, main.Process, "archive")
+	m := waitForGroups(t, main.Process, "main", "archive")
 	wantGroup(t, m, "main", float64(main.Sent.Lines()), 0)
 	wantGroup(t, m, "archive", float64(main.Sent.Lines()), 0)
 	if n := m.Sum("linesplit_memory_bytes"); n != 0 {
@@ -92,7 +98,7 @@ func TestBestEffortGroupDropsBeyondItsBudget(t *testing.T) {
 	main.StartSenders(2, testrig.SenderOptions{Lines: 40_000})
 	main.WaitForSenders()
 	main.WaitForAllLines()
-	m := waitForGroup(t, main.Process, "main")
+	m := waitForGroups(t, main.Process, "main")
 	wantGroup(t, m, "main", 80_000, 0)
 	dropped := m.Sum("linesplit_group_dropped_lines_total", "group", "archive")
 	const copies = 4 * (4<<10 + 16<<10) // each connection may copy small lines, and its part of a burst
@@ -102,7 +108,7 @@ func TestBestEffortGroupDropsBeyondItsBudget(t *testing.T) {
 	for _, sink := range archive.Sinks {
 		sink.Resume()
 	}
-	m = waitForGroup(t, main.Process, "archive")
+	m = waitForGroups(t, main.Process, "archive")
 	wantGroup(t, m, "archive", 80_000, dropped)
 	if main.CountLogLines("group is over its budget") == 0 {
 		t.Error("the log does not say so")
@@ -128,7 +134,7 @@ func TestRequiredGroupHoldsUpSenders(t *testing.T) {
 	archive.Sent = main.Sent
 	main.WaitForAllLines()
 	archive.WaitForAllLines()
-	m := waitForGroup(t, main.Process, "archive")
+	m := waitForGroups(t, main.Process, "archive")
 	wantGroup(t, m, "archive", float64(main.Sent.Lines()), 0)
 	main.Terminate(0)
 }

@@ -72,8 +72,7 @@ func TestGroupsFollowFiles(t *testing.T) {
 	archive.Sent = main.Sent
 	main.WaitForAllLines()
 	archive.WaitForAllLines()
-	waitForGroup(t, main.Process, "main")
-	m := waitForGroup(t, main.Process, "archive")
+	m := waitForGroups(t, main.Process, "main", "archive")
 	wantGroup(t, m, "main", float64(main.Sent.Lines()), 0)
 	wantGroup(t, m, "archive", float64(main.Sent.Lines()), 0)
 	main.Terminate(0)

@@ -42,9 +42,9 @@ func TestGroupsInTables(t *testing.T) {
 	for _, of := range []*testrig.Stage{s.Stage, archive, audit} {
 		of.WaitForAllLines()
 	}
-	waitForGroup(t, s.Process, "archive")
-	m := waitForGroup(t, s.Process, "audit")
-	for _, name := range []string{"main", "archive", "audit"} {
+	groups := []string{"main", "archive", "audit"}
+	m := waitForGroups(t, s.Process, groups...)
+	for _, name := range groups {
 		wantGroup(t, m, name, float64(s.Sent.Lines()), 0)
 	}
 	s.Terminate(0)

@@ -105,8 +105,7 @@ func TestKeysKeepTheirOrderInEachGroup(t *testing.T) {
 	for name, g := range map[string]*keyGroup{"main": main, "archive": archive} {
 		testrig.WaitFor(t, "all lines in group "+name, func() bool { return g.has(senders.sent) })
 	}
-	waitForGroup(t, s.Process, "main")
-	m := waitForGroup(t, s.Process, "archive")
+	m := waitForGroups(t, s.Process, "main", "archive")
 	wantGroup(t, m, "main", float64(senders.lines()), 0)
 	wantGroup(t, m, "archive", float64(senders.lines()), 0)
 	if n := m.Sum("linesplit_memory_bytes"); n != 0 {
@@ -176,7 +175,7 @@ func TestKeysWithAGroupThatHangs(t *testing.T) {
 	main.flow("while the other group hangs", nil, 2000)
 	senders.stop()
 	testrig.WaitFor(t, "all lines in the main group", func() bool { return main.has(senders.sent) })
-	m := waitForGroup(t, s.Process, "main")
+	m := waitForGroups(t, s.Process, "main")
 	wantGroup(t, m, "main", float64(senders.lines()), 0)
 	const copies = 2 * (4<<10 + 16<<10) // each connection may copy small lines, and its part of a burst
 	if n := m.Sum("linesplit_group_memory_bytes", "group", "archive"); n > 64<<10+copies {

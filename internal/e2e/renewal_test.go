@@ -112,8 +112,7 @@ func TestConnectionsOfGroupsAreRenewed(t *testing.T) {
 	archive.WaitForAllLines()
 	expectQuiet(main)
 	main.CheckLeaks()
-	waitForGroup(t, main.Process, "main")
-	m := waitForGroup(t, main.Process, "archive")
+	m := waitForGroups(t, main.Process, "main", "archive")
 	main.Terminate(0)
 	for name, s := range map[string]*testrig.Stage{"main": main, "archive": archive} {
 		wantGroup(t, m, name, float64(main.Sent.Lines()), 0)
