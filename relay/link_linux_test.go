@@ -2,7 +2,6 @@ package relay
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -197,9 +196,8 @@ func TestClientThatCannotLeaveItsLoopIsReset(t *testing.T) {
 	})
 	o := Options{Tuning: Tuning{DialOptions: target.Options{TLS: func() *tls.Config { return client }}}}
 	r := start(t, o, "tls://"+s.Addr().String())
-	n, err := r.dial().Read(make([]byte, 1))
-	if !errors.Is(err, unix.ECONNRESET) {
-		t.Errorf("read %d bytes, %v; want a reset", n, err)
+	if err := r.refusal(); !isReset(err) {
+		t.Errorf("%v; want a reset", err)
 	}
 	if rec := r.log.one(t); rec.End != "dial-failed" {
 		t.Errorf("%+v", rec)

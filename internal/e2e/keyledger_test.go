@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"linesplit/internal/simulate/sink"
 	"linesplit/internal/testrig"
 )
 
@@ -211,7 +212,7 @@ func (c *keyConn) take(b []byte) {
 
 // end closes the listener, calls do for each connection, and waits until all have ended.
 func (x *keyTarget) end(do func(c *keyConn)) {
-	x.ln.Close()
+	sink.CloseListener(x.ln)
 	x.mu.Lock()
 	for c := range x.conns {
 		do(c)

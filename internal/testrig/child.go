@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"linesplit/internal/simulate/sink"
 	"linesplit/internal/simulate/tally"
 )
 
@@ -140,7 +141,7 @@ func startChild(tb testing.TB, c *Child) *Child {
 	if err != nil {
 		tb.Fatalf("target process: %v", err)
 	}
-	ln.Close()
+	sink.CloseListener(ln)
 	c.addr = ln.Addr().String()
 	c.Start()
 	tb.Cleanup(c.Kill)

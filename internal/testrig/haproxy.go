@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"linesplit/internal/simulate/sink"
 )
 
 // FindHAProxy returns the path of HAProxy, or skips the test.
@@ -36,7 +38,7 @@ func StartHAProxy(tb testing.TB, haproxy string, backends ...string) []string {
 		if err != nil {
 			tb.Fatalf("haproxy: %v", err)
 		}
-		ln.Close()
+		sink.CloseListener(ln)
 		addrs = append(addrs, ln.Addr().String())
 		fmt.Fprintf(config, "listen l%d\n bind %s\n server s %s\n", i, addrs[i], backend)
 	}

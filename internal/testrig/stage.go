@@ -10,6 +10,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"linesplit/internal/simulate/sink"
 )
 
 // fastRate is the lowest rate of a sender, in lines per second, that takes most of a small machine.
@@ -30,7 +32,7 @@ func FreeHostPort(t *testing.T) HostPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer sink.CloseListener(ln)
 	return HostPort(ln.Addr().String())
 }
 

@@ -180,6 +180,6 @@ func (s *stage) freeAddress() string {
 		s.fail(Unproven, "%w", err)
 		return ""
 	}
-	defer ln.Close()
+	defer sink.CloseListener(ln)
 	return ln.Addr().String()
 }
