@@ -16,9 +16,8 @@ import (
 // grudging is a KeyedOutlet of all connections that takes some lines at a time, and drops those
 // that begin with a minus sign.
 type grudging struct {
-	pool *linebuf.Pool
-
 	mu      sync.Mutex // guards the fields below
+	pool    *linebuf.Pool
 	room    chan struct{}
 	most    int // lines that it takes of one offer; 0: none
 	untold  int // that were taken since the last Flush
@@ -92,8 +91,15 @@ func (g *grudging) output() string {
 
 func newKeyedRig(t *testing.T, g *grudging, ln net.Listener) *rig {
 	r := newRig(t, ln, plenty, Options{Outlet: func() Outlet { return g }})
-	g.pool = r.pool
+	g.use(r.pool)
 	return r
+}
+
+// use sets the pool that buffers go back to, while loops run already.
+func (g *grudging) use(pool *linebuf.Pool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pool = pool
 }
 
 // An outlet that takes lines bit by bit gets them in order, and what it takes or drops is counted
@@ -179,7 +185,8 @@ func TestSendersThatWaitForLanesHoldUpNoOthers(t *testing.T) {
 		}
 		return free
 	}})
-	full.pool, free.pool = r.pool, r.pool
+	full.use(r.pool)
+	free.use(r.pool)
 	in := numbered(0, 10, 100)
 	for n := range gateWidth + 1 {
 		write(t, dial(t, r.addr), in)
