@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"math"
 	"time"
 
 	"linesplit/linebuf"
@@ -166,7 +167,9 @@ func (c *outConn) surelyRead() uint64 {
 
 // freshFor is the time for which acknowledged data is retained whatever the estimate says, as
 // far as it may be hidden from the estimate and the window has room. A receiver that is slower
-// than it seems has its backlog there, and one starved of CPU time may be seconds behind.
+// than it seems has its backlog there, and one starved of CPU time may be seconds behind. Where
+// little can be hidden, that is retained for the resend age instead: a receiver of few lines a
+// second that was starved for longer held half a megabyte.
 const freshFor = 2 * time.Second
 
 // confirmable returns the position before which everything counts as read now. With exact knowledge
@@ -175,16 +178,19 @@ const freshFor = 2 * time.Second
 func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 	c.ageHistory.note(now, c.arrived(), age)
 	c.freshHistory.note(now, c.arrived(), freshFor)
-	shown := c.arrived() - min(c.arrived(), c.seen.Hidden)
+	aged := c.ageHistory.before(now.Add(-age))
 	pos := c.seen.Read
 	if c.seen.Hidden > 0 {
-		old := max(c.freshHistory.before(now.Add(-freshFor)), shown)
+		old := c.freshHistory.before(now.Add(-freshFor))
+		if c.seen.Hidden < math.MaxUint64 {
+			old = max(min(old, aged), c.arrived()-min(c.arrived(), c.seen.Hidden))
+		}
 		pos = min(pos, old-min(old, c.seen.Unread))
 	}
 	if !c.seen.SeemsRead() {
 		return pos
 	}
-	return max(pos, c.ageHistory.before(now.Add(-age)))
+	return max(pos, aged)
 }
 
 // markEnding notes that the connection is to be left.

@@ -25,9 +25,13 @@ const (
 	numKnowledge
 )
 
-// hiddenFor is how long the model hides unread bytes from the estimate, at most. It is less than
-// freshFor, which is what protects them.
-const hiddenFor = freshFor - 250*time.Millisecond
+// The model hides unread bytes from the estimate for some time, which is less than what protects
+// them: freshFor or, for a few bytes, the least resend age of the simulation.
+const (
+	hiddenFor  = freshFor - 250*time.Millisecond
+	hiddenMost = 3000 // bytes that simTarget.little hides
+	littleFor  = minResendAge - 250*time.Millisecond
+)
 
 // simTarget is a receiving process, its kernel, and the network to it.
 type simTarget struct {
@@ -43,6 +47,7 @@ type simTarget struct {
 	finFirst  bool          // half-closes each connection at its start, and reads on
 	answers   bool          // it answers our FIN with its own
 	errs      bool          // estimates hide unread bytes for a while
+	little    bool          // they hide hiddenMost bytes at most, and for longer
 	drainedAt time.Time     // when it was last told to take no more lines
 	mayBeDown bool          // a dial or a check has failed by its fault
 	conns     []*simConn    // all that there ever were
@@ -133,7 +138,7 @@ func (c *simConn) advance(now time.Time, ms int) {
 	if before != [2]int{c.acked, c.read} {
 		c.stillFrom = now
 	}
-	for len(c.arrivals) > 1 && now.Sub(c.arrivals[1].at) > hiddenFor {
+	for len(c.arrivals) > 1 && now.Sub(c.arrivals[1].at) > c.to.hides() {
 		c.arrivals = c.arrivals[1:]
 	}
 }
@@ -222,7 +227,7 @@ func (c *simConn) reset(err error) {
 }
 
 // unreadSeen is the estimate of the unread bytes: never fewer than those that arrived more than
-// hiddenFor ago.
+// hides ago.
 func (c *simConn) unreadSeen(now time.Time) int {
 	unread := c.acked - c.read
 	if c.to.knows != estimated || !c.to.errs || len(c.arrivals) == 0 {
@@ -230,12 +235,23 @@ func (c *simConn) unreadSeen(now time.Time) int {
 	}
 	old := 0
 	for _, a := range c.arrivals {
-		if now.Sub(a.at) > hiddenFor {
+		if now.Sub(a.at) > c.to.hides() {
 			old = a.pos
 		}
 	}
 	certain := max(0, old-c.read)
+	if c.to.little {
+		certain = max(certain, unread-hiddenMost)
+	}
 	return certain + c.to.rng.IntN(1+unread-certain)
+}
+
+// hides returns how long the estimate may hide unread bytes.
+func (t *simTarget) hides() time.Duration {
+	if t.little {
+		return littleFor
+	}
+	return hiddenFor
 }
 
 // Progress returns what the machine learns at a look.
@@ -255,6 +271,9 @@ func (c *simConn) Progress() target.Progress {
 	case estimated:
 		p.Read = uint64(c.acked - min(c.acked, 2*unread+16))
 		p.Hidden = math.MaxUint64
+		if c.to.little {
+			p.Hidden = hiddenMost
+		}
 		p.Rising = now.Before(c.risingTo)
 		p.WindowStable = still
 		p.WindowRecovered = still && c.read == c.acked

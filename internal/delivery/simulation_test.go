@@ -213,7 +213,7 @@ func (s *sim) addAs(backup bool) *simTarget {
 	name := s.prefix + "t" + strconv.Itoa(s.nTargets) + ":1"
 	age := time.Duration(s.rng.IntN(3)) * target.MinAge // of connections; 0: no limit
 	x := &simTarget{name: name, rng: s.rng, knows: knowledge(s.rng.IntN(int(numKnowledge))), answers: true,
-		dialTime: time.Millisecond, rate: 1 + s.rng.IntN(200), errs: s.plot == storm,
+		dialTime: time.Millisecond, rate: 1 + s.rng.IntN(200), errs: s.plot == storm, little: s.rng.IntN(2) == 0,
 		Backend: NewBackend(target.Address{Scheme: target.SchemeTCP, Host: name, MaxAge: age, Backup: backup,
 			Framing: s.someFraming()}, nil)}
 	if s.plot == peaceful {
@@ -252,7 +252,7 @@ func (s *sim) tune() {
 		DeadTimeout:      time.Duration(3+s.rng.IntN(30)) * time.Second,
 		FailbackInterval: time.Duration(1+s.rng.IntN(60)) * time.Second,
 		FailbackProbe:    time.Duration(1+s.rng.IntN(10)) * time.Second,
-		ResendAge:        time.Duration(3+s.rng.IntN(10)) * time.Second,
+		ResendAge:        minResendAge + time.Duration(s.rng.IntN(10))*time.Second,
 		WindowMax:        s.window,
 		StayHome:         s.stay,
 		Embedded:         s.someRule(),
@@ -261,6 +261,9 @@ func (s *sim) tune() {
 		s.tuneIntake()
 	}
 }
+
+// minResendAge is the least resend age of the simulation.
+const minResendAge = 3 * time.Second
 
 // simWindow is so large that no window reaches it: with estimates, the limit may cut off what
 // protects unread lines.
