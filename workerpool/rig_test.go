@@ -400,6 +400,19 @@ func (r *rig) stop(limit time.Duration) Stats {
 }
 
 // inBubble runs a subtest in a synctest bubble.
+// holdTurns keeps all workers, which wait for events, from acting on any until release is called.
+func (r *rig) holdTurns() (release func()) {
+	workers := *r.pool.running.Load()
+	for _, w := range workers {
+		w.turn.Lock()
+	}
+	return func() {
+		for _, w := range workers {
+			w.turn.Unlock()
+		}
+	}
+}
+
 func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
