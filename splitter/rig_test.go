@@ -41,6 +41,7 @@ type rig struct {
 	hard context.CancelFunc
 
 	served chan struct{} // closed when Serve has returned
+	taken  chan struct{} // closed when the output is complete
 	err    error         // what it returned
 
 	mu   sync.Mutex
@@ -70,8 +71,8 @@ func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options)
 		o.Loops = *loopsFlag
 	}
 	r.Splitter = New(r.pool, out, o)
-	taken := make(chan struct{})
-	go func() { defer close(taken); r.take(out) }()
+	r.taken = make(chan struct{})
+	go func() { defer close(r.taken); r.take(out) }()
 	go func() {
 		defer close(r.served)
 		r.err = r.Serve(soft, hard, ln)
@@ -81,7 +82,7 @@ func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options)
 		softCancel()
 		hardCancel()
 		<-r.served
-		<-taken
+		<-r.taken
 		if n := r.pool.InUse(); n != 0 {
 			t.Errorf("%d bytes were never put back", n)
 		}
@@ -181,6 +182,7 @@ func (r *rig) end() Stats {
 	r.t.Helper()
 	r.soft()
 	r.ended()
+	<-r.taken
 	if r.err != nil {
 		r.t.Errorf("Serve: %v", r.err)
 	}
