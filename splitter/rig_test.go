@@ -61,7 +61,8 @@ func newRig(t *testing.T, ln net.Listener, budget int64, o Options) *rig {
 
 func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options) *rig {
 	t.Helper()
-	r := &rig{t: t, pool: linebuf.NewPool(budget), addr: ln.Addr(), served: make(chan struct{})}
+	r := &rig{t: t, pool: linebuf.NewPool(budget), addr: ln.Addr(),
+		served: make(chan struct{}), taken: make(chan struct{})}
 	soft, softCancel := context.WithCancel(context.Background())
 	hard, hardCancel := context.WithCancel(context.Background())
 	r.soft, r.hard = softCancel, hardCancel
@@ -71,7 +72,6 @@ func newRigOn(t *testing.T, ln net.Listener, budget int64, queue int, o Options)
 		o.Loops = *loopsFlag
 	}
 	r.Splitter = New(r.pool, out, o)
-	r.taken = make(chan struct{})
 	go func() { defer close(r.taken); r.take(out) }()
 	go func() {
 		defer close(r.served)

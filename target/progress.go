@@ -95,7 +95,7 @@ const (
 	// bytes.
 	largeSegment = 16 << 10
 	// hiddenLarge is [Progress.Hidden] with large segments, in bytes. A Linux receiver that was
-	// starved of CPU time hid some 64 KiB; the rest is for safety.
+	// starved of CPU time hid half a megabyte; the rest is for safety.
 	hiddenLarge = 1 << 20
 )
 

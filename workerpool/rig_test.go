@@ -399,7 +399,6 @@ func (r *rig) stop(limit time.Duration) Stats {
 	return s
 }
 
-// inBubble runs a subtest in a synctest bubble.
 // holdTurns keeps all workers, which wait for events, from acting on any until release is called.
 func (r *rig) holdTurns() (release func()) {
 	workers := *r.pool.running.Load()
@@ -413,6 +412,7 @@ func (r *rig) holdTurns() (release func()) {
 	}
 }
 
+// inBubble runs a subtest in a synctest bubble.
 func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })

@@ -168,8 +168,8 @@ func (c *outConn) surelyRead() uint64 {
 // freshFor is the time for which acknowledged data is retained whatever the estimate says, as
 // far as it may be hidden from the estimate and the window has room. A receiver that is slower
 // than it seems has its backlog there, and one starved of CPU time may be seconds behind. Where
-// little can be hidden, that is retained for the resend age instead: a receiver of few lines a
-// second that was starved for longer held half a megabyte.
+// little can be hidden, that is retained for the resend age instead: a receiver of some hundred
+// kilobytes a second that was starved for longer held half a megabyte.
 const freshFor = 2 * time.Second
 
 // confirmable returns the position before which everything counts as read now. With exact knowledge
