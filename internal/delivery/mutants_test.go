@@ -22,8 +22,9 @@ type mutant struct {
 var mutants = []mutant{
 	{"what has only just arrived is not trusted to be read", "outconn.go",
 		"if c.seen.Hidden > 0 {", "if false {"},
-	{"where little can be hidden, it is not trusted to be read for the resend age", "outconn.go",
-		"max(min(old, aged),", "max(old,"},
+	{"as much as can hide is not trusted to be read for the resend age", "outconn.go",
+		"old := max(aged, c.arrived()-min(c.arrived(), c.seen.Hidden))",
+		"old := max(c.ageHistory.before(now.Add(-min(age, 2*time.Second))), c.arrived()-min(c.arrived(), c.seen.Hidden))"},
 	{"what seems unread counts beside what is hidden", "outconn.go",
 		"old-min(old, c.seen.Unread)", "old"},
 	{"age confirms only what seems read", "outconn.go",

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"math"
 	"time"
 
 	"linesplit/linebuf"
@@ -48,7 +47,6 @@ type outConn struct {
 	readTo       uint64     // the greatest surelyRead
 	lastProgress time.Time  // when readTo last grew
 	ageHistory   ackHistory // over -resend-age
-	freshHistory ackHistory // over freshFor
 	confirmed    bool       // some of its lines were
 	stuck        bool
 	exact        bool          // counted in backend.exact
@@ -165,26 +163,18 @@ func (c *outConn) surelyRead() uint64 {
 	return arrived - min(c.seen.Unread, arrived)
 }
 
-// freshFor is the time for which acknowledged data is retained whatever the estimate says, as
-// far as it may be hidden from the estimate and the window has room. A receiver that is slower
-// than it seems has its backlog there, and one starved of CPU time may be seconds behind. Where
-// little can be hidden, that is retained for the resend age instead: a receiver of some hundred
-// kilobytes a second that was starved for longer held half a megabyte.
-const freshFor = 2 * time.Second
-
 // confirmable returns the position before which everything counts as read now. With exact knowledge
-// that is what the peer has read, and nothing is fresh or hidden. Otherwise fresh bytes may be
-// unread although they do not show, and as many before them as show.
+// that is what the peer has read, and nothing is hidden. Otherwise bytes acknowledged within age may
+// be unread although they do not show, as far as anything can hide, and as many before them as show:
+// a receiver that is slower than it seems has its backlog there. One of some hundred kilobytes a
+// second that was starved of CPU time was more than 2 s behind, over the loopback half a megabyte,
+// with 1500-byte packets more than one.
 func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 	c.ageHistory.note(now, c.arrived(), age)
-	c.freshHistory.note(now, c.arrived(), freshFor)
 	aged := c.ageHistory.before(now.Add(-age))
 	pos := c.seen.Read
 	if c.seen.Hidden > 0 {
-		old := c.freshHistory.before(now.Add(-freshFor))
-		if c.seen.Hidden < math.MaxUint64 {
-			old = max(min(old, aged), c.arrived()-min(c.arrived(), c.seen.Hidden))
-		}
+		old := max(aged, c.arrived()-min(c.arrived(), c.seen.Hidden))
 		pos = min(pos, old-min(old, c.seen.Unread))
 	}
 	if !c.seen.SeemsRead() {

@@ -15,30 +15,27 @@ func TestConfirmable(t *testing.T) {
 	for name, c := range map[string]struct {
 		seen target.Progress
 		past uint64 // acknowledged for longer than age
-		late uint64 // acknowledged for longer than freshFor
 		want uint64
 	}{
-		"nothing is old":                 {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 90, 20},
-		"old and nothing unread":         {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 90, 60},
-		"old, but something is unread":   {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 90, 20},
-		"old and at rest":                {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 90, 60},
-		"old, but the window rose":       {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 90, 20},
-		"read is ahead of the age":       {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 90, 80},
-		"read too fresh to trust":        {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 60, 70, 70},
-		"fresh, and something is unread": {target.Progress{Written: 100, Acked: 90, Read: 80, Unread: 5, Hidden: math.MaxUint64}, 60, 70, 65},
-		"little can hide, for longer":    {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 90}, 60, 70, 60},
-		"the same, and unread":           {target.Progress{Written: 100, Acked: 90, Read: 80, Unread: 5, Hidden: 90}, 60, 70, 55},
-		"beyond what can hide":           {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 70, 75},
-		"fresh, but exact":               {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 70, 80},
-		"anything can hide":              {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0, 0},
-		"exact, and something is unread": {target.Progress{Written: 100, Acked: 90, Read: 80, Known: 80, Exact: true, Unread: 10}, 0, 0, 80},
-		"exact, and everything is read":  {target.Progress{Written: 100, Acked: 90, Read: 90, Known: 90, Exact: true}, 0, 0, 90},
-		"no counts":                      {target.Progress{Written: 100, NoCounts: true}, 60, 100, 60},
+		"nothing is old":                 {target.Progress{Written: 100, Acked: 90, Read: 20}, 0, 20},
+		"old and nothing unread":         {target.Progress{Written: 100, Acked: 90, Read: 20}, 60, 60},
+		"old, but something is unread":   {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1}, 60, 20},
+		"old and at rest":                {target.Progress{Written: 100, Acked: 90, Read: 20, Unread: 1, WindowRecovered: true}, 60, 60},
+		"old, but the window rose":       {target.Progress{Written: 100, Acked: 90, Read: 20, Rising: true}, 60, 20},
+		"read is ahead of the age":       {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 80},
+		"too fresh to trust":             {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 60, 60},
+		"fresh, and something is unread": {target.Progress{Written: 100, Acked: 90, Read: 80, Unread: 5, Hidden: math.MaxUint64}, 60, 55},
+		"little can hide":                {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: 15}, 60, 75},
+		"the same, and unread":           {target.Progress{Written: 100, Acked: 90, Read: 80, Unread: 5, Hidden: 15}, 60, 70},
+		"fresh, but exact":               {target.Progress{Written: 100, Acked: 90, Read: 80}, 60, 80},
+		"anything can hide":              {target.Progress{Written: 100, Acked: 90, Read: 80, Hidden: math.MaxUint64}, 0, 0},
+		"exact, and something is unread": {target.Progress{Written: 100, Acked: 90, Read: 80, Known: 80, Exact: true, Unread: 10}, 0, 80},
+		"exact, and everything is read":  {target.Progress{Written: 100, Acked: 90, Read: 90, Known: 90, Exact: true}, 0, 90},
+		"no counts":                      {target.Progress{Written: 100, NoCounts: true}, 60, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := outConn{seen: c.seen}
 			out.ageHistory.note(epoch, c.past, age)
-			out.freshHistory.note(epoch.Add(age-freshFor), c.late, freshFor)
 			if got := out.confirmable(epoch.Add(age), age); got != c.want {
 				t.Errorf("%d, want %d", got, c.want)
 			}

@@ -26,11 +26,10 @@ const (
 )
 
 // The model hides unread bytes from the estimate for some time, which is less than what protects
-// them: freshFor or, for a few bytes, the least resend age of the simulation.
+// them: the least resend age of the simulation.
 const (
-	hiddenFor  = freshFor - 250*time.Millisecond
+	hiddenFor  = minResendAge - 250*time.Millisecond
 	hiddenMost = 3000 // bytes that simTarget.little hides
-	littleFor  = minResendAge - 250*time.Millisecond
 )
 
 // simTarget is a receiving process, its kernel, and the network to it.
@@ -47,7 +46,7 @@ type simTarget struct {
 	finFirst  bool          // half-closes each connection at its start, and reads on
 	answers   bool          // it answers our FIN with its own
 	errs      bool          // estimates hide unread bytes for a while
-	little    bool          // they hide hiddenMost bytes at most, and for longer
+	little    bool          // they hide hiddenMost bytes at most
 	drainedAt time.Time     // when it was last told to take no more lines
 	mayBeDown bool          // a dial or a check has failed by its fault
 	conns     []*simConn    // all that there ever were
@@ -138,7 +137,7 @@ func (c *simConn) advance(now time.Time, ms int) {
 	if before != [2]int{c.acked, c.read} {
 		c.stillFrom = now
 	}
-	for len(c.arrivals) > 1 && now.Sub(c.arrivals[1].at) > c.to.hides() {
+	for len(c.arrivals) > 1 && now.Sub(c.arrivals[1].at) > hiddenFor {
 		c.arrivals = c.arrivals[1:]
 	}
 }
@@ -227,7 +226,7 @@ func (c *simConn) reset(err error) {
 }
 
 // unreadSeen is the estimate of the unread bytes: never fewer than those that arrived more than
-// hides ago.
+// hiddenFor ago.
 func (c *simConn) unreadSeen(now time.Time) int {
 	unread := c.acked - c.read
 	if c.to.knows != estimated || !c.to.errs || len(c.arrivals) == 0 {
@@ -235,7 +234,7 @@ func (c *simConn) unreadSeen(now time.Time) int {
 	}
 	old := 0
 	for _, a := range c.arrivals {
-		if now.Sub(a.at) > c.to.hides() {
+		if now.Sub(a.at) > hiddenFor {
 			old = a.pos
 		}
 	}
@@ -244,14 +243,6 @@ func (c *simConn) unreadSeen(now time.Time) int {
 		certain = max(certain, unread-hiddenMost)
 	}
 	return certain + c.to.rng.IntN(1+unread-certain)
-}
-
-// hides returns how long the estimate may hide unread bytes.
-func (t *simTarget) hides() time.Duration {
-	if t.little {
-		return littleFor
-	}
-	return hiddenFor
 }
 
 // Progress returns what the machine learns at a look.
