@@ -98,6 +98,7 @@ func TestDirectConnectionCountsExactly(t *testing.T) {
 			if r.Received != r.Sent || r.Duplicated+r.Corrupt+r.Torn+r.Cut+r.NeverSent != 0 {
 				t.Errorf("%s\n%s", r, r.Details())
 			}
+			WaitFor(t, "the target counts the lines of its last read, too", func() bool { return sink.Lines() >= int(r.Sent) })
 			if sink.Lines() != int(r.Sent) {
 				t.Errorf("the target counts %d lines, want %d", sink.Lines(), r.Sent)
 			}
