@@ -59,7 +59,8 @@ func TestConnect(t *testing.T) {
 type talker struct {
 	fd    FD
 	talks bool
-	wrote uint32 // packets sent by then
+	wrote uint32        // packets sent by then
+	noted chan struct{} // gets a value once wrote is known
 	after chan socketState
 }
 
@@ -77,6 +78,7 @@ func (c *talker) Ready(_ *Loop, ev Events) {
 		if info, err := unix.GetsockoptTCPInfo(c.fd.Int(), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			c.wrote = info.Segs_out
 		}
+		c.noted <- struct{}{}
 		if c.talks {
 			c.fd.AckAtOnce()
 		}
@@ -99,13 +101,14 @@ func TestConnectThatTalks(t *testing.T) {
 	must(t, err)
 	defer ln.Close()
 	for talks, want := range map[bool]socketState{false: {3, 1}, true: {2, 1}} {
-		c := &talker{talks: talks, after: make(chan socketState, 1)}
+		c := &talker{talks: talks, noted: make(chan struct{}, 1), after: make(chan socketState, 1)}
 		on(t, l, func() { err = l.Connect(&c.fd, netip.MustParseAddrPort(ln.Addr().String()), talks, c) })
 		must(t, err)
 		nc, err := ln.Accept()
 		must(t, err)
 		_, err = io.ReadFull(nc, make([]byte, 5))
 		must(t, err)
+		<-c.noted // an answer is acknowledged by another packet
 		nc.Write([]byte("hello"))
 		if got := <-c.after; got != want {
 			t.Errorf("talks %v: %+v, want %+v", talks, got, want)
