@@ -4,6 +4,10 @@
 // A buffer has one owner at a time. Sending it on a channel hands it over. The last owner puts it
 // back, once, and does not touch it afterwards. [Pool.Share] makes several buffers of one, whose
 // owners share the memory.
+//
+// Lines of which an [Issuer] keeps a copy carry a [Receipt], which tells it when they are not needed
+// any more. Buffers that are made of others ([Pool.Share], [Pool.TryGetLike], [Buffer.Inherit])
+// carry it on.
 package linebuf
 
 import (
@@ -29,10 +33,11 @@ type Buffer struct {
 	// time.Since is exact.
 	Read time.Time
 
-	store []byte  // all of the memory, however B has been resliced; nil for a view
-	next  *Buffer // in the free list
-	class uint8   // size class; see sizeOf
-	free  bool    // the buffer is in the pool; detects a second Put
+	store    []byte    // all of the memory, however B has been resliced; nil for a view
+	receipts []holding // nearly always empty; see Receipt
+	next     *Buffer   // in the free list
+	class    uint8     // size class; see sizeOf
+	free     bool      // the buffer is in the pool; detects a second Put
 
 	views   int      // guarded by Memory.mu: number of views of this buffer that are not put back
 	base    *Buffer  // the buffer of which this is a view; nil for any other

@@ -91,9 +91,15 @@ func (p *Pool) MustGet(size int) *Buffer {
 
 // Put gives back b, which the caller owns until then. It does nothing if b is nil, and panics if b
 // was put back before, since by then it may have another owner.
+//
+// It gives up the receipts of b: its lines are confirmed, or given up and counted. The caller of any
+// other Put calls [Buffer.Forsake] first.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil {
 		return
+	}
+	if len(b.receipts) > 0 {
+		b.release()
 	}
 	p.memory.mu.Lock()
 	defer p.memory.mu.Unlock()

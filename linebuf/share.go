@@ -21,7 +21,20 @@ const maxViews = 1 << 14
 // views share its memory, which goes back to the pool with the last of them. Until then the content
 // must not change, so a view has no room to append to: cap(view.B) is len(view.B). Each account is
 // charged for all of the memory, since any receiver may be the last one to hold it.
+//
+// The view with an index takes over the receipts that b holds for the group with that index. Those
+// of groups that have no view are given up.
 func (p *Pool) Share(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer {
+	first := len(views)
+	views = p.makeViews(b, accounts, views)
+	if len(b.receipts) > 0 {
+		b.divide(views[first:])
+	}
+	return views
+}
+
+// makeViews is Share without the receipts.
+func (p *Pool) makeViews(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer {
 	p.memory.mu.Lock()
 	defer p.memory.mu.Unlock()
 	if b.free || b.base != nil || b.views > 0 {
@@ -58,21 +71,26 @@ func (b *Buffer) Memory() int64 {
 	return int64(cap(b.B))
 }
 
-// TryGetLike is TryGet for a buffer into which the caller copies content of like. The account of
-// like, if it has one, is charged for the buffer.
+// TryGetLike is TryGet for a buffer into which the caller copies lines of like. The account of
+// like, if it has one, is charged for the buffer, which holds the receipts that like holds.
 func (p *Pool) TryGetLike(like *Buffer, size int) *Buffer {
-	return chargedLike(p.TryGet(size), like)
+	return likeOf(p.TryGet(size), like)
 }
 
 // MustGetLike is TryGetLike with MustGet.
-func (p *Pool) MustGetLike(like *Buffer, size int) *Buffer { return chargedLike(p.MustGet(size), like) }
+func (p *Pool) MustGetLike(like *Buffer, size int) *Buffer { return likeOf(p.MustGet(size), like) }
 
-// chargedLike charges the account of like for b, which may be nil, and returns b.
-func chargedLike(b, like *Buffer) *Buffer {
-	if b != nil && like.account != nil {
+// likeOf charges the account of like for b, which may be nil, makes b hold the receipts of like,
+// and returns b.
+func likeOf(b, like *Buffer) *Buffer {
+	if b == nil {
+		return nil
+	}
+	if like.account != nil {
 		b.account = like.account
 		b.account.held.Add(int64(len(b.store)))
 	}
+	b.HoldLike(like)
 	return b
 }
 

@@ -242,7 +242,7 @@ var groupMutants = []mutant{
 	{"each is charged no longer than it holds", "../../linebuf/share.go",
 		"\tv.account.held.Add(-int64(len(b.store)))", ""},
 	{"copies are charged to their group", "../../linebuf/share.go",
-		"if b != nil && like.account != nil {", "if false {"},
+		"\tif like.account != nil {", "\tif false {"},
 	{"nothing is appended to shared memory", "../../linebuf/share.go",
 		"b.B[:len(b.B):len(b.B)]", "b.B"},
 	{"merging saves memory", "window.go",

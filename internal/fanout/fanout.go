@@ -19,7 +19,7 @@ import (
 )
 
 // Max is the largest number of groups.
-const Max = 16
+const Max = linebuf.MaxGroups
 
 // Options describe one group.
 type Options struct {
