@@ -41,8 +41,9 @@ func (p *Pool) NewKeyedOutlet() *KeyedOutlet {
 
 // Offer hands over the lines of b, as far as their lanes have room. If that is all of them, it
 // returns true, and b has another owner. Otherwise b is left with the others, in order, and belongs
-// to the caller, who offers them again before any later lines. Offer never waits. Workers may not
-// know of the lines before the next Flush, which the caller calls before it waits for anything.
+// to the caller, who offers them again before any later lines. A view is handed over as a whole or
+// not at all. Offer never waits. Workers may not know of the lines before the next Flush, which the
+// caller calls before it waits for anything.
 func (o *KeyedOutlet) Offer(b *linebuf.Buffer) bool { return o.source.Offer(b) }
 
 // Flush wakes the workers that Offer has not woken.

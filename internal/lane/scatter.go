@@ -38,7 +38,8 @@ const muchBytes = 64 << 10
 
 // Offer gives the lines of b to their lanes, as far as these have room. If that is all of them, it
 // returns true, and b has another owner. Otherwise b is left with the lines that it could not give
-// away, in order, and belongs to the caller. Offer never waits.
+// away, in order, and belongs to the caller. A view, whose content must not change, is given away
+// as a whole or not at all. Offer never waits.
 //
 // Workers that have nothing else to do may not know of the lines before the next Flush, which the
 // caller calls before it waits for anything.
@@ -151,9 +152,17 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 	if s.whole {
 		return s.giveWhole(b, r.table[slotOf(s.hash)], t, within)
 	}
+	dropped := s.dropped
 	s.split(b, t)
 	if len(t.used) == 1 && t.shares[t.used[0]].size == len(b.B) {
 		return s.giveWhole(b, t.used[0], t, within)
+	}
+	if b.Shared() {
+		if !s.hasRoom(b, t) {
+			s.dropped = dropped
+			return false
+		}
+		within.force = true
 	}
 	blocked := false
 	for _, i := range t.used {
