@@ -5,9 +5,9 @@
 // back, once, and does not touch it afterwards. [Pool.Share] makes several buffers of one, whose
 // owners share the memory.
 //
-// Lines of which an [Issuer] keeps a copy carry a [Receipt], which tells it when they are not needed
-// any more. Buffers that are made of others ([Pool.Share], [Pool.TryGetLike], [Buffer.Inherit])
-// carry it on.
+// Lines of which an [Issuer] keeps a copy carry a [Receipt], which tells it when they are not
+// needed any more. Buffers that are made of others ([Pool.Share], [Pool.TryGetLike],
+// [Buffer.Inherit]) carry it on.
 package linebuf
 
 import (

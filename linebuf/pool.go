@@ -92,8 +92,8 @@ func (p *Pool) MustGet(size int) *Buffer {
 // Put gives back b, which the caller owns until then. It does nothing if b is nil, and panics if b
 // was put back before, since by then it may have another owner.
 //
-// It gives up the receipts of b: its lines are confirmed, or given up and counted. The caller of any
-// other Put calls [Buffer.Forsake] first.
+// It gives up the receipts of b: its lines are confirmed, or given up and counted. In any other
+// case the caller calls [Buffer.Forsake] first.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil {
 		return

@@ -194,10 +194,17 @@ func (c *conn) sendWaiting(b *linebuf.Buffer) error {
 		c.v.counters.queue(n)
 		return nil
 	case <-c.v.hard.Done():
-		c.countDrop(intake.ReasonShutdown, n, nil)
-		c.v.pool.Put(b)
+		c.dropAtShutdown(b)
 		return net.ErrClosed
 	}
+}
+
+// dropAtShutdown drops b, of which no target has got anything. The issuer of its receipts still has
+// the lines.
+func (c *conn) dropAtShutdown(b *linebuf.Buffer) {
+	c.countDrop(intake.ReasonShutdown, countOf(b), nil)
+	b.Forsake()
+	c.v.pool.Put(b)
 }
 
 // countOf counts the lines of b, which has another owner once it is sent.

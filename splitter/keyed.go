@@ -55,7 +55,7 @@ func (c *conn) fit(b *linebuf.Buffer) *linebuf.Buffer {
 	if 4*linebuf.ClassSize(len(b.B)) > cap(b.B) {
 		return b
 	}
-	small := c.v.pool.TryGet(len(b.B))
+	small := c.v.pool.TryGetLike(b, len(b.B))
 	if small == nil {
 		return b
 	}
@@ -86,8 +86,7 @@ func (c *conn) sendKeyed(o KeyedOutlet, b *linebuf.Buffer) error {
 		select {
 		case <-room:
 		case <-c.v.hard.Done():
-			c.countDrop(intake.ReasonShutdown, countOf(b), nil)
-			c.v.pool.Put(b)
+			c.dropAtShutdown(b)
 			return net.ErrClosed
 		}
 	}

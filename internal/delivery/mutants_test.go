@@ -181,7 +181,7 @@ var orderMutants = []mutant{
 	{"nor when lines are rewritten again", "reframe.go",
 		"refused: s.refused + o.Refused", "refused: o.Refused"},
 	{"lines of one lane that share a buffer have one framing", "../lane/lane.go",
-		" && last.Framing == from.Framing {", " {"},
+		" && last.Framing == from.Framing &&", " &&"},
 }
 
 // framingMutants are found by TestSimulation.

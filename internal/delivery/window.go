@@ -89,20 +89,22 @@ const maxMerge = 4 << 10
 const mergeWithin = time.Second
 
 // mergeNewest copies the newest segment behind the one before it if it is small and fits, and
-// returns the buffer that this freed, else nil. A buffer that is charged to a group, such as one
-// whose content others share, is replaced by a larger one from the pool where that saves memory.
+// returns the buffer that this freed, else nil. The merged buffer holds the receipts of both. A
+// buffer that is charged to a group, such as one whose content others share, is replaced by a
+// larger one from the pool where that saves memory.
 func (w *window) mergeNewest(pool *linebuf.Pool) *linebuf.Buffer {
 	if len(w.list)-w.head < 2 {
 		return nil
 	}
 	last, prev := &w.list[len(w.list)-1], &w.list[len(w.list)-2]
-	if last.len() > maxMerge || last.buf.Read.Sub(prev.buf.Read) > mergeWithin {
+	if last.len() > maxMerge || last.buf.Read.Sub(prev.buf.Read) > mergeWithin || !prev.buf.MayInherit(last.buf) {
 		return nil
 	}
 	if room := cap(prev.buf.B) - len(prev.buf.B); last.len() > room && !w.copyForMerge(prev, last, pool) {
 		return nil
 	}
 	prev.buf.B = append(prev.buf.B, last.bytes()...)
+	prev.buf.Inherit(last.buf)
 	prev.lines += last.lines
 	prev.refused += last.refused
 	prev.end = last.end

@@ -136,11 +136,11 @@ type bound struct {
 	force bool  // exceed it: the caller has seen to it that there is room
 }
 
-// bufferLocked returns the newest buffer if size more bytes fit into it and its lines have the
-// framing of from, or otherwise a new one; nil if there is no room for that. The memory comes from
-// the pool without waiting: what all queues hold is bounded by their limits. A new buffer is a
-// larger one behind others, since the worker is busy, and for a sender of many lines: more of them
-// will come before the worker takes these.
+// bufferLocked returns the newest buffer if size more bytes of from fit into it, and their framing
+// and receipts do, or otherwise a new one; nil if there is no room for that. The buffer holds the
+// receipts of from. The memory comes from the pool without waiting: what all queues hold is bounded
+// by their limits. A new buffer is a larger one behind others, since the worker is busy, and for a
+// sender of many lines: more of them will come before the worker takes these.
 func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, to bound) *linebuf.Buffer {
 	n := size
 	if len(from.B) >= fewBytes {
@@ -148,10 +148,13 @@ func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int,
 	}
 	if !q.emptyLocked() {
 		last := q.buffers[len(q.buffers)-1]
-		if size <= cap(last.B)-len(last.B) && last.Framing == from.Framing {
+		if size <= cap(last.B)-len(last.B) && last.Framing == from.Framing && last.MayInherit(from) {
+			last.HoldLike(from)
 			return last
 		}
-		n = max(size, min(2*cap(last.B), maxChunk, int(to.limit/4)))
+		if last.Receipts() == from.Receipts() {
+			n = max(size, min(2*cap(last.B), maxChunk, int(to.limit/4)))
+		}
 	}
 	if !to.force && !q.hasRoomLocked(int64(linebuf.ClassSize(n)), to.limit, from.Read) {
 		return nil
