@@ -153,6 +153,7 @@ func (p *Pool) awaitEnd(hard context.Context, lines <-chan *linebuf.Buffer) {
 				select {
 				case <-room:
 				case <-hard.Done():
+					p.unhanded.Store(b)
 					return
 				}
 			}

@@ -41,6 +41,13 @@ type Options struct {
 
 	Dial Dial // nil dials over the network, with DialOptions
 
+	// Keep gets what is not confirmed when hard ends. It owns each buffer, whose B and Lines are
+	// the unconfirmed lines, and which still holds their receipts if they have some. The lines of
+	// each connection come in the order in which they were written, and before those that wait.
+	// Several workers may call Keep at a time. With nil, such lines stay counted as retained, or as
+	// queued.
+	Keep func(b *linebuf.Buffer)
+
 	ConfirmSeconds delivery.Observer // time from reading a line to its confirmation; nil discards
 	Logger         *slog.Logger
 }
@@ -61,11 +68,12 @@ type Pool struct {
 	offered  atomic.Pointer[[]*worker] // those for outlets; replaced under mu
 	outlets  atomic.Uint32             // made so far
 	clock    clock
-	parts    atomic.Int32  // that outlets may cut before the next tick; see spread
-	routes   *lane.Routes  // of the workers' lanes; nil: lines have no keys
-	staffed  chan struct{} // closed when the first worker starts
-	endInput chan struct{} // see EndInput
-	handed   chan struct{} // closed when awaitEnd has handed over the last line; nil: lines have no keys
+	parts    atomic.Int32                   // that outlets may cut before the next tick; see spread
+	routes   *lane.Routes                   // of the workers' lanes; nil: lines have no keys
+	staffed  chan struct{}                  // closed when the first worker starts
+	endInput chan struct{}                  // see EndInput
+	handed   chan struct{}                  // closed when awaitEnd has handed over the last line; nil: lines have no keys
+	unhanded atomic.Pointer[linebuf.Buffer] // what awaitEnd had no room for when hard ended, or nil
 
 	mu       sync.Mutex // guards the fields below; never held while anything blocks
 	backends []*backend // replaced as a whole
@@ -85,6 +93,7 @@ func New(buffers *linebuf.Pool, o Options) *Pool {
 	p := &Pool{o: o, buffers: buffers, removed: noCounters(), clock: newClock(),
 		staffed: make(chan struct{}), endInput: make(chan struct{}),
 		shared: delivery.NewShared(buffers, o.ConfirmSeconds, o.Logger, nil)}
+	p.shared.SetKeep(o.Keep)
 	if o.Rule != nil {
 		p.routes, p.handed = lane.New(buffers, minLane), make(chan struct{})
 	}
@@ -121,8 +130,8 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 }
 
 // Run takes buffers from lines and owns them from then on. It returns when the channel is
-// closed and everything is confirmed, or soon after hard has ended. The error tells how much
-// was left unconfirmed.
+// closed and everything is confirmed, or soon after hard has ended. Then Options.Keep has got the
+// rest, or the error tells how much was left unconfirmed.
 func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	var running, clock sync.WaitGroup
 	p.startAll(lines, func(w *worker) {
@@ -141,6 +150,7 @@ func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	p.ended.Store(true)
 	close(over)
 	clock.Wait()
+	p.KeepRest()
 	p.flushLogs()
 	if left := p.shared.Retained(); left.Lines > 0 {
 		return fmt.Errorf("%d lines (%d bytes) were taken and not confirmed", left.Lines, left.Bytes)
@@ -271,7 +281,8 @@ func (p *Pool) Targets() (all []*target.Target) {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Retained: p.shared.Retained(), Taken: p.shared.Taken(), Reframed: p.shared.Reframed()}
+	s := Stats{Retained: p.shared.Retained(), Taken: p.shared.Taken(), Kept: p.shared.Kept(),
+		Reframed: p.shared.Reframed()}
 	for _, b := range p.backends {
 		t := b.statsLocked()
 		t.Lanes = p.laneStatsLocked(b)

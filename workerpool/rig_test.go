@@ -192,8 +192,9 @@ func (r *rig) ledger() Stats {
 	s := r.pool.Stats()
 	accounted := s.confirmed()
 	accounted.Add(s.Retained)
+	accounted.Add(s.Kept)
 	if s.Taken != accounted {
-		r.t.Fatalf("taken %+v; confirmed %+v; retained %+v", s.Taken, s.confirmed(), s.Retained)
+		r.t.Fatalf("taken %+v; confirmed %+v; retained %+v; kept %+v", s.Taken, s.confirmed(), s.Retained, s.Kept)
 	}
 	return s
 }

@@ -10,8 +10,9 @@ import (
 // Stats is a snapshot of a pool's counters. A count of bytes includes newlines, or what else tells
 // lines apart.
 type Stats struct {
-	Taken    linebuf.Count // taken from the channel so far
+	Taken    linebuf.Count // taken from the channel so far: confirmed, Retained, Kept, or refused by Reframed
 	Retained linebuf.Count // taken and not confirmed: in windows or in a retry queue
+	Kept     linebuf.Count // handed to Options.Keep, taken from the channel or not
 	Reframed delivery.Reframed
 	Targets  []TargetStats
 	Removed  TargetStats // sums over targets that were removed; only its Counters are set

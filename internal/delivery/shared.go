@@ -69,8 +69,9 @@ type Shared struct {
 	backends atomic.Pointer[Backends]
 
 	taken, retained linebuf.AtomicCount
-	reframed        reframed
-	hindered        loglimit.Limiter // of dials that failed for a lack of resources
+	leftovers
+	reframed reframed
+	hindered loglimit.Limiter // of dials that failed for a lack of resources
 }
 
 // NewShared returns the state of machines that give confirmed buffers back to buffers and report

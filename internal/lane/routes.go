@@ -272,6 +272,24 @@ func (r *Routes) Forget(l *Lane) bool {
 	return true
 }
 
+// TakeAll takes out what waits in lanes and for slots on their way, the lines of each key in order.
+// It is for an end at which no worker takes anything any more.
+func (r *Routes) TakeAll() (all []*linebuf.Buffer) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, aside := range []bool{false, true} { // what waits aside is behind what is in a lane
+		for _, w := range r.ways {
+			if w.queue == nil || (w.lane == nil) != aside {
+				continue
+			}
+			for b, _ := w.queue.pop(0); b != nil; b, _ = w.queue.pop(0) {
+				all = append(all, b)
+			}
+		}
+	}
+	return all
+}
+
 // Moving says how many keys are on their way from one lane to another, as a share of all, and
 // which lines wait for that.
 func (r *Routes) Moving() (share float64, waiting linebuf.Count) {
