@@ -66,8 +66,8 @@ func (f *Fanout) Run(hard context.Context, lines <-chan *linebuf.Buffer) {
 	pumps.Wait()
 }
 
-// distribute returns true at the end of lines, and false if hard ends first. A buffer that it has
-// taken then stays counted as queued.
+// distribute returns true at the end of lines, and false if hard ends first. Then it leaves a
+// buffer that it has taken to the queues, like a sender in the middle of Offer; see Group.Rest.
 func (f *Fanout) distribute(hard context.Context, lines <-chan *linebuf.Buffer) bool {
 	for {
 		select {
@@ -76,6 +76,7 @@ func (f *Fanout) distribute(hard context.Context, lines <-chan *linebuf.Buffer) 
 			case !ok:
 				return true
 			case !f.awaitRoom(hard):
+				f.give(b, nil)
 				return false
 			}
 			f.give(b, nil)
