@@ -19,6 +19,7 @@ func (s *sim) check() {
 	sum, taken, retained := s.counters(), s.shared.Taken(), s.shared.Retained()
 	accounted, r := sum.Confirmed, s.shared.Reframed()
 	accounted.Add(retained)
+	accounted.Add(s.shared.Kept())
 	accounted.Add(r.Refused)
 	accounted.Bytes += r.Removed
 	given := taken
@@ -28,6 +29,7 @@ func (s *sim) check() {
 	}
 	s.checkMemory()
 	s.checkLedger()
+	s.checkReceipts()
 	if s.lanes != nil {
 		s.lanes.check(sum.Confirmed.Lines)
 	}
@@ -84,9 +86,11 @@ func (s *sim) checkEnd() {
 		s.t.Errorf("seed %d: %d lines confirmed, %d received", s.seed, sum.Confirmed.Lines, len(times))
 	}
 	if s.stopped {
+		s.checkKept(times)
 		return
 	}
 	s.checkArrived(times)
+	s.checkReleased()
 	if s.lanes != nil {
 		s.lanes.checkEnd()
 	}

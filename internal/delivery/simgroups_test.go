@@ -41,17 +41,18 @@ type simGroups struct {
 	rng     *rand.Rand
 	verbose bool
 
-	buffers *linebuf.Pool
-	largest int // buffer in bytes
-	fan     *fanout.Fanout
-	lines   chan *linebuf.Buffer
-	hard    context.CancelFunc
-	fanned  chan struct{} // closed when the fan-out has ended
-	groups  []*simGroup
-	senders []*groupSender
-	lineNos simRecords    // made by senders
-	sent    linebuf.Count // handed over to the fan-out
-	over    bool
+	buffers  *linebuf.Pool
+	largest  int // buffer in bytes
+	fan      *fanout.Fanout
+	lines    chan *linebuf.Buffer
+	hard     context.CancelFunc
+	fanned   chan struct{} // closed when the fan-out has ended
+	groups   []*simGroup
+	senders  []*groupSender
+	lineNos  simRecords // made by senders
+	receipts *simReceipts
+	sent     linebuf.Count // handed over to the fan-out
+	over     bool
 }
 
 // simGroup is one group: its machines and targets are those of a simulation of its own.
@@ -71,7 +72,7 @@ type groupSender struct {
 
 func newSimGroups(t *testing.T, seed uint64, verbose bool) *simGroups {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	g := &simGroups{t: t, seed: seed, rng: rng, verbose: verbose, largest: 512 << rng.IntN(4)}
+	g := &simGroups{t: t, seed: seed, rng: rng, verbose: verbose, largest: 512 << rng.IntN(4), receipts: newSimReceipts(seed)}
 	limit := int64(g.largest) << (5 + rng.IntN(5))
 	g.buffers = linebuf.NewPool(limit)
 	first := &sim{rng: rng} // whether lines have several framings holds for all groups
@@ -85,7 +86,7 @@ func newSimGroups(t *testing.T, seed uint64, verbose bool) *simGroups {
 	g.lines = make(chan *linebuf.Buffer, rng.IntN(3))
 	for i := range options {
 		s := &sim{t: t, seed: seed, rng: rng, verbose: verbose, buffers: g.buffers, lastTick: time.Now(),
-			prefix: fmt.Sprintf("g%d", i), plot: plot(rng.IntN(int(numPlots))), window: simWindow,
+			prefix: fmt.Sprintf("g%d", i), plot: plot(rng.IntN(int(numPlots))), window: simWindow, simKept: g.receipts.of(i),
 			simRecords: simRecords{lines: map[int]simRecord{}, forms: map[int]map[string]bool{}, framed: first.framed, rules: first.rules}}
 		s.largest, s.group = max(g.largest, 4096), &simGroup{of: g, sim: s}
 		s.start()
@@ -139,7 +140,11 @@ func (g *simGroups) run() {
 		}
 	}
 	g.hang()
-	if !g.t.Failed() {
+	switch {
+	case g.t.Failed():
+	case g.receipts.keeps && g.receipts.rng.IntN(3) == 0:
+		g.stop()
+	default:
 		g.finish()
 	}
 }
@@ -201,6 +206,7 @@ func (g *simGroups) read() *linebuf.Buffer {
 	for fill := g.rng.IntN(cap(b.B)); ; {
 		if s.appendLine(b); len(b.B) >= fill || len(b.B) > cap(b.B)-100 {
 			g.lineNos.seq = s.seq
+			g.receipts.attach(b, g.required())
 			return b
 		}
 	}

@@ -257,12 +257,7 @@ func (s *sim) end() {
 	}
 	switch s.rng.IntN(12) {
 	case 0:
-		s.stopped = true
-		for _, m := range s.machines {
-			m.Stop()
-			m.Abort(time.Now())
-		}
-		s.abortSenders(time.Now())
+		s.stop()
 	case 1, 2:
 		s.terminate(time.Now())
 	}

@@ -214,6 +214,9 @@ func (s *sim) note(b *linebuf.Buffer) {
 // say, and counts that.
 func (s *sim) give(m *simMachine, b *linebuf.Buffer) {
 	s.note(b)
+	if s.group == nil {
+		s.receipts.attach(b, 1)
+	}
 	want, to := s.shared.Reframed(), m.out.backend.Target.Address.Framing
 	if s.framed && b.Framing != to {
 		s.addRewritten(&want, b, to)
