@@ -1,0 +1,98 @@
+package spool
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"time"
+
+	"linesplit/internal/framing"
+	"linesplit/linebuf"
+)
+
+// A segment has frames behind its header. Each begins at a multiple of frameAlign, with a header of
+// frameHeader bytes and the lines right behind it:
+//
+//	 0  magic
+//	 4  sequence number of the frame in its segment, from 0
+//	 8  first 8 bytes of the id of the segment
+//	16  length of the lines in bytes
+//	20  number of lines
+//	24  the groups that the lines are for, as bits; their names stand in the header of the segment
+//	26  framing of the lines
+//	27  0
+//	28  CRC32C of the lines
+//	32  time at which the lines were read, in nanoseconds since 1970
+//	40  zeros
+//	60  CRC32C of the 60 bytes before it
+//
+// Frames may be missing in between: a crash can leave out some that were reserved earlier than
+// others that are complete.
+const (
+	frameHeader = 64
+	frameAlign  = 64
+	frameMagic  = 0x4d52464c // "LFRM"
+
+	// maxLength is the length of the longest frame's lines.
+	maxLength = 1 << 30
+)
+
+// frame is the header of a frame.
+type frame struct {
+	sequence uint32
+	length   uint32
+	lines    uint32
+	groups   linebuf.Groups // by the names in the header of its segment
+	framing  framing.Framing
+	read     time.Time
+	checksum uint32 // of the lines
+}
+
+// extent returns the bytes that a frame with lines of the given length takes in its segment.
+func extent(length int) int64 {
+	return (frameHeader + int64(length) + frameAlign - 1) &^ (frameAlign - 1)
+}
+
+// checksum returns the checksum of lines.
+func checksum(lines []byte) uint32 { return crc32.Checksum(lines, castagnoli) }
+
+// encode writes the header of a frame of the segment with the given short id.
+func (f *frame) encode(b *[frameHeader]byte, id uint64) {
+	*b = [frameHeader]byte{}
+	binary.LittleEndian.PutUint32(b[0:], frameMagic)
+	binary.LittleEndian.PutUint32(b[4:], f.sequence)
+	binary.LittleEndian.PutUint64(b[8:], id)
+	binary.LittleEndian.PutUint32(b[16:], f.length)
+	binary.LittleEndian.PutUint32(b[20:], f.lines)
+	binary.LittleEndian.PutUint16(b[24:], uint16(f.groups))
+	b[26] = byte(f.framing)
+	binary.LittleEndian.PutUint32(b[28:], f.checksum)
+	binary.LittleEndian.PutUint64(b[32:], uint64(f.read.UnixNano()))
+	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
+}
+
+// decodeFrame reads the header of a frame from the first bytes of b. It reports whether there is
+// one that belongs to the segment with the given short id.
+func decodeFrame(b []byte, id uint64) (frame, bool) {
+	if len(b) < frameHeader || binary.LittleEndian.Uint32(b) != frameMagic ||
+		binary.LittleEndian.Uint64(b[8:]) != id || checksum(b[:60]) != binary.LittleEndian.Uint32(b[60:]) {
+		return frame{}, false
+	}
+	f := frame{
+		sequence: binary.LittleEndian.Uint32(b[4:]),
+		length:   binary.LittleEndian.Uint32(b[16:]),
+		lines:    binary.LittleEndian.Uint32(b[20:]),
+		groups:   linebuf.Groups(binary.LittleEndian.Uint16(b[24:])),
+		framing:  framing.Framing(b[26]),
+		read:     time.Unix(0, int64(binary.LittleEndian.Uint64(b[32:]))),
+		checksum: binary.LittleEndian.Uint32(b[28:]),
+	}
+	if f.length == 0 || f.length > maxLength || f.framing >= framing.Auto {
+		return frame{}, false
+	}
+	return f, true
+}
+
+// count returns the lines of the frame and their bytes.
+func (f *frame) count() linebuf.Count {
+	return linebuf.Count{Lines: uint64(f.lines), Bytes: uint64(f.length)}
+}

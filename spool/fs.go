@@ -1,0 +1,62 @@
+package spool
+
+import (
+	"errors"
+	"io"
+)
+
+// FS is what a spool needs of a file system. Names are paths. Errors wrap fs.ErrNotExist and
+// fs.ErrExist as those of package os do.
+type FS interface {
+	// Mkdir makes a directory with mode 0700. One that exists is no error, and keeps its mode.
+	Mkdir(name string) error
+	// List returns the entries of a directory, sorted by name.
+	List(dir string) ([]Entry, error)
+	// Create makes a new file with mode 0600 for reading and writing. It fails if name exists.
+	Create(name string) (File, error)
+	// Open opens a file for reading and writing.
+	Open(name string) (File, error)
+	// OpenRead opens a file for reading only.
+	OpenRead(name string) (File, error)
+	// Rename moves a file within a file system.
+	Rename(from, to string) error
+	// Remove removes a file.
+	Remove(name string) error
+	// SyncDir makes the creation, renaming and removal of files in dir durable.
+	SyncDir(dir string) error
+	// Lock takes the lock that the file name stands for, until the result is closed or the process
+	// ends: the exclusive one, for which it makes the file, or one that others may share, for which
+	// it only opens the file. A lock that another holder prevents is ErrLocked.
+	Lock(name string, shared bool) (io.Closer, error)
+}
+
+// File is an open file of an FS. Its methods are safe for concurrent use, Close excepted.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	// Writev writes the parts one behind the other at an offset. It returns the number of bytes
+	// written, and an error unless that is all of them. It keeps no reference to the parts.
+	Writev(offset int64, parts [][]byte) (int, error)
+	// Sync makes what was written durable. After an error that is unknown of everything written
+	// since the last success.
+	Sync() error
+	// Allocate reserves disk space for a new file of size bytes, all of them zero.
+	Allocate(size int64) error
+	// Truncate sets the size.
+	Truncate(size int64) error
+	// Size returns the size.
+	Size() (int64, error)
+}
+
+// Entry is an entry of a directory.
+type Entry struct {
+	Name    string
+	Size    int64
+	Regular bool // a file, rather than a directory or anything else
+}
+
+// ErrLocked is the error of a spool that another process uses.
+var ErrLocked = errors.New("another process uses it")
+
+// OS is the file system of the operating system.
+var OS FS = osFS{}

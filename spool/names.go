@@ -1,0 +1,73 @@
+package spool
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The names of what is in the directory of a spool. Those of segments carry their order.
+const (
+	lockName       = "lock"
+	quarantineName = "quarantine"
+	segmentSuffix  = ".seg"
+	doneSuffix     = ".done"
+)
+
+// segmentName returns the name of a segment file.
+func segmentName(number uint64) string { return fmt.Sprintf("%08d", number) + segmentSuffix }
+
+// doneName returns the name of the file of confirmations of a segment.
+func doneName(number uint64) string { return fmt.Sprintf("%08d", number) + doneSuffix }
+
+// parseName returns the number in a name with the given suffix.
+func parseName(name, suffix string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(digits) < 8 || len(digits) > 8 && digits[0] == '0' {
+		return 0, false
+	}
+	number, err := strconv.ParseUint(digits, 10, 63)
+	return number, err == nil
+}
+
+// listing is what is in the directory of a spool.
+type listing struct {
+	segments []listed // in order of their numbers
+	dones    []uint64
+	last     uint64 // highest number of any file; 0 if there is none
+}
+
+// listed is a segment file.
+type listed struct {
+	number uint64
+	size   int64
+}
+
+// list reads the directory of a spool. Other files in it do not matter.
+func list(fsys FS, dir string) (listing, error) {
+	entries, err := fsys.List(dir)
+	if err != nil {
+		return listing{}, err
+	}
+	var l listing
+	for _, e := range entries {
+		if !e.Regular {
+			continue
+		}
+		if n, ok := parseName(e.Name, segmentSuffix); ok {
+			l.segments = append(l.segments, listed{n, e.Size})
+			l.last = max(l.last, n)
+		} else if n, ok := parseName(e.Name, doneSuffix); ok {
+			l.dones = append(l.dones, n)
+			l.last = max(l.last, n)
+		}
+	}
+	slices.SortFunc(l.segments, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
+	return l, nil
+}
+
+// path returns the path of a file in the directory of a spool.
+func path(dir, name string) string { return filepath.Join(dir, name) }

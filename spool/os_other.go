@@ -1,0 +1,23 @@
+//go:build !linux
+
+package spool
+
+// Writev writes the parts one by one, the first of them last: it is the header that makes the
+// others count.
+func (f osFile) Writev(offset int64, parts [][]byte) (int, error) {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	at := offset + int64(n)
+	for i := len(parts) - 1; i >= 0; i-- {
+		at -= int64(len(parts[i]))
+		if _, err := f.WriteAt(parts[i], at); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// Allocate sets the size: disk space is taken as the file is written.
+func (f osFile) Allocate(size int64) error { return f.Truncate(size) }
