@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 )
 
 // The file of confirmations of a segment begins with a block of doneBlock bytes that names the
@@ -81,4 +82,15 @@ func doneChecksum(content []byte, id *segmentID, group, index int) uint32 {
 	binary.LittleEndian.PutUint32(place[16:], uint32(group))
 	binary.LittleEndian.PutUint32(place[20:], uint32(index))
 	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, content)
+}
+
+// readDone reads a block of bits from the confirmations of a segment. It reports whether the block
+// is good; one that is bad or cannot be read has no bits.
+func readDone(file io.ReaderAt, id *segmentID, groups, group, index int) (doneBits, bool) {
+	var b [doneBlock]byte
+	n, err := file.ReadAt(b[:], doneOffset(groups, group, index))
+	if n < doneBlock && err != io.EOF {
+		return doneBits{}, false
+	}
+	return decodeDone(b[:n], id, group, index)
 }
