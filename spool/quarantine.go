@@ -1,7 +1,10 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"strings"
 )
 
@@ -32,4 +35,144 @@ func quarantinedSegment(h *header) string {
 // isQuarantined reports whether a name is that of a file that a spool has put into quarantine.
 func isQuarantined(name string) bool {
 	return strings.HasSuffix(name, frameSuffix) || strings.HasSuffix(name, rawSuffix) || strings.HasSuffix(name, segmentSuffix)
+}
+
+// keepRaw copies bytes of a segment that belong to no frame to quarantine.
+func (s *Spool) keepRaw(h *header, g *segment, file File, from, to int64) {
+	name, err := s.keepBytes(h, file, from, to, rawSuffix)
+	s.fault("damage", "a segment has bytes that belong to no frame; the scan goes on behind them", err, g,
+		slog.Int64("from", from), slog.Int64("to", to), slog.String("kept", name))
+}
+
+// keepBytes copies a part of a segment to quarantine. It returns the name of the copy.
+func (s *Spool) keepBytes(h *header, file File, from, to int64, suffix string) (name string, err error) {
+	dir := s.path(quarantineName)
+	if err := s.fs.Mkdir(dir); err != nil {
+		return "", err
+	}
+	if err := s.reserveKept(headerBlock + to - from); err != nil {
+		return "", err
+	}
+	name = quarantinedName(h, from, suffix)
+	err = s.copyTo(path(dir, name), h, file, from, to)
+	if errors.Is(err, fs.ErrExist) { // an earlier run was killed before it noted that
+		return name, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("keep %d bytes at %d: %w", to-from, from, err)
+	}
+	if err := s.fs.SyncDir(dir); err != nil {
+		return "", err
+	}
+	return name, s.fs.SyncDir(s.o.Dir)
+}
+
+// reserveKept counts bytes that are to be kept in quarantine, which is limited to a quarter of the
+// size of the spool.
+func (s *Spool) reserveKept(n int64) error {
+	const part = 4
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kept+n > s.o.Size/part {
+		return fmt.Errorf("no room for %d bytes: quarantine has %d of at most %d", n, s.kept, s.o.Size/part)
+	}
+	s.kept += n
+	return nil
+}
+
+// copyTo makes a file of a header and bytes of a segment. What cannot be read are zeros in it.
+func (s *Spool) copyTo(name string, h *header, file File, from, to int64) error {
+	out, err := s.fs.Create(name)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = out.Writev(0, [][]byte{h.encode()})
+	b := make([]byte, scanAhead)
+	for at := from; at < to && err == nil; at += int64(len(b)) {
+		b = b[:min(int64(len(b)), to-at)]
+		clear(b)
+		file.ReadAt(b, at)
+		_, err = out.Writev(headerBlock+at-from, [][]byte{b})
+	}
+	if err == nil {
+		err = out.Sync()
+	}
+	if err != nil {
+		s.fs.Remove(name)
+	}
+	return err
+}
+
+// keepSegment moves a segment file to quarantine, or removes it if there is no room for it.
+func (s *Spool) keepSegment(g *segment, name string) error {
+	dir := s.path(quarantineName)
+	if err := s.fs.Mkdir(dir); err != nil {
+		return err
+	}
+	if err := s.reserveKept(g.size); err != nil {
+		s.fault("damage", "a segment with unreadable parts is removed", err, g)
+		return remove(s.fs, name)
+	}
+	if err := s.fs.Rename(name, path(dir, quarantinedSegment(&g.header))); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(dir)
+}
+
+// quarantine gives up frame n of a segment, whose lines are damaged or cannot be read: it is kept
+// aside, counted, and skipped for all groups that wait for it and for the one that has read it.
+func (s *Spool) quarantine(g *segment, n uint32, reader int, cause error) {
+	s.mu.Lock()
+	e := *g.index.entry(n)
+	known := g.bad[n]
+	if g.bad == nil {
+		g.bad = map[uint32]bool{}
+	}
+	g.bad[n] = true
+	s.mu.Unlock()
+	if !known {
+		s.keepFrame(g, &e, cause)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !known {
+		s.damaged.add(&e)
+	}
+	s.skipLocked(g, n, reader)
+}
+
+// keepFrame copies a frame to quarantine, or else has the whole segment moved there in the end.
+func (s *Spool) keepFrame(g *segment, e *entry, cause error) {
+	name := ""
+	err := cause
+	if errors.Is(cause, errPayload) {
+		var keepErr error
+		name, keepErr = s.keepBytes(&g.header, g.file, e.offset(), e.offset()+frameHeader+int64(e.length), frameSuffix)
+		err = errors.Join(cause, keepErr)
+	}
+	if name == "" {
+		s.mu.Lock()
+		g.keep = true
+		s.mu.Unlock()
+	}
+	s.fault("frame", "a frame is damaged, and not delivered", err, g, slog.Int64("offset", e.offset()),
+		slog.Uint64("lines", uint64(e.lines)), slog.String("kept", name))
+}
+
+// skipLocked takes frame n off the groups that wait for it, and off the one that has read it.
+func (s *Spool) skipLocked(g *segment, n uint32, reader int) {
+	e := g.index.entry(n)
+	for group := range s.groups {
+		switch {
+		case group == reader && has(e.pending, group):
+			s.groups[group].inFlight.sub(e)
+		case has(e.pending&^e.out, group) && !g.gone:
+			s.groups[group].waiting.sub(e)
+			g.waiting[group].sub(e)
+		default:
+			continue
+		}
+		s.settleLocked(g, e, n, group)
+	}
 }

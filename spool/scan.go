@@ -25,6 +25,9 @@ type scanner struct {
 	// be nil. Nothing is known of their content.
 	damage func(from, to int64)
 
+	quit    <-chan struct{} // ends the scan once it is closed; may be nil
+	stopped bool            // it has
+
 	unreadable int64 // bytes that could not be read
 	err        error // of the first of these
 
@@ -44,12 +47,15 @@ func newScanner(file io.ReaderAt, id uint64, size int64) *scanner {
 func (c *scanner) frame() (f frame, at int64, ok bool) {
 	for c.at < c.size {
 		b := c.peek()
+		if c.stopped {
+			break
+		}
 		if len(b) == 0 {
 			c.skipUnreadable()
 			continue
 		}
 		f, ok := decodeFrame(b, c.id)
-		if ok && f.sequence >= c.next {
+		if ok && f.sequence >= c.next && int64(f.sequence) <= (c.at-headerBlock)/extent(1) {
 			at = c.at
 			c.report()
 			c.at, c.next = at+extent(int(f.length)), f.sequence+1
@@ -100,6 +106,12 @@ func (c *scanner) peek() []byte {
 
 // read fills the window with up to n bytes from c.at on, and returns their number.
 func (c *scanner) read(n int) int64 {
+	select {
+	case <-c.quit:
+		c.stopped = true
+		return 0
+	default:
+	}
 	n = int(min(int64(n), c.size-c.at))
 	got, err := c.file.ReadAt(c.buffer[:n], c.at)
 	if got < n && c.err == nil {

@@ -1,3 +1,258 @@
 // Package spool keeps buffers of lines in files until they are confirmed, so that they outlive the
 // process, and outages that are longer than memory lasts.
+//
+//	Append ──▶ segment files ──▶ Next ──▶ buffers with receipts
+//	  │          ▲   ▲   ▲                        │
+//	  │          │   │   └─ keeper: makes segments ahead, removes those that are confirmed
+//	  │          │   └───── loader: finds the frames of earlier segments
+//	  │          └───────── syncer: makes writes durable, repeats them after a fault
+//	  └─▶ receipts ──────▶ confirmer ──▶ files of confirmations
+//
+// Append writes on the goroutine of its caller. Run has the other four. Each of them waits for the
+// disk, and holds no lock at that time: all share one mutex, under which nothing waits.
+//
+// The files are the truth: the segments alone are enough to start. A file of confirmations that is
+// missing or damaged costs duplicates, never lines.
 package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// Spool is an open spool. Its methods are safe for concurrent use; Run and Close are called once.
+type Spool struct {
+	o      Options
+	fs     FS
+	lock   io.Closer
+	all    linebuf.Groups // the set of all groups
+	faults faults
+	syncs  atomic.Uint64
+
+	// What wakes the goroutines of Run; each has room for one.
+	wakeSyncer, wakeConfirmer, wakeKeeper, wakeLoader chan struct{}
+
+	mu       sync.Mutex // guards the fields below, and those of segments and records; never held while waiting
+	closed   bool
+	segments []*segment // in the order of their numbers
+	active   *segment   // Append writes into it; nil: there is none at the moment
+	ready    *segment   // made ahead, to become active; nil: not yet made
+	wasteful []*segment // with disk space that they do not use
+	retired  []*segment // to be removed
+	number   uint64     // of the last segment that was made
+	bytes    int64      // of all segment files
+	chunks   chunkList
+	records  *record // free records
+
+	want       int64     // bytes that the next segment has to have at least
+	starved    bool      // Append waits for a segment
+	full       bool      // there is none because of Size
+	noFile     error     // why none could be made; nil: it could
+	crowded    bool      // Append waits for a sync
+	held       int64     // bytes of buffers that wait for a sync
+	syncNow    bool      // the next sync must not be put off
+	unsynced   time.Time // of the first write since the last sync began; zero: there was none
+	toSync     []*segment
+	doneToSync []*segment    // with confirmations to sync
+	changed    []block       // blocks of confirmations to write
+	repairs    bool          // failed segments may have frames that are to be written again
+	writeFault error         // why
+	room       chan struct{} // closed when Append can go on; nil: no caller waits
+
+	groups    []groupState
+	left      tally // frames of scanned segments that not all groups have confirmed
+	appended  linebuf.Count
+	dropped   linebuf.Count
+	orphaned  linebuf.Count
+	damaged   tally    // frames in quarantine
+	unscanned int64    // bytes of segments that are not scanned
+	kept      int64    // bytes in quarantine
+	orphans   []uint64 // numbers of files of confirmations whose segments are gone
+}
+
+// groupState is what a spool knows of a group.
+type groupState struct {
+	waiting, inFlight            tally
+	early                        uint64 // frames of waiting whose sync is outstanding
+	replayed, confirmed, dropped linebuf.Count
+
+	wake chan struct{} // closed when Next can go on; nil: no caller waits
+}
+
+// Open opens the spool in a directory and locks it. It reads which segments there are, and changes
+// nothing: Run does.
+func Open(o Options) (*Spool, error) {
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("spool %s: %w", o.Dir, err)
+	}
+	s := &Spool{
+		o: o, fs: o.FS, all: allGroups(len(o.Groups)), groups: make([]groupState, len(o.Groups)),
+		wakeSyncer: make(chan struct{}, 1), wakeConfirmer: make(chan struct{}, 1),
+		wakeKeeper: make(chan struct{}, 1), wakeLoader: make(chan struct{}, 1),
+	}
+	s.faults.logger = o.Logger
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("spool %s: %w", o.Dir, err)
+	}
+	return s, nil
+}
+
+func (s *Spool) open() error {
+	if err := s.fs.Mkdir(s.o.Dir); err != nil {
+		return fmt.Errorf("make the directory: %w", err)
+	}
+	lock, err := s.fs.Lock(s.path(lockName), false)
+	if err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	if err := s.readDir(); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return nil
+}
+
+// readDir reads the directory and the headers of the segments.
+func (s *Spool) readDir() error {
+	l, err := list(s.fs, s.o.Dir)
+	if err != nil {
+		return fmt.Errorf("list the directory: %w", err)
+	}
+	s.number = l.last
+	for _, file := range l.segments {
+		g, err := s.readHeader(file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", segmentName(file.number), err)
+		}
+		s.segments = append(s.segments, g)
+		s.bytes += g.size
+		s.unscanned += g.size
+	}
+	for _, number := range l.dones {
+		if !slices.ContainsFunc(l.segments, func(f listed) bool { return f.number == number }) {
+			s.orphans = append(s.orphans, number)
+		}
+	}
+	kept, err := s.fs.List(s.path(quarantineName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list %s: %w", quarantineName, err)
+	}
+	for _, e := range kept {
+		s.kept += e.Size
+	}
+	return nil
+}
+
+// readHeader returns the segment in a file. A header that cannot be read is no error: the segment
+// is marked as lost. One of another version is.
+func (s *Spool) readHeader(l listed) (*segment, error) {
+	g := &segment{earlier: true, size: l.size, end: l.size, header: header{number: l.number}}
+	f, err := s.fs.OpenRead(s.path(segmentName(l.number)))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, headerBlock)
+	n, _ := f.ReadAt(b, 0)
+	h, err := decodeHeader(b[:n])
+	var other versionError
+	switch {
+	case errors.As(err, &other):
+		return nil, err
+	case err != nil:
+		g.lost = true // the loader finds out what is left
+	default:
+		h.number = l.number // the name counts
+		g.header = h
+		if h.damaged {
+			s.fault("header", "a segment has a damaged copy of its header", nil, g)
+		}
+	}
+	g.bind(s.o.Groups)
+	return g, nil
+}
+
+// path returns the path of a file in the directory.
+func (s *Spool) path(name string) string { return path(s.o.Dir, name) }
+
+// Run does the work of the spool until ctx ends: it syncs, makes segments ahead, scans those of
+// earlier runs, writes confirmations, and removes what is confirmed. It returns after a last sync.
+// Append fails from then on.
+func (s *Spool) Run(ctx context.Context) {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var running sync.WaitGroup
+	for _, loop := range []func(context.Context){s.runSyncer, s.runConfirmer, s.runKeeper, s.runLoader} {
+		running.Go(func() { loop(work) })
+	}
+	<-ctx.Done()
+	s.mu.Lock()
+	s.closeLocked()
+	s.mu.Unlock()
+	stop()
+	running.Wait()
+	s.finish()
+	s.faults.flush()
+}
+
+// Close writes what was confirmed since Run returned, and gives up the lock.
+func (s *Spool) Close() error {
+	s.newConfirmer().writeChanged()
+	s.mu.Lock()
+	s.closeLocked()
+	files := s.openFilesLocked()
+	s.mu.Unlock()
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// closeLocked makes Append and Next fail from now on.
+func (s *Spool) closeLocked() {
+	s.closed = true
+	s.announceLocked()
+	for group := range s.groups {
+		s.readableLocked(group)
+	}
+}
+
+// openFilesLocked returns the open files, which the caller closes. Readers that are under way keep
+// theirs until the process ends.
+func (s *Spool) openFilesLocked() (files []File) {
+	for _, g := range slices.Concat(s.segments, s.retired) {
+		if g.pins == 0 && g.writers == 0 {
+			files = appendFiles(files, g)
+		}
+	}
+	return files
+}
+
+// appendFiles takes the open files out of a segment.
+func appendFiles(files []File, g *segment) []File {
+	for _, f := range []*File{&g.file, &g.done} {
+		if *f != nil {
+			files = append(files, *f)
+			*f = nil
+		}
+	}
+	return files
+}
+
+// wake lets a goroutine of Run look again.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

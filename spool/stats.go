@@ -41,3 +41,35 @@ type GroupStats struct {
 	Confirmed linebuf.Count
 	Dropped   linebuf.Count
 }
+
+// Stats returns the state of the spool. It does not read the disk.
+func (s *Spool) Stats() Stats {
+	t := Stats{
+		Dir: s.o.Dir, Limit: s.o.Size, Syncs: s.syncs.Load(), SyncErrors: s.faults.syncs.Load(),
+		WriteErrors: s.faults.writes.Load(), Faults: s.faults.all.Load(), LastFault: s.faults.lastFault(),
+		Groups: make([]GroupStats, len(s.groups)),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.Bytes, t.Unscanned, t.Segments = s.bytes, s.unscanned, len(s.segments)
+	if s.ready != nil {
+		t.Segments++
+	}
+	t.Unconfirmed, t.Appended, t.Dropped, t.Orphaned = s.left.Count, s.appended, s.dropped, s.orphaned
+	t.Quarantined, t.QuarantinedFrames = s.damaged.Count, s.damaged.frames
+	t.Held, t.Full = s.held, s.full
+	for i := range s.groups {
+		g := &s.groups[i]
+		t.Groups[i] = GroupStats{
+			Name: s.o.Groups[i], Waiting: g.waiting.Count, InFlight: g.inFlight.Count,
+			Replayed: g.replayed, Confirmed: g.confirmed, Dropped: g.dropped,
+		}
+	}
+	for _, g := range s.segments {
+		if g.left.frames > 0 || !g.scanned {
+			t.Oldest = g.oldestRead()
+			break
+		}
+	}
+	return t
+}

@@ -1,0 +1,241 @@
+package spool
+
+import (
+	"fmt"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// waste is the disk space behind the last frame of a segment, in bytes, that is worth giving back.
+const waste = 64 << 10
+
+// Append writes the lines of b into a frame, pending for groups. For those in waiting the lines are
+// to be read back by Next. For the others workers have them: the caller attaches the receipt to the
+// buffers that it gives them. The receipt is nil if waiting covers groups.
+//
+// The spool owns b from then on, and puts it back once its lines are synced or confirmed. On an
+// error the caller keeps b: ErrFull if Size is used up, ErrBusy if Hold is, or if the next segment
+// is not made yet, ErrTooLarge, ErrClosed, or a fault of the disk.
+func (s *Spool) Append(b *linebuf.Buffer, groups, waiting linebuf.Groups) (*linebuf.Receipt, error) {
+	groups &= s.all
+	waiting &= groups
+	if groups == 0 || len(b.B) == 0 {
+		return nil, fmt.Errorf("spool: a buffer of %d bytes for no group", len(b.B))
+	}
+	s.mu.Lock()
+	r, err := s.reserveLocked(b, groups, waiting)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	r.Init(r)
+	if err := s.write(r); err != nil {
+		return nil, err
+	}
+	if groups == waiting {
+		return nil, nil
+	}
+	return &r.Receipt, nil
+}
+
+// reserveLocked reserves a frame for b.
+func (s *Spool) reserveLocked(b *linebuf.Buffer, groups, waiting linebuf.Groups) (*record, error) {
+	memory := b.Memory()
+	size := extent(len(b.B))
+	if err := s.admitLocked(memory, size); err != nil {
+		return nil, err
+	}
+	r := s.newRecordLocked()
+	r.buffer, r.memory = b, memory
+	r.out, r.waiting = groups&^waiting, waiting
+	r.frame = frame{
+		length: uint32(len(b.B)), lines: uint32(b.Lines), groups: groups, framing: b.Framing, read: b.Read,
+	}
+	s.placeLocked(r, s.active, groups)
+	s.held += memory
+	return r, nil
+}
+
+// placeLocked reserves a place for r in a segment that has room for it, pending for groups.
+func (s *Spool) placeLocked(r *record, g *segment, pending linebuf.Groups) {
+	n := g.index.frames
+	r.segment, r.from, r.frames = g, n, 1
+	r.frame.sequence, r.offset = n, g.end
+	g.index.grow(n+1, &s.chunks)
+	e := g.index.entry(n)
+	*e = entry{
+		at: uint32(g.end / frameAlign), length: r.frame.length, lines: r.frame.lines,
+		read: toMillis(r.frame.read, g.header.created), pending: pending, out: pending,
+	}
+	g.end += extent(int(r.frame.length))
+	g.records++
+	g.writers++
+}
+
+// admitLocked reports why a frame of size bytes, from a buffer that takes memory bytes, cannot be
+// written now. If there is no error, the active segment has room for it.
+func (s *Spool) admitLocked(memory, size int64) error {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case headerBlock+size > s.o.Size || size > maxLength:
+		return ErrTooLarge
+	case s.repairs: // what is to be written again goes first
+		return s.noSegmentLocked()
+	case s.held > 0 && memory > s.o.Hold-s.held:
+		s.crowded = true
+		s.hurryLocked()
+		return ErrBusy
+	case s.active != nil && size <= s.active.size-s.active.end:
+		return nil
+	}
+	return s.rotateLocked(size)
+}
+
+// rotateLocked makes the segment that is ready the active one, if it has room for a frame of size
+// bytes.
+func (s *Spool) rotateLocked(size int64) error {
+	if s.ready == nil || size > s.ready.size-s.ready.end {
+		s.starved = true
+		s.want = max(s.want, headerBlock+size)
+		s.full = !s.o.DropOldest && !s.fitsLocked(s.nextSizeLocked())
+		wake(s.wakeKeeper)
+		return s.noSegmentLocked()
+	}
+	old := s.active
+	s.active, s.ready = s.ready, nil
+	s.active.active = true
+	s.segments = append(s.segments, s.active)
+	s.want = 0
+	wake(s.wakeKeeper)
+	if old != nil {
+		s.retreatLocked(old)
+	}
+	return nil
+}
+
+// retreatLocked makes a segment one that is not written to any more.
+func (s *Spool) retreatLocked(g *segment) {
+	g.active = false
+	if g.size-g.end >= waste {
+		g.wasteful = true
+		s.wasteful = append(s.wasteful, g)
+		wake(s.wakeKeeper)
+	}
+	s.idleLocked(g)
+}
+
+// noSegmentLocked returns why there is no segment to write to.
+func (s *Spool) noSegmentLocked() error {
+	switch {
+	case s.repairs:
+		return s.writeFault
+	case s.noFile != nil:
+		return s.noFile
+	case s.full:
+		return ErrFull
+	}
+	return ErrBusy
+}
+
+// write writes the frame of r. If it fails, the segment is not written to any more, and r is of no
+// use.
+func (s *Spool) write(r *record) error {
+	err := r.write()
+	s.mu.Lock()
+	g := r.segment
+	g.writers--
+	if err == nil {
+		s.appended.Add(r.frame.count())
+		s.countLocked(r)
+		s.writtenLocked(r)
+		s.mu.Unlock()
+		return nil
+	}
+	s.voidLocked(g, r.from)
+	s.held -= r.memory
+	r.buffer, r.out, r.waiting = nil, 0, 0
+	s.releaseRecordLocked(r)
+	err = fmt.Errorf("spool: write to %s: %w", segmentName(g.header.number), err)
+	s.failLocked(g, err)
+	s.mu.Unlock()
+	s.faults.writes.Add(1)
+	s.fault("write", "could not write to a segment; what is not synced is written again into another one", err, g)
+	return err
+}
+
+// countLocked counts the frame of r, which has been written.
+func (s *Spool) countLocked(r *record) {
+	e := r.segment.index.entry(r.from)
+	r.segment.left.add(e)
+	s.left.add(e)
+	for group := range s.groups {
+		switch {
+		case has(r.waiting, group):
+			s.groups[group].waiting.add(e)
+			s.groups[group].early++
+			s.readableLocked(group)
+		case has(r.out, group):
+			s.groups[group].inFlight.add(e)
+		}
+	}
+}
+
+// writtenLocked queues r for the next sync.
+func (s *Spool) writtenLocked(r *record) {
+	g := r.segment
+	r.queued = true
+	g.written = append(g.written, r)
+	switch {
+	case g.failed:
+		wake(s.wakeSyncer) // it writes the frame again
+		return
+	case len(g.written) == 1:
+		s.toSync = append(s.toSync, g)
+	}
+	if s.unsynced.IsZero() {
+		s.unsynced = time.Now()
+		wake(s.wakeSyncer)
+	}
+	if s.held >= s.o.Hold/2 {
+		s.hurryLocked()
+	}
+}
+
+// Room returns a channel that is closed when another Append is worth while, after one has returned
+// an error.
+func (s *Spool) Room() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || !s.repairs && !s.starved && !s.crowded {
+		return closed
+	}
+	if s.room == nil {
+		s.room = make(chan struct{})
+	}
+	return s.room
+}
+
+// closed is a channel that is closed.
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// announceLocked tells callers of Room that something has changed.
+func (s *Spool) announceLocked() {
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// hurryLocked makes the next sync begin at once.
+func (s *Spool) hurryLocked() {
+	if !s.syncNow {
+		s.syncNow = true
+		wake(s.wakeSyncer)
+	}
+}

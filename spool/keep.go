@@ -1,0 +1,202 @@
+package spool
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// keeper is the state of the goroutine that makes and removes files.
+type keeper struct {
+	*Spool
+	making   retry // of segments
+	removing retry // of files
+	last     bool  // the spool is closed, and only frames of failed segments are still written
+}
+
+// runKeeper keeps a segment ahead of Append, and removes those that are confirmed, until ctx ends.
+func (s *Spool) runKeeper(ctx context.Context) {
+	k := keeper{Spool: s, making: newRetry(), removing: newRetry()}
+	k.removeOrphans()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		delay := time.Hour
+		if !k.removeRetired() {
+			delay = k.removing.delay()
+		}
+		k.trim()
+		if !k.makeReady() {
+			delay = min(delay, k.making.delay())
+		}
+		timer.Reset(delay)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wakeKeeper:
+		case <-timer.C:
+		}
+	}
+}
+
+// nextSizeLocked returns the size of the next segment: after the frame that it is made for, it has
+// room for others.
+func (s *Spool) nextSizeLocked() int64 {
+	if s.want <= s.o.Segment {
+		return s.o.Segment
+	}
+	if large := s.want + s.o.Segment; s.fitsLocked(large) {
+		return min(large, maxSegment)
+	}
+	return s.want
+}
+
+// fitsLocked reports whether Options.Size has room for a segment of size bytes.
+func (s *Spool) fitsLocked(size int64) bool { return size <= s.o.Size-s.bytes }
+
+// makeReady makes the next segment if there is none, and if Size has room for it. It returns false
+// if that has failed and is to be tried again.
+func (k *keeper) makeReady() bool {
+	k.mu.Lock()
+	if k.closed && !k.last || k.ready != nil && k.want <= k.ready.size {
+		k.mu.Unlock()
+		return true
+	}
+	if k.ready != nil { // too small
+		k.retireReadyLocked()
+	}
+	size := k.nextSizeLocked()
+	if !k.fitsLocked(size) {
+		k.noRoomLocked()
+		k.mu.Unlock()
+		return true
+	}
+	if k.making.delay() > 0 {
+		k.mu.Unlock()
+		return false
+	}
+	k.number++
+	k.bytes += size
+	g := &segment{size: size, end: headerBlock, scanned: true, loaded: true}
+	g.header = header{number: k.number, created: time.Now(), groups: slices.Clone(k.o.Groups)}
+	g.bind(k.o.Groups)
+	k.mu.Unlock()
+
+	err := k.makeSegment(g)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		k.bytes -= size
+		k.noFile = fmt.Errorf("spool: make %s: %w", segmentName(g.header.number), err)
+		k.announceLocked() // Append has another error now
+		k.making.failed()
+		return false
+	}
+	k.making.succeeded()
+	k.ready, k.noFile = g, nil
+	k.starved, k.full = false, false
+	k.announceLocked()
+	if k.repairs {
+		wake(k.wakeSyncer)
+	}
+	return true
+}
+
+// makeSegment makes a segment file, with disk space for all of it and its header.
+func (k *keeper) makeSegment(g *segment) error {
+	rand.Read(g.header.id[:])
+	name := k.path(segmentName(g.header.number))
+	f, err := k.fs.Create(name)
+	if err == nil {
+		g.file = f
+		if err = f.Allocate(g.size); err == nil {
+			_, err = f.Writev(0, [][]byte{g.header.encode()})
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		if err == nil {
+			err = k.fs.SyncDir(k.o.Dir)
+		}
+		if err != nil {
+			f.Close()
+			k.fs.Remove(name) // it has no lines; if it stays, the next run removes it
+		}
+	}
+	if err != nil {
+		k.fault("make", "could not make a segment", err, g)
+	}
+	return err
+}
+
+// retireReadyLocked has the segment that was made ahead removed.
+func (k *keeper) retireReadyLocked() {
+	g := k.ready
+	k.ready = nil
+	g.gone = true
+	k.retired = append(k.retired, g)
+	wake(k.wakeKeeper)
+}
+
+// noRoomLocked deals with a full spool: it drops the oldest lines if that is wanted and Append needs
+// the room.
+func (k *keeper) noRoomLocked() {
+	if !k.o.DropOldest {
+		if k.starved && !k.full {
+			k.full = true
+			k.announceLocked() // Append has another error now
+		}
+		return
+	}
+	const nearly = 4 // quarters
+	if a := k.active; !k.starved && a != nil && a.end < a.size/nearly*(nearly-1) {
+		return // called again when the next one is needed
+	}
+	if len(k.retired) == 0 {
+		k.dropOldestLocked()
+	}
+}
+
+// trim gives back the disk space behind the last frame of segments that are not written to any more.
+func (k *keeper) trim() {
+	k.mu.Lock()
+	segments := k.wasteful
+	k.wasteful = nil
+	k.mu.Unlock()
+	for _, g := range segments {
+		k.mu.Lock()
+		gone, file := g.gone, g.file
+		k.mu.Unlock()
+		if !gone { // this goroutine closes files of segments that are gone
+			k.shorten(g, file, g.end)
+		}
+		k.mu.Lock()
+		g.wasteful = false
+		k.idleLocked(g)
+		k.mu.Unlock()
+	}
+}
+
+// shorten takes off a file what is behind the last page with a frame. Nothing is lost if it fails.
+func (s *Spool) shorten(g *segment, f File, end int64) {
+	size := (end + headerBlock - 1) &^ (headerBlock - 1)
+	if size >= g.size {
+		return
+	}
+	if err := f.Truncate(size); err != nil {
+		s.fault("trim", "could not shorten a segment", err, g)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !g.removed {
+		s.bytes -= g.size - size
+		if !g.scanned {
+			s.unscanned -= g.size - size
+		}
+		g.size = size
+	}
+	wake(s.wakeKeeper)
+}

@@ -1,0 +1,194 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// loader is the state of the goroutine that brings indexes of segments into memory, and takes them
+// out again.
+type loader struct {
+	*Spool
+	retry retry
+	quit  <-chan struct{} // closed at the end
+}
+
+// aheadOfNext is the number of segments with lines for a group whose indexes are kept in memory.
+const aheadOfNext = 2
+
+// runLoader scans the segments of earlier runs, oldest first, and loads those that Next is about to
+// read, until ctx ends.
+func (s *Spool) runLoader(ctx context.Context) {
+	l := loader{Spool: s, retry: newRetry(), quit: ctx.Done()}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		if l.retry.delay() == 0 && l.step() {
+			continue
+		}
+		timer.Reset(l.retry.pause())
+		select {
+		case <-ctx.Done():
+		case <-s.wakeLoader:
+		case <-timer.C:
+		}
+	}
+}
+
+// step loads or unloads one segment. It returns false if none needs it.
+func (l *loader) step() bool {
+	l.mu.Lock()
+	g := l.nextLocked()
+	if g == nil {
+		files := l.unloadLocked()
+		l.mu.Unlock()
+		for _, f := range files {
+			f.Close()
+		}
+		return files != nil
+	}
+	g.pins++
+	l.mu.Unlock()
+	found, err := l.scan(g)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g.pins--
+	switch {
+	case err == nil:
+		l.installLocked(g, found)
+		l.retry.succeeded()
+	case errors.Is(err, fs.ErrNotExist):
+		l.missingLocked(g)
+	default:
+		l.retry.failed()
+	}
+	l.idleLocked(g)
+	return err == nil
+}
+
+// nextLocked returns the segment to load next: one that Next is about to read, or else the first one
+// that is not scanned.
+func (l *loader) nextLocked() *segment {
+	ahead := l.aheadLocked()
+	for _, g := range l.segments {
+		if ahead[g] && !g.loaded {
+			return g
+		}
+	}
+	for _, g := range l.segments {
+		if !g.scanned {
+			return g
+		}
+	}
+	return nil
+}
+
+// aheadLocked returns the segments whose lines Next reads first.
+func (s *Spool) aheadLocked() map[*segment]bool {
+	ahead := map[*segment]bool{}
+	for group := range s.groups {
+		n := 0
+		for _, g := range s.segments {
+			if n == aheadOfNext || !g.scanned {
+				break
+			}
+			if g.waiting[group].frames > 0 {
+				ahead[g] = true
+				n++
+			}
+		}
+	}
+	return ahead
+}
+
+// unloadLocked takes the index of a segment that Next does not read soon out of memory. It returns
+// the open files of the segment, which the caller closes, or nil if there is no such segment.
+func (l *loader) unloadLocked() []File {
+	ahead := l.aheadLocked()
+	for _, g := range l.segments {
+		if !g.loaded || ahead[g] || g.busy() || g.records > 0 || g.pins > 0 || g.wasteful || g.unsynced || g.changed() {
+			continue
+		}
+		g.oldest = g.oldestRead()
+		g.loaded = false
+		l.chunks.put(&g.index)
+		return appendFiles([]File{}, g)
+	}
+	return nil
+}
+
+// changed reports whether confirmations of the segment are not written yet.
+func (g *segment) changed() bool {
+	for _, c := range g.index.chunks {
+		if c.dirty != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// found is what a scan has found in a segment.
+type found struct {
+	file     File
+	header   header // of a segment whose own is lost
+	index    index
+	left     tally
+	waiting  [maxGroups]tally
+	orphaned linebuf.Count // lines that waited for groups that no longer exist
+	end      int64         // offset behind the last frame, and behind all bytes that are not zero
+	keep     bool          // parts cannot be read
+}
+
+// installLocked puts what a scan has found into a segment.
+func (l *loader) installLocked(g *segment, f *found) {
+	if g.gone {
+		g.file = f.file // closed with the rest
+		return
+	}
+	if g.lost && !g.scanned {
+		g.header = f.header
+		g.bind(l.o.Groups)
+	}
+	if !g.scanned {
+		g.scanned = true
+		g.end = f.end
+		l.unscanned -= g.size
+		l.orphaned.Add(f.orphaned)
+		wake(l.wakeKeeper)
+	}
+	g.file, g.index, g.loaded = f.file, f.index, true
+	g.keep = g.keep || f.keep
+	l.left.subAll(g.left)
+	l.left.addAll(f.left)
+	g.left, g.head = f.left, 0
+	for group := range l.groups {
+		l.groups[group].waiting.subAll(g.waiting[group])
+		l.groups[group].waiting.addAll(f.waiting[group])
+		g.waiting[group], g.first[group] = f.waiting[group], 0
+		l.readableLocked(group)
+	}
+}
+
+// missingLocked deals with a segment whose file has disappeared. What is known of its lines is
+// counted as dropped.
+func (l *loader) missingLocked(g *segment) {
+	if g.gone {
+		return
+	}
+	if !g.scanned {
+		l.unscanned -= g.size
+		g.scanned = true
+	}
+	l.dropped.Add(g.left.Count)
+	for group := range l.groups {
+		l.groups[group].waiting.subAll(g.waiting[group])
+		l.groups[group].dropped.Add(g.waiting[group].Count)
+		g.waiting[group] = tally{}
+		l.readableLocked(group)
+	}
+	l.retireLocked(g)
+}

@@ -1,0 +1,188 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"linesplit/linebuf"
+)
+
+// doneEvery is how often confirmations are synced at most: the loss of some costs duplicates only.
+const doneEvery = time.Second
+
+// syncer is the state of the goroutine that makes writes durable.
+type syncer struct {
+	*Spool
+	lastDone time.Time         // when confirmations were last synced
+	retry    retry             // of repairs
+	puts     []*linebuf.Buffer // buffers to put back
+}
+
+// runSyncer syncs what is written until ctx ends. All writes since the last sync share one.
+func (s *Spool) runSyncer(ctx context.Context) {
+	y := syncer{Spool: s, retry: newRetry()}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(y.delay())
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wakeSyncer:
+		case <-timer.C:
+		}
+		if y.due() {
+			y.sync()
+		}
+		if time.Since(y.lastDone) >= doneEvery {
+			y.syncDone()
+		}
+		y.repair()
+	}
+}
+
+// delay returns how long there is nothing to do, unless the goroutine is woken.
+func (y *syncer) delay() time.Duration {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	d := time.Hour
+	if !y.unsynced.IsZero() {
+		d = y.o.Sync - time.Since(y.unsynced)
+	}
+	if len(y.doneToSync) > 0 {
+		d = min(d, doneEvery-time.Since(y.lastDone))
+	}
+	if y.repairs && !y.retry.at.IsZero() {
+		d = min(d, y.retry.delay())
+	}
+	if y.syncNow {
+		d = 0
+	}
+	return max(d, 0)
+}
+
+// due reports whether it is time for a sync.
+func (y *syncer) due() bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.syncNow || !y.unsynced.IsZero() && time.Since(y.unsynced) >= y.o.Sync
+}
+
+// sync syncs all that is written by now.
+func (y *syncer) sync() {
+	y.mu.Lock()
+	y.syncNow, y.unsynced = false, time.Time{}
+	segments := y.toSync
+	y.toSync = nil
+	for _, g := range segments {
+		if !g.failed {
+			g.syncing, g.written = g.written, g.syncing[:0]
+			g.pins++
+		}
+	}
+	y.mu.Unlock()
+	for _, g := range segments {
+		if len(g.syncing) > 0 { // only this goroutine changes it
+			y.syncSegment(g)
+		}
+	}
+}
+
+// syncSegment syncs a segment, and lets go of the buffers of what was written before that.
+func (y *syncer) syncSegment(g *segment) {
+	start := time.Now()
+	err := g.file.Sync()
+	y.syncs.Add(1)
+	if y.o.SyncSeconds != nil {
+		y.o.SyncSeconds.Observe(time.Since(start).Seconds())
+	}
+	if err != nil {
+		y.faults.syncs.Add(1)
+		y.fault("sync", "could not sync a segment; what is not synced is written again into another one", err, g)
+	}
+	y.mu.Lock()
+	g.pins--
+	if err == nil {
+		y.syncedLocked(g)
+	} else {
+		g.written = append(g.syncing, g.written...)
+		g.syncing = nil
+		y.failLocked(g, fmt.Errorf("spool: sync %s: %w", segmentName(g.header.number), err))
+	}
+	y.idleLocked(g)
+	y.mu.Unlock()
+	y.putAll()
+}
+
+// syncedLocked lets go of the buffers of the frames whose sync has succeeded. It gives up the lock
+// from time to time.
+func (y *syncer) syncedLocked(g *segment) {
+	const atOnce = 256
+	for i, r := range g.syncing {
+		if i%atOnce == atOnce-1 {
+			y.mu.Unlock()
+			y.putAll()
+			y.mu.Lock()
+		}
+		e := g.index.entry(r.from)
+		for group := range y.groups {
+			if has(r.waiting, group) {
+				y.groups[group].early--
+				e.out &^= 1 << group
+				g.waits(e, r.from, group)
+				y.readableLocked(group)
+			}
+		}
+		r.waiting, r.queued = 0, false
+		if b := y.takeBufferLocked(r); b != nil {
+			y.puts = append(y.puts, b)
+		}
+		y.releaseRecordLocked(r)
+	}
+	clear(g.syncing)
+	g.syncing = g.syncing[:0]
+}
+
+// putAll puts the buffers back. The caller does not hold the lock, since receipts of others may be
+// released.
+func (y *syncer) putAll() {
+	for _, b := range y.puts {
+		y.o.Buffers.Put(b)
+	}
+	clear(y.puts)
+	y.puts = y.puts[:0]
+}
+
+// syncDone syncs the confirmations that are written by now.
+func (y *syncer) syncDone() {
+	y.mu.Lock()
+	segments := y.doneToSync
+	y.doneToSync = nil
+	for _, g := range segments {
+		g.pins++
+		g.unsynced = false
+	}
+	y.mu.Unlock()
+	for _, g := range segments {
+		var err error
+		if !y.isGone(g) {
+			err = g.done.Sync()
+		}
+		y.mu.Lock()
+		g.pins--
+		y.idleLocked(g)
+		y.mu.Unlock()
+		if err != nil {
+			y.faults.syncs.Add(1)
+			y.fault("confirmations", "could not sync confirmations; after a power loss, lines may be delivered twice", err, g)
+		}
+	}
+	y.lastDone = time.Now()
+}
+
+func (s *Spool) isGone(g *segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return g.gone
+}
