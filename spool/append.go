@@ -54,7 +54,17 @@ func (s *Spool) reserveLocked(b *linebuf.Buffer, groups, waiting linebuf.Groups)
 	}
 	s.placeLocked(r, s.active, groups)
 	s.held += memory
+	s.nearEndLocked()
 	return r, nil
+}
+
+// nearEndLocked lets the keeper drop the oldest lines in time, before the active segment is used up.
+func (s *Spool) nearEndLocked() {
+	const nearly = 4 // quarters
+	if s.o.DropOldest && s.ready == nil && !s.nearEnd && s.active.end > s.active.size/nearly*(nearly-1) {
+		s.nearEnd = true
+		wake(s.wakeKeeper)
+	}
 }
 
 // placeLocked reserves a place for r in a segment that has room for it, pending for groups.
@@ -79,7 +89,7 @@ func (s *Spool) admitLocked(memory, size int64) error {
 	switch {
 	case s.closed:
 		return ErrClosed
-	case headerBlock+size > s.o.Size || size > maxLength:
+	case headerBlock+size > s.o.Size/2 || size > maxLength:
 		return ErrTooLarge
 	case s.repairs: // what is to be written again goes first
 		return s.noSegmentLocked()

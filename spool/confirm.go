@@ -64,15 +64,19 @@ func (c *confirmer) writeChanged() {
 		c.blocks = append(c.blocks, c.failed...)
 		c.failed = c.failed[:0]
 	}
+	failed := false
 	for _, b := range c.blocks {
 		if err := c.write(b); err != nil {
 			c.fault("confirmations", "could not write confirmations; until then, lines may be delivered twice after a crash",
 				err, b.segment)
 			c.failed = append(c.failed, b)
-			c.retry.failed()
+			failed = true
 		}
 	}
-	if len(c.failed) == 0 {
+	switch {
+	case failed:
+		c.retry.failed()
+	case len(c.failed) == 0:
 		c.retry.succeeded()
 	}
 	clear(c.blocks)

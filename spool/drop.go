@@ -1,42 +1,53 @@
 package spool
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"linesplit/linebuf"
+)
+
+// dropped is a segment that was given up to make room for new lines.
+type dropped struct {
+	segment *segment // nil: none was
+	lines   linebuf.Count
+}
 
 // dropOldestLocked gives up the oldest segment. Lines of it that workers have are delivered.
-func (k *keeper) dropOldestLocked() {
+func (k *keeper) dropOldestLocked() dropped {
 	for _, g := range k.segments {
 		if g.busy() {
 			continue
 		}
 		if !g.scanned {
 			wake(k.wakeLoader) // which counts the lines, and wakes this goroutine
-			return
+			break
 		}
-		for n := uint32(0); g.loaded && n < g.index.frames; n++ {
-			if e := g.index.entry(n); e.pending&^e.out != 0 {
-				k.lostLocked(e)
-				for group := range k.groups {
-					if has(e.pending&^e.out, group) {
-						e.pending &^= 1 << group
-					}
-				}
-			}
-		}
-		if !g.loaded {
-			k.dropped.Add(g.left.Count)
-		}
-		for group := range k.groups {
-			w := g.waiting[group]
-			k.groups[group].waiting.subAll(w)
-			k.groups[group].dropped.Add(w.Count)
-			g.waiting[group] = tally{}
-		}
-		left := g.left
+		before := k.dropped
+		k.dropFramesLocked(g)
 		k.retireLocked(g)
-		k.faults.kinds.Of("drop").Warn(k.o.Logger, "spool: the oldest lines were dropped to make room for new ones",
-			slog.String("dir", k.o.Dir), slog.String("segment", segmentName(g.header.number)),
-			slog.Uint64("lines", left.Lines), slog.Uint64("bytes", left.Bytes))
-		return
+		lines := k.dropped
+		lines.Sub(before)
+		return dropped{g, lines}
+	}
+	return dropped{}
+}
+
+// dropFramesLocked counts what waits in a segment as dropped.
+func (k *keeper) dropFramesLocked(g *segment) {
+	if !g.loaded { // then all that is unconfirmed waits
+		k.dropped.Add(g.left.Count)
+	}
+	for n := uint32(0); g.loaded && n < g.index.frames; n++ {
+		if e := g.index.entry(n); e.pending&^e.out != 0 {
+			k.lostLocked(e)
+			e.pending &= e.out
+		}
+	}
+	for group := range k.groups {
+		waiting := g.waiting[group]
+		g.waiting[group] = tally{}
+		k.groups[group].waiting.subAll(waiting)
+		k.groups[group].dropped.Add(waiting.Count)
 	}
 }
 
@@ -46,4 +57,14 @@ func (s *Spool) lostLocked(e *entry) {
 		e.read = readDropped
 		s.dropped.Add(e.count())
 	}
+}
+
+// logDropped logs what was dropped, if anything was.
+func (k *keeper) logDropped(d dropped) {
+	if d.segment == nil {
+		return
+	}
+	k.faults.kinds.Of("drop").Warn(k.o.Logger, "spool: the oldest lines were dropped to make room for new ones",
+		slog.String("dir", k.o.Dir), slog.String("segment", segmentName(d.segment.header.number)),
+		slog.Uint64("lines", d.lines.Lines), slog.Uint64("bytes", d.lines.Bytes))
 }

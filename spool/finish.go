@@ -2,6 +2,7 @@ package spool
 
 import (
 	"log/slog"
+	"slices"
 )
 
 // lastTries is how often finish tries to make durable what could not be synced.
@@ -13,6 +14,10 @@ func (s *Spool) finish() {
 	y := syncer{Spool: s, retry: newRetry()}
 	k := keeper{Spool: s, making: newRetry(), removing: newRetry(), last: true}
 	y.sync()
+	for s.writing() { // by a call of Append that came just before the end
+		<-s.wakeSyncer
+		y.sync()
+	}
 	for range lastTries {
 		if !s.torn() {
 			break
@@ -37,6 +42,13 @@ func (s *Spool) finish() {
 	s.mu.Unlock()
 	k.trim()
 	k.removeRetired()
+}
+
+// writing reports whether a call of Append is writing.
+func (s *Spool) writing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.segments, func(g *segment) bool { return g.writers > 0 })
 }
 
 // torn reports whether frames of failed segments are to be written again.

@@ -69,8 +69,9 @@ func (k *keeper) makeReady() bool {
 	}
 	size := k.nextSizeLocked()
 	if !k.fitsLocked(size) {
-		k.noRoomLocked()
+		dropped := k.noRoomLocked()
 		k.mu.Unlock()
+		k.logDropped(dropped)
 		return true
 	}
 	if k.making.delay() > 0 {
@@ -96,7 +97,7 @@ func (k *keeper) makeReady() bool {
 	}
 	k.making.succeeded()
 	k.ready, k.noFile = g, nil
-	k.starved, k.full = false, false
+	k.starved, k.full, k.nearEnd = false, false, false
 	k.announceLocked()
 	if k.repairs {
 		wake(k.wakeSyncer)
@@ -141,22 +142,18 @@ func (k *keeper) retireReadyLocked() {
 }
 
 // noRoomLocked deals with a full spool: it drops the oldest lines if that is wanted and Append needs
-// the room.
-func (k *keeper) noRoomLocked() {
-	if !k.o.DropOldest {
+// the room. It returns what it has dropped.
+func (k *keeper) noRoomLocked() (dropped dropped) {
+	switch {
+	case !k.o.DropOldest:
 		if k.starved && !k.full {
 			k.full = true
 			k.announceLocked() // Append has another error now
 		}
-		return
+	case (k.starved || k.nearEnd) && len(k.retired) == 0:
+		return k.dropOldestLocked()
 	}
-	const nearly = 4 // quarters
-	if a := k.active; !k.starved && a != nil && a.end < a.size/nearly*(nearly-1) {
-		return // called again when the next one is needed
-	}
-	if len(k.retired) == 0 {
-		k.dropOldestLocked()
-	}
+	return dropped
 }
 
 // trim gives back the disk space behind the last frame of segments that are not written to any more.

@@ -44,6 +44,7 @@ func (l *loader) step() bool {
 	l.mu.Lock()
 	g := l.nextLocked()
 	if g == nil {
+		l.retry.succeeded()
 		files := l.unloadLocked()
 		l.mu.Unlock()
 		for _, f := range files {
@@ -65,9 +66,10 @@ func (l *loader) step() bool {
 		l.missingLocked(g)
 	default:
 		l.retry.failed()
+		return false
 	}
 	l.idleLocked(g)
-	return err == nil
+	return true
 }
 
 // nextLocked returns the segment to load next: one that Next is about to read, or else the first one

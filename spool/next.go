@@ -186,5 +186,8 @@ func (s *Spool) cut(r *record, n uint32, group int) {
 		s.postponeLocked(r.segment, i, group, false)
 	}
 	r.frames = n
+	if n == 1 {
+		r.length = int(r.segment.index.entry(r.from).length)
+	}
 	s.readableLocked(group)
 }

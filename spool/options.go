@@ -95,6 +95,6 @@ func checkGroups(names []string) error {
 var (
 	ErrFull     = errors.New("the spool is full")
 	ErrBusy     = errors.New("the spool waits for the disk")
-	ErrTooLarge = errors.New("the buffer is larger than the spool")
+	ErrTooLarge = errors.New("the lines take more than half of the spool")
 	ErrClosed   = errors.New("the spool is closed")
 )

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strconv"
 	"strings"
 )
 
@@ -32,6 +33,16 @@ func quarantinedSegment(h *header) string {
 	return fmt.Sprintf("%08d-%016x%s", h.number, h.id.short(), segmentSuffix)
 }
 
+// quarantinedNumber returns the number of the segment that a file in quarantine comes from, or 0.
+func quarantinedNumber(name string) uint64 {
+	digits, _, _ := strings.Cut(name, "-")
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || !isQuarantined(name) {
+		return 0
+	}
+	return n
+}
+
 // isQuarantined reports whether a name is that of a file that a spool has put into quarantine.
 func isQuarantined(name string) bool {
 	return strings.HasSuffix(name, frameSuffix) || strings.HasSuffix(name, rawSuffix) || strings.HasSuffix(name, segmentSuffix)
@@ -50,12 +61,15 @@ func (s *Spool) keepBytes(h *header, file File, from, to int64, suffix string) (
 	if err := s.fs.Mkdir(dir); err != nil {
 		return "", err
 	}
-	if err := s.reserveKept(headerBlock + to - from); err != nil {
+	size := headerBlock + to - from
+	if err := s.reserveKept(size); err != nil {
 		return "", err
 	}
 	name = quarantinedName(h, from, suffix)
-	err = s.copyTo(path(dir, name), h, file, from, to)
-	if errors.Is(err, fs.ErrExist) { // an earlier run was killed before it noted that
+	if err = s.copyTo(path(dir, name), h, file, from, to); err != nil {
+		s.unreserveKept(size)
+	}
+	if errors.Is(err, fs.ErrExist) { // an earlier run ended before it noted that
 		return name, nil
 	}
 	if err != nil {
@@ -78,6 +92,12 @@ func (s *Spool) reserveKept(n int64) error {
 	}
 	s.kept += n
 	return nil
+}
+
+func (s *Spool) unreserveKept(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept -= n
 }
 
 // copyTo makes a file of a header and bytes of a segment. What cannot be read are zeros in it.

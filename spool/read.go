@@ -28,7 +28,7 @@ func (s *Spool) readOne(r *record, b *linebuf.Buffer, group int) error {
 		return err
 	}
 	f, ok := decodeFrame(r.head[:n], g.header.id.short())
-	if !ok || f.sequence != r.from || f.length != g.index.entry(r.from).length {
+	if !ok || f.sequence != r.from || int(f.length) != r.length {
 		s.quarantine(g, r.from, group, errPayload)
 		return nil
 	}

@@ -223,5 +223,8 @@ func (s *Spool) idleLocked(g *segment) {
 		s.retireLocked(g)
 	default:
 		wake(s.wakeLoader) // may unload it
+		if s.starved {
+			wake(s.wakeKeeper) // may drop it
+		}
 	}
 }

@@ -52,7 +52,7 @@ func (y *syncer) tornLocked() (r *record, wait bool) {
 	if !y.repairs {
 		return nil, false
 	}
-	for _, g := range y.segments {
+	for _, g := range slices.Clone(y.segments) { // some are removed on the way
 		if !g.failed {
 			continue
 		}

@@ -40,10 +40,10 @@ func (r *retry) delay() time.Duration {
 	return max(time.Until(r.at), 0)
 }
 
-// pause returns the time until the next attempt, or an hour if none is put off.
+// pause returns the time until the next attempt, or an hour if nothing has failed.
 func (r *retry) pause() time.Duration {
-	if d := r.delay(); d > 0 {
-		return d
+	if r.at.IsZero() {
+		return time.Hour
 	}
-	return time.Hour
+	return r.delay()
 }

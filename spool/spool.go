@@ -56,6 +56,7 @@ type Spool struct {
 	want       int64     // bytes that the next segment has to have at least
 	starved    bool      // Append waits for a segment
 	full       bool      // there is none because of Size
+	nearEnd    bool      // the active segment is nearly used up, and oldest lines are to make room
 	noFile     error     // why none could be made; nil: it could
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync
@@ -148,6 +149,7 @@ func (s *Spool) readDir() error {
 	}
 	for _, e := range kept {
 		s.kept += e.Size
+		s.number = max(s.number, quarantinedNumber(e.Name)) // no number is used again as long as it is there
 	}
 	return nil
 }

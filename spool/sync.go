@@ -14,6 +14,7 @@ const doneEvery = time.Second
 // syncer is the state of the goroutine that makes writes durable.
 type syncer struct {
 	*Spool
+	batch    []*segment        // being synced
 	lastDone time.Time         // when confirmations were last synced
 	retry    retry             // of repairs
 	puts     []*linebuf.Buffer // buffers to put back
@@ -73,16 +74,16 @@ func (y *syncer) due() bool {
 func (y *syncer) sync() {
 	y.mu.Lock()
 	y.syncNow, y.unsynced = false, time.Time{}
-	segments := y.toSync
-	y.toSync = nil
-	for _, g := range segments {
+	batch := y.toSync
+	y.toSync, y.batch = y.batch[:0], batch
+	for _, g := range batch {
 		if !g.failed {
 			g.syncing, g.written = g.written, g.syncing[:0]
 			g.pins++
 		}
 	}
 	y.mu.Unlock()
-	for _, g := range segments {
+	for _, g := range batch {
 		if len(g.syncing) > 0 { // only this goroutine changes it
 			y.syncSegment(g)
 		}
