@@ -213,12 +213,12 @@ func (s *Spool) writtenLocked(r *record) {
 	}
 }
 
-// Room returns a channel that is closed when another Append is worth while, after one has returned
-// an error.
+// Room returns a channel that is closed when another Append is worth while, or has another error,
+// after one has returned an error.
 func (s *Spool) Room() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !s.repairs && !s.starved && !s.crowded {
+	if s.openLocked() {
 		return closed
 	}
 	if s.room == nil {
@@ -234,8 +234,18 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// announceLocked tells callers of Room that something has changed.
+// openLocked reports whether another Append is worth while.
+func (s *Spool) openLocked() bool { return s.closed || !s.repairs && !s.starved && !s.crowded }
+
+// announceLocked tells callers of Room if another Append is worth while.
 func (s *Spool) announceLocked() {
+	if s.room != nil && s.openLocked() {
+		s.announceErrorLocked()
+	}
+}
+
+// announceErrorLocked tells callers of Room that Append has another error now.
+func (s *Spool) announceErrorLocked() {
 	if s.room != nil {
 		close(s.room)
 		s.room = nil

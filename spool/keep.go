@@ -91,7 +91,7 @@ func (k *keeper) makeReady() bool {
 	if err != nil {
 		k.bytes -= size
 		k.noFile = fmt.Errorf("spool: make %s: %w", segmentName(g.header.number), err)
-		k.announceLocked() // Append has another error now
+		k.announceErrorLocked()
 		k.making.failed()
 		return false
 	}
@@ -148,7 +148,7 @@ func (k *keeper) noRoomLocked() (dropped dropped) {
 	case !k.o.DropOldest:
 		if k.starved && !k.full {
 			k.full = true
-			k.announceLocked() // Append has another error now
+			k.announceErrorLocked()
 		}
 	case (k.starved || k.nearEnd) && len(k.retired) == 0:
 		return k.dropOldestLocked()

@@ -30,7 +30,10 @@ func parseName(name, suffix string) (uint64, bool) {
 		return 0, false
 	}
 	number, err := strconv.ParseUint(digits, 10, 63)
-	return number, err == nil
+	if err != nil {
+		return 0, false
+	}
+	return number, true
 }
 
 // listing is what is in the directory of a spool.

@@ -98,10 +98,6 @@ func (y *syncer) syncSegment(g *segment) {
 	if y.o.SyncSeconds != nil {
 		y.o.SyncSeconds.Observe(time.Since(start).Seconds())
 	}
-	if err != nil {
-		y.faults.syncs.Add(1)
-		y.fault("sync", "could not sync a segment; what is not synced is written again into another one", err, g)
-	}
 	y.mu.Lock()
 	g.pins--
 	if err == nil {
@@ -114,6 +110,10 @@ func (y *syncer) syncSegment(g *segment) {
 	y.idleLocked(g)
 	y.mu.Unlock()
 	y.putAll()
+	if err != nil {
+		y.faults.syncs.Add(1)
+		y.fault("sync", "could not sync a segment; what is not synced is written again into another one", err, g)
+	}
 }
 
 // syncedLocked lets go of the buffers of the frames whose sync has succeeded. It gives up the lock

@@ -1,0 +1,107 @@
+package spool
+
+import (
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// hookFS is a file system with faults at the calls that a test names.
+type hookFS struct {
+	FS
+	// Each is called before what it is named after, and fails it by an error. It may be nil.
+	write    func(name string, offset int64) error
+	sync     func(name string) error
+	allocate func(name string) error
+	read     func(name string, offset int64) error
+
+	mu    sync.Mutex
+	syncs map[string]int // calls of Sync by name
+}
+
+func newHooks() *hookFS { return &hookFS{FS: fastFS{OS}, syncs: map[string]int{}} }
+
+func (f *hookFS) wrap(name string, file File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &hookFile{file, f, filepath.Base(name)}, nil
+}
+
+func (f *hookFS) Create(name string) (File, error) {
+	file, err := f.FS.Create(name)
+	return f.wrap(name, file, err)
+}
+
+func (f *hookFS) Open(name string) (File, error) {
+	file, err := f.FS.Open(name)
+	return f.wrap(name, file, err)
+}
+
+func (f *hookFS) OpenRead(name string) (File, error) {
+	file, err := f.FS.OpenRead(name)
+	return f.wrap(name, file, err)
+}
+
+type hookFile struct {
+	File
+	fs   *hookFS
+	name string
+}
+
+func (f *hookFile) Writev(offset int64, parts [][]byte) (int, error) {
+	if f.fs.write != nil {
+		if err := f.fs.write(f.name, offset); err != nil {
+			return 0, err
+		}
+	}
+	return f.File.Writev(offset, parts)
+}
+
+func (f *hookFile) Sync() error {
+	f.fs.mu.Lock()
+	f.fs.syncs[f.name]++
+	f.fs.mu.Unlock()
+	if f.fs.sync != nil {
+		if err := f.fs.sync(f.name); err != nil {
+			return err
+		}
+	}
+	return f.File.Sync()
+}
+
+func (f *hookFile) Allocate(size int64) error {
+	if f.fs.allocate != nil {
+		if err := f.fs.allocate(f.name); err != nil {
+			return err
+		}
+	}
+	return f.File.Allocate(size)
+}
+
+func (f *hookFile) ReadAt(b []byte, offset int64) (int, error) {
+	if f.fs.read != nil {
+		if err := f.fs.read(f.name, offset); err != nil {
+			return 0, err
+		}
+	}
+	return f.File.ReadAt(b, offset)
+}
+
+// isSegment reports whether a name is that of a segment file.
+func isSegment(name string) bool { return strings.HasSuffix(name, segmentSuffix) }
+
+// fault is an error that can be switched on and off.
+type faultSwitch struct{ err atomic.Pointer[error] }
+
+func (f *faultSwitch) set(err error) { f.err.Store(&err) }
+
+func (f *faultSwitch) clear() { f.err.Store(nil) }
+
+func (f *faultSwitch) get() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Rule 5: segments are made ahead, so that a full disk shows before lines are written.
+func TestRule5FullDiskShowsAhead(t *testing.T) {
+	f, fail := newHooks(), new(faultSwitch)
+	f.allocate = func(string) error { return fail.get() }
+	r := start(t, t.TempDir(), func(o *Options) { o.FS, o.Segment = f, minSegment })
+	r.append(numbered(0, 10), 1, 1)
+	r.await("the next segment", func(s Stats) bool { return s.Segments == 2 })
+	fail.set(syscall.ENOSPC)
+	r.await("the active segment is used up, and the one that was ahead", func(Stats) bool {
+		_, err := r.tryAppend(strings.Repeat("x", 8*kib-1)+"\n", 1, 1)
+		return errors.Is(err, syscall.ENOSPC)
+	})
+	s := r.Stats()
+	if s.WriteErrors != 0 || s.Faults == 0 || !strings.Contains(s.LastFault, "no space left") {
+		t.Errorf("counted %+v", s)
+	}
+	appended := s.Appended
+	if got := r.drain(0); uint64(len(got)) != appended.Bytes {
+		t.Errorf("delivered %d bytes of %d", len(got), appended.Bytes)
+	}
+	fail.clear()
+	for {
+		room := r.Room()
+		_, err := r.tryAppend("after\n", 1, 1)
+		if err == nil {
+			break
+		}
+		<-room
+	}
+}
+
+// Rule 5: Append is held up when Size is used up, until lines are confirmed.
+func TestRule5FullSpoolHoldsUp(t *testing.T) {
+	r := start(t, t.TempDir(), func(o *Options) { o.Size, o.Segment = mib, minSegment })
+	r.fill()
+	s := r.Stats()
+	if s.Bytes > mib || s.Bytes < mib-minSegment || !s.Full || s.Dropped.Lines != 0 {
+		t.Errorf("a full spool: %+v", s)
+	}
+	room := r.Room()
+	select {
+	case <-room:
+		t.Fatal("there is room in a full spool")
+	default:
+	}
+	for range 6 { // all that is in two segments
+		r.pool.Put(r.next(0))
+	}
+	<-room
+	r.append("again\n", 1, 1)
+}
+
+// fill appends frames of 8 KiB until the spool is full.
+func (r *rig) fill() {
+	r.t.Helper()
+	for n := 0; ; n++ {
+		_, err := r.tryAppend(fill(n), 1, 1)
+		if err == ErrFull {
+			return
+		}
+		must(r.t, err)
+	}
+}
+
+// fill returns a line of 8 KiB that ends in a number.
+func fill(i int) string { return strings.Repeat("x", 8*kib) + numbered(i, i+1) }
+
+// Rule 5: with DropOldest the oldest lines make room for new ones, and are counted.
+func TestRule5DropOldestCounts(t *testing.T) {
+	r := start(t, t.TempDir(), func(o *Options) {
+		o.Size, o.Segment, o.DropOldest, o.Groups = mib, minSegment, true, []string{"a", "b"}
+	})
+	const n = 400
+	for i := range n {
+		r.append(fill(i), 3, 3)
+	}
+	r.synced()
+	s := r.Stats()
+	if s.Dropped.Lines == 0 || s.Bytes > mib || s.Dropped.Lines+s.Unconfirmed.Lines != n {
+		t.Fatalf("of %d lines: %+v", n, s)
+	}
+	for group := range 2 {
+		got := r.drain(group)
+		if first := int(s.Dropped.Lines); !strings.HasPrefix(got, fill(first)) || !strings.HasSuffix(got, fill(n-1)) {
+			t.Errorf("group %d: the lines delivered are not those from %d to %d", group, first, n)
+		}
+		if dropped := r.Stats().Groups[group].Dropped; dropped != s.Dropped {
+			t.Errorf("group %d has dropped %v, all of them %v", group, dropped, s.Dropped)
+		}
+	}
+	if !strings.Contains(r.log.String(), "the oldest lines were dropped") {
+		t.Errorf("the log says %s", r.log)
+	}
+}
+
+// Rule 6: there is a bit for each frame and group. One line that is never confirmed does not make
+// those behind it come again, and one group does not make them come again for another.
+func TestRule6ConfirmationsComeInAnyOrder(t *testing.T) {
+	groups := func(o *Options) { o.Groups = []string{"a", "b"} }
+	r := start(t, t.TempDir(), groups)
+	for i := range doneFrames + 100 { // more than one block
+		receipt := r.append(numbered(i, i+1), 3, 0)
+		if i != 7 {
+			r.confirm(receipt, 0)
+		}
+		if i%2 == 0 {
+			r.confirm(receipt, 1)
+		}
+	}
+	r.written()
+	again := start(t, r.snapshot(), groups)
+	if got := again.drain(0); got != "line 7\n" {
+		t.Errorf("delivered to a: %q", got)
+	}
+	got := again.drain(1)
+	for i := range doneFrames + 100 {
+		if strings.Contains(got, numbered(i, i+1)) != (i%2 == 1) {
+			t.Fatalf("line %d for b: wrong", i)
+		}
+	}
+}
+
+// Rule 7: only a confirmation advances. Neither reading nor a shutdown does.
+func TestRule7ReadingConfirmsNothing(t *testing.T) {
+	dir := t.TempDir()
+	for run := range 3 {
+		r := start(t, dir)
+		if run == 0 {
+			r.append(numbered(0, 10), 1, 1)
+		}
+		b := r.next(0)
+		if got := string(b.B); got != numbered(0, 10) {
+			t.Fatalf("read %q", got)
+		}
+		r.stop()
+		b.Forsake()
+		r.pool.Put(b)
+	}
+}
+
+// Rule 8: what cannot work is refused before any file is touched.
+func TestRule8WrongConfigurationTouchesNothing(t *testing.T) {
+	r := start(t, t.TempDir())
+	r.append(numbered(0, 10), 1, 1)
+	r.synced()
+	dir := r.snapshot()
+	newer := r.snapshot()
+	h := header{id: segmentID{1}, number: 2, created: time.Now(), groups: []string{"a"}}
+	b := h.encode()
+	for _, half := range [][]byte{b[:headerCopy], b[headerCopy:]} {
+		half[8] = headerVersion + 1
+		putChecksum(half)
+	}
+	must(t, os.WriteFile(filepath.Join(newer, segmentName(2)), b, 0o600))
+	for name, test := range map[string]struct {
+		dir    string
+		change func(*Options)
+		err    string
+	}{
+		"no groups":       {dir, func(o *Options) { o.Groups = nil }, "0 groups"},
+		"a group twice":   {dir, func(o *Options) { o.Groups = []string{"a", "a"} }, `two groups with the name "a"`},
+		"a long name":     {dir, func(o *Options) { o.Groups = []string{strings.Repeat("a", 121)} }, "from 1 to 120 bytes"},
+		"small":           {dir, func(o *Options) { o.Size = kib }, "at least 1048576"},
+		"large segments":  {dir, func(o *Options) { o.Segment = o.Size }, "half of the size"},
+		"in use":          {r.o.Dir, func(*Options) {}, "another process uses it"},
+		"newer format":    {newer, func(*Options) {}, "00000002.seg: format 2"},
+		"no parent":       {filepath.Join(dir, "x", "y"), func(*Options) {}, "make the directory"},
+		"a file":          {filepath.Join(dir, segmentName(1)), func(*Options) {}, "make the directory"},
+		"no directory":    {"", func(*Options) {}, "no directory"},
+		"no pool at hand": {dir, func(o *Options) { o.Buffers = nil }, "no pool"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := content(t, dir) + content(t, newer)
+			_, err := tryStart(t, test.dir, test.change)
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("Open returns %v", err)
+			}
+			if content(t, dir)+content(t, newer) != before {
+				t.Error("files have changed")
+			}
+		})
+	}
+}
+
+// content returns the names and the content of all segments and confirmations in a directory.
+func content(t *testing.T, dir string) (all string) {
+	t.Helper()
+	for _, name := range files(t, dir, "*.*") {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		must(t, err)
+		all += name + string(b)
+	}
+	return all
+}
+
+// Rule 8: only the owner can read the lines.
+func TestRule8Modes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	r := start(t, dir, func(o *Options) { o.FS = nil })
+	r.confirm(r.append(numbered(0, 10), 1, 0), 0)
+	r.written()
+	info, err := os.Stat(dir)
+	must(t, err)
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory has mode %v", info.Mode())
+	}
+	for _, name := range append(files(t, dir, "*.*"), lockName) {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+}
+
+// Rule 9: what is not covered is said. Lines that no disk has taken by the end are counted in the
+// last log line.
+func TestRule9TheLastLineSaysWhatIsNotDurable(t *testing.T) {
+	f, fail := newHooks(), new(faultSwitch)
+	f.sync = func(name string) error {
+		if isSegment(name) {
+			return fail.get()
+		}
+		return nil
+	}
+	r := start(t, t.TempDir(), func(o *Options) { o.FS, o.Sync = f, time.Hour })
+	r.append(numbered(0, 10), 1, 1)
+	fail.set(syscall.EIO)
+	r.stop()
+	if log := r.log.String(); !strings.Contains(log, "lines could not be made durable") || !strings.Contains(log, "lines=10") {
+		t.Errorf("the log says %s", log)
+	}
+}
