@@ -217,7 +217,7 @@ func TestDamagedFilesAtManyOffsets(t *testing.T) {
 		if name == segmentName(1) {
 			end = headerBlock + 5*128
 		}
-		for offset := int64(0); offset < end; offset += 13 {
+		for offset := int64(0); offset < end; offset += 29 {
 			dir := copyDir(t, clean)
 			must(t, flip(filepath.Join(dir, name), offset))
 			again := start(t, dir)
