@@ -67,6 +67,7 @@ func (c *confirmer) writeChanged() {
 	failed := false
 	for _, b := range c.blocks {
 		if err := c.write(b); err != nil {
+			c.faults.writes.Add(1)
 			c.fault("confirmations", "could not write confirmations; until then, lines may be delivered twice after a crash",
 				err, b.segment)
 			c.failed = append(c.failed, b)
@@ -136,6 +137,9 @@ func (c *confirmer) openDone(g *segment) (File, error) {
 	f, err := c.fs.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = c.fs.Create(name)
+		c.mu.Lock()
+		g.doneMade = true
+		c.mu.Unlock()
 	}
 	if err != nil {
 		return nil, err

@@ -85,12 +85,13 @@ func doneChecksum(content []byte, id *segmentID, group, index int) uint32 {
 }
 
 // readDone reads a block of bits from the confirmations of a segment. It reports whether the block
-// is good; one that is bad or cannot be read has no bits.
-func readDone(file io.ReaderAt, id *segmentID, groups, group, index int) (doneBits, bool) {
+// is good; a bad one has no bits.
+func readDone(file io.ReaderAt, id *segmentID, groups, group, index int) (bits doneBits, ok bool, err error) {
 	var b [doneBlock]byte
 	n, err := file.ReadAt(b[:], doneOffset(groups, group, index))
 	if n < doneBlock && err != io.EOF {
-		return doneBits{}, false
+		return doneBits{}, false, err
 	}
-	return decodeDone(b[:n], id, group, index)
+	bits, ok = decodeDone(b[:n], id, group, index)
+	return bits, ok, nil
 }

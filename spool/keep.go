@@ -113,10 +113,14 @@ func (k *keeper) makeSegment(g *segment) error {
 	if err == nil {
 		g.file = f
 		if err = f.Allocate(g.size); err == nil {
-			_, err = f.Writev(0, [][]byte{g.header.encode()})
+			if _, err = f.Writev(0, [][]byte{g.header.encode()}); err != nil {
+				k.faults.writes.Add(1)
+			}
 		}
 		if err == nil {
-			err = f.Sync()
+			if err = f.Sync(); err != nil {
+				k.faults.syncs.Add(1)
+			}
 		}
 		if err == nil {
 			err = k.fs.SyncDir(k.o.Dir)

@@ -15,6 +15,7 @@ type loader struct {
 	*Spool
 	retry retry
 	quit  <-chan struct{} // closed at the end
+	aside time.Time       // when frames that could not be read are tried again; zero: there are none
 }
 
 // aheadOfNext is the number of segments with lines for a group whose indexes are kept in memory.
@@ -30,13 +31,28 @@ func (s *Spool) runLoader(ctx context.Context) {
 		if l.retry.delay() == 0 && l.step() {
 			continue
 		}
-		timer.Reset(l.retry.pause())
+		timer.Reset(min(l.retry.pause(), l.tryAside()))
 		select {
 		case <-ctx.Done():
 		case <-s.wakeLoader:
 		case <-timer.C:
 		}
 	}
+}
+
+// tryAside tries frames again that could not be read, once a minute. It returns when to call it next.
+func (l *loader) tryAside() time.Duration {
+	switch now := time.Now(); {
+	case !l.hasAside():
+		return time.Hour
+	case l.aside.IsZero():
+		l.aside = now.Add(asideEvery)
+	case !now.Before(l.aside):
+		l.aside = time.Time{}
+		l.retryAside()
+		return time.Hour
+	}
+	return time.Until(l.aside)
 }
 
 // step loads or unloads one segment. It returns false if none needs it.
@@ -53,11 +69,10 @@ func (l *loader) step() bool {
 		return files != nil
 	}
 	g.pins++
+	first := !g.scanned
 	l.mu.Unlock()
 	found, err := l.scan(g)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	g.pins--
 	switch {
 	case err == nil:
 		l.installLocked(g, found)
@@ -66,10 +81,30 @@ func (l *loader) step() bool {
 		l.missingLocked(g)
 	default:
 		l.retry.failed()
-		return false
 	}
+	l.mu.Unlock()
+	if err == nil && first {
+		l.syncEarlier(g, found)
+	}
+	l.mu.Lock()
+	g.pins--
 	l.idleLocked(g)
-	return true
+	l.mu.Unlock()
+	return l.retry.at.IsZero()
+}
+
+// syncEarlier makes a segment of an earlier run durable: a process that was killed has left what it
+// wrote last in the memory of the kernel only.
+func (l *loader) syncEarlier(g *segment, f *found) {
+	if f.left.frames == 0 {
+		return // it is about to be removed
+	}
+	err := f.file.Sync()
+	l.syncs.Add(1)
+	if err != nil {
+		l.faults.syncs.Add(1)
+		l.fault("sync", "could not sync a segment of an earlier run; after a power loss, lines may be missing", err, g)
+	}
 }
 
 // nextLocked returns the segment to load next: one that Next is about to read, or else the first one
@@ -141,6 +176,7 @@ type found struct {
 	left     tally
 	waiting  [maxGroups]tally
 	orphaned linebuf.Count // lines that waited for groups that no longer exist
+	damage   [][2]int64    // places of bytes that belong to no frame
 	end      int64         // offset behind the last frame, and behind all bytes that are not zero
 	keep     bool          // parts cannot be read
 }

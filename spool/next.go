@@ -12,8 +12,8 @@ const (
 	// readSize is how many bytes Next reads at a time, unless one frame is larger.
 	readSize = 64 << 10
 
-	// readPatience is how long Next tries to read a frame before it gives the frame up: a path to a
-	// disk that is down for a while must not cost lines.
+	// readPatience is how long Next tries to read a frame before it goes on with others. The frame is
+	// tried again later.
 	readPatience = 30 * time.Second
 )
 
@@ -45,13 +45,11 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 		if since.IsZero() {
 			since, retry = time.Now(), newRetry()
 		}
-		if time.Since(since) >= readPatience {
-			s.quarantine(r.segment, r.from, group, err)
-			s.giveBack(r, r.from+1, group)
+		s.fault("read", "could not read a frame; it is tried again", err, r.segment, slog.Int64("offset", r.offset))
+		if s.setAside(r, group, time.Since(since) >= readPatience) {
 			since = time.Time{}
 			continue
 		}
-		s.fault("read", "could not read a frame; it is tried again", err, r.segment, slog.Int64("offset", r.offset))
 		s.giveBack(r, r.from, group)
 		retry.failed()
 		if err := sleep(ctx, retry.delay()); err != nil {

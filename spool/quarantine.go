@@ -140,9 +140,9 @@ func (s *Spool) keepSegment(g *segment, name string) error {
 	return s.fs.SyncDir(dir)
 }
 
-// quarantine gives up frame n of a segment, whose lines are damaged or cannot be read: it is kept
-// aside, counted, and skipped for all groups that wait for it and for the one that has read it.
-func (s *Spool) quarantine(g *segment, n uint32, reader int, cause error) {
+// quarantine gives up frame n of a segment, whose lines are damaged: it is kept aside, counted, and
+// skipped for all groups that wait for it and for the one that has read it.
+func (s *Spool) quarantine(g *segment, n uint32, reader int) {
 	s.mu.Lock()
 	e := *g.index.entry(n)
 	known := g.bad[n]
@@ -152,7 +152,7 @@ func (s *Spool) quarantine(g *segment, n uint32, reader int, cause error) {
 	g.bad[n] = true
 	s.mu.Unlock()
 	if !known {
-		s.keepFrame(g, &e, cause)
+		s.keepFrame(g, &e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,15 +163,9 @@ func (s *Spool) quarantine(g *segment, n uint32, reader int, cause error) {
 }
 
 // keepFrame copies a frame to quarantine, or else has the whole segment moved there in the end.
-func (s *Spool) keepFrame(g *segment, e *entry, cause error) {
-	name := ""
-	err := cause
-	if errors.Is(cause, errPayload) {
-		var keepErr error
-		name, keepErr = s.keepBytes(&g.header, g.file, e.offset(), e.offset()+frameHeader+int64(e.length), frameSuffix)
-		err = errors.Join(cause, keepErr)
-	}
-	if name == "" {
+func (s *Spool) keepFrame(g *segment, e *entry) {
+	name, err := s.keepBytes(&g.header, g.file, e.offset(), e.offset()+frameHeader+int64(e.length), frameSuffix)
+	if err != nil {
 		s.mu.Lock()
 		g.keep = true
 		s.mu.Unlock()

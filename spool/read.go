@@ -15,7 +15,10 @@ func (s *Spool) read(r *record, b *linebuf.Buffer, group int) error {
 		if err == nil {
 			return nil
 		}
-		s.cut(r, 1, group) // only one of them may be unreadable
+		if err != errPayload {
+			s.fault("read", "could not read some frames at once; they are read one by one", err, r.segment)
+		}
+		s.cut(r, 1, group)
 	}
 	return s.readOne(r, b, group)
 }
@@ -29,13 +32,13 @@ func (s *Spool) readOne(r *record, b *linebuf.Buffer, group int) error {
 	}
 	f, ok := decodeFrame(r.head[:n], g.header.id.short())
 	if !ok || f.sequence != r.from || int(f.length) != r.length {
-		s.quarantine(g, r.from, group, errPayload)
+		s.quarantine(g, r.from, group)
 		return nil
 	}
 	lines := b.B[:f.length]
 	_, err = readLines(g.file, r.offset, &f, lines)
 	if err == errPayload {
-		s.quarantine(g, r.from, group, err)
+		s.quarantine(g, r.from, group)
 		return nil
 	}
 	if err == nil {
@@ -67,7 +70,7 @@ func (s *Spool) readRun(r *record, b *linebuf.Buffer, group int) error {
 		lines := raw[at+frameHeader:][:f.length]
 		at += int(extent(int(f.length)))
 		if checksum(lines) != f.checksum {
-			s.quarantine(g, r.from+i, group, errPayload)
+			s.quarantine(g, r.from+i, group)
 			continue
 		}
 		if end == 0 {

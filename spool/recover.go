@@ -3,12 +3,18 @@ package spool
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"io/fs"
 	"log/slog"
-
-	"linesplit/linebuf"
 )
+
+// maxTries is how often the loader tries to read a segment before it does without what it cannot
+// read: with the pauses in between, half a minute. A path to a disk that is down for a while must
+// not cost lines, or have them delivered twice.
+const maxTries = 10
+
+// errTryAgain is the error of a scan that is to be done again. It is counted already.
+var errTryAgain = errors.New("to be tried again")
 
 // scan reads the headers of the frames of a segment, and its confirmations.
 func (l *loader) scan(g *segment) (*found, error) {
@@ -21,20 +27,90 @@ func (l *loader) scan(g *segment) (*found, error) {
 		l.fault("open", "could not open a segment; its lines wait", err, g)
 		return nil, err
 	}
-	f := &found{file: file, header: g.header}
-	if g.lost && !g.scanned {
-		l.recoverHeader(g, f)
-	}
-	if !l.scanFrames(g, f) {
+	f := &found{file: file}
+	g.tries++
+	if err := l.find(g, f); err != nil {
 		file.Close()
-		return nil, context.Canceled
+		return nil, err
 	}
-	l.readConfirmations(g, f)
-	l.countFrames(g, f)
-	if !g.scanned && f.left.frames > 0 && !f.keep && g.size-f.end >= waste {
+	g.tries = 0
+	if g.scanned {
+		return f, nil
+	}
+	for _, d := range f.damage {
+		l.keepRaw(&f.header, g, file, d[0], d[1])
+	}
+	if f.left.frames > 0 && !f.keep && g.size-f.end >= waste {
 		l.shortenEarlier(g, f.end)
 	}
 	return f, nil
+}
+
+// find reads a segment into f.
+func (l *loader) find(g *segment, f *found) error {
+	if g.unread {
+		if err := l.readHeaderAgain(g, f.file); err != nil {
+			return err
+		}
+	}
+	f.header = g.header
+	if g.lost && !g.scanned {
+		l.recoverHeader(g, f)
+	}
+	if err := l.scanFrames(g, f); err != nil {
+		return err
+	}
+	if err := l.readConfirmations(g, f); err != nil {
+		return err
+	}
+	l.countFrames(g, f)
+	return nil
+}
+
+// readFailed counts an error of reading a segment. It returns an error if the scan is to be done
+// again.
+func (l *loader) readFailed(g *segment, msg string, err error) error {
+	if g.tries < maxTries {
+		l.fault("read", msg+"; it is tried again", err, g)
+		return errTryAgain
+	}
+	l.fault("read", msg, err, g)
+	return nil
+}
+
+// readHeaderAgain reads the header of a segment that could not be read when the spool was opened.
+func (l *loader) readHeaderAgain(g *segment, file File) error {
+	h, readErr, err := readHeaderBlock(file)
+	if readErr != nil {
+		if err := l.readFailed(g, "could not read the header of a segment", readErr); err != nil {
+			return err
+		}
+	}
+	if _, other := errors.AsType[versionError](err); other {
+		l.fault("header", "a segment is not readable; its lines wait", err, g)
+		return errTryAgain
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g.unread, g.lost = false, err != nil
+	if !g.lost {
+		h.number = g.header.number
+		g.header = h
+	}
+	g.bind(l.o.Groups)
+	return nil
+}
+
+// readHeaderBlock reads the header of a segment. readErr is an error of the disk, and err one of
+// what was read.
+func readHeaderBlock(file File) (h header, readErr, err error) {
+	b := make([]byte, headerBlock)
+	n, readErr := file.ReadAt(b, 0)
+	h, err = decodeHeader(b[:n])
+	if err == nil {
+		return h, nil, nil
+	}
+	return header{}, ignoreEOF(readErr), err
 }
 
 // shortenEarlier gives back the disk space behind the last frame of a segment of an earlier run.
@@ -62,17 +138,21 @@ func (l *loader) recoverHeader(g *segment, f *found) {
 	l.fault("header", "a segment has no readable header: all of its lines go to all groups", nil, g)
 }
 
+// maxDamage is the number of damaged places in a segment that are kept apart.
+const maxDamage = 1000
+
 // scanFrames fills the index. All frames are pending for all groups that they are for.
-// It returns false if it was stopped.
-func (l *loader) scanFrames(g *segment, f *found) bool {
+func (l *loader) scanFrames(g *segment, f *found) error {
 	c := newScanner(f.file, f.header.id.short(), g.size)
 	c.quit = l.quit
 	f.end = headerBlock
 	c.damage = func(from, to int64) {
 		f.end = to
-		if !g.scanned {
-			l.keepRaw(&f.header, g, f.file, from, to)
+		if n := len(f.damage); n == maxDamage {
+			f.damage[n-1][1] = to
+			return
 		}
+		f.damage = append(f.damage, [2]int64{from, to})
 	}
 	var free chunkList
 	for {
@@ -94,14 +174,16 @@ func (l *loader) scanFrames(g *segment, f *found) bool {
 		}
 	}
 	if c.stopped {
-		return false
+		return context.Canceled
 	}
 	f.keep = c.unreadable > 0
 	if f.keep {
-		l.fault("read", "parts of a segment cannot be read; it is kept in quarantine after the rest is delivered",
-			c.err, g, slog.Int64("bytes", c.unreadable))
+		return l.readFailed(g, fmt.Sprintf("%d bytes of a segment cannot be read", c.unreadable), c.err)
 	}
-	return true
+	if c.err != nil {
+		l.fault("read", "a read of a segment has failed, and has succeeded again", c.err, g)
+	}
+	return nil
 }
 
 // countFrames counts the frames that are pending.
@@ -127,65 +209,4 @@ func (l *loader) countFrames(g *segment, f *found) {
 			slog.String("dir", l.o.Dir), slog.String("segment", segmentName(g.header.number)),
 			slog.Uint64("lines", f.orphaned.Lines), slog.Any("groups", g.header.groups))
 	}
-}
-
-// readConfirmations takes confirmed frames off the groups that have confirmed them. If some of the
-// file is missing or damaged, those lines are delivered again.
-func (l *loader) readConfirmations(g *segment, f *found) {
-	if g.lost && !g.scanned {
-		return // the file cannot be trusted to be of this segment
-	}
-	file, err := l.fs.OpenRead(l.path(doneName(g.header.number)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	bad := 0
-	if err == nil {
-		bad, err = readAllDone(file, g, f)
-		file.Close()
-	}
-	if bad > 0 || err != nil {
-		l.fault("confirmations", "confirmations are damaged: lines are delivered again", err, g, slog.Int("blocks", bad))
-	}
-}
-
-// readAllDone reads the confirmations of a segment, and returns the number of blocks that are
-// damaged.
-func readAllDone(file File, g *segment, f *found) (bad int, err error) {
-	groups := len(g.header.groups)
-	head := make([]byte, doneBlock)
-	if n, err := file.ReadAt(head, 0); n == 0 {
-		return 0, ignoreEOF(err)
-	}
-	if !decodeDoneHeader(head, &g.header.id, groups) {
-		return 1, nil
-	}
-	for i, c := range f.index.chunks {
-		for inFile := range groups {
-			bits, ok := readDone(file, &g.header.id, groups, inFile, i)
-			if !ok {
-				bad++
-				continue
-			}
-			c.done[inFile] = bits
-			of, gone := g.groups[inFile], linebuf.Groups(0)
-			if of == 0 {
-				gone = 1 << inFile
-			}
-			for n := range c.entries {
-				if bits.has(n) {
-					c.entries[n].pending &^= of
-					c.entries[n].out &^= gone
-				}
-			}
-		}
-	}
-	return bad, nil
-}
-
-func ignoreEOF(err error) error {
-	if err == io.EOF {
-		return nil
-	}
-	return err
 }

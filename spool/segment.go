@@ -13,6 +13,8 @@ type segment struct {
 	toFile  [maxGroups]int8           // index in header.groups by index of the group; -1: not in it
 	groups  [maxGroups]linebuf.Groups // the same the other way round, as sets of at most one group
 	lost    bool                      // the header could not be read: each frame is for all groups
+	unread  bool                      // the header could not be read yet
+	tries   int                       // scans that have failed; only the loader uses it
 
 	file   File  // nil: not open
 	done   File  // the file of confirmations; nil: not open
@@ -35,13 +37,15 @@ type segment struct {
 	written  []*record // whose sync has not begun
 	syncing  []*record // whose sync is under way
 	unsynced bool      // bytes of the file of confirmations are written and not synced
+	doneMade bool      // that file was made, and its directory is not synced since
 
-	left    tally            // frames that not all groups have confirmed
-	waiting [maxGroups]tally // frames that wait for a group, for Next to read
-	first   [maxGroups]uint32
-	head    uint32          // no frame before it is unconfirmed
-	oldest  time.Time       // of the unconfirmed lines, while the segment is not loaded
-	bad     map[uint32]bool // frames that were put into quarantine
+	left       tally            // frames that not all groups have confirmed
+	waiting    [maxGroups]tally // frames that wait for a group, for Next to read
+	first      [maxGroups]uint32
+	head       uint32          // no frame before it is unconfirmed
+	oldest     time.Time       // of the unconfirmed lines, while the segment is not loaded
+	unreadable map[uint32]bool // frames that Next has lost its patience with
+	bad        map[uint32]bool // frames that were put into quarantine
 }
 
 // bind fills in how the groups of the file relate to those of the spool. names are those of the

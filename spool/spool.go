@@ -75,6 +75,7 @@ type Spool struct {
 	dropped   linebuf.Count
 	orphaned  linebuf.Count
 	damaged   tally    // frames in quarantine
+	aside     []aside  // frames that cannot be read at the moment
 	unscanned int64    // bytes of segments that are not scanned
 	kept      int64    // bytes in quarantine
 	orphans   []uint64 // numbers of files of confirmations whose segments are gone
@@ -83,6 +84,7 @@ type Spool struct {
 // groupState is what a spool knows of a group.
 type groupState struct {
 	waiting, inFlight            tally
+	unreadable                   tally  // frames that wait, and cannot be read at the moment
 	early                        uint64 // frames of waiting whose sync is outstanding
 	replayed, confirmed, dropped linebuf.Count
 
@@ -163,11 +165,12 @@ func (s *Spool) readHeader(l listed) (*segment, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b := make([]byte, headerBlock)
-	n, _ := f.ReadAt(b, 0)
-	h, err := decodeHeader(b[:n])
+	h, readErr, err := readHeaderBlock(f)
 	var other versionError
 	switch {
+	case readErr != nil:
+		g.unread = true
+		s.fault("read", "could not read the header of a segment; it is tried again", readErr, g)
 	case errors.As(err, &other):
 		return nil, err
 	case err != nil:

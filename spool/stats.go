@@ -60,8 +60,10 @@ func (s *Spool) Stats() Stats {
 	t.Held, t.Full = s.held, s.full
 	for i := range s.groups {
 		g := &s.groups[i]
+		waiting := g.waiting.Count
+		waiting.Add(g.unreadable.Count)
 		t.Groups[i] = GroupStats{
-			Name: s.o.Groups[i], Waiting: g.waiting.Count, InFlight: g.inFlight.Count,
+			Name: s.o.Groups[i], Waiting: waiting, InFlight: g.inFlight.Count,
 			Replayed: g.replayed, Confirmed: g.confirmed, Dropped: g.dropped,
 		}
 	}

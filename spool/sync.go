@@ -160,26 +160,56 @@ func (y *syncer) syncDone() {
 	y.mu.Lock()
 	segments := y.doneToSync
 	y.doneToSync = nil
+	made := false
 	for _, g := range segments {
 		g.pins++
-		g.unsynced = false
+		made = made || g.doneMade
+		g.unsynced, g.doneMade = false, false
 	}
 	y.mu.Unlock()
 	for _, g := range segments {
-		var err error
-		if !y.isGone(g) {
-			err = g.done.Sync()
+		if y.isGone(g) {
+			continue
 		}
-		y.mu.Lock()
-		g.pins--
-		y.idleLocked(g)
-		y.mu.Unlock()
-		if err != nil {
-			y.faults.syncs.Add(1)
-			y.fault("confirmations", "could not sync confirmations; after a power loss, lines may be delivered twice", err, g)
+		if err := g.done.Sync(); err != nil {
+			y.doneFault(g, err)
+			y.writeAllDone(g)
 		}
 	}
+	if made {
+		y.doneFault(nil, y.fs.SyncDir(y.o.Dir))
+	}
+	y.mu.Lock()
+	for _, g := range segments {
+		g.pins--
+		y.idleLocked(g)
+	}
+	y.mu.Unlock()
 	y.lastDone = time.Now()
+}
+
+// writeAllDone has all confirmations of a segment written again: after a sync that has failed, it is
+// not known which of them the disk has.
+func (s *Spool) writeAllDone(g *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range g.index.chunks {
+		for group := range s.groups {
+			n := uint32(i) * doneFrames
+			if f := g.toFile[group]; f >= 0 && !has(g.index.chunks[i].dirty, int(f)) {
+				g.index.chunks[i].dirty |= 1 << f
+				s.changedLocked(g, n, group)
+			}
+		}
+	}
+}
+
+// doneFault counts an error of a sync of confirmations, if there is one.
+func (y *syncer) doneFault(g *segment, err error) {
+	if err != nil {
+		y.faults.syncs.Add(1)
+		y.fault("confirmations", "could not sync confirmations; after a power loss, lines may be delivered twice", err, g)
+	}
 }
 
 func (s *Spool) isGone(g *segment) bool {

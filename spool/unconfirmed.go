@@ -1,0 +1,90 @@
+package spool
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"linesplit/linebuf"
+)
+
+// readConfirmations takes confirmed frames off the groups that have confirmed them. If some of the
+// file is missing or damaged, those lines are delivered again. An error means that it is to be tried
+// again.
+func (l *loader) readConfirmations(g *segment, f *found) error {
+	if g.lost && !g.scanned {
+		return nil // the file cannot be trusted to be of this segment
+	}
+	file, err := l.fs.OpenRead(l.path(doneName(g.header.number)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		defer file.Close()
+		err = l.takeConfirmed(file, g, f)
+	}
+	if err != nil {
+		return l.readFailed(g, "could not read confirmations, without which lines are delivered again", err)
+	}
+	return nil
+}
+
+// takeConfirmed reads the confirmations of a segment from their file.
+func (l *loader) takeConfirmed(file File, g *segment, f *found) error {
+	bad, err := readAllDone(file, g, f)
+	if err != nil {
+		return err
+	}
+	if bad > 0 {
+		l.fault("confirmations", "confirmations are damaged: lines are delivered again", nil, g, slog.Int("blocks", bad))
+	}
+	if g.scanned {
+		return nil
+	}
+	return file.Sync() // as the segment itself
+}
+
+// readAllDone reads the confirmations of a segment, and returns the number of blocks that are
+// damaged.
+func readAllDone(file File, g *segment, f *found) (bad int, err error) {
+	groups := len(g.header.groups)
+	head := make([]byte, doneBlock)
+	if n, err := file.ReadAt(head, 0); n == 0 {
+		return 0, ignoreEOF(err)
+	}
+	if !decodeDoneHeader(head, &g.header.id, groups) {
+		return 1, nil
+	}
+	for i, c := range f.index.chunks {
+		for inFile := range groups {
+			bits, ok, err := readDone(file, &g.header.id, groups, inFile, i)
+			if err != nil {
+				return bad, err
+			}
+			if !ok {
+				bad++
+				continue
+			}
+			c.done[inFile] = bits
+			of, gone := g.groups[inFile], linebuf.Groups(0)
+			if of == 0 {
+				gone = 1 << inFile
+			}
+			for n := range c.entries {
+				if bits.has(n) {
+					c.entries[n].pending &^= of
+					c.entries[n].out &^= gone
+				}
+			}
+		}
+	}
+	return bad, nil
+}
+
+func ignoreEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
