@@ -155,7 +155,7 @@ func TestGroupsOfAppend(t *testing.T) {
 // The disk cannot be read for a while. The frame is tried again, and delivered.
 func TestReadingIsTriedAgain(t *testing.T) {
 	f, fail := newHooks(), new(faultSwitch)
-	f.read = func(name string, offset int64) error {
+	f.read = func(name string, offset int64, _ int) error {
 		if isSegment(name) && offset >= headerBlock {
 			return fail.get()
 		}

@@ -14,7 +14,7 @@ type hookFS struct {
 	write    func(name string, offset int64) error
 	sync     func(name string) error
 	allocate func(name string) error
-	read     func(name string, offset int64) error
+	read     func(name string, offset int64, n int) error
 
 	mu    sync.Mutex
 	syncs map[string]int // calls of Sync by name
@@ -82,7 +82,7 @@ func (f *hookFile) Allocate(size int64) error {
 
 func (f *hookFile) ReadAt(b []byte, offset int64) (int, error) {
 	if f.fs.read != nil {
-		if err := f.fs.read(f.name, offset); err != nil {
+		if err := f.fs.read(f.name, offset, len(b)); err != nil {
 			return 0, err
 		}
 	}
