@@ -136,10 +136,11 @@ func (c *confirmer) openDone(g *segment) (File, error) {
 	name := c.path(doneName(g.header.number))
 	f, err := c.fs.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = c.fs.Create(name)
-		c.mu.Lock()
-		g.doneMade = true
-		c.mu.Unlock()
+		if f, err = c.fs.Create(name); err == nil {
+			c.mu.Lock()
+			c.doneMade = true
+			c.mu.Unlock()
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -37,7 +37,6 @@ type segment struct {
 	written  []*record // whose sync has not begun
 	syncing  []*record // whose sync is under way
 	unsynced bool      // bytes of the file of confirmations are written and not synced
-	doneMade bool      // that file was made, and its directory is not synced since
 
 	left       tally            // frames that not all groups have confirmed
 	waiting    [maxGroups]tally // frames that wait for a group, for Next to read

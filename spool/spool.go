@@ -64,6 +64,7 @@ type Spool struct {
 	unsynced   time.Time // of the first write since the last sync began; zero: there was none
 	toSync     []*segment
 	doneToSync []*segment    // with confirmations to sync
+	doneMade   bool          // files of confirmations were made since the directory was synced
 	changed    []block       // blocks of confirmations to write
 	repairs    bool          // failed segments may have frames that are to be written again
 	writeFault error         // why
@@ -130,7 +131,7 @@ func (s *Spool) readDir() error {
 	if err != nil {
 		return fmt.Errorf("list the directory: %w", err)
 	}
-	s.number = l.last
+	s.number, s.doneMade = l.last, len(l.dones) > 0
 	for _, file := range l.segments {
 		g, err := s.readHeader(file)
 		if err != nil {

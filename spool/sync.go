@@ -51,7 +51,7 @@ func (y *syncer) delay() time.Duration {
 	if !y.unsynced.IsZero() {
 		d = y.o.Sync - time.Since(y.unsynced)
 	}
-	if len(y.doneToSync) > 0 {
+	if len(y.doneToSync) > 0 || y.doneMade {
 		d = min(d, doneEvery-time.Since(y.lastDone))
 	}
 	if y.repairs && !y.retry.at.IsZero() {
@@ -158,13 +158,11 @@ func (y *syncer) putAll() {
 // syncDone syncs the confirmations that are written by now.
 func (y *syncer) syncDone() {
 	y.mu.Lock()
-	segments := y.doneToSync
-	y.doneToSync = nil
-	made := false
+	segments, made := y.doneToSync, y.doneMade
+	y.doneToSync, y.doneMade = nil, false
 	for _, g := range segments {
 		g.pins++
-		made = made || g.doneMade
-		g.unsynced, g.doneMade = false, false
+		g.unsynced = false
 	}
 	y.mu.Unlock()
 	for _, g := range segments {
@@ -176,8 +174,13 @@ func (y *syncer) syncDone() {
 			y.writeAllDone(g)
 		}
 	}
-	if made {
-		y.doneFault(nil, y.fs.SyncDir(y.o.Dir))
+	if made { // without its entry in the directory, a file is lost with the power, however well it was synced
+		if err := y.fs.SyncDir(y.o.Dir); err != nil {
+			y.doneFault(nil, err)
+			y.mu.Lock()
+			y.doneMade = true
+			y.mu.Unlock()
+		}
 	}
 	y.mu.Lock()
 	for _, g := range segments {
@@ -204,12 +207,10 @@ func (s *Spool) writeAllDone(g *segment) {
 	}
 }
 
-// doneFault counts an error of a sync of confirmations, if there is one.
+// doneFault counts an error of a sync of confirmations.
 func (y *syncer) doneFault(g *segment, err error) {
-	if err != nil {
-		y.faults.syncs.Add(1)
-		y.fault("confirmations", "could not sync confirmations; after a power loss, lines may be delivered twice", err, g)
-	}
+	y.faults.syncs.Add(1)
+	y.fault("confirmations", "could not sync confirmations; after a power loss, lines may be delivered twice", err, g)
 }
 
 func (s *Spool) isGone(g *segment) bool {
