@@ -45,10 +45,13 @@ type Options struct {
 	Ready func() (ok bool, reason string)
 	// Histogram, if not nil, is served as well. See NewConfirmation and NewConnect.
 	Histogram prometheus.Histogram
+	// SpoolSync, if not nil, is served as well: the histogram of the syncs of the spool. See
+	// NewSpoolSync.
+	SpoolSync prometheus.Histogram
 	// Control is the run that the API and the status page show and change. nil disables both.
 	Control Control
 	// Process is the process if its services have names: the API, the page and the metrics show all
-	// of them. Mode, Status, Histogram and Control are not used then.
+	// of them. Mode, Status, Histogram, SpoolSync and Control are not used then.
 	Process Process
 	// Token authenticates requests. nil means that there is none; access.go lists what is allowed
 	// then.

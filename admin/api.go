@@ -73,6 +73,7 @@ func serviceRoutes() []route {
 		{method: "GET", path: "/status", level: toRead, handle: view.getStatus},
 		{method: "GET", path: "/history", level: toRead, handle: view.getHistory},
 		{method: "GET", path: "/ledger", level: toRead, handle: view.getLedger},
+		{method: "GET", path: "/spool", level: toRead, handle: view.getSpool},
 		{method: "GET", path: "/targets", level: toRead, handle: view.getTargets},
 		{method: "GET", path: "/targets/{name}", level: toRead, handle: view.getTarget},
 		{method: "GET", path: "/events", level: toRead, handle: view.events, stream: true},

@@ -91,6 +91,8 @@ type Service struct {
 	// Histogram, if not nil, is one of the metrics of the service. See NewConfirmation and
 	// NewConnect.
 	Histogram prometheus.Histogram
+	// SpoolSync, if not nil, is another one. See NewSpoolSync.
+	SpoolSync prometheus.Histogram
 }
 
 // Connection describes a connected client.

@@ -81,6 +81,10 @@ func (f *fake) Status() Status {
 	if f.mode != ModeConnection {
 		s.Groups = []GroupStatus{{Name: "main", Required: true, Targets: 2}, {Name: "archive", BudgetBytes: 5}}
 		s.Targets[0].Group = "main"
+		s.Spool = &SpoolStatus{
+			Directory: "/var/spool/linesplit", LimitBytes: 1 << 30, Bytes: 1 << 20, Segments: 2, Unconfirmed: Amount{10, 100},
+			Oldest: began, LastFault: "no space left on device", Groups: []SpoolGroup{{Name: "main", Waiting: Amount{10, 100}}},
+		}
 	}
 	if f.mode == ModeConnection {
 		s.Mode, s.Ledger, s.Keys, s.Balance = ModeConnection, nil, nil, "round-robin"

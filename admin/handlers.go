@@ -52,6 +52,7 @@ func withoutNil(s Status) Status {
 		ledger.DroppedBy = orEmpty(ledger.DroppedBy)
 		s.Ledger = &ledger
 	}
+	s.Spool = s.Spool.withoutNil()
 	return s
 }
 

@@ -40,6 +40,9 @@ func newRegistry(o Options) *prometheus.Registry {
 	case o.Histogram != nil:
 		registry.MustRegister(o.Histogram)
 	}
+	if o.Process == nil && o.SpoolSync != nil {
+		registry.MustRegister(o.SpoolSync)
+	}
 	return registry
 }
 
@@ -162,6 +165,7 @@ func (c *collector) addLineMode() {
 	c.addSenders()
 	c.addLineTargets()
 	c.addGroups()
+	c.addSpool()
 }
 
 func (c *collector) addConnectionMode() {
@@ -256,8 +260,10 @@ func (histograms) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (h histograms) Collect(metrics chan<- prometheus.Metric) {
 	for _, s := range h.process.Services() {
-		if s.Histogram != nil {
-			prometheus.WrapCollectorWith(prometheus.Labels{"service": s.Name}, s.Histogram).Collect(metrics)
+		for _, one := range []prometheus.Histogram{s.Histogram, s.SpoolSync} {
+			if one != nil {
+				prometheus.WrapCollectorWith(prometheus.Labels{"service": s.Name}, one).Collect(metrics)
+			}
 		}
 	}
 }

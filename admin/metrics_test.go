@@ -53,6 +53,15 @@ func fullLines() Status {
 		Groups: []GroupStatus{{Name: "main", Required: true, Given: Amount{61, 62}, Confirmed: Amount{63, 64},
 			Retained: Amount{65, 66}, Queued: Amount{67, 68}, Dropped: Amount{69, 70}, Resent: Amount{71, 72},
 			MemoryBytes: 73, BudgetBytes: 74}},
+		Spool: &SpoolStatus{
+			LimitBytes: 101, Bytes: 102, Segments: 103, UnscannedBytes: 104, Full: true, Unconfirmed: Amount{105, 106},
+			Oldest: time.UnixMilli(107500), Appended: Amount{108, 109}, Dropped: Amount{110, 111}, Quarantined: Amount{112, 113},
+			QuarantinedFrames: 114, Syncs: 115, SyncErrors: 116, WriteErrors: 117, Faults: 118, HeldBytes: 119, Orphaned: Amount{130, 131},
+			Groups: []SpoolGroup{{
+				Name: "main", Waiting: Amount{120, 121}, InFlight: Amount{122, 123}, Replayed: Amount{124, 125}, Confirmed: Amount{126, 127},
+				Dropped: Amount{128, 129},
+			}},
+		},
 		LogDropped: []LogDropped{{"log", 38}},
 		Datagrams:  []DatagramListener{{"udp://127.0.0.1:514", 45, 46}},
 	}
@@ -85,9 +94,10 @@ func connectionOptions() Options {
 }
 
 func lineOptions() Options {
-	confirmation := NewConfirmation()
+	confirmation, sync := NewConfirmation(), NewSpoolSync()
 	confirmation.Observe(0.002)
-	return Options{Mode: ModeLine, Status: fullLines, Histogram: confirmation, Version: "v1.2.3"}
+	sync.Observe(0.004)
+	return Options{Mode: ModeLine, Status: fullLines, Histogram: confirmation, SpoolSync: sync, Version: "v1.2.3"}
 }
 
 // fixed is a Control with one Status.
@@ -109,7 +119,10 @@ type fixedProcess struct{ Process }
 func (fixedProcess) Services() []Service {
 	line, connection := lineOptions(), connectionOptions()
 	return []Service{
-		{Name: "lines", Control: fixed{mode: line.Mode, status: line.Status}, Histogram: line.Histogram},
+		{
+			Name: "lines", Control: fixed{mode: line.Mode, status: line.Status},
+			Histogram: line.Histogram, SpoolSync: line.SpoolSync,
+		},
 		{Name: "web", Control: fixed{mode: connection.Mode, status: connection.Status}, Histogram: connection.Histogram},
 	}
 }

@@ -83,6 +83,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 	for name, value := range map[string]any{
 		"Status": Status{}, "Amount": Amount{}, "Ledger": Ledger{}, "DroppedBy": DroppedBy{}, "Totals": Totals{},
 		"KeyStatus": KeyStatus{}, "TargetLanes": TargetLanes{},
+		"Spool": SpoolStatus{}, "SpoolGroup": SpoolGroup{}, "SpoolSample": SpoolSample{},
 		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "Source": SourceStatus{}, "Group": GroupStatus{},
 		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
 		"ServiceList": serviceList{}, "SharedPorts": SharedPorts{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},

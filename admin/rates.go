@@ -30,6 +30,7 @@ func sampleOf(s *Status) sample {
 	out := sample{
 		Sample: Sample{
 			At: s.Now, SentBytes: s.Totals.SentBytes, Connections: s.Totals.Connections, Waiting: s.Totals.Waiting,
+			Spool: spoolSample(s.Spool),
 		},
 		accepted: s.Totals.Accepted,
 		targets:  make(map[string]targetCounts, len(s.Targets)),
@@ -110,6 +111,7 @@ func (h *history) setRates(s *Status) {
 		SentBytes:      per(old.Sent.Bytes+old.SentBytes, now.Sent.Bytes+now.SentBytes), // one of them is 0
 		Accepted:       per(old.accepted, now.accepted),
 	}
+	s.Spool.setEmptySeconds(old.Spool, seconds)
 	var sum float64
 	for i := range s.Targets {
 		t := &s.Targets[i]

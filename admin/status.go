@@ -34,6 +34,7 @@ type Status struct {
 	// Groups has the account of each group of targets in line mode, if there are several. Ledger is
 	// then that of the first.
 	Groups []GroupStatus `json:"groups,omitempty"`
+	Spool  *SpoolStatus  `json:"spool,omitempty"` // line mode with -spool
 
 	// Removed holds the summed counts of removed targets, without gauges. The metrics show it as
 	// one more target, so that sums over all targets never fall. nil if there are none.
@@ -308,4 +309,6 @@ type Sample struct {
 	SentBytes   uint64    `json:"sent_bytes"`  // to clients; connection mode
 	Connections uint64    `json:"connections"` // gauge: clients connected
 	Waiting     uint64    `json:"waiting"`     // gauge: those that wait because all targets are full
+
+	Spool *SpoolSample `json:"spool,omitempty"` // line mode with -spool
 }

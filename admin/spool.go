@@ -1,0 +1,93 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+)
+
+// SpoolStatus is the state of the spool of a service in line mode: files that keep lines until they
+// are confirmed. Counts begin with the process, and never fall unless they are marked as gauges.
+type SpoolStatus struct {
+	Directory  string `json:"directory"`
+	LimitBytes uint64 `json:"limit_bytes"` // the most that its segment files may take
+	Bytes      uint64 `json:"bytes"`       // gauge: what they take, including room that was allocated ahead
+	Segments   uint64 `json:"segments"`    // gauge: the number of these files
+	// UnscannedBytes is a gauge: the size of segments of earlier runs whose lines are not counted
+	// yet, neither in Unconfirmed nor in Groups.
+	UnscannedBytes uint64 `json:"unscanned_bytes"`
+	Full           bool   `json:"full"` // gauge: no room is left, so that senders wait or the oldest lines are dropped
+
+	// Unconfirmed is a gauge: lines that not all groups have confirmed. Oldest says when the oldest
+	// of them was read; zero: there is none.
+	Unconfirmed Amount    `json:"unconfirmed"`
+	Oldest      time.Time `json:"oldest,omitzero"`
+	// EmptySeconds is the time to an empty spool at the rate at which Unconfirmed.Bytes fell within
+	// the last ten seconds. Server fills it in. 0: the spool is empty, or does not shrink.
+	EmptySeconds float64 `json:"empty_seconds,omitempty"`
+
+	Appended          Amount `json:"appended"`    // written to it
+	Dropped           Amount `json:"dropped"`     // the oldest lines, dropped to make room for new ones
+	Orphaned          Amount `json:"orphaned"`    // lines that waited for groups that no longer exist
+	Quarantined       Amount `json:"quarantined"` // lines of damaged frames, which are kept aside and not delivered
+	QuarantinedFrames uint64 `json:"quarantined_frames"`
+	Syncs             uint64 `json:"syncs"`        // times that written lines were flushed to the disk
+	SyncErrors        uint64 `json:"sync_errors"`  // failed ones; their lines were written again elsewhere
+	WriteErrors       uint64 `json:"write_errors"` // failed writes of lines
+	// Faults counts all faults of the disk and in what it holds, SyncErrors and WriteErrors
+	// included.
+	Faults    uint64       `json:"faults"`
+	LastFault string       `json:"last_fault,omitempty"`
+	HeldBytes uint64       `json:"held_bytes"` // gauge: memory of lines that wait to be flushed
+	Groups    []SpoolGroup `json:"groups"`     // in the order of the configuration
+}
+
+// SpoolGroup is the part of one group of targets in a SpoolStatus.
+type SpoolGroup struct {
+	Name      string `json:"name"`
+	Waiting   Amount `json:"waiting"`   // gauge: to be read back from the spool
+	InFlight  Amount `json:"in_flight"` // gauge: with the group's workers, not yet confirmed
+	Replayed  Amount `json:"replayed"`  // read back from the spool
+	Confirmed Amount `json:"confirmed"` // of those that were written to the spool
+	Dropped   Amount `json:"dropped"`   // as in SpoolStatus, for this group
+}
+
+// SpoolSample holds some of the counts of a SpoolStatus.
+type SpoolSample struct {
+	Bytes       uint64 `json:"bytes"`       // gauge
+	Unconfirmed Amount `json:"unconfirmed"` // gauge
+}
+
+// spoolSample returns the sample of s, or nil if s is nil.
+func spoolSample(s *SpoolStatus) *SpoolSample {
+	if s == nil {
+		return nil
+	}
+	return &SpoolSample{Bytes: s.Bytes, Unconfirmed: s.Unconfirmed}
+}
+
+// setEmptySeconds sets EmptySeconds from what the spool had some seconds ago. Either may be nil.
+func (s *SpoolStatus) setEmptySeconds(old *SpoolSample, seconds float64) {
+	if s == nil || old == nil || old.Unconfirmed.Bytes <= s.Unconfirmed.Bytes {
+		return
+	}
+	perSecond := float64(old.Unconfirmed.Bytes-s.Unconfirmed.Bytes) / seconds
+	s.EmptySeconds = float64(s.Unconfirmed.Bytes) / perSecond
+}
+
+// withoutNil returns a copy of s whose list is not nil, or nil if s is nil.
+func (s *SpoolStatus) withoutNil() *SpoolStatus {
+	if s == nil {
+		return nil
+	}
+	spool := *s
+	spool.Groups = orEmpty(spool.Groups)
+	return &spool
+}
+
+func (v view) getSpool(w http.ResponseWriter, _ *http.Request) error {
+	s := v.status()
+	if s.Spool == nil {
+		return newProblem(http.StatusConflict, "no-spool", "there is no spool: -spool DIR sets one up, in line mode")
+	}
+	return respond(w, s.Spool)
+}
