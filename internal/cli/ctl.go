@@ -65,7 +65,7 @@ func ctlCommand() command {
 				Help: "name that its certificate must have, in place of its host"},
 			{Name: "service", Arg: "NAME", Group: groupConnection,
 				Help: "the service that the command is about, where a .toml file names several; without it, status, " +
-					"targets, ledger, connections, config and top show all of them"},
+					"targets, ledger, spool, connections, config and top show all of them"},
 			{Name: "json", Group: groupOutput,
 				Help: "print the answers as JSON, for programs"},
 		},

@@ -63,6 +63,9 @@ func writeStatus(w io.Writer, s admin.Status) {
 			}
 			row("queue", fmt.Sprintf("%d of %d buffers", s.Limits.QueueBuffers, s.Limits.QueueCapacity))
 			row("memory", size(s.Limits.MemoryBytes)+" of "+size(s.Limits.MemoryLimit))
+			if s.Spool != nil {
+				row("spool", spoolOf(*s.Spool))
+			}
 			return
 		}
 		row("from clients", size(uint64(s.Rates.ReceivedBytes))+"/s")
