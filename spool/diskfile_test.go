@@ -131,21 +131,22 @@ func TestDiskFSKeepsWhatWasSynced(t *testing.T) {
 	seen := map[outcome]int{}
 	for seed := range uint64(400) {
 		d := newDiskFS()
-		mustDo(t, d.Mkdir("/s"))
-		f, err := d.Create("/s/a")
+		p := d.boot()
+		mustDo(t, p.Mkdir("/s"))
+		f, err := p.Create("/s/a")
 		mustDo(t, err)
 		if _, err := f.Writev(0, [][]byte{bytes.Repeat([]byte("a"), sectorSize)}); err != nil {
 			t.Fatal(err)
 		}
 		mustDo(t, f.Sync())
-		mustDo(t, d.SyncDir("/"))
-		mustDo(t, d.SyncDir("/s"))
+		mustDo(t, p.SyncDir("/"))
+		mustDo(t, p.SyncDir("/s"))
 		if _, err := f.Writev(sectorSize, [][]byte{bytes.Repeat([]byte("b"), sectorSize), bytes.Repeat([]byte("c"), sectorSize)}); err != nil {
 			t.Fatal(err)
 		}
 		d.powerLoss(rand.New(rand.NewPCG(seed, 1)))
-		if f.Sync() == nil || f.Close() == nil {
-			t.Fatal("a file of the process that ended still works")
+		if f.Sync() == nil || f.Close() == nil || p.Remove("/s/a") == nil {
+			t.Fatal("the process that ended can still do something")
 		}
 		content := d.live["/s/a"].live
 		has := func(i int, c string) bool {

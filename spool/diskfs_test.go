@@ -18,7 +18,8 @@ const sectorSize = 512
 
 // diskFS is a file system in memory that knows what of it is durable. A power loss keeps of the rest
 // a random part: each sector, each size and each directory entry for itself, or in the order of a
-// journal. A process that ends, by itself or with the power, loses its open files and its locks.
+// journal. A process that ends, by itself or with the power, loses its open files and its locks, and
+// nothing that it does afterwards has an effect.
 type diskFS struct {
 	capacity int64 // bytes; 0: no limit
 
@@ -47,6 +48,29 @@ type entryChange struct {
 
 func newDiskFS() *diskFS {
 	return &diskFS{live: map[string]*diskFile{}, durable: map[string]*diskFile{}, locks: map[string]int{}}
+}
+
+// process is the FS of one process.
+type process struct {
+	disk *diskFS
+	run  int
+}
+
+// boot returns the FS of a new process.
+func (d *diskFS) boot() process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return process{d, d.run}
+}
+
+// enter takes the lock for a call of the process, and returns why the call fails. The caller gives
+// the lock back in either case.
+func (p process) enter(op, name string) error {
+	p.disk.mu.Lock()
+	if p.run != p.disk.run {
+		return &fs.PathError{Op: op, Path: name, Err: errDead}
+	}
+	return nil
 }
 
 // kill ends the process: what it wrote stays.
@@ -152,9 +176,12 @@ func (d *diskFS) changeLocked(c entryChange) {
 	d.changes = append(d.changes, c)
 }
 
-func (d *diskFS) Mkdir(name string) error {
-	d.mu.Lock()
+func (p process) Mkdir(name string) error {
+	d, dead := p.disk, p.enter("mkdir", name)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return dead
+	}
 	if f := d.live[name]; f != nil {
 		if f.isDir {
 			return nil
@@ -165,9 +192,12 @@ func (d *diskFS) Mkdir(name string) error {
 	return nil
 }
 
-func (d *diskFS) List(dir string) (all []Entry, err error) {
-	d.mu.Lock()
+func (p process) List(dir string) (all []Entry, err error) {
+	d, dead := p.disk, p.enter("list", dir)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return nil, dead
+	}
 	if f := d.live[dir]; f == nil || !f.isDir {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: fs.ErrNotExist}
 	}
@@ -179,9 +209,12 @@ func (d *diskFS) List(dir string) (all []Entry, err error) {
 	return all, nil
 }
 
-func (d *diskFS) Create(name string) (File, error) {
-	d.mu.Lock()
+func (p process) Create(name string) (File, error) {
+	d, dead := p.disk, p.enter("create", name)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return nil, dead
+	}
 	if d.live[name] != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrExist}
 	}
@@ -193,9 +226,12 @@ func (d *diskFS) Create(name string) (File, error) {
 	return &diskHandle{disk: d, file: f, name: name, run: d.run}, nil
 }
 
-func (d *diskFS) Open(name string) (File, error) {
-	d.mu.Lock()
+func (p process) Open(name string) (File, error) {
+	d, dead := p.disk, p.enter("open", name)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return nil, dead
+	}
 	f := d.live[name]
 	if f == nil || f.isDir {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -203,8 +239,8 @@ func (d *diskFS) Open(name string) (File, error) {
 	return &diskHandle{disk: d, file: f, name: name, run: d.run}, nil
 }
 
-func (d *diskFS) OpenRead(name string) (File, error) {
-	f, err := d.Open(name)
+func (p process) OpenRead(name string) (File, error) {
+	f, err := p.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -212,9 +248,12 @@ func (d *diskFS) OpenRead(name string) (File, error) {
 	return f, nil
 }
 
-func (d *diskFS) Rename(from, to string) error {
-	d.mu.Lock()
+func (p process) Rename(from, to string) error {
+	d, dead := p.disk, p.enter("rename", from)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return dead
+	}
 	f := d.live[from]
 	if f == nil {
 		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
@@ -223,9 +262,12 @@ func (d *diskFS) Rename(from, to string) error {
 	return nil
 }
 
-func (d *diskFS) Remove(name string) error {
-	d.mu.Lock()
+func (p process) Remove(name string) error {
+	d, dead := p.disk, p.enter("remove", name)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return dead
+	}
 	f := d.live[name]
 	if f == nil {
 		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
@@ -234,9 +276,12 @@ func (d *diskFS) Remove(name string) error {
 	return nil
 }
 
-func (d *diskFS) SyncDir(dir string) error {
-	d.mu.Lock()
+func (p process) SyncDir(dir string) error {
+	d, dead := p.disk, p.enter("syncdir", dir)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return dead
+	}
 	d.changes = slices.DeleteFunc(d.changes, func(c entryChange) bool {
 		in := c.from != "" && filepath.Dir(c.from) == dir || c.to != "" && filepath.Dir(c.to) == dir
 		if in {
@@ -247,9 +292,12 @@ func (d *diskFS) SyncDir(dir string) error {
 	return nil
 }
 
-func (d *diskFS) Lock(name string, shared bool) (io.Closer, error) {
-	d.mu.Lock()
+func (p process) Lock(name string, shared bool) (io.Closer, error) {
+	d, dead := p.disk, p.enter("lock", name)
 	defer d.mu.Unlock()
+	if dead != nil {
+		return nil, dead
+	}
 	if d.live[name] == nil {
 		if shared {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}

@@ -93,9 +93,9 @@ func (s *segmentFile) content() []byte {
 func (d *diskFS) put(t *testing.T, name string, content []byte) {
 	t.Helper()
 	for _, dir := range []string{"/", "/spool", "/spool/quarantine"} {
-		mustDo(t, d.Mkdir(dir))
+		mustDo(t, d.boot().Mkdir(dir))
 	}
-	f, err := d.Create("/spool/" + name)
+	f, err := d.boot().Create("/spool/" + name)
 	mustDo(t, err)
 	_, err = f.Writev(0, [][]byte{content})
 	mustDo(t, errors.Join(err, f.Close()))
@@ -105,7 +105,7 @@ func (d *diskFS) put(t *testing.T, name string, content []byte) {
 func exported(t *testing.T, d *diskFS, o ExportOptions) (string, *Exported) {
 	t.Helper()
 	var b strings.Builder
-	e, err := export(t.Context(), d, "/spool", o, &b)
+	e, err := export(t.Context(), d.boot(), "/spool", o, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestInspectReadsTheFormat(t *testing.T) {
 	d.put(t, "00000001.seg", first.content())
 	d.put(t, "00000001.done", first.confirmations(0, 0))
 	d.put(t, "00000012.seg", second.content())
-	r, err := verify(t.Context(), d, "/spool", nil)
+	r, err := verify(t.Context(), d.boot(), "/spool", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestConfirmationsThatLie(t *testing.T) {
 		if test.done != nil {
 			d.put(t, "00000001.done", test.done)
 		}
-		r, err := verify(t.Context(), d, "/spool", nil)
+		r, err := verify(t.Context(), d.boot(), "/spool", nil)
 		if err != nil || r.Unconfirmed.Lines != test.want || r.OK() != (test.fault == "") || !strings.Contains(fmt.Sprint(r.Faults), test.fault) {
 			t.Errorf("%s: %v, %+v", name, err, r)
 		}
@@ -198,7 +198,7 @@ func TestInspectWithDamage(t *testing.T) {
 	d.damage("/spool/00000001.seg", headless-64)
 	d.put(t, "00000002.seg", nil)
 	d.put(t, "00000003.seg", make([]byte, 8192)) // made ahead by a process that was killed
-	r, err := verify(t.Context(), d, "/spool", nil)
+	r, err := verify(t.Context(), d.boot(), "/spool", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestInspectWithDamage(t *testing.T) {
 	}
 
 	d.damage("/spool/00000001.seg", 3000) // the other copy
-	r, err = verify(t.Context(), d, "/spool", nil)
+	r, err = verify(t.Context(), d.boot(), "/spool", nil)
 	if err != nil || r.Unconfirmed.Lines != 3 || !strings.Contains(fmt.Sprint(r.Faults), "its header is damaged: all of its lines go to all groups") {
 		t.Errorf("%v, %+v", err, r)
 	}
@@ -228,21 +228,21 @@ func TestInspectWithDamage(t *testing.T) {
 
 func TestSpoolsThatCannotBeRead(t *testing.T) {
 	d := newDiskFS()
-	mustDo(t, d.Mkdir("/"))
-	mustDo(t, d.Mkdir("/spool"))
+	mustDo(t, d.boot().Mkdir("/"))
+	mustDo(t, d.boot().Mkdir("/spool"))
 	inspectAll := func(want string) {
 		t.Helper()
-		_, err := verify(t.Context(), d, "/spool", nil)
+		_, err := verify(t.Context(), d.boot(), "/spool", nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
-		if _, err := export(t.Context(), d, "/spool", ExportOptions{}, &strings.Builder{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := export(t.Context(), d.boot(), "/spool", ExportOptions{}, &strings.Builder{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Export: %v, want %q", err, want)
 		}
 	}
 	inspectAll("/spool is no directory of a spool: it has no segments, such as 00000001.seg")
 
-	lock, err := d.Lock("/spool/lock", false)
+	lock, err := d.boot().Lock("/spool/lock", false)
 	mustDo(t, err)
 	inspectAll("/spool is in use by a running linesplit: ask that one, by linesplit ctl spool")
 	mustDo(t, lock.Close())
@@ -267,10 +267,10 @@ func TestExportEnds(t *testing.T) {
 	cancel()
 	for _, quarantined := range []bool{false, true} {
 		o := ExportOptions{Quarantined: quarantined}
-		if _, err := export(ctx, d, "/spool", o, &strings.Builder{}); !errors.Is(err, context.Canceled) {
+		if _, err := export(ctx, d.boot(), "/spool", o, &strings.Builder{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("quarantined %v: %v", quarantined, err)
 		}
-		if _, err := export(t.Context(), d, "/spool", o, brokenWriter{}); !errors.Is(err, errBroken) {
+		if _, err := export(t.Context(), d.boot(), "/spool", o, brokenWriter{}); !errors.Is(err, errBroken) {
 			t.Errorf("quarantined %v: %v", quarantined, err)
 		}
 	}
@@ -320,7 +320,7 @@ func FuzzOffline(f *testing.F) {
 		d.put(t, "00000001.done", done)
 		d.put(t, "quarantine/00000001-0123456789abcdef-00004096.frame", segment)
 		d.put(t, "quarantine/00000001-0123456789abcdef-00004096.raw", segment)
-		r, err := verify(t.Context(), d, "/spool", func(done, total int64) {
+		r, err := verify(t.Context(), d.boot(), "/spool", func(done, total int64) {
 			if done > total {
 				t.Errorf("%d of %d bytes", done, total)
 			}
@@ -329,11 +329,11 @@ func FuzzOffline(f *testing.F) {
 			return // another version
 		}
 		var out strings.Builder
-		e, err := export(t.Context(), d, "/spool", ExportOptions{Framing: framing.Octet}, &out)
+		e, err := export(t.Context(), d.boot(), "/spool", ExportOptions{Framing: framing.Octet}, &out)
 		if err != nil || e.Count.Bytes+e.Report.Damaged.Bytes != r.Unconfirmed.Bytes {
 			t.Errorf("%v: exported %v of %v, %v damaged", err, e.Count, r.Unconfirmed, e.Report.Damaged)
 		}
-		if _, err := export(t.Context(), d, "/spool", ExportOptions{Quarantined: true}, &out); err != nil {
+		if _, err := export(t.Context(), d.boot(), "/spool", ExportOptions{Quarantined: true}, &out); err != nil {
 			t.Error(err)
 		}
 	})
