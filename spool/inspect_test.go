@@ -289,19 +289,22 @@ func TestExportOfTheQuarantine(t *testing.T) {
 	s.add("spoiled", 0b10, framing.Newline, time.Unix(1, 0))
 	damaged := s.content()
 	damaged[len(damaged)-60] ^= 1
-	d.put(t, "quarantine/00000001-0123456789abcdef-00004096.frame", s.content())
+	second := s.add("second\n", 0b11, framing.Newline, time.Unix(1, 0))
+	content := s.content()
+	d.put(t, "quarantine/00000001-0123456789abcdef-00004224.frame", append(content[:4096:4096], content[second-64:second+7]...))
+	d.put(t, "quarantine/00000001-0123456789abcdef-00005000.frame", content[:4096])
 	d.put(t, "quarantine/00000001-0123456789abcdef-00008192.raw", append(newSegmentFile(1, "main").content(), "raw bytes"...))
 	d.put(t, "quarantine/00000001-0123456789abcdef.seg", damaged)
 	d.put(t, "quarantine/notes.txt", []byte("not ours"))
 	d.put(t, "lock", nil)
 	got, e := exported(t, d, ExportOptions{Quarantined: true})
-	if got != "spoiled\nraw bytes\n"+got[len(got)-8:] || len(got) != 26 || !e.Report.OK() {
+	if got != "second\nraw bytes\n"+got[len(got)-8:] || len(got) != 25 || len(e.Report.Faults) != 1 {
 		t.Errorf("%q, %+v", got, e.Report)
 	}
 	if e.Report.QuarantinedFrames != 1 || e.Report.QuarantinedBytes != 9+int64(len(damaged)) {
 		t.Errorf("%+v", e.Report)
 	}
-	if got, _ := exported(t, d, ExportOptions{Quarantined: true, Group: "main"}); got != "" {
+	if got, _ := exported(t, d, ExportOptions{Quarantined: true, Group: "main"}); got != "second\n" {
 		t.Errorf("for another group: %q", got)
 	}
 }

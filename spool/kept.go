@@ -62,21 +62,27 @@ func (o *offline) readKept(r *Report, file File, name string, entry Entry, visit
 		r.QuarantinedBytes += int64(one.length)
 		return visit(&kept{stored: one})
 	}
-	scan := newScanner(file, h.id.short(), entry.Size)
-	whole := strings.HasSuffix(name, segmentSuffix) // most of its lines are delivered, which is not known of any
-	if whole {
-		r.QuarantinedBytes += entry.Size
+	if strings.HasSuffix(name, frameSuffix) {
+		head := make([]byte, frameHeader)
+		n, err := file.ReadAt(head, headerBlock)
+		f, ok := decodeFrame(head[:n], h.id.short())
+		if !ok {
+			r.addFault(name, "it has no frame (%v)", err)
+			return nil
+		}
+		r.Quarantined.Add(f.count())
+		r.QuarantinedFrames++
+		one.frame, one.at, one.waiting = f, headerBlock, f.groups
+		return visit(&kept{stored: one, whole: true})
 	}
+	r.QuarantinedBytes += entry.Size // most of its lines are delivered, which is not known of any
+	scan := newScanner(file, h.id.short(), entry.Size)
 	for {
 		f, at, ok := scan.frame()
 		if !ok {
 			return nil
 		}
 		one.frame, one.at, one.waiting = f, at, f.groups
-		if !whole {
-			r.Quarantined.Add(f.count())
-			r.QuarantinedFrames++
-		}
 		if err := visit(&kept{stored: one, whole: true}); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ func commands() []command {
 		ctlCommand(),
 		healthcheckCommand(),
 		convertCommand(),
+		spoolCommand(),
 		completionCommand(),
 		manCommand(),
 		helpCommand(),

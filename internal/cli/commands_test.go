@@ -22,7 +22,7 @@ func TestEveryCommandIsShown(t *testing.T) {
 	}
 	shown["an unknown word"] = unknown.String()
 
-	for _, name := range []string{"demo", "send", "sink", "proof", "ctl", "healthcheck", "man", "completion", "help", "version"} {
+	for _, name := range []string{"demo", "send", "sink", "proof", "ctl", "healthcheck", "spool", "man", "completion", "help", "version"} {
 		if findCommand(name) == nil {
 			t.Errorf("%s is not a command", name)
 		}
