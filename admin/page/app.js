@@ -120,7 +120,8 @@ function between(time, status) {
 const perSecond = (read) => ({ read, counter: true });
 const gauge = (read) => ({ read, counter: false });
 
-// The contents of the two charts in each mode. floor is the smallest value for the top of a chart.
+// The contents of the charts in each mode, in the order of the page. floor is the smallest value for
+// the top of a chart. The chart of the spool is hidden where there is none.
 const plans = {
   line: [
     {
@@ -137,6 +138,13 @@ const plans = {
         { name: 'received', ...perSecond((s) => s.ledger.received.bytes) },
         { name: 'sent', ...perSecond((s) => s.ledger.sent.bytes) },
         { name: 'confirmed', ...perSecond((s) => s.ledger.confirmed.bytes) },
+      ],
+    },
+    {
+      title: 'Bytes in the spool', format: bytes, base: 1024, floor: 1024,
+      series: [
+        { name: 'files', ...gauge((s) => s.spool?.bytes ?? null) },
+        { name: 'unconfirmed', ...gauge((s) => s.spool?.unconfirmed.bytes ?? null) },
       ],
     },
   ],
@@ -211,9 +219,9 @@ async function recall() {
   if (of !== service) return; // the page shows another one meanwhile
   const { mode, started } = history;
   samples = samples.filter((old) => old.run !== started);
-  for (const { at, received, sent, confirmed, sent_bytes, connections, waiting } of history.samples) {
+  for (const { at, received, sent, confirmed, sent_bytes, connections, waiting, spool } of history.samples) {
     const totals = { received_bytes: received.bytes, sent_bytes, connections, waiting };
-    remember({ mode, started, now: at, ledger: { received, sent, confirmed }, totals });
+    remember({ mode, started, now: at, ledger: { received, sent, confirmed }, totals, spool });
   }
   drawCharts();
 }
@@ -509,6 +517,47 @@ function resentNote(l) {
   return parts.join(' · ');
 }
 
+// showSpool shows the files that keep lines, if there are any.
+function showSpool(s) {
+  byId('spool-section').hidden = !s.spool;
+  if (!s.spool) return;
+  const p = s.spool;
+  const amount = (a) => `${plural(a.lines, 'line')}, ${bytes(a.bytes)}`;
+  const size = p.unscanned_bytes > 0 ? `${bytes(p.unscanned_bytes)} of them not counted yet` : '';
+  const groups = p.groups.length > 1 ? p.groups : [];
+  setText(byId('spool-where'), p.directory);
+  fillList(byId('spool'), [
+    {
+      label: 'Size', value: `${bytes(p.bytes)} of ${bytes(p.limit_bytes)}`, part: p.limit_bytes > 0 ? p.bytes / p.limit_bytes : 0,
+      note: p.full ? 'full' : size, className: p.full ? 'attention' : '',
+    },
+    { label: 'Unconfirmed', value: amount(p.unconfirmed) },
+    { label: 'Age of the oldest line', value: p.oldest ? between(p.oldest, s) : '–' },
+    { label: 'Time to empty', value: timeToEmpty(p), note: p.unconfirmed.lines > 0 ? 'at the present rate' : '' },
+    { label: 'Read back', value: amount(sumOfAmounts(p.groups.map((g) => g.replayed))) },
+    ...groups.map((g) => ({ label: `Waiting for ${g.name}`, value: amount(g.waiting) })),
+    ...faultsOf(p),
+  ]);
+}
+
+function timeToEmpty(p) {
+  if (p.unconfirmed.lines === 0) return 'empty';
+  return p.empty_seconds ? duration(p.empty_seconds) : 'never';
+}
+
+const sumOfAmounts = (all) => all.reduce((sum, a) => ({ lines: sum.lines + a.lines, bytes: sum.bytes + a.bytes }), { lines: 0, bytes: 0 });
+
+// faultsOf lists what has gone wrong with the spool since the start of linesplit.
+function faultsOf(p) {
+  const items = [];
+  const add = (label, value, note = '') => items.push({ label, value, note, className: 'attention' });
+  if (p.dropped.lines > 0) add('Dropped to make room', plural(p.dropped.lines, 'line'), bytes(p.dropped.bytes));
+  if (p.quarantined_frames > 0) add('Damaged, not delivered', plural(p.quarantined.lines, 'line'), plural(p.quarantined_frames, 'frame'));
+  if (p.orphaned.lines > 0) add('For groups that no longer exist', plural(p.orphaned.lines, 'line'), bytes(p.orphaned.bytes));
+  if (p.faults > 0) add('Faults', count(p.faults), p.last_fault ?? '');
+  return items;
+}
+
 function showClients(s) {
   const t = s.totals;
   const refused = (t.refused ?? []).filter((by) => by.count > 0);
@@ -773,6 +822,7 @@ function noteChanges(before, s) {
   if (!before) return;
   if (before.started !== s.started) note(s, 'drained', 'linesplit was restarted');
   if (before.ready !== s.ready) note(s, s.ready ? 'up' : 'down', s.ready ? 'ready' : `not ready${s.reason ? `: ${s.reason}` : ''}`);
+  if (before.spool && s.spool && before.spool.full !== s.spool.full) note(s, s.spool.full ? 'down' : 'up', s.spool.full ? 'the spool is full' : 'the spool has room again');
   const old = new Map((before.targets ?? []).map((t) => [t.name, t]));
   for (const t of s.targets ?? []) {
     const was = old.get(t.name);
@@ -1000,6 +1050,7 @@ function take(s, how) {
   document.body.classList.remove('waiting');
   showHead(s);
   showLedger(s);
+  showSpool(s);
   showTargets(s);
   showClients(s);
   showLimits(s);
@@ -1066,7 +1117,8 @@ function watch() {
 // ---- start --------------------------------------------------------------------------------------
 
 figures.forEach(listenToChart);
-new ResizeObserver(drawCharts).observe(document.querySelector('.charts'));
+const resized = new ResizeObserver(drawCharts);
+document.querySelectorAll('.charts').forEach((charts) => resized.observe(charts));
 byId('token-form').addEventListener('submit', useToken);
 byId('token-forget').addEventListener('click', forgetToken);
 byId('message-close').addEventListener('click', closeMessage);
