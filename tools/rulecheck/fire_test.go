@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -38,6 +39,16 @@ func lately(v float64) func(float64) float64 {
 	return func(minute float64) float64 { return v * max(0, minute-(minutes-5)) }
 }
 
+// sinceMinute returns a series that begins with a start of the process, and has the value v then.
+func sinceMinute(start, v float64) func(float64) float64 {
+	return func(minute float64) float64 {
+		if minute < start {
+			return math.NaN()
+		}
+		return v
+	}
+}
+
 // healthy returns the metrics of a linesplit with two targets that delivers all its load.
 func healthy() series {
 	return series{
@@ -68,6 +79,13 @@ func healthy() series {
 		`linesplit_source_failing{source="dns://a:1"}`:                        constant(0),
 		`linesplit_tls_handshake_errors_total`:                                rising(1),
 		`linesplit_connections_refused_total{reason="denied"}`:                constant(4),
+		`linesplit_spool_bytes`:                                               constant(128 << 20),
+		`linesplit_spool_limit_bytes`:                                         constant(1 << 30),
+		`linesplit_spool_oldest_timestamp_seconds`:                            rising(60), // just read
+		`linesplit_spool_dropped_lines_total`:                                 constant(5),
+		`linesplit_spool_sync_errors_total`:                                   constant(5),
+		`linesplit_spool_write_errors_total`:                                  constant(5),
+		`linesplit_spool_quarantined_frames_total`:                            constant(0),
 	}
 }
 
@@ -112,6 +130,20 @@ func scenarios() []scenario {
 		{"refused", series{`linesplit_connections_refused_total{reason="denied"}`: lately(1)}, []string{"LinesplitConnectionsRefused"}},
 		{"datagrams dropped", series{`linesplit_udp_dropped_datagrams_total{listener="udp://0.0.0.0:514"}`: lately(5)}, []string{"LinesplitDatagramsDropped"}},
 		{"connection limit", series{`linesplit_accepting_paused`: constant(1)}, []string{"LinesplitConnectionLimit"}},
+		{"spool drops lines", series{`linesplit_spool_dropped_lines_total`: lately(1)}, []string{"LinesplitSpoolLinesDropped"}},
+		{"spool fills up", series{`linesplit_spool_bytes`: constant(900 << 20)}, []string{"LinesplitSpoolFillingUp"}},
+		{"lines in the spool are old", series{`linesplit_spool_oldest_timestamp_seconds`: constant(600)}, []string{"LinesplitSpoolOld"}},
+		{"the spool is empty", series{`linesplit_spool_oldest_timestamp_seconds`: nil}, nil},
+		{"no spool", series{
+			`linesplit_spool_bytes`: nil, `linesplit_spool_limit_bytes`: nil, `linesplit_spool_oldest_timestamp_seconds`: nil,
+			`linesplit_spool_dropped_lines_total`: nil, `linesplit_spool_sync_errors_total`: nil,
+			`linesplit_spool_write_errors_total`: nil, `linesplit_spool_quarantined_frames_total`: nil,
+		}, nil},
+		{"syncs fail", series{`linesplit_spool_sync_errors_total`: lately(1)}, []string{"LinesplitSpoolSyncErrors"}},
+		{"writes fail", series{`linesplit_spool_write_errors_total`: lately(1)}, []string{"LinesplitSpoolSyncErrors"}},
+		{"damage is found while it runs", series{`linesplit_spool_quarantined_frames_total`: lately(1)}, []string{"LinesplitSpoolQuarantined"}},
+		{"damage is found at the start", series{`linesplit_spool_quarantined_frames_total`: sinceMinute(30, 2)}, []string{"LinesplitSpoolQuarantined"}},
+		{"damage was found long ago", series{`linesplit_spool_quarantined_frames_total`: constant(2)}, nil},
 		{"handshake errors", series{`linesplit_tls_handshake_errors_total`: rising(60)}, []string{"LinesplitHandshakeErrors"}},
 	}
 }
@@ -206,7 +238,9 @@ func storageOf(t *testing.T, changes series) memory {
 		set = labels.NewBuilder(set).Set("job", "linesplit").Set("instance", "host:9091").Labels()
 		var samples []chunks.Sample
 		for minute := range minutes + 1 {
-			samples = append(samples, sample{int64(minute) * 60_000, value(float64(minute))})
+			if v := value(float64(minute)); !math.IsNaN(v) {
+				samples = append(samples, sample{int64(minute) * 60_000, v})
+			}
 		}
 		m = append(m, storage.NewListSeries(set, samples))
 	}
