@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"time"
 )
 
 // retireLocked has a segment removed. Its lines do not count any more.
@@ -69,6 +70,9 @@ func (k *keeper) removeRetired() bool {
 	k.mu.Unlock()
 	for _, f := range files {
 		f.Close()
+	}
+	if len(files) > 0 { // the disk has room again, so that the next segment does not wait for its turn
+		k.making.at = time.Time{}
 	}
 	if ok {
 		k.removing.succeeded()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -39,6 +40,34 @@ func TestRule5FullDiskShowsAhead(t *testing.T) {
 		}
 		<-room
 	}
+}
+
+// Rule 5: after a full disk, senders were held up for as long as the next attempt to make a segment was
+// put off, although the removal of others had made room.
+func TestRule5RemovalMakesRoomAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, fail := newHooks(), new(faultSwitch)
+		f.allocate = func(string) error { return fail.get() }
+		r := start(t, t.TempDir(), func(o *Options) { o.FS, o.Segment = f, minSegment })
+		r.append(numbered(0, 10), 1, 1)
+		r.await("the next segment", func(s Stats) bool { return s.Segments == 2 })
+		fail.set(syscall.ENOSPC)
+		r.await("the disk is full", func(Stats) bool {
+			_, err := r.tryAppend(fill(0), 1, 1)
+			return errors.Is(err, syscall.ENOSPC)
+		})
+		faults := r.Stats().Faults
+		r.await("attempts are put off for seconds", func(s Stats) bool { return s.Faults >= faults+6 })
+		fail.clear()
+		began := time.Now()
+		r.drain(0)
+		for _, err := r.tryAppend(fill(1), 1, 1); err != nil; _, err = r.tryAppend(fill(1), 1, 1) {
+			<-r.Room()
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("there was no room for %v after all lines were confirmed", took)
+		}
+	})
 }
 
 // Rule 5: Append is held up when Size is used up, until lines are confirmed.
