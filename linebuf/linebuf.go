@@ -5,9 +5,9 @@
 // back, once, and does not touch it afterwards. [Pool.Share] makes several buffers of one, whose
 // owners share the memory.
 //
-// Lines of which an [Issuer] keeps a copy carry a [Receipt], which tells it when they are not
-// needed any more. Buffers that are made of others ([Pool.Share], [Pool.TryGetLike],
-// [Buffer.Inherit]) carry it on.
+// Lines of which an [Issuer] keeps a copy have a [Receipt], which tells the issuer when they are no
+// longer needed. Buffers hold it, and those made of others ([Pool.Share], [Pool.TryGetLike],
+// [Buffer.Inherit]) take it over.
 package linebuf
 
 import (
@@ -32,6 +32,9 @@ type Buffer struct {
 	// Read is the time at which the last byte of B was read. It has a monotonic clock reading, so
 	// time.Since is exact.
 	Read time.Time
+	// Key is the hash of the key that all lines of the buffer have, if a later reader of the lines
+	// needs it; otherwise 0.
+	Key uint64
 
 	store    []byte    // all of the memory, however B has been resliced; nil for a view
 	receipts []holding // nearly always empty; see Receipt

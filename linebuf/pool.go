@@ -92,8 +92,8 @@ func (p *Pool) MustGet(size int) *Buffer {
 // Put gives back b, which the caller owns until then. It does nothing if b is nil, and panics if b
 // was put back before, since by then it may have another owner.
 //
-// It gives up the receipts of b: its lines are confirmed, or given up and counted. In any other
-// case the caller calls [Buffer.Forsake] first.
+// Put releases the receipts that b holds, since its lines are confirmed, or dropped and counted. If
+// they are neither, the caller calls [Buffer.Forsake] first.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil {
 		return
@@ -117,7 +117,7 @@ func (p *Pool) Put(b *Buffer) {
 		b.account = nil
 	}
 	p.useLocked(-size)
-	b.B, b.Lines, b.Framing, b.free = b.store[:0], 0, framing.Newline, true
+	b.B, b.Lines, b.Framing, b.Key, b.free = b.store[:0], 0, framing.Newline, 0, true
 	p.memory.keepLocked(b, size)
 	p.memory.grantLocked()
 }

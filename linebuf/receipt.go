@@ -11,23 +11,23 @@ const MaxGroups = 16
 // Groups is a set of groups of targets: bit i stands for the group with the index i.
 type Groups uint16
 
-// Issuer gives out receipts.
+// Issuer issues receipts.
 type Issuer interface {
-	// Released tells that the group with an index needs no line of r any more: each is confirmed,
-	// or given up and counted. It is called once for each group, by the goroutine that gave up the
-	// last hold, with no lock of this package held. It must not wait.
+	// Released is called once for each group of targets that r was attached for, when all lines of
+	// r are confirmed for the group, or dropped and counted. The goroutine that gave up the last
+	// hold calls it, without a lock of this package. Released must not wait.
 	Released(r *Receipt, group int)
 }
 
-// Receipt tells its issuer, for each group of targets, when no line that it covers is needed any
-// more. Buffers with such lines hold the receipt for the groups that they are for. The issuer
+// Receipt tells its issuer, for each group of targets, when the lines that it covers are no longer
+// needed. Buffers with such lines hold the receipt for the groups that are to get them. The issuer
 // embeds it in its own record of the lines.
 //
 // A Receipt is safe for concurrent use; Init is not.
 type Receipt struct {
 	issuer Issuer
-	// holds counts the buffers that hold the receipt for each group. The bit forsaken is set if
-	// one of them has given up its lines without a word; see Buffer.Forsake.
+	// holds counts the buffers that hold the receipt for each group. The bit forsaken is set if one
+	// of them has called Forsake.
 	holds [MaxGroups]atomic.Int32
 }
 
@@ -45,8 +45,8 @@ type holding struct {
 // and no budget counts that.
 const bytesPerReceipt = 128
 
-// Init makes r a receipt of i that nothing holds. A receipt that buffers may hold must not be made
-// new.
+// Init makes r a receipt of i that no buffer holds. It must not be called while a buffer may hold
+// r.
 func (r *Receipt) Init(i Issuer) {
 	r.issuer = i
 	for g := range r.holds {
@@ -77,9 +77,9 @@ func (r *Receipt) giveUp(groups Groups) {
 // first returns the lowest index in a set that is not empty.
 func (g Groups) first() int { return bits.TrailingZeros16(uint16(g)) }
 
-// Attach makes b hold r for each of the groups. b has all lines that r covers. It is not shared
-// yet, or it is a view for the one group. For a group for which buffers have forsaken r, b takes
-// their place.
+// Attach makes b, which has all lines that r covers, hold r for each of the groups. b is not shared
+// yet, or it is a view for one group. Attach undoes Forsake: b takes the place of buffers that have
+// forsaken r for these groups.
 func (b *Buffer) Attach(r *Receipt, groups Groups) {
 	if groups == 0 {
 		return
@@ -91,13 +91,12 @@ func (b *Buffer) Attach(r *Receipt, groups Groups) {
 	b.receipts = append(b.receipts, holding{r, groups})
 }
 
-// Receipts reports whether b holds any.
+// Receipts reports whether b holds any receipt.
 func (b *Buffer) Receipts() bool { return len(b.receipts) > 0 }
 
-// Forsake makes b hold no receipt any more, as if it had lost its lines: none of its receipts is
-// released for the groups of b, whatever other buffers do, before their issuer attaches it anew.
-// Lines that are neither confirmed nor counted as dropped are forsaken, and their issuer still has
-// them.
+// Forsake takes the receipts from b without releasing them, for lines that are neither confirmed
+// nor dropped: their issuer keeps them. A forsaken receipt is not released for the groups of b,
+// even by other buffers, until the issuer attaches it again.
 func (b *Buffer) Forsake() {
 	for _, h := range b.receipts {
 		for left := h.groups; left != 0; left &= left - 1 {
@@ -109,7 +108,18 @@ func (b *Buffer) Forsake() {
 	b.forget()
 }
 
-// Inherit makes b hold what from has held, whose lines were copied to b.
+// Return calls Forsake, and then postpone with each receipt that b has held and the groups for
+// which b has held it.
+func (b *Buffer) Return(postpone func(*Receipt, Groups)) {
+	var array [1]holding
+	held := append(array[:0], b.receipts...)
+	b.Forsake()
+	for _, h := range held {
+		postpone(h.receipt, h.groups)
+	}
+}
+
+// Inherit moves the receipts of from, whose lines were copied to b, to b.
 func (b *Buffer) Inherit(from *Buffer) {
 	if len(from.receipts) > 0 {
 		b.receipts = append(b.receipts, from.receipts...)
@@ -117,7 +127,7 @@ func (b *Buffer) Inherit(from *Buffer) {
 	}
 }
 
-// HoldLike makes b hold what like holds, some of whose lines were copied to b.
+// HoldLike makes b hold the receipts of like, too, some of whose lines were copied to b.
 func (b *Buffer) HoldLike(like *Buffer) {
 	if len(like.receipts) == 0 {
 		return
@@ -129,9 +139,12 @@ func (b *Buffer) HoldLike(like *Buffer) {
 }
 
 // MayInherit reports whether b may get lines of from beside its own. Lines with a receipt do not
-// mix with lines without one: at a shutdown, the issuer has the ones, and nothing but the buffer
-// has the others.
+// mix with lines without one: at a shutdown, the issuer still has the former, but only the buffer
+// has the latter. A buffer has one key.
 func (b *Buffer) MayInherit(from *Buffer) bool {
+	if b.Key != from.Key {
+		return false
+	}
 	n, more := len(b.receipts), len(from.receipts)
 	if n == 0 || more == 0 {
 		return n == more
@@ -162,7 +175,7 @@ func (b *Buffer) divide(views []*Buffer) {
 	b.forget()
 }
 
-// forget empties the list of receipts. Its memory is used again.
+// forget empties the list of receipts, and keeps its memory for later ones.
 func (b *Buffer) forget() {
 	clear(b.receipts)
 	b.receipts = b.receipts[:0]

@@ -22,8 +22,8 @@ const maxViews = 1 << 14
 // must not change, so a view has no room to append to: cap(view.B) is len(view.B). Each account is
 // charged for all of the memory, since any receiver may be the last one to hold it.
 //
-// The view with an index takes over the receipts that b holds for the group with that index. Those
-// of groups that have no view are given up.
+// View i takes over the receipts that b holds for group i. Receipts for groups without a view are
+// released.
 func (p *Pool) Share(b *Buffer, accounts []*Account, views []*Buffer) []*Buffer {
 	first := len(views)
 	views = p.makeViews(b, accounts, views)
@@ -49,7 +49,7 @@ func (p *Pool) makeViews(b *Buffer, accounts []*Account, views []*Buffer) []*Buf
 			p.freeViews, v.next = v.next, nil
 			p.nViews--
 		}
-		v.B, v.Lines, v.Read, v.Framing = b.B[:len(b.B):len(b.B)], b.Lines, b.Read, b.Framing
+		v.B, v.Lines, v.Read, v.Framing, v.Key = b.B[:len(b.B):len(b.B)], b.Lines, b.Read, b.Framing, b.Key
 		v.base, v.account, v.free = b, a, false
 		a.held.Add(int64(len(b.store)))
 		views = append(views, v)
@@ -71,8 +71,8 @@ func (b *Buffer) Memory() int64 {
 	return int64(cap(b.B))
 }
 
-// TryGetLike is TryGet for a buffer into which the caller copies lines of like. The account of
-// like, if it has one, is charged for the buffer, which holds the receipts that like holds.
+// TryGetLike is TryGet for a buffer into which the caller copies lines of like. The buffer has the
+// key of like and holds its receipts, too. The account of like, if it has one, is charged for it.
 func (p *Pool) TryGetLike(like *Buffer, size int) *Buffer {
 	return likeOf(p.TryGet(size), like)
 }
@@ -80,8 +80,7 @@ func (p *Pool) TryGetLike(like *Buffer, size int) *Buffer {
 // MustGetLike is TryGetLike with MustGet.
 func (p *Pool) MustGetLike(like *Buffer, size int) *Buffer { return likeOf(p.MustGet(size), like) }
 
-// likeOf charges the account of like for b, which may be nil, makes b hold the receipts of like,
-// and returns b.
+// likeOf gives b, which may be nil, the account, the key and the receipts of like, and returns b.
 func likeOf(b, like *Buffer) *Buffer {
 	if b == nil {
 		return nil
@@ -90,6 +89,7 @@ func likeOf(b, like *Buffer) *Buffer {
 		b.account = like.account
 		b.account.held.Add(int64(len(b.store)))
 	}
+	b.Key = like.Key
 	b.HoldLike(like)
 	return b
 }

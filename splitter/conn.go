@@ -199,8 +199,8 @@ func (c *conn) sendWaiting(b *linebuf.Buffer) error {
 	}
 }
 
-// dropAtShutdown drops b, of which no target has got anything. The issuer of its receipts still has
-// the lines.
+// dropAtShutdown drops b, which no worker has taken. If b has receipts, their issuer still has the
+// lines.
 func (c *conn) dropAtShutdown(b *linebuf.Buffer) {
 	c.countDrop(intake.ReasonShutdown, countOf(b), nil)
 	b.Forsake()

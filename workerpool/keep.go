@@ -1,7 +1,7 @@
 package workerpool
 
-// KeepRest hands what is left in the lanes and in the channel to Options.Keep. Run does so before
-// it returns. A caller whose senders go on beyond that calls KeepRest again when they have ended.
+// KeepRest hands the buffers that are left in the lanes and in the channel to Options.Keep. Run
+// does so before it returns; a caller whose senders end after Run calls KeepRest again then.
 func (p *Pool) KeepRest() {
 	if p.o.Keep == nil {
 		return

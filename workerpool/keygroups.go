@@ -16,13 +16,15 @@ type KeyedGroups struct {
 	keys    Keys
 	groups  []lane.Group
 	share   Sharer
+	spooled bool
 	outlets atomic.Uint32
 }
 
 // NewKeyedGroups returns a KeyedGroups for pools with the same Options.Keys, none of which runs
-// yet. Senders wait for those that required says; the others get what share gives them.
-func NewKeyedGroups(pools []*Pool, required []bool, share Sharer) *KeyedGroups {
-	g := &KeyedGroups{keys: pools[0].o.Keys, share: share}
+// yet. Senders wait for those that are required; the others get what share gives them. With
+// spooled, lines may go to a spool and come back through [Pool.NewReplayOutlet].
+func NewKeyedGroups(pools []*Pool, required []bool, share Sharer, spooled bool) *KeyedGroups {
+	g := &KeyedGroups{keys: pools[0].o.Keys, share: share, spooled: spooled}
 	for i, p := range pools {
 		g.groups = append(g.groups, lane.Group{Routes: p.routes, Waits: required[i]})
 	}
@@ -34,7 +36,7 @@ func NewKeyedGroups(pools []*Pool, required []bool, share Sharer) *KeyedGroups {
 // a KeyedOutlet is for one pool, but takes all lines of a buffer or none.
 func (g *KeyedGroups) NewOutlet() *lane.Multi {
 	id := g.outlets.Add(1)
-	return lane.NewMulti(g.groups, g.share, func(r *lane.Routes) *lane.Source {
+	return lane.NewMulti(g.groups, g.share, g.spooled, func(r *lane.Routes) *lane.Source {
 		if g.keys.Rule.PerConnection() {
 			return r.NewWholeSource(linekey.HashNumber(uint64(id)))
 		}

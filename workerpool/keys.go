@@ -39,6 +39,15 @@ func (p *Pool) NewKeyedOutlet() *KeyedOutlet {
 	return &KeyedOutlet{p, p.routes.NewWholeSource(linekey.HashNumber(uint64(id)))}
 }
 
+// NewReplayOutlet returns an outlet for lines of many connections that come back from a spool. An
+// outlet of [KeyedGroups.NewOutlet] has set the Key of their buffers.
+func (p *Pool) NewReplayOutlet() *KeyedOutlet {
+	if p.o.Keys.Rule.PerConnection() {
+		return &KeyedOutlet{p, p.routes.NewReplaySource()}
+	}
+	return p.NewKeyedOutlet()
+}
+
 // Offer hands over the lines of b, as far as their lanes have room. If that is all of them, it
 // returns true, and b has another owner. Otherwise b is left with the others, in order, and belongs
 // to the caller, who offers them again before any later lines. A view is handed over as a whole or

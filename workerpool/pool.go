@@ -41,11 +41,11 @@ type Options struct {
 
 	Dial Dial // nil dials over the network, with DialOptions
 
-	// Keep gets what is not confirmed when hard ends. It owns each buffer, whose B and Lines are
-	// the unconfirmed lines, and which still holds their receipts if they have some. The lines of
-	// each connection come in the order in which they were written, and before those that wait.
-	// Several workers may call Keep at a time. With nil, such lines stay counted as retained, or as
-	// queued.
+	// Keep gets the lines that are not confirmed when hard ends. It owns the buffer, with B and
+	// Lines cut down to the unconfirmed lines; the buffer still holds their receipts, if any. The
+	// lines of each connection come in the order in which they were written, and before those that
+	// wait. Several workers may call Keep at a time. With nil, such lines stay counted as retained,
+	// or as queued.
 	Keep func(b *linebuf.Buffer)
 
 	ConfirmSeconds delivery.Observer // time from reading a line to its confirmation; nil discards
@@ -129,9 +129,9 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// Run takes buffers from lines and owns them from then on. It returns when the channel is
-// closed and everything is confirmed, or soon after hard has ended. Then Options.Keep has got the
-// rest, or the error tells how much was left unconfirmed.
+// Run takes buffers from lines and owns them from then on. It returns when the channel is closed
+// and everything is confirmed, or soon after hard has ended. Then Options.Keep has got the rest;
+// without it, the error tells how much was left unconfirmed.
 func (p *Pool) Run(hard context.Context, lines <-chan *linebuf.Buffer) error {
 	var running, clock sync.WaitGroup
 	p.startAll(lines, func(w *worker) {

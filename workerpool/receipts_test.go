@@ -45,8 +45,8 @@ func TestPartsShareTheReceipt(t *testing.T) {
 	}
 }
 
-// Whatever happens to lines between an outlet and the target that confirms them, their receipts are
-// released once, and not before.
+// Lines take every way from an outlet to the target that confirms them. Their receipts are released
+// once, and not before.
 func TestReceiptsAreReleasedWhenLinesAreConfirmed(t *testing.T) {
 	inBubble(t, "by an outlet, the channel, and another target", func(t *testing.T) {
 		a, b := newPeer("a"), newPeer("b")

@@ -6,23 +6,24 @@ import (
 	"linesplit/linebuf"
 )
 
-// This file hands over what is not confirmed when delivery is stopped.
+// This file hands over unconfirmed lines when delivery is stopped.
 
-// leftovers is the part of Shared for that.
+// leftovers is the part of Shared for unconfirmed lines at the end.
 type leftovers struct {
-	keep func(*linebuf.Buffer) // nil: what is left stays counted as retained
+	keep func(*linebuf.Buffer) // nil: unconfirmed lines stay counted as retained
 	kept linebuf.AtomicCount
 }
 
-// SetKeep makes machines hand over what they have not confirmed when they are aborted: keep owns
-// the buffers then, whose B and Lines are the unconfirmed lines. Machines may call it at the same
-// time. SetKeep is called before there are machines.
+// SetKeep makes aborted machines hand over their unconfirmed lines: they call keep, which owns the
+// buffer from then on, with B and Lines cut down to the unconfirmed lines. Machines call keep
+// concurrently. SetKeep is called before there are machines.
 func (s *Shared) SetKeep(keep func(*linebuf.Buffer)) { s.keep = keep }
 
-// Kept counts what was handed over. It is part of Taken.
+// Kept counts the lines that were handed over. They are part of Taken.
 func (s *Shared) Kept() linebuf.Count { return s.kept.Load() }
 
-// Leave hands over a buffer that no machine gets any more. It counts as taken then.
+// Leave hands over a buffer that no machine has taken, and counts it as taken. Without SetKeep it
+// does nothing.
 func (s *Shared) Leave(b *linebuf.Buffer) {
 	if s.keep != nil {
 		n := linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
@@ -36,8 +37,8 @@ func (s *Shared) handOver(b *linebuf.Buffer, n linebuf.Count) {
 	s.keep(b)
 }
 
-// handOverWindow hands over what a connection that was aborted has not confirmed, oldest first. The
-// lines that its last look has found to be read are not sent again.
+// handOverWindow hands over the unconfirmed lines of an aborted connection, oldest first. It first
+// confirms the lines that the target had read at the last look.
 func (m *Machine) handOverWindow(c *outConn, now time.Time) {
 	if m.shared.keep == nil {
 		return
@@ -52,7 +53,7 @@ func (m *Machine) handOverWindow(c *outConn, now time.Time) {
 	}
 }
 
-// handOverQueue hands over what failed connections have left.
+// handOverQueue hands over the lines of failed connections.
 func (m *Machine) handOverQueue() {
 	for m.shared.keep != nil && !m.retryQueue.empty() {
 		m.handOver(m.retryQueue.pop())

@@ -44,7 +44,7 @@
 //	the way home                                failback.go
 //	lines that keep their order                 order.go
 //	another connection in place of an old one   renew.go
-//	what is left when delivery is stopped       leftovers.go
+//	unconfirmed lines at a stop                 leftovers.go
 package delivery
 
 import (
@@ -278,9 +278,9 @@ func (m *Machine) Due(now time.Time) {
 // retained. A write under way ends with the error of Blocked.
 func (m *Machine) Stop() { m.stopped = true }
 
-// Abort gives up the connections that are still open. What is not confirmed is handed over, in the
-// order in which it was or would have been written, if Shared.SetKeep says where to. Otherwise it
-// stays counted as retained.
+// Abort gives up the connections that are still open. It hands unconfirmed lines over, in the order
+// in which they were or would have been written, to the function of Shared.SetKeep. Without one
+// they stay counted as retained.
 func (m *Machine) Abort(now time.Time) {
 	m.stopped = true
 	m.endWrite()

@@ -106,7 +106,7 @@ func (g *simGroups) begin(options []fanout.Options) {
 	g.hard, g.fanned = cancel, make(chan struct{})
 	go func() {
 		defer close(g.fanned)
-		g.fan.Run(hard, g.lines)
+		g.fan.Run(hard, hard, g.lines)
 	}()
 	for range 1 + g.rng.IntN(3) {
 		x := &groupSender{}

@@ -136,11 +136,11 @@ type bound struct {
 	force bool  // exceed it: the caller has seen to it that there is room
 }
 
-// bufferLocked returns the newest buffer if size more bytes of from fit into it, and their framing
-// and receipts do, or otherwise a new one; nil if there is no room for that. The buffer holds the
-// receipts of from. The memory comes from the pool without waiting: what all queues hold is bounded
-// by their limits. A new buffer is a larger one behind others, since the worker is busy, and for a
-// sender of many lines: more of them will come before the worker takes these.
+// bufferLocked returns the newest buffer if size more bytes of from fit into it and its framing,
+// key and receipts allow that, or otherwise a new one; nil if there is no room for a new one. The
+// buffer holds the receipts of from. The memory comes from the pool without waiting: the limits of
+// the queues bound it. A new buffer is a larger one behind others, since the worker is busy, and
+// for a sender of many lines: more of them will come before the worker takes these.
 func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int, to bound) *linebuf.Buffer {
 	n := size
 	if len(from.B) >= fewBytes {
@@ -152,7 +152,7 @@ func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int,
 			last.HoldLike(from)
 			return last
 		}
-		if last.Receipts() == from.Receipts() {
+		if last.Receipts() == from.Receipts() && last.Key == from.Key {
 			n = max(size, min(2*cap(last.B), maxChunk, int(to.limit/4)))
 		}
 	}

@@ -7,9 +7,9 @@ import (
 // Sharer divides buffers among several Routes.
 type Sharer interface {
 	// Share returns a view of b for each of the routes, with nil for one that is not to get b, and
-	// gives up b. It appends them to views.
+	// gives up b. It appends them to views. If it returns none, b still belongs to the caller.
 	Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer
-	// Drop gives up the view of one of the routes, by its index, in place of delivering it.
+	// Drop gives up the view of the route with index i, which has no lane for it.
 	Drop(i int, view *linebuf.Buffer)
 }
 
@@ -37,15 +37,17 @@ type Multi struct {
 	sources []*Source
 	waits   []bool
 	share   Sharer
+	spooled bool       // Share may write to a disk, and buffers get the key of their lines
 	ts      []*scratch // while it offers
 	views   []*linebuf.Buffer
 	dropped linebuf.Count
 }
 
 // NewMulti returns a Multi for groups whose Room is joined. newSource returns a source for each of
-// them, all with the same keys.
-func NewMulti(groups []Group, share Sharer, newSource func(*Routes) *Source) *Multi {
-	m := &Multi{share: share}
+// them, all with the same keys. With spooled, Share may wait for a disk, and Offer sets
+// linebuf.Buffer.Key if all lines of the sender have one key, so that a replay source finds it.
+func NewMulti(groups []Group, share Sharer, spooled bool, newSource func(*Routes) *Source) *Multi {
+	m := &Multi{share: share, spooled: spooled}
 	for _, g := range groups {
 		m.sources, m.waits = append(m.sources, newSource(g.Routes)), append(m.waits, g.Waits)
 	}
@@ -71,7 +73,7 @@ type mark struct {
 
 // Offer gives the lines of b to lanes of all groups and returns true; b has other owners then. Or
 // it returns false, and b belongs to the caller, less those lines that are dropped for lack of a
-// key. Offer never waits.
+// key. Offer waits for nothing but the disk of a spool.
 func (m *Multi) Offer(b *linebuf.Buffer) bool {
 	for _, s := range m.sources {
 		m.ts = append(m.ts, s.routes.takeScratch())
@@ -100,6 +102,16 @@ func (m *Multi) Offer(b *linebuf.Buffer) bool {
 	return true
 }
 
+// Prepare does what Offer does before it looks for room: it takes lines without a key out of b if
+// these are dropped, and gives b its key.
+func (m *Multi) Prepare(b *linebuf.Buffer) {
+	m.ts = append(m.ts, m.sources[0].routes.takeScratch())
+	m.mark(b)
+	m.sources[0].routes.putScratch(m.ts[0])
+	m.ts[0] = nil
+	m.ts = m.ts[:0]
+}
+
 // Flush wakes the workers that Offer has not woken; see Source.Offer.
 func (m *Multi) Flush() {
 	for _, s := range m.sources {
@@ -121,6 +133,9 @@ func (m *Multi) mark(b *linebuf.Buffer) {
 	s, t := m.sources[0], m.ts[0]
 	t.marks = t.marks[:0]
 	if s.whole {
+		if m.spooled {
+			b.Key = s.hash
+		}
 		t.marks = append(t.marks, mark{len(b.B), uint16(slotOf(s.hash))})
 		return
 	}
@@ -146,19 +161,46 @@ func (m *Multi) mark(b *linebuf.Buffer) {
 	b.B, b.Lines = b.B[:kept], len(t.marks)
 }
 
-// scatter is Offer, without waking lanes. The routes of all groups stay as they are meanwhile.
+// scatter is Offer, without waking lanes. The routes of all groups stay as they are meanwhile, but
+// with spooled they are unlocked during Share, and looked up again afterwards.
 func (m *Multi) scatter(b *linebuf.Buffer) (done bool) {
+	m.lockRoutes()
+	defer m.unlockRoutes()
+	if !m.fitsLocked(b) {
+		return false
+	}
+	if m.spooled {
+		m.unlockRoutes()
+	}
+	m.views = m.share.Share(b, m.views[:0])
+	if m.spooled {
+		m.lockRoutes()
+		for i, s := range m.sources {
+			s.splitMarks(m.ts[0].marks, m.ts[i])
+		}
+	}
+	if len(m.views) == 0 {
+		return false
+	}
+	m.giveLocked()
+	return true
+}
+
+func (m *Multi) lockRoutes() {
 	for _, s := range m.sources {
 		s.routes.mu.RLock()
 	}
-	done = m.scatterLocked(b)
+}
+
+func (m *Multi) unlockRoutes() {
 	for _, s := range m.sources {
 		s.routes.mu.RUnlock()
 	}
-	return done
 }
 
-func (m *Multi) scatterLocked(b *linebuf.Buffer) bool {
+// fitsLocked finds the lanes of all lines, and reports whether those that senders wait for have
+// room.
+func (m *Multi) fitsLocked(b *linebuf.Buffer) bool {
 	fits := true
 	for i, s := range m.sources {
 		s.splitMarks(m.ts[0].marks, m.ts[i])
@@ -166,10 +208,11 @@ func (m *Multi) scatterLocked(b *linebuf.Buffer) bool {
 			fits = false
 		}
 	}
-	if !fits {
-		return false
-	}
-	m.views = m.share.Share(b, m.views[:0])
+	return fits
+}
+
+// giveLocked gives the views to the lanes.
+func (m *Multi) giveLocked() {
 	for i, view := range m.views {
 		switch s := m.sources[i]; {
 		case view == nil:
@@ -180,7 +223,6 @@ func (m *Multi) scatterLocked(b *linebuf.Buffer) bool {
 		}
 	}
 	clear(m.views)
-	return true
 }
 
 // splitMarks is split for lines whose slots are known.

@@ -40,7 +40,7 @@ func newSeveral(t *testing.T, limit int64, drop bool, targets []int, budgets []i
 		groups = append(groups, Group{b.routes, budgets[i] == 0})
 	}
 	JoinRoom(groups)
-	s.multi = NewMulti(groups, s, func(r *Routes) *Source { return (&bench{routes: r}).source(drop) })
+	s.multi = NewMulti(groups, s, false, func(r *Routes) *Source { return (&bench{routes: r}).source(drop) })
 	return s
 }
 
@@ -241,7 +241,7 @@ func TestMultiDoesNotAllocate(t *testing.T) {
 	s := newSeveral(t, 1<<20, false, []int{2, 2}, []int64{0, 1 << 20})
 	text := []byte("a 1\nb 1\nc 1\nd 1\n")
 	hash := func(line []byte) (uint64, bool) { return xxhash.Sum64(line[:1]), true }
-	s.multi = NewMulti([]Group{{s.groups[0].routes, true}, {s.groups[1].routes, false}}, s,
+	s.multi = NewMulti([]Group{{s.groups[0].routes, true}, {s.groups[1].routes, false}}, s, false,
 		func(r *Routes) *Source { return r.NewSource(hash, false, 0) })
 	offer := func() {
 		b := s.pool.MustGet(512)

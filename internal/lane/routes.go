@@ -272,8 +272,8 @@ func (r *Routes) Forget(l *Lane) bool {
 	return true
 }
 
-// TakeAll takes out what waits in lanes and for slots on their way, the lines of each key in order.
-// It is for an end at which no worker takes anything any more.
+// TakeAll takes out the buffers in lanes and those for keys that are moving, the lines of each key
+// in order. The caller owns them. It is for an end at which no worker takes anything any more.
 func (r *Routes) TakeAll() (all []*linebuf.Buffer) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -8,6 +8,7 @@ type Source struct {
 	find    func(line []byte) (hash uint64, ok bool)
 	drop    bool // lines without a key
 	whole   bool // all lines have the key hash
+	again   bool // all lines of a buffer have its Key; sets hash
 	hash    uint64
 	turn    int
 	dropped linebuf.Count
@@ -24,6 +25,12 @@ func (r *Routes) NewSource(find func([]byte) (uint64, bool), drop bool, turn int
 // NewWholeSource returns a source all of whose lines have one key.
 func (r *Routes) NewWholeSource(hash uint64) *Source {
 	return &Source{routes: r, whole: true, hash: hash}
+}
+
+// NewReplaySource returns a source for buffers of several senders. All lines of a buffer have its
+// Key.
+func (r *Routes) NewReplaySource() *Source {
+	return &Source{routes: r, whole: true, again: true}
 }
 
 // fewBytes is the size of a buffer in bytes below which its lines are to be written at once.
@@ -150,6 +157,9 @@ func (s *Source) scatter(b *linebuf.Buffer, t *scratch) (done bool) {
 	}
 	within := bound{limit: r.limit.Load()}
 	if s.whole {
+		if s.again {
+			s.hash = b.Key
+		}
 		return s.giveWhole(b, r.table[slotOf(s.hash)], t, within)
 	}
 	dropped := s.dropped
