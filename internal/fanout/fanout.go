@@ -8,6 +8,8 @@
 // A required group that falls behind holds up all lines, and in the end the senders. A best-effort
 // group holds memory up to its budget; beyond that it does not get the newest lines, which are
 // counted as dropped for that group alone.
+//
+// With a spool, lines for which a required group has no room go to disk instead; see kept.go.
 package fanout
 
 import (
@@ -35,6 +37,7 @@ type Fanout struct {
 	buffers  *linebuf.Pool
 	groups   []*Group
 	accounts []*linebuf.Account // of the groups
+	kept     *kept              // nil: there is no spool
 }
 
 // New returns a fan-out to one to Max groups.
@@ -52,13 +55,20 @@ func (f *Fanout) Groups() []*Group { return f.groups }
 
 // Run takes buffers from lines, which it owns from then on, and gives each of them to all groups.
 // It returns when lines is closed and all buffers are in the channels of the groups, which it then
-// closes, or soon after hard has ended. A group that was abandoned is not waited for.
-func (f *Fanout) Run(hard context.Context, lines <-chan *linebuf.Buffer) {
+// closes, or soon after hard has ended. It does not wait for a group that was abandoned. It waits
+// for the lines in a spool, too, until soft ends: then they stay there.
+func (f *Fanout) Run(soft, hard context.Context, lines <-chan *linebuf.Buffer) {
 	var pumps sync.WaitGroup
 	for _, g := range f.groups {
 		pumps.Go(func() { g.pump(hard) })
 	}
-	if f.distribute(hard, lines) {
+	endReplays := f.startReplays(soft)
+	all := f.distribute(hard, lines)
+	if f.kept != nil {
+		f.kept.end()
+	}
+	endReplays()
+	if all {
 		for _, g := range f.groups {
 			close(g.over)
 		}
@@ -66,8 +76,8 @@ func (f *Fanout) Run(hard context.Context, lines <-chan *linebuf.Buffer) {
 	pumps.Wait()
 }
 
-// distribute returns true at the end of lines, and false if hard ends first. Then it leaves a
-// buffer that it has taken to the queues, like a sender in the middle of Offer; see Group.Rest.
+// distribute returns true at the end of lines, and false if hard ends first. Then it puts the
+// buffer that it has taken, if any, into the queues, where Group.Rest finds it.
 func (f *Fanout) distribute(hard context.Context, lines <-chan *linebuf.Buffer) bool {
 	for {
 		select {
@@ -101,8 +111,16 @@ func (f *Fanout) awaitRoom(hard context.Context) bool {
 }
 
 // Share gives up b for a view of it for each group, appended to views. It is nil for a group that
-// is over its budget, for which the lines are counted as dropped.
+// is over its budget, for which the lines are counted as dropped. If the lines have to be in a
+// spool first and cannot, Share returns views as they are, and b still belongs to the caller.
 func (f *Fanout) Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer {
+	if f.kept != nil && f.kept.Always {
+		return f.shareKept(b, 0, views)
+	}
+	return f.share(b, views)
+}
+
+func (f *Fanout) share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer {
 	first := len(views)
 	views = f.buffers.Share(b, f.accounts, views)
 	for i, view := range views[first:] {
@@ -114,14 +132,21 @@ func (f *Fanout) Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Bu
 	return views
 }
 
-// Drop gives up a view of the group with an index, and counts its lines as dropped for the group.
-func (f *Fanout) Drop(i int, view *linebuf.Buffer) { f.groups[i].drop(view) }
+// Drop gives up a view of the group with an index. Lines that are in a spool wait there; others are
+// counted as dropped for the group.
+func (f *Fanout) Drop(i int, view *linebuf.Buffer) {
+	if view.Receipts() {
+		f.postpone(i, view)
+		return
+	}
+	f.groups[i].drop(view)
+}
 
 // give hands b to each group: to its outlet if there are outlets and that takes it, else to its
-// queue.
+// queue. No line goes to a spool.
 func (f *Fanout) give(b *linebuf.Buffer, outlets []Outlet) {
 	var array [Max]*linebuf.Buffer
-	for i, view := range f.Share(b, array[:0]) {
+	for i, view := range f.share(b, array[:0]) {
 		g := f.groups[i]
 		switch {
 		case view == nil:
@@ -150,10 +175,8 @@ type outlet struct {
 // Offer takes b unless a required group is behind: then the buffer belongs on the channel, and its
 // sender waits there.
 func (o *outlet) Offer(b *linebuf.Buffer) bool {
-	for _, g := range o.fanout.groups {
-		if g.Required && g.behind.Load() {
-			return false
-		}
+	if o.fanout.behind() {
+		return false
 	}
 	o.fanout.give(b, o.outlets)
 	return true

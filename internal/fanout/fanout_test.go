@@ -40,7 +40,7 @@ func newRig(t *testing.T, groups ...Options) *rig {
 	r.hard = cancel
 	go func() {
 		defer close(r.ended)
-		r.fan.Run(hard, r.lines)
+		r.fan.Run(hard, hard, r.lines)
 	}()
 	return r
 }

@@ -17,18 +17,25 @@ import (
 // was in the middle of Offer. That of a best-effort group is bounded by its budget.
 type Group struct {
 	Options
-	buffers *linebuf.Pool
-	logger  *slog.Logger
-	account linebuf.Account
-	dropped linebuf.AtomicCount
-	drops   loglimit.Limiter
-	report  func(times int) // logs drops, as a value, so that a drop does not allocate it
+	buffers  *linebuf.Pool
+	logger   *slog.Logger
+	account  linebuf.Account
+	dropped  linebuf.AtomicCount
+	spilled  linebuf.AtomicCount // lines that went to the spool and not to workers
+	returned linebuf.AtomicCount // lines that came from the spool
+	drops    loglimit.Limiter
+	report   func(times int) // logs drops, as a value, so that a drop does not allocate it
 
 	queue     chan *linebuf.Buffer // to the workers
 	behind    atomic.Bool          // the list is not empty
 	work      chan struct{}        // holds one value: the list is not empty any more
 	room      chan struct{}        // holds one value: the list is empty again
+	emptied   func()               // called when the list is empty again; may be nil
 	over      chan struct{}        // closed when no more comes
+	fresh     chan *linebuf.Buffer // new lines while others come from the spool; nil: there is no spool
+	replayed  chan *linebuf.Buffer // from the spool; nil as fresh is
+	replaying atomic.Bool          // lines come from the spool
+	held      *linebuf.Buffer      // what pump has taken from fresh or replayed and not passed on
 	abandoned chan struct{}        // closed by Abandon
 	abandon   sync.Once
 
@@ -52,6 +59,12 @@ func (g *Group) Lines() <-chan *linebuf.Buffer { return g.queue }
 
 // Dropped counts the lines that the group did not get for lack of budget.
 func (g *Group) Dropped() linebuf.Count { return g.dropped.Load() }
+
+// Spilled counts the lines that went to the spool because the group had no room for them.
+func (g *Group) Spilled() linebuf.Count { return g.spilled.Load() }
+
+// Returned counts the lines that the group got from the spool, those of an earlier run included.
+func (g *Group) Returned() linebuf.Count { return g.returned.Load() }
 
 // Held returns the bytes of memory that are kept for the group.
 func (g *Group) Held() int64 { return g.account.Held() }
@@ -81,13 +94,29 @@ func (g *Group) logDrops(int) {
 		"dropped_lines_so_far", n.Lines, "dropped_bytes_so_far", n.Bytes, "budget", g.Budget)
 }
 
+// hasRoom reports whether the workers of a group with a spool have room for another buffer. While
+// lines come back from the spool, new lines use a queue of their own, half as long.
+func (g *Group) hasRoom() bool {
+	switch {
+	case g.behind.Load():
+		return false
+	case g.replaying.Load():
+		return len(g.fresh) < cap(g.fresh)
+	}
+	return len(g.queue) < cap(g.queue)
+}
+
 // enqueue appends a view to the queue, without waiting.
 func (g *Group) enqueue(view *linebuf.Buffer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.head == len(g.waiting) {
+		to := g.queue
+		if g.replaying.Load() {
+			to = g.fresh
+		}
 		select {
-		case g.queue <- view:
+		case to <- view:
 			return
 		default:
 		}
@@ -102,37 +131,68 @@ func (g *Group) enqueue(view *linebuf.Buffer) {
 	signal(g.work)
 }
 
-// pump moves the list to the channel, in order. It closes the channel when no more comes and the
-// list is empty. When hard ends or the group is abandoned it returns before that: then no worker
-// takes anything more, and senders may still add to the queue.
+// pump moves the list to the channel, in order, and then new lines and those of the spool in random
+// turns. It closes the channel when no more comes and the list is empty. When hard ends or the
+// group is abandoned it returns before that: then no worker takes anything more, and senders may
+// still add to the queue.
 func (g *Group) pump(hard context.Context) {
 	for {
 		view, more := g.first()
-		if !more {
-			select {
-			case <-g.work:
-				continue
-			case <-g.over:
-				if _, more := g.first(); more {
-					continue
-				}
+		if more {
+			if !g.pass(hard, view) {
+				return
+			}
+			g.removeFirst()
+			continue
+		}
+		select {
+		case <-g.work:
+			continue
+		case view = <-g.fresh:
+		case view = <-g.replayed:
+		case <-g.over:
+			if view, more = g.last(); !more {
 				close(g.queue)
 				if g.Ended != nil {
 					g.Ended()
 				}
-			case <-g.abandoned:
-			case <-hard.Done():
+				return
 			}
-			return
-		}
-		select {
-		case g.queue <- view:
-			g.removeFirst()
 		case <-g.abandoned:
 			return
 		case <-hard.Done():
 			return
 		}
+		if view != nil {
+			g.held = view
+			if !g.pass(hard, view) {
+				return
+			}
+			g.held = nil
+		}
+	}
+}
+
+// pass gives a view to the workers. It returns false if they take nothing any more.
+func (g *Group) pass(hard context.Context, view *linebuf.Buffer) bool {
+	select {
+	case g.queue <- view:
+		return true
+	case <-g.abandoned:
+	case <-hard.Done():
+	}
+	return false
+}
+
+// last looks for lines when no new ones come: it returns a view of fresh, or nil if the list has
+// some. more is false if nothing is left.
+func (g *Group) last() (view *linebuf.Buffer, more bool) {
+	select {
+	case view = <-g.fresh:
+		return view, true
+	default:
+		_, more = g.first()
+		return nil, more
 	}
 }
 
@@ -154,6 +214,9 @@ func (g *Group) removeFirst() {
 		g.waiting, g.head = g.waiting[:0], 0
 		g.behind.Store(false)
 		signal(g.room)
+		if g.emptied != nil {
+			g.emptied()
+		}
 	}
 }
 

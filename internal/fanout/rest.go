@@ -2,11 +2,11 @@ package fanout
 
 import "linesplit/linebuf"
 
-// This file hands out what is left when everything stops before all lines are delivered.
+// This file hands out the lines that are left when delivery stops early.
 
-// TakeRest gives what is left in the channel to all groups, whatever room they have, so that
-// Group.Rest finds it. It is called after hard has ended, Run has returned, and the senders have
-// ended.
+// TakeRest gives the buffers that are left in the channel to all groups, even if these have no
+// room, so that Group.Rest finds them. It is called after hard has ended, Run has returned, and the
+// senders have ended.
 func (f *Fanout) TakeRest(lines <-chan *linebuf.Buffer) {
 	for {
 		select {
@@ -21,8 +21,8 @@ func (f *Fanout) TakeRest(lines <-chan *linebuf.Buffer) {
 	}
 }
 
-// Rest takes what is left in the queue, oldest first, for which no worker is there any more. The
-// caller owns it, and calls Rest after Fanout.Run has returned and the senders have ended.
+// Rest takes the buffers that are left in the queue, oldest first. The caller owns them, and calls
+// Rest after Fanout.Run has returned and the senders and workers have ended.
 func (g *Group) Rest() (all []*linebuf.Buffer) {
 	for more := true; more; {
 		var view *linebuf.Buffer
@@ -37,9 +37,15 @@ func (g *Group) Rest() (all []*linebuf.Buffer) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.held != nil {
+		all, g.held = append(all, g.held), nil
+	}
 	all = append(all, g.waiting[g.head:]...)
 	clear(g.waiting)
 	g.waiting, g.head = g.waiting[:0], 0
 	g.behind.Store(false)
+	for len(g.fresh) > 0 {
+		all = append(all, <-g.fresh)
+	}
 	return all
 }
