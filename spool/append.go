@@ -2,22 +2,37 @@ package spool
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"linesplit/linebuf"
 )
 
-// waste is the disk space behind the last frame of a segment, in bytes, that is worth giving back.
+// waste is the least disk space behind the last frame of a segment, in bytes, that is given back.
 const waste = 64 << 10
 
-// Append writes the lines of b into a frame, pending for groups. For those in waiting the lines are
-// to be read back by Next. For the others workers have them: the caller attaches the receipt to the
-// buffers that it gives them. The receipt is nil if waiting covers groups.
-//
-// The spool owns b from then on, and puts it back once its lines are synced or confirmed. On an
-// error the caller keeps b: ErrFull if Size is used up, ErrBusy if Hold is, or if the next segment
-// is not made yet, ErrTooLarge, ErrClosed, or a fault of the disk.
+// Append is Reserve followed by Write. The spool owns b unless there is an error. The receipt is
+// nil if waiting covers groups, since no worker gets the lines then.
 func (s *Spool) Append(b *linebuf.Buffer, groups, waiting linebuf.Groups) (*linebuf.Receipt, error) {
+	r, err := s.Reserve(b, groups, waiting)
+	if err != nil {
+		return nil, err
+	}
+	s.Write(r, b)
+	if groups&s.all == waiting&s.all {
+		return nil, nil // it may stand for other lines by now
+	}
+	return r, nil
+}
+
+// Reserve reserves a frame for the lines of b, which groups have yet to confirm. The caller still
+// owns b, and must call Write soon: the end of Run waits for it. Next returns the lines to the
+// groups in waiting. The workers of the others get them from the caller, which after Write attaches
+// the receipt to the buffers that it gives them.
+//
+// The error is ErrFull if Size is used up, ErrBusy if Hold is or if the next segment is not made
+// yet, ErrTooLarge, ErrClosed, or a fault of the disk.
+func (s *Spool) Reserve(b *linebuf.Buffer, groups, waiting linebuf.Groups) (*linebuf.Receipt, error) {
 	groups &= s.all
 	waiting &= groups
 	if groups == 0 || len(b.B) == 0 {
@@ -30,13 +45,31 @@ func (s *Spool) Append(b *linebuf.Buffer, groups, waiting linebuf.Groups) (*line
 		return nil, err
 	}
 	r.Init(r)
-	if err := s.write(r); err != nil {
-		return nil, err
-	}
-	if groups == waiting {
-		return nil, nil
-	}
 	return &r.Receipt, nil
+}
+
+// Write writes the lines of the buffer for which Reserve has returned a receipt. b is that buffer
+// or a view of it. The spool owns b from then on, and puts it back once its lines are synced or
+// confirmed. If the disk fails, the lines stay in memory until they are written into another
+// segment.
+func (s *Spool) Write(receipt *linebuf.Receipt, b *linebuf.Buffer) {
+	r := recordOf(receipt)
+	r.buffer = b
+	err := r.write()
+	s.mu.Lock()
+	g := r.segment
+	g.writers--
+	s.appended.Add(r.frame.count())
+	s.countLocked(r)
+	if err != nil {
+		s.failLocked(g, fmt.Errorf("spool: write to %s: %w", segmentName(g.header.number), err))
+	}
+	s.writtenLocked(r)
+	s.mu.Unlock()
+	if err != nil {
+		s.faults.writes.Add(1)
+		s.fault("write", "could not write to a segment; its unsynced lines are written to another one", err, g)
+	}
 }
 
 // reserveLocked reserves a frame for b.
@@ -47,10 +80,11 @@ func (s *Spool) reserveLocked(b *linebuf.Buffer, groups, waiting linebuf.Groups)
 		return nil, err
 	}
 	r := s.newRecordLocked()
-	r.buffer, r.memory = b, memory
+	r.memory = memory
 	r.out, r.waiting = groups&^waiting, waiting
 	r.frame = frame{
 		length: uint32(len(b.B)), lines: uint32(b.Lines), groups: groups, framing: b.Framing, read: b.Read,
+		key: b.Key,
 	}
 	s.placeLocked(r, s.active, groups)
 	s.held += memory
@@ -58,7 +92,7 @@ func (s *Spool) reserveLocked(b *linebuf.Buffer, groups, waiting linebuf.Groups)
 	return r, nil
 }
 
-// nearEndLocked lets the keeper drop the oldest lines in time, before the active segment is used up.
+// nearEndLocked lets the keeper drop the oldest lines before the active segment is used up.
 func (s *Spool) nearEndLocked() {
 	const nearly = 4 // quarters
 	if s.o.DropOldest && s.ready == nil && !s.nearEnd && s.active.end > s.active.size/nearly*(nearly-1) {
@@ -76,7 +110,7 @@ func (s *Spool) placeLocked(r *record, g *segment, pending linebuf.Groups) {
 	e := g.index.entry(n)
 	*e = entry{
 		at: uint32(g.end / frameAlign), length: r.frame.length, lines: r.frame.lines,
-		read: toMillis(r.frame.read, g.header.created), pending: pending, out: pending,
+		read: toSeconds(r.frame.read, g.header.created), pending: pending, out: pending,
 	}
 	g.end += extent(int(r.frame.length))
 	g.records++
@@ -97,7 +131,7 @@ func (s *Spool) admitLocked(memory, size int64) error {
 		s.crowded = true
 		s.hurryLocked()
 		return ErrBusy
-	case s.active != nil && size <= s.active.size-s.active.end:
+	case s.active != nil && size <= s.active.size-s.active.end && s.active.index.frames < maxFrames:
 		return nil
 	}
 	return s.rotateLocked(size)
@@ -109,14 +143,15 @@ func (s *Spool) rotateLocked(size int64) error {
 	if s.ready == nil || size > s.ready.size-s.ready.end {
 		s.starved = true
 		s.want = max(s.want, headerBlock+size)
-		s.full = !s.o.DropOldest && !s.fitsLocked(s.nextSizeLocked())
+		s.full = !s.fitsLocked(s.nextSizeLocked())
 		wake(s.wakeKeeper)
 		return s.noSegmentLocked()
 	}
 	old := s.active
 	s.active, s.ready = s.ready, nil
 	s.active.active = true
-	s.segments = append(s.segments, s.active)
+	s.segments, s.loaded = append(s.segments, s.active), append(s.loaded, s.active)
+	wake(s.wakeLoader)
 	s.want = 0
 	wake(s.wakeKeeper)
 	if old != nil {
@@ -143,36 +178,10 @@ func (s *Spool) noSegmentLocked() error {
 		return s.writeFault
 	case s.noFile != nil:
 		return s.noFile
-	case s.full:
+	case s.full && !s.o.DropOldest:
 		return ErrFull
 	}
 	return ErrBusy
-}
-
-// write writes the frame of r. If it fails, the segment is not written to any more, and r is of no
-// use.
-func (s *Spool) write(r *record) error {
-	err := r.write()
-	s.mu.Lock()
-	g := r.segment
-	g.writers--
-	if err == nil {
-		s.appended.Add(r.frame.count())
-		s.countLocked(r)
-		s.writtenLocked(r)
-		s.mu.Unlock()
-		return nil
-	}
-	s.voidLocked(g, r.from)
-	s.held -= r.memory
-	r.buffer, r.out, r.waiting = nil, 0, 0
-	s.releaseRecordLocked(r)
-	err = fmt.Errorf("spool: write to %s: %w", segmentName(g.header.number), err)
-	s.failLocked(g, err)
-	s.mu.Unlock()
-	s.faults.writes.Add(1)
-	s.fault("write", "could not write to a segment; what is not synced is written again into another one", err, g)
-	return err
 }
 
 // countLocked counts the frame of r, which has been written.
@@ -213,8 +222,8 @@ func (s *Spool) writtenLocked(r *record) {
 	}
 }
 
-// Room returns a channel that is closed when another Append is worth while, or has another error,
-// after one has returned an error.
+// Room returns a channel that is closed when Append may succeed, or fails for another reason than
+// before. It is closed already if the last Append has not failed.
 func (s *Spool) Room() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,10 +243,10 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// openLocked reports whether another Append is worth while.
+// openLocked reports whether Append may succeed.
 func (s *Spool) openLocked() bool { return s.closed || !s.repairs && !s.starved && !s.crowded }
 
-// announceLocked tells callers of Room if another Append is worth while.
+// announceLocked tells callers of Room if Append may succeed.
 func (s *Spool) announceLocked() {
 	if s.room != nil && s.openLocked() {
 		s.announceErrorLocked()
@@ -258,4 +267,14 @@ func (s *Spool) hurryLocked() {
 		s.syncNow = true
 		wake(s.wakeSyncer)
 	}
+}
+
+// Unlimit lifts the limit of Options.Size, for a shutdown at which lines have nowhere else to go.
+func (s *Spool) Unlimit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = math.MaxInt64
+	s.full = false
+	wake(s.wakeKeeper)
+	s.announceLocked()
 }

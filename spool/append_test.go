@@ -96,8 +96,8 @@ func TestConfirmedBuffersAreNotHeld(t *testing.T) {
 	}
 }
 
-// Lines that wait are readable after their sync only, so a caller that waits for them has it made at
-// once.
+// Lines that wait are readable after their sync only, so a caller that waits for them has it made
+// at once.
 func TestNextHastensTheSync(t *testing.T) {
 	r := start(t, t.TempDir(), func(o *Options) { o.Sync = time.Hour })
 	r.append(numbered(0, 10), 1, 1)
@@ -106,6 +106,39 @@ func TestNextHastensTheSync(t *testing.T) {
 		t.Errorf("got %q, %d lines", b.B, b.Lines)
 	}
 	r.pool.Put(b)
+}
+
+// A write ended while Run did what was to be its last sync, and was never synced.
+func TestTheLastWriteIsSynced(t *testing.T) {
+	f, release, written := newHooks(), make(chan struct{}), make(chan struct{})
+	var ending atomic.Bool
+	f.write = func(name string, offset int64) error {
+		if isSegment(name) && offset > headerBlock {
+			<-release
+		}
+		return nil
+	}
+	f.sync = func(name string) error {
+		if name == segmentName(1) && ending.CompareAndSwap(true, false) {
+			close(release)
+			<-written
+		}
+		return nil
+	}
+	r := start(t, t.TempDir(), func(o *Options) { o.FS, o.Sync = f, time.Hour })
+	r.append(numbered(0, 10), 1, 1)
+	go func() {
+		defer close(written)
+		if _, err := r.Append(r.buffer(numbered(10, 20)), 1, 1); err != nil {
+			t.Error(err)
+		}
+	}()
+	r.await("the second write", func(Stats) bool { return r.writing() })
+	ending.Store(true)
+	r.stop()
+	if s := r.Stats(); s.Held != 0 || s.Appended.Lines != 20 {
+		t.Errorf("at the end: %+v", s)
+	}
 }
 
 func TestNextEnds(t *testing.T) {
@@ -169,7 +202,7 @@ func TestReadingIsTriedAgain(t *testing.T) {
 	failed := make(chan struct{})
 	go func() {
 		defer close(failed)
-		r.await("the fault", func(s Stats) bool { return s.Faults > 0 })
+		r.await("reading fails at once, and one by one", func(s Stats) bool { return s.Faults > 1 })
 		fail.clear()
 	}()
 	if got := r.drain(0); got != numbered(0, 20) {

@@ -26,9 +26,9 @@ func (l *ledger) confirm(group int, text string) {
 	}
 }
 
-// Many goroutines append, confirm at once or later, put off, read back and give back, while segments
-// are changed and removed. Each line is confirmed once by each group, and afterwards the spool is
-// empty.
+// Many goroutines append, confirm at once or later, put off, read back and give back, while
+// segments are changed and removed. Each line is confirmed once by each group, and afterwards the
+// spool is empty.
 func TestConcurrent(t *testing.T) {
 	const writers, each = 6, 800
 	dir := t.TempDir()

@@ -25,7 +25,7 @@ type confirmer struct {
 	parts  [1][]byte
 }
 
-// changedLocked has the confirmations of a group written for the chunk of frame n.
+// changedLocked queues the block of confirmations of a group that has frame n for writing.
 func (s *Spool) changedLocked(g *segment, n uint32, group int) {
 	s.changed = append(s.changed, block{g, n / doneFrames, g.toFile[group]})
 	if len(s.changed) == 1 {
@@ -68,7 +68,7 @@ func (c *confirmer) writeChanged() {
 	for _, b := range c.blocks {
 		if err := c.write(b); err != nil {
 			c.faults.writes.Add(1)
-			c.fault("confirmations", "could not write confirmations; until then, lines may be delivered twice after a crash",
+			c.fault("confirmations", "could not write confirmations, trying again; a crash before that repeats lines",
 				err, b.segment)
 			c.failed = append(c.failed, b)
 			failed = true

@@ -9,8 +9,8 @@ import (
 
 var crashSeeds = flag.Int("spool.seeds", 60, "random histories of a spool and its disk")
 
-// Whatever senders, workers and the power do, nothing is lost that was synced, nothing comes again
-// whose confirmation was synced, no line is torn, and what was damaged is counted.
+// Senders, workers and power losses come in a random order. No synced line is lost, no line with a
+// synced confirmation comes again, no line is torn, and damaged lines are counted.
 func TestSpoolSurvivesPowerLoss(t *testing.T) {
 	for seed := range uint64(*crashSeeds) {
 		synctest.Test(t, func(t *testing.T) {

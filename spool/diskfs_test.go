@@ -12,14 +12,14 @@ import (
 	"syscall"
 )
 
-// sectorSize is the unit in which a disk writes: a power loss leaves each sector as it was after one
-// of the writes to it.
+// sectorSize is the unit in which a disk writes: a power loss leaves each sector as it was after
+// one of the writes to it.
 const sectorSize = 512
 
-// diskFS is a file system in memory that knows what of it is durable. A power loss keeps of the rest
-// a random part: each sector, each size and each directory entry for itself, or in the order of a
-// journal. A process that ends, by itself or with the power, loses its open files and its locks, and
-// nothing that it does afterwards has an effect.
+// diskFS is a file system in memory that knows what of it is durable. A power loss keeps of the
+// rest a random part: each sector, each size and each directory entry for itself, or in the order
+// of a journal. A process that ends, by itself or with the power, loses its open files and its
+// locks, and nothing that it does afterwards has an effect.
 type diskFS struct {
 	capacity int64 // bytes; 0: no limit
 

@@ -60,8 +60,8 @@ func encodeDone(b *[doneBlock]byte, id *segmentID, group, index int, bits *doneB
 	binary.LittleEndian.PutUint32(b[doneBlock-4:], doneChecksum(b[:doneBlock-4], id, group, index))
 }
 
-// decodeDone reads a block of bits. It reports whether the block is good; a bad one has no bits. One
-// of zeros only, or of no bytes at all, is good.
+// decodeDone reads a block of bits. It reports whether the block is good; a bad one has no bits. A
+// block of zeros only, or of no bytes at all, is good.
 func decodeDone(b []byte, id *segmentID, group, index int) (bits doneBits, ok bool) {
 	if len(b) < doneBlock || [doneBlock]byte(b) == [doneBlock]byte{} {
 		return doneBits{}, len(b) == 0 || len(b) >= doneBlock

@@ -12,10 +12,10 @@ type dropped struct {
 	lines   linebuf.Count
 }
 
-// dropOldestLocked gives up the oldest segment. Lines of it that workers have are delivered.
+// dropOldestLocked drops the oldest segment. Lines of it that workers have are still delivered.
 func (k *keeper) dropOldestLocked() dropped {
 	for _, g := range k.segments {
-		if g.busy() {
+		if g.busy() || g.skipped {
 			continue
 		}
 		if !g.scanned {
@@ -48,6 +48,7 @@ func (k *keeper) dropFramesLocked(g *segment) {
 		g.waiting[group] = tally{}
 		k.groups[group].waiting.subAll(waiting)
 		k.groups[group].dropped.Add(waiting.Count)
+		k.readableLocked(group) // it may have waited for the index of this segment
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 	"linesplit/internal/loglimit"
 )
 
-// faults counts and logs what goes wrong with the disk and in what it holds. It is safe for
-// concurrent use.
+// faults counts and logs errors of the disk and damage in the files. It is safe for concurrent use.
 type faults struct {
 	logger *slog.Logger
 	kinds  loglimit.Kinds
@@ -45,7 +44,7 @@ func (f *faults) lastFault() string {
 // flush logs what is held back.
 func (f *faults) flush() { f.kinds.Flush() }
 
-// fault counts a fault of a segment, which may be nil. It logs, and is not called with s.mu held.
+// fault counts and logs a fault of a segment, which may be nil. It is not called with s.mu held.
 func (s *Spool) fault(kind, msg string, err error, g *segment, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("dir", s.o.Dir))
 	if g != nil {

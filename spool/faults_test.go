@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Every kind of operation fails, at once or later, once or until the disk is repaired: nothing hangs,
-// every line that was appended arrives, and the figures tell that there was a fault.
+// Every kind of operation fails, at once or later, once or until the disk is repaired: nothing
+// hangs, every line that was appended arrives, and the figures tell that there was a fault.
 func TestSpoolWithADiskThatFails(t *testing.T) {
 	for _, op := range []string{opList, opCreate, opOpen, opRemove, opSyncDir, opRead, opWrite, opSync, opAllocate} {
 		for i, after := range []int{0, 1, 2, 3, 9, 30} {
@@ -126,8 +126,8 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	})
 }
 
-// Bytes that change on the disk, in segments and in confirmations, cost the lines of their frames at
-// most. Those are counted, and kept in quarantine, where they can be exported from.
+// Bytes that change on the disk, in segments and in confirmations, cost the lines of their frames
+// at most. Those are counted, and kept in quarantine, where they can be exported from.
 func TestSpoolOnADiskThatLies(t *testing.T) {
 	for seed := range uint64(*crashSeeds) {
 		synctest.Test(t, func(t *testing.T) {

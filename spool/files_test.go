@@ -3,11 +3,15 @@ package spool
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"linesplit/internal/framing"
+	"linesplit/linebuf"
 )
 
 // A segment is removed with its confirmations once all groups have confirmed all of its lines.
@@ -78,6 +82,60 @@ func TestMissingSegment(t *testing.T) {
 	}
 }
 
+// A power loss took a new spool whose entry in its parent was not synced.
+func TestNewDirectoriesAreSynced(t *testing.T) {
+	parent := t.TempDir()
+	fsys := &dirSyncs{FS: fastFS{OS}}
+	for _, want := range [][]string{{"new", "."}, nil} { // it is there the second time
+		fsys.dirs = nil
+		s, err := Open(Options{
+			Dir: filepath.Join(parent, "new", "spool"), Size: MinSize, Groups: []string{"a"},
+			Buffers: linebuf.NewPool(0), FS: fsys,
+		})
+		must(t, err)
+		must(t, s.Close())
+		for i, dir := range want {
+			want[i] = filepath.Join(parent, dir)
+		}
+		if !slices.Equal(fsys.dirs, want) {
+			t.Errorf("synced are %q, want %q", fsys.dirs, want)
+		}
+	}
+}
+
+// dirSyncs notes which directories are synced.
+type dirSyncs struct {
+	FS
+	dirs []string
+}
+
+func (f *dirSyncs) SyncDir(dir string) error {
+	f.dirs = append(f.dirs, dir)
+	return f.FS.SyncDir(dir)
+}
+
+// A segment was made 60 days before it got lines. The oldest of them seemed to be 35 days old.
+func TestOldestInASegmentMadeLongAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, t.TempDir())
+		r.append("confirmed\n", 1, 1) // so that the segment is there
+		r.drain(0)
+		time.Sleep(60 * 24 * time.Hour)
+		read := time.Now()
+		r.append(numbered(0, 10), 1, 1)
+		r.synced()
+		again := start(t, r.snapshot())
+		again.scanned()
+		for _, s := range []Stats{r.Stats(), again.Stats()} {
+			if age := read.Sub(s.Oldest); age < 0 || age > time.Second {
+				t.Errorf("lines that were read at %v are held for read at %v", read, s.Oldest)
+			}
+		}
+		r.stop()
+		again.stop()
+	})
+}
+
 // Indexes of segments that nothing is read from or written to are not in memory, and lines are
 // delivered in order all the same.
 func TestFewIndexesInMemory(t *testing.T) {
@@ -107,19 +165,50 @@ func TestFewIndexesInMemory(t *testing.T) {
 	}
 }
 
+// An earlier run has left many segments. Their indexes and files are not kept until the last one is
+// scanned: that was more memory and more open files than a process has.
+func TestScanKeepsFewFilesOpen(t *testing.T) {
+	r := start(t, t.TempDir(), func(o *Options) { o.Segment = minSegment })
+	for i := range 500 {
+		r.append(fill(i), 1, 1)
+	}
+	r.synced()
+	dir := r.snapshot()
+	f := newHooks()
+	again := start(t, dir, func(o *Options) { o.FS = f })
+	again.scanned()
+	if most := f.mostOpen(); len(files(t, dir, "*.seg")) < 30 || most > 8 {
+		t.Errorf("%d files were open at once", most)
+	}
+}
+
+// A segment has a limited number of frames, so that the index of one with small frames does not take
+// memory beyond any budget.
+func TestSegmentsHaveFewFrames(t *testing.T) {
+	s := &Spool{o: Options{Size: mib, Hold: mib}, limit: mib, all: 1, groups: make([]groupState, 1)}
+	s.active, s.ready = &segment{size: mib}, &segment{size: mib}
+	for _, frames := range []uint32{maxFrames - 1, maxFrames} {
+		s.active.index.frames = frames
+		must(t, s.admitLocked(128, 128))
+		if rotated := s.ready == nil; rotated != (frames == maxFrames) {
+			t.Errorf("%d frames: rotated is %v", frames, rotated)
+		}
+	}
+}
+
 // A buffer that is larger than a segment gets one of its own size. One that takes more than half of
 // the spool is refused.
 func TestLargeBuffers(t *testing.T) {
 	r := start(t, t.TempDir(), func(o *Options) { o.Size, o.Segment = 4*mib, minSegment })
 	large := strings.Repeat("y", mib-1) + "\n"
-	want := ""
+	var want strings.Builder
 	for i := range 3 {
 		r.append(numbered(i, i+1), 1, 1)
 		r.append(large, 1, 1)
-		want += numbered(i, i+1) + large
+		want.WriteString(numbered(i, i+1) + large)
 	}
-	if got := r.drain(0); got != want {
-		t.Errorf("delivered %d bytes of %d, or in another order", len(got), len(want))
+	if got := r.drain(0); got != want.String() {
+		t.Errorf("delivered %d bytes of %d, or in another order", len(got), want.Len())
 	}
 	if _, err := r.tryAppend(strings.Repeat("z", 2*mib), 1, 1); err != ErrTooLarge {
 		t.Errorf("Append returns %v", err)
@@ -159,8 +248,8 @@ func TestFramingsAreKept(t *testing.T) {
 	}
 }
 
-// The file of confirmations cannot be written for a while. Nothing is lost, and it is written in the
-// end.
+// The file of confirmations cannot be written for a while. Nothing is lost, and it is written in
+// the end.
 func TestConfirmationsAreTriedAgain(t *testing.T) {
 	f, fail := newHooks(), new(faultSwitch)
 	f.write = func(name string, offset int64) error {

@@ -22,7 +22,8 @@ import (
 //	27  0
 //	28  CRC32C of the lines
 //	32  time at which the lines were read, in nanoseconds since 1970
-//	40  zeros
+//	40  key of the lines, see linebuf.Buffer.Key
+//	48  zeros
 //	60  CRC32C of the 60 bytes before it
 //
 // Frames may be missing in between: a crash can leave out some that were reserved earlier than
@@ -32,7 +33,7 @@ const (
 	frameAlign  = 64
 	frameMagic  = 0x4d52464c // "LFRM"
 
-	// maxLength is the length of the longest frame's lines.
+	// maxLength is the most bytes of lines in a frame.
 	maxLength = 1 << 30
 )
 
@@ -44,6 +45,7 @@ type frame struct {
 	groups   linebuf.Groups // by the names in the header of its segment
 	framing  framing.Framing
 	read     time.Time
+	key      uint64
 	checksum uint32 // of the lines
 }
 
@@ -67,6 +69,7 @@ func (f *frame) encode(b *[frameHeader]byte, id uint64) {
 	b[26] = byte(f.framing)
 	binary.LittleEndian.PutUint32(b[28:], f.checksum)
 	binary.LittleEndian.PutUint64(b[32:], uint64(f.read.UnixNano()))
+	binary.LittleEndian.PutUint64(b[40:], f.key)
 	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
 }
 
@@ -85,6 +88,7 @@ func decodeFrame(b []byte, id uint64) (frame, bool) {
 		framing:  framing.Framing(b[26]),
 		read:     time.Unix(0, int64(binary.LittleEndian.Uint64(b[32:]))),
 		checksum: binary.LittleEndian.Uint32(b[28:]),
+		key:      binary.LittleEndian.Uint64(b[40:]),
 	}
 	if f.length == 0 || f.length > maxLength || f.framing >= framing.Auto {
 		return frame{}, false

@@ -6,9 +6,10 @@ import (
 )
 
 // FS is what a spool needs of a file system. Names are paths. Errors wrap fs.ErrNotExist and
-// fs.ErrExist as those of package os do.
+// fs.ErrExist as those of package os do. The methods are safe for concurrent use.
 type FS interface {
-	// Mkdir makes a directory with mode 0700. One that exists is no error, and keeps its mode.
+	// Mkdir makes a directory and its parents with mode 0700. A directory that exists is no error,
+	// and keeps its mode.
 	Mkdir(name string) error
 	// List returns the entries of a directory, sorted by name.
 	List(dir string) ([]Entry, error)
@@ -24,21 +25,21 @@ type FS interface {
 	Remove(name string) error
 	// SyncDir makes the creation, renaming and removal of files in dir durable.
 	SyncDir(dir string) error
-	// Lock takes the lock that the file name stands for, until the result is closed or the process
-	// ends: the exclusive one, for which it makes the file, or one that others may share, for which
-	// it only opens the file. A lock that another holder prevents is ErrLocked.
+	// Lock locks the file name until the result is closed or the process ends. For an exclusive
+	// lock it makes the file if it is missing; for a shared one the file must exist. The error is
+	// ErrLocked if another holder prevents the lock.
 	Lock(name string, shared bool) (io.Closer, error)
 }
 
-// File is an open file of an FS. Its methods are safe for concurrent use, Close excepted.
+// File is an open file of an FS. Its methods except Close are safe for concurrent use.
 type File interface {
 	io.ReaderAt
 	io.Closer
 	// Writev writes the parts one behind the other at an offset. It returns the number of bytes
 	// written, and an error unless that is all of them. It keeps no reference to the parts.
 	Writev(offset int64, parts [][]byte) (int, error)
-	// Sync makes what was written durable. After an error that is unknown of everything written
-	// since the last success.
+	// Sync makes what was written durable. After an error, nothing written since the last success
+	// is known to be durable.
 	Sync() error
 	// Allocate reserves disk space for a new file of size bytes, all of them zero.
 	Allocate(size int64) error

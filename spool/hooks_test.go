@@ -15,9 +15,12 @@ type hookFS struct {
 	sync     func(name string) error
 	allocate func(name string) error
 	read     func(name string, offset int64, n int) error
+	openRead func(name string) error
 
-	mu    sync.Mutex
+	mu    sync.Mutex     // guards the fields below
 	syncs map[string]int // calls of Sync by name
+	open  int            // files that are not closed
+	most  int            // the most of them at any time
 }
 
 func newHooks() *hookFS { return &hookFS{FS: fastFS{OS}, syncs: map[string]int{}} }
@@ -26,7 +29,18 @@ func (f *hookFS) wrap(name string, file File, err error) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.mu.Lock()
+	f.open++
+	f.most = max(f.most, f.open)
+	f.mu.Unlock()
 	return &hookFile{file, f, filepath.Base(name)}, nil
+}
+
+// mostOpen returns how many files have been open at once.
+func (f *hookFS) mostOpen() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most
 }
 
 func (f *hookFS) Create(name string) (File, error) {
@@ -40,6 +54,11 @@ func (f *hookFS) Open(name string) (File, error) {
 }
 
 func (f *hookFS) OpenRead(name string) (File, error) {
+	if f.openRead != nil {
+		if err := f.openRead(filepath.Base(name)); err != nil {
+			return nil, err
+		}
+	}
 	file, err := f.FS.OpenRead(name)
 	return f.wrap(name, file, err)
 }
@@ -69,6 +88,13 @@ func (f *hookFile) Sync() error {
 		}
 	}
 	return f.File.Sync()
+}
+
+func (f *hookFile) Close() error {
+	f.fs.mu.Lock()
+	f.fs.open--
+	f.fs.mu.Unlock()
+	return f.File.Close()
 }
 
 func (f *hookFile) Allocate(size int64) error {

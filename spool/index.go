@@ -7,12 +7,12 @@ import (
 	"linesplit/linebuf"
 )
 
-// entry is what memory has of a frame of a segment in use.
+// entry describes a frame of a segment whose index is in memory.
 type entry struct {
 	at      uint32         // offset in units of frameAlign
 	length  uint32         // bytes of lines; 0: there is no such frame
 	lines   uint32         // number of lines
-	read    int32          // when the lines were read, in milliseconds after the segment was made
+	read    int32          // when the lines were read, in seconds after the segment was made
 	pending linebuf.Groups // groups that have not confirmed the lines
 	out     linebuf.Groups // those of them for which a record covers the frame
 }
@@ -29,6 +29,10 @@ type chunk struct {
 	done    [maxGroups]doneBits // by the groups of the segment file
 	dirty   linebuf.Groups      // groups of the file whose block has changed since it was last written
 }
+
+// maxFrames is how many frames Append writes to a segment, which bounds the memory of its index to
+// about 5 MiB.
+const maxFrames = 256 << 10
 
 // index has an entry for each frame of a segment.
 type index struct {
@@ -66,7 +70,7 @@ func (l *chunkList) get() *chunk {
 	return c
 }
 
-// put keeps the chunks of an index that is needed no more.
+// put keeps up to maxFreeChunks chunks of an index that is no longer needed.
 func (l *chunkList) put(x *index) {
 	for _, c := range x.chunks {
 		if len(l.free) < maxFreeChunks {
@@ -105,13 +109,20 @@ func (t *tally) subAll(o tally) {
 // readDropped is the value of entry.read once the frame is counted as dropped.
 const readDropped = math.MinInt32
 
-// toMillis returns a time for entry.read.
-func toMillis(t, created time.Time) int32 {
-	return int32(max(readDropped+1, min(math.MaxInt32, t.Sub(created).Milliseconds())))
+// toSeconds returns a time for entry.read. A segment may be made long before it gets lines.
+func toSeconds(t, created time.Time) int32 {
+	return int32(max(readDropped+1, min(math.MaxInt32, int64(t.Sub(created)/time.Second))))
 }
 
 // has reports whether a set has a group.
 func has(set linebuf.Groups, group int) bool { return set>>group&1 != 0 }
 
-// allGroups returns the set of the first n groups.
-func allGroups(n int) linebuf.Groups { return linebuf.Groups(1<<n - 1) }
+// allGroups returns the set of the groups that have a name.
+func allGroups(names []string) (all linebuf.Groups) {
+	for i, name := range names {
+		if name != "" {
+			all |= 1 << i
+		}
+	}
+	return all
+}

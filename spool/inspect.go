@@ -13,14 +13,15 @@ import (
 	"linesplit/linebuf"
 )
 
-// Inspect reports what is in the directory of a spool that no process uses. It reads the headers of
-// all frames, and no lines.
+// Inspect reports what is in the directory of a spool that no process uses, and changes nothing. It
+// reads the headers of all frames, but no lines. Damage is in the report. The error is that of ctx,
+// of the directory, or of an unknown format.
 func Inspect(ctx context.Context, dir string) (*Report, error) {
 	return inspect(ctx, OS, dir, func(*Report, *stored) error { return nil })
 }
 
-// Verify is Inspect, and reads all lines as well. It calls progress, unless that is nil, with the
-// bytes of the segments that it has gone through and of all of them.
+// Verify is Inspect that also reads all lines and compares their checksums. It calls progress,
+// unless that is nil, with the bytes of segments that it has read and of all segments.
 func Verify(ctx context.Context, dir string, progress func(done, total int64)) (*Report, error) {
 	return verify(ctx, OS, dir, progress)
 }
@@ -86,28 +87,29 @@ func inspect(ctx context.Context, fsys FS, dir string, visit func(*Report, *stor
 
 // ExportOptions choose the lines to export.
 type ExportOptions struct {
-	// Group exports the lines that this group has not confirmed. Empty: those that any group has not
-	// confirmed, each once.
+	// Group selects the lines that this group has not confirmed. Empty: those that any group has
+	// not confirmed, each once.
 	Group string
-	// Quarantined exports the damaged frames that were kept aside, as they are, rather than lines
-	// that wait.
+	// Quarantined exports the content of the quarantine, as it is, in place of the lines that wait.
 	Quarantined bool
-	// Framing is how the lines are to end. Lines of another framing are rewritten; Embedded is what
-	// then becomes of a delimiter within a line.
+	// Framing is how the exported lines end. Lines of another framing are rewritten; Embedded says
+	// how to treat a delimiter within a line then.
 	Framing  framing.Framing
 	Embedded framing.Embedded
 }
 
 // Exported is the account of an export.
 type Exported struct {
-	linebuf.Count        // as they were written to the spool
-	Altered       uint64 // lines in which something else was written for a delimiter
+	linebuf.Count        // of the lines as they are in the spool, Refused included
+	Altered       uint64 // lines in which a delimiter was replaced
 	Refused       uint64 // lines left out because of ExportOptions.Embedded
 	Report        *Report
 }
 
-// Export writes the lines of a spool that no process uses to w, oldest first, and changes nothing in
-// the spool. It leaves out damaged frames, which the report counts.
+// Export writes the lines of a spool that no process uses to w, oldest first, and changes nothing
+// in the spool. It leaves out damaged frames, which the report counts. If it cannot open a segment
+// it exports the others, and returns an error. The account is nil if the spool could not be opened;
+// with any other error it counts what was exported before.
 func Export(ctx context.Context, dir string, o ExportOptions, w io.Writer) (*Exported, error) {
 	return export(ctx, OS, dir, o, w)
 }
@@ -130,6 +132,9 @@ func export(ctx context.Context, fsys FS, dir string, o ExportOptions, w io.Writ
 		err = spool.each(ctx, e.Report, e.write)
 	}
 	if err == nil {
+		err = e.Report.skipped
+	}
+	if err == nil {
 		err = e.checkGroup()
 	}
 	return &e.Exported, err
@@ -143,8 +148,8 @@ type exporter struct {
 	lines, text []byte // used again for each frame
 }
 
-// checkGroup returns an error if the group that was asked for is in no segment: most likely its name
-// is misspelt.
+// checkGroup returns an error if no segment knows the group of the options: most likely its name is
+// misspelt.
 func (e *exporter) checkGroup() error {
 	r := e.Report
 	if e.Group == "" || e.Quarantined || len(r.Segments) == 0 ||
@@ -183,7 +188,7 @@ func (e *exporter) write(f *stored) error {
 	return nil
 }
 
-// errNotWhole is the error of a frame that was written as it is, and yet does not hold whole lines.
+// errNotWhole is the error of a frame whose checksum is right and whose last line has no end.
 var errNotWhole = errors.New("it does not end with a whole line")
 
 // read reads the lines of a frame.

@@ -244,7 +244,7 @@ func TestSpoolsThatCannotBeRead(t *testing.T) {
 
 	lock, err := d.boot().Lock("/spool/lock", false)
 	mustDo(t, err)
-	inspectAll("/spool is in use by a running linesplit: ask that one, by linesplit ctl spool")
+	inspectAll("/spool is in use by a running linesplit: see linesplit ctl spool")
 	mustDo(t, lock.Close())
 
 	newer := newSegmentFile(1, "main").content()
@@ -282,7 +282,8 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 
-// What a spool has put into quarantine is exported as it is, the readable part of a segment included.
+// What a spool has put into quarantine is exported as it is, the readable part of a segment
+// included.
 func TestExportOfTheQuarantine(t *testing.T) {
 	d := newDiskFS()
 	s := newSegmentFile(1, "main", "archive")

@@ -41,8 +41,7 @@ func (s *Spool) runKeeper(ctx context.Context) {
 	}
 }
 
-// nextSizeLocked returns the size of the next segment: after the frame that it is made for, it has
-// room for others.
+// nextSizeLocked returns the size of the next segment: that of Options, or more for a large frame.
 func (s *Spool) nextSizeLocked() int64 {
 	if s.want <= s.o.Segment {
 		return s.o.Segment
@@ -53,8 +52,8 @@ func (s *Spool) nextSizeLocked() int64 {
 	return s.want
 }
 
-// fitsLocked reports whether Options.Size has room for a segment of size bytes.
-func (s *Spool) fitsLocked(size int64) bool { return size <= s.o.Size-s.bytes }
+// fitsLocked reports whether the spool has room for a segment of size bytes.
+func (s *Spool) fitsLocked(size int64) bool { return size <= s.limit-s.bytes }
 
 // makeReady makes the next segment if there is none, and if Size has room for it. It returns false
 // if that has failed and is to be tried again.
@@ -145,22 +144,26 @@ func (k *keeper) retireReadyLocked() {
 	wake(k.wakeKeeper)
 }
 
-// noRoomLocked deals with a full spool: it drops the oldest lines if that is wanted and Append needs
-// the room. It returns what it has dropped.
-func (k *keeper) noRoomLocked() (dropped dropped) {
-	switch {
-	case !k.o.DropOldest:
-		if k.starved && !k.full {
-			k.full = true
+// noRoomLocked handles a full spool: with DropOldest it drops the oldest lines if Append needs the
+// room. It returns what it has dropped.
+func (k *keeper) noRoomLocked() dropped {
+	wasFull := k.full
+	k.full = k.starved || k.o.DropOldest
+	if !k.o.DropOldest {
+		if k.full && !wasFull {
 			k.announceErrorLocked()
 		}
-	case (k.starved || k.nearEnd) && len(k.retired) == 0:
-		return k.dropOldestLocked()
+		return dropped{}
 	}
-	return dropped
+	// Segments that are about to be removed make room. Those with lines in flight have done so.
+	removing := slices.ContainsFunc(k.retired, func(g *segment) bool { return !g.removed })
+	if removing || !k.starved && !k.nearEnd {
+		return dropped{}
+	}
+	return k.dropOldestLocked()
 }
 
-// trim gives back the disk space behind the last frame of segments that are not written to any more.
+// trim gives back the disk space behind the last frame of segments that are no longer written to.
 func (k *keeper) trim() {
 	k.mu.Lock()
 	segments := k.wasteful
@@ -180,7 +183,7 @@ func (k *keeper) trim() {
 	}
 }
 
-// shorten takes off a file what is behind the last page with a frame. Nothing is lost if it fails.
+// shorten cuts a file off behind the last page with a frame. Nothing is lost if that fails.
 func (s *Spool) shorten(g *segment, f File, end int64) {
 	size := (end + headerBlock - 1) &^ (headerBlock - 1)
 	if size >= g.size {

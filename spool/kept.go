@@ -16,8 +16,8 @@ type kept struct {
 	whole bool // a frame, whose header is good; otherwise length has the number of bytes
 }
 
-// eachQuarantined reports what is in quarantine, and calls visit for each damaged frame and each run
-// of bytes there. It ends with the first error of visit.
+// eachQuarantined reports what is in quarantine, and calls visit for each damaged frame and each
+// run of bytes there. It ends with the first error of visit.
 func (o *offline) eachQuarantined(r *Report, visit func(*kept) error) error {
 	dir := path(o.dir, quarantineName)
 	entries, err := o.fs.List(dir)
@@ -89,8 +89,8 @@ func (o *offline) readKept(r *Report, file File, name string, entry Entry, visit
 	}
 }
 
-// writeKept writes bytes in quarantine as they are, as far as they can be read, with a newline behind
-// them unless they end with one.
+// writeKept writes bytes in quarantine as they are, as far as they can be read. It adds a newline
+// unless they end with one.
 func (e *exporter) writeKept(k *kept) error {
 	if e.Group != "" && !(k.whole && k.waitsFor(e.Group)) {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"linesplit/linebuf"
@@ -13,9 +14,11 @@ import (
 // out again.
 type loader struct {
 	*Spool
-	retry retry
-	quit  <-chan struct{} // closed at the end
-	aside time.Time       // when frames that could not be read are tried again; zero: there are none
+	retry    retry
+	quit     <-chan struct{} // closed at the end
+	aside    time.Time       // when frames that could not be read are tried again; zero: there are none
+	again    []*segment      // that were skipped, and are to be tried again now
+	unopened int             // attempts to open a segment that have failed since one has succeeded
 }
 
 // aheadOfNext is the number of segments with lines for a group whose indexes are kept in memory.
@@ -40,7 +43,8 @@ func (s *Spool) runLoader(ctx context.Context) {
 	}
 }
 
-// tryAside tries frames again that could not be read, once a minute. It returns when to call it next.
+// tryAside tries again what could not be read, once a minute. It returns the time until its next
+// call.
 func (l *loader) tryAside() time.Duration {
 	switch now := time.Now(); {
 	case !l.hasAside():
@@ -50,23 +54,27 @@ func (l *loader) tryAside() time.Duration {
 	case !now.Before(l.aside):
 		l.aside = time.Time{}
 		l.retryAside()
-		return time.Hour
+		l.retrySkipped()
+		return 0
 	}
 	return time.Until(l.aside)
 }
 
-// step loads or unloads one segment. It returns false if none needs it.
+// step unloads or loads one segment. It returns false if none needs it.
 func (l *loader) step() bool {
 	l.mu.Lock()
-	g := l.nextLocked()
-	if g == nil {
-		l.retry.succeeded()
-		files := l.unloadLocked()
+	if files := l.unloadLocked(); files != nil { // first, so that few are in memory during a long scan
 		l.mu.Unlock()
 		for _, f := range files {
 			f.Close()
 		}
-		return files != nil
+		return true
+	}
+	g := l.nextLocked()
+	if g == nil {
+		l.retry.succeeded()
+		l.mu.Unlock()
+		return false
 	}
 	g.pins++
 	first := !g.scanned
@@ -79,6 +87,10 @@ func (l *loader) step() bool {
 		l.retry.succeeded()
 	case errors.Is(err, fs.ErrNotExist):
 		l.missingLocked(g)
+	case g.skipped: // it is tried again in a minute
+	case l.unopened >= maxTries || isVersion(err):
+		l.passOverLocked(g)
+		l.retry.succeeded()
 	default:
 		l.retry.failed()
 	}
@@ -93,8 +105,8 @@ func (l *loader) step() bool {
 	return l.retry.at.IsZero()
 }
 
-// syncEarlier makes a segment of an earlier run durable: a process that was killed has left what it
-// wrote last in the memory of the kernel only.
+// syncEarlier makes a segment of an earlier run durable: what a killed process wrote last may only
+// be in the kernel's memory.
 func (l *loader) syncEarlier(g *segment, f *found) {
 	if f.left.frames == 0 {
 		return // it is about to be removed
@@ -107,36 +119,40 @@ func (l *loader) syncEarlier(g *segment, f *found) {
 	}
 }
 
-// nextLocked returns the segment to load next: one that Next is about to read, or else the first one
-// that is not scanned.
+// nextLocked returns the segment to load next: one that Next is about to read, one that was skipped
+// and is to be tried again, or else the first that is not scanned.
 func (l *loader) nextLocked() *segment {
-	ahead := l.aheadLocked()
-	for _, g := range l.segments {
-		if ahead[g] && !g.loaded {
+	for _, g := range l.aheadLocked() {
+		if !g.loaded {
 			return g
 		}
 	}
-	for _, g := range l.segments {
-		if !g.scanned {
+	for len(l.again) > 0 {
+		g := l.again[0]
+		if l.again = l.again[1:]; g.skipped {
 			return g
 		}
+	}
+	if len(l.toScan) > 0 {
+		return l.toScan[0]
 	}
 	return nil
 }
 
-// aheadLocked returns the segments whose lines Next reads first.
-func (s *Spool) aheadLocked() map[*segment]bool {
-	ahead := map[*segment]bool{}
+// aheadLocked returns the segments whose lines Next reads first. Those of several groups are there
+// more than once.
+func (s *Spool) aheadLocked() (ahead []*segment) {
 	for group := range s.groups {
 		n := 0
-		for _, g := range s.segments {
+		for _, g := range s.behindLocked(group) {
+			if !g.mayWait(group) {
+				continue
+			}
 			if n == aheadOfNext || !g.scanned {
 				break
 			}
-			if g.waiting[group].frames > 0 {
-				ahead[g] = true
-				n++
-			}
+			ahead = append(ahead, g)
+			n++
 		}
 	}
 	return ahead
@@ -146,8 +162,9 @@ func (s *Spool) aheadLocked() map[*segment]bool {
 // the open files of the segment, which the caller closes, or nil if there is no such segment.
 func (l *loader) unloadLocked() []File {
 	ahead := l.aheadLocked()
-	for _, g := range l.segments {
-		if !g.loaded || ahead[g] || g.busy() || g.records > 0 || g.pins > 0 || g.wasteful || g.unsynced || g.changed() {
+	l.loaded = slices.DeleteFunc(l.loaded, func(g *segment) bool { return !g.loaded || g.gone })
+	for _, g := range l.loaded {
+		if slices.Contains(ahead, g) || g.busy() || g.records > 0 || g.pins > 0 || g.wasteful || g.unsynced || g.changed() {
 			continue
 		}
 		g.oldest = g.oldestRead()
@@ -178,6 +195,7 @@ type found struct {
 	orphaned linebuf.Count // lines that waited for groups that no longer exist
 	damage   [][2]int64    // places of bytes that belong to no frame
 	end      int64         // offset behind the last frame, and behind all bytes that are not zero
+	lost     tally         // frames that an earlier scan has found, and this one has not
 	keep     bool          // parts cannot be read
 }
 
@@ -187,6 +205,7 @@ func (l *loader) installLocked(g *segment, f *found) {
 		g.file = f.file // closed with the rest
 		return
 	}
+	l.reachedLocked(g)
 	if g.lost && !g.scanned {
 		g.header = f.header
 		g.bind(l.o.Groups)
@@ -199,7 +218,9 @@ func (l *loader) installLocked(g *segment, f *found) {
 		wake(l.wakeKeeper)
 	}
 	g.file, g.index, g.loaded = f.file, f.index, true
+	l.loaded = append(l.loaded, g)
 	g.keep = g.keep || f.keep
+	l.damaged.addAll(f.lost)
 	l.left.subAll(g.left)
 	l.left.addAll(f.left)
 	g.left, g.head = f.left, 0
@@ -207,16 +228,18 @@ func (l *loader) installLocked(g *segment, f *found) {
 		l.groups[group].waiting.subAll(g.waiting[group])
 		l.groups[group].waiting.addAll(f.waiting[group])
 		g.waiting[group], g.first[group] = f.waiting[group], 0
+		l.groups[group].from = min(l.groups[group].from, g.header.number)
 		l.readableLocked(group)
 	}
 }
 
-// missingLocked deals with a segment whose file has disappeared. What is known of its lines is
-// counted as dropped.
+// missingLocked gives up a segment whose file has disappeared, and counts its lines as dropped if
+// they have been counted before.
 func (l *loader) missingLocked(g *segment) {
 	if g.gone {
 		return
 	}
+	l.reachedLocked(g)
 	if !g.scanned {
 		l.unscanned -= g.size
 		g.scanned = true

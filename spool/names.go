@@ -49,6 +49,9 @@ type listed struct {
 	size   int64
 }
 
+// compare orders a file by a number.
+func (l listed) compare(number uint64) int { return cmp.Compare(l.number, number) }
+
 // list reads the directory of a spool. Other files in it do not matter.
 func list(fsys FS, dir string) (listing, error) {
 	entries, err := fsys.List(dir)
@@ -68,7 +71,7 @@ func list(fsys FS, dir string) (listing, error) {
 			l.last = max(l.last, n)
 		}
 	}
-	slices.SortFunc(l.segments, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(l.segments, func(a, b listed) int { return a.compare(b.number) })
 	return l, nil
 }
 

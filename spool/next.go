@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"linesplit/linebuf"
@@ -12,9 +14,12 @@ const (
 	// readSize is how many bytes Next reads at a time, unless one frame is larger.
 	readSize = 64 << 10
 
-	// readPatience is how long Next tries to read a frame before it goes on with others. The frame is
-	// tried again later.
+	// readPatience is how long Next tries to read a frame before it goes on with others, and skips
+	// those that it cannot read either until a read succeeds. It tries all of them again later.
 	readPatience = 30 * time.Second
+
+	// memoryPatience is how long Next waits for memory before it exceeds the budget.
+	memoryPatience = 100 * time.Millisecond
 )
 
 // Next waits for lines that wait for a group, oldest first, and returns them in a buffer that holds
@@ -27,7 +32,7 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 		if err != nil {
 			return nil, err
 		}
-		b, err := s.o.Buffers.Get(ctx, r.room())
+		b, err := s.buffer(ctx, r.room())
 		if err != nil {
 			s.giveBack(r, r.from, group)
 			return nil, err
@@ -47,7 +52,6 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 		}
 		s.fault("read", "could not read a frame; it is tried again", err, r.segment, slog.Int64("offset", r.offset))
 		if s.setAside(r, group, time.Since(since) >= readPatience) {
-			since = time.Time{}
 			continue
 		}
 		s.giveBack(r, r.from, group)
@@ -56,6 +60,25 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 			return nil, err
 		}
 	}
+}
+
+// buffer returns a buffer for frames that are to be read. Senders that wait for room in a full spool
+// may hold all memory, and only the delivery of these frames makes room: after memoryPatience, the
+// buffer exceeds the budget.
+func (s *Spool) buffer(ctx context.Context, size int) (*linebuf.Buffer, error) {
+	if b := s.o.Buffers.TryGet(size); b != nil {
+		return b, nil
+	}
+	patient, cancel := context.WithTimeout(ctx, memoryPatience)
+	defer cancel()
+	b, err := s.o.Buffers.Get(patient, size)
+	switch {
+	case err == nil:
+		return b, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	return s.o.Buffers.MustGet(size), nil
 }
 
 // sleep waits for d, or until ctx ends.
@@ -70,12 +93,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Behind reports whether lines wait for a group, or may: while segments of earlier runs are not
-// scanned, that is not known.
-func (s *Spool) Behind(group int) bool {
+// Behind reports whether lines wait for a group, or may wait: that is not known until the segments
+// of earlier runs are scanned. Lines that cannot be read at the moment do not count. It also
+// returns how often Next has begun to read lines for the group.
+func (s *Spool) Behind(group int) (behind bool, reads uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.groups[group].waiting.frames > 0 || s.unscanned > 0
+	g := &s.groups[group]
+	return g.waiting.frames > 0 || len(s.toScan) > 0, g.reads
 }
 
 // readableLocked lets callers of Next look again.
@@ -116,8 +141,8 @@ func (s *Spool) take(ctx context.Context, group int) (*record, error) {
 
 // takeLocked returns nil if no frame can be read at the moment.
 func (s *Spool) takeLocked(group int) *record {
-	for _, g := range s.segments {
-		if g.scanned && g.waiting[group].frames == 0 {
+	for _, g := range s.behindLocked(group) {
+		if !g.mayWait(group) {
 			continue
 		}
 		if !g.loaded {
@@ -134,6 +159,28 @@ func (s *Spool) takeLocked(group int) *record {
 	return nil
 }
 
+// behindLocked returns the segments from the first one on that has lines for a group, or may have.
+func (s *Spool) behindLocked(group int) []*segment {
+	state := &s.groups[group]
+	from, _ := slices.BinarySearchFunc(s.segments, state.from, func(g *segment, number uint64) int {
+		return cmp.Compare(g.header.number, number)
+	})
+	for ; from < len(s.segments); from++ {
+		g := s.segments[from]
+		if state.from = g.header.number; g.mayWait(group) {
+			break
+		}
+	}
+	return s.segments[from:]
+}
+
+// waitsLocked counts frame n of a segment as one that waits for a group.
+func (s *Spool) waitsLocked(g *segment, e *entry, n uint32, group int) {
+	g.waiting[group].add(e)
+	g.first[group] = min(g.first[group], n)
+	s.groups[group].from = min(s.groups[group].from, g.header.number)
+}
+
 // takeRunLocked makes a record for frames of a segment that follow one another.
 func (s *Spool) takeRunLocked(g *segment, from uint32, group int) *record {
 	r := s.newRecordLocked()
@@ -141,6 +188,7 @@ func (s *Spool) takeRunLocked(g *segment, from uint32, group int) *record {
 	r.segment, r.from, r.frames, r.out = g, from, 0, 1<<group
 	r.offset, r.size, r.length = first.offset(), 0, 0
 	g.records++
+	s.groups[group].reads++
 	for n := from; n < g.index.frames; n++ {
 		e := g.index.entry(n)
 		size := int(e.offset()-r.offset) + frameHeader + int(e.length)
@@ -167,7 +215,7 @@ func (r *record) room() int {
 	return r.size
 }
 
-// giveBack makes the frames of r from n on wait again. r is of no use any more.
+// giveBack makes the frames of r from n on wait again, and releases r.
 func (s *Spool) giveBack(r *record, n uint32, group int) {
 	s.cut(r, n-r.from, group)
 	s.mu.Lock()

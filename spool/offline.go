@@ -25,7 +25,7 @@ func openOffline(fsys FS, dir string) (*offline, error) {
 	lock, err := fsys.Lock(path(dir, lockName), true)
 	switch {
 	case errors.Is(err, ErrLocked):
-		return nil, fmt.Errorf("%s is in use by a running linesplit: ask that one, by linesplit ctl spool", dir)
+		return nil, fmt.Errorf("%s is in use by a running linesplit: see linesplit ctl spool", dir)
 	case errors.Is(err, fs.ErrNotExist): // a copy, perhaps
 		lock = nil
 	case err != nil:
@@ -56,10 +56,10 @@ type stored struct {
 	at      int64  // of its header in the file
 	size    int64  // of the file
 	groups  []string
-	waiting linebuf.Groups // those of groups that have not confirmed it
+	waiting linebuf.Groups // indices in groups of those that have not confirmed it
 }
 
-// waitsFor reports whether a group has not confirmed the frame. No name stands for any group.
+// waitsFor reports whether a group has not confirmed the frame. An empty name stands for any group.
 func (f *stored) waitsFor(group string) bool {
 	for i, name := range f.groups {
 		if f.waiting>>i&1 != 0 && (name == group || group == "") {
@@ -72,88 +72,107 @@ func (f *stored) waitsFor(group string) bool {
 // each reads all segments, oldest first, reports what is in them, and calls visit for each frame.
 // It ends with the first error of visit.
 func (o *offline) each(ctx context.Context, r *Report, visit func(*stored) error) error {
-	all, err := o.openSegments(r)
-	for _, s := range all {
+	all, err := o.readHeaders(r)
+	for _, h := range all {
 		if err == nil {
-			err = o.readSegment(ctx, r, s, visit)
+			err = o.readSegment(ctx, r, h, visit)
 		}
-		r.read += s.size
-		_ = s.file.Close()
+		r.read += h.size
 	}
 	return err
 }
 
-// opened is a segment file that is open.
-type opened struct {
+// headed is a segment file and its header.
+type headed struct {
 	listed
 	name   string
-	file   File
 	header header
 	lost   bool // the header cannot be read: its lines are for all groups
 }
 
-// openSegments opens the segments and reads their headers. The caller closes the files, also after
-// an error. Segments without any frame are left out.
-func (o *offline) openSegments(r *Report) (all []*opened, err error) {
+// readHeaders reads the headers of the segments. There may be more of them than a process can have
+// open. It leaves out those that it cannot open.
+func (o *offline) readHeaders(r *Report) (all []*headed, err error) {
 	for _, l := range o.listing.segments {
 		r.Bytes += l.size
-		s := &opened{listed: l, name: segmentName(l.number)}
-		if s.file, err = o.fs.OpenRead(path(o.dir, s.name)); err != nil {
-			r.addFault(s.name, "%v", err)
+		h := &headed{listed: l, name: segmentName(l.number)}
+		file := o.openSegment(r, h)
+		if file == nil {
 			continue
 		}
-		all = append(all, s)
-		s.header, err = readHeader(r, s.file, s.name)
+		h.header, err = readHeader(r, file, h.name)
+		_ = file.Close()
 		if version, unknown := errors.AsType[versionError](err); unknown {
-			return all, fmt.Errorf("%s: %w", s.name, version)
+			return nil, fmt.Errorf("%s: %w", h.name, version)
 		}
-		if s.lost = err != nil; !s.lost {
-			for _, group := range s.header.groups {
-				r.group(group)
+		if h.lost = err != nil; !h.lost {
+			for _, group := range h.header.groups {
+				if group != "" {
+					r.group(group)
+				}
 			}
 		}
-	}
-	for _, s := range all {
-		if s.lost {
-			s.guessHeader(r)
-		}
+		all = append(all, h)
 	}
 	return all, nil
 }
 
-// guessHeader finds out what it can of a segment whose header cannot be read.
-func (s *opened) guessHeader(r *Report) {
-	id, ok := findID(s.file, s.size)
+// openSegment opens a segment file. If it cannot, it reports that and returns nil.
+func (o *offline) openSegment(r *Report, h *headed) File {
+	file, err := o.fs.OpenRead(path(o.dir, h.name))
+	if err == nil {
+		return file
+	}
+	r.addFault(h.name, "%v", err)
+	if r.skipped == nil {
+		r.skipped = fmt.Errorf("%s is left out, and maybe others: %w", h.name, err)
+	}
+	return nil
+}
+
+// guessHeader makes up for the header of a segment that cannot be read: the first frame tells the
+// id, and all lines go to all groups.
+func (h *headed) guessHeader(r *Report, file File) {
+	id, ok := findID(file, h.size)
 	if !ok {
 		block := make([]byte, headerBlock)
-		if n, _ := s.file.ReadAt(block, 0); len(bytes.TrimLeft(block[:n], "\x00")) > 0 {
-			r.addFault(s.name, "its header is damaged, and it has no frames")
+		if n, _ := file.ReadAt(block, 0); len(bytes.TrimLeft(block[:n], "\x00")) > 0 {
+			r.addFault(h.name, "its header is damaged, and it has no frames")
 		}
-		return // a crash came before anything was written to it, if there is no fault
+		return // without a fault: a crash came before anything was written to it
 	}
-	r.addFault(s.name, "its header is damaged: all of its lines go to all groups")
+	r.addFault(h.name, "its header is damaged: all of its lines go to all groups")
 	if len(r.Groups) == 0 {
 		r.group("main")
 	}
-	binary.LittleEndian.PutUint64(s.header.id[:], id)
+	binary.LittleEndian.PutUint64(h.header.id[:], id)
 	for _, g := range r.Groups[:min(len(r.Groups), maxGroups)] {
-		s.header.groups = append(s.header.groups, g.Name)
+		h.header.groups = append(h.header.groups, g.Name)
 	}
 }
 
-func (o *offline) readSegment(ctx context.Context, r *Report, s *opened, visit func(*stored) error) error {
-	if len(s.header.groups) == 0 {
+// readSegment reads a segment, unless it has no frames.
+func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit func(*stored) error) error {
+	file := o.openSegment(r, h)
+	if file == nil {
+		return nil
+	}
+	defer file.Close()
+	if h.lost {
+		h.guessHeader(r, file)
+	}
+	if len(h.header.groups) == 0 {
 		return nil
 	}
 	done := &doneReader{}
-	if !s.lost {
-		done = o.openDone(r, s.number, &s.header)
+	if !h.lost {
+		done = o.openDone(r, h.number, &h.header)
 		defer done.close()
 	}
-	r.Segments = append(r.Segments, SegmentReport{Name: s.name, Bytes: s.size, Created: s.header.created, Groups: s.header.groups})
-	scan := newScanner(s.file, s.header.id.short(), s.size)
+	r.Segments = append(r.Segments, SegmentReport{Name: h.name, Bytes: h.size, Created: h.header.created, Groups: h.header.groups})
+	scan := newScanner(file, h.header.id.short(), h.size)
 	scan.damage = func(from, to int64) {
-		r.addFault(s.name, "bytes %d to %d belong to no frame: a crash has cut it off, or they are damaged", from, to)
+		r.addFault(h.name, "bytes %d to %d belong to no frame: a crash has cut one off, or they are damaged", from, to)
 	}
 	for {
 		f, at, ok := scan.frame()
@@ -163,8 +182,8 @@ func (o *offline) readSegment(ctx context.Context, r *Report, s *opened, visit f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		one := &stored{frame: f, file: s.file, name: s.name, at: at, size: s.size, groups: s.header.groups}
-		if one.waiting = allGroups(len(s.header.groups)); !s.lost {
+		one := &stored{frame: f, file: file, name: h.name, at: at, size: h.size, groups: h.header.groups}
+		if one.waiting = allGroups(h.header.groups); !h.lost {
 			one.waiting = done.waiting(r, &f)
 		}
 		r.count(one)
@@ -173,7 +192,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, s *opened, visit f
 		}
 	}
 	if scan.err != nil {
-		r.addFault(s.name, "%d bytes cannot be read: %v", scan.unreadable, scan.err)
+		r.addFault(h.name, "%d bytes cannot be read: %v", scan.unreadable, scan.err)
 	}
 	return nil
 }

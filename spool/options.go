@@ -12,25 +12,26 @@ import (
 
 // Options describe a spool.
 type Options struct {
-	Dir        string        // made if it is missing; its parent is not
-	Size       int64         // the most bytes of segment files, at least 1 MiB
+	Dir        string        // made with its parents if it is missing, with mode 0700
+	Size       int64         // limit of all segment files, in bytes; at least MinSize
 	Segment    int64         // bytes of a segment; 0: 128 MiB, or an eighth of Size if that is less
-	Sync       time.Duration // the longest time between a write and the begin of its sync; 0: none
-	DropOldest bool          // the oldest lines make room for new ones when Size is used up
+	Sync       time.Duration // longest time from a write to the start of its sync; 0: at once
+	DropOldest bool          // drops the oldest lines when Size is used up
 	// Groups are the names of the groups of targets, whose indices are the bits of linebuf.Groups:
-	// 1 to 16 different ones.
+	// 1 to 16 different ones. One with an empty name does not use the spool.
 	Groups []string
-	// Hold limits the bytes of buffers that wait for a sync, beyond one; 0: 16 MiB.
+	// Hold limits the bytes of buffers that wait for a sync; a single buffer may exceed it. 0: 16
+	// MiB.
 	Hold    int64
-	Buffers *linebuf.Pool // where Append's buffers are put back to, and Next's come from
-	// Logger gets faults, repeated ones as a summary. nil discards them.
+	Buffers *linebuf.Pool // of the buffers that Append takes and Next returns
+	// Logger gets a warning for each fault; repeated ones are summed up. nil discards them.
 	Logger *slog.Logger
 	FS     FS // nil: OS
-	// SyncSeconds gets the duration of each sync. It may be nil.
+	// SyncSeconds gets the duration of each sync of a segment in use. It may be nil.
 	SyncSeconds Observer
 }
 
-// Observer takes measurements.
+// Observer takes measurements, in seconds. One goroutine at a time calls it.
 type Observer interface{ Observe(float64) }
 
 const (
@@ -43,7 +44,7 @@ const (
 	maxSegment = math.MaxUint32 * frameAlign // offsets are kept in 32 bits
 )
 
-// complete fills in defaults, and returns an error for what cannot work.
+// complete fills in defaults, and returns an error if the options are not valid.
 func (o *Options) complete() error {
 	if o.Dir == "" {
 		return errors.New("no directory")
@@ -77,12 +78,15 @@ func checkGroups(names []string) error {
 	if len(names) == 0 || len(names) > maxGroups {
 		return fmt.Errorf("%d groups: from 1 to %d are possible", len(names), maxGroups)
 	}
+	if allGroups(names) == 0 {
+		return errors.New("no group has a name")
+	}
 	seen := map[string]bool{}
 	for _, name := range names {
 		switch {
-		case name == "" || len(name) > maxName:
-			return fmt.Errorf("the group name %q: from 1 to %d bytes are possible", name, maxName)
-		case seen[name]:
+		case len(name) > maxName:
+			return fmt.Errorf("the group name %q: at most %d bytes are possible", name, maxName)
+		case name != "" && seen[name]:
 			return fmt.Errorf("two groups with the name %q", name)
 		}
 		seen[name] = true
@@ -90,11 +94,11 @@ func checkGroups(names []string) error {
 	return nil
 }
 
-// The errors of Append that are no faults. The caller keeps the buffer and tries again when
-// Room tells, ErrTooLarge and ErrClosed excepted.
+// Errors of Append and Reserve that are no faults of the disk. The caller keeps the buffer, and
+// after ErrFull and ErrBusy tries again when the channel of Room is closed.
 var (
-	ErrFull     = errors.New("the spool is full")
-	ErrBusy     = errors.New("the spool waits for the disk")
-	ErrTooLarge = errors.New("the lines take more than half of the spool")
-	ErrClosed   = errors.New("the spool is closed")
+	ErrFull     = errors.New("the spool is full")                          // Options.Size is used up
+	ErrBusy     = errors.New("the spool waits for the disk")               // for a sync, or a new segment
+	ErrTooLarge = errors.New("the lines take more than half of the spool") // or more than 1 GiB
+	ErrClosed   = errors.New("the spool is closed")                        // also the error of Next
 )

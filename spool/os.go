@@ -9,16 +9,7 @@ import (
 // osFS is OS. Locks are in lock_*.go, the system calls of files in os_linux.go and os_other.go.
 type osFS struct{}
 
-func (osFS) Mkdir(name string) error {
-	err := os.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		info, statErr := os.Stat(name)
-		if statErr == nil && info.IsDir() {
-			return nil
-		}
-	}
-	return err
-}
+func (osFS) Mkdir(name string) error { return os.MkdirAll(name, 0o700) }
 
 func (osFS) List(dir string) ([]Entry, error) {
 	all, err := os.ReadDir(dir)

@@ -9,18 +9,19 @@ import (
 	"strings"
 )
 
-// What is damaged is kept in the directory quarantine, in files that a scanner reads as segments:
-// each begins with the header of the segment that it comes from.
+// Damaged parts of segments are kept in the directory quarantine, in files that a scanner reads as
+// segments: each begins with the header of the segment that it comes from.
 //
 //	00000012-0123456789abcdef-00004096.frame  one frame: its header is good, its lines are not
 //	00000012-0123456789abcdef-00004096.raw    bytes without the header of a frame
 //	00000012-0123456789abcdef.seg             a whole segment, parts of which could not be read
 //
 // The parts of a name are the number of the segment, the begin of its id, and the offset at which
-// the bytes stood.
+// the bytes stood. A copy that is not complete has partialSuffix behind its name.
 const (
-	frameSuffix = ".frame"
-	rawSuffix   = ".raw"
+	frameSuffix   = ".frame"
+	rawSuffix     = ".raw"
+	partialSuffix = ".partial"
 )
 
 // quarantinedName returns the name of a file with bytes of a segment from an offset on.
@@ -50,35 +51,56 @@ func isQuarantined(name string) bool {
 
 // keepRaw copies bytes of a segment that belong to no frame to quarantine.
 func (s *Spool) keepRaw(h *header, g *segment, file File, from, to int64) {
-	name, err := s.keepBytes(h, file, from, to, rawSuffix)
+	name, err := s.keepBytes(h, g, file, from, to, rawSuffix)
 	s.fault("damage", "a segment has bytes that belong to no frame; the scan goes on behind them", err, g,
 		slog.Int64("from", from), slog.Int64("to", to), slog.String("kept", name))
 }
 
-// keepBytes copies a part of a segment to quarantine. It returns the name of the copy.
-func (s *Spool) keepBytes(h *header, file File, from, to int64, suffix string) (name string, err error) {
-	dir := s.path(quarantineName)
-	if err := s.fs.Mkdir(dir); err != nil {
-		return "", err
+// keepBytes copies a part of a segment to quarantine. It returns the name of the copy. If it fails,
+// the whole segment is moved there in the end.
+func (s *Spool) keepBytes(h *header, g *segment, file File, from, to int64, suffix string) (string, error) {
+	dir, name := s.path(quarantineName), quarantinedName(h, from, suffix)
+	err := s.fs.Mkdir(dir)
+	if err == nil {
+		err = s.copyOnce(path(dir, name), h, file, from, to)
+	}
+	if err == nil {
+		err = s.fs.SyncDir(dir)
+	}
+	if err == nil {
+		err = s.fs.SyncDir(s.o.Dir)
+	}
+	if err == nil {
+		return name, nil
+	}
+	s.mu.Lock()
+	g.keep = true
+	s.mu.Unlock()
+	return "", fmt.Errorf("keep %d bytes at %d: %w", to-from, from, err)
+}
+
+// copyOnce makes a file of a header and bytes of a segment, unless an earlier run has made it.
+func (s *Spool) copyOnce(name string, h *header, file File, from, to int64) error {
+	f, err := s.fs.OpenRead(name)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	size := headerBlock + to - from
 	if err := s.reserveKept(size); err != nil {
-		return "", err
+		return err
 	}
-	name = quarantinedName(h, from, suffix)
-	if err = s.copyTo(path(dir, name), h, file, from, to); err != nil {
-		s.unreserveKept(size)
-	}
-	if errors.Is(err, fs.ErrExist) { // an earlier run ended before it noted that
-		return name, nil
+	partial := name + partialSuffix
+	if err = s.copyTo(partial, h, file, from, to); err == nil {
+		err = s.fs.Rename(partial, name)
 	}
 	if err != nil {
-		return "", fmt.Errorf("keep %d bytes at %d: %w", to-from, from, err)
+		s.unreserveKept(size)
+		_ = remove(s.fs, partial)
 	}
-	if err := s.fs.SyncDir(dir); err != nil {
-		return "", err
-	}
-	return name, s.fs.SyncDir(s.o.Dir)
+	return err
 }
 
 // reserveKept counts bytes that are to be kept in quarantine, which is limited to a quarter of the
@@ -100,8 +122,11 @@ func (s *Spool) unreserveKept(n int64) {
 	s.kept -= n
 }
 
-// copyTo makes a file of a header and bytes of a segment. What cannot be read are zeros in it.
+// copyTo makes a file for copyOnce, with zeros for bytes that cannot be read.
 func (s *Spool) copyTo(name string, h *header, file File, from, to int64) error {
+	if err := remove(s.fs, name); err != nil { // an earlier run has not completed it
+		return err
+	}
 	out, err := s.fs.Create(name)
 	if err != nil {
 		return err
@@ -118,9 +143,6 @@ func (s *Spool) copyTo(name string, h *header, file File, from, to int64) error 
 	if err == nil {
 		err = out.Sync()
 	}
-	if err != nil {
-		s.fs.Remove(name)
-	}
 	return err
 }
 
@@ -131,17 +153,22 @@ func (s *Spool) keepSegment(g *segment, name string) error {
 		return err
 	}
 	if err := s.reserveKept(g.size); err != nil {
-		s.fault("damage", "a segment with unreadable parts is removed", err, g)
+		s.fault("damage", "a segment with unreadable parts is removed: the quarantine is full", err, g)
 		return remove(s.fs, name)
 	}
-	if err := s.fs.Rename(name, path(dir, quarantinedSegment(&g.header))); err != nil {
-		return err
+	err := s.fs.Rename(name, path(dir, quarantinedSegment(&g.header)))
+	if err == nil || errors.Is(err, fs.ErrNotExist) { // an earlier attempt has moved it
+		err = s.fs.SyncDir(dir)
 	}
-	return s.fs.SyncDir(dir)
+	if err != nil {
+		s.unreserveKept(g.size)
+	}
+	return err
 }
 
-// quarantine gives up frame n of a segment, whose lines are damaged: it is kept aside, counted, and
-// skipped for all groups that wait for it and for the one that has read it.
+// quarantine gives up frame n of a segment, whose lines are damaged: it copies the frame to
+// quarantine, counts it, and skips it for all groups that wait for it and for the one that has read
+// it.
 func (s *Spool) quarantine(g *segment, n uint32, reader int) {
 	s.mu.Lock()
 	e := *g.index.entry(n)
@@ -162,19 +189,14 @@ func (s *Spool) quarantine(g *segment, n uint32, reader int) {
 	s.skipLocked(g, n, reader)
 }
 
-// keepFrame copies a frame to quarantine, or else has the whole segment moved there in the end.
+// keepFrame copies a frame to quarantine.
 func (s *Spool) keepFrame(g *segment, e *entry) {
-	name, err := s.keepBytes(&g.header, g.file, e.offset(), e.offset()+frameHeader+int64(e.length), frameSuffix)
-	if err != nil {
-		s.mu.Lock()
-		g.keep = true
-		s.mu.Unlock()
-	}
+	name, err := s.keepBytes(&g.header, g, g.file, e.offset(), e.offset()+frameHeader+int64(e.length), frameSuffix)
 	s.fault("frame", "a frame is damaged, and not delivered", err, g, slog.Int64("offset", e.offset()),
 		slog.Uint64("lines", uint64(e.lines)), slog.String("kept", name))
 }
 
-// skipLocked takes frame n off the groups that wait for it, and off the one that has read it.
+// skipLocked skips frame n for the groups that wait for it, and for the one that has read it.
 func (s *Spool) skipLocked(g *segment, n uint32, reader int) {
 	e := g.index.entry(n)
 	for group := range s.groups {

@@ -6,10 +6,15 @@ import (
 	"linesplit/linebuf"
 )
 
-// read reads the frames of r into b, which is empty. Those that are damaged go to quarantine, and
-// those that do not fit to the first ones are given back: afterwards r covers what is in b. After an
+// read reads the frames of r into b, which is empty. Damaged frames go to quarantine. Frames from
+// the first with another framing or key on are given back, so that r covers what is in b. After an
 // error r covers only its first frame, which could not be read.
 func (s *Spool) read(r *record, b *linebuf.Buffer, group int) error {
+	if !s.pin(r.segment) { // its lines have made room for others
+		s.cut(r, 0, group)
+		return nil
+	}
+	defer s.unpin(r.segment)
 	if r.frames > 1 {
 		err := s.readRun(r, b, group)
 		if err == nil {
@@ -21,6 +26,26 @@ func (s *Spool) read(r *record, b *linebuf.Buffer, group int) error {
 		s.cut(r, 1, group)
 	}
 	return s.readOne(r, b, group)
+}
+
+// pin keeps the files of a loaded segment open until unpin. It reports false if they are removed.
+func (s *Spool) pin(g *segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.file == nil {
+		return false
+	}
+	g.pins++
+	return true
+}
+
+func (s *Spool) unpin(g *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.pins--
+	if g.gone {
+		wake(s.wakeKeeper) // closes its files
+	}
 }
 
 // readOne reads the one frame of r.
@@ -42,7 +67,7 @@ func (s *Spool) readOne(r *record, b *linebuf.Buffer, group int) error {
 		return nil
 	}
 	if err == nil {
-		b.B, b.Lines, b.Framing, b.Read = lines, int(f.lines), f.framing, f.read
+		b.B, b.Lines, b.Framing, b.Read, b.Key = lines, int(f.lines), f.framing, f.read, f.key
 		s.replayed(f.count(), group)
 	}
 	return err
@@ -63,7 +88,7 @@ func (s *Spool) readRun(r *record, b *linebuf.Buffer, group int) error {
 		if !ok && i == 0 {
 			return errPayload // the header has changed since the scan: readOne deals with that
 		}
-		if !ok || end > 0 && f.framing != b.Framing {
+		if !ok || end > 0 && (f.framing != b.Framing || f.key != b.Key) {
 			s.cut(r, i, group)
 			break
 		}
@@ -74,7 +99,7 @@ func (s *Spool) readRun(r *record, b *linebuf.Buffer, group int) error {
 			continue
 		}
 		if end == 0 {
-			b.Framing, b.Read = f.framing, f.read
+			b.Framing, b.Read, b.Key = f.framing, f.read, f.key
 		}
 		end += copy(raw[end:], lines)
 		total.Add(f.count())

@@ -7,8 +7,8 @@ import (
 )
 
 // record is the issuer's side of a receipt. It covers one frame that Append has written, or several
-// in a row that Next has read for one group. The fields are guarded by Spool.mu, those for the write
-// excepted. A record is live while it covers frames for a group, or its sync is outstanding.
+// in a row that Next has read for one group. Spool.mu guards the fields except those for the write.
+// A record is live while it covers frames for a group, or its sync is outstanding.
 type record struct {
 	linebuf.Receipt // first, see recordOf
 
@@ -24,7 +24,7 @@ type record struct {
 
 	// Of a frame that Append writes:
 	buffer *linebuf.Buffer // nil once the lines are synced, or confirmed by all groups
-	memory int64           // what it counts for in Spool.held
+	memory int64           // its bytes in Spool.held
 	moving bool            // the buffer is being written again
 	frame  frame
 	offset int64 // of the first frame
@@ -122,8 +122,8 @@ func (s *Spool) takeBufferLocked(r *record) *linebuf.Buffer {
 	return b
 }
 
-// Postpone makes groups read the lines of a receipt back by Next. Buffers with these lines have
-// forsaken the receipt for these groups.
+// Postpone makes Next return the lines of a receipt to groups whose workers had them. The buffers
+// with these lines have forsaken the receipt for these groups; see linebuf.Buffer.Return.
 func (s *Spool) Postpone(receipt *linebuf.Receipt, groups linebuf.Groups) {
 	r := recordOf(receipt)
 	s.mu.Lock()
@@ -153,8 +153,8 @@ func (s *Spool) Postpone(receipt *linebuf.Receipt, groups linebuf.Groups) {
 	s.releaseRecordLocked(r)
 }
 
-// postponeLocked makes frame n wait for a group that has it in flight. A frame whose sync is
-// outstanding can be read after that only.
+// postponeLocked makes frame n wait for a group that has it in flight. An unsynced frame can be
+// read only after its sync.
 func (s *Spool) postponeLocked(g *segment, n uint32, group int, unsynced bool) {
 	e := g.index.entry(n)
 	if !has(e.pending, group) {
@@ -175,7 +175,7 @@ func (s *Spool) postponeLocked(g *segment, n uint32, group int, unsynced bool) {
 		return
 	}
 	e.out &^= 1 << group
-	g.waits(e, n, group)
+	s.waitsLocked(g, e, n, group)
 }
 
 // confirmLocked notes that a group has confirmed frame n, which it has in flight.
@@ -190,7 +190,7 @@ func (s *Spool) confirmLocked(g *segment, n uint32, group int) {
 	s.settleLocked(g, e, n, group)
 }
 
-// settleLocked takes frame n off the ones that a group needs. The caller has counted it.
+// settleLocked marks frame n as no longer needed by a group. The caller has counted it.
 func (s *Spool) settleLocked(g *segment, e *entry, n uint32, group int) {
 	was := e.pending
 	if g.settle(e, n, group) {
@@ -202,8 +202,8 @@ func (s *Spool) settleLocked(g *segment, e *entry, n uint32, group int) {
 	}
 }
 
-// voidLocked makes frame n of a segment one that no group needs, because it was not written, or
-// stands elsewhere. The caller has counted it.
+// voidLocked marks frame n as needed by no group, because it was not written or was moved to
+// another segment. The caller has counted it.
 func (s *Spool) voidLocked(g *segment, n uint32) {
 	e := g.index.entry(n)
 	for group := range s.groups {
@@ -213,7 +213,7 @@ func (s *Spool) voidLocked(g *segment, n uint32) {
 	}
 }
 
-// idleLocked looks for what can be done with a segment that something has ended for.
+// idleLocked has a segment removed, unloaded or dropped once nothing uses it any more.
 func (s *Spool) idleLocked(g *segment) {
 	switch {
 	case g.busy() || g.records > 0:

@@ -8,9 +8,9 @@ import (
 	"log/slog"
 )
 
-// maxTries is how often the loader tries to read a segment before it does without what it cannot
-// read: with the pauses in between, half a minute. A path to a disk that is down for a while must
-// not cost lines, or have them delivered twice.
+// maxTries is how often the loader tries to read a segment before it goes on without the parts that
+// it cannot read, or to open one before it skips it: with the pauses in between, about 20 s. A disk
+// that is out of reach for a few seconds must not cost lines, or repeat them.
 const maxTries = 10
 
 // errTryAgain is the error of a scan that is to be done again. It is counted already.
@@ -24,9 +24,13 @@ func (l *loader) scan(g *segment) (*found, error) {
 		return nil, err
 	}
 	if err != nil {
+		if !g.skipped {
+			l.unopened++
+		}
 		l.fault("open", "could not open a segment; its lines wait", err, g)
 		return nil, err
 	}
+	l.unopened = 0
 	f := &found{file: file}
 	g.tries++
 	if err := l.find(g, f); err != nil {
@@ -34,16 +38,33 @@ func (l *loader) scan(g *segment) (*found, error) {
 		return nil, err
 	}
 	g.tries = 0
-	if g.scanned {
+	if g.scanned && !l.findLost(g, f) {
 		return f, nil
 	}
 	for _, d := range f.damage {
 		l.keepRaw(&f.header, g, file, d[0], d[1])
 	}
-	if f.left.frames > 0 && !f.keep && g.size-f.end >= waste {
+	if !g.scanned && f.left.frames > 0 && !f.keep && g.size-f.end >= waste {
 		l.shortenEarlier(g, f.end)
 	}
 	return f, nil
+}
+
+// findLost reports whether a scan has found fewer frames than an earlier one: their headers were
+// damaged in between. It counts them. Their bytes belong to no frame now, and are kept as such.
+func (l *loader) findLost(g *segment, f *found) bool {
+	l.mu.Lock()
+	left, gone := g.left, g.gone
+	l.mu.Unlock()
+	if gone || f.left.frames >= left.frames {
+		return false
+	}
+	f.lost.frames = left.frames - f.left.frames
+	f.lost.Lines = left.Lines - min(f.left.Lines, left.Lines)
+	f.lost.Bytes = left.Bytes - min(f.left.Bytes, left.Bytes)
+	l.fault("frame", "frames of a segment are damaged since they were read first, and not delivered", nil, g,
+		slog.Uint64("frames", f.lost.frames), slog.Uint64("lines", f.lost.Lines))
+	return true
 }
 
 // find reads a segment into f.
@@ -86,9 +107,9 @@ func (l *loader) readHeaderAgain(g *segment, file File) error {
 			return err
 		}
 	}
-	if _, other := errors.AsType[versionError](err); other {
+	if isVersion(err) {
 		l.fault("header", "a segment is not readable; its lines wait", err, g)
-		return errTryAgain
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,8 +122,14 @@ func (l *loader) readHeaderAgain(g *segment, file File) error {
 	return nil
 }
 
+// isVersion reports whether an error is that of a segment in another format.
+func isVersion(err error) bool {
+	_, other := errors.AsType[versionError](err)
+	return other
+}
+
 // readHeaderBlock reads the header of a segment. readErr is an error of the disk, and err one of
-// what was read.
+// the bytes that were read.
 func readHeaderBlock(file File) (h header, readErr, err error) {
 	b := make([]byte, headerBlock)
 	n, readErr := file.ReadAt(b, 0)
@@ -124,8 +151,8 @@ func (l *loader) shortenEarlier(g *segment, end int64) {
 	f.Close()
 }
 
-// recoverHeader makes up for the lost header of a segment: its frames tell the begin of its id. They
-// go to all groups.
+// recoverHeader makes up for the lost header of a segment: the first frame tells the first bytes of
+// the id, and all frames go to all groups.
 func (l *loader) recoverHeader(g *segment, f *found) {
 	id, ok := findID(f.file, g.size)
 	if !ok {
@@ -138,10 +165,11 @@ func (l *loader) recoverHeader(g *segment, f *found) {
 	l.fault("header", "a segment has no readable header: all of its lines go to all groups", nil, g)
 }
 
-// maxDamage is the number of damaged places in a segment that are kept apart.
+// maxDamage is the most damaged places in a segment that are copied one by one; the last copy has
+// all further ones.
 const maxDamage = 1000
 
-// scanFrames fills the index. All frames are pending for all groups that they are for.
+// scanFrames fills the index. Each frame is pending for all of its groups, confirmed or not.
 func (l *loader) scanFrames(g *segment, f *found) error {
 	c := newScanner(f.file, f.header.id.short(), g.size)
 	c.quit = l.quit
@@ -166,7 +194,7 @@ func (l *loader) scanFrames(g *segment, f *found) error {
 		f.end = c.at
 		f.index.grow(fr.sequence+1, &free)
 		e := f.index.entry(fr.sequence)
-		*e = entry{at: uint32(at / frameAlign), length: fr.length, lines: fr.lines, read: toMillis(fr.read, f.header.created)}
+		*e = entry{at: uint32(at / frameAlign), length: fr.length, lines: fr.lines, read: toSeconds(fr.read, f.header.created)}
 		if g.lost {
 			e.pending = l.all
 		} else {

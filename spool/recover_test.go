@@ -74,7 +74,7 @@ func (m *model) work(t *testing.T, dir string) string {
 			}
 			r.confirm(f.receipt, f.group)
 			delete(m.open[f.group], f.line)
-		case r.Behind(k % 2):
+		case r.behind(k % 2):
 			b, err := r.nextOrNone(k % 2)
 			must(t, err)
 			if b == nil {
@@ -170,6 +170,33 @@ func TestLostSegmentHeader(t *testing.T) {
 	again.await("the segment is removed", func(s Stats) bool { return s.Segments == 1 })
 }
 
+// A group that has no name any more does not use the spool, and keeps no segment from being removed,
+// not even one whose lines go to all groups.
+func TestGroupThatNoLongerUsesTheSpool(t *testing.T) {
+	r := start(t, t.TempDir(), func(o *Options) { o.Groups = []string{"a", "b"} })
+	r.append(numbered(0, 10), 3, 3)
+	r.synced()
+	for _, lost := range []bool{false, true} {
+		dir := r.snapshot()
+		if lost {
+			f, err := os.OpenFile(filepath.Join(dir, segmentName(1)), os.O_RDWR, 0)
+			must(t, err)
+			_, err = f.WriteAt(make([]byte, headerBlock), 0)
+			must(t, err)
+			must(t, f.Close())
+		}
+		again := start(t, dir, func(o *Options) { o.Groups = []string{"a", ""} })
+		again.append(numbered(10, 20), 3, 3)
+		if got := again.drain(0); got != numbered(0, 20) {
+			t.Errorf("a gets %q", got)
+		}
+		if again.behind(1) {
+			t.Error("lines wait for a group that does not use the spool")
+		}
+		again.await("the first segment is removed", func(s Stats) bool { return s.Segments <= 2 && s.Unconfirmed.Lines == 0 })
+	}
+}
+
 // The header of a frame is damaged: its bytes are kept aside, since nothing is known of them.
 func TestDamagedFrameHeaderIsKept(t *testing.T) {
 	r := start(t, t.TempDir())
@@ -200,8 +227,35 @@ func TestDamagedFrameHeaderIsKept(t *testing.T) {
 	}
 }
 
-// Whatever byte of the files of a small spool is wrong: it starts, delivers all lines but those of
-// one frame at most, none of them changed, and ends.
+// The header of a frame was damaged after the index of its segment had gone out of memory. Its lines
+// disappeared without a trace: not counted, not kept, not logged.
+func TestFrameHeaderIsDamagedLater(t *testing.T) {
+	r := start(t, t.TempDir(), func(o *Options) { o.Segment = minSegment })
+	for i := range 100 {
+		r.append(fill(i), 1, 1)
+	}
+	r.synced()
+	r.await("a segment in the middle is not in memory", func(Stats) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return !r.segments[3].loaded
+	})
+	must(t, flip(filepath.Join(r.o.Dir, segmentName(4)), headerBlock))
+	got := r.drain(0)
+	s := r.Stats()
+	if lines := strings.Count(got, "\n"); lines != 99 || s.QuarantinedFrames != 1 || s.Quarantined.Lines != 1 || s.Faults == 0 {
+		t.Errorf("delivered %d lines; counted %+v", lines, s)
+	}
+	if !strings.Contains(r.log.String(), "frames of a segment are damaged") {
+		t.Errorf("the log says %s", r.log)
+	}
+	if kept := files(t, filepath.Join(r.o.Dir, quarantineName), "*"+rawSuffix); len(kept) != 1 {
+		t.Errorf("quarantine has %q", kept)
+	}
+}
+
+// With any byte of its files changed, a small spool starts, delivers all lines but those of one
+// frame at most, none of them changed, and ends.
 func TestDamagedFilesAtManyOffsets(t *testing.T) {
 	r := start(t, t.TempDir())
 	for i := range 4 {

@@ -60,10 +60,13 @@ func (k *keeper) removeRetired() bool {
 	}
 	var files []File
 	k.retired = slices.DeleteFunc(k.retired, func(g *segment) bool {
-		if !g.removed || g.pins > 0 || g.writers > 0 || g.records > 0 {
+		if !g.removed || g.pins > 0 || g.writers > 0 {
 			return false
 		}
-		files = appendFiles(files, g)
+		files = appendFiles(files, g) // an open file takes disk space
+		if g.records > 0 {
+			return false
+		}
 		k.chunks.put(&g.index)
 		return true
 	})

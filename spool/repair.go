@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// failLocked closes a segment for good after a fault. Nothing is appended until its frames that are
-// not synced, whose buffers are still there, stand in another segment.
+// failLocked ends all writing to a segment after a fault. Nothing is appended until its unsynced
+// frames, whose buffers are still in memory, have been written to another segment.
 func (s *Spool) failLocked(g *segment, err error) {
 	g.failed, g.active = true, false
 	if s.active == g {
@@ -25,7 +25,10 @@ func (y *syncer) repair() {
 		y.mu.Lock()
 		r, wait := y.tornLocked()
 		if r == nil {
-			if !wait && y.repairs {
+			switch {
+			case wait:
+				y.retry.at = time.Time{} // the end of the write wakes this goroutine
+			case y.repairs:
 				y.repairs, y.writeFault = false, nil
 				y.retry.succeeded()
 				y.announceLocked()
@@ -46,8 +49,8 @@ func (y *syncer) repair() {
 	}
 }
 
-// tornLocked returns the oldest record of a failed segment that is not synced, or whether there may
-// be one once a write has ended. Records that need no sync any more are settled on the way.
+// tornLocked returns the oldest unsynced record of a failed segment. wait reports whether a write
+// has to end first. tornLocked releases records that need no sync any more.
 func (y *syncer) tornLocked() (r *record, wait bool) {
 	if !y.repairs {
 		return nil, false
@@ -59,7 +62,10 @@ func (y *syncer) tornLocked() (r *record, wait bool) {
 		if g.writers > 0 {
 			return nil, true // what is being written may come first
 		}
-		slices.SortFunc(g.written, func(a, b *record) int { return cmp.Compare(a.from, b.from) })
+		if !g.ordered { // once, since no write is under way
+			slices.SortFunc(g.written, func(a, b *record) int { return cmp.Compare(a.from, b.from) })
+			g.ordered = true
+		}
 		for len(g.written) > 0 {
 			r := g.written[0]
 			if r.buffer != nil {
@@ -74,8 +80,8 @@ func (y *syncer) tornLocked() (r *record, wait bool) {
 	return nil, false
 }
 
-// moveLocked reserves a frame for the lines of r, and returns a record for the write. It returns nil
-// if there is no segment for it yet.
+// moveLocked reserves a frame for the lines of r, and returns a record for the write, or nil if
+// there is no segment for it yet.
 func (y *syncer) moveLocked(r *record) *record {
 	size := extent(len(r.buffer.B))
 	if y.active == nil || size > y.active.size-y.active.end {
@@ -92,8 +98,8 @@ func (y *syncer) moveLocked(r *record) *record {
 	return w
 }
 
-// finishMove writes the frame of w, and makes r stand for it. It returns false if that fails: r is
-// as it was then.
+// finishMove writes the frame of w, and makes r stand for it. It returns false, and leaves r as it
+// is, if the write fails.
 func (y *syncer) finishMove(r, w *record) bool {
 	err := w.write()
 	y.mu.Lock()
@@ -116,13 +122,13 @@ func (y *syncer) finishMove(r, w *record) bool {
 	y.o.Buffers.Put(b)
 	if err != nil {
 		y.faults.writes.Add(1)
-		y.fault("write", "could not write to a segment; what is not synced is written again into another one", err, g)
+		y.fault("write", "could not write to a segment; its unsynced lines are written to another one", err, g)
 	}
 	return err == nil
 }
 
-// movedLocked makes r stand for the frame that w has written: groups that have not confirmed the old
-// one need the new one instead.
+// movedLocked makes r stand for the frame that w has written: groups that have not confirmed the
+// old one need the new one instead.
 func (y *syncer) movedLocked(r, w *record) {
 	old, oldFrame := r.segment, r.from
 	was, is := old.index.entry(oldFrame), w.segment.index.entry(w.from)

@@ -20,21 +20,23 @@ type Report struct {
 	Unconfirmed linebuf.Count
 	Oldest      time.Time
 
-	// Quarantined counts the lines of damaged frames that were kept aside, as their headers tell.
-	// QuarantinedBytes counts bytes beside them that belong to no frame.
+	// Quarantined counts the lines of damaged frames in quarantine, as their headers tell.
+	// QuarantinedBytes counts the bytes beside them: those that belong to no frame, and whole
+	// segments.
 	Quarantined       linebuf.Count
 	QuarantinedFrames uint64
 	QuarantinedBytes  int64
 
-	// Damaged counts the unconfirmed frames whose lines are not those that were written. Inspect
-	// does not read lines, and finds none.
+	// Damaged counts the lines of unconfirmed frames that are not as they were written, and
+	// DamagedFrames these frames. Inspect does not read lines, and finds none.
 	Damaged       linebuf.Count
 	DamagedFrames uint64
 
 	Faults     []Fault // in the order of the files, at most maxFaults
-	MoreFaults int     // others
+	MoreFaults int     // number of further ones
 
-	read int64 // bytes of the segments that were read to their ends
+	read    int64 // bytes of the segments that were read to their ends
+	skipped error // of the first segment that could not be opened
 }
 
 // SegmentReport is what is in one segment.
@@ -54,7 +56,7 @@ type GroupReport struct {
 	Waiting linebuf.Count
 }
 
-// maxFaults bounds the list of faults: a disk that returns garbage has very many.
+// maxFaults limits the list of faults: a disk that returns garbage has very many.
 const maxFaults = 100
 
 // Fault is something that is wrong with a file. Faults of a file of confirmations cost no line: at

@@ -3,8 +3,10 @@ package spool
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -154,7 +156,7 @@ func (r *rig) next(group int) *linebuf.Buffer {
 func (r *rig) drain(group int) string {
 	r.t.Helper()
 	var all []byte
-	for r.scanned(); r.Behind(group); {
+	for r.scanned(); r.behind(group); {
 		b, err := r.nextOrNone(group)
 		if err != nil {
 			r.t.Fatal(err)
@@ -176,7 +178,7 @@ func (r *rig) nextOrNone(group int) (*linebuf.Buffer, error) {
 	defer watching.Wait()
 	defer cancel()
 	watching.Go(func() {
-		for r.Behind(group) && ctx.Err() == nil {
+		for r.behind(group) && ctx.Err() == nil {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
@@ -230,9 +232,15 @@ func (r *rig) snapshot() string { return copyDir(r.t, r.o.Dir) }
 
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
-	to := t.TempDir()
-	must(t, os.CopyFS(to, os.DirFS(dir)))
-	return to
+	for {
+		to := t.TempDir()
+		err := os.CopyFS(to, os.DirFS(dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a file was removed between the listing and the copy
+		}
+		must(t, err)
+		return to
+	}
 }
 
 func must(t testing.TB, err error) {
@@ -289,3 +297,9 @@ func fast(f File, err error) (File, error) {
 func (fastFile) Sync() error { return nil }
 
 func (f fastFile) Allocate(n int64) error { return f.Truncate(n) }
+
+// behind reports whether lines wait for a group, or may.
+func (r *rig) behind(group int) bool {
+	behind, _ := r.Behind(group)
+	return behind
+}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"linesplit/linebuf"
 )
 
 // Rule 5: segments are made ahead, so that a full disk shows before lines are written.
@@ -42,8 +44,8 @@ func TestRule5FullDiskShowsAhead(t *testing.T) {
 	}
 }
 
-// Rule 5: after a full disk, senders were held up for as long as the next attempt to make a segment was
-// put off, although the removal of others had made room.
+// Rule 5: after a full disk, senders were held up for as long as the next attempt to make a segment
+// was put off, although the removal of others had made room.
 func TestRule5RemovalMakesRoomAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, fail := newHooks(), new(faultSwitch)
@@ -134,6 +136,93 @@ func TestRule5DropOldestCounts(t *testing.T) {
 	}
 }
 
+// Rule 5: after the first segment was dropped, senders were held up for as long as workers had lines
+// of it, and its file took disk space for as long. Lines that they have at the end are counted.
+func TestRule5DropOldestWithLinesInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, t.TempDir(), func(o *Options) { o.Size, o.Segment, o.DropOldest = mib, minSegment, true })
+		const n = 400
+		held := linebuf.Count{}
+		var inFlight []*linebuf.Buffer
+		full := false
+		for i := range n {
+			for b := r.buffer(fill(i)); ; <-r.roomWithin(time.Minute) {
+				if _, err := r.Append(b, 1, 1); err == nil {
+					break
+				}
+			}
+			full = full || r.Stats().Full
+			if i == 2 || i == n/2 { // of a segment that is dropped later
+				b := r.next(0)
+				inFlight = append(inFlight, b)
+				held.Add(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))})
+			}
+		}
+		s := r.Stats()
+		if s.Dropped.Lines == 0 || !full || s.Dropped.Lines+held.Lines+s.Unconfirmed.Lines != n {
+			t.Errorf("full: %v; %d lines are in flight; %+v", full, held.Lines, s)
+		}
+		r.mu.Lock()
+		for _, g := range r.retired {
+			if g.removed && g.file != nil {
+				t.Errorf("segment %d is removed, and its file open", g.header.number)
+			}
+		}
+		r.mu.Unlock()
+		for _, b := range inFlight {
+			b.Forsake()
+			r.pool.Put(b)
+		}
+		r.stop()
+		after := r.Stats()
+		if after.Dropped.Lines != s.Dropped.Lines+held.Lines || after.Groups[0].InFlight.Lines != 0 {
+			t.Errorf("at the end: %+v, before that %+v", after, s)
+		}
+	})
+}
+
+// roomWithin is Room, and fails the test if there is none within a time.
+func (r *rig) roomWithin(d time.Duration) <-chan struct{} {
+	r.t.Helper()
+	select {
+	case <-r.Room():
+	case <-time.After(d):
+		r.t.Fatalf("no room within %v: %+v", d, r.Stats())
+	}
+	return closed
+}
+
+// Rule 5: a segment was dropped, and its file closed, between the moment at which Next had chosen
+// frames of it and the read. They are counted, and Next goes on with others.
+func TestRule5DropOldestBeforeARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, t.TempDir(), func(o *Options) { o.Size, o.Segment, o.DropOldest = mib, minSegment, true })
+		r.append(numbered(0, 1), 1, 1)
+		r.synced()
+		first, err := r.take(t.Context(), 0)
+		must(t, err)
+		for i := range 200 {
+			for b := r.buffer(fill(i)); ; <-r.roomWithin(time.Minute) {
+				if _, err := r.Append(b, 1, 1); err == nil {
+					break
+				}
+			}
+		}
+		before := r.Stats()
+		b := r.pool.MustGet(first.room())
+		if err := r.read(first, b, 0); err != nil || len(b.B) > 0 {
+			t.Errorf("read %q, %v", b.B, err)
+		}
+		r.pool.Put(b)
+		r.giveBack(first, first.from+first.frames, 0)
+		if s := r.Stats(); s.Dropped.Lines != before.Dropped.Lines+1 || s.Groups[0].InFlight.Lines != 0 {
+			t.Errorf("before the read %+v, after it %+v", before, s)
+		}
+		r.drain(0)
+		r.stop()
+	})
+}
+
 // Rule 6: there is a bit for each frame and group. One line that is never confirmed does not make
 // those behind it come again, and one group does not make them come again for another.
 func TestRule6ConfirmationsComeInAnyOrder(t *testing.T) {
@@ -200,12 +289,11 @@ func TestRule8WrongConfigurationTouchesNothing(t *testing.T) {
 	}{
 		"no groups":       {dir, func(o *Options) { o.Groups = nil }, "0 groups"},
 		"a group twice":   {dir, func(o *Options) { o.Groups = []string{"a", "a"} }, `two groups with the name "a"`},
-		"a long name":     {dir, func(o *Options) { o.Groups = []string{strings.Repeat("a", 121)} }, "from 1 to 120 bytes"},
+		"a long name":     {dir, func(o *Options) { o.Groups = []string{strings.Repeat("a", 121)} }, "at most 120 bytes"},
 		"small":           {dir, func(o *Options) { o.Size = kib }, "at least 1048576"},
 		"large segments":  {dir, func(o *Options) { o.Segment = o.Size }, "half of the size"},
 		"in use":          {r.o.Dir, func(*Options) {}, "another process uses it"},
 		"newer format":    {newer, func(*Options) {}, "00000002.seg: format 2"},
-		"no parent":       {filepath.Join(dir, "x", "y"), func(*Options) {}, "make the directory"},
 		"a file":          {filepath.Join(dir, segmentName(1)), func(*Options) {}, "make the directory"},
 		"no directory":    {"", func(*Options) {}, "no directory"},
 		"no pool at hand": {dir, func(o *Options) { o.Buffers = nil }, "no pool"},
@@ -254,8 +342,8 @@ func TestRule8Modes(t *testing.T) {
 	}
 }
 
-// Rule 9: what is not covered is said. Lines that no disk has taken by the end are counted in the
-// last log line.
+// Rule 9: what is not covered is said. Lines that no disk has taken by the end are counted as lost,
+// in the last log line as well; they counted as waiting.
 func TestRule9TheLastLineSaysWhatIsNotDurable(t *testing.T) {
 	f, fail := newHooks(), new(faultSwitch)
 	f.sync = func(name string) error {
@@ -266,9 +354,15 @@ func TestRule9TheLastLineSaysWhatIsNotDurable(t *testing.T) {
 	}
 	r := start(t, t.TempDir(), func(o *Options) { o.FS, o.Sync = f, time.Hour })
 	r.append(numbered(0, 10), 1, 1)
+	receipt := r.append(numbered(10, 20), 1, 0)
 	fail.set(syscall.EIO)
 	r.stop()
-	if log := r.log.String(); !strings.Contains(log, "lines could not be made durable") || !strings.Contains(log, "lines=10") {
+	if log := r.log.String(); !strings.Contains(log, "lines could not be made durable") || !strings.Contains(log, "lines=20") {
 		t.Errorf("the log says %s", log)
+	}
+	r.confirm(receipt, 0) // too late to count
+	s, g := r.Stats(), r.Stats().Groups[0]
+	if s.Lost != (linebuf.Count{Lines: 20, Bytes: 150}) || s.Unconfirmed.Lines+g.Waiting.Lines+g.InFlight.Lines != 0 {
+		t.Errorf("counted %+v", s)
 	}
 }

@@ -78,7 +78,7 @@ func (c *scanner) mark(to int64) {
 	c.past = to
 }
 
-// report tells of the odd bytes before c.at.
+// report passes the odd bytes before c.at to damage.
 func (c *scanner) report() {
 	if c.odd != c.past && c.damage != nil {
 		c.damage(c.odd, c.past)
@@ -129,11 +129,11 @@ func (c *scanner) skipUnreadable() {
 	c.at = to
 }
 
-// errPayload is the error of a frame whose lines are not those that were written.
+// errPayload is the error of a frame whose lines are not as they were written.
 var errPayload = errors.New("the lines of the frame are damaged")
 
 // readLines reads the lines of a frame that begins at an offset into b, whose length is that of the
-// lines. It returns how many bytes it has read, and errPayload if these are not the lines.
+// lines. It returns how many bytes it has read, and errPayload if their checksum is wrong.
 func readLines(file io.ReaderAt, at int64, f *frame, b []byte) (int, error) {
 	n, err := file.ReadAt(b, at+frameHeader)
 	switch {

@@ -219,8 +219,8 @@ func TestFindID(t *testing.T) {
 	}
 }
 
-// FuzzScan scans what somebody has made of a segment. Frames are in order and do not overlap, and
-// each byte that is not zero is in a frame or reported.
+// FuzzScan scans segments with arbitrary changes. Frames are in order and do not overlap, and each
+// byte that is not zero is in a frame or reported.
 func FuzzScan(f *testing.F) {
 	i := newImage()
 	for n := range 4 {

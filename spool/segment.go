@@ -6,7 +6,7 @@ import (
 	"linesplit/linebuf"
 )
 
-// segment is a segment file. Fields below the blank line are guarded by Spool.mu.
+// segment is a segment file. Spool.mu guards the fields below the first blank line.
 type segment struct {
 	header  header
 	earlier bool                      // written by an earlier run: it is never written to again
@@ -26,6 +26,7 @@ type segment struct {
 	scanned  bool // the counts below are known
 	active   bool // Append writes into it
 	failed   bool // a write or a sync has failed: it is not written to any more
+	skipped  bool // it cannot be opened at the moment: its lines wait, and Next passes over it
 	gone     bool // dropped to make room, or deleted: its frames do not count any more
 	removed  bool // its file is removed
 	wasteful bool // it is about to be shortened, and stays open until then
@@ -36,6 +37,7 @@ type segment struct {
 
 	written  []*record // whose sync has not begun
 	syncing  []*record // whose sync is under way
+	ordered  bool      // written is in the order of its frames, after a failure
 	unsynced bool      // bytes of the file of confirmations are written and not synced
 
 	left       tally            // frames that not all groups have confirmed
@@ -43,19 +45,18 @@ type segment struct {
 	first      [maxGroups]uint32
 	head       uint32          // no frame before it is unconfirmed
 	oldest     time.Time       // of the unconfirmed lines, while the segment is not loaded
-	unreadable map[uint32]bool // frames that Next has lost its patience with
+	unreadable map[uint32]bool // frames that Next has set aside; see setAside
 	bad        map[uint32]bool // frames that were put into quarantine
 }
 
-// bind fills in how the groups of the file relate to those of the spool. names are those of the
-// spool.
+// bind maps the groups of the file to those of the spool, which have names.
 func (g *segment) bind(names []string) {
 	for i := range g.toFile {
 		g.toFile[i], g.groups[i] = -1, 0
 	}
 	for f, inFile := range g.header.groups {
 		for i, name := range names {
-			if name == inFile {
+			if name == inFile && name != "" {
 				g.toFile[i], g.groups[f] = int8(f), 1<<i
 			}
 		}
@@ -81,8 +82,8 @@ func (g *segment) busy() bool {
 	return g.active || g.writers > 0 || len(g.written) > 0 || len(g.syncing) > 0
 }
 
-// settle sets frame n to confirmed for a group, without counting it. It reports whether this
-// changed the block of confirmations of the chunk that it returns.
+// settle sets frame n to confirmed for a group, without counting it. It reports whether the block
+// of confirmations has to be queued for writing, because it was not changed before.
 func (g *segment) settle(e *entry, n uint32, group int) (changed bool) {
 	e.pending &^= 1 << group
 	e.out &^= 1 << group
@@ -108,13 +109,12 @@ func (g *segment) nextWaiting(group int) (uint32, bool) {
 	return 0, false
 }
 
-// waits counts frame n as one that waits for a group.
-func (g *segment) waits(e *entry, n uint32, group int) {
-	g.waiting[group].add(e)
-	g.first[group] = min(g.first[group], n)
+// mayWait reports whether Next can read lines of the segment for a group, or may once it is scanned.
+func (g *segment) mayWait(group int) bool {
+	return !g.skipped && (!g.scanned || g.waiting[group].frames > 0)
 }
 
-// oldestRead returns when the oldest unconfirmed lines were read. There are some.
+// oldestRead returns when the oldest unconfirmed lines were read. The segment must have some.
 func (g *segment) oldestRead() time.Time {
 	if !g.scanned {
 		return g.header.created
@@ -124,7 +124,7 @@ func (g *segment) oldestRead() time.Time {
 	}
 	for ; g.head < g.index.frames; g.head++ {
 		if e := g.index.entry(g.head); e.pending != 0 {
-			return g.header.created.Add(time.Duration(e.read) * time.Millisecond)
+			return g.header.created.Add(time.Duration(e.read) * time.Second)
 		}
 	}
 	return time.Time{}

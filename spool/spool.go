@@ -1,5 +1,5 @@
-// Package spool keeps buffers of lines in files until they are confirmed, so that they outlive the
-// process, and outages that are longer than memory lasts.
+// Package spool keeps buffers of lines in files until they are confirmed, so that they survive the
+// process, and outages that memory cannot hold.
 //
 //	Append ──▶ segment files ──▶ Next ──▶ buffers with receipts
 //	  │          ▲   ▲   ▲                        │
@@ -8,8 +8,8 @@
 //	  │          └───────── syncer: makes writes durable, repeats them after a fault
 //	  └─▶ receipts ──────▶ confirmer ──▶ files of confirmations
 //
-// Append writes on the goroutine of its caller. Run has the other four. Each of them waits for the
-// disk, and holds no lock at that time: all share one mutex, under which nothing waits.
+// Append writes on its caller's goroutine; Run starts the other four. All share one mutex, which
+// they never hold while they wait for the disk.
 //
 // The files are the truth: the segments alone are enough to start. A file of confirmations that is
 // missing or damaged costs duplicates, never lines.
@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,18 +39,20 @@ type Spool struct {
 	faults faults
 	syncs  atomic.Uint64
 
-	// What wakes the goroutines of Run; each has room for one.
+	// Wake-up signals for the goroutines of Run, each with room for one.
 	wakeSyncer, wakeConfirmer, wakeKeeper, wakeLoader chan struct{}
 
 	mu       sync.Mutex // guards the fields below, and those of segments and records; never held while waiting
 	closed   bool
 	segments []*segment // in the order of their numbers
+	loaded   []*segment // with an index in memory, those that are gone by now included
 	active   *segment   // Append writes into it; nil: there is none at the moment
 	ready    *segment   // made ahead, to become active; nil: not yet made
 	wasteful []*segment // with disk space that they do not use
 	retired  []*segment // to be removed
 	number   uint64     // of the last segment that was made
 	bytes    int64      // of all segment files
+	limit    int64      // of bytes: Options.Size, or none after Unlimit
 	chunks   chunkList
 	records  *record // free records
 
@@ -57,7 +60,7 @@ type Spool struct {
 	starved    bool      // Append waits for a segment
 	full       bool      // there is none because of Size
 	nearEnd    bool      // the active segment is nearly used up, and oldest lines are to make room
-	noFile     error     // why none could be made; nil: it could
+	noFile     error     // why the last segment could not be made; nil: it could
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync
 	syncNow    bool      // the next sync must not be put off
@@ -67,39 +70,45 @@ type Spool struct {
 	doneMade   bool          // files of confirmations were made since the directory was synced
 	changed    []block       // blocks of confirmations to write
 	repairs    bool          // failed segments may have frames that are to be written again
-	writeFault error         // why
+	writeFault error         // the cause of repairs
 	room       chan struct{} // closed when Append can go on; nil: no caller waits
 
 	groups    []groupState
 	left      tally // frames of scanned segments that not all groups have confirmed
 	appended  linebuf.Count
 	dropped   linebuf.Count
+	lost      linebuf.Count // at the end of Run
 	orphaned  linebuf.Count
-	damaged   tally    // frames in quarantine
-	aside     []aside  // frames that cannot be read at the moment
-	unscanned int64    // bytes of segments that are not scanned
-	kept      int64    // bytes in quarantine
-	orphans   []uint64 // numbers of files of confirmations whose segments are gone
+	damaged   tally      // frames in quarantine
+	aside     []aside    // frames that cannot be read at the moment
+	unscanned int64      // bytes of segments that are not scanned
+	toScan    []*segment // those of them that are to be scanned, oldest first
+	skipped   []*segment // that cannot be opened at the moment
+	kept      int64      // bytes in quarantine
+	orphans   []uint64   // numbers of files of confirmations whose segments are gone
 }
 
-// groupState is what a spool knows of a group.
+// groupState is the state of one group.
 type groupState struct {
 	waiting, inFlight            tally
 	unreadable                   tally  // frames that wait, and cannot be read at the moment
 	early                        uint64 // frames of waiting whose sync is outstanding
+	from                         uint64 // no segment with a lower number has lines that Next can read
+	reads                        uint64 // runs of frames that Next has begun to read
 	replayed, confirmed, dropped linebuf.Count
 
 	wake chan struct{} // closed when Next can go on; nil: no caller waits
 }
 
-// Open opens the spool in a directory and locks it. It reads which segments there are, and changes
-// nothing: Run does.
+// Open makes the directory of a spool if it is missing, locks it, and reads the headers of its
+// segments. It changes no segment: Run does. The error wraps ErrLocked if another process uses the
+// directory. The caller calls Close.
 func Open(o Options) (*Spool, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("spool %s: %w", o.Dir, err)
 	}
 	s := &Spool{
-		o: o, fs: o.FS, all: allGroups(len(o.Groups)), groups: make([]groupState, len(o.Groups)),
+		o: o, fs: o.FS, limit: o.Size, all: allGroups(o.Groups), groups: make([]groupState, len(o.Groups)),
 		wakeSyncer: make(chan struct{}, 1), wakeConfirmer: make(chan struct{}, 1),
 		wakeKeeper: make(chan struct{}, 1), wakeLoader: make(chan struct{}, 1),
 	}
@@ -111,7 +120,7 @@ func Open(o Options) (*Spool, error) {
 }
 
 func (s *Spool) open() error {
-	if err := s.fs.Mkdir(s.o.Dir); err != nil {
+	if err := s.makeDir(); err != nil {
 		return fmt.Errorf("make the directory: %w", err)
 	}
 	lock, err := s.fs.Lock(s.path(lockName), false)
@@ -122,6 +131,26 @@ func (s *Spool) open() error {
 		return errors.Join(err, lock.Close())
 	}
 	s.lock = lock
+	return nil
+}
+
+// makeDir makes the directory with its parents, and their entries durable, unless it is there.
+func (s *Spool) makeDir() error {
+	var parents []string // that get a new entry
+	for dir := s.o.Dir; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := s.fs.List(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		parents = append(parents, filepath.Dir(dir))
+	}
+	if err := s.fs.Mkdir(s.o.Dir); err != nil {
+		return err
+	}
+	for _, dir := range parents {
+		if err := s.fs.SyncDir(dir); err != nil { // the directory can be used all the same
+			s.fault("make", "could not sync the parent of a new spool, which a power loss may take", err, nil)
+		}
+	}
 	return nil
 }
 
@@ -139,10 +168,11 @@ func (s *Spool) readDir() error {
 		}
 		s.segments = append(s.segments, g)
 		s.bytes += g.size
+		s.toScan = append(s.toScan, g)
 		s.unscanned += g.size
 	}
 	for _, number := range l.dones {
-		if !slices.ContainsFunc(l.segments, func(f listed) bool { return f.number == number }) {
+		if _, found := slices.BinarySearchFunc(l.segments, number, listed.compare); !found {
 			s.orphans = append(s.orphans, number)
 		}
 	}
@@ -151,14 +181,16 @@ func (s *Spool) readDir() error {
 		return fmt.Errorf("list %s: %w", quarantineName, err)
 	}
 	for _, e := range kept {
-		s.kept += e.Size
+		if isQuarantined(e.Name) {
+			s.kept += e.Size
+		}
 		s.number = max(s.number, quarantinedNumber(e.Name)) // no number is used again as long as it is there
 	}
 	return nil
 }
 
-// readHeader returns the segment in a file. A header that cannot be read is no error: the segment
-// is marked as lost. One of another version is.
+// readHeader returns the segment in a file. With a damaged header, the segment is marked as lost;
+// a header that the disk does not return is read again later. An unknown version is an error.
 func (s *Spool) readHeader(l listed) (*segment, error) {
 	g := &segment{earlier: true, size: l.size, end: l.size, header: header{number: l.number}}
 	f, err := s.fs.OpenRead(s.path(segmentName(l.number)))
@@ -191,8 +223,8 @@ func (s *Spool) readHeader(l listed) (*segment, error) {
 func (s *Spool) path(name string) string { return path(s.o.Dir, name) }
 
 // Run does the work of the spool until ctx ends: it syncs, makes segments ahead, scans those of
-// earlier runs, writes confirmations, and removes what is confirmed. It returns after a last sync.
-// Append fails from then on.
+// earlier runs, writes confirmations, and removes what is confirmed. Append and Next fail with
+// ErrClosed once ctx has ended. Run returns after a last sync.
 func (s *Spool) Run(ctx context.Context) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -210,7 +242,8 @@ func (s *Spool) Run(ctx context.Context) {
 	s.faults.flush()
 }
 
-// Close writes what was confirmed since Run returned, and gives up the lock.
+// Close writes the confirmations that came after Run had returned, closes the files and releases
+// the lock. It must not be called while Run is running.
 func (s *Spool) Close() error {
 	s.newConfirmer().writeChanged()
 	s.mu.Lock()
@@ -233,8 +266,8 @@ func (s *Spool) closeLocked() {
 	}
 }
 
-// openFilesLocked returns the open files, which the caller closes. Readers that are under way keep
-// theirs until the process ends.
+// openFilesLocked returns the open files, which the caller closes. Files that readers still use
+// stay open until the process ends.
 func (s *Spool) openFilesLocked() (files []File) {
 	for _, g := range slices.Concat(s.segments, s.retired) {
 		if g.pins == 0 && g.writers == 0 {

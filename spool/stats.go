@@ -13,6 +13,7 @@ type Stats struct {
 	Bytes     int64 // of all segment files
 	Segments  int
 	Unscanned int64 // bytes of segments of earlier runs whose lines are not counted yet
+	Skipped   int   // segments that cannot be opened at the moment: others go first, and their lines wait
 	Groups    []GroupStats
 
 	Unconfirmed linebuf.Count // lines that at least one group has not confirmed
@@ -20,16 +21,17 @@ type Stats struct {
 
 	Appended    linebuf.Count
 	Dropped     linebuf.Count // unconfirmed lines that made room for others
+	Lost        linebuf.Count // lines that could not be made durable when Run ended; not in Unconfirmed
 	Orphaned    linebuf.Count // lines that waited for groups that no longer exist
 	Quarantined linebuf.Count // lines that were damaged, and moved to the directory quarantine
 
 	QuarantinedFrames uint64
 	Syncs, SyncErrors uint64
 	WriteErrors       uint64
-	Faults            uint64 // all of them: of the disk, and in what it holds
-	LastFault         string
-	Held              int64 // bytes of buffers that wait for a sync
-	Full              bool  // no room for what was last to be appended
+	Faults            uint64 // errors of the disk, SyncErrors and WriteErrors included, and damage in files
+	LastFault         string // empty: there was none
+	Held              int64  // bytes of buffers that wait for a sync
+	Full              bool   // Limit is used up: Append waits, or the oldest lines make room
 }
 
 // GroupStats are the lines of a group.
@@ -51,11 +53,12 @@ func (s *Spool) Stats() Stats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.Bytes, t.Unscanned, t.Segments = s.bytes, s.unscanned, len(s.segments)
+	t.Bytes, t.Unscanned, t.Segments, t.Skipped = s.bytes, s.unscanned, len(s.segments), len(s.skipped)
 	if s.ready != nil {
 		t.Segments++
 	}
 	t.Unconfirmed, t.Appended, t.Dropped, t.Orphaned = s.left.Count, s.appended, s.dropped, s.orphaned
+	t.Lost = s.lost
 	t.Quarantined, t.QuarantinedFrames = s.damaged.Count, s.damaged.frames
 	t.Held, t.Full = s.held, s.full
 	for i := range s.groups {

@@ -112,7 +112,7 @@ func (y *syncer) syncSegment(g *segment) {
 	y.putAll()
 	if err != nil {
 		y.faults.syncs.Add(1)
-		y.fault("sync", "could not sync a segment; what is not synced is written again into another one", err, g)
+		y.fault("sync", "could not sync a segment; its unsynced lines are written to another one", err, g)
 	}
 }
 
@@ -131,7 +131,7 @@ func (y *syncer) syncedLocked(g *segment) {
 			if has(r.waiting, group) {
 				y.groups[group].early--
 				e.out &^= 1 << group
-				g.waits(e, r.from, group)
+				y.waitsLocked(g, e, r.from, group)
 				y.readableLocked(group)
 			}
 		}
@@ -155,7 +155,8 @@ func (y *syncer) putAll() {
 	y.puts = y.puts[:0]
 }
 
-// syncDone syncs the confirmations that are written by now.
+// syncDone syncs the confirmations that are written by now, and the directory if it has new files
+// of them.
 func (y *syncer) syncDone() {
 	y.mu.Lock()
 	segments, made := y.doneToSync, y.doneMade
@@ -191,8 +192,8 @@ func (y *syncer) syncDone() {
 	y.lastDone = time.Now()
 }
 
-// writeAllDone has all confirmations of a segment written again: after a sync that has failed, it is
-// not known which of them the disk has.
+// writeAllDone has all confirmations of a segment written again: after a failed sync it is not
+// known which of them the disk has.
 func (s *Spool) writeAllDone(g *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +211,7 @@ func (s *Spool) writeAllDone(g *segment) {
 // doneFault counts an error of a sync of confirmations.
 func (y *syncer) doneFault(g *segment, err error) {
 	y.faults.syncs.Add(1)
-	y.fault("confirmations", "could not sync confirmations; after a power loss, lines may be delivered twice", err, g)
+	y.fault("confirmations", "could not sync confirmations, trying again; a power loss before that repeats lines", err, g)
 }
 
 func (s *Spool) isGone(g *segment) bool {

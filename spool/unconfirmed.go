@@ -9,9 +9,8 @@ import (
 	"linesplit/linebuf"
 )
 
-// readConfirmations takes confirmed frames off the groups that have confirmed them. If some of the
-// file is missing or damaged, those lines are delivered again. An error means that it is to be tried
-// again.
+// readConfirmations marks the frames of a segment that groups have confirmed. Where the file is
+// missing or damaged, lines are delivered again. After an error the caller tries again.
 func (l *loader) readConfirmations(g *segment, f *found) error {
 	if g.lost && !g.scanned {
 		return nil // the file cannot be trusted to be of this segment
@@ -42,7 +41,11 @@ func (l *loader) takeConfirmed(file File, g *segment, f *found) error {
 	if g.scanned {
 		return nil
 	}
-	return file.Sync() // as the segment itself
+	if err := file.Sync(); err != nil { // as the segment itself
+		l.faults.syncs.Add(1)
+		l.fault("sync", "could not sync the confirmations of an earlier run; a power loss may repeat lines", err, g)
+	}
+	return nil
 }
 
 // readAllDone reads the confirmations of a segment, and returns the number of blocks that are

@@ -7,12 +7,13 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"linesplit/linebuf"
 )
 
-// A frame cannot be read for minutes. Those behind it are delivered, and it is delivered once it can
-// be read again. Meanwhile the group is not behind, since Next has nothing for it.
+// A frame cannot be read for minutes. Those behind it are delivered, and it is delivered once it
+// can be read again. Meanwhile the group is not behind, since Next has nothing for it.
 func TestUnreadableFrameIsSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, fail := newHooks(), new(faultSwitch)
@@ -36,8 +37,8 @@ func TestUnreadableFrameIsSetAside(t *testing.T) {
 			}
 			r.pool.Put(b)
 		}
-		if s := r.Stats(); s.Groups[0].Waiting.Lines != 10 || s.Faults == 0 || r.Behind(0) {
-			t.Errorf("behind: %v; %+v", r.Behind(0), s)
+		if s := r.Stats(); s.Groups[0].Waiting.Lines != 10 || s.Faults == 0 || r.behind(0) {
+			t.Errorf("behind: %v; %+v", r.behind(0), s)
 		}
 		fail.clear()
 		b := r.next1(t)
@@ -45,6 +46,36 @@ func TestUnreadableFrameIsSetAside(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		r.pool.Put(b)
+		r.stop()
+	})
+}
+
+// Ten frames in a row cannot be read. Next waited half a minute for each of them, so that a bad track
+// held up all lines behind it for hours.
+func TestUnreadableFramesAreSetAsideTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, fail := newHooks(), new(faultSwitch)
+		end := headerBlock + 10*extent(len(numbered(10, 20)))
+		f.read = func(name string, offset int64, _ int) error {
+			if isSegment(name) && offset < end {
+				return fail.get()
+			}
+			return nil
+		}
+		r := start(t, t.TempDir(), func(o *Options) { o.FS = f })
+		for range 10 {
+			r.append(numbered(10, 20), 1, 1)
+		}
+		r.append("good\n", 1, 1)
+		r.synced()
+		fail.set(syscall.EIO)
+		began := time.Now()
+		b := r.next1(t)
+		if took := time.Since(began); string(b.B) != "good\n" || took > 2*readPatience {
+			t.Errorf("got %q after %v", b.B, took)
+		}
+		r.pool.Put(b)
+		fail.clear()
 		r.stop()
 	})
 }
@@ -106,4 +137,34 @@ func TestEarlierSegmentsAreSynced(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(again.o.Dir, segmentName(1))); err != nil {
 		t.Error(err)
 	}
+}
+
+// The confirmations of an earlier run can be read, and not synced. That held up the lines of their
+// segment for half a minute, and was counted as a failure to read.
+func TestConfirmationsThatCannotBeSynced(t *testing.T) {
+	r := start(t, t.TempDir())
+	r.append("open\n", 1, 1)
+	r.confirm(r.append("confirmed\n", 1, 0), 0)
+	r.written()
+	dir := r.snapshot()
+	synctest.Test(t, func(t *testing.T) {
+		f := newHooks()
+		f.sync = func(name string) error {
+			if name == doneName(1) {
+				return syscall.EIO
+			}
+			return nil
+		}
+		again := start(t, dir, func(o *Options) { o.FS = f })
+		began := time.Now()
+		b := again.next1(t)
+		if took := time.Since(began); string(b.B) != "open\n" || took > time.Second {
+			t.Errorf("delivered %q after %v", b.B, took)
+		}
+		if s := again.Stats(); s.SyncErrors != 1 || s.Faults != 1 {
+			t.Errorf("counted %+v", s)
+		}
+		again.pool.Put(b)
+		again.stop()
+	})
 }

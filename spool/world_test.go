@@ -17,8 +17,8 @@ import (
 )
 
 // world drives a spool as senders, workers and replayers do, and knows what has to become of each
-// line, whatever the disk does. It runs in a bubble of synctest, so that it decides the order of all
-// that happens.
+// line after each fault of the disk. It runs in a bubble of synctest, so that it decides the order
+// of all events.
 type world struct {
 	t       *testing.T
 	rand    *rand.Rand
@@ -385,7 +385,7 @@ func (w *world) drain() (missing []*line) {
 	for g := range worldGroups {
 		for w.next(g) {
 		}
-		if w.spool.Behind(g) {
+		if behind, _ := w.spool.Behind(g); behind {
 			w.t.Errorf("group %d is behind, and Next returns nothing", g)
 		}
 	}
@@ -404,8 +404,8 @@ func (w *world) drain() (missing []*line) {
 	return missing
 }
 
-// flying counts the lines that the workers of a group have, and those of them that it has surely not
-// confirmed in an earlier run.
+// flying counts the lines that the workers of a group have, and those of them that it has surely
+// not confirmed in an earlier run.
 func (w *world) flying(group int) (all, sure linebuf.Count) {
 	for _, l := range w.lines {
 		one := linebuf.Count{Lines: 1, Bytes: uint64(len(l.text))}
