@@ -45,7 +45,7 @@ type Options struct {
 	Ready func() (ok bool, reason string)
 	// Histogram, if not nil, is served as well. See NewConfirmation and NewConnect.
 	Histogram prometheus.Histogram
-	// SpoolSync, if not nil, is served as well: the histogram of the syncs of the spool. See
+	// SpoolSync, if not nil, is served as well: the seconds of syncs of the spool. See
 	// NewSpoolSync.
 	SpoolSync prometheus.Histogram
 	// Control is the run that the API and the status page show and change. nil disables both.

@@ -91,7 +91,7 @@ type Service struct {
 	// Histogram, if not nil, is one of the metrics of the service. See NewConfirmation and
 	// NewConnect.
 	Histogram prometheus.Histogram
-	// SpoolSync, if not nil, is another one. See NewSpoolSync.
+	// SpoolSync, if not nil, is another metric of the service. See NewSpoolSync.
 	SpoolSync prometheus.Histogram
 }
 

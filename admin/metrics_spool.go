@@ -2,7 +2,7 @@ package admin
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// NewSpoolSync returns the histogram of the seconds that fdatasync took on files of a spool. Its
+// NewSpoolSync returns the histogram of the seconds that fdatasync took on segments of a spool. Its
 // Observe is safe for concurrent use and does not allocate. The buckets range from a disk with a
 // battery to one that hangs.
 func NewSpoolSync() prometheus.Histogram {
@@ -15,8 +15,9 @@ func NewSpoolSync() prometheus.Histogram {
 	})
 }
 
-// addSpool adds the counts of the spool. They have values only where there is one.
+// addSpool adds the metrics of the spool. They have values only where there is one.
 func (c *collector) addSpool() {
+	c.addSpoolPassage()
 	c.addSpoolSize()
 	c.addSpoolCounts()
 	c.addSpoolGroups()
@@ -31,6 +32,25 @@ func (c *collector) spool(name, help string, kind prometheus.ValueType, value fu
 	})
 }
 
+// addSpoolPassage adds the part of the ledger that balances it where there is a spool.
+func (c *collector) addSpoolPassage() {
+	counter := func(name, help string, value func(*Ledger) uint64) {
+		c.add(name, help, nil, prometheus.CounterValue, func(s *Status, emit emitter) {
+			if s.Spool != nil {
+				emit(float64(value(s.ledger())))
+			}
+		})
+	}
+	counter("spooled_lines_total", "Lines that went to the spool in place of a worker, or from one at the end.",
+		func(l *Ledger) uint64 { return l.Spooled.Lines })
+	counter("spooled_bytes_total", "Bytes that went to the spool in place of a worker, or from one at the end.",
+		func(l *Ledger) uint64 { return l.Spooled.Bytes })
+	counter("replayed_lines_total", "Lines that workers got from the spool, those of an earlier run included.",
+		func(l *Ledger) uint64 { return l.Replayed.Lines })
+	counter("replayed_bytes_total", "Bytes that workers got from the spool, those of an earlier run included.",
+		func(l *Ledger) uint64 { return l.Replayed.Bytes })
+}
+
 func (c *collector) addSpoolSize() {
 	gauge := func(name, help string, value func(*SpoolStatus) uint64) {
 		c.spool(name, help, prometheus.GaugeValue, value)
@@ -43,13 +63,13 @@ func (c *collector) addSpoolSize() {
 		func(s *SpoolStatus) uint64 { return s.Segments })
 	gauge("unscanned_bytes", "Bytes of segments of earlier runs whose lines are not counted yet.",
 		func(s *SpoolStatus) uint64 { return s.UnscannedBytes })
-	gauge("full", "1 while the spool has no room, so that senders wait or the oldest lines are dropped, else 0.",
+	gauge("full", "1 while the spool has its full size, so that senders wait or the oldest lines are dropped, else 0.",
 		func(s *SpoolStatus) uint64 { return uint64(oneIf(s.Full)) })
 	gauge("unconfirmed_lines", "Lines in the spool that not all groups have confirmed.",
 		func(s *SpoolStatus) uint64 { return s.Unconfirmed.Lines })
 	gauge("unconfirmed_bytes", "Bytes of lines in the spool that not all groups have confirmed.",
 		func(s *SpoolStatus) uint64 { return s.Unconfirmed.Bytes })
-	gauge("held_bytes", "Bytes of memory held by lines that wait to be flushed to the disk.",
+	gauge("held_bytes", "Bytes of memory of lines that wait to be flushed to the disk.",
 		func(s *SpoolStatus) uint64 { return s.HeldBytes })
 	c.add("spool_oldest_timestamp_seconds", "When the oldest unconfirmed line in the spool was read, in seconds since 1970.",
 		nil, prometheus.GaugeValue, func(s *Status, emit emitter) {
@@ -71,9 +91,9 @@ func (c *collector) addSpoolCounts() {
 		func(s *SpoolStatus) uint64 { return s.Dropped.Lines })
 	counter("dropped_bytes_total", "Bytes of lines dropped from the spool to make room for new ones.",
 		func(s *SpoolStatus) uint64 { return s.Dropped.Bytes })
-	counter("orphaned_lines_total", "Lines in the spool that were for groups that no longer exist.",
+	counter("orphaned_lines_total", "Lines in the spool that waited for groups that no longer exist.",
 		func(s *SpoolStatus) uint64 { return s.Orphaned.Lines })
-	counter("orphaned_bytes_total", "Bytes of lines in the spool that were for groups that no longer exist.",
+	counter("orphaned_bytes_total", "Bytes of lines in the spool that waited for groups that no longer exist.",
 		func(s *SpoolStatus) uint64 { return s.Orphaned.Bytes })
 	counter("quarantined_frames_total", "Damaged frames of the spool, kept aside and not delivered.",
 		func(s *SpoolStatus) uint64 { return s.QuarantinedFrames })
@@ -83,11 +103,11 @@ func (c *collector) addSpoolCounts() {
 		func(s *SpoolStatus) uint64 { return s.Quarantined.Bytes })
 	counter("syncs_total", "Times that written lines of the spool were flushed to the disk.",
 		func(s *SpoolStatus) uint64 { return s.Syncs })
-	counter("sync_errors_total", "Flushes that failed; their lines were written again to another file.",
+	counter("sync_errors_total", "Failed flushes of files of the spool.",
 		func(s *SpoolStatus) uint64 { return s.SyncErrors })
-	counter("write_errors_total", "Failed writes of lines to the spool.",
+	counter("write_errors_total", "Failed writes to files of the spool.",
 		func(s *SpoolStatus) uint64 { return s.WriteErrors })
-	counter("faults_total", "Faults of the spool's disk and in what it holds, of all kinds.",
+	counter("faults_total", "Errors of the spool's disk and damage in its files, of all kinds.",
 		func(s *SpoolStatus) uint64 { return s.Faults })
 }
 
@@ -103,11 +123,11 @@ func (c *collector) addSpoolGroups() {
 		})
 	}
 	counter, gauge := prometheus.CounterValue, prometheus.GaugeValue
-	each("waiting_lines", "Lines that the group is still to read back from the spool.", gauge,
+	each("waiting_lines", "Lines in the spool that wait to be read back for the group.", gauge,
 		func(g *SpoolGroup) uint64 { return g.Waiting.Lines })
-	each("waiting_bytes", "Bytes of lines that the group is still to read back from the spool.", gauge,
+	each("waiting_bytes", "Bytes of lines in the spool that wait to be read back for the group.", gauge,
 		func(g *SpoolGroup) uint64 { return g.Waiting.Bytes })
-	each("in_flight_lines", "Lines in the spool that the group's workers have and have not confirmed.", gauge,
+	each("in_flight_lines", "Lines in the spool that the group's workers have taken and not confirmed.", gauge,
 		func(g *SpoolGroup) uint64 { return g.InFlight.Lines })
 	each("replayed_lines_total", "Lines read back from the spool for the group.", counter,
 		func(g *SpoolGroup) uint64 { return g.Replayed.Lines })
@@ -117,8 +137,8 @@ func (c *collector) addSpoolGroups() {
 		func(g *SpoolGroup) uint64 { return g.Confirmed.Lines })
 	each("confirmed_bytes_total", "Bytes of lines in the spool that the group has confirmed.", counter,
 		func(g *SpoolGroup) uint64 { return g.Confirmed.Bytes })
-	each("dropped_lines_total", "Lines dropped from the spool to make room that the group has not got.", counter,
+	each("dropped_lines_total", "Lines that waited for the group and were dropped from the spool to make room.", counter,
 		func(g *SpoolGroup) uint64 { return g.Dropped.Lines })
-	each("dropped_bytes_total", "Bytes of lines dropped from the spool to make room that the group has not got.", counter,
+	each("dropped_bytes_total", "Bytes of lines that waited for the group and were dropped from the spool to make room.", counter,
 		func(g *SpoolGroup) uint64 { return g.Dropped.Bytes })
 }

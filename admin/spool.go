@@ -6,16 +6,16 @@ import (
 )
 
 // SpoolStatus is the state of the spool of a service in line mode: files that keep lines until they
-// are confirmed. Counts begin with the process, and never fall unless they are marked as gauges.
+// are confirmed. Counts begin when the spool is opened, and never fall unless they are gauges.
 type SpoolStatus struct {
 	Directory  string `json:"directory"`
-	LimitBytes uint64 `json:"limit_bytes"` // the most that its segment files may take
-	Bytes      uint64 `json:"bytes"`       // gauge: what they take, including room that was allocated ahead
+	LimitBytes uint64 `json:"limit_bytes"` // of its segment files
+	Bytes      uint64 `json:"bytes"`       // gauge: size of its segment files, including room that was allocated ahead
 	Segments   uint64 `json:"segments"`    // gauge: the number of these files
 	// UnscannedBytes is a gauge: the size of segments of earlier runs whose lines are not counted
 	// yet, neither in Unconfirmed nor in Groups.
 	UnscannedBytes uint64 `json:"unscanned_bytes"`
-	Full           bool   `json:"full"` // gauge: no room is left, so that senders wait or the oldest lines are dropped
+	Full           bool   `json:"full"` // gauge: senders wait for room, or the oldest lines are dropped
 
 	// Unconfirmed is a gauge: lines that not all groups have confirmed. Oldest says when the oldest
 	// of them was read; zero: there is none.
@@ -25,16 +25,16 @@ type SpoolStatus struct {
 	// the last ten seconds. Server fills it in. 0: the spool is empty, or does not shrink.
 	EmptySeconds float64 `json:"empty_seconds,omitempty"`
 
-	Appended          Amount `json:"appended"`    // written to it
+	Appended          Amount `json:"appended"`    // lines written to it
 	Dropped           Amount `json:"dropped"`     // the oldest lines, dropped to make room for new ones
 	Orphaned          Amount `json:"orphaned"`    // lines that waited for groups that no longer exist
-	Quarantined       Amount `json:"quarantined"` // lines of damaged frames, which are kept aside and not delivered
+	Quarantined       Amount `json:"quarantined"` // lines of damaged frames, which are not delivered
 	QuarantinedFrames uint64 `json:"quarantined_frames"`
-	Syncs             uint64 `json:"syncs"`        // times that written lines were flushed to the disk
-	SyncErrors        uint64 `json:"sync_errors"`  // failed ones; their lines were written again elsewhere
-	WriteErrors       uint64 `json:"write_errors"` // failed writes of lines
-	// Faults counts all faults of the disk and in what it holds, SyncErrors and WriteErrors
-	// included.
+	Syncs             uint64 `json:"syncs"`        // flushes of segments to the disk
+	SyncErrors        uint64 `json:"sync_errors"`  // failed flushes of its files
+	WriteErrors       uint64 `json:"write_errors"` // failed writes to its files
+	// Faults counts the errors of the disk, SyncErrors and WriteErrors included, and damage in the
+	// files.
 	Faults    uint64       `json:"faults"`
 	LastFault string       `json:"last_fault,omitempty"`
 	HeldBytes uint64       `json:"held_bytes"` // gauge: memory of lines that wait to be flushed
@@ -48,7 +48,7 @@ type SpoolGroup struct {
 	InFlight  Amount `json:"in_flight"` // gauge: with the group's workers, not yet confirmed
 	Replayed  Amount `json:"replayed"`  // read back from the spool
 	Confirmed Amount `json:"confirmed"` // of those that were written to the spool
-	Dropped   Amount `json:"dropped"`   // as in SpoolStatus, for this group
+	Dropped   Amount `json:"dropped"`   // the oldest lines that waited for the group, dropped to make room
 }
 
 // SpoolSample holds some of the counts of a SpoolStatus.

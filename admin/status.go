@@ -65,7 +65,7 @@ type Amount struct {
 
 // Ledger accounts for all lines in line mode. While no line is moving,
 //
-//	Received = Confirmed + Retained + Queued + Dropped
+//	Received + Replayed = Confirmed + Retained + Queued + Dropped + Spooled
 //
 // in lines. In bytes, FramingRemoved belongs to the right side, and FramingAdded to the left: a
 // line for a target of another framing than its sender's is counted as it was until a worker takes
@@ -77,6 +77,10 @@ type Ledger struct {
 	Queued    Amount      `json:"queued"`    // gauge: read and not yet taken by a worker
 	Dropped   Amount      `json:"dropped"`
 	DroppedBy []DroppedBy `json:"dropped_by"` // Dropped by reason, including reasons with a count of 0
+	// Spooled counts lines that went to the spool in place of a worker, or from a worker at the
+	// end. Replayed counts lines that workers got from the spool, those of an earlier run included.
+	Spooled  Amount `json:"spooled"`
+	Replayed Amount `json:"replayed"`
 	// Sent and Acknowledged count what was written to targets, and what of it their kernels have
 	// acknowledged, each time that a line was sent.
 	Sent         Amount `json:"sent"`
@@ -102,7 +106,7 @@ type KeyStatus struct {
 // GroupStatus accounts for the lines that one group of targets is given, each of which goes to one
 // of its targets. While no line is moving,
 //
-//	Given = Confirmed + Retained + Queued + Dropped
+//	Given + Replayed = Confirmed + Retained + Queued + Dropped + Spooled
 type GroupStatus struct {
 	Name        string `json:"name"`
 	Required    bool   `json:"required"` // it holds up senders; otherwise lines beyond its budget are dropped for it
@@ -112,6 +116,8 @@ type GroupStatus struct {
 	Retained    Amount `json:"retained"` // gauge
 	Queued      Amount `json:"queued"`   // gauge: not yet taken by a worker
 	Dropped     Amount `json:"dropped"`  // for this group alone
+	Spooled     Amount `json:"spooled"`  // as in Ledger
+	Replayed    Amount `json:"replayed"`
 	Resent      Amount `json:"resent"`
 	MemoryBytes uint64 `json:"memory_bytes"` // gauge: held for it, perhaps for other groups, too
 	BudgetBytes uint64 `json:"budget_bytes"` // of them; 0: a required group has none

@@ -19,6 +19,8 @@ func TestChoicesAreAccepted(t *testing.T) {
 				args = append(args, "-mode", "connection")
 			case strings.HasPrefix(o.Name, "key-"):
 				args = append(args, "-key", "field:1")
+			case strings.HasPrefix(o.Name, "spool-"):
+				args = append(args, "-spool", "lines")
 			case o.Name == "sni-default":
 				args = append(args, "-listen", "tls://:1")
 			case o.Name == "discovery-empty":

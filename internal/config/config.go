@@ -82,6 +82,7 @@ type Config struct {
 	Keys        workerpool.Keys   // which lines stay together
 	Lines       splitter.Tuning   // without MaxConnections and Drain
 	Delivery    workerpool.Tuning // without DialOptions
+	Spool       Spool
 
 	// Connection mode.
 	Balance   string       // as relay.ParseBalance returns it
@@ -149,6 +150,7 @@ func judge(s *flags.Set) (Config, error) {
 		Connections:    s.Number("connections", 1, 1024),
 		Keys:           keys(s),
 		Delivery:       delivery(s),
+		Spool:          spoolOf(s),
 		Balance:        flags.Parsed(s, "balance", relay.ParseBalance),
 		Loops:          flags.Parsed(s, "loops", parseLoops),
 		AccessLog:      flags.Parsed(s, "access-log", parseAccessLog),
@@ -165,6 +167,7 @@ func judge(s *flags.Set) (Config, error) {
 	c.Targets, c.Sources = targets(s)
 	groupsOf(s, &c)
 	checkDiscovery(s, c)
+	checkSpool(s, c)
 	if s.OK("mode") {
 		refuseOtherMode(s, c.Mode)
 		checkAddresses(s, c)

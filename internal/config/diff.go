@@ -15,7 +15,8 @@ import (
 // once.
 var restartOnly = []string{
 	"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory",
-	"loops", "access-log", "log-format", "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version",
+	"spool", "spool-mode", "spool-size", "spool-full", "spool-sync", "loops", "access-log", "log-format", "tls-cert",
+	"tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version",
 	"tls-passthrough", "admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca",
 	"admin-tls-client-crl", "profiling", "config", "check", "t", "help", "version",
 }

@@ -19,6 +19,7 @@ func Options() []flags.Option {
 		group("Listeners", listenerOptions()),
 		group("Targets", targetOptions()),
 		group("Delivery of lines (line mode)", deliveryOptions()),
+		group("Spool (line mode)", spoolOptions()),
 		group("Forwarding of connections (connection mode)", forwardOptions()),
 		group("Health checks", healthOptions()),
 		group("Access", accessOptions()),
@@ -135,6 +136,26 @@ func deliveryOptions() []flags.Option {
 			Choices: []string{"escape", "space", "refuse"},
 			Help: "a line with a newline in it (from a listener with ?framing), for a target that ends lines with " +
 				"newlines: escape it as \\n, write a space, or refuse the line; the same for NUL bytes and ?framing=nul"},
+	}
+}
+
+func spoolOptions() []flags.Option {
+	return []flags.Option{
+		{Name: "spool", Arg: "DIR", Scope: scopeLine,
+			Help: "keep the lines that targets cannot take now, or have not confirmed at the end, in files in this " +
+				"directory; the next start delivers them. A service with a name uses the subdirectory of that name"},
+		{Name: "spool-mode", Arg: "MODE", Default: "overflow", Scope: scopeLine,
+			Choices: []string{"overflow", "always"},
+			Help: "overflow: writes the lines for which targets have no room, and the unconfirmed ones at the end; always: " +
+				"writes each line before a target gets it, so that a kill -9 loses no line that was written"},
+		{Name: "spool-size", Arg: "SIZE", Default: "10GiB", Scope: scopeLine,
+			Help: "limit of the files with lines; the quarantine of damaged lines may take a quarter of it besides"},
+		{Name: "spool-full", Arg: "ACTION", Default: "wait", Scope: scopeLine,
+			Choices: []string{"wait", "drop-oldest"},
+			Help:    "when the spool is full: senders wait, or the oldest lines are dropped and counted"},
+		{Name: "spool-sync", Arg: "DURATION|write", Default: "200ms", Scope: scopeLine,
+			Help: "the longest time from a write to its sync (fdatasync): a power failure may lose the lines of that time; " +
+				"write: sync at once"},
 	}
 }
 

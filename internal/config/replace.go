@@ -9,12 +9,13 @@ import (
 
 // ByReplacement divides the names of settings that a running service cannot change, as Diff returns
 // them: a service that takes its place has the new values of some, and the others need a restart.
-// The latter are those of the process, and all of them where there is standard input, since what
-// one service has begun to read no other can go on with.
+// The latter are those of the process, and all of them where both services read standard input or
+// use the same spool, since no other service can take these over.
 func ByReplacement(old, next Config, names []string) (replace, restart []string) {
 	stdin := slices.ContainsFunc(old.Listen, listen.Spec.Stdin) && slices.ContainsFunc(next.Listen, listen.Spec.Stdin)
+	spool := old.Spool.Dir != "" // the lines that wait there would wait for the next start with it
 	for _, name := range names {
-		if stdin || onlyAtStart(old.Name, name) {
+		if stdin || spool || onlyAtStart(old.Name, name) {
 			restart = append(restart, name)
 		} else {
 			replace = append(replace, name)

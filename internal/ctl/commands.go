@@ -44,7 +44,7 @@ func commands() []command {
 		{name: "connections", args: "[LIMIT]", help: "inbound connections, the oldest first (100 of them)",
 			run: connections, check: checkConnections},
 		{name: "ledger", help: "where every line is: confirmed, retained, queued, dropped (line mode)", run: ledger},
-		{name: "spool", help: "what the spool holds, its age, the time to empty, faults (with -spool)",
+		{name: "spool", help: "the spool: size, lines that wait, age, time to empty, faults (with -spool)",
 			run: spool},
 		{name: "config", help: "the settings in force, and where each comes from", run: config},
 		{name: "services", help: "all services: mode, readiness, connections, targets, listeners", run: services},

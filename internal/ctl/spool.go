@@ -30,7 +30,7 @@ func writeSpool(w io.Writer, s admin.SpoolStatus) {
 			row("orphaned", amount(s.Orphaned)+", for groups that no longer exist")
 		}
 		if s.QuarantinedFrames > 0 {
-			row("quarantined", fmt.Sprintf("%s in %s: not delivered, linesplit spool export -quarantined shows them",
+			row("quarantined", fmt.Sprintf("%s in %s: not delivered, see linesplit spool export -quarantined",
 				amount(s.Quarantined), plural(s.QuarantinedFrames, "damaged frame")))
 		}
 		row("syncs", fmt.Sprintf("%s, %s failed; %s waiting for the next", number(s.Syncs), number(s.SyncErrors), size(s.HeldBytes)))
@@ -72,12 +72,12 @@ func spoolSize(s admin.SpoolStatus) string {
 	return text
 }
 
-// spoolOf tells in one line what waits in the spool.
+// spoolOf describes the spool in one line.
 func spoolOf(s admin.SpoolStatus) string {
 	return spoolSize(s) + ", " + number(s.Unconfirmed.Lines) + " lines unconfirmed" + oldest(s)
 }
 
-// oldest tells how old the oldest line is, if there is one.
+// oldest returns the age of the oldest line in words, or nothing if there is none.
 func oldest(s admin.SpoolStatus) string {
 	if s.Oldest.IsZero() {
 		return ""

@@ -38,6 +38,7 @@ func (p *process) adminOptions() admin.Options {
 	}
 	o.Mode, o.Status = p.all()[0].cfg.Load().Mode.String(), p.statusOfFirst
 	o.Histogram, o.Control = presentHistogram{p.all()[0].mode.histogram(), p}, present{p}
+	o.SpoolSync = presentSyncs{admin.NewSpoolSync(), p}
 	return o
 }
 
@@ -46,7 +47,7 @@ func (p *process) Services() (all []admin.Service) {
 	for _, s := range p.all() {
 		one := admin.Service{Name: s.title(), Control: control{s, p}}
 		if s.failed == nil {
-			one.Histogram = s.mode.histogram()
+			one.Histogram, one.SpoolSync = s.mode.histogram(), s.mode.spoolSyncs()
 		}
 		all = append(all, one)
 	}

@@ -117,3 +117,5 @@ func (m *connectionMode) ready() (bool, string) {
 func (m *connectionMode) handshakes() *tlsconf.Handshakes { return tlsconf.NewHandshakes(0, nil) }
 
 func (m *connectionMode) histogram() prometheus.Histogram { return m.connect }
+
+func (m *connectionMode) spoolSyncs() prometheus.Histogram { return nil }

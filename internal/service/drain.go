@@ -66,7 +66,7 @@ func byTarget(key string, counts []targetCount) slog.Attr {
 
 func (m *lineMode) waitsFor() []any {
 	in, out := m.stats()
-	l := ledgerOf(in, out[0].Stats)
+	l := ledgerOf(in, out[0])
 	var connections int
 	var lines []targetCount
 	for _, g := range out {

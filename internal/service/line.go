@@ -18,6 +18,7 @@ import (
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
 	"linesplit/splitter"
+	"linesplit/spool"
 	"linesplit/target"
 	"linesplit/tlsconf"
 	"linesplit/workerpool"
@@ -40,6 +41,9 @@ const gcPercent = 30
 // A sender's goroutine writes to a target itself, past the channel, while a worker has nothing else
 // to do. With -key, a sender's goroutine scatters its lines to lanes, one for each worker, in place
 // of the channel; with several groups, to a lane in each of them.
+//
+// With a spool there is a fan-out even for one group: it gives lines to files when workers have no
+// room, and back to workers.
 type lineMode struct {
 	service      *service
 	cfg          atomic.Pointer[config.Config] // as at the start, except for reloads
@@ -50,12 +54,15 @@ type lineMode struct {
 	split        *splitter.Splitter
 	groups       []*lineGroup            // at least one, that of -target first
 	pool         *workerpool.Pool        // of the first group
-	fan          *fanout.Fanout          // nil: one group only
-	keyed        *workerpool.KeyedGroups // nil: one group only, or lines without keys
+	fan          *fanout.Fanout          // nil: one group and no spool
+	keyed        *workerpool.KeyedGroups // nil: lines without keys, or one group and no spool
+	spool        *spool.Spool            // nil for none
+	syncs        prometheus.Histogram    // of the spool; nil for none
+	hard         context.Context         // ends when the spool must take what is left; set by carry
 	confirmation prometheus.Histogram
 }
 
-func newLineMode(cfg config.Config, dial target.Options, s *service) *lineMode {
+func newLineMode(cfg config.Config, dial target.Options, s *service) (*lineMode, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -68,19 +75,27 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) *lineMode {
 		confirmation: admin.NewConfirmation(),
 	}
 	m.cfg.Store(&cfg)
+	if err := m.openSpool(cfg); err != nil {
+		m.buffers.Close()
+		return nil, err
+	}
+	loops := &s.shared.loops
+	if m.spool != nil {
+		loops = nil // they wait for the disk
+	}
 	m.split = splitter.New(m.buffers, m.lines, splitter.Options{
 		ReadSize: int(cfg.Buffer),
 		Outlet:   m.newOutlet,
 		Loops:    cfg.Loops,
 		Logger:   s.logger,
 
-		SharedLoops: &s.shared.loops,
+		SharedLoops: loops,
 	})
-	m.groups, m.fan = newLineGroups(cfg, dial, m.buffers, m.confirmation, s.logger)
+	m.makeGroups(cfg, dial)
 	m.pool = m.groups[0].pool
 	m.keyed = m.keyedGroups()
 	m.tuneSplitter()
-	return m
+	return m, nil
 }
 
 func deliveryTuning(cfg config.Config, dial target.Options) workerpool.Tuning {
@@ -96,6 +111,9 @@ func (m *lineMode) tuneSplitter() {
 	t := cfg.Lines
 	t.MaxConnections = m.maxSenders()
 	t.Drain = cfg.DrainTimeout / 2 // the targets need the other half
+	if m.spool != nil {
+		t.Drain = min(t.Drain, spoolSenders)
+	}
 	m.split.Tune(t)
 }
 
@@ -111,13 +129,24 @@ func (m *lineMode) rebalance() {
 	}
 }
 
-func (m *lineMode) close() { m.buffers.Close() }
+func (m *lineMode) close() {
+	if m.spool != nil {
+		m.spool.Close() // the spool logs its faults itself
+	}
+	m.buffers.Close()
+}
 
-// carry ends in the direction of the lines: the senders end, the channel closes, the workers drain.
+// carry ends in the direction of the lines: the senders end, the channel closes, the workers drain,
+// and the spool gets the rest.
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func(error)) error {
 	loop.MakeRoom(m.cfg.Load().Loops)
+	m.hard = hard
+	stopSpool := m.runSpool()
+	defer stopSpool()
+	until, stopWaiting := m.workersUntil(accepting, hard)
+	defer stopWaiting()
 	var workers sync.WaitGroup
-	workers.Go(func() { m.deliver(hard) })
+	workers.Go(func() { m.deliver(accepting, until) })
 	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
 	endInput(err)
 	close(m.lines)
@@ -125,6 +154,9 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 		m.pool.EndInput() // a fan-out does so for each group, once it has passed on all lines
 	}
 	workers.Wait()
+	if m.spool != nil {
+		m.keepRest()
+	}
 	return err
 }
 
@@ -166,3 +198,5 @@ func (m *lineMode) handshakes() *tlsconf.Handshakes {
 }
 
 func (m *lineMode) histogram() prometheus.Histogram { return m.confirmation }
+
+func (m *lineMode) spoolSyncs() prometheus.Histogram { return m.syncs }

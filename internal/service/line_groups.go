@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/internal/fanout"
@@ -25,52 +23,55 @@ type lineGroup struct {
 	required bool
 	budget   int64
 	pool     *workerpool.Pool
-	queue    *fanout.Group // nil where there is one group only
+	queue    *fanout.Group // nil: there is no fan-out
 }
 
-// newLineGroups returns the groups of a configuration, that of -target first, and the fan-out to
-// them, nil where there is one group only.
-func newLineGroups(cfg config.Config, dial target.Options, buffers *linebuf.Pool, confirmation prometheus.Histogram,
-	logger *slog.Logger) ([]*lineGroup, *fanout.Fanout) {
-	all := []*lineGroup{{required: true}}
+// makeGroups makes the groups of a configuration, that of -target first. It makes the fan-out to
+// them if there are several, or a spool.
+func (m *lineMode) makeGroups(cfg config.Config, dial target.Options) {
+	m.groups = []*lineGroup{{required: true}}
 	if len(cfg.Groups) > 0 {
-		all[0].name = config.MainGroup
+		m.groups[0].name = config.MainGroup
+	}
+	for _, g := range cfg.Groups {
+		m.groups = append(m.groups, &lineGroup{name: g.Name, required: g.Required, budget: g.Budget})
 	}
 	var options []fanout.Options
-	for _, g := range cfg.Groups {
-		all = append(all, &lineGroup{name: g.Name, required: g.Required, budget: g.Budget})
-	}
-	for _, g := range all {
+	for i, g := range m.groups {
 		o := workerpool.Options{
 			Targets:        config.InGroup(cfg.Targets, configName(g.name)),
 			Connections:    cfg.Connections,
 			Keys:           cfg.Keys,
 			Queue:          cfg.Queue,
-			Pools:          len(all),
+			Pools:          len(m.groups),
 			Budget:         g.budget,
 			Tuning:         deliveryTuning(cfg, dial),
-			ConfirmSeconds: confirmation,
-			Logger:         logger,
+			ConfirmSeconds: m.confirmation,
+			Logger:         m.logger,
+			Keep:           m.keeper(i),
 		}
-		if len(all) > 1 {
-			o.Logger = logger.With("group", g.name)
+		if len(m.groups) > 1 {
+			o.Logger = m.logger.With("group", g.name)
 		}
-		g.pool = workerpool.New(buffers, o)
-		options = append(options, fanout.Options{Name: g.name, Required: g.required, Budget: g.budget, Queue: cfg.Queue,
+		g.pool = workerpool.New(m.buffers, o)
+		options = append(options, fanout.Options{Name: g.name, Required: g.required, Budget: g.budget, Queue: m.queueFor(cfg),
 			Ended: g.pool.EndInput})
 	}
-	if len(all) == 1 {
-		return all, nil
+	switch {
+	case m.spool != nil:
+		m.fan = fanout.NewKept(m.buffers, options, m.kept(cfg), m.logger)
+	case len(m.groups) > 1:
+		m.fan = fanout.New(m.buffers, options, m.logger)
+	default:
+		return
 	}
-	fan := fanout.New(buffers, options, logger)
-	for i, g := range fan.Groups() {
-		all[i].queue = g
+	for i, g := range m.fan.Groups() {
+		m.groups[i].queue = g
 	}
-	return all, fan
 }
 
 // keyedGroups returns what makes outlets for lines with keys, nil where lines have none or there is
-// one group only.
+// no fan-out.
 func (m *lineMode) keyedGroups() *workerpool.KeyedGroups {
 	if m.fan == nil || !m.pool.Keyed() {
 		return nil
@@ -80,7 +81,7 @@ func (m *lineMode) keyedGroups() *workerpool.KeyedGroups {
 	for _, g := range m.groups {
 		pools, required = append(pools, g.pool), append(required, g.required)
 	}
-	return workerpool.NewKeyedGroups(pools, required, m.fan)
+	return workerpool.NewKeyedGroups(pools, required, m.fan, m.spool != nil)
 }
 
 // configName returns the name of a group in a configuration.
@@ -89,6 +90,8 @@ func configName(name string) string { return cmp.Or(name, config.MainGroup) }
 // newOutlet returns the outlet of one sender.
 func (m *lineMode) newOutlet() splitter.Outlet {
 	switch {
+	case m.spool != nil:
+		return m.newKeptOutlet()
 	case m.keyed != nil:
 		return m.keyed.NewOutlet()
 	case m.pool.Keyed():
@@ -104,23 +107,23 @@ func (m *lineMode) newOutlet() splitter.Outlet {
 }
 
 // deliver delivers the lines to all groups until the channel is closed and everything is confirmed,
-// or soon after hard has ended. Best-effort groups have the drain timeout for the rest once the
-// required ones have everything: a target that hangs and is not required must not keep linesplit
-// from ending.
-func (m *lineMode) deliver(hard context.Context) {
+// lines in a spool included unless soft ends, or until soon after hard has ended. Best-effort
+// groups have the drain timeout for the rest once the required ones have everything: a target that
+// hangs and is not required must not keep linesplit from ending.
+func (m *lineMode) deliver(soft, hard context.Context) {
 	if m.fan == nil {
 		m.pool.Run(hard, m.lines) // report counts what it leaves unconfirmed
 		return
 	}
 	var fan, required, others sync.WaitGroup
-	fan.Go(func() { m.fan.Run(hard, m.lines) })
-	soft, stop := context.WithCancel(hard)
+	fan.Go(func() { m.fan.Run(soft, hard, m.lines) })
+	bestEffort, stop := context.WithCancel(hard)
 	defer stop()
 	for _, g := range m.groups {
 		if g.required {
 			required.Go(func() { g.pool.Run(hard, g.queue.Lines()) })
 		} else {
-			others.Go(func() { g.pool.Run(soft, g.queue.Lines()) })
+			others.Go(func() { g.pool.Run(bestEffort, g.queue.Lines()) })
 		}
 	}
 	required.Wait()
@@ -173,7 +176,26 @@ func (m *lineMode) changes(old, next config.Config, dial target.Options) []worke
 // groupStats are the counts of a group.
 type groupStats struct {
 	workerpool.Stats
-	dropped linebuf.Count
+	dropped           linebuf.Count
+	spilled, replayed linebuf.Count // lines that went to the spool in place of workers, and those that came from it
+}
+
+// queued returns the lines that the group was given and its workers have not taken. in must be no
+// older than g.
+func (g groupStats) queued(in splitter.Stats) linebuf.Count {
+	n := in.Queued
+	n.Add(g.replayed)
+	n.Sub(g.Taken)
+	n.Sub(g.dropped)
+	n.Sub(g.spilled)
+	return n
+}
+
+// spooled returns the lines that went to the spool in place of workers, or from them at the end.
+func (g groupStats) spooled() linebuf.Count {
+	n := g.spilled
+	n.Add(g.Kept)
+	return n
 }
 
 // stats asks the receiving side last, so that lines that move meanwhile never seem to be more than
@@ -182,7 +204,7 @@ func (m *lineMode) stats() (in splitter.Stats, out []groupStats) {
 	for _, g := range m.groups {
 		s := groupStats{Stats: g.pool.Stats()}
 		if g.queue != nil {
-			s.dropped = g.queue.Dropped()
+			s.dropped, s.spilled, s.replayed = g.queue.Dropped(), g.queue.Spilled(), g.queue.Returned()
 		}
 		out = append(out, s)
 	}
@@ -194,10 +216,7 @@ func (g *lineGroup) ledger(in splitter.Stats, out groupStats) admin.GroupStatus 
 	s := admin.GroupStatus{
 		Name: g.name, Required: g.required, Given: admin.Amount(in.Queued), Retained: gauge(out.Retained),
 		Dropped: plus(admin.Amount(out.dropped), out.Reframed.Refused), BudgetBytes: uint64(g.budget), Targets: len(out.Targets),
-		Queued: gauge(linebuf.Count{
-			Lines: in.Queued.Lines - out.Taken.Lines - out.dropped.Lines,
-			Bytes: in.Queued.Bytes - out.Taken.Bytes - out.dropped.Bytes,
-		}),
+		Queued: gauge(out.queued(in)), Spooled: admin.Amount(out.spooled()), Replayed: admin.Amount(out.replayed),
 	}
 	if g.queue != nil {
 		s.MemoryBytes = uint64(max(0, g.queue.Held()))
@@ -214,7 +233,7 @@ func (g *lineGroup) ledger(in splitter.Stats, out groupStats) admin.GroupStatus 
 // reportGroups logs the accounts of all groups, if there are several, and returns how many lines
 // required groups beside the first have not confirmed.
 func (m *lineMode) reportGroups(in splitter.Stats, out []groupStats) (lost admin.Amount) {
-	if m.fan == nil {
+	if len(m.groups) == 1 {
 		return admin.Amount{}
 	}
 	for i, g := range m.groups {

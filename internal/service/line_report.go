@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 
 	"linesplit/admin"
+	"linesplit/spool"
 )
 
 // report logs the account of the run. It returns an error if any line was not confirmed, except
@@ -15,8 +16,13 @@ import (
 func (m *lineMode) report(droppedDatagrams uint64) error {
 	m.split.FlushLog()
 	in, out := m.stats()
-	l, cutOff, lostByGroups := ledgerOf(in, out[0].Stats), in.CutOff, m.reportGroups(in, out)
+	l, cutOff, lostByGroups := ledgerOf(in, out[0]), in.CutOff, m.reportGroups(in, out)
 	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
+	var kept spool.Stats
+	if m.spool != nil {
+		kept = m.spool.Stats()
+		lost = plus(plus(lost, m.fan.Lost()), kept.Lost)
+	}
 	var lines, bytes []any
 	for _, d := range l.DroppedBy {
 		if d.Reason == "shutdown" {
@@ -31,11 +37,17 @@ func (m *lineMode) report(droppedDatagrams uint64) error {
 		}
 	}
 	incomplete := lost.Bytes+lostByGroups.Bytes+l.Dropped.Bytes+droppedDatagrams > 0
-	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended",
+	account := []any{
 		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
 		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff,
 		slog.Group("dropped_lines", lines...), slog.Group("dropped_bytes", bytes...), "truncated_lines", l.Truncated,
-		"dropped_datagrams", droppedDatagrams)
+		"dropped_datagrams", droppedDatagrams,
+	}
+	if m.spool != nil {
+		account = append(account, "spool_lines", kept.Unconfirmed.Lines, "spool_bytes", kept.Unconfirmed.Bytes,
+			"spool", m.cfg.Load().Spool.Dir)
+	}
+	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended", account...)
 	lost.Lines += lostByGroups.Lines
 	lost.Bytes += lostByGroups.Bytes
 	if lost.Lines == 0 {

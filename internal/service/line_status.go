@@ -11,13 +11,13 @@ import (
 )
 
 // ledgerOf sums up what both ends of the pipeline have counted. in must be no older than out.
-func ledgerOf(in splitter.Stats, out workerpool.Stats) *admin.Ledger {
+func ledgerOf(in splitter.Stats, out groupStats) *admin.Ledger {
 	l := &admin.Ledger{
-		Received: admin.Amount(in.Received),
-		Retained: gauge(out.Retained),
-		Queued: gauge(linebuf.Count{
-			Lines: in.Queued.Lines - out.Taken.Lines, Bytes: in.Queued.Bytes - out.Taken.Bytes,
-		}),
+		Received:  admin.Amount(in.Received),
+		Retained:  gauge(out.Retained),
+		Queued:    gauge(out.queued(in)),
+		Spooled:   admin.Amount(out.spooled()),
+		Replayed:  admin.Amount(out.replayed),
 		Truncated: in.TruncatedLines, Altered: out.Reframed.Altered,
 		FramingAdded: out.Reframed.Added, FramingRemoved: out.Reframed.Removed,
 	}
@@ -50,7 +50,7 @@ func plus(a admin.Amount, n linebuf.Count) admin.Amount {
 
 func (m *lineMode) describe(s *admin.Status) {
 	in, out := m.stats()
-	s.Ledger = ledgerOf(in, out[0].Stats)
+	s.Ledger = ledgerOf(in, out[0])
 	s.Totals = admin.Totals{
 		Connections: uint64(max(0, in.Connections)), Accepted: in.Accepted, AcceptErrors: in.AcceptErrors,
 		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes,
@@ -64,7 +64,10 @@ func (m *lineMode) describe(s *admin.Status) {
 		QueueBuffers: uint64(len(m.lines)), QueueCapacity: uint64(cap(m.lines)),
 		MaxConnections: uint64(m.maxSenders()), AcceptingPaused: in.Paused,
 	}
-	s.Keys = keyStatus(out)
+	if m.spool != nil { // senders bypass the channel
+		s.Limits.QueueBuffers, s.Limits.QueueCapacity = m.groupQueues()
+	}
+	s.Keys, s.Spool = keyStatus(out), m.spoolStatus()
 	removed := out[0].Removed
 	removed.Resent = slices.Clone(removed.Resent)
 	for i, g := range m.groups {
@@ -81,7 +84,7 @@ func (m *lineMode) describe(s *admin.Status) {
 		if i > 0 {
 			removed.Add(out[i].Removed.Counters)
 		}
-		if m.fan != nil {
+		if len(m.groups) > 1 {
 			s.Groups = append(s.Groups, g.ledger(in, out[i]))
 		}
 	}

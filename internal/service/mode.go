@@ -36,6 +36,8 @@ type mode interface {
 	handshakes() *tlsconf.Handshakes
 	// histogram returns the seconds to confirm a buffer of lines or to connect to a target.
 	histogram() prometheus.Histogram
+	// spoolSyncs returns the seconds of syncs of the spool, or nil if there is no spool.
+	spoolSyncs() prometheus.Histogram
 
 	// targets returns those that are not being removed.
 	targets() []*target.Target
@@ -57,9 +59,9 @@ type mode interface {
 	close()
 }
 
-func newMode(cfg config.Config, dial target.Options, s *service) mode {
+func newMode(cfg config.Config, dial target.Options, s *service) (mode, error) {
 	if cfg.Mode == config.ConnectionMode {
-		return newConnectionMode(cfg, dial, s)
+		return newConnectionMode(cfg, dial, s), nil
 	}
 	return newLineMode(cfg, dial, s)
 }

@@ -2,18 +2,24 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"linesplit/internal/config"
+	"linesplit/internal/fanout"
 	"linesplit/internal/linekey"
 	"linesplit/linebuf"
 	"linesplit/splitter"
+	"linesplit/spool"
 	"linesplit/target"
 	"linesplit/workerpool"
 )
@@ -24,11 +30,20 @@ import (
 // writes/MB is what counts: each of them is a system call, which costs more than all else here.
 func BenchmarkPath(b *testing.B) {
 	for _, rule := range []string{"", "json:key", "until:|", "connection"} {
-		b.Run("key="+rule, func(b *testing.B) { benchPath(b, rule) })
+		b.Run("key="+rule, func(b *testing.B) { benchPath(b, newBenchPath(b, rule, "")) })
 	}
 }
 
-func benchPath(b *testing.B, rule string) {
+// BenchmarkSpooledPath is the same path, without keys, beside a spool that gets no lines (overflow)
+// or all of them (always). Its files are written and never synced: how fast the disk is does not
+// count.
+func BenchmarkSpooledPath(b *testing.B) {
+	for _, mode := range []string{"none", "overflow", "always"} {
+		b.Run("spool="+mode, func(b *testing.B) { benchPath(b, newBenchPath(b, "", mode)) })
+	}
+}
+
+func benchPath(b *testing.B, p *benchPipe) {
 	b.ReportAllocs()
 	const lines = 4 * 218 // in four reads
 	var text []byte
@@ -38,7 +53,6 @@ func benchPath(b *testing.B, rule string) {
 		text = append(text, strings.Repeat("x", 597-len(line))...)
 		text = append(text, "\"}\n"...)
 	}
-	p := newBenchPath(b, rule)
 	p.feed(b, text, 400) // free lists, buffers and windows grow to their size
 	writes, bytes := p.writes.Load(), p.bytes.Load()
 	b.ResetTimer()
@@ -55,7 +69,8 @@ type benchPipe struct {
 	writes, bytes atomic.Int64
 }
 
-func newBenchPath(b *testing.B, rule string) *benchPipe {
+// newBenchPath returns a path with a spool, unless mode is empty or "none".
+func newBenchPath(b *testing.B, rule, mode string) *benchPipe {
 	p := &benchPipe{conns: make(chan net.Conn)}
 	p.over = sync.OnceFunc(func() { close(p.conns) })
 	buffers := linebuf.NewPool(256 << 20)
@@ -72,17 +87,22 @@ func newBenchPath(b *testing.B, rule string) *benchPipe {
 		}
 	}
 	pool := workerpool.New(buffers, o)
-	lines := make(chan *linebuf.Buffer, 32)
-	split := splitter.New(buffers, lines, splitter.Options{Outlet: func() splitter.Outlet {
+	run := pool.Run
+	outlet := func() splitter.Outlet {
 		if pool.Keyed() {
 			return &seldomFlushed{KeyedOutlet: pool.NewKeyedOutlet()}
 		}
 		return pool.NewOutlet()
-	}})
+	}
+	if mode == "overflow" || mode == "always" {
+		outlet, run = benchSpool(b, buffers, pool, mode == "always")
+	}
+	lines := make(chan *linebuf.Buffer, 32)
+	split := splitter.New(buffers, lines, splitter.Options{Outlet: outlet})
 	hard, cancel := context.WithCancel(b.Context())
 	served, ran := make(chan struct{}), make(chan error, 1)
 	go func() { defer close(served); split.Serve(hard, hard, p) }()
-	go func() { ran <- pool.Run(context.WithoutCancel(hard), lines) }()
+	go func() { ran <- run(context.WithoutCancel(hard), lines) }()
 	b.Cleanup(func() {
 		cancel()
 		<-served
@@ -93,6 +113,47 @@ func newBenchPath(b *testing.B, rule string) *benchPipe {
 	})
 	return p
 }
+
+// benchSpool puts a spool before a pool. It returns what takes the place of the pool's outlets and
+// of its Run.
+func benchSpool(b *testing.B, buffers *linebuf.Pool, pool *workerpool.Pool, always bool) (
+	outlet func() splitter.Outlet, run func(context.Context, <-chan *linebuf.Buffer) error,
+) {
+	s, err := spool.Open(spool.Options{Dir: filepath.Join(b.TempDir(), "spool"), Size: 1 << 30, Sync: 200 * time.Millisecond,
+		Groups: []string{config.MainGroup}, Hold: buffers.Limit() / 4, Buffers: buffers, FS: unsyncedFS{spool.OS}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	group := fanout.Options{Name: config.MainGroup, Required: true, Queue: 32, Ended: pool.EndInput}
+	f := fanout.NewKept(buffers, []fanout.Options{group}, fanout.Kept{Spool: s, Always: always}, slog.New(slog.DiscardHandler))
+	outlet = func() splitter.Outlet { return f.NewKeptOutlet([]fanout.Outlet{pool.NewOutlet()}) }
+	run = func(ctx context.Context, lines <-chan *linebuf.Buffer) error {
+		working, stop := context.WithCancel(ctx)
+		var spooling, passing sync.WaitGroup
+		spooling.Go(func() { s.Run(working) })
+		passing.Go(func() { f.Run(ctx, ctx, lines) })
+		err := pool.Run(ctx, f.Groups()[0].Lines())
+		passing.Wait()
+		stop()
+		spooling.Wait()
+		return errors.Join(err, s.Close())
+	}
+	return outlet, run
+}
+
+// unsyncedFS is a file system whose folders and new files are never synced.
+type unsyncedFS struct{ spool.FS }
+
+func (fs unsyncedFS) Create(name string) (spool.File, error) {
+	f, err := fs.FS.Create(name)
+	return unsyncedFile{f}, err
+}
+
+func (unsyncedFS) SyncDir(string) error { return nil }
+
+type unsyncedFile struct{ spool.File }
+
+func (unsyncedFile) Sync() error { return nil }
 
 // seldomFlushed is an outlet whose reader finds more to read most times, as an event loop does with
 // a busy sender.

@@ -50,6 +50,19 @@ func (c present) Reload(ctx context.Context) (changed, needRestart []string, err
 	return c.process.Reload(ctx)
 }
 
+// presentSyncs is the histogram of the syncs of that service's spool.
+type presentSyncs struct {
+	prometheus.Histogram // gives the name, which all have; has no values
+	process              *process
+}
+
+// Collect implements prometheus.Collector.
+func (h presentSyncs) Collect(metrics chan<- prometheus.Metric) {
+	if s := h.process.all()[0]; s.failed == nil && s.mode.spoolSyncs() != nil {
+		s.mode.spoolSyncs().Collect(metrics)
+	}
+}
+
 // presentHistogram is the histogram of that service.
 type presentHistogram struct {
 	prometheus.Histogram // of the first one: all have the same name

@@ -132,7 +132,11 @@ func (s *service) wire() error {
 	if err != nil {
 		return err
 	}
-	s.mode = newMode(cfg, dial, s)
+	m, err := newMode(cfg, dial, s)
+	if err != nil {
+		return err
+	}
+	s.mode = m
 	s.checks = newChecks(cfg, dial, s.mode.targets(), s.logger)
 	s.noteOriginsLocked() // s is not shared yet
 	return nil
