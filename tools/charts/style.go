@@ -39,7 +39,9 @@ func rgb(v uint32) color.Color {
 // contenders gives each contender the number of its color and mark, so that they are the same in
 // all charts.
 var contenders = map[string]int{"linesplit": 0, "HAProxy": 1, "HAProxy splicing": 1, "nginx stream": 2,
-	"linesplit -mode connection": 3, "socat": 4, "rsyslog": 5, "io.Copy": 6, "direct": 7}
+	"linesplit -mode connection": 3, "socat": 4, "rsyslog": 5, "io.Copy": 6, "direct": 7,
+	"linesplit overflow": 6, "linesplit always": 3, "linesplit always, synced": 4, "rsyslog disk-assisted": 5,
+	"syslog-ng disk-buffer": 1, "disk alone": 7}
 
 var (
 	glyphs       = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, diamond{}}

@@ -83,7 +83,7 @@ func TestPageShowsTheSpool(t *testing.T) {
 	}
 	b.wait(`/ min /.test([...document.querySelectorAll("#spool .value")][3].textContent)`) // it shrinks by 1 MiB a look
 	b.wait(`document.querySelector("#spool-section .chart path.first").getAttribute("d").length > 40`)
-	b.wait(`/^Bytes in the spool .* files 3.00 GiB.*unconfirmed /.test(document.querySelector("#spool-section svg").getAttribute("aria-label"))`)
+	b.wait(`/^Bytes in the spool .* files 3.00 GiB.*unconfirmed /.test(document.querySelector("#spool-section svg[role=img]").getAttribute("aria-label"))`)
 	b.checkLayout("spool")
 
 	c.set(&admin.SpoolStatus{Full: true, LimitBytes: 1, Bytes: 1, Dropped: admin.Amount{Lines: 3}, QuarantinedFrames: 2,

@@ -83,7 +83,7 @@ func healthy() series {
 		`linesplit_spool_limit_bytes`:                                         constant(1 << 30),
 		`linesplit_spool_oldest_timestamp_seconds`:                            rising(60), // just read
 		`linesplit_spool_dropped_lines_total`:                                 constant(5),
-		`linesplit_spool_sync_errors_total`:                                   constant(5),
+		`linesplit_spool_faults_total`:                                        constant(5),
 		`linesplit_spool_write_errors_total`:                                  constant(5),
 		`linesplit_spool_quarantined_frames_total`:                            constant(0),
 	}
@@ -136,11 +136,10 @@ func scenarios() []scenario {
 		{"the spool is empty", series{`linesplit_spool_oldest_timestamp_seconds`: nil}, nil},
 		{"no spool", series{
 			`linesplit_spool_bytes`: nil, `linesplit_spool_limit_bytes`: nil, `linesplit_spool_oldest_timestamp_seconds`: nil,
-			`linesplit_spool_dropped_lines_total`: nil, `linesplit_spool_sync_errors_total`: nil,
-			`linesplit_spool_write_errors_total`: nil, `linesplit_spool_quarantined_frames_total`: nil,
+			`linesplit_spool_dropped_lines_total`: nil, `linesplit_spool_faults_total`: nil,
+			`linesplit_spool_quarantined_frames_total`: nil,
 		}, nil},
-		{"syncs fail", series{`linesplit_spool_sync_errors_total`: lately(1)}, []string{"LinesplitSpoolSyncErrors"}},
-		{"writes fail", series{`linesplit_spool_write_errors_total`: lately(1)}, []string{"LinesplitSpoolSyncErrors"}},
+		{"the disk of the spool fails", series{`linesplit_spool_faults_total`: lately(1)}, []string{"LinesplitSpoolFaults"}},
 		{"damage is found while it runs", series{`linesplit_spool_quarantined_frames_total`: lately(1)}, []string{"LinesplitSpoolQuarantined"}},
 		{"damage is found at the start", series{`linesplit_spool_quarantined_frames_total`: sinceMinute(30, 2)}, []string{"LinesplitSpoolQuarantined"}},
 		{"damage was found long ago", series{`linesplit_spool_quarantined_frames_total`: constant(2)}, nil},
