@@ -86,7 +86,8 @@ func (c command) argumentHint() string {
 	if len(c.options) == 0 {
 		return fmt.Sprintf("linesplit %s takes no arguments", c.name)
 	}
-	return fmt.Sprintf("linesplit %s takes flags only, such as -%s %s", c.name, c.options[0].Name, c.options[0].Arg)
+	example := strings.TrimSpace(c.options[0].Name + " " + c.options[0].Arg)
+	return fmt.Sprintf("linesplit %s takes flags only, such as -%s", c.name, example)
 }
 
 // parse reads a command line without the command. The Set holds the values and all faults found so

@@ -80,7 +80,7 @@ func TestCommandsWithoutFlags(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{[]string{"demo", "x"}, exitUsage, "", `unexpected argument "x": linesplit demo takes no arguments`},
+		{[]string{"demo", "x"}, exitUsage, "", "unexpected argument \"x\": linesplit demo takes flags only, such as -spool\n"},
 		{[]string{"dmo"}, exitUsage, "", "version, did you mean demo?"},
 		{[]string{"status"}, exitUsage, "", "did you mean linesplit ctl status?"},
 		{[]string{"drain", "a:1"}, exitUsage, "", "did you mean linesplit ctl drain?"},

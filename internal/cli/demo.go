@@ -7,6 +7,7 @@ import (
 
 	"linesplit/admin"
 	"linesplit/internal/config"
+	"linesplit/internal/flags"
 	"linesplit/internal/service"
 	"linesplit/internal/simulate"
 	"linesplit/linebuf"
@@ -20,19 +21,31 @@ func demoCommand() command {
 which sends most of the lines, and three targets, one of which is killed on the way. It counts every
 line, and needs nothing else. Exit code 0: all lines arrived whole.
 
+With -spool, linesplit is a process of its own that keeps lines on disk. It is killed (SIGKILL) with
+lines inside, and started again.
+
 Usage:
-  linesplit demo
+  linesplit demo [-spool]
 `,
+		options: []flags.Option{{Name: "spool", Group: "Demo",
+			Help: "kill linesplit itself, in place of a target, to show that no line in its spool is lost"}},
 		run: runDemo,
 	}
 }
 
 func runDemo(ctx context.Context, in invocation) int {
-	if _, err := in.parseArguments(); err != nil {
+	s, err := in.command.parse(in.args)
+	if err == nil {
+		err = s.Err()
+	}
+	if err != nil {
 		return in.explain(err)
 	}
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
+	if s.Bool("spool") {
+		return in.runCrashDemo(ctx)
+	}
 	if err := simulate.Demo(ctx, in.stdout, demoPipeline, simulate.DemoOptions{}); err != nil {
 		return in.fail(exitFailed, err)
 	}
@@ -69,6 +82,9 @@ func demoLedger(s admin.Status) simulate.Ledger {
 		Queued:    linebuf.Count(s.Ledger.Queued),
 		Dropped:   linebuf.Count(s.Ledger.Dropped),
 		Resent:    linebuf.Count(s.Ledger.Resent),
+	}
+	if s.Spool != nil {
+		l.Spooled = linebuf.Count(s.Spool.Appended)
 	}
 	for _, t := range s.Targets {
 		l.Targets = append(l.Targets, simulate.TargetLedger{

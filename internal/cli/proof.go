@@ -25,14 +25,15 @@ func proofCommand() command {
 		name:    "proof",
 		summary: "Stage faults against a proxy, and count the lines it loses",
 		text: `linesplit proof runs fault scenarios against a proxy for lines, a process that it starts, and
-accounts for every line: targets are killed with data unread, stall, vanish, the proxy gets SIGTERM,
-and so on. Senders and targets are its own.
+accounts for every line: targets are killed with data unread, stall, vanish, the proxy gets SIGTERM
+or is killed, and so on. Senders and targets are its own.
 
 Usage:
   linesplit proof [flags]
 
-It prints one table. Exit code 0: every line arrived; 1: lines were lost or corrupted, or a fault
-could not be staged; 2: a flag is wrong; 3: the proxy does not start.
+It prints one table. Exit code 0: every line arrived, except those that linesplit had not read or,
+without a spool, held when it was killed; 1: other lines were lost or corrupted, or a fault could
+not be staged; 2: a flag is wrong; 3: the proxy does not start.
 `,
 		options: proofOptions(),
 		examples: `

@@ -25,7 +25,7 @@ const (
 )
 
 const spoolHead = `linesplit spool shows what is in the directory of a spool that no linesplit uses, and changes
-nothing there. What a running one has in its spool, linesplit ctl spool shows.
+nothing there. For the spool of a running linesplit, see linesplit ctl spool.
 
 Usage:
   linesplit spool DIR                 list the segments, and what waits for each group
@@ -38,10 +38,10 @@ Exit codes: 0 done, and nothing is wrong; 1 something is damaged, or could not b
 usage; 3 the directory is in use, or could not be read.
 
 Examples:
-  linesplit spool /var/spool/linesplit
-  linesplit spool -json /var/spool/linesplit | jq .unconfirmed.lines
+  linesplit spool /var/lib/linesplit/spool
+  linesplit spool -json /var/lib/linesplit/spool | jq .unconfirmed.lines
   linesplit spool export -group archive spool | linesplit send -to 10.0.0.1:9999 -file -
-  linesplit spool export -quarantined /var/spool/linesplit > damaged
+  linesplit spool export -quarantined /var/lib/linesplit/spool > damaged
 `
 
 func spoolCommand() command {
@@ -53,15 +53,15 @@ func spoolCommand() command {
 		text:     spoolHead,
 		options: []flags.Option{
 			{Name: "group", Arg: "NAME", Group: groupExport,
-				Help: "the lines that wait for this group of targets (main is that of -target); without it, those that " +
-					"wait for any group, each once"},
+				Help: "write the lines that wait for this group of targets (main is that of -target); without it, those " +
+					"that wait for any group, each once"},
 			{Name: "quarantined", Group: groupExport,
-				Help: "what was found damaged and kept aside, as it is, in place of the lines that wait"},
+				Help: "write the content of the quarantine, as it is, in place of the lines that wait"},
 			{Name: "framing", Arg: "FRAMING", Default: "newline", Choices: []string{"newline", "nul", "octet"}, Group: groupExport,
-				Help: "how lines end: newline, nul or octet, whatever they came with"},
+				Help: "end lines with newline or nul, or count octets, independent of the framing that they came with"},
 			{Name: "embedded-newline", Arg: "RULE", Default: "escape", Choices: []string{"escape", "space", "refuse"}, Group: groupExport,
-				Help: "a line with a newline in it, where -framing is newline: escape it as \\n, write a space, or leave out the " +
-					"line; the same for NUL bytes and -framing nul"},
+				Help: "with -framing newline, escape a newline within a line as \\n, write a space for it, or refuse the line " +
+					"and leave it out; the same for NUL bytes and -framing nul"},
 			{Name: "json", Group: groupOutput,
 				Help: "print the report of list and verify as JSON"},
 		},
@@ -72,7 +72,7 @@ func spoolCommand() command {
 
 func spoolVerbs() []string { return []string{spoolList, spoolVerify, spoolExport} }
 
-// spoolSettings are the command line of linesplit spool.
+// spoolSettings holds the command line of linesplit spool.
 type spoolSettings struct {
 	verb, dir string
 	json      bool
@@ -96,11 +96,11 @@ func parseSpool(s *flags.Set) (spoolSettings, error) {
 	}
 	for _, name := range []string{"framing", "embedded-newline"} {
 		if s.Given(name) && o.export.Quarantined {
-			s.Fail(name, errors.New("only valid without -quarantined, which writes what is there as it is"))
+			s.Fail(name, errors.New("only valid without -quarantined, which writes the bytes as they are"))
 		}
 	}
 	if o.json && o.verb == spoolExport {
-		s.Fail("json", errors.New("only valid with list and verify: an export is lines"))
+		s.Fail("json", errors.New("only valid with list and verify: an export consists of lines"))
 	}
 	return o, s.Err()
 }
@@ -157,7 +157,7 @@ func (in invocation) reportSpool(ctx context.Context, o spoolSettings) int {
 	return code
 }
 
-// verifySpool shows on standard error how far it has come.
+// verifySpool verifies the spool in dir, and shows its progress on standard error.
 func (in invocation) verifySpool(ctx context.Context, dir string) (*spool.Report, error) {
 	con := console.New(in.stderr)
 	defer con.Clear()

@@ -16,7 +16,7 @@ import (
 // spoolReport prints what is in a spool.
 type spoolReport struct {
 	*spool.Report
-	verified bool // lines were read
+	verified bool // lines were read and compared with their checksums
 }
 
 // writer returns the function that prints the report, as JSON or as text.
@@ -75,7 +75,7 @@ func (r spoolReport) writeSegments(w io.Writer) {
 	t.Flush()
 }
 
-// writeFaults names what is wrong, if anything is.
+// writeFaults lists the faults, if there are any.
 func writeFaults(w io.Writer, r *spool.Report) {
 	if len(r.Faults) > 0 {
 		fmt.Fprintln(w)
@@ -95,7 +95,7 @@ func writeExported(w io.Writer, e *spool.Exported) {
 		fmt.Fprintf(w, ", %s of them altered", humanize.Comma(int64(e.Altered)))
 	}
 	if e.Refused > 0 {
-		fmt.Fprintf(w, ", %s of them left out for a delimiter within", humanize.Comma(int64(e.Refused)))
+		fmt.Fprintf(w, ", %s of them left out because of a delimiter within", humanize.Comma(int64(e.Refused)))
 	}
 	if e.Report.DamagedFrames > 0 {
 		fmt.Fprintf(w, "; damaged and left out: %s", linesOf(e.Report.Damaged))

@@ -187,7 +187,7 @@ func TestSpoolWithDamage(t *testing.T) {
 			break
 		}
 	}
-	spoolRun{[]string{dir}, exitCannotRun, "", "is in use by a running linesplit: ask that one, by linesplit ctl spool"}.check(t)
+	spoolRun{[]string{dir}, exitCannotRun, "", "is in use by a running linesplit: see linesplit ctl spool"}.check(t)
 	stop()
 	spoolRun{[]string{"list", dir}, exitOK, "quarantined  1 line, 8 B in 1 frame", ""}.check(t)
 	spoolRun{[]string{"export", "-quarantined", dir}, exitOK, "#amaged\n", "exported 1 line, 8 B\n"}.check(t)

@@ -75,7 +75,7 @@ func Demo(ctx context.Context, stdout io.Writer, p Pipeline, o DemoOptions) erro
 	}
 	d.introduce(running)
 
-	problem := d.send(ctx, running, done)
+	problem := d.send(ctx, d.senders, running.Addr, done)
 	d.drain(ctx.Err() != nil)
 	end := <-done
 	d.stop()
@@ -120,9 +120,7 @@ type step struct {
 
 func newDemo(con *console.Console, o DemoOptions) *demo {
 	d := &demo{DemoOptions: o, con: con, tally: tally.New(tally.Options{Strict: true})}
-	for i, share := range shares {
-		d.senders = append(d.senders, &sender{id: i + 1, rate: max(1, o.Rate*share/100)})
-	}
+	d.addSenders()
 	d.steps = []step{
 		{o.Duration / 4, d.kill},
 		{o.Duration / 3, d.reportResent},
@@ -130,6 +128,15 @@ func newDemo(con *console.Console, o DemoOptions) *demo {
 		{o.Duration / 2, d.awaitFailback},
 	}
 	return d
+}
+
+// addSenders adds a sender for each share of the rate, and returns these.
+func (d *demo) addSenders() []*sender {
+	before := len(d.senders)
+	for _, share := range shares {
+		d.senders = append(d.senders, &sender{id: len(d.senders) + 1, rate: max(1, d.Rate*share/100)})
+	}
+	return d.senders[before:]
 }
 
 func (d *demo) listen() error {
@@ -184,16 +191,16 @@ func (d *demo) introduce(r Running) {
 	d.con.Say("sending %s log lines per second", humanize.Comma(int64(d.Rate)))
 }
 
-// send runs the senders for the duration, or until ctx ends or something fails, and shows
-// progress meanwhile. All senders have ended when it returns.
-func (d *demo) send(ctx context.Context, r Running, done <-chan outcome) error {
+// send runs senders for the duration, or until ctx ends or something fails, and shows progress
+// meanwhile. All senders have ended when it returns. done is nil if there is no pipeline to watch.
+func (d *demo) send(ctx context.Context, all []*sender, addr string, done <-chan outcome) error {
 	sending, stop := context.WithTimeout(ctx, d.Duration)
 	defer stop()
 	var senders sync.WaitGroup
-	failed := make(chan error, len(d.senders))
-	for _, s := range d.senders {
+	failed := make(chan error, len(all))
+	for _, s := range all {
 		senders.Go(func() {
-			if err := s.run(sending, r.Addr); err != nil {
+			if err := s.run(sending, addr); err != nil {
 				failed <- err
 				stop()
 			}
@@ -212,7 +219,7 @@ func (d *demo) watch(ctx context.Context, done <-chan outcome) {
 	tick := time.NewTicker(min(console.LiveInterval/4, d.Duration/20))
 	defer tick.Stop()
 	begin := time.Now()
-	meter := newMeter(begin, len(d.sinks))
+	meter := newMeter(begin, d.readCounts())
 	for {
 		select {
 		case <-ctx.Done():

@@ -100,7 +100,7 @@ func TestLiveProgressFitsATerminal(t *testing.T) {
 	con := console.NewLive(&out)
 	read := make([]linebuf.Count, 3)
 	now := time.Now()
-	m := newMeter(now, len(read))
+	m := newMeter(now, read)
 	for i, down := range []bool{false, true, false} {
 		for n := range read {
 			read[n].Add(linebuf.Count{Lines: uint64(400_000 * n), Bytes: uint64(160_000_000 * n)})
@@ -123,7 +123,7 @@ func TestLiveProgressFitsATerminal(t *testing.T) {
 // The first progress line covers all the time since the start, even if it comes late.
 func TestFirstProgressCoversItsTime(t *testing.T) {
 	begin := time.Now()
-	m := newMeter(begin, 2)
+	m := newMeter(begin, make([]linebuf.Count, 2))
 	read := []linebuf.Count{{Lines: 100, Bytes: 30_000_000}, {Lines: 100, Bytes: 30_000_000}}
 	got := m.line(begin.Add(2*time.Second), read, false)
 	if want := " 30.0 MB/s "; !strings.Contains(got, want) {

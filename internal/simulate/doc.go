@@ -3,5 +3,5 @@
 //
 // It knows nothing of linesplit's own packages but linebuf.Count. The caller passes the pipeline
 // as a function: internal/cli passes the real one, and tests pass one that loses, tears or repeats
-// lines.
+// lines. CrashDemo takes linesplit as a process, which it kills.
 package simulate

@@ -21,9 +21,9 @@ const barWidth = 6
 // meter turns counters into rates. It belongs to one goroutine.
 type meter struct{ past []sample }
 
-// newMeter returns a meter for the given number of targets, which have read nothing yet.
-func newMeter(now time.Time, targets int) *meter {
-	return &meter{past: []sample{{at: now, lines: make([]uint64, targets)}}}
+// newMeter returns a meter for targets that have read this much so far.
+func newMeter(now time.Time, read []linebuf.Count) *meter {
+	return &meter{past: []sample{newSample(now, read)}}
 }
 
 // sample holds what the targets' applications had read at one time.
@@ -33,15 +33,22 @@ type sample struct {
 	bytes uint64
 }
 
+func newSample(now time.Time, read []linebuf.Count) sample {
+	s := sample{at: now}
+	for _, target := range read {
+		s.lines = append(s.lines, target.Lines)
+		s.bytes += target.Bytes
+	}
+	return s
+}
+
 // line returns the progress line: the lines that have arrived, the rate, and each target's share
 // of it.
 func (m *meter) line(now time.Time, read []linebuf.Count, victimDown bool) string {
-	cur := sample{at: now}
+	cur := newSample(now, read)
 	var total uint64
-	for _, target := range read {
-		cur.lines = append(cur.lines, target.Lines)
-		cur.bytes += target.Bytes
-		total += target.Lines
+	for _, lines := range cur.lines {
+		total += lines
 	}
 	old := m.advance(cur)
 	seconds := max(cur.at.Sub(old.at).Seconds(), 1e-3)

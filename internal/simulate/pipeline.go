@@ -34,6 +34,7 @@ type Ledger struct {
 	Queued    linebuf.Count // read, not yet taken by a worker
 	Dropped   linebuf.Count // refused, for any reason
 	Resent    linebuf.Count // sent again because the first copy may not have been read; not part of the sum
+	Spooled   linebuf.Count // written to the spool, if there is one; not part of the sum
 	// Targets has one entry for each target, in the order in which they were passed. May be
 	// empty.
 	Targets []TargetLedger

@@ -2,13 +2,16 @@ package proof
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,7 +25,8 @@ import (
 type fake struct {
 	targets []string
 	next    atomic.Uint64
-	lines   atomic.Uint64
+	lines   atomic.Uint64 // forwarded
+	read    atomic.Uint64 // lines that were read into a buffer
 	fault   string
 }
 
@@ -38,9 +42,12 @@ const (
 	dies    = "dies"    // exits after the 500th
 	lingers = "lingers" // starts a child that outlives it
 	fails   = "fails"   // exits with code 1 at SIGTERM
+	honest  = "honest"  // buffers like buffers, and reports that nothing is confirmed
+	boasts  = "boasts"  // buffers like buffers, and reports that everything is confirmed
 )
 
-// fakeProxy takes the listening address, the targets and a fault as arguments.
+// fakeProxy takes the listening address, the targets and a fault as arguments, and perhaps flags of
+// linesplit, of which it knows -admin.
 func fakeProxy(args []string) int {
 	f := fake{targets: strings.Split(args[1], ",")}
 	if len(args) > 2 {
@@ -50,6 +57,9 @@ func fakeProxy(args []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if i := slices.Index(args, "-admin"); i > 0 {
+		go http.ListenAndServe(args[i+1], http.HandlerFunc(f.serveMetrics))
 	}
 	if f.fault == lingers {
 		exec.Command("sleep", "300").Start()
@@ -83,8 +93,9 @@ func (f *fake) serve(conn net.Conn) {
 		}
 	}()
 	in := bufio.NewReaderSize(conn, 64<<10)
-	if f.fault == buffers {
-		in = bufio.NewReader(buffered(conn))
+	switch f.fault {
+	case buffers, honest, boasts:
+		in = bufio.NewReader(f.buffered(conn))
 	}
 	for {
 		line, err := in.ReadBytes('\n')
@@ -130,8 +141,20 @@ func (f *fake) forward(out net.Conn, line []byte) bool {
 	return err == nil
 }
 
+// serveMetrics reports that all lines that were read are in the spool, although there is none.
+func (f *fake) serveMetrics(w http.ResponseWriter, _ *http.Request) {
+	forwarded, read, confirmed := f.lines.Load(), f.read.Load(), uint64(0)
+	if f.fault == boasts {
+		confirmed = read
+	}
+	fmt.Fprintf(w, "# TYPE %s counter\n%s %d\n", receivedLines, receivedLines, read)
+	fmt.Fprintf(w, "%s{target=\"a\"} %d\n%s{target=\"a\"} %d\n", confirmedLines, confirmed, retainedLines,
+		read-min(read, forwarded))
+	fmt.Fprintf(w, "%s %d\n", writtenLines, read)
+}
+
 // buffered reads everything from conn at once, and returns a reader for it.
-func buffered(conn net.Conn) io.Reader {
+func (f *fake) buffered(conn net.Conn) io.Reader {
 	r, w := io.Pipe()
 	pieces := make(chan []byte, 1<<20)
 	go func() {
@@ -139,6 +162,7 @@ func buffered(conn net.Conn) io.Reader {
 		for {
 			b := make([]byte, 32<<10)
 			n, err := conn.Read(b)
+			f.read.Add(uint64(bytes.Count(b[:n], newline)))
 			pieces <- b[:n]
 			if err != nil {
 				return
@@ -157,7 +181,11 @@ func buffered(conn net.Conn) io.Reader {
 // fakeTemplate returns a template that starts the fake with a fault.
 func fakeTemplate(t *testing.T, fault string) Template {
 	t.Helper()
-	tmpl, err := ParseTemplate("{self} fake-proxy {listen} {targets} "+fault, "", os.Args[0])
+	command := "{self} fake-proxy {listen} {targets} " + fault
+	if fault == honest || fault == boasts {
+		command += " {flags}"
+	}
+	tmpl, err := ParseTemplate(command, "", os.Args[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,14 +146,19 @@ func (s *stage) result() Result {
 		return r
 	}
 	report := s.tally.Report(s.sent)
+	report.Corrupt -= min(report.Corrupt, s.foreignAllowed)
+	report.Torn -= min(report.Torn, s.cutOff)
 	r.Sent = report.Sent
 	r.ReceivedOnce = report.Sent - report.Lost
 	r.Lost = report.Lost
 	r.Duplicated = report.Duplicated
-	r.Corrupt = report.Corrupt - min(report.Corrupt, s.foreignAllowed) + report.Torn + report.NeverSent +
-		report.Untracked
+	r.Corrupt = report.Corrupt + report.Torn + report.NeverSent + report.Untracked
+	excused, note := s.judgeKills(report)
+	if r.Excused = excused; note != "" {
+		notes = append(notes, note)
+	}
 	switch {
-	case r.Lost > 0:
+	case r.Lost > r.Excused:
 		r.Verdict = Lost
 	case r.Corrupt > 0:
 		r.Verdict = Corrupt

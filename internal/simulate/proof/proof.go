@@ -19,7 +19,7 @@ type Options struct {
 	Own bool
 
 	Only      []string // names of scenarios; empty: all
-	Short     bool     // fewer rounds, less data: all scenarios within a minute
+	Short     bool     // fewer rounds, less data: all scenarios in about a minute
 	KeepGoing bool     // continue after a scenario that failed
 
 	HAProxy string // path of the program, for proxy-between; if empty, that scenario is skipped

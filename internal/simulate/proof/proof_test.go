@@ -61,6 +61,9 @@ func TestVerdicts(t *testing.T) {
 		{fault: fails, scenario: "connection-churn", own: true, want: Failed, note: "exit code 1"},
 		{fault: "", scenario: "tls-close-unread", want: Skipped, note: "not configured for TLS"},
 		{fault: "", scenario: "proxy-between", want: Skipped, note: "needs HAProxy"},
+		{fault: "", scenario: "proxy-killed", want: Skipped, note: "only linesplit reports the lines that it holds"},
+		{fault: "", scenario: "spool-disk-full", want: Skipped, note: "only linesplit reports the lines that it holds"},
+		{fault: "", scenario: "proxy-killed", own: true, want: Failed, note: "ask the proxy for its counts"},
 	} {
 		t.Run(test.scenario+"/"+test.fault, func(t *testing.T) {
 			t.Parallel()

@@ -12,7 +12,7 @@ import (
 type Verdict string
 
 const (
-	OK        Verdict = "ok"        // every line that was sent was read, whole
+	OK        Verdict = "ok"        // every line that was sent was read, whole, except those of Result.Excused
 	Lost      Verdict = "lost"      // lines are missing
 	Corrupt   Verdict = "corrupt"   // no line is missing, but some arrived torn, glued, altered or were never sent
 	Failed    Verdict = "failed"    // all lines arrived, but the proxy broke another rule; see Note
@@ -30,6 +30,9 @@ type Result struct {
 	Lost         uint64  `json:"lost_lines"`
 	Duplicated   uint64  `json:"duplicated_lines"` // further copies ("again"); no fault with at-least-once delivery
 	Corrupt      uint64  `json:"corrupt_lines"`    // torn, glued, altered, or never sent
+	// Excused counts those of the lost lines that break no promise: linesplit was killed before it
+	// had read them or, without a spool, while it held them. Note has the number of each.
+	Excused uint64 `json:"excused_lines,omitempty"`
 	// Recovery is the longest time that it took until lines had been read, of all lines sent
 	// before a fault or within a second after it. It counts from the time when a line was sent,
 	// but not from before the fault; if nothing can arrive during the fault, not from before the

@@ -30,6 +30,10 @@ type setup struct {
 	haproxy   bool         // HAProxy stands between the proxy and the targets
 	chain     bool         // a second proxy of the same kind stands between the proxy and the targets
 	proxyEnds bool         // the proxy that senders connect to ends during the scenario
+	killed    bool         // the proxy that senders connect to is killed during the scenario
+	counts    bool         // the proxy serves its counts, which only linesplit does
+	spool     bool         // linesplit has a spool
+	disk      bool         // the spool has a small disk, if one can be mounted, or else a small size
 }
 
 const (
@@ -94,6 +98,16 @@ func scenarios() []scenario {
 			setup{flags: quickFailback, chain: true}, chainOfTwo},
 		{"black-hole", "the network to one target drops all packets",
 			setup{flags: []string{"-dead-timeout", "1s"}, netns: true}, blackHole},
+		{"proxy-killed", "the proxy is killed (SIGKILL) while senders write, and started again",
+			setup{killed: true, counts: true}, proxyKilled},
+		{"killed-with-spool", "the same with -spool-mode always: no line that it has read and written may be lost",
+			setup{flags: []string{"-spool-mode", "always", "-spool-size", "256MiB"}, killed: true, counts: true,
+				spool: true}, proxyKilled},
+		{"outage-beyond-memory", "all targets are down while senders send ten times what memory holds; with a spool",
+			setup{flags: []string{"-memory", smallMemoryFlag, "-spool-size", "512MiB"}, counts: true,
+				spool: true}, outageBeyondMemory},
+		{"spool-disk-full", "all targets are down until the disk of the spool is full, and come back",
+			setup{flags: []string{"-memory", smallMemoryFlag}, counts: true, spool: true, disk: true}, spoolFull},
 	}
 }
 

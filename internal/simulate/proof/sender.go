@@ -40,8 +40,8 @@ func (s *stage) startClients(o send.Options) *sender {
 	}
 	o.To = []send.Dial{{Network: "tcp", Address: s.listen[0]}}
 	o.FirstSender = s.newSenderID()
-	o.Interval = pollEvery // which limits the precision of checkpoints
-	o.Reconnect = !s.setup.proxyEnds
+	o.Interval = pollEvery                              // which limits the precision of checkpoints
+	o.Reconnect = !s.setup.proxyEnds && !s.setup.killed // a sender number is then one connection
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
 	c := &sender{firstID: o.FirstSender, single: o.Connections <= 1, stop: cancel, done: make(chan struct{})}
 	go func() {
@@ -80,7 +80,7 @@ func (s *stage) checkSender(c *sender) {
 	if c.err != nil {
 		s.fail(Failed, "senders: %w", c.err)
 	}
-	if !s.o.Own {
+	if !s.o.Own || s.setup.killed && s.proxies[0] == nil { // it has just been killed
 		return
 	}
 	for kind, count := range c.summary.Clients {

@@ -23,8 +23,14 @@ func (s *stage) start() {
 	if s.setup.haproxy && s.o.HAProxy == "" {
 		s.fail(Skipped, "needs HAProxy, which is not installed")
 	}
+	if s.setup.counts && !s.o.Own {
+		s.fail(Skipped, "only linesplit reports the lines that it holds, by which losses are judged")
+	}
 	if s.setup.netns && !s.failed() {
 		s.makeNetns()
+	}
+	if s.setup.disk && !s.failed() {
+		s.makeDisk()
 	}
 	for i := range targets {
 		s.startTarget(i)
@@ -102,19 +108,34 @@ func (s *stage) startProxy(i int, to []string) {
 		s.fail(Unproven, "%w", err)
 		return
 	}
-	v := values{Listen: s.listen[i], Targets: to, TLS: s.setup.tls && i == len(s.listen)-1, CA: s.id.file,
-		Dir: dir, Flags: s.setup.flags}
-	if v.TLS {
-		v.Flags = append(slices.Clone(v.Flags), "-tls-target", "-tls-target-ca", s.id.file, "-tls-target-server-name",
-			serverName)
-	}
+	v := values{Listen: s.listen[i], Targets: to, TLS: s.setup.tls && i == len(s.listen)-1, CA: s.id.file, Dir: dir}
+	v.Flags = s.ownFlags(v.TLS)
 	args, err := s.o.Proxy.fill(v)
 	if err == nil {
+		if s.disk != "" {
+			args = withDisk(s.disk, smallDisk, args)
+		}
 		s.proxies[i], err = startProxy(s.ctx, args, s.listen[i], &s.peak)
 	}
 	if err != nil {
 		s.fail(Failed, "%w", err)
 	}
+}
+
+// ownFlags returns the flags for linesplit in this scenario. tls is for its connections to targets.
+func (s *stage) ownFlags(tls bool) []string {
+	flags := slices.Clone(s.setup.flags)
+	if tls {
+		flags = append(flags, "-tls-target", "-tls-target-ca", s.id.file, "-tls-target-server-name", serverName)
+	}
+	if s.setup.counts {
+		s.admin = s.freeAddress()
+		flags = append(flags, "-admin", s.admin)
+	}
+	if s.setup.spool {
+		flags = append(flags, s.spoolFlags()...)
+	}
+	return flags
 }
 
 // targetAddresses returns the addresses of the targets: host:port, or unix:// with a path.

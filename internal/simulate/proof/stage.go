@@ -48,7 +48,9 @@ type stage struct {
 	netns   *netns   // namespace of the first target; may be nil
 	listen  []string // addresses of proxies, from the senders' end to the targets' end
 	proxies []*proxy // by address; nil if told to end
+	admin   string   // where the proxy started last serves its counts, if it does
 	haproxy *proxy   // in front of the targets; may be nil
+	disk    string   // directory of a small disk that the proxy has; may be empty
 	peak    peak     // of the proxies
 
 	senders        []*sender
@@ -56,6 +58,8 @@ type stage struct {
 	sent           map[uint32]uint64 // by sender number; of manual connections, and of senders that have ended
 	foreignAllowed uint64            // lines that are no records and that a proxy may forward
 	nextID         uint32
+	kills          []kill // of proxies
+	cutOff         uint64 // connections that kills ended at targets, perhaps in the middle of a line
 
 	checkpoints      []checkpoint // not reached yet, in order
 	lastCheckpoint   time.Time

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -59,4 +60,18 @@ func peakRSS(pid int) int64 {
 		}
 	}
 	return 0
+}
+
+// withDisk returns a command that runs args with a disk of size bytes at dir. The disk is a tmpfs
+// that only the command sees, so that it ends with the command.
+func withDisk(dir string, size int64, args []string) []string {
+	const script = `mount -t tmpfs -o "$0" none "$1" && shift && exec "$@"`
+	options := fmt.Sprintf("size=%d,mode=0700", size)
+	return append([]string{"unshare", "--mount", "sh", "-c", script, options, dir}, args...)
+}
+
+// canMountDisk reports whether withDisk works here. That takes root and util-linux.
+func canMountDisk(dir string) bool {
+	args := withDisk(dir, 1<<20, []string{"true"})
+	return exec.Command(args[0], args[1:]...).Run() == nil
 }
