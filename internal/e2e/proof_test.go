@@ -58,6 +58,26 @@ func TestProofOfLinesplitPasses(t *testing.T) {
 	}
 }
 
+// What linesplit has read and written survives its death, and outages that memory cannot hold.
+// Without a spool, a kill loses no more than linesplit held or had not read.
+func TestProofOfTheSpoolPasses(t *testing.T) {
+	testrig.SkipIfShort(t)
+	t.Parallel()
+	names := []string{"proxy-killed", "killed-with-spool", "outage-beyond-memory", "spool-disk-full"}
+	code, run, stderr := runProof(t, "-short", "-keep-going", "-only", strings.Join(names, ","))
+	if code != 0 || !run.Passed || len(run.Results) != len(names) {
+		t.Fatalf("exit code %d: %+v\n%s", code, run, stderr)
+	}
+	for i, r := range run.Results {
+		t.Logf("%+v", r)
+		killed := strings.Contains(r.Scenario, "killed")
+		if r.Scenario != names[i] || r.Verdict != proof.OK || r.Sent < 5_000 || r.Staged == "" ||
+			r.Lost != r.Excused || killed != (r.Note != "") || !killed && (r.Lost > 0 || r.Recovery == nil) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 // Any proxy for lines can be tested.
 func TestProofTestsAnyCommand(t *testing.T) {
 	testrig.SkipIfShort(t)

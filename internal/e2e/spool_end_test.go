@@ -1,0 +1,116 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"net"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+
+	"linesplit/internal/testrig"
+)
+
+// Senders that write on at SIGTERM, to targets that read or hang, and lines with keys or without:
+// each line that linesplit says it has received is confirmed or in the spool, and it says how many
+// are. Lines that were read after the workers had ended were lost, or linesplit waited for a disk
+// that had room.
+func TestEndsWhileSendersWrite(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"overflow":           nil,
+		"always":             {"-spool-mode", "always"},
+		"overflow with keys": {"-key", "connection"},
+		"always with keys":   {"-key", "connection", "-spool-mode", "always"},
+	} {
+		for _, hangs := range []string{"", ", targets hang"} {
+			t.Run(name+hangs, func(t *testing.T) {
+				t.Parallel()
+				s := newSpoolStage(t, append(args, "-memory", "16MiB", "-spool-size", "256MiB")...)
+				a, b := s.StartTwoSinks()
+				s.start()
+				if hangs != "" {
+					a.Pause()
+					b.Pause()
+				}
+				senders := s.writeOn(4)
+				s.waitUntilReceived(5000)
+				s.Terminate(0)
+				senders.Wait()
+				received := s.lastCount("received_lines")
+				a.Resume()
+				b.Resume()
+				s.start()
+				s.waitUntilEmpty()
+				s.Terminate(0)
+				if r := s.Tally.Report(s.Sent); r.Distinct != received || r.Corrupt+r.NeverSent > 0 {
+					t.Errorf("of %d lines that linesplit had read: %s\n%s", received, r, r.Details())
+				}
+			})
+		}
+	}
+}
+
+// writeOn starts senders that write until linesplit ends their connections.
+func (s *spoolStage) writeOn(n int) *sync.WaitGroup {
+	s.Helper()
+	var senders sync.WaitGroup
+	for range n {
+		s.LastID++
+		const lines = 100_000
+		s.Sent[s.LastID] = lines
+		records := testrig.Records(s.LastID, lines, 200)
+		conn, err := net.Dial("tcp", s.Process.Listeners[0])
+		if err != nil {
+			s.Fatal(err)
+		}
+		senders.Go(func() {
+			defer conn.Close()
+			for len(records) > 0 {
+				n, err := conn.Write(records[:min(10_000, len(records))])
+				if err != nil {
+					return
+				}
+				records = records[n:]
+			}
+		})
+	}
+	return &senders
+}
+
+// lastCount returns a count of the report of a linesplit that has ended.
+func (s *spoolStage) lastCount(key string) uint64 {
+	s.Helper()
+	m := regexp.MustCompile(key + `=(\d+)`).FindStringSubmatch(s.DrainReport())
+	if m == nil {
+		s.Fatalf("%s does not have %s", s.DrainReport(), key)
+	}
+	n, err := strconv.ParseUint(m[1], 10, 64)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return n
+}
+
+// The end of standard input is the end, also if there are files of an earlier run without lines.
+// linesplit did not know what was in them at the start, and waited for lines from there for ever.
+func TestEndOfInputWithASpoolOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
+	s := newSpoolStage(t)
+	s.StartTwoSinks()
+	s.start()
+	s.send(100, 100)
+	s.WaitForAllLines()
+	s.kill()
+	o := testrig.NewProcessOptions(s.targets, append(s.args, "-listen", "stdin:")...)
+	o.Stdin = bytes.NewReader(s.NumberedLines(100, 100))
+	s.Process = testrig.StartProcess(t, o)
+	if code := s.Process.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if r := s.Tally.Report(s.Sent); r.Err() != nil {
+		t.Errorf("%s\n%s", r, r.Details())
+	}
+}
