@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -56,7 +57,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	l := contender.Launcher{Flags: o.flags, OldFlags: o.oldFlags, Threads: o.threads, Without: o.without, Dir: dir}
+	disk, err := makeDiskFolder(o.disk)
+	if err != nil {
+		return fmt.Errorf("-disk: %w", err)
+	}
+	defer os.RemoveAll(disk)
+	l := contender.Launcher{Flags: o.flags, OldFlags: o.oldFlags, Threads: o.threads, Without: o.without,
+		Dir: dir, Disk: disk}
 	if l.Linesplit, err = contender.FindLinesplit(ctx, o.linesplit, dir); err != nil {
 		return err
 	}
@@ -81,6 +88,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return r.Write(o.markdown, o.json)
+}
+
+// makeDiskFolder makes a new folder in another one, or in the one for temporary files if in is
+// empty. It returns its absolute path, which the configurations of other proxies need.
+func makeDiskFolder(in string) (string, error) {
+	if in != "" {
+		var err error
+		if in, err = filepath.Abs(in); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(in, "linesplit-bench-")
 }
 
 // measure runs measurements and adds their sections to the report. If one fails, the report holds

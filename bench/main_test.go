@@ -36,6 +36,7 @@ func TestBadFlagsAreErrors(t *testing.T) {
 	for _, args := range []string{
 		"-only speed", "-only throughput,", "-reps 0", "-threads 0", "-linesplit /nowhere/linesplit", "-beside squid",
 		"-linesplit-old /nowhere/linesplit", "-linesplit-old-flags -v", "more",
+		"-disk /nowhere",
 	} {
 		err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard)
 		if err == nil {

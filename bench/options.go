@@ -31,7 +31,8 @@ type options struct {
 	without   []string // other proxies that are not measured
 	only      []*section.Kind
 	reps      int
-	threads   int // of each proxy
+	threads   int    // of each proxy
+	disk      string // folder for lines on disk; empty for the one for temporary files
 	quick     bool
 	markdown  string // path of the file to write, empty for none
 	json      string // path of the file to write, empty for none
@@ -50,6 +51,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		"comma-separated `proxies` to measure beside linesplit, if they are installed; empty for none")
 	flags.IntVar(&o.reps, "reps", 3, "repetitions; figures are their medians")
 	flags.IntVar(&o.threads, "threads", 2, "threads that each proxy may use (nbthread, GOMAXPROCS)")
+	flags.StringVar(&o.disk, "disk", "", "`folder` for the lines on disk of -only spool "+
+		"(the one for temporary files if empty)")
 	flags.BoolVar(&o.quick, "quick", false, "small sizes and one repetition, to see that everything works; "+
 		"the figures mean nothing")
 	flags.StringVar(&o.markdown, "markdown", "", "also write the tables to `file`: between its lines "+

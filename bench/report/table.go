@@ -18,6 +18,7 @@ type Table struct {
 	values  [][][]float64 // by row, column, repetition
 	hidden  map[[2]int]bool
 	Brief   bool       // show medians without ranges
+	Whole   bool       // show figures without decimals
 	extra   [][]string // computed rows, each with its name in front
 }
 
@@ -156,9 +157,13 @@ func (t *Table) cell(row, col int) string {
 		return "–"
 	}
 	v := t.values[row][col]
-	text := Number(median(v))
+	number := Number
+	if t.Whole {
+		number = func(v float64) string { return fmt.Sprintf("%.0f", v) }
+	}
+	text := number(median(v))
 	if len(v) > 1 && !t.Brief {
-		text += fmt.Sprintf(" (%s–%s)", Number(slices.Min(v)), Number(slices.Max(v)))
+		text += fmt.Sprintf(" (%s–%s)", number(slices.Min(v)), number(slices.Max(v)))
 	}
 	if spread(v) > MaxSpread {
 		text += " ?"

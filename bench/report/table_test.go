@@ -33,6 +33,17 @@ func TestTableShowsMediansRangesAndRatios(t *testing.T) {
 	}
 }
 
+func TestCountsAreShownWithoutDecimals(t *testing.T) {
+	tab := NewTable([]string{"linesplit"}, "lost", "twice")
+	tab.Whole = true
+	for _, n := range []float64{0, 12345, 0} {
+		tab.Add(0, 0, n)
+	}
+	if cells := tab.Cells()[1]; cells[1] != "0 (0–0)" || cells[2] != "0 (0–12345) ?" {
+		t.Errorf("%q", cells)
+	}
+}
+
 // The machine was three times as slow in the second repetition, for both. The ratio of the medians,
 // 1.5, says nothing about them.
 func TestRatioIsTakenWithinEachRepetition(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // The configurations of the other proxies. Comments in them say what each is tuned for and what it
 // does not do.
 //
-//go:embed haproxy.cfg nginx.conf rsyslog.conf socat.args
+//go:embed haproxy.cfg nginx.conf rsyslog.conf rsyslog-disk.conf socat.args syslog-ng.conf
 var configFiles embed.FS
 
 var configs = template.Must(template.ParseFS(configFiles, "*"))
@@ -35,6 +35,7 @@ type configData struct {
 	Splice        bool           // whether HAProxy splices
 	Module        string         // nginx's stream module, empty if it is built in
 	Dir           string         // working directory
+	Spool         string         // folder for lines, empty if they are not kept on disk
 }
 
 // address is a host and a port. Templates show it as HOST:PORT.
@@ -51,7 +52,7 @@ func splitAddress(s string) (a address) {
 func (l *Launcher) configData(s Setup, listen string, targets []string) configData {
 	d := configData{Threads: l.Threads, Listen: splitAddress(listen), TLSIn: s.TLS.In, TLSOut: s.TLS.Out,
 		Suite: load.SuiteName, Certs: l.Certs.Files, Pair: l.Certs.Pair, Splice: s.Name == HAProxySplicing,
-		Module: l.Programs.Nginx.module, Dir: l.Dir}
+		Module: l.Programs.Nginx.module, Dir: l.Dir, Spool: s.Spool}
 	for _, t := range targets {
 		d.Targets = append(d.Targets, splitAddress(t))
 	}

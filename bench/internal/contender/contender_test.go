@@ -35,7 +35,7 @@ func TestStopEndsAProxyAndItsChildren(t *testing.T) {
 	lockThread(t)
 	l := &Launcher{Threads: 1, Dir: t.TempDir()}
 	l.FindPrograms(t.Context(), func(err error) { t.Logf("%v: tested without it", err) })
-	for _, name := range l.Available(HAProxy, Nginx, Socat, IOCopy, Rsyslog) {
+	for _, name := range l.Available(HAProxy, Nginx, Socat, IOCopy, Rsyslog, RsyslogDisk, SyslogNG) {
 		sink, err := load.Spawn(t.Context(), "sink")
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestStopEndsAProxyAndItsChildren(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := l.Start(t.Context(), Setup{Name: name}, targets)
+		p, err := l.Start(t.Context(), Setup{Name: name, Spool: t.TempDir()}, targets)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,15 +102,33 @@ func TestOldLinesplitHasItsOwnBinaryAndFlags(t *testing.T) {
 	}
 }
 
+func TestSpoolsHaveTheirFlags(t *testing.T) {
+	l := &Launcher{Linesplit: "/new/linesplit", Flags: "-a", Threads: 1}
+	for name, want := range map[string]string{
+		LinesplitOverflow: "-spool /s -spool-mode overflow -a",
+		LinesplitAlways:   "-spool /s -spool-mode always -spool-sync 200ms -a",
+		LinesplitSynced:   "-spool /s -spool-mode always -spool-sync write -a",
+	} {
+		cmd, err := l.command(t.Context(), Setup{Name: name, Spool: "/s"}, "x", []string{"y"})
+		want = "/new/linesplit -listen tcp://x -target tcp://y -connections 4 " + want
+		if err != nil || strings.Join(cmd.Args, " ") != want || !KeepsLines(name) || !Ours(name) {
+			t.Errorf("%s: %q, %v", name, cmd.Args, err)
+		}
+	}
+	if KeepsLines(Linesplit) || KeepsLines(Rsyslog) || Ours(OldLinesplit) {
+		t.Error("one contender is taken for another")
+	}
+}
+
 func TestProxiesThatAreNotToBeMeasuredAreNotAvailable(t *testing.T) {
-	l := &Launcher{Without: []string{"nginx", "socat", "rsyslog", "io.copy"}}
+	l := &Launcher{Without: []string{"nginx", "socat", "rsyslog", "syslog-ng", "io.copy"}}
 	l.FindPrograms(t.Context(), func(err error) {
 		if !strings.Contains(err.Error(), "haproxy") {
 			t.Errorf("%v, although nothing wants it", err)
 		}
 	})
 	l.Programs.HAProxy = "x"
-	got := l.Available(Direct, HAProxy, HAProxySplicing, Nginx, Socat, Rsyslog, IOCopy, Linesplit)
+	got := l.Available(Direct, HAProxy, HAProxySplicing, Nginx, Socat, Rsyslog, RsyslogDisk, SyslogNG, IOCopy, Linesplit)
 	if want := []string{Direct, HAProxy, HAProxySplicing, Linesplit}; !slices.Equal(got, want) {
 		t.Errorf("%q are available", got)
 	}

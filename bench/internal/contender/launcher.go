@@ -24,18 +24,19 @@ type Launcher struct {
 	Programs  Programs
 	Certs     load.Certificates
 	Dir       string // temporary; the caller removes it
+	Disk      string // for the folders of contenders that keep lines on disk; temporary, too
 }
 
 // command returns the command that starts a contender.
 func (l *Launcher) command(ctx context.Context, s Setup, addr string, targets []string) (*exec.Cmd, error) {
-	switch s.Name {
-	case IOCopy:
+	switch {
+	case s.Name == IOCopy:
 		self, err := os.Executable()
 		return l.goCommand(ctx, self, "copy", "-listen", addr, "-to", strings.Join(targets, ",")), err
-	case Linesplit, LinesplitConnection:
+	case Ours(s.Name):
 		args := append(l.linesplitArgs(s, addr, targets), strings.Fields(l.Flags)...)
 		return l.goCommand(ctx, l.Linesplit, args...), nil
-	case OldLinesplit, OldLinesplitConnection:
+	case isOld(s.Name):
 		args := append(l.linesplitArgs(s, addr, targets), strings.Fields(l.OldFlags)...)
 		return l.goCommand(ctx, l.Old, args...), nil
 	}
@@ -52,12 +53,24 @@ func (l *Launcher) otherCommand(ctx context.Context, name string, d configData) 
 		args, err := arguments("socat.args", d)
 		return exec.CommandContext(ctx, l.Programs.Socat, args...), err
 	case Rsyslog:
-		path, err := l.configure("rsyslog.conf", d)
-		pid := filepath.Join(l.Dir, "rsyslog.pid")
-		return exec.CommandContext(ctx, l.Programs.Rsyslog, "-n", "-f", path, "-i", pid), err
+		return l.rsyslogCommand(ctx, "rsyslog.conf", d)
+	case RsyslogDisk:
+		return l.rsyslogCommand(ctx, "rsyslog-disk.conf", d)
+	case SyslogNG:
+		path, err := l.configure("syslog-ng.conf", d)
+		return exec.CommandContext(ctx, l.Programs.SyslogNG, "--foreground", "--stderr", "--no-caps",
+			"--worker-threads="+strconv.Itoa(l.Threads), "--cfgfile="+path,
+			"--persist-file="+filepath.Join(d.Spool, "persist"), // it names the file of each queue
+			"--pidfile="+filepath.Join(l.Dir, "syslog-ng.pid"), "--control="+filepath.Join(l.Dir, "syslog-ng.ctl")), err
 	}
 	path, err := l.configure("haproxy.cfg", d)
 	return exec.CommandContext(ctx, l.Programs.HAProxy, "-db", "-f", path), err
+}
+
+func (l *Launcher) rsyslogCommand(ctx context.Context, config string, d configData) (*exec.Cmd, error) {
+	path, err := l.configure(config, d)
+	pid := filepath.Join(l.Dir, "rsyslog.pid")
+	return exec.CommandContext(ctx, l.Programs.Rsyslog, "-n", "-f", path, "-i", pid), err
 }
 
 func (l *Launcher) linesplitArgs(s Setup, addr string, targets []string) []string {
@@ -75,7 +88,11 @@ func (l *Launcher) linesplitArgs(s Setup, addr string, targets []string) []strin
 	if s.Name == LinesplitConnection || s.Name == OldLinesplitConnection {
 		return append(args, "-mode", "connection")
 	}
-	return append(args, "-connections", strconv.Itoa(s.workers()))
+	args = append(args, "-connections", strconv.Itoa(s.workers()))
+	if flags := spoolFlags[s.Name]; flags != nil {
+		args = append(append(args, "-spool", s.Spool), flags...)
+	}
+	return args
 }
 
 // goCommand returns a command for a Go program, limited to Threads processors and without the

@@ -15,8 +15,8 @@ import (
 
 // Programs holds the paths of the other proxies. A path is empty if the program is not installed.
 type Programs struct {
-	HAProxy, Socat, Rsyslog string
-	Nginx                   NginxBinary
+	HAProxy, Socat, Rsyslog, SyslogNG string
+	Nginx                             NginxBinary
 }
 
 // NginxBinary is an nginx with the stream module.
@@ -32,7 +32,10 @@ func (l *Launcher) FindPrograms(ctx context.Context, missing func(error)) {
 	for _, one := range []struct {
 		contender, program string
 		path               *string
-	}{{HAProxy, "haproxy", &p.HAProxy}, {Socat, "socat", &p.Socat}, {Rsyslog, "rsyslogd", &p.Rsyslog}} {
+	}{
+		{HAProxy, "haproxy", &p.HAProxy}, {Socat, "socat", &p.Socat}, {Rsyslog, "rsyslogd", &p.Rsyslog},
+		{SyslogNG, "syslog-ng", &p.SyslogNG},
+	} {
 		if !l.Wants(one.contender) {
 			continue
 		}
@@ -139,8 +142,10 @@ func (l *Launcher) Has(name string) bool {
 		return p.Nginx.Path != ""
 	case Socat:
 		return p.Socat != ""
-	case Rsyslog:
+	case Rsyslog, RsyslogDisk:
 		return p.Rsyslog != ""
+	case SyslogNG:
+		return p.SyslogNG != ""
 	}
 	return true
 }

@@ -43,7 +43,7 @@ func (l *Launcher) Start(ctx context.Context, s Setup, targets []string) (*Proxy
 		return nil, err
 	}
 	p := &Proxy{name: s.Name, addr: addr, output: new(bytes.Buffer), ended: make(chan struct{}),
-		checkExit: isLinesplit(s.Name)}
+		checkExit: Ours(s.Name) || isOld(s.Name)}
 	if p.cmd, err = l.command(ctx, s, addr, targets); err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (l *Launcher) Start(ctx context.Context, s Setup, targets []string) (*Proxy
 	}
 	go p.wait()
 	if err := p.awaitReady(ctx); err != nil {
-		p.kill()
+		p.Kill()
 		return nil, fmt.Errorf("%w\n%s", err, p.output)
 	}
 	return p, nil
@@ -141,7 +141,7 @@ func (p *Proxy) Stop() error {
 	select {
 	case <-p.ended:
 	case <-time.After(stopTimeout):
-		p.kill()
+		p.Kill()
 		return fmt.Errorf("did not end within %v of SIGTERM\n%s", stopTimeout, p.output)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); p.checkExit && code != 0 {
@@ -167,8 +167,8 @@ func (p *Proxy) endChildren() {
 	}
 }
 
-// kill ends the proxy and its children.
-func (p *Proxy) kill() {
+// Kill ends the proxy and its children with SIGKILL, as a crash would, and waits for that.
+func (p *Proxy) Kill() {
 	p.cmd.Process.Kill()
 	<-p.ended
 }

@@ -24,7 +24,7 @@ type Reply func(format string, args ...any)
 // Roles returns the roles of this package by name.
 func Roles() map[string]Role {
 	return map[string]Role{"sink": sinkRole, "send": sendRole, "latency": latencyRole, "idle": idleRole,
-		"echo": echoRole, "call": callRole, "roundtrip": roundtripRole}
+		"echo": echoRole, "call": callRole, "roundtrip": roundtripRole, "number": numberRole, "tally": tallyRole}
 }
 
 // RunRole runs the role that args begin with and reports whether they begin with one. If the role
@@ -51,6 +51,7 @@ type Options struct {
 	count  int   // lines or messages
 	rate   int   // lines or messages per second
 	verify bool
+	closed bool
 	certs  string // folder
 }
 
@@ -84,6 +85,7 @@ func parseOptions(args []string) (o Options, err error) {
 	flags.IntVar(&o.count, "count", 40000, "lines or messages to send on each connection")
 	flags.IntVar(&o.rate, "rate", 4000, "lines per second on each connection")
 	flags.BoolVar(&o.verify, "verify", false, "check every line")
+	flags.BoolVar(&o.closed, "closed", false, "refuse connections until the command open")
 	flags.StringVar(&o.certs, "certs", "", "folder of certificates; with it, speak TLS")
 	return o, flags.Parse(args)
 }

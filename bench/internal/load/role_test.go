@@ -6,12 +6,15 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -63,6 +66,100 @@ func TestSinkFindsAlteredLines(t *testing.T) {
 	err = CheckTotal(sink, Transfer{Line: 600, Bytes: 1800})
 	if err == nil || !strings.Contains(err.Error(), "1800 bytes sent, 1200 arrived") {
 		t.Errorf("error = %v", err)
+	}
+}
+
+func TestClosedSinkRefusesUntilItIsOpened(t *testing.T) {
+	lockThread(t)
+	sink, err := Spawn(t.Context(), "sink", "-closed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Stop()
+	targets, err := sink.Await("listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(targets, 2, nil); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("before: error = %v", err)
+	}
+	if _, err := sink.Ask("open", "opened"); err != nil {
+		t.Fatal(err)
+	}
+	conns, err := connect(targets, 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range conns {
+		c.Write(makeLines(1, 600))
+	}
+	if _, err := sink.Ask("expect 1200", "expecting"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sink.Await("reached"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Lines are told apart by their numbers, whichever connection they come on. The begin of a line at
+// the end of a connection is none.
+func TestTallyTellsLinesApart(t *testing.T) {
+	lockThread(t)
+	args := []string{"-size", "100", "-conns", "2", "-count", "50"}
+	tally, err := Spawn(t.Context(), "tally", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tally.Stop()
+	targets, err := tally.Await("listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(targets, 1, nil); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("before: error = %v", err)
+	}
+	if _, err := tally.Ask("open", "opened"); err != nil {
+		t.Fatal(err)
+	}
+	sender, err := Spawn(t.Context(), "number", append(args, "-to", strings.Join(targets, ","))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Stop()
+	if _, err := sender.Await("connected"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sender.Ask("go", "going"); err != nil {
+		t.Fatal(err)
+	}
+	awaitAnswer(t, sender, "written", "100")
+	awaitAnswer(t, tally, "total", "100 0 0")
+	conns, err := connect(targets[:1], 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := stampedLine(100) // number 0
+	other := bytes.Replace(line, []byte("0000"), []byte("1000"), 1)
+	conns[0].Write(slices.Concat(line, other, line[1:], line[:50]))
+	conns[0].Close()
+	awaitAnswer(t, tally, "total", "100 1 2")
+}
+
+// awaitAnswer asks a child until the answer to word is word and then want.
+func awaitAnswer(t *testing.T, c *Child, word, want string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		fields, err := c.Ask(word, word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(fields, " ")
+		if got == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s %s, want %s", word, got, want)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -22,13 +23,16 @@ const maxReceive = 1 << 20
 // sinkRole listens, replies "listening" with its addresses, and discards the bytes it receives. It
 // answers "expect N" with "expecting" at once and with "reached" when N bytes have arrived, and
 // "total" with "total BYTES LINES ALTERED". It counts lines, and altered lines among them, only
-// with -verify.
+// with -verify. With -closed it refuses connections until "open", which it answers with "opened".
 func sinkRole(o Options, in *bufio.Scanner, reply Reply) error {
 	s := &sink{line: o.size, verify: o.verify, tls: o.serverTLS(), reply: reply}
 	listen := s.listen
-	if !s.verify && s.tls == nil {
+	switch {
+	case !s.verify && s.tls == nil:
 		allowRaw(o.ports)
-		listen = s.listenRaw
+		listen = s.bindRaw
+	case o.closed:
+		return errors.New("-closed: only valid without -verify and -certs")
 	}
 	var addrs []string
 	for range o.ports {
@@ -37,6 +41,11 @@ func sinkRole(o Options, in *bufio.Scanner, reply Reply) error {
 			return err
 		}
 		addrs = append(addrs, addr)
+	}
+	if !o.closed {
+		if err := s.open(); err != nil {
+			return err
+		}
 	}
 	reply("listening %s", strings.Join(addrs, " "))
 	return s.serve(in)
@@ -58,6 +67,7 @@ type sink struct {
 	verify bool
 	tls    *tls.Config // nil: plain
 	reply  Reply
+	gates  []gate // not yet open
 
 	bytes, lines, altered atomic.Int64
 	goal                  atomic.Pointer[goal]
@@ -67,6 +77,24 @@ type sink struct {
 type goal struct {
 	bytes   int64
 	reached chan struct{}
+}
+
+// gate is a socket that refuses connections until it is opened, and what waits for connections to
+// it.
+type gate struct{ socket, epoll int }
+
+// open opens the gates.
+func (s *sink) open() error {
+	for _, g := range s.gates {
+		if err := unix.Listen(g.socket, unix.SOMAXCONN); err != nil {
+			return err
+		}
+		if err := watch(g.epoll, g.socket); err != nil {
+			return err
+		}
+	}
+	s.gates = nil
+	return nil
 }
 
 // serve answers commands.
@@ -82,6 +110,11 @@ func (s *sink) serve(in *bufio.Scanner) error {
 				<-g.reached
 			}
 			s.reply("reached")
+		case in.Text() == "open":
+			if err := s.open(); err != nil {
+				return err
+			}
+			s.reply("opened")
 		case in.Text() == "total":
 			s.reply("total %d %d %d", s.bytes.Load(), s.lines.Load(), s.altered.Load())
 		default:
@@ -118,10 +151,10 @@ func (s *sink) receive(c *net.TCPConn) {
 	}
 }
 
-// listenRaw accepts connections whose bytes are only counted, and returns their address. One
+// bindRaw adds a gate for connections whose bytes are only counted, and returns its address. One
 // goroutine serves all of them.
-func (s *sink) listenRaw(addr string) (string, error) {
-	ln, bound, err := listenNonblocking(addr)
+func (s *sink) bindRaw(addr string) (string, error) {
+	ln, bound, err := bindNonblocking(addr)
 	if err != nil {
 		return "", err
 	}
@@ -133,7 +166,8 @@ func (s *sink) listenRaw(addr string) (string, error) {
 		err := s.discardAll(epoll, ln)
 		s.reply("error %v", err)
 	}()
-	return bound, watch(epoll, ln)
+	s.gates = append(s.gates, gate{ln, epoll})
+	return bound, nil
 }
 
 // discardAll accepts connections and discards what arrives on them.

@@ -60,6 +60,15 @@ func blocking(c *net.TCPConn) (int, error) {
 // listenNonblocking listens on an IPv4 address, and returns a socket whose accept does not block
 // and its address with the port.
 func listenNonblocking(addr string) (fd int, bound string, err error) {
+	if fd, bound, err = bindNonblocking(addr); err != nil {
+		return 0, "", err
+	}
+	return fd, bound, unix.Listen(fd, unix.SOMAXCONN)
+}
+
+// bindNonblocking returns a socket for listenNonblocking that does not listen yet: the kernel keeps
+// its port and refuses connections to it.
+func bindNonblocking(addr string) (fd int, bound string, err error) {
 	want, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return 0, "", err
@@ -68,9 +77,6 @@ func listenNonblocking(addr string) (fd int, bound string, err error) {
 		return 0, "", err
 	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: want.Addr().As4(), Port: int(want.Port())}); err != nil {
-		return 0, "", err
-	}
-	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
 		return 0, "", err
 	}
 	name, err := unix.Getsockname(fd)

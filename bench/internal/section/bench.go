@@ -75,8 +75,7 @@ func (b *Bench) handleError(ctx context.Context, t *trial, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil,
-		t.Name == contender.Linesplit, t.Name == contender.LinesplitConnection, t.Name == contender.Direct:
+	case ctx.Err() != nil, contender.Ours(t.Name), t.Name == contender.Direct:
 		return fmt.Errorf("%s: %w", t.label, err)
 	}
 	t.failed = true

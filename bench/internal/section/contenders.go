@@ -58,7 +58,8 @@ func without(names []string, some ...string) (others []string) {
 // workDivisor divides the bytes that a slow contender moves, so that its run takes about as long as
 // the others'. This does not distort the figures, which are rates.
 func workDivisor(name string) int64 {
-	if name == contender.Rsyslog {
+	switch name {
+	case contender.Rsyslog, contender.RsyslogDisk, contender.SyslogNG:
 		return 10
 	}
 	return 1

@@ -58,7 +58,9 @@ func (b *Bench) programFacts(ctx context.Context) (facts []string) {
 			fmt.Sprintf("mode tcp, one listen section, nbthread %d; with splicing where it says so", threads)},
 		{contender.Nginx, p.Nginx.Path, "-v", fmt.Sprintf("stream module, worker_processes %d", threads)},
 		{contender.Socat, p.Socat, "-V", "a process for each connection, all to the first target"},
-		{contender.Rsyslog, p.Rsyslog, "-v", fmt.Sprintf("imtcp, one queue in memory, %s, omfwd to a target at random",
+		{contender.Rsyslog, p.Rsyslog, "-v", fmt.Sprintf("imtcp, one queue in memory, %s, omfwd to a target at random; "+
+			"with files for what does not fit where it says disk-assisted", report.Count(threads, "worker"))},
+		{contender.SyslogNG, p.SyslogNG, "-V", fmt.Sprintf("network, %s, a reliable disk-buffer for each target",
 			report.Count(threads, "worker"))},
 	} {
 		switch {

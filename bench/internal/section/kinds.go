@@ -24,6 +24,7 @@ func Kinds() []*Kind {
 		{"trickle", "line mode, processor time of single lines", (*Bench).trickleTime, (*Bench).trickle},
 		{"idle", "line mode, memory of idle connections", (*Bench).idleTime, (*Bench).idle},
 		{"rest", "line mode, processor time at rest", (*Bench).restTime, (*Bench).rest},
+		{"spool", "line mode, lines on disk", (*Bench).spoolTime, (*Bench).spool},
 		{"senders", "line mode, one sender and very many", (*Bench).sendersTime, (*Bench).senders},
 		{"bulk", "connection mode", (*Bench).bulkTime, (*Bench).bulk},
 		{"connections", "connection mode", (*Bench).connectionsTime, (*Bench).connections},
@@ -61,6 +62,10 @@ type sizes struct {
 	tls         int64         // bytes
 	crowd       int           // senders at once, as many as there can be
 	senderBytes int64         // of one sender, or of the crowd
+	spool       int64         // bytes
+	outage      int64         // bytes that are sent while no target is there
+	killed      int           // lines that a proxy has read when it is killed
+	quiet       time.Duration // without lines, after which no more of them are expected
 	link        int64         // bytes
 	factor      int64         // bytes
 
@@ -72,6 +77,7 @@ var (
 		line: 600, throughput: 8e9, first: 2e9, check: 5e8,
 		seconds: 8, rate: 4000, idle: 4000, bulk: 4e9, calls: 15000, trips: 16000,
 		settle: 2 * time.Second, rest: 10 * time.Second, crowd: 1000, senderBytes: 3e9, tls: 2e9, link: 2e9, factor: 2e9,
+		spool: 2e9, outage: 1e9, killed: 50_000, quiet: time.Second,
 		lines: []int{100, 600, 4 << 10, 64 << 10}, senders: []int{1, 2, 10, 100, 1000},
 		targets: []int{1, 2, 8, 32}, workers: []int{1, 2, 4, 8, 16},
 	}
@@ -79,6 +85,7 @@ var (
 		line: 600, throughput: 5e8, first: 1e8, check: 5e7,
 		seconds: 1, rate: 4000, idle: 300, bulk: 5e8, calls: 2000, trips: 3000,
 		settle: 500 * time.Millisecond, rest: time.Second, crowd: 1000, senderBytes: 1e8, tls: 2e8, link: 2e8, factor: 1e8,
+		spool: 1e8, outage: 1e8, killed: 20_000, quiet: 500 * time.Millisecond,
 		lines: fullSizes.lines, senders: fullSizes.senders, targets: fullSizes.targets, workers: fullSizes.workers,
 	}
 )

@@ -30,9 +30,10 @@ func TestMain(m *testing.M) {
 // testBench returns a Bench with small sizes and without other proxies.
 func testBench(t *testing.T) *Bench {
 	lockThread(t)
-	b := New(contender.Launcher{Threads: 1, Dir: t.TempDir()}, Options{Reps: 1, Log: io.Discard, Progress: noProgress{}})
+	b := New(contender.Launcher{Threads: 1, Dir: t.TempDir(), Disk: t.TempDir()}, Options{Reps: 1, Log: io.Discard, Progress: noProgress{}})
 	b.size = sizes{line: 600, rate: 2000, seconds: 1, check: 1e6, bulk: 5e6, calls: 200, trips: 500, idle: 40,
-		settle: 100 * time.Millisecond, rest: 100 * time.Millisecond}
+		settle: 100 * time.Millisecond, rest: 100 * time.Millisecond, spool: 5e6, outage: 15e6, killed: 1000,
+		quiet: 200 * time.Millisecond}
 	var err error
 	if b.Certs, err = load.MakeCertificates(b.Dir); err != nil {
 		t.Fatal(err)
@@ -272,7 +273,7 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 		t.Errorf("%q are available", names)
 	}
 	facts := strings.Join(b.programFacts(t.Context()), "\n")
-	for _, name := range []string{contender.HAProxy, contender.Nginx, contender.Socat, contender.Rsyslog} {
+	for _, name := range []string{contender.HAProxy, contender.Nginx, contender.Socat, contender.Rsyslog, contender.SyslogNG} {
 		if !strings.Contains(facts, name+": not installed, so not measured") {
 			t.Errorf("nothing about %s:\n%s", name, facts)
 		}
@@ -306,9 +307,9 @@ func TestFactorsShareOneRunAtTheBasePoint(t *testing.T) {
 	}
 }
 
-// A full run takes about half an hour with all proxies, and progress is computed from the plan.
+// A full run takes about forty minutes with all proxies, and progress is computed from the plan.
 func TestPlanIsAboutAsLongAsARun(t *testing.T) {
-	all := contender.Programs{HAProxy: "x", Socat: "x", Rsyslog: "x", Nginx: contender.NginxBinary{Path: "x"}}
+	all := contender.Programs{HAProxy: "x", Socat: "x", Rsyslog: "x", SyslogNG: "x", Nginx: contender.NginxBinary{Path: "x"}}
 	b := New(contender.Launcher{Programs: all}, Options{Reps: 3})
 	full := 0.0
 	for _, k := range Kinds() {

@@ -85,19 +85,22 @@ func (b *Bench) checkAndMeasure(ctx context.Context, trials []*trial) error {
 	if err := b.verify(ctx, trials); err != nil {
 		return err
 	}
-	return b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) {
-		spec := t.spec.WithBytes(t.spec.Bytes / workDivisor(t.Name))
-		r, err := b.transfer(ctx, t.setting, spec)
-		if err != nil {
-			return "", err
-		}
-		f := r.figures(spec)
-		t.add(f...)
-		if spec.First > 0 {
-			t.warm.add(r.warmFigures()...)
-		}
-		return fmt.Sprintf("%6.0f MB/s  %.3f CPU s/GB  %.1f MiB", f[0], f[2], f[3]), nil
-	})
+	return b.takeTurns(ctx, b.Reps, trials, func(t *trial) (string, error) { return b.measure(ctx, t) })
+}
+
+// measure runs a trial's transfer once and adds its figures.
+func (b *Bench) measure(ctx context.Context, t *trial) (string, error) {
+	spec := t.spec.WithBytes(t.spec.Bytes / workDivisor(t.Name))
+	r, err := b.transfer(ctx, t.setting, spec)
+	if err != nil {
+		return "", err
+	}
+	f := r.figures(spec)
+	t.add(f...)
+	if spec.First > 0 {
+		t.warm.add(r.warmFigures()...)
+	}
+	return fmt.Sprintf("%6.0f MB/s  %.3f CPU s/GB  %.1f MiB", f[0], f[2], f[3]), nil
 }
 
 // verify runs short transfers in which the sinks check every line. Trials with the same setup and
