@@ -55,7 +55,7 @@ simulate: ## the rules of reading and delivery against SEEDS (100000) random sen
 mutants: ## the same with one rule broken after the other: each has to be noticed
 	go test ./internal/delivery -run TestMutants -count=1 -timeout 2h -sim.mutants
 
-bench: ## whole processes beside HAProxy, nginx, socat and rsyslog, half an hour, into docs/performance.md; BENCH=FLAGS
+bench: ## whole processes beside HAProxy, nginx, socat, rsyslog and syslog-ng, 40 minutes, into docs/performance.md; BENCH=FLAGS
 	go run ./bench -markdown docs/performance.md -json docs/charts/bench.json $(BENCH)
 	go -C tools run ./charts ../docs/charts/bench.json
 
