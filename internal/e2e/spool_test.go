@@ -124,6 +124,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	s := newSpoolStage(t, "-spool-mode", "always", "-connections", "2")
 	s.StartTwoSinks()
 	written := uint64(0) // lines, at the least
+	crashes := 200
+	if testing.Short() {
+		crashes = 40
+	}
 	for range crashes {
 		s.start()
 		written += s.crashWithin(rng, time.Duration(rng.IntN(40))*time.Millisecond)
@@ -144,9 +148,6 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 	}
 }
-
-// crashes is the number of times that linesplit is killed in one test.
-const crashes = 200
 
 // crashWithin lets a few senders write, one of the targets hang now and then, and kills linesplit
 // after some time. It returns how many lines linesplit had written to the spool shortly before.
