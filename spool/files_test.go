@@ -182,8 +182,8 @@ func TestScanKeepsFewFilesOpen(t *testing.T) {
 	}
 }
 
-// A segment has a limited number of frames, so that the index of one with small frames does not take
-// memory beyond any budget.
+// A segment has a limited number of frames, so that the index of one with small frames does not
+// take memory beyond any budget.
 func TestSegmentsHaveFewFrames(t *testing.T) {
 	s := &Spool{o: Options{Size: mib, Hold: mib}, limit: mib, all: 1, groups: make([]groupState, 1)}
 	s.active, s.ready = &segment{size: mib}, &segment{size: mib}

@@ -62,9 +62,9 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 	}
 }
 
-// buffer returns a buffer for frames that are to be read. Senders that wait for room in a full spool
-// may hold all memory, and only the delivery of these frames makes room: after memoryPatience, the
-// buffer exceeds the budget.
+// buffer returns a buffer for frames that are to be read. Senders that wait for room in a full
+// spool may hold all memory, and only the delivery of these frames makes room: after
+// memoryPatience, the buffer exceeds the budget.
 func (s *Spool) buffer(ctx context.Context, size int) (*linebuf.Buffer, error) {
 	if b := s.o.Buffers.TryGet(size); b != nil {
 		return b, nil

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 )
 
-// damaged returns the directory of a spool with three frames, of which a bit of the second is wrong,
-// at an offset from its lines.
+// damaged returns the directory of a spool with three frames, of which a bit of the second is
+// wrong, at an offset from its lines.
 func damaged(t *testing.T, offset int64) (dir string) {
 	t.Helper()
 	r := start(t, t.TempDir())
@@ -27,8 +27,8 @@ func damaged(t *testing.T, offset int64) (dir string) {
 }
 
 // Bytes that belong to no frame could not be copied to quarantine, and were then deleted with their
-// segment. When that could not be moved at once, each attempt counted its size, and in the end there
-// was no room for it; after a fault of the sync it was looked for at its old place for ever.
+// segment. When that could not be moved at once, each attempt counted its size, and in the end
+// there was no room for it; after a fault of the sync it was looked for at its old place for ever.
 func TestSegmentIsKeptWhenACopyFails(t *testing.T) {
 	dir := damaged(t, -frameHeader)
 	synctest.Test(t, func(t *testing.T) {

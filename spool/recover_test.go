@@ -170,8 +170,8 @@ func TestLostSegmentHeader(t *testing.T) {
 	again.await("the segment is removed", func(s Stats) bool { return s.Segments == 1 })
 }
 
-// A group that has no name any more does not use the spool, and keeps no segment from being removed,
-// not even one whose lines go to all groups.
+// A group that has no name any more does not use the spool, and keeps no segment from being
+// removed, not even one whose lines go to all groups.
 func TestGroupThatNoLongerUsesTheSpool(t *testing.T) {
 	r := start(t, t.TempDir(), func(o *Options) { o.Groups = []string{"a", "b"} })
 	r.append(numbered(0, 10), 3, 3)
@@ -227,8 +227,8 @@ func TestDamagedFrameHeaderIsKept(t *testing.T) {
 	}
 }
 
-// The header of a frame was damaged after the index of its segment had gone out of memory. Its lines
-// disappeared without a trace: not counted, not kept, not logged.
+// The header of a frame was damaged after the index of its segment had gone out of memory. Its
+// lines disappeared without a trace: not counted, not kept, not logged.
 func TestFrameHeaderIsDamagedLater(t *testing.T) {
 	r := start(t, t.TempDir(), func(o *Options) { o.Segment = minSegment })
 	for i := range 100 {

@@ -136,8 +136,9 @@ func TestRule5DropOldestCounts(t *testing.T) {
 	}
 }
 
-// Rule 5: after the first segment was dropped, senders were held up for as long as workers had lines
-// of it, and its file took disk space for as long. Lines that they have at the end are counted.
+// Rule 5: after the first segment was dropped, senders were held up for as long as workers had
+// lines of it, and its file took disk space for as long. Lines that they have at the end are
+// counted.
 func TestRule5DropOldestWithLinesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, t.TempDir(), func(o *Options) { o.Size, o.Segment, o.DropOldest = mib, minSegment, true })

@@ -109,7 +109,8 @@ func (g *segment) nextWaiting(group int) (uint32, bool) {
 	return 0, false
 }
 
-// mayWait reports whether Next can read lines of the segment for a group, or may once it is scanned.
+// mayWait reports whether Next can read lines of the segment for a group, or may once it is
+// scanned.
 func (g *segment) mayWait(group int) bool {
 	return !g.skipped && (!g.scanned || g.waiting[group].frames > 0)
 }

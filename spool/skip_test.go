@@ -26,7 +26,8 @@ func TestSegmentThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// openLate delivers the 100 lines of a spool, one segment of which cannot be opened for five minutes.
+// openLate delivers the 100 lines of a spool, one segment of which cannot be opened for five
+// minutes.
 func openLate(t *testing.T, dir string, scanned bool) {
 	f, fail := newHooks(), new(faultSwitch)
 	opened := 0

@@ -50,8 +50,8 @@ func TestUnreadableFrameIsSetAside(t *testing.T) {
 	})
 }
 
-// Ten frames in a row cannot be read. Next waited half a minute for each of them, so that a bad track
-// held up all lines behind it for hours.
+// Ten frames in a row cannot be read. Next waited half a minute for each of them, so that a bad
+// track held up all lines behind it for hours.
 func TestUnreadableFramesAreSetAsideTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, fail := newHooks(), new(faultSwitch)

@@ -164,11 +164,11 @@ func (c *outConn) surelyRead() uint64 {
 }
 
 // confirmable returns the position before which everything counts as read now. With exact knowledge
-// that is what the peer has read, and nothing is hidden. Otherwise bytes acknowledged within age may
-// be unread although they do not show, as far as anything can hide, and as many before them as show:
-// a receiver that is slower than it seems has its backlog there. One of some hundred kilobytes a
-// second that was starved of CPU time was more than 2 s behind, over the loopback half a megabyte,
-// with 1500-byte packets more than one.
+// that is what the peer has read, and nothing is hidden. Otherwise bytes acknowledged within age
+// may be unread although they do not show, as far as anything can hide, and as many before them as
+// show: a receiver that is slower than it seems has its backlog there. One of some hundred
+// kilobytes a second that was starved of CPU time was more than 2 s behind, over the loopback half
+// a megabyte, with 1500-byte packets more than one.
 func (c *outConn) confirmable(now time.Time, age time.Duration) uint64 {
 	c.ageHistory.note(now, c.arrived(), age)
 	aged := c.ageHistory.before(now.Add(-age))

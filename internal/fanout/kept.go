@@ -73,7 +73,7 @@ type kept struct {
 
 	ending atomic.Bool // no worker takes anything more
 
-	saved, lost linebuf.AtomicCount // by Keep
+	lost linebuf.AtomicCount // by Keep
 }
 
 // NewKept is New for a fan-out that uses a spool.
@@ -93,12 +93,6 @@ func NewKept(buffers *linebuf.Pool, groups []Options, spool Kept, logger *slog.L
 	f.kept = k
 	return f
 }
-
-// Unsynced returns the bytes of memory of buffers that the spool holds until they are synced.
-func (f *Fanout) Unsynced() int64 { return f.kept.unsynced.Held() }
-
-// Saved counts the lines that Keep has written to the spool.
-func (f *Fanout) Saved() linebuf.Count { return f.kept.saved.Load() }
 
 // Lost counts the unconfirmed lines that Keep could not write to the spool.
 func (f *Fanout) Lost() linebuf.Count { return f.kept.lost.Load() }
@@ -223,8 +217,8 @@ func (f *Fanout) countSpilled(n linebuf.Count, groups linebuf.Groups) {
 }
 
 // Keep writes lines to the spool that workers of a required group have not confirmed when they end,
-// unless they are there already. While the disk is slow or fails, it waits until ctx ends. It owns b.
-// Lost counts the lines that are not in the spool then.
+// unless they are there already. While the disk is slow or fails, it waits until ctx ends. It owns
+// b. Lost counts the lines that are not in the spool then.
 func (f *Fanout) Keep(ctx context.Context, group int, b *linebuf.Buffer) {
 	if b.Receipts() {
 		b.Forsake()
@@ -235,9 +229,7 @@ func (f *Fanout) Keep(ctx context.Context, group int, b *linebuf.Buffer) {
 	if !f.kept.append(ctx, b, 1<<group) {
 		f.kept.lost.Add(n)
 		f.buffers.Put(b)
-		return
 	}
-	f.kept.saved.Add(n)
 }
 
 // append appends b, and waits for room in the spool if it has to, until ctx ends.

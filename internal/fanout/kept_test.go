@@ -443,8 +443,8 @@ func TestRestGoesToTheSpool(t *testing.T) {
 	})
 }
 
-// A sender that waits for a full spool when the workers end is let go, and what it has is counted. It
-// waited for an announcement that could not come any more.
+// A sender that waits for a full spool when the workers end is let go, and what it has is counted.
+// It waited for an announcement that could not come any more.
 func TestSendersDoNotWaitForTheSpoolAtTheEnd(t *testing.T) {
 	for _, kept := range []Kept{{}, {Always: true}, {NewReplay: func(int) ReplayOutlet { return noReplay{} }}} {
 		synctest.Test(t, func(t *testing.T) {

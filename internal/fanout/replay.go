@@ -62,11 +62,12 @@ func (f *Fanout) replay(soft, input context.Context, group int) {
 	}
 }
 
-// lookAgain is how long a replay waits for lines once the input has ended. A spool that does not know
-// yet what is in its files counts as one with lines, and may then have none.
+// lookAgain is how long a replay waits for lines once the input has ended. A spool that does not
+// know yet what is in its files counts as one with lines, and may then have none.
 const lookAgain = 200 * time.Millisecond
 
-// nextOf returns the next lines of a group. It waits until the input ends, and lookAgain after that.
+// nextOf returns the next lines of a group. It waits until the input ends, and lookAgain after
+// that.
 func nextOf(spool Spool, soft, input context.Context, group int) (*linebuf.Buffer, error) {
 	if input.Err() == nil {
 		return spool.Next(input, group)

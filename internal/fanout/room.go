@@ -19,15 +19,15 @@ func (k *kept) announceRoom() {
 	}
 }
 
-// end makes outlets take all lines from now on: those for which the spool has no room go to the lists,
-// where Group.Rest finds them.
+// end makes outlets take all lines from now on: those for which the spool has no room go to the
+// lists, where Group.Rest finds them.
 func (k *kept) end() {
 	k.ending.Store(true)
 	k.announceRoom()
 }
 
-// watchRoom announces the room of the spool after it has refused lines, and that of lanes, until ctx
-// ends. Groups without keys announce theirs themselves.
+// watchRoom announces the room of the spool after it has refused lines, and that of lanes, until
+// ctx ends. Groups without keys announce theirs themselves.
 func (k *kept) watchRoom(ctx context.Context) {
 	ofLanes := func() <-chan struct{} { return nil }
 	if k.NewReplay != nil {
