@@ -52,6 +52,9 @@ const (
 	numClasses = 40
 )
 
+// Count returns the number of lines in b and of their bytes.
+func (b *Buffer) Count() Count { return Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))} }
+
 // ClassSize returns the capacity of a buffer of the given size: the next power of two, at least
 // 512.
 func ClassSize(size int) int {

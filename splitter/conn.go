@@ -170,7 +170,7 @@ func (c *conn) trySend(b *linebuf.Buffer) bool {
 	if o, ok := c.outlet.(KeyedOutlet); ok {
 		return c.offerKeyed(o, b)
 	}
-	n := countOf(b)
+	n := b.Count()
 	if !c.outlet.Offer(b) {
 		select {
 		case c.v.out <- b:
@@ -188,7 +188,7 @@ func (c *conn) sendWaiting(b *linebuf.Buffer) error {
 		return c.sendKeyed(o, b)
 	}
 	defer c.resume(c.holdUp())
-	n := countOf(b)
+	n := b.Count()
 	select {
 	case c.v.out <- b:
 		c.v.counters.queue(n)
@@ -202,14 +202,9 @@ func (c *conn) sendWaiting(b *linebuf.Buffer) error {
 // dropAtShutdown drops b, which no worker has taken. If b has receipts, their issuer still has the
 // lines.
 func (c *conn) dropAtShutdown(b *linebuf.Buffer) {
-	c.countDrop(intake.ReasonShutdown, countOf(b), nil)
+	c.countDrop(intake.ReasonShutdown, b.Count(), nil)
 	b.Forsake()
 	c.v.pool.Put(b)
-}
-
-// countOf counts the lines of b, which has another owner once it is sent.
-func countOf(b *linebuf.Buffer) linebuf.Count {
-	return linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
 }
 
 // finish ends the connection. A record that could have gone on ends with it. A last line without a

@@ -34,10 +34,10 @@ func (c *conn) flush() {
 
 // offerKeyed is trySend to a keyed outlet. It counts those lines that have left b.
 func (c *conn) offerKeyed(o KeyedOutlet, b *linebuf.Buffer) bool {
-	n := countOf(b)
+	n := b.Count()
 	done := o.Offer(b)
 	if !done {
-		n.Sub(countOf(b))
+		n.Sub(b.Count())
 	}
 	if dropped := o.TakeDropped(); dropped.Lines > 0 {
 		n.Sub(dropped)

@@ -156,7 +156,7 @@ func TestRule5DropOldestWithLinesInFlight(t *testing.T) {
 			if i == 2 || i == n/2 { // of a segment that is dropped later
 				b := r.next(0)
 				inFlight = append(inFlight, b)
-				held.Add(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))})
+				held.Add(b.Count())
 			}
 		}
 		s := r.Stats()

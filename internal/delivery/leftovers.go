@@ -26,7 +26,7 @@ func (s *Shared) Kept() linebuf.Count { return s.kept.Load() }
 // does nothing.
 func (s *Shared) Leave(b *linebuf.Buffer) {
 	if s.keep != nil {
-		n := linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
+		n := b.Count()
 		s.taken.Add(n)
 		s.handOver(b, n)
 	}

@@ -250,7 +250,7 @@ var groupMutants = []mutant{
 	{"a group that holds nothing else gets a buffer of any size", "../fanout/group.go",
 		"max(g.Budget, view.Memory())", "g.Budget"},
 	{"what a group does not get is counted", "../fanout/group.go",
-		"g.dropped.Add(linebuf.Count{Lines: uint64(view.Lines), Bytes: uint64(len(view.B))})", ""},
+		"g.dropped.Add(view.Count())", ""},
 	{"and gives its memory back", "../fanout/group.go",
 		"\tg.buffers.Put(view)", ""},
 	{"a required group that is behind holds up senders", "../fanout/fanout.go",

@@ -177,7 +177,7 @@ func (g *simGroups) handOver(x *groupSender) bool {
 	}
 	took := false
 	b := x.pending
-	lines := linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
+	lines := b.Count()
 	g.judged(0, func() {
 		select {
 		case g.lines <- b:
@@ -214,7 +214,7 @@ func (g *simGroups) read() *linebuf.Buffer {
 
 // offer offers a buffer to the outlet of a sender.
 func (g *simGroups) offer(to fanout.Outlet, b *linebuf.Buffer) (took bool) {
-	n, size := linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}, int64(cap(b.B))
+	n, size := b.Count(), int64(cap(b.B))
 	g.judged(size, func() {
 		if took = to.Offer(b); took {
 			g.sent.Add(n)

@@ -83,7 +83,7 @@ func (g *Group) overBudget(view *linebuf.Buffer) bool {
 
 // drop gives up a view in place of delivering it.
 func (g *Group) drop(view *linebuf.Buffer) {
-	g.dropped.Add(linebuf.Count{Lines: uint64(view.Lines), Bytes: uint64(len(view.B))})
+	g.dropped.Add(view.Count())
 	g.buffers.Put(view)
 	g.drops.Do(g.report)
 }

@@ -186,7 +186,7 @@ func (f *Fanout) shareKept(b *linebuf.Buffer, late linebuf.Groups, views []*line
 		signal(k.refused)
 		return nil
 	}
-	f.countSpilled(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}, late)
+	f.countSpilled(b.Count(), late)
 	first, n := len(views), len(f.groups)
 	views = f.buffers.Share(b, k.sharers, views)
 	k.Spool.Write(receipt, views[first+n])
@@ -225,7 +225,7 @@ func (f *Fanout) Keep(ctx context.Context, group int, b *linebuf.Buffer) {
 		f.buffers.Put(b)
 		return
 	}
-	n := linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
+	n := b.Count()
 	if !f.kept.append(ctx, b, 1<<group) {
 		f.kept.lost.Add(n)
 		f.buffers.Put(b)
@@ -255,7 +255,7 @@ func (f *Fanout) KeepRest(ctx context.Context) {
 			continue
 		}
 		for _, b := range g.Rest() {
-			g.spilled.Add(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}) // or is lost
+			g.spilled.Add(b.Count()) // or is lost
 			f.Keep(ctx, i, b)
 		}
 	}

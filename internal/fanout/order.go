@@ -113,7 +113,7 @@ func (f *Fanout) spill(b *linebuf.Buffer) bool {
 		signal(k.refused)
 		return false
 	}
-	f.countSpilled(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}, k.required)
+	f.countSpilled(b.Count(), k.required)
 	k.order.spill()
 	defer k.order.spilled(f)
 	k.Spool.Write(receipt, b)
@@ -125,7 +125,7 @@ func (f *Fanout) postpone(group int, view *linebuf.Buffer) {
 	order := &f.kept.order
 	order.spill()
 	defer order.spilled(f)
-	f.groups[group].spilled.Add(linebuf.Count{Lines: uint64(view.Lines), Bytes: uint64(len(view.B))})
+	f.groups[group].spilled.Add(view.Count())
 	view.Return(f.kept.Spool.Postpone)
 	f.buffers.Put(view)
 }

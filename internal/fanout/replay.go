@@ -49,12 +49,12 @@ func (f *Fanout) replay(soft, input context.Context, group int) {
 			continue
 		}
 		g.replaying.Store(true)
-		n := linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}
+		n := b.Count()
 		if to(soft, b) {
 			g.returned.Add(n)
 			continue
 		}
-		n.Sub(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))}) // lanes have taken a part
+		n.Sub(b.Count()) // lanes have taken a part
 		g.returned.Add(n)
 		b.Forsake()
 		f.buffers.Put(b)

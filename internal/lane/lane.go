@@ -243,7 +243,7 @@ func (q *queue) pop(limit int64) (b *linebuf.Buffer, wanted bool) {
 		q.buffers, q.head = q.buffers[:0], 0
 	}
 	q.mem -= b.Memory()
-	q.held.Sub(linebuf.Count{Lines: uint64(b.Lines), Bytes: uint64(len(b.B))})
+	q.held.Sub(b.Count())
 	q.lines.Add(int64(-b.Lines))
 	if !q.fullSince.IsZero() && q.mem <= limit/2 {
 		q.fullSince, wanted = time.Time{}, true
