@@ -105,7 +105,7 @@ func (s *Spool) nearEndLocked() {
 func (s *Spool) placeLocked(r *record, g *segment, pending linebuf.Groups) {
 	n := g.index.frames
 	r.segment, r.from, r.frames = g, n, 1
-	r.frame.sequence, r.offset = n, g.end
+	r.frame.sequence, r.frame.synced, r.offset = n, g.synced, g.end
 	g.index.grow(n+1, &s.chunks)
 	e := g.index.entry(n)
 	*e = entry{

@@ -94,7 +94,14 @@ func (h *diskHandle) failSync(r *rand.Rand) {
 	f.durable = resize(f.durable, len(shown)) // sizes are metadata, which the journal writes
 }
 
-func (h *diskHandle) Allocate(size int64) error { return h.setSize("fallocate", size) }
+func (h *diskHandle) Allocate(size int64) error {
+	has, err := h.Size()
+	if err != nil {
+		return err
+	}
+	return h.setSize("fallocate", max(size, has))
+}
+
 func (h *diskHandle) Truncate(size int64) error { return h.setSize("truncate", size) }
 
 func (h *diskHandle) setSize(op string, size int64) error {

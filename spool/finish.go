@@ -45,6 +45,7 @@ func (s *Spool) finish() {
 	s.mu.Unlock()
 	k.trim()
 	k.removeRetired()
+	k.removeSpare()
 }
 
 // writing reports whether a call of Append is writing.

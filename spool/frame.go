@@ -23,11 +23,14 @@ import (
 //	28  CRC32C of the lines
 //	32  time at which the lines were read, in nanoseconds since 1970
 //	40  key of the lines, see linebuf.Buffer.Key
-//	48  zeros
+//	48  number of frames at the beginning of the segment that were synced before this one was written
+//	52  zeros
 //	60  CRC32C of the 60 bytes before it
 //
 // Frames may be missing in between: a crash can leave out some that were reserved earlier than
-// others that are complete.
+// others that are complete. In their places, and behind the last frame, are zeros or bytes of the
+// segment that had the file before. What was synced before a later frame was written cannot be
+// missing: there such bytes are damage.
 const (
 	frameHeader = 64
 	frameAlign  = 64
@@ -47,6 +50,7 @@ type frame struct {
 	read     time.Time
 	key      uint64
 	checksum uint32 // of the lines
+	synced   uint32 // number of frames before it that are durable for certain: all up to this one
 }
 
 // extent returns the bytes that a frame with lines of the given length takes in its segment.
@@ -70,14 +74,14 @@ func (f *frame) encode(b *[frameHeader]byte, id uint64) {
 	binary.LittleEndian.PutUint32(b[28:], f.checksum)
 	binary.LittleEndian.PutUint64(b[32:], uint64(f.read.UnixNano()))
 	binary.LittleEndian.PutUint64(b[40:], f.key)
+	binary.LittleEndian.PutUint32(b[48:], f.synced)
 	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
 }
 
 // decodeFrame reads the header of a frame from the first bytes of b. It reports whether there is
 // one that belongs to the segment with the given short id.
 func decodeFrame(b []byte, id uint64) (frame, bool) {
-	if len(b) < frameHeader || binary.LittleEndian.Uint32(b) != frameMagic ||
-		binary.LittleEndian.Uint64(b[8:]) != id || checksum(b[:60]) != binary.LittleEndian.Uint32(b[60:]) {
+	if len(b) < frameHeader || !hasMagic(b) || shortID(b) != id || !isWhole(b) {
 		return frame{}, false
 	}
 	f := frame{
@@ -89,12 +93,18 @@ func decodeFrame(b []byte, id uint64) (frame, bool) {
 		read:     time.Unix(0, int64(binary.LittleEndian.Uint64(b[32:]))),
 		checksum: binary.LittleEndian.Uint32(b[28:]),
 		key:      binary.LittleEndian.Uint64(b[40:]),
+		synced:   binary.LittleEndian.Uint32(b[48:]),
 	}
 	if f.length == 0 || f.length > maxLength || f.framing >= framing.Auto {
 		return frame{}, false
 	}
 	return f, true
 }
+
+// hasMagic, shortID and isWhole are of the frameHeader bytes of the header of a frame.
+func hasMagic(b []byte) bool  { return binary.LittleEndian.Uint32(b) == frameMagic }
+func shortID(b []byte) uint64 { return binary.LittleEndian.Uint64(b[8:]) }
+func isWhole(b []byte) bool   { return checksum(b[:60]) == binary.LittleEndian.Uint32(b[60:]) }
 
 // count returns the lines of the frame and their bytes.
 func (f *frame) count() linebuf.Count {

@@ -41,7 +41,8 @@ type File interface {
 	// Sync makes what was written durable. After an error, nothing written since the last success
 	// is known to be durable.
 	Sync() error
-	// Allocate reserves disk space for a new file of size bytes, all of them zero.
+	// Allocate gives the file a size of at least size bytes, with disk space for all of them. The
+	// new ones are zero.
 	Allocate(size int64) error
 	// Truncate sets the size.
 	Truncate(size int64) error

@@ -17,6 +17,7 @@ import (
 //	28  number of the segment
 //	36  time of creation, in nanoseconds since 1970
 //	44  number of groups, and for each the length of its name and the name
+//	2040  flags: bit 0 is set if the file was used for an earlier segment
 //	2044  CRC32C of all bytes of the copy before it
 //
 // All numbers are little-endian. The magic, the version and the CRC stand at the same place in all
@@ -26,6 +27,8 @@ const (
 	headerCopy    = headerBlock / 2
 	headerVersion = 1
 	headerGroups  = 44 // offset of the number of groups
+	headerFlags   = headerCopy - 8
+	flagReused    = 1
 
 	// maxName is the length of the longest name of a group, in bytes: the names of maxGroups groups
 	// fit into a header.
@@ -49,6 +52,7 @@ type header struct {
 	number  uint64
 	created time.Time
 	groups  []string // names; their indices are the bits of frame.groups
+	reused  bool     // the file has bytes of an earlier segment where this one has no frames
 	damaged bool     // one of the two copies is not readable
 }
 
@@ -77,6 +81,9 @@ func (h *header) encode() []byte {
 	for _, name := range h.groups {
 		b[at] = byte(len(name))
 		at += 1 + copy(b[at+1:], name)
+	}
+	if h.reused {
+		binary.LittleEndian.PutUint32(b[headerFlags:], flagReused)
 	}
 	binary.LittleEndian.PutUint32(b[headerCopy-4:], crc32.Checksum(b[:headerCopy-4], castagnoli))
 	copy(b[headerCopy:], b[:headerCopy])
@@ -117,12 +124,13 @@ func decodeHeaderCopy(b []byte) (header, error) {
 		id:      segmentID(b[12:]),
 		number:  binary.LittleEndian.Uint64(b[28:]),
 		created: time.Unix(0, int64(binary.LittleEndian.Uint64(b[36:]))),
+		reused:  binary.LittleEndian.Uint32(b[headerFlags:])&flagReused != 0,
 	}
 	groups := int(binary.LittleEndian.Uint16(b[headerGroups:]))
 	if groups > maxGroups {
 		return header{}, errHeader
 	}
-	names := b[headerGroups+2 : headerCopy-4]
+	names := b[headerGroups+2 : headerFlags]
 	for range groups {
 		if len(names) == 0 || len(names) <= int(names[0]) {
 			return header{}, errHeader

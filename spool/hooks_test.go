@@ -16,6 +16,7 @@ type hookFS struct {
 	allocate func(name string) error
 	read     func(name string, offset int64, n int) error
 	openRead func(name string) error
+	syncDir  func() error
 
 	mu    sync.Mutex     // guards the fields below
 	syncs map[string]int // calls of Sync by name
@@ -61,6 +62,15 @@ func (f *hookFS) OpenRead(name string) (File, error) {
 	}
 	file, err := f.FS.OpenRead(name)
 	return f.wrap(name, file, err)
+}
+
+func (f *hookFS) SyncDir(dir string) error {
+	if f.syncDir != nil {
+		if err := f.syncDir(); err != nil {
+			return err
+		}
+	}
+	return f.FS.SyncDir(dir)
 }
 
 type hookFile struct {

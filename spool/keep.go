@@ -53,7 +53,7 @@ func (s *Spool) nextSizeLocked() int64 {
 }
 
 // fitsLocked reports whether the spool has room for a segment of size bytes.
-func (s *Spool) fitsLocked(size int64) bool { return size <= s.limit-s.bytes }
+func (s *Spool) fitsLocked(size int64) bool { return size <= s.limit-s.bytes+s.spare }
 
 // makeReady makes the next segment if there is none, and if Size has room for it. It returns false
 // if that has failed and is to be tried again.
@@ -78,9 +78,12 @@ func (k *keeper) makeReady() bool {
 		return false
 	}
 	k.number++
-	k.bytes += size
+	k.bytes += size - k.spare
 	g := &segment{size: size, end: headerBlock, scanned: true, loaded: true}
-	g.header = header{number: k.number, created: time.Now(), groups: slices.Clone(k.o.Groups)}
+	g.header = header{
+		number: k.number, created: time.Now(), groups: slices.Clone(k.o.Groups), reused: k.spare > 0,
+	}
+	k.spare = 0
 	g.bind(k.o.Groups)
 	k.mu.Unlock()
 
@@ -108,18 +111,16 @@ func (k *keeper) makeReady() bool {
 func (k *keeper) makeSegment(g *segment) error {
 	rand.Read(g.header.id[:])
 	name := k.path(segmentName(g.header.number))
-	f, err := k.fs.Create(name)
+	made, open := name, k.fs.Create
+	if g.header.reused {
+		made, open = k.path(spareName), k.fs.Open
+	}
+	f, err := open(made)
 	if err == nil {
 		g.file = f
-		if err = f.Allocate(g.size); err == nil {
-			if _, err = f.Writev(0, [][]byte{g.header.encode()}); err != nil {
-				k.faults.writes.Add(1)
-			}
-		}
-		if err == nil {
-			if err = f.Sync(); err != nil {
-				k.faults.syncs.Add(1)
-			}
+		err = k.prepare(g)
+		if err == nil && made != name {
+			err = k.fs.Rename(made, name)
 		}
 		if err == nil {
 			err = k.fs.SyncDir(k.o.Dir)
@@ -130,9 +131,28 @@ func (k *keeper) makeSegment(g *segment) error {
 		}
 	}
 	if err != nil {
+		if made != name {
+			k.fs.Remove(made)
+		}
 		k.fault("make", "could not make a segment", err, g)
 	}
 	return err
+}
+
+// prepare gives the file of a segment its size and its header.
+func (k *keeper) prepare(g *segment) error {
+	if err := g.file.Allocate(g.size); err != nil {
+		return err
+	}
+	if _, err := g.file.Writev(0, [][]byte{g.header.encode()}); err != nil {
+		k.faults.writes.Add(1)
+		return err
+	}
+	if err := g.file.Sync(); err != nil {
+		k.faults.syncs.Add(1)
+		return err
+	}
+	return nil
 }
 
 // retireReadyLocked has the segment that was made ahead removed.

@@ -77,6 +77,7 @@ func (o *offline) readKept(r *Report, file File, name string, entry Entry, visit
 	}
 	r.QuarantinedBytes += entry.Size // most of its lines are delivered, which is not known of any
 	scan := newScanner(file, h.id.short(), entry.Size)
+	scan.reused = h.reused
 	for {
 		f, at, ok := scan.frame()
 		if !ok {

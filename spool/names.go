@@ -13,6 +13,7 @@ import (
 const (
 	lockName       = "lock"
 	quarantineName = "quarantine"
+	spareName      = "spare"
 	segmentSuffix  = ".seg"
 	doneSuffix     = ".done"
 )

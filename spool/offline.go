@@ -171,6 +171,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 	}
 	r.Segments = append(r.Segments, SegmentReport{Name: h.name, Bytes: h.size, Created: h.header.created, Groups: h.header.groups})
 	scan := newScanner(file, h.header.id.short(), h.size)
+	scan.reused = h.header.reused
 	scan.damage = func(from, to int64) {
 		r.addFault(h.name, "bytes %d to %d belong to no frame: a crash has cut one off, or they are damaged", from, to)
 	}

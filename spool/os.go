@@ -66,6 +66,15 @@ func openFile(name string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
+// extend makes the file size bytes long unless it is longer. It takes no disk space.
+func (f osFile) extend(size int64) error {
+	has, err := f.Size()
+	if err != nil || has >= size {
+		return err
+	}
+	return f.Truncate(size)
+}
+
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -78,7 +78,7 @@ func (f osFile) Allocate(size int64) error {
 		case err == unix.EINTR:
 			continue
 		case errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS):
-			return f.Truncate(size)
+			return f.extend(size)
 		case err != nil:
 			return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 		}

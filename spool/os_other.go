@@ -20,4 +20,4 @@ func (f osFile) Writev(offset int64, parts [][]byte) (int, error) {
 }
 
 // Allocate sets the size: disk space is taken as the file is written.
-func (f osFile) Allocate(size int64) error { return f.Truncate(size) }
+func (f osFile) Allocate(size int64) error { return f.extend(size) }

@@ -172,7 +172,7 @@ const maxDamage = 1000
 // scanFrames fills the index. Each frame is pending for all of its groups, confirmed or not.
 func (l *loader) scanFrames(g *segment, f *found) error {
 	c := newScanner(f.file, f.header.id.short(), g.size)
-	c.quit = l.quit
+	c.quit, c.reused = l.quit, f.header.reused
 	f.end = headerBlock
 	c.damage = func(from, to int64) {
 		f.end = to

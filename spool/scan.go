@@ -22,8 +22,11 @@ type scanner struct {
 	next uint32 // lowest sequence number that the next frame can have
 
 	// damage is called with the places of bytes that are neither in a frame nor zero, in order; may
-	// be nil. Nothing is known of their content.
+	// be nil. Nothing is known of their content. If reused is set, they count only where a frame
+	// was synced, and where they look like the damaged header of one: others may be of an earlier
+	// segment.
 	damage func(from, to int64)
+	reused bool // the file had an earlier segment
 
 	quit    <-chan struct{} // ends the scan once it is closed; may be nil
 	stopped bool            // it has
@@ -31,11 +34,24 @@ type scanner struct {
 	unreadable int64 // bytes that could not be read
 	err        error // of the first of these
 
-	window    []byte // the bytes from offset start on
-	start     int64
-	buffer    []byte
-	odd, past int64 // begin and end of bytes that belong to no frame; equal if there are none
+	window   []byte // the bytes from offset start on
+	start    int64
+	buffer   []byte
+	gap      gap    // behind the last frame
+	doubtful []gap  // earlier gaps with bytes that may be of an earlier segment
+	synced   uint32 // highest frame.synced so far
 }
+
+// gap is a place where there is no frame.
+type gap struct {
+	from, past int64  // begin and end of bytes that are not zero; equal if there are none
+	next       uint32 // lowest sequence number of a frame that can be missing
+	damaged    bool   // a part cannot be read, or looks like the damaged header of a frame
+}
+
+// maxDoubtful is the most gaps with bytes that may be of an earlier segment. A crash leaves one for
+// each write that was under way.
+const maxDoubtful = 4096
 
 // newScanner returns a scanner for a segment file of size bytes.
 func newScanner(file io.ReaderAt, id uint64, size int64) *scanner {
@@ -57,33 +73,59 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 		f, ok := decodeFrame(b, c.id)
 		if ok && f.sequence >= c.next && int64(f.sequence) <= (c.at-headerBlock)/extent(1) {
 			at = c.at
-			c.report()
+			c.synced = max(c.synced, f.synced)
+			c.endGap()
 			c.at, c.next = at+extent(int(f.length)), f.sequence+1
 			return f, at, true
 		}
 		if len(b) < frameAlign || [frameAlign]byte(b) != [frameAlign]byte{} {
+			c.gap.damaged = c.gap.damaged || c.looksDamaged(b)
 			c.mark(min(c.at+frameAlign, c.size))
 		}
 		c.at += frameAlign
 	}
-	c.report()
+	c.endGap()
 	return frame{}, 0, false
 }
 
-// mark counts the bytes from c.at on to an offset as odd.
-func (c *scanner) mark(to int64) {
-	if c.odd == c.past {
-		c.odd = c.at
+// looksDamaged reports whether b, at a place where there is no frame, looks like the damaged header
+// of one. Headers of earlier segments are whole, unless frames of this one cover a part of them:
+// then they begin within such a frame.
+func (c *scanner) looksDamaged(b []byte) bool {
+	if len(b) < frameHeader {
+		return false
 	}
-	c.past = to
+	first := c.gap.from == c.gap.past
+	return shortID(b) == c.id || first && hasMagic(b) && !isWhole(b)
 }
 
-// report passes the odd bytes before c.at to damage.
-func (c *scanner) report() {
-	if c.odd != c.past && c.damage != nil {
-		c.damage(c.odd, c.past)
+// mark counts the bytes from c.at on to an offset as not zero.
+func (c *scanner) mark(to int64) {
+	if c.gap.from == c.gap.past {
+		c.gap.from = c.at
 	}
-	c.odd, c.past = 0, 0
+	c.gap.past = to
+}
+
+// allDamage reports whether all gaps so far are damage: with the last one those before it, so that
+// they come in order.
+func (c *scanner) allDamage() bool {
+	return !c.reused || c.gap.damaged || len(c.doubtful) > maxDoubtful
+}
+
+// endGap passes the bytes of gaps that are damage by now to damage, and keeps those that may be.
+func (c *scanner) endGap() {
+	c.gap.next = c.next
+	if c.gap.from != c.gap.past {
+		c.doubtful = append(c.doubtful, c.gap)
+	}
+	for len(c.doubtful) > 0 && (c.allDamage() || c.doubtful[0].next < c.synced) {
+		if c.damage != nil {
+			c.damage(c.doubtful[0].from, c.doubtful[0].past)
+		}
+		c.doubtful = c.doubtful[1:]
+	}
+	c.gap = gap{}
 }
 
 // peek returns the bytes from c.at on, at least frameAlign unless the file ends, or none if they
@@ -124,6 +166,7 @@ func (c *scanner) read(n int) int64 {
 // skipUnreadable goes to the end of a page that cannot be read.
 func (c *scanner) skipUnreadable() {
 	to := min((c.at+scanPage)&^(scanPage-1), c.size)
+	c.gap.damaged = true
 	c.mark(to)
 	c.unreadable += to - c.at
 	c.at = to

@@ -16,10 +16,11 @@ type segment struct {
 	unread  bool                      // the header could not be read yet
 	tries   int                       // scans that have failed; only the loader uses it
 
-	file   File  // nil: not open
-	done   File  // the file of confirmations; nil: not open
-	size   int64 // of the file
-	end    int64 // offset behind the last frame that was reserved
+	file   File   // nil: not open
+	done   File   // the file of confirmations; nil: not open
+	size   int64  // of the file
+	end    int64  // offset behind the last frame that was reserved
+	synced uint32 // number of frames that are durable for certain: all up to some
 	index  index
 	loaded bool // index is complete, and file is open
 
@@ -37,6 +38,7 @@ type segment struct {
 
 	written  []*record // whose sync has not begun
 	syncing  []*record // whose sync is under way
+	toSynced uint32    // synced once that has succeeded
 	ordered  bool      // written is in the order of its frames, after a failure
 	unsynced bool      // bytes of the file of confirmations are written and not synced
 

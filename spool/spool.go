@@ -3,7 +3,7 @@
 //
 //	Append ──▶ segment files ──▶ Next ──▶ buffers with receipts
 //	  │          ▲   ▲   ▲                        │
-//	  │          │   │   └─ keeper: makes segments ahead, removes those that are confirmed
+//	  │          │   │   └─ keeper: makes segments ahead, removes or reuses those that are confirmed
 //	  │          │   └───── loader: finds the frames of earlier segments
 //	  │          └───────── syncer: makes writes durable, repeats them after a fault
 //	  └─▶ receipts ──────▶ confirmer ──▶ files of confirmations
@@ -48,6 +48,7 @@ type Spool struct {
 	loaded   []*segment // with an index in memory, those that are gone by now included
 	active   *segment   // Append writes into it; nil: there is none at the moment
 	ready    *segment   // made ahead, to become active; nil: not yet made
+	spare    int64      // bytes of the file that the next segment takes over; 0: there is none
 	wasteful []*segment // with disk space that they do not use
 	retired  []*segment // to be removed
 	number   uint64     // of the last segment that was made

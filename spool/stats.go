@@ -10,7 +10,7 @@ import (
 type Stats struct {
 	Dir       string
 	Limit     int64 // Options.Size
-	Bytes     int64 // of all segment files
+	Bytes     int64 // of all segment files, and of the spare one
 	Segments  int
 	Unscanned int64 // bytes of segments of earlier runs whose lines are not counted yet
 	Skipped   int   // segments that cannot be opened at the moment: others go first, and their lines wait

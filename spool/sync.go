@@ -80,6 +80,9 @@ func (y *syncer) sync() {
 		if !g.failed {
 			g.syncing, g.written = g.written, g.syncing[:0]
 			g.pins++
+			if g.writers == 0 {
+				g.toSynced = g.index.frames
+			}
 		}
 	}
 	y.mu.Unlock()
@@ -119,6 +122,7 @@ func (y *syncer) syncSegment(g *segment) {
 // syncedLocked lets go of the buffers of the frames whose sync has succeeded. It gives up the lock
 // from time to time.
 func (y *syncer) syncedLocked(g *segment) {
+	g.synced = g.toSynced
 	const atOnce = 256
 	for i, r := range g.syncing {
 		if i%atOnce == atOnce-1 {
