@@ -16,7 +16,6 @@ import (
 const (
 	smallMemory     = 16 * humanize.MiByte
 	smallMemoryFlag = "16MiB"
-	mostResident    = 6 * smallMemory // of the process, which also has code, stacks and garbage
 )
 
 // What senders send at full speed while all targets are down.
@@ -68,7 +67,7 @@ func (s *stage) checkMemory(c counts) {
 	if c.memory > smallMemory {
 		s.fail(Failed, "lines take %s of memory, and -memory is %s", humanize.IBytes(c.memory), smallMemoryFlag)
 	}
-	if n := s.peak.max(); n > mostResident {
+	if n := s.peak.max(); n > residentFactor*smallMemory {
 		s.fail(Failed, "the proxy has used %s of memory, and -memory is %s", humanize.IBytes(uint64(n)), smallMemoryFlag)
 	}
 }
