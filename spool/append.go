@@ -105,7 +105,7 @@ func (s *Spool) nearEndLocked() {
 func (s *Spool) placeLocked(r *record, g *segment, pending linebuf.Groups) {
 	n := g.index.frames
 	r.segment, r.from, r.frames = g, n, 1
-	r.frame.sequence, r.frame.synced, r.offset = n, g.synced, g.end
+	r.frame.segment, r.frame.sequence, r.frame.synced, r.offset = g.header.number, n, g.synced, g.end
 	g.index.grow(n+1, &s.chunks)
 	e := g.index.entry(n)
 	*e = entry{
@@ -204,7 +204,7 @@ func (s *Spool) countLocked(r *record) {
 // writtenLocked queues r for the next sync.
 func (s *Spool) writtenLocked(r *record) {
 	g := r.segment
-	r.queued = true
+	r.queued, r.wrote = true, time.Now()
 	g.written = append(g.written, r)
 	switch {
 	case g.failed:
@@ -214,7 +214,7 @@ func (s *Spool) writtenLocked(r *record) {
 		s.toSync = append(s.toSync, g)
 	}
 	if s.unsynced.IsZero() {
-		s.unsynced = time.Now()
+		s.unsynced = r.wrote
 		wake(s.wakeSyncer)
 	}
 	if s.held >= s.o.Hold/2 {

@@ -66,6 +66,22 @@ func (f *diskFile) noteWrite(at int64, end int) {
 	}
 }
 
+func (h *diskHandle) WriteSynced(at int64, parts [][]byte) error {
+	n, err := h.Writev(at, parts)
+	if err != nil {
+		return err
+	}
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	f := h.file
+	f.durable = resize(f.durable, max(len(f.durable), int(at)+n))
+	copy(f.durable[at:], f.live[at:int(at)+n])
+	for sector := at / sectorSize; sector < (at+int64(n))/sectorSize; sector++ { // whole ones
+		delete(f.versions, sector)
+	}
+	return nil
+}
+
 func (h *diskHandle) Sync() error {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()

@@ -178,6 +178,16 @@ func (f *faultyFile) Writev(at int64, parts [][]byte) (int, error) {
 	return n, &fs.PathError{Op: opWrite, Path: f.name, Err: one.err}
 }
 
+func (f *faultyFile) WriteSynced(at int64, parts [][]byte) error {
+	if _, err := f.Writev(at, parts); err != nil {
+		return err
+	}
+	if one := f.fs.meet(opSync, f.name); one != nil {
+		return &fs.PathError{Op: opSync, Path: f.name, Err: one.err}
+	}
+	return f.File.WriteSynced(at, parts)
+}
+
 func (f *faultyFile) Sync() error {
 	one := f.fs.meet(opSync, f.name)
 	if one == nil {

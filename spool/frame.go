@@ -24,7 +24,7 @@ import (
 //	32  time at which the lines were read, in nanoseconds since 1970
 //	40  key of the lines, see linebuf.Buffer.Key
 //	48  number of frames at the beginning of the segment that were synced before this one was written
-//	52  zeros
+//	52  number of the segment
 //	60  CRC32C of the 60 bytes before it
 //
 // Frames may be missing in between: a crash can leave out some that were reserved earlier than
@@ -51,6 +51,7 @@ type frame struct {
 	key      uint64
 	checksum uint32 // of the lines
 	synced   uint32 // number of frames before it that are durable for certain: all up to this one
+	segment  uint64 // number of its segment; 0 in files of versions that did not write it
 }
 
 // extent returns the bytes that a frame with lines of the given length takes in its segment.
@@ -75,6 +76,7 @@ func (f *frame) encode(b *[frameHeader]byte, id uint64) {
 	binary.LittleEndian.PutUint64(b[32:], uint64(f.read.UnixNano()))
 	binary.LittleEndian.PutUint64(b[40:], f.key)
 	binary.LittleEndian.PutUint32(b[48:], f.synced)
+	binary.LittleEndian.PutUint64(b[52:], f.segment)
 	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
 }
 
@@ -94,6 +96,7 @@ func decodeFrame(b []byte, id uint64) (frame, bool) {
 		checksum: binary.LittleEndian.Uint32(b[28:]),
 		key:      binary.LittleEndian.Uint64(b[40:]),
 		synced:   binary.LittleEndian.Uint32(b[48:]),
+		segment:  segmentNumber(b),
 	}
 	if f.length == 0 || f.length > maxLength || f.framing >= framing.Auto {
 		return frame{}, false
@@ -101,10 +104,11 @@ func decodeFrame(b []byte, id uint64) (frame, bool) {
 	return f, true
 }
 
-// hasMagic, shortID and isWhole are of the frameHeader bytes of the header of a frame.
-func hasMagic(b []byte) bool  { return binary.LittleEndian.Uint32(b) == frameMagic }
-func shortID(b []byte) uint64 { return binary.LittleEndian.Uint64(b[8:]) }
-func isWhole(b []byte) bool   { return checksum(b[:60]) == binary.LittleEndian.Uint32(b[60:]) }
+// These are of the frameHeader bytes of the header of a frame.
+func hasMagic(b []byte) bool        { return binary.LittleEndian.Uint32(b) == frameMagic }
+func shortID(b []byte) uint64       { return binary.LittleEndian.Uint64(b[8:]) }
+func segmentNumber(b []byte) uint64 { return binary.LittleEndian.Uint64(b[52:]) }
+func isWhole(b []byte) bool         { return checksum(b[:60]) == binary.LittleEndian.Uint32(b[60:]) }
 
 // count returns the lines of the frame and their bytes.
 func (f *frame) count() linebuf.Count {

@@ -38,6 +38,9 @@ type File interface {
 	// Writev writes the parts one behind the other at an offset. It returns the number of bytes
 	// written, and an error unless that is all of them. It keeps no reference to the parts.
 	Writev(offset int64, parts [][]byte) (int, error)
+	// WriteSynced is Writev that makes durable what it writes, and not necessarily what was written
+	// before.
+	WriteSynced(offset int64, parts [][]byte) error
 	// Sync makes what was written durable. After an error, nothing written since the last success
 	// is known to be durable.
 	Sync() error

@@ -88,6 +88,18 @@ func (f *hookFile) Writev(offset int64, parts [][]byte) (int, error) {
 	return f.File.Writev(offset, parts)
 }
 
+func (f *hookFile) WriteSynced(offset int64, parts [][]byte) error {
+	if _, err := f.Writev(offset, parts); err != nil {
+		return err
+	}
+	if f.fs.sync != nil {
+		if err := f.fs.sync(f.name); err != nil {
+			return err
+		}
+	}
+	return f.File.WriteSynced(offset, parts)
+}
+
 func (f *hookFile) Sync() error {
 	f.fs.mu.Lock()
 	f.fs.syncs[f.name]++

@@ -144,15 +144,11 @@ func (k *keeper) prepare(g *segment) error {
 	if err := g.file.Allocate(g.size); err != nil {
 		return err
 	}
-	if _, err := g.file.Writev(0, [][]byte{g.header.encode()}); err != nil {
+	err := g.file.WriteSynced(0, [][]byte{g.header.encode()})
+	if err != nil {
 		k.faults.writes.Add(1)
-		return err
 	}
-	if err := g.file.Sync(); err != nil {
-		k.faults.syncs.Add(1)
-		return err
-	}
-	return nil
+	return err
 }
 
 // retireReadyLocked has the segment that was made ahead removed.

@@ -76,8 +76,7 @@ func (o *offline) readKept(r *Report, file File, name string, entry Entry, visit
 		return visit(&kept{stored: one, whole: true})
 	}
 	r.QuarantinedBytes += entry.Size // most of its lines are delivered, which is not known of any
-	scan := newScanner(file, h.id.short(), entry.Size)
-	scan.reused = h.reused
+	scan := newScanner(file, &h, entry.Size)
 	for {
 		f, at, ok := scan.frame()
 		if !ok {

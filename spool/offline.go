@@ -133,7 +133,7 @@ func (o *offline) openSegment(r *Report, h *headed) File {
 // guessHeader makes up for the header of a segment that cannot be read: the first frame tells the
 // id, and all lines go to all groups.
 func (h *headed) guessHeader(r *Report, file File) {
-	id, ok := findID(file, h.size)
+	id, ok := findID(file, h.number, h.size)
 	if !ok {
 		block := make([]byte, headerBlock)
 		if n, _ := file.ReadAt(block, 0); len(bytes.TrimLeft(block[:n], "\x00")) > 0 {
@@ -145,6 +145,7 @@ func (h *headed) guessHeader(r *Report, file File) {
 	if len(r.Groups) == 0 {
 		r.group("main")
 	}
+	h.header.number, h.header.reused = h.number, true // or may be
 	binary.LittleEndian.PutUint64(h.header.id[:], id)
 	for _, g := range r.Groups[:min(len(r.Groups), maxGroups)] {
 		h.header.groups = append(h.header.groups, g.Name)
@@ -170,8 +171,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 		defer done.close()
 	}
 	r.Segments = append(r.Segments, SegmentReport{Name: h.name, Bytes: h.size, Created: h.header.created, Groups: h.header.groups})
-	scan := newScanner(file, h.header.id.short(), h.size)
-	scan.reused = h.header.reused
+	scan := newScanner(file, &h.header, h.size)
 	scan.damage = func(from, to int64) {
 		r.addFault(h.name, "bytes %d to %d belong to no frame: a crash has cut one off, or they are damaged", from, to)
 	}

@@ -14,7 +14,7 @@ import (
 type Options struct {
 	Dir        string        // made with its parents if it is missing, with mode 0700
 	Size       int64         // limit of all segment files, in bytes; at least MinSize
-	Segment    int64         // bytes of a segment; 0: 128 MiB, or an eighth of Size if that is less
+	Segment    int64         // bytes of a segment; 0: 64 MiB, or an eighth of Size if that is less
 	Sync       time.Duration // longest time from a write to the start of its sync; 0: at once
 	DropOldest bool          // drops the oldest lines when Size is used up
 	// Groups are the names of the groups of targets, whose indices are the bits of linebuf.Groups:
@@ -35,7 +35,7 @@ type Options struct {
 type Observer interface{ Observe(float64) }
 
 const (
-	defaultSegment = 128 << 20
+	defaultSegment = 64 << 20
 	defaultHold    = 16 << 20
 
 	// MinSize is the lowest Options.Size: eight segments of the smallest size.

@@ -66,6 +66,14 @@ func openFile(name string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
+// writeAndSync is WriteSynced by two system calls.
+func (f osFile) writeAndSync(offset int64, parts [][]byte) error {
+	if _, err := f.Writev(offset, parts); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 // extend makes the file size bytes long unless it is longer. It takes no disk space.
 func (f osFile) extend(size int64) error {
 	has, err := f.Size()

@@ -35,6 +35,27 @@ func (f osFile) pwritev(parts [][]byte, offset int64) (int, error) {
 	}
 }
 
+// WriteSynced calls pwritev2(2) with RWF_DSYNC, or Writev and Sync where the file system cannot do
+// that or has taken only a part.
+func (f osFile) WriteSynced(offset int64, parts [][]byte) error {
+	total := 0
+	for _, p := range parts {
+		total += len(p)
+	}
+	for {
+		n, err := unix.Pwritev2(int(f.Fd()), parts, offset, unix.RWF_DSYNC)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == nil && n == total:
+			return nil
+		case err == nil || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS):
+			return f.writeAndSync(offset, parts)
+		}
+		return &os.PathError{Op: "pwritev2", Path: f.Name(), Err: err}
+	}
+}
+
 // writeRest writes what follows the first n bytes of the parts.
 func (f osFile) writeRest(offset int64, parts [][]byte, n int) (int, error) {
 	skip := n

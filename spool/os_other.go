@@ -19,5 +19,8 @@ func (f osFile) Writev(offset int64, parts [][]byte) (int, error) {
 	return n, nil
 }
 
+// WriteSynced calls Writev and Sync.
+func (f osFile) WriteSynced(offset int64, parts [][]byte) error { return f.writeAndSync(offset, parts) }
+
 // Allocate sets the size: disk space is taken as the file is written.
 func (f osFile) Allocate(size int64) error { return f.extend(size) }

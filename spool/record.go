@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"time"
 	"unsafe"
 
 	"linesplit/linebuf"
@@ -20,6 +21,7 @@ type record struct {
 	out     linebuf.Groups // groups whose workers have the lines
 	waiting linebuf.Groups // groups that read the lines back once they are synced
 	queued  bool           // it is in segment.written or segment.syncing, or is being written again
+	wrote   time.Time      // when it was put into segment.written
 	stale   bool           // buffers may still point to it: it is not used again
 
 	// Of a frame that Append writes:
@@ -95,6 +97,9 @@ func (r *record) Released(_ *linebuf.Receipt, group int) {
 	}
 	b := s.unneededLocked(r)
 	s.releaseRecordLocked(r)
+	if g.left.frames == 0 && !g.active {
+		s.dropConfirmedLocked(g) // so that its file is free at once
+	}
 	s.mu.Unlock()
 	if b != nil {
 		s.o.Buffers.Put(b)

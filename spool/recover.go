@@ -154,14 +154,14 @@ func (l *loader) shortenEarlier(g *segment, end int64) {
 // recoverHeader makes up for the lost header of a segment: the first frame tells the first bytes of
 // the id, and all frames go to all groups.
 func (l *loader) recoverHeader(g *segment, f *found) {
-	id, ok := findID(f.file, g.size)
+	id, ok := findID(f.file, g.header.number, g.size)
 	if !ok {
 		return // no frames; what else is there is damage
 	}
 	for i := range 8 {
 		f.header.id[i] = byte(id >> (8 * i))
 	}
-	f.header.groups = l.o.Groups
+	f.header.groups, f.header.reused = l.o.Groups, true // or may be
 	l.fault("header", "a segment has no readable header: all of its lines go to all groups", nil, g)
 }
 
@@ -171,13 +171,14 @@ const maxDamage = 1000
 
 // scanFrames fills the index. Each frame is pending for all of its groups, confirmed or not.
 func (l *loader) scanFrames(g *segment, f *found) error {
-	c := newScanner(f.file, f.header.id.short(), g.size)
-	c.quit, c.reused = l.quit, f.header.reused
+	c := newScanner(f.file, &f.header, g.size)
+	c.quit = l.quit
 	f.end = headerBlock
 	c.damage = func(from, to int64) {
-		f.end = to
+		f.end = max(f.end, to)
 		if n := len(f.damage); n == maxDamage {
-			f.damage[n-1][1] = to
+			f.damage[n-1][0] = min(f.damage[n-1][0], from)
+			f.damage[n-1][1] = max(f.damage[n-1][1], to)
 			return
 		}
 		f.damage = append(f.damage, [2]int64{from, to})

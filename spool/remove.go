@@ -153,6 +153,12 @@ func remove(fsys FS, name string) error {
 // earlier run.
 func (k *keeper) removeOrphans() {
 	k.removeSpare()
+	if len(k.orphans) > 0 { // the segments must not come back without them
+		if err := k.fs.SyncDir(k.o.Dir); err != nil {
+			k.fault("remove", "could not remove files of confirmations", err, nil)
+			return
+		}
+	}
 	for _, number := range k.orphans {
 		if err := remove(k.fs, k.path(doneName(number))); err != nil {
 			k.fault("remove", "could not remove a file of confirmations", err, nil)

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,7 +105,7 @@ func (r *rig) newest() uint64 {
 // for the bytes of the earlier segment.
 func TestDamageAtEveryOffsetOfUsedFile(t *testing.T) {
 	old := newImage()
-	old.header.id = segmentID{99}
+	old.header.id, old.header.number = segmentID{99}, 5
 	for range 20 {
 		old.frame(strings.Repeat("an old line\n", 17))
 	}
@@ -131,8 +130,10 @@ func TestDamageAtEveryOffsetOfUsedFile(t *testing.T) {
 				good++
 			}
 		}
-		if len(frames) < 8 && len(damage) == 0 {
-			t.Fatalf("byte %d: a frame is missing, and nothing is noticed", offset)
+		if missing := len(frames) < 8; missing != (len(damage) == 1) {
+			t.Fatalf("byte %d: %d frames, and damage at %v", offset, len(frames), damage)
+		} else if missing && damage[0][1]-damage[0][0] > 2*extent(220) {
+			t.Fatalf("byte %d: all of %v is taken for damage", offset, damage)
 		}
 		if good < 7 {
 			t.Fatalf("byte %d: %d frames of 8", offset, good)
@@ -142,29 +143,29 @@ func TestDamageAtEveryOffsetOfUsedFile(t *testing.T) {
 
 // Where a frame was synced, anything else is damage, even if it looks like an earlier segment.
 func TestMissingFrameThatWasSyncedIsDamage(t *testing.T) {
-	for _, synced := range []uint32{1, 2} {
-		i := newImage()
-		i.frame(numbered(0, 10))
-		from := len(i.b)
-		i.hole(200)
-		copy(i.b[from:], "bytes of an earlier segment")
-		past := len(i.b)
-		i.synced = synced
-		i.frame(numbered(20, 30))
-		frames, damage := scanUsed(i.b, i.header.id.short())
-		if len(frames) != 2 {
-			t.Fatalf("found %d frames", len(frames))
-		}
-		if noticed := len(damage) == 1 && damage[0][0] == int64(from) && damage[0][1] < int64(past); noticed != (synced == 2) {
-			t.Errorf("%d frames were synced: damage at %v", synced, damage)
+	for _, left := range []string{"bytes of an earlier segment", ""} {
+		for _, synced := range []uint32{1, 2} {
+			i := newImage()
+			i.frame(numbered(0, 10))
+			hole := [2]int64{int64(len(i.b))}
+			i.hole(200)
+			copy(i.b[hole[0]:], left)
+			hole[1] = int64(len(i.b))
+			i.synced = synced
+			i.frame(numbered(20, 30))
+			frames, damage := scanUsed(i.b, i.header.id.short())
+			if len(frames) != 2 {
+				t.Fatalf("found %d frames", len(frames))
+			}
+			if noticed := slices.Equal(damage, [][2]int64{hole}); noticed != (synced == 2) {
+				t.Errorf("%q is left, %d frames were synced: damage at %v", left, synced, damage)
+			}
 		}
 	}
 }
 
 func scanUsed(b []byte, id uint64) (frames []scannedFrame, damage [][2]int64) {
-	c := newScanner(bytes.NewReader(b), id, int64(len(b)))
-	c.reused = true
-	return scanWith(c, b)
+	return scanFile(b, id, true)
 }
 
 // The name of a removed segment may come back after a power loss if the directory was not synced.

@@ -296,6 +296,11 @@ func fast(f File, err error) (File, error) {
 
 func (fastFile) Sync() error { return nil }
 
+func (f fastFile) WriteSynced(offset int64, parts [][]byte) error {
+	_, err := f.Writev(offset, parts)
+	return err
+}
+
 func (f fastFile) Allocate(n int64) error { return f.Truncate(n) }
 
 // behind reports whether lines wait for a group, or may.

@@ -15,16 +15,17 @@ const (
 // scanner finds the frames of a segment, in order, by their headers alone. Where there is no frame
 // it goes on at the next place at which one can begin.
 type scanner struct {
-	file io.ReaderAt
-	id   uint64 // short id of the segment
-	size int64  // of the file
-	at   int64  // where the next frame is looked for
-	next uint32 // lowest sequence number that the next frame can have
+	file   io.ReaderAt
+	id     uint64 // short id of the segment
+	number uint64 // of the segment
+	size   int64  // of the file
+	at     int64  // where the next frame is looked for
+	next   uint32 // lowest sequence number that the next frame can have
 
-	// damage is called with the places of bytes that are neither in a frame nor zero, in order; may
-	// be nil. Nothing is known of their content. If reused is set, they count only where a frame
-	// was synced, and where they look like the damaged header of one: others may be of an earlier
-	// segment.
+	// damage is called with the places of bytes that are neither in a frame nor zero; may be nil.
+	// Nothing is known of their content. If reused is set, they count only where a frame was
+	// synced, from what looks like the damaged header of one, and where they cannot be read: others
+	// may be of an earlier segment.
 	damage func(from, to int64)
 	reused bool // the file had an earlier segment
 
@@ -38,29 +39,32 @@ type scanner struct {
 	start    int64
 	buffer   []byte
 	gap      gap    // behind the last frame
-	doubtful []gap  // earlier gaps with bytes that may be of an earlier segment
+	doubtful []gap  // earlier ones with bytes that may be of an earlier segment
 	synced   uint32 // highest frame.synced so far
 }
 
-// gap is a place where there is no frame.
+// gap is a place without frames, or a part of one.
 type gap struct {
 	from, past int64  // begin and end of bytes that are not zero; equal if there are none
 	next       uint32 // lowest sequence number of a frame that can be missing
-	damaged    bool   // a part cannot be read, or looks like the damaged header of a frame
+	damaged    bool   // it cannot be read, or begins with the damaged header of a frame
 }
 
 // maxDoubtful is the most gaps with bytes that may be of an earlier segment. A crash leaves one for
 // each write that was under way.
 const maxDoubtful = 4096
 
-// newScanner returns a scanner for a segment file of size bytes.
-func newScanner(file io.ReaderAt, id uint64, size int64) *scanner {
-	return &scanner{file: file, id: id, size: size, at: headerBlock, buffer: make([]byte, scanAhead)}
+// newScanner returns a scanner for a segment file of size bytes. Of the header it uses the id, the
+// number and whether the file had an earlier segment.
+func newScanner(file io.ReaderAt, h *header, size int64) *scanner {
+	return &scanner{file: file, id: h.id.short(), number: h.number, reused: h.reused, size: size, at: headerBlock,
+		buffer: make([]byte, scanAhead)}
 }
 
 // frame returns the header of the next frame and the offset at which it begins, or false behind the
 // last one. The lines of the frame may go beyond the end of the file.
 func (c *scanner) frame() (f frame, at int64, ok bool) {
+	begin := c.at
 	for c.at < c.size {
 		b := c.peek()
 		if c.stopped {
@@ -74,12 +78,15 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 		if ok && f.sequence >= c.next && int64(f.sequence) <= (c.at-headerBlock)/extent(1) {
 			at = c.at
 			c.synced = max(c.synced, f.synced)
+			if c.next < min(f.sequence, c.synced) { // even if all is zero
+				c.gap.from, c.gap.past = begin, at
+			}
 			c.endGap()
 			c.at, c.next = at+extent(int(f.length)), f.sequence+1
 			return f, at, true
 		}
 		if len(b) < frameAlign || [frameAlign]byte(b) != [frameAlign]byte{} {
-			c.gap.damaged = c.gap.damaged || c.looksDamaged(b)
+			c.divide(b)
 			c.mark(min(c.at+frameAlign, c.size))
 		}
 		c.at += frameAlign
@@ -88,15 +95,17 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 	return frame{}, 0, false
 }
 
-// looksDamaged reports whether b, at a place where there is no frame, looks like the damaged header
-// of one. Headers of earlier segments are whole, unless frames of this one cover a part of them:
-// then they begin within such a frame.
-func (c *scanner) looksDamaged(b []byte) bool {
-	if len(b) < frameHeader {
-		return false
+// divide ends a gap where b, at a place without a frame, looks like the damaged header of one, or
+// like a header of an earlier segment: that cannot be within a frame that was damaged.
+func (c *scanner) divide(b []byte) {
+	if !c.reused || len(b) < frameHeader {
+		return
 	}
-	first := c.gap.from == c.gap.past
-	return shortID(b) == c.id || first && hasMagic(b) && !isWhole(b)
+	ours := shortID(b) == c.id || hasMagic(b) && segmentNumber(b) == c.number
+	if ours || c.gap.damaged && hasMagic(b) && isWhole(b) {
+		c.endGap()
+		c.gap.damaged = ours
+	}
 }
 
 // mark counts the bytes from c.at on to an offset as not zero.
@@ -107,25 +116,28 @@ func (c *scanner) mark(to int64) {
 	c.gap.past = to
 }
 
-// allDamage reports whether all gaps so far are damage: with the last one those before it, so that
-// they come in order.
-func (c *scanner) allDamage() bool {
-	return !c.reused || c.gap.damaged || len(c.doubtful) > maxDoubtful
-}
-
-// endGap passes the bytes of gaps that are damage by now to damage, and keeps those that may be.
+// endGap reports what is damage by now, and keeps what may be.
 func (c *scanner) endGap() {
-	c.gap.next = c.next
-	if c.gap.from != c.gap.past {
-		c.doubtful = append(c.doubtful, c.gap)
-	}
-	for len(c.doubtful) > 0 && (c.allDamage() || c.doubtful[0].next < c.synced) {
-		if c.damage != nil {
-			c.damage(c.doubtful[0].from, c.doubtful[0].past)
-		}
+	for len(c.doubtful) > 0 && (c.doubtful[0].next < c.synced || len(c.doubtful) == maxDoubtful) {
+		c.report(c.doubtful[0])
 		c.doubtful = c.doubtful[1:]
 	}
+	c.gap.next = c.next
+	switch {
+	case c.gap.from == c.gap.past:
+	case c.reused && !c.gap.damaged && c.gap.next >= c.synced:
+		c.doubtful = append(c.doubtful, c.gap)
+	default:
+		c.report(c.gap)
+	}
 	c.gap = gap{}
+}
+
+// report passes the bytes of a gap to damage.
+func (c *scanner) report(g gap) {
+	if c.damage != nil {
+		c.damage(g.from, g.past)
+	}
 }
 
 // peek returns the bytes from c.at on, at least frameAlign unless the file ends, or none if they
@@ -166,7 +178,10 @@ func (c *scanner) read(n int) int64 {
 // skipUnreadable goes to the end of a page that cannot be read.
 func (c *scanner) skipUnreadable() {
 	to := min((c.at+scanPage)&^(scanPage-1), c.size)
-	c.gap.damaged = true
+	if c.reused {
+		c.endGap()
+		c.gap.damaged = true
+	}
 	c.mark(to)
 	c.unreadable += to - c.at
 	c.at = to
@@ -191,15 +206,15 @@ func readLines(file io.ReaderAt, at int64, f *frame, b []byte) (int, error) {
 	return n, fmt.Errorf("read %d bytes at %d: %w", len(b), at+frameHeader, err)
 }
 
-// findID looks for a frame of any segment in a file of size bytes whose header is lost, and returns
-// its short id.
-func findID(file io.ReaderAt, size int64) (uint64, bool) {
+// findID looks for a frame of a segment in its file of size bytes, whose header is lost, and returns
+// its short id. Others may have had the file before.
+func findID(file io.ReaderAt, number uint64, size int64) (uint64, bool) {
 	b := make([]byte, scanAhead)
 	for at := int64(0); at < size; at += int64(len(b)) {
 		n, _ := file.ReadAt(b, at)
 		for i := 0; i+frameHeader <= n; i += frameAlign {
 			id := binary.LittleEndian.Uint64(b[i+8:])
-			if _, ok := decodeFrame(b[i:], id); ok {
+			if f, ok := decodeFrame(b[i:], id); ok && (f.segment == number || f.segment == 0) {
 				return id, true
 			}
 		}

@@ -52,7 +52,7 @@ type Spool struct {
 	wasteful []*segment // with disk space that they do not use
 	retired  []*segment // to be removed
 	number   uint64     // of the last segment that was made
-	bytes    int64      // of all segment files
+	bytes    int64      // of all segment files, and of the spare one
 	limit    int64      // of bytes: Options.Size, or none after Unlimit
 	chunks   chunkList
 	records  *record // free records
@@ -65,7 +65,7 @@ type Spool struct {
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync
 	syncNow    bool      // the next sync must not be put off
-	unsynced   time.Time // of the first write since the last sync began; zero: there was none
+	unsynced   time.Time // no unconfirmed frame was written before that and is unsynced; zero: none is
 	toSync     []*segment
 	doneToSync []*segment    // with confirmations to sync
 	doneMade   bool          // files of confirmations were made since the directory was synced

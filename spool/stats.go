@@ -10,7 +10,7 @@ import (
 type Stats struct {
 	Dir       string
 	Limit     int64 // Options.Size
-	Bytes     int64 // of all segment files, and of the spare one
+	Bytes     int64 // of all segment files
 	Segments  int
 	Unscanned int64 // bytes of segments of earlier runs whose lines are not counted yet
 	Skipped   int   // segments that cannot be opened at the moment: others go first, and their lines wait
@@ -53,7 +53,7 @@ func (s *Spool) Stats() Stats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.Bytes, t.Unscanned, t.Segments, t.Skipped = s.bytes, s.unscanned, len(s.segments), len(s.skipped)
+	t.Bytes, t.Unscanned, t.Segments, t.Skipped = s.bytes-s.spare, s.unscanned, len(s.segments), len(s.skipped)
 	if s.ready != nil {
 		t.Segments++
 	}

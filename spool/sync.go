@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"linesplit/linebuf"
@@ -63,17 +64,63 @@ func (y *syncer) delay() time.Duration {
 	return max(d, 0)
 }
 
-// due reports whether it is time for a sync.
+// due reports whether it is time for a sync. While targets confirm lines sooner than that, none is
+// needed: the pages of their frames are written to the disk when the kernel likes, if they are not
+// used again before.
 func (y *syncer) due() bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.syncNow || !y.unsynced.IsZero() && time.Since(y.unsynced) >= y.o.Sync
+	if y.syncNow || y.unsynced.IsZero() || time.Since(y.unsynced) < y.o.Sync {
+		return y.syncNow
+	}
+	y.dropAllConfirmedLocked()
+	y.unsynced = time.Time{}
+	for _, g := range y.toSync {
+		if g.failed { // its frames are written again, or are already
+			continue
+		}
+		if at := g.written[0].wrote; y.unsynced.IsZero() || at.Before(y.unsynced) {
+			y.unsynced = at
+		}
+	}
+	return !y.unsynced.IsZero() && time.Since(y.unsynced) >= y.o.Sync
 }
 
-// sync syncs all that is written by now.
+// dropAllConfirmedLocked is dropConfirmedLocked for all segments.
+func (s *Spool) dropAllConfirmedLocked() {
+	for _, g := range slices.Clone(s.toSync) {
+		s.dropConfirmedLocked(g)
+	}
+}
+
+// dropConfirmedLocked takes frames that no group needs out of those of a segment that wait for a
+// sync.
+func (s *Spool) dropConfirmedLocked(g *segment) {
+	if g.failed || len(g.written) == 0 {
+		return
+	}
+	kept := g.written[:0]
+	for _, r := range g.written {
+		if r.out != 0 || r.waiting != 0 {
+			kept = append(kept, r)
+			continue
+		}
+		r.queued = false
+		s.releaseRecordLocked(r)
+	}
+	clear(g.written[len(kept):])
+	g.written = kept
+	if len(kept) == 0 {
+		s.toSync = slices.DeleteFunc(s.toSync, func(o *segment) bool { return o == g })
+	}
+	s.idleLocked(g)
+}
+
+// sync syncs all that is written by now and not confirmed.
 func (y *syncer) sync() {
 	y.mu.Lock()
 	y.syncNow, y.unsynced = false, time.Time{}
+	y.dropAllConfirmedLocked()
 	batch := y.toSync
 	y.toSync, y.batch = y.batch[:0], batch
 	for _, g := range batch {
