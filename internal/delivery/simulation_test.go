@@ -20,7 +20,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "simulate this seed alone, and print what happens")
-	simSeeds = flag.Uint64("sim.seeds", 300, "number of seeds to simulate")
+	simSeeds = flag.Uint64("sim.seeds", defaultSeeds, "number of seeds to simulate")
 	simFirst = flag.Uint64("sim.first", 1, "first seed")
 )
 
