@@ -63,7 +63,7 @@ func (c *collector) addSpoolSize() {
 		func(s *SpoolStatus) uint64 { return s.Segments })
 	gauge("unscanned_bytes", "Bytes of segments of earlier runs whose lines are not counted yet.",
 		func(s *SpoolStatus) uint64 { return s.UnscannedBytes })
-	gauge("full", "1 while the spool has its full size, so that senders wait or the oldest lines are dropped, else 0.",
+	gauge("full", "1 while there is no room, within the limit of the spool or on the disk, so that senders wait or the oldest lines are dropped, else 0.",
 		func(s *SpoolStatus) uint64 { return uint64(oneIf(s.Full)) })
 	gauge("unconfirmed_lines", "Lines in the spool that not all groups have confirmed.",
 		func(s *SpoolStatus) uint64 { return s.Unconfirmed.Lines })

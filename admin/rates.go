@@ -21,6 +21,7 @@ type history struct {
 type sample struct {
 	Sample
 	accepted uint64
+	spool    uint64 // SpoolStatus.left
 	targets  map[string]targetCounts
 }
 
@@ -33,6 +34,7 @@ func sampleOf(s *Status) sample {
 			Spool: spoolSample(s.Spool),
 		},
 		accepted: s.Totals.Accepted,
+		spool:    s.Spool.left(),
 		targets:  make(map[string]targetCounts, len(s.Targets)),
 	}
 	out.Received.Bytes = s.Totals.ReceivedBytes
@@ -111,7 +113,7 @@ func (h *history) setRates(s *Status) {
 		SentBytes:      per(old.Sent.Bytes+old.SentBytes, now.Sent.Bytes+now.SentBytes), // one of them is 0
 		Accepted:       per(old.accepted, now.accepted),
 	}
-	s.Spool.setEmptySeconds(old.Spool, seconds)
+	s.Spool.setEmptySeconds(old.spool, seconds)
 	var sum float64
 	for i := range s.Targets {
 		t := &s.Targets[i]

@@ -15,14 +15,14 @@ type SpoolStatus struct {
 	// UnscannedBytes is a gauge: the size of segments of earlier runs whose lines are not counted
 	// yet, neither in Unconfirmed nor in Groups.
 	UnscannedBytes uint64 `json:"unscanned_bytes"`
-	Full           bool   `json:"full"` // gauge: senders wait for room, or the oldest lines are dropped
+	Full           bool   `json:"full"` // gauge: there is no room, so that senders wait or the oldest lines are dropped
 
 	// Unconfirmed is a gauge: lines that not all groups have confirmed. Oldest says when the oldest
 	// of them was read; zero: there is none.
 	Unconfirmed Amount    `json:"unconfirmed"`
 	Oldest      time.Time `json:"oldest,omitzero"`
-	// EmptySeconds is the time to an empty spool at the rate at which Unconfirmed.Bytes fell within
-	// the last ten seconds. Server fills it in. 0: the spool is empty, or does not shrink.
+	// EmptySeconds is the time to an empty spool at the rate at which Unconfirmed.Bytes and
+	// UnscannedBytes fell within the last ten seconds. Server fills it in. 0: the spool is empty, or does not shrink.
 	EmptySeconds float64 `json:"empty_seconds,omitempty"`
 
 	Appended          Amount `json:"appended"`    // lines written to it
@@ -65,13 +65,19 @@ func spoolSample(s *SpoolStatus) *SpoolSample {
 	return &SpoolSample{Bytes: s.Bytes, Unconfirmed: s.Unconfirmed}
 }
 
-// setEmptySeconds sets EmptySeconds from what the spool had some seconds ago. Either may be nil.
-func (s *SpoolStatus) setEmptySeconds(old *SpoolSample, seconds float64) {
-	if s == nil || old == nil || old.Unconfirmed.Bytes <= s.Unconfirmed.Bytes {
-		return
+// left returns the bytes that are to be delivered, as far as they are known. s may be nil.
+func (s *SpoolStatus) left() uint64 {
+	if s == nil {
+		return 0
 	}
-	perSecond := float64(old.Unconfirmed.Bytes-s.Unconfirmed.Bytes) / seconds
-	s.EmptySeconds = float64(s.Unconfirmed.Bytes) / perSecond
+	return s.Unconfirmed.Bytes + s.UnscannedBytes
+}
+
+// setEmptySeconds sets EmptySeconds from what was left some seconds ago. s may be nil.
+func (s *SpoolStatus) setEmptySeconds(before uint64, seconds float64) {
+	if now := s.left(); now < before && s != nil {
+		s.EmptySeconds = float64(now) / (float64(before-now) / seconds)
+	}
 }
 
 // withoutNil returns a copy of s whose list is not nil, or nil if s is nil.

@@ -10,6 +10,7 @@ import (
 type dropped struct {
 	segment *segment // nil: none was
 	lines   linebuf.Count
+	soFar   uint64 // lines that were dropped since the start, these included
 }
 
 // dropOldestLocked drops the oldest segment. Lines of it that workers have are still delivered.
@@ -27,7 +28,7 @@ func (k *keeper) dropOldestLocked() dropped {
 		k.retireLocked(g)
 		lines := k.dropped
 		lines.Sub(before)
-		return dropped{g, lines}
+		return dropped{g, lines, k.dropped.Lines}
 	}
 	return dropped{}
 }
@@ -67,5 +68,5 @@ func (k *keeper) logDropped(d dropped) {
 	}
 	k.faults.kinds.Of("drop").Warn(k.o.Logger, "spool: the oldest lines were dropped to make room for new ones",
 		slog.String("dir", k.o.Dir), slog.String("segment", segmentName(d.segment.header.number)),
-		slog.Uint64("lines", d.lines.Lines), slog.Uint64("bytes", d.lines.Bytes))
+		slog.Uint64("lines", d.lines.Lines), slog.Uint64("bytes", d.lines.Bytes), slog.Uint64("lines_so_far", d.soFar))
 }

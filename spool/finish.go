@@ -82,7 +82,7 @@ func (k *keeper) dropInFlight() {
 		}
 		lines := k.dropped
 		lines.Sub(before)
-		all = append(all, dropped{g, lines})
+		all = append(all, dropped{g, lines, k.dropped.Lines})
 	}
 	k.mu.Unlock()
 	for _, d := range all {

@@ -61,7 +61,7 @@ type Entry struct {
 }
 
 // ErrLocked is the error of a spool that another process uses.
-var ErrLocked = errors.New("another process uses it")
+var ErrLocked = errors.New("another process uses it: a linesplit, or linesplit spool")
 
 // OS is the file system of the operating system.
 var OS FS = osFS{}

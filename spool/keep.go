@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -134,7 +135,7 @@ func (k *keeper) makeSegment(g *segment) error {
 		if made != name {
 			k.fs.Remove(made)
 		}
-		k.fault("make", "could not make a segment", err, g)
+		k.fault("make", "could not make a segment", err, g, slog.Int64("bytes", g.size))
 	}
 	return err
 }

@@ -31,7 +31,7 @@ type Stats struct {
 	Faults            uint64 // errors of the disk, SyncErrors and WriteErrors included, and damage in files
 	LastFault         string // empty: there was none
 	Held              int64  // bytes of buffers that wait for a sync
-	Full              bool   // Limit is used up: Append waits, or the oldest lines make room
+	Full              bool   // Append waits for room, of Limit or of the disk, or the oldest lines make room
 }
 
 // GroupStats are the lines of a group.
@@ -60,7 +60,7 @@ func (s *Spool) Stats() Stats {
 	t.Unconfirmed, t.Appended, t.Dropped, t.Orphaned = s.left.Count, s.appended, s.dropped, s.orphaned
 	t.Lost = s.lost
 	t.Quarantined, t.QuarantinedFrames = s.damaged.Count, s.damaged.frames
-	t.Held, t.Full = s.held, s.full
+	t.Held, t.Full = s.held, s.full || s.starved && s.noFile != nil
 	for i := range s.groups {
 		g := &s.groups[i]
 		waiting := g.waiting.Count

@@ -103,9 +103,15 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 		row("", "LINES", "BYTES")
 		amount := func(name string, a admin.Amount) { row(name, number(a.Lines), number(a.Bytes)) }
 		amount("received", l.Received)
+		if l.Replayed.Lines > 0 {
+			amount("+ replayed", l.Replayed)
+		}
 		amount("= confirmed", l.Confirmed)
 		amount("+ retained", l.Retained)
 		amount("+ queued", l.Queued)
+		if l.Spooled.Lines > 0 {
+			amount("+ spooled", l.Spooled)
+		}
 		amount("+ dropped", l.Dropped)
 		for _, d := range l.DroppedBy {
 			if d.Amount != (admin.Amount{}) {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"net"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -119,4 +120,57 @@ func TestEndOfInputWithASpoolOfAnEarlierRun(t *testing.T) {
 	if r := s.Tally.Report(s.Sent); r.Err() != nil {
 		t.Errorf("%s\n%s", r, r.Details())
 	}
+}
+
+// The account of a run has the lines that made room for others, those that were in memory at the
+// end included, and is a warning then: it said that no line was missing.
+func TestAccountHasDroppedLines(t *testing.T) {
+	t.Parallel()
+	s := newSpoolStage(t, "-spool-mode", "always", "-spool-size", "16MiB", "-spool-full", "drop-oldest")
+	a, b := s.StartTwoSinks()
+	s.start()
+	a.Pause()
+	b.Pause()
+	const lines = 100_000
+	s.send(lines, 400)
+	s.waitUntilReceived(lines)
+	s.Terminate(0)
+	dropped, kept := s.lastCount("spool_dropped_lines"), s.lastCount("spool_lines")
+	if report := s.DrainReport(); dropped == 0 || kept == 0 || !strings.Contains(report, "level=WARN") {
+		t.Errorf("the account is %s", report)
+	}
+	testrig.ExpectContains(t, s.Process.Stderr(), "dropped to make room", "lines_so_far="+strconv.FormatUint(dropped, 10))
+	a.Resume()
+	b.Resume()
+	s.start()
+	s.waitUntilEmpty()
+	s.Terminate(0)
+	if r := s.Tally.Report(s.Sent); r.Distinct < lines-dropped || r.Corrupt+r.NeverSent > 0 {
+		t.Errorf("%d lines were dropped: %s\n%s", dropped, r, r.Details())
+	}
+}
+
+// Without targets, linesplit is ready as long as the spool has room: new senders are welcome.
+func TestReadyWhileTheSpoolHasRoom(t *testing.T) {
+	t.Parallel()
+	s := newSpoolStage(t, "-spool-mode", "always", "-spool-size", "16MiB")
+	sink := s.StartSink(testrig.SinkOptions{})
+	s.start()
+	sink.Crash(0)
+	testrig.WaitFor(t, "linesplit notices that the target is down", func() bool {
+		return s.Process.Metrics().Sum("linesplit_target_connections") == 0
+	})
+	if status, text := readiness(t, s.Process); status != http.StatusOK {
+		t.Errorf("with an empty spool /readyz says %d %s", status, text)
+	}
+	senders := s.writeOn(2) // 40 MB
+	testrig.WaitFor(t, "the spool is full", func() bool {
+		status, text := readiness(t, s.Process)
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "no target is connected")
+	})
+	if err := sink.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	senders.Wait()
+	s.finish()
 }

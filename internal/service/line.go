@@ -165,6 +165,9 @@ func (m *lineMode) ready() (bool, string) {
 	if m.split.Paused() {
 		return false, "the limit is reached: " + english.Plural(m.maxSenders(), "sender", "")
 	}
+	if m.spool != nil && !m.spool.Stats().Full { // it takes what targets do not
+		return true, ""
+	}
 	for _, g := range m.groups {
 		if reason := g.reasonNotReady(); g.required && reason != "" {
 			return false, reason

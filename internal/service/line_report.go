@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 
 	"linesplit/admin"
+	"linesplit/linebuf"
 	"linesplit/spool"
 )
 
@@ -46,6 +47,18 @@ func (m *lineMode) report(droppedDatagrams uint64) error {
 	if m.spool != nil {
 		account = append(account, "spool_lines", kept.Unconfirmed.Lines, "spool_bytes", kept.Unconfirmed.Bytes,
 			"spool", m.cfg.Load().Spool.Dir)
+		for _, gone := range []struct {
+			key string
+			linebuf.Count
+		}{
+			{"spool_dropped_lines", kept.Dropped}, {"spool_damaged_lines", kept.Quarantined},
+			{"spool_orphaned_lines", kept.Orphaned},
+		} {
+			if gone.Lines > 0 {
+				account = append(account, gone.key, gone.Lines)
+				incomplete = true
+			}
+		}
 	}
 	m.logger.Log(context.Background(), m.reportLevel(incomplete, cutOff), "drain ended", account...)
 	lost.Lines += lostByGroups.Lines
