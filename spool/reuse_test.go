@@ -109,8 +109,20 @@ func TestDamageAtEveryOffsetOfUsedFile(t *testing.T) {
 	for range 20 {
 		old.frame(strings.Repeat("an old line\n", 17))
 	}
+	for _, synced := range []bool{false, true} {
+		damageEachByte(t, old, synced)
+	}
+}
+
+// damageEachByte damages each byte of a segment in turn, in a file that another one had before.
+// Where synced is set, each frame knows that all before it were synced.
+func damageEachByte(t *testing.T, old *image, synced bool) {
+	t.Helper()
 	i := newImage()
 	for n := range 8 {
+		if synced {
+			i.synced = i.next
+		}
 		i.frame(numbered(10*n, 10*n+n+1))
 	}
 	end := len(i.b)

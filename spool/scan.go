@@ -38,7 +38,8 @@ type scanner struct {
 	window   []byte // the bytes from offset start on
 	start    int64
 	buffer   []byte
-	gap      gap    // behind the last frame
+	begin    int64  // end of the last frame, or of what was reported behind it
+	gap      gap    // behind that
 	doubtful []gap  // earlier ones with bytes that may be of an earlier segment
 	synced   uint32 // highest frame.synced so far
 }
@@ -64,7 +65,7 @@ func newScanner(file io.ReaderAt, h *header, size int64) *scanner {
 // frame returns the header of the next frame and the offset at which it begins, or false behind the
 // last one. The lines of the frame may go beyond the end of the file.
 func (c *scanner) frame() (f frame, at int64, ok bool) {
-	begin := c.at
+	c.begin = c.at
 	for c.at < c.size {
 		b := c.peek()
 		if c.stopped {
@@ -79,7 +80,7 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 			at = c.at
 			c.synced = max(c.synced, f.synced)
 			if c.next < min(f.sequence, c.synced) { // even if all is zero
-				c.gap.from, c.gap.past = begin, at
+				c.gap.from, c.gap.past = c.begin, at
 			}
 			c.endGap()
 			c.at, c.next = at+extent(int(f.length)), f.sequence+1
@@ -104,7 +105,7 @@ func (c *scanner) divide(b []byte) {
 	ours := shortID(b) == c.id || hasMagic(b) && segmentNumber(b) == c.number
 	if ours || c.gap.damaged && hasMagic(b) && isWhole(b) {
 		c.endGap()
-		c.gap.damaged = ours
+		c.begin, c.gap.damaged = c.at, ours
 	}
 }
 
@@ -180,7 +181,7 @@ func (c *scanner) skipUnreadable() {
 	to := min((c.at+scanPage)&^(scanPage-1), c.size)
 	if c.reused {
 		c.endGap()
-		c.gap.damaged = true
+		c.begin, c.gap.damaged = c.at, true
 	}
 	c.mark(to)
 	c.unreadable += to - c.at
