@@ -68,7 +68,7 @@ func (d door) url(path string) string {
 }
 
 // crowd is a number of clients that send requests without end and read no answer. A client whose
-// connection is closed comes back at once, or after a second under the race detector, with which
+// connection is closed comes back at once, or after seconds under the race detector, with which
 // hundreds of TLS handshakes a second leave no time for anything else.
 type crowd struct {
 	stop    context.CancelFunc
@@ -90,7 +90,7 @@ func (d door) crowd(t *testing.T, n int, from, request string) *crowd {
 				c.hold(ctx, conn, batch)
 				if testrig.Race {
 					select {
-					case <-time.After(time.Second):
+					case <-time.After(5 * time.Second):
 					case <-ctx.Done():
 					}
 				}
