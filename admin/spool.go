@@ -22,7 +22,8 @@ type SpoolStatus struct {
 	Unconfirmed Amount    `json:"unconfirmed"`
 	Oldest      time.Time `json:"oldest,omitzero"`
 	// EmptySeconds is the time to an empty spool at the rate at which Unconfirmed.Bytes and
-	// UnscannedBytes fell within the last ten seconds. Server fills it in. 0: the spool is empty, or does not shrink.
+	// UnscannedBytes fell within the last ten seconds. Server fills it in. 0: the spool is empty,
+	// or does not shrink.
 	EmptySeconds float64 `json:"empty_seconds,omitempty"`
 
 	Appended          Amount `json:"appended"`    // lines written to it

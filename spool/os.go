@@ -66,6 +66,14 @@ func openFile(name string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
+// sizeOf returns the number of bytes in the parts.
+func sizeOf(parts [][]byte) (n int) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
+}
+
 // writeAndSync is WriteSynced by two system calls.
 func (f osFile) writeAndSync(offset int64, parts [][]byte) error {
 	if _, err := f.Writev(offset, parts); err != nil {

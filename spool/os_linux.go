@@ -10,10 +10,7 @@ import (
 
 // Writev calls pwritev(2), again where the kernel took only a part.
 func (f osFile) Writev(offset int64, parts [][]byte) (int, error) {
-	total := 0
-	for _, p := range parts {
-		total += len(p)
-	}
+	total := sizeOf(parts)
 	n, err := f.pwritev(parts, offset)
 	if n == total || err != nil {
 		return n, err
@@ -38,10 +35,7 @@ func (f osFile) pwritev(parts [][]byte, offset int64) (int, error) {
 // WriteSynced calls pwritev2(2) with RWF_DSYNC, or Writev and Sync where the file system cannot do
 // that or has taken only a part.
 func (f osFile) WriteSynced(offset int64, parts [][]byte) error {
-	total := 0
-	for _, p := range parts {
-		total += len(p)
-	}
+	total := sizeOf(parts)
 	for {
 		n, err := unix.Pwritev2(int(f.Fd()), parts, offset, unix.RWF_DSYNC)
 		switch {

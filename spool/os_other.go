@@ -5,10 +5,7 @@ package spool
 // Writev writes the parts one by one, the first of them last: it is the header that makes the
 // others count.
 func (f osFile) Writev(offset int64, parts [][]byte) (int, error) {
-	n := 0
-	for _, p := range parts {
-		n += len(p)
-	}
+	n := sizeOf(parts)
 	at := offset + int64(n)
 	for i := len(parts) - 1; i >= 0; i-- {
 		at -= int64(len(parts[i]))

@@ -136,12 +136,7 @@ func damageEachByte(t *testing.T, old *image, synced bool) {
 		b := slices.Clone(i.b)
 		b[offset] ^= 1
 		frames, damage := scanUsed(b, id)
-		good := 0
-		for _, f := range frames {
-			if f.ok {
-				good++
-			}
-		}
+		good := countGood(frames)
 		if missing := len(frames) < 8; missing != (len(damage) == 1) {
 			t.Fatalf("byte %d: %d frames, and damage at %v", offset, len(frames), damage)
 		} else if missing && damage[0][1]-damage[0][0] > 2*extent(220) {

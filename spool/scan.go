@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -104,9 +103,14 @@ func (c *scanner) divide(b []byte) {
 	}
 	ours := shortID(b) == c.id || hasMagic(b) && segmentNumber(b) == c.number
 	if ours || c.gap.damaged && hasMagic(b) && isWhole(b) {
-		c.endGap()
-		c.begin, c.gap.damaged = c.at, ours
+		c.startGap(ours)
 	}
+}
+
+// startGap ends a gap in front of c.at, where another one starts.
+func (c *scanner) startGap(damaged bool) {
+	c.endGap()
+	c.begin, c.gap.damaged = c.at, damaged
 }
 
 // mark counts the bytes from c.at on to an offset as not zero.
@@ -180,8 +184,7 @@ func (c *scanner) read(n int) int64 {
 func (c *scanner) skipUnreadable() {
 	to := min((c.at+scanPage)&^(scanPage-1), c.size)
 	if c.reused {
-		c.endGap()
-		c.begin, c.gap.damaged = c.at, true
+		c.startGap(true)
 	}
 	c.mark(to)
 	c.unreadable += to - c.at
@@ -207,14 +210,14 @@ func readLines(file io.ReaderAt, at int64, f *frame, b []byte) (int, error) {
 	return n, fmt.Errorf("read %d bytes at %d: %w", len(b), at+frameHeader, err)
 }
 
-// findID looks for a frame of a segment in its file of size bytes, whose header is lost, and returns
-// its short id. Others may have had the file before.
+// findID looks for a frame of a segment in its file of size bytes, whose header is lost, and
+// returns its short id. Others may have had the file before.
 func findID(file io.ReaderAt, number uint64, size int64) (uint64, bool) {
 	b := make([]byte, scanAhead)
 	for at := int64(0); at < size; at += int64(len(b)) {
 		n, _ := file.ReadAt(b, at)
 		for i := 0; i+frameHeader <= n; i += frameAlign {
-			id := binary.LittleEndian.Uint64(b[i+8:])
+			id := shortID(b[i:])
 			if f, ok := decodeFrame(b[i:], id); ok && (f.segment == number || f.segment == 0) {
 				return id, true
 			}

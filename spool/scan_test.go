@@ -54,6 +54,16 @@ type scannedFrame struct {
 	ok bool // its lines are what was written
 }
 
+// countGood returns how many frames have the lines that were written.
+func countGood(frames []scannedFrame) (n int) {
+	for _, f := range frames {
+		if f.ok {
+			n++
+		}
+	}
+	return n
+}
+
 func scanAll(b []byte, id uint64) (frames []scannedFrame, damage [][2]int64) {
 	return scanFile(b, id, false)
 }
@@ -148,12 +158,7 @@ func TestCutOffAtEveryOffset(t *testing.T) {
 	whole, _ := scanAll(i.b, id)
 	for size := range len(i.b) {
 		frames, _ := scanAll(i.b[:size], id)
-		good := 0
-		for _, f := range frames {
-			if f.ok {
-				good++
-			}
-		}
+		good := countGood(frames)
 		want := 0
 		for _, f := range whole {
 			if f.at+frameHeader+int64(f.length) <= int64(size) {
