@@ -38,11 +38,11 @@ func TestBulkUsesPipesAndLeavesNone(t *testing.T) {
 			io.CopyN(io.Discard, r.target, int64(len(b)-1<<20))
 			sending.Wait()
 			eventually(t, "all bytes counted", func() bool { return r.bytesIn.Load() == uint64(len(b)) })
-			c.pipes.mu.Lock()
-			if p := &c.pipes; p.all != len(p.free) {
-				t.Errorf("%d pipes, %d free, with all connections at rest", p.all, len(p.free))
-			}
-			c.pipes.mu.Unlock()
+			eventually(t, "all pipes free, with all connections at rest", func() bool { // soon after the count
+				c.pipes.mu.Lock()
+				defer c.pipes.mu.Unlock()
+				return c.pipes.all == len(c.pipes.free)
+			})
 			c.Trim(false)
 			c.Trim(false)
 			if n := openPipes(t); n != before {
