@@ -25,8 +25,8 @@ test-services: ## all tests, with a real web server, Redis and PostgreSQL; as ro
 test-page: ## the status page in headless Chromium, with a real linesplit behind it
 	go -C tools test -count=1 ./pagetest
 
-test-long: test-page ## the same, and targets in DNS that change fifty times, for minutes
-	go test -count=1 -timeout 30m -run 'ThroughManyChanges|Renew' ./internal/e2e -changes 50
+test-long: test-page ## the same, targets in DNS that change fifty times, and 300 kills of linesplit, for minutes
+	go test -count=1 -timeout 30m -run 'ThroughManyChanges|Renew|KilledAtAnyMoment' ./internal/e2e -changes 50 -crashes 300
 
 race: ## all tests with the race detector
 	go test -race ./...

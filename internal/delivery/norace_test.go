@@ -3,4 +3,4 @@
 package delivery
 
 // defaultSeeds is the number of seeds that a test simulates.
-const defaultSeeds = 300
+const defaultSeeds = 120

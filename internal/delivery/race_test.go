@@ -4,4 +4,4 @@ package delivery
 
 // defaultSeeds is the number of seeds that a test simulates. The race detector makes each take
 // eight times as long, and most of a simulation is one goroutine.
-const defaultSeeds = 75
+const defaultSeeds = 40

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -16,6 +17,8 @@ import (
 
 	"linesplit/internal/testrig"
 )
+
+var crashes = flag.Int("crashes", 40, "how often linesplit is killed at any moment")
 
 // spoolStage starts one linesplit after the other with the same spool. The targets outlive them.
 type spoolStage struct {
@@ -124,11 +127,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	s := newSpoolStage(t, "-spool-mode", "always", "-connections", "2")
 	s.StartTwoSinks()
 	written := uint64(0) // lines, at the least
-	crashes := 200
-	if testing.Short() {
-		crashes = 40
-	}
-	for range crashes {
+	for range *crashes {
 		s.start()
 		written += s.crashWithin(rng, time.Duration(rng.IntN(40))*time.Millisecond)
 	}
