@@ -261,6 +261,13 @@ func (s *Spool) announceErrorLocked() {
 	}
 }
 
+// Refuses reports whether Append cannot take n bytes of lines because of a fault of the disk.
+func (s *Spool) Refuses(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.repairs || s.noFile != nil && (s.active == nil || n > s.active.size-s.active.end)
+}
+
 // hurryLocked makes the next sync begin at once.
 func (s *Spool) hurryLocked() {
 	if !s.syncNow {
@@ -270,11 +277,12 @@ func (s *Spool) hurryLocked() {
 }
 
 // Unlimit lifts the limit of Options.Size, for a shutdown at which lines have nowhere else to go.
+// Nor is there any longer a least free space on the disk, such as that of a whole segment.
 func (s *Spool) Unlimit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit = math.MaxInt64
-	s.full = false
+	s.full, s.makeNow = false, true
 	wake(s.wakeKeeper)
 	s.announceLocked()
 }

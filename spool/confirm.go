@@ -20,8 +20,7 @@ type confirmer struct {
 	retry  retry
 	blocks []block // being written
 	failed []block // to be tried again
-	bits   doneBits
-	buffer [doneBlock]byte
+	buffer []byte  // the blocks of one write
 	parts  [1][]byte
 }
 
@@ -83,7 +82,7 @@ func (c *confirmer) writeChanged() {
 	clear(c.blocks)
 }
 
-// write writes one block.
+// write writes one block, and those in front of it that the file does not have yet.
 func (c *confirmer) write(b block) error {
 	g := b.segment
 	c.mu.Lock()
@@ -93,7 +92,6 @@ func (c *confirmer) write(b block) error {
 	}
 	k := g.index.chunks[b.chunk]
 	k.dirty &^= 1 << b.group
-	c.bits = k.done[b.group]
 	file := g.done
 	g.pins++
 	c.mu.Unlock()
@@ -102,10 +100,12 @@ func (c *confirmer) write(b block) error {
 	if file == nil {
 		file, err = c.openDone(g)
 	}
+	n := int(b.chunk)*len(g.header.groups) + int(b.group)
+	from := min(n, g.doneBlocks)
 	if err == nil {
-		encodeDone(&c.buffer, &g.header.id, int(b.group), int(b.chunk), &c.bits)
-		c.parts[0] = c.buffer[:]
-		_, err = file.Writev(doneOffset(len(g.header.groups), int(b.group), int(b.chunk)), c.parts[:])
+		c.encode(g, from, n)
+		c.parts[0] = c.buffer
+		_, err = file.Writev(doneOffset(from), c.parts[:])
 	}
 
 	c.mu.Lock()
@@ -124,14 +124,28 @@ func (c *confirmer) write(b block) error {
 			wake(c.wakeSyncer)
 		}
 	}
+	if err == nil {
+		g.doneBlocks = max(g.doneBlocks, n+1)
+	}
 	if g.gone { // the keeper has not closed its files because of this write
 		wake(c.wakeKeeper)
 	}
 	return err
 }
 
+// encode puts the blocks of a segment with the numbers from a to b into the buffer.
+func (c *confirmer) encode(g *segment, a, b int) {
+	c.buffer = c.buffer[:0]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n := a; n <= b; n++ {
+		chunk, group := n/len(g.header.groups), n%len(g.header.groups)
+		c.buffer = appendDone(c.buffer, &g.header.id, group, chunk, &g.index.chunks[chunk].done[group])
+	}
+}
+
 // openDone opens the file of confirmations of a segment, and makes it if there is none that belongs
-// to the segment.
+// to the segment. It sets g.doneBlocks.
 func (c *confirmer) openDone(g *segment) (File, error) {
 	name := c.path(doneName(g.header.number))
 	f, err := c.fs.Open(name)
@@ -147,15 +161,21 @@ func (c *confirmer) openDone(g *segment) (File, error) {
 	}
 	head := make([]byte, doneBlock)
 	n, err := f.ReadAt(head, 0)
-	if decodeDoneHeader(head[:n], &g.header.id, len(g.header.groups)) {
-		return f, nil
-	}
-	if err = ignoreEOF(err); err == nil {
-		_, err = f.Writev(0, [][]byte{encodeDoneHeader(&g.header.id, len(g.header.groups))})
+	var size int64
+	switch err = ignoreEOF(err); {
+	case err != nil:
+	case decodeDoneHeader(head[:n], &g.header.id, len(g.header.groups)):
+		size, err = f.Size()
+	default:
+		size = doneBlock
+		if err = f.Truncate(0); err == nil {
+			_, err = f.Writev(0, [][]byte{encodeDoneHeader(&g.header.id, len(g.header.groups))})
+		}
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
+	g.doneBlocks = int(size/doneBlock) - 1
 	return f, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"math/bits"
 )
 
 // The file of confirmations of a segment begins with a block of doneBlock bytes that names the
@@ -11,7 +12,8 @@ import (
 // of bits. Block i of group g is number i*groups+g; bit n of its first 504 bytes is set when the
 // group needs frame i*doneFrames+n no more. Then follow 4 bytes of magic, and a CRC32C that covers
 // the id, g and i as well: a block that was damaged, or written for another segment, confirms
-// nothing. A block of zeros is valid; the file may end anywhere.
+// nothing. No block is written before all in front of it are, so that one of zeros is damaged, too.
+// The file may end behind any block.
 const (
 	doneBlock  = 512
 	doneWords  = (doneBlock - 8) / 8
@@ -30,10 +32,18 @@ func (d *doneBits) set(i int) { d[i/64] |= 1 << (i % 64) }
 // has reports whether bit i is set.
 func (d *doneBits) has(i int) bool { return d[i/64]>>(i%64)&1 != 0 }
 
-// doneOffset returns the place of a block of bits in the file.
-func doneOffset(groups, group, index int) int64 {
-	return doneBlock * (1 + int64(index)*int64(groups) + int64(group))
+// past returns the number behind the last bit that is set.
+func (d *doneBits) past() int {
+	for i := len(d) - 1; i >= 0; i-- {
+		if d[i] != 0 {
+			return i*64 + bits.Len64(d[i])
+		}
+	}
+	return 0
 }
+
+// doneOffset returns the place of block number n in the file.
+func doneOffset(n int) int64 { return doneBlock * (1 + int64(n)) }
 
 // encodeDoneHeader returns the first block of a file of confirmations.
 func encodeDoneHeader(id *segmentID, groups int) []byte {
@@ -51,20 +61,21 @@ func decodeDoneHeader(b []byte, id *segmentID, groups int) bool {
 	return len(b) >= doneBlock && [doneBlock]byte(b) == [doneBlock]byte(encodeDoneHeader(id, groups))
 }
 
-// encodeDone writes a block of bits.
-func encodeDone(b *[doneBlock]byte, id *segmentID, group, index int, bits *doneBits) {
-	for i, word := range bits {
-		binary.LittleEndian.PutUint64(b[8*i:], word)
+// appendDone appends a block of bits to b.
+func appendDone(b []byte, id *segmentID, group, index int, bits *doneBits) []byte {
+	start := len(b)
+	for _, word := range bits {
+		b = binary.LittleEndian.AppendUint64(b, word)
 	}
-	binary.LittleEndian.PutUint32(b[doneBlock-8:], doneMagic)
-	binary.LittleEndian.PutUint32(b[doneBlock-4:], doneChecksum(b[:doneBlock-4], id, group, index))
+	b = binary.LittleEndian.AppendUint32(b, doneMagic)
+	return binary.LittleEndian.AppendUint32(b, doneChecksum(b[start:], id, group, index))
 }
 
 // decodeDone reads a block of bits. It reports whether the block is good; a bad one has no bits. A
-// block of zeros only, or of no bytes at all, is good.
+// block of no bytes at all is good: the file ends in front of it.
 func decodeDone(b []byte, id *segmentID, group, index int) (bits doneBits, ok bool) {
-	if len(b) < doneBlock || [doneBlock]byte(b) == [doneBlock]byte{} {
-		return doneBits{}, len(b) == 0 || len(b) >= doneBlock
+	if len(b) < doneBlock {
+		return doneBits{}, len(b) == 0
 	}
 	if binary.LittleEndian.Uint32(b[doneBlock-8:]) != doneMagic ||
 		binary.LittleEndian.Uint32(b[doneBlock-4:]) != doneChecksum(b[:doneBlock-4], id, group, index) {
@@ -85,13 +96,13 @@ func doneChecksum(content []byte, id *segmentID, group, index int) uint32 {
 }
 
 // readDone reads a block of bits from the confirmations of a segment. It reports whether the block
-// is good; a bad one has no bits.
-func readDone(file io.ReaderAt, id *segmentID, groups, group, index int) (bits doneBits, ok bool, err error) {
+// is good; a bad one has no bits. past is set if the file ends in front of it.
+func readDone(file io.ReaderAt, id *segmentID, groups, group, index int) (bits doneBits, ok, past bool, err error) {
 	var b [doneBlock]byte
-	n, err := file.ReadAt(b[:], doneOffset(groups, group, index))
+	n, err := file.ReadAt(b[:], doneOffset(index*groups+group))
 	if n < doneBlock && err != io.EOF {
-		return doneBits{}, false, err
+		return doneBits{}, false, false, err
 	}
 	bits, ok = decodeDone(b[:n], id, group, index)
-	return bits, ok, nil
+	return bits, ok, n == 0, nil
 }

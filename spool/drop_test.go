@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"linesplit/linebuf"
 )
@@ -29,4 +31,36 @@ func TestDropWakesNext(t *testing.T) {
 		t.Error("Next goes on waiting")
 	}
 	must(t, s.Close())
+}
+
+// A file that could not be removed held up all senders: nothing else was dropped as long as it was
+// there.
+func TestDropsGoOnBesideAFileThatStays(t *testing.T) {
+	f := newHooks()
+	f.remove = func(name string) error {
+		if name == segmentName(1) {
+			return syscall.EPERM
+		}
+		return nil
+	}
+	r := start(t, t.TempDir(), func(o *Options) {
+		o.FS, o.Size, o.Segment, o.DropOldest = f, MinSize, minSegment, true
+	})
+	done := make(chan error)
+	go func() {
+		var err error
+		for i := 0; i < 400 && err == nil; i++ { // of 8 KiB: 25 segments, of which eight have room
+			_, err = r.tryAppend(fill(i), 1, 1)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		must(t, err)
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the sender waits: %+v\n%s", r.Stats(), r.log)
+	}
+	if s := r.Stats(); s.Dropped.Lines == 0 || s.Faults == 0 || s.Bytes > s.Limit {
+		t.Errorf("counted %+v", s)
+	}
 }

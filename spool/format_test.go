@@ -92,28 +92,30 @@ func TestDoneBlockNoticesEachFlippedBit(t *testing.T) {
 	var want doneBits
 	want.set(0)
 	want.set(doneFrames - 1)
-	var b [doneBlock]byte
-	encodeDone(&b, &id, 3, 2, &want)
-	if got, ok := decodeDone(b[:], &id, 3, 2); !ok || got != want {
+	b := appendDone(nil, &id, 3, 2, &want)
+	if got, ok := decodeDone(b, &id, 3, 2); !ok || got != want {
 		t.Fatal("a block is not what was written")
 	}
 	for _, place := range []struct {
 		id           segmentID
 		group, index int
 	}{{segmentID{2}, 3, 2}, {id, 2, 2}, {id, 3, 3}, {id, 2, 3}} {
-		if _, ok := decodeDone(b[:], &place.id, place.group, place.index); ok {
+		if _, ok := decodeDone(b, &place.id, place.group, place.index); ok {
 			t.Errorf("the block is accepted at %v", place)
 		}
 	}
 	for bit := range 8 * doneBlock {
 		b[bit/8] ^= 1 << (bit % 8)
-		if got, ok := decodeDone(b[:], &id, 3, 2); ok || got != (doneBits{}) {
+		if got, ok := decodeDone(b, &id, 3, 2); ok || got != (doneBits{}) {
 			t.Fatalf("bit %d can be flipped", bit)
 		}
 		b[bit/8] ^= 1 << (bit % 8)
 	}
-	if _, ok := decodeDone(make([]byte, doneBlock), &id, 3, 2); !ok {
-		t.Error("a block that was never written is refused")
+	if _, ok := decodeDone(make([]byte, doneBlock), &id, 3, 2); ok {
+		t.Error("a block of zeros is accepted")
+	}
+	if _, ok := decodeDone(nil, &id, 3, 2); !ok {
+		t.Error("the end of the file is refused")
 	}
 	if _, ok := decodeDone(b[:doneBlock-1], &id, 3, 2); ok {
 		t.Error("a block that is cut off is accepted")

@@ -17,6 +17,7 @@ type hookFS struct {
 	read     func(name string, offset int64, n int) error
 	openRead func(name string) error
 	syncDir  func() error
+	remove   func(name string) error // also of Rename, with the old name
 
 	mu    sync.Mutex     // guards the fields below
 	syncs map[string]int // calls of Sync by name
@@ -71,6 +72,24 @@ func (f *hookFS) SyncDir(dir string) error {
 		}
 	}
 	return f.FS.SyncDir(dir)
+}
+
+func (f *hookFS) Remove(name string) error {
+	if f.remove != nil {
+		if err := f.remove(filepath.Base(name)); err != nil {
+			return err
+		}
+	}
+	return f.FS.Remove(name)
+}
+
+func (f *hookFS) Rename(from, to string) error {
+	if f.remove != nil {
+		if err := f.remove(filepath.Base(from)); err != nil {
+			return err
+		}
+	}
+	return f.FS.Rename(from, to)
 }
 
 type hookFile struct {

@@ -34,6 +34,9 @@ type chunk struct {
 // about 5 MiB.
 const maxFrames = 256 << 10
 
+// maxChunks is the number of chunks for that many frames.
+const maxChunks = (maxFrames + doneFrames - 1) / doneFrames
+
 // index has an entry for each frame of a segment.
 type index struct {
 	chunks []*chunk

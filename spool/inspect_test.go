@@ -61,13 +61,17 @@ func (s *segmentFile) confirmations(group int, frames ...int) []byte {
 	copy(b[12:28], s.id[:])
 	binary.LittleEndian.PutUint32(b[28:], uint32(len(s.groups)))
 	binary.LittleEndian.PutUint32(b[508:], crc32.Checksum(b[:508], table))
-	bits := b[512*(1+group):][:512]
-	for _, n := range frames {
-		bits[n/8] |= 1 << (n % 8)
+	for g := range s.groups {
+		bits := b[512*(1+g):][:512]
+		for _, n := range frames {
+			if g == group {
+				bits[n/8] |= 1 << (n % 8)
+			}
+		}
+		copy(bits[504:], "DONE")
+		place := append(bytes.Clone(s.id[:]), byte(g), 0, 0, 0, 0, 0, 0, 0)
+		binary.LittleEndian.PutUint32(bits[508:], crc32.Update(crc32.Checksum(place, table), table, bits[:508]))
 	}
-	copy(bits[504:], "DONE")
-	place := append(bytes.Clone(s.id[:]), byte(group), 0, 0, 0, 0, 0, 0, 0)
-	binary.LittleEndian.PutUint32(bits[508:], crc32.Update(crc32.Checksum(place, table), table, bits[:508]))
 	return b
 }
 

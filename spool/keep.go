@@ -42,9 +42,16 @@ func (s *Spool) runKeeper(ctx context.Context) {
 	}
 }
 
+// smallSegment is the size of a segment in bytes if the disk has no room for larger ones, and
+// Unlimit was called.
+const smallSegment = 1 << 20
+
 // nextSizeLocked returns the size of the next segment: that of Options, or more for a large frame.
 func (s *Spool) nextSizeLocked() int64 {
-	if s.want <= s.o.Segment {
+	switch {
+	case s.small:
+		return max(s.want, min(smallSegment, s.o.Segment))
+	case s.want <= s.o.Segment:
 		return s.o.Segment
 	}
 	if large := s.want + s.o.Segment; s.fitsLocked(large) {
@@ -74,6 +81,9 @@ func (k *keeper) makeReady() bool {
 		k.logDropped(dropped)
 		return true
 	}
+	if k.makeNow {
+		k.makeNow, k.making = false, newRetry()
+	}
 	if k.making.delay() > 0 {
 		k.mu.Unlock()
 		return false
@@ -96,6 +106,10 @@ func (k *keeper) makeReady() bool {
 		k.noFile = fmt.Errorf("spool: make %s: %w", segmentName(g.header.number), err)
 		k.announceErrorLocked()
 		k.making.failed()
+		if k.limit > k.o.Size && !k.small {
+			k.small, k.makeNow = true, true
+			wake(k.wakeKeeper)
+		}
 		return false
 	}
 	k.making.succeeded()
@@ -173,7 +187,7 @@ func (k *keeper) noRoomLocked() dropped {
 		return dropped{}
 	}
 	// Segments that are about to be removed make room. Those with lines in flight have done so.
-	removing := slices.ContainsFunc(k.retired, func(g *segment) bool { return !g.removed })
+	removing := slices.ContainsFunc(k.retired, func(g *segment) bool { return !g.removed && !g.stuck })
 	if removing || !k.starved && !k.nearEnd {
 		return dropped{}
 	}

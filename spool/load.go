@@ -195,6 +195,9 @@ type found struct {
 	orphaned linebuf.Count // lines that waited for groups that no longer exist
 	damage   [][2]int64    // places of bytes that belong to no frame
 	end      int64         // offset behind the last frame, and behind all bytes that are not zero
+	synced   uint32        // number of frames that were synced for certain
+	holes    []hole        // in front of frames
+	last     hole          // behind the last frame
 	lost     tally         // frames that an earlier scan has found, and this one has not
 	keep     bool          // parts cannot be read
 }

@@ -18,6 +18,10 @@ const (
 	doneSuffix     = ".done"
 )
 
+// maxNumber is the highest number of a segment that a spool opens. It leaves more than enough for
+// those that follow.
+const maxNumber = 1 << 62
+
 // segmentName returns the name of a segment file.
 func segmentName(number uint64) string { return fmt.Sprintf("%08d", number) + segmentSuffix }
 

@@ -165,7 +165,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 	if len(h.header.groups) == 0 {
 		return nil
 	}
-	done := &doneReader{}
+	done := &doneReader{groups: len(h.header.groups), named: allGroups(h.header.groups)}
 	if !h.lost {
 		done = o.openDone(r, h.number, &h.header)
 		defer done.close()
@@ -175,6 +175,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 	scan.damage = func(from, to int64) {
 		r.addFault(h.name, "bytes %d to %d belong to no frame: a crash has cut one off, or they are damaged", from, to)
 	}
+	var holes []hole
 	for {
 		f, at, ok := scan.frame()
 		if !ok {
@@ -183,6 +184,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		holes = addHole(holes, done.countMissing(r, scan.hole))
 		one := &stored{frame: f, file: file, name: h.name, at: at, size: h.size, groups: h.header.groups}
 		if one.waiting = allGroups(h.header.groups); !h.lost {
 			one.waiting = done.waiting(r, &f)
@@ -194,6 +196,12 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 	}
 	if scan.err != nil {
 		r.addFault(h.name, "%d bytes cannot be read: %v", scan.unreadable, scan.err)
+	}
+	for _, o := range addHole(holes, done.countBehind(r, scan.hole)) {
+		if o.frames > 0 && o.first >= scan.synced {
+			r.addFault(h.name, "%d frames are missing at %d: a crash came before they were written, or they are damaged",
+				o.frames, o.from)
+		}
 	}
 	return nil
 }
@@ -239,8 +247,10 @@ type doneReader struct {
 	name   string
 	id     segmentID
 	groups int
+	named  linebuf.Groups // those that have a name
 	blocks [maxGroups]struct {
 		read  bool
+		past  bool // the file ends in front of it
 		index int
 		bits  doneBits
 	}
@@ -249,7 +259,7 @@ type doneReader struct {
 // openDone opens the confirmations of a segment. Where they are missing or damaged, nothing is
 // confirmed.
 func (o *offline) openDone(r *Report, number uint64, h *header) *doneReader {
-	d := &doneReader{name: doneName(number), id: h.id, groups: len(h.groups)}
+	d := &doneReader{name: doneName(number), id: h.id, groups: len(h.groups), named: allGroups(h.groups)}
 	file, err := o.fs.OpenRead(path(o.dir, d.name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return d
@@ -294,20 +304,57 @@ func (d *doneReader) waiting(r *Report, f *frame) linebuf.Groups {
 	return waiting
 }
 
+// countMissing returns a hole with the number of its frames that not all groups have confirmed.
+func (d *doneReader) countMissing(r *Report, h hole) hole {
+	for n := h.first; n < h.past; n++ {
+		if d.waiting(r, &frame{sequence: n, groups: d.named}) != 0 {
+			h.frames++
+		}
+	}
+	return h
+}
+
+// countBehind is countMissing for the hole behind the last frame, which it makes end where a group
+// has confirmed a frame.
+func (d *doneReader) countBehind(r *Report, h hole) hole {
+	missing := uint32(0)
+	for n := h.first; d.file != nil && n < maxChunks*doneFrames; n++ {
+		waiting := d.waiting(r, &frame{sequence: n, groups: d.named})
+		if waiting != 0 {
+			missing++
+		}
+		if waiting != d.named {
+			h.past, h.frames = n+1, missing
+		} else if d.ended() {
+			break
+		}
+	}
+	return h
+}
+
+// ended reports whether the file ends in front of the last blocks that were read.
+func (d *doneReader) ended() bool {
+	for group := range d.groups {
+		if has(d.named, group) && !d.blocks[group].past {
+			return false
+		}
+	}
+	return true
+}
+
 // block returns a block of bits of a group.
 func (d *doneReader) block(r *Report, group, index int) *doneBits {
 	b := &d.blocks[group]
 	if b.read && b.index == index {
 		return &b.bits
 	}
-	content := make([]byte, doneBlock)
-	n, err := d.file.ReadAt(content, doneOffset(d.groups, group, index))
-	bits, ok := decodeDone(content[:n], &d.id, group, index)
-	if err != nil && err != io.EOF {
+	bits, ok, past, err := readDone(d.file, &d.id, d.groups, group, index)
+	switch {
+	case err != nil:
 		r.addFault(d.name, "%v", err)
-	} else if !ok {
+	case !ok:
 		r.addFault(d.name, "block %d of group %d is damaged: none of its frames counts as confirmed", index, group)
 	}
-	b.read, b.index, b.bits = true, index, bits
+	b.read, b.past, b.index, b.bits = true, past, index, bits
 	return &b.bits
 }

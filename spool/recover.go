@@ -44,6 +44,9 @@ func (l *loader) scan(g *segment) (*found, error) {
 	for _, d := range f.damage {
 		l.keepRaw(&f.header, g, file, d[0], d[1])
 	}
+	if !g.scanned {
+		l.reportHoles(g, f)
+	}
 	if !g.scanned && f.left.frames > 0 && !f.keep && g.size-f.end >= waste {
 		l.shortenEarlier(g, f.end)
 	}
@@ -193,6 +196,7 @@ func (l *loader) scanFrames(g *segment, f *found) error {
 			f.header.created = fr.read
 		}
 		f.end = c.at
+		f.holes = addHole(f.holes, c.hole)
 		f.index.grow(fr.sequence+1, &free)
 		e := f.index.entry(fr.sequence)
 		*e = entry{at: uint32(at / frameAlign), length: fr.length, lines: fr.lines, read: toSeconds(fr.read, f.header.created)}
@@ -205,6 +209,7 @@ func (l *loader) scanFrames(g *segment, f *found) error {
 	if c.stopped {
 		return context.Canceled
 	}
+	f.last, f.synced = c.hole, c.synced
 	f.keep = c.unreadable > 0
 	if f.keep {
 		return l.readFailed(g, fmt.Sprintf("%d bytes of a segment cannot be read", c.unreadable), c.err)

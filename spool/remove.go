@@ -25,25 +25,25 @@ func (s *Spool) retireLocked(g *segment) {
 // removeRetired removes the files of segments that are not needed. It returns false if some of them
 // are to be tried again.
 func (k *keeper) removeRetired() bool {
-	if k.removing.delay() > 0 {
-		return false
-	}
+	retry := k.removing.delay() == 0
 	k.mu.Lock()
 	all := slices.Clone(k.retired)
 	k.mu.Unlock()
 	var removed []*segment
 	var spare *segment // the file of which was put aside
-	ok := true
+	failed, waits := false, false
 	for _, g := range all {
 		switch {
 		case g.removed: // some of its lines are in flight
+		case g.stuck && !retry:
+			waits = true
 		case spare == nil && k.reusable(g) && k.putAside(g):
 			spare = g
 			removed = append(removed, g)
 		case k.removeSegment(g):
 			removed = append(removed, g)
 		default:
-			ok = false
+			failed, g.stuck = true, true
 		}
 	}
 	if len(removed) > 0 { // confirmations go last: without them a segment would be delivered again
@@ -89,12 +89,13 @@ func (k *keeper) removeRetired() bool {
 	if len(files) > 0 { // the disk has room again, so that the next segment does not wait for its turn
 		k.making.at = time.Time{}
 	}
-	if ok {
-		k.removing.succeeded()
-	} else {
+	switch {
+	case failed:
 		k.removing.failed()
+	case !waits:
+		k.removing.succeeded()
 	}
-	return ok
+	return !failed && !waits
 }
 
 // reusable reports whether the next segment can take over the file of a segment that is retired:

@@ -42,10 +42,7 @@ func TestRule1SegmentsAloneAreEnough(t *testing.T) {
 			for i := range bits {
 				bits[i] = ^uint64(0)
 			}
-			b := make([]byte, 2*doneBlock)
-			copy(b, encodeDoneHeader(&other, 1))
-			encodeDone((*[doneBlock]byte)(b[doneBlock:]), &other, 0, 0, &bits)
-			return os.WriteFile(f, b, 0o600)
+			return os.WriteFile(f, appendDone(encodeDoneHeader(&other, 1), &other, 0, 0, &bits), 0o600)
 		}, all},
 		"a bit is set": {func(f string) error { return flip(f, doneBlock+2) }, all},
 	} {

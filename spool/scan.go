@@ -34,6 +34,8 @@ type scanner struct {
 	unreadable int64 // bytes that could not be read
 	err        error // of the first of these
 
+	hole hole // in front of the last frame, or behind it at the end; empty if no frame is missing there
+
 	window   []byte // the bytes from offset start on
 	start    int64
 	buffer   []byte
@@ -65,6 +67,7 @@ func newScanner(file io.ReaderAt, h *header, size int64) *scanner {
 // last one. The lines of the frame may go beyond the end of the file.
 func (c *scanner) frame() (f frame, at int64, ok bool) {
 	c.begin = c.at
+	c.hole = hole{first: c.next, past: c.next, from: c.at, to: c.at}
 	for c.at < c.size {
 		b := c.peek()
 		if c.stopped {
@@ -82,6 +85,7 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 				c.gap.from, c.gap.past = c.begin, at
 			}
 			c.endGap()
+			c.hole.past, c.hole.to = f.sequence, at
 			c.at, c.next = at+extent(int(f.length)), f.sequence+1
 			return f, at, true
 		}
@@ -134,6 +138,7 @@ func (c *scanner) endGap() {
 		c.doubtful = append(c.doubtful, c.gap)
 	default:
 		c.report(c.gap)
+		c.hole.damaged = true
 	}
 	c.gap = gap{}
 }

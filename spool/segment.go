@@ -16,13 +16,14 @@ type segment struct {
 	unread  bool                      // the header could not be read yet
 	tries   int                       // scans that have failed; only the loader uses it
 
-	file   File   // nil: not open
-	done   File   // the file of confirmations; nil: not open
-	size   int64  // of the file
-	end    int64  // offset behind the last frame that was reserved
-	synced uint32 // number of frames that are durable for certain: all up to some
-	index  index
-	loaded bool // index is complete, and file is open
+	file       File   // nil: not open
+	done       File   // the file of confirmations; nil: not open
+	doneBlocks int    // number of blocks in that file; only the goroutine that writes confirmations uses it
+	size       int64  // of the file
+	end        int64  // offset behind the last frame that was reserved
+	synced     uint32 // number of frames that are durable for certain: all up to some
+	index      index
+	loaded     bool // index is complete, and file is open
 
 	scanned  bool // the counts below are known
 	active   bool // Append writes into it
@@ -30,6 +31,7 @@ type segment struct {
 	skipped  bool // it cannot be opened at the moment: its lines wait, and Next passes over it
 	gone     bool // dropped to make room, or deleted: its frames do not count any more
 	removed  bool // its file is removed
+	stuck    bool // its file could not be removed yet; only the keeper uses it
 	wasteful bool // it is about to be shortened, and stays open until then
 	keep     bool // parts could not be read: it goes to quarantine rather than be removed
 	writers  int  // writes under way

@@ -62,6 +62,8 @@ type Spool struct {
 	full       bool      // there is none because of Size
 	nearEnd    bool      // the active segment is nearly used up, and oldest lines are to make room
 	noFile     error     // why the last segment could not be made; nil: it could
+	makeNow    bool      // the next attempt to make one must not be put off
+	small      bool      // segments are small, so that the disk has room for one
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync
 	syncNow    bool      // the next sync must not be put off
@@ -160,6 +162,9 @@ func (s *Spool) readDir() error {
 	l, err := list(s.fs, s.o.Dir)
 	if err != nil {
 		return fmt.Errorf("list the directory: %w", err)
+	}
+	if l.last > maxNumber {
+		return fmt.Errorf("the number of %s is too large: no spool has made it", segmentName(l.last))
 	}
 	s.number, s.doneMade = l.last, len(l.dones) > 0
 	for _, file := range l.segments {

@@ -13,11 +13,11 @@ import (
 	"linesplit/linebuf"
 )
 
-// A real file system that is full refuses the next segment. What is there is delivered, and makes
-// room again.
-func TestSpoolOnASmallTmpfs(t *testing.T) {
+// mountTmpfs mounts a file system with a size such as 1m, and returns its directory.
+func mountTmpfs(t *testing.T, size string) string {
+	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("spool", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
+	if err := unix.Mount("spool", dir, "tmpfs", 0, "mode=0700,size="+size); err != nil {
 		t.Skipf("mount -t tmpfs: %v: root may do that", err)
 	}
 	t.Cleanup(func() {
@@ -25,6 +25,13 @@ func TestSpoolOnASmallTmpfs(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// A real file system that is full refuses the next segment. What is there is delivered, and makes
+// room again.
+func TestSpoolOnASmallTmpfs(t *testing.T) {
+	dir := mountTmpfs(t, "1m")
 	pool := linebuf.NewPool(0)
 	s, err := Open(Options{Dir: dir, Size: 64 << 20, Segment: minSegment, Sync: time.Millisecond, Groups: []string{"main"}, Buffers: pool})
 	mustDo(t, err)
@@ -80,5 +87,30 @@ func TestSpoolOnASmallTmpfs(t *testing.T) {
 			t.Fatalf("%v; %+v", err, s.Stats())
 		}
 		<-s.Room()
+	}
+}
+
+// At a shutdown the space is used that is too small for a whole segment: lines that were in memory
+// were lost although the disk had room for them.
+func TestLastSegmentsAreSmall(t *testing.T) {
+	r := start(t, mountTmpfs(t, "3500k"), func(o *Options) { o.FS, o.Segment = OS, 2*mib })
+	fillUp := func() (lines int, err error) {
+		for ; err == nil; lines++ {
+			_, err = r.tryAppend(fill(lines), 1, 1)
+		}
+		return lines - 1, err
+	}
+	before, err := fillUp()
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	if !r.Refuses(mib) {
+		t.Error("the spool does not know that it is full")
+	}
+	r.Unlimit()
+	r.await("a small segment", func(Stats) bool { return !r.Refuses(mib / 2) })
+	after, err := fillUp()
+	if !errors.Is(err, unix.ENOSPC) || after < mib/len(fill(0))*9/10 {
+		t.Errorf("%d lines of %d bytes, and after Unlimit %d: %v", before, len(fill(0)), after, err)
 	}
 }

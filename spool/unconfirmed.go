@@ -59,30 +59,40 @@ func readAllDone(file File, g *segment, f *found) (bad int, err error) {
 	if !decodeDoneHeader(head, &g.header.id, groups) {
 		return 1, nil
 	}
-	for i, c := range f.index.chunks {
-		for inFile := range groups {
-			bits, ok, err := readDone(file, &g.header.id, groups, inFile, i)
-			if err != nil {
-				return bad, err
-			}
-			if !ok {
-				bad++
-				continue
-			}
-			c.done[inFile] = bits
-			of, gone := g.groups[inFile], linebuf.Groups(0)
-			if of == 0 {
-				gone = 1 << inFile
-			}
-			for n := range c.entries {
-				if bits.has(n) {
-					c.entries[n].pending &^= of
-					c.entries[n].out &^= gone
-				}
+	var free chunkList
+	for n := range groups * max(len(f.index.chunks), maxChunks) {
+		i, inFile := n/groups, n%groups
+		bits, ok, past, err := readDone(file, &g.header.id, groups, inFile, i)
+		switch {
+		case err != nil:
+			return bad, err
+		case past:
+			return bad, nil
+		case !ok:
+			bad++
+		default:
+			if past := bits.past(); past > 0 { // the last frames may be missing
+				f.index.grow(uint32(i*doneFrames+past), &free)
+				f.index.chunks[i].confirm(g, inFile, &bits)
 			}
 		}
 	}
 	return bad, nil
+}
+
+// confirm sets the frames to confirmed whose bits are set for a group of the segment file.
+func (c *chunk) confirm(g *segment, inFile int, bits *doneBits) {
+	c.done[inFile] = *bits
+	of, gone := g.groups[inFile], linebuf.Groups(0)
+	if of == 0 {
+		gone = 1 << inFile
+	}
+	for n := range c.entries {
+		if bits.has(n) {
+			c.entries[n].pending &^= of
+			c.entries[n].out &^= gone
+		}
+	}
 }
 
 func ignoreEOF(err error) error {

@@ -42,7 +42,7 @@ func (r spoolReport) write(w io.Writer) {
 	case r.DamagedFrames > 0:
 		fmt.Fprintf(t, "damaged\t%s in %s: they will not be delivered\n", linesOf(r.Damaged), counted(r.DamagedFrames, "frame"))
 	case r.verified && r.OK():
-		fmt.Fprintf(t, "verified\tall lines are as they were written\n")
+		fmt.Fprintf(t, "verified\tall lines in the segments are as they were written\n")
 	}
 	t.Flush()
 	r.writeGroups(w)

@@ -145,7 +145,7 @@ func TestSpoolListsAndExports(t *testing.T) {
 		{[]string{dir}, exitOK, "unconfirmed  4 lines, 45 B\n", ""},
 		{[]string{dir}, exitOK, "main     3              32 B\n", ""},
 		{[]string{"list", dir}, exitOK, "archive  3              31 B\n", ""},
-		{[]string{"verify", dir}, exitOK, "all lines are as they were written\n", ""},
+		{[]string{"verify", dir}, exitOK, "all lines in the segments are as they were written\n", ""},
 		{[]string{"export", dir}, exitOK, "both one\nboth two\narchive only\nmain\\nonly\\n\n", "exported 4 lines, 45 B, 1 of them altered\n"},
 		{[]string{"export", dir, "-group", "archive"}, exitOK, "both one\nboth two\narchive only\n", "exported 3 lines, 31 B\n"},
 		{[]string{"export", "-group", "main", "-framing", "nul", dir}, exitOK, "both one\x00both two\x00main\nonly\n\n\x00", "exported 3 lines"},

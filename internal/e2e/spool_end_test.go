@@ -6,11 +6,14 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"linesplit/internal/testrig"
 )
@@ -173,4 +176,46 @@ func TestReadyWhileTheSpoolHasRoom(t *testing.T) {
 	}
 	senders.Wait()
 	s.finish()
+}
+
+// The disk is full, and each line has to be on it before a target gets it. At SIGTERM targets get
+// what linesplit has read: it waited for the disk until the drain timeout, gave them nothing, and
+// lost the lines.
+func TestEndsWithAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"always": nil, "always with keys": {"-key", "connection"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSpoolStage(t, append(args, "-spool-mode", "always", "-spool-size", "16MiB")...)
+			mountFull(t, filepath.Dir(s.dir))
+			s.StartTwoSinks()
+			s.start()
+			s.send(1000, 200) // more than linesplit reads of a sender that waits
+			testrig.WaitFor(t, "linesplit has read lines", func() bool {
+				return s.Process.Metrics().Sum("linesplit_memory_bytes") > 4096
+			})
+			testrig.ExpectContains(t, s.Process.Stderr(), "could not make a segment", "no space left on device")
+			if r := s.Tally.Report(s.Sent); r.Distinct > 0 {
+				t.Errorf("%d lines that are not on the disk have arrived", r.Distinct)
+			}
+			s.Terminate(0)
+			received, torn := s.lastCount("received_lines"), s.lastCount("dropped_lines.torn")
+			if r := s.Tally.Report(s.Sent); received == 0 || r.Distinct != received-torn || r.Corrupt+r.NeverSent > 0 {
+				t.Errorf("of %d lines that linesplit had read, and %d torn ones: %s\n%s", received, torn, r, r.Details())
+			}
+		})
+	}
+}
+
+// mountFull mounts a small file system that is full.
+func mountFull(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount("spool", dir, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
+		t.Skipf("mount -t tmpfs: %v: root may do that", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
 }

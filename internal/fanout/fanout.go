@@ -115,7 +115,9 @@ func (f *Fanout) awaitRoom(hard context.Context) bool {
 // spool first and cannot, Share returns views as they are, and b still belongs to the caller.
 func (f *Fanout) Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer {
 	if f.kept != nil && f.kept.Always {
-		return f.shareKept(b, 0, views)
+		if kept := f.shareKept(b, 0, views); kept != nil || f.kept.needsSpool() {
+			return kept
+		}
 	}
 	return f.share(b, views)
 }

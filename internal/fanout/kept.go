@@ -71,7 +71,8 @@ type kept struct {
 	awaited atomic.Bool                   // a sender may wait for room
 	refused chan struct{}                 // holds one value: the spool has refused lines
 
-	ending atomic.Bool // no worker takes anything more
+	optional atomic.Bool // see MayPassSpool
+	ending   atomic.Bool // no worker takes anything more
 
 	lost linebuf.AtomicCount // by Keep
 }
@@ -127,7 +128,7 @@ func (o *KeptOutlet) Offer(b *linebuf.Buffer) bool {
 	var array [Max]*linebuf.Buffer
 	views := f.shareKept(b, late, array[:0])
 	if views == nil {
-		if !f.kept.ending.Load() && (f.kept.Always || f.behind()) {
+		if !f.kept.ending.Load() && (f.kept.needsSpool() || f.behind()) {
 			return false
 		}
 		f.give(b, o.outlets) // as without a spool: the next buffer waits until the list is empty
@@ -139,6 +140,16 @@ func (o *KeptOutlet) Offer(b *linebuf.Buffer) bool {
 		}
 	}
 	return true
+}
+
+// needsSpool reports whether workers get only lines that are in the spool.
+func (k *kept) needsSpool() bool { return k.Always && !k.optional.Load() }
+
+// MayPassSpool lets workers have lines from now on that the spool refuses, even if Always is set:
+// in a drain they have nowhere else to go.
+func (f *Fanout) MayPassSpool() {
+	f.kept.optional.Store(true)
+	f.kept.announceRoom()
 }
 
 // behind reports whether the list of a required group is not empty. It holds a buffer of each

@@ -475,6 +475,45 @@ func TestSendersDoNotWaitForTheSpoolAtTheEnd(t *testing.T) {
 	}
 }
 
+// Workers get lines that the spool refuses as soon as they may pass it, though all lines are to be
+// there first.
+func TestLinesMayPassTheSpool(t *testing.T) {
+	for _, keyed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var lanes fewLanes
+			kept := Kept{Always: true}
+			if keyed {
+				kept.NewReplay = func(int) ReplayOutlet { return lanes }
+			}
+			r := newKeptRig(t, 1, []Options{{Name: "main", Required: true, Queue: 4}}, kept)
+			r.spool.limit = 0
+			lanes = newFewLanes(r, 8)
+			lines := make(chan *linebuf.Buffer)
+			var working, running sync.WaitGroup
+			working.Go(func() { r.work(0, r.fan.Groups()[0].Lines(), rand.New(rand.NewPCG(1, 1))) })
+			working.Go(func() { lanes.work(rand.New(rand.NewPCG(1, 2))) })
+			running.Go(func() { r.fan.Run(t.Context(), t.Context(), lines) })
+			var outlet offering = r.fan.NewKeptOutlet([]Outlet{notNow{}})
+			if keyed {
+				outlet = r.fan.NewKeptLanes(sharingLanes{lanes, &r.fan, r.rng})
+			}
+			var sender sync.WaitGroup
+			sender.Go(func() { r.send(0, 50, outlet, r.rng) })
+			time.Sleep(time.Minute)
+			if n := len(r.got[0]); n > 0 {
+				t.Errorf("%d lines have passed the spool", n)
+			}
+			r.fan.MayPassSpool()
+			sender.Wait()
+			close(lines)
+			running.Wait()
+			close(lanes.queue)
+			working.Wait()
+			r.check(1, 50)
+		})
+	}
+}
+
 // noReplay is lanes that take nothing.
 type noReplay struct{ notNow }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"linesplit/admin"
+	"linesplit/internal/accept"
 	"linesplit/internal/config"
 	"linesplit/internal/fanout"
 	"linesplit/linebuf"
@@ -18,6 +19,10 @@ const (
 	spoolSenders = 300 * time.Millisecond // for senders to finish their lines
 	spoolWorkers = 600 * time.Millisecond // for workers, whose unconfirmed lines go to the spool then
 )
+
+// spoolLook is how often a drain looks at a disk that takes no lines, in which case workers have as
+// much time as without a spool.
+const spoolLook = 50 * time.Millisecond
 
 // openSpool opens the spool of the service, if it has one.
 func (m *lineMode) openSpool(cfg config.Config) (err error) {
@@ -135,8 +140,9 @@ func (m *lineMode) runSpool() (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-// workersUntil returns the context by which workers end: hard or, with a spool, one that ends
-// spoolWorkers after accepting if that is sooner. The end of all input alone sets no limit.
+// workersUntil returns the context by which workers end: hard or, with a spool whose disk takes
+// lines, one that ends spoolWorkers after accepting if that is sooner. The end of all input alone
+// sets no limit.
 func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.Context, stop func()) {
 	if m.spool == nil {
 		return hard, func() {}
@@ -144,14 +150,20 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	until, cancel := context.WithCancel(hard)
 	stopWaiting := context.AfterFunc(accepting, func() {
 		m.spool.Unlimit() // senders that wait for room may finish, too
-		select {
-		case <-time.After(spoolWorkers):
-			cancel()
-		case <-until.Done():
+		accept.Pause(until, spoolWorkers)
+		if m.spoolRefuses() { // then lines have nowhere to go but to targets
+			m.fan.MayPassSpool()
 		}
+		for m.spoolRefuses() && until.Err() == nil {
+			accept.Pause(until, spoolLook)
+		}
+		cancel()
 	})
 	return until, func() { stopWaiting(); cancel() }
 }
+
+// spoolRefuses reports whether a fault of the disk keeps the spool from taking all lines in memory.
+func (m *lineMode) spoolRefuses() bool { return m.spool.Refuses(m.buffers.InUse()) }
 
 // keepRest writes to the spool what senders have written after the workers had ended.
 func (m *lineMode) keepRest() {

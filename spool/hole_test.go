@@ -1,0 +1,138 @@
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// overwrite writes zeros to n bytes of a file.
+func overwrite(t *testing.T, name string, offset int64, n int) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	_, err = f.WriteAt(make([]byte, n), offset)
+	must(t, err)
+}
+
+// unsynced makes the last segment of a rig hold three frames that are not synced, in a file that
+// earlier segments had, and returns a copy of the directory, the path of the segment in it, and the
+// offset of the second frame.
+func (r *rig) unsynced() (dir, segment string, at int64) {
+	r.t.Helper()
+	r.confirmSegments(5)
+	at = r.active.end + extent(len(numbered(0, 10)))
+	for i := range 3 {
+		r.append(numbered(10*i, 10*i+10), 1, 1)
+	}
+	if r.Stats().Held == 0 {
+		r.t.Fatal("the frames are synced")
+	}
+	r.written()
+	dir = r.snapshot()
+	return dir, filepath.Join(dir, segmentName(r.newest())), at
+}
+
+// A header was destroyed within the last sync interval, in a file that was used before: its lines
+// disappeared without a trace, since they could have been those of an earlier segment.
+func TestMissingFrameIsReported(t *testing.T) {
+	r := start(t, t.TempDir(), func(o *Options) { o.Segment, o.Sync = minSegment, time.Hour })
+	dir, segment, at := r.unsynced()
+	overwrite(t, segment, at, frameHeader)
+
+	report, err := Verify(t.Context(), dir, nil)
+	must(t, err)
+	const want = "1 frames are missing at "
+	if len(report.Faults) != 1 || !strings.HasPrefix(report.Faults[0].Text, want) {
+		t.Errorf("Verify has found %+v", report.Faults)
+	}
+	again := start(t, dir)
+	if got := again.drain(0); got != numbered(0, 10)+numbered(20, 30) {
+		t.Errorf("delivered %q", got)
+	}
+	if s := again.Stats(); s.Faults != 1 || !strings.Contains(s.LastFault, "are missing") {
+		t.Errorf("counted %+v", s)
+	}
+	kept := files(t, filepath.Join(dir, quarantineName), "*"+rawSuffix)
+	if len(kept) != 1 {
+		t.Fatalf("quarantine has %q", kept)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, quarantineName, kept[0]))
+	must(t, err)
+	if !strings.Contains(string(text), numbered(10, 20)) {
+		t.Error("the lines are not in quarantine")
+	}
+}
+
+// A segment was cut off at a frame: what was behind it disappeared without a trace, although the
+// confirmations told of later frames.
+func TestSegmentThatIsCutOffIsReported(t *testing.T) {
+	r := start(t, t.TempDir())
+	for i := range 20 {
+		receipt := r.append(numbered(10*i, 10*i+10), 1, 0)
+		if i == 18 {
+			r.confirm(receipt, 0)
+		}
+	}
+	r.written()
+	r.synced()
+	dir := r.snapshot()
+	must(t, os.Truncate(filepath.Join(dir, segmentName(1)), recordEnd(r, 5)))
+
+	report, err := Verify(t.Context(), dir, nil)
+	must(t, err)
+	const want = "12 frames are missing at " // 6 to 17: nothing tells of the last one
+	if len(report.Faults) != 1 || !strings.HasPrefix(report.Faults[0].Text, want) {
+		t.Errorf("Verify has found %+v", report.Faults)
+	}
+	again := start(t, dir)
+	if got := again.drain(0); got != numbered(0, 60) {
+		t.Errorf("delivered %q", got)
+	}
+	if s := again.Stats(); s.Faults != 1 || !strings.Contains(again.log.String(), "frames=12") {
+		t.Errorf("counted %+v; log: %s", s, again.log)
+	}
+}
+
+// recordEnd returns the offset behind frame n of the active segment.
+func recordEnd(r *rig, n uint32) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.active.index.entry(n)
+	return e.offset() + extent(int(e.length))
+}
+
+// A block of confirmations that the disk returned as zeros passed for one that had not been
+// written, so that its lines came twice without a word.
+func TestZerosInConfirmationsAreReported(t *testing.T) {
+	groups := func(o *Options) { o.Groups, o.Segment = []string{"a", "b"}, 4*mib }
+	r := start(t, t.TempDir(), groups)
+	const frames = 2*doneFrames + 10
+	for range frames {
+		receipt := r.append("line\n", 3, 0)
+		if recordOf(receipt).from >= doneFrames { // the first blocks have no bit
+			r.confirm(receipt, 1)
+		}
+	}
+	r.written()
+	dir := r.snapshot()
+	again := start(t, dir, groups)
+	again.scanned()
+	if s := again.Stats(); s.Faults > 0 || s.Groups[0].Waiting.Lines != frames || s.Groups[1].Waiting.Lines != doneFrames {
+		t.Errorf("counted %+v", s)
+	}
+	again.stop()
+	for block := range int64(6) {
+		dir := r.snapshot()
+		overwrite(t, filepath.Join(dir, doneName(1)), doneBlock*(1+block), doneBlock)
+		again := start(t, dir, groups)
+		again.scanned()
+		if s := again.Stats(); s.Faults != 1 || !strings.Contains(again.log.String(), "confirmations are damaged") {
+			t.Errorf("block %d: counted %+v", block, s)
+		}
+		again.stop()
+	}
+}
