@@ -261,11 +261,16 @@ func (s *Spool) announceErrorLocked() {
 	}
 }
 
-// Refuses reports whether Append cannot take n bytes of lines because of a fault of the disk.
+// Refuses reports whether a fault of the disk may keep Append from taking n bytes of frames.
 func (s *Spool) Refuses(n int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.repairs || s.noFile != nil && (s.active == nil || n > s.active.size-s.active.end)
+	for _, g := range []*segment{s.active, s.ready} {
+		if g != nil {
+			n -= g.size - g.end
+		}
+	}
+	return s.repairs || n > 0 && (s.noFile != nil || s.segment < s.o.Segment)
 }
 
 // hurryLocked makes the next sync begin at once.
@@ -281,8 +286,8 @@ func (s *Spool) hurryLocked() {
 func (s *Spool) Unlimit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.limit = math.MaxInt64
-	s.full, s.makeNow = false, true
+	s.limit, s.makeNow = math.MaxInt64, true
+	s.full = false
 	wake(s.wakeKeeper)
 	s.announceLocked()
 }

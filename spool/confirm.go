@@ -63,18 +63,22 @@ func (c *confirmer) writeChanged() {
 		c.blocks = append(c.blocks, c.failed...)
 		c.failed = c.failed[:0]
 	}
-	failed := false
+	var failed *segment
 	for _, b := range c.blocks {
+		if b.segment == failed {
+			c.failed = append(c.failed, b)
+			continue
+		}
 		if err := c.write(b); err != nil {
 			c.faults.writes.Add(1)
 			c.fault("confirmations", "could not write confirmations, trying again; a crash before that repeats lines",
 				err, b.segment)
 			c.failed = append(c.failed, b)
-			failed = true
+			failed = b.segment
 		}
 	}
 	switch {
-	case failed:
+	case failed != nil:
 		c.retry.failed()
 	case len(c.failed) == 0:
 		c.retry.succeeded()

@@ -33,12 +33,12 @@ func TestDropWakesNext(t *testing.T) {
 	must(t, s.Close())
 }
 
-// A file that could not be removed held up all senders: nothing else was dropped as long as it was
-// there.
-func TestDropsGoOnBesideAFileThatStays(t *testing.T) {
+// startDropping starts a spool with room for eight segments that drops oldest lines, and cannot
+// remove files for which stays is true. It appends 25 segments of lines, and tells of the end.
+func startDropping(t *testing.T, stays func(name string) bool) (*rig, <-chan error) {
 	f := newHooks()
 	f.remove = func(name string) error {
-		if name == segmentName(1) {
+		if stays(name) {
 			return syscall.EPERM
 		}
 		return nil
@@ -46,14 +46,21 @@ func TestDropsGoOnBesideAFileThatStays(t *testing.T) {
 	r := start(t, t.TempDir(), func(o *Options) {
 		o.FS, o.Size, o.Segment, o.DropOldest = f, MinSize, minSegment, true
 	})
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
 		var err error
-		for i := 0; i < 400 && err == nil; i++ { // of 8 KiB: 25 segments, of which eight have room
+		for i := 0; i < 400 && err == nil; i++ { // of 8 KiB
 			_, err = r.tryAppend(fill(i), 1, 1)
 		}
 		done <- err
 	}()
+	return r, done
+}
+
+// A file that could not be removed held up all senders: nothing else was dropped as long as it was
+// there.
+func TestDropsGoOnBesideAFileThatStays(t *testing.T) {
+	r, done := startDropping(t, func(name string) bool { return name == segmentName(1) })
 	select {
 	case err := <-done:
 		must(t, err)
@@ -62,5 +69,19 @@ func TestDropsGoOnBesideAFileThatStays(t *testing.T) {
 	}
 	if s := r.Stats(); s.Dropped.Lines == 0 || s.Faults == 0 || s.Bytes > s.Limit {
 		t.Errorf("counted %+v", s)
+	}
+}
+
+// If no file can be removed, dropping more lines makes no room.
+func TestDropsEndIfAllFilesStay(t *testing.T) {
+	r, done := startDropping(t, isSegment)
+	r.await("removing has failed again and again", func(s Stats) bool { return s.Faults >= 4*(maxStuck+1) })
+	const each = minSegment / (8 << 10)
+	if s := r.Stats(); s.Dropped.Lines == 0 || s.Dropped.Lines > (maxStuck+1)*each {
+		t.Errorf("counted %+v", s)
+	}
+	r.stop()
+	if err := <-done; err != ErrClosed {
+		t.Error(err)
 	}
 }

@@ -7,13 +7,14 @@ import (
 )
 
 // hole is a run of frames that are missing in a segment. They were reserved, since others follow,
-// or a group has confirmed others that followed. Where they had been synced, they are damage, which
-// the scanner reports. The others were not written before a crash, or are damaged.
+// or a group has confirmed others that followed. Some are damaged, which the scanner reports where
+// it can tell that they were written. The others were not written before a crash, or are damaged.
 type hole struct {
 	first, past uint32 // number of the first one, and of the one behind the last one
 	from, to    int64  // where they were; equal if nothing follows
 	frames      uint32 // number of those that are not confirmed by all groups
 	damaged     bool   // what is there is reported as damage
+	doubtful    bool   // or will be, once a later frame tells that the first one was synced
 }
 
 // maxHoles is the most holes of a segment that are told apart; the last one has all further ones.
@@ -33,6 +34,10 @@ func addHole(holes []hole, h hole) []hole {
 	return holes
 }
 
+// isReported reports whether what is in the hole is reported as damage, after the scan of a segment
+// whose first synced frames are known to be.
+func (h *hole) isReported(synced uint32) bool { return h.damaged || h.doubtful && h.first < synced }
+
 // countMissing counts the frames of a hole that not all groups in a set have confirmed.
 func (h *hole) countMissing(x *index, groups linebuf.Groups) {
 	h.frames = 0
@@ -50,10 +55,16 @@ func (h *hole) countMissing(x *index, groups linebuf.Groups) {
 // reportHoles logs the frames that are missing in a segment. If its file was used before, their
 // lines may be among the bytes in their places, which are copied to quarantine.
 func (l *loader) reportHoles(g *segment, f *found) {
-	f.last.past = f.index.frames
+	f.last.past, f.last.to = f.index.frames, g.size
+	var groups linebuf.Groups // that the spool still has
+	for i := range f.header.groups {
+		if g.groups[i] != 0 || g.lost {
+			groups |= 1 << i
+		}
+	}
 	for _, h := range addHole(f.holes, f.last) {
-		h.countMissing(&f.index, allGroups(f.header.groups))
-		if h.frames == 0 || h.first < f.synced {
+		h.countMissing(&f.index, groups)
+		if h.frames == 0 || h.isReported(f.synced) {
 			continue
 		}
 		var name string

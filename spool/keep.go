@@ -14,8 +14,12 @@ type keeper struct {
 	*Spool
 	making   retry // of segments
 	removing retry // of files
+	stuck    int   // segments that could not be removed since one could
 	last     bool  // the spool is closed, and only frames of failed segments are still written
 }
+
+// maxStuck is how many segments may be stuck in a row before nothing more is dropped.
+const maxStuck = 2
 
 // runKeeper keeps a segment ahead of Append, and removes those that are confirmed, until ctx ends.
 func (s *Spool) runKeeper(ctx context.Context) {
@@ -42,17 +46,11 @@ func (s *Spool) runKeeper(ctx context.Context) {
 	}
 }
 
-// smallSegment is the size of a segment in bytes if the disk has no room for larger ones, and
-// Unlimit was called.
-const smallSegment = 1 << 20
-
 // nextSizeLocked returns the size of the next segment: that of Options, or more for a large frame.
+// After Unlimit it is less if the disk has not so much room.
 func (s *Spool) nextSizeLocked() int64 {
-	switch {
-	case s.small:
-		return max(s.want, min(smallSegment, s.o.Segment))
-	case s.want <= s.o.Segment:
-		return s.o.Segment
+	if s.want <= s.o.Segment || s.segment < s.o.Segment {
+		return max(s.want, s.segment, s.spare)
 	}
 	if large := s.want + s.o.Segment; s.fitsLocked(large) {
 		return min(large, maxSegment)
@@ -106,8 +104,8 @@ func (k *keeper) makeReady() bool {
 		k.noFile = fmt.Errorf("spool: make %s: %w", segmentName(g.header.number), err)
 		k.announceErrorLocked()
 		k.making.failed()
-		if k.limit > k.o.Size && !k.small {
-			k.small, k.makeNow = true, true
+		if k.limit > k.o.Size && k.segment > minSegment { // whatever the disk has is used
+			k.segment, k.makeNow = max(minSegment, k.segment/2&^(headerBlock-1)), true
 			wake(k.wakeKeeper)
 		}
 		return false
@@ -187,8 +185,9 @@ func (k *keeper) noRoomLocked() dropped {
 		return dropped{}
 	}
 	// Segments that are about to be removed make room. Those with lines in flight have done so.
+	// A file that cannot be removed is passed over, but all may be so.
 	removing := slices.ContainsFunc(k.retired, func(g *segment) bool { return !g.removed && !g.stuck })
-	if removing || !k.starved && !k.nearEnd {
+	if removing || k.stuck > maxStuck || !k.starved && !k.nearEnd {
 		return dropped{}
 	}
 	return k.dropOldestLocked()

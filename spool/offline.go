@@ -198,7 +198,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 		r.addFault(h.name, "%d bytes cannot be read: %v", scan.unreadable, scan.err)
 	}
 	for _, o := range addHole(holes, done.countBehind(r, scan.hole)) {
-		if o.frames > 0 && o.first >= scan.synced {
+		if o.frames > 0 && !o.isReported(scan.synced) {
 			r.addFault(h.name, "%d frames are missing at %d: a crash came before they were written, or they are damaged",
 				o.frames, o.from)
 		}

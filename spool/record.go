@@ -201,18 +201,22 @@ func (s *Spool) settleLocked(g *segment, e *entry, n uint32, group int) {
 	if g.settle(e, n, group) {
 		s.changedLocked(g, n, group)
 	}
-	if was != 0 && e.pending == 0 && !g.gone {
+	if was == 0 || e.pending != 0 {
+		return
+	}
+	s.voidLocked(g, n) // for groups that never needed it
+	if !g.gone {
 		g.left.sub(e)
 		s.left.sub(e)
 	}
 }
 
-// voidLocked marks frame n as needed by no group, because it was not written or was moved to
-// another segment. The caller has counted it.
+// voidLocked marks frame n as needed by no group: then it may be missing. The caller has counted
+// it.
 func (s *Spool) voidLocked(g *segment, n uint32) {
 	e := g.index.entry(n)
 	for group := range s.groups {
-		if has(e.pending, group) && g.settle(e, n, group) {
+		if g.settle(e, n, group) {
 			s.changedLocked(g, n, group)
 		}
 	}

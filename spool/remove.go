@@ -43,8 +43,15 @@ func (k *keeper) removeRetired() bool {
 		case k.removeSegment(g):
 			removed = append(removed, g)
 		default:
-			failed, g.stuck = true, true
+			failed = true
+			if !g.stuck {
+				g.stuck = true
+				k.stuck++
+			}
 		}
+	}
+	if len(removed) > 0 {
+		k.stuck = 0
 	}
 	if len(removed) > 0 { // confirmations go last: without them a segment would be delivered again
 		err := k.fs.SyncDir(k.o.Dir)

@@ -136,6 +136,7 @@ func (c *scanner) endGap() {
 	case c.gap.from == c.gap.past:
 	case c.reused && !c.gap.damaged && c.gap.next >= c.synced:
 		c.doubtful = append(c.doubtful, c.gap)
+		c.hole.doubtful = true
 	default:
 		c.report(c.gap)
 		c.hole.damaged = true

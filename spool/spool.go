@@ -63,7 +63,7 @@ type Spool struct {
 	nearEnd    bool      // the active segment is nearly used up, and oldest lines are to make room
 	noFile     error     // why the last segment could not be made; nil: it could
 	makeNow    bool      // the next attempt to make one must not be put off
-	small      bool      // segments are small, so that the disk has room for one
+	segment    int64     // size of a segment: Options.Segment, or less after Unlimit
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync
 	syncNow    bool      // the next sync must not be put off
@@ -111,7 +111,7 @@ func Open(o Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool %s: %w", o.Dir, err)
 	}
 	s := &Spool{
-		o: o, fs: o.FS, limit: o.Size, all: allGroups(o.Groups), groups: make([]groupState, len(o.Groups)),
+		o: o, fs: o.FS, limit: o.Size, segment: o.Segment, all: allGroups(o.Groups), groups: make([]groupState, len(o.Groups)),
 		wakeSyncer: make(chan struct{}, 1), wakeConfirmer: make(chan struct{}, 1),
 		wakeKeeper: make(chan struct{}, 1), wakeLoader: make(chan struct{}, 1),
 	}
@@ -162,9 +162,6 @@ func (s *Spool) readDir() error {
 	l, err := list(s.fs, s.o.Dir)
 	if err != nil {
 		return fmt.Errorf("list the directory: %w", err)
-	}
-	if l.last > maxNumber {
-		return fmt.Errorf("the number of %s is too large: no spool has made it", segmentName(l.last))
 	}
 	s.number, s.doneMade = l.last, len(l.dones) > 0
 	for _, file := range l.segments {

@@ -114,10 +114,8 @@ func (f *Fanout) awaitRoom(hard context.Context) bool {
 // is over its budget, for which the lines are counted as dropped. If the lines have to be in a
 // spool first and cannot, Share returns views as they are, and b still belongs to the caller.
 func (f *Fanout) Share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Buffer {
-	if f.kept != nil && f.kept.Always {
-		if kept := f.shareKept(b, 0, views); kept != nil || f.kept.needsSpool() {
-			return kept
-		}
+	if f.kept != nil && f.kept.always() {
+		return f.shareKept(b, 0, views)
 	}
 	return f.share(b, views)
 }

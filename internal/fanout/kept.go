@@ -71,7 +71,7 @@ type kept struct {
 	awaited atomic.Bool                   // a sender may wait for room
 	refused chan struct{}                 // holds one value: the spool has refused lines
 
-	optional atomic.Bool // see MayPassSpool
+	overflow atomic.Bool // see EndAlways
 	ending   atomic.Bool // no worker takes anything more
 
 	lost linebuf.AtomicCount // by Keep
@@ -110,25 +110,25 @@ type KeptOutlet struct {
 }
 
 // Offer takes b and returns true. It returns false, and b belongs to the caller, while the spool
-// refuses b and Always is set or a required group is behind. Offer may wait for a write to the
+// refuses b and workers get only lines that are in the spool or a required group is behind. Offer may wait for a write to the
 // disk, but never for a sync.
 func (o *KeptOutlet) Offer(b *linebuf.Buffer) bool {
 	f := o.fanout
 	late := f.late()
 	switch {
-	case late == 0 && !f.kept.Always && len(f.groups) == 1: // nothing has to be shared
+	case late == 0 && !f.kept.always() && len(f.groups) == 1: // nothing has to be shared
 		if !o.outlets[0].Offer(b) {
 			f.groups[0].enqueue(b)
 		}
 		return true
-	case late == 0 && !f.kept.Always:
+	case late == 0 && !f.kept.always():
 		f.give(b, o.outlets)
 		return true
 	}
 	var array [Max]*linebuf.Buffer
 	views := f.shareKept(b, late, array[:0])
 	if views == nil {
-		if !f.kept.ending.Load() && (f.kept.needsSpool() || f.behind()) {
+		if !f.kept.ending.Load() && (f.kept.always() || f.behind()) {
 			return false
 		}
 		f.give(b, o.outlets) // as without a spool: the next buffer waits until the list is empty
@@ -142,13 +142,13 @@ func (o *KeptOutlet) Offer(b *linebuf.Buffer) bool {
 	return true
 }
 
-// needsSpool reports whether workers get only lines that are in the spool.
-func (k *kept) needsSpool() bool { return k.Always && !k.optional.Load() }
+// always reports whether workers get only lines that are in the spool.
+func (k *kept) always() bool { return k.Always && !k.overflow.Load() }
 
-// MayPassSpool lets workers have lines from now on that the spool refuses, even if Always is set:
-// in a drain they have nowhere else to go.
-func (f *Fanout) MayPassSpool() {
-	f.kept.optional.Store(true)
+// EndAlways makes the fan-out go on as if Always were not set: for a drain in which the spool takes
+// no lines, so that only workers can have them.
+func (f *Fanout) EndAlways() {
+	f.kept.overflow.Store(true)
 	f.kept.announceRoom()
 }
 
@@ -189,7 +189,7 @@ func (f *Fanout) late() (late linebuf.Groups) {
 func (f *Fanout) shareKept(b *linebuf.Buffer, late linebuf.Groups, views []*linebuf.Buffer) []*linebuf.Buffer {
 	k := f.kept
 	pending := late
-	if k.Always {
+	if k.always() {
 		pending = k.required
 	}
 	receipt, err := k.Spool.Reserve(b, pending, late)

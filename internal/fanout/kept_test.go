@@ -475,9 +475,8 @@ func TestSendersDoNotWaitForTheSpoolAtTheEnd(t *testing.T) {
 	}
 }
 
-// Workers get lines that the spool refuses as soon as they may pass it, though all lines are to be
-// there first.
-func TestLinesMayPassTheSpool(t *testing.T) {
+// Workers get no lines as long as these have to be in the spool first, and it refuses them.
+func TestEndOfAlways(t *testing.T) {
 	for _, keyed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			var lanes fewLanes
@@ -503,7 +502,7 @@ func TestLinesMayPassTheSpool(t *testing.T) {
 			if n := len(r.got[0]); n > 0 {
 				t.Errorf("%d lines have passed the spool", n)
 			}
-			r.fan.MayPassSpool()
+			r.fan.EndAlways()
 			sender.Wait()
 			close(lines)
 			running.Wait()

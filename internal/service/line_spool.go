@@ -151,10 +151,8 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	stopWaiting := context.AfterFunc(accepting, func() {
 		m.spool.Unlimit() // senders that wait for room may finish, too
 		accept.Pause(until, spoolWorkers)
-		if m.spoolRefuses() { // then lines have nowhere to go but to targets
-			m.fan.MayPassSpool()
-		}
-		for m.spoolRefuses() && until.Err() == nil {
+		for m.spoolRefuses() && until.Err() == nil { // then lines have nowhere to go but to targets
+			m.fan.EndAlways()
 			accept.Pause(until, spoolLook)
 		}
 		cancel()
@@ -162,8 +160,11 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	return until, func() { stopWaiting(); cancel() }
 }
 
-// spoolRefuses reports whether a fault of the disk keeps the spool from taking all lines in memory.
-func (m *lineMode) spoolRefuses() bool { return m.spool.Refuses(m.buffers.InUse()) }
+// spoolRefuses reports whether a fault of the disk may keep the spool from taking all lines in
+// memory: each group's by itself, with headers that take less than the lines.
+func (m *lineMode) spoolRefuses() bool {
+	return m.spool.Refuses(2 * int64(len(m.groups)) * m.buffers.InUse())
+}
 
 // keepRest writes to the spool what senders have written after the workers had ended.
 func (m *lineMode) keepRest() {
