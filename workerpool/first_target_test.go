@@ -12,8 +12,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 		r := newRig(t, Options{Connections: 2}, nil)
 		r.sendFullBuffers()
 		r.pass(time.Minute)
-		a := r.addPeer("a")
-		r.must(r.pool.Add(a.addr))
+		a := r.join("a")
 		r.pass(time.Second)
 		if a.bytes() == 0 {
 			t.Error("gets nothing")
@@ -24,11 +23,9 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 	inBubble(t, "also after the end of the input", func(t *testing.T) {
 		r := newRig(t, Options{}, nil)
 		r.sendFullBuffers()
-		close(r.lines)
-		r.pool.EndInput()
+		r.endInput()
 		r.pass(time.Minute)
-		a := r.addPeer("a")
-		r.must(r.pool.Add(a.addr))
+		r.join("a")
 		r.pass(30 * time.Second)
 		r.wantEnded()
 		r.wantOnce()
@@ -36,8 +33,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 	inBubble(t, "and for nothing if there are no lines", func(t *testing.T) {
 		r := newRig(t, Options{}, nil)
 		r.pass(time.Minute)
-		close(r.lines)
-		r.pool.EndInput()
+		r.endInput()
 		synctest.Wait()
 		r.wantEnded()
 		r.wantErr(r.pool.Add(newPeer("a").addr), ErrEnding)
@@ -49,15 +45,24 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 		synctest.Wait()
 		r.wantEnded()
 	})
+	keyedPoolsWaitForTheirFirstTarget(t)
+}
+
+// endInput ends the channel of lines, and says that no outlet brings any more.
+func (r *rig) endInput() {
+	close(r.lines)
+	r.pool.EndInput()
+}
+
+// keyedPoolsWaitForTheirFirstTarget tests the same of pools with keys.
+func keyedPoolsWaitForTheirFirstTarget(t *testing.T) {
 	inBubble(t, "with keys, also after the end of the input", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 4)
 		r.lines <- r.buffer()
 		synctest.Wait()
-		close(r.lines)
-		r.pool.EndInput()
+		r.endInput()
 		r.pass(time.Minute)
-		a := r.addPeer("a")
-		r.must(r.pool.Add(a.addr))
+		a := r.join("a")
 		r.pass(30 * time.Second)
 		if a.bytes() == 0 {
 			t.Error("gets nothing")
@@ -66,8 +71,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 	})
 	inBubble(t, "with keys, for nothing", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 4)
-		close(r.lines)
-		r.pool.EndInput()
+		r.endInput()
 		synctest.Wait()
 		r.wantEnded()
 	})
@@ -79,8 +83,7 @@ func TestPoolWaitsForItsFirstTarget(t *testing.T) {
 			t.Fatal("lines have gone somewhere")
 		}
 		r.pass(time.Minute)
-		a := r.addPeer("a")
-		r.must(r.pool.Add(a.addr))
+		a := r.join("a")
 		<-room
 		if !r.outlet.Offer(b) {
 			t.Fatal("there is no room yet")

@@ -2,6 +2,7 @@ package workerpool
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,46 +115,11 @@ func TestKeysOfConnections(t *testing.T) {
 }
 
 func TestKeysMoveWhenTargetsDo(t *testing.T) {
-	inBubble(t, "a drained target's keys go elsewhere and come back", func(t *testing.T) {
-		r := newKeyedRig(t, Options{}, 100, fourPeers()...)
-		a := r.peers[0]
-		r.sendKeys(5)
-		before := r.homes()
-		r.must(r.pool.Drain(a.target()))
-		r.sendKeys(5)
-		r.pass(20 * time.Second)
-		r.wantState(a, "drained")
-		drained := a.bytes()
-		for range 5 {
-			r.sendKeys(1)
-			r.pass(time.Second)
-		}
-		if n := a.bytes() - drained; n != 0 {
-			t.Errorf("a drained target has got %d bytes", n)
-		}
-		r.must(r.pool.Resume(a.target()))
-		r.sendKeys(5)
-		r.pass(20 * time.Second)
-		if a.bytes() == drained {
-			t.Error("a resumed target gets nothing")
-		}
-		if k := r.pool.Stats().Keys; k.Moving != 0 || k.Waiting.Lines != 0 {
-			t.Errorf("still moving: %+v", *k)
-		}
-		for key, p := range before {
-			if p == a && !bytes.Contains(a.conn(-1).state().sent, []byte(key)) &&
-				!bytes.Contains(a.conn(-2).state().sent, []byte(key)) {
-				t.Errorf("%s has not come back", key)
-			}
-		}
-		r.finishInOrder()
-		r.wantOnce()
-	})
+	inBubble(t, "a drained target's keys go elsewhere and come back", keysLeaveADrainedTarget)
 	inBubble(t, "an added target gets its share, a removed one goes", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 100, fourPeers()...)
 		r.sendKeys(5)
-		e := r.addPeer("e")
-		r.must(r.pool.Add(e.addr))
+		e := r.join("e")
 		r.sendKeys(5)
 		r.pass(20 * time.Second)
 		r.sendKeys(5)
@@ -169,29 +135,7 @@ func TestKeysMoveWhenTargetsDo(t *testing.T) {
 		r.finishInOrder()
 		r.wantOnce()
 	})
-	inBubble(t, "once, when several targets change together", func(t *testing.T) {
-		r := newKeyedRig(t, Options{}, 100, fourPeers()...)
-		r.sendKeys(5)
-		before := r.homes()
-		e := r.addPeer("e")
-		a := r.peers[0]
-		r.must(r.pool.Reconfigure(Change{Add: []target.Address{e.addr}, Remove: []string{a.target()}}))
-		if k := r.pool.Stats().Keys; k.Moving > 0.45 { // a quarter of a, and a fifth of the others for e
-			t.Errorf("%v of all keys are moving", k.Moving)
-		}
-		r.sendKeys(5)
-		r.pass(30 * time.Second)
-		r.sendKeys(5)
-		for key, home := range before {
-			for _, p := range []*peer{r.peers[1], r.peers[2], r.peers[3]} {
-				if home != a && home != p && r.hasKey(p, key) {
-					t.Errorf("%s has gone from %s to %s", key, home.name, p.name)
-				}
-			}
-		}
-		r.finishInOrder()
-		r.wantOnce()
-	})
+	inBubble(t, "once, when several targets change together", keysMoveOnce)
 	inBubble(t, "with all targets drained, lines wait", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 20, fourPeers()[:2]...)
 		r.sendKeys(2)
@@ -222,6 +166,75 @@ func TestKeysMoveWhenTargetsDo(t *testing.T) {
 	})
 }
 
+// keysLeaveADrainedTarget demands that a target loses its keys when it is drained, and gets them
+// back when it is resumed.
+func keysLeaveADrainedTarget(t *testing.T) {
+	r := newKeyedRig(t, Options{}, 100, fourPeers()...)
+	a := r.peers[0]
+	r.sendKeys(5)
+	before := r.homes()
+	r.must(r.pool.Drain(a.target()))
+	r.sendKeys(5)
+	r.pass(20 * time.Second)
+	r.wantState(a, "drained")
+	drained := a.bytes()
+	for range 5 {
+		r.sendKeys(1)
+		r.pass(time.Second)
+	}
+	if n := a.bytes() - drained; n != 0 {
+		t.Errorf("a drained target has got %d bytes", n)
+	}
+	r.must(r.pool.Resume(a.target()))
+	r.sendKeys(5)
+	r.pass(20 * time.Second)
+	if a.bytes() == drained {
+		t.Error("a resumed target gets nothing")
+	}
+	if k := r.pool.Stats().Keys; k.Moving != 0 || k.Waiting.Lines != 0 {
+		t.Errorf("still moving: %+v", *k)
+	}
+	sent := a.lastSent()
+	for key, p := range before {
+		if p == a && !bytes.Contains(sent, []byte(key)) {
+			t.Errorf("%s has not come back", key)
+		}
+	}
+	r.finishInOrder()
+	r.wantOnce()
+}
+
+// keysMoveOnce demands that no key moves without need when a target comes and another one goes in
+// one change.
+func keysMoveOnce(t *testing.T) {
+	r := newKeyedRig(t, Options{}, 100, fourPeers()...)
+	r.sendKeys(5)
+	before := r.homes()
+	e := r.addPeer("e")
+	a := r.peers[0]
+	r.must(r.pool.Reconfigure(Change{Add: []target.Address{e.addr}, Remove: []string{a.target()}}))
+	if k := r.pool.Stats().Keys; k.Moving > 0.45 { // a quarter of a, and a fifth of the others for e
+		t.Errorf("%v of all keys are moving", k.Moving)
+	}
+	r.sendKeys(5)
+	r.pass(30 * time.Second)
+	r.sendKeys(5)
+	for key, home := range before {
+		for _, p := range []*peer{r.peers[1], r.peers[2], r.peers[3]} {
+			if home != a && home != p && r.hasKey(p, key) {
+				t.Errorf("%s has gone from %s to %s", key, home.name, p.name)
+			}
+		}
+	}
+	r.finishInOrder()
+	r.wantOnce()
+}
+
+// lastSent returns what has gone over the last two connections of a target.
+func (p *peer) lastSent() []byte {
+	return slices.Concat(p.conn(-1).state().sent, p.conn(-2).state().sent)
+}
+
 func TestKeysOfTargetsThatFail(t *testing.T) {
 	inBubble(t, "go elsewhere and come back", func(t *testing.T) {
 		r := newKeyedRig(t, Options{}, 100, fourPeers()...)
@@ -229,10 +242,7 @@ func TestKeysOfTargetsThatFail(t *testing.T) {
 		r.sendKeys(3)
 		r.pass(time.Second)
 		key := r.keyAt(a)
-		a.set(func() { a.refuse = true })
-		for i := range 2 {
-			a.conn(i).reset()
-		}
+		a.crash()
 		r.pass(5 * time.Second)
 		r.sendKeys(3)
 		r.pass(time.Second)
@@ -241,10 +251,10 @@ func TestKeysOfTargetsThatFail(t *testing.T) {
 		}
 		a.set(func() { a.refuse = false })
 		r.pass(30 * time.Second)
-		before := len(a.conn(-1).state().sent) + len(a.conn(-2).state().sent)
+		before := len(a.lastSent())
 		r.sendKeys(3)
 		r.pass(time.Second)
-		if len(a.conn(-1).state().sent)+len(a.conn(-2).state().sent) == before {
+		if len(a.lastSent()) == before {
 			t.Error("no key has come back")
 		}
 		r.finishInOrder()
@@ -255,10 +265,7 @@ func TestKeysOfTargetsThatFail(t *testing.T) {
 		r.sendKeys(3)
 		r.pass(time.Second)
 		key := r.keyAt(a)
-		a.set(func() { a.refuse = true })
-		for i := range 2 {
-			a.conn(i).reset()
-		}
+		a.crash()
 		r.pass(5 * time.Second)
 		r.sendKeys(3)
 		if s := r.pass(5 * time.Minute); r.elsewhere(key, a) || s.Targets[0].Failovers != 0 {
@@ -274,9 +281,7 @@ func TestKeysOfTargetsThatFail(t *testing.T) {
 		a := r.peers[0]
 		r.sendKeys(3)
 		r.pass(20 * time.Second) // all is confirmed by age
-		for i := range 2 {
-			a.conn(i).reset()
-		}
+		a.resetAll()
 		r.pass(5 * time.Second)
 		r.sendKeys(3)
 		r.pass(time.Second)

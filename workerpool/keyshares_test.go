@@ -138,6 +138,25 @@ func wantMoved(t *testing.T, before, after map[string]*peer, p *peer) {
 	}
 }
 
+// wantUnmoved demands that each key is where it was.
+func wantUnmoved(t *testing.T, before, after map[string]*peer) {
+	t.Helper()
+	for key, p := range after {
+		if p != before[key] {
+			t.Errorf("%s was at %s first, and is at %s", key, before[key].name, p.name)
+		}
+	}
+}
+
+// finishAscending is finishInOrder where keys leave a connection and come back to it, and no line
+// comes twice.
+func (r *keyedRig) finishAscending() {
+	r.t.Helper()
+	r.finish(5 * time.Minute)
+	r.wantKeysAscend()
+	r.wantOnce()
+}
+
 // The share of a target with keys was the number of its lanes when they were most: a weight that
 // was lowered kept its lanes, and so its keys, until a restart.
 func TestKeysFollowWeights(t *testing.T) {
@@ -145,9 +164,7 @@ func TestKeysFollowWeights(t *testing.T) {
 		r := newKeyedRig(t, Options{Connections: 4}, 2000, weightedPeers()...)
 		first := r.where()
 		r.wantKeys(first, 1, 2, 5)
-		if got := connections(r.pool.Stats()); !slices.Equal(got, []int{2, 3, 8}) {
-			t.Errorf("connections %v", got)
-		}
+		wantConnections(t, r.pool.Stats(), 2, 3, 8)
 		c := r.peers[2]
 		c.addr.Weight = 1
 		r.must(r.pool.Reconfigure(Change{Shares: []target.Address{c.addr}}))
@@ -158,15 +175,8 @@ func TestKeysFollowWeights(t *testing.T) {
 			t.Errorf("connections %v of %d workers", got, r.workers())
 		}
 		r.must(r.pool.SetWeight(c.target(), 5))
-		third := r.where()
-		for key, p := range third {
-			if p != first[key] {
-				t.Errorf("%s was at %s first, and is at %s", key, first[key].name, p.name)
-			}
-		}
-		r.finish(5 * time.Minute)
-		r.wantKeysAscend()
-		r.wantOnce()
+		wantUnmoved(t, first, r.where())
+		r.finishAscending()
 	})
 	inBubble(t, "and lines flow on while lanes leave", func(t *testing.T) {
 		r := newKeyedRig(t, Options{Connections: 4}, 200, weightedPeers()...)
@@ -184,9 +194,7 @@ func TestKeysFollowWeights(t *testing.T) {
 				t.Errorf("%s has %d connections, wants %d", s.Targets[i].Name, n, s.Targets[i].Wanted)
 			}
 		}
-		r.finish(5 * time.Minute)
-		r.wantKeysAscend()
-		r.wantOnce()
+		r.finishAscending()
 	})
 	inBubble(t, "and ?connections, with as many lanes", func(t *testing.T) {
 		peers := fourPeers()[:3]
@@ -194,26 +202,19 @@ func TestKeysFollowWeights(t *testing.T) {
 		r := newKeyedRig(t, Options{Connections: 2}, 2000, peers...)
 		first := r.where()
 		r.wantKeys(first, 1, 1, 2)
-		if got := connections(r.pool.Stats()); !slices.Equal(got, []int{2, 2, 4}) {
-			t.Errorf("connections %v", got)
-		}
-		d := r.addPeer("d")
-		r.must(r.pool.Add(d.addr))
+		wantConnections(t, r.pool.Stats(), 2, 2, 4)
+		d := r.join("d")
 		second := r.where()
 		wantMoved(t, first, second, d)
 		r.wantKeys(second, 1, 1, 2, 1)
-		r.finish(5 * time.Minute)
-		r.wantKeysAscend()
-		r.wantOnce()
+		r.finishAscending()
 	})
 	inBubble(t, "and a weight that changes at the end of all lines", func(t *testing.T) {
 		r := newKeyedRig(t, Options{Connections: 4}, 200, weightedPeers()...)
 		r.sendKeys(5)
 		r.must(r.pool.SetWeight(r.peers[2].target(), 1))
 		r.sendKeys(1)
-		r.finish(5 * time.Minute)
-		r.wantKeysAscend()
-		r.wantOnce()
+		r.finishAscending()
 	})
 }
 
@@ -226,17 +227,11 @@ func TestKeysOfBackups(t *testing.T) {
 		r = newKeyedRig(t, Options{}, 200, peers...)
 		return r, peers[0], peers[1], peers[2]
 	}
-	fail := func(p *peer) {
-		p.set(func() { p.refuse = true })
-		for i := 0; p.conn(i) != nil; i++ {
-			p.conn(i).reset()
-		}
-	}
 	inBubble(t, "serve only while no other target is up", func(t *testing.T) {
 		r, a, b, c := start(t)
 		first := r.where()
 		r.wantKeys(first, 1, 1, 0)
-		fail(a)
+		a.crash()
 		r.sendKeys(2)
 		r.pass(10 * time.Second)
 		r.sendKeys(2)
@@ -244,7 +239,7 @@ func TestKeysOfBackups(t *testing.T) {
 		if n := c.bytes(); n != 0 {
 			t.Errorf("the backup has got %d bytes while another target is up", n)
 		}
-		fail(b)
+		b.crash()
 		r.sendKeys(2)
 		r.pass(10 * time.Second)
 		at := r.homesOf(func() { r.sendKeys(1); r.pass(time.Second) })
@@ -254,11 +249,7 @@ func TestKeysOfBackups(t *testing.T) {
 		}
 		r.sendKeys(2)
 		r.pass(time.Minute)
-		for key, p := range r.where() {
-			if p != first[key] {
-				t.Errorf("%s was at %s, and has come home to %s", key, first[key].name, p.name)
-			}
-		}
+		wantUnmoved(t, first, r.where())
 		r.finishInOrder()
 	})
 	inBubble(t, "get the keys while all others are drained", func(t *testing.T) {
@@ -272,11 +263,7 @@ func TestKeysOfBackups(t *testing.T) {
 		if c.bytes() == 0 {
 			t.Error("the backup has got nothing")
 		}
-		for key, p := range r.where() {
-			if p != first[key] {
-				t.Errorf("%s was at %s, and has come home to %s", key, first[key].name, p.name)
-			}
-		}
+		wantUnmoved(t, first, r.where())
 		r.finishInOrder()
 		r.wantOnce()
 	})

@@ -14,6 +14,14 @@ func (r *rig) must(err error) {
 	}
 }
 
+// join makes a target that can be dialled, and adds it to the pool.
+func (r *rig) join(name string) *peer {
+	r.t.Helper()
+	p := r.addPeer(name)
+	r.must(r.pool.Add(p.addr))
+	return p
+}
+
 func (r *rig) wantErr(got, want error) {
 	r.t.Helper()
 	if !errors.Is(got, want) {
@@ -79,6 +87,21 @@ func (p *peer) bytes() (n int) {
 		n += len(c.sent)
 	}
 	return n
+}
+
+// crash makes a target refuse all connections, and reset those that it has.
+func (p *peer) crash() {
+	p.set(func() { p.refuse = true })
+	p.resetAll()
+}
+
+// resetAll makes a target reset the connections that it has.
+func (p *peer) resetAll() {
+	for i := range p.dialled() {
+		if c := p.conn(i); c != nil {
+			c.reset()
+		}
+	}
 }
 
 func (r *rig) workers() int {

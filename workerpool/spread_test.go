@@ -152,6 +152,19 @@ func TestLongBurstIsSpread(t *testing.T) {
 	})
 }
 
+// takeTurns gives the rig so many outlets, which send one after the other.
+func (r *rig) takeTurns(n int) {
+	outlets := make([]*Outlet, n)
+	for i := range outlets {
+		outlets[i] = r.pool.NewOutlet()
+	}
+	turn := -1
+	r.outlet = func() *Outlet {
+		turn++
+		return outlets[turn%n]
+	}
+}
+
 func TestUnderLoadNothingIsCut(t *testing.T) {
 	inBubble(t, "one sender without pauses", func(t *testing.T) {
 		r := offering(t, Options{Connections: 2}, peersNamed(2)...)
@@ -169,13 +182,8 @@ func TestUnderLoadNothingIsCut(t *testing.T) {
 	inBubble(t, "many senders with pauses", func(t *testing.T) {
 		r := offering(t, Options{Connections: 2}, peersNamed(2)...)
 		const senders, rounds = 100, 80
-		outlets := make([]*Outlet, senders)
-		for i := range outlets {
-			outlets[i] = r.pool.NewOutlet()
-		}
-		turn := 0
-		r.outlet = func() *Outlet { return outlets[turn%senders] }
-		for ; turn < senders*rounds; turn++ {
+		r.takeTurns(senders)
+		for range senders * rounds {
 			r.send(4, 1000)
 			time.Sleep(40 * time.Microsecond)
 		}
@@ -240,26 +248,25 @@ func TestLooksAreLimited(t *testing.T) {
 	})
 }
 
-func TestOnlyIdleConnectionsGetParts(t *testing.T) {
-	const sender, other = 0, 1
-	// staged returns a rig of three targets, of which b was given a short line, and a function that
-	// chooses the outlet.
-	staged := func(t *testing.T, prepare func(b *peer)) (*rig, *peer, func(int)) {
-		b := newPeer("b")
-		prepare(b)
-		r := newRig(t, Options{}, []*peer{newPeer("a"), b, newPeer("c")})
-		outlets := []*Outlet{r.pool.NewOutlet(), r.pool.NewOutlet()}
-		for outlets[other].at%3 != 0 {
-			outlets[other].at++ // the line goes to the next one, which is b's
-		}
-		chosen := other
-		r.outlet = func() *Outlet { return outlets[chosen] }
-		r.send(1, 100)
-		return r, b, func(i int) { chosen = i }
+// oneIsBusy returns a rig of three targets, of which b was given a short line. From then on the rig
+// sends with another outlet.
+func oneIsBusy(t *testing.T, prepare func(b *peer)) (r *rig, b *peer) {
+	b = newPeer("b")
+	prepare(b)
+	r = newRig(t, Options{}, []*peer{newPeer("a"), b, newPeer("c")})
+	sender, other := r.pool.NewOutlet(), r.pool.NewOutlet()
+	for other.at%3 != 0 {
+		other.at++ // the line goes to the next one, which is b's
 	}
+	r.outlet = func() *Outlet { return other }
+	r.send(1, 100)
+	r.outlet = func() *Outlet { return sender }
+	return r, b
+}
+
+func TestOnlyIdleConnectionsGetParts(t *testing.T) {
 	inBubble(t, "not while bytes are on their way", func(t *testing.T) {
-		r, b, choose := staged(t, func(b *peer) { b.holdAcks = true })
-		choose(sender)
+		r, b := oneIsBusy(t, func(b *peer) { b.holdAcks = true })
 		r.send(100, 40)
 		r.wantWrites([]int{1}, []int{1}, []int{1})
 		b.set(func() { b.holdAcks = false }) // no tick has noticed when the next burst comes
@@ -270,8 +277,7 @@ func TestOnlyIdleConnectionsGetParts(t *testing.T) {
 		r.wantOnce()
 	})
 	inBubble(t, "not while a write waits", func(t *testing.T) {
-		r, b, choose := staged(t, func(b *peer) { b.holdAcks, b.sendBuf = true, 50 })
-		choose(sender)
+		r, b := oneIsBusy(t, func(b *peer) { b.holdAcks, b.sendBuf = true, 50 })
 		r.send(100, 40)
 		r.wantWrites([]int{1}, []int{1}, []int{1})
 		b.set(func() { b.holdAcks = false })
@@ -279,8 +285,7 @@ func TestOnlyIdleConnectionsGetParts(t *testing.T) {
 		r.wantOnce()
 	})
 	inBubble(t, "not where nothing is connected", func(t *testing.T) {
-		r, b, choose := staged(t, func(b *peer) { b.refuse = true })
-		choose(sender)
+		r, b := oneIsBusy(t, func(b *peer) { b.refuse = true })
 		before := r.sumOfWrites()
 		r.send(100, 40)
 		if n := r.sumOfWrites() - before; n != 2 {
@@ -291,9 +296,8 @@ func TestOnlyIdleConnectionsGetParts(t *testing.T) {
 	})
 	// The outlet's look finds the failure, and the worker has to learn that it has something to do.
 	inBubble(t, "one that has failed is replaced", func(t *testing.T) {
-		r, b, choose := staged(t, func(b *peer) { b.holdAcks = true })
+		r, b := oneIsBusy(t, func(b *peer) { b.holdAcks = true })
 		b.conn(0).do(func() { b.conns[0].err = errReset }) // no event tells the worker
-		choose(sender)
 		r.send(100, 40)
 		r.pass(delivery.InitialDelay * 2) // less than a tick
 		if n := r.peers[0].dialled() + b.dialled() + r.peers[2].dialled(); n != 4 {
