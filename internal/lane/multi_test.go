@@ -95,6 +95,55 @@ func (s *several) takeAll() {
 	}
 }
 
+// offer offers a buffer until it is taken, and takes some buffers out of lanes meanwhile. It
+// returns how often there was no room.
+func (s *several) offer(b *linebuf.Buffer, rng *rand.Rand) (refused int) {
+	for !s.multi.Offer(b) {
+		refused++
+		room := s.multi.Room()
+		for closed := false; !closed; {
+			i := rng.IntN(len(s.groups))
+			all := s.groups[i].lanes()
+			s.take(i, all[rng.IntN(len(all))], 3)
+			select {
+			case <-room:
+				closed = true
+			default:
+			}
+		}
+	}
+	return refused
+}
+
+// checkGroup demands that a group has the lines that were sent, so many of each key, in order, or
+// has dropped them if it may.
+func (s *several) checkGroup(seed uint64, i int, sent map[string]int) {
+	s.t.Helper()
+	came, all := 0, 0
+	for key, count := range sent {
+		got := s.got[i][key]
+		came, all = came+len(got), all+count
+		last := 0
+		for _, number := range got {
+			var is int
+			fmt.Sscan(number, &is)
+			if is <= last || s.waits[i] && is != last+1 {
+				s.t.Fatalf("seed %d, group %d: %s %d comes behind %d", seed, i, key, is, last)
+			}
+			last = is
+		}
+		if s.waits[i] && len(got) != count {
+			s.t.Errorf("seed %d, group %d: %d lines of %s came, %d were sent", seed, i, len(got), key, count)
+		}
+	}
+	if came+s.dropped[i] != all || s.waits[i] && s.dropped[i] > 0 {
+		s.t.Errorf("seed %d, group %d: %d lines came, %d were dropped, %d were sent", seed, i, came, s.dropped[i], all)
+	}
+	if held := s.accounts[i].Held(); held != 0 {
+		s.t.Errorf("seed %d, group %d: %d bytes are charged at the end", seed, i, held)
+	}
+}
+
 // Whatever room lanes have and however targets change, each group that senders wait for gets each
 // line once, in the order of its key, and the other groups lose whole buffers beyond their budgets,
 // which are counted.
@@ -110,21 +159,7 @@ func TestMultiGivesEachGroupEachLineInOrder(t *testing.T) {
 				sent[key]++
 				lines = append(lines, fmt.Sprint(key, " ", sent[key]))
 			}
-			b := s.groups[0].buffer(lines...)
-			for !s.multi.Offer(b) {
-				refused++
-				room := s.multi.Room()
-				for closed := false; !closed; {
-					i := rng.IntN(len(s.groups))
-					all := s.groups[i].lanes()
-					s.take(i, all[rng.IntN(len(all))], 3)
-					select {
-					case <-room:
-						closed = true
-					default:
-					}
-				}
-			}
+			refused += s.offer(s.groups[0].buffer(lines...), rng)
 			if rng.IntN(20) == 0 { // a target goes or comes back
 				g := s.groups[rng.IntN(len(s.groups))]
 				keep := slices.Clone(g.homes)
@@ -134,33 +169,7 @@ func TestMultiGivesEachGroupEachLineInOrder(t *testing.T) {
 		}
 		s.takeAll()
 		for i := range s.groups {
-			n := 0
-			for key, count := range sent {
-				got := s.got[i][key]
-				n += len(got)
-				last := 0
-				for _, number := range got {
-					var is int
-					fmt.Sscan(number, &is)
-					if is <= last || s.waits[i] && is != last+1 {
-						t.Fatalf("seed %d, group %d: %s %d comes behind %d", seed, i, key, is, last)
-					}
-					last = is
-				}
-				if s.waits[i] && len(got) != count {
-					t.Errorf("seed %d, group %d: %d lines of %s came, %d were sent", seed, i, len(got), key, count)
-				}
-			}
-			all := 0
-			for _, count := range sent {
-				all += count
-			}
-			if n+s.dropped[i] != all || s.waits[i] && s.dropped[i] > 0 {
-				t.Errorf("seed %d, group %d: %d lines came, %d were dropped, %d were sent", seed, i, n, s.dropped[i], all)
-			}
-			if held := s.accounts[i].Held(); held != 0 {
-				t.Errorf("seed %d, group %d: %d bytes are charged at the end", seed, i, held)
-			}
+			s.checkGroup(seed, i, sent)
 		}
 		if n := s.pool.InUse(); n != 0 || refused == 0 {
 			t.Errorf("seed %d: %d bytes were not given back; %d times there was no room", seed, n, refused)
