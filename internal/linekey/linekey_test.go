@@ -19,80 +19,85 @@ func rule(t testing.TB, text string) *Rule {
 	return r
 }
 
+// noKey stands where a line has no key.
+const noKey = "<none>"
+
+// finds are lines and the keys that rules find in them.
+var finds = []struct{ rule, line, key string }{ // read-only
+	{"field:1", "GET /x 200\n", "GET"},
+	{"field:2", "  GET \t /x 200\r\n", "/x"},
+	{"field:3", "GET /x 200", "200"},
+	{"field:3", "GET /x 200\r\n", "200"},
+	{"field:4", "GET /x 200\n", noKey},
+	{"field:1", " \t\n", noKey},
+	{"field:1", "\n", noKey},
+
+	{"until:|", "a.b|3|c\n", "a.b"},
+	{"until::", "reqs:1|c\n", "reqs"},
+	{"until:space", "a.b 3 17\n", "a.b"},
+	{"until:tab", "a b\tc\n", "a b"},
+	{"until:§", "ä§ö\n", "ä"},
+	{"until:|", "|3\n", noKey},
+	{"until:|", "no end\n", noKey},
+
+	{"connection", "line\n", noKey},
+
+	{"json:a", `{"a":"x"}` + "\n", "x"},
+	{"json:a", ` { "b" : [ 1 , {"a":2} ] , "a" : "x" } `, "x"},
+	{"json:a", `{"a":""}`, ""},
+	{"json:a", `{"a":-12.5e+3,"b":1}`, "-12.5e+3"},
+	{"json:a", `{"a":true}`, "true"},
+	{"json:a", `{"a":false }`, "false"},
+	{"json:a", `{"a":"x","a":"y"}`, "x"},
+	{"json:a", `{"\u0061":"y","a":"x"}`, "y"},
+	{"json:a", `{"a":"\u0078\/\n"}`, "x/\n"},
+	{"json:ä", `{"\u00e4":"😀"}`, "😀"},
+	{"json:ä", `{"ä":"\ud83d\ude00"}`, "😀"},
+	{"json:a", `{"a":"\ud83d"}`, "\ufffd"},
+	{"json:a", `{"a":"\ud83d\u0041"}`, "\ufffdA"},
+	{"json:a.b", `{"a":{"c":{},"b":7}}`, "7"},
+	{"json:a.b", `{"a.b":1,"a":{"b":2}}`, "2"},
+	{`json:a\.b`, `{"a":{"b":2},"a.b":1}`, "1"},
+	{`json:a\\`, `{"a\\":1}`, "1"},
+	{"json:a", `{"a":"x"`, "x"},      // what follows the value is not looked at
+	{"json:a", `{"a":"x" oops`, "x"}, // the same
+
+	{"json:a", `{"a":1`, noKey}, // the number may have been cut off
+	{"json:a", `{"a":1x}`, noKey},
+	{"json:a", `{"a":01}`, noKey},
+	{"json:a", `{"a":+1}`, noKey},
+	{"json:a", `{"a":nul}`, noKey},
+	{"json:a", `{"a":null}`, noKey},
+	{"json:a", `{"a":{}}`, noKey},
+	{"json:a", `{"a":[1]}`, noKey},
+	{"json:a", `{"a":"x`, noKey},
+	{"json:a", `{"a":"\x"}`, noKey},
+	{"json:a", `{"a":"\u12g4"}`, noKey},
+	{"json:a", "{\"a\":\"\x01\"}", noKey},
+	{"json:a", `{}`, noKey},
+	{"json:a", `[{"a":1}]`, noKey},
+	{"json:a", `{"b":1}{"a":2}`, noKey},
+	{"json:a", `{"b":[1,2}],"a":2}`, noKey},
+	{"json:a", `{"b":[1,],"a":2}`, noKey},
+	{"json:a", `{"b":{"c":1,},"a":2}`, noKey},
+	{"json:a", `{"b":{1:2},"a":2}`, noKey},
+	{"json:a", `{"b":1,,"a":2}`, noKey},
+	{"json:a", `{"b" 1,"a":2}`, noKey},
+	{"json:a", `{,"a":2}`, noKey},
+	{"json:a", `{"A":2}`, noKey},
+	{"json:a", "", noKey},
+	{"json:a", "plain text\n", noKey},
+	{"json:a.b", `{"a":{},"a":{"b":2}}`, noKey}, // the first a counts
+	{"json:a.b", `{"a":3,"a":{"b":2}}`, noKey},
+	{"json:a", `{"b":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `,"a":2}`, "2"},
+	{"json:a", `{"b":` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + `,"a":2}`, noKey},
+}
+
 func TestFind(t *testing.T) {
-	const none = "<none>"
-	for _, tc := range []struct{ rule, line, key string }{
-		{"field:1", "GET /x 200\n", "GET"},
-		{"field:2", "  GET \t /x 200\r\n", "/x"},
-		{"field:3", "GET /x 200", "200"},
-		{"field:3", "GET /x 200\r\n", "200"},
-		{"field:4", "GET /x 200\n", none},
-		{"field:1", " \t\n", none},
-		{"field:1", "\n", none},
-
-		{"until:|", "a.b|3|c\n", "a.b"},
-		{"until::", "reqs:1|c\n", "reqs"},
-		{"until:space", "a.b 3 17\n", "a.b"},
-		{"until:tab", "a b\tc\n", "a b"},
-		{"until:§", "ä§ö\n", "ä"},
-		{"until:|", "|3\n", none},
-		{"until:|", "no end\n", none},
-
-		{"connection", "line\n", none},
-
-		{"json:a", `{"a":"x"}` + "\n", "x"},
-		{"json:a", ` { "b" : [ 1 , {"a":2} ] , "a" : "x" } `, "x"},
-		{"json:a", `{"a":""}`, ""},
-		{"json:a", `{"a":-12.5e+3,"b":1}`, "-12.5e+3"},
-		{"json:a", `{"a":true}`, "true"},
-		{"json:a", `{"a":false }`, "false"},
-		{"json:a", `{"a":"x","a":"y"}`, "x"},
-		{"json:a", `{"\u0061":"y","a":"x"}`, "y"},
-		{"json:a", `{"a":"\u0078\/\n"}`, "x/\n"},
-		{"json:ä", `{"\u00e4":"😀"}`, "😀"},
-		{"json:ä", `{"ä":"\ud83d\ude00"}`, "😀"},
-		{"json:a", `{"a":"\ud83d"}`, "\ufffd"},
-		{"json:a", `{"a":"\ud83d\u0041"}`, "\ufffdA"},
-		{"json:a.b", `{"a":{"c":{},"b":7}}`, "7"},
-		{"json:a.b", `{"a.b":1,"a":{"b":2}}`, "2"},
-		{`json:a\.b`, `{"a":{"b":2},"a.b":1}`, "1"},
-		{`json:a\\`, `{"a\\":1}`, "1"},
-		{"json:a", `{"a":"x"`, "x"},      // what follows the value is not looked at
-		{"json:a", `{"a":"x" oops`, "x"}, // the same
-
-		{"json:a", `{"a":1`, none}, // the number may have been cut off
-		{"json:a", `{"a":1x}`, none},
-		{"json:a", `{"a":01}`, none},
-		{"json:a", `{"a":+1}`, none},
-		{"json:a", `{"a":nul}`, none},
-		{"json:a", `{"a":null}`, none},
-		{"json:a", `{"a":{}}`, none},
-		{"json:a", `{"a":[1]}`, none},
-		{"json:a", `{"a":"x`, none},
-		{"json:a", `{"a":"\x"}`, none},
-		{"json:a", `{"a":"\u12g4"}`, none},
-		{"json:a", "{\"a\":\"\x01\"}", none},
-		{"json:a", `{}`, none},
-		{"json:a", `[{"a":1}]`, none},
-		{"json:a", `{"b":1}{"a":2}`, none},
-		{"json:a", `{"b":[1,2}],"a":2}`, none},
-		{"json:a", `{"b":[1,],"a":2}`, none},
-		{"json:a", `{"b":{"c":1,},"a":2}`, none},
-		{"json:a", `{"b":{1:2},"a":2}`, none},
-		{"json:a", `{"b":1,,"a":2}`, none},
-		{"json:a", `{"b" 1,"a":2}`, none},
-		{"json:a", `{,"a":2}`, none},
-		{"json:a", `{"A":2}`, none},
-		{"json:a", "", none},
-		{"json:a", "plain text\n", none},
-		{"json:a.b", `{"a":{},"a":{"b":2}}`, none}, // the first a counts
-		{"json:a.b", `{"a":3,"a":{"b":2}}`, none},
-		{"json:a", `{"b":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `,"a":2}`, "2"},
-		{"json:a", `{"b":` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + `,"a":2}`, none},
-	} {
+	for _, tc := range finds {
 		got, ok := rule(t, tc.rule).Find([]byte(tc.line))
 		switch {
-		case ok != (tc.key != none):
+		case ok != (tc.key != noKey):
 			t.Errorf("%s in %q: has a key: %v, want %q", tc.rule, tc.line, ok, tc.key)
 		case ok && got != xxhash.Sum64String(tc.key):
 			t.Errorf("%s in %q: the key is not %q", tc.rule, tc.line, tc.key)
