@@ -67,40 +67,43 @@ func wiredControl(t *testing.T, args ...string) control {
 	return control{p.all()[0], p}
 }
 
+// reloads are arguments at the start and at the next reload, and what has to come of that.
+var reloads = []struct { // read-only
+	name        string
+	old, next   string
+	changed     string
+	replace     string // settings for which another service takes the place of this one
+	needRestart string
+	fault       string
+}{
+	{name: "nothing"},
+	// Only the mode was named: a target that had changed, too, was neither applied nor named.
+	{name: "another mode", next: "-mode connection -balance random -target 10.0.0.1:1", needRestart: "mode target balance"},
+	{name: "back from connection mode", old: "-mode connection -balance random -drain-timeout 5s",
+		next: "-queue 5 -drain-timeout 5s -log-level warn", needRestart: "mode queue log-level"},
+	{name: "targets and times", next: "-target 10.0.0.1:1,10.0.0.2:1 -stall-timeout 1m", changed: "target stall-timeout"},
+	{name: "sizes", next: "-queue 5 -memory 64MiB -connections 2", replace: "connections queue", needRestart: "memory"},
+	{name: "a longer line", next: "-max-line 2MiB", changed: "max-line"},
+	{name: "lines too long for the memory there is", old: "-memory 8MiB", next: "-memory 64MiB -max-line 16MiB",
+		fault: "stays at 8.0 MiB until a restart"},
+	{name: "proxies where there were none", next: "-proxy-protocol-from 10.0.0.0/8 -deny 10.9.0.0/16",
+		changed: "deny", replace: "proxy-protocol-from"},
+	{name: "other proxies", old: "-proxy-protocol-from 10.0.0.0/8", next: "-proxy-protocol-from 10.1.0.0/16",
+		changed: "proxy-protocol-from"},
+	{name: "checks where there were none", next: "-health tcp -health-fall 5", replace: "health health-fall"},
+	{name: "other checks", old: "-health tcp", next: "-health tcp -health-fall 5", changed: "health-fall"},
+	{name: "checks of connections", old: "-mode connection", next: "-mode connection -health tcp", changed: "health"},
+	{name: "a weight", old: "-mode connection -target 10.0.0.1:1", next: "-mode connection -target 10.0.0.1:1?weight=3",
+		changed: "target"},
+	{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1",
+		next:    "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
+		changed: "target", replace: "target tcp://10.0.0.2:1 (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)"},
+	{name: "no target any more", old: "-target 10.0.0.1:1", next: "-deny 10.1.0.0/16", fault: "LINESPLIT_TARGET any more"},
+	{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
+}
+
 func TestReload(t *testing.T) {
-	for _, tt := range []struct {
-		name        string
-		old, next   string
-		changed     string
-		replace     string // settings for which another service takes the place of this one
-		needRestart string
-		fault       string
-	}{
-		{name: "nothing"},
-		// Only the mode was named: a target that had changed, too, was neither applied nor named.
-		{name: "another mode", next: "-mode connection -balance random -target 10.0.0.1:1", needRestart: "mode target balance"},
-		{name: "back from connection mode", old: "-mode connection -balance random -drain-timeout 5s",
-			next: "-queue 5 -drain-timeout 5s -log-level warn", needRestart: "mode queue log-level"},
-		{name: "targets and times", next: "-target 10.0.0.1:1,10.0.0.2:1 -stall-timeout 1m", changed: "target stall-timeout"},
-		{name: "sizes", next: "-queue 5 -memory 64MiB -connections 2", replace: "connections queue", needRestart: "memory"},
-		{name: "a longer line", next: "-max-line 2MiB", changed: "max-line"},
-		{name: "lines too long for the memory there is", old: "-memory 8MiB", next: "-memory 64MiB -max-line 16MiB",
-			fault: "stays at 8.0 MiB until a restart"},
-		{name: "proxies where there were none", next: "-proxy-protocol-from 10.0.0.0/8 -deny 10.9.0.0/16",
-			changed: "deny", replace: "proxy-protocol-from"},
-		{name: "other proxies", old: "-proxy-protocol-from 10.0.0.0/8", next: "-proxy-protocol-from 10.1.0.0/16",
-			changed: "proxy-protocol-from"},
-		{name: "checks where there were none", next: "-health tcp -health-fall 5", replace: "health health-fall"},
-		{name: "other checks", old: "-health tcp", next: "-health tcp -health-fall 5", changed: "health-fall"},
-		{name: "checks of connections", old: "-mode connection", next: "-mode connection -health tcp", changed: "health"},
-		{name: "a weight", old: "-mode connection -target 10.0.0.1:1", next: "-mode connection -target 10.0.0.1:1?weight=3",
-			changed: "target"},
-		{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1",
-			next:    "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
-			changed: "target", replace: "target tcp://10.0.0.2:1 (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)"},
-		{name: "no target any more", old: "-target 10.0.0.1:1", next: "-deny 10.1.0.0/16", fault: "LINESPLIT_TARGET any more"},
-		{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
-	} {
+	for _, tt := range reloads {
 		t.Run(tt.name, func(t *testing.T) {
 			s, mode, next := withFakeMode(t, strings.Fields(tt.old)...)
 			*next = strings.Fields(tt.next)
