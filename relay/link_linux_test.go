@@ -241,35 +241,46 @@ func (r *rig) targetOption(level, option int) int {
 	return <-got
 }
 
+// handshakes are what a client does around the dial of its target, and the packets that the target
+// gets.
+var handshakes = map[string]struct { // read-only
+	options string // of the target
+	early   string // what the client has sent when the target is dialled; "end" is its end
+	late    string // what it sends once the target has got that, or the header
+	packets uint32 // that have come by the time of the first bytes, the SYN included
+}{
+	"client talks":       {"", "hello", "", 2},
+	"client ends":        {"", "end", "", 2},
+	"client talks on":    {"", "hello", "more", 2},
+	"client waits":       {"", "", "", 3},
+	"PROXY header":       {"?proxy-protocol=v1", "", "", 2},
+	"PROXY and a client": {"?proxy-protocol=v1", "", "hello", 2},
+}
+
+// packetsOf returns how many packets have come over a connection, the SYN included.
+func packetsOf(t *testing.T, c net.Conn) (n uint32) {
+	t.Helper()
+	rc, err := c.(*net.TCPConn).SyscallConn()
+	must(t, err)
+	rc.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		must(t, err)
+		n = info.Segs_in
+	})
+	return n
+}
+
 // What the relay writes at once also acknowledges the target's SYN: the target gets a packet less.
 // All the same, its answer is acknowledged as it arrives, so that the second of two small writes is
 // not held up. That must not take a call of the relay: it would cost as much as the packet saves.
 func TestFirstBytesAcknowledgeTheHandshake(t *testing.T) {
 	needLoops(t)
-	for name, test := range map[string]struct {
-		options string // of the target
-		early   string // what the client has sent when the target is dialled; "end" is its end
-		late    string // what it sends once the target has got that, or the header
-		packets uint32 // that have come by the time of the first bytes, the SYN included
-	}{
-		"client talks":       {"", "hello", "", 2},
-		"client ends":        {"", "end", "", 2},
-		"client talks on":    {"", "hello", "more", 2},
-		"client waits":       {"", "", "", 3},
-		"PROXY header":       {"?proxy-protocol=v1", "", "", 2},
-		"PROXY and a client": {"?proxy-protocol=v1", "", "hello", 2},
-	} {
+	for name, test := range handshakes {
 		t.Run(name, func(t *testing.T) {
-			segments, answer, done := make(chan uint32, 1), make(chan struct{}), make(chan struct{})
+			packets, answer, done := make(chan uint32, 1), make(chan struct{}), make(chan struct{})
 			s := serve(t, func(c net.Conn) {
 				c.Read(make([]byte, 100))
-				rc, err := c.(*net.TCPConn).SyscallConn()
-				must(t, err)
-				rc.Control(func(fd uintptr) {
-					info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-					must(t, err)
-					segments <- info.Segs_in
-				})
+				packets <- packetsOf(t, c)
 				if test.late != "" {
 					io.ReadFull(c, make([]byte, len(test.late)))
 				}
@@ -297,7 +308,7 @@ func TestFirstBytesAcknowledgeTheHandshake(t *testing.T) {
 				c.Write([]byte(test.early))
 				release()
 			}
-			if n := <-segments; n != test.packets {
+			if n := <-packets; n != test.packets {
 				t.Errorf("%d packets came, want %d", n, test.packets)
 			}
 			if test.options == "" && r.targetOption(unix.IPPROTO_TCP, unix.TCP_QUICKACK) != 1 {

@@ -51,19 +51,22 @@ func TestLinksAreUsedAgain(t *testing.T) {
 	}
 }
 
+// echoUntilQ answers each byte with itself, up to the first q.
+func echoUntilQ(c net.Conn) {
+	b := make([]byte, 1)
+	for {
+		if _, err := c.Read(b); err != nil || b[0] == 'q' {
+			return
+		}
+		c.Write(b)
+	}
+}
+
 // Connections that end in different ways, some while others go on, each have a record of their own,
 // whichever link they use.
 func TestRecordsOfRecycledLinks(t *testing.T) {
 	needLoops(t)
-	s := serve(t, func(c net.Conn) {
-		b := make([]byte, 1)
-		for {
-			if _, err := c.Read(b); err != nil || b[0] == 'q' {
-				return
-			}
-			c.Write(b)
-		}
-	})
+	s := serve(t, echoUntilQ)
 	dead := serve(t, echo)
 	dead.Close()
 	r := start(t, Options{Tuning: Tuning{MaxConnections: 3}}, s.name(), dead.name())
