@@ -48,22 +48,7 @@ func TestGroupsFollowFiles(t *testing.T) {
 	main.WaitForLines(b, 200)
 	archive.WaitForLines(d, 200)
 
-	var s admin.Status
-	if err := json.Unmarshal(o.do("status"), &s); err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range s.Targets {
-		group, list := "main", lists[0].path
-		if x.Name == d.Target() {
-			group, list = "archive", lists[1].path
-		}
-		if from := strings.Join(x.From, " "); x.Group != group || from != "file://"+list+"?refresh=1s" {
-			t.Errorf("%s is in group %s, from %s", x.Name, x.Group, from)
-		}
-	}
-	if len(s.Sources) != 2 || s.Sources[0].Group != "main" || s.Sources[1].Group != "archive" {
-		t.Errorf("sources: %+v", s.Sources)
-	}
+	wantGroupsOfLists(o, lists, d)
 	if m := main.Process.Metrics(); m.Sum("linesplit_source_group", "group", "archive") != 1 {
 		t.Errorf("the metrics do not have the source's group:\n%s", m.Dump())
 	}
@@ -80,6 +65,28 @@ func TestGroupsFollowFiles(t *testing.T) {
 		if r := of.Tally.Report(main.Sent); r.Err() != nil || r.Duplicated > 0 {
 			t.Errorf("group %s: %s\n%s", name, r, r.Details())
 		}
+	}
+}
+
+// wantGroupsOfLists demands that the status names the group and the list of each target, and the
+// group of each list. Of the targets, archived is from the second list.
+func wantGroupsOfLists(o *operator, lists []listFile, archived *testrig.Sink) {
+	o.Helper()
+	var s admin.Status
+	if err := json.Unmarshal(o.do("status"), &s); err != nil {
+		o.Fatal(err)
+	}
+	for _, x := range s.Targets {
+		group, list := "main", lists[0].path
+		if x.Name == archived.Target() {
+			group, list = "archive", lists[1].path
+		}
+		if from := strings.Join(x.From, " "); x.Group != group || from != "file://"+list+"?refresh=1s" {
+			o.Errorf("%s is in group %s, from %s", x.Name, x.Group, from)
+		}
+	}
+	if len(s.Sources) != 2 || s.Sources[0].Group != "main" || s.Sources[1].Group != "archive" {
+		o.Errorf("sources: %+v", s.Sources)
 	}
 }
 

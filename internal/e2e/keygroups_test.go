@@ -62,17 +62,6 @@ func (s *keySenders) lines() (n int) {
 	return n
 }
 
-// flow waits until more lines have come to a group, or to one of its targets.
-func (g *keyGroup) flow(what string, x *keyTarget, n int) {
-	g.t.Helper()
-	count := g.lines
-	if x != nil {
-		count = func() int { return int(x.got.Load()) }
-	}
-	from := count()
-	testrig.WaitFor(g.t, "lines "+what, func() bool { return count() >= from+n })
-}
-
 // Each of two groups gets each line of each key, in order, while a target of either group shuts
 // down, is killed, and is back.
 func TestKeysKeepTheirOrderInEachGroup(t *testing.T) {

@@ -97,6 +97,17 @@ func (l *keyLedger) lines() int {
 	return l.total
 }
 
+// flow waits until more lines have come to a target, or to all together if it is nil.
+func (l *keyLedger) flow(what string, x *keyTarget, n int) {
+	l.t.Helper()
+	count := l.lines
+	if x != nil {
+		count = func() int { return int(x.got.Load()) }
+	}
+	from := count()
+	testrig.WaitFor(l.t, "lines "+what, func() bool { return count() >= from+n })
+}
+
 // keyTarget is a target whose lines a keyLedger judges.
 type keyTarget struct {
 	testrig.HostPort

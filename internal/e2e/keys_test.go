@@ -6,13 +6,42 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"linesplit/admin"
 	"linesplit/internal/testrig"
 )
+
+// failInTurn shuts one target down, kills another, pauses a third, and has a fourth hang and die.
+// Each time it waits until lines have come to the others, and to the target that is back.
+func failInTurn(s *testrig.Stage, l *keyLedger, targets []*keyTarget) {
+	s.Helper()
+	time.Sleep(1500 * time.Millisecond) // an earlier FIN is that of a target that never writes
+	targets[0].shutDown()
+	l.flow("while a target is down", nil, 3000)
+	targets[0].start()
+	l.flow("at a target that is back", targets[0], 300)
+
+	targets[1].kill()
+	l.flow("while a target is dead", nil, 3000)
+	targets[1].start()
+	l.flow("at a target that is back", targets[1], 300)
+
+	targets[2].stall.Store(true) // for less than the stall timeout
+	time.Sleep(500 * time.Millisecond)
+	targets[2].stall.Store(false)
+	l.flow("after a pause", targets[2], 300)
+
+	targets[3].stall.Store(true)
+	testrig.WaitFor(s.T, "keys leave a target that hangs", func() bool {
+		return s.Process.Metrics().Sum("linesplit_target_stalls_total") > 0
+	})
+	targets[3].kill()
+	l.flow("after a target has hung", nil, 3000)
+	targets[3].start()
+	l.flow("at a target that is back", targets[3], 300)
+}
 
 // Ten thousand keys over four targets keep their order, each at one target at a time, while targets
 // shut down, are killed, stall, hang and die, are drained, added and removed. Nothing is lost, and
@@ -33,82 +62,31 @@ func TestKeysKeepTheirOrderWhateverTargetsDo(t *testing.T) {
 		"-stall-timeout", "1s", "-failback-probe", "200ms", "-failback-interval", "2s")
 	o.connect()
 
-	var mu sync.Mutex // guards sent
-	sent := map[string]int{}
-	stop := make(chan struct{})
-	var running sync.WaitGroup
-	for i := range senders {
-		running.Go(func() {
-			sendKeys(t, s.Process.Listeners[0], i, keysEach, stop, func(key string, n int) {
-				mu.Lock()
-				defer mu.Unlock()
-				sent[key] = n
-			})
-		})
-	}
-	end := sync.OnceFunc(func() {
-		close(stop)
-		running.Wait()
-	})
-	defer end()
-	// flow waits until more lines have come to a target, or to all.
-	flow := func(what string, x *keyTarget, n int) {
-		t.Helper()
-		count := l.lines
-		if x != nil {
-			count = func() int { return int(x.got.Load()) }
-		}
-		from := count()
-		testrig.WaitFor(t, "lines "+what, func() bool { return count() >= from+n })
-	}
-	flow("at the start", nil, 20_000)
-
-	time.Sleep(1500 * time.Millisecond) // an earlier FIN is that of a target that never writes
-	targets[0].shutDown()
-	flow("while a target is down", nil, 3000)
-	targets[0].start()
-	flow("at a target that is back", targets[0], 300)
-
-	targets[1].kill()
-	flow("while a target is dead", nil, 3000)
-	targets[1].start()
-	flow("at a target that is back", targets[1], 300)
-
-	targets[2].stall.Store(true) // for less than the stall timeout
-	time.Sleep(500 * time.Millisecond)
-	targets[2].stall.Store(false)
-	flow("after a pause", targets[2], 300)
-
-	targets[3].stall.Store(true)
-	testrig.WaitFor(t, "keys leave a target that hangs", func() bool {
-		return s.Process.Metrics().Sum("linesplit_target_stalls_total") > 0
-	})
-	targets[3].kill()
-	flow("after a target has hung", nil, 3000)
-	targets[3].start()
-	flow("at a target that is back", targets[3], 300)
+	all := startKeySenders(t, s.Process.Listeners[0], senders, keysEach)
+	l.flow("at the start", nil, 20_000)
+	failInTurn(s, l, targets)
 
 	o.do("drain", targets[0].Target())
 	o.await(targets[0].Target(), admin.StateDrained)
-	flow("while a target is drained", nil, 3000)
+	l.flow("while a target is drained", nil, 3000)
 	o.do("resume", targets[0].Target())
-	flow("at a target that is resumed", targets[0], 300)
+	l.flow("at a target that is resumed", targets[0], 300)
 
 	fifth := startKeyTarget(t, l)
 	o.do("add", fifth.Target())
-	flow("at an added target", fifth, 300)
+	l.flow("at an added target", fifth, 300)
 	o.do("remove", targets[1].Target())
 	o.await(targets[1].Target(), "")
-	flow("with a target removed", nil, 3000)
+	l.flow("with a target removed", nil, 3000)
 
-	end()
-	testrig.WaitFor(t, "all lines", func() bool { return l.has(sent) })
+	all.stop()
+	testrig.WaitFor(t, "all lines", func() bool { return l.has(all.sent) })
 	s.WaitForLedger()
 	s.Terminate(0)
-	if len(sent) != senders*keysEach {
-		t.Errorf("%d keys were sent", len(sent))
+	if len(all.sent) != senders*keysEach {
+		t.Errorf("%d keys were sent", len(all.sent))
 	}
-	t.Logf("%d lines of %d keys came, %d of them again, %d after a stall", l.total, len(sent), l.again, l.late)
+	t.Logf("%d lines of %d keys came, %d of them again, %d after a stall", l.total, len(all.sent), l.again, l.late)
 }
 
 // Lines without a key are dropped and counted if so told, and the others arrive.

@@ -11,6 +11,18 @@ import (
 	"linesplit/internal/testrig"
 )
 
+// dialOver returns a function that dials the listener of a stage's linesplit.
+func dialOver(network string) func(s *testrig.Stage) io.WriteCloser {
+	return func(s *testrig.Stage) io.WriteCloser {
+		var d net.Dialer
+		conn, err := d.DialContext(s.Context(), network, s.Process.Listeners[0])
+		if err != nil {
+			s.Fatal(err)
+		}
+		return conn
+	}
+}
+
 // A hundred lines that are written at once to a linesplit at rest reach all targets, about evenly.
 // Each kind of connection is read in its own way, and sometimes by more than one read.
 func TestShortBurstReachesAllTargets(t *testing.T) {
@@ -18,26 +30,16 @@ func TestShortBurstReachesAllTargets(t *testing.T) {
 	const lines, size = 100, 64
 	path := filepath.Join(t.TempDir(), "in.sock")
 	unixIn := []string{"-listen", "unix://" + path}
-	dial := func(network string) func(s *testrig.Stage) io.WriteCloser {
-		return func(s *testrig.Stage) io.WriteCloser {
-			var d net.Dialer
-			conn, err := d.DialContext(s.Context(), network, s.Process.Listeners[0])
-			if err != nil {
-				s.Fatal(err)
-			}
-			return conn
-		}
-	}
 	for _, tc := range []struct {
 		name string
 		args []string
 		dial func(s *testrig.Stage) io.WriteCloser
 	}{
-		{"event loop, TCP", nil, dial("tcp")},
-		{"event loop, Unix", unixIn, dial("unix")},
-		{"goroutine, TCP", []string{"-loops", "0"}, dial("tcp")},
-		{"goroutine, Unix", append(unixIn, "-loops", "0"), dial("unix")},
-		{"UDP", udpArgs, dial("udp")},
+		{"event loop, TCP", nil, dialOver("tcp")},
+		{"event loop, Unix", unixIn, dialOver("unix")},
+		{"goroutine, TCP", []string{"-loops", "0"}, dialOver("tcp")},
+		{"goroutine, Unix", append(unixIn, "-loops", "0"), dialOver("unix")},
+		{"UDP", udpArgs, dialOver("udp")},
 		{"TLS", testrig.TLSListenerArgs(), func(s *testrig.Stage) io.WriteCloser {
 			conn, err := testrig.Dial("tcp", s.Process.Listeners[0], testrig.ClientTLS())
 			if err != nil {

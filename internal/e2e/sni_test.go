@@ -225,19 +225,9 @@ func writeServices(t *testing.T, path, text string) string {
 	return path
 }
 
-// Services behind one port: connections that are passed through, connections whose TLS ends here,
-// lines, and a service for all other clients. A reload moves a name from one to another.
-func TestServicesBehindOnePort(t *testing.T) {
-	t.Parallel()
-	s := testrig.NewStage(t)
-	shop := namesShop(t, "shop", "shop.example", "new.example")
-	other := namesShop(t, "other", "other.example", "shop.example")
-	web := testrig.NewServer(t, testrig.ServerOptions{Handler: answer("web")})
-	sink := s.StartSink(testrig.SinkOptions{})
-	cert, key := pairFor(t, "web.example", "lines.example")
-	addr := string(testrig.FreeHostPort(t))
-	text := func(names string) string {
-		return fmt.Sprintf(`
+// behindOnePort is a file of four services: connections that are passed through, connections whose
+// TLS ends here, lines, and a service for all other clients.
+const behindOnePort = `
 admin = "127.0.0.1:0"
 listen = "tls://%s"
 tls-cert = %q
@@ -259,7 +249,22 @@ mode = "connection"
 tls-passthrough = true
 sni-default = ["unknown-name"]
 target = %q
-`, addr, cert, key, names, "tcp://"+shop.Addr(), web.Target(), sink.Target(), "tcp://"+other.Addr())
+`
+
+// Services behind one port: connections that are passed through, connections whose TLS ends here,
+// lines, and a service for all other clients. A reload moves a name from one to another.
+func TestServicesBehindOnePort(t *testing.T) {
+	t.Parallel()
+	s := testrig.NewStage(t)
+	shop := namesShop(t, "shop", "shop.example", "new.example")
+	other := namesShop(t, "other", "other.example", "shop.example")
+	web := testrig.NewServer(t, testrig.ServerOptions{Handler: answer("web")})
+	sink := s.StartSink(testrig.SinkOptions{})
+	cert, key := pairFor(t, "web.example", "lines.example")
+	addr := string(testrig.FreeHostPort(t))
+	text := func(names string) string {
+		return fmt.Sprintf(behindOnePort, addr, cert, key, names, "tcp://"+shop.Addr(), web.Target(), sink.Target(),
+			"tcp://"+other.Addr())
 	}
 	file := writeServices(t, "", text(`["shop.example"]`))
 	startServices(t, s, file, 4)
