@@ -68,12 +68,20 @@ func (d door) url(path string) string {
 }
 
 // crowd is a number of clients that send requests without end and read no answer. A client whose
-// connection is closed comes back at once, or after seconds under the race detector, with which
-// hundreds of TLS handshakes a second leave no time for anything else.
+// connection is closed comes back after comeBack.
 type crowd struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	stuck   chan struct{} // gets a value when linesplit takes no more requests from a client
+}
+
+// comeBack is short, or seconds under the race detector, with which hundreds of TLS handshakes a
+// second leave no time for anything else.
+func comeBack() time.Duration {
+	if testrig.Race {
+		return 5 * time.Second
+	}
+	return 200 * time.Millisecond
 }
 
 func (d door) crowd(t *testing.T, n int, from, request string) *crowd {
@@ -88,11 +96,9 @@ func (d door) crowd(t *testing.T, n int, from, request string) *crowd {
 					continue
 				}
 				c.hold(ctx, conn, batch)
-				if testrig.Race {
-					select {
-					case <-time.After(5 * time.Second):
-					case <-ctx.Done():
-					}
+				select {
+				case <-time.After(comeBack()):
+				case <-ctx.Done():
 				}
 			}
 		})

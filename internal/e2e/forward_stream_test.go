@@ -23,7 +23,7 @@ import (
 // A client sends everything, ends its side, and gets the whole reply.
 func TestRepliesArriveWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
-	n, size := 1_000, testrig.VariedSizes
+	n, size := 300, testrig.VariedSizes
 	if testrig.Race {
 		n = 100
 	}

@@ -83,7 +83,7 @@ func TestRestartWithReusePortRefusesNoSender(t *testing.T) {
 	addr := old.Listeners[0]
 	senders := startChurn(s, addr, 4, 50)
 	for range 3 {
-		for range 10 {
+		for range 4 {
 			senders.waitForMore(10)
 			failing := exec.Command(testrig.Binary(t), "-reuse-port", "-listen", "tcp://"+addr, "-target", a.Target(),
 				"-admin", old.Admin)

@@ -65,7 +65,7 @@ func (s *spoolStage) writeOn(n int) *sync.WaitGroup {
 	var senders sync.WaitGroup
 	for range n {
 		s.LastID++
-		const lines = 100_000
+		const lines = 30_000
 		s.Sent[s.LastID] = lines
 		records := testrig.Records(s.LastID, lines, 200)
 		conn, err := net.Dial("tcp", s.Process.Listeners[0])
