@@ -261,16 +261,27 @@ func (s *Spool) announceErrorLocked() {
 	}
 }
 
-// Refuses reports whether a fault of the disk may keep Append from taking n bytes of frames.
-func (s *Spool) Refuses(n int64) bool {
+// Prepare reports whether Append has room for n bytes of frames. If it has not, a segment for them
+// is being made, unless faulty is set: then a fault of the disk may keep Append from taking them.
+// Prepare is called after Unlimit.
+func (s *Spool) Prepare(n int64) (ready, faulty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	left := n
 	for _, g := range []*segment{s.active, s.ready} {
 		if g != nil {
-			n -= g.size - g.end
+			left -= g.size - g.end
 		}
 	}
-	return s.repairs || n > 0 && (s.noFile != nil || s.segment < s.o.Segment)
+	switch {
+	case s.repairs:
+		return false, true
+	case left <= 0:
+		return true, false
+	}
+	s.least = min(headerBlock+n, maxSegment)
+	wake(s.wakeKeeper)
+	return false, s.noFile != nil || s.most > 0
 }
 
 // hurryLocked makes the next sync begin at once.

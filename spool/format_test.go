@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -126,7 +127,7 @@ func TestNames(t *testing.T) {
 	for name, want := range map[string]uint64{
 		segmentName(1): 1, segmentName(123456789): 123456789, "00000012.seg": 12,
 		"1.seg": 0, "000000001.seg": 0, "0000000x.seg": 0, "00000001.done": 0, "00000001.seg~": 0, "-0000001.seg": 0,
-		"99999999999999999999.seg": 0, "9223372036854775807.seg": 0,
+		"99999999999999999999.seg": 0, "9223372036854775807.seg": math.MaxInt64,
 	} {
 		if got, ok := parseName(name, segmentSuffix); got != want || ok != (want != 0) {
 			t.Errorf("%s: %d, %v", name, got, ok)

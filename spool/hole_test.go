@@ -182,3 +182,44 @@ func TestFrameOfZerosIsReported(t *testing.T) {
 		t.Errorf("delivered %q; %+v", got, again.Stats())
 	}
 }
+
+// A segment was cut off in front of its first frame. Its lines disappeared without a trace, though
+// some of them were confirmed.
+func TestSegmentWithoutFramesIsReported(t *testing.T) {
+	r := start(t, t.TempDir())
+	r.confirm(r.append(numbered(0, 10), 1, 0), 0)
+	r.append(numbered(10, 20), 1, 1)
+	r.synced()
+	r.written()
+	for _, size := range []int64{0, 100, headerBlock} {
+		dir := r.snapshot()
+		must(t, os.Truncate(filepath.Join(dir, segmentName(1)), size))
+		report, err := Verify(t.Context(), dir, nil)
+		must(t, err)
+		if size < headerBlock && len(report.Faults) != 1 { // otherwise only frame 0, which is confirmed, is known
+			t.Errorf("%d bytes: Verify has found %+v", size, report.Faults)
+		}
+		again := start(t, dir)
+		again.scanned()
+		if n := again.Stats().Faults; size < headerBlock && n != 1 {
+			t.Errorf("%d bytes: %d faults\n%s", size, n, again.log)
+		}
+		again.stop()
+	}
+}
+
+// A file with a very high number made all new lines disappear at the next start: the names of later
+// files were not taken for those of segments.
+func TestHighestNumbersAreRefused(t *testing.T) {
+	for _, name := range []string{
+		"4611686018427387904.seg", "9223372036854775807.seg", "9223372036854775807.done",
+		quarantineName + "/4611686018427387904-0123456789abcdef-00004096.raw",
+	} {
+		dir := t.TempDir()
+		must(t, os.Mkdir(filepath.Join(dir, quarantineName), 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
+		if r, err := tryStart(t, dir); err == nil || !strings.Contains(err.Error(), "has the number") {
+			t.Errorf("%s: %v, %v", name, r, err)
+		}
+	}
+}

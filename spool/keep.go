@@ -49,8 +49,13 @@ func (s *Spool) runKeeper(ctx context.Context) {
 // nextSizeLocked returns the size of the next segment: that of Options, or more for a large frame.
 // After Unlimit it is less if the disk has not so much room.
 func (s *Spool) nextSizeLocked() int64 {
-	if s.want <= s.o.Segment || s.segment < s.o.Segment {
-		return max(s.want, s.segment, s.spare)
+	switch {
+	case s.most > 0:
+		return max(s.want, s.most, s.spare)
+	case max(s.want, s.least) <= s.o.Segment:
+		return s.o.Segment
+	case s.least > s.want:
+		return s.least
 	}
 	if large := s.want + s.o.Segment; s.fitsLocked(large) {
 		return min(large, maxSegment)
@@ -65,7 +70,11 @@ func (s *Spool) fitsLocked(size int64) bool { return size <= s.limit-s.bytes+s.s
 // if that has failed and is to be tried again.
 func (k *keeper) makeReady() bool {
 	k.mu.Lock()
-	if k.closed && !k.last || k.ready != nil && k.want <= k.ready.size {
+	least := k.want
+	if k.most == 0 {
+		least = max(least, k.least)
+	}
+	if k.closed && !k.last || k.ready != nil && least <= k.ready.size {
 		k.mu.Unlock()
 		return true
 	}
@@ -104,8 +113,8 @@ func (k *keeper) makeReady() bool {
 		k.noFile = fmt.Errorf("spool: make %s: %w", segmentName(g.header.number), err)
 		k.announceErrorLocked()
 		k.making.failed()
-		if k.limit > k.o.Size && k.segment > minSegment { // whatever the disk has is used
-			k.segment, k.makeNow = max(minSegment, k.segment/2&^(headerBlock-1)), true
+		if k.limit > k.o.Size && size > max(minSegment, k.want) { // whatever the disk has is used
+			k.most, k.makeNow = max(minSegment, size/2&^(headerBlock-1)), true
 			wake(k.wakeKeeper)
 		}
 		return false

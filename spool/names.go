@@ -18,8 +18,8 @@ const (
 	doneSuffix     = ".done"
 )
 
-// maxNumber is the highest number that the name of a file can have. No spool gets there, and a file
-// with such a name must not keep it from numbering others.
+// maxNumber is a number that the files of a spool do not reach. Names can have higher ones, so that
+// no file that it makes is overlooked later.
 const maxNumber = 1 << 62
 
 // segmentName returns the name of a segment file.
@@ -34,8 +34,8 @@ func parseName(name, suffix string) (uint64, bool) {
 	if !ok || len(digits) < 8 || len(digits) > 8 && digits[0] == '0' {
 		return 0, false
 	}
-	number, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || number > maxNumber {
+	number, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil {
 		return 0, false
 	}
 	return number, true

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -132,14 +131,13 @@ func (o *offline) openSegment(r *Report, h *headed) File {
 
 // guessHeader makes up for the header of a segment that cannot be read: the first frame tells the
 // id, and all lines go to all groups.
-func (h *headed) guessHeader(r *Report, file File) {
+func (o *offline) guessHeader(h *headed, r *Report, file File) {
 	id, ok := findID(file, h.number, h.size)
 	if !ok {
-		block := make([]byte, headerBlock)
-		if n, _ := file.ReadAt(block, 0); len(bytes.TrimLeft(block[:n], "\x00")) > 0 {
-			r.addFault(h.name, "its header is damaged, and it has no frames")
+		if wasUsed(o.fs, o.dir, h.number, file) {
+			r.addFault(h.name, "it has neither a header nor frames: its lines are lost")
 		}
-		return // without a fault: a crash came before anything was written to it
+		return
 	}
 	r.addFault(h.name, "its header is damaged: all of its lines go to all groups")
 	if len(r.Groups) == 0 {
@@ -160,7 +158,7 @@ func (o *offline) readSegment(ctx context.Context, r *Report, h *headed, visit f
 	}
 	defer file.Close()
 	if h.lost {
-		h.guessHeader(r, file)
+		o.guessHeader(h, r, file)
 	}
 	if len(h.header.groups) == 0 {
 		return nil

@@ -37,8 +37,8 @@ func quarantinedSegment(h *header) string {
 // quarantinedNumber returns the number of the segment that a file in quarantine comes from, or 0.
 func quarantinedNumber(name string) uint64 {
 	digits, _, _ := strings.Cut(name, "-")
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || n > maxNumber || !isQuarantined(name) {
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || !isQuarantined(name) {
 		return 0
 	}
 	return n

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,13 +160,30 @@ func (l *loader) shortenEarlier(g *segment, end int64) {
 func (l *loader) recoverHeader(g *segment, f *found) {
 	id, ok := findID(f.file, g.header.number, g.size)
 	if !ok {
-		return // no frames; what else is there is damage
+		if wasUsed(l.fs, l.o.Dir, g.header.number, f.file) {
+			l.fault("header", "a segment has neither a header nor frames: its lines are lost", nil, g)
+		}
+		return // what else is there is damage
 	}
 	for i := range 8 {
 		f.header.id[i] = byte(id >> (8 * i))
 	}
 	f.header.groups, f.header.reused = l.o.Groups, true // or may be
 	l.fault("header", "a segment has no readable header: all of its lines go to all groups", nil, g)
+}
+
+// wasUsed reports whether a segment without a header and without frames has had some: something is
+// where its header was, or there are confirmations. Otherwise a crash came before it was used.
+func wasUsed(fsys FS, dir string, number uint64, file File) bool {
+	block := make([]byte, headerBlock)
+	if n, _ := file.ReadAt(block, 0); len(bytes.TrimLeft(block[:n], "\x00")) > 0 {
+		return true
+	}
+	done, err := fsys.OpenRead(path(dir, doneName(number)))
+	if err == nil {
+		_ = done.Close()
+	}
+	return err == nil
 }
 
 // maxDamage is the most damaged places in a segment that are copied one by one; the last copy has

@@ -25,12 +25,32 @@ func (s *Spool) retireLocked(g *segment) {
 // removeRetired removes the files of segments that are not needed. It returns false if some of them
 // are to be tried again.
 func (k *keeper) removeRetired() bool {
+	removed, spare, done := k.removeSegments()
+	if len(removed) > 0 && !k.removeConfirmations(removed) && spare != nil { // its old name may come back
+		k.removeSpare()
+		spare = nil
+	}
+	k.mu.Lock()
+	for _, g := range removed {
+		g.removed = true
+		k.bytes -= g.size
+	}
+	if spare != nil {
+		k.spare = spare.size
+		k.bytes += spare.size
+	}
+	k.mu.Unlock()
+	k.closeRemoved()
+	return done
+}
+
+// removeSegments removes the files of retired segments, of which it puts one aside as spare. It
+// tries those again that are stuck when it is time. It returns false if some are left.
+func (k *keeper) removeSegments() (removed []*segment, spare *segment, done bool) {
 	retry := k.removing.delay() == 0
 	k.mu.Lock()
 	all := slices.Clone(k.retired)
 	k.mu.Unlock()
-	var removed []*segment
-	var spare *segment // the file of which was put aside
 	failed, waits := false, false
 	for _, g := range all {
 		switch {
@@ -53,36 +73,40 @@ func (k *keeper) removeRetired() bool {
 	if len(removed) > 0 {
 		k.stuck = 0
 	}
-	if len(removed) > 0 { // confirmations go last: without them a segment would be delivered again
-		err := k.fs.SyncDir(k.o.Dir)
-		for _, g := range removed {
-			if err == nil {
-				err = remove(k.fs, k.path(doneName(g.header.number)))
-			}
-		}
-		if err != nil {
-			k.fault("remove", "could not remove a file of confirmations", err, nil)
-		}
-		if err != nil && spare != nil { // its old name may come back after a power loss
-			k.removeSpare()
-			spare = nil
+	switch {
+	case failed:
+		k.removing.failed()
+	case !waits:
+		k.removing.succeeded()
+	}
+	return removed, spare, !failed && !waits
+}
+
+// removeConfirmations removes the confirmations of segments whose files are removed: last, since
+// without them a segment that a power loss brings back would be delivered again.
+func (k *keeper) removeConfirmations(of []*segment) bool {
+	err := k.fs.SyncDir(k.o.Dir)
+	for _, g := range of {
+		if err == nil {
+			err = remove(k.fs, k.path(doneName(g.header.number)))
 		}
 	}
-	k.mu.Lock()
-	for _, g := range removed {
-		g.removed = true
-		k.bytes -= g.size
+	if err != nil {
+		k.fault("remove", "could not remove a file of confirmations", err, nil)
 	}
-	if spare != nil {
-		k.spare = spare.size
-		k.bytes += spare.size
-	}
+	return err == nil
+}
+
+// closeRemoved closes the files of removed segments that nothing uses, since an open file takes
+// disk space. It forgets those whose lines are all accounted for.
+func (k *keeper) closeRemoved() {
 	var files []File
+	k.mu.Lock()
 	k.retired = slices.DeleteFunc(k.retired, func(g *segment) bool {
 		if !g.removed || g.pins > 0 || g.writers > 0 {
 			return false
 		}
-		files = appendFiles(files, g) // an open file takes disk space
+		files = appendFiles(files, g)
 		if g.records > 0 {
 			return false
 		}
@@ -96,13 +120,6 @@ func (k *keeper) removeRetired() bool {
 	if len(files) > 0 { // the disk has room again, so that the next segment does not wait for its turn
 		k.making.at = time.Time{}
 	}
-	switch {
-	case failed:
-		k.removing.failed()
-	case !waits:
-		k.removing.succeeded()
-	}
-	return !failed && !waits
 }
 
 // reusable reports whether the next segment can take over the file of a segment that is retired:

@@ -102,11 +102,12 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 // divide ends a gap where b, at a place without a frame, looks like the damaged header of one, or
 // like a header of an earlier segment: that cannot be within a frame that was damaged.
 func (c *scanner) divide(b []byte) {
-	if !c.reused || len(b) < frameHeader {
+	if !c.reused || len(b) < 16 {
 		return
 	}
-	ours := shortID(b) == c.id || hasMagic(b) && segmentNumber(b) == c.number
-	if ours || c.gap.damaged && hasMagic(b) && isWhole(b) {
+	whole := len(b) >= frameHeader // unless the file ends here
+	ours := shortID(b) == c.id || whole && hasMagic(b) && segmentNumber(b) == c.number
+	if ours || whole && c.gap.damaged && hasMagic(b) && isWhole(b) {
 		c.startGap(ours)
 	}
 }

@@ -63,7 +63,8 @@ type Spool struct {
 	nearEnd    bool      // the active segment is nearly used up, and oldest lines are to make room
 	noFile     error     // why the last segment could not be made; nil: it could
 	makeNow    bool      // the next attempt to make one must not be put off
-	segment    int64     // size of a segment: Options.Segment, or less after Unlimit
+	least      int64     // bytes that Prepare wants the next segment to have
+	most       int64     // bytes for which the disk may have room after Unlimit; 0: it has had enough
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync
 	syncNow    bool      // the next sync must not be put off
@@ -111,7 +112,7 @@ func Open(o Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool %s: %w", o.Dir, err)
 	}
 	s := &Spool{
-		o: o, fs: o.FS, limit: o.Size, segment: o.Segment, all: allGroups(o.Groups), groups: make([]groupState, len(o.Groups)),
+		o: o, fs: o.FS, limit: o.Size, all: allGroups(o.Groups), groups: make([]groupState, len(o.Groups)),
 		wakeSyncer: make(chan struct{}, 1), wakeConfirmer: make(chan struct{}, 1),
 		wakeKeeper: make(chan struct{}, 1), wakeLoader: make(chan struct{}, 1),
 	}
@@ -188,6 +189,9 @@ func (s *Spool) readDir() error {
 			s.kept += e.Size
 		}
 		s.number = max(s.number, quarantinedNumber(e.Name)) // no number is used again as long as it is there
+	}
+	if s.number >= maxNumber {
+		return fmt.Errorf("a file has the number %d: no spool comes that far; move it elsewhere", s.number)
 	}
 	return nil
 }

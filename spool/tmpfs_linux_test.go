@@ -104,11 +104,11 @@ func TestLastSegmentsAreSmall(t *testing.T) {
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Fatal(err)
 	}
-	if !r.Refuses(mib) {
+	r.Unlimit()
+	if _, faulty := r.Prepare(8 * mib); !faulty {
 		t.Error("the spool does not know that it is full")
 	}
-	r.Unlimit()
-	r.await("a small segment", func(Stats) bool { return !r.Refuses(mib / 2) })
+	r.await("a small segment", func(Stats) bool { ready, _ := r.Prepare(mib / 2); return ready })
 	after, err := fillUp()
 	if !errors.Is(err, unix.ENOSPC) || after < mib/len(fill(0))*9/10 {
 		t.Errorf("%d lines of %d bytes, and after Unlimit %d: %v", before, len(fill(0)), after, err)

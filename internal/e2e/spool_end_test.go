@@ -4,14 +4,18 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -187,7 +191,7 @@ func TestEndsWithAFullDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSpoolStage(t, append(args, "-spool-mode", "always", "-spool-size", "16MiB")...)
-			mountFull(t, filepath.Dir(s.dir))
+			mountDisk(t, filepath.Dir(s.dir), "64k")
 			s.StartTwoSinks()
 			s.start()
 			s.send(1000, 200) // more than linesplit reads of a sender that waits
@@ -207,10 +211,56 @@ func TestEndsWithAFullDisk(t *testing.T) {
 	}
 }
 
-// mountFull mounts a small file system that is full.
-func mountFull(t *testing.T, dir string) {
+// The disk becomes full before SIGTERM, and the spool has not noticed, since it has had room enough.
+// Workers ended after a moment all the same, and lines for which the disk had no room were lost
+// although the targets were up again.
+func TestEndsWithADiskThatHasBecomeFull(t *testing.T) {
+	t.Parallel()
+	s := newSpoolStage(t, "-spool-size", "16MiB", "-memory", "64MiB")
+	mountDisk(t, filepath.Dir(s.dir), "8m")
+	a, b := s.StartTwoSinks()
+	s.start()
+	a.Pause()
+	b.Pause()
+	const lines = 20_000
+	s.send(lines, 300)
+	s.waitUntilReceived(lines)
+	fillDisk(t, filepath.Dir(s.dir))
+	s.Process.Signal(syscall.SIGTERM)
+	testrig.WaitFor(t, "the disk has no room for a segment", func() bool {
+		return strings.Contains(s.Process.Stderr(), "could not make a segment")
+	})
+	time.Sleep(time.Second) // by then workers have ended if they are to end soon
+	a.Resume()
+	b.Resume()
+	if code := s.Process.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if r := s.Tally.Report(s.Sent); r.Err() != nil {
+		t.Errorf("%s\n%s\n%s", r, r.Details(), s.DrainReport())
+	}
+}
+
+// fillDisk fills the file system of a directory.
+func fillDisk(t *testing.T, dir string) {
 	t.Helper()
-	if err := unix.Mount("spool", dir, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for b := make([]byte, 4096); err == nil; {
+		_, err = f.Write(b)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+// mountDisk mounts a small file system.
+func mountDisk(t *testing.T, dir, size string) {
+	t.Helper()
+	if err := unix.Mount("spool", dir, "tmpfs", 0, "mode=0700,size="+size); err != nil {
 		t.Skipf("mount -t tmpfs: %v: root may do that", err)
 	}
 	t.Cleanup(func() {

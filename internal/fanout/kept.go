@@ -110,8 +110,8 @@ type KeptOutlet struct {
 }
 
 // Offer takes b and returns true. It returns false, and b belongs to the caller, while the spool
-// refuses b and workers get only lines that are in the spool or a required group is behind. Offer may wait for a write to the
-// disk, but never for a sync.
+// refuses b and a required group is behind, or workers get only lines that are in the spool. Offer
+// may wait for a write to the disk, but never for a sync.
 func (o *KeptOutlet) Offer(b *linebuf.Buffer) bool {
 	f := o.fanout
 	late := f.late()

@@ -150,9 +150,16 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	until, cancel := context.WithCancel(hard)
 	stopWaiting := context.AfterFunc(accepting, func() {
 		m.spool.Unlimit() // senders that wait for room may finish, too
+		m.prepareSpool()
 		accept.Pause(until, spoolWorkers)
-		for m.spoolRefuses() && until.Err() == nil { // then lines have nowhere to go but to targets
-			m.fan.EndAlways()
+		for until.Err() == nil {
+			ready, faulty := m.prepareSpool()
+			if ready {
+				break
+			}
+			if faulty { // lines may have nowhere to go but to targets
+				m.fan.EndAlways()
+			}
 			accept.Pause(until, spoolLook)
 		}
 		cancel()
@@ -160,10 +167,10 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	return until, func() { stopWaiting(); cancel() }
 }
 
-// spoolRefuses reports whether a fault of the disk may keep the spool from taking all lines in
-// memory: each group's by itself, with headers that take less than the lines.
-func (m *lineMode) spoolRefuses() bool {
-	return m.spool.Refuses(2 * int64(len(m.groups)) * m.buffers.InUse())
+// prepareSpool makes the spool have room for all lines in memory: each group's by itself, with
+// headers that take less than the lines.
+func (m *lineMode) prepareSpool() (ready, faulty bool) {
+	return m.spool.Prepare(2 * int64(len(m.groups)) * m.buffers.InUse())
 }
 
 // keepRest writes to the spool what senders have written after the workers had ended.
