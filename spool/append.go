@@ -261,27 +261,18 @@ func (s *Spool) announceErrorLocked() {
 	}
 }
 
-// Prepare reports whether Append has room for n bytes of frames. If it has not, a segment for them
-// is being made, unless faulty is set: then a fault of the disk may keep Append from taking them.
-// Prepare is called after Unlimit.
-func (s *Spool) Prepare(n int64) (ready, faulty bool) {
+// Refuses reports whether a fault of the disk may keep Append from taking n bytes of frames, such as
+// that it has no room for them. It says nothing of Options.Size, and waits for the file system.
+func (s *Spool) Refuses(n int64) bool {
+	free, err := s.fs.Free(s.o.Dir)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := n
 	for _, g := range []*segment{s.active, s.ready} {
 		if g != nil {
-			left -= g.size - g.end
+			n -= g.size - g.end
 		}
 	}
-	switch {
-	case s.repairs:
-		return false, true
-	case left <= 0:
-		return true, false
-	}
-	s.least = min(headerBlock+n, maxSegment)
-	wake(s.wakeKeeper)
-	return false, s.noFile != nil || s.most > 0
+	return s.repairs || n > 0 && (s.noFile != nil || s.most > 0 || err == nil && n > free+s.spare)
 }
 
 // hurryLocked makes the next sync begin at once.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -290,6 +291,18 @@ func (p process) SyncDir(dir string) error {
 		return in
 	})
 	return nil
+}
+
+func (p process) Free(dir string) (int64, error) {
+	d, dead := p.disk, p.enter("free", dir)
+	defer d.mu.Unlock()
+	switch {
+	case dead != nil:
+		return 0, dead
+	case d.capacity == 0:
+		return math.MaxInt32, nil
+	}
+	return d.capacity - d.usedLocked(), nil
 }
 
 func (p process) Lock(name string, shared bool) (io.Closer, error) {

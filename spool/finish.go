@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// lastTries is the number of attempts of finish to write unsynced lines again.
-const lastTries = 3
+// lastTries is the number of attempts of finish to write unsynced lines again: enough for segments
+// that shrink to the room that the disk has.
+const lastTries = 12
 
 // finish does the last work of Run, whose goroutines have ended: it syncs what is written, and
 // removes what is not needed. It ends in spite of faults.

@@ -25,6 +25,8 @@ type FS interface {
 	Remove(name string) error
 	// SyncDir makes the creation, renaming and removal of files in dir durable.
 	SyncDir(dir string) error
+	// Free returns how many bytes of disk space this user can still take on the file system of dir.
+	Free(dir string) (int64, error)
 	// Lock locks the file name until the result is closed or the process ends. For an exclusive
 	// lock it makes the file if it is missing; for a shared one the file must exist. The error is
 	// ErrLocked if another holder prevents the lock.

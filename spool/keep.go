@@ -52,10 +52,8 @@ func (s *Spool) nextSizeLocked() int64 {
 	switch {
 	case s.most > 0:
 		return max(s.want, s.most, s.spare)
-	case max(s.want, s.least) <= s.o.Segment:
+	case s.want <= s.o.Segment:
 		return s.o.Segment
-	case s.least > s.want:
-		return s.least
 	}
 	if large := s.want + s.o.Segment; s.fitsLocked(large) {
 		return min(large, maxSegment)
@@ -70,11 +68,7 @@ func (s *Spool) fitsLocked(size int64) bool { return size <= s.limit-s.bytes+s.s
 // if that has failed and is to be tried again.
 func (k *keeper) makeReady() bool {
 	k.mu.Lock()
-	least := k.want
-	if k.most == 0 {
-		least = max(least, k.least)
-	}
-	if k.closed && !k.last || k.ready != nil && least <= k.ready.size {
+	if k.closed && !k.last || k.ready != nil && k.want <= k.ready.size {
 		k.mu.Unlock()
 		return true
 	}

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -99,4 +100,13 @@ func (f osFile) Allocate(size int64) error {
 		}
 		return nil
 	}
+}
+
+// Free calls statfs(2). It knows nothing of quotas of users.
+func (osFS) Free(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(min(st.Bavail, math.MaxInt64/uint64(st.Bsize))) * st.Bsize, nil
 }

@@ -2,6 +2,8 @@
 
 package spool
 
+import "errors"
+
 // Writev writes the parts one by one, the first of them last: it is the header that makes the
 // others count.
 func (f osFile) Writev(offset int64, parts [][]byte) (int, error) {
@@ -21,3 +23,6 @@ func (f osFile) WriteSynced(offset int64, parts [][]byte) error { return f.write
 
 // Allocate sets the size: disk space is taken as the file is written.
 func (f osFile) Allocate(size int64) error { return f.extend(size) }
+
+// Free returns an error: nothing is known.
+func (osFS) Free(string) (int64, error) { return 0, errors.ErrUnsupported }

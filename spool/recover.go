@@ -183,7 +183,7 @@ func wasUsed(fsys FS, dir string, number uint64, file File) bool {
 	if err == nil {
 		_ = done.Close()
 	}
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // maxDamage is the most damaged places in a segment that are copied one by one; the last copy has

@@ -63,7 +63,6 @@ type Spool struct {
 	nearEnd    bool      // the active segment is nearly used up, and oldest lines are to make room
 	noFile     error     // why the last segment could not be made; nil: it could
 	makeNow    bool      // the next attempt to make one must not be put off
-	least      int64     // bytes that Prepare wants the next segment to have
 	most       int64     // bytes for which the disk may have room after Unlimit; 0: it has had enough
 	crowded    bool      // Append waits for a sync
 	held       int64     // bytes of buffers that wait for a sync

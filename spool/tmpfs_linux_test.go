@@ -104,11 +104,11 @@ func TestLastSegmentsAreSmall(t *testing.T) {
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Fatal(err)
 	}
-	r.Unlimit()
-	if _, faulty := r.Prepare(8 * mib); !faulty {
+	if !r.Refuses(8 * mib) {
 		t.Error("the spool does not know that it is full")
 	}
-	r.await("a small segment", func(Stats) bool { ready, _ := r.Prepare(mib / 2); return ready })
+	r.Unlimit()
+	r.await("a small segment", func(Stats) bool { return !r.Refuses(mib / 2) })
 	after, err := fillUp()
 	if !errors.Is(err, unix.ENOSPC) || after < mib/len(fill(0))*9/10 {
 		t.Errorf("%d lines of %d bytes, and after Unlimit %d: %v", before, len(fill(0)), after, err)

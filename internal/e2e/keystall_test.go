@@ -182,7 +182,10 @@ func TestStoppedTargetHoldsUpOnlyItsKeys(t *testing.T) {
 	k := startKeyedChildren(t, "-key-down", "wait", "-stall-timeout", "1s")
 	k.children[0].Suspend()
 	stop := k.flood(k.keys[0])
-	testrig.WaitFor(t, "a full lane", func() bool { return k.lanes(0).Full == 1 })
+	testrig.WaitFor(t, "a full lane", func() bool {
+		l := k.lanes(0)
+		return l.Full == 1 && time.Since(l.FullSince) > time.Second // and not full for a moment
+	})
 	k.wantNamed(0)
 	conn := k.dial()
 	defer conn.Close()

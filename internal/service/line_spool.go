@@ -20,9 +20,12 @@ const (
 	spoolWorkers = 600 * time.Millisecond // for workers, whose unconfirmed lines go to the spool then
 )
 
-// spoolLook is how often a drain looks at a disk that takes no lines, in which case workers have as
-// much time as without a spool.
-const spoolLook = 50 * time.Millisecond
+// While the disk has no room for all lines, workers have nearly as much time as without a spool: all
+// but one part in spoolShare of -drain-timeout, which is for the spool to take what it can.
+const (
+	spoolLook  = 50 * time.Millisecond // how often a drain looks at such a disk
+	spoolShare = 8
+)
 
 // openSpool opens the spool of the service, if it has one.
 func (m *lineMode) openSpool(cfg config.Config) (err error) {
@@ -140,9 +143,9 @@ func (m *lineMode) runSpool() (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-// workersUntil returns the context by which workers end: hard or, with a spool whose disk takes
-// lines, one that ends spoolWorkers after accepting if that is sooner. The end of all input alone
-// sets no limit.
+// workersUntil returns the context by which workers end: hard or, with a spool, one that ends
+// spoolWorkers after accepting if that is sooner, or later if the disk has no room for all lines. The
+// end of all input alone sets no limit.
 func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.Context, stop func()) {
 	if m.spool == nil {
 		return hard, func() {}
@@ -150,16 +153,11 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	until, cancel := context.WithCancel(hard)
 	stopWaiting := context.AfterFunc(accepting, func() {
 		m.spool.Unlimit() // senders that wait for room may finish, too
-		m.prepareSpool()
+		timeout := m.cfg.Load().DrainTimeout
+		last := time.Now().Add(timeout - timeout/spoolShare)
 		accept.Pause(until, spoolWorkers)
-		for until.Err() == nil {
-			ready, faulty := m.prepareSpool()
-			if ready {
-				break
-			}
-			if faulty { // lines may have nowhere to go but to targets
-				m.fan.EndAlways()
-			}
+		for m.spoolRefuses() && until.Err() == nil && time.Now().Before(last) {
+			m.fan.EndAlways() // lines may have nowhere to go but to targets
 			accept.Pause(until, spoolLook)
 		}
 		cancel()
@@ -167,10 +165,23 @@ func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.
 	return until, func() { stopWaiting(); cancel() }
 }
 
-// prepareSpool makes the spool have room for all lines in memory: each group's by itself, with
-// headers that take less than the lines.
-func (m *lineMode) prepareSpool() (ready, faulty bool) {
-	return m.spool.Prepare(2 * int64(len(m.groups)) * m.buffers.InUse())
+// spoolRefuses reports whether the disk may not take all lines that are in memory and not in the
+// spool: those of each required group by themselves, with headers that take less than the lines.
+func (m *lineMode) spoolRefuses() bool {
+	memory, required := m.buffers.InUse(), int64(0)
+	for _, g := range m.groups {
+		if g.required {
+			required++
+		}
+	}
+	if m.cfg.Load().Spool.Always { // workers have lines that are in the spool
+		var kept uint64
+		for _, g := range m.spool.Stats().Groups {
+			kept = max(kept, g.InFlight.Bytes)
+		}
+		memory -= int64(kept)
+	}
+	return m.spool.Refuses(2 * required * max(memory, 0))
 }
 
 // keepRest writes to the spool what senders have written after the workers had ended.
