@@ -102,7 +102,8 @@ func (c *scanner) frame() (f frame, at int64, ok bool) {
 // divide ends a gap where b, at a place without a frame, looks like the damaged header of one, or
 // like a header of an earlier segment: that cannot be within a frame that was damaged.
 func (c *scanner) divide(b []byte) {
-	if !c.reused || len(b) < 16 {
+	const idEnd = 16 // of the header of a frame
+	if !c.reused || len(b) < idEnd {
 		return
 	}
 	whole := len(b) >= frameHeader // unless the file ends here

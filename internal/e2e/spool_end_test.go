@@ -51,10 +51,7 @@ func TestEndsWhileSendersWrite(t *testing.T) {
 				received, torn := s.lastCount("received_lines"), s.lastCount("dropped_lines.torn")
 				a.Resume()
 				b.Resume()
-				s.start()
-				s.waitUntilEmpty()
-				s.Terminate(0)
-				if r := s.Tally.Report(s.Sent); r.Distinct != received-torn || r.Corrupt+r.NeverSent > 0 {
+				if r := s.deliverRest(); r.Distinct != received-torn || r.Corrupt+r.NeverSent > 0 {
 					t.Errorf("of %d lines that linesplit had read, and %d torn ones: %s\n%s",
 						received-torn, torn, r, r.Details())
 				}
@@ -148,10 +145,7 @@ func TestAccountHasDroppedLines(t *testing.T) {
 	testrig.ExpectContains(t, s.Process.Stderr(), "dropped to make room", "lines_so_far="+strconv.FormatUint(dropped, 10))
 	a.Resume()
 	b.Resume()
-	s.start()
-	s.waitUntilEmpty()
-	s.Terminate(0)
-	if r := s.Tally.Report(s.Sent); r.Distinct < lines-dropped || r.Corrupt+r.NeverSent > 0 {
+	if r := s.deliverRest(); r.Distinct < lines-dropped || r.Corrupt+r.NeverSent > 0 {
 		t.Errorf("%d lines were dropped: %s\n%s", dropped, r, r.Details())
 	}
 }
@@ -234,10 +228,8 @@ func TestEndsWithADiskThatHasBecomeFull(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	report := s.DrainReport()
-	s.start() // the last lines may have had room on the disk
-	s.waitUntilEmpty()
-	s.Terminate(0)
-	if r := s.Tally.Report(s.Sent); r.Distinct != lines || r.Corrupt+r.NeverSent > 0 {
+	// The last lines may have had room on the disk.
+	if r := s.deliverRest(); r.Distinct != lines || r.Corrupt+r.NeverSent > 0 {
 		t.Errorf("%s\n%s\n%s", r, r.Details(), report)
 	}
 }

@@ -85,6 +85,16 @@ func (s *spoolStage) finish() testrig.Report {
 	return r
 }
 
+// deliverRest starts linesplit again, ends it once nothing waits in the spool, and returns the
+// account of all lines.
+func (s *spoolStage) deliverRest() testrig.Report {
+	s.Helper()
+	s.start()
+	s.waitUntilEmpty()
+	s.Terminate(0)
+	return s.Tally.Report(s.Sent)
+}
+
 // waitUntilEmpty waits until nothing waits in the spool.
 func (s *spoolStage) waitUntilEmpty() {
 	s.Helper()
@@ -131,10 +141,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		s.start()
 		written += s.crashWithin(rng, time.Duration(rng.IntN(40))*time.Millisecond)
 	}
-	s.start()
-	s.waitUntilEmpty()
-	s.Terminate(0)
-	r := s.Tally.Report(s.Sent)
+	r := s.deliverRest()
 	if r.Corrupt+r.NeverSent > 0 || r.Distinct < written {
 		t.Errorf("seed %d: of %d lines in the spool %d arrived: %s\n%s", seed, written, r.Distinct, r, r.Details())
 	}
