@@ -42,27 +42,42 @@ func TestAddressFamilies(t *testing.T) {
 				if reuse {
 					s = s.ReusePort()
 				}
-				ln, err := Open(t.Context(), s, certs, nil)
-				must(t, err)
-				port := netip.MustParseAddrPort(ln.Addr().String()).Port()
-				network := schemeTCP
-				if scheme == schemeUDP {
-					network = schemeUDP
-				}
-				if v4, v6 := taken(t, network, "127.0.0.1", port), taken(t, network, "::1", port); v4 != tt.v4 || v6 != tt.v6 {
-					t.Errorf("%s, shared %v: IPv4 %v, IPv6 %v, want %v and %v", s, reuse, v4, v6, tt.v4, tt.v6)
-				}
-				ln.Close()
+				listensOn(t, fmt.Sprintf("%s, shared %v", s, reuse), scheme, tt.v4, tt.v6, func() (net.Addr, io.Closer) {
+					ln, err := Open(t.Context(), s, certs, nil)
+					must(t, err)
+					return ln.Addr(), ln
+				})
 			}
 		}
-		pc, err := OpenPacket(t.Context(), mustParse(t, "udp://"+tt.host+":0"), nil)
-		must(t, err)
-		port := netip.MustParseAddrPort(pc.LocalAddr().String()).Port()
-		if v4, v6 := taken(t, "udp", "127.0.0.1", port), taken(t, "udp", "::1", port); v4 != tt.v4 || v6 != tt.v6 {
-			t.Errorf("datagrams, %s: IPv4 %v, IPv6 %v, want %v and %v", tt.host, v4, v6, tt.v4, tt.v6)
-		}
-		pc.Close()
+		s := mustParse(t, "udp://"+tt.host+":0")
+		listensOn(t, "datagrams, "+s.String(), schemeUDP, tt.v4, tt.v6, func() (net.Addr, io.Closer) {
+			pc, err := OpenPacket(t.Context(), s, nil)
+			must(t, err)
+			return pc.LocalAddr(), pc
+		})
 	}
+}
+
+// listensOn fails a test unless what open returns takes connections or datagrams in the wanted
+// families alone. The kernel chooses the port, and in the other family a socket of another process
+// may have the same number: open is called again, for another port, before the test fails.
+func listensOn(t *testing.T, name, scheme string, v4, v6 bool, open func() (net.Addr, io.Closer)) {
+	t.Helper()
+	network := schemeTCP
+	if scheme == schemeUDP {
+		network = schemeUDP
+	}
+	var got4, got6 bool
+	for range 5 {
+		addr, socket := open()
+		port := netip.MustParseAddrPort(addr.String()).Port()
+		got4, got6 = taken(t, network, "127.0.0.1", port), taken(t, network, "::1", port)
+		socket.Close()
+		if got4 == v4 && got6 == v6 {
+			return
+		}
+	}
+	t.Errorf("%s: IPv4 %v, IPv6 %v, want %v and %v", name, got4, got6, v4, v6)
 }
 
 // taken reports whether a socket has an address.
