@@ -23,7 +23,9 @@ func overwrite(t *testing.T, name string, offset int64, n int) {
 // offset of the second frame.
 func (r *rig) unsynced() (dir, segment string, at int64) {
 	r.t.Helper()
-	r.confirmSegments(5)
+	for r.confirmSegments(5); !r.active.header.reused; { // the file of the one before may not have been free in time
+		r.confirmSegments(1)
+	}
 	at = r.active.end + extent(len(numbered(0, 10)))
 	for i := range 3 {
 		r.append(numbered(10*i, 10*i+10), 1, 1)
