@@ -35,6 +35,12 @@ type Buffer struct {
 	// Key is the hash of the key that all lines of the buffer have, if a later reader of the lines
 	// needs it; otherwise 0.
 	Key uint64
+	// Origin marks the first line of B, and the others by their distance from it, if that is known:
+	// B has all lines of its run from there on, in order, as far as it goes.
+	Origin Mark
+	// Batch names the batch in which a connection sends the lines, or has sent them; zero: none
+	// has.
+	Batch Mark
 
 	store    []byte    // all of the memory, however B has been resliced; nil for a view
 	receipts []holding // nearly always empty; see Receipt

@@ -25,6 +25,10 @@ type Issuer interface {
 //
 // A Receipt is safe for concurrent use; Init is not.
 type Receipt struct {
+	// Origin marks the first of the lines that the receipt covers, if they have marks that outlast
+	// the process. The issuer sets it before it hands out the receipt.
+	Origin Mark
+
 	issuer Issuer
 	// holds counts the buffers that hold the receipt for each group. The bit forsaken is set if one
 	// of them has called Forsake.
@@ -78,11 +82,14 @@ func (r *Receipt) giveUp(groups Groups) {
 func (g Groups) first() int { return bits.TrailingZeros16(uint16(g)) }
 
 // Attach makes b, which has all lines that r covers, hold r for each of the groups. b is not shared
-// yet, or it is a view for one group. Attach undoes Forsake: b takes the place of buffers that have
-// forsaken r for these groups.
+// yet, or it is a view for one group. A first receipt gives b its origin. Attach undoes Forsake: b
+// takes the place of buffers that have forsaken r for these groups.
 func (b *Buffer) Attach(r *Receipt, groups Groups) {
 	if groups == 0 {
 		return
+	}
+	if len(b.receipts) == 0 {
+		b.Origin = r.Origin
 	}
 	r.hold(groups)
 	for left := groups; left != 0; left &= left - 1 {
@@ -119,16 +126,20 @@ func (b *Buffer) Return(postpone func(*Receipt, Groups)) {
 	}
 }
 
-// Inherit moves the receipts of from, whose lines were copied to b, to b.
+// Inherit moves the receipts of from, whose lines were copied behind those of b, to b. Lines of two
+// buffers have no marks.
 func (b *Buffer) Inherit(from *Buffer) {
+	b.Origin, b.Batch = Mark{}, Mark{}
 	if len(from.receipts) > 0 {
 		b.receipts = append(b.receipts, from.receipts...)
 		from.forget()
 	}
 }
 
-// HoldLike makes b hold the receipts of like, too, some of whose lines were copied to b.
+// HoldLike makes b hold the receipts of like, too, some of whose lines were copied to b. It takes
+// the marks from b; see MarkLike.
 func (b *Buffer) HoldLike(like *Buffer) {
+	b.Origin, b.Batch = Mark{}, Mark{}
 	if len(like.receipts) == 0 {
 		return
 	}

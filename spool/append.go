@@ -45,6 +45,7 @@ func (s *Spool) Reserve(b *linebuf.Buffer, groups, waiting linebuf.Groups) (*lin
 		return nil, err
 	}
 	r.Init(r)
+	r.Origin = r.mark()
 	return &r.Receipt, nil
 }
 
@@ -261,8 +262,8 @@ func (s *Spool) announceErrorLocked() {
 	}
 }
 
-// Refuses reports whether a fault of the disk may keep Append from taking n bytes of frames, such as
-// that it has no room for them. It says nothing of Options.Size, and waits for the file system.
+// Refuses reports whether a fault of the disk may keep Append from taking n bytes of frames, such
+// as that it has no room for them. It says nothing of Options.Size, and waits for the file system.
 func (s *Spool) Refuses(n int64) bool {
 	free, err := s.fs.Free(s.o.Dir)
 	s.mu.Lock()

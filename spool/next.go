@@ -39,6 +39,7 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 		}
 		err = s.read(r, b, group)
 		if err == nil && len(b.B) > 0 {
+			r.Origin = r.mark()
 			b.Attach(&r.Receipt, 1<<group)
 			return b, nil
 		}
@@ -192,7 +193,7 @@ func (s *Spool) takeRunLocked(g *segment, from uint32, group int) *record {
 	for n := from; n < g.index.frames; n++ {
 		e := g.index.entry(n)
 		size := int(e.offset()-r.offset) + frameHeader + int(e.length)
-		if !has(e.pending&^e.out, group) || n > from && (size > readSize || e.offset() != r.offset+r.past) {
+		if !has(e.pending&^e.out, group) || n > from && (s.o.Marked || size > readSize || e.offset() != r.offset+r.past) {
 			break
 		}
 		e.out |= 1 << group

@@ -22,7 +22,10 @@ type Options struct {
 	Groups []string
 	// Hold limits the bytes of buffers that wait for a sync; a single buffer may exceed it. 0: 16
 	// MiB.
-	Hold    int64
+	Hold int64
+	// Marked makes Next return each frame by itself, so that its lines have the marks that they had
+	// when they were appended; see linebuf.Mark. Without it, Next joins small frames.
+	Marked  bool
 	Buffers *linebuf.Pool // of the buffers that Append takes and Next returns
 	// Logger gets a warning for each fault; repeated ones are summed up. nil discards them.
 	Logger *slog.Logger

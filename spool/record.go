@@ -47,6 +47,14 @@ func recordOf(r *linebuf.Receipt) *record { return (*record)(unsafe.Pointer(r)) 
 
 const _ = -unsafe.Offsetof(record{}.Receipt) // does not compile unless Receipt is the first field
 
+// mark returns the mark of the first line of the frame of r; zero if r covers several.
+func (r *record) mark() linebuf.Mark {
+	if r.frames != 1 {
+		return linebuf.Mark{}
+	}
+	return linebuf.Mark{Source: r.segment.header.id.short(), Number: uint64(r.from)}
+}
+
 // newRecordLocked returns a record without frames. The caller calls its Init.
 func (s *Spool) newRecordLocked() *record {
 	r := s.records

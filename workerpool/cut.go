@@ -19,10 +19,12 @@ func cut(pool *linebuf.Pool, b *linebuf.Buffer, parts []*linebuf.Buffer) int {
 		}
 		part.B = append(part.B, rest[:size]...)
 		part.Lines, part.Read, part.Framing = b.Framing.Count(part.B), b.Read, b.Framing
+		part.MarkLike(b, b.Lines-lines)
 		parts[n] = part
 		rest, lines = rest[size:], lines-part.Lines
 	}
 	if n > 0 {
+		b.Skip(b.Lines - lines)
 		b = keep(pool, b, rest)
 		b.Lines = lines
 	}
@@ -36,6 +38,7 @@ func keep(pool *linebuf.Pool, b *linebuf.Buffer, rest []byte) *linebuf.Buffer {
 	if 4*int64(linebuf.ClassSize(len(rest))) <= b.Memory() {
 		if small := pool.TryGetLike(b, len(rest)); small != nil {
 			small.B, small.Read, small.Framing = append(small.B, rest...), b.Read, b.Framing
+			small.MarkLike(b, 0)
 			pool.Put(b)
 			return small
 		}

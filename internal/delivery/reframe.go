@@ -46,6 +46,9 @@ func (m *Machine) reframe(s segment, to framing.Framing) segment {
 	var o framing.Outcome
 	b.B, o = rewrite.Append(b.B, old)
 	b.Lines, b.Read, b.Framing = o.Records, s.buf.Read, to
+	if o.Refused == 0 {
+		b.MarkLike(s.buf, 0)
+	}
 	next := segment{buf: b, lines: o.Records, refused: s.refused + o.Refused}
 	m.shared.countReframed(s.count(), next.count(), o)
 	if o.Refused > 0 {

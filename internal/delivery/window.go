@@ -146,6 +146,7 @@ func (s *segment) lineStart(pos uint64) uint64 {
 func (s *segment) trim(pos uint64) linebuf.Count {
 	n := int(pos - s.start())
 	off := s.countOf(s.bytes()[:n])
+	s.buf.Skip(int(off.Lines))
 	s.off += n
 	s.lines -= int(off.Lines)
 	return off

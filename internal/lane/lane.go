@@ -54,6 +54,7 @@ func (r *Routes) fit(b *linebuf.Buffer) *linebuf.Buffer {
 	}
 	small.B = append(small.B, b.B...)
 	small.Lines, small.Read, small.Framing = b.Lines, b.Read, b.Framing
+	small.MarkLike(b, 0)
 	r.pool.Put(b)
 	return small
 }
