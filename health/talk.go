@@ -99,8 +99,8 @@ func localHeader(a target.Address) ([]byte, error) {
 
 // withoutTLS returns a without TLS.
 func withoutTLS(a target.Address) target.Address {
-	if a.Scheme == target.SchemeTLS {
-		a.Scheme = target.SchemeTCP
+	if a.Secure() {
+		a.Scheme, a.Path = target.SchemeTCP, ""
 	}
 	return a
 }

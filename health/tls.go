@@ -18,7 +18,7 @@ import (
 // certificates of its clients. linesplit has none of theirs, so a refusal after that demand shows
 // that the target speaks TLS, which is all that can be checked.
 func (c Check) handshake(ctx context.Context, a target.Address, o *target.Options) error {
-	if a.Scheme == target.SchemeTLS {
+	if a.Secure() {
 		return c.talk(ctx, a, o, sayNothing)
 	}
 	return c.talk(ctx, a, o, func(conn *conversation) error { return shake(ctx, conn.Conn, a) })
@@ -33,7 +33,7 @@ func shake(ctx context.Context, conn net.Conn, a target.Address) error {
 			return new(tls.Certificate), nil
 		},
 	}
-	if host, _, err := net.SplitHostPort(a.Host); err == nil && a.Scheme == target.SchemeTCP {
+	if host, _, err := net.SplitHostPort(a.Host); err == nil && a.Scheme != target.SchemeUnix {
 		config.ServerName = cmp.Or(a.HostName, host)
 	}
 	secure := tls.Client(conn, config)

@@ -23,7 +23,29 @@ const (
 	SchemeTLS  = "tls"
 	SchemeUnix = "unix"
 	SchemeUDP  = "udp" // connection mode only
+
+	// Targets that acknowledge lines, in line mode: lines in the bodies of HTTP requests, the bulk
+	// API of Elasticsearch and OpenSearch, and RELP, the protocol of rsyslog.
+	SchemeHTTP      = "http"
+	SchemeHTTPS     = "https"
+	SchemeHTTPBulk  = "http+bulk"
+	SchemeHTTPSBulk = "https+bulk"
+	SchemeRELP      = "relp"
+	SchemeRELPTLS   = "relp+tls"
+
+	// Lumberjack v2, the protocol of Beats. Such a target acknowledges lines, too.
+	SchemeLumberjack    = "lumberjack"
+	SchemeLumberjackTLS = "lumberjack+tls"
 )
+
+// allSchemes are these.
+var allSchemes = []string{
+	SchemeTCP, SchemeTLS, SchemeUnix, SchemeUDP, SchemeHTTP, SchemeHTTPS, SchemeHTTPBulk, SchemeHTTPSBulk,
+	SchemeRELP, SchemeRELPTLS, SchemeLumberjack, SchemeLumberjackTLS,
+}
+
+// IsScheme reports whether addresses may have a scheme.
+func IsScheme(scheme string) bool { return slices.Contains(allSchemes, scheme) }
 
 // MaxWeight is the largest weight, far beyond any need and leaves room to sum weights.
 const MaxWeight = 1_000_000
@@ -43,11 +65,13 @@ const (
 // Address is a target's location and the options for reaching it. It is an immutable value; equal
 // addresses are the same target.
 type Address struct {
-	// Scheme is SchemeTCP, SchemeTLS, SchemeUnix or SchemeUDP.
+	// Scheme is SchemeTCP or one of the others.
 	Scheme string
 	// Host is "host:port", or for SchemeUnix the path of the socket; a leading @ names a Linux
 	// abstract socket (unix(7)).
 	Host string
+	// Path is that of the URL, with its slash, if the target takes HTTP requests.
+	Path string
 	// ViaProxy reports whether a proxy between linesplit and the receiver acknowledges for itself
 	// (HAProxy, docker-proxy, a sidecar), so that neither an acknowledgement nor a FIN proves
 	// anything about the receiver.
@@ -90,14 +114,51 @@ type Address struct {
 	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that each connection
 	// begins with in connection mode; 0 means none.
 	ProxyProtocol int
+	// Batching says how lines are sent if the target acknowledges them.
+	Batching Batching
 }
+
+// Acknowledges reports whether the target acknowledges lines itself, by the protocol of its scheme.
+func (a Address) Acknowledges() bool {
+	return a.takesRequests() || a.RELP() || a.Lumberjack()
+}
+
+// RELP reports whether the target speaks RELP, the protocol of rsyslog.
+func (a Address) RELP() bool { return a.Scheme == SchemeRELP || a.Scheme == SchemeRELPTLS }
+
+// Lumberjack reports whether the target speaks Lumberjack v2, the protocol of Beats.
+func (a Address) Lumberjack() bool {
+	return a.Scheme == SchemeLumberjack || a.Scheme == SchemeLumberjackTLS
+}
+
+// takesRequests reports whether the target acknowledges lines by answering HTTP requests.
+func (a Address) takesRequests() bool {
+	switch a.Scheme {
+	case SchemeHTTP, SchemeHTTPS, SchemeHTTPBulk, SchemeHTTPSBulk:
+		return true
+	}
+	return false
+}
+
+// Secure reports whether connections to the target use TLS.
+func (a Address) Secure() bool {
+	switch a.Scheme {
+	case SchemeTLS, SchemeHTTPS, SchemeHTTPSBulk, SchemeRELPTLS, SchemeLumberjackTLS:
+		return true
+	}
+	return false
+}
+
+// Bulk reports whether the target has the bulk API of Elasticsearch.
+func (a Address) Bulk() bool { return a.Scheme == SchemeHTTPBulk || a.Scheme == SchemeHTTPSBulk }
 
 // Share returns the weight, which is at least 1.
 func (a Address) Share() int { return max(1, a.Weight) }
 
 // ParseAddress parses one -target value: host:port, tcp://host:port, tls://host:port,
-// udp://host:port, unix:///path or unix://@name, each with options such as ?weight=3&backup=true. A
-// value without a scheme is TLS if tlsByDefault, else TCP; one without a host is 127.0.0.1.
+// udp://host:port, unix:///path, unix://@name, http://host:port/path or relp://host:port, each with
+// options such as ?weight=3&backup=true. A value without a scheme is TLS if tlsByDefault, else TCP;
+// one without a host is 127.0.0.1.
 func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -114,6 +175,9 @@ func ParseAddress(s string, tlsByDefault bool) (Address, error) {
 		host = "127.0.0.1" + host // as for net.Dial
 	}
 	a := Address{Scheme: scheme, Host: host}
+	if a.takesRequests() {
+		a.splitPath()
+	}
 	if err := a.check(); err != nil {
 		return Address{}, fmt.Errorf("target %q: %w", s, err)
 	}
@@ -141,7 +205,7 @@ func checkBare(value string) error {
 		return errors.New("standard input can be no target: use tcp, tls, unix or udp")
 	case found && scheme == SchemeUnix && !strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, "@"):
 		return errors.New("no // after the scheme: " + form)
-	case found && rest != "" && slices.Contains([]string{SchemeTCP, SchemeTLS, SchemeUDP, SchemeUnix}, scheme):
+	case found && rest != "" && slices.Contains(allSchemes, scheme):
 		return fmt.Errorf("no // after the scheme: write %s://%s", scheme, rest)
 	}
 	return nil
@@ -171,16 +235,16 @@ func (a Address) String() string {
 
 // with returns the address with options.
 func (a Address) with(options []string) string {
-	s := a.Scheme + "://" + a.Host
+	s := a.Scheme + "://" + a.Host + a.Path
 	if len(options) > 0 {
 		s += "?" + strings.Join(options, "&")
 	}
 	return s
 }
 
-// Key identifies the place that the address leads to: network and host with port, without scheme
-// and options. No two targets may have the same one. Host names are compared without case, paths
-// with it.
+// Key identifies the place that the address leads to: network and host with port, and the path of a
+// URL, without scheme and options. No two targets may have the same one. Host names are compared
+// without case, paths with it.
 func (a Address) Key() string {
 	switch a.Scheme {
 	case SchemeUnix:
@@ -188,7 +252,7 @@ func (a Address) Key() string {
 	case SchemeUDP: // UDP ports are not TCP ports
 		return "udp " + strings.ToLower(a.Host)
 	}
-	return strings.ToLower(a.Host)
+	return strings.ToLower(a.Host) + a.Path
 }
 
 // lineOptions returns the options that are part of the name.
@@ -220,7 +284,7 @@ func (a Address) Written() string {
 	add(a.Fall > 0, "fall=%d", a.Fall)
 	add(a.MaxConnections > 0, "max-connections=%d", a.MaxConnections)
 	add(a.ProxyProtocol > 0, "proxy-protocol=v%d", a.ProxyProtocol)
-	return a.with(options)
+	return a.with(append(options, a.Batching.written()...))
 }
 
 // literal reports whether nothing has to be looked up to connect.
@@ -247,12 +311,26 @@ func (a Address) check() error {
 		return errors.New("has characters that cannot be printed") // its name goes to terminals and metrics
 	}
 	switch a.Scheme {
-	case SchemeTCP, SchemeTLS, SchemeUDP:
+	case SchemeTCP, SchemeTLS, SchemeUDP, SchemeLumberjack, SchemeLumberjackTLS:
+		return checkHostPort(a.Host)
+	case SchemeRELP, SchemeRELPTLS:
+		if host, _, found := strings.Cut(a.Host, "/"); found {
+			return fmt.Errorf("a %s target has no path: write %s://%s", a.Scheme, a.Scheme, host)
+		}
 		return checkHostPort(a.Host)
 	case SchemeUnix:
 		return checkPath(a.Host)
+	case SchemeHTTP, SchemeHTTPS, SchemeHTTPBulk, SchemeHTTPSBulk:
+		if strings.Contains(a.Host, "@") {
+			return errors.New("a name and a password would show in logs and metrics: write ?token-file=FILE")
+		}
+		if err := checkHostPort(a.Host); err != nil {
+			return err
+		}
+		return a.checkURLPath()
 	}
-	return fmt.Errorf("unknown scheme %q: use tcp, tls, unix or udp", a.Scheme)
+	return fmt.Errorf("unknown scheme %q: use %s or %s", a.Scheme,
+		strings.Join(allSchemes[:len(allSchemes)-1], ", "), allSchemes[len(allSchemes)-1])
 }
 
 func checkHostPort(address string) error {
@@ -298,15 +376,28 @@ func (a *Address) setOptions(query string) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		values := options[key]
-		if err := a.setOption(key, values[0]); err != nil {
+		known := false
+		if a.Acknowledges() {
+			known, err = a.Batching.setOption(key, values)
+		}
+		if !known {
+			err = a.setOption(key, values[0])
+		}
+		if err != nil {
 			return err
 		}
-		if len(values) > 1 {
+		if len(values) > 1 && key != "header" {
 			return fmt.Errorf("option %s is given %d times", key, len(values))
 		}
 	}
-	if a.Scheme != SchemeTLS && a.ServerName != "" {
-		return errors.New("server-name is the name in a certificate: it is only valid for a tls target")
+	if !a.Secure() && a.ServerName != "" {
+		return errors.New("server-name is the name in a certificate: it is only valid for a target with TLS")
+	}
+	if err := a.checkBatching(); err != nil {
+		return err
+	}
+	if a.Acknowledges() && (a.ViaProxy || a.Framing != framing.Newline) {
+		return errors.New("via-proxy and framing are for targets that do not acknowledge lines: leave them out")
 	}
 	if a.Scheme == SchemeUDP && a.ProxyProtocol > 0 {
 		return errors.New("proxy-protocol needs a stream: it is not valid for a udp target")
@@ -344,6 +435,10 @@ func (a *Address) setOption(key, value string) (err error) {
 	case "proxy-protocol":
 		a.ProxyProtocol, err = parseProxyProtocol(value)
 	default:
+		if a.Acknowledges() {
+			return fmt.Errorf("%w %q: use %s, or options of all targets such as max-age=5m, server-name=NAME, weight=3, "+
+				"backup=true, connections=8", ErrUnknownOption, key, a.batchOptions())
+		}
 		return fmt.Errorf("%w %q: use via-proxy=true, framing=octet, max-age=5m, server-name=NAME, weight=3, "+
 			"backup=true, connections=8, health-interval=1s, rise=1, fall=5, max-connections=100 or proxy-protocol=v2",
 			ErrUnknownOption, key)

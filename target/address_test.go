@@ -46,6 +46,13 @@ func TestParseAddress(t *testing.T) {
 		{"h:1?", false, Address{Scheme: SchemeTCP, Host: "h:1"}},
 		{"tls://h:1?via-proxy=true", false, Address{Scheme: SchemeTLS, Host: "h:1", ViaProxy: true}},
 		{"unix:///x?via-proxy=true", false, Address{Scheme: SchemeUnix, Host: "/x", ViaProxy: true}},
+		{"relp://10.0.0.1:2514", true, Address{Scheme: SchemeRELP, Host: "10.0.0.1:2514"}},
+		{"relp://:2514", false, Address{Scheme: SchemeRELP, Host: "127.0.0.1:2514"}},
+		{"relp+tls://h:2514?server-name=logs&weight=2", false,
+			Address{Scheme: SchemeRELPTLS, Host: "h:2514", ServerName: "logs", Weight: 2}},
+		{"relp://h:1?batch-bytes=64KiB&batch-lines=7&linger=1ms&timeout=5s&reject=block", false,
+			Address{Scheme: SchemeRELP, Host: "h:1", Batching: Batching{
+				Bytes: 64 << 10, Lines: 7, Linger: time.Millisecond, Timeout: 5 * time.Second, Reject: RejectBlock}}},
 		{"udp://10.0.0.1:514", true, Address{Scheme: SchemeUDP, Host: "10.0.0.1:514"}},
 		{"udp://h:1?weight=2&backup=true&max-connections=9", false,
 			Address{Scheme: SchemeUDP, Host: "h:1", Weight: 2, Backup: true, MaxConnections: 9}},
@@ -80,7 +87,9 @@ func TestParseAddress(t *testing.T) {
 }
 
 // inName returns a with only the fields that its name contains.
-func inName(a Address) Address { return Address{Scheme: a.Scheme, Host: a.Host, ViaProxy: a.ViaProxy} }
+func inName(a Address) Address {
+	return Address{Scheme: a.Scheme, Host: a.Host, Path: a.Path, ViaProxy: a.ViaProxy, Framing: a.Framing}
+}
 
 func TestAddressShare(t *testing.T) {
 	for weight, want := range map[int]int{0: 1, 1: 1, 7: 7, 1_000_000: 1_000_000} {
@@ -130,8 +139,8 @@ var addressErrors = map[string]string{
 	"h:http":                    "1 to 65535",
 	"tcp://h:1/path":            "1 to 65535",
 	"udp://h":                   "no port: write h:PORT",
-	"http://h:1":                "tcp, tls, unix or udp",
-	"://h:1":                    "tcp, tls, unix or udp",
+	"ftp://h:1":                 "use tcp, tls, unix, udp, http, ",
+	"://h:1":                    "use tcp, tls, unix, udp, http, ",
 	"unix://run/x.sock":         "absolute path",
 	"unix://":                   "absolute path",
 	"unix:///":                  "absolute path",
@@ -171,6 +180,24 @@ var addressErrors = map[string]string{
 	"127.1:9998":     "no IPv4 address",
 	"my_host:1":      "",
 
+	"relp://h":                     "no port: write h:PORT",
+	"relp:h:1":                     "no // after the scheme: write relp://h:1",
+	"relp+tls://h":                 "no port: write h:PORT",
+	"relp://h:1/":                  "a relp target has no path: write relp://h:1",
+	"relp+tls://h:1/x?weight=2":    "a relp+tls target has no path: write relp+tls://h:1",
+	"relp://h:1?compress=zstd":     "compress=zstd has no meaning for a relp target",
+	"relp://h:1?compress=brotli":   "none of gzip",
+	"relp://h:1?token-file=x":      "token-file has no meaning for a relp",
+	"relp://h:1?header=a:b":        "header has no meaning for a relp",
+	"relp+tls://h:1?id-header=X-A": "id-header has no meaning for a relp+tls target",
+	"relp://h:1?query=a":           "query has no meaning for a relp",
+	"relp://h:1?server-name=x":     "only valid for a target with TLS",
+	"relp://h:1?via-proxy=true":    "for targets that do not acknowledge lines",
+	"relp://h:1?framing=octet":     "for targets that do not acknowledge lines",
+	"relp://h:1?linger=0s":         "not a duration",
+	"relp://h:1?foo=1":             "timeout=30s, reject=file, or options of all targets",
+	"http://h:1/?foo=1":            "query=TEXT for the server",
+
 	"h:1?weight":                    "1 to 1000000",
 	"h:1?weight=":                   "1 to 1000000",
 	"h:1?weight=0":                  "1 to 1000000",
@@ -195,7 +222,7 @@ var addressErrors = map[string]string{
 	"h:1?wieght=3":                  "weight=3",
 	"h:1?max-age=1s":                "no duration from 5s to 24h",
 	"h:1?max-age=300":               "write max-age=5m",
-	"h:1?server-name=x":             "only valid for a tls target",
+	"h:1?server-name=x":             "only valid for a target with TLS",
 	"tls://h:1?server-name=":        "server-name:",
 	"tls://h:1?server-name=a b":     "neither a host name",
 	"h:1?a=1&backup=x&weight=0&z=1": `unknown option "a"`,
@@ -256,7 +283,7 @@ func pathOf(n int) string { return strings.Repeat("p", n) }
 func FuzzParseAddress(f *testing.F) {
 	for _, s := range []string{
 		"h:1", "tls://[::1%lo]:1?via-proxy=1", "unix://@x", "unix:///a?b?c", "://", "?", "h:1?via-proxy=0&via-proxy=1",
-		"unix:/a", "stdin:",
+		"unix:/a", "stdin:", "relp://h:1?reject=drop", "relp+tls://h:1/x",
 		"udp://h:1?weight=3&backup=t&max-connections=7", "h:1?proxy-protocol=v2",
 	} {
 		f.Add(s, true)

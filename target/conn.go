@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -204,6 +205,9 @@ func (c *Conn) failLocked(err error) error {
 	if c.end.err == nil {
 		if len(c.end.said) > 0 {
 			err = fmt.Errorf("%w; it said %s", err, stranger.Quote(c.end.said))
+			if bytes.HasPrefix(c.end.said, []byte("HTTP/")) {
+				err = fmt.Errorf("%w: write http:// or https:// to send it lines in requests", err)
+			}
 		}
 		c.end.err = err
 	}

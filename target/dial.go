@@ -19,9 +19,9 @@ type Options struct {
 	// DeadTimeout is the time after which the kernel gives up an idle peer that answers no
 	// keepalive, at least 2 s; 0 means 30 s. DialTracked only.
 	DeadTimeout time.Duration
-	// TLS returns the configuration for one handshake and is required for addresses of SchemeTLS.
-	// It is called at every dial, from any goroutine. An empty ServerName is filled in from the
-	// address, and one that the address has as an option replaces it.
+	// TLS returns the configuration for one handshake and is required for addresses that are
+	// secure. It is called at every dial, from any goroutine. An empty ServerName is filled in from
+	// the address, and one that the address has as an option replaces it.
 	TLS func() *tls.Config
 	// MayConnect, if not nil, is called before each attempt to connect, with a network such as tcp4
 	// and the address that a name has led to. Its error is the attempt's; a dial then goes on to
@@ -67,7 +67,7 @@ func connectTo(ctx context.Context, a Address, o *Options, header []byte) (net.C
 		conn.Close()
 		return nil, fmt.Errorf("PROXY protocol header: %w", err)
 	}
-	if a.Scheme != SchemeTLS {
+	if !a.Secure() {
 		return conn, nil
 	}
 	secure, err := handshake(ctx, conn, a, o)

@@ -41,6 +41,12 @@ type Progress struct {
 	// peer has read everything, or it hangs. Sending a quarter of Options.Retain more tells the two
 	// apart: if the window comes back, WindowRecovered becomes true.
 	WindowStable bool
+	// Unsent is the number of bytes at the end of Written that the connection holds back, to send
+	// them together with others.
+	Unsent uint64
+	// RejectedLines and RejectedBytes count the lines before Read that the peer has refused for
+	// good. Only peers that acknowledge for themselves refuse lines.
+	RejectedLines, RejectedBytes uint64
 	// NoCounts reports that this system provides no counts: Acked, Read and Unread stay 0.
 	NoCounts bool
 	// Silent is the time for which retransmissions or probes have gone unanswered. A peer under
