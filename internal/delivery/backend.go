@@ -17,7 +17,7 @@ type Backend struct {
 
 	failovers, failbacks, stalls atomic.Uint64
 	sent, acknowledged           linebuf.AtomicCount // each time that a line was sent
-	confirmed                    linebuf.AtomicCount
+	confirmed, rejected          linebuf.AtomicCount
 	unacknowledged, unread       linebuf.AtomicCount
 	retained                     linebuf.AtomicCount
 	unlogged                     linebuf.AtomicCount // refused, and not in the log yet
@@ -94,6 +94,7 @@ type Counters struct {
 	// target.Tick.
 	Sent, Acknowledged linebuf.Count
 	Confirmed          linebuf.Count // each line once, at the target that confirmed it
+	Rejected           linebuf.Count // each line once, at the target that has refused it for good
 	Resent             []Resent
 }
 
@@ -120,6 +121,7 @@ func (b *Backend) Counters() Counters {
 		Sent:         b.sent.Load(),
 		Acknowledged: b.acknowledged.Load(),
 		Confirmed:    b.confirmed.Load(),
+		Rejected:     b.rejected.Load(),
 		Resent: []Resent{
 			{CauseUnacknowledged, b.unacknowledged.Load()},
 			{CauseUnread, b.unread.Load()},
@@ -136,6 +138,7 @@ func (s *Counters) Add(o Counters) {
 	s.Sent.Add(o.Sent)
 	s.Acknowledged.Add(o.Acknowledged)
 	s.Confirmed.Add(o.Confirmed)
+	s.Rejected.Add(o.Rejected)
 	for i, r := range o.Resent {
 		s.Resent[i].Add(r.Count)
 	}

@@ -66,7 +66,7 @@ func (m *Machine) release(c *outConn, pos uint64, now time.Time) {
 	c.noteConfirmed()
 	m.moved = m.moved && c != m.out
 	m.countOrdered(n.Lines + uint64(refused))
-	m.shared.countConfirmed(c.backend, n)
+	m.shared.countSettled(c, n)
 }
 
 // enforceLimit releases the oldest segments while the window holds more than its share, but

@@ -44,7 +44,7 @@ func (m *Machine) requeue(c *outConn, err error, now time.Time) {
 	attrs := []slog.Attr{targetAttr(c.backend), slog.Any("err", err),
 		slog.Uint64("resend_unacknowledged_lines", unacknowledged.Lines), slog.Uint64("resend_unread_lines", unread.Lines)}
 	cutShort := c.cutShort(err, now)
-	if cutShort && !c.confirmed {
+	if (cutShort || c.batcher != nil && c.seen.Err != nil) && !c.confirmed {
 		c.backend.futile.Add(1)
 	}
 	if c.backend.countCutShort(cutShort) >= cutShortTimes {
@@ -84,7 +84,7 @@ func (m *Machine) confirmUpTo(c *outConn, pos uint64, now time.Time) {
 	}
 	n := c.window.trim(c.window.oldest().lineStart(pos))
 	m.countOrdered(n.Lines)
-	m.shared.countConfirmed(c.backend, n)
+	m.shared.countSettled(c, n)
 }
 
 // reclaim moves the window to the retry queue, in front of what is in it, and counts the part of it
@@ -98,7 +98,7 @@ func (m *Machine) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
 			border = s.lineStart(border)
 		}
 		unread.Add(s.begun(0, border))
-		unacknowledged.Add(s.begun(border, c.seen.Written))
+		unacknowledged.Add(s.begun(border, c.seen.Written-c.seen.Unsent))
 		m.retryQueue.push(s)
 	}
 	m.retryQueue.advance(older)

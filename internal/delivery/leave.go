@@ -44,6 +44,9 @@ func (m *Machine) retire(now time.Time) {
 	c := m.out
 	m.out, m.full, m.moved = nil, false, false
 	c.markEnding(now)
+	if c.batcher != nil { // it is not to wait for more lines, or for long
+		c.conn.CloseWrite()
+	}
 	m.leaving = append(m.leaving, c)
 	m.reapLeaving(now)
 	if len(m.leaving) > MaxLeaving {

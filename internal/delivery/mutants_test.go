@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"what a failed connection leaves is sent again", "failover.go",
 		"\t\tm.retryQueue.push(s)", "\t\tm.shared.countConfirmed(c.backend, s.count())\n\t\tm.shared.buffers.Put(s.buf)"},
 	{"lines that were begun count as resent", "failover.go",
-		"unacknowledged.Add(s.begun(border, c.seen.Written))", "_ = border"},
+		"unacknowledged.Add(s.begun(border, c.seen.Written-c.seen.Unsent))", "_ = border"},
 	{"an end in order needs proof that everything was read", "outconn.go",
 		"c.seen.Err == nil && c.seen.AllRead &&", "c.seen.Err == nil &&"},
 	{"an end without that proof sends again", "leave.go",

@@ -21,6 +21,7 @@ const NotHalfCloserFor = 3 * time.Second
 // machine owns it.
 type outConn struct {
 	conn     Conn
+	batcher  Batcher // conn, or nil
 	backend  *Backend
 	since    time.Time // when it was established
 	used     time.Time // when the machine began to use it
@@ -50,6 +51,7 @@ type outConn struct {
 	confirmed    bool       // some of its lines were
 	stuck        bool
 	exact        bool          // counted in backend.exact
+	rejected     linebuf.Count // lines that the target has refused, as far as they are counted
 	stalled      bool          // counted as a stall
 	allStalled   bool          // in the present stall, all other targets have stalled, too
 	hung         time.Duration // part of the present stall that counts; see countHang
@@ -63,7 +65,8 @@ type outConn struct {
 // established at since, and may have waited for the end of a write.
 func newOutConn(c Conn, b *Backend, since, now time.Time) *outConn {
 	b.inUse.Add(1)
-	return &outConn{conn: c, backend: b, since: since, used: now, ackedAt: now}
+	batcher, _ := c.(Batcher)
+	return &outConn{conn: c, batcher: batcher, backend: b, since: since, used: now, ackedAt: now}
 }
 
 // begin adds s to the window as the segment that is written next.
@@ -92,7 +95,7 @@ func (c *outConn) look(now time.Time, stuckAfter time.Duration) {
 	if c.seen.RoundTrip > 0 {
 		c.backend.roundTrip.Store(int64(c.seen.RoundTrip))
 	}
-	if c.arrived() > before || c.arrived() == c.next {
+	if c.arrived() > before || c.arrived()+c.seen.Unsent == c.next {
 		c.ackedAt = now
 	}
 	if read := c.surelyRead(); read > c.readTo {

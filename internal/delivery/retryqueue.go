@@ -11,6 +11,8 @@ type retryQueue struct {
 
 func (q *retryQueue) empty() bool { return q.head == len(q.list) }
 
+func (q *retryQueue) oldest() *segment { return &q.list[q.head] }
+
 func (q *retryQueue) push(s segment) {
 	q.list, q.head = compact(q.list, q.head)
 	q.list = append(q.list, s)

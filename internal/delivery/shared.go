@@ -110,11 +110,26 @@ func (s *Shared) countTaken(n linebuf.Count) {
 	s.retained.Add(n)
 }
 
-// countConfirmed counts lines that have left a window for good.
-func (s *Shared) countConfirmed(at *Backend, n linebuf.Count) {
+// countSettled counts lines that have left the window of c for good: as rejected those that the
+// target has refused, as confirmed the others.
+func (s *Shared) countSettled(c *outConn, n linebuf.Count) {
 	if n.Lines == 0 {
 		return
 	}
-	at.confirmed.Add(n)
 	s.retained.Sub(n)
+	if refused := c.newlyRejected(n); refused.Lines > 0 {
+		c.rejected.Add(refused)
+		c.backend.rejected.Add(refused)
+		n.Sub(refused)
+	}
+	c.backend.confirmed.Add(n)
+}
+
+// newlyRejected returns how many of n lines that leave the window the target has refused, as of the
+// last look. If a look has counted more of them than leave the window, the rest counts later.
+func (c *outConn) newlyRejected(n linebuf.Count) linebuf.Count {
+	return linebuf.Count{
+		Lines: min(n.Lines, c.seen.RejectedLines-c.rejected.Lines),
+		Bytes: min(n.Bytes, c.seen.RejectedBytes-c.rejected.Bytes),
+	}
 }

@@ -18,7 +18,16 @@ func (m *Machine) beginWrite(s segment) {
 		}
 	}
 	m.out.begin(s)
+	if c := m.out.batcher; c != nil {
+		c.Announce(s.buf, s.len(), m.continues(s.buf))
+	}
 	m.writing, m.written = true, 0
+}
+
+// continues reports whether the lines that are sent again after those of b belong to the same
+// batch.
+func (m *Machine) continues(b *linebuf.Buffer) bool {
+	return !b.Batch.IsZero() && !m.retryQueue.empty() && m.retryQueue.oldest().buf.Batch == b.Batch
 }
 
 // Writing returns the bytes to be written next and their connection; no bytes if there are none.
@@ -45,7 +54,9 @@ func (m *Machine) Wrote(n int, err error, now time.Time) {
 		return
 	}
 	m.endWrite()
-	m.shared.buffers.Put(c.window.mergeNewest(m.shared.buffers))
+	if c.batcher == nil { // merged lines would lose their marks
+		m.shared.buffers.Put(c.window.mergeNewest(m.shared.buffers))
+	}
 	m.bytesSinceLook += size
 	if m.bytesSinceLook >= m.lookAfter || c.window.mem-c.memAtLook >= 2*int64(m.lookAfter) {
 		m.look(c, now)
