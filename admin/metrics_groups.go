@@ -19,6 +19,8 @@ func (c *collector) addGroups() {
 		func(g *GroupStatus) uint64 { return g.Confirmed.Lines })
 	each("group_confirmed_bytes_total", "Bytes confirmed by targets of the group.", counter,
 		func(g *GroupStatus) uint64 { return g.Confirmed.Bytes })
+	each("group_rejected_lines_total", "Lines that targets of the group have refused for good.", counter,
+		func(g *GroupStatus) uint64 { return g.Rejected.Lines })
 	each("group_resent_lines_total", "Lines sent again within the group, which may have arrived twice.", counter,
 		func(g *GroupStatus) uint64 { return g.Resent.Lines })
 	each("group_dropped_lines_total", "Lines dropped for a best-effort group beyond its budget.", counter,

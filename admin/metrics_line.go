@@ -91,6 +91,10 @@ func (c *collector) addLineTargets() {
 		func(l *TargetLines) uint64 { return l.Confirmed.Lines })
 	counter("confirmed_bytes_total", "Bytes confirmed by the target.",
 		func(l *TargetLines) uint64 { return l.Confirmed.Bytes })
+	counter("rejected_lines_total", "Lines that the target has refused for good.",
+		func(l *TargetLines) uint64 { return l.Rejected.Lines })
+	counter("rejected_bytes_total", "Bytes of lines that the target has refused for good.",
+		func(l *TargetLines) uint64 { return l.Rejected.Bytes })
 	c.resent("resent_lines_total", "Lines sent again after the target failed, which may have arrived twice, by cause.",
 		func(a Amount) uint64 { return a.Lines })
 	c.resent("resent_bytes_total", "Bytes sent again after the target failed, which may have arrived twice, by cause.",

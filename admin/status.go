@@ -65,7 +65,7 @@ type Amount struct {
 
 // Ledger accounts for all lines in line mode. While no line is moving,
 //
-//	Received + Replayed = Confirmed + Retained + Queued + Dropped + Spooled
+//	Received + Replayed = Confirmed + Rejected + Retained + Queued + Dropped + Spooled
 //
 // in lines. In bytes, FramingRemoved belongs to the right side, and FramingAdded to the left: a
 // line for a target of another framing than its sender's is counted as it was until a worker takes
@@ -73,6 +73,7 @@ type Amount struct {
 type Ledger struct {
 	Received  Amount      `json:"received"`  // read from senders, including dropped lines
 	Confirmed Amount      `json:"confirmed"` // each line once, including those confirmed by removed targets
+	Rejected  Amount      `json:"rejected"`  // refused for good by targets that acknowledge; each line once
 	Retained  Amount      `json:"retained"`  // gauge: written to targets and not yet confirmed, or in a retry queue
 	Queued    Amount      `json:"queued"`    // gauge: read and not yet taken by a worker
 	Dropped   Amount      `json:"dropped"`
@@ -106,13 +107,14 @@ type KeyStatus struct {
 // GroupStatus accounts for the lines that one group of targets is given, each of which goes to one
 // of its targets. While no line is moving,
 //
-//	Given + Replayed = Confirmed + Retained + Queued + Dropped + Spooled
+//	Given + Replayed = Confirmed + Rejected + Retained + Queued + Dropped + Spooled
 type GroupStatus struct {
 	Name        string `json:"name"`
 	Required    bool   `json:"required"` // it holds up senders; otherwise lines beyond its budget are dropped for it
 	Targets     int    `json:"targets"`
 	Given       Amount `json:"given"`
 	Confirmed   Amount `json:"confirmed"`
+	Rejected    Amount `json:"rejected"`
 	Retained    Amount `json:"retained"` // gauge
 	Queued      Amount `json:"queued"`   // gauge: not yet taken by a worker
 	Dropped     Amount `json:"dropped"`  // for this group alone
@@ -256,6 +258,7 @@ type TargetLines struct {
 	Acknowledged Amount `json:"acknowledged"`
 
 	Confirmed Amount     `json:"confirmed"`
+	Rejected  Amount     `json:"rejected"` // refused for good, each line once
 	Retained  Amount     `json:"retained"` // gauge: in the windows of its connections
 	Resent    Amount     `json:"resent"`   // written to it and sent again, to it or to another target
 	ResentBy  []ResentBy `json:"-"`        // Resent by cause

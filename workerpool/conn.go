@@ -3,6 +3,7 @@ package workerpool
 import (
 	"context"
 
+	"linesplit/internal/acked"
 	"linesplit/target"
 )
 
@@ -21,8 +22,16 @@ type Conn interface {
 // Dial connects to a target. The context bounds the attempt only.
 type Dial func(ctx context.Context, a target.Address) (Conn, error)
 
-func dialWith(o target.Options) Dial {
+func dialWith(o target.Options, acknowledged acked.Options) Dial {
+	acknowledged.Dial = o
 	return func(ctx context.Context, a target.Address) (Conn, error) {
+		if a.Acknowledges() {
+			c, err := acked.Dial(ctx, a, &acknowledged)
+			if err != nil {
+				return nil, err // not a nil *acked.Conn in a Conn
+			}
+			return c, nil
+		}
 		c, err := target.DialTracked(ctx, a, &o)
 		if err != nil {
 			return nil, err // not a nil *target.Conn in a Conn

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/acked"
 	"linesplit/internal/delivery"
 	"linesplit/internal/lane"
 	"linesplit/linebuf"
@@ -40,6 +41,8 @@ type Options struct {
 	Tuning                       // settings that [Pool.Tune] can change later
 
 	Dial Dial // nil dials over the network, with DialOptions
+	// Acknowledged is for connections to targets that acknowledge lines; its Dial is not used.
+	Acknowledged acked.Options
 
 	// Keep gets the lines that are not confirmed when hard ends. It owns the buffer, with B and
 	// Lines cut down to the unconfirmed lines; the buffer still holds their receipts, if any. The

@@ -87,7 +87,7 @@ func (p *Pool) updateSettingsLocked() {
 	s.windowMax = windowMax(s.ResendMax, p.memory(), p.wantedLocked())
 	s.dial = p.o.Dial
 	if s.dial == nil {
-		s.dial = dialWith(s.dialOptions())
+		s.dial = dialWith(s.dialOptions(), p.o.Acknowledged)
 	}
 	p.settings.Store(s)
 	p.shared.SetSettings(&delivery.Settings{

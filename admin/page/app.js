@@ -496,6 +496,7 @@ function showLedger(s) {
   fillList(byId('ledger'), [
     tile('Received', l.received),
     tile('Confirmed', l.confirmed, { operator: '=' }),
+    ...(l.rejected.lines > 0 ? [tile('Rejected', l.rejected, { operator: '+', className: 'attention' })] : []),
     tile('In flight', l.retained, { operator: '+' }),
     tile('Queued', l.queued, { operator: '+' }),
     tile('Dropped', l.dropped, {

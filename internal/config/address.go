@@ -150,7 +150,7 @@ func parseTarget(entry string, tlsByDefault bool) (target.Address, error) {
 	if err != nil {
 		return a, adviseSource(entry, err)
 	}
-	return a, a.CheckSocket()
+	return a, errors.Join(a.CheckSocket(), a.CheckToken())
 }
 
 func parseSource(entry string, tlsByDefault bool) (discovery.Spec, error) {
@@ -166,13 +166,11 @@ func parseSource(entry string, tlsByDefault bool) (discovery.Spec, error) {
 
 // adviseSource adds to an error about an unknown scheme how sources of targets are written.
 func adviseSource(entry string, err error) error {
-	scheme, rest, found := strings.Cut(entry, "://")
+	scheme, _, found := strings.Cut(entry, "://")
 	why := errors.Unwrap(err)
 	switch {
-	case !found || slices.Contains([]string{target.SchemeTCP, target.SchemeTLS, target.SchemeUnix, target.SchemeUDP}, scheme):
+	case !found || target.IsScheme(scheme):
 		return err
-	case scheme == "http" || scheme == "https":
-		why = fmt.Errorf("%w; for a list of targets over HTTP write discover+%s://%s", why, scheme, rest)
 	default:
 		why = fmt.Errorf("%w; sources of targets are dns, srv, file, exec, discover+http and discover+https", why)
 	}
@@ -205,7 +203,7 @@ func (c Config) ParseTarget(address string) (target.Address, error) {
 func (c Config) TargetChecker() func(target.Address) error {
 	own := c.ownPlaces()
 	return func(a target.Address) error {
-		return errors.Join(checkTarget(a, c.Mode), c.checkHealthOptions(a), own.check(a), c.checkListened(a))
+		return errors.Join(checkTarget(a, c.Mode), c.checkHealthOptions(a), c.checkReject(a), own.check(a), c.checkListened(a))
 	}
 }
 
@@ -247,7 +245,7 @@ func checkAddresses(s *flags.Set, c Config) {
 		}
 	}
 	for _, a := range c.Targets {
-		err := checkTarget(a, c.Mode)
+		err := errors.Join(checkTarget(a, c.Mode), c.checkReject(a))
 		if err == nil && s.OK("health") {
 			err = c.checkHealthOptions(a)
 		}
@@ -256,7 +254,7 @@ func checkAddresses(s *flags.Set, c Config) {
 		}
 	}
 	for _, spec := range c.Sources {
-		err := checkTarget(spec.Sample(), c.Mode)
+		err := errors.Join(checkTarget(spec.Sample(), c.Mode), c.checkReject(spec.Sample()))
 		if err == nil && s.OK("health") {
 			err = c.checkHealthOptions(spec.Sample())
 		}
@@ -291,12 +289,23 @@ func (c Config) checkHealthOptions(a target.Address) error {
 	return fmt.Errorf("?%s has no effect without -health: choose a check, such as -health tcp", option)
 }
 
+// checkReject returns an error for a target whose refused lines are to be kept, and have no file.
+func (c Config) checkReject(a target.Address) error {
+	if a.Batching.Reject == target.RejectFile && c.DeadLetter == "" {
+		return errors.New("?reject=file needs -dead-letter, the file that refused lines are written to")
+	}
+	return nil
+}
+
 // checkTarget returns an error for a target that is not valid in the mode, or has an option that is
 // not.
 func checkTarget(a target.Address, m Mode) error {
 	onlyLines := "only valid with -mode line: connections are not sent again"
 	onlyConnections := "only valid with -mode connection"
 	switch {
+	case m == ConnectionMode && a.Acknowledges():
+		return fmt.Errorf("a %s:// target is %s: write tcp:// or tls:// to forward connections to it", a.Scheme,
+			"only valid with -mode line")
 	case m == ConnectionMode && a.ViaProxy:
 		return errors.New("?via-proxy is " + onlyLines)
 	case m == ConnectionMode && a.Framing != framing.Newline:

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -84,6 +86,9 @@ type Config struct {
 	Delivery    workerpool.Tuning // without DialOptions
 	Spool       Spool
 
+	DeadLetter     string // file for lines that targets refuse; empty: none
+	DeadLetterSize int64  // limit of it, in bytes
+
 	// Connection mode.
 	Balance   string       // as relay.ParseBalance returns it
 	AccessLog string       // text, json or off
@@ -151,6 +156,8 @@ func judge(s *flags.Set) (Config, error) {
 		Keys:           keys(s),
 		Delivery:       delivery(s),
 		Spool:          spoolOf(s),
+		DeadLetter:     flags.Parsed(s, "dead-letter", parseDeadLetter),
+		DeadLetterSize: s.Size("dead-letter-size", humanize.MiByte, 16*humanize.TiByte),
 		Balance:        flags.Parsed(s, "balance", relay.ParseBalance),
 		Loops:          flags.Parsed(s, "loops", parseLoops),
 		AccessLog:      flags.Parsed(s, "access-log", parseAccessLog),
@@ -189,6 +196,20 @@ func judge(s *flags.Set) (Config, error) {
 		return Config{Warnings: c.Warnings}, err
 	}
 	return c, nil
+}
+
+// parseDeadLetter returns an error for a file that cannot be made where it is to be.
+func parseDeadLetter(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return "", errors.New("must be a regular file, and is something else")
+	}
+	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("there is no directory %s", filepath.Dir(name))
+	}
+	return name, nil
 }
 
 func parseMemory(s *flags.Set) int64 { return s.Size("memory", humanize.MiByte, 16*humanize.TiByte) }

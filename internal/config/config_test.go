@@ -42,7 +42,8 @@ func TestDefaults(t *testing.T) {
 			StallTimeout: 30 * time.Second, DeadTimeout: 30 * time.Second, FailbackInterval: 5 * time.Minute, FailbackProbe: 5 * time.Second,
 			ResendMargin: 64 << 10, ResendMax: 8 << 20, ResendAge: 10 * time.Second, PeerLookup: true,
 		},
-		Balance: "round-robin", Loops: runtime.GOMAXPROCS(0), AccessLog: "off",
+		DeadLetterSize: 1 << 30,
+		Balance:        "round-robin", Loops: runtime.GOMAXPROCS(0), AccessLog: "off",
 		Forward: relay.Tuning{
 			DialBudget: 5 * time.Second, LingerTimeout: time.Minute, QueueTimeout: 5 * time.Second,
 			UDPIdleTimeout: 30 * time.Second, UDPSessions: 4096,

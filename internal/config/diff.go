@@ -15,7 +15,7 @@ import (
 // once.
 var restartOnly = []string{
 	"mode", "listen", "addr", "port", "reuse-port", "connections", "key", "key-missing", "buffer", "queue", "memory",
-	"spool", "spool-mode", "spool-size", "spool-full", "spool-sync", "loops", "access-log", "log-format", "tls-cert",
+	"spool", "spool-mode", "spool-size", "spool-full", "spool-sync", "dead-letter", "dead-letter-size", "loops", "access-log", "log-format", "tls-cert",
 	"tls-key", "tls-client-ca", "tls-client-crl", "tls-min-version",
 	"tls-passthrough", "admin", "admin-token-file", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca",
 	"admin-tls-client-crl", "profiling", "config", "check", "t", "help", "version",
@@ -88,7 +88,8 @@ func Diff(old, next Config) (changed, needRestart []string) {
 	}
 	if names := append(targetsThatNeedRestart(old, next), sourcesThatNeedRestart(old, next)...); len(names) > 0 {
 		needRestart = append(needRestart, "target "+strings.Join(names, ", ")+
-			" (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)")
+			" (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age, "+
+			"options of batches)")
 	}
 	return changed, needRestart
 }

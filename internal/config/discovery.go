@@ -103,6 +103,6 @@ func keepSources(old, next Config, groupsStay bool) (all []discovery.Spec) {
 // fixed returns a without the options that can change while a target runs, and without those that
 // make it another target.
 func fixed(a target.Address) target.Address {
-	a.Weight, a.Scheme, a.ViaProxy, a.Framing = 0, "", false, framing.Newline
+	a.Weight, a.Scheme, a.Path, a.ViaProxy, a.Framing = 0, "", "", false, framing.Newline
 	return a
 }

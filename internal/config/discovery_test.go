@@ -27,8 +27,7 @@ func TestBadSources(t *testing.T) {
 	}
 	target := func(text string, more ...string) []string { return append([]string{"-target", text}, more...) }
 	checkBadInput(t, []badInput{
-		{"unknown scheme", target("consul://a:1"), []string{`-target "consul://a:1": unknown scheme "consul": use tcp, tls, unix or udp; sources of targets are dns, srv,`}},
-		{"http", target("http://a/sd"), []string{"write discover+http://a/sd"}},
+		{"unknown scheme", target("consul://a:1"), []string{`-target "consul://a:1": unknown scheme "consul": use tcp, tls, unix, udp, http, https, http+bulk, https+bulk, relp, relp+tls, lumberjack or lumberjack+tls; sources of targets are dns, srv,`}},
 		{"given twice", target("dns://a:1,dns://a:1"), []string{"given twice"}},
 		{"not executable", target("exec://" + plain), []string{plain + " is not executable: run chmod +x"}},
 		{"no program", target("exec:///nonexistent"), []string{"the program /nonexistent cannot be started: no such file"}},

@@ -20,6 +20,7 @@ func Options() []flags.Option {
 		group("Targets", targetOptions()),
 		group("Delivery of lines (line mode)", deliveryOptions()),
 		group("Spool (line mode)", spoolOptions()),
+		group("Refused lines (line mode)", rejectOptions()),
 		group("Forwarding of connections (connection mode)", forwardOptions()),
 		group("Health checks", healthOptions()),
 		group("Access", accessOptions()),
@@ -74,7 +75,9 @@ func targetOptions() []flags.Option {
 	return []flags.Option{
 		{Name: "target", Arg: "ADDRESS", Many: true, Default: "127.0.0.1:9999",
 			Help: "receivers; repeatable or comma separated: HOST:PORT or :PORT (TCP), tls://HOST:PORT, " +
-				"unix:///PATH, udp://HOST:PORT (connection mode), or a source of targets: dns://NAME:PORT (each " +
+				"unix:///PATH, udp://HOST:PORT (connection mode); in line mode also those that acknowledge lines: " +
+				"http://HOST:PORT/PATH, http+bulk://HOST:PORT/INDEX/_bulk, relp://HOST:PORT, lumberjack://HOST:PORT, and " +
+				"https, https+bulk, relp+tls and lumberjack+tls; or a source of targets: dns://NAME:PORT (each " +
 				"address), srv://NAME, file:///PATH.json (or .yaml), exec:///PROGRAM, discover+https://HOST/PATH. " +
 				"Options, joined by &: ?weight=3, ?backup=true (serves while no other is up), ?health-interval=1s, " +
 				"?rise=1, ?fall=5 (in place of -health-…), ?server-name=NAME for a TLS certificate. Line mode: " +
@@ -156,6 +159,16 @@ func spoolOptions() []flags.Option {
 		{Name: "spool-sync", Arg: "DURATION|write", Default: "200ms", Scope: scopeLine,
 			Help: "the longest time from a write to its sync (fdatasync): a power failure may lose the lines of that time; " +
 				"write: sync at once"},
+	}
+}
+
+func rejectOptions() []flags.Option {
+	return []flags.Option{
+		{Name: "dead-letter", Arg: "FILE", Scope: scopeLine,
+			Help: "write the lines that a target refuses for good to this file, with its answer; only targets that " +
+				"acknowledge, such as http://, refuse lines. Without it, such lines are dropped and counted"},
+		{Name: "dead-letter-size", Arg: "SIZE", Default: "1GiB", Scope: scopeLine,
+			Help: "limit of that file; what is refused beyond it is dropped and counted. The file may be moved away at any time"},
 	}
 }
 

@@ -166,10 +166,11 @@ func placeOf(spec listen.Spec) ownPlace {
 }
 
 func networkOf(scheme string) string {
-	if scheme == target.SchemeTLS {
-		return target.SchemeTCP
+	switch scheme {
+	case target.SchemeUnix, target.SchemeUDP:
+		return scheme
 	}
-	return scheme
+	return target.SchemeTCP
 }
 
 func cleanPath(path string) string {

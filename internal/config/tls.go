@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"linesplit/admin"
+	"linesplit/internal/discovery"
 	"linesplit/internal/flags"
 	"linesplit/target"
 	"linesplit/tlsconf"
@@ -22,6 +23,12 @@ func (c Config) ListensTLS() bool {
 	return false
 }
 
+// Acknowledges reports whether any target acknowledges lines itself, or may do so.
+func (c Config) Acknowledges() bool {
+	return slices.ContainsFunc(c.Targets, target.Address.Acknowledges) ||
+		slices.ContainsFunc(c.Sources, func(s discovery.Spec) bool { return s.MayListBoth() || s.Sample().Acknowledges() })
+}
+
 // DialsTLS reports whether any target speaks TLS, or may do so.
 func (c Config) DialsTLS() bool {
 	for _, spec := range c.Sources {
@@ -30,7 +37,7 @@ func (c Config) DialsTLS() bool {
 		}
 	}
 	for _, a := range c.Targets {
-		if a.Scheme == target.SchemeTLS {
+		if a.Secure() {
 			return true
 		}
 	}

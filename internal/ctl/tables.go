@@ -107,6 +107,9 @@ func writeLedger(w io.Writer, l admin.Ledger) {
 			amount("+ replayed", l.Replayed)
 		}
 		amount("= confirmed", l.Confirmed)
+		if l.Rejected.Lines > 0 {
+			amount("+ rejected", l.Rejected)
+		}
 		amount("+ retained", l.Retained)
 		amount("+ queued", l.Queued)
 		if l.Spooled.Lines > 0 {
@@ -167,6 +170,8 @@ func writeGroups(w io.Writer, all []admin.GroupStatus) {
 		{true, "TARGETS", func(g group) string { return strconv.Itoa(g.Targets) }},
 		{true, "GIVEN", lines(func(g group) admin.Amount { return g.Given })},
 		{true, "CONFIRMED", lines(func(g group) admin.Amount { return g.Confirmed })},
+		{slices.ContainsFunc(all, func(g group) bool { return g.Rejected.Lines > 0 }), "REJECTED",
+			lines(func(g group) admin.Amount { return g.Rejected })},
 		{true, "RETAINED", lines(func(g group) admin.Amount { return g.Retained })},
 		{true, "QUEUED", lines(func(g group) admin.Amount { return g.Queued })},
 		{true, "DROPPED", lines(func(g group) admin.Amount { return g.Dropped })},
@@ -189,6 +194,7 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 	found := slices.ContainsFunc(all, func(t target) bool { return len(t.From) > 0 })
 	line := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil })
 	keyed := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil && t.Lines.Lanes != nil })
+	rejected := slices.ContainsFunc(all, func(t target) bool { return t.Lines != nil && t.Lines.Rejected.Lines > 0 })
 	grouped := slices.ContainsFunc(all, func(t target) bool { return t.Group != "" })
 	writeColumns(w, []column[target]{
 		{grouped, "GROUP", func(t target) string { return t.Group }},
@@ -202,6 +208,7 @@ func writeTargets(w io.Writer, all []admin.TargetStatus) {
 		{line, "SENT", ofLines(func(l lines) string { return number(l.Sent.Lines) })},
 		{line, "ACKED", ofLines(func(l lines) string { return number(l.Acknowledged.Lines) })},
 		{line, "CONFIRMED", ofLines(func(l lines) string { return number(l.Confirmed.Lines) })},
+		{rejected, "REJECTED", ofLines(func(l lines) string { return number(l.Rejected.Lines) })},
 		{true, "LATENCY", latency},
 		{line, "WINDOW", ofLines(func(l lines) string { return size(l.Retained.Bytes) })},
 		{keyed, "QUEUED", ofLines(queuedInLanes)},

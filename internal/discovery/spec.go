@@ -88,7 +88,7 @@ func (s Spec) Group() string { return s.template.Group }
 func (s Spec) Datagrams() bool { return s.template.Scheme == target.SchemeUDP }
 
 // TLS reports whether targets without a scheme of their own speak TLS.
-func (s Spec) TLS() bool { return s.template.Scheme == target.SchemeTLS }
+func (s Spec) TLS() bool { return s.template.Secure() }
 
 // MayListBoth reports whether the source may list targets with schemes of their own, and so both
 // streams and datagrams, or TLS and plain text.
@@ -156,7 +156,15 @@ func checkAbsolute(path string) error {
 
 // setOptions reads the text after the ?.
 func (s *Spec) setOptions(query string, tlsByDefault bool) error {
-	forTargets, own, request, err := s.splitQuery(query)
+	scheme := target.SchemeTCP
+	if tlsByDefault {
+		scheme = target.SchemeTLS
+	}
+	path := ""
+	if chosen := schemeIn(query); chosen != "" {
+		scheme = chosen
+	}
+	forTargets, own, request, err := s.splitQuery(query, scheme)
 	if err != nil {
 		return err
 	}
@@ -166,18 +174,16 @@ func (s *Spec) setOptions(query string, tlsByDefault bool) error {
 			s.place += "?" + request
 		}
 	}
-	scheme := target.SchemeTCP
-	if tlsByDefault {
-		scheme = target.SchemeTLS
-	}
 	for _, key := range slices.Sorted(maps.Keys(own)) {
 		value := own.Get(key)
 		switch key {
 		case "scheme":
-			if !slices.Contains([]string{target.SchemeTCP, target.SchemeTLS, target.SchemeUDP}, value) {
-				return fmt.Errorf("scheme=%q is none of targets: write scheme=tcp, scheme=tls or scheme=udp", value)
+			value = asScheme(value)
+			if !target.IsScheme(value) || value == target.SchemeUnix {
+				return fmt.Errorf("scheme=%q is none of targets: write one such as scheme=tcp, scheme=tls or scheme=http", value)
 			}
-			scheme = value
+		case "path":
+			path = value
 		case "refresh":
 			s.refresh, err = time.ParseDuration(value)
 			if err != nil || s.refresh < minRefresh || s.refresh > maxRefresh {
@@ -196,17 +202,27 @@ func (s *Spec) setOptions(query string, tlsByDefault bool) error {
 	if s.scheme == schemeSRV && forTargets.Has("weight") {
 		return errors.New("the records have weights: leave out the option")
 	}
-	s.template, err = target.ParseAddress(scheme+"://"+samplePlace+"?"+forTargets.Encode(), false)
+	s.template, err = target.ParseAddress(scheme+"://"+samplePlace+path+"?"+forTargets.Encode(), false)
 	return errors.Unwrap(err)
 }
 
 // samplePlace is the address of an imaginary target; no host has it (RFC 5737).
 const samplePlace = "192.0.2.1:1"
 
+// schemeIn returns the scheme of the targets that options name; empty if they name none.
+func schemeIn(query string) string {
+	options, _ := url.ParseQuery(query) // splitQuery returns the error
+	return asScheme(options.Get("scheme"))
+}
+
+// asScheme returns a scheme with the plus sign that a query takes for a space.
+func asScheme(value string) string { return strings.ReplaceAll(value, " ", "+") }
+
 // splitQuery splits the text after the ? into options of targets, options of the source, and the
 // query of an HTTP request.
-func (s *Spec) splitQuery(query string) (forTargets, own url.Values, request string, err error) {
+func (s *Spec) splitQuery(query, scheme string) (forTargets, own url.Values, request string, err error) {
 	forTargets, own = url.Values{}, url.Values{}
+	acknowledges := target.Address{Scheme: scheme}.Acknowledges()
 	var rest []string
 	for part := range strings.SplitSeq(query, "&") {
 		if part == "" {
@@ -220,15 +236,15 @@ func (s *Spec) splitQuery(query string) (forTargets, own url.Values, request str
 		for key, all := range values {
 			value := all[0]
 			switch {
-			case key == "scheme" || key == "refresh" || key == "token-file" && s.isHTTP():
+			case key == "scheme", key == "refresh", key == "path" && acknowledges, key == "token-file" && s.isHTTP():
 				own.Add(key, value)
-			case !isTargetOption(key) && s.isHTTP():
+			case !isTargetOption(key, scheme) && s.isHTTP():
 				rest = append(rest, part)
 			default:
 				forTargets.Add(key, value)
 			}
 		}
-		if !isTargetOption(key) && !s.isHTTP() && !own.Has(key) {
+		if !isTargetOption(key, scheme) && !s.isHTTP() && !own.Has(key) {
 			return nil, nil, "", fmt.Errorf("unknown option %q: use scheme=tls, refresh=30s, or an option of targets "+
 				"such as server-name=NAME, via-proxy=true or weight=3", key)
 		}
@@ -236,9 +252,13 @@ func (s *Spec) splitQuery(query string) (forTargets, own url.Values, request str
 	return forTargets, own, strings.Join(rest, "&"), nil
 }
 
-// isTargetOption reports whether key is an option of a target's address.
-func isTargetOption(key string) bool {
-	_, err := target.ParseAddress("tcp://"+samplePlace+"?"+url.QueryEscape(key)+"=", false)
+// isTargetOption reports whether key is an option of the address of a target with a scheme.
+func isTargetOption(key, scheme string) bool {
+	place := samplePlace
+	if (target.Address{Scheme: scheme}).Bulk() {
+		place += "/_bulk"
+	}
+	_, err := target.ParseAddress(scheme+"://"+place+"?"+url.QueryEscape(key)+"=", false)
 	return !errors.Is(err, target.ErrUnknownOption)
 }
 
@@ -274,7 +294,7 @@ func (s Spec) target(host, port string) (target.Address, error) {
 func (s Spec) parse(text string) (target.Address, error) {
 	written := text
 	if !strings.Contains(text, "://") {
-		written = s.template.Scheme + "://" + text
+		written = s.template.Scheme + "://" + text + s.template.Path
 	}
 	if strings.ContainsAny(text, "?") {
 		return target.Address{}, fmt.Errorf("%.100q: options belong to the source", text)
@@ -284,8 +304,11 @@ func (s Spec) parse(text string) (target.Address, error) {
 		return target.Address{}, fmt.Errorf("%.100q: %w", text, errors.Unwrap(err))
 	}
 	all := s.template
-	all.Scheme, all.Host = a.Scheme, a.Host
-	if a.Scheme != target.SchemeTLS {
+	all.Scheme, all.Host, all.Path = a.Scheme, a.Host, a.Path
+	if a.Scheme != s.template.Scheme { // options of one protocol may mean nothing to another
+		all.Batching = target.Batching{}
+	}
+	if !a.Secure() {
 		all.ServerName = ""
 	}
 	if a.Scheme == target.SchemeUDP {

@@ -14,6 +14,9 @@ func TestParseSpec(t *testing.T) {
 	for text, want := range map[string]string{ // the place, and a target at h:1
 		"dns://app.example:9999":                                                     "app.example:9999 tcp://h:1",
 		"dns://[2001:db8::1]:9999?scheme=udp":                                        "[2001:db8::1]:9999 udp://h:1",
+		"dns://app:9?scheme=http&path=/in&linger=1s":                                 "app:9 http://h:1/in?linger=1s",
+		"dns://app:9?scheme=http%2Bbulk&path=/x/_bulk":                               "app:9 http+bulk://h:1/x/_bulk",
+		"dns://app:9?scheme=http+bulk&path=/x/_bulk":                                 "app:9 http+bulk://h:1/x/_bulk",
 		"dns://app:9?scheme=tls&server-name=x.test&weight=4":                         "app:9 tls://h:1?server-name=x.test&weight=4",
 		"srv://_logs._tcp.example?via-proxy=true":                                    "_logs._tcp.example tcp://h:1?via-proxy=true",
 		"srv://web.service.consul":                                                   "web.service.consul tcp://h:1",
@@ -49,7 +52,7 @@ func TestParseSpecFaults(t *testing.T) {
 		"dns://a b:9":                         "neither a host name",
 		"dns://app:9?colour=red":              `unknown option "colour": use scheme=tls`,
 		"dns://app:9?scheme=unix":             `scheme="unix" is none of targets`,
-		"dns://app:9?server-name=x":           "only valid for a tls target",
+		"dns://app:9?server-name=x":           "only valid for a target with TLS",
 		"dns://app:9?weight=0":                `weight="0" is not a number from 1`,
 		"dns://app:9?weight=1&weight=2":       "given 2 times",
 		"dns://app:9?refresh=1":               `refresh="1" is no duration from 1s to 24h`,

@@ -13,7 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linesplit/admin"
+	"linesplit/internal/acked"
 	"linesplit/internal/config"
+	"linesplit/internal/deadletter"
 	"linesplit/internal/fanout"
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
@@ -58,7 +60,9 @@ type lineMode struct {
 	keyed        *workerpool.KeyedGroups // nil: lines without keys, or one group and no spool
 	spool        *spool.Spool            // nil for none
 	syncs        prometheus.Histogram    // of the spool; nil for none
-	hard         context.Context         // ends when the spool must take what is left; set by carry
+	letters      *deadletter.File        // nil for none
+	rejects      *acked.Rejects
+	hard         context.Context // ends when the spool must take what is left; set by carry
 	confirmation prometheus.Histogram
 }
 
@@ -75,7 +79,7 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) (*lineMode,
 		confirmation: admin.NewConfirmation(),
 	}
 	m.cfg.Store(&cfg)
-	if err := m.openSpool(cfg); err != nil {
+	if err := m.openFiles(cfg); err != nil {
 		m.buffers.Close()
 		return nil, err
 	}
@@ -96,6 +100,27 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) (*lineMode,
 	m.keyed = m.keyedGroups()
 	m.tuneSplitter()
 	return m, nil
+}
+
+// openFiles opens the dead-letter file and the spool, as far as there are any.
+func (m *lineMode) openFiles(cfg config.Config) (err error) {
+	if cfg.DeadLetter != "" {
+		if m.letters, err = deadletter.Open(cfg.DeadLetter, cfg.DeadLetterSize); err != nil {
+			return err
+		}
+	}
+	m.rejects = acked.NewRejects(m.letters, m.logger)
+	if err := m.openSpool(cfg); err != nil {
+		m.closeLetters()
+		return err
+	}
+	return nil
+}
+
+func (m *lineMode) closeLetters() {
+	if m.letters != nil {
+		m.letters.Close()
+	}
 }
 
 func deliveryTuning(cfg config.Config, dial target.Options) workerpool.Tuning {
@@ -133,6 +158,7 @@ func (m *lineMode) close() {
 	if m.spool != nil {
 		m.spool.Close() // the spool logs its faults itself
 	}
+	m.closeLetters()
 	m.buffers.Close()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"linesplit/admin"
+	"linesplit/internal/acked"
 	"linesplit/internal/config"
 	"linesplit/internal/fanout"
 	"linesplit/linebuf"
@@ -49,6 +50,7 @@ func (m *lineMode) makeGroups(cfg config.Config, dial target.Options) {
 			ConfirmSeconds: m.confirmation,
 			Logger:         m.logger,
 			Keep:           m.keeper(i),
+			Acknowledged:   acked.Options{Rejects: m.rejects, Version: m.service.shared.version},
 		}
 		if len(m.groups) > 1 {
 			o.Logger = m.logger.With("group", g.name)
@@ -222,7 +224,7 @@ func (g *lineGroup) ledger(in splitter.Stats, out groupStats) admin.GroupStatus 
 		s.MemoryBytes = uint64(max(0, g.queue.Held()))
 	}
 	for _, t := range slices.Concat(out.Targets, []workerpool.TargetStats{out.Removed}) {
-		s.Confirmed = plus(s.Confirmed, t.Confirmed)
+		s.Confirmed, s.Rejected = plus(s.Confirmed, t.Confirmed), plus(s.Rejected, t.Rejected)
 		for _, r := range t.Resent {
 			s.Resent = plus(s.Resent, r.Count)
 		}
@@ -245,7 +247,8 @@ func (m *lineMode) reportGroups(in splitter.Stats, out []groupStats) (lost admin
 			level = m.reportLevel(true, 0)
 		}
 		m.logger.Log(context.Background(), level, "group ended", "group", g.name, "required", g.required,
-			"confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines, "unconfirmed_lines", left.Lines,
+			"confirmed_lines", l.Confirmed.Lines, "rejected_lines", l.Rejected.Lines,
+			"resent_lines", l.Resent.Lines, "unconfirmed_lines", left.Lines,
 			"unconfirmed_bytes", left.Bytes, "dropped_lines", l.Dropped.Lines, "dropped_bytes", l.Dropped.Bytes)
 		if g.required && i > 0 {
 			lost.Lines += left.Lines

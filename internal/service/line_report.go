@@ -16,6 +16,7 @@ import (
 // lines that were dropped by the rules for them: those are in the account, by reason.
 func (m *lineMode) report(droppedDatagrams uint64) error {
 	m.split.FlushLog()
+	m.rejects.FlushLog()
 	in, out := m.stats()
 	l, cutOff, lostByGroups := ledgerOf(in, out[0]), in.CutOff, m.reportGroups(in, out)
 	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}
@@ -37,12 +38,15 @@ func (m *lineMode) report(droppedDatagrams uint64) error {
 			bytes = append(bytes, slog.Uint64(d.Reason, d.Bytes))
 		}
 	}
-	incomplete := lost.Bytes+lostByGroups.Bytes+l.Dropped.Bytes+droppedDatagrams > 0
+	incomplete := lost.Bytes+lostByGroups.Bytes+l.Dropped.Bytes+l.Rejected.Bytes+droppedDatagrams > 0
 	account := []any{
 		"received_lines", l.Received.Lines, "confirmed_lines", l.Confirmed.Lines, "resent_lines", l.Resent.Lines,
 		"unconfirmed_lines", lost.Lines, "unconfirmed_bytes", lost.Bytes, "senders_cut_off", cutOff,
 		slog.Group("dropped_lines", lines...), slog.Group("dropped_bytes", bytes...), "truncated_lines", l.Truncated,
 		"dropped_datagrams", droppedDatagrams,
+	}
+	if l.Rejected.Lines > 0 {
+		account = append(account, "rejected_lines", l.Rejected.Lines)
 	}
 	if m.spool != nil {
 		account = append(account, "spool_lines", kept.Unconfirmed.Lines, "spool_bytes", kept.Unconfirmed.Bytes,

@@ -20,8 +20,8 @@ const (
 	spoolWorkers = 600 * time.Millisecond // for workers, whose unconfirmed lines go to the spool then
 )
 
-// While the disk has no room for all lines, workers have nearly as much time as without a spool: all
-// but one part in spoolShare of -drain-timeout, which is for the spool to take what it can.
+// While the disk has no room for all lines, workers have nearly as much time as without a spool:
+// all but one part in spoolShare of -drain-timeout, which is for the spool to take what it can.
 const (
 	spoolLook  = 50 * time.Millisecond // how often a drain looks at such a disk
 	spoolShare = 8
@@ -47,6 +47,7 @@ func (m *lineMode) openSpool(cfg config.Config) (err error) {
 		Sync:        cfg.Spool.Sync,
 		DropOldest:  cfg.Spool.DropOldest,
 		Groups:      names,
+		Marked:      cfg.Acknowledges(),
 		Hold:        m.buffers.Limit() / spoolHold(cfg),
 		Buffers:     m.buffers,
 		Logger:      m.logger,
@@ -144,8 +145,8 @@ func (m *lineMode) runSpool() (stop func()) {
 }
 
 // workersUntil returns the context by which workers end: hard or, with a spool, one that ends
-// spoolWorkers after accepting if that is sooner, or later if the disk has no room for all lines. The
-// end of all input alone sets no limit.
+// spoolWorkers after accepting if that is sooner, or later if the disk has no room for all lines.
+// The end of all input alone sets no limit.
 func (m *lineMode) workersUntil(accepting, hard context.Context) (until context.Context, stop func()) {
 	if m.spool == nil {
 		return hard, func() {}

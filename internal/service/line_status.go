@@ -30,7 +30,7 @@ func ledgerOf(in splitter.Stats, out groupStats) *admin.Ledger {
 		admin.DroppedBy{Reason: delivery.ReasonEmbedded, Amount: admin.Amount(out.Reframed.Refused)})
 	for _, t := range append(out.Targets[:len(out.Targets):len(out.Targets)], out.Removed) {
 		l.Sent, l.Acknowledged = plus(l.Sent, t.Sent), plus(l.Acknowledged, t.Acknowledged)
-		l.Confirmed = plus(l.Confirmed, t.Confirmed)
+		l.Confirmed, l.Rejected = plus(l.Confirmed, t.Confirmed), plus(l.Rejected, t.Rejected)
 		for _, r := range t.Resent {
 			l.Resent = plus(l.Resent, r.Count)
 		}
@@ -99,7 +99,7 @@ func lineTarget(t workerpool.TargetStats) admin.TargetStatus {
 		Connections: uint64(t.Connections), DialErrors: t.DialErrors, LatencySeconds: seconds(t.RoundTrip),
 		Lines: &admin.TargetLines{
 			Sent: admin.Amount(t.Sent), Acknowledged: admin.Amount(t.Acknowledged),
-			Confirmed: admin.Amount(t.Confirmed), Retained: gauge(t.Retained),
+			Confirmed: admin.Amount(t.Confirmed), Rejected: admin.Amount(t.Rejected), Retained: gauge(t.Retained),
 			ExactConnections: uint64(max(0, t.ExactConnections)),
 			Failovers:        t.Failovers, Failbacks: t.Failbacks, Stalls: t.Stalls,
 			Weight: max(1, t.Weight), Backup: t.Backup, WantedConnections: t.Wanted,
@@ -131,7 +131,7 @@ func keyStatus(out []groupStats) (s *admin.KeyStatus) {
 // hasCounts reports whether a target in line mode has counted anything.
 func hasCounts(t admin.TargetStatus) bool {
 	l := t.Lines
-	return t.DialErrors+l.Confirmed.Lines+l.Resent.Lines+l.Failovers+l.Failbacks+l.Stalls > 0
+	return t.DialErrors+l.Confirmed.Lines+l.Rejected.Lines+l.Resent.Lines+l.Failovers+l.Failbacks+l.Stalls > 0
 }
 
 func (m *lineMode) connections(limit int) (all []admin.Connection) {

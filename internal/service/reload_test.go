@@ -97,7 +97,7 @@ var reloads = []struct { // read-only
 		changed: "target"},
 	{name: "a backup", old: "-mode connection -target 10.0.0.1:1,10.0.0.2:1",
 		next:    "-mode connection -target 10.0.0.1:1,10.0.0.2:1?backup=true",
-		changed: "target", replace: "target tcp://10.0.0.2:1 (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age)"},
+		changed: "target", replace: "target tcp://10.0.0.2:1 (group, backup, health-interval, rise, fall, max-connections, proxy-protocol, server-name, max-age, options of batches)"},
 	{name: "no target any more", old: "-target 10.0.0.1:1", next: "-deny 10.1.0.0/16", fault: "LINESPLIT_TARGET any more"},
 	{name: "broken", next: "-stall-timeout soon", fault: "stall-timeout"},
 }
