@@ -34,6 +34,10 @@ func (s *stage) restoreTargets() {
 	if !s.failed() || s.ctx.Err() != nil || s.netns != nil {
 		return
 	}
+	for _, w := range s.web {
+		w.Fail(0)
+		w.Listen() // fails if it listens
+	}
 	for _, t := range s.targets {
 		t.Resume()
 		t.Restart() // after a failure there is an error already
@@ -43,7 +47,7 @@ func (s *stage) restoreTargets() {
 // awaitQuiet waits until every line has been read, or no more arrive.
 func (s *stage) awaitQuiet() {
 	last, since := s.bytesRead(), time.Now()
-	for len(s.targets) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
+	for len(s.targets)+len(s.web) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
 		time.Sleep(pollEvery)
 		s.poll()
 		if now := s.bytesRead(); now != last {
@@ -56,6 +60,9 @@ func (s *stage) awaitQuiet() {
 // bytesRead returns how many bytes all targets have read. It grows during a long line, while the
 // number of lines does not.
 func (s *stage) bytesRead() (n uint64) {
+	for _, w := range s.web {
+		n += w.Bytes()
+	}
 	for _, t := range s.targets {
 		n += t.Bytes()
 	}
@@ -110,6 +117,9 @@ func (s *stage) endTargets() {
 	for _, t := range s.targets {
 		t.Exit()
 	}
+	for _, w := range s.web {
+		w.Stop()
+	}
 	if s.netns != nil {
 		s.netns.close()
 	}
@@ -162,6 +172,9 @@ func (s *stage) result() Result {
 		r.Verdict = Lost
 	case r.Corrupt > 0:
 		r.Verdict = Corrupt
+	case s.setup.web && r.Duplicated > 0:
+		r.Verdict = Failed
+		notes = append(notes, "lines that the target had taken came under other IDs")
 	}
 	r.Recovery, r.PeakMemory = s.recoverySeconds(), s.peakMemory()
 	if r.Corrupt > 0 {

@@ -33,6 +33,8 @@ type setup struct {
 	killed    bool         // the proxy that senders connect to is killed during the scenario
 	counts    bool         // the proxy serves its counts, which only linesplit does
 	spool     bool         // linesplit has a spool
+	web       bool         // targets take lines in HTTP requests, which only linesplit makes
+	bulk      bool         // by the bulk API of Elasticsearch
 	disk      bool         // the spool has a small disk, if one can be mounted, or else a small size
 }
 
@@ -108,6 +110,10 @@ func scenarios() []scenario {
 				spool: true}, outageBeyondMemory},
 		{"spool-disk-full", "all targets are down until the disk of the spool is full, and come back",
 			setup{flags: []string{"-memory", smallMemoryFlag}, counts: true, spool: true, disk: true}, spoolFull},
+		{"http-targets-fail", "two nodes that take lines in HTTP requests fail in every way, and are restarted",
+			setup{flags: quickFailback, web: true}, webTargetsFail},
+		{"bulk-targets-fail", "the same with the bulk API of Elasticsearch",
+			setup{flags: quickFailback, web: true, bulk: true}, webTargetsFail},
 	}
 }
 

@@ -20,6 +20,9 @@ func (s *stage) start() {
 	if s.setup.unix && !s.o.Own {
 		s.fail(Skipped, "only linesplit is told of targets on Unix sockets")
 	}
+	if s.setup.web && !s.o.Own {
+		s.fail(Skipped, "only linesplit is told of targets that take HTTP requests")
+	}
 	if s.setup.haproxy && s.o.HAProxy == "" {
 		s.fail(Skipped, "needs HAProxy, which is not installed")
 	}
@@ -52,6 +55,10 @@ func (s *stage) makeNetns() {
 
 func (s *stage) startTarget(i int) {
 	if s.failed() {
+		return
+	}
+	if s.setup.web {
+		s.startWebTarget()
 		return
 	}
 	o := s.setup.target
@@ -138,8 +145,11 @@ func (s *stage) ownFlags(tls bool) []string {
 	return flags
 }
 
-// targetAddresses returns the addresses of the targets: host:port, or unix:// with a path.
+// targetAddresses returns the addresses of the targets: host:port, unix:// with a path, or a URL.
 func (s *stage) targetAddresses() (all []string) {
+	for _, w := range s.web {
+		all = append(all, w.URL())
+	}
 	for _, t := range s.targets {
 		if s.setup.unix {
 			all = append(all, t.Target())

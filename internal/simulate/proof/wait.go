@@ -120,6 +120,9 @@ func sum(sent map[uint32]uint64) (n uint64) {
 
 // linesRead returns how many lines all targets have read.
 func (s *stage) linesRead() (n uint64) {
+	if s.setup.web {
+		return s.tally.Received()
+	}
 	for _, t := range s.targets {
 		n += t.Lines()
 	}
