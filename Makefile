@@ -8,7 +8,7 @@ MICRO ?= .
 NEW ?= bin/bench.txt
 COMPARE ?= throughput,trickle,idle,rest,senders,bulk,connections,roundtrip,tls,link
 
-.PHONY: help build test test-services test-page test-long race soak lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
+.PHONY: help build test test-services servers test-page test-long race soak lint vuln rules deploy-check fuzz simulate mutants bench bench-quick bench-compare microbench demo docker dist ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ test: ## all tests
 
 test-services: ## all tests, with a real web server, Redis and PostgreSQL; as root on Debian it installs them
 	@.ci/services go test ./...
+
+servers: ## bin/servers/: real servers for the tests of targets that acknowledge, in the versions of tools/servers
+	go -C tools/servers build -o ../../bin/servers/ tool
 
 test-page: ## the status page in headless Chromium, with a real linesplit behind it
 	go -C tools test -count=1 ./pagetest

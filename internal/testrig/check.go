@@ -95,6 +95,13 @@ func (u Usage) WithWaiting(listeners int) Usage {
 	return u
 }
 
+// WithRequests returns the usage of a linesplit that has made HTTP requests over so many
+// connections to targets, and keeps them open.
+func (u Usage) WithRequests(connections int) Usage {
+	u.goroutines += float64(2 * connections) // of package net/http
+	return u
+}
+
 func usageOf(m Metrics) Usage {
 	return Usage{m.Sum("go_goroutines"), m.Sum("process_open_fds")}
 }

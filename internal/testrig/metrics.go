@@ -55,8 +55,8 @@ func Label(name, value string) string { return name + "=" + strconv.Quote(value)
 
 // Ledger accounts for everything that was received, in lines or in bytes.
 type Ledger struct {
-	Unit                                           string
-	Received, Confirmed, Retained, Queued, Dropped float64
+	Unit                                                     string
+	Received, Confirmed, Rejected, Retained, Queued, Dropped float64
 }
 
 // Ledger returns the ledger in a unit, "lines" or "bytes".
@@ -65,6 +65,7 @@ func (m Metrics) Ledger(unit string) Ledger {
 		Unit:      unit,
 		Received:  m.Sum("linesplit_received_" + unit + "_total"),
 		Confirmed: m.Sum("linesplit_confirmed_" + unit + "_total"),
+		Rejected:  m.Sum("linesplit_rejected_" + unit + "_total"),
 		Retained:  m.Sum("linesplit_retained_" + unit),
 		Queued:    m.Sum("linesplit_queued_" + unit),
 		Dropped:   m.Sum("linesplit_dropped_" + unit + "_total"),
@@ -78,13 +79,13 @@ func (m Metrics) Ledger(unit string) Ledger {
 
 // Holds reports whether everything received is accounted for.
 func (l Ledger) Holds() bool {
-	return l.Received == l.Confirmed+l.Retained+l.Queued+l.Dropped
+	return l.Received == l.Confirmed+l.Rejected+l.Retained+l.Queued+l.Dropped
 }
 
 func (l Ledger) String() string {
-	return fmt.Sprintf("%s: received %.0f = confirmed %.0f + retained %.0f + queued %.0f + dropped %.0f "+
-		"(missing %.0f)", l.Unit, l.Received, l.Confirmed, l.Retained, l.Queued, l.Dropped,
-		l.Received-l.Confirmed-l.Retained-l.Queued-l.Dropped)
+	return fmt.Sprintf("%s: received %.0f = confirmed %.0f + rejected %.0f + retained %.0f + queued %.0f + dropped %.0f "+
+		"(missing %.0f)", l.Unit, l.Received, l.Confirmed, l.Rejected, l.Retained, l.Queued, l.Dropped,
+		l.Received-l.Confirmed-l.Rejected-l.Retained-l.Queued-l.Dropped)
 }
 
 // Dump lists linesplit's own series that are not 0, except for the buckets of histograms.
