@@ -23,7 +23,7 @@ test-services: ## all tests, with a real web server, Redis and PostgreSQL; as ro
 	@.ci/services go test ./...
 
 servers: ## bin/servers/: real servers for the tests of targets that acknowledge, in the versions of tools/servers
-	go -C tools/servers build -o ../../bin/servers/ tool
+	go -C tools/servers build -o ../../bin/servers/ tool ./lumbersink
 
 test-page: ## the status page in headless Chromium, with a real linesplit behind it
 	go -C tools test -count=1 ./pagetest

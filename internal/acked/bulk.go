@@ -24,10 +24,9 @@ func (s *httpSender) useBulk() {
 	s.judge = judgeBulk
 }
 
-// bulkBody returns the lines of p, each behind the action that creates it.
-func bulkBody(p Part) []byte {
+// bulkBody appends the lines of p to b, each behind the action that creates it.
+func bulkBody(b []byte, p Part) []byte {
 	const begin, end = `{"create":{"_id":"`, "\"}}\n"
-	b := make([]byte, 0, len(p.Bytes)+p.Lines*(len(begin)+len(end)+48))
 	p.EachLine(func(line []byte, m linebuf.Mark) bool {
 		b = append(b, begin...)
 		b = AppendLineID(b, m)

@@ -7,7 +7,7 @@
 //
 // A [Conn] takes the place of a target.Conn. It copies lines into batches, and a goroutine sends
 // one batch at a time. A [Sender] speaks the protocol: HTTP with newline-delimited JSON, the bulk
-// API of Elasticsearch, or RELP.
+// API of Elasticsearch, RELP, or Lumberjack.
 //
 // What has been sent once stays in the same batch. A connection tells so by the mark of the batch
 // in each buffer (linebuf.Buffer.Batch), and the next connection that sends the lines again puts
@@ -390,6 +390,9 @@ func (c *Conn) settle(b *Batch, refused []Refused, took time.Duration, err error
 	for _, r := range refused {
 		p.RejectedLines++
 		p.RejectedBytes += uint64(len(r.Bytes))
+	}
+	if cap(b.lines) > 2*c.limits.Bytes { // of a single line that was longer than a batch
+		b.lines = nil
 	}
 	b.reset()
 	c.spare = b

@@ -42,10 +42,11 @@ type httpSender struct {
 	largest   int    // bytes of the most lines that the server may take at a time, as far as it has said
 	idHeader  string // empty: none
 
-	// The lines of a part as they are sent, and what an answer with status 2xx says of them; nil:
-	// as they are, and that all are delivered.
-	body  func(p Part) []byte
-	judge func(p Part, r io.Reader) (account, error)
+	// Append the lines of a part as they are sent, and judge what an answer with status 2xx says of
+	// them; nil: they are sent as they are, and all are delivered.
+	body    func(b []byte, p Part) []byte
+	judge   func(p Part, r io.Reader) (account, error)
+	scratch []byte // what body has returned last
 }
 
 // account is what has become of lines that were sent together; the others are delivered.
@@ -181,7 +182,8 @@ func (s *httpSender) post(ctx context.Context, p Part) (v verdict, err error) {
 	defer cancel()
 	lines := p.Bytes
 	if s.body != nil {
-		lines = s.body(p)
+		s.scratch = s.body(s.scratch[:0], p)
+		lines = s.scratch
 	}
 	data, err := s.encoding.encode(lines)
 	if err != nil {

@@ -15,33 +15,22 @@ import (
 	"linesplit/target"
 )
 
-// lumberSink is a process with the server of go-lumber, which can be killed; see tools/lumbersink.
+// lumberSink is a process with the server of go-lumber, which can be killed; see
+// tools/servers/lumbersink.
 type lumberSink struct {
 	program, file string
 	addr          string
 	cmd           *exec.Cmd
 }
 
-// newLumberSink builds the program. It skips the test if go-lumber cannot be had.
+// newLumberSink returns one that is not started yet, or skips the test.
 func newLumberSink(t *testing.T) *lumberSink {
 	t.Helper()
-	const tools, pkg = "../../tools", "./lumbersink"
-	run := func(args ...string) error {
-		cmd := exec.CommandContext(t.Context(), "go", args...)
-		cmd.Dir = tools
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
-		}
-		return nil
+	const program = "../../bin/servers/lumbersink"
+	if _, err := os.Stat(program); err != nil {
+		t.Skip("needs lumbersink, with the server of github.com/elastic/go-lumber: run make servers")
 	}
-	if err := run("list", "-deps", pkg); err != nil {
-		t.Skipf("the server of github.com/elastic/go-lumber is neither in the module cache nor on the network: %v", err)
-	}
-	dir := t.TempDir()
-	s := &lumberSink{program: filepath.Join(dir, "lumbersink"), file: filepath.Join(dir, "events"), addr: "127.0.0.1:0"}
-	if err := run("build", "-buildvcs=false", "-o", s.program, pkg); err != nil {
-		t.Fatal(err)
-	}
+	s := &lumberSink{program: program, file: filepath.Join(t.TempDir(), "events"), addr: "127.0.0.1:0"}
 	t.Cleanup(s.kill)
 	return s
 }

@@ -4,6 +4,8 @@ go 1.26.5
 
 tool github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
 
+require github.com/elastic/go-lumber v0.2.0
+
 require (
 	github.com/VictoriaMetrics/VictoriaLogs v1.52.1 // indirect
 	github.com/VictoriaMetrics/VictoriaMetrics v1.146.1-0.20260630165203-c82127b6d4d1 // indirect
