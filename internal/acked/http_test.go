@@ -235,7 +235,11 @@ func TestFailingAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, tt.answer)
-			c := s.dial(t, "http", "/?timeout=300ms")
+			options := "/"
+			if name == "not answered" {
+				options = "/?timeout=300ms"
+			}
+			c := s.dial(t, "http", options)
 			b := buffer("a", "b")
 			write(t, c, b, false)
 			p := waitFor(t, c, failed)
