@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/textproto"
@@ -63,21 +64,11 @@ const (
 
 // WithDefaults returns b with the defaults in place of zero values, but for Reject.
 func (b Batching) WithDefaults() Batching {
-	if b.Bytes == 0 {
-		b.Bytes = defaultBatch
-	}
-	if b.Lines == 0 {
-		b.Lines = maxBatchLines
-	}
-	if b.Linger == 0 {
-		b.Linger = defaultLinger
-	}
-	if b.Timeout == 0 {
-		b.Timeout = defaultTimeout
-	}
-	if b.IDHeader == "" {
-		b.IDHeader = defaultIDName
-	}
+	b.Bytes = cmp.Or(b.Bytes, defaultBatch)
+	b.Lines = cmp.Or(b.Lines, maxBatchLines)
+	b.Linger = cmp.Or(b.Linger, defaultLinger)
+	b.Timeout = cmp.Or(b.Timeout, defaultTimeout)
+	b.IDHeader = cmp.Or(b.IDHeader, defaultIDName)
 	return b
 }
 
@@ -250,61 +241,6 @@ func checkHeader(name string) error {
 	}
 	if why := ownHeaders[textproto.CanonicalMIMEHeaderKey(name)]; why != "" {
 		return fmt.Errorf("%s cannot be chosen: %s", name, why)
-	}
-	return nil
-}
-
-// SecureScheme returns the scheme of a that has TLS, with its slashes.
-func (a Address) SecureScheme() string {
-	switch a.Scheme {
-	case SchemeHTTP:
-		return SchemeHTTPS + "://"
-	case SchemeHTTPBulk:
-		return SchemeHTTPSBulk + "://"
-	case SchemeRELP:
-		return SchemeRELPTLS + "://"
-	case SchemeLumberjack:
-		return SchemeLumberjackTLS + "://"
-	}
-	return SchemeTLS + "://"
-}
-
-// splitPath takes the path out of Host, and adds the default port.
-func (a *Address) splitPath() {
-	a.Path = "/"
-	if i := strings.IndexByte(a.Host, '/'); i >= 0 {
-		a.Host, a.Path = a.Host[:i], a.Host[i:]
-	}
-	if strings.LastIndexByte(a.Host, ':') <= strings.LastIndexByte(a.Host, ']') && a.Host != "" {
-		port := ":80"
-		if a.Secure() {
-			port = ":443"
-		}
-		a.Host += port
-	}
-}
-
-// notInURL reports whether a character must be escaped in the path and the query of a URL (RFC
-// 3986).
-func notInURL(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("#\"<>\\^`{|}", r) }
-
-// RequestURL returns the URL that requests to a target go to, if it takes requests. TLS is not part
-// of it.
-func (a Address) RequestURL() *url.URL {
-	path, _ := url.PathUnescape(a.Path) // it is valid
-	return &url.URL{Scheme: SchemeHTTP, Host: a.Host, Path: path, RawPath: a.Path, RawQuery: a.Batching.Query}
-}
-
-// checkURLPath returns an error for a path that no request may have.
-func (a Address) checkURLPath() error {
-	if strings.ContainsFunc(a.Path, notInURL) {
-		return fmt.Errorf("the path %q has characters that URLs have not: escape them", a.Path)
-	}
-	if _, err := url.PathUnescape(a.Path); err != nil {
-		return fmt.Errorf("the path %q: %w", a.Path, err)
-	}
-	if a.Bulk() && !strings.HasSuffix(a.Path, "/_bulk") {
-		return fmt.Errorf("the path %q does not lead to the bulk API: write one such as /INDEX/_bulk", a.Path)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package target
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -21,7 +20,7 @@ func ReadToken(file string) (string, error) {
 	value := strings.TrimSpace(string(data))
 	switch {
 	case value == "":
-		return "", fmt.Errorf("token-file %s: %w", file, errors.New("it is empty"))
+		return "", fmt.Errorf("token-file %s: it is empty", file)
 	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return "", fmt.Errorf("token-file %s: it has more than one line", file)
 	case !strings.Contains(value, " "):
