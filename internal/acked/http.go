@@ -39,8 +39,7 @@ type httpSender struct {
 	encoding  encoding
 	token     *token // nil: none
 	rejects   *Rejects
-	largest   int    // bytes of the most lines that the server may take at a time, as far as it has said
-	idHeader  string // empty: none
+	largest   int // bytes of the most lines that the server may take at a time, as far as it has said
 
 	// Append the lines of a part as they are sent, and judge what an answer with status 2xx says of
 	// them; nil: they are sent as they are, and all are delivered.
@@ -62,7 +61,7 @@ func newHTTPSender(a target.Address, conns *firstConn, o *Options) *httpSender {
 	s := &httpSender{
 		address: a, limits: limits, url: a.RequestURL(), headers: http.Header{}, conns: conns,
 		encoding: newEncoding(limits.Compress), token: newToken(limits.TokenFile), rejects: o.Rejects,
-		largest: limits.Bytes, idHeader: limits.IDHeader,
+		largest: limits.Bytes,
 	}
 	for header := range strings.Lines(limits.Headers) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(header, "\n"), ":")
@@ -149,15 +148,11 @@ func (s *httpSender) doubt(refused []Refused, all Part, left []Part, v verdict) 
 		s.rejects.noteTaken(s.address)
 		return nil
 	}
-	if len(refused) >= min(doubtAfter, all.Lines) && s.rejects.doubts(s.address) {
-		return fmt.Errorf("POST %s: the server has taken no line yet, and refuses all: %s (is the address right?)",
-			s.address, refused[len(refused)-1].Answer)
+	if err := s.rejects.doubt(s.address, refused, all.Lines); err != nil {
+		return fmt.Errorf("POST %s: %w", s.address, err)
 	}
 	return nil
 }
-
-// doubtAfter is how many lines a server may refuse before it has taken any.
-const doubtAfter = 8
 
 // split replaces the last part by its halves, of which the first is the last one then.
 func split(left []Part) []Part {
@@ -226,9 +221,7 @@ func (s *httpSender) request(ctx context.Context, p Part, sent *bodies) (*http.R
 	r.GetBody = sent.next // for another connection if one had ended before anything was sent
 	r.Body, _ = sent.next()
 	r.Header = s.headers.Clone()
-	if s.idHeader != "" {
-		r.Header.Set(s.idHeader, p.ID())
-	}
+	r.Header.Set(s.limits.IDHeader, p.ID())
 	if s.encoding.name != "" {
 		r.Header.Set("Content-Encoding", s.encoding.name)
 	}

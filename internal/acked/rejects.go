@@ -3,6 +3,7 @@ package acked
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -42,6 +43,19 @@ func (r *Rejects) noteLocked(target string, since time.Time) {
 	}
 	r.doubted[target] = since
 }
+
+// doubt returns an error if a target has refused lines, of as many that it was sent, and has never
+// taken any: then the fault may be in the address, and not in the lines.
+func (r *Rejects) doubt(a target.Address, refused []Refused, of int) error {
+	if len(refused) < min(doubtAfter, of) || !r.doubts(a) {
+		return nil
+	}
+	return fmt.Errorf("the server has taken no line yet, and refuses all: %s (is the address right?)",
+		refused[len(refused)-1].Answer)
+}
+
+// doubtAfter is how many lines a server may refuse before it has taken any.
+const doubtAfter = 8
 
 // doubts reports whether a target that refuses lines is doubted.
 func (r *Rejects) doubts(a target.Address) bool {

@@ -187,9 +187,11 @@ func (s *relpSender) send(all Part) (refused []Refused, delivered int, err error
 			continue
 		}
 		refused = append(refused, Refused{line, answerText(r)})
-		if !s.taken && len(refused) >= min(doubtAfter, all.Lines) && s.rejects.doubts(s.address) {
-			return refused, 0, fmt.Errorf("the server has taken no line yet, and refuses all: %s (is the address right?)",
-				answerText(r))
+		if s.taken {
+			continue
+		}
+		if err := s.rejects.doubt(s.address, refused, all.Lines); err != nil {
+			return refused, 0, err
 		}
 	}
 	return refused, 0, nil

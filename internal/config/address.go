@@ -304,8 +304,8 @@ func checkTarget(a target.Address, m Mode) error {
 	onlyConnections := "only valid with -mode connection"
 	switch {
 	case m == ConnectionMode && a.Acknowledges():
-		return fmt.Errorf("a %s:// target is %s: write tcp:// or tls:// to forward connections to it", a.Scheme,
-			"only valid with -mode line")
+		return fmt.Errorf("a %s:// target is only valid with -mode line: write tcp:// or tls:// to forward connections to it",
+			a.Scheme)
 	case m == ConnectionMode && a.ViaProxy:
 		return errors.New("?via-proxy is " + onlyLines)
 	case m == ConnectionMode && a.Framing != framing.Newline:
