@@ -39,16 +39,17 @@ type Letter struct {
 // missing. The caller calls Close.
 func Open(name string, most int64) (*File, error) {
 	f := &File{name: name, most: most}
-	if err := f.openLocked(); err != nil { // f is not shared yet
+	if _, err := f.openLocked(); err != nil { // f is not shared yet
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *File) openLocked() error {
+// openLocked opens the file, and returns its size.
+func (f *File) openLocked() (int64, error) {
 	file, err := os.OpenFile(f.name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600) // a pipe must not wait for its reader
 	if err != nil {
-		return fmt.Errorf("open the dead-letter file: %w", err)
+		return 0, fmt.Errorf("open the dead-letter file: %w", err)
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -56,10 +57,10 @@ func (f *File) openLocked() error {
 	}
 	if err != nil {
 		file.Close()
-		return fmt.Errorf("open the dead-letter file: %w", err)
+		return 0, fmt.Errorf("open the dead-letter file: %w", err)
 	}
 	f.file = file
-	return nil
+	return info.Size(), nil
 }
 
 // Close closes the file.
@@ -159,12 +160,5 @@ func (f *File) sizeLocked() (int64, error) {
 		f.file.Close()
 		f.file = nil
 	}
-	if err := f.openLocked(); err != nil {
-		return 0, err
-	}
-	info, err := f.file.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
+	return f.openLocked()
 }
