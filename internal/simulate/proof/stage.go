@@ -46,15 +46,15 @@ type stage struct {
 
 	tally   *tally.Tally
 	targets []*sink.Sink
-	store   *websink.Store    // of web
-	web     []*websink.Target // in place of targets, in some scenarios
-	netns   *netns            // namespace of the first target; may be nil
-	listen  []string          // addresses of proxies, from the senders' end to the targets' end
-	proxies []*proxy          // by address; nil if told to end
-	admin   string            // where the proxy started last serves its counts, if it does
-	haproxy *proxy            // in front of the targets; may be nil
-	disk    string            // directory of a small disk that the proxy has; may be empty
-	peak    peak              // of the proxies
+	store   *websink.Store  // of web
+	web     []*websink.Sink // in place of targets, in some scenarios
+	netns   *netns          // namespace of the first target; may be nil
+	listen  []string        // addresses of proxies, from the senders' end to the targets' end
+	proxies []*proxy        // by address; nil if told to end
+	admin   string          // where the proxy started last serves its counts, if it does
+	haproxy *proxy          // in front of the targets; may be nil
+	disk    string          // directory of a small disk that the proxy has; may be empty
+	peak    peak            // of the proxies
 
 	senders        []*sender
 	manualConns    []net.Conn        // connections to the proxy that belong to no sender

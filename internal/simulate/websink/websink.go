@@ -59,9 +59,9 @@ func (s *Store) put(id string, lines []byte) (stored bool) {
 	return false
 }
 
-// Target takes lines in HTTP requests. Its methods are safe for concurrent use, except for Listen
+// Sink takes lines in HTTP requests. Its methods are safe for concurrent use, except for Listen
 // and Stop.
-type Target struct {
+type Sink struct {
 	store  *Store
 	bulk   bool
 	addr   string
@@ -75,16 +75,16 @@ type Target struct {
 
 // Start starts a target with an address of its own that puts lines into a store. It takes batches,
 // or with bulk the requests of the bulk API. The caller calls Stop.
-func Start(store *Store, bulk bool) (*Target, error) {
-	w := &Target{store: store, bulk: bulk, addr: net.JoinHostPort(sink.FreshHost(), "0")}
+func Start(store *Store, bulk bool) (*Sink, error) {
+	w := &Sink{store: store, bulk: bulk, addr: net.JoinHostPort(sink.FreshHost(), "0")}
 	if err := w.Listen(); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-// URL returns the address of the target, as -target takes it.
-func (w *Target) URL() string {
+// Target returns the address of the target, as -target takes it.
+func (w *Sink) Target() string {
 	if w.bulk {
 		return "http+bulk://" + w.addr + "/logs/_bulk"
 	}
@@ -92,7 +92,7 @@ func (w *Target) URL() string {
 }
 
 // Listen starts a server that was stopped where it was.
-func (w *Target) Listen() error {
+func (w *Sink) Listen() error {
 	ln, err := net.Listen("tcp", w.addr)
 	if err != nil {
 		return err
@@ -104,14 +104,14 @@ func (w *Target) Listen() error {
 }
 
 // Stop ends the server and all its connections at once, also in the middle of requests.
-func (w *Target) Stop() { w.server.Close() }
+func (w *Sink) Stop() { w.server.Close() }
 
 // Bytes returns how many bytes of requests it has read.
-func (w *Target) Bytes() uint64 { return w.bytes.Load() }
+func (w *Sink) Bytes() uint64 { return w.bytes.Load() }
 
 // Fail makes the target fail at random, in all ways that it knows, from now on. A seed of 0 ends
 // that.
-func (w *Target) Fail(seed uint64) {
+func (w *Sink) Fail(seed uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.faults = nil
@@ -121,7 +121,7 @@ func (w *Target) Fail(seed uint64) {
 }
 
 // Refuse makes the target refuse for good the lines for which refuse returns true.
-func (w *Target) Refuse(refuse func(line []byte) bool) {
+func (w *Sink) Refuse(refuse func(line []byte) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.refuse = refuse
@@ -143,7 +143,7 @@ const (
 	faultCount
 )
 
-func (w *Target) fault() fault {
+func (w *Sink) fault() fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.faults == nil || w.faults.IntN(3) > 0 {
@@ -152,7 +152,7 @@ func (w *Target) fault() fault {
 	return fault(w.faults.IntN(int(faultCount)))
 }
 
-func (w *Target) serve(rw http.ResponseWriter, r *http.Request) {
+func (w *Sink) serve(rw http.ResponseWriter, r *http.Request) {
 	f := w.fault()
 	body, err := w.body(r)
 	if err != nil {
@@ -184,7 +184,7 @@ func (w *Target) serve(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (w *Target) body(r *http.Request) ([]byte, error) {
+func (w *Sink) body(r *http.Request) ([]byte, error) {
 	in := io.Reader(r.Body)
 	switch r.Header.Get("Content-Encoding") {
 	case "gzip":
@@ -216,7 +216,7 @@ func breakOff(rw http.ResponseWriter, words string) {
 }
 
 // take takes the lines of a request, and returns the status.
-func (w *Target) take(r *http.Request, body []byte, f fault, answer *bytes.Buffer) (status int) {
+func (w *Sink) take(r *http.Request, body []byte, f fault, answer *bytes.Buffer) (status int) {
 	if w.bulk {
 		return w.takeDocuments(body, f, answer)
 	}
@@ -230,13 +230,13 @@ func (w *Target) take(r *http.Request, body []byte, f fault, answer *bytes.Buffe
 	return http.StatusOK
 }
 
-func (w *Target) refuses(line []byte) bool {
+func (w *Sink) refuses(line []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.refuse != nil && w.refuse(line)
 }
 
-func (w *Target) takeDocuments(body []byte, f fault, answer *bytes.Buffer) int {
+func (w *Sink) takeDocuments(body []byte, f fault, answer *bytes.Buffer) int {
 	answer.WriteString(`{"took":1,"errors":false,"items":[`)
 	lines := bytes.SplitAfter(body, []byte("\n"))
 	for i := 0; i+1 < len(lines)-1; i += 2 {
@@ -260,7 +260,7 @@ func (w *Target) takeDocuments(body []byte, f fault, answer *bytes.Buffer) int {
 	return http.StatusOK
 }
 
-func (w *Target) create(id string, line []byte, f fault) (status int) {
+func (w *Sink) create(id string, line []byte, f fault) (status int) {
 	switch {
 	case w.refuses(line):
 		return http.StatusBadRequest
