@@ -31,6 +31,13 @@ func (c *batchConn) Announce(b *linebuf.Buffer, size int, more bool) {
 	b.Batch = linebuf.Mark{Source: 1, Number: n / 2}
 }
 
+// failFirst fails the connection of the stage after it has confirmed a line.
+func (s *stage) failFirst() {
+	s.send()
+	s.pass(time.Second)
+	s.conns[0].told.Err = errSilent
+}
+
 // toBatcher makes the machine, whose connection has failed, use a Batcher that acknowledges nothing
 // by itself.
 func (s *stage) toBatcher() *batchConn {
@@ -66,9 +73,7 @@ func (s *stage) writeTo(c *batchConn) {
 // Lines that a target has refused for good leave the window as rejected, and not as confirmed.
 func TestRejectedLinesAreNotConfirmed(t *testing.T) {
 	onStage(t, 1, func(s *stage) {
-		s.send()
-		s.pass(time.Second)
-		s.conns[0].told.Err = errSilent
+		s.failFirst()
 		c := s.toBatcher()
 		for range 4 {
 			s.sendTo(c, "line\n")
@@ -95,9 +100,7 @@ func TestRejectedLinesAreNotConfirmed(t *testing.T) {
 // connection is told which of them were in one batch.
 func TestBatchesAreAnnouncedAgain(t *testing.T) {
 	onStage(t, 1, func(s *stage) {
-		s.send()
-		s.pass(time.Second)
-		s.conns[0].told.Err = errSilent
+		s.failFirst()
 		c := s.toBatcher()
 		for range 5 {
 			s.sendTo(c, "line\n")
@@ -122,9 +125,7 @@ func TestBatchesAreAnnouncedAgain(t *testing.T) {
 // If the connection fails, they have not been sent.
 func TestLinesHeldBackAreNoStall(t *testing.T) {
 	onStage(t, 1, func(s *stage) {
-		s.send()
-		s.pass(time.Second)
-		s.conns[0].told.Err = errSilent
+		s.failFirst()
 		c := s.toBatcher()
 		s.sendTo(c, "line\n")
 		c.told.Unsent = 5
@@ -154,9 +155,7 @@ func TestBackupServesWhileBatchesFail(t *testing.T) {
 		backup.Backup = true
 		s.targets[1] = NewBackend(backup, slog.New(slog.DiscardHandler))
 		s.shared.SetBackends(NewBackends(s.targets))
-		s.send()
-		s.pass(time.Second)
-		s.conns[0].told.Err = errSilent
+		s.failFirst()
 		for range cutShortTimes {
 			if !s.shared.Backends().PrimaryUp() {
 				t.Fatal("the primary is down too early")
