@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/simulate/sink"
 	"linesplit/target"
 )
 
@@ -113,7 +114,7 @@ func TestChecks(t *testing.T) {
 
 // A target that does not listen fails the check.
 func TestChecksRefused(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", net.JoinHostPort(sink.FreshHost(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

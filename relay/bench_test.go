@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"linesplit/internal/simulate/sink"
 )
 
 // ioCopy is the baseline: the simplest proxy that carries connections through the kernel.
@@ -112,7 +114,7 @@ func TestBenchPeer(t *testing.T) {
 }
 
 func benchTarget(b *testing.B) string {
-	ln := listenAt(b, "tcp", "127.0.0.1:0")
+	ln := listenAt(b, "tcp", net.JoinHostPort(sink.FreshHost(), "0"))
 	addr := ln.Addr().String()
 	ln.Close()
 	c := elsewhere(b, "target", addr, 0)

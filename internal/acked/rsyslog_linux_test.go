@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"linesplit/internal/simulate/sink"
 	"linesplit/internal/testcert"
 	"linesplit/linebuf"
 	"linesplit/target"
@@ -37,13 +38,13 @@ func startRsyslog(t *testing.T, input string) *rsyslog {
 	if _, err := os.Stat(program); err != nil || len(modules) == 0 {
 		t.Skip("rsyslogd or its module imrelp is not installed")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", net.JoinHostPort(sink.FreshHost(), "0"))
 	must(t, err)
 	r := &rsyslog{host: ln.Addr().String()}
 	ln.Close()
 	dir := t.TempDir()
 	r.file = filepath.Join(dir, "messages")
-	_, port, _ := net.SplitHostPort(r.host)
+	host, port, _ := net.SplitHostPort(r.host)
 	config := filepath.Join(dir, "rsyslog.conf")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, `
 global(workDirectory=%[1]q)
@@ -51,8 +52,8 @@ module(load="imrelp")
 main_queue(queue.type="Direct")
 template(name="raw" type="string" string="%%rawmsg%%\n")
 ruleset(name="write") { action(type="omfile" file=%[2]q template="raw") }
-input(type="imrelp" address="127.0.0.1" port=%[3]q ruleset="write" %[4]s)
-`, dir, r.file, port, input), 0o600))
+input(type="imrelp" address=%[3]q port=%[4]q ruleset="write" %[5]s)
+`, dir, r.file, host, port, input), 0o600))
 	r.cmd = exec.Command(program, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
 	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
 	must(t, r.cmd.Start())
@@ -137,19 +138,19 @@ func TestRsyslogKilled(t *testing.T) {
 	p := waitFor(t, c, failed)
 	writing.Wait()
 	t.Log(p.Err)
-	n := 0 // buffers that were acknowledged
-	for size := uint64(0); size < p.Acked; n++ {
-		size += uint64(len(left[n].B))
+	n, size := 0, uint64(len(left[0].B)) // buffers that were acknowledged as a whole
+	for ; size <= p.Acked; size += uint64(len(left[n].B)) {
+		n++
 	}
 	second := startRsyslog(t, "")
 	c = second.dial(t, target.SchemeRELP, options, o)
 	left = left[n:]
 	must(t, writeBuffers(t.Context(), c, left))
-	size := 0
+	rest := 0
 	for _, b := range left {
-		size += len(b.B)
+		rest += len(b.B)
 	}
-	if p := waitFor(t, c, acknowledged(size)); p.Err != nil || p.RejectedLines > 0 {
+	if p := waitFor(t, c, acknowledged(rest)); p.Err != nil || p.RejectedLines > 0 {
 		t.Fatalf("%+v", p)
 	}
 	want, before, after := numbered(0, lines), first.messages(t), second.messages(t)

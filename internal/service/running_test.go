@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"linesplit/internal/config"
+	"linesplit/internal/simulate/sink"
 )
 
 // running is a process with named services, whose file a test writes. Its log is whole once the run
@@ -208,7 +209,7 @@ func discard(t *testing.T) string {
 // freeAddress is one where nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", anyPort)
+	ln, err := net.Listen("tcp", net.JoinHostPort(sink.FreshHost(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"linesplit/bench/internal/load"
 	"linesplit/bench/internal/procstat"
+	"linesplit/internal/simulate/sink"
 )
 
 const (
@@ -71,8 +72,9 @@ func (p *Proxy) wait() {
 	close(p.ended)
 }
 
+// freeAddress returns an address at which no other program listens until the proxy does.
 func freeAddress() (string, error) {
-	ln, err := load.Listen(load.AnyPort)
+	ln, err := load.Listen(net.JoinHostPort(sink.FreshHost(), "0"))
 	if err != nil {
 		return "", err
 	}
