@@ -28,8 +28,9 @@ type Progress struct {
 	// counted on the wire.
 	Unread uint64
 	// Hidden is the number of bytes, beyond Unread, that may be unread without the peer's window
-	// showing it. It is 0 where Read is certain, over a Unix socket or if Exact is true, and
-	// math.MaxUint64 where there is no limit.
+	// showing it, once the window has stopped growing: Read allows for its growth. It is 0 where
+	// Read is certain, over a Unix socket or if Exact is true, and math.MaxUint64 where there is no
+	// limit.
 	Hidden uint64
 	// Rising reports whether the peer's window has grown of late. An Unread of 0 then means little.
 	Rising bool
