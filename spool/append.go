@@ -144,7 +144,6 @@ func (s *Spool) rotateLocked(size int64) error {
 	if s.ready == nil || size > s.ready.size-s.ready.end {
 		s.starved = true
 		s.want = max(s.want, headerBlock+size)
-		s.full = !s.fitsLocked(s.nextSizeLocked())
 		wake(s.wakeKeeper)
 		return s.noSegmentLocked()
 	}

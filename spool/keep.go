@@ -176,9 +176,15 @@ func (k *keeper) retireReadyLocked() {
 	wake(k.wakeKeeper)
 }
 
-// noRoomLocked handles a full spool: with DropOldest it drops the oldest lines if Append needs the
-// room. It returns what it has dropped.
+// noRoomLocked handles a spool that has no room for the next segment. It is full unless segments
+// are about to be removed or shortened. With DropOldest it drops the oldest lines if Append needs
+// the room. It returns what it has dropped.
 func (k *keeper) noRoomLocked() dropped {
+	// Segments with lines in flight have made room. A file that cannot be removed is passed over.
+	removing := slices.ContainsFunc(k.retired, func(g *segment) bool { return !g.removed && !g.stuck })
+	if removing || len(k.wasteful) > 0 {
+		return dropped{}
+	}
 	wasFull := k.full
 	k.full = k.starved || k.o.DropOldest
 	if !k.o.DropOldest {
@@ -187,10 +193,7 @@ func (k *keeper) noRoomLocked() dropped {
 		}
 		return dropped{}
 	}
-	// Segments that are about to be removed make room. Those with lines in flight have done so.
-	// A file that cannot be removed is passed over, but all may be so.
-	removing := slices.ContainsFunc(k.retired, func(g *segment) bool { return !g.removed && !g.stuck })
-	if removing || k.stuck > maxStuck || !k.starved && !k.nearEnd {
+	if k.stuck > maxStuck || !k.starved && !k.nearEnd { // perhaps no file can be removed
 		return dropped{}
 	}
 	return k.dropOldestLocked()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -91,6 +92,35 @@ func TestRule5FullSpoolHoldsUp(t *testing.T) {
 	}
 	<-room
 	r.append("again\n", 1, 1)
+}
+
+// Rule 5: Append reported a full spool while the last segment that Size allows was being made.
+func TestRule5SegmentInTheMakingIsRoom(t *testing.T) {
+	f, gate := newHooks(), make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	defer open()
+	segments := 0
+	f.allocate = func(string) error {
+		if segments++; segments == MinSize/minSegment {
+			<-gate
+		}
+		return nil
+	}
+	r := start(t, t.TempDir(), func(o *Options) { o.FS, o.Size, o.Segment = f, MinSize, minSegment })
+	frames := minSegment / len(fill(0)) * (MinSize/minSegment - 1)
+	for n := range frames { // all that the segments before it can hold
+		r.append(fill(n), 1, 1)
+	}
+	b := r.buffer(fill(frames))
+	room := r.Room()
+	if _, err := r.Append(b, 1, 1); err != ErrBusy {
+		t.Fatalf("Append returns %v", err)
+	}
+	open()
+	<-room
+	r.pool.Put(b)
+	r.append(fill(frames), 1, 1)
+	r.fill()
 }
 
 // fill appends frames of 8 KiB until the spool is full.
