@@ -23,6 +23,9 @@ type Issuer interface {
 // needed. Buffers with such lines hold the receipt for the groups that are to get them. The issuer
 // embeds it in its own record of the lines.
 //
+// The issuer of most receipts has the lines itself. That of a watching receipt does not: it only
+// waits for them. A buffer may hold receipts of both kinds.
+//
 // A Receipt is safe for concurrent use; Init is not.
 type Receipt struct {
 	// Origin marks the first of the lines that the receipt covers, if they have marks that outlast
@@ -30,6 +33,11 @@ type Receipt struct {
 	Origin Mark
 
 	issuer Issuer
+	// watching is set if the issuer does not have the lines, but only waits for them; see
+	// InitWatching.
+	watching bool
+	// lost counts the lines that Lose has reported; of a watching receipt.
+	lost atomic.Int64
 	// holds counts the buffers that hold the receipt for each group. The bit forsaken is set if one
 	// of them has called Forsake.
 	holds [MaxGroups]atomic.Int32
@@ -52,11 +60,28 @@ const bytesPerReceipt = 128
 // Init makes r a receipt of i that no buffer holds. It must not be called while a buffer may hold
 // r.
 func (r *Receipt) Init(i Issuer) {
-	r.issuer = i
+	r.issuer, r.watching = i, false
 	for g := range r.holds {
 		r.holds[g].Store(0)
 	}
 }
+
+// InitWatching is Init for an issuer that does not have the lines, and only waits until they are
+// released. A buffer with the receipt is not less precious than one without any: at a shutdown the
+// lines are in no other place. Such a receipt is not used again for other lines, since Watching may
+// have returned it.
+func (r *Receipt) InitWatching(i Issuer) {
+	r.Init(i)
+	r.watching = true
+}
+
+// Lost returns how many lines at most, of those that r covers, were dropped and not delivered. It
+// is only valid for a receipt of InitWatching. All lines in the buffers count that Lose was called
+// for, even those that other receipts cover.
+func (r *Receipt) Lost() int { return int(r.lost.Load()) }
+
+// Lose counts lines as lost; see [Buffer.Lose].
+func (r *Receipt) Lose(lines int) { r.lost.Add(int64(lines)) }
 
 // hold counts one more buffer for each of the groups.
 func (r *Receipt) hold(groups Groups) {
@@ -82,13 +107,13 @@ func (r *Receipt) giveUp(groups Groups) {
 func (g Groups) first() int { return bits.TrailingZeros16(uint16(g)) }
 
 // Attach makes b, which has all lines that r covers, hold r for each of the groups. b is not shared
-// yet, or it is a view for one group. A first receipt gives b its origin. Attach undoes Forsake: b
-// takes the place of buffers that have forsaken r for these groups.
+// yet, or it is a view for one group. A first receipt gives b its origin, unless it only watches.
+// Attach undoes Forsake: b takes the place of buffers that have forsaken r for these groups.
 func (b *Buffer) Attach(r *Receipt, groups Groups) {
 	if groups == 0 {
 		return
 	}
-	if len(b.receipts) == 0 {
+	if !r.watching && !b.Kept() {
 		b.Origin = r.Origin
 	}
 	r.hold(groups)
@@ -98,11 +123,67 @@ func (b *Buffer) Attach(r *Receipt, groups Groups) {
 	b.receipts = append(b.receipts, holding{r, groups})
 }
 
-// Receipts reports whether b holds any receipt.
-func (b *Buffer) Receipts() bool { return len(b.receipts) > 0 }
+// Watch makes b hold r, a watching receipt, for each of the groups. b has some of the lines that r
+// covers. The caller calls Watch for all buffers that r covers before it gives any of them away.
+func (b *Buffer) Watch(r *Receipt, groups Groups) {
+	if groups != 0 {
+		r.hold(groups)
+		b.receipts = append(b.receipts, holding{r, groups})
+	}
+}
+
+// Kept reports whether the issuer of a receipt that b holds has the lines of b, so that b may be
+// forgotten once it has forsaken its receipts.
+func (b *Buffer) Kept() bool {
+	for _, h := range b.receipts {
+		if !h.receipt.watching {
+			return true
+		}
+	}
+	return false
+}
+
+// Watching appends the watching receipts that b holds to all.
+func (b *Buffer) Watching(all []*Receipt) []*Receipt {
+	for _, h := range b.receipts {
+		if h.receipt.watching {
+			all = append(all, h.receipt)
+		}
+	}
+	return all
+}
+
+// Lose notes that some lines of b are dropped and will not be delivered: the watching receipts that
+// b holds count them. The release of the receipts is not affected.
+func (b *Buffer) Lose(lines int) {
+	for _, h := range b.receipts {
+		if h.receipt.watching {
+			h.receipt.Lose(lines)
+		}
+	}
+}
+
+// TakeReceipts moves the receipts of from to b, which has the same lines.
+func (b *Buffer) TakeReceipts(from *Buffer) {
+	for _, h := range from.receipts {
+		if b.holdsLast(h) {
+			h.receipt.giveUp(h.groups) // b still holds it
+		} else {
+			b.receipts = append(b.receipts, h)
+		}
+	}
+	from.forget()
+}
+
+// holdsLast reports whether the last hold of b is h. Lines that follow one another mostly have the
+// same receipt, and one hold is enough.
+func (b *Buffer) holdsLast(h holding) bool {
+	n := len(b.receipts)
+	return n > 0 && b.receipts[n-1] == h
+}
 
 // Forsake takes the receipts from b without releasing them, for lines that are neither confirmed
-// nor dropped: their issuer keeps them. A forsaken receipt is not released for the groups of b,
+// nor dropped: their issuer keeps them, or they are lost at a shutdown. A forsaken receipt is not released for the groups of b,
 // even by other buffers, until the issuer attaches it again.
 func (b *Buffer) Forsake() {
 	for _, h := range b.receipts {
@@ -115,14 +196,16 @@ func (b *Buffer) Forsake() {
 	b.forget()
 }
 
-// Return calls Forsake, and then postpone with each receipt that b has held and the groups for
-// which b has held it.
+// Return calls Forsake, and then postpone with each receipt that b has held, unless it only watches,
+// and the groups for which b has held it.
 func (b *Buffer) Return(postpone func(*Receipt, Groups)) {
 	var array [1]holding
 	held := append(array[:0], b.receipts...)
 	b.Forsake()
 	for _, h := range held {
-		postpone(h.receipt, h.groups)
+		if !h.receipt.watching {
+			postpone(h.receipt, h.groups)
+		}
 	}
 }
 
@@ -130,37 +213,30 @@ func (b *Buffer) Return(postpone func(*Receipt, Groups)) {
 // buffers have no marks.
 func (b *Buffer) Inherit(from *Buffer) {
 	b.Origin, b.Batch = Mark{}, Mark{}
-	if len(from.receipts) > 0 {
-		b.receipts = append(b.receipts, from.receipts...)
-		from.forget()
-	}
+	b.TakeReceipts(from)
 }
 
 // HoldLike makes b hold the receipts of like, too, some of whose lines were copied to b. It takes
 // the marks from b; see MarkLike.
 func (b *Buffer) HoldLike(like *Buffer) {
 	b.Origin, b.Batch = Mark{}, Mark{}
-	if len(like.receipts) == 0 {
-		return
-	}
 	for _, h := range like.receipts {
-		h.receipt.hold(h.groups)
+		if !b.holdsLast(h) {
+			h.receipt.hold(h.groups)
+			b.receipts = append(b.receipts, h)
+		}
 	}
-	b.receipts = append(b.receipts, like.receipts...)
 }
 
-// MayInherit reports whether b may get lines of from beside its own. Lines with a receipt do not
-// mix with lines without one: at a shutdown, the issuer still has the former, but only the buffer
-// has the latter. A buffer has one key.
+// MayInherit reports whether b may get lines of from beside its own. Lines that an issuer has do
+// not mix with lines that none has: at a shutdown, the issuer still has the former, but only the
+// buffer has the latter. A buffer has one key.
 func (b *Buffer) MayInherit(from *Buffer) bool {
-	if b.Key != from.Key {
+	if b.Key != from.Key || b.Kept() != from.Kept() {
 		return false
 	}
-	n, more := len(b.receipts), len(from.receipts)
-	if n == 0 || more == 0 {
-		return n == more
-	}
-	return int64(n+more)*bytesPerReceipt <= b.Memory()
+	n := len(b.receipts) + len(from.receipts)
+	return n == 0 || int64(n)*bytesPerReceipt <= b.Memory()
 }
 
 // release gives up all that b holds.

@@ -209,8 +209,8 @@ func (f *forest) check() {
 		}
 	}
 	for _, b := range f.live {
-		if b.Receipts() != (len(f.holds[b]) > 0) {
-			f.t.Fatalf("a buffer holds receipts: %v; it is to have %d", b.Receipts(), len(f.holds[b]))
+		if b.Kept() != (len(f.holds[b]) > 0) {
+			f.t.Fatalf("a buffer holds receipts: %v; it is to have %d", b.Kept(), len(f.holds[b]))
 		}
 	}
 }
@@ -319,7 +319,7 @@ func TestForsakenReceiptIsNotReleased(t *testing.T) {
 	before, after := p.MustGetLike(b, 10), p.MustGetLike(b, 10)
 	p.Put(before)
 	b.Forsake()
-	if b.Receipts() {
+	if b.Kept() {
 		t.Error("it still holds a receipt")
 	}
 	p.Put(b)

@@ -27,7 +27,7 @@ type storing struct {
 func (s *storing) Offer(b *linebuf.Buffer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !b.Receipts() {
+	if !b.Kept() {
 		x := &issued{}
 		x.Init(x)
 		b.Attach(&x.Receipt, 1)
@@ -72,8 +72,8 @@ func TestSmallerBufferKeepsTheReceipt(t *testing.T) {
 	x.Init(x)
 	b.Attach(&x.Receipt, 1)
 	small := c.fit(b)
-	if small == b || !small.Receipts() || x.released.Load() != 0 {
-		t.Errorf("the smaller buffer has receipts: %v; released %d times", small.Receipts(), x.released.Load())
+	if small == b || !small.Kept() || x.released.Load() != 0 {
+		t.Errorf("the smaller buffer has receipts: %v; released %d times", small.Kept(), x.released.Load())
 	}
 	pool.Put(small)
 	if n := x.released.Load(); n != 1 {

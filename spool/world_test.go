@@ -301,7 +301,7 @@ func (w *world) next(group int) bool {
 		}
 		return false
 	}
-	if !b.Receipts() {
+	if !b.Kept() {
 		w.t.Error("a buffer without a receipt")
 	}
 	w.take(&batch{buffer: b, group: group, lines: w.parse(b)})

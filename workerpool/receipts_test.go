@@ -35,8 +35,8 @@ func TestPartsShareTheReceipt(t *testing.T) {
 	parts := make([]*linebuf.Buffer, 8)
 	n := cut(pool, b, parts)
 	for i, p := range parts[:n] {
-		if x.released.Load() != 0 || !p.Receipts() {
-			t.Errorf("before part %d of %d: released %d times, it has a receipt: %v", i, n, x.released.Load(), p.Receipts())
+		if x.released.Load() != 0 || !p.Kept() {
+			t.Errorf("before part %d of %d: released %d times, it has a receipt: %v", i, n, x.released.Load(), p.Kept())
 		}
 		pool.Put(p)
 	}

@@ -83,8 +83,8 @@ func TestLinesWithReceiptsAreMergedAmongThemselves(t *testing.T) {
 		w.put(pool, s)
 	}
 	for i, s := range w.list {
-		if got, want := string(s.bytes()), strings.Repeat(fmt.Sprint(i%2, "\n"), 3); got != want || s.buf.Receipts() != (i%2 == 0) {
-			t.Errorf("segment %d has %q, receipts: %v", i, got, s.buf.Receipts())
+		if got, want := string(s.bytes()), strings.Repeat(fmt.Sprint(i%2, "\n"), 3); got != want || s.buf.Kept() != (i%2 == 0) {
+			t.Errorf("segment %d has %q, receipts: %v", i, got, s.buf.Kept())
 		}
 	}
 }

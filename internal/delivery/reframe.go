@@ -52,6 +52,7 @@ func (m *Machine) reframe(s segment, to framing.Framing) segment {
 	next := segment{buf: b, lines: o.Records, refused: s.refused + o.Refused}
 	m.shared.countReframed(s.count(), next.count(), o)
 	if o.Refused > 0 {
+		s.buf.Lose(o.Refused)
 		m.logRefused(o)
 	}
 	m.shared.buffers.Put(s.buf)

@@ -210,8 +210,8 @@ func (s *sim) checkKeptBuffer(b *linebuf.Buffer) {
 	bodies, _ := deframe(string(b.B), b.Framing)
 	for _, body := range bodies {
 		seq, _ := numberOf(body)
-		if s.receipts.covers(seq, s.index) != b.Receipts() {
-			s.t.Errorf("seed %d: line %d is in a buffer that has receipts: %v", s.seed, seq, b.Receipts())
+		if s.receipts.covers(seq, s.index) != b.Kept() {
+			s.t.Errorf("seed %d: line %d is in a buffer that has receipts: %v", s.seed, seq, b.Kept())
 		}
 		if s.receipts.covers(seq, s.index) && s.receipts.byLine[seq].released&(1<<s.index) != 0 {
 			s.t.Errorf("seed %d: the receipt of line %d, which is not confirmed, was released", s.seed, seq)

@@ -135,7 +135,7 @@ func (f *Fanout) share(b *linebuf.Buffer, views []*linebuf.Buffer) []*linebuf.Bu
 // Drop gives up a view of the group with an index. Lines that are in a spool wait there; others are
 // counted as dropped for the group.
 func (f *Fanout) Drop(i int, view *linebuf.Buffer) {
-	if view.Receipts() {
+	if view.Kept() {
 		f.postpone(i, view)
 		return
 	}

@@ -84,6 +84,7 @@ func (g *Group) overBudget(view *linebuf.Buffer) bool {
 // drop gives up a view in place of delivering it.
 func (g *Group) drop(view *linebuf.Buffer) {
 	g.dropped.Add(view.Count())
+	view.Lose(view.Lines)
 	g.buffers.Put(view)
 	g.drops.Do(g.report)
 }

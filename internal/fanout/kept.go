@@ -186,6 +186,10 @@ func (f *Fanout) late() (late linebuf.Groups) {
 // shareKept is Share with lines that go to the spool: always, or for the groups that are late. The
 // view of a late group is nil: its lines wait in the spool. If the spool has no room, shareKept
 // returns nil, and b still belongs to the caller.
+//
+// The spool puts its view back once the lines are synced, or confirmed by all groups that are to get
+// them from it or with its receipt. So the watching receipts that b holds for these groups are
+// released then: what waits for the lines need not wait for the targets.
 func (f *Fanout) shareKept(b *linebuf.Buffer, late linebuf.Groups, views []*linebuf.Buffer) []*linebuf.Buffer {
 	k := f.kept
 	pending := late
@@ -200,8 +204,14 @@ func (f *Fanout) shareKept(b *linebuf.Buffer, late linebuf.Groups, views []*line
 	f.countSpilled(b.Count(), late)
 	first, n := len(views), len(f.groups)
 	views = f.buffers.Share(b, k.sharers, views)
-	k.Spool.Write(receipt, views[first+n])
+	stored := views[first+n]
 	views = views[:first+n]
+	for i, view := range views[first:] {
+		if pending&(1<<i) != 0 { // the lines are safe once they are synced
+			stored.TakeReceipts(view)
+		}
+	}
+	k.Spool.Write(receipt, stored)
 	for i, view := range views[first:] {
 		g := f.groups[i]
 		switch group := linebuf.Groups(1) << i; {
@@ -231,7 +241,7 @@ func (f *Fanout) countSpilled(n linebuf.Count, groups linebuf.Groups) {
 // unless they are there already. While the disk is slow or fails, it waits until ctx ends. It owns
 // b. Lost counts the lines that are not in the spool then.
 func (f *Fanout) Keep(ctx context.Context, group int, b *linebuf.Buffer) {
-	if b.Receipts() {
+	if b.Kept() {
 		b.Forsake()
 		f.buffers.Put(b)
 		return

@@ -223,7 +223,7 @@ func (l sharingLanes) Offer(b *linebuf.Buffer) bool {
 	switch {
 	case len(views) == 0:
 		return false
-	case views[0].Receipts() && l.rng.IntN(10) == 0: // all lanes were removed meanwhile
+	case views[0].Kept() && l.rng.IntN(10) == 0: // all lanes were removed meanwhile
 		(*l.fan).Drop(0, views[0])
 		return true
 	}

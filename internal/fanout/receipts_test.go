@@ -33,8 +33,8 @@ func TestEachGroupReleasesItsReceipt(t *testing.T) {
 		<-r.ended
 		for _, group := range []int{1, 2, 0} { // the second one dropped two
 			for b := range r.fan.Groups()[group].Lines() {
-				if b.Receipts() != (group != 1) {
-					t.Errorf("group %d: a buffer has receipts: %v", group, b.Receipts())
+				if b.Kept() != (group != 1) {
+					t.Errorf("group %d: a buffer has receipts: %v", group, b.Kept())
 				}
 				r.note(group, b)
 			}

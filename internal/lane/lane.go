@@ -153,7 +153,7 @@ func (q *queue) bufferLocked(pool *linebuf.Pool, from *linebuf.Buffer, size int,
 			last.HoldLike(from)
 			return last
 		}
-		if last.Receipts() == from.Receipts() && last.Key == from.Key {
+		if last.Kept() == from.Kept() && last.Key == from.Key {
 			n = max(size, min(2*cap(last.B), maxChunk, int(to.limit/4)))
 		}
 	}

@@ -51,8 +51,8 @@ func TestReceiptsFollowTheirLines(t *testing.T) {
 				return
 			}
 			for _, line := range linesOf(buf) {
-				if has[line] != buf.Receipts() {
-					t.Fatalf("%q is in a buffer that has receipts: %v", line, buf.Receipts())
+				if has[line] != buf.Kept() {
+					t.Fatalf("%q is in a buffer that has receipts: %v", line, buf.Kept())
 				}
 				left[line] = true
 			}
