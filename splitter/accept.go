@@ -37,11 +37,7 @@ func framingOf(ln net.Listener) framing.Framing {
 	return framing.Newline
 }
 
-func (v *serving) failed(err error) {
-	v.counters.acceptErrors.Add(1)
-	v.acceptFailed.Warn(v.o.Logger, "accept failed, trying again",
-		slog.String("listener", accept.Name(v.ln)), slog.Any("err", err))
-}
+func (v *serving) failed(err error) { v.AcceptFailed(v.ln, err) }
 
 // start serves nc on an event loop or in its own goroutine.
 func (v *serving) start(nc net.Conn) {

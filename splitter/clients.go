@@ -40,12 +40,17 @@ func (v *serving) admit(nc net.Conn) bool {
 	if verdict == clientlimit.Admitted {
 		return true
 	}
-	reset(nc)
-	r := &v.clients.refused[verdict-1]
-	r.n.Add(1)
-	r.log.Warn(v.o.Logger, "sender refused", slog.String("reason", refusalNames[verdict-1]),
-		slog.Any("peer", client), slog.String("listener", accept.Name(v.ln)))
+	v.refuse(nc, verdict, v.ln)
 	return false
+}
+
+// refuse resets and counts a sender that is over a limit of its address.
+func (s *Splitter) refuse(nc net.Conn, verdict clientlimit.Verdict, ln net.Listener) {
+	reset(nc)
+	r := &s.clients.refused[verdict-1]
+	r.n.Add(1)
+	r.log.Warn(s.o.Logger, "sender refused", slog.String("reason", refusalNames[verdict-1]),
+		slog.Any("peer", clientOf(nc)), slog.String("listener", accept.Name(ln)))
 }
 
 // clientOf returns the IP address of a sender over TCP; others have none.

@@ -10,7 +10,7 @@ import (
 type registry struct {
 	mu    sync.Mutex
 	conns *conn      // the newest; next leads to older ones
-	n     int        // of senders: the connections of UDP listeners are not counted
+	n     int        // of senders: the connections of UDP listeners are not counted, those of Admit are
 	added uint64     // connections ever added; the last ID
 	full  bool       // accepting is paused, and this has been logged
 	room  *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
@@ -30,6 +30,16 @@ func (r *registry) add(c *conn) {
 	}
 	r.added++
 	c.id = r.added
+}
+
+// addGuest counts senders that have no conn.
+func (r *registry) addGuest(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n += n
+	if n < 0 && r.full {
+		r.room.Broadcast()
+	}
 }
 
 // newest returns at most limit connections of senders, the newest first.
@@ -84,7 +94,7 @@ func (r *registry) wake() {
 
 // waitForRoom waits until one more connection is within the limit. It returns false if soft ends
 // first.
-func (r *registry) waitForRoom(soft context.Context, v *serving) bool {
+func (r *registry) waitForRoom(soft context.Context, v *Splitter) bool {
 	if v.tuned().MaxConnections <= 0 {
 		return true
 	}

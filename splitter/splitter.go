@@ -166,7 +166,7 @@ func (s *Splitter) Serve(soft, hard context.Context, ln net.Listener) error {
 		Start:    v.start,
 		Failed:   v.failed,
 		Wait:     v.conns.Wait,
-		Room:     func(soft context.Context) bool { return v.registry.waitForRoom(soft, v) },
+		Room:     func(soft context.Context) bool { return v.registry.waitForRoom(soft, s) },
 		Stopping: v.registry.wake,
 		Drain:    v.drain,
 		CutOff:   v.cutOff,

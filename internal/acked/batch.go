@@ -13,9 +13,10 @@ import (
 // Batch is a run of whole lines, each with its newline, that is sent and acknowledged as one.
 // Sending it again sends the same bytes with the same [Batch.ID].
 type Batch struct {
-	lines  []byte
-	pieces []piece
-	count  int // of lines
+	lines   []byte
+	pieces  []piece
+	count   int // of lines
+	watched []watched
 
 	first linebuf.Mark // names the batch in linebuf.Buffer.Batch
 	again bool         // it is sent again
@@ -28,7 +29,17 @@ type piece struct {
 	lines int
 }
 
-func (b *Batch) reset() { *b = Batch{lines: b.lines[:0], pieces: b.pieces[:0]} }
+// watched is a run of lines of a batch with the receipts of those that wait for them. Other lines
+// of the run may be none of theirs.
+type watched struct {
+	from, to int // numbers of the first line, and of the one behind the last
+	receipts []*linebuf.Receipt
+}
+
+func (b *Batch) reset() {
+	clear(b.watched)
+	*b = Batch{lines: b.lines[:0], pieces: b.pieces[:0], watched: b.watched[:0]}
+}
 
 // begin begins a batch with the lines that were announced. Where these are too many for one, all of
 // theirs have the same name.
@@ -52,6 +63,24 @@ func (b *Batch) add(p []byte, mark linebuf.Mark) (lines int) {
 		b.pieces = append(b.pieces, piece{mark, lines})
 	}
 	return lines
+}
+
+// watch notes who waits for the last lines that were added, which are of buffer.
+func (b *Batch) watch(lines int, buffer *linebuf.Buffer) {
+	if receipts := buffer.Watching(nil); receipts != nil {
+		b.watched = append(b.watched, watched{b.count - lines, b.count, receipts})
+	}
+}
+
+// lose tells those that wait for lines that the target has refused them.
+func (b *Batch) lose(p Part) {
+	for _, w := range b.watched {
+		if n := min(w.to, p.from+p.Lines) - max(w.from, p.from); n > 0 {
+			for _, r := range w.receipts {
+				r.Lose(n)
+			}
+		}
+	}
 }
 
 var newline = []byte{'\n'}

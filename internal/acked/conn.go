@@ -193,7 +193,9 @@ func (c *Conn) fillLocked(p []byte) int {
 		notify(c.wake)
 	}
 	c.now.buffer.Batch, c.now.begun = f.first, true
-	c.now.next = c.now.next.Plus(f.add(p[:size], c.now.next))
+	lines := f.add(p[:size], c.now.next)
+	f.watch(lines, c.now.buffer)
+	c.now.next = c.now.next.Plus(lines)
 	return size
 }
 
@@ -390,6 +392,7 @@ func (c *Conn) settle(b *Batch, refused []Refused, took time.Duration, err error
 	for _, r := range refused {
 		p.RejectedLines++
 		p.RejectedBytes += uint64(len(r.Bytes))
+		b.lose(r.Part)
 	}
 	if cap(b.lines) > 2*c.limits.Bytes { // of a single line that was longer than a batch
 		b.lines = nil

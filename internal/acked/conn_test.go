@@ -281,3 +281,36 @@ func TestRefused(t *testing.T) {
 		})
 	}
 }
+
+// waiting counts nothing: it only gives its receipt to buffers.
+type waiting struct{ linebuf.Receipt }
+
+func (w *waiting) Released(*linebuf.Receipt, int) {}
+
+// What waits for lines learns how many of them the target has refused, before they count as read.
+func TestRefusedLinesAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFake(t, "?reject=drop", testRejects(t, io.Discard), func(_ context.Context, p Part) ([]Refused, error) {
+			first, second := p.Halves()
+			_, second = second.Halves()
+			return []Refused{{first, "no"}, {second, "no"}}, nil
+		})
+		var all [4]waiting
+		for i := range all {
+			all[i].InitWatching(&all[i])
+			b := buffer("one", "two")
+			b.Watch(&all[i].Receipt, 1)
+			write(t, c, b, false)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if p := c.Progress(); p.Acked != 32 || p.RejectedLines != 2 {
+			t.Errorf("%+v", p)
+		}
+		for i, want := range []int{2, 2, 0, 2} {
+			if got := all[i].Lost(); got != want {
+				t.Errorf("receipt %d has %d lost lines, want %d", i, got, want)
+			}
+		}
+	})
+}
