@@ -91,7 +91,7 @@ func (g *gate) whoIs(r *http.Request) identity {
 	case sent == "" || g.token == nil:
 		return anonymous
 	}
-	may, is := g.guesses.compare(requestPeer(r), time.Now(), func() bool { return g.token.matches(sent) })
+	may, is := g.guesses.compare(requestPeer(r), time.Now(), func() bool { return g.token.Matches(sent) })
 	switch {
 	case is:
 		return known

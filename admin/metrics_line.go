@@ -67,6 +67,12 @@ func (c *collector) addSenders() {
 			emit(float64(s.Totals.IdleTimeouts), "idle")
 			emit(float64(s.Totals.LineTimeouts), "line")
 		})
+	c.add("requests_total", "HTTP requests with lines, by the status of their answer; gone: the client left before it.",
+		[]string{"status"}, prometheus.CounterValue, func(s *Status, emit emitter) {
+			for _, a := range s.Totals.Answers {
+				emit(float64(a.Count), a.Status)
+			}
+		})
 	c.counter("accept_errors_total", "Failed attempts to accept a sender.",
 		func(s *Status) uint64 { return s.Totals.AcceptErrors })
 	c.countsPorts() // of both modes

@@ -163,6 +163,14 @@ type Totals struct {
 	// Refused counts connections that were not served, by reason, including reasons with a count
 	// of 0.
 	Refused []RefusedBy `json:"refused"`
+	// Answers counts HTTP requests with lines, by the status of the answer; line mode.
+	Answers []AnsweredBy `json:"answers,omitempty"`
+}
+
+// AnsweredBy counts the requests that were answered with one status.
+type AnsweredBy struct {
+	Status string `json:"status"` // gone: the client left before its answer
+	Count  uint64 `json:"count"`
 }
 
 // RefusedBy counts the connections that were refused for one reason.

@@ -22,6 +22,7 @@ const (
 // Token is the secret that authenticates requests. It is read from a file, and again when the
 // file has changed. Its methods are safe for concurrent use. A nil Token matches nothing.
 type Token struct {
+	what  string // for messages
 	file  string
 	log   *slog.Logger
 	watch *regfile.Watch
@@ -31,10 +32,19 @@ type Token struct {
 // LoadToken reads a token file, whose whole content is the token, without surrounding space. The
 // file must not be empty or world-readable. A nil logger discards.
 func LoadToken(file string, log *slog.Logger) (*Token, error) {
+	return loadTokenOf("admin token", file, log)
+}
+
+// LoadListenerToken is LoadToken for the token that senders of an http:// listener need.
+func LoadListenerToken(file string, log *slog.Logger) (*Token, error) {
+	return loadTokenOf("listener token", file, log)
+}
+
+func loadTokenOf(what, file string, log *slog.Logger) (*Token, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	t := &Token{file: file, log: log}
+	t := &Token{what: what, file: file, log: log}
 	watch, err := regfile.NewWatch([]string{file}, t.read, t.report)
 	if err != nil {
 		return nil, err
@@ -43,8 +53,8 @@ func LoadToken(file string, log *slog.Logger) (*Token, error) {
 	return t, nil
 }
 
-// matches reports whether sent is the token. It compares in constant time.
-func (t *Token) matches(sent string) bool {
+// Matches reports whether sent is the token. It compares in constant time.
+func (t *Token) Matches(sent string) bool {
 	if t == nil || sent == "" {
 		return false
 	}
@@ -58,7 +68,7 @@ func (t *Token) matches(sent string) bool {
 func (t *Token) read() error {
 	sum, err := readToken(t.file)
 	if err != nil {
-		return fmt.Errorf("admin token file %s: %w", t.file, err)
+		return fmt.Errorf("%s file %s: %w", t.what, t.file, err)
 	}
 	t.sum.Store(&sum)
 	return nil
@@ -67,9 +77,9 @@ func (t *Token) read() error {
 func (t *Token) report(changed bool, err error) {
 	switch {
 	case err == nil:
-		t.log.Info("admin token read again", "file", t.file)
+		t.log.Info(t.what+" read again", "file", t.file)
 	case changed:
-		t.log.Warn("admin token has changed and cannot be used, keeping the old one", "err", err)
+		t.log.Warn(t.what+" has changed and cannot be used, keeping the old one", "err", err)
 	}
 }
 

@@ -66,11 +66,11 @@ func TestTokenFileMustNotBeWorldReadable(t *testing.T) {
 func TestTokenMatches(t *testing.T) {
 	token := loadToken(t)
 	for shown, want := range map[string]bool{"open-sesame": true, "": false, "open-sesam": false, "open-sesame ": false, "OPEN-SESAME": false} {
-		if got := token.matches(shown); got != want {
+		if got := token.Matches(shown); got != want {
 			t.Errorf("%q: %v", shown, got)
 		}
 	}
-	if (*Token)(nil).matches("") || (*Token)(nil).matches("x") {
+	if (*Token)(nil).Matches("") || (*Token)(nil).Matches("x") {
 		t.Error("without a token something matches")
 	}
 }
@@ -88,7 +88,7 @@ func TestTokenFollowsItsFile(t *testing.T) {
 		expect := func(right, wrong string) {
 			t.Helper()
 			time.Sleep(2 * time.Second) // longer than between checks
-			if !token.matches(right) || token.matches(wrong) {
+			if !token.Matches(right) || token.Matches(wrong) {
 				t.Errorf("%s does not match, or %s does\n%s", right, wrong, &log)
 			}
 		}

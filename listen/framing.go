@@ -62,28 +62,13 @@ func parseStdin(s Spec, rest string) (Spec, error) {
 	return s, nil
 }
 
-// framed is the part of a listener that knows the framing.
-type framed struct{ framing framing.Framing }
-
-// Framing returns how the lines of senders are told apart.
-func (f *framed) Framing() framing.Framing { return f.framing }
-
-func (f *framed) setFraming(to framing.Framing) { f.framing = to }
-
-// query returns the options of a listener's name.
-func (f *framed) query() string {
-	if f.framing == framing.Newline {
-		return ""
-	}
-	return "?framing=" + f.framing.String()
-}
-
-// withFraming gives a listener the framing that s names, or closes it: UDP listeners have none.
-func withFraming(ln net.Listener, s Spec) (net.Listener, error) {
-	f, ok := ln.(interface{ setFraming(framing.Framing) })
+// withUse gives a listener what s says of its connections, or closes it: UDP listeners have no such
+// properties.
+func withUse(ln net.Listener, s Spec) (net.Listener, error) {
+	u, ok := ln.(interface{ SetUse(Spec) })
 	switch {
 	case ok:
-		f.setFraming(s.framing)
+		u.SetUse(s)
 	case s.framing != framing.Newline:
 		ln.Close()
 		return nil, errors.New("a UDP socket has no framing: a datagram ends its last line by itself")

@@ -45,7 +45,7 @@ func (h *Inherited) Open(s Spec, config *tls.Config, guard *Guard, datagrams boo
 	for _, f := range files {
 		ln, pc, openErr := openInherited(f, config, guard, datagrams)
 		if openErr == nil && ln != nil {
-			ln, openErr = withFraming(ln, s)
+			ln, openErr = withUse(ln, s)
 		}
 		switch {
 		case openErr != nil:

@@ -3,13 +3,15 @@
 //	tcp://host:port     plain TCP; port 0 is any free port. Every address of both families is an
 //	                    empty host or [::], every IPv4 address 0.0.0.0; see Apart
 //	tls://host:port     TLS over TCP
+//	http://host:port    HTTP requests with lines, in line mode; a path and options may follow, see Web
+//	https://host:port   the same over TLS
 //	udp://host:port     UDP, for whole lines or, with OpenPacket, for datagrams
 //	unix:///path        a socket file; options are ?mode=0660&uid=…&gid=…
 //	unix://@name        an abstract Unix socket (Linux); without a file, every user may connect
 //	systemd:name        sockets that systemd has opened, see Inherited; ?tls=true for TLS
 //	stdin:              standard input, as a listener with one connection
 //
-// All but udp:// take ?framing=newline, octet, nul or auto, in line mode.
+// All but udp://, http:// and https:// take ?framing=newline, octet, nul or auto, in line mode.
 //
 // Parse finds errors in a value itself. Spec.Check finds errors that can be found without
 // listening, and Open finds the rest, such as a port that is in use.
@@ -40,11 +42,11 @@ var keepAlive = net.KeepAliveConfig{
 	Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
 }
 
-// Open opens the listener for s. config is the server's TLS configuration, used for tls:// only.
-// guard decides which peers may connect; nil admits all. ctx limits the opening only, not the
+// Open opens the listener for s. config is the server's TLS configuration, used for tls:// and
+// https:// only. guard decides which peers may connect; nil admits all. ctx limits the opening only, not the
 // listener's life.
 //
-// The listener, unless it is of UDP, has a Framing method, which returns that of s.
+// The listener, unless it is of UDP, has the methods Framing and Web, which return those of s.
 //
 // The listener is a fmt.Stringer that returns its actual address in the form of a -listen value,
 // with the port that the kernel chose. Except for stdin it has a SetDeadline method, for Accept.
@@ -65,9 +67,9 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 	var ln net.Listener
 	var err error
 	switch s.scheme {
-	case schemeTCP:
+	case schemeTCP, schemeHTTP:
 		ln, err = openTCP(ctx, s, nil, guard)
-	case schemeTLS:
+	case schemeTLS, schemeHTTPS:
 		if config == nil {
 			return nil, fmt.Errorf("listen on %s: no certificate", s)
 		}
@@ -82,7 +84,7 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 		err = errors.New("unknown scheme")
 	}
 	if err == nil {
-		ln, err = withFraming(ln, s)
+		ln, err = withUse(ln, s)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s, err)
@@ -125,7 +127,7 @@ type namedListener struct {
 
 	detached detached
 	passing
-	framed
+	use
 }
 
 func openTCP(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Listener, error) {
@@ -211,11 +213,7 @@ func (l *namedListener) Close() error {
 
 // String returns the actual address as a -listen value.
 func (l *namedListener) String() string {
-	scheme := schemeTCP
-	if l.config != nil {
-		scheme = schemeTLS
-	}
-	return scheme + "://" + l.Addr().String() + l.query()
+	return l.web.scheme(l.config != nil) + "://" + l.Addr().String() + l.suffix()
 }
 
 // explain removes the net package's repetition of the address from an error, and adds a hint.

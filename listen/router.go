@@ -13,7 +13,6 @@ import (
 
 	"linesplit/internal/accept"
 	"linesplit/internal/clienthello"
-	"linesplit/internal/framing"
 	"linesplit/internal/loglimit"
 )
 
@@ -232,7 +231,7 @@ func (r *Router) name() string { return schemeTLS + "://" + r.ln.Addr().String()
 // has come; see [Open] for their types.
 type Routed struct {
 	*queue
-	framed
+	use
 	router *Router
 	wanted Wanted
 	secure func(net.Conn) net.Conn // nil: TLS is passed through
@@ -269,11 +268,9 @@ func (l *Routed) StepAside() error {
 }
 
 // String returns the actual address as a -listen value.
-func (l *Routed) String() string { return l.router.name() + l.query() }
-
-// Frame sets how the lines of the service's clients are told apart. It comes before the first
-// Accept; see [framing.Framing].
-func (l *Routed) Frame(f framing.Framing) { l.setFraming(f) }
+func (l *Routed) String() string {
+	return l.web.scheme(true) + "://" + l.router.ln.Addr().String() + l.suffix()
+}
 
 // Want changes which clients the service gets from now on; see [Router.Add].
 func (l *Routed) Want(wanted Wanted) {

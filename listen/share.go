@@ -72,7 +72,7 @@ func (k *Shared) Open(s Spec, config *tls.Config, guard *Guard) (net.Listener, e
 	ln, _, err := openInherited(k.file, config, guard, false)
 	if err == nil {
 		k.keepFile(ln)
-		ln, err = withFraming(ln, s)
+		ln, err = withUse(ln, s)
 	} else {
 		k.Close()
 	}

@@ -26,13 +26,15 @@ const (
 	schemeTCP   = "tcp"
 	schemeTLS   = "tls"
 	schemeUDP   = "udp"
+	schemeHTTP  = "http"
+	schemeHTTPS = "https"
 	schemeUnix  = "unix"
 	schemeStdin = "stdin"
 	// schemeInherited names sockets that systemd opens; see Inherited.
 	schemeInherited = "systemd"
 
-	knownSchemes = "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
-		"systemd:name and stdin:"
+	knownSchemes = "known are tcp://host:port, tls://host:port, udp://host:port, http://host:port/path, " +
+		"https://host:port/path, unix:///path, unix://@name, systemd:name and stdin:"
 )
 
 // maxPath is the maximum length of a socket's path: the kernel's field for it, less the terminating
@@ -55,6 +57,7 @@ type Spec struct {
 	only6   bool   // every address is every IPv6 address; see Apart
 
 	framing framing.Framing // of what senders write
+	web     Web
 }
 
 // Parse parses a -listen value. Its errors tell the right form.
@@ -81,7 +84,7 @@ func parse(value string) (Spec, error) {
 	}
 	rest, found = strings.CutPrefix(rest, "//")
 	switch {
-	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeUnix}, scheme):
+	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeHTTP, schemeHTTPS, schemeUnix}, scheme):
 		return s, withoutSlashes(scheme, rest)
 	case strings.HasPrefix(value, "/"):
 		return s, fmt.Errorf("no scheme: write unix://%s", value)
@@ -89,6 +92,8 @@ func parse(value string) (Spec, error) {
 		return s, fmt.Errorf("no address: %s", knownSchemes)
 	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
 		return parseNetwork(s, rest)
+	case scheme == schemeHTTP || scheme == schemeHTTPS:
+		return parseWeb(s, rest)
 	case scheme == schemeUnix:
 		return parseUnix(s, rest)
 	default:
@@ -105,7 +110,7 @@ func withScheme(value string) string {
 	}
 	scheme, rest, _ := strings.Cut(value, ":")
 	if value == "" || strings.HasPrefix(value, "/") || strings.HasPrefix(rest, "//") || slices.Contains([]string{
-		schemeTCP, schemeTLS, schemeUDP, schemeUnix, schemeStdin, schemeInherited}, scheme) {
+		schemeTCP, schemeTLS, schemeUDP, schemeHTTP, schemeHTTPS, schemeUnix, schemeStdin, schemeInherited}, scheme) {
 		return value
 	}
 	return schemeTCP + "://" + value
@@ -278,7 +283,8 @@ func (s Spec) String() string {
 	if s.gid != unset {
 		options = append(options, fmt.Sprintf("gid=%d", s.gid))
 	}
-	text := s.scheme + "://" + s.address
+	options = append(options, s.web.options()...)
+	text := s.scheme + "://" + s.address + s.web.Path
 	if s.Stdin() || s.Inherited() {
 		text = s.scheme + ":" + s.address
 	}
@@ -289,7 +295,7 @@ func (s Spec) String() string {
 }
 
 // TLS reports whether the listener uses TLS, so that Open needs a configuration.
-func (s Spec) TLS() bool { return s.scheme == schemeTLS || s.secure }
+func (s Spec) TLS() bool { return s.scheme == schemeTLS || s.scheme == schemeHTTPS || s.secure }
 
 // UDP reports whether the listener takes datagrams, so that OpenPacket can open it, too.
 func (s Spec) UDP() bool { return s.scheme == schemeUDP }
@@ -313,7 +319,7 @@ func (s Spec) ReusePort() Spec {
 // take connections from the processes that share the port, and lose them if something else cannot
 // be opened. For other addresses it returns nil.
 func (s Spec) Try(ctx context.Context) error {
-	if !s.reuse || s.scheme != schemeTCP && s.scheme != schemeTLS {
+	if !s.reuse || !slices.Contains([]string{schemeTCP, schemeTLS, schemeHTTP, schemeHTTPS}, s.scheme) {
 		return nil
 	}
 	if err := tryPort(ctx, s.network(schemeTCP), s.address); err != nil {

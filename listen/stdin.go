@@ -35,7 +35,7 @@ func Stdin(in io.Reader) net.Listener {
 }
 
 type stdinListener struct {
-	framed
+	use
 
 	mu     sync.Mutex // guards the fields below
 	conn   *stdinConn // nil once it has been accepted
@@ -68,7 +68,7 @@ func (l *stdinListener) Close() error {
 func (l *stdinListener) Addr() net.Addr { return stdinAddr{} }
 
 // String returns "stdin:", with the framing if that is another than lines.
-func (l *stdinListener) String() string { return stdinAddr{}.String() + l.query() }
+func (l *stdinListener) String() string { return stdinAddr{}.String() + l.suffix() }
 
 type stdinAddr struct{}
 

@@ -26,7 +26,7 @@ type unixListener struct {
 
 	detached detached
 	passing
-	framed
+	use
 }
 
 // openUnix makes a socket file with its mode and owner, and replaces a stale one.
@@ -229,4 +229,4 @@ func (l *unixListener) Close() error {
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 // String returns the address as a -listen value, without options.
-func (l *unixListener) String() string { return schemeUnix + "://" + l.path + l.query() }
+func (l *unixListener) String() string { return schemeUnix + "://" + l.path + l.suffix() }

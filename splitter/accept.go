@@ -11,8 +11,6 @@ import (
 	"linesplit/internal/accept"
 	"linesplit/internal/framing"
 	"linesplit/internal/loop"
-	"linesplit/internal/stranger"
-	"linesplit/tlsconf"
 )
 
 // serving is one call of Serve.
@@ -99,13 +97,8 @@ func (c *conn) afterHandshake(err error) error {
 		}
 	case c.cut:
 		return c.endLocked()
-	case c.v.hard.Err() == nil && !accept.IsProbe(err):
-		c.v.counters.handshakeErrors.Add(1)
-		attrs := []slog.Attr{slog.String("peer", c.nc.RemoteAddr().String()), slog.Any("err", stranger.Explain(err))}
-		if advice := tlsconf.ListenerAdvice(err); advice != "" {
-			attrs = append(attrs, slog.String("advice", advice))
-		}
-		c.v.handshakesFailed.Of(tlsconf.HandshakeFault(err)).Warn(c.v.o.Logger, "TLS handshake failed", attrs...)
+	case c.v.hard.Err() == nil:
+		c.v.HandshakeFailed(c.nc, err)
 	}
 	return err
 }

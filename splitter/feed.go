@@ -8,7 +8,9 @@ import (
 	"linesplit/internal/accept"
 	"linesplit/internal/clientlimit"
 	"linesplit/internal/intake"
+	"linesplit/internal/stranger"
 	"linesplit/linebuf"
+	"linesplit/tlsconf"
 )
 
 // Feed hands over buffers of lines that come from elsewhere than a connection of the Splitter, which
@@ -100,4 +102,18 @@ func (s *Splitter) AcceptFailed(ln net.Listener, err error) {
 	s.counters.acceptErrors.Add(1)
 	s.acceptFailed.Warn(s.o.Logger, "accept failed, trying again",
 		slog.String("listener", accept.Name(ln)), slog.Any("err", err))
+}
+
+// HandshakeFailed counts and logs the failed TLS handshake of a sender of Admit, unless the sender
+// had only tried the port.
+func (s *Splitter) HandshakeFailed(nc net.Conn, err error) {
+	if accept.IsProbe(err) {
+		return
+	}
+	s.counters.handshakeErrors.Add(1)
+	attrs := []slog.Attr{slog.String("peer", nc.RemoteAddr().String()), slog.Any("err", stranger.Explain(err))}
+	if advice := tlsconf.ListenerAdvice(err); advice != "" {
+		attrs = append(attrs, slog.String("advice", advice))
+	}
+	s.handshakesFailed.Of(tlsconf.HandshakeFault(err)).Warn(s.o.Logger, "TLS handshake failed", attrs...)
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"linesplit/admin"
 	"linesplit/internal/discovery"
 	"linesplit/internal/flags"
 	"linesplit/internal/framing"
@@ -32,16 +33,16 @@ func listeners(s *flags.Set) []listen.Spec {
 	for _, entry := range s.List("listen") {
 		spec, err := listen.Parse(entry)
 		if err == nil {
-			err = spec.Check()
+			err = checkListener(spec)
 		}
-		if err == nil && seen[AddressKey(spec.String())] {
+		if err == nil && seen[ListenerKey(spec)] {
 			err = errors.New("given twice")
 		}
 		if err != nil {
 			s.FailEntry("listen", entry, err)
 			continue
 		}
-		seen[AddressKey(spec.String())] = !ChoosesPort(spec)
+		seen[ListenerKey(spec)] = !ChoosesPort(spec)
 		specs = append(specs, spec)
 	}
 	if len(specs) == 0 && s.OK("listen") {
@@ -51,8 +52,17 @@ func listeners(s *flags.Set) []listen.Spec {
 	return specs
 }
 
+// checkListener returns an error for a listener whose socket or token cannot be used.
+func checkListener(spec listen.Spec) error {
+	err := spec.Check()
+	if file := spec.Web().TokenFile; file != "" && err == nil {
+		_, err = admin.LoadListenerToken(file, nil)
+	}
+	return err
+}
+
 // ChoosesPort reports whether the kernel is to choose the port of a listener.
-func ChoosesPort(spec listen.Spec) bool { return strings.HasSuffix(AddressKey(spec.String()), ":0") }
+func ChoosesPort(spec listen.Spec) bool { return strings.HasSuffix(ListenerKey(spec), ":0") }
 
 // dropOtherListeners drops the inherited settings that a table overrides: -listen overrides -addr
 // and -port, and either of these overrides -listen.
@@ -233,12 +243,30 @@ func AddressKey(address string) string {
 	return strings.ToLower(rest)
 }
 
+// ListenerKey is AddressKey for a listener: those for HTTP requests share their addresses with no
+// other, whatever their paths are.
+func ListenerKey(spec listen.Spec) string {
+	key := AddressKey(spec.String())
+	if spec.Web().On {
+		key, _, _ = strings.Cut(key, "/")
+	}
+	return key
+}
+
 // checkAddresses records listeners and targets that are not valid in the mode, and those that do
 // not fit each other.
 func checkAddresses(s *flags.Set, c Config) {
 	for _, spec := range c.Listen {
 		if c.Mode == ConnectionMode && spec.Stdin() {
 			s.FailValue("listen", spec.String(), errors.New("standard input is lines: it needs -mode line"))
+		}
+		if c.Mode == ConnectionMode && spec.Web().On {
+			s.FailValue("listen", spec.String(), errors.New("HTTP requests are taken with -mode line only: write tcp:// or tls:// "+
+				"to forward connections"))
+		}
+		if c.Mode == LineMode && spec.Web().MaxRequest > c.Memory/8 && s.OK("memory") {
+			s.FailValue("listen", spec.String(), fmt.Errorf("?max-request must be at most an eighth of -memory, which is %s",
+				s.Text("memory")))
 		}
 		if c.Mode == ConnectionMode && spec.Framing() != framing.Newline {
 			s.FailValue("listen", spec.String(), errNoFraming)

@@ -27,7 +27,7 @@ func checkApart(s *flags.Set, services []Config) {
 			if ChoosesPort(spec) {
 				continue
 			}
-			key := AddressKey(spec.String())
+			key := ListenerKey(spec)
 			for _, other := range there[key] {
 				if err := mayShare(spec, other.spec, other.of, c); err != nil && other.of.Name != c.Name {
 					s.AddError(err)

@@ -60,6 +60,7 @@ func covers(listener, ip string) bool {
 	if !found {
 		rest = listener
 	}
+	rest, _, _ = strings.Cut(rest, "/") // the path of an http:// listener
 	host, _, err := net.SplitHostPort(rest)
 	return err == nil && (host == "" || host == "::" || host == "0.0.0.0" && addr.Is4())
 }
@@ -149,6 +150,9 @@ type ownPlace struct {
 func placeOf(spec listen.Spec) ownPlace {
 	scheme, rest, found := strings.Cut(spec.String(), "://")
 	rest, _, _ = strings.Cut(rest, "?")
+	if spec.Web().On {
+		rest, _, _ = strings.Cut(rest, "/")
+	}
 	if !found || strings.HasSuffix(rest, ":0") {
 		return ownPlace{}
 	}

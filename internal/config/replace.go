@@ -59,7 +59,7 @@ func (c Config) Replacing(old Config, restart []string) Config {
 
 // PortOf returns the port of a listener's address, or "" if it has none.
 func PortOf(spec listen.Spec) string {
-	key := AddressKey(spec.String())
+	key := ListenerKey(spec)
 	i := strings.LastIndexByte(key, ':')
 	if i < 0 || strings.HasPrefix(key, "/") || strings.HasPrefix(key, "@") {
 		return ""

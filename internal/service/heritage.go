@@ -131,7 +131,7 @@ func sharesPlace(spec listen.Spec, o opened) bool {
 	if port := config.PortOf(spec); port != "" {
 		return port == portOf(o.listener)
 	}
-	return config.AddressKey(spec.String()) == config.AddressKey(o.spec.String())
+	return config.ListenerKey(spec) == config.ListenerKey(o.spec)
 }
 
 // portOf returns the port of a listener, or "".

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ import (
 	"linesplit/internal/config"
 	"linesplit/internal/deadletter"
 	"linesplit/internal/fanout"
+	"linesplit/internal/httpsource"
 	"linesplit/internal/loop"
 	"linesplit/linebuf"
 	"linesplit/splitter"
@@ -62,7 +64,9 @@ type lineMode struct {
 	syncs        prometheus.Histogram    // of the spool; nil for none
 	letters      *deadletter.File        // nil for none
 	rejects      *acked.Rejects
-	hard         context.Context // ends when the spool must take what is left; set by carry
+	web          *httpsource.Server
+	tokens       map[string]*admin.Token // of listeners, by file
+	hard         context.Context         // ends when the spool must take what is left; set by carry
 	confirmation prometheus.Histogram
 }
 
@@ -99,6 +103,10 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) (*lineMode,
 	m.pool = m.groups[0].pool
 	m.keyed = m.keyedGroups()
 	m.tuneSplitter()
+	if err := m.makeWeb(cfg); err != nil {
+		m.close()
+		return nil, err
+	}
 	return m, nil
 }
 
@@ -135,11 +143,18 @@ func (m *lineMode) tuneSplitter() {
 	cfg := m.cfg.Load()
 	t := cfg.Lines
 	t.MaxConnections = m.maxSenders()
-	t.Drain = cfg.DrainTimeout / 2 // the targets need the other half
-	if m.spool != nil {
-		t.Drain = min(t.Drain, spoolSenders)
-	}
+	t.Drain = m.sendersDrain()
 	m.split.Tune(t)
+}
+
+// sendersDrain returns how long senders may go on after SIGTERM. The targets need the other half of
+// -drain-timeout.
+func (m *lineMode) sendersDrain() time.Duration {
+	drain := m.cfg.Load().DrainTimeout / 2
+	if m.spool != nil {
+		drain = min(drain, spoolSenders)
+	}
+	return drain
 }
 
 // maxSenders returns 0 for no limit.
@@ -163,17 +178,23 @@ func (m *lineMode) close() {
 }
 
 // carry ends in the direction of the lines: the senders end, the channel closes, the workers drain,
-// and the spool gets the rest.
+// and the spool gets the rest. Requests whose lines are on their way are answered at the end.
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func(error)) error {
 	loop.MakeRoom(m.cfg.Load().Loops)
 	m.hard = hard
+	defer m.web.Finish() // after the last sync of the spool
 	stopSpool := m.runSpool()
 	defer stopSpool()
 	until, stopWaiting := m.workersUntil(accepting, hard)
 	defer stopWaiting()
 	var workers sync.WaitGroup
 	workers.Go(func() { m.deliver(accepting, until) })
-	err := in.serve(func(ln net.Listener) error { return m.split.Serve(accepting, hard, ln) }, nil)
+	err := in.serve(func(ln net.Listener) error {
+		if web := webOf(ln); web.On {
+			return m.web.Serve(accepting, hard, ln, m.endpoint(web))
+		}
+		return m.split.Serve(accepting, hard, ln)
+	}, nil)
 	endInput(err)
 	close(m.lines)
 	if m.fan == nil {

@@ -56,6 +56,7 @@ func (m *lineMode) describe(s *admin.Status) {
 		HandshakeErrors: in.HandshakeErrors, CutOff: in.CutOff, ReceivedBytes: in.Received.Bytes,
 		Broken: in.Broken, IdleTimeouts: in.IdleTimeouts, LineTimeouts: in.LineTimeouts, AcceptPauses: in.Pauses,
 	}
+	s.Totals.Answers = m.answers()
 	for _, r := range in.Refused {
 		s.Totals.Refused = append(s.Totals.Refused, admin.RefusedBy{Reason: r.Reason, Count: r.N})
 	}

@@ -78,7 +78,7 @@ func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, o openOptio
 	add := func(r *listen.Router) error {
 		l, err := r.Prepare(o.wanted, secure)
 		if err == nil {
-			l.Frame(spec.Framing())
+			l.SetUse(spec)
 			in.addListener(spec, l)
 		}
 		return err
@@ -87,7 +87,7 @@ func (in *inbound) openRouted(ctx context.Context, spec listen.Spec, o openOptio
 	if config.ChoosesPort(spec) { // another one for each
 		return new(ports).get("", proxies, open, add)
 	}
-	return in.ports.get(config.AddressKey(spec.String()), proxies, open, add)
+	return in.ports.get(config.ListenerKey(spec), proxies, open, add)
 }
 
 func (in *inbound) openRouters(ctx context.Context, spec listen.Spec, o openOptions) (all []*listen.Router, err error) {
@@ -259,7 +259,7 @@ func pendingHellos(needs ...need) (n int) {
 	for _, need := range needs {
 		for _, spec := range need.routed {
 			n += listen.MaxRouted
-			distinct[config.AddressKey(spec.String())] = true
+			distinct[config.ListenerKey(spec)] = true
 		}
 	}
 	return n + len(distinct)*listen.MaxPendingHellos
