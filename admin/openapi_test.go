@@ -84,7 +84,7 @@ func TestDescriptionHasAllTypes(t *testing.T) {
 		"Status": Status{}, "Amount": Amount{}, "Ledger": Ledger{}, "DroppedBy": DroppedBy{}, "Totals": Totals{},
 		"KeyStatus": KeyStatus{}, "TargetLanes": TargetLanes{},
 		"Spool": SpoolStatus{}, "SpoolGroup": SpoolGroup{}, "SpoolSample": SpoolSample{},
-		"RefusedBy": RefusedBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "Source": SourceStatus{}, "Group": GroupStatus{},
+		"RefusedBy": RefusedBy{}, "AnsweredBy": AnsweredBy{}, "Rates": Rates{}, "Limits": Limits{}, "Target": TargetStatus{}, "Source": SourceStatus{}, "Group": GroupStatus{},
 		"TargetRates": TargetRates{}, "TargetLines": TargetLines{}, "TargetForward": TargetForward{},
 		"ServiceList": serviceList{}, "SharedPorts": SharedPorts{}, "TargetList": targetList{}, "Connection": Connection{}, "ConnectionList": connectionList{},
 		"Setting": Setting{}, "SettingList": settingList{}, "NewTarget": newTarget{}, "NewWeight": newWeight{},

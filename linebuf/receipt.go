@@ -183,8 +183,8 @@ func (b *Buffer) holdsLast(h holding) bool {
 }
 
 // Forsake takes the receipts from b without releasing them, for lines that are neither confirmed
-// nor dropped: their issuer keeps them, or they are lost at a shutdown. A forsaken receipt is not released for the groups of b,
-// even by other buffers, until the issuer attaches it again.
+// nor dropped: their issuer keeps them, or they are lost at a shutdown. A forsaken receipt is not
+// released for the groups of b, even by other buffers, until the issuer attaches it again.
 func (b *Buffer) Forsake() {
 	for _, h := range b.receipts {
 		for left := h.groups; left != 0; left &= left - 1 {

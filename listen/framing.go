@@ -35,12 +35,15 @@ func (s *Spec) takeFraming(query string) (url.Values, error) {
 	return options, nil
 }
 
-// parseNetwork parses what follows tcp://, tls:// or udp://.
+// parseNetwork parses what follows tcp:// and the like.
 func parseNetwork(s Spec, rest string) (Spec, error) {
 	var query string
 	s.address, query, _ = strings.Cut(rest, "?")
 	if s.UDP() && query != "" {
 		return s, errors.New("udp:// takes no options: a datagram ends its last line by itself")
+	}
+	if s.RELP() && query != "" {
+		return s, fmt.Errorf("%s:// takes no options", s.scheme)
 	}
 	options, err := s.takeFraming(query)
 	if err == nil && len(options) > 0 {

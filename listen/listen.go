@@ -4,14 +4,16 @@
 //	                    empty host or [::], every IPv4 address 0.0.0.0; see Apart
 //	tls://host:port     TLS over TCP
 //	http://host:port    HTTP requests with lines, in line mode; a path and options may follow, see Web
-//	https://host:port   the same over TLS
+//	relp://host:port    RELP, rsyslog's protocol with acknowledgements, in line mode
+//	https://host:port, relp+tls://host:port
+//	                    the same over TLS
 //	udp://host:port     UDP, for whole lines or, with OpenPacket, for datagrams
 //	unix:///path        a socket file; options are ?mode=0660&uid=…&gid=…
 //	unix://@name        an abstract Unix socket (Linux); without a file, every user may connect
 //	systemd:name        sockets that systemd has opened, see Inherited; ?tls=true for TLS
 //	stdin:              standard input, as a listener with one connection
 //
-// All but udp://, http:// and https:// take ?framing=newline, octet, nul or auto, in line mode.
+// All but udp:// and those with HTTP or RELP take ?framing=newline, octet, nul or auto, in line mode.
 //
 // Parse finds errors in a value itself. Spec.Check finds errors that can be found without
 // listening, and Open finds the rest, such as a port that is in use.
@@ -42,11 +44,11 @@ var keepAlive = net.KeepAliveConfig{
 	Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
 }
 
-// Open opens the listener for s. config is the server's TLS configuration, used for tls:// and
-// https:// only. guard decides which peers may connect; nil admits all. ctx limits the opening only, not the
-// listener's life.
+// Open opens the listener for s. config is the server's TLS configuration, used for listeners with
+// TLS only. guard decides which peers may connect; nil admits all. ctx limits the opening only, not
+// the listener's life.
 //
-// The listener, unless it is of UDP, has the methods Framing and Web, which return those of s.
+// The listener, unless it is of UDP, has the methods Framing, Web and RELP, which return those of s.
 //
 // The listener is a fmt.Stringer that returns its actual address in the form of a -listen value,
 // with the port that the kernel chose. Except for stdin it has a SetDeadline method, for Accept.
@@ -67,9 +69,9 @@ func Open(ctx context.Context, s Spec, config *tls.Config, guard *Guard) (net.Li
 	var ln net.Listener
 	var err error
 	switch s.scheme {
-	case schemeTCP, schemeHTTP:
+	case schemeTCP, schemeHTTP, schemeRELP:
 		ln, err = openTCP(ctx, s, nil, guard)
-	case schemeTLS, schemeHTTPS:
+	case schemeTLS, schemeHTTPS, schemeRELPTLS:
 		if config == nil {
 			return nil, fmt.Errorf("listen on %s: no certificate", s)
 		}
@@ -213,7 +215,7 @@ func (l *namedListener) Close() error {
 
 // String returns the actual address as a -listen value.
 func (l *namedListener) String() string {
-	return l.web.scheme(l.config != nil) + "://" + l.Addr().String() + l.suffix()
+	return l.use.scheme(l.config != nil) + "://" + l.Addr().String() + l.suffix()
 }
 
 // explain removes the net package's repetition of the address from an error, and adds a hint.

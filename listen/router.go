@@ -269,7 +269,7 @@ func (l *Routed) StepAside() error {
 
 // String returns the actual address as a -listen value.
 func (l *Routed) String() string {
-	return l.web.scheme(true) + "://" + l.router.ln.Addr().String() + l.suffix()
+	return l.use.scheme(true) + "://" + l.router.ln.Addr().String() + l.suffix()
 }
 
 // Want changes which clients the service gets from now on; see [Router.Add].

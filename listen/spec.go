@@ -28,13 +28,16 @@ const (
 	schemeUDP   = "udp"
 	schemeHTTP  = "http"
 	schemeHTTPS = "https"
-	schemeUnix  = "unix"
-	schemeStdin = "stdin"
+	schemeRELP  = "relp"
+	// schemeRELPTLS is RELP within TLS from the first byte on, as rsyslog speaks it.
+	schemeRELPTLS = "relp+tls"
+	schemeUnix    = "unix"
+	schemeStdin   = "stdin"
 	// schemeInherited names sockets that systemd opens; see Inherited.
 	schemeInherited = "systemd"
 
 	knownSchemes = "known are tcp://host:port, tls://host:port, udp://host:port, http://host:port/path, " +
-		"https://host:port/path, unix:///path, unix://@name, systemd:name and stdin:"
+		"https://host:port/path, relp://host:port, relp+tls://host:port, unix:///path, unix://@name, systemd:name and stdin:"
 )
 
 // maxPath is the maximum length of a socket's path: the kernel's field for it, less the terminating
@@ -84,16 +87,16 @@ func parse(value string) (Spec, error) {
 	}
 	rest, found = strings.CutPrefix(rest, "//")
 	switch {
-	case !found && slices.Contains([]string{schemeTCP, schemeTLS, schemeUDP, schemeHTTP, schemeHTTPS, schemeUnix}, scheme):
+	case !found && (overIP(scheme) || scheme == schemeUnix):
 		return s, withoutSlashes(scheme, rest)
 	case strings.HasPrefix(value, "/"):
 		return s, fmt.Errorf("no scheme: write unix://%s", value)
 	case !found:
 		return s, fmt.Errorf("no address: %s", knownSchemes)
-	case scheme == schemeTCP || scheme == schemeTLS || scheme == schemeUDP:
-		return parseNetwork(s, rest)
 	case scheme == schemeHTTP || scheme == schemeHTTPS:
 		return parseWeb(s, rest)
+	case overIP(scheme):
+		return parseNetwork(s, rest)
 	case scheme == schemeUnix:
 		return parseUnix(s, rest)
 	default:
@@ -109,11 +112,18 @@ func withScheme(value string) string {
 		return schemeStdin + ":"
 	}
 	scheme, rest, _ := strings.Cut(value, ":")
-	if value == "" || strings.HasPrefix(value, "/") || strings.HasPrefix(rest, "//") || slices.Contains([]string{
-		schemeTCP, schemeTLS, schemeUDP, schemeHTTP, schemeHTTPS, schemeUnix, schemeStdin, schemeInherited}, scheme) {
+	if value == "" || strings.HasPrefix(value, "/") || strings.HasPrefix(rest, "//") || overIP(scheme) ||
+		slices.Contains([]string{schemeUnix, schemeStdin, schemeInherited}, scheme) {
 		return value
 	}
 	return schemeTCP + "://" + value
+}
+
+// overIP reports whether listeners of a scheme have a host and a port.
+func overIP(scheme string) bool { return scheme == schemeUDP || overTCP(scheme) }
+
+func overTCP(scheme string) bool {
+	return slices.Contains([]string{schemeTCP, schemeTLS, schemeHTTP, schemeHTTPS, schemeRELP, schemeRELPTLS}, scheme)
 }
 
 // withoutSlashes is the error for a value such as unix:/run/x.sock.
@@ -295,7 +305,15 @@ func (s Spec) String() string {
 }
 
 // TLS reports whether the listener uses TLS, so that Open needs a configuration.
-func (s Spec) TLS() bool { return s.scheme == schemeTLS || s.scheme == schemeHTTPS || s.secure }
+func (s Spec) TLS() bool {
+	return slices.Contains([]string{schemeTLS, schemeHTTPS, schemeRELPTLS}, s.scheme) || s.secure
+}
+
+// RELP reports whether senders speak RELP.
+func (s Spec) RELP() bool { return s.scheme == schemeRELP || s.scheme == schemeRELPTLS }
+
+// Waits reports whether senders wait for answers to their lines: with HTTP and RELP.
+func (s Spec) Waits() bool { return s.web.On || s.RELP() }
 
 // UDP reports whether the listener takes datagrams, so that OpenPacket can open it, too.
 func (s Spec) UDP() bool { return s.scheme == schemeUDP }
@@ -319,7 +337,7 @@ func (s Spec) ReusePort() Spec {
 // take connections from the processes that share the port, and lose them if something else cannot
 // be opened. For other addresses it returns nil.
 func (s Spec) Try(ctx context.Context) error {
-	if !s.reuse || !slices.Contains([]string{schemeTCP, schemeTLS, schemeHTTP, schemeHTTPS}, s.scheme) {
+	if !s.reuse || !overTCP(s.scheme) {
 		return nil
 	}
 	if err := tryPort(ctx, s.network(schemeTCP), s.address); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -46,6 +47,12 @@ func TestParseIsCanonical(t *testing.T) {
 		{"tls://:9000?framing=newline", unsetSpec("tls", ":9000"), "tls://:9000"},
 		{"unix:///x?framing=nul", framedSpec("unix", "/x", framing.NUL), ""},
 		{"systemd:?framing=auto", framedSpec("systemd", "", framing.Auto), ""},
+		{"http://:8080", webSpec("http", ":8080", Web{}), ""},
+		{"http://:8080/?max-request=4MiB&timeout=45s", webSpec("http", ":8080", Web{Path: "/"}), "http://:8080/"},
+		{"https://[::1]:8443/a/b?timeout=1m0s&max-request=1536KiB&token-file=/x%20y%26",
+			webSpec("https", "[::1]:8443", Web{Path: "/a/b", TokenFile: "/x y&", MaxRequest: 1536 << 10, Timeout: time.Minute}),
+			"https://[::1]:8443/a/b?token-file=/x%20y%26&max-request=1536KiB&timeout=1m0s"},
+		{"http://h:1?max-request=1025", webSpec("http", "h:1", Web{MaxRequest: 1025}), ""},
 	}
 	if runtime.GOOS == "linux" {
 		tests = append(tests, tests[0])
@@ -69,11 +76,45 @@ func TestParseIsCanonical(t *testing.T) {
 			if again, err := Parse(got.String()); err != nil || again != got {
 				t.Errorf("Parse(String()) = %v, %v", again, err)
 			}
-			if got.TLS() != strings.Contains(tt.in, "tls") || got.UDP() != strings.HasPrefix(tt.in, "udp") ||
+			if got.TLS() != (strings.Contains(tt.in, "tls") || strings.HasPrefix(tt.in, "https")) || got.UDP() != strings.HasPrefix(tt.in, "udp") ||
 				got.Stdin() != (tt.in == "stdin:") {
 				t.Errorf("TLS %v, UDP %v, Stdin %v", got.TLS(), got.UDP(), got.Stdin())
 			}
 		})
+	}
+}
+
+// webSpec returns a Spec with these options, and the defaults of the others.
+func webSpec(scheme, address string, w Web) Spec {
+	s := unsetSpec(scheme, address)
+	w.On = true
+	if w.MaxRequest == 0 {
+		w.MaxRequest = DefaultMaxRequest
+	}
+	if w.Timeout == 0 {
+		w.Timeout = DefaultWebTimeout
+	}
+	s.web = w
+	return s
+}
+
+func TestBadWebListeners(t *testing.T) {
+	for value, want := range map[string]string{
+		"http://":                        "no address: write HOST:PORT",
+		"http:8080":                      "write http://:8080",
+		"https://h":                      "port",
+		"http://u:p@h:1":                 "write ?token-file=FILE",
+		"http://h:1/a%20b":               "without escapes, such as /lines",
+		"http://h:1?framing=octet":       "the records of a request end in newlines",
+		"http://h:1?token=x":             "known are token-file, max-request and timeout",
+		"http://h:1?token-file=":         "no file",
+		"http://h:1?max-request=2GiB":    "want a size from 1KiB to 1GiB, such as 4MiB",
+		"http://h:1?timeout=0s":          "want a duration from 1s to 1h, such as 45s",
+		"http://h:1?timeout=5s&timeout=": "given 2 times",
+	} {
+		if _, err := Parse(value); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", value, err, want)
+		}
 	}
 }
 
@@ -102,7 +143,7 @@ func unsetSpec(scheme, address string) Spec {
 
 // parseErrors holds values and the text that their errors contain.
 var parseErrors = []struct{ in, want string }{
-	{"", "known are tcp://host:port, tls://host:port, udp://host:port, unix:///path, unix://@name, " +
+	{"", "known are tcp://host:port, tls://host:port, udp://host:port, http://host:port/path, https://host:port/path, relp://host:port, relp+tls://host:port, unix:///path, unix://@name, " +
 		"systemd:name and stdin:"},
 	{"localhost", "no port: write localhost:PORT"},
 	{"9000", "a port alone: write :9000 or HOST:9000"},

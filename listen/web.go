@@ -136,23 +136,28 @@ func sizeText(n int64) string {
 	return fmt.Sprint(n)
 }
 
-// scheme returns the scheme of a listener with these options.
-func (w Web) scheme(secure bool) string {
-	switch {
-	case w.On && secure:
-		return schemeHTTPS
-	case w.On:
-		return schemeHTTP
-	case secure:
-		return schemeTLS
-	}
-	return schemeTCP
-}
-
 // use is the part of a listener that knows what its connections carry.
 type use struct {
 	framing framing.Framing
 	web     Web
+	relp    bool
+}
+
+// scheme returns the scheme of a listener over TCP.
+func (u *use) scheme(secure bool) string {
+	switch {
+	case u.web.On && secure:
+		return schemeHTTPS
+	case u.web.On:
+		return schemeHTTP
+	case u.relp && secure:
+		return schemeRELPTLS
+	case u.relp:
+		return schemeRELP
+	case secure:
+		return schemeTLS
+	}
+	return schemeTCP
 }
 
 // Framing returns how the lines of senders are told apart.
@@ -161,8 +166,11 @@ func (u *use) Framing() framing.Framing { return u.framing }
 // Web returns the options for HTTP requests, which it is for if On is set.
 func (u *use) Web() Web { return u.web }
 
+// RELP reports whether senders speak RELP.
+func (u *use) RELP() bool { return u.relp }
+
 // SetUse takes over from s what connections carry. It comes before the first Accept.
-func (u *use) SetUse(s Spec) { u.framing, u.web = s.framing, s.web }
+func (u *use) SetUse(s Spec) { u.framing, u.web, u.relp = s.framing, s.web, s.RELP() }
 
 // suffix returns what follows the address in the name of a listener.
 func (u *use) suffix() string {

@@ -117,3 +117,11 @@ func (s *Splitter) HandshakeFailed(nc net.Conn, err error) {
 	}
 	s.handshakesFailed.Of(tlsconf.HandshakeFault(err)).Warn(s.o.Logger, "TLS handshake failed", attrs...)
 }
+
+// DropOversize counts and logs a line of a sender of Admit that is longer than maxLine, and that is
+// not handed over. Bytes counts what has been read of it.
+func (s *Splitter) DropOversize(nc net.Conn, ln net.Listener, maxLine, bytes int) {
+	n := linebuf.Count{Lines: 1, Bytes: uint64(bytes)}
+	s.counters.drop(intake.ReasonOversize, n)
+	s.losses.add(intake.ReasonOversize, n, lossExample{peer: nc.RemoteAddr(), ln: ln, maxLine: maxLine})
+}

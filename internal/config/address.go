@@ -56,7 +56,9 @@ func listeners(s *flags.Set) []listen.Spec {
 func checkListener(spec listen.Spec) error {
 	err := spec.Check()
 	if file := spec.Web().TokenFile; file != "" && err == nil {
-		_, err = admin.LoadListenerToken(file, nil)
+		if _, err = admin.LoadListenerToken(file, nil); err != nil {
+			err = fmt.Errorf("%s: %w", spec, err)
+		}
 	}
 	return err
 }
@@ -260,12 +262,12 @@ func checkAddresses(s *flags.Set, c Config) {
 		if c.Mode == ConnectionMode && spec.Stdin() {
 			s.FailValue("listen", spec.String(), errors.New("standard input is lines: it needs -mode line"))
 		}
-		if c.Mode == ConnectionMode && spec.Web().On {
-			s.FailValue("listen", spec.String(), errors.New("HTTP requests are taken with -mode line only: write tcp:// or tls:// "+
-				"to forward connections"))
+		if c.Mode == ConnectionMode && spec.Waits() {
+			s.FailValue("listen", spec.String(), errors.New("HTTP requests and RELP are taken with -mode line only: write tcp:// "+
+				"or tls:// to forward connections"))
 		}
-		if c.Mode == LineMode && spec.Web().MaxRequest > c.Memory/8 && s.OK("memory") {
-			s.FailValue("listen", spec.String(), fmt.Errorf("?max-request must be at most an eighth of -memory, which is %s",
+		if c.Mode == LineMode && spec.Web().MaxRequest > max(c.Memory/16, listen.DefaultMaxRequest) && s.OK("memory") {
+			s.FailValue("listen", spec.String(), fmt.Errorf("?max-request must be at most a sixteenth of -memory, which is %s",
 				s.Text("memory")))
 		}
 		if c.Mode == ConnectionMode && spec.Framing() != framing.Newline {

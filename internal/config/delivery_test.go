@@ -66,6 +66,8 @@ func TestBadForwarding(t *testing.T) {
 		{"access log", append(l4, "-access-log", "xml"), []string{`-access-log "xml": write text, json or off`}},
 		{"idle timeout", append(l4, "-idle-timeout", "5"), []string{`-idle-timeout "5": no unit: write 5s or 5ms`}},
 		{"network", []string{"-allow", "10.0.0.0/33,::1", "-deny", "localhost"}, []string{`-allow "10.0.0.0/33": `, `-deny "localhost": `}},
+		{"requests", append(l4, "-listen", "http://:8080"), []string{`-listen "http://:8080": HTTP requests and RELP are taken with -mode line only: write tcp:// or tls:// to forward connections`}},
+		{"RELP", append(l4, "-listen", "relp://:2514"), []string{`-listen "relp://:2514": HTTP requests and RELP are taken with -mode line only`}},
 		{"stdin", append(l4, "-listen", "stdin:"), []string{`-listen "stdin:": standard input is lines: it needs -mode line`}},
 		{"via-proxy", append(l4, "-target", "a:1?via-proxy=true"), []string{`-target "tcp://a:1?via-proxy=true": ?via-proxy is only valid with -mode line`}},
 		{"framing", append(l4, "-target", "a:1?framing=nul", "-listen", ":1?framing=auto"), []string{`-listen "tcp://:1?framing=auto": ?framing is only valid with -mode line`,

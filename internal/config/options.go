@@ -58,7 +58,8 @@ func listenerOptions() []flags.Option {
 			Help: "where to accept senders, in place of -addr and -port; repeatable or comma separated: " +
 				"HOST:PORT or :PORT (TCP), tls://HOST:PORT, unix:///PATH?mode=0660&uid=0&gid=0, unix://@NAME " +
 				"(abstract), udp://HOST:PORT, http://HOST:PORT/PATH or https:// for requests that are answered once their " +
-				"lines are confirmed (line mode; ?token-file=FILE, ?max-request=4MiB, ?timeout=45s), systemd:NAME?tls=true (socket activation; both parts " +
+				"lines are confirmed (line mode; ?token-file=FILE, ?max-request=4MiB, ?timeout=45s), relp://HOST:PORT or " +
+				"relp+tls:// for rsyslog's RELP, acknowledged likewise (line mode), systemd:NAME?tls=true (socket activation; both parts " +
 				"optional), stdin: or - (line mode). ?framing=octet, nul or auto, where a line does not end in " +
 				"a newline: octet counting (RFC 6587), a NUL byte, or what the sender's first bytes look like"},
 		{Name: "addr", Arg: "HOST",

@@ -87,7 +87,7 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	switch {
 	case !s.OK("tls-cert", "tls-key"):
 	case listenersKnown && files.Cert == "" && c.ListensTLS():
-		s.Fail("listen", noCertificate(c.Mode))
+		s.Fail("listen", noCertificate(c))
 	case files.Cert == "" && files.ClientCA != "":
 		s.Fail("tls-client-ca", errors.New("only valid with -tls-cert and -tls-key"))
 	case files.ClientCA == "" && files.ClientCRL != "":
@@ -102,9 +102,14 @@ func serverTLS(s *flags.Set, c Config, minVersion uint16) tlsconf.ServerFiles {
 	return files
 }
 
-// noCertificate is the fault of a tls:// listener without a certificate.
-func noCertificate(mode Mode) error {
-	if mode == ConnectionMode {
+// noCertificate is the fault of a tls:// or https:// listener without a certificate.
+func noCertificate(c Config) error {
+	for _, spec := range c.Listen {
+		if scheme, _, _ := strings.Cut(spec.String(), "://"); spec.TLS() && spec.Waits() && c.Mode == LineMode {
+			return fmt.Errorf("the listener %s:// needs -tls-cert and -tls-key", scheme)
+		}
+	}
+	if c.Mode == ConnectionMode {
 		return errors.New("a tls:// listener needs -tls-cert and -tls-key, or -tls-passthrough if targets do the handshake")
 	}
 	return errors.New("a tls:// listener needs -tls-cert and -tls-key")

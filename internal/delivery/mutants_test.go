@@ -277,16 +277,16 @@ var groupMutants = []mutant{
 		"pool.TryGetLike(prev.buf, size)", "pool.TryGetLike(prev.buf, maxMerge)"},
 }
 
-// roomMutants break rules that the simulation does not see: a line that is dropped is counted, whether
-// another one should have been dropped or not.
+// roomMutants break rules that the simulation does not see: a line that is dropped is counted,
+// whether another one should have been dropped or not.
 var roomMutants = []mutant{
 	{"a stream that is asked keeps a line that has made headway", "../intake/room.go",
 		"!keepsLine && ", "(!keepsLine || true) && "},
 }
 
 // TestMutants breaks one rule after the other, in copies of the source, and demands that the
-// simulation finds each, or the tests of the package concerned do. It takes some minutes, so it runs only with -sim.mutants; otherwise it
-// demands that the source has what is to be broken.
+// simulation finds each, or the tests of the package concerned do. It takes some minutes, so it runs
+// only with -sim.mutants; otherwise it demands that the source has what is to be broken.
 func TestMutants(t *testing.T) {
 	simulation := func(name string) finder { return finder{".", "^TestSimulation" + name, "replay with"} }
 	for _, of := range []struct {

@@ -78,7 +78,7 @@ func (c *body) unzstd(r *source) (io.Reader, func(), error) {
 	if err := h.Decode(head); err != nil {
 		return nil, nil, c.decodeError(r, err)
 	}
-	most := uint64(min(mostWindow, c.s.room.limit/largestOfBodies))
+	most := uint64(min(mostWindow, c.s.room.limit/decoderOfBodies))
 	window := max(h.WindowSize, min(leastWindow, most))
 	if h.Skippable {
 		window = most

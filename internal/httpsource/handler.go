@@ -3,16 +3,16 @@ package httpsource
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
+
+	"linesplit/internal/accept"
 )
 
-// Causes for which the wait of a request ends.
-var (
-	errDraining = errors.New("the service is ending")
-	errLate     = errors.New("too late")
-)
+// errDraining is the cause for which a request may hand over no more lines.
+var errDraining = errors.New("the service is ending")
 
 // ServeHTTP implements http.Handler.
 func (v *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -22,28 +22,30 @@ func (v *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer v.leaveHandler(c)
 	if !v.enterHandler(c) {
-		v.answer(w, again(http.StatusServiceUnavailable, deliveredNone, "the service is ending"))
+		v.answer(w, r, again(http.StatusServiceUnavailable, deliveredNone, "the service is ending"))
 		return
 	}
 	switch {
 	case v.endpoint.Path != "" && r.URL.Path != v.endpoint.Path:
-		v.answer(w, refused(http.StatusNotFound, "lines go to "+v.endpoint.Path))
+		v.answer(w, r, refused(http.StatusNotFound, "lines go to "+v.endpoint.Path))
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusOK) // for probes, which are not counted
 	case r.Method != http.MethodPost && r.Method != http.MethodPut:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT")
-		v.answer(w, refused(http.StatusMethodNotAllowed, "send lines with POST or PUT"))
+		v.answer(w, r, refused(http.StatusMethodNotAllowed, "send lines with POST or PUT"))
+	case origins.Check(r) != nil:
+		v.answer(w, r, refused(http.StatusForbidden, "pages of other origins cannot send lines"))
 	case !v.authorized(r):
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		v.answer(w, refused(http.StatusUnauthorized, "send the token of the listener: Authorization: Bearer TOKEN"))
+		v.answer(w, r, refused(http.StatusUnauthorized, "send the token of the listener: Authorization: Bearer TOKEN"))
 	case r.ContentLength > v.endpoint.MaxRequest:
 		b := body{max: v.endpoint.MaxRequest}
-		v.answer(w, b.refusal(r, errTooLarge{}))
+		v.answer(w, r, b.refusal(r, errTooLarge{}))
 	case v.s.overdue.Load() > v.s.overdueMax:
-		v.answer(w, again(http.StatusTooManyRequests, deliveredNone, "targets do not confirm the lines of earlier requests"))
+		v.answer(w, r, again(http.StatusTooManyRequests, deliveredNone, "targets do not confirm the lines of earlier requests"))
 	default:
-		v.answer(w, v.take(c, w, r))
+		v.answer(w, r, v.take(c, w, r))
 	}
 }
 
@@ -55,11 +57,20 @@ func (v *serving) authorized(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer") && v.endpoint.Token.Matches(strings.TrimSpace(token))
 }
 
-// answer counts and writes an answer.
-func (v *serving) answer(w http.ResponseWriter, a answer) {
+// origins refuses requests that a browser sends for pages of other origins. Other clients do not
+// name an origin.
+var origins = http.NewCrossOriginProtection()
+
+// answer counts, logs and writes an answer.
+func (v *serving) answer(w http.ResponseWriter, r *http.Request, a answer) {
 	v.s.counts.add(a.status)
-	if a.status == statusGone {
+	switch a.status {
+	case statusGone:
 		panic(http.ErrAbortHandler) // closes the connection
+	case http.StatusOK:
+	default:
+		v.s.logs.Of(http.StatusText(a.status)).Warn(v.s.o.Logger, "request refused", slog.Int("status", a.status),
+			slog.String("why", a.Error), slog.String("peer", r.RemoteAddr), slog.String("listener", accept.Name(v.ln)))
 	}
 	a.write(w)
 }

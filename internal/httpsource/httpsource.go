@@ -93,14 +93,17 @@ const (
 	// retryAfter is what such an answer tells the client to wait.
 	retryAfter = 5 * time.Second
 
-	headerTimeout   = 10 * time.Second // also for a TLS handshake
-	answerTimeout   = 10 * time.Second // for a client to take an answer
-	defaultIdle     = 2 * time.Minute
-	maxHeader       = 16 << 10 // bytes
-	finishTimeout   = time.Second
-	bodiesShare     = 4 // bodies that are read or handed over may take one part in this of the memory
-	overdueShare    = 8 // the same for lines that no client waits for any more
-	largestOfBodies = 2 // MaxRequest is cut down to one part in this of what all bodies may take
+	headerTimeout = 10 * time.Second // also for a TLS handshake
+	answerTimeout = 10 * time.Second // for a client to take an answer
+	defaultIdle   = 2 * time.Minute
+	maxHeader     = 16 << 10 // bytes
+	finishTimeout = time.Second
+	bodiesShare   = 4 // bodies that are read or handed over may take one part in this of the memory
+	overdueShare  = 8 // the same for lines that no client waits for any more
+	// MaxRequest is cut down to one part in largestOfBodies of what all bodies may take: a record that
+	// is as long takes up to three times its size while its buffer grows.
+	largestOfBodies = 4
+	decoderOfBodies = 2 // the window of one decoder may take one part in this
 )
 
 // Server serves http:// and https:// listeners. Its methods are safe for concurrent use.
@@ -167,7 +170,7 @@ type Answers struct {
 
 // statuses are those of all answers.
 var statuses = [...]int{
-	http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed,
+	http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
 	http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 	http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable, statusGone,
 }

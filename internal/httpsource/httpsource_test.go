@@ -2,6 +2,7 @@ package httpsource
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -148,9 +149,9 @@ func TestCompressedBodies(t *testing.T) {
 // A request that is refused has delivered nothing, and says why.
 func TestRefusedRequests(t *testing.T) {
 	long := strings.Repeat("x", 1<<10)
-	noise := ""
+	var noise strings.Builder
 	for i := range 2000 {
-		noise += fmt.Sprintln(i * i * 7919)
+		fmt.Fprintln(&noise, i*i*7919)
 	}
 	good := strings.Repeat("good\n", 20_000)
 	inBubble(t, Endpoint{Path: "/in", Token: token("a token"), MaxRequest: 250_000}, func(r *rig) {
@@ -166,12 +167,13 @@ func TestRefusedRequests(t *testing.T) {
 			"long":           {[]byte(good + long + "\n" + good), nil, 400, 20_001},
 			"long, last":     {[]byte("x\n" + long), nil, 400, 2},
 			"long, alone":    {bytes.Repeat([]byte("y"), 100_000), nil, 400, 1},
+			"origin":         {[]byte("x\n"), []string{"Origin", "http://elsewhere"}, 403, 0},
 			"encoding":       {[]byte("x\n"), []string{"Content-Encoding", "br"}, 415, 0},
 			"not gzip":       {[]byte("{}\n{}\n{}\n{}\n"), []string{"Content-Encoding", "gzip"}, 400, 1},
 			"not zstd":       {[]byte("{}\n{}\n{}\n{}\n"), []string{"Content-Encoding", "zstd"}, 400, 1},
 			"empty, as zstd": {nil, []string{"Content-Encoding", "zstd"}, 400, 1},
-			"cut gzip":       {gzipped(noise)[:2000], []string{"Content-Encoding", "gzip"}, 400, -1},
-			"cut zstd":       {zstded(noise)[:2000], []string{"Content-Encoding", "zstd"}, 400, -1},
+			"cut gzip":       {gzipped(noise.String())[:2000], []string{"Content-Encoding", "gzip"}, 400, -1},
+			"cut zstd":       {zstded(noise.String())[:2000], []string{"Content-Encoding", "zstd"}, 400, -1},
 			"trash behind":   {append(gzipped("x\ny\n"), "trash, and more of it"...), []string{"Content-Encoding", "gzip"}, 400, 3},
 			"window":         {zstded(strings.Repeat(good, 100), zstd.WithWindowSize(16<<20)), []string{"Content-Encoding", "zstd"}, 400, 1},
 			"large":          {[]byte(good + good + good), nil, 413, 0},
@@ -223,12 +225,15 @@ func TestExpectContinue(t *testing.T) {
 		if read > 0 {
 			r.Errorf("%d bytes were sent", read)
 		}
-		done := r.post(body("a\n"), "Expect", "100-continue", "Authorization", "Bearer secret")
-		r.expectNone(done)
-		r.confirm(0)
-		r.confirm(2)
-		r.expect(done, 200)
-		if read != 2 {
+		for range 2 {
+			done := r.post(body("a\n"), "Expect", "100-continue", "Authorization", "Bearer secret")
+			r.expectNone(done)
+			r.confirm(0)
+			r.confirm(2)
+			r.expect(done, 200)
+			time.Sleep(time.Minute) // the deadline of the first answer must not end the second one
+		}
+		if read != 4 {
 			r.Errorf("%d bytes were sent", read)
 		}
 	})
@@ -432,5 +437,52 @@ func TestHardEnd(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		r.end()
+	})
+}
+
+// A record may be as long as the largest request, and the memory for bodies is enough for it.
+func TestLongestRecord(t *testing.T) {
+	const memory = 1 << 20
+	s := New(Options{Pool: linebuf.NewPool(memory), Required: 1})
+	most := s.room.limit / largestOfBodies
+	for _, size := range []int64{-1, most} {
+		b := &body{s: s, ctx: t.Context(), maxLine: 1 << 30, max: most}
+		if err := b.read(bytes.NewReader(bytes.Repeat([]byte("x"), int(most))), size); err != nil || b.lines != 1 {
+			t.Errorf("%v, %d lines", err, b.lines)
+		}
+		b.release()
+	}
+	if s.o.Pool.InUse() != 0 || s.room.taken() != 0 {
+		t.Errorf("%d bytes in use, %d taken", s.o.Pool.InUse(), s.room.taken())
+	}
+}
+
+// Those that wait for room get it first in, first out, and those that give up are not in the way.
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(10)
+		take := func(n int64, wait time.Duration) chan error {
+			done := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), wait)
+				defer cancel()
+				done <- r.take(ctx, n)
+			}()
+			synctest.Wait()
+			return done
+		}
+		first := take(8, time.Hour)
+		large, small := take(20, time.Minute), take(2, time.Hour)
+		if <-first != nil || len(large)+len(small) > 0 {
+			t.Error("the small one has overtaken the large one")
+		}
+		time.Sleep(time.Minute)
+		if <-large == nil || <-small != nil || r.taken() != 10 {
+			t.Errorf("%d are taken", r.taken())
+		}
+		r.give(10)
+		if alone := take(20, 0); <-alone != nil || r.taken() != 20 {
+			t.Error("what is larger than the limit has to wait for ever")
+		}
 	})
 }

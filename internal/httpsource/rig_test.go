@@ -34,8 +34,7 @@ type rig struct {
 	mu      sync.Mutex // guards the fields below
 	limits  Limits
 	got     []*linebuf.Buffer
-	full    bool   // Send waits
-	opened  func() // ends that
+	full    bool // Send waits
 	room    chan struct{}
 	keyless []byte // lines that begin with it have no key
 	cutOff  int
@@ -87,6 +86,7 @@ func (r *rig) end() {
 		r.Error(err)
 	}
 	r.server.Finish()
+	r.server.FlushLog()
 	r.client.CloseIdleConnections()
 	r.endHard()
 	r.confirm(0)

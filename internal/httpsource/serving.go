@@ -56,6 +56,7 @@ func newServing(s *Server, ln net.Listener, e Endpoint) *serving {
 	v.http = &http.Server{
 		Handler:           v,
 		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      patience + 4*e.Timeout + answerTimeout, // undoes that of the last answer; a request takes less
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         v.connState,

@@ -1,7 +1,9 @@
 package relp
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"reflect"
 	"regexp"
@@ -112,4 +114,42 @@ func FuzzOffer(f *testing.F) {
 			t.Fatalf("%+v is written as %q, which is %+v, %v", o, o.Append(nil), again, err)
 		}
 	})
+}
+
+// If Ready says so, Next needs no byte that is not read yet. It says so of each frame that is there.
+func FuzzReady(f *testing.F) {
+	for in := range readErrors {
+		f.Add([]byte(in), uint16(20))
+		f.Add([]byte("1 syslog 5 hello\n2 close 0\n"+in), uint16(3))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, limit uint16) {
+		if len(in) > 4096 {
+			return
+		}
+		below := &counting{r: bytes.NewReader(in)}
+		buffered := bufio.NewReaderSize(below, 4096)
+		buffered.Peek(len(in)) // all of it
+		r := NewReader(buffered, int(limit))
+		for {
+			ready, before := r.Ready(), below.reads
+			_, err := r.Next()
+			if read := below.reads > before; ready && read || !ready && !read && err == nil {
+				t.Fatalf("%q: ready is %v, and Next has read: %v (%v)", in, ready, read, err)
+			}
+			if err != nil && !errors.Is(err, ErrTooLong) {
+				return
+			}
+		}
+	})
+}
+
+// counting counts reads.
+type counting struct {
+	r     io.Reader
+	reads int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	c.reads++
+	return c.r.Read(p)
 }

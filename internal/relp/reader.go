@@ -2,6 +2,7 @@ package relp
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -22,10 +23,15 @@ var ErrTooLong = errors.New("too much data")
 // Reader reads frames. It allocates only for frames that are longer than the buffer of its
 // bufio.Reader, and for unknown commands.
 type Reader struct {
-	r     *bufio.Reader
-	limit int    // bytes of data in a frame
-	long  []byte // data of the last frame that did not fit into the buffer of r
-	skip  int    // bytes of data of the last frame, if it was too long; they are still to be read
+	// Charge is called with the number of bytes before the memory of a long frame grows, and with a
+	// negative number after it was released. An error of the former is that of Next. It may be nil.
+	Charge func(n int) error
+
+	r       *bufio.Reader
+	limit   int    // bytes of data in a frame
+	charged int    // bytes
+	long    []byte // data of the last frame that did not fit into the buffer of r
+	skip    int    // bytes of data of the last frame, if it was too long; they are still to be read
 }
 
 // NewReader returns a Reader of frames with at most limit bytes of data.
@@ -40,7 +46,7 @@ func NewReader(r *bufio.Reader, limit int) *Reader {
 // the frame behind it. Other errors are final: the Reader has lost its place in the stream.
 func (r *Reader) Next() (Frame, error) {
 	if cap(r.long) > keepLong {
-		r.long = nil
+		r.Release()
 	}
 	if err := r.skipData(); err != nil {
 		return Frame{}, fmt.Errorf("RELP frame: %w", err)
@@ -153,20 +159,65 @@ func (r *Reader) data(n int) (data []byte, err error) {
 	return data, r.end()
 }
 
+// Release gives up the memory of the last frame, if that was a long one. Its data is no longer valid.
+func (r *Reader) Release() {
+	r.long = nil
+	if r.charged > 0 {
+		r.Charge(-r.charged)
+		r.charged = 0
+	}
+}
+
+// Ready reports whether Next has a frame, without reading from below the bufio.Reader. It may report
+// the same if Next has an error.
+func (r *Reader) Ready() bool {
+	rest, _ := r.r.Peek(r.r.Buffered())
+	if r.skip > 0 {
+		rest = rest[min(len(rest), r.skip+1):] // with the line feed behind it
+	}
+	for range 2 { // the number and the command
+		i := bytes.IndexByte(rest[:min(len(rest), maxCommand+1)], ' ')
+		if i < 0 {
+			return len(rest) > maxCommand // an error
+		}
+		rest = rest[i+1:]
+	}
+	size := 0
+	for i, c := range rest {
+		switch {
+		case (c < '0' || c > '9') && size == 0:
+			return true
+		case c < '0' || c > '9':
+			return len(rest) > i+1+size || size > r.limit
+		case i == maxDigits:
+			return true // an error
+		}
+		size = 10*size + int(c-'0')
+	}
+	return false
+}
+
 // longData reads n bytes of data into memory that grows as they come.
 func (r *Reader) longData(n int) ([]byte, error) {
 	b := r.long[:0]
 	for len(b) < n {
 		if len(b) == cap(b) {
-			b = slices.Grow(b, min(n-len(b), max(growBy, len(b))))
+			more := min(n-len(b), max(growBy, len(b)))
+			if r.Charge != nil {
+				if err := r.Charge(more); err != nil {
+					return nil, err
+				}
+				r.charged += more
+			}
+			b = slices.Grow(b, more)
 		}
 		got, err := io.ReadFull(r.r, b[len(b):min(n, cap(b))])
 		b = b[:len(b)+got]
+		r.long = b
 		if err != nil {
 			return nil, within("the data", err)
 		}
 	}
-	r.long = b
 	return b, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"linesplit/internal/fanout"
 	"linesplit/internal/httpsource"
 	"linesplit/internal/loop"
+	"linesplit/internal/relpsource"
 	"linesplit/linebuf"
 	"linesplit/splitter"
 	"linesplit/spool"
@@ -65,6 +66,7 @@ type lineMode struct {
 	letters      *deadletter.File        // nil for none
 	rejects      *acked.Rejects
 	web          *httpsource.Server
+	relp         *relpsource.Server
 	tokens       map[string]*admin.Token // of listeners, by file
 	hard         context.Context         // ends when the spool must take what is left; set by carry
 	confirmation prometheus.Histogram
@@ -103,7 +105,7 @@ func newLineMode(cfg config.Config, dial target.Options, s *service) (*lineMode,
 	m.pool = m.groups[0].pool
 	m.keyed = m.keyedGroups()
 	m.tuneSplitter()
-	if err := m.makeWeb(cfg); err != nil {
+	if err := m.makeWaited(cfg); err != nil {
 		m.close()
 		return nil, err
 	}
@@ -182,7 +184,7 @@ func (m *lineMode) close() {
 func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput func(error)) error {
 	loop.MakeRoom(m.cfg.Load().Loops)
 	m.hard = hard
-	defer m.web.Finish() // after the last sync of the spool
+	defer m.finishSenders() // after the last sync of the spool
 	stopSpool := m.runSpool()
 	defer stopSpool()
 	until, stopWaiting := m.workersUntil(accepting, hard)
@@ -190,10 +192,7 @@ func (m *lineMode) carry(accepting, hard context.Context, in *inbound, endInput 
 	var workers sync.WaitGroup
 	workers.Go(func() { m.deliver(accepting, until) })
 	err := in.serve(func(ln net.Listener) error {
-		if web := webOf(ln); web.On {
-			return m.web.Serve(accepting, hard, ln, m.endpoint(web))
-		}
-		return m.split.Serve(accepting, hard, ln)
+		return m.serveSenders(accepting, hard, ln)
 	}, nil)
 	endInput(err)
 	close(m.lines)

@@ -18,6 +18,7 @@ func (m *lineMode) report(droppedDatagrams uint64) error {
 	m.split.FlushLog()
 	m.rejects.FlushLog()
 	m.web.FlushLog()
+	m.relp.FlushLog()
 	in, out := m.stats()
 	l, cutOff, lostByGroups := ledgerOf(in, out[0]), in.CutOff, m.reportGroups(in, out)
 	lost := admin.Amount{Lines: l.Queued.Lines + l.Retained.Lines, Bytes: l.Queued.Bytes + l.Retained.Bytes}

@@ -1,20 +1,24 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 
 	"linesplit/admin"
 	"linesplit/internal/config"
 	"linesplit/internal/httpsource"
+	"linesplit/internal/relpsource"
 	"linesplit/linebuf"
 	"linesplit/listen"
 	"linesplit/splitter"
 )
 
-// makeWeb makes what serves http:// and https:// listeners, with the tokens that these need.
-func (m *lineMode) makeWeb(cfg config.Config) error {
+// makeWaited makes what serves listeners whose senders wait for answers, with the tokens that these
+// need.
+func (m *lineMode) makeWaited(cfg config.Config) error {
 	m.tokens = map[string]*admin.Token{}
 	for _, spec := range cfg.Listen {
 		if file := spec.Web().TokenFile; file != "" {
@@ -25,8 +29,7 @@ func (m *lineMode) makeWeb(cfg config.Config) error {
 			m.tokens[file] = token
 		}
 	}
-	var required linebuf.Groups
-	required |= 1 // that of -target
+	required := linebuf.Groups(1) // that of -target
 	for i, g := range cfg.Groups {
 		if g.Required {
 			required |= 1 << (i + 1)
@@ -35,7 +38,35 @@ func (m *lineMode) makeWeb(cfg config.Config) error {
 	m.web = httpsource.New(httpsource.Options{
 		Pool: m.buffers, Senders: webSenders{m.split}, Required: required, Limits: m.webLimits, Logger: m.logger,
 	})
+	m.relp = relpsource.New(relpsource.Options{
+		Pool: m.buffers, Splitter: m.split, Required: required, Limits: m.relpLimits,
+		Version: m.service.shared.version, Logger: m.logger,
+	})
 	return nil
+}
+
+// serveSenders accepts senders from a listener.
+func (m *lineMode) serveSenders(soft, hard context.Context, ln net.Listener) error {
+	if web := webOf(ln); web.On {
+		return m.web.Serve(soft, hard, ln, m.endpoint(web))
+	}
+	if l, ok := ln.(interface{ RELP() bool }); ok && l.RELP() {
+		return m.relp.Serve(soft, hard, ln)
+	}
+	return m.split.Serve(soft, hard, ln)
+}
+
+// finishSenders answers senders that still wait, once what will be confirmed is, or is in the spool.
+func (m *lineMode) finishSenders() {
+	var all sync.WaitGroup
+	all.Go(m.web.Finish)
+	all.Go(m.relp.Finish)
+	all.Wait()
+}
+
+func (m *lineMode) relpLimits() relpsource.Limits {
+	cfg := m.cfg.Load()
+	return relpsource.Limits{MaxLine: cfg.Lines.MaxLine, IdleTimeout: cfg.Lines.IdleTimeout, Drain: m.sendersDrain()}
 }
 
 func (m *lineMode) webLimits() httpsource.Limits {
