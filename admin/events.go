@@ -91,7 +91,7 @@ func (s *sampler) tick() {
 	for _, status := range all {
 		s.historyOf(status.Service).add(&status)
 		if s.hasStreams(status.Service) {
-			s.broadcast(status.Service, statusEvent(status))
+			s.broadcast(status.Service, status.Now, statusEvent(status))
 		}
 	}
 	s.forgetOthers(all)
@@ -117,13 +117,13 @@ func (s *sampler) endOthers(there []Status) {
 	})
 }
 
-// broadcast gives each stream of a service an event. It replaces an event that a slow stream has
-// not taken yet.
-func (s *sampler) broadcast(service string, event []byte) {
+// broadcast gives each stream of a service the event of a Status, unless the stream has begun with a
+// later one. It replaces an event that a slow stream has not taken yet.
+func (s *sampler) broadcast(service string, at time.Time, event []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.streams {
-		if one.service != service {
+		if one.service != service || !at.After(one.since) {
 			continue
 		}
 		select {
@@ -151,8 +151,9 @@ func (s *sampler) subscribe(peer string, known bool, now time.Time) *stream {
 	return s.subscribeTo("", peer, known, now)
 }
 
-// subscribeTo returns a new stream of a service. It ends when the service or run ends, or another
-// stream takes its place. It is nil if there are too many streams or run has ended.
+// subscribeTo returns a new stream of the events of a service after now. It ends when the service or
+// run ends, or another stream takes its place. It is nil if there are too many streams or run has
+// ended.
 func (s *sampler) subscribeTo(service, peer string, known bool, now time.Time) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,7 +244,8 @@ func statusEvent(s Status) []byte {
 // events streams one status event a second until the client disconnects, the server ends, or
 // another stream takes the place of this one.
 func (v view) events(w http.ResponseWriter, r *http.Request) error {
-	feed := v.sampler.subscribeTo(v.name, requestPeer(r), isAuthenticated(r), time.Now())
+	first := v.status()
+	feed := v.sampler.subscribeTo(v.name, requestPeer(r), isAuthenticated(r), first.Now)
 	if feed == nil {
 		return newProblem(http.StatusServiceUnavailable, "too-many-streams",
 			"too many streams of events are open: read %s/status instead", apiPrefix)
@@ -261,7 +263,7 @@ func (v view) events(w http.ResponseWriter, r *http.Request) error {
 		timeout = streamWriteTimeout
 	}
 	out := &eventWriter{w: w, timeout: timeout}
-	if out.send(append([]byte("retry: 2000\n"), statusEvent(v.status())...)) == nil {
+	if out.send(append([]byte("retry: 2000\n"), statusEvent(first)...)) == nil {
 		out.relay(r.Context(), feed.events)
 	}
 	return nil

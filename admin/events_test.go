@@ -207,6 +207,18 @@ func ended(one *stream) bool {
 	}
 }
 
+// A sample that was taken before the first event of a stream came after it, now and then.
+func TestStreamGetsNoOlderEvents(t *testing.T) {
+	s := newSampler(nil)
+	one := s.subscribe("a", false, began)
+	for i, at := range []time.Duration{-time.Second, 0, time.Nanosecond} {
+		s.broadcast("", began.Add(at), []byte("x"))
+		if got, want := len(one.events), i/2; got != want {
+			t.Errorf("%d events after one of %v", got, at)
+		}
+	}
+}
+
 // At the limit a stream has to make room if its client does not take its events, if its client has
 // more than others, or if it has had its turn. Each kind of client has a limit of its own.
 func TestStreamsMakeRoom(t *testing.T) {
@@ -242,7 +254,7 @@ func TestStreamsMakeRoom(t *testing.T) {
 					ended(one) // takes what is there
 				}
 			}
-			s.broadcast("", []byte("x"))
+			s.broadcast("", began.Add(time.Second), []byte("x"))
 		}
 		for i, one := range all {
 			if i != test.slow {
