@@ -31,7 +31,7 @@ func fullLines() Status {
 			Connections: 28, Accepted: 29, CutOff: 30, AcceptErrors: 31, HandshakeErrors: 32,
 			Handshakes: 41, HandshakesWaiting: 42, HandshakesDisplaced: 43, Probes: 44,
 			IdleTimeouts: 45, LineTimeouts: 46, AcceptPauses: 47, Broken: 48,
-			Refused: []RefusedBy{{Reason: "denied", Count: 35}},
+			Refused: []RefusedBy{{Reason: "denied", Count: 35}}, Answers: []AnsweredBy{{"200", 58}, {"gone", 59}},
 		},
 		Keys:   &KeyStatus{Moving: 0.55, Waiting: Amount{56, 57}},
 		Limits: Limits{QueueBuffers: 11, QueueCapacity: 12, MemoryBytes: 33, MemoryLimit: 34, AcceptingPaused: true},

@@ -22,7 +22,7 @@ const (
 // Token is the secret that authenticates requests. It is read from a file, and again when the
 // file has changed. Its methods are safe for concurrent use. A nil Token matches nothing.
 type Token struct {
-	what  string // for messages
+	tokenMessages
 	file  string
 	log   *slog.Logger
 	watch *regfile.Watch
@@ -32,19 +32,24 @@ type Token struct {
 // LoadToken reads a token file, whose whole content is the token, without surrounding space. The
 // file must not be empty or world-readable. A nil logger discards.
 func LoadToken(file string, log *slog.Logger) (*Token, error) {
-	return loadTokenOf("admin token", file, log)
+	return loadTokenOf(tokenMessages{"admin token", "admin token read again",
+		"admin token has changed and cannot be used, keeping the old one"}, file, log)
 }
 
 // LoadListenerToken is LoadToken for the token that senders of an http:// listener need.
 func LoadListenerToken(file string, log *slog.Logger) (*Token, error) {
-	return loadTokenOf("listener token", file, log)
+	return loadTokenOf(tokenMessages{"listener token", "listener token read again",
+		"listener token has changed and cannot be used, keeping the old one"}, file, log)
 }
 
-func loadTokenOf(what, file string, log *slog.Logger) (*Token, error) {
+// tokenMessages are how errors and log lines name a token.
+type tokenMessages struct{ what, changed, unusable string }
+
+func loadTokenOf(messages tokenMessages, file string, log *slog.Logger) (*Token, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	t := &Token{what: what, file: file, log: log}
+	t := &Token{tokenMessages: messages, file: file, log: log}
 	watch, err := regfile.NewWatch([]string{file}, t.read, t.report)
 	if err != nil {
 		return nil, err
@@ -77,9 +82,9 @@ func (t *Token) read() error {
 func (t *Token) report(changed bool, err error) {
 	switch {
 	case err == nil:
-		t.log.Info(t.what+" read again", "file", t.file)
+		t.log.Info(t.changed, "file", t.file)
 	case changed:
-		t.log.Warn(t.what+" has changed and cannot be used, keeping the old one", "err", err)
+		t.log.Warn(t.unusable, "err", err)
 	}
 }
 
