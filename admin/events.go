@@ -117,8 +117,8 @@ func (s *sampler) endOthers(there []Status) {
 	})
 }
 
-// broadcast gives each stream of a service the event of a Status, unless the stream has begun with a
-// later one. It replaces an event that a slow stream has not taken yet.
+// broadcast gives each stream of a service the event of a Status, unless the stream has begun with
+// a later one. It replaces an event that a slow stream has not taken yet.
 func (s *sampler) broadcast(service string, at time.Time, event []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,9 +151,9 @@ func (s *sampler) subscribe(peer string, known bool, now time.Time) *stream {
 	return s.subscribeTo("", peer, known, now)
 }
 
-// subscribeTo returns a new stream of the events of a service after now. It ends when the service or
-// run ends, or another stream takes its place. It is nil if there are too many streams or run has
-// ended.
+// subscribeTo returns a new stream of the events of a service after now. It ends when the service
+// or run ends, or another stream takes its place. It is nil if there are too many streams or run
+// has ended.
 func (s *sampler) subscribeTo(service, peer string, known bool, now time.Time) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()

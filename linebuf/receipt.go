@@ -196,8 +196,8 @@ func (b *Buffer) Forsake() {
 	b.forget()
 }
 
-// Return calls Forsake, and then postpone with each receipt that b has held, unless it only watches,
-// and the groups for which b has held it.
+// Return calls Forsake, and then postpone with each receipt that b has held, unless it only
+// watches, and the groups for which b has held it.
 func (b *Buffer) Return(postpone func(*Receipt, Groups)) {
 	var array [1]holding
 	held := append(array[:0], b.receipts...)

@@ -13,7 +13,8 @@
 //	systemd:name        sockets that systemd has opened, see Inherited; ?tls=true for TLS
 //	stdin:              standard input, as a listener with one connection
 //
-// All but udp:// and those with HTTP or RELP take ?framing=newline, octet, nul or auto, in line mode.
+// All but udp:// and those with HTTP or RELP take ?framing=newline, octet, nul or auto, in line
+// mode.
 //
 // Parse finds errors in a value itself. Spec.Check finds errors that can be found without
 // listening, and Open finds the rest, such as a port that is in use.
@@ -48,7 +49,8 @@ var keepAlive = net.KeepAliveConfig{
 // TLS only. guard decides which peers may connect; nil admits all. ctx limits the opening only, not
 // the listener's life.
 //
-// The listener, unless it is of UDP, has the methods Framing, Web and RELP, which return those of s.
+// The listener, unless it is of UDP, has the methods Framing, Web and RELP, which return those of
+// s.
 //
 // The listener is a fmt.Stringer that returns its actual address in the form of a -listen value,
 // with the port that the kernel chose. Except for stdin it has a SetDeadline method, for Accept.

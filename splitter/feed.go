@@ -13,8 +13,8 @@ import (
 	"linesplit/tlsconf"
 )
 
-// Feed hands over buffers of lines that come from elsewhere than a connection of the Splitter, which
-// counts them all the same. One goroutine at a time uses it.
+// Feed hands over buffers of lines that come from elsewhere than a connection of the Splitter,
+// which counts them all the same. One goroutine at a time uses it.
 type Feed struct {
 	s      *Splitter
 	outlet Outlet
@@ -69,8 +69,8 @@ func (f *Feed) sendKeyed(ctx context.Context, o KeyedOutlet, b *linebuf.Buffer) 
 }
 
 // Admit counts nc, which ln has accepted and something else serves, as a sender of the Splitter. It
-// resets nc and returns false if nc is over a limit of its address. Otherwise the caller calls leave
-// once nc is closed.
+// resets nc and returns false if nc is over a limit of its address. Otherwise the caller calls
+// leave once nc is closed.
 func (s *Splitter) Admit(nc net.Conn, ln net.Listener) (leave func(), ok bool) {
 	s.counters.accepted.Add(1)
 	client := clientOf(nc)
@@ -87,8 +87,8 @@ func (s *Splitter) Admit(nc net.Conn, ln net.Listener) (leave func(), ok bool) {
 	}, true
 }
 
-// AwaitRoom waits until one more sender is within Tuning.MaxConnections. It returns false if ctx ends
-// first; WakeWaiting makes it look.
+// AwaitRoom waits until one more sender is within Tuning.MaxConnections. It returns false if ctx
+// ends first; WakeWaiting makes it look.
 func (s *Splitter) AwaitRoom(ctx context.Context) bool { return s.registry.waitForRoom(ctx, s) }
 
 // WakeWaiting makes calls of AwaitRoom look at their contexts.

@@ -133,9 +133,9 @@ func writeLooking(t *testing.T, c *Conn, p []byte) {
 }
 
 // A peer that has read fast stops. The worst moment is while its window is still growing: unread
-// bytes hide in the growth. On a busy machine the writer may rest while the window is at its widest,
-// which nothing shows afterwards, so the test looks whenever it has read, too. Megabytes may be
-// hidden then, which the distance that Read keeps from Acked must cover.
+// bytes hide in the growth. On a busy machine the writer may rest while the window is at its
+// widest, which nothing shows afterwards, so the test looks whenever it has read, too. Megabytes
+// may be hidden then, which the distance that Read keeps from Acked must cover.
 func TestUnreadRises(t *testing.T) {
 	t.Parallel()
 	c, peer := connectPlain(t, SchemeTCP, Options{Margin: 64 << 10, Retain: 1 << 30})

@@ -285,8 +285,8 @@ var roomMutants = []mutant{
 }
 
 // TestMutants breaks one rule after the other, in copies of the source, and demands that the
-// simulation finds each, or the tests of the package concerned do. It takes some minutes, so it runs
-// only with -sim.mutants; otherwise it demands that the source has what is to be broken.
+// simulation finds each, or the tests of the package concerned do. It takes some minutes, so it
+// runs only with -sim.mutants; otherwise it demands that the source has what is to be broken.
 func TestMutants(t *testing.T) {
 	simulation := func(name string) finder { return finder{".", "^TestSimulation" + name, "replay with"} }
 	for _, of := range []struct {

@@ -23,8 +23,8 @@ import (
 )
 
 // The requests of shippers, as these write them: Fluent Bit's output http with format json_lines,
-// plain and compressed, on a connection that stays open, and rsyslog's omhttp with batches of lines,
-// whose last one has no newline, and which waits for 100 Continue.
+// plain and compressed, on a connection that stays open, and rsyslog's omhttp with batches of
+// lines, whose last one has no newline, and which waits for 100 Continue.
 func TestRequestsOfShippers(t *testing.T) {
 	t.Parallel()
 	s := newWebStage(t, 1, false, "linger=5ms")
@@ -105,8 +105,8 @@ except urllib.error.HTTPError as e:
 	s.FinishLineMode(testrig.NoDuplicates)
 }
 
-// curl sends lines again and again until each request is answered with 200, and linesplit passes them
-// to HTTP targets. All of them are killed or stopped in between, and no line is lost.
+// curl sends lines again and again until each request is answered with 200, and linesplit passes
+// them to HTTP targets. All of them are killed or stopped in between, and no line is lost.
 func TestCurlThroughKills(t *testing.T) {
 	t.Parallel()
 	curl, err := exec.LookPath("curl")
@@ -114,7 +114,7 @@ func TestCurlThroughKills(t *testing.T) {
 		t.Skip("there is no curl")
 	}
 	url := "http://" + string(testrig.FreeHostPort(t)) + "/lines"
-	s := newSpoolStage(t, "-spool-mode", "always", "-spool-sync", "write", "-connections", "2", "-listen", url)
+	s := newSyncedStage(t, url)
 	store := testrig.NewWebStore(s.Tally)
 	var web [2]*testrig.WebTarget
 	for i := range web {

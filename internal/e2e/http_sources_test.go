@@ -116,7 +116,7 @@ func TestKilledBetweenAnswers(t *testing.T) {
 			t.Parallel()
 			at := testrig.FreeHostPort(t)
 			url := "http://" + string(at) + "/in"
-			s := newSpoolStage(t, append(args, "-spool-mode", "always", "-spool-sync", "write", "-connections", "2", "-listen", url)...)
+			s := newSyncedStage(t, url, args...)
 			a, _ := s.StartTwoSinks()
 			s.start()
 			var stop atomic.Bool

@@ -80,8 +80,7 @@ func TestKilledBetweenResponses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at := testrig.FreeHostPort(t)
-			s := newSpoolStage(t, append(args, "-spool-mode", "always", "-spool-sync", "write", "-connections", "2",
-				"-listen", "relp://"+string(at))...)
+			s := newSyncedStage(t, "relp://"+string(at), args...)
 			a, _ := s.StartTwoSinks()
 			s.start()
 			var clients [3]relpClient
@@ -116,16 +115,15 @@ func TestKilledBetweenResponses(t *testing.T) {
 }
 
 // rsyslogd sends a file over RELP to linesplit, and this to two plain targets. linesplit and the
-// targets are killed again and again: no line is lost. rsyslogd itself goes on: it loses lines of its
-// own queue when it is killed, and did so once when it was restarted.
+// targets are killed again and again: no line is lost. rsyslogd itself goes on: it loses lines of
+// its own queue when it is killed, and did so once when it was restarted.
 func TestRsyslogThroughKills(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{"any order": nil, "keys": {"-key", "field:1"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at := testrig.FreeHostPort(t)
-			s := newSpoolStage(t, append(args, "-spool-mode", "always", "-spool-sync", "write", "-connections", "2",
-				"-listen", "relp://"+string(at))...)
+			s := newSyncedStage(t, "relp://"+string(at), args...)
 			a, b := s.StartTwoSinks()
 			s.start()
 			c := testrig.StartRsyslogClient(t, at)

@@ -35,6 +35,12 @@ func newSpoolStage(t *testing.T, args ...string) *spoolStage {
 	return s
 }
 
+// newSyncedStage is newSpoolStage for senders that wait, at the address of a listener: an answer to
+// them means that each line is at a target, or on disk.
+func newSyncedStage(t *testing.T, listen string, args ...string) *spoolStage {
+	return newSpoolStage(t, append(args, "-spool-mode", "always", "-spool-sync", "write", "-connections", "2", "-listen", listen)...)
+}
+
 // start starts a linesplit with the targets that the stage has now.
 func (s *spoolStage) start() {
 	s.Helper()

@@ -187,8 +187,8 @@ func (f *Fanout) late() (late linebuf.Groups) {
 // view of a late group is nil: its lines wait in the spool. If the spool has no room, shareKept
 // returns nil, and b still belongs to the caller.
 //
-// The spool puts its view back once the lines are synced, or confirmed by all groups that are to get
-// them from it or with its receipt. So the watching receipts that b holds for these groups are
+// The spool puts its view back once the lines are synced, or confirmed by all groups that are to
+// get them from it or with its receipt. So the watching receipts that b holds for these groups are
 // released then: what waits for the lines need not wait for the targets.
 func (f *Fanout) shareKept(b *linebuf.Buffer, late linebuf.Groups, views []*linebuf.Buffer) []*linebuf.Buffer {
 	k := f.kept

@@ -39,8 +39,8 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decode returns a reader of what is encoded in r. done ends its use. The memory of a decoder counts
-// as that of a body.
+// decode returns a reader of what is encoded in r. done ends its use. The memory of a decoder
+// counts as that of a body.
 func (c *body) decode(encoding string, r *source) (decoded io.Reader, done func(), err error) {
 	switch encoding {
 	case "", "identity":

@@ -189,8 +189,8 @@ func (v *serving) sendFirst(ctx context.Context, c *client, b *body) (keyless in
 	return int(dropped.Lines), true, nil
 }
 
-// await waits until the lines of p are confirmed, or in the spool, and returns the answer. The end of
-// reading does not end the wait.
+// await waits until the lines of p are confirmed, or in the spool, and returns the answer. The end
+// of reading does not end the wait.
 func (v *serving) await(here context.Context, p *pending, lines, keyless int) answer {
 	late := time.NewTimer(v.endpoint.Timeout)
 	defer late.Stop()

@@ -3,8 +3,8 @@
 //
 //	                 read, decode and check          hand over                wait
 //	request ──▶ body ──▶ buffers with a receipt ──▶ splitter.Feed ──▶ … ──▶ receipt released ──▶ 200
-//	             nothing is delivered yet │              │ late or refused                └─▶ 422: some
-//	                 400, 413, 415, 429 ◀─┘              └─▶ 429, 503                        were dropped
+//	             nothing is delivered yet │              │ late or refused                └─▶ 422
+//	                 400, 413, 415, 429 ◀─┘              └─▶ 429, 503
 //
 // A request is read as a whole before any of its lines go on, so a bad record means that nothing of
 // the request is delivered. Its buffers hold the receipt of a [pending], which has no copy of the
@@ -56,8 +56,8 @@ type Limits struct {
 type Senders interface {
 	// Admit counts a connection, or refuses and closes it. leave is called once it is closed.
 	Admit(nc net.Conn, ln net.Listener) (leave func(), ok bool)
-	// AwaitRoom waits until one more connection may be accepted. It returns false if ctx ends first,
-	// and WakeWaiting was called then.
+	// AwaitRoom waits until one more connection may be accepted. It returns false if ctx ends
+	// first, and WakeWaiting was called then.
 	AwaitRoom(ctx context.Context) bool
 	WakeWaiting()
 	// NewFeed returns what takes the lines of one connection.
@@ -100,8 +100,8 @@ const (
 	finishTimeout = time.Second
 	bodiesShare   = 4 // bodies that are read or handed over may take one part in this of the memory
 	overdueShare  = 8 // the same for lines that no client waits for any more
-	// MaxRequest is cut down to one part in largestOfBodies of what all bodies may take: a record that
-	// is as long takes up to three times its size while its buffer grows.
+	// MaxRequest is cut down to one part in largestOfBodies of what all bodies may take: a record
+	// that is as long takes up to three times its size while its buffer grows.
 	largestOfBodies = 4
 	decoderOfBodies = 2 // the window of one decoder may take one part in this
 )
@@ -131,8 +131,8 @@ func New(o Options) *Server {
 
 // Serve accepts connections from ln until soft ends. Then it drains: it answers the requests that
 // come within Limits.Drain, on connections that it accepts or has. It returns when no line can come
-// any more, with ln closed; requests whose lines are on their way still wait for their answers, until
-// Finish. When hard ends, it closes everything at once.
+// any more, with ln closed; requests whose lines are on their way still wait for their answers,
+// until Finish. When hard ends, it closes everything at once.
 func (s *Server) Serve(soft, hard context.Context, ln net.Listener, e Endpoint) error {
 	e.MaxRequest = min(e.MaxRequest, s.room.limit/largestOfBodies)
 	v := newServing(s, ln, e)
@@ -142,9 +142,9 @@ func (s *Server) Serve(soft, hard context.Context, ln net.Listener, e Endpoint) 
 	return v.serve(soft, hard)
 }
 
-// Finish answers the requests that still wait for their lines: with 200 if these are confirmed, else
-// with 503. Then it closes all connections. It is called once all calls of Serve have returned, and
-// everything is confirmed or in the spool that will be.
+// Finish answers the requests that still wait for their lines: with 200 if these are confirmed,
+// else with 503. Then it closes all connections. It is called once all calls of Serve have
+// returned, and everything is confirmed or in the spool that will be.
 func (s *Server) Finish() {
 	s.mu.Lock()
 	calls := s.calls

@@ -289,8 +289,8 @@ func TestBackpressure(t *testing.T) {
 	})
 }
 
-// Lines that are not confirmed in time are in doubt. Too many of them hold up later requests, so that
-// clients that repeat theirs do not fill the memory with copies.
+// Lines that are not confirmed in time are in doubt. Too many of them hold up later requests, so
+// that clients that repeat theirs do not fill the memory with copies.
 func TestUnconfirmedLines(t *testing.T) {
 	inBubble(t, Endpoint{Timeout: 10 * time.Second}, func(r *rig) {
 		body := strings.Repeat("line\n", 200_000)
@@ -368,8 +368,8 @@ func TestDroppedLines(t *testing.T) {
 	})
 }
 
-// At the end, requests whose lines are confirmed get 200, even after the time for reading, and others
-// 503. Serve returns once no more lines can come.
+// At the end, requests whose lines are confirmed get 200, even after the time for reading, and
+// others 503. Serve returns once no more lines can come.
 func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 16<<20, Endpoint{})

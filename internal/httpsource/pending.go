@@ -11,8 +11,8 @@ import (
 // buffers hold, and complete once all groups have released it. It outlives the request, as long as
 // there are such buffers.
 //
-// A receipt that buffers have forsaken, at a shutdown, is never released: its request is answered as
-// one whose lines are not confirmed.
+// A receipt that buffers have forsaken, at a shutdown, is never released: its request is answered
+// as one whose lines are not confirmed.
 type pending struct {
 	linebuf.Receipt
 	complete chan struct{} // closed then

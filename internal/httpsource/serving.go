@@ -156,7 +156,8 @@ func (v *serving) remove(nc net.Conn) {
 	}
 }
 
-// enterHandler notes that the handler of a request runs, and reports whether it may hand over lines.
+// enterHandler notes that the handler of a request runs, and reports whether it may hand over
+// lines.
 func (v *serving) enterHandler(c *client) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

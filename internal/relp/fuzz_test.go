@@ -116,7 +116,8 @@ func FuzzOffer(f *testing.F) {
 	})
 }
 
-// If Ready says so, Next needs no byte that is not read yet. It says so of each frame that is there.
+// If Ready says so, Next needs no byte that is not read yet. It says so of each frame that is
+// there.
 func FuzzReady(f *testing.F) {
 	for in := range readErrors {
 		f.Add([]byte(in), uint16(20))

@@ -159,7 +159,8 @@ func (r *Reader) data(n int) (data []byte, err error) {
 	return data, r.end()
 }
 
-// Release gives up the memory of the last frame, if that was a long one. Its data is no longer valid.
+// Release gives up the memory of the last frame, if that was a long one. Its data is no longer
+// valid.
 func (r *Reader) Release() {
 	r.long = nil
 	if r.charged > 0 {
@@ -168,8 +169,8 @@ func (r *Reader) Release() {
 	}
 }
 
-// Ready reports whether Next has a frame, without reading from below the bufio.Reader. It may report
-// the same if Next has an error.
+// Ready reports whether Next has a frame, without reading from below the bufio.Reader. It may
+// report the same if Next has an error.
 func (r *Reader) Ready() bool {
 	rest, _ := r.r.Peek(r.r.Buffered())
 	if r.skip > 0 {

@@ -1,5 +1,6 @@
-// Package relpsource takes lines from clients that speak RELP, such as rsyslog, and responds to each
-// line once it is confirmed, or in the spool and synced. A client sends again what has no response.
+// Package relpsource takes lines from clients that speak RELP, such as rsyslog, and responds to
+// each line once it is confirmed, or in the spool and synced. A client sends again what has no
+// response.
 //
 //	           read                    hand over                 released
 //	client ──▶ frames ──▶ buffer with ──▶ splitter.Feed ──▶ … ──▶ receipt
@@ -75,10 +76,10 @@ func New(o Options) *Server {
 	return &Server{o: o}
 }
 
-// Serve accepts connections from ln until soft ends. Then it reads no more: what it has not read has
-// no response, and the client sends it elsewhere. It returns when all lines that it has read are
-// handed over, with ln closed; these still get their responses, until Finish. When hard ends, it
-// closes everything at once.
+// Serve accepts connections from ln until soft ends. Then it reads no more: what it has not read
+// has no response, and the client sends it elsewhere. It returns when all lines that it has read
+// are handed over, with ln closed; these still get their responses, until Finish. When hard ends,
+// it closes everything at once.
 func (s *Server) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := newServing(s, ln)
 	s.mu.Lock()

@@ -56,7 +56,8 @@ func (m *lineMode) serveSenders(soft, hard context.Context, ln net.Listener) err
 	return m.split.Serve(soft, hard, ln)
 }
 
-// finishSenders answers senders that still wait, once what will be confirmed is, or is in the spool.
+// finishSenders answers senders that still wait, once what will be confirmed is, or is in the
+// spool.
 func (m *lineMode) finishSenders() {
 	var all sync.WaitGroup
 	all.Go(m.web.Finish)
