@@ -3,7 +3,7 @@
 //	tcp://host:port     plain TCP; port 0 is any free port. Every address of both families is an
 //	                    empty host or [::], every IPv4 address 0.0.0.0; see Apart
 //	tls://host:port     TLS over TCP
-//	http://host:port    HTTP requests with lines, in line mode; a path and options may follow, see Web
+//	http://host:port    HTTP requests with lines, in line mode; see Web for its path and options
 //	relp://host:port    RELP, rsyslog's protocol with acknowledgements, in line mode
 //	https://host:port, relp+tls://host:port
 //	                    the same over TLS

@@ -25,10 +25,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 )
@@ -116,8 +116,7 @@ type Server struct {
 	counts     counts
 	logs       loglimit.Kinds // by status
 
-	mu    sync.Mutex // guards the field below
-	calls []*serving
+	calls accept.Finisher
 }
 
 // New returns a Server. The caller calls Finish at the end.
@@ -136,28 +135,14 @@ func New(o Options) *Server {
 func (s *Server) Serve(soft, hard context.Context, ln net.Listener, e Endpoint) error {
 	e.MaxRequest = min(e.MaxRequest, s.room.limit/largestOfBodies)
 	v := newServing(s, ln, e)
-	s.mu.Lock()
-	s.calls = append(s.calls, v)
-	s.mu.Unlock()
+	s.calls.Add(v.over, v.finish)
 	return v.serve(soft, hard)
 }
 
 // Finish answers the requests that still wait for their lines: with 200 if these are confirmed,
 // else with 503. Then it closes all connections. It is called once all calls of Serve have
 // returned, and everything is confirmed or in the spool that will be.
-func (s *Server) Finish() {
-	s.mu.Lock()
-	calls := s.calls
-	s.calls = nil
-	s.mu.Unlock()
-	for _, v := range calls {
-		v.over()
-	}
-	deadline := time.Now().Add(finishTimeout)
-	for _, v := range calls {
-		v.finish(deadline)
-	}
-}
+func (s *Server) Finish() { s.calls.Finish(finishTimeout) }
 
 // FlushLog logs what the log has held back to report it in sum.
 func (s *Server) FlushLog() { s.logs.Flush() }

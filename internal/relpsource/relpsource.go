@@ -18,10 +18,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"linesplit/internal/accept"
 	"linesplit/internal/loglimit"
 	"linesplit/linebuf"
 	"linesplit/splitter"
@@ -64,8 +64,7 @@ type Server struct {
 	logs loglimit.Kinds // by cause
 	long atomic.Int64   // bytes of frames that are longer than readSize
 
-	mu    sync.Mutex // guards the field below
-	calls []*serving
+	calls accept.Finisher
 }
 
 // New returns a Server. The caller calls Finish at the end.
@@ -82,28 +81,14 @@ func New(o Options) *Server {
 // it closes everything at once.
 func (s *Server) Serve(soft, hard context.Context, ln net.Listener) error {
 	v := newServing(s, ln)
-	s.mu.Lock()
-	s.calls = append(s.calls, v)
-	s.mu.Unlock()
+	s.calls.Add(v.over, v.finish)
 	return v.serve(soft, hard)
 }
 
 // Finish responds to the lines that are confirmed, or in the spool, and closes all connections. It
 // is called once all calls of Serve have returned, and everything is confirmed or in the spool that
 // will be.
-func (s *Server) Finish() {
-	s.mu.Lock()
-	calls := s.calls
-	s.calls = nil
-	s.mu.Unlock()
-	for _, v := range calls {
-		v.over()
-	}
-	deadline := time.Now().Add(finishTimeout)
-	for _, v := range calls {
-		v.finish(deadline)
-	}
-}
+func (s *Server) Finish() { s.calls.Finish(finishTimeout) }
 
 // FlushLog logs what the log has held back to report it in sum.
 func (s *Server) FlushLog() { s.logs.Flush() }
