@@ -23,9 +23,7 @@ func overwrite(t *testing.T, name string, offset int64, n int) {
 // offset of the second frame.
 func (r *rig) unsynced() (dir, segment string, at int64) {
 	r.t.Helper()
-	for r.confirmSegments(5); !r.active.header.reused; { // the file of the one before may not have been free in time
-		r.confirmSegments(1)
-	}
+	r.reuse()
 	at = r.active.end + extent(len(numbered(0, 10)))
 	for i := range 3 {
 		r.append(numbered(10*i, 10*i+10), 1, 1)
@@ -142,10 +140,11 @@ func TestZerosInConfirmationsAreReported(t *testing.T) {
 // A frame that only one of two groups needed, and has confirmed, may be missing after a power loss.
 // Nor are frames missing that a fault of the disk had made go to another segment.
 func TestFramesThatNoGroupNeedsMayBeMissing(t *testing.T) {
-	groups := func(o *Options) { o.Groups = []string{"a", "b"} }
+	groups := func(o *Options) { o.Groups, o.Sync = []string{"a", "b"}, time.Hour }
 	r := start(t, t.TempDir(), groups)
 	r.confirm(r.append(numbered(0, 10), 1, 0), 0)
-	r.append(numbered(10, 20), 3, 3)
+	r.append(numbered(10, 20), 3, 3) // before the first is synced: later it would tell of that
+	r.hurry()
 	r.synced()
 	r.written()
 	dir := r.snapshot()

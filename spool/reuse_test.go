@@ -50,7 +50,7 @@ func TestSegmentsTakeOverFiles(t *testing.T) {
 // only the lines of this segment are delivered, by the next run too, and the frame is reported.
 func TestBytesOfEarlierSegmentsAreNoLines(t *testing.T) {
 	r := start(t, t.TempDir(), func(o *Options) { o.Segment = minSegment })
-	r.confirmSegments(5)
+	r.reuse()
 	hole := r.buffer(fill(8))
 	receipt, err := r.Reserve(hole, 1, 1)
 	must(t, err)
@@ -58,9 +58,6 @@ func TestBytesOfEarlierSegmentsAreNoLines(t *testing.T) {
 	r.append("after\n", 1, 1)
 	r.await("the frame behind the hole is synced", func(s Stats) bool { return s.Held == hole.Memory() })
 	dir := r.snapshot()
-	if g := recordOf(receipt).segment; !g.header.reused {
-		t.Fatal("the segment is in a new file")
-	}
 	const left = "of a process that was killed"
 	must(t, os.WriteFile(filepath.Join(dir, spareName), []byte(left), 0o600))
 
@@ -89,6 +86,15 @@ func (r *rig) confirmSegments(n uint64) {
 		r.drain(0)
 	}
 	r.synced()
+}
+
+// reuse appends and confirms lines until the segment that Append writes to is in a file that earlier
+// ones had.
+func (r *rig) reuse() {
+	r.t.Helper()
+	for r.confirmSegments(5); !r.active.header.reused; { // the last file may not have been free in time
+		r.confirmSegments(1)
+	}
 }
 
 // newest returns the number of the segment that Append writes to; 0: there is none.
