@@ -81,7 +81,7 @@ func comeBack() time.Duration {
 	if testrig.Race {
 		return 5 * time.Second
 	}
-	return 200 * time.Millisecond
+	return time.Second
 }
 
 func (d door) crowd(t *testing.T, n int, from, request string) *crowd {

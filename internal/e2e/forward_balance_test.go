@@ -29,7 +29,7 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 	}{
 		{"round-robin", 2_000, 16, 0.001},
 		{"random", 2_000, 1, 0.06},
-		{"source-hash", 10_000, 16, 0.02},
+		{"source-hash", 2_000, 16, 0.05},
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {

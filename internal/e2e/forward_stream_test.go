@@ -23,10 +23,7 @@ import (
 // A client sends everything, ends its side, and gets the whole reply.
 func TestRepliesArriveWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
-	n, size := 300, testrig.VariedSizes
-	if testrig.Race {
-		n = 100
-	}
+	n, size := 100, testrig.VariedSizes
 	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
 	abstractIn := fmt.Sprintf("unix://@linesplit-forward-%d", os.Getpid())
 	plainOut, tlsOut := testrig.ServerOptions{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}

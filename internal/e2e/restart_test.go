@@ -17,7 +17,8 @@ import (
 	"linesplit/internal/testrig"
 )
 
-// churn runs senders that connect, write some lines, close, and repeat.
+// churn runs senders that connect, write some lines, close, and repeat after a moment, so that they
+// leave time for the other tests.
 type churn struct {
 	*testrig.Stage
 	addr    string
@@ -57,6 +58,7 @@ func (c *churn) run() {
 		c.Sent[id] = uint64(c.lines)
 		c.mu.Unlock()
 		c.served.Add(1)
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 

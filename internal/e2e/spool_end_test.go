@@ -60,7 +60,8 @@ func TestEndsWhileSendersWrite(t *testing.T) {
 	}
 }
 
-// writeOn starts n senders of so many lines each that write until linesplit ends their connections.
+// writeOn starts n senders that write until linesplit ends their connections. They have so many
+// lines each, and write 25 a millisecond.
 func (s *spoolStage) writeOn(n int, lines uint64) *sync.WaitGroup {
 	s.Helper()
 	var senders sync.WaitGroup
@@ -80,6 +81,7 @@ func (s *spoolStage) writeOn(n int, lines uint64) *sync.WaitGroup {
 					return
 				}
 				records = records[n:]
+				time.Sleep(2 * time.Millisecond)
 			}
 		})
 	}
