@@ -58,7 +58,8 @@ func TestBusyUnixTargetIsNotDown(t *testing.T) {
 	t.Parallel()
 	s := testrig.NewStage(t)
 	server := busyServer(t)
-	s.StartConnectionMode([]testrig.Target{server}, "-health", "tcp", "-health-interval", "200ms", "-dial-budget", "1m")
+	s.StartConnectionMode([]testrig.Target{server}, "-health", "tcp", "-health-interval", "200ms",
+		"-dial-timeout", "30s", "-dial-budget", "1m") // the last client may wait for ten seconds on a busy machine
 	s.WaitForTargetUp(server, true)
 	s.EchoMany(testrig.Client{}, 120, 120, testrig.FixedSize(1000))
 	if n := s.CountLogLines("target down"); n > 0 {
