@@ -32,7 +32,7 @@ test-long: test-page ## the same, targets in DNS that change fifty times, and 30
 	go test -count=1 -timeout 30m -run 'ThroughManyChanges|Renew|KilledAtAnyMoment' ./internal/e2e -changes 50 -crashes 300
 
 race: ## all tests with the race detector
-	go test -race ./...
+	GORACE=atexit_sleep_ms=0 go test -race -timeout 20m ./...
 
 soak: ## all kinds of faults for SOAK (1h), half of it with the race detector; SEED repeats the order of an earlier one
 	cd internal/e2e && go test -v -run '^TestSoak$$' -count=1 -timeout 0 -soak $(SOAK) $(if $(SEED),-soak.seed $(SEED))
