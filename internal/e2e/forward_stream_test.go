@@ -24,6 +24,9 @@ import (
 func TestRepliesArriveWholeAfterHalfClose(t *testing.T) {
 	t.Parallel()
 	n, size := 100, testrig.VariedSizes
+	if testrig.Race {
+		n = 30
+	}
 	unixIn := "unix://" + filepath.Join(t.TempDir(), "in.sock")
 	abstractIn := fmt.Sprintf("unix://@linesplit-forward-%d", os.Getpid())
 	plainOut, tlsOut := testrig.ServerOptions{}, testrig.ServerOptions{TLS: testrig.ServerTLS(tls.VersionTLS13)}

@@ -44,7 +44,7 @@ func TestEndsWhileSendersWrite(t *testing.T) {
 					a.Pause()
 					b.Pause()
 				}
-				senders := s.writeOn(4, 30_000)
+				senders := s.writeOn(4, 12_000, 8*time.Millisecond)
 				s.waitUntilReceived(5000)
 				s.Terminate(0)
 				senders.Wait()
@@ -61,8 +61,8 @@ func TestEndsWhileSendersWrite(t *testing.T) {
 }
 
 // writeOn starts n senders that write until linesplit ends their connections. They have so many
-// lines each, and write 25 a millisecond.
-func (s *spoolStage) writeOn(n int, lines uint64) *sync.WaitGroup {
+// lines each, and pause after each 50.
+func (s *spoolStage) writeOn(n int, lines uint64, pause time.Duration) *sync.WaitGroup {
 	s.Helper()
 	var senders sync.WaitGroup
 	for range n {
@@ -81,7 +81,7 @@ func (s *spoolStage) writeOn(n int, lines uint64) *sync.WaitGroup {
 					return
 				}
 				records = records[n:]
-				time.Sleep(2 * time.Millisecond)
+				time.Sleep(pause)
 			}
 		})
 	}
@@ -165,7 +165,7 @@ func TestReadyWhileTheSpoolHasRoom(t *testing.T) {
 	if status, text := readiness(t, s.Process); status != http.StatusOK {
 		t.Errorf("with an empty spool /readyz says %d %s", status, text)
 	}
-	senders := s.writeOn(2, 100_000) // 40 MB
+	senders := s.writeOn(2, 100_000, 0) // 40 MB
 	testrig.WaitFor(t, "the spool is full", func() bool {
 		status, text := readiness(t, s.Process)
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "no target is connected")
