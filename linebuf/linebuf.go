@@ -36,12 +36,14 @@ type Buffer struct {
 	// needs it; otherwise 0.
 	Key uint64
 	// Origin marks the first line of B, and the others by their distance from it, if that is known:
-	// B has all lines of its run from there on, in order, as far as it goes.
+	// B has all lines of its run from there on, in order, as far as it goes. If Runs returns more
+	// than one, only those of the first are marked so.
 	Origin Mark
 	// Batch names the batch in which a connection sends the lines, or has sent them; zero: none
 	// has.
 	Batch Mark
 
+	runs     []Run     // see Runs
 	store    []byte    // all of the memory, however B has been resliced; nil for a view
 	receipts []holding // nearly always empty; see Receipt
 	next     *Buffer   // in the free list

@@ -118,7 +118,7 @@ func (p *Pool) Put(b *Buffer) {
 	}
 	p.useLocked(-size)
 	b.B, b.Lines, b.Framing, b.Key, b.free = b.store[:0], 0, framing.Newline, 0, true
-	b.Origin, b.Batch = Mark{}, Mark{}
+	b.unmark()
 	p.memory.keepLocked(b, size)
 	p.memory.grantLocked()
 }

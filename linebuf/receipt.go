@@ -212,14 +212,14 @@ func (b *Buffer) Return(postpone func(*Receipt, Groups)) {
 // Inherit moves the receipts of from, whose lines were copied behind those of b, to b. Lines of two
 // buffers have no marks.
 func (b *Buffer) Inherit(from *Buffer) {
-	b.Origin, b.Batch = Mark{}, Mark{}
+	b.unmark()
 	b.TakeReceipts(from)
 }
 
 // HoldLike makes b hold the receipts of like, too, some of whose lines were copied to b. It takes
 // the marks from b; see MarkLike.
 func (b *Buffer) HoldLike(like *Buffer) {
-	b.Origin, b.Batch = Mark{}, Mark{}
+	b.unmark()
 	for _, h := range like.receipts {
 		if !b.holdsLast(h) {
 			h.receipt.hold(h.groups)

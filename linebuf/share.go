@@ -50,7 +50,7 @@ func (p *Pool) makeViews(b *Buffer, accounts []*Account, views []*Buffer) []*Buf
 			p.nViews--
 		}
 		v.B, v.Lines, v.Read, v.Framing, v.Key = b.B[:len(b.B):len(b.B)], b.Lines, b.Read, b.Framing, b.Key
-		v.Origin, v.Batch = b.Origin, b.Batch
+		v.Origin, v.Batch, v.runs = b.Origin, b.Batch, b.runs
 		v.base, v.account, v.free = b, a, false
 		a.held.Add(int64(len(b.store)))
 		views = append(views, v)

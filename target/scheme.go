@@ -66,6 +66,9 @@ func (a Address) Secure() bool {
 // Bulk reports whether the target has the bulk API of Elasticsearch.
 func (a Address) Bulk() bool { return a.Scheme == SchemeHTTPBulk || a.Scheme == SchemeHTTPSBulk }
 
+// NamesBatches reports whether the target gets an ID with each batch.
+func (a Address) NamesBatches() bool { return a.Scheme == SchemeHTTP || a.Scheme == SchemeHTTPS }
+
 // SecureScheme returns the scheme of a that has TLS, with its slashes.
 func (a Address) SecureScheme() string {
 	switch a.Scheme {

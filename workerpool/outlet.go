@@ -57,7 +57,7 @@ func (o *Outlet) Offer(b *linebuf.Buffer) bool {
 	o.last = b.Read
 	stay := min(max(minPart, o.burstBytes/burstShares), stayBytes)
 	o.burstBytes = min(o.burstBytes+size, longBurst)
-	if o.burstBytes <= maxCut && size >= 2*stay && o.spread(running, b, stay) {
+	if o.burstBytes <= maxCut && size >= 2*stay && !o.pool.keepsWhole(b) && o.spread(running, b, stay) {
 		return true
 	}
 	if o.bytes >= stay || o.writes >= stayWrites {

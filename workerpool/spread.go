@@ -31,6 +31,10 @@ const (
 // mayCut reports whether the load is low, and n more parts may be cut before the next tick.
 func (p *Pool) mayCut(n int) bool { return p.parts.Load() >= int32(n) }
 
+// keepsWhole reports whether b is not cut, so that a batch with an ID has all lines that the spool
+// has in one frame: only then can a later process send the same batch again.
+func (p *Pool) keepsWhole(b *linebuf.Buffer) bool { return p.o.Acknowledged.Note != nil && b.Kept() }
+
 // renewParts runs at each tick. It measures the load since the last one.
 func (p *Pool) renewParts() {
 	load := 0

@@ -326,6 +326,32 @@ func TestWithoutMemoryNothingIsCut(t *testing.T) {
 	})
 }
 
+// Lines that a spool has in one frame go to one worker where batches are noted, so that they are in
+// one batch. Others are cut all the same.
+func TestKeptBuffersStayWhole(t *testing.T) {
+	for kept, want := range map[bool]int{true: 1, false: 4} {
+		inBubble(t, fmt.Sprint("kept: ", kept), func(t *testing.T) {
+			o := Options{Connections: 2}
+			o.Acknowledged.Note = func(linebuf.Mark, []linebuf.Run) {}
+			r := offering(t, o, peersNamed(2)...)
+			b := r.buffer(100, 40, 0)
+			if kept {
+				x := new(issued)
+				x.Init(x)
+				b.Attach(&x.Receipt, 1)
+			}
+			if !r.outlet().Offer(b) {
+				t.Error("not taken")
+			}
+			if n := r.sumOfWrites(); n != want {
+				t.Errorf("%d writes, want %d", n, want)
+			}
+			r.finish(time.Second)
+			r.wantOnce()
+		})
+	}
+}
+
 func TestOfferDoesNotAllocate(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

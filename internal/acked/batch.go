@@ -14,19 +14,13 @@ import (
 // Sending it again sends the same bytes with the same [Batch.ID].
 type Batch struct {
 	lines   []byte
-	pieces  []piece
+	runs    []linebuf.Run
 	count   int // of lines
 	watched []watched
 
 	first linebuf.Mark // names the batch in linebuf.Buffer.Batch
 	again bool         // it is sent again
 	full  bool         // nothing is added any more
-}
-
-// piece is a part of a batch whose lines have consecutive marks.
-type piece struct {
-	mark  linebuf.Mark // of its first line
-	lines int
 }
 
 // watched is a run of lines of a batch with the receipts of those that wait for them. Other lines
@@ -38,7 +32,7 @@ type watched struct {
 
 func (b *Batch) reset() {
 	clear(b.watched)
-	*b = Batch{lines: b.lines[:0], pieces: b.pieces[:0], watched: b.watched[:0]}
+	*b = Batch{lines: b.lines[:0], runs: b.runs[:0], watched: b.watched[:0]}
 }
 
 // begin begins a batch with the lines that were announced. Where these are too many for one, all of
@@ -52,17 +46,31 @@ func (b *Batch) begin(a *announced) {
 
 func (b *Batch) empty() bool { return len(b.lines) == 0 }
 
-// add adds lines, the first of which has the mark.
-func (b *Batch) add(p []byte, mark linebuf.Mark) (lines int) {
+// addMarked adds lines with their marks, and returns their number.
+func (b *Batch) addMarked(p []byte, m *marks) (lines int) {
 	lines = bytes.Count(p, newline)
 	b.lines = append(b.lines, p...)
-	b.count += lines
-	if n := len(b.pieces) - 1; n >= 0 && b.pieces[n].mark.Plus(b.pieces[n].lines) == mark {
-		b.pieces[n].lines += lines
-	} else {
-		b.pieces = append(b.pieces, piece{mark, lines})
+	for left := lines; left > 0; {
+		run := m.take(left)
+		b.addRun(run)
+		left -= run.Lines
 	}
 	return lines
+}
+
+// add adds lines, all of which have consecutive marks.
+func (b *Batch) add(p []byte, run linebuf.Run) {
+	b.lines = append(b.lines, p...)
+	b.addRun(run)
+}
+
+func (b *Batch) addRun(run linebuf.Run) {
+	b.count += run.Lines
+	if n := len(b.runs) - 1; n >= 0 && b.runs[n].First.Plus(b.runs[n].Lines) == run.First {
+		b.runs[n].Lines += run.Lines
+	} else {
+		b.runs = append(b.runs, run)
+	}
 }
 
 // watch notes who waits for the last lines that were added, which are of buffer.
@@ -138,16 +146,16 @@ func AppendLineID(b []byte, m linebuf.Mark) []byte {
 // each calls f for each run of lines of p with consecutive marks, with the mark of the first.
 func (p Part) each(f func(m linebuf.Mark, lines int)) {
 	skip, left := p.from, p.Lines
-	for _, piece := range p.batch.pieces {
-		if skip >= piece.lines {
-			skip -= piece.lines
+	for _, run := range p.batch.runs {
+		if skip >= run.Lines {
+			skip -= run.Lines
 			continue
 		}
-		n := min(piece.lines-skip, left)
+		n := min(run.Lines-skip, left)
 		if n == 0 {
 			return
 		}
-		f(piece.mark.Plus(skip), n)
+		f(run.First.Plus(skip), n)
 		skip, left = 0, left-n
 	}
 }

@@ -110,7 +110,7 @@ func (a *account) note(p Part, n int, line []byte, m linebuf.Mark, item bulkItem
 		switch code := result.Status; {
 		case code/100 == 2, code == http.StatusConflict: // it is there already
 		case code == http.StatusTooManyRequests, code/100 == 5:
-			a.again.add(line, m)
+			a.again.add(line, linebuf.Run{First: m, Lines: 1})
 			a.reason = fmt.Sprintf("%d for %d of %d lines: %.*s", code, a.again.count, p.Lines, maxQuoted, result.Error)
 		case code/100 == 4:
 			a.refused = append(a.refused, Refused{Part{line, 1, p.batch, p.from + n}, fmt.Sprintf("%d: %.*s", code, maxQuoted, result.Error)})

@@ -150,7 +150,7 @@ func FuzzBulkAnswer(f *testing.F) {
 	f.Add(`{"items":[]}`)
 	f.Fuzz(func(t *testing.T, answer string) {
 		b := &Batch{}
-		b.add([]byte("a\nbb\nccc\n"), linebuf.Mark{Source: 1})
+		b.add([]byte("a\nbb\nccc\n"), linebuf.Run{First: linebuf.Mark{Source: 1}, Lines: 3})
 		p := b.All()
 		a, err := judgeBulk(p, strings.NewReader(answer))
 		if err != nil {

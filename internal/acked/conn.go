@@ -67,6 +67,7 @@ type Conn struct {
 	address target.Address
 	limits  target.Batching // with their defaults
 	rejects *Rejects
+	note    func(first linebuf.Mark, runs []linebuf.Run) // see Options.Note
 
 	ctx    context.Context // of what the sender does; it carries hurry
 	cancel context.CancelFunc
@@ -89,20 +90,23 @@ type Conn struct {
 // announced is what Announce has told about the lines that are being written.
 type announced struct {
 	buffer *linebuf.Buffer
-	size   int          // of the lines
-	next   linebuf.Mark // of the first one that is not written yet
-	begun  bool         // the first one is
-	again  bool         // they have been sent before
-	more   bool         // and so have more lines of their batch, which follow
+	size   int   // of the lines
+	marks  marks // of those that are not written yet
+	begun  bool  // the first one is
+	again  bool  // they have been sent before
+	more   bool  // and so have more lines of their batch, which follow
 }
 
 // newConn returns a connection that uses s and closes it.
-func newConn(a target.Address, s Sender, rejects *Rejects) *Conn {
+func newConn(a target.Address, s Sender, o *Options) *Conn {
 	c := &Conn{
-		sender: s, address: a, limits: a.Batching.WithDefaults(), rejects: rejects,
+		sender: s, address: a, limits: a.Batching.WithDefaults(), rejects: o.Rejects,
 		events: make(chan struct{}, 1), room: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		timer: time.NewTimer(0), filling: new(Batch), spare: new(Batch),
 		progress: target.Progress{Exact: true, AllRead: true},
+	}
+	if a.NamesBatches() {
+		c.note = o.Note
 	}
 	c.hurry = make(chan struct{})
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), hurryKey{}, c.hurry))
@@ -115,7 +119,7 @@ func (c *Conn) Announce(b *linebuf.Buffer, size int, more bool) {
 	if b.Origin.IsZero() {
 		b.Origin = newMark()
 	}
-	c.now = announced{buffer: b, size: size, next: b.Origin, again: !b.Batch.IsZero(), more: more}
+	c.now = announced{buffer: b, size: size, marks: marksOf(b), again: !b.Batch.IsZero(), more: more}
 }
 
 // completeLocked lets the batch that is being filled be sent.
@@ -193,9 +197,7 @@ func (c *Conn) fillLocked(p []byte) int {
 		notify(c.wake)
 	}
 	c.now.buffer.Batch, c.now.begun = f.first, true
-	lines := f.add(p[:size], c.now.next)
-	f.watch(lines, c.now.buffer)
-	c.now.next = c.now.next.Plus(lines)
+	f.watch(f.addMarked(p[:size], &c.now.marks), c.now.buffer)
 	return size
 }
 
@@ -278,6 +280,9 @@ func (c *Conn) send() {
 		b := c.take()
 		if b == nil {
 			return
+		}
+		if c.note != nil {
+			c.note(b.first, b.runs)
 		}
 		began := time.Now()
 		refused, err := c.sender.Send(c.ctx, b.All())

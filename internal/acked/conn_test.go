@@ -119,6 +119,48 @@ func TestBatchesAreRepeated(t *testing.T) {
 	})
 }
 
+// A spool returns the lines of a batch in one buffer after a restart. They are sent as the batch
+// that they were, with the lines of none before or behind them. Batches are noted before they are
+// sent, those that are in no spool as well: the spool knows.
+func TestBatchOfAnEarlierRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		marks := []linebuf.Mark{{Source: 7, Number: 3}, {Source: 7, Number: 1}}
+		a, b := buffer("a", "b"), buffer("c")
+		a.Origin, b.Origin = marks[0], marks[1]
+		runs := []linebuf.Run{{First: marks[0], Lines: 2}, {First: marks[1], Lines: 1}}
+		together := buffer("a", "b", "c")
+		together.MarkRuns(runs)
+		together.Batch = marks[0]
+
+		var got record
+		var noted [][]linebuf.Run
+		c := newNoting(t, "?linger=20ms", got.send, func(first linebuf.Mark, runs []linebuf.Run) {
+			if first != runs[0].First {
+				t.Errorf("a batch with the name %v has %v", first, runs)
+			}
+			noted = append(noted, slices.Clone(runs))
+		})
+		write(t, c, a, false)
+		write(t, c, b, false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		write(t, c, buffer("before"), false)
+		write(t, c, together, false)
+		write(t, c, buffer("behind"), false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if want := []string{"a b c ", "before ", "a b c ", "behind "}; !slices.Equal(got.sent(), want) {
+			t.Fatalf("%q, want %q", got.batches, want)
+		}
+		if got.ids[0] != got.ids[2] {
+			t.Errorf("IDs %q", got.ids)
+		}
+		if len(noted) != 4 || !slices.Equal(noted[0], runs) || !slices.Equal(noted[2], runs) {
+			t.Errorf("noted %v", noted)
+		}
+	})
+}
+
 // Lines that are announced for a batch which is sent before they are written belong to the next
 // one. They had the mark of the earlier one, so that the two were sent again as one batch, with
 // another ID.

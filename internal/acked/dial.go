@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"linesplit/linebuf"
 	"linesplit/target"
 )
 
@@ -15,6 +16,11 @@ type Options struct {
 	Dial    target.Options
 	Rejects *Rejects
 	Version string // of linesplit, for the User-Agent header and the offer of RELP
+	// Note, unless nil, is called before a batch with an ID is sent, so that a later process can
+	// send it again with that ID. first names the batch, as linebuf.Buffer.Batch does. runs are its
+	// lines; of a batch whose name others have, too, it may be called with the lines of each. Note
+	// keeps neither, and may wait for a moment.
+	Note func(first linebuf.Mark, runs []linebuf.Run)
 }
 
 // Dial connects to a target whose scheme is one with acknowledgements. The context bounds the
@@ -28,7 +34,7 @@ func Dial(ctx context.Context, a target.Address, o *Options) (*Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newConn(a, s, o.Rejects), nil
+		return newConn(a, s, o), nil
 	}
 	dial := func(ctx context.Context) (net.Conn, error) { return target.Dial(ctx, a, &o.Dial, nil) }
 	conn, err := dial(ctx)
@@ -39,13 +45,13 @@ func Dial(ctx context.Context, a target.Address, o *Options) (*Conn, error) {
 		if a.Batching.Lines == 0 {
 			a.Batching.Lines = windowLines // a batch is one window: less is sent again after a failure
 		}
-		return newConn(a, newLumberjackSender(a, conn, dial), o.Rejects), nil
+		return newConn(a, newLumberjackSender(a, conn, dial), o), nil
 	}
 	s := newHTTPSender(a, &firstConn{conn: conn, made: time.Now(), dial: dial}, o)
 	if a.Bulk() {
 		s.useBulk()
 	}
-	return newConn(a, s, o.Rejects), nil
+	return newConn(a, s, o), nil
 }
 
 // dialFunc makes a connection. Its error names the target.

@@ -34,8 +34,20 @@ func (s *fakeSender) Close()                                              { clos
 // newFake returns a connection over a fakeSender that is closed at the end of the test.
 func newFake(t *testing.T, options string, rejects *Rejects, send func(context.Context, Part) ([]Refused, error)) *Conn {
 	t.Helper()
+	return startFake(t, options, send, &Options{Rejects: rejects})
+}
+
+// newNoting is newFake for a connection that notes its batches.
+func newNoting(t *testing.T, options string, send func(context.Context, Part) ([]Refused, error),
+	note func(linebuf.Mark, []linebuf.Run)) *Conn {
+	t.Helper()
+	return startFake(t, options, send, &Options{Note: note})
+}
+
+func startFake(t *testing.T, options string, send func(context.Context, Part) ([]Refused, error), o *Options) *Conn {
+	t.Helper()
 	s := &fakeSender{send, make(chan struct{})}
-	c := newConn(address(t, "http://192.0.2.1/x"+options), s, rejects)
+	c := newConn(address(t, "http://192.0.2.1/x"+options), s, o)
 	t.Cleanup(func() { c.Close(); <-s.closed })
 	return c
 }
@@ -61,7 +73,7 @@ func buffer(lines ...string) *linebuf.Buffer {
 // part returns lines as Send gets them.
 func part(lines ...string) Part {
 	var b Batch
-	b.add(buffer(lines...).B, newMark())
+	b.add(buffer(lines...).B, linebuf.Run{First: newMark(), Lines: len(lines)})
 	return b.All()
 }
 
