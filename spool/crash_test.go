@@ -136,6 +136,8 @@ func (w *world) step() {
 		w.postpone()
 	case n < 80:
 		w.next(w.rand.IntN(worldGroups))
+	case n < 84:
+		w.note()
 	case n < 97:
 		time.Sleep(time.Duration(w.rand.Int64N(int64(200 * time.Millisecond))))
 	default:

@@ -31,6 +31,9 @@ func (s *Spool) finish() {
 	}
 	s.reportLost()
 	s.retryAside()
+	s.mu.Lock()
+	s.dissolveAllLocked()
+	s.mu.Unlock()
 	k.dropInFlight()
 	confirmer := s.newConfirmer()
 	confirmer.writeChanged()

@@ -154,6 +154,11 @@ func (s *Spool) aheadLocked() (ahead []*segment) {
 			ahead = append(ahead, g)
 			n++
 		}
+		for _, g := range s.groups[group].needed {
+			if g != nil && !g.gone && !g.skipped && !g.failed {
+				ahead = append(ahead, g)
+			}
+		}
 	}
 	return ahead
 }
@@ -199,7 +204,11 @@ type found struct {
 	holes    []hole        // in front of frames
 	last     hole          // behind the last frame
 	lost     tally         // frames that an earlier scan has found, and this one has not
-	keep     bool          // parts cannot be read
+
+	batches    []*storedBatch
+	batchesEnd int64 // offset behind the last good note
+
+	keep bool // parts cannot be read
 }
 
 // installLocked puts what a scan has found into a segment.
@@ -209,6 +218,7 @@ func (l *loader) installLocked(g *segment, f *found) {
 		return
 	}
 	l.reachedLocked(g)
+	remember := false
 	if g.lost && !g.scanned {
 		g.header = f.header
 		g.bind(l.o.Groups)
@@ -218,6 +228,7 @@ func (l *loader) installLocked(g *segment, f *found) {
 		g.end = f.end
 		l.unscanned -= g.size
 		l.orphaned.Add(f.orphaned)
+		remember = true
 		wake(l.wakeKeeper)
 	}
 	g.file, g.index, g.loaded = f.file, f.index, true
@@ -233,6 +244,10 @@ func (l *loader) installLocked(g *segment, f *found) {
 		g.waiting[group], g.first[group] = f.waiting[group], 0
 		l.groups[group].from = min(l.groups[group].from, g.header.number)
 		l.readableLocked(group)
+	}
+	l.confirmNotedLocked(g)
+	if remember {
+		l.rememberLocked(g, f)
 	}
 }
 

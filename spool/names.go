@@ -16,6 +16,7 @@ const (
 	spareName      = "spare"
 	segmentSuffix  = ".seg"
 	doneSuffix     = ".done"
+	batchesSuffix  = ".batches"
 )
 
 // maxNumber is a number that the files of a spool do not reach. Names can have higher ones, so that
@@ -27,6 +28,9 @@ func segmentName(number uint64) string { return fmt.Sprintf("%08d", number) + se
 
 // doneName returns the name of the file of confirmations of a segment.
 func doneName(number uint64) string { return fmt.Sprintf("%08d", number) + doneSuffix }
+
+// batchesName returns the name of the file of batches of a segment.
+func batchesName(number uint64) string { return fmt.Sprintf("%08d", number) + batchesSuffix }
 
 // parseName returns the number in a name with the given suffix.
 func parseName(name, suffix string) (uint64, bool) {
@@ -45,7 +49,8 @@ func parseName(name, suffix string) (uint64, bool) {
 type listing struct {
 	segments []listed // in order of their numbers
 	dones    []uint64
-	last     uint64 // highest number of any file; 0 if there is none
+	batches  []uint64 // in their order
+	last     uint64   // highest number of any file; 0 if there is none
 }
 
 // listed is a segment file.
@@ -74,8 +79,12 @@ func list(fsys FS, dir string) (listing, error) {
 		} else if n, ok := parseName(e.Name, doneSuffix); ok {
 			l.dones = append(l.dones, n)
 			l.last = max(l.last, n)
+		} else if n, ok := parseName(e.Name, batchesSuffix); ok {
+			l.batches = append(l.batches, n)
+			l.last = max(l.last, n)
 		}
 	}
+	slices.Sort(l.batches)
 	slices.SortFunc(l.segments, func(a, b listed) int { return a.compare(b.number) })
 	return l, nil
 }

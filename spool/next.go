@@ -28,9 +28,15 @@ func (s *Spool) Next(ctx context.Context, group int) (*linebuf.Buffer, error) {
 	var retry retry
 	var since time.Time // when reading began to fail; zero: it has not
 	for {
-		r, err := s.take(ctx, group)
+		r, together, err := s.take(ctx, group)
 		if err != nil {
 			return nil, err
+		}
+		if together != nil {
+			if b, err := s.nextTogether(ctx, together, group); b != nil || err != nil {
+				return b, err
+			}
+			continue
 		}
 		b, err := s.buffer(ctx, r.room())
 		if err != nil {
@@ -113,18 +119,21 @@ func (s *Spool) readableLocked(group int) {
 }
 
 // take waits for frames that wait for a group, and returns a record that covers some of them: those
-// that fit into readSize, or one.
-func (s *Spool) take(ctx context.Context, group int) (*record, error) {
+// that fit into readSize, or one. For frames that were sent together it returns a record for each.
+func (s *Spool) take(ctx context.Context, group int) (*record, []*record, error) {
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return nil, ErrClosed
+			return nil, nil, ErrClosed
 		}
-		if r := s.takeLocked(group); r != nil {
+		if r, together := s.takeLocked(group); r != nil {
 			s.mu.Unlock()
 			r.Init(r)
-			return r, nil
+			for _, r := range together {
+				r.Init(r)
+			}
+			return r, together, nil
 		}
 		state := &s.groups[group]
 		if state.wake == nil {
@@ -135,29 +144,35 @@ func (s *Spool) take(ctx context.Context, group int) (*record, error) {
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }
 
 // takeLocked returns nil if no frame can be read at the moment.
-func (s *Spool) takeLocked(group int) *record {
+func (s *Spool) takeLocked(group int) (*record, []*record) {
 	for _, g := range s.behindLocked(group) {
 		if !g.mayWait(group) {
 			continue
 		}
 		if !g.loaded {
 			wake(s.wakeLoader)
-			return nil
+			return nil, nil
 		}
 		if from, ok := g.nextWaiting(group); ok {
-			return s.takeRunLocked(g, from, group)
+			switch all, later := s.takeTogetherLocked(g, from, group); {
+			case later:
+				return nil, nil
+			case all != nil:
+				return all[0], all
+			}
+			return s.takeRunLocked(g, from, group), nil
 		}
 	}
 	if s.groups[group].early > 0 {
 		s.hurryLocked()
 	}
-	return nil
+	return nil, nil
 }
 
 // behindLocked returns the segments from the first one on that has lines for a group, or may have.

@@ -100,17 +100,29 @@ func (r *record) Released(_ *linebuf.Receipt, group int) {
 	}
 	r.out &^= 1 << group
 	g := r.segment
+	var whole *sending // batches have frames with a record each
 	for n := r.from; n < r.from+r.frames; n++ {
-		s.confirmLocked(g, n, group)
+		var held bool
+		if whole, held = s.holdLocked(g, n, group); !held {
+			s.confirmLocked(g, n, group)
+		}
 	}
 	b := s.unneededLocked(r)
 	s.releaseRecordLocked(r)
-	if g.left.frames == 0 && !g.active {
-		s.dropConfirmedLocked(g) // so that its file is free at once
+	s.freeLocked(g)
+	if whole != nil {
+		s.confirmedLocked(whole)
 	}
 	s.mu.Unlock()
 	if b != nil {
 		s.o.Buffers.Put(b)
+	}
+}
+
+// freeLocked lets go of a segment whose lines are all confirmed, so that its file is free at once.
+func (s *Spool) freeLocked(g *segment) {
+	if g.left.frames == 0 && !g.active {
+		s.dropConfirmedLocked(g)
 	}
 }
 
@@ -174,6 +186,9 @@ func (s *Spool) postponeLocked(g *segment, n uint32, group int, unsynced bool) {
 		return
 	}
 	state := &s.groups[group]
+	if b := state.sending[frameID{g.header.id.short(), n}]; b != nil {
+		s.dissolveLocked(b)
+	}
 	state.inFlight.sub(e)
 	if g.gone {
 		e.pending &^= 1 << group

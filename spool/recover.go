@@ -89,6 +89,7 @@ func (l *loader) find(g *segment, f *found) error {
 		return err
 	}
 	l.countFrames(g, f)
+	l.readNotes(g, f)
 	return nil
 }
 

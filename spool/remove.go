@@ -90,9 +90,15 @@ func (k *keeper) removeConfirmations(of []*segment) bool {
 		if err == nil {
 			err = remove(k.fs, k.path(doneName(g.header.number)))
 		}
+		k.mu.Lock()
+		noted := g.noted
+		k.mu.Unlock()
+		if err == nil && noted {
+			err = remove(k.fs, k.path(batchesName(g.header.number)))
+		}
 	}
 	if err != nil {
-		k.fault("remove", "could not remove a file of confirmations", err, nil)
+		k.fault("remove", "could not remove a file of confirmations or batches", err, nil)
 	}
 	return err == nil
 }
@@ -185,8 +191,10 @@ func (k *keeper) removeOrphans() {
 		}
 	}
 	for _, number := range k.orphans {
-		if err := remove(k.fs, k.path(doneName(number))); err != nil {
-			k.fault("remove", "could not remove a file of confirmations", err, nil)
+		for _, name := range []string{doneName(number), batchesName(number)} {
+			if err := remove(k.fs, k.path(name)); err != nil {
+				k.fault("remove", "could not remove a file of confirmations or batches", err, nil)
+			}
 		}
 	}
 	k.orphans = nil

@@ -15,6 +15,7 @@ func (s *Spool) failLocked(g *segment, err error) {
 		s.active = nil
 	}
 	s.repairs, s.writeFault = true, err
+	s.dissolveAllLocked() // frames are about to move
 	wake(s.wakeSyncer)
 }
 

@@ -88,8 +88,8 @@ func (r *rig) confirmSegments(n uint64) {
 	r.synced()
 }
 
-// reuse appends and confirms lines until the segment that Append writes to is in a file that earlier
-// ones had.
+// reuse appends and confirms lines until the segment that Append writes to is in a file that
+// earlier ones had.
 func (r *rig) reuse() {
 	r.t.Helper()
 	for r.confirmSegments(5); !r.active.header.reused; { // the last file may not have been free in time

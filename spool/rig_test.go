@@ -35,6 +35,8 @@ type rig struct {
 	pool *linebuf.Pool
 	log  *logBuffer
 	stop func() // ends Run and closes; does nothing when called again
+
+	frames int // that appendMarked has appended
 }
 
 // logBuffer is a log that tests read.

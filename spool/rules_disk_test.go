@@ -230,7 +230,7 @@ func TestRule5DropOldestBeforeARead(t *testing.T) {
 		r := start(t, t.TempDir(), func(o *Options) { o.Size, o.Segment, o.DropOldest = mib, minSegment, true })
 		r.append(numbered(0, 1), 1, 1)
 		r.synced()
-		first, err := r.take(t.Context(), 0)
+		first, _, err := r.take(t.Context(), 0)
 		must(t, err)
 		for i := range 200 {
 			for b := r.buffer(fill(i)); ; <-r.roomWithin(time.Minute) {

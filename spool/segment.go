@@ -18,6 +18,8 @@ type segment struct {
 
 	file       File   // nil: not open
 	done       File   // the file of confirmations; nil: not open
+	batches    File   // the file of batches; nil: not open
+	batchesEnd int64  // offset behind the last note; only runNoter uses it once the segment is loaded
 	doneBlocks int    // number of blocks in that file; only the goroutine that writes confirmations uses it
 	size       int64  // of the file
 	end        int64  // offset behind the last frame that was reserved
@@ -33,6 +35,7 @@ type segment struct {
 	removed  bool // its file is removed
 	stuck    bool // its file could not be removed yet; only the keeper uses it
 	wasteful bool // it is about to be shortened, and stays open until then
+	noted    bool // there is a file of batches
 	keep     bool // parts could not be read: it goes to quarantine rather than be removed
 	writers  int  // writes under way
 	pins     int  // other uses of its files under way

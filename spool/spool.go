@@ -6,19 +6,21 @@
 //	  │          │   │   └─ keeper: makes segments ahead, removes or reuses those that are confirmed
 //	  │          │   └───── loader: finds the frames of earlier segments
 //	  │          └───────── syncer: makes writes durable, repeats them after a fault
-//	  └─▶ receipts ──────▶ confirmer ──▶ files of confirmations
+//	  ├─▶ receipts ──────▶ confirmer ──▶ files of confirmations
+//	  └─▶ NoteBatch ─────▶ noter ──────▶ files of batches
 //
-// Append writes on its caller's goroutine; Run starts the other four. All share one mutex, which
+// Append writes on its caller's goroutine; Run starts the other five. All share one mutex, which
 // they never hold while they wait for the disk.
 //
 // The files are the truth: the segments alone are enough to start. A file of confirmations that is
-// missing or damaged costs duplicates, never lines.
+// missing or damaged costs duplicates, never lines; one of batches costs the IDs of batches.
 package spool
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -40,7 +42,9 @@ type Spool struct {
 	syncs  atomic.Uint64
 
 	// Wake-up signals for the goroutines of Run, each with room for one.
-	wakeSyncer, wakeConfirmer, wakeKeeper, wakeLoader chan struct{}
+	wakeSyncer, wakeConfirmer, wakeKeeper, wakeLoader, wakeNoter chan struct{}
+
+	seed maphash.Seed // of the keys of noted
 
 	mu       sync.Mutex // guards the fields below, and those of segments and records; never held while waiting
 	closed   bool
@@ -76,6 +80,12 @@ type Spool struct {
 	writeFault error         // the cause of repairs
 	room       chan struct{} // closed when Append can go on; nil: no caller waits
 
+	notes     []*note             // batches to note
+	notesLate bool                // one of them takes long
+	whole     []*sending          // batches that are confirmed, which is to be noted
+	confirmed map[groupFrame]bool // frames of segments to be scanned that an earlier run has noted as confirmed
+	noted     map[uint64]bool     // keys of some that are noted already
+
 	groups    []groupState
 	left      tally // frames of scanned segments that not all groups have confirmed
 	appended  linebuf.Count
@@ -88,7 +98,7 @@ type Spool struct {
 	toScan    []*segment // those of them that are to be scanned, oldest first
 	skipped   []*segment // that cannot be opened at the moment
 	kept      int64      // bytes in quarantine
-	orphans   []uint64   // numbers of files of confirmations whose segments are gone
+	orphans   []uint64   // numbers of files of confirmations and batches whose segments are gone
 }
 
 // groupState is the state of one group.
@@ -99,6 +109,11 @@ type groupState struct {
 	from                         uint64 // no segment with a lower number has lines that Next can read
 	reads                        uint64 // runs of frames that Next has begun to read
 	replayed, confirmed, dropped linebuf.Count
+
+	batches map[frameID]*storedBatch // of an earlier run, by each of their frames
+	needed  []*segment               // that have frames of the batch that comes next
+
+	sending map[frameID]*sending // batches on their way, by each of their frames
 
 	wake chan struct{} // closed when Next can go on; nil: no caller waits
 }
@@ -114,6 +129,8 @@ func Open(o Options) (*Spool, error) {
 		o: o, fs: o.FS, limit: o.Size, all: allGroups(o.Groups), groups: make([]groupState, len(o.Groups)),
 		wakeSyncer: make(chan struct{}, 1), wakeConfirmer: make(chan struct{}, 1),
 		wakeKeeper: make(chan struct{}, 1), wakeLoader: make(chan struct{}, 1),
+		wakeNoter: make(chan struct{}, 1), seed: maphash.MakeSeed(), noted: map[uint64]bool{},
+		confirmed: map[groupFrame]bool{},
 	}
 	s.faults.logger = o.Logger
 	if err := s.open(); err != nil {
@@ -169,12 +186,13 @@ func (s *Spool) readDir() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", segmentName(file.number), err)
 		}
+		_, g.noted = slices.BinarySearch(l.batches, file.number)
 		s.segments = append(s.segments, g)
 		s.bytes += g.size
 		s.toScan = append(s.toScan, g)
 		s.unscanned += g.size
 	}
-	for _, number := range l.dones {
+	for _, number := range append(l.dones, l.batches...) {
 		if _, found := slices.BinarySearchFunc(l.segments, number, listed.compare); !found {
 			s.orphans = append(s.orphans, number)
 		}
@@ -235,7 +253,7 @@ func (s *Spool) Run(ctx context.Context) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var running sync.WaitGroup
-	for _, loop := range []func(context.Context){s.runSyncer, s.runConfirmer, s.runKeeper, s.runLoader} {
+	for _, loop := range []func(context.Context){s.runSyncer, s.runConfirmer, s.runKeeper, s.runLoader, s.runNoter} {
 		running.Go(func() { loop(work) })
 	}
 	<-ctx.Done()
@@ -251,6 +269,9 @@ func (s *Spool) Run(ctx context.Context) {
 // Close writes the confirmations that came after Run had returned, closes the files and releases
 // the lock. It must not be called while Run is running.
 func (s *Spool) Close() error {
+	s.mu.Lock()
+	s.dissolveAllLocked()
+	s.mu.Unlock()
 	s.newConfirmer().writeChanged()
 	s.mu.Lock()
 	s.closeLocked()
@@ -285,7 +306,7 @@ func (s *Spool) openFilesLocked() (files []File) {
 
 // appendFiles takes the open files out of a segment.
 func appendFiles(files []File, g *segment) []File {
-	for _, f := range []*File{&g.file, &g.done} {
+	for _, f := range []*File{&g.file, &g.done, &g.batches} {
 		if *f != nil {
 			files = append(files, *f)
 			*f = nil

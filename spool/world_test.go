@@ -79,6 +79,13 @@ type batch struct {
 	receipt *linebuf.Receipt // nil if the buffer comes from Next
 	group   int
 	lines   []*line
+	sent    *sent // nil: by itself, as far as the spool knows
+}
+
+// sent is batches that are sent together.
+type sent struct {
+	left  int     // of them that are not confirmed
+	lines []*line // of those that are
 }
 
 const worldGroups = 3
@@ -91,7 +98,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	mustDo(t, w.disk.boot().SyncDir("/"))
 	w.options = Options{
 		Dir: "/spool", Size: 4 << 20, Segment: minSegment, Sync: 100 * time.Millisecond, Hold: 256 << 10,
-		Groups: []string{"main", "archive", "third"}[:worldGroups],
+		Groups: []string{"main", "archive", "third"}[:worldGroups], Marked: w.rand.IntN(2) == 0,
 	}
 	return w
 }
@@ -332,7 +339,50 @@ func (w *world) confirm() {
 		for _, l := range b.lines {
 			l.groups[b.group].over, l.groups[b.group].flies = yes, false
 		}
+		b.sent.confirm(b)
 	}
+}
+
+// confirm notes that b is confirmed. Its lines may come again after a crash unless all that was
+// sent with them is confirmed, too.
+func (s *sent) confirm(b *batch) {
+	if s == nil {
+		return
+	}
+	s.left--
+	s.lines = append(s.lines, b.lines...)
+	for _, l := range s.lines {
+		if state := &l.groups[b.group]; s.left > 0 && state.over == yes {
+			state.over = maybe
+		} else if s.left == 0 && state.over == maybe {
+			state.over = yes
+		}
+	}
+}
+
+// note sends some batches of a group together.
+func (w *world) note() {
+	group := w.rand.IntN(worldGroups)
+	var some []*batch
+	for _, i := range w.rand.Perm(len(w.held)) {
+		if b := w.held[i]; b.group == group && b.sent == nil && !b.buffer.Origin.IsZero() && len(some) < 4 {
+			some = append(some, b)
+		}
+	}
+	if len(some) < 2 {
+		return
+	}
+	together := &sent{left: len(some)}
+	var runs []linebuf.Run
+	for _, b := range some {
+		b.sent = together
+		if all := b.buffer.Runs(); all != nil {
+			runs = append(runs, all...)
+		} else {
+			runs = append(runs, linebuf.Run{First: b.buffer.Origin, Lines: b.buffer.Lines})
+		}
+	}
+	w.spool.NoteBatch(group, runs[0].First, runs)
 }
 
 // postpone gives a batch back to the spool, to be read later.

@@ -134,30 +134,38 @@ func TestWebTargetRefuses(t *testing.T) {
 	})
 }
 
-// After a kill -9, a spool sends the documents of the bulk API with the IDs that they had: those
-// whose answers were lost are not there twice.
-func TestBulkIDsSurviveKills(t *testing.T) {
+// After a kill -9, a spool sends the documents of the bulk API with the IDs that they had, and
+// batches as they were: those whose answers were lost are not there twice.
+func TestIDsSurviveKills(t *testing.T) {
 	t.Parallel()
-	s := newSpoolStage(t, "-spool-mode", "always", "-connections", "2")
-	store := testrig.NewWebStore(s.Tally)
-	w := testrig.NewWebTarget(t, store, true)
-	s.targets = []testrig.Target{withOptions{w, "batch-bytes=16KiB&linger=5ms"}}
-	w.Fail(3)
-	s.start()
-	for range 5 {
-		s.send(2_000, 100)
-		s.waitUntilReceived(2_000)
-		s.kill()
-		s.start()
-	}
-	w.Fail(0)
-	s.WaitForAllLines()
-	s.Process.Terminate()
-	if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicated+r.NeverSent+r.Corrupt > 0 {
-		t.Errorf("%s\n%s", r, r.Details())
-	}
-	if again, wrong := store.Again(); again == 0 || wrong > 0 {
-		t.Errorf("%d documents came again, %d IDs stood for other lines", again, wrong)
+	for name, bulk := range map[string]bool{"documents": true, "batches": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSpoolStage(t, "-spool-mode", "always", "-connections", "2")
+			store := testrig.NewWebStore(s.Tally)
+			w := testrig.NewWebTarget(t, store, bulk)
+			s.targets = []testrig.Target{withOptions{w, "batch-bytes=16KiB&linger=5ms"}}
+			w.Fail(3)
+			s.start()
+			for range 5 {
+				s.send(2_000, 100)
+				for range 20 { // of a few lines each
+					s.send(7, 100)
+				}
+				s.waitUntilReceived(2_140)
+				s.kill()
+				s.start()
+			}
+			w.Fail(0)
+			s.WaitForAllLines()
+			s.Process.Terminate()
+			if r := s.Tally.Report(s.Sent); r.Lost+r.Duplicated+r.NeverSent+r.Corrupt > 0 {
+				t.Errorf("%s\n%s", r, r.Details())
+			}
+			if again, wrong := store.Again(); again == 0 || wrong > 0 {
+				t.Errorf("%d documents or batches came again, %d IDs stood for other lines", again, wrong)
+			}
+		})
 	}
 }
 

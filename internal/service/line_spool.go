@@ -56,6 +56,15 @@ func (m *lineMode) openSpool(cfg config.Config) (err error) {
 	return err
 }
 
+// noteBatch returns what notes in the spool which lines are sent to a group together, nil without a
+// spool.
+func (m *lineMode) noteBatch(group int) func(linebuf.Mark, []linebuf.Run) {
+	if m.spool == nil || !m.groups[group].required {
+		return nil
+	}
+	return func(first linebuf.Mark, runs []linebuf.Run) { m.spool.NoteBatch(group, first, runs) }
+}
+
 // spoolStatus returns the state of the spool, nil for none.
 func (m *lineMode) spoolStatus() *admin.SpoolStatus {
 	if m.spool == nil {
