@@ -17,6 +17,7 @@ func (s *stage) finish() Result {
 	}
 	s.restoreTargets()
 	s.endSenders()
+	s.endRELPSenders()
 	for _, conn := range s.manualConns {
 		conn.Close()
 	}
@@ -38,6 +39,10 @@ func (s *stage) restoreTargets() {
 		w.Fail(0)
 		w.Listen() // fails if it listens
 	}
+	for _, t := range s.relp {
+		t.Fail(0)
+		t.Listen() // fails if it listens
+	}
 	for _, t := range s.targets {
 		t.Resume()
 		t.Restart() // after a failure there is an error already
@@ -47,7 +52,7 @@ func (s *stage) restoreTargets() {
 // awaitQuiet waits until every line has been read, or no more arrive.
 func (s *stage) awaitQuiet() {
 	last, since := s.bytesRead(), time.Now()
-	for len(s.targets)+len(s.web) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
+	for len(s.targets)+len(s.web)+len(s.relp) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
 		time.Sleep(pollEvery)
 		s.poll()
 		if now := s.bytesRead(); now != last {
@@ -62,6 +67,9 @@ func (s *stage) awaitQuiet() {
 func (s *stage) bytesRead() (n uint64) {
 	for _, w := range s.web {
 		n += w.Bytes()
+	}
+	for _, t := range s.relp {
+		n += t.Bytes()
 	}
 	for _, t := range s.targets {
 		n += t.Bytes()
@@ -119,6 +127,9 @@ func (s *stage) endTargets() {
 	}
 	for _, w := range s.web {
 		w.Stop()
+	}
+	for _, t := range s.relp {
+		t.Stop()
 	}
 	if s.netns != nil {
 		s.netns.close()

@@ -35,6 +35,7 @@ type setup struct {
 	spool     bool         // linesplit has a spool
 	web       bool         // targets take lines in HTTP requests, which only linesplit makes
 	bulk      bool         // by the bulk API of Elasticsearch
+	relp      bool         // targets and senders speak RELP, as only linesplit does
 	disk      bool         // the spool has a small disk, if one can be mounted, or else a small size
 }
 
@@ -114,6 +115,9 @@ func scenarios() []scenario {
 			setup{flags: quickFailback, web: true}, webTargetsFail},
 		{"bulk-targets-fail", "the same with the bulk API of Elasticsearch",
 			setup{flags: quickFailback, web: true, bulk: true}, webTargetsFail},
+		{"relp-end-to-end", "senders and targets speak RELP; linesplit is killed, and targets fail in every way",
+			setup{flags: append([]string{"-spool-mode", "always", "-spool-size", "256MiB"}, quickFailback...), relp: true,
+				spool: true}, relpEndToEnd},
 	}
 }
 

@@ -23,6 +23,9 @@ func (s *stage) start() {
 	if s.setup.web && !s.o.Own {
 		s.fail(Skipped, "only linesplit is told of targets that take HTTP requests")
 	}
+	if s.setup.relp && !s.o.Own {
+		s.fail(Skipped, "only linesplit is told of targets that speak RELP")
+	}
 	if s.setup.haproxy && s.o.HAProxy == "" {
 		s.fail(Skipped, "needs HAProxy, which is not installed")
 	}
@@ -57,8 +60,12 @@ func (s *stage) startTarget(i int) {
 	if s.failed() {
 		return
 	}
-	if s.setup.web {
+	switch {
+	case s.setup.web:
 		s.startWebTarget()
+		return
+	case s.setup.relp:
+		s.startRELPTarget()
 		return
 	}
 	o := s.setup.target
@@ -142,6 +149,12 @@ func (s *stage) ownFlags(tls bool) []string {
 	if s.setup.spool {
 		flags = append(flags, s.spoolFlags()...)
 	}
+	if s.setup.relp {
+		if s.relpListen == "" {
+			s.relpListen = s.freeAddress()
+		}
+		flags = append(flags, "-listen", "relp://"+s.relpListen)
+	}
 	return flags
 }
 
@@ -149,6 +162,9 @@ func (s *stage) ownFlags(tls bool) []string {
 func (s *stage) targetAddresses() (all []string) {
 	for _, w := range s.web {
 		all = append(all, w.Target())
+	}
+	for _, t := range s.relp {
+		all = append(all, t.Target())
 	}
 	for _, t := range s.targets {
 		if s.setup.unix {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"linesplit/internal/simulate/record"
+	"linesplit/internal/simulate/relppeer"
 	"linesplit/internal/simulate/sink"
 	"linesplit/internal/simulate/tally"
 	"linesplit/internal/simulate/websink"
@@ -48,15 +49,18 @@ type stage struct {
 	targets []*sink.Sink
 	store   *websink.Store  // of web
 	web     []*websink.Sink // in place of targets, in some scenarios
-	netns   *netns          // namespace of the first target; may be nil
-	listen  []string        // addresses of proxies, from the senders' end to the targets' end
-	proxies []*proxy        // by address; nil if told to end
-	admin   string          // where the proxy started last serves its counts, if it does
-	haproxy *proxy          // in front of the targets; may be nil
-	disk    string          // directory of a small disk that the proxy has; may be empty
-	peak    peak            // of the proxies
+	relp    []*relppeer.Server
+	netns   *netns   // namespace of the first target; may be nil
+	listen  []string // addresses of proxies, from the senders' end to the targets' end
+	proxies []*proxy // by address; nil if told to end
+	admin   string   // where the proxy started last serves its counts, if it does
+	haproxy *proxy   // in front of the targets; may be nil
+	disk    string   // directory of a small disk that the proxy has; may be empty
+	peak    peak     // of the proxies
 
 	senders        []*sender
+	relpSenders    []*relpSender
+	relpListen     string            // address of the proxy for them
 	manualConns    []net.Conn        // connections to the proxy that belong to no sender
 	sent           map[uint32]uint64 // by sender number; of manual connections, and of senders that have ended
 	foreignAllowed uint64            // lines that are no records and that a proxy may forward

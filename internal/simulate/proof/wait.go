@@ -108,6 +108,9 @@ func (s *stage) allSent() map[uint32]uint64 {
 			all[c.firstID] = c.lines.Load()
 		}
 	}
+	for _, c := range s.relpSenders {
+		all[c.id] = c.sent()
+	}
 	return all
 }
 
@@ -120,7 +123,7 @@ func sum(sent map[uint32]uint64) (n uint64) {
 
 // linesRead returns how many lines all targets have read.
 func (s *stage) linesRead() (n uint64) {
-	if s.setup.web {
+	if s.setup.web || s.setup.relp {
 		return s.tally.Received()
 	}
 	for _, t := range s.targets {
