@@ -1,6 +1,7 @@
 package splitter
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -12,7 +13,7 @@ type Connection struct {
 	ID             uint64 // unique among all connections of the Splitter, and rising
 	Peer, Listener string
 	Lines          uint64 // complete lines received, those dropped included
-	Bytes          uint64 // bytes read, without the overhead of TLS
+	Bytes          uint64 // bytes read, without the overhead of TLS, HTTP and RELP
 	Since          time.Time
 }
 
@@ -20,13 +21,17 @@ type Connection struct {
 // limit, it returns the newest of them. Its cost depends on the limit, not on the number of
 // connections, and it holds up no connection.
 func (s *Splitter) Connections(limit int) []Connection {
-	conns := s.registry.newest(limit)
-	slices.Reverse(conns)
-	all := make([]Connection, 0, len(conns))
+	limit = max(0, limit)
+	conns, others := s.registry.newest(limit), s.registry.newestOthers(limit)
+	all := make([]Connection, 0, len(conns)+len(others))
 	for _, c := range conns {
 		all = append(all, c.describe())
 	}
-	return all
+	for _, x := range others {
+		all = append(all, x.describe())
+	}
+	slices.SortFunc(all, func(a, b Connection) int { return cmp.Compare(a.ID, b.ID) })
+	return all[max(0, len(all)-limit):]
 }
 
 func (c *conn) describe() Connection {

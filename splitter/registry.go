@@ -8,12 +8,13 @@ import (
 
 // registry holds all connections of a Splitter, and limits their number.
 type registry struct {
-	mu    sync.Mutex
-	conns *conn      // the newest; next leads to older ones
-	n     int        // of senders: the connections of UDP listeners are not counted, those of Admit are
-	added uint64     // connections ever added; the last ID
-	full  bool       // accepting is paused, and this has been logged
-	room  *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
+	mu     sync.Mutex
+	conns  *conn      // the newest; next leads to older ones
+	others *Sender    // the same of those that the Splitter does not serve
+	n      int        // of senders: the connections of UDP listeners are not counted
+	added  uint64     // connections ever added; the last ID
+	full   bool       // accepting is paused, and this has been logged
+	room   *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
 }
 
 func (r *registry) init() { r.room = sync.NewCond(&r.mu) }
@@ -32,14 +33,44 @@ func (r *registry) add(c *conn) {
 	c.id = r.added
 }
 
-// addGuest counts senders that have no conn.
-func (r *registry) addGuest(n int) {
+func (r *registry) addSender(x *Sender) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.n += n
-	if n < 0 && r.full {
+	if x.next = r.others; x.next != nil {
+		x.next.prev = x
+	}
+	r.others = x
+	r.n++
+	r.added++
+	x.id = r.added
+}
+
+func (r *registry) removeSender(x *Sender) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x.prev != nil {
+		x.prev.next = x.next
+	} else {
+		r.others = x.next
+	}
+	if x.next != nil {
+		x.next.prev = x.prev
+	}
+	x.prev, x.next = nil, nil
+	r.n--
+	if r.full {
 		r.room.Broadcast()
 	}
+}
+
+// newestOthers returns at most limit senders that the Splitter does not serve, the newest first.
+func (r *registry) newestOthers(limit int) (senders []*Sender) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for x := r.others; x != nil && len(senders) < limit; x = x.next {
+		senders = append(senders, x)
+	}
+	return senders
 }
 
 // newest returns at most limit connections of senders, the newest first.

@@ -117,6 +117,46 @@ func TestConnectionsAreListed(t *testing.T) {
 	r.until("all are gone", func() bool { return len(r.Connections(10)) == 0 })
 }
 
+// Senders that something else serves are listed among the others, with what they have handed over.
+func TestOtherSendersAreListed(t *testing.T) {
+	r := newRig(t, listenTCP(t), plenty, Options{})
+	first := dial(t, r.addr)
+	write(t, first, "a\n")
+	r.until("the first is there", func() bool { return len(r.Connections(10)) == 1 })
+	ln := listenTCP(t)
+	far := dial(t, ln.Addr())
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, ok := r.Admit(nc, ln)
+	if !ok {
+		t.Fatal("refused")
+	}
+	b := r.pool.MustGet(10)
+	b.B, b.Lines, b.Read = append(b.B, "two\nlines\n"...), 2, time.Now()
+	if _, err := x.Send(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	x.DropOversize(100, 50)
+	last := dial(t, r.addr)
+	write(t, last, "c\n")
+	r.until("the last is there", func() bool { return len(r.Connections(10)) == 3 })
+	all := r.Connections(10)
+	want := Connection{ID: 2, Peer: far.LocalAddr().String(), Listener: "tcp://" + ln.Addr().String(), Lines: 3, Bytes: 60,
+		Since: all[1].Since}
+	if all[1] != want || all[0].ID != 1 || all[2].ID != 3 {
+		t.Errorf("%+v, want %+v between two others", all, want)
+	}
+	if got := r.Connections(2); !slices.Equal(got, all[1:]) {
+		t.Errorf("the two newest are %+v", got)
+	}
+	x.Leave()
+	if got := r.Connections(10); len(got) != 2 || r.Stats().Connections != 2 {
+		t.Errorf("%+v are left; %+v", got, r.Stats())
+	}
+}
+
 // Whatever Tune changes while lines come in, all lines that no rule drops are delivered.
 func TestTuneUnderLoadLosesNoLine(t *testing.T) {
 	const senders, lines = 8, 3000

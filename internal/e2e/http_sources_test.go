@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -93,6 +95,7 @@ func TestAnsweredLinesHaveArrived(t *testing.T) {
 					}
 				}
 			}
+			wantConnections(t, s.Stage, "http", 1)
 			p.client.CloseIdleConnections()
 			s.CheckLeaks()
 			m := waitForGroups(t, s.Process, "main", "audit")
@@ -104,6 +107,37 @@ func TestAnsweredLinesHaveArrived(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// wantConnections demands that the API lists n connections of senders that wait, which have sent
+// all lines of the stage.
+func wantConnections(t *testing.T, s *testrig.Stage, scheme string, n int) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + s.Process.Admin + "/api/v1/connections")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var list struct {
+		Connections []struct {
+			Listener      string `json:"listener"`
+			ReceivedLines uint64 `json:"received_lines"`
+		} `json:"connections"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&list); err != nil {
+		t.Fatal(err)
+	}
+	lines := uint64(0)
+	for _, c := range list.Connections {
+		if !strings.HasPrefix(c.Listener, scheme+"://") {
+			t.Errorf("a connection of the listener %s", c.Listener)
+		}
+		lines += c.ReceivedLines
+	}
+	if len(list.Connections) != n || lines != uint64(s.Sent.Lines()) {
+		t.Errorf("%d connections with %d lines are listed, want %d with %d", len(list.Connections), lines, n, s.Sent.Lines())
 	}
 }
 

@@ -179,7 +179,7 @@ func (v *serving) send(ctx context.Context, c *client, b *body) (keyless int, se
 func (v *serving) sendFirst(ctx context.Context, c *client, b *body) (keyless int, sent bool, err error) {
 	x := b.buffers[0]
 	memory, lines := x.Memory(), x.Lines
-	dropped, err := c.feed.Send(ctx, x)
+	dropped, err := c.sender.Send(ctx, x)
 	if err != nil {
 		return int(dropped.Lines), x.Lines < lines, err
 	}

@@ -1,9 +1,9 @@
 // Package httpsource takes lines in HTTP requests whose senders wait: the answer 200 comes once all
 // lines of a request are confirmed, or in the spool and synced.
 //
-//	                 read, decode and check          hand over                wait
-//	request ──▶ body ──▶ buffers with a receipt ──▶ splitter.Feed ──▶ … ──▶ receipt released ──▶ 200
-//	             nothing is delivered yet │              │ late or refused                └─▶ 422
+//	                 read, decode and check          hand over                  wait
+//	request ──▶ body ──▶ buffers with a receipt ──▶ splitter.Sender ──▶ … ──▶ receipt released ──▶ 200
+//	             nothing is delivered yet │              │ late or refused                  └─▶ 422
 //	                 400, 413, 415, 429 ◀─┘              └─▶ 429, 503
 //
 // A request is read as a whole before any of its lines go on, so a bad record means that nothing of
@@ -54,25 +54,25 @@ type Limits struct {
 
 // Senders counts senders and takes their lines; see [linesplit/splitter.Splitter].
 type Senders interface {
-	// Admit counts a connection, or refuses and closes it. leave is called once it is closed.
-	Admit(nc net.Conn, ln net.Listener) (leave func(), ok bool)
+	// Admit counts a connection, or refuses and closes it.
+	Admit(nc net.Conn, ln net.Listener) (Sender, bool)
 	// AwaitRoom waits until one more connection may be accepted. It returns false if ctx ends
 	// first, and WakeWaiting was called then.
 	AwaitRoom(ctx context.Context) bool
 	WakeWaiting()
-	// NewFeed returns what takes the lines of one connection.
-	NewFeed() Feed
 	// NoteCutOff counts a connection that was sending when the drain ended.
 	NoteCutOff()
 	AcceptFailed(ln net.Listener, err error)
 	HandshakeFailed(nc net.Conn, err error)
 }
 
-// Feed takes buffers of lines. One goroutine at a time uses it.
-type Feed interface {
+// Sender takes the lines of one connection. One goroutine at a time calls Send.
+type Sender interface {
 	// Send hands over b, and waits while there is no room. It returns how many lines were dropped
 	// for lack of a key. With an error, what was not handed over is left in b, and is the caller's.
 	Send(ctx context.Context, b *linebuf.Buffer) (keyless linebuf.Count, err error)
+	// Leave is called once the connection is closed.
+	Leave()
 }
 
 // Endpoint is what one listener offers.

@@ -104,20 +104,22 @@ func (r *rig) end() {
 }
 
 // Admit implements Senders.
-func (r *rig) Admit(net.Conn, net.Listener) (func(), bool) {
+func (r *rig) Admit(net.Conn, net.Listener) (Sender, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.senders++
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.senders--
-	}, true
+	return r, true
+}
+
+// Leave implements Sender, as Send does.
+func (r *rig) Leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.senders--
 }
 
 func (r *rig) AwaitRoom(context.Context) bool { return true }
 func (r *rig) WakeWaiting()                   {}
-func (r *rig) NewFeed() Feed                  { return r }
 func (r *rig) NoteCutOff() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

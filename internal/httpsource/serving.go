@@ -36,8 +36,7 @@ type serving struct {
 
 // client is one connection.
 type client struct {
-	feed    Feed
-	leave   func()
+	sender  Sender
 	handled bool // a handler runs
 	waits   bool // for the confirmation of lines that were handed over; not counted in coming
 }
@@ -92,12 +91,12 @@ func (v *serving) serve(soft, hard context.Context) error {
 
 // start passes a connection to the HTTP server, after a TLS handshake if it speaks TLS.
 func (v *serving) start(nc net.Conn) {
-	leave, ok := v.s.o.Senders.Admit(nc, v.ln)
+	sender, ok := v.s.o.Senders.Admit(nc, v.ln)
 	if !ok {
 		return
 	}
 	v.mu.Lock()
-	v.clients[nc] = &client{feed: v.s.o.Senders.NewFeed(), leave: leave}
+	v.clients[nc] = &client{sender: sender}
 	v.coming++
 	late := v.cut.Err() != nil
 	v.mu.Unlock()
@@ -152,7 +151,7 @@ func (v *serving) remove(nc net.Conn) {
 	v.change.Broadcast()
 	v.mu.Unlock()
 	if c != nil {
-		c.leave()
+		c.sender.Leave()
 	}
 }
 

@@ -2,10 +2,10 @@
 // each line once it is confirmed, or in the spool and synced. A client sends again what has no
 // response.
 //
-//	           read                    hand over                 released
-//	client ──▶ frames ──▶ buffer with ──▶ splitter.Feed ──▶ … ──▶ receipt
-//	   ▲                  a receipt                                  │
-//	   └───────────── responses, in the order of the frames ◀────────┘
+//	           read                    hand over                   released
+//	client ──▶ frames ──▶ buffer with ──▶ splitter.Sender ──▶ … ──▶ receipt
+//	   ▲                  a receipt                                    │
+//	   └───────────── responses, in the order of the frames ◀──────────┘
 //
 // Where to find a rule:
 //

@@ -64,11 +64,11 @@ func (v *serving) serve(soft, hard context.Context) error {
 
 // start serves a connection.
 func (v *serving) start(nc net.Conn) {
-	leave, ok := v.s.o.Splitter.Admit(nc, v.ln)
+	sender, ok := v.s.o.Splitter.Admit(nc, v.ln)
 	if !ok {
 		return
 	}
-	s := &session{v: v, nc: nc, leave: leave, feed: v.s.o.Splitter.NewFeed(), answers: make(chan *answer, maxUnanswered)}
+	s := &session{v: v, nc: nc, sender: sender, answers: make(chan *answer, maxUnanswered)}
 	s.dead, s.die = context.WithCancelCause(context.Background())
 	v.mu.Lock()
 	v.sessions[s] = struct{}{}
@@ -83,7 +83,7 @@ func (v *serving) start(nc net.Conn) {
 
 // serve serves a session from its handshake to its end.
 func (s *session) serve() {
-	defer s.leave()
+	defer s.sender.Leave()
 	defer s.nc.Close()
 	defer s.v.remove(s)
 	defer s.die(nil)

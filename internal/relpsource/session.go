@@ -20,10 +20,9 @@ import (
 
 // session is one connection. Its reader owns it; a goroutine of its own writes the responses.
 type session struct {
-	v     *serving
-	nc    net.Conn
-	leave func()
-	feed  *splitter.Feed
+	v      *serving
+	nc     net.Conn
+	sender *splitter.Sender
 
 	in      *relp.Reader
 	input   *bufio.Reader // of in
@@ -210,7 +209,7 @@ func (s *session) dropLong(ctx context.Context, f relp.Frame) error {
 	if err := s.handOver(ctx); err != nil {
 		return err
 	}
-	s.v.s.o.Splitter.DropOversize(s.nc, s.v.ln, s.maxLine, len(f.Data))
+	s.sender.DropOversize(s.maxLine, len(f.Data))
 	return s.respond(ctx, relp.AppendResponse(nil, f.Number, relp.OK, "OK", nil))
 }
 
@@ -223,7 +222,7 @@ func (s *session) handOver(ctx context.Context) error {
 	b.Read = time.Now()
 	a := await(b, s.v.s.o.Required, s.numbers)
 	s.buffer, s.numbers = nil, nil
-	if _, err := s.feed.Send(ctx, b); err != nil {
+	if _, err := s.sender.Send(ctx, b); err != nil {
 		s.v.s.o.Pool.Put(b) // the client has no response
 		return fmt.Errorf("lines are not handed over: %w", err)
 	}

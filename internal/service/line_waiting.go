@@ -95,8 +95,11 @@ func (m *lineMode) endpoint(w listen.Web) httpsource.Endpoint {
 // webSenders counts the senders of requests with those of the Splitter.
 type webSenders struct{ *splitter.Splitter }
 
-// NewFeed implements httpsource.Senders.
-func (s webSenders) NewFeed() httpsource.Feed { return s.Splitter.NewFeed() }
+// Admit implements httpsource.Senders.
+func (s webSenders) Admit(nc net.Conn, ln net.Listener) (httpsource.Sender, bool) {
+	x, ok := s.Splitter.Admit(nc, ln)
+	return x, ok
+}
 
 // answers returns how many requests there were, by status. There are none without a listener for
 // them.

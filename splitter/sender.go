@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
+	"time"
 
 	"linesplit/internal/accept"
 	"linesplit/internal/clientlimit"
@@ -13,36 +15,73 @@ import (
 	"linesplit/tlsconf"
 )
 
-// Feed hands over buffers of lines that come from elsewhere than a connection of the Splitter,
-// which counts them all the same. One goroutine at a time uses it.
-type Feed struct {
+// Sender is a connection that something else than the Splitter serves, which hands over its lines.
+// The Splitter counts both all the same. One goroutine at a time calls Send.
+type Sender struct {
 	s      *Splitter
+	client netip.Addr
 	outlet Outlet
+
+	id         uint64
+	prev, next *Sender // guarded by registry.mu
+	nc         net.Conn
+	ln         net.Listener
+	since      time.Time
+	received   linebuf.AtomicCount // lines that were handed over, or dropped
 }
 
-// NewFeed returns a Feed for the lines of one sender.
-func (s *Splitter) NewFeed() *Feed { return &Feed{s, s.o.Outlet()} }
+// Admit counts nc, which ln has accepted and the caller serves, as a sender. It resets nc and
+// returns false if nc is over a limit of its address. Otherwise the caller calls Leave once nc is
+// closed.
+func (s *Splitter) Admit(nc net.Conn, ln net.Listener) (*Sender, bool) {
+	s.counters.accepted.Add(1)
+	x := &Sender{s: s, client: clientOf(nc), nc: nc, ln: ln, since: time.Now()}
+	if verdict := s.clients.byAddr.Admit(x.client, s.tuned().PerClient); verdict != clientlimit.Admitted {
+		s.refuse(nc, verdict, ln)
+		return nil, false
+	}
+	x.outlet = s.o.Outlet()
+	s.counters.connections.Add(1)
+	s.registry.addSender(x)
+	return x, true
+}
+
+// Leave ends the sender, whose connection is closed. It is called once.
+func (x *Sender) Leave() {
+	x.s.registry.removeSender(x)
+	x.s.clients.byAddr.Dismiss(x.client)
+	x.s.counters.connections.Add(-1)
+}
+
+func (x *Sender) describe() Connection {
+	received := x.received.Load()
+	return Connection{
+		ID: x.id, Peer: x.nc.RemoteAddr().String(), Listener: accept.Name(x.ln),
+		Lines: received.Lines, Bytes: received.Bytes, Since: x.since,
+	}
+}
 
 // Send hands over b, and waits while the lines have no room. It returns how many lines were dropped
 // for lack of a key. The error is that of ctx: then b, with the lines that were not handed over,
 // still belongs to the caller. No Send is under way when the channel of the Splitter is closed.
-func (f *Feed) Send(ctx context.Context, b *linebuf.Buffer) (keyless linebuf.Count, err error) {
-	if o, ok := f.outlet.(KeyedOutlet); ok {
-		return f.sendKeyed(ctx, o, b)
+func (x *Sender) Send(ctx context.Context, b *linebuf.Buffer) (keyless linebuf.Count, err error) {
+	if o, ok := x.outlet.(KeyedOutlet); ok {
+		return x.sendKeyed(ctx, o, b)
 	}
 	n := b.Count()
-	if !f.outlet.Offer(b) {
+	if !x.outlet.Offer(b) {
 		select {
-		case f.s.out <- b:
+		case x.s.out <- b:
 		case <-ctx.Done():
 			return keyless, ctx.Err()
 		}
 	}
-	f.s.counters.queue(n)
+	x.received.Add(n)
+	x.s.counters.queue(n)
 	return keyless, nil
 }
 
-func (f *Feed) sendKeyed(ctx context.Context, o KeyedOutlet, b *linebuf.Buffer) (keyless linebuf.Count, err error) {
+func (x *Sender) sendKeyed(ctx context.Context, o KeyedOutlet, b *linebuf.Buffer) (keyless linebuf.Count, err error) {
 	for {
 		room := o.Room()
 		n := b.Count()
@@ -50,13 +89,14 @@ func (f *Feed) sendKeyed(ctx context.Context, o KeyedOutlet, b *linebuf.Buffer) 
 		if !done {
 			n.Sub(b.Count())
 		}
+		x.received.Add(n)
 		o.Flush()
 		if dropped := o.TakeDropped(); dropped.Lines > 0 {
 			n.Sub(dropped)
 			keyless.Add(dropped)
-			f.s.counters.drop(intake.ReasonKeyless, dropped)
+			x.s.counters.drop(intake.ReasonKeyless, dropped)
 		}
-		f.s.counters.queue(n)
+		x.s.counters.queue(n)
 		if done {
 			return keyless, nil
 		}
@@ -66,25 +106,6 @@ func (f *Feed) sendKeyed(ctx context.Context, o KeyedOutlet, b *linebuf.Buffer) 
 			return keyless, ctx.Err()
 		}
 	}
-}
-
-// Admit counts nc, which ln has accepted and something else serves, as a sender of the Splitter. It
-// resets nc and returns false if nc is over a limit of its address. Otherwise the caller calls
-// leave once nc is closed.
-func (s *Splitter) Admit(nc net.Conn, ln net.Listener) (leave func(), ok bool) {
-	s.counters.accepted.Add(1)
-	client := clientOf(nc)
-	if verdict := s.clients.byAddr.Admit(client, s.tuned().PerClient); verdict != clientlimit.Admitted {
-		s.refuse(nc, verdict, ln)
-		return nil, false
-	}
-	s.counters.connections.Add(1)
-	s.registry.addGuest(1)
-	return func() {
-		s.registry.addGuest(-1)
-		s.clients.byAddr.Dismiss(client)
-		s.counters.connections.Add(-1)
-	}, true
 }
 
 // AwaitRoom waits until one more sender is within Tuning.MaxConnections. It returns false if ctx
@@ -118,10 +139,11 @@ func (s *Splitter) HandshakeFailed(nc net.Conn, err error) {
 	s.handshakesFailed.Of(tlsconf.HandshakeFault(err)).Warn(s.o.Logger, "TLS handshake failed", attrs...)
 }
 
-// DropOversize counts and logs a line of a sender of Admit that is longer than maxLine, and that is
-// not handed over. Bytes counts what has been read of it.
-func (s *Splitter) DropOversize(nc net.Conn, ln net.Listener, maxLine, bytes int) {
+// DropOversize counts and logs a line that is longer than maxLine, and that is not handed over.
+// Bytes counts what has been read of it.
+func (x *Sender) DropOversize(maxLine, bytes int) {
 	n := linebuf.Count{Lines: 1, Bytes: uint64(bytes)}
-	s.counters.drop(intake.ReasonOversize, n)
-	s.losses.add(intake.ReasonOversize, n, lossExample{peer: nc.RemoteAddr(), ln: ln, maxLine: maxLine})
+	x.received.Add(n)
+	x.s.counters.drop(intake.ReasonOversize, n)
+	x.s.losses.add(intake.ReasonOversize, n, lossExample{peer: x.nc.RemoteAddr(), ln: x.ln, maxLine: maxLine})
 }
