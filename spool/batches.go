@@ -59,8 +59,12 @@ func (s *Spool) NoteBatch(group int, first linebuf.Mark, runs []linebuf.Run) {
 }
 
 // newNote returns the note of a batch, or nil if its lines are not those of whole frames. The first
-// run may be the rest of the frame whose beginning was sent before under the same name.
+// run may be the rest of the frame whose beginning was sent before: only then the batch goes on
+// under the same name. A batch that is sent again in parts is several.
 func newNote(first linebuf.Mark, runs []linebuf.Run) *note {
+	if runs[0].First.Line == 0 {
+		first = runs[0].First
+	}
 	n := &note{done: make(chan struct{})}
 	n.record.runs = []frameRun{{first.Source, uint32(first.Number), 1}}
 	for i, run := range runs {
@@ -149,10 +153,19 @@ func (s *Spool) runNoter(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			if s.hasNotes() { // that came just before the end
+				continue
+			}
 			return
 		case <-s.wakeNoter:
 		}
 	}
+}
+
+func (s *Spool) hasNotes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.notes)+len(s.whole) > 0
 }
 
 // writeNote writes a note behind the others of its segment.
@@ -220,6 +233,7 @@ func (l *loader) readNotes(g *segment, f *found) {
 		file.Close()
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.batchesEnd = maxBatchFile // nothing is written over what is there
 		l.fault("batches", "could not read which lines were sent together; they get other batch IDs", err, g)
 	}
 }
@@ -321,10 +335,10 @@ func (s *Spool) forgetLocked(b *storedBatch) {
 func (s *Spool) takeTogetherLocked(g *segment, n uint32, group int) (all []*record, later bool) {
 	state := &s.groups[group]
 	b := state.batches[frameID{g.header.id.short(), n}]
+	state.needed = state.needed[:0]
 	if b == nil {
 		return nil, false
 	}
-	state.needed = state.needed[:0]
 	places, unloaded := s.placesLocked(b)
 	if len(unloaded) > 0 {
 		state.needed = append(append(state.needed, places...), unloaded...)

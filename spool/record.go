@@ -102,8 +102,11 @@ func (r *record) Released(_ *linebuf.Receipt, group int) {
 	g := r.segment
 	var whole *sending // batches have frames with a record each
 	for n := r.from; n < r.from+r.frames; n++ {
-		var held bool
-		if whole, held = s.holdLocked(g, n, group); !held {
+		b, held := s.holdLocked(g, n, group)
+		if b != nil {
+			whole = b
+		}
+		if !held {
 			s.confirmLocked(g, n, group)
 		}
 	}

@@ -1,5 +1,10 @@
 package spool
 
+import (
+	"cmp"
+	"slices"
+)
+
 // sending is a batch that is on its way to a group. Its frames are confirmed together, once all of
 // them are: were only some of them confirmed in the files after a crash, the others could not be
 // sent again as the same batch.
@@ -117,8 +122,7 @@ func (s *Spool) dissolveLocked(b *sending) {
 // noteConfirmed notes that all frames of batches are confirmed, and settles them.
 func (s *Spool) noteConfirmed(all []*sending) {
 	for _, b := range all {
-		n := s.confirmation(b)
-		if n != nil {
+		for _, n := range s.confirmation(b) {
 			s.writeNote(n)
 		}
 		s.mu.Lock()
@@ -127,25 +131,27 @@ func (s *Spool) noteConfirmed(all []*sending) {
 	}
 }
 
-// confirmation returns the note that all frames of a batch are confirmed; nil if the batch is
-// dissolved.
-func (s *Spool) confirmation(b *sending) *note {
+// confirmation returns the notes that all frames of a batch are confirmed, one for each of its
+// segments: any of them may be removed before the confirmations of the others are written. There
+// are none if the batch is dissolved, or goes on: then not all of it is confirmed.
+func (s *Spool) confirmation(b *sending) (notes []*note) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(b.released) == 0 {
+	if len(b.released) < len(b.frames) {
 		return nil
 	}
-	n := &note{record: batchRecord{confirmed: true, runs: []frameRun{{b.frames[0].source, b.frames[0].frame, 1}}}}
+	record := batchRecord{confirmed: true, runs: []frameRun{{b.frames[0].source, b.frames[0].frame, 1}}}
 	for _, f := range b.frames[1:] {
-		n.record.add(f.source, f.frame)
+		record.add(f.source, f.frame)
 	}
 	for _, r := range b.released {
-		if n.segment == nil || r.segment.header.number < n.segment.header.number {
-			n.segment = r.segment
+		if !slices.ContainsFunc(notes, func(n *note) bool { return n.segment == r.segment }) {
+			record.group = uint32(r.segment.toFile[b.group])
+			notes = append(notes, &note{segment: r.segment, record: record})
 		}
 	}
-	n.record.group = uint32(n.segment.toFile[b.group])
-	return n
+	slices.SortFunc(notes, func(a, b *note) int { return cmp.Compare(a.segment.header.number, b.segment.header.number) })
+	return notes
 }
 
 // dissolveAllLocked settles all frames that are confirmed: the spool ends.

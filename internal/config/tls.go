@@ -29,6 +29,12 @@ func (c Config) Acknowledges() bool {
 		slices.ContainsFunc(c.Sources, func(s discovery.Spec) bool { return s.MayListBoth() || s.Sample().Acknowledges() })
 }
 
+// NamesBatches reports whether any target gets batches with IDs, or may do so.
+func (c Config) NamesBatches() bool {
+	return slices.ContainsFunc(c.Targets, target.Address.NamesBatches) ||
+		slices.ContainsFunc(c.Sources, func(s discovery.Spec) bool { return s.MayListBoth() || s.Sample().NamesBatches() })
+}
+
 // DialsTLS reports whether any target speaks TLS, or may do so.
 func (c Config) DialsTLS() bool {
 	for _, spec := range c.Sources {

@@ -50,7 +50,7 @@ func (m *lineMode) makeGroups(cfg config.Config, dial target.Options) {
 			ConfirmSeconds: m.confirmation,
 			Logger:         m.logger,
 			Keep:           m.keeper(i),
-			Acknowledged:   acked.Options{Rejects: m.rejects, Version: m.service.shared.version, Note: m.noteBatch(i)},
+			Acknowledged:   acked.Options{Rejects: m.rejects, Version: m.service.shared.version, Note: m.noteBatch(cfg, i)},
 		}
 		if len(m.groups) > 1 {
 			o.Logger = m.logger.With("group", g.name)

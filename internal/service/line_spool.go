@@ -57,9 +57,9 @@ func (m *lineMode) openSpool(cfg config.Config) (err error) {
 }
 
 // noteBatch returns what notes in the spool which lines are sent to a group together, nil without a
-// spool.
-func (m *lineMode) noteBatch(group int) func(linebuf.Mark, []linebuf.Run) {
-	if m.spool == nil || !m.groups[group].required {
+// spool, or without a target at the start that gets batches with IDs.
+func (m *lineMode) noteBatch(cfg config.Config, group int) func(linebuf.Mark, []linebuf.Run) {
+	if m.spool == nil || !m.groups[group].required || !cfg.NamesBatches() {
 		return nil
 	}
 	return func(first linebuf.Mark, runs []linebuf.Run) { m.spool.NoteBatch(group, first, runs) }
