@@ -47,6 +47,7 @@ func failInTurn(s *testrig.Stage, l *keyLedger, targets []*keyTarget) {
 // shut down, are killed, stall, hang and die, are drained, added and removed. Nothing is lost, and
 // what comes again is a stretch that is repeated in order.
 func TestKeysKeepTheirOrderWhateverTargetsDo(t *testing.T) {
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	const senders, keysEach = 4, 2500
 	s := testrig.NewStage(t)

@@ -81,6 +81,7 @@ func TestIdleSendersDoNotStopOthers(t *testing.T) {
 // the longest line went first, however much its sender was writing. A byte now and then makes no
 // sender busy.
 func TestIdleLinesGoBeforeThoseOfABusySender(t *testing.T) {
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		idle    int
@@ -135,6 +136,7 @@ func trickle(conns []net.Conn) (stop func()) {
 // Senders over TLS that ask for key updates and do not read the answers blocked linesplit in a
 // write within its read. Their unfinished lines were counted as dropped, and stayed.
 func TestTLSSendersThatDoNotReadDoNotStopOthers(t *testing.T) {
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
 	sink := s.StartSink(testrig.SinkOptions{})

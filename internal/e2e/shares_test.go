@@ -20,6 +20,7 @@ func (t withOptions) Target() string { return t.to.Target() + "?" + t.options }
 // The primaries crash one after the other, and come back: the backup gets lines only in between,
 // and nothing is lost.
 func TestBackupServesOnlyWhileOthersAreDown(t *testing.T) {
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	s := testrig.NewStage(t)
 	a, b := s.StartTwoSinks()

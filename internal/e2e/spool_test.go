@@ -137,6 +137,7 @@ func TestKilledWithLinesInTheSpool(t *testing.T) {
 // linesplit is killed several times, at random moments. Each connection has lost at most its end:
 // what linesplit had not read, or was about to write.
 func TestKilledAtAnyMoment(t *testing.T) {
+	testrig.SkipIfShort(t)
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
