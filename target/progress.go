@@ -43,7 +43,7 @@ type Progress struct {
 	// apart: if the window comes back, WindowRecovered becomes true.
 	WindowStable bool
 	// Unsent is the number of bytes at the end of Written that the connection holds back, to send
-	// them together with others.
+	// them together with others, or has not sent before it failed.
 	Unsent uint64
 	// RejectedLines and RejectedBytes count the lines before Read that the peer has refused for
 	// good. Only peers that acknowledge for themselves refuse lines.

@@ -38,9 +38,11 @@ type Sender interface {
 	Close()
 }
 
-// Partly is the error of a Send that knows that the first lines are delivered.
+// Partly is the error of a Send that knows more of the lines: the first ones are delivered, and the
+// last ones were not sent.
 type Partly struct {
 	Lines int // that are delivered
+	Sent  int // that may have been sent, these included
 	Err   error
 }
 
@@ -84,6 +86,7 @@ type Conn struct {
 	filling  *Batch
 	since    time.Time // when it got its first line
 	spare    *Batch    // nil: it is being sent
+	unsent   int       // bytes of a batch that were not sent when the connection failed
 	progress target.Progress
 }
 
@@ -237,7 +240,7 @@ func (c *Conn) Progress() target.Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.progress
-	p.Unsent = uint64(len(c.filling.lines))
+	p.Unsent = uint64(len(c.filling.lines) + c.unsent)
 	return p
 }
 
@@ -386,6 +389,7 @@ func (c *Conn) settle(b *Batch, refused []Refused, took time.Duration, err error
 		if part, ok := errors.AsType[*Partly](err); ok {
 			p.Acked += uint64(b.All().size(part.Lines))
 			p.Read, p.Known = p.Acked, p.Acked
+			c.unsent = len(b.lines) - b.All().size(part.Sent)
 		}
 		p.Err = err
 		notify(c.room) // a Write that waits returns the error

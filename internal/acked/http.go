@@ -90,7 +90,7 @@ func (s *httpSender) Close() {
 // those that it refuses stands alone.
 func (s *httpSender) Send(ctx context.Context, p Part) ([]Refused, error) {
 	var refused []Refused
-	left, all := []Part{p}, p // left is in reverse order
+	left, all, sent := []Part{p}, p, false // left is in reverse order
 	var patience patience
 	for len(left) > 0 {
 		p := left[len(left)-1]
@@ -98,8 +98,11 @@ func (s *httpSender) Send(ctx context.Context, p Part) ([]Refused, error) {
 			left = split(left)
 			continue
 		}
-		v, err := s.post(ctx, p)
+		v, begun, err := s.post(ctx, p)
+		sent = sent || begun
 		switch {
+		case err != nil && !sent:
+			return nil, &Partly{Err: err}
 		case err != nil:
 			return nil, err
 		case v.wait:
@@ -171,8 +174,8 @@ type verdict struct {
 	account  account
 }
 
-// post makes one request.
-func (s *httpSender) post(ctx context.Context, p Part) (v verdict, err error) {
+// post makes one request. It reports whether any of the lines may have been sent.
+func (s *httpSender) post(ctx context.Context, p Part) (v verdict, begun bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limits.Timeout, errTimeout)
 	defer cancel()
 	lines := p.Bytes
@@ -182,16 +185,16 @@ func (s *httpSender) post(ctx context.Context, p Part) (v verdict, err error) {
 	}
 	data, err := s.encoding.encode(lines)
 	if err != nil {
-		return verdict{}, fmt.Errorf("compress a batch: %w", err)
+		return verdict{}, false, fmt.Errorf("compress a batch: %w", err)
 	}
 	sent := newBodies(data)
 	r, err := s.request(ctx, p, sent)
 	if err != nil {
-		return verdict{}, err
+		return verdict{}, false, err
 	}
 	answer, err := s.transport.RoundTrip(r)
 	if err != nil {
-		return verdict{}, s.explain(ctx, err)
+		return verdict{}, sent.begun.Load(), s.explain(ctx, err)
 	}
 	v, err = s.read(p, answer, sent)
 	answer.Body.Close()
@@ -199,9 +202,9 @@ func (s *httpSender) post(ctx context.Context, p Part) (v verdict, err error) {
 		err = sent.wait(ctx)
 	}
 	if err != nil {
-		return verdict{}, s.explain(ctx, err)
+		return verdict{}, true, s.explain(ctx, err)
 	}
-	return v, nil
+	return v, true, nil
 }
 
 var errTimeout = errors.New("the server has not answered in time")
@@ -241,6 +244,7 @@ type bodies struct {
 	data   []byte
 	last   atomic.Pointer[body]
 	open   atomic.Int64
+	begun  atomic.Bool   // something was read
 	closed chan struct{} // gets a value when the last open one is closed
 }
 
@@ -278,12 +282,14 @@ type body struct {
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	b.all.begun.Store(true)
 	n, err := b.Reader.Read(p)
 	b.read.Add(int64(n))
 	return n, err
 }
 
 func (b *body) WriteTo(w io.Writer) (int64, error) {
+	b.all.begun.Store(true)
 	n, err := b.Reader.WriteTo(w)
 	b.read.Add(n)
 	return n, err

@@ -65,20 +65,21 @@ func (s *lumberjackSender) Close() {
 // Send implements Sender. The protocol has no way to refuse lines.
 func (s *lumberjackSender) Send(ctx context.Context, p Part) ([]Refused, error) {
 	if err := s.resume(ctx); err != nil {
-		return nil, err // which names the target
+		return nil, &Partly{Err: err} // which names the target
 	}
 	conn := s.conn
 	stop := context.AfterFunc(ctx, func() { interrupt(conn) })
 	defer stop()
-	done := 0 // lines of the windows before
+	done, sent := 0, 0 // lines of the windows before
 	for lines := p.Bytes; len(lines) > 0; {
 		var err error
 		s.acked = 0
 		if lines, err = s.fill(lines); err == nil {
+			sent += int(s.window.Events())
 			err = s.exchange(ctx)
 		}
 		if done += int(s.acked); err != nil {
-			return nil, &Partly{done, s.explain(ctx, err)}
+			return nil, &Partly{done, sent, s.explain(ctx, err)}
 		}
 	}
 	s.watch()

@@ -155,11 +155,11 @@ func (s *relpSender) Send(ctx context.Context, p Part) ([]Refused, error) {
 		return []Refused{{p, fmt.Sprintf("longer than a RELP frame can be, %d bytes", relp.MaxData)}}, nil
 	}
 	defer s.conn.begin(ctx)()
-	refused, delivered, err := s.send(p)
+	refused, delivered, sent, err := s.send(p)
 	if err != nil {
 		s.failed = true
 		err = fmt.Errorf("%s: %w; lines without a response: %d", s.address, s.explain(ctx, err), s.window.unanswered())
-		return nil, &Partly{delivered, err}
+		return nil, &Partly{delivered, sent, err}
 	}
 	slices.SortFunc(refused, func(a, b Refused) int { return a.from - b.from })
 	return refused, nil
@@ -168,19 +168,19 @@ func (s *relpSender) Send(ctx context.Context, p Part) ([]Refused, error) {
 // send sends the lines of p, and returns those that the server has refused in the order of its
 // responses. It writes when half of the window is free, so that a write has many frames even if the
 // responses come one by one.
-func (s *relpSender) send(all Part) (refused []Refused, delivered int, err error) {
+func (s *relpSender) send(all Part) (refused []Refused, delivered, sent int, err error) {
 	rest := all
-	defer func() { delivered = s.delivered(all, rest, refused) }()
+	defer func() { delivered, sent = s.delivered(all, rest, refused), rest.from-all.from }()
 	for rest.Lines > 0 || s.window.count > 0 {
 		if free := maxUnanswered - s.window.count; rest.Lines > 0 && free >= min(rest.Lines, maxUnanswered/2) {
 			if rest, err = s.write(rest, free); err != nil {
-				return refused, 0, err
+				return refused, 0, 0, err
 			}
 			continue
 		}
 		line, r, err := s.answer()
 		if err != nil {
-			return refused, 0, err
+			return refused, 0, 0, err
 		}
 		if r.Status == relp.OK {
 			s.noteTaken()
@@ -191,10 +191,10 @@ func (s *relpSender) send(all Part) (refused []Refused, delivered int, err error
 			continue
 		}
 		if err := s.rejects.doubt(s.address, refused, all.Lines); err != nil {
-			return refused, 0, err
+			return refused, 0, 0, err
 		}
 	}
-	return refused, 0, nil
+	return refused, 0, 0, nil
 }
 
 // delivered returns how many of the first lines of all the server has taken: those before the

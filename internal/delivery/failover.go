@@ -33,8 +33,8 @@ func (m *Machine) requeue(c *outConn, err error, now time.Time) {
 	} else {
 		m.confirmUpTo(c, c.seen.Known, now)
 	}
-	unacknowledged, unread := m.reclaim(c)
-	c.countLines(unacknowledged)
+	missing, unacknowledged, unread := m.reclaim(c)
+	c.countLines(missing)
 	if m.stopped {
 		return
 	}
@@ -88,8 +88,9 @@ func (m *Machine) confirmUpTo(c *outConn, pos uint64, now time.Time) {
 }
 
 // reclaim moves the window to the retry queue, in front of what is in it, and counts the part of it
-// that the connection had been given.
-func (m *Machine) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
+// that the connection had been given: the lines that are missing at the target, those of them that
+// may have been sent, and others that may not have been read.
+func (m *Machine) reclaim(c *outConn) (missing, unacknowledged, unread linebuf.Count) {
 	older := 0
 	for ; !c.window.empty(); older++ {
 		s := c.window.pop()
@@ -98,9 +99,10 @@ func (m *Machine) reclaim(c *outConn) (unacknowledged, unread linebuf.Count) {
 			border = s.lineStart(border)
 		}
 		unread.Add(s.begun(0, border))
+		missing.Add(s.begun(border, c.seen.Written))
 		unacknowledged.Add(s.begun(border, c.seen.Written-c.seen.Unsent))
 		m.retryQueue.push(s)
 	}
 	m.retryQueue.advance(older)
-	return unacknowledged, unread
+	return missing, unacknowledged, unread
 }

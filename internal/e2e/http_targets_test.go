@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"linesplit/internal/simulate/relppeer"
 	"linesplit/internal/simulate/websink"
 	"linesplit/internal/testrig"
 )
@@ -166,6 +167,72 @@ func TestIDsSurviveKills(t *testing.T) {
 				t.Errorf("%d documents or batches came again, %d IDs stood for other lines", again, wrong)
 			}
 		})
+	}
+}
+
+// Lines that wait in a batch for a target that cannot be reached have not been sent, but for what
+// RELP writes before it notices. They counted as sent again when the connection failed, and others
+// as acknowledged.
+func TestLinesThatNeverLeftAreNotResent(t *testing.T) {
+	t.Parallel()
+	const lines, relpWindow = 1000, 128
+	for name, target := range map[string]func(*testing.T, *testrig.Stage) unreachable{
+		"HTTP": func(t *testing.T, s *testrig.Stage) unreachable {
+			return testrig.NewWebTarget(t, testrig.NewWebStore(s.Tally), false)
+		},
+		"RELP": func(t *testing.T, s *testrig.Stage) unreachable {
+			server, err := relppeer.StartServer(s.Tally.Tally)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(server.Stop)
+			return relpTarget{t, server}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testrig.NewStage(t)
+			to := target(t, s)
+			s.StartLineMode([]testrig.Target{withOptions{to, "linger=300ms"}}, "-connections", "1")
+			s.WaitForMetric(1, "linesplit_target_connections")
+			s.StartSenders(1, testrig.SenderOptions{Lines: lines})
+			s.WaitForMetric(lines, "linesplit_received_lines_total")
+			to.Stop()
+			testrig.WaitFor(t, "the connection fails", func() bool { return s.CountLogLines("connection failed") > 0 })
+			to.Listen()
+			s.WaitForSenders()
+			s.WaitForAllLines()
+			s.WaitForMetric(lines, "linesplit_confirmed_lines_total")
+			s.WaitForMetric(lines, "linesplit_acknowledged_lines_total")
+			m := s.Process.Metrics()
+			if n := m.Sum("linesplit_resent_lines_total"); n > relpWindow || name == "HTTP" && n > 0 {
+				t.Errorf("%v lines resent", n)
+			}
+			if n := m.Sum("linesplit_acknowledged_lines_total"); n > lines {
+				t.Errorf("%v lines acknowledged of %d", n, lines)
+			}
+			s.Terminate(0)
+		})
+	}
+}
+
+// unreachable is a target that can be stopped.
+type unreachable interface {
+	testrig.Target
+	Stop()
+	Listen()
+}
+
+// relpTarget is a target that speaks RELP.
+type relpTarget struct {
+	t *testing.T
+	*relppeer.Server
+}
+
+// Listen starts the target where it was.
+func (r relpTarget) Listen() {
+	if err := r.Server.Listen(); err != nil {
+		r.t.Error(err)
 	}
 }
 
