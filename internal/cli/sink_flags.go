@@ -237,9 +237,10 @@ func sinkListeners(s *flags.Set) []sink.Options {
 
 // checkSinkListener returns the reason why a sink cannot listen on spec, or nil.
 func checkSinkListener(spec listen.Spec) error {
+	scheme, _, _ := strings.Cut(spec.String(), "://")
 	switch {
-	case spec.UDP() || spec.Stdin():
-		return errors.New("a sink reads streams: write tcp, tls or unix")
+	case !slices.Contains([]string{"tcp", "tls", "unix"}, scheme):
+		return errors.New("a sink reads streams of lines: write tcp, tls or unix")
 	case strings.Contains(spec.String(), "?"):
 		return errors.New("no options here: leave out what follows the question mark")
 	}

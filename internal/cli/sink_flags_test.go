@@ -99,6 +99,8 @@ func TestSinkFaults(t *testing.T) {
 		{"-listen 9999", []string{"-listen", "a port alone: write :9999"}},
 		{"-listen /tmp/x", []string{"-listen", "no scheme: write unix:///tmp/x"}},
 		{"-listen udp://127.0.0.1:1", []string{"a sink reads streams"}},
+		{"-listen http://127.0.0.1:1", []string{"a sink reads streams"}},
+		{"-listen relp://127.0.0.1:1", []string{"a sink reads streams"}},
 		{"-listen stdin:", []string{"a sink reads streams"}},
 		{"-listen unix:///tmp/x?mode=0600", []string{"no options here"}},
 		{"-listen unix:///nonexistent/x", []string{"directory /nonexistent"}},

@@ -36,7 +36,7 @@ func listeners(s *flags.Set) []listen.Spec {
 			err = checkListener(spec)
 		}
 		if err == nil && seen[ListenerKey(spec)] {
-			err = errors.New("given twice")
+			err = errors.New("given twice: another listener has this address")
 		}
 		if err != nil {
 			s.FailEntry("listen", entry, err)

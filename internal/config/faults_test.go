@@ -180,7 +180,7 @@ func TestBadFile(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"unknown key", "prot 9000\n", `FILE:1: unknown key "prot": did you mean port?`},
 		{"key written as a flag", "-port 9000", `FILE:1: unknown key "-port": did you mean port?`},
-		{"equals sign", "port=9000", `put a space between key and value`},
+		{"equals sign", "port=9000", `with a space between them and no sign`},
 		{"tab", "port\t90000", `FILE:1: port "90000": not a port`},
 		{"no value", "port", `FILE:1: key "port" without a value: write port PORT`},
 		{"file in a file", "config /etc/x", `misplaced key "config"`},

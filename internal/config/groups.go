@@ -127,6 +127,9 @@ func (r *groupReader) readEntries() {
 		if err == nil {
 			err = r.add(e.address, current.Name)
 		}
+		if errors.Is(err, target.ErrUnknownOption) {
+			err = fmt.Errorf("%w; for the group required=false or budget=64MiB", err)
+		}
 		if err != nil {
 			r.s.FailEntry("group", entry, err)
 		}

@@ -128,4 +128,5 @@ func misplaced(key string) string {
 	return "misplaced key " + quote(key) + ": it is for the command line only"
 }
 
-const spaceHint = ": put a space between key and value, as in port 9000"
+const spaceHint = ": write key and value with a space between them and no sign, as in port 9000; " +
+	"a file with key = \"value\" has a name that ends in .toml"

@@ -158,7 +158,7 @@ func TestQuotationMarksInAFile(t *testing.T) {
 func TestKeyAndValueWithASignBetween(t *testing.T) {
 	for _, line := range []string{"port = 9000", "port: 9000", "port : 9000", "port=9000", "port=", "port ="} {
 		err := parse(t, line).Err()
-		if err == nil || !strings.Contains(err.Error(), "put a space between key and value, as in port 9000") {
+		if err == nil || !strings.Contains(err.Error(), "with a space between them and no sign, as in port 9000") {
 			t.Errorf("%q: %v", line, err)
 		}
 	}

@@ -78,6 +78,7 @@ type Set struct {
 	ignored   []string            // warnings of IgnoreWithout
 
 	tableKind string   // see FileOptions.Tables
+	unknown   string   // the last table of another kind, whose keys need no faults of their own
 	tables    []*Set   // tables of the file, in order
 	name      string   // name of the table that this Set stands for; empty for the top of the file
 	taken     []string // faults of this Set that Take has recorded, without the name of the table

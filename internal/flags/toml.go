@@ -119,12 +119,21 @@ func (s *Set) suggestPart(word, before string) string {
 // unknownTable returns the fault of a table that is not [KIND.NAME], or of a key in it.
 func (s *Set) unknownTable(e tomlEntry) string {
 	table := strings.Join(e.path, ".")
+	if e.header {
+		s.unknown = table
+	} else if s.unknown == strings.Join(e.path[:len(e.path)-1], ".") {
+		return "" // a key of a table whose fault is known
+	}
 	hint := s.suggestPart(e.path[0], "")
 	switch {
 	case s.tableKind == "":
 		return fmt.Sprintf("[%s]: tables are not allowed in this file", table)
 	case s.byName[e.path[0]] != nil:
 		return fmt.Sprintf("key %s with a table for its value: write %s = \"…\"", quote(e.path[0]), e.path[0])
+	case hint == "" && Nearest(e.path[0], []string{s.tableKind}) != "":
+		hint = fmt.Sprintf(": did you mean [%s.NAME]?", s.tableKind)
+	case hint == "" && s.partKind.Kind != "":
+		hint = fmt.Sprintf(": tables are [%s.NAME] and [%s.NAME]", s.tableKind, s.partKind.Kind)
 	case hint == "":
 		hint = fmt.Sprintf(": tables are [%s.NAME]", s.tableKind)
 	}
