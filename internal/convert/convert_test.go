@@ -170,6 +170,8 @@ func TestResultIsBounded(t *testing.T) {
 		{Gobetween, lines(20_000, "[servers.sN]\nbind = \":N\"\n"), "more than 1000 services"},
 		{Gobetween, "[servers.s]\nbind = \":1\"\n[servers.s.discovery]\nkind=\"static\"\nstatic_list=[\n" +
 			lines(20_000, "\"h:N priority=N\",\n") + "]\n", "more than 20000 addresses"},
+		{Gobetween, "[servers.s]\nbind = \":1\"\n[servers.s.sni]\nhostname_matching_strategy=\"exact\"\n[servers.s.discovery]\nkind=\"static\"\nstatic_list=[\n" +
+			lines(15_000, "\"h:N sni=hN.x\",\n") + "]\n", "more than 1000 services"}, // it read all backends for each
 		{Mixctl, "x: &x\n" + lines(40_000, "- hN\n") + "rules:\n" + lines(900, "- {from: ':N', to: *x}\n"), "more than 20000 addresses"},
 	} {
 		result, err := Convert(Input{Name: "x", Text: []byte(c.text), Origin: c.origin})

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -171,6 +172,11 @@ func (v *gobetweenServer) miss(e *entry, why string) { v.s.miss(e.line, e.String
 func (g *gobetween) server(name string, line int) {
 	whole := &gobetweenServer{g: g, name: name}
 	names, rest := whole.serverNames()
+	if len(names) > maxServices { // each of them would read all backends first
+		g.d.service(name, line, "servers."+name)
+		g.d.fail(fmt.Errorf("more than %d services", maxServices))
+		return
+	}
 	for _, sni := range names {
 		g.build(name+"-"+sni, line, &gobetweenServer{g: g, name: name, sni: sni, route: true})
 	}

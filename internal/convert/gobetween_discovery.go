@@ -104,11 +104,13 @@ func (v *gobetweenServer) serverNames() (names []string, rest bool) {
 		strategy.used = false
 		return nil, true
 	}
+	known := map[string]bool{}
 	for _, b := range v.backends(func(entryValue, error) {}) {
 		name, err := servername.Parse(b.sni)
 		if b.sni == "" {
 			rest = true
-		} else if err == nil && name == b.sni && !slices.Contains(names, name) {
+		} else if err == nil && name == b.sni && !known[name] {
+			known[name] = true
 			names = append(names, name)
 		}
 	}

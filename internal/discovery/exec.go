@@ -18,9 +18,11 @@ const outputDelay = 500 * time.Millisecond
 type execSource struct{ spec Spec }
 
 func (s *execSource) lookup(ctx context.Context) (Answer, error) {
-	out := bounded{limit: maxList}
+	flooded, kill := context.WithCancel(ctx)
+	defer kill()
+	out := bounded{limit: maxList, full: kill}
 	complaint := bounded{limit: maxQuoted}
-	cmd := exec.CommandContext(ctx, s.spec.place)
+	cmd := exec.CommandContext(flooded, s.spec.place)
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	cmd.WaitDelay = outputDelay
 	children.Group(cmd)
@@ -33,14 +35,14 @@ func (s *execSource) lookup(ctx context.Context) (Answer, error) {
 		err = nil // the program itself has ended well
 	}
 	switch {
+	case out.cut:
+		return Answer{}, fmt.Errorf("killed: it prints more than %d bytes", maxList)
 	case ctx.Err() != nil:
-		return Answer{}, fmt.Errorf("killed: it takes too long: %w", ctx.Err())
+		return Answer{}, fmt.Errorf("killed: it takes too long: more than %v", lookupTimeout)
 	case err != nil && len(complaint.text) > 0:
 		return Answer{}, fmt.Errorf("%w: %s", err, oneLine(string(complaint.text), maxQuoted))
 	case err != nil:
 		return Answer{}, err
-	case out.cut:
-		return Answer{}, fmt.Errorf("prints more than %d bytes", maxList)
 	}
 	places, err := decodeOutput(out.text)
 	if err != nil {
@@ -53,12 +55,18 @@ func (s *execSource) lookup(ctx context.Context) (Answer, error) {
 type bounded struct {
 	limit int
 	text  []byte
-	cut   bool // more was written
+	cut   bool   // more was written
+	full  func() // is called then; may be nil
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	n := min(len(p), b.limit-len(b.text))
 	b.text = append(b.text, p[:n]...)
-	b.cut = b.cut || n < len(p)
+	if n < len(p) {
+		b.cut = true
+		if b.full != nil {
+			b.full()
+		}
+	}
 	return len(p), nil
 }

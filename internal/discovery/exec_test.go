@@ -33,7 +33,7 @@ func TestExec(t *testing.T) {
 		{"fails", "echo a:1; echo no leader >&2; exit 3", "exit status 3: no leader", nil},
 		{"prints a fault", "echo cannot connect", "cannot connect", nil},
 		{"hangs", "echo a:1; exec sleep 1000", "takes too long", nil},
-		{"floods", "exec yes a:1", "takes too long", nil},
+		{"floods", "exec yes a:1", "prints more than 4194304 bytes", nil},
 		{"prints too much", "yes a:1 | head -c 5000000", "more than 4194304 bytes", nil},
 		{"leaves one behind with its output", "sleep 1000 & echo a:1", "", []string{"tls://a:1"}},
 	} {

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -41,9 +42,11 @@ func (s *fileSource) lookup(ctx context.Context) (Answer, error) {
 	return s.spec.answer(places)
 }
 
-// read returns the content once the file has not changed for settleTime.
+// read returns the content once the file has not changed for settleTime, or has the same content
+// after that although it has been replaced.
 func (s *fileSource) read(ctx context.Context) ([]byte, error) {
 	var last fs.FileInfo
+	var before []byte
 	for range maxSettle {
 		s.seen = regfile.State(s.spec.place)
 		text, info, err := regfile.Read(s.spec.place, maxList)
@@ -51,10 +54,10 @@ func (s *fileSource) read(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 		age := time.Since(info.ModTime())
-		if age > settleTime || last != nil && regfile.Same(last, info) {
+		if age > settleTime || last != nil && (regfile.Same(last, info) || bytes.Equal(before, text)) {
 			return text, nil
 		}
-		last = info
+		last, before = info, text
 		if !pause(ctx, settleTime) {
 			return nil, context.Cause(ctx)
 		}

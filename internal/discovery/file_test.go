@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,40 @@ func (r fileRig) want(err string, want ...string) {
 	}
 	if r.src.changed() {
 		r.Error("changed since it was read")
+	}
+}
+
+// A program writes the same list again and again. The file was never read, since it had always been
+// replaced of late.
+func TestFileReplacedAllTheTime(t *testing.T) {
+	t.Parallel()
+	r := newFileRig(t, "targets.json")
+	end := make(chan struct{})
+	var writing sync.WaitGroup
+	write := func() {
+		if err := os.WriteFile(r.path+".new", []byte(`[{"targets":["a:1"]}]`), 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := os.Rename(r.path+".new", r.path); err != nil {
+			t.Error(err)
+		}
+	}
+	write()
+	writing.Go(func() {
+		for ticks := time.Tick(50 * time.Millisecond); ; {
+			select {
+			case <-ticks:
+				write()
+			case <-end:
+				return
+			}
+		}
+	})
+	a, err := ask(t, r.src)
+	close(end)
+	writing.Wait()
+	if diff := cmp.Diff([]string{"tcp://a:1"}, written(a)); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
 	}
 }
 

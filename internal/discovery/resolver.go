@@ -69,6 +69,17 @@ func (r resolver) through(rec *recorder) *net.Resolver {
 	}}
 }
 
+// name returns the error of a lookup with the server that was asked: package net names that of
+// resolv.conf.
+func (r resolver) name(err error) error {
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.Server != "" {
+		if _, server, found := strings.Cut(r.server, "://"); found {
+			e.Server = server
+		}
+	}
+	return err
+}
+
 // reply is the result of a lookup.
 type reply[T any] struct {
 	found   []T
@@ -85,13 +96,14 @@ func (r resolver) addresses(ctx context.Context, host string) (reply[netip.Addr]
 		found[i] = ip.Unmap()
 	}
 	slices.SortFunc(found, netip.Addr.Compare)
-	return judge(rec, slices.Compact(found), err)
+	return judge(rec, slices.Compact(found), r.name(err))
 }
 
 // services returns the SRV records of a name, the lowest priority first.
 func (r resolver) services(ctx context.Context, name string) (reply[*net.SRV], error) {
 	rec := new(recorder)
 	_, found, err := r.through(rec).LookupSRV(ctx, "", "", name)
+	err = r.name(err)
 	if len(found) > 0 && err != nil { // package net has left out records with invalid names
 		a, _ := judge(rec, found, nil)
 		a.missing = err

@@ -124,13 +124,13 @@ func (s Spec) checkPlace() error {
 		}
 		return hostport.CheckHost(s.place)
 	case schemeFile:
-		if err := checkAbsolute(s.place); err != nil {
+		if err := checkAbsolute(s.place, "file:///etc/linesplit/targets.json"); err != nil {
 			return err
 		}
 		_, err := decoderFor(s.place)
 		return err
 	case schemeExec:
-		return checkAbsolute(s.place)
+		return checkAbsolute(s.place, "exec:///usr/local/bin/list-targets")
 	}
 	u, err := url.Parse(strings.TrimPrefix(s.scheme, "discover+") + "://" + s.place)
 	switch {
@@ -146,10 +146,10 @@ func (s Spec) checkPlace() error {
 	return hostport.CheckHost(u.Hostname())
 }
 
-// checkAbsolute returns an error if path is not the absolute path of a file.
-func checkAbsolute(path string) error {
+// checkAbsolute returns an error, with an example, if path is not the absolute path of a file.
+func checkAbsolute(path, example string) error {
 	if !filepath.IsAbs(path) || path == "/" {
-		return fmt.Errorf("%q is no absolute path: write three slashes, such as file:///etc/linesplit/targets.json", path)
+		return fmt.Errorf("%q is no absolute path: write three slashes, such as %s", path, example)
 	}
 	return nil
 }
@@ -190,8 +190,8 @@ func (s *Spec) setOptions(query string, tlsByDefault bool) error {
 				return fmt.Errorf("refresh=%q is no duration from 1s to 24h: write refresh=30s", value)
 			}
 		case "token-file":
-			if err := checkAbsolute(value); err != nil {
-				return fmt.Errorf("token-file: %w", err)
+			if !filepath.IsAbs(value) {
+				return fmt.Errorf("token-file=%s is no absolute path: write token-file=/etc/linesplit/token", value)
 			}
 			s.token = value
 		}

@@ -66,7 +66,7 @@ func TestParseSpecFaults(t *testing.T) {
 		"exec://targets":                      "no absolute path",
 		"discover+http://":                    "no host",
 		"discover+http://user:secret@h/":      "would show in logs",
-		"discover+http://h/?token-file=token": "token-file:",
+		"discover+http://h/?token-file=token": "token-file=token is no absolute path",
 		"discover+https://h/#x":               "a # has no meaning",
 	} {
 		_, err := ParseSpec(text, false)

@@ -13,7 +13,7 @@ import (
 )
 
 // Split splits an address into host and port, as net.SplitHostPort does. It judges neither, except
-// that there must be a port.
+// that there must be a port, which does not begin with zeros.
 func Split(address string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(address)
 	if err != nil {
@@ -21,6 +21,9 @@ func Split(address string) (host, port string, err error) {
 	}
 	if port == "" {
 		return "", "", fmt.Errorf("no port: write %s", net.JoinHostPort(host, "PORT"))
+	}
+	if short := strings.TrimLeft(port, "0"); short != port && isPort(short) { // it would be another name of the address
+		return "", "", fmt.Errorf("a port that begins with 0: write %s", net.JoinHostPort(host, short))
 	}
 	return host, port, nil
 }

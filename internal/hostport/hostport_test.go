@@ -12,6 +12,8 @@ func TestSplitTellsTheRightForm(t *testing.T) {
 	for address, want := range map[string]string{
 		"":                    "no address: write HOST:PORT",
 		"9000":                "a port alone: write :9000 or HOST:9000",
+		"127.0.0.1:09000":     "a port that begins with 0: write 127.0.0.1:9000",
+		"[::1]:0001":          "a port that begins with 0: write [::1]:1",
 		"::1:9999":            "an IPv6 address needs brackets: write [::1]:9999",
 		":::9999":             "an IPv6 address needs brackets: write [::]:9999",
 		"2001:db8::1:9999":    "an IPv6 address needs brackets: write [2001:db8::1]:9999",
