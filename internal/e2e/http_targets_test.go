@@ -171,8 +171,8 @@ func TestIDsSurviveKills(t *testing.T) {
 }
 
 // Lines that wait in a batch for a target that cannot be reached have not been sent, but for what
-// RELP writes before it notices. They counted as sent again when the connection failed, and others
-// as acknowledged.
+// RELP writes before it notices. (An HTTP target is dialled anew for a request after a second.)
+// They counted as sent again when the connection failed, and others as acknowledged.
 func TestLinesThatNeverLeftAreNotResent(t *testing.T) {
 	t.Parallel()
 	const lines, relpWindow = 1000, 128
@@ -193,7 +193,7 @@ func TestLinesThatNeverLeftAreNotResent(t *testing.T) {
 			t.Parallel()
 			s := testrig.NewStage(t)
 			to := target(t, s)
-			s.StartLineMode([]testrig.Target{withOptions{to, "linger=300ms"}}, "-connections", "1")
+			s.StartLineMode([]testrig.Target{withOptions{to, "linger=2s"}}, "-connections", "1")
 			s.WaitForMetric(1, "linesplit_target_connections")
 			s.StartSenders(1, testrig.SenderOptions{Lines: lines})
 			s.WaitForMetric(lines, "linesplit_received_lines_total")
