@@ -55,8 +55,8 @@ type conn struct {
 	since    time.Time
 	received linebuf.AtomicCount // complete lines and all bytes read, for Connections; written by the goroutine
 
-	id         uint64 // registry sets it, once
-	prev, next *conn  // guarded by registry.mu
+	id          uint64 // registry sets it, once
+	links[conn]        // guarded by registry.mu
 }
 
 var (

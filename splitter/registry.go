@@ -9,12 +9,12 @@ import (
 // registry holds all connections of a Splitter, and limits their number.
 type registry struct {
 	mu     sync.Mutex
-	conns  *conn      // the newest; next leads to older ones
-	others *Sender    // the same of those that the Splitter does not serve
-	n      int        // of senders: the connections of UDP listeners are not counted
-	added  uint64     // connections ever added; the last ID
-	full   bool       // accepting is paused, and this has been logged
-	room   *sync.Cond // on mu; signals the end of a connection while full, a soft end or a new limit
+	conns  chain[conn, *conn]
+	others chain[Sender, *Sender] // that the Splitter does not serve
+	n      int                    // of senders: the connections of UDP listeners are not counted
+	added  uint64                 // connections ever added; the last ID
+	full   bool                   // accepting is paused, and this has been logged
+	room   *sync.Cond             // on mu; signals the end of a connection while full, a soft end or a new limit
 }
 
 func (r *registry) init() { r.room = sync.NewCond(&r.mu) }
@@ -22,42 +22,45 @@ func (r *registry) init() { r.room = sync.NewCond(&r.mu) }
 func (r *registry) add(c *conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.next = r.conns; c.next != nil {
-		c.next.prev = c
-	}
-	r.conns = c
-	if !c.datagrams {
-		r.n++
-	}
-	r.added++
-	c.id = r.added
+	r.conns.add(c)
+	c.id = r.joinLocked(!c.datagrams)
 }
 
 func (r *registry) addSender(x *Sender) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if x.next = r.others; x.next != nil {
-		x.next.prev = x
+	r.others.add(x)
+	x.id = r.joinLocked(true)
+}
+
+// joinLocked counts a connection that was added, and returns its ID.
+func (r *registry) joinLocked(sender bool) uint64 {
+	if sender {
+		r.n++
 	}
-	r.others = x
-	r.n++
 	r.added++
-	x.id = r.added
+	return r.added
+}
+
+func (r *registry) remove(c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conns.remove(c)
+	r.leaveLocked(!c.datagrams)
 }
 
 func (r *registry) removeSender(x *Sender) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if x.prev != nil {
-		x.prev.next = x.next
-	} else {
-		r.others = x.next
+	r.others.remove(x)
+	r.leaveLocked(true)
+}
+
+// leaveLocked counts a connection that was removed, and lets a listener that waits for room look.
+func (r *registry) leaveLocked(sender bool) {
+	if sender {
+		r.n--
 	}
-	if x.next != nil {
-		x.next.prev = x.prev
-	}
-	x.prev, x.next = nil, nil
-	r.n--
 	if r.full {
 		r.room.Broadcast()
 	}
@@ -67,7 +70,7 @@ func (r *registry) removeSender(x *Sender) {
 func (r *registry) newestOthers(limit int) (senders []*Sender) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for x := r.others; x != nil && len(senders) < limit; x = x.next {
+	for x := r.others.newest; x != nil && len(senders) < limit; x = x.next {
 		senders = append(senders, x)
 	}
 	return senders
@@ -77,7 +80,7 @@ func (r *registry) newestOthers(limit int) (senders []*Sender) {
 func (r *registry) newest(limit int) (conns []*conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := r.conns; c != nil && len(conns) < limit; c = c.next {
+	for c := r.conns.newest; c != nil && len(conns) < limit; c = c.next {
 		if !c.datagrams {
 			conns = append(conns, c)
 		}
@@ -85,31 +88,11 @@ func (r *registry) newest(limit int) (conns []*conn) {
 	return conns
 }
 
-func (r *registry) remove(c *conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		r.conns = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
-	if !c.datagrams {
-		r.n--
-	}
-	if r.full {
-		r.room.Broadcast()
-	}
-}
-
 // each calls f, which must not block, for each connection of v.
 func (r *registry) each(v *serving, f func(*conn)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := r.conns; c != nil; c = c.next {
+	for c := r.conns.newest; c != nil; c = c.next {
 		if c.v == v {
 			f(c)
 		}

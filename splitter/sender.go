@@ -22,12 +22,12 @@ type Sender struct {
 	client netip.Addr
 	outlet Outlet
 
-	id         uint64
-	prev, next *Sender // guarded by registry.mu
-	nc         net.Conn
-	ln         net.Listener
-	since      time.Time
-	received   linebuf.AtomicCount // lines that were handed over, or dropped
+	id            uint64 // registry sets it, once
+	links[Sender]        // guarded by registry.mu
+	nc            net.Conn
+	ln            net.Listener
+	since         time.Time
+	received      linebuf.AtomicCount // lines that were handed over, or dropped
 }
 
 // Admit counts nc, which ln has accepted and the caller serves, as a sender. It resets nc and
