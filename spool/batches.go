@@ -29,9 +29,15 @@ const (
 // note is a batch that is to be noted.
 type note struct {
 	segment *segment
-	record  batchRecord
+	text    []byte // its record
 	key     uint64
 	done    chan struct{} // closed when it is noted, or cannot be
+}
+
+// noteOf returns the note with the record of a batch of a group that is in the file of a segment.
+func noteOf(g *segment, group int, r *batchRecord) *note {
+	r.group = uint32(g.toFile[group])
+	return &note{segment: g, text: r.append(nil, &g.header.id), done: make(chan struct{})}
 }
 
 // NoteBatch notes that frames are about to be sent to a group together: after a restart, Next
@@ -40,11 +46,12 @@ type note struct {
 // noted. NoteBatch returns once the kernel has the note, so that a kill -9 does not undo it; it
 // waits for no sync. While the disk is slow it returns after a second.
 func (s *Spool) NoteBatch(group int, first linebuf.Mark, runs []linebuf.Run) {
-	n := newNote(first, runs)
-	if n == nil {
+	r := newRecord(first, runs)
+	if r == nil {
 		return
 	}
-	if wait := s.queueNote(n, group); !wait {
+	n, wait := s.queueNote(r, group)
+	if !wait {
 		return
 	}
 	t := time.NewTimer(noteWithin)
@@ -58,21 +65,20 @@ func (s *Spool) NoteBatch(group int, first linebuf.Mark, runs []linebuf.Run) {
 	}
 }
 
-// newNote returns the note of a batch, or nil if its lines are not those of whole frames. The first
-// run may be the rest of the frame whose beginning was sent before: only then the batch goes on
-// under the same name. A batch that is sent again in parts is several.
-func newNote(first linebuf.Mark, runs []linebuf.Run) *note {
+// newRecord returns the record of a batch, or nil if its lines are not those of whole frames. The
+// first run may be the rest of the frame whose beginning was sent before: only then the batch goes
+// on under the same name. A batch that is sent again in parts is several.
+func newRecord(first linebuf.Mark, runs []linebuf.Run) *batchRecord {
 	if runs[0].First.Line == 0 {
 		first = runs[0].First
 	}
-	n := &note{done: make(chan struct{})}
-	n.record.runs = []frameRun{{first.Source, uint32(first.Number), 1}}
+	r := &batchRecord{runs: []frameRun{{first.Source, uint32(first.Number), 1}}}
 	for i, run := range runs {
 		m := run.First
 		switch {
 		case m == first && i == 0: // it is there already
 		case m.Line == 0:
-			n.record.add(m.Source, uint32(m.Number))
+			r.add(m.Source, uint32(m.Number))
 		case i > 0 || m.Source != first.Source || m.Number != first.Number:
 			return nil
 		}
@@ -80,34 +86,36 @@ func newNote(first linebuf.Mark, runs []linebuf.Run) *note {
 	if first.Line != 0 {
 		return nil
 	}
-	return n
+	return r
 }
 
-// queueNote queues a note, unless it is known already. It reports whether to wait for it.
-func (s *Spool) queueNote(n *note, group int) bool {
+// queueNote queues the note of a batch, unless it is known already, in the lowest segment that has
+// frames of it. It reports whether to wait for the note.
+func (s *Spool) queueNote(r *batchRecord, group int) (n *note, wait bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, run := range n.record.runs {
+	var lowest *segment
+	for _, run := range r.runs {
 		g := s.withFramesLocked(run.source)
 		if g == nil {
-			return false
+			return nil, false
 		}
-		if n.segment == nil || g.header.number < n.segment.header.number {
-			n.segment = g
+		if lowest == nil || g.header.number < lowest.header.number {
+			lowest = g
 		}
 	}
-	if s.closed || n.segment.toFile[group] < 0 {
-		return false
+	if s.closed || lowest.toFile[group] < 0 {
+		return nil, false
 	}
-	s.sendingLocked(group, &n.record)
-	n.record.group = uint32(n.segment.toFile[group])
-	if n.key = s.noteKey(n.segment, &n.record); s.noted[n.key] || len(s.notes) == maxNotes {
-		return false
+	s.sendingLocked(group, r)
+	n = noteOf(lowest, group, r)
+	if n.key = maphash.Bytes(s.seed, n.text); s.noted[n.key] || len(s.notes) == maxNotes {
+		return nil, false
 	}
 	s.knowLocked(n.key)
 	s.notes = append(s.notes, n)
 	wake(s.wakeNoter)
-	return !s.notesLate
+	return n, !s.notesLate
 }
 
 // withFramesLocked returns the segment with a short id among those that are loaded, as one is whose
@@ -119,11 +127,6 @@ func (s *Spool) withFramesLocked(source uint64) *segment {
 		}
 	}
 	return nil
-}
-
-// noteKey returns a number that stands for a record in Spool.noted.
-func (s *Spool) noteKey(g *segment, r *batchRecord) uint64 {
-	return maphash.Bytes(s.seed, r.append(nil, &g.header.id))
 }
 
 // knowLocked notes that a batch is noted.
@@ -175,14 +178,13 @@ func (s *Spool) writeNote(n *note) {
 		return
 	}
 	defer s.unpin(g)
-	text := n.record.append(nil, &g.header.id)
 	err := s.openBatches(g)
 	switch {
 	case err != nil:
-	case g.batchesEnd+int64(len(text)) > maxBatchFile:
+	case g.batchesEnd+int64(len(n.text)) > maxBatchFile:
 		err = errors.New("the file has become too large")
 	default:
-		_, err = g.batches.Writev(g.batchesEnd, [][]byte{text})
+		_, err = g.batches.Writev(g.batchesEnd, [][]byte{n.text})
 	}
 	s.mu.Lock()
 	gone := g.gone
@@ -194,7 +196,7 @@ func (s *Spool) writeNote(n *note) {
 		err = remove(s.fs, s.path(batchesName(g.header.number)))
 	}
 	if err == nil {
-		g.batchesEnd += int64(len(text))
+		g.batchesEnd += int64(len(n.text))
 		return
 	}
 	s.fault("batches", "could not note which lines are sent together; a crash before they are confirmed gives them other batch IDs",
@@ -339,9 +341,9 @@ func (s *Spool) takeTogetherLocked(g *segment, n uint32, group int) (all []*reco
 	if b == nil {
 		return nil, false
 	}
-	places, unloaded := s.placesLocked(b)
-	if len(unloaded) > 0 {
-		state.needed = append(append(state.needed, places...), unloaded...)
+	places, loaded := s.placesLocked(b)
+	if !loaded {
+		state.needed = slices.Compact(append(state.needed, places...))
 		wake(s.wakeLoader)
 		return nil, true
 	}
@@ -363,22 +365,22 @@ func (s *Spool) takeTogetherLocked(g *segment, n uint32, group int) (all []*reco
 }
 
 // placesLocked returns the segment of each frame of a batch; nil for one that is gone, or cannot be
-// read at the moment. unloaded are those that are not loaded.
-func (s *Spool) placesLocked(b *storedBatch) (places, unloaded []*segment) {
+// read at the moment. It reports whether all others are loaded.
+func (s *Spool) placesLocked(b *storedBatch) (places []*segment, loaded bool) {
+	loaded = true
 	known := map[uint64]*segment{}
 	for _, f := range b.frames {
 		g, ok := known[f.source]
 		if !ok {
 			if g = s.withFramesLocked(f.source); g == nil {
-				if g = s.toLoadLocked(f.source); g != nil {
-					unloaded = append(unloaded, g)
-				}
+				g = s.toLoadLocked(f.source)
+				loaded = loaded && g == nil
 			}
 			known[f.source] = g
 		}
 		places = append(places, g)
 	}
-	return places, unloaded
+	return places, loaded
 }
 
 // toLoadLocked returns the segment with a short id if it is not loaded and can be.

@@ -146,8 +146,7 @@ func (s *Spool) confirmation(b *sending) (notes []*note) {
 	}
 	for _, r := range b.released {
 		if !slices.ContainsFunc(notes, func(n *note) bool { return n.segment == r.segment }) {
-			record.group = uint32(r.segment.toFile[b.group])
-			notes = append(notes, &note{segment: r.segment, record: record})
+			notes = append(notes, noteOf(r.segment, b.group, &record))
 		}
 	}
 	slices.SortFunc(notes, func(a, b *note) int { return cmp.Compare(a.segment.header.number, b.segment.header.number) })
