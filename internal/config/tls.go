@@ -24,31 +24,19 @@ func (c Config) ListensTLS() bool {
 }
 
 // Acknowledges reports whether any target acknowledges lines itself, or may do so.
-func (c Config) Acknowledges() bool {
-	return slices.ContainsFunc(c.Targets, target.Address.Acknowledges) ||
-		slices.ContainsFunc(c.Sources, func(s discovery.Spec) bool { return s.MayListBoth() || s.Sample().Acknowledges() })
-}
+func (c Config) Acknowledges() bool { return c.anyTarget(target.Address.Acknowledges) }
 
 // NamesBatches reports whether any target gets batches with IDs, or may do so.
-func (c Config) NamesBatches() bool {
-	return slices.ContainsFunc(c.Targets, target.Address.NamesBatches) ||
-		slices.ContainsFunc(c.Sources, func(s discovery.Spec) bool { return s.MayListBoth() || s.Sample().NamesBatches() })
+func (c Config) NamesBatches() bool { return c.anyTarget(target.Address.NamesBatches) }
+
+// anyTarget reports whether any target is of a kind, or a source may list one that is.
+func (c Config) anyTarget(is func(target.Address) bool) bool {
+	return slices.ContainsFunc(c.Targets, is) ||
+		slices.ContainsFunc(c.Sources, func(s discovery.Spec) bool { return s.MayListBoth() || is(s.Sample()) })
 }
 
 // DialsTLS reports whether any target speaks TLS, or may do so.
-func (c Config) DialsTLS() bool {
-	for _, spec := range c.Sources {
-		if spec.TLS() || spec.MayListBoth() {
-			return true
-		}
-	}
-	for _, a := range c.Targets {
-		if a.Secure() {
-			return true
-		}
-	}
-	return false
-}
+func (c Config) DialsTLS() bool { return c.anyTarget(target.Address.Secure) }
 
 // FailFiles records the faults in err, an error of tlsconf.NewServer or NewClient, each as one of
 // the option that names the file. names has the options.

@@ -85,7 +85,7 @@ func newDocument(in Input) *document {
 // gets a number if another service has it.
 func (d *document) service(name string, line int, comment string) *section {
 	if len(d.services) == maxServices {
-		d.fail(fmt.Errorf("more than %d services", maxServices))
+		d.failServices()
 	}
 	s := &section{
 		d: d, name: d.freeName(serviceName(name)), line: line, comment: comment, targets: map[string]bool{},
@@ -120,6 +120,8 @@ func serviceName(name string) string {
 
 // fail records a limit that was exceeded; check returns the first one.
 func (d *document) fail(err error) { d.overflow = cmp.Or(d.overflow, err) }
+
+func (d *document) failServices() { d.fail(fmt.Errorf("more than %d services", maxServices)) }
 
 // check removes services that could not run, and returns an error if a limit was exceeded or no
 // service is left.

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -173,8 +172,7 @@ func (g *gobetween) server(name string, line int) {
 	whole := &gobetweenServer{g: g, name: name}
 	names, rest := whole.serverNames()
 	if len(names) > maxServices { // each of them would read all backends first
-		g.d.service(name, line, "servers."+name)
-		g.d.fail(fmt.Errorf("more than %d services", maxServices))
+		g.d.failServices()
 		return
 	}
 	for _, sni := range names {
