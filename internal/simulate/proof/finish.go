@@ -35,11 +35,7 @@ func (s *stage) restoreTargets() {
 	if !s.failed() || s.ctx.Err() != nil || s.netns != nil {
 		return
 	}
-	for _, w := range s.web {
-		w.Fail(0)
-		w.Listen() // fails if it listens
-	}
-	for _, t := range s.relp {
+	for _, t := range s.acking {
 		t.Fail(0)
 		t.Listen() // fails if it listens
 	}
@@ -52,7 +48,7 @@ func (s *stage) restoreTargets() {
 // awaitQuiet waits until every line has been read, or no more arrive.
 func (s *stage) awaitQuiet() {
 	last, since := s.bytesRead(), time.Now()
-	for len(s.targets)+len(s.web)+len(s.relp) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
+	for len(s.targets)+len(s.acking) > 0 && !s.allRead(s.sent) && s.ctx.Err() == nil && time.Since(since) < s.o.quiet {
 		time.Sleep(pollEvery)
 		s.poll()
 		if now := s.bytesRead(); now != last {
@@ -65,10 +61,7 @@ func (s *stage) awaitQuiet() {
 // bytesRead returns how many bytes all targets have read. It grows during a long line, while the
 // number of lines does not.
 func (s *stage) bytesRead() (n uint64) {
-	for _, w := range s.web {
-		n += w.Bytes()
-	}
-	for _, t := range s.relp {
+	for _, t := range s.acking {
 		n += t.Bytes()
 	}
 	for _, t := range s.targets {
@@ -103,6 +96,13 @@ func (s *stage) terminate(i int) *proxy {
 	return p
 }
 
+// kill kills proxy number i, and removes it from its place.
+func (s *stage) kill(i int) {
+	p := s.proxies[i]
+	s.proxies[i] = nil
+	p.kill()
+}
+
 // checkExit waits for the end of a proxy that was told to end. Only linesplit is held to its exit
 // code.
 func (s *stage) checkExit(p *proxy) {
@@ -125,10 +125,7 @@ func (s *stage) endTargets() {
 	for _, t := range s.targets {
 		t.Exit()
 	}
-	for _, w := range s.web {
-		w.Stop()
-	}
-	for _, t := range s.relp {
+	for _, t := range s.acking {
 		t.Stop()
 	}
 	if s.netns != nil {

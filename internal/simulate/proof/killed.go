@@ -69,9 +69,7 @@ func (s *stage) killProxy() (held uint64) {
 	for _, t := range s.targets {
 		s.cutOff += uint64(t.Open())
 	}
-	p := s.proxies[0]
-	s.proxies[0] = nil
-	p.kill()
+	s.kill(0)
 	for _, c := range s.senders {
 		k.sent[c.firstID] = 0
 	}

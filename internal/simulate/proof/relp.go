@@ -89,7 +89,7 @@ func (s *stage) startRELPTarget() {
 		s.fail(Unproven, "start a target: %w", err)
 		return
 	}
-	s.relp = append(s.relp, t)
+	s.acking = append(s.acking, t)
 }
 
 // relpEndToEnd lets two targets that speak RELP fail in every way, restarts them, and kills
@@ -97,7 +97,7 @@ func (s *stage) startRELPTarget() {
 // be missing.
 func relpEndToEnd(s *stage) {
 	s.startRELPSenders(2)
-	for i, t := range s.relp {
+	for i, t := range s.acking {
 		t.Fail(uint64(i + 1))
 	}
 	n := s.size(6, 2)
@@ -106,26 +106,18 @@ func relpEndToEnd(s *stage) {
 		if s.failed() {
 			return
 		}
-		t := s.relp[i%len(s.relp)]
-		t.Stop()
-		s.startRecovery()
-		s.sleep(100 * time.Millisecond)
-		if err := t.Listen(); err != nil {
-			s.fail(Unproven, "restart a target: %w", err)
-		}
+		s.restartAcking(i)
 		s.awaitLines(500)
 		if s.failed() {
 			return
 		}
-		p := s.proxies[0]
-		s.proxies[0] = nil
-		p.kill()
+		s.kill(0)
 		s.startProxy(0, s.targetAddresses())
 	}
 	repeated, lost := uint64(0), uint64(0)
-	for _, t := range s.relp {
+	for _, t := range s.acking {
 		t.Fail(0)
-		lost += t.Lost()
+		lost += t.(*relppeer.Server).Lost()
 	}
 	s.awaitLines(400)
 	for _, c := range s.relpSenders {

@@ -160,10 +160,7 @@ func (s *stage) ownFlags(tls bool) []string {
 
 // targetAddresses returns the addresses of the targets: host:port, unix:// with a path, or a URL.
 func (s *stage) targetAddresses() (all []string) {
-	for _, w := range s.web {
-		all = append(all, w.Target())
-	}
-	for _, t := range s.relp {
+	for _, t := range s.acking {
 		all = append(all, t.Target())
 	}
 	for _, t := range s.targets {

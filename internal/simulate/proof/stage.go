@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"linesplit/internal/simulate/record"
-	"linesplit/internal/simulate/relppeer"
 	"linesplit/internal/simulate/sink"
 	"linesplit/internal/simulate/tally"
 	"linesplit/internal/simulate/websink"
@@ -47,16 +46,15 @@ type stage struct {
 
 	tally   *tally.Tally
 	targets []*sink.Sink
-	store   *websink.Store  // of web
-	web     []*websink.Sink // in place of targets, in some scenarios
-	relp    []*relppeer.Server
-	netns   *netns   // namespace of the first target; may be nil
-	listen  []string // addresses of proxies, from the senders' end to the targets' end
-	proxies []*proxy // by address; nil if told to end
-	admin   string   // where the proxy started last serves its counts, if it does
-	haproxy *proxy   // in front of the targets; may be nil
-	disk    string   // directory of a small disk that the proxy has; may be empty
-	peak    peak     // of the proxies
+	store   *websink.Store // of web
+	acking  []ackingTarget // in place of targets, in some scenarios
+	netns   *netns         // namespace of the first target; may be nil
+	listen  []string       // addresses of proxies, from the senders' end to the targets' end
+	proxies []*proxy       // by address; nil if told to end
+	admin   string         // where the proxy started last serves its counts, if it does
+	haproxy *proxy         // in front of the targets; may be nil
+	disk    string         // directory of a small disk that the proxy has; may be empty
+	peak    peak           // of the proxies
 
 	senders        []*sender
 	relpSenders    []*relpSender
@@ -83,6 +81,16 @@ type stage struct {
 type checkpoint struct {
 	since time.Time
 	sent  map[uint32]uint64
+}
+
+// ackingTarget is a target that acknowledges lines. It counts those that it has taken in the tally.
+type ackingTarget interface {
+	Target() string // as -target takes it
+	Bytes() uint64  // of lines that it has read
+	Stop()          // ends it and all its connections at once
+	Listen() error  // starts it again where it was
+	// Fail makes it fail at random, in all ways that it knows; a seed of 0 ends that.
+	Fail(seed uint64)
 }
 
 func newStage(ctx context.Context, o Options, s scenario, id identity, at Progress) *stage {

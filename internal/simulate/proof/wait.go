@@ -123,7 +123,7 @@ func sum(sent map[uint32]uint64) (n uint64) {
 
 // linesRead returns how many lines all targets have read.
 func (s *stage) linesRead() (n uint64) {
-	if s.setup.web || s.setup.relp {
+	if len(s.acking) > 0 {
 		return s.tally.Received()
 	}
 	for _, t := range s.targets {

@@ -16,7 +16,19 @@ func (s *stage) startWebTarget() {
 		s.fail(Unproven, "start a target: %w", err)
 		return
 	}
-	s.web = append(s.web, w)
+	s.acking = append(s.acking, w)
+}
+
+// restartAcking ends a target that acknowledges, one after the other in turn, and starts it again a
+// moment later.
+func (s *stage) restartAcking(turn int) {
+	t := s.acking[turn%len(s.acking)]
+	t.Stop()
+	s.startRecovery()
+	s.sleep(100 * time.Millisecond)
+	if err := t.Listen(); err != nil {
+		s.fail(Unproven, "restart a target: %w", err)
+	}
 }
 
 // webTargetsFail lets two nodes fail in every way: they ask to wait, answer with errors, nonsense,
@@ -25,8 +37,8 @@ func (s *stage) startWebTarget() {
 // there twice.
 func webTargetsFail(s *stage) {
 	s.startLoad(2, steadyRate)
-	for i, w := range s.web {
-		w.Fail(uint64(i + 1))
+	for i, t := range s.acking {
+		t.Fail(uint64(i + 1))
 	}
 	n := s.size(6, 3)
 	for i := range n {
@@ -34,16 +46,10 @@ func webTargetsFail(s *stage) {
 			return
 		}
 		s.awaitLines(2000)
-		w := s.web[i%len(s.web)]
-		w.Stop()
-		s.startRecovery()
-		s.sleep(100 * time.Millisecond)
-		if err := w.Listen(); err != nil {
-			s.fail(Unproven, "restart a target: %w", err)
-		}
+		s.restartAcking(i)
 	}
-	for _, w := range s.web {
-		w.Fail(0)
+	for _, t := range s.acking {
+		t.Fail(0)
 	}
 	s.awaitLines(400)
 	again, wrong := s.store.Again()
