@@ -87,9 +87,6 @@ func (s Spec) Group() string { return s.template.Group }
 // Datagrams reports whether the targets without a scheme of their own are UDP.
 func (s Spec) Datagrams() bool { return s.template.Scheme == target.SchemeUDP }
 
-// TLS reports whether targets without a scheme of their own speak TLS.
-func (s Spec) TLS() bool { return s.template.Secure() }
-
 // MayListBoth reports whether the source may list targets with schemes of their own, and so both
 // streams and datagrams, or TLS and plain text.
 func (s Spec) MayListBoth() bool { return !s.AsksDNS() }

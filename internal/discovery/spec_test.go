@@ -36,7 +36,7 @@ func TestParseSpec(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", text, got, err, want)
 		}
 	}
-	if s, err := ParseSpec("dns://a:1", true); err != nil || !s.TLS() {
+	if s, err := ParseSpec("dns://a:1", true); err != nil || !s.Sample().Secure() {
 		t.Errorf("TLS by default: %+v, %v", s, err)
 	}
 	if s, err := ParseSpec("file:///a.json?refresh=1m", true); err != nil || s.interval(Answer{}) != time.Minute {
